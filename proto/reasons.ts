@@ -1,0 +1,142 @@
+/**
+ * Why a request was refused: one registry, ordered by stage.
+ *
+ * Names and numbers are on the wire and in audit logs for as long as logs are kept. A number is
+ * `stage * 100 + n`; a new reason takes the next free `n` of its stage; a reason that is no longer
+ * given keeps its row. Never renumber, never reuse.
+ */
+
+/** What a caller's SDK may do with the refusal by itself. */
+export type RetryClass =
+  /** The same request will be refused again. */
+  | "never"
+  /** It may succeed after the time the answer names. */
+  | "later";
+
+export type ReasonEntry = {
+  readonly no: number;
+  /** HTTP status of the answer when the response has not begun. */
+  readonly status:
+    | 400
+    | 401
+    | 402
+    | 403
+    | 404
+    | 405
+    | 408
+    | 413
+    | 415
+    | 429
+    | 431
+    | 502
+    | 503
+    | 504;
+  readonly retry: RetryClass;
+  /** For whoever runs the node. */
+  readonly operator: string;
+  /** For whoever wrote the agent; sent in the answer. */
+  readonly developer: string;
+};
+
+const row = (
+  no: number,
+  status: ReasonEntry["status"],
+  retry: RetryClass,
+  operator: string,
+  developer: string,
+): ReasonEntry => ({ no, status, retry, operator, developer });
+
+// biome-ignore format: a table is read by its columns, one reason a line.
+export const REASONS = {
+  // 1 request
+  malformed_http: row(101, 400, "never", "The HTTP message could not be parsed.", "The request is not well-formed HTTP."),
+  head_too_large: row(102, 431, "never", "The request head is over head_bytes_max.", "The request's headers are too large."),
+  route_unknown: row(103, 404, "never", "No dialect serves this path.", "This gateway does not serve that path."),
+  method_not_allowed: row(104, 405, "never", "The path exists, the method does not.", "This path does not accept that method."),
+  content_type_unsupported: row(105, 415, "never", "The body is not JSON.", "Send application/json."),
+  content_encoding_unsupported: row(106, 415, "never", "The body is compressed in a way that is not read here.", "Send the body without content-encoding."),
+  body_too_large: row(107, 413, "never", "The body is over body_bytes_max.", "The request body is too large."),
+  body_too_slow: row(108, 408, "later", "The body did not arrive within body_timeout_ms.", "The request body arrived too slowly."),
+  malformed_json: row(109, 400, "never", "The body is not JSON.", "The request body is not valid JSON."),
+  invalid_utf8: row(110, 400, "never", "The body is not UTF-8, or holds a lone surrogate.", "The request body is not valid UTF-8."),
+  duplicate_key: row(111, 400, "never", "An object names a member twice, so two readers could judge two requests.", "The request body names a JSON member twice."),
+  json_too_deep: row(112, 400, "never", "The body nests deeper than json_depth_max.", "The request body is nested too deeply."),
+  malformed_request: row(113, 400, "never", "The body is JSON but not a request of its dialect.", "The request body does not have the shape this endpoint expects."),
+  unpriced_parameter: row(114, 400, "never", "A parameter's cost or effect is not known here.", "The request uses a parameter this gateway cannot account for."),
+  client_gone: row(115, 400, "never", "The client closed the connection before the request was complete.", "The connection was closed before the request was complete."),
+  stage_failed: row(116, 503, "later", "A stage of the chain threw; this is a bug of ours.", "The gateway failed to decide; nothing was sent upstream."),
+  too_many_waiting: row(117, 429, "later", "The agent has bodies_waiting_max requests whose bodies are still arriving.", "Too many of this agent's requests are being read at once."),
+  draining: row(118, 503, "later", "The node is shutting down.", "The gateway is shutting down."),
+  // 2 identity
+  credential_missing: row(201, 401, "never", "No credential.", "Send your Altrace key as the API key."),
+  credential_malformed: row(202, 401, "never", "The credential is not a virtual key.", "The API key is not an Altrace key."),
+  foreign_credential: row(203, 401, "never", "A credential that is not ours, such as a provider's own key.", "Only Altrace keys are accepted here, not provider keys."),
+  key_unknown: row(204, 401, "never", "No such key, or its secret is wrong.", "The Altrace key is not known."),
+  key_expired: row(205, 401, "never", "The key is outside its validity.", "The Altrace key is not valid at this time."),
+  key_revoked: row(206, 401, "never", "The key was removed.", "The Altrace key was revoked."),
+  credentials_conflict: row(207, 401, "never", "Two credentials that differ in one request.", "Send one credential, not two."),
+  table_full: row(208, 503, "later", "Every row of the table is in use; raise table_rows.", "The gateway cannot take another agent now."),
+  identity_unavailable: row(209, 503, "later", "The mesh thread did not answer in time.", "The gateway cannot check the key now."),
+  lookups_exhausted: row(210, 429, "later", "Too many unknown keys from one source.", "Too many unknown keys were tried from this address."),
+  // 3 kill
+  killed_global: row(301, 403, "never", "The whole mesh is killed.", "All agents have been stopped by an operator."),
+  killed_team: row(302, 403, "never", "The agent's team is killed.", "This agent's team has been stopped by an operator."),
+  killed_agent: row(303, 403, "never", "The agent is killed.", "This agent has been stopped by an operator."),
+  killed_contract: row(304, 403, "never", "The contract, or one it derives from, is revoked.", "The authority behind this key was revoked."),
+  mesh_stale: row(305, 503, "later", "No entitling digest in time: this node cannot know the kill state.", "The gateway is not connected to its control plane."),
+  // 4 standing
+  blocked: row(401, 403, "never", "The agent stands at block.", "This agent is blocked by enforcement."),
+  quarantined: row(402, 403, "never", "The agent is in quarantine and the request is outside the quarantine profile.", "This agent is in quarantine; only a restricted set of requests is allowed."),
+  // 5 contract
+  no_grant: row(501, 403, "never", "Policy grants this agent nothing.", "No authority has been granted to this agent."),
+  contract_unsupported: row(502, 403, "never", "The key is bound to a contract and this node does not verify contracts.", "This key's contract cannot be verified here."),
+  policy_missing: row(503, 503, "later", "The node has no policy yet.", "The gateway has no policy yet."),
+  // 6 time
+  outside_hours: row(601, 403, "never", "Outside the granted hours of the week.", "This agent may not work at this time."),
+  // 7 geography
+  region_not_granted: row(701, 403, "never", "The destination's region is not granted, or not known.", "Data may not go to that region."),
+  source_region_not_granted: row(702, 403, "never", "This node's region is not granted to the agent.", "This agent may not work from here."),
+  // 8 destination
+  host_not_granted: row(801, 403, "never", "The destination host is not granted.", "This agent may not talk to that host."),
+  provider_unknown: row(802, 403, "never", "No provider of that dialect is configured.", "No provider serves this endpoint."),
+  // 9 model
+  model_not_granted: row(901, 403, "never", "The model is not granted.", "This agent may not use that model."),
+  model_unknown: row(902, 403, "never", "No provider in policy serves a model of that name.", "That model is not known here."),
+  model_name_malformed: row(903, 403, "never", "The model's name is outside the grammar.", "That model name is not acceptable."),
+  // 10 tool
+  tool_not_granted: row(1001, 403, "never", "The request offers a tool that is not granted.", "This agent may not use one of the offered tools."),
+  tool_call_not_granted: row(1002, 403, "never", "The response called a tool that is not granted.", "The model called a tool this agent may not use."),
+  tool_unreadable: row(1003, 403, "never", "A tool definition has no name that can be judged.", "One of the offered tools cannot be identified."),
+  // 11 classification
+  class_not_cleared: row(1101, 403, "never", "The data's class is above the agent's clearance.", "The request carries data this agent is not cleared for."),
+  class_not_cleared_provider: row(1102, 403, "never", "The data's class is above what the provider is cleared for.", "The request carries data that may not go to that provider."),
+  // 12 content
+  content_refused: row(1201, 403, "never", "The request matched a content rule.", "The request breaks a content rule."),
+  content_cut: row(1202, 403, "never", "The response matched a content rule.", "The response broke a content rule and was cut."),
+  scan_timeout: row(1203, 503, "later", "The scan did not finish before its deadline.", "The request could not be checked in time."),
+  response_unscannable: row(1204, 502, "never", "The response could not be read as its dialect, so it could not be scanned.", "The provider's response could not be checked."),
+  // 13 rate
+  rate_requests: row(1301, 429, "later", "Too many requests.", "Request rate limit reached."),
+  rate_tokens: row(1302, 429, "later", "Too many tokens.", "Token rate limit reached."),
+  rate_usd: row(1303, 429, "later", "Too much money in too short a time.", "Spend rate limit reached."),
+  too_many_connections: row(1304, 429, "later", "The agent has connections_per_agent_max open.", "Too many connections are open for this agent."),
+  // 14 budget
+  budget_exhausted: row(1401, 402, "never", "The worst case does not fit what is left.", "The budget does not cover this request."),
+  price_unknown: row(1402, 403, "never", "The model has no price.", "That model has no price here, so it cannot be used."),
+  overrun_exhausted: row(1403, 402, "never", "The overrun account is spent.", "The overrun reserve is used up."),
+  budget_unavailable: row(1404, 503, "later", "The budget could not be asked in time.", "The budget could not be checked now."),
+  hold_spent: row(1405, 402, "never", "The metered cost of the stream reached its hold.", "The response reached the cost that was reserved for it."),
+  audit_unavailable: row(1406, 503, "later", "The audit log cannot be written, so nothing is allowed.", "The gateway cannot record decisions now."),
+  upstream_unreachable: row(1407, 502, "later", "The provider could not be reached.", "The provider could not be reached."),
+  upstream_timeout: row(1408, 504, "later", "The provider did not answer in time.", "The provider did not answer in time."),
+  upstream_failed: row(1409, 502, "later", "The provider broke off its answer.", "The provider's answer broke off."),
+  credential_unavailable: row(1410, 503, "later", "The provider's credential is not on this node.", "The gateway holds no credential for that provider."),
+  policy_changed: row(1411, 503, "later", "The policy changed twice while this request was being decided.", "The policy changed during this request; try again."),
+} as const satisfies Record<string, ReasonEntry>;
+
+export type Reason = keyof typeof REASONS;
+
+/** The stage (1..14) a reason belongs to. */
+export function stageOf(reason: Reason): number {
+  return Math.floor(REASONS[reason].no / 100);
+}

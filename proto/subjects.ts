@@ -1,0 +1,95 @@
+import { parseScope, type Scope } from "./ids.ts";
+
+/** Every subject of the bus in one place. Streams, patterns and who publishes where follow from it. */
+
+/** The stream that holds the mesh's state: one message a subject, republished to `alt.bc.>`. */
+export const CONTROL_STREAM = "ALT_CTL";
+/** The stream of revoked contracts; entries leave by age once every contract they name has expired. */
+export const REVOCATION_STREAM = "ALT_REV";
+
+export const CONTROL_PREFIX = "alt.ctl.";
+export const REVOCATION_PREFIX = "alt.rev.";
+export const COMMITTED_PREFIX = "alt.bc.";
+export const FAST_PREFIX = "alt.fast.";
+
+/** Committed copies of state records, as the server republishes them. */
+export const COMMITTED_PATTERN = "alt.bc.>";
+/** Kills ahead of their commit. */
+export const FAST_PATTERN = "alt.fast.kill.>";
+/** Coordinators' digests. */
+export const DIGEST_SUBJECT = "alt.dig";
+export const ACK_PATTERN = "alt.ack.*";
+export const HEARTBEAT_PATTERN = "alt.hb.*";
+export const REQUEST_PATTERN = "alt.req.*.*";
+export const HEAL_PATTERN = "alt.heal.*";
+
+export const ackSubject = (node: string): string => `alt.ack.${node}`;
+export const heartbeatSubject = (node: string): string => `alt.hb.${node}`;
+export const healSubject = (node: string): string => `alt.heal.${node}`;
+
+/** What a node asks of the control plane. */
+export const REQUEST_METHODS = [
+  "nonce",
+  "lease",
+  "settle",
+  "standing",
+  "fetch",
+  "state",
+  "enrol",
+] as const;
+export type RequestMethod = (typeof REQUEST_METHODS)[number];
+export const requestSubject = (node: string, method: RequestMethod): string =>
+  `alt.req.${node}.${method}`;
+
+/** The subject on which a scope's record is appended. A record on any other subject is refused. */
+export function controlSubject(scope: Scope): string {
+  switch (scope.kind) {
+    case "global":
+      return "alt.ctl.kill.global";
+    case "team":
+      return `alt.ctl.kill.team.${scope.team}`;
+    case "agent":
+      return `alt.ctl.kill.agent.${scope.team}.${scope.agent}`;
+    case "contract":
+      // The root is the contract itself until chains name one: a subject of its own either way.
+      return `alt.rev.${scope.id}.${scope.id}`;
+    case "policy":
+      return "alt.ctl.policy";
+    case "trust":
+      return "alt.ctl.trust";
+    case "budget":
+      return `alt.ctl.budget.${scope.account.replaceAll("/", ".")}`;
+    case "key":
+      return `alt.ctl.key.${scope.id}`;
+    case "node":
+      return `alt.ctl.node.${scope.id}`;
+    case "distrust":
+      // Names of models hold dots, which would be tokens of their own on the bus.
+      return `alt.ctl.distrust.${hexToken(scope.provider)}.${hexToken(scope.model)}`;
+  }
+}
+
+/** A text as one token: its bytes in hexadecimal, which no two texts share. */
+function hexToken(text: string): string {
+  return Buffer.from(text).toString("hex");
+}
+
+/** The same record's subject on the fast path, the committed broadcast or the stream, by prefix. */
+export function withPrefix(
+  subject: string,
+  prefix: typeof FAST_PREFIX | typeof COMMITTED_PREFIX,
+): string {
+  return prefix + subject.slice(subject.indexOf(".", "alt.".length) + 1);
+}
+
+/** True when `subject` is the stream, fast or committed subject of `scopeText`. */
+export function subjectMatchesScope(subject: string, scopeText: string): boolean {
+  const scope = parseScope(scopeText);
+  if (!scope) return false;
+  const own = controlSubject(scope);
+  return (
+    subject === own ||
+    subject === withPrefix(own, COMMITTED_PREFIX) ||
+    subject === withPrefix(own, FAST_PREFIX)
+  );
+}
