@@ -1,0 +1,199 @@
+import { mkdirSync, statfsSync } from "node:fs";
+import { open, type RootDatabase } from "lmdb";
+import { type Guard, type Store, StoreFault, type Write } from "../ports/store.ts";
+
+/** Bytes of a key at most; LMDB's own limit is 1,978. */
+export const KEY_BYTES_MAX = 1024;
+/** Bytes of one commit at most. */
+export const COMMIT_BYTES_MAX = 64 * 1024 * 1024;
+/**
+ * Free bytes on the disk below which nothing is written, beyond four times the commit itself.
+ *
+ * A write that meets a full disk inside the library corrupts the process's heap: it formats its
+ * message into too small a buffer (`mdb_page_flush` in its mdb.c). So no write may get there.
+ */
+export const FREE_BYTES_MIN = 16 * 1024 * 1024;
+
+/**
+ * Opens the folder `path` as a store, and makes it when there is none.
+ *
+ * One environment belongs to one thread of one process. A commit is an fdatasync: the library's
+ * mode in which a commit is visible before it is on disk is off. Keys sort by their UTF-8 bytes.
+ *
+ * @throws StoreFault The folder cannot be opened as a store.
+ */
+export function openLmdbStore(
+  path: string,
+  options: { readonly freeBytesMin?: number } = {},
+): Store {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+    const db = open<Buffer, Buffer>({
+      path,
+      noSubdir: false,
+      encoding: "binary",
+      keyEncoding: "binary",
+      compression: false,
+      cache: false,
+      overlappingSync: false,
+    });
+    return new LmdbStore(path, db, options.freeBytesMin ?? FREE_BYTES_MIN);
+  } catch (cause) {
+    throw new StoreFault(`${path} cannot be opened`, { cause });
+  }
+}
+
+/** What a commit that has not resolved makes of a key. */
+type Pending = { readonly value: Buffer | undefined; readonly commitNo: number };
+
+class LmdbStore implements Store {
+  readonly #path: string;
+  readonly #db: RootDatabase<Buffer, Buffer>;
+  readonly #freeBytesMin: number;
+  /** Reads look here first: a commit counts from its call, and its transaction runs later. */
+  readonly #pending = new Map<string, Pending>();
+  readonly #running = new Set<Promise<unknown>>();
+  #commitNo = 0;
+  #closing: Promise<void> | undefined;
+
+  constructor(path: string, db: RootDatabase<Buffer, Buffer>, freeBytesMin: number) {
+    this.#path = path;
+    this.#db = db;
+    this.#freeBytesMin = freeBytesMin;
+  }
+
+  get(key: string): Uint8Array | undefined {
+    this.#mustBeOpen();
+    const pending = this.#pending.get(key);
+    return pending ? pending.value : this.#db.get(keyBytes(key));
+  }
+
+  list(
+    prefix: string,
+    options: { readonly after?: string; readonly limit?: number } = {},
+  ): readonly (readonly [key: string, value: Uint8Array])[] {
+    this.#mustBeOpen();
+    const first = Buffer.from(prefix);
+    const after = options.after === undefined ? undefined : Buffer.from(options.after);
+    const limit = options.limit ?? Number.POSITIVE_INFINITY;
+    const isPast = (key: Buffer): boolean => after === undefined || key.compare(after) > 0;
+    const pending = [...this.#pending].filter(
+      ([key]) => key.startsWith(prefix) && isPast(Buffer.from(key)),
+    );
+    // Each pending removal may take one stored entry away, so so many more are read.
+    const enough = limit + pending.length;
+    const found = new Map<string, Buffer>();
+    const start = after && after.compare(first) > 0 ? after : first;
+    for (const { key, value } of this.#db.getRange({ start })) {
+      if (found.size >= enough || !key.subarray(0, first.length).equals(first)) break;
+      if (isPast(key)) found.set(key.toString(), value);
+    }
+    for (const [key, { value }] of pending) {
+      if (value === undefined) found.delete(key);
+      else found.set(key, value);
+    }
+    const entries = [...found];
+    if (pending.length > 0) entries.sort(([left], [right]) => compareBytes(left, right));
+    return entries.length > limit ? entries.slice(0, limit) : entries;
+  }
+
+  async commit(writes: readonly Write[], guard?: Guard): Promise<"committed" | "conflict"> {
+    this.#mustBeOpen();
+    const copies = writes.map(({ key, value }) => ({
+      key: keyBytes(key),
+      value: value === undefined ? undefined : Buffer.from(value),
+    }));
+    this.#mustHaveRoom(copies);
+    if (guard && !isSame(this.get(guard.key), guard.value)) return "conflict";
+    this.#commitNo += 1;
+    const commitNo = this.#commitNo;
+    for (const [index, { key }] of writes.entries()) {
+      this.#pending.set(key, { value: copies[index]?.value, commitNo });
+    }
+    try {
+      return await this.#run(() => this.#write(copies, guard));
+    } catch (cause) {
+      throw faultOf(this.#path, cause);
+    } finally {
+      for (const { key } of writes) {
+        if (this.#pending.get(key)?.commitNo === commitNo) this.#pending.delete(key);
+      }
+    }
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#finish();
+    return this.#closing;
+  }
+
+  /** The library refuses the writes of transactions that were queued when it is told to close. */
+  async #finish(): Promise<void> {
+    await Promise.allSettled(this.#running);
+    await this.#db.close();
+  }
+
+  async #run<T>(action: () => T): Promise<T> {
+    // A child of the batch's transaction: if a write fails, none of this commit stays.
+    const running = this.#db.childTransaction(action);
+    this.#running.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#running.delete(running);
+    }
+  }
+
+  #write(
+    copies: readonly { readonly key: Buffer; readonly value: Buffer | undefined }[],
+    guard: Guard | undefined,
+  ): "committed" | "conflict" {
+    // Looked at again: an earlier commit that the first look counted on may have failed since.
+    if (guard && !isSame(this.#db.get(keyBytes(guard.key)), guard.value)) return "conflict";
+    for (const { key, value } of copies) {
+      if (value === undefined) void this.#db.remove(key);
+      else void this.#db.put(key, value);
+    }
+    return "committed";
+  }
+
+  #mustHaveRoom(
+    copies: readonly { readonly key: Buffer; readonly value: Buffer | undefined }[],
+  ): void {
+    let bytes = 0;
+    for (const { key, value } of copies) bytes += key.length + (value?.length ?? 0);
+    if (bytes > COMMIT_BYTES_MAX) throw new StoreFault(`a commit of ${bytes} bytes is too large`);
+    const { bavail, bsize } = statfsSync(this.#path);
+    const freeBytes = bavail * bsize;
+    if (freeBytes < this.#freeBytesMin + 4 * bytes) {
+      throw new StoreFault(`${this.#path} has ${freeBytes} bytes free, too few to write safely`);
+    }
+  }
+
+  #mustBeOpen(): void {
+    if (this.#closing) throw new StoreFault(`${this.#path} is closed`);
+  }
+}
+
+function keyBytes(key: string): Buffer {
+  const bytes = Buffer.from(key);
+  if (bytes.length === 0 || bytes.length > KEY_BYTES_MAX) {
+    throw new TypeError(`a key has 1 to ${KEY_BYTES_MAX} bytes, this one ${bytes.length}`);
+  }
+  return bytes;
+}
+
+function isSame(left: Uint8Array | undefined, right: Uint8Array | undefined): boolean {
+  if (left === undefined || right === undefined) return left === right;
+  return Buffer.compare(left, right) === 0;
+}
+
+function compareBytes(left: string, right: string): number {
+  return Buffer.compare(Buffer.from(left), Buffer.from(right));
+}
+
+function faultOf(path: string, cause: unknown): StoreFault {
+  const { commitError } = cause as { commitError?: Promise<unknown> };
+  // The library hands over the true cause as a promise that it rejects later.
+  commitError?.catch(() => undefined);
+  return new StoreFault(`a commit to ${path} failed`, { cause });
+}

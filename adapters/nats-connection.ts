@@ -1,0 +1,89 @@
+import { readFileSync } from "node:fs";
+import {
+  type Authenticator,
+  type ConnectionOptions,
+  credsAuthenticator,
+  nkeyAuthenticator,
+} from "@nats-io/transport-node";
+
+export const CONNECT_TIMEOUT_MS = 1_500;
+/** With two unanswered pings a dead connection is noticed within three of these. */
+export const PING_INTERVAL_MS = 2_000;
+export const PINGS_OUT_MAX = 2;
+/** Wait between attempts, and at most as much again, so that a fleet does not come all at once. */
+export const RECONNECT_WAIT_MS = 250;
+
+export type NatsBusOptions = {
+  /** `nats://[user:password@]host[:port]` or `tls://`; several are separated by commas. */
+  readonly url: string;
+  /** Shown in the server's list of connections. */
+  readonly name: string;
+  /** Subject under which answers come back, where permissions name it; `_INBOX` by default. */
+  readonly inboxPrefix?: string;
+  /** Seed of an nkey user (`SU...`). */
+  readonly nkeySeed?: Uint8Array;
+  /** Path of a .creds file, read at every attempt. */
+  readonly credsFile?: string;
+  readonly tls?: {
+    readonly caFile?: string;
+    readonly certFile?: string;
+    readonly keyFile?: string;
+  };
+  readonly connectTimeoutMs?: number;
+  readonly pingIntervalMs?: number;
+  readonly reconnectWaitMs?: number;
+  readonly streamTimeoutMs?: number;
+  /** What went wrong with the connection, for the log. */
+  readonly onTrouble?: (message: string) => void;
+};
+
+/**
+ * The client's own options for a connection that is never given up.
+ *
+ * @throws TypeError The URL is malformed.
+ */
+export function connectionOptions(options: NatsBusOptions): ConnectionOptions {
+  const { name, inboxPrefix, tls } = options;
+  const authenticator = authenticatorOf(options);
+  return {
+    ...loginOf(options.url),
+    name,
+    timeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
+    pingInterval: options.pingIntervalMs ?? PING_INTERVAL_MS,
+    maxPingOut: PINGS_OUT_MAX,
+    maxReconnectAttempts: -1,
+    reconnectDelayHandler: () => reconnectDelayMs(options),
+    noAsyncTraces: true,
+    ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
+    ...(authenticator === undefined ? {} : { authenticator }),
+    ...(tls === undefined ? {} : { tls }),
+  };
+}
+
+/** The next wait before an attempt to connect. */
+export function reconnectDelayMs(options: NatsBusOptions): number {
+  const waitMs = options.reconnectWaitMs ?? RECONNECT_WAIT_MS;
+  return waitMs + Math.floor(Math.random() * waitMs);
+}
+
+type Login = Pick<ConnectionOptions, "servers" | "user" | "pass" | "tls">;
+
+/** The client itself looks neither for credentials nor for TLS in a URL. */
+function loginOf(url: string): Login {
+  const urls = url.split(",").map((each) => new URL(each.trim()));
+  const servers = urls.map(({ protocol, host }) => `${protocol}//${host}`);
+  // Without this the client takes TLS where it is offered, and does without where it is not.
+  const tls = urls.some(({ protocol }) => protocol === "tls:") ? { tls: {} } : {};
+  const withUser = urls.find(({ username }) => username !== "");
+  if (!withUser) return { servers, ...tls };
+  const { username, password } = withUser;
+  const user = decodeURIComponent(username);
+  return { servers, ...tls, user, pass: decodeURIComponent(password) };
+}
+
+function authenticatorOf(options: NatsBusOptions): Authenticator | undefined {
+  const { nkeySeed, credsFile } = options;
+  if (nkeySeed) return nkeyAuthenticator(nkeySeed);
+  if (credsFile === undefined) return undefined;
+  return (nonce?: string) => credsAuthenticator(readFileSync(credsFile))(nonce);
+}

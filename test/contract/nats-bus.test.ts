@@ -1,0 +1,285 @@
+import { connect as connectRaw, headers as natsHeaders, nkeys } from "@nats-io/transport-node";
+import { expect, test, vi } from "vitest";
+import { connectNatsBus, type NatsBus } from "../../adapters/nats-bus.ts";
+import type { NatsBusOptions } from "../../adapters/nats-connection.ts";
+import { ensureStreams, StreamConfigFault } from "../../adapters/nats-streams.ts";
+import { BusFault, type BusMessage } from "../../ports/bus.ts";
+import { CONTROL_STREAM } from "../../proto/subjects.ts";
+import { startNats } from "../support/start-nats.ts";
+
+const SUBJECT = "alt.ctl.kill.global";
+const COPY = "alt.bc.kill.global";
+const WAIT = { timeout: 20_000, interval: 20 };
+const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+
+/** Short periods, so that a lost server is noticed within a test's patience. */
+const QUICK = { pingIntervalMs: 200, reconnectWaitMs: 50, streamTimeoutMs: 500 };
+
+async function open(url: string, options: Partial<NatsBusOptions> = {}) {
+  const bus = await connectNatsBus({ url, name: "test", ...QUICK, ...options });
+  let ups = 0;
+  bus.onUp(() => {
+    ups += 1;
+  });
+  return {
+    bus,
+    get ups() {
+      return ups;
+    },
+    [Symbol.asyncDispose]: () => bus.close(),
+  };
+}
+
+async function codeOf(promise: Promise<unknown>): Promise<string> {
+  const error = await promise.catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(BusFault);
+  return (error as BusFault).code;
+}
+
+function seqOf(outcome: { readonly seq: number } | "conflict"): number {
+  if (outcome === "conflict") throw new Error("conflict");
+  return outcome.seq;
+}
+
+test("a bus whose server is down is there at once, not up, and comes up by itself", async () => {
+  await using server = await startNats({ started: false });
+  await using side = await open(server.url);
+  const { bus } = side;
+  expect(bus.isUp()).toBe(false);
+  bus.send("a.b", bytes("lost"));
+  expect(await codeOf(bus.ask("a.b", bytes("x"), 1_000))).toBe("closed");
+  const append = bus.append(SUBJECT, bytes("x"), { msgId: "1", expectSeq: 0 });
+  expect(await codeOf(append)).toBe("closed");
+  const heard: BusMessage[] = [];
+  bus.listen("a.b", (message) => heard.push(message));
+  await server.restart();
+  await vi.waitFor(() => expect(side.ups).toBe(1), WAIT);
+  expect(bus.isUp()).toBe(true);
+  bus.send("a.b", bytes("heard"));
+  await vi.waitFor(
+    () => expect(heard.map((m) => Buffer.from(m.bytes).toString())).toEqual(["heard"]),
+    WAIT,
+  );
+});
+
+test("a bus that is closed while its server is down ends", async () => {
+  await using server = await startNats({ started: false });
+  const { bus } = await open(server.url);
+  await bus.close();
+  expect(bus.isUp()).toBe(false);
+});
+
+test("after kill -9 and restart of the server it is up again with its listeners, and what was stored is there", async () => {
+  await using server = await startNats();
+  await using side = await open(server.url);
+  const { bus } = side;
+  await ensureStreams(bus, { replicas: 1 });
+  const heard: (number | undefined)[] = [];
+  bus.listen(COPY, (message) => heard.push(message.seq));
+  const first = seqOf(await bus.append(SUBJECT, bytes("1"), { msgId: "1", expectSeq: 0 }));
+  await vi.waitFor(() => expect(heard).toEqual([first]), WAIT);
+  await vi.waitFor(() => expect(side.ups).toBe(1), WAIT);
+  await server.kill();
+  await vi.waitFor(() => expect(bus.isUp()).toBe(false), WAIT);
+  expect(await codeOf(bus.read(CONTROL_STREAM, 0, 1))).toBe("closed");
+  await server.restart();
+  await vi.waitFor(() => expect(side.ups).toBe(2), WAIT);
+  expect(bus.isUp()).toBe(true);
+  await vi.waitFor(
+    async () => expect((await bus.last(CONTROL_STREAM, SUBJECT))?.seq).toBe(first),
+    WAIT,
+  );
+  const again = bus.append(SUBJECT, bytes("1"), { msgId: "1", expectSeq: 0 });
+  expect(seqOf(await again)).toBe(first);
+  const next = await bus.append(SUBJECT, bytes("2"), { msgId: "2", expectSeq: first });
+  await vi.waitFor(() => expect(heard).toEqual([first, seqOf(next)]), WAIT);
+});
+
+test("an append without an answer is unknown, and the same id asked again is stored once", async () => {
+  await using server = await startNats();
+  await using side = await open(server.url, { pingIntervalMs: 60_000 });
+  const { bus } = side;
+  await ensureStreams(bus, { replicas: 1 });
+  process.kill(server.pid as number, "SIGSTOP");
+  const options = { msgId: "once", expectSeq: 0 };
+  const code = await codeOf(bus.append(SUBJECT, bytes("x"), options));
+  process.kill(server.pid as number, "SIGCONT");
+  expect(code).toBe("unknown");
+  const seq = await vi.waitFor(
+    async () => seqOf(await bus.append(SUBJECT, bytes("x"), options)),
+    WAIT,
+  );
+  const stored = await bus.read(CONTROL_STREAM, 0, 10);
+  expect(stored.map((m) => m.seq)).toEqual([seq]);
+  const later = await bus.append(SUBJECT, bytes("y"), { msgId: "twice", expectSeq: seq });
+  expect(seqOf(later)).toBe(seq + 1);
+});
+
+test("a server that goes silent without closing is noticed by its pings", async () => {
+  await using server = await startNats();
+  await using side = await open(server.url);
+  await vi.waitFor(() => expect(side.ups).toBe(1), WAIT);
+  process.kill(server.pid as number, "SIGSTOP");
+  await vi.waitFor(() => expect(side.bus.isUp()).toBe(false), WAIT);
+  process.kill(server.pid as number, "SIGCONT");
+  await vi.waitFor(() => expect(side.ups).toBe(2), WAIT);
+  expect(side.bus.isUp()).toBe(true);
+});
+
+test("what is sent while no connection stands is lost, not kept for later", async () => {
+  await using server = await startNats();
+  await using side = await open(server.url);
+  await using other = await open(server.url);
+  const heard: string[] = [];
+  other.bus.listen("a.b", (message) => heard.push(Buffer.from(message.bytes).toString()));
+  await server.kill();
+  await vi.waitFor(() => expect(side.bus.isUp()).toBe(false), WAIT);
+  side.bus.send("a.b", bytes("stale"));
+  await server.restart();
+  await vi.waitFor(() => expect([side.bus.isUp(), other.bus.isUp()]).toEqual([true, true]), WAIT);
+  await vi.waitFor(() => {
+    side.bus.send("a.b", bytes("fresh"));
+    expect(heard.length).toBeGreaterThan(0);
+  }, WAIT);
+  expect(heard).not.toContain("stale");
+});
+
+test("without the streams nothing is appended or read", async () => {
+  await using server = await startNats();
+  await using side = await open(server.url);
+  const append = side.bus.append(SUBJECT, bytes("x"), { msgId: "1", expectSeq: 0 });
+  expect(await codeOf(append)).toBe("no_responders");
+  // Servers before 2.10 answer nothing at all here.
+  expect(["no_responders", "timeout"]).toContain(await codeOf(side.bus.read(CONTROL_STREAM, 0, 1)));
+  expect(await codeOf(side.bus.last(CONTROL_STREAM, SUBJECT))).toBe("no_responders");
+});
+
+test("streams are made once, and a stream that is set up otherwise is not used", async () => {
+  await using server = await startNats();
+  await using side = await open(server.url);
+  await ensureStreams(side.bus, { replicas: 1 });
+  await ensureStreams(side.bus, { replicas: 1 });
+  const { config } = await side.bus.manager().streams.info(CONTROL_STREAM);
+  expect(config).toMatchObject({
+    retention: "limits",
+    discard: "new",
+    max_msgs_per_subject: 1,
+    max_age: 0,
+    allow_direct: true,
+    deny_delete: true,
+    deny_purge: true,
+    duplicate_window: 600_000_000_000,
+    republish: { src: "alt.ctl.>", dest: "alt.bc.>" },
+  });
+  await side.bus
+    .manager()
+    .streams.update(CONTROL_STREAM, { max_age: 60_000_000_000, duplicate_window: 60_000_000_000 });
+  await expect(ensureStreams(side.bus, { replicas: 1 })).rejects.toThrow(StreamConfigFault);
+});
+
+test("nobody can take a stored message away", async () => {
+  await using server = await startNats();
+  await using side = await open(server.url);
+  await ensureStreams(side.bus, { replicas: 1 });
+  const seq = seqOf(await side.bus.append(SUBJECT, bytes("x"), { msgId: "1", expectSeq: 0 }));
+  const { streams } = side.bus.manager();
+  await expect(streams.purge(CONTROL_STREAM)).rejects.toThrow();
+  await expect(streams.deleteMessage(CONTROL_STREAM, seq)).rejects.toThrow();
+  expect((await side.bus.last(CONTROL_STREAM, SUBJECT))?.seq).toBe(seq);
+});
+
+test("a message on a committed subject that the server did not store carries no sequence", async () => {
+  await using server = await startNats();
+  await using side = await open(server.url);
+  const heard: BusMessage[] = [];
+  side.bus.listen("alt.bc.>", (message) => heard.push(message));
+  side.bus.listen("alt.fast.kill.>", (message) => heard.push(message));
+  const raw = await connectRaw({ servers: server.url });
+  const sequence = natsHeaders();
+  sequence.set("Nats-Sequence", "7");
+  await vi.waitFor(() => {
+    raw.publish(COPY, bytes("plain"));
+    raw.publish("alt.fast.kill.global", bytes("fast"), { headers: sequence });
+    expect(heard.length).toBeGreaterThanOrEqual(2);
+  }, WAIT);
+  await raw.close();
+  expect(heard.filter((message) => message.seq !== undefined)).toEqual([]);
+});
+
+test("a listener that a permission refused hears again once it is granted", async () => {
+  const users = (allowed: string) => `authorization { users: [
+    { user: n, password: p, permissions: { publish: ">", subscribe: [${allowed}] } } ] }`;
+  await using server = await startNats({ config: users('"_INBOX.>"') });
+  const url = server.url.replace("nats://", "nats://n:p@");
+  const troubles: string[] = [];
+  await using side = await open(url, { onTrouble: (message) => troubles.push(message) });
+  const heard: BusMessage[] = [];
+  side.bus.listen("a.b", (message) => heard.push(message));
+  await vi.waitFor(() => expect(troubles.join()).toMatch(/permissions violation/i), WAIT);
+  server.configure(users('"_INBOX.>", "a.b"'));
+  await server.restart();
+  await vi.waitFor(() => {
+    side.bus.send("a.b", bytes("x"));
+    expect(heard.length).toBeGreaterThan(0);
+  }, WAIT);
+});
+
+test("a bus whose credentials are refused is not up, says why, and comes up when they are accepted", async () => {
+  const users = (password: string) =>
+    `authorization { users: [ { user: n, password: "${password}" } ] }`;
+  await using server = await startNats({ config: users("other") });
+  const url = server.url.replace("nats://", "nats://n:p@");
+  const troubles: string[] = [];
+  await using side = await open(url, { onTrouble: (message) => troubles.push(message) });
+  await vi.waitFor(() => expect(troubles.length).toBeGreaterThan(2), WAIT);
+  expect(side.bus.isUp()).toBe(false);
+  expect(troubles.join()).toMatch(/authorization/i);
+  server.configure(users("p"));
+  await server.restart();
+  await vi.waitFor(() => expect(side.bus.isUp()).toBe(true), WAIT);
+});
+
+test("several servers may be named, and one that answers is enough", async () => {
+  await using dead = await startNats({ started: false });
+  await using server = await startNats();
+  await using side = await open(`${dead.url}, ${server.url}`);
+  await vi.waitFor(() => expect(side.bus.isUp()).toBe(true), WAIT);
+  const bus: NatsBus = side.bus;
+  bus.listen("echo", ({ bytes: question, respond }) => respond?.(question));
+  await vi.waitFor(
+    async () => expect(await bus.ask("echo", bytes("x"), 1_000)).toEqual(bytes("x")),
+    WAIT,
+  );
+});
+
+test("a node's own user hears and reads what is committed, and can append nothing", async () => {
+  const user = nkeys.createUser();
+  const config = `authorization { users: [
+    { user: coordinator, password: p },
+    { nkey: ${user.getPublicKey()}, permissions: {
+      publish: [ "alt.ack.n1", "$JS.API.DIRECT.GET.ALT_CTL", "$JS.API.DIRECT.GET.ALT_CTL.>" ],
+      subscribe: [ "alt.bc.>", "alt.fast.kill.>", "alt.dig", "_INBOX.n1.>" ] } } ] }`;
+  await using server = await startNats({ config });
+  await using coordinator = await open(server.url.replace("//", "//coordinator:p@"));
+  await ensureStreams(coordinator.bus, { replicas: 1 });
+  const login = { nkeySeed: user.getSeed(), inboxPrefix: "_INBOX.n1" };
+  await using node = await open(server.url, login);
+  const heard: (number | undefined)[] = [];
+  node.bus.listen("alt.bc.>", (message) => heard.push(message.seq));
+  const acks: string[] = [];
+  coordinator.bus.listen("alt.ack.*", (message) => acks.push(message.subject));
+  await vi.waitFor(() => {
+    node.bus.send("alt.ack.n1", bytes("x"));
+    expect(acks).toContain("alt.ack.n1");
+  }, WAIT);
+  const append = coordinator.bus.append(SUBJECT, bytes("x"), { msgId: "1", expectSeq: 0 });
+  const seq = seqOf(await append);
+  await vi.waitFor(() => expect(heard).toEqual([seq]), WAIT);
+  const read = await node.bus.read(CONTROL_STREAM, 0, 10);
+  expect(read.map((message) => message.seq)).toEqual([seq]);
+  node.bus.send("alt.ack.n2", bytes("x"));
+  const forged = node.bus.append(SUBJECT, bytes("y"), { msgId: "2", expectSeq: seq });
+  expect(["unknown", "closed"]).toContain(await codeOf(forged));
+  expect((await coordinator.bus.last(CONTROL_STREAM, SUBJECT))?.seq).toBe(seq);
+  expect(acks).not.toContain("alt.ack.n2");
+});

@@ -1,0 +1,334 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { openLmdbStore } from "../../adapters/lmdb-store.ts";
+import { type Store, StoreFault } from "../../ports/store.ts";
+import { type CommitFate, twinStore } from "../../ports/twin-store.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+/** A store, and the way to find it again as the next process would. */
+type Place = AsyncDisposable & { store: Store; reopen(): Promise<void> };
+
+const PLACES: { readonly [name: string]: () => Place } = {
+  LMDB: () => {
+    const dir = tempDir();
+    const path = join(dir.path, "store");
+    const place: Place = {
+      store: openLmdbStore(path),
+      reopen: async () => {
+        await place.store.close();
+        place.store = openLmdbStore(path);
+      },
+      [Symbol.asyncDispose]: async () => {
+        await place.store.close();
+        dir[Symbol.dispose]();
+      },
+    };
+    return place;
+  },
+  twin: () => {
+    let twin = twinStore();
+    const place: Place = {
+      store: twin,
+      reopen: async () => {
+        twin = twin.crash();
+        place.store = twin;
+      },
+      [Symbol.asyncDispose]: () => place.store.close(),
+    };
+    return place;
+  },
+};
+
+const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+const text = (value: Uint8Array | undefined) => value && Buffer.from(value).toString();
+const put = (key: string, value: string) => ({ key, value: bytes(value) });
+const remove = (key: string) => ({ key, value: undefined });
+const listed = (store: Store, ...args: Parameters<Store["list"]>) =>
+  store.list(...args).map(([key, value]) => `${key}=${text(value)}`);
+
+describe.each(Object.entries(PLACES))("store on %s", (_name, open) => {
+  test("a value is what was put, byte for byte, and an absent one is undefined", async () => {
+    await using place = open();
+    const all = Uint8Array.from({ length: 256 }, (_, n) => n);
+    await place.store.commit([
+      { key: "all", value: all },
+      { key: "empty", value: bytes("") },
+    ]);
+    expect(new Uint8Array(place.store.get("all") as Uint8Array)).toEqual(all);
+    expect(place.store.get("empty")?.length).toBe(0);
+    expect(place.store.get("none")).toBeUndefined();
+    expect(place.store.get("al")).toBeUndefined();
+  });
+
+  test("reads see a commit from its call, before it has resolved", async () => {
+    await using place = open();
+    const { store } = place;
+    await store.commit([put("a", "1"), put("b", "1")]);
+    const pending = store.commit([put("a", "2"), remove("b"), put("c", "2")]);
+    expect(text(store.get("a"))).toBe("2");
+    expect(store.get("b")).toBeUndefined();
+    expect(listed(store, "")).toEqual(["a=2", "c=2"]);
+    expect(await pending).toBe("committed");
+    expect(listed(store, "")).toEqual(["a=2", "c=2"]);
+  });
+
+  test("a commit with several writes is one, and the last write of a key stands", async () => {
+    await using place = open();
+    const { store } = place;
+    await store.commit([put("a", "1"), put("b", "1"), put("a", "2"), remove("b")]);
+    expect(listed(store, "")).toEqual(["a=2"]);
+  });
+
+  test("what was committed is there for the next process", async () => {
+    await using place = open();
+    await place.store.commit([put("kept", "1"), put("gone", "1")]);
+    await place.store.commit([remove("gone"), put("kept", "2")]);
+    await place.reopen();
+    expect(listed(place.store, "")).toEqual(["kept=2"]);
+  });
+
+  test("a guard that holds lets the commit through, one that does not writes nothing", async () => {
+    await using place = open();
+    const { store } = place;
+    expect(await store.commit([put("a", "1")], { key: "a", value: undefined })).toBe("committed");
+    expect(await store.commit([put("a", "x")], { key: "a", value: undefined })).toBe("conflict");
+    expect(await store.commit([put("a", "x")], { key: "a", value: bytes("2") })).toBe("conflict");
+    expect(await store.commit([put("a", "x")], { key: "none", value: bytes("") })).toBe("conflict");
+    expect(text(store.get("a"))).toBe("1");
+    expect(await store.commit([put("a", "2")], { key: "a", value: bytes("1") })).toBe("committed");
+    await place.reopen();
+    expect(listed(place.store, "")).toEqual(["a=2"]);
+  });
+
+  test("of commits that guard on the same value, one goes through, though none was waited for", async () => {
+    await using place = open();
+    const { store } = place;
+    const outcomes = await Promise.all(
+      Array.from({ length: 50 }, (_, n) =>
+        store.commit([put("a", `${n}`)], { key: "a", value: undefined }),
+      ),
+    );
+    expect(outcomes.filter((outcome) => outcome === "committed")).toHaveLength(1);
+    expect(text(store.get("a"))).toBe(`${outcomes.indexOf("committed")}`);
+  });
+
+  test("a chain of guarded commits, each on the one before, goes through without waiting", async () => {
+    await using place = open();
+    const { store } = place;
+    const outcomes: Promise<string>[] = [];
+    for (let n = 0; n < 100; n += 1) {
+      const value = n === 0 ? undefined : bytes(`${n - 1}`);
+      outcomes.push(store.commit([put("a", `${n}`)], { key: "a", value }));
+    }
+    expect(new Set(await Promise.all(outcomes))).toEqual(new Set(["committed"]));
+    await place.reopen();
+    expect(text(place.store.get("a"))).toBe("99");
+  });
+
+  test("a list has the keys of its prefix, after its start, at most so many, in order of bytes", async () => {
+    await using place = open();
+    const { store } = place;
+    const keys = [
+      "p",
+      "p/",
+      "p/Z",
+      "p/a",
+      "p/a/b",
+      "p/\u00e9",
+      "p/\uffff",
+      "p/\u{10000}",
+      "q",
+      "o/z",
+    ];
+    await store.commit(keys.toReversed().map((key) => put(key, "v")));
+    const names = (...args: Parameters<Store["list"]>) => store.list(...args).map(([key]) => key);
+    expect(names("p/")).toEqual(keys.slice(1, 8));
+    expect(names("p/a")).toEqual(["p/a", "p/a/b"]);
+    expect(names("p/", { after: "p/a" })).toEqual(keys.slice(4, 8));
+    expect(names("p/", { after: "p/a", limit: 2 })).toEqual(keys.slice(4, 6));
+    expect(names("p/", { after: "a" })).toEqual(keys.slice(1, 8));
+    expect(names("p/", { after: "p0" })).toEqual([]);
+    expect(names("p/", { limit: 0 })).toEqual([]);
+    expect(names("zz")).toEqual([]);
+    expect(names("")).toHaveLength(keys.length);
+  });
+
+  test("a limited list is right while commits are under way", async () => {
+    await using place = open();
+    const { store } = place;
+    await store.commit(["a", "c", "e", "g", "i"].map((key) => put(key, "old")));
+    const pending = store.commit([remove("a"), remove("c"), put("b", "new"), put("h", "new")]);
+    expect(listed(store, "", { limit: 3 })).toEqual(["b=new", "e=old", "g=old"]);
+    expect(listed(store, "", { after: "e", limit: 3 })).toEqual(["g=old", "h=new", "i=old"]);
+    await pending;
+    expect(listed(store, "", { limit: 3 })).toEqual(["b=new", "e=old", "g=old"]);
+  });
+
+  test("neither side can change the other's bytes afterwards", async () => {
+    await using place = open();
+    const { store } = place;
+    const value = bytes("good");
+    const pending = store.commit([{ key: "a", value }]);
+    value.fill(0);
+    await pending;
+    expect(text(store.get("a"))).toBe("good");
+    store.get("a")?.fill(0);
+    expect(text(store.get("a"))).toBe("good");
+  });
+
+  test("values of a megabyte and many of them come back whole", async () => {
+    await using place = open();
+    const value = new Uint8Array(1_000_000).map((_, n) => n % 251);
+    const commits = Array.from({ length: 8 }, (_, n) =>
+      place.store.commit([{ key: `big/${n}`, value }]),
+    );
+    await Promise.all(commits);
+    await place.reopen();
+    const all = place.store.list("big/");
+    expect(all).toHaveLength(8);
+    for (const [, stored] of all) expect(Buffer.compare(stored, value)).toBe(0);
+  });
+
+  test("a key that is empty or too long is a bug and throws, and nothing is written", async () => {
+    await using place = open();
+    const { store } = place;
+    for (const key of ["", "k".repeat(1025)]) {
+      expect(() => store.get(key)).toThrow(TypeError);
+      await expect(store.commit([put("a", "1"), put(key, "1")])).rejects.toThrow(TypeError);
+    }
+    expect(store.list("")).toEqual([]);
+    const longest = "k".repeat(1024);
+    await store.commit([put(longest, "1")]);
+    expect(text(store.get(longest))).toBe("1");
+  });
+
+  test("a closed store finishes what was committed and takes nothing more", async () => {
+    await using place = open();
+    const { store } = place;
+    const pending = store.commit([put("a", "1")]);
+    await store.close();
+    await store.close();
+    expect(await pending).toBe("committed");
+    expect(() => store.get("a")).toThrow(StoreFault);
+    expect(() => store.list("")).toThrow(StoreFault);
+    await expect(store.commit([put("b", "1")])).rejects.toThrow(StoreFault);
+  });
+});
+
+describe("LMDB alone", () => {
+  test("what a commit resolved for is there after kill -9", async () => {
+    using dir = tempDir();
+    const path = join(dir.path, "store");
+    const adapter = join(import.meta.dirname, "../../adapters/lmdb-store.ts");
+    const program = join(dir.path, "write.ts");
+    writeFileSync(
+      program,
+      `import { openLmdbStore } from ${JSON.stringify(adapter)};
+      const store = openLmdbStore(${JSON.stringify(path)});
+      for (let n = 0; ; n += 1) {
+        await store.commit([{ key: "n", value: Buffer.from(String(n)) }]);
+        process.stdout.write(n + "\\n");
+      }`,
+    );
+    const child = spawn(process.execPath, [program], { stdio: ["ignore", "pipe", "inherit"] });
+    let told = "";
+    child.stdout.on("data", (data: Buffer) => {
+      told += data.toString();
+      if (told.split("\n").length > 20) child.kill("SIGKILL");
+    });
+    await once(child, "close");
+    const lastTold = Number(told.split("\n").at(-2));
+    expect(lastTold).toBeGreaterThanOrEqual(19);
+    const store = openLmdbStore(path);
+    expect(Number(text(store.get("n")))).toBeGreaterThanOrEqual(lastTold);
+    await store.close();
+  });
+
+  test("on a disk that is nearly full a commit fails before the library could meet its end", async () => {
+    using dir = tempDir();
+    const roomy = openLmdbStore(dir.path);
+    await roomy.commit([put("a", "1")]);
+    await roomy.close();
+    const store = openLmdbStore(dir.path, { freeBytesMin: Number.MAX_SAFE_INTEGER });
+    await expect(store.commit([put("a", "2")])).rejects.toThrow(StoreFault);
+    expect(text(store.get("a"))).toBe("1");
+    await store.close();
+  });
+
+  test("its folder is open to its owner alone", async () => {
+    using dir = tempDir();
+    const path = join(dir.path, "store");
+    const store = openLmdbStore(path);
+    expect(statSync(path).mode & 0o777).toBe(0o700);
+    await store.close();
+  });
+
+  test("a path that cannot be a folder is a fault with its cause", () => {
+    using dir = tempDir();
+    const path = join(dir.path, "file");
+    writeFileSync(path, "");
+    expect(() => openLmdbStore(path)).toThrow(StoreFault);
+  });
+});
+
+describe("twin's failures", () => {
+  const failing = (fate: CommitFate) => {
+    let fates: CommitFate[] = [];
+    const store = twinStore({ commitFate: () => fates.shift() ?? "good" });
+    const failNext = (): void => {
+      fates = [fate];
+    };
+    return { store, failNext };
+  };
+
+  test("a commit that fails and was not persisted leaves no trace", async () => {
+    const { store, failNext } = failing("fails_not_persisted");
+    await store.commit([put("a", "1")]);
+    failNext();
+    await expect(store.commit([put("a", "2")])).rejects.toThrow(StoreFault);
+    expect(text(store.get("a"))).toBe("1");
+    expect(listed(store.crash(), "")).toEqual(["a=1"]);
+  });
+
+  test("a commit that fails may have been persisted all the same", async () => {
+    const { store, failNext } = failing("fails_but_persisted");
+    failNext();
+    await expect(store.commit([put("a", "2")])).rejects.toThrow(StoreFault);
+    expect(listed(store.crash(), "")).toEqual(["a=2"]);
+  });
+
+  test("a commit on top of one that failed conflicts if it was guarded by it", async () => {
+    const { store, failNext } = failing("fails_not_persisted");
+    failNext();
+    const first = store.commit([put("a", "1")]);
+    const second = store.commit([put("a", "2")], { key: "a", value: bytes("1") });
+    await expect(first).rejects.toThrow(StoreFault);
+    expect(await second).toBe("conflict");
+    expect(store.get("a")).toBeUndefined();
+  });
+
+  test("a crash drops what had not reached the disk, and the old store is dead", async () => {
+    const store = twinStore();
+    await store.commit([put("a", "1")]);
+    let settled = false;
+    void store.commit([put("a", "2")]).finally(() => {
+      settled = true;
+    });
+    const next = store.crash();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(settled).toBe(false);
+    expect(listed(next, "")).toEqual(["a=1"]);
+    expect(() => store.get("a")).toThrow(StoreFault);
+  });
+
+  test("a full disk refuses, and what is there can still be read and made smaller", async () => {
+    const store = twinStore({ capacityBytes: 10 });
+    await store.commit([put("a", "12345678")]);
+    await expect(store.commit([put("b", "123456")])).rejects.toThrow(StoreFault);
+    expect(listed(store, "")).toEqual(["a=12345678"]);
+    expect(await store.commit([put("a", "1")])).toBe("committed");
+  });
+});

@@ -1,0 +1,283 @@
+import { createHash } from "node:crypto";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { MeshRecord } from "../../../mesh/record.ts";
+import type { RecordOp } from "../../../mesh/record-op.ts";
+import { isGreater, MeshState } from "../../../mesh/state.ts";
+import { parseScope } from "../../../proto/ids.ts";
+import { after, distrust, kill, limit, record, revive, virtualKey } from "./sample-mesh.ts";
+
+const RUNS = process.env.ALTRACE_PROOF === undefined ? 200 : 5_000;
+const PROPERTY = { numRuns: RUNS };
+
+/** A record as `openRecord` gives it, without the cost of a signature. */
+function bare(scope: string, v: number, op: RecordOp, salt: number): MeshRecord {
+  const parsed = parseScope(scope);
+  if (!parsed) throw new Error(scope);
+  const amount = op.case === "limit" ? JSON.stringify(op.value.of.value, bigintText) : "";
+  const payload = `${scope} ${v} ${op.case} ${amount} ${salt}`;
+  const hash = createHash("sha256").update(payload).digest();
+  return {
+    scope,
+    parsed,
+    v,
+    prev: new Uint8Array(0),
+    hash,
+    hashHex: hash.toString("hex"),
+    cmdId: "",
+    issuedAtMs: 0,
+    operator: "",
+    op,
+    bytes: Buffer.from(payload),
+    kids: [],
+  };
+}
+
+const bigintText = (_: string, value: unknown) =>
+  typeof value === "bigint" ? value.toString() : value;
+
+const version = fc.integer({ min: 1, max: 4 });
+const salt = fc.integer({ min: 0, max: 2 });
+const killable = fc
+  .tuple(fc.constantFrom("global", "team/a", "agent/a/b", "agent/a/c"), version, fc.boolean(), salt)
+  .map(([scope, v, isKill, n]) => bare(scope, v, isKill ? kill() : revive(), n));
+const key = fc
+  .tuple(version, fc.boolean(), salt)
+  .map(([v, isKill, n]) => bare("key/abcdefgh", v, isKill ? kill() : virtualKey(), n));
+const distrusted = fc
+  .tuple(version, fc.integer({ min: 1_000, max: 1_003 }), salt)
+  .map(([v, milli, n]) => bare("distrust/p/m", v, distrust(BigInt(milli)), n));
+const anyRecord = fc.oneof(killable, key, distrusted);
+const history = fc.array(anyRecord, { maxLength: 24 });
+
+function merged(records: Iterable<MeshRecord>): MeshState {
+  const state = new MeshState();
+  for (const each of records) state.merge(each);
+  return state;
+}
+
+const winners = (state: MeshState): readonly (readonly [string, string])[] =>
+  state.recordsAfter("", 1_000).map((each) => [each.scope, each.hashHex] as const);
+
+describe("K1: merging is a join", () => {
+  test("any order, and any repetition, of the same records gives the same state", () => {
+    fc.assert(
+      fc.property(
+        history.chain((records) =>
+          fc.tuple(
+            fc.constant(records),
+            fc.shuffledSubarray([...records, ...records], {
+              minLength: records.length * 2,
+              maxLength: records.length * 2,
+            }),
+          ),
+        ),
+        ([records, shuffled]) => {
+          expect(winners(merged(shuffled))).toEqual(winners(merged(records)));
+          expect(merged(shuffled).hashHex()).toBe(merged(records).hashHex());
+        },
+      ),
+      PROPERTY,
+    );
+  });
+
+  test("merging two replicas' states is commutative and associative", () => {
+    fc.assert(
+      fc.property(history, history, history, (a, b, c) => {
+        const join = (...states: MeshState[]) => merged(states.flatMap((s) => [...s.records()]));
+        const [x, y, z] = [merged(a), merged(b), merged(c)];
+        expect(winners(join(x, y))).toEqual(winners(join(y, x)));
+        expect(winners(join(join(x, y), z))).toEqual(winners(join(x, join(y, z))));
+        expect(winners(join(x, x))).toEqual(winners(x));
+        expect(winners(join(x, y, z))).toEqual(winners(merged([...a, ...b, ...c])));
+      }),
+      PROPERTY,
+    );
+  });
+
+  test("of two records of one scope that differ, exactly one is greater", () => {
+    fc.assert(
+      fc.property(anyRecord, anyRecord, (left, right) => {
+        fc.pre(left.scope === right.scope && left.hashHex !== right.hashHex);
+        expect(isGreater(left, right)).toBe(!isGreater(right, left));
+      }),
+      PROPERTY,
+    );
+  });
+
+  test("the order is transitive", () => {
+    fc.assert(
+      fc.property(distrusted, distrusted, distrusted, (a, b, c) => {
+        fc.pre(isGreater(a, b) && isGreater(b, c));
+        expect(isGreater(a, c)).toBe(true);
+      }),
+      PROPERTY,
+    );
+  });
+});
+
+describe("K3: kill dominance", () => {
+  test("if any record of a scope's highest version is a kill, the scope is killed", () => {
+    fc.assert(
+      fc.property(fc.array(killable, { minLength: 1, maxLength: 24 }), (records) => {
+        const state = merged(records);
+        for (const scope of new Set(records.map((each) => each.scope))) {
+          const own = records.filter((each) => each.scope === scope);
+          const highest = Math.max(...own.map((each) => each.v));
+          const hasKill = own.some((each) => each.v === highest && each.op.case === "kill");
+          expect(state.killed(scope)).toBe(hasKill);
+        }
+      }),
+      PROPERTY,
+    );
+  });
+
+  test("no record of another scope changes whether a scope is killed", () => {
+    fc.assert(
+      fc.property(history, (records) => {
+        const all = merged(records);
+        for (const scope of ["global", "team/a", "agent/a/b"]) {
+          const own = merged(records.filter((each) => each.scope === scope));
+          expect(all.killed(scope)).toBe(own.killed(scope));
+        }
+      }),
+      PROPERTY,
+    );
+  });
+});
+
+describe("K4: no way back", () => {
+  test("the version of a scope never goes down, whatever comes", () => {
+    fc.assert(
+      fc.property(fc.array(fc.oneof(killable, key), { maxLength: 24 }), (records) => {
+        const state = new MeshState();
+        for (const each of records) {
+          const before = state.get(each.scope)?.v ?? 0;
+          state.merge(each);
+          expect(state.get(each.scope)?.v).toBe(Math.max(before, each.v));
+        }
+      }),
+      PROPERTY,
+    );
+  });
+
+  test("distrust never goes down, whatever comes", () => {
+    fc.assert(
+      fc.property(fc.array(distrusted, { minLength: 1, maxLength: 24 }), (records) => {
+        const milliOf = (each: MeshRecord): bigint => {
+          if (each.op.case !== "limit" || each.op.value.of.case !== "distrust") return 0n;
+          return each.op.value.of.value.milli;
+        };
+        const current = merged(records).get("distrust/p/m");
+        const highest = records.map(milliOf).reduce((a, b) => (a > b ? a : b));
+        expect(current && milliOf(current)).toBe(highest);
+      }),
+      PROPERTY,
+    );
+  });
+});
+
+describe("the state hash", () => {
+  test("is the sum modulo 2^256 of the hashes of what is current", () => {
+    fc.assert(
+      fc.property(history, (records) => {
+        const state = merged(records);
+        let sum = 0n;
+        for (const each of state.records()) sum += BigInt(`0x${each.hashHex}`);
+        const expected = (sum % (1n << 256n)).toString(16).padStart(64, "0");
+        expect(state.hashHex()).toBe(expected);
+        expect(Buffer.from(state.hash()).toString("hex")).toBe(expected);
+        expect(state.hash()).toHaveLength(32);
+      }),
+      PROPERTY,
+    );
+  });
+
+  test("of nothing is 32 zeros", () => {
+    expect(new MeshState().hash()).toEqual(Buffer.alloc(32));
+  });
+
+  test("tells two records of one version apart", () => {
+    const left = merged([bare("budget/team/a", 1, limit(1n), 0)]);
+    const right = merged([bare("budget/team/a", 1, limit(2n), 0)]);
+    expect(left.hashHex()).not.toBe(right.hashHex());
+  });
+});
+
+describe("a merge tells", () => {
+  const first = record("agent/a/b", kill("first"));
+  const second = after(first, revive());
+
+  test("changed for what is new, known for what came before, older for what is past", () => {
+    const state = new MeshState();
+    expect(state.merge(first)).toEqual({ outcome: "changed", changed: true, before: undefined });
+    expect(state.merge(first)).toEqual({ outcome: "known", changed: false, before: first });
+    expect(state.merge(second)).toEqual({ outcome: "changed", changed: true, before: first });
+    expect(state.merge(first)).toEqual({ outcome: "older", changed: false, before: second });
+    expect(state.get("agent/a/b")).toBe(second);
+    expect(state.size).toBe(1);
+  });
+
+  test("conflict for two commands that crossed, and whether the newcomer won", () => {
+    const left = record("agent/a/b", revive("left"));
+    const right = record("agent/a/b", kill("right"));
+    const state = merged([left]);
+    expect(state.merge(right)).toEqual({ outcome: "conflict", changed: true, before: left });
+    expect(state.merge(left)).toEqual({ outcome: "conflict", changed: false, before: right });
+    expect(state.killed("agent/a/b")).toBe(true);
+  });
+});
+
+describe("what is killed", () => {
+  test("an agent is covered by kills of everybody, its team and itself, and by no other", () => {
+    const state = merged([
+      record("agent/a/b", kill()),
+      record("team/a", kill()),
+      record("agent/a/bb", kill()),
+      record("team/b", kill()),
+    ]);
+    const covering = (id: string) => state.killsFor(id).map((each) => each.scope);
+    expect(covering("a/b")).toEqual(["team/a", "agent/a/b"]);
+    expect(covering("a/x")).toEqual(["team/a"]);
+    expect(covering("c/b")).toEqual([]);
+    state.merge(record("global", kill()));
+    expect(covering("c/b")).toEqual(["global"]);
+  });
+
+  test("reviving an agent leaves its team killed", () => {
+    const agent = record("agent/a/b", kill());
+    const state = merged([agent, record("team/a", kill()), after(agent, revive())]);
+    expect(state.killsFor("a/b").map((each) => each.scope)).toEqual(["team/a"]);
+    expect(state.killedScopes()).toEqual(["team/a"]);
+  });
+
+  test("what is no agent id throws instead of being covered by nothing", () => {
+    for (const id of ["", "a", "a/b/c", "A/b", "agent/a/b"]) {
+      expect(() => new MeshState().killsFor(id), id).toThrow(TypeError);
+    }
+  });
+});
+
+test("pages of the state hold every record once, in scope order", () => {
+  fc.assert(
+    fc.property(history, fc.integer({ min: 1, max: 5 }), (records, count) => {
+      const state = merged(records);
+      const seen: string[] = [];
+      for (;;) {
+        const page = state.recordsAfter(seen.at(-1) ?? "", count);
+        if (page.length === 0) break;
+        expect(page.length).toBeLessThanOrEqual(count);
+        seen.push(...page.map((each) => each.scope));
+      }
+      expect(seen).toEqual([...state.records()].map((each) => each.scope).sort());
+    }),
+    PROPERTY,
+  );
+});
+
+test("a page that was asked for before a scope came does not hide it", () => {
+  const state = merged([record("agent/a/c", kill())]);
+  expect(state.recordsAfter("", 10)).toHaveLength(1);
+  state.merge(record("agent/a/b", kill()));
+  expect(state.recordsAfter("", 10).map((each) => each.scope)).toEqual(["agent/a/b", "agent/a/c"]);
+});
