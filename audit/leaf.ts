@@ -1,0 +1,341 @@
+// Leaf bytes: a record as canonical JSON, checked by one closed schema in both directions.
+//
+// L1. Bytes that `decodeRecord` takes are the only spelling of what it returns.
+// L2. `encodeLeaf` and `sealLeaf` write nothing that `decodeRecord` would refuse.
+// L3. Only `sealLeaf` gives a record its place; a leaf of the WAL has none.
+
+import {
+  boolean,
+  integer,
+  list,
+  longText,
+  MemberError,
+  type Members,
+  may,
+  must,
+  object,
+  oneOf,
+  plainText,
+  type Writer,
+} from "./member-codec.ts";
+import {
+  type Act,
+  type Amounts,
+  type AuditRecord,
+  type BootRecord,
+  CLIENT_ID_CHARS_MAX,
+  type ClockRecord,
+  type CloseRecord,
+  type ContractRef,
+  type DecisionRecord,
+  DOORS,
+  type FloodRecord,
+  type GapRecord,
+  type GenesisRecord,
+  type Hold,
+  type Inspection,
+  type KeyRecord,
+  type KillRecord,
+  type Place,
+  type PolicyRecord,
+  QUOTED_CHECKPOINT_CHARS_MAX,
+  RECORD_NAME_CHARS_MAX,
+  RECORD_TOOLS_MAX,
+  type RedactRecord,
+  type SealedRecord,
+  type SettleRecord,
+  STAGES,
+  STANDINGS,
+  type StandingRecord,
+} from "./record.ts";
+
+/** Bytes of one leaf at most. The tile format itself could carry 65,535. */
+export const LEAF_BYTES_MAX = 16 * 1024;
+
+/** A record that cannot be written: the caller built it wrong, which is a bug of ours. */
+export class RecordError extends Error {
+  override readonly name = "RecordError";
+}
+
+/** Why bytes are not a leaf. */
+export type LeafFlaw =
+  | "leaf_too_large"
+  | "leaf_not_utf8"
+  | "leaf_not_json"
+  | "leaf_kind_unknown"
+  | "leaf_schema"
+  | "leaf_not_canonical";
+
+export type DecodedLeaf =
+  | { readonly ok: true; readonly record: AuditRecord & Partial<Place> }
+  | { readonly ok: false; readonly flaw: LeafFlaw; readonly detail: string };
+
+/**
+ * Writes a record as a leaf without a place, for the WAL.
+ *
+ * @throws RecordError The record breaks its schema, already has a place, or exceeds
+ *   `LEAF_BYTES_MAX`. Nothing may be allowed on a record that could not be written.
+ */
+export function encodeLeaf(record: AuditRecord): Buffer {
+  if ("seq" in record || "ep" in record) throw new RecordError("the record already has a place");
+  return write(record);
+}
+
+/**
+ * Gives a leaf of the WAL its place in the log. The result is canonical again.
+ *
+ * @throws RecordError The bytes are not a leaf, or it has a place already.
+ */
+export function sealLeaf(leaf: Uint8Array, place: Place): Buffer {
+  const decoded = decodeRecord(leaf);
+  if (!decoded.ok) throw new RecordError(`${decoded.flaw}: ${decoded.detail}`);
+  if (decoded.record.seq !== undefined) throw new RecordError("the leaf already has a place");
+  return write({ ...decoded.record, ep: place.ep, seq: place.seq });
+}
+
+/** Reads a leaf with or without a place. Anything but the one canonical spelling is refused. */
+export function decodeRecord(leaf: Uint8Array): DecodedLeaf {
+  if (leaf.length > LEAF_BYTES_MAX) return flaw("leaf_too_large", `${leaf.length} bytes`);
+  let text: string;
+  try {
+    text = UTF8.decode(leaf);
+  } catch {
+    return flaw("leaf_not_utf8", "invalid UTF-8");
+  }
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return flaw("leaf_not_json", "does not parse");
+  }
+  const writer = WRITERS.get((value as { k?: unknown } | null)?.k);
+  if (writer === undefined) return flaw("leaf_kind_unknown", "no such kind of record");
+  try {
+    // Also finds a duplicate key, which parsing forgets and writing therefore shortens.
+    if (writer(value) !== text) return flaw("leaf_not_canonical", "is not in canonical form");
+  } catch (error) {
+    if (!(error instanceof MemberError)) throw error;
+    return flaw("leaf_schema", error.message);
+  }
+  return { ok: true, record: value as AuditRecord & Partial<Place> };
+}
+
+/** True when the record has its place in a log. */
+export function isSealed(record: AuditRecord & Partial<Place>): record is SealedRecord {
+  return record.seq !== undefined;
+}
+
+function write(record: AuditRecord & Partial<Place>): Buffer {
+  const writer = WRITERS.get(record.k);
+  if (writer === undefined) throw new RecordError(`no kind of record is called ${record.k}`);
+  let text: string;
+  try {
+    text = writer(record);
+  } catch (error) {
+    if (!(error instanceof MemberError)) throw error;
+    throw new RecordError(`${record.k}: ${error.message}`, { cause: error });
+  }
+  const bytes = Buffer.from(text, "utf8");
+  if (bytes.length > LEAF_BYTES_MAX) throw new RecordError(`a leaf of ${bytes.length} bytes`);
+  return bytes;
+}
+
+function flaw(name: LeafFlaw, detail: string): DecodedLeaf {
+  return { ok: false, flaw: name, detail };
+}
+
+// A byte order mark would be a second spelling: it is kept, so that JSON.parse refuses it.
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+// No quote, no backslash, no space and no control: see `plainText`.
+const VISIBLE = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
+const token = plainText(VISIBLE, 128);
+const shortName = plainText(VISIBLE, RECORD_NAME_CHARS_MAX);
+const label = plainText(/^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/, 63);
+const reason = plainText(/^[a-z][a-z0-9_]*$/, 64);
+const requestId = plainText(
+  /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+  36,
+);
+const agent = plainText(
+  /^spiffe:\/\/[a-z0-9][a-z0-9._-]*\/agent\/[a-z0-9][a-z0-9-]*\/[a-z0-9][a-z0-9-]*$/,
+  256,
+);
+const host = plainText(/^[a-z0-9_.:[\]-]+$/, 261);
+const sha256Hex = plainText(/^[0-9a-f]{64}$/, 64);
+const stageLetters = plainText(/^[PDS-]{14}$/, STAGES);
+// A plus sign would break the origin's use as the name of a key.
+const origin = plainText(/^[\x21\x23-\x2a\x2c-\x5b\x5d-\x7e]+$/, 255);
+const printableText = longText(CLIENT_ID_CHARS_MAX);
+const clientId: Writer = (value) => {
+  if (typeof value === "string" && !/^[\x20-\x7e]*$/.test(value)) {
+    throw new MemberError("", "is not printable ASCII");
+  }
+  return printableText(value);
+};
+const count = integer(0);
+const stage = integer(1, STAGES);
+
+/** What every record starts from; the place is optional here and checked to be whole or absent. */
+const common = {
+  v: must(integer(1, 1)),
+  t: must(count),
+  node: must(label),
+  ep: may(integer(1)),
+  seq: may(count),
+};
+
+type Placed<T> = T & Partial<Place>;
+
+function kind<T extends AuditRecord>(
+  members: Omit<Members<Placed<T>>, keyof typeof common | "k">,
+  check?: (record: T) => string | undefined,
+): (k: T["k"]) => Writer {
+  return (k) =>
+    object<Placed<T>>(
+      { ...members, ...common, k: must(oneOf([k])) } as unknown as Members<Placed<T>>,
+      (record) => {
+        if ((record.ep === undefined) !== (record.seq === undefined)) {
+          return "has ep or seq without the other";
+        }
+        return check?.(record);
+      },
+    );
+}
+
+const contract = object<ContractRef>({ id: must(token), root: must(token), d: must(count) });
+
+const amounts = { usd_u: must(count), tok: must(count), calls: must(count), over_u: must(count) };
+const settled = object<Amounts>(amounts);
+const hold = object<Hold>({ ...amounts, acct: must(token), lease: must(token) });
+
+const act = object<Act>({
+  door: must(oneOf(DOORS)),
+  host: may(host),
+  route: may(shortName),
+  model: may(shortName),
+  tools: may(list(shortName, RECORD_TOOLS_MAX)),
+  stream: may(boolean),
+});
+
+const inspection = object<Inspection>(
+  { n: must(count), scanned: must(count), rules: must(count), skipped: may(reason) },
+  ({ n, scanned, skipped }) => {
+    if (scanned > n) return "claims more scanned than there was";
+    return scanned < n && skipped === undefined ? "does not say why it was not scanned" : undefined;
+  },
+);
+
+const ofRequest = {
+  rid: must(requestId),
+  ag: may(agent),
+  kid: may(token),
+  sp: may(token),
+  c: may(contract),
+  rc: must(reason),
+  in: may(inspection),
+  lat_us: may(count),
+};
+
+/** What stage, letters, decision and reason must say of one another. */
+function checkDecision(record: DecisionRecord): string | undefined {
+  const { dec, st, sv, rc } = record;
+  if (dec !== "deny" && record.ph === "request" && record.in === undefined) {
+    return "goes ahead without saying what was scanned";
+  }
+  if (dec === "allow") {
+    if (st !== 0 || rc !== "ok") return "is an allow that names a stage or a reason";
+    return /^[PS]*$/.test(sv) ? undefined : "is an allow that not every stage agreed to";
+  }
+  if (st === 0 || rc === "ok") return "is a refusal without stage or reason";
+  return sv[st - 1] === "D" ? undefined : "names a stage that did not object";
+}
+
+const KINDS: { readonly [K in AuditRecord["k"]]: (k: K) => Writer } = {
+  decision: kind<DecisionRecord>(
+    {
+      ...ofRequest,
+      ph: must(oneOf(["request", "response"])),
+      dec: must(oneOf(["allow", "deny", "would_refuse"])),
+      st: must(integer(0, STAGES)),
+      sv: must(stageLetters),
+      act: must(act),
+      rule: may(token),
+      pol: must(token),
+      tb: must(count),
+      hold: may(hold),
+      clamped: may(count),
+      cid: may(clientId),
+      n: may(integer(1)),
+    },
+    checkDecision,
+  ),
+  settle: kind<SettleRecord>({
+    ...ofRequest,
+    ph: must(oneOf(["response"])),
+    settled: must(settled),
+    hold: may(hold),
+  }),
+  flood: kind<FloodRecord>({
+    n: must(integer(1)),
+    t0: must(count),
+    first: must(requestId),
+    last: must(requestId),
+    st: must(stage),
+    rc: must(reason),
+    ag: may(agent),
+    pol: must(token),
+    tb: must(count),
+  }),
+  boot: kind<BootRecord>({
+    run: must(token),
+    boot: must(token),
+    clean: must(boolean),
+    torn: must(count),
+    sw: must(token),
+  }),
+  gap: kind<GapRecord>({
+    n: must(count),
+    exact: must(boolean),
+    rc: must(reason),
+    t0: must(count),
+    t1: must(count),
+  }),
+  clock: kind<ClockRecord>({ step_ms: must(integer(Number.MIN_SAFE_INTEGER)) }),
+  policy: kind<PolicyRecord>({ pol: must(token), prev: may(token), rec: may(sha256Hex) }),
+  key: kind<KeyRecord>({
+    op: must(oneOf(["add", "remove", "rotate"])),
+    use: must(oneOf(["agent", "log", "node", "trust"])),
+    kid: must(token),
+    ag: may(agent),
+    tb: may(count),
+    rec: may(sha256Hex),
+  }),
+  kill: kind<KillRecord>({
+    op: must(oneOf(["kill", "revive"])),
+    scope: must(token),
+    ver: may(count),
+    rec: may(sha256Hex),
+    enf_us: may(count),
+    cut: may(count),
+  }),
+  standing: kind<StandingRecord>({
+    ag: must(agent),
+    from: must(oneOf(STANDINGS)),
+    to: must(oneOf(STANDINGS)),
+    rc: must(reason),
+    score: must(count),
+    rid: may(requestId),
+  }),
+  genesis: kind<GenesisRecord>({
+    origin: must(origin),
+    rc: must(reason),
+    prev: may(longText(QUOTED_CHECKPOINT_CHARS_MAX)),
+  }),
+  close: kind<CloseRecord>({ rc: must(reason) }),
+  redact: kind<RedactRecord>({ kid: must(token), by: must(token), rc: must(reason) }),
+};
+
+const WRITERS: ReadonlyMap<unknown, Writer> = new Map(
+  Object.entries(KINDS).map(([k, make]) => [k, (make as (k: string) => Writer)(k)]),
+);

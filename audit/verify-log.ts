@@ -1,0 +1,344 @@
+// The verifier: everything that can be told about a log from its files and public keys alone.
+//
+// V1. Hashes are made from the entries; a tile is compared with them and never believed.
+// V2. Each sort of damage has its own code, so that a finding says what was done, and where.
+// V3. Work is bounded by what is there: a signed size that the files do not back up ends the walk.
+//
+// What it cannot see: logs that are withheld whole, and what was never written. A log whose entries
+// were pruned cannot be verified here.
+
+import { type CheckpointFlaw, type OpenedCheckpoint, openCheckpoint } from "./checkpoint.ts";
+import { decodeRecord, isSealed } from "./leaf.ts";
+import { LeafLint, LINT_LIMITS, type LintCode, type LintLimits } from "./leaf-lint.ts";
+import { hasQuorum, type LogPolicy } from "./log-policy.ts";
+import { HASH_BYTES, leafHash, sameHash } from "./merkle.ts";
+import { decisionsIn } from "./record.ts";
+import type { VerifierKey } from "./signed-note.ts";
+import { TileEdge, type TileFile } from "./tile-edge.ts";
+import {
+  type Bundle,
+  bundlePath,
+  bundlesOf,
+  CHECKPOINT_PATH,
+  hashesIn,
+  type LogReader,
+  readBundle,
+  readTile,
+  TILE_WIDTH,
+  tilePath,
+} from "./tiles.ts";
+
+/** Findings after which verification stops. */
+export const FINDINGS_MAX = 1_000;
+
+export type FindingCode =
+  | "checkpoint_missing"
+  | CheckpointFlaw
+  | "quorum_not_met"
+  | "bundle_missing"
+  | "bundle_truncated"
+  | "bundle_trailing_bytes"
+  | "tile_missing"
+  | "tile_width_wrong"
+  | "entry_altered"
+  | "entry_tile_differ"
+  | "leaf_tile_altered"
+  | "upper_tile_altered"
+  | "root_differs"
+  | "leaf_malformed"
+  | "leaf_unsealed"
+  | LintCode
+  | "rolled_back"
+  | "anchor_root_differs"
+  | "time_before_anchor"
+  | "time_after_anchor"
+  | "stopped_at_findings_max";
+
+export type Finding = {
+  readonly code: FindingCode;
+  readonly detail: string;
+  /** The leaf concerned, if it is one. */
+  readonly index?: number;
+};
+
+/** A checkpoint of this log that somebody else kept: a witness, the meta-log, an earlier audit. */
+export type Anchor = {
+  readonly size: number;
+  readonly root: Uint8Array;
+  /** When it was cosigned, seconds since the Unix epoch. */
+  readonly timeSeconds?: number;
+};
+
+export type AnchorLimits = {
+  /** How far the clocks of node and witness may differ, ms. */
+  readonly skewMsMax: number;
+  /** How long after its signing a checkpoint may be cosigned, ms. */
+  readonly cosignDelayMsMax: number;
+};
+
+export const ANCHOR_LIMITS: AnchorLimits = { skewMsMax: 5_000, cosignDelayMsMax: 60_000 };
+
+export type VerifyRequest = {
+  readonly reader: LogReader;
+  /** The log's key, known beforehand: not taken from the log. */
+  readonly logKey: VerifierKey;
+  /** Witnesses and quorum. Without it no cosignature is asked for. */
+  readonly policy?: LogPolicy;
+  readonly anchors?: readonly Anchor[];
+  readonly lintLimits?: LintLimits;
+  readonly anchorLimits?: AnchorLimits;
+  /** Called after each bundle. */
+  readonly onProgress?: (progress: { readonly leaves: number; readonly size: number }) => void;
+};
+
+export type VerifyReport = {
+  /** Empty: nothing was found wrong. */
+  readonly findings: readonly Finding[];
+  /** Absent when the checkpoint could not be believed; then nothing else was looked at. */
+  readonly checkpoint?: OpenedCheckpoint;
+  /** Leaves whose entries were read and hashed. */
+  readonly leaves: number;
+  /** Decisions that these leaves stand for. */
+  readonly decisions: number;
+  /** False: there were more request ids than the lint remembers, so older replays went unseen. */
+  readonly sawAllIds: boolean;
+};
+
+/** Verifies a whole log. Never throws for what it reads, whatever that is. */
+export function verifyLog(request: VerifyRequest): VerifyReport {
+  const nothing = { leaves: 0, decisions: 0, sawAllIds: true };
+  const bytes = request.reader.read(CHECKPOINT_PATH);
+  if (bytes === undefined) {
+    return { ...nothing, findings: [{ code: "checkpoint_missing", detail: CHECKPOINT_PATH }] };
+  }
+  const opened = openCheckpoint(bytes, request.logKey, request.policy?.witnesses ?? []);
+  if (!opened.ok) {
+    return { ...nothing, findings: [{ code: opened.flaw, detail: opened.detail }] };
+  }
+  return new LogWalk(request, opened.value).walk();
+}
+
+/** Tells that a walk ends early, past all the loops it is in. */
+class EnoughFindings extends Error {}
+
+class LogWalk {
+  readonly #request: VerifyRequest;
+  readonly #checkpoint: OpenedCheckpoint;
+  readonly #anchors: readonly Anchor[];
+  readonly #limits: AnchorLimits;
+  readonly #lint: LeafLint;
+  readonly #findings: Finding[] = [];
+  readonly #fromEntries: TreeCheck;
+  /** The tree by the stored tiles of level 0, from where it first differs from the entries. */
+  #fromTiles: TreeCheck | undefined;
+  /** Leaves whose entry and stored hash differ. */
+  readonly #differing: number[] = [];
+  /** True while every leaf so far had a hash, from its entry or its tile: the root can be told. */
+  #isWhole = true;
+  #leaves = 0;
+  #decisions = 0;
+
+  constructor(request: VerifyRequest, checkpoint: OpenedCheckpoint) {
+    this.#request = request;
+    this.#checkpoint = checkpoint;
+    this.#anchors = request.anchors ?? [];
+    this.#limits = request.anchorLimits ?? ANCHOR_LIMITS;
+    this.#lint = new LeafLint(checkpoint.origin, request.lintLimits ?? LINT_LIMITS);
+    this.#fromEntries = new TreeCheck(request.reader, new TileEdge());
+  }
+
+  walk(): VerifyReport {
+    try {
+      this.#checkSignersAndAnchors();
+      this.#checkAnchorsAt(0);
+      this.#walkBundles();
+      if (this.#isWhole) this.#judgeTrees();
+    } catch (error) {
+      if (!(error instanceof EnoughFindings)) throw error;
+    }
+    return {
+      findings: this.#findings,
+      checkpoint: this.#checkpoint,
+      leaves: this.#leaves,
+      decisions: this.#decisions,
+      sawAllIds: this.#lint.sawAllIds,
+    };
+  }
+
+  #find(code: FindingCode, detail: string, index?: number): void {
+    if (this.#findings.length === FINDINGS_MAX) {
+      this.#findings.push({ code: "stopped_at_findings_max", detail: `${FINDINGS_MAX}` });
+      throw new EnoughFindings();
+    }
+    this.#findings.push(index === undefined ? { code, detail } : { code, detail, index });
+  }
+
+  #checkSignersAndAnchors(): void {
+    const { size, cosignatures } = this.#checkpoint;
+    const { policy } = this.#request;
+    const cosigners = cosignatures.map(({ key }) => key);
+    if (policy !== undefined && !hasQuorum(policy, cosigners)) {
+      this.#find("quorum_not_met", `${cosigners.length} of ${policy.witnesses.length} witnesses`);
+    }
+    for (const anchor of this.#anchors) {
+      if (anchor.size > size) this.#find("rolled_back", `${anchor.size} leaves were seen before`);
+    }
+  }
+
+  #walkBundles(): void {
+    const { size } = this.#checkpoint;
+    for (const bundle of bundlesOf(size)) {
+      this.#walkBundle(bundle);
+      const leaves = Math.min((bundle.index + 1) * TILE_WIDTH, size);
+      this.#request.onProgress?.({ leaves, size });
+    }
+  }
+
+  #walkBundle(bundle: Bundle): void {
+    const first = bundle.index * TILE_WIDTH;
+    const stored = this.#storedHashes(bundle);
+    const entries = readBundle(this.#request.reader, bundle);
+    if (!entries.ok) this.#find(entries.flaw, `${bundlePath(bundle)}: ${entries.detail}`);
+    const hashes = entries.ok ? entries.value.map(leafHash) : stored;
+    this.#isWhole &&= hashes !== undefined;
+    if (this.#isWhole && hashes !== undefined) this.#grow(first, hashes, stored ?? hashes);
+    for (let i = 0; i < bundle.width; i++) {
+      if (entries.ok) this.#look(entries.value[i] as Uint8Array, first + i);
+      else this.#lint.skip();
+    }
+  }
+
+  /** Adds the leaves of a bundle: by their entries, and from the first difference by their tile. */
+  #grow(first: number, hashes: readonly Uint8Array[], stored: readonly Uint8Array[]): void {
+    const differing = hashes.flatMap((hash, i) =>
+      sameHash(hash, stored[i] as Uint8Array) ? [] : [first + i],
+    );
+    if (differing.length > 0) this.#fromTiles ??= this.#fromEntries.fork();
+    this.#fromTiles?.append(stored);
+    // Bounded like the findings that come of it.
+    this.#differing.push(...differing.slice(0, FINDINGS_MAX - this.#differing.length));
+    for (const [i, hash] of hashes.entries()) {
+      this.#fromEntries.append([hash]);
+      this.#checkAnchorsAt(first + i + 1);
+    }
+  }
+
+  #storedHashes(bundle: Bundle): Uint8Array[] | undefined {
+    const tile = { level: 0, ...bundle };
+    const bytes = readTile(this.#request.reader, tile);
+    if (bytes === undefined) {
+      this.#find("tile_missing", tilePath(tile));
+      return undefined;
+    }
+    if (bytes.length !== tile.width * HASH_BYTES) {
+      this.#find("tile_width_wrong", `${tilePath(tile)}: ${bytes.length} bytes`);
+      return undefined;
+    }
+    return hashesIn(bytes);
+  }
+
+  #look(entry: Uint8Array, index: number): void {
+    this.#leaves++;
+    const leaf = decodeRecord(entry);
+    if (!leaf.ok || !isSealed(leaf.record)) {
+      if (!leaf.ok) this.#find("leaf_malformed", `${leaf.flaw}: ${leaf.detail}`, index);
+      else this.#find("leaf_unsealed", "has neither ep nor seq", index);
+      this.#lint.skip();
+      return;
+    }
+    const { record } = leaf;
+    this.#decisions += decisionsIn(record);
+    for (const { code, detail } of this.#lint.look(record)) this.#find(code, detail, index);
+    for (const { size, timeSeconds } of this.#anchors) {
+      if (timeSeconds === undefined) continue;
+      this.#checkTime(record.t, index, { size, timeMs: timeSeconds * 1_000 });
+    }
+  }
+
+  /**
+   * What was there when a witness signed is not younger than that, and what came after not older.
+   */
+  #checkTime(t: number, index: number, anchor: { size: number; timeMs: number }): void {
+    const { skewMsMax, cosignDelayMsMax } = this.#limits;
+    // The witness's time is cut to whole seconds, hence one more.
+    if (index < anchor.size && t > anchor.timeMs + 1_000 + skewMsMax) {
+      this.#find("time_after_anchor", `${t - anchor.timeMs} ms`, index);
+    }
+    if (index >= anchor.size && t < anchor.timeMs - skewMsMax - cosignDelayMsMax) {
+      this.#find("time_before_anchor", `${anchor.timeMs - t} ms`, index);
+    }
+  }
+
+  #checkAnchorsAt(size: number): void {
+    for (const anchor of this.#anchors) {
+      if (anchor.size === size && !sameHash(anchor.root, this.#fromEntries.edge.root())) {
+        this.#find("anchor_root_differs", `another root at size ${size}`);
+      }
+    }
+  }
+
+  /** Says which side was changed where entries and stored tiles differ: the signed root decides. */
+  #judgeTrees(): void {
+    const { root } = this.#checkpoint;
+    this.#fromEntries.end();
+    this.#fromTiles?.end();
+    const isEntriesRight = sameHash(this.#fromEntries.edge.root(), root);
+    const isTilesRight =
+      this.#fromTiles !== undefined && sameHash(this.#fromTiles.edge.root(), root);
+    if (!isEntriesRight) this.#find("root_differs", "the entries do not have the signed root");
+    for (const index of this.#differing) {
+      if (isEntriesRight) this.#find("leaf_tile_altered", "hash in the tile of level 0", index);
+      else if (isTilesRight) this.#find("entry_altered", "is not what was hashed", index);
+      else this.#find("entry_tile_differ", "neither has the signed root", index);
+    }
+    const tree = isTilesRight && this.#fromTiles ? this.#fromTiles : this.#fromEntries;
+    for (const { code, path } of tree.wrong) {
+      // Without a tree that has the signed root there is nothing to hold an upper tile against.
+      const canTell = isEntriesRight || isTilesRight || code !== "upper_tile_altered";
+      if (canTell) this.#find(code, path);
+    }
+  }
+}
+
+type WrongTile = {
+  readonly code: "tile_missing" | "tile_width_wrong" | "upper_tile_altered";
+  readonly path: string;
+};
+
+/** Grows a tree and compares its tiles above level 0 with the stored ones. */
+class TreeCheck {
+  readonly edge: TileEdge;
+  readonly wrong: WrongTile[] = [];
+  readonly #reader: LogReader;
+
+  constructor(reader: LogReader, edge: TileEdge) {
+    this.#reader = reader;
+    this.edge = edge;
+  }
+
+  fork(): TreeCheck {
+    const fork = new TreeCheck(this.#reader, this.edge.clone());
+    fork.wrong.push(...this.wrong);
+    return fork;
+  }
+
+  append(hashes: readonly Uint8Array[]): void {
+    for (const hash of hashes) this.#compare(this.edge.append(hash));
+  }
+
+  end(): void {
+    this.#compare(this.edge.partials());
+  }
+
+  #compare(files: readonly TileFile[]): void {
+    for (const { tile, bytes } of files) {
+      // Level 0 is compared hash by hash where its entries are read.
+      if (tile.level === 0 || this.wrong.length === FINDINGS_MAX) continue;
+      const stored = readTile(this.#reader, tile);
+      const path = tilePath(tile);
+      if (stored === undefined) this.wrong.push({ code: "tile_missing", path });
+      else if (stored.length !== bytes.length) this.wrong.push({ code: "tile_width_wrong", path });
+      else if (!sameHash(stored, bytes)) this.wrong.push({ code: "upper_tile_altered", path });
+    }
+  }
+}
