@@ -1,0 +1,181 @@
+import type { LimitsPolicy } from "./compiled-policy.ts";
+import { LADDER_CAUSES, type LadderCause, type LadderPolicy } from "./compiled-policy.ts";
+import * as defaults from "./defaults.ts";
+import { DURATION_GRAMMAR, parseDurationMs } from "./duration-grammar.ts";
+import {
+  type Field,
+  readInteger,
+  readListOf,
+  readMap,
+  readParsed,
+  readWord,
+} from "./field-reader.ts";
+import { type Reading, readOr } from "./reading.ts";
+
+export const LADDER_FIELDS = [
+  "points",
+  "enter",
+  "leave",
+  "half_life",
+  "block_cool_down",
+  "budget_percent",
+  "auto_kill",
+] as const;
+export const RUNGS = ["warning", "throttle", "quarantine", "block"] as const;
+export const BUDGET_PERCENT_FIELDS = ["warning", "throttle"] as const;
+
+const POINTS = { min: 0, max: defaults.LADDER_POINTS_MAX };
+/** A mark of 0 would be reached by an agent that has done nothing. */
+const MARK = { min: 1, max: defaults.LADDER_POINTS_MAX };
+const PERCENT = { min: 1, max: 100 };
+
+type Marks = LadderPolicy["enter"];
+
+/** Reads the ladder. In a file every part of it may be left out. */
+export function readLadder(field: Field | undefined, reading: Reading): LadderPolicy {
+  const map = field && readMap(field, LADDER_FIELDS);
+  if (field === undefined || map === undefined) return DEFAULT_LADDER;
+  const part = { map, reading };
+  const enter = readOr(reading, { map, name: "enter", fallback: DEFAULT_LADDER.enter }, (at) =>
+    readMarks(at, { reading, standard: DEFAULT_LADDER.enter }),
+  );
+  const leave = readOr(reading, { map, name: "leave", fallback: DEFAULT_LADDER.leave }, (at) =>
+    readMarks(at, { reading, standard: DEFAULT_LADDER.leave }),
+  );
+  reportMarks(field, { enter, leave });
+  return {
+    points: readOr(reading, { map, name: "points", fallback: DEFAULT_LADDER.points }, (at) =>
+      readPoints(at, reading),
+    ),
+    enter,
+    leave,
+    halfLifeMs: readDuration(part, {
+      name: "half_life",
+      fallback: defaults.LADDER.halfLifeMs,
+      range: defaults.HALF_LIFE_MS,
+    }),
+    blockCoolDownMs: readDuration(part, {
+      name: "block_cool_down",
+      fallback: defaults.LADDER.blockCoolDownMs,
+      range: defaults.BLOCK_COOL_DOWN_MS,
+    }),
+    budgetMilli: readOr(
+      reading,
+      { map, name: "budget_percent", fallback: DEFAULT_LADDER.budgetMilli },
+      (at) => readPercents(at, reading),
+    ),
+    autoKill: readOr(
+      reading,
+      { map, name: "auto_kill", fallback: DEFAULT_LADDER.autoKill },
+      (at) => new Set(readListOf(at, (item) => readWord(item, LADDER_CAUSES))),
+    ),
+  };
+}
+
+const DEFAULT_LADDER: LadderPolicy = {
+  points: new Map(LADDER_CAUSES.map((cause) => [cause, defaults.LADDER.points[cause]])),
+  enter: marksOf((rung) => defaults.LADDER.enter[rung]),
+  leave: marksOf((rung) => defaults.LADDER.leave[rung]),
+  halfLifeMs: defaults.LADDER.halfLifeMs,
+  blockCoolDownMs: defaults.LADDER.blockCoolDownMs,
+  budgetMilli: [
+    defaults.LADDER.budgetPercent.warning * 10,
+    defaults.LADDER.budgetPercent.throttle * 10,
+  ],
+  autoKill: new Set<LadderCause>(),
+};
+
+function readMarks(
+  field: Field,
+  { reading, standard }: { readonly reading: Reading; readonly standard: Marks },
+): Marks | undefined {
+  const map = readMap(field, RUNGS);
+  if (map === undefined) return undefined;
+  return marksOf((rung) =>
+    readOr(reading, { map, name: rung, fallback: standard[RUNGS.indexOf(rung)] as number }, (at) =>
+      readInteger(at, MARK),
+    ),
+  );
+}
+
+function marksOf(mark: (rung: (typeof RUNGS)[number]) => number): Marks {
+  return [mark("warning"), mark("throttle"), mark("quarantine"), mark("block")];
+}
+
+/** Marks rise from rung to rung; a level is left below where it is entered, or it would flap. */
+function reportMarks(field: Field, { enter, leave }: { enter: Marks; leave: Marks }) {
+  for (const [i, rung] of RUNGS.entries()) {
+    const mark = enter[i] as number;
+    if (i > 0 && (enter[i - 1] as number) >= mark) {
+      const message = `the mark of ${rung} is not above the one of ${RUNGS[i - 1]}`;
+      field.findings.error({ ...field, path: `${field.path}.enter` }, "conflict", message);
+    }
+    if ((leave[i] as number) >= mark) {
+      const message = `${rung} would be left at the score it is entered at`;
+      field.findings.error({ ...field, path: `${field.path}.leave` }, "conflict", message);
+    }
+  }
+}
+
+function readPoints(field: Field, reading: Reading): ReadonlyMap<LadderCause, number> | undefined {
+  const map = readMap(field, LADDER_CAUSES);
+  if (map === undefined) return undefined;
+  return new Map(
+    LADDER_CAUSES.map((cause) => [
+      cause,
+      readOr(reading, { map, name: cause, fallback: defaults.LADDER.points[cause] }, (at) =>
+        readInteger(at, POINTS),
+      ),
+    ]),
+  );
+}
+
+function readPercents(field: Field, reading: Reading): LadderPolicy["budgetMilli"] | undefined {
+  const map = readMap(field, BUDGET_PERCENT_FIELDS);
+  if (map === undefined) return undefined;
+  const [warning, throttle] = BUDGET_PERCENT_FIELDS.map((name) =>
+    readOr(reading, { map, name, fallback: defaults.LADDER.budgetPercent[name] }, (at) =>
+      readInteger(at, PERCENT),
+    ),
+  ) as [number, number];
+  if (warning >= throttle) {
+    field.findings.error(field, "conflict", "throttle must come after warning");
+  }
+  return [warning * 10, throttle * 10];
+}
+
+function readDuration(
+  {
+    map,
+    reading,
+  }: { readonly map: Parameters<typeof readOr>[1]["map"]; readonly reading: Reading },
+  of: {
+    readonly name: string;
+    readonly fallback: number;
+    readonly range: { readonly min: number; readonly max: number };
+  },
+): number {
+  return readOr(reading, { map, name: of.name, fallback: of.fallback }, (field) => {
+    const durationMs = readParsed(field, parseDurationMs, DURATION_GRAMMAR);
+    if (durationMs === undefined) return undefined;
+    if (durationMs >= of.range.min && durationMs <= of.range.max) return durationMs;
+    const message = `must be ${of.range.min} to ${of.range.max} ms`;
+    field.findings.error(field, "out_of_range", message);
+    return undefined;
+  });
+}
+
+/** Reads the limits of data loops. In a file each of them may be left out. */
+export function readLimits(field: Field | undefined, reading: Reading): LimitsPolicy {
+  const names = Object.keys(defaults.LIMITS) as (keyof typeof defaults.LIMITS)[];
+  const map = field && readMap(field, names);
+  const limits: [keyof LimitsPolicy, number][] = names.map((name) => {
+    const limit = defaults.LIMITS[name];
+    if (map === undefined) return [limit.field, limit.default];
+    const value = readOr<number>(reading, { map, name, fallback: limit.default }, (at) =>
+      readInteger(at, limit),
+    );
+    return [limit.field, value];
+  });
+  return Object.fromEntries(limits) as Record<keyof LimitsPolicy, number>;
+}
