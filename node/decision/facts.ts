@@ -1,0 +1,94 @@
+import type { AgentPolicy, CompiledPolicy, ModelPolicy } from "../../policy/compiled-policy.ts";
+import type { Reason } from "../../proto/reasons.ts";
+
+/** Where an agent stands on the ladder; `kill` is derived from scope state, never stored. */
+export const STANDINGS = ["normal", "warning", "throttle", "quarantine", "block", "kill"] as const;
+export type Standing = (typeof STANDINGS)[number];
+
+/** The way a request came in. */
+export type Door = "gateway" | "forward" | "transparent";
+
+/** What a killed scope is; the narrowest question an operator asks. */
+export type KilledBy = "global" | "team" | "agent" | "contract";
+
+/** A fact that could not be established, with the reason the stage gives for it. */
+export type Missing = { readonly missing: Reason; readonly detail?: string };
+
+/** Who asks, as the credential proves. */
+export type Identity = {
+  readonly agentId: string;
+  readonly keyId: string;
+  readonly contractId: string | undefined;
+};
+
+/** The request as its dialect reads it. */
+export type RequestFacts = {
+  /** Registry name of the route: `openai.chat`, `openai.models`, `anthropic.messages`. */
+  readonly route: string;
+  readonly dialect: "openai" | "anthropic";
+  readonly method: string;
+  readonly stream: boolean;
+  readonly bodyBytes: number;
+  /** The model's name as the request has it; `undefined` for routes without a model. */
+  readonly model: string | undefined;
+  /** Tools offered; `name` is undefined for one that cannot be judged. */
+  readonly tools: readonly { readonly name: string | undefined }[];
+  /** First parameter whose price or effect is unknown. */
+  readonly unpricedParameter: string | undefined;
+};
+
+/** One hit of a content rule or detector. No matched text: it never leaves the scanner. */
+export type ContentHit = { readonly ruleId: string; readonly end: number };
+
+export type ScanFacts = {
+  readonly hits: readonly ContentHit[];
+  readonly scannedBytes: number;
+  /** False: the data counts as the highest class. */
+  readonly complete: boolean;
+};
+
+/** Amounts that are held, in the units of accounts. All >= 0. */
+export type Cost = { readonly usdMicros: bigint; readonly tokens: bigint; readonly calls: bigint };
+
+/** The bound on what the request can cost, or why there is none. */
+export type CostFacts = {
+  readonly worst: Cost;
+  /** Share of the overrun account that is held beside it, micro-dollars. */
+  readonly overrunMicros: bigint;
+  /** Output limit that was filled in or lowered, tokens; `undefined` when the request's own stands. */
+  readonly outputTokensSet: number | undefined;
+};
+
+/**
+ * Everything the chain may look at, gathered before it runs. Nothing in here is ever changed.
+ *
+ * A stage whose fact is `undefined` treats it as not applicable only where its docstring says so;
+ * everywhere else an absent fact is a refusal.
+ */
+export type Facts = {
+  readonly requestId: string;
+  readonly door: Door;
+  /** Wall clock when the facts were gathered, ms since the Unix epoch. */
+  readonly nowMs: number;
+  /** The head pass runs rows 1 to 4 with the body unread; later rows are then not asked. */
+  readonly pass: "head" | "full";
+  readonly request: RequestFacts | Missing;
+  readonly identity: Identity | Missing;
+  readonly kill: { readonly killedBy: KilledBy | undefined; readonly fresh: boolean };
+  readonly standing: Standing;
+  readonly policy: CompiledPolicy | undefined;
+  readonly grant: AgentPolicy | undefined;
+  /** The policy's model for the requested name; `undefined` for routes without a model. */
+  readonly model: ModelPolicy | Missing | undefined;
+  /** ISO code of where this node is; `undefined` when not configured. */
+  readonly nodeRegion: string | undefined;
+  readonly scan: ScanFacts | Missing;
+  readonly cost: CostFacts | Missing | undefined;
+  /** Connections of this agent on this loop, this one included. */
+  readonly openConnections: number;
+  readonly draining: boolean;
+};
+
+export function isMissing(fact: object | undefined): fact is Missing {
+  return fact !== undefined && "missing" in fact;
+}

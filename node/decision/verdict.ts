@@ -1,0 +1,53 @@
+import type { RateMetric } from "../../policy/compiled-policy.ts";
+import type { Reason } from "../../proto/reasons.ts";
+import type { Cost, Missing } from "./facts.ts";
+
+/** The first objection of the chain. */
+export type Refusal = {
+  readonly reason: Reason;
+  /** Id of the deciding rule in policy, where one decided. */
+  readonly rule?: string;
+  /** For the agent's developer, after the reason's own sentence: names and limits, never content. */
+  readonly detail?: string;
+  /** When asking again makes sense, milliseconds. Present for what is `later` and known. */
+  readonly retryAfterMs?: number;
+};
+
+/** The refusal that a missing fact amounts to. */
+export function asRefusal(fact: Missing): Refusal {
+  const { missing: reason, detail } = fact;
+  return detail === undefined ? { reason } : { reason, detail };
+}
+
+/** What a row says of one request. */
+export type RowOutcome = "pass" | "not_applicable" | Refusal;
+
+/** A bucket charge: the cost of the request in the bucket's own metric. */
+export type BucketCharge = {
+  readonly metric: RateMetric;
+  readonly amount: bigint;
+  /** Nanoseconds that one unit takes to come back, times 1000 so that fractions survive. */
+  readonly unitPicos: bigint;
+  /** How far the theoretical arrival time may lie ahead, nanoseconds. */
+  readonly toleranceNs: bigint;
+};
+
+/** What `commit` reserves in one step. */
+export type Charges = {
+  readonly cost: Cost;
+  readonly overrunMicros: bigint;
+  /** At most one a metric; throttle and lent shares are already in the numbers. */
+  readonly buckets: readonly BucketCharge[];
+};
+
+/** The chain's answer. Pure data: nothing has been reserved or written. */
+export type Verdict = {
+  /** `undefined`: allowed. */
+  readonly refusal: (Refusal & { readonly stage: number }) | undefined;
+  /** 14 characters, one a stage: P passed, D objected, S not applicable, - not reached. */
+  readonly stages: string;
+  /** Refusals of stages in shadow: recorded, not enforced. */
+  readonly wouldRefuse: readonly (Refusal & { readonly stage: number })[];
+  /** Empty unless allowed. */
+  readonly charges: Charges;
+};

@@ -1,0 +1,304 @@
+import assert from "node:assert/strict";
+import type { RateMetric } from "../../policy/compiled-policy.ts";
+import type { Cost } from "../decision/facts.ts";
+import type { BucketCharge, Charges } from "../decision/verdict.ts";
+import { ROW_LONG } from "./layout.ts";
+import { rowLong } from "./rows.ts";
+import { UNIT, type UnitSet, unlimitedUnits } from "./standing.ts";
+import type { Table } from "./table.ts";
+
+// What a request may spend is taken before it goes upstream and given back when it has ended.
+//
+// M1. A balance is never below zero: it is lowered by compare-exchange only, and only to zero or more.
+// M2. Lent = balance + held + spent, for each account, whenever no call is under way.
+// M3. A `reserve` that does not succeed leaves every cell as if it had not been called.
+// M4. A bucket's theoretical arrival time is never raised beyond `now + tolerance`.
+
+/** Which account does not cover its charge. Not a refusal yet: more may be had by asking. */
+export type Shortage = "usd" | "tokens" | "calls" | "overrun";
+
+export type Reservation =
+  /** Done. `taken` is what was charged: the cost, but zero in units that the row has no limit in. */
+  | { readonly taken: Cost }
+  | { readonly short: Shortage }
+  | { readonly limited: RateMetric; readonly retryAfterMs: number };
+
+/**
+ * Takes all charges from the row's buckets and accounts and the node's overrun account, or nothing.
+ *
+ * Cells are first looked at and then taken in ascending index; a cell that has meanwhile run short
+ * makes those before it be given back in reverse. The look ahead keeps a request that cannot succeed
+ * from taking, for some nanoseconds, what another could use.
+ *
+ * The caller keeps `taken` for `settle` or `release`: whether a unit has a limit may change while the
+ * request runs, and then only what was taken may come back.
+ *
+ * @param row Pinned by the caller.
+ * @param nowNs Monotonic clock.
+ */
+export function reserve(table: Table, row: number, charges: Charges, nowNs: bigint): Reservation {
+  const first = rowLong(table, row);
+  const refusal = lookAhead(table, row, charges, nowNs);
+  if (refusal) return refusal;
+  const buckets = inOrder(charges.buckets);
+  for (let i = 0; i < buckets.length; i++) {
+    const charge = buckets[i] as BucketCharge;
+    const waitNs = takeBucket(table, first, charge, nowNs);
+    if (waitNs === 0n) continue;
+    refundFirst(table, first, buckets, i);
+    return limitedFor(charge.metric, waitNs);
+  }
+  const taken = withoutUnits(charges.cost, unlimitedUnits(table, row));
+  const short = takeAccounts(table, first, taken, charges.overrunMicros);
+  if (!short) return { taken };
+  refundFirst(table, first, buckets, buckets.length);
+  return { short };
+}
+
+/** Undoes a `reserve` whose request never went upstream. */
+export function release(
+  table: Table,
+  row: number,
+  reserved: { readonly taken: Cost; readonly charges: Charges },
+): void {
+  const { charges, taken } = reserved;
+  const first = rowLong(table, row);
+  add(table, table.layout.overrunAt, charges.overrunMicros);
+  add(table, first + ROW_LONG.calls, taken.calls);
+  add(table, first + ROW_LONG.tokens, taken.tokens);
+  add(table, first + ROW_LONG.usd, taken.usdMicros);
+  refundBuckets(table, row, charges.buckets);
+}
+
+/**
+ * Gives back what a request charged to its buckets and did not use; `amount` is the unused part.
+ *
+ * Over any time that starts with a full bucket and no open holds, what was charged and kept stays
+ * within `burst + rate * time`. A refund of an old charge may let one later burst be longer by it.
+ */
+export function refundBuckets(table: Table, row: number, buckets: readonly BucketCharge[]): void {
+  const ordered = inOrder(buckets);
+  refundFirst(table, rowLong(table, row), ordered, ordered.length);
+}
+
+export type Settlement = {
+  /** `taken` of the reservation. */
+  readonly held: Cost;
+  readonly spent: Cost;
+  readonly overrunHeldMicros: bigint;
+  /** What of the money spent is charged to the overrun account instead of the row. */
+  readonly overrunSpentMicros: bigint;
+};
+
+/** What was spent and could be charged nowhere: all zero unless the overrun bound is broken. */
+export type Uncovered = Cost & { readonly overrunMicros: bigint };
+
+/**
+ * Ends a hold: returns what was held and not spent.
+ *
+ * Spending above the hold is taken from the overrun account as far as the caller says so, the rest from
+ * the row's own balance down to zero (M1), and what is left is returned: it must be recorded as debt,
+ * never dropped. A unit without a hold and without a limit is not charged.
+ */
+export function settle(table: Table, row: number, settlement: Settlement): Uncovered {
+  const { held, spent, overrunHeldMicros, overrunSpentMicros } = settlement;
+  const first = rowLong(table, row);
+  const unlimited = unlimitedUnits(table, row);
+  const excess = spent.usdMicros - held.usdMicros;
+  const ownSpent =
+    excess > 0n ? spent.usdMicros - min(excess, overrunSpentMicros) : spent.usdMicros;
+  return {
+    usdMicros: giveBack(
+      table,
+      first + ROW_LONG.usd,
+      held.usdMicros,
+      ownSpent,
+      unlimited & UNIT.usd,
+    ),
+    tokens: giveBack(
+      table,
+      first + ROW_LONG.tokens,
+      held.tokens,
+      spent.tokens,
+      unlimited & UNIT.tokens,
+    ),
+    calls: giveBack(table, first + ROW_LONG.calls, held.calls, spent.calls, unlimited & UNIT.calls),
+    overrunMicros: giveBack(
+      table,
+      table.layout.overrunAt,
+      overrunHeldMicros,
+      overrunSpentMicros,
+      0,
+    ),
+  };
+}
+
+/** Adds `held - spent`, or takes what is spent above the hold; returns what could not be taken. */
+function giveBack(
+  table: Table,
+  cell: number,
+  held: bigint,
+  spent: bigint,
+  unlimited: UnitSet,
+): bigint {
+  assert(held >= 0n && spent >= 0n, "a settlement's amounts are not negative");
+  if (held >= spent) {
+    add(table, cell, held - spent);
+    return 0n;
+  }
+  return unlimited ? 0n : spent - held - takeUpTo(table, cell, spent - held);
+}
+
+function takeUpTo({ longs }: Table, cell: number, wanted: bigint): bigint {
+  for (;;) {
+    const balance = Atomics.load(longs, cell);
+    const part = min(balance, wanted);
+    if (part === 0n) return 0n;
+    if (Atomics.compareExchange(longs, cell, balance, balance - part) === balance) return part;
+  }
+}
+
+function lookAhead(
+  table: Table,
+  row: number,
+  charges: Charges,
+  nowNs: bigint,
+): Reservation | undefined {
+  const { longs, layout } = table;
+  const first = rowLong(table, row);
+  for (const charge of inOrder(charges.buckets)) {
+    const waitNs = bucketWaitNs(Atomics.load(longs, bucketCell(first, charge)), charge, nowNs);
+    if (waitNs > 0n) return limitedFor(charge.metric, waitNs);
+  }
+  const { usdMicros, tokens, calls } = withoutUnits(charges.cost, unlimitedUnits(table, row));
+  if (Atomics.load(longs, first + ROW_LONG.usd) < usdMicros) return { short: "usd" };
+  if (Atomics.load(longs, first + ROW_LONG.tokens) < tokens) return { short: "tokens" };
+  if (Atomics.load(longs, first + ROW_LONG.calls) < calls) return { short: "calls" };
+  if (Atomics.load(longs, layout.overrunAt) < charges.overrunMicros) return { short: "overrun" };
+  return undefined;
+}
+
+function takeAccounts(
+  table: Table,
+  first: number,
+  cost: Cost,
+  overrunMicros: bigint,
+): Shortage | undefined {
+  if (!take(table, first + ROW_LONG.usd, cost.usdMicros)) return "usd";
+  if (!take(table, first + ROW_LONG.tokens, cost.tokens)) {
+    add(table, first + ROW_LONG.usd, cost.usdMicros);
+    return "tokens";
+  }
+  if (!take(table, first + ROW_LONG.calls, cost.calls)) {
+    add(table, first + ROW_LONG.tokens, cost.tokens);
+    add(table, first + ROW_LONG.usd, cost.usdMicros);
+    return "calls";
+  }
+  if (!take(table, table.layout.overrunAt, overrunMicros)) {
+    add(table, first + ROW_LONG.calls, cost.calls);
+    add(table, first + ROW_LONG.tokens, cost.tokens);
+    add(table, first + ROW_LONG.usd, cost.usdMicros);
+    return "overrun";
+  }
+  return undefined;
+}
+
+function take({ longs }: Table, cell: number, amount: bigint): boolean {
+  if (amount === 0n) return true;
+  assert(amount > 0n, "a charge is not negative");
+  for (;;) {
+    const balance = Atomics.load(longs, cell);
+    if (balance < amount) return false;
+    if (Atomics.compareExchange(longs, cell, balance, balance - amount) === balance) return true;
+  }
+}
+
+function add({ longs }: Table, cell: number, amount: bigint): void {
+  assert(amount >= 0n, "what is given back is not negative");
+  if (amount > 0n) Atomics.add(longs, cell, amount);
+}
+
+/** 0: taken. Otherwise nanoseconds until the same charge would pass. */
+function takeBucket({ longs }: Table, first: number, charge: BucketCharge, nowNs: bigint): bigint {
+  const cell = bucketCell(first, charge);
+  const step = stepNs(charge);
+  for (;;) {
+    const arrivalNs = Atomics.load(longs, cell);
+    const waitNs = bucketWaitNs(arrivalNs, charge, nowNs);
+    if (waitNs > 0n) return waitNs;
+    const next = max(arrivalNs, nowNs) + step;
+    if (Atomics.compareExchange(longs, cell, arrivalNs, next) === arrivalNs) return 0n;
+  }
+}
+
+/**
+ * The generic cell rate algorithm: a charge conforms while the arrival time it leads to lies at most
+ * `tolerance` ahead.
+ *
+ * @see https://www.itu.int/rec/T-REC-I.371 (annex A, virtual scheduling)
+ */
+function bucketWaitNs(arrivalNs: bigint, charge: BucketCharge, nowNs: bigint): bigint {
+  const ahead = max(arrivalNs, nowNs) + stepNs(charge) - nowNs;
+  return ahead > charge.toleranceNs ? ahead - charge.toleranceNs : 0n;
+}
+
+/** Rounded up, so that rounding never lets more through; a refund rounds the same way. */
+function stepNs(charge: BucketCharge): bigint {
+  assert(charge.amount >= 0n && charge.unitPicos >= 0n, "a bucket charge is not negative");
+  return (charge.amount * charge.unitPicos + 999n) / 1000n;
+}
+
+function refundFirst(
+  { longs }: Table,
+  first: number,
+  buckets: readonly BucketCharge[],
+  count: number,
+): void {
+  for (let i = count - 1; i >= 0; i--) {
+    const charge = buckets[i] as BucketCharge;
+    Atomics.sub(longs, bucketCell(first, charge), stepNs(charge));
+  }
+}
+
+const BUCKET_CELL: Readonly<Record<RateMetric, number>> = {
+  requests: ROW_LONG.bucketRequests,
+  tokens: ROW_LONG.bucketTokens,
+  usd_micros: ROW_LONG.bucketUsd,
+};
+
+function bucketCell(first: number, charge: BucketCharge): number {
+  return first + BUCKET_CELL[charge.metric];
+}
+
+/** By cell; charges usually are in order already and are then returned as they are. */
+function inOrder(buckets: readonly BucketCharge[]): readonly BucketCharge[] {
+  for (let i = 1; i < buckets.length; i++) {
+    const [before, here] = [buckets[i - 1] as BucketCharge, buckets[i] as BucketCharge];
+    assert(before.metric !== here.metric, "two charges on one bucket");
+    if (BUCKET_CELL[before.metric] > BUCKET_CELL[here.metric]) {
+      return buckets.toSorted((a, b) => BUCKET_CELL[a.metric] - BUCKET_CELL[b.metric]);
+    }
+  }
+  return buckets;
+}
+
+function limitedFor(metric: RateMetric, waitNs: bigint): Reservation {
+  return { limited: metric, retryAfterMs: Number((waitNs + 999_999n) / 1_000_000n) };
+}
+
+function withoutUnits(cost: Cost, units: UnitSet): Cost {
+  if (units === 0) return cost;
+  return {
+    usdMicros: units & UNIT.usd ? 0n : cost.usdMicros,
+    tokens: units & UNIT.tokens ? 0n : cost.tokens,
+    calls: units & UNIT.calls ? 0n : cost.calls,
+  };
+}
+
+function min(a: bigint, b: bigint): bigint {
+  return a < b ? a : b;
+}
+
+function max(a: bigint, b: bigint): bigint {
+  return a > b ? a : b;
+}

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { STANDINGS, type Standing } from "../decision/facts.ts";
+import { HEADER, ROW_INT } from "./layout.ts";
+import { rowInt } from "./rows.ts";
+import type { Table } from "./table.ts";
+
+/** A set of units, one bit each. */
+export type UnitSet = number;
+export const UNIT = { usd: 1, tokens: 2, calls: 4 } as const;
+export const ALL_UNITS: UnitSet = UNIT.usd | UNIT.tokens | UNIT.calls;
+
+/** Where the row's agent stands. Never `kill`: that one follows from the scope cells. */
+export function standingOf(table: Table, row: number): Standing {
+  const index = Atomics.load(table.ints, rowInt(table, row) + ROW_INT.standing);
+  const standing = STANDINGS[index];
+  assert(standing !== undefined, `row ${row} holds standing ${index}`);
+  return standing;
+}
+
+/** Control thread only, under its pin. */
+export function setStanding(table: Table, row: number, standing: Exclude<Standing, "kill">): void {
+  Atomics.store(table.ints, rowInt(table, row) + ROW_INT.standing, STANDINGS.indexOf(standing));
+}
+
+/** Units that the row's account has no limit in; nothing is charged there. */
+export function unlimitedUnits(table: Table, row: number): UnitSet {
+  return Atomics.load(table.ints, rowInt(table, row) + ROW_INT.unlimited);
+}
+
+/** Control thread only, under its pin. Requests that run keep what they took under the old set. */
+export function setUnlimitedUnits(table: Table, row: number, units: UnitSet): void {
+  Atomics.store(table.ints, rowInt(table, row) + ROW_INT.unlimited, units & ALL_UNITS);
+}
+
+/** Units of which nothing more can be had for now: a shortage there needs no asking. */
+export function exhaustedUnits(table: Table, row: number): UnitSet {
+  return Atomics.load(table.ints, rowInt(table, row) + ROW_INT.exhausted);
+}
+
+/** Control thread only, under its pin. Lending takes the flag of the lent unit away. */
+export function setExhaustedUnits(table: Table, row: number, units: UnitSet): void {
+  Atomics.store(table.ints, rowInt(table, row) + ROW_INT.exhausted, units & ALL_UNITS);
+}
+
+/** Whether the mesh has no more overrun to lend to this node. */
+export function isOverrunExhausted(table: Table): boolean {
+  return Atomics.load(table.ints, HEADER.overrunExhausted) !== 0;
+}
+
+/** Control thread only. Lending overrun takes it away. */
+export function setOverrunExhausted(table: Table, exhausted: boolean): void {
+  Atomics.store(table.ints, HEADER.overrunExhausted, exhausted ? 1 : 0);
+}

@@ -1,0 +1,169 @@
+import type { MessagePort } from "node:worker_threads";
+import type { LadderCause } from "../policy/compiled-policy.ts";
+import type { Reason } from "../proto/reasons.ts";
+import type { Cost, KilledBy, Standing } from "./decision/facts.ts";
+
+/**
+ * Every message between the threads of a node. Each thread owns what architecture says it owns;
+ * state that must be seen within microseconds is in the table, not here.
+ */
+
+/** Which row of the table serves a key, and since when. Valid while the row has this generation. */
+export type RowGrant = {
+  readonly row: number;
+  readonly generation: number;
+  /** Value of `key_generation` this answer was made under; a later one means ask again. */
+  readonly keyGeneration: number;
+  readonly agentId: string;
+  readonly keyId: string;
+  readonly contractId: string | undefined;
+  /** Wall-clock validity of the key, ms since the Unix epoch; 0 means no bound. */
+  readonly notBeforeMs: number;
+  readonly notAfterMs: number;
+};
+
+// Data loop and mesh thread.
+export type LoopToMesh =
+  | {
+      readonly t: "resolve";
+      readonly id: number;
+      readonly keySha256: string;
+      readonly source: string;
+    }
+  /** Every connection that the cut named is closed on this loop. */
+  | { readonly t: "cut_done"; readonly id: number; readonly count: number; readonly atNs: bigint };
+
+export type MeshToLoop =
+  | {
+      readonly t: "resolved";
+      readonly id: number;
+      readonly grant: RowGrant | undefined;
+      readonly refused: Reason | undefined;
+    }
+  /** A scope was killed: its cell already says so. Close what it covers, 10 a turn. */
+  | { readonly t: "cut"; readonly id: number; readonly by: KilledBy; readonly scope: string };
+
+// Data loop and control thread.
+export type LoopToControl =
+  | { readonly t: "listening"; readonly gatewayPort: number }
+  | { readonly t: "policy_ready"; readonly version: number }
+  | { readonly t: "policy_failed"; readonly version: number; readonly message: string }
+  /** The row's balances do not cover `need`: top up, or say it is exhausted. */
+  | {
+      readonly t: "top_up";
+      readonly id: number;
+      readonly row: number;
+      readonly generation: number;
+      readonly agentId: string;
+      readonly contractId: string | undefined;
+      readonly need: Cost;
+      readonly overrunMicros: bigint;
+    }
+  /** Requests that ended: what was held (now returned to the row less what was spent) and what was spent. */
+  | { readonly t: "settled"; readonly items: readonly SettledItem[] }
+  | { readonly t: "events"; readonly items: readonly AgentEvent[] }
+  | { readonly t: "connections"; readonly id: number; readonly items: readonly ConnectionInfo[] }
+  | { readonly t: "metrics"; readonly id: number; readonly json: unknown }
+  | { readonly t: "drained"; readonly open: number };
+
+export type ControlToLoop =
+  /** Compile it, say ready; it is in force once the table's policy_version says so. */
+  | { readonly t: "policy"; readonly version: number; readonly bundle: Uint8Array }
+  | { readonly t: "topped_up"; readonly id: number; readonly outcome: TopUpOutcome }
+  | { readonly t: "list_connections"; readonly id: number }
+  | { readonly t: "collect_metrics"; readonly id: number }
+  | { readonly t: "standing"; readonly agentId: string; readonly standing: Standing }
+  /** Stop accepting; finish what runs until the deadline, then cut. */
+  | { readonly t: "drain"; readonly deadlineMs: number };
+
+export type TopUpOutcome = "ok" | "exhausted" | "overrun_exhausted" | "unavailable" | "row_gone";
+
+export type SettledItem = {
+  readonly requestId: string;
+  readonly agentId: string;
+  readonly row: number;
+  readonly generation: number;
+  readonly held: Cost;
+  readonly spent: Cost;
+  readonly overrunHeldMicros: bigint;
+  readonly overrunSpentMicros: bigint;
+  /** `provider/model`, for the distrust of prices. */
+  readonly model: string;
+};
+
+export type AgentEvent = {
+  readonly agentId: string;
+  readonly requestId: string;
+  readonly atMs: number;
+  readonly allowed: boolean;
+  readonly stage: number;
+  readonly reason: Reason | "ok";
+  /** What the ladder makes of it; absent for what never feeds the score. */
+  readonly cause: LadderCause | undefined;
+};
+
+export type ConnectionInfo = {
+  readonly id: string;
+  readonly agentId: string;
+  readonly door: string;
+  readonly peer: string;
+  readonly requestId: string;
+  readonly streaming: boolean;
+  readonly ageMs: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+  readonly held: Cost | undefined;
+};
+
+// Control thread and mesh thread.
+export type ControlToMesh =
+  | { readonly t: "loop_port"; readonly loop: number; readonly port: MessagePort }
+  | {
+      readonly t: "ask";
+      readonly id: number;
+      readonly method: string;
+      readonly request: Uint8Array;
+      readonly timeoutMs: number;
+    }
+  | { readonly t: "counts"; readonly agents: number; readonly connections: number }
+  | { readonly t: "free_row"; readonly agentId: string }
+  | { readonly t: "status"; readonly id: number }
+  | { readonly t: "stop" };
+
+export type MeshToControl =
+  | { readonly t: "ready" }
+  | {
+      readonly t: "answer";
+      readonly id: number;
+      readonly reply: Uint8Array | undefined;
+      readonly fault: string | undefined;
+    }
+  /** The current policy record changed; the bundle is verified against its hash. */
+  | {
+      readonly t: "policy";
+      readonly version: number;
+      readonly sha256: string;
+      readonly bundle: Uint8Array;
+    }
+  /** A `limit` record changed. */
+  | { readonly t: "limit"; readonly scope: string }
+  /** A row now serves this agent; its actor should be active. */
+  | { readonly t: "row"; readonly grant: RowGrant }
+  | {
+      readonly t: "row_freed";
+      readonly row: number;
+      readonly generation: number;
+      readonly agentId: string;
+    }
+  /** Merged kill state changed. */
+  | { readonly t: "kills"; readonly scopes: readonly string[] }
+  | { readonly t: "status"; readonly id: number; readonly status: MeshStatus };
+
+export type MeshStatus = {
+  readonly open: boolean;
+  readonly busUp: boolean;
+  readonly digestAgeMs: number | undefined;
+  readonly lastSeq: number;
+  readonly stateHash: string;
+  readonly closedBecause: readonly string[];
+};
