@@ -1,0 +1,138 @@
+import type { AuditRecord } from "../../audit/record.ts";
+import { type Reservation, release, reserve } from "../table/reserve.ts";
+import { killedBy } from "../table/scope-cells.ts";
+import { isFresh, policyVersion, type Table } from "../table/table.ts";
+import { decisionRecord, type RecordContext, settleRecord } from "./decision-record.ts";
+import type { Cost, Facts } from "./facts.ts";
+import { mintPermit, type Permit, type UpstreamRequest } from "./permit.ts";
+import { killReason } from "./stages/03-kill.ts";
+import { rateReason } from "./stages/13-rate.ts";
+import type { Charges, Refusal, Verdict } from "./verdict.ts";
+
+/** The log of this loop, as far as a commit uses it. */
+export type DecisionLog = {
+  /** Hands the record to the kernel before it returns. Throws when it could not. */
+  append(record: AuditRecord): void;
+  /** False while records may be unsynced for longer than the bound, or the last write failed. */
+  canAllow(nowNs: bigint): boolean;
+};
+
+export type CommitDeps = {
+  readonly table: Table;
+  readonly log: DecisionLog;
+  readonly nowNs: () => bigint;
+};
+
+/** An allowed verdict and what it would send. */
+export type CommitInput = {
+  readonly facts: Facts;
+  readonly verdict: Verdict;
+  readonly row: number;
+  readonly context: RecordContext;
+};
+
+/** What is held until the request is settled. */
+export type Reserved = { readonly taken: Cost; readonly charges: Charges };
+
+export type CommitResult = { readonly permit: Permit; readonly reserved: Reserved } | NotCommitted;
+
+export type NotCommitted =
+  /** Nothing is held; a record was written only if this one says so. */
+  | { readonly refusal: Refusal & { readonly stage: number }; readonly recorded: boolean }
+  /** The lent balance does not cover it: ask the actor, then start again from `decide`. */
+  | { readonly short: "usd" | "tokens" | "calls" | "overrun" }
+  /** The policy moved while this was decided: start again from `decide`. */
+  | { readonly moved: true };
+
+/**
+ * Makes an allowed verdict real: reserves money and rate, writes the record, looks at the kill once
+ * more, and only then mints the permit.
+ *
+ * Synchronous, so nothing of this loop runs in between; other threads may, which is why the cells are
+ * read again last. A step that fails undoes the earlier ones in reverse; a record that was written is
+ * undone by a settle record of nothing.
+ */
+export function commit(
+  input: CommitInput & { readonly upstream: UpstreamRequest },
+  deps: CommitDeps,
+): CommitResult {
+  const done = reserveAndRecord(input, deps);
+  if (!("reserved" in done)) return done;
+  const { table, nowNs } = deps;
+  const permit = mintPermit(input.upstream, () => mayWrite(table, input.row, nowNs()));
+  return { permit, reserved: done.reserved };
+}
+
+/** The same for a request that the node answers itself: nothing goes upstream, so no permit. */
+export function commitLocal(
+  input: CommitInput,
+  deps: CommitDeps,
+): NotCommitted | { readonly local: true } {
+  const done = reserveAndRecord(input, deps);
+  return "reserved" in done ? { local: true } : done;
+}
+
+function reserveAndRecord(
+  input: CommitInput,
+  deps: CommitDeps,
+): { readonly reserved: Reserved } | NotCommitted {
+  const { facts, verdict, row } = input;
+  const { table, log } = deps;
+  const nowNs = deps.nowNs();
+  const outcome = reserve(table, row, verdict.charges, nowNs);
+  if (!("taken" in outcome)) return shortage(outcome);
+  const reserved = { taken: outcome.taken, charges: verdict.charges };
+  if (!append(input, deps, nowNs)) {
+    release(table, row, reserved);
+    return refuse("audit_unavailable", 14, false);
+  }
+  const objection = lastObjection(input, table, deps.nowNs());
+  if (objection === undefined) return { reserved };
+  release(table, row, reserved);
+  undoRecord(facts, objection, input.context, log);
+  return objection === "policy_changed" ? { moved: true } : refuse(objection, 3, true);
+}
+
+function append(input: CommitInput, deps: CommitDeps, nowNs: bigint): boolean {
+  if (!deps.log.canAllow(nowNs)) return false;
+  try {
+    deps.log.append(decisionRecord(input.facts, input.verdict, input.context));
+    return true;
+  } catch {
+    // What could not be written must not happen. The log itself reports its fault.
+    return false;
+  }
+}
+
+function lastObjection(input: CommitInput, table: Table, nowNs: bigint) {
+  const killed = killedBy(table, input.row);
+  if (killed !== undefined) return killReason(killed);
+  if (!isFresh(table, nowNs)) return "mesh_stale" as const;
+  if (policyVersion(table) !== input.facts.policy?.version) return "policy_changed" as const;
+  return undefined;
+}
+
+function mayWrite(table: Table, row: number, nowNs: bigint): boolean {
+  return killedBy(table, row) === undefined && isFresh(table, nowNs);
+}
+
+function undoRecord(facts: Facts, reason: string, context: RecordContext, log: DecisionLog): void {
+  const spent = { usdMicros: 0n, tokens: 0n, calls: 0n };
+  try {
+    log.append(
+      settleRecord(facts, { reason, spent, overrunMicros: 0n, inspection: undefined }, context),
+    );
+  } catch {
+    // Without the record the hold counts as spent, which is the safe side; the log says it is down.
+  }
+}
+
+function shortage(outcome: Exclude<Reservation, { taken: Cost }>): NotCommitted {
+  if ("short" in outcome) return outcome;
+  const refusal = { reason: rateReason(outcome.limited), stage: 13 };
+  return { refusal: { ...refusal, retryAfterMs: outcome.retryAfterMs }, recorded: false };
+}
+
+function refuse(reason: Refusal["reason"], stage: number, recorded: boolean): NotCommitted {
+  return { refusal: { reason, stage }, recorded };
+}

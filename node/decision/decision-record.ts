@@ -1,0 +1,169 @@
+import {
+  type Act,
+  CLIENT_ID_CHARS_MAX,
+  type DecisionRecord,
+  type Hold,
+  type Inspection,
+  RECORD_TOOLS_MAX,
+  recordable,
+  type SettleRecord,
+} from "../../audit/record.ts";
+import { spiffeId } from "../../proto/ids.ts";
+import type { Cost, Facts } from "./facts.ts";
+import { isMissing } from "./facts.ts";
+import type { Verdict } from "./verdict.ts";
+
+/** What a record says that is not of the request: where and under which state it was decided. */
+export type RecordContext = {
+  readonly mesh: string;
+  readonly node: string;
+  /** Version of the trust bundle in force. */
+  readonly trustVersion: number;
+  /** The client's own x-request-id, as received. */
+  readonly clientRequestId: string | undefined;
+  /** Wall clock at the decision, ms since the Unix epoch. */
+  readonly nowMs: number;
+  /** Time from the complete head to the decision, microseconds. */
+  readonly latencyUs: number;
+};
+
+/** The record of one verdict on the way in. */
+export function decisionRecord(
+  facts: Facts,
+  verdict: Verdict,
+  context: RecordContext,
+): DecisionRecord {
+  const { refusal } = verdict;
+  const shadow = verdict.wouldRefuse[0];
+  const objection = refusal ?? shadow;
+  const hold = refusal === undefined ? holdOf(facts, verdict) : undefined;
+  const inspection = inspectionOf(facts);
+  const clamped =
+    facts.cost !== undefined && !isMissing(facts.cost) ? facts.cost.outputTokensSet : undefined;
+  return {
+    v: 1,
+    k: "decision",
+    t: context.nowMs,
+    node: context.node,
+    rid: facts.requestId,
+    ...holder(facts, context.mesh),
+    ph: "request",
+    dec: refusal !== undefined ? "deny" : shadow !== undefined ? "would_refuse" : "allow",
+    st: objection?.stage ?? 0,
+    sv: verdict.stages,
+    rc: objection?.reason ?? "ok",
+    ...(objection?.rule !== undefined && { rule: recordable(objection.rule) }),
+    act: actOf(facts),
+    pol: facts.policy === undefined ? "none" : `sha256:${facts.policy.sha256}`,
+    tb: context.trustVersion,
+    ...(hold !== undefined && { hold }),
+    ...(clamped !== undefined && { clamped }),
+    ...(inspection !== undefined && { in: inspection }),
+    ...(context.clientRequestId !== undefined && {
+      cid: recordable(context.clientRequestId, CLIENT_ID_CHARS_MAX),
+    }),
+    lat_us: context.latencyUs,
+  };
+}
+
+/** How an allowed request ended. `reason` is `ok` for an answer that went through whole. */
+export function settleRecord(
+  facts: Facts,
+  end: {
+    readonly reason: string;
+    readonly spent: Cost;
+    readonly overrunMicros: bigint;
+    readonly inspection: Inspection | undefined;
+  },
+  context: RecordContext,
+): SettleRecord {
+  return {
+    v: 1,
+    k: "settle",
+    t: context.nowMs,
+    node: context.node,
+    rid: facts.requestId,
+    ...holder(facts, context.mesh),
+    ph: "response",
+    rc: end.reason,
+    settled: amounts(end.spent, end.overrunMicros),
+    ...(end.inspection !== undefined && { in: end.inspection }),
+    lat_us: context.latencyUs,
+  };
+}
+
+/** The second record of a request whose answer was cut by a rule. */
+export function cutRecord(
+  facts: Facts,
+  cut: { readonly stage: number; readonly reason: string; readonly rule: string | undefined },
+  context: RecordContext,
+): DecisionRecord {
+  const passed = "P".repeat(Math.max(0, cut.stage - 1));
+  return {
+    v: 1,
+    k: "decision",
+    t: context.nowMs,
+    node: context.node,
+    rid: facts.requestId,
+    ...holder(facts, context.mesh),
+    ph: "response",
+    dec: "deny",
+    st: cut.stage,
+    sv: `${passed}D`.padEnd(14, "-"),
+    rc: cut.reason,
+    ...(cut.rule !== undefined && { rule: recordable(cut.rule) }),
+    act: actOf(facts),
+    pol: facts.policy === undefined ? "none" : `sha256:${facts.policy.sha256}`,
+    tb: context.trustVersion,
+    lat_us: context.latencyUs,
+  };
+}
+
+function holder(facts: Facts, mesh: string): { ag?: string; kid?: string } {
+  if (isMissing(facts.identity)) return {};
+  return { ag: spiffeId(mesh, facts.identity.agentId), kid: facts.identity.keyId };
+}
+
+function actOf(facts: Facts): Act {
+  const { request, model } = facts;
+  if (isMissing(request)) return { door: facts.door };
+  const host = model !== undefined && !isMissing(model) ? model.provider.host : undefined;
+  return {
+    door: facts.door,
+    ...(host !== undefined && { host }),
+    route: request.route,
+    ...(request.model !== undefined && { model: recordable(request.model) }),
+    // A request with more of them was refused for that.
+    tools: request.tools
+      .slice(0, RECORD_TOOLS_MAX)
+      .map(({ name }) => (name === undefined ? "?" : recordable(name))),
+    stream: request.stream,
+  };
+}
+
+function holdOf(facts: Facts, verdict: Verdict): Hold | undefined {
+  if (facts.cost === undefined || isMissing(facts.identity)) return undefined;
+  return {
+    ...amounts(verdict.charges.cost, verdict.charges.overrunMicros),
+    acct: `agent/${facts.identity.agentId}`,
+    lease: "table",
+  };
+}
+
+function inspectionOf(facts: Facts): Inspection | undefined {
+  if (isMissing(facts.request)) return undefined;
+  const n = facts.request.bodyBytes;
+  if (isMissing(facts.scan)) return { n, scanned: 0, rules: 0, skipped: facts.scan.missing };
+  const scanned = facts.scan.complete ? n : Math.min(n, facts.scan.scannedBytes);
+  const rules = facts.policy?.content.length ?? 0;
+  return scanned < n ? { n, scanned, rules, skipped: "incomplete" } : { n, scanned, rules };
+}
+
+function amounts(cost: Cost, overrunMicros: bigint) {
+  return {
+    usd_u: Number(cost.usdMicros),
+    tok: Number(cost.tokens),
+    calls: Number(cost.calls),
+    over_u: Number(overrunMicros),
+  };
+}

@@ -1,0 +1,64 @@
+import assert from "node:assert/strict";
+
+/**
+ * The one thing that may go upstream, whole: nothing can be added to it after the decision.
+ *
+ * The provider's credential is not in here. It is named, and put into the header at the moment of
+ * writing, so that nothing that is logged or queued ever holds it.
+ */
+export type UpstreamRequest = {
+  readonly requestId: string;
+  /** Scheme, host, port. */
+  readonly origin: string;
+  readonly method: "POST" | "GET";
+  /** Path and query, built by the dialect. */
+  readonly path: string;
+  /** Flat name, value, name, value; names lower case, built from the dialect's allow-list. */
+  readonly headers: readonly string[];
+  readonly body: Uint8Array;
+  /** Name of the credential and the header it goes into. */
+  readonly credential: { readonly name: string; readonly dialect: "openai" | "anthropic" };
+};
+
+/** Last look at the cells, in the turn in which the head is written; false ends the request. */
+export type LastLook = () => boolean;
+
+const minted = new WeakSet<Permit>();
+let mayMint = false;
+
+/**
+ * The right to make one upstream request, once.
+ *
+ * Minted by `commit` alone, after money is held and the record is written. The constructor refuses
+ * everybody else at run time; the private member makes look-alikes fail to compile.
+ */
+export class Permit {
+  readonly request: UpstreamRequest;
+  readonly #lastLook: LastLook;
+
+  constructor(request: UpstreamRequest, lastLook: LastLook) {
+    assert(mayMint, "a permit is minted by commit alone");
+    this.request = request;
+    this.#lastLook = lastLook;
+    minted.add(this);
+  }
+
+  /**
+   * Uses the permit up. True: write the head now, in this turn. False: the permit was used before,
+   * or an agent was killed since it was minted; nothing may be sent.
+   */
+  consume(): boolean {
+    if (!minted.delete(this)) return false;
+    return this.#lastLook();
+  }
+}
+
+/** For `commit.ts`; a tidy test refuses every other importer. */
+export function mintPermit(request: UpstreamRequest, lastLook: LastLook): Permit {
+  mayMint = true;
+  try {
+    return new Permit(request, lastLook);
+  } finally {
+    mayMint = false;
+  }
+}

@@ -1,0 +1,27 @@
+import type { Reason } from "../../../proto/reasons.ts";
+import type { Facts, KilledBy } from "../facts.ts";
+import type { RowOutcome } from "../verdict.ts";
+
+const REASON_OF: Record<KilledBy, Reason> = {
+  global: "killed_global",
+  team: "killed_team",
+  agent: "killed_agent",
+  contract: "killed_contract",
+};
+
+/** The reason for a kill of that scope. */
+export function killReason(by: KilledBy): Reason {
+  return REASON_OF[by];
+}
+
+/**
+ * Is anything here killed, or might it be without our hearing?
+ *
+ * A kill that is known stands whatever the age of our knowledge; that nothing is killed can only be
+ * said while the mesh is fresh.
+ */
+export function checkKill(facts: Facts): RowOutcome {
+  const { killedBy, fresh } = facts.kill;
+  if (killedBy !== undefined) return { reason: killReason(killedBy) };
+  return fresh ? "pass" : { reason: "mesh_stale" };
+}

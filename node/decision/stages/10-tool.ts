@@ -1,0 +1,23 @@
+import type { AgentPolicy } from "../../../policy/compiled-policy.ts";
+import { covers } from "../../../policy/pattern.ts";
+import { type Facts, isMissing } from "../facts.ts";
+import type { RowOutcome } from "../verdict.ts";
+
+/** May it offer these tools? One that cannot be named cannot be judged, so it is refused. */
+export function checkTool(facts: Facts): RowOutcome {
+  if (isMissing(facts.request) || facts.request.tools.length === 0) return "not_applicable";
+  for (const { name } of facts.request.tools) {
+    if (name === undefined) return { reason: "tool_unreadable" };
+    if (!toolGranted(facts.grant, name)) return { reason: "tool_not_granted", detail: name };
+  }
+  return "pass";
+}
+
+/** True when the grant lets the agent call this tool. The same rule judges calls in responses. */
+export function toolGranted(grant: AgentPolicy | undefined, name: string): boolean {
+  if (grant === undefined) return false;
+  for (const [pattern, verbs] of grant.tools) {
+    if (verbs.includes("call") && covers([pattern], name)) return true;
+  }
+  return false;
+}

@@ -1,0 +1,68 @@
+import type { RateLimit, RateMetric } from "../../../policy/compiled-policy.ts";
+import type { Reason } from "../../../proto/reasons.ts";
+import { type Facts, isMissing } from "../facts.ts";
+import type { BucketCharge, RowOutcome } from "../verdict.ts";
+
+const PICOS_PER_MS = 1_000_000_000n;
+const PICOS_PER_NS = 1_000n;
+/** At throttle a bucket refills at a quarter of its rate. */
+const THROTTLE_FACTOR = 4n;
+
+const REASON_OF: Record<RateMetric, Reason> = {
+  requests: "rate_requests",
+  tokens: "rate_tokens",
+  usd_micros: "rate_usd",
+};
+
+/** The reason for a bucket that has run dry. */
+export function rateReason(metric: RateMetric): Reason {
+  return REASON_OF[metric];
+}
+
+/**
+ * Is it too fast? The buckets themselves are asked by `commit`, which consumes from them; here only
+ * a request is refused that even a full bucket could not serve.
+ */
+export function checkRate(facts: Facts): RowOutcome {
+  const connectionsMax = facts.policy?.limits.connectionsPerAgentMax ?? 0;
+  if (facts.openConnections > connectionsMax) {
+    return { reason: "too_many_connections", detail: `at most ${connectionsMax}` };
+  }
+  for (const limit of facts.grant?.rate ?? []) {
+    if (amountOf(limit.metric, facts) > BigInt(limit.burst)) {
+      return { reason: rateReason(limit.metric), detail: `more than the burst of ${limit.burst}` };
+    }
+  }
+  return "pass";
+}
+
+/** What the request takes from each bucket of its grant. */
+export function bucketCharges(facts: Facts): readonly BucketCharge[] {
+  const charges: BucketCharge[] = [];
+  for (const limit of facts.grant?.rate ?? []) {
+    const amount = amountOf(limit.metric, facts);
+    if (amount > 0n) charges.push(bucketCharge(limit, amount, facts.standing === "throttle"));
+  }
+  return charges;
+}
+
+function bucketCharge(limit: RateLimit, amount: bigint, throttled: boolean): BucketCharge {
+  const fullPicos = (BigInt(limit.windowMs) * PICOS_PER_MS) / BigInt(limit.amount);
+  const unitPicos = throttled ? fullPicos * THROTTLE_FACTOR : fullPicos;
+  const burstNs = (fullPicos * BigInt(limit.burst)) / PICOS_PER_NS;
+  // A throttled request that is larger than a quarter of the burst still fits an idle bucket:
+  // throttle slows an agent down, it does not shut it out.
+  const ownNs = (unitPicos * amount) / PICOS_PER_NS;
+  return {
+    metric: limit.metric,
+    amount,
+    unitPicos,
+    toleranceNs: ownNs > burstNs ? ownNs : burstNs,
+  };
+}
+
+function amountOf(metric: RateMetric, facts: Facts): bigint {
+  if (metric === "requests") return 1n;
+  if (facts.cost === undefined || isMissing(facts.cost)) return 0n;
+  return metric === "tokens" ? facts.cost.worst.tokens : facts.cost.worst.usdMicros;
+}

@@ -1,0 +1,80 @@
+import type { PriceEntry } from "../../policy/compiled-policy.ts";
+import type { Cost } from "../decision/facts.ts";
+import { type TokenUsage, usageCost } from "./token-prices.ts";
+
+/** What was held for a request. */
+export type Held = { readonly cost: Cost; readonly overrunMicros: bigint };
+
+/** How a request's answer ended. */
+export type Outcome =
+  /** Nothing went upstream: the connection was never made or the request never written. */
+  | { readonly kind: "not_sent" }
+  /** The provider refused the request as it stood (HTTP 4xx) and so did no work for it. */
+  | { readonly kind: "rejected" }
+  /** The answer came to its own end. */
+  | { readonly kind: "complete"; readonly usage: TokenUsage | undefined }
+  /** Cut, broken off, given up, or HTTP 5xx: providers may charge for what nobody received. */
+  | { readonly kind: "incomplete"; readonly usage: TokenUsage | undefined };
+
+export type Settlement = {
+  /** Charged to the request's account. Money is at most what was held; tokens are as reported. */
+  readonly spent: Cost;
+  /** Charged to the overrun account: the bill above the hold. */
+  readonly overrunSpentMicros: bigint;
+  /**
+   * The bill over the hold, thousandths, rounded up, when that is more than the price entry allows
+   * for: its distrust has to be raised to this.
+   */
+  readonly distrustMilli: number | undefined;
+};
+
+/**
+ * What a request is charged.
+ *
+ * S1. Not sent: nothing. Rejected: the call and the fixed charge, and the hold otherwise returns.
+ * S2. Complete and counted by the provider: that count.
+ * S3. Anything else is charged in full, or by the count so far where that is more.
+ * S4. `spent.usdMicros + overrunSpentMicros` is the whole bill; the first never exceeds the hold.
+ */
+export function settle(held: Held, outcome: Outcome, price: PriceEntry): Settlement {
+  if (outcome.kind === "not_sent") return { spent: NO_COST, ...NO_OVERRUN };
+  if (outcome.kind === "rejected") {
+    const usdMicros = BigInt(price.fixedMicros);
+    return { spent: { usdMicros, tokens: 0n, calls: held.cost.calls }, ...NO_OVERRUN };
+  }
+  const counted = outcome.usage && usageCost(outcome.usage, price);
+  if (outcome.kind === "complete" && counted !== undefined) return charge(held, counted, price);
+  return charge(held, larger(held.cost, counted ?? held.cost), price);
+}
+
+function charge(held: Held, bill: Cost, price: PriceEntry): Settlement {
+  const limit = held.cost.usdMicros;
+  if (bill.usdMicros <= limit) return { spent: bill, ...NO_OVERRUN };
+  // Something was held, or the same prices could not have made a bill.
+  const ratio = ceilDiv(bill.usdMicros * 1000n, max(limit, 1n));
+  return {
+    spent: { ...bill, usdMicros: limit },
+    overrunSpentMicros: bill.usdMicros - limit,
+    distrustMilli: ratio > BigInt(price.distrustMilli) ? Number(ratio) : undefined,
+  };
+}
+
+const NO_COST: Cost = { usdMicros: 0n, tokens: 0n, calls: 0n };
+const NO_OVERRUN = { overrunSpentMicros: 0n, distrustMilli: undefined } as const;
+
+function larger(one: Cost, other: Cost): Cost {
+  return {
+    usdMicros: max(one.usdMicros, other.usdMicros),
+    tokens: max(one.tokens, other.tokens),
+    calls: max(one.calls, other.calls),
+  };
+}
+
+function max(one: bigint, other: bigint): bigint {
+  if (one > other) return one;
+  return other;
+}
+
+function ceilDiv(dividend: bigint, divisor: bigint): bigint {
+  return (dividend + divisor - 1n) / divisor;
+}
