@@ -1,0 +1,182 @@
+import type { ContentHit } from "../decision/facts.ts";
+import type { AnswerPart, TextPiece } from "./dialects/answer-part.ts";
+import type { ScanSet } from "./scan/compile-rules.ts";
+import { createScanner, type Hit, type Scanner } from "./scan/scan-stream.ts";
+
+/** What an answer is scanned with. */
+export type AnswerRules = {
+  readonly set: ScanSet;
+  /** Whether a hit of this rule ends the answer; other hits are only reported. */
+  refuses(ruleId: string): boolean;
+};
+
+/** Why an answer may not go on. */
+export type Objection =
+  | { readonly reason: "content_cut"; readonly rule: string }
+  | { readonly reason: "response_unscannable"; readonly detail: string };
+
+/** A place in one text that a frame waits for. */
+export type Wait = { readonly channel: Channel; readonly end: number };
+
+/**
+ * Scans the texts of one answer, each channel as one text however its pieces come.
+ *
+ * S1. A frame is clear when no match that is still possible begins before the end of its texts.
+ * S2. A text of a later phase ends the channels of its group that could still match; a channel that
+ *     was ended so must not go on. Otherwise its end, which `$` and `\b` saw, was none.
+ */
+export class AnswerScan {
+  readonly #rules: AnswerRules;
+  readonly #channelsMax: number;
+  readonly #channels = new Map<string, Channel>();
+  readonly #groups = new Map<string, Channel[]>();
+  readonly #reported = new Map<string, ContentHit>();
+  #objection: Objection | undefined;
+  #textBytes = 0;
+  #scannedBytes = 0;
+
+  constructor(rules: AnswerRules, { channelsMax }: { channelsMax: number }) {
+    this.#rules = rules;
+    this.#channelsMax = channelsMax;
+  }
+
+  /** Bytes of text that a model wrote. */
+  get textBytes(): number {
+    return this.#textBytes;
+  }
+
+  get scannedBytes(): number {
+    return this.#scannedBytes;
+  }
+
+  /** One hit for each rule that hit, in the order in which they did. */
+  get hits(): readonly ContentHit[] {
+    return [...this.#reported.values()];
+  }
+
+  /** The first objection; what came with it must not be released, nor anything after. */
+  get objection(): Objection | undefined {
+    return this.#objection;
+  }
+
+  /** Scans a part of a stream; the places that have to be clear before its frame is released. */
+  read(part: AnswerPart): readonly Wait[] {
+    const waits: Wait[] = [];
+    for (const piece of part.pieces) {
+      const channel = this.#channelOf(piece);
+      if (channel === undefined) return waits;
+      this.#settleOthers(piece);
+      const bytes = Buffer.from(piece.text);
+      this.#textBytes += bytes.length;
+      this.#scannedBytes += bytes.length;
+      this.#note(channel.push(bytes));
+      waits.push({ channel, end: channel.length });
+    }
+    for (const text of part.aside) this.whole(text);
+    for (const group of part.endedGroups) this.#endGroup(group);
+    return waits;
+  }
+
+  /** Scans an answer that is complete: each of its texts is one. */
+  readWhole(part: AnswerPart): void {
+    for (const text of part.texts) {
+      this.#textBytes += Buffer.byteLength(text);
+      this.whole(text);
+    }
+    for (const text of part.aside) this.whole(text);
+  }
+
+  /** Scans a text that nothing continues. */
+  whole(text: string): void {
+    const bytes = Buffer.from(text);
+    this.#scannedBytes += bytes.length;
+    const scanner = createScanner(this.#rules.set);
+    this.#note(scanner.push(bytes));
+    this.#note(scanner.end());
+  }
+
+  /** The answer is complete: what waited for more is decided. */
+  end(): void {
+    for (const channel of this.#channels.values()) this.#note(channel.end());
+  }
+
+  #channelOf(piece: TextPiece): Channel | undefined {
+    const known = this.#channels.get(piece.channel);
+    if (known !== undefined) {
+      if (!known.ended) return known;
+      this.#object({ reason: "response_unscannable", detail: "a text went on after its end" });
+      return undefined;
+    }
+    if (this.#channels.size >= this.#channelsMax) {
+      this.#object({ reason: "response_unscannable", detail: "too many texts side by side" });
+      return undefined;
+    }
+    const channel = new Channel(createScanner(this.#rules.set), piece.phase);
+    this.#channels.set(piece.channel, channel);
+    const group = this.#groups.get(piece.group);
+    if (group === undefined) this.#groups.set(piece.group, [channel]);
+    else group.push(channel);
+    return channel;
+  }
+
+  #settleOthers({ group, phase }: TextPiece): void {
+    for (const channel of this.#groups.get(group) ?? []) {
+      if (channel.phase !== phase && !channel.isClear()) this.#note(channel.end());
+    }
+  }
+
+  #endGroup(group: string): void {
+    for (const channel of this.#groups.get(group) ?? []) this.#note(channel.end());
+  }
+
+  #note(hits: readonly Hit[]): void {
+    for (const { id, end } of hits) {
+      if (!this.#reported.has(id)) this.#reported.set(id, { ruleId: id, end });
+      if (this.#rules.refuses(id)) this.#object({ reason: "content_cut", rule: id });
+    }
+  }
+
+  #object(objection: Objection): void {
+    this.#objection ??= objection;
+  }
+}
+
+/** One text, piece by piece. */
+class Channel {
+  readonly phase: number;
+  readonly #scanner: Scanner;
+  #length = 0;
+  #ended = false;
+
+  constructor(scanner: Scanner, phase: number) {
+    this.#scanner = scanner;
+    this.phase = phase;
+  }
+
+  /** Bytes so far. */
+  get length(): number {
+    return this.#length;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  push(bytes: Uint8Array): readonly Hit[] {
+    this.#length += bytes.length;
+    return this.#scanner.push(bytes);
+  }
+
+  end(): readonly Hit[] {
+    if (this.#ended) return [];
+    this.#ended = true;
+    return this.#scanner.end();
+  }
+
+  /** Whether no match that is still possible begins before the offset. */
+  isClear(offset = this.#length): boolean {
+    if (this.#ended) return true;
+    const pending = this.#scanner.pendingFrom();
+    return pending === undefined || pending >= offset;
+  }
+}

@@ -1,0 +1,203 @@
+import { type IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import { type Random, uuidV7 } from "../../ports/random.ts";
+import type { Reason } from "../../proto/reasons.ts";
+import { type Carrier, ClientExchange, type ExchangeHost } from "./client-exchange.ts";
+import type { Exchange } from "./exchange.ts";
+import { isViolation, readHead } from "./head-rules.ts";
+import { answerAndClose } from "./lingering-close.ts";
+import { answerBytes, type DoorRefusal, refusalAnswer } from "./refusal-answer.ts";
+
+/** A refusal that no exchange was ever served for, as the log wants it. */
+export type RefusedAtDoor = DoorRefusal & {
+  /** Remote address without port. */
+  readonly peer: string;
+  /** As received; `undefined` where no head could be parsed. */
+  readonly method: string | undefined;
+  readonly target: string | undefined;
+};
+
+/** What all connections of a door share. */
+export type ConnectionHost = ExchangeHost & {
+  readonly random: Random;
+  readonly onExchange: (exchange: Exchange) => void | Promise<void>;
+  readonly onRefused: (refused: RefusedAtDoor) => void;
+  readonly isDraining: () => boolean;
+  /** Connections that carry no exchange now, the longest waiting first. */
+  readonly idle: Set<ClientConnection>;
+};
+
+/** Node's response, with the exchange it answers: one listener then serves all of them. */
+export class ClientResponse extends ServerResponse {
+  exchange: ClientExchange | undefined = undefined;
+}
+
+type Waiting = {
+  readonly request: IncomingMessage;
+  readonly response: ClientResponse;
+  readonly expectsContinue: boolean;
+};
+
+/** One client's TCP connection: its requests are served one at a time, in their order. */
+export class ClientConnection implements Carrier {
+  readonly id: string;
+  readonly socket: Socket;
+  readonly peer: string;
+  /** Monotonic time since which no request runs here, nanoseconds; of meaning while it is idle. */
+  idleSinceNs = 0n;
+  readonly #host: ConnectionHost;
+  #current: ClientExchange | undefined;
+  readonly #waiting: Waiting[] = [];
+  /** What comes after the current exchange is not answered any more. */
+  #last = false;
+
+  constructor(host: ConnectionHost, socket: Socket, id: string) {
+    this.#host = host;
+    this.socket = socket;
+    this.id = id;
+    this.peer = peerOf(socket);
+    this.#rest();
+  }
+
+  /** node:http parses pipelined requests as they come; here they wait for their turn. */
+  accept(request: IncomingMessage, response: ClientResponse, expectsContinue: boolean): void {
+    response.on("error", ignore);
+    if (this.#last) return;
+    const next = { request, response, expectsContinue };
+    if (this.#current === undefined) this.#serve(next);
+    else if (this.#waiting.length < this.#host.limits.pipelinedMax) this.#waiting.push(next);
+    else this.#last = true;
+  }
+
+  mayGoOn(): boolean {
+    return !this.#last && !this.#host.isDraining();
+  }
+
+  exchangeOver({ reusable }: { readonly reusable: boolean }): void {
+    this.#current = undefined;
+    if (!reusable || !this.mayGoOn()) {
+      this.#last = true;
+      this.#waiting.length = 0;
+      this.socket.destroySoon();
+      return;
+    }
+    const next = this.#waiting.shift();
+    if (next !== undefined) this.#serve(next);
+    else this.#rest();
+  }
+
+  /** The parser gave up on what the client sends. */
+  inputFailed(reason: Reason): void {
+    if (this.#current === undefined) {
+      if (!this.#last) this.refuseUnparsed(reason);
+      return;
+    }
+    this.#last = true;
+    this.#current.breakInput(reason);
+  }
+
+  /** Answers what never became a request, and closes. */
+  refuseUnparsed(
+    reason: Reason,
+    head?: { method: string | undefined; target: string | undefined },
+  ) {
+    this.#last = true;
+    this.#host.idle.delete(this);
+    // No answer would belong to anything that was asked, or it would stand in the midst of another.
+    if (this.socket.bytesRead === 0 || this.#current !== undefined) {
+      this.socket.destroy();
+      return;
+    }
+    const requestId = this.#newId();
+    const answer = refusalAnswer({ requestId, reason });
+    answerAndClose(this.socket, answerBytes(answer), "", this.#host.places);
+    const { method, target } = head ?? { method: undefined, target: undefined };
+    this.#host.onRefused({ requestId, reason, peer: this.peer, method, target });
+  }
+
+  closed(): void {
+    this.#last = true;
+    this.#host.idle.delete(this);
+    this.#waiting.length = 0;
+    this.#current?.socketClosed();
+  }
+
+  #serve({ request, response, expectsContinue }: Waiting): void {
+    const host = this.#host;
+    host.idle.delete(this);
+    const method = request.method as string;
+    const target = request.url as string;
+    const { rawHeaders, httpVersion } = request;
+    const framing = readHead({ httpVersion, target, rawHeaders }, host.limits);
+    const violates = isViolation(framing);
+    const exchange = new ClientExchange(host, this, {
+      requestId: this.#newId(),
+      head: { method, target, rawHeaders, peer: this.peer },
+      headAtNs: host.clock.monoNs(),
+      bodyBytes: violates ? doubtfulBody(request) : framing.bodyBytes,
+      expectsContinue,
+      request,
+      response,
+    });
+    this.#current = exchange;
+    response.exchange = exchange;
+    response.on("close", onResponseClose);
+    host.registry.register(exchange);
+    if (violates) this.#refuse(exchange, framing);
+    else this.#hand(exchange);
+  }
+
+  #refuse(exchange: ClientExchange, { reason, detail }: { reason: Reason; detail: string }): void {
+    const { requestId, head } = exchange;
+    exchange.answer(refusalAnswer({ requestId, reason, detail }));
+    const { method, target, peer } = head;
+    this.#host.onRefused({ requestId, reason, detail, peer, method, target });
+  }
+
+  #hand(exchange: ClientExchange): void {
+    try {
+      const served = this.#host.onExchange(exchange);
+      if (served instanceof Promise) served.catch((error) => this.#failed(exchange, error));
+    } catch (error) {
+      this.#failed(exchange, error);
+    }
+  }
+
+  /** A bug of ours ends this exchange and no other. */
+  #failed(exchange: ClientExchange, error: unknown): void {
+    this.#host.onFault(error);
+    const { requestId } = exchange;
+    if (exchange.isUnanswered())
+      exchange.answer(refusalAnswer({ requestId, reason: "stage_failed" }));
+    else exchange.reset();
+  }
+
+  #rest(): void {
+    this.idleSinceNs = this.#host.clock.monoNs();
+    this.#host.idle.add(this);
+  }
+
+  #newId(): string {
+    return uuidV7(this.#host.clock.nowMs(), this.#host.random);
+  }
+}
+
+function onResponseClose(this: ClientResponse): void {
+  this.exchange?.responseClosed();
+}
+
+/** A body whose framing was refused is discarded until it ends or a bound is met. */
+function doubtfulBody({ headers }: IncomingMessage): number | undefined {
+  return "content-length" in headers || "transfer-encoding" in headers ? undefined : 0;
+}
+
+/** Errors of a response come with its close, which says all there is to know. */
+function ignore(): void {}
+
+const MAPPED_IPV4 = "::ffff:";
+
+/** An IPv4 client of a socket that serves both families is named by its IPv4 address. */
+function peerOf(socket: Socket): string {
+  const address = socket.remoteAddress ?? "unknown";
+  return address.startsWith(MAPPED_IPV4) ? address.slice(MAPPED_IPV4.length) : address;
+}

@@ -1,0 +1,340 @@
+import assert from "node:assert/strict";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { Cancel, Clock } from "../../ports/clock.ts";
+import type { Reason } from "../../proto/reasons.ts";
+import type { Cost, Door } from "../decision/facts.ts";
+import type { ConnectionInfo } from "../thread-messages.ts";
+import type { Connections, OpenExchange } from "./connections.ts";
+import type { Answer, Cut, Exchange, RequestHead } from "./exchange.ts";
+import type { GatewayLimits } from "./gateway-limits.ts";
+import { discard, type LingerPlaces } from "./lingering-close.ts";
+import { type BodyLimits, RequestBody } from "./request-body.ts";
+import { resetConnection } from "./reset-connection.ts";
+
+/** What every exchange of a door shares. */
+export type ExchangeHost = {
+  readonly door: Door;
+  readonly clock: Clock;
+  readonly limits: GatewayLimits;
+  readonly registry: Connections;
+  readonly places: LingerPlaces;
+  /** A bug in the code that serves an exchange; the exchange itself has been ended. */
+  readonly onFault: (error: unknown) => void;
+};
+
+/** The connection that carries an exchange, as the exchange sees it. */
+export type Carrier = {
+  readonly id: string;
+  readonly socket: Socket;
+  /** False: the answer is this connection's last. */
+  mayGoOn(): boolean;
+  /** The exchange is over. `reusable`: the next request may be served. */
+  exchangeOver(options: { readonly reusable: boolean }): void;
+};
+
+export type ExchangeInput = {
+  readonly requestId: string;
+  readonly head: RequestHead;
+  readonly headAtNs: bigint;
+  /** Content-Length; `undefined` for a chunked body. */
+  readonly bodyBytes: number | undefined;
+  readonly expectsContinue: boolean;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+};
+
+/**
+ * `waiting`: nothing was said yet. `begun`: an answer is being relayed. `said`: all of it was handed
+ * to the socket. `refused`: likewise, and the connection closes after it. `cut`: broken off by us.
+ */
+type Phase = "waiting" | "begun" | "said" | "refused" | "cut" | "closed";
+
+/**
+ * An exchange over node:http. See `Exchange` for what each member promises.
+ *
+ * Calls that come after the client went away or a cut took the connection do nothing: both happen
+ * at any moment, and the caller has been told by then.
+ */
+export class ClientExchange implements Exchange, OpenExchange {
+  readonly requestId: string;
+  readonly door: Door;
+  readonly head: RequestHead;
+  readonly headAtNs: bigint;
+  readonly #host: ExchangeHost;
+  readonly #carrier: Carrier;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #body: RequestBody;
+  #expectsContinue: boolean;
+  #phase: Phase = "waiting";
+  #agentId = "";
+  #cut: Cut | undefined;
+  /** Set when the request's bytes cannot be parsed any further: its end will never come. */
+  #inputBroken: Reason | undefined;
+  /** The answer declared its length, so no frame can be added to it. */
+  #hasLength = false;
+  #closes = false;
+  #streaming = false;
+  #held: Cost | undefined;
+  #bytesDown = 0;
+  #cancelStalled: Cancel | undefined;
+  #onCut: ((cut: Cut) => void)[] | undefined;
+  #onGone: (() => void)[] | undefined;
+
+  constructor(host: ExchangeHost, carrier: Carrier, input: ExchangeInput) {
+    this.requestId = input.requestId;
+    this.door = host.door;
+    this.head = input.head;
+    this.headAtNs = input.headAtNs;
+    this.#host = host;
+    this.#carrier = carrier;
+    this.#request = input.request;
+    this.#response = input.response;
+    this.#expectsContinue = input.expectsContinue;
+    this.#body = new RequestBody(input.request, input.bodyBytes);
+  }
+
+  claim(agentId: string, contractId: string | undefined): void {
+    this.#agentId = agentId;
+    this.#host.registry.claim(this, agentId, contractId);
+  }
+
+  readBody(limits: BodyLimits): Promise<Buffer | Reason> {
+    if (this.#phase === "closed") return Promise.resolve("client_gone");
+    if (this.#cut !== undefined) return Promise.resolve(reasonOf(this.#cut));
+    if (this.#inputBroken !== undefined) return Promise.resolve(this.#inputBroken);
+    const body = this.#body.read(limits, this.#host.clock);
+    if (this.#expectsContinue && this.#body.isReading()) {
+      this.#expectsContinue = false;
+      this.#response.writeContinue();
+    }
+    return body;
+  }
+
+  answer(answer: Answer): void {
+    if (!this.#mayBegin()) return;
+    const { status, headers, body } = answer;
+    const unread = !this.#body.isComplete();
+    this.#closes = status >= 400 || unread || !this.#carrier.mayGoOn();
+    this.#phase = this.#closes ? "refused" : "said";
+    this.#writeHead(status, headers, body.byteLength);
+    if (!unread || this.#inputBroken !== undefined) {
+      this.#endResponse(body);
+      return;
+    }
+    // Ending the response now would make node:http destroy the socket with the body unread.
+    this.#response.write(body);
+    discard(this.#request, this.#agentId, this.#host.places, (outcome) => {
+      if (outcome === "ended") this.#endResponse();
+      else this.#carrier.socket.destroy();
+    });
+  }
+
+  begin(status: number, headers: readonly string[]): void {
+    if (!this.#mayBegin()) return;
+    this.#closes = !this.#body.isComplete() || !this.#carrier.mayGoOn();
+    this.#phase = "begun";
+    this.#writeHead(status, headers, undefined);
+    // The head and a first chunk that follows in this turn leave in one packet.
+    const { socket } = this.#carrier;
+    socket.cork();
+    process.nextTick(uncork, socket);
+    this.#response.flushHeaders();
+  }
+
+  write(chunk: Uint8Array): boolean {
+    if (this.#phase !== "begun") return true;
+    this.#bytesDown += chunk.byteLength;
+    const roomLeft = this.#response.write(chunk);
+    if (!roomLeft) this.#watchReader();
+    return roomLeft;
+  }
+
+  onDrain(fn: () => void): void {
+    this.#response.on("drain", fn);
+  }
+
+  end(): void {
+    if (this.#phase !== "begun") return;
+    this.#phase = "said";
+    this.#endResponse();
+  }
+
+  cut(lastFrame: Uint8Array | undefined): void {
+    if (this.#phase === "closed" || this.#phase === "cut") return;
+    const frameFits = this.#phase === "begun" && !this.#hasLength && lastFrame !== undefined;
+    const begun = this.#phase !== "waiting";
+    this.#phase = "cut";
+    this.#closes = true;
+    this.#cancelStalled?.();
+    if (!begun) {
+      this.reset();
+      return;
+    }
+    // A frame that names the cut is a whole answer. Without one the answer is left unfinished, which
+    // the client's HTTP reader reports: neither is ever taken for an end.
+    if (frameFits) this.#response.end(lastFrame);
+    this.#carrier.socket.destroySoon();
+    this.#host.registry.expectClose(this);
+  }
+
+  onCut(fn: (cut: Cut) => void): void {
+    if (this.#cut !== undefined) {
+      fn(this.#cut);
+      return;
+    }
+    this.#onCut ??= [];
+    this.#onCut.push(fn);
+  }
+
+  onGone(fn: () => void): void {
+    if (this.#phase === "closed") {
+      if (!this.#response.writableFinished) fn();
+      return;
+    }
+    this.#onGone ??= [];
+    this.#onGone.push(fn);
+  }
+
+  markStreaming(): void {
+    this.#streaming = true;
+  }
+
+  /** What the request holds in its accounts, for lists of connections. */
+  setHeld(held: Cost | undefined): void {
+    this.#held = held;
+  }
+
+  /** True while nothing was said to the client. */
+  isUnanswered(): boolean {
+    return this.#phase === "waiting";
+  }
+
+  isOpen(): boolean {
+    return this.#phase !== "refused" && this.#phase !== "closed";
+  }
+
+  info(nowNs: bigint): ConnectionInfo {
+    return {
+      id: this.#carrier.id,
+      agentId: this.#agentId,
+      door: this.door,
+      peer: this.head.peer,
+      requestId: this.requestId,
+      streaming: this.#streaming,
+      ageMs: Number((nowNs - this.headAtNs) / 1_000_000n),
+      bytesUp: this.#body.receivedBytes,
+      bytesDown: this.#bytesDown,
+      held: this.#held,
+    };
+  }
+
+  cutFromOutside(cut: Cut): void {
+    if (this.#cut !== undefined || this.#phase === "cut" || !this.isOpen()) return;
+    this.#cut = cut;
+    this.#closes = true;
+    this.#body.fail(reasonOf(cut));
+    if (this.#phase === "said") return;
+    const hooks = this.#onCut ?? [];
+    this.#onCut = undefined;
+    // One leg's bug must not leave the other leg open.
+    for (const hook of hooks) this.#run(() => hook(cut));
+  }
+
+  reset(): void {
+    resetConnection(this.#carrier.socket);
+  }
+
+  /** The bytes after what was parsed are not HTTP, or came too slowly. */
+  breakInput(reason: Reason): void {
+    if (this.#body.isComplete()) return;
+    this.#inputBroken = reason;
+    this.#body.fail(reason);
+    if (this.#phase === "refused") this.#endResponse();
+  }
+
+  /** The response was handed over whole, or its socket is gone. */
+  responseClosed(): void {
+    if (this.#phase === "closed") return;
+    // An exchange that ends its connection is over when the connection is.
+    if (this.#closes || !this.#response.writableFinished) this.#carrier.socket.destroySoon();
+    else this.#end({ gone: false });
+  }
+
+  socketClosed(): void {
+    if (this.#phase === "closed") return;
+    const over = this.#phase === "cut" || this.#phase === "refused";
+    this.#end({ gone: !over && !this.#response.writableFinished });
+  }
+
+  #mayBegin(): boolean {
+    if (this.#phase === "closed" || this.#phase === "cut") return false;
+    assert.equal(this.#phase, "waiting", "an exchange is answered once");
+    return true;
+  }
+
+  /** Content-Length and Connection are this file's alone: two of either would be two readings. */
+  #writeHead(status: number, headers: readonly string[], length: number | undefined): void {
+    const all = [...headers];
+    for (let i = 0; i < headers.length; i += 2) {
+      const name = headers[i] as string;
+      // Their lengths tell nearly all other headers apart without another copy of the name.
+      if (name.length !== 10 && name.length !== 14 && name.length !== 17) continue;
+      const lowerCase = name.toLowerCase();
+      const ours = lowerCase === "connection" || lowerCase === "transfer-encoding";
+      assert(!ours, `${name} is not the caller's`);
+      if (lowerCase === "content-length") this.#hasLength = true;
+    }
+    if (length !== undefined) {
+      assert(!this.#hasLength, "content-length follows from the body");
+      all.push("content-length", String(length));
+    }
+    if (this.#closes) all.push("connection", "close");
+    this.#response.writeHead(status, all);
+  }
+
+  /** What the kernel does not take at once may stand for ever if the client never reads. */
+  #endResponse(body?: Uint8Array): void {
+    this.#response.end(body);
+    if (this.#carrier.socket.writableLength > 0) this.#watchReader();
+  }
+
+  #watchReader(): void {
+    this.#cancelStalled?.();
+    const { socket } = this.#carrier;
+    const takenBytes = socket.bytesWritten - socket.writableLength;
+    this.#cancelStalled = this.#host.clock.after(this.#host.limits.stalledReaderMs, () => {
+      if (socket.writableLength === 0) return;
+      if (socket.bytesWritten - socket.writableLength > takenBytes) this.#watchReader();
+      else this.reset();
+    });
+  }
+
+  #end({ gone }: { readonly gone: boolean }): void {
+    this.#phase = "closed";
+    this.#cancelStalled?.();
+    this.#body.fail("client_gone");
+    this.#host.registry.remove(this);
+    this.#carrier.exchangeOver({ reusable: !gone && !this.#closes });
+    if (gone) for (const hook of this.#onGone ?? []) this.#run(hook);
+  }
+
+  #run(hook: () => void): void {
+    try {
+      hook();
+    } catch (error) {
+      this.reset();
+      this.#host.onFault(error);
+    }
+  }
+}
+
+/** The reason that whoever waits for something of a cut exchange is given. */
+export function reasonOf(cut: Cut): Reason {
+  return cut.by === "reason" ? cut.reason : `killed_${cut.by}`;
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
+}

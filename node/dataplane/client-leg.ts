@@ -1,0 +1,189 @@
+import { REASONS, type Reason } from "../../proto/reasons.ts";
+import type { ContentHit } from "../decision/facts.ts";
+import { type AnswerRules, AnswerScan, type Objection } from "./answer-scan.ts";
+import type { RelayDialect } from "./dialects/answer-part.ts";
+import type { Usage } from "./dialects/dialect.ts";
+import { mergeUsage } from "./dialects/usage.ts";
+import type { Answer, Exchange } from "./exchange.ts";
+import { RELAY_LIMITS } from "./relay-limits.ts";
+import type { UpstreamHandle } from "./upstream-leg.ts";
+
+/** Counts the cost of an answer while it passes. */
+export type Meter = {
+  /** Bytes of text that a model wrote, as they come. */
+  onText(bytes: number): void;
+  /** All that was reported so far. */
+  onUsage(usage: Usage): void;
+  /** Whether the cost has reached the hold. */
+  spent(): boolean;
+};
+
+/** How an answer ended; told once. */
+export type Outcome = {
+  /**
+   * `done`: relayed whole, errors of the provider included. `cut`: ended from our side.
+   * `client_gone`: nobody is left to relay to. `upstream_failed`: the provider, or the way to it.
+   */
+  readonly kind: "done" | "cut" | "client_gone" | "upstream_failed";
+  /** Undefined when it is done. */
+  readonly reason: Reason | undefined;
+  /** The content rule that decided, or the tool that is not granted. */
+  readonly rule: string | undefined;
+  readonly usage: Usage | undefined;
+  /** Bytes of text that a model wrote. */
+  readonly outputTextBytes: number;
+  readonly scannedBytes: number;
+  readonly hits: readonly ContentHit[];
+  /** Status that the client was sent; 0 when it was sent none. */
+  readonly status: number;
+  /** False: the provider has seen nothing of the request, so it cannot bill it. */
+  readonly sent: boolean;
+};
+
+export type RelayInput = {
+  readonly exchange: Exchange;
+  readonly dialect: RelayDialect;
+  /** The client asked for a stream. */
+  readonly stream: boolean;
+  /** The client asked for usage in its stream. */
+  readonly wantsUsage: boolean;
+  readonly rules: AnswerRules;
+  readonly toolGranted: (name: string) => boolean;
+  /** A look at the scope cells, taken at every chunk: why the answer has to end, if it has to. */
+  readonly killedNow?: () => Reason | undefined;
+  readonly meter: Meter;
+  /** Flat name, value, ...: what every answer of ours carries. */
+  readonly headers: readonly string[];
+  /** The answer in place of one that has not begun. */
+  readonly refusal: (reason: Reason, rule: string | undefined) => Answer;
+  /** Takes key material out of a provider's words. */
+  readonly scrub: (text: string) => string;
+  readonly onOutcome: (outcome: Outcome) => void;
+};
+
+type End = Pick<Outcome, "kind" | "reason" | "rule">;
+
+/**
+ * The client's side of one relayed answer: what was begun, and how it ends.
+ *
+ * Whoever comes first ends it: the answer's own end, an objection, a kill, the client. The outcome
+ * is told once, after which every call does nothing.
+ */
+export class ClientLeg {
+  readonly input: RelayInput;
+  readonly scan: AnswerScan;
+  #upstream: UpstreamHandle | undefined;
+  #usage: Usage | undefined;
+  #status = 0;
+  #begun = false;
+  #over = false;
+
+  constructor(input: RelayInput) {
+    const { exchange } = input;
+    this.input = input;
+    this.scan = new AnswerScan(input.rules, RELAY_LIMITS);
+    exchange.onDrain(() => this.#upstream?.resume());
+    exchange.onGone(() => {
+      this.#end({ kind: "client_gone", reason: "client_gone", rule: undefined });
+    });
+    exchange.onCut((cut) => this.object(cut.by === "reason" ? cut.reason : `killed_${cut.by}`));
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  attach(upstream: UpstreamHandle): void {
+    this.#upstream = upstream;
+    if (this.#over) upstream.abort();
+  }
+
+  addUsage(usage: Usage | undefined): void {
+    if (usage === undefined) return;
+    this.#usage = mergeUsage(this.#usage, usage);
+    this.input.meter.onUsage(this.#usage as Usage);
+  }
+
+  /** Begins an answer that is written piece by piece. */
+  begin(status: number, headers: readonly string[]): void {
+    if (this.#over || this.#begun) return;
+    this.#begun = true;
+    this.#status = status;
+    this.input.exchange.begin(status, [...this.input.headers, ...headers]);
+  }
+
+  /** False: the client takes no more for now. */
+  write(bytes: Uint8Array): boolean {
+    return this.#over || this.input.exchange.write(bytes);
+  }
+
+  /** Ends an answer that was begun. */
+  finish(): void {
+    if (this.#over) return;
+    this.input.exchange.end();
+    this.#end({ kind: "done", reason: undefined, rule: undefined });
+  }
+
+  /** The whole answer at once. */
+  answer(status: number, headers: readonly string[], body: Uint8Array): void {
+    if (this.#over) return;
+    this.#status = status;
+    this.input.exchange.answer({ status, headers: [...this.input.headers, ...headers], body });
+    this.#end({ kind: "done", reason: undefined, rule: undefined });
+  }
+
+  /** Ends what may not go on: with a refusal where nothing was begun, else with a cut. */
+  object(reason: Reason, rule?: string): void {
+    if (this.#over) return;
+    const { exchange, dialect, refusal } = this.input;
+    if (this.#begun) {
+      const { status, developer: message } = REASONS[reason];
+      const words = { reason, message, requestId: exchange.requestId, status };
+      exchange.cut(dialect.cutFrame(words));
+    } else {
+      const answer = refusal(reason, rule);
+      this.#status = answer.status;
+      exchange.answer(answer);
+    }
+    const kind = UPSTREAM_REASONS.has(reason) ? "upstream_failed" : "cut";
+    this.#end({ kind, reason, rule });
+  }
+
+  /** A kill that the cells show already, before word of it comes. True: there is one. */
+  objectToKill(): boolean {
+    const reason = this.input.killedNow?.();
+    if (reason === undefined) return false;
+    this.object(reason);
+    return true;
+  }
+
+  /** The scan's objection, if it has one. True: it had. */
+  objectToScan(): boolean {
+    const objection: Objection | undefined = this.scan.objection;
+    if (objection === undefined) return false;
+    this.object(objection.reason, objection.reason === "content_cut" ? objection.rule : undefined);
+    return true;
+  }
+
+  #end(end: End): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (end.kind !== "done") this.#upstream?.abort();
+    this.input.onOutcome({
+      ...end,
+      usage: this.#usage,
+      outputTextBytes: this.scan.textBytes,
+      scannedBytes: this.scan.scannedBytes,
+      hits: this.scan.hits,
+      status: this.#status,
+      sent: this.#upstream?.sent ?? false,
+    });
+  }
+}
+
+const UPSTREAM_REASONS: ReadonlySet<Reason> = new Set([
+  "upstream_unreachable",
+  "upstream_timeout",
+  "upstream_failed",
+  "credential_unavailable",
+]);

@@ -1,0 +1,198 @@
+import type { Clock } from "../../ports/clock.ts";
+import { parseScope } from "../../proto/ids.ts";
+import type { KilledBy } from "../decision/facts.ts";
+import type { ConnectionInfo } from "../thread-messages.ts";
+import type { Cut } from "./exchange.ts";
+import { type CutResult, type CutTarget, Teardown } from "./teardown.ts";
+
+/**
+ * Agents that stay filed while they have nothing open, so that an agent that asks one thing after
+ * another is not filed anew each time.
+ */
+const GROUPS_KEPT_MAX = 4_096;
+
+/** Exchanges that one list names at most; a list is copied between threads in one turn. */
+export const LISTED_MAX = 1_000;
+
+/** What the registry needs of an exchange. */
+export type OpenExchange = CutTarget & {
+  readonly requestId: string;
+  /** False once it was refused: nothing flows but what the client sends and nobody reads. */
+  isOpen(): boolean;
+  info(nowNs: bigint): ConnectionInfo;
+};
+
+type AgentGroup = {
+  readonly agentId: string;
+  readonly exchanges: Set<OpenExchange>;
+  waitingBodies: number;
+};
+
+type Membership = { readonly group: AgentGroup; readonly contractId: string | undefined };
+
+export type ConnectionsOptions = {
+  readonly clock: Clock;
+  /** A bug in the code that serves one exchange, found while it was being cut. */
+  readonly onFault: (error: unknown) => void;
+};
+
+/**
+ * The open exchanges of one loop, found by what a kill names.
+ *
+ * R1. An exchange is registered before anything about it is checked.
+ * R2. `claim` files it under its agent, team and contract. Whoever claims reads the scope cells
+ *     *after* that, never before: a cell that was stored earlier is then seen, and a cut that comes
+ *     later finds the exchange. There is no third moment.
+ * R3. A cut takes a snapshot. What is registered after it is refused by the cells.
+ */
+export class Connections {
+  readonly #all = new Map<OpenExchange, Membership | undefined>();
+  readonly #agents = new Map<string, AgentGroup>();
+  readonly #teams = new Map<string, Set<AgentGroup>>();
+  readonly #teardown: Teardown;
+
+  constructor(options: ConnectionsOptions) {
+    this.#teardown = new Teardown(options);
+  }
+
+  register(exchange: OpenExchange): void {
+    this.#all.set(exchange, undefined);
+  }
+
+  /** Does nothing for an exchange that is closed or claimed already: its client may be gone. */
+  claim(exchange: OpenExchange, agentId: string, contractId: string | undefined): void {
+    if (!this.#all.has(exchange) || this.#all.get(exchange) !== undefined) return;
+    const group = this.#groupOf(agentId);
+    group.exchanges.add(exchange);
+    this.#all.set(exchange, { group, contractId });
+  }
+
+  /** The exchange is over and its connection closed or free for the next request. */
+  remove(exchange: OpenExchange): void {
+    const membership = this.#all.get(exchange);
+    if (!this.#all.delete(exchange)) return;
+    if (membership !== undefined) {
+      const { group } = membership;
+      group.exchanges.delete(exchange);
+      this.#dropIfEmpty(group);
+    }
+    this.#teardown.closed(exchange);
+  }
+
+  /** Exchanges that are registered, claimed or not. */
+  count(): number {
+    return this.#all.size;
+  }
+
+  /** Exchanges that an agent holds now, the asking one included. */
+  countOf(agentId: string): number {
+    return this.#agents.get(agentId)?.exchanges.size ?? 0;
+  }
+
+  /** Bodies of an agent that are being read now. */
+  waitingBodies(agentId: string): number {
+    return this.#agents.get(agentId)?.waitingBodies ?? 0;
+  }
+
+  /** Takes one of the agent's places for reading a body; false when all `max` are taken. */
+  startWaiting(agentId: string, max: number): boolean {
+    if (this.waitingBodies(agentId) >= max) return false;
+    this.#groupOf(agentId).waitingBodies++;
+    return true;
+  }
+
+  /** Gives the place back, once for each `startWaiting` that was true. */
+  stopWaiting(agentId: string): void {
+    const group = this.#agents.get(agentId);
+    if (group === undefined || group.waitingBodies === 0) return;
+    group.waitingBodies--;
+    this.#dropIfEmpty(group);
+  }
+
+  /** The longest open first, at most `LISTED_MAX`. */
+  list(nowNs: bigint): ConnectionInfo[] {
+    const infos: ConnectionInfo[] = [];
+    for (const exchange of this.#all.keys()) {
+      if (infos.length === LISTED_MAX) break;
+      infos.push(exchange.info(nowNs));
+    }
+    return infos;
+  }
+
+  /**
+   * Cuts what a killed scope covers. An exchange of which nobody knows yet whose it is falls under
+   * `global` alone; for the others see R2.
+   */
+  cutScope(by: KilledBy, scopeText: string): Promise<CutResult> {
+    return this.#teardown.cut(this.#covered(scopeText).filter(isOpen), { by });
+  }
+
+  /** Cuts everything that is open, for a reason of the node's own. */
+  closeAll(cut: Cut): Promise<CutResult> {
+    return this.#teardown.cut([...this.#all.keys()].filter(isOpen), cut);
+  }
+
+  /** For an exchange that was cut by its own relay: closed within the flush time, or reset. */
+  expectClose(exchange: OpenExchange): void {
+    this.#teardown.expectClose(exchange);
+  }
+
+  #covered(scopeText: string): OpenExchange[] {
+    const scope = parseScope(scopeText);
+    switch (scope?.kind) {
+      case "global":
+        return [...this.#all.keys()];
+      case "team":
+        return [...(this.#teams.get(scope.team) ?? [])].flatMap((group) => [...group.exchanges]);
+      case "agent":
+        return [...(this.#agents.get(`${scope.team}/${scope.agent}`)?.exchanges ?? [])];
+      case "contract":
+        return this.#under(scope.id);
+      default:
+        throw new Error(`not a scope that can be cut: ${scopeText}`);
+    }
+  }
+
+  /** Revocations are rare: what they cover is searched for, and requests pay nothing for it. */
+  #under(contractId: string): OpenExchange[] {
+    const covered: OpenExchange[] = [];
+    for (const [exchange, membership] of this.#all) {
+      if (membership?.contractId === contractId) covered.push(exchange);
+    }
+    return covered;
+  }
+
+  #groupOf(agentId: string): AgentGroup {
+    let group = this.#agents.get(agentId);
+    if (group === undefined) {
+      group = { agentId, exchanges: new Set(), waitingBodies: 0 };
+      this.#agents.set(agentId, group);
+      const groups = this.#teams.get(teamOf(agentId));
+      if (groups === undefined) this.#teams.set(teamOf(agentId), new Set([group]));
+      else groups.add(group);
+    }
+    return group;
+  }
+
+  #dropIfEmpty(group: AgentGroup): void {
+    if (group.exchanges.size > 0 || group.waitingBodies > 0) return;
+    if (this.#agents.size <= GROUPS_KEPT_MAX) return;
+    this.#agents.delete(group.agentId);
+    const team = teamOf(group.agentId);
+    const groups = this.#teams.get(team);
+    groups?.delete(group);
+    if (groups?.size === 0) this.#teams.delete(team);
+  }
+}
+
+export function createConnections(options: ConnectionsOptions): Connections {
+  return new Connections(options);
+}
+
+function isOpen(exchange: OpenExchange): boolean {
+  return exchange.isOpen();
+}
+
+function teamOf(agentId: string): string {
+  return agentId.slice(0, agentId.indexOf("/"));
+}

@@ -1,0 +1,74 @@
+import type { DialectAdapter, JsonValue, ResponsePart, Usage } from "./dialect.ts";
+
+/**
+ * A stretch of one text that a stream brings piece by piece.
+ *
+ * A client joins the pieces of one channel, so they are scanned as one text. Channels of one group
+ * (a choice, a content block) and one phase run side by side; a text of a later phase means that
+ * those of the earlier ones are complete: a model writes its content, then its first tool call, then
+ * the second.
+ */
+export type TextPiece = {
+  readonly channel: string;
+  readonly group: string;
+  readonly phase: number;
+  readonly text: string;
+};
+
+/** What one frame or one whole answer says, with what a stream's scan has to know beside it. */
+export type AnswerPart = ResponsePart & {
+  /** One for each of `texts`, in the same order. */
+  readonly pieces: readonly TextPiece[];
+  /** Texts that are complete in themselves and that no model's text continues. */
+  readonly aside: readonly string[];
+  /** Groups that get no more text. */
+  readonly endedGroups: readonly string[];
+  /** The provider says that it failed. */
+  readonly failed: boolean;
+};
+
+/** A dialect whose readers say enough to relay its answers. */
+export type RelayDialect = Omit<DialectAdapter, "readAnswer" | "streamReader"> & {
+  /** Members of a request that `upstreamBody` reads or sets; it leaves all others alone. */
+  readonly settableMembers: readonly string[];
+  readAnswer(body: JsonValue): AnswerPart | undefined;
+  streamReader(wantsUsage: boolean): AnswerReader;
+};
+
+/** The state of one stream. */
+export type AnswerReader = {
+  /** Undefined: not readable as this dialect. */
+  frame(event: string | undefined, data: string): AnswerPart | undefined;
+};
+
+/** An answer part while it is being read. */
+export class PartDraft implements AnswerPart {
+  readonly texts: string[] = [];
+  readonly pieces: TextPiece[] = [];
+  readonly aside: string[] = [];
+  readonly toolNames: string[] = [];
+  readonly endedGroups: string[] = [];
+  usage: Usage | undefined = undefined;
+  last = false;
+  ours = false;
+  failed = false;
+
+  /** Adds a text; an empty one says nothing, not even that its channel is the current one. */
+  say(piece: TextPiece): void {
+    if (piece.text === "") return;
+    this.texts.push(piece.text);
+    this.pieces.push(piece);
+  }
+}
+
+/** Says every string of a value whose shape is not known, each place in it a channel of its own. */
+export function sayStrings(part: PartDraft, value: JsonValue, at: Omit<TextPiece, "text">): void {
+  if (typeof value === "string") {
+    const { channel, group, phase } = at;
+    part.say({ channel, group, phase, text: value });
+  } else if (typeof value === "object" && value !== null) {
+    for (const [name, member] of Object.entries(value)) {
+      sayStrings(part, member, { ...at, channel: `${at.channel}.${name}` });
+    }
+  }
+}

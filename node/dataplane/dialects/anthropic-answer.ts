@@ -1,0 +1,195 @@
+import { parseStrictText } from "../strict-json.ts";
+import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
+import { collectTexts } from "./collect-texts.ts";
+import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
+import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
+import { tokenCount } from "./usage.ts";
+
+/** Members of a message that hold nothing a model wrote. */
+const ENVELOPE = new Set(["id", "type", "role", "model", "usage", "content", "stop_reason"]);
+
+const BLOCK_ENVELOPE = new Set(["type", "id", "name", "signature"]);
+
+/** Every kind of block that calls a tool, whoever runs it, has a name that ends so. */
+const TOOL_USE = "tool_use";
+
+/**
+ * Reads a whole message.
+ *
+ * @see https://docs.anthropic.com/en/api/messages
+ */
+export function readMessagesAnswer(body: JsonValue): AnswerPart | undefined {
+  const message = asObject(body);
+  const content = message?.content;
+  if (message?.type !== "message" || !Array.isArray(content)) return undefined;
+  const part = new PartDraft();
+  for (const [position, one] of content.entries()) {
+    const block = asObject(one);
+    if (block === undefined || !readBlock(block, String(position), part)) return undefined;
+  }
+  collectOthers(message, ENVELOPE, part);
+  part.usage = readUsage(message.usage);
+  return part;
+}
+
+/**
+ * Reads the events of a streamed message.
+ *
+ * An event of a kind that is not known here is let pass when its texts are clean: the provider adds
+ * kinds, and its SDKs skip what they do not know.
+ *
+ * @see https://docs.anthropic.com/en/docs/build-with-claude/streaming
+ */
+export function messagesStreamReader(): AnswerReader {
+  return {
+    frame: (event, data) => {
+      const parsed = parseStrictText(data, { depthMax: ANSWER_DEPTH_MAX, mustRoundTrip: false });
+      const members = "value" in parsed ? asObject(parsed.value) : undefined;
+      const type = members?.type;
+      if (members === undefined || typeof type !== "string") return undefined;
+      // SDKs go by the event's name, others by the type: one reading is left when they agree.
+      if (event !== undefined && event !== type) return undefined;
+      const part = new PartDraft();
+      return readEvent(type, members, part) ? part : undefined;
+    },
+  };
+}
+
+function readEvent(type: string, event: JsonObject, part: PartDraft): boolean {
+  switch (type) {
+    case "ping":
+      return true;
+    case "error":
+      part.failed = true;
+      return true;
+    case "message_start":
+      return readStart(asObject(event.message), part);
+    case "content_block_start":
+      return readBlockStart(event, part);
+    case "content_block_delta":
+      return readBlockDelta(event, part);
+    case "content_block_stop":
+      return readBlockStop(event, part);
+    case "message_delta":
+      collectOthers(asObject(event.delta) ?? {}, ENVELOPE, part);
+      collectOthers(event, DELTA_ENVELOPE, part);
+      part.usage = readUsage(event.usage);
+      return true;
+    case "message_stop":
+      part.last = true;
+      return true;
+    default:
+      collectTexts(event, part.aside);
+      return true;
+  }
+}
+
+const DELTA_ENVELOPE = new Set(["type", "delta", "usage"]);
+
+function readStart(message: JsonObject | undefined, part: PartDraft): boolean {
+  if (message === undefined) return false;
+  const content = message.content;
+  // Content comes in blocks of its own; here it would pass unread.
+  if (content !== undefined && !(Array.isArray(content) && content.length === 0)) return false;
+  collectOthers(message, ENVELOPE, part);
+  part.usage = readUsage(message.usage);
+  return true;
+}
+
+function readBlockStart(event: JsonObject, part: PartDraft): boolean {
+  const index = asIndex(event.index);
+  const block = asObject(event.content_block);
+  if (index === undefined || block === undefined) return false;
+  return readBlock(block, String(index), part);
+}
+
+function readBlock(block: JsonObject, group: string, part: PartDraft): boolean {
+  const { type, name, text, thinking } = block;
+  if (typeof type !== "string") return false;
+  if (type.endsWith(TOOL_USE)) {
+    if (typeof name !== "string" || name === "") return false;
+    part.toolNames.push(name);
+    part.say({ channel: `${group}.name`, group, phase: 0, text: name });
+  }
+  if (type === "text") return say(part, group, "text", text) && others(block, ["text"], part);
+  if (type === "thinking") {
+    return say(part, group, "thinking", thinking) && others(block, ["thinking"], part);
+  }
+  return others(block, [], part);
+}
+
+function readBlockDelta(event: JsonObject, part: PartDraft): boolean {
+  const index = asIndex(event.index);
+  const delta = asObject(event.delta);
+  if (index === undefined || delta === undefined) return false;
+  const group = String(index);
+  const { type, text, thinking, partial_json: json } = delta;
+  switch (type) {
+    case "text_delta":
+      return say(part, group, "text", text);
+    case "thinking_delta":
+      return say(part, group, "thinking", thinking);
+    case "input_json_delta":
+      // A tool's name is complete when its input begins.
+      return say(part, group, "input", json, 1);
+    case "signature_delta":
+      return true;
+    case "citations_delta":
+      collectTexts(delta.citation ?? null, part.aside);
+      return true;
+    default:
+      if (typeof type !== "string") return false;
+      sayStrings(part, { ...delta, type: null }, { channel: `${group}.${type}`, group, phase: 0 });
+      return true;
+  }
+}
+
+function readBlockStop(event: JsonObject, part: PartDraft): boolean {
+  const index = asIndex(event.index);
+  if (index === undefined) return false;
+  part.endedGroups.push(String(index));
+  return true;
+}
+
+function say(
+  part: PartDraft,
+  group: string,
+  channel: string,
+  text: JsonValue | undefined,
+  phase = 0,
+): boolean {
+  if (typeof text !== "string") return false;
+  part.say({ channel: `${group}.${channel}`, group, phase, text });
+  return true;
+}
+
+function others(block: JsonObject, known: readonly string[], part: PartDraft): true {
+  for (const name of Object.keys(block)) {
+    if (BLOCK_ENVELOPE.has(name) || known.includes(name)) continue;
+    collectTexts(block[name] as JsonValue, part.aside);
+  }
+  return true;
+}
+
+function collectOthers(object: JsonObject, known: ReadonlySet<string>, part: PartDraft): void {
+  for (const name in object) {
+    if (!known.has(name)) collectTexts(object[name] as JsonValue, part.aside);
+  }
+}
+
+function readUsage(value: JsonValue | undefined): Usage | undefined {
+  const usage = asObject(value);
+  if (usage === undefined) return undefined;
+  const input = tokenCount(usage.input_tokens);
+  const cached = tokenCount(usage.cache_read_input_tokens);
+  const written = tokenCount(usage.cache_creation_input_tokens);
+  const output = tokenCount(usage.output_tokens);
+  if (input === undefined || cached === undefined) return undefined;
+  if (written === undefined || output === undefined) return undefined;
+  return {
+    inputTokens: input,
+    cachedInputTokens: cached,
+    cacheWriteTokens: written,
+    outputTokens: output,
+  };
+}

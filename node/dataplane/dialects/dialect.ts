@@ -1,0 +1,103 @@
+import type { Reason } from "../../../proto/reasons.ts";
+import type { Missing } from "../../decision/facts.ts";
+
+/** JSON as parsed by the strict reader: no duplicate members, no lone surrogates, bounded depth. */
+export type JsonValue =
+  | null
+  | boolean
+  | number
+  | string
+  | JsonValue[]
+  | { [name: string]: JsonValue };
+export type JsonObject = { [name: string]: JsonValue };
+
+/** A path this gateway serves. */
+export type Route = {
+  /** Registry name: `openai.chat`, `openai.models`, `anthropic.messages`. */
+  readonly id: string;
+  readonly method: "GET" | "POST";
+  /** Exact path; a query is refused unless the dialect lists it. */
+  readonly path: string;
+  readonly kind: "generate" | "models";
+};
+
+/** A generate request in the words that every dialect shares. */
+export type ReadRequest = {
+  readonly model: string;
+  readonly stream: boolean;
+  readonly tools: readonly { readonly name: string | undefined }[];
+  /** Everything a person or program wrote, to be scanned: prompts, tool results, tool schemas. */
+  readonly texts: readonly string[];
+  readonly messages: number;
+  /** The request's own output limit, tokens; undefined when it names none. */
+  readonly maxOutputTokens: number | undefined;
+  /** How many answers are asked for. */
+  readonly choices: number;
+  /** First parameter whose price or effect is not known here. */
+  readonly unpricedParameter: string | undefined;
+  /** The client asked for usage frames in its stream. */
+  readonly wantsUsage: boolean;
+};
+
+/** Tokens as a provider reports them; a later frame never lowers a member. */
+export type Usage = {
+  readonly inputTokens: number;
+  readonly cachedInputTokens: number;
+  readonly cacheWriteTokens: number;
+  readonly outputTokens: number;
+};
+
+/** What one frame or one whole answer says, in neutral words. */
+export type ResponsePart = {
+  /** Text that a model wrote, tool arguments included, in the order of the answer. */
+  readonly texts: readonly string[];
+  /** Names of tools called, complete. */
+  readonly toolNames: readonly string[];
+  readonly usage: Usage | undefined;
+  /** The dialect's own end of stream. */
+  readonly last: boolean;
+  /** The frame exists only because we asked for usage; it is not passed on. */
+  readonly ours: boolean;
+};
+
+/** The parts of a refusal that every dialect words in its own envelope. */
+export type RefusalWords = {
+  readonly reason: Reason;
+  readonly message: string;
+  readonly requestId: string;
+  readonly status: number;
+};
+
+/** One provider API, both directions. Stateless; one file each. */
+export type DialectAdapter = {
+  readonly name: "openai" | "anthropic";
+  readonly routes: readonly Route[];
+  /** Request headers that are passed on to the provider, lower case. */
+  readonly passedHeaders: readonly string[];
+  /** Response headers that are passed back, lower case. */
+  readonly returnedHeaders: readonly string[];
+  read(route: Route, body: JsonObject): ReadRequest | Missing;
+  /**
+   * The body that goes upstream: the judged value with the upstream's model name, the output limit
+   * when one was set, and usage asked for in streams.
+   */
+  upstreamBody(
+    route: Route,
+    body: JsonObject,
+    set: { readonly model: string; readonly maxOutputTokens: number | undefined },
+  ): JsonObject;
+  /** Reads a whole JSON answer; undefined when it is not one of this dialect. */
+  readAnswer(body: JsonValue): ResponsePart | undefined;
+  /** A reader with the state of one stream. `frame` gets an SSE event's name and data. */
+  streamReader(wantsUsage: boolean): {
+    /** Undefined: not readable as this dialect. */
+    frame(event: string | undefined, data: string): ResponsePart | undefined;
+  };
+  refusal(words: RefusalWords): { readonly contentType: string; readonly body: Uint8Array };
+  /** The frame that tells a client of a cut stream that it is an error, never an end. */
+  cutFrame(words: RefusalWords): Uint8Array;
+  /** The list of models, limited to those granted. */
+  modelList(models: readonly { readonly name: string; readonly provider: string }[]): JsonObject;
+  /** Header that carries the provider's credential. */
+  credentialHeader(secret: string): readonly [name: string, value: string];
+};

@@ -1,0 +1,228 @@
+import { parseStrictText } from "../strict-json.ts";
+import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
+import { collectTexts } from "./collect-texts.ts";
+import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
+import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
+import { tokenCount } from "./usage.ts";
+
+/** Members of an answer or a chunk that hold nothing a model wrote. */
+const ENVELOPE = new Set([
+  "id",
+  "object",
+  "created",
+  "model",
+  "system_fingerprint",
+  "service_tier",
+  // Random padding against observers who count bytes.
+  "obfuscation",
+  "choices",
+  "usage",
+]);
+
+const CHOICE_ENVELOPE = new Set(["index", "finish_reason", "delta", "message"]);
+
+/** Phases of a choice: what a model thinks, what it says, then its tool calls one by one. */
+const THINKING = 0;
+const SPEAKING = 1;
+const CALLING = 2;
+
+/**
+ * Reads a whole chat completion.
+ *
+ * @see https://platform.openai.com/docs/api-reference/chat/object
+ */
+export function readChatAnswer(body: JsonValue): AnswerPart | undefined {
+  const answer = asObject(body);
+  const choices = answer?.choices;
+  if (answer === undefined || !Array.isArray(choices)) return undefined;
+  const part = new PartDraft();
+  for (const one of choices) {
+    const choice = asObject(one);
+    const message = asObject(choice?.message);
+    if (choice === undefined || message === undefined) return undefined;
+    const calls = new ToolCalls();
+    if (!readDelta(message, part, "0", calls)) return undefined;
+    calls.complete(part);
+    collectOthers(choice, CHOICE_ENVELOPE, part);
+  }
+  collectOthers(answer, ENVELOPE, part);
+  part.usage = readUsage(answer.usage);
+  return part;
+}
+
+/**
+ * Reads the chunks of a streamed chat completion.
+ *
+ * @param wantsUsage The client asked for the frame that reports usage; otherwise it is ours.
+ * @see https://platform.openai.com/docs/api-reference/chat/streaming
+ */
+export function chatStreamReader(wantsUsage: boolean): AnswerReader {
+  const callsOf = new Map<string, ToolCalls>();
+  return {
+    frame: (_event, data) => {
+      const part = new PartDraft();
+      if (data === "[DONE]") {
+        part.last = true;
+        return part;
+      }
+      const parsed = parseStrictText(data, { depthMax: ANSWER_DEPTH_MAX, mustRoundTrip: false });
+      const chunk = "value" in parsed ? asObject(parsed.value) : undefined;
+      if (chunk === undefined) return undefined;
+      if (chunk.error !== undefined && chunk.error !== null) {
+        part.failed = true;
+        return part;
+      }
+      return readChunk(chunk, part, callsOf, wantsUsage);
+    },
+  };
+}
+
+function readChunk(
+  chunk: JsonObject,
+  part: PartDraft,
+  callsOf: Map<string, ToolCalls>,
+  wantsUsage: boolean,
+): AnswerPart | undefined {
+  const choices = chunk.choices;
+  if (!Array.isArray(choices)) return undefined;
+  for (const one of choices) {
+    const choice = asObject(one);
+    const index = asIndex(choice?.index ?? 0);
+    if (choice === undefined || index === undefined) return undefined;
+    const group = String(index);
+    const calls = callsOf.get(group) ?? new ToolCalls();
+    callsOf.set(group, calls);
+    const delta = asObject(choice.delta ?? {});
+    if (delta === undefined || !readDelta(delta, part, group, calls)) return undefined;
+    // A chunk with a message in it is none; a client that reads it all the same must not exist.
+    if (choice.message !== undefined) return undefined;
+    if (typeof choice.finish_reason === "string") {
+      calls.complete(part);
+      part.endedGroups.push(group);
+    }
+    collectOthers(choice, CHOICE_ENVELOPE, part);
+  }
+  collectOthers(chunk, ENVELOPE, part);
+  part.usage = readUsage(chunk.usage);
+  part.ours = !wantsUsage && choices.length === 0 && part.usage !== undefined;
+  return part;
+}
+
+/** A message, or what a chunk adds to one. False: not readable. */
+function readDelta(delta: JsonObject, part: PartDraft, group: string, calls: ToolCalls): boolean {
+  for (const name in delta) {
+    const value = delta[name] as JsonValue;
+    if (value === null || name === "role") continue;
+    if (name === "tool_calls") {
+      if (!Array.isArray(value)) return false;
+      for (const [position, call] of value.entries()) {
+        if (!calls.read(call, position, part, group)) return false;
+      }
+    } else if (name === "function_call") {
+      if (!calls.readFunction(value, LEGACY_CALL, part, group)) return false;
+    } else {
+      const phase = name === "content" || name === "refusal" ? SPEAKING : THINKING;
+      sayStrings(part, value, { channel: `${group}.${name}`, group, phase });
+    }
+  }
+  return true;
+}
+
+/** The one call of the API's older form, apart from the numbered ones. */
+const LEGACY_CALL = -1;
+
+/**
+ * The tool calls of one choice, whose names have to be known before their arguments are released.
+ *
+ * A name comes whole, in the chunk that opens the call. Should a provider send it in pieces, it is
+ * complete when the arguments begin; one that goes on after that cannot be judged.
+ */
+class ToolCalls {
+  readonly #names = new Map<number, { name: string; told: boolean }>();
+
+  read(value: JsonValue, position: number, part: PartDraft, group: string): boolean {
+    const call = asObject(value);
+    const index = asIndex(call?.index ?? position);
+    if (call === undefined || index === undefined) return false;
+    const called = call.function ?? call.custom;
+    collectOthers(call, CALL_ENVELOPE, part);
+    // A chunk may bring the id alone, before there is a name.
+    if (called === undefined || called === null) return true;
+    return this.readFunction(called, index, part, group);
+  }
+
+  readFunction(value: JsonValue, index: number, part: PartDraft, group: string): boolean {
+    const called = asObject(value);
+    if (called === undefined) return false;
+    const { name, arguments: asked, input } = called;
+    collectOthers(called, CALLED_ENVELOPE, part);
+    // Each call has two phases, its name and its arguments; the unnumbered one has the first two.
+    const phase = CALLING + 2 * (index + 1);
+    if (typeof name === "string") {
+      const added = this.#addName(index, name);
+      if (added === undefined) return false;
+      part.say({ channel: `${group}.name.${index}`, group, phase, text: added });
+    }
+    const argument = asked ?? input;
+    if (argument === undefined || argument === null) return true;
+    if (typeof argument !== "string" || !this.#tell(index, part)) return false;
+    part.say({ channel: `${group}.call.${index}`, group, phase: phase + 1, text: argument });
+    return true;
+  }
+
+  /** No more pieces come: every name is complete. */
+  complete(part: PartDraft): void {
+    for (const index of this.#names.keys()) this.#tell(index, part);
+  }
+
+  /** What is new of the name; undefined when it goes on after it was complete. */
+  #addName(index: number, name: string): string | undefined {
+    const known = this.#names.get(index);
+    if (known === undefined) {
+      this.#names.set(index, { name, told: false });
+      return name;
+    }
+    if (!known.told) {
+      known.name += name;
+      return name;
+    }
+    // Some providers repeat the whole name, or an empty one, in each piece.
+    return name === "" || name === known.name ? "" : undefined;
+  }
+
+  #tell(index: number, part: PartDraft): boolean {
+    const known = this.#names.get(index);
+    if (known === undefined) return false;
+    if (!known.told) part.toolNames.push(known.name);
+    known.told = true;
+    return true;
+  }
+}
+
+const CALL_ENVELOPE = new Set(["index", "id", "type", "function", "custom"]);
+const CALLED_ENVELOPE = new Set(["name", "arguments", "input"]);
+
+function collectOthers(object: JsonObject, known: ReadonlySet<string>, part: PartDraft): void {
+  for (const name in object) {
+    if (!known.has(name)) collectTexts(object[name] as JsonValue, part.aside);
+  }
+}
+
+function readUsage(value: JsonValue | undefined): Usage | undefined {
+  const usage = asObject(value);
+  if (usage === undefined) return undefined;
+  const details = asObject(usage.prompt_tokens_details);
+  const prompt = tokenCount(usage.prompt_tokens);
+  const cached = tokenCount(details?.cached_tokens);
+  const written = tokenCount(details?.cache_write_tokens);
+  const completion = tokenCount(usage.completion_tokens);
+  if (prompt === undefined || cached === undefined || written === undefined) return undefined;
+  if (completion === undefined) return undefined;
+  return {
+    // This provider's figure for input holds the cached part; ours do not overlap.
+    inputTokens: Math.max(0, prompt - cached - written),
+    cachedInputTokens: cached,
+    cacheWriteTokens: written,
+    outputTokens: completion,
+  };
+}

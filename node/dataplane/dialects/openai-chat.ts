@@ -1,0 +1,84 @@
+import { REASONS } from "../../../proto/reasons.ts";
+import type { RelayDialect } from "./answer-part.ts";
+import type { JsonObject, RefusalWords, Route } from "./dialect.ts";
+import { asObject } from "./json-shape.ts";
+import { chatStreamReader, readChatAnswer } from "./openai-answer.ts";
+import { readChatRequest } from "./openai-request.ts";
+
+const ROUTES: readonly Route[] = [
+  { id: "openai.chat", method: "POST", path: "/v1/chat/completions", kind: "generate" },
+  { id: "openai.models", method: "GET", path: "/v1/models", kind: "models" },
+];
+
+/**
+ * OpenAI's Chat Completions, which many other providers speak too.
+ *
+ * @see https://platform.openai.com/docs/api-reference/chat
+ */
+export const OPENAI_CHAT: RelayDialect = {
+  name: "openai",
+  routes: ROUTES,
+  // An organisation or project header would choose whose money is spent; beta headers change prices.
+  passedHeaders: ["accept"],
+  returnedHeaders: ["content-type", "retry-after", "retry-after-ms", "openai-processing-ms"],
+  settableMembers: ["model", "stream", "stream_options", "max_tokens", "max_completion_tokens"],
+  read: (_route, body) => readChatRequest(body),
+  upstreamBody: (_route, body, set) => ({
+    ...body,
+    model: set.model,
+    ...outputLimit(body, set.maxOutputTokens),
+    ...(body.stream === true && { stream_options: usageAsked(body) }),
+  }),
+  readAnswer: readChatAnswer,
+  streamReader: chatStreamReader,
+  refusal: (words) => ({
+    contentType: "application/json",
+    body: Buffer.from(JSON.stringify(errorOf(words))),
+  }),
+  cutFrame: (words) => Buffer.from(`data: ${JSON.stringify(errorOf(words))}\n\n`),
+  modelList: (models) => ({
+    object: "list",
+    data: models.map(({ name, provider }) => ({
+      id: name,
+      object: "model",
+      created: 0,
+      owned_by: provider,
+    })),
+  }),
+  credentialHeader: (secret) => ["authorization", `Bearer ${secret}`],
+};
+
+/** The limit goes where the request has one; the newer member is for requests that name none. */
+function outputLimit(body: JsonObject, maxOutputTokens: number | undefined): JsonObject {
+  if (maxOutputTokens === undefined) return {};
+  const older = typeof body.max_tokens === "number";
+  const newer = typeof body.max_completion_tokens === "number";
+  return {
+    ...(older && { max_tokens: maxOutputTokens }),
+    ...((newer || !older) && { max_completion_tokens: maxOutputTokens }),
+  };
+}
+
+function usageAsked(body: JsonObject): JsonObject {
+  return { ...asObject(body.stream_options), include_usage: true };
+}
+
+function errorOf({ reason, message, requestId, status }: RefusalWords): JsonObject {
+  return {
+    error: {
+      message: `${message} (request ${requestId})`,
+      type: errorType(status, reason),
+      param: null,
+      code: reason,
+    },
+  };
+}
+
+function errorType(status: number, reason: RefusalWords["reason"]): string {
+  if (REASONS[reason].status === 402) return "insufficient_quota";
+  if (status === 401) return "authentication_error";
+  if (status === 403) return "permission_error";
+  if (status === 404) return "not_found_error";
+  if (status === 429) return "rate_limit_error";
+  return status >= 500 ? "server_error" : "invalid_request_error";
+}

@@ -1,0 +1,106 @@
+import { collectTexts } from "./collect-texts.ts";
+import type { JsonObject, JsonValue } from "./dialect.ts";
+import { asObject } from "./json-shape.ts";
+
+/** What has been found while the members of a request are read. */
+export class RequestReading {
+  readonly texts: string[] = [];
+  readonly tools: { readonly name: string | undefined }[] = [];
+  /** First member whose price or effect is not known here. */
+  unpriced: string | undefined = undefined;
+  /** First member that has not the shape it must have. */
+  malformed: string | undefined = undefined;
+}
+
+/** Reads one member that is present and not null. `at` names it in messages. */
+export type MemberReader = (value: JsonValue, at: string, reading: RequestReading) => void;
+
+/** The members of one kind of object. One that is not in here is not priced. */
+export type MemberTable = ReadonlyMap<string, MemberReader>;
+
+const NAME_CHARS_MAX = 64;
+
+/**
+ * Reads the members of an object by their table. Null is what an SDK writes for absent: it is let
+ * pass for every member that is known.
+ */
+export function readMembers(
+  object: JsonObject,
+  table: MemberTable,
+  at: string,
+  reading: RequestReading,
+): void {
+  for (const name of Object.keys(object)) {
+    const read = table.get(name);
+    const path = at === "" ? printable(name) : `${at}.${printable(name)}`;
+    if (read === undefined) unpriced(null, path, reading);
+    else if (object[name] !== null) read(object[name] as JsonValue, path, reading);
+  }
+}
+
+/** An object with the members of a table. */
+export function object(table: MemberTable): MemberReader {
+  return (value, at, reading) => {
+    const members = asObject(value);
+    if (members === undefined) malformed(value, at, reading);
+    else readMembers(members, table, at, reading);
+  };
+}
+
+/** A list, each item read alike. */
+export function listOf(read: MemberReader): MemberReader {
+  return (value, at, reading) => {
+    if (!Array.isArray(value)) malformed(value, at, reading);
+    else for (const item of value) read(item, `${at}[]`, reading);
+  };
+}
+
+/** A text that somebody wrote: scanned. */
+export const text: MemberReader = (value, at, reading) => {
+  if (typeof value !== "string") malformed(value, at, reading);
+  else if (value !== "") reading.texts.push(value);
+};
+
+/** Free-form data: all its texts are scanned. */
+export const freeForm: MemberReader = (value, _at, reading) => collectTexts(value, reading.texts);
+
+export const anyNumber: MemberReader = (value, at, reading) => {
+  if (typeof value !== "number") malformed(value, at, reading);
+};
+
+/** A whole number of at least `least`. */
+export function count(least: number): MemberReader {
+  return (value, at, reading) => {
+    if (!Number.isSafeInteger(value) || (value as number) < least) malformed(value, at, reading);
+  };
+}
+
+export const flag: MemberReader = (value, at, reading) => {
+  if (typeof value !== "boolean") malformed(value, at, reading);
+};
+
+/** Only these values are priced. */
+export function only(...values: readonly (string | boolean)[]): MemberReader {
+  return (value, at, reading) => {
+    if (!values.some((one) => one === value)) unpriced(value, at, reading);
+  };
+}
+
+/** A string or a list of them, scanned. */
+export const textOrTexts: MemberReader = (value, at, reading) => {
+  if (Array.isArray(value)) listOf(text)(value, at, reading);
+  else text(value, at, reading);
+};
+
+export const unpriced: MemberReader = (_value, at, reading) => {
+  reading.unpriced ??= at;
+};
+
+export const malformed: MemberReader = (_value, at, reading) => {
+  reading.malformed ??= at;
+};
+
+/** A name out of a request, fit for a message: bounded, and nothing but printable ASCII. */
+export function printable(name: string): string {
+  return name.slice(0, NAME_CHARS_MAX).replaceAll(/[^\x21-\x7e]/g, "?");
+}

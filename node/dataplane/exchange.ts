@@ -1,0 +1,65 @@
+import type { Reason } from "../../proto/reasons.ts";
+import type { Door, KilledBy } from "../decision/facts.ts";
+
+/** The head of a client's request, as parsed by node:http and not yet judged. */
+export type RequestHead = {
+  readonly method: string;
+  /** Request target as received. */
+  readonly target: string;
+  /** Flat name, value, ... as received. */
+  readonly rawHeaders: readonly string[];
+  /** Remote address without port. */
+  readonly peer: string;
+};
+
+/** What is sent to a client when no upstream answer is: a refusal, or an answer of our own. */
+export type Answer = {
+  readonly status: number;
+  /** Flat name, value, ... */
+  readonly headers: readonly string[];
+  readonly body: Uint8Array;
+};
+
+/** Why an open exchange was ended from our side. */
+export type Cut = { readonly by: KilledBy } | { readonly by: "reason"; readonly reason: Reason };
+
+/**
+ * One request of one client and everything that may be said back to it.
+ *
+ * It is registered before anything is checked, so a kill that lands between registration and check
+ * cannot miss it. Exactly one of `answer`, `begin` is called, once; afterwards only `end` or `cut`.
+ */
+export type Exchange = {
+  /** UUIDv7, ours. */
+  readonly requestId: string;
+  readonly door: Door;
+  readonly head: RequestHead;
+  /** Monotonic time at which the head was complete, nanoseconds. */
+  readonly headAtNs: bigint;
+  /** Names the agent: from here on a kill of its scopes finds this exchange. */
+  claim(agentId: string, contractId: string | undefined): void;
+  /**
+   * The whole body, or why there is none. Never called for a request refused at its head.
+   * Rejects never; a client that goes away is `client_gone`.
+   */
+  readBody(limits: {
+    readonly bytesMax: number;
+    readonly timeoutMs: number;
+  }): Promise<Buffer | Reason>;
+  /** The whole answer at once. An unread body is discarded within bounds before the close. */
+  answer(answer: Answer): void;
+  /** Begins an answer that is relayed. */
+  begin(status: number, headers: readonly string[]): void;
+  /** False: stop until `onDrain` fires. */
+  write(chunk: Uint8Array): boolean;
+  onDrain(fn: () => void): void;
+  end(): void;
+  /** Writes the dialect's last frame, if any, then closes: FIN within 250 ms, RST otherwise. */
+  cut(lastFrame: Uint8Array | undefined): void;
+  /** Fires once when a kill, stale mesh or drain ends this exchange from outside. */
+  onCut(fn: (cut: Cut) => void): void;
+  /** Fires once when the client is gone before the end of the answer. */
+  onGone(fn: () => void): void;
+  /** Set when the answer is a stream, for lists of connections. */
+  markStreaming(): void;
+};

@@ -1,0 +1,200 @@
+import type { Dispatcher } from "undici";
+import type { Cancel, Clock } from "../../ports/clock.ts";
+import type { Reason } from "../../proto/reasons.ts";
+import type { Permit } from "../decision/permit.ts";
+import type { Credentials } from "./credentials.ts";
+import { DIALECTS } from "./dialects/registry.ts";
+import type { ResponseSink, UpstreamHandle } from "./upstream-leg.ts";
+import type { UpstreamPools } from "./upstream-pools.ts";
+
+export type ForwardLimits = {
+  /** From the call to the head of the answer. */
+  readonly firstByteTimeoutMs: number;
+  /** Between two chunks of the answer, while we are ready to take one. */
+  readonly idleTimeoutMs: number;
+  /** From the call to the end of the answer. */
+  readonly totalTimeoutMs: number;
+};
+
+export type ForwardOptions = {
+  readonly limits: ForwardLimits;
+  /** Why the permit's last look refused; asked in the turn in which it did. */
+  refusedBecause(): Reason;
+};
+
+export type Forwarder = {
+  /**
+   * Makes the one request that the permit allows, and tells the sink what becomes of it.
+   *
+   * Nothing is retried or redirected: each attempt needs a permit of its own.
+   */
+  forward(permit: Permit, sink: ResponseSink, options: ForwardOptions): UpstreamHandle;
+  /** Ends what runs and closes all connections. */
+  close(): Promise<void>;
+};
+
+export type ForwarderDeps = {
+  readonly pools: UpstreamPools;
+  readonly credentials: Credentials;
+  readonly clock: Clock;
+};
+
+export function createForwarder(deps: ForwarderDeps): Forwarder {
+  return {
+    forward: (permit, sink, options) => {
+      const request = new UpstreamExchange(permit, sink, options, deps);
+      request.start();
+      return request;
+    },
+    close: () => deps.pools.close(),
+  };
+}
+
+/** Nothing may be sent any more; thrown where undici would write the head, it writes nothing. */
+class NotSent extends Error {}
+
+/**
+ * One request to a provider.
+ *
+ * F1. The permit is consumed in `onRequestStart`, in the turn in which the head is written. A throw
+ *     there sends nothing, so a kill that lands while a connection is made is not outrun.
+ * F2. The sink is told exactly one end, unless it aborted.
+ */
+class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
+  readonly #permit: Permit;
+  readonly #sink: ResponseSink;
+  readonly #options: ForwardOptions;
+  readonly #deps: ForwarderDeps;
+  #controller: Dispatcher.DispatchController | undefined;
+  #sent = false;
+  #over = false;
+  #paused = false;
+  /** Monotonic time of the last sign of life, nanoseconds. */
+  #activeNs = 0n;
+  #cancelWatch: Cancel = () => {};
+  #cancelTotal: Cancel = () => {};
+
+  constructor(permit: Permit, sink: ResponseSink, options: ForwardOptions, deps: ForwarderDeps) {
+    this.#permit = permit;
+    this.#sink = sink;
+    this.#options = options;
+    this.#deps = deps;
+  }
+
+  start(): void {
+    const { pools, credentials, clock } = this.#deps;
+    const { request } = this.#permit;
+    const { limits } = this.#options;
+    this.#sink.attach(this);
+    // It may have been over before it began: a kill, a client that left.
+    if (this.#over) return;
+    const secret = credentials.secretOf(request.credential.name);
+    if (secret === undefined) {
+      this.#fail("credential_unavailable");
+      return;
+    }
+    this.#cancelTotal = clock.after(limits.totalTimeoutMs, () => this.#fail("upstream_timeout"));
+    this.#cancelWatch = clock.after(limits.firstByteTimeoutMs, () =>
+      this.#fail("upstream_timeout"),
+    );
+    const [name, value] = DIALECTS[request.credential.dialect].credentialHeader(secret);
+    pools.poolFor(request.origin).dispatch(
+      {
+        method: request.method,
+        path: request.path,
+        // What is compressed cannot be scanned as it passes.
+        headers: [...request.headers, "accept-encoding", "identity", name, value],
+        body: request.body,
+        idempotent: false,
+        // Timers of our own know when it is we who do not read.
+        headersTimeout: 0,
+        bodyTimeout: 0,
+      },
+      this,
+    );
+  }
+
+  get sent(): boolean {
+    return this.#sent;
+  }
+
+  abort(): void {
+    if (!this.#finish()) return;
+    this.#controller?.abort(new NotSent("aborted"));
+  }
+
+  resume(): void {
+    if (this.#over || !this.#paused) return;
+    this.#paused = false;
+    this.#activeNs = this.#deps.clock.monoNs();
+    this.#controller?.resume();
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    if (this.#over) throw new NotSent("aborted before it was sent");
+    if (!this.#permit.consume()) {
+      // Undici would begin the request again after a broken connection; a permit is good for one.
+      this.#fail(this.#sent ? "upstream_failed" : this.#options.refusedBecause());
+      throw new NotSent("the permit was refused");
+    }
+    this.#sent = true;
+    this.#controller = controller;
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    if (this.#over || status < 200) return;
+    this.#cancelWatch();
+    this.#activeNs = this.#deps.clock.monoNs();
+    this.#watchIdle(this.#options.limits.idleTimeoutMs);
+    this.#sink.onHead(status, flatHeaders(controller.rawHeaders));
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
+    if (this.#over) return;
+    this.#activeNs = this.#deps.clock.monoNs();
+    if (this.#sink.onData(chunk) || this.#over) return;
+    this.#paused = true;
+    controller.pause();
+  }
+
+  onResponseEnd(): void {
+    if (this.#finish()) this.#sink.onEnd();
+  }
+
+  onResponseError(): void {
+    this.#fail(this.#sent ? "upstream_failed" : "upstream_unreachable");
+  }
+
+  #watchIdle(delayMs: number): void {
+    const { clock } = this.#deps;
+    this.#cancelWatch = clock.after(delayMs, () => {
+      const idleMs = Number((clock.monoNs() - this.#activeNs) / 1_000_000n);
+      const leftMs = this.#options.limits.idleTimeoutMs - idleMs;
+      if (this.#paused) this.#watchIdle(this.#options.limits.idleTimeoutMs);
+      else if (leftMs > 0) this.#watchIdle(leftMs);
+      else this.#fail("upstream_timeout");
+    });
+  }
+
+  #fail(reason: Reason): void {
+    if (!this.#finish()) return;
+    this.#controller?.abort(new NotSent(reason));
+    this.#sink.onError(reason, this.#sent);
+  }
+
+  /** False: it was over before. */
+  #finish(): boolean {
+    if (this.#over) return false;
+    this.#over = true;
+    this.#cancelWatch();
+    this.#cancelTotal();
+    return true;
+  }
+}
+
+function flatHeaders(raw: Dispatcher.DispatchController["rawHeaders"]): readonly string[] {
+  if (!Array.isArray(raw)) return [];
+  return raw.map((item) =>
+    typeof item === "string" ? item : Buffer.from(item).toString("latin1"),
+  );
+}

@@ -1,0 +1,225 @@
+import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import type { Clock } from "../../ports/clock.ts";
+import { type Random, uuidV7 } from "../../ports/random.ts";
+import type { Reason } from "../../proto/reasons.ts";
+import {
+  ClientConnection,
+  ClientResponse,
+  type ConnectionHost,
+  type RefusedAtDoor,
+} from "./client-connection.ts";
+import type { Connections } from "./connections.ts";
+import type { Exchange } from "./exchange.ts";
+import type { GatewayLimits } from "./gateway-limits.ts";
+import { answerAndClose, LingerPlaces } from "./lingering-close.ts";
+import { pooledRandom } from "./pooled-random.ts";
+import { answerBytes, refusalAnswer } from "./refusal-answer.ts";
+
+export type GatewayOptions = {
+  /** 0: any free port. */
+  readonly port: number;
+  readonly host: string;
+  /** Several loops share the port; each then listens for itself. */
+  readonly reusePort: boolean;
+  readonly limits: GatewayLimits;
+  /** Admission cap of this loop; see `connectionsMaxOf`. */
+  readonly connectionsMax: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly registry: Connections;
+  /** Called in the turn in which the head is complete. A throw or rejection refuses `stage_failed`. */
+  readonly onExchange: (exchange: Exchange) => void | Promise<void>;
+  /** Called for what is refused here, before there is an exchange to serve. */
+  readonly onRefused: (refused: RefusedAtDoor) => void;
+  /** A bug that was found while serving one exchange; the exchange was ended. */
+  readonly onFault: (error: unknown) => void;
+};
+
+export type Gateway = {
+  readonly port: number;
+  /** Open client connections of this door. */
+  connectionCount(): number;
+  /** Stops listening; running exchanges go on, each the last of its connection. */
+  stopAccepting(): void;
+  /** Stops listening, cuts what still runs (`draining`) and resolves when all is closed. */
+  close(): Promise<void>;
+};
+
+/** The door is full. */
+const FULL: Reason = "too_many_connections";
+
+/** Opens the gateway door of one loop. Rejects when the port cannot be had. */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const door = new GatewayDoor(options);
+  await door.listen();
+  return door;
+}
+
+class GatewayDoor implements Gateway {
+  readonly #options: GatewayOptions;
+  readonly #server: Server<typeof IncomingMessage, typeof ClientResponse>;
+  readonly #connections = new Map<Socket, ClientConnection>();
+  readonly #turnedAway = new Set<Socket>();
+  readonly #idle = new Set<ClientConnection>();
+  readonly #places: LingerPlaces;
+  readonly #host: ConnectionHost;
+  #port = 0;
+  #connectionNo = 0;
+  #draining = false;
+
+  constructor(options: GatewayOptions) {
+    const { limits, clock, registry, onExchange, onRefused, onFault } = options;
+    this.#options = options;
+    this.#places = new LingerPlaces({ limits, clock });
+    this.#host = {
+      door: "gateway",
+      clock,
+      random: pooledRandom(options.random),
+      limits,
+      registry,
+      places: this.#places,
+      idle: this.#idle,
+      isDraining: () => this.#draining,
+      onExchange,
+      onRefused,
+      onFault,
+    };
+    this.#server = createStrictServer(limits);
+    this.#server.on("connection", (socket) => this.#connected(socket));
+    this.#server.on("request", (request, response) => this.#requested(request, response, false));
+    this.#server.on("checkContinue", (request, response) =>
+      this.#requested(request, response, true),
+    );
+    // An expectation that is not known may be ignored: RFC 9110, section 10.1.1.
+    this.#server.on("checkExpectation", (request, response) =>
+      this.#requested(request, response, false),
+    );
+    this.#server.on("connect", (request) => {
+      const { method, url: target, socket } = request;
+      this.#connections.get(socket)?.refuseUnparsed("method_not_allowed", { method, target });
+    });
+    this.#server.on("clientError", (error, socket) => this.#inputFailed(error, socket as Socket));
+  }
+
+  get port(): number {
+    return this.#port;
+  }
+
+  listen(): Promise<void> {
+    const { port, host, reusePort, limits } = this.#options;
+    return new Promise((resolve, reject) => {
+      this.#server.once("error", reject);
+      this.#server.listen({ port, host, reusePort, backlog: limits.backlog }, () => {
+        this.#server.off("error", reject);
+        this.#port = (this.#server.address() as AddressInfo).port;
+        resolve();
+      });
+    });
+  }
+
+  connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  stopAccepting(): void {
+    this.#draining = true;
+    this.#server.close();
+  }
+
+  async close(): Promise<void> {
+    if (!this.#draining) this.stopAccepting();
+    await this.#options.registry.closeAll({ by: "reason", reason: "draining" });
+    const closed = new Promise<void>((resolve) => {
+      this.#server.close(() => resolve());
+    });
+    for (const socket of this.#connections.keys()) socket.destroy();
+    for (const socket of this.#turnedAway) socket.destroy();
+    await closed;
+  }
+
+  #connected(socket: Socket): void {
+    if (this.#connections.size >= this.#options.connectionsMax && !this.#evictIdle()) {
+      this.#turnAway(socket);
+      return;
+    }
+    this.#connectionNo++;
+    const connection = new ClientConnection(this.#host, socket, String(this.#connectionNo));
+    this.#connections.set(socket, connection);
+    socket.on("close", () => {
+      this.#connections.delete(socket);
+      connection.closed();
+    });
+  }
+
+  #requested(request: IncomingMessage, response: ClientResponse, expectsContinue: boolean): void {
+    this.#connections.get(request.socket)?.accept(request, response, expectsContinue);
+  }
+
+  #inputFailed(error: NodeJS.ErrnoException, socket: Socket): void {
+    const connection = this.#connections.get(socket);
+    const reason = reasonOfInput(error.code ?? "");
+    if (reason === undefined) socket.destroy();
+    else connection?.inputFailed(reason);
+  }
+
+  /**
+   * Makes room by closing the connection that has been without a request for longest, unless even
+   * that one may just not have been read yet.
+   */
+  #evictIdle(): boolean {
+    const { clock, limits } = this.#options;
+    const idleBeforeNs = clock.monoNs() - BigInt(limits.idleEvictableMs) * 1_000_000n;
+    for (const connection of this.#idle) {
+      if (connection.idleSinceNs > idleBeforeNs) return false;
+      this.#idle.delete(connection);
+      this.#connections.delete(connection.socket);
+      connection.socket.destroy();
+      return true;
+    }
+    return false;
+  }
+
+  #turnAway(socket: Socket): void {
+    if (this.#turnedAway.size >= this.#options.limits.turnedAwayMax) {
+      socket.destroy();
+      return;
+    }
+    this.#turnedAway.add(socket);
+    socket.on("close", () => this.#turnedAway.delete(socket));
+    const { clock, random } = this.#host;
+    const requestId = uuidV7(clock.nowMs(), random);
+    const answer = refusalAnswer({ requestId, reason: FULL });
+    answerAndClose(socket, answerBytes(answer), "", this.#places);
+  }
+}
+
+/** Everything that two readers could read in two ways is an error, and every wait has an end. */
+function createStrictServer(limits: GatewayLimits) {
+  const server = createServer({
+    ServerResponse: ClientResponse,
+    insecureHTTPParser: false,
+    maxHeaderSize: limits.headBytesMax,
+    headersTimeout: limits.headTimeoutMs,
+    connectionsCheckingInterval: limits.headSweepMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    // Each read of a body has its own timeout; an answer may take as long as its policy says.
+    requestTimeout: 0,
+    // Checked by the head rules, whose refusal says why; node's own would be a bare 400.
+    requireHostHeader: false,
+    optimizeEmptyRequests: true,
+    noDelay: true,
+  });
+  // Node drops headers above its own count in silence; the head rules count them and refuse.
+  server.maxHeadersCount = 0;
+  return server;
+}
+
+/** What a fault of the parser is called; `undefined` when the socket itself failed. */
+function reasonOfInput(code: string): Reason | undefined {
+  if (code === "HPE_HEADER_OVERFLOW") return "head_too_large";
+  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return "body_too_slow";
+  // A client that ends its side within a request has given it up.
+  if (code === "HPE_INVALID_EOF_STATE") return undefined;
+  return code.startsWith("HPE_") ? "malformed_http" : undefined;
+}

@@ -1,0 +1,43 @@
+import type { Wait } from "./answer-scan.ts";
+
+/**
+ * The frames of a stream that may not leave yet, in their order.
+ *
+ * H1. Frames leave in the order in which they came, each whole.
+ * H2. No frame leaves while a match that is still possible begins in one of its texts.
+ */
+export class HoldBack {
+  #frames: { readonly bytes: Uint8Array; readonly waits: readonly Wait[] }[] = [];
+  #bytes = 0;
+
+  /** Bytes of the frames that wait. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /**
+   * Takes a frame and gives `release` every frame that may leave now.
+   *
+   * @param waits The places in texts that have to be clear first.
+   */
+  pass(bytes: Uint8Array, waits: readonly Wait[], release: (bytes: Uint8Array) => void): void {
+    if (this.#frames.length === 0 && waits.every(isOver)) {
+      release(bytes);
+      return;
+    }
+    this.#frames.push({ bytes, waits });
+    this.#bytes += bytes.length;
+    let free = 0;
+    for (const frame of this.#frames) {
+      if (!frame.waits.every(isOver)) break;
+      release(frame.bytes);
+      this.#bytes -= frame.bytes.length;
+      free += 1;
+    }
+    if (free > 0) this.#frames.splice(0, free);
+  }
+}
+
+function isOver({ channel, end }: Wait): boolean {
+  return channel.isClear(end);
+}

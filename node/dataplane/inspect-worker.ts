@@ -1,0 +1,64 @@
+import { handingOver } from "../../adapters/piscina-compute.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import type { ContentRule } from "../../policy/compiled-policy.ts";
+import { isMissing } from "../decision/facts.ts";
+import { type ContentScanners, compileContentNow } from "./content-scanners.ts";
+import type { RelayDialect } from "./dialects/answer-part.ts";
+import type { Route } from "./dialects/dialect.ts";
+import { DIALECTS } from "./dialects/registry.ts";
+import { type BodyInspection, inspectBody } from "./inspect-body.ts";
+
+/** A body for the inspect pool. Everything in it can be copied between threads. */
+export type InspectTask = {
+  /** Taken over by the worker. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly dialect: RelayDialect["name"];
+  readonly routeId: string;
+  /** Names the rules; they are compiled again only when it changes. */
+  readonly rulesKey: string;
+  /** The policy's content rules as JSON. */
+  readonly rules: string;
+  readonly depthMax: number;
+  /** Monotonic time after which nothing more is scanned, nanoseconds. */
+  readonly deadlineNs: bigint;
+};
+
+let compiledKey: string | undefined;
+let compiled: ContentScanners | undefined;
+
+/** What a worker of the inspect pool does. */
+export function runInspectTask(task: InspectTask): BodyInspection {
+  const beganNs = systemClock.monoNs();
+  const { request: set } = scannersOf(task);
+  // The first body after a change of policy must not pay for the compilation of its rules.
+  const deadlineNs = task.deadlineNs + systemClock.monoNs() - beganNs;
+  const { dialect, route } = routeOf(task);
+  const inspection = inspectBody(task.bytes, {
+    dialect,
+    route,
+    set,
+    depthMax: task.depthMax,
+    pastDeadline: () => systemClock.monoNs() > deadlineNs,
+  });
+  const { request } = inspection;
+  const buffers = isMissing(request) ? [] : [request.body.bulk.buffer as ArrayBuffer];
+  return handingOver(inspection, buffers);
+}
+
+function scannersOf({ rulesKey, rules }: InspectTask): ContentScanners {
+  if (compiled === undefined || compiledKey !== rulesKey) {
+    compiled = compileContentNow(JSON.parse(rules) as ContentRule[]);
+    compiledKey = rulesKey;
+  }
+  return compiled;
+}
+
+function routeOf({ dialect: name, routeId }: InspectTask): {
+  readonly dialect: RelayDialect;
+  readonly route: Route;
+} {
+  const dialect = DIALECTS[name];
+  const route = dialect.routes.find(({ id }) => id === routeId);
+  if (route === undefined) throw new Error(`no route ${routeId} in ${name}`);
+  return { dialect, route };
+}

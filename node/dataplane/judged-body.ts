@@ -1,0 +1,49 @@
+import type { RelayDialect } from "./dialects/answer-part.ts";
+import type { JsonObject, Route } from "./dialects/dialect.ts";
+
+/**
+ * A request's body as it was judged, on its way upstream.
+ *
+ * The members that are set before it is sent are apart; the others, which may be megabytes, are
+ * JSON text already, made from the judged value where it was read. A loop never walks them.
+ */
+export type JudgedBody = {
+  /** The members that a dialect sets: model, output limit, stream options. */
+  readonly head: JsonObject;
+  /** All others as JSON text, UTF-8, without the braces around them; empty when there are none. */
+  readonly bulk: Uint8Array;
+};
+
+/** What is set in a body before it goes upstream. */
+export type BodySettings = Parameters<RelayDialect["upstreamBody"]>[2];
+
+/** Takes a judged value apart. */
+export function judgedBody(dialect: RelayDialect, value: JsonObject): JudgedBody {
+  const names = Object.keys(value);
+  const isHead = (name: string) => dialect.settableMembers.includes(name);
+  const bulk = JSON.stringify(membersOf(value, (name) => !isHead(name)));
+  return {
+    head: membersOf(value, isHead),
+    bulk: names.every(isHead) ? new Uint8Array(0) : ENCODER.encode(bulk.slice(1, -1)),
+  };
+}
+
+/** The bytes that go upstream: the judged members, with the dialect's settings among them. */
+export function upstreamBytes(
+  dialect: RelayDialect,
+  route: Route,
+  body: JudgedBody,
+  set: BodySettings,
+): Buffer {
+  const head = JSON.stringify(dialect.upstreamBody(route, body.head, set)).slice(1, -1);
+  const separator = head === "" || body.bulk.length === 0 ? "" : ",";
+  return Buffer.concat([Buffer.from(`{${head}${separator}`), body.bulk, CLOSING_BRACE]);
+}
+
+// Its arrays are its own, so they can be handed to another thread; a Buffer's may be a shared pool.
+const ENCODER = new TextEncoder();
+const CLOSING_BRACE = Buffer.from("}");
+
+function membersOf(value: JsonObject, wanted: (name: string) => boolean): JsonObject {
+  return Object.fromEntries(Object.entries(value).filter(([name]) => wanted(name)));
+}

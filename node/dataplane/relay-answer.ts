@@ -1,0 +1,101 @@
+import type { Reason } from "../../proto/reasons.ts";
+import { ClientLeg, type RelayInput } from "./client-leg.ts";
+import { ErrorRelay } from "./error-relay.ts";
+import { JsonRelay } from "./json-relay.ts";
+import { SseRelay } from "./sse-relay.ts";
+import type { ResponseSink, UpstreamHandle } from "./upstream-leg.ts";
+
+/**
+ * Relays one provider's answer to one client: the sink for `forward`.
+ *
+ * From this call on it owns the client's answer: it hears kills, drains and the client's leaving, and
+ * says the exchange's last word, whatever happens, and tells its outcome once.
+ */
+export function relayAnswer(input: RelayInput): ResponseSink {
+  return new AnswerRelay(new ClientLeg(input));
+}
+
+/** The part that depends on what kind of answer it is. */
+type BodyRelay = {
+  /** False: no more for now. */
+  data(chunk: Uint8Array): boolean;
+  end(): void;
+  /** All that the answer says has been relayed, whatever becomes of its connection. */
+  readonly complete?: boolean;
+};
+
+class AnswerRelay implements ResponseSink {
+  readonly #leg: ClientLeg;
+  #body: BodyRelay | undefined;
+
+  constructor(leg: ClientLeg) {
+    this.#leg = leg;
+  }
+
+  attach(handle: UpstreamHandle): void {
+    this.#leg.attach(handle);
+  }
+
+  onHead(status: number, rawHeaders: readonly string[]): void {
+    if (this.#leg.over) return;
+    const { dialect, stream } = this.#leg.input;
+    const head = readHead(rawHeaders, dialect.returnedHeaders);
+    if (status >= 400) {
+      this.#body = new ErrorRelay(this.#leg, status, head.withoutType);
+    } else if (status !== 200 || head.encoded) {
+      this.#leg.object("response_unscannable");
+    } else if (stream && head.type === "text/event-stream") {
+      this.#body = new SseRelay(this.#leg, head.returned);
+    } else if (!stream && head.type === "application/json") {
+      this.#body = new JsonRelay(this.#leg, head.returned);
+    } else {
+      // A stream's reader would take a document for an empty stream, and so for an end.
+      this.#leg.object("response_unscannable");
+    }
+  }
+
+  onData(chunk: Uint8Array): boolean {
+    return this.#leg.over || (this.#body?.data(chunk) ?? true);
+  }
+
+  onEnd(): void {
+    if (!this.#leg.over) this.#body?.end();
+  }
+
+  onError(reason: Reason): void {
+    if (this.#body?.complete === true) this.#body.end();
+    else this.#leg.object(reason);
+  }
+}
+
+type AnswerHead = {
+  /** Media type, lower case, without parameters. */
+  readonly type: string;
+  /** The body is compressed although we asked for it not to be. */
+  readonly encoded: boolean;
+  /** Headers that are passed on, flat. */
+  readonly returned: readonly string[];
+  readonly withoutType: readonly string[];
+};
+
+function readHead(rawHeaders: readonly string[], allowed: readonly string[]): AnswerHead {
+  const returned: string[] = [];
+  const withoutType: string[] = [];
+  let type = "";
+  let encoded = false;
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = (rawHeaders[index] as string).toLowerCase();
+    const value = rawHeaders[index + 1] as string;
+    if (name === "content-type") type = mediaType(value);
+    if (name === "content-encoding" && value.trim().toLowerCase() !== "identity") encoded = true;
+    // A header that comes twice is passed on once: of two values a client may read either.
+    if (!allowed.includes(name) || returned.includes(name)) continue;
+    returned.push(name, value);
+    if (name !== "content-type") withoutType.push(name, value);
+  }
+  return { type, encoded, returned, withoutType };
+}
+
+function mediaType(value: string): string {
+  return (value.split(";", 1)[0] as string).trim().toLowerCase();
+}

@@ -1,0 +1,111 @@
+import type { IncomingMessage } from "node:http";
+import type { Cancel, Clock } from "../../ports/clock.ts";
+import type { Reason } from "../../proto/reasons.ts";
+
+export type BodyLimits = { readonly bytesMax: number; readonly timeoutMs: number };
+
+const EMPTY = Buffer.alloc(0);
+
+/**
+ * Reads one request's body whole, within bounds.
+ *
+ * Memory follows what has arrived, not what was declared, and never the number of chunks: a client
+ * that sends a byte at a time holds one buffer like any other.
+ */
+export class RequestBody {
+  /** Body bytes that arrived so far. */
+  receivedBytes = 0;
+  readonly #request: IncomingMessage;
+  readonly #declaredBytes: number | undefined;
+  #store: Buffer = EMPTY;
+  #bytesMax = 0;
+  #settle: ((body: Buffer | Reason) => void) | undefined;
+  #cancelTimer: Cancel | undefined;
+  // Made when a body is read: most refused requests never get that far.
+  #onData: (chunk: Buffer) => void = nothing;
+  #onEnd: () => void = nothing;
+
+  /** @param declaredBytes Content-Length; 0 for no body, `undefined` for a chunked one. */
+  constructor(request: IncomingMessage, declaredBytes: number | undefined) {
+    this.#request = request;
+    this.#declaredBytes = declaredBytes;
+  }
+
+  /** True once nothing more of the body will come that has to be read. */
+  isComplete(): boolean {
+    return this.#declaredBytes === 0 || this.#request.complete;
+  }
+
+  /**
+   * The body in memory of its own, which may be given to another thread. Or why there is none:
+   * `body_too_large` (for a declared length, before anything is read), `body_too_slow`, or what
+   * `fail` was called with. After any of these the rest of the body is still to be discarded.
+   */
+  read({ bytesMax, timeoutMs }: BodyLimits, clock: Clock): Promise<Buffer | Reason> {
+    const declared = this.#declaredBytes;
+    if (declared === 0) return Promise.resolve(Buffer.alloc(0));
+    if (declared !== undefined && declared > bytesMax) return Promise.resolve("body_too_large");
+    this.#bytesMax = bytesMax;
+    return new Promise((resolve) => {
+      this.#settle = resolve;
+      this.#cancelTimer = clock.after(timeoutMs, () => this.fail("body_too_slow"));
+      this.#onData = (chunk) => this.#take(chunk);
+      this.#onEnd = () => this.#finish(this.#whole());
+      this.#request.on("data", this.#onData);
+      this.#request.on("end", this.#onEnd);
+    });
+  }
+
+  /** True while a `read` waits for bytes. */
+  isReading(): boolean {
+    return this.#settle !== undefined;
+  }
+
+  /** Ends a running `read` with this reason; otherwise does nothing. */
+  fail(reason: Reason): void {
+    this.#finish(reason);
+  }
+
+  #take(chunk: Buffer): void {
+    const received = this.receivedBytes + chunk.length;
+    if (received > this.#bytesMax) {
+      this.#finish("body_too_large");
+      return;
+    }
+    if (this.receivedBytes === 0) {
+      this.#store = chunk;
+    } else {
+      if (received > this.#store.length) this.#grow(received);
+      chunk.copy(this.#store, this.receivedBytes);
+    }
+    this.receivedBytes = received;
+  }
+
+  /** Pages of a large buffer cost nothing until they are written, so a declared length is taken. */
+  #grow(bytesMin: number): void {
+    const doubled = Math.min(Math.max(bytesMin, 2 * this.#store.length), this.#bytesMax);
+    const bigger = Buffer.allocUnsafeSlow(this.#declaredBytes ?? doubled);
+    this.#store.copy(bigger, 0, 0, this.receivedBytes);
+    this.#store = bigger;
+  }
+
+  #whole(): Buffer {
+    if (this.receivedBytes === 0) return Buffer.alloc(0);
+    return this.#store.subarray(0, this.receivedBytes);
+  }
+
+  #finish(body: Buffer | Reason): void {
+    const settle = this.#settle;
+    if (settle === undefined) return;
+    this.#settle = undefined;
+    this.#cancelTimer?.();
+    this.#request.off("data", this.#onData);
+    this.#request.off("end", this.#onEnd);
+    // Without a listener the parser must not go on filling the stream's own buffer.
+    if (typeof body === "string") this.#request.pause();
+    this.#store = EMPTY;
+    settle(body);
+  }
+}
+
+function nothing(): void {}

@@ -1,0 +1,154 @@
+import type { ClientLeg } from "./client-leg.ts";
+import type { AnswerPart, AnswerReader } from "./dialects/answer-part.ts";
+import { HoldBack } from "./hold-back.ts";
+import { RELAY_LIMITS } from "./relay-limits.ts";
+import { type SseFrame, SseFrames } from "./sse-frames.ts";
+
+/** Names of events that were scanned and are clean. A provider has a handful. */
+const EVENT_NAMES_MAX = 32;
+
+/**
+ * Relays a stream frame by frame, byte-identical, holding back what may be forbidden.
+ *
+ * R1. A frame is read, its tools judged, its texts scanned and metered before any of it is released.
+ * R2. Nothing of a frame that is objected to is written, nor of those that still waited before it.
+ *     What was clear before is: the output does not depend on how the bytes came in chunks.
+ * R3. A stream that ends without its dialect's own end is cut: a client must not take it for one.
+ */
+export class SseRelay {
+  readonly #leg: ClientLeg;
+  readonly #reader: AnswerReader;
+  readonly #headers: readonly string[];
+  readonly #frames = new SseFrames(RELAY_LIMITS);
+  readonly #held = new HoldBack();
+  readonly #cleanEvents = new Set<string>();
+  #released: Uint8Array[] = [];
+  /** The frame before was ours, and so was not passed on. */
+  #leftOut = false;
+  #complete = false;
+
+  /** @param headers Flat name, value, ...: those of the provider that are passed on. */
+  constructor(leg: ClientLeg, headers: readonly string[]) {
+    const { dialect, wantsUsage } = leg.input;
+    this.#leg = leg;
+    this.#reader = dialect.streamReader(wantsUsage);
+    this.#headers = [...headers, "cache-control", "no-cache"];
+    leg.input.exchange.markStreaming();
+  }
+
+  data(chunk: Uint8Array): boolean {
+    if (this.#leg.objectToKill()) return false;
+    for (const frame of this.#frames.push(chunk)) {
+      if (!this.#take(frame)) return false;
+    }
+    if (this.#frames.fault !== undefined && !this.#complete) {
+      this.#flush();
+      this.#leg.object("response_unscannable");
+      return false;
+    }
+    return this.#flush();
+  }
+
+  end(): void {
+    const rest = this.#frames.end();
+    if (rest !== undefined && !this.#take(rest)) return;
+    this.#flush();
+    if (this.#complete) this.#leg.finish();
+    else this.#leg.object("upstream_failed");
+  }
+
+  /** The dialect's end has been relayed: a connection that breaks off now breaks off nothing. */
+  get complete(): boolean {
+    return this.#complete;
+  }
+
+  /** False: the answer is over. */
+  #take(frame: SseFrame): boolean {
+    if (this.#complete) {
+      // After the dialect's end only what completes its line end is of use to anyone.
+      if (frame.bytes.length === 1) this.#released.push(frame.bytes);
+      return true;
+    }
+    if (this.#judge(frame) && this.#held.bytes <= RELAY_LIMITS.heldBytesMax) return true;
+    this.#flush();
+    if (!this.#leg.over) this.#leg.object("response_unscannable");
+    return false;
+  }
+
+  /** Reads a frame and puts it among those that wait. False: it may not be released. */
+  #judge(frame: SseFrame): boolean {
+    const { scan, input } = this.#leg;
+    if (frame.rest !== "") scan.whole(frame.rest);
+    this.#scanEvent(frame.event);
+    const { event, data } = frame;
+    const part = data === undefined ? SAYS_NOTHING : this.#reader.frame(event, data);
+    if (part === undefined) return false;
+    this.#leg.addUsage(part.usage);
+    if (part.failed) return this.#object(() => this.#leg.object("upstream_failed"));
+    const before = scan.textBytes;
+    const waits = scan.read(part);
+    if (part.last) scan.end();
+    // The scan comes first: a refused tool is named to people, so its name has to be clean.
+    if (scan.objection !== undefined) return this.#object(() => this.#leg.objectToScan());
+    const refused = part.toolNames.find((name) => !input.toolGranted(name));
+    if (refused !== undefined) {
+      return this.#object(() => this.#leg.object("tool_call_not_granted", refused));
+    }
+    if (scan.textBytes > before) {
+      input.meter.onText(scan.textBytes - before);
+      if (input.meter.spent()) return this.#object(() => this.#leg.object("hold_spent"));
+    }
+    // A line feed alone may be the rest of the line end of the frame that was left out.
+    const leftOut = part.ours || (this.#leftOut && frame.bytes.length === 1);
+    if (leftOut) this.#held.pass(NO_BYTES, waits, this.#release);
+    else this.#held.pass(frame.bytes, waits, this.#release);
+    this.#leftOut = part.ours;
+    this.#complete = part.last;
+    return true;
+  }
+
+  readonly #release = (bytes: Uint8Array): void => {
+    this.#released.push(bytes);
+  };
+
+  /** What was released before goes out, what waits never will, then the answer is ended. */
+  #object(end: () => void): false {
+    this.#flush();
+    end();
+    return false;
+  }
+
+  #scanEvent(event: string | undefined): void {
+    if (event === undefined || this.#cleanEvents.has(event)) return;
+    this.#leg.scan.whole(event);
+    if (this.#cleanEvents.size < EVENT_NAMES_MAX) this.#cleanEvents.add(event);
+  }
+
+  /** False: the client takes no more for now. */
+  #flush(): boolean {
+    const released = this.#released;
+    this.#released = [];
+    if (released.length === 0) return true;
+    this.#leg.begin(200, this.#headers);
+    return this.#leg.write(joined(released));
+  }
+}
+
+function joined(frames: readonly Uint8Array[]): Uint8Array {
+  return frames.length === 1 ? (frames[0] as Uint8Array) : Buffer.concat(frames);
+}
+
+/** In place of a frame that is left out: what waits is looked at all the same. */
+const NO_BYTES = new Uint8Array(0);
+
+const SAYS_NOTHING: AnswerPart = {
+  texts: [],
+  pieces: [],
+  aside: [],
+  toolNames: [],
+  endedGroups: [],
+  usage: undefined,
+  last: false,
+  ours: false,
+  failed: false,
+};

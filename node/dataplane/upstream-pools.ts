@@ -1,0 +1,79 @@
+import { Pool } from "undici";
+import type { NameResolver } from "./name-resolution.ts";
+
+export type UpstreamPools = {
+  /** The pool of connections to an origin: scheme, host and port. */
+  poolFor(origin: string): Pool;
+  /** Closes the pools of all other origins once what runs on them has ended. */
+  retain(origins: ReadonlySet<string>): void;
+  /** Ends what runs and closes all connections. */
+  close(): Promise<void>;
+};
+
+export type UpstreamPoolsOptions = {
+  readonly resolver: NameResolver;
+  /** TCP and TLS together. */
+  readonly connectTimeoutMs?: number;
+  /** Certificates of authorities, PEM, that are trusted in place of the machine's. */
+  readonly authorities?: readonly string[];
+};
+
+const CONNECT_TIMEOUT_MS = 10_000;
+
+/** Less than the providers' own, so that it is seldom they who close a connection that we take. */
+const KEEP_ALIVE_MS = 20_000;
+
+/** After this a connection takes no more requests, so that a changed address is noticed. */
+const CONNECTION_AGE_MS_MAX = 300_000;
+
+const HEAD_BYTES_MAX = 32 * 1024;
+
+/**
+ * One pool for each origin, which policy alone names, so there are few.
+ *
+ * A connection carries one request at a time: that is what ties the last look at the kill state to
+ * the turn in which the head is written. TLS is always verified, whatever the environment says.
+ */
+export function createUpstreamPools(options: UpstreamPoolsOptions): UpstreamPools {
+  const pools = new Map<string, Pool>();
+  return {
+    poolFor: (origin) => {
+      const known = pools.get(origin);
+      if (known !== undefined) return known;
+      const pool = createPool(origin, options);
+      pools.set(origin, pool);
+      return pool;
+    },
+    retain: (origins) => {
+      for (const [origin, pool] of pools) {
+        if (origins.has(origin)) continue;
+        pools.delete(origin);
+        // Closing waits for what runs; a fault of it is a connection that is gone, as wanted.
+        pool.close().catch(() => {});
+      }
+    },
+    close: async () => {
+      const open = [...pools.values()];
+      pools.clear();
+      await Promise.all(open.map((pool) => pool.destroy()));
+    },
+  };
+}
+
+function createPool(origin: string, options: UpstreamPoolsOptions): Pool {
+  const { resolver, authorities, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
+  return new Pool(origin, {
+    pipelining: 1,
+    allowH2: false,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    clientTtl: CONNECTION_AGE_MS_MAX,
+    maxHeaderSize: HEAD_BYTES_MAX,
+    connect: {
+      timeout: connectTimeoutMs,
+      lookup: resolver.lookup,
+      rejectUnauthorized: true,
+      minVersion: "TLSv1.2",
+      ...(authorities !== undefined && { ca: [...authorities] }),
+    },
+  });
+}

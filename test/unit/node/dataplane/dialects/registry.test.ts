@@ -1,0 +1,84 @@
+import { describe, expect, test } from "vitest";
+import { DIALECTS, findRoute } from "../../../../../node/dataplane/dialects/registry.ts";
+import { judgedBody, upstreamBytes } from "../../../../../node/dataplane/judged-body.ts";
+
+function find(method: string, target: string, headers: string[] = []) {
+  const found = findRoute(method, target, headers);
+  return "missing" in found ? found.missing : found.route.id;
+}
+
+describe("a route", () => {
+  test.each([
+    ["POST", "/v1/chat/completions", "openai.chat"],
+    ["POST", "/v1/messages", "anthropic.messages"],
+    ["POST", "/v1/messages?beta=true", "anthropic.messages"],
+    ["GET", "/v1/models", "openai.models"],
+  ])("%s %s is %s", (method, target, id) => {
+    expect(find(method, target)).toBe(id);
+  });
+
+  test.each([
+    ["POST", "/v1/chat/completions?x=1"],
+    ["POST", "/v1/chat/completions?"],
+    ["POST", "/v1/messages?beta=false"],
+    ["POST", "/v1/chat/completions/"],
+    ["POST", "//v1/chat/completions"],
+    ["POST", "/v1/chat/../chat/completions"],
+    ["POST", "/v1/chat%2fcompletions"],
+    ["POST", "/V1/chat/completions"],
+    ["POST", "/v1/messages/count_tokens"],
+    ["GET", "http://h/v1/models"],
+    ["GET", "/"],
+  ])("%s %s is unknown", (method, target) => {
+    expect(find(method, target)).toBe("route_unknown");
+  });
+
+  test("exists with another method", () => {
+    expect(find("GET", "/v1/messages")).toBe("method_not_allowed");
+    expect(find("post", "/v1/messages")).toBe("method_not_allowed");
+    expect(find("HEAD", "/v1/models")).toBe("method_not_allowed");
+  });
+
+  test("that two dialects share goes by the header that one of them sends", () => {
+    expect(find("GET", "/v1/models", ["Anthropic-Version", "2023-06-01"])).toBe("anthropic.models");
+    const paged = find("GET", "/v1/models?limit=100", ["anthropic-version", "2023-06-01"]);
+    expect(paged).toBe("anthropic.models");
+    expect(find("GET", "/v1/models", ["accept", "anthropic-version"])).toBe("openai.models");
+  });
+});
+
+test("every dialect's routes have names of their own", () => {
+  const ids = Object.values(DIALECTS).flatMap(({ routes }) => routes.map(({ id }) => id));
+  expect(new Set(ids).size).toBe(ids.length);
+});
+
+describe.each(Object.values(DIALECTS))("the judged body of $name", (dialect) => {
+  const [route] = dialect.routes as [(typeof dialect.routes)[number]];
+  const value = {
+    messages: [{ role: "user", content: 'é "quoted" \n' }],
+    model: "asked",
+    stream: true,
+    temperature: 0.5,
+  };
+  const set = { model: "real", maxOutputTokens: 9 };
+
+  test("goes upstream as if it had been set whole", () => {
+    const bytes = upstreamBytes(dialect, route, judgedBody(dialect, value), set);
+    const whole = dialect.upstreamBody(route, value, set);
+    expect(JSON.parse(bytes.toString())).toEqual(whole);
+  });
+
+  test("is JSON too when all or none of its members are set", () => {
+    const only = judgedBody(dialect, { model: "asked" });
+    expect(only.bulk.length).toBe(0);
+    const bytes = upstreamBytes(dialect, route, only, { model: "m", maxOutputTokens: undefined });
+    expect(JSON.parse(bytes.toString())).toEqual({ model: "m" });
+  });
+
+  test("is set in no member but those that it names", () => {
+    const changed = dialect.upstreamBody(route, { stream: true, other: 1 }, set);
+    for (const name of Object.keys(changed)) {
+      if (name !== "other" && name !== "stream") expect(dialect.settableMembers).toContain(name);
+    }
+  });
+});

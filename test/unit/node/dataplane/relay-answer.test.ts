@@ -1,0 +1,277 @@
+import { describe, expect, test } from "vitest";
+import {
+  answerRules,
+  contentRule,
+  EVENT_STREAM,
+  type Relayed,
+  relay,
+  streamOf,
+} from "./relay-fixture.ts";
+
+const JSON_TYPE = ["content-type", "application/json", "retry-after", "7", "x-secret", "no"];
+
+function answerWith(
+  relayed: Relayed,
+  {
+    status = 200,
+    headers = JSON_TYPE,
+    body,
+  }: { status?: number; headers?: string[]; body: unknown },
+): Relayed {
+  const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
+  relayed.sink.onHead(status, headers);
+  for (let from = 0; from < bytes.length; from += 7) {
+    relayed.sink.onData(bytes.subarray(from, from + 7));
+  }
+  relayed.sink.onEnd();
+  return relayed;
+}
+
+function completion(message: object): object {
+  return {
+    id: "c",
+    choices: [{ index: 0, message: { role: "assistant", ...message }, finish_reason: "stop" }],
+    usage: { prompt_tokens: 3, completion_tokens: 2 },
+  };
+}
+
+const whole = { stream: false };
+
+describe("an answer that is one document", () => {
+  test("passes byte-identical once it is whole", () => {
+    const body = JSON.stringify(completion({ content: "hé" }), null, 2);
+    const { exchange, outcomes } = answerWith(relay("openai", whole), { body });
+    expect(exchange.answered).toMatchObject({
+      status: 200,
+      headers: [
+        ...["x-altrace-decision", "allow"],
+        ...["content-type", "application/json", "retry-after", "7"],
+      ],
+    });
+    expect(exchange.answered?.body.toString()).toBe(body);
+    expect(outcomes).toMatchObject([
+      { kind: "done", status: 200, usage: { inputTokens: 3, outputTokens: 2 }, outputTextBytes: 3 },
+    ]);
+  });
+
+  test("is sent nowhere before its end", () => {
+    const relayed = relay("openai", whole);
+    relayed.sink.onHead(200, JSON_TYPE);
+    relayed.sink.onData(Buffer.from(JSON.stringify(completion({ content: "x" }))));
+    expect(relayed.exchange.answered).toBeUndefined();
+    relayed.sink.onError("upstream_failed", true);
+    expect(relayed.exchange.answered?.status).toBe(502);
+    expect(relayed.outcomes).toMatchObject([{ kind: "upstream_failed", sent: true }]);
+  });
+
+  test.each([
+    ["content", completion({ content: "has S-123456 in it" })],
+    [
+      "a tool's arguments",
+      completion({ tool_calls: [{ function: { name: "t", arguments: "S-123456" } }] }),
+    ],
+    ["a member that is not known", { ...completion({ content: "x" }), extra: ["S-123456"] }],
+  ])("is refused when a rule matches in %s", (_where, body) => {
+    const { exchange, outcomes } = answerWith(relay("openai", whole), { body });
+    expect(exchange.answered).toMatchObject({ status: 403 });
+    expect(exchange.answered?.body.toString()).not.toContain("S-1");
+    expect(outcomes).toMatchObject([
+      { kind: "cut", reason: "content_cut", rule: "secret", usage: { outputTokens: 2 } },
+    ]);
+  });
+
+  test("is refused when it calls a tool that is not granted", () => {
+    const call = { id: "i", type: "function", function: { name: "forbidden", arguments: "{}" } };
+    const body = completion({ content: null, tool_calls: [call] });
+    const { exchange, outcomes } = answerWith(relay("openai", whole), { body });
+    expect(exchange.answered?.status).toBe(403);
+    expect(outcomes).toMatchObject([{ reason: "tool_call_not_granted", rule: "forbidden" }]);
+  });
+
+  test("is refused when a rule matches at the very end of a text", () => {
+    const rules = answerRules([contentRule({ pattern: "end$" })]);
+    for (const message of [{ content: "the end" }, { content: "x", extra: "the end" }]) {
+      const relayed = relay("openai", { ...whole, rules });
+      answerWith(relayed, { body: completion(message) });
+      expect(relayed.outcomes).toMatchObject([{ reason: "content_cut" }]);
+    }
+  });
+
+  test("is refused when a kill came while it was written", () => {
+    const killedNow = () => "killed_team" as const;
+    const relayed = relay("openai", { ...whole, killedNow });
+    answerWith(relayed, { body: completion({ content: "x" }) });
+    expect(relayed.exchange.answered?.status).toBe(403);
+    expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "killed_team" }]);
+  });
+
+  test("tells hits of rules that only warn", () => {
+    const body = completion({ content: "warn-12" });
+    const { exchange, outcomes } = answerWith(relay("openai", whole), { body });
+    expect(exchange.answered?.status).toBe(200);
+    expect(outcomes).toMatchObject([{ kind: "done", hits: [{ ruleId: "warned" }] }]);
+  });
+
+  test.each([
+    ["not JSON", "{"],
+    ["not of the dialect", {}],
+    ["a list", []],
+    ["one with a member named twice", '{"choices":[],"choices":[]}'],
+    ["not UTF-8", Buffer.of(0x22, 0xff, 0x22).toString("latin1")],
+  ])("is refused when it is %s", (_title, body) => {
+    const { exchange, outcomes } = answerWith(relay("openai", whole), { body });
+    expect(exchange.answered?.status).toBe(502);
+    expect(outcomes).toMatchObject([{ kind: "cut", reason: "response_unscannable" }]);
+  });
+
+  test("is refused when it is longer than may be kept", () => {
+    const relayed = relay("openai", whole);
+    relayed.sink.onHead(200, JSON_TYPE);
+    const chunk = Buffer.alloc(1024 * 1024, "x");
+    for (let count = 0; count < 4; count++) expect(relayed.sink.onData(chunk)).toBe(true);
+    relayed.sink.onData(chunk);
+    expect(relayed.outcomes).toMatchObject([{ reason: "response_unscannable" }]);
+    expect(relayed.upstream.aborted).toBe(true);
+  });
+
+  test("is read in the other dialect too", () => {
+    const content = [{ type: "text", text: "hello" }];
+    const body = { type: "message", content, usage: { input_tokens: 1, output_tokens: 2 } };
+    const { exchange, outcomes } = answerWith(relay("anthropic", whole), { body });
+    expect(exchange.answered?.body.toString()).toBe(JSON.stringify(body));
+    expect(outcomes).toMatchObject([{ kind: "done", usage: { inputTokens: 1, outputTokens: 2 } }]);
+  });
+});
+
+describe("an answer of another kind than was asked for", () => {
+  test.each([
+    ["a document for a stream", true, 200, ["content-type", "application/json"]],
+    ["a stream for a document", false, 200, EVENT_STREAM],
+    ["a page", false, 200, ["content-type", "text/html"]],
+    ["no type", false, 200, []],
+    ["a redirect", false, 302, ["location", "https://elsewhere"]],
+    ["no content", false, 204, []],
+    ["a compressed document", false, 200, [...JSON_TYPE, "content-encoding", "gzip"]],
+    ["a compressed stream", true, 200, [...EVENT_STREAM, "Content-Encoding", "br"]],
+  ])("is refused: %s", (_title, stream, status, headers) => {
+    const body = completion({ content: "x" });
+    const { exchange, outcomes, upstream } = answerWith(relay("openai", { stream }), {
+      status,
+      headers,
+      body,
+    });
+    expect(exchange.answered?.status).toBe(502);
+    expect(exchange.begun).toBeUndefined();
+    expect(upstream.aborted).toBe(true);
+    expect(outcomes).toMatchObject([{ kind: "cut", reason: "response_unscannable" }]);
+  });
+
+  test("may name the encoding that is none", () => {
+    const headers = [...JSON_TYPE, "content-encoding", "identity"];
+    const { outcomes } = answerWith(relay("openai", whole), { headers, body: completion({}) });
+    expect(outcomes).toMatchObject([{ kind: "done" }]);
+  });
+});
+
+describe("a provider's error", () => {
+  const error = {
+    error: { message: "Incorrect key: provider-key", type: "t", param: null, code: 5 },
+  };
+
+  test("keeps its status and its words, without the key", () => {
+    const { exchange, outcomes } = answerWith(relay("openai", whole), { status: 429, body: error });
+    expect(exchange.answered).toMatchObject({
+      status: 429,
+      headers: [
+        ...["x-altrace-decision", "allow", "retry-after", "7"],
+        ...["content-type", "application/json"],
+      ],
+    });
+    expect(JSON.parse(exchange.answered?.body.toString() ?? "")).toEqual({
+      error: { message: "Incorrect key: [redacted]", type: "t", param: null, code: 5 },
+    });
+    expect(outcomes).toMatchObject([{ kind: "done", status: 429, usage: undefined }]);
+  });
+
+  test("is told to a client that asked for a stream, as a document", () => {
+    const { exchange } = answerWith(relay("anthropic"), { status: 529, body: error });
+    expect(exchange.answered?.status).toBe(529);
+    expect(exchange.begun).toBeUndefined();
+  });
+
+  test("finds the key in an escaped spelling", () => {
+    const body = '{"error":{"message":"provider\\u002dkey"}}';
+    const { exchange } = answerWith(relay("openai", whole), { status: 401, body });
+    expect(exchange.answered?.body.toString()).toBe('{"error":{"message":"[redacted]"}}');
+  });
+
+  test.each([
+    ["a page", "<html>provider-key</html>"],
+    ["JSON of another shape", { detail: "provider-key" }],
+    ["too long", { error: { message: "x".repeat(70_000) } }],
+    ["one that breaks a content rule", { error: { message: "you sent S-123456" } }],
+  ])("is put in words of ours when it is %s", (_title, body) => {
+    const { exchange } = answerWith(relay("openai", whole), { status: 503, body });
+    expect(exchange.answered?.status).toBe(503);
+    expect(JSON.parse(exchange.answered?.body.toString() ?? "")).toEqual({
+      error: {
+        message: "The provider answered with status 503. (request 0190-req)",
+        type: "server_error",
+        param: null,
+        code: "upstream_failed",
+      },
+    });
+  });
+});
+
+describe("an answer that never begins", () => {
+  test.each([
+    ["upstream_unreachable", false, 502],
+    ["upstream_timeout", true, 504],
+    ["credential_unavailable", false, 503],
+  ] as const)("is a refusal: %s", (reason, sent, status) => {
+    const relayed = relay("openai");
+    relayed.upstream.sent = sent;
+    relayed.sink.onError(reason, sent);
+    expect(relayed.exchange.answered?.status).toBe(status);
+    expect(relayed.outcomes).toMatchObject([{ kind: "upstream_failed", reason, sent, status }]);
+  });
+
+  test("is a refusal when the agent was killed before its request left", () => {
+    const relayed = relay("openai");
+    relayed.upstream.sent = false;
+    relayed.sink.onError("killed_agent", false);
+    expect(relayed.exchange.answered?.status).toBe(403);
+    expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "killed_agent", sent: false }]);
+  });
+
+  test("is a refusal when a kill comes from outside", () => {
+    const relayed = relay("openai");
+    relayed.exchange.cutFromOutside({ by: "reason", reason: "mesh_stale" });
+    expect(relayed.exchange.answered?.status).toBe(503);
+    expect(relayed.upstream.aborted).toBe(true);
+    relayed.sink.onHead(200, EVENT_STREAM);
+    relayed.sink.onData(Buffer.from(streamOf("openai", ["x"]).join("")));
+    expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "mesh_stale" }]);
+  });
+
+  test("is aborted at once when it was over before it was asked for", () => {
+    const { exchange, sink } = relay("openai");
+    exchange.leave();
+    let aborted = false;
+    const abort = () => {
+      aborted = true;
+    };
+    sink.attach({ sent: false, abort, resume: () => {} });
+    expect(aborted).toBe(true);
+  });
+
+  test("is nothing when the client has gone", () => {
+    const relayed = relay("openai");
+    relayed.upstream.sent = false;
+    relayed.exchange.leave();
+    expect(relayed.exchange.answered).toBeUndefined();
+    expect(relayed.upstream.aborted).toBe(true);
+    expect(relayed.outcomes).toMatchObject([{ kind: "client_gone", status: 0, sent: false }]);
+  });
+});
