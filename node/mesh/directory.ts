@@ -1,0 +1,194 @@
+import assert from "node:assert/strict";
+import type { MeshRecord } from "../../mesh/record.ts";
+import { parseAgentId } from "../../proto/ids.ts";
+import type { Reason } from "../../proto/reasons.ts";
+import { createRowOwner, type RowCells, type RowOwner, type RowRef } from "../table/rows.ts";
+import { NO_CELL } from "../table/scope-cells.ts";
+import { bumpKeyGeneration, keyGeneration, setTrustVersion, type Table } from "../table/table.ts";
+import type { RowGrant } from "../thread-messages.ts";
+import { KeyRing, type VirtualKey } from "./key-ring.ts";
+import { LookupLimit } from "./lookup-limit.ts";
+import { ScopeCellMap } from "./scope-cell-map.ts";
+
+// Who has which row, and under which scope cells it stands.
+//
+// D1. A row's scope cells say what merged state says before anybody is told of the row.
+// D2. A scope cell stays with its scope while any row under it can still be read.
+// D3. Answers carry the key generation they were made under; a change of keys makes a new one.
+
+export type Resolved =
+  | { readonly grant: RowGrant; readonly isNewRow: boolean }
+  | { readonly refused: Reason };
+
+/** A row that nobody uses any more, for the owner of its money. */
+export type FreedRow = RowRef & { readonly agentId: string };
+
+export type DirectoryDeps = {
+  readonly table: Table;
+  /** Whether merged state has the scope killed. */
+  readonly killed: (scope: string) => boolean;
+};
+
+type Holder = RowRef & {
+  readonly agentId: string;
+  readonly contractId: string | undefined;
+  readonly scopes: readonly string[];
+};
+
+type Leaving = { readonly holder: Holder; told: boolean };
+
+export class Directory {
+  readonly #table: Table;
+  readonly #killed: (scope: string) => boolean;
+  readonly #rows: RowOwner;
+  readonly #cells: ScopeCellMap;
+  readonly #keys = new KeyRing();
+  readonly #limit = new LookupLimit();
+  /** By agent, then by contract or "". */
+  readonly #holders = new Map<string, Map<string, Holder>>();
+  readonly #leaving = new Set<Leaving>();
+
+  constructor({ table, killed }: DirectoryDeps) {
+    this.#table = table;
+    this.#killed = killed;
+    this.#rows = createRowOwner(table);
+    this.#cells = new ScopeCellMap(table);
+  }
+
+  /** Stores a kill or a revive in the scope's cell; false when no row of this node is under it. */
+  store(scope: string, killed: boolean): boolean {
+    return this.#cells.store(scope, killed);
+  }
+
+  /** Takes in the current record of a key, and makes answers about keys void. */
+  learnKey(record: MeshRecord): void {
+    this.#keys.learn(record);
+    bumpKeyGeneration(this.#table);
+  }
+
+  /** Makes answers about keys void because trust changed, and says which bundle is in force. */
+  trustChanged(version: number): void {
+    setTrustVersion(this.#table, version);
+    bumpKeyGeneration(this.#table);
+  }
+
+  /**
+   * The row that serves a key.
+   *
+   * @param keySha256 SHA-256 of the whole key, hexadecimal.
+   * @param source Where the request came from; only answers that find no key count against it.
+   * @param nowNs Monotonic clock.
+   */
+  resolve(keySha256: string, source: string, nowNs: bigint): Resolved {
+    const key = this.#keys.find(keySha256);
+    if (typeof key === "string") {
+      return { refused: this.#limit.admit(source, nowNs) ? key : "lookups_exhausted" };
+    }
+    const current = this.#holders.get(key.agentId)?.get(key.contractId ?? "");
+    const holder = current ?? this.#seat(key);
+    if (!holder) return { refused: "table_full" };
+    return { grant: this.#grant(key, holder), isNewRow: holder !== current };
+  }
+
+  /** Gives up the agent's rows. Each comes out of `sweep` once its last request has ended. */
+  free(agentId: string): void {
+    for (const holder of this.#holders.get(agentId)?.values() ?? []) {
+      this.#rows.retire(holder.row);
+      this.#leaving.add({ holder, told: false });
+    }
+    this.#holders.delete(agentId);
+  }
+
+  /** Whether rows wait to be freed, so that `sweep` has something to do. */
+  get isLeaving(): boolean {
+    return this.#leaving.size > 0;
+  }
+
+  /**
+   * Looks at up to `count` rows that were given up.
+   *
+   * @returns Rows that just fell idle: whoever lent to them takes back what is in them, and only then
+   *   are they given to others.
+   */
+  sweep(count: number): readonly FreedRow[] {
+    const freed: FreedRow[] = [];
+    let left = Math.min(count, this.#leaving.size);
+    for (const leaving of this.#leaving) {
+      if (left === 0) break;
+      left -= 1;
+      // To the end of the line, so that a long request does not keep the others from being looked at.
+      this.#leaving.delete(leaving);
+      const { holder } = leaving;
+      if (!leaving.told && this.#rows.isIdle(holder.row)) {
+        leaving.told = true;
+        freed.push({ row: holder.row, generation: holder.generation, agentId: holder.agentId });
+        this.#leaving.add(leaving);
+      } else if (leaving.told && this.#rows.reclaim(holder.row)) {
+        for (const scope of holder.scopes) this.#cells.drop(scope);
+      } else {
+        this.#leaving.add(leaving);
+      }
+    }
+    return freed;
+  }
+
+  get rowCount(): number {
+    return this.#table.layout.rows - this.#rows.freeCount;
+  }
+
+  get keyCount(): number {
+    return this.#keys.size;
+  }
+
+  #seat(key: VirtualKey): Holder | undefined {
+    const scopes = scopesOf(key);
+    const cells = this.#takeCells(scopes);
+    if (!cells) return undefined;
+    const ref = this.#rows.allot(cells);
+    if (!ref) {
+      for (const scope of scopes) this.#cells.drop(scope);
+      return undefined;
+    }
+    const { agentId, contractId } = key;
+    const holder = { ...ref, agentId, contractId, scopes };
+    const ofAgent = this.#holders.get(agentId) ?? new Map<string, Holder>();
+    this.#holders.set(agentId, ofAgent.set(contractId ?? "", holder));
+    return holder;
+  }
+
+  #takeCells(scopes: readonly string[]): RowCells | undefined {
+    const cells: number[] = [];
+    for (const scope of scopes) {
+      const cell = this.#cells.take(scope, this.#killed(scope));
+      if (cell === undefined) {
+        for (const taken of scopes.slice(0, cells.length)) this.#cells.drop(taken);
+        return undefined;
+      }
+      cells.push(cell);
+    }
+    const [team, agent, contract = NO_CELL] = cells;
+    assert(team !== undefined && agent !== undefined, "a row stands under a team and an agent");
+    return { team, agent, contract };
+  }
+
+  #grant(key: VirtualKey, holder: Holder): RowGrant {
+    return {
+      row: holder.row,
+      generation: holder.generation,
+      keyGeneration: keyGeneration(this.#table),
+      agentId: key.agentId,
+      keyId: key.keyId,
+      contractId: key.contractId,
+      notBeforeMs: key.notBeforeMs,
+      notAfterMs: key.notAfterMs,
+    };
+  }
+}
+
+/** Team, agent and, where there is one, contract: in the order of a row's cells. */
+function scopesOf(key: VirtualKey): readonly string[] {
+  const id = parseAgentId(key.agentId);
+  assert(id, `a merged key names agent ${key.agentId}`);
+  const scopes = [`team/${id.team}`, `agent/${key.agentId}`];
+  return key.contractId === undefined ? scopes : [...scopes, `contract/${key.contractId}`];
+}

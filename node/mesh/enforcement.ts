@@ -1,0 +1,183 @@
+import type { MeshRecord } from "../../mesh/record.ts";
+import type { TrustView } from "../../mesh/trust.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Scope } from "../../proto/ids.ts";
+import type { KilledBy } from "../decision/facts.ts";
+import type { AckBook } from "./acks.ts";
+import type { Directory } from "./directory.ts";
+import type { HostStall, StallMark, StallWindow } from "./host-stall.ts";
+import type { RecordStore } from "./record-store.ts";
+
+// What a record that has become current does to this node, in this order:
+//
+// E1. The scope's cell is stored: from here on every loop refuses.
+// E2. The kernel gate closes, where one is installed.
+// E3. The loops are told to cut what the kill covers.
+// E4. The record goes to disk.
+// E5. The mesh is told, of each of these only after it is so.
+//
+// The first is done at once. The others are begun in this order, in the same turn if there is time
+// left in it: of many kills that come together, the last one's cell comes before the first one's ack.
+
+/** Monotonic nanoseconds. */
+export type EnforcedTimes = {
+  readonly receivedNs: bigint;
+  readonly enforcedNs: bigint;
+  /** 0: no gate is installed. */
+  readonly gatedNs: bigint;
+};
+
+/** What the rest of the node does when state changes. */
+export type EnforcementHooks = {
+  /** Closes the kernel gate for a kill, opens it for a revive; returns when that was done. */
+  readonly gate?: (record: MeshRecord) => bigint;
+  /** Has every loop close what the kill covers; `done` is called later, with their number and time. */
+  readonly cut: (
+    kill: { readonly by: KilledBy; readonly scope: string },
+    done: (count: number, atNs: bigint) => void,
+  ) => void;
+  /** A kill or revive is in force, and the mesh was told. */
+  readonly onEnforced: (record: MeshRecord, times: EnforcedTimes) => void;
+  readonly onPolicy: (record: MeshRecord) => void;
+  readonly onLimit: (record: MeshRecord) => void;
+  /** The set of killed scopes changed. */
+  readonly onKills: () => void;
+};
+
+export type EnforcementDeps = {
+  readonly node: string;
+  readonly clock: Clock;
+  readonly directory: Directory;
+  readonly trust: TrustView;
+  readonly records: Pick<RecordStore, "add" | "flush">;
+  readonly acks: AckBook;
+  readonly stall: HostStall;
+  readonly hooks: EnforcementHooks;
+  /** Runs `fn` soon, in order of the calls. */
+  readonly defer: (fn: () => void) => void;
+  /** State changed, and all of the above was begun. */
+  readonly onChange: () => void;
+  /** `onEnforced` threw. */
+  readonly onUnrecorded: (detail: string) => void;
+  /** Keys that sign records and digests changed. */
+  readonly onTrust: () => void;
+  /** This node's own membership may have changed. */
+  readonly onMembership: () => void;
+};
+
+/** How a record came. */
+export type Receipt = {
+  readonly receivedNs: bigint;
+  readonly stallMark: StallMark;
+  /** False: one of many of a repair, which heartbeats acknowledge together. */
+  readonly isAcked: boolean;
+};
+
+export class Enforcement {
+  readonly #deps: EnforcementDeps;
+  readonly #killed = new Set<string>();
+
+  constructor(deps: EnforcementDeps) {
+    this.#deps = deps;
+  }
+
+  /** A record from this node's own disk, before anything else is done with the node. */
+  restore(record: MeshRecord): void {
+    this.#apply(record);
+    this.#deps.acks.assume(record, true);
+  }
+
+  /** A record that has just become its scope's current one. */
+  enforce(record: MeshRecord, receipt: Receipt): void {
+    const { clock, stall, records, defer } = this.#deps;
+    this.#apply(record);
+    const enforcedNs = clock.monoNs();
+    records.add(record);
+    const window = stall.until(receipt.stallMark, enforcedNs);
+    defer(() => this.#follow(record, receipt, { enforcedNs, window }));
+  }
+
+  /** Scopes that are killed now, contracts included. */
+  get killed(): ReadonlySet<string> {
+    return this.#killed;
+  }
+
+  #follow(
+    record: MeshRecord,
+    { receivedNs, isAcked }: Receipt,
+    { enforcedNs, window }: { readonly enforcedNs: bigint; readonly window: StallWindow },
+  ): void {
+    const { records, acks, hooks, onChange } = this.#deps;
+    const by = killKind(record.parsed);
+    const gatedNs = by === undefined ? 0n : (hooks.gate?.(record) ?? 0n);
+    const isCutting = by !== undefined && record.op.case === "kill";
+    if (isCutting) {
+      hooks.cut({ by, scope: record.scope }, (count, atNs) => acks.closed(record, count, atNs));
+    }
+    records.flush();
+    const times = { receivedNs, enforcedNs, gatedNs };
+    if (isAcked) acks.enforced(record, { ...times, stall: window, isClosed: !isCutting });
+    else acks.assume(record, false);
+    if (by !== undefined) this.#recordIt(record, times);
+    this.#tell(record);
+    onChange();
+  }
+
+  #apply(record: MeshRecord): void {
+    const { directory, trust, node } = this.#deps;
+    const { parsed, scope, op } = record;
+    if (killKind(parsed) !== undefined) {
+      directory.store(scope, op.case === "kill");
+      if (op.case === "kill") this.#killed.add(scope);
+      else this.#killed.delete(scope);
+    } else if (parsed.kind === "key") directory.learnKey(record);
+    else if (trust.learn(record)) {
+      if (parsed.kind === "trust") directory.trustChanged(record.v);
+      if (parsed.kind === "node" && parsed.id === node) this.#deps.onMembership();
+    }
+  }
+
+  /** A log that cannot be written refuses requests by itself; it must not keep a kill from working. */
+  #recordIt(record: MeshRecord, times: EnforcedTimes): void {
+    try {
+      this.#deps.hooks.onEnforced(record, times);
+    } catch (error) {
+      this.#deps.onUnrecorded(`${record.scope} v${record.v}: ${String(error)}`);
+    }
+  }
+
+  /** After the order above, whatever is not urgent. */
+  #tell(record: MeshRecord): void {
+    const { hooks, onTrust } = this.#deps;
+    switch (record.parsed.kind) {
+      case "policy":
+        hooks.onPolicy(record);
+        return;
+      case "budget":
+      case "distrust":
+        hooks.onLimit(record);
+        return;
+      case "trust":
+        onTrust();
+        return;
+      case "key":
+      case "node":
+        return;
+      default:
+        hooks.onKills();
+    }
+  }
+}
+
+/** The kind of scope cell a scope has, if it has one. */
+export function killKind(scope: Scope): KilledBy | undefined {
+  switch (scope.kind) {
+    case "global":
+    case "team":
+    case "agent":
+    case "contract":
+      return scope.kind;
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,79 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { seal } from "../../mesh/sealed.ts";
+import type { Cancel, Clock } from "../../ports/clock.ts";
+import type { Signer } from "../../ports/keys.ts";
+import type { Random } from "../../ports/random.ts";
+import { BeatSchema } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+
+/** What a heartbeat says of the node at this instant. */
+export type Pulse = {
+  readonly lastSeq: number;
+  readonly stateHash: Uint8Array;
+  readonly durableStateHash: Uint8Array;
+  readonly open: boolean;
+  readonly agents: number;
+  readonly connections: number;
+};
+
+export type HeartbeatDeps = {
+  readonly node: string;
+  readonly bootId: string;
+  readonly everyMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly signer: Signer;
+  readonly pulse: () => Pulse;
+  readonly send: (beat: Uint8Array) => void;
+};
+
+/**
+ * Tells the coordinators that this node lives and what it has merged: an acknowledgement of everything
+ * at once, which makes lost single ones good.
+ */
+export class Heartbeat {
+  readonly #deps: HeartbeatDeps;
+  #n = 0n;
+  #cancel: Cancel | undefined;
+  #isClosed = false;
+
+  constructor(deps: HeartbeatDeps) {
+    this.#deps = deps;
+  }
+
+  start(): void {
+    this.beat();
+    this.#arm();
+  }
+
+  /** One more now: something changed that the coordinators wait for. */
+  beat(): void {
+    if (this.#isClosed) return;
+    const { node, bootId, clock, signer, pulse, send } = this.#deps;
+    this.#n += 1n;
+    const { lastSeq, ...rest } = pulse();
+    const beat = create(BeatSchema, {
+      from: node,
+      bootId,
+      n: this.#n,
+      monoMs: clock.monoNs() / 1_000_000n,
+      lastSeq: BigInt(lastSeq),
+      ...rest,
+    });
+    send(seal("beat", toBinary(BeatSchema, beat), signer));
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#cancel?.();
+  }
+
+  #arm(): void {
+    const { clock, everyMs, random } = this.#deps;
+    // Up to a tenth earlier, so that nodes that started together do not stay together.
+    const [draw = 0] = random.bytes(1);
+    this.#cancel = clock.after(everyMs * (1 - draw / 2560), () => {
+      this.beat();
+      this.#arm();
+    });
+  }
+}

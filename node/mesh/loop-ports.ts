@@ -1,0 +1,90 @@
+import type { MessagePort } from "node:worker_threads";
+import type { Clock } from "../../ports/clock.ts";
+import type { KilledBy } from "../decision/facts.ts";
+import type { LoopToMesh, MeshToLoop, RowGrant } from "../thread-messages.ts";
+import type { Resolved } from "./directory.ts";
+
+type Cut = {
+  readonly waiting: Set<number>;
+  count: number;
+  lastNs: bigint;
+  readonly done: (count: number, atNs: bigint) => void;
+};
+
+export type LoopPortsDeps = {
+  readonly clock: Clock;
+  readonly resolve: (keySha256: string, source: string) => Resolved;
+  /** A row now serves somebody. Told before the loop is, so that the row's money is looked after. */
+  readonly onRow: (grant: RowGrant) => void;
+};
+
+/** The data loops as the mesh thread sees them: who asks for rows, and who is told to cut. */
+export class LoopPorts {
+  readonly #deps: LoopPortsDeps;
+  readonly #ports = new Map<number, MessagePort>();
+  readonly #cuts = new Map<number, Cut>();
+  #cutNo = 0;
+
+  constructor(deps: LoopPortsDeps) {
+    this.#deps = deps;
+  }
+
+  add(loop: number, port: MessagePort): void {
+    this.#ports.set(loop, port);
+    port.on("message", (message: LoopToMesh) => this.#take(loop, message));
+    port.on("close", () => this.#gone(loop, port));
+  }
+
+  /** Has every loop close what the kill covers; calls `done` once all have, never from within. */
+  cut(
+    kill: { readonly by: KilledBy; readonly scope: string },
+    done: (count: number, atNs: bigint) => void,
+  ): void {
+    if (this.#ports.size === 0) {
+      queueMicrotask(() => done(0, this.#deps.clock.monoNs()));
+      return;
+    }
+    this.#cutNo += 1;
+    const id = this.#cutNo;
+    const waiting = new Set(this.#ports.keys());
+    this.#cuts.set(id, { waiting, count: 0, lastNs: 0n, done });
+    const message: MeshToLoop = { t: "cut", id, ...kill };
+    for (const port of this.#ports.values()) port.postMessage(message);
+  }
+
+  close(): void {
+    for (const port of this.#ports.values()) port.close();
+  }
+
+  #take(loop: number, message: LoopToMesh): void {
+    if (message.t === "cut_done") {
+      this.#cutDone(loop, message.id, { count: message.count, atNs: message.atNs });
+      return;
+    }
+    const resolved = this.#deps.resolve(message.keySha256, message.source);
+    const grant = "grant" in resolved ? resolved.grant : undefined;
+    const refused = "refused" in resolved ? resolved.refused : undefined;
+    if ("isNewRow" in resolved && resolved.isNewRow) this.#deps.onRow(resolved.grant);
+    const answer: MeshToLoop = { t: "resolved", id: message.id, grant, refused };
+    this.#ports.get(loop)?.postMessage(answer);
+  }
+
+  #cutDone(loop: number, id: number, of: { readonly count: number; readonly atNs: bigint }): void {
+    const cut = this.#cuts.get(id);
+    if (!cut?.waiting.delete(loop)) return;
+    cut.count += of.count;
+    if (of.atNs > cut.lastNs) cut.lastNs = of.atNs;
+    if (cut.waiting.size > 0) return;
+    this.#cuts.delete(id);
+    // A loop that had nothing to close may leave the time open.
+    cut.done(cut.count, cut.lastNs === 0n ? this.#deps.clock.monoNs() : cut.lastNs);
+  }
+
+  /** A loop that has ended holds no connections. */
+  #gone(loop: number, port: MessagePort): void {
+    if (this.#ports.get(loop) !== port) return;
+    this.#ports.delete(loop);
+    const atNs = this.#deps.clock.monoNs();
+    for (const id of [...this.#cuts.keys()]) this.#cutDone(loop, id, { count: 0, atNs });
+  }
+}

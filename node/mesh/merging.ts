@@ -1,0 +1,130 @@
+import { type MeshRecord, openRecord, restoreRecord } from "../../mesh/record.ts";
+import type { MeshState } from "../../mesh/state.ts";
+import type { TrustView } from "../../mesh/trust.ts";
+import type { BusMessage } from "../../ports/bus.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Keys } from "../../ports/keys.ts";
+import { CONTROL_STREAM, controlSubject, REVOCATION_STREAM } from "../../proto/subjects.ts";
+import type { AckBook } from "./acks.ts";
+import type { Enforcement } from "./enforcement.ts";
+import type { HostStall } from "./host-stall.ts";
+import type { Arrival } from "./intake.ts";
+
+// Which bytes become state, whichever way they came.
+//
+// I1. Only what `openRecord` takes: a good signature of somebody who may sign it, on its own subject.
+// I2. What is not committed may only kill. A revive, or anything that widens, waits for its commit.
+// I3. A record that is known already is acknowledged again and changes nothing.
+
+export type MergingDeps = {
+  readonly mesh: string;
+  readonly state: MeshState;
+  readonly trust: TrustView;
+  readonly verify: Keys["verify"];
+  readonly clock: Clock;
+  readonly stall: HostStall;
+  readonly acks: AckBook;
+  readonly enforcement: Enforcement;
+  /** A committed record came live. */
+  readonly onLive: (stream: string, seq: number, isNew: boolean) => void;
+  /** While true, records of a repair are not acknowledged one by one. */
+  readonly isStarting: () => boolean;
+  readonly onAlarm: (name: "record_refused" | "versions_crossed", detail: string) => void;
+};
+
+type Way = "live" | "repair" | "told";
+
+export class Merging {
+  readonly #deps: MergingDeps;
+  /** Current records by subject without its prefix, to know a repetition by its bytes alone. */
+  readonly #bySubject = new Map<string, MeshRecord>();
+
+  constructor(deps: MergingDeps) {
+    this.#deps = deps;
+  }
+
+  /** From this node's own disk. */
+  restore(record: MeshRecord): void {
+    if (!this.#deps.state.merge(record).changed) return;
+    this.#remember(record);
+    this.#deps.enforcement.restore(record);
+  }
+
+  /** From the fast path or the committed broadcast. */
+  live(arrival: Arrival): void {
+    const result = this.#take(arrival, "live");
+    if (!result || arrival.seq === undefined) return;
+    this.#deps.onLive(streamOf(result.record), arrival.seq, result.isNew);
+  }
+
+  /** From a stream, read by a repair. Returns the record, if it is one that counts. */
+  committed({ subject, bytes, seq }: BusMessage): MeshRecord | undefined {
+    return this.#take({ subject, bytes, seq, ...this.#now() }, "repair")?.record;
+  }
+
+  /** From a coordinator's answer, which holds only what was committed. */
+  told(bytes: Uint8Array): MeshRecord | undefined {
+    return this.#take({ subject: "", bytes, seq: undefined, ...this.#now() }, "told")?.record;
+  }
+
+  #now(): Pick<Arrival, "receivedNs" | "stallMark"> {
+    const receivedNs = this.#deps.clock.monoNs();
+    return { receivedNs, stallMark: this.#deps.stall.mark(receivedNs) };
+  }
+
+  #take(
+    arrival: Arrival,
+    way: Way,
+  ): { readonly record: MeshRecord; readonly isNew: boolean } | undefined {
+    const known = this.#bySubject.get(tailOf(arrival.subject));
+    if (known && Buffer.compare(known.bytes, arrival.bytes) === 0) {
+      if (way === "live") this.#deps.acks.repeat(known);
+      return { record: known, isNew: false };
+    }
+    const record = this.#open(arrival, way);
+    if (!record) return undefined;
+    if (way === "live" && arrival.seq === undefined && record.op.case !== "kill") return undefined;
+    const merge = this.#deps.state.merge(record);
+    if (merge.outcome === "conflict") {
+      this.#deps.onAlarm("versions_crossed", `${record.scope} v${record.v}`);
+    }
+    if (merge.changed) {
+      this.#remember(record);
+      const isAcked = way === "live" || (record.op.case === "kill" && !this.#deps.isStarting());
+      const { receivedNs, stallMark } = arrival;
+      this.#deps.enforcement.enforce(record, { receivedNs, stallMark, isAcked });
+    } else if (merge.outcome === "known" && way === "live") this.#deps.acks.repeat(record);
+    return { record, isNew: merge.changed };
+  }
+
+  #open({ subject, bytes, receivedNs }: Arrival, way: Way): MeshRecord | undefined {
+    const { mesh, trust, verify, clock, acks, onAlarm } = this.#deps;
+    const opened = openRecord(bytes, {
+      mesh,
+      trust,
+      verify,
+      nowMs: clock.nowMs(),
+      ...(way === "told" ? {} : { subject }),
+    });
+    if (opened.ok) return opened.record;
+    onAlarm("record_refused", `${opened.reason}: ${opened.detail}`);
+    if (way !== "live") return undefined;
+    // Whoever sent it waits for an ack: the record says which, though nobody vouches for that.
+    const named = restoreRecord(bytes, { mesh });
+    if (named.ok) acks.refused(named.record, opened.reason, receivedNs);
+    return undefined;
+  }
+
+  #remember(record: MeshRecord): void {
+    this.#bySubject.set(tailOf(controlSubject(record.parsed)), record);
+  }
+}
+
+function streamOf({ parsed }: MeshRecord): string {
+  return parsed.kind === "contract" ? REVOCATION_STREAM : CONTROL_STREAM;
+}
+
+/** `kill.global` of `alt.ctl.kill.global`, `alt.bc.kill.global` and `alt.fast.kill.global`. */
+function tailOf(subject: string): string {
+  return subject.slice(subject.indexOf(".", "alt.".length) + 1);
+}

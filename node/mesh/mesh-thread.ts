@@ -1,0 +1,147 @@
+import type { MeshRecord } from "../../mesh/record.ts";
+import type { Cancel } from "../../ports/clock.ts";
+import type { Table } from "../table/table.ts";
+import type { ControlToMesh, MeshToControl } from "../thread-messages.ts";
+import type { EnforcedTimes } from "./enforcement.ts";
+import { LoopPorts } from "./loop-ports.ts";
+import { type MeshAlarm, Replica, type ReplicaConfig, type ReplicaPorts } from "./replica.ts";
+import { SleepWatch } from "./sleep-watch.ts";
+
+/** How often rows that were given up are looked at, and how many of them at once. */
+const SWEEP_EVERY_MS = 20;
+const SWEEP_ROWS = 64;
+/** Changes of the kill state are told to the control thread at most so often. */
+const KILLS_EVERY_MS = 50;
+const SLEEP_CHECK_EVERY_MS = 250;
+
+export type MeshThreadDeps = {
+  readonly table: Table;
+  readonly config: ReplicaConfig;
+  readonly ports: ReplicaPorts;
+  readonly post: (message: MeshToControl) => void;
+  /** Milliseconds since the machine's boot, sleep included. */
+  readonly bootMs: () => number;
+  readonly onAlarm: (name: MeshAlarm, detail: string) => void;
+  /** Writes the audit record of a kill or revive. */
+  readonly onEnforced: (record: MeshRecord, times: EnforcedTimes) => void;
+  /** Closes the kernel gate, where one is installed. */
+  readonly gate?: (record: MeshRecord) => bigint;
+  /** Everything of this thread has ended. */
+  readonly onStopped: () => Promise<void>;
+};
+
+/** The mesh thread without its thread: a replica between the control thread and the data loops. */
+export class MeshThread {
+  readonly replica: Replica;
+  readonly #deps: MeshThreadDeps;
+  readonly #loops: LoopPorts;
+  readonly #sleep: SleepWatch;
+  readonly #timers = new Map<"sweep" | "kills" | "sleep", Cancel>();
+  #isStopping = false;
+
+  constructor(deps: MeshThreadDeps) {
+    this.#deps = deps;
+    const { clock } = deps.ports;
+    this.#sleep = new SleepWatch({ bootMs: deps.bootMs, monoNs: clock.monoNs });
+    this.#loops = new LoopPorts({
+      clock,
+      resolve: (keySha256, source) => this.replica.resolve(keySha256, source),
+      onRow: (grant) => deps.post({ t: "row", grant }),
+    });
+    this.replica = new Replica(deps.config, deps.table, deps.ports, {
+      ...(deps.gate ? { gate: deps.gate } : {}),
+      cut: (kill, done) => this.#loops.cut(kill, done),
+      onEnforced: deps.onEnforced,
+      onPolicy: (record) => this.#postPolicy(record),
+      onLimit: ({ scope }) => deps.post({ t: "limit", scope }),
+      onKills: () => this.#later("kills", KILLS_EVERY_MS, () => this.#postKills()),
+      onAlarm: deps.onAlarm,
+    });
+  }
+
+  /** Says `ready` when everything on disk is in force. */
+  async start(): Promise<void> {
+    await this.replica.start();
+    this.#deps.post({ t: "ready" });
+    this.#watchSleep();
+  }
+
+  take(message: ControlToMesh): void {
+    switch (message.t) {
+      case "loop_port":
+        this.#loops.add(message.loop, message.port);
+        return;
+      case "ask":
+        void this.#ask(message);
+        return;
+      case "counts":
+        this.replica.noteCounts(message);
+        return;
+      case "free_row":
+        this.replica.directory.free(message.agentId);
+        this.#sweepLater();
+        return;
+      case "status": {
+        const status = this.replica.status();
+        this.#deps.post({ t: "status", id: message.id, status });
+        return;
+      }
+      case "stop":
+        void this.#stop();
+        return;
+    }
+  }
+
+  async #ask(message: Extract<ControlToMesh, { t: "ask" }>): Promise<void> {
+    const { id, method, request, timeoutMs } = message;
+    const result = await this.replica.requests.forward(method, request, timeoutMs);
+    const reply = "fault" in result ? undefined : result.bytes;
+    const fault = "fault" in result ? result.fault : undefined;
+    this.#deps.post({ t: "answer", id, reply, fault });
+  }
+
+  async #stop(): Promise<void> {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    for (const cancel of this.#timers.values()) cancel();
+    await this.replica.stop();
+    this.#loops.close();
+    await this.#deps.onStopped();
+  }
+
+  #postPolicy({ v, op }: MeshRecord): void {
+    if (op.case !== "policy") return;
+    const sha256 = Buffer.from(op.value.sha256).toString("hex");
+    this.#deps.post({ t: "policy", version: v, sha256, bundle: op.value.body });
+  }
+
+  #postKills(): void {
+    this.#deps.post({ t: "kills", scopes: [...this.replica.enforcement.killed] });
+  }
+
+  #sweepLater(): void {
+    this.#later("sweep", SWEEP_EVERY_MS, () => {
+      for (const freed of this.replica.directory.sweep(SWEEP_ROWS)) {
+        this.#deps.post({ t: "row_freed", ...freed });
+      }
+      if (this.replica.directory.isLeaving) this.#sweepLater();
+    });
+  }
+
+  #watchSleep(): void {
+    this.#later("sleep", SLEEP_CHECK_EVERY_MS, () => {
+      if (this.#sleep.hasSlept()) this.replica.noteSleep();
+      this.#watchSleep();
+    });
+  }
+
+  /** Runs `fn` once after the delay, unless it is due already. */
+  #later(name: "sweep" | "kills" | "sleep", delayMs: number, fn: () => void): void {
+    if (this.#isStopping || this.#timers.has(name)) return;
+    const cancel = this.#deps.ports.clock.after(delayMs, () => {
+      this.#timers.delete(name);
+      fn();
+    });
+    this.#timers.set(name, cancel);
+  }
+}

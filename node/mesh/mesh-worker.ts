@@ -1,0 +1,120 @@
+import { uptime } from "node:os";
+import { join } from "node:path";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { busOverPort } from "../../adapters/bus-over-port.ts";
+import { cryptoRandom } from "../../adapters/crypto-random.ts";
+import { fileKeys } from "../../adapters/file-keys.ts";
+import { openLmdbStore } from "../../adapters/lmdb-store.ts";
+import { connectNatsBus } from "../../adapters/nats-bus.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import type { Bus } from "../../ports/bus.ts";
+import { openWalSignal } from "../audit/wal-signal.ts";
+import { openWal, type Wal } from "../audit/wal-writer.ts";
+import { openTable, type Table } from "../table/table.ts";
+import type { ControlToMesh } from "../thread-messages.ts";
+import { alarmLog } from "./alarm-log.ts";
+import { openHostStall } from "./host-stall.ts";
+import { killRecord } from "./kill-record.ts";
+import { MeshThread } from "./mesh-thread.ts";
+import type { ReplicaConfig } from "./replica.ts";
+import { readTrustFile } from "./trust-file.ts";
+
+/** What the thread is started with. */
+export type MeshWorkerData = {
+  readonly tableBuffer: SharedArrayBuffer;
+  readonly nodeId: string;
+  /** Id of this run of the process, which all its threads name to the mesh. */
+  readonly bootId: string;
+  /** The node's own folder: keys in `keys`, merged state in `mesh`. */
+  readonly homeDir: string;
+  readonly trustFile: string;
+  readonly enrolToken?: string;
+  readonly bus:
+    | { readonly kind: "nats"; readonly url: string }
+    | { readonly kind: "port"; readonly port: MessagePort };
+  readonly timing: ReplicaConfig["timing"];
+  /** The WAL of this thread. */
+  readonly wal: {
+    readonly dir: string;
+    readonly run: string;
+    readonly writer: number;
+    readonly signalBuffer: SharedArrayBuffer;
+    readonly syncMaxMs: number;
+  };
+};
+
+/** The only thread of a node that talks to the mesh. What it throws ends the process. */
+async function run(data: MeshWorkerData): Promise<void> {
+  const control = parentPort;
+  if (!control) throw new Error("the mesh thread is started as a worker");
+  const store = openLmdbStore(join(data.homeDir, "mesh"));
+  const stall = openHostStall(systemClock);
+  const bus = await openBus(data);
+  const table = openTable(data.tableBuffer);
+  const log = openMeshWal(data, table);
+  const thread = new MeshThread({
+    table,
+    config: {
+      node: data.nodeId,
+      bootId: data.bootId,
+      pin: readTrustFile(data.trustFile),
+      enrolToken: data.enrolToken,
+      nkey: "",
+      timing: data.timing,
+    },
+    ports: {
+      bus,
+      store,
+      keys: fileKeys(join(data.homeDir, "keys")),
+      clock: systemClock,
+      random: cryptoRandom,
+      stall,
+      nextTurn,
+    },
+    post: (message) => control.postMessage(message),
+    bootMs: () => uptime() * 1_000,
+    onAlarm: alarmLog(systemClock, (line) => {
+      const text = JSON.stringify({ level: "warn", thread: "mesh", node: data.nodeId, ...line });
+      // Handed to the main thread: whoever reads the log must never hold this thread up.
+      process.stderr.write(`${text}\n`);
+    }),
+    onEnforced: (record, times) => {
+      const now = { t: systemClock.nowMs(), node: data.nodeId };
+      const kill = killRecord(record, times, now);
+      if (kill !== undefined) log.append(kill);
+    },
+    onStopped: async () => {
+      await bus.close();
+      await store.close();
+      log.close();
+      stall.close();
+      control.close();
+    },
+  });
+  control.on("message", (message: ControlToMesh) => thread.take(message));
+  await thread.start();
+}
+
+function openMeshWal({ wal }: MeshWorkerData, table: Table): Wal {
+  return openWal({
+    dir: wal.dir,
+    run: wal.run,
+    writer: { no: wal.writer, name: "mesh" },
+    table,
+    signal: openWalSignal(wal.signalBuffer),
+    clock: systemClock,
+    syncMaxMs: wal.syncMaxMs,
+  });
+}
+
+async function openBus({ bus, nodeId }: MeshWorkerData): Promise<Bus> {
+  if (bus.kind === "port") return busOverPort(bus.port);
+  return connectNatsBus({
+    url: bus.url,
+    name: `node ${nodeId}`,
+    inboxPrefix: `_INBOX.${nodeId}`,
+  });
+}
+
+await run(workerData as MeshWorkerData);

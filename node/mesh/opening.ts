@@ -1,0 +1,171 @@
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { DeadMan, type Judgement, type NotEntitled } from "../../mesh/entitlement.ts";
+import { openSealed } from "../../mesh/sealed.ts";
+import type { TrustView } from "../../mesh/trust.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Keys } from "../../ports/keys.ts";
+import type { Random } from "../../ports/random.ts";
+import { type Beat, BeatSchema, NonceRequestSchema } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import { openUntilNs, setOpenUntilNs, type Table } from "../table/table.ts";
+import type { Membership } from "./membership.ts";
+import { coordinatorKey, type Requests } from "./requests.ts";
+
+/** Why a node is closed: what keeps the next digest from opening it. */
+export const CLOSED_BECAUSE = [
+  "loading",
+  "bus_down",
+  "not_enrolled",
+  "node_removed",
+  "no_digest",
+  "digest_malformed",
+  "digest_replayed",
+  "clock_unknown",
+  "clock_inconsistent",
+  "digest_old",
+  "quorum_lost",
+  "state_differs",
+] as const satisfies readonly (NotEntitled | string)[];
+export type ClosedBecause = (typeof CLOSED_BECAUSE)[number];
+
+export type OpeningDeps = {
+  readonly table: Table;
+  readonly deadManMs: number;
+  /** Least time between two questions for a replica's clock. */
+  readonly exchangeEveryMs: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly verify: Keys["verify"];
+  readonly trust: TrustView;
+  readonly requests: Requests;
+  readonly stateHash: () => Uint8Array;
+  readonly membership: () => Membership;
+  /** A digest had our hash, or another one. */
+  readonly onEqual: (lastSeq: number) => void;
+  readonly onDiffering: () => void;
+  /** The node has just opened. */
+  readonly onOpen: () => void;
+};
+
+const NONCE_BYTES = 16;
+const NONCE_TIMEOUT_MS = 1_000;
+
+/**
+ * Decides how long this node may believe its kill state. The only one who raises `open_until`.
+ *
+ * Starts closed, and opens by a digest alone; nothing that happens here closes a node earlier than the
+ * table's own clock would, except removal and sleep.
+ */
+export class Opening {
+  readonly #deps: OpeningDeps;
+  #deadMan: DeadMan;
+  #last: Judgement | undefined;
+  readonly #askedNs = new Map<string, bigint>();
+
+  constructor(deps: OpeningDeps) {
+    this.#deps = deps;
+    this.#deadMan = new DeadMan({ deadManMs: deps.deadManMs });
+  }
+
+  /** Takes in what came on the digests' subject. */
+  digest(bytes: Uint8Array): void {
+    const receivedNs = this.#deps.clock.monoNs();
+    const beat = this.#open(bytes);
+    if (!beat) return;
+    const ownStateHash = this.#deps.stateHash();
+    const judgement = this.#deadMan.judge(beat, { receivedNs, ownStateHash });
+    // A replayed digest says nothing about now, not even that states differ.
+    if (!judgement.entitles && judgement.because.startsWith("digest_")) {
+      this.#last = judgement;
+      return;
+    }
+    if (Buffer.compare(beat.stateHash, ownStateHash) === 0) {
+      this.#deps.onEqual(Number(beat.lastSeq));
+    } else this.#deps.onDiffering();
+    this.#act(judgement);
+    void this.#compareClocks(beat);
+  }
+
+  /** Our state changed: the newest digests may entitle now. */
+  stateChanged(): void {
+    if (this.#last === undefined || this.#last.entitles) return;
+    const { clock, stateHash } = this.#deps;
+    const judgement = this.#deadMan.judgeAgain({
+      nowNs: clock.monoNs(),
+      ownStateHash: stateHash(),
+    });
+    if (judgement) this.#act(judgement);
+  }
+
+  /** What was known of the replicas is void: their keys changed, or this machine slept. */
+  forget(): void {
+    this.#deadMan = new DeadMan({ deadManMs: this.#deps.deadManMs });
+    this.#last = undefined;
+    this.#askedNs.clear();
+  }
+
+  /** Closes the node now. The next digest that entitles opens it again. */
+  close(): void {
+    setOpenUntilNs(this.#deps.table, 0n);
+  }
+
+  get isOpen(): boolean {
+    return this.#deps.clock.monoNs() < openUntilNs(this.#deps.table);
+  }
+
+  digestAgeMs(): number | undefined {
+    return this.#deadMan.digestAgeMs(this.#deps.clock.monoNs());
+  }
+
+  /** Empty while open. */
+  closedBecause(): readonly ClosedBecause[] {
+    if (this.isOpen) return [];
+    const membership = this.#deps.membership();
+    const reasons: ClosedBecause[] = membership === "member" ? [] : [membership];
+    if (this.#last === undefined) reasons.push("no_digest");
+    else if (this.#last.entitles) reasons.push("digest_old");
+    else reasons.push(this.#last.because);
+    return reasons;
+  }
+
+  #act(judgement: Judgement): void {
+    this.#last = judgement;
+    if (!judgement.entitles || this.#deps.membership() !== "member") return;
+    const { table, clock, onOpen } = this.#deps;
+    const before = openUntilNs(table);
+    if (judgement.openUntilNs <= before) return;
+    setOpenUntilNs(table, judgement.openUntilNs);
+    if (clock.monoNs() >= before) onOpen();
+  }
+
+  #open(bytes: Uint8Array): Beat | undefined {
+    const { trust, clock, verify } = this.#deps;
+    const opened = openSealed("beat", bytes, coordinatorKey(trust, clock.nowMs()), verify);
+    if (!opened) return undefined;
+    try {
+      return fromBinary(BeatSchema, opened.payload);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Any replica may answer, so the answer says whose clock it was; another digest asks again. */
+  async #compareClocks({ from, bootId }: Beat): Promise<void> {
+    const { clock, random, requests, exchangeEveryMs } = this.#deps;
+    const sentNs = clock.monoNs();
+    if (!this.#deadMan.exchangeDue(from, bootId, sentNs)) return;
+    const askedNs = this.#askedNs.get(from);
+    if (askedNs !== undefined && sentNs - askedNs < BigInt(exchangeEveryMs) * 1_000_000n) return;
+    this.#askedNs.set(from, sentNs);
+    const nonce = random.bytes(NONCE_BYTES);
+    const deadMan = this.#deadMan;
+    const value = create(NonceRequestSchema, { nonce });
+    const asked = { timeoutMs: NONCE_TIMEOUT_MS };
+    const result = await requests.ask({ case: "nonce", value }, asked);
+    if ("fault" in result || result.reply.body.case !== "nonce") return;
+    const answer = result.reply.body.value;
+    if (Buffer.compare(answer.nonce, nonce) !== 0 || deadMan !== this.#deadMan) return;
+    const { replica, bootId: answeredBoot, monoMs } = answer;
+    deadMan.noteExchange({ replica, bootId: answeredBoot, sentNs, monoMs });
+    this.stateChanged();
+  }
+}

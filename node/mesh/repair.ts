@@ -1,0 +1,199 @@
+import type { MeshRecord } from "../../mesh/record.ts";
+import type { MeshState } from "../../mesh/state.ts";
+import { type Bus, BusFault, type BusMessage } from "../../ports/bus.ts";
+import type { Clock } from "../../ports/clock.ts";
+import { CONTROL_STREAM } from "../../proto/subjects.ts";
+import { Backoff } from "./backoff.ts";
+import { SLICE_NS } from "./intake.ts";
+
+// How this replica finds what it was not told.
+//
+// G1. `mark` is a sequence up to which everything in the stream was merged; it is never trusted to say
+//     what was not: only a digest with our state's hash says that nothing is missing.
+// G2. A record beyond a gap is merged at once; the gap is read afterwards.
+// G3. A sequence at or below `mark` that brings something new means that the stream was rolled back and
+//     gives out its numbers again. Then the mark is worth nothing, and everything is read again.
+
+export const READ_COUNT = 256;
+/** Records offered to the coordinators after one full reading. */
+export const HEAL_MAX = 10_000;
+export const BACKOFF_MS_MIN = 100;
+export const BACKOFF_MS_MAX = 5_000;
+/** Digests in a row that differ: from the third on the whole stream is read, from the fifth pages asked. */
+export const FULL_AFTER = 3;
+export const PAGES_AFTER = 5;
+/** Then the same again from the start, with incremental readings between. */
+const ESCALATION_PERIOD = 10;
+
+export type RepairDeps = {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly nextTurn: () => Promise<void>;
+  readonly streams: readonly string[];
+  /** Merges a committed record; returns it, if it is one that counts. */
+  readonly take: (message: BusMessage) => MeshRecord | undefined;
+  /** Asks a coordinator for its whole state and merges it. False: no answer. */
+  readonly takePages: () => Promise<boolean>;
+  /** This replica's state. */
+  readonly state: Pick<MeshState, "get" | "records">;
+  readonly heal: (record: MeshRecord) => void;
+  readonly onMark: (stream: string, seq: number) => void;
+  readonly onAlarm: (name: "sequence_reused" | "repair_failed", detail: string) => void;
+};
+
+/** How deep a repair goes. Each includes those before it. */
+type Depth = "tail" | "full" | "pages";
+const DEPTHS: readonly Depth[] = ["tail", "full", "pages"];
+
+export class Repair {
+  readonly #deps: RepairDeps;
+  readonly #marks = new Map<string, number>();
+  #wanted: Depth | undefined;
+  #running: Promise<void> | undefined;
+  #differing = 0;
+  readonly #backoff: Backoff;
+  #isClosed = false;
+
+  constructor(deps: RepairDeps) {
+    this.#deps = deps;
+    this.#backoff = new Backoff(deps.clock, { minMs: BACKOFF_MS_MIN, maxMs: BACKOFF_MS_MAX });
+  }
+
+  mark(stream: string): number {
+    return this.#marks.get(stream) ?? 0;
+  }
+
+  /** At the start: how far the store says each stream was read. */
+  restoreMark(stream: string, seq: number): void {
+    this.#marks.set(stream, seq);
+  }
+
+  /** A live committed message was merged; `isNew` if it changed the state. */
+  noteLive(stream: string, seq: number, isNew: boolean): void {
+    const mark = this.mark(stream);
+    if (seq === mark + 1) this.#setMark(stream, seq);
+    else if (seq > mark) this.want("tail");
+    else if (isNew) {
+      this.#deps.onAlarm("sequence_reused", `${stream} ${seq} after ${mark}`);
+      this.want("full");
+    }
+  }
+
+  /** A digest had our hash: nothing is missing up to its sequence. */
+  noteEqual(lastSeq: number): void {
+    this.#differing = 0;
+    if (lastSeq > this.mark(CONTROL_STREAM)) this.#setMark(CONTROL_STREAM, lastSeq);
+  }
+
+  /** A digest had another hash. The longer that goes on, the deeper the repair. */
+  noteDiffering(): void {
+    if (this.#running) return;
+    this.#differing += 1;
+    const step = ((this.#differing - 1) % ESCALATION_PERIOD) + 1;
+    if (step === FULL_AFTER) this.want("full");
+    else if (step === PAGES_AFTER) this.want("pages");
+    else this.want("tail");
+  }
+
+  /** Repairs now, or once more after the repair that runs. */
+  want(depth: Depth): void {
+    if (this.#isClosed) return;
+    const wanted = this.#wanted;
+    if (!wanted || DEPTHS.indexOf(depth) > DEPTHS.indexOf(wanted)) this.#wanted = depth;
+    this.#running ??= this.#run();
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined;
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#backoff.close();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    while (this.#wanted && !this.#isClosed) {
+      const depth = this.#wanted;
+      this.#wanted = undefined;
+      try {
+        await this.#repair(depth);
+        this.#backoff.reset();
+      } catch (error) {
+        if (!(error instanceof BusFault)) throw error;
+        if (this.#isClosed) break;
+        this.#deps.onAlarm("repair_failed", error.message);
+        await this.#backoff.pause();
+        // Not lost, unless something deeper was asked for meanwhile; a later `up` or digest asks too.
+        if (this.#deps.bus.isUp()) this.want(depth);
+      }
+    }
+    this.#running = undefined;
+  }
+
+  async #repair(depth: Depth): Promise<void> {
+    const { streams, takePages } = this.#deps;
+    if (depth === "tail") {
+      for (const stream of streams) {
+        await this.#readFrom(stream, this.mark(stream) + 1, (record) => this.#compare(record));
+      }
+      return;
+    }
+    const inStream = new Map<string, string>();
+    for (const stream of streams) {
+      this.#marks.set(stream, 0);
+      this.#deps.onMark(stream, 0);
+      await this.#readFrom(stream, 1, (record) => inStream.set(record.scope, record.hashHex));
+    }
+    if (depth === "pages") await takePages();
+    await this.#offerWhatIsMissing(inStream);
+  }
+
+  /** Reads the stream to its end. The mark may move meanwhile, so the place is kept here. */
+  async #readFrom(
+    stream: string,
+    fromSeq: number,
+    seen: (record: MeshRecord) => void,
+  ): Promise<void> {
+    let next = fromSeq;
+    while (!this.#isClosed) {
+      const messages = await this.#deps.bus.read(stream, next, READ_COUNT);
+      if (messages.length === 0) return;
+      let sliceStartNs = this.#deps.clock.monoNs();
+      for (const message of messages) {
+        const record = this.#deps.take(message);
+        if (record) seen(record);
+        const seq = message.seq ?? next;
+        this.#setMark(stream, seq);
+        next = seq + 1;
+        if (this.#deps.clock.monoNs() - sliceStartNs < SLICE_NS) continue;
+        await this.#deps.nextTurn();
+        sliceStartNs = this.#deps.clock.monoNs();
+      }
+    }
+  }
+
+  /** The stream's last record of a scope is not ours: ours is newer, or the stream's was refused. */
+  #compare(inStream: MeshRecord): void {
+    const own = this.#deps.state.get(inStream.scope);
+    if (own && own.hashHex !== inStream.hashHex) this.#deps.heal(own);
+  }
+
+  async #offerWhatIsMissing(inStream: ReadonlyMap<string, string>): Promise<void> {
+    let offered = 0;
+    for (const record of [...this.#deps.state.records()]) {
+      if (inStream.get(record.scope) === record.hashHex) continue;
+      this.#deps.heal(record);
+      offered += 1;
+      if (offered >= HEAL_MAX) return;
+      if (offered % 16 === 0) await this.#deps.nextTurn();
+    }
+  }
+
+  #setMark(stream: string, seq: number): void {
+    if (seq <= this.mark(stream)) return;
+    this.#marks.set(stream, seq);
+    this.#deps.onMark(stream, seq);
+  }
+}

@@ -1,0 +1,269 @@
+import { expect, test } from "vitest";
+import { createBusHub } from "../../adapters/in-process-bus.ts";
+import { isKilled } from "../../node/table/scope-cells.ts";
+import { twinBus } from "../../ports/twin-bus.ts";
+import { twinRandom } from "../../ports/twin-random.ts";
+import { type TwinStore, twinStore } from "../../ports/twin-store.ts";
+import { COMMITTED_PREFIX, controlSubject } from "../../proto/subjects.ts";
+import {
+  copyOfStore,
+  DEAD_MAN_MS,
+  kill,
+  MovableBus,
+  openUp,
+  policy,
+  revive,
+  settle,
+  signers,
+  TestNode,
+  until,
+  World,
+} from "../unit/node/mesh/mesh-world.ts";
+
+const GLOBAL = 0;
+const RUNS = process.env.ALTRACE_PROOF === "full" ? 200 : 12;
+const SEED = Number(process.env.ALTRACE_SEED ?? 20261122);
+const PROOF = `${RUNS} runs from seed ${SEED}`;
+
+async function meshWith(fate?: (subject: string) => readonly number[]) {
+  const world = new World();
+  await world.found();
+  let isFaulty = false;
+  const bus = twinBus(world.hub.connect(), {
+    clock: world.clock,
+    fate: (_way, subject) => (isFaulty && fate ? fate(subject) : [0]),
+  });
+  const node = new TestNode(world, { bus });
+  await node.replica.start();
+  await openUp(world, node);
+  const faulty = (on: boolean): void => {
+    isFaulty = on;
+  };
+  return { world, node, bus, faulty };
+}
+
+test("K2: a committed kill whose broadcast was lost is found by the next digest", async () => {
+  const { world, node, faulty } = await meshWith((subject) =>
+    subject.startsWith(COMMITTED_PREFIX) ? [] : [0],
+  );
+  faulty(true);
+  const record = await world.commit("global", kill(), signers.coordinator);
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(false);
+  world.digest();
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  expect(world.acksOf(record).at(-1)).toMatchObject({ durable: true, closed: true });
+});
+
+test("a gap is read at once when the next broadcast comes, and does not hold that one back", async () => {
+  let lost = 1;
+  const { world, node, faulty } = await meshWith((subject) => {
+    if (!subject.startsWith(COMMITTED_PREFIX) || lost === 0) return [0];
+    lost -= 1;
+    return [];
+  });
+  faulty(true);
+  await world.commit("team/red", kill(), signers.coordinator);
+  await settle();
+  expect(node.replica.state.killed("team/red")).toBe(false);
+  await world.commit("global", kill(), signers.coordinator);
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  expect(node.replica.state.killed("team/red")).toBe(true);
+  expect(node.replica.status().lastSeq).toBe(world.lastSeq);
+});
+
+test("a partition closes the node after T; healed, it has every kill and opens again", async () => {
+  const { world, node, bus } = await meshWith();
+  bus.cut("in");
+  bus.cut("out");
+  await world.commit("team/red", kill(), signers.coordinator);
+  for (let i = 0; i < 20; i++) {
+    await world.commit(`agent/red/a${i}`, kill(), signers.coordinator);
+  }
+  world.clock.advance(DEAD_MAN_MS);
+  expect(node.isOpen).toBe(false);
+  expect(node.replica.state.killed("team/red")).toBe(false);
+  bus.heal();
+  await settle(60);
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
+  await openUp(world, node);
+});
+
+test("a node that hears digests and cannot read the stream asks a coordinator for its state", async () => {
+  const world = new World();
+  await world.found();
+  const inner = world.hub.connect();
+  let reads = true;
+  const bus = new MovableBus(inner);
+  const read = bus.read.bind(bus);
+  bus.read = async (stream, fromSeq, count) => (reads ? read(stream, fromSeq, count) : []);
+  const node = new TestNode(world, { bus });
+  await node.replica.start();
+  await openUp(world, node);
+  reads = false;
+  // Known to the coordinator and to no stream: it left by age, or the stream lost it.
+  const records = ["team/a", "team/b", "team/c", "team/d", "team/e"].map((scope) =>
+    world.make(scope, kill(), signers.coordinator),
+  );
+  for (const record of records) world.state.merge(record);
+  for (let second = 0; second < 8; second++) {
+    world.digest();
+    await settle(60);
+    world.clock.advance(1_000);
+  }
+  await settle(60);
+  expect(world.asked).toContain("alt.req.node-1.state");
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
+  expect(node.isOpen).toBe(true);
+});
+
+test("a sequence that is given out a second time does not hide a kill", async () => {
+  const world = new World();
+  await world.found();
+  const bus = new MovableBus(world.hub.connect());
+  const node = new TestNode(world, { bus });
+  await node.replica.start();
+  await openUp(world, node);
+  const older = await copyOfStore(world.busStore);
+  const rolledBackTo = world.lastSeq;
+  const lost = [
+    await world.commit("team/red", kill(), signers.coordinator),
+    await world.commit("team/blue", kill(), signers.coordinator),
+    await world.commit("policy", policy("{}")),
+  ];
+  await settle();
+  expect(node.replica.status().lastSeq).toBe(world.lastSeq);
+
+  const hub = createBusHub(older);
+  const coordinator = hub.connect();
+  const healed: string[] = [];
+  coordinator.listen("alt.heal.node-1", ({ bytes }) => {
+    for (const one of lost) if (Buffer.compare(one.bytes, bytes) === 0) healed.push(one.scope);
+  });
+  bus.move(hub.connect());
+  await settle();
+  const record = world.make("global", kill(), signers.coordinator);
+  const stored = await coordinator.append(controlSubject(record.parsed), record.bytes, {
+    msgId: record.cmdId,
+    expectSeq: 0,
+  });
+  expect(stored).toEqual({ seq: rolledBackTo + 1 });
+  await settle(60);
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  expect(node.hasAlarm("sequence_reused")).toBe(true);
+  expect(node.replica.state.killed("team/red")).toBe(true);
+  // What the stream lost is offered back, so that the mesh is made whole again.
+  expect(healed.toSorted()).toEqual(["policy", "team/blue", "team/red"]);
+});
+
+test("a stream that was wiped takes nothing from a node, which offers everything back", async () => {
+  const world = new World();
+  await world.found();
+  const bus = new MovableBus(world.hub.connect());
+  const node = new TestNode(world, { bus });
+  await node.replica.start();
+  await openUp(world, node);
+  await world.commit("global", kill(), signers.coordinator);
+  await settle();
+  const before = node.replica.state.hashHex();
+  const empty = new World({ clock: world.clock, busStore: twinStore() });
+  for (const [kid, key] of world.nodeKeys) empty.nodeKeys.set(kid, key);
+  empty.replica = { from: "c2", bootId: "boot-c2", epoch: 9n, n: 0n };
+  bus.move(empty.hub.connect());
+  for (let second = 0; second < 4; second++) {
+    empty.digest();
+    await settle(60);
+    world.clock.advance(1_000);
+  }
+  expect(node.replica.state.hashHex()).toBe(before);
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  const offered = new Set(empty.heals.map(({ scope }) => scope));
+  expect(offered).toEqual(new Set(["trust", "node/node-1", "global"]));
+});
+
+test(`K1, K7: loss, doubling, delay and disorder of messages end in one state, and a kill is in force or the node closed (${PROOF})`, async () => {
+  for (let run = 0; run < RUNS; run++) {
+    const seed = SEED + run;
+    const random = twinRandom(seed);
+    const draw = (below: number): number => {
+      const [a = 0, b = 0] = random.bytes(2);
+      return (a * 256 + b) % below;
+    };
+    const { world, node, faulty } = await meshWith(() => {
+      if (draw(100) < 30) return [];
+      return draw(100) < 20 ? [draw(400), draw(400)] : [draw(300)];
+    });
+    faulty(true);
+    const killedAtMs = new Map<string, number>();
+    let nowMs = 0;
+    for (let step = 0; step < 30; step++) {
+      const scope = ["global", "team/red", "team/blue", "agent/red/a"][draw(4)] as string;
+      const isKill = !world.state.killed(scope) || draw(3) > 0;
+      const record = world.make(scope, isKill ? kill() : revive);
+      if (isKill && draw(2) === 0) world.fast(record);
+      await world.append(record);
+      if (isKill && !killedAtMs.has(scope)) killedAtMs.set(scope, nowMs);
+      if (!isKill) killedAtMs.delete(scope);
+      for (let i = 0; i < 2; i++) {
+        world.digest();
+        await settle(6);
+        world.clock.advance(500);
+        nowMs += 500;
+        await settle(6);
+      }
+      for (const [killed, atMs] of killedAtMs) {
+        const isIn = node.replica.state.killed(killed);
+        const isLate = nowMs - atMs > DEAD_MAN_MS;
+        expect(isIn || !node.isOpen || !isLate, `seed ${seed}: ${killed}`).toBe(true);
+      }
+    }
+    faulty(false);
+    await until(world, `seed ${seed}: states agree`, () => {
+      world.digest();
+      return node.replica.state.hashHex() === world.state.hashHex();
+    });
+    await openUp(world, node);
+    expect(isKilled(node.table, GLOBAL), `seed ${seed}`).toBe(world.state.killed("global"));
+  }
+}, 120_000);
+
+test(`K5: what was acknowledged as durable is there after a crash, at whatever moment it comes (${PROOF})`, async () => {
+  for (let run = 0; run < RUNS; run++) {
+    const seed = SEED + run;
+    const random = twinRandom(seed);
+    const [fail = 0, steps = 0, turns = 0] = random.bytes(3);
+    let commits = 0;
+    const store = twinStore({
+      commitFate: () => {
+        commits += 1;
+        if (commits % 7 === fail % 7) return "fails_not_persisted";
+        return commits % 5 === fail % 5 ? "fails_but_persisted" : "good";
+      },
+    });
+    const world = new World();
+    await world.found();
+    const node = new TestNode(world, { store });
+    await node.replica.start();
+    await until(world, "the node is a member", () => node.replica.membership === "member");
+    await openUp(world, node);
+    for (let step = 0; step <= steps % 12; step++) {
+      const scope = ["global", "team/red", "agent/red/a"][step % 3] as string;
+      const op = world.state.killed(scope) ? revive : kill();
+      await world.commit(scope, op);
+      await settle(turns % 3);
+    }
+    await settle(turns % 4);
+    const durable = world.acks.filter((ack) => ack.durable);
+    const again = new TestNode(new World(), { store: (node.store as TwinStore).crash() });
+    await again.replica.start();
+    for (const { scope, v } of durable) {
+      expect(
+        again.replica.state.get(scope)?.v ?? 0,
+        `seed ${seed}: ${scope}`,
+      ).toBeGreaterThanOrEqual(Number(v));
+    }
+    expect(again.isOpen).toBe(false);
+  }
+}, 120_000);

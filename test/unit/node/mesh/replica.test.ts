@@ -1,0 +1,448 @@
+import { expect, test } from "vitest";
+import { signRecord } from "../../../../mesh/record.ts";
+import { isKilled, killedBy } from "../../../../node/table/scope-cells.ts";
+import { openUntilNs } from "../../../../node/table/table.ts";
+import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
+import { type TwinStore, twinStore } from "../../../../ports/twin-store.ts";
+import { TrustRole } from "../../../../proto/gen/altrace/v1/record_pb.ts";
+import { FAST_PREFIX, withPrefix } from "../../../../proto/subjects.ts";
+import {
+  DEAD_MAN_MS,
+  key,
+  kill,
+  MESH,
+  openNode,
+  openUp,
+  policy,
+  revive,
+  scopeSubject,
+  settle,
+  sha256Hex,
+  signers,
+  TestNode,
+  trust,
+  until,
+  World,
+} from "./mesh-world.ts";
+
+const GLOBAL = 0;
+
+test("a node with an empty disk enrols, repairs, compares clocks and opens", async () => {
+  const { world, node } = await openNode();
+  expect(node.replica.membership).toBe("member");
+  expect(world.asked).toContain("alt.req.node-1.enrol");
+  expect(world.asked).toContain("alt.req.node-1.nonce");
+  expect(node.replica.status()).toMatchObject({ open: true, busUp: true, closedBecause: [] });
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
+});
+
+test("a kill on the fast path is in its cell before the node says so", async () => {
+  const { world, node } = await openNode();
+  let cellAtAck: boolean | undefined;
+  world.bus.listen("alt.ack.*", () => {
+    cellAtAck ??= isKilled(node.table, GLOBAL);
+  });
+  const record = world.make("global", kill(), signers.coordinator);
+  world.fast(record);
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  expect(cellAtAck).toBe(true);
+  const [first] = world.acksOf(record);
+  expect(first).toMatchObject({
+    scope: "global",
+    v: 1n,
+    durable: false,
+    closed: false,
+    refused: "",
+  });
+});
+
+test("the mesh hears of a kill only after the cut was ordered and the cell stored", async () => {
+  const { world, node } = await openNode();
+  node.order.length = 0;
+  world.bus.listen("alt.ack.*", () => node.order.push("ack"));
+  world.fast(world.make("team/red", kill(), signers.coordinator));
+  await settle();
+  expect(node.order.slice(0, 3)).toEqual(["cut team/red", "enforced team/red", "ack"]);
+});
+
+test("a kill is acknowledged as durable only once its commit is on disk", async () => {
+  const disk = twinClock();
+  const store = twinStore({ delay: { clock: disk, commitMs: () => 10 } });
+  const world = new World();
+  await world.found();
+  const node = new TestNode(world, { store });
+  await node.replica.start();
+  await openUp(world, node);
+  await flushAll(disk);
+  const record = world.make("agent/red/a", kill(), signers.coordinator);
+  world.fast(record);
+  await settle();
+  expect(world.acksOf(record).map((ack) => ack.durable)).toEqual([false, false]);
+  expect(store.durable.has("rec/agent/red/a")).toBe(false);
+  disk.advance(10);
+  await settle();
+  expect(store.durable.has("rec/agent/red/a")).toBe(true);
+  expect(world.acksOf(record).at(-1)).toMatchObject({ durable: true, closed: true });
+});
+
+test("a commit that fails is not acknowledged and is tried again until it holds", async () => {
+  let fails = false;
+  const store = twinStore({ commitFate: () => (fails ? "fails_not_persisted" : "good") });
+  const { world, node } = await openNode({ store });
+  fails = true;
+  const record = world.make("global", kill(), signers.coordinator);
+  world.fast(record);
+  await settle();
+  world.clock.advance(3_000);
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  expect(world.acksOf(record).some((ack) => ack.durable)).toBe(false);
+  expect(node.hasAlarm("store_failed")).toBe(true);
+  fails = false;
+  await until(world, "the kill is durable", () => world.acksOf(record).some((ack) => ack.durable));
+  expect(store.durable.has("rec/global")).toBe(true);
+});
+
+test("a kill counts as closed only once every loop has said so, with the number it cut", async () => {
+  const { world, node } = await openNode();
+  node.loopsAnswer = false;
+  const record = world.make("agent/red/a", kill(), signers.coordinator);
+  world.fast(record);
+  await settle();
+  expect(world.acksOf(record).some((ack) => ack.closed)).toBe(false);
+  expect(world.acksOf(record).at(-1)?.durable).toBe(true);
+  expect(node.cuts).toMatchObject([{ by: "agent", scope: "agent/red/a" }]);
+  world.clock.advance(7);
+  node.cuts[0]?.done(42, world.clock.monoNs());
+  await settle();
+  const last = world.acksOf(record).at(-1);
+  expect(last).toMatchObject({ closed: true, closedCount: 42, durable: true });
+  expect(last?.closedNs).toBe(7_000_000n);
+});
+
+test("a kill that comes again changes nothing and is acknowledged again, with all that is known", async () => {
+  const { world, node } = await openNode();
+  const record = world.make("global", kill(), signers.coordinator);
+  world.fast(record);
+  await settle();
+  const before = world.acksOf(record).length;
+  world.fast(record);
+  await settle();
+  expect(world.acksOf(record).length).toBe(before + 1);
+  expect(world.acksOf(record).at(-1)).toMatchObject({ durable: true, closed: true });
+  expect(node.cuts.length).toBe(1);
+});
+
+test("a killed node that starts again is killed before it touches the bus, and closed", async () => {
+  const { world, node } = await openNode();
+  const record = world.make("team/red", kill(), signers.coordinator);
+  const global = world.make("global", kill(), signers.coordinator);
+  world.fast(record);
+  world.fast(global);
+  await settle();
+  const store = (node.store as TwinStore).crash();
+  const silent = new World();
+  const again = new TestNode(silent, { store });
+  await again.replica.start();
+  expect(isKilled(again.table, GLOBAL)).toBe(true);
+  expect(again.replica.state.killed("team/red")).toBe(true);
+  expect(openUntilNs(again.table)).toBe(0n);
+  expect(again.isOpen).toBe(false);
+});
+
+test("after a restart a repeated kill is acknowledged as durable and closed", async () => {
+  const { world, node } = await openNode();
+  const record = world.make("global", kill(), signers.coordinator);
+  world.fast(record);
+  await settle();
+  await node.replica.stop();
+  const again = new TestNode(world, { store: (node.store as TwinStore).crash() });
+  await again.replica.start();
+  world.acks.length = 0;
+  world.fast(record);
+  await settle();
+  expect(world.acksOf(record)).toMatchObject([{ durable: true, closed: true, enforcedNs: 0n }]);
+});
+
+test("a revive counts when it is committed, and not before", async () => {
+  const { world, node } = await openNode();
+  await world.commit("global", kill(), signers.coordinator);
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  const undo = world.make("global", revive);
+  world.fast(undo);
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  expect(world.acksOf(undo)).toEqual([]);
+  await world.append(undo);
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(false);
+  expect(world.acksOf(undo).at(-1)).toMatchObject({ durable: true });
+});
+
+test("a revive that a coordinator signed is refused, and the ack says so", async () => {
+  const { world, node } = await openNode();
+  await world.commit("global", kill(), signers.coordinator);
+  const forged = world.make("global", revive, signers.coordinator);
+  await world.append(forged);
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  expect(world.acksOf(forged)).toMatchObject([{ refused: "signer_not_allowed", durable: false }]);
+});
+
+test("a kill by a stranger, or on another scope's subject, is refused", async () => {
+  const { world, node } = await openNode();
+  const forged = world.make("global", kill(), signers.stranger);
+  world.fast(forged);
+  const other = world.make("team/red", kill(), signers.coordinator);
+  world.bus.send(withPrefix(scopeSubject("team/blue"), FAST_PREFIX), other.bytes);
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(false);
+  expect(node.replica.state.killed("team/red")).toBe(false);
+  expect(node.replica.state.killed("team/blue")).toBe(false);
+  expect(world.acksOf(other)).toMatchObject([{ refused: "subject_mismatch" }]);
+  expect(world.acksOf(forged)).toMatchObject([{ refused: "key_unknown" }]);
+});
+
+test("a record of another mesh is refused", async () => {
+  const { world, node } = await openNode();
+  const { scope, cmdId, issuedAtMs, op, prev, v, operator } = world.make("global", kill());
+  const fields = { scope, cmdId, issuedAtMs, op, prev, v, operator, mesh: `${MESH}-2` };
+  world.bus.send(
+    withPrefix(scopeSubject("global"), FAST_PREFIX),
+    signRecord(fields, signers.operator),
+  );
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(false);
+  expect(node.alarms.at(-1)?.[1]).toContain("mesh_mismatch");
+});
+
+test("without digests the node closes after T and keeps its kills", async () => {
+  const { world, node } = await openNode();
+  world.fast(world.make("global", kill(), signers.coordinator));
+  await settle();
+  world.clock.advance(DEAD_MAN_MS);
+  expect(node.isOpen).toBe(false);
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  expect(node.replica.status().closedBecause.length).toBeGreaterThan(0);
+});
+
+test("a digest with another state never opens and never keeps open", async () => {
+  const { world, node } = await openNode();
+  const until = openUntilNs(node.table);
+  for (let second = 0; second < 11; second++) {
+    world.digest({ stateHash: Buffer.alloc(32, 7) });
+    await settle();
+    world.clock.advance(1_000);
+  }
+  await settle();
+  expect(openUntilNs(node.table)).toBe(until);
+  world.clock.advance(DEAD_MAN_MS);
+  expect(node.isOpen).toBe(false);
+  expect(node.replica.status().closedBecause).toContain("state_differs");
+});
+
+test("a digest that is old, replayed, unsigned, or without quorum does not keep the node open", async () => {
+  const { world, node } = await openNode();
+  const until = openUntilNs(node.table);
+  world.clock.advance(100);
+  world.digest({}, signers.stranger);
+  world.digest({}, signers.operator);
+  world.digest({ monoMs: world.monoMs() - BigInt(DEAD_MAN_MS / 2) - 10n });
+  world.digest({ quorumAgeMs: BigInt(DEAD_MAN_MS) + 1n });
+  world.digest({ n: 1n });
+  world.digest({ epoch: 0n, n: 1_000n });
+  await settle();
+  expect(openUntilNs(node.table)).toBe(until);
+  world.digest();
+  await settle();
+  expect(openUntilNs(node.table)).toBeGreaterThan(until);
+});
+
+test("a node that is not enrolled stays closed whatever digests say", async () => {
+  const world = new World();
+  await world.found();
+  const node = new TestNode(world, { token: undefined });
+  await node.replica.start();
+  for (let second = 0; second < 5; second++) {
+    world.digest();
+    await settle();
+    world.clock.advance(1_000);
+  }
+  expect(node.isOpen).toBe(false);
+  expect(node.replica.status().closedBecause).toEqual(
+    expect.arrayContaining(["not_enrolled", "enrol_token_missing"]),
+  );
+});
+
+test("an enrolment that was refused says so and goes on trying", async () => {
+  const world = new World();
+  await world.found();
+  world.enrols = false;
+  const node = new TestNode(world);
+  await node.replica.start();
+  await until(world, "it was refused", () =>
+    node.replica.status().closedBecause.includes("token_unknown"),
+  );
+  world.enrols = true;
+  await openUp(world, node);
+  expect(node.replica.membership).toBe("member");
+});
+
+test("a node that an operator removes closes at once and stays closed", async () => {
+  const { world, node } = await openNode();
+  await world.commit("node/node-1", kill());
+  await settle();
+  expect(node.isOpen).toBe(false);
+  world.digest();
+  await settle();
+  expect(node.isOpen).toBe(false);
+  expect(node.replica.status().closedBecause).toContain("node_removed");
+});
+
+test("records that came before their signer was trusted count once the bundle is there", async () => {
+  const world = new World();
+  const newcomer = signers.stranger;
+  await world.found();
+  const node = new TestNode(world);
+  await node.replica.start();
+  await openUp(world, node);
+  const record = await world.commit("global", kill(), newcomer);
+  await settle();
+  expect(isKilled(node.table, GLOBAL)).toBe(false);
+  const roles = [
+    [signers.coordinator, TrustRole.COORDINATOR],
+    [signers.enrolment, TrustRole.ENROLMENT],
+    [newcomer, TrustRole.COORDINATOR],
+  ] as const;
+  await world.commit("trust", trust(roles));
+  await until(world, "the kill counts", () => isKilled(node.table, GLOBAL));
+  expect(node.replica.state.get("global")?.hashHex).toBe(record.hashHex);
+});
+
+test("an agent that was killed before it had a row is killed in its row from the start", async () => {
+  const { world, node } = await openNode();
+  await world.commit("key/key00001", key("secret", "red/a"));
+  await world.commit("agent/red/a", kill(), signers.coordinator);
+  await settle();
+  const answer = node.replica.resolve(sha256Hex("secret"), "10.0.0.1");
+  if (!("grant" in answer)) throw new Error(answer.refused);
+  expect(killedBy(node.table, answer.grant.row)).toBe("agent");
+});
+
+test("a kill and a revive reach the row of an agent that has one", async () => {
+  const { world, node } = await openNode();
+  await world.commit("key/key00001", key("secret", "red/a"));
+  await settle();
+  const answer = node.replica.resolve(sha256Hex("secret"), "10.0.0.1");
+  if (!("grant" in answer)) throw new Error(answer.refused);
+  expect(killedBy(node.table, answer.grant.row)).toBeUndefined();
+  await world.commit("team/red", kill(), signers.coordinator);
+  await settle();
+  expect(killedBy(node.table, answer.grant.row)).toBe("team");
+  await world.commit("team/red", revive);
+  await settle();
+  expect(killedBy(node.table, answer.grant.row)).toBeUndefined();
+});
+
+test("a policy is told when it is current, at a restart too, and one that is not committed is not", async () => {
+  const { world, node } = await openNode();
+  const record = world.make("policy", policy('{"a":1}'));
+  world.bus.send(withPrefix(scopeSubject("policy"), "alt.fast."), record.bytes);
+  await settle();
+  expect(node.told).not.toContain("policy 1");
+  await world.append(record);
+  await settle();
+  expect(node.told).toContain("policy 1");
+  await node.replica.stop();
+  const again = new TestNode(world, { store: (node.store as TwinStore).crash() });
+  await again.replica.start();
+  expect(again.told).toContain("policy 1");
+});
+
+test("heartbeats say what is merged, what is on disk, and that the node is open", async () => {
+  const disk = twinClock();
+  const store = twinStore({ delay: { clock: disk, commitMs: () => 10 } });
+  const world = new World();
+  await world.found();
+  const node = new TestNode(world, { store });
+  await node.replica.start();
+  await openUp(world, node);
+  await flushAll(disk);
+  node.replica.noteCounts({ agents: 5, connections: 9 });
+  world.fast(world.make("global", kill(), signers.coordinator));
+  await settle();
+  world.clock.advance(2_000);
+  await settle();
+  const [before] = world.beats.slice(-1);
+  expect(before).toMatchObject({ from: "node-1", open: true, agents: 5, connections: 9 });
+  expect(Buffer.from(before?.stateHash ?? []).toString("hex")).toBe(node.replica.state.hashHex());
+  expect(before?.durableStateHash).not.toEqual(before?.stateHash);
+  disk.advance(10);
+  await settle();
+  world.clock.advance(2_000);
+  await settle();
+  const [after] = world.beats.slice(-1);
+  expect(after?.durableStateHash).toEqual(after?.stateHash);
+  expect(after?.n).toBeGreaterThan(before?.n ?? 0n);
+});
+
+test("a machine that slept is closed, and a digest from before its sleep does not open it", async () => {
+  const { world, node } = await openNode();
+  const before = world.monoMs();
+  world.nodesSleptMs = 60_000n;
+  node.replica.noteSleep();
+  expect(node.isOpen).toBe(false);
+  world.digest({ monoMs: before });
+  await settle();
+  expect(node.isOpen).toBe(false);
+  expect(node.replica.status().closedBecause).toContain("digest_old");
+  await openUp(world, node);
+});
+
+test("a record that a repair refused is read again when the trust bundle changes", async () => {
+  const world = new World();
+  await world.found();
+  const newcomer = signers.stranger;
+  await world.commit("global", kill(), newcomer);
+  await world.commit("team/red", kill(), signers.coordinator);
+  const node = new TestNode(world);
+  await node.replica.start();
+  await until(world, "the stream was read", () => node.replica.state.killed("team/red"));
+  expect(node.replica.status().lastSeq).toBeGreaterThanOrEqual(3);
+  expect(isKilled(node.table, GLOBAL)).toBe(false);
+  const roles = [
+    [signers.coordinator, TrustRole.COORDINATOR],
+    [signers.enrolment, TrustRole.ENROLMENT],
+    [newcomer, TrustRole.COORDINATOR],
+  ] as const;
+  await world.commit("trust", trust(roles));
+  await until(world, "the kill counts", () => isKilled(node.table, GLOBAL));
+});
+
+test("what was cut for an earlier record of a scope says nothing of a later one", async () => {
+  const { world, node } = await openNode();
+  node.loopsAnswer = false;
+  const first = await world.commit("global", kill(), signers.coordinator);
+  await settle();
+  await world.commit("global", revive);
+  const second = await world.commit("global", kill(), signers.coordinator);
+  await settle();
+  expect(node.cuts.length).toBe(2);
+  node.cuts[0]?.done(5, world.clock.monoNs());
+  await settle();
+  expect(world.acksOf(first).some((ack) => ack.closed)).toBe(false);
+  expect(world.acksOf(second).some((ack) => ack.closed)).toBe(false);
+  node.cuts[1]?.done(1, world.clock.monoNs());
+  await settle();
+  expect(world.acksOf(second).at(-1)).toMatchObject({ closed: true, closedCount: 1 });
+});
+
+/** Lets a slow disk take everything that is on its way, one commit after another. */
+async function flushAll(disk: TwinClock): Promise<void> {
+  for (let i = 0; i < 10; i++) {
+    disk.advance(100);
+    await settle(5);
+  }
+}
