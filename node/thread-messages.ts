@@ -57,6 +57,8 @@ export type LoopToControl =
       readonly agentId: string;
       readonly contractId: string | undefined;
       readonly need: Cost;
+      /** What would do with the lowest output limit that policy lets this node set; else absent. */
+      readonly floor?: Cost;
       readonly overrunMicros: bigint;
     }
   /** Requests that ended: what was held (now returned to the row less what was spent) and what was spent. */
@@ -64,12 +66,16 @@ export type LoopToControl =
   | { readonly t: "events"; readonly items: readonly AgentEvent[] }
   | { readonly t: "connections"; readonly id: number; readonly items: readonly ConnectionInfo[] }
   | { readonly t: "metrics"; readonly id: number; readonly json: unknown }
+  /** Exchanges that are open now; told once a second while it changes. */
+  | { readonly t: "open"; readonly count: number }
   | { readonly t: "drained"; readonly open: number };
 
 export type ControlToLoop =
   /** Compile it, say ready; it is in force once the table's policy_version says so. */
   | { readonly t: "policy"; readonly version: number; readonly bundle: Uint8Array }
-  | { readonly t: "topped_up"; readonly id: number; readonly outcome: TopUpOutcome }
+  | ({ readonly t: "topped_up"; readonly id: number } & TopUpAnswer)
+  /** A bill was this far above its hold: holds of that model are to count on it. */
+  | { readonly t: "distrust"; readonly model: string; readonly distrustMilli: number }
   | { readonly t: "list_connections"; readonly id: number }
   | { readonly t: "collect_metrics"; readonly id: number }
   | { readonly t: "standing"; readonly agentId: string; readonly standing: Standing }
@@ -77,6 +83,15 @@ export type ControlToLoop =
   | { readonly t: "drain"; readonly deadlineMs: number };
 
 export type TopUpOutcome = "ok" | "exhausted" | "overrun_exhausted" | "unavailable" | "row_gone";
+
+export type TopUpAnswer = {
+  readonly outcome: TopUpOutcome;
+  /**
+   * With `exhausted`: what of the need this node could have paid. Where a floor was named it lies in
+   * the row now.
+   */
+  readonly left?: Cost;
+};
 
 export type SettledItem = {
   readonly requestId: string;
@@ -89,6 +104,10 @@ export type SettledItem = {
   readonly overrunSpentMicros: bigint;
   /** `provider/model`, for the distrust of prices. */
   readonly model: string;
+  /** What of `spent` the row could not pay; absent where it paid all. */
+  readonly uncovered?: Cost & { readonly overrunMicros: bigint };
+  /** The bill over its hold, thousandths, where that is more than the price entry allows for. */
+  readonly distrustMilli?: number;
 };
 
 export type AgentEvent = {

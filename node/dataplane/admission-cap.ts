@@ -1,8 +1,8 @@
-/** Descriptors that are not connections: logs, LMDB, the bus, admin doors, workers' event queues. */
+/** Descriptors that are not connections: logs, LMDB, the bus, admin doors, event queues. */
 export const RESERVED_FILES = 256;
 /** A client's connection and the upstream one that serves it. */
 const FILES_PER_CONNECTION = 2;
-/** Below this a node would turn away an ordinary burst; raising the limit is the operator's to do. */
+/** Below this a node would turn away an ordinary burst; the operator has to raise the limit. */
 const CONNECTIONS_MIN = 64;
 
 /**

@@ -45,8 +45,8 @@ export type ExchangeInput = {
 };
 
 /**
- * `waiting`: nothing was said yet. `begun`: an answer is being relayed. `said`: all of it was handed
- * to the socket. `refused`: likewise, and the connection closes after it. `cut`: broken off by us.
+ * `waiting`: nothing was said yet. `begun`: an answer is being relayed. `said`: all of it was
+ * handed to the socket. `refused`: likewise, and the connection closes after it. `cut`: broken off by us.
  */
 type Phase = "waiting" | "begun" | "said" | "refused" | "cut" | "closed";
 
@@ -172,8 +172,8 @@ export class ClientExchange implements Exchange, OpenExchange {
       this.reset();
       return;
     }
-    // A frame that names the cut is a whole answer. Without one the answer is left unfinished, which
-    // the client's HTTP reader reports: neither is ever taken for an end.
+    // A frame that names the cut is a whole answer. Without one the answer is left unfinished,
+    // which the client's HTTP reader reports: neither is ever taken for an end.
     if (frameFits) this.#response.end(lastFrame);
     this.#carrier.socket.destroySoon();
     this.#host.registry.expectClose(this);

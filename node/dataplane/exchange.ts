@@ -1,5 +1,5 @@
 import type { Reason } from "../../proto/reasons.ts";
-import type { Door, KilledBy } from "../decision/facts.ts";
+import type { Cost, Door, KilledBy } from "../decision/facts.ts";
 
 /** The head of a client's request, as parsed by node:http and not yet judged. */
 export type RequestHead = {
@@ -60,6 +60,8 @@ export type Exchange = {
   onCut(fn: (cut: Cut) => void): void;
   /** Fires once when the client is gone before the end of the answer. */
   onGone(fn: () => void): void;
+  /** What is held for it now, for lists of holds; undefined once it is settled. */
+  setHeld(held: Cost | undefined): void;
   /** Set when the answer is a stream, for lists of connections. */
   markStreaming(): void;
 };

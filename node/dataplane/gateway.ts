@@ -28,7 +28,7 @@ export type GatewayOptions = {
   readonly clock: Clock;
   readonly random: Random;
   readonly registry: Connections;
-  /** Called in the turn in which the head is complete. A throw or rejection refuses `stage_failed`. */
+  /** Called in the turn in which the head is complete. A fault of it refuses `stage_failed`. */
   readonly onExchange: (exchange: Exchange) => void | Promise<void>;
   /** Called for what is refused here, before there is an exchange to serve. */
   readonly onRefused: (refused: RefusedAtDoor) => void;

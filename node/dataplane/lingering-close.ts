@@ -52,8 +52,8 @@ export class LingerPlaces {
  *
  * @param source A request whose answer is written, or a socket whose parser has given up.
  * @param holder Whose place it takes.
- * @returns `ended`: the client sent everything. `bounded`: too much, too long, or no place was left:
- * the connection is to be destroyed. Never rejects; a client that goes away is `ended` too.
+ * @param done Called once. `ended`: the client sent everything, or went away. `bounded`: too much,
+ * too long, or no place was left: the connection is to be destroyed.
  */
 export function discard(
   source: Readable,

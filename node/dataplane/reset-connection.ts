@@ -4,8 +4,8 @@ import type { Socket } from "node:net";
  * RST: what is still unsent is dropped, and the peer learns it at once.
  *
  * While a FIN is on its way out libuv refuses to reset (EINVAL), and `resetAndDestroy` then leaves
- * the socket open for ever, without a `close` event. Everything has been sent by then, so closing is
- * enough.
+ * the socket open for ever, without a `close` event. Everything has been sent by then, so closing
+ * is enough.
  *
  * @see https://docs.libuv.org/en/v1.x/tcp.html#c.uv_tcp_close_reset
  */

@@ -16,7 +16,7 @@ export type CutResult = {
   readonly lastClosedNs: bigint;
 };
 
-/** Sockets that are cut or reset in one turn of the loop, so that neighbours keep their millisecond. */
+/** Sockets that are cut or reset in one turn, so that neighbours keep their millisecond. */
 export const CUTS_PER_TURN = 10;
 /** How long the last frame of a cut exchange may take to leave before the connection is reset. */
 export const CUT_FLUSH_MS = 250;

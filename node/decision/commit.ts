@@ -1,4 +1,5 @@
 import type { AuditRecord } from "../../audit/record.ts";
+import { stageOf } from "../../proto/reasons.ts";
 import { type Reservation, release, reserve } from "../table/reserve.ts";
 import { killedBy } from "../table/scope-cells.ts";
 import { isFresh, policyVersion, type Table } from "../table/table.ts";
@@ -41,7 +42,7 @@ export type NotCommitted =
   | { readonly refusal: Refusal & { readonly stage: number }; readonly recorded: boolean }
   /** The lent balance does not cover it: ask the actor, then start again from `decide`. */
   | { readonly short: "usd" | "tokens" | "calls" | "overrun" }
-  /** The policy moved while this was decided: start again from `decide`. */
+  /** The policy moved while this was decided, and nothing was recorded: start again from `decide`. */
   | { readonly moved: true };
 
 /**
@@ -49,8 +50,9 @@ export type NotCommitted =
  * more, and only then mints the permit.
  *
  * Synchronous, so nothing of this loop runs in between; other threads may, which is why the cells are
- * read again last. A step that fails undoes the earlier ones in reverse; a record that was written is
- * undone by a settle record of nothing.
+ * read before the record and again last. A step that fails undoes the earlier ones in reverse; a
+ * record that was written is undone by a settle record of nothing, and then the request ends: a
+ * request has one record of its decision.
  */
 export function commit(
   input: CommitInput & { readonly upstream: UpstreamRequest },
@@ -82,15 +84,20 @@ function reserveAndRecord(
   const outcome = reserve(table, row, verdict.charges, nowNs);
   if (!("taken" in outcome)) return shortage(outcome);
   const reserved = { taken: outcome.taken, charges: verdict.charges };
+  const early = lastObjection(input, table, nowNs);
+  if (early !== undefined) {
+    release(table, row, reserved);
+    return early === "policy_changed" ? { moved: true } : refuse(early, 3, false);
+  }
   if (!append(input, deps, nowNs)) {
     release(table, row, reserved);
     return refuse("audit_unavailable", 14, false);
   }
-  const objection = lastObjection(input, table, deps.nowNs());
-  if (objection === undefined) return { reserved };
+  const late = lastObjection(input, table, deps.nowNs());
+  if (late === undefined) return { reserved };
   release(table, row, reserved);
-  undoRecord(facts, objection, input.context, log);
-  return objection === "policy_changed" ? { moved: true } : refuse(objection, 3, true);
+  undoRecord(facts, late, input.context, log);
+  return refuse(late, stageOf(late), true);
 }
 
 function append(input: CommitInput, deps: CommitDeps, nowNs: bigint): boolean {

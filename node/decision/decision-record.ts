@@ -7,6 +7,7 @@ import {
   RECORD_TOOLS_MAX,
   recordable,
   type SettleRecord,
+  STAGES,
 } from "../../audit/record.ts";
 import { spiffeId } from "../../proto/ids.ts";
 import type { Cost, Facts } from "./facts.ts";
@@ -98,7 +99,6 @@ export function cutRecord(
   cut: { readonly stage: number; readonly reason: string; readonly rule: string | undefined },
   context: RecordContext,
 ): DecisionRecord {
-  const passed = "P".repeat(Math.max(0, cut.stage - 1));
   return {
     v: 1,
     k: "decision",
@@ -109,7 +109,8 @@ export function cutRecord(
     ph: "response",
     dec: "deny",
     st: cut.stage,
-    sv: `${passed}D`.padEnd(14, "-"),
+    // An answer is put to nothing but what cut it: the other stages were asked of the request.
+    sv: `${"-".repeat(cut.stage - 1)}D`.padEnd(STAGES, "-"),
     rc: cut.reason,
     ...(cut.rule !== undefined && { rule: recordable(cut.rule) }),
     act: actOf(facts),
@@ -154,16 +155,24 @@ function inspectionOf(facts: Facts): Inspection | undefined {
   if (isMissing(facts.request)) return undefined;
   const n = facts.request.bodyBytes;
   if (isMissing(facts.scan)) return { n, scanned: 0, rules: 0, skipped: facts.scan.missing };
-  const scanned = facts.scan.complete ? n : Math.min(n, facts.scan.scannedBytes);
+  const { complete, scannedBytes } = facts.scan;
+  const scanned = complete ? n : Math.min(n, scannedBytes);
   const rules = facts.policy?.content.length ?? 0;
-  return scanned < n ? { n, scanned, rules, skipped: "incomplete" } : { n, scanned, rules };
+  return complete ? { n, scanned, rules } : { n, scanned, rules, skipped: "incomplete" };
 }
 
 function amounts(cost: Cost, overrunMicros: bigint) {
   return {
-    usd_u: Number(cost.usdMicros),
-    tok: Number(cost.tokens),
-    calls: Number(cost.calls),
-    over_u: Number(overrunMicros),
+    usd_u: count(cost.usdMicros),
+    tok: count(cost.tokens),
+    calls: count(cost.calls),
+    over_u: count(overrunMicros),
   };
 }
+
+/** A record's integers end at 2^53-1. Only what no limit counts can be more. */
+function count(amount: bigint): number {
+  return Number(amount < COUNT_MAX ? amount : COUNT_MAX);
+}
+
+const COUNT_MAX = BigInt(Number.MAX_SAFE_INTEGER);

@@ -51,6 +51,11 @@ export class Permit {
     if (!minted.delete(this)) return false;
     return this.#lastLook();
   }
+
+  /** Makes the permit useless. True: it had not been used, so nothing was sent and nothing will be. */
+  revoke(): boolean {
+    return minted.delete(this);
+  }
 }
 
 /** For `commit.ts`; a tidy test refuses every other importer. */

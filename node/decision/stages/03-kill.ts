@@ -14,6 +14,12 @@ export function killReason(by: KilledBy): Reason {
   return REASON_OF[by];
 }
 
+/** The scope behind a kill's reason; undefined for any other reason. */
+export function killedScopeOf(reason: Reason | undefined): KilledBy | undefined {
+  const scopes = Object.keys(REASON_OF) as KilledBy[];
+  return scopes.find((by) => REASON_OF[by] === reason);
+}
+
 /**
  * Is anything here killed, or might it be without our hearing?
  *

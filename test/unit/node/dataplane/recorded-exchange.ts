@@ -87,6 +87,8 @@ export class RecordedExchange implements Exchange {
     this.#gone.push(fn);
   }
 
+  setHeld(): void {}
+
   markStreaming(): void {
     this.streaming = true;
   }

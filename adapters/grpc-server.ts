@@ -1,0 +1,302 @@
+import { once } from "node:events";
+import type { AddressInfo, Server as NetServer, Socket } from "node:net";
+import {
+  create,
+  type DescMethod,
+  fromBinary,
+  type MessageInitShape,
+  toBinary,
+} from "@bufbuild/protobuf";
+import {
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { RpcError, type RpcErrorFields, statusOf } from "./grpc-error.ts";
+import { addIntrospection, type SetServing } from "./grpc-introspection.ts";
+import {
+  asBuffer,
+  byteMethod,
+  type InputOf,
+  type OutputInitOf,
+  type ServiceDescriptor,
+} from "./grpc-method.ts";
+import { listenOnTcp, listenOnUnixSocket } from "./grpc-socket.ts";
+
+/** What a handler knows of its call. */
+export type CallContext = {
+  /** Aborts when the caller goes away, cancels, or its deadline passes. */
+  readonly signal: AbortSignal;
+  /** Wall clock, ms since the Unix epoch; `undefined` when the caller set none. */
+  readonly deadlineAtMs: number | undefined;
+  /** Address of the caller, for logs. */
+  readonly peer: string;
+  /** Common name of the verified client certificate; `undefined` on a unix socket. */
+  readonly certificateName: string | undefined;
+};
+
+/** A handler for each method of a service. It throws RpcError to refuse; anything else is a bug. */
+export type Handlers<S extends ServiceDescriptor> = {
+  readonly [K in keyof S["method"]]: S["method"][K] extends { methodKind: "server_streaming" }
+    ? (
+        request: InputOf<S["method"][K]>,
+        context: CallContext,
+      ) => AsyncIterable<OutputInitOf<S["method"][K]>>
+    : (
+        request: InputOf<S["method"][K]>,
+        context: CallContext,
+      ) => Promise<OutputInitOf<S["method"][K]>>;
+};
+
+export type ServedService = {
+  readonly descriptor: ServiceDescriptor;
+  readonly handlers: Record<string, unknown>;
+};
+
+/** Pairs a descriptor with its handlers; the compiler checks that they fit. */
+export function served<S extends ServiceDescriptor>(
+  descriptor: S,
+  handlers: Handlers<S>,
+): ServedService {
+  return { descriptor, handlers };
+}
+
+export type GrpcListen =
+  /** Directory 0700 and socket 0600: whoever can open it is the same user. */
+  | { readonly kind: "unix"; readonly path: string }
+  /** A client certificate signed by `clientCaPem` is required. */
+  | {
+      readonly kind: "tls";
+      readonly host: string;
+      /** 0 lets the system choose; `ports` of the answer says which. */
+      readonly port: number;
+      readonly certificatePem: string;
+      readonly keyPem: string;
+      readonly clientCaPem: string;
+    };
+
+export type GrpcServerOptions = {
+  readonly services: readonly ServedService[];
+  readonly listen: readonly GrpcListen[];
+  /** Bytes of one request message; larger is RESOURCE_EXHAUSTED. */
+  readonly requestBytesMax: number;
+  /** Calls at once on one connection. */
+  readonly streamsMax: number;
+  /** Connections at once on each address; further ones are closed unread. */
+  readonly connectionsMax: number;
+  /** What a handler's error means to its caller; `undefined` for one that it should not have thrown. */
+  readonly refusalOf?: (error: unknown) => RpcErrorFields | undefined;
+  /** Called with what a handler threw that is no refusal: a bug, answered INTERNAL. */
+  readonly onBug: (error: unknown, method: string) => void;
+};
+
+export type GrpcServer = {
+  /** Ports of the TLS listeners, in the order they were asked for. */
+  readonly ports: readonly number[];
+  /** For health checks. All services begin as not serving. */
+  readonly setServing: SetServing;
+  /** Stops accepting, lets calls finish for `graceMs`, then ends them. */
+  close(graceMs: number): Promise<void>;
+};
+
+/**
+ * Serves protobuf-es services over gRPC, with health and reflection.
+ *
+ * @throws SocketFault An address could not be bound, or must not be.
+ */
+export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
+  const server = new Server({
+    "grpc.max_receive_message_length": options.requestBytesMax,
+    "grpc.max_concurrent_streams": options.streamsMax,
+    "grpc.keepalive_time_ms": 30_000,
+    "grpc.keepalive_timeout_ms": 10_000,
+  });
+  for (const service of options.services) addService(server, service, options);
+  const setServing = addIntrospection(
+    server,
+    options.services.map((service) => service.descriptor),
+  );
+  const sockets: NetServer[] = [];
+  const ports: number[] = [];
+  try {
+    for (const listen of options.listen) {
+      const socket = await bind(server, listen, options.connectionsMax);
+      sockets.push(socket);
+      if (listen.kind === "tls") ports.push((socket.address() as AddressInfo).port);
+    }
+  } catch (error) {
+    for (const socket of sockets) socket.close();
+    server.forceShutdown();
+    throw error;
+  }
+  return { ports, setServing, close: (graceMs) => closeServer(server, sockets, graceMs) };
+}
+
+/**
+ * We own the listening sockets, so that their modes and limits are ours and so that closing can wait
+ * for connections: grpc-js's own shutdown does not, since Node's HTTP/2 server closes its sessions.
+ */
+function bind(server: Server, listen: GrpcListen, connectionsMax: number): Promise<NetServer> {
+  const injector = server.createConnectionInjector(credentialsOf(listen));
+  const inject = (socket: Socket): void => injector.injectConnection(socket);
+  return listen.kind === "unix"
+    ? listenOnUnixSocket(listen.path, connectionsMax, inject)
+    : listenOnTcp({ host: listen.host, port: listen.port }, connectionsMax, inject);
+}
+
+function credentialsOf(listen: GrpcListen): ServerCredentials {
+  if (listen.kind === "unix") return ServerCredentials.createInsecure();
+  const pair = {
+    private_key: Buffer.from(listen.keyPem),
+    cert_chain: Buffer.from(listen.certificatePem),
+  };
+  return ServerCredentials.createSsl(Buffer.from(listen.clientCaPem), [pair], true);
+}
+
+async function closeServer(
+  server: Server,
+  sockets: readonly NetServer[],
+  graceMs: number,
+): Promise<void> {
+  const closed = sockets.map(
+    (socket) => new Promise<void>((resolve) => socket.close(() => resolve())),
+  );
+  // Tells every client to go once its calls are done; its connection then closes by itself.
+  server.tryShutdown(() => undefined);
+  const force = setTimeout(() => server.forceShutdown(), graceMs);
+  await Promise.all(closed);
+  clearTimeout(force);
+}
+
+function addService(server: Server, service: ServedService, errors: OnError): void {
+  const definition: Record<string, ReturnType<typeof byteMethod>> = {};
+  const implementation: UntypedServiceImplementation = {};
+  for (const method of service.descriptor.methods) {
+    const handler = service.handlers[method.localName];
+    definition[method.localName] = byteMethod(method);
+    implementation[method.localName] =
+      method.methodKind === "server_streaming"
+        ? streamingHandler(method, handler as AnyStreaming, errors)
+        : unaryHandler(method, handler as AnyUnary, errors);
+  }
+  server.addService(definition, implementation);
+}
+
+type OnError = Pick<GrpcServerOptions, "refusalOf" | "onBug">;
+
+/** What calls of every kind can tell about themselves. */
+type ServerSurfaceCall = Omit<ServerUnaryCall<Buffer, Buffer>, "request">;
+
+type AnyUnary = (
+  request: unknown,
+  context: CallContext,
+) => Promise<MessageInitShape<DescMethod["output"]>>;
+type AnyStreaming = (
+  request: unknown,
+  context: CallContext,
+) => AsyncIterable<MessageInitShape<DescMethod["output"]>>;
+
+function unaryHandler(
+  method: DescMethod,
+  handler: AnyUnary,
+  errors: OnError,
+): handleUnaryCall<Buffer, Buffer> {
+  return (call, callback) => {
+    const context = contextOf(call);
+    const answer = async (): Promise<Buffer> =>
+      encode(method, await handler(decode(method, call.request), context));
+    answer().then(
+      (bytes) => callback(null, bytes),
+      (error: unknown) => callback(statusOf(asRpcError(error, method, context, errors))),
+    );
+  };
+}
+
+function streamingHandler(
+  method: DescMethod,
+  handler: AnyStreaming,
+  errors: OnError,
+): handleServerStreamingCall<Buffer, Buffer> {
+  return (call) => {
+    const context = contextOf(call);
+    const pump = async (): Promise<void> => {
+      for await (const message of handler(decode(method, call.request), context)) {
+        if (context.signal.aborted) return;
+        // A slow reader holds the handler back; a gone one ends it.
+        if (!call.write(encode(method, message))) {
+          await once(call, "drain", { signal: context.signal });
+        }
+      }
+    };
+    pump().then(
+      () => call.end(),
+      // grpc-js takes the status of a stream from its error event.
+      (error: unknown) => {
+        if (!context.signal.aborted) {
+          call.emit("error", statusOf(asRpcError(error, method, context, errors)));
+        }
+      },
+    );
+  };
+}
+
+function contextOf(call: ServerSurfaceCall): CallContext {
+  const controller = new AbortController();
+  call.once("cancelled", () => controller.abort());
+  const deadline = call.getDeadline();
+  const deadlineAtMs = typeof deadline === "number" ? deadline : deadline.getTime();
+  const name = call.getAuthContext().sslPeerCertificate?.subject.CN;
+  return {
+    signal: controller.signal,
+    deadlineAtMs: Number.isFinite(deadlineAtMs) ? deadlineAtMs : undefined,
+    peer: call.getPeer(),
+    certificateName: Array.isArray(name) ? name[0] : name,
+  };
+}
+
+function decode(method: DescMethod, bytes: Buffer): unknown {
+  try {
+    return fromBinary(method.input, bytes);
+  } catch (cause) {
+    throw new RpcError(
+      {
+        code: "INVALID_ARGUMENT",
+        reason: "malformed_message",
+        message: `The request is not a ${method.input.typeName}.`,
+      },
+      { cause },
+    );
+  }
+}
+
+function encode(method: DescMethod, message: MessageInitShape<DescMethod["output"]>): Buffer {
+  return asBuffer(toBinary(method.output, create(method.output, message)));
+}
+
+function asRpcError(
+  error: unknown,
+  method: DescMethod,
+  context: CallContext,
+  errors: OnError,
+): RpcError {
+  if (error instanceof RpcError) return error;
+  const refusal = errors.refusalOf?.(error);
+  if (refusal) return new RpcError(refusal, { cause: error });
+  if (context.signal.aborted) {
+    return new RpcError({
+      code: "CANCELLED",
+      reason: "cancelled",
+      message: "The caller has gone.",
+    });
+  }
+  errors.onBug(error, `${method.parent.typeName}/${method.name}`);
+  // What went wrong inside is for the log: its text may hold what the caller must not see.
+  return new RpcError({
+    code: "INTERNAL",
+    reason: "internal",
+    message: "The call failed for a reason inside the server; its log says which.",
+  });
+}

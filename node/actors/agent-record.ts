@@ -1,0 +1,127 @@
+import { type Cost, STANDINGS } from "../decision/facts.ts";
+import {
+  type Book,
+  coversCost,
+  EMPTY_BOOK,
+  type LeaseSettlement,
+  newLease,
+} from "./account-book.ts";
+import type { LadderState, Level } from "./ladder.ts";
+
+/** The stored forms of an actor's state: JSON, with 64-bit amounts as decimal strings. */
+
+type StoredCost = readonly [usdMicros: string, tokens: string, calls: string];
+
+/** A stored value that this version cannot read; the agent is not served until somebody looked. */
+export class StoredStateError extends Error {}
+
+/** What a crash must not forget: leases, what of them was lent, debt. */
+export function encodeBook(book: Book): Uint8Array {
+  return encode({
+    leases: book.leases.map(({ id, epoch, amount, lent }) => ({
+      id,
+      epoch,
+      amount: pack(amount),
+      lent: pack(lent),
+    })),
+    debt: pack(book.debt),
+  });
+}
+
+/** Deadlines belong to the boot that got the lease: after a restart every lease is past its own. */
+export function decodeBook(bytes: Uint8Array): Book {
+  return decoding(() => {
+    const stored = decode(bytes);
+    const leases = asList(stored.leases).map((one) => {
+      const amount = unpack(one.amount);
+      const lent = unpack(one.lent);
+      if (!coversCost(amount, lent)) throw new TypeError("more was lent than there was");
+      const id = asText(one.id);
+      return { ...newLease({ id, epoch: asCount(one.epoch), amount, deadlineNs: 0n }), lent };
+    });
+    return { ...EMPTY_BOOK, leases, debt: unpack(stored.debt) };
+  });
+}
+
+export function encodeLadder(ladder: LadderState): Uint8Array {
+  return encode(ladder);
+}
+
+export function decodeLadder(bytes: Uint8Array): LadderState {
+  return decoding(() => {
+    const stored = decode(bytes);
+    const standing = STANDINGS.find((one) => one === stored.standing && one !== "kill");
+    if (standing === undefined) throw new TypeError("not a level");
+    return {
+      standing: standing as Level,
+      scoreMilli: asCount(stored.scoreMilli),
+      scoreAtMs: asCount(stored.scoreAtMs),
+      sinceMs: asCount(stored.sinceMs),
+      cause: asText(stored.cause) as LadderState["cause"],
+    };
+  });
+}
+
+export function encodeSettlement(settlement: LeaseSettlement): Uint8Array {
+  return encode({ ...settlement, spent: pack(settlement.spent) });
+}
+
+export function decodeSettlement(bytes: Uint8Array): LeaseSettlement {
+  return decoding(() => {
+    const stored = decode(bytes);
+    return {
+      leaseId: asText(stored.leaseId),
+      epoch: asCount(stored.epoch),
+      spent: unpack(stored.spent),
+      final: stored.final === true,
+    };
+  });
+}
+
+function pack(cost: Cost): StoredCost {
+  return [String(cost.usdMicros), String(cost.tokens), String(cost.calls)];
+}
+
+function unpack(value: unknown): Cost {
+  if (!Array.isArray(value) || value.length !== 3) throw new TypeError("not amounts");
+  const [usdMicros, tokens, calls] = value.map((one) => BigInt(asText(one)));
+  const cost = { usdMicros, tokens, calls } as Cost;
+  if (cost.usdMicros < 0n || cost.tokens < 0n || cost.calls < 0n) throw new TypeError("negative");
+  return cost;
+}
+
+function encode(value: object): Uint8Array {
+  return Buffer.from(JSON.stringify(value));
+}
+
+function decode(bytes: Uint8Array): Record<string, unknown> {
+  return asObject(JSON.parse(Buffer.from(bytes).toString("utf8")));
+}
+
+function asObject(value: unknown): Record<string, unknown> {
+  if (typeof value !== "object" || value === null) throw new TypeError("not an object");
+  return value as Record<string, unknown>;
+}
+
+function asList(value: unknown): Record<string, unknown>[] {
+  if (!Array.isArray(value)) throw new TypeError("not a list");
+  return value.map(asObject);
+}
+
+function asText(value: unknown): string {
+  if (typeof value !== "string") throw new TypeError("not a text");
+  return value;
+}
+
+function asCount(value: unknown): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw new TypeError("not a count");
+  return value as number;
+}
+
+function decoding<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new StoredStateError("stored actor state cannot be read", { cause });
+  }
+}

@@ -1,0 +1,42 @@
+import type { Cost, Standing } from "../decision/facts.ts";
+import type { LeaseSettlement } from "./account-book.ts";
+import type { Level } from "./ladder.ts";
+
+/** The coordinator's ledger as a node's actors see it. Rejects only for bugs of ours. */
+export type LedgerPort = {
+  /**
+   * Borrows at least `need` of an account, `want` if it can be had. One call an account at a time.
+   *
+   * `exhausted` is the ledger's word that it does not fit; `unavailable` means that nobody answered.
+   * A question that nobody answered may have been granted all the same: the next call repeats it
+   * first, under its own id, and a lease that it finds is the answer.
+   */
+  lease(account: string, need: Cost, want: Cost): Promise<LeaseAnswer>;
+  /** Repeats the question that nobody answered; undefined when every question was answered. */
+  again(account: string): Promise<LeaseAnswer | undefined>;
+  /** False: not known to have arrived; it is sent again. Sending it twice does nothing. */
+  settle(settlement: LeaseSettlement): Promise<boolean>;
+  /** Reports this node's own view of an agent; the answer is the mesh's highest, if there was one. */
+  standing(report: StandingReport): Promise<Level | undefined>;
+};
+
+export type StandingReport = {
+  readonly agentId: string;
+  readonly standing: Standing;
+  readonly cause: string;
+  /** Policy names the cause for an automatic kill. */
+  readonly askKill: boolean;
+};
+
+export type LeaseAnswer =
+  | {
+      readonly leaseId: string;
+      readonly epoch: number;
+      readonly amount: Cost;
+      /** Counted from before the request was sent, milliseconds. */
+      readonly ttlMs: number;
+      /** 1 in units that have no limit, 0 in the others. Undefined: granted some time ago. */
+      readonly unlimited: Cost | undefined;
+    }
+  | "exhausted"
+  | "unavailable";

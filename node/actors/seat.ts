@@ -1,0 +1,61 @@
+import type { LadderPolicy } from "../../policy/compiled-policy.ts";
+import type { Cancel } from "../../ports/clock.ts";
+import { isNothing, nextDeadlineNs } from "./account-book.ts";
+import type { AgentMessage, AgentState } from "./agent-state.ts";
+import { scoreNow } from "./ladder.ts";
+import type { Till } from "./till.ts";
+
+/** One account in the host: its actor's state and everything that belongs to running it. */
+export type Seat = {
+  readonly account: string;
+  readonly till: Till;
+  state: AgentState;
+  mailbox: AgentMessage[];
+  running: boolean;
+  /** A commit failed a moment ago; the message that wanted it is first in the mailbox. */
+  stalled: boolean;
+  lastUsedNs: bigint;
+  /** The ledger's last question may have been granted without our hearing of it. */
+  unanswered: boolean;
+  /** The call of the ledger that is under way: one at most. */
+  calling: Promise<void> | undefined;
+  /** When money next leaves the table by itself, monotonic nanoseconds. */
+  deadlineNs: bigint | undefined;
+  cancelDeadline: Cancel;
+};
+
+export function newSeat(
+  of: Pick<Seat, "account" | "till" | "state"> & { readonly nowNs: bigint },
+): Seat {
+  return {
+    account: of.account,
+    till: of.till,
+    state: of.state,
+    mailbox: [],
+    running: false,
+    stalled: false,
+    lastUsedNs: of.nowNs,
+    unanswered: false,
+    calling: undefined,
+    deadlineNs: undefined,
+    cancelDeadline: () => undefined,
+  };
+}
+
+/** The next instant at which a lease or the right not to count a unit ends. */
+export function nextEndNs({ book, limits }: AgentState, nowNs: bigint): bigint | undefined {
+  const leaseNs = nextDeadlineNs(book, nowNs);
+  if (nowNs >= limits.untilNs || isNothing(limits.unlimited)) return leaseNs;
+  return leaseNs === undefined || limits.untilNs < leaseNs ? limits.untilNs : leaseNs;
+}
+
+/** Nothing of it would be lost: it is told again by the store and the ledger when it comes back. */
+export function isForgettable(
+  { state, mailbox, running, stalled, unanswered, calling }: Seat,
+  { ladder: policy, nowMs }: { readonly ladder: LadderPolicy | undefined; readonly nowMs: number },
+): boolean {
+  const { book, ladder, waiting, asking } = state;
+  if (running || stalled || unanswered || calling || asking || mailbox.length > 0) return false;
+  if (book.leases.length > 0 || waiting.length > 0 || ladder.standing !== "normal") return false;
+  return policy === undefined || scoreNow(ladder, policy, nowMs) === 0;
+}

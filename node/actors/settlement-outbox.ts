@@ -1,0 +1,75 @@
+import type { Store, Write } from "../../ports/store.ts";
+import type { LeaseSettlement } from "./account-book.ts";
+import { decodeSettlement, encodeSettlement } from "./agent-record.ts";
+import type { LedgerPort } from "./ledger-port.ts";
+
+const PREFIX = "settle/";
+/** Settlements under way at once. */
+const AT_ONCE_MAX = 16;
+
+export type SettlementOutboxDeps = {
+  readonly store: Store;
+  readonly ledger: LedgerPort;
+  readonly onFault: (error: unknown) => void;
+};
+
+/** The entry that keeps a final settlement until the ledger has it. */
+export function outboxWrite(settlement: LeaseSettlement): Write {
+  return { key: PREFIX + settlement.leaseId, value: encodeSettlement(settlement) };
+}
+
+/**
+ * Final settlements on their way to the ledger. They are on disk before they are sent, and until
+ * they are known to have arrived: what is not settled stays charged in full.
+ */
+export class SettlementOutbox {
+  readonly #deps: SettlementOutboxDeps;
+  #sending: Promise<void> | undefined;
+  #hasMore = false;
+
+  constructor(deps: SettlementOutboxDeps) {
+    this.#deps = deps;
+  }
+
+  /** Sends what there is, once at a time; stops at the first that does not arrive. Never rejects. */
+  send(): Promise<void> {
+    this.#hasMore = true;
+    this.#sending ??= this.#sendAll()
+      .catch(this.#deps.onFault)
+      .finally(() => {
+        this.#sending = undefined;
+      });
+    return this.#sending;
+  }
+
+  async #sendAll(): Promise<void> {
+    // What was written after the last look has set the mark again.
+    while (this.#hasMore) {
+      this.#hasMore = false;
+      let after: string | undefined = PREFIX;
+      while (after !== undefined) after = await this.#sendSome(after);
+    }
+  }
+
+  /** Where to go on; undefined at the end, or when the ledger does not answer. */
+  async #sendSome(after: string): Promise<string | undefined> {
+    const { store, ledger } = this.#deps;
+    const entries = store.list(PREFIX, { after, limit: AT_ONCE_MAX });
+    const arrived = await Promise.all(
+      entries.map(([key, bytes]) => this.#sendOne(key, bytes, ledger)),
+    );
+    const gone = entries.filter((_, index) => arrived[index]).map(([key]) => key);
+    if (gone.length > 0) await store.commit(gone.map((key) => ({ key, value: undefined })));
+    if (gone.length < entries.length) return undefined;
+    return entries.at(-1)?.[0];
+  }
+
+  async #sendOne(key: string, bytes: Uint8Array, ledger: LedgerPort): Promise<boolean> {
+    try {
+      return await ledger.settle(decodeSettlement(bytes));
+    } catch (error) {
+      this.#deps.onFault(new Error(`settlement ${key} was not sent`, { cause: error }));
+      return false;
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { Standing as StandingEnum } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import type {
+  AgentStateSchema,
+  ConnectionSchema,
+  DecisionSchema,
+  HoldSchema,
+} from "../../proto/gen/altrace/v1/node_service_pb.ts";
+import { parseAgentId, scopesOfAgent } from "../../proto/ids.ts";
+import { NOTHING, plus } from "../actors/account-book.ts";
+import { stageName } from "../decision/chain.ts";
+import { STANDINGS, type Standing } from "../decision/facts.ts";
+import type { AgentEvent, ConnectionInfo } from "../thread-messages.ts";
+import type { NodeView } from "./node-view.ts";
+
+/** An agent as operators see it; one that did nothing here yet stands at normal. */
+export function agentMessage(
+  agentId: string,
+  view: NodeView,
+): MessageInitShape<typeof AgentStateSchema> {
+  const actor = view.actor(agentId);
+  const id = parseAgentId(agentId);
+  const scopes = id === undefined ? [] : scopesOfAgent(id);
+  const killedBy = scopes.filter((scope) => view.killed().includes(scope));
+  const standing: Standing =
+    killedBy.length > 0 ? "kill" : (actor?.state.ladder.standing ?? "normal");
+  const book = actor?.state.book;
+  const leased = (book?.leases ?? []).reduce((sum, lease) => plus(sum, lease.amount), NOTHING);
+  return {
+    agent: agentId,
+    standing: standingMessage(standing),
+    standingCause: actor?.state.ladder.cause ?? "none",
+    scoreMilli: BigInt(actor?.state.ladder.scoreMilli ?? 0),
+    killed: killedBy.length > 0,
+    killedBy,
+    leased,
+    spent: book?.spent ?? NOTHING,
+    available: actor?.balance ?? NOTHING,
+    allowed: BigInt(actor?.state.allowed ?? 0),
+    refused: BigInt(actor?.state.refused ?? 0),
+    active: actor !== undefined,
+  };
+}
+
+export function connectionMessage(one: ConnectionInfo): MessageInitShape<typeof ConnectionSchema> {
+  return {
+    id: one.id,
+    agent: one.agentId,
+    door: one.door,
+    peer: one.peer,
+    requestId: one.requestId,
+    streaming: one.streaming,
+    ageMs: BigInt(Math.round(one.ageMs)),
+    bytesUp: BigInt(one.bytesUp),
+    bytesDown: BigInt(one.bytesDown),
+  };
+}
+
+/** Holds belong to open connections: a request that ended holds nothing. */
+export function holdMessage(one: ConnectionInfo): MessageInitShape<typeof HoldSchema>[] {
+  if (one.held === undefined) return [];
+  const ageMs = BigInt(Math.round(one.ageMs));
+  return [{ requestId: one.requestId, amount: one.held, ageMs }];
+}
+
+export function decisionMessage(event: AgentEvent): MessageInitShape<typeof DecisionSchema> {
+  return {
+    requestId: event.requestId,
+    atMs: BigInt(event.atMs),
+    allowed: event.allowed,
+    stage: event.stage === 0 ? "none" : stageName(event.stage),
+    reason: event.reason,
+  };
+}
+
+/** Levels on the wire begin at 1, where 0 says nothing. */
+function standingMessage(standing: Standing): StandingEnum {
+  return (STANDINGS.indexOf(standing) + 1) as StandingEnum;
+}

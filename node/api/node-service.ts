@@ -1,0 +1,176 @@
+import { RpcError } from "../../adapters/grpc-error.ts";
+import type { CallContext, Handlers } from "../../adapters/grpc-server.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { NodeService } from "../../proto/gen/altrace/v1/node_service_pb.ts";
+import { parseAgentId } from "../../proto/ids.ts";
+import { REASONS, type Reason } from "../../proto/reasons.ts";
+import { explainRecords } from "../audit/explain-record.ts";
+import { agentMessage, connectionMessage, decisionMessage, holdMessage } from "./agent-message.ts";
+import type { NodeView } from "./node-view.ts";
+
+const PAGE_SIZE_DEFAULT = 100;
+const PAGE_SIZE_MAX = 1_000;
+/** How often a watcher is told what changed. */
+const WATCH_EVERY_MS = 500;
+const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+/** What SREs ask a node, answered from what its threads already know. */
+export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<typeof NodeService> {
+  return {
+    listAgents: async ({ filter, pageSize, pageToken }) => {
+      const ids = agentsMatching(view, checkedFilter(filter));
+      const size = Math.min(pageSize === 0 ? PAGE_SIZE_DEFAULT : pageSize, PAGE_SIZE_MAX);
+      const from = pageToken === "" ? 0 : firstAfter(ids, pageToken);
+      const page = ids.slice(from, from + size);
+      const last = page.at(-1);
+      return {
+        agents: page.map((id) => agentMessage(id, view)),
+        nextPageToken: last !== undefined && from + size < ids.length ? last : "",
+      };
+    },
+    getAgent: async ({ agent }) => {
+      checkAgent(agent);
+      if (!agentsMatching(view, agent).includes(agent)) throw unknownAgent(agent);
+      const connections = (await view.connections()).filter((one) => one.agentId === agent);
+      return {
+        agent: agentMessage(agent, view),
+        connections: connections.map(connectionMessage),
+        holds: connections.flatMap(holdMessage),
+        lastDecisions: view.lastDecisions(agent).map(decisionMessage),
+      };
+    },
+    watchAgents: (request, context) => watchAgents(view, clock, request.filter, context),
+    explain: async ({ requestId }) => explain(view, requestId),
+    listConnections: async ({ filter }) => {
+      const checked = checkedFilter(filter);
+      const open = await view.connections();
+      const shown = open.filter(({ agentId }) => matches(agentId, checked));
+      return { connections: shown.map(connectionMessage) };
+    },
+    getNode: async () => {
+      const [mesh, connections, closedBecause] = await Promise.all([
+        view.mesh(),
+        view.connections(),
+        view.closedBecause(),
+      ]);
+      const policy = view.policy();
+      return {
+        node: view.node,
+        open: closedBecause.length === 0,
+        closedBecause: [...closedBecause],
+        digestAgeMs: BigInt(Math.round(mesh.digestAgeMs ?? 0)),
+        policySha256: policy?.sha256 ?? "",
+        policyVersion: BigInt(policy?.version ?? 0),
+        lastSeq: BigInt(mesh.lastSeq),
+        stateHash: mesh.stateHash,
+        loops: view.loops,
+        connections: connections.length,
+        version: view.version,
+      };
+    },
+  };
+}
+
+/** Sends every matching agent once, then each whose state differs from what was sent last. */
+async function* watchAgents(view: NodeView, clock: Clock, filter: string, context: CallContext) {
+  const checked = checkedFilter(filter);
+  const sent = new Map<string, string>();
+  while (!context.signal.aborted) {
+    for (const id of agentsMatching(view, checked)) {
+      const agent = agentMessage(id, view);
+      const text = JSON.stringify(agent, (_, value) =>
+        typeof value === "bigint" ? String(value) : value,
+      );
+      if (sent.get(id) === text) continue;
+      sent.set(id, text);
+      yield { agent };
+    }
+    await new Promise<void>((resolve) => {
+      const cancel = clock.after(WATCH_EVERY_MS, resolve);
+      context.signal.addEventListener("abort", () => {
+        cancel();
+        resolve();
+      });
+    });
+  }
+}
+
+async function explain(view: NodeView, requestId: string) {
+  if (!UUID_PATTERN.test(requestId)) {
+    throw new RpcError({
+      code: "INVALID_ARGUMENT",
+      reason: "malformed_request_id",
+      message: "a request id is the UUIDv7 of an x-request-id header",
+      field: "request_id",
+    });
+  }
+  const records = await view.recordsOf(requestId);
+  if (records.length === 0) {
+    throw new RpcError({
+      code: "NOT_FOUND",
+      reason: "request_unknown",
+      message: `the log of node ${view.node} has no record of ${requestId}`,
+    });
+  }
+  const decisions = records.filter((record) => record.k === "decision");
+  const last = decisions.at(-1);
+  const reason = last?.rc ?? "ok";
+  return {
+    records: records.map((record) => JSON.stringify(record)),
+    rows: (explainRecords(records) ?? []).map(({ no, stage, asks, outcome, reason }) => ({
+      no,
+      stage,
+      asks,
+      outcome,
+      reason: reason ?? "",
+    })),
+    allowed: last !== undefined && last.dec !== "deny",
+    reason,
+    operatorSentence: REASONS[reason as Reason]?.operator ?? "No stage objected.",
+  };
+}
+
+function agentsMatching(view: NodeView, filter: string): readonly string[] {
+  const ids = new Set<string>(view.policyAgents());
+  for (const { account } of view.actors()) {
+    if (account.startsWith("agent/")) ids.add(account.slice("agent/".length));
+  }
+  return [...ids].filter((id) => matches(id, filter)).sort();
+}
+
+function matches(agentId: string, filter: string): boolean {
+  return filter === "" || agentId === filter || agentId.startsWith(`${filter}/`);
+}
+
+function firstAfter(ids: readonly string[], token: string): number {
+  const at = ids.findIndex((id) => id > token);
+  return at < 0 ? ids.length : at;
+}
+
+function checkedFilter(filter: string): string {
+  if (filter === "" || /^[a-z0-9-]{1,63}(\/[a-z0-9-]{1,63})?$/.test(filter)) return filter;
+  throw new RpcError({
+    code: "INVALID_ARGUMENT",
+    reason: "malformed_filter",
+    message: "a filter is a team, a team/agent, or empty",
+    field: "filter",
+  });
+}
+
+function checkAgent(agent: string): void {
+  if (parseAgentId(agent) !== undefined) return;
+  throw new RpcError({
+    code: "INVALID_ARGUMENT",
+    reason: "malformed_agent",
+    message: "an agent is named team/agent",
+    field: "agent",
+  });
+}
+
+function unknownAgent(agent: string): RpcError {
+  return new RpcError({
+    code: "NOT_FOUND",
+    reason: "agent_unknown",
+    message: `policy names no agent ${agent}, and it has done nothing here`,
+  });
+}

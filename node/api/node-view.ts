@@ -1,0 +1,26 @@
+import type { AuditRecord } from "../../audit/record.ts";
+import type { ActorView } from "../actors/actor-host.ts";
+import type { AgentEvent, ConnectionInfo, MeshStatus } from "../thread-messages.ts";
+
+/** What operators may see of a running node. Nothing in here can change it. */
+export type NodeView = {
+  readonly node: string;
+  readonly version: string;
+  readonly loops: number;
+  actor(agentId: string): ActorView | undefined;
+  actors(): readonly ActorView[];
+  /** Agents that policy names, whether they did anything here or not. */
+  policyAgents(): Iterable<string>;
+  /** Scopes that are killed now. */
+  killed(): readonly string[];
+  lastDecisions(agentId: string): readonly AgentEvent[];
+  /** Open exchanges of all loops; a loop that does not answer in time is left out. */
+  connections(): Promise<readonly ConnectionInfo[]>;
+  mesh(): Promise<MeshStatus>;
+  policy(): { readonly version: number; readonly sha256: string } | undefined;
+  policyRefusal(): string | undefined;
+  /** Why this node allows nothing now; empty when it does. */
+  closedBecause(): Promise<readonly string[]>;
+  /** The log's records of one request, oldest first. */
+  recordsOf(requestId: string): Promise<readonly AuditRecord[]>;
+};

@@ -1,0 +1,357 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { AggregatorRegistry, collectDefaultMetrics, Registry } from "prom-client";
+import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts";
+import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
+import { openLmdbStore } from "../adapters/lmdb-store.ts";
+import { openFilesMax } from "../adapters/open-files.ts";
+import type { Clock } from "../ports/clock.ts";
+import { type Random, uuidV7 } from "../ports/random.ts";
+import { NodeService } from "../proto/gen/altrace/v1/node_service_pb.ts";
+import { nodeServiceHandlers } from "./api/node-service.ts";
+import type { NodeView } from "./api/node-view.ts";
+import { type AuditLog, startAudit } from "./audit-log.ts";
+import { METRICS_PORT_OFFSET, type NodeConfig } from "./config.ts";
+import { Control } from "./control.ts";
+import { connectionsMaxOf } from "./dataplane/admission-cap.ts";
+import { type LoopLink, loopLink } from "./loop-link.ts";
+import { LoopQuestions } from "./loop-questions.ts";
+import type { LoopWorkerData } from "./loop-worker.ts";
+import type { MeshWorkerData } from "./mesh/mesh-worker.ts";
+import { MeshThreadLink } from "./mesh-thread-link.ts";
+import type { NodeLog } from "./node-log.ts";
+import { registerNodeMetrics } from "./node-metrics.ts";
+import { nodeView } from "./node-view-of.ts";
+import { createTable, type Table } from "./table/table.ts";
+
+/** What a node needs of the process it lives in. */
+export type NodeParts = {
+  readonly config: NodeConfig;
+  /** Id of the mesh, from the trust file. */
+  readonly mesh: string;
+  readonly version: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: NodeLog;
+  /** Present when the coordinator is in this process: the mesh thread's end of its bus. */
+  readonly busPort: MessagePort | undefined;
+  /** Provider credentials from the environment, by name. */
+  readonly credentials: ReadonlyMap<string, string>;
+  /** A thread ended that should not have: the process must end, and the rules of doubt apply. */
+  readonly onLost: (what: string, error: unknown) => void;
+};
+
+/** Where a running node listens. */
+export type NodeAddresses = {
+  readonly gateway: string;
+  readonly grpcSocket: string;
+  readonly metrics: string;
+};
+
+export type RunningNode = {
+  readonly addresses: NodeAddresses;
+  readonly control: Control;
+  /** Resolves once the node allows requests, or rejects after `timeoutMs` with why it does not. */
+  whenReady(timeoutMs: number): Promise<void>;
+  /** Lets running requests end, takes lent money back, closes the log. */
+  stop(): Promise<void>;
+};
+
+/** Scope cells beside two for each row: teams, contracts and scopes whose rows are leaving. */
+const SPARE_SCOPES = 1_024;
+const GRPC_REQUEST_BYTES_MAX = 1_000_000;
+const LOOP_START_TIMEOUT_MS = 30_000;
+/** How often coordinators send digests. */
+const DIGEST_MS = 1_000;
+
+/** Starts a node: its threads, its state, its doors. Rejects when anything of it cannot be had. */
+export async function startNode(parts: NodeParts): Promise<RunningNode> {
+  const { config, clock, random } = parts;
+  const home = join(config.home, "node");
+  mkdirSync(home, { recursive: true, mode: 0o700 });
+  // Leases belong to a start, and so do heartbeats: both name it alike.
+  const bootId = uuidV7(clock.nowMs(), random);
+  const table = createTable({
+    rows: config.tableRows,
+    loops: config.loops,
+    scopes: 2 * config.tableRows + SPARE_SCOPES,
+    writers: config.loops + 2,
+  });
+  const audit = await startAudit(
+    {
+      home,
+      node: config.nodeId,
+      version: parts.version,
+      loops: config.loops,
+      syncMaxMs: config.auditSyncMaxMs,
+      clock,
+      random,
+      onFault: (message) => parts.log.fault("audit", new Error(message)),
+      onLost: parts.onLost,
+    },
+    table,
+  );
+  const mesh = startMeshThread({ parts, home, bootId, audit, table });
+  const loops = Array.from({ length: config.loops }, (_, no) =>
+    startLoop(no, { parts, table, audit, mesh }),
+  );
+  const control = new Control({
+    mesh: parts.mesh,
+    node: config.nodeId,
+    bootId,
+    table,
+    store: openLmdbStore(join(home, "control")),
+    clock,
+    random,
+    meshLink: mesh.link,
+    loops: loops.map(({ link }) => link),
+    append: audit.append,
+    log: parts.log,
+  });
+  await control.start();
+  const ports = await Promise.all(loops.map(({ listening }) => listening));
+  const questions = new LoopQuestions(
+    loops.map(({ link }) => link),
+    clock,
+  );
+  const view = nodeView({ parts, control, mesh: mesh.link, questions, audit, table });
+  const grpcSocket = join(config.home, "node.sock");
+  const grpc = await serveNodeGrpc(view, grpcSocket, parts);
+  const admin = await serveAdmin(parts, view, questions, control, table);
+  return {
+    control,
+    addresses: {
+      gateway: `http://${urlHost(config.host)}:${ports[0]}`,
+      grpcSocket: `unix:${grpcSocket}`,
+      metrics: `http://127.0.0.1:${admin.port}/metrics`,
+    },
+    whenReady: (timeoutMs) => whenReady(view, clock, timeoutMs),
+    stop: () => stopNode({ config, loops, control, mesh, audit, grpc, admin }),
+  };
+}
+
+type MeshThread = { readonly link: MeshThreadLink; end(): Promise<void> };
+
+function startMeshThread(of: {
+  readonly parts: NodeParts;
+  readonly home: string;
+  readonly bootId: string;
+  readonly audit: AuditLog;
+  readonly table: Table;
+}): MeshThread {
+  const { parts, home, bootId, audit, table } = of;
+  const { config, busPort } = parts;
+  const bus: MeshWorkerData["bus"] =
+    busPort === undefined
+      ? { kind: "nats", url: config.natsUrl as string }
+      : { kind: "port", port: busPort };
+  const data: MeshWorkerData = {
+    tableBuffer: table.buffer,
+    nodeId: config.nodeId,
+    bootId,
+    homeDir: home,
+    wal: {
+      dir: audit.walDir,
+      run: audit.run,
+      writer: audit.meshWriter,
+      signalBuffer: audit.signalBuffer,
+      syncMaxMs: config.auditSyncMaxMs,
+    },
+    trustFile: config.trustFile,
+    ...(config.enrolToken !== undefined && { enrolToken: config.enrolToken }),
+    bus,
+    timing: {
+      deadManMs: config.deadManMs,
+      digestMs: DIGEST_MS,
+      heartbeatMs: config.heartbeatMs,
+    },
+  };
+  const worker = new Worker(new URL("./mesh/mesh-worker.ts", import.meta.url), {
+    name: "mesh",
+    workerData: data,
+    transferList: busPort === undefined ? [] : [busPort],
+  });
+  const ended = watch(worker, "mesh", parts);
+  const link = new MeshThreadLink(worker);
+  return {
+    link,
+    end: async () => {
+      ended.expected();
+      link.post({ t: "stop" });
+      await ended.exit;
+    },
+  };
+}
+
+type Loop = {
+  readonly link: LoopLink;
+  readonly listening: Promise<number>;
+  drain(deadlineMs: number): Promise<void>;
+};
+
+function startLoop(
+  no: number,
+  with_: {
+    readonly parts: NodeParts;
+    readonly table: Table;
+    readonly audit: AuditLog;
+    readonly mesh: MeshThread;
+  },
+): Loop {
+  const { parts, table, audit, mesh } = with_;
+  const { config } = parts;
+  const channel = new MessageChannel();
+  mesh.link.post({ t: "loop_port", loop: no, port: channel.port1 });
+  const data: LoopWorkerData = {
+    loop: no,
+    mesh: parts.mesh,
+    node: config.nodeId,
+    region: config.region,
+    tableBuffer: table.buffer,
+    walSignal: audit.signalBuffer,
+    walDir: audit.walDir,
+    run: audit.run,
+    auditSyncMaxMs: config.auditSyncMaxMs,
+    meshPort: channel.port2,
+    host: config.host,
+    gatewayPort: config.portBase,
+    loops: config.loops,
+    connectionsMax: admissionCap(config.loops),
+    credentialsDir: config.credentialsDir,
+    credentials: parts.credentials,
+  };
+  const worker = new Worker(new URL("./loop-worker.ts", import.meta.url), {
+    name: `loop${no}`,
+    workerData: data,
+    transferList: [channel.port2],
+  });
+  const ended = watch(worker, `loop${no}`, parts);
+  const link = loopLink(no, worker);
+  return {
+    link,
+    listening: firstPort(link, ended.exit, parts.clock),
+    drain: async (deadlineMs) => {
+      ended.expected();
+      link.post({ t: "drain", deadlineMs });
+      await ended.exit;
+    },
+  };
+}
+
+function firstPort(link: LoopLink, exit: Promise<number>, clock: Clock): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const cancel = clock.after(LOOP_START_TIMEOUT_MS, () =>
+      reject(new Error(`data loop ${link.no} did not listen in time`)),
+    );
+    link.onMessage((message) => {
+      if (message.t !== "listening") return;
+      cancel();
+      resolve(message.gatewayPort);
+    });
+    void exit.then((code) => reject(new Error(`data loop ${link.no} ended with code ${code}`)));
+  });
+}
+
+/** A thread that ends by itself takes the process with it: half a node must not go on deciding. */
+function watch(
+  worker: Worker,
+  name: string,
+  { onLost }: NodeParts,
+): { readonly exit: Promise<number>; expected(): void } {
+  let expected = false;
+  const exit = new Promise<number>((resolve) => {
+    worker.on("exit", (code) => {
+      if (!expected) onLost(name, new Error(`the ${name} thread ended with code ${code}`));
+      resolve(code);
+    });
+  });
+  worker.on("error", (error) => onLost(name, error));
+  return {
+    exit,
+    expected: () => {
+      expected = true;
+    },
+  };
+}
+
+function admissionCap(loops: number): number {
+  const files = openFilesMax() ?? 1_024;
+  const cap = connectionsMaxOf({ openFilesMax: files, loops });
+  if (cap === undefined) throw new Error(`open files: ${files} are too few, raise \`ulimit -n\``);
+  return cap;
+}
+
+async function serveNodeGrpc(
+  view: NodeView,
+  path: string,
+  { clock, log }: NodeParts,
+): Promise<GrpcServer> {
+  const server = await serveGrpc({
+    services: [served(NodeService, nodeServiceHandlers(view, clock))],
+    listen: [{ kind: "unix", path }],
+    requestBytesMax: GRPC_REQUEST_BYTES_MAX,
+    streamsMax: 64,
+    connectionsMax: 64,
+    onBug: (error, method) => log.fault(method, error),
+  });
+  server.setServing(NodeService.typeName, true);
+  return server;
+}
+
+function serveAdmin(
+  parts: NodeParts,
+  view: NodeView,
+  questions: LoopQuestions,
+  control: Control,
+  table: Table,
+): Promise<AdminServer> {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  registerNodeMetrics(registry, { view, control, table, clock: parts.clock });
+  const { portBase } = parts.config;
+  return startAdminServer({
+    host: "127.0.0.1",
+    port: portBase === 0 ? 0 : portBase + METRICS_PORT_OFFSET,
+    metrics: async () => {
+      const own = await registry.getMetricsAsJSON();
+      const merged = AggregatorRegistry.aggregate([own, ...(await questions.metrics())]);
+      return { contentType: merged.contentType, text: await merged.metrics() };
+    },
+    notReady: () => view.closedBecause(),
+  });
+}
+
+async function whenReady(view: NodeView, clock: Clock, timeoutMs: number): Promise<void> {
+  const untilNs = clock.monoNs() + BigInt(timeoutMs) * 1_000_000n;
+  for (;;) {
+    const because = await view.closedBecause();
+    if (because.length === 0) return;
+    if (clock.monoNs() > untilNs) throw new Error(`the node does not open: ${because.join(", ")}`);
+    await new Promise<void>((resolve) => clock.after(READY_LOOK_MS, resolve));
+  }
+}
+
+const READY_LOOK_MS = 20;
+
+/** Doors first, so that nothing new is held; then money; then the mesh; the log last. */
+async function stopNode(running: {
+  readonly config: NodeConfig;
+  readonly loops: readonly Loop[];
+  readonly control: Control;
+  readonly mesh: MeshThread;
+  readonly audit: AuditLog;
+  readonly grpc: GrpcServer;
+  readonly admin: AdminServer;
+}): Promise<void> {
+  const { config, loops, control, mesh, audit, grpc, admin } = running;
+  await Promise.all(loops.map((loop) => loop.drain(config.drainMs)));
+  await control.stop();
+  await mesh.end();
+  await Promise.all([grpc.close(500), admin.close()]);
+  await audit.stop();
+}
+
+function urlHost(host: string): string {
+  return host.includes(":") ? `[${host}]` : host;
+}

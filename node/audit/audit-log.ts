@@ -1,0 +1,170 @@
+/**
+ * The log itself: leaves become entries, entries fill bundles and tiles, and a checkpoint signs them.
+ *
+ * L1. A size is signed only when all its entries, tiles and its consumed positions are on the disk.
+ * L2. What lies beyond the last checkpoint is nobody's: after a crash it is made again, perhaps in
+ *     another order, under the same names.
+ * L3. Partial files stay until the full one is on the disk and signed over.
+ *
+ * No witness sees the checkpoints yet. So whoever holds this node's disk and key can still rewrite
+ * the log from its first leaf, and a log that was put back to an older state is not recognised.
+ *
+ * @see https://c2sp.org/tlog-tiles
+ */
+
+import { checkpointText, encodeCheckpoint, signCheckpoint } from "../../audit/checkpoint.ts";
+import { sealLeaf } from "../../audit/leaf.ts";
+import { leafHash } from "../../audit/merkle.ts";
+import type { NoteSigner } from "../../audit/signed-note.ts";
+import type { TileEdge } from "../../audit/tile-edge.ts";
+import {
+  bundlePath,
+  CHECKPOINT_PATH,
+  encodeBundle,
+  TILE_WIDTH,
+  tilePath,
+} from "../../audit/tiles.ts";
+import { type Consumed, encodeConsumed } from "./consumed.ts";
+import type { LogFiles } from "./log-files.ts";
+
+/** Folder of the consumed positions, one file for each size. */
+const CONSUMED_FOLDER = "consumed";
+
+export type AuditLogState = {
+  readonly edge: TileEdge;
+  /** Entries of the partial bundle at the edge. */
+  readonly entries: readonly Uint8Array[];
+  /** Latest time of a record, ms since the Unix epoch; 0 in an empty log. */
+  readonly latestMs: number;
+};
+
+export type AuditLogOptions = {
+  readonly files: LogFiles;
+  readonly signer: NoteSigner;
+  readonly epoch: number;
+  readonly state: AuditLogState;
+};
+
+export class AuditLog {
+  readonly #options: AuditLogOptions;
+  readonly #edge: TileEdge;
+  #entries: Uint8Array[];
+  #latestMs: number;
+  #signedSize: number;
+  /** Partial files that are on the disk. */
+  readonly #partials = new Set<string>();
+  /** Full files whose partial ones can go after the next checkpoint. */
+  readonly #filled = new Set<string>();
+
+  constructor(options: AuditLogOptions) {
+    const { edge, entries, latestMs } = options.state;
+    this.#options = options;
+    this.#edge = edge;
+    this.#entries = [...entries];
+    this.#latestMs = latestMs;
+    this.#signedSize = edge.size;
+  }
+
+  get origin(): string {
+    return this.#options.signer.key.name;
+  }
+
+  /** Leaves, those included that no checkpoint covers yet. */
+  get size(): number {
+    return this.#edge.size;
+  }
+
+  get signedSize(): number {
+    return this.#signedSize;
+  }
+
+  get latestMs(): number {
+    return this.#latestMs;
+  }
+
+  /**
+   * Adds a leaf of the WAL.
+   *
+   * @param t Its time, ms since the Unix epoch.
+   * @throws RecordError It is none; the log is as it was.
+   */
+  append(leaf: Uint8Array, t: number): void {
+    const entry = sealLeaf(leaf, { ep: this.#options.epoch, seq: this.#edge.size });
+    this.#latestMs = Math.max(this.#latestMs, t);
+    this.#entries.push(entry);
+    for (const { tile, bytes } of this.#edge.append(leafHash(entry))) {
+      this.#putFull(tilePath(tile), bytes);
+    }
+    if (this.#entries.length < TILE_WIDTH) return;
+    const index = this.#edge.size / TILE_WIDTH - 1;
+    this.#putFull(bundlePath({ index, width: TILE_WIDTH }), encodeBundle(this.#entries));
+    this.#entries = [];
+  }
+
+  /** The clock was set back on record: later records are held to the new time. */
+  restartTime(t: number): void {
+    this.#latestMs = t;
+  }
+
+  /**
+   * Signs what was appended.
+   *
+   * @param wal How far the WALs were read for it.
+   * @param between Called between steps that wait for the disk.
+   * @throws What the disk reports. The old checkpoint stands then, and it can be tried again.
+   */
+  checkpoint(wal: Pick<Consumed, "doneBefore" | "positions">, between: () => void): void {
+    const { files, signer } = this.#options;
+    const { size } = this.#edge;
+    const root = this.#edge.root();
+    const partials = this.#putPartials();
+    files.settle(between);
+    for (const path of partials) this.#partials.add(path);
+    const consumed = { size, root: root.toString("hex"), latestMs: this.#latestMs, ...wal };
+    files.put(consumedPath(size), encodeConsumed(consumed));
+    files.settle(between);
+    const text = checkpointText({ origin: this.origin, size, root });
+    const note = encodeCheckpoint(text, [signCheckpoint(text, signer)]);
+    files.put(CHECKPOINT_PATH, Buffer.from(note, "utf8"));
+    files.settle(between);
+    this.#signedSize = size;
+  }
+
+  /** Removes files that only earlier checkpoints needed. May fail, and be left for the next time. */
+  sweep(): void {
+    const { files } = this.#options;
+    files.sweep(CONSUMED_FOLDER, (name) => name !== String(this.#signedSize));
+    for (const path of this.#filled) {
+      files.sweep(`${path}.p`, () => true);
+      this.#filled.delete(path);
+      for (const partial of this.#partials) {
+        if (partial.startsWith(`${path}.p/`)) this.#partials.delete(partial);
+      }
+    }
+  }
+
+  /** What a tile or bundle is needed for is that it is there: a full one is written once. */
+  #putFull(path: string, bytes: Uint8Array): void {
+    this.#options.files.put(path, bytes);
+    this.#filled.add(path);
+  }
+
+  #putPartials(): string[] {
+    const { files } = this.#options;
+    const paths: string[] = [];
+    const put = (path: string, bytes: Uint8Array): void => {
+      paths.push(path);
+      // Upper levels change rarely; what is on the disk already is not written again.
+      if (!this.#partials.has(path)) files.put(path, bytes);
+    };
+    for (const { tile, bytes } of this.#edge.partials()) put(tilePath(tile), bytes);
+    if (this.#entries.length === 0) return paths;
+    const index = Math.floor(this.#edge.size / TILE_WIDTH);
+    put(bundlePath({ index, width: this.#entries.length }), encodeBundle(this.#entries));
+    return paths;
+  }
+}
+
+export function consumedPath(size: number): string {
+  return `${CONSUMED_FOLDER}/${size}`;
+}

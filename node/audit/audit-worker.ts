@@ -1,0 +1,98 @@
+import { join } from "node:path";
+import { parentPort, workerData } from "node:worker_threads";
+import { fileKeys } from "../../adapters/file-keys.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { openTable } from "../table/table.ts";
+import type { AuditFault } from "./audit-fault.ts";
+import { machineDisk } from "./disk.ts";
+import { LogThread } from "./log-thread.ts";
+import { SyncLoop } from "./sync-loop.ts";
+import { openWalSignal } from "./wal-signal.ts";
+import { WalSync, type WalWriterName } from "./wal-sync.ts";
+
+/** A node has one log. A second one, with a key of its own, is not opened by anything yet. */
+const LOG_EPOCH = 1;
+
+/** What the audit thread is started with. */
+export type AuditWorkerData = {
+  /** The folder of the WAL files. */
+  readonly dir: string;
+  /** Id of this start, from `recoverWal`. */
+  readonly run: string;
+  /** Everybody who opens a WAL in this run, each by its place in table and signal. */
+  readonly writers: readonly WalWriterName[];
+  readonly tableBuffer: SharedArrayBuffer;
+  readonly signalBuffer: SharedArrayBuffer;
+  /** The log that the records go into. Left out, they stay in the WAL. */
+  readonly log?: {
+    /** The node's home, which exists: the log is in `log` below it, its key in `keys`. */
+    readonly home: string;
+    readonly mesh: string;
+    readonly node: string;
+  };
+};
+
+export type ControlToAudit =
+  /** Sync once more and end: send it after all writers are closed. */
+  { readonly t: "stop" };
+
+export type AuditToControl =
+  /** `vkey` is what the log's checkpoints are verified by, as C2SP tools take it. */
+  | { readonly t: "ready"; readonly vkey?: string }
+  /** Something could not be synced. Allows stop by themselves; whoever runs the node must know. */
+  | { readonly t: "fault"; readonly message: string }
+  /** All that was appended is on the disk. */
+  | { readonly t: "stopped" };
+
+/** The only thread of a node that waits for the disk of the log. What it throws ends the process. */
+async function run(data: AuditWorkerData): Promise<void> {
+  const control = parentPort;
+  if (!control) throw new Error("the audit thread is started as a worker");
+  const post = (message: AuditToControl): void => control.postMessage(message);
+  const signal = openWalSignal(data.signalBuffer);
+  const sync = new WalSync({
+    dir: data.dir,
+    run: data.run,
+    writers: data.writers,
+    table: openTable(data.tableBuffer),
+    signal,
+    clock: systemClock,
+    disk: machineDisk,
+    onFault: (fault) => post({ t: "fault", message: messageOf(fault) }),
+  });
+  const log = data.log && openLog(data, data.log, sync, post);
+  const loop = new SyncLoop({ sync, signal, clock: systemClock, ...(log && { frames: log }) });
+  control.on("message", (message: ControlToAudit) => {
+    if (message.t === "stop") loop.stop();
+  });
+  post({ t: "ready", ...(log && { vkey: log.vkey }) });
+  await loop.run();
+  post({ t: "stopped" });
+  control.close();
+}
+
+function openLog(
+  { dir, run }: AuditWorkerData,
+  { home, mesh, node }: NonNullable<AuditWorkerData["log"]>,
+  sync: WalSync,
+  post: (message: AuditToControl) => void,
+): LogThread {
+  return new LogThread({
+    name: { mesh, node, epoch: LOG_EPOCH },
+    home,
+    walDir: dir,
+    run,
+    sync,
+    keys: fileKeys(join(home, "keys")),
+    clock: systemClock,
+    disk: machineDisk,
+    onFault: (fault) => post({ t: "fault", message: messageOf(fault) }),
+  });
+}
+
+function messageOf(fault: AuditFault): string {
+  const { cause } = fault;
+  return cause instanceof Error ? `${fault.message}: ${cause.message}` : fault.message;
+}
+
+await run(workerData as AuditWorkerData);

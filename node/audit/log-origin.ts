@@ -1,0 +1,43 @@
+import { join } from "node:path";
+import { KEY_TYPES, type NoteSigner, verifierKey } from "../../audit/signed-note.ts";
+import type { Keys } from "../../ports/keys.ts";
+
+/** Which log: one node's, from when it was opened until it is closed. */
+export type LogName = {
+  readonly mesh: string;
+  readonly node: string;
+  /** Counts a node's logs, from 1. Each has a key of its own. */
+  readonly epoch: number;
+};
+
+const MESH = /^[a-z0-9]([a-z0-9.-]{0,253}[a-z0-9])?$/;
+const NODE = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+
+/**
+ * The log's identity, which is also the name of its key.
+ *
+ * @throws RangeError The name is malformed: it must be fit for a note and for a path.
+ */
+export function logOrigin({ mesh, node, epoch }: LogName): string {
+  if (!MESH.test(mesh) || mesh.includes("..")) throw new RangeError(`${mesh} is not a mesh`);
+  if (!NODE.test(node)) throw new RangeError(`${node} is not a node`);
+  if (!Number.isSafeInteger(epoch) || epoch < 1) throw new RangeError(`${epoch} is not an epoch`);
+  return `${mesh}/${node}/e${epoch}`;
+}
+
+/** Where a log's checkpoint and tiles lie. */
+export function logFolder(home: string, name: LogName): string {
+  return join(home, "log", logOrigin(name));
+}
+
+/** Where the WAL files of a node lie. */
+export function walFolder(home: string): string {
+  return join(home, "wal");
+}
+
+/** The log's own key, which signs nothing but its checkpoints. It is made when there is none. */
+export function logSigner(keys: Keys, name: LogName): NoteSigner {
+  const signer = keys.loadOrCreate(`log-e${name.epoch}`);
+  const key = verifierKey(logOrigin(name), KEY_TYPES.log, signer.publicKey);
+  return { key, sign: (message) => signer.sign(message) };
+}

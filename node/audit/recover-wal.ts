@@ -1,0 +1,253 @@
+import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { FRAME_HEAD_BYTES } from "../../audit/frame.ts";
+import { decodeRecord, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
+import type { AuditRecord, BootRecord, CloseRecord, GapRecord } from "../../audit/record.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Random } from "../../ports/random.ts";
+import { AuditFault } from "./audit-fault.ts";
+import { type Disk, machineDisk } from "./disk.ts";
+import { readPiece, WAL_PIECE_BYTES } from "./read-wal.ts";
+import { CONTROL_WRITER, listWalFiles, nextRun, type WalFile, walPath } from "./wal-files.ts";
+
+/** A crash in the middle of an append leaves less than this; more is damage, and is kept. Bytes. */
+const TORN_FRAME_BYTES_MAX = FRAME_HEAD_BYTES + LEAF_BYTES_MAX;
+/** A decision's frame is longer than this, so it bounds how many can have been lost. Bytes. */
+export const DECISION_FRAME_BYTES_MIN = 128;
+const KERNEL_BOOT_FILE = "/proc/sys/kernel/random/boot_id";
+
+/** What the runs before this one left behind. */
+export type WalRecovery = {
+  /** Id of this start: for `openWal`, the audit thread and the `boot` record. */
+  readonly run: string;
+  /** Id of the start before, if its files are there. */
+  readonly lastRun: string | undefined;
+  /** The last run said that it ended, and all that is there is whole. True for a first start. */
+  readonly clean: boolean;
+  /** Bytes at the ends of files that were no whole frame. They were cut away. */
+  readonly tornBytes: number;
+  /** In how many files. */
+  readonly tornFiles: number;
+  /** Bytes that cannot be read in files that were complete. They are left as they are. */
+  readonly damagedBytes: number;
+  /** Id of the kernel's present boot; undefined where the system has none to give. */
+  readonly kernelBootId: string | undefined;
+  /** The last run was under the same boot: the kernel kept what the process had written. */
+  readonly sameKernelBoot: boolean;
+  /** Time of the last run's latest record that was looked at, ms since the Unix epoch. */
+  readonly lastMs: number | undefined;
+};
+
+export type RecoverWalOptions = {
+  /** The folder of the WAL files. It is made when it is not there. */
+  readonly dir: string;
+  readonly random: Random;
+  /** Without it, a run's number only follows from the files that are there. */
+  readonly clock?: Pick<Clock, "nowMs">;
+  readonly disk?: Disk;
+  readonly kernelBootId?: string | undefined;
+};
+
+/**
+ * Puts the WAL files of earlier runs in order and says in which state they were. Call it before
+ * anybody opens a WAL.
+ *
+ * Money may be given back only if nothing can be missing: `sameKernelBoot`, and neither torn nor
+ * damaged bytes.
+ *
+ * @throws AuditFault The folder cannot be read or put in order.
+ */
+export function recoverWal(options: RecoverWalOptions): WalRecovery {
+  const { dir, random } = options;
+  const disk = options.disk ?? machineDisk;
+  const kernelBootId = "kernelBootId" in options ? options.kernelBootId : readKernelBootId();
+  let left: Left;
+  try {
+    disk.makeFolder(dir);
+    disk.syncFolder(dirname(dir));
+    left = putInOrder(disk, dir);
+  } catch (cause) {
+    throw new AuditFault(`${dir} cannot be put in order`, { cause });
+  }
+  const { lastRun, tornBytes, damagedBytes, bootId, endKind, lastMs } = left;
+  const isWhole = tornBytes === 0 && damagedBytes === 0;
+  return {
+    run: nextRun(lastRun, options.clock?.nowMs() ?? 0, random.bytes(4)),
+    lastRun,
+    clean: lastRun === undefined || (isWhole && endKind === "close"),
+    tornBytes,
+    tornFiles: left.tornFiles,
+    damagedBytes,
+    kernelBootId,
+    sameKernelBoot: bootId !== undefined && bootId === kernelBootId,
+    lastMs,
+  };
+}
+
+/** The first record of a run, for the control thread's WAL. */
+export function bootRecord(
+  recovery: WalRecovery,
+  now: { readonly t: number; readonly node: string; readonly version: string },
+): BootRecord {
+  const { run, clean, tornBytes, damagedBytes, kernelBootId } = recovery;
+  return {
+    v: 1,
+    k: "boot",
+    t: now.t,
+    node: now.node,
+    run,
+    boot: kernelBootId ?? "unknown",
+    clean,
+    torn: tornBytes + damagedBytes,
+    sw: now.version,
+  };
+}
+
+/**
+ * What was cut away, for the record after `boot`; `undefined` when nothing can be missing. Damage in
+ * files that are complete is said by whoever reads them into the log.
+ *
+ * A frame torn by the end of the process is not: its append never returned, so nothing was done upon
+ * it. Frames that a power loss took without a trace cannot be counted here.
+ */
+export function gapRecord(
+  recovery: WalRecovery,
+  now: { readonly t: number; readonly node: string },
+): GapRecord | undefined {
+  const { tornBytes, tornFiles, sameKernelBoot, lastMs } = recovery;
+  const isExplained = sameKernelBoot && tornBytes <= tornFiles * TORN_FRAME_BYTES_MAX;
+  if (tornBytes === 0 || isExplained) return undefined;
+  const rc = sameKernelBoot ? "wal_damaged" : "power_loss";
+  const n = Math.ceil(tornBytes / DECISION_FRAME_BYTES_MIN);
+  const t0 = Math.min(lastMs ?? now.t, now.t);
+  return { v: 1, k: "gap", ...now, n, exact: false, rc, t0, t1: now.t };
+}
+
+/** The last record of a run that ends in order, for the control thread's WAL. */
+export function runEndRecord(now: { readonly t: number; readonly node: string }): CloseRecord {
+  return { v: 1, k: "close", t: now.t, node: now.node, rc: "stopped" };
+}
+
+type Left = {
+  lastRun: string | undefined;
+  tornBytes: number;
+  tornFiles: number;
+  damagedBytes: number;
+  /** Of the last run: the boot it was under, and the kind of its control thread's last record. */
+  bootId: string | undefined;
+  endKind: string | undefined;
+  lastMs: number | undefined;
+};
+
+function putInOrder(disk: Disk, dir: string): Left {
+  const files = listWalFiles(disk, dir);
+  const left: Left = {
+    lastRun: files.at(-1)?.run,
+    tornBytes: 0,
+    tornFiles: 0,
+    damagedBytes: 0,
+    bootId: undefined,
+    endKind: undefined,
+    lastMs: undefined,
+  };
+  for (const [i, file] of files.entries()) {
+    const found = lookAt(disk, dir, file);
+    const next = files[i + 1];
+    const isLast = next?.run !== file.run || next.writer !== file.writer;
+    const strayBytes = found.bytes - found.wholeBytes;
+    if (strayBytes > 0 && isLast) {
+      cutTail(disk, dir, file, found);
+      left.tornBytes += strayBytes;
+      left.tornFiles++;
+    } else {
+      left.damagedBytes += strayBytes;
+    }
+    if (file.run === left.lastRun) noteRun(left, file, found);
+  }
+  return left;
+}
+
+function noteRun(left: Left, file: WalFile, { first, last }: Found): void {
+  if (last !== undefined) left.lastMs = Math.max(left.lastMs ?? 0, last.t);
+  if (file.writer !== CONTROL_WRITER) return;
+  if (first?.k === "boot") left.bootId ??= first.boot;
+  // A file that was begun and not written to has no last record: the run's is in the one before.
+  left.endKind = last?.k ?? left.endKind;
+}
+
+type Found = {
+  readonly bytes: number;
+  readonly wholeBytes: number;
+  readonly first: AuditRecord | undefined;
+  readonly last: AuditRecord | undefined;
+};
+
+function lookAt(disk: Disk, dir: string, file: WalFile): Found {
+  const fd = disk.open(walPath(dir, file));
+  try {
+    const bytes = disk.size(fd);
+    let at = 0;
+    let first: Uint8Array | undefined;
+    let last: Uint8Array | undefined;
+    while (at < bytes) {
+      const { leaves, endsAt, flaw } = readPiece(disk, fd, { at, until: bytes });
+      first ??= leaves[0];
+      last = leaves.at(-1) ?? last;
+      if (flaw !== undefined || endsAt === at) {
+        at = endsAt;
+        break;
+      }
+      at = endsAt;
+    }
+    return { bytes, wholeBytes: at, first: recordIn(first), last: recordIn(last) };
+  } finally {
+    disk.close(fd);
+  }
+}
+
+/** Cuts what is behind the last whole frame. */
+function cutTail(disk: Disk, dir: string, file: WalFile, { bytes, wholeBytes }: Found): void {
+  const path = walPath(dir, file);
+  const fd = disk.open(path);
+  try {
+    if (bytes - wholeBytes > TORN_FRAME_BYTES_MAX) keep(disk, `${path}.cut`, fd, wholeBytes);
+    disk.truncate(fd, wholeBytes);
+    disk.syncData(fd);
+  } finally {
+    disk.close(fd);
+  }
+}
+
+/** Copies a file from `at` to its end: whole frames may lie behind the damage. */
+function keep(disk: Disk, path: string, from: number, at: number): void {
+  const to = disk.recreate(path);
+  try {
+    const piece = Buffer.alloc(WAL_PIECE_BYTES);
+    for (let done = 0; ; ) {
+      const count = disk.read(from, piece, at + done);
+      if (count === 0) break;
+      if (disk.write(to, piece.subarray(0, count), done) !== count) {
+        throw new AuditFault(`${path} could not be written`);
+      }
+      done += count;
+    }
+    disk.syncData(to);
+  } finally {
+    disk.close(to);
+  }
+  disk.syncFolder(dirname(path));
+}
+
+function recordIn(leaf: Uint8Array | undefined): AuditRecord | undefined {
+  const decoded = leaf && decodeRecord(leaf);
+  return decoded?.ok ? decoded.record : undefined;
+}
+
+function readKernelBootId(): string | undefined {
+  try {
+    return readFileSync(KERNEL_BOOT_FILE, "utf8").trim();
+  } catch {
+    // Only Linux has the file. Without it no two runs are known to share a boot.
+    return undefined;
+  }
+}

@@ -1,0 +1,87 @@
+import { openCheckpoint } from "../../audit/checkpoint.ts";
+import { leafHash, sameHash } from "../../audit/merkle.ts";
+import type { VerifierKey } from "../../audit/signed-note.ts";
+import { TileEdge } from "../../audit/tile-edge.ts";
+import {
+  CHECKPOINT_PATH,
+  type LogReader,
+  readBundle,
+  readTile,
+  TILE_WIDTH,
+} from "../../audit/tiles.ts";
+import { AuditFault } from "./audit-fault.ts";
+import { type AuditLogState, consumedPath } from "./audit-log.ts";
+import { type Consumed, decodeConsumed } from "./consumed.ts";
+
+/** A log where its last checkpoint left it. */
+export type RestoredLog = {
+  readonly state: AuditLogState;
+  readonly consumed: Pick<Consumed, "doneBefore" | "positions">;
+};
+
+const NOTHING_CONSUMED = { doneBefore: "", positions: [] };
+
+/**
+ * Takes up a log from its last checkpoint; an empty one where there is none.
+ *
+ * Everything that the next leaf will stand on is checked against the checkpoint first: to go on from
+ * anything else would be a fork, signed by our own key.
+ *
+ * @throws AuditFault Something is missing, or is not what was signed.
+ */
+export function restoreLog(files: LogReader, key: VerifierKey): RestoredLog {
+  const bytes = files.read(CHECKPOINT_PATH);
+  if (bytes === undefined) {
+    const state = { edge: new TileEdge(), entries: [], latestMs: 0 };
+    return { state, consumed: NOTHING_CONSUMED };
+  }
+  const opened = openCheckpoint(bytes, key, []);
+  if (!opened.ok) throw unfit(key, opened);
+  const { size, root } = opened.value;
+  const edge = TileEdge.restore(size, (tile) => readTile(files, tile));
+  if (!edge.ok) throw unfit(key, edge);
+  if (!sameHash(edge.value.root(), root)) {
+    throw new AuditFault(`${key.name}: the tiles do not have the signed root`);
+  }
+  const consumed = consumedAt(files, key, { size, root });
+  const entries = entriesAtEdge(files, key, size);
+  return { state: { edge: edge.value, entries, latestMs: consumed.latestMs }, consumed };
+}
+
+function consumedAt(
+  files: LogReader,
+  key: VerifierKey,
+  { size, root }: { readonly size: number; readonly root: Uint8Array },
+): Consumed {
+  const bytes = files.read(consumedPath(size));
+  if (bytes === undefined) {
+    throw new AuditFault(`${key.name}: it is not known which records are in the checkpoint`);
+  }
+  const consumed = decodeConsumed(bytes);
+  if (!consumed.ok) throw unfit(key, consumed);
+  const isOfCheckpoint =
+    consumed.value.size === size && consumed.value.root === Buffer.from(root).toString("hex");
+  if (!isOfCheckpoint)
+    throw new AuditFault(`${key.name}: ${consumedPath(size)} is of another root`);
+  return consumed.value;
+}
+
+function entriesAtEdge(files: LogReader, key: VerifierKey, size: number): readonly Uint8Array[] {
+  const width = size % TILE_WIDTH;
+  if (width === 0) return [];
+  const index = Math.floor(size / TILE_WIDTH);
+  const entries = readBundle(files, { index, width });
+  if (!entries.ok) throw unfit(key, entries);
+  const tile = readTile(files, { level: 0, index, width });
+  if (tile === undefined || !sameHash(Buffer.concat(entries.value.map(leafHash)), tile)) {
+    throw new AuditFault(`${key.name}: the last entries are not what was signed`);
+  }
+  return entries.value;
+}
+
+function unfit(
+  key: VerifierKey,
+  { flaw, detail }: { readonly flaw: string; readonly detail: string },
+): AuditFault {
+  return new AuditFault(`${key.name} cannot be continued: ${flaw}: ${detail}`);
+}

@@ -1,0 +1,71 @@
+import type { Clock } from "../../ports/clock.ts";
+import type { WalSignal } from "./wal-signal.ts";
+import { sleepUntilFrames, wake } from "./wal-signal.ts";
+import type { WalSync } from "./wal-sync.ts";
+
+/** Rounds begin at most so often: what lies between two of them is one batch, and one sync. */
+export const SYNC_EVERY_MS = 5;
+/** Without any wake-up the audit thread looks again after this. */
+const IDLE_MS = 250;
+const MS_NS = 1_000_000n;
+
+/** What is made of the frames once they are on the disk. */
+export type SyncedFrames = {
+  /** Called after every round. Gives the disk back now and then by calling `between`. True: not done. */
+  absorb(between: () => void): boolean;
+  /** Called once, after the last round. */
+  finish(): void;
+};
+
+export type SyncLoopOptions = {
+  readonly sync: WalSync;
+  readonly signal: WalSignal;
+  readonly clock: Clock;
+  readonly frames?: SyncedFrames;
+};
+
+/** The audit thread's life: sleep until there are frames, let a batch gather, sync it, use it. */
+export class SyncLoop {
+  readonly #options: SyncLoopOptions;
+  #isStopping = false;
+
+  constructor(options: SyncLoopOptions) {
+    this.#options = options;
+  }
+
+  /** Resolves after `stop`, when all that was appended before it is on the disk. */
+  async run(): Promise<void> {
+    const { sync, signal, frames } = this.#options;
+    let isMore = false;
+    while (!this.#isStopping) {
+      const hasNews = (): boolean => isMore || this.#isStopping || sync.hasNews();
+      await sleepUntilFrames(signal, hasNews, IDLE_MS);
+      await this.#pause();
+      sync.round();
+      isMore = frames?.absorb(() => this.#syncIfDue()) ?? false;
+    }
+    sync.round();
+    frames?.finish();
+    sync.close();
+  }
+
+  stop(): void {
+    this.#isStopping = true;
+    wake(this.#options.signal);
+  }
+
+  /** The first frame after a quiet time is synced at once; later ones wait for the batch's end. */
+  async #pause(): Promise<void> {
+    const { sync, clock } = this.#options;
+    const leftNs = sync.roundAtNs + BigInt(SYNC_EVERY_MS) * MS_NS - clock.monoNs();
+    if (leftNs <= 0n || this.#isStopping) return;
+    await new Promise<void>((resolve) => {
+      clock.after(Number(leftNs) / 1e6, resolve);
+    });
+  }
+
+  #syncIfDue(): void {
+    const { sync, clock } = this.#options;
+    if (clock.monoNs() - sync.roundAtNs >= BigInt(SYNC_EVERY_MS) * MS_NS) sync.round();
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * How far each writer of the log has written, in shared memory, and the wake-up of the audit thread.
+ *
+ * G1. A position is one 64-bit cell, so its file and its length always belong together.
+ * G2. A position is published after its frame was handed to the kernel: what lies before it is whole.
+ * G3. A frame published while the audit thread falls asleep keeps it awake.
+ */
+
+import assert from "node:assert/strict";
+
+/** Where a writer stands. `fileNo` 0: it has not opened its first file. */
+export type WalPosition = { readonly fileNo: number; readonly bytes: number };
+
+export type WalSignal = {
+  readonly buffer: SharedArrayBuffer;
+  readonly writers: number;
+  readonly ints: Int32Array<SharedArrayBuffer>;
+  readonly longs: BigInt64Array<SharedArrayBuffer>;
+};
+
+const WRITERS_MAX = 512;
+/** In `ints`: 1 while the audit thread sleeps. */
+const ASLEEP = 0;
+/** A writer's cell has a cache line of its own: other loops write theirs all the time. */
+const LONGS_PER_LINE = 8;
+const FILE_SHIFT = 32n;
+const BYTES_MASK = (1n << FILE_SHIFT) - 1n;
+
+export function createWalSignal(writers: number): WalSignal {
+  assert(Number.isInteger(writers) && writers >= 1 && writers <= WRITERS_MAX, `${writers} writers`);
+  return openWalSignal(new SharedArrayBuffer((writers + 1) * LONGS_PER_LINE * 8));
+}
+
+/** The signal in a buffer that another thread created. */
+export function openWalSignal(buffer: SharedArrayBuffer): WalSignal {
+  const longs = new BigInt64Array(buffer);
+  const writers = longs.length / LONGS_PER_LINE - 1;
+  return { buffer, writers, ints: new Int32Array(buffer), longs };
+}
+
+/** Called by the writer alone, after every frame and every new file. */
+export function publishPosition(signal: WalSignal, writer: number, position: WalPosition): void {
+  const { fileNo, bytes } = position;
+  Atomics.store(signal.longs, cellOf(signal, writer), pack(fileNo, bytes));
+  if (Atomics.load(signal.ints, ASLEEP) !== 0) wake(signal);
+}
+
+export function positionOf(signal: WalSignal, writer: number): WalPosition {
+  const packed = Atomics.load(signal.longs, cellOf(signal, writer));
+  return { fileNo: Number(packed >> FILE_SHIFT), bytes: Number(packed & BYTES_MASK) };
+}
+
+/** Ends a sleep, whether there are frames or not. */
+export function wake(signal: WalSignal): void {
+  Atomics.store(signal.ints, ASLEEP, 0);
+  Atomics.notify(signal.ints, ASLEEP);
+}
+
+/**
+ * Resolves when a writer published a position or somebody called `wake`, and after `timeoutMs` in
+ * any case. Only one thread may sleep on a signal.
+ *
+ * @param hasNews Whether a position differs from what the caller has dealt with: asked once more
+ *   after writers can see that this thread sleeps.
+ */
+export async function sleepUntilFrames(
+  signal: WalSignal,
+  hasNews: () => boolean,
+  timeoutMs: number,
+): Promise<void> {
+  Atomics.store(signal.ints, ASLEEP, 1);
+  if (!hasNews()) {
+    const waiting = Atomics.waitAsync(signal.ints, ASLEEP, 1, timeoutMs);
+    if (waiting.async) await waiting.value;
+  }
+  Atomics.store(signal.ints, ASLEEP, 0);
+}
+
+function pack(fileNo: number, bytes: number): bigint {
+  return (BigInt(fileNo) << FILE_SHIFT) | BigInt(bytes);
+}
+
+function cellOf(signal: WalSignal, writer: number): number {
+  assert(Number.isInteger(writer) && writer >= 0 && writer < signal.writers, `writer ${writer}`);
+  return (writer + 1) * LONGS_PER_LINE;
+}

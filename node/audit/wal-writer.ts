@@ -1,0 +1,203 @@
+/**
+ * A thread's own write-ahead log: what it decided, on its way to the audit log.
+ *
+ * W1. `append` returns only after the kernel has the whole frame: a crash of the process loses
+ *     nothing that was acted upon.
+ * W2. A frame that was not written whole is cut away again, so a file holds whole frames only.
+ * W3. Nothing is allowed while the oldest unsynced frame is older than the bound, or after a write
+ *     failed until one succeeds. Refusals go on being written, and so find out when that is.
+ * W4. Refusals that could not be written are counted, and said in a `gap` record before the next one.
+ */
+
+import { encodeFrame } from "../../audit/frame.ts";
+import { encodeLeaf, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
+import { type AuditRecord, decisionsIn, type GapRecord } from "../../audit/record.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { DecisionLog } from "../decision/commit.ts";
+import { syncedAtNs, type Table } from "../table/table.ts";
+import { AuditFault } from "./audit-fault.ts";
+import { type Disk, machineDisk } from "./disk.ts";
+import { WAL_FILE_BYTES_MAX, walPath } from "./wal-files.ts";
+import { publishPosition, type WalSignal } from "./wal-signal.ts";
+
+/** Bytes of a leaf without its place: `"ep":` and `"seq":` with their numbers must fit beside it. */
+export const WAL_LEAF_BYTES_MAX = LEAF_BYTES_MAX - 64;
+
+export type Wal = DecisionLog & {
+  /**
+   * Hands the record to the kernel. Costs one write and no sync.
+   *
+   * @throws AuditFault It could not be written, or it breaks its schema; then nothing was.
+   */
+  append(record: AuditRecord): void;
+  /** @param nowNs Monotonic now, as the clock given to `openWal` tells it. */
+  canAllow(nowNs: bigint): boolean;
+  /** No record can be appended any more. What was appended is synced by the audit thread. */
+  close(): void;
+};
+
+export type WalOptions = {
+  /** The folder of all WAL files; it exists. */
+  readonly dir: string;
+  /** Id of this start, from `recoverWal`. */
+  readonly run: string;
+  /** `no` is the writer's place in the table and the signal, `name` its part of file names. */
+  readonly writer: { readonly no: number; readonly name: string };
+  readonly table: Table;
+  readonly signal: WalSignal;
+  readonly clock: Clock;
+  /** Longest time that a frame may be unsynced before allows stop, ms. */
+  readonly syncMaxMs: number;
+  readonly disk?: Disk;
+  /** A file is left for a new one where a frame would go beyond this. Bytes. */
+  readonly fileBytesMax?: number;
+};
+
+/** @throws AuditFault The first file could not be made. */
+export function openWal(options: WalOptions): Wal {
+  return new WalWriter(options);
+}
+
+class WalWriter implements Wal {
+  readonly #options: WalOptions;
+  readonly #disk: Disk;
+  readonly #syncMaxNs: bigint;
+  readonly #fileBytesMax: number;
+  #fd: number | undefined;
+  #fileNo = 0;
+  /** Bytes of whole frames in the present file: where the next one goes. */
+  #bytes = 0;
+  /** When the newest frame was in the kernel's hands, monotonic ns. */
+  #lastWrittenNs = 0n;
+  /** The same of the oldest frame that was unsynced when it was last looked at. */
+  #oldestUnsyncedNs = 0n;
+  #hasFailed = false;
+  /** Bytes of a failed write may lie behind `#bytes`. */
+  #hasRemains = false;
+  #lost: LostDecisions | undefined;
+
+  constructor(options: WalOptions) {
+    this.#options = options;
+    this.#disk = options.disk ?? machineDisk;
+    this.#fileBytesMax = options.fileBytesMax ?? WAL_FILE_BYTES_MAX;
+    this.#syncMaxNs = BigInt(options.syncMaxMs) * 1_000_000n;
+    try {
+      this.#openNextFile();
+    } catch (cause) {
+      throw new AuditFault(`${options.dir} takes no log file`, { cause });
+    }
+  }
+
+  append(record: AuditRecord): void {
+    const frame = frameOf(record);
+    try {
+      if (this.#lost !== undefined) {
+        this.#write(frameOf(gapOf(this.#lost, record)));
+        this.#lost = undefined;
+      }
+      this.#write(frame);
+      this.#hasFailed = false;
+    } catch (cause) {
+      this.#hasFailed = true;
+      this.#lost = withLost(this.#lost, record);
+      const { name } = this.#options.writer;
+      throw new AuditFault(`${name}: a record could not be written`, { cause });
+    }
+  }
+
+  canAllow(nowNs: bigint): boolean {
+    if (this.#hasFailed) return false;
+    const syncedNs = this.#syncedNs();
+    if (this.#lastWrittenNs <= syncedNs) return true;
+    // Some frames after the oldest one may have been synced with it: what is left is younger still.
+    const sinceNs = syncedNs > this.#oldestUnsyncedNs ? syncedNs : this.#oldestUnsyncedNs;
+    return nowNs - sinceNs < this.#syncMaxNs;
+  }
+
+  close(): void {
+    if (this.#fd === undefined) return;
+    this.#disk.close(this.#fd);
+    this.#fd = undefined;
+  }
+
+  #write(frame: Uint8Array): void {
+    if (this.#fd === undefined) throw new AuditFault("the log is closed");
+    // First of all: remains in a file that is left behind would look torn when it is read again.
+    if (this.#hasRemains) this.#cutRemains();
+    if (this.#bytes + frame.length > this.#fileBytesMax) this.#openNextFile();
+    this.#writeWhole(frame);
+    this.#bytes += frame.length;
+    this.#publish();
+    // After the write and its publication: a sync that began before this instant counts neither.
+    const nowNs = this.#options.clock.monoNs();
+    if (this.#lastWrittenNs <= this.#syncedNs()) this.#oldestUnsyncedNs = nowNs;
+    this.#lastWrittenNs = nowNs;
+  }
+
+  #writeWhole(frame: Uint8Array): void {
+    this.#hasRemains = true;
+    try {
+      const written = this.#disk.write(this.#fd as number, frame, this.#bytes);
+      if (written === frame.length) {
+        this.#hasRemains = false;
+        return;
+      }
+      throw new AuditFault(`${written} of ${frame.length} bytes were written`);
+    } catch (fault) {
+      this.#cutRemains();
+      throw fault;
+    }
+  }
+
+  /** When this fails too, the remains are cut before the next write. */
+  #cutRemains(): void {
+    this.#disk.truncate(this.#fd as number, this.#bytes);
+    this.#hasRemains = false;
+  }
+
+  #openNextFile(): void {
+    const { dir, run, writer } = this.#options;
+    const no = this.#fileNo + 1;
+    const fd = this.#disk.create(walPath(dir, { run, writer: writer.name, no }));
+    const left = this.#fd;
+    this.#fd = fd;
+    this.#fileNo = no;
+    this.#bytes = 0;
+    this.#publish();
+    if (left !== undefined) this.#disk.close(left);
+  }
+
+  #publish(): void {
+    const { signal, writer } = this.#options;
+    publishPosition(signal, writer.no, { fileNo: this.#fileNo, bytes: this.#bytes });
+  }
+
+  #syncedNs(): bigint {
+    return syncedAtNs(this.#options.table, this.#options.writer.no);
+  }
+}
+
+/** Decisions that were made and could not be written. */
+type LostDecisions = { readonly count: number; readonly t0: number; readonly t1: number };
+
+/** An allow that is not written does not happen; a refusal stands, and is missing from the log. */
+function withLost(lost: LostDecisions | undefined, record: AuditRecord): LostDecisions | undefined {
+  const isRefusal = record.k === "flood" || (record.k === "decision" && record.dec === "deny");
+  if (!isRefusal) return lost;
+  const t0 = lost?.t0 ?? (record.k === "flood" ? record.t0 : record.t);
+  return { count: (lost?.count ?? 0) + decisionsIn(record), t0, t1: record.t };
+}
+
+function gapOf({ count, t0, t1 }: LostDecisions, { t, node }: AuditRecord): GapRecord {
+  return { v: 1, k: "gap", t, node, n: count, exact: true, rc: "audit_unavailable", t0, t1 };
+}
+
+function frameOf(record: AuditRecord): Buffer {
+  try {
+    const leaf = encodeLeaf(record);
+    if (leaf.length > WAL_LEAF_BYTES_MAX) throw new RangeError(`a leaf of ${leaf.length} bytes`);
+    return encodeFrame(leaf);
+  } catch (cause) {
+    throw new AuditFault(`a ${record.k} record cannot be written down`, { cause });
+  }
+}

@@ -1,0 +1,160 @@
+import {
+  integer,
+  oneOf,
+  path,
+  readSettings,
+  type SettingTable,
+  text,
+} from "../adapters/settings.ts";
+
+const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const SECOND_MS = 1_000;
+
+/** Every setting of a node: its name, default, unit and bounds. */
+export const NODE_SETTINGS = {
+  home: {
+    env: "ALTRACE_HOME",
+    byDefault: undefined,
+    read: path,
+    help: "folder of all state",
+  },
+  nodeId: {
+    env: "ALTRACE_NODE_ID",
+    byDefault: "node-1",
+    read: text(NAME, "a name: lower-case letters, digits and inner hyphens, at most 63"),
+    help: "this node's name in the mesh",
+  },
+  natsUrl: {
+    env: "ALTRACE_NATS_URL",
+    byDefault: undefined,
+    read: text(/^(nats|tls):\/\/[^\s]+$/, "nats://host:port or tls://host:port"),
+    help: "NATS server of the mesh; without it the bus is in this process",
+  },
+  trustFile: {
+    env: "ALTRACE_TRUST",
+    byDefault: undefined,
+    read: path,
+    help: "trust.json of the mesh, which pins the operator's key",
+  },
+  enrolToken: {
+    env: "ALTRACE_ENROL",
+    byDefault: undefined,
+    read: text(/^[A-Za-z0-9_-]{20,256}$/, "a token from `altrace nodes token`"),
+    help: "one-time token with which a new node enrols",
+  },
+  portBase: {
+    env: "ALTRACE_PORT_BASE",
+    byDefault: "4000",
+    read: integer({ min: 1024, max: 65_435 }),
+    help: "gateway port; metrics are on base + 91",
+  },
+  host: {
+    env: "ALTRACE_HOST",
+    byDefault: "127.0.0.1",
+    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
+    help: "address the gateway listens on",
+  },
+  loops: {
+    env: "ALTRACE_LOOPS",
+    byDefault: "1",
+    read: integer({ min: 1, max: 64 }),
+    help: "data loops, each a thread with its own listener",
+  },
+  tableRows: {
+    env: "ALTRACE_TABLE_ROWS",
+    byDefault: "65536",
+    read: integer({ min: 16, max: 1_048_576 }),
+    help: "agents that can be active at once",
+  },
+  region: {
+    env: "ALTRACE_REGION",
+    byDefault: undefined,
+    read: text(/^[A-Z]{2}(-[A-Z0-9]{1,3})?$/, "an ISO 3166 code such as DE or US-CA"),
+    help: "where this node is; without it no source region is granted",
+  },
+  credentialsDir: {
+    env: "ALTRACE_CREDENTIALS",
+    byDefault: undefined,
+    read: path,
+    help: "folder with one file for each provider credential, mode 0600",
+  },
+  deadManMs: {
+    env: "ALTRACE_DEAD_MAN_MS",
+    byDefault: "12000",
+    read: integer({ min: SECOND_MS, max: 60 * SECOND_MS }),
+    help: "time without an entitling digest after which the node closes, ms",
+  },
+  heartbeatMs: {
+    env: "ALTRACE_HEARTBEAT_MS",
+    byDefault: "2000",
+    read: integer({ min: 100, max: 30 * SECOND_MS }),
+    help: "time between the node's heartbeats, ms",
+  },
+  auditSyncMaxMs: {
+    env: "ALTRACE_AUDIT_SYNC_MAX_MS",
+    byDefault: "1000",
+    read: integer({ min: 10, max: 60 * SECOND_MS }),
+    help: "longest time a record may be unsynced before allows stop, ms",
+  },
+  drainMs: {
+    env: "ALTRACE_DRAIN_MS",
+    byDefault: "10000",
+    read: integer({ min: 0, max: 600 * SECOND_MS }),
+    help: "time that running requests get at shutdown, ms",
+  },
+  logLevel: {
+    env: "ALTRACE_LOG_LEVEL",
+    byDefault: "info",
+    read: oneOf("debug", "info", "warn", "error", "silent"),
+    help: "least severe line that is logged",
+  },
+} as const satisfies SettingTable;
+
+/** A node's settings, checked and frozen. Times in ms. */
+export type NodeConfig = {
+  readonly home: string;
+  readonly nodeId: string;
+  readonly natsUrl: string | undefined;
+  readonly trustFile: string;
+  readonly enrolToken: string | undefined;
+  readonly portBase: number;
+  readonly host: string;
+  readonly loops: number;
+  readonly tableRows: number;
+  readonly region: string | undefined;
+  readonly credentialsDir: string | undefined;
+  readonly deadManMs: number;
+  readonly heartbeatMs: number;
+  readonly auditSyncMaxMs: number;
+  readonly drainMs: number;
+  readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+};
+
+/** Ports of a node, counted from its base. */
+export const METRICS_PORT_OFFSET = 91;
+
+/**
+ * Settings to Config; all errors at once.
+ *
+ * @param flags By name without dashes; they win over the environment.
+ * @param defaults What the caller knows better, such as the trust file of the same process.
+ */
+export function readNodeConfig(
+  env: Readonly<Record<string, string | undefined>>,
+  flags: Readonly<Record<string, string | undefined>>,
+  defaults: { readonly home: string; readonly trustFile: string },
+): { readonly config: NodeConfig } | { readonly errors: readonly string[] } {
+  const read = readSettings(NODE_SETTINGS, env, flags);
+  if ("errors" in read) return read;
+  const { values } = read;
+  const config = {
+    ...values,
+    home: values.home ?? defaults.home,
+    trustFile: values.trustFile ?? defaults.trustFile,
+    natsUrl: values.natsUrl,
+    enrolToken: values.enrolToken,
+    region: values.region,
+    credentialsDir: values.credentialsDir,
+  } as NodeConfig;
+  return { config: Object.freeze(config) };
+}

@@ -1,0 +1,276 @@
+import type { AuditRecord } from "../audit/record.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Random } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
+import { spiffeId } from "../proto/ids.ts";
+import { NOTHING } from "./actors/account-book.ts";
+import { ActorHost } from "./actors/actor-host.ts";
+import type { LadderChange } from "./actors/ladder.ts";
+import { overrunTill, rowTill } from "./actors/till.ts";
+import { AgentHistory } from "./agent-history.ts";
+import { ledgerLink } from "./ledger-link.ts";
+import type { LoopLink } from "./loop-link.ts";
+import type { MeshThreadLink } from "./mesh-thread-link.ts";
+import type { NodeLog } from "./node-log.ts";
+import { PolicySwitch } from "./policy-switch.ts";
+import { overrunBalance, takeBackRetired } from "./table/lend.ts";
+import { controlPinner, pin, type RowRef, unpin } from "./table/rows.ts";
+import type { Table } from "./table/table.ts";
+import type {
+  AgentEvent,
+  LoopToControl,
+  MeshToControl,
+  SettledItem,
+  TopUpAnswer,
+} from "./thread-messages.ts";
+
+/** The node's share of the mesh's overrun account, as the ledger names it. */
+const OVERRUN = "overrun";
+const TICK_MS = 1_000;
+/** An account that nobody used for this long gives its money back. */
+const IDLE_NS = 30_000_000_000n;
+
+export type ControlDeps = {
+  readonly mesh: string;
+  readonly node: string;
+  readonly bootId: string;
+  readonly table: Table;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly meshLink: MeshThreadLink;
+  readonly loops: readonly LoopLink[];
+  /** WAL of this thread. */
+  readonly append: (record: AuditRecord) => void;
+  readonly log: NodeLog;
+};
+
+/**
+ * The control thread's part of a node: actors and their money, the switch from one policy to the
+ * next, and what operators ask. It touches no request's bytes.
+ */
+export class Control {
+  readonly actors: ActorHost;
+  readonly policies: PolicySwitch;
+  readonly history = new AgentHistory();
+  readonly #deps: ControlDeps;
+  /** The row that serves an account, by account. */
+  readonly #rows = new Map<string, RowRef>();
+  /** Messages that came before the books of the last run were settled; absent from then on. */
+  #early: (() => void)[] | undefined = [];
+  #killed: readonly string[] = [];
+  readonly #open = new Map<number, number>();
+  #stopped = false;
+
+  constructor(deps: ControlDeps) {
+    this.#deps = deps;
+    const { table, store, clock, random, node, bootId, log, meshLink, loops } = deps;
+    this.policies = new PolicySwitch({ table, loops, log, onSwitched: () => this.#switched() });
+    this.actors = new ActorHost({
+      store,
+      clock,
+      ledger: ledgerLink({ ask: meshLink.ask, node, bootId, clock, random }),
+      policy: () => this.policies.current,
+      tillOf: (account) =>
+        account === OVERRUN ? overrunTill(table) : rowTill(table, () => this.#rows.get(account)),
+      onStanding: (agentId, change, scoreMilli) => this.#standing(agentId, change, scoreMilli),
+      onFault: (error) => log.fault("actor", error),
+    });
+  }
+
+  /** Settles what an earlier run left open, then hears what other threads have to say. */
+  async start(): Promise<void> {
+    const { meshLink, loops } = this.#deps;
+    // At once, or what is said meanwhile, the first policy above all, is heard by nobody.
+    meshLink.onMessage((message) => this.#inTurn(() => this.#fromMesh(message)));
+    for (const loop of loops) {
+      loop.onMessage((message) => this.#inTurn(() => this.#fromLoop(loop, message)));
+    }
+    await this.actors.recover();
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const handle of early) handle();
+    this.#tickLater();
+  }
+
+  /** Takes lent money back and settles it. Loops have drained by then. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.actors.drain();
+  }
+
+  /** Scopes that are killed now. */
+  get killed(): readonly string[] {
+    return this.#killed;
+  }
+
+  #inTurn(handle: () => void): void {
+    if (this.#early === undefined) handle();
+    else this.#early.push(handle);
+  }
+
+  #fromMesh(message: MeshToControl): void {
+    switch (message.t) {
+      case "policy":
+        this.policies.offer(message);
+        return;
+      case "limit":
+        this.actors.limitsChanged();
+        return;
+      case "row":
+        this.#rowCame(message.grant, message.grant);
+        return;
+      case "row_freed":
+        this.#rowFreed(message);
+        return;
+      case "kills":
+        this.#killsChanged(message.scopes);
+        return;
+      default:
+        return;
+    }
+  }
+
+  #fromLoop(loop: LoopLink, message: LoopToControl): void {
+    switch (message.t) {
+      case "top_up":
+        void this.#topUp(message).then((answer) => {
+          loop.post({ t: "topped_up", id: message.id, ...answer });
+        });
+        return;
+      case "settled":
+        for (const item of message.items) this.#settled(item);
+        return;
+      case "events":
+        for (const event of message.items) this.#event(event);
+        return;
+      case "open":
+        this.#open.set(loop.no, message.count);
+        return;
+      case "policy_ready":
+        this.policies.ready(loop.no, message.version);
+        return;
+      case "policy_failed":
+        this.policies.failed(loop.no, message.version, message.message);
+        return;
+      default:
+        return;
+    }
+  }
+
+  async #topUp(message: Extract<LoopToControl, { t: "top_up" }>): Promise<TopUpAnswer> {
+    const { need, floor, overrunMicros } = message;
+    if (!this.#rowCame(message, message)) return { outcome: "row_gone" };
+    if (overrunMicros > overrunBalance(this.#deps.table)) {
+      const share = { ...NOTHING, usdMicros: overrunMicros };
+      const { outcome } = await this.actors.topUp(OVERRUN, share);
+      if (outcome !== "ok") {
+        return { outcome: outcome === "exhausted" ? "overrun_exhausted" : outcome };
+      }
+    }
+    return this.actors.topUp(`agent/${message.agentId}`, need, floor);
+  }
+
+  /**
+   * The row may be known from the loop's question before the mesh thread's word of it comes.
+   *
+   * @returns False when it serves nobody any more: word of it that was overtaken changes nothing.
+   */
+  #rowCame(holder: Holder, { row, generation }: RowRef): boolean {
+    const { table } = this.#deps;
+    // Nothing is lent to contracts: the chain refuses them before money is asked for.
+    if (holder.contractId !== undefined) return false;
+    const account = `agent/${holder.agentId}`;
+    const known = this.#rows.get(account);
+    if (!pin(table, controlPinner(table), { row, generation })) return false;
+    unpin(table, controlPinner(table), row);
+    if (known?.row === row && known.generation === generation) return true;
+    this.#rows.set(account, { row, generation });
+    this.actors.rowCame(account);
+    return true;
+  }
+
+  #rowFreed({ agentId, row, generation }: Extract<MeshToControl, { t: "row_freed" }>): void {
+    const account = `agent/${agentId}`;
+    const known = this.#rows.get(account);
+    if (known?.row === row && known.generation === generation) this.#rows.delete(account);
+    const back = takeBackRetired(this.#deps.table, { row, generation });
+    this.actors.takenBack(account, back);
+  }
+
+  #settled(item: SettledItem): void {
+    const { agentId, spent, uncovered, overrunSpentMicros, model, distrustMilli } = item;
+    const { log, loops } = this.#deps;
+    this.actors.settled(`agent/${agentId}`, spent, uncovered);
+    if (overrunSpentMicros > 0n) {
+      const share = { ...NOTHING, usdMicros: overrunSpentMicros };
+      const notPaid = { ...NOTHING, usdMicros: uncovered?.overrunMicros ?? 0n };
+      this.actors.settled(OVERRUN, share, notPaid);
+      log.overrun(item);
+    }
+    if (distrustMilli === undefined) return;
+    log.distrust(model, distrustMilli);
+    for (const loop of loops) loop.post({ t: "distrust", model, distrustMilli });
+  }
+
+  /** Whoever is no longer killed by its own name was revived by an operator. */
+  #killsChanged(scopes: readonly string[]): void {
+    const killed = new Set(scopes);
+    const lifted = this.#killed.filter((scope) => !killed.has(scope));
+    this.#killed = scopes;
+    for (const scope of lifted) {
+      if (scope.startsWith("agent/")) this.actors.tell(scope, { t: "revived" });
+    }
+  }
+
+  #event(event: AgentEvent): void {
+    this.history.note(event);
+    this.#deps.log.decision(event);
+    const { allowed, cause } = event;
+    this.actors.tell(`agent/${event.agentId}`, { t: "event", allowed, cause });
+  }
+
+  #standing(agentId: string, change: LadderChange, scoreMilli: number): void {
+    const { mesh, node, clock, append, log, loops } = this.#deps;
+    log.standing(agentId, change);
+    for (const loop of loops) loop.post({ t: "standing", agentId, standing: change.to });
+    append({
+      v: 1,
+      k: "standing",
+      t: clock.nowMs(),
+      node,
+      ag: spiffeId(mesh, agentId),
+      from: change.from,
+      to: change.to,
+      rc: change.cause,
+      score: scoreMilli,
+    });
+  }
+
+  #switched(): void {
+    const { clock, node, append } = this.#deps;
+    const { current, previous } = this.policies;
+    this.actors.limitsChanged();
+    if (current === undefined) return;
+    append({
+      v: 1,
+      k: "policy",
+      t: clock.nowMs(),
+      node,
+      pol: `sha256:${current.sha256}`,
+      ...(previous !== undefined && { prev: `sha256:${previous.sha256}` }),
+    });
+  }
+
+  #tickLater(): void {
+    this.#deps.clock.after(TICK_MS, () => {
+      if (this.#stopped) return;
+      this.actors.tick(IDLE_NS);
+      const connections = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
+      this.#deps.meshLink.post({ t: "counts", agents: this.actors.activeCount, connections });
+      this.#tickLater();
+    });
+  }
+}
+
+type Holder = { readonly agentId: string; readonly contractId: string | undefined };

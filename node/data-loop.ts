@@ -1,0 +1,219 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import type { MessagePort } from "node:worker_threads";
+import type { Registry } from "prom-client";
+import type { Clock } from "../ports/clock.ts";
+import type { Compute } from "../ports/compute.ts";
+import type { Random } from "../ports/random.ts";
+import { stageOf } from "../proto/reasons.ts";
+import { type Connections, createConnections } from "./dataplane/connections.ts";
+import { createPolicyScanners } from "./dataplane/content-scanners.ts";
+import { openCredentials } from "./dataplane/credentials.ts";
+import { createForwarder } from "./dataplane/forward.ts";
+import { type Gateway, startGateway } from "./dataplane/gateway.ts";
+import { GATEWAY_LIMITS } from "./dataplane/gateway-limits.ts";
+import { createInspector, type Inspector } from "./dataplane/inspect.ts";
+import type { BodyInspection } from "./dataplane/inspect-body.ts";
+import type { InspectTask } from "./dataplane/inspect-worker.ts";
+import { createNameResolver } from "./dataplane/name-resolution.ts";
+import { createUpstreamPools, type UpstreamPools } from "./dataplane/upstream-pools.ts";
+import { watchFreshness } from "./dataplane/watch-freshness.ts";
+import { stageName } from "./decision/chain.ts";
+import type { DecisionLog } from "./decision/commit.ts";
+import { doorRecord } from "./door-record.ts";
+import { enforce } from "./enforce.ts";
+import type { LoopContext } from "./loop-context.ts";
+import { type ControlLink, createControlLink, createMeshLink } from "./loop-links.ts";
+import { createLoopMetrics } from "./loop-metrics.ts";
+import type { LoopWorkerData } from "./loop-worker.ts";
+import { PolicyShelf } from "./policy-shelf.ts";
+import { isFresh, keyGeneration, policyVersion, type Table, trustVersion } from "./table/table.ts";
+
+export type DataLoopParts = {
+  readonly data: LoopWorkerData;
+  readonly table: Table;
+  readonly log: DecisionLog;
+  readonly pool: Compute<InspectTask, BodyInspection>;
+  readonly control: MessagePort;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly registry: Registry;
+  /** The loop has drained and its doors are closed. */
+  readonly onEnd: () => void;
+};
+
+/** How long a request waits for money before there is a policy to say so. */
+const RESERVE_WAIT_MS_DEFAULT = 250;
+
+/** Wires one data loop and opens its doors: connections, the decision chain, relays. */
+export async function startDataLoop(parts: DataLoopParts): Promise<void> {
+  const { data, clock, table } = parts;
+  const connections = createConnections({ clock, onFault: fail });
+  let draining = false;
+  let gateway: Gateway | undefined;
+  const loop = buildContext(parts, connections, {
+    isDraining: () => draining,
+    drain: async (deadlineMs) => {
+      draining = true;
+      gateway?.stopAccepting();
+      await idle(connections, clock, deadlineMs);
+      loop.controlLink.drained(connections.count());
+      await gateway?.close();
+      await Promise.all([loop.forwarder.close(), loop.inspector.close()]);
+      loop.credentials.close();
+      loop.controlLink.flush();
+      parts.onEnd();
+    },
+  });
+  watchFreshness({
+    isFresh: (nowNs) => isFresh(table, nowNs),
+    clock,
+    closeAll: (cut) => void connections.closeAll(cut),
+  });
+  gateway = await startGateway({
+    port: data.gatewayPort,
+    host: data.host,
+    reusePort: data.loops > 1,
+    limits: GATEWAY_LIMITS,
+    connectionsMax: data.connectionsMax,
+    clock,
+    random: parts.random,
+    registry: connections,
+    onExchange: (exchange) => enforce(exchange, loop),
+    onRefused: (refused) => recordAtDoor(refused, loop),
+    onFault: fail,
+  });
+  loop.controlLink.listening(gateway.port);
+  tellOpen(loop, connections);
+}
+
+/** Keeps the control thread's count of open exchanges about a second old. */
+function tellOpen(loop: LoopContext, connections: Connections): void {
+  loop.clock.after(OPEN_EVERY_MS, () => {
+    loop.controlLink.open(connections.count());
+    tellOpen(loop, connections);
+  });
+}
+
+const OPEN_EVERY_MS = 1_000;
+
+type Turns = { isDraining: () => boolean; drain: (deadlineMs: number) => Promise<void> };
+
+function buildContext(parts: DataLoopParts, connections: Connections, turns: Turns): LoopContext {
+  const { data, table, clock, log, registry, pool } = parts;
+  const metrics = createLoopMetrics(registry);
+  const scanners = createPolicyScanners();
+  const shelf = new PolicyShelf({ scanners, nowNs: () => clock.monoNs(), nextTurn });
+  const credentials = openCredentials({
+    clock,
+    values: data.credentials,
+    ...(data.credentialsDir !== undefined && { directory: data.credentialsDir }),
+    onProblem: (name, why) => warn("credential_unusable", { name, why }),
+  });
+  const pools = createUpstreamPools({ resolver: createNameResolver({ clock }) });
+  const inspector = createInspector({ clock, scanners, pool, onFault: fail });
+  const controlLink: ControlLink = createControlLink({
+    port: parts.control,
+    clock,
+    reserveWaitMaxMs: () => shelf.newest()?.limits.reserveWaitMaxMs ?? RESERVE_WAIT_MS_DEFAULT,
+    handlers: {
+      policy: (version, bundle) => void takePolicy({ version, bundle }, policyParts),
+      // The standing itself is in the row; open tunnels are what a change of it may have to end.
+      standing: () => undefined,
+      drain: (deadlineMs) => void turns.drain(deadlineMs),
+      connections: () => connections.list(clock.monoNs()),
+      metrics: () => registry.getMetricsAsJSON(),
+    },
+  });
+  const policyParts = { shelf, inspector, pools, controlLink };
+  const meshLink = createMeshLink({
+    port: data.meshPort,
+    clock,
+    keyGeneration: () => keyGeneration(table),
+    cutScope: async (by, scope) => {
+      const fromNs = clock.monoNs();
+      const cut = await connections.cutScope(by, scope);
+      if (cut.count > 0) metrics.tornDown(cut.count, clock.monoNs() - fromNs);
+      return cut;
+    },
+  });
+  return {
+    loop: data.loop,
+    mesh: data.mesh,
+    node: data.node,
+    region: data.region,
+    table,
+    clock,
+    log,
+    meshLink,
+    controlLink,
+    connections,
+    forwarder: createForwarder({ pools, credentials, clock }),
+    inspector,
+    scanners,
+    credentials,
+    metrics,
+    policyOf: (version) => shelf.of(version),
+    trustVersion: () => trustVersion(table),
+    isDraining: turns.isDraining,
+  };
+}
+
+type PolicyParts = {
+  readonly shelf: PolicyShelf;
+  readonly inspector: Inspector;
+  readonly pools: UpstreamPools;
+  readonly controlLink: ControlLink;
+};
+
+/** Makes everything ready that a request under this policy needs, and only then says so. */
+async function takePolicy(
+  { version, bundle }: { readonly version: number; readonly bundle: Uint8Array },
+  { shelf, inspector, pools, controlLink }: PolicyParts,
+): Promise<void> {
+  try {
+    const policy = await shelf.put(version, bundle);
+    await inspector.warm(policy);
+    pools.retain(shelf.origins());
+    controlLink.policyReady(version);
+  } catch (error) {
+    controlLink.policyFailed(version, error instanceof Error ? error.message : String(error));
+  }
+}
+
+function recordAtDoor(
+  refused: Parameters<Parameters<typeof startGateway>[0]["onRefused"]>[0],
+  loop: LoopContext,
+): void {
+  const { reason } = refused;
+  loop.metrics.decided({ stage: stageName(stageOf(reason)), reason, tookNs: 0n });
+  const policy = loop.policyOf(policyVersion(loop.table));
+  try {
+    loop.log.append(doorRecord(refused, loop, policy));
+  } catch (error) {
+    loop.metrics.recordLost(error);
+  }
+}
+
+/** Waits until nothing runs, or until the deadline; what still runs then is cut by `close`. */
+async function idle(connections: Connections, clock: Clock, deadlineMs: number): Promise<void> {
+  const untilNs = clock.monoNs() + BigInt(deadlineMs) * 1_000_000n;
+  while (connections.count() > 0 && clock.monoNs() < untilNs) {
+    await new Promise<void>((resolve) => clock.after(DRAIN_LOOK_MS, resolve));
+  }
+}
+
+const DRAIN_LOOK_MS = 20;
+
+/** A bug, found while one exchange was served: that exchange was ended, the loop goes on. */
+function fail(error: unknown): void {
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  say("error", "exchange_fault", { text });
+}
+
+function warn(event: string, fields: Readonly<Record<string, string>>): void {
+  say("warn", event, fields);
+}
+
+function say(level: string, event: string, fields: Readonly<Record<string, string>>): void {
+  process.stderr.write(`${JSON.stringify({ level, event, ...fields })}\n`);
+}

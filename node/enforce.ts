@@ -1,0 +1,33 @@
+import { answerLocally } from "./answer-locally.ts";
+import type { Exchange } from "./dataplane/exchange.ts";
+import { decide } from "./decision/decide.ts";
+import { factsNow, gatherBody, gatherHead, letGo } from "./gather.ts";
+import { hold } from "./hold.ts";
+import type { LoopContext } from "./loop-context.ts";
+import { refuse } from "./refuse.ts";
+import { relayAndSettle } from "./relay-and-settle.ts";
+
+/**
+ * The life of a request.
+ *
+ * The listener has registered the exchange before this is called, so a kill that lands anywhere in
+ * here finds it. Gathering waits; deciding and committing do not, and both look at the cells again.
+ */
+export async function enforce(exchange: Exchange, loop: LoopContext): Promise<void> {
+  const asked = await gatherHead(exchange, loop);
+  try {
+    const atHead = factsNow(asked, loop, "head");
+    const headVerdict = decide(atHead);
+    if (headVerdict.refusal !== undefined) return refuse(asked, atHead, headVerdict, loop);
+
+    await gatherBody(asked, loop);
+
+    const held = await hold(asked, loop);
+    if ("refused" in held) return refuse(asked, held.facts, held.refused, loop);
+    if ("local" in held) return answerLocally(asked, held.facts, loop);
+
+    await relayAndSettle(asked, held, loop);
+  } finally {
+    letGo(asked, loop);
+  }
+}

@@ -1,0 +1,291 @@
+import { createHash } from "node:crypto";
+import type { CompiledPolicy, PriceEntry } from "../policy/compiled-policy.ts";
+import { type Reason, stageOf } from "../proto/reasons.ts";
+import { type PresentedKey, presentedKey } from "./credential.ts";
+import type { ReadRequest } from "./dataplane/dialects/dialect.ts";
+import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
+import type { Exchange } from "./dataplane/exchange.ts";
+import type { JudgedBody } from "./dataplane/judged-body.ts";
+import type {
+  CostFacts,
+  Facts,
+  Identity,
+  Missing,
+  RequestFacts,
+  ScanFacts,
+} from "./decision/facts.ts";
+import { isMissing } from "./decision/facts.ts";
+import { killedScopeOf } from "./decision/stages/03-kill.ts";
+import { bodyHeadersObjection } from "./head-body.ts";
+import type { LoopContext } from "./loop-context.ts";
+import type { KeyAnswer } from "./loop-key-cache.ts";
+import { outputLimit } from "./pricing/output-limit.ts";
+import { type Request as PricedRequest, worstCase } from "./pricing/worst-case.ts";
+import { pin, unpin } from "./table/rows.ts";
+import { killedBy } from "./table/scope-cells.ts";
+import { standingOf } from "./table/standing.ts";
+import { isFresh, policyVersion } from "./table/table.ts";
+import type { RowGrant } from "./thread-messages.ts";
+
+/** Number of the row that tells a kill. */
+const KILL_STAGE = 3;
+
+/** What is known of a request beside its facts: where its bytes are, and which row pays for it. */
+export type Asked = {
+  readonly exchange: Exchange;
+  readonly found: FoundRoute | Missing;
+  readonly clientRequestId: string | undefined;
+  /** The row that is pinned for this request, until `letGo`. */
+  readonly row: RowGrant | undefined;
+  readonly identity: Identity | Missing;
+  /** Present once the body was read and understood. */
+  read?: ReadRequest;
+  body?: JudgedBody;
+  /** UTF-8 bytes of the body as it goes upstream, at most. */
+  bodyBytes: number;
+  /** Why the body was given up before it was read, where a later row than the first tells it. */
+  unread?: Reason;
+  /** Output limit that the request was lowered to because more cannot be paid, tokens. */
+  outputTokensMax?: number;
+  scan: ScanFacts | Missing;
+  request: RequestFacts | Missing;
+};
+
+const NOT_SCANNED: ScanFacts = { hits: [], scannedBytes: 0, complete: true };
+
+/** What the head alone says. Claims the exchange for its agent before any cell is read. */
+export async function gatherHead(exchange: Exchange, loop: LoopContext): Promise<Asked> {
+  const { head } = exchange;
+  const found = findRoute(head.method, head.target, head.rawHeaders);
+  const objection = isMissing(found) ? found : bodyHeadersObjection(head, found.route);
+  const { identity, row } = await identify(exchange, loop);
+  return {
+    exchange,
+    found,
+    clientRequestId: headerOf(head.rawHeaders, "x-request-id"),
+    row,
+    identity,
+    bodyBytes: 0,
+    scan: NOT_SCANNED,
+    request: isMissing(found) ? found : (objection ?? headRequest(found)),
+  };
+}
+
+/** Unpins the row. Nothing of the request may touch the table afterwards. */
+export function letGo(asked: Asked, loop: LoopContext): void {
+  if (asked.row !== undefined) unpin(loop.table, loop.loop, asked.row.row);
+}
+
+/**
+ * The facts as they stand in this instant: cells, policy, price. Synchronous, so that what `decide`
+ * sees is one moment; called again after every wait.
+ */
+export function factsNow(asked: Asked, loop: LoopContext, pass: Facts["pass"]): Facts {
+  const { exchange, identity, row } = asked;
+  const { table } = loop;
+  const policy =
+    asked.unread === "policy_missing" ? undefined : loop.policyOf(policyVersion(table));
+  const grant = isMissing(identity) ? undefined : policy?.agents.get(identity.agentId);
+  const model = pass === "full" ? modelOf(asked, policy) : undefined;
+  return {
+    requestId: exchange.requestId,
+    door: exchange.door,
+    nowMs: loop.clock.nowMs(),
+    pass,
+    request: asked.request,
+    identity,
+    kill: killFacts(asked, loop),
+    standing: row === undefined ? "normal" : standingOf(table, row.row),
+    policy,
+    grant,
+    model,
+    nodeRegion: loop.region,
+    scan: asked.scan,
+    cost: pass === "full" ? costOf(asked, loop, { model, grant }) : undefined,
+    openConnections: isMissing(identity) ? 0 : loop.connections.countOf(identity.agentId),
+    draining: loop.isDraining(),
+  };
+}
+
+/** Reads the body within the policy's limits, parses and scans it. Changes `asked` in place. */
+export async function gatherBody(asked: Asked, loop: LoopContext): Promise<void> {
+  const { exchange, found, identity } = asked;
+  const policy = loop.policyOf(policyVersion(loop.table));
+  if (isMissing(found) || isMissing(identity) || found.route.kind !== "generate") return;
+  if (policy === undefined) {
+    // One may come into force before the chain is asked; this body was not judged under it.
+    asked.unread = "policy_missing";
+    return;
+  }
+  const { limits } = policy;
+  if (!loop.connections.startWaiting(identity.agentId, limits.bodiesWaitingMax)) {
+    asked.request = { missing: "too_many_waiting" };
+    return;
+  }
+  const body = await exchange
+    .readBody({ bytesMax: limits.bodyBytesMax, timeoutMs: limits.bodyTimeoutMs })
+    .finally(() => loop.connections.stopWaiting(identity.agentId));
+  if (typeof body === "string") {
+    // A kill while the body came is stage 3's to tell, and stands even if it is undone by then.
+    if (stageOf(body) === KILL_STAGE) asked.unread = body;
+    else asked.request = { missing: body };
+    return;
+  }
+  // The body's memory may be another thread's once it is inspected.
+  const bodyBytes = body.length;
+  const { dialect, route } = found;
+  const agentId = identity.agentId;
+  const seen = await loop.inspector.inspect({ agentId, body, dialect, route, policy });
+  asked.scan = seen.scan;
+  if ("missing" in seen.request) {
+    asked.request = seen.request;
+    return;
+  }
+  const { read, body: judged } = seen.request;
+  asked.read = read;
+  asked.body = judged;
+  asked.bodyBytes = Math.max(bodyBytes, judgedBytes(judged));
+  asked.request = {
+    ...headRequest(found),
+    stream: read.stream,
+    bodyBytes,
+    model: read.model,
+    tools: read.tools,
+    unpricedParameter: read.unpricedParameter,
+  };
+}
+
+function killFacts({ row, unread }: Asked, loop: LoopContext): Facts["kill"] {
+  const now = row === undefined ? undefined : killedBy(loop.table, row.row);
+  return {
+    killedBy: now ?? killedScopeOf(unread),
+    fresh: isFresh(loop.table, loop.clock.monoNs()) && unread !== "mesh_stale",
+  };
+}
+
+async function identify(
+  exchange: Exchange,
+  loop: LoopContext,
+): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
+  const presented = presentedKey(exchange.head.rawHeaders);
+  if (isMissing(presented)) return { identity: presented, row: undefined };
+  const row = await pinnedRow(presented, exchange.head.peer, loop);
+  if (typeof row === "string")
+    return { identity: { missing: unknownKey(row, loop) }, row: undefined };
+  exchange.claim(row.agentId, row.contractId);
+  const nowMs = loop.clock.nowMs();
+  if (nowMs < row.notBeforeMs || (row.notAfterMs !== 0 && nowMs >= row.notAfterMs)) {
+    return { identity: { missing: "key_expired" }, row };
+  }
+  const { agentId, keyId, contractId } = row;
+  return { identity: { agentId, keyId, contractId }, row };
+}
+
+/** A node that may have missed records cannot say that there is no such key. */
+function unknownKey(reason: Reason, loop: LoopContext): Reason {
+  const knows = isFresh(loop.table, loop.clock.monoNs());
+  return reason === "key_unknown" && !knows ? "identity_unavailable" : reason;
+}
+
+/** A row may be freed between the answer and the pin; then the key is asked for once more. */
+async function pinnedRow(
+  presented: PresentedKey,
+  peer: string,
+  loop: LoopContext,
+): Promise<KeyAnswer> {
+  const keySha256 = createHash("sha256").update(presented.key).digest("hex");
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const answer = loop.meshLink.resolveKey(keySha256, peer);
+    const row = answer instanceof Promise ? await answer : answer;
+    if (typeof row === "string") return row;
+    if (pin(loop.table, loop.loop, row)) return row;
+    loop.meshLink.forget(keySha256);
+  }
+  return "identity_unavailable";
+}
+
+function headRequest(found: FoundRoute): RequestFacts {
+  return {
+    route: found.route.id,
+    dialect: found.dialect.name,
+    method: found.route.method,
+    stream: false,
+    bodyBytes: 0,
+    model: undefined,
+    tools: [],
+    unpricedParameter: undefined,
+  };
+}
+
+function modelOf(asked: Asked, policy: CompiledPolicy | undefined): Facts["model"] {
+  if (asked.read === undefined || isMissing(asked.found)) return undefined;
+  const name = asked.read.model;
+  const model = policy?.models.get(`${asked.found.dialect.name}:${name}`);
+  return model ?? { missing: "model_unknown", detail: name.slice(0, 128) };
+}
+
+function costOf(
+  asked: Asked,
+  loop: LoopContext,
+  of: Pick<Facts, "model" | "grant">,
+): CostFacts | Missing | undefined {
+  const { model } = of;
+  if (asked.read === undefined || model === undefined || isMissing(model)) return undefined;
+  const priced = pricedRequest(asked, loop, of);
+  if (priced === undefined) return { missing: "price_unknown", detail: model.id };
+  const { request, isSet } = priced;
+  const bound = worstCase(request);
+  return {
+    worst: bound.cost,
+    overrunMicros: bound.overrunMicros,
+    outputTokensSet: isSet ? request.maxOutputTokens : undefined,
+  };
+}
+
+/**
+ * The request as pricing reads it; undefined where there is no price. `isSet`: its output limit is
+ * not its own.
+ */
+export function pricedRequest(
+  asked: Asked,
+  loop: LoopContext,
+  { model, grant }: Pick<Facts, "model" | "grant">,
+): { readonly request: PricedRequest; readonly isSet: boolean } | undefined {
+  const { read, outputTokensMax } = asked;
+  if (read === undefined || model === undefined || isMissing(model)) return undefined;
+  if (model.price === undefined) return undefined;
+  const limit = outputLimit({
+    requested: read.maxOutputTokens,
+    model,
+    grant: grant ?? { maxOutputTokensDefault: undefined },
+  });
+  const isLowered = outputTokensMax !== undefined && outputTokensMax < limit.tokens;
+  const request = {
+    price: trustedPrice(model.price, loop.controlLink.distrustMilli(model.id)),
+    inputBytes: asked.bodyBytes,
+    messages: read.messages,
+    tools: read.tools.length,
+    n: read.choices,
+    maxOutputTokens: isLowered ? outputTokensMax : limit.tokens,
+  };
+  return { request, isSet: limit.set || isLowered };
+}
+
+/** The price entry with the distrust that this node's own bills have taught it, if that is more. */
+export function trustedPrice(price: PriceEntry, distrustMilli: number): PriceEntry {
+  return distrustMilli > price.distrustMilli ? { ...price, distrustMilli } : price;
+}
+
+/** What is set in a body on its way upstream: the model's other name, limits, usage asked for. */
+const SETTINGS_BYTES_MAX = 512;
+
+function judgedBytes({ head, bulk }: JudgedBody): number {
+  return Buffer.byteLength(JSON.stringify(head)) + bulk.length + SETTINGS_BYTES_MAX;
+}
+
+function headerOf(rawHeaders: readonly string[], wanted: string): string | undefined {
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    if ((rawHeaders[i] as string).toLowerCase() === wanted) return rawHeaders[i + 1];
+  }
+  return undefined;
+}

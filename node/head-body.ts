@@ -1,0 +1,25 @@
+import type { Route } from "./dataplane/dialects/dialect.ts";
+import type { RequestHead } from "./dataplane/exchange.ts";
+import type { Missing } from "./decision/facts.ts";
+
+const JSON_TYPE = /^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i;
+
+/** What the head says about the body that makes it unreadable, before a byte of it is read. */
+export function bodyHeadersObjection(head: RequestHead, route: Route): Missing | undefined {
+  if (route.kind !== "generate") return undefined;
+  let type: string | undefined;
+  for (let i = 0; i + 1 < head.rawHeaders.length; i += 2) {
+    const name = (head.rawHeaders[i] as string).toLowerCase();
+    const value = head.rawHeaders[i + 1] as string;
+    if (name === "content-encoding" && value.trim().toLowerCase() !== "identity") {
+      return { missing: "content_encoding_unsupported", detail: "send it uncompressed" };
+    }
+    // Two types, like two lengths, would leave two readings.
+    if (name === "content-type" && type !== undefined) return { missing: "malformed_http" };
+    if (name === "content-type") type = value;
+  }
+  if (type === undefined || !JSON_TYPE.test(type.trim())) {
+    return { missing: "content_type_unsupported" };
+  }
+  return undefined;
+}

@@ -1,0 +1,150 @@
+import { stageOf } from "../proto/reasons.ts";
+import { type CommitResult, commit, commitLocal, type Reserved } from "./decision/commit.ts";
+import { decide } from "./decision/decide.ts";
+import type { RecordContext } from "./decision/decision-record.ts";
+import { type Facts, isMissing } from "./decision/facts.ts";
+import type { Permit } from "./decision/permit.ts";
+import type { Refusal, Verdict } from "./decision/verdict.ts";
+import { type Asked, factsNow } from "./gather.ts";
+import type { LoopContext } from "./loop-context.ts";
+import { lowerToWhatFits, topUpRequest, whatFits } from "./shortage.ts";
+import type { TopUpAnswer } from "./thread-messages.ts";
+import { upstreamRequest } from "./upstream-request.ts";
+
+/** A refused verdict; `recorded` when the log already holds the record that ends it. */
+export type RefusedVerdict = Verdict & { readonly recorded?: boolean };
+
+export type Held =
+  | { readonly facts: Facts; readonly refused: RefusedVerdict }
+  /** Nothing goes upstream: the node itself answers, and the record is written. */
+  | { readonly facts: Facts; readonly local: true }
+  | { readonly facts: Facts; readonly permit: Permit; readonly reserved: Reserved };
+
+type StagedRefusal = Refusal & { readonly stage: number };
+
+/**
+ * A policy that moves, or a balance that runs short, starts the decision again this often at most.
+ * What was lent to one request may be taken by another before it wakes, so one try is not enough.
+ */
+const ATTEMPTS_MAX = 8;
+const NS_PER_MS = 1_000_000n;
+
+/**
+ * Decides and commits; where the balance lent to this node is short, asks the actor and starts again
+ * from `decide`, because everything may have changed while it waited.
+ *
+ * The final no to money is the ledger's alone. A request that was lent what it asked for and still
+ * finds the row short, because others were quicker, asks again within its time; when that is over the
+ * budget was unavailable, not exhausted.
+ */
+export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
+  const sinceNs = loop.clock.monoNs();
+  let hasMoved = false;
+  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
+    const facts = factsNow(asked, loop, "full");
+    const verdict = decide(facts);
+    if (verdict.refusal !== undefined) return { facts, refused: verdict };
+    const result = commitOnce(asked, facts, verdict, loop);
+    if ("permit" in result) return { facts, permit: result.permit, reserved: result.reserved };
+    if ("local" in result) return { facts, local: true };
+    if ("refusal" in result) return refused(facts, verdict, result.refusal, result.recorded);
+    if ("moved" in result) {
+      if (hasMoved) return refused(facts, verdict, atBudget("policy_changed"), false);
+      hasMoved = true;
+      continue;
+    }
+    if (attempt > 0 && waitedTooLong(facts, sinceNs, loop)) break;
+    const answer = await loop.controlLink.topUp(topUpRequest(asked, facts, verdict, loop));
+    const final = finalShortage(asked, facts, answer, loop);
+    if (final !== undefined) return refused(facts, verdict, final, false);
+  }
+  const facts = factsNow(asked, loop, "full");
+  const verdict = decide(facts);
+  if (verdict.refusal !== undefined) return { facts, refused: verdict };
+  return refused(facts, verdict, atBudget("budget_unavailable"), false);
+}
+
+function waitedTooLong(facts: Facts, sinceNs: bigint, loop: LoopContext): boolean {
+  const waitMaxMs = facts.policy?.limits.reserveWaitMaxMs ?? 0;
+  return loop.clock.monoNs() - sinceNs >= BigInt(waitMaxMs) * NS_PER_MS;
+}
+
+function commitOnce(
+  asked: Asked,
+  facts: Facts,
+  verdict: Verdict,
+  loop: LoopContext,
+): CommitResult | { readonly local: true } {
+  const { row, found } = asked;
+  if (row === undefined || isMissing(found)) return unreachable("an allowed request has a row");
+  const context = recordContext(asked, facts, loop);
+  const deps = { table: loop.table, log: loop.log, nowNs: () => loop.clock.monoNs() };
+  const base = { facts, verdict, row: row.row, context };
+  const upstream = upstreamRequest(asked, facts);
+  if (upstream !== undefined) return commit({ ...base, upstream }, deps);
+  if (found.route.kind !== "generate") return commitLocal(base, deps);
+  return { refusal: nowhereToGo(facts), recorded: false };
+}
+
+/** A stage in shadow lets pass what it objects to, but it cannot make up a model to send it to. */
+function nowhereToGo({ model }: Facts): StagedRefusal {
+  if (model !== undefined && isMissing(model)) {
+    const { missing: reason, detail } = model;
+    return { reason, stage: stageOf(reason), ...(detail !== undefined && { detail }) };
+  }
+  // The first policy came between the head and the body, so the body was not read.
+  return { reason: "policy_missing", stage: stageOf("policy_missing") };
+}
+
+/** What every record of this request says beside its facts. */
+export function recordContext(asked: Asked, facts: Facts, loop: LoopContext): RecordContext {
+  const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
+  return {
+    mesh: loop.mesh,
+    node: loop.node,
+    trustVersion: loop.trustVersion(),
+    clientRequestId: asked.clientRequestId,
+    nowMs: facts.nowMs,
+    latencyUs: Number(tookNs / 1_000n),
+  };
+}
+
+/** Undefined: there is reason to try again. */
+function finalShortage(
+  asked: Asked,
+  facts: Facts,
+  { outcome, left }: TopUpAnswer,
+  loop: LoopContext,
+): StagedRefusal | undefined {
+  switch (outcome) {
+    case "ok":
+      return undefined;
+    case "exhausted": {
+      if (left === undefined) return atBudget("budget_exhausted");
+      if (lowerToWhatFits(asked, facts, left, loop)) return undefined;
+      const detail = whatFits(asked, facts, left, loop);
+      return { ...atBudget("budget_exhausted"), ...(detail !== undefined && { detail }) };
+    }
+    case "overrun_exhausted":
+      return atBudget("overrun_exhausted");
+    // The agent has another row by now, which its next request will be given.
+    case "row_gone":
+    case "unavailable":
+      return atBudget("budget_unavailable");
+  }
+}
+
+function atBudget(
+  reason: "budget_exhausted" | "overrun_exhausted" | "budget_unavailable" | "policy_changed",
+): StagedRefusal {
+  return { reason, stage: stageOf(reason) };
+}
+
+function refused(facts: Facts, verdict: Verdict, refusal: StagedRefusal, recorded: boolean): Held {
+  const stages = `${verdict.stages.slice(0, refusal.stage - 1)}D`.padEnd(14, "-");
+  return { facts, refused: { ...verdict, refusal, stages, recorded } };
+}
+
+function unreachable(invariant: string): never {
+  throw new Error(`invariant broken: ${invariant}`);
+}

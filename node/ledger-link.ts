@@ -1,0 +1,174 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { Clock } from "../ports/clock.ts";
+import { type Random, uuidV7 } from "../ports/random.ts";
+import {
+  type Amounts,
+  AmountsSchema,
+  LeaseRequestSchema,
+  type NodeReply,
+  NodeReplySchema,
+  type NodeRequest,
+  NodeRequestSchema,
+  SettleRequestSchema,
+  type Standing as StandingLevel,
+  StandingRequestSchema,
+} from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { Unit } from "../proto/gen/altrace/v1/record_pb.ts";
+import type { RequestMethod } from "../proto/subjects.ts";
+import type { LeaseSettlement } from "./actors/account-book.ts";
+import type { Level } from "./actors/ladder.ts";
+import type { LeaseAnswer, LedgerPort, StandingReport } from "./actors/ledger-port.ts";
+import { type Cost, STANDINGS, type Standing } from "./decision/facts.ts";
+
+/** Asks the control plane through the mesh thread; undefined when no answer came that counts. */
+export type AskMesh = (
+  method: RequestMethod,
+  request: Uint8Array,
+  timeoutMs: number,
+) => Promise<Uint8Array | undefined>;
+
+export type LedgerLinkDeps = {
+  readonly ask: AskMesh;
+  readonly node: string;
+  /** This start of the node, the same as in its heartbeats: leases belong to it. */
+  readonly bootId: string;
+  readonly clock: Clock;
+  readonly random: Random;
+};
+
+const ASK_TIMEOUT_MS = 2_000;
+/** The ledger's ways to say that it does not fit. */
+const EXHAUSTED = new Set(["budget_exhausted", "overrun_exhausted", "account_unknown"]);
+/** The coordinator failed in between: whether it granted anything is unknown even to itself. */
+const UNDECIDED = new Set(["budget_unavailable", "unavailable"]);
+/** The ledger has its own view of that lease, and no repetition will change it. */
+const SETTLED_OTHERWISE = new Set(["lease_unknown", "settle_above_lease", "malformed_request"]);
+/** A question that is refused as undecided so often is refused for good. */
+const UNDECIDED_MAX = 3;
+
+/** A question that may have been granted without our hearing of it. */
+type Unanswered = {
+  readonly requestId: string;
+  readonly account: string;
+  readonly need: Cost;
+  readonly want: Cost;
+  readonly undecided: number;
+};
+
+/** The coordinator's ledger, asked over the bus. */
+export function ledgerLink(deps: LedgerLinkDeps): LedgerPort {
+  return new LedgerLink(deps);
+}
+
+class LedgerLink implements LedgerPort {
+  readonly #deps: LedgerLinkDeps;
+  /** By account; one question an account is under way at a time. */
+  readonly #unanswered = new Map<string, Unanswered>();
+
+  constructor(deps: LedgerLinkDeps) {
+    this.#deps = deps;
+  }
+
+  async lease(account: string, need: Cost, want: Cost): Promise<LeaseAnswer> {
+    const found = await this.again(account);
+    if (found !== undefined && found !== "exhausted") return found;
+    const requestId = this.#newId();
+    return this.#ask({ requestId, account, need, want, undecided: 0 });
+  }
+
+  async again(account: string): Promise<LeaseAnswer | undefined> {
+    const lost = this.#unanswered.get(account);
+    if (lost === undefined) return undefined;
+    const answer = await this.#ask(lost);
+    if (typeof answer !== "string") return { ...answer, unlimited: undefined };
+    // Refused for good is an answer to the old question; the new one is still to be put.
+    return this.#unanswered.has(account) ? answer : undefined;
+  }
+
+  async settle({ leaseId, epoch, spent, final }: LeaseSettlement): Promise<boolean> {
+    const value = create(SettleRequestSchema, {
+      leaseId,
+      epoch: BigInt(epoch),
+      spent: toAmounts(spent),
+      final,
+    });
+    const reply = await this.#send("settle", this.#newId(), { case: "settle", value });
+    if (reply?.case === "refused") return SETTLED_OTHERWISE.has(reply.value.reason);
+    return reply?.case === "settle";
+  }
+
+  async standing(report: StandingReport): Promise<Level | undefined> {
+    const value = create(StandingRequestSchema, {
+      agent: report.agentId,
+      standing: (STANDINGS.indexOf(report.standing) + 1) as StandingLevel,
+      cause: report.cause,
+      askKill: report.askKill,
+    });
+    const reply = await this.#send("standing", this.#newId(), { case: "standing", value });
+    if (reply?.case !== "standing") return undefined;
+    // Levels on the wire are one more than here, where nothing is unspecified.
+    const standing: Standing | undefined = STANDINGS[Number(reply.value.standing) - 1];
+    return standing === "kill" ? undefined : standing;
+  }
+
+  async #ask(question: Unanswered): Promise<LeaseAnswer> {
+    const { account, requestId, need, want } = question;
+    // Unanswered from here on: what ends in between may have been granted.
+    this.#unanswered.set(account, question);
+    const value = create(LeaseRequestSchema, {
+      account,
+      need: toAmounts(need),
+      want: toAmounts(want),
+    });
+    const reply = await this.#send("lease", requestId, { case: "lease", value });
+    if (reply?.case === "refused") return this.#refused(question, reply.value.reason);
+    if (reply?.case !== "lease" || reply.value.amount === undefined) return "unavailable";
+    this.#unanswered.delete(account);
+    const { leaseId, epoch, amount, ttlMs, unlimited } = reply.value;
+    const without = (unit: Unit) => (unlimited.includes(unit) ? 1n : 0n);
+    return {
+      leaseId,
+      epoch: Number(epoch),
+      amount: fromAmounts(amount),
+      ttlMs: Number(ttlMs),
+      unlimited: {
+        usdMicros: without(Unit.USD_MICROS),
+        tokens: without(Unit.TOKENS),
+        calls: without(Unit.CALLS),
+      },
+    };
+  }
+
+  #refused(question: Unanswered, reason: string): "exhausted" | "unavailable" {
+    const undecided = question.undecided + 1;
+    if (UNDECIDED.has(reason) && undecided < UNDECIDED_MAX) {
+      this.#unanswered.set(question.account, { ...question, undecided });
+      return "unavailable";
+    }
+    this.#unanswered.delete(question.account);
+    return EXHAUSTED.has(reason) ? "exhausted" : "unavailable";
+  }
+
+  #newId(): string {
+    return uuidV7(this.#deps.clock.nowMs(), this.#deps.random);
+  }
+
+  async #send(
+    method: RequestMethod,
+    requestId: string,
+    body: NodeRequest["body"],
+  ): Promise<NodeReply["body"] | undefined> {
+    const { node, bootId, ask } = this.#deps;
+    const request = create(NodeRequestSchema, { node, bootId, requestId, body });
+    const bytes = await ask(method, toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
+    return bytes === undefined ? undefined : fromBinary(NodeReplySchema, bytes).body;
+  }
+}
+
+function toAmounts({ usdMicros, tokens, calls }: Cost): Amounts {
+  return create(AmountsSchema, { usdMicros, tokens, calls });
+}
+
+function fromAmounts({ usdMicros, tokens, calls }: Amounts): Cost {
+  return { usdMicros, tokens, calls };
+}

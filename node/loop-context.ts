@@ -1,0 +1,37 @@
+import type { CompiledPolicy } from "../policy/compiled-policy.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Connections } from "./dataplane/connections.ts";
+import type { PolicyScanners } from "./dataplane/content-scanners.ts";
+import type { Credentials } from "./dataplane/credentials.ts";
+import type { Forwarder } from "./dataplane/forward.ts";
+import type { Inspector } from "./dataplane/inspect.ts";
+import type { DecisionLog } from "./decision/commit.ts";
+import type { ControlLink, MeshLink } from "./loop-links.ts";
+import type { LoopMetrics } from "./loop-metrics.ts";
+import type { Table } from "./table/table.ts";
+
+/** Everything one data loop works with; made once, when the loop starts. */
+export type LoopContext = {
+  /** Number of this loop, and so its pin column and its WAL. */
+  readonly loop: number;
+  readonly mesh: string;
+  readonly node: string;
+  /** ISO code of where this node is. */
+  readonly region: string | undefined;
+  readonly table: Table;
+  readonly clock: Clock;
+  readonly log: DecisionLog;
+  readonly meshLink: MeshLink;
+  readonly controlLink: ControlLink;
+  readonly connections: Connections;
+  readonly forwarder: Forwarder;
+  readonly inspector: Inspector;
+  readonly scanners: PolicyScanners;
+  readonly credentials: Credentials;
+  readonly metrics: LoopMetrics;
+  /** The compiled policy of the version that the table says is in force. */
+  readonly policyOf: (version: number) => CompiledPolicy | undefined;
+  /** Version of the trust bundle in force, for records. */
+  readonly trustVersion: () => number;
+  readonly isDraining: () => boolean;
+};

@@ -1,0 +1,241 @@
+import type { MessagePort } from "node:worker_threads";
+import type { Cancel, Clock } from "../ports/clock.ts";
+import type { Cost, Standing } from "./decision/facts.ts";
+import type {
+  AgentEvent,
+  ConnectionInfo,
+  ControlToLoop,
+  LoopToControl,
+  SettledItem,
+  TopUpAnswer,
+} from "./thread-messages.ts";
+
+/** Top-ups that are asked for and not yet answered; more are `unavailable` at once. */
+export const TOP_UPS_PENDING_MAX = 4_096;
+/** Settled requests or events in one message; a fuller turn sends several. */
+export const ITEMS_PER_MESSAGE_MAX = 512;
+/**
+ * Events a second that no score depends on: they only show what an agent did last, and a killed
+ * agent that keeps asking must not occupy the control thread.
+ */
+export const SHOWN_EVENTS_PER_SECOND_MAX = 1_000;
+
+export type TopUpRequest = {
+  readonly row: number;
+  readonly generation: number;
+  readonly agentId: string;
+  readonly contractId: string | undefined;
+  readonly need: Cost;
+  /** What would do with the lowest output limit that policy lets this node set; else absent. */
+  readonly floor?: Cost;
+  readonly overrunMicros: bigint;
+};
+
+/** What the control thread asks of a loop. */
+export type ControlHandlers = {
+  policy(version: number, bundle: Uint8Array): void;
+  standing(agentId: string, standing: Standing): void;
+  drain(deadlineMs: number): void;
+  connections(): readonly ConnectionInfo[];
+  metrics(): unknown | Promise<unknown>;
+};
+
+export type ControlLinkOptions = {
+  readonly port: MessagePort;
+  readonly clock: Clock;
+  /** How long a request may wait for money; the policy's bound, read at each ask. */
+  readonly reserveWaitMaxMs: () => number;
+  readonly handlers: ControlHandlers;
+};
+
+/** A data loop's link to the control thread. */
+export type ControlLink = {
+  /** Never rejects; `unavailable` when no answer came in time or too many are waited for. */
+  topUp(request: TopUpRequest): Promise<TopUpAnswer>;
+  /** Sent with the others of this turn. Never dropped. */
+  settled(item: SettledItem): void;
+  /**
+   * The largest bill over hold that this node has seen of a model, thousandths; 0 where none was more
+   * than its price entry allows for. Never falls while the node runs.
+   */
+  distrustMilli(model: string): number;
+  /** Sent with the others of this turn. One that no score depends on may be dropped. */
+  event(event: AgentEvent): void;
+  /** Events dropped since the start. */
+  eventsDropped(): number;
+  listening(gatewayPort: number): void;
+  policyReady(version: number): void;
+  policyFailed(version: number, message: string): void;
+  /** How many exchanges are open; says nothing when that is what was said last. */
+  open(count: number): void;
+  drained(open: number): void;
+  /** Sends what this turn has gathered, now: before the loop ends. */
+  flush(): void;
+  close(): void;
+};
+
+type PendingTopUp = {
+  readonly resolve: (answer: TopUpAnswer) => void;
+  readonly cancelTimer: Cancel;
+};
+
+/** See `ControlLink`. */
+export class ControlThreadLink implements ControlLink {
+  readonly #options: ControlLinkOptions;
+  readonly #topUps = new Map<number, PendingTopUp>();
+  #openTold = 0;
+  /** By model; models are those of policy, so there are never many. */
+  readonly #distrust = new Map<string, number>();
+  #lastId = 0;
+  #settledItems: SettledItem[] = [];
+  #events: AgentEvent[] = [];
+  #flushPlanned = false;
+  #shownSinceNs = 0n;
+  #shown = 0;
+  #dropped = 0;
+
+  constructor(options: ControlLinkOptions) {
+    this.#options = options;
+    options.port.on("message", (message: ControlToLoop) => void this.#onMessage(message));
+  }
+
+  topUp(request: TopUpRequest): Promise<TopUpAnswer> {
+    if (this.#topUps.size >= TOP_UPS_PENDING_MAX) return Promise.resolve(UNAVAILABLE);
+    const { clock, reserveWaitMaxMs } = this.#options;
+    const id = ++this.#lastId;
+    // What was spent is told first: the actor then lends from what is really left.
+    this.flush();
+    return new Promise((resolve) => {
+      const cancelTimer = clock.after(reserveWaitMaxMs(), () => this.#onToppedUp(id, UNAVAILABLE));
+      this.#topUps.set(id, { resolve, cancelTimer });
+      this.#send({ t: "top_up", id, ...request });
+    });
+  }
+
+  distrustMilli(model: string): number {
+    return this.#distrust.get(model) ?? 0;
+  }
+
+  settled(item: SettledItem): void {
+    if (item.distrustMilli !== undefined) this.#raiseDistrust(item.model, item.distrustMilli);
+    this.#settledItems.push(item);
+    this.#planFlush(this.#settledItems.length);
+  }
+
+  event(event: AgentEvent): void {
+    if (event.cause === undefined && !this.#mayShow()) {
+      this.#dropped++;
+      return;
+    }
+    this.#events.push(event);
+    this.#planFlush(this.#events.length);
+  }
+
+  eventsDropped(): number {
+    return this.#dropped;
+  }
+
+  listening(gatewayPort: number): void {
+    this.#send({ t: "listening", gatewayPort });
+  }
+
+  policyReady(version: number): void {
+    this.#send({ t: "policy_ready", version });
+  }
+
+  policyFailed(version: number, message: string): void {
+    this.#send({ t: "policy_failed", version, message });
+  }
+
+  open(count: number): void {
+    if (count === this.#openTold) return;
+    this.#openTold = count;
+    this.#send({ t: "open", count });
+  }
+
+  drained(open: number): void {
+    this.flush();
+    this.#send({ t: "drained", open });
+  }
+
+  flush(): void {
+    if (this.#settledItems.length > 0) {
+      this.#send({ t: "settled", items: this.#settledItems });
+      this.#settledItems = [];
+    }
+    if (this.#events.length > 0) {
+      this.#send({ t: "events", items: this.#events });
+      this.#events = [];
+    }
+  }
+
+  close(): void {
+    this.flush();
+    for (const id of [...this.#topUps.keys()]) this.#onToppedUp(id, UNAVAILABLE);
+    this.#options.port.close();
+  }
+
+  async #onMessage(message: ControlToLoop): Promise<void> {
+    const { handlers } = this.#options;
+    switch (message.t) {
+      case "policy":
+        return handlers.policy(message.version, message.bundle);
+      case "topped_up":
+        return this.#onToppedUp(message.id, answerOf(message));
+      case "distrust":
+        return this.#raiseDistrust(message.model, message.distrustMilli);
+      case "standing":
+        return handlers.standing(message.agentId, message.standing);
+      case "drain":
+        return handlers.drain(message.deadlineMs);
+      case "list_connections":
+        return this.#send({ t: "connections", id: message.id, items: handlers.connections() });
+      case "collect_metrics":
+        return this.#send({ t: "metrics", id: message.id, json: await handlers.metrics() });
+    }
+  }
+
+  #raiseDistrust(model: string, distrustMilli: number): void {
+    this.#distrust.set(model, Math.max(this.distrustMilli(model), distrustMilli));
+  }
+
+  #onToppedUp(id: number, answer: TopUpAnswer): void {
+    const pending = this.#topUps.get(id);
+    // An answer after the wait ended: what it lent is in the table for the next request.
+    if (pending === undefined) return;
+    this.#topUps.delete(id);
+    pending.cancelTimer();
+    pending.resolve(answer);
+  }
+
+  #mayShow(): boolean {
+    const nowNs = this.#options.clock.monoNs();
+    if (nowNs - this.#shownSinceNs >= 1_000_000_000n) {
+      this.#shownSinceNs = nowNs;
+      this.#shown = 0;
+    }
+    return ++this.#shown <= SHOWN_EVENTS_PER_SECOND_MAX;
+  }
+
+  #planFlush(gathered: number): void {
+    if (gathered >= ITEMS_PER_MESSAGE_MAX) {
+      this.flush();
+    } else if (!this.#flushPlanned) {
+      this.#flushPlanned = true;
+      setImmediate(() => {
+        this.#flushPlanned = false;
+        this.flush();
+      });
+    }
+  }
+
+  #send(message: LoopToControl): void {
+    this.#options.port.postMessage(message);
+  }
+}
+
+const UNAVAILABLE: TopUpAnswer = { outcome: "unavailable" };
+
+function answerOf({ outcome, left }: TopUpAnswer): TopUpAnswer {
+  return left === undefined ? { outcome } : { outcome, left };
+}

@@ -1,0 +1,99 @@
+import { Counter, Histogram, type Registry } from "prom-client";
+
+/** One decision, as metrics see it. Labels come from closed sets; an agent's name is never one. */
+export type Decided = {
+  readonly stage: string;
+  readonly reason: string;
+  /** From the complete head to the decision, nanoseconds. */
+  readonly tookNs: bigint;
+};
+
+/** What a data loop counts. */
+export type LoopMetrics = {
+  decided(decision: Decided): void;
+  /** A refusal whose record could not be written. */
+  recordLost(error: unknown): void;
+  /** Tokens of a finished answer, by provider and model of the policy. */
+  used(usage: { model: string; inputTokens: number; outputTokens: number }): void;
+  /** A bill was further above its hold than the price entry allows for. */
+  distrusted(model: string): void;
+  /** From the request's head to the first byte of its answer, nanoseconds. */
+  firstByte(tookNs: bigint): void;
+  /** Connections ended from our side, and how long that took from the order to the last of them. */
+  tornDown(count: number, tookNs: bigint): void;
+};
+
+const SECONDS_PER_NS = 1e-9;
+const DECISION_BUCKETS = [5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1];
+const FIRST_BYTE_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60];
+const TEARDOWN_BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.2, 2.5];
+
+/** Registers the loop's metrics and returns the way to feed them. */
+export function createLoopMetrics(registry: Registry): LoopMetrics {
+  const registers = [registry];
+  const decisions = new Counter({
+    name: "altrace_decisions_total",
+    help: "Decisions of the chain, by the deciding stage and its reason.",
+    labelNames: ["stage", "reason", "decision"],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "altrace_decision_seconds",
+    help: "From the complete head to the decision.",
+    labelNames: ["decision"],
+    buckets: DECISION_BUCKETS,
+    registers,
+  });
+  const lost = new Counter({
+    name: "altrace_audit_refusals_unrecorded_total",
+    help: "Refusals whose record could not be written.",
+    registers,
+  });
+  const tokens = new Counter({
+    name: "gen_ai_client_token_usage",
+    help: "Tokens as providers reported them.",
+    labelNames: ["gen_ai_request_model", "gen_ai_token_type"],
+    registers,
+  });
+  const distrusted = new Counter({
+    name: "altrace_price_distrust_raised_total",
+    help: "Bills further above their holds than the model's price entry allows for.",
+    labelNames: ["gen_ai_request_model"],
+    registers,
+  });
+  const firstByte = new Histogram({
+    name: "gen_ai_server_time_to_first_token",
+    help: "From the request's head to the first byte of its answer, seconds.",
+    buckets: FIRST_BYTE_BUCKETS,
+    registers,
+  });
+  const teardown = new Histogram({
+    name: "altrace_teardown_seconds",
+    help: "From the order to cut to the end of the last connection it covers.",
+    buckets: TEARDOWN_BUCKETS,
+    registers,
+  });
+  const torn = new Counter({
+    name: "altrace_connections_cut_total",
+    help: "Connections ended from our side.",
+    registers,
+  });
+  return {
+    decided: ({ stage, reason, tookNs }) => {
+      const decision = reason === "ok" ? "allow" : "deny";
+      decisions.inc({ stage, reason, decision });
+      seconds.observe({ decision }, Number(tookNs) * SECONDS_PER_NS);
+    },
+    recordLost: () => lost.inc(),
+    used: ({ model, inputTokens, outputTokens }) => {
+      tokens.inc({ gen_ai_request_model: model, gen_ai_token_type: "input" }, inputTokens);
+      tokens.inc({ gen_ai_request_model: model, gen_ai_token_type: "output" }, outputTokens);
+    },
+    distrusted: (model) => distrusted.inc({ gen_ai_request_model: model }),
+    firstByte: (tookNs) => firstByte.observe(Number(tookNs) * SECONDS_PER_NS),
+    tornDown: (count, tookNs) => {
+      torn.inc(count);
+      teardown.observe(Number(tookNs) * SECONDS_PER_NS);
+    },
+  };
+}

@@ -1,0 +1,74 @@
+import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { Registry } from "prom-client";
+import { cryptoRandom } from "../adapters/crypto-random.ts";
+import { createPiscinaCompute } from "../adapters/piscina-compute.ts";
+import { systemClock } from "../adapters/system-clock.ts";
+import { openWalSignal } from "./audit/wal-signal.ts";
+import { openWal } from "./audit/wal-writer.ts";
+import { startDataLoop } from "./data-loop.ts";
+import { INSPECT_POOL } from "./dataplane/inspect.ts";
+import type { BodyInspection } from "./dataplane/inspect-body.ts";
+import type { InspectTask } from "./dataplane/inspect-worker.ts";
+import { openTable } from "./table/table.ts";
+
+/** What a data loop's thread is started with. */
+export type LoopWorkerData = {
+  readonly loop: number;
+  readonly mesh: string;
+  readonly node: string;
+  readonly region: string | undefined;
+  readonly tableBuffer: SharedArrayBuffer;
+  readonly walSignal: SharedArrayBuffer;
+  readonly walDir: string;
+  /** Id of this start of the node, as in the names of its WAL files. */
+  readonly run: string;
+  readonly auditSyncMaxMs: number;
+  readonly meshPort: MessagePort;
+  readonly host: string;
+  readonly gatewayPort: number;
+  readonly loops: number;
+  readonly connectionsMax: number;
+  readonly credentialsDir: string | undefined;
+  /** Credentials from the environment, by name. */
+  readonly credentials: ReadonlyMap<string, string>;
+};
+
+const INSPECT_THREADS = 1;
+
+async function run(data: LoopWorkerData): Promise<void> {
+  const control = parentPort;
+  if (control === null) throw new Error("a data loop is started as a worker");
+  const table = openTable(data.tableBuffer);
+  const log = openWal({
+    dir: data.walDir,
+    run: data.run,
+    writer: { no: data.loop, name: `loop${data.loop}` },
+    table,
+    signal: openWalSignal(data.walSignal),
+    clock: systemClock,
+    syncMaxMs: data.auditSyncMaxMs,
+  });
+  const pool = createPiscinaCompute<InspectTask, BodyInspection>({
+    ...INSPECT_POOL,
+    clock: systemClock,
+    threads: INSPECT_THREADS,
+  });
+  await startDataLoop({
+    data,
+    table,
+    log,
+    pool,
+    control,
+    clock: systemClock,
+    random: cryptoRandom,
+    registry: new Registry(),
+    onEnd: () => {
+      log.close();
+      // An open port to another thread would keep this one from ending.
+      data.meshPort.close();
+      control.close();
+    },
+  });
+}
+
+await run(workerData as LoopWorkerData);

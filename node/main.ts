@@ -1,0 +1,94 @@
+// The node's process: `altrace node --home DIR --trust FILE --enrol TOKEN --nats-url nats://...`.
+// Exit codes: 0 stopped as asked, 1 could not start or lost a thread, 2 wrong settings.
+
+import { mkdirSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { cryptoRandom } from "../adapters/crypto-random.ts";
+import { holdInstance } from "../adapters/instance-lock.ts";
+import { readFlags, unknownSettings } from "../adapters/settings.ts";
+import { systemClock } from "../adapters/system-clock.ts";
+import { startNode } from "./app.ts";
+import { METRICS_PORT_OFFSET, NODE_SETTINGS, type NodeConfig, readNodeConfig } from "./config.ts";
+import { credentialsFromEnv } from "./credentials-from-env.ts";
+import { readTrustFile } from "./mesh/trust-file.ts";
+import { nodeLog } from "./node-log.ts";
+import { checkThreadPool } from "./thread-pool.ts";
+
+const { version } = JSON.parse(
+  readFileSync(new URL("../package.json", import.meta.url), "utf8"),
+) as { version: string };
+
+process.exitCode = await run().catch((error: unknown) => {
+  process.stderr.write(`altrace node: ${error instanceof Error ? error.message : error}\n`);
+  return 1;
+});
+
+async function run(): Promise<number> {
+  const read = readConfig(process.argv.slice(2));
+  if ("errors" in read) {
+    for (const error of read.errors) process.stderr.write(`altrace node: ${error}\n`);
+    return 2;
+  }
+  return await serve(read.config);
+}
+
+function readConfig(
+  argv: readonly string[],
+): { readonly config: NodeConfig } | { readonly errors: readonly string[] } {
+  const flags = readFlags(NODE_SETTINGS, argv);
+  const given = "errors" in flags ? {} : flags.values;
+  const home = process.env.ALTRACE_HOME ?? join(homedir(), ".altrace");
+  const defaults = { home, trustFile: join(given.home ?? home, "trust.json") };
+  const read = readNodeConfig(process.env, given, defaults);
+  const errors = [
+    ...unknownSettings(process.env, [NODE_SETTINGS]),
+    ...("errors" in flags ? flags.errors : []),
+    ...("errors" in read ? read.errors : []),
+  ];
+  if ("config" in read && read.config.natsUrl === undefined) {
+    errors.push("ALTRACE_NATS_URL: needed by a node alone; `altrace up` is one without NATS");
+  }
+  return "config" in read && errors.length === 0 ? read : { errors };
+}
+
+async function serve(config: NodeConfig): Promise<number> {
+  checkThreadPool(process.env.UV_THREADPOOL_SIZE);
+  const logger = pino({ level: config.logLevel });
+  const log = nodeLog(logger);
+  const { mesh } = readTrustFile(config.trustFile);
+  mkdirSync(config.home, { recursive: true, mode: 0o700 });
+  const lock = await holdInstance({
+    home: config.home,
+    socketPaths: [join(config.home, "node.sock")],
+    ports: [
+      { host: config.host, port: config.portBase },
+      { host: "127.0.0.1", port: config.portBase + METRICS_PORT_OFFSET },
+    ],
+  });
+  const stopped = new Promise<string>((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const)
+      process.once(signal, () => resolve(signal));
+  });
+  const node = await startNode({
+    config,
+    mesh,
+    version,
+    clock: systemClock,
+    random: cryptoRandom,
+    log,
+    busPort: undefined,
+    credentials: credentialsFromEnv(process.env),
+    onLost: (what, error) => {
+      log.fault(what, error);
+      process.exit(1);
+    },
+  });
+  const { gateway, grpcSocket, metrics } = node.addresses;
+  log.started({ node: config.nodeId, mesh, gateway, grpc: grpcSocket, metrics });
+  log.stopped(await stopped);
+  await node.stop();
+  await lock.release();
+  return 0;
+}

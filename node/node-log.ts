@@ -1,0 +1,48 @@
+import type { Logger } from "pino";
+import type { LadderChange } from "./actors/ladder.ts";
+import type { AgentEvent, SettledItem } from "./thread-messages.ts";
+
+/** Every line a node logs, by its event's name: a closed list. Never bodies, keys or prompts. */
+export type NodeLog = {
+  decision(event: AgentEvent): void;
+  standing(agentId: string, change: LadderChange): void;
+  overrun(item: SettledItem): void;
+  /** A bill was so far above its hold that holds of this model are raised on this node from now on. */
+  distrust(model: string, distrustMilli: number): void;
+  policyOffered(version: number, sha256: string): void;
+  policySwitched(version: number, sha256: string): void;
+  policyRefused(version: number, message: string): void;
+  fault(where: string, error: unknown): void;
+  started(facts: Readonly<Record<string, string | number>>): void;
+  stopped(reason: string): void;
+};
+
+export function nodeLog(logger: Logger): NodeLog {
+  return {
+    decision: ({ agentId, requestId, allowed, stage, reason }) => {
+      const line = { event: "decision", agent: agentId, request: requestId, stage, reason };
+      // Allowed requests are counted and recorded; a line for each would drown the others.
+      if (allowed) logger.debug(line);
+      else logger.info(line);
+    },
+    standing: (agentId, { from, to, cause }) =>
+      logger.info({ event: "standing", agent: agentId, from, to, cause }),
+    overrun: ({ agentId, requestId, model, overrunSpentMicros }) =>
+      logger.warn({
+        event: "overrun",
+        agent: agentId,
+        request: requestId,
+        model,
+        micros: Number(overrunSpentMicros),
+      }),
+    distrust: (model, distrustMilli) =>
+      logger.error({ event: "price_distrust_raised", model, distrustMilli }),
+    policyOffered: (version, sha256) => logger.info({ event: "policy_offered", version, sha256 }),
+    policySwitched: (version, sha256) => logger.info({ event: "policy_in_force", version, sha256 }),
+    policyRefused: (version, message) =>
+      logger.error({ event: "policy_refused", version, message }),
+    fault: (where, error) => logger.error({ event: "fault", where, err: error }),
+    started: (facts) => logger.info({ event: "started", ...facts }),
+    stopped: (reason) => logger.info({ event: "stopped", reason }),
+  };
+}

@@ -1,0 +1,51 @@
+import { Gauge, type Registry } from "prom-client";
+import type { Clock } from "../ports/clock.ts";
+import type { NodeView } from "./api/node-view.ts";
+import type { Control } from "./control.ts";
+import { overrunBalance } from "./table/lend.ts";
+import { openUntilNs, type Table } from "./table/table.ts";
+
+const MICROS_PER_USD = 1e6;
+
+/** Metrics of the whole node, read when they are asked for. */
+export function registerNodeMetrics(
+  registry: Registry,
+  of: {
+    readonly view: NodeView;
+    readonly control: Control;
+    readonly table: Table;
+    readonly clock: Clock;
+  },
+): void {
+  const { view, control, table, clock } = of;
+  const registers = [registry];
+  const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
+    new Gauge({
+      name,
+      help,
+      registers,
+      async collect() {
+        this.set(await read());
+      },
+    });
+  gauge("altrace_open", "1 while the node may allow requests.", async () =>
+    (await view.closedBecause()).length === 0 ? 1 : 0,
+  );
+  gauge("altrace_open_until_seconds", "Time until the dead-man switch closes the node.", () => {
+    const leftNs = openUntilNs(table) - clock.monoNs();
+    return Math.max(0, Number(leftNs) / 1e9);
+  });
+  gauge("altrace_mesh_digest_age_seconds", "Age of the last entitling digest.", async () => {
+    const { digestAgeMs } = await view.mesh();
+    return digestAgeMs === undefined ? Number.POSITIVE_INFINITY : digestAgeMs / 1_000;
+  });
+  gauge("altrace_agents_active", "Accounts with an actor in memory.", () => {
+    return control.actors.activeCount;
+  });
+  gauge("altrace_overrun_available_usd", "Overrun lent to this node and not held.", () => {
+    return Number(overrunBalance(table)) / MICROS_PER_USD;
+  });
+  gauge("altrace_policy_version", "Version of the policy in force; 0 before the first.", () => {
+    return view.policy()?.version ?? 0;
+  });
+}

@@ -1,0 +1,46 @@
+import type { NodeView } from "./api/node-view.ts";
+import type { NodeParts } from "./app.ts";
+import type { AuditLog } from "./audit-log.ts";
+import type { Control } from "./control.ts";
+import type { LoopQuestions } from "./loop-questions.ts";
+import type { MeshThreadLink } from "./mesh-thread-link.ts";
+import { isFresh, type Table } from "./table/table.ts";
+
+/** Gathers what operators may see from the threads that know it. */
+export function nodeView(of: {
+  readonly parts: NodeParts;
+  readonly control: Control;
+  readonly mesh: MeshThreadLink;
+  readonly questions: LoopQuestions;
+  readonly audit: AuditLog;
+  readonly table: Table;
+}): NodeView {
+  const { parts, control, mesh, questions, audit, table } = of;
+  const { config, clock, version } = parts;
+  return {
+    node: config.nodeId,
+    version,
+    loops: config.loops,
+    actor: (agentId) => control.actors.view(`agent/${agentId}`),
+    actors: () => control.actors.views(),
+    policyAgents: () => control.policies.current?.agents.keys() ?? [],
+    killed: () => control.killed,
+    lastDecisions: (agentId) => control.history.of(agentId),
+    connections: () => questions.connections(),
+    mesh: () => mesh.status(),
+    policy: () => {
+      const { current } = control.policies;
+      return current && { version: current.version, sha256: current.sha256 };
+    },
+    policyRefusal: () => control.policies.refusal,
+    closedBecause: async () => {
+      const status = await mesh.status();
+      const because = [...status.closedBecause];
+      if (!isFresh(table, clock.monoNs()) && because.length === 0) because.push("mesh_stale");
+      if (control.policies.current === undefined) because.push("policy_missing");
+      if (!audit.isWritable()) because.push("audit_unavailable");
+      return because;
+    },
+    recordsOf: (requestId) => audit.find(requestId),
+  };
+}

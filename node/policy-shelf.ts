@@ -1,0 +1,84 @@
+import { type CompileResult, compilePolicyInSlices } from "../policy/compile.ts";
+import type { CompiledPolicy } from "../policy/compiled-policy.ts";
+import { contentScanner } from "./content-scanner.ts";
+import type { PolicyScanners } from "./dataplane/content-scanners.ts";
+
+/** How long a loop may be busy with a new policy before requests get their turn. */
+const SLICE_NS = 1_000_000n;
+/** The one in force, the one to come, and one that requests under way may still hold. */
+const KEPT_MAX = 3;
+
+export type PolicyShelfDeps = {
+  readonly scanners: PolicyScanners;
+  readonly nowNs: () => bigint;
+  /** Lets what is waiting run. */
+  readonly nextTurn: () => Promise<unknown>;
+};
+
+/** A bundle that this node cannot enforce; the policy before it stays in force. */
+export class PolicyRefused extends Error {}
+
+/**
+ * The policies of one data loop, compiled and ready.
+ *
+ * A policy is put on the shelf first and comes into force later, when the table's version cell says
+ * so: by then every loop has it, so no two loops judge by different policies for longer than one
+ * load of a cell takes.
+ */
+export class PolicyShelf {
+  readonly #deps: PolicyShelfDeps;
+  readonly #policies = new Map<number, CompiledPolicy>();
+
+  constructor(deps: PolicyShelfDeps) {
+    this.#deps = deps;
+  }
+
+  /** The policy of that version; undefined for version 0 and for what never came. */
+  of(version: number): CompiledPolicy | undefined {
+    return this.#policies.get(version);
+  }
+
+  /** The newest on the shelf, whether in force or not. */
+  newest(): CompiledPolicy | undefined {
+    return this.#policies.get(Math.max(0, ...this.#policies.keys()));
+  }
+
+  /** Compiles the bundle in slices. Rejects with PolicyRefused. */
+  async put(version: number, bundle: Uint8Array): Promise<CompiledPolicy> {
+    const compiled: CompileResult = await this.#inSlices(
+      compilePolicyInSlices(bundle, { version, scanner: contentScanner }),
+    );
+    if (!compiled.ok) {
+      const [first] = compiled.findings;
+      throw new PolicyRefused(first === undefined ? "not a bundle" : first.message);
+    }
+    await this.#inSlices(this.#deps.scanners.prepare(compiled.policy));
+    this.#policies.set(version, compiled.policy);
+    this.#dropOldest();
+    return compiled.policy;
+  }
+
+  /** Origins that any policy on the shelf names. */
+  origins(): ReadonlySet<string> {
+    const policies = [...this.#policies.values()];
+    return new Set(
+      policies.flatMap(({ providers }) => [...providers.values()].map(({ origin }) => origin)),
+    );
+  }
+
+  async #inSlices<T>(steps: Generator<void, T, void>): Promise<T> {
+    let sliceEndNs = this.#deps.nowNs() + SLICE_NS;
+    for (;;) {
+      const step = steps.next();
+      if (step.done) return step.value;
+      if (this.#deps.nowNs() < sliceEndNs) continue;
+      await this.#deps.nextTurn();
+      sliceEndNs = this.#deps.nowNs() + SLICE_NS;
+    }
+  }
+
+  #dropOldest(): void {
+    const versions = [...this.#policies.keys()].sort((a, b) => a - b);
+    for (const version of versions.slice(0, -KEPT_MAX)) this.#policies.delete(version);
+  }
+}

@@ -1,0 +1,97 @@
+import { REASONS, type Reason } from "../proto/reasons.ts";
+import type { RefusalWords } from "./dataplane/dialects/dialect.ts";
+import { refusalAnswer } from "./dataplane/refusal-answer.ts";
+import { decisionHeaders } from "./dataplane/response-headers.ts";
+import { stageName } from "./decision/chain.ts";
+import { decisionRecord } from "./decision/decision-record.ts";
+import { type Facts, isMissing, type Standing } from "./decision/facts.ts";
+import type { Refusal } from "./decision/verdict.ts";
+import type { Asked } from "./gather.ts";
+import { type RefusedVerdict, recordContext } from "./hold.ts";
+import { ladderCause } from "./ladder-cause.ts";
+import type { LoopContext } from "./loop-context.ts";
+
+/**
+ * Ends a request with a refusal: the record first, then the answer in the caller's own dialect.
+ *
+ * A refusal stands even when it cannot be recorded: nothing is let through by a log that is down.
+ */
+export function refuse(
+  asked: Asked,
+  facts: Facts,
+  verdict: RefusedVerdict,
+  loop: LoopContext,
+): void {
+  const { refusal } = verdict;
+  if (refusal === undefined) throw new Error("invariant broken: a refused verdict has a refusal");
+  if (verdict.recorded !== true) record(asked, facts, verdict, loop);
+  tell(asked, facts, refusal, loop);
+  answer(asked, facts, refusal);
+}
+
+/** The words of a refusal, for answers and for cut streams alike. */
+export function refusalWords(requestId: string, refusal: Refusal): RefusalWords {
+  const { reason, detail } = refusal;
+  const { status, developer } = REASONS[reason];
+  const message = detail === undefined ? developer : `${developer} (${detail})`;
+  return { reason, message, requestId, status };
+}
+
+function record(asked: Asked, facts: Facts, verdict: RefusedVerdict, loop: LoopContext): void {
+  try {
+    loop.log.append(decisionRecord(facts, verdict, recordContext(asked, facts, loop)));
+  } catch (error) {
+    loop.metrics.recordLost(error);
+  }
+}
+
+function tell(
+  asked: Asked,
+  facts: Facts,
+  refusal: Refusal & { readonly stage: number },
+  loop: LoopContext,
+): void {
+  const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
+  loop.metrics.decided({ stage: stageName(refusal.stage), reason: refusal.reason, tookNs });
+  if (isMissing(asked.identity)) return;
+  loop.controlLink.event({
+    agentId: asked.identity.agentId,
+    requestId: facts.requestId,
+    atMs: facts.nowMs,
+    allowed: false,
+    stage: refusal.stage,
+    reason: refusal.reason,
+    cause: ladderCause(refusal.reason, facts, refusal.rule),
+  });
+}
+
+function answer(asked: Asked, facts: Facts, refusal: Refusal & { readonly stage: number }): void {
+  const { exchange, found } = asked;
+  const { requestId } = facts;
+  if (isMissing(found)) {
+    const { reason, detail } = refusal;
+    exchange.answer(refusalAnswer({ requestId, reason, ...(detail !== undefined && { detail }) }));
+    return;
+  }
+  const headers = decisionHeaders({
+    requestId,
+    refusal: { stage: stageName(refusal.stage), reason: refusal.reason },
+    ...(asked.row !== undefined && { standing: standingShown(facts) }),
+    ...(refusal.retryAfterMs !== undefined && { retryAfterMs: refusal.retryAfterMs }),
+  });
+  const { contentType, body } = found.dialect.refusal(refusalWords(requestId, refusal));
+  exchange.answer({
+    status: statusOf(refusal.reason),
+    headers: [...headers, "content-type", contentType],
+    body,
+  });
+}
+
+/** `kill` is not a level of the ladder: it follows from the scope cells. */
+function standingShown(facts: Facts): Standing {
+  return facts.kill.killedBy === undefined ? facts.standing : "kill";
+}
+
+function statusOf(reason: Reason): number {
+  return REASONS[reason].status;
+}

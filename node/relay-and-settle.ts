@@ -1,0 +1,166 @@
+import { REASONS, type Reason, stageOf } from "../proto/reasons.ts";
+import type { Outcome as RelayOutcome } from "./dataplane/client-leg.ts";
+import type { Answer } from "./dataplane/exchange.ts";
+import { relayAnswer } from "./dataplane/relay-answer.ts";
+import { decisionHeaders } from "./dataplane/response-headers.ts";
+import { stageName } from "./decision/chain.ts";
+import type { Reserved } from "./decision/commit.ts";
+import { type Facts, isMissing } from "./decision/facts.ts";
+import type { Permit } from "./decision/permit.ts";
+import { killReason } from "./decision/stages/03-kill.ts";
+import { toolGranted } from "./decision/stages/10-tool.ts";
+import type { Asked } from "./gather.ts";
+import type { LoopContext } from "./loop-context.ts";
+import { openMeter } from "./pricing/meter.ts";
+import { refusalWords } from "./refuse.ts";
+import { settleRequest } from "./settle-request.ts";
+import { balance } from "./table/lend.ts";
+import { killedBy } from "./table/scope-cells.ts";
+import { isFresh } from "./table/table.ts";
+
+/** An allowed request: what may be sent, and what is held for it. */
+export type Allowed = {
+  readonly facts: Facts;
+  readonly permit: Permit;
+  readonly reserved: Reserved;
+};
+
+/**
+ * Sends the request, relays its answer, and settles. Resolves when all of that is over.
+ *
+ * The relay says the client's last word whatever happens, and tells its outcome exactly once.
+ */
+export async function relayAndSettle(
+  asked: Asked,
+  allowed: Allowed,
+  loop: LoopContext,
+): Promise<void> {
+  let outcome: RelayOutcome;
+  try {
+    asked.exchange.setHeld(allowed.reserved.taken);
+    outcome = await relay(asked, allowed, loop);
+  } catch (error) {
+    // A bug of ours must not leave money held that nobody will ever give back.
+    settleRequest(asked, allowed, brokenOff(!allowed.permit.revoke()), loop);
+    throw error;
+  }
+  settleRequest(asked, allowed, outcome, loop);
+}
+
+function brokenOff(sent: boolean): RelayOutcome {
+  return {
+    kind: "cut",
+    reason: "stage_failed",
+    rule: undefined,
+    usage: undefined,
+    outputTextBytes: 0,
+    scannedBytes: 0,
+    hits: [],
+    status: 0,
+    sent,
+  };
+}
+
+function relay(asked: Asked, allowed: Allowed, loop: LoopContext): Promise<RelayOutcome> {
+  const { exchange, found, read, row } = asked;
+  const { facts, permit } = allowed;
+  const { policy, grant, model } = facts;
+  if (isMissing(found) || read === undefined || row === undefined || policy === undefined) {
+    throw new Error("invariant broken: an allowed request was read under a policy");
+  }
+  if (model === undefined || isMissing(model) || model.price === undefined) {
+    throw new Error("invariant broken: an allowed request has a priced model");
+  }
+  const meter = openMeter({ price: model.price, held: allowed.reserved.charges.cost });
+  const refusing = new Set(
+    policy.content
+      .filter(({ action, direction }) => action === "refuse" && direction !== "request")
+      .map(({ id }) => id),
+  );
+  const headers = allowedHeaders(allowed, row.row, loop);
+  tellAllowed(asked, facts, loop);
+  return new Promise((resolve) => {
+    const sink = relayAnswer({
+      exchange,
+      dialect: found.dialect,
+      stream: read.stream,
+      wantsUsage: read.wantsUsage,
+      rules: {
+        set: loop.scanners.of(policy).response,
+        refuses: (ruleId) => refusing.has(ruleId),
+      },
+      toolGranted: (name) => toolGranted(grant, name),
+      killedNow: () => closedNow(loop, row.row),
+      meter: {
+        onText: meter.countText,
+        onUsage: meter.countUsage,
+        spent: meter.isHoldSpent,
+      },
+      headers,
+      refusal: (reason, rule) => responseRefusal(asked, facts, reason, rule),
+      scrub: (text) => loop.credentials.scrub(text),
+      onOutcome: resolve,
+    });
+    loop.forwarder.forward(permit, sink, {
+      limits: policy.limits,
+      refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",
+    });
+  });
+}
+
+/** What the cells say in this instant against going on. */
+function closedNow(loop: LoopContext, row: number): Reason | undefined {
+  const by = killedBy(loop.table, row);
+  if (by !== undefined) return killReason(by);
+  return isFresh(loop.table, loop.clock.monoNs()) ? undefined : "mesh_stale";
+}
+
+function tellAllowed(asked: Asked, facts: Facts, loop: LoopContext): void {
+  const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
+  loop.metrics.decided({ stage: "none", reason: "ok", tookNs });
+  if (isMissing(asked.identity)) return;
+  loop.controlLink.event({
+    agentId: asked.identity.agentId,
+    requestId: facts.requestId,
+    atMs: facts.nowMs,
+    allowed: true,
+    stage: 0,
+    reason: "ok",
+    cause: undefined,
+  });
+}
+
+function allowedHeaders({ facts }: Allowed, row: number, loop: LoopContext): string[] {
+  const { requestId, standing, cost } = facts;
+  const set = cost === undefined || isMissing(cost) ? undefined : cost.outputTokensSet;
+  return decisionHeaders({
+    requestId,
+    refusal: undefined,
+    standing,
+    budgetRemainingUsdMicros: balance(loop.table, row).usdMicros,
+    ...(set !== undefined && { clampedTokens: set }),
+  });
+}
+
+/** The refusal of an answer of which nothing has been passed on yet. */
+function responseRefusal(
+  asked: Asked,
+  facts: Facts,
+  reason: Reason,
+  rule: string | undefined,
+): Answer {
+  if (isMissing(asked.found)) throw new Error("invariant broken: a relayed request has a route");
+  const { requestId, standing } = facts;
+  const words = refusalWords(requestId, { reason, ...(rule !== undefined && { detail: rule }) });
+  const { contentType, body } = asked.found.dialect.refusal(words);
+  const headers = decisionHeaders({
+    requestId,
+    refusal: { stage: stageName(stageOf(reason)), reason },
+    standing,
+  });
+  return {
+    status: REASONS[reason].status,
+    headers: [...headers, "content-type", contentType],
+    body,
+  };
+}

@@ -1,0 +1,157 @@
+import { type Reason, stageOf } from "../proto/reasons.ts";
+import type { Outcome as RelayOutcome } from "./dataplane/client-leg.ts";
+import { stageName } from "./decision/chain.ts";
+import { cutRecord, settleRecord } from "./decision/decision-record.ts";
+import { type Cost, type Facts, isMissing } from "./decision/facts.ts";
+import type { BucketCharge } from "./decision/verdict.ts";
+import { type Asked, trustedPrice } from "./gather.ts";
+import { recordContext } from "./hold.ts";
+import { ladderCause } from "./ladder-cause.ts";
+import type { LoopContext } from "./loop-context.ts";
+import { type Outcome, type Settlement, settle as settlePrice } from "./pricing/settle.ts";
+import type { Allowed } from "./relay-and-settle.ts";
+import { refundBuckets, release, settle, type Uncovered } from "./table/reserve.ts";
+
+/**
+ * Ends what was held: charges what the provider counted, or the hold where nobody counted, gives
+ * the rest back, and writes the outcome into the log.
+ *
+ * A bill further above its hold than the price entry allows for raises the distrust of that model on
+ * this node, for all holds to come, and is logged and counted; the rest of the mesh learns of it from
+ * the log, not by itself.
+ */
+export function settleRequest(
+  asked: Asked,
+  allowed: Allowed,
+  outcome: RelayOutcome,
+  loop: LoopContext,
+): void {
+  const { facts, reserved } = allowed;
+  const { row } = asked;
+  const { model } = facts;
+  if (row === undefined || model === undefined || isMissing(model) || model.price === undefined) {
+    throw new Error("invariant broken: what is settled was priced and held on a row");
+  }
+  const held = { cost: reserved.charges.cost, overrunMicros: reserved.charges.overrunMicros };
+  const price = trustedPrice(model.price, loop.controlLink.distrustMilli(model.id));
+  const due = settlePrice(held, priceOutcome(outcome), price);
+  const spent = charged(due.spent, reserved.taken, held.cost);
+  const uncovered = endHold(allowed, row.row, { outcome, due, spent }, loop);
+  loop.controlLink.settled({
+    requestId: facts.requestId,
+    agentId: row.agentId,
+    row: row.row,
+    generation: row.generation,
+    held: reserved.taken,
+    spent,
+    overrunHeldMicros: held.overrunMicros,
+    overrunSpentMicros: due.overrunSpentMicros,
+    model: model.id,
+    ...(uncovered !== undefined && { uncovered }),
+    ...(due.distrustMilli !== undefined && { distrustMilli: due.distrustMilli }),
+  });
+  if (due.distrustMilli !== undefined) loop.metrics.distrusted(model.id);
+  if (outcome.usage !== undefined) loop.metrics.used({ model: model.id, ...outcome.usage });
+  writeOutcome(asked, facts, outcome, { spent: due.spent, over: due.overrunSpentMicros }, loop);
+}
+
+/** Gives back what was held and not spent. Returns what was spent that nothing there could pay. */
+function endHold(
+  { reserved }: Allowed,
+  row: number,
+  end: { readonly outcome: RelayOutcome; readonly due: Settlement; readonly spent: Cost },
+  { table }: LoopContext,
+): Uncovered | undefined {
+  const { outcome, due, spent } = end;
+  const { taken, charges } = reserved;
+  if (!outcome.sent) {
+    release(table, row, reserved);
+    return undefined;
+  }
+  const uncovered = settle(table, row, {
+    held: taken,
+    spent,
+    overrunHeldMicros: charges.overrunMicros,
+    overrunSpentMicros: due.overrunSpentMicros,
+  });
+  refundBuckets(table, row, unusedRate(charges.buckets, charges.cost, due.spent));
+  const { usdMicros, tokens, calls, overrunMicros } = uncovered;
+  return usdMicros + tokens + calls + overrunMicros > 0n ? uncovered : undefined;
+}
+
+/** What the relay saw, in the words of pricing. */
+function priceOutcome(outcome: RelayOutcome): Outcome {
+  const { usage } = outcome;
+  if (!outcome.sent) return { kind: "not_sent" };
+  if (outcome.kind === "done" && outcome.status >= 400 && outcome.status < 500) {
+    return { kind: "rejected" };
+  }
+  if (outcome.kind === "done" && outcome.status < 400) return { kind: "complete", usage };
+  return { kind: "incomplete", usage };
+}
+
+/** Charged on the account: nothing in units that have no limit there, so nothing was taken. */
+function charged(spent: Cost, taken: Cost, held: Cost): Cost {
+  const one = (unit: keyof Cost) => (taken[unit] === 0n && held[unit] > 0n ? 0n : spent[unit]);
+  return { usdMicros: one("usdMicros"), tokens: one("tokens"), calls: one("calls") };
+}
+
+/** The part of each bucket's charge that the request did not use. Requests are never given back. */
+function unusedRate(buckets: readonly BucketCharge[], held: Cost, spent: Cost): BucketCharge[] {
+  return buckets.flatMap((charge) => {
+    if (charge.metric === "requests") return [];
+    const unit = charge.metric === "tokens" ? "tokens" : "usdMicros";
+    const unused = held[unit] - spent[unit];
+    return unused > 0n ? [{ ...charge, amount: unused }] : [];
+  });
+}
+
+function writeOutcome(
+  asked: Asked,
+  facts: Facts,
+  outcome: RelayOutcome,
+  due: { readonly spent: Cost; readonly over: bigint },
+  loop: LoopContext,
+): void {
+  const context = { ...recordContext(asked, facts, loop), nowMs: loop.clock.nowMs() };
+  const { reason } = outcome;
+  const n = outcome.outputTextBytes;
+  const scanned = Math.min(n, outcome.scannedBytes);
+  const rules = facts.policy?.content.length ?? 0;
+  const inspection =
+    scanned < n ? { n, scanned, rules, skipped: reason ?? "incomplete" } : { n, scanned, rules };
+  try {
+    if (reason !== undefined && outcome.kind === "cut") {
+      const stage = stageOf(reason);
+      loop.log.append(cutRecord(facts, { stage, reason, rule: outcome.rule }, context));
+      tellCut(asked, facts, reason, outcome.rule, loop);
+    }
+    const end = { reason: reason ?? "ok", spent: due.spent, overrunMicros: due.over, inspection };
+    loop.log.append(settleRecord(facts, end, context));
+  } catch (error) {
+    // The hold has been settled; the log reports its own fault and stops further allows.
+    loop.metrics.recordLost(error);
+  }
+}
+
+function tellCut(
+  asked: Asked,
+  facts: Facts,
+  reason: Reason,
+  rule: string | undefined,
+  loop: LoopContext,
+): void {
+  const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
+  const stage = stageOf(reason);
+  loop.metrics.decided({ stage: stageName(stage), reason, tookNs });
+  if (isMissing(asked.identity)) return;
+  loop.controlLink.event({
+    agentId: asked.identity.agentId,
+    requestId: facts.requestId,
+    atMs: facts.nowMs,
+    allowed: false,
+    stage,
+    reason,
+    cause: ladderCause(reason, facts, rule),
+  });
+}
