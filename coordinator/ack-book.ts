@@ -1,0 +1,140 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { Clock } from "../ports/clock.ts";
+import { type Store, StoreFault } from "../ports/store.ts";
+import { type Ack, AckSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import type { Command } from "./command.ts";
+import type { Tell } from "./events.ts";
+import { ACK_PREFIX, ackKey } from "./store-keys.ts";
+
+/** Acks wait so long to share one write: they are evidence, and heartbeats make lost ones good. */
+const SAVE_EVERY_MS = 100;
+
+export type AckBookOptions = {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly tell: Tell;
+};
+
+/** What every node has said of every remembered command. */
+export class AckBook {
+  readonly #options: AckBookOptions;
+  /** By command, then by node. */
+  readonly #acks = new Map<string, Map<string, Ack>>();
+  readonly #unsaved = new Map<string, Ack>();
+  #cancelSave: (() => void) | undefined;
+  #saving: Promise<void> = Promise.resolve();
+
+  constructor(options: AckBookOptions) {
+    this.#options = options;
+    for (const [key, value] of options.store.list(ACK_PREFIX)) {
+      const [cmdId = "", node = ""] = key.slice(ACK_PREFIX.length).split("/");
+      this.#of(cmdId).set(node, fromBinary(AckSchema, value));
+    }
+  }
+
+  get(cmdId: string, node: string): Ack | undefined {
+    return this.#acks.get(cmdId)?.get(node);
+  }
+
+  /**
+   * Keeps what an ack adds to what is known. Acks repeat what went before, and come in any order.
+   *
+   * @returns Whether it said something new.
+   */
+  take(command: Command, ack: Ack): boolean {
+    const before = this.get(command.cmdId, ack.node);
+    const merged = before ? mergeAcks(before, ack) : ack;
+    if (before && Buffer.compare(encode(before), encode(merged)) === 0) return false;
+    this.#of(command.cmdId).set(ack.node, merged);
+    this.#unsaved.set(ackKey(command.cmdId, ack.node), merged);
+    this.#saveSoon();
+    return true;
+  }
+
+  /** A heartbeat says that the node holds exactly our state: so it enforces this command too. */
+  assume(
+    command: Command,
+    node: string,
+    said: { readonly bootId: string; readonly isDurable: boolean },
+  ): boolean {
+    const known = this.get(command.cmdId, node);
+    if (known && known.refused === "" && (known.durable || !said.isDurable)) return false;
+    const ack = create(AckSchema, {
+      node,
+      bootId: said.bootId,
+      scope: command.scope,
+      v: BigInt(command.v),
+      recordHash: Buffer.from(command.hashHex, "hex"),
+      cmdId: command.cmdId,
+      durable: said.isDurable,
+    });
+    return this.take(command, ack);
+  }
+
+  /** A command is no longer remembered. */
+  forget(cmdId: string): void {
+    this.#acks.delete(cmdId);
+    for (const key of this.#unsaved.keys()) {
+      if (key.startsWith(`${ACK_PREFIX}${cmdId}/`)) this.#unsaved.delete(key);
+    }
+  }
+
+  /** Writes what is not on disk. */
+  save(): Promise<void> {
+    this.#cancelSave?.();
+    this.#cancelSave = undefined;
+    this.#saving = this.#saving.then(() => this.#saveNow());
+    return this.#saving;
+  }
+
+  #of(cmdId: string): Map<string, Ack> {
+    const known = this.#acks.get(cmdId);
+    if (known) return known;
+    const added = new Map<string, Ack>();
+    this.#acks.set(cmdId, added);
+    return added;
+  }
+
+  #saveSoon(): void {
+    this.#cancelSave ??= this.#options.clock.after(SAVE_EVERY_MS, () => void this.save());
+  }
+
+  async #saveNow(): Promise<void> {
+    const entries = [...this.#unsaved];
+    if (entries.length === 0) return;
+    const writes = entries.map(([key, ack]) => ({ key, value: encode(ack) }));
+    try {
+      await this.#options.store.commit(writes);
+      for (const [key, ack] of entries) {
+        if (this.#unsaved.get(key) === ack) this.#unsaved.delete(key);
+      }
+    } catch (error) {
+      if (!(error instanceof StoreFault)) throw error;
+      this.#options.tell("store_failed", { what: "acks", error: String(error) });
+    }
+  }
+}
+
+function encode(ack: Ack): Uint8Array {
+  return toBinary(AckSchema, ack);
+}
+
+/** Of two acks of one node: what either says is done is done, at the time that was told first. */
+function mergeAcks(before: Ack, now: Ack): Ack {
+  // A kill that was signed again has a new record: what was said of the old one is history.
+  if (Buffer.compare(before.recordHash, now.recordHash) !== 0 && now.v > before.v) return now;
+  // A refusal stands until the node says that it enforces the record after all.
+  const refused = before.refused === "" ? "" : now.refused;
+  return create(AckSchema, {
+    ...now,
+    refused,
+    enforcedNs: before.enforcedNs || now.enforcedNs,
+    gatedNs: before.gatedNs || now.gatedNs,
+    closedNs: before.closedNs || now.closedNs,
+    durableNs: before.durableNs || now.durableNs,
+    closedCount: Math.max(before.closedCount, now.closedCount),
+    closed: before.closed || now.closed,
+    durable: before.durable || now.durable,
+    hostStallNs: before.hostStallNs > now.hostStallNs ? before.hostStallNs : now.hostStallNs,
+  });
+}

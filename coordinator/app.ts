@@ -1,0 +1,265 @@
+import { readFileSync } from "node:fs";
+import { type GrpcListen, type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
+import type { TrustPin } from "../mesh/trust.ts";
+import type { Bus } from "../ports/bus.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Keys, Signer } from "../ports/keys.ts";
+import type { Random } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
+import { CoordinatorService } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import type { AccountLimits } from "./account-limits.ts";
+import { type AdminServer, serveAdmin } from "./admin-server.ts";
+import { callRefusalOf } from "./call-refusal.ts";
+import type { CoordinatorConfig } from "./config.ts";
+import { beginEpoch } from "./epoch.ts";
+import type { Tell } from "./events.ts";
+import { socketPath } from "./found-mesh.ts";
+import { CoordinatorMetrics } from "./metrics.ts";
+import { buildParts, type Parts } from "./parts.ts";
+import { pause } from "./pause.ts";
+import { PLACED_EVERYWHERE, type Placement } from "./placement.ts";
+import { limitsOfPolicy } from "./policy-limits.ts";
+import { foundTrust } from "./trust-bundle.ts";
+
+export type CoordinatorPorts = {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly bus: Bus;
+  /** The coordinator's own; not closed here. */
+  readonly store: Store;
+  /** Holds `coordinator` and `enrolment`; both are made when there are none. */
+  readonly keys: Keys;
+  /** The operator's key, where it lies on this machine: it founds the mesh and signs nothing else. */
+  readonly operator: Signer | undefined;
+  readonly log: Tell;
+  /** Where agents run; without it every agent is placed on every node. */
+  readonly placement?: Placement;
+  /** What a policy bundle lets be spent; throws for what is no policy. */
+  readonly limitsOf?: (bundle: Uint8Array) => AccountLimits;
+};
+
+/** Why the coordinator cannot do its work now. */
+export type NotReady =
+  | "starting"
+  | "bus_down"
+  /** The control stream was not read to its end yet. */
+  | "stream_unread"
+  /** The trust bundle does not list this coordinator's key. */
+  | "not_trusted"
+  /** Records that count are not on this disk. */
+  | "disk_failing"
+  | "ledger_fenced";
+
+export type Coordinator = {
+  /** The mesh's name. */
+  readonly mesh: string;
+  readonly metrics: CoordinatorMetrics;
+  /** Port of `/metrics`, `/healthz` and `/readyz`; known after `start`. */
+  adminPort(): number | undefined;
+  /** Listens on bus, socket and ports. Rejects with what cannot be listened on. */
+  start(): Promise<void>;
+  notReady(): readonly NotReady[];
+  /** Resolves once the coordinator is ready, or `signal` aborts. */
+  whenReady(signal: AbortSignal): Promise<void>;
+  /** Resolves when this run must end because another coordinator has taken over the ledger. */
+  readonly fenced: Promise<void>;
+  /** Ends calls and work in good order. Store and bus are the caller's to close afterwards. */
+  stop(): Promise<void>;
+};
+
+const REQUEST_BYTES_MAX = 1024 * 1024;
+const STREAMS_MAX = 256;
+const CONNECTIONS_MAX = 128;
+const READY_EVERY_MS = 25;
+const HOUSEKEEPING_EVERY_MS = 1_000;
+
+/**
+ * Wires a coordinator. Counts its start in the store, so that an earlier run of it can lend no more.
+ *
+ * @throws StoreFault, LedgerCorrupt The store cannot be used as it is.
+ */
+export async function buildCoordinator(
+  config: CoordinatorConfig,
+  pin: TrustPin,
+  ports: CoordinatorPorts,
+): Promise<Coordinator> {
+  const metrics = new CoordinatorMetrics();
+  const tell: Tell = (event, fields) => {
+    metrics.event(event);
+    ports.log(event, fields);
+  };
+  const { keys, store } = ports;
+  const fenced = Promise.withResolvers<void>();
+  const signer = keys.loadOrCreate("coordinator");
+  const enrolmentSigner = keys.loadOrCreate("enrolment");
+  const parts = buildParts({
+    ...ports,
+    config,
+    pin,
+    epoch: await beginEpoch(store),
+    verify: keys.verify,
+    signer,
+    enrolmentSigner,
+    placement: ports.placement ?? PLACED_EVERYWHERE,
+    limitsOf: ports.limitsOf ?? limitsOfPolicy,
+    tell,
+    metrics,
+    onFenced: fenced.resolve,
+  });
+  const signers = { coordinator: signer, enrolment: enrolmentSigner, operator: ports.operator };
+  return new RunningCoordinator({ config, pin, ports, tell, metrics, parts, signers, fenced });
+}
+
+type RunInput = {
+  readonly config: CoordinatorConfig;
+  readonly pin: TrustPin;
+  readonly ports: CoordinatorPorts;
+  readonly tell: Tell;
+  readonly metrics: CoordinatorMetrics;
+  readonly parts: Parts;
+  readonly signers: {
+    readonly coordinator: Signer;
+    readonly enrolment: Signer;
+    readonly operator: Signer | undefined;
+  };
+  readonly fenced: PromiseWithResolvers<void>;
+};
+
+class RunningCoordinator implements Coordinator {
+  readonly mesh: string;
+  readonly metrics: CoordinatorMetrics;
+  readonly fenced: Promise<void>;
+  readonly #run: RunInput;
+  readonly #stopping = new AbortController();
+  #grpc: GrpcServer | undefined;
+  #admin: AdminServer | undefined;
+  #isFenced = false;
+  #cancelHousekeeping: () => void = () => undefined;
+
+  constructor(run: RunInput) {
+    this.mesh = run.pin.mesh;
+    this.metrics = run.metrics;
+    this.#run = run;
+    this.fenced = run.fenced.promise.then(() => {
+      this.#isFenced = true;
+    });
+    this.#followMetrics();
+  }
+
+  adminPort(): number | undefined {
+    return this.#admin?.port;
+  }
+
+  async start(): Promise<void> {
+    const { config, parts, tell } = this.#run;
+    const { replica, registry, commands, requests, digest } = parts;
+    this.#grpc = await serveGrpc({
+      services: [served(CoordinatorService, parts.service)],
+      listen: listenOf(config),
+      requestBytesMax: REQUEST_BYTES_MAX,
+      streamsMax: STREAMS_MAX,
+      connectionsMax: CONNECTIONS_MAX,
+      refusalOf: callRefusalOf,
+      onBug: (error, method) => tell("handler_failed", { method, error: String(error) }),
+    });
+    this.#admin = await serveAdmin({
+      port: config.metricsPort,
+      metrics: async () => ({
+        contentType: this.metrics.registry.contentType,
+        text: await this.metrics.registry.metrics(),
+      }),
+      notReady: () => this.notReady(),
+    });
+    replica.start();
+    registry.start();
+    requests.start();
+    commands.resume();
+    void this.#foundTrust();
+    digest.start();
+    this.#keepHouse();
+    tell("started", { mesh: this.mesh, replica: config.replicaId });
+  }
+
+  notReady(): readonly NotReady[] {
+    const { ports, parts, signers } = this.#run;
+    const { replica } = parts;
+    const reasons: NotReady[] = [];
+    if (!this.#admin) reasons.push("starting");
+    if (!ports.bus.isUp()) reasons.push("bus_down");
+    if (!replica.isReplayed) reasons.push("stream_unread");
+    const key = replica.trust.lookup(signers.coordinator.kid);
+    if (key?.role !== "coordinator") reasons.push("not_trusted");
+    if (replica.unsavedCount > 0) reasons.push("disk_failing");
+    if (this.#isFenced) reasons.push("ledger_fenced");
+    return reasons;
+  }
+
+  async whenReady(signal: AbortSignal): Promise<void> {
+    const { clock } = this.#run.ports;
+    while (!signal.aborted && this.notReady().length > 0) {
+      await pause(clock, READY_EVERY_MS, signal);
+    }
+  }
+
+  async stop(): Promise<void> {
+    const { config, parts, tell } = this.#run;
+    this.#stopping.abort();
+    this.#cancelHousekeeping();
+    parts.digest.stop();
+    parts.requests.stop();
+    await this.#grpc?.close(config.drainMs);
+    await this.#admin?.close();
+    parts.registry.stop();
+    await Promise.all([parts.commands.stop(), parts.replica.stop(), parts.ledger.stop()]);
+    await parts.acks.save();
+    tell("stopped");
+  }
+
+  #foundTrust(): Promise<void> {
+    const { ports, parts, tell, signers } = this.#run;
+    const { signal } = this.#stopping;
+    return foundTrust({ ...parts, ...ports, ...signers, mesh: this.mesh, tell, signal });
+  }
+
+  /** Health follows readiness, and commands that are done are looked at no more. */
+  #keepHouse(): void {
+    const isReady = this.notReady().length === 0;
+    this.#grpc?.setServing("", isReady);
+    this.#grpc?.setServing(CoordinatorService.typeName, isReady);
+    this.#run.parts.registry.sweep();
+    const { clock } = this.#run.ports;
+    this.#cancelHousekeeping = clock.after(HOUSEKEEPING_EVERY_MS, () => this.#keepHouse());
+  }
+
+  #followMetrics(): void {
+    const { replica, registry, leader } = this.#run.parts;
+    this.metrics.follow({
+      nodes: () => {
+        const nodes = registry.nodes();
+        const live = nodes.filter(({ isLive }) => isLive).length;
+        const inSync = nodes.filter(({ isInSync }) => isInSync).length;
+        return { live, silent: nodes.length - live, inSync };
+      },
+      quorumAgeMs: () => leader.quorumAgeMs(),
+      lastSeq: () => replica.lastSeq,
+      records: () => replica.state.size,
+      recordsUnsaved: () => replica.unsavedCount,
+    });
+  }
+}
+
+function listenOf(config: CoordinatorConfig): GrpcListen[] {
+  const listen: GrpcListen[] = [{ kind: "unix", path: socketPath(config.home) }];
+  const { grpcTls } = config;
+  if (grpcTls) {
+    listen.push({
+      kind: "tls",
+      host: grpcTls.host,
+      port: grpcTls.port,
+      certificatePem: readFileSync(grpcTls.certificateFile, "utf8"),
+      keyPem: readFileSync(grpcTls.keyFile, "utf8"),
+      clientCaPem: readFileSync(grpcTls.clientCaFile, "utf8"),
+    });
+  }
+  return listen;
+}

@@ -1,0 +1,413 @@
+// Commands of operators, from the call to the stream.
+//
+// C1. A command is on this coordinator's disk before its caller hears that it was accepted, and goes
+//     on from there after any crash. A kill alone does not wait for the disk: a disk that fails must
+//     not keep it from being enforced.
+// C2. The same cmd_id is the same command, however often it is called.
+// C3. A kill is heard on the fast path at once; anything else counts only once it is committed.
+// C4. A commit is a compare-and-set on the scope's last sequence. A kill that lost is signed again on
+//     top of what won; an operator's record is not ours to change, so its caller is told `conflict`.
+
+import { create } from "@bufbuild/protobuf";
+import { type MeshRecord, nextRecord, RecordError, restoreRecord } from "../mesh/record.ts";
+import type { OpName } from "../mesh/record-op.ts";
+import type { Bus } from "../ports/bus.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Signer } from "../ports/keys.ts";
+import { type Store, StoreFault, type Write } from "../ports/store.ts";
+import { KillSchema } from "../proto/gen/altrace/v1/record_pb.ts";
+import { isKillScope, parseScope } from "../proto/ids.ts";
+import { KillBroadcasts } from "./broadcast.ts";
+import { type Command, decodeCommand, encodeCommand, isPending } from "./command.ts";
+import { CommandRefused } from "./command-refused.ts";
+import { commitCommand } from "./commit-command.ts";
+import type { Tell } from "./events.ts";
+import { pause } from "./pause.ts";
+import type { Replica } from "./replica.ts";
+import { ACK_PREFIX, COMMAND_PREFIX, commandKey, recordKey } from "./store-keys.ts";
+
+export type CommandsOptions = {
+  readonly mesh: string;
+  readonly replica: Replica;
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly signer: Signer;
+  readonly tell: Tell;
+  /** Commands that are remembered; the oldest finished ones go first. */
+  readonly commandsMax: number;
+  /** Whether a live node has not said that it enforces the command's record. */
+  readonly isAwaited: (command: Command) => boolean;
+  /** A command is no longer remembered. */
+  readonly onForget: (cmdId: string) => void;
+};
+
+export type KillFields = {
+  readonly cmdId: string;
+  readonly scope: string;
+  readonly reason: string;
+  /** Snake-case cause when no person asked; otherwise empty. */
+  readonly cause: string;
+  readonly operator: string;
+};
+
+const WITHDRAW_RETRY_MS = 1_000;
+
+export class Commands {
+  readonly #options: CommandsOptions;
+  readonly #commands = new Map<string, Command>();
+  readonly #onChange: ((command: Command) => void)[] = [];
+  readonly #stopping = new AbortController();
+  /** One command of a scope after another, so that they do not race for its sequence. */
+  readonly #turns = new Map<string, Promise<void>>();
+  /** Commands whose first write is under way. */
+  readonly #accepting = new Map<string, Promise<void>>();
+  readonly #broadcasts: KillBroadcasts;
+
+  constructor(options: CommandsOptions) {
+    this.#options = options;
+    this.#broadcasts = new KillBroadcasts(options);
+    for (const [key, value] of options.store.list(COMMAND_PREFIX)) {
+      try {
+        const command = decodeCommand(value);
+        this.#commands.set(command.cmdId, command);
+      } catch (cause) {
+        throw new StoreFault(`${key} is not a command`, { cause });
+      }
+    }
+  }
+
+  /** Goes on with what an earlier run accepted and did not finish. */
+  resume(): void {
+    for (const command of this.#commands.values()) {
+      if (!isPending(command)) continue;
+      this.#reopen(command);
+      if (command.kind === "kill") {
+        if (command.record) this.#options.replica.take(command.record);
+        this.#broadcasts.say(command);
+      }
+      this.#drive(command);
+    }
+  }
+
+  /**
+   * Opens what an earlier run accepted. A kill whose key was taken away since is signed with the key
+   * of today: it was accepted, and holds.
+   */
+  #reopen(command: Command): void {
+    const { replica, mesh } = this.#options;
+    const bytes = command.bytes as Uint8Array;
+    const opened = replica.open(bytes);
+    if (opened.ok) command.record = opened.record;
+    else if (command.kind === "kill") {
+      const read = restoreRecord(bytes, { mesh });
+      if (read.ok) this.#replaceIfTrusted(command, read.record);
+    }
+  }
+
+  #replaceIfTrusted(command: Command, own: MeshRecord): void {
+    try {
+      this.#replace(command, this.#signKillAgain(own));
+    } catch (error) {
+      // Our key of today is not in the bundle either: nothing that we sign counts.
+      if (!(error instanceof CommandRefused)) throw error;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#broadcasts.stop();
+    await Promise.all(this.#turns.values());
+  }
+
+  get(cmdId: string): Command | undefined {
+    return this.#commands.get(cmdId);
+  }
+
+  all(): IterableIterator<Command> {
+    return this.#commands.values();
+  }
+
+  /** Calls `fn` whenever a command was accepted, committed, signed again or met a conflict. */
+  onChange(fn: (command: Command) => void): () => void {
+    this.#onChange.push(fn);
+    return () => {
+      const index = this.#onChange.indexOf(fn);
+      if (index >= 0) this.#onChange.splice(index, 1);
+    };
+  }
+
+  /**
+   * Kills a scope. Resolves when the command is on disk; when the disk fails, at once with
+   * `accepted: false`, and the kill goes on all the same (C1).
+   *
+   * @throws CommandRefused
+   */
+  async kill(fields: KillFields): Promise<Command> {
+    const known = this.#commands.get(fields.cmdId);
+    if (known) {
+      if (known.kind === "kill" && known.scope === fields.scope) return this.#accepted(known);
+      throw new CommandRefused("cmd_id_reused", `${fields.cmdId} is of ${known.scope}`);
+    }
+    const scope = parseScope(fields.scope);
+    if (!scope || !isKillScope(scope)) {
+      throw new CommandRefused("malformed_scope", `${fields.scope} cannot be killed`);
+    }
+    const record = this.#signKill(fields);
+    const command = this.#commandOf("kill", record);
+    this.#commands.set(command.cmdId, command);
+    this.#options.replica.take(record);
+    this.#broadcasts.say(command);
+    try {
+      await this.#accept(command, [{ key: recordKey(record.scope), value: record.bytes }]);
+    } catch (error) {
+      if (!(error instanceof StoreFault)) throw error;
+      this.#options.tell("kill_not_durable", { cmd_id: command.cmdId, error: String(error) });
+    }
+    this.#told(command, "command_accepted");
+    this.#drive(command);
+    return command;
+  }
+
+  /**
+   * Carries a record that somebody else signed. Resolves when it is on disk.
+   *
+   * @param ops What this caller may carry; anything else is refused.
+   * @param also Writes that must happen together with the acceptance or not at all.
+   * @throws CommandRefused, or StoreFault: it may or may not have been accepted; call again.
+   */
+  async carry(
+    bytes: Uint8Array,
+    ops: readonly OpName[],
+    also: readonly Write[] = [],
+  ): Promise<Command> {
+    const opened = this.#options.replica.open(bytes);
+    if (!opened.ok) throw new CommandRefused(opened.reason, opened.detail);
+    const { record } = opened;
+    if (!ops.includes(record.op.case)) {
+      throw new CommandRefused("op_not_allowed", `${record.op.case} is not carried here`);
+    }
+    const known = this.#commands.get(record.cmdId);
+    if (known) {
+      if (known.hashHex === record.hashHex) return this.#accepted(known);
+      throw new CommandRefused("cmd_id_reused", `${record.cmdId} is of another record`);
+    }
+    this.#mustFollow(record);
+    const command = this.#commandOf("carried", record);
+    this.#commands.set(command.cmdId, command);
+    try {
+      await this.#accept(command, also);
+    } catch (error) {
+      this.#commands.delete(command.cmdId);
+      void this.#withdraw(command);
+      throw error;
+    }
+    this.#told(command, "command_accepted");
+    this.#drive(command);
+    return command;
+  }
+
+  /** Resolves when the command is committed, has met a conflict, or `waitMs` have passed. */
+  async settled(command: Command, waitMs: number): Promise<Command> {
+    if (!isPending(command)) return command;
+    const done = new AbortController();
+    const signal = AbortSignal.any([done.signal, this.#stopping.signal]);
+    const off = this.onChange((changed) => {
+      if (changed === command && !isPending(command)) done.abort();
+    });
+    await pause(this.#options.clock, waitMs, signal);
+    off();
+    return command;
+  }
+
+  #signKill(fields: KillFields): MeshRecord {
+    const { replica, signer, clock, mesh } = this.#options;
+    const { reason, cause, ...rest } = fields;
+    const op = { case: "kill" as const, value: create(KillSchema, { reason, cause }) };
+    const issued = { ...rest, mesh, issuedAtMs: clock.nowMs(), op };
+    try {
+      const opened = replica.open(nextRecord(replica.state.get(fields.scope), issued, signer));
+      // Our own signature may not count: a key that is not in the bundle, or a version out of reach.
+      if (!opened.ok) throw new CommandRefused(opened.reason, opened.detail);
+      return opened.record;
+    } catch (error) {
+      if (error instanceof RecordError) throw new CommandRefused(error.reason, error.message);
+      throw error;
+    }
+  }
+
+  #commandOf(kind: Command["kind"], record: MeshRecord): Command {
+    return {
+      cmdId: record.cmdId,
+      kind,
+      scope: record.scope,
+      op: record.op.case,
+      acceptedAtMs: this.#options.clock.nowMs(),
+      v: record.v,
+      hashHex: record.hashHex,
+      bytes: record.bytes,
+      record,
+      accepted: false,
+      committed: false,
+      conflict: false,
+    };
+  }
+
+  /** A record that was built on anything but the current one has lost already. */
+  #mustFollow(record: MeshRecord): void {
+    const current = this.#options.replica.state.get(record.scope);
+    const isNext =
+      record.v === (current?.v ?? 0) + 1 &&
+      Buffer.compare(record.prev, current?.hash ?? new Uint8Array(0)) === 0;
+    if (!isNext) {
+      throw new CommandRefused("conflict", `${record.scope} is at version ${current?.v ?? 0}`);
+    }
+    for (const other of this.#commands.values()) {
+      if (other.kind === "carried" && other.scope === record.scope && isPending(other)) {
+        throw new CommandRefused("conflict", `${other.cmdId} is on its way for ${other.scope}`);
+      }
+    }
+  }
+
+  /**
+   * The caller has heard that nothing was accepted, so a later start must not find it on disk. Until
+   * the disk takes that, a crash may still bring it back, which is what "unknown" means.
+   */
+  async #withdraw({ cmdId }: Command): Promise<void> {
+    const { clock, store } = this.#options;
+    const { signal } = this.#stopping;
+    while (!signal.aborted && !this.#commands.has(cmdId)) {
+      try {
+        await store.commit([{ key: commandKey(cmdId), value: undefined }]);
+        return;
+      } catch (error) {
+        if (!(error instanceof StoreFault)) throw error;
+        await pause(clock, WITHDRAW_RETRY_MS, signal);
+      }
+    }
+  }
+
+  /** A repeated call hears the same as the first one, and no sooner. */
+  async #accepted(command: Command): Promise<Command> {
+    await this.#accepting.get(command.cmdId)?.catch(() => undefined);
+    return command;
+  }
+
+  async #accept(command: Command, also: readonly Write[]): Promise<void> {
+    const accepting = this.#store(command, also);
+    this.#accepting.set(command.cmdId, accepting);
+    try {
+      await accepting;
+      command.accepted = true;
+    } finally {
+      this.#accepting.delete(command.cmdId);
+    }
+  }
+
+  async #store(command: Command, also: readonly Write[]): Promise<void> {
+    const own = { key: commandKey(command.cmdId), value: encodeCommand(command) };
+    await this.#options.store.commit([own, ...this.#prune(), ...also]);
+  }
+
+  /** Makes room: the oldest commands that are finished, with their acks. */
+  #prune(): readonly Write[] {
+    const writes: Write[] = [];
+    for (const command of this.#commands.values()) {
+      if (this.#commands.size <= this.#options.commandsMax) break;
+      if (isPending(command)) continue;
+      this.#commands.delete(command.cmdId);
+      this.#broadcasts.forget(command.cmdId);
+      this.#options.onForget(command.cmdId);
+      writes.push({ key: commandKey(command.cmdId), value: undefined });
+      const acks = this.#options.store.list(`${ACK_PREFIX}${command.cmdId}/`);
+      for (const [key] of acks) writes.push({ key, value: undefined });
+    }
+    return writes;
+  }
+
+  #drive(command: Command): void {
+    const before = this.#turns.get(command.scope) ?? Promise.resolve();
+    const turn = before.then(() =>
+      commitCommand(command, {
+        ...this.#options,
+        signal: this.#stopping.signal,
+        committed: (seq) => this.#committed(command, seq),
+        lost: (detail) => this.#lost(command, detail),
+        signAgain: (own) => this.#signAgain(command, own),
+      }),
+    );
+    this.#turns.set(command.scope, turn);
+    void turn.finally(() => {
+      if (this.#turns.get(command.scope) === turn) this.#turns.delete(command.scope);
+    });
+  }
+
+  async #signAgain(command: Command, own: MeshRecord): Promise<void> {
+    const record = this.#signKillAgain(own);
+    this.#replace(command, record);
+    this.#options.replica.take(record);
+    this.#broadcasts.say(command);
+    await this.#storeSoon(command, [{ key: recordKey(record.scope), value: record.bytes }]);
+    this.#told(command, "command_conflict");
+  }
+
+  #signKillAgain({ cmdId, scope, operator, op }: MeshRecord): MeshRecord {
+    if (op.case !== "kill") throw new TypeError(`${cmdId} is no kill`);
+    const { reason, cause } = op.value;
+    return this.#signKill({ cmdId, scope, reason, cause, operator });
+  }
+
+  #replace(command: Command, record: MeshRecord): void {
+    command.v = record.v;
+    command.hashHex = record.hashHex;
+    command.bytes = record.bytes;
+    command.record = record;
+  }
+
+  async #committed(command: Command, seq: number): Promise<void> {
+    const { replica } = this.#options;
+    const { record } = command;
+    command.committed = true;
+    command.bytes = undefined;
+    command.record = undefined;
+    const also: Write[] = [];
+    if (record) {
+      const { scope, bytes, hashHex } = record;
+      replica.noteCommitted(record, seq);
+      replica.take(record);
+      const isCurrent = replica.state.get(scope)?.hashHex === hashHex;
+      if (isCurrent) also.push({ key: recordKey(scope), value: bytes });
+    }
+    await this.#storeSoon(command, also);
+    this.#told(command, "command_committed", { seq });
+  }
+
+  async #lost(command: Command, detail: string): Promise<void> {
+    command.conflict = true;
+    command.bytes = undefined;
+    command.record = undefined;
+    await this.#storeSoon(command, []);
+    this.#told(command, "command_conflict", { detail });
+  }
+
+  /** What is not on disk is done again after a crash, and finds itself done. */
+  async #storeSoon(command: Command, also: readonly Write[]): Promise<void> {
+    try {
+      await this.#store(command, also);
+      command.accepted = true;
+    } catch (error) {
+      if (!(error instanceof StoreFault)) throw error;
+      this.#options.tell("store_failed", { what: "command", error: String(error) });
+    }
+  }
+
+  #told(
+    command: Command,
+    event: "command_accepted" | "command_committed" | "command_conflict",
+    more: Readonly<Record<string, unknown>> = {},
+  ): void {
+    const { cmdId, scope, op, v } = command;
+    this.#options.tell(event, { cmd_id: cmdId, scope, op, v, ...more });
+    for (const fn of [...this.#onChange]) fn(command);
+  }
+}

@@ -1,0 +1,92 @@
+import type { MeshRecord } from "../mesh/record.ts";
+import { type Bus, BusFault } from "../ports/bus.ts";
+import type { Clock } from "../ports/clock.ts";
+import { parseScope } from "../proto/ids.ts";
+import { CONTROL_STREAM, controlSubject } from "../proto/subjects.ts";
+import { type Command, isPending } from "./command.ts";
+import { backoffMs, pause } from "./pause.ts";
+import type { Replica } from "./replica.ts";
+
+export type CommitOptions = {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly replica: Replica;
+  readonly signal: AbortSignal;
+  readonly committed: (seq: number) => Promise<void>;
+  /** Another record took the command's place. */
+  readonly lost: (detail: string) => Promise<void>;
+  /** Another record took a kill's place: it has to be built on that one. */
+  readonly signAgain: (own: MeshRecord) => Promise<void>;
+};
+
+const RETRY_MS = { min: 75, max: 1_000 };
+
+/**
+ * Brings a command's record into the stream, through faults and for as long as it takes.
+ *
+ * One id goes with every attempt, so an append whose answer was lost is not stored twice. Ends when
+ * the command is no longer pending, or at `signal`.
+ */
+export async function commitCommand(command: Command, options: CommitOptions): Promise<void> {
+  const { bus, clock, replica, signal, committed, lost } = options;
+  const scope = parseScope(command.scope);
+  if (!scope) throw new TypeError(`${command.cmdId} has no scope`);
+  const subject = controlSubject(scope);
+  for (let attempt = 0; !signal.aborted && isPending(command); attempt += 1) {
+    // Whoever keeps writing to this scope gets the next turn.
+    if (attempt > 1) await pause(clock, backoffMs(attempt - 2, RETRY_MS), signal);
+    const own = command.record;
+    // Accepted by an earlier run, and its signature counts no more: its key was taken away since.
+    if (!own) return lost("its signature does not count any more");
+    const other = overtaker(own, replica);
+    if (other) {
+      await overtaken(command, own, other, options);
+      continue;
+    }
+    if (replica.isCommitted(own)) return committed(replica.seqOf(command.scope));
+    try {
+      const append = { msgId: command.cmdId, expectSeq: replica.seqOf(command.scope) };
+      const outcome = await bus.append(subject, own.bytes, append);
+      if (outcome !== "conflict") return await committed(outcome.seq);
+      await lookAgain(command, subject, options);
+    } catch (error) {
+      if (!(error instanceof BusFault)) throw error;
+      await pause(clock, backoffMs(attempt, RETRY_MS), signal);
+    }
+  }
+}
+
+/**
+ * Another record that has our version or a later one, here or in the stream: ours must not be written
+ * over it. At one version the stream's counts, even where ours would win a merge, because its author
+ * has heard that it is committed.
+ */
+function overtaker(own: MeshRecord, replica: Replica): MeshRecord | undefined {
+  const others = [replica.inStream(own.scope), replica.state.get(own.scope)];
+  return others.find((other) => other && other.hashHex !== own.hashHex && other.v >= own.v);
+}
+
+function overtaken(
+  command: Command,
+  own: MeshRecord,
+  current: MeshRecord,
+  { replica, committed, lost, signAgain }: CommitOptions,
+): Promise<void> {
+  // Whoever built on our record saw it committed, and what it did was undone since.
+  const wasCommitted = Buffer.compare(current.prev, own.hash) === 0;
+  if (wasCommitted) return committed(replica.seqOf(command.scope));
+  if (command.kind === "carried") return lost(`${own.scope} is at version ${current.v}`);
+  return signAgain(own);
+}
+
+/** The scope's last sequence is not what we thought: asks the leader what is there. */
+async function lookAgain(
+  command: Command,
+  subject: string,
+  { bus, replica }: CommitOptions,
+): Promise<void> {
+  const last = await bus.last(CONTROL_STREAM, subject);
+  if (!last) return replica.forgetSeq(command.scope);
+  // What is no record is written over: it must not keep a kill from the stream.
+  if (!replica.adopt(last)) replica.noteSeq(command.scope, last.seq as number);
+}

@@ -1,0 +1,262 @@
+import {
+  integer,
+  oneOf,
+  path,
+  readSettings,
+  type SettingTable,
+  text,
+} from "../adapters/settings.ts";
+import type { LedgerSettings } from "./ledger.ts";
+
+const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const NAME_EXPECTED = "a name: lower-case letters, digits and inner hyphens, at most 63";
+const SECOND_MS = 1_000;
+const MINUTE_MS = 60_000;
+
+/** Every setting of a coordinator: its name, default, unit and bounds. */
+export const COORDINATOR_SETTINGS = {
+  home: { env: "ALTRACE_HOME", byDefault: undefined, read: path, help: "folder of all state" },
+  replicaId: {
+    env: "ALTRACE_REPLICA_ID",
+    byDefault: "c1",
+    read: text(NAME, NAME_EXPECTED),
+    help: "this coordinator's name among the replicas",
+  },
+  mesh: {
+    env: "ALTRACE_MESH",
+    byDefault: undefined,
+    read: text(NAME, NAME_EXPECTED),
+    help: "name of the mesh, given once when it is founded; drawn at random without it",
+  },
+  natsUrl: {
+    env: "ALTRACE_NATS_URL",
+    byDefault: undefined,
+    read: text(/^(nats|tls):\/\/[^\s]+$/, "nats://host:port or tls://host:port"),
+    help: "NATS server of the mesh",
+  },
+  natsReplicas: {
+    env: "ALTRACE_NATS_REPLICAS",
+    byDefault: "1",
+    read: oneOf("1", "3"),
+    help: "servers that hold each stream",
+  },
+  portBase: {
+    env: "ALTRACE_PORT_BASE",
+    byDefault: "4000",
+    read: integer({ min: 1024, max: 65_435 }),
+    help: "gRPC over TLS is on base + 92, metrics on base + 93",
+  },
+  grpcHost: {
+    env: "ALTRACE_GRPC_HOST",
+    byDefault: "127.0.0.1",
+    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
+    help: "address of gRPC over TLS, which is on when its three files are given",
+  },
+  grpcCertificateFile: {
+    env: "ALTRACE_GRPC_CERT",
+    byDefault: undefined,
+    read: path,
+    help: "PEM certificate chain of this coordinator",
+  },
+  grpcKeyFile: {
+    env: "ALTRACE_GRPC_KEY",
+    byDefault: undefined,
+    read: path,
+    help: "PEM private key of this coordinator, mode 0600",
+  },
+  grpcClientCaFile: {
+    env: "ALTRACE_GRPC_CLIENT_CA",
+    byDefault: undefined,
+    read: path,
+    help: "PEM certificate of the authority that signs operators' certificates",
+  },
+  digestMs: {
+    env: "ALTRACE_DIGEST_MS",
+    byDefault: "1000",
+    read: integer({ min: 50, max: 5 * SECOND_MS }),
+    help: "time between digests, ms",
+  },
+  deadManMs: {
+    env: "ALTRACE_DEAD_MAN_MS",
+    byDefault: "12000",
+    read: integer({ min: SECOND_MS, max: 60 * SECOND_MS }),
+    help: "time after which a node closes without a digest; the same on every node, ms",
+  },
+  containmentMarginMs: {
+    env: "ALTRACE_CONTAINMENT_MARGIN_MS",
+    byDefault: "2000",
+    read: integer({ min: 0, max: 60 * SECOND_MS }),
+    help: "added before a silent node counts as closed, ms",
+  },
+  nodeSilentMs: {
+    env: "ALTRACE_NODE_SILENT_MS",
+    byDefault: "7000",
+    read: integer({ min: 200, max: 60 * SECOND_MS }),
+    help: "time without a heartbeat after which a node counts as silent, ms",
+  },
+  leaseTtlMs: {
+    env: "ALTRACE_LEASE_TTL_MS",
+    byDefault: "300000",
+    read: integer({ min: 5 * SECOND_MS, max: 60 * MINUTE_MS }),
+    help: "longest lease of money to a node, ms",
+  },
+  leaseUsdMicrosMin: {
+    env: "ALTRACE_LEASE_USD_MICROS_MIN",
+    byDefault: "100000",
+    read: integer({ min: 1, max: 1_000_000_000 }),
+    help: "smallest slice of a budget that is lent, micro-dollars",
+  },
+  leaseUsdMicrosMax: {
+    env: "ALTRACE_LEASE_USD_MICROS_MAX",
+    byDefault: "20000000",
+    read: integer({ min: 1, max: 1_000_000_000_000 }),
+    help: "largest slice of a budget that is lent without need, micro-dollars",
+  },
+  autoKillsPerMinute: {
+    env: "ALTRACE_AUTO_KILLS_PER_MINUTE",
+    byDefault: "10",
+    read: integer({ min: 0, max: 1_000 }),
+    help: "automatic kills that one node may ask for",
+  },
+  commandsMax: {
+    env: "ALTRACE_COMMANDS_MAX",
+    byDefault: "1000",
+    read: integer({ min: 10, max: 100_000 }),
+    help: "commands whose acknowledgements are remembered",
+  },
+  drainMs: {
+    env: "ALTRACE_DRAIN_MS",
+    byDefault: "5000",
+    read: integer({ min: 0, max: 600 * SECOND_MS }),
+    help: "time that running calls get at shutdown, ms",
+  },
+  logLevel: {
+    env: "ALTRACE_LOG_LEVEL",
+    byDefault: "info",
+    read: oneOf("debug", "info", "warn", "error", "silent"),
+    help: "least severe line that is logged",
+  },
+} as const satisfies SettingTable;
+
+/** Ports of a coordinator, counted from its base. */
+export const GRPC_PORT_OFFSET = 92;
+export const METRICS_PORT_OFFSET = 93;
+
+/** A coordinator's settings, checked and frozen. Times in ms. */
+export type CoordinatorConfig = {
+  readonly home: string;
+  readonly replicaId: string;
+  readonly mesh: string | undefined;
+  readonly natsUrl: string | undefined;
+  readonly natsReplicas: 1 | 3;
+  /** 0 lets the system choose. */
+  readonly metricsPort: number;
+  readonly grpcTls:
+    | {
+        readonly host: string;
+        readonly port: number;
+        readonly certificateFile: string;
+        readonly keyFile: string;
+        readonly clientCaFile: string;
+      }
+    | undefined;
+  readonly digestMs: number;
+  readonly deadManMs: number;
+  readonly containmentMarginMs: number;
+  readonly nodeSilentMs: number;
+  readonly ledger: LedgerSettings;
+  readonly autoKillsPerMinute: number;
+  readonly commandsMax: number;
+  readonly drainMs: number;
+  readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+};
+
+/**
+ * Settings to Config; all errors at once.
+ *
+ * @param flags By name without dashes; they win over the environment.
+ * @param defaults What the caller knows better.
+ */
+export function readCoordinatorConfig(
+  env: Readonly<Record<string, string | undefined>>,
+  flags: Readonly<Record<string, string | undefined>>,
+  defaults: { readonly home: string },
+): { readonly config: CoordinatorConfig } | { readonly errors: readonly string[] } {
+  const read = readSettings(COORDINATOR_SETTINGS, env, flags);
+  if ("errors" in read) return read;
+  // Settings with a default are always there; the reader's type cannot say so.
+  const values = read.values as Required<typeof read.values>;
+  const errors: string[] = [];
+  const grpcTls = readGrpcTls(read.values, errors);
+  const [min, max] = [Number(values.leaseUsdMicrosMin), Number(values.leaseUsdMicrosMax)];
+  if (min > max) {
+    errors.push("ALTRACE_LEASE_USD_MICROS_MIN: expected at most ALTRACE_LEASE_USD_MICROS_MAX");
+  }
+  if (errors.length > 0) return { errors };
+  const portBase = Number(values.portBase);
+  const config: CoordinatorConfig = {
+    home: values.home ?? defaults.home,
+    replicaId: String(values.replicaId),
+    mesh: values.mesh,
+    natsUrl: values.natsUrl,
+    natsReplicas: values.natsReplicas === "3" ? 3 : 1,
+    metricsPort: portBase + METRICS_PORT_OFFSET,
+    grpcTls,
+    digestMs: Number(values.digestMs),
+    deadManMs: Number(values.deadManMs),
+    containmentMarginMs: Number(values.containmentMarginMs),
+    nodeSilentMs: Number(values.nodeSilentMs),
+    ledger: ledgerSettings({ leaseTtlMs: Number(values.leaseTtlMs), usdMicros: { min, max } }),
+    autoKillsPerMinute: Number(values.autoKillsPerMinute),
+    commandsMax: Number(values.commandsMax),
+    drainMs: Number(values.drainMs),
+    logLevel: values.logLevel ?? "info",
+  };
+  return { config: Object.freeze(config) };
+}
+
+/** The ledger's bounds that follow from the few that can be set. */
+export function ledgerSettings(options: {
+  readonly leaseTtlMs: number;
+  readonly usdMicros: { readonly min: number; readonly max: number };
+}): LedgerSettings {
+  const { leaseTtlMs, usdMicros } = options;
+  return {
+    slices: {
+      usd_micros: usdMicros,
+      tokens: { min: 20_000, max: 20_000_000 },
+      calls: { min: 10, max: 10_000 },
+    },
+    leaseTtlMs,
+    driftMilli: 10,
+    expiryGuardMs: 2_000,
+    memoMs: Math.max(2 * leaseTtlMs, 60 * MINUTE_MS),
+    leasesMax: 1_000_000,
+  };
+}
+
+function readGrpcTls(
+  values: {
+    readonly portBase: number | undefined;
+    readonly grpcHost: string | undefined;
+    readonly grpcCertificateFile: string | undefined;
+    readonly grpcKeyFile: string | undefined;
+    readonly grpcClientCaFile: string | undefined;
+  },
+  errors: string[],
+): CoordinatorConfig["grpcTls"] {
+  const { grpcCertificateFile, grpcKeyFile, grpcClientCaFile, grpcHost, portBase } = values;
+  const files = [grpcCertificateFile, grpcKeyFile, grpcClientCaFile];
+  if (files.every((file) => file === undefined)) return undefined;
+  if (!grpcCertificateFile || !grpcKeyFile || !grpcClientCaFile) {
+    errors.push("ALTRACE_GRPC_CERT, ALTRACE_GRPC_KEY, ALTRACE_GRPC_CLIENT_CA: give all or none");
+    return undefined;
+  }
+  return {
+    host: grpcHost ?? "127.0.0.1",
+    port: Number(portBase) + GRPC_PORT_OFFSET,
+    certificateFile: grpcCertificateFile,
+    keyFile: grpcKeyFile,
+    clientCaFile: grpcClientCaFile,
+  };
+}

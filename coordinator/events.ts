@@ -1,0 +1,42 @@
+/** Everything that the coordinator says about itself, by name. Names are in logs and in metrics. */
+export const COORDINATOR_EVENTS = {
+  mesh_founded: "info",
+  started: "info",
+  stopped: "info",
+  command_accepted: "info",
+  command_committed: "info",
+  command_conflict: "warn",
+  /** A kill goes on although this coordinator's own disk did not take it. */
+  kill_not_durable: "error",
+  /** A node asked for an automatic kill. */
+  auto_kill: "warn",
+  auto_kill_limited: "warn",
+  /** Bytes from the bus that are no record which counts. */
+  record_refused: "warn",
+  /** Two commands met at one version of a scope; the kill, or the greater hash, stands. */
+  record_conflict: "warn",
+  /** The stream did not have what this coordinator has; it was written again. */
+  record_reoffered: "warn",
+  /** A subject of the stream held something that is no record; it was written over. */
+  stream_overwritten: "error",
+  /** The stream lost its end, as after a power cut or a restored copy. */
+  stream_rolled_back: "error",
+  stream_unreachable: "warn",
+  store_failed: "error",
+  /** Another coordinator has taken over the ledger: this one may lend nothing more. */
+  ledger_fenced: "error",
+  ledger_failed: "error",
+  /** A signed policy that this program cannot read; the limits before it stay. */
+  policy_unusable: "error",
+  node_enrolled: "info",
+  enrolment_refused: "warn",
+  beat_refused: "warn",
+  ack_refused: "warn",
+  request_refused: "warn",
+  handler_failed: "error",
+} as const satisfies Record<string, "info" | "warn" | "error">;
+
+export type CoordinatorEvent = keyof typeof COORDINATOR_EVENTS;
+
+/** Says that something happened. Fields hold no secrets and no content. */
+export type Tell = (event: CoordinatorEvent, fields?: Readonly<Record<string, unknown>>) => void;

@@ -1,0 +1,228 @@
+// One ledger, one writer, one turn at a time.
+//
+// A1. A batch of calls is one commit; no answer leaves before that commit is on disk (I4).
+// A2. Every commit is guarded by this run's epoch. Once another run has begun, nothing is granted.
+// A3. After a commit whose outcome is unknown, or a bug in a turn, memory is thrown away and the
+//     store is read again: what it holds is what happened.
+// A4. The mailbox is bounded; a full one refuses at once.
+
+import type { Clock } from "../ports/clock.ts";
+import { type Random, uuidV7 } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
+import type { AccountLimits } from "./account-limits.ts";
+import type { Epoch } from "./epoch.ts";
+import type { Tell } from "./events.ts";
+import {
+  type LeaseAsk,
+  type LeaseGrant,
+  Ledger,
+  type LedgerEnv,
+  type LedgerRefusal,
+  type LedgerSettings,
+  type SettleAsk,
+  type Settled,
+} from "./ledger.ts";
+import { memoKey } from "./ledger-lease.ts";
+import type { LedgerRow } from "./ledger-row.ts";
+import { LEDGER_PREFIX, LedgerState, type LimitOverride } from "./ledger-state.ts";
+import type { LedgerUnit } from "./ledger-window.ts";
+import { monoMs } from "./pause.ts";
+
+export type LedgerActorOptions = {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly tell: Tell;
+  readonly settings: LedgerSettings;
+  readonly epoch: Epoch;
+  /** Nodes that share what is left. */
+  readonly activeNodes: () => number;
+  /** Calls that wait for a turn. */
+  readonly mailboxMax: number;
+  /** Called once, when another run has taken over (A2). */
+  readonly onFenced: () => void;
+};
+
+/** Calls of one commit at most, so that a reply never waits for a thousand others. */
+const BATCH_MAX = 256;
+const TICK_MS = 1_000;
+/** Refused requests that are remembered. */
+const REFUSALS_MAX = 10_000;
+
+/** The ledger could not be written or read; whether the call had an effect is unknown. */
+export class LedgerFault extends Error {
+  constructor(message: string, options?: { cause: unknown }) {
+    super(message, options);
+    this.name = "LedgerFault";
+  }
+}
+
+type Turn = (ledger: Ledger, env: LedgerEnv) => unknown;
+type Call = {
+  readonly turn: Turn;
+  readonly resolve: (answer: unknown) => void;
+  readonly reject: (fault: LedgerFault) => void;
+};
+
+export class LedgerActor {
+  readonly #options: LedgerActorOptions;
+  readonly #mailbox: Call[] = [];
+  #limits: AccountLimits = [];
+  /** Absent when memory is not known to equal the store. */
+  #open: { readonly ledger: Ledger; readonly state: LedgerState } | undefined;
+  readonly #refused = new Map<string, LedgerRefusal>();
+  #isRunning = false;
+  #idle: Promise<void> = Promise.resolve();
+  #isFenced = false;
+  #isStopped = false;
+  #cancelTick: () => void = () => undefined;
+
+  /** @throws LedgerCorrupt What is stored does not add up; nothing may be lent on it. */
+  constructor(options: LedgerActorOptions) {
+    this.#options = options;
+    this.#open = this.#load();
+    this.#tick();
+  }
+
+  /** Rejects with LedgerFault. */
+  lease(ask: Omit<LeaseAsk, "leaseId">): Promise<LeaseGrant | LedgerRefusal> {
+    if (this.#isFull()) return Promise.resolve(this.#full());
+    const { clock, random } = this.#options;
+    const leaseId = uuidV7(clock.nowMs(), random);
+    return this.#call((ledger, env) => {
+      const memo = memoKey(ask);
+      const refusedBefore = this.#refused.get(memo);
+      if (refusedBefore) return refusedBefore;
+      const answer = ledger.lease({ ...ask, leaseId }, env);
+      if ("refused" in answer) this.#rememberRefusal(memo, answer);
+      return answer;
+    });
+  }
+
+  /** A request that was refused stays so: nobody waits any more for what a repetition would get. */
+  #rememberRefusal(memo: string, refusal: LedgerRefusal): void {
+    this.#refused.set(memo, refusal);
+    for (const oldest of this.#refused.keys()) {
+      if (this.#refused.size <= REFUSALS_MAX) break;
+      this.#refused.delete(oldest);
+    }
+  }
+
+  /** Rejects with LedgerFault. */
+  settle(ask: SettleAsk): Promise<Settled | LedgerRefusal> {
+    if (this.#isFull()) return Promise.resolve(this.#full());
+    return this.#call((ledger, env) => ledger.settle(ask, env));
+  }
+
+  /** Takes over an operator's limit. False: its window is over, or a newer one stands. */
+  override(account: string, unit: LedgerUnit, override: LimitOverride): Promise<boolean> {
+    return this.#call((ledger, env) => ledger.override(account, unit, override, env));
+  }
+
+  /** Takes over what policy says, before any call that is made after this one. */
+  setLimits(limits: AccountLimits): void {
+    this.#limits = limits;
+    this.#open?.ledger.setLimits(limits);
+  }
+
+  /** Rows of one account or of all, as they are on disk. */
+  rows(account?: string): Promise<readonly LedgerRow[]> {
+    return this.#call((ledger, env) => {
+      ledger.roll(env);
+      return ledger.rows(account);
+    });
+  }
+
+  /** Takes no more calls. Resolves once the store is no longer used. */
+  stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#cancelTick();
+    this.#rejectAll(this.#mailbox.splice(0), new LedgerFault("the coordinator is stopping"));
+    return this.#idle;
+  }
+
+  #isFull(): boolean {
+    return this.#mailbox.length >= this.#options.mailboxMax;
+  }
+
+  #full(): LedgerRefusal {
+    const message = `${this.#options.mailboxMax} calls wait for the ledger`;
+    return { refused: "budget_unavailable", message };
+  }
+
+  #call<T>(turn: (ledger: Ledger, env: LedgerEnv) => T): Promise<T> {
+    if (this.#isFenced) return Promise.reject(new LedgerFault("another coordinator lends now"));
+    if (this.#isStopped) return Promise.reject(new LedgerFault("the coordinator is stopping"));
+    return new Promise<T>((resolve, reject) => {
+      this.#mailbox.push({ turn, resolve: resolve as Call["resolve"], reject });
+      if (!this.#isRunning) this.#idle = this.#run();
+    });
+  }
+
+  async #run(): Promise<void> {
+    this.#isRunning = true;
+    // Calls made in the same turn of the event loop share the first commit.
+    await Promise.resolve();
+    while (this.#mailbox.length > 0) await this.#batch(this.#mailbox.splice(0, BATCH_MAX));
+    this.#isRunning = false;
+  }
+
+  async #batch(calls: readonly Call[]): Promise<void> {
+    try {
+      this.#open ??= this.#load();
+      const { ledger, state } = this.#open;
+      const env = this.#env();
+      const answers = calls.map(({ turn }) => turn(ledger, env));
+      const writes = state.takeWrites();
+      if (writes.length > 0) {
+        const outcome = await this.#options.store.commit(writes, this.#options.epoch.guard);
+        if (outcome === "conflict") return this.#fence(calls);
+      }
+      for (const [index, call] of calls.entries()) call.resolve(answers[index]);
+    } catch (cause) {
+      this.#open = undefined;
+      this.#options.tell("ledger_failed", { error: String(cause) });
+      this.#rejectAll(calls, new LedgerFault("the ledger could not be written", { cause }));
+    }
+  }
+
+  #fence(calls: readonly Call[]): void {
+    this.#isFenced = true;
+    this.#cancelTick();
+    this.#options.tell("ledger_fenced", { epoch: this.#options.epoch.epoch });
+    const fault = new LedgerFault("another coordinator lends now");
+    this.#rejectAll([...calls, ...this.#mailbox.splice(0)], fault);
+    this.#options.onFenced();
+  }
+
+  #rejectAll(calls: readonly Call[], fault: LedgerFault): void {
+    for (const call of calls) call.reject(fault);
+  }
+
+  #load(): { readonly ledger: Ledger; readonly state: LedgerState } {
+    const { store, clock, settings } = this.#options;
+    const state = LedgerState.load(store.list(LEDGER_PREFIX), monoMs(clock));
+    const ledger = new Ledger(settings, state);
+    ledger.setLimits(this.#limits);
+    return { ledger, state };
+  }
+
+  #env(): LedgerEnv {
+    const { clock, epoch, activeNodes } = this.#options;
+    return {
+      nowMs: clock.nowMs(),
+      monoMs: monoMs(clock),
+      epoch: epoch.epoch,
+      activeNodes: activeNodes(),
+    };
+  }
+
+  /** Leases expire and windows end on disk too while nobody asks. */
+  #tick(): void {
+    this.#cancelTick = this.#options.clock.after(TICK_MS, () => {
+      if (this.#isStopped || this.#isFenced) return;
+      this.#call((ledger, env) => ledger.roll(env)).catch(() => undefined);
+      this.#tick();
+    });
+  }
+}

@@ -1,0 +1,335 @@
+import type { Write } from "../ports/store.ts";
+import { type Lease, memoKey } from "./ledger-lease.ts";
+import { emptyRow, type LedgerRow, moveInRow, type RowKey, rowKey } from "./ledger-row.ts";
+import {
+  kindOfWindow,
+  LEDGER_UNITS,
+  type LedgerAmounts,
+  type LedgerUnit,
+  windowAt,
+} from "./ledger-window.ts";
+
+/** Keys of the ledger in the coordinator's store. */
+export const LEDGER_PREFIX = "ledger/";
+const ROW_PREFIX = "ledger/row/";
+const LEASE_PREFIX = "ledger/lease/";
+const LIMIT_PREFIX = "ledger/limit/";
+const NOW_KEY = "ledger/now";
+
+/** An operator's limit of one window instance. */
+export type LimitOverride = {
+  readonly window: string;
+  readonly limit: number;
+  /** Version of the record, so that an older one changes nothing. */
+  readonly v: number;
+};
+
+/** What is stored does not add up, or is not what this program writes. */
+export class LedgerCorrupt extends Error {
+  constructor(message: string, options?: { cause: unknown }) {
+    super(message, options);
+    this.name = "LedgerCorrupt";
+  }
+}
+
+/** Rows, leases and overrides, and the writes that make the store equal to them. */
+export class LedgerState {
+  readonly #rows = new Map<RowKey, LedgerRow>();
+  readonly #leases = new Map<string, Lease>();
+  readonly #leaseIdOfMemo = new Map<string, string>();
+  readonly #overrides = new Map<RowKey, LimitOverride>();
+  /** Keys of rows and overrides by window, to find what an ended window leaves behind. */
+  readonly #keysOfWindow = new Map<string, Set<RowKey>>();
+  readonly #changed = new Map<string, Uint8Array | undefined>();
+  #nowMs = 0;
+
+  /**
+   * The state that a store holds.
+   *
+   * @param entries Everything under LEDGER_PREFIX.
+   * @param monoMs Monotonic clock of this process: leases count from here, since clocks of an
+   *   earlier run mean nothing now. That only makes them expire later.
+   * @throws LedgerCorrupt An entry is malformed, or the rows do not agree with the leases.
+   */
+  static load(
+    entries: readonly (readonly [key: string, value: Uint8Array])[],
+    monoMs: number,
+  ): LedgerState {
+    const state = new LedgerState();
+    for (const [key, value] of entries) {
+      try {
+        state.#loadEntry(key, JSON.parse(Buffer.from(value).toString()), monoMs);
+      } catch (cause) {
+        throw new LedgerCorrupt(`${key} is not what the ledger writes`, { cause });
+      }
+    }
+    state.#mustAddUp();
+    return state;
+  }
+
+  /** The ledger's wall clock: the latest it was ever told, ms since the Unix epoch. */
+  get nowMs(): number {
+    return this.#nowMs;
+  }
+
+  get leaseCount(): number {
+    return this.#leases.size;
+  }
+
+  leases(): IterableIterator<Lease> {
+    return this.#leases.values();
+  }
+
+  lease(id: string): Lease | undefined {
+    return this.#leases.get(id);
+  }
+
+  leaseOf(memo: string): Lease | undefined {
+    const id = this.#leaseIdOfMemo.get(memo);
+    return id === undefined ? undefined : this.#leases.get(id);
+  }
+
+  rows(): IterableIterator<LedgerRow> {
+    return this.#rows.values();
+  }
+
+  row(account: string, unit: LedgerUnit, window: string): LedgerRow | undefined {
+    return this.#rows.get(rowKey(account, unit, window));
+  }
+
+  /** Accounts that have a row, in no particular order. */
+  accounts(): ReadonlySet<string> {
+    return new Set([...this.#rows.values()].map((row) => row.account));
+  }
+
+  overrideOf(account: string, unit: LedgerUnit, window: string): number | undefined {
+    return this.#overrides.get(rowKey(account, unit, window))?.limit;
+  }
+
+  putRow(row: LedgerRow): void {
+    const key = rowKey(row.account, row.unit, row.window);
+    this.#rows.set(key, row);
+    this.#index(row.window, key);
+    const { reserved, spent, children } = row;
+    this.#write(ROW_PREFIX + key, { reserved, spent, children });
+  }
+
+  putLease(lease: Lease): void {
+    this.#leases.set(lease.id, lease);
+    this.#leaseIdOfMemo.set(memoKey(lease), lease.id);
+    const { id: _id, knownSinceMs: _knownSinceMs, ...stored } = lease;
+    this.#write(LEASE_PREFIX + lease.id, stored);
+  }
+
+  dropLease(id: string): void {
+    const lease = this.#leases.get(id);
+    if (!lease) return;
+    this.#leases.delete(id);
+    this.#leaseIdOfMemo.delete(memoKey(lease));
+    this.#changed.set(LEASE_PREFIX + id, undefined);
+  }
+
+  /** Returns false, and changes nothing, when a record as new or newer has spoken already. */
+  putOverride(account: string, unit: LedgerUnit, override: LimitOverride): boolean {
+    const key = rowKey(account, unit, override.window);
+    const before = this.#overrides.get(key);
+    if (before && before.v >= override.v) return false;
+    this.#overrides.set(key, override);
+    this.#index(override.window, key);
+    this.#write(LIMIT_PREFIX + key, { limit: override.limit, v: override.v });
+    return true;
+  }
+
+  /** Moves the wall clock on; a time before the latest is ignored. Ended windows are forgotten. */
+  advance(nowMs: number): void {
+    if (nowMs <= this.#nowMs) return;
+    const isSameHour = windowAt("hour", nowMs) === windowAt("hour", this.#nowMs);
+    this.#nowMs = nowMs;
+    if (isSameHour) return;
+    // Windows are hours at the smallest, so this is as often as the stored clock has to move.
+    this.#write(NOW_KEY, nowMs);
+    for (const [window, keys] of this.#keysOfWindow) {
+      if (!this.#hasEnded(window)) continue;
+      this.#keysOfWindow.delete(window);
+      for (const key of keys) this.#forget(key);
+    }
+  }
+
+  /** What must be written for the store to hold this state, and forgets that it must. */
+  takeWrites(): readonly Write[] {
+    const writes = [...this.#changed].map(([key, value]) => ({ key, value }));
+    this.#changed.clear();
+    return writes;
+  }
+
+  /**
+   * Rows that do not agree with the leases, in words: what open leases hold must be what their rows
+   * say is reserved, and what all leases are charged must be in the rows.
+   */
+  flaws(): readonly string[] {
+    const open = new LedgerState();
+    const charged = new LedgerState();
+    for (const lease of this.#leases.values()) {
+      const rest = (unit: LedgerUnit): number => lease.amount[unit] - lease.spent[unit];
+      const isFinal = lease.status === "final";
+      this.#sumUp(open, lease, (unit) => (lease.status === "open" ? rest(unit) : 0));
+      this.#sumUp(charged, lease, (unit) => (isFinal ? lease.spent : lease.amount)[unit]);
+    }
+    const flaws: string[] = [];
+    for (const [key, row] of charged.#rows) {
+      const actual = this.#rows.get(key);
+      const taken = actual ? actual.reserved + actual.spent + actual.children : 0;
+      if (taken < row.reserved + row.children) flaws.push(`${key} holds less than its leases`);
+    }
+    for (const [key, row] of this.#rows) {
+      const held = open.#rows.get(key)?.reserved ?? 0;
+      if (row.reserved !== held) flaws.push(`${key} reserves ${row.reserved}, its leases ${held}`);
+    }
+    return flaws;
+  }
+
+  #sumUp(into: LedgerState, lease: Lease, amountOf: (unit: LedgerUnit) => number): void {
+    for (const unit of LEDGER_UNITS) {
+      const amount = amountOf(unit);
+      if (amount === 0) continue;
+      for (const [depth, account] of lease.chain.entries()) {
+        for (const [key, row] of this.#rowsAt(account, unit, lease.grantedAtMs)) {
+          const sum = into.#rows.get(key) ?? emptyRow(account, unit, row, undefined);
+          moveInRow(sum, depth === 0 ? { reserved: amount } : { children: amount });
+          into.#rows.set(key, sum);
+        }
+      }
+    }
+  }
+
+  /** Keys and windows of an account's rows that pay for a lease of that time and have not ended. */
+  #rowsAt(account: string, unit: LedgerUnit, atMs: number): [RowKey, string][] {
+    const windows = (["total", "month", "day", "hour"] as const).map((kind) =>
+      windowAt(kind, atMs),
+    );
+    return windows
+      .filter((window) => !this.#hasEnded(window))
+      .map((window) => [rowKey(account, unit, window), window]);
+  }
+
+  #hasEnded(window: string): boolean {
+    const kind = kindOfWindow(window);
+    return kind === undefined || window !== windowAt(kind, this.#nowMs);
+  }
+
+  #forget(key: RowKey): void {
+    if (this.#rows.delete(key)) this.#changed.set(ROW_PREFIX + key, undefined);
+    if (this.#overrides.delete(key)) this.#changed.set(LIMIT_PREFIX + key, undefined);
+  }
+
+  #index(window: string, key: RowKey): void {
+    const keys = this.#keysOfWindow.get(window);
+    if (keys) keys.add(key);
+    else this.#keysOfWindow.set(window, new Set([key]));
+  }
+
+  #write(key: string, value: unknown): void {
+    this.#changed.set(key, Buffer.from(JSON.stringify(value)));
+  }
+
+  #loadEntry(key: string, value: unknown, monoMs: number): void {
+    if (key === NOW_KEY) this.#nowMs = Math.max(this.#nowMs, count(value));
+    else if (key.startsWith(ROW_PREFIX)) this.#loadRow(key.slice(ROW_PREFIX.length), value);
+    else if (key.startsWith(LIMIT_PREFIX)) this.#loadLimit(key.slice(LIMIT_PREFIX.length), value);
+    else if (key.startsWith(LEASE_PREFIX)) {
+      const lease = leaseOf(key.slice(LEASE_PREFIX.length), value, monoMs);
+      this.#leases.set(lease.id, lease);
+      this.#leaseIdOfMemo.set(memoKey(lease), lease.id);
+    } else throw new TypeError("unknown key");
+  }
+
+  #loadRow(key: RowKey, value: unknown): void {
+    const { account, unit, window } = partsOf(key);
+    const stored = members(value, ["reserved", "spent", "children"]);
+    const row = emptyRow(account, unit, window, undefined);
+    moveInRow(row, {
+      reserved: count(stored.reserved),
+      spent: count(stored.spent),
+      children: count(stored.children),
+    });
+    this.#rows.set(key, row);
+    this.#index(window, key);
+  }
+
+  #loadLimit(key: RowKey, value: unknown): void {
+    const { window } = partsOf(key);
+    const stored = members(value, ["limit", "v"]);
+    const override = { window, limit: count(stored.limit), v: count(stored.v) };
+    this.#overrides.set(key, override);
+    this.#index(window, key);
+  }
+
+  #mustAddUp(): void {
+    const flaws = this.flaws();
+    if (flaws.length > 0) throw new LedgerCorrupt(`the ledger does not add up: ${flaws[0]}`);
+  }
+}
+
+function partsOf(key: RowKey): { account: string; unit: LedgerUnit; window: string } {
+  const [account, unitText, window, ...rest] = key.split("|");
+  const unit = LEDGER_UNITS.find((each) => each === unitText);
+  if (!account || !unit || !window || rest.length > 0 || !kindOfWindow(window)) {
+    throw new TypeError("not a row's key");
+  }
+  return { account, unit, window };
+}
+
+function leaseOf(id: string, value: unknown, monoMs: number): Lease {
+  const names = ["epoch", "chain", "node", "bootId", "requestId", "amount", "unlimited", "ttlMs"];
+  const stored = members(value, [...names, "grantedAtMs", "spent", "status"]);
+  const status = (["open", "expired", "final"] as const).find((s) => s === stored.status);
+  if (!status) throw new TypeError("status");
+  const chain = texts(stored.chain);
+  if (chain.length === 0) throw new TypeError("chain");
+  return {
+    id,
+    epoch: count(stored.epoch),
+    chain,
+    node: text(stored.node),
+    bootId: text(stored.bootId),
+    requestId: text(stored.requestId),
+    amount: amounts(stored.amount),
+    unlimited: LEDGER_UNITS.filter((unit) => texts(stored.unlimited).includes(unit)),
+    ttlMs: count(stored.ttlMs),
+    grantedAtMs: count(stored.grantedAtMs),
+    spent: amounts(stored.spent),
+    status,
+    knownSinceMs: monoMs,
+  };
+}
+
+function members(value: unknown, names: readonly string[]): Record<string, unknown> {
+  if (typeof value !== "object" || value === null) throw new TypeError("not an object");
+  const found = Object.keys(value).sort().join();
+  if (found !== [...names].sort().join()) throw new TypeError(`members ${found}`);
+  return value as Record<string, unknown>;
+}
+
+function amounts(value: unknown): LedgerAmounts {
+  const stored = members(value, LEDGER_UNITS);
+  return {
+    usd_micros: count(stored.usd_micros),
+    tokens: count(stored.tokens),
+    calls: count(stored.calls),
+  };
+}
+
+function count(value: unknown): number {
+  if (!Number.isSafeInteger(value) || (value as number) < 0) throw new TypeError("not a count");
+  return value as number;
+}
+
+function text(value: unknown): string {
+  if (typeof value !== "string") throw new TypeError("not a text");
+  return value;
+}
+
+function texts(value: unknown): string[] {
+  if (!Array.isArray(value)) throw new TypeError("not a list");
+  return value.map(text);
+}

@@ -1,0 +1,54 @@
+/** Units that the ledger counts: millionths of a US dollar, tokens, calls. Integers. */
+export const LEDGER_UNITS = ["usd_micros", "tokens", "calls"] as const;
+export type LedgerUnit = (typeof LEDGER_UNITS)[number];
+
+/** An amount of each unit. Integers from 0 to 2^53-1. */
+export type LedgerAmounts = { readonly [U in LedgerUnit]: number };
+
+export const NO_AMOUNTS: LedgerAmounts = { usd_micros: 0, tokens: 0, calls: 0 };
+
+/** Spans that limits are given for. Calendar windows are those of UTC. */
+export const WINDOW_KINDS = ["total", "month", "day", "hour"] as const;
+export type WindowKind = (typeof WINDOW_KINDS)[number];
+
+/** Characters of an ISO timestamp that name the window: `2026-11-22T09`. */
+const ISO_LENGTH: { readonly [K in Exclude<WindowKind, "total">]: number } = {
+  month: 7,
+  day: 10,
+  hour: 13,
+};
+
+/**
+ * The name of the window that holds an instant: `total`, `month:2026-11`, `day:2026-11-22`,
+ * `hour:2026-11-22T09`.
+ *
+ * @param atMs Milliseconds since the Unix epoch.
+ */
+export function windowAt(kind: WindowKind, atMs: number): string {
+  if (kind === "total") return "total";
+  return `${kind}:${new Date(atMs).toISOString().slice(0, ISO_LENGTH[kind])}`;
+}
+
+/**
+ * The first instant after the window that holds `atMs`, ms since the Unix epoch; Infinity for `total`.
+ */
+export function windowEndMs(kind: WindowKind, atMs: number): number {
+  const at = new Date(atMs);
+  const [year, month, day] = [at.getUTCFullYear(), at.getUTCMonth(), at.getUTCDate()];
+  switch (kind) {
+    case "total":
+      return Number.POSITIVE_INFINITY;
+    case "month":
+      return Date.UTC(year, month + 1);
+    case "day":
+      return Date.UTC(year, month, day + 1);
+    case "hour":
+      return Date.UTC(year, month, day, at.getUTCHours() + 1);
+  }
+}
+
+/** The kind of a window's name; `undefined` when it names none. */
+export function kindOfWindow(window: string): WindowKind | undefined {
+  const kind = window === "total" ? "total" : window.slice(0, window.indexOf(":"));
+  return WINDOW_KINDS.find((each) => each === kind);
+}

@@ -1,0 +1,157 @@
+import { parseArgs } from "node:util";
+import { pino } from "pino";
+import { collectDefaultMetrics } from "prom-client";
+import { cryptoRandom } from "../adapters/crypto-random.ts";
+import { fileKeys } from "../adapters/file-keys.ts";
+import { holdInstance } from "../adapters/instance-lock.ts";
+import { openLmdbStore } from "../adapters/lmdb-store.ts";
+import { connectNatsBus, type NatsBus } from "../adapters/nats-bus.ts";
+import { ensureStreams } from "../adapters/nats-streams.ts";
+import { flagOf, unknownSettings } from "../adapters/settings.ts";
+import { systemClock } from "../adapters/system-clock.ts";
+import { buildCoordinator } from "./app.ts";
+import { COORDINATOR_SETTINGS, type CoordinatorConfig, readCoordinatorConfig } from "./config.ts";
+import { eventLog } from "./event-log.ts";
+import { foundMesh, keysPath, socketPath, storePath } from "./found-mesh.ts";
+import { pause } from "./pause.ts";
+
+// The coordinator's process: `node coordinator/main.ts --home DIR --nats-url nats://...`.
+// Exit codes: 0 stopped as asked, 1 could not start or had to end, 2 wrong settings.
+
+const STREAM_RETRY_MS = 1_000;
+
+void run().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    process.stderr.write(`altrace coordinator: ${describe(error)}\n`);
+    process.exit(1);
+  },
+);
+
+async function run(): Promise<number> {
+  const read = readConfig(process.argv.slice(2));
+  if ("errors" in read) {
+    for (const error of read.errors) process.stderr.write(`altrace coordinator: ${error}\n`);
+    return 2;
+  }
+  return await serve(read.config, read.natsUrl);
+}
+
+function readConfig(
+  argv: readonly string[],
+):
+  | { readonly config: CoordinatorConfig; readonly natsUrl: string }
+  | { readonly errors: readonly string[] } {
+  const unknown = unknownSettings(process.env, [COORDINATOR_SETTINGS]);
+  const flags = readFlags(argv);
+  const given = "errors" in flags ? {} : flags.values;
+  const home = `${process.env.HOME ?? process.cwd()}/.altrace`;
+  const read = readCoordinatorConfig(process.env, given, { home });
+  const errors = [
+    ...unknown,
+    ...("errors" in flags ? flags.errors : []),
+    ...("errors" in read ? read.errors : []),
+  ];
+  if (!("config" in read) || errors.length > 0) return { errors };
+  const { natsUrl } = read.config;
+  // Without NATS no other process can reach this one: that is what `altrace up` is for.
+  if (natsUrl === undefined) return { errors: ["ALTRACE_NATS_URL: needed by a coordinator alone"] };
+  return { config: read.config, natsUrl };
+}
+
+function readFlags(
+  argv: readonly string[],
+): { readonly values: Record<string, string> } | { readonly errors: readonly string[] } {
+  const options: Record<string, { type: "string" }> = {};
+  for (const setting of Object.values(COORDINATOR_SETTINGS)) {
+    options[flagOf(setting)] = { type: "string" };
+  }
+  try {
+    const { values } = parseArgs({ args: [...argv], options, strict: true });
+    return { values: values as Record<string, string> };
+  } catch (error) {
+    return { errors: [describe(error)] };
+  }
+}
+
+async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number> {
+  const log = pino({ level: config.logLevel });
+  const stopping = new AbortController();
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.once(signal, () => stopping.abort());
+  }
+  const { home } = config;
+  const { pin, operator } = foundMesh({
+    home,
+    mesh: config.mesh,
+    operatorKeys: fileKeys(home),
+    random: cryptoRandom,
+  });
+  const lock = await holdInstance({
+    home,
+    socketPaths: [socketPath(home)],
+    ports: [
+      { host: "127.0.0.1", port: config.metricsPort },
+      ...(config.grpcTls ? [{ host: config.grpcTls.host, port: config.grpcTls.port }] : []),
+    ],
+  });
+  const store = openLmdbStore(storePath(home));
+  const bus = await connectNatsBus({
+    url: natsUrl,
+    name: config.replicaId,
+    onTrouble: (message) => log.warn({ message }, "bus_trouble"),
+  });
+  const coordinator = await buildCoordinator(config, pin, {
+    clock: systemClock,
+    random: cryptoRandom,
+    bus,
+    store,
+    keys: fileKeys(keysPath(home)),
+    operator,
+    log: eventLog(log, systemClock),
+  });
+  collectDefaultMetrics({ register: coordinator.metrics.registry });
+  void keepStreams(bus, config, stopping.signal, (message) => log.warn({ message }, "bus_trouble"));
+  await coordinator.start();
+  const code = await Promise.race([
+    aborted(stopping.signal).then(() => 0),
+    coordinator.fenced.then(() => 1),
+  ]);
+  stopping.abort();
+  await coordinator.stop();
+  await bus.close();
+  await store.close();
+  await lock.release();
+  return code;
+}
+
+/** The streams are made as soon as the server can be reached; until then nothing is committed. */
+async function keepStreams(
+  bus: NatsBus,
+  config: CoordinatorConfig,
+  signal: AbortSignal,
+  warn: (message: string) => void,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      await ensureStreams(bus, { replicas: config.natsReplicas });
+      return;
+    } catch (error) {
+      warn(describe(error));
+      await pause(systemClock, STREAM_RETRY_MS, signal);
+    }
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const cause = error.cause instanceof Error ? `: ${error.cause.message}` : "";
+  return `${error.message}${cause}`;
+}

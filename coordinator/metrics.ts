@@ -1,0 +1,92 @@
+import { Counter, Gauge, Histogram, Registry as MetricsRegistry } from "prom-client";
+import { COORDINATOR_EVENTS, type CoordinatorEvent } from "./events.ts";
+
+/** What a scrape reads from the running coordinator. */
+export type MetricsSource = {
+  readonly nodes: () => { readonly live: number; readonly silent: number; readonly inSync: number };
+  readonly quorumAgeMs: () => number;
+  readonly lastSeq: () => number;
+  readonly records: () => number;
+  readonly recordsUnsaved: () => number;
+};
+
+/** Every metric of the coordinator. Labels come from closed sets: no agents, no nodes. */
+export class CoordinatorMetrics {
+  readonly registry = new MetricsRegistry();
+  readonly #events = new Counter({
+    name: "altrace_coordinator_events_total",
+    help: "What the coordinator says about itself, by name",
+    labelNames: ["event"],
+    registers: [this.registry],
+  });
+  readonly #requests = new Counter({
+    name: "altrace_coordinator_node_requests_total",
+    help: "Requests of nodes by method and outcome: ok, or why not",
+    labelNames: ["method", "outcome"],
+    registers: [this.registry],
+  });
+  readonly #acks = new Histogram({
+    name: "altrace_kill_ack_seconds",
+    help: "From the acceptance of a command to a node's word that it is in force there",
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers: [this.registry],
+  });
+
+  constructor() {
+    // Present from the start, so that an alert on a rate sees the first one.
+    for (const event of Object.keys(COORDINATOR_EVENTS)) this.#events.inc({ event }, 0);
+  }
+
+  event(event: CoordinatorEvent): void {
+    this.#events.inc({ event });
+  }
+
+  request(method: string, outcome: string): void {
+    this.#requests.inc({ method, outcome });
+  }
+
+  acknowledged(seconds: number): void {
+    this.#acks.observe(seconds);
+  }
+
+  /** Adds what is read at each scrape. */
+  follow(source: MetricsSource): void {
+    this.#gauge("altrace_mesh_nodes", "Enrolled nodes by state", ["state"], (gauge) => {
+      const { live, silent, inSync } = source.nodes();
+      gauge.set({ state: "live" }, live);
+      gauge.set({ state: "silent" }, silent);
+      gauge.set({ state: "in_sync" }, inSync);
+    });
+    const quorum = "Time since the control stream's leader answered; large before the first answer";
+    this.#gauge("altrace_mesh_quorum_age_seconds", quorum, [], (gauge) => {
+      gauge.set(source.quorumAgeMs() / 1_000);
+    });
+    this.#gauge("altrace_mesh_last_seq", "Control stream merged up to here", [], (gauge) => {
+      gauge.set(source.lastSeq());
+    });
+    this.#gauge("altrace_mesh_records", "Scopes that have a record", [], (gauge) => {
+      gauge.set(source.records());
+    });
+    const unsaved = "Records that count here and are not on this coordinator's disk";
+    this.#gauge("altrace_mesh_records_unsaved", unsaved, [], (gauge) => {
+      gauge.set(source.recordsUnsaved());
+    });
+  }
+
+  #gauge(
+    name: string,
+    help: string,
+    labelNames: readonly string[],
+    collect: (gauge: Gauge) => void,
+  ): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [...labelNames],
+      registers: [this.registry],
+      collect() {
+        collect(this);
+      },
+    });
+  }
+}

@@ -1,0 +1,158 @@
+// What nodes ask of the control plane, on alt.req.<node>.<method>.
+//
+// Q1. A request counts under the key of the node that its subject names; enrolment under the key that
+//     it brings. Anything else gets no answer at all.
+// Q2. Every answer is sealed by this coordinator and names the request.
+// Q3. A node gets nothing for agents that are not placed on it, and nobody borrows for the killed.
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { kidOf } from "../mesh/record-op.ts";
+import { openSealed, seal } from "../mesh/sealed.ts";
+import { isInForce } from "../mesh/trust.ts";
+import type { Bus, BusMessage } from "../ports/bus.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Keys, Signer } from "../ports/keys.ts";
+import {
+  type NodeReply,
+  NodeReplySchema,
+  type NodeRequest,
+  NodeRequestSchema,
+  RefusedSchema,
+} from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { REQUEST_PATTERN } from "../proto/subjects.ts";
+import type { Tell } from "./events.ts";
+import type { Replica } from "./replica.ts";
+
+export type ReplyBody = Exclude<NodeReply["body"], { case: undefined }>;
+
+/** Answers one kind of request whose sender is known. */
+export type RequestHandlers = {
+  readonly [M in Exclude<NodeRequest["body"]["case"], undefined>]: (
+    body: Extract<NodeRequest["body"], { case: M }>["value"],
+    from: RequestFrom,
+  ) => ReplyBody | Promise<ReplyBody>;
+};
+
+export type RequestFrom = {
+  readonly node: string;
+  readonly bootId: string;
+  readonly requestId: string;
+};
+
+export type NodeRequestsOptions = {
+  readonly bus: Bus;
+  readonly replica: Replica;
+  readonly clock: Clock;
+  readonly signer: Signer;
+  readonly verify: Keys["verify"];
+  readonly tell: Tell;
+  readonly handlers: RequestHandlers;
+  /** Requests that are being answered; what comes beyond is dropped, and nodes ask again. */
+  readonly inFlightMax: number;
+  /** Counts every request by method and outcome. */
+  readonly count: (method: string, outcome: string) => void;
+};
+
+/** Why a request gets no answer. */
+type OpenRefusal = "unauthenticated" | "malformed";
+
+const ID_PATTERN = /^[A-Za-z0-9-]{1,64}$/;
+
+export class NodeRequests {
+  readonly #options: NodeRequestsOptions;
+  #inFlight = 0;
+  #stop: () => void = () => undefined;
+
+  constructor(options: NodeRequestsOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#stop = this.#options.bus.listen(REQUEST_PATTERN, (message) => void this.#take(message));
+  }
+
+  stop(): void {
+    this.#stop();
+  }
+
+  async #take(message: BusMessage): Promise<void> {
+    const [, , node = "", method = ""] = message.subject.split(".");
+    const { inFlightMax, count, tell } = this.#options;
+    if (this.#inFlight >= inFlightMax) return count(method, "dropped");
+    const request = this.#open(message, node, method);
+    if (typeof request === "string") {
+      count("unknown", request);
+      // A node that is about to enrol asks before it may, and that is nobody's fault.
+      if (this.#isKnown(node)) {
+        tell("request_refused", { subject: message.subject, reason: request });
+      }
+      return;
+    }
+    this.#inFlight += 1;
+    try {
+      const body = await this.#answer(request);
+      count(method, body.case === "refused" ? body.value.reason : "ok");
+      const { requestId } = request;
+      const reply = toBinary(NodeReplySchema, create(NodeReplySchema, { requestId, body }));
+      message.respond?.(seal("reply", reply, this.#options.signer));
+    } finally {
+      this.#inFlight -= 1;
+    }
+  }
+
+  async #answer(request: NodeRequest): Promise<ReplyBody> {
+    const { node, bootId, requestId, body } = request;
+    const handler = this.#options.handlers[body.case as keyof RequestHandlers] as (
+      body: unknown,
+      from: RequestFrom,
+    ) => Promise<ReplyBody>;
+    try {
+      return await handler(body.value, { node, bootId, requestId });
+    } catch (error) {
+      // The node closes or refuses on its own when it gets no money; it needs to know that and no more.
+      this.#options.tell("handler_failed", { method: body.case, error: String(error) });
+      return refusedBody("unavailable", "the coordinator could not answer; its log says why");
+    }
+  }
+
+  #isKnown(node: string): boolean {
+    return this.#options.replica.trust.nodeKey(node) !== undefined;
+  }
+
+  #open(message: BusMessage, node: string, method: string): NodeRequest | OpenRefusal {
+    const { verify, replica, clock } = this.#options;
+    const known = replica.trust.nodeKey(node);
+    const keyOf = (kid: string, payload: Uint8Array): Uint8Array | undefined => {
+      if (method === "enrol") return enrolKey(kid, payload);
+      return known?.kid === kid && isInForce(known, clock.nowMs()) ? known.publicKey : undefined;
+    };
+    const opened = openSealed("request", message.bytes, keyOf, verify);
+    if (!opened) return "unauthenticated";
+    const request = decode(opened.payload);
+    if (request?.node !== node || request.body.case !== method) return "malformed";
+    const isNamed = ID_PATTERN.test(request.requestId) && ID_PATTERN.test(request.bootId);
+    return isNamed ? request : "malformed";
+  }
+}
+
+/** A no, by reason. */
+export function refusedBody(reason: string, message: string): ReplyBody {
+  return { case: "refused", value: create(RefusedSchema, { reason, message }) };
+}
+
+/** The key that an enrolment brings: its signature shows that the sender holds it. */
+function enrolKey(kid: string, payload: Uint8Array): Uint8Array | undefined {
+  const request = decode(payload);
+  if (request?.body.case !== "enrol") return undefined;
+  const { publicKey } = request.body.value;
+  return publicKey.length === 32 && kidOf(publicKey) === kid ? publicKey : undefined;
+}
+
+function decode(bytes: Uint8Array): NodeRequest | undefined {
+  try {
+    const request = fromBinary(NodeRequestSchema, bytes);
+    return request.$unknown ? undefined : request;
+  } catch {
+    return undefined;
+  }
+}

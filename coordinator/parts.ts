@@ -1,0 +1,193 @@
+import type { TrustPin } from "../mesh/trust.ts";
+import type { Bus } from "../ports/bus.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Keys, Signer } from "../ports/keys.ts";
+import { type Random, uuidV7 } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
+import type { AccountLimits } from "./account-limits.ts";
+import { AckBook } from "./ack-book.ts";
+import { Commands } from "./commands.ts";
+import type { CoordinatorConfig } from "./config.ts";
+import { Digest } from "./digest.ts";
+import { Enrolment } from "./enrolment.ts";
+import type { Epoch } from "./epoch.ts";
+import type { Tell } from "./events.ts";
+import { LeaderProbe } from "./leader-probe.ts";
+import { LedgerActor } from "./ledger-actor.ts";
+import { followLimits } from "./limit-sync.ts";
+import type { CoordinatorMetrics } from "./metrics.ts";
+import { NodeRequests } from "./node-requests.ts";
+import type { Placement } from "./placement.ts";
+import { RateGate } from "./rate-gate.ts";
+import { Registry } from "./registry.ts";
+import { Replica } from "./replica.ts";
+import { requestHandlers } from "./request-handlers.ts";
+import { coordinatorService } from "./service.ts";
+import { Standings } from "./standings.ts";
+
+/** What every part is made of. */
+export type PartsInput = {
+  readonly config: CoordinatorConfig;
+  readonly pin: TrustPin;
+  readonly epoch: Epoch;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly bus: Bus;
+  readonly store: Store;
+  readonly verify: Keys["verify"];
+  /** Signs kills, digests and replies. */
+  readonly signer: Signer;
+  /** Signs nodes' first records and nothing else. */
+  readonly enrolmentSigner: Signer;
+  readonly placement: Placement;
+  readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
+  readonly tell: Tell;
+  readonly metrics: CoordinatorMetrics;
+  readonly onFenced: () => void;
+};
+
+/** How long an answer waits for the stream before it says that nothing is committed yet. */
+const COMMIT_WAIT_MS = 2_000;
+const TOKENS_MAX = 10_000;
+const MAILBOX_MAX = 10_000;
+const REQUESTS_IN_FLIGHT_MAX = 4_096;
+
+export type Parts = MeshParts & {
+  readonly enrolment: Enrolment;
+  readonly ledger: LedgerActor;
+  readonly leader: LeaderProbe;
+  readonly digest: Digest;
+  readonly requests: NodeRequests;
+  readonly service: ReturnType<typeof coordinatorService>;
+};
+
+type MeshParts = {
+  readonly replica: Replica;
+  readonly acks: AckBook;
+  readonly registry: Registry;
+  readonly commands: Commands;
+};
+
+/** Makes every part of a coordinator and joins them. Nothing listens or speaks yet. */
+export function buildParts(input: PartsInput): Parts {
+  const meshParts = buildMeshParts(input);
+  const ledger = buildLedger(input, meshParts);
+  const enrolment = new Enrolment({
+    ...input,
+    ...meshParts,
+    mesh: input.pin.mesh,
+    signer: input.enrolmentSigner,
+    tokensMax: TOKENS_MAX,
+    commitWaitMs: COMMIT_WAIT_MS,
+  });
+  const service = coordinatorService({
+    ...input,
+    ...meshParts,
+    mesh: input.pin.mesh,
+    ledger,
+    enrolment,
+    commitWaitMs: COMMIT_WAIT_MS,
+  });
+  const door = buildNodeDoor(input, meshParts, ledger, enrolment);
+  return { ...meshParts, ...door, enrolment, ledger, service };
+}
+
+function buildMeshParts(input: PartsInput): MeshParts {
+  const { config, pin, metrics } = input;
+  const replica = new Replica(input);
+  const acks = new AckBook(input);
+  const registry: Registry = new Registry({
+    ...input,
+    ...config,
+    silentAfterMs: config.nodeSilentMs,
+    replica,
+    acks,
+    command: (cmdId) => commands.get(cmdId),
+    onEnforced: (seconds) => metrics.acknowledged(seconds),
+  });
+  const commands: Commands = new Commands({
+    ...input,
+    mesh: pin.mesh,
+    replica,
+    commandsMax: config.commandsMax,
+    isAwaited: (command) => registry.isAwaited(command),
+    onForget: (cmdId) => registry.forget(cmdId),
+  });
+  followCommands(commands, registry);
+  return { replica, acks, registry, commands };
+}
+
+/** A kill is in our digests from its acceptance on, anything else from its commit. */
+function followCommands(commands: Commands, registry: Registry): void {
+  for (const command of commands.all()) {
+    if (command.kind === "kill" || command.committed) registry.noteInForce(command);
+  }
+  commands.onChange((command) => {
+    if (command.kind === "kill" || command.committed) registry.noteInForce(command);
+    else registry.progressed(command.cmdId);
+  });
+}
+
+function buildLedger(input: PartsInput, { replica, registry }: MeshParts): LedgerActor {
+  const ledger = new LedgerActor({
+    ...input,
+    settings: input.config.ledger,
+    activeNodes: () => registry.liveCount,
+    mailboxMax: MAILBOX_MAX,
+  });
+  followLimits({ ...input, replica, ledger });
+  return ledger;
+}
+
+function buildNodeDoor(
+  input: PartsInput,
+  meshParts: MeshParts,
+  ledger: LedgerActor,
+  enrolment: Enrolment,
+): Pick<Parts, "leader" | "digest" | "requests"> {
+  const { config, clock, random, epoch, metrics } = input;
+  const { replicaId, digestMs, autoKillsPerMinute } = config;
+  const { replica } = meshParts;
+  const bootId = uuidV7(clock.nowMs(), random);
+  const leader = new LeaderProbe({ ...input, replica });
+  const digest = new Digest({
+    ...input,
+    replicaId,
+    bootId,
+    epoch: epoch.epoch,
+    replica,
+    leader,
+    everyMs: digestMs,
+  });
+  const standings = new Standings();
+  followStandings(standings, replica);
+  const handlers = requestHandlers({
+    ...input,
+    ...meshParts,
+    replicaId,
+    bootId,
+    beatMonoMs: () => digest.monoMs(),
+    ledger,
+    enrolment,
+    standings,
+    autoKills: new RateGate({ burst: autoKillsPerMinute, perMinute: autoKillsPerMinute }),
+  });
+  const requests = new NodeRequests({
+    ...input,
+    replica,
+    handlers,
+    inFlightMax: REQUESTS_IN_FLIGHT_MAX,
+    count: (method, outcome) => metrics.request(method, outcome),
+  });
+  return { leader, digest, requests };
+}
+
+/** A revived agent begins anew, and a removed node's word about agents counts no more. */
+function followStandings(standings: Standings, replica: Replica): void {
+  replica.onRecord(({ parsed, op }) => {
+    if (op.case === "revive" && parsed.kind === "agent") {
+      standings.forgetAgent(`${parsed.team}/${parsed.agent}`);
+    }
+    if (op.case === "kill" && parsed.kind === "node") standings.forgetNode(parsed.id);
+  });
+}

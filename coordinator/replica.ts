@@ -1,0 +1,378 @@
+// This coordinator's copy of the mesh's state.
+//
+// It hears records on the committed broadcast, on the fast path (kills alone) and from nodes that
+// have newer ones than the stream; it merges them all alike and keeps the current one of each scope
+// on disk. The stream is transport: what it lost it gets back from here.
+//
+// R1. A record counts by its signatures, whatever channel brought it.
+// R2. A subscription comes before the replay, so nothing falls in between.
+// R3. No message is dropped for its sequence: a stream that was rolled back numbers anew.
+
+import { type MeshRecord, type OpenedRecord, openRecord, restoreRecord } from "../mesh/record.ts";
+import { MeshState } from "../mesh/state.ts";
+import { type TrustPin, TrustView } from "../mesh/trust.ts";
+import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Keys } from "../ports/keys.ts";
+import { type Store, StoreFault } from "../ports/store.ts";
+import {
+  COMMITTED_PATTERN,
+  CONTROL_STREAM,
+  controlSubject,
+  FAST_PATTERN,
+  HEAL_PATTERN,
+} from "../proto/subjects.ts";
+import type { Tell } from "./events.ts";
+import { backoffMs, pause } from "./pause.ts";
+import { RECORD_PREFIX, recordKey } from "./store-keys.ts";
+
+export type ReplicaOptions = {
+  readonly pin: TrustPin;
+  readonly store: Store;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly verify: Keys["verify"];
+  readonly tell: Tell;
+};
+
+/** Called after a record has become its scope's current one. */
+export type OnRecord = (record: MeshRecord, before: MeshRecord | undefined) => void;
+
+const PAGE_COUNT = 256;
+const RETRY_MS = { min: 100, max: 2_000 };
+/** A disk that failed is tried again this often. */
+const PERSIST_RETRY_MS = 1_000;
+
+export class Replica {
+  readonly state = new MeshState();
+  readonly trust: TrustView;
+  readonly #options: ReplicaOptions;
+  readonly #onRecord: OnRecord[] = [];
+  /** Each scope's newest message in the stream; without a record when it is none that counts. */
+  readonly #inStream = new Map<string, { readonly seq: number; readonly record?: MeshRecord }>();
+  readonly #unsaved = new Set<string>();
+  readonly #stops: (() => void)[] = [];
+  readonly #stopping = new AbortController();
+  #cancelRetry: () => void = () => undefined;
+  readonly #reoffering = new Set<string>();
+  #saving: Promise<void> = Promise.resolve();
+  #repairing: Promise<void> | undefined;
+  #repairAgain = false;
+  #fromStart = false;
+  #lastSeq = 0;
+  #isReplayed = false;
+
+  constructor(options: ReplicaOptions) {
+    this.#options = options;
+    this.trust = new TrustView(options.pin);
+    this.#restore();
+  }
+
+  /** Highest sequence up to which the control stream was merged whole. */
+  get lastSeq(): number {
+    return this.#lastSeq;
+  }
+
+  /** Whether the control stream was read to its end at least once. */
+  get isReplayed(): boolean {
+    return this.#isReplayed;
+  }
+
+  onRecord(fn: OnRecord): void {
+    this.#onRecord.push(fn);
+  }
+
+  /** Listens, then reads the stream in the background until that has succeeded. */
+  start(): void {
+    const { bus } = this.#options;
+    this.#stops.push(
+      bus.listen(COMMITTED_PATTERN, (message) => this.#onCommitted(message)),
+      bus.listen(FAST_PATTERN, (message) => this.#onFast(message)),
+      bus.listen(HEAL_PATTERN, (message) => this.#onHeal(message)),
+    );
+    bus.onUp(() => this.repair());
+    this.repair();
+  }
+
+  /** Listens no more. Resolves once the store is no longer used. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    this.#cancelRetry();
+    for (const stop of this.#stops.splice(0)) stop();
+    await this.#repairing;
+    await this.#saving;
+  }
+
+  /** Opens bytes by the current trust view. */
+  open(bytes: Uint8Array, subject?: string): OpenedRecord {
+    const { clock, verify, pin } = this.#options;
+    return openRecord(bytes, {
+      mesh: pin.mesh,
+      verify,
+      trust: this.trust,
+      nowMs: clock.nowMs(),
+      ...(subject === undefined ? {} : { subject }),
+    });
+  }
+
+  /**
+   * Merges an opened record, tells listeners if it became current, and has it saved soon.
+   *
+   * @param seq Its sequence in the control stream, when it came from there.
+   * @returns Whether it became current.
+   */
+  take(record: MeshRecord, seq?: number): boolean {
+    // A broadcast may be late and a page old, so only a higher sequence is news.
+    if (seq !== undefined && seq > this.seqOf(record.scope)) this.noteCommitted(record, seq);
+    const { outcome, changed, before } = this.state.merge(record);
+    if (outcome === "conflict") {
+      const { scope, v, hashHex } = record;
+      this.#options.tell("record_conflict", { scope, v, hash: hashHex, took_over: changed });
+    }
+    if (!changed) return false;
+    this.trust.learn(record);
+    this.#unsaved.add(record.scope);
+    for (const fn of this.#onRecord) fn(record, before);
+    void this.save();
+    return true;
+  }
+
+  /** Sequence of the scope's newest message in the stream; 0 when none is known. */
+  seqOf(scope: string): number {
+    return this.#inStream.get(scope)?.seq ?? 0;
+  }
+
+  /**
+   * Remembers where the leader said a record stands in the control stream, whatever was known before:
+   * a stream that was rolled back numbers anew (R3).
+   */
+  noteCommitted(record: MeshRecord, seq: number): void {
+    if (record.parsed.kind === "contract") return;
+    this.#inStream.set(record.scope, { seq, record });
+  }
+
+  /** The scope's record in the control stream, as far as it is known. */
+  inStream(scope: string): MeshRecord | undefined {
+    return this.#inStream.get(scope)?.record;
+  }
+
+  /** Whether the control stream is known to hold this very record. */
+  isCommitted(record: MeshRecord): boolean {
+    return this.inStream(record.scope)?.hashHex === record.hashHex;
+  }
+
+  /** The leader's last message of a scope is no record: only its sequence counts. */
+  noteSeq(scope: string, seq: number): void {
+    this.#inStream.set(scope, { seq });
+  }
+
+  /** The leader has no message of that scope. */
+  forgetSeq(scope: string): void {
+    this.#inStream.delete(scope);
+  }
+
+  /**
+   * Writes every record that is not on disk. A failure is told and tried again; the record counts
+   * meanwhile, since a kill must not wait for a disk.
+   */
+  save(): Promise<void> {
+    this.#saving = this.#saving.then(() => this.#saveNow());
+    return this.#saving;
+  }
+
+  /** Records that count here and are not known to be on this disk. */
+  get unsavedCount(): number {
+    return this.#unsaved.size;
+  }
+
+  /** The newest message of the control stream that is known here. */
+  newest(): { readonly record: MeshRecord; readonly seq: number } | undefined {
+    let newest: { record: MeshRecord; seq: number } | undefined;
+    for (const [scope, { seq }] of this.#inStream) {
+      const record = this.state.get(scope);
+      if (record && seq > (newest?.seq ?? 0)) newest = { record, seq };
+    }
+    return newest;
+  }
+
+  /** Reads the stream from where it was merged, or anew, and writes again what it has lost. */
+  repair(options: { readonly fromStart?: boolean } = {}): void {
+    if (options.fromStart) this.#fromStart = true;
+    if (this.#repairing) {
+      this.#repairAgain = true;
+      return;
+    }
+    this.#repairing = this.#repair().finally(() => {
+      this.#repairing = undefined;
+    });
+  }
+
+  #restore(): void {
+    const { store, pin } = this.#options;
+    for (const [key, bytes] of store.list(RECORD_PREFIX)) {
+      const read = restoreRecord(bytes, { mesh: pin.mesh });
+      if (!read.ok || recordKey(read.record.scope) !== key) {
+        throw new StoreFault(`${key} holds no record of this mesh`);
+      }
+      this.state.merge(read.record);
+      this.trust.learn(read.record);
+    }
+  }
+
+  #onCommitted(message: BusMessage): void {
+    const { seq } = message;
+    const record = this.#opened(message, message.subject, "committed");
+    if (seq === undefined || record?.parsed.kind === "contract") {
+      if (record) this.take(record);
+      return;
+    }
+    const wasKnown = seq <= this.#lastSeq;
+    const isNew = record !== undefined && this.take(record, seq);
+    if (wasKnown && isNew) {
+      this.#options.tell("stream_rolled_back", { seq, found: this.#lastSeq });
+      this.repair({ fromStart: true });
+    } else if (seq === this.#lastSeq + 1) this.#lastSeq = seq;
+    else if (seq > this.#lastSeq) this.repair();
+  }
+
+  #onFast(message: BusMessage): void {
+    const record = this.#opened(message, message.subject, "fast");
+    // Anything but a kill waits for its commit: a crash in between must not leave it half known.
+    if (record?.op.case === "kill") this.take(record);
+  }
+
+  #onHeal(message: BusMessage): void {
+    const record = this.#opened(message, undefined, "heal");
+    if (!record) return;
+    this.take(record);
+    if (record.hashHex === this.state.get(record.scope)?.hashHex) void this.reoffer(record.scope);
+  }
+
+  #opened(message: BusMessage, subject: string | undefined, via: string): MeshRecord | undefined {
+    const opened = this.open(message.bytes, subject);
+    if (opened.ok) return opened.record;
+    const { reason, detail } = opened;
+    this.#options.tell("record_refused", { via, subject: message.subject, reason, detail });
+    return undefined;
+  }
+
+  async #saveNow(): Promise<void> {
+    const scopes = [...this.#unsaved];
+    if (scopes.length === 0) return;
+    const records = scopes.map((scope) => this.state.get(scope) as MeshRecord);
+    const writes = records.map(({ scope, bytes }) => ({ key: recordKey(scope), value: bytes }));
+    try {
+      await this.#options.store.commit(writes);
+      for (const { scope, hashHex } of records) {
+        if (this.state.get(scope)?.hashHex === hashHex) this.#unsaved.delete(scope);
+      }
+    } catch (error) {
+      if (!(error instanceof StoreFault)) throw error;
+      this.#options.tell("store_failed", { what: "record", error: String(error) });
+      this.#cancelRetry();
+      this.#cancelRetry = this.#options.clock.after(PERSIST_RETRY_MS, () => void this.save());
+    }
+  }
+
+  async #repair(): Promise<void> {
+    const { signal } = this.#stopping;
+    for (let attempt = 0; !signal.aborted; attempt += 1) {
+      this.#repairAgain = false;
+      if (this.#fromStart) {
+        this.#fromStart = false;
+        this.#lastSeq = 0;
+        this.#inStream.clear();
+      }
+      try {
+        await this.#replay();
+        this.#isReplayed = true;
+        await this.#reofferMissing();
+        if (!this.#repairAgain) return;
+        attempt = -1;
+      } catch (error) {
+        if (!(error instanceof BusFault)) throw error;
+        if (attempt === 0) this.#options.tell("stream_unreachable", { error: String(error) });
+        await pause(this.#options.clock, backoffMs(attempt, RETRY_MS), signal);
+      }
+    }
+  }
+
+  async #replay(): Promise<void> {
+    const { bus } = this.#options;
+    // Keys first: the bundle may stand behind records that only it lets count.
+    const trust = await bus.last(CONTROL_STREAM, controlSubject({ kind: "trust" }));
+    if (trust) this.#replayOne(trust);
+    for (;;) {
+      const page = await bus.read(CONTROL_STREAM, this.#lastSeq + 1, PAGE_COUNT);
+      const end = page.at(-1)?.seq;
+      if (end === undefined) return;
+      for (const message of page) this.#replayOne(message);
+      this.#lastSeq = Math.max(this.#lastSeq, end);
+    }
+  }
+
+  #replayOne(message: BusMessage): void {
+    const record = this.#opened(message, message.subject, "replay");
+    if (record) this.take(record, message.seq);
+  }
+
+  async #reofferMissing(): Promise<void> {
+    for (const record of [...this.state.records()]) {
+      if (record.parsed.kind === "contract") continue;
+      if (!this.isCommitted(record)) {
+        await this.reoffer(record.scope);
+      }
+    }
+  }
+
+  /**
+   * Makes the stream hold the scope's current record, unless it holds a greater one. Does nothing
+   * while another call does the same for that scope. Never rejects.
+   */
+  async reoffer(scope: string): Promise<void> {
+    if (this.#reoffering.has(scope)) return;
+    this.#reoffering.add(scope);
+    const { signal } = this.#stopping;
+    try {
+      for (let attempt = 0; !signal.aborted; attempt += 1) {
+        try {
+          if (await this.#reofferOnce(scope)) return;
+        } catch (error) {
+          if (!(error instanceof BusFault)) throw error;
+          await pause(this.#options.clock, backoffMs(attempt, RETRY_MS), signal);
+        }
+      }
+    } finally {
+      this.#reoffering.delete(scope);
+    }
+  }
+
+  /** Returns false when another writer was faster and it must look again. */
+  async #reofferOnce(scope: string): Promise<boolean> {
+    const { bus, tell } = this.#options;
+    const record = this.state.get(scope);
+    if (!record || record.parsed.kind === "contract") return true;
+    const subject = controlSubject(record.parsed);
+    const last = await bus.last(CONTROL_STREAM, subject);
+    if (last) this.adopt(last);
+    const current = this.state.get(scope) as MeshRecord;
+    if (this.isCommitted(current)) return true;
+    const expectSeq = last?.seq ?? 0;
+    const msgId = `heal-${current.hashHex.slice(0, 32)}-${expectSeq}`;
+    const outcome = await bus.append(subject, current.bytes, { msgId, expectSeq });
+    if (outcome === "conflict") return false;
+    this.noteCommitted(current, outcome.seq);
+    tell("record_reoffered", { scope, v: current.v, seq: outcome.seq });
+    return true;
+  }
+
+  /** Takes in what the leader holds for a subject; what is no record is told and left out. */
+  adopt(message: BusMessage): MeshRecord | undefined {
+    const record = this.#opened(message, message.subject, "stream");
+    if (record) {
+      this.noteCommitted(record, message.seq as number);
+      this.take(record);
+    } else this.#options.tell("stream_overwritten", { subject: message.subject, seq: message.seq });
+    return record;
+  }
+}

@@ -1,0 +1,240 @@
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { LADDER_CAUSES } from "../policy/compiled-policy.ts";
+import type { Clock } from "../ports/clock.ts";
+import { type Random, uuidV7 } from "../ports/random.ts";
+import {
+  EnrolReplySchema,
+  FetchReplySchema,
+  type FetchRequest,
+  LeaseReplySchema,
+  type LeaseRequest,
+  NonceReplySchema,
+  SettleReplySchema,
+  type SettleRequest,
+  Standing,
+  StandingReplySchema,
+  type StandingRequest,
+  StateReplySchema,
+} from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
+import { isAccount, parseAgentId, parseScope } from "../proto/ids.ts";
+import { readAmounts, writeAmounts, writeUnit } from "./amounts.ts";
+import type { Commands } from "./commands.ts";
+import type { Enrolment } from "./enrolment.ts";
+import type { Tell } from "./events.ts";
+import { type LedgerActor, LedgerFault } from "./ledger-actor.ts";
+import {
+  type ReplyBody,
+  type RequestFrom,
+  type RequestHandlers,
+  refusedBody,
+} from "./node-requests.ts";
+import { monoMs } from "./pause.ts";
+import type { Placement } from "./placement.ts";
+import type { RateGate } from "./rate-gate.ts";
+import type { Registry } from "./registry.ts";
+import type { Replica } from "./replica.ts";
+import type { Standings } from "./standings.ts";
+
+export type RequestHandlersOptions = {
+  readonly replicaId: string;
+  readonly bootId: string;
+  /** This process's clock as its digests show it, whole ms. */
+  readonly beatMonoMs: () => number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly replica: Replica;
+  readonly registry: Registry;
+  readonly ledger: LedgerActor;
+  readonly commands: Commands;
+  readonly enrolment: Enrolment;
+  readonly standings: Standings;
+  readonly placement: Placement;
+  /** Automatic kills by node. */
+  readonly autoKills: RateGate;
+  readonly tell: Tell;
+};
+
+const NONCE_BYTES_MAX = 64;
+const FETCH_BYTES_MAX = 256 * 1024;
+const STATE_PAGE_COUNT = 2_048;
+/** Room for the reply's own fields below what the bus carries. */
+const STATE_PAGE_BYTES_MAX = 900_000;
+
+/** How each request of a node is answered. */
+export function requestHandlers(options: RequestHandlersOptions): RequestHandlers {
+  return {
+    nonce: ({ nonce }) => {
+      if (nonce.length === 0 || nonce.length > NONCE_BYTES_MAX) return malformed("nonce");
+      const { replicaId: replica, bootId } = options;
+      const value = { nonce, replica, bootId, monoMs: BigInt(options.beatMonoMs()) };
+      return { case: "nonce", value: create(NonceReplySchema, value) };
+    },
+    lease: (request, from) => lease(options, request, from),
+    settle: (request, from) => settle(options, request, from),
+    standing: (request, from) => standing(options, request, from),
+    fetch: (request) => fetchBody(options, request),
+    state: ({ afterScope }) => statePage(options, afterScope),
+    enrol: async (request, { node }) => {
+      const answer = await options.enrolment.enrol(node, request);
+      if ("refused" in answer) return refusedBody(answer.refused, `node ${node} is not enrolled`);
+      const record = fromBinary(SignedRecordSchema, answer.record);
+      return { case: "enrol", value: create(EnrolReplySchema, { record }) };
+    },
+  };
+}
+
+async function lease(
+  options: RequestHandlersOptions,
+  request: LeaseRequest,
+  from: RequestFrom,
+): Promise<ReplyBody> {
+  const { account } = request;
+  const need = readAmounts(request.need);
+  const want = readAmounts(request.want);
+  if (!need || !want || !isLeasable(account)) return malformed("account or amounts");
+  if (!options.registry.isCurrentBoot(from.node, from.bootId)) {
+    return refusedBody("boot_ended", `${from.bootId} of ${from.node} has ended`);
+  }
+  const refusal = refusalOf(options, account, from.node);
+  if (refusal) return refusal;
+  const answer = await orUnavailable(options.ledger.lease({ ...from, account, need, want }));
+  if ("refused" in answer) return refusedBody(answer.refused, answer.message);
+  const value = create(LeaseReplySchema, {
+    leaseId: answer.leaseId,
+    epoch: BigInt(answer.epoch),
+    account,
+    amount: writeAmounts(answer.amount),
+    ttlMs: BigInt(answer.ttlMs),
+    unlimited: answer.unlimited.map(writeUnit),
+  });
+  return { case: "lease", value };
+}
+
+/** Teams lend through their agents alone. */
+function isLeasable(account: string): boolean {
+  return isAccount(account) && parseScope(account)?.kind !== "team";
+}
+
+/** Placement and kills; money is the ledger's. */
+function refusalOf(
+  { replica, placement }: RequestHandlersOptions,
+  account: string,
+  node: string,
+): ReplyBody | undefined {
+  if (account === "overrun") return undefined;
+  if (!placement.isPlaced(node, account)) {
+    return refusedBody("not_placed", `${account} is not placed on ${node}`);
+  }
+  const scope = parseScope(account);
+  if (scope?.kind === "contract") {
+    return replica.state.killed(account) ? refusedBody("killed_contract", account) : undefined;
+  }
+  const [kill] =
+    scope?.kind === "agent" ? replica.state.killsFor(`${scope.team}/${scope.agent}`) : [];
+  return kill ? refusedBody(`killed_${kill.parsed.kind}`, kill.scope) : undefined;
+}
+
+async function settle(
+  { ledger, tell }: RequestHandlersOptions,
+  request: SettleRequest,
+  { node }: RequestFrom,
+): Promise<ReplyBody> {
+  const spent = readAmounts(request.spent);
+  if (!spent || request.epoch > BigInt(Number.MAX_SAFE_INTEGER)) return malformed("amounts");
+  const { leaseId, final } = request;
+  const ask = { node, leaseId, epoch: Number(request.epoch), spent, final };
+  const answer = await orUnavailable(ledger.settle(ask));
+  if ("refused" in answer) {
+    tell("request_refused", { node, lease: leaseId, reason: answer.refused });
+    return refusedBody(answer.refused, answer.message);
+  }
+  const value = { spent: writeAmounts(answer.spent), final: answer.final };
+  return { case: "settle", value: create(SettleReplySchema, value) };
+}
+
+/** A ledger that cannot be written lends nothing; the node may ask again. */
+async function orUnavailable<T>(answer: Promise<T>) {
+  try {
+    return await answer;
+  } catch (error) {
+    if (!(error instanceof LedgerFault)) throw error;
+    return { refused: "budget_unavailable" as const, message: "the ledger cannot be written now" };
+  }
+}
+
+async function standing(
+  options: RequestHandlersOptions,
+  request: StandingRequest,
+  { node }: RequestFrom,
+): Promise<ReplyBody> {
+  const { replica, standings, placement } = options;
+  const { agent, standing: level, cause } = request;
+  const isLevel = level >= Standing.NORMAL && level <= Standing.BLOCK;
+  if (!parseAgentId(agent) || !isLevel) return malformed("agent or standing");
+  if (!placement.isPlaced(node, `agent/${agent}`)) {
+    return refusedBody("not_placed", `${agent} is not placed on ${node}`);
+  }
+  if (request.askKill) {
+    const refusal = await autoKill(options, { agent, cause, node });
+    if (refusal) return refusal;
+  }
+  const reported = standings.report(agent, node, level);
+  const isKilled = replica.state.killsFor(agent).length > 0;
+  const value = { standing: isKilled ? Standing.KILL : reported };
+  return { case: "standing", value: create(StandingReplySchema, value) };
+}
+
+/** A node's policy asks for a kill: of the agent alone, for a cause from the ladder, now and then. */
+async function autoKill(
+  options: RequestHandlersOptions,
+  ask: { readonly agent: string; readonly cause: string; readonly node: string },
+): Promise<ReplyBody | undefined> {
+  const { commands, replica, autoKills, clock, random, tell } = options;
+  const { agent, cause, node } = ask;
+  if (!LADDER_CAUSES.some((each) => each === cause)) return malformed("cause");
+  if (replica.state.killed(`agent/${agent}`)) return undefined;
+  if (!autoKills.pass(node, monoMs(clock))) {
+    tell("auto_kill_limited", { node, agent, cause });
+    return refusedBody("auto_kill_limited", `${node} asked for too many kills`);
+  }
+  tell("auto_kill", { node, agent, cause });
+  await commands.kill({
+    cmdId: uuidV7(clock.nowMs(), random),
+    scope: `agent/${agent}`,
+    reason: `asked for by node ${node}`,
+    cause,
+    operator: `node/${node}`,
+  });
+  return undefined;
+}
+
+/** Bodies that records name by hash: the policy bundle, also in pieces. */
+function fetchBody({ replica }: RequestHandlersOptions, request: FetchRequest): ReplyBody {
+  const op = replica.state.get("policy")?.op;
+  const body = op?.case === "policy" ? op.value : undefined;
+  if (!body || Buffer.compare(body.sha256, request.sha256) !== 0) {
+    return refusedBody("body_unknown", Buffer.from(request.sha256).toString("hex"));
+  }
+  if (request.offset > body.size) return malformed("offset");
+  const offset = Number(request.offset);
+  const bytes = body.body.subarray(offset, offset + FETCH_BYTES_MAX);
+  return { case: "fetch", value: create(FetchReplySchema, { size: body.size, bytes }) };
+}
+
+function statePage({ replica }: RequestHandlersOptions, afterScope: string): ReplyBody {
+  const page = replica.state.recordsAfter(afterScope, STATE_PAGE_COUNT);
+  const records = [];
+  let bytes = 0;
+  for (const record of page) {
+    bytes += record.bytes.length;
+    if (records.length > 0 && bytes > STATE_PAGE_BYTES_MAX) break;
+    records.push(fromBinary(SignedRecordSchema, record.bytes));
+  }
+  const more = records.length < page.length || page.length === STATE_PAGE_COUNT;
+  return { case: "state", value: create(StateReplySchema, { records, more }) };
+}
+
+function malformed(what: string): ReplyBody {
+  return refusedBody("malformed_request", what);
+}

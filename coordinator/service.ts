@@ -1,0 +1,251 @@
+import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import type { MeshRecord } from "../mesh/record.ts";
+import type { OpName } from "../mesh/record-op.ts";
+import type { Clock } from "../ports/clock.ts";
+import { type Random, uuidV7 } from "../ports/random.ts";
+import type {
+  CreateEnrolmentTokenRequest,
+  GetLedgerRequest,
+  GetScopeRequest,
+  KillRequest,
+  KillStateSchema,
+  NodeStateSchema,
+  WatchCommandRequest,
+} from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
+import { isKillScope, isName, parseScope } from "../proto/ids.ts";
+import type { AccountLimits } from "./account-limits.ts";
+import { writeUnit } from "./amounts.ts";
+import { CallRefused } from "./call-refusal.ts";
+import type { Command } from "./command.ts";
+import { CommandRefused } from "./command-refused.ts";
+import { commandState } from "./command-state.ts";
+import type { Commands } from "./commands.ts";
+import { type Enrolment, TOKEN_TTL_MS_MAX } from "./enrolment.ts";
+import type { LedgerActor } from "./ledger-actor.ts";
+import type { LedgerRow } from "./ledger-row.ts";
+import { pause } from "./pause.ts";
+import type { Registry } from "./registry.ts";
+import type { Replica } from "./replica.ts";
+
+export type ServiceOptions = {
+  readonly mesh: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly replica: Replica;
+  readonly commands: Commands;
+  readonly registry: Registry;
+  readonly ledger: LedgerActor;
+  readonly enrolment: Enrolment;
+  readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
+  /** How long an answer waits for the stream before it says `committed: false`. */
+  readonly commitWaitMs: number;
+};
+
+/** What a handler knows of its call. */
+export type Call = {
+  readonly signal: AbortSignal;
+  /** Common name of the caller's certificate, where there is one. */
+  readonly certificateName: string | undefined;
+};
+
+/** Every request that brings a signed record. */
+type Carried = { readonly record?: SignedRecord | undefined };
+
+const TOKEN_TTL_MS_DEFAULT = 3_600_000;
+/** Containment comes with time and not with a message, so a watcher looks again this often. */
+const WATCH_EVERY_MS = 250;
+const WATCH_GAP_MS = 20;
+
+/** `altrace.v1.CoordinatorService`. Refuses by throwing what `callRefusalOf` knows. */
+export function coordinatorService(options: ServiceOptions) {
+  const { replica, registry, commands, enrolment } = options;
+  const carried = async (record: SignedRecord | undefined, ops: readonly OpName[]) => ({
+    command: commandState(await carry(options, record, ops), registry),
+  });
+  return {
+    kill: async (request: KillRequest, call: Call) => ({
+      command: commandState(await kill(options, request, call), registry),
+    }),
+    revive: ({ record }: Carried) => carried(record, ["revive"]),
+    applyPolicy: ({ record }: Carried) => carried(record, ["policy"]),
+    setLimit: ({ record }: Carried) => carried(record, ["limit"]),
+    // A node's record is its key: an operator replaces or removes it as any other.
+    putKey: ({ record }: Carried) => carried(record, ["key", "trust", "kill"]),
+    listKills: async () => ({
+      kills: [...replica.state.records()].flatMap((record) => killState(replica, record)),
+    }),
+    watchCommand: (request: WatchCommandRequest, call: Call) =>
+      watchCommand(options, mustKnow(commands, request.cmdId), call),
+    getScope: async (request: GetScopeRequest) => getScope(options, request),
+    listNodes: async () => ({ nodes: nodeStates(options) }),
+    getLedger: async ({ account }: GetLedgerRequest) => {
+      const rows = await options.ledger.rows(account === "" ? undefined : account);
+      return { accounts: rows.map(accountOf) };
+    },
+    createEnrolmentToken: async (request: CreateEnrolmentTokenRequest) => ({
+      token: await createToken(enrolment, replica, request),
+    }),
+  };
+}
+
+async function kill(options: ServiceOptions, request: KillRequest, call: Call): Promise<Command> {
+  const { commands, clock, random, commitWaitMs } = options;
+  const command = await commands.kill({
+    cmdId: request.cmdId === "" ? uuidV7(clock.nowMs(), random) : request.cmdId,
+    scope: request.scope,
+    reason: request.reason,
+    cause: "",
+    // A certificate says who calls; without one it is the caller's word, from the same user.
+    operator: call.certificateName ?? request.operator,
+  });
+  // Our disk failed: what the stream says is then all that the caller can build on.
+  return command.accepted ? command : commands.settled(command, commitWaitMs);
+}
+
+async function carry(
+  options: ServiceOptions,
+  record: SignedRecord | undefined,
+  ops: readonly OpName[],
+): Promise<Command> {
+  if (!record) throw refused("INVALID_ARGUMENT", "record_missing", "A record is needed.", "record");
+  const bytes = toBinary(SignedRecordSchema, record);
+  const opened = options.replica.open(bytes);
+  if (opened.ok) mustBeCarriable(options, opened.record);
+  const command = await options.commands.carry(bytes, ops);
+  await options.commands.settled(command, options.commitWaitMs);
+  if (command.conflict) {
+    throw new CommandRefused("conflict", `another record of ${command.scope} was faster`);
+  }
+  return command;
+}
+
+function mustBeCarriable({ limitsOf }: ServiceOptions, record: MeshRecord): void {
+  const { op, parsed } = record;
+  if (op.case === "kill" && parsed.kind !== "key" && parsed.kind !== "node") {
+    throw new CommandRefused("op_not_allowed", `${record.scope} is killed by Kill`);
+  }
+  if (op.case !== "policy") return;
+  try {
+    limitsOf(op.value.body);
+  } catch (cause) {
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new CommandRefused("policy_malformed", message, { cause });
+  }
+}
+
+function mustKnow(commands: Commands, cmdId: string): Command {
+  const command = commands.get(cmdId);
+  if (command) return command;
+  throw refused("NOT_FOUND", "command_unknown", `${cmdId} is not remembered here.`, "cmd_id");
+}
+
+async function* watchCommand({ registry, clock }: ServiceOptions, command: Command, call: Call) {
+  let told = "";
+  while (!call.signal.aborted) {
+    if (command.conflict) throw new CommandRefused("conflict", `${command.scope} has moved on`);
+    const news = new AbortController();
+    const off = registry.onProgress(command.cmdId, () => news.abort());
+    const state = commandState(command, registry);
+    const gist = gistOf(state);
+    if (gist !== told) yield { command: state };
+    told = gist;
+    // Acks of many nodes come at once; one message tells of all that came in the meantime.
+    if (!state.done) await pause(clock, WATCH_GAP_MS, call.signal);
+    if (!state.done)
+      await pause(clock, WATCH_EVERY_MS, AbortSignal.any([news.signal, call.signal]));
+    off();
+    if (state.done) return;
+  }
+}
+
+/** What makes a state worth telling: everything but times, which only come with something else. */
+function gistOf({ v, accepted, committed, nodes = [] }: ReturnType<typeof commandState>): string {
+  const gists = nodes.map(({ node, ack, contained }) => {
+    const { durable, closed, refused: reason } = ack ?? {};
+    return `${node} ${ack !== undefined} ${durable} ${closed} ${reason} ${contained}`;
+  });
+  return `${v} ${accepted} ${committed}\n${gists.join("\n")}`;
+}
+
+function killState(
+  replica: Replica,
+  record: MeshRecord,
+): readonly MessageInitShape<typeof KillStateSchema>[] {
+  const { scope, parsed, op, cmdId, operator } = record;
+  const isListed = isKillScope(parsed) || parsed.kind === "contract";
+  if (op.case !== "kill" || !isListed) return [];
+  const { reason, cause } = op.value;
+  const committed = replica.isCommitted(record);
+  const v = BigInt(record.v);
+  const issuedAtMs = BigInt(record.issuedAtMs);
+  return [{ scope, v, cmdId, issuedAtMs, operator, reason, cause, committed }];
+}
+
+function getScope({ mesh, replica }: ServiceOptions, { scope }: GetScopeRequest) {
+  if (!parseScope(scope)) {
+    throw refused("INVALID_ARGUMENT", "malformed_scope", `${scope} is no scope.`, "scope");
+  }
+  const current = replica.state.get(scope);
+  if (!current) return { mesh, v: 0n };
+  const record = fromBinary(SignedRecordSchema, current.bytes);
+  return { mesh, v: BigInt(current.v), hash: current.hash, record };
+}
+
+function nodeStates({ registry }: ServiceOptions): MessageInitShape<typeof NodeStateSchema>[] {
+  return registry.nodes().map(({ node, isLive, beat, heardAgoMs, isInSync, containedAtMs }) => ({
+    node,
+    live: isLive,
+    open: isLive && beat?.open === true,
+    heartbeatAgeMs: BigInt(heardAgoMs),
+    lastSeq: beat?.lastSeq ?? 0n,
+    inSync: isInSync,
+    agents: beat?.agents ?? 0,
+    connections: beat?.connections ?? 0,
+    containedAtMs: BigInt(containedAtMs),
+  }));
+}
+
+function accountOf(row: LedgerRow) {
+  return {
+    account: row.account,
+    unit: writeUnit(row.unit),
+    window: row.window,
+    limit: BigInt(row.limit ?? 0),
+    // Below zero after a limit was lowered: there is no less than nothing to lend.
+    available: BigInt(Math.max(0, row.available)),
+    reserved: BigInt(row.reserved),
+    spent: BigInt(row.spent),
+    children: BigInt(row.children),
+  };
+}
+
+async function createToken(
+  enrolment: Enrolment,
+  replica: Replica,
+  { node, ttlMs }: CreateEnrolmentTokenRequest,
+): Promise<string> {
+  if (!isName(node)) {
+    throw refused("INVALID_ARGUMENT", "malformed_node", `${node} is no node's name.`, "node");
+  }
+  if (ttlMs > BigInt(TOKEN_TTL_MS_MAX)) {
+    const message = `A token lives ${TOKEN_TTL_MS_MAX} ms at most.`;
+    throw refused("INVALID_ARGUMENT", "ttl_too_long", message, "ttl_ms");
+  }
+  if (replica.state.get(`node/${node}`)) {
+    const message = `${node} has a record already; an operator replaces or removes its key.`;
+    throw refused("FAILED_PRECONDITION", "already_enrolled", message, "node");
+  }
+  const token = await enrolment.createToken(node, Number(ttlMs) || TOKEN_TTL_MS_DEFAULT);
+  if (token !== "too_many_tokens") return token;
+  throw refused("RESOURCE_EXHAUSTED", token, "Too many tokens are open; wait for some to expire.");
+}
+
+function refused(
+  code: CallRefused["fields"]["code"],
+  reason: string,
+  message: string,
+  field?: string,
+): CallRefused {
+  return new CallRefused({ code, reason, message, ...(field === undefined ? {} : { field }) });
+}

@@ -1,0 +1,20 @@
+/**
+ * What the coordinator keeps in its store, by key. `ledger/` is the ledger's, `bus` the in-process
+ * bus's where they share a store.
+ */
+
+/** Start counter and fencing token: decimal text. */
+export const EPOCH_KEY = "epoch";
+export const RECORD_PREFIX = "record/";
+export const COMMAND_PREFIX = "command/";
+export const ACK_PREFIX = "ack/";
+export const TOKEN_PREFIX = "token/";
+
+/** The current record of a scope: a SignedRecord as it came. */
+export const recordKey = (scope: string): string => RECORD_PREFIX + scope;
+/** A command and how far it got: JSON. */
+export const commandKey = (cmdId: string): string => COMMAND_PREFIX + cmdId;
+/** A node's newest Ack of a command: protobuf. */
+export const ackKey = (cmdId: string, node: string): string => `${ACK_PREFIX}${cmdId}/${node}`;
+/** An enrolment token by its SHA-256: JSON. */
+export const tokenKey = (sha256Hex: string): string => TOKEN_PREFIX + sha256Hex;

@@ -1,0 +1,486 @@
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { createServer as createNetServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fromBinary } from "@bufbuild/protobuf";
+import { FileDescriptorProtoSchema } from "@bufbuild/protobuf/wkt";
+import {
+  ChannelCredentials,
+  Client,
+  makeGenericClientConstructor,
+  type ServiceDefinition,
+  status,
+} from "@grpc/grpc-js";
+import { loadSync } from "@grpc/proto-loader";
+import { service as healthService } from "grpc-health-check";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { createGrpcClient, type GrpcTarget } from "../../adapters/grpc-client.ts";
+import { RpcError } from "../../adapters/grpc-error.ts";
+import {
+  type GrpcListen,
+  type GrpcServer,
+  type Handlers,
+  served,
+  serveGrpc,
+} from "../../adapters/grpc-server.ts";
+import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+
+const NAME = "altrace.v1.CoordinatorService";
+
+let directory: string;
+const cleanups: (() => unknown)[] = [];
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), "altrace-grpc-"));
+});
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  rmSync(directory, { recursive: true, force: true });
+});
+
+const unimplemented = (): never => {
+  throw new RpcError({ code: "UNIMPLEMENTED", reason: "unimplemented", message: "Not here." });
+};
+
+function handlersWith(
+  some: Partial<Handlers<typeof CoordinatorService>>,
+): Handlers<typeof CoordinatorService> {
+  const all = Object.fromEntries(
+    CoordinatorService.methods.map((method) => [method.localName, unimplemented]),
+  );
+  return { ...all, ...some } as Handlers<typeof CoordinatorService>;
+}
+
+const bugs: unknown[] = [];
+async function start(
+  some: Partial<Handlers<typeof CoordinatorService>>,
+  listen: GrpcListen = { kind: "unix", path: join(directory, "s.sock") },
+): Promise<GrpcServer> {
+  bugs.length = 0;
+  const server = await serveGrpc({
+    services: [served(CoordinatorService, handlersWith(some))],
+    listen: [listen],
+    requestBytesMax: 65_536,
+    streamsMax: 16,
+    connectionsMax: 8,
+    refusalOf: (error) =>
+      error instanceof RangeError
+        ? { code: "RESOURCE_EXHAUSTED", reason: "too_much", message: error.message }
+        : undefined,
+    onBug: (error) => bugs.push(error),
+  });
+  cleanups.push(() => server.close(0));
+  return server;
+}
+
+function client(target: GrpcTarget = { kind: "unix", path: join(directory, "s.sock") }) {
+  const made = createGrpcClient(CoordinatorService, target);
+  cleanups.push(() => made.close());
+  return made.calls;
+}
+
+async function failure(promise: Promise<unknown>): Promise<RpcError> {
+  const outcome = await promise.then(
+    () => undefined,
+    (error: unknown) => error,
+  );
+  expect(outcome).toBeInstanceOf(RpcError);
+  return outcome as RpcError;
+}
+
+describe("calls", () => {
+  test("a unary call carries its message both ways", async () => {
+    await start({
+      kill: async (request) => ({ command: { scope: request.scope, v: 7n, accepted: true } }),
+    });
+    const answer = await client().kill({ scope: "team/payments", reason: "drill" });
+    expect(answer.command).toMatchObject({ scope: "team/payments", v: 7n, accepted: true });
+  });
+
+  test("a server stream ends when its handler does", async () => {
+    await start({
+      watchCommand: async function* (request) {
+        for (let i = 1; i <= 3; i++) yield { command: { cmdId: request.cmdId, nodesTotal: i } };
+      },
+    });
+    const seen: number[] = [];
+    for await (const update of client().watchCommand({ cmdId: "c" })) {
+      seen.push(update.command?.nodesTotal ?? -1);
+    }
+    expect(seen).toEqual([1, 2, 3]);
+  });
+
+  test("a reader that leaves ends the handler", async () => {
+    let ended: (() => void) | undefined;
+    const left = new Promise<void>((resolve) => {
+      ended = resolve;
+    });
+    await start({
+      watchCommand: async function* (_request, context) {
+        yield { command: { v: 1n } };
+        await once(context.signal, "abort");
+        ended?.();
+      },
+    });
+    for await (const _update of client().watchCommand({})) break;
+    await left;
+    expect(bugs).toEqual([]);
+  });
+
+  test("a cancelled call aborts its handler and fails as cancelled", async () => {
+    const controller = new AbortController();
+    let aborted = false;
+    await start({
+      kill: async (_request, context) => {
+        queueMicrotask(() => controller.abort());
+        await once(context.signal, "abort");
+        aborted = true;
+        return {};
+      },
+    });
+    const error = await failure(client().kill({}, { signal: controller.signal }));
+    expect(error.code).toBe("CANCELLED");
+    await expect.poll(() => aborted).toBe(true);
+  });
+
+  test("a deadline reaches the handler and ends it there", async () => {
+    let deadlineAtMs: number | undefined;
+    let aborted = false;
+    await start({
+      kill: async (_request, context) => {
+        deadlineAtMs = context.deadlineAtMs;
+        await once(context.signal, "abort");
+        aborted = true;
+        return {};
+      },
+    });
+    const error = await failure(client().kill({}, { timeoutMs: 100 }));
+    expect(error.code).toBe("DEADLINE_EXCEEDED");
+    expect(deadlineAtMs).toBeTypeOf("number");
+    await expect.poll(() => aborted).toBe(true);
+  });
+});
+
+describe("errors", () => {
+  test("a refusal arrives with its code, reason, field and message", async () => {
+    await start({
+      kill: async () => {
+        throw new RpcError({
+          code: "INVALID_ARGUMENT",
+          reason: "malformed_scope",
+          field: "scope",
+          message: "Scopes are global, team/<t> or agent/<t>/<a>: “täm” is none.",
+        });
+      },
+    });
+    const error = await failure(client().kill({}));
+    expect(error).toMatchObject({
+      code: "INVALID_ARGUMENT",
+      reason: "malformed_scope",
+      field: "scope",
+      message: "Scopes are global, team/<t> or agent/<t>/<a>: “täm” is none.",
+    });
+  });
+
+  test("a stream's refusal arrives after what was sent before it", async () => {
+    await start({
+      watchCommand: async function* () {
+        yield { command: { v: 1n } };
+        throw new RpcError({ code: "ABORTED", reason: "conflict", message: "Newer exists." });
+      },
+    });
+    const seen: bigint[] = [];
+    const read = async (): Promise<void> => {
+      for await (const update of client().watchCommand({})) seen.push(update.command?.v ?? 0n);
+    };
+    expect(await failure(read())).toMatchObject({ code: "ABORTED", reason: "conflict" });
+    expect(seen).toEqual([1n]);
+  });
+
+  test("a message that no header can carry still fails with its code", async () => {
+    await start({
+      kill: async () => {
+        throw new RpcError({ code: "ABORTED", reason: "x", message: `\ud800${"y".repeat(9000)}` });
+      },
+    });
+    expect(await failure(client().kill({}))).toMatchObject({ code: "ABORTED", reason: "x" });
+  });
+
+  test("an error that the service knows is the refusal that it stands for", async () => {
+    await start({
+      kill: async () => {
+        throw new RangeError("too much");
+      },
+    });
+    expect(await failure(client().kill({}))).toMatchObject({
+      code: "RESOURCE_EXHAUSTED",
+      reason: "too_much",
+    });
+    expect(bugs).toEqual([]);
+  });
+
+  test("a bug is told to the log and not to the caller", async () => {
+    await start({
+      kill: async () => {
+        throw new TypeError("secret detail");
+      },
+    });
+    const error = await failure(client().kill({}));
+    expect(error).toMatchObject({ code: "INTERNAL", reason: "internal" });
+    expect(error.message).not.toContain("secret");
+    expect(bugs).toEqual([new TypeError("secret detail")]);
+  });
+
+  test("bytes that are no message are the caller's fault", async () => {
+    await start({ kill: async () => ({}) });
+    const raw = new Client(
+      `unix:${join(directory, "s.sock")}`,
+      ChannelCredentials.createInsecure(),
+    );
+    cleanups.push(() => raw.close());
+    const code = await new Promise((resolve) => {
+      const identity = (bytes: Buffer): Buffer => bytes;
+      raw.makeUnaryRequest(
+        `/${NAME}/Kill`,
+        identity,
+        identity,
+        Buffer.from([0x0a, 0xff]),
+        (error) => {
+          resolve(error?.code);
+        },
+      );
+    });
+    expect(code).toBe(status.INVALID_ARGUMENT);
+  });
+
+  test("a request over the limit is refused unread", async () => {
+    let called = false;
+    await start({
+      kill: async () => {
+        called = true;
+        return {};
+      },
+    });
+    const error = await failure(client().kill({ reason: "r".repeat(70_000) }));
+    expect(error.code).toBe("RESOURCE_EXHAUSTED");
+    expect(called).toBe(false);
+  });
+});
+
+describe("unix socket", () => {
+  test("is reachable by this user alone", async () => {
+    const path = join(directory, "home", "s.sock");
+    const mask = process.umask(0);
+    cleanups.push(() => process.umask(mask));
+    await start({}, { kind: "unix", path });
+    expect(statSync(path).mode & 0o777).toBe(0o600);
+    expect(statSync(join(directory, "home")).mode & 0o777).toBe(0o700);
+    expect(process.umask()).toBe(0);
+  });
+
+  test("is refused in a directory that others can enter", async () => {
+    chmodSync(directory, 0o755);
+    await expect(start({})).rejects.toThrow("mode 0700");
+  });
+
+  test("a file left by a crash is replaced, a live socket is not", async () => {
+    const path = join(directory, "s.sock");
+    const script = `require("net").createServer().listen(process.argv[1],()=>process.kill(process.pid,9))`;
+    try {
+      execFileSync(process.execPath, ["-e", script, path]);
+    } catch {
+      // The process is meant to die by its own signal, leaving the file.
+    }
+    expect(existsSync(path)).toBe(true);
+    await start({ kill: async () => ({}) });
+    await client().kill({});
+    await expect(start({})).rejects.toThrow("socket_in_use");
+    await client().kill({});
+  });
+
+  test("a file that is no socket is left alone", async () => {
+    const path = join(directory, "s.sock");
+    execFileSync("sh", ["-c", `echo precious > ${path}`]);
+    await expect(start({})).rejects.toThrow(`cannot listen on ${path}`);
+    expect(readFileSync(path, "utf8")).toBe("precious\n");
+  });
+
+  test("a path the kernel would cut is refused", async () => {
+    const path = join(directory, "x".repeat(90), "s.sock");
+    await expect(start({}, { kind: "unix", path })).rejects.toThrow("socket_path_too_long");
+  });
+
+  test("closing lets a running call finish and removes the socket", async () => {
+    let release: (() => void) | undefined;
+    let running: (() => void) | undefined;
+    const began = new Promise<void>((resolve) => {
+      running = resolve;
+    });
+    const server = await start({
+      kill: async () => {
+        running?.();
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
+        return { command: { v: 5n } };
+      },
+    });
+    const call = client().kill({});
+    await began;
+    const closed = server.close(60_000);
+    release?.();
+    expect((await call).command?.v).toBe(5n);
+    await closed;
+    expect(existsSync(join(directory, "s.sock"))).toBe(false);
+  });
+
+  test("closing ends a call that does not finish", async () => {
+    let running: (() => void) | undefined;
+    const began = new Promise<void>((resolve) => {
+      running = resolve;
+    });
+    const server = await start({
+      kill: async (_request, context) => {
+        running?.();
+        await once(context.signal, "abort");
+        return {};
+      },
+    });
+    const call = failure(client().kill({}));
+    await began;
+    await server.close(10);
+    await call;
+  });
+});
+
+describe("TLS", () => {
+  const pem = (name: string): string => readFileSync(join(directory, name), "utf8");
+  function makeCertificates(): void {
+    const openssl = (args: string): void => {
+      execFileSync("openssl", args.split(" "), { cwd: directory, stdio: "ignore" });
+    };
+    openssl(
+      "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem",
+    );
+    for (const name of ["server", "client"]) {
+      openssl(
+        `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=${name} -CA ca.pem -CAkey ca.key -addext subjectAltName=IP:127.0.0.1 -keyout ${name}.key -out ${name}.pem`,
+      );
+    }
+    openssl(
+      "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=stranger -keyout stranger.key -out stranger.pem",
+    );
+  }
+  const target = (port: number, who: string): GrpcTarget => ({
+    kind: "tls",
+    host: "127.0.0.1",
+    port,
+    serverCaPem: pem("ca.pem"),
+    certificatePem: pem(`${who}.pem`),
+    keyPem: pem(`${who}.key`),
+  });
+
+  test("serves holders of a certificate of the right authority, and says who they are", async () => {
+    makeCertificates();
+    const server = await start(
+      {
+        kill: async (_request, context) => ({
+          command: { scope: context.certificateName ?? "nobody" },
+        }),
+      },
+      {
+        kind: "tls",
+        host: "127.0.0.1",
+        port: 0,
+        certificatePem: pem("server.pem"),
+        keyPem: pem("server.key"),
+        clientCaPem: pem("ca.pem"),
+      },
+    );
+    const port = server.ports[0] as number;
+    const answer = await client(target(port, "client")).kill({});
+    expect(answer.command?.scope).toBe("client");
+    const refused = await failure(client(target(port, "stranger")).kill({}, { timeoutMs: 2_000 }));
+    expect(["UNAVAILABLE", "DEADLINE_EXCEEDED"]).toContain(refused.code);
+  });
+
+  test("a taken port is an error that names it", async () => {
+    makeCertificates();
+    const other = createNetServer().listen(0, "127.0.0.1");
+    cleanups.push(() => other.close());
+    await once(other, "listening");
+    const { port } = other.address() as { port: number };
+    const listen: GrpcListen = {
+      kind: "tls",
+      host: "127.0.0.1",
+      port,
+      certificatePem: pem("server.pem"),
+      keyPem: pem("server.key"),
+      clientCaPem: pem("ca.pem"),
+    };
+    await expect(start({}, listen)).rejects.toThrow(`cannot listen on 127.0.0.1:${port}`);
+  });
+});
+
+type ReflectionAnswer = {
+  readonly listServicesResponse: { readonly service: readonly { readonly name: string }[] };
+  readonly fileDescriptorResponse: { readonly fileDescriptorProto: readonly Buffer[] };
+};
+
+describe("introspection", () => {
+  const address = (): string => `unix:${join(directory, "s.sock")}`;
+
+  test("health follows what the server says of its services", async () => {
+    const server = await start({});
+    const Health = makeGenericClientConstructor(healthService, "Health");
+    const health = new Health(address(), ChannelCredentials.createInsecure());
+    cleanups.push(() => health.close());
+    const check = (service: string): Promise<string> =>
+      new Promise((resolve) => {
+        health.check?.(
+          { service },
+          (error: { code: number } | null, answer: { status: string }) => {
+            resolve(error ? String(error.code) : answer.status);
+          },
+        );
+      });
+    expect(await check(NAME)).toBe("NOT_SERVING");
+    server.setServing(NAME, true);
+    expect(await check(NAME)).toBe("SERVING");
+    expect(await check("")).toBe("NOT_SERVING");
+    expect(await check("altrace.v1.Nobody")).toBe(String(status.NOT_FOUND));
+  });
+
+  test("reflection describes the service and everything it imports", async () => {
+    await start({});
+    const proto = join(
+      import.meta.dirname,
+      "../../node_modules/@grpc/reflection/build/proto/grpc/reflection/v1/reflection.proto",
+    );
+    const definition = loadSync(proto)["grpc.reflection.v1.ServerReflection"];
+    const Reflection = makeGenericClientConstructor(definition as ServiceDefinition, "Reflection");
+    const reflection = new Reflection(address(), ChannelCredentials.createInsecure());
+    cleanups.push(() => reflection.close());
+    const ask = async (request: object): Promise<ReflectionAnswer> => {
+      const call = reflection.serverReflectionInfo?.();
+      call.write(request);
+      const [answer] = await once(call, "data");
+      call.end();
+      return answer as ReflectionAnswer;
+    };
+    const listed = await ask({ listServices: "*" });
+    expect(listed.listServicesResponse.service.map((s) => s.name)).toEqual(
+      expect.arrayContaining([NAME, "grpc.health.v1.Health"]),
+    );
+    const described = await ask({ fileContainingSymbol: `${NAME}.Kill` });
+    const files = described.fileDescriptorResponse.fileDescriptorProto.map((bytes) =>
+      fromBinary(FileDescriptorProtoSchema, bytes),
+    );
+    expect(files.map((file) => file.name).sort()).toEqual([
+      "altrace/v1/coordinator_service.proto",
+      "altrace/v1/mesh.proto",
+      "altrace/v1/record.proto",
+    ]);
+  });
+});

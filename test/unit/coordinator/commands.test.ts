@@ -1,0 +1,466 @@
+import { createHash } from "node:crypto";
+import { create } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import { CommandRefused } from "../../../coordinator/command-refused.ts";
+import type { RecordOp } from "../../../mesh/record-op.ts";
+import {
+  KeySchema,
+  KillSchema,
+  PolicySchema,
+  ReviveSchema,
+  TrustRole,
+  TrustSchema,
+} from "../../../proto/gen/altrace/v1/record_pb.ts";
+import { CoordinatorWorld, LIMITS } from "./coordinator-world.ts";
+
+const KILL_BOT = "alt.ctl.kill.agent.pay.bot";
+const SCOPE = "agent/pay/bot";
+
+const revive: RecordOp = { case: "revive", value: create(ReviveSchema, { reason: "done" }) };
+const killed: RecordOp = { case: "kill", value: create(KillSchema, {}) };
+
+function policy(text: string): RecordOp {
+  const body = Buffer.from(text);
+  const sha256 = createHash("sha256").update(body).digest();
+  const value = create(PolicySchema, { sha256, size: BigInt(body.length), body });
+  return { case: "policy", value };
+}
+
+async function refusal(promise: Promise<unknown>): Promise<string> {
+  const error = await promise.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  );
+  expect(error).toBeInstanceOf(CommandRefused);
+  return (error as CommandRefused).reason;
+}
+
+function kill(world: CoordinatorWorld, cmdId = world.newId(), scope = SCOPE) {
+  const fields = { cmdId, scope, reason: "drill", cause: "", operator: "olga" };
+  return world.parts.commands.kill(fields);
+}
+
+describe("founding", () => {
+  test("the first start signs the trust bundle, and later ones leave it alone", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    expect(world.parts.replica.trust.lookup(world.coordinator.kid)?.role).toBe("coordinator");
+    expect(world.parts.replica.trust.lookup(world.enrolment.kid)?.role).toBe("enrolment");
+    world.crash();
+    await world.founded();
+    await world.pass(1_000);
+    expect(world.parts.replica.state.get("trust")?.v).toBe(1);
+    expect(world.events("mesh_founded")).toHaveLength(1);
+  });
+
+  test("a coordinator that finds a bundle in the stream signs none", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    world.store = new CoordinatorWorld().store;
+    world.crash();
+    await world.founded();
+    await world.pass(1_000);
+    expect(world.parts.replica.state.get("trust")?.v).toBe(1);
+    expect(world.events("mesh_founded")).toHaveLength(1);
+  });
+});
+
+describe("kill", () => {
+  test("is signed by the coordinator, heard on the fast path before its commit, and committed", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    world.heard.length = 0;
+    const command = await kill(world);
+    expect(command).toMatchObject({ accepted: true, scope: SCOPE, v: 1, op: "kill" });
+    await world.until(() => command.committed);
+    const subjects = world.heard.map(({ subject }) => subject).filter((s) => s.includes("kill"));
+    expect(subjects[0]).toBe("alt.fast.kill.agent.pay.bot");
+    expect(subjects).toContain("alt.bc.kill.agent.pay.bot");
+    const record = await world.inStream(KILL_BOT);
+    expect(record).toMatchObject({ cmdId: command.cmdId, operator: "olga" });
+    expect(record?.kids).toEqual([world.coordinator.kid]);
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+  });
+
+  test("C2: the same cmd_id is the same command; for another scope it is refused", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const cmdId = world.newId();
+    const [first, second] = await Promise.all([kill(world, cmdId), kill(world, cmdId)]);
+    expect(second).toBe(first);
+    await world.until(() => first.committed);
+    expect((await kill(world, cmdId)).v).toBe(1);
+    expect(await refusal(kill(world, cmdId, "team/pay"))).toBe("cmd_id_reused");
+  });
+
+  test("only global, teams and agents can be killed", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    for (const scope of ["policy", "key/abcdefgh", "agent/pay", "node/n1", "Team/pay", ""]) {
+      expect(await refusal(kill(world, world.newId(), scope))).toBe("malformed_scope");
+    }
+    expect(await refusal(kill(world, "not-a-uuid"))).toBe("field_malformed");
+    expect((await kill(world, world.newId(), "global")).accepted).toBe(true);
+  });
+
+  test("C1: a disk that fails does not keep a kill from being heard and committed", async () => {
+    let isBroken = false;
+    const world = new CoordinatorWorld({
+      store: { commitFate: () => (isBroken ? "fails_not_persisted" : "good") },
+    });
+    await world.founded();
+    isBroken = true;
+    const command = await kill(world);
+    expect(command.accepted).toBe(false);
+    expect(world.events("kill_not_durable")).toHaveLength(1);
+    await world.until(() => command.committed);
+    expect(world.parts.replica.unsavedCount).toBe(1);
+    isBroken = false;
+    await world.until(() => world.parts.replica.unsavedCount === 0);
+    expect(world.store.durable.has(`record/${SCOPE}`)).toBe(true);
+  });
+
+  test("is heard again every 75 ms until live nodes have acknowledged it", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    node.acknowledges = false;
+    const fast = () => world.heard.filter(({ subject }) => subject.startsWith("alt.fast.")).length;
+    const command = await kill(world);
+    await world.until(() => command.committed);
+    expect(fast()).toBe(1);
+    for (let i = 2; i <= 5; i += 1) {
+      world.clock.advance(75);
+      await world.flush();
+      expect(fast()).toBe(i);
+    }
+    const record = world.parts.replica.state.get(SCOPE);
+    if (!record) throw new Error("no record");
+    node.ack(record);
+    await world.flush();
+    await world.pass(1_000);
+    expect(fast()).toBe(5);
+  });
+
+  test("is repeated for 30 seconds at most", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    node.bus.cut("in");
+    const fast = () => world.heard.filter(({ subject }) => subject.startsWith("alt.fast.")).length;
+    await kill(world);
+    for (let s = 0; s < 35; s += 1) {
+      node.beat();
+      await world.pass(1_000);
+    }
+    expect(fast()).toBe(400);
+  });
+
+  test("is said again to a node that has it by another way and never said that it closed", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    node.bus.cut("in");
+    const fast = () => world.heard.filter(({ subject }) => subject.startsWith("alt.fast.")).length;
+    const command = await kill(world);
+    await world.pass(40_000);
+    const said = fast();
+    node.bus.heal();
+    node.repair();
+    node.beat();
+    await world.flush();
+    expect(fast()).toBe(said + 1);
+    expect(world.parts.registry.isDone(command)).toBe(true);
+    node.beat();
+    await world.flush();
+    expect(fast()).toBe(said + 1);
+  });
+
+  test("a coordinator whose key is not in the bundle kills nothing", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    world.keys.remove("coordinator");
+    world.crash();
+    await world.start();
+    await world.flush();
+    expect(await refusal(kill(world))).toBe("key_unknown");
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(false);
+  });
+});
+
+describe("records that an operator signed", () => {
+  test("C3: a revive counts only once it is committed", async () => {
+    const appends: string[] = [];
+    let isLost = false;
+    const world = new CoordinatorWorld({
+      busFaults: {
+        appendFate: (subject) => {
+          appends.push(subject);
+          return isLost ? "not_stored" : "good";
+        },
+      },
+    });
+    await world.founded();
+    const first = await kill(world);
+    await world.until(() => first.committed);
+    isLost = true;
+    const command = await world.parts.commands.carry(world.sign(SCOPE, revive), ["revive"]);
+    expect(command.accepted).toBe(true);
+    await world.pass(3_000);
+    expect(command.committed).toBe(false);
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+    expect(world.heard.some(({ subject }) => subject.startsWith("alt.fast.") === false)).toBe(true);
+    isLost = false;
+    await world.until(() => command.committed);
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(false);
+    expect(new Set(appends.filter((subject) => subject === KILL_BOT)).size).toBe(1);
+  });
+
+  test("is refused when anybody but an operator signed it", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const first = await kill(world);
+    await world.until(() => first.committed);
+    const forged = world.sign(SCOPE, revive, world.coordinator);
+    expect(await refusal(world.parts.commands.carry(forged, ["revive"]))).toBe(
+      "signer_not_allowed",
+    );
+    const foreign = world.sign(SCOPE, revive, world.keys.loadOrCreate("stranger"));
+    expect(await refusal(world.parts.commands.carry(foreign, ["revive"]))).toBe("key_unknown");
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+  });
+
+  test("is refused for an op that the call does not carry", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const bytes = world.sign("team/pay", killed);
+    expect(await refusal(world.parts.commands.carry(bytes, ["revive"]))).toBe("op_not_allowed");
+  });
+
+  test("built on anything but the current record it is a conflict", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const [first, second] = [
+      world.sign("policy", policy("[1]")),
+      world.sign("policy", policy("[2]")),
+    ];
+    const command = await world.parts.commands.carry(first, ["policy"]);
+    expect(await refusal(world.parts.commands.carry(second, ["policy"]))).toBe("conflict");
+    await world.until(() => command.committed);
+    expect(await refusal(world.parts.commands.carry(second, ["policy"]))).toBe("conflict");
+    expect((await world.parts.commands.carry(first, ["policy"])).committed).toBe(true);
+  });
+
+  test("the same cmd_id with another record is refused", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const value = { sha256: new Uint8Array(32), agent: "pay/bot" };
+    const key = (id: string): RecordOp => ({
+      case: "key",
+      value: create(KeySchema, { ...value, sha256: createHash("sha256").update(id).digest() }),
+    });
+    const cmdId = world.newId();
+    world.newId = () => cmdId;
+    await world.parts.commands.carry(world.sign("key/abcdefgh", key("a")), ["key"]);
+    const other = world.sign("key/ijklmnop", key("b"));
+    expect(await refusal(world.parts.commands.carry(other, ["key"]))).toBe("cmd_id_reused");
+  });
+
+  test("is not accepted while the disk does not take it, and nothing of it happens", async () => {
+    let isBroken = false;
+    const world = new CoordinatorWorld({
+      store: { commitFate: () => (isBroken ? "fails_not_persisted" : "good") },
+    });
+    await world.founded();
+    isBroken = true;
+    const bytes = world.sign("policy", policy(JSON.stringify(LIMITS)));
+    await expect(world.parts.commands.carry(bytes, ["policy"])).rejects.toThrow("commit");
+    await world.pass(2_000);
+    expect(await world.inStream("alt.ctl.policy")).toBeUndefined();
+    isBroken = false;
+    const command = await world.parts.commands.carry(bytes, ["policy"]);
+    await world.until(() => command.committed);
+  });
+});
+
+describe("C4: two writers of one scope", () => {
+  test("a kill that another record overtook is signed again on top of it", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const first = await kill(world);
+    await world.until(() => first.committed);
+    // Another coordinator carries the operator's revive while this one hears nothing of it.
+    world.bus.cut("in");
+    const bytes = world.sign(SCOPE, revive);
+    const stored = await world.outside.append(KILL_BOT, bytes, { msgId: "other", expectSeq: 2 });
+    expect(stored).toEqual({ seq: 3 });
+    const again = await kill(world);
+    expect(again.v).toBe(2);
+    await world.flush();
+    world.bus.heal();
+    await world.until(() => again.committed);
+    expect(again.v).toBe(3);
+    expect(await world.inStream(KILL_BOT)).toMatchObject({ v: 3, cmdId: again.cmdId });
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+  });
+
+  test("an operator's record that another one overtook is a conflict", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    world.bus.cut("in");
+    const theirs = world.sign("policy", policy("[1]"));
+    const ours = world.sign("policy", policy("[2]"));
+    await world.outside.append("alt.ctl.policy", theirs, { msgId: "other", expectSeq: 0 });
+    const command = await world.parts.commands.carry(ours, ["policy"]);
+    world.bus.heal();
+    await world.until(() => command.conflict);
+    expect(command.committed).toBe(false);
+    const policyOf = world.parts.replica.state.get("policy")?.op;
+    expect(policyOf?.case === "policy" && Buffer.from(policyOf.value.body).toString()).toBe("[1]");
+  });
+
+  test("what is no record does not keep a kill out of the stream", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const garbage = Buffer.from("garbage");
+    await world.outside.append(KILL_BOT, garbage, { msgId: "garbage", expectSeq: 0 });
+    await world.flush();
+    const command = await kill(world);
+    await world.until(() => command.committed);
+    expect(await world.inStream(KILL_BOT)).toMatchObject({ cmdId: command.cmdId });
+    expect(world.events("stream_overwritten")).toHaveLength(1);
+  });
+});
+
+describe("what this coordinator has not heard", () => {
+  test("a command that is committed counts here without its broadcast", async () => {
+    const world = new CoordinatorWorld({
+      busFaults: {
+        fate: (way, subject) => (way === "in" && subject.startsWith("alt.bc.") ? [] : [0]),
+      },
+    });
+    await world.founded();
+    const first = await kill(world);
+    await world.until(() => first.committed);
+    const command = await world.parts.commands.carry(world.sign(SCOPE, revive), ["revive"]);
+    await world.until(() => command.committed);
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(false);
+  });
+
+  test("a committed record is on disk with the word that it is committed", async () => {
+    const world = new CoordinatorWorld({
+      store: {
+        commitFate: (writes) =>
+          writes.every(({ key }) => key === "record/policy") ? "fails_not_persisted" : "good",
+      },
+    });
+    await world.founded();
+    const bytes = world.sign("policy", policy(JSON.stringify(LIMITS)));
+    const command = await world.parts.commands.carry(bytes, ["policy"]);
+    await world.until(() => command.committed);
+    await world.flush();
+    expect(world.store.durable.has("record/policy")).toBe(true);
+  });
+
+  test("a sequence that the stream never gave out does not keep a kill from it", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    world.parts.replica.noteSeq(SCOPE, 99);
+    const command = await kill(world);
+    await world.until(() => command.committed);
+    expect(await world.inStream(KILL_BOT)).toMatchObject({ cmdId: command.cmdId });
+  });
+
+  test("a kill that was committed and undone while this one was down is not done again", async () => {
+    let isUnanswered = false;
+    const world = new CoordinatorWorld({
+      busFaults: { appendFate: () => (isUnanswered ? "stored_unanswered" : "good") },
+    });
+    await world.founded();
+    isUnanswered = true;
+    const { cmdId } = await kill(world);
+    await world.flush();
+    const bytes = world.sign(SCOPE, revive);
+    world.crash();
+    const stored = await world.outside.last("ALT_CTL", KILL_BOT);
+    const expectSeq = stored?.seq ?? 0;
+    await world.outside.append(KILL_BOT, bytes, { msgId: "other", expectSeq });
+    // Long enough for the stream to have forgotten that it knows the kill's id.
+    world.clock.advance(11 * 60_000);
+    isUnanswered = false;
+    await world.start();
+    await world.until(() => world.parts.commands.get(cmdId)?.committed === true);
+    await world.pass(1_000);
+    expect(await world.inStream(KILL_BOT)).toMatchObject({ v: 2, op: { case: "revive" } });
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(false);
+  });
+
+  test("a record that the stream holds already is not written a second time", async () => {
+    let isUnanswered = false;
+    const world = new CoordinatorWorld({
+      busFaults: { appendFate: () => (isUnanswered ? "stored_unanswered" : "good") },
+    });
+    await world.founded();
+    isUnanswered = true;
+    const { cmdId } = await kill(world);
+    await world.flush();
+    world.crash();
+    world.clock.advance(11 * 60_000);
+    isUnanswered = false;
+    await world.start();
+    await world.until(() => world.parts.commands.get(cmdId)?.committed === true);
+    expect((await world.outside.last("ALT_CTL", KILL_BOT))?.seq).toBe(2);
+  });
+});
+
+test("a kill whose key was taken away while this coordinator was down is signed with its new one", async () => {
+  let isLost = false;
+  const world = new CoordinatorWorld({
+    busFaults: { appendFate: () => (isLost ? "not_stored" : "good") },
+  });
+  await world.founded();
+  isLost = true;
+  const { cmdId } = await kill(world);
+  const { coordinator } = world;
+  world.keys.remove("coordinator");
+  const keys = [world.operator, world.coordinator].map(({ kid, publicKey }, i) => ({
+    kid,
+    publicKey,
+    role: i === 0 ? TrustRole.OPERATOR : TrustRole.COORDINATOR,
+  }));
+  const bundle = world.sign("trust", { case: "trust", value: create(TrustSchema, { keys }) });
+  expect(world.coordinator.kid).not.toBe(coordinator.kid);
+  world.crash();
+  await world.outside.append("alt.ctl.trust", bundle, { msgId: "rotation", expectSeq: 1 });
+  // The new bundle is on this coordinator's disk before the command goes on.
+  await world.store.commit([{ key: "record/trust", value: bundle }]);
+  isLost = false;
+  await world.start();
+  await world.until(() => world.parts.commands.get(cmdId)?.committed === true);
+  expect(await world.inStream(KILL_BOT)).toMatchObject({
+    v: 2,
+    cmdId,
+    operator: "olga",
+    kids: [world.coordinator.kid],
+  });
+});
+
+describe("memory", () => {
+  test("forgets the oldest finished commands beyond its bound, and their acks", async () => {
+    const world = new CoordinatorWorld({ config: { commandsMax: 5 } });
+    await world.founded();
+    await world.addNode("n1");
+    const ids: string[] = [];
+    for (let i = 0; i < 8; i += 1) {
+      const command = await kill(world);
+      ids.push(command.cmdId);
+      await world.until(() => command.committed);
+      await world.pass(250);
+    }
+    expect([...world.parts.commands.all()].length).toBeLessThanOrEqual(6);
+    expect(world.parts.commands.get(ids[0] as string)).toBeUndefined();
+    expect(world.parts.commands.get(ids[7] as string)).toBeDefined();
+    expect(world.store.list(`ack/${ids[0]}/`)).toEqual([]);
+    expect(world.store.list(`ack/${ids[7]}/`)).toHaveLength(1);
+  });
+});

@@ -1,0 +1,182 @@
+import { describe, expect, test } from "vitest";
+import type { AccountLimits } from "../../../coordinator/account-limits.ts";
+import { ledgerSettings } from "../../../coordinator/config.ts";
+import { beginEpoch } from "../../../coordinator/epoch.ts";
+import type { CoordinatorEvent } from "../../../coordinator/events.ts";
+import { LedgerActor, LedgerFault } from "../../../coordinator/ledger-actor.ts";
+import { LedgerCorrupt } from "../../../coordinator/ledger-state.ts";
+import { NO_AMOUNTS } from "../../../coordinator/ledger-window.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
+import { twinRandom } from "../../../ports/twin-random.ts";
+import { type TwinStore, type TwinStoreOptions, twinStore } from "../../../ports/twin-store.ts";
+
+const LIMITS: AccountLimits = [
+  {
+    account: "overrun",
+    parent: undefined,
+    limits: [{ unit: "usd_micros", window: "total", limit: 1_000 }],
+  },
+];
+
+class ActorWorld {
+  readonly clock = twinClock();
+  readonly random = twinRandom(1);
+  readonly told: CoordinatorEvent[] = [];
+  fencedCount = 0;
+  store: TwinStore;
+  #requestNo = 0;
+
+  constructor(options: TwinStoreOptions = {}) {
+    this.store = twinStore(options);
+  }
+
+  async open(mailboxMax = 1_000): Promise<LedgerActor> {
+    const actor = new LedgerActor({
+      store: this.store,
+      clock: this.clock,
+      random: this.random,
+      tell: (event) => this.told.push(event),
+      settings: ledgerSettings({ leaseTtlMs: 60_000, usdMicros: { min: 1, max: 1_000 } }),
+      epoch: await beginEpoch(this.store),
+      activeNodes: () => 1,
+      mailboxMax,
+      onFenced: () => {
+        this.fencedCount += 1;
+      },
+    });
+    actor.setLimits(LIMITS);
+    return actor;
+  }
+
+  ask(actor: LedgerActor, usdMicros: number, requestId = `r${++this.#requestNo}`) {
+    const amounts = { ...NO_AMOUNTS, usd_micros: usdMicros };
+    return actor.lease({
+      node: "n1",
+      bootId: "b1",
+      requestId,
+      account: "overrun",
+      need: amounts,
+      want: amounts,
+    });
+  }
+}
+
+describe("the ledger's actor", () => {
+  test("A1: calls of one turn are one commit, and no answer leaves before it", async () => {
+    const commits: number[] = [];
+    let answered = 0;
+    const world = new ActorWorld({
+      commitFate: (writes) => {
+        commits.push(writes.filter(({ key }) => key.startsWith("ledger/lease/")).length);
+        expect(answered).toBe(0);
+        return "good";
+      },
+    });
+    const actor = await world.open();
+    commits.length = 0;
+    const asked = Array.from({ length: 20 }, () =>
+      world.ask(actor, 10).then(() => {
+        answered += 1;
+      }),
+    );
+    await Promise.all(asked);
+    expect(commits).toEqual([20]);
+    expect(answered).toBe(20);
+  });
+
+  test("refusals need no commit", async () => {
+    const world = new ActorWorld();
+    const actor = await world.open();
+    await world.ask(actor, 1_000);
+    let commits = 0;
+    const commit = world.store.commit.bind(world.store);
+    world.store.commit = (...args) => {
+      commits += 1;
+      return commit(...args);
+    };
+    expect(await world.ask(actor, 1)).toMatchObject({ refused: "overrun_exhausted" });
+    expect(commits).toBe(0);
+  });
+
+  test("a request that was refused stays refused, another one does not", async () => {
+    const world = new ActorWorld();
+    const actor = await world.open();
+    const lease = await world.ask(actor, 1_000);
+    if ("refused" in lease) throw new Error("refused");
+    expect(await world.ask(actor, 1, "again")).toHaveProperty("refused");
+    const spent = { ...NO_AMOUNTS };
+    await actor.settle({ node: "n1", leaseId: lease.leaseId, epoch: 1, spent, final: true });
+    expect(await world.ask(actor, 1, "again")).toHaveProperty("refused");
+    expect(await world.ask(actor, 1)).toHaveProperty("leaseId");
+  });
+
+  test("A2: once another run has begun, nothing more is granted", async () => {
+    const world = new ActorWorld();
+    const [first] = [await world.open()];
+    const second = await world.open();
+    await expect(world.ask(first, 10)).rejects.toThrow(LedgerFault);
+    await expect(world.ask(first, 10)).rejects.toThrow("another coordinator");
+    expect(world.fencedCount).toBe(1);
+    expect(await world.ask(second, 1_000)).toMatchObject({ epoch: 2 });
+  });
+
+  test("A3: after a commit that failed the ledger is what the store holds", async () => {
+    for (const fate of ["fails_not_persisted", "fails_but_persisted"] as const) {
+      let isBroken = false;
+      const world = new ActorWorld({ commitFate: () => (isBroken ? fate : "good") });
+      const actor = await world.open();
+      isBroken = true;
+      await expect(world.ask(actor, 600, "lost")).rejects.toThrow(LedgerFault);
+      isBroken = false;
+      const [row] = await actor.rows("overrun");
+      expect(row?.reserved).toBe(fate === "fails_but_persisted" ? 600 : 0);
+      // Whether it was stored or not, a repetition gets the one lease and no second one.
+      expect(await world.ask(actor, 600, "lost")).toMatchObject({ amount: { usd_micros: 600 } });
+      expect((await actor.rows("overrun"))[0]?.reserved).toBe(600);
+      expect(world.told).toContain("ledger_failed");
+    }
+  });
+
+  test("A4: a full mailbox refuses at once", async () => {
+    const world = new ActorWorld();
+    const actor = await world.open(3);
+    const answers = await Promise.all(Array.from({ length: 5 }, () => world.ask(actor, 10)));
+    expect(answers.filter((answer) => "refused" in answer)).toEqual([
+      { refused: "budget_unavailable", message: "3 calls wait for the ledger" },
+      { refused: "budget_unavailable", message: "3 calls wait for the ledger" },
+    ]);
+  });
+
+  test("leases expire on disk while nobody asks", async () => {
+    const world = new ActorWorld();
+    const actor = await world.open();
+    await world.ask(actor, 400);
+    for (let s = 0; s < 65; s += 1) {
+      world.clock.advance(1_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    const stored = [...world.store.durable].find(([key]) => key.startsWith("ledger/lease/"));
+    expect(JSON.parse(Buffer.from(stored?.[1] ?? "").toString()).status).toBe("expired");
+  });
+
+  test("a store that does not add up is not lent on", async () => {
+    const world = new ActorWorld();
+    const actor = await world.open();
+    await world.ask(actor, 400);
+    await actor.stop();
+    const value = Buffer.from(JSON.stringify({ reserved: 1, spent: 0, children: 0 }));
+    await world.store.commit([{ key: "ledger/row/overrun|usd_micros|total", value }]);
+    await expect(world.open()).rejects.toThrow(LedgerCorrupt);
+  });
+
+  test("a stopped ledger takes no more calls and has ended its writes", async () => {
+    const world = new ActorWorld();
+    const actor = await world.open();
+    const asked = world.ask(actor, 10);
+    await Promise.resolve();
+    const stopped = actor.stop();
+    await expect(world.ask(actor, 10)).rejects.toThrow("stopping");
+    await stopped;
+    await asked.catch(() => undefined);
+  });
+});

@@ -1,0 +1,420 @@
+import { describe, expect, test } from "vitest";
+import type { AccountLimits } from "../../../coordinator/account-limits.ts";
+import { LedgerCorrupt, LedgerState } from "../../../coordinator/ledger-state.ts";
+import { LedgerWorld } from "./ledger-world.ts";
+
+const AGENT = "agent/pay/bot";
+const OTHER = "agent/pay/helper";
+
+const LIMITS: AccountLimits = [
+  {
+    account: "global",
+    parent: undefined,
+    limits: [{ unit: "usd_micros", window: "month", limit: 50_000 }],
+  },
+  {
+    account: "team/pay",
+    parent: "global",
+    limits: [{ unit: "usd_micros", window: "day", limit: 3_000 }],
+  },
+  {
+    account: AGENT,
+    parent: "team/pay",
+    limits: [
+      { unit: "usd_micros", window: "total", limit: 10_000 },
+      { unit: "usd_micros", window: "hour", limit: 2_000 },
+      { unit: "calls", window: "day", limit: 100 },
+    ],
+  },
+  {
+    account: OTHER,
+    parent: "team/pay",
+    limits: [{ unit: "usd_micros", window: "day", limit: 5_000 }],
+  },
+  {
+    account: "overrun",
+    parent: undefined,
+    limits: [{ unit: "usd_micros", window: "total", limit: 700 }],
+  },
+];
+
+const HOUR = "hour:2026-11-22T09";
+const DAY = "day:2026-11-22";
+
+describe("lending", () => {
+  test("a lease is charged to the agent and to everything above it, in every window", () => {
+    const world = new LedgerWorld(LIMITS);
+    const grant = world.granted(AGENT, { usd_micros: 400, calls: 3 });
+    expect(grant).toMatchObject({ account: AGENT, epoch: 1, unlimited: ["tokens"] });
+    expect(grant.amount).toEqual({ usd_micros: 400, tokens: 0, calls: 3 });
+    const own = { reserved: 400, spent: 0, children: 0 };
+    expect(world.row(AGENT, "usd_micros", HOUR)).toEqual({
+      limit: 2_000,
+      available: 1_600,
+      ...own,
+    });
+    expect(world.row(AGENT, "usd_micros", "total")).toMatchObject({ available: 9_600, ...own });
+    const below = { reserved: 0, spent: 0, children: 400 };
+    expect(world.row("team/pay", "usd_micros", DAY)).toMatchObject({ available: 2_600, ...below });
+    expect(world.row("global", "usd_micros", "month:2026-11")).toMatchObject(below);
+  });
+
+  test("the slice is a share of what is left, between its bounds, and never below the need", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.activeNodes = 4;
+    // 2,000 of the hour are the tightest: a share of 2,000 / 8 = 250.
+    expect(world.granted(AGENT, { usd_micros: 1 }, { want: { usd_micros: 9_999 } }).amount).toEqual(
+      { usd_micros: 250, tokens: 0, calls: 0 },
+    );
+    expect(world.granted(AGENT, { usd_micros: 600 }).amount.usd_micros).toBe(600);
+    // 1,150 left: the share of 143 is above the least slice of 100, and only 120 were wanted.
+    const modest = world.granted(AGENT, { usd_micros: 1 }, { want: { usd_micros: 120 } });
+    expect(modest.amount.usd_micros).toBe(120);
+    world.activeNodes = 100;
+    const least = world.granted(AGENT, { usd_micros: 1 }, { want: { usd_micros: 9_999 } });
+    expect(least.amount.usd_micros).toBe(100);
+  });
+
+  test("the largest slice bounds what is wanted but not what is needed", () => {
+    const world = new LedgerWorld([
+      {
+        account: AGENT,
+        parent: undefined,
+        limits: [{ unit: "usd_micros", window: "total", limit: 1_000_000 }],
+      },
+    ]);
+    const wanted = world.granted(AGENT, {}, { want: { usd_micros: 999_999 } });
+    expect(wanted.amount.usd_micros).toBe(1_000);
+    expect(world.granted(AGENT, { usd_micros: 5_000 }).amount.usd_micros).toBe(5_000);
+  });
+
+  test("a need that does not fit the tightest window is refused, and nothing is taken", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(AGENT, { usd_micros: 1_500 });
+    expect(world.lease(AGENT, { usd_micros: 501 })).toEqual({
+      refused: "budget_exhausted",
+      message: `${AGENT} has 500 usd_micros left in ${HOUR}`,
+    });
+    expect(world.row(AGENT, "usd_micros", HOUR).reserved).toBe(1_500);
+    expect(world.granted(AGENT, { usd_micros: 500 }).amount.usd_micros).toBe(500);
+  });
+
+  test("siblings share the limit of their team", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(AGENT, { usd_micros: 2_000 });
+    expect(world.lease(OTHER, { usd_micros: 1_001 })).toMatchObject({
+      refused: "budget_exhausted",
+      message: `team/pay has 1000 usd_micros left in ${DAY}`,
+    });
+    world.granted(OTHER, { usd_micros: 1_000 });
+  });
+
+  test("an account that policy does not list borrows nothing, nor one whose parent is missing", () => {
+    const world = new LedgerWorld(LIMITS);
+    expect(world.lease("agent/pay/ghost", {})).toMatchObject({ refused: "account_unknown" });
+    world.setLimits(LIMITS.filter(({ account }) => account !== "global"));
+    expect(world.lease(AGENT, {})).toMatchObject({ refused: "account_unknown" });
+  });
+
+  test("a cycle of parents borrows nothing", () => {
+    const world = new LedgerWorld([
+      { account: "team/a", parent: "team/b", limits: [] },
+      { account: "team/b", parent: "team/a", limits: [] },
+    ]);
+    expect(world.lease("team/a", {})).toMatchObject({ refused: "account_unknown" });
+  });
+
+  test("overrun is an account like any other, with a refusal of its own", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted("overrun", { usd_micros: 700 });
+    expect(world.lease("overrun", { usd_micros: 1 })).toMatchObject({
+      refused: "overrun_exhausted",
+    });
+  });
+
+  test("a unit without any limit is unlimited and not counted", () => {
+    const world = new LedgerWorld([{ account: AGENT, parent: undefined, limits: [] }]);
+    const grant = world.granted(AGENT, { usd_micros: 5, tokens: 7, calls: 9 });
+    expect(grant.unlimited).toEqual(["usd_micros", "tokens", "calls"]);
+    expect(grant.amount).toEqual({ usd_micros: 0, tokens: 0, calls: 0 });
+  });
+
+  test("more leases than may be kept are refused", () => {
+    const world = new LedgerWorld(LIMITS, { leasesMax: 2 });
+    world.granted(AGENT, { calls: 1 });
+    world.granted(AGENT, { calls: 1 });
+    expect(world.lease(AGENT, { calls: 1 })).toMatchObject({ refused: "budget_unavailable" });
+  });
+});
+
+describe("time", () => {
+  test("a lease lasts its time, or until its first limited window ends", () => {
+    const world = new LedgerWorld(LIMITS);
+    expect(world.granted(AGENT, { usd_micros: 1 }).ttlMs).toBe(300_000);
+    world.pass(29 * 60_000);
+    expect(world.granted(AGENT, { usd_micros: 1 }).ttlMs).toBe(60_000);
+    // The helper has no limit by the hour: its lease may pass the hour's end.
+    expect(world.granted(OTHER, { usd_micros: 1 }).ttlMs).toBe(300_000);
+  });
+
+  test("a new window begins empty and the old one is gone", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(AGENT, { usd_micros: 2_000 });
+    expect(world.lease(AGENT, { usd_micros: 1 })).toHaveProperty("refused");
+    world.pass(30 * 60_000);
+    expect(world.granted(AGENT, { usd_micros: 1 }).amount.usd_micros).toBe(1);
+    expect(world.row(AGENT, "usd_micros", "hour:2026-11-22T10").reserved).toBe(1);
+    expect(world.row(AGENT, "usd_micros", "total").available).toBe(10_000 - 2_001);
+    expect(() => world.row(AGENT, "usd_micros", HOUR)).toThrow("no row");
+  });
+
+  test("L2: a wall clock that goes back does not bring an ended window back", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(AGENT, { usd_micros: 2_000 });
+    world.pass(30 * 60_000);
+    world.granted(AGENT, { usd_micros: 999 });
+    world.nowMs -= 30 * 60_000;
+    expect(world.lease(AGENT, { usd_micros: 1_002 })).toHaveProperty("refused");
+    world.restart();
+    expect(world.lease(AGENT, { usd_micros: 1_002 })).toHaveProperty("refused");
+    expect(world.granted(AGENT, { usd_micros: 1 }).ttlMs).toBe(300_000);
+  });
+
+  test("I7: a lease expires after its time, the drift of clocks and the guard", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(AGENT, { usd_micros: 400 });
+    world.pass(300_000 + 3_000 + 2_000 - 1);
+    world.ledger.roll(world.env());
+    expect(world.row(AGENT, "usd_micros", "total")).toMatchObject({ reserved: 400, spent: 0 });
+    world.pass(1_000);
+    world.ledger.roll(world.env());
+    expect(world.row(AGENT, "usd_micros", "total")).toMatchObject({
+      available: 9_600,
+      reserved: 0,
+      spent: 400,
+    });
+  });
+
+  test("after a restart leases count anew, so none expires too soon", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(OTHER, { usd_micros: 400 });
+    world.pass(200_000);
+    world.restart();
+    world.pass(300_000);
+    world.ledger.roll(world.env());
+    expect(world.row(OTHER, "usd_micros", DAY).reserved).toBe(400);
+    world.pass(6_000);
+    world.ledger.roll(world.env());
+    expect(world.row(OTHER, "usd_micros", DAY)).toMatchObject({ reserved: 0, spent: 400 });
+  });
+});
+
+describe("settling", () => {
+  test("moves from reserved to spent, and a final report gives the rest back once", () => {
+    const world = new LedgerWorld(LIMITS);
+    const grant = world.granted(AGENT, { usd_micros: 400, calls: 4 });
+    expect(world.settle(grant, { usd_micros: 150, calls: 1 })).toEqual({
+      spent: { usd_micros: 150, tokens: 0, calls: 1 },
+      final: false,
+    });
+    expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject({ reserved: 250, spent: 150 });
+    world.settle(grant, { usd_micros: 180, calls: 1 }, { final: true });
+    const settled = { available: 1_820, reserved: 0, spent: 180 };
+    expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject(settled);
+    expect(world.row("team/pay", "usd_micros", DAY).children).toBe(180);
+    world.settle(grant, { usd_micros: 180, calls: 1 }, { final: true });
+    world.settle(grant, { usd_micros: 10 }, { final: true });
+    expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject(settled);
+  });
+
+  test("I8: an older report changes nothing, and a final one stays", () => {
+    const world = new LedgerWorld(LIMITS);
+    const grant = world.granted(AGENT, { usd_micros: 400 });
+    world.settle(grant, { usd_micros: 300 });
+    expect(world.settle(grant, { usd_micros: 100 })).toMatchObject({
+      spent: { usd_micros: 300 },
+    });
+    expect(world.settle(grant, { usd_micros: 200 }, { final: true })).toMatchObject({
+      spent: { usd_micros: 300 },
+      final: true,
+    });
+    expect(world.settle(grant, { usd_micros: 350 })).toMatchObject({
+      spent: { usd_micros: 300 },
+      final: true,
+    });
+  });
+
+  test("a report after expiry refunds the rest, once", () => {
+    const world = new LedgerWorld(LIMITS);
+    const grant = world.granted(OTHER, { usd_micros: 400 });
+    world.pass(400_000);
+    world.ledger.roll(world.env());
+    expect(world.settle(grant, { usd_micros: 100 })).toMatchObject({ final: false });
+    expect(world.row(OTHER, "usd_micros", DAY)).toMatchObject({ reserved: 0, spent: 400 });
+    for (let i = 0; i < 2; i++) {
+      world.settle(grant, { usd_micros: 100 }, { final: true });
+      expect(world.row(OTHER, "usd_micros", DAY)).toMatchObject({ available: 4_900, spent: 100 });
+    }
+  });
+
+  test("a report after its window ended refunds only windows that still run", () => {
+    const world = new LedgerWorld(LIMITS);
+    const grant = world.granted(AGENT, { usd_micros: 400 });
+    world.pass(30 * 60_000);
+    world.settle(grant, { usd_micros: 100 }, { final: true });
+    expect(world.row(AGENT, "usd_micros", "total")).toMatchObject({ available: 9_900, spent: 100 });
+    expect(world.row(AGENT, "usd_micros", "hour:2026-11-22T10")).toMatchObject({
+      available: 2_000,
+      spent: 0,
+    });
+  });
+
+  test("a report of more than was lent is refused and the lease stays charged in full", () => {
+    const world = new LedgerWorld(LIMITS);
+    const grant = world.granted(AGENT, { usd_micros: 400 });
+    expect(world.settle(grant, { usd_micros: 401 }, { final: true })).toMatchObject({
+      refused: "settle_above_lease",
+    });
+    expect(world.row(AGENT, "usd_micros", HOUR).reserved).toBe(400);
+  });
+
+  test("nobody settles another node's lease, nor one under a wrong epoch", () => {
+    const world = new LedgerWorld(LIMITS);
+    const grant = world.granted(AGENT, { usd_micros: 400 });
+    expect(world.settle(grant, {}, { node: "n2", final: true })).toHaveProperty("refused");
+    expect(world.settle(grant, {}, { epoch: 2, final: true })).toHaveProperty("refused");
+    expect(world.row(AGENT, "usd_micros", HOUR).reserved).toBe(400);
+    world.restart();
+    expect(world.settle(grant, {}, { final: true })).toMatchObject({ final: true });
+  });
+});
+
+describe("I5: repetition", () => {
+  test("the same request gets the same lease, also after a restart, with the time that is left", () => {
+    const world = new LedgerWorld(LIMITS);
+    const first = world.granted(AGENT, { usd_micros: 400 }, { requestId: "same" });
+    world.pass(100_000);
+    const again = world.granted(AGENT, { usd_micros: 400 }, { requestId: "same" });
+    expect(again).toEqual({ ...first, ttlMs: 200_000 });
+    world.restart();
+    expect(world.granted(AGENT, { usd_micros: 9 }, { requestId: "same" })).toEqual(again);
+    expect(world.row(AGENT, "usd_micros", HOUR).reserved).toBe(400);
+  });
+
+  test("the same id of another node or another boot is another request", () => {
+    const world = new LedgerWorld(LIMITS);
+    const ids = [
+      world.granted(AGENT, { usd_micros: 1 }, { requestId: "same" }),
+      world.granted(AGENT, { usd_micros: 1 }, { requestId: "same", node: "n2" }),
+      world.granted(AGENT, { usd_micros: 1 }, { requestId: "same", bootId: "b2" }),
+    ].map(({ leaseId }) => leaseId);
+    expect(new Set(ids).size).toBe(3);
+  });
+
+  test("a lease that is over is granted again with no time left", () => {
+    const world = new LedgerWorld(LIMITS);
+    const first = world.granted(AGENT, { usd_micros: 400 }, { requestId: "same" });
+    world.settle(first, { usd_micros: 0 }, { final: true });
+    expect(world.granted(AGENT, { usd_micros: 400 }, { requestId: "same" })).toEqual({
+      ...first,
+      ttlMs: 0,
+    });
+  });
+
+  test("a finished request is forgotten in the end", () => {
+    const world = new LedgerWorld(LIMITS);
+    const first = world.granted(OTHER, { usd_micros: 400 }, { requestId: "same" });
+    world.settle(first, { usd_micros: 0 }, { final: true });
+    world.pass(600_001);
+    world.ledger.roll(world.env());
+    world.restart();
+    const later = world.granted(OTHER, { usd_micros: 400 }, { requestId: "same" });
+    expect(later.leaseId).not.toBe(first.leaseId);
+  });
+});
+
+describe("limits", () => {
+  test("an operator's limit stands over policy until its window ends", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(AGENT, { usd_micros: 2_000 });
+    const raise = { window: HOUR, limit: 2_500, v: 1 };
+    expect(world.ledger.override(AGENT, "usd_micros", raise, world.env())).toBe(true);
+    expect(world.granted(AGENT, { usd_micros: 500 }).amount.usd_micros).toBe(500);
+    world.setLimits(LIMITS);
+    expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject({ limit: 2_500, available: 0 });
+    world.restart();
+    expect(world.row(AGENT, "usd_micros", HOUR).limit).toBe(2_500);
+    world.pass(30 * 60_000);
+    world.ledger.roll(world.env());
+    expect(world.row(AGENT, "usd_micros", "hour:2026-11-22T10").limit).toBe(2_000);
+  });
+
+  test("an operator's limit of a window that policy does not limit is one", () => {
+    const world = new LedgerWorld(LIMITS);
+    const cap = { window: DAY, limit: 50, v: 1 };
+    world.ledger.override(AGENT, "tokens", cap, world.env());
+    expect(world.lease(AGENT, { tokens: 51 })).toMatchObject({ refused: "budget_exhausted" });
+    expect(world.granted(AGENT, { tokens: 50 }).unlimited).toEqual([]);
+  });
+
+  test("an older record or an ended window changes nothing", () => {
+    const world = new LedgerWorld(LIMITS);
+    const set = (v: number, limit: number, window = HOUR): boolean =>
+      world.ledger.override(AGENT, "usd_micros", { window, limit, v }, world.env());
+    expect(set(3, 900)).toBe(true);
+    expect(set(2, 9_999)).toBe(false);
+    expect(set(9, 9_999, "hour:2026-11-22T08")).toBe(false);
+    expect(world.row(AGENT, "usd_micros", HOUR).limit).toBe(900);
+  });
+
+  test("a limit lowered below what is taken lends nothing until that is true again", () => {
+    const world = new LedgerWorld(LIMITS);
+    const grant = world.granted(AGENT, { usd_micros: 1_500 });
+    const lower = { window: HOUR, limit: 1_000, v: 1 };
+    world.ledger.override(AGENT, "usd_micros", lower, world.env());
+    expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject({ limit: 1_000, available: -500 });
+    expect(world.lease(AGENT, { usd_micros: 1 })).toHaveProperty("refused");
+    world.settle(grant, { usd_micros: 600 }, { final: true });
+    expect(world.granted(AGENT, { usd_micros: 400 }).amount.usd_micros).toBe(400);
+  });
+
+  test("a limit that policy adds counts what was lent before it", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(OTHER, { usd_micros: 800 });
+    const added = LIMITS.map((entry) =>
+      entry.account === OTHER
+        ? { ...entry, limits: [{ unit: "usd_micros", window: "hour", limit: 1_000 } as const] }
+        : entry,
+    );
+    world.setLimits(added);
+    expect(world.lease(OTHER, { usd_micros: 201 })).toHaveProperty("refused");
+    world.granted(OTHER, { usd_micros: 200 });
+  });
+});
+
+describe("store", () => {
+  test("a row that disagrees with its leases is not loaded", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(AGENT, { usd_micros: 400 });
+    world.flush();
+    const key = `ledger/row/${AGENT}|usd_micros|${HOUR}`;
+    const tampered = Buffer.from(JSON.stringify({ reserved: 300, spent: 0, children: 0 }));
+    const entries = [...world.stored, [key, tampered] as const];
+    expect(() => LedgerState.load(entries, 0)).toThrow(LedgerCorrupt);
+  });
+
+  test("a value that is not the ledger's is not loaded", () => {
+    for (const [key, value] of [
+      ["ledger/row/a|usd_micros|total", '{"reserved":-1,"spent":0,"children":0}'],
+      ["ledger/row/a|usd_micros|total", '{"reserved":1}'],
+      ["ledger/row/a|euros|total", '{"reserved":1,"spent":0,"children":0}'],
+      ["ledger/row/a|usd_micros|week", '{"reserved":1,"spent":0,"children":0}'],
+      ["ledger/lease/x", "{}"],
+      ["ledger/now", "1.5"],
+      ["ledger/other", "1"],
+      ["ledger/now", "{"],
+    ] as const) {
+      expect(() => LedgerState.load([[key, Buffer.from(value)]], 0)).toThrow(LedgerCorrupt);
+    }
+  });
+});

@@ -1,0 +1,236 @@
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import { openSealed } from "../../../mesh/sealed.ts";
+import { type Beat, BeatSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+import { KillSchema, ReviveSchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
+import { CoordinatorWorld } from "./coordinator-world.ts";
+
+const SCOPE = "agent/pay/bot";
+const SUBJECT = "alt.ctl.kill.agent.pay.bot";
+const killOp = () => ({ case: "kill" as const, value: create(KillSchema, { reason: "r" }) });
+const reviveOp = () => ({ case: "revive" as const, value: create(ReviveSchema, {}) });
+
+const kill = (world: CoordinatorWorld, scope = SCOPE) =>
+  world.parts.commands.kill({
+    cmdId: world.newId(),
+    scope,
+    reason: "",
+    cause: "",
+    operator: "olga",
+  });
+
+/** Digests that were heard, oldest first. */
+function digests(world: CoordinatorWorld): Beat[] {
+  return world.heard.flatMap(({ subject, bytes }) => {
+    if (subject !== "alt.dig") return [];
+    const key = (): Uint8Array => world.coordinator.publicKey;
+    const opened = openSealed("beat", bytes, key, world.keys.verify);
+    return opened ? [fromBinary(BeatSchema, opened.payload)] : [];
+  });
+}
+
+describe("what the coordinator hears", () => {
+  test("another coordinator's kill on the fast path counts at once", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const bytes = world.sign(SCOPE, killOp(), world.coordinator);
+    world.outside.send("alt.fast.kill.agent.pay.bot", bytes);
+    await world.flush();
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+  });
+
+  test("a revive on the fast path does not", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    await kill(world);
+    await world.flush();
+    world.outside.send("alt.fast.kill.agent.pay.bot", world.sign(SCOPE, reviveOp()));
+    await world.flush();
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+  });
+
+  test("R1: a record that nobody trusted signed, or on another scope's subject, is refused", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const stranger = world.keys.loadOrCreate("stranger");
+    world.outside.send("alt.fast.kill.agent.pay.bot", world.sign(SCOPE, killOp(), stranger));
+    world.outside.send("alt.fast.kill.team.pay", world.sign(SCOPE, killOp(), world.coordinator));
+    world.outside.send("alt.heal.n1", Buffer.from("garbage"));
+    await world.flush();
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(false);
+    expect(world.events("record_refused")).toMatchObject([
+      { via: "fast", reason: "key_unknown" },
+      { via: "fast", reason: "subject_mismatch" },
+      { via: "heal" },
+    ]);
+  });
+
+  test("a record that a node has and nobody else is merged, saved and written to the stream", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const bytes = world.sign(SCOPE, killOp(), world.coordinator);
+    world.outside.send("alt.heal.n1", bytes);
+    await world.until(() => world.events("record_reoffered").length === 1);
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+    expect(await world.inStream(SUBJECT)).toMatchObject({ v: 1, op: { case: "kill" } });
+    await world.flush();
+    expect(world.store.durable.has(`record/${SCOPE}`)).toBe(true);
+  });
+
+  test("an older record from a node is not written over a newer one", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const first = await kill(world);
+    await world.until(() => first.committed);
+    const old = (await world.outside.last("ALT_CTL", SUBJECT))?.bytes ?? new Uint8Array(0);
+    const revive = await world.parts.commands.carry(world.sign(SCOPE, reviveOp()), ["revive"]);
+    await world.until(() => revive.committed);
+    world.outside.send("alt.heal.n1", old);
+    await world.pass(1_000);
+    expect(await world.inStream(SUBJECT)).toMatchObject({ v: 2 });
+    expect(world.events("record_reoffered")).toEqual([]);
+  });
+});
+
+describe("the stream", () => {
+  test("is read to its end at the start, from an empty disk", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    for (let i = 0; i < 300; i += 1) await kill(world, `agent/many/a${i}`);
+    await world.until(() => [...world.parts.commands.all()].every(({ committed }) => committed));
+    const before = world.parts.replica.state.hashHex();
+    world.store = new CoordinatorWorld().store;
+    world.crash();
+    await world.start();
+    await world.until(() => world.parts.replica.isReplayed);
+    expect(world.parts.replica.state.hashHex()).toBe(before);
+    expect(world.parts.replica.lastSeq).toBe(301);
+  });
+
+  test("a broadcast that was lost is found by the next one's sequence", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    world.bus.cut("in");
+    const bytes = world.sign("team/pay", killOp(), world.coordinator);
+    await world.outside.append("alt.ctl.kill.team.pay", bytes, { msgId: "a", expectSeq: 0 });
+    await world.flush();
+    world.bus.heal();
+    const next = world.sign("team/ops", killOp(), world.coordinator);
+    await world.outside.append("alt.ctl.kill.team.ops", next, { msgId: "b", expectSeq: 0 });
+    await world.flush();
+    expect(world.parts.replica.state.killed("team/pay")).toBe(true);
+    expect(world.parts.replica.lastSeq).toBe(3);
+  });
+
+  test("what it does not have is written to it when it comes back", async () => {
+    const world = new CoordinatorWorld({
+      busFaults: { appendFate: (subject) => (subject === SUBJECT ? "not_stored" : "good") },
+    });
+    await world.founded();
+    const bytes = world.sign(SCOPE, killOp(), world.coordinator);
+    world.outside.send("alt.fast.kill.agent.pay.bot", bytes);
+    await world.pass(1_000);
+    world.crash();
+    world.bus = new CoordinatorWorld({ seed: 2 }).bus;
+    const other = new CoordinatorWorld({ seed: 3 });
+    world.bus = other.bus;
+    await world.start();
+    await world.until(() => world.events("record_reoffered").length === 2);
+    expect((await other.outside.last("ALT_CTL", SUBJECT))?.seq).toBeGreaterThan(0);
+  });
+
+  test("R3: one that lost its end is noticed within a digest and written again", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const command = await kill(world);
+    await world.until(() => command.committed);
+    // As if the server had come back from a copy: it knows nothing of what it acknowledged last.
+    world.parts.replica.noteSeq("team/ghost", 0);
+    const record = world.parts.replica.state.get(SCOPE);
+    if (!record) throw new Error("no record");
+    world.parts.replica.noteCommitted(record, 99);
+    await world.pass(2_000);
+    expect(world.events("stream_rolled_back")).toMatchObject([{ seq: 99, found: 2 }]);
+    expect(world.parts.replica.seqOf(SCOPE)).toBe(2);
+  });
+
+  test("a stored record of another mesh, or under a wrong key, stops the start", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    await world.flush();
+    const value = world.store.get("record/trust");
+    await world.store.commit([{ key: "record/team/pay", value }]);
+    world.crash();
+    await expect(world.start()).rejects.toThrow("record/team/pay holds no record");
+  });
+});
+
+describe("digests", () => {
+  test("come every second, grow in number, and carry state, sequence and quorum", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const command = await kill(world);
+    await world.until(() => command.committed);
+    world.heard.length = 0;
+    await world.pass(3_000);
+    const heard = digests(world);
+    expect(heard).toHaveLength(3);
+    const [first, second, third] = heard as [Beat, Beat, Beat];
+    expect([second.n - first.n, third.n - second.n]).toEqual([1n, 1n]);
+    expect(third.monoMs - second.monoMs).toBe(1_000n);
+    expect(third).toMatchObject({ from: "c1", epoch: 1n, lastSeq: 2n });
+    expect(Buffer.from(third.stateHash).toString("hex")).toBe(world.parts.replica.state.hashHex());
+    expect(Number(third.quorumAgeMs)).toBeLessThanOrEqual(1_000);
+  });
+
+  test("count their epoch up at every start", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    world.crash();
+    await world.founded();
+    world.heard.length = 0;
+    await world.pass(2_000);
+    expect(digests(world).at(-1)?.epoch).toBe(2n);
+  });
+
+  test("say how long the stream's leader has not answered", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    await world.pass(2_000);
+    world.bus.cut("in");
+    world.heard.length = 0;
+    await world.pass(20_000);
+    const ages = digests(world).map(({ quorumAgeMs }) => Number(quorumAgeMs));
+    expect(ages.length).toBeGreaterThanOrEqual(19);
+    expect(ages.at(-1)).toBeGreaterThan(18_000);
+    world.bus.heal();
+    await world.pass(2_000);
+    expect(Number(digests(world).at(-1)?.quorumAgeMs)).toBeLessThanOrEqual(1_000);
+  });
+
+  test("do not come before the stream was read, for it may hold kills", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    world.crash();
+    world.bus.cut("in");
+    await world.start();
+    world.heard.length = 0;
+    await world.pass(5_000);
+    expect(digests(world)).toEqual([]);
+    world.bus.heal();
+    await world.pass(4_000);
+    expect(digests(world).length).toBeGreaterThan(0);
+  });
+
+  test("do not follow the wall clock", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    await world.pass(1_000);
+    world.heard.length = 0;
+    await world.pass(1_000);
+    world.clock.jumpWall(-3_600_000);
+    await world.pass(1_000);
+    const [before, after] = digests(world).slice(-2) as [Beat, Beat];
+    expect(after.monoMs - before.monoMs).toBe(1_000n);
+  });
+});
