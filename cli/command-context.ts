@@ -1,0 +1,78 @@
+import { homedir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileKeys } from "../adapters/file-keys.ts";
+import { createGrpcClient, type GrpcClient, type GrpcTarget } from "../adapters/grpc-client.ts";
+import type { Keys } from "../ports/keys.ts";
+import { CoordinatorService } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { NodeService } from "../proto/gen/altrace/v1/node_service_pb.ts";
+import type { Output } from "./output.ts";
+
+/** A command's no, in one sentence for whoever typed it. */
+export class CommandError extends Error {
+  /** 1: refused or failed. 2: the words were wrong. */
+  readonly exitCode: 1 | 2;
+  constructor(message: string, exitCode: 1 | 2 = 1) {
+    super(message);
+    this.name = "CommandError";
+    this.exitCode = exitCode;
+  }
+}
+
+export type GlobalOptions = {
+  readonly home?: string;
+  readonly coordinator?: string;
+  readonly json?: boolean;
+};
+
+/** What every command works with. */
+export type CommandContext = {
+  readonly home: string;
+  readonly output: Output;
+  readonly operatorName: string;
+  coordinator(): GrpcClient<typeof CoordinatorService>;
+  node(): GrpcClient<typeof NodeService>;
+  /** Keys that lie in HOME itself: the operator's. */
+  operatorKeys(): Keys;
+  /** Ends the connections that were opened. */
+  close(): void;
+};
+
+/** HOME of a mesh when nobody says otherwise. */
+export function homeOf(
+  options: GlobalOptions,
+  env: Readonly<Record<string, string | undefined>>,
+): string {
+  return resolve(options.home ?? env.ALTRACE_HOME ?? join(homedir(), ".altrace"));
+}
+
+export function commandContext(
+  options: GlobalOptions,
+  env: Readonly<Record<string, string | undefined>>,
+  output: Output,
+): CommandContext {
+  const home = homeOf(options, env);
+  const open: { close(): void }[] = [];
+  const opened = <C extends { close(): void }>(client: C): C => {
+    open.push(client);
+    return client;
+  };
+  return {
+    home,
+    output,
+    operatorName: env.USER ?? env.LOGNAME ?? "operator",
+    coordinator: () =>
+      opened(createGrpcClient(CoordinatorService, coordinatorTarget(options, home))),
+    node: () =>
+      opened(createGrpcClient(NodeService, { kind: "unix", path: join(home, "node.sock") })),
+    operatorKeys: () => fileKeys(home),
+    close: () => {
+      for (const client of open) client.close();
+    },
+  };
+}
+
+function coordinatorTarget(options: GlobalOptions, home: string): GrpcTarget {
+  const address = options.coordinator ?? `unix:${join(home, "coordinator.sock")}`;
+  if (address.startsWith("unix:")) return { kind: "unix", path: address.slice("unix:".length) };
+  throw new CommandError(`--coordinator ${address}: expected unix:<path>`, 2);
+}

@@ -1,0 +1,99 @@
+import { create } from "@bufbuild/protobuf";
+import type { CommandState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { ReviveSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
+import { isKillScope, parseScope } from "../../proto/ids.ts";
+import { type CommandContext, CommandError } from "../command-context.ts";
+import { carrySigned } from "../operator-record.ts";
+import { table } from "../output.ts";
+import { followCommand, nodeLines, summary } from "./follow-command.ts";
+
+export type KillOptions = {
+  readonly reason?: string;
+  readonly wait?: boolean;
+  readonly timeout?: string;
+  readonly dryRun?: boolean;
+};
+
+const TIMEOUT_S_DEFAULT = 60;
+
+/** `altrace kill <scope>`: stops everything the scope covers, on every node. */
+export async function kill(
+  context: CommandContext,
+  scope: string,
+  options: KillOptions,
+): Promise<void> {
+  checkScope(scope);
+  if (options.dryRun) return dryRun(context, scope, "kill");
+  const { command } = await context.coordinator().calls.kill({
+    scope,
+    reason: options.reason ?? "",
+    operator: context.operatorName,
+  });
+  await tell(context, command, options);
+}
+
+/** `altrace revive <scope>`: undoes a kill; signed with the operator's key. */
+export async function revive(
+  context: CommandContext,
+  scope: string,
+  options: KillOptions,
+): Promise<void> {
+  checkScope(scope);
+  if (options.dryRun) return dryRun(context, scope, "revive");
+  const value = create(ReviveSchema, { reason: options.reason ?? "" });
+  const { calls } = context.coordinator();
+  const { command } = await carrySigned(context, scope, { case: "revive", value }, (record) =>
+    calls.revive({ record }),
+  );
+  await tell(context, command, options);
+}
+
+/** `altrace kills`: what is killed now. */
+export async function kills(context: CommandContext): Promise<void> {
+  const { kills: standing } = await context.coordinator().calls.listKills({});
+  context.output.result({ kills: standing }, () => {
+    if (standing.length === 0) return context.output.line("nothing is killed");
+    const rows = standing.map((one) => [
+      one.scope,
+      new Date(Number(one.issuedAtMs)).toISOString(),
+      one.operator,
+      one.committed ? "committed" : "accepted here only",
+      one.cause === "" ? one.reason : `${one.cause} ${one.reason}`,
+    ]);
+    context.output.line(table([["SCOPE", "SINCE", "BY", "STATE", "REASON"], ...rows]));
+  });
+}
+
+async function tell(
+  context: CommandContext,
+  command: CommandState | undefined,
+  options: KillOptions,
+): Promise<void> {
+  if (command === undefined)
+    throw new CommandError("the coordinator did not say what became of it");
+  const timeoutMs = Number(options.timeout ?? TIMEOUT_S_DEFAULT) * 1_000;
+  if (!Number.isSafeInteger(timeoutMs) || timeoutMs <= 0) {
+    throw new CommandError("--timeout: expected whole seconds", 2);
+  }
+  const final = options.wait ? await followCommand(context, command.cmdId, timeoutMs) : command;
+  context.output.result({ command: final }, () => {
+    context.output.line(summary(final, false));
+    if (final.nodes.length > 0) context.output.line(nodeLines(final));
+    if (!options.wait) context.output.line(`command ${final.cmdId}`);
+  });
+}
+
+async function dryRun(context: CommandContext, scope: string, verb: string): Promise<void> {
+  const { calls } = context.coordinator();
+  const [{ v }, { nodes }] = [await calls.getScope({ scope }), await calls.listNodes({})];
+  const next = Number(v) + 1;
+  context.output.result({ scope, verb, version: next, nodes: nodes.length }, () =>
+    context.output.line(`would ${verb} ${scope} as version ${next} on ${nodes.length} node(s)`),
+  );
+}
+
+function checkScope(text: string): void {
+  const scope = parseScope(text);
+  if (scope !== undefined && isKillScope(scope)) return;
+  throw new CommandError(`${text}: expected global, team/<team> or agent/<team>/<agent>`, 2);
+}

@@ -1,0 +1,77 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { create } from "@bufbuild/protobuf";
+import { contentScanner } from "../../node/content-scanner.ts";
+import { renderFinding } from "../../policy/findings.ts";
+import { type ReadPolicy, readPolicy } from "../../policy/read-policy.ts";
+import type { CommandState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { PolicySchema } from "../../proto/gen/altrace/v1/record_pb.ts";
+import { type CommandContext, CommandError } from "../command-context.ts";
+import { carrySigned } from "../operator-record.ts";
+import { followCommand, nodeLines, summary } from "./follow-command.ts";
+
+/** `altrace policy check <file>`: everything that is wrong with it, at once. */
+export function checkPolicy(context: CommandContext, file: string): void {
+  const read = readPolicyFile(file);
+  const findings = read.findings.map((finding) => ({ ...finding, text: renderFinding(finding) }));
+  context.output.result({ ok: read.ok, findings }, () => {
+    for (const { text } of findings) context.output.line(text);
+    if (read.ok) context.output.line(`${file}: ok, ${read.bundle.length} bytes, ${hashOf(read)}`);
+  });
+  if (!read.ok) throw new CommandError(`${file}: not a policy`, 2);
+}
+
+/** `altrace policy apply <file>`: signs it with the operator's key and sends it to every node. */
+export async function applyPolicy(
+  context: CommandContext,
+  file: string,
+  options: { readonly wait?: boolean },
+): Promise<void> {
+  const read = readPolicyFile(file);
+  if (!read.ok) {
+    for (const finding of read.findings) context.output.error(renderFinding(finding));
+    throw new CommandError(`${file}: not a policy; nothing was applied`, 2);
+  }
+  const command = await sendPolicy(context, read.bundle);
+  const final = options.wait ? await followCommand(context, command.cmdId, 60_000) : command;
+  context.output.result({ command: final, sha256: hashOf(read) }, () => {
+    context.output.line(`policy ${hashOf(read)} as version ${final.v}`);
+    context.output.line(summary(final, false));
+    if (final.nodes.length > 0) context.output.line(nodeLines(final));
+  });
+}
+
+/** Signs a bundle and has the coordinator carry it. */
+export async function sendPolicy(
+  context: CommandContext,
+  bundle: Uint8Array,
+): Promise<CommandState> {
+  const sha256 = createHash("sha256").update(bundle).digest();
+  const value = create(PolicySchema, { sha256, size: BigInt(bundle.length), body: bundle });
+  const { calls } = context.coordinator();
+  const { command } = await carrySigned(context, "policy", { case: "policy", value }, (record) =>
+    calls.applyPolicy({ record }),
+  );
+  if (command === undefined)
+    throw new CommandError("the coordinator did not say what became of it");
+  return command;
+}
+
+function readPolicyFile(file: string): ReadPolicy {
+  return readPolicy(textOf(file), { file, scanner: contentScanner });
+}
+
+function textOf(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (cause) {
+    throw new CommandError(
+      `${file}: ${cause instanceof Error ? cause.message : "not readable"}`,
+      2,
+    );
+  }
+}
+
+function hashOf(read: Extract<ReadPolicy, { ok: true }>): string {
+  return `sha256:${createHash("sha256").update(read.bundle).digest("hex")}`;
+}

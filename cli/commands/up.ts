@@ -1,0 +1,180 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { MessageChannel } from "node:worker_threads";
+import { pino } from "pino";
+import { cryptoRandom } from "../../adapters/crypto-random.ts";
+import { fileKeys } from "../../adapters/file-keys.ts";
+import { createBusHub } from "../../adapters/in-process-bus.ts";
+import { checkSocketPath, holdInstance, type InstanceInput } from "../../adapters/instance-lock.ts";
+import { openLmdbStore } from "../../adapters/lmdb-store.ts";
+import { unknownSettings } from "../../adapters/settings.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { buildCoordinator, type Coordinator } from "../../coordinator/app.ts";
+import {
+  COORDINATOR_SETTINGS,
+  type CoordinatorConfig,
+  readCoordinatorConfig,
+} from "../../coordinator/config.ts";
+import { eventLog } from "../../coordinator/event-log.ts";
+import {
+  foundMesh,
+  keysPath,
+  socketPath,
+  storePath,
+  trustPath,
+} from "../../coordinator/found-mesh.ts";
+import { type RunningNode, startNode } from "../../node/app.ts";
+import {
+  METRICS_PORT_OFFSET,
+  NODE_SETTINGS,
+  type NodeConfig,
+  readNodeConfig,
+} from "../../node/config.ts";
+import { credentialsFromEnv } from "../../node/credentials-from-env.ts";
+import { nodeLog } from "../../node/node-log.ts";
+import { checkThreadPool } from "../../node/thread-pool.ts";
+import { CommandError, homeOf } from "../command-context.ts";
+import { type DemoPolicy, readDemoPolicy } from "../demo/demo-policy.ts";
+import { type Demo, startDemo } from "../demo/start-demo.ts";
+import { createOutput } from "../output.ts";
+import type { CliProcess } from "../program.ts";
+import { announce } from "./announce.ts";
+
+export type UpOptions = {
+  readonly home?: string;
+  readonly json?: boolean;
+  readonly portBase?: string;
+  readonly policy?: string;
+};
+
+type Configs = { readonly node: NodeConfig; readonly coordinator: CoordinatorConfig };
+
+/** Coordinator and one node in this process, on the in-process bus, until a signal. */
+export async function up(options: UpOptions, host: CliProcess): Promise<void> {
+  const home = homeOf(options, host.env);
+  const configs = readConfigs(options, home, host.env);
+  checkThreadPool(host.env.UV_THREADPOOL_SIZE);
+  const policy = readDemoPolicy({
+    file: options.policy,
+    portBase: configs.node.portBase,
+    env: host.env,
+  });
+  const output = createOutput(host.streams, options.json === true);
+  // Whatever was started when a later part cannot start, or a signal comes, is stopped again.
+  await using started = new AsyncDisposableStack();
+  const starting = start(configs, policy, host, started);
+  const running = await Promise.race([starting, host.untilSignal.then(() => undefined)]);
+  if (running === undefined) throw new CommandError("stopped before it was up");
+  announce(running, home, output);
+  await host.untilSignal;
+  output.line("stopping: running requests get their time");
+}
+
+function socketPathObjection(path: string): string | undefined {
+  try {
+    checkSocketPath(path);
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+/** What runs, as far as the announcement speaks of it. */
+export type Running = {
+  readonly coordinator: Coordinator;
+  readonly demo: Demo;
+  readonly node: RunningNode;
+};
+
+function readConfigs(
+  options: UpOptions,
+  home: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Configs {
+  const flags = { "port-base": options.portBase };
+  const node = readNodeConfig(env, flags, { home, trustFile: trustPath(home) });
+  const coordinator = readCoordinatorConfig(env, flags, { home });
+  const errors = new Set([
+    ...unknownSettings(env, [NODE_SETTINGS, COORDINATOR_SETTINGS]),
+    ...("errors" in node ? node.errors : []),
+    ...("errors" in coordinator ? coordinator.errors : []),
+  ]);
+  for (const path of [socketPath(home), join(home, "node.sock")]) {
+    const tooLong = socketPathObjection(path);
+    if (tooLong !== undefined) errors.add(tooLong);
+  }
+  if ("config" in node && "config" in coordinator && errors.size === 0) {
+    return { node: { ...node.config, home }, coordinator: { ...coordinator.config, home } };
+  }
+  throw new CommandError([...errors].join("\naltrace: "), 2);
+}
+
+async function start(
+  configs: Configs,
+  policy: DemoPolicy,
+  host: CliProcess,
+  started: AsyncDisposableStack,
+): Promise<Running> {
+  const { home } = configs.node;
+  const logger = pino({ level: host.env.ALTRACE_LOG_LEVEL ?? "warn" }, pino.destination(2));
+  const { pin, operator } = foundMesh({
+    home,
+    mesh: configs.coordinator.mesh,
+    operatorKeys: fileKeys(home),
+    random: cryptoRandom,
+  });
+  const lock = await holdInstance(lockOf(configs));
+  started.defer(() => lock.release());
+  mkdirSync(storePath(home), { recursive: true, mode: 0o700 });
+  const store = openLmdbStore(storePath(home));
+  started.defer(() => store.close());
+  const hub = createBusHub(store);
+  started.defer(() => hub.close());
+  const coordinator = await buildCoordinator(configs.coordinator, pin, {
+    clock: systemClock,
+    random: cryptoRandom,
+    bus: hub.connect(),
+    store,
+    keys: fileKeys(keysPath(home)),
+    operator,
+    log: eventLog(logger, systemClock),
+  });
+  started.defer(() => coordinator.stop());
+  await coordinator.start();
+  await coordinator.whenReady(AbortSignal.timeout(READY_TIMEOUT_MS));
+  const demo = await startDemo({ home, policy, host });
+  started.defer(() => demo.stop());
+  const channel = new MessageChannel();
+  hub.attach(channel.port1);
+  const node = await startNode({
+    config: { ...configs.node, enrolToken: demo.enrolToken },
+    mesh: pin.mesh,
+    version: host.version,
+    clock: systemClock,
+    random: cryptoRandom,
+    log: nodeLog(logger),
+    busPort: channel.port2,
+    credentials: new Map([...demo.credentials, ...credentialsFromEnv(host.env)]),
+    onLost: (what, error) =>
+      host.abort(`${what}: ${error instanceof Error ? error.message : error}`),
+  });
+  started.defer(() => node.stop());
+  await node.whenReady(READY_TIMEOUT_MS);
+  demo.noteGateway(node.addresses.gateway);
+  return { coordinator, demo, node };
+}
+
+function lockOf({ node, coordinator }: Configs): InstanceInput {
+  const { home, host, portBase } = node;
+  return {
+    home,
+    socketPaths: [socketPath(home), join(home, "node.sock")],
+    ports: [
+      { host, port: portBase },
+      { host: "127.0.0.1", port: portBase + METRICS_PORT_OFFSET },
+      { host: "127.0.0.1", port: coordinator.metricsPort },
+    ],
+  };
+}
+
+const READY_TIMEOUT_MS = 30_000;

@@ -1,0 +1,52 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { cryptoRandom } from "../adapters/crypto-random.ts";
+import { RpcError } from "../adapters/grpc-error.ts";
+import { systemClock } from "../adapters/system-clock.ts";
+import { signRecord } from "../mesh/record.ts";
+import type { RecordOp } from "../mesh/record-op.ts";
+import { uuidV7 } from "../ports/random.ts";
+import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
+import { type CommandContext, CommandError } from "./command-context.ts";
+
+/** Another operator may write the same scope in between; then it is read and signed again. */
+const ATTEMPTS_MAX = 5;
+
+/**
+ * Signs the next record of a scope with the operator's key and has the coordinator carry it.
+ *
+ * The coordinator cannot make such a record itself: nodes check the operator's signature.
+ */
+export async function carrySigned<Answer>(
+  context: CommandContext,
+  scope: string,
+  op: RecordOp,
+  carry: (record: SignedRecord) => Promise<Answer>,
+): Promise<Answer> {
+  const signer = context.operatorKeys().load("operator");
+  if (signer === undefined) {
+    throw new CommandError(`${context.home}/operator.key: not there; this needs an operator's key`);
+  }
+  const { calls } = context.coordinator();
+  for (let attempt = 1; ; attempt++) {
+    const current = await calls.getScope({ scope });
+    const bytes = signRecord(
+      {
+        mesh: current.mesh,
+        scope,
+        v: Number(current.v) + 1,
+        prev: current.hash,
+        cmdId: uuidV7(systemClock.nowMs(), cryptoRandom),
+        issuedAtMs: systemClock.nowMs(),
+        operator: context.operatorName,
+        op,
+      },
+      signer,
+    );
+    try {
+      return await carry(fromBinary(SignedRecordSchema, bytes));
+    } catch (error) {
+      const conflict = error instanceof RpcError && error.reason === "conflict";
+      if (!conflict || attempt >= ATTEMPTS_MAX) throw error;
+    }
+  }
+}

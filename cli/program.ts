@@ -1,0 +1,216 @@
+import { Command, CommanderError } from "commander";
+import { KeyFileFault } from "../adapters/file-keys.ts";
+import { RpcError } from "../adapters/grpc-error.ts";
+import { InstanceFault } from "../adapters/instance-lock.ts";
+import { HomeFault } from "../coordinator/found-mesh.ts";
+import {
+  type CommandContext,
+  CommandError,
+  commandContext,
+  type GlobalOptions,
+} from "./command-context.ts";
+import { agent, agents, nodes } from "./commands/agents.ts";
+import { showBudget, topUpBudget } from "./commands/budget.ts";
+import { env } from "./commands/env.ts";
+import { explain } from "./commands/explain.ts";
+import { issueKey, revokeKey } from "./commands/key.ts";
+import { kill, kills, revive } from "./commands/kill.ts";
+import { applyPolicy, checkPolicy } from "./commands/policy.ts";
+import { issueToken } from "./commands/token.ts";
+import { createOutput, type Streams } from "./output.ts";
+
+/** What a command line needs of its process. */
+export type CliProcess = {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly streams: Streams;
+  readonly version: string;
+  /** Resolves when the process is told to end. */
+  readonly untilSignal: Promise<string>;
+  /** Ends the process at once, because a thread of it was lost. */
+  readonly abort: (why: string) => void;
+};
+
+type Act = (context: CommandContext, ...words: string[]) => void | Promise<void>;
+
+/** Runs one command line. @returns The exit code: 0, 1 (refused or failed), 2 (usage). */
+export async function runProgram(args: readonly string[], host: CliProcess): Promise<number> {
+  const program = buildProgram(host);
+  try {
+    await program.parseAsync([...args], { from: "user" });
+    return 0;
+  } catch (error) {
+    return exitCodeOf(error, host);
+  }
+}
+
+function buildProgram(host: CliProcess): Command {
+  const program = new Command("altrace")
+    .description("governs what AI agents are authorised to do")
+    .version(host.version)
+    .option("--home <dir>", "folder of the mesh's state (ALTRACE_HOME, default ~/.altrace)")
+    .option("--coordinator <address>", "unix:<path> of the coordinator's socket")
+    .option("--json", "print JSON")
+    .exitOverride()
+    .showSuggestionAfterError()
+    .configureOutput({
+      writeOut: (text) => void host.streams.out.write(text),
+      writeErr: (text) => void host.streams.err.write(text),
+    });
+  addServers(program, host);
+  addOperations(program, host);
+  addConfiguration(program, host);
+  return program;
+}
+
+function addServers(program: Command, host: CliProcess): void {
+  program
+    .command("up")
+    .description("coordinator and one node in one host, with a demo policy and demo provider")
+    .option("--port-base <port>", "gateway port; the others are counted from it", "4000")
+    .option("--policy <file>", "policy file instead of the demo policy")
+    .action(async (_, command: Command) => {
+      // The whole product hangs on this one; no other command should wait for it to load.
+      const { up } = await import("./commands/up.ts");
+      await up(optionsOf(command), host);
+    });
+  // These two are dispatched before this program is asked; they stand here for `--help`.
+  program.command("coordinator").description("the control plane of a mesh over NATS");
+  program.command("node").description("a node of a mesh over NATS");
+}
+
+function addOperations(program: Command, host: CliProcess): void {
+  const wait = (command: Command): Command =>
+    command
+      .option("--reason <text>", "why, for the audit log")
+      .option("--wait", "until every node has it on disk, or is contained")
+      .option("--timeout <seconds>", "with --wait: give up after this long", "60")
+      .option("--dry-run", "say what would happen");
+  wait(program.command("kill <scope>"))
+    .description("stop global, team/<team> or agent/<team>/<agent> everywhere")
+    .action((scope: string, options, command: Command) =>
+      act(command, host, (context) => kill(context, scope, options)),
+    );
+  wait(program.command("revive <scope>"))
+    .description("undo a kill; needs the operator's key")
+    .action((scope: string, options, command: Command) =>
+      act(command, host, (context) => revive(context, scope, options)),
+    );
+  simple(program, host, "kills", "what is killed now", (context) => kills(context));
+  simple(program, host, "nodes", "the nodes of the mesh", (context) => nodes(context));
+  simple(program, host, "agents [filter]", "agents of this node", (context, filter = "") =>
+    agents(context, filter),
+  );
+  simple(program, host, "agent <id>", "one agent of this node in full", (context, id = "") =>
+    agent(context, id),
+  );
+  simple(program, host, "explain <request>", "what decided one request", (context, id = "") =>
+    explain(context, id),
+  );
+  simple(program, host, "env <agent>", "shell lines for an agent's SDKs", (context, id = "") =>
+    env(context, id),
+  );
+}
+
+function addConfiguration(program: Command, host: CliProcess): void {
+  const policy = program.command("policy").description("check and apply policies");
+  simple(policy, host, "check <file>", "everything that is wrong with it", (context, file = "") =>
+    checkPolicy(context, file),
+  );
+  policy
+    .command("apply <file>")
+    .description("sign it and send it to every node")
+    .option("--wait", "until every node has it")
+    .action((file: string, options, command: Command) =>
+      act(command, host, (context) => applyPolicy(context, file, options)),
+    );
+  const key = program.command("key").description("virtual keys of agents");
+  key
+    .command("issue <agent>")
+    .description("make a key; it is shown once")
+    .option("--days <days>", "how long it is valid")
+    .action((id: string, options, command: Command) =>
+      act(command, host, (context) => issueKey(context, id, options)),
+    );
+  key
+    .command("revoke <id>")
+    .option("--reason <text>", "why, for the audit log")
+    .action((id: string, options, command: Command) =>
+      act(command, host, (context) => revokeKey(context, id, options)),
+    );
+  const budget = program.command("budget").description("the ledger");
+  simple(budget, host, "show [account]", "limits and spending", (context, account = "") =>
+    showBudget(context, account),
+  );
+  simple(
+    budget,
+    host,
+    "top-up <account> <window> <unit> <limit>",
+    "a new limit for one window, such as total or day:2026-11-22",
+    (context, account = "", window = "", unit = "", limit = "") =>
+      topUpBudget(context, account, { window, unit, limit }),
+  );
+  simple(program, host, "token <node>", "a one-time token to enrol a node", (context, id = "") =>
+    issueToken(context, id),
+  );
+}
+
+function simple(
+  parent: Command,
+  host: CliProcess,
+  words: string,
+  description: string,
+  run: Act,
+): void {
+  parent
+    .command(words)
+    .description(description)
+    .action((...given: unknown[]) => {
+      const command = given.at(-1) as Command;
+      const args = command.processedArgs.filter((arg) => typeof arg === "string");
+      return act(command, host, (context) => run(context, ...args));
+    });
+}
+
+async function act(
+  command: Command,
+  host: CliProcess,
+  run: (context: CommandContext) => void | Promise<void>,
+): Promise<void> {
+  const options = optionsOf(command);
+  const output = createOutput(host.streams, options.json === true);
+  const context = commandContext(options, host.env, output);
+  try {
+    await run(context);
+  } finally {
+    context.close();
+  }
+}
+
+function optionsOf(command: Command): GlobalOptions & Record<string, string | boolean | undefined> {
+  return command.optsWithGlobals();
+}
+
+/** What the world did to us, told by message and cause: a stack would say nothing more. */
+const FAULTS = [InstanceFault, HomeFault, KeyFileFault];
+
+function exitCodeOf(error: unknown, { streams }: CliProcess): number {
+  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+  if (error instanceof CommandError) {
+    streams.err.write(`altrace: ${error.message}\n`);
+    return error.exitCode;
+  }
+  if (FAULTS.some((fault) => error instanceof fault)) {
+    const { message, cause } = error as Error;
+    const because = cause instanceof Error ? `: ${cause.message}` : "";
+    streams.err.write(`altrace: ${message}${because}\n`);
+    return 1;
+  }
+  if (error instanceof RpcError) {
+    streams.err.write(`altrace: ${error.reason}: ${error.message}\n`);
+    return 1;
+  }
+  streams.err.write(
+    `altrace: ${error instanceof Error ? (error.stack ?? error.message) : error}\n`,
+  );
+  return 1;
+}
