@@ -26,7 +26,7 @@ export async function listenOnUnixSocket(
   onConnection: (socket: Socket) => void,
 ): Promise<Server> {
   checkSocketPath(path);
-  closeDirectory(dirname(path));
+  ownFolder(dirname(path));
   await removeStaleSocket(path);
   const server = createServer(onConnection);
   server.maxConnections = connectionsMax;
@@ -69,7 +69,8 @@ function untilListening(server: Server, name: string): Promise<void> {
   });
 }
 
-function closeDirectory(directory: string): void {
+/** Makes the folder, or checks that it is this user's alone. @throws SocketFault */
+export function ownFolder(directory: string): void {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const stat = lstatSync(directory);
   const own = process.getuid === undefined || stat.uid === process.getuid();

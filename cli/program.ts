@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { KeyFileFault } from "../adapters/file-keys.ts";
 import { RpcError } from "../adapters/grpc-error.ts";
+import { SocketFault } from "../adapters/grpc-socket.ts";
 import { InstanceFault } from "../adapters/instance-lock.ts";
 import { HomeFault } from "../coordinator/found-mesh.ts";
 import {
@@ -191,7 +192,7 @@ function optionsOf(command: Command): GlobalOptions & Record<string, string | bo
 }
 
 /** What the world did to us, told by message and cause: a stack would say nothing more. */
-const FAULTS = [InstanceFault, HomeFault, KeyFileFault];
+const FAULTS = [InstanceFault, HomeFault, KeyFileFault, SocketFault];
 
 function exitCodeOf(error: unknown, { streams }: CliProcess): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;

@@ -60,6 +60,8 @@ export type RunningNode = {
 
 /** Scope cells beside two for each row: teams, contracts and scopes whose rows are leaving. */
 const SPARE_SCOPES = 1_024;
+/** How long a thread may take to end once nothing is left for it to do. */
+const THREAD_END_MS = 5_000;
 const GRPC_REQUEST_BYTES_MAX = 1_000_000;
 const LOOP_START_TIMEOUT_MS = 30_000;
 /** How often coordinators send digests. */
@@ -173,13 +175,14 @@ function startMeshThread(of: {
     transferList: busPort === undefined ? [] : [busPort],
   });
   const ended = watch(worker, "mesh", parts);
-  const link = new MeshThreadLink(worker);
+  const endWithin = (ms: number) => endOf(worker, ended.exit, parts.clock, ms);
+  const link = new MeshThreadLink(worker, parts.clock);
   return {
     link,
     end: async () => {
       ended.expected();
       link.post({ t: "stop" });
-      await ended.exit;
+      await endWithin(THREAD_END_MS);
     },
   };
 }
@@ -227,6 +230,7 @@ function startLoop(
     transferList: [channel.port2],
   });
   const ended = watch(worker, `loop${no}`, parts);
+  const endWithin = (ms: number) => endOf(worker, ended.exit, parts.clock, ms);
   const link = loopLink(no, worker);
   return {
     link,
@@ -234,7 +238,7 @@ function startLoop(
     drain: async (deadlineMs) => {
       ended.expected();
       link.post({ t: "drain", deadlineMs });
-      await ended.exit;
+      await endWithin(deadlineMs + THREAD_END_MS);
     },
   };
 }
@@ -273,6 +277,18 @@ function watch(
       expected = true;
     },
   };
+}
+
+/** Waits for a thread that was told to end, and ends one that hangs. */
+async function endOf(
+  worker: Worker,
+  exit: Promise<number>,
+  clock: Clock,
+  limitMs: number,
+): Promise<void> {
+  const cancel = clock.after(limitMs, () => void worker.terminate());
+  await exit;
+  cancel();
 }
 
 function admissionCap(loops: number): number {

@@ -1,11 +1,12 @@
 // The node's process: `altrace node --home DIR --trust FILE --enrol TOKEN --nats-url nats://...`.
 // Exit codes: 0 stopped as asked, 1 could not start or lost a thread, 2 wrong settings.
 
-import { mkdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
+import { ownFolder } from "../adapters/grpc-socket.ts";
 import { holdInstance } from "../adapters/instance-lock.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
@@ -20,10 +21,13 @@ const { version } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8"),
 ) as { version: string };
 
-process.exitCode = await run().catch((error: unknown) => {
-  process.stderr.write(`altrace node: ${error instanceof Error ? error.message : error}\n`);
-  return 1;
-});
+// Whatever was started by then ends with the process: half a node must not go on.
+process.exit(
+  await run().catch((error: unknown) => {
+    process.stderr.write(`altrace node: ${error instanceof Error ? error.message : error}\n`);
+    return 1;
+  }),
+);
 
 async function run(): Promise<number> {
   const read = readConfig(process.argv.slice(2));
@@ -58,7 +62,7 @@ async function serve(config: NodeConfig): Promise<number> {
   const logger = pino({ level: config.logLevel });
   const log = nodeLog(logger);
   const { mesh } = readTrustFile(config.trustFile);
-  mkdirSync(config.home, { recursive: true, mode: 0o700 });
+  ownFolder(config.home);
   const lock = await holdInstance({
     home: config.home,
     socketPaths: [join(config.home, "node.sock")],

@@ -1,19 +1,36 @@
 import type { Worker } from "node:worker_threads";
+import type { Clock } from "../ports/clock.ts";
 import type { AskMesh } from "./ledger-link.ts";
 import type { ControlToMesh, MeshStatus, MeshToControl } from "./thread-messages.ts";
 
-/** The control thread's end of the mesh thread. */
+/** How long the mesh thread may take to say how it is. */
+const STATUS_TIMEOUT_MS = 500;
+/** What the mesh thread may need beyond the time that it gives the coordinator. */
+const ASK_MARGIN_MS = 500;
+/** A mesh thread that does not answer: the node closes by itself, and this is why. */
+const SILENT: MeshStatus = {
+  open: false,
+  busUp: false,
+  digestAgeMs: undefined,
+  lastSeq: 0,
+  stateHash: "",
+  closedBecause: ["mesh_thread_silent"],
+};
+
+/** The control thread's end of the mesh thread. Every question has an answer, even if it hangs. */
 export class MeshThreadLink {
   readonly #worker: Worker;
+  readonly #clock: Clock;
   readonly #asks = new Map<number, (reply: Uint8Array | undefined) => void>();
   readonly #statuses = new Map<number, (status: MeshStatus) => void>();
   #lastId = 0;
 
-  constructor(worker: Worker) {
+  constructor(worker: Worker, clock: Clock) {
     this.#worker = worker;
+    this.#clock = clock;
     worker.on("message", (message: MeshToControl) => {
-      if (message.t === "answer") this.#settle(this.#asks, message.id, message.reply);
-      if (message.t === "status") this.#settle(this.#statuses, message.id, message.status);
+      if (message.t === "answer") settle(this.#asks, message.id, message.reply);
+      if (message.t === "status") settle(this.#statuses, message.id, message.status);
     });
   }
 
@@ -21,14 +38,23 @@ export class MeshThreadLink {
   readonly ask: AskMesh = (method, request, timeoutMs) =>
     new Promise((resolve) => {
       const id = ++this.#lastId;
-      this.#asks.set(id, resolve);
+      const limitMs = timeoutMs + ASK_MARGIN_MS;
+      const cancel = this.#clock.after(limitMs, () => settle(this.#asks, id, undefined));
+      this.#asks.set(id, (reply) => {
+        cancel();
+        resolve(reply);
+      });
       this.post({ t: "ask", id, method, request, timeoutMs });
     });
 
   status(): Promise<MeshStatus> {
     return new Promise((resolve) => {
       const id = ++this.#lastId;
-      this.#statuses.set(id, resolve);
+      const cancel = this.#clock.after(STATUS_TIMEOUT_MS, () => settle(this.#statuses, id, SILENT));
+      this.#statuses.set(id, (status) => {
+        cancel();
+        resolve(status);
+      });
       this.post({ t: "status", id });
     });
   }
@@ -41,9 +67,10 @@ export class MeshThreadLink {
   onMessage(fn: (message: MeshToControl) => void): void {
     this.#worker.on("message", fn);
   }
+}
 
-  #settle<T>(waiting: Map<number, (value: T) => void>, id: number, value: T): void {
-    waiting.get(id)?.(value);
-    waiting.delete(id);
-  }
+function settle<T>(waiting: Map<number, (value: T) => void>, id: number, value: T): void {
+  const answer = waiting.get(id);
+  waiting.delete(id);
+  answer?.(value);
 }

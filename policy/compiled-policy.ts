@@ -1,5 +1,3 @@
-import type { Reason } from "../proto/reasons.ts";
-
 /** The policy as the request path reads it: immutable, indexed, every number checked. */
 export type CompiledPolicy = {
   /** Version of the `policy` record that carried it. */
@@ -183,18 +181,6 @@ export const LADDER_CAUSES = [
   "operator",
 ] as const;
 export type LadderCause = (typeof LADDER_CAUSES)[number];
-
-/** Refusals that say something about the agent; the others (3, 4, 13, 14, faults) never feed the score. */
-export type ScoredReason = Extract<
-  Reason,
-  | "model_not_granted"
-  | "host_not_granted"
-  | "tool_not_granted"
-  | "tool_call_not_granted"
-  | "class_not_cleared"
-  | "content_refused"
-  | "content_cut"
->;
 
 export type LimitsPolicy = {
   readonly bodyBytesMax: number;

@@ -4,6 +4,7 @@ import { MessageChannel } from "node:worker_threads";
 import { pino } from "pino";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
+import { ownFolder } from "../../adapters/grpc-socket.ts";
 import { createBusHub } from "../../adapters/in-process-bus.ts";
 import { checkSocketPath, holdInstance, type InstanceInput } from "../../adapters/instance-lock.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
@@ -116,6 +117,7 @@ async function start(
   started: AsyncDisposableStack,
 ): Promise<Running> {
   const { home } = configs.node;
+  ownFolder(home);
   const logger = pino({ level: host.env.ALTRACE_LOG_LEVEL ?? "warn" }, pino.destination(2));
   const { pin, operator } = foundMesh({
     home,

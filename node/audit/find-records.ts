@@ -96,12 +96,13 @@ export async function recentDecisions(
         if (tail.length > wanted) tail.shift();
       },
     });
-    for (const leaf of tail) latest.take(leaf);
+    // Newest first, so that of those with one time the newer are the ones that stay.
+    for (const leaf of tail.reverse()) latest.take(leaf);
   }
   if (folders.logDir === undefined) return latest.records();
   const entries = await EntryFiles.open(folders.logDir);
   for await (const bundle of entries.backwards(spend)) {
-    for (const leaf of bundle) if (leaf.includes(needle)) latest.take(leaf);
+    for (const leaf of bundle.toReversed()) if (leaf.includes(needle)) latest.take(leaf);
     if (bytesLeft <= 0 || latest.isFilledBy(timeOf(bundle.at(-1)))) break;
   }
   return latest.records();
@@ -151,7 +152,7 @@ class LatestDecisions {
   records(): (DecisionRecord & Partial<Place>)[] {
     return this.#found.records
       .filter((record) => record.k === "decision")
-      .sort((a, b) => byTimeAndPhase(b, a))
+      .sort((a, b) => b.t - a.t)
       .slice(0, this.#count);
   }
 }
