@@ -1,0 +1,188 @@
+import { describe, expect, test } from "vitest";
+import { productSources, roomOf, type Source, withoutComments } from "./sources.ts";
+
+/** Who may import whom. A room may always import itself. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  proto: [],
+  ports: ["proto"],
+  authority: ["proto", "ports"],
+  audit: ["proto", "ports"],
+  policy: ["proto", "ports"],
+  mesh: ["proto", "ports", "authority", "audit", "policy"],
+  adapters: ["proto", "ports", "authority", "audit", "policy", "mesh"],
+  node: ["proto", "ports", "authority", "audit", "policy", "mesh", "adapters"],
+  coordinator: ["proto", "ports", "authority", "audit", "policy", "mesh", "adapters"],
+  cli: [
+    "proto",
+    "ports",
+    "authority",
+    "audit",
+    "policy",
+    "mesh",
+    "adapters",
+    "node",
+    "coordinator",
+  ],
+};
+
+/** Files that put the parts together, and so may name adapters; everybody else is handed ports. */
+const WIRING = [
+  /^node\/(main|app|config|loop-worker|control)\.ts$/,
+  /^node\/.*-worker\.ts$/,
+  /^coordinator\/(main|app|config)\.ts$/,
+  /^cli\//,
+  /^bench\//,
+  /^scripts\//,
+];
+
+/** Adapters that are vocabulary or transport of a door, not the outside world behind a port. */
+const DOOR_ADAPTERS = /^adapters\/(grpc-.*|settings|instance-lock)\.ts$/;
+
+/** Pure rooms: no clock, no randomness, no I/O, no waiting. */
+const PURE = [/^node\/decision\//, /^policy\//, /^authority\//, /^audit\//, /^mesh\//];
+
+type Ban = { readonly pattern: RegExp; readonly why: string; readonly except: readonly RegExp[] };
+
+const ADAPTERS = /^adapters\//;
+const TOOLS = [/^bench\//, /^scripts\//];
+
+const BANS: readonly Ban[] = [
+  {
+    pattern: /\bDate\.now\(|\bnew Date\(\)|performance\.now\(|process\.hrtime/,
+    why: "only an adapter reads the clock: take a Clock",
+    except: [ADAPTERS, ...TOOLS],
+  },
+  {
+    pattern: /\bMath\.random\(|\brandomBytes\(|\brandomUUID\(|getRandomValues\(/,
+    why: "only an adapter draws random bytes: take a Random",
+    except: [ADAPTERS, ...TOOLS],
+  },
+  {
+    pattern: /process\.(env|argv|exit|exitCode)\b/,
+    why: "only a process entry reads the environment or ends the process",
+    except: [/^(node|coordinator|cli)\/main\.ts$/, /-worker\.ts$/, ADAPTERS, ...TOOLS],
+  },
+  {
+    pattern: /\bas Permit\b|\bas unknown as Permit\b/,
+    why: "a permit is minted by commit, never claimed",
+    except: [],
+  },
+  {
+    pattern: /dns\.lookup\(|\blookup\(\s*["'`]/,
+    why: "dns.lookup shares libuv's pool with disk syncs: use node/dataplane/name-resolution.ts",
+    except: [],
+  },
+  {
+    pattern: /\b(TODO|FIXME|XXX)\b/,
+    why: "what is not done is an open issue, not a comment",
+    except: [],
+  },
+];
+
+const sources = productSources();
+
+describe("boundaries", () => {
+  test("see the imports they judge", () => {
+    expect(sources.length).toBeGreaterThan(50);
+    expect(sources.flatMap(({ imports }) => imports).length).toBeGreaterThan(200);
+  });
+
+  test("each room imports only what stands below it", () => {
+    const wrong = sources.flatMap(({ path, imports }) =>
+      imports
+        .filter(({ target }) => target !== undefined && !mayImport(path, target))
+        .map(({ target }) => `${path} must not import ${target}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test("only wiring names adapters of ports", () => {
+    const wrong = sources.flatMap(({ path, imports }) => {
+      if (roomOf(path) === "adapters" || WIRING.some((one) => one.test(path))) return [];
+      return imports
+        .filter(({ target }) => target?.startsWith("adapters/") && !DOOR_ADAPTERS.test(target))
+        .map(({ target }) => `${path} is handed ports, it does not import ${target}`);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  test("pure rooms do not wait", () => {
+    const wrong = pureSources()
+      .filter(({ text }) => /\bawait\b|\basync\b/.test(withoutComments(text)))
+      .map(({ path }) => path);
+    expect(wrong).toEqual([]);
+  });
+
+  test("pure rooms import no I/O", () => {
+    const io = /^node:(fs|net|http|https|tls|dns|worker_threads|child_process|timers)/;
+    const wrong = pureSources().flatMap(({ path, imports }) =>
+      imports
+        .filter(({ specifier }) => io.test(specifier))
+        .map((one) => `${path}: ${one.specifier}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  test.each(BANS)("$why", ({ pattern, except }) => {
+    const wrong = sources
+      .filter(({ path }) => !except.some((one) => one.test(path)))
+      .flatMap(({ path, text }) => linesThatMatch(path, text, pattern));
+    expect(wrong).toEqual([]);
+  });
+
+  test("nothing but forward dials a provider", () => {
+    const dialling =
+      /\b(?:net|tls)\.connect\(|\bcreateConnection\(|\bhttps?\.(?:request|get)\(|\bfetch\(|\bnew (?:Pool|Agent|Client)\(|\.dispatch\(/;
+    const allowed = [
+      /^node\/dataplane\/(forward|upstream-pools)\.ts$/,
+      // The bus, the doors' own sockets and the command line talk to the mesh, never to a provider.
+      ADAPTERS,
+      /^cli\//,
+      ...TOOLS,
+    ];
+    const wrong = sources
+      .filter(({ path }) => !allowed.some((one) => one.test(path)))
+      .flatMap(({ path, text }) => linesThatMatch(path, text, dialling));
+    expect(wrong).toEqual([]);
+  });
+
+  test("only commit mints permits", () => {
+    const importers = sources
+      .filter(({ text }) => /\bmintPermit\b/.test(text))
+      .map(({ path }) => path)
+      .sort();
+    expect(importers).toEqual(["node/decision/commit.ts", "node/decision/permit.ts"]);
+  });
+
+  test("there are no drawers for everything", () => {
+    const drawer = /(^|\/)(utils?|helpers?|common|types|misc|shared|index|manager)(\/|\.ts$)/;
+    expect(sources.map(({ path }) => path).filter((path) => drawer.test(path))).toEqual([]);
+  });
+
+  test("files stay short enough to be read at once", () => {
+    const long = sources
+      .filter(({ path }) => path !== "proto/reasons.ts")
+      .filter(({ text }) => text.split("\n").length > 401)
+      .map(({ path }) => path);
+    expect(long).toEqual([]);
+  });
+});
+
+function mayImport(path: string, target: string): boolean {
+  const from = roomOf(path);
+  const to = roomOf(target);
+  if (from === to || from === "bench" || from === "scripts") return true;
+  if (!path.includes("/")) return true;
+  if (from === "node" && to === "cli") return false;
+  return (MAY_IMPORT[from] ?? []).includes(to);
+}
+
+function pureSources(): readonly Source[] {
+  return sources.filter(({ path }) => PURE.some((one) => one.test(path)));
+}
+
+function linesThatMatch(path: string, text: string, pattern: RegExp): string[] {
+  return withoutComments(text)
+    .split("\n")
+    .flatMap((line, i) => (pattern.test(line) ? [`${path}:${i + 1}: ${line.trim()}`] : []));
+}
