@@ -1,0 +1,136 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { join } from "node:path";
+import { type Wish, wishBody } from "./fixtures/upstream.ts";
+import type { Bench } from "./harness/bench.ts";
+import { closedLoop } from "./harness/closed-loop.ts";
+import { cpuMicros } from "./harness/cpu-time.ts";
+import { startMesh } from "./harness/mesh-under-test.ts";
+import { interleave, judgePairs, median, PAIRS_MIN } from "./harness/paired.ts";
+import { cleanEnv } from "./harness/start-altrace.ts";
+
+const ROOT = join(import.meta.dirname, "..");
+const SLICE_MS = { full: 6_000, short: 1_500 };
+const WARM_UP_MS = { full: 5_000, short: 1_500 };
+const CONNECTIONS = 8;
+
+export const gatewayJson = costBench({
+  name: "gateway-json",
+  question:
+    "What does a small JSON request cost a node, compared with a proxy that decides nothing?",
+  wish: "answer",
+});
+
+export const gatewaySse = costBench({
+  name: "gateway-sse",
+  question: "What does a stream of 100 chunks cost, compared with a proxy that decides nothing?",
+  wish: "stream",
+});
+
+function costBench(of: {
+  readonly name: string;
+  readonly question: string;
+  readonly wish: Wish;
+}): Bench {
+  const { name, question, wish } = of;
+  return {
+    name,
+    question,
+    run: async ({ isFull, durationMs }, budget) => {
+      const sliceMs = durationMs ?? (isFull ? SLICE_MS.full : SLICE_MS.short);
+      await using mesh = await startMesh({});
+      await using bare = await startBareProxy(mesh.upstream.url);
+      const key = mesh.keys.neighbour;
+      const through = (origin: string, pid: number) => (ms: number) =>
+        costOf({ origin, pid, key, wish, ms });
+      const altrace = through(mesh.altrace.ready.gateway, mesh.altrace.pid);
+      const baseline = through(bare.origin, bare.pid);
+      const warmUpMs = isFull ? WARM_UP_MS.full : WARM_UP_MS.short;
+      await altrace(warmUpMs);
+      await baseline(warmUpMs);
+      let requests = 0;
+      const counted = (measure: typeof altrace) => async () => {
+        const cost = await measure(sliceMs);
+        requests += cost.requests;
+        return cost.cpuMicrosPerRequest;
+      };
+      const pairs = await interleave(PAIRS_MIN, {
+        subject: counted(altrace),
+        baseline: counted(baseline),
+      });
+      const verdict = judgePairs(pairs, budget.cpu_ratio?.must ?? Number.NaN);
+      const us = (label: string, values: readonly number[]) => ({
+        name: label,
+        value: median(values),
+        unit: "us",
+      });
+      return {
+        load: `${requests} requests on ${CONNECTIONS} connections, in ${PAIRS_MIN} pairs`,
+        figures: [
+          { name: "cpu_ratio", value: verdict.median, unit: "x", pairs: verdict },
+          us(
+            "altrace_cpu_us",
+            pairs.map(({ subject }) => subject),
+          ),
+          us(
+            "bare_cpu_us",
+            pairs.map(({ baseline: one }) => one),
+          ),
+        ],
+        notes: ["CPU of the whole process: all threads of node and coordinator, syncing included."],
+      };
+    },
+  };
+}
+
+type Cost = { readonly cpuMicrosPerRequest: number; readonly requests: number };
+
+async function costOf(of: {
+  readonly origin: string;
+  readonly pid: number;
+  readonly key: string;
+  readonly wish: Wish;
+  readonly ms: number;
+}): Promise<Cost> {
+  const { origin, pid, key, wish, ms } = of;
+  const body = wishBody(wish, "cost");
+  let requests = 0;
+  const before = cpuMicros(pid);
+  await closedLoop(
+    {
+      origin,
+      key,
+      connections: CONNECTIONS,
+      pauseMs: 0,
+      next: () => ({ id: "cost", body }),
+      onAnswer: ({ status, reason }) => {
+        if (status !== 200) throw new Error(`expected an answer, not ${status} ${reason}`);
+        requests += 1;
+      },
+    },
+    AbortSignal.timeout(ms),
+  );
+  return { cpuMicrosPerRequest: (cpuMicros(pid) - before) / requests, requests };
+}
+
+type BareProxy = AsyncDisposable & { readonly origin: string; readonly pid: number };
+
+async function startBareProxy(upstream: string): Promise<BareProxy> {
+  const program = join(ROOT, "node_modules", ".bin", "node");
+  const script = join(ROOT, "bench", "fixtures", "bare-proxy.ts");
+  const started: ChildProcess = spawn(program, [script, upstream], {
+    env: cleanEnv(),
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  if (started.stdout === null || started.pid === undefined) throw new Error("no process");
+  const [line] = (await once(started.stdout, "data")) as [Buffer];
+  return {
+    origin: `http://127.0.0.1:${Number(line.toString("utf8"))}`,
+    pid: started.pid,
+    [Symbol.asyncDispose]: async () => {
+      const exited = once(started, "exit");
+      started.kill("SIGKILL");
+      await exited;
+    },
+  };
+}

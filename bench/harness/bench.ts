@@ -1,0 +1,36 @@
+import type { PairedVerdict } from "./paired.ts";
+
+/** How long and how much to measure. */
+export type BenchOptions = {
+  /** Of the measured part, without set-up; undefined: as the bench thinks right. */
+  readonly durationMs: number | undefined;
+  /** Full N, as results are recorded with; otherwise a short look. */
+  readonly isFull: boolean;
+};
+
+/** One figure. `limit` is compared with the figure's entry in budgets.json. */
+export type Figure = {
+  readonly name: string;
+  readonly value: number;
+  readonly unit: string;
+  /** Present for ratios of interleaved pairs, which are judged as such. */
+  readonly pairs?: PairedVerdict;
+};
+
+export type BenchResult = {
+  /** What was going on while it was measured: rates, sizes, counts. */
+  readonly load: string;
+  readonly figures: readonly Figure[];
+  /** What a reader must know to believe the figures. */
+  readonly notes: readonly string[];
+};
+
+export type Bench = {
+  readonly name: string;
+  /** What it answers, as one question. */
+  readonly question: string;
+  readonly run: (options: BenchOptions, budget: Budget) => Promise<BenchResult>;
+};
+
+/** Limits of one bench, by figure. */
+export type Budget = Readonly<Record<string, { readonly must: number; readonly aim?: number }>>;

@@ -1,0 +1,65 @@
+import { Pool } from "undici";
+
+export type Answer = {
+  readonly status: number;
+  readonly reason: string | undefined;
+  readonly tookNs: bigint;
+};
+
+export type ClosedLoopOptions = {
+  readonly origin: string;
+  readonly key: string;
+  /** Each waits for its answer before it asks again. */
+  readonly connections: number;
+  /** Pause after each answer; 0: none. */
+  readonly pauseMs: number;
+  /** The next request's id and body. */
+  readonly next: () => { readonly id: string; readonly body: string };
+  readonly onAnswer: (answer: Answer, id: string) => void;
+  /** A connection that broke. Default: the bench ends. */
+  readonly onBroken?: (error: unknown) => void;
+};
+
+/** Asks until the signal says stop; resolves when the last answer is there. */
+export async function closedLoop(options: ClosedLoopOptions, signal: AbortSignal): Promise<void> {
+  const pool = new Pool(options.origin, { connections: options.connections, pipelining: 1 });
+  try {
+    await Promise.all(
+      Array.from({ length: options.connections }, () => askInTurn(pool, options, signal)),
+    );
+  } finally {
+    await pool.close();
+  }
+}
+
+async function askInTurn(pool: Pool, options: ClosedLoopOptions, signal: AbortSignal) {
+  const { key, pauseMs, next, onAnswer } = options;
+  while (!signal.aborted) {
+    const { id, body } = next();
+    const startedNs = process.hrtime.bigint();
+    try {
+      const {
+        statusCode: status,
+        headers,
+        body: answer,
+      } = await pool.request({
+        path: "/v1/chat/completions",
+        method: "POST",
+        headers: {
+          "content-type": "application/json",
+          authorization: `Bearer ${key}`,
+          "x-request-id": id,
+        },
+        body,
+      });
+      await answer.dump({ limit: 10_000_000 });
+      const tookNs = process.hrtime.bigint() - startedNs;
+      const reason = headers["x-altrace-reason"];
+      onAnswer({ status, reason: typeof reason === "string" ? reason : undefined, tookNs }, id);
+    } catch (error) {
+      if (options.onBroken === undefined) throw error;
+      options.onBroken(error);
+    }
+    if (pauseMs > 0) await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+}

@@ -1,0 +1,68 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { setPriority, tmpdir } from "node:os";
+import { join } from "node:path";
+import { benchPolicy } from "../fixtures/policy.ts";
+import { startUpstream, type Upstream } from "../fixtures/upstream.ts";
+import { Operator, pause } from "./operator.ts";
+import { type ProbeLog, readProbeLog } from "./probe-log.ts";
+import { type Altrace, startAltrace } from "./start-altrace.ts";
+
+export const TARGET = "bench/target";
+export const NEIGHBOUR = "bench/neighbour";
+
+/**
+ * The generator and the upstream would be on other machines. Here they share processors with the node,
+ * so they yield to it: what it waits for must be its own doing.
+ */
+const GENERATOR_NICENESS = 10;
+/** Longer than the probes keep what they have seen to themselves. */
+const PROBE_SETTLE_MS = 400;
+
+/** `altrace up` with a policy, keys and an upstream of the benches' own. */
+export type MeshUnderTest = AsyncDisposable & {
+  readonly altrace: Altrace;
+  readonly upstream: Upstream;
+  readonly operator: Operator;
+  /** Virtual keys by agent. */
+  readonly keys: { readonly target: string; readonly neighbour: string };
+  /** What the probes saw, when this was started with them. */
+  probed(): Promise<ProbeLog>;
+};
+
+export async function startMesh(options: {
+  /** Agents that only make the mesh large. */
+  readonly crowd?: number;
+  readonly isProbed?: boolean;
+}): Promise<MeshUnderTest> {
+  await using stack = new AsyncDisposableStack();
+  const upstream = stack.use(await startUpstream());
+  const folder = mkdtempSync(join(tmpdir(), "altrace-probe-"));
+  stack.defer(() => rmSync(folder, { recursive: true, force: true }));
+  const probe = new URL("./probe.ts", import.meta.url).href;
+  const altrace = stack.use(
+    await startAltrace(
+      options.isProbed === true
+        ? { nodeArgs: ["--import", probe], env: { BENCH_PROBE_DIR: folder } }
+        : {},
+    ),
+  );
+  setPriority(GENERATOR_NICENESS);
+  const operator = stack.use(new Operator(altrace.ready));
+  await operator.applyPolicy(benchPolicy({ upstream: upstream.url, crowd: options.crowd ?? 0 }));
+  const keys = {
+    target: await operator.issueKey(TARGET),
+    neighbour: await operator.issueKey(NEIGHBOUR),
+  };
+  const owned = stack.move();
+  return {
+    altrace,
+    upstream,
+    operator,
+    keys,
+    probed: async () => {
+      await pause(PROBE_SETTLE_MS);
+      return readProbeLog(folder);
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}

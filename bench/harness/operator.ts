@@ -1,0 +1,139 @@
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { cryptoRandom } from "../../adapters/crypto-random.ts";
+import { fileKeys } from "../../adapters/file-keys.ts";
+import { createGrpcClient, type GrpcClient } from "../../adapters/grpc-client.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { newKey } from "../../cli/commands/key.ts";
+import { signRecord } from "../../mesh/record.ts";
+import type { RecordOp } from "../../mesh/record-op.ts";
+import { contentScanner } from "../../node/content-scanner.ts";
+import { readPolicy } from "../../policy/read-policy.ts";
+import type { Signer } from "../../ports/keys.ts";
+import { uuidV7 } from "../../ports/random.ts";
+import {
+  type CommandState,
+  CoordinatorService,
+} from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { NodeService } from "../../proto/gen/altrace/v1/node_service_pb.ts";
+import {
+  KeySchema,
+  PolicySchema,
+  ReviveSchema,
+  type SignedRecord,
+  SignedRecordSchema,
+} from "../../proto/gen/altrace/v1/record_pb.ts";
+import type { Ready } from "./start-altrace.ts";
+
+const IN_FORCE_MS = 30_000;
+const LOOK_EVERY_MS = 20;
+const COMMAND_TIMEOUT_MS = 30_000;
+const NAME = "bench";
+
+/** Somebody with the operator's key and the control sockets of one HOME. */
+export class Operator implements Disposable {
+  readonly coordinator: GrpcClient<typeof CoordinatorService>;
+  readonly node: GrpcClient<typeof NodeService>;
+  readonly #signer: Signer;
+
+  constructor({ grpc, home }: Ready) {
+    this.coordinator = createGrpcClient(CoordinatorService, unixTarget(grpc.coordinator));
+    this.node = createGrpcClient(NodeService, unixTarget(grpc.node));
+    const signer = fileKeys(home).load("operator");
+    if (signer === undefined) throw new Error(`${home} has no operator.key`);
+    this.#signer = signer;
+  }
+
+  /** Puts a policy in force; resolves when the node decides by it. */
+  async applyPolicy(text: string): Promise<void> {
+    const read = readPolicy(text, { file: "bench policy", scanner: contentScanner });
+    if (!read.ok) throw new Error(JSON.stringify(read.findings, undefined, 1));
+    const sha256 = await sha256Of(read.bundle);
+    const size = BigInt(read.bundle.byteLength);
+    const value = create(PolicySchema, { sha256, size, body: read.bundle });
+    await this.#carry("policy", { case: "policy", value }, (record) =>
+      this.coordinator.calls.applyPolicy({ record }),
+    );
+    const wanted = Buffer.from(sha256).toString("hex");
+    const deadlineMs = Date.now() + IN_FORCE_MS;
+    while ((await this.node.calls.getNode({})).policySha256 !== wanted) {
+      if (Date.now() > deadlineMs) throw new Error("the node does not take the policy");
+      await pause(LOOK_EVERY_MS);
+    }
+  }
+
+  /** A new virtual key of an agent, in force when this resolves. */
+  async issueKey(agent: string): Promise<string> {
+    const { id, key, sha256 } = newKey(cryptoRandom);
+    const value = create(KeySchema, { sha256, agent });
+    const { command } = await this.#carry(`key/${id}`, { case: "key", value }, (record) =>
+      this.coordinator.calls.putKey({ record }),
+    );
+    await this.followed(command);
+    return key;
+  }
+
+  /** Kills a scope; resolves when every node is durable and closed. */
+  async kill(scope: string): Promise<CommandState> {
+    const { command } = await this.coordinator.calls.kill({ scope, operator: NAME });
+    return this.followed(command);
+  }
+
+  async revive(scope: string): Promise<CommandState> {
+    const value = create(ReviveSchema, { reason: "" });
+    const { command } = await this.#carry(scope, { case: "revive", value }, (record) =>
+      this.coordinator.calls.revive({ record }),
+    );
+    return this.followed(command);
+  }
+
+  /** Waits until a command is done everywhere. */
+  async followed(command: CommandState | undefined): Promise<CommandState> {
+    if (command === undefined) throw new Error("the coordinator answered without a command");
+    if (command.done) return command;
+    const { cmdId, scope } = command;
+    const options = { timeoutMs: COMMAND_TIMEOUT_MS };
+    for await (const said of this.coordinator.calls.watchCommand({ cmdId }, options)) {
+      if (said.command?.done) return said.command;
+    }
+    throw new Error(`the command on ${scope} was not finished in ${COMMAND_TIMEOUT_MS} ms`);
+  }
+
+  [Symbol.dispose](): void {
+    this.coordinator.close();
+    this.node.close();
+  }
+
+  async #carry<Answer>(
+    scope: string,
+    op: RecordOp,
+    carry: (record: SignedRecord) => Promise<Answer>,
+  ): Promise<Answer> {
+    const current = await this.coordinator.calls.getScope({ scope });
+    const bytes = signRecord(
+      {
+        mesh: current.mesh,
+        scope,
+        v: Number(current.v) + 1,
+        prev: current.hash,
+        cmdId: uuidV7(systemClock.nowMs(), cryptoRandom),
+        issuedAtMs: systemClock.nowMs(),
+        operator: NAME,
+        op,
+      },
+      this.#signer,
+    );
+    return carry(fromBinary(SignedRecordSchema, bytes));
+  }
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+function unixTarget(address: string): { readonly kind: "unix"; readonly path: string } {
+  return { kind: "unix", path: address.slice("unix:".length) };
+}
+
+async function sha256Of(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
+}

@@ -1,0 +1,58 @@
+/** Two measurements of one moment: the thing judged and what it is compared with. */
+export type Pair = { readonly subject: number; readonly baseline: number };
+
+export type PairedVerdict = {
+  /** Median of subject / baseline over the pairs. */
+  readonly median: number;
+  readonly ratios: readonly number[];
+  /** Pairs whose ratio is over the limit. */
+  readonly over: number;
+  /** The median is over the limit, and so are four of five pairs: not one bad minute's doing. */
+  readonly isBreach: boolean;
+};
+
+export const PAIRS_MIN = 5;
+const OVER_SHARE = 0.8;
+
+/**
+ * Measures subject and baseline in turn: A B A B. A machine that is shared drifts by the minute, and
+ * only neighbours in time can be compared.
+ */
+export async function interleave(
+  count: number,
+  measure: { readonly subject: () => Promise<number>; readonly baseline: () => Promise<number> },
+): Promise<readonly Pair[]> {
+  const pairs: Pair[] = [];
+  for (let i = 0; i < count; i += 1) {
+    const subject = await measure.subject();
+    pairs.push({ subject, baseline: await measure.baseline() });
+  }
+  return pairs;
+}
+
+/**
+ * Judges ratios against a limit.
+ *
+ * @throws RangeError Fewer than `PAIRS_MIN` pairs, or a figure that is not above zero: nothing was
+ *   measured, and nothing measured must not pass.
+ */
+export function judgePairs(pairs: readonly Pair[], limit: number): PairedVerdict {
+  if (pairs.length < PAIRS_MIN) throw new RangeError(`${pairs.length} pairs are no measurement`);
+  const ratios = pairs.map(({ subject, baseline }) => {
+    if (!(subject > 0) || !(baseline > 0)) throw new RangeError(`${subject} / ${baseline}`);
+    return subject / baseline;
+  });
+  const over = ratios.filter((ratio) => ratio > limit).length;
+  const middle = median(ratios);
+  const isBreach = middle > limit && over >= OVER_SHARE * ratios.length;
+  return { median: middle, ratios, over, isBreach };
+}
+
+/** The middle value; of an even number, the mean of the middle two. */
+export function median(values: readonly number[]): number {
+  if (values.length === 0) throw new RangeError("the median of nothing");
+  const sorted = values.toSorted((left, right) => left - right);
+  const upper = sorted[sorted.length >> 1] as number;
+  if (sorted.length % 2 === 1) return upper;
+  return (upper + (sorted[(sorted.length >> 1) - 1] as number)) / 2;
+}

@@ -1,0 +1,51 @@
+import { appendFileSync } from "node:fs";
+import { join } from "node:path";
+import { markdownTable } from "../../scripts/markdown-table.ts";
+import type { Bench, BenchResult, Budget, Figure } from "./bench.ts";
+import type { Machine } from "./machine.ts";
+
+const FILE = join(import.meta.dirname, "..", "RESULTS.md");
+
+/** Lines for people: one a figure, with its limit. */
+export function describeResult(result: BenchResult, budget: Budget): readonly string[] {
+  const width = Math.max(...result.figures.map(({ name }) => name.length));
+  const lines = result.figures.map((figure) => {
+    const limit = budget[figure.name];
+    const told = limit === undefined ? "" : `  (must be <= ${limit.must})`;
+    return `  ${figure.name.padEnd(width)}  ${formatFigure(figure)}${told}`;
+  });
+  return [`  load: ${result.load}`, ...lines, ...result.notes.map((note) => `  note: ${note}`)];
+}
+
+/** Appends one dated section. Sections that stand there are never changed. */
+export function recordResult(bench: Bench, result: BenchResult, machine: Machine): void {
+  const { at, commit, cpu, memoryGib, kernel, node, load } = machine;
+  const lines = [
+    "",
+    `## ${at} UTC, ${bench.name}`,
+    "",
+    `${bench.question}`,
+    "",
+    `Commit ${commit}, Node ${node}, ${cpu}, ${memoryGib} GiB, Linux ${kernel}, load ${load}.`,
+    `Command: \`npm run bench -- ${bench.name} --record\`. Load: ${result.load}.`,
+    "",
+    ...markdownTable([
+      ["figure", "value"],
+      ...result.figures.map((figure) => [figure.name, formatFigure(figure)]),
+    ]),
+    ...result.notes.flatMap((note) => ["", note]),
+    "",
+  ];
+  appendFileSync(FILE, lines.join("\n"));
+}
+
+function formatFigure({ value, unit, pairs }: Figure): string {
+  const text = `${formatNumber(value)}${unit === "" ? "" : ` ${unit}`}`;
+  if (pairs === undefined) return text;
+  return `${text} (pairs: ${pairs.ratios.map(formatNumber).join(", ")})`;
+}
+
+function formatNumber(value: number): string {
+  if (Number.isInteger(value)) return String(value);
+  return Math.abs(value) >= 100 ? value.toFixed(0) : value.toPrecision(3);
+}

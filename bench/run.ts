@@ -1,0 +1,76 @@
+// Measures: `npm run bench` (all, a short look), `npm run bench -- <name> [--duration S] [--full]
+// [--json] [--record]`. Ends with 1 when a figure is over its limit in budgets.json.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { parseArgs } from "node:util";
+import { gatewayJson, gatewaySse } from "./gateway-cost.ts";
+import type { Bench } from "./harness/bench.ts";
+import { breaches, budgetOf } from "./harness/budgets.ts";
+import { describeMachine } from "./harness/machine.ts";
+import { describeResult, recordResult } from "./harness/results.ts";
+import { killBlock } from "./kill-block.ts";
+import { micro } from "./micro/micro.ts";
+import { refuse } from "./refuse.ts";
+import { teardown } from "./teardown.ts";
+
+const BENCHES: readonly Bench[] = [killBlock, teardown, gatewayJson, gatewaySse, refuse, micro];
+
+const { values: flags, positionals: names } = parseArgs({
+  allowPositionals: true,
+  options: {
+    duration: { type: "string" },
+    full: { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+    record: { type: "boolean", default: false },
+  },
+});
+
+const known = BENCHES.map(({ name }) => name);
+const unknown = names.filter((name) => !known.includes(name));
+const seconds = flags.duration === undefined ? undefined : Number(flags.duration);
+if (unknown.length > 0 || (seconds !== undefined && !(seconds > 0))) {
+  console.error(`usage: npm run bench -- [${known.join(" | ")}] [--duration S] [--full] [--json]`);
+  process.exit(2);
+}
+
+const wanted = BENCHES.filter(({ name }) => names.length === 0 || names.includes(name));
+const [only] = wanted;
+process.exitCode = wanted.length === 1 && only ? await runOne(only) : await runEach(wanted);
+
+/** Each in a process of its own: a generator has yielded its priority and warmed up for one thing. */
+async function runEach(benches: readonly Bench[]): Promise<number> {
+  let worst = 0;
+  for (const { name } of benches) {
+    const args = [import.meta.filename, name, ...process.argv.slice(2).filter(isFlag)];
+    const started = spawn(process.execPath, args, { stdio: "inherit" });
+    const [code] = (await once(started, "exit")) as [number | null];
+    worst = Math.max(worst, code ?? 1);
+  }
+  return worst;
+}
+
+function isFlag(word: string, i: number, words: readonly string[]): boolean {
+  return word.startsWith("--") || words[i - 1] === "--duration";
+}
+
+async function runOne(bench: Bench): Promise<number> {
+  const machine = describeMachine();
+  const budget = budgetOf(bench.name);
+  const durationMs = seconds === undefined ? undefined : seconds * 1_000;
+  // What is recorded is measured in full.
+  const isFull = flags.full || flags.record;
+  if (!flags.json) console.log(`${bench.name}: ${bench.question}`);
+  const result = await bench.run({ durationMs, isFull }, budget);
+  const over = breaches(result, budget);
+  if (flags.json) {
+    console.log(JSON.stringify({ bench: bench.name, machine, ...result, budget, breaches: over }));
+  } else {
+    for (const line of describeResult(result, budget)) console.log(line);
+    for (const { figure, value, must } of over) {
+      console.log(`  BREACH: ${figure} is ${value}, and must be at most ${must}`);
+    }
+  }
+  if (flags.record) recordResult(bench, result, machine);
+  return over.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,166 @@
+import { connect, type Socket } from "node:net";
+import { wishBody } from "./fixtures/upstream.ts";
+import type { Bench, BenchResult } from "./harness/bench.ts";
+import { Times } from "./harness/histogram.ts";
+import { type MeshUnderTest, startMesh, TARGET } from "./harness/mesh-under-test.ts";
+import { pause } from "./harness/operator.ts";
+
+const STREAMS = { full: 1_000, short: 200 };
+const ROUNDS = { full: 5, short: 2 };
+const OPEN_AT_ONCE = 50;
+const OPEN_TIMEOUT_MS = 60_000;
+const CLOSE_TIMEOUT_MS = 10_000;
+const SCOPE = `agent/${TARGET}`;
+
+export const teardown: Bench = {
+  name: "teardown",
+  question: "How long after a kill arrived did the last open stream end, as both peers see it?",
+  run: async ({ isFull }) => {
+    const streams = isFull ? STREAMS.full : STREAMS.short;
+    await using mesh = await startMesh({ isProbed: true });
+    const rounds: Round[] = [];
+    for (let no = 0; no < (isFull ? ROUNDS.full : ROUNDS.short); no += 1) {
+      rounds.push(await oneRound(mesh, streams, no));
+      await mesh.operator.revive(SCOPE);
+    }
+    return await describe(mesh, rounds, streams);
+  },
+};
+
+type Round = {
+  readonly clientLastNs: bigint;
+  readonly upstreamLastNs: bigint;
+  readonly openAfter: number;
+  /** Clients that saw a frame with the reason before the end of their stream. */
+  readonly told: number;
+  readonly cut: number;
+  /** The node's own figure: from the receipt to the last close. */
+  readonly closedNs: bigint;
+};
+
+async function oneRound(mesh: MeshUnderTest, count: number, no: number): Promise<Round> {
+  mesh.upstream.clear();
+  const clients: StreamClient[] = [];
+  const url = new URL(mesh.altrace.ready.gateway);
+  for (let from = 0; from < count; from += OPEN_AT_ONCE) {
+    const some = Array.from({ length: Math.min(OPEN_AT_ONCE, count - from) }, (_, i) =>
+      StreamClient.open(url, mesh.keys.target, `t${no}-${from + i}`),
+    );
+    clients.push(...(await Promise.all(some)));
+  }
+  await until(() => mesh.upstream.openStreams() === count, OPEN_TIMEOUT_MS);
+  const killed = await mesh.operator.kill(SCOPE);
+  const open = () => clients.filter((client) => !client.isClosed).length;
+  await until(() => open() === 0 && mesh.upstream.openStreams() === 0, CLOSE_TIMEOUT_MS);
+  const ack = killed.nodes[0]?.ack;
+  const round = {
+    clientLastNs: clients.reduce((last, { closedNs }) => (closedNs > last ? closedNs : last), 0n),
+    upstreamLastNs: mesh.upstream.lastCloseNs(),
+    openAfter: open() + mesh.upstream.openStreams(),
+    told: clients.filter(({ text }) => text.includes("killed_agent")).length,
+    cut: ack?.closedCount ?? 0,
+    closedNs: ack?.closedNs ?? 0n,
+  };
+  for (const client of clients) client.destroy();
+  return round;
+}
+
+/** One open stream on a bare socket, so that its FIN or RST is seen when it comes. */
+class StreamClient {
+  readonly #socket: Socket;
+  /** The end of what has come. */
+  text = "";
+  closedNs = 0n;
+  isClosed = false;
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    const ended = (): void => {
+      if (this.isClosed) return;
+      this.isClosed = true;
+      this.closedNs = process.hrtime.bigint();
+    };
+    socket.on("data", (bytes: Buffer) => {
+      this.text = (this.text + bytes.toString("latin1")).slice(-2_048);
+    });
+    socket.on("end", ended);
+    socket.on("error", ended);
+    socket.on("close", ended);
+  }
+
+  /** Resolves when the first chunk of the stream is there. */
+  static open(url: URL, key: string, name: string): Promise<StreamClient> {
+    const body = wishBody("hold", name);
+    const head = [
+      "POST /v1/chat/completions HTTP/1.1",
+      `host: ${url.host}`,
+      "content-type: application/json",
+      `authorization: Bearer ${key}`,
+      `content-length: ${Buffer.byteLength(body)}`,
+      "",
+      "",
+    ].join("\r\n");
+    return new Promise((resolve, reject) => {
+      const socket = connect({ port: Number(url.port), host: url.hostname, allowHalfOpen: true });
+      const client = new StreamClient(socket);
+      const look = (): void => {
+        if (client.text.includes("begun")) {
+          socket.off("data", look);
+          resolve(client);
+        }
+      };
+      socket.on("data", look);
+      socket.on("close", () => reject(new Error(`no stream: ${client.text}`)));
+      socket.write(head + body);
+    });
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}
+
+async function until(isSo: () => boolean, timeoutMs: number): Promise<void> {
+  const deadlineMs = Date.now() + timeoutMs;
+  while (!isSo() && Date.now() < deadlineMs) await pause(5);
+}
+
+async function describe(
+  mesh: MeshUnderTest,
+  rounds: readonly Round[],
+  streams: number,
+): Promise<BenchResult> {
+  const { changes } = await mesh.probed();
+  const kills = changes.filter(({ op, scope }) => op === "kill" && scope === SCOPE);
+  if (kills.length < rounds.length) throw new Error("the probe missed a kill");
+  // A record that comes twice is told twice by nobody: one change a round.
+  const received = kills.slice(0, rounds.length).map(({ receivedNs }) => receivedNs);
+  const last = new Times();
+  const clientLast = new Times();
+  const upstreamLast = new Times();
+  rounds.forEach(({ clientLastNs, upstreamLastNs }, no) => {
+    const t0Ns = received[no] as bigint;
+    clientLast.add(clientLastNs - t0Ns);
+    upstreamLast.add(upstreamLastNs - t0Ns);
+    last.add((clientLastNs > upstreamLastNs ? clientLastNs : upstreamLastNs) - t0Ns);
+  });
+  const sum = (of: (round: Round) => number) => rounds.reduce((all, round) => all + of(round), 0);
+  return {
+    load: `${rounds.length} kills of ${streams} open streams each`,
+    figures: [
+      { name: "last_close_ms", value: last.maxMs, unit: "ms" },
+      { name: "last_close_p50_ms", value: last.percentileMs(50), unit: "ms" },
+      { name: "client_last_ms", value: clientLast.maxMs, unit: "ms" },
+      { name: "upstream_last_ms", value: upstreamLast.maxMs, unit: "ms" },
+      {
+        name: "node_says_ms",
+        value: Math.max(...rounds.map(({ closedNs }) => Number(closedNs) / 1e6)),
+        unit: "ms",
+      },
+      { name: "streams_cut", value: sum(({ cut }) => cut), unit: "" },
+      { name: "clients_told_why", value: sum(({ told }) => told), unit: "" },
+      { name: "open_after", value: sum(({ openAfter }) => openAfter), unit: "" },
+    ],
+    notes: ["Client and upstream are one process and share the machine with the node."],
+  };
+}
