@@ -1,0 +1,163 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import type OpenAI from "openai";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { E2E_TIMEOUTS, NODE, startProgram } from "../support/run-altrace.ts";
+import { anthropicOf, openaiOf } from "../support/sdk-clients.ts";
+import { type Altrace, startAltrace } from "../support/start-altrace.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
+
+const AGENT = "research/worker-1";
+const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8);
+
+/** Runs a line of shell in the repository, as somebody does who pastes it there. */
+async function shell(line: string): Promise<string> {
+  const started = startProgram(["/bin/sh", "-c", line], {});
+  const { code } = await started.ended;
+  if (code !== 0) throw new Error(`exit ${code}: ${line}\n${started.stderr()}`);
+  return started.stdout();
+}
+
+let altrace: Altrace;
+
+beforeAll(async () => {
+  altrace = await startAltrace();
+});
+afterAll(() => altrace[Symbol.asyncDispose]());
+
+describe("`altrace up` without provider keys", () => {
+  test("says in one JSON line where everything listens", async () => {
+    const { ready, home, portBase } = altrace;
+    expect(ready).toMatchObject({
+      ready: true,
+      gateway: `http://127.0.0.1:${portBase}`,
+      grpc: { node: `unix:${home}/node.sock`, coordinator: `unix:${home}/coordinator.sock` },
+      metrics: `http://127.0.0.1:${portBase + 91}/metrics`,
+      home,
+    });
+    expect(Object.keys(ready.keys)).toContain(AGENT);
+    for (const key of Object.values(ready.keys)) {
+      expect(key).toMatch(/^altk_[a-z0-9]{8,32}_[A-Za-z0-9_-]{43}$/);
+    }
+    expect(altrace.process.stdout().trimEnd().split("\n")).toHaveLength(1);
+  });
+
+  test("keeps its sockets, keys and folders to its own user", () => {
+    const { home } = altrace;
+    expect(modeOf(home)).toBe("700");
+    expect(modeOf(join(home, "demo", "demo.json"))).toBe("600");
+    expect(modeOf(join(home, "operator.key"))).toBe("600");
+    expect(modeOf(join(home, "node.sock"))).toBe("600");
+    expect(modeOf(join(home, "coordinator.sock"))).toBe("600");
+    expect(modeOf(join(home, "keys"))).toBe("700");
+    expect(modeOf(join(home, "node"))).toBe("700");
+    expect(modeOf(join(home, "coordinator"))).toBe("700");
+  });
+
+  test("answers the openai client, with the usage that was counted", async () => {
+    const answer = await openaiOf(altrace, AGENT).chat.completions.create({
+      model: "gpt-5-mini",
+      messages: [{ role: "user", content: "say: four words of answer" }],
+    });
+    expect(answer.choices[0]?.message.content).toBe("four words of answer");
+    expect(answer.usage?.prompt_tokens).toBeGreaterThan(0);
+    expect(answer.usage?.completion_tokens).toBeGreaterThan(3);
+  });
+
+  test("streams to the openai client, with usage", async () => {
+    const stream = await openaiOf(altrace, AGENT).chat.completions.create({
+      model: "gpt-5-mini",
+      messages: [{ role: "user", content: "say: a stream of several words" }],
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    let said = "";
+    let usage: OpenAI.CompletionUsage | null | undefined;
+    for await (const chunk of stream) {
+      said += chunk.choices[0]?.delta.content ?? "";
+      usage = chunk.usage ?? usage;
+    }
+    expect(said.trimEnd()).toBe("a stream of several words");
+    expect(usage?.completion_tokens).toBeGreaterThan(4);
+  });
+
+  test("answers the anthropic client, with usage", async () => {
+    const answer = await anthropicOf(altrace, AGENT).messages.create({
+      model: "claude-haiku-4-5",
+      max_tokens: 200,
+      messages: [{ role: "user", content: "say: four words of answer" }],
+    });
+    expect(answer.content).toMatchObject([{ type: "text", text: "four words of answer" }]);
+    expect(answer.usage.input_tokens).toBeGreaterThan(0);
+    expect(answer.usage.output_tokens).toBeGreaterThan(3);
+  });
+
+  test("streams to the anthropic client, with usage", async () => {
+    const stream = anthropicOf(altrace, AGENT).messages.stream({
+      model: "claude-haiku-4-5",
+      max_tokens: 200,
+      messages: [{ role: "user", content: "say: a stream of several words" }],
+    });
+    expect((await stream.finalText()).trimEnd()).toBe("a stream of several words");
+    const { usage } = await stream.finalMessage();
+    expect(usage.output_tokens).toBeGreaterThan(4);
+  });
+
+  test("lists to both clients the models that the agent is granted", async () => {
+    const openai = await openaiOf(altrace, AGENT).models.list();
+    const ofOpenai = openai.data.map(({ id }) => id);
+    expect(ofOpenai).toContain("gpt-5-mini");
+    // Neither what the grant leaves out nor what the other dialect serves.
+    expect(ofOpenai.filter((id) => /gpt-5(?!-mini)|gpt-4o|claude/.test(id))).toEqual([]);
+    const anthropic = await anthropicOf(altrace, AGENT).models.list();
+    const ofAnthropic = anthropic.data.map(({ id }) => id);
+    expect(ofAnthropic).toContain("claude-haiku-4-5");
+    expect(ofAnthropic.filter((id) => /sonnet|gpt/.test(id))).toEqual([]);
+  });
+});
+
+describe("`altrace env`", () => {
+  const asked = (agent: string) => `${NODE} cli/altrace.js env ${agent} --home ${altrace.home}`;
+
+  test("prints lines to eval, from which both clients configure themselves", async () => {
+    const script = `
+      import OpenAI from "openai";
+      import Anthropic from "@anthropic-ai/sdk";
+      const messages = [{ role: "user", content: "say: from the environment" }];
+      const one = await new OpenAI().chat.completions.create({ model: "gpt-5-mini", messages });
+      const other = await new Anthropic().messages.create(
+        { model: "claude-haiku-4-5", max_tokens: 99, messages });
+      console.log(one.choices[0].message.content, "|", other.content[0].text);`;
+    const line = `eval "$(${asked(AGENT)})" && exec ${NODE} --input-type=module -e '${script}'`;
+    expect(await shell(line)).toBe("from the environment | from the environment\n");
+  });
+
+  test("says which agents have keys when asked for another", async () => {
+    const { code, stdout, stderr } = await altrace.cli("env", "research/nobody");
+    expect({ code, stdout }).toEqual({ code: 1, stdout: "" });
+    expect(stderr).toContain(AGENT);
+  });
+});
+
+describe("a second start on the same HOME", () => {
+  test("ends in order, keeps its keys, and prints lines that work when pasted", async () => {
+    const { ready, home, portBase } = altrace;
+    expect(await altrace.stop()).toEqual({ code: 0, signal: null });
+    await altrace.start();
+    expect(altrace.ready.keys).toEqual(ready.keys);
+    expect((await altrace.stop()).code).toBe(0);
+
+    // Once more, as people start it: without --json.
+    const words = ["up", "--home", home, "--port-base", String(portBase)];
+    const again = startProgram([NODE, "cli/altrace.js", ...words], {});
+    const pasted = await waitUntil(
+      () => `the curl line in:\n${again.stdout()}${again.stderr()}`,
+      () => /^ {2}(curl -s [\s\S]*?'\{.*\}')$/m.exec(again.stdout())?.[1],
+    );
+    expect(JSON.parse(await shell(pasted))).toMatchObject({ object: "chat.completion" });
+    expect(again.stdout()).toContain(`eval "$(npm run -s altrace -- env ${AGENT})"`);
+    expect((await again.end("SIGTERM")).code).toBe(0);
+  });
+});

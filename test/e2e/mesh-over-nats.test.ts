@@ -1,0 +1,181 @@
+import OpenAI from "openai";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
+import { firstAnswers } from "../support/first-answers.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
+import { failureOf, openaiOf } from "../support/sdk-clients.ts";
+import { type Mesh, startMesh } from "../support/start-mesh.ts";
+import { type Provider, startProvider } from "../support/start-provider.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
+
+const AGENT = "research/worker-1";
+const OTHER = "support/triage";
+const NODES = ["n1", "n2", "n3"] as const;
+
+let provider: Provider;
+let mesh: Mesh;
+
+beforeAll(async () => {
+  provider = await startProvider();
+  mesh = await startMesh({
+    nodes: NODES.length,
+    policy: e2ePolicy(provider.origin),
+    nodeEnv: PROVIDER_KEYS,
+  });
+  await mesh.issueKey(AGENT);
+  await mesh.issueKey(OTHER);
+});
+afterAll(async () => {
+  await mesh?.[Symbol.asyncDispose]();
+  await provider?.[Symbol.asyncDispose]();
+});
+
+/** What each node says to an agent's next request. */
+function everywhere(agent: string): Promise<string[]> {
+  return Promise.all(NODES.map((name) => now(name, agent)));
+}
+
+async function now(node: string, agent: string): Promise<string> {
+  const [answer] = await firstAnswers(mesh.door(node), agent, { until: () => true });
+  return answer ?? "none";
+}
+
+const all = (said: string) => NODES.map(() => said);
+
+describe("three nodes over a real nats-server", () => {
+  test("serve the same agents under the same policy", async () => {
+    await waitUntil(
+      "the keys",
+      async () => (await everywhere(AGENT)).join() === all("200 ok").join(),
+    );
+    expect(await everywhere(OTHER)).toEqual(all("200 ok"));
+    // A heartbeat tells how far a node is, and comes every two seconds.
+    let shown = "";
+    await waitUntil(
+      () => `three nodes in sync:\n${shown}`,
+      async () => {
+        shown = await mesh.mustCli("nodes");
+        return NODES.every((name) => new RegExp(`^${name} +live +open +in sync `, "m").test(shown));
+      },
+    );
+  });
+
+  test("acknowledge a kill one by one, and cut the streams that run on any of them", async () => {
+    provider.script("held-on-n2", { pieces: ["begun "], held: true });
+    const stream = await openaiOf(mesh.door("n2"), AGENT).chat.completions.create({
+      model: "gpt-5-mini",
+      messages: [{ role: "user", content: "script held-on-n2" }],
+      stream: true,
+    });
+    const chunks = stream[Symbol.asyncIterator]();
+    await chunks.next();
+    const { code, stdout } = await mesh.cli("kill", "team/research", "--wait");
+    expect(code).toBe(0);
+    expect(stdout).toContain("team/research  committed  enforced 3/3  closed 3/3  durable 3/3");
+    for (const name of NODES) {
+      expect(stdout).toMatch(
+        new RegExp(`^ {2}${name} +enforced .* ms +closed .* ms +durable .* ms`, "m"),
+      );
+    }
+    const failure = await failureOf(
+      Array.fromAsync({ [Symbol.asyncIterator]: () => chunks }),
+      OpenAI.APIError,
+    );
+    expect(failure.code).toBe("killed_team");
+    expect(await everywhere(AGENT)).toEqual(all("403 killed_team"));
+    expect(await everywhere(OTHER)).toEqual(all("200 ok"));
+  });
+
+  test("after SIGKILL of everything and with NATS down start closed, and say why", async () => {
+    const before = provider.received.length;
+    await mesh.crash();
+    for (const node of mesh.nodes) mesh.launch(node);
+    for (const node of mesh.nodes) {
+      const readiness = await waitUntil(`${node.name} to say why it is closed`, async () => {
+        const said = await mesh.readiness(node);
+        return said.startsWith("503 ") && said;
+      });
+      expect(readiness).toMatch(/bus_down|no_digest/);
+      // Whom it knows to be killed it still refuses by name; of all others it cannot know.
+      expect(await now(node.name, AGENT)).toBe("403 killed_team");
+      expect(await now(node.name, OTHER)).toBe("503 mesh_stale");
+    }
+    expect(provider.received.length).toBe(before);
+  });
+
+  test("open by themselves when NATS and the coordinator are back, and the kill still stands", async () => {
+    const before = provider.received.length;
+    await mesh.nats.restart();
+    mesh.launch(mesh.coordinator);
+    let areOpen = false;
+    const watched = NODES.map((name) =>
+      firstAnswers(mesh.door(name), AGENT, { until: () => areOpen, atLeast: 20 }),
+    );
+    await mesh.whenReady();
+    areOpen = true;
+    for (const answers of await Promise.all(watched)) {
+      expect(new Set(answers)).toEqual(new Set(["403 killed_team"]));
+    }
+    expect(provider.received.length).toBe(before);
+    expect(await everywhere(OTHER)).toEqual(all("200 ok"));
+    expect(await mesh.mustCli("kills")).toMatch(/^team\/research .* committed/m);
+  });
+
+  test("a node that missed a kill while it was down refuses from its first request on", async () => {
+    const { nodes } = mesh;
+    const [third] = nodes.slice(2);
+    if (third === undefined) throw new Error("there are three nodes");
+    await third.process?.end("SIGKILL");
+    await mesh.mustCli("kill", "team/support");
+    await waitUntil("the others", async () => (await now("n1", OTHER)) === "403 killed_team");
+    const before = provider.received.length;
+    mesh.launch(third);
+    const answers = await firstAnswers(mesh.door("n3"), OTHER, {
+      until: (answer) => answer === "403 killed_team",
+    });
+    expect(new Set(answers).has("200 ok")).toBe(false);
+    expect(provider.received.length).toBe(before);
+    await mesh.whenReady();
+    await mesh.mustCli("revive", "team/support", "--wait");
+    expect(await everywhere(OTHER)).toEqual(all("200 ok"));
+  });
+
+  test("let the team go on after a revive that all have acknowledged", async () => {
+    const { code, stdout } = await mesh.cli("revive", "team/research", "--wait");
+    expect(code).toBe(0);
+    expect(stdout).toContain("durable 3/3");
+    expect(await everywhere(AGENT)).toEqual(all("200 ok"));
+  });
+
+  test("keep what a removed key opened shut everywhere", async () => {
+    const issued = JSON.parse(await mesh.mustCli("key", "issue", AGENT, "--json")) as {
+      readonly id: string;
+      readonly key: string;
+    };
+    const held = (name: string) => ({ ...mesh.door(name), key: () => issued.key });
+    for (const name of NODES) {
+      await firstAnswers(held(name), AGENT, { until: (answer) => answer === "200 ok" });
+    }
+    await mesh.mustCli("key", "revoke", issued.id);
+    for (const name of NODES) {
+      const answers = await firstAnswers(held(name), AGENT, {
+        until: (answer) => answer !== "200 ok",
+      });
+      expect(answers.at(-1)).toMatch(/^401 key_(revoked|unknown)$/);
+    }
+  });
+
+  test("that cannot reach the coordinator close when their dead-man switch is due", async () => {
+    await mesh.coordinator.process?.end("SIGKILL");
+    // Every node had a digest a second ago, and may believe it for twelve.
+    for (const name of NODES) {
+      const answers = await firstAnswers(mesh.door(name), OTHER, {
+        until: (answer) => answer !== "200 ok",
+      });
+      expect(answers.at(-1)).toBe("503 mesh_stale");
+    }
+    expect(await mesh.readiness(mesh.node("n1"))).toMatch(/^503 digest_old/);
+  });
+});

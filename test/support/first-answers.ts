@@ -1,0 +1,41 @@
+import { setTimeout as sleep } from "node:timers/promises";
+
+const GAP_MS = 5;
+const LIMIT_MS = 60_000;
+
+/**
+ * Asks again and again, one request after another, and returns what was said, in order: status and
+ * reason, or `no connection`. Ends with the first answer that `until` takes, once there are enough.
+ */
+export async function firstAnswers(
+  at: { readonly gateway: string; key(agent: string): string },
+  agent: string,
+  options: { readonly until: (answer: string) => boolean; readonly atLeast?: number },
+): Promise<readonly string[]> {
+  const answers: string[] = [];
+  const deadline = Date.now() + LIMIT_MS;
+  for (;;) {
+    const answer = await answerTo(at, agent);
+    answers.push(answer);
+    if (options.until(answer) && answers.length >= (options.atLeast ?? 1)) return answers;
+    if (Date.now() > deadline) throw new Error(`only heard ${[...new Set(answers)].join(", ")}`);
+    await sleep(GAP_MS);
+  }
+}
+
+async function answerTo(
+  at: { readonly gateway: string; key(agent: string): string },
+  agent: string,
+): Promise<string> {
+  try {
+    const answer = await fetch(`${at.gateway}/v1/chat/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json", authorization: `Bearer ${at.key(agent)}` },
+      body: JSON.stringify({ model: "gpt-5-mini", messages: [{ role: "user", content: "hi" }] }),
+    });
+    await answer.text();
+    return `${answer.status} ${answer.headers.get("x-altrace-reason") ?? "ok"}`;
+  } catch {
+    return "no connection";
+  }
+}

@@ -1,0 +1,127 @@
+import { once } from "node:events";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { text } from "node:stream/consumers";
+import { type DemoRequest, readDemoRequest } from "../../cli/demo/demo-request.ts";
+import { countTokens } from "../../cli/demo/demo-tokens.ts";
+import { ANTHROPIC_WIRE, type DemoWire, OPENAI_WIRE } from "../../cli/demo/demo-wire.ts";
+
+/** What the provider does with requests whose prompt says `script <name>`. */
+export type Script = {
+  /** The answer, in the pieces in which a stream brings it. */
+  readonly pieces?: readonly string[];
+  readonly tool?: { readonly name: string; readonly json: string };
+  /** A stream says its pieces and then waits until `release`. */
+  readonly held?: boolean;
+  /** An error in place of an answer, with this body. */
+  readonly fails?: { readonly status: number; readonly body: string };
+  /** The connection breaks once the pieces are said. */
+  readonly breaksOff?: boolean;
+};
+
+/** A request as the provider received it. */
+export type Received = {
+  readonly path: string;
+  readonly headers: IncomingMessage["headers"];
+  readonly body: string;
+};
+
+const PIECES = ["One ", "answer ", "in ", "five ", "pieces."];
+
+/** Starts a provider of both dialects in this process that does as a test says. */
+export async function startProvider(): Promise<Provider> {
+  const provider = new Provider();
+  await provider.listen();
+  return provider;
+}
+
+export class Provider implements AsyncDisposable {
+  readonly received: Received[] = [];
+  readonly #server: Server;
+  readonly #scripts = new Map<string, Script>();
+  readonly #held = new Map<ServerResponse, { readonly name: string; readonly end: () => void }>();
+
+  constructor() {
+    this.#server = createServer((request, response) => {
+      this.#serve(request, response).catch(() => response.destroy());
+    });
+  }
+
+  get origin(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
+  }
+
+  async listen(): Promise<void> {
+    this.#server.listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+  }
+
+  script(name: string, script: Script): void {
+    this.#scripts.set(name, script);
+  }
+
+  /** Requests whose body holds this text. */
+  reachedBy(part: string): readonly Received[] {
+    return this.received.filter(({ body }) => body.includes(part));
+  }
+
+  /** Held streams of a script that are open now. */
+  openStreams(name: string): number {
+    return [...this.#held.values()].filter((one) => one.name === name).length;
+  }
+
+  /** Lets the held streams of a script come to their proper end. */
+  release(name: string): void {
+    for (const one of this.#held.values()) if (one.name === name) one.end();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.close();
+    this.#server.closeAllConnections();
+    await once(this.#server, "close");
+  }
+
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { url: path = "", headers } = request;
+    const body = await text(request);
+    this.received.push({ path, headers, body });
+    const wire = path === "/v1/messages" ? ANTHROPIC_WIRE : OPENAI_WIRE;
+    const asked = readDemoRequest(body);
+    if (asked === undefined) throw new Error("not a request of either dialect");
+    const name = /\bscript (\S+)/.exec(asked.prompt)?.[1] ?? "";
+    const script = this.#scripts.get(name) ?? {};
+    if (script.fails !== undefined) {
+      response.writeHead(script.fails.status, { "content-type": "application/json" });
+      response.end(script.fails.body);
+    } else if (asked.stream) this.#stream(response, { asked, wire, script, name });
+    else answer(response, { asked, wire, script });
+  }
+
+  #stream(response: ServerResponse, said: Said & { readonly name: string }): void {
+    const { asked, wire, script, name } = said;
+    const pieces = script.tool === undefined ? (script.pieces ?? PIECES) : [script.tool.json];
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    response.write(wire.open(asked, script.tool));
+    for (const piece of pieces) response.write(wire.piece(asked, piece, script.tool));
+    const end = () => response.end(wire.close(asked, script.tool, endOf(pieces)));
+    if (script.breaksOff === true) setImmediate(() => response.socket?.destroySoon());
+    else if (script.held !== true) end();
+    else {
+      this.#held.set(response, { name, end });
+      response.on("close", () => this.#held.delete(response));
+    }
+  }
+}
+
+type Said = { readonly asked: DemoRequest; readonly wire: DemoWire; readonly script: Script };
+
+function answer(response: ServerResponse, { asked, wire, script }: Said): void {
+  const pieces = script.pieces ?? PIECES;
+  const body = wire.whole(asked, pieces.join(""), script.tool, endOf(pieces));
+  response.writeHead(200, { "content-type": "application/json" });
+  response.end(JSON.stringify(body));
+}
+
+function endOf(pieces: readonly string[]) {
+  return { outputTokens: countTokens(pieces.join("")), cut: false };
+}
