@@ -7,7 +7,7 @@ export type AdminServerOptions = {
   /** Prometheus text. */
   readonly metrics: () => Promise<{ readonly contentType: string; readonly text: string }>;
   /** Why the process may not be given work now; empty when it may. */
-  readonly notReady: () => Promise<readonly string[]>;
+  readonly notReady: () => readonly string[] | Promise<readonly string[]>;
 };
 
 export type AdminServer = { readonly port: number; close(): Promise<void> };
@@ -42,11 +42,11 @@ async function serve(
   if (method !== "GET" && method !== "HEAD") return answer(response, 405, "only GET\n");
   switch (url) {
     case "/healthz":
-      return answer(response, 200, "alive\n");
+      return answer(response, 200, "ok\n");
     case "/readyz": {
       const reasons = await options.notReady();
       const ready = reasons.length === 0;
-      return answer(response, ready ? 200 : 503, ready ? "ready\n" : `${reasons.join("\n")}\n`);
+      return answer(response, ready ? 200 : 503, ready ? "ok\n" : `${reasons.join("\n")}\n`);
     }
     case "/metrics": {
       const { contentType, text } = await options.metrics();

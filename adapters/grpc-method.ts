@@ -1,11 +1,4 @@
-import type {
-  DescMethod,
-  DescMethodServerStreaming,
-  DescMethodUnary,
-  DescService,
-  MessageInitShape,
-  MessageShape,
-} from "@bufbuild/protobuf";
+import type { DescMethod, DescService, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { MethodDefinition } from "@grpc/grpc-js";
 
 /** A generated service descriptor, as far as the bridge needs it. */
@@ -24,9 +17,6 @@ export type OutputOf<M> = M extends { output: infer O extends DescMethod["output
 export type OutputInitOf<M> = M extends { output: infer O extends DescMethod["output"] }
   ? MessageInitShape<O>
   : never;
-
-export type UnaryMethod = DescMethodUnary;
-export type StreamingMethod = DescMethodServerStreaming;
 
 /** A path as HTTP/2 carries it: `/altrace.v1.CoordinatorService/Kill`. */
 export function pathOf(method: DescMethod): string {

@@ -1,4 +1,5 @@
-import { mkdirSync, statfsSync } from "node:fs";
+import { chmodSync, mkdirSync, statfsSync } from "node:fs";
+import { join } from "node:path";
 import { open, type RootDatabase } from "lmdb";
 import { type Guard, type Store, StoreFault, type Write } from "../ports/store.ts";
 
@@ -19,6 +20,7 @@ export const FREE_BYTES_MIN = 16 * 1024 * 1024;
  *
  * One environment belongs to one thread of one process. A commit is an fdatasync: the library's
  * mode in which a commit is visible before it is on disk is off. Keys sort by their UTF-8 bytes.
+ * The folder and its files are for this user alone, also where they were not before.
  *
  * @throws StoreFault The folder cannot be opened as a store.
  */
@@ -28,6 +30,7 @@ export function openLmdbStore(
 ): Store {
   try {
     mkdirSync(path, { recursive: true, mode: 0o700 });
+    chmodSync(path, 0o700);
     const db = open<Buffer, Buffer>({
       path,
       noSubdir: false,
@@ -37,6 +40,8 @@ export function openLmdbStore(
       cache: false,
       overlappingSync: false,
     });
+    // The library makes them readable by all, and a copy or an archive would keep that.
+    for (const file of ["data.mdb", "lock.mdb"]) chmodSync(join(path, file), 0o600);
     return new LmdbStore(path, db, options.freeBytesMin ?? FREE_BYTES_MIN);
   } catch (cause) {
     throw new StoreFault(`${path} cannot be opened`, { cause });

@@ -3,6 +3,7 @@ import { KeyFileFault } from "../adapters/file-keys.ts";
 import { RpcError } from "../adapters/grpc-error.ts";
 import { SocketFault } from "../adapters/grpc-socket.ts";
 import { InstanceFault } from "../adapters/instance-lock.ts";
+import { TrustFileFault } from "../adapters/trust-file.ts";
 import { HomeFault } from "../coordinator/found-mesh.ts";
 import {
   type CommandContext,
@@ -192,7 +193,7 @@ function optionsOf(command: Command): GlobalOptions & Record<string, string | bo
 }
 
 /** What the world did to us, told by message and cause: a stack would say nothing more. */
-const FAULTS = [InstanceFault, HomeFault, KeyFileFault, SocketFault];
+const FAULTS = [InstanceFault, HomeFault, KeyFileFault, SocketFault, TrustFileFault];
 
 function exitCodeOf(error: unknown, { streams }: CliProcess): number {
   if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts";
 import { type GrpcListen, type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
 import type { TrustPin } from "../mesh/trust.ts";
 import type { Bus } from "../ports/bus.ts";
@@ -8,7 +9,6 @@ import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { CoordinatorService } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import type { AccountLimits } from "./account-limits.ts";
-import { type AdminServer, serveAdmin } from "./admin-server.ts";
 import { callRefusalOf } from "./call-refusal.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { beginEpoch } from "./epoch.ts";
@@ -162,7 +162,8 @@ class RunningCoordinator implements Coordinator {
       refusalOf: callRefusalOf,
       onBug: (error, method) => tell("handler_failed", { method, error: String(error) }),
     });
-    this.#admin = await serveAdmin({
+    this.#admin = await startAdminServer({
+      host: "127.0.0.1",
       port: config.metricsPort,
       metrics: async () => ({
         contentType: this.metrics.registry.contentType,

@@ -14,32 +14,28 @@ import type { OpName } from "../mesh/record-op.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
-import { type Store, StoreFault, type Write } from "../ports/store.ts";
+import { StoreFault, type Write } from "../ports/store.ts";
 import { KillSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { isKillScope, parseScope } from "../proto/ids.ts";
 import { KillBroadcasts } from "./broadcast.ts";
-import { type Command, decodeCommand, encodeCommand, isPending } from "./command.ts";
+import { type Command, isPending } from "./command.ts";
+import { CommandBook, type CommandBookOptions } from "./command-book.ts";
 import { CommandRefused } from "./command-refused.ts";
 import { commitCommand } from "./commit-command.ts";
 import type { Tell } from "./events.ts";
 import { pause } from "./pause.ts";
 import type { Replica } from "./replica.ts";
-import { ACK_PREFIX, COMMAND_PREFIX, commandKey, recordKey } from "./store-keys.ts";
+import { commandKey, recordKey } from "./store-keys.ts";
 
-export type CommandsOptions = {
+export type CommandsOptions = CommandBookOptions & {
   readonly mesh: string;
   readonly replica: Replica;
-  readonly store: Store;
   readonly bus: Bus;
   readonly clock: Clock;
   readonly signer: Signer;
   readonly tell: Tell;
-  /** Commands that are remembered; the oldest finished ones go first. */
-  readonly commandsMax: number;
   /** Whether a live node has not said that it enforces the command's record. */
   readonly isAwaited: (command: Command) => boolean;
-  /** A command is no longer remembered. */
-  readonly onForget: (cmdId: string) => void;
 };
 
 export type KillFields = {
@@ -55,7 +51,7 @@ const WITHDRAW_RETRY_MS = 1_000;
 
 export class Commands {
   readonly #options: CommandsOptions;
-  readonly #commands = new Map<string, Command>();
+  readonly #commands: CommandBook;
   readonly #onChange: ((command: Command) => void)[] = [];
   readonly #stopping = new AbortController();
   /** One command of a scope after another, so that they do not race for its sequence. */
@@ -67,19 +63,18 @@ export class Commands {
   constructor(options: CommandsOptions) {
     this.#options = options;
     this.#broadcasts = new KillBroadcasts(options);
-    for (const [key, value] of options.store.list(COMMAND_PREFIX)) {
-      try {
-        const command = decodeCommand(value);
-        this.#commands.set(command.cmdId, command);
-      } catch (cause) {
-        throw new StoreFault(`${key} is not a command`, { cause });
-      }
-    }
+    this.#commands = new CommandBook({
+      ...options,
+      onForget: (cmdId) => {
+        this.#broadcasts.forget(cmdId);
+        options.onForget(cmdId);
+      },
+    });
   }
 
   /** Goes on with what an earlier run accepted and did not finish. */
   resume(): void {
-    for (const command of this.#commands.values()) {
+    for (const command of this.#commands.all()) {
       if (!isPending(command)) continue;
       this.#reopen(command);
       if (command.kind === "kill") {
@@ -125,7 +120,7 @@ export class Commands {
   }
 
   all(): IterableIterator<Command> {
-    return this.#commands.values();
+    return this.#commands.all();
   }
 
   /** Calls `fn` whenever a command was accepted, committed, signed again or met a conflict. */
@@ -155,7 +150,7 @@ export class Commands {
     }
     const record = this.#signKill(fields);
     const command = this.#commandOf("kill", record);
-    this.#commands.set(command.cmdId, command);
+    this.#commands.add(command);
     this.#options.replica.take(record);
     this.#broadcasts.say(command);
     try {
@@ -194,11 +189,11 @@ export class Commands {
     }
     this.#mustFollow(record);
     const command = this.#commandOf("carried", record);
-    this.#commands.set(command.cmdId, command);
+    this.#commands.add(command);
     try {
       await this.#accept(command, also);
     } catch (error) {
-      this.#commands.delete(command.cmdId);
+      this.#commands.remove(command.cmdId);
       void this.#withdraw(command);
       throw error;
     }
@@ -262,7 +257,7 @@ export class Commands {
     if (!isNext) {
       throw new CommandRefused("conflict", `${record.scope} is at version ${current?.v ?? 0}`);
     }
-    for (const other of this.#commands.values()) {
+    for (const other of this.#commands.all()) {
       if (other.kind === "carried" && other.scope === record.scope && isPending(other)) {
         throw new CommandRefused("conflict", `${other.cmdId} is on its way for ${other.scope}`);
       }
@@ -276,7 +271,7 @@ export class Commands {
   async #withdraw({ cmdId }: Command): Promise<void> {
     const { clock, store } = this.#options;
     const { signal } = this.#stopping;
-    while (!signal.aborted && !this.#commands.has(cmdId)) {
+    while (!signal.aborted && !this.#commands.get(cmdId)) {
       try {
         await store.commit([{ key: commandKey(cmdId), value: undefined }]);
         return;
@@ -294,7 +289,7 @@ export class Commands {
   }
 
   async #accept(command: Command, also: readonly Write[]): Promise<void> {
-    const accepting = this.#store(command, also);
+    const accepting = this.#commands.save(command, also);
     this.#accepting.set(command.cmdId, accepting);
     try {
       await accepting;
@@ -302,27 +297,6 @@ export class Commands {
     } finally {
       this.#accepting.delete(command.cmdId);
     }
-  }
-
-  async #store(command: Command, also: readonly Write[]): Promise<void> {
-    const own = { key: commandKey(command.cmdId), value: encodeCommand(command) };
-    await this.#options.store.commit([own, ...this.#prune(), ...also]);
-  }
-
-  /** Makes room: the oldest commands that are finished, with their acks. */
-  #prune(): readonly Write[] {
-    const writes: Write[] = [];
-    for (const command of this.#commands.values()) {
-      if (this.#commands.size <= this.#options.commandsMax) break;
-      if (isPending(command)) continue;
-      this.#commands.delete(command.cmdId);
-      this.#broadcasts.forget(command.cmdId);
-      this.#options.onForget(command.cmdId);
-      writes.push({ key: commandKey(command.cmdId), value: undefined });
-      const acks = this.#options.store.list(`${ACK_PREFIX}${command.cmdId}/`);
-      for (const [key] of acks) writes.push({ key, value: undefined });
-    }
-    return writes;
   }
 
   #drive(command: Command): void {
@@ -393,7 +367,7 @@ export class Commands {
   /** What is not on disk is done again after a crash, and finds itself done. */
   async #storeSoon(command: Command, also: readonly Write[]): Promise<void> {
     try {
-      await this.#store(command, also);
+      await this.#commands.save(command, also);
       command.accepted = true;
     } catch (error) {
       if (!(error instanceof StoreFault)) throw error;

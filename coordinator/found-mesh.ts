@@ -12,15 +12,14 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  readFileSync,
   renameSync,
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
+import { readTrustFile } from "../adapters/trust-file.ts";
 import type { TrustPin } from "../mesh/trust.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
 import type { Random } from "../ports/random.ts";
-import { isName } from "../proto/ids.ts";
 
 /** HOME is not what a coordinator can start on. */
 export class HomeFault extends Error {
@@ -42,7 +41,6 @@ export const keysPath = (home: string): string => join(home, "keys");
 export const socketPath = (home: string): string => join(home, "coordinator.sock");
 
 const OPERATOR_KEY = "operator";
-const PUBLIC_KEY_PATTERN = /^[0-9a-f]{64}$/;
 
 /**
  * Reads who the mesh is, or begins a new one: its name, and the operator's key.
@@ -50,6 +48,7 @@ const PUBLIC_KEY_PATTERN = /^[0-9a-f]{64}$/;
  * @param options.operatorKeys Keys in HOME itself.
  * @param options.mesh Name of a new mesh; drawn at random when absent. Must fit one that exists.
  * @throws HomeFault HOME belongs to another mesh, or has lost its trust.json.
+ * @throws TrustFileFault Its trust.json cannot be read.
  */
 export function foundMesh(options: {
   readonly home: string;
@@ -68,7 +67,7 @@ export function foundMesh(options: {
     const name = mesh ?? `mesh-${Buffer.from(random.bytes(6)).toString("hex")}`;
     writeTrust(home, { mesh: name, operatorPublicKey: publicKey });
   }
-  const pin = readTrust(path);
+  const pin = readTrustFile(path);
   if (mesh !== undefined && pin.mesh !== mesh) {
     throw new HomeFault(`${path} is of mesh ${pin.mesh}, not ${mesh}`);
   }
@@ -77,22 +76,6 @@ export function foundMesh(options: {
     throw new HomeFault(`operator.key in ${home} is not the one that trust.json pins`);
   }
   return { pin, operator };
-}
-
-/** @throws HomeFault */
-export function readTrust(path: string): TrustPin {
-  let value: { mesh?: unknown; operator_public_key?: unknown };
-  try {
-    value = Object(JSON.parse(readFileSync(path, "utf8")));
-  } catch (cause) {
-    throw new HomeFault(`${path} cannot be read`, { cause });
-  }
-  const { mesh, operator_public_key: key } = value;
-  if (typeof mesh !== "string" || !isName(mesh)) throw new HomeFault(`${path}: mesh is no name`);
-  if (typeof key !== "string" || !PUBLIC_KEY_PATTERN.test(key)) {
-    throw new HomeFault(`${path}: operator_public_key is not 64 hexadecimal digits`);
-  }
-  return { mesh, operatorPublicKey: new Uint8Array(Buffer.from(key, "hex")) };
 }
 
 /** Appears whole or not at all. */

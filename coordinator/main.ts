@@ -3,6 +3,7 @@ import { pino } from "pino";
 import { collectDefaultMetrics } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { fileKeys } from "../adapters/file-keys.ts";
+import { ownFolder } from "../adapters/grpc-socket.ts";
 import { holdInstance } from "../adapters/instance-lock.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { connectNatsBus, type NatsBus } from "../adapters/nats-bus.ts";
@@ -19,6 +20,8 @@ import { pause } from "./pause.ts";
 // Exit codes: 0 stopped as asked, 1 could not start or had to end, 2 wrong settings.
 
 const STREAM_RETRY_MS = 1_000;
+/** A server that lost its store has no streams, and says so to nobody who does not ask. */
+const STREAM_CHECK_MS = 5_000;
 
 void run().then(
   (code) => process.exit(code),
@@ -81,12 +84,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     process.once(signal, () => stopping.abort());
   }
   const { home } = config;
-  const { pin, operator } = foundMesh({
-    home,
-    mesh: config.mesh,
-    operatorKeys: fileKeys(home),
-    random: cryptoRandom,
-  });
+  ownFolder(home);
   const lock = await holdInstance({
     home,
     socketPaths: [socketPath(home)],
@@ -94,6 +92,13 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
       { host: "127.0.0.1", port: config.metricsPort },
       ...(config.grpcTls ? [{ host: config.grpcTls.host, port: config.grpcTls.port }] : []),
     ],
+  });
+  // Only whoever holds HOME may found a mesh in it: of two at once, one would overwrite the other's.
+  const { pin, operator } = foundMesh({
+    home,
+    mesh: config.mesh,
+    operatorKeys: fileKeys(home),
+    random: cryptoRandom,
   });
   const store = openLmdbStore(storePath(home));
   const bus = await connectNatsBus({
@@ -125,7 +130,10 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
   return code;
 }
 
-/** The streams are made as soon as the server can be reached; until then nothing is committed. */
+/**
+ * The streams are made as soon as the server can be reached, and again if it loses them: without
+ * them nothing is committed, and every node closes.
+ */
 async function keepStreams(
   bus: NatsBus,
   config: CoordinatorConfig,
@@ -135,7 +143,7 @@ async function keepStreams(
   while (!signal.aborted) {
     try {
       await ensureStreams(bus, { replicas: config.natsReplicas });
-      return;
+      await pause(systemClock, STREAM_CHECK_MS, signal);
     } catch (error) {
       warn(describe(error));
       await pause(systemClock, STREAM_RETRY_MS, signal);

@@ -17,10 +17,13 @@ import type { Keys } from "../ports/keys.ts";
 import { type Store, StoreFault } from "../ports/store.ts";
 import {
   COMMITTED_PATTERN,
+  COMMITTED_PREFIX,
   CONTROL_STREAM,
   controlSubject,
   FAST_PATTERN,
   HEAL_PATTERN,
+  REVOCATION_STREAM,
+  withPrefix,
 } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
 import { backoffMs, pause } from "./pause.ts";
@@ -50,6 +53,8 @@ export class Replica {
   readonly #onRecord: OnRecord[] = [];
   /** Each scope's newest message in the stream; without a record when it is none that counts. */
   readonly #inStream = new Map<string, { readonly seq: number; readonly record?: MeshRecord }>();
+  /** Scopes by the subject on which their committed copies are heard. */
+  readonly #scopes = new Map<string, string>();
   readonly #unsaved = new Set<string>();
   readonly #stops: (() => void)[] = [];
   readonly #stopping = new AbortController();
@@ -130,7 +135,7 @@ export class Replica {
       this.#options.tell("record_conflict", { scope, v, hash: hashHex, took_over: changed });
     }
     if (!changed) return false;
-    this.trust.learn(record);
+    this.#learn(record);
     this.#unsaved.add(record.scope);
     for (const fn of this.#onRecord) fn(record, before);
     void this.save();
@@ -215,13 +220,20 @@ export class Replica {
         throw new StoreFault(`${key} holds no record of this mesh`);
       }
       this.state.merge(read.record);
-      this.trust.learn(read.record);
+      this.#learn(read.record);
     }
+  }
+
+  #learn(record: MeshRecord): void {
+    this.trust.learn(record);
+    this.#scopes.set(withPrefix(controlSubject(record.parsed), COMMITTED_PREFIX), record.scope);
   }
 
   #onCommitted(message: BusMessage): void {
     const { seq } = message;
     const record = this.#opened(message, message.subject, "committed");
+    // Whoever may write to the server wrote over a record: the stream keeps one message a subject.
+    if (!record && seq) void this.reoffer(this.#scopes.get(message.subject) ?? "");
     if (seq === undefined || record?.parsed.kind === "contract") {
       if (record) this.take(record);
       return;
@@ -298,16 +310,23 @@ export class Replica {
   }
 
   async #replay(): Promise<void> {
-    const { bus } = this.#options;
     // Keys first: the bundle may stand behind records that only it lets count.
-    const trust = await bus.last(CONTROL_STREAM, controlSubject({ kind: "trust" }));
+    const trust = await this.#options.bus.last(CONTROL_STREAM, controlSubject({ kind: "trust" }));
     if (trust) this.#replayOne(trust);
-    for (;;) {
-      const page = await bus.read(CONTROL_STREAM, this.#lastSeq + 1, PAGE_COUNT);
-      const end = page.at(-1)?.seq;
-      if (end === undefined) return;
+    await this.#readOn(CONTROL_STREAM, this.#lastSeq + 1, (seq) => {
+      this.#lastSeq = Math.max(this.#lastSeq, seq);
+    });
+    // Revoked contracts have a stream of their own, which they leave once no contract needs them.
+    await this.#readOn(REVOCATION_STREAM, 1, () => undefined);
+  }
+
+  async #readOn(stream: string, fromSeq: number, onPage: (seq: number) => void): Promise<void> {
+    const { bus } = this.#options;
+    let page = await bus.read(stream, fromSeq, PAGE_COUNT);
+    for (let end = page.at(-1)?.seq; end !== undefined; end = page.at(-1)?.seq) {
       for (const message of page) this.#replayOne(message);
-      this.#lastSeq = Math.max(this.#lastSeq, end);
+      onPage(end);
+      page = await bus.read(stream, end + 1, PAGE_COUNT);
     }
   }
 
@@ -319,9 +338,7 @@ export class Replica {
   async #reofferMissing(): Promise<void> {
     for (const record of [...this.state.records()]) {
       if (record.parsed.kind === "contract") continue;
-      if (!this.isCommitted(record)) {
-        await this.reoffer(record.scope);
-      }
+      if (!this.isCommitted(record)) await this.reoffer(record.scope);
     }
   }
 
@@ -354,7 +371,9 @@ export class Replica {
     if (!record || record.parsed.kind === "contract") return true;
     const subject = controlSubject(record.parsed);
     const last = await bus.last(CONTROL_STREAM, subject);
-    if (last) this.adopt(last);
+    // What is remembered of the stream may no longer be there; only what was just read counts.
+    if (!last) this.forgetSeq(scope);
+    else if (!this.adopt(last)) this.noteSeq(scope, last.seq as number);
     const current = this.state.get(scope) as MeshRecord;
     if (this.isCommitted(current)) return true;
     const expectSeq = last?.seq ?? 0;

@@ -1,5 +1,5 @@
 import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import type { MeshRecord } from "../mesh/record.ts";
+import { COORDINATOR_VERSION_MAX, type MeshRecord } from "../mesh/record.ts";
 import type { OpName } from "../mesh/record-op.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
@@ -123,6 +123,9 @@ async function carry(
 function mustBeCarriable({ limitsOf }: ServiceOptions, record: MeshRecord): void {
   const { op, parsed } = record;
   if (op.case === "kill" && parsed.kind !== "key" && parsed.kind !== "node") {
+    // Beyond what a coordinator may number a thief of its key has been, and nodes take an operator's
+    // kill alone: a scope that can be revived must be one that can be killed.
+    if (record.v > COORDINATOR_VERSION_MAX) return;
     throw new CommandRefused("op_not_allowed", `${record.scope} is killed by Kill`);
   }
   if (op.case !== "policy") return;

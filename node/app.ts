@@ -83,6 +83,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const audit = await startAudit(
     {
       home,
+      mesh: parts.mesh,
       node: config.nodeId,
       version: parts.version,
       loops: config.loops,

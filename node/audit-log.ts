@@ -5,7 +5,8 @@ import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { AuditToControl, AuditWorkerData } from "./audit/audit-worker.ts";
 import { findRequest } from "./audit/find-records.ts";
-import { bootRecord, recoverWal, runEndRecord } from "./audit/recover-wal.ts";
+import { logFolder } from "./audit/log-origin.ts";
+import { bootRecord, gapRecord, recoverWal, runEndRecord } from "./audit/recover-wal.ts";
 import { createWalSignal, type WalSignal } from "./audit/wal-signal.ts";
 import { openWal, type Wal } from "./audit/wal-writer.ts";
 import type { Table } from "./table/table.ts";
@@ -13,6 +14,7 @@ import type { Table } from "./table/table.ts";
 export type AuditLogOptions = {
   /** The node's own folder. */
   readonly home: string;
+  readonly mesh: string;
   readonly node: string;
   readonly version: string;
   readonly loops: number;
@@ -23,6 +25,9 @@ export type AuditLogOptions = {
   readonly onFault: (message: string) => void;
   readonly onLost: (what: string, error: unknown) => void;
 };
+
+/** Every log has one epoch so far: keys and logs are not rotated yet. */
+const FIRST_EPOCH = 1;
 
 /** The node's log as its other threads are handed it. */
 export type AuditLog = {
@@ -42,10 +47,11 @@ export type AuditLog = {
 
 /** Puts the files of earlier runs in order, starts the audit thread and writes the boot record. */
 export async function startAudit(options: AuditLogOptions, table: Table): Promise<AuditLog> {
-  const { home, node, version, loops, clock, onFault, onLost } = options;
+  const { home, mesh, node, version, loops, clock, onFault, onLost } = options;
   const walDir = join(home, "wal");
-  const recovery = recoverWal({ dir: walDir, random: options.random });
+  const recovery = recoverWal({ dir: walDir, random: options.random, clock });
   const { run } = recovery;
+  const logDir = logFolder(home, { mesh, node, epoch: FIRST_EPOCH });
   const signal = createWalSignal(loops + 2);
   const worker = await startAuditThread({ options, run, walDir, signal, table });
   const wal = openWal({
@@ -58,6 +64,8 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     syncMaxMs: options.syncMaxMs,
   });
   wal.append(bootRecord(recovery, { t: clock.nowMs(), node, version }));
+  const gap = gapRecord(recovery, { t: clock.nowMs(), node });
+  if (gap !== undefined) wal.append(gap);
   return {
     run,
     walDir,
@@ -65,7 +73,7 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     meshWriter: loops + 1,
     append: (record) => appendOrTell(wal, record, onFault),
     isWritable: () => wal.canAllow(clock.monoNs()),
-    find: (requestId) => findRequest({ walDir }, requestId),
+    find: (requestId) => findRequest({ walDir, logDir }, requestId),
     stop: async () => {
       appendOrTell(wal, runEndRecord({ t: clock.nowMs(), node }), onFault);
       wal.close();
@@ -98,6 +106,7 @@ async function startAuditThread(of: {
     writers: [...loopWriters, { no: loops, name: "control" }, { no: loops + 1, name: "mesh" }],
     tableBuffer: table.buffer,
     signalBuffer: signal.buffer,
+    log: { home: options.home, mesh: options.mesh, node: options.node },
   };
   const worker = new Worker(new URL("./audit/audit-worker.ts", import.meta.url), {
     name: "audit",

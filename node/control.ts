@@ -187,6 +187,8 @@ export class Control {
     if (known?.row === row && known.generation === generation) return true;
     this.#rows.set(account, { row, generation });
     this.actors.rowCame(account);
+    // Requests may go on in the row before for minutes; what lies unheld in it is wanted here.
+    if (known !== undefined) this.actors.takenBack(account, takeBackRetired(table, known));
     return true;
   }
 

@@ -102,7 +102,12 @@ function buildContext(parts: DataLoopParts, connections: Connections, turns: Tur
   const { data, table, clock, log, registry, pool } = parts;
   const metrics = createLoopMetrics(registry);
   const scanners = createPolicyScanners();
-  const shelf = new PolicyShelf({ scanners, nowNs: () => clock.monoNs(), nextTurn });
+  const shelf = new PolicyShelf({
+    scanners,
+    nowNs: () => clock.monoNs(),
+    inForce: () => policyVersion(table),
+    nextTurn,
+  });
   const credentials = openCredentials({
     clock,
     values: data.credentials,

@@ -24,7 +24,7 @@ import { type Request as PricedRequest, worstCase } from "./pricing/worst-case.t
 import { pin, unpin } from "./table/rows.ts";
 import { killedBy } from "./table/scope-cells.ts";
 import { standingOf } from "./table/standing.ts";
-import { isFresh, policyVersion } from "./table/table.ts";
+import { isFresh, keyGeneration, policyVersion } from "./table/table.ts";
 import type { RowGrant } from "./thread-messages.ts";
 
 /** Number of the row that tells a kill. */
@@ -37,7 +37,7 @@ export type Asked = {
   readonly clientRequestId: string | undefined;
   /** The row that is pinned for this request, until `letGo`. */
   readonly row: RowGrant | undefined;
-  readonly identity: Identity | Missing;
+  identity: Identity | Missing;
   /** Present once the body was read and understood. */
   read?: ReadRequest;
   body?: JudgedBody;
@@ -48,6 +48,8 @@ export type Asked = {
   /** Output limit that the request was lowered to because more cannot be paid, tokens. */
   outputTokensMax?: number;
   scan: ScanFacts | Missing;
+  /** The rules that the body was scanned with. */
+  scannedWith?: CompiledPolicy["content"];
   request: RequestFacts | Missing;
 };
 
@@ -81,8 +83,10 @@ export function letGo(asked: Asked, loop: LoopContext): void {
  * sees is one moment; called again after every wait.
  */
 export function factsNow(asked: Asked, loop: LoopContext, pass: Facts["pass"]): Facts {
-  const { exchange, identity, row } = asked;
+  const { exchange, row } = asked;
   const { table } = loop;
+  const nowMs = loop.clock.nowMs();
+  const identity = withinValidity(asked, nowMs);
   const policy =
     asked.unread === "policy_missing" ? undefined : loop.policyOf(policyVersion(table));
   const grant = isMissing(identity) ? undefined : policy?.agents.get(identity.agentId);
@@ -90,7 +94,7 @@ export function factsNow(asked: Asked, loop: LoopContext, pass: Facts["pass"]): 
   return {
     requestId: exchange.requestId,
     door: exchange.door,
-    nowMs: loop.clock.nowMs(),
+    nowMs,
     pass,
     request: asked.request,
     identity,
@@ -101,14 +105,23 @@ export function factsNow(asked: Asked, loop: LoopContext, pass: Facts["pass"]): 
     model,
     nodeRegion: loop.region,
     scan: asked.scan,
-    cost: pass === "full" ? costOf(asked, loop, { model, grant }) : undefined,
+    cost: pass === "full" ? costOf(asked, loop, { model, grant, policy }) : undefined,
     openConnections: isMissing(identity) ? 0 : loop.connections.countOf(identity.agentId),
     draining: loop.isDraining(),
   };
 }
 
-/** Reads the body within the policy's limits, parses and scans it. Changes `asked` in place. */
+/**
+ * Reads the body within the policy's limits, parses and scans it. Changes `asked` in place.
+ *
+ * A body may take long to come, so what the head said of its key is looked at once more after it.
+ */
 export async function gatherBody(asked: Asked, loop: LoopContext): Promise<void> {
+  await gatherGenerate(asked, loop);
+  await identifyAgain(asked, loop);
+}
+
+async function gatherGenerate(asked: Asked, loop: LoopContext): Promise<void> {
   const { exchange, found, identity } = asked;
   const policy = loop.policyOf(policyVersion(loop.table));
   if (isMissing(found) || isMissing(identity) || found.route.kind !== "generate") return;
@@ -131,12 +144,28 @@ export async function gatherBody(asked: Asked, loop: LoopContext): Promise<void>
     else asked.request = { missing: body };
     return;
   }
+  await inspectBody(asked, { body, found, agentId: identity.agentId, before: policy }, loop);
+}
+
+/** Scans with the rules in force now: others may have come while the body did. */
+async function inspectBody(
+  asked: Asked,
+  of: {
+    readonly body: Buffer;
+    readonly found: FoundRoute;
+    readonly agentId: string;
+    readonly before: CompiledPolicy;
+  },
+  loop: LoopContext,
+): Promise<void> {
+  const { body, found, agentId } = of;
+  const { dialect, route } = found;
+  const policy = loop.policyOf(policyVersion(loop.table)) ?? of.before;
   // The body's memory may be another thread's once it is inspected.
   const bodyBytes = body.length;
-  const { dialect, route } = found;
-  const agentId = identity.agentId;
   const seen = await loop.inspector.inspect({ agentId, body, dialect, route, policy });
   asked.scan = seen.scan;
+  asked.scannedWith = policy.content;
   if ("missing" in seen.request) {
     asked.request = seen.request;
     return;
@@ -173,12 +202,32 @@ async function identify(
   if (typeof row === "string")
     return { identity: { missing: unknownKey(row, loop) }, row: undefined };
   exchange.claim(row.agentId, row.contractId);
-  const nowMs = loop.clock.nowMs();
-  if (nowMs < row.notBeforeMs || (row.notAfterMs !== 0 && nowMs >= row.notAfterMs)) {
-    return { identity: { missing: "key_expired" }, row };
-  }
   const { agentId, keyId, contractId } = row;
   return { identity: { agentId, keyId, contractId }, row };
+}
+
+/** A key is judged by its dates at every look, not only when its request began. */
+function withinValidity({ identity, row }: Asked, nowMs: number): Identity | Missing {
+  if (row === undefined || isMissing(identity)) return identity;
+  const isOver = row.notAfterMs !== 0 && nowMs >= row.notAfterMs;
+  return nowMs < row.notBeforeMs || isOver ? { missing: "key_expired" } : identity;
+}
+
+/** Asks for the key again if any key has changed since: it may have been removed meanwhile. */
+async function identifyAgain(asked: Asked, loop: LoopContext): Promise<void> {
+  const { exchange, row } = asked;
+  if (row === undefined || row.keyGeneration === keyGeneration(loop.table)) return;
+  const presented = presentedKey(exchange.head.rawHeaders);
+  if (isMissing(presented)) return;
+  const answer = await loop.meshLink.resolveKey(sha256Of(presented), exchange.head.peer);
+  if (typeof answer === "string") asked.identity = { missing: unknownKey(answer, loop) };
+  else if (answer.agentId !== row.agentId || answer.contractId !== row.contractId) {
+    asked.identity = { missing: "key_revoked" };
+  }
+}
+
+function sha256Of({ key }: PresentedKey): string {
+  return createHash("sha256").update(key).digest("hex");
 }
 
 /** A node that may have missed records cannot say that there is no such key. */
@@ -193,7 +242,7 @@ async function pinnedRow(
   peer: string,
   loop: LoopContext,
 ): Promise<KeyAnswer> {
-  const keySha256 = createHash("sha256").update(presented.key).digest("hex");
+  const keySha256 = sha256Of(presented);
   for (let attempt = 0; attempt < 2; attempt++) {
     const answer = loop.meshLink.resolveKey(keySha256, peer);
     const row = answer instanceof Promise ? await answer : answer;
@@ -227,10 +276,12 @@ function modelOf(asked: Asked, policy: CompiledPolicy | undefined): Facts["model
 function costOf(
   asked: Asked,
   loop: LoopContext,
-  of: Pick<Facts, "model" | "grant">,
+  of: Pick<Facts, "model" | "grant" | "policy">,
 ): CostFacts | Missing | undefined {
-  const { model } = of;
+  const { model, policy } = of;
   if (asked.read === undefined || model === undefined || isMissing(model)) return undefined;
+  // Whatever the stages say of such a scan, it was another policy's.
+  if (!isScannedWith(asked.scannedWith, policy?.content)) return { missing: "policy_changed" };
   const priced = pricedRequest(asked, loop, of);
   if (priced === undefined) return { missing: "price_unknown", detail: model.id };
   const { request, isSet } = priced;
@@ -240,6 +291,11 @@ function costOf(
     overrunMicros: bound.overrunMicros,
     outputTokensSet: isSet ? request.maxOutputTokens : undefined,
   };
+}
+
+/** Two policies may have the same rules; they are compared in full only when a policy has moved. */
+function isScannedWith(one: Asked["scannedWith"], other: Asked["scannedWith"]): boolean {
+  return one === other || JSON.stringify(one) === JSON.stringify(other);
 }
 
 /**

@@ -77,7 +77,7 @@ function commitOnce(
 ): CommitResult | { readonly local: true } {
   const { row, found } = asked;
   if (row === undefined || isMissing(found)) return unreachable("an allowed request has a row");
-  const context = recordContext(asked, facts, loop);
+  const context = recordContext(asked, loop);
   const deps = { table: loop.table, log: loop.log, nowNs: () => loop.clock.monoNs() };
   const base = { facts, verdict, row: row.row, context };
   const upstream = upstreamRequest(asked, facts);
@@ -97,14 +97,14 @@ function nowhereToGo({ model }: Facts): StagedRefusal {
 }
 
 /** What every record of this request says beside its facts. */
-export function recordContext(asked: Asked, facts: Facts, loop: LoopContext): RecordContext {
+export function recordContext(asked: Asked, loop: LoopContext): RecordContext {
   const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
   return {
     mesh: loop.mesh,
     node: loop.node,
     trustVersion: loop.trustVersion(),
     clientRequestId: asked.clientRequestId,
-    nowMs: facts.nowMs,
+    nowMs: loop.clock.nowMs(),
     latencyUs: Number(tookNs / 1_000n),
   };
 }

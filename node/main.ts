@@ -10,10 +10,10 @@ import { ownFolder } from "../adapters/grpc-socket.ts";
 import { holdInstance } from "../adapters/instance-lock.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
+import { readTrustFile } from "../adapters/trust-file.ts";
 import { startNode } from "./app.ts";
 import { METRICS_PORT_OFFSET, NODE_SETTINGS, type NodeConfig, readNodeConfig } from "./config.ts";
 import { credentialsFromEnv } from "./credentials-from-env.ts";
-import { readTrustFile } from "./mesh/trust-file.ts";
 import { nodeLog } from "./node-log.ts";
 import { checkThreadPool } from "./thread-pool.ts";
 

@@ -11,6 +11,8 @@ const KEPT_MAX = 3;
 export type PolicyShelfDeps = {
   readonly scanners: PolicyScanners;
   readonly nowNs: () => bigint;
+  /** Version in force, which stays on the shelf however many come after it and never are. */
+  readonly inForce: () => number;
   /** Lets what is waiting run. */
   readonly nextTurn: () => Promise<unknown>;
 };
@@ -79,6 +81,9 @@ export class PolicyShelf {
 
   #dropOldest(): void {
     const versions = [...this.#policies.keys()].sort((a, b) => a - b);
-    for (const version of versions.slice(0, -KEPT_MAX)) this.#policies.delete(version);
+    const inForce = this.#deps.inForce();
+    for (const version of versions.slice(0, -KEPT_MAX)) {
+      if (version !== inForce) this.#policies.delete(version);
+    }
   }
 }

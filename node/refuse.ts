@@ -39,7 +39,7 @@ export function refusalWords(requestId: string, refusal: Refusal): RefusalWords 
 
 function record(asked: Asked, facts: Facts, verdict: RefusedVerdict, loop: LoopContext): void {
   try {
-    loop.log.append(decisionRecord(facts, verdict, recordContext(asked, facts, loop)));
+    loop.log.append(decisionRecord(facts, verdict, recordContext(asked, loop)));
   } catch (error) {
     loop.metrics.recordLost(error);
   }

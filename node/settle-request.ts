@@ -113,7 +113,7 @@ function writeOutcome(
   due: { readonly spent: Cost; readonly over: bigint },
   loop: LoopContext,
 ): void {
-  const context = { ...recordContext(asked, facts, loop), nowMs: loop.clock.nowMs() };
+  const context = { ...recordContext(asked, loop), nowMs: loop.clock.nowMs() };
   const { reason } = outcome;
   const n = outcome.outputTextBytes;
   const scanned = Math.min(n, outcome.scannedBytes);

@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
+import { RpcError } from "../../adapters/grpc-error.ts";
 import type { CommandState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
-import { ReviveSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
+import { KillSchema, ReviveSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { isKillScope, parseScope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { carrySigned } from "../operator-record.ts";
@@ -24,12 +25,22 @@ export async function kill(
 ): Promise<void> {
   checkScope(scope);
   if (options.dryRun) return dryRun(context, scope, "kill");
-  const { command } = await context.coordinator().calls.kill({
-    scope,
-    reason: options.reason ?? "",
-    operator: context.operatorName,
-  });
+  const { command } = await askKill(context, scope, options.reason ?? "");
   await tell(context, command, options);
+}
+
+/** Whoever once stole a coordinator's key may have used up its numbers: then an operator signs. */
+async function askKill(context: CommandContext, scope: string, reason: string) {
+  const { calls } = context.coordinator();
+  try {
+    return await calls.kill({ scope, reason, operator: context.operatorName });
+  } catch (error) {
+    if (!(error instanceof RpcError) || error.reason !== "signer_not_allowed") throw error;
+    const value = create(KillSchema, { reason });
+    return carrySigned(context, scope, { case: "kill", value }, (record) =>
+      calls.putKey({ record }),
+    );
+  }
 }
 
 /** `altrace revive <scope>`: undoes a kill; signed with the operator's key. */

@@ -119,14 +119,15 @@ async function start(
   const { home } = configs.node;
   ownFolder(home);
   const logger = pino({ level: host.env.ALTRACE_LOG_LEVEL ?? "warn" }, pino.destination(2));
+  const lock = await holdInstance(lockOf(configs));
+  started.defer(() => lock.release());
+  // Only whoever holds HOME may found a mesh in it: of two at once, one would overwrite the other's.
   const { pin, operator } = foundMesh({
     home,
     mesh: configs.coordinator.mesh,
     operatorKeys: fileKeys(home),
     random: cryptoRandom,
   });
-  const lock = await holdInstance(lockOf(configs));
-  started.defer(() => lock.release());
   mkdirSync(storePath(home), { recursive: true, mode: 0o700 });
   const store = openLmdbStore(storePath(home));
   started.defer(() => store.close());

@@ -120,17 +120,28 @@ export function payDebt(book: Book, nowNs: bigint): Book {
 }
 
 /**
- * Lets live leases stand for what requests still hold of expired ones, so that those can be closed
+ * Lets later leases stand for what requests still hold of expired ones, so that those can be closed
  * and what was never lent of them goes back to the ledger now, not when the last request ends.
+ *
+ * Live leases first; where they have no room, the holds of all expired ones are gathered in the last,
+ * and only that one waits. Nothing is lent by this: the table keeps what it has.
  */
 export function coverExpired(book: Book, nowNs: bigint): Book {
   let covered = book;
   for (const index of expiredOnes(book, nowNs)) {
     const lease = covered.leases[index] as Lease;
     const held = open(lease);
-    if (isNothing(held) || !coversCost(lendable(covered, nowNs), held)) continue;
+    if (isNothing(held)) continue;
     const leases = covered.leases.with(index, { ...lease, lent: lease.spent });
-    covered = lendFrom({ ...covered, leases }, held, nowNs);
+    const without = { ...covered, leases };
+    if (coversCost(lendable(without, nowNs), held)) {
+      covered = lendFrom(without, held, nowNs);
+      continue;
+    }
+    const other = leases.findLastIndex((one, no) => no > index && coversCost(unlent(one), held));
+    const heir = leases[other];
+    if (heir === undefined) continue;
+    covered = { ...covered, leases: leases.with(other, { ...heir, lent: plus(heir.lent, held) }) };
   }
   return covered;
 }

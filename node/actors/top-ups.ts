@@ -104,7 +104,8 @@ export function onNotLeased(
   const refusal = { need: asking.need, untilNs: env.nowNs + REFUSAL_BELIEVED_NS };
   const one = state.waiting.find(({ id }) => id === asking.id);
   const draw = asking.kind === "need" && one ? drawFor(one, next, env) : undefined;
-  if (draw === undefined || coversCost(draw.need, refusal.need)) {
+  // Where nothing less than what was refused would do, or nothing is short by now, none is drawn.
+  if (draw === undefined || isNothing(draw.want) || coversCost(draw.need, refusal.need)) {
     return serve({ ...next, refusal, waiting: drawn(state.waiting, asking.id) }, env);
   }
   return { state: { ...next, refusal, asking: draw }, effects: [asked(draw)], durable: false };

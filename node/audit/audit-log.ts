@@ -1,5 +1,6 @@
 /**
- * The log itself: leaves become entries, entries fill bundles and tiles, and a checkpoint signs them.
+ * The log itself: leaves become entries, entries fill bundles and tiles, and a checkpoint signs
+ * them.
  *
  * L1. A size is signed only when all its entries, tiles and its consumed positions are on the disk.
  * L2. What lies beyond the last checkpoint is nobody's: after a crash it is made again, perhaps in
@@ -118,11 +119,10 @@ export class AuditLog {
     const { size } = this.#edge;
     const root = this.#edge.root();
     const partials = this.#putPartials();
-    files.settle(between);
-    for (const path of partials) this.#partials.add(path);
     const consumed = { size, root: root.toString("hex"), latestMs: this.#latestMs, ...wal };
     files.put(consumedPath(size), encodeConsumed(consumed));
     files.settle(between);
+    for (const path of partials) this.#partials.add(path);
     const text = checkpointText({ origin: this.origin, size, root });
     const note = encodeCheckpoint(text, [signCheckpoint(text, signer)]);
     files.put(CHECKPOINT_PATH, Buffer.from(note, "utf8"));
@@ -130,7 +130,9 @@ export class AuditLog {
     this.#signedSize = size;
   }
 
-  /** Removes files that only earlier checkpoints needed. May fail, and be left for the next time. */
+  /**
+   * Removes files that only earlier checkpoints needed. May fail, and be left for the next time.
+   */
   sweep(): void {
     const { files } = this.#options;
     files.sweep(CONSUMED_FOLDER, (name) => name !== String(this.#signedSize));

@@ -44,7 +44,9 @@ export type AuditToControl =
   /** All that was appended is on the disk. */
   | { readonly t: "stopped" };
 
-/** The only thread of a node that waits for the disk of the log. What it throws ends the process. */
+/**
+ * The only thread of a node that waits for the disk of the log. What it throws ends the process.
+ */
 async function run(data: AuditWorkerData): Promise<void> {
   const control = parentPort;
   if (!control) throw new Error("the audit thread is started as a worker");

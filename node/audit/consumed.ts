@@ -1,8 +1,9 @@
 /**
  * What stands beside each checkpoint: how far the WALs had been read into the log at its size.
  *
- * It is on the disk before the checkpoint is signed, under a name that carries the size. So whatever
- * checkpoint a crash leaves behind, the records after it are known, and none is taken twice.
+ * It is on the disk before the checkpoint is signed, under a name that carries the size. So
+ * whatever checkpoint a crash leaves behind, the records after it are known, and none is taken
+ * twice.
  */
 
 import { canonicalJson } from "../../audit/jcs.ts";

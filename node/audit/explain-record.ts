@@ -29,8 +29,8 @@ const OUTCOMES: Readonly<Record<string, ExplainedRow["outcome"]>> = {
 /**
  * The 14 rows of one request, from its records in any order.
  *
- * A stage in shadow that objected reads "would refuse"; the record keeps the reason of the first one
- * only. A refusal that came while the answer was running replaces its stage's row.
+ * A stage in shadow that objected reads "would refuse"; the record keeps the reason of the first
+ * one only. A refusal that came while the answer was running replaces its stage's row.
  *
  * @returns `undefined`: no record among them is a decision on the request.
  */

@@ -1,7 +1,9 @@
 /**
- * Looks records up in what the node itself has written: in the WAL first, then in the log's entries.
+ * Looks records up in what the node itself has written: in the WAL first, then in the log's
+ * entries.
  *
- * Answers people, never the request path. Nothing is verified here: `audit/verify-log.ts` does that.
+ * Answers people, never the request path. Nothing is verified here: `audit/verify-log.ts` does
+ * that.
  */
 
 import { decodeRecord } from "../../audit/leaf.ts";
@@ -10,12 +12,14 @@ import { AuditFault } from "./audit-fault.ts";
 import { EntryFiles } from "./entry-files.ts";
 import { newestWalFirst, scanWalFile } from "./scan-wal.ts";
 
-/** Bytes that one question reads at most; beyond, it is not answered. */
+/** Bytes that one question reads at most. */
 export const FIND_BYTES_MAX = 2 * 1024 * 1024 * 1024;
 /** A request's last record is written at most so long after its id was drawn, ms. */
 export const REQUEST_MS_MAX = 24 * 60 * 60 * 1_000;
-/** How far the clock may have been set between two records that belong together, ms. */
+/** How far a file's time may lie before that of a record in it, because the clock was set, ms. */
 export const CLOCK_SLACK_MS = 10 * 60 * 1_000;
+/** How far the times of two records may contradict the order in which they were written, ms. */
+const ORDER_SLACK_MS = 5_000;
 /** Decisions that one question gives at most. */
 export const RECENT_DECISIONS_MAX = 1_000;
 
@@ -32,37 +36,48 @@ export type FoundRecord = AuditRecord & Partial<Place>;
 /**
  * All records of one request, oldest first; none when there are none.
  *
- * The time inside the id (UUIDv7) tells which files can hold it. In the log, times are taken to
- * rise: a record that a clock step of more than `CLOCK_SLACK_MS` moved may not be found there.
+ * The time inside the id (UUIDv7) tells where they can be. In the log, times are taken to rise: a
+ * record that a clock step moved away from there may not be found. When `FIND_BYTES_MAX` is
+ * reached, as it may be for the end of a request that is still running, what was found by then is
+ * given.
  *
  * @param requestId As in `rid`: lower case.
- * @throws AuditFault More than `FIND_BYTES_MAX` would have to be read, or a file cannot be.
+ * @throws AuditFault A file cannot be read, or `FIND_BYTES_MAX` was reached and nothing found.
  */
 export async function findRequest(
   folders: RecordFolders,
   requestId: string,
 ): Promise<FoundRecord[]> {
-  const atMs = Number.parseInt(requestId.replace("-", "").slice(0, 12), 16);
-  const span = { fromMs: atMs - CLOCK_SLACK_MS, toMs: atMs + REQUEST_MS_MAX };
   const found = new Findings((record) => mentions(record, requestId));
-  const budget = new ReadBudget();
-  for (const file of await newestWalFirst(folders.walDir)) {
-    if (isComplete(found.records, requestId)) break;
-    if (file.lastMs < span.fromMs) continue;
-    await scanWalFile(file, requestId, {
-      onBytes: (bytes) => budget.spend(bytes),
-      onLeaf: (leaf) => found.take(leaf),
-      isBeyond: (t) => t > span.toMs,
-    });
-  }
-  if (folders.logDir !== undefined && !isComplete(found.records, requestId)) {
-    const entries = await EntryFiles.open(folders.logDir);
-    for await (const bundle of entries.between(span, (bytes) => budget.spend(bytes))) {
-      for (const leaf of bundle) if (leaf.includes(requestId)) found.take(leaf);
-      if (isComplete(found.records, requestId)) break;
-    }
+  try {
+    await gatherRequest(folders, requestId, found);
+  } catch (fault) {
+    if (!(fault instanceof TooMuchToRead) || found.size === 0) throw fault;
   }
   return found.records.sort(byTimeAndPhase);
+}
+
+async function gatherRequest(
+  { walDir, logDir }: RecordFolders,
+  requestId: string,
+  found: Findings,
+): Promise<void> {
+  const atMs = Number.parseInt(requestId.replace("-", "").slice(0, 12), 16);
+  const toMs = atMs + REQUEST_MS_MAX;
+  const budget = new ReadBudget();
+  const onBytes = (bytes: number): void => budget.spend(bytes);
+  for (const file of await newestWalFirst(walDir)) {
+    if (isComplete(found.records, requestId)) return;
+    if (file.lastMs < atMs - CLOCK_SLACK_MS) continue;
+    const isBeyond = (t: number): boolean => t > toMs;
+    await scanWalFile(file, requestId, { onBytes, isBeyond, onLeaf: (leaf) => found.take(leaf) });
+  }
+  if (logDir === undefined || isComplete(found.records, requestId)) return;
+  const entries = await EntryFiles.open(logDir);
+  for await (const bundle of entries.between({ fromMs: atMs - ORDER_SLACK_MS, toMs }, onBytes)) {
+    for (const leaf of bundle) if (leaf.includes(requestId)) found.take(leaf);
+    if (isComplete(found.records, requestId)) return;
+  }
 }
 
 /**
@@ -103,7 +118,7 @@ export async function recentDecisions(
   const entries = await EntryFiles.open(folders.logDir);
   for await (const bundle of entries.backwards(spend)) {
     for (const leaf of bundle.toReversed()) if (leaf.includes(needle)) latest.take(leaf);
-    if (bytesLeft <= 0 || latest.isFilledBy(timeOf(bundle.at(-1)))) break;
+    if (bytesLeft <= 0 || latest.isFilledBy(timeOf(bundle[0]))) break;
   }
   return latest.records();
 }
@@ -121,6 +136,16 @@ class Findings {
 
   get records(): FoundRecord[] {
     return [...this.#byText.values()];
+  }
+
+  get size(): number {
+    return this.#byText.size;
+  }
+
+  /** Forgets all others. */
+  keep(records: readonly FoundRecord[]): void {
+    this.#byText.clear();
+    for (const record of records) this.#byText.set(textWithoutPlace(record), record);
   }
 
   take(leaf: Uint8Array): void {
@@ -141,12 +166,15 @@ class LatestDecisions {
 
   take(leaf: Uint8Array): void {
     this.#found.take(leaf);
+    // Twice as many may gather before the oldest are dropped, so that sorting stays rare.
+    if (this.#found.size > 2 * this.#count) this.#found.keep(this.records());
   }
 
   /** True when nothing that is older than `atMs` can be among them any more. */
   isFilledBy(atMs: number): boolean {
-    const oldest = this.records()[this.#count - 1];
-    return this.#count === 0 || (oldest !== undefined && oldest.t > atMs + CLOCK_SLACK_MS);
+    if (this.#found.size < this.#count) return false;
+    const oldest = this.records().at(-1);
+    return oldest === undefined || oldest.t > atMs + ORDER_SLACK_MS;
   }
 
   records(): (DecisionRecord & Partial<Place>)[] {
@@ -157,13 +185,15 @@ class LatestDecisions {
   }
 }
 
+class TooMuchToRead extends AuditFault {}
+
 class ReadBudget {
   #bytesLeft = FIND_BYTES_MAX;
 
   spend(bytes: number): void {
     this.#bytesLeft -= bytes;
     if (this.#bytesLeft < 0) {
-      throw new AuditFault(`more than ${FIND_BYTES_MAX} bytes would have to be read`);
+      throw new TooMuchToRead(`more than ${FIND_BYTES_MAX} bytes would have to be read`);
     }
   }
 }

@@ -6,8 +6,8 @@ import { type Disk, listIfThere, readWhole } from "./disk.ts";
 const UNPLACED = ".new";
 
 /**
- * The files of one log. What is put is kept in memory until `settle` has brought it to the disk, so a
- * settle that fails can be done again, all of it.
+ * The files of one log. What is put is kept in memory until `settle` has brought it to the disk, so
+ * a settle that fails can be done again, all of it.
  */
 export class LogFiles {
   readonly #disk: Disk;

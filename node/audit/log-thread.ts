@@ -109,7 +109,9 @@ export class LogThread implements SyncedFrames {
     return true;
   }
 
-  /** Frames of the same batch are from before the jump and from after it, and are put on its sides. */
+  /**
+   * Frames of the same batch are from before the jump and from after it, and are put on its sides.
+   */
   #takeAround({ nowMs, fromMs, stepMs }: ClockStep): void {
     const frames: WalFrame[] = [];
     for (let i = 0; i < FRAMES_PER_TURN * TURNS_MAX; i++) {
@@ -193,7 +195,9 @@ export class LogThread implements SyncedFrames {
     }
   }
 
-  /** Removes WAL files that the checkpoint has made superfluous. They may reappear, and do no harm. */
+  /**
+   * Removes WAL files that the checkpoint has made superfluous. They may reappear, and do no harm.
+   */
   #removeSpent(consumed: Parameters<typeof WalFrames.spent>[1]): void {
     const { disk, walDir, run } = this.#options;
     for (const file of WalFrames.spent({ disk, dir: walDir, run }, consumed)) {

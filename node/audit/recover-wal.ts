@@ -104,11 +104,11 @@ export function bootRecord(
 }
 
 /**
- * What was cut away, for the record after `boot`; `undefined` when nothing can be missing. Damage in
- * files that are complete is said by whoever reads them into the log.
+ * What was cut away, for the record after `boot`; `undefined` when nothing can be missing. Damage
+ * in files that are complete is said by whoever reads them into the log.
  *
- * A frame torn by the end of the process is not: its append never returned, so nothing was done upon
- * it. Frames that a power loss took without a trace cannot be counted here.
+ * A frame torn by the end of the process is not: its append never returned, so nothing was done
+ * upon it. Frames that a power loss took without a trace cannot be counted here.
  */
 export function gapRecord(
   recovery: WalRecovery,

@@ -24,8 +24,8 @@ const NOTHING_CONSUMED = { doneBefore: "", positions: [] };
 /**
  * Takes up a log from its last checkpoint; an empty one where there is none.
  *
- * Everything that the next leaf will stand on is checked against the checkpoint first: to go on from
- * anything else would be a fork, signed by our own key.
+ * Everything that the next leaf will stand on is checked against the checkpoint first: to go on
+ * from anything else would be a fork, signed by our own key.
  *
  * @throws AuditFault Something is missing, or is not what was signed.
  */

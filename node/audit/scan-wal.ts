@@ -90,7 +90,9 @@ function firstTimeIn(frames: Buffer): number {
   return decoded.ok ? decoded.record.t : Number.NEGATIVE_INFINITY;
 }
 
-/** A file may be deleted between the listing of its folder and this: the log has its records then. */
+/**
+ * A file may be deleted between the listing of its folder and this: the log has its records then.
+ */
 async function unlessGone<T>(waiting: Promise<T>): Promise<T | undefined> {
   try {
     return await waiting;

@@ -11,7 +11,10 @@ const MS_NS = 1_000_000n;
 
 /** What is made of the frames once they are on the disk. */
 export type SyncedFrames = {
-  /** Called after every round. Gives the disk back now and then by calling `between`. True: not done. */
+  /**
+   * Called after every round. Gives the disk back now and then by calling `between`. True: not
+   * done.
+   */
   absorb(between: () => void): boolean;
   /** Called once, after the last round. */
   finish(): void;

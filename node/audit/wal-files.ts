@@ -32,7 +32,9 @@ export function walPath(dir: string, file: WalFile): string {
   return join(dir, walFileName(file));
 }
 
-/** Files of the folder in the order of runs, then writers, then numbers; other names are left out. */
+/**
+ * Files of the folder in the order of runs, then writers, then numbers; other names are left out.
+ */
 export function listWalFiles(disk: Pick<Disk, "list">, dir: string): readonly WalFile[] {
   return disk
     .list(dir)
@@ -41,8 +43,8 @@ export function listWalFiles(disk: Pick<Disk, "list">, dir: string): readonly Wa
 }
 
 /**
- * Id of the start after `last`. It counts minutes since the Unix epoch, and on from `last` where that
- * is not enough: so it sorts after runs whose files are gone, too.
+ * Id of the start after `last`. It counts minutes since the Unix epoch, and on from `last` where
+ * that is not enough: so it sorts after runs whose files are gone, too.
  *
  * @param nowMs Wall clock, ms since the Unix epoch.
  * @param chance 4 random bytes.

@@ -2,8 +2,8 @@
  * The frames of all WAL files, in the order in which they enter the log.
  *
  * F1. Runs come one after the other: all of a run, then the next one.
- * F2. Within a run writers are merged by (time, writer); a writer's own order is never changed, so how
- *     far it was read is one position.
+ * F2. Within a run writers are merged by (time, writer); a writer's own order is never changed, so
+ *     how far it was read is one position.
  * F3. While a writer has more that may be read, nothing later than its next frame is given.
  * F4. Of the present run only what is on the disk is given.
  */

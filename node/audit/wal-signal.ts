@@ -1,8 +1,10 @@
 /**
- * How far each writer of the log has written, in shared memory, and the wake-up of the audit thread.
+ * How far each writer of the log has written, in shared memory, and the wake-up of the audit
+ * thread.
  *
  * G1. A position is one 64-bit cell, so its file and its length always belong together.
- * G2. A position is published after its frame was handed to the kernel: what lies before it is whole.
+ * G2. A position is published after its frame was handed to the kernel: what lies before it is
+ *     whole.
  * G3. A frame published while the audit thread falls asleep keeps it awake.
  */
 

@@ -109,7 +109,9 @@ export class WalSource {
     if (flaw !== undefined || readTo === at) this.#giveUp(fileNo, until - readTo);
   }
 
-  /** The target is where a frame begins, so reading can go on from there; else with the next file. */
+  /**
+   * The target is where a frame begins, so reading can go on from there; else with the next file.
+   */
   #giveUp(fileNo: number, lostBytes: number): void {
     const end = fileNo === this.#target.fileNo ? this.#target : { fileNo: fileNo + 1, bytes: 0 };
     this.#queue.push({ t: this.#lastT, leaf: undefined, fileNo, lostBytes, end });

@@ -1,13 +1,14 @@
 /**
  * Brings the writers' WAL files to the disk and says in the table how far that is.
  *
- * S1. `synced_at` of a writer is an instant before which everything it appended is on the disk: it is
- *     taken before positions are read, and stored after all syncs succeeded.
+ * S1. `synced_at` of a writer is an instant before which everything it appended is on the disk: it
+ *     is taken before positions are read, and stored after all syncs succeeded.
  * S2. A file counts only once its name is on the disk too.
- * S3. After a failed sync a writer is never counted again: the kernel reports lost pages once, marks
- *     them clean, and the next sync would succeed without them.
- * S4. A round that synced something is followed by one that finds nothing new. A frame may be synced
- *     by a round that began before the writer took the time of it; only the next round says so.
+ * S3. After a failed sync a writer is never counted again: the kernel reports lost pages once,
+ *     marks them clean, and the next sync would succeed without them.
+ * S4. A round that synced something is followed by one that finds nothing new. A frame may be
+ *     synced by a round that began before the writer took the time of it; only the next round says
+ *     so.
  *
  * @see https://www.usenix.org/conference/atc20/presentation/rebello (what follows a failed fsync)
  */
@@ -105,7 +106,9 @@ export class WalSync {
     return positionOf(this.#options.signal, no);
   }
 
-  /** Opens what is new up to the target; false when that failed, which the next round tries again. */
+  /**
+   * Opens what is new up to the target; false when that failed, which the next round tries again.
+   */
   #open(one: Followed, target: WalPosition): boolean {
     const { dir, run, disk } = this.#options;
     try {

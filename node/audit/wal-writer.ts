@@ -6,7 +6,8 @@
  * W2. A frame that was not written whole is cut away again, so a file holds whole frames only.
  * W3. Nothing is allowed while the oldest unsynced frame is older than the bound, or after a write
  *     failed until one succeeds. Refusals go on being written, and so find out when that is.
- * W4. Refusals that could not be written are counted, and said in a `gap` record before the next one.
+ * W4. Refusals that could not be written are counted, and said in a `gap` record before the next
+ *     one.
  */
 
 import { encodeFrame } from "../../audit/frame.ts";
@@ -20,7 +21,9 @@ import { type Disk, machineDisk } from "./disk.ts";
 import { WAL_FILE_BYTES_MAX, walPath } from "./wal-files.ts";
 import { publishPosition, type WalSignal } from "./wal-signal.ts";
 
-/** Bytes of a leaf without its place: `"ep":` and `"seq":` with their numbers must fit beside it. */
+/**
+ * Bytes of a leaf without its place: `"ep":` and `"seq":` with their numbers must fit beside it.
+ */
 export const WAL_LEAF_BYTES_MAX = LEAF_BYTES_MAX - 64;
 
 export type Wal = DecisionLog & {

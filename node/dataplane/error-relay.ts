@@ -2,6 +2,7 @@ import type { ClientLeg } from "./client-leg.ts";
 import { collectTexts } from "./dialects/collect-texts.ts";
 import type { JsonValue } from "./dialects/dialect.ts";
 import { ANSWER_DEPTH_MAX, asObject } from "./dialects/json-shape.ts";
+import { GrowingBytes } from "./growing-bytes.ts";
 import { RELAY_LIMITS } from "./relay-limits.ts";
 import { parseStrict } from "./strict-json.ts";
 
@@ -15,8 +16,8 @@ export class ErrorRelay {
   readonly #leg: ClientLeg;
   readonly #status: number;
   readonly #headers: readonly string[];
-  readonly #chunks: Uint8Array[] = [];
-  #bytes = 0;
+  readonly #bytes = new GrowingBytes();
+  #isTooLong = false;
 
   /** @param headers Flat; without the type of the body, which is always JSON. */
   constructor(leg: ClientLeg, status: number, headers: readonly string[]) {
@@ -26,16 +27,16 @@ export class ErrorRelay {
   }
 
   data(chunk: Uint8Array): boolean {
-    this.#bytes += chunk.length;
     // Nothing of it will be passed on, but its end is awaited: the connection can then be reused.
-    if (this.#bytes > RELAY_LIMITS.errorBytesMax) this.#chunks.length = 0;
-    else this.#chunks.push(chunk);
+    this.#isTooLong ||= this.#bytes.length + chunk.length > RELAY_LIMITS.errorBytesMax;
+    if (this.#isTooLong) this.#bytes.take();
+    else this.#bytes.add(chunk);
     return true;
   }
 
   end(): void {
     const leg = this.#leg;
-    const value = this.#bytes > RELAY_LIMITS.errorBytesMax ? undefined : this.#read();
+    const value = this.#isTooLong ? undefined : this.#read();
     if (value === undefined) {
       this.#answer(this.#ownWords());
       return;
@@ -49,8 +50,10 @@ export class ErrorRelay {
   }
 
   #read(): JsonValue | undefined {
-    const body = Buffer.concat(this.#chunks);
-    const parsed = parseStrict(body, { depthMax: ANSWER_DEPTH_MAX, mustRoundTrip: false });
+    const parsed = parseStrict(this.#bytes.take(), {
+      depthMax: ANSWER_DEPTH_MAX,
+      mustRoundTrip: false,
+    });
     if (!("value" in parsed)) return undefined;
     // Both dialects put their words under `error`; what has none is of some proxy on the way.
     return asObject(asObject(parsed.value)?.error) === undefined ? undefined : parsed.value;

@@ -1,5 +1,8 @@
 import type { Wait } from "./answer-scan.ts";
 
+/** What a frame takes beside its bytes: a stream may be nothing but empty lines. */
+const FRAME_COST_BYTES = 256;
+
 /**
  * The frames of a stream that may not leave yet, in their order.
  *
@@ -10,7 +13,7 @@ export class HoldBack {
   #frames: { readonly bytes: Uint8Array; readonly waits: readonly Wait[] }[] = [];
   #bytes = 0;
 
-  /** Bytes of the frames that wait. */
+  /** Memory that the frames which wait take up, about: their bytes and a fixed part for each. */
   get bytes(): number {
     return this.#bytes;
   }
@@ -26,12 +29,12 @@ export class HoldBack {
       return;
     }
     this.#frames.push({ bytes, waits });
-    this.#bytes += bytes.length;
+    this.#bytes += bytes.length + FRAME_COST_BYTES;
     let free = 0;
     for (const frame of this.#frames) {
       if (!frame.waits.every(isOver)) break;
       release(frame.bytes);
-      this.#bytes -= frame.bytes.length;
+      this.#bytes -= frame.bytes.length + FRAME_COST_BYTES;
       free += 1;
     }
     if (free > 0) this.#frames.splice(0, free);

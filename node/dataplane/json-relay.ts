@@ -1,5 +1,6 @@
 import type { ClientLeg } from "./client-leg.ts";
 import { ANSWER_DEPTH_MAX } from "./dialects/json-shape.ts";
+import { GrowingBytes } from "./growing-bytes.ts";
 import { RELAY_LIMITS } from "./relay-limits.ts";
 import { parseStrict } from "./strict-json.ts";
 
@@ -11,8 +12,7 @@ import { parseStrict } from "./strict-json.ts";
 export class JsonRelay {
   readonly #leg: ClientLeg;
   readonly #headers: readonly string[];
-  readonly #chunks: Uint8Array[] = [];
-  #bytes = 0;
+  readonly #bytes = new GrowingBytes();
 
   constructor(leg: ClientLeg, headers: readonly string[]) {
     this.#leg = leg;
@@ -20,18 +20,17 @@ export class JsonRelay {
   }
 
   data(chunk: Uint8Array): boolean {
-    this.#bytes += chunk.length;
-    if (this.#bytes > RELAY_LIMITS.answerBytesMax) {
+    if (this.#bytes.length + chunk.length > RELAY_LIMITS.answerBytesMax) {
       this.#leg.object("response_unscannable");
       return false;
     }
-    this.#chunks.push(chunk);
+    this.#bytes.add(chunk);
     return true;
   }
 
   end(): void {
     const leg = this.#leg;
-    const body = Buffer.concat(this.#chunks, this.#bytes);
+    const body = this.#bytes.take();
     const parsed = parseStrict(body, { depthMax: ANSWER_DEPTH_MAX, mustRoundTrip: false });
     const part = "value" in parsed ? leg.input.dialect.readAnswer(parsed.value) : undefined;
     if (part === undefined) {

@@ -82,11 +82,14 @@ function readHead(rawHeaders: readonly string[], allowed: readonly string[]): An
   const returned: string[] = [];
   const withoutType: string[] = [];
   let type = "";
+  let typed = false;
   let encoded = false;
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = (rawHeaders[index] as string).toLowerCase();
     const value = rawHeaders[index + 1] as string;
-    if (name === "content-type") type = mediaType(value);
+    // Of two types the client would be told the first: an answer that has them cannot be read.
+    if (name === "content-type") type = typed ? "" : mediaType(value);
+    if (name === "content-type") typed = true;
     if (name === "content-encoding" && value.trim().toLowerCase() !== "identity") encoded = true;
     // A header that comes twice is passed on once: of two values a client may read either.
     if (!allowed.includes(name) || returned.includes(name)) continue;

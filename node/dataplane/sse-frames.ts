@@ -1,3 +1,5 @@
+import { GrowingBytes } from "./growing-bytes.ts";
+
 /** One event of a stream: its bytes as they came, and what a reader takes from them. */
 export type SseFrame = {
   /** From behind the previous frame to the end of the empty line that ends this one. */
@@ -23,8 +25,7 @@ export type SseFault = "frame_too_large" | "invalid_utf8";
 export class SseFrames {
   readonly #frameBytesMax: number;
   /** Bytes of the frame that is not complete yet. */
-  #held: Uint8Array[] = [];
-  #heldBytes = 0;
+  readonly #held = new GrowingBytes();
   /** Bytes of the line that is not complete yet. */
   #lineBytes = 0;
   /** The last byte was a carriage return: a line feed that follows is part of the same line end. */
@@ -49,7 +50,7 @@ export class SseFrames {
     const ends = new LineEnds(chunk);
     let start = 0;
     let from = this.#skipLineFeed(chunk, frames);
-    if (this.#heldBytes === 0) start = from;
+    if (this.#held.length === 0) start = from;
     for (let at = ends.next(from); at < chunk.length; at = ends.next(from)) {
       if (this.#fault !== undefined) return frames;
       this.#countLineBytes(chunk, from, at);
@@ -68,7 +69,7 @@ export class SseFrames {
 
   /** What is left when the stream ends: a frame without its empty line, or nothing. */
   end(): SseFrame | undefined {
-    if (this.#heldBytes === 0 || this.#fault !== undefined) return undefined;
+    if (this.#held.length === 0 || this.#fault !== undefined) return undefined;
     const frames: SseFrame[] = [];
     this.#emit(NO_BYTES, frames);
     return frames[0];
@@ -82,7 +83,7 @@ export class SseFrames {
     const skips = this.#afterReturn && chunk[0] === LINE_FEED;
     if (chunk.length > 0) this.#afterReturn = false;
     if (!skips) return 0;
-    if (this.#heldBytes === 0) this.#emit(slice(chunk, 0, 1), frames);
+    if (this.#held.length === 0) this.#emit(slice(chunk, 0, 1), frames);
     return 1;
   }
 
@@ -110,17 +111,14 @@ export class SseFrames {
 
   #hold(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
-    this.#held.push(bytes);
-    this.#heldBytes += bytes.length;
-    if (this.#heldBytes > this.#frameBytesMax) this.#fail("frame_too_large");
+    this.#held.add(bytes);
+    if (this.#held.length > this.#frameBytesMax) this.#fail("frame_too_large");
   }
 
   #emit(tail: Uint8Array, frames: SseFrame[]): void {
     this.#hold(tail);
     if (this.#fault !== undefined) return;
-    const bytes = this.#held.length === 1 ? (this.#held[0] as Uint8Array) : this.#join();
-    this.#held = [];
-    this.#heldBytes = 0;
+    const bytes = this.#held.take();
     try {
       frames.push(readFrame(bytes, this.#first ? markLength(bytes) : 0));
     } catch {
@@ -129,14 +127,9 @@ export class SseFrames {
     this.#first = false;
   }
 
-  #join(): Uint8Array {
-    return Buffer.concat(this.#held, this.#heldBytes);
-  }
-
   #fail(fault: SseFault): void {
     this.#fault = fault;
-    this.#held = [];
-    this.#heldBytes = 0;
+    this.#held.take();
   }
 }
 

@@ -1,6 +1,6 @@
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { TrustView } from "../../mesh/trust.ts";
-import type { Clock } from "../../ports/clock.ts";
+import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Scope } from "../../proto/ids.ts";
 import type { KilledBy } from "../decision/facts.ts";
 import type { AckBook } from "./acks.ts";
@@ -18,6 +18,10 @@ import type { RecordStore } from "./record-store.ts";
 //
 // The first is done at once. The others are begun in this order, in the same turn if there is time
 // left in it: of many kills that come together, the last one's cell comes before the first one's ack.
+
+/** Kills and revives that wait for a log which takes nothing; beyond that the oldest are given up. */
+export const UNRECORDED_MAX = 10_000;
+export const RECORD_RETRY_MS = 1_000;
 
 /** Monotonic nanoseconds. */
 export type EnforcedTimes = {
@@ -57,7 +61,7 @@ export type EnforcementDeps = {
   readonly defer: (fn: () => void) => void;
   /** State changed, and all of the above was begun. */
   readonly onChange: () => void;
-  /** `onEnforced` threw. */
+  /** `onEnforced` threw; it is called again until it does not. */
   readonly onUnrecorded: (detail: string) => void;
   /** Keys that sign records and digests changed. */
   readonly onTrust: () => void;
@@ -76,6 +80,9 @@ export type Receipt = {
 export class Enforcement {
   readonly #deps: EnforcementDeps;
   readonly #killed = new Set<string>();
+  readonly #unrecorded: { readonly record: MeshRecord; readonly times: EnforcedTimes }[] = [];
+  #cancelRetry: Cancel | undefined;
+  #isClosed = false;
 
   constructor(deps: EnforcementDeps) {
     this.#deps = deps;
@@ -137,13 +144,40 @@ export class Enforcement {
     }
   }
 
+  /** Makes a last attempt at what the log has not taken. */
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelRetry?.();
+    this.#recordAll();
+  }
+
   /** A log that cannot be written refuses requests by itself; it must not keep a kill from working. */
   #recordIt(record: MeshRecord, times: EnforcedTimes): void {
-    try {
-      this.#deps.hooks.onEnforced(record, times);
-    } catch (error) {
-      this.#deps.onUnrecorded(`${record.scope} v${record.v}: ${String(error)}`);
+    this.#unrecorded.push({ record, times });
+    if (this.#unrecorded.length > UNRECORDED_MAX) this.#unrecorded.shift();
+    if (!this.#cancelRetry) this.#recordAll();
+  }
+
+  #recordAll(): void {
+    this.#cancelRetry = undefined;
+    for (;;) {
+      const next = this.#unrecorded.shift();
+      if (!next) return;
+      try {
+        this.#deps.hooks.onEnforced(next.record, next.times);
+      } catch (error) {
+        const { scope, v } = next.record;
+        this.#deps.onUnrecorded(`${scope} v${v}: ${String(error)}`);
+        // To the end of the line: one that the log never takes must not keep the others from it.
+        this.#unrecorded.push(next);
+        if (!this.#isClosed) this.#retryLater();
+        return;
+      }
     }
+  }
+
+  #retryLater(): void {
+    this.#cancelRetry = this.#deps.clock.after(RECORD_RETRY_MS, () => this.#recordAll());
   }
 
   /** After the order above, whatever is not urgent. */

@@ -8,6 +8,7 @@ import { fileKeys } from "../../adapters/file-keys.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { connectNatsBus } from "../../adapters/nats-bus.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
+import { readTrustFile } from "../../adapters/trust-file.ts";
 import type { Bus } from "../../ports/bus.ts";
 import { openWalSignal } from "../audit/wal-signal.ts";
 import { openWal, type Wal } from "../audit/wal-writer.ts";
@@ -18,7 +19,6 @@ import { openHostStall } from "./host-stall.ts";
 import { killRecord } from "./kill-record.ts";
 import { MeshThread } from "./mesh-thread.ts";
 import type { ReplicaConfig } from "./replica.ts";
-import { readTrustFile } from "./trust-file.ts";
 
 /** What the thread is started with. */
 export type MeshWorkerData = {

@@ -160,6 +160,7 @@ export class Replica {
     if (this.#isLoaded) this.#heartbeat.beat();
     this.#heartbeat.close();
     await Promise.all([this.repair.close(), this.#enrolment.close()]);
+    this.enforcement.close();
     await this.#records.close();
   }
 
@@ -290,7 +291,8 @@ export class Replica {
         this.repair.want("full");
       },
       onMembership: () => {
-        if (this.membership === "node_removed") this.opening.close();
+        // Also when the record names another key: whoever holds that one is this node now.
+        if (this.membership !== "member") this.opening.close();
       },
     });
   }

@@ -401,6 +401,10 @@ describe("TLS", () => {
     const port = server.ports[0] as number;
     const answer = await client(target(port, "client")).kill({});
     expect(answer.command?.scope).toBe("client");
+    // The certificate is of 127.0.0.1, and a name that leads there is another name.
+    const misnamed = { ...target(port, "client"), host: "localhost" } as GrpcTarget;
+    const unproven = await failure(client(misnamed).kill({}, { timeoutMs: 2_000 }));
+    expect(["UNAVAILABLE", "DEADLINE_EXCEEDED"]).toContain(unproven.code);
     const refused = await failure(client(target(port, "stranger")).kill({}, { timeoutMs: 2_000 }));
     expect(["UNAVAILABLE", "DEADLINE_EXCEEDED"]).toContain(refused.code);
   });

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { statSync, writeFileSync } from "node:fs";
+import { chmodSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
@@ -219,6 +219,19 @@ describe.each(Object.entries(PLACES))("store on %s", (_name, open) => {
 });
 
 describe("LMDB alone", () => {
+  test("keeps its files for this user alone, also those that were open to others", async () => {
+    using dir = tempDir();
+    const path = join(dir.path, "store");
+    const files = ["data.mdb", "lock.mdb"].map((name) => join(path, name));
+    const modes = () => [path, ...files].map((each) => statSync(each).mode & 0o777);
+    await openLmdbStore(path).close();
+    expect(modes()).toEqual([0o700, 0o600, 0o600]);
+    chmodSync(path, 0o755);
+    for (const file of files) chmodSync(file, 0o644);
+    await openLmdbStore(path).close();
+    expect(modes()).toEqual([0o700, 0o600, 0o600]);
+  });
+
   test("what a commit resolved for is there after kill -9", async () => {
     using dir = tempDir();
     const path = join(dir.path, "store");

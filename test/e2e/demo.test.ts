@@ -1,9 +1,9 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
-import type OpenAI from "openai";
+import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { E2E_TIMEOUTS, NODE, startProgram } from "../support/run-altrace.ts";
-import { anthropicOf, openaiOf } from "../support/sdk-clients.ts";
+import { anthropicOf, failureOf, openaiOf } from "../support/sdk-clients.ts";
 import { type Altrace, startAltrace } from "../support/start-altrace.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
@@ -23,7 +23,8 @@ async function shell(line: string): Promise<string> {
 let altrace: Altrace;
 
 beforeAll(async () => {
-  altrace = await startAltrace();
+  // Whatever still runs half a second after SIGTERM is cut.
+  altrace = await startAltrace({ env: { ALTRACE_DRAIN_MS: "500" } });
 });
 afterAll(() => altrace[Symbol.asyncDispose]());
 
@@ -141,10 +142,28 @@ describe("`altrace env`", () => {
   });
 });
 
+describe("SIGTERM", () => {
+  test("cuts in its dialect what does not end in its time", async () => {
+    const stream = await openaiOf(altrace, AGENT).chat.completions.create({
+      model: "gpt-5-mini",
+      messages: [{ role: "user", content: "stream for 4000 words" }],
+      stream: true,
+    });
+    const chunks = stream[Symbol.asyncIterator]();
+    await chunks.next();
+    const stopped = altrace.stop();
+    const failure = await failureOf(
+      Array.fromAsync({ [Symbol.asyncIterator]: () => chunks }),
+      OpenAI.APIError,
+    );
+    expect(failure.code).toBe("draining");
+    expect(await stopped).toEqual({ code: 0, signal: null });
+  });
+});
+
 describe("a second start on the same HOME", () => {
   test("ends in order, keeps its keys, and prints lines that work when pasted", async () => {
     const { ready, home, portBase } = altrace;
-    expect(await altrace.stop()).toEqual({ code: 0, signal: null });
     await altrace.start();
     expect(altrace.ready.keys).toEqual(ready.keys);
     expect((await altrace.stop()).code).toBe(0);

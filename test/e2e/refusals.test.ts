@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
@@ -334,6 +335,48 @@ describe("what was not granted is refused", () => {
   });
 });
 
+describe("a new policy", () => {
+  const changed = () =>
+    e2ePolicy(provider.origin).replace(
+      "worker-2: {}",
+      "worker-2: { models: [anthropic/claude-haiku-4-5] }",
+    );
+
+  test("is in force on every node when `altrace policy apply --wait` returns", async () => {
+    const agent = "research/worker-2";
+    expect((await ask({ agent })).status).toBe(200);
+    const file = join(altrace.home, "changed.yaml");
+    writeFileSync(file, changed());
+    expect(await altrace.mustCli("policy", "apply", file, "--wait")).toContain("durable 1/1");
+    await waitUntil("the switch", async () => (await ask({ agent })).status === 403);
+    expect(await refusal({ agent })).toBe("403 model model_not_granted");
+    expect((await ask({})).status).toBe(200);
+  });
+
+  test("that is wrong is refused, and the old one stays", async () => {
+    const file = join(altrace.home, "wrong.yaml");
+    writeFileSync(file, changed().replace("format: 1", "format: 2"));
+    const { code, stderr } = await altrace.cli("policy", "apply", file, "--wait");
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/wrong\.yaml:1:\d+: error: format/);
+    expect((await ask({})).status).toBe(200);
+    expect(await refusal({ agent: "research/worker-2" })).toBe("403 model model_not_granted");
+  });
+});
+
+describe("a budget that is spent", () => {
+  test("is lifted by the operator's top-up", async () => {
+    const agent = "edges/poor";
+    const asking = { agent, body: chat("x", { max_completion_tokens: 20_000 }) };
+    expect(await refusal(asking)).toBe("402 budget budget_exhausted");
+    const shown = JSON.parse(await altrace.mustCli("budget", "show", `agent/${agent}`, "--json"));
+    const { accounts } = shown as { readonly accounts: readonly { readonly window: string }[] };
+    const window = accounts.map((one) => one.window).find((name) => name.startsWith("day:")) ?? "";
+    await altrace.mustCli("budget", "top-up", `agent/${agent}`, window, "usd", "1.00");
+    await waitUntil("the new limit", async () => (await ask(asking)).status === 200);
+  });
+});
+
 describe("rates", () => {
   test("that are spent answer 429 and say when to come back", async () => {
     const agent = "edges/hasty";
@@ -430,6 +473,41 @@ describe("slow clients", () => {
   });
 });
 
+describe("a client that does not read", () => {
+  test("holds up the provider, not the node, and misses nothing", async () => {
+    const pieces = Array.from({ length: 40_000 }, (_, i) => `${i} ${"many words ".repeat(50)}`);
+    provider.script("flood", { pieces });
+    const body = chat("script flood", { stream: true, max_completion_tokens: 100_000 });
+    const { hostname, port } = new URL(altrace.gateway);
+    const reader = connect({ host: hostname, port: Number(port) });
+    reader.pause();
+    const head = [
+      "POST /v1/chat/completions HTTP/1.1",
+      "host: a",
+      "content-type: application/json",
+    ];
+    const key = `authorization: Bearer ${altrace.key("support/triage")}`;
+    reader.write([...head, key, `content-length: ${body.length}`, "", body].join("\r\n"));
+    await waitUntil("the provider to have said it all", () => provider.untakenBytes("flood") > 0);
+    let untaken = provider.untakenBytes("flood");
+    await waitUntil("nobody to take any more", async () => {
+      // Meanwhile everybody else is served.
+      for (let i = 0; i < 10; i++) expect((await ask({})).status).toBe(200);
+      const before = untaken;
+      untaken = provider.untakenBytes("flood");
+      return untaken === before;
+    });
+    expect(untaken).toBeGreaterThan(10_000_000);
+    let last = "";
+    reader.on("data", (chunk: Buffer) => {
+      last = (last + chunk.toString("latin1")).slice(-2_000);
+    });
+    await waitUntil("the end of the stream", () => last.includes("[DONE]"));
+    expect(last).toContain("39999 many words");
+    reader.destroy();
+  });
+});
+
 describe("afterwards", () => {
   test("no prompt and no key is in the log, in HOME, in an answer or in the metrics", async () => {
     provider.script("say-nothing", { pieces: ["nothing"] });
@@ -466,7 +544,6 @@ function filesWith(text: string, folder: string): string[] {
 }
 
 async function checkPolicy(text: string) {
-  const { writeFileSync } = await import("node:fs");
   const file = join(altrace.home, "policy.yaml");
   writeFileSync(file, text);
   return altrace.cli("policy", "check", file);

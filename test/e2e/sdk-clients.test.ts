@@ -2,6 +2,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
+import { proofCount } from "../support/proof.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import {
   anthropicOf,
@@ -18,7 +19,7 @@ vi.setConfig(E2E_TIMEOUTS);
 
 const BIG_BODY_BYTES = 8 * 1024 * 1024;
 /** Each of both clients sends so many of them. */
-const BIG_BODIES = process.env.ALTRACE_PROOF === "full" ? 60 : 6;
+const BIG_BODIES = proofCount("8 MB bodies", { small: 6, full: 60 }).count;
 
 let provider: Provider;
 let altrace: Altrace;

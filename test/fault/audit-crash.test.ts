@@ -35,7 +35,9 @@ const BEFORE = (() => {
   return { world, disk: life.disk, size: life.log.signedSize };
 })();
 
-/** Every step of the disk after this one fails: what the process does from then on never happened. */
+/**
+ * Every step of the disk after this one fails: what the process does from then on never happened.
+ */
 class Death extends Error {}
 
 type Ending = {
@@ -80,7 +82,9 @@ function live(from: { world: World; disk: TwinDisk }, lastStep: number, kernel: 
   return { world, disk, steps, published, synced };
 }
 
-/** Enough of everything: batches, rotations, a full tile, checkpoints, deletions, an end in order. */
+/**
+ * Enough of everything: batches, rotations, a full tile, checkpoints, deletions, an end in order.
+ */
 function liveOn(life: Life): void {
   const { world } = life;
   for (let round = 0; round < 4; round++) {

@@ -5,6 +5,7 @@ import { twinBus } from "../../ports/twin-bus.ts";
 import { twinRandom } from "../../ports/twin-random.ts";
 import { type TwinStore, twinStore } from "../../ports/twin-store.ts";
 import { COMMITTED_PREFIX, controlSubject } from "../../proto/subjects.ts";
+import { proofCount } from "../support/proof.ts";
 import {
   copyOfStore,
   DEAD_MAN_MS,
@@ -21,8 +22,7 @@ import {
 } from "../unit/node/mesh/mesh-world.ts";
 
 const GLOBAL = 0;
-const RUNS = process.env.ALTRACE_PROOF === "full" ? 200 : 12;
-const SEED = Number(process.env.ALTRACE_SEED ?? 20261122);
+const { count: RUNS, seed: SEED } = proofCount("mesh delivery", { small: 12, full: 200 });
 const PROOF = `${RUNS} runs from seed ${SEED}`;
 
 async function meshWith(fate?: (subject: string) => readonly number[]) {

@@ -28,7 +28,7 @@ export function readMessagesAnswer(body: JsonValue): AnswerPart | undefined {
     if (block === undefined || !readBlock(block, String(position), part)) return undefined;
   }
   collectOthers(message, ENVELOPE, part);
-  part.usage = readUsage(message.usage);
+  part.usage = readUsage(message.usage, ["input_tokens", "output_tokens"]);
   return part;
 }
 
@@ -71,9 +71,9 @@ function readEvent(type: string, event: JsonObject, part: PartDraft): boolean {
     case "content_block_stop":
       return readBlockStop(event, part);
     case "message_delta":
-      collectOthers(asObject(event.delta) ?? {}, ENVELOPE, part);
+      collectOthers(asObject(event.delta) ?? {}, END_ENVELOPE, part);
       collectOthers(event, DELTA_ENVELOPE, part);
-      part.usage = readUsage(event.usage);
+      part.usage = readUsage(event.usage, ["output_tokens"]);
       return true;
     case "message_stop":
       part.last = true;
@@ -86,13 +86,15 @@ function readEvent(type: string, event: JsonObject, part: PartDraft): boolean {
 
 const DELTA_ENVELOPE = new Set(["type", "delta", "usage"]);
 
+const END_ENVELOPE = new Set(["stop_reason"]);
+
 function readStart(message: JsonObject | undefined, part: PartDraft): boolean {
   if (message === undefined) return false;
   const content = message.content;
   // Content comes in blocks of its own; here it would pass unread.
   if (content !== undefined && !(Array.isArray(content) && content.length === 0)) return false;
   collectOthers(message, ENVELOPE, part);
-  part.usage = readUsage(message.usage);
+  part.usage = readUsage(message.usage, ["input_tokens"]);
   return true;
 }
 
@@ -177,9 +179,12 @@ function collectOthers(object: JsonObject, known: ReadonlySet<string>, part: Par
   }
 }
 
-function readUsage(value: JsonValue | undefined): Usage | undefined {
+/** @param needed Counts without which a report has counted nothing, so that the hold is charged. */
+function readUsage(value: JsonValue | undefined, needed: readonly string[]): Usage | undefined {
   const usage = asObject(value);
-  if (usage === undefined) return undefined;
+  if (usage === undefined || needed.some((name) => typeof usage[name] !== "number")) {
+    return undefined;
+  }
   const input = tokenCount(usage.input_tokens);
   const cached = tokenCount(usage.cache_read_input_tokens);
   const written = tokenCount(usage.cache_creation_input_tokens);

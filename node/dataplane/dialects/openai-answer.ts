@@ -40,7 +40,7 @@ export function readChatAnswer(body: JsonValue): AnswerPart | undefined {
     const choice = asObject(one);
     const message = asObject(choice?.message);
     if (choice === undefined || message === undefined) return undefined;
-    const calls = new ToolCalls();
+    const calls = new ToolCalls({ whole: true });
     if (!readDelta(message, part, "0", calls)) return undefined;
     calls.complete(part);
     collectOthers(choice, CHOICE_ENVELOPE, part);
@@ -62,6 +62,8 @@ export function chatStreamReader(wantsUsage: boolean): AnswerReader {
     frame: (_event, data) => {
       const part = new PartDraft();
       if (data === "[DONE]") {
+        // A choice that was never ended is ended by this, and what it calls is called.
+        for (const calls of callsOf.values()) calls.complete(part);
         part.last = true;
         return part;
       }
@@ -90,7 +92,7 @@ function readChunk(
     const index = asIndex(choice?.index ?? 0);
     if (choice === undefined || index === undefined) return undefined;
     const group = String(index);
-    const calls = callsOf.get(group) ?? new ToolCalls();
+    const calls = callsOf.get(group) ?? new ToolCalls({ whole: false });
     callsOf.set(group, calls);
     const delta = asObject(choice.delta ?? {});
     if (delta === undefined || !readDelta(delta, part, group, calls)) return undefined;
@@ -135,16 +137,25 @@ const LEGACY_CALL = -1;
  * The tool calls of one choice, whose names have to be known before their arguments are released.
  *
  * A name comes whole, in the chunk that opens the call. Should a provider send it in pieces, it is
- * complete when the arguments begin; one that goes on after that cannot be judged.
+ * complete when the arguments begin; one that goes on after that cannot be judged. Some clients join
+ * the pieces and others keep the last one, so both names have to be granted.
  */
 class ToolCalls {
-  readonly #names = new Map<number, { name: string; told: boolean }>();
+  readonly #names = new Map<number, { name: string; last: string; told: boolean }>();
+  readonly #whole: boolean;
+
+  /** @param options `whole`: each call comes once, so its place in the list is its number. */
+  constructor({ whole }: { readonly whole: boolean }) {
+    this.#whole = whole;
+  }
 
   read(value: JsonValue, position: number, part: PartDraft, group: string): boolean {
     const call = asObject(value);
-    const index = asIndex(call?.index ?? position);
+    const index = this.#whole ? position : asIndex(call?.index ?? position);
     if (call === undefined || index === undefined) return false;
     const called = call.function ?? call.custom;
+    // Of two calls in one a client could make either.
+    if (isGiven(call.function) && isGiven(call.custom)) return false;
     collectOthers(call, CALL_ENVELOPE, part);
     // A chunk may bring the id alone, before there is a name.
     if (called === undefined || called === null) return true;
@@ -163,6 +174,7 @@ class ToolCalls {
       if (added === undefined) return false;
       part.say({ channel: `${group}.name.${index}`, group, phase, text: added });
     }
+    if (isGiven(asked) && isGiven(input)) return false;
     const argument = asked ?? input;
     if (argument === undefined || argument === null) return true;
     if (typeof argument !== "string" || !this.#tell(index, part)) return false;
@@ -179,11 +191,12 @@ class ToolCalls {
   #addName(index: number, name: string): string | undefined {
     const known = this.#names.get(index);
     if (known === undefined) {
-      this.#names.set(index, { name, told: false });
+      this.#names.set(index, { name, last: name, told: false });
       return name;
     }
     if (!known.told) {
       known.name += name;
+      known.last = name || known.last;
       return name;
     }
     // Some providers repeat the whole name, or an empty one, in each piece.
@@ -194,9 +207,14 @@ class ToolCalls {
     const known = this.#names.get(index);
     if (known === undefined) return false;
     if (!known.told) part.toolNames.push(known.name);
+    if (!known.told && known.last !== known.name) part.toolNames.push(known.last);
     known.told = true;
     return true;
   }
+}
+
+function isGiven(value: JsonValue | undefined): boolean {
+  return value !== undefined && value !== null;
 }
 
 const CALL_ENVELOPE = new Set(["index", "id", "type", "function", "custom"]);
@@ -211,6 +229,8 @@ function collectOthers(object: JsonObject, known: ReadonlySet<string>, part: Par
 function readUsage(value: JsonValue | undefined): Usage | undefined {
   const usage = asObject(value);
   if (usage === undefined) return undefined;
+  // A report without one of the two has counted nothing: the hold is charged.
+  if (!isGiven(usage.prompt_tokens) || !isGiven(usage.completion_tokens)) return undefined;
   const details = asObject(usage.prompt_tokens_details);
   const prompt = tokenCount(usage.prompt_tokens);
   const cached = tokenCount(details?.cached_tokens);

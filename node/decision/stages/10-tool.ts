@@ -3,12 +3,17 @@ import { covers } from "../../../policy/pattern.ts";
 import { type Facts, isMissing } from "../facts.ts";
 import type { RowOutcome } from "../verdict.ts";
 
+/** As much of a name as is said back; it may be as long as a body. */
+const NAME_CHARS_SHOWN = 128;
+
 /** May it offer these tools? One that cannot be named cannot be judged, so it is refused. */
 export function checkTool(facts: Facts): RowOutcome {
   if (isMissing(facts.request) || facts.request.tools.length === 0) return "not_applicable";
   for (const { name } of facts.request.tools) {
     if (name === undefined) return { reason: "tool_unreadable" };
-    if (!toolGranted(facts.grant, name)) return { reason: "tool_not_granted", detail: name };
+    if (!toolGranted(facts.grant, name)) {
+      return { reason: "tool_not_granted", detail: name.slice(0, NAME_CHARS_SHOWN) };
+    }
   }
   return "pass";
 }

@@ -1,17 +1,19 @@
 import { createHash } from "node:crypto";
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import { CommandRefused } from "../../../coordinator/command-refused.ts";
+import { COORDINATOR_VERSION_MAX, signRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import {
   KeySchema,
   KillSchema,
   PolicySchema,
   ReviveSchema,
+  SignedRecordSchema,
   TrustRole,
   TrustSchema,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
-import { CoordinatorWorld, LIMITS } from "./coordinator-world.ts";
+import { CoordinatorWorld, LIMITS, MESH } from "./coordinator-world.ts";
 
 const KILL_BOT = "alt.ctl.kill.agent.pay.bot";
 const SCOPE = "agent/pay/bot";
@@ -330,6 +332,45 @@ describe("C4: two writers of one scope", () => {
     expect(await world.inStream(KILL_BOT)).toMatchObject({ cmdId: command.cmdId });
     expect(world.events("stream_overwritten")).toHaveLength(1);
   });
+});
+
+test("a kill that comes while a revive is on its way wins, and the revive is a conflict", async () => {
+  let isLost = false;
+  const world = new CoordinatorWorld({
+    busFaults: { appendFate: () => (isLost ? "not_stored" : "good") },
+  });
+  await world.founded();
+  const first = await kill(world);
+  await world.until(() => first.committed);
+  isLost = true;
+  const undone = await world.parts.commands.carry(world.sign(SCOPE, revive), ["revive"]);
+  await world.pass(500);
+  const second = await kill(world);
+  isLost = false;
+  await world.until(() => second.committed);
+  expect(undone).toMatchObject({ committed: false, conflict: true });
+  expect(await world.inStream(KILL_BOT)).toMatchObject({ v: 2, cmdId: second.cmdId });
+});
+
+test("a scope whose numbers a thief of our key used up is killed by an operator's record", async () => {
+  const world = new CoordinatorWorld();
+  await world.founded();
+  const putKey = (bytes: Uint8Array) =>
+    world.parts.service.putKey({ record: fromBinary(SignedRecordSchema, bytes) });
+  // As long as we can number its records, it is killed by `Kill`, which waits for nobody's key.
+  await expect(putKey(world.sign(SCOPE, killed))).rejects.toMatchObject({
+    reason: "op_not_allowed",
+  });
+  const fields = { mesh: MESH, scope: SCOPE, cmdId: world.newId(), issuedAtMs: 1, operator: "" };
+  const stolen = { ...fields, v: COORDINATOR_VERSION_MAX, prev: new Uint8Array(32), op: killed };
+  world.outside.send("alt.heal.n1", signRecord(stolen, world.coordinator));
+  await world.pass(1_000);
+  expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+  const undone = await world.parts.commands.carry(world.sign(SCOPE, revive), ["revive"]);
+  await world.until(() => undone.committed);
+  await putKey(world.sign(SCOPE, killed));
+  expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+  expect(await world.inStream(KILL_BOT)).toMatchObject({ v: COORDINATOR_VERSION_MAX + 2 });
 });
 
 describe("what this coordinator has not heard", () => {

@@ -1,9 +1,12 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
+import { nextRecord } from "../../../mesh/record.ts";
 import { openSealed } from "../../../mesh/sealed.ts";
+import type { Bus, BusMessage } from "../../../ports/bus.ts";
+import { twinBus } from "../../../ports/twin-bus.ts";
 import { type Beat, BeatSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { KillSchema, ReviveSchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
-import { CoordinatorWorld } from "./coordinator-world.ts";
+import { CoordinatorWorld, MESH } from "./coordinator-world.ts";
 
 const SCOPE = "agent/pay/bot";
 const SUBJECT = "alt.ctl.kill.agent.pay.bot";
@@ -93,6 +96,23 @@ describe("what the coordinator hears", () => {
 });
 
 describe("the stream", () => {
+  test("whose record somebody wrote over is given it back, also when it was the bundle", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const command = await kill(world);
+    await world.until(() => command.committed);
+    for (const subject of [SUBJECT, "alt.ctl.trust"]) {
+      const before = await world.outside.last("ALT_CTL", subject);
+      const append = { msgId: `junk-${subject}`, expectSeq: before?.seq ?? 0 };
+      await world.outside.append(subject, Buffer.from("junk"), append);
+      await world.until(() => world.events("record_reoffered").length > 0);
+      await world.flush();
+      const after = await world.outside.last("ALT_CTL", subject);
+      expect(Buffer.from(after?.bytes ?? [])).toEqual(Buffer.from(before?.bytes ?? [1]));
+      world.told.length = 0;
+    }
+  });
+
   test("is read to its end at the start, from an empty disk", async () => {
     const world = new CoordinatorWorld();
     await world.founded();
@@ -154,6 +174,26 @@ describe("the stream", () => {
     expect(world.parts.replica.seqOf(SCOPE)).toBe(2);
   });
 
+  test("revoked contracts are read from their own stream, whose numbers mean nothing here", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const id = "c".repeat(43);
+    const bytes = world.sign(`contract/${id}`, killOp(), world.coordinator);
+    const subject = `alt.rev.${id}.${id}`;
+    await world.outside.append(subject, bytes, { msgId: "r", expectSeq: 0 });
+    await world.flush();
+    expect(world.parts.replica.state.killed(`contract/${id}`)).toBe(true);
+    world.store = new CoordinatorWorld().store;
+    world.crash();
+    await world.start();
+    await world.until(() => world.parts.replica.isReplayed);
+    expect(world.parts.replica.state.killed(`contract/${id}`)).toBe(true);
+    expect(world.parts.replica.lastSeq).toBe(1);
+    await world.pass(2_000);
+    expect(world.events("stream_rolled_back")).toEqual([]);
+    expect(world.events("record_reoffered")).toEqual([]);
+  });
+
   test("a stored record of another mesh, or under a wrong key, stops the start", async () => {
     const world = new CoordinatorWorld();
     await world.founded();
@@ -163,6 +203,98 @@ describe("the stream", () => {
     world.crash();
     await expect(world.start()).rejects.toThrow("record/team/pay holds no record");
   });
+});
+
+describe("sequences", () => {
+  /** A coordinator whose committed broadcasts a test can also make up, as a server may. */
+  async function withBroadcasts() {
+    const world = new CoordinatorWorld();
+    const inner = world.hub.connect();
+    const listeners: ((message: BusMessage) => void)[] = [];
+    const listen: Bus["listen"] = (pattern, fn) => {
+      if (pattern === "alt.bc.>") listeners.push(fn);
+      return inner.listen(pattern, fn);
+    };
+    const bus: Bus = new Proxy(inner, {
+      get: (target, name) => {
+        if (name === "listen") return listen;
+        const value = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    world.bus = twinBus(bus);
+    await world.founded();
+    const broadcast = (bytes: Uint8Array, seq: number): void => {
+      for (const fn of listeners) fn({ subject: "alt.bc.kill.agent.pay.bot", bytes, seq });
+    };
+    return { world, broadcast };
+  }
+
+  test("a broadcast that comes late does not move a scope's sequence back", async () => {
+    const { world, broadcast } = await withBroadcasts();
+    const first = await kill(world);
+    await world.until(() => first.committed);
+    const old = (await world.outside.last("ALT_CTL", SUBJECT))?.bytes ?? new Uint8Array(0);
+    const revive = await world.parts.commands.carry(world.sign(SCOPE, reviveOp()), ["revive"]);
+    await world.until(() => revive.committed);
+    expect(world.parts.replica.seqOf(SCOPE)).toBe(3);
+    broadcast(old, 2);
+    expect(world.parts.replica.seqOf(SCOPE)).toBe(3);
+    expect(world.parts.replica.inStream(SCOPE)?.v).toBe(2);
+  });
+
+  test("R3: something new under a number that was given out before means that the stream was rolled back", async () => {
+    const { world, broadcast } = await withBroadcasts();
+    const first = await kill(world, "team/pay");
+    await world.until(() => first.committed);
+    broadcast(world.sign(SCOPE, killOp(), world.coordinator), 2);
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+    expect(world.events("stream_rolled_back")).toHaveLength(1);
+    await world.flush();
+    // What the made-up message said is not in the stream, so it is written there.
+    expect(await world.inStream(SUBJECT)).toMatchObject({ v: 1 });
+  });
+});
+
+test("keys are read before the records that they signed, wherever the bundle stands", async () => {
+  const world = new CoordinatorWorld();
+  await world.founded();
+  const first = await kill(world);
+  await world.until(() => first.committed);
+  const bundle = world.parts.replica.state.get("trust");
+  if (bundle?.op.case !== "trust") throw new Error("no bundle");
+  const bytes = world.sign("trust", bundle.op);
+  const command = await world.parts.commands.carry(bytes, ["trust"]);
+  await world.until(() => command.committed);
+  world.store = new CoordinatorWorld().store;
+  world.crash();
+  await world.start();
+  await world.until(() => world.parts.replica.isReplayed);
+  expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+  expect(world.events("record_refused")).toEqual([]);
+});
+
+test("a record that a node has is not written over a newer one that was not heard here", async () => {
+  let isDeaf = false;
+  const world = new CoordinatorWorld({
+    busFaults: {
+      fate: (way, subject) => (isDeaf && way === "in" && subject.startsWith("alt.bc.") ? [] : [0]),
+    },
+  });
+  await world.founded();
+  isDeaf = true;
+  const old = world.sign(SCOPE, killOp(), world.coordinator);
+  await world.outside.append(SUBJECT, old, { msgId: "a", expectSeq: 0 });
+  const opened = world.parts.replica.open(old);
+  if (!opened.ok) throw new Error(opened.reason);
+  const fields = { mesh: MESH, scope: SCOPE, op: reviveOp(), cmdId: world.newId() };
+  const more = { issuedAtMs: world.clock.nowMs(), operator: "olga" };
+  const newer = nextRecord(opened.record, { ...fields, ...more }, world.operator);
+  await world.outside.append(SUBJECT, newer, { msgId: "b", expectSeq: 2 });
+  world.outside.send("alt.heal.n1", old);
+  await world.pass(500);
+  expect(await world.inStream(SUBJECT)).toMatchObject({ v: 2 });
+  expect(world.parts.replica.state.killed(SCOPE)).toBe(false);
 });
 
 describe("digests", () => {

@@ -9,12 +9,13 @@ import {
   REPLICAS_MAX,
 } from "../../../mesh/entitlement.ts";
 import { BeatSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+import { proofCount } from "../../support/proof.ts";
 
 const T_MS = 12_000;
 const OWN = Buffer.alloc(32, 7);
 const OTHER = Buffer.alloc(32, 8);
 const ns = (ms: number): bigint => BigInt(Math.round(ms * 1e6));
-const RUNS = process.env.ALTRACE_PROOF === undefined ? 300 : 20_000;
+const { count: RUNS, seed } = proofCount("entitlement", { small: 300, full: 20_000 });
 
 /** The replica's clock reads this much less than ours. */
 const OFFSET_MS = 5_000_000;
@@ -220,7 +221,7 @@ describe("E3: an age is never taken for less than it is", () => {
           }
         },
       ),
-      { numRuns: RUNS },
+      { numRuns: RUNS, seed },
     );
   });
 

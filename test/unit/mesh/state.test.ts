@@ -5,10 +5,11 @@ import type { MeshRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import { isGreater, MeshState } from "../../../mesh/state.ts";
 import { parseScope } from "../../../proto/ids.ts";
+import { proofCount } from "../../support/proof.ts";
 import { after, distrust, kill, limit, record, revive, virtualKey } from "./sample-mesh.ts";
 
-const RUNS = process.env.ALTRACE_PROOF === undefined ? 200 : 5_000;
-const PROPERTY = { numRuns: RUNS };
+const { count: RUNS, seed } = proofCount("merge", { small: 200, full: 5_000 });
+const PROPERTY = { numRuns: RUNS, seed };
 
 /** A record as `openRecord` gives it, without the cost of a signature. */
 function bare(scope: string, v: number, op: RecordOp, salt: number): MeshRecord {

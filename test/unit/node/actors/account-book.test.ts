@@ -25,8 +25,9 @@ import {
 } from "../../../../node/actors/account-book.ts";
 import { decodeBook, encodeBook, StoredStateError } from "../../../../node/actors/agent-record.ts";
 import type { Cost } from "../../../../node/decision/facts.ts";
+import { proofCount } from "../../../support/proof.ts";
 
-const RUNS = Number(process.env.ALTRACE_PROOF ?? 300);
+const { count, seed } = proofCount("an account's book", { small: 300, full: 20_000 });
 
 const usd = (usdMicros: bigint): Cost => ({ ...NOTHING, usdMicros });
 const lease = (id: string, amount: Cost, deadlineNs = 1_000n) =>
@@ -201,7 +202,7 @@ describe("account book", () => {
           expect(grant && coversCost(grant.amount, spent), "B1").toBe(true);
         }
       }),
-      { numRuns: RUNS },
+      { numRuns: count, seed },
     );
   });
 
@@ -223,7 +224,7 @@ describe("account book", () => {
           true,
         );
       }),
-      { numRuns: RUNS },
+      { numRuns: count, seed },
     );
   });
 
@@ -255,6 +256,21 @@ describe("account book", () => {
     const closed = closeLeases(book, { nowNs: 100n, giveBack: false });
     expect(closed.settlements).toEqual([{ leaseId: "old", epoch: 1, spent: NOTHING, final: true }]);
     expect(lendable(closed.book, 100n)).toEqual(usd(10n));
+  });
+
+  test("what is held of several expired leases is gathered in the last, and the others go back", () => {
+    let book = addLease(EMPTY_BOOK, lease("a", usd(100n), 100n));
+    book = lendFrom(book, usd(10n), 0n);
+    book = addLease(book, lease("b", usd(100n), 150n));
+    book = lendFrom(book, usd(110n), 0n);
+    book = takenBack(book, usd(90n), 0n);
+    // 30 are held in all, more than nothing of each.
+    const { settlements, book: left } = closeLeases(coverExpired(book, 200n), {
+      nowNs: 200n,
+      giveBack: false,
+    });
+    expect(settlements.map(({ leaseId }) => leaseId)).toEqual(["a"]);
+    expect(left.leases).toMatchObject([{ id: "b", lent: usd(30n) }]);
   });
 
   test("a lease with money left in one unit and none in another is charged unit by unit", () => {

@@ -17,8 +17,9 @@ import {
 } from "../../../../node/actors/ladder.ts";
 import { STANDINGS } from "../../../../node/decision/facts.ts";
 import type { LadderCause, LadderPolicy } from "../../../../policy/compiled-policy.ts";
+import { proofCount } from "../../../support/proof.ts";
 
-const RUNS = Number(process.env.ALTRACE_PROOF ?? 300);
+const { count, seed } = proofCount("the ladder", { small: 300, full: 20_000 });
 
 const POLICY: LadderPolicy = {
   points: new Map<LadderCause, number>([
@@ -159,7 +160,7 @@ describe("for every history", () => {
           if (change) expect([change.from, change.to]).toEqual([before.standing, state.standing]);
         });
       }),
-      { numRuns: RUNS },
+      { numRuns: count, seed },
     );
   });
 
@@ -170,7 +171,7 @@ describe("for every history", () => {
           expect(fall(state, POLICY, nowMs).change).toBeUndefined();
         });
       }),
-      { numRuns: RUNS },
+      { numRuns: count, seed },
     );
   });
 
@@ -182,7 +183,7 @@ describe("for every history", () => {
           expect(nowMs - before.sinceMs).toBeGreaterThanOrEqual(POLICY.blockCoolDownMs);
         });
       }),
-      { numRuns: RUNS },
+      { numRuns: count, seed },
     );
   });
 
@@ -191,7 +192,7 @@ describe("for every history", () => {
       fc.property(fc.array(happening, { maxLength: 40 }), (history) => {
         walk(history, (_, { state }) => expect(state.standing).not.toBe("kill"));
       }),
-      { numRuns: RUNS },
+      { numRuns: count, seed },
     );
   });
 });

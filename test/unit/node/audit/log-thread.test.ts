@@ -134,6 +134,21 @@ describe("the log", () => {
   });
 });
 
+test("a crash while it catches up with earlier runs loses nothing of them", () => {
+  const world = newWorld();
+  const first = new Life(world, new TwinDisk(), { fileBytesMax: 64 * 1024 });
+  for (let i = 0; i < 3_000; i++) first.deny((i % 2) as 0 | 1);
+  const second = new Life(world, first.disk.afterCrash());
+  second.log.absorb(() => undefined);
+  const { signedSize } = second.log;
+  expect(signedSize).toBeGreaterThan(1_000);
+  expect(signedSize).toBeLessThan(3_000);
+  const third = new Life(world, second.disk.afterCrash());
+  third.stop();
+  // Genesis, and the boots of three runs.
+  expectSound(world, third.disk, 1 + 3 + 3_000);
+});
+
 describe("time", () => {
   test("a clock set back while the node runs is on record before what has the new time", () => {
     const world = newWorld();
@@ -204,7 +219,7 @@ describe("time", () => {
 });
 
 describe("files", () => {
-  test("WAL files go once a checkpoint has passed them, but not the one that holds the boot", () => {
+  test("WAL files go once a checkpoint has passed them, but not the one with the boot", () => {
     const world = newWorld();
     const life = new Life(world, new TwinDisk(), { fileBytesMax: 4_096 });
     for (let i = 0; i < 60; i++) life.deny(0);
@@ -234,13 +249,13 @@ describe("files", () => {
     const world = newWorld();
     const first = new Life(world, new TwinDisk());
     first.deny(0);
-    first.stop();
     const disk = first.disk.afterCrash();
     const second = new Life(world, disk);
     const ofFirst = (): number =>
       disk.paths().filter((path) => path.includes(first.recovery.run)).length;
     // Nothing of this run is synced yet, so its boot record may still be lost.
     second.log.absorb(() => undefined);
+    expect(second.log.signedSize).toBe(3);
     expect(ofFirst()).toBe(3);
     second.checkpoint();
     expect(ofFirst()).toBe(0);
@@ -354,6 +369,21 @@ describe("damage", () => {
     expect(lost).toBeGreaterThan(0);
     expect((gap as { n: number }).n).toBeGreaterThanOrEqual(lost);
     expect(disk.paths()).toContain(`${path}.damaged`);
+  });
+
+  test("a file that is shorter than what was written to it leaves a gap", () => {
+    const world = newWorld();
+    const life = new Life(world, new TwinDisk());
+    for (let i = 0; i < 4; i++) life.deny(0);
+    const path = `${WAL_DIR}/${life.recovery.run}-loop0-1.log`;
+    life.disk.spoil(path, (data) => data.subarray(0, data.length / 2));
+    life.deny(1);
+    life.checkpoint();
+    expectSound(world, life.disk, life.log.signedSize);
+    const kinds = kindsIn(life.disk, life.log.signedSize);
+    expect(kinds.filter((k) => k === "decision")).toHaveLength(3);
+    expect(kinds).toContain("gap");
+    expect(life.faults).toEqual([expect.stringMatching(/cannot be read/)]);
   });
 
   test("a file that is missing in the middle leaves a gap", () => {

@@ -54,6 +54,16 @@ describe("an answer that is one document", () => {
     ]);
   });
 
+  test("with two types is refused: a client could read either", () => {
+    const headers = ["content-type", "text/event-stream", ...JSON_TYPE];
+    const { exchange, outcomes } = answerWith(relay("openai", whole), {
+      headers,
+      body: completion({ content: "x" }),
+    });
+    expect(exchange.answered?.status).toBe(502);
+    expect(outcomes).toMatchObject([{ kind: "cut", reason: "response_unscannable" }]);
+  });
+
   test("is sent nowhere before its end", () => {
     const relayed = relay("openai", whole);
     relayed.sink.onHead(200, JSON_TYPE);

@@ -297,6 +297,8 @@ export class TestNode {
   /** What happened, in its order. */
   readonly order: string[] = [];
   /** False: the loops do not say that they have cut. */
+  /** False: the audit log takes no record. */
+  logTakes = true;
   loopsAnswer = true;
 
   constructor(world: World, options: NodeOptions = {}) {
@@ -328,7 +330,10 @@ export class TestNode {
           this.cuts.push({ by, scope, done });
           if (this.loopsAnswer) queueMicrotask(() => done(3, clock.monoNs()));
         },
-        onEnforced: (record) => this.order.push(`enforced ${record.scope}`),
+        onEnforced: (record) => {
+          if (!this.logTakes) throw new Error("no space");
+          this.order.push(`enforced ${record.scope}`);
+        },
         onPolicy: (record) => this.told.push(`policy ${record.v}`),
         onLimit: (record) => this.told.push(`limit ${record.scope}`),
         onKills: () => this.told.push("kills"),

@@ -1,8 +1,11 @@
 import { expect, test } from "vitest";
 import { signRecord } from "../../../../mesh/record.ts";
+import { RECORD_RETRY_MS } from "../../../../node/mesh/enforcement.ts";
 import { isKilled, killedBy } from "../../../../node/table/scope-cells.ts";
 import { openUntilNs } from "../../../../node/table/table.ts";
 import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
+import { twinSigner } from "../../../../ports/twin-keys.ts";
+import { twinRandom } from "../../../../ports/twin-random.ts";
 import { type TwinStore, twinStore } from "../../../../ports/twin-store.ts";
 import { TrustRole } from "../../../../proto/gen/altrace/v1/record_pb.ts";
 import { FAST_PREFIX, withPrefix } from "../../../../proto/subjects.ts";
@@ -299,6 +302,34 @@ test("a node that an operator removes closes at once and stays closed", async ()
   await settle();
   expect(node.isOpen).toBe(false);
   expect(node.replica.status().closedBecause).toContain("node_removed");
+});
+
+test("a kill that the audit log did not take is recorded as soon as it takes anything", async () => {
+  const { world, node } = await openNode();
+  node.logTakes = false;
+  await world.commit("team/a", kill());
+  await world.commit("team/b", kill());
+  await settle();
+  expect(node.replica.state.killed("team/b")).toBe(true);
+  expect(node.alarms.map(([name]) => name)).toContain("kill_unrecorded");
+  expect(node.order).not.toContain("enforced team/a");
+  world.clock.advance(RECORD_RETRY_MS);
+  await settle();
+  node.logTakes = true;
+  await world.commit("team/c", kill());
+  world.clock.advance(RECORD_RETRY_MS);
+  await settle();
+  const recorded = node.order.filter((each) => each.startsWith("enforced team/"));
+  expect(recorded.sort()).toEqual(["enforced team/a", "enforced team/b", "enforced team/c"]);
+});
+
+test("a node whose name an operator gives to another key closes at once", async () => {
+  const { world, node } = await openNode();
+  const other = twinSigner(twinRandom(99).bytes(32));
+  await world.commit("node/node-1", trust([[other, TrustRole.NODE]]));
+  await settle();
+  expect(node.replica.membership).toBe("not_enrolled");
+  expect(node.isOpen).toBe(false);
 });
 
 test("records that came before their signer was trusted count once the bundle is there", async () => {

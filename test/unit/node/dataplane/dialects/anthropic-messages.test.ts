@@ -212,6 +212,14 @@ describe("a stream", () => {
 });
 
 describe("a whole answer", () => {
+  test.each([{ input_tokens: 3 }, { output_tokens: 3 }, {}])(
+    "reports no usage that does not count both, so that the hold is charged: %o",
+    (usage) => {
+      const message = { type: "message", content: [], usage };
+      expect(ANTHROPIC_MESSAGES.readAnswer(message)).toMatchObject({ usage: undefined });
+    },
+  );
+
   test("says its texts, its tools and its usage", () => {
     const answer = {
       type: "message",

@@ -246,7 +246,11 @@ describe("a stream", () => {
       reader.frame(undefined, chunk(delta({ tool_calls: [{ index, function: called }] })));
     expect(call(0, { name: "lo" })).toMatchObject({ toolNames: [] });
     expect(call(0, { name: "ok" })).toMatchObject({ toolNames: [] });
-    expect(call(0, { arguments: "{" })).toMatchObject({ toolNames: ["look"], texts: ["{"] });
+    // Clients join the pieces or keep the last one.
+    expect(call(0, { arguments: "{" })).toMatchObject({
+      toolNames: ["look", "ok"],
+      texts: ["{"],
+    });
     expect(call(0, { name: "more" })).toBeUndefined();
     call(1, { name: "end" });
     const done = { index: 0, delta: {}, finish_reason: "tool_calls" };
@@ -254,6 +258,23 @@ describe("a stream", () => {
       toolNames: ["end"],
       endedGroups: ["0"],
     });
+  });
+
+  test("names a tool that has neither arguments nor a finish when the stream says its end", () => {
+    const reader = OPENAI_CHAT.streamReader(false);
+    const call = { index: 0, id: "i", type: "function", function: { name: "evil" } };
+    reader.frame(undefined, chunk(delta({ tool_calls: [call] })));
+    expect(reader.frame(undefined, "[DONE]")).toMatchObject({ toolNames: ["evil"], last: true });
+  });
+
+  test("with two calls in one, or two arguments in one call, cannot be read", () => {
+    const called = { name: "look", arguments: "{}" };
+    const twice = { index: 0, function: called, custom: { name: "evil", input: "x" } };
+    const argued = { index: 0, function: { ...called, input: "x" } };
+    for (const call of [twice, argued]) {
+      const reader = OPENAI_CHAT.streamReader(false);
+      expect(reader.frame(undefined, chunk(delta({ tool_calls: [call] })))).toBeUndefined();
+    }
   });
 
   test("with arguments but no name cannot be read", () => {
@@ -348,9 +369,25 @@ describe("a whole answer", () => {
     },
   );
 
-  test("reports no usage that is not a count, so that the hold is charged", () => {
-    const answer = { choices: [], usage: { prompt_tokens: -1, completion_tokens: 2 } };
-    expect(OPENAI_CHAT.readAnswer(answer)).toMatchObject({ usage: undefined });
+  test("names each of its calls, whatever numbers they bear", () => {
+    const call = (name: string) => ({ index: 0, id: name, type: "function", function: { name } });
+    const message = {
+      role: "assistant",
+      content: null,
+      tool_calls: [call("mcp/gh/"), call("evil")],
+    };
+    const answer = { choices: [{ index: 0, message, finish_reason: "tool_calls" }] };
+    expect(OPENAI_CHAT.readAnswer(answer)).toMatchObject({ toolNames: ["mcp/gh/", "evil"] });
+  });
+
+  test.each([
+    { prompt_tokens: -1, completion_tokens: 2 },
+    { prompt_tokens: 1 },
+    { completion_tokens: 2, prompt_tokens: null },
+    { total_tokens: 3 },
+    {},
+  ])("reports no usage that does not count both, so that the hold is charged: %o", (usage) => {
+    expect(OPENAI_CHAT.readAnswer({ choices: [], usage })).toMatchObject({ usage: undefined });
   });
 });
 

@@ -12,13 +12,14 @@ import {
 } from "../../../../../node/dataplane/scan/position-automaton.ts";
 import { SCAN_LIMITS } from "../../../../../node/dataplane/scan/scan-limits.ts";
 import { createScanner } from "../../../../../node/dataplane/scan/scan-stream.ts";
+import { proofCount } from "../../../../support/proof.ts";
 import { anyPattern, cutAt, cutPlaces, plainPattern, texts } from "./pattern-arbitrary.ts";
 import { allMatches, bytesOf, neverEmpty, type Piece, scanPieces, setOf } from "./scan-fixture.ts";
 
 const somePatterns = fc.array(anyPattern.map(neverEmpty), { minLength: 1, maxLength: 4 });
 
 /** The full proof draws twenty times as many cases as an ordinary run. */
-const RUNS = process.env.ALTRACE_PROOF === "full" ? 20 : 1;
+const RUNS = proofCount("scan oracle, multiples", { small: 1, full: 20 }).count;
 const TIMEOUT_MS = 30_000 * RUNS;
 
 /** Room for one state, or for a few of them: every step, or every few steps, forgets everything. */

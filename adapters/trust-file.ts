@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
-import type { TrustPin } from "../../mesh/trust.ts";
-import { isName } from "../../proto/ids.ts";
+import type { TrustPin } from "../mesh/trust.ts";
+import { isName } from "../proto/ids.ts";
 
 const PUBLIC_KEY_PATTERN = /^[0-9a-f]{64}$/;
 

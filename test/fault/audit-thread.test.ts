@@ -1,0 +1,189 @@
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import { mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { Worker } from "node:worker_threads";
+import { describe, expect, test } from "vitest";
+import { cryptoRandom } from "../../adapters/crypto-random.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { parseVkey, type VerifierKey } from "../../audit/signed-note.ts";
+import { verifyLog } from "../../audit/verify-log.ts";
+import type { AuditToControl, AuditWorkerData } from "../../node/audit/audit-worker.ts";
+import { findRequest, recentDecisions } from "../../node/audit/find-records.ts";
+import { logFolder, walFolder } from "../../node/audit/log-origin.ts";
+import { bootRecord, recoverWal, runEndRecord } from "../../node/audit/recover-wal.ts";
+import { createWalSignal } from "../../node/audit/wal-signal.ts";
+import { openWal, type Wal } from "../../node/audit/wal-writer.ts";
+import { createTable, syncedAtNs, type Table } from "../../node/table/table.ts";
+import { uuidV7 } from "../../ports/random.ts";
+import { tempDir } from "../support/temp-dir.ts";
+import { waitUntil } from "../support/wait-until.ts";
+import { ALLOW, DENY } from "../unit/audit/sample-records.ts";
+
+const WRITERS = [
+  { no: 0, name: "loop0" },
+  { no: 1, name: "control" },
+];
+const LOG = { mesh: "acme", node: "node-7" };
+
+type Thread = {
+  readonly table: Table;
+  readonly loop: Wal;
+  readonly control: Wal;
+  readonly worker: Worker;
+  readonly vkey: VerifierKey;
+  readonly faults: string[];
+  stop(): Promise<void>;
+};
+
+async function startThread(home: string): Promise<Thread> {
+  const dir = walFolder(home);
+  const recovery = recoverWal({ dir, random: cryptoRandom, clock: systemClock });
+  const { run } = recovery;
+  const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 2 });
+  const signal = createWalSignal(2);
+  const workerData: AuditWorkerData = {
+    dir,
+    run,
+    writers: WRITERS,
+    tableBuffer: table.buffer,
+    signalBuffer: signal.buffer,
+    log: { home, ...LOG },
+  };
+  const worker = new Worker(new URL("../../node/audit/audit-worker.ts", import.meta.url), {
+    workerData,
+  });
+  const shared = { dir, run, table, signal, clock: systemClock, syncMaxMs: 1_000 };
+  const [loop, control] = WRITERS.map((writer) => openWal({ ...shared, writer })) as [Wal, Wal];
+  const faults: string[] = [];
+  worker.on("message", (message: AuditToControl) => {
+    if (message.t === "fault") faults.push(message.message);
+  });
+  const [ready] = (await once(worker, "message")) as [AuditToControl];
+  const vkey = parseVkey(ready.t === "ready" ? (ready.vkey ?? "") : "");
+  if (!vkey.ok) throw new Error(vkey.detail);
+  const now = { t: systemClock.nowMs(), node: LOG.node };
+  control.append(bootRecord(recovery, { ...now, version: "0.1.0" }));
+  const stop = async (): Promise<void> => {
+    control.append(runEndRecord({ t: systemClock.nowMs(), node: LOG.node }));
+    for (const wal of [loop, control]) wal.close();
+    const ended = once(worker, "exit");
+    worker.postMessage({ t: "stop" });
+    expect(await ended).toEqual([0]);
+  };
+  return { table, loop, control, worker, vkey: vkey.value, faults, stop };
+}
+
+function deny(thread: Thread): string {
+  const t = systemClock.nowMs();
+  const rid = uuidV7(t, cryptoRandom);
+  thread.loop.append({ ...DENY, ag: ALLOW.ag as string, rid, t });
+  return rid;
+}
+
+function verifyHome(home: string, logKey: VerifierKey) {
+  const folder = logFolder(home, { ...LOG, epoch: 1 });
+  const read = (path: string): Buffer | undefined => {
+    try {
+      return readFileSync(join(folder, path));
+    } catch {
+      return undefined;
+    }
+  };
+  return verifyLog({ reader: { read }, logKey });
+}
+
+describe("the audit thread", () => {
+  test("syncs what other threads append, one record after the other, and confirms it", async () => {
+    using home = tempDir();
+    const thread = await startThread(home.path);
+    for (let i = 0; i < 20; i++) {
+      deny(thread);
+      const writtenNs = systemClock.monoNs();
+      await waitUntil("the sync", () => syncedAtNs(thread.table, 0) >= writtenNs);
+    }
+    expect(thread.loop.canAllow(systemClock.monoNs())).toBe(true);
+    await thread.stop();
+    expect(thread.faults).toEqual([]);
+  });
+
+  test("leaves a log that verifies, over two runs, in which every record is found", async () => {
+    using home = tempDir();
+    const rids: string[] = [];
+    let vkey: VerifierKey | undefined;
+    for (let run = 0; run < 2; run++) {
+      const thread = await startThread(home.path);
+      for (let i = 0; i < 400; i++) rids.push(deny(thread));
+      await thread.stop();
+      expect(thread.faults).toEqual([]);
+      vkey = thread.vkey;
+    }
+    const report = verifyHome(home.path, vkey as VerifierKey);
+    expect(report.findings).toEqual([]);
+    expect(report.checkpoint?.size).toBe(1 + 2 + rids.length);
+    expect(report.decisions).toBe(rids.length);
+    const folders = {
+      walDir: walFolder(home.path),
+      logDir: logFolder(home.path, { ...LOG, epoch: 1 }),
+    };
+    for (const rid of [rids[0], rids[399], rids[400], rids[799]]) {
+      expect(await findRequest(folders, rid as string)).toMatchObject([{ rid }]);
+    }
+    const recent = await recentDecisions(folders, ALLOW.ag as string, 500);
+    expect(recent.map(({ rid }) => rid).sort()).toEqual(rids.slice(-500).sort());
+  });
+
+  test("ends with an error when the log cannot be continued", async () => {
+    using home = tempDir();
+    const first = await startThread(home.path);
+    await first.stop();
+    const keys = join(home.path, "keys");
+    execFileSync("rm", ["-r", keys]);
+    await expect(startThread(home.path)).rejects.toThrow(/log_signature_missing/);
+  });
+});
+
+test("a full disk refuses, keeps whole frames and is used again with room", async (context) => {
+  using home = tempDir();
+  const dir = join(home.path, "wal");
+  mkdirSync(dir);
+  try {
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", dir], { stdio: "ignore" });
+  } catch {
+    context.skip("a small file system can be mounted by root alone");
+  }
+  try {
+    const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 });
+    const wal = openWal({
+      dir,
+      run: recoverWal({ dir, random: cryptoRandom }).run,
+      writer: { no: 0, name: "loop0" },
+      table,
+      signal: createWalSignal(1),
+      clock: systemClock,
+      syncMaxMs: 60_000,
+    });
+    const rest = join(dir, "other");
+    execFileSync("dd", ["if=/dev/zero", `of=${rest}`, "bs=1k", "count=30"], { stdio: "ignore" });
+    let appended = 0;
+    const appendAll = (): void => {
+      for (;;) {
+        wal.append({ ...ALLOW, t: appended });
+        appended++;
+      }
+    };
+    expect(appendAll).toThrow(/could not be written/);
+    expect(appended).toBeGreaterThan(10);
+    expect(wal.canAllow(systemClock.monoNs())).toBe(false);
+    execFileSync("rm", [rest]);
+    wal.append({ ...ALLOW, t: appended });
+    expect(wal.canAllow(systemClock.monoNs())).toBe(true);
+    wal.close();
+    expect(recoverWal({ dir, random: cryptoRandom })).toMatchObject({
+      tornBytes: 0,
+      damagedBytes: 0,
+    });
+  } finally {
+    execFileSync("umount", [dir]);
+  }
+});

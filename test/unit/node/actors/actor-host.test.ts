@@ -1,0 +1,377 @@
+import { describe, expect, test } from "vitest";
+import { NOTHING } from "../../../../node/actors/account-book.ts";
+import { MAILBOX_MAX, STORE_RETRY_MS } from "../../../../node/actors/actor-host.ts";
+import { encodeLadder } from "../../../../node/actors/agent-record.ts";
+import { balance, overrunBalance } from "../../../../node/table/lend.ts";
+import { reserve, settle } from "../../../../node/table/reserve.ts";
+import { standingOf, UNIT, unlimitedUnits } from "../../../../node/table/standing.ts";
+import { policy } from "../../../support/builders.ts";
+import { NodeWorld, settled, usd, usdLimits } from "./node-world.ts";
+
+const A = "agent/t/a";
+const B = "agent/t/b";
+const USD = 1_000_000;
+
+const world = (over: Partial<ConstructorParameters<typeof NodeWorld>[0]> = {}) =>
+  new NodeWorld({ limits: usdLimits(100 * USD, { a: 10 * USD, b: 10 * USD }), ...over });
+
+function holdUsd(one: NodeWorld, account: string, micros: bigint) {
+  const { row } = one.row(account);
+  const charges = { cost: usd(micros), overrunMicros: 0n, buckets: [] };
+  return reserve(one.table, row, charges, one.clock.monoNs());
+}
+
+function endUsd(one: NodeWorld, account: string, held: bigint, spent: bigint): void {
+  const { row } = one.row(account);
+  settle(one.table, row, {
+    held: usd(held),
+    spent: usd(spent),
+    overrunHeldMicros: 0n,
+    overrunSpentMicros: 0n,
+  });
+  one.host.settled(account, usd(spent));
+}
+
+/** The reply, or "waiting" while there is none. */
+async function now<T>(promise: Promise<T>): Promise<T | "waiting"> {
+  await settled();
+  return Promise.race([promise, Promise.resolve("waiting" as const)]);
+}
+
+describe("the actor host", () => {
+  test("lends what a top-up asks for, and its row can pay for it", async () => {
+    const one = world();
+    const { row } = one.row(A);
+    expect(await one.host.topUp(A, usd(700n))).toEqual({ outcome: "ok" });
+    expect(balance(one.table, row).usdMicros).toBe(1_000_000n);
+    expect(holdUsd(one, A, 700n)).toEqual({ taken: usd(700n) });
+    expect(one.faults).toEqual([]);
+  });
+
+  test("fills the overrun account of the node by the same ways", async () => {
+    const one = world();
+    expect(await one.host.topUp("overrun", usd(5_000_000n))).toEqual({ outcome: "ok" });
+    expect(overrunBalance(one.table)).toBe(5_000_000n);
+  });
+
+  test("A1: turns of one account never overlap, and each sees what the one before lent", async () => {
+    const one = world();
+    one.row(A);
+    const answers = await Promise.all(
+      Array.from({ length: 40 }, () => one.host.topUp(A, usd(200_000n))),
+    );
+    expect(answers.every(({ outcome }) => outcome === "ok")).toBe(true);
+    const view = one.host.view(A);
+    const lent = view?.state.book.leases.reduce((sum, lease) => sum + lease.lent.usdMicros, 0n);
+    expect(view?.balance.usdMicros).toBe(lent);
+  });
+
+  test("A3: nothing is lent and nobody is told before the commit is on disk", async () => {
+    const one = world();
+    const { row } = one.row(A);
+    let seen: unknown;
+    one.fate = () => {
+      seen = {
+        lent: balance(one.table, row).usdMicros,
+        stored: one.store.get(`book/${A}`) !== undefined,
+      };
+      return "good";
+    };
+    await one.host.topUp(A, usd(700n));
+    expect(seen).toEqual({ lent: 0n, stored: false });
+  });
+
+  test("A3: a crash between commit and reply counts what nobody was told of as spent", async () => {
+    const one = world();
+    one.row(A);
+    const { promise: crashed, resolve } = Promise.withResolvers<void>();
+    one.fate = () => {
+      // The commit is kept, and the process ends before anybody hears of it.
+      queueMicrotask(() => resolve());
+      return "good";
+    };
+    void one.host.topUp(A, usd(700n));
+    await crashed;
+    one.fate = () => "good";
+    await one.crash();
+    await settled();
+    expect(await one.available(A, "usd_micros")).toBe(9 * USD);
+  });
+
+  test("A4: what was lent at a crash is spent, the rest of each lease goes back", async () => {
+    const one = world();
+    one.row(A);
+    await one.host.topUp(A, usd(3_000_000n));
+    holdUsd(one, A, 3_000_000n);
+    endUsd(one, A, 3_000_000n, 1n);
+    await settled();
+    await one.crash();
+    await settled();
+    expect(await one.available(A, "usd_micros")).toBe(7 * USD);
+    expect([...one.store.durable.keys()]).toEqual([]);
+    expect(await one.host.topUp(A, usd(7_000_000n))).toEqual({ outcome: "row_gone" });
+    one.row(A);
+    expect(await one.host.topUp(A, usd(7_000_000n))).toEqual({ outcome: "ok" });
+  });
+
+  test.each(["fails_not_persisted", "fails_but_persisted"] as const)(
+    "a commit that %s loses no money and leaves nobody waiting",
+    async (fate) => {
+      const one = world();
+      const { row } = one.row(A);
+      one.fate = () => fate;
+      expect(await one.host.topUp(A, usd(700n))).toEqual({ outcome: "unavailable" });
+      expect(balance(one.table, row)).toEqual(NOTHING);
+      expect(await one.host.topUp(A, usd(700n))).toEqual({ outcome: "unavailable" });
+      await one.pass(STORE_RETRY_MS);
+      expect(balance(one.table, row)).toEqual(NOTHING);
+      one.fate = () => "good";
+      await one.pass(STORE_RETRY_MS);
+      expect(await one.host.topUp(A, usd(700n))).toEqual({ outcome: "ok" });
+      await one.pass(40_000);
+      expect(one.host.view(A)?.state.book.leases ?? []).toEqual([]);
+      expect(await one.available(A, "usd_micros")).toBe(10 * USD);
+    },
+  );
+
+  test("a settlement whose commit failed and was kept is not lent from again", async () => {
+    const one = world();
+    const { row } = one.row(A);
+    await one.host.topUp(A, usd(700n));
+    one.fate = () => "fails_but_persisted";
+    // Idle: everything goes back, and the closing of the lease is what fails.
+    await one.pass(32_000);
+    await one.host.topUp(A, usd(700n));
+    expect(balance(one.table, row)).toEqual(NOTHING);
+    one.fate = () => "good";
+    await one.pass(2_000);
+    expect(await one.available(A, "usd_micros")).toBe(10 * USD);
+    expect(await one.host.topUp(A, usd(10_000_000n))).toEqual({ outcome: "ok" });
+  });
+
+  test("A5: a full mailbox refuses top-ups at once and keeps what was spent", async () => {
+    const one = world();
+    one.row(A);
+    const first = one.host.topUp(A, usd(1n));
+    for (let i = 0; i < MAILBOX_MAX + 10; i++) {
+      one.host.tell(A, { t: "event", allowed: true, cause: undefined });
+    }
+    one.fate = () => "fails_not_persisted";
+    await first;
+    for (let i = 0; i < MAILBOX_MAX + 10; i++) {
+      one.host.tell(A, { t: "event", allowed: true, cause: undefined });
+    }
+    expect(await one.host.topUp(A, usd(1n))).toEqual({ outcome: "unavailable" });
+  });
+
+  test("a lost answer is asked for again under its own id, so no grant is left behind", async () => {
+    const one = world();
+    one.row(A);
+    one.passage = (method) => (method === "lease" ? { lost: "reply" } : {});
+    const waiting = one.host.topUp(A, usd(700n));
+    await one.pass(2_000);
+    expect(await waiting).toEqual({ outcome: "unavailable" });
+    expect(await one.available(A, "usd_micros")).toBe(9 * USD);
+    one.passage = () => ({});
+    await one.pass(2_000);
+    // Found by a tick, with nobody asking; and given back once the account is idle.
+    expect(one.host.view(A)?.state.book.leases).toHaveLength(1);
+    await one.pass(40_000);
+    expect(await one.available(A, "usd_micros")).toBe(10 * USD);
+  });
+
+  test("a settlement that does not arrive is sent until it does", async () => {
+    const one = world();
+    one.row(A);
+    await one.host.topUp(A, usd(700n));
+    one.passage = (method) => (method === "settle" ? { lost: "request" } : {});
+    await one.pass(35_000);
+    expect([...one.store.durable.keys()].filter((key) => key.startsWith("settle/"))).toHaveLength(
+      1,
+    );
+    one.passage = () => ({});
+    await one.pass(5_000);
+    expect([...one.store.durable.keys()]).toEqual([]);
+    expect(await one.available(A, "usd_micros")).toBe(10 * USD);
+  });
+
+  test("no balance stays in the table after its lease's deadline, and holds stay good", async () => {
+    const one = world();
+    const { row } = one.row(A);
+    await one.host.topUp(A, usd(700_000n));
+    holdUsd(one, A, 700_000n);
+    one.clock.advance(29_901);
+    expect(balance(one.table, row)).toEqual(NOTHING);
+    await settled();
+    endUsd(one, A, 700_000n, 500_000n);
+    await settled();
+    expect(balance(one.table, row)).toEqual(NOTHING);
+    await settled();
+    expect(await one.available(A, "usd_micros")).toBe(10 * USD - 500_000);
+  });
+
+  test("a request that goes on past its lease keeps no more than its hold from the others", async () => {
+    const one = world();
+    one.row(A);
+    await one.host.topUp(A, usd(100_000n));
+    holdUsd(one, A, 100_000n);
+    await one.pass(31_000);
+    expect(await one.host.topUp(A, usd(8_900_000n))).toEqual({ outcome: "ok" });
+    holdUsd(one, A, 8_900_000n);
+    // One dollar was lent for the first; its 0.9 unheld came back before the lease could be closed.
+    expect(await one.available(A, "usd_micros")).toBeGreaterThanOrEqual(0);
+    endUsd(one, A, 100_000n, 100_000n);
+    endUsd(one, A, 8_900_000n, 8_900_000n);
+    await one.pass(70_000);
+    expect(await one.available(A, "usd_micros")).toBe(USD);
+  });
+
+  test("row gone: what was lent to nobody comes back, and the asker hears of it", async () => {
+    const one = world();
+    expect(await one.host.topUp(A, usd(700n))).toEqual({ outcome: "row_gone" });
+    await one.pass(40_000);
+    expect(await one.available(A, "usd_micros")).toBe(10 * USD);
+  });
+
+  test("a unit without a limit is flagged on the row, and no longer than the lease lasts", async () => {
+    const one = world();
+    const { row } = one.row(A);
+    await one.host.topUp(A, { usdMicros: 1n, tokens: 5n, calls: 1n });
+    expect(unlimitedUnits(one.table, row)).toBe(UNIT.tokens | UNIT.calls);
+    one.clock.advance(29_901);
+    expect(unlimitedUnits(one.table, row)).toBe(0);
+  });
+
+  test("a limit that comes later holds: flags go at once, also of accounts that are forgotten", async () => {
+    const one = world({ limits: usdLimits(100 * USD, {}) });
+    const free = [{ account: A, parent: undefined, limits: [] }];
+    one.ledger.setLimits(free);
+    const { row } = one.row(A);
+    await one.host.topUp(A, usd(5n));
+    expect(unlimitedUnits(one.table, row)).toBe(UNIT.usd | UNIT.tokens | UNIT.calls);
+    one.ledger.setLimits(usdLimits(USD, { a: 10 }));
+    one.host.limitsChanged();
+    expect(unlimitedUnits(one.table, row)).toBe(0);
+    expect(await one.host.topUp(A, usd(11n))).toMatchObject({ outcome: "exhausted" });
+    expect(await one.host.topUp(A, usd(10n))).toEqual({ outcome: "ok" });
+
+    one.ledger.setLimits(free);
+    one.host.limitsChanged();
+    await one.pass(70_000);
+    expect(one.host.activeCount).toBe(0);
+    expect(unlimitedUnits(one.table, row)).toBe(0);
+  });
+
+  test("limits that change while the ledger is being asked leave no flag of before", async () => {
+    const one = world();
+    one.ledger.setLimits([{ account: A, parent: undefined, limits: [] }]);
+    const { row } = one.row(A);
+    one.passage = () => ({ delayMs: 10 });
+    const waiting = one.host.topUp(A, usd(5n));
+    await settled();
+    // The ledger has answered by the old limits when the node hears of the new ones.
+    one.clock.advance(10);
+    one.host.limitsChanged();
+    expect(await now(waiting)).toBe("waiting");
+    expect(unlimitedUnits(one.table, row)).toBe(0);
+    one.ledger.setLimits(usdLimits(USD, { a: 10 }));
+    one.clock.advance(10);
+    expect(await now(waiting)).toEqual({ outcome: "ok" });
+    expect(unlimitedUnits(one.table, row)).toBe(UNIT.tokens | UNIT.calls);
+  });
+
+  test("an idle account gives its money back and is forgotten", async () => {
+    const one = world();
+    one.row(A);
+    await one.host.topUp(A, usd(700n));
+    expect(one.host.activeCount).toBe(1);
+    await one.pass(35_000);
+    expect(one.host.activeCount).toBe(0);
+    expect(await one.available(A, "usd_micros")).toBe(10 * USD);
+    expect([...one.store.durable.keys()]).toEqual([]);
+  });
+
+  test("draining settles everything exactly and refuses more", async () => {
+    const one = world();
+    one.row(A);
+    one.row(B);
+    await Promise.all([one.host.topUp(A, usd(700n)), one.host.topUp(B, usd(700n))]);
+    holdUsd(one, A, 700n);
+    endUsd(one, A, 700n, 123n);
+    await one.host.drain();
+    expect(await one.host.topUp(B, usd(1n))).toEqual({ outcome: "unavailable" });
+    expect(await one.available(A, "usd_micros")).toBe(10 * USD - 123);
+    expect(await one.available(B, "usd_micros")).toBe(10 * USD);
+    expect([...one.store.durable.keys()]).toEqual([]);
+  });
+
+  test("a stored state that cannot be read leaves its account unserved, and the others served", async () => {
+    const one = world();
+    await one.store.commit([
+      { key: `book/${A}`, value: Buffer.from("{") },
+      { key: `ladder/${B}`, value: Buffer.from("[1]") },
+    ]);
+    await one.host.recover();
+    expect(await one.host.topUp(A, usd(1n))).toEqual({ outcome: "unavailable" });
+    expect(await one.host.topUp(B, usd(1n))).toEqual({ outcome: "unavailable" });
+    one.host.settled(A, usd(1n));
+    one.host.tell(B, { t: "event", allowed: true, cause: undefined });
+    expect(await one.host.topUp("overrun", usd(1n))).toEqual({ outcome: "ok" });
+    expect(one.faults.length).toBeGreaterThan(0);
+    expect(one.store.get(`book/${A}`)).toEqual(new Uint8Array(Buffer.from("{")));
+  });
+
+  test("a row starts with the standing that is on disk, before anything is lent to it", async () => {
+    const one = world({ policy: policy() });
+    const blocked = encodeLadder({
+      standing: "block",
+      scoreMilli: 50_000,
+      scoreAtMs: one.clock.nowMs(),
+      sinceMs: one.clock.nowMs(),
+      cause: "content_high",
+    });
+    await one.store.commit([{ key: `ladder/${A}`, value: blocked }]);
+    const { row } = one.row(A);
+    expect(standingOf(one.table, row)).toBe("block");
+  });
+
+  test("a standing climbs, is stored, is told, and outlives the process and the actor's memory", async () => {
+    const one = world({ policy: policy() });
+    const { row } = one.row(A);
+    for (let i = 0; i < 3; i++) one.host.tell(A, { t: "event", allowed: false, cause: "refusal" });
+    await settled();
+    expect(standingOf(one.table, row)).toBe("warning");
+    expect(one.standings).toEqual([["t/a", { from: "normal", to: "warning", cause: "refusal" }]]);
+    await one.crash();
+    expect(standingOf(one.table, one.row(A).row)).toBe("warning");
+    one.host.tell(A, { t: "revived" });
+    await settled();
+    await one.pass(1_000);
+    expect(standingOf(one.table, one.row(A).row)).toBe("normal");
+  });
+
+  test("a score below every level is not forgotten with an idle account", async () => {
+    const one = world({ policy: policy() });
+    one.row(A);
+    for (let i = 0; i < 2; i++) one.host.tell(A, { t: "event", allowed: false, cause: "refusal" });
+    await one.pass(40_000);
+    expect(one.host.activeCount).toBe(1);
+    await one.pass(900_000);
+    expect(one.host.activeCount).toBe(0);
+  });
+
+  test("siblings share what their team has, and the ledger alone says when it is gone", async () => {
+    const one = world({ limits: usdLimits(3 * USD, { a: 10 * USD, b: 10 * USD }) });
+    one.row(A);
+    one.row(B);
+    expect(await one.host.topUp(A, usd(1_500_000n))).toEqual({ outcome: "ok" });
+    expect(await one.host.topUp(B, usd(1_500_000n))).toEqual({ outcome: "ok" });
+    holdUsd(one, A, 1_500_000n);
+    holdUsd(one, B, 1_500_000n);
+    expect(await one.host.topUp(A, usd(1n))).toEqual({ outcome: "exhausted", left: NOTHING });
+    endUsd(one, B, 1_500_000n, 0n);
+    // B's refund lies with B until it is idle; then A may have it.
+    await one.pass(40_000);
+    expect(await one.host.topUp(A, usd(1_500_000n))).toEqual({ outcome: "ok" });
+  });
+});

@@ -1,0 +1,106 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { type SyncedFrames, SyncLoop } from "../../../../node/audit/sync-loop.ts";
+import { createWalSignal } from "../../../../node/audit/wal-signal.ts";
+import { WalSync } from "../../../../node/audit/wal-sync.ts";
+import { openWal } from "../../../../node/audit/wal-writer.ts";
+import { createTable, syncedAtNs } from "../../../../node/table/table.ts";
+import { twinClock } from "../../../../ports/twin-clock.ts";
+import { ALLOW } from "../../audit/sample-records.ts";
+import { TwinDisk } from "./twin-disk.ts";
+
+function setUp(frames?: SyncedFrames) {
+  const disk = new TwinDisk();
+  const clock = twinClock();
+  const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 });
+  const signal = createWalSignal(1);
+  const writer = { no: 0, name: "loop0" };
+  const shared = { dir: "/home", run: "00000012.0a1b2c3d", table, signal, clock, disk };
+  const wal = openWal({ ...shared, writer, syncMaxMs: 1_000 });
+  const onFault = (fault: Error): void => {
+    throw fault;
+  };
+  const sync = new WalSync({ ...shared, writers: [writer], onFault });
+  const loop = new SyncLoop({ sync, signal, clock, ...(frames && { frames }) });
+  return { disk, clock, wal, loop, syncedNs: () => syncedAtNs(table, 0) };
+}
+
+/** Lets the loop sleep, wake and do its round, however many turns that takes. */
+async function until(isSo: () => boolean): Promise<void> {
+  while (!isSo()) await nextTurn();
+}
+
+test("the first frame is synced at once, the next ones with the end of their batch", async () => {
+  const { disk, clock, wal, loop, syncedNs } = setUp();
+  const syncs = (): number => disk.steps.filter((step) => step.startsWith("syncData")).length;
+  const running = loop.run();
+  await until(() => syncs() === 1);
+  const firstNs = syncedNs();
+  wal.append(ALLOW);
+  await until(() => clock.pendingTimers === 1);
+  wal.append(ALLOW);
+  clock.advance(4);
+  for (let i = 0; i < 20; i++) await nextTurn();
+  expect(syncs()).toBe(1);
+  clock.advance(1);
+  await until(() => syncs() === 2);
+  expect(syncedNs()).toBe(firstNs + 5_000_000n);
+  loop.stop();
+  await until(() => clock.pendingTimers === 1);
+  clock.advance(5);
+  await running;
+});
+
+test("what is made of the frames does not hold up their sync", async () => {
+  const seen: bigint[] = [];
+  const frames: SyncedFrames = {
+    absorb: (between) => {
+      if (seen.length > 0) return false;
+      for (let i = 0; i < 4; i++) {
+        world.wal.append(ALLOW);
+        world.clock.advance(3);
+        between();
+        seen.push(world.syncedNs());
+      }
+      return false;
+    },
+    finish: () => undefined,
+  };
+  const world = setUp(frames);
+  const startNs = world.clock.monoNs();
+  const running = world.loop.run();
+  await until(() => seen.length === 4);
+  // Every 5 ms at most, and here a look every 3.
+  expect(seen.map((ns) => (ns - startNs) / 1_000_000n)).toEqual([0n, 6n, 6n, 12n]);
+  world.loop.stop();
+  await until(() => world.clock.pendingTimers === 1);
+  world.clock.advance(5);
+  await running;
+});
+
+test("a stop syncs what was appended before it, and hands it on, before it ends", async () => {
+  const order: string[] = [];
+  const frames: SyncedFrames = {
+    absorb: () => false,
+    finish: () => {
+      order.push(world.syncedNs() === world.clock.monoNs() ? "finish after sync" : "finish before");
+    },
+  };
+  const world = setUp(frames);
+  const running = world.loop.run();
+  await until(() => world.syncedNs() > 0n);
+  world.clock.advance(100);
+  world.wal.append(ALLOW);
+  world.loop.stop();
+  await running;
+  expect(order).toEqual(["finish after sync"]);
+  expect(world.disk.openFiles).toBe(1);
+});
+
+test("one that is stopped before it began syncs all the same", async () => {
+  const world = setUp();
+  world.wal.append(ALLOW);
+  world.loop.stop();
+  await world.loop.run();
+  expect(world.syncedNs()).toBe(world.clock.monoNs());
+});
