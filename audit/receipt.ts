@@ -13,8 +13,6 @@ import { flawed, type Parsed, parsed } from "./parsed.ts";
 import { NOTE_BYTES_MAX, parseNote } from "./signed-note.ts";
 import { strictBase64, strictDecimal, strictUtf8 } from "./strict-text.ts";
 
-/** Extension of a receipt's file name. */
-export const RECEIPT_EXTENSION = ".tlog-proof";
 /** Bytes of a receipt, at most: the largest note, proof and entry, and their line ends. */
 export const RECEIPT_BYTES_MAX = NOTE_BYTES_MAX + 96 * 1024;
 

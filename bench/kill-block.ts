@@ -136,6 +136,7 @@ async function describe(
       count("kills_missed", verdict.killsMissed),
       count("kills_with_a_request_in_the_next_5_ms", verdict.killsTested),
       count("heads_judged", verdict.headsJudged),
+      ms("own_p50_ms", own.percentileMs(50)),
       ms("own_p99_ms", own.percentileMs(99)),
       ms("own_max_ms", own.maxMs),
       ms("enforced_p50_ms", all.percentileMs(50)),

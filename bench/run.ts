@@ -9,12 +9,21 @@ import type { Bench } from "./harness/bench.ts";
 import { breaches, budgetOf } from "./harness/budgets.ts";
 import { describeMachine } from "./harness/machine.ts";
 import { describeResult, recordResult } from "./harness/results.ts";
+import { k6Outside } from "./k6-outside.ts";
 import { killBlock } from "./kill-block.ts";
 import { micro } from "./micro/micro.ts";
 import { refuse } from "./refuse.ts";
 import { teardown } from "./teardown.ts";
 
-const BENCHES: readonly Bench[] = [killBlock, teardown, gatewayJson, gatewaySse, refuse, micro];
+const BENCHES: readonly Bench[] = [
+  killBlock,
+  teardown,
+  gatewayJson,
+  gatewaySse,
+  refuse,
+  micro,
+  k6Outside,
+];
 
 const { values: flags, positionals: names } = parseArgs({
   allowPositionals: true,

@@ -9,6 +9,8 @@ const STREAMS = { full: 1_000, short: 200 };
 const ROUNDS = { full: 5, short: 2 };
 const OPEN_AT_ONCE = 50;
 const OPEN_TIMEOUT_MS = 60_000;
+const OPEN_ATTEMPTS_MAX = 20;
+const OPEN_RETRY_MS = 250;
 const CLOSE_TIMEOUT_MS = 10_000;
 const SCOPE = `agent/${TARGET}`;
 
@@ -44,7 +46,7 @@ async function oneRound(mesh: MeshUnderTest, count: number, no: number): Promise
   const url = new URL(mesh.altrace.ready.gateway);
   for (let from = 0; from < count; from += OPEN_AT_ONCE) {
     const some = Array.from({ length: Math.min(OPEN_AT_ONCE, count - from) }, (_, i) =>
-      StreamClient.open(url, mesh.keys.target, `t${no}-${from + i}`),
+      openStream(url, mesh.keys.target, `t${no}-${from + i}`),
     );
     clients.push(...(await Promise.all(some)));
   }
@@ -63,6 +65,18 @@ async function oneRound(mesh: MeshUnderTest, count: number, no: number): Promise
   };
   for (const client of clients) client.destroy();
   return round;
+}
+
+/** Tries again while the node is too busy to say yes; only what happens to open streams is measured. */
+async function openStream(url: URL, key: string, name: string): Promise<StreamClient> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await StreamClient.open(url, key, name);
+    } catch (error) {
+      if (attempt === OPEN_ATTEMPTS_MAX) throw error;
+      await pause(OPEN_RETRY_MS);
+    }
+  }
 }
 
 /** One open stream on a bare socket, so that its FIN or RST is seen when it comes. */
@@ -104,10 +118,12 @@ class StreamClient {
       const socket = connect({ port: Number(url.port), host: url.hostname, allowHalfOpen: true });
       const client = new StreamClient(socket);
       const look = (): void => {
-        if (client.text.includes("begun")) {
-          socket.off("data", look);
-          resolve(client);
-        }
+        const isRefused = /^HTTP\/1\.1 [345]/.test(client.text);
+        if (!isRefused && !client.text.includes("begun")) return;
+        socket.off("data", look);
+        if (!isRefused) resolve(client);
+        // A refusal leaves the connection open: nobody else would end it.
+        else socket.destroy(new Error(`no stream: ${client.text}`));
       };
       socket.on("data", look);
       socket.on("close", () => reject(new Error(`no stream: ${client.text}`)));

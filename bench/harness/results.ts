@@ -8,7 +8,7 @@ const FILE = join(import.meta.dirname, "..", "RESULTS.md");
 
 /** Lines for people: one a figure, with its limit. */
 export function describeResult(result: BenchResult, budget: Budget): readonly string[] {
-  const width = Math.max(...result.figures.map(({ name }) => name.length));
+  const width = Math.max(0, ...result.figures.map(({ name }) => name.length));
   const lines = result.figures.map((figure) => {
     const limit = budget[figure.name];
     const told = limit === undefined ? "" : `  (must be <= ${limit.must})`;

@@ -475,9 +475,9 @@ describe("slow clients", () => {
 
 describe("a client that does not read", () => {
   test("holds up the provider, not the node, and misses nothing", async () => {
-    const pieces = Array.from({ length: 40_000 }, (_, i) => `${i} ${"many words ".repeat(50)}`);
-    provider.script("flood", { pieces });
-    const body = chat("script flood", { stream: true, max_completion_tokens: 100_000 });
+    const pieces = Array.from({ length: 500 }, (_, i) => `word ${i} `);
+    provider.script("flood", { pieces, paddingBytes: 50_000 });
+    const body = chat("script flood", { stream: true, max_completion_tokens: 10_000 });
     const { hostname, port } = new URL(altrace.gateway);
     const reader = connect({ host: hostname, port: Number(port) });
     reader.pause();
@@ -497,13 +497,15 @@ describe("a client that does not read", () => {
       untaken = provider.untakenBytes("flood");
       return untaken === before;
     });
+    // Of 25 MB, which is more than all buffers on the way.
     expect(untaken).toBeGreaterThan(10_000_000);
     let last = "";
     reader.on("data", (chunk: Buffer) => {
-      last = (last + chunk.toString("latin1")).slice(-2_000);
+      last = (last + chunk.toString("latin1")).slice(-60_000);
     });
+    reader.resume();
     await waitUntil("the end of the stream", () => last.includes("[DONE]"));
-    expect(last).toContain("39999 many words");
+    expect(last).toContain("word 499 ");
     reader.destroy();
   });
 });
@@ -516,6 +518,8 @@ describe("afterwards", () => {
     const keys = Object.values(PROVIDER_KEYS);
     const virtual = Object.values(altrace.ready.keys);
     const ours = altrace.process.stderr();
+    // Nothing is written any more while files are read.
+    expect(await altrace.stop()).toEqual({ code: 0, signal: null });
     expect(ours).toContain('"event":"decision"');
     for (const secret of [CANARY, ...keys]) {
       expect(answers.filter((text) => text.includes(secret))).toEqual([]);
@@ -529,9 +533,9 @@ describe("afterwards", () => {
       expect(filesWith(key, altrace.home)).toEqual(["demo/demo.json"]);
     }
     // That they would have been found: the records themselves are there.
-    expect(filesWith("content_refused", altrace.home)).toEqual([
-      expect.stringMatching(/^node\/wal\/.*loop0.*\.log$/),
-    ]);
+    expect(filesWith("content_refused", altrace.home)).toEqual(
+      expect.arrayContaining([expect.stringMatching(/^node\/(wal|log)\//)]),
+    );
   });
 });
 

@@ -11,6 +11,8 @@ export type Script = {
   /** The answer, in the pieces in which a stream brings it. */
   readonly pieces?: readonly string[];
   readonly tool?: { readonly name: string; readonly json: string };
+  /** Bytes of comment behind each piece of a stream: much to carry, and nothing to pay for. */
+  readonly paddingBytes?: number;
   /** A stream says its pieces and then waits until `release`. */
   readonly held?: boolean;
   /** An error in place of an answer, with this body. */
@@ -39,7 +41,7 @@ export class Provider implements AsyncDisposable {
   readonly received: Received[] = [];
   readonly #server: Server;
   readonly #scripts = new Map<string, Script>();
-  readonly #held = new Map<ServerResponse, { readonly name: string; readonly end: () => void }>();
+  readonly #open = new Map<ServerResponse, { readonly name: string; readonly end: () => void }>();
 
   constructor() {
     this.#server = createServer((request, response) => {
@@ -65,14 +67,20 @@ export class Provider implements AsyncDisposable {
     return this.received.filter(({ body }) => body.includes(part));
   }
 
-  /** Held streams of a script that are open now. */
+  /** Streams of a script that somebody is connected to now. */
   openStreams(name: string): number {
-    return [...this.#held.values()].filter((one) => one.name === name).length;
+    return [...this.#open.values()].filter((one) => one.name === name).length;
+  }
+
+  /** Bytes of a script's streams that were said and that nobody has taken yet. */
+  untakenBytes(name: string): number {
+    const streams = [...this.#open].filter(([, one]) => one.name === name);
+    return streams.reduce((sum, [response]) => sum + response.writableLength, 0);
   }
 
   /** Lets the held streams of a script come to their proper end. */
   release(name: string): void {
-    for (const one of this.#held.values()) if (one.name === name) one.end();
+    for (const one of this.#open.values()) if (one.name === name) one.end();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -102,14 +110,15 @@ export class Provider implements AsyncDisposable {
     const pieces = script.tool === undefined ? (script.pieces ?? PIECES) : [script.tool.json];
     response.writeHead(200, { "content-type": "text/event-stream" });
     response.write(wire.open(asked, script.tool));
-    for (const piece of pieces) response.write(wire.piece(asked, piece, script.tool));
+    const padding = script.paddingBytes ? `: ${"-".repeat(script.paddingBytes)}\n\n` : "";
+    for (const piece of pieces) {
+      response.write(wire.piece(asked, piece, script.tool) + padding);
+    }
     const end = () => response.end(wire.close(asked, script.tool, endOf(pieces)));
+    this.#open.set(response, { name, end });
+    response.on("close", () => this.#open.delete(response));
     if (script.breaksOff === true) setImmediate(() => response.socket?.destroySoon());
     else if (script.held !== true) end();
-    else {
-      this.#held.set(response, { name, end });
-      response.on("close", () => this.#held.delete(response));
-    }
   }
 }
 

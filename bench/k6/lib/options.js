@@ -22,7 +22,8 @@ export function body(isStream) {
     model: "gpt-5-mini",
     max_completion_tokens: 256,
     ...(isStream ? { stream: true, stream_options: { include_usage: true } } : {}),
-    messages: [{ role: "user", content: "Say what there is to say." }],
+    // The first word tells the benches' own upstream what to do; a model may make of it what it likes.
+    messages: [{ role: "user", content: `${isStream ? "hold" : "answer"} k6, and say on.` }],
   });
 }
 

@@ -138,6 +138,7 @@ export class LoopWorld {
       identity: { agentId: grant().agentId, keyId: "k1234567", contractId: undefined },
       bodyBytes: 400,
       scan: { hits: [], scannedBytes: 400, complete: true },
+      scannedWith: this.policy.content,
       request: {
         route: route.id,
         dialect: "openai",

@@ -243,7 +243,7 @@ describe("the actor host", () => {
   });
 
   test("a limit that comes later holds: flags go at once, also of accounts that are forgotten", async () => {
-    const one = world({ limits: usdLimits(100 * USD, {}) });
+    const one = world({ limits: usdLimits(100 * USD, {}), leaseTtlMs: 300_000 });
     const free = [{ account: A, parent: undefined, limits: [] }];
     one.ledger.setLimits(free);
     const { row } = one.row(A);
@@ -257,6 +257,8 @@ describe("the actor host", () => {
 
     one.ledger.setLimits(free);
     one.host.limitsChanged();
+    expect(await one.host.topUp(A, usd(9_000_000n))).toEqual({ outcome: "ok" });
+    expect(unlimitedUnits(one.table, row)).not.toBe(0);
     await one.pass(70_000);
     expect(one.host.activeCount).toBe(0);
     expect(unlimitedUnits(one.table, row)).toBe(0);

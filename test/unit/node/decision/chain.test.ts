@@ -313,3 +313,9 @@ describe("the chain", () => {
       expect(stageName(Math.floor(no / 100))).not.toBe("none");
   });
 });
+
+test("a tool's name is said back as far as people read it, however long it is", () => {
+  const request = requestFacts({ tools: [{ name: "n".repeat(100_000) }] });
+  const { refusal } = decide(facts({ request }));
+  expect(refusal).toMatchObject({ reason: "tool_not_granted", detail: "n".repeat(128) });
+});

@@ -4,8 +4,9 @@ import { decide } from "../../../../node/decision/decide.ts";
 import type { Facts } from "../../../../node/decision/facts.ts";
 import type { UpstreamRequest } from "../../../../node/decision/permit.ts";
 import { setKilled } from "../../../../node/table/scope-cells.ts";
+import { setUnlimitedUnits, UNIT } from "../../../../node/table/standing.ts";
 import { setOpenUntilNs, setPolicyVersion } from "../../../../node/table/table.ts";
-import { facts, grant, policy } from "../../../support/builders.ts";
+import { facts, grant } from "../../../support/builders.ts";
 import { CELLS, CONTEXT, LoopWorld } from "../loop-world.ts";
 
 const UPSTREAM: UpstreamRequest = {
@@ -207,14 +208,12 @@ describe("commit", () => {
     expect(world.decisions[0]?.hold).toBeUndefined();
   });
 
-  test("a unit without a limit is not taken", () => {
-    const world = new LoopWorld({ ...policy() });
-    world.lend({ usdMicros: 5_000n, tokens: 1_000n, calls: 1n }, 500n);
+  test("a unit without a limit is not taken, and so cannot be given back", () => {
+    const world = new LoopWorld();
+    setUnlimitedUnits(world.table, world.row.row, UNIT.tokens | UNIT.calls);
+    world.lend({ usdMicros: 5_000n }, 500n);
     const result = commit(input(world), world.commitDeps);
-    expect("reserved" in result && result.reserved.taken).toEqual({
-      usdMicros: 5_000n,
-      tokens: 1_000n,
-      calls: 1n,
-    });
+    const taken = { usdMicros: 5_000n, tokens: 0n, calls: 0n };
+    expect("reserved" in result && result.reserved.taken).toEqual(taken);
   });
 });

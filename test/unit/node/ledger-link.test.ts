@@ -1,0 +1,165 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import type { Cost } from "../../../node/decision/facts.ts";
+import { type AskMesh, ledgerLink } from "../../../node/ledger-link.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
+import { twinRandom } from "../../../ports/twin-random.ts";
+import {
+  AmountsSchema,
+  LeaseReplySchema,
+  type NodeReply,
+  NodeReplySchema,
+  type NodeRequest,
+  NodeRequestSchema,
+  RefusedSchema,
+  SettleReplySchema,
+  Standing,
+  StandingReplySchema,
+} from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+import { Unit } from "../../../proto/gen/altrace/v1/record_pb.ts";
+
+const A = "agent/t/a";
+const usd = (usdMicros: bigint): Cost => ({ usdMicros, tokens: 0n, calls: 0n });
+
+/** A control plane that answers what it is told to, in order; undefined is no answer. */
+function linkWith(...answers: (NodeReply["body"] | undefined)[]) {
+  const asked: NodeRequest[] = [];
+  const ask: AskMesh = async (_method, bytes) => {
+    asked.push(fromBinary(NodeRequestSchema, bytes));
+    const body = answers.shift();
+    return body && toBinary(NodeReplySchema, create(NodeReplySchema, { body }));
+  };
+  const link = ledgerLink({
+    ask,
+    node: "n1",
+    bootId: "b1",
+    clock: twinClock(),
+    random: twinRandom(3),
+  });
+  return { link, asked };
+}
+
+const granted = (usdMicros: bigint, unlimited: Unit[] = []): NodeReply["body"] => ({
+  case: "lease",
+  value: create(LeaseReplySchema, {
+    leaseId: `l${usdMicros}`,
+    epoch: 4n,
+    account: A,
+    amount: create(AmountsSchema, usd(usdMicros)),
+    ttlMs: 30_000n,
+    unlimited,
+  }),
+});
+const refused = (reason: string): NodeReply["body"] => ({
+  case: "refused",
+  value: create(RefusedSchema, { reason, message: "no" }),
+});
+
+describe("the link to the ledger", () => {
+  test("carries a question and its answer whole", async () => {
+    const { link, asked } = linkWith(granted(9n, [Unit.TOKENS, Unit.CALLS]));
+    expect(await link.lease(A, usd(5n), usd(9n))).toEqual({
+      leaseId: "l9",
+      epoch: 4,
+      amount: usd(9n),
+      ttlMs: 30_000,
+      unlimited: { usdMicros: 0n, tokens: 1n, calls: 1n },
+    });
+    expect(asked[0]).toMatchObject({ node: "n1", bootId: "b1" });
+    expect(asked[0]?.body).toMatchObject({ value: { account: A, need: { usdMicros: 5n } } });
+  });
+
+  test.each([
+    ["budget_exhausted", "exhausted"],
+    ["overrun_exhausted", "exhausted"],
+    ["account_unknown", "exhausted"],
+    ["killed_agent", "unavailable"],
+    ["not_placed", "unavailable"],
+    ["boot_ended", "unavailable"],
+  ])("%s is an answer: %s, and the next question is a new one", async (reason, answer) => {
+    const { link, asked } = linkWith(refused(reason), granted(9n));
+    expect(await link.lease(A, usd(5n), usd(9n))).toBe(answer);
+    expect(await link.again(A)).toBeUndefined();
+    expect(await link.lease(A, usd(5n), usd(9n))).toMatchObject({ leaseId: "l9" });
+    expect(new Set(asked.map(({ requestId }) => requestId)).size).toBe(2);
+  });
+
+  test.each([
+    ["no answer", undefined],
+    ["a ledger that could not be written", refused("budget_unavailable")],
+    ["a coordinator that failed", refused("unavailable")],
+    [
+      "an answer to something else",
+      { case: "settle" as const, value: create(SettleReplySchema, {}) },
+    ],
+  ])("after %s the same question is put again, before any other", async (_, lost) => {
+    const { link, asked } = linkWith(lost, granted(7n));
+    expect(await link.lease(A, usd(5n), usd(7n))).toBe("unavailable");
+    // What it finds was granted a while ago, so it does not say what is limited now.
+    expect(await link.lease(A, usd(100n), usd(100n))).toMatchObject({
+      leaseId: "l7",
+      unlimited: undefined,
+    });
+    expect(asked).toHaveLength(2);
+    expect(asked[1]).toEqual(asked[0]);
+  });
+
+  test("a question that was refused when it was put again makes room for the new one", async () => {
+    const { link, asked } = linkWith(undefined, refused("budget_exhausted"), granted(2n));
+    await link.lease(A, usd(50n), usd(50n));
+    expect(await link.lease(A, usd(2n), usd(2n))).toMatchObject({ leaseId: "l2" });
+    expect(asked.map(({ requestId }) => requestId)[2]).not.toBe(asked[0]?.requestId);
+  });
+
+  test("a coordinator that never decides is not asked the same for ever", async () => {
+    const full = () => refused("budget_unavailable");
+    const { link } = linkWith(full(), full(), full(), granted(2n));
+    for (let i = 0; i < 2; i++) expect(await link.lease(A, usd(2n), usd(2n))).toBe("unavailable");
+    expect(await link.lease(A, usd(2n), usd(2n))).toMatchObject({ leaseId: "l2" });
+  });
+
+  test("one account's lost question is no other account's", async () => {
+    const { link, asked } = linkWith(undefined, granted(3n));
+    await link.lease(A, usd(1n), usd(1n));
+    expect(await link.again("agent/t/b")).toBeUndefined();
+    await link.lease("agent/t/b", usd(3n), usd(3n));
+    expect(asked[1]?.requestId).not.toBe(asked[0]?.requestId);
+  });
+
+  test.each([
+    [
+      "settled",
+      { case: "settle" as const, value: create(SettleReplySchema, { final: true }) },
+      true,
+    ],
+    ["a lease that the ledger does not know", refused("lease_unknown"), true],
+    ["more than was lent", refused("settle_above_lease"), true],
+    ["a ledger that could not be written", refused("budget_unavailable"), false],
+    ["a coordinator that failed", refused("unavailable"), false],
+    ["no answer", undefined, false],
+  ])("a settlement answered by %s has arrived: %s", async (_, answer, hasArrived) => {
+    const { link } = linkWith(answer);
+    const settlement = { leaseId: "l1", epoch: 4, spent: usd(5n), final: true };
+    expect(await link.settle(settlement)).toBe(hasArrived);
+  });
+
+  test("a standing goes out and comes back by its own name; a kill is the cells' to tell", async () => {
+    const answer = (standing: Standing): NodeReply["body"] => ({
+      case: "standing",
+      value: create(StandingReplySchema, { standing }),
+    });
+    const { link, asked } = linkWith(answer(Standing.BLOCK), answer(Standing.KILL), undefined);
+    const report = {
+      agentId: "t/a",
+      standing: "quarantine",
+      cause: "content_high",
+      askKill: true,
+    } as const;
+    expect(await link.standing(report)).toBe("block");
+    expect(asked[0]?.body).toMatchObject({
+      value: { agent: "t/a", standing: Standing.QUARANTINE, cause: "content_high", askKill: true },
+    });
+    expect(await link.standing(report)).toBeUndefined();
+    expect(await link.standing(report)).toBeUndefined();
+  });
+});
