@@ -35,6 +35,9 @@ const { values: flags, positionals: names } = parseArgs({
   },
 });
 
+// So that ends are orderly, and what was started is ended too.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
+
 const known = BENCHES.map(({ name }) => name);
 const unknown = names.filter((name) => !known.includes(name));
 const seconds = flags.duration === undefined ? undefined : Number(flags.duration);

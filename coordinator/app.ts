@@ -48,6 +48,8 @@ export type NotReady =
   | "not_trusted"
   /** Records that count are not on this disk. */
   | "disk_failing"
+  /** The stream's leader has not answered for so long that nodes take no digest of ours. */
+  | "quorum_lost"
   | "ledger_fenced";
 
 export type Coordinator = {
@@ -182,12 +184,13 @@ class RunningCoordinator implements Coordinator {
   }
 
   notReady(): readonly NotReady[] {
-    const { ports, parts, signers } = this.#run;
+    const { config, ports, parts, signers } = this.#run;
     const { replica } = parts;
     const reasons: NotReady[] = [];
     if (!this.#admin) reasons.push("starting");
     if (!ports.bus.isUp()) reasons.push("bus_down");
     if (!replica.isReplayed) reasons.push("stream_unread");
+    else if (parts.leader.quorumAgeMs() > config.deadManMs) reasons.push("quorum_lost");
     const key = replica.trust.lookup(signers.coordinator.kid);
     if (key?.role !== "coordinator") reasons.push("not_trusted");
     if (replica.unsavedCount > 0) reasons.push("disk_failing");

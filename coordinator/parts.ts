@@ -20,6 +20,7 @@ import { NodeRequests } from "./node-requests.ts";
 import type { Placement } from "./placement.ts";
 import { RateGate } from "./rate-gate.ts";
 import { Registry } from "./registry.ts";
+import { ReplayGuard } from "./replay-guard.ts";
 import { Replica } from "./replica.ts";
 import { requestHandlers } from "./request-handlers.ts";
 import { coordinatorService } from "./service.ts";
@@ -170,6 +171,7 @@ function buildNodeDoor(
     ledger,
     enrolment,
     standings,
+    replays: new ReplayGuard(clock),
     autoKills: new RateGate({ burst: autoKillsPerMinute, perMinute: autoKillsPerMinute }),
   });
   const requests = new NodeRequests({

@@ -33,6 +33,7 @@ import { monoMs } from "./pause.ts";
 import type { Placement } from "./placement.ts";
 import type { RateGate } from "./rate-gate.ts";
 import type { Registry } from "./registry.ts";
+import type { ReplayGuard } from "./replay-guard.ts";
 import type { Replica } from "./replica.ts";
 import type { Standings } from "./standings.ts";
 
@@ -53,6 +54,8 @@ export type RequestHandlersOptions = {
   /** Automatic kills by node. */
   readonly autoKills: RateGate;
   readonly tell: Tell;
+  /** Tells reports of nodes from recordings of them. */
+  readonly replays: ReplayGuard;
 };
 
 const NONCE_BYTES_MAX = 64;
@@ -166,14 +169,21 @@ async function orUnavailable<T>(answer: Promise<T>) {
 async function standing(
   options: RequestHandlersOptions,
   request: StandingRequest,
-  { node }: RequestFrom,
+  { node, bootId, requestId }: RequestFrom,
 ): Promise<ReplyBody> {
-  const { replica, standings, placement } = options;
+  const { replica, standings, placement, registry, replays } = options;
   const { agent, standing: level, cause } = request;
   const isLevel = level >= Standing.NORMAL && level <= Standing.BLOCK;
   if (!parseAgentId(agent) || !isLevel) return malformed("agent or standing");
   if (!placement.isPlaced(node, `agent/${agent}`)) {
     return refusedBody("not_placed", `${agent} is not placed on ${node}`);
+  }
+  // A recording of an earlier report would lower a standing, or kill again what was revived.
+  if (!registry.isCurrentBoot(node, bootId)) {
+    return refusedBody("boot_ended", `${bootId} of ${node} has ended`);
+  }
+  if (!replays.pass(`${node} ${agent}`, requestId)) {
+    return refusedBody("replayed", `${requestId} was heard before, or its time is not now`);
   }
   if (request.askKill) {
     const refusal = await autoKill(options, { agent, cause, node });

@@ -8,6 +8,9 @@ import { DAEMON_STEPS } from "./daemon-once.ts";
 import { ROOT } from "./run-command.ts";
 import { runTests } from "./run-tests.ts";
 
+// So that ends are orderly, and what was started is ended too.
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
+
 let passed = 0;
 let failed = 0;
 let skipped = 0;

@@ -41,6 +41,12 @@ export type AltraceOptions = {
   readonly env?: Readonly<Record<string, string>>;
 };
 
+/** Processes of ours that run now: whoever measures must not leave them behind. */
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const one of running) one.kill("SIGKILL");
+});
+
 /** Starts `altrace up` on free ports. Rejects with what it printed when it does not get ready. */
 export async function startAltrace(options: AltraceOptions = {}): Promise<Altrace> {
   // Sockets lie in HOME, and their paths are bounded: a short one.
@@ -53,6 +59,8 @@ export async function startAltrace(options: AltraceOptions = {}): Promise<Altrac
     env: { ...cleanEnv(), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
+  running.add(started);
+  started.once("exit", () => running.delete(started));
   const stderr = tailOf(started);
   try {
     const ready = await readyLine(started);

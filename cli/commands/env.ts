@@ -7,6 +7,8 @@ import { type CommandContext, CommandError } from "../command-context.ts";
 export type DemoFacts = {
   readonly gateway: string;
   readonly keys: Readonly<Record<string, string>>;
+  /** The policy that `altrace up` applied last, hexadecimal. */
+  readonly policySha256?: string;
 };
 
 export const DEMO_FILE = "demo.json";

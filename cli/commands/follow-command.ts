@@ -1,3 +1,4 @@
+import { RpcError } from "../../adapters/grpc-error.ts";
 import type { CommandState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { table } from "../output.ts";
@@ -14,13 +15,17 @@ export async function followCommand(
   const { calls } = context.coordinator();
   let last: CommandState | undefined;
   let shown = "";
-  for await (const { command } of calls.watchCommand({ cmdId }, { timeoutMs })) {
-    if (command === undefined) continue;
-    last = command;
-    const text = summary(command, context.output.terminal);
-    if (text !== shown) context.output.progress(text);
-    shown = text;
-    if (command.done) return command;
+  try {
+    for await (const { command } of calls.watchCommand({ cmdId }, { timeoutMs })) {
+      if (command === undefined) continue;
+      last = command;
+      const text = summary(command, context.output.terminal);
+      if (text !== shown) context.output.progress(text);
+      shown = text;
+      if (command.done) return command;
+    }
+  } catch (error) {
+    if (!(error instanceof RpcError) || error.code !== "DEADLINE_EXCEEDED") throw error;
   }
   throw new CommandError(
     last === undefined

@@ -20,6 +20,8 @@ const PROVIDER_PORT_OFFSET = 99;
 export type DemoPolicy = {
   readonly bundle: Uint8Array;
   readonly agents: readonly string[];
+  /** Given by name on the command line, so it is applied whatever is in force. */
+  readonly isAsked: boolean;
   /** Providers without a real key, for which the demo provider stands in. */
   readonly standIns: readonly ProviderName[];
   readonly providerPort: number;
@@ -52,7 +54,9 @@ export function readDemoPolicy(of: {
     .filter((name) => real.has(name))
     .map((name) => `${name} at ${PROVIDER_ORIGINS[name]}`);
   if (standIns.length > 0) places.push(`demo provider at ${origin} for ${standIns.join(" and ")}`);
-  return { bundle: read.bundle, agents, standIns, providerPort, providers: places.join(", ") };
+  const { bundle } = read;
+  const isAsked = of.file !== undefined;
+  return { bundle, agents, isAsked, standIns, providerPort, providers: places.join(", ") };
 }
 
 function textOf(file: string): string {

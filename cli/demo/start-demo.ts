@@ -41,7 +41,7 @@ export async function startDemo({ home, policy, host }: DemoOptions): Promise<De
   const { standIns, providerPort: port } = policy;
   const provider = standIns.length > 0 ? await startDemoProvider({ port }) : undefined;
   try {
-    await applyUnlessInForce(context, policy.bundle);
+    await applyOwn(context, home, policy);
     const keys = await demoKeys(context, home, policy.agents);
     const enrolToken = await tokenOf(context);
     const secret = `demo-${Buffer.from(cryptoRandom.bytes(16)).toString("hex")}`;
@@ -50,7 +50,7 @@ export async function startDemo({ home, policy, host }: DemoOptions): Promise<De
       providers: policy.providers,
       credentials: new Map(standIns.map((name) => [name, secret])),
       enrolToken,
-      noteGateway: (gateway) => writeFacts(home, { gateway, keys }),
+      noteGateway: (gateway) => writeFacts(home, { ...readFacts(home), gateway, keys }),
       stop: async () => provider?.close(),
     };
   } catch (error) {
@@ -61,14 +61,23 @@ export async function startDemo({ home, policy, host }: DemoOptions): Promise<De
   }
 }
 
-async function applyUnlessInForce(context: CommandContext, bundle: Uint8Array): Promise<void> {
-  const sha256 = createHash("sha256").update(bundle).digest();
-  const { calls } = context.coordinator();
-  const { record } = await calls.getScope({ scope: "policy" });
-  const inForce = record !== undefined && Buffer.from(record.payload).includes(sha256);
-  if (!inForce) await sendPolicy(context, bundle);
+/**
+ * Applies the demo's policy where there is none, or where the one in force is the demo's own of an
+ * earlier start. A policy that an operator applied since stays: a restart widens nobody's authority.
+ */
+async function applyOwn(context: CommandContext, home: string, policy: DemoPolicy): Promise<void> {
+  const sha256 = createHash("sha256").update(policy.bundle).digest();
+  const { record } = await context.coordinator().calls.getScope({ scope: "policy" });
+  const holds = (hash: Uint8Array) => record && Buffer.from(record.payload).includes(hash);
+  const applied = readFacts(home)?.policySha256;
+  const isOwn = applied !== undefined && holds(Buffer.from(applied, "hex"));
+  if (holds(sha256) || (record !== undefined && !isOwn && !policy.isAsked)) return;
+  await sendPolicy(context, policy.bundle);
+  const facts = readFacts(home) ?? { gateway: "", keys: {} };
+  writeFacts(home, { ...facts, policySha256: sha256.toString("hex") });
 }
 
+/** Undefined for a node that is enrolled already. */
 async function tokenOf(context: CommandContext): Promise<string | undefined> {
   const { calls } = context.coordinator();
   const { v } = await calls.getScope({ scope: `node/${DEMO_NODE}` });
@@ -97,7 +106,7 @@ async function demoKeys(
     await putKey(context, made, agent, 0n);
     keys[agent] = made.key;
     // Kept at once: a key that the mesh knows and nobody else does would be of no use.
-    writeFacts(home, { gateway: readFacts(home)?.gateway ?? "", keys: { ...known, ...keys } });
+    writeFacts(home, { gateway: "", ...readFacts(home), keys: { ...known, ...keys } });
   }
   return keys;
 }

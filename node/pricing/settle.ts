@@ -42,10 +42,22 @@ export function settle(held: Held, outcome: Outcome, price: PriceEntry): Settlem
     const usdMicros = BigInt(price.fixedMicros);
     return { spent: { usdMicros, tokens: 0n, calls: held.cost.calls }, ...NO_OVERRUN };
   }
-  const counted = outcome.usage && usageCost(outcome.usage, price);
+  const counted = plausible(held, outcome.usage && usageCost(outcome.usage, price));
   if (outcome.kind === "complete" && counted !== undefined) return charge(held, counted, price);
   return charge(held, larger(held.cost, counted ?? held.cost), price);
 }
+
+/**
+ * A count so far above any bound is a provider's mistake, not a bill: charging it would empty the
+ * overrun account of the whole mesh for one answer. It counts as no report, so the hold is charged.
+ */
+function plausible(held: Held, bill: Cost | undefined): Cost | undefined {
+  if (bill === undefined) return undefined;
+  return bill.tokens > held.cost.tokens * COUNT_OVER_BOUND_MAX ? undefined : bill;
+}
+
+/** Reported tokens above this many times the bound that was held are not believed. */
+const COUNT_OVER_BOUND_MAX = 100n;
 
 function charge(held: Held, bill: Cost, price: PriceEntry): Settlement {
   const limit = held.cost.usdMicros;

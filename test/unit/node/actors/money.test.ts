@@ -305,7 +305,7 @@ async function run(seed: number, faults: Faults): Promise<Adversary> {
   for (let step = 0; step < STEPS; step++) {
     await one.step();
     if (one.draw.chance(100)) void one.swapRow(one.agents[one.draw.below(AGENTS)] as string);
-    if (faults.crashes && one.draw.chance(60)) await one.crash();
+    if (faults.crashes && (step === STEPS / 3 || one.draw.chance(60))) await one.crash();
     one.check();
   }
   await one.heal();
@@ -321,8 +321,8 @@ describe(`${AGENTS} agents, one node, ${SEEDS} seeds from ${FIRST_SEED}`, () => 
     async (seed) => {
       const one = await run(seed, { wire: 0, store: 0, crashes: false });
       expect(one.world.faults).toEqual([]);
-      expect(one.counts.allowed).toBeGreaterThan(300);
-      expect(one.counts.exhausted).toBeGreaterThan(20);
+      expect(one.counts.allowed).toBeGreaterThan(100);
+      expect(one.counts.exhausted).toBeGreaterThan(0);
       expect(one.phantoms).toEqual([]);
       expect(one.counts.unavailable).toBe(0);
       for (const [account, limit] of one.limitOf) {
@@ -349,7 +349,7 @@ describe(`${AGENTS} agents, one node, ${SEEDS} seeds from ${FIRST_SEED}`, () => 
     async (seed) => {
       const one = await run(seed, { wire: 150, store: 60, crashes: false });
       expect(one.world.faults.length).toBeGreaterThan(0);
-      expect(one.counts.allowed).toBeGreaterThan(200);
+      expect(one.counts.allowed).toBeGreaterThan(100);
       for (const [account, limit] of one.limitOf) {
         if (account === "overrun") continue;
         const left = await one.world.available(account, "usd_micros");
@@ -359,7 +359,7 @@ describe(`${AGENTS} agents, one node, ${SEEDS} seeds from ${FIRST_SEED}`, () => 
   );
 
   test.each(seeds)(
-    "and kill -9: spent is never above a limit, and no more is charged than was lent (seed %i)",
+    "and kill -9: what is spent is charged, and never above a limit (seed %i)",
     async (seed) => {
       const one = await run(seed, { wire: 150, store: 60, crashes: true });
       expect(one.counts.crashes).toBeGreaterThan(0);
@@ -367,6 +367,7 @@ describe(`${AGENTS} agents, one node, ${SEEDS} seeds from ${FIRST_SEED}`, () => 
         if (account === "overrun") continue;
         const charged = BigInt(limit) - BigInt(await one.world.available(account, "usd_micros"));
         expect(charged, account).toBeGreaterThanOrEqual(one.spentBy(account));
+        expect(charged, account).toBeLessThanOrEqual(BigInt(limit));
       }
     },
   );

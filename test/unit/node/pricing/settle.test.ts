@@ -69,6 +69,15 @@ describe("settle", () => {
     expect(settle(hold, { kind: "complete", usage: usage(1) }, price).distrustMilli).toBe(1101);
   });
 
+  test("a count far above any bound is no bill: the hold is charged, and overrun is left alone", () => {
+    const absurd = { kind: "complete", usage: usage(Number.MAX_SAFE_INTEGER) } as const;
+    expect(settle(held, absurd, ROUND_PRICE)).toEqual({
+      spent: held.cost,
+      overrunSpentMicros: 0n,
+      distrustMilli: undefined,
+    });
+  });
+
   test("S4: account and overrun together pay the bill, the account never above its hold", () => {
     const anyUsage = fc.record({
       inputTokens: fc.nat(5000),
@@ -81,7 +90,8 @@ describe("settle", () => {
         anyPrice,
         anyUsage,
         fc.bigInt(1n, 2_000_000n),
-        fc.bigInt(0n, 20_000n),
+        // A count of more than a hundred times this would not be believed.
+        fc.bigInt(200n, 20_000n),
         fc.boolean(),
         (price, counted, usdMicros, tokens, isComplete) => {
           const hold = { cost: { usdMicros, tokens, calls: 1n }, overrunMicros: 0n };

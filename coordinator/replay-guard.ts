@@ -1,0 +1,48 @@
+import type { Clock } from "../ports/clock.ts";
+
+/** How far a request's id may be from our wall clock. Nodes whose clock is further off are told so. */
+export const ID_AGE_MS_MAX = 120_000;
+/** Senders that are remembered; the one silent longest makes room. */
+export const SENDERS_MAX = 100_000;
+
+const UUID_V7 = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+type Newest = { readonly atMs: number; readonly ids: Set<string> };
+
+/**
+ * Tells a request from a recording of it.
+ *
+ * A signature says who wrote a request, not when it is heard: whoever can hear the bus can say it
+ * again. Ids are UUIDv7, so they carry a time; per sender and subject only newer ones pass.
+ */
+export class ReplayGuard {
+  readonly #clock: Clock;
+  readonly #newest = new Map<string, Newest>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** False: heard before, older than what was heard, or not of this time. */
+  pass(sender: string, requestId: string): boolean {
+    const atMs = timeOf(requestId);
+    if (atMs === undefined || Math.abs(this.#clock.nowMs() - atMs) > ID_AGE_MS_MAX) return false;
+    const newest = this.#newest.get(sender);
+    if (newest !== undefined && atMs < newest.atMs) return false;
+    if (newest?.atMs === atMs && newest.ids.has(requestId)) return false;
+    const ids = newest?.atMs === atMs ? newest.ids.add(requestId) : new Set([requestId]);
+    // Taken out and put in again, so that the first entry is the one silent longest.
+    this.#newest.delete(sender);
+    this.#newest.set(sender, { atMs, ids });
+    if (this.#newest.size > SENDERS_MAX) {
+      this.#newest.delete(this.#newest.keys().next().value as string);
+    }
+    return true;
+  }
+}
+
+/** Milliseconds since the Unix epoch in a UUIDv7. */
+function timeOf(id: string): number | undefined {
+  const match = UUID_V7.exec(id);
+  return match ? Number.parseInt(`${match[1]}${match[2]}`, 16) : undefined;
+}

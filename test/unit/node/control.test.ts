@@ -1,0 +1,261 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import type { AuditRecord } from "../../../audit/record.ts";
+import { EMPTY_BOOK, newLease } from "../../../node/actors/account-book.ts";
+import { encodeBook } from "../../../node/actors/agent-record.ts";
+import { Control, type ControlDeps } from "../../../node/control.ts";
+import type { Cost } from "../../../node/decision/facts.ts";
+import { balance } from "../../../node/table/lend.ts";
+import { createRowOwner, pin } from "../../../node/table/rows.ts";
+import { NO_CELL } from "../../../node/table/scope-cells.ts";
+import { standingOf } from "../../../node/table/standing.ts";
+import { createTable } from "../../../node/table/table.ts";
+import type {
+  ControlToLoop,
+  LoopToControl,
+  MeshToControl,
+  RowGrant,
+  SettledItem,
+} from "../../../node/thread-messages.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
+import { twinRandom } from "../../../ports/twin-random.ts";
+import { twinStore } from "../../../ports/twin-store.ts";
+import {
+  AmountsSchema,
+  LeaseReplySchema,
+  NodeReplySchema,
+} from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+
+const AGENT = "t/a";
+const usd = (usdMicros: bigint): Cost => ({ usdMicros, tokens: 0n, calls: 0n });
+
+/** A control thread whose other threads are the test, and a ledger that grants what is wanted. */
+function world() {
+  const clock = twinClock();
+  const table = createTable({ rows: 4, loops: 1, scopes: 8, writers: 3 });
+  const owner = createRowOwner(table);
+  const store = twinStore();
+  const posted: ControlToLoop[] = [];
+  const logged: string[] = [];
+  const records: AuditRecord[] = [];
+  let fromMesh: (message: MeshToControl) => void = () => undefined;
+  let fromLoop: (message: LoopToControl) => void = () => undefined;
+  let leases = 0;
+  const deps = {
+    mesh: "acme",
+    node: "n1",
+    bootId: "b1",
+    table,
+    store,
+    clock,
+    random: twinRandom(1),
+    meshLink: {
+      onMessage: (fn: typeof fromMesh) => {
+        fromMesh = fn;
+      },
+      post: () => undefined,
+      ask: async (method: string) => {
+        if (method !== "lease") return undefined;
+        const value = create(LeaseReplySchema, {
+          leaseId: `l${++leases}`,
+          epoch: 1n,
+          amount: create(AmountsSchema, usd(3_000_000n)),
+          ttlMs: 300_000n,
+        });
+        return toBinary(
+          NodeReplySchema,
+          create(NodeReplySchema, { body: { case: "lease", value } }),
+        );
+      },
+    },
+    loops: [
+      {
+        no: 0,
+        post: (message: ControlToLoop) => posted.push(message),
+        onMessage: (fn: typeof fromLoop) => {
+          fromLoop = fn;
+        },
+      },
+    ],
+    append: (record: AuditRecord) => records.push(record),
+    log: new Proxy({}, { get: (_, name) => () => logged.push(String(name)) }),
+  };
+  const control = new Control(deps as unknown as ControlDeps);
+  const allot = (contract = NO_CELL) => {
+    const ref = owner.allot({ team: 1, agent: 2, contract });
+    if (ref === undefined) throw new Error("full");
+    return ref;
+  };
+  return {
+    control,
+    clock,
+    table,
+    owner,
+    store,
+    posted,
+    logged,
+    records,
+    allot,
+    mesh: (message: MeshToControl) => fromMesh(message),
+    loop: (message: LoopToControl) => fromLoop(message),
+  };
+}
+
+type World = ReturnType<typeof world>;
+type Ref = ReturnType<World["allot"]>;
+
+const grantOf = (ref: Ref, contractId?: string): RowGrant => ({
+  ...ref,
+  keyGeneration: 1,
+  agentId: AGENT,
+  keyId: "k1234567",
+  contractId,
+  notBeforeMs: 0,
+  notAfterMs: 0,
+});
+
+function topUp(one: World, id: number, ref: Ref, over: { contractId?: string } = {}): void {
+  one.loop({
+    t: "top_up",
+    id,
+    ...ref,
+    agentId: AGENT,
+    contractId: over.contractId,
+    need: usd(5n),
+    overrunMicros: 0n,
+  });
+}
+
+async function settle(): Promise<void> {
+  for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+const answers = (one: World) => one.posted.filter(({ t }) => t === "topped_up");
+
+describe("the control thread", () => {
+  test("hears what is said while it still settles the books of the last run", async () => {
+    const one = world();
+    const lease = newLease({ id: "old", epoch: 1, amount: usd(5n), deadlineNs: 0n });
+    const book = encodeBook({ ...EMPTY_BOOK, leases: [{ ...lease, lent: usd(2n) }] });
+    await one.store.commit([{ key: `book/agent/${AGENT}`, value: book }]);
+    const started = one.control.start();
+    const ref = one.allot();
+    one.mesh({ t: "row", grant: grantOf(ref) });
+    one.mesh({ t: "kills", scopes: ["team/t"] });
+    topUp(one, 1, ref);
+    await started;
+    await settle();
+    expect(one.control.killed).toEqual(["team/t"]);
+    expect(answers(one)).toEqual([{ t: "topped_up", id: 1, outcome: "ok" }]);
+    expect(one.store.get("settle/old")).toBeDefined();
+  });
+
+  test("lends to a row from the loop's question, before the mesh thread's word of it", async () => {
+    const one = world();
+    await one.control.start();
+    const ref = one.allot();
+    topUp(one, 1, ref);
+    await settle();
+    expect(balance(one.table, ref.row).usdMicros).toBe(1_000_000n);
+  });
+
+  test("word of a row that is gone by now changes nothing, and says so", async () => {
+    const one = world();
+    await one.control.start();
+    const old = one.allot();
+    topUp(one, 1, old);
+    await settle();
+    one.owner.retire(old.row);
+    const ref = one.allot();
+    one.mesh({ t: "row", grant: grantOf(ref) });
+    topUp(one, 2, old);
+    topUp(one, 3, ref);
+    await settle();
+    expect(answers(one).slice(1)).toEqual([
+      { t: "topped_up", id: 2, outcome: "row_gone" },
+      { t: "topped_up", id: 3, outcome: "ok" },
+    ]);
+    // What lay unheld in the old row serves the new one.
+    expect(balance(one.table, old.row)).toEqual(usd(0n));
+    expect(one.owner.reclaim(old.row)).toBe(true);
+  });
+
+  test("what requests left in a row that is freed comes back to its account", async () => {
+    const one = world();
+    await one.control.start();
+    const ref = one.allot();
+    topUp(one, 1, ref);
+    await settle();
+    one.owner.retire(ref.row);
+    one.mesh({ t: "row_freed", agentId: AGENT, ...ref });
+    await settle();
+    expect(balance(one.table, ref.row)).toEqual(usd(0n));
+    expect(one.control.actors.view(`agent/${AGENT}`)?.state.book.leases).toEqual([]);
+  });
+
+  test("a contract's row of the same agent neither borrows nor takes the agent's place", async () => {
+    const one = world();
+    await one.control.start();
+    const own = one.allot();
+    const contract = one.allot(3);
+    one.mesh({ t: "row", grant: grantOf(own) });
+    one.mesh({ t: "row", grant: grantOf(contract, "c1") });
+    topUp(one, 1, contract, { contractId: "c1" });
+    topUp(one, 2, own);
+    await settle();
+    expect(answers(one)).toEqual([
+      { t: "topped_up", id: 1, outcome: "row_gone" },
+      { t: "topped_up", id: 2, outcome: "ok" },
+    ]);
+    one.clock.advance(300_000);
+    expect(balance(one.table, own.row)).toEqual(usd(0n));
+  });
+
+  test("a revive of the agent alone clears its ladder", async () => {
+    const one = world();
+    await one.control.start();
+    const ref = one.allot();
+    one.mesh({ t: "row", grant: grantOf(ref) });
+    expect(pin(one.table, 0, ref)).toBe(true);
+    one.mesh({ t: "kills", scopes: ["team/t", `agent/${AGENT}`] });
+    await settle();
+    expect(one.records).toEqual([]);
+    one.mesh({ t: "kills", scopes: [`agent/${AGENT}`] });
+    await settle();
+    expect(one.records).toEqual([]);
+    one.mesh({ t: "kills", scopes: [] });
+    await settle();
+    expect(standingOf(one.table, ref.row)).toBe("warning");
+    expect(one.records).toMatchObject([
+      { k: "standing", from: "normal", to: "warning", rc: "operator" },
+    ]);
+    expect(one.posted).toContainEqual({ t: "standing", agentId: AGENT, standing: "warning" });
+  });
+
+  test("a bill that teaches distrust is logged and told to every loop, and overrun is charged", async () => {
+    const one = world();
+    await one.control.start();
+    const item: SettledItem = {
+      requestId: "r1",
+      agentId: AGENT,
+      row: 0,
+      generation: 0,
+      held: usd(5n),
+      spent: usd(5n),
+      overrunHeldMicros: 1n,
+      overrunSpentMicros: 4n,
+      model: "openai/gpt-5-mini",
+      uncovered: { ...usd(0n), overrunMicros: 2n },
+      distrustMilli: 1_800,
+    };
+    one.loop({ t: "settled", items: [item] });
+    await settle();
+    expect(one.logged).toEqual(["overrun", "distrust"]);
+    expect(one.posted).toEqual([
+      { t: "distrust", model: "openai/gpt-5-mini", distrustMilli: 1_800 },
+    ]);
+    // Nothing was lent to this row or to overrun, so all of it is owed.
+    expect(one.control.actors.view("overrun")?.state.book.debt).toEqual(usd(4n));
+    expect(one.control.actors.view(`agent/${AGENT}`)?.state.book.debt).toEqual(usd(5n));
+  });
+});
