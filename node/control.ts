@@ -27,6 +27,8 @@ import type {
 /** The node's share of the mesh's overrun account, as the ledger names it. */
 const OVERRUN = "overrun";
 const TICK_MS = 1_000;
+/** Rows that are given up in one tick. */
+const ROWS_FREED_MAX = 256;
 /** An account that nobody used for this long gives its money back. */
 const IDLE_NS = 30_000_000_000n;
 
@@ -264,12 +266,29 @@ export class Control {
     });
   }
 
+  /**
+   * Gives up rows of agents whose actor was forgotten, once half of the table is in use: whoever comes
+   * next must find one. Agents that come back get another.
+   */
+  #freeIdleRows(): void {
+    const { table, meshLink } = this.#deps;
+    if (this.#rows.size * 2 <= table.layout.rows) return;
+    let left = ROWS_FREED_MAX;
+    for (const account of this.#rows.keys()) {
+      if (left === 0) return;
+      if (this.actors.view(account) !== undefined) continue;
+      left -= 1;
+      meshLink.post({ t: "free_row", agentId: account.slice("agent/".length) });
+    }
+  }
+
   #tickLater(): void {
     this.#deps.clock.after(TICK_MS, () => {
       if (this.#stopped) return;
       this.actors.tick(IDLE_NS);
       const connections = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
       this.#deps.meshLink.post({ t: "counts", agents: this.actors.activeCount, connections });
+      this.#freeIdleRows();
       this.#tickLater();
     });
   }

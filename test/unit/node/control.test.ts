@@ -12,6 +12,7 @@ import { standingOf } from "../../../node/table/standing.ts";
 import { createTable } from "../../../node/table/table.ts";
 import type {
   ControlToLoop,
+  ControlToMesh,
   LoopToControl,
   MeshToControl,
   RowGrant,
@@ -37,6 +38,7 @@ function world() {
   const store = twinStore();
   const posted: ControlToLoop[] = [];
   const logged: string[] = [];
+  const toMesh: ControlToMesh[] = [];
   const records: AuditRecord[] = [];
   let fromMesh: (message: MeshToControl) => void = () => undefined;
   let fromLoop: (message: LoopToControl) => void = () => undefined;
@@ -53,7 +55,7 @@ function world() {
       onMessage: (fn: typeof fromMesh) => {
         fromMesh = fn;
       },
-      post: () => undefined,
+      post: (message: ControlToMesh) => toMesh.push(message),
       ask: async (method: string) => {
         if (method !== "lease") return undefined;
         const value = create(LeaseReplySchema, {
@@ -95,6 +97,7 @@ function world() {
     posted,
     logged,
     records,
+    toMesh,
     allot,
     mesh: (message: MeshToControl) => fromMesh(message),
     loop: (message: LoopToControl) => fromLoop(message),
@@ -133,6 +136,25 @@ async function settle(): Promise<void> {
 const answers = (one: World) => one.posted.filter(({ t }) => t === "topped_up");
 
 describe("the control thread", () => {
+  test("gives up rows that nobody uses, but only once half of the table is in use", async () => {
+    const one = world();
+    await one.control.start();
+    const agents = ["t/a", "t/b", "t/c"];
+    for (const agentId of agents) {
+      one.mesh({ t: "row", grant: { ...grantOf(one.allot()), agentId } });
+      if (agentId === "t/c") continue;
+      one.clock.advance(60_000);
+      await settle();
+      expect(one.toMesh.filter(({ t }) => t === "free_row")).toEqual([]);
+    }
+    for (let i = 0; i < 3; i++) {
+      one.clock.advance(60_000);
+      await settle();
+    }
+    const freed = one.toMesh.flatMap((said) => (said.t === "free_row" ? [said.agentId] : []));
+    expect([...new Set(freed)].sort()).toEqual(agents);
+  });
+
   test("hears what is said while it still settles the books of the last run", async () => {
     const one = world();
     const lease = newLease({ id: "old", epoch: 1, amount: usd(5n), deadlineNs: 0n });
