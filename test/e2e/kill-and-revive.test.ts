@@ -1,10 +1,20 @@
+import { randomUUID } from "node:crypto";
 import { chmodSync, existsSync } from "node:fs";
 import { join } from "node:path";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { fileKeys } from "../../adapters/file-keys.ts";
 import { createGrpcClient, type GrpcClient } from "../../adapters/grpc-client.ts";
 import { RpcError } from "../../adapters/grpc-error.ts";
+import { signRecord } from "../../mesh/record.ts";
+import type { Signer } from "../../ports/keys.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { NodeService } from "../../proto/gen/altrace/v1/node_service_pb.ts";
+import {
+  ReviveSchema,
+  type SignedRecord,
+  SignedRecordSchema,
+} from "../../proto/gen/altrace/v1/record_pb.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { healthOf, servicesOf } from "../support/grpc-introspection.ts";
 import { E2E_TIMEOUTS, NODE, runAltrace, startProgram } from "../support/run-altrace.ts";
@@ -155,19 +165,45 @@ describe("by gRPC", () => {
     expect(second.command?.v).toBe(first.command?.v);
   });
 
-  test("a revive without the operator's signature is refused", async () => {
+  test("a revive that no operator has signed is refused, whoever did sign it", async () => {
     const { record } = await coordinator.calls.getScope({ scope: "team/support" });
-    expect(record).toBeDefined();
-    const carried = record === undefined ? {} : { record };
     // The coordinator's own record of the kill, called a revive, is no revive.
-    const again = await failureOf(coordinator.calls.revive(carried), RpcError);
+    const again = await failureOf(coordinator.calls.revive(record ? { record } : {}), RpcError);
     expect(again.reason).toBe("op_not_allowed");
     const none = await failureOf(coordinator.calls.revive({}), RpcError);
     expect(none.code).toBe("INVALID_ARGUMENT");
+    // What somebody could sign who has stolen every key but the operator's, or made one.
+    const stolen = fileKeys(join(altrace.home, "keys"));
+    const own = join(altrace.home, "own-keys");
+    for (const [signer, reason] of [
+      [stolen.load("coordinator"), "signer_not_allowed"],
+      [stolen.load("enrolment"), "signer_not_allowed"],
+      [fileKeys(own).loadOrCreate("operator"), "key_unknown"],
+    ] as const) {
+      if (signer === undefined) throw new Error("HOME has both keys");
+      const signed = await signedRevive("team/support", signer);
+      const refused = await failureOf(coordinator.calls.revive({ record: signed }), RpcError);
+      expect(refused.reason).toBe(reason);
+    }
+    expect(await said(TRIAGE)).toEqual(["403 killed_team"]);
+  });
+
+  test("a revive that the operator has signed lets the team go on", async () => {
+    const signer = fileKeys(altrace.home).load("operator");
+    if (signer === undefined) throw new Error("HOME has the operator's key");
+    const record = await signedRevive("team/support", signer);
+    const { command } = await coordinator.calls.revive({ record });
+    await Array.fromAsync(
+      coordinator.calls.watchCommand({ cmdId: command?.cmdId ?? "" }, { timeoutMs: 60_000 }),
+    );
+    expect(await said(TRIAGE)).toEqual(["200 ok"]);
+    // The same record once more is nothing new, and nothing that was refused comes back by it.
+    await coordinator.calls.kill({ scope: "team/support", operator: "sre" });
+    await waitUntil("the kill", async () => (await said(TRIAGE)).includes("403 killed_team"));
+    await coordinator.calls.revive({ record });
     expect(await said(TRIAGE)).toEqual(["403 killed_team"]);
     await altrace.mustCli("revive", "team/support", "--wait");
     await altrace.mustCli("revive", "team/edges", "--wait");
-    expect(await said(TRIAGE)).toEqual(["200 ok"]);
   });
 
   test("malformed calls are refused with the field that is wrong", async () => {
@@ -319,6 +355,24 @@ describe.runIf(isRoot)("another user of this machine", () => {
     return started.stdout().trim() || started.stderr();
   }
 });
+
+async function signedRevive(scope: string, signer: Signer): Promise<SignedRecord> {
+  const { mesh, v, hash: prev } = await coordinator.calls.getScope({ scope });
+  const bytes = signRecord(
+    {
+      mesh,
+      scope,
+      v: Number(v) + 1,
+      prev,
+      cmdId: randomUUID(),
+      issuedAtMs: Date.now(),
+      operator: "sre",
+      op: { case: "revive", value: create(ReviveSchema, { reason: "a test" }) },
+    },
+    signer,
+  );
+  return fromBinary(SignedRecordSchema, bytes);
+}
 
 type Explained = {
   readonly allowed: boolean;

@@ -2,6 +2,7 @@ import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
+import { proofCount } from "../support/proof.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { failureOf, openaiOf } from "../support/sdk-clients.ts";
 import { type Mesh, startMesh } from "../support/start-mesh.ts";
@@ -172,7 +173,7 @@ describe("three nodes over a real nats-server", () => {
     }
   });
 
-  test.runIf(process.env.ALTRACE_PROOF === "full")(
+  test.runIf(proofCount("containment", { small: 0, full: 1 }).count > 0)(
     "count one that stays away as contained once its dead-man switch has closed it",
     async () => {
       await mesh.node("n2").process?.end("SIGKILL");
