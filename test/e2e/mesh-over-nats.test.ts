@@ -180,7 +180,7 @@ describe("three nodes over a real nats-server", () => {
       const { code, stdout } = await mesh.cli("kill", "team/edges", "--wait");
       expect(code).toBe(0);
       expect(stdout).toContain("durable 2/3  contained 1/3");
-      expect(stdout).toMatch(/^ {2}n2 +contained since \d{4}-/m);
+      expect(stdout).toMatch(/^ {2}n2 +contained since +\d{4}-/m);
       mesh.launch(mesh.node("n2"));
       await mesh.whenReady();
       await mesh.mustCli("revive", "team/edges", "--wait");

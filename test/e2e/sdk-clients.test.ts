@@ -1,6 +1,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { Operator } from "../../bench/harness/operator.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { proofCount } from "../support/proof.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
@@ -23,12 +24,15 @@ const BIG_BODIES = proofCount("8 MB bodies", { small: 20, full: 60 }).count;
 
 let provider: Provider;
 let altrace: Altrace;
+let operator: Operator;
 
 beforeAll(async () => {
   provider = await startProvider();
   altrace = await startAltrace({ policy: e2ePolicy(provider.origin), env: PROVIDER_KEYS });
+  operator = new Operator(altrace.ready);
 });
 afterAll(async () => {
+  operator?.[Symbol.dispose]();
   await altrace?.[Symbol.asyncDispose]();
   await provider?.[Symbol.asyncDispose]();
 });
@@ -137,7 +141,7 @@ describe("an allowed request", () => {
 describe("a refused request", () => {
   test("of a killed agent is not tried again by either client", async () => {
     const agent = "research/worker-3";
-    await altrace.mustCli("kill", `agent/${agent}`, "--wait");
+    await operator.kill(`agent/${agent}`);
     const before = await decisions("killed_agent");
     const openai = await countingRequests(altrace.gateway, () =>
       failureOf(
@@ -227,11 +231,11 @@ describe("a stream that is killed", () => {
     });
     const chunks = stream[Symbol.asyncIterator]();
     expect((await chunks.next()).done).toBe(false);
-    await altrace.mustCli("kill", "agent/research/worker-1", "--wait");
+    await operator.kill("agent/research/worker-1");
     const failure = await failureOf(untilEnd(chunks), OpenAI.APIError);
     expect(failure.code).toBe("killed_agent");
     await waitUntil("its provider to be let go", () => provider.openStreams("held-openai") === 0);
-    await altrace.mustCli("revive", "agent/research/worker-1", "--wait");
+    await operator.revive("agent/research/worker-1");
   });
 
   test("raises in the anthropic client and never ends quietly", async () => {
@@ -242,14 +246,14 @@ describe("a stream that is killed", () => {
     });
     const events = stream[Symbol.asyncIterator]();
     expect((await events.next()).done).toBe(false);
-    await altrace.mustCli("kill", "team/research", "--wait");
+    await operator.kill("team/research");
     const failure = await failureOf(untilEnd(events), Anthropic.APIError);
     expect(JSON.stringify(failure.error)).toContain("stopped by an operator");
     await waitUntil(
       "its provider to be let go",
       () => provider.openStreams("held-anthropic") === 0,
     );
-    await altrace.mustCli("revive", "team/research", "--wait");
+    await operator.revive("team/research");
   });
 
   test("raises in both clients' stream helpers too", async () => {
@@ -267,9 +271,9 @@ describe("a stream that is killed", () => {
     ]);
     const ends = Promise.allSettled([openai.finalChatCompletion(), anthropic.finalMessage()]);
     await begun;
-    await altrace.mustCli("kill", "global", "--wait");
+    await operator.kill("global");
     expect((await ends).map(({ status }) => status)).toEqual(["rejected", "rejected"]);
-    await altrace.mustCli("revive", "global", "--wait");
+    await operator.revive("global");
   });
 
   test("by its provider raises as well", async () => {
@@ -296,8 +300,5 @@ async function decisions(reason: string): Promise<number> {
 }
 
 async function spentMicros(agent: string): Promise<number> {
-  const listed = JSON.parse(await altrace.mustCli("agents", agent, "--json")) as {
-    readonly agents: readonly { readonly spent?: { readonly usdMicros: string } }[];
-  };
-  return Number(listed.agents[0]?.spent?.usdMicros ?? 0);
+  return Number((await operator.node.calls.getAgent({ agent })).agent?.spent?.usdMicros ?? 0n);
 }
