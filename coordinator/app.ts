@@ -74,6 +74,8 @@ const STREAMS_MAX = 256;
 const CONNECTIONS_MAX = 128;
 const READY_EVERY_MS = 25;
 const HOUSEKEEPING_EVERY_MS = 1_000;
+/** A flush takes milliseconds; a disk that needs longer than this for one is failing. */
+const UNSAVED_NS_MAX = 3_000_000_000n;
 
 /**
  * Wires a coordinator. Counts its start in the store, so that an earlier run of it can lend no more.
@@ -136,6 +138,7 @@ class RunningCoordinator implements Coordinator {
   #grpc: GrpcServer | undefined;
   #admin: AdminServer | undefined;
   #isFenced = false;
+  #unsavedSinceNs: bigint | undefined;
   #cancelHousekeeping: () => void = () => undefined;
 
   constructor(run: RunInput) {
@@ -193,9 +196,21 @@ class RunningCoordinator implements Coordinator {
     else if (parts.leader.quorumAgeMs() > config.deadManMs) reasons.push("quorum_lost");
     const key = replica.trust.lookup(signers.coordinator.kid);
     if (key?.role !== "coordinator") reasons.push("not_trusted");
-    if (replica.unsavedCount > 0) reasons.push("disk_failing");
+    if (this.#isDiskFailing()) reasons.push("disk_failing");
     if (this.#isFenced) reasons.push("ledger_fenced");
     return reasons;
+  }
+
+  /** A record that is being flushed is not on the disk either; one that stays so is another matter. */
+  #isDiskFailing(): boolean {
+    const { ports, parts } = this.#run;
+    if (parts.replica.unsavedCount === 0) {
+      this.#unsavedSinceNs = undefined;
+      return false;
+    }
+    const nowNs = ports.clock.monoNs();
+    this.#unsavedSinceNs ??= nowNs;
+    return nowNs - this.#unsavedSinceNs >= UNSAVED_NS_MAX;
   }
 
   async whenReady(signal: AbortSignal): Promise<void> {
