@@ -1,3 +1,4 @@
+import { readdirSync, readFileSync } from "node:fs";
 import { connect as connectRaw, headers as natsHeaders, nkeys } from "@nats-io/transport-node";
 import { expect, test, vi } from "vitest";
 import { connectNatsBus, type NatsBus } from "../../adapters/nats-bus.ts";
@@ -95,12 +96,23 @@ test("after kill -9 and restart of the server it is up again with its listeners,
   await vi.waitFor(() => expect(heard).toEqual([first, seqOf(next)]), WAIT);
 });
 
+/** Stops a process; its threads go on for a moment after the signal was sent, so that is awaited. */
+async function stopped(pid: number): Promise<void> {
+  process.kill(pid, "SIGSTOP");
+  const states = () =>
+    readdirSync(`/proc/${pid}/task`).map(
+      (task) =>
+        /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/task/${task}/status`, "utf8"))?.[1],
+    );
+  await vi.waitFor(() => expect(new Set(states())).toEqual(new Set(["T"])), WAIT);
+}
+
 test("an append without an answer is unknown, and the same id asked again is stored once", async () => {
   await using server = await startNats();
   await using side = await open(server.url, { pingIntervalMs: 60_000 });
   const { bus } = side;
   await ensureStreams(bus, { replicas: 1 });
-  process.kill(server.pid as number, "SIGSTOP");
+  await stopped(server.pid as number);
   const options = { msgId: "once", expectSeq: 0 };
   const code = await codeOf(bus.append(SUBJECT, bytes("x"), options));
   process.kill(server.pid as number, "SIGCONT");
