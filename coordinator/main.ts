@@ -1,4 +1,3 @@
-import { parseArgs } from "node:util";
 import { pino } from "pino";
 import { collectDefaultMetrics } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
@@ -8,7 +7,7 @@ import { holdInstance } from "../adapters/instance-lock.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { connectNatsBus, type NatsBus } from "../adapters/nats-bus.ts";
 import { ensureStreams } from "../adapters/nats-streams.ts";
-import { flagOf, unknownSettings } from "../adapters/settings.ts";
+import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { buildCoordinator } from "./app.ts";
 import { COORDINATOR_SETTINGS, type CoordinatorConfig, readCoordinatorConfig } from "./config.ts";
@@ -46,7 +45,7 @@ function readConfig(
   | { readonly config: CoordinatorConfig; readonly natsUrl: string }
   | { readonly errors: readonly string[] } {
   const unknown = unknownSettings(process.env, [COORDINATOR_SETTINGS]);
-  const flags = readFlags(argv);
+  const flags = readFlags(COORDINATOR_SETTINGS, argv);
   const given = "errors" in flags ? {} : flags.values;
   const home = `${process.env.HOME ?? process.cwd()}/.altrace`;
   const read = readCoordinatorConfig(process.env, given, { home });
@@ -60,21 +59,6 @@ function readConfig(
   // Without NATS no other process can reach this one: that is what `altrace up` is for.
   if (natsUrl === undefined) return { errors: ["ALTRACE_NATS_URL: needed by a coordinator alone"] };
   return { config: read.config, natsUrl };
-}
-
-function readFlags(
-  argv: readonly string[],
-): { readonly values: Record<string, string> } | { readonly errors: readonly string[] } {
-  const options: Record<string, { type: "string" }> = {};
-  for (const setting of Object.values(COORDINATOR_SETTINGS)) {
-    options[flagOf(setting)] = { type: "string" };
-  }
-  try {
-    const { values } = parseArgs({ args: [...argv], options, strict: true });
-    return { values: values as Record<string, string> };
-  } catch (error) {
-    return { errors: [describe(error)] };
-  }
 }
 
 async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number> {
