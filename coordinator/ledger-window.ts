@@ -11,6 +11,7 @@ export const NO_AMOUNTS: LedgerAmounts = { usd_micros: 0, tokens: 0, calls: 0 };
 export const WINDOW_KINDS = ["total", "month", "day", "hour"] as const;
 export type WindowKind = (typeof WINDOW_KINDS)[number];
 
+const HOUR_MS = 3_600_000;
 /** Characters of an ISO timestamp that name the window: `2026-11-22T09`. */
 const ISO_LENGTH: { readonly [K in Exclude<WindowKind, "total">]: number } = {
   month: 7,
@@ -25,8 +26,19 @@ const ISO_LENGTH: { readonly [K in Exclude<WindowKind, "total">]: number } = {
  * @param atMs Milliseconds since the Unix epoch.
  */
 export function windowAt(kind: WindowKind, atMs: number): string {
-  if (kind === "total") return "total";
-  return `${kind}:${new Date(atMs).toISOString().slice(0, ISO_LENGTH[kind])}`;
+  const hour = Math.floor(atMs / HOUR_MS);
+  if (hour !== named.hour) named = { hour, names: namesAt(atMs) };
+  return named.names[kind];
+}
+
+/** The windows that were named last: thousands of leases in a row are of the same hour. */
+let named = { hour: Number.NaN, names: namesAt(0) };
+
+function namesAt(atMs: number): { readonly [K in WindowKind]: string } {
+  const iso = new Date(atMs).toISOString();
+  const nameOf = (kind: Exclude<WindowKind, "total">) =>
+    `${kind}:${iso.slice(0, ISO_LENGTH[kind])}`;
+  return { total: "total", month: nameOf("month"), day: nameOf("day"), hour: nameOf("hour") };
 }
 
 /**

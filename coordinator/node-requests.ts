@@ -13,6 +13,9 @@ import type { Bus, BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
 import {
+  type Answer,
+  BatchReplySchema,
+  type BatchRequest,
   type NodeReply,
   NodeReplySchema,
   type NodeRequest,
@@ -25,13 +28,18 @@ import type { Replica } from "./replica.ts";
 
 export type ReplyBody = Exclude<NodeReply["body"], { case: undefined }>;
 
-/** Answers one kind of request whose sender is known. */
+type Body = Exclude<NodeRequest["body"], { case: undefined }>;
+
+/** Answers one kind of request whose sender is known. What comes in a batch is answered one by one. */
 export type RequestHandlers = {
-  readonly [M in Exclude<NodeRequest["body"]["case"], undefined>]: (
+  readonly [M in Exclude<Body["case"], "batch">]: (
     body: Extract<NodeRequest["body"], { case: M }>["value"],
     from: RequestFrom,
   ) => ReplyBody | Promise<ReplyBody>;
 };
+
+/** A question that is answered by itself, however it came. */
+type Single = Pick<NodeRequest, "node" | "bootId" | "requestId" | "body">;
 
 export type RequestFrom = {
   readonly node: string;
@@ -56,6 +64,8 @@ export type NodeRequestsOptions = {
 /** Why a request gets no answer. */
 type OpenRefusal = "unauthenticated" | "malformed";
 
+/** Questions of one batch at most. */
+const BATCH_QUESTIONS_MAX = 256;
 const ID_PATTERN = /^[A-Za-z0-9-]{1,64}$/;
 
 export class NodeRequests {
@@ -90,9 +100,11 @@ export class NodeRequests {
     }
     this.#inFlight += 1;
     try {
-      const body = await this.#answer(request);
-      count(method, body.case === "refused" ? body.value.reason : "ok");
       const { requestId } = request;
+      const body =
+        request.body.case === "batch"
+          ? await this.#answerAll(request, request.body.value)
+          : await this.#answer(request);
       const reply = toBinary(NodeReplySchema, create(NodeReplySchema, { requestId, body }));
       message.respond?.(seal("reply", reply, this.#options.signer));
     } finally {
@@ -100,12 +112,35 @@ export class NodeRequests {
     }
   }
 
-  async #answer(request: NodeRequest): Promise<ReplyBody> {
-    const { node, bootId, requestId, body } = request;
-    const handler = this.#options.handlers[body.case as keyof RequestHandlers] as (
-      body: unknown,
-      from: RequestFrom,
-    ) => Promise<ReplyBody>;
+  /** Together, so that the ledger writes once for all of them. */
+  async #answerAll(batch: NodeRequest, { questions }: BatchRequest): Promise<ReplyBody> {
+    const isNamed = questions.every(({ requestId }) => ID_PATTERN.test(requestId));
+    if (questions.length > BATCH_QUESTIONS_MAX || !isNamed) {
+      this.#options.count("batch", "malformed");
+      return refusedBody("malformed_request", `1 to ${BATCH_QUESTIONS_MAX} named questions`);
+    }
+    const { node, bootId } = batch;
+    const answers = await Promise.all(
+      questions.map(async ({ requestId, body }) => ({
+        requestId,
+        body: (await this.#answer({ node, bootId, requestId, body })) as Answer["body"],
+      })),
+    );
+    return { case: "batch", value: create(BatchReplySchema, { answers }) };
+  }
+
+  async #answer(request: Single): Promise<ReplyBody> {
+    const answer = await this.#handled(request);
+    const outcome = answer.case === "refused" ? answer.value.reason : "ok";
+    this.#options.count(request.body.case ?? "unknown", outcome);
+    return answer;
+  }
+
+  async #handled({ node, bootId, requestId, body }: Single): Promise<ReplyBody> {
+    const handler = this.#options.handlers[body.case as keyof RequestHandlers] as
+      | ((body: unknown, from: RequestFrom) => Promise<ReplyBody>)
+      | undefined;
+    if (handler === undefined) return refusedBody("malformed_request", "nothing is asked");
     try {
       return await handler(body.value, { node, bootId, requestId });
     } catch (error) {

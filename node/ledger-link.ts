@@ -7,25 +7,18 @@ import {
   LeaseRequestSchema,
   type NodeReply,
   NodeReplySchema,
-  type NodeRequest,
   NodeRequestSchema,
   SettleRequestSchema,
   type Standing as StandingLevel,
+  type StandingRequest,
   StandingRequestSchema,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { Unit } from "../proto/gen/altrace/v1/record_pb.ts";
-import type { RequestMethod } from "../proto/subjects.ts";
 import type { LeaseSettlement } from "./actors/account-book.ts";
 import type { Level } from "./actors/ladder.ts";
 import type { LeaseAnswer, LedgerPort, StandingReport } from "./actors/ledger-port.ts";
 import { type Cost, STANDINGS, type Standing } from "./decision/facts.ts";
-
-/** Asks the control plane through the mesh thread; undefined when no answer came that counts. */
-export type AskMesh = (
-  method: RequestMethod,
-  request: Uint8Array,
-  timeoutMs: number,
-) => Promise<Uint8Array | undefined>;
+import { type AskMesh, LedgerQuestions } from "./ledger-questions.ts";
 
 export type LedgerLinkDeps = {
   readonly ask: AskMesh;
@@ -62,11 +55,13 @@ export function ledgerLink(deps: LedgerLinkDeps): LedgerPort {
 
 class LedgerLink implements LedgerPort {
   readonly #deps: LedgerLinkDeps;
+  readonly #questions: LedgerQuestions;
   /** By account; one question an account is under way at a time. */
   readonly #unanswered = new Map<string, Unanswered>();
 
   constructor(deps: LedgerLinkDeps) {
     this.#deps = deps;
+    this.#questions = new LedgerQuestions({ ...deps, timeoutMs: ASK_TIMEOUT_MS });
   }
 
   async lease(account: string, need: Cost, want: Cost): Promise<LeaseAnswer> {
@@ -92,7 +87,7 @@ class LedgerLink implements LedgerPort {
       spent: toAmounts(spent),
       final,
     });
-    const reply = await this.#send("settle", this.#newId(), { case: "settle", value });
+    const reply = await this.#questions.ask(this.#newId(), { case: "settle", value });
     if (reply?.case === "refused") return SETTLED_OTHERWISE.has(reply.value.reason);
     return reply?.case === "settle";
   }
@@ -104,7 +99,7 @@ class LedgerLink implements LedgerPort {
       cause: report.cause,
       askKill: report.askKill,
     });
-    const reply = await this.#send("standing", this.#newId(), { case: "standing", value });
+    const reply = await this.#send({ case: "standing", value });
     if (reply?.case !== "standing") return undefined;
     // Levels on the wire are one more than here, where nothing is unspecified.
     const standing: Standing | undefined = STANDINGS[Number(reply.value.standing) - 1];
@@ -120,7 +115,7 @@ class LedgerLink implements LedgerPort {
       need: toAmounts(need),
       want: toAmounts(want),
     });
-    const reply = await this.#send("lease", requestId, { case: "lease", value });
+    const reply = await this.#questions.ask(requestId, { case: "lease", value });
     if (reply?.case === "refused") return this.#refused(question, reply.value.reason);
     if (reply?.case !== "lease" || reply.value.amount === undefined) return "unavailable";
     this.#unanswered.delete(account);
@@ -153,14 +148,13 @@ class LedgerLink implements LedgerPort {
     return uuidV7(this.#deps.clock.nowMs(), this.#deps.random);
   }
 
-  async #send(
-    method: RequestMethod,
-    requestId: string,
-    body: NodeRequest["body"],
-  ): Promise<NodeReply["body"] | undefined> {
+  async #send(body: {
+    readonly case: "standing";
+    readonly value: StandingRequest;
+  }): Promise<NodeReply["body"] | undefined> {
     const { node, bootId, ask } = this.#deps;
-    const request = create(NodeRequestSchema, { node, bootId, requestId, body });
-    const bytes = await ask(method, toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
+    const request = create(NodeRequestSchema, { node, bootId, requestId: this.#newId(), body });
+    const bytes = await ask(body.case, toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
     return bytes === undefined ? undefined : fromBinary(NodeReplySchema, bytes).body;
   }
 }

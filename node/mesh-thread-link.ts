@@ -1,6 +1,6 @@
 import type { Worker } from "node:worker_threads";
 import type { Clock } from "../ports/clock.ts";
-import type { AskMesh } from "./ledger-link.ts";
+import type { AskMesh } from "./ledger-questions.ts";
 import type { ControlToMesh, MeshStatus, MeshToControl } from "./thread-messages.ts";
 
 /** How long the mesh thread may take to say how it is. */

@@ -36,6 +36,7 @@ export const REQUEST_METHODS = [
   "fetch",
   "state",
   "enrol",
+  "batch",
 ] as const;
 export type RequestMethod = (typeof REQUEST_METHODS)[number];
 export const requestSubject = (node: string, method: RequestMethod): string =>

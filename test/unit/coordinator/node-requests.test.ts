@@ -3,11 +3,14 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import { seal } from "../../../mesh/sealed.ts";
 import {
+  type Answer,
+  BatchRequestSchema,
   EnrolRequestSchema,
   FetchRequestSchema,
   LeaseRequestSchema,
   NodeRequestSchema,
   NonceRequestSchema,
+  type Question,
   SettleRequestSchema,
   Standing,
   StandingRequestSchema,
@@ -62,8 +65,77 @@ const standing = (level: Standing, more: { cause?: string; askKill?: boolean } =
   value: create(StandingRequestSchema, { agent: "pay/bot", standing: level, ...more }),
 });
 
+const batch = (questions: readonly (readonly [id: string, body: Question["body"]])[]) => ({
+  case: "batch" as const,
+  value: create(BatchRequestSchema, {
+    questions: questions.map(([requestId, body]) => ({ requestId, body })),
+  }),
+});
+
 const reasonOf = (body: { case: string | undefined; value?: unknown }): string =>
   body.case === "refused" ? (body.value as { reason: string }).reason : `answered ${body.case}`;
+
+describe("a batch", () => {
+  const answersOf = (body: { case: string | undefined; value?: unknown }): readonly Answer[] =>
+    body.case === "batch" ? (body.value as { answers: Answer[] }).answers : [];
+
+  test("is answered question by question, in one commit of the ledger", async () => {
+    let commits = 0;
+    const { node } = await meshWithNode({
+      store: {
+        commitFate: (writes) => {
+          if (writes.some(({ key }) => key.startsWith("ledger/lease/"))) commits += 1;
+          return "good";
+        },
+      },
+    });
+    const reply = await node.ask(
+      batch([
+        ["q1", lease(BOT, 2n)],
+        ["q2", lease("agent/pay/nobody", 1n)],
+        ["q3", settle("none", 1n, 1n)],
+        ["q4", { case: undefined }],
+        ["q5", lease(BOT, 1n)],
+      ]),
+    );
+    expect(answersOf(reply).map(({ requestId, body }) => [requestId, body.case])).toEqual([
+      ["q1", "lease"],
+      ["q2", "refused"],
+      ["q3", "refused"],
+      ["q4", "refused"],
+      ["q5", "lease"],
+    ]);
+    expect(
+      answersOf(reply)
+        .slice(1, 4)
+        .map(({ body }) => reasonOf(body)),
+    ).toEqual(["account_unknown", "lease_unknown", "malformed_request"]);
+    expect(commits).toBe(1);
+  });
+
+  test("the same question is the same lease, however it comes", async () => {
+    const { world, node } = await meshWithNode();
+    const requestId = world.newId();
+    const alone = await node.ask(lease(BOT, 2n), { requestId });
+    const [again] = answersOf(await node.ask(batch([[requestId, lease(BOT, 2n)]])));
+    expect(again?.body.value).toMatchObject({
+      leaseId: (alone.value as { leaseId: string }).leaseId,
+    });
+    expect(
+      (await world.parts.ledger.rows(BOT)).find(({ unit }) => unit === "usd_micros"),
+    ).toMatchObject({
+      reserved: Number((alone.value as { amount: { usdMicros: bigint } }).amount.usdMicros),
+    });
+  });
+
+  test("too many questions, or one without a name, get nothing at all", async () => {
+    const { world, node } = await meshWithNode();
+    const many = Array.from({ length: 257 }, (_, no) => [`q${no}`, lease(BOT, 1n)] as const);
+    expect(reasonOf(await node.ask(batch(many)))).toBe("malformed_request");
+    expect(reasonOf(await node.ask(batch([["q/1", lease(BOT, 1n)]])))).toBe("malformed_request");
+    expect(await world.parts.ledger.rows(BOT)).toMatchObject([{ reserved: 0 }]);
+  });
+});
 
 describe("who is answered", () => {
   test("Q1: nobody but the node whose key signed, on its own subject", async () => {

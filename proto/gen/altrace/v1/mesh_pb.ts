@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/mesh.proto.
  */
 export const file_altrace_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQi/QIKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAQgYKBGJvZHki9gIKCU5vZGVSZXBseRISCgpyZXF1ZXN0X2lkGAEgASgJEicKBW5vbmNlGAogASgLMhYuYWx0cmFjZS52MS5Ob25jZVJlcGx5SAASJwoFbGVhc2UYCyABKAsyFi5hbHRyYWNlLnYxLkxlYXNlUmVwbHlIABIpCgZzZXR0bGUYDCABKAsyFy5hbHRyYWNlLnYxLlNldHRsZVJlcGx5SAASLQoIc3RhbmRpbmcYDSABKAsyGS5hbHRyYWNlLnYxLlN0YW5kaW5nUmVwbHlIABInCgVmZXRjaBgOIAEoCzIWLmFsdHJhY2UudjEuRmV0Y2hSZXBseUgAEicKBXN0YXRlGA8gASgLMhYuYWx0cmFjZS52MS5TdGF0ZVJlcGx5SAASJwoFZW5yb2wYECABKAsyFi5hbHRyYWNlLnYxLkVucm9sUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSABCBgoEYm9keSIqCgdSZWZ1c2VkEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIh0KDE5vbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDCJOCgpOb25jZVJlcGx5Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkSDwoHYm9vdF9pZBgDIAEoCRIPCgdtb25vX21zGAQgASgEIjwKB0Ftb3VudHMSEgoKdXNkX21pY3JvcxgBIAEoBBIOCgZ0b2tlbnMYAiABKAQSDQoFY2FsbHMYAyABKAQiZQoMTGVhc2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSIQoEbmVlZBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIhCgR3YW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIpgBCgpMZWFzZVJlcGx5EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEg8KB2FjY291bnQYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg4KBnR0bF9tcxgFIAEoBBIjCgl1bmxpbWl0ZWQYBiADKA4yEC5hbHRyYWNlLnYxLlVuaXQiYwoNU2V0dGxlUmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVzcGVudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgEIAEoCCJACgtTZXR0bGVSZXBseRIiCgVzcGVudBgBIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgCIAEoCCJpCg9TdGFuZGluZ1JlcXVlc3QSDQoFYWdlbnQYASABKAkSJgoIc3RhbmRpbmcYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAMgASgJEhAKCGFza19raWxsGAQgASgIIjcKDVN0YW5kaW5nUmVwbHkSJgoIc3RhbmRpbmcYASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nIi4KDEZldGNoUmVxdWVzdBIOCgZzaGEyNTYYASABKAwSDgoGb2Zmc2V0GAIgASgEIikKCkZldGNoUmVwbHkSDAoEc2l6ZRgBIAEoBBINCgVieXRlcxgCIAEoDCIjCgxTdGF0ZVJlcXVlc3QSEwoLYWZ0ZXJfc2NvcGUYASABKAkiRQoKU3RhdGVSZXBseRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCI/CgxFbnJvbFJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBINCgV0b2tlbhgCIAEoCRIMCgRua2V5GAMgASgJIjYKCkVucm9sUmVwbHkSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQqpgEKCFN0YW5kaW5nEhgKFFNUQU5ESU5HX1VOU1BFQ0lGSUVEEAASEwoPU1RBTkRJTkdfTk9STUFMEAESFAoQU1RBTkRJTkdfV0FSTklORxACEhUKEVNUQU5ESU5HX1RIUk9UVExFEAMSFwoTU1RBTkRJTkdfUVVBUkFOVElORRAEEhIKDlNUQU5ESU5HX0JMT0NLEAUSEQoNU1RBTkRJTkdfS0lMTBAGYgZwcm90bzM", [file_altrace_v1_record]);
+  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQiqAMKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIAEIGCgRib2R5Ip8DCglOb2RlUmVwbHkSEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVub25jZRgKIAEoCzIWLmFsdHJhY2UudjEuTm9uY2VSZXBseUgAEicKBWxlYXNlGAsgASgLMhYuYWx0cmFjZS52MS5MZWFzZVJlcGx5SAASKQoGc2V0dGxlGAwgASgLMhcuYWx0cmFjZS52MS5TZXR0bGVSZXBseUgAEi0KCHN0YW5kaW5nGA0gASgLMhkuYWx0cmFjZS52MS5TdGFuZGluZ1JlcGx5SAASJwoFZmV0Y2gYDiABKAsyFi5hbHRyYWNlLnYxLkZldGNoUmVwbHlIABInCgVzdGF0ZRgPIAEoCzIWLmFsdHJhY2UudjEuU3RhdGVSZXBseUgAEicKBWVucm9sGBAgASgLMhYuYWx0cmFjZS52MS5FbnJvbFJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEicKBWJhdGNoGBIgASgLMhYuYWx0cmFjZS52MS5CYXRjaFJlcGx5SABCBgoEYm9keSI3CgxCYXRjaFJlcXVlc3QSJwoJcXVlc3Rpb25zGAEgAygLMhQuYWx0cmFjZS52MS5RdWVzdGlvbiJ+CghRdWVzdGlvbhISCgpyZXF1ZXN0X2lkGAEgASgJEikKBWxlYXNlGAsgASgLMhguYWx0cmFjZS52MS5MZWFzZVJlcXVlc3RIABIrCgZzZXR0bGUYDCABKAsyGS5hbHRyYWNlLnYxLlNldHRsZVJlcXVlc3RIAEIGCgRib2R5IjEKCkJhdGNoUmVwbHkSIwoHYW5zd2VycxgBIAMoCzISLmFsdHJhY2UudjEuQW5zd2VyIqABCgZBbnN3ZXISEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSABCBgoEYm9keSIqCgdSZWZ1c2VkEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIh0KDE5vbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDCJOCgpOb25jZVJlcGx5Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkSDwoHYm9vdF9pZBgDIAEoCRIPCgdtb25vX21zGAQgASgEIjwKB0Ftb3VudHMSEgoKdXNkX21pY3JvcxgBIAEoBBIOCgZ0b2tlbnMYAiABKAQSDQoFY2FsbHMYAyABKAQiZQoMTGVhc2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSIQoEbmVlZBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIhCgR3YW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIpgBCgpMZWFzZVJlcGx5EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEg8KB2FjY291bnQYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg4KBnR0bF9tcxgFIAEoBBIjCgl1bmxpbWl0ZWQYBiADKA4yEC5hbHRyYWNlLnYxLlVuaXQiYwoNU2V0dGxlUmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVzcGVudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgEIAEoCCJACgtTZXR0bGVSZXBseRIiCgVzcGVudBgBIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgCIAEoCCJpCg9TdGFuZGluZ1JlcXVlc3QSDQoFYWdlbnQYASABKAkSJgoIc3RhbmRpbmcYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAMgASgJEhAKCGFza19raWxsGAQgASgIIjcKDVN0YW5kaW5nUmVwbHkSJgoIc3RhbmRpbmcYASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nIi4KDEZldGNoUmVxdWVzdBIOCgZzaGEyNTYYASABKAwSDgoGb2Zmc2V0GAIgASgEIikKCkZldGNoUmVwbHkSDAoEc2l6ZRgBIAEoBBINCgVieXRlcxgCIAEoDCIjCgxTdGF0ZVJlcXVlc3QSEwoLYWZ0ZXJfc2NvcGUYASABKAkiRQoKU3RhdGVSZXBseRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCI/CgxFbnJvbFJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBINCgV0b2tlbhgCIAEoCRIMCgRua2V5GAMgASgJIjYKCkVucm9sUmVwbHkSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQqpgEKCFN0YW5kaW5nEhgKFFNUQU5ESU5HX1VOU1BFQ0lGSUVEEAASEwoPU1RBTkRJTkdfTk9STUFMEAESFAoQU1RBTkRJTkdfV0FSTklORxACEhUKEVNUQU5ESU5HX1RIUk9UVExFEAMSFwoTU1RBTkRJTkdfUVVBUkFOVElORRAEEhIKDlNUQU5ESU5HX0JMT0NLEAUSEQoNU1RBTkRJTkdfS0lMTBAGYgZwcm90bzM", [file_altrace_v1_record]);
 
 /**
  * Any signed message that is not a record. The signature covers the domain string of its type, NUL, payload.
@@ -300,6 +300,12 @@ export type NodeRequest = Message<"altrace.v1.NodeRequest"> & {
      */
     value: EnrolRequest;
     case: "enrol";
+  } | {
+    /**
+     * @generated from field: altrace.v1.BatchRequest batch = 18;
+     */
+    value: BatchRequest;
+    case: "batch";
   } | { case: undefined; value?: undefined };
 };
 
@@ -370,6 +376,12 @@ export type NodeReply = Message<"altrace.v1.NodeReply"> & {
      */
     value: Refused;
     case: "refused";
+  } | {
+    /**
+     * @generated from field: altrace.v1.BatchReply batch = 18;
+     */
+    value: BatchReply;
+    case: "batch";
   } | { case: undefined; value?: undefined };
 };
 
@@ -379,6 +391,122 @@ export type NodeReply = Message<"altrace.v1.NodeReply"> & {
  */
 export const NodeReplySchema: GenMessage<NodeReply> = /*@__PURE__*/
   messageDesc(file_altrace_v1_mesh, 4);
+
+/**
+ * Questions of many accounts under one signature. Each is answered as if it had come alone.
+ *
+ * @generated from message altrace.v1.BatchRequest
+ */
+export type BatchRequest = Message<"altrace.v1.BatchRequest"> & {
+  /**
+   * At most 256.
+   *
+   * @generated from field: repeated altrace.v1.Question questions = 1;
+   */
+  questions: Question[];
+};
+
+/**
+ * Describes the message altrace.v1.BatchRequest.
+ * Use `create(BatchRequestSchema)` to create a new message.
+ */
+export const BatchRequestSchema: GenMessage<BatchRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 5);
+
+/**
+ * @generated from message altrace.v1.Question
+ */
+export type Question = Message<"altrace.v1.Question"> & {
+  /**
+   * As in NodeRequest, and of this question alone.
+   *
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * @generated from oneof altrace.v1.Question.body
+   */
+  body: {
+    /**
+     * @generated from field: altrace.v1.LeaseRequest lease = 11;
+     */
+    value: LeaseRequest;
+    case: "lease";
+  } | {
+    /**
+     * @generated from field: altrace.v1.SettleRequest settle = 12;
+     */
+    value: SettleRequest;
+    case: "settle";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message altrace.v1.Question.
+ * Use `create(QuestionSchema)` to create a new message.
+ */
+export const QuestionSchema: GenMessage<Question> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 6);
+
+/**
+ * One answer a question, in the order of the questions.
+ *
+ * @generated from message altrace.v1.BatchReply
+ */
+export type BatchReply = Message<"altrace.v1.BatchReply"> & {
+  /**
+   * @generated from field: repeated altrace.v1.Answer answers = 1;
+   */
+  answers: Answer[];
+};
+
+/**
+ * Describes the message altrace.v1.BatchReply.
+ * Use `create(BatchReplySchema)` to create a new message.
+ */
+export const BatchReplySchema: GenMessage<BatchReply> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 7);
+
+/**
+ * @generated from message altrace.v1.Answer
+ */
+export type Answer = Message<"altrace.v1.Answer"> & {
+  /**
+   * @generated from field: string request_id = 1;
+   */
+  requestId: string;
+
+  /**
+   * @generated from oneof altrace.v1.Answer.body
+   */
+  body: {
+    /**
+     * @generated from field: altrace.v1.LeaseReply lease = 11;
+     */
+    value: LeaseReply;
+    case: "lease";
+  } | {
+    /**
+     * @generated from field: altrace.v1.SettleReply settle = 12;
+     */
+    value: SettleReply;
+    case: "settle";
+  } | {
+    /**
+     * @generated from field: altrace.v1.Refused refused = 17;
+     */
+    value: Refused;
+    case: "refused";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message altrace.v1.Answer.
+ * Use `create(AnswerSchema)` to create a new message.
+ */
+export const AnswerSchema: GenMessage<Answer> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 8);
 
 /**
  * The coordinator's no, by reason.
@@ -402,7 +530,7 @@ export type Refused = Message<"altrace.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 5);
+  messageDesc(file_altrace_v1_mesh, 9);
 
 /**
  * Fixes the offset between two monotonic clocks.
@@ -421,7 +549,7 @@ export type NonceRequest = Message<"altrace.v1.NonceRequest"> & {
  * Use `create(NonceRequestSchema)` to create a new message.
  */
 export const NonceRequestSchema: GenMessage<NonceRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 6);
+  messageDesc(file_altrace_v1_mesh, 10);
 
 /**
  * @generated from message altrace.v1.NonceReply
@@ -453,7 +581,7 @@ export type NonceReply = Message<"altrace.v1.NonceReply"> & {
  * Use `create(NonceReplySchema)` to create a new message.
  */
 export const NonceReplySchema: GenMessage<NonceReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 7);
+  messageDesc(file_altrace_v1_mesh, 11);
 
 /**
  * Amounts of all three units. Micro-dollars, tokens, calls.
@@ -482,7 +610,7 @@ export type Amounts = Message<"altrace.v1.Amounts"> & {
  * Use `create(AmountsSchema)` to create a new message.
  */
 export const AmountsSchema: GenMessage<Amounts> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 8);
+  messageDesc(file_altrace_v1_mesh, 12);
 
 /**
  * @generated from message altrace.v1.LeaseRequest
@@ -515,7 +643,7 @@ export type LeaseRequest = Message<"altrace.v1.LeaseRequest"> & {
  * Use `create(LeaseRequestSchema)` to create a new message.
  */
 export const LeaseRequestSchema: GenMessage<LeaseRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 9);
+  messageDesc(file_altrace_v1_mesh, 13);
 
 /**
  * @generated from message altrace.v1.LeaseReply
@@ -561,7 +689,7 @@ export type LeaseReply = Message<"altrace.v1.LeaseReply"> & {
  * Use `create(LeaseReplySchema)` to create a new message.
  */
 export const LeaseReplySchema: GenMessage<LeaseReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 10);
+  messageDesc(file_altrace_v1_mesh, 14);
 
 /**
  * @generated from message altrace.v1.SettleRequest
@@ -597,7 +725,7 @@ export type SettleRequest = Message<"altrace.v1.SettleRequest"> & {
  * Use `create(SettleRequestSchema)` to create a new message.
  */
 export const SettleRequestSchema: GenMessage<SettleRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 11);
+  messageDesc(file_altrace_v1_mesh, 15);
 
 /**
  * @generated from message altrace.v1.SettleReply
@@ -619,7 +747,7 @@ export type SettleReply = Message<"altrace.v1.SettleReply"> & {
  * Use `create(SettleReplySchema)` to create a new message.
  */
 export const SettleReplySchema: GenMessage<SettleReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 12);
+  messageDesc(file_altrace_v1_mesh, 16);
 
 /**
  * A node's view of an agent at quarantine or above; the answer is the highest level any node reported.
@@ -657,7 +785,7 @@ export type StandingRequest = Message<"altrace.v1.StandingRequest"> & {
  * Use `create(StandingRequestSchema)` to create a new message.
  */
 export const StandingRequestSchema: GenMessage<StandingRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 13);
+  messageDesc(file_altrace_v1_mesh, 17);
 
 /**
  * @generated from message altrace.v1.StandingReply
@@ -674,7 +802,7 @@ export type StandingReply = Message<"altrace.v1.StandingReply"> & {
  * Use `create(StandingReplySchema)` to create a new message.
  */
 export const StandingReplySchema: GenMessage<StandingReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 14);
+  messageDesc(file_altrace_v1_mesh, 18);
 
 /**
  * @generated from message altrace.v1.FetchRequest
@@ -698,7 +826,7 @@ export type FetchRequest = Message<"altrace.v1.FetchRequest"> & {
  * Use `create(FetchRequestSchema)` to create a new message.
  */
 export const FetchRequestSchema: GenMessage<FetchRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 15);
+  messageDesc(file_altrace_v1_mesh, 19);
 
 /**
  * @generated from message altrace.v1.FetchReply
@@ -722,7 +850,7 @@ export type FetchReply = Message<"altrace.v1.FetchReply"> & {
  * Use `create(FetchReplySchema)` to create a new message.
  */
 export const FetchReplySchema: GenMessage<FetchReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 16);
+  messageDesc(file_altrace_v1_mesh, 20);
 
 /**
  * All current records after a scope, in scope order: the way back when the stream cannot serve.
@@ -741,7 +869,7 @@ export type StateRequest = Message<"altrace.v1.StateRequest"> & {
  * Use `create(StateRequestSchema)` to create a new message.
  */
 export const StateRequestSchema: GenMessage<StateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 17);
+  messageDesc(file_altrace_v1_mesh, 21);
 
 /**
  * @generated from message altrace.v1.StateReply
@@ -763,7 +891,7 @@ export type StateReply = Message<"altrace.v1.StateReply"> & {
  * Use `create(StateReplySchema)` to create a new message.
  */
 export const StateReplySchema: GenMessage<StateReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 18);
+  messageDesc(file_altrace_v1_mesh, 22);
 
 /**
  * @generated from message altrace.v1.EnrolRequest
@@ -790,7 +918,7 @@ export type EnrolRequest = Message<"altrace.v1.EnrolRequest"> & {
  * Use `create(EnrolRequestSchema)` to create a new message.
  */
 export const EnrolRequestSchema: GenMessage<EnrolRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 19);
+  messageDesc(file_altrace_v1_mesh, 23);
 
 /**
  * @generated from message altrace.v1.EnrolReply
@@ -809,7 +937,7 @@ export type EnrolReply = Message<"altrace.v1.EnrolReply"> & {
  * Use `create(EnrolReplySchema)` to create a new message.
  */
 export const EnrolReplySchema: GenMessage<EnrolReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 20);
+  messageDesc(file_altrace_v1_mesh, 24);
 
 /**
  * Where an agent stands on the ladder of enforcement.

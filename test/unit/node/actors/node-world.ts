@@ -9,7 +9,8 @@ import { ActorHost } from "../../../../node/actors/actor-host.ts";
 import type { LadderChange } from "../../../../node/actors/ladder.ts";
 import { overrunTill, rowTill } from "../../../../node/actors/till.ts";
 import type { Cost } from "../../../../node/decision/facts.ts";
-import { type AskMesh, ledgerLink } from "../../../../node/ledger-link.ts";
+import { ledgerLink } from "../../../../node/ledger-link.ts";
+import type { AskMesh } from "../../../../node/ledger-questions.ts";
 import { createRowOwner, type RowOwner, type RowRef } from "../../../../node/table/rows.ts";
 import { NO_CELL } from "../../../../node/table/scope-cells.ts";
 import { createTable, type Table } from "../../../../node/table/table.ts";
@@ -18,9 +19,13 @@ import { twinClock } from "../../../../ports/twin-clock.ts";
 import { twinRandom } from "../../../../ports/twin-random.ts";
 import { type CommitFate, type TwinStore, twinStore } from "../../../../ports/twin-store.ts";
 import {
+  type Answer,
+  BatchReplySchema,
+  type BatchRequest,
   LeaseReplySchema,
   type NodeReply,
   NodeReplySchema,
+  type NodeRequest,
   NodeRequestSchema,
   RefusedSchema,
   SettleReplySchema,
@@ -165,14 +170,27 @@ export class NodeWorld {
   async #answer(bytes: Uint8Array, bootId: string): Promise<Uint8Array> {
     const { requestId, body } = fromBinary(NodeRequestSchema, bytes);
     this.asked.push(body.case ?? "nothing");
-    const reply = await this.#bodyOf(requestId, bootId, body);
+    const reply =
+      body.case === "batch"
+        ? await this.#batchOf(bootId, body.value)
+        : await this.#bodyOf(requestId, bootId, body);
     return toBinary(NodeReplySchema, create(NodeReplySchema, { requestId, body: reply }));
+  }
+
+  async #batchOf(bootId: string, { questions }: BatchRequest): Promise<NodeReply["body"]> {
+    const answers = await Promise.all(
+      questions.map(async ({ requestId, body }) => ({
+        requestId,
+        body: (await this.#bodyOf(requestId, bootId, body)) as Answer["body"],
+      })),
+    );
+    return { case: "batch", value: create(BatchReplySchema, { answers }) };
   }
 
   async #bodyOf(
     requestId: string,
     bootId: string,
-    body: ReturnType<typeof fromBinary<typeof NodeRequestSchema>>["body"],
+    body: NodeRequest["body"],
   ): Promise<NodeReply["body"]> {
     if (body.case === "lease") {
       const { account } = body.value;
