@@ -92,9 +92,13 @@ export class Operator implements Disposable {
     if (command.done) return command;
     const { cmdId, scope } = command;
     const options = { timeoutMs: COMMAND_TIMEOUT_MS };
+    let done: CommandState | undefined;
+    // To the end of the stream: one that is left early is reset, and HTTP/2 servers cut a client that
+    // resets more than some 30 streams a second.
     for await (const said of this.coordinator.calls.watchCommand({ cmdId }, options)) {
-      if (said.command?.done) return said.command;
+      if (said.command?.done) done = said.command;
     }
+    if (done !== undefined) return done;
     throw new Error(`the command on ${scope} was not finished in ${COMMAND_TIMEOUT_MS} ms`);
   }
 

@@ -22,8 +22,9 @@ export async function followCommand(
       const text = summary(command, context.output.terminal);
       if (text !== shown) context.output.progress(text);
       shown = text;
-      if (command.done) return command;
     }
+    // The coordinator ends the stream once the command is done.
+    if (last?.done) return last;
   } catch (error) {
     if (!(error instanceof RpcError) || error.code !== "DEADLINE_EXCEEDED") throw error;
   }
