@@ -1,5 +1,4 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { MessagePort } from "node:worker_threads";
 import type { Registry } from "prom-client";
 import type { Clock } from "../ports/clock.ts";
 import type { Compute } from "../ports/compute.ts";
@@ -14,8 +13,7 @@ import { GATEWAY_LIMITS } from "./dataplane/gateway-limits.ts";
 import { createInspector, type Inspector } from "./dataplane/inspect.ts";
 import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
-import { createNameResolver } from "./dataplane/name-resolution.ts";
-import { createUpstreamPools, type UpstreamPools } from "./dataplane/upstream-pools.ts";
+import type { UpstreamPools } from "./dataplane/upstream-pools.ts";
 import { watchFreshness } from "./dataplane/watch-freshness.ts";
 import { stageName } from "./decision/chain.ts";
 import type { DecisionLog } from "./decision/commit.ts";
@@ -27,48 +25,41 @@ import { createLoopMetrics } from "./loop-metrics.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
 import { PolicyShelf } from "./policy-shelf.ts";
 import { isFresh, keyGeneration, policyVersion, type Table, trustVersion } from "./table/table.ts";
+import type { ClosablePort } from "./thread-port.ts";
 
-export type DataLoopParts = {
-  readonly data: LoopWorkerData;
+/** What a data loop is made of but its doors. */
+export type LoopParts = {
+  readonly data: Pick<LoopWorkerData, "loop" | "mesh" | "node" | "region"> &
+    Pick<LoopWorkerData, "credentials" | "credentialsDir">;
   readonly table: Table;
   readonly log: DecisionLog;
   readonly pool: Compute<InspectTask, BodyInspection>;
-  readonly control: MessagePort;
+  /** The way out to providers. */
+  readonly pools: UpstreamPools;
+  readonly control: ClosablePort;
+  readonly meshPort: ClosablePort;
   readonly clock: Clock;
-  readonly random: Random;
   readonly registry: Registry;
   /** The loop has drained and its doors are closed. */
   readonly onEnd: () => void;
 };
+
+export type DataLoopParts = Omit<LoopParts, "data"> & {
+  readonly data: LoopWorkerData;
+  readonly random: Random;
+};
+
+/** What takes requests in, as far as an orderly end needs it. */
+export type LoopDoor = Pick<Gateway, "stopAccepting" | "close">;
 
 /** How long a request waits for money before there is a policy to say so. */
 const RESERVE_WAIT_MS_DEFAULT = 250;
 
 /** Wires one data loop and opens its doors: connections, the decision chain, relays. */
 export async function startDataLoop(parts: DataLoopParts): Promise<void> {
-  const { data, clock, table } = parts;
-  const connections = createConnections({ clock, onFault: fail });
-  let draining = false;
+  const { data, clock } = parts;
   let gateway: Gateway | undefined;
-  const loop = buildContext(parts, connections, {
-    isDraining: () => draining,
-    drain: async (deadlineMs) => {
-      draining = true;
-      gateway?.stopAccepting();
-      await idle(connections, clock, deadlineMs);
-      loop.controlLink.drained(connections.count());
-      await gateway?.close();
-      await Promise.all([loop.forwarder.close(), loop.inspector.close()]);
-      loop.credentials.close();
-      loop.controlLink.flush();
-      parts.onEnd();
-    },
-  });
-  watchFreshness({
-    isFresh: (nowNs) => isFresh(table, nowNs),
-    clock,
-    closeAll: (cut) => void connections.closeAll(cut),
-  });
+  const { loop, connections } = openDataLoop(parts, () => gateway);
   gateway = await startGateway({
     port: data.gatewayPort,
     host: data.host,
@@ -83,7 +74,37 @@ export async function startDataLoop(parts: DataLoopParts): Promise<void> {
     onFault: fail,
   });
   loop.controlLink.listening(gateway.port);
+}
+
+/** A data loop that serves whatever exchange `enforce` is called with. `door` is asked at its end. */
+export function openDataLoop(
+  parts: LoopParts,
+  door: () => LoopDoor | undefined,
+): { readonly loop: LoopContext; readonly connections: Connections } {
+  const { clock, table } = parts;
+  const connections = createConnections({ clock, onFault: fail });
+  let draining = false;
+  const loop = buildContext(parts, connections, {
+    isDraining: () => draining,
+    drain: async (deadlineMs) => {
+      draining = true;
+      door()?.stopAccepting();
+      await idle(connections, clock, deadlineMs);
+      loop.controlLink.drained(connections.count());
+      await door()?.close();
+      await Promise.all([loop.forwarder.close(), loop.inspector.close()]);
+      loop.credentials.close();
+      loop.controlLink.flush();
+      parts.onEnd();
+    },
+  });
+  watchFreshness({
+    isFresh: (nowNs) => isFresh(table, nowNs),
+    clock,
+    closeAll: (cut) => void connections.closeAll(cut),
+  });
   tellOpen(loop, connections);
+  return { loop, connections };
 }
 
 /** Keeps the control thread's count of open exchanges about a second old. */
@@ -98,8 +119,8 @@ const OPEN_EVERY_MS = 1_000;
 
 type Turns = { isDraining: () => boolean; drain: (deadlineMs: number) => Promise<void> };
 
-function buildContext(parts: DataLoopParts, connections: Connections, turns: Turns): LoopContext {
-  const { data, table, clock, log, registry, pool } = parts;
+function buildContext(parts: LoopParts, connections: Connections, turns: Turns): LoopContext {
+  const { data, table, clock, log, registry, pool, pools } = parts;
   const metrics = createLoopMetrics(registry);
   const scanners = createPolicyScanners();
   const shelf = new PolicyShelf({
@@ -114,7 +135,6 @@ function buildContext(parts: DataLoopParts, connections: Connections, turns: Tur
     ...(data.credentialsDir !== undefined && { directory: data.credentialsDir }),
     onProblem: (name, why) => warn("credential_unusable", { name, why }),
   });
-  const pools = createUpstreamPools({ resolver: createNameResolver({ clock }) });
   const inspector = createInspector({ clock, scanners, pool, onFault: fail });
   const controlLink: ControlLink = createControlLink({
     port: parts.control,
@@ -131,7 +151,7 @@ function buildContext(parts: DataLoopParts, connections: Connections, turns: Tur
   });
   const policyParts = { shelf, inspector, pools, controlLink };
   const meshLink = createMeshLink({
-    port: data.meshPort,
+    port: parts.meshPort,
     clock,
     keyGeneration: () => keyGeneration(table),
     cutScope: async (by, scope) => {

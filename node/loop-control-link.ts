@@ -1,4 +1,3 @@
-import type { MessagePort } from "node:worker_threads";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Cost, Standing } from "./decision/facts.ts";
 import type {
@@ -9,6 +8,7 @@ import type {
   SettledItem,
   TopUpAnswer,
 } from "./thread-messages.ts";
+import type { ClosablePort } from "./thread-port.ts";
 
 /** Top-ups that are asked for and not yet answered; more are `unavailable` at once. */
 export const TOP_UPS_PENDING_MAX = 4_096;
@@ -41,7 +41,7 @@ export type ControlHandlers = {
 };
 
 export type ControlLinkOptions = {
-  readonly port: MessagePort;
+  readonly port: ClosablePort;
   readonly clock: Clock;
   /** How long a request may wait for money; the policy's bound, read at each ask. */
   readonly reserveWaitMaxMs: () => number;

@@ -1,5 +1,5 @@
-import type { Worker } from "node:worker_threads";
 import type { ControlToLoop, LoopToControl } from "./thread-messages.ts";
+import type { ThreadPort } from "./thread-port.ts";
 
 /** The control thread's end of one data loop. */
 export type LoopLink = {
@@ -9,7 +9,7 @@ export type LoopLink = {
 };
 
 /** Wraps the loop's worker; several listeners may be added. */
-export function loopLink(no: number, worker: Worker): LoopLink {
+export function loopLink(no: number, worker: ThreadPort): LoopLink {
   return {
     no,
     post: (message) => worker.postMessage(message),

@@ -1,10 +1,10 @@
-import type { MessagePort } from "node:worker_threads";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Reason } from "../proto/reasons.ts";
 import type { CutResult } from "./dataplane/teardown.ts";
 import type { KilledBy } from "./decision/facts.ts";
 import { type KeyAnswer, LoopKeyCache } from "./loop-key-cache.ts";
 import type { LoopToMesh, MeshToLoop, RowGrant } from "./thread-messages.ts";
+import type { ClosablePort } from "./thread-port.ts";
 
 /** How long a request waits for the mesh thread to say whose key it carries. */
 export const RESOLVE_TIMEOUT_MS = 1_000;
@@ -20,7 +20,7 @@ export const REFUSED_KEYS_CACHED_MAX = 8_192;
 const LASTING: ReadonlySet<Reason> = new Set<Reason>(["key_unknown", "key_revoked"]);
 
 export type MeshLinkOptions = {
-  readonly port: MessagePort;
+  readonly port: ClosablePort;
   readonly clock: Clock;
   /** Reads the table's cell. */
   readonly keyGeneration: () => number;

@@ -9,6 +9,8 @@ import { startDataLoop } from "./data-loop.ts";
 import { INSPECT_POOL } from "./dataplane/inspect.ts";
 import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
+import { createNameResolver } from "./dataplane/name-resolution.ts";
+import { createUpstreamPools } from "./dataplane/upstream-pools.ts";
 import { openTable } from "./table/table.ts";
 
 /** What a data loop's thread is started with. */
@@ -58,7 +60,9 @@ async function run(data: LoopWorkerData): Promise<void> {
     table,
     log,
     pool,
+    pools: createUpstreamPools({ resolver: createNameResolver({ clock: systemClock }) }),
     control,
+    meshPort: data.meshPort,
     clock: systemClock,
     random: cryptoRandom,
     registry: new Registry(),

@@ -1,7 +1,7 @@
-import type { Worker } from "node:worker_threads";
 import type { Clock } from "../ports/clock.ts";
 import type { AskMesh } from "./ledger-questions.ts";
 import type { ControlToMesh, MeshStatus, MeshToControl } from "./thread-messages.ts";
+import type { ThreadPort } from "./thread-port.ts";
 
 /** How long the mesh thread may take to say how it is. */
 const STATUS_TIMEOUT_MS = 500;
@@ -19,13 +19,13 @@ const SILENT: MeshStatus = {
 
 /** The control thread's end of the mesh thread. Every question has an answer, even if it hangs. */
 export class MeshThreadLink {
-  readonly #worker: Worker;
+  readonly #worker: ThreadPort;
   readonly #clock: Clock;
   readonly #asks = new Map<number, (reply: Uint8Array | undefined) => void>();
   readonly #statuses = new Map<number, (status: MeshStatus) => void>();
   #lastId = 0;
 
-  constructor(worker: Worker, clock: Clock) {
+  constructor(worker: ThreadPort, clock: Clock) {
     this.#worker = worker;
     this.#clock = clock;
     worker.on("message", (message: MeshToControl) => {

@@ -1,9 +1,9 @@
-import { Pool } from "undici";
+import { type Dispatcher, Pool } from "undici";
 import type { NameResolver } from "./name-resolution.ts";
 
 export type UpstreamPools = {
   /** The pool of connections to an origin: scheme, host and port. */
-  poolFor(origin: string): Pool;
+  poolFor(origin: string): Dispatcher;
   /** Closes the pools of all other origins once what runs on them has ended. */
   retain(origins: ReadonlySet<string>): void;
   /** Ends what runs and closes all connections. */

@@ -1,7 +1,7 @@
-import type { MessagePort } from "node:worker_threads";
 import type { Clock } from "../../ports/clock.ts";
 import type { KilledBy } from "../decision/facts.ts";
 import type { LoopToMesh, MeshToLoop, RowGrant } from "../thread-messages.ts";
+import type { ClosablePort } from "../thread-port.ts";
 import type { Resolved } from "./directory.ts";
 
 type Cut = {
@@ -21,7 +21,7 @@ export type LoopPortsDeps = {
 /** The data loops as the mesh thread sees them: who asks for rows, and who is told to cut. */
 export class LoopPorts {
   readonly #deps: LoopPortsDeps;
-  readonly #ports = new Map<number, MessagePort>();
+  readonly #ports = new Map<number, ClosablePort>();
   readonly #cuts = new Map<number, Cut>();
   #cutNo = 0;
 
@@ -29,7 +29,7 @@ export class LoopPorts {
     this.#deps = deps;
   }
 
-  add(loop: number, port: MessagePort): void {
+  add(loop: number, port: ClosablePort): void {
     this.#ports.set(loop, port);
     port.on("message", (message: LoopToMesh) => this.#take(loop, message));
     port.on("close", () => this.#gone(loop, port));
@@ -81,7 +81,7 @@ export class LoopPorts {
   }
 
   /** A loop that has ended holds no connections. */
-  #gone(loop: number, port: MessagePort): void {
+  #gone(loop: number, port: ClosablePort): void {
     if (this.#ports.get(loop) !== port) return;
     this.#ports.delete(loop);
     const atNs = this.#deps.clock.monoNs();
