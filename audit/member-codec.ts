@@ -3,7 +3,7 @@
 // Reading uses the same writers: text is canonical iff writing its parsed value gives it back. So
 // there is one statement of the schema, and no second opinion of it.
 
-import { canonicalString } from "./jcs.ts";
+import { canonicalString } from "../proto/jcs.ts";
 
 /** Checks a value and writes it as canonical JSON; throws `MemberError` when it does not fit. */
 export type Writer = (value: unknown) => string;

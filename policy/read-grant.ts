@@ -1,5 +1,6 @@
+import { COUNTRY_GROUPS } from "../proto/country-codes.ts";
+import { isRegionCode } from "../proto/region-code.ts";
 import type { HoursWindow } from "./compiled-policy.ts";
-import { COUNTRY_GROUPS } from "./country-codes.ts";
 import * as defaults from "./defaults.ts";
 import {
   type Field,
@@ -30,7 +31,6 @@ import {
 } from "./policy-document.ts";
 import { readBudget, readRate } from "./read-budget.ts";
 import { readOptional } from "./reading.ts";
-import { isRegionCode } from "./regions.ts";
 
 export const GRANT_FIELDS = [
   "budget",

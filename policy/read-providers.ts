@@ -1,4 +1,5 @@
 import { isName, parseScope } from "../proto/ids.ts";
+import { isRegionCode } from "../proto/region-code.ts";
 import { BASE_URL_GRAMMAR, parseBaseUrl } from "./base-url.ts";
 import type { LongContextPrice, PriceEntry } from "./compiled-policy.ts";
 import * as defaults from "./defaults.ts";
@@ -21,7 +22,6 @@ import { isPlainName } from "./pattern.ts";
 import type { ModelDocument, ProviderDocument } from "./policy-document.ts";
 import { type CatalogueEntry, lookUpPrice } from "./price-catalogue.ts";
 import { type Reading, readOptional, readOr, readRequired } from "./reading.ts";
-import { isRegionCode } from "./regions.ts";
 import { didYouMean } from "./suggestion.ts";
 
 export const PROVIDER_FIELDS = [

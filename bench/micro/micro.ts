@@ -1,5 +1,4 @@
 import { encodeFrame } from "../../audit/frame.ts";
-import { canonicalJson } from "../../audit/jcs.ts";
 import { encodeLeaf } from "../../audit/leaf.ts";
 import { compileRules } from "../../node/dataplane/scan/compile-rules.ts";
 import { DETECTORS } from "../../node/dataplane/scan/detectors.ts";
@@ -10,6 +9,7 @@ import { lend, lendOverrun } from "../../node/table/lend.ts";
 import { release, reserve } from "../../node/table/reserve.ts";
 import { createRowOwner } from "../../node/table/rows.ts";
 import { createTable } from "../../node/table/table.ts";
+import { canonicalJson } from "../../proto/jcs.ts";
 import { facts } from "../../test/support/builders.ts";
 import type { Bench } from "../harness/bench.ts";
 import { costOf } from "./cost-of.ts";

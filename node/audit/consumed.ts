@@ -6,8 +6,8 @@
  * twice.
  */
 
-import { canonicalJson } from "../../audit/jcs.ts";
 import { flawed, type Parsed, parsed } from "../../audit/parsed.ts";
+import { canonicalJson } from "../../proto/jcs.ts";
 import type { WalPosition } from "./wal-signal.ts";
 
 /** How far one writer's files of one run were read. Lower file numbers were read whole. */

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { canonicalJson } from "../../../audit/jcs.ts";
 import {
   decodeRecord,
   encodeLeaf,
@@ -18,6 +17,7 @@ import {
   RECORD_TOOLS_MAX,
   recordable,
 } from "../../../audit/record.ts";
+import { canonicalJson } from "../../../proto/jcs.ts";
 import { ALLOW, DENY, RECORDS } from "./sample-records.ts";
 
 const byKind = RECORDS.map((record, i) => [`${record.k} ${i}`, record] as const);

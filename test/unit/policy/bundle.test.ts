@@ -1,7 +1,6 @@
 import { readFileSync } from "node:fs";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canonicalJson as auditCanonicalJson } from "../../../audit/jcs.ts";
 import {
   canonicalJson,
   canonicalPieces,
@@ -11,6 +10,7 @@ import {
 import { BUNDLE_BYTES_MAX } from "../../../policy/defaults.ts";
 import { readBundle } from "../../../policy/read-bundle.ts";
 import { readPolicy } from "../../../policy/read-policy.ts";
+import { canonicalJson as auditCanonicalJson } from "../../../proto/jcs.ts";
 import { changed, PLAIN_SCANNER, SOUND_POLICY } from "./policy-texts.ts";
 
 const demo = readFileSync(new URL("../../../cli/demo/policy.yaml", import.meta.url), "utf8");

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
-import { COUNTRY_CODES, COUNTRY_GROUPS } from "../../../policy/country-codes.ts";
-import { isRegionCode, regionGranted } from "../../../policy/regions.ts";
+import { regionGranted } from "../../../policy/regions.ts";
+import { COUNTRY_CODES, COUNTRY_GROUPS } from "../../../proto/country-codes.ts";
+import { isRegionCode } from "../../../proto/region-code.ts";
 
 test("a country covers its subdivisions, never the other way round", () => {
   expect(regionGranted(["US"], "US")).toBe(true);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { canonicalJson, JCS_DEPTH_MAX, JcsError } from "../../../audit/jcs.ts";
+import { canonicalJson, JCS_DEPTH_MAX, JcsError } from "../../../proto/jcs.ts";
 
 function double(hex: string): number {
   return Buffer.from(hex, "hex").readDoubleBE(0);
