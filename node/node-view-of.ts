@@ -1,3 +1,4 @@
+import { AgentIds } from "./agent-ids.ts";
 import type { NodeView } from "./api/node-view.ts";
 import type { NodeParts } from "./app.ts";
 import type { AuditLog } from "./audit-log.ts";
@@ -17,13 +18,16 @@ export function nodeView(of: {
 }): NodeView {
   const { parts, control, mesh, questions, audit, table } = of;
   const { config, clock, version } = parts;
+  const agentIds = new AgentIds({
+    policy: () => control.policies.current,
+    accounts: () => control.actors.accounts(),
+  });
   return {
     node: config.nodeId,
     version,
     loops: config.loops,
     actor: (agentId) => control.actors.view(`agent/${agentId}`),
-    actors: () => control.actors.views(),
-    policyAgents: () => control.policies.current?.agents.keys() ?? [],
+    agentIds: () => agentIds.all(),
     killed: () => control.killed,
     lastDecisions: (agentId) => control.history.of(agentId),
     connections: () => questions.connections(),

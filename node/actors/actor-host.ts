@@ -171,8 +171,7 @@ export class ActorHost {
     while (seats.some((seat) => seat.running)) await nextTurn();
     for (const seat of seats) seat.cancelDeadline();
     await this.#outbox.send();
-    // The first may have looked before the last settlement was written.
-    await this.#outbox.send();
+    await this.#outbox.send(); // The first may have looked before the last settlement was written.
   }
 
   view(account: string): ActorView | undefined {
@@ -180,8 +179,9 @@ export class ActorHost {
     return seat && { account, state: seat.state, balance: seat.till.balance() };
   }
 
-  views(): readonly ActorView[] {
-    return [...this.#seats.keys()].flatMap((account) => this.view(account) ?? []);
+  /** Accounts with an actor in memory, in no particular order. */
+  accounts(): Iterable<string> {
+    return this.#seats.keys();
   }
 
   /** Accounts with an actor in memory. */

@@ -30,7 +30,7 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
     },
     getAgent: async ({ agent }) => {
       checkAgent(agent);
-      if (!agentsMatching(view, agent).includes(agent)) throw unknownAgent(agent);
+      if (!view.agentIds().includes(agent)) throw unknownAgent(agent);
       const connections = (await view.connections()).filter((one) => one.agentId === agent);
       return {
         agent: agentMessage(agent, view),
@@ -131,11 +131,8 @@ async function explain(view: NodeView, requestId: string) {
 }
 
 function agentsMatching(view: NodeView, filter: string): readonly string[] {
-  const ids = new Set<string>(view.policyAgents());
-  for (const { account } of view.actors()) {
-    if (account.startsWith("agent/")) ids.add(account.slice("agent/".length));
-  }
-  return [...ids].filter((id) => matches(id, filter)).sort();
+  const ids = view.agentIds();
+  return filter === "" ? ids : ids.filter((id) => matches(id, filter));
 }
 
 function matches(agentId: string, filter: string): boolean {

@@ -8,9 +8,8 @@ export type NodeView = {
   readonly version: string;
   readonly loops: number;
   actor(agentId: string): ActorView | undefined;
-  actors(): readonly ActorView[];
-  /** Agents that policy names, whether they did anything here or not. */
-  policyAgents(): Iterable<string>;
+  /** Agents that policy names or that did something here, in order. */
+  agentIds(): readonly string[];
   /** Scopes that are killed now. */
   killed(): readonly string[];
   lastDecisions(agentId: string): readonly AgentEvent[];
