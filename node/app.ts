@@ -64,6 +64,7 @@ const SPARE_SCOPES = 1_024;
 const THREAD_END_MS = 5_000;
 const GRPC_REQUEST_BYTES_MAX = 1_000_000;
 const LOOP_START_TIMEOUT_MS = 30_000;
+const BYTES_PER_MIB = 1024 * 1024;
 /** How often coordinators send digests. */
 const DIGEST_MS = 1_000;
 
@@ -88,6 +89,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
       version: parts.version,
       loops: config.loops,
       syncMaxMs: config.auditSyncMaxMs,
+      reserveBytes: config.auditReserveMib * BYTES_PER_MIB,
       clock,
       random,
       onFault: (message) => parts.log.fault("audit", new Error(message)),

@@ -4,9 +4,17 @@ import type { AuditRecord } from "../audit/record.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { AuditToControl, AuditWorkerData } from "./audit/audit-worker.ts";
+import { machineDisk } from "./audit/disk.ts";
 import { findRequest } from "./audit/find-records.ts";
+import { removeFloodCounts } from "./audit/flood-count-file.ts";
 import { logFolder } from "./audit/log-origin.ts";
-import { bootRecord, gapRecord, recoverWal, runEndRecord } from "./audit/recover-wal.ts";
+import {
+  bootRecord,
+  floodGapRecord,
+  gapRecord,
+  recoverWal,
+  runEndRecord,
+} from "./audit/recover-wal.ts";
 import { createWalSignal, type WalSignal } from "./audit/wal-signal.ts";
 import { openWal, type Wal } from "./audit/wal-writer.ts";
 import type { Table } from "./table/table.ts";
@@ -19,6 +27,8 @@ export type AuditLogOptions = {
   readonly version: string;
   readonly loops: number;
   readonly syncMaxMs: number;
+  /** Free bytes of the disk that are kept for allows, kills and floods. */
+  readonly reserveBytes: number;
   readonly clock: Clock;
   readonly random: Random;
   /** A sync failed; allows stop by themselves. */
@@ -64,8 +74,11 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     syncMaxMs: options.syncMaxMs,
   });
   wal.append(bootRecord(recovery, { t: clock.nowMs(), node, version }));
-  const gap = gapRecord(recovery, { t: clock.nowMs(), node });
-  if (gap !== undefined) wal.append(gap);
+  for (const gap of [gapRecord, floodGapRecord]) {
+    const record = gap(recovery, { t: clock.nowMs(), node });
+    if (record !== undefined) wal.append(record);
+  }
+  removeFloodCounts(machineDisk, walDir, run);
   return {
     run,
     walDir,
@@ -106,6 +119,7 @@ async function startAuditThread(of: {
     writers: [...loopWriters, { no: loops, name: "control" }, { no: loops + 1, name: "mesh" }],
     tableBuffer: table.buffer,
     signalBuffer: signal.buffer,
+    reserveBytes: options.reserveBytes,
     log: { home: options.home, mesh: options.mesh, node: options.node },
   };
   const worker = new Worker(new URL("./audit/audit-worker.ts", import.meta.url), {

@@ -96,6 +96,12 @@ export const NODE_SETTINGS = {
     read: integer({ min: 10, max: 60 * SECOND_MS }),
     help: "longest time a record may be unsynced before allows stop, ms",
   },
+  auditReserveMib: {
+    env: "ALTRACE_AUDIT_RESERVE_MIB",
+    byDefault: "512",
+    read: integer({ min: 64, max: 1_048_576 }),
+    help: "free disk that the log keeps for allows, kills and floods, MiB",
+  },
   drainMs: {
     env: "ALTRACE_DRAIN_MS",
     byDefault: "10000",
@@ -126,6 +132,7 @@ export type NodeConfig = {
   readonly deadManMs: number;
   readonly heartbeatMs: number;
   readonly auditSyncMaxMs: number;
+  readonly auditReserveMib: number;
   readonly drainMs: number;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
 };

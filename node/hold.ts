@@ -1,5 +1,11 @@
 import { stageOf } from "../proto/reasons.ts";
-import { type CommitResult, commit, commitLocal, type Reserved } from "./decision/commit.ts";
+import {
+  type CommitResult,
+  commit,
+  commitLocal,
+  type Reserved,
+  undoRecord,
+} from "./decision/commit.ts";
 import { decide } from "./decision/decide.ts";
 import type { RecordContext } from "./decision/decision-record.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
@@ -8,6 +14,7 @@ import type { Refusal, Verdict } from "./decision/verdict.ts";
 import { type Asked, factsNow } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { lowerToWhatFits, topUpRequest, whatFits } from "./shortage.ts";
+import { release } from "./table/reserve.ts";
 import type { TopUpAnswer } from "./thread-messages.ts";
 import { upstreamRequest } from "./upstream-request.ts";
 
@@ -28,6 +35,8 @@ type StagedRefusal = Refusal & { readonly stage: number };
  */
 const ATTEMPTS_MAX = 8;
 const NS_PER_MS = 1_000_000n;
+/** How often a request that waits for the disk looks whether its record is there, ms. */
+const SYNC_LOOK_MS = 1;
 
 /**
  * Decides and commits; where the balance lent to this node is short, asks the actor and starts again
@@ -45,7 +54,7 @@ export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
     const verdict = decide(facts);
     if (verdict.refusal !== undefined) return { facts, refused: verdict };
     const result = commitOnce(asked, facts, verdict, loop);
-    if ("permit" in result) return { facts, permit: result.permit, reserved: result.reserved };
+    if ("permit" in result) return onRecord(asked, facts, verdict, result, loop);
     if ("local" in result) return { facts, local: true };
     if ("refusal" in result) return refused(facts, verdict, result.refusal, result.recorded);
     if ("moved" in result) {
@@ -62,6 +71,35 @@ export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
   const verdict = decide(facts);
   if (verdict.refusal !== undefined) return { facts, refused: verdict };
   return refused(facts, verdict, atBudget("budget_unavailable"), false);
+}
+
+/**
+ * Waits for the record to be on the disk, where policy asks for that. A record that does not get there
+ * in time is undone and the request refused. What else changes while it waits voids the permit, which
+ * looks at the cells once more where it is consumed.
+ */
+async function onRecord(
+  asked: Asked,
+  facts: Facts,
+  verdict: Verdict,
+  { permit, reserved }: Pick<Extract<CommitResult, { permit: Permit }>, "permit" | "reserved">,
+  loop: LoopContext,
+): Promise<Held> {
+  const { row } = asked;
+  const held = { facts, permit, reserved };
+  if (facts.grant?.auditStrict !== true || row === undefined) return held;
+  const appendedNs = loop.clock.monoNs();
+  // Past the bound on what may be unsynced, the log itself says no.
+  while (!loop.log.isSynced(appendedNs)) {
+    if (!loop.log.canAllow(loop.clock.monoNs())) {
+      permit.revoke();
+      release(loop.table, row.row, reserved);
+      undoRecord(facts, "audit_unavailable", recordContext(asked, loop), loop.log);
+      return refused(facts, verdict, { reason: "audit_unavailable", stage: 14 }, true);
+    }
+    await new Promise<void>((resolve) => loop.clock.after(SYNC_LOOK_MS, resolve));
+  }
+  return held;
 }
 
 function waitedTooLong(facts: Facts, sinceNs: bigint, loop: LoopContext): boolean {

@@ -3,7 +3,10 @@ import { Registry } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { createPiscinaCompute } from "../adapters/piscina-compute.ts";
 import { systemClock } from "../adapters/system-clock.ts";
-import { openWalSignal } from "./audit/wal-signal.ts";
+import { machineDisk } from "./audit/disk.ts";
+import { openFloodCountFile } from "./audit/flood-count-file.ts";
+import { FloodGate, SINGLE_REFUSALS_PER_SECOND_MAX } from "./audit/flood-gate.ts";
+import { openWalSignal, roomOf } from "./audit/wal-signal.ts";
 import { openWal } from "./audit/wal-writer.ts";
 import { startDataLoop } from "./data-loop.ts";
 import { INSPECT_POOL } from "./dataplane/inspect.ts";
@@ -11,6 +14,7 @@ import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
 import { createNameResolver } from "./dataplane/name-resolution.ts";
 import { createUpstreamPools } from "./dataplane/upstream-pools.ts";
+import { createFloodMetrics } from "./flood-metrics.ts";
 import { openTable } from "./table/table.ts";
 
 /** What a data loop's thread is started with. */
@@ -41,14 +45,29 @@ async function run(data: LoopWorkerData): Promise<void> {
   const control = parentPort;
   if (control === null) throw new Error("a data loop is started as a worker");
   const table = openTable(data.tableBuffer);
-  const log = openWal({
+  const signal = openWalSignal(data.walSignal);
+  const wal = openWal({
     dir: data.walDir,
     run: data.run,
     writer: { no: data.loop, name: `loop${data.loop}` },
     table,
-    signal: openWalSignal(data.walSignal),
+    signal,
     clock: systemClock,
     syncMaxMs: data.auditSyncMaxMs,
+  });
+  const registry = new Registry();
+  const floods = createFloodMetrics(registry);
+  const log = new FloodGate({
+    wal,
+    clock: systemClock,
+    singlesMax: Math.ceil(SINGLE_REFUSALS_PER_SECOND_MAX / data.loops),
+    isRoomShort: () => roomOf(signal) !== "enough",
+    pending: openFloodCountFile(machineDisk, {
+      dir: data.walDir,
+      run: data.run,
+      writer: `loop${data.loop}`,
+    }),
+    ...floods,
   });
   const pool = createPiscinaCompute<InspectTask, BodyInspection>({
     ...INSPECT_POOL,
@@ -65,7 +84,7 @@ async function run(data: LoopWorkerData): Promise<void> {
     meshPort: data.meshPort,
     clock: systemClock,
     random: cryptoRandom,
-    registry: new Registry(),
+    registry,
     onEnd: () => {
       log.close();
       // An open port to another thread would keep this one from ending.

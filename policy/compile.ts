@@ -182,6 +182,7 @@ function compileGrant(
     quarantine: { models: grant.quarantineModels ?? [] },
     maxOutputTokensDefault: grant.maxOutputTokensDefault,
     clampFloorTokens: grant.onUnaffordable === "clamp" ? grant.clampFloorTokens : undefined,
+    ...(grant.audit === "strict" && { auditStrict: true }),
   };
 }
 

@@ -109,6 +109,8 @@ export type AgentPolicy = {
   readonly maxOutputTokensDefault: number | undefined;
   /** Whether an unaffordable output limit is lowered instead of refused, and to what at least. */
   readonly clampFloorTokens: number | undefined;
+  /** An allow goes out only once its record is on the disk, not merely in the kernel's hands. */
+  readonly auditStrict?: boolean;
 };
 
 export type HoursWindow = {

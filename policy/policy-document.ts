@@ -77,6 +77,7 @@ export type GrantDocument = {
   readonly maxOutputTokensDefault?: number;
   readonly onUnaffordable?: OnUnaffordable;
   readonly clampFloorTokens?: number;
+  readonly audit?: AuditMode;
 };
 
 /** A window of the week, and its author's words, which the bundle keeps. */
@@ -106,6 +107,10 @@ export type Rate = readonly RateLimit[];
 
 export const TOOL_VERBS = ["call", "read", "write", "exec", "admin"] as const;
 export type ToolVerb = (typeof TOOL_VERBS)[number];
+
+/** When an allow goes out: its record is with the kernel, or on the disk. */
+export const AUDIT_MODES = ["group", "strict"] as const;
+export type AuditMode = (typeof AUDIT_MODES)[number];
 
 export const ON_UNAFFORDABLE = ["refuse", "clamp"] as const;
 export type OnUnaffordable = (typeof ON_UNAFFORDABLE)[number];

@@ -22,6 +22,7 @@ import { checkTimeZone } from "./hours.ts";
 import { joinMinutes, parseWindow, WINDOW_GRAMMAR } from "./hours-grammar.ts";
 import { isPattern } from "./pattern.ts";
 import {
+  AUDIT_MODES,
   type GrantDocument,
   type HoursDocument,
   ON_UNAFFORDABLE,
@@ -45,6 +46,7 @@ export const GRANT_FIELDS = [
   "max_output_tokens_default",
   "on_unaffordable",
   "clamp_floor_tokens",
+  "audit",
 ] as const;
 export const HOURS_FIELDS = ["timezone", "windows"] as const;
 export const REGIONS_FIELDS = ["source", "processing"] as const;
@@ -84,6 +86,7 @@ export function readGrant(field: Field, levels: readonly string[]): GrantDocumen
     ...readOptional(map, { name: "clamp_floor_tokens", as: "clampFloorTokens" }, (at) =>
       readInteger(at, OUTPUT_TOKENS),
     ),
+    ...readOptional(map, { name: "audit", as: "audit" }, (at) => readWord(at, AUDIT_MODES)),
   };
 }
 

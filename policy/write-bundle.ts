@@ -143,6 +143,7 @@ function writeGrant(grant: GrantDocument): PlainObject {
     max_output_tokens_default: grant.maxOutputTokensDefault,
     on_unaffordable: grant.onUnaffordable,
     clamp_floor_tokens: grant.clampFloorTokens,
+    audit: grant.audit,
   });
 }
 

@@ -5,6 +5,7 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import { openTable } from "../table/table.ts";
 import type { AuditFault } from "./audit-fault.ts";
 import { machineDisk } from "./disk.ts";
+import { DiskRoom } from "./disk-room.ts";
 import { LogThread } from "./log-thread.ts";
 import { SyncLoop } from "./sync-loop.ts";
 import { openWalSignal } from "./wal-signal.ts";
@@ -23,6 +24,8 @@ export type AuditWorkerData = {
   readonly writers: readonly WalWriterName[];
   readonly tableBuffer: SharedArrayBuffer;
   readonly signalBuffer: SharedArrayBuffer;
+  /** Free bytes of the disk that are kept for allows, kills and floods. */
+  readonly reserveBytes: number;
   /** The log that the records go into. Left out, they stay in the WAL. */
   readonly log?: {
     /** The node's home, which exists: the log is in `log` below it, its key in `keys`. */
@@ -63,7 +66,22 @@ async function run(data: AuditWorkerData): Promise<void> {
     onFault: (fault) => post({ t: "fault", message: messageOf(fault) }),
   });
   const log = data.log && openLog(data, data.log, sync, post);
-  const loop = new SyncLoop({ sync, signal, clock: systemClock, ...(log && { frames: log }) });
+  const room = new DiskRoom({
+    disk: machineDisk,
+    dir: data.dir,
+    reserveBytes: data.reserveBytes,
+    signal,
+    clock: systemClock,
+    onFault: (fault) => post({ t: "fault", message: messageOf(fault) }),
+  });
+  room.lookIfDue();
+  const loop = new SyncLoop({
+    sync,
+    signal,
+    clock: systemClock,
+    room,
+    ...(log && { frames: log }),
+  });
   control.on("message", (message: ControlToAudit) => {
     if (message.t === "stop") loop.stop();
   });

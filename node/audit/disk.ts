@@ -10,6 +10,7 @@ import {
   readSync,
   renameSync,
   rmdirSync,
+  statfsSync,
   unlinkSync,
   writeSync,
 } from "node:fs";
@@ -51,6 +52,8 @@ export type Disk = {
   removeFolder(path: string): void;
   /** The folder's names reach the disk. */
   syncFolder(path: string): void;
+  /** Bytes that this user can still write on the disk of a folder. */
+  freeBytes(folder: string): number;
 };
 
 const FILE_MODE = 0o600;
@@ -75,6 +78,10 @@ export const machineDisk: Disk = {
   remove: (path) => unlinkSync(path),
   removeFolder: (path) => rmdirSync(path),
   syncFolder,
+  freeBytes: (folder) => {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  },
 };
 
 /** The bytes of a file from `at` on, as many as fit or are there; returns how many these are. */

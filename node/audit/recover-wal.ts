@@ -7,6 +7,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Random } from "../../ports/random.ts";
 import { AuditFault } from "./audit-fault.ts";
 import { type Disk, machineDisk } from "./disk.ts";
+import { type FloodCountLeft, floodCountLeft } from "./flood-count-file.ts";
 import { readPiece, WAL_PIECE_BYTES } from "./read-wal.ts";
 import { CONTROL_WRITER, listWalFiles, nextRun, type WalFile, walPath } from "./wal-files.ts";
 
@@ -34,6 +35,8 @@ export type WalRecovery = {
   readonly kernelBootId: string | undefined;
   /** The last run was under the same boot: the kernel kept what the process had written. */
   readonly sameKernelBoot: boolean;
+  /** Refusals that the runs before had counted and not yet written. */
+  readonly floodsLeft: FloodCountLeft | undefined;
   /** Time of the last run's latest record that was looked at, ms since the Unix epoch. */
   readonly lastMs: number | undefined;
 };
@@ -71,8 +74,10 @@ export function recoverWal(options: RecoverWalOptions): WalRecovery {
   }
   const { lastRun, tornBytes, damagedBytes, bootId, endKind, lastMs } = left;
   const isWhole = tornBytes === 0 && damagedBytes === 0;
+  const run = nextRun(lastRun, options.clock?.nowMs() ?? 0, random.bytes(4));
   return {
-    run: nextRun(lastRun, options.clock?.nowMs() ?? 0, random.bytes(4)),
+    run,
+    floodsLeft: floodsLeftIn(disk, dir, run),
     lastRun,
     clean: lastRun === undefined || (isWhole && endKind === "close"),
     tornBytes,
@@ -123,6 +128,20 @@ export function gapRecord(
   return { v: 1, k: "gap", ...now, n, exact: false, rc, t0, t1: now.t };
 }
 
+/**
+ * What a flood had come to when the last run died, for the record after `boot`: refusals that were
+ * counted and in no record yet. The last of them may have been written just before.
+ */
+export function floodGapRecord(
+  { floodsLeft }: WalRecovery,
+  now: { readonly t: number; readonly node: string },
+): GapRecord | undefined {
+  if (floodsLeft === undefined) return undefined;
+  const { count: n, fromMs } = floodsLeft;
+  const t0 = Math.min(fromMs, now.t);
+  return { v: 1, k: "gap", ...now, n, exact: false, rc: "flood_cut_off", t0, t1: now.t };
+}
+
 /** The last record of a run that ends in order, for the control thread's WAL. */
 export function runEndRecord(now: { readonly t: number; readonly node: string }): CloseRecord {
   return { v: 1, k: "close", t: now.t, node: now.node, rc: "stopped" };
@@ -165,6 +184,14 @@ function putInOrder(disk: Disk, dir: string): Left {
     if (file.run === left.lastRun) noteRun(left, file, found);
   }
   return left;
+}
+
+function floodsLeftIn(disk: Disk, dir: string, run: string): FloodCountLeft | undefined {
+  try {
+    return floodCountLeft(disk, dir, run);
+  } catch (cause) {
+    throw new AuditFault(`${dir}: what a flood had come to cannot be read`, { cause });
+  }
 }
 
 function noteRun(left: Left, file: WalFile, { first, last }: Found): void {

@@ -1,4 +1,5 @@
 import type { Clock } from "../../ports/clock.ts";
+import type { DiskRoom } from "./disk-room.ts";
 import type { WalSignal } from "./wal-signal.ts";
 import { sleepUntilFrames, wake } from "./wal-signal.ts";
 import type { WalSync } from "./wal-sync.ts";
@@ -25,6 +26,7 @@ export type SyncLoopOptions = {
   readonly signal: WalSignal;
   readonly clock: Clock;
   readonly frames?: SyncedFrames;
+  readonly room?: DiskRoom;
 };
 
 /** The audit thread's life: sleep until there are frames, let a batch gather, sync it, use it. */
@@ -38,12 +40,13 @@ export class SyncLoop {
 
   /** Resolves after `stop`, when all that was appended before it is on the disk. */
   async run(): Promise<void> {
-    const { sync, signal, frames } = this.#options;
+    const { sync, signal, frames, room } = this.#options;
     let isMore = false;
     while (!this.#isStopping) {
       const hasNews = (): boolean => isMore || this.#isStopping || sync.hasNews();
       await sleepUntilFrames(signal, hasNews, IDLE_MS);
       await this.#pause();
+      room?.lookIfDue();
       sync.round();
       isMore = frames?.absorb(() => this.#syncIfDue()) ?? false;
     }

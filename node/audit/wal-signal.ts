@@ -9,6 +9,7 @@
  */
 
 import assert from "node:assert/strict";
+import type { Room } from "./disk-room.ts";
 
 /** Where a writer stands. `fileNo` 0: it has not opened its first file. */
 export type WalPosition = { readonly fileNo: number; readonly bytes: number };
@@ -23,6 +24,9 @@ export type WalSignal = {
 const WRITERS_MAX = 512;
 /** In `ints`: 1 while the audit thread sleeps. */
 const ASLEEP = 0;
+/** In `ints`: how much room the disk has, as an index into `ROOMS`. */
+const ROOM = 1;
+const ROOMS: readonly Room[] = ["enough", "short", "none"];
 /** A writer's cell has a cache line of its own: other loops write theirs all the time. */
 const LONGS_PER_LINE = 8;
 const FILE_SHIFT = 32n;
@@ -50,6 +54,15 @@ export function publishPosition(signal: WalSignal, writer: number, position: Wal
 export function positionOf(signal: WalSignal, writer: number): WalPosition {
   const packed = Atomics.load(signal.longs, cellOf(signal, writer));
   return { fileNo: Number(packed >> FILE_SHIFT), bytes: Number(packed & BYTES_MASK) };
+}
+
+/** How much room the log's disk has, as the audit thread saw it last. */
+export function roomOf(signal: WalSignal): Room {
+  return ROOMS[Atomics.load(signal.ints, ROOM)] ?? "none";
+}
+
+export function setRoom(signal: WalSignal, room: Room): void {
+  Atomics.store(signal.ints, ROOM, ROOMS.indexOf(room));
 }
 
 /** Ends a sleep, whether there are frames or not. */

@@ -5,7 +5,8 @@
  *     nothing that was acted upon.
  * W2. A frame that was not written whole is cut away again, so a file holds whole frames only.
  * W3. Nothing is allowed while the oldest unsynced frame is older than the bound, or after a write
- *     failed until one succeeds. Refusals go on being written, and so find out when that is.
+ *     failed until one succeeds, or while the disk has no room. Refusals go on being written, and so
+ *     find out when a write succeeds again.
  * W4. Refusals that could not be written are counted, and said in a `gap` record before the next
  *     one.
  */
@@ -19,7 +20,7 @@ import { syncedAtNs, type Table } from "../table/table.ts";
 import { AuditFault } from "./audit-fault.ts";
 import { type Disk, machineDisk } from "./disk.ts";
 import { WAL_FILE_BYTES_MAX, walPath } from "./wal-files.ts";
-import { publishPosition, type WalSignal } from "./wal-signal.ts";
+import { publishPosition, roomOf, type WalSignal } from "./wal-signal.ts";
 
 /**
  * Bytes of a leaf without its place: `"ep":` and `"seq":` with their numbers must fit beside it.
@@ -35,6 +36,12 @@ export type Wal = DecisionLog & {
   append(record: AuditRecord): void;
   /** @param nowNs Monotonic now, as the clock given to `openWal` tells it. */
   canAllow(nowNs: bigint): boolean;
+  /**
+   * Whether all that was appended by an instant is on the disk.
+   *
+   * @param sinceNs Monotonic time, taken after the append.
+   */
+  isSynced(sinceNs: bigint): boolean;
   /** No record can be appended any more. What was appended is synced by the audit thread. */
   close(): void;
 };
@@ -109,12 +116,16 @@ class WalWriter implements Wal {
   }
 
   canAllow(nowNs: bigint): boolean {
-    if (this.#hasFailed) return false;
+    if (this.#hasFailed || roomOf(this.#options.signal) === "none") return false;
     const syncedNs = this.#syncedNs();
     if (this.#lastWrittenNs <= syncedNs) return true;
     // Some frames after the oldest one may have been synced with it: what is left is younger still.
     const sinceNs = syncedNs > this.#oldestUnsyncedNs ? syncedNs : this.#oldestUnsyncedNs;
     return nowNs - sinceNs < this.#syncMaxNs;
+  }
+
+  isSynced(sinceNs: bigint): boolean {
+    return this.#syncedNs() >= sinceNs;
   }
 
   close(): void {

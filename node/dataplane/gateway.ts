@@ -7,6 +7,7 @@ import {
   ClientConnection,
   ClientResponse,
   type ConnectionHost,
+  peerOf,
   type RefusedAtDoor,
 } from "./client-connection.ts";
 import type { Connections } from "./connections.ts";
@@ -187,10 +188,12 @@ class GatewayDoor implements Gateway {
     }
     this.#turnedAway.add(socket);
     socket.on("close", () => this.#turnedAway.delete(socket));
-    const { clock, random } = this.#host;
+    const { clock, random, onRefused } = this.#host;
     const requestId = uuidV7(clock.nowMs(), random);
     const answer = refusalAnswer({ requestId, reason: FULL });
     answerAndClose(socket, answerBytes(answer), "", this.#places);
+    const peer = peerOf(socket);
+    onRefused({ requestId, reason: FULL, peer, method: undefined, target: undefined });
   }
 }
 

@@ -16,6 +16,8 @@ export type DecisionLog = {
   append(record: AuditRecord): void;
   /** False while records may be unsynced for longer than the bound, or the last write failed. */
   canAllow(nowNs: bigint): boolean;
+  /** Whether all that was appended before this instant is on the disk; monotonic nanoseconds. */
+  isSynced(sinceNs: bigint): boolean;
 };
 
 export type CommitDeps = {
@@ -123,7 +125,13 @@ function mayWrite(table: Table, row: number, nowNs: bigint): boolean {
   return killedBy(table, row) === undefined && isFresh(table, nowNs);
 }
 
-function undoRecord(facts: Facts, reason: string, context: RecordContext, log: DecisionLog): void {
+/** Says of an allow on record that it did not happen: nothing was spent, and why. */
+export function undoRecord(
+  facts: Facts,
+  reason: string,
+  context: RecordContext,
+  log: DecisionLog,
+): void {
   const spent = { usdMicros: 0n, tokens: 0n, calls: 0n };
   try {
     log.append(

@@ -48,6 +48,7 @@ async function startThread(home: string): Promise<Thread> {
     writers: WRITERS,
     tableBuffer: table.buffer,
     signalBuffer: signal.buffer,
+    reserveBytes: 0,
     log: { home, ...LOG },
   };
   const worker = new Worker(new URL("../../node/audit/audit-worker.ts", import.meta.url), {

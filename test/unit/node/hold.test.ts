@@ -26,6 +26,14 @@ function clamping(): LoopWorld {
   return new LoopWorld({ agents: new Map([[granted.agentId, granted]]) });
 }
 
+function strict(): LoopWorld {
+  const granted = grant({ auditStrict: true });
+  const world = new LoopWorld({ agents: new Map([[granted.agentId, granted]]) });
+  const { cost, overrunMicros } = worst(1_000);
+  world.lend(cost, overrunMicros);
+  return world;
+}
+
 describe("hold", () => {
   test("a request that the row can pay for goes ahead without asking", async () => {
     const world = new LoopWorld();
@@ -243,5 +251,37 @@ describe("hold", () => {
     expect(refusalOf(await hold(asked, world.loop))).toBe("content_refused");
     expect(world.topUps).toEqual([]);
     expect(model().price).toBeDefined();
+  });
+
+  test("under strict audit it goes ahead once its record is on the disk", async () => {
+    const world = strict();
+    world.syncedNs = 0n;
+    const waiting = hold(world.asked(), world.loop);
+    let isHeld = false;
+    void waiting.then(() => {
+      isHeld = true;
+    });
+    world.clock.advance(1);
+    await new Promise(setImmediate);
+    expect([isHeld, world.decisions.length]).toEqual([false, 1]);
+    world.syncedNs = world.clock.monoNs();
+    world.clock.advance(1);
+    expect("permit" in (await waiting)).toBe(true);
+    expect(world.settlements).toEqual([]);
+  });
+
+  test("under strict audit it is refused when its record does not get there", async () => {
+    const world = strict();
+    world.syncedNs = 0n;
+    const before = world.left;
+    const waiting = hold(world.asked(), world.loop);
+    world.canAllow = false;
+    world.clock.advance(1);
+    await new Promise(setImmediate);
+    const held = await waiting;
+    expect(refusalOf(held)).toBe("audit_unavailable");
+    expect(world.left).toEqual(before);
+    expect(world.settlements).toMatchObject([{ rc: "audit_unavailable", settled: { usd_u: 0 } }]);
+    expect(world.decisions).toHaveLength(1);
   });
 });

@@ -48,6 +48,8 @@ export class LoopWorld {
   /** Called with each record before it is kept; may throw as a disk would. */
   onAppend: (record: AuditRecord) => void = () => undefined;
   canAllow = true;
+  /** Up to when records are on the disk, monotonic nanoseconds. */
+  syncedNs = 1n << 60n;
   /** What the control thread does about a top-up, and says. */
   onTopUp: (request: TopUpRequest) => TopUpAnswer = () => ({ outcome: "unavailable" });
   distrust = new Map<string, number>();
@@ -171,6 +173,7 @@ export class LoopWorld {
   #log(): CommitDeps["log"] {
     return {
       canAllow: () => this.canAllow,
+      isSynced: (sinceNs) => this.syncedNs >= sinceNs,
       append: (record) => {
         this.onAppend(record);
         // As the log itself does: what it cannot write down was not recorded.

@@ -218,6 +218,7 @@ test("an agent has its team's defaults where it does not say otherwise", () => {
   expect(one.quarantine).toEqual({ models: ["openai/small"] });
   expect(one.maxOutputTokensDefault).toBe(100);
   expect(one.clampFloorTokens).toBe(10);
+  expect(one.auditStrict).toBe(true);
 
   const two = agentOf(everyField, "a/two");
   expect(two.hours).toEqual([]);
@@ -226,6 +227,7 @@ test("an agent has its team's defaults where it does not say otherwise", () => {
   expect(two.hosts).toEqual(["api.example.com", "*.example.org"]);
   expect(two.clearance).toBe(2);
   expect(two.clampFloorTokens).toBeUndefined();
+  expect(two.auditStrict).toBeUndefined();
 });
 
 test("an agent that no team lists has been granted nothing", () => {

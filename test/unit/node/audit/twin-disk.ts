@@ -1,7 +1,7 @@
 import { dirname } from "node:path";
 import type { Disk } from "../../../../node/audit/disk.ts";
 
-export type StepName = Exclude<keyof Disk, "read" | "size" | "list" | "close">;
+export type StepName = Exclude<keyof Disk, "read" | "size" | "list" | "close" | "freeBytes">;
 
 export type TwinDiskOptions = {
   /** Asked before each step that changes or syncs something. What it throws is thrown. */
@@ -77,6 +77,13 @@ export class TwinDisk implements Disk {
     after.#durableFolders.clear();
     for (const folder of after.#folders) after.#durableFolders.add(folder);
     return after;
+  }
+
+  /** Bytes that are left; a test sets them. */
+  free = Number.POSITIVE_INFINITY;
+
+  freeBytes(): number {
+    return this.free;
   }
 
   contentOf(path: string): Buffer | undefined {
