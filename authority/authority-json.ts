@@ -1,0 +1,156 @@
+import { isRegionCode } from "../proto/region-code.ts";
+import { type Authority, normalAuthority } from "./authority.ts";
+import { BUDGET_UNITS } from "./budget.ts";
+import {
+  claims,
+  readCount,
+  readEntries,
+  readItems,
+  readMatching,
+  readMembers,
+  readPassing,
+} from "./closed-json.ts";
+import { RefusedContract } from "./contract-refusal.ts";
+import type { DataClass } from "./data-class.ts";
+import { FACETS } from "./geography.ts";
+import { isNamePattern } from "./name-pattern.ts";
+import { type Bucket, RATE_METRICS } from "./rate.ts";
+import { type Tools, VERBS, type Verb } from "./tools.ts";
+import { type Minutes, type Validity, WEEK_MINUTES, type ZoneHours } from "./validity.ts";
+
+// Authority as one `authorization_details` entry of RFC 9396.
+//
+// There is one spelling of each authority: lists that are not in normal form are refused, so that
+// what is compared is what was signed.
+
+export const AUTHORITY_TYPE = "urn:altrace:authority:v1";
+
+const DIMENSIONS = ["budget", "class", "geo", "models", "rate", "time", "tools"] as const;
+const IDENTIFIER = /^[a-z0-9][a-z0-9._-]{0,127}$/;
+const ZONE = /^[A-Za-z0-9_+-]{1,32}(?:\/[A-Za-z0-9_+-]{1,32}){0,2}$/;
+
+type Dates = Pick<Validity, "notBefore" | "expires">;
+
+/** @throws RefusedContract It is not authority of exactly this type, or not in normal form. */
+export function readAuthority(value: unknown, dates: Dates): Authority {
+  const all = readMembers(value, ["type", ...DIMENSIONS], "authority");
+  if (all.type !== AUTHORITY_TYPE) throw claims("authority.type");
+  const written: Authority = {
+    budget: readUnits(all.budget, BUDGET_UNITS, "budget"),
+    models: readItems(all.models, "models").map(readPattern),
+    tools: readTools(all.tools),
+    dataClass: readClass(all.class),
+    validity: { ...dates, hours: readItems(all.time, "time").map(readHours) },
+    rate: readRate(all.rate),
+    geography: readGeography(all.geo),
+  };
+  const normal = normalAuthority(written);
+  if (normal.validity.expires !== dates.expires) throw claims("time leaves no minute");
+  if (spelling(writeAuthority(normal)) !== spelling(value)) {
+    throw new RefusedContract("contract_not_normal", "a list that has a shorter or sorted form");
+  }
+  return normal;
+}
+
+/** The detail's JSON, without the dates, which are claims of their own. */
+export function writeAuthority(value: Authority): Readonly<Record<string, unknown>> {
+  const { budget, models, tools, dataClass, validity, rate, geography } = value;
+  const bucket = ({ burst, amount, seconds }: Bucket) => ({ b: burst, n: amount, w: seconds });
+  return {
+    type: AUTHORITY_TYPE,
+    budget: { ...budget },
+    class: { scheme: dataClass.scheme, lvl: dataClass.level, cmp: dataClass.compartments },
+    geo: { ...geography },
+    models,
+    rate: { req: bucket(rate.req), tok: bucket(rate.tok), usd_u: bucket(rate.usd_u) },
+    time: validity.hours.map(({ zone, minutes }) => ({ tz: zone, win: minutes })),
+    tools: Object.fromEntries(tools),
+  };
+}
+
+/** Both are plain JSON and one of them is known to be canonical: the order of members is nothing. */
+function spelling(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === "object" && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}
+
+function readUnits<U extends string>(
+  value: unknown,
+  units: readonly U[],
+  at: string,
+): { readonly [K in U]: number } {
+  const found = readMembers(value, units, at);
+  return Object.fromEntries(
+    units.map((unit) => [unit, readCount(found[unit], `${at}.${unit}`)]),
+  ) as { [K in U]: number };
+}
+
+function readPattern(value: unknown): string {
+  return readPassing(value, isNamePattern, "models holds a name outside the grammar");
+}
+
+function readTools(value: unknown): Tools {
+  const entries = readEntries(value, "tools").map(([pattern, verbs]): [string, Verb[]] => {
+    readPassing(pattern, isNamePattern, "tools holds a name outside the grammar");
+    const read = readItems(verbs, "tools").map(readVerb);
+    if (read.length === 0) throw claims("tools grants no verb");
+    return [pattern, read];
+  });
+  return new Map(entries);
+}
+
+function readVerb(value: unknown): Verb {
+  const verb = VERBS.find((each) => each === value);
+  if (verb === undefined) throw claims("tools names a verb that is none");
+  return verb;
+}
+
+function readClass(value: unknown): DataClass {
+  const { scheme, lvl, cmp } = readMembers(value, ["cmp", "lvl", "scheme"], "class");
+  return {
+    scheme: readMatching(scheme, IDENTIFIER, "class.scheme"),
+    level: readCount(lvl, "class.lvl"),
+    compartments: readItems(cmp, "class.cmp").map((one) =>
+      readMatching(one, IDENTIFIER, "class.cmp"),
+    ),
+  };
+}
+
+function readHours(value: unknown): ZoneHours {
+  const { tz, win } = readMembers(value, ["tz", "win"], "time");
+  const zone = readMatching(tz, ZONE, "time.tz");
+  return { zone, minutes: readItems(win, "time.win").map(readWindow) };
+}
+
+function readWindow(value: unknown): Minutes[number] {
+  const [from, until, ...rest] = readItems(value, "time.win");
+  const window = [readCount(from, "time.win"), readCount(until, "time.win")] as const;
+  if (rest.length > 0 || window[0] >= window[1] || window[1] > WEEK_MINUTES) {
+    throw claims("time.win");
+  }
+  return window;
+}
+
+function readRate(value: unknown): Authority["rate"] {
+  const found = readMembers(value, RATE_METRICS, "rate");
+  return { req: readBucket(found.req), tok: readBucket(found.tok), usd_u: readBucket(found.usd_u) };
+}
+
+function readBucket(value: unknown): Bucket {
+  const { b, n, w } = readMembers(value, ["b", "n", "w"], "rate");
+  const seconds = readCount(w, "rate.w");
+  if (seconds < 1) throw claims("rate.w");
+  return { burst: readCount(b, "rate.b"), amount: readCount(n, "rate.n"), seconds };
+}
+
+function readGeography(value: unknown): Authority["geography"] {
+  const found = readMembers(value, FACETS, "geo");
+  const codes = (facet: (typeof FACETS)[number]) =>
+    readItems(found[facet], `geo.${facet}`).map((code) =>
+      readPassing(code, isRegionCode, `geo.${facet} holds no ISO 3166 code`),
+    );
+  return { egr: codes("egr"), proc: codes("proc"), src: codes("src") };
+}

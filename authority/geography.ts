@@ -1,0 +1,50 @@
+import { isRegionCode } from "../proto/region-code.ts";
+import type { Dimension } from "./dimension.ts";
+
+export const FACETS = ["egr", "proc", "src"] as const;
+export type Facet = (typeof FACETS)[number];
+
+/**
+ * Where data may leave from (`src`), be processed (`proc`) and go out to the world (`egr`): ISO 3166
+ * codes, a country covering its subdivisions. Groups such as "EU" are expanded before a contract is
+ * made. None is bottom.
+ */
+export type Geography = { readonly [F in Facet]: readonly string[] };
+
+export const geography: Dimension<Geography> = {
+  normal: (value) => eachFacet((facet) => normalCodes(value[facet])),
+  leq: (child, parent) =>
+    FACETS.every((facet) =>
+      child[facet].every((code) => parent[facet].some((wide) => liesIn(code, wide))),
+    ),
+  meet: (one, other) =>
+    eachFacet((facet) =>
+      normalCodes(
+        one[facet].flatMap((a) =>
+          other[facet].flatMap((b) => {
+            if (liesIn(a, b)) return a;
+            return liesIn(b, a) ? b : [];
+          }),
+        ),
+      ),
+    ),
+};
+
+/** True when the place lies in one that is granted. A place that is not known lies nowhere. */
+export function placeGranted(granted: readonly string[], code: string | undefined): boolean {
+  if (code === undefined || !isRegionCode(code)) return false;
+  return granted.some((wide) => liesIn(code, wide));
+}
+
+function eachFacet(codesOf: (facet: Facet) => readonly string[]): Geography {
+  return { egr: codesOf("egr"), proc: codesOf("proc"), src: codesOf("src") };
+}
+
+function liesIn(code: string, wide: string): boolean {
+  return code === wide || (wide.length === 2 && code.startsWith(`${wide}-`));
+}
+
+function normalCodes(codes: readonly string[]): readonly string[] {
+  const distinct = [...new Set(codes)].sort();
+  return distinct.filter((one) => distinct.every((other) => other === one || !liesIn(one, other)));
+}
