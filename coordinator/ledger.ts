@@ -102,7 +102,11 @@ export type LeaseGrant = {
   readonly unlimited: readonly LedgerUnit[];
 };
 
-export type Settled = { readonly spent: LedgerAmounts; readonly final: boolean };
+export type Settled = {
+  readonly account: string;
+  readonly spent: LedgerAmounts;
+  readonly final: boolean;
+};
 
 const OVERRUN_ACCOUNT = "overrun";
 /** An account, its team, the mesh, and one to spare. Deeper is a cycle. */
@@ -182,7 +186,8 @@ export class Ledger {
     }
     const above = LEDGER_UNITS.find((unit) => ask.spent[unit] > lease.amount[unit]);
     if (above) return refusal("settle_above_lease", `${ask.spent[above]} ${above}`);
-    if (lease.status === "final") return { spent: lease.spent, final: true };
+    const account = lease.chain[0] as string;
+    if (lease.status === "final") return { account, spent: lease.spent, final: true };
     const before = lease.spent;
     const spent = eachUnit((unit) => Math.max(before[unit], ask.spent[unit]));
     const wasOpen = lease.status === "open";
@@ -197,7 +202,7 @@ export class Ledger {
     lease.spent = spent;
     if (ask.final) lease.status = "final";
     this.#state.putLease(lease);
-    return { spent, final: ask.final };
+    return { account, spent, final: ask.final };
   }
 
   /** Moves on to `env.nowMs`: ends windows, expires leases, forgets what nothing depends on. */

@@ -160,7 +160,7 @@ function buildNodeDoor(
     leader,
     everyMs: digestMs,
   });
-  const standings = new Standings();
+  const standings = new Standings(clock);
   followStandings(standings, replica);
   const handlers = requestHandlers({
     ...input,

@@ -18,6 +18,7 @@ import {
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { isAccount, parseAgentId, parseScope } from "../proto/ids.ts";
+import { accountNews } from "./account-news.ts";
 import { readAmounts, writeAmounts, writeUnit } from "./amounts.ts";
 import type { Commands } from "./commands.ts";
 import type { Enrolment } from "./enrolment.ts";
@@ -110,6 +111,7 @@ async function lease(
     amount: writeAmounts(answer.amount),
     ttlMs: BigInt(answer.ttlMs),
     unlimited: answer.unlimited.map(writeUnit),
+    ...(await newsOf(options, account, from.node)),
   });
   return { case: "lease", value };
 }
@@ -138,11 +140,21 @@ function refusalOf(
   return kill ? refusedBody(`killed_${kill.parsed.kind}`, kill.scope) : undefined;
 }
 
+async function newsOf(
+  { ledger, standings, clock }: RequestHandlersOptions,
+  account: string,
+  node: string,
+) {
+  const news = await accountNews({ ledger, standings, nowMs: clock.nowMs() }, account, node);
+  return news === undefined ? {} : { news };
+}
+
 async function settle(
-  { ledger, tell }: RequestHandlersOptions,
+  options: RequestHandlersOptions,
   request: SettleRequest,
   { node }: RequestFrom,
 ): Promise<ReplyBody> {
+  const { ledger, tell } = options;
   const spent = readAmounts(request.spent);
   if (!spent || request.epoch > BigInt(Number.MAX_SAFE_INTEGER)) return malformed("amounts");
   const { leaseId, final } = request;
@@ -152,7 +164,13 @@ async function settle(
     tell("request_refused", { node, lease: leaseId, reason: answer.refused });
     return refusedBody(answer.refused, answer.message);
   }
-  const value = { spent: writeAmounts(answer.spent), final: answer.final };
+  const { account } = answer;
+  const value = {
+    spent: writeAmounts(answer.spent),
+    final: answer.final,
+    account,
+    ...(await newsOf(options, account, node)),
+  };
   return { case: "settle", value: create(SettleReplySchema, value) };
 }
 
@@ -185,13 +203,17 @@ async function standing(
   if (!replays.pass(`${node} ${agent}`, requestId)) {
     return refusedBody("replayed", `${requestId} was heard before, or its time is not now`);
   }
+  const scoreMilli = Number(request.scoreMilli);
+  standings.report(agent, node, { standing: level, cause, scoreMilli });
   if (request.askKill) {
     const refusal = await autoKill(options, { agent, cause, node });
     if (refusal) return refusal;
   }
-  const reported = standings.report(agent, node, level);
   const isKilled = replica.state.killsFor(agent).length > 0;
-  const value = { standing: isKilled ? Standing.KILL : reported };
+  const value = {
+    standing: isKilled ? Standing.KILL : standings.highest(agent),
+    ...(await newsOf(options, `agent/${agent}`, node)),
+  };
   return { case: "standing", value: create(StandingReplySchema, value) };
 }
 

@@ -16,6 +16,7 @@ export function answerLocally(asked: Asked, facts: Facts, loop: LoopContext): vo
     agentId: identity.agentId,
     requestId: facts.requestId,
     atMs: facts.nowMs,
+    standing: facts.standing,
     allowed: true,
     stage: 0,
     reason: "ok",

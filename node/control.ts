@@ -71,7 +71,14 @@ export class Control {
     this.actors = new ActorHost({
       store,
       clock,
-      ledger: ledgerLink({ ask: meshLink.ask, node, bootId, clock, random }),
+      ledger: ledgerLink({
+        ask: meshLink.ask,
+        node,
+        bootId,
+        clock,
+        random,
+        onNews: (account, news) => this.actors.news(account, news),
+      }),
       policy: () => this.policies.current,
       tillOf: (account) =>
         account === OVERRUN ? overrunTill(table) : rowTill(table, () => this.#rows.get(account)),
@@ -126,7 +133,10 @@ export class Control {
         this.#rowFreed(message);
         return;
       case "kills":
-        this.#killsChanged(message.scopes);
+        this.#killed = message.scopes;
+        return;
+      case "revived":
+        this.actors.tell(`agent/${message.agentId}`, { t: "revived" });
         return;
       default:
         return;
@@ -205,7 +215,7 @@ export class Control {
   #settled(item: SettledItem): void {
     const { agentId, spent, uncovered, overrunSpentMicros, model, distrustMilli } = item;
     const { log, loops } = this.#deps;
-    this.actors.settled(`agent/${agentId}`, spent, uncovered);
+    this.actors.settled(`agent/${agentId}`, spent, uncovered, item.requestId);
     if (overrunSpentMicros > 0n) {
       const share = { ...NOTHING, usdMicros: overrunSpentMicros };
       const notPaid = { ...NOTHING, usdMicros: uncovered?.overrunMicros ?? 0n };
@@ -217,21 +227,22 @@ export class Control {
     for (const loop of loops) loop.post({ t: "distrust", model, distrustMilli });
   }
 
-  /** Whoever is no longer killed by its own name was revived by an operator. */
-  #killsChanged(scopes: readonly string[]): void {
-    const killed = new Set(scopes);
-    const lifted = this.#killed.filter((scope) => !killed.has(scope));
-    this.#killed = scopes;
-    for (const scope of lifted) {
-      if (scope.startsWith("agent/")) this.actors.tell(scope, { t: "revived" });
-    }
+  /**
+   * The kernel saw an agent send from an address that is not its own, or to a port that is not for
+   * agents. The kernel knows whose packets they are; a name in a token says nothing here.
+   *
+   * @param count Packets since it was last told, each of them at least once.
+   */
+  kernelEvidence(agentId: string, count: number): void {
+    if (count > 0) this.actors.tell(`agent/${agentId}`, { t: "evidence", count });
   }
 
   #event(event: AgentEvent): void {
     this.history.note(event);
     this.#deps.log.decision(event);
-    const { allowed, cause } = event;
-    this.actors.tell(`agent/${event.agentId}`, { t: "event", allowed, cause });
+    const { allowed, cause, standing: judgedAt, requestId } = event;
+    const offence = cause && { cause, judgedAt, requestId };
+    this.actors.tell(`agent/${event.agentId}`, { t: "event", allowed, offence });
   }
 
   #standing(agentId: string, change: LadderChange, scoreMilli: number): void {
@@ -248,6 +259,7 @@ export class Control {
       to: change.to,
       rc: change.cause,
       score: scoreMilli,
+      ...(change.requestId !== undefined && { rid: change.requestId }),
     });
   }
 

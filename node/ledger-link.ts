@@ -2,8 +2,10 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Clock } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import {
+  type AccountNews as AccountNewsMessage,
   type Amounts,
   AmountsSchema,
+  type BudgetUse as BudgetUseMessage,
   LeaseRequestSchema,
   type NodeReply,
   NodeReplySchema,
@@ -15,6 +17,8 @@ import {
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { Unit } from "../proto/gen/altrace/v1/record_pb.ts";
 import type { LeaseSettlement } from "./actors/account-book.ts";
+import type { AccountNews } from "./actors/agent-state.ts";
+import type { BudgetUse } from "./actors/budget-share.ts";
 import type { Level } from "./actors/ladder.ts";
 import type { LeaseAnswer, LedgerPort, StandingReport } from "./actors/ledger-port.ts";
 import { type Cost, STANDINGS, type Standing } from "./decision/facts.ts";
@@ -27,6 +31,8 @@ export type LedgerLinkDeps = {
   readonly bootId: string;
   readonly clock: Clock;
   readonly random: Random;
+  /** What an answer says of its account beside the answer itself. */
+  readonly onNews: (account: string, news: AccountNews) => void;
 };
 
 const ASK_TIMEOUT_MS = 2_000;
@@ -89,21 +95,23 @@ class LedgerLink implements LedgerPort {
     });
     const reply = await this.#questions.ask(this.#newId(), { case: "settle", value });
     if (reply?.case === "refused") return SETTLED_OTHERWISE.has(reply.value.reason);
-    return reply?.case === "settle";
+    if (reply?.case !== "settle") return false;
+    this.#news(reply.value.account, reply.value.news);
+    return true;
   }
 
-  async standing(report: StandingReport): Promise<Level | undefined> {
+  async standing(report: StandingReport): Promise<boolean> {
     const value = create(StandingRequestSchema, {
       agent: report.agentId,
       standing: (STANDINGS.indexOf(report.standing) + 1) as StandingLevel,
       cause: report.cause,
+      scoreMilli: BigInt(report.scoreMilli),
       askKill: report.askKill,
     });
     const reply = await this.#send({ case: "standing", value });
-    if (reply?.case !== "standing") return undefined;
-    // Levels on the wire are one more than here, where nothing is unspecified.
-    const standing: Standing | undefined = STANDINGS[Number(reply.value.standing) - 1];
-    return standing === "kill" ? undefined : standing;
+    if (reply?.case !== "standing") return false;
+    this.#news(`agent/${report.agentId}`, reply.value.news);
+    return true;
   }
 
   async #ask(question: Unanswered): Promise<LeaseAnswer> {
@@ -119,6 +127,7 @@ class LedgerLink implements LedgerPort {
     if (reply?.case === "refused") return this.#refused(question, reply.value.reason);
     if (reply?.case !== "lease" || reply.value.amount === undefined) return "unavailable";
     this.#unanswered.delete(account);
+    this.#news(account, reply.value.news);
     const { leaseId, epoch, amount, ttlMs, unlimited } = reply.value;
     const without = (unit: Unit) => (unlimited.includes(unit) ? 1n : 0n);
     return {
@@ -144,6 +153,15 @@ class LedgerLink implements LedgerPort {
     return EXHAUSTED.has(reason) ? "exhausted" : "unavailable";
   }
 
+  /** A coordinator of an earlier version says nothing of it. */
+  #news(account: string, news: AccountNewsMessage | undefined): void {
+    if (news === undefined) return;
+    this.#deps.onNews(account, {
+      others: levelOf(news.others),
+      uses: news.hasUses ? news.uses.flatMap(useOf) : undefined,
+    });
+  }
+
   #newId(): string {
     return uuidV7(this.#deps.clock.nowMs(), this.#deps.random);
   }
@@ -157,6 +175,30 @@ class LedgerLink implements LedgerPort {
     const bytes = await ask(body.case, toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
     return bytes === undefined ? undefined : fromBinary(NodeReplySchema, bytes).body;
   }
+}
+
+/** Levels on the wire are one more than here, where nothing is unspecified. Kill is the cells' to tell. */
+function levelOf(standing: StandingLevel): Level {
+  const level: Standing = STANDINGS[Number(standing) - 1] ?? "normal";
+  return level === "kill" ? "normal" : level;
+}
+
+const UNITS = new Map<Unit, keyof Cost>([
+  [Unit.USD_MICROS, "usdMicros"],
+  [Unit.TOKENS, "tokens"],
+  [Unit.CALLS, "calls"],
+]);
+
+function useOf(use: BudgetUseMessage): BudgetUse[] {
+  const unit = UNITS.get(use.unit);
+  const { window } = use;
+  const [limit, spent, endsAtMs] = [use.limit, use.spent, use.endsAtMs].map(Number) as [
+    number,
+    number,
+    number,
+  ];
+  const isSane = [limit, spent, endsAtMs].every((one) => Number.isSafeInteger(one) && one >= 0);
+  return unit === undefined || !isSane ? [] : [{ unit, window, limit, spent, endsAtMs }];
 }
 
 function toAmounts({ usdMicros, tokens, calls }: Cost): Amounts {

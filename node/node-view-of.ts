@@ -26,6 +26,8 @@ export function nodeView(of: {
     node: config.nodeId,
     version,
     loops: config.loops,
+    nowMs: () => clock.nowMs(),
+    ladder: () => control.policies.current?.ladder,
     actor: (agentId) => control.actors.view(`agent/${agentId}`),
     agentIds: () => agentIds.all(),
     killed: () => control.killed,

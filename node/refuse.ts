@@ -58,6 +58,7 @@ function tell(
     agentId: asked.identity.agentId,
     requestId: facts.requestId,
     atMs: facts.nowMs,
+    standing: facts.standing,
     allowed: false,
     stage: refusal.stage,
     reason: refusal.reason,

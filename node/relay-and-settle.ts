@@ -123,6 +123,7 @@ function tellAllowed(asked: Asked, facts: Facts, loop: LoopContext): void {
     agentId: asked.identity.agentId,
     requestId: facts.requestId,
     atMs: facts.nowMs,
+    standing: facts.standing,
     allowed: true,
     stage: 0,
     reason: "ok",

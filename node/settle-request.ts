@@ -149,6 +149,7 @@ function tellCut(
     agentId: asked.identity.agentId,
     requestId: facts.requestId,
     atMs: facts.nowMs,
+    standing: facts.standing,
     allowed: false,
     stage,
     reason,

@@ -117,6 +117,8 @@ export type AgentEvent = {
   readonly allowed: boolean;
   readonly stage: number;
   readonly reason: Reason | "ok";
+  /** Where the agent stood when it was judged. */
+  readonly standing: Standing;
   /** What the ladder makes of it; absent for what never feeds the score. */
   readonly cause: LadderCause | undefined;
 };
@@ -174,6 +176,8 @@ export type MeshToControl =
       readonly generation: number;
       readonly agentId: string;
     }
+  /** An operator's revive of an agent is in force, whether it was killed or not. */
+  | { readonly t: "revived"; readonly agentId: string }
   /** Merged kill state changed. */
   | { readonly t: "kills"; readonly scopes: readonly string[] }
   | { readonly t: "status"; readonly id: number; readonly status: MeshStatus };

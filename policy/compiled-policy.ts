@@ -161,10 +161,18 @@ export type LadderPolicy = {
   readonly enter: readonly [warning: number, throttle: number, quarantine: number, block: number];
   /** Score below which the level is left again; below its `enter`. */
   readonly leave: readonly [warning: number, throttle: number, quarantine: number, block: number];
-  /** Half-life of a score, milliseconds. */
+  /** Time for which points count in full before they decay, milliseconds. */
+  readonly windowMs: number;
+  /** Half-life of a score once its window is over, milliseconds. */
   readonly halfLifeMs: number;
+  /** The same for causes that have one of their own. */
+  readonly halfLifeMsOf: ReadonlyMap<LadderCause, number>;
   /** Least time at block, milliseconds. */
   readonly blockCoolDownMs: number;
+  /** What ends a block that a score led to: its cool-down and decay, or an operator alone. */
+  readonly blockUntil: BlockUntil;
+  /** Reports of the kernel within a window that are still taken for accidents. */
+  readonly evidenceFloor: number;
   /** Share of a budget in thousandths that is warning, throttle: 800 and 950. */
   readonly budgetMilli: readonly [warning: number, throttle: number];
   /** Causes that ask for an automatic kill of the agent. */
@@ -180,9 +188,14 @@ export const LADDER_CAUSES = [
   "quarantine_breach",
   "budget_warning",
   "budget_throttle",
+  "budget_block",
+  "kernel_evidence",
   "operator",
 ] as const;
 export type LadderCause = (typeof LADDER_CAUSES)[number];
+
+export const BLOCK_UNTIL = ["cool_down", "operator"] as const;
+export type BlockUntil = (typeof BLOCK_UNTIL)[number];
 
 export type LimitsPolicy = {
   readonly bodyBytesMax: number;

@@ -86,36 +86,44 @@ export const CLASSIFICATION = {
 } as const;
 
 /**
- * The ladder. Scores are thousandths of a point and halve every two minutes.
+ * The ladder. Scores are thousandths of a point; they count in full for a minute and then halve
+ * every two.
  *
- * Over 60 s a score keeps at least 0.707 of itself. So three refusals within a minute, however
- * spaced, end at 2 * 0.707 + 1 = 2.41 points or more and two never do; ten end at 7.36 or more.
- * These are the marks of warning and throttle. Quarantine and block lie where a hundred and three
- * hundred refusals at once would; one match of medium or high severity goes there directly.
+ * So three refusals within a minute, however spaced, are three points, and two never are; the same
+ * holds of ten. These are the marks of warning and throttle. Quarantine and block lie where a hundred
+ * and three hundred refusals would; one match of medium or high severity goes there directly.
  */
 export const LADDER = {
   points: {
     refusal: 1000,
-    content_low: 2400,
+    content_low: 3000,
     content_medium: 100_000,
     content_high: 300_000,
     tool_outside_grant: 100_000,
-    // Three breaches soon after the quarantine began reach block.
+    // An offence in quarantine counts this beside its own points: the third reaches block.
     quarantine_breach: 75_000,
+    kernel_evidence: 100_000,
     // Budgets are compared with their share directly and operators set a level by name.
     budget_warning: 0,
     budget_throttle: 0,
+    budget_block: 0,
     operator: 0,
   } satisfies Record<LadderCause, number>,
-  enter: { warning: 2400, throttle: 7300, quarantine: 100_000, block: 300_000 },
+  enter: { warning: 3000, throttle: 10_000, quarantine: 100_000, block: 300_000 },
   // Half, or a quarter where the cause is serious, so that a level outlasts a half-life or two.
-  leave: { warning: 1200, throttle: 3650, quarantine: 25_000, block: 75_000 },
+  leave: { warning: 1500, throttle: 5000, quarantine: 25_000, block: 75_000 },
+  windowMs: MINUTE_MS,
   halfLifeMs: 2 * MINUTE_MS,
   blockCoolDownMs: 15 * MINUTE_MS,
+  blockUntil: "cool_down",
+  // A host that starts or a container that leaves sends a stray packet or two.
+  evidenceFloor: 3,
   budgetPercent: { warning: 80, throttle: 95 },
 } as const;
 
 export const LADDER_POINTS_MAX = 1_000_000_000;
+export const WINDOW_MS = { min: SECOND_MS, max: HOUR_MS } as const;
+export const EVIDENCE_FLOOR = { min: 0, max: 1_000_000 } as const;
 export const HALF_LIFE_MS = { min: SECOND_MS, max: 24 * HOUR_MS } as const;
 export const BLOCK_COOL_DOWN_MS = { min: 0, max: 30 * 24 * HOUR_MS } as const;
 

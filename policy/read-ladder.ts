@@ -1,9 +1,15 @@
 import type { LimitsPolicy } from "./compiled-policy.ts";
-import { LADDER_CAUSES, type LadderCause, type LadderPolicy } from "./compiled-policy.ts";
+import {
+  BLOCK_UNTIL,
+  LADDER_CAUSES,
+  type LadderCause,
+  type LadderPolicy,
+} from "./compiled-policy.ts";
 import * as defaults from "./defaults.ts";
 import { DURATION_GRAMMAR, parseDurationMs } from "./duration-grammar.ts";
 import {
   type Field,
+  type FieldMap,
   readInteger,
   readListOf,
   readMap,
@@ -16,8 +22,12 @@ export const LADDER_FIELDS = [
   "points",
   "enter",
   "leave",
+  "window",
   "half_life",
+  "half_life_of",
   "block_cool_down",
+  "block_until",
+  "evidence_floor",
   "budget_percent",
   "auto_kill",
 ] as const;
@@ -35,7 +45,6 @@ type Marks = LadderPolicy["enter"];
 export function readLadder(field: Field | undefined, reading: Reading): LadderPolicy {
   const map = field && readMap(field, LADDER_FIELDS);
   if (field === undefined || map === undefined) return DEFAULT_LADDER;
-  const part = { map, reading };
   const enter = readOr(reading, { map, name: "enter", fallback: DEFAULT_LADDER.enter }, (at) =>
     readMarks(at, { reading, standard: DEFAULT_LADDER.enter }),
   );
@@ -49,16 +58,17 @@ export function readLadder(field: Field | undefined, reading: Reading): LadderPo
     ),
     enter,
     leave,
-    halfLifeMs: readDuration(part, {
-      name: "half_life",
-      fallback: defaults.LADDER.halfLifeMs,
-      range: defaults.HALF_LIFE_MS,
-    }),
-    blockCoolDownMs: readDuration(part, {
-      name: "block_cool_down",
-      fallback: defaults.LADDER.blockCoolDownMs,
-      range: defaults.BLOCK_COOL_DOWN_MS,
-    }),
+    ...readTimes({ map, reading }),
+    blockUntil: readOr(
+      reading,
+      { map, name: "block_until", fallback: DEFAULT_LADDER.blockUntil },
+      (at) => readWord(at, BLOCK_UNTIL),
+    ),
+    evidenceFloor: readOr(
+      reading,
+      { map, name: "evidence_floor", fallback: defaults.LADDER.evidenceFloor },
+      (at) => readInteger(at, defaults.EVIDENCE_FLOOR),
+    ),
     budgetMilli: readOr(
       reading,
       { map, name: "budget_percent", fallback: DEFAULT_LADDER.budgetMilli },
@@ -72,12 +82,55 @@ export function readLadder(field: Field | undefined, reading: Reading): LadderPo
   };
 }
 
+type Times = Pick<LadderPolicy, "windowMs" | "halfLifeMs" | "halfLifeMsOf" | "blockCoolDownMs">;
+
+function readTimes(part: Part): Times {
+  return {
+    windowMs: readDuration(part, {
+      name: "window",
+      fallback: defaults.LADDER.windowMs,
+      range: defaults.WINDOW_MS,
+    }),
+    halfLifeMs: readDuration(part, {
+      name: "half_life",
+      fallback: defaults.LADDER.halfLifeMs,
+      range: defaults.HALF_LIFE_MS,
+    }),
+    halfLifeMsOf: readOr(
+      part.reading,
+      { map: part.map, name: "half_life_of", fallback: DEFAULT_LADDER.halfLifeMsOf },
+      readHalfLives,
+    ),
+    blockCoolDownMs: readDuration(part, {
+      name: "block_cool_down",
+      fallback: defaults.LADDER.blockCoolDownMs,
+      range: defaults.BLOCK_COOL_DOWN_MS,
+    }),
+  };
+}
+
+function readHalfLives(field: Field): ReadonlyMap<LadderCause, number> | undefined {
+  const map = readMap(field, LADDER_CAUSES);
+  if (map === undefined) return undefined;
+  const halfLives = new Map<LadderCause, number>();
+  for (const cause of LADDER_CAUSES) {
+    const at = map.get(cause);
+    const halfLifeMs = at && readDurationIn(at, defaults.HALF_LIFE_MS);
+    if (halfLifeMs !== undefined) halfLives.set(cause, halfLifeMs);
+  }
+  return halfLives;
+}
+
 const DEFAULT_LADDER: LadderPolicy = {
   points: new Map(LADDER_CAUSES.map((cause) => [cause, defaults.LADDER.points[cause]])),
   enter: marksOf((rung) => defaults.LADDER.enter[rung]),
   leave: marksOf((rung) => defaults.LADDER.leave[rung]),
+  windowMs: defaults.LADDER.windowMs,
   halfLifeMs: defaults.LADDER.halfLifeMs,
+  halfLifeMsOf: new Map(),
   blockCoolDownMs: defaults.LADDER.blockCoolDownMs,
+  blockUntil: defaults.LADDER.blockUntil,
+  evidenceFloor: defaults.LADDER.evidenceFloor,
   budgetMilli: [
     defaults.LADDER.budgetPercent.warning * 10,
     defaults.LADDER.budgetPercent.throttle * 10,
@@ -144,25 +197,24 @@ function readPercents(field: Field, reading: Reading): LadderPolicy["budgetMilli
   return [warning * 10, throttle * 10];
 }
 
+type Part = { readonly map: FieldMap; readonly reading: Reading };
+type Range = { readonly min: number; readonly max: number };
+
 function readDuration(
-  {
-    map,
-    reading,
-  }: { readonly map: Parameters<typeof readOr>[1]["map"]; readonly reading: Reading },
-  of: {
-    readonly name: string;
-    readonly fallback: number;
-    readonly range: { readonly min: number; readonly max: number };
-  },
+  { map, reading }: Part,
+  of: { readonly name: string; readonly fallback: number; readonly range: Range },
 ): number {
-  return readOr(reading, { map, name: of.name, fallback: of.fallback }, (field) => {
-    const durationMs = readParsed(field, parseDurationMs, DURATION_GRAMMAR);
-    if (durationMs === undefined) return undefined;
-    if (durationMs >= of.range.min && durationMs <= of.range.max) return durationMs;
-    const message = `must be ${of.range.min} to ${of.range.max} ms`;
-    field.findings.error(field, "out_of_range", message);
-    return undefined;
-  });
+  return readOr(reading, { map, name: of.name, fallback: of.fallback }, (field) =>
+    readDurationIn(field, of.range),
+  );
+}
+
+function readDurationIn(field: Field, { min, max }: Range): number | undefined {
+  const durationMs = readParsed(field, parseDurationMs, DURATION_GRAMMAR);
+  if (durationMs === undefined) return undefined;
+  if (durationMs >= min && durationMs <= max) return durationMs;
+  field.findings.error(field, "out_of_range", `must be ${min} to ${max} ms`);
+  return undefined;
 }
 
 /** Reads the limits of data loops. In a file each of them may be left out. */

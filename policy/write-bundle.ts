@@ -42,8 +42,14 @@ export function writeBundle(document: PolicyDocument): Uint8Array<ArrayBuffer> {
       ),
       enter: writeMarks(ladder.enter),
       leave: writeMarks(ladder.leave),
+      window: formatDurationMs(ladder.windowMs),
       half_life: formatDurationMs(ladder.halfLifeMs),
+      half_life_of: Object.fromEntries(
+        [...ladder.halfLifeMsOf].map(([cause, ms]) => [cause, formatDurationMs(ms)]),
+      ),
       block_cool_down: formatDurationMs(ladder.blockCoolDownMs),
+      block_until: ladder.blockUntil,
+      evidence_floor: ladder.evidenceFloor,
       budget_percent: {
         warning: ladder.budgetMilli[0] / 10,
         throttle: ladder.budgetMilli[1] / 10,

@@ -1,14 +1,13 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { CompiledPolicy } from "../../policy/compiled-policy.ts";
-import type { Clock } from "../../ports/clock.ts";
-import type { Store } from "../../ports/store.ts";
 import type { Cost } from "../decision/facts.ts";
 import type { TopUpAnswer } from "../thread-messages.ts";
 import { isNothing, NOTHING, plus } from "./account-book.ts";
+import type { ActorHostDeps } from "./actor-host-deps.ts";
 import { step } from "./agent-actor.ts";
 import {
+  type AccountNews,
   type AgentMessage,
-  type AgentState,
+  type AgentNews,
   type Effect,
   quiet,
   type StepResult,
@@ -16,13 +15,11 @@ import {
   unlimitedNow,
   withoutLending,
 } from "./agent-state.ts";
-import type { LadderChange } from "./ladder.ts";
 import { LedgerCalls } from "./ledger-calls.ts";
-import type { LedgerPort } from "./ledger-port.ts";
-import { isForgettable, newSeat, nextEndNs, type Seat } from "./seat.ts";
+import { type ActorView, isForgettable, newSeat, nextEndNs, type Seat, viewOf } from "./seat.ts";
 import { SettlementOutbox } from "./settlement-outbox.ts";
+import { StandingWatch } from "./standing-watch.ts";
 import { readStored, recoverBooks, writesOf } from "./stored-accounts.ts";
-import type { Till } from "./till.ts";
 
 // One account, one mailbox, one turn at a time.
 //
@@ -45,28 +42,11 @@ export const STORE_RETRY_MS = 500;
 const REPORT_EVERY_TICKS = 5;
 const NS_PER_MS = 1_000_000n;
 
-export type ActorHostDeps = {
-  readonly store: Store;
-  readonly ledger: LedgerPort;
-  readonly clock: Clock;
-  readonly policy: () => CompiledPolicy | undefined;
-  /** Where an account's money lies while requests may spend it. */
-  readonly tillOf: (account: string) => Till;
-  readonly onStanding: (agentId: string, change: LadderChange, scoreMilli: number) => void;
-  readonly onFault: (error: unknown) => void;
-};
-
-/** What an operator sees of one account's actor. */
-export type ActorView = {
-  readonly account: string;
-  readonly state: AgentState;
-  readonly balance: Cost;
-};
-
 export class ActorHost {
   readonly #deps: ActorHostDeps;
   readonly #outbox: SettlementOutbox;
   readonly #calls: LedgerCalls;
+  readonly #standings: StandingWatch;
   readonly #seats = new Map<string, Seat>();
   readonly #replies = new Map<number, (answer: TopUpAnswer) => void>();
   #lastId = 0;
@@ -77,6 +57,10 @@ export class ActorHost {
     this.#deps = deps;
     this.#outbox = new SettlementOutbox(deps);
     this.#calls = new LedgerCalls({ ...deps, post: (seat, message) => this.#post(seat, message) });
+    this.#standings = new StandingWatch({
+      ...deps,
+      report: (seat) => void this.#calls.report(seat),
+    });
   }
 
   /** Settles what an earlier run left open: what was lent is spent, the rest of each lease goes back. */
@@ -102,7 +86,7 @@ export class ActorHost {
   }
 
   /** @param uncovered What of it nothing in the table could pay. */
-  settled(account: string, spent: Cost, uncovered: Cost = NOTHING): void {
+  settled(account: string, spent: Cost, uncovered: Cost = NOTHING, requestId?: string): void {
     const seat = this.#seat(account);
     const last = seat?.mailbox.at(-1);
     if (seat === undefined) return;
@@ -113,13 +97,21 @@ export class ActorHost {
       t: "settled",
       spent: plus(before.spent, spent),
       uncovered: plus(before.uncovered, uncovered),
+      requestId,
     });
   }
 
   /** News of the agent. May be dropped where thousands wait already: no bound rests on a score. */
-  tell(account: string, news: Extract<AgentMessage, { t: "event" | "revived" }>): void {
+  tell(account: string, news: AgentNews): void {
     const seat = this.#seat(account);
     if (seat !== undefined && seat.mailbox.length < MAILBOX_MAX) this.#post(seat, news);
+  }
+
+  /** What the coordinator knows of an account. Whoever is not active here is not woken by it. */
+  news(account: string, news: AccountNews): void {
+    const seat = this.#seats.get(account);
+    if (seat !== undefined && seat.mailbox.length < MAILBOX_MAX)
+      this.#post(seat, { t: "news", ...news });
   }
 
   /** A row of this account came: it starts with what its actor knows. */
@@ -142,6 +134,7 @@ export class ActorHost {
       // At once, and again in its turn: an answer under way may still set them in between.
       seat.till.setUnlimited(NOTHING);
       this.#post(seat, { t: "limits_changed" });
+      this.#standings.limitsChanged(seat);
     }
   }
 
@@ -176,7 +169,7 @@ export class ActorHost {
 
   view(account: string): ActorView | undefined {
     const seat = this.#seats.get(account);
-    return seat && { account, state: seat.state, balance: seat.till.balance() };
+    return seat && viewOf(seat);
   }
 
   /** Accounts with an actor in memory, in no particular order. */
@@ -344,7 +337,10 @@ export class ActorHost {
         this.#takeBack(seat);
         return;
       case "standing":
-        this.#tellStanding(seat, effect.change);
+        this.#standings.changed(seat, effect.change);
+        return;
+      case "report":
+        void this.#calls.report(seat);
         return;
     }
   }
@@ -354,19 +350,14 @@ export class ActorHost {
     this.#replies.delete(id);
   }
 
-  #tellStanding(seat: Seat, change: LadderChange): void {
-    const { standing, scoreMilli } = seat.state.ladder;
-    seat.till.setStanding(standing);
-    this.#deps.onStanding(seat.account.slice("agent/".length), change, scoreMilli);
-    void this.#calls.standing(seat, change);
-  }
-
   #tickSeat(seat: Seat, isIdle: boolean): void {
     if (isIdle) this.#takeBack(seat, true);
     if (seat.unanswered && seat.state.asking === undefined && seat.calling === undefined) {
       this.#calls.findLost(seat);
     }
-    this.#post(seat, { t: "tick", report: this.#ticks % REPORT_EVERY_TICKS === 0 });
+    const isReportTick = this.#ticks % REPORT_EVERY_TICKS === 0;
+    this.#standings.tick(seat, isReportTick);
+    this.#post(seat, { t: "tick", report: isReportTick });
   }
 
   #takeBack(seat: Seat, giveBack = false): void {

@@ -1,4 +1,7 @@
+import type { Cost } from "../decision/facts.ts";
 import {
+  atLeastZero,
+  type Book,
   closeLeases,
   coverExpired,
   hasExpired,
@@ -7,6 +10,7 @@ import {
   minus,
   NOTHING,
   payDebt,
+  plus,
   spend,
   takenBack,
 } from "./account-book.ts";
@@ -19,7 +23,19 @@ import {
   type StepEnv,
   type StepResult,
 } from "./agent-state.ts";
-import { climb, fall, type LadderStep, raisedByMesh, revived } from "./ladder.ts";
+import { withSpent } from "./budget-share.ts";
+import {
+  budgetSpent,
+  climb,
+  fall,
+  isGrave,
+  kernelEvidence,
+  killHeard,
+  type LadderState,
+  type LadderStep,
+  othersReport,
+  revived,
+} from "./ladder.ts";
 import { onLeased, onNotLeased, onTopUp, serve } from "./top-ups.ts";
 
 /** One turn. Synchronous and pure: what is outside comes in through the message and `env`. */
@@ -39,12 +55,16 @@ export function step(state: AgentState, message: AgentMessage, env: StepEnv): St
       return onLimitsChanged(state);
     case "event":
       return onEvent(state, message, env);
-    case "mesh_standing":
+    case "evidence":
       return env.ladder === undefined
         ? quiet(state)
-        : onLadder(state, raisedByMesh(state.ladder, message.standing, env.ladder, env.nowMs));
+        : onLadder(state, kernelEvidence(state.ladder, message.count, env.ladder, env.nowMs));
+    case "news":
+      return onNews(state, message, env);
+    case "kill_heard":
+      return onLadder(state, { state: killHeard(state.ladder), change: undefined });
     case "revived":
-      return onLadder(state, revived(state.ladder, env.nowMs));
+      return onLadder(state, revived(state.ladder, env.ladder, env.nowMs));
     case "tick":
       return onTick(state, message.report, env);
   }
@@ -59,7 +79,31 @@ function onSettled(
   // What a request gave back may be money of a lease that has ended since.
   const effects: Effect[] = hasExpired(book, env.nowNs) ? [{ t: "take_back" }] : [];
   const durable = !isNothing(minus(book.debt, state.book.debt));
-  return { state: { ...state, book }, effects, durable };
+  const spent = { state: { ...state, book }, effects, durable };
+  if (env.ladder === undefined || state.ladder.uses.length === 0) return spent;
+  const uses = withSpent(state.ladder.uses, message.spent, env.nowMs);
+  const { requestId } = message;
+  const step = budgetSpent(state.ladder, uses, env.ladder, { nowMs: env.nowMs, requestId });
+  return andThen(spent, (next) => onLadder(next, step));
+}
+
+/** The ledger counts what it was told; what this node has spent since is added to that. */
+function onNews(
+  state: AgentState,
+  { uses, others }: Extract<AgentMessage, { t: "news" }>,
+  env: StepEnv,
+): StepResult {
+  const heard = onLadder(state, othersReport(state.ladder, others, env.nowMs));
+  const { ladder: policy, nowMs } = env;
+  if (uses === undefined || policy === undefined) return heard;
+  const known = withSpent(uses, untold(state.book), nowMs);
+  return andThen(heard, (next) =>
+    onLadder(next, budgetSpent(next.ladder, known, policy, { nowMs })),
+  );
+}
+
+function untold({ leases, debt }: Book): Cost {
+  return leases.reduce((sum, { spent, told }) => plus(sum, atLeastZero(minus(spent, told))), debt);
 }
 
 function onTakenBack(
@@ -85,14 +129,14 @@ function onLimitsChanged(state: AgentState): StepResult {
 
 function onEvent(
   state: AgentState,
-  { allowed, cause }: Extract<AgentMessage, { t: "event" }>,
+  { allowed, offence }: Extract<AgentMessage, { t: "event" }>,
   env: StepEnv,
 ): StepResult {
   const counted = allowed
     ? { ...state, allowed: state.allowed + 1 }
     : { ...state, refused: state.refused + 1 };
-  if (cause === undefined || env.ladder === undefined) return quiet(counted);
-  return onLadder(counted, climb(state.ladder, cause, env.ladder, env.nowMs));
+  if (offence === undefined || env.ladder === undefined) return quiet(counted);
+  return onLadder(counted, climb(state.ladder, offence, env.ladder, env.nowMs));
 }
 
 function onTick(state: AgentState, report: boolean, env: StepEnv): StepResult {
@@ -105,9 +149,17 @@ function onTick(state: AgentState, report: boolean, env: StepEnv): StepResult {
 }
 
 function onLadder(state: AgentState, { state: ladder, change }: LadderStep): StepResult {
-  const next = { ...state, ladder };
-  if (change === undefined) return quiet(next);
-  return { state: next, effects: [{ t: "standing", change }], durable: true };
+  const before = state.ladder;
+  const effects: Effect[] = change === undefined ? [] : [{ t: "standing", change }];
+  if (isReportable(before, ladder)) effects.push({ t: "report" });
+  const isKept = ladder.level === before.level && ladder.killFor === before.killFor;
+  return { state: { ...state, ladder }, effects, durable: change !== undefined || !isKept };
+}
+
+/** The mesh hears of what is grave, of its end, and of a kill that is to be asked for. */
+function isReportable(before: LadderState, after: LadderState): boolean {
+  const isNews = before.level !== after.level && (isGrave(before.level) || isGrave(after.level));
+  return isNews || (after.killFor !== undefined && after.killFor !== before.killFor);
 }
 
 /** Ends what has run out: the right not to count a unit, leases, debts that can be paid. */

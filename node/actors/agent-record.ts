@@ -1,3 +1,4 @@
+import { LADDER_CAUSES } from "../../policy/compiled-policy.ts";
 import { type Cost, STANDINGS } from "../decision/facts.ts";
 import {
   type Book,
@@ -6,6 +7,8 @@ import {
   type LeaseSettlement,
   newLease,
 } from "./account-book.ts";
+import type { BudgetRung, BudgetUse } from "./budget-share.ts";
+import type { CauseScore } from "./cause-scores.ts";
 import type { LadderState, Level } from "./ladder.ts";
 
 /** The stored forms of an actor's state: JSON, with 64-bit amounts as decimal strings. */
@@ -50,16 +53,68 @@ export function encodeLadder(ladder: LadderState): Uint8Array {
 export function decodeLadder(bytes: Uint8Array): LadderState {
   return decoding(() => {
     const stored = decode(bytes);
-    const standing = STANDINGS.find((one) => one === stored.standing && one !== "kill");
-    if (standing === undefined) throw new TypeError("not a level");
+    const evidence = asObject(stored.evidence);
     return {
-      standing: standing as Level,
-      scoreMilli: asCount(stored.scoreMilli),
-      scoreAtMs: asCount(stored.scoreAtMs),
+      standing: asLevel(stored.standing),
       sinceMs: asCount(stored.sinceMs),
       cause: asText(stored.cause) as LadderState["cause"],
+      requestId: stored.requestId === undefined ? undefined : asText(stored.requestId),
+      level: asLevel(stored.level),
+      levelSinceMs: asCount(stored.levelSinceMs),
+      scores: asList(stored.scores).map(asScore),
+      watchedUntilMs: asCount(stored.watchedUntilMs),
+      rung: asRung(stored.rung),
+      uses: asList(stored.uses).map(asUse),
+      others: asLevel(stored.others),
+      killFor: stored.killFor === undefined ? undefined : asCause(stored.killFor),
+      evidence: { sinceMs: asCount(evidence.sinceMs), count: asCount(evidence.count) },
     };
   });
+}
+
+function asScore(stored: Record<string, unknown>): CauseScore {
+  const { decayed } = stored;
+  if (typeof decayed !== "number" || !(decayed >= 0)) throw new TypeError("not a score");
+  return {
+    cause: asCause(stored.cause),
+    count: asCount(stored.count),
+    lastAtMs: asCount(stored.lastAtMs),
+    fresh: asList(stored.fresh).map(({ sinceMs, milli }) => ({
+      sinceMs: asCount(sinceMs),
+      milli: asCount(milli),
+    })),
+    decayed,
+    decayedAtMs: asCount(stored.decayedAtMs),
+  };
+}
+
+function asUse(stored: Record<string, unknown>): BudgetUse {
+  const { unit } = stored;
+  if (unit !== "usdMicros" && unit !== "tokens" && unit !== "calls") throw new TypeError("no unit");
+  return {
+    unit,
+    window: asText(stored.window),
+    limit: asCount(stored.limit),
+    spent: asCount(stored.spent),
+    endsAtMs: asCount(stored.endsAtMs),
+  };
+}
+
+function asRung(value: unknown): BudgetRung {
+  if (value === 0 || value === 1 || value === 2 || value === 3) return value;
+  throw new TypeError("not a rung");
+}
+
+function asLevel(value: unknown): Level {
+  const standing = STANDINGS.find((one) => one === value && one !== "kill");
+  if (standing === undefined) throw new TypeError("not a level");
+  return standing as Level;
+}
+
+function asCause(value: unknown): CauseScore["cause"] {
+  const cause = LADDER_CAUSES.find((one) => one === value);
+  if (cause === undefined) throw new TypeError("not a cause");
+  return cause;
 }
 
 export function encodeSettlement(settlement: LeaseSettlement): Uint8Array {

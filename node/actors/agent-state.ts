@@ -1,4 +1,4 @@
-import type { LadderCause, LadderPolicy } from "../../policy/compiled-policy.ts";
+import type { LadderPolicy } from "../../policy/compiled-policy.ts";
 import type { Cost } from "../decision/facts.ts";
 import type { TopUpAnswer } from "../thread-messages.ts";
 import {
@@ -9,7 +9,14 @@ import {
   NOTHING,
   plus,
 } from "./account-book.ts";
-import { type LadderChange, type LadderState, type Level, newLadder } from "./ladder.ts";
+import type { BudgetUse } from "./budget-share.ts";
+import {
+  type LadderChange,
+  type LadderState,
+  type Level,
+  newLadder,
+  type Offence,
+} from "./ladder.ts";
 
 /** Everything an actor knows. Never mutated. */
 export type AgentState = {
@@ -79,15 +86,37 @@ export type AgentMessage =
       readonly answers: boolean;
     }
   | { readonly t: "not_leased"; readonly outcome: "exhausted" | "unavailable" }
-  | { readonly t: "settled"; readonly spent: Cost; readonly uncovered: Cost }
+  | {
+      readonly t: "settled";
+      readonly spent: Cost;
+      readonly uncovered: Cost;
+      /** The last of the requests that spent it. */
+      readonly requestId: string | undefined;
+    }
   /** The table gave back `amount`; leases are closed as far as open requests allow. */
   | { readonly t: "taken_back"; readonly amount: Cost; readonly giveBack: boolean }
   | { readonly t: "limits_changed" }
-  | { readonly t: "event"; readonly allowed: boolean; readonly cause: LadderCause | undefined }
-  | { readonly t: "mesh_standing"; readonly standing: Level }
+  /** @param offence Undefined for what says nothing against the agent. */
+  | { readonly t: "event"; readonly allowed: boolean; readonly offence: Offence | undefined }
+  /** Packets that the kernel saw and no honest agent sends. */
+  | { readonly t: "evidence"; readonly count: number }
+  | ({ readonly t: "news" } & AccountNews)
+  /** The coordinator has taken the request to kill this agent. */
+  | { readonly t: "kill_heard" }
   | { readonly t: "revived" }
   /** @param report True to tell the ledger what leases that go on have paid for. */
   | { readonly t: "tick"; readonly report: boolean };
+
+/** What is said of an agent without anybody waiting for an answer. */
+export type AgentNews = Extract<AgentMessage, { t: "event" | "evidence" | "revived" }>;
+
+/** What the coordinator knows of an account beside what was asked. */
+export type AccountNews = {
+  /** Its limited rows. Undefined: nothing was said of them. */
+  readonly uses: readonly BudgetUse[] | undefined;
+  /** The highest level that other nodes report of its agent. */
+  readonly others: Level;
+};
 
 export type StepEnv = {
   readonly nowMs: number;
@@ -107,7 +136,9 @@ export type Effect =
   | { readonly t: "settle"; readonly settlement: LeaseSettlement }
   /** What came back belongs to a lease that has expired: out of the table with it. */
   | { readonly t: "take_back" }
-  | { readonly t: "standing"; readonly change: LadderChange };
+  | { readonly t: "standing"; readonly change: LadderChange }
+  /** The mesh is to hear where the agent's own offences put it now. */
+  | { readonly t: "report" };
 
 export type StepResult = {
   readonly state: AgentState;

@@ -2,13 +2,15 @@ import type { CompiledPolicy } from "../../policy/compiled-policy.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { newLease } from "./account-book.ts";
 import type { AgentMessage, Asking } from "./agent-state.ts";
-import type { LadderChange } from "./ladder.ts";
+import { totalScore } from "./cause-scores.ts";
 import type { LeaseAnswer, LedgerPort } from "./ledger-port.ts";
 import type { Seat } from "./seat.ts";
 
 /** Time before a lease's deadline at which its money is taken out of the table, nanoseconds. */
 export const DEADLINE_MARGIN_NS = 100_000_000n;
 const NS_PER_MS = 1_000_000n;
+/** Least time between questions for an account whose requests the ledger refuses, nanoseconds. */
+const POLL_AFTER_REFUSAL_NS = 5_000_000_000n;
 
 export type LedgerCallsDeps = {
   readonly ledger: LedgerPort;
@@ -33,6 +35,9 @@ export class LedgerCalls {
         ledger.lease(seat.account, need, want),
       );
       post(seat, leaseMessage(answer ?? "unavailable", sentNs, true));
+      // A no says nothing of how much was spent, and that may be all there was.
+      const isLate = sentNs - seat.polledNs >= POLL_AFTER_REFUSAL_NS;
+      if (answer === "exhausted" && isLate) seat.pollTicks = Math.max(seat.pollTicks, 1);
     });
   }
 
@@ -46,21 +51,25 @@ export class LedgerCalls {
     });
   }
 
-  /** Tells the mesh of this node's own view, and takes its highest over where it is higher. */
-  async standing(seat: Seat, { from, to, cause }: LadderChange): Promise<void> {
-    const { ledger, policy, post, onFault } = this.#deps;
-    // What the mesh said is not our own view; and below quarantine only the way down is news.
-    if (cause === "mesh" || !(isGrave(to) || isGrave(from))) return;
-    const agentId = seat.account.slice("agent/".length);
-    const askKill = cause !== "decay" && policy()?.ladder.autoKill.has(cause) === true;
-    try {
-      const highest = await ledger.standing({ agentId, standing: to, cause, askKill });
-      // A fall is not answered by climbing back, or two nodes would hold each other up for ever.
-      const isClimb = cause !== "decay" && cause !== "operator";
-      if (isClimb && highest) post(seat, { t: "mesh_standing", standing: highest });
-    } catch (error) {
-      onFault(error);
-    }
+  /**
+   * Tells the mesh where the agent's own offences put it, and asks for its kill where one is due. What
+   * the mesh knows of it comes back as news.
+   */
+  async report(seat: Seat): Promise<void> {
+    const { ledger, policy, clock, post, onFault } = this.#deps;
+    const { level, cause, killFor, scores } = seat.state.ladder;
+    const ladder = policy()?.ladder;
+    seat.polledNs = clock.monoNs();
+    const isHeard = await ledger
+      .standing({
+        agentId: seat.account.slice("agent/".length),
+        standing: level,
+        cause: killFor ?? cause,
+        scoreMilli: ladder === undefined ? 0 : totalScore(scores, ladder, clock.nowMs()),
+        askKill: killFor !== undefined,
+      })
+      .catch(onFault);
+    if (isHeard && killFor !== undefined) post(seat, { t: "kill_heard" });
   }
 
   /** Makes a call once the one before it has ended. */
@@ -97,8 +106,4 @@ function leaseMessage(answer: LeaseAnswer, sentNs: bigint, answers: boolean): Ag
   const deadlineNs = sentNs + BigInt(answer.ttlMs) * NS_PER_MS - DEADLINE_MARGIN_NS;
   const { leaseId: id, epoch, amount, unlimited } = answer;
   return { t: "leased", lease: newLease({ id, epoch, amount, deadlineNs }), unlimited, answers };
-}
-
-function isGrave(standing: LadderChange["to"]): boolean {
-  return standing === "quarantine" || standing === "block";
 }

@@ -1,4 +1,4 @@
-import type { Cost, Standing } from "../decision/facts.ts";
+import type { Cost } from "../decision/facts.ts";
 import type { LeaseSettlement } from "./account-book.ts";
 import type { Level } from "./ladder.ts";
 
@@ -16,14 +16,17 @@ export type LedgerPort = {
   again(account: string): Promise<LeaseAnswer | undefined>;
   /** False: not known to have arrived; it is sent again. Sending it twice does nothing. */
   settle(settlement: LeaseSettlement): Promise<boolean>;
-  /** Reports this node's own view of an agent; the answer is the mesh's highest, if there was one. */
-  standing(report: StandingReport): Promise<Level | undefined>;
+  /** Reports this node's own view of an agent. False: it is not known to have been heard. */
+  standing(report: StandingReport): Promise<boolean>;
 };
 
 export type StandingReport = {
   readonly agentId: string;
-  readonly standing: Standing;
+  /** Where its offences on this node alone put it. */
+  readonly standing: Level;
   readonly cause: string;
+  /** Thousandths. */
+  readonly scoreMilli: number;
   /** Policy names the cause for an automatic kill. */
   readonly askKill: boolean;
 };

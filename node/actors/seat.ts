@@ -1,8 +1,9 @@
 import type { LadderPolicy } from "../../policy/compiled-policy.ts";
 import type { Cancel } from "../../ports/clock.ts";
+import type { Cost } from "../decision/facts.ts";
 import { isNothing, nextDeadlineNs } from "./account-book.ts";
 import type { AgentMessage, AgentState } from "./agent-state.ts";
-import { scoreNow } from "./ladder.ts";
+import { isCalm } from "./ladder.ts";
 import type { Till } from "./till.ts";
 
 /** One account in the host: its actor's state and everything that belongs to running it. */
@@ -15,6 +16,10 @@ export type Seat = {
   /** A commit failed a moment ago; the message that wanted it is first in the mailbox. */
   stalled: boolean;
   lastUsedNs: bigint;
+  /** Ticks in each of which the mesh is asked what it knows of the account. */
+  pollTicks: number;
+  /** When it was last asked, monotonic nanoseconds. */
+  polledNs: bigint;
   /** The ledger's last question may have been granted without our hearing of it. */
   unanswered: boolean;
   /** The call of the ledger that is under way: one at most. */
@@ -35,6 +40,8 @@ export function newSeat(
     running: false,
     stalled: false,
     lastUsedNs: of.nowNs,
+    pollTicks: 0,
+    polledNs: of.nowNs,
     unanswered: false,
     calling: undefined,
     deadlineNs: undefined,
@@ -56,6 +63,17 @@ export function isForgettable(
 ): boolean {
   const { book, ladder, waiting, asking } = state;
   if (running || stalled || unanswered || calling || asking || mailbox.length > 0) return false;
-  if (book.leases.length > 0 || waiting.length > 0 || ladder.standing !== "normal") return false;
-  return policy === undefined || scoreNow(ladder, policy, nowMs) === 0;
+  if (book.leases.length > 0 || waiting.length > 0) return false;
+  return isCalm(ladder, policy, nowMs);
+}
+
+/** What an operator sees of one account's actor. */
+export type ActorView = {
+  readonly account: string;
+  readonly state: AgentState;
+  readonly balance: Cost;
+};
+
+export function viewOf({ account, state, till }: Seat): ActorView {
+  return { account, state, balance: till.balance() };
 }

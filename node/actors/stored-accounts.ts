@@ -28,8 +28,9 @@ export function writesOf(
     { key: bookKey(account), value: isEmpty ? undefined : encodeBook(book) },
   ];
   if (ladder !== before.ladder) {
-    const isCalm = ladder.standing === "normal" && ladder.scoreMilli === 0;
-    writes.push({ key: ladderKey(account), value: isCalm ? undefined : encodeLadder(ladder) });
+    const isNothing = ladder.standing === "normal" && ladder.scores.length === 0;
+    const isKept = !isNothing || ladder.killFor !== undefined;
+    writes.push({ key: ladderKey(account), value: isKept ? encodeLadder(ladder) : undefined });
   }
   for (const effect of effects) {
     if (effect.t === "settle" && effect.settlement.final) {

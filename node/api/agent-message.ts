@@ -8,6 +8,8 @@ import type {
 } from "../../proto/gen/altrace/v1/node_service_pb.ts";
 import { parseAgentId, scopesOfAgent } from "../../proto/ids.ts";
 import { NOTHING, plus } from "../actors/account-book.ts";
+import { totalScore } from "../actors/cause-scores.ts";
+import type { ActorView } from "../actors/seat.ts";
 import { stageName } from "../decision/chain.ts";
 import { STANDINGS, type Standing } from "../decision/facts.ts";
 import type { AgentEvent, ConnectionInfo } from "../thread-messages.ts";
@@ -30,7 +32,7 @@ export function agentMessage(
     agent: agentId,
     standing: standingMessage(standing),
     standingCause: actor?.state.ladder.cause ?? "none",
-    scoreMilli: BigInt(actor?.state.ladder.scoreMilli ?? 0),
+    scoreMilli: BigInt(scoreOf(actor, view)),
     killed: killedBy.length > 0,
     killedBy,
     leased,
@@ -40,6 +42,12 @@ export function agentMessage(
     refused: BigInt(actor?.state.refused ?? 0),
     active: actor !== undefined,
   };
+}
+
+function scoreOf(actor: ActorView | undefined, view: NodeView): number {
+  const policy = view.ladder();
+  if (actor === undefined || policy === undefined) return 0;
+  return totalScore(actor.state.ladder.scores, policy, view.nowMs());
 }
 
 export function connectionMessage(one: ConnectionInfo): MessageInitShape<typeof ConnectionSchema> {

@@ -1,5 +1,6 @@
 import type { AuditRecord } from "../../audit/record.ts";
-import type { ActorView } from "../actors/actor-host.ts";
+import type { LadderPolicy } from "../../policy/compiled-policy.ts";
+import type { ActorView } from "../actors/seat.ts";
 import type { AgentEvent, ConnectionInfo, MeshStatus } from "../thread-messages.ts";
 
 /** What operators may see of a running node. Nothing in here can change it. */
@@ -7,6 +8,10 @@ export type NodeView = {
   readonly node: string;
   readonly version: string;
   readonly loops: number;
+  /** Wall clock, ms since the Unix epoch. */
+  nowMs(): number;
+  /** The ladder of the policy in force. */
+  ladder(): LadderPolicy | undefined;
   actor(agentId: string): ActorView | undefined;
   /** Agents that policy names or that did something here, in order. */
   agentIds(): readonly string[];

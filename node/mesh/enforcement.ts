@@ -44,6 +44,8 @@ export type EnforcementHooks = {
   readonly onEnforced: (record: MeshRecord, times: EnforcedTimes) => void;
   readonly onPolicy: (record: MeshRecord) => void;
   readonly onLimit: (record: MeshRecord) => void;
+  /** An operator's revive of this agent is in force. */
+  readonly onRevived: (agentId: string) => void;
   /** The set of killed scopes changed. */
   readonly onKills: () => void;
 };
@@ -198,6 +200,9 @@ export class Enforcement {
       case "node":
         return;
       default:
+        if (record.op.case === "revive" && record.parsed.kind === "agent") {
+          hooks.onRevived(`${record.parsed.team}/${record.parsed.agent}`);
+        }
         hooks.onKills();
     }
   }

@@ -54,6 +54,7 @@ export class MeshThread {
       onEnforced: deps.onEnforced,
       onPolicy: (record) => this.#postPolicy(record),
       onLimit: ({ scope }) => deps.post({ t: "limit", scope }),
+      onRevived: (agentId) => deps.post({ t: "revived", agentId }),
       onKills: () => this.#later("kills", KILLS_EVERY_MS, () => this.#postKills()),
       onAlarm: deps.onAlarm,
     });

@@ -214,6 +214,7 @@ describe("settling", () => {
     const world = new LedgerWorld(LIMITS);
     const grant = world.granted(AGENT, { usd_micros: 400, calls: 4 });
     expect(world.settle(grant, { usd_micros: 150, calls: 1 })).toEqual({
+      account: AGENT,
       spent: { usd_micros: 150, tokens: 0, calls: 1 },
       final: false,
     });

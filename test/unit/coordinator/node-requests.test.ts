@@ -60,7 +60,10 @@ const settle = (leaseId: string, epoch: bigint, usd: bigint, final = false) => (
   value: create(SettleRequestSchema, { leaseId, epoch, spent: { usdMicros: usd }, final }),
 });
 
-const standing = (level: Standing, more: { cause?: string; askKill?: boolean } = {}) => ({
+const standing = (
+  level: Standing,
+  more: { agent?: string; cause?: string; askKill?: boolean } = {},
+) => ({
   case: "standing" as const,
   value: create(StandingRequestSchema, { agent: "pay/bot", standing: level, ...more }),
 });
@@ -344,6 +347,7 @@ describe("standing", () => {
 
   test("a node may ask for a kill of an agent, for a cause of the ladder, now and then", async () => {
     const { world, node } = await meshWithNode();
+    const other = await world.addNode("n2");
     const ask = (agent: string, cause: string) => {
       const value = { agent, standing: Standing.BLOCK, cause, askKill: true };
       return node.ask({ case: "standing", value: create(StandingRequestSchema, value) });
@@ -365,6 +369,12 @@ describe("standing", () => {
     expect((await ask("pay/two", "content_high")).case).toBe("standing");
     expect(reasonOf(await ask("pay/three", "content_high"))).toBe("auto_kill_limited");
     expect(world.parts.replica.state.killed("agent/pay/three")).toBe(false);
+    // The kill has to wait; where the node puts the agent is known all the same.
+    expect(
+      (await other.ask(standing(Standing.NORMAL, { agent: "pay/three" }))).value,
+    ).toMatchObject({
+      news: { others: Standing.BLOCK },
+    });
     await world.pass(30_000);
     expect((await ask("pay/three", "content_high")).case).toBe("standing");
   });

@@ -233,19 +233,17 @@ describe("the control thread", () => {
     expect(balance(one.table, own.row)).toEqual(usd(0n));
   });
 
-  test("a revive of the agent alone clears its ladder", async () => {
+  test("a revive of the agent alone clears its ladder, whatever else is killed", async () => {
     const one = world();
     await one.control.start();
     const ref = one.allot();
     one.mesh({ t: "row", grant: grantOf(ref) });
     expect(pin(one.table, 0, ref)).toBe(true);
     one.mesh({ t: "kills", scopes: ["team/t", `agent/${AGENT}`] });
-    await settle();
-    expect(one.records).toEqual([]);
-    one.mesh({ t: "kills", scopes: [`agent/${AGENT}`] });
-    await settle();
-    expect(one.records).toEqual([]);
     one.mesh({ t: "kills", scopes: [] });
+    await settle();
+    expect(one.records).toEqual([]);
+    one.mesh({ t: "revived", agentId: AGENT });
     await settle();
     expect(standingOf(one.table, ref.row)).toBe("warning");
     expect(one.records).toMatchObject([

@@ -25,6 +25,7 @@ const usd = (usdMicros: bigint): Cost => ({ usdMicros, tokens: 0n, calls: 0n });
 /** A control plane that answers what it is told to, in order; undefined is no answer. */
 function linkWith(...answers: (NodeReply["body"] | undefined)[]) {
   const asked: NodeRequest[] = [];
+  const news: unknown[][] = [];
   const ask: AskMesh = async (_method, bytes) => {
     asked.push(fromBinary(NodeRequestSchema, bytes));
     const body = answers.shift();
@@ -36,8 +37,9 @@ function linkWith(...answers: (NodeReply["body"] | undefined)[]) {
     bootId: "b1",
     clock: twinClock(),
     random: twinRandom(3),
+    onNews: (...one) => news.push(one),
   });
-  return { link, asked };
+  return { link, asked, news };
 }
 
 const granted = (usdMicros: bigint, unlimited: Unit[] = []): NodeReply["body"] => ({
@@ -144,23 +146,52 @@ describe("the link to the ledger", () => {
     expect(await link.settle(settlement)).toBe(hasArrived);
   });
 
-  test("a standing goes out and comes back by its own name; a kill is the cells' to tell", async () => {
-    const answer = (standing: Standing): NodeReply["body"] => ({
+  const report = {
+    agentId: "t/a",
+    standing: "quarantine",
+    cause: "content_high",
+    scoreMilli: 100_000,
+    askKill: true,
+  } as const;
+
+  test("a standing goes out, and what the mesh knows comes back as news", async () => {
+    const uses = [
+      { unit: Unit.USD_MICROS, window: "total", limit: 10n, spent: 9n, endsAtMs: 0n },
+      // Of a unit that this version does not know, and beyond what any limit is.
+      { unit: 99 as Unit, window: "total", limit: 10n, spent: 9n, endsAtMs: 0n },
+      { unit: Unit.CALLS, window: "total", limit: 2n ** 60n, spent: 9n, endsAtMs: 0n },
+    ];
+    const answer = (others: Standing, hasUses: boolean): NodeReply["body"] => ({
       case: "standing",
-      value: create(StandingReplySchema, { standing }),
+      value: create(StandingReplySchema, { news: { others, uses, hasUses } }),
     });
-    const { link, asked } = linkWith(answer(Standing.BLOCK), answer(Standing.KILL), undefined);
-    const report = {
-      agentId: "t/a",
-      standing: "quarantine",
-      cause: "content_high",
-      askKill: true,
-    } as const;
-    expect(await link.standing(report)).toBe("block");
+    const { link, asked, news } = linkWith(
+      answer(Standing.BLOCK, true),
+      answer(Standing.KILL, false),
+    );
+    expect(await link.standing(report)).toBe(true);
     expect(asked[0]?.body).toMatchObject({
-      value: { agent: "t/a", standing: Standing.QUARANTINE, cause: "content_high", askKill: true },
+      value: {
+        agent: "t/a",
+        standing: Standing.QUARANTINE,
+        cause: "content_high",
+        scoreMilli: 100_000n,
+        askKill: true,
+      },
     });
-    expect(await link.standing(report)).toBeUndefined();
-    expect(await link.standing(report)).toBeUndefined();
+    expect(await link.standing(report)).toBe(true);
+    const use = { unit: "usdMicros", window: "total", limit: 10, spent: 9, endsAtMs: 0 };
+    expect(news).toEqual([
+      ["agent/t/a", { others: "block", uses: [use] }],
+      // That it is killed the scope cells tell; that its rows cannot be read says nothing of them.
+      ["agent/t/a", { others: "normal", uses: undefined }],
+    ]);
+  });
+
+  test("a report that nobody answered, or that was refused, was not heard", async () => {
+    const { link, news } = linkWith(undefined, refused("auto_kill_limited"));
+    expect(await link.standing(report)).toBe(false);
+    expect(await link.standing(report)).toBe(false);
+    expect(news).toEqual([]);
   });
 });

@@ -318,6 +318,7 @@ describe("the link to the control thread", () => {
     agentId: "red/worker",
     requestId,
     atMs: 0,
+    standing: "normal",
     allowed: false,
     stage: 3,
     reason: "killed_agent",

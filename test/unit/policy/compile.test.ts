@@ -115,12 +115,12 @@ test("the defaults of the ladder give what they promise", () => {
   const { ladder } = compiled(SOUND_POLICY);
   const refusal = ladder.points.get("refusal") as number;
   const [warning, throttle, quarantine, block] = ladder.enter;
-  const kept = 2 ** (-60_000 / ladder.halfLifeMs);
-  // However n refusals lie within a minute, the last finds at least this much of the others.
-  const least = (n: number) => (n - 1) * refusal * kept + refusal;
-  expect(least(3)).toBeGreaterThanOrEqual(warning);
+  // Within a window points count in full, and never for more.
+  expect(ladder.windowMs).toBe(60_000);
+  expect(3 * refusal).toBeGreaterThanOrEqual(warning);
   expect(2 * refusal).toBeLessThan(warning);
-  expect(least(10)).toBeGreaterThanOrEqual(throttle);
+  expect(10 * refusal).toBeGreaterThanOrEqual(throttle);
+  expect(9 * refusal).toBeLessThan(throttle);
   expect(ladder.points.get("content_low")).toBeGreaterThanOrEqual(warning);
   expect(ladder.points.get("content_medium")).toBeGreaterThanOrEqual(quarantine);
   expect(ladder.points.get("tool_outside_grant")).toBeGreaterThanOrEqual(quarantine);
@@ -176,12 +176,18 @@ test("every field arrives in its unit", () => {
       ["quarantine_breach", 6],
       ["budget_warning", 7],
       ["budget_throttle", 8],
+      ["budget_block", 11],
+      ["kernel_evidence", 12],
       ["operator", 9],
     ]),
     enter: [10, 20, 30, 40],
     leave: [5, 15, 25, 35],
+    windowMs: 45_000,
     halfLifeMs: 90_000,
+    halfLifeMsOf: new Map([["content_high", 600_000]]),
     blockCoolDownMs: 1500,
+    blockUntil: "operator",
+    evidenceFloor: 7,
     budgetMilli: [500, 600],
     autoKill: new Set(["content_high", "quarantine_breach"]),
   });

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/mesh.proto.
  */
 export const file_altrace_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQiqAMKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIAEIGCgRib2R5Ip8DCglOb2RlUmVwbHkSEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVub25jZRgKIAEoCzIWLmFsdHJhY2UudjEuTm9uY2VSZXBseUgAEicKBWxlYXNlGAsgASgLMhYuYWx0cmFjZS52MS5MZWFzZVJlcGx5SAASKQoGc2V0dGxlGAwgASgLMhcuYWx0cmFjZS52MS5TZXR0bGVSZXBseUgAEi0KCHN0YW5kaW5nGA0gASgLMhkuYWx0cmFjZS52MS5TdGFuZGluZ1JlcGx5SAASJwoFZmV0Y2gYDiABKAsyFi5hbHRyYWNlLnYxLkZldGNoUmVwbHlIABInCgVzdGF0ZRgPIAEoCzIWLmFsdHJhY2UudjEuU3RhdGVSZXBseUgAEicKBWVucm9sGBAgASgLMhYuYWx0cmFjZS52MS5FbnJvbFJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEicKBWJhdGNoGBIgASgLMhYuYWx0cmFjZS52MS5CYXRjaFJlcGx5SABCBgoEYm9keSI3CgxCYXRjaFJlcXVlc3QSJwoJcXVlc3Rpb25zGAEgAygLMhQuYWx0cmFjZS52MS5RdWVzdGlvbiJ+CghRdWVzdGlvbhISCgpyZXF1ZXN0X2lkGAEgASgJEikKBWxlYXNlGAsgASgLMhguYWx0cmFjZS52MS5MZWFzZVJlcXVlc3RIABIrCgZzZXR0bGUYDCABKAsyGS5hbHRyYWNlLnYxLlNldHRsZVJlcXVlc3RIAEIGCgRib2R5IjEKCkJhdGNoUmVwbHkSIwoHYW5zd2VycxgBIAMoCzISLmFsdHJhY2UudjEuQW5zd2VyIqABCgZBbnN3ZXISEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSABCBgoEYm9keSIqCgdSZWZ1c2VkEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIh0KDE5vbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDCJOCgpOb25jZVJlcGx5Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkSDwoHYm9vdF9pZBgDIAEoCRIPCgdtb25vX21zGAQgASgEIjwKB0Ftb3VudHMSEgoKdXNkX21pY3JvcxgBIAEoBBIOCgZ0b2tlbnMYAiABKAQSDQoFY2FsbHMYAyABKAQiZQoMTGVhc2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSIQoEbmVlZBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIhCgR3YW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIpgBCgpMZWFzZVJlcGx5EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEg8KB2FjY291bnQYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg4KBnR0bF9tcxgFIAEoBBIjCgl1bmxpbWl0ZWQYBiADKA4yEC5hbHRyYWNlLnYxLlVuaXQiYwoNU2V0dGxlUmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVzcGVudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgEIAEoCCJACgtTZXR0bGVSZXBseRIiCgVzcGVudBgBIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgCIAEoCCJpCg9TdGFuZGluZ1JlcXVlc3QSDQoFYWdlbnQYASABKAkSJgoIc3RhbmRpbmcYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAMgASgJEhAKCGFza19raWxsGAQgASgIIjcKDVN0YW5kaW5nUmVwbHkSJgoIc3RhbmRpbmcYASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nIi4KDEZldGNoUmVxdWVzdBIOCgZzaGEyNTYYASABKAwSDgoGb2Zmc2V0GAIgASgEIikKCkZldGNoUmVwbHkSDAoEc2l6ZRgBIAEoBBINCgVieXRlcxgCIAEoDCIjCgxTdGF0ZVJlcXVlc3QSEwoLYWZ0ZXJfc2NvcGUYASABKAkiRQoKU3RhdGVSZXBseRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCI/CgxFbnJvbFJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBINCgV0b2tlbhgCIAEoCRIMCgRua2V5GAMgASgJIjYKCkVucm9sUmVwbHkSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQqpgEKCFN0YW5kaW5nEhgKFFNUQU5ESU5HX1VOU1BFQ0lGSUVEEAASEwoPU1RBTkRJTkdfTk9STUFMEAESFAoQU1RBTkRJTkdfV0FSTklORxACEhUKEVNUQU5ESU5HX1RIUk9UVExFEAMSFwoTU1RBTkRJTkdfUVVBUkFOVElORRAEEhIKDlNUQU5ESU5HX0JMT0NLEAUSEQoNU1RBTkRJTkdfS0lMTBAGYgZwcm90bzM", [file_altrace_v1_record]);
+  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQiqAMKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIAEIGCgRib2R5Ip8DCglOb2RlUmVwbHkSEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVub25jZRgKIAEoCzIWLmFsdHJhY2UudjEuTm9uY2VSZXBseUgAEicKBWxlYXNlGAsgASgLMhYuYWx0cmFjZS52MS5MZWFzZVJlcGx5SAASKQoGc2V0dGxlGAwgASgLMhcuYWx0cmFjZS52MS5TZXR0bGVSZXBseUgAEi0KCHN0YW5kaW5nGA0gASgLMhkuYWx0cmFjZS52MS5TdGFuZGluZ1JlcGx5SAASJwoFZmV0Y2gYDiABKAsyFi5hbHRyYWNlLnYxLkZldGNoUmVwbHlIABInCgVzdGF0ZRgPIAEoCzIWLmFsdHJhY2UudjEuU3RhdGVSZXBseUgAEicKBWVucm9sGBAgASgLMhYuYWx0cmFjZS52MS5FbnJvbFJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEicKBWJhdGNoGBIgASgLMhYuYWx0cmFjZS52MS5CYXRjaFJlcGx5SABCBgoEYm9keSI3CgxCYXRjaFJlcXVlc3QSJwoJcXVlc3Rpb25zGAEgAygLMhQuYWx0cmFjZS52MS5RdWVzdGlvbiJ+CghRdWVzdGlvbhISCgpyZXF1ZXN0X2lkGAEgASgJEikKBWxlYXNlGAsgASgLMhguYWx0cmFjZS52MS5MZWFzZVJlcXVlc3RIABIrCgZzZXR0bGUYDCABKAsyGS5hbHRyYWNlLnYxLlNldHRsZVJlcXVlc3RIAEIGCgRib2R5IjEKCkJhdGNoUmVwbHkSIwoHYW5zd2VycxgBIAMoCzISLmFsdHJhY2UudjEuQW5zd2VyIqABCgZBbnN3ZXISEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSABCBgoEYm9keSIqCgdSZWZ1c2VkEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIh0KDE5vbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDCJOCgpOb25jZVJlcGx5Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkSDwoHYm9vdF9pZBgDIAEoCRIPCgdtb25vX21zGAQgASgEIjwKB0Ftb3VudHMSEgoKdXNkX21pY3JvcxgBIAEoBBIOCgZ0b2tlbnMYAiABKAQSDQoFY2FsbHMYAyABKAQiZQoMTGVhc2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSIQoEbmVlZBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIhCgR3YW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIr8BCgpMZWFzZVJlcGx5EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEg8KB2FjY291bnQYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg4KBnR0bF9tcxgFIAEoBBIjCgl1bmxpbWl0ZWQYBiADKA4yEC5hbHRyYWNlLnYxLlVuaXQSJQoEbmV3cxgHIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MiagoLQWNjb3VudE5ld3MSIwoEdXNlcxgBIAMoCzIVLmFsdHJhY2UudjEuQnVkZ2V0VXNlEiQKBm90aGVycxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEAoIaGFzX3VzZXMYAyABKAgibQoJQnVkZ2V0VXNlEh4KBHVuaXQYASABKA4yEC5hbHRyYWNlLnYxLlVuaXQSDgoGd2luZG93GAIgASgJEg0KBWxpbWl0GAMgASgEEg0KBXNwZW50GAQgASgEEhIKCmVuZHNfYXRfbXMYBSABKAMiYwoNU2V0dGxlUmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVzcGVudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgEIAEoCCJ4CgtTZXR0bGVSZXBseRIiCgVzcGVudBgBIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgCIAEoCBIPCgdhY2NvdW50GAMgASgJEiUKBG5ld3MYBCABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzIn4KD1N0YW5kaW5nUmVxdWVzdBINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYAyABKAkSEAoIYXNrX2tpbGwYBCABKAgSEwoLc2NvcmVfbWlsbGkYBSABKAQiXgoNU3RhbmRpbmdSZXBseRImCghzdGFuZGluZxgBIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSJQoEbmV3cxgCIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MiLgoMRmV0Y2hSZXF1ZXN0Eg4KBnNoYTI1NhgBIAEoDBIOCgZvZmZzZXQYAiABKAQiKQoKRmV0Y2hSZXBseRIMCgRzaXplGAEgASgEEg0KBWJ5dGVzGAIgASgMIiMKDFN0YXRlUmVxdWVzdBITCgthZnRlcl9zY29wZRgBIAEoCSJFCgpTdGF0ZVJlcGx5EikKB3JlY29yZHMYASADKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZBIMCgRtb3JlGAIgASgIIj8KDEVucm9sUmVxdWVzdBISCgpwdWJsaWNfa2V5GAEgASgMEg0KBXRva2VuGAIgASgJEgwKBG5rZXkYAyABKAkiNgoKRW5yb2xSZXBseRIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCqmAQoIU3RhbmRpbmcSGAoUU1RBTkRJTkdfVU5TUEVDSUZJRUQQABITCg9TVEFORElOR19OT1JNQUwQARIUChBTVEFORElOR19XQVJOSU5HEAISFQoRU1RBTkRJTkdfVEhST1RUTEUQAxIXChNTVEFORElOR19RVUFSQU5USU5FEAQSEgoOU1RBTkRJTkdfQkxPQ0sQBRIRCg1TVEFORElOR19LSUxMEAZiBnByb3RvMw", [file_altrace_v1_record]);
 
 /**
  * Any signed message that is not a record. The signature covers the domain string of its type, NUL, payload.
@@ -682,6 +682,11 @@ export type LeaseReply = Message<"altrace.v1.LeaseReply"> & {
    * @generated from field: repeated altrace.v1.Unit unlimited = 6;
    */
   unlimited: Unit[];
+
+  /**
+   * @generated from field: altrace.v1.AccountNews news = 7;
+   */
+  news?: AccountNews | undefined;
 };
 
 /**
@@ -690,6 +695,84 @@ export type LeaseReply = Message<"altrace.v1.LeaseReply"> & {
  */
 export const LeaseReplySchema: GenMessage<LeaseReply> = /*@__PURE__*/
   messageDesc(file_altrace_v1_mesh, 14);
+
+/**
+ * What the coordinator knows of an agent's account beside what was asked.
+ *
+ * @generated from message altrace.v1.AccountNews
+ */
+export type AccountNews = Message<"altrace.v1.AccountNews"> & {
+  /**
+   * Limited rows of the account itself in their current windows.
+   *
+   * @generated from field: repeated altrace.v1.BudgetUse uses = 1;
+   */
+  uses: BudgetUse[];
+
+  /**
+   * The highest level that nodes other than the asking one report.
+   *
+   * @generated from field: altrace.v1.Standing others = 2;
+   */
+  others: Standing;
+
+  /**
+   * False: the ledger could not be read, and `uses` says nothing.
+   *
+   * @generated from field: bool has_uses = 3;
+   */
+  hasUses: boolean;
+};
+
+/**
+ * Describes the message altrace.v1.AccountNews.
+ * Use `create(AccountNewsSchema)` to create a new message.
+ */
+export const AccountNewsSchema: GenMessage<AccountNews> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 15);
+
+/**
+ * How much of one limit is spent, over all nodes.
+ *
+ * @generated from message altrace.v1.BudgetUse
+ */
+export type BudgetUse = Message<"altrace.v1.BudgetUse"> & {
+  /**
+   * @generated from field: altrace.v1.Unit unit = 1;
+   */
+  unit: Unit;
+
+  /**
+   * total, month:2026-11, day:2026-11-22 or hour:2026-11-22T09.
+   *
+   * @generated from field: string window = 2;
+   */
+  window: string;
+
+  /**
+   * @generated from field: uint64 limit = 3;
+   */
+  limit: bigint;
+
+  /**
+   * @generated from field: uint64 spent = 4;
+   */
+  spent: bigint;
+
+  /**
+   * Milliseconds since the Unix epoch; 0 for a window that does not end.
+   *
+   * @generated from field: int64 ends_at_ms = 5;
+   */
+  endsAtMs: bigint;
+};
+
+/**
+ * Describes the message altrace.v1.BudgetUse.
+ * Use `create(BudgetUseSchema)` to create a new message.
+ */
+export const BudgetUseSchema: GenMessage<BudgetUse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 16);
 
 /**
  * @generated from message altrace.v1.SettleRequest
@@ -725,7 +808,7 @@ export type SettleRequest = Message<"altrace.v1.SettleRequest"> & {
  * Use `create(SettleRequestSchema)` to create a new message.
  */
 export const SettleRequestSchema: GenMessage<SettleRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 15);
+  messageDesc(file_altrace_v1_mesh, 17);
 
 /**
  * @generated from message altrace.v1.SettleReply
@@ -740,6 +823,18 @@ export type SettleReply = Message<"altrace.v1.SettleReply"> & {
    * @generated from field: bool final = 2;
    */
   final: boolean;
+
+  /**
+   * Of the settled lease.
+   *
+   * @generated from field: string account = 3;
+   */
+  account: string;
+
+  /**
+   * @generated from field: altrace.v1.AccountNews news = 4;
+   */
+  news?: AccountNews | undefined;
 };
 
 /**
@@ -747,7 +842,7 @@ export type SettleReply = Message<"altrace.v1.SettleReply"> & {
  * Use `create(SettleReplySchema)` to create a new message.
  */
 export const SettleReplySchema: GenMessage<SettleReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 16);
+  messageDesc(file_altrace_v1_mesh, 18);
 
 /**
  * A node's view of an agent at quarantine or above; the answer is the highest level any node reported.
@@ -778,6 +873,13 @@ export type StandingRequest = Message<"altrace.v1.StandingRequest"> & {
    * @generated from field: bool ask_kill = 4;
    */
   askKill: boolean;
+
+  /**
+   * Score of the agent on this node, in thousandths.
+   *
+   * @generated from field: uint64 score_milli = 5;
+   */
+  scoreMilli: bigint;
 };
 
 /**
@@ -785,7 +887,7 @@ export type StandingRequest = Message<"altrace.v1.StandingRequest"> & {
  * Use `create(StandingRequestSchema)` to create a new message.
  */
 export const StandingRequestSchema: GenMessage<StandingRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 17);
+  messageDesc(file_altrace_v1_mesh, 19);
 
 /**
  * @generated from message altrace.v1.StandingReply
@@ -795,6 +897,11 @@ export type StandingReply = Message<"altrace.v1.StandingReply"> & {
    * @generated from field: altrace.v1.Standing standing = 1;
    */
   standing: Standing;
+
+  /**
+   * @generated from field: altrace.v1.AccountNews news = 2;
+   */
+  news?: AccountNews | undefined;
 };
 
 /**
@@ -802,7 +909,7 @@ export type StandingReply = Message<"altrace.v1.StandingReply"> & {
  * Use `create(StandingReplySchema)` to create a new message.
  */
 export const StandingReplySchema: GenMessage<StandingReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 18);
+  messageDesc(file_altrace_v1_mesh, 20);
 
 /**
  * @generated from message altrace.v1.FetchRequest
@@ -826,7 +933,7 @@ export type FetchRequest = Message<"altrace.v1.FetchRequest"> & {
  * Use `create(FetchRequestSchema)` to create a new message.
  */
 export const FetchRequestSchema: GenMessage<FetchRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 19);
+  messageDesc(file_altrace_v1_mesh, 21);
 
 /**
  * @generated from message altrace.v1.FetchReply
@@ -850,7 +957,7 @@ export type FetchReply = Message<"altrace.v1.FetchReply"> & {
  * Use `create(FetchReplySchema)` to create a new message.
  */
 export const FetchReplySchema: GenMessage<FetchReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 20);
+  messageDesc(file_altrace_v1_mesh, 22);
 
 /**
  * All current records after a scope, in scope order: the way back when the stream cannot serve.
@@ -869,7 +976,7 @@ export type StateRequest = Message<"altrace.v1.StateRequest"> & {
  * Use `create(StateRequestSchema)` to create a new message.
  */
 export const StateRequestSchema: GenMessage<StateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 21);
+  messageDesc(file_altrace_v1_mesh, 23);
 
 /**
  * @generated from message altrace.v1.StateReply
@@ -891,7 +998,7 @@ export type StateReply = Message<"altrace.v1.StateReply"> & {
  * Use `create(StateReplySchema)` to create a new message.
  */
 export const StateReplySchema: GenMessage<StateReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 22);
+  messageDesc(file_altrace_v1_mesh, 24);
 
 /**
  * @generated from message altrace.v1.EnrolRequest
@@ -918,7 +1025,7 @@ export type EnrolRequest = Message<"altrace.v1.EnrolRequest"> & {
  * Use `create(EnrolRequestSchema)` to create a new message.
  */
 export const EnrolRequestSchema: GenMessage<EnrolRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 23);
+  messageDesc(file_altrace_v1_mesh, 25);
 
 /**
  * @generated from message altrace.v1.EnrolReply
@@ -937,7 +1044,7 @@ export type EnrolReply = Message<"altrace.v1.EnrolReply"> & {
  * Use `create(EnrolReplySchema)` to create a new message.
  */
 export const EnrolReplySchema: GenMessage<EnrolReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 24);
+  messageDesc(file_altrace_v1_mesh, 26);
 
 /**
  * Where an agent stands on the ladder of enforcement.

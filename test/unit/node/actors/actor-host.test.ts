@@ -2,9 +2,11 @@ import { describe, expect, test } from "vitest";
 import { NOTHING } from "../../../../node/actors/account-book.ts";
 import { MAILBOX_MAX, STORE_RETRY_MS } from "../../../../node/actors/actor-host.ts";
 import { encodeLadder } from "../../../../node/actors/agent-record.ts";
+import { newLadder } from "../../../../node/actors/ladder.ts";
 import { balance, overrunBalance } from "../../../../node/table/lend.ts";
 import { reserve, settle } from "../../../../node/table/reserve.ts";
 import { standingOf, UNIT, unlimitedUnits } from "../../../../node/table/standing.ts";
+import { Standing } from "../../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { policy } from "../../../support/builders.ts";
 import { NodeWorld, settled, usd, usdLimits } from "./node-world.ts";
 
@@ -30,6 +32,11 @@ function endUsd(one: NodeWorld, account: string, held: bigint, spent: bigint): v
     overrunSpentMicros: 0n,
   });
   one.host.settled(account, usd(spent));
+}
+
+function refusal() {
+  const offence = { cause: "refusal", judgedAt: "normal", requestId: "r1" } as const;
+  return { t: "event", allowed: false, offence } as const;
 }
 
 /** The reply, or "waiting" while there is none. */
@@ -154,12 +161,12 @@ describe("the actor host", () => {
     one.row(A);
     const first = one.host.topUp(A, usd(1n));
     for (let i = 0; i < MAILBOX_MAX + 10; i++) {
-      one.host.tell(A, { t: "event", allowed: true, cause: undefined });
+      one.host.tell(A, { t: "event", allowed: true, offence: undefined });
     }
     one.fate = () => "fails_not_persisted";
     await first;
     for (let i = 0; i < MAILBOX_MAX + 10; i++) {
-      one.host.tell(A, { t: "event", allowed: true, cause: undefined });
+      one.host.tell(A, { t: "event", allowed: true, offence: undefined });
     }
     expect(await one.host.topUp(A, usd(1n))).toEqual({ outcome: "unavailable" });
   });
@@ -317,7 +324,7 @@ describe("the actor host", () => {
     expect(await one.host.topUp(A, usd(1n))).toEqual({ outcome: "unavailable" });
     expect(await one.host.topUp(B, usd(1n))).toEqual({ outcome: "unavailable" });
     one.host.settled(A, usd(1n));
-    one.host.tell(B, { t: "event", allowed: true, cause: undefined });
+    one.host.tell(B, { t: "event", allowed: true, offence: undefined });
     expect(await one.host.topUp("overrun", usd(1n))).toEqual({ outcome: "ok" });
     expect(one.faults.length).toBeGreaterThan(0);
     expect(one.store.get(`book/${A}`)).toEqual(new Uint8Array(Buffer.from("{")));
@@ -325,13 +332,8 @@ describe("the actor host", () => {
 
   test("a row starts with the standing that is on disk, before anything is lent to it", async () => {
     const one = world({ policy: policy() });
-    const blocked = encodeLadder({
-      standing: "block",
-      scoreMilli: 50_000,
-      scoreAtMs: one.clock.nowMs(),
-      sinceMs: one.clock.nowMs(),
-      cause: "content_high",
-    });
+    const nowMs = one.clock.nowMs();
+    const blocked = encodeLadder({ ...newLadder(nowMs), standing: "block", level: "block" });
     await one.store.commit([{ key: `ladder/${A}`, value: blocked }]);
     const { row } = one.row(A);
     expect(standingOf(one.table, row)).toBe("block");
@@ -340,26 +342,120 @@ describe("the actor host", () => {
   test("a standing climbs, is stored, is told, and outlives the process and the actor's memory", async () => {
     const one = world({ policy: policy() });
     const { row } = one.row(A);
-    for (let i = 0; i < 3; i++) one.host.tell(A, { t: "event", allowed: false, cause: "refusal" });
+    for (let i = 0; i < 3; i++) one.host.tell(A, refusal());
     await settled();
     expect(standingOf(one.table, row)).toBe("warning");
-    expect(one.standings).toEqual([["t/a", { from: "normal", to: "warning", cause: "refusal" }]]);
+    expect(one.standings).toEqual([
+      ["t/a", { from: "normal", to: "warning", cause: "refusal", requestId: "r1" }],
+    ]);
     await one.crash();
     expect(standingOf(one.table, one.row(A).row)).toBe("warning");
     one.host.tell(A, { t: "revived" });
     await settled();
-    await one.pass(1_000);
+    await one.pass(61_000);
     expect(standingOf(one.table, one.row(A).row)).toBe("normal");
   });
 
   test("a score below every level is not forgotten with an idle account", async () => {
     const one = world({ policy: policy() });
     one.row(A);
-    for (let i = 0; i < 2; i++) one.host.tell(A, { t: "event", allowed: false, cause: "refusal" });
+    for (let i = 0; i < 2; i++) one.host.tell(A, refusal());
     await one.pass(40_000);
     expect(one.host.activeCount).toBe(1);
-    await one.pass(900_000);
+    await one.pass(1_000_000);
     expect(one.host.activeCount).toBe(0);
+  });
+
+  test("a spent budget blocks, and a top-up lifts the block though nobody may ask", async () => {
+    const one = world({ policy: policy() });
+    const { row } = one.row(A);
+    expect(await one.host.topUp(A, usd(9_000_000n))).toEqual({ outcome: "ok" });
+    expect(holdUsd(one, A, 9_000_000n)).toEqual({ taken: usd(9_000_000n) });
+    endUsd(one, A, 9_000_000n, 8_500_000n);
+    await settled();
+    expect(standingOf(one.table, row)).toBe("warning");
+    expect(await one.host.topUp(A, usd(1_500_000n))).toEqual({ outcome: "ok" });
+    holdUsd(one, A, 1_500_000n);
+    endUsd(one, A, 1_500_000n, 1_500_000n);
+    await settled();
+    expect(standingOf(one.table, row)).toBe("block");
+    await one.pass(60_000);
+    expect(standingOf(one.table, row)).toBe("block");
+    one.ledger.setLimits(usdLimits(100 * USD, { a: 20 * USD, b: 10 * USD }));
+    one.host.limitsChanged();
+    await one.pass(1_000);
+    expect(standingOf(one.table, row)).toBe("normal");
+    expect(one.standings.map(([, { to, cause }]) => [to, cause])).toEqual([
+      ["warning", "budget_warning"],
+      ["block", "budget_block"],
+      ["normal", "budget_lifted"],
+    ]);
+  });
+
+  test("what another node reports holds an idle agent too, until that node reports otherwise", async () => {
+    const one = world({ policy: policy() });
+    const { row } = one.row(A);
+    const other = { standing: Standing.QUARANTINE, cause: "content_medium", scoreMilli: 1 };
+    one.meshStandings.report("t/a", "n2", other);
+    expect(await one.host.topUp(A, usd(1n))).toEqual({ outcome: "ok" });
+    await settled();
+    expect(standingOf(one.table, row)).toBe("quarantine");
+    for (let i = 0; i < 6; i++) {
+      await one.pass(10_000);
+      one.meshStandings.report("t/a", "n2", other);
+    }
+    expect(standingOf(one.table, row)).toBe("quarantine");
+    one.meshStandings.report("t/a", "n2", { ...other, standing: Standing.NORMAL });
+    await one.pass(5_000);
+    expect(standingOf(one.table, row)).toBe("normal");
+    // Of what the others say nothing was said back as this node's own view.
+    expect(one.reported.every(({ standing }) => standing === Standing.NORMAL)).toBe(true);
+  });
+
+  test("what is grave is reported until it is heard, and its end as well", async () => {
+    const grave = policy();
+    const points = new Map([["content_medium" as const, 20_000]]);
+    const one = world({ policy: { ...grave, ladder: { ...grave.ladder, points } } });
+    one.row(A);
+    one.passage = () => ({ lost: "request" });
+    const offence = { cause: "content_medium", judgedAt: "normal", requestId: "r1" } as const;
+    one.host.tell(A, { t: "event", allowed: false, offence });
+    await one.pass(4_000);
+    expect(one.reported).toEqual([]);
+    one.passage = () => ({});
+    await one.pass(5_000);
+    expect(one.reported.at(-1)).toMatchObject({
+      standing: Standing.QUARANTINE,
+      cause: "content_medium",
+      scoreMilli: 20_000n,
+      askKill: false,
+    });
+    await one.pass(300_000);
+    expect(one.reported.at(-1)?.standing).toBeLessThan(Standing.QUARANTINE);
+    const reports = one.reported.length;
+    await one.pass(60_000);
+    expect(one.reported).toHaveLength(reports);
+  });
+
+  test("a kill that policy names is asked for until it is heard, also after a crash", async () => {
+    const named = policy();
+    const ladder = {
+      ...named.ladder,
+      points: new Map([["content_high" as const, 40_000]]),
+      autoKill: new Set(["content_high" as const]),
+    };
+    const one = world({ policy: { ...named, ladder } });
+    one.row(A);
+    one.passage = () => ({ lost: "request" });
+    const offence = { cause: "content_high", judgedAt: "normal", requestId: "r1" } as const;
+    one.host.tell(A, { t: "event", allowed: false, offence });
+    await settled();
+    await one.crash();
+    one.row(A);
+    one.passage = () => ({});
+    await one.pass(10_000);
+    const asks = one.reported.filter(({ askKill }) => askKill);
+    expect(asks).toMatchObject([{ cause: "content_high", standing: Standing.BLOCK }]);
   });
 
   test("siblings share what their team has, and the ledger alone says when it is gone", async () => {

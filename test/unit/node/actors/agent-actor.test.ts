@@ -326,9 +326,9 @@ describe("what requests spend", () => {
     const stage = new Stage();
     stage.topUp(1, usd(10n));
     stage.lease(usd(10n));
-    stage.say({ t: "settled", spent: usd(10n), uncovered: NOTHING });
+    stage.say({ t: "settled", spent: usd(10n), uncovered: NOTHING, requestId: "r1" });
     expect(stage.durable).toBe(false);
-    stage.say({ t: "settled", spent: usd(5n), uncovered: usd(5n) });
+    stage.say({ t: "settled", spent: usd(5n), uncovered: usd(5n), requestId: "r1" });
     expect(stage.durable).toBe(true);
     expect(stage.state.book.debt).toEqual(usd(5n));
   });
@@ -338,7 +338,7 @@ describe("what requests spend", () => {
     stage.topUp(1, usd(10n));
     stage.lease(usd(10n), { deadlineNs: 100n });
     stage.nowNs = 100n;
-    stage.say({ t: "settled", spent: usd(4n), uncovered: NOTHING });
+    stage.say({ t: "settled", spent: usd(4n), uncovered: NOTHING, requestId: "r1" });
     expect(stage.effects).toEqual([{ t: "take_back" }]);
     stage.say({ t: "taken_back", amount: usd(6n), giveBack: false });
     expect(stage.effects).toEqual([
@@ -353,7 +353,7 @@ describe("what requests spend", () => {
     stage.lease(usd(10n));
     stage.say({ t: "taken_back", amount: usd(3n), giveBack: true });
     expect(stage.effects).toEqual([]);
-    stage.say({ t: "settled", spent: usd(7n), uncovered: NOTHING });
+    stage.say({ t: "settled", spent: usd(7n), uncovered: NOTHING, requestId: "r1" });
     stage.say({ t: "taken_back", amount: NOTHING, giveBack: true });
     expect(stage.effects).toEqual([
       { t: "settle", settlement: { leaseId: "l1", epoch: 1, spent: usd(7n), final: true } },
@@ -364,7 +364,7 @@ describe("what requests spend", () => {
     const stage = new Stage();
     stage.topUp(1, usd(10n));
     stage.lease(usd(10n));
-    stage.say({ t: "settled", spent: usd(4n), uncovered: NOTHING });
+    stage.say({ t: "settled", spent: usd(4n), uncovered: NOTHING, requestId: "r1" });
     expect(stage.say({ t: "tick", report: false })).toEqual([]);
     expect(stage.say({ t: "tick", report: true })).toHaveLength(1);
     expect(stage.say({ t: "tick", report: true })).toEqual([]);
@@ -372,16 +372,25 @@ describe("what requests spend", () => {
   });
 });
 
+const REFUSED = {
+  t: "event",
+  allowed: false,
+  offence: { cause: "refusal", judgedAt: "normal", requestId: "r1" },
+} as const;
+
 test("a score that reaches a level is stored and told", () => {
   const stage = new Stage();
   for (let i = 0; i < 2; i++) {
-    expect(stage.say({ t: "event", allowed: false, cause: "refusal" })).toEqual([]);
+    expect(stage.say(REFUSED)).toEqual([]);
     expect(stage.durable).toBe(false);
   }
-  stage.say({ t: "event", allowed: false, cause: "refusal" });
+  stage.say(REFUSED);
   expect(stage.durable).toBe(true);
   expect(stage.effects).toEqual([
-    { t: "standing", change: { from: "normal", to: "warning", cause: "refusal" } },
+    {
+      t: "standing",
+      change: { from: "normal", to: "warning", cause: "refusal", requestId: "r1" },
+    },
   ]);
   expect(stage.state.refused).toBe(3);
 });

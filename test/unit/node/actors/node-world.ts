@@ -1,10 +1,12 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { AccountLimits } from "../../../../coordinator/account-limits.ts";
+import { accountNews } from "../../../../coordinator/account-news.ts";
 import { readAmounts, writeAmounts, writeUnit } from "../../../../coordinator/amounts.ts";
 import { ledgerSettings } from "../../../../coordinator/config.ts";
 import type { Epoch } from "../../../../coordinator/epoch.ts";
 import { LedgerActor } from "../../../../coordinator/ledger-actor.ts";
 import type { LedgerAmounts } from "../../../../coordinator/ledger-window.ts";
+import { Standings } from "../../../../coordinator/standings.ts";
 import { ActorHost } from "../../../../node/actors/actor-host.ts";
 import type { LadderChange } from "../../../../node/actors/ladder.ts";
 import { overrunTill, rowTill } from "../../../../node/actors/till.ts";
@@ -29,6 +31,9 @@ import {
   NodeRequestSchema,
   RefusedSchema,
   SettleReplySchema,
+  Standing,
+  StandingReplySchema,
+  type StandingRequest,
 } from "../../../../proto/gen/altrace/v1/mesh_pb.ts";
 
 export const NODE = "n1";
@@ -55,6 +60,10 @@ export class NodeWorld {
   readonly ledger: LedgerActor;
   readonly faults: unknown[] = [];
   readonly standings: [string, LadderChange][] = [];
+  /** What nodes report, at the coordinator. */
+  readonly meshStandings = new Standings(this.clock);
+  /** Every report of this node that reached the coordinator. */
+  readonly reported: StandingRequest[] = [];
   /** Every message that reached the ledger, by method. */
   readonly asked: string[] = [];
   /** Decides the fate of each message and commit of the node. */
@@ -141,7 +150,14 @@ export class NodeWorld {
     this.host = new ActorHost({
       store: this.store,
       clock,
-      ledger: ledgerLink({ ask: this.#wire(bootId), node: NODE, bootId, clock, random }),
+      ledger: ledgerLink({
+        ask: this.#wire(bootId),
+        node: NODE,
+        bootId,
+        clock,
+        random,
+        onNews: (account, news) => this.host.news(account, news),
+      }),
       policy: () => this.#options.policy,
       tillOf: (account) =>
         account === "overrun" ? overrunTill(table) : rowTill(table, () => rows.get(account)),
@@ -206,8 +222,18 @@ export class NodeWorld {
         amount: writeAmounts(amount),
         ttlMs: BigInt(ttlMs),
         unlimited: unlimited.map(writeUnit),
+        ...(await this.#newsOf(account)),
       });
       return { case: "lease", value };
+    }
+    if (body.case === "standing") {
+      const { agent, standing, cause, scoreMilli } = body.value;
+      this.reported.push(body.value);
+      const report = { standing, cause, scoreMilli: Number(scoreMilli) };
+      this.meshStandings.report(agent, NODE, report);
+      const news = await this.#newsOf(`agent/${agent}`);
+      const value = create(StandingReplySchema, { standing: Standing.NORMAL, ...news });
+      return { case: "standing", value };
     }
     if (body.case !== "settle") return refused("unavailable", "not in this world");
     const { leaseId, epoch, final } = body.value;
@@ -223,8 +249,20 @@ export class NodeWorld {
     const value = create(SettleReplySchema, {
       spent: writeAmounts(answer.spent),
       final: answer.final,
+      account: answer.account,
+      ...(await this.#newsOf(answer.account)),
     });
     return { case: "settle", value };
+  }
+
+  async #newsOf(account: string) {
+    const of = {
+      ledger: this.ledger,
+      standings: this.meshStandings,
+      nowMs: this.clock.nowMs(),
+    };
+    const news = await accountNews(of, account, NODE);
+    return news === undefined ? {} : { news };
   }
 }
 

@@ -184,6 +184,14 @@ test("a revive counts when it is committed, and not before", async () => {
   expect(world.acksOf(undo).at(-1)).toMatchObject({ durable: true });
 });
 
+test("a revive of an agent is told by its name, also of one that was never killed", async () => {
+  const { world, node } = await openNode();
+  await world.commit("agent/red/worker", revive);
+  await world.commit("team/red", revive);
+  await settle();
+  expect(node.told.filter((one) => one.startsWith("revived"))).toEqual(["revived red/worker"]);
+});
+
 test("a revive that a coordinator signed is refused, and the ack says so", async () => {
   const { world, node } = await openNode();
   await world.commit("global", kill(), signers.coordinator);

@@ -1,0 +1,50 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { AccountNewsSchema, BudgetUseSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { parseScope } from "../proto/ids.ts";
+import { writeUnit } from "./amounts.ts";
+import { type LedgerActor, LedgerFault } from "./ledger-actor.ts";
+import type { LedgerRow } from "./ledger-row.ts";
+import { kindOfWindow, windowEndMs } from "./ledger-window.ts";
+import type { Standings } from "./standings.ts";
+
+/**
+ * What a node is told of an agent's account with every answer about it: how much of its own limits is
+ * spent over all nodes, and where the other nodes put it. `undefined` for accounts of nobody.
+ */
+export async function accountNews(
+  of: { readonly ledger: LedgerActor; readonly standings: Standings; readonly nowMs: number },
+  account: string,
+  node: string,
+): Promise<MessageInitShape<typeof AccountNewsSchema> | undefined> {
+  const scope = parseScope(account);
+  if (scope?.kind !== "agent") return undefined;
+  const others = of.standings.highest(`${scope.team}/${scope.agent}`, { except: node });
+  const uses = await usesOf(of.ledger, account, of.nowMs);
+  return { others, hasUses: uses !== undefined, uses: uses ?? [] };
+}
+
+async function usesOf(ledger: LedgerActor, account: string, nowMs: number) {
+  try {
+    return (await ledger.rows(account)).map((row) => budgetUse(row, nowMs));
+  } catch (error) {
+    // The answer itself stands; that its rows cannot be read now is no reason to lose it.
+    if (error instanceof LedgerFault) return undefined;
+    throw error;
+  }
+}
+
+/** One limited row, as nodes and operators see it. */
+export function budgetUse(
+  { unit, window, limit = 0, spent }: LedgerRow,
+  nowMs: number,
+): MessageInitShape<typeof BudgetUseSchema> {
+  const kind = kindOfWindow(window);
+  const endsAtMs = kind === undefined ? 0 : windowEndMs(kind, nowMs);
+  return {
+    unit: writeUnit(unit),
+    window,
+    limit: BigInt(Math.max(0, limit)),
+    spent: BigInt(spent),
+    endsAtMs: Number.isFinite(endsAtMs) ? BigInt(endsAtMs) : 0n,
+  };
+}

@@ -1,0 +1,18 @@
+import type { CompiledPolicy } from "../../policy/compiled-policy.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Store } from "../../ports/store.ts";
+import type { LadderChange } from "./ladder.ts";
+import type { LedgerPort } from "./ledger-port.ts";
+import type { Till } from "./till.ts";
+
+/** What the host of all actors works with. */
+export type ActorHostDeps = {
+  readonly store: Store;
+  readonly ledger: LedgerPort;
+  readonly clock: Clock;
+  readonly policy: () => CompiledPolicy | undefined;
+  /** Where an account's money lies while requests may spend it. */
+  readonly tillOf: (account: string) => Till;
+  readonly onStanding: (agentId: string, change: LadderChange, scoreMilli: number) => void;
+  readonly onFault: (error: unknown) => void;
+};
