@@ -2,16 +2,22 @@ import { covers } from "../policy/pattern.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
 import type { Asked } from "./gather.ts";
+import type { Shadowed } from "./hold.ts";
 import type { LoopContext } from "./loop-context.ts";
+import { allowedAs } from "./loop-metrics.ts";
 
 /** The list of models the agent may use, in its dialect. Allowed and recorded before this is called. */
-export function answerLocally(asked: Asked, facts: Facts, loop: LoopContext): void {
+export function answerLocally(
+  asked: Asked,
+  { facts, wouldRefuse }: { readonly facts: Facts; readonly wouldRefuse: Shadowed },
+  loop: LoopContext,
+): void {
   const { exchange, found, identity } = asked;
   if (isMissing(found) || isMissing(identity)) {
     throw new Error("invariant broken: an allowed request has a route and an agent");
   }
   const tookNs = loop.clock.monoNs() - exchange.headAtNs;
-  loop.metrics.decided({ stage: "none", reason: "ok", tookNs });
+  loop.metrics.decided(allowedAs(wouldRefuse, tookNs));
   loop.controlLink.event({
     agentId: identity.agentId,
     requestId: facts.requestId,

@@ -13,6 +13,7 @@ import { GATEWAY_LIMITS } from "./dataplane/gateway-limits.ts";
 import { createInspector, type Inspector } from "./dataplane/inspect.ts";
 import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
+import type { CutResult } from "./dataplane/teardown.ts";
 import type { UpstreamPools } from "./dataplane/upstream-pools.ts";
 import { watchFreshness } from "./dataplane/watch-freshness.ts";
 import { stageName } from "./decision/chain.ts";
@@ -21,7 +22,7 @@ import { doorRecord } from "./door-record.ts";
 import { enforce } from "./enforce.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { type ControlLink, createControlLink, createMeshLink } from "./loop-links.ts";
-import { createLoopMetrics } from "./loop-metrics.ts";
+import { createLoopMetrics, type LoopMetrics } from "./loop-metrics.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
 import { PolicyShelf } from "./policy-shelf.ts";
 import { isFresh, keyGeneration, policyVersion, type Table, trustVersion } from "./table/table.ts";
@@ -142,8 +143,11 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     reserveWaitMaxMs: () => shelf.newest()?.limits.reserveWaitMaxMs ?? RESERVE_WAIT_MS_DEFAULT,
     handlers: {
       policy: (version, bundle) => void takePolicy({ version, bundle }, policyParts),
-      // The standing itself is in the row; open tunnels are what a change of it may have to end.
-      standing: () => undefined,
+      // The standing itself is in the row; what is open is told, after the row says so.
+      standing: (agentId, standing) => {
+        if (standing !== "quarantine" && standing !== "block") return;
+        void cutting(() => connections.cutAtLevel(agentId, standing), { clock, metrics });
+      },
       drain: (deadlineMs) => void turns.drain(deadlineMs),
       connections: () => connections.list(clock.monoNs()),
       metrics: () => registry.getMetricsAsJSON(),
@@ -154,12 +158,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     port: parts.meshPort,
     clock,
     keyGeneration: () => keyGeneration(table),
-    cutScope: async (by, scope) => {
-      const fromNs = clock.monoNs();
-      const cut = await connections.cutScope(by, scope);
-      if (cut.count > 0) metrics.tornDown(cut.count, clock.monoNs() - fromNs);
-      return cut;
-    },
+    cutScope: (by, scope) => cutting(() => connections.cutScope(by, scope), { clock, metrics }),
   });
   return {
     loop: data.loop,
@@ -181,6 +180,17 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     trustVersion: () => trustVersion(table),
     isDraining: turns.isDraining,
   };
+}
+
+/** Counts what a cut ended, and how long that took. */
+async function cutting(
+  cut: () => Promise<CutResult>,
+  { clock, metrics }: { readonly clock: Clock; readonly metrics: LoopMetrics },
+): Promise<CutResult> {
+  const fromNs = clock.monoNs();
+  const result = await cut();
+  if (result.count > 0) metrics.tornDown(result.count, clock.monoNs() - fromNs);
+  return result;
 }
 
 type PolicyParts = {

@@ -24,7 +24,7 @@ export async function enforce(exchange: Exchange, loop: LoopContext): Promise<vo
 
     const held = await hold(asked, loop);
     if ("refused" in held) return refuse(asked, held.facts, held.refused, loop);
-    if ("local" in held) return answerLocally(asked, held.facts, loop);
+    if ("local" in held) return answerLocally(asked, held, loop);
 
     await relayAndSettle(asked, held, loop);
   } finally {

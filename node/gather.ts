@@ -172,6 +172,8 @@ async function inspectBody(
   }
   const { read, body: judged } = seen.request;
   asked.read = read;
+  // Before it is judged: word of a quarantine that comes after that finds it marked.
+  if (read.stream && read.tools.length > 0) asked.exchange.markToolStream();
   asked.body = judged;
   asked.bodyBytes = Math.max(bodyBytes, judgedBytes(judged));
   asked.request = {

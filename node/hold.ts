@@ -24,8 +24,16 @@ export type RefusedVerdict = Verdict & { readonly recorded?: boolean };
 export type Held =
   | { readonly facts: Facts; readonly refused: RefusedVerdict }
   /** Nothing goes upstream: the node itself answers, and the record is written. */
-  | { readonly facts: Facts; readonly local: true }
-  | { readonly facts: Facts; readonly permit: Permit; readonly reserved: Reserved };
+  | { readonly facts: Facts; readonly local: true; readonly wouldRefuse: Shadowed }
+  | {
+      readonly facts: Facts;
+      readonly permit: Permit;
+      readonly reserved: Reserved;
+      readonly wouldRefuse: Shadowed;
+    };
+
+/** What stages in shadow objected to; recorded and not enforced. */
+export type Shadowed = Verdict["wouldRefuse"];
 
 type StagedRefusal = Refusal & { readonly stage: number };
 
@@ -55,7 +63,7 @@ export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
     if (verdict.refusal !== undefined) return { facts, refused: verdict };
     const result = commitOnce(asked, facts, verdict, loop);
     if ("permit" in result) return onRecord(asked, facts, verdict, result, loop);
-    if ("local" in result) return { facts, local: true };
+    if ("local" in result) return { facts, wouldRefuse: verdict.wouldRefuse, local: true };
     if ("refusal" in result) return refused(facts, verdict, result.refusal, result.recorded);
     if ("moved" in result) {
       if (hasMoved) return refused(facts, verdict, atBudget("policy_changed"), false);
@@ -86,7 +94,7 @@ async function onRecord(
   loop: LoopContext,
 ): Promise<Held> {
   const { row } = asked;
-  const held = { facts, permit, reserved };
+  const held = { facts, permit, reserved, wouldRefuse: verdict.wouldRefuse };
   if (facts.grant?.auditStrict !== true || row === undefined) return held;
   const appendedNs = loop.clock.monoNs();
   // Past the bound on what may be unsynced, the log itself says no.

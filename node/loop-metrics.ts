@@ -1,4 +1,6 @@
 import { Counter, Histogram, type Registry } from "prom-client";
+import type { Reason } from "../proto/reasons.ts";
+import { stageName } from "./decision/chain.ts";
 
 /** One decision, as metrics see it. Labels come from closed sets; an agent's name is never one. */
 export type Decided = {
@@ -6,7 +8,19 @@ export type Decided = {
   readonly reason: string;
   /** From the complete head to the decision, nanoseconds. */
   readonly tookNs: bigint;
+  /** The stage is in shadow: what it objects to was allowed. */
+  readonly shadow?: boolean;
 };
+
+/** An allowed request; of the stages in shadow that objected, the first. */
+export function allowedAs(
+  wouldRefuse: readonly { readonly stage: number; readonly reason: Reason }[],
+  tookNs: bigint,
+): Decided {
+  const [first] = wouldRefuse;
+  if (first === undefined) return { stage: "none", reason: "ok", tookNs };
+  return { stage: stageName(first.stage), reason: first.reason, tookNs, shadow: true };
+}
 
 /** What a data loop counts. */
 export type LoopMetrics = {
@@ -79,8 +93,8 @@ export function createLoopMetrics(registry: Registry): LoopMetrics {
     registers,
   });
   return {
-    decided: ({ stage, reason, tookNs }) => {
-      const decision = reason === "ok" ? "allow" : "deny";
+    decided: ({ stage, reason, tookNs, shadow = false }) => {
+      const decision = shadow ? "would_refuse" : reason === "ok" ? "allow" : "deny";
       decisions.inc({ stage, reason, decision });
       seconds.observe({ decision }, Number(tookNs) * SECONDS_PER_NS);
     },

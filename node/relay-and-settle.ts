@@ -1,16 +1,20 @@
 import { REASONS, type Reason, stageOf } from "../proto/reasons.ts";
+import { AnswerShadow, type ShadowObjection } from "./answer-shadow.ts";
 import type { Outcome as RelayOutcome } from "./dataplane/client-leg.ts";
 import type { Answer } from "./dataplane/exchange.ts";
 import { relayAnswer } from "./dataplane/relay-answer.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
 import { stageName } from "./decision/chain.ts";
 import type { Reserved } from "./decision/commit.ts";
+import { cutRecord } from "./decision/decision-record.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
 import type { Permit } from "./decision/permit.ts";
 import { killReason } from "./decision/stages/03-kill.ts";
 import { toolGranted } from "./decision/stages/10-tool.ts";
 import type { Asked } from "./gather.ts";
+import { recordContext, type Shadowed } from "./hold.ts";
 import type { LoopContext } from "./loop-context.ts";
+import { allowedAs } from "./loop-metrics.ts";
 import { openMeter } from "./pricing/meter.ts";
 import { refusalWords } from "./refuse.ts";
 import { settleRequest } from "./settle-request.ts";
@@ -23,6 +27,8 @@ export type Allowed = {
   readonly facts: Facts;
   readonly permit: Permit;
   readonly reserved: Reserved;
+  /** What stages in shadow objected to in the request. */
+  readonly wouldRefuse: Shadowed;
 };
 
 /**
@@ -35,15 +41,18 @@ export async function relayAndSettle(
   allowed: Allowed,
   loop: LoopContext,
 ): Promise<void> {
+  const shadow = new AnswerShadow(allowed.facts.policy);
   let outcome: RelayOutcome;
   try {
     asked.exchange.setHeld(allowed.reserved.taken);
-    outcome = await relay(asked, allowed, loop);
+    outcome = await relay(asked, allowed, shadow, loop);
   } catch (error) {
     // A bug of ours must not leave money held that nobody will ever give back.
     settleRequest(asked, allowed, brokenOff(!allowed.permit.revoke()), loop);
     throw error;
   }
+  const objection = shadow.objection(outcome.hits);
+  if (objection !== undefined) tellShadow(asked, allowed.facts, objection, loop);
   settleRequest(asked, allowed, outcome, loop);
 }
 
@@ -61,7 +70,12 @@ function brokenOff(sent: boolean): RelayOutcome {
   };
 }
 
-function relay(asked: Asked, allowed: Allowed, loop: LoopContext): Promise<RelayOutcome> {
+function relay(
+  asked: Asked,
+  allowed: Allowed,
+  shadow: AnswerShadow,
+  loop: LoopContext,
+): Promise<RelayOutcome> {
   const { exchange, found, read, row } = asked;
   const { facts, permit } = allowed;
   const { policy, grant, model } = facts;
@@ -72,13 +86,8 @@ function relay(asked: Asked, allowed: Allowed, loop: LoopContext): Promise<Relay
     throw new Error("invariant broken: an allowed request has a priced model");
   }
   const meter = openMeter({ price: model.price, held: allowed.reserved.charges.cost });
-  const refusing = new Set(
-    policy.content
-      .filter(({ action, direction }) => action === "refuse" && direction !== "request")
-      .map(({ id }) => id),
-  );
   const headers = allowedHeaders(allowed, row.row, loop);
-  tellAllowed(asked, facts, loop);
+  tellAllowed(asked, allowed, loop);
   return new Promise((resolve) => {
     const sink = relayAnswer({
       exchange,
@@ -87,9 +96,9 @@ function relay(asked: Asked, allowed: Allowed, loop: LoopContext): Promise<Relay
       wantsUsage: read.wantsUsage,
       rules: {
         set: loop.scanners.of(policy).response,
-        refuses: (ruleId) => refusing.has(ruleId),
+        refuses: (ruleId) => shadow.refuses(ruleId),
       },
-      toolGranted: (name) => toolGranted(grant, name),
+      toolGranted: (name) => toolGranted(grant, name) || shadow.passesTool(name),
       killedNow: () => closedNow(loop, row.row),
       meter: {
         onText: meter.countText,
@@ -115,9 +124,8 @@ function closedNow(loop: LoopContext, row: number): Reason | undefined {
   return isFresh(loop.table, loop.clock.monoNs()) ? undefined : "mesh_stale";
 }
 
-function tellAllowed(asked: Asked, facts: Facts, loop: LoopContext): void {
-  const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
-  loop.metrics.decided({ stage: "none", reason: "ok", tookNs });
+function tellAllowed(asked: Asked, { facts, wouldRefuse }: Allowed, loop: LoopContext): void {
+  loop.metrics.decided(allowedAs(wouldRefuse, loop.clock.monoNs() - asked.exchange.headAtNs));
   if (isMissing(asked.identity)) return;
   loop.controlLink.event({
     agentId: asked.identity.agentId,
@@ -129,6 +137,24 @@ function tellAllowed(asked: Asked, facts: Facts, loop: LoopContext): void {
     reason: "ok",
     cause: undefined,
   });
+}
+
+/** An objection of a stage in shadow to the answer: a second record, and nothing else. */
+function tellShadow(
+  asked: Asked,
+  facts: Facts,
+  { reason, rule }: ShadowObjection,
+  loop: LoopContext,
+): void {
+  const stage = stageOf(reason);
+  const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
+  loop.metrics.decided({ stage: stageName(stage), reason, tookNs, shadow: true });
+  const context = { ...recordContext(asked, loop), nowMs: loop.clock.nowMs() };
+  try {
+    loop.log.append(cutRecord(facts, { stage, reason, rule, shadow: true }, context));
+  } catch (error) {
+    loop.metrics.recordLost(error);
+  }
 }
 
 function allowedHeaders({ facts }: Allowed, row: number, loop: LoopContext): string[] {

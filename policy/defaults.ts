@@ -121,6 +121,14 @@ export const LADDER = {
   budgetPercent: { warning: 80, throttle: 95 },
 } as const;
 
+/** Requests that an agent at throttle may send to which policy gives no rate: one in four seconds. */
+export const RATE_AT_THROTTLE = {
+  metric: "requests",
+  amount: 15,
+  windowMs: MINUTE_MS,
+  burst: 5,
+} as const;
+
 export const LADDER_POINTS_MAX = 1_000_000_000;
 export const WINDOW_MS = { min: SECOND_MS, max: HOUR_MS } as const;
 export const EVIDENCE_FLOOR = { min: 0, max: 1_000_000 } as const;

@@ -40,10 +40,13 @@ export function explainRecords(
   const decisions = records.filter((record) => record.k === "decision");
   const decision = decisions.find(({ ph }) => ph === "request") ?? decisions[0];
   if (decision === undefined) return undefined;
-  const cut = decisions.find(({ ph }) => ph === "response");
+  const later = decisions.filter(({ ph }) => ph === "response");
   return CHAIN.map(({ no, name, asks }) => {
     const row = { no, stage: name, asks };
-    if (cut?.st === no) return { ...row, outcome: "refused", ...objectionOf(cut), cut: true };
+    const said = later.find(({ st }) => st === no);
+    if (said?.dec === "deny")
+      return { ...row, outcome: "refused", ...objectionOf(said), cut: true };
+    if (said !== undefined) return { ...row, outcome: "would refuse", ...objectionOf(said) };
     return { ...row, ...answerOf(decision, no) };
   });
 }

@@ -5,7 +5,7 @@ import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Reason } from "../../proto/reasons.ts";
 import type { Cost, Door } from "../decision/facts.ts";
 import type { ConnectionInfo } from "../thread-messages.ts";
-import type { Connections, OpenExchange } from "./connections.ts";
+import type { Connections, CuttingLevel, OpenExchange } from "./connections.ts";
 import type { Answer, Cut, Exchange, RequestHead } from "./exchange.ts";
 import type { GatewayLimits } from "./gateway-limits.ts";
 import { discard, type LingerPlaces } from "./lingering-close.ts";
@@ -76,6 +76,7 @@ export class ClientExchange implements Exchange, OpenExchange {
   #hasLength = false;
   #closes = false;
   #streaming = false;
+  #isToolStream = false;
   #held: Cost | undefined;
   #bytesDown = 0;
   #cancelStalled: Cancel | undefined;
@@ -199,6 +200,15 @@ export class ClientExchange implements Exchange, OpenExchange {
 
   markStreaming(): void {
     this.#streaming = true;
+  }
+
+  markToolStream(): void {
+    this.#isToolStream = true;
+  }
+
+  /** Other requests over HTTP end by themselves, within what they hold. */
+  endsAt(level: CuttingLevel): boolean {
+    return level === "quarantine" && this.#isToolStream;
   }
 
   /** What the request holds in its accounts, for lists of connections. */

@@ -14,11 +14,16 @@ const GROUPS_KEPT_MAX = 4_096;
 /** Exchanges that one list names at most; a list is copied between threads in one turn. */
 export const LISTED_MAX = 1_000;
 
+/** Levels of the ladder that end something that is open. A kill is a scope's. */
+export type CuttingLevel = "quarantine" | "block";
+
 /** What the registry needs of an exchange. */
 export type OpenExchange = CutTarget & {
   readonly requestId: string;
   /** False once it was refused: nothing flows but what the client sends and nobody reads. */
   isOpen(): boolean;
+  /** Whether it may not go on once its agent has come to this level of the ladder. */
+  endsAt(level: CuttingLevel): boolean;
   info(nowNs: bigint): ConnectionInfo;
 };
 
@@ -125,6 +130,16 @@ export class Connections {
    */
   cutScope(by: KilledBy, scopeText: string): Promise<CutResult> {
     return this.#teardown.cut(this.#covered(scopeText).filter(isOpen), { by });
+  }
+
+  /** Cuts what an agent may not go on with at the level that it has come to. */
+  cutAtLevel(agentId: string, level: CuttingLevel): Promise<CutResult> {
+    const open = [...(this.#agents.get(agentId)?.exchanges ?? [])].filter(isOpen);
+    const reason = level === "block" ? "blocked" : "quarantined";
+    return this.#teardown.cut(
+      open.filter((exchange) => exchange.endsAt(level)),
+      { by: "reason", reason },
+    );
   }
 
   /** Cuts everything that is open, for a reason of the node's own. */

@@ -64,4 +64,6 @@ export type Exchange = {
   setHeld(held: Cost | undefined): void;
   /** Set when the answer is a stream, for lists of connections. */
   markStreaming(): void;
+  /** A stream was asked for in which tools may be called: quarantine ends it. */
+  markToolStream(): void;
 };

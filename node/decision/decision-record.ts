@@ -96,7 +96,13 @@ export function settleRecord(
 /** The second record of a request whose answer was cut by a rule. */
 export function cutRecord(
   facts: Facts,
-  cut: { readonly stage: number; readonly reason: string; readonly rule: string | undefined },
+  cut: {
+    readonly stage: number;
+    readonly reason: string;
+    readonly rule: string | undefined;
+    /** The stage is in shadow: the answer went on. */
+    readonly shadow?: boolean;
+  },
   context: RecordContext,
 ): DecisionRecord {
   return {
@@ -107,7 +113,7 @@ export function cutRecord(
     rid: facts.requestId,
     ...holder(facts, context.mesh),
     ph: "response",
-    dec: "deny",
+    dec: cut.shadow === true ? "would_refuse" : "deny",
     st: cut.stage,
     // An answer is put to nothing but what cut it: the other stages were asked of the request.
     sv: `${"-".repeat(cut.stage - 1)}D`.padEnd(STAGES, "-"),

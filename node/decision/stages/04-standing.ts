@@ -25,7 +25,10 @@ export function checkStanding(facts: Facts): RowOutcome {
 function checkQuarantine(facts: Facts): RowOutcome {
   if (isMissing(facts.request)) return { reason: "quarantined" };
   if (facts.request.tools.length > 0) return { reason: "quarantined", detail: "tools" };
-  if (facts.request.model === undefined) return "pass";
+  // The list of models is answered here. Whatever else has no model, a tunnel above all, leads out.
+  if (facts.request.model === undefined) {
+    return facts.door === "gateway" ? "pass" : { reason: "quarantined", detail: "tunnels" };
+  }
   if (facts.model === undefined || isMissing(facts.model)) return { reason: "quarantined" };
   const left = facts.grant?.quarantine.models ?? [];
   if (covers(left, facts.model.id)) return "pass";

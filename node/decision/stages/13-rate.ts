@@ -1,4 +1,5 @@
 import type { RateLimit, RateMetric } from "../../../policy/compiled-policy.ts";
+import { RATE_AT_THROTTLE } from "../../../policy/defaults.ts";
 import type { Reason } from "../../../proto/reasons.ts";
 import { type Facts, isMissing } from "../facts.ts";
 import type { BucketCharge, RowOutcome } from "../verdict.ts";
@@ -39,10 +40,14 @@ export function checkRate(facts: Facts): RowOutcome {
 /** What the request takes from each bucket of its grant. */
 export function bucketCharges(facts: Facts): readonly BucketCharge[] {
   const charges: BucketCharge[] = [];
+  const isThrottled = facts.standing === "throttle";
   for (const limit of facts.grant?.rate ?? []) {
     const amount = amountOf(limit.metric, facts);
-    if (amount > 0n) charges.push(bucketCharge(limit, amount, facts.standing === "throttle"));
+    if (amount > 0n) charges.push(bucketCharge(limit, amount, isThrottled));
   }
+  const hasRate = charges.some(({ metric }) => metric === "requests");
+  // A quarter of no limit would be none: throttle would do nothing to whom policy gives no rate.
+  if (isThrottled && !hasRate) charges.push(bucketCharge(RATE_AT_THROTTLE, 1n, false));
   return charges;
 }
 

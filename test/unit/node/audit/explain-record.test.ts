@@ -71,6 +71,21 @@ describe("the 14 rows", () => {
     expect(rows[9]?.reason).toBeUndefined();
   });
 
+  test("tell what a stage in shadow would have cut an answer for", () => {
+    const said: DecisionRecord = {
+      ...ALLOW,
+      ph: "response",
+      dec: "would_refuse",
+      st: 10,
+      sv: "---------D----",
+      rc: "tool_call_not_granted",
+      rule: "shell",
+    };
+    const row = (explainRecords([ALLOW, said]) ?? [])[9];
+    expect(row).toMatchObject({ outcome: "would refuse", reason: "tool_call_not_granted" });
+    expect(row?.cut).toBeUndefined();
+  });
+
   test("tell a stage in shadow from the one that refused", () => {
     const both: DecisionRecord = { ...DENY, st: 10, sv: "PPPPPPPPDD----", rc: "tool_not_granted" };
     const rows = explainRecords([both]) ?? [];

@@ -31,6 +31,36 @@ function stream(exchange: Exchange): void {
   exchange.onCut(() => exchange.cut(FRAME));
 }
 
+describe("a level of the ladder", () => {
+  const climb = ({ registry }: Door, level: "quarantine" | "block") =>
+    registry.cutAtLevel("red/worker", level);
+
+  test("quarantine ends a stream in which tools may be called, and says so", async () => {
+    const cuts: Cut[] = [];
+    const { door, exchanges } = await openWaitingDoor((exchange) => {
+      exchange.markToolStream();
+      exchange.onCut((cut) => cuts.push(cut));
+      stream(exchange);
+    });
+    const client = await rawClient(door.port);
+    client.socket.write(GET);
+    await eventually(() => exchanges.length === 1, "it is served");
+    expect(await climb(door, "block")).toMatchObject({ count: 0 });
+    expect(await climb(door, "quarantine")).toMatchObject({ count: 1 });
+    expect(cuts).toEqual([{ by: "reason", reason: "quarantined" }]);
+  });
+
+  test("other answers over HTTP end by themselves", async () => {
+    const { door, exchanges } = await openWaitingDoor(stream);
+    (await rawClient(door.port)).socket.write(GET);
+    await eventually(() => exchanges.length === 1, "it is served");
+    for (const level of ["quarantine", "block"] as const) {
+      expect(await climb(door, level)).toMatchObject({ count: 0 });
+    }
+    expect(door.registry.count()).toBe(1);
+  });
+});
+
 describe("a relayed answer", () => {
   test("leaves in the order it was written and keeps the connection", async () => {
     const { door } = await openWaitingDoor((exchange) => {

@@ -16,6 +16,8 @@ class FakeExchange implements OpenExchange {
   readonly cuts: Cut[] = [];
   resets = 0;
   open = true;
+  /** Levels of the ladder at which it may not go on. */
+  ends: readonly string[] = [];
   onCut: (() => void) | undefined;
 
   constructor(requestId: string) {
@@ -24,6 +26,10 @@ class FakeExchange implements OpenExchange {
 
   isOpen(): boolean {
     return this.open;
+  }
+
+  endsAt(level: string): boolean {
+    return this.ends.includes(level);
   }
 
   cutFromOutside(cut: Cut): void {
@@ -85,6 +91,25 @@ describe("a cut reaches what its scope covers and nothing else", () => {
   });
   test("an agent of no exchange", async () => {
     expect(await cutsAfter("agent", "agent/red/nobody")).toEqual([]);
+  });
+  test("a level of the ladder, of what may not go on at it", async () => {
+    const { connections, add } = world();
+    const tunnel = add("red/worker");
+    const toolStream = add("red/worker");
+    const stream = add("red/worker");
+    const other = add("red/other");
+    tunnel.ends = ["quarantine", "block"];
+    toolStream.ends = ["quarantine"];
+    other.ends = ["quarantine", "block"];
+    void connections.cutAtLevel("red/worker", "quarantine");
+    await nextTurn();
+    const quarantined = [{ by: "reason", reason: "quarantined" }];
+    expect([tunnel.cuts, toolStream.cuts]).toEqual([quarantined, quarantined]);
+    expect([stream.cuts, other.cuts]).toEqual([[], []]);
+    void connections.cutAtLevel("red/worker", "block");
+    await nextTurn();
+    expect([toolStream.cuts.length, stream.cuts.length]).toEqual([1, 0]);
+    void connections.cutAtLevel("red/nobody", "block");
   });
   test("a scope that cannot be cut is a bug of ours", () => {
     const { connections } = world();

@@ -13,6 +13,7 @@ export class RecordedExchange implements Exchange {
   ended = false;
   lastFrame: string | undefined;
   streaming = false;
+  toolStream = false;
   readonly #written: Uint8Array[] = [];
   readonly #drains: (() => void)[] = [];
   readonly #cuts: ((cut: Cut) => void)[] = [];
@@ -91,6 +92,10 @@ export class RecordedExchange implements Exchange {
 
   markStreaming(): void {
     this.streaming = true;
+  }
+
+  markToolStream(): void {
+    this.toolStream = true;
   }
 
   #assertOpen(): void {

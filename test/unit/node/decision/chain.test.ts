@@ -94,6 +94,16 @@ const CASES: readonly Case[] = [
     reason: "quarantined",
   },
   {
+    title: "what leads out without naming a model in quarantine",
+    over: {
+      standing: "quarantine",
+      door: "forward",
+      request: requestFacts({ model: undefined }),
+      model: undefined,
+    },
+    reason: "quarantined",
+  },
+  {
     title: "any agent before there is a policy",
     over: { policy: undefined },
     reason: "policy_missing",
@@ -289,6 +299,26 @@ describe("the chain", () => {
     ]);
   });
 
+  const shadowable = CASES.filter(({ reason }) => stageOf(reason) >= 6 && stageOf(reason) <= 12);
+
+  test.each(shadowable)("in shadow, $title is written down and passes", ({ over, reason }) => {
+    const all = new Set([6, 7, 8, 9, 10, 11, 12]);
+    const base = over.policy ?? policy();
+    const verdict = decide(facts({ ...over, policy: { ...base, shadowStages: all } }));
+    expect(verdict.refusal).toBeUndefined();
+    expect(verdict.wouldRefuse[0]).toMatchObject({ reason, stage: stageOf(reason) });
+    expect(verdict.stages[stageOf(reason) - 1]).toBe("D");
+    // The shadow is its own stage's alone.
+    const others = new Set([...all].filter((no) => no !== stageOf(reason)));
+    const alone = decide(facts({ ...over, policy: { ...base, shadowStages: others } }));
+    expect(alone.refusal?.reason).toBe(reason);
+  });
+
+  test("in shadow, there is a case for each stage that may be in it", () => {
+    const stages = new Set(shadowable.map(({ reason }) => stageOf(reason)));
+    expect([...stages].toSorted((a, b) => a - b)).toEqual([6, 7, 8, 9, 10, 11, 12]);
+  });
+
   test("a head is put to the first four rows only", () => {
     const verdict = decide(facts({ pass: "head", grant: undefined }));
     expect(verdict.refusal).toBeUndefined();
@@ -304,6 +334,17 @@ describe("the chain", () => {
     expect(usual?.unitPicos).toBe(100_000_000_000n);
     expect(slowed?.unitPicos).toBe(400_000_000_000n);
     expect(slowed?.toleranceNs).toBe(usual?.toleranceNs);
+  });
+
+  test("throttle slows whom policy gives no rate of requests, and nobody else is", () => {
+    expect(decide(facts()).charges.buckets).toEqual([]);
+    const usd = [{ metric: "usd_micros" as const, amount: 1_000, windowMs: 1, burst: 1_000_000 }];
+    const { buckets } = decide(
+      facts({ grant: grant({ rate: usd }), standing: "throttle" }),
+    ).charges;
+    expect(buckets.map(({ metric }) => metric)).toEqual(["usd_micros", "requests"]);
+    // One request in four seconds.
+    expect(buckets[1]).toMatchObject({ amount: 1n, unitPicos: 4_000_000_000_000n });
   });
 
   test("every reason belongs to a stage of the chain, and numbers are never shared", () => {
