@@ -1,3 +1,4 @@
+import type { AuditRecord } from "../audit/record.ts";
 import { type Reason, stageOf } from "../proto/reasons.ts";
 import type { Outcome as RelayOutcome } from "./dataplane/client-leg.ts";
 import { stageName } from "./decision/chain.ts";
@@ -120,14 +121,19 @@ function writeOutcome(
   const rules = facts.policy?.content.length ?? 0;
   const inspection =
     scanned < n ? { n, scanned, rules, skipped: reason ?? "incomplete" } : { n, scanned, rules };
+  if (reason !== undefined && outcome.kind === "cut") {
+    const cut = { stage: stageOf(reason), reason, rule: outcome.rule };
+    appendOrCount(loop, () => cutRecord(facts, cut, context));
+    tellCut(asked, facts, reason, outcome.rule, loop);
+  }
+  const end = { reason: reason ?? "ok", spent: due.spent, overrunMicros: due.over, inspection };
+  appendOrCount(loop, () => settleRecord(facts, end, context));
+}
+
+/** One record that the log does not take must not cost another one, nor what the ladder is told. */
+function appendOrCount(loop: LoopContext, record: () => AuditRecord): void {
   try {
-    if (reason !== undefined && outcome.kind === "cut") {
-      const stage = stageOf(reason);
-      loop.log.append(cutRecord(facts, { stage, reason, rule: outcome.rule }, context));
-      tellCut(asked, facts, reason, outcome.rule, loop);
-    }
-    const end = { reason: reason ?? "ok", spent: due.spent, overrunMicros: due.over, inspection };
-    loop.log.append(settleRecord(facts, end, context));
+    loop.log.append(record());
   } catch (error) {
     // The hold has been settled; the log reports its own fault and stops further allows.
     loop.metrics.recordLost(error);

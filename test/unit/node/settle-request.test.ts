@@ -181,6 +181,17 @@ describe("settle a request", () => {
     expect(of.world.told).toContain("record lost");
   });
 
+  test("one record that is lost takes no other with it, and the ladder is told all the same", async () => {
+    const of = await allowed();
+    of.world.onAppend = ({ k }) => {
+      if (k === "decision") throw new Error("no space for this one");
+    };
+    end(of, { kind: "cut", reason: "tool_call_not_granted", rule: "shell", usage: undefined });
+    expect(of.world.told).toContain("record lost");
+    expect(of.world.settlements).toMatchObject([{ rc: "tool_call_not_granted" }]);
+    expect(of.world.events).toMatchObject([{ cause: "tool_outside_grant" }]);
+  });
+
   test("an answer that was not scanned whole says so in its settlement", async () => {
     const of = await allowed();
     end(of, { scannedBytes: 100 });
