@@ -57,6 +57,11 @@ export class LedgerFault extends Error {
   }
 }
 
+/** Why nothing may be lent, for a reason that is not money's. */
+export type Barred = { readonly refused: string; readonly message: string };
+
+export type ActorLeaseAsk = Omit<LeaseAsk, "leaseId"> & { readonly barred?: Barred };
+
 type Turn = (ledger: Ledger, env: LedgerEnv) => unknown;
 type Call = {
   readonly turn: Turn;
@@ -70,7 +75,7 @@ export class LedgerActor {
   #limits: AccountLimits = [];
   /** Absent when memory is not known to equal the store. */
   #open: { readonly ledger: Ledger; readonly state: LedgerState } | undefined;
-  readonly #refused = new Map<string, LedgerRefusal>();
+  readonly #refused = new Map<string, LedgerRefusal | Barred>();
   #isRunning = false;
   #idle: Promise<void> = Promise.resolve();
   #isFenced = false;
@@ -84,8 +89,11 @@ export class LedgerActor {
     this.#tick();
   }
 
-  /** Rejects with LedgerFault. */
-  lease(ask: Omit<LeaseAsk, "leaseId">): Promise<LeaseGrant | LedgerRefusal> {
+  /**
+   * Rejects with LedgerFault. What was granted before `barred` came to be so is told with no time left:
+   * a node that did not hear of it gives it back, and it does not stay charged.
+   */
+  lease(ask: ActorLeaseAsk): Promise<LeaseGrant | LedgerRefusal | Barred> {
     if (this.#isFull()) return Promise.resolve(this.#full());
     const { clock, random } = this.#options;
     const leaseId = uuidV7(clock.nowMs(), random);
@@ -93,14 +101,17 @@ export class LedgerActor {
       const memo = memoKey(ask);
       const refusedBefore = this.#refused.get(memo);
       if (refusedBefore) return refusedBefore;
-      const answer = ledger.lease({ ...ask, leaseId }, env);
+      const isGranted = this.#open?.state.leaseOf(memo) !== undefined;
+      const refused = isGranted ? undefined : ask.barred;
+      const answer = refused ?? ledger.lease({ ...ask, leaseId }, env);
       if ("refused" in answer) this.#rememberRefusal(memo, answer);
+      else if (ask.barred) return { ...answer, ttlMs: 0 };
       return answer;
     });
   }
 
   /** A request that was refused stays so: nobody waits any more for what a repetition would get. */
-  #rememberRefusal(memo: string, refusal: LedgerRefusal): void {
+  #rememberRefusal(memo: string, refusal: LedgerRefusal | Barred): void {
     this.#refused.set(memo, refusal);
     for (const oldest of this.#refused.keys()) {
       if (this.#refused.size <= REFUSALS_MAX) break;

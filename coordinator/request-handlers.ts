@@ -23,7 +23,7 @@ import { readAmounts, writeAmounts, writeUnit } from "./amounts.ts";
 import type { Commands } from "./commands.ts";
 import type { Enrolment } from "./enrolment.ts";
 import type { Tell } from "./events.ts";
-import { type LedgerActor, LedgerFault } from "./ledger-actor.ts";
+import { type Barred, type LedgerActor, LedgerFault } from "./ledger-actor.ts";
 import {
   type ReplyBody,
   type RequestFrom,
@@ -100,9 +100,9 @@ async function lease(
   if (!options.registry.isCurrentBoot(from.node, from.bootId)) {
     return refusedBody("boot_ended", `${from.bootId} of ${from.node} has ended`);
   }
-  const refusal = refusalOf(options, account, from.node);
-  if (refusal) return refusal;
-  const answer = await orUnavailable(options.ledger.lease({ ...from, account, need, want }));
+  const barred = barredBy(options, account, from.node);
+  const ask = { ...from, account, need, want, ...(barred && { barred }) };
+  const answer = await orUnavailable(options.ledger.lease(ask));
   if ("refused" in answer) return refusedBody(answer.refused, answer.message);
   const value = create(LeaseReplySchema, {
     leaseId: answer.leaseId,
@@ -122,22 +122,23 @@ function isLeasable(account: string): boolean {
 }
 
 /** Placement and kills; money is the ledger's. */
-function refusalOf(
+function barredBy(
   { replica, placement }: RequestHandlersOptions,
   account: string,
   node: string,
-): ReplyBody | undefined {
+): Barred | undefined {
   if (account === "overrun") return undefined;
   if (!placement.isPlaced(node, account)) {
-    return refusedBody("not_placed", `${account} is not placed on ${node}`);
+    return { refused: "not_placed", message: `${account} is not placed on ${node}` };
   }
   const scope = parseScope(account);
   if (scope?.kind === "contract") {
-    return replica.state.killed(account) ? refusedBody("killed_contract", account) : undefined;
+    const isKilled = replica.state.killed(account);
+    return isKilled ? { refused: "killed_contract", message: account } : undefined;
   }
   const [kill] =
     scope?.kind === "agent" ? replica.state.killsFor(`${scope.team}/${scope.agent}`) : [];
-  return kill ? refusedBody(`killed_${kill.parsed.kind}`, kill.scope) : undefined;
+  return kill && { refused: `killed_${kill.parsed.kind}`, message: kill.scope };
 }
 
 async function newsOf(

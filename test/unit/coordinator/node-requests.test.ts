@@ -258,6 +258,36 @@ describe("lease and settle", () => {
     expect((await node.ask(settle(leaseId, epoch, 1n, true))).case).toBe("settle");
   });
 
+  test("Q3: what was lent before a kill, and not heard of, is told once more with no time left", async () => {
+    const { world, node } = await meshWithNode();
+    const requestId = world.newId();
+    const granted = await node.ask(lease(BOT, 400_000n), { requestId });
+    const cmdId = world.newId();
+    await world.parts.commands.kill({ cmdId, scope: BOT, reason: "", cause: "", operator: "olga" });
+    const again = await node.ask(lease(BOT, 400_000n), { requestId });
+    if (again.case !== "lease" || granted.case !== "lease") throw new Error(reasonOf(again));
+    expect(again.value.leaseId).toBe(granted.value.leaseId);
+    expect(again.value.ttlMs).toBe(0n);
+    const { leaseId, epoch } = again.value;
+    expect((await node.ask(settle(leaseId, epoch, 0n, true))).case).toBe("settle");
+    expect((await world.parts.ledger.rows(BOT))[0]?.reserved).toBe(0);
+  });
+
+  test("Q3: a question refused for a kill stays refused, whatever comes of the kill", async () => {
+    const { world, node } = await meshWithNode();
+    const requestId = world.newId();
+    const cmdId = world.newId();
+    await world.parts.commands.kill({ cmdId, scope: BOT, reason: "", cause: "", operator: "olga" });
+    expect(reasonOf(await node.ask(lease(BOT, 1n), { requestId }))).toBe("killed_agent");
+    const op = { case: "revive" as const, value: create(ReviveSchema, {}) };
+    const { commands, replica } = world.parts;
+    await commands.carry(world.sign(BOT, op), ["revive"]);
+    await world.until(() => !replica.state.killed(BOT));
+    // A copy of the question that the network held back: nobody waits for its answer.
+    expect(reasonOf(await node.ask(lease(BOT, 1n), { requestId }))).toBe("killed_agent");
+    expect((await node.ask(lease(BOT, 1n))).case).toBe("lease");
+  });
+
   test("Q3: nothing is lent for agents that are placed elsewhere", async () => {
     const { node } = await meshWithNode({
       placement: { isPlaced: (on, account) => on === "n2" && account === BOT },
