@@ -5,6 +5,7 @@ import { SocketFault } from "../adapters/grpc-socket.ts";
 import { InstanceFault } from "../adapters/instance-lock.ts";
 import { TrustFileFault } from "../adapters/trust-file.ts";
 import { HomeFault } from "../coordinator/found-mesh.ts";
+import { addAudit } from "./audit/audit-program.ts";
 import {
   type CommandContext,
   CommandError,
@@ -61,6 +62,7 @@ function buildProgram(host: CliProcess): Command {
   addServers(program, host);
   addOperations(program, host);
   addConfiguration(program, host);
+  addAudit(program, host, act);
   return program;
 }
 

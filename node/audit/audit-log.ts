@@ -27,6 +27,7 @@ import {
 } from "../../audit/tiles.ts";
 import { type Consumed, encodeConsumed } from "./consumed.ts";
 import type { LogFiles } from "./log-files.ts";
+import { IndexWriter } from "./request-index.ts";
 
 /** Folder of the consumed positions, one file for each size. */
 const CONSUMED_FOLDER = "consumed";
@@ -35,6 +36,8 @@ export type AuditLogState = {
   readonly edge: TileEdge;
   /** Entries of the partial bundle at the edge. */
   readonly entries: readonly Uint8Array[];
+  /** The last leaves, back to where a segment of the index begins; fewer leave that segment out. */
+  readonly tail: readonly Uint8Array[];
   /** Latest time of a record, ms since the Unix epoch; 0 in an empty log. */
   readonly latestMs: number;
 };
@@ -56,6 +59,7 @@ export class AuditLog {
   readonly #partials = new Set<string>();
   /** Full files whose partial ones can go after the next checkpoint. */
   readonly #filled = new Set<string>();
+  readonly #index: IndexWriter;
 
   constructor(options: AuditLogOptions) {
     const { edge, entries, latestMs } = options.state;
@@ -64,6 +68,7 @@ export class AuditLog {
     this.#entries = [...entries];
     this.#latestMs = latestMs;
     this.#signedSize = edge.size;
+    this.#index = new IndexWriter(options.files, edge.size, options.state.tail);
   }
 
   get origin(): string {
@@ -93,6 +98,7 @@ export class AuditLog {
     const entry = sealLeaf(leaf, { ep: this.#options.epoch, seq: this.#edge.size });
     this.#latestMs = Math.max(this.#latestMs, t);
     this.#entries.push(entry);
+    this.#index.add(leaf, this.#edge.size);
     for (const { tile, bytes } of this.#edge.append(leafHash(entry))) {
       this.#putFull(tilePath(tile), bytes);
     }
@@ -136,6 +142,8 @@ export class AuditLog {
   sweep(): void {
     const { files } = this.#options;
     files.sweep(CONSUMED_FOLDER, (name) => name !== String(this.#signedSize));
+    const smallSpent = this.#index.takeSmallSpent();
+    if (smallSpent > 0) files.sweep("index/small", (name) => Number(name) < smallSpent);
     for (const path of this.#filled) {
       files.sweep(`${path}.p`, () => true);
       this.#filled.delete(path);

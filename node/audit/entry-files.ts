@@ -38,6 +38,21 @@ export class EntryFiles {
     }
   }
 
+  /** Entries as far as the checkpoint goes. */
+  get size(): number {
+    return this.#size;
+  }
+
+  /** The bundles that hold these leaves, each once and in order. */
+  async *holding(
+    leaves: Iterable<number>,
+    onBytes: (bytes: number) => void,
+  ): AsyncGenerator<readonly Buffer[]> {
+    const numbers = new Set<number>();
+    for (const leaf of leaves) if (leaf < this.#size) numbers.add(Math.floor(leaf / TILE_WIDTH));
+    for (const no of numbers) yield await this.#read(no, onBytes);
+  }
+
   /** All bundles, newest first. */
   async *backwards(onBytes: (bytes: number) => void): AsyncGenerator<readonly Buffer[]> {
     for (let no = this.#bundles() - 1; no >= 0; no--) yield await this.#read(no, onBytes);

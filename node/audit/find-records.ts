@@ -10,6 +10,7 @@ import { decodeRecord } from "../../audit/leaf.ts";
 import type { AuditRecord, DecisionRecord, Place } from "../../audit/record.ts";
 import { AuditFault } from "./audit-fault.ts";
 import { EntryFiles } from "./entry-files.ts";
+import { type IndexAnswer, indexedLeaves } from "./request-index.ts";
 import { newestWalFirst, scanWalFile } from "./scan-wal.ts";
 
 /** Bytes that one question reads at most. */
@@ -74,10 +75,37 @@ async function gatherRequest(
   }
   if (logDir === undefined || isComplete(found.records, requestId)) return;
   const entries = await EntryFiles.open(logDir);
+  const answer = indexedLeaves(logDir, requestId, { from: 0, to: entries.size });
+  for await (const bundle of entries.holding(leavesOf(answer, entries.size), onBytes)) {
+    for (const leaf of bundle) if (leaf.includes(requestId)) found.take(leaf);
+  }
+  // An index may be missing or wrong: what it does not know is looked for.
+  if (isKnownWhole(answer, entries.size) && isDecided(found.records, requestId)) return;
   for await (const bundle of entries.between({ fromMs: atMs - ORDER_SLACK_MS, toMs }, onBytes)) {
     for (const leaf of bundle) if (leaf.includes(requestId)) found.take(leaf);
     if (isComplete(found.records, requestId)) return;
   }
+}
+
+/** Leaves that the index names, and the few at the end of the log that it does not cover yet. */
+function* leavesOf({ leaves, uncovered }: IndexAnswer, size: number): Generator<number> {
+  yield* leaves;
+  const last = uncovered.at(-1);
+  if (last === undefined || last.first + last.leaves < size) return;
+  for (let leaf = last.first; leaf < size; leaf++) yield leaf;
+}
+
+/** Nothing but the end of the log is without an index. */
+function isKnownWhole({ uncovered }: IndexAnswer, size: number): boolean {
+  return uncovered.every(({ first, leaves }) => first + leaves >= size);
+}
+
+function isDecided(records: readonly FoundRecord[], requestId: string): boolean {
+  return records.some(
+    (record) =>
+      record.k === "flood" ||
+      (record.k === "decision" && record.ph === "request" && record.rid === requestId),
+  );
 }
 
 /**

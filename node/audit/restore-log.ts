@@ -12,6 +12,7 @@ import {
 import { AuditFault } from "./audit-fault.ts";
 import { type AuditLogState, consumedPath } from "./audit-log.ts";
 import { type Consumed, decodeConsumed } from "./consumed.ts";
+import { SMALL_SEGMENT_LEAVES } from "./index-segment.ts";
 
 /** A log where its last checkpoint left it. */
 export type RestoredLog = {
@@ -32,7 +33,7 @@ const NOTHING_CONSUMED = { doneBefore: "", positions: [] };
 export function restoreLog(files: LogReader, key: VerifierKey): RestoredLog {
   const bytes = files.read(CHECKPOINT_PATH);
   if (bytes === undefined) {
-    const state = { edge: new TileEdge(), entries: [], latestMs: 0 };
+    const state = { edge: new TileEdge(), entries: [], tail: [], latestMs: 0 };
     return { state, consumed: NOTHING_CONSUMED };
   }
   const opened = openCheckpoint(bytes, key, []);
@@ -45,7 +46,8 @@ export function restoreLog(files: LogReader, key: VerifierKey): RestoredLog {
   }
   const consumed = consumedAt(files, key, { size, root });
   const entries = entriesAtEdge(files, key, size);
-  return { state: { edge: edge.value, entries, latestMs: consumed.latestMs }, consumed };
+  const tail = tailOf(files, size, entries);
+  return { state: { edge: edge.value, entries, tail, latestMs: consumed.latestMs }, consumed };
 }
 
 function consumedAt(
@@ -77,6 +79,22 @@ function entriesAtEdge(files: LogReader, key: VerifierKey, size: number): readon
     throw new AuditFault(`${key.name}: the last entries are not what was signed`);
   }
   return entries.value;
+}
+
+/** Leaves that no segment of the index covers yet. What cannot be read costs that segment alone. */
+function tailOf(
+  files: LogReader,
+  size: number,
+  entries: readonly Uint8Array[],
+): readonly Uint8Array[] {
+  const tail: Uint8Array[] = [];
+  const first = (size - (size % SMALL_SEGMENT_LEAVES)) / TILE_WIDTH;
+  for (let index = first; index < Math.floor(size / TILE_WIDTH); index++) {
+    const bundle = readBundle(files, { index, width: TILE_WIDTH });
+    if (!bundle.ok) return [];
+    tail.push(...bundle.value);
+  }
+  return [...tail, ...entries];
 }
 
 function unfit(

@@ -1,0 +1,84 @@
+import type { Command } from "commander";
+import type { CommandContext } from "../command-context.ts";
+import type { CliProcess } from "../program.ts";
+import { printKeys } from "./keys.ts";
+import { queryLogs } from "./query.ts";
+import { checkReceipt, writeReceipts } from "./receipt.ts";
+import { reindexLogs } from "./reindex.ts";
+import { tailLog } from "./tail.ts";
+import { verifyLogs } from "./verify.ts";
+
+type Run = (context: CommandContext) => void | Promise<void>;
+/** Runs a command in a context made from its words. */
+export type Act = (command: Command, host: CliProcess, run: Run) => Promise<void>;
+
+/** `altrace audit ...`: what an auditor asks of the log, from its files. */
+export function addAudit(program: Command, host: CliProcess, act: Act): void {
+  const audit = program.command("audit").description("the log: verify, ask, prove, follow");
+  const offline = "a folder with logs instead of this HOME's";
+  audit
+    .command("verify")
+    .description("every hash, signature and record, from files and public keys alone")
+    .option("--offline <dir>", offline)
+    .option("--keys <file>", "public keys of logs, or a policy with witnesses and quorum")
+    .action((options, command: Command) =>
+      act(command, host, (context) => verifyLogs(context, options)),
+    );
+  audit
+    .command("query")
+    .description("records that answer a question, oldest first")
+    .option("--offline <dir>", offline)
+    .option("--request <id>", "of one request")
+    .option("--agent <agent>", "of one agent, team/agent")
+    .option("--since <time>", "not before this time")
+    .option("--until <time>", "before this time")
+    .option("--reason <reason>", "with this reason")
+    .option("--stage <no>", "that this stage decided")
+    .option("--kind <kind>", "decision, settle, flood, kill, gap, ...")
+    .option("--denied", "refusals alone")
+    .option("--limit <count>", "at most so many (1000)")
+    .action((options, command: Command) =>
+      act(command, host, (context) => queryLogs(context, options)),
+    );
+  audit
+    .command("receipt <request>")
+    .description("files that prove the records of a request to anybody, offline")
+    .option("--offline <dir>", offline)
+    .option("--out <name>", "name of the files, without .tlog-proof")
+    .action((request: string, options, command: Command) =>
+      act(command, host, (context) => writeReceipts(context, request, options)),
+    );
+  addReaders(audit, host, act);
+}
+
+function addReaders(audit: Command, host: CliProcess, act: Act): void {
+  const offline = "a folder with logs instead of this HOME's";
+  audit
+    .command("check <receipt>")
+    .description("whether a receipt proves what it says")
+    .option("--keys <file>", "public keys of logs, or a policy with witnesses and quorum")
+    .action((path: string, options, command: Command) =>
+      act(command, host, (context) => checkReceipt(context, path, options)),
+    );
+  audit
+    .command("tail")
+    .description("the newest records; with --follow --json a line for each, for log shippers")
+    .option("--offline <dir>", offline)
+    .option("--lines <count>", "so many of the newest (20)")
+    .option("--from <seq>", "from this leaf on instead")
+    .option("--follow", "go on with each new record")
+    .action((options, command: Command) =>
+      act(command, host, (context) => tailLog(context, options, host.untilSignal)),
+    );
+  audit
+    .command("keys")
+    .description("public keys of this node's logs: keep them where the node cannot write")
+    .action((_, command: Command) => act(command, host, printKeys));
+  audit
+    .command("reindex")
+    .description("make the index by request id anew")
+    .option("--offline <dir>", offline)
+    .action((options, command: Command) =>
+      act(command, host, (context) => reindexLogs(context, options)),
+    );
+}

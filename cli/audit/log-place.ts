@@ -1,0 +1,96 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join, relative, sep } from "node:path";
+import { fileKeys } from "../../adapters/file-keys.ts";
+import { type LogPolicy, parseLogPolicy } from "../../audit/log-policy.ts";
+import { KEY_TYPES, parseVkey, type VerifierKey, verifierKey } from "../../audit/signed-note.ts";
+import { CHECKPOINT_PATH, type LogReader } from "../../audit/tiles.ts";
+import { CommandError } from "../command-context.ts";
+
+/** Folders that are looked through for logs, so that no link leads for ever. */
+const DEPTH_MAX = 8;
+
+/** A log on this machine's disk. */
+export type LogPlace = {
+  readonly dir: string;
+  /** What its folder says it is; its checkpoint must say the same. */
+  readonly origin: string;
+};
+
+/** Logs below a folder: every folder with a checkpoint in it. */
+export function logsBelow(dir: string): readonly LogPlace[] {
+  const found: LogPlace[] = [];
+  const look = (folder: string, depth: number): void => {
+    const entries = readdirSync(folder, { withFileTypes: true });
+    if (entries.some((entry) => entry.isFile() && entry.name === CHECKPOINT_PATH)) {
+      found.push({ dir: folder, origin: relative(dir, folder).split(sep).join("/") });
+      return;
+    }
+    if (depth === DEPTH_MAX) return;
+    for (const entry of entries) if (entry.isDirectory()) look(join(folder, entry.name), depth + 1);
+  };
+  try {
+    look(dir, 0);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CommandError(`${dir} cannot be read: ${why}`);
+  }
+  return found.sort((a, b) => (a.origin < b.origin ? -1 : 1));
+}
+
+/** Where a node keeps its logs, under the HOME it was started with. */
+export function nodeLogFolder(home: string): string {
+  return join(home, "node", "log");
+}
+
+/** The files of a log. What cannot be read counts as missing, which a verifier reports. */
+export function readerOf(dir: string): LogReader {
+  return {
+    read: (path) => {
+      try {
+        return readFileSync(join(dir, path));
+      } catch {
+        return undefined;
+      }
+    },
+  };
+}
+
+/**
+ * Keys and quorum from a file: a policy as c2sp.org/tlog-policy has it, or the keys of logs alone,
+ * one `name+id+key` a line.
+ */
+export function readKeysFile(path: string): LogPolicy {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(path);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CommandError(`${path} cannot be read: ${why}`);
+  }
+  const lines = bytes.toString("utf8").split("\n");
+  const words = lines.map((line) => line.trim()).filter((line) => !/^(#.*)?$/.test(line));
+  if (words.some((line) => /^(log|quorum)\s/.test(line))) {
+    const policy = parseLogPolicy(bytes);
+    if (!policy.ok) throw new CommandError(`${path}: ${policy.flaw}: ${policy.detail}`);
+    return policy.value;
+  }
+  const logs = words.map((line) => {
+    const key = parseVkey(line);
+    if (!key.ok) throw new CommandError(`${path}: ${key.flaw}: ${line.slice(0, 80)}`);
+    if (key.value.type !== KEY_TYPES.log)
+      throw new CommandError(`${path}: ${line} is no log's key`);
+    return key.value;
+  });
+  if (logs.length === 0) throw new CommandError(`${path} holds no key`);
+  return { logs, witnesses: [], quorum: undefined };
+}
+
+/** Public keys of the logs that the node of this HOME signs itself. */
+export function ownKeys(home: string, places: readonly LogPlace[]): readonly VerifierKey[] {
+  const keys = fileKeys(join(home, "node", "keys"));
+  return places.flatMap(({ origin }) => {
+    const epoch = /\/e([1-9][0-9]*)$/.exec(origin)?.[1];
+    const signer = epoch === undefined ? undefined : keys.load(`log-e${epoch}`);
+    return signer === undefined ? [] : [verifierKey(origin, KEY_TYPES.log, signer.publicKey)];
+  });
+}

@@ -1,0 +1,159 @@
+import type { SealedRecord } from "../../audit/record.ts";
+import { indexedLeaves } from "../../node/audit/request-index.ts";
+import { parseAgentId } from "../../proto/ids.ts";
+import { type CommandContext, CommandError } from "../command-context.ts";
+import { type Entry, entriesFrom, entryAt, sizeOf } from "./entries.ts";
+import { type LogPlace, logsBelow, nodeLogFolder } from "./log-place.ts";
+import { bar } from "./verify.ts";
+
+/** Records that one query gives when nobody says how many. */
+const LIMIT_DEFAULT = 1_000;
+const REQUEST_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+export type QueryOptions = {
+  readonly offline?: string;
+  readonly request?: string;
+  readonly agent?: string;
+  readonly since?: string;
+  readonly until?: string;
+  readonly reason?: string;
+  readonly stage?: string;
+  readonly kind?: string;
+  readonly denied?: boolean;
+  readonly limit?: string;
+};
+
+type Wanted = (record: SealedRecord) => boolean;
+
+/**
+ * `altrace audit query`: records of the log that answer a question, oldest first. It shows what the files
+ * say; whether that is what was signed is asked of `altrace audit verify`.
+ */
+export function queryLogs(context: CommandContext, options: QueryOptions): void {
+  const { output } = context;
+  const limit = countOf("--limit", options.limit, LIMIT_DEFAULT);
+  const places = logsBelow(options.offline ?? nodeLogFolder(context.home));
+  const wanted = wantedBy(options);
+  const found: SealedRecord[] = [];
+  for (const place of places) {
+    const size = sizeOf(place);
+    for (const records of batches(
+      place,
+      size,
+      options,
+      output.terminal ? output.progress : silent,
+    )) {
+      found.push(...records.filter(wanted));
+      if (found.length >= limit) break;
+    }
+  }
+  const isCut = found.length > limit;
+  const records = found.slice(0, limit);
+  output.result({ records, more: isCut }, () => {
+    for (const record of records) output.line(recordLine(record));
+    if (isCut) output.line(`there are more than ${limit}: --limit, --since, --until`);
+    if (records.length === 0) output.line("no record answers that");
+  });
+}
+
+function* batches(
+  place: LogPlace,
+  size: number,
+  { request }: QueryOptions,
+  progress: (text: string) => void,
+): Generator<readonly SealedRecord[]> {
+  if (request !== undefined) {
+    yield requestEntries(place, request, size).map(({ record }) => record);
+    return;
+  }
+  let done = 0;
+  for (const entries of entriesFrom(place, { from: 0, size })) {
+    done += entries.length;
+    if (done % 16_384 === 0 || done === size) progress(bar(place.origin, done, size));
+    yield entries.map(({ record }) => record);
+  }
+}
+
+/** Entries that mention a request: where the index says, else by looking through what it leaves out. */
+export function requestEntries(place: LogPlace, request: string, size: number): readonly Entry[] {
+  if (!REQUEST_ID.test(request)) {
+    throw new CommandError(`${request} is not the UUIDv7 of an x-request-id header`, 2);
+  }
+  const { leaves, uncovered } = indexedLeaves(place.dir, request, { from: 0, to: size });
+  const named = leaves.flatMap((leaf) => entryAt(place, leaf, size) ?? []);
+  const found = named.filter(({ record }) => mentions(record, request));
+  for (const { first, leaves: count } of uncovered) {
+    const end = Math.min(first + count, size);
+    for (const entries of entriesFrom(place, { from: first, size: end })) {
+      found.push(...entries.filter(({ record }) => mentions(record, request)));
+    }
+  }
+  if (found.length > 0 || uncovered.length > 0) return found;
+  // The index is not believed when it says that there is nothing.
+  return [...entriesFrom(place, { from: 0, size })].flatMap((entries) =>
+    entries.filter(({ record }) => mentions(record, request)),
+  );
+}
+
+function mentions(record: SealedRecord, request: string): boolean {
+  if (record.k === "flood") return record.first === request || record.last === request;
+  return "rid" in record && record.rid === request;
+}
+
+function wantedBy(options: QueryOptions): Wanted {
+  const tests: Wanted[] = [];
+  const { agent, reason, kind, denied } = options;
+  if (agent !== undefined) {
+    if (parseAgentId(agent) === undefined)
+      throw new CommandError(`--agent ${agent}: expected team/agent`, 2);
+    tests.push((record) => "ag" in record && (record.ag?.endsWith(`/agent/${agent}`) ?? false));
+  }
+  if (reason !== undefined) tests.push((record) => "rc" in record && record.rc === reason);
+  if (kind !== undefined) tests.push(({ k }) => k === kind);
+  if (denied === true) {
+    tests.push((one) => one.k === "flood" || (one.k === "decision" && one.dec === "deny"));
+  }
+  if (options.stage !== undefined) {
+    const stage = countOf("--stage", options.stage, 0);
+    tests.push((record) => "st" in record && record.st === stage);
+  }
+  const since = timeOf("--since", options.since);
+  if (since !== undefined) tests.push(({ t }) => t >= since);
+  const until = timeOf("--until", options.until);
+  if (until !== undefined) tests.push(({ t }) => t < until);
+  return (record) => tests.every((test) => test(record));
+}
+
+function timeOf(flag: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const ms = Date.parse(text);
+  if (Number.isNaN(ms)) {
+    throw new CommandError(`${flag} ${text}: expected a time such as 2026-11-28T09:00:00Z`, 2);
+  }
+  return ms;
+}
+
+function countOf(flag: string, text: string | undefined, byDefault: number): number {
+  if (text === undefined) return byDefault;
+  if (!/^[1-9][0-9]{0,6}$/.test(text)) {
+    throw new CommandError(`${flag} ${text}: expected a whole number above 0`, 2);
+  }
+  return Number(text);
+}
+
+/** One line for people: when, what, who, why. */
+export function recordLine(record: SealedRecord): string {
+  const { v: _v, t, seq, k, node, ep: _ep, ...rest } = record;
+  const agent = "ag" in rest ? rest.ag : undefined;
+  const said: Record<string, unknown> = { ...rest };
+  for (const member of ["ag", "pol", "tb", "kid", "sv", "in", "lat_us"]) delete said[member];
+  const members = Object.entries(said).map(
+    ([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`,
+  );
+  const who = agent?.replace(/^spiffe:\/\/[^/]+\/agent\//, "");
+  return [String(seq).padStart(8), new Date(t).toISOString(), node, k, who, ...members]
+    .filter((part) => part !== undefined)
+    .join("  ");
+}
+
+function silent(): void {}

@@ -1,0 +1,106 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { parseCheckpointText } from "../../audit/checkpoint.ts";
+import { decodeRecord } from "../../audit/leaf.ts";
+import { inclusionProof, leafHash, verifyInclusion } from "../../audit/merkle.ts";
+import { encodeReceipt, parseReceipt, verifyReceipt } from "../../audit/receipt.ts";
+import { parseNote } from "../../audit/signed-note.ts";
+import { CHECKPOINT_PATH, readTile, subtreesFromTiles } from "../../audit/tiles.ts";
+import { type CommandContext, CommandError } from "../command-context.ts";
+import type { Entry } from "./entries.ts";
+import { type LogPlace, logsBelow, nodeLogFolder, readerOf, readKeysFile } from "./log-place.ts";
+import { recordLine, requestEntries } from "./query.ts";
+
+export type ReceiptOptions = { readonly offline?: string; readonly out?: string };
+
+/**
+ * `altrace audit receipt <request>`: one file for each record of the request, which anybody can check
+ * offline against the log's public key (c2sp.org/tlog-proof).
+ */
+export function writeReceipts(
+  context: CommandContext,
+  request: string,
+  options: ReceiptOptions,
+): void {
+  const places = logsBelow(options.offline ?? nodeLogFolder(context.home));
+  const made = places.flatMap((place) => receiptsOf(place, request));
+  if (made.length === 0) {
+    throw new CommandError(`no checkpoint covers a record of ${request} yet, or there is none`);
+  }
+  const files = made.map(({ entry, text, origin }, i) => {
+    const base = options.out ?? request;
+    const path = i === 0 ? `${base}.tlog-proof` : `${base}.${i + 1}.tlog-proof`;
+    writeFileSync(path, text);
+    return { path, origin, index: entry.record.seq, record: entry.record };
+  });
+  context.output.result({ receipts: files }, () => {
+    for (const { path, origin, index, record } of files) {
+      context.output.line(`${path}  ${origin} leaf ${index}`);
+      context.output.line(recordLine(record));
+    }
+  });
+}
+
+/** `altrace audit check <receipt> --keys FILE`: whether a receipt proves what it says. */
+export function checkReceipt(
+  context: CommandContext,
+  path: string,
+  { keys }: { readonly keys?: string },
+): void {
+  if (keys === undefined) throw new CommandError("check needs --keys <file>", 2);
+  const policy = readKeysFile(keys);
+  const receipt = parseReceipt(fileAt(path));
+  if (!receipt.ok) throw new CommandError(`${path}: ${receipt.flaw}: ${receipt.detail}`);
+  const proven = verifyReceipt(receipt.value, policy);
+  if (!proven.ok) throw new CommandError(`${path}: ${proven.flaw}: ${proven.detail}`);
+  const { index, entry, checkpoint } = proven.value;
+  const decoded = decodeRecord(entry);
+  const record = decoded.ok ? decoded.record : undefined;
+  const { origin, size } = checkpoint;
+  const cosigned = checkpoint.cosignatures.map(({ key, timeSeconds }) => ({
+    witness: key.name,
+    at: new Date(timeSeconds * 1_000).toISOString(),
+  }));
+  context.output.result({ ok: true, origin, index, size, cosigned, record }, () => {
+    context.output.line(`proven: leaf ${index} of ${size} in ${origin}`);
+    for (const { witness, at } of cosigned) context.output.line(`witnessed by ${witness} at ${at}`);
+    context.output.line(JSON.stringify(record));
+  });
+}
+
+type Made = { readonly origin: string; readonly entry: Entry; readonly text: string };
+
+function receiptsOf(place: LogPlace, request: string): readonly Made[] {
+  const reader = readerOf(place.dir);
+  const bytes = reader.read(CHECKPOINT_PATH);
+  const note = bytes && parseNote(bytes);
+  const checkpoint = note?.ok ? parseCheckpointText(note.value.text) : undefined;
+  if (bytes === undefined || !checkpoint?.ok) {
+    throw new CommandError(`${place.dir}: its checkpoint cannot be read`);
+  }
+  const { size, root, origin } = checkpoint.value;
+  const subtrees = subtreesFromTiles(size, (tile) => readTile(reader, tile));
+  return requestEntries(place, request, size).map((entry) => {
+    const index = entry.record.seq;
+    const proof = inclusionProof(index, size, subtrees);
+    // Made from tiles that nobody has verified: a receipt that proves nothing is not handed out.
+    if (!verifyInclusion({ index, size, leaf: leafHash(entry.bytes), proof, root })) {
+      throw new CommandError(`${origin}: leaf ${index} is not what was signed: \`audit verify\``);
+    }
+    const text = encodeReceipt({
+      index,
+      proof,
+      checkpoint: bytes.toString(),
+      entry: entry.bytes,
+    });
+    return { origin, entry, text };
+  });
+}
+
+function fileAt(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CommandError(`${path} cannot be read: ${why}`);
+  }
+}

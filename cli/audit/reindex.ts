@@ -1,0 +1,45 @@
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { IndexWriter } from "../../node/audit/request-index.ts";
+import type { CommandContext } from "../command-context.ts";
+import { entriesFrom, sizeOf } from "./entries.ts";
+import { type LogPlace, logsBelow, nodeLogFolder, readerOf } from "./log-place.ts";
+import { bar } from "./verify.ts";
+
+/** `altrace audit reindex`: makes the index by request id anew, from the entries alone. */
+export function reindexLogs(
+  context: CommandContext,
+  { offline }: { readonly offline?: string },
+): void {
+  const { output } = context;
+  const done = logsBelow(offline ?? nodeLogFolder(context.home)).map((place) => {
+    const records = reindex(place, (text) => {
+      if (output.terminal) output.progress(text);
+    });
+    return { origin: place.origin, records };
+  });
+  output.result({ logs: done }, () => {
+    for (const { origin, records } of done) output.line(`${origin}  ${records} records indexed`);
+  });
+}
+
+function reindex(place: LogPlace, progress: (text: string) => void): number {
+  const size = sizeOf(place);
+  const put = (path: string, bytes: Uint8Array): void => {
+    const file = join(place.dir, path);
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 });
+    writeFileSync(`${file}.made`, bytes, { mode: 0o600 });
+    renameSync(`${file}.made`, file);
+  };
+  const writer = new IndexWriter({ put, read: readerOf(place.dir).read as () => undefined }, 0, []);
+  let index = 0;
+  for (const entries of entriesFrom(place, { from: 0, size })) {
+    for (const { bytes } of entries) writer.add(bytes, index++);
+    const spent = writer.takeSmallSpent();
+    for (let no = Math.max(0, spent - 16); no < spent; no++) {
+      rmSync(join(place.dir, "index", "small", String(no)), { force: true });
+    }
+    if (index % 16_384 === 0) progress(bar(place.origin, index, size));
+  }
+  return size;
+}

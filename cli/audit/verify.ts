@@ -1,0 +1,157 @@
+import { join } from "node:path";
+import type { LogPolicy } from "../../audit/log-policy.ts";
+import { encodeVkey, type VerifierKey } from "../../audit/signed-note.ts";
+import { type VerifyReport, verifyLog } from "../../audit/verify-log.ts";
+import { type CommandContext, CommandError } from "../command-context.ts";
+import type { Output } from "../output.ts";
+import {
+  type LogPlace,
+  logsBelow,
+  nodeLogFolder,
+  ownKeys,
+  readerOf,
+  readKeysFile,
+} from "./log-place.ts";
+
+/** Findings that are printed of one log; all of them are in the JSON. */
+const FINDINGS_SHOWN_MAX = 20;
+/** Leaves between two looks of the progress bar. */
+const PROGRESS_LEAVES = 16_384;
+const BAR_CHARS = 24;
+
+export type VerifyOptions = { readonly offline?: string; readonly keys?: string };
+
+/** What is said of one log. `key`: the key it was held against. */
+export type LogVerdict = {
+  readonly origin: string;
+  readonly key: string;
+  readonly size: number;
+  readonly root: string;
+  readonly leaves: number;
+  readonly decisions: number;
+  readonly cosigned_by: readonly string[];
+  readonly saw_all_ids: boolean;
+  readonly findings: VerifyReport["findings"];
+};
+
+/**
+ * `altrace audit verify`: every hash, signature and record of a log, from its files and public keys
+ * alone. With `--offline DIR --keys FILE` nothing else is touched.
+ */
+export function verifyLogs(context: CommandContext, options: VerifyOptions): void {
+  const { output } = context;
+  const { folder, places, policy } = logsToVerify(context, options);
+  const missing = policy.logs.filter(({ name }) => !places.some((one) => one.origin === name));
+  const verdicts = places.map((place) => verifyOne(place, policy, output));
+  const unseen = missing.map(({ name }) => name);
+  const findings = verdicts.reduce((sum, verdict) => sum + verdict.findings.length, unseen.length);
+  output.result({ ok: findings === 0, missing_logs: unseen, logs: verdicts }, () => {
+    for (const verdict of verdicts) print(verdict, output);
+    for (const name of unseen)
+      output.line(`${name}  log_missing  its key is known, and it is not here`);
+  });
+  if (findings > 0) throw new CommandError(`${folder}: ${findings} findings`);
+}
+
+function logsToVerify(context: CommandContext, { offline, keys }: VerifyOptions) {
+  if (offline !== undefined) {
+    if (keys === undefined) throw new CommandError("--offline needs --keys <file>", 2);
+    const policy = readKeysFile(keys);
+    return { folder: offline, places: named(logsBelow(offline), policy), policy };
+  }
+  const folder = nodeLogFolder(context.home);
+  const places = logsBelow(folder);
+  if (places.length === 0) throw new CommandError(`${folder} holds no log`);
+  const own = ownKeys(context.home, places);
+  const policy =
+    keys === undefined ? { logs: own, witnesses: [], quorum: undefined } : readKeysFile(keys);
+  return { folder, places, policy };
+}
+
+/** A folder that is one log itself may lie anywhere: the only key there is names it. */
+function named(places: readonly LogPlace[], { logs }: LogPolicy): readonly LogPlace[] {
+  const [only] = places;
+  const [key] = logs;
+  if (places.length !== 1 || logs.length !== 1 || only === undefined || key === undefined) {
+    return places;
+  }
+  return [{ dir: only.dir, origin: key.name }];
+}
+
+function verifyOne(place: LogPlace, policy: LogPolicy, output: Output): LogVerdict {
+  const keys = policy.logs.filter(({ name }) => name === place.origin);
+  if (keys.length === 0) return unknownLog(place);
+  // A log may have two keys while one replaces the other: the first that opens it is held against it.
+  const reports = keys.map((key) => ({ key, report: verifyBy(key, place, policy, output) }));
+  const best = reports.find(({ report }) => report.checkpoint !== undefined) ?? reports[0];
+  if (best === undefined) return unknownLog(place);
+  const { key, report } = best;
+  return {
+    origin: place.origin,
+    key: encodeVkey(key),
+    size: report.checkpoint?.size ?? 0,
+    root: Buffer.from(report.checkpoint?.root ?? []).toString("hex"),
+    leaves: report.leaves,
+    decisions: report.decisions,
+    cosigned_by: report.checkpoint?.cosignatures.map((one) => one.key.name) ?? [],
+    saw_all_ids: report.sawAllIds,
+    findings: report.findings,
+  };
+}
+
+function verifyBy(
+  logKey: VerifierKey,
+  place: LogPlace,
+  policy: LogPolicy,
+  output: Output,
+): VerifyReport {
+  let shown = 0;
+  return verifyLog({
+    reader: readerOf(place.dir),
+    logKey,
+    policy,
+    onProgress: ({ leaves, size }) => {
+      if (!output.terminal || (leaves < size && leaves - shown < PROGRESS_LEAVES)) return;
+      shown = leaves;
+      output.progress(bar(place.origin, leaves, size));
+    },
+  });
+}
+
+/** `[######------]  50 %  5,000 of 10,000 records` */
+export function bar(what: string, done: number, all: number): string {
+  const share = all === 0 ? 1 : done / all;
+  const full = Math.floor(share * BAR_CHARS);
+  const drawn = `${"#".repeat(full)}${"-".repeat(BAR_CHARS - full)}`;
+  const percent = String(Math.floor(share * 100)).padStart(3);
+  return `${what}  [${drawn}] ${percent} %  ${done} of ${all} records`;
+}
+
+function unknownLog({ dir, origin }: LogPlace): LogVerdict {
+  const detail = `no key is known for ${join(dir)}`;
+  return {
+    origin,
+    key: "",
+    size: 0,
+    root: "",
+    leaves: 0,
+    decisions: 0,
+    cosigned_by: [],
+    saw_all_ids: true,
+    findings: [{ code: "log_signature_missing", detail }],
+  };
+}
+
+function print(verdict: LogVerdict, output: Output): void {
+  const { origin, size, leaves, decisions, findings, root } = verdict;
+  const cosigned = verdict.cosigned_by.length > 0 ? `  cosigned by ${verdict.cosigned_by}` : "";
+  const good = findings.length === 0 ? "ok" : `${findings.length} findings`;
+  output.line(
+    `${origin}  ${good}  ${leaves} of ${size} records, ${decisions} decisions${cosigned}`,
+  );
+  if (root !== "") output.line(`  root ${root}`);
+  if (!verdict.saw_all_ids) output.line("  request ids further apart than the lint remembers");
+  for (const { code, detail, index } of findings.slice(0, FINDINGS_SHOWN_MAX)) {
+    output.line(`  ${code}${index === undefined ? "" : ` at ${index}`}: ${detail}`);
+  }
+}

@@ -1,0 +1,145 @@
+/** The index by request id as it lies beside a log: kept by the audit thread, used by readers. */
+
+import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { join } from "node:path";
+import {
+  LARGE_SEGMENT_LEAVES,
+  lookUp,
+  mergeSegments,
+  SegmentBuilder,
+  type SegmentName,
+  SMALL_SEGMENT_LEAVES,
+  segmentPath,
+} from "./index-segment.ts";
+
+export type IndexFiles = {
+  put(path: string, bytes: Uint8Array): void;
+  read(path: string): Buffer | undefined;
+};
+
+/** Indexes leaves as they are appended. What it writes need not be safe: it can be made again. */
+export class IndexWriter {
+  readonly #files: IndexFiles;
+  #segment: SegmentBuilder | undefined;
+  #largeEnd = 0;
+  /** Small segments of the present large one, where all of them were written by this writer. */
+  #parts: Buffer[] = [];
+
+  /**
+   * @param size Leaves of the log so far.
+   * @param leaves Its last ones, back to where a small segment begins. Fewer: that segment is left out.
+   */
+  constructor(files: IndexFiles, size: number, leaves: readonly Uint8Array[]) {
+    this.#files = files;
+    const first = size - (size % SMALL_SEGMENT_LEAVES);
+    if (leaves.length !== size - first) return;
+    this.#segment = new SegmentBuilder(first);
+    for (const leaf of leaves) this.#segment.add(leaf);
+  }
+
+  /** @param index The leaf's place in the log. Places are given in order. */
+  add(leaf: Uint8Array, index: number): void {
+    if (index % SMALL_SEGMENT_LEAVES === 0) this.#segment = new SegmentBuilder(index);
+    this.#segment?.add(leaf);
+    if (this.#segment?.leaves === SMALL_SEGMENT_LEAVES) this.#endSegment(this.#segment);
+  }
+
+  /** Small segments with a number below this one are in a large one. 0: none became so. */
+  takeSmallSpent(): number {
+    const spent = this.#largeEnd / SMALL_SEGMENT_LEAVES;
+    this.#largeEnd = 0;
+    return spent;
+  }
+
+  #endSegment(segment: SegmentBuilder): void {
+    const { first } = segment;
+    const bytes = segment.encode();
+    this.#segment = undefined;
+    this.#files.put(segmentPath({ first, leaves: SMALL_SEGMENT_LEAVES }), bytes);
+    if (first % LARGE_SEGMENT_LEAVES === 0) this.#parts = [];
+    this.#parts.push(bytes);
+    const end = first + SMALL_SEGMENT_LEAVES;
+    if (end % LARGE_SEGMENT_LEAVES === 0) this.#endLarge(end - LARGE_SEGMENT_LEAVES);
+  }
+
+  #endLarge(first: number): void {
+    const wanted = LARGE_SEGMENT_LEAVES / SMALL_SEGMENT_LEAVES;
+    const parts = this.#parts.length === wanted ? this.#parts : this.#readParts(first, wanted);
+    this.#parts = [];
+    const merged = parts && mergeSegments(parts);
+    if (merged === undefined) return;
+    this.#files.put(segmentPath({ first, leaves: LARGE_SEGMENT_LEAVES }), merged);
+    this.#largeEnd = first + LARGE_SEGMENT_LEAVES;
+  }
+
+  /** Some were written by a run before this one. */
+  #readParts(first: number, count: number): Buffer[] | undefined {
+    const parts: Buffer[] = [...this.#parts];
+    for (let no = count - parts.length - 1; no >= 0; no--) {
+      const at = first + no * SMALL_SEGMENT_LEAVES;
+      const part = this.#files.read(segmentPath({ first: at, leaves: SMALL_SEGMENT_LEAVES }));
+      if (part === undefined) return undefined;
+      parts.unshift(part);
+    }
+    return parts;
+  }
+}
+
+export type IndexAnswer = {
+  /** Leaves that may mention the id, in rising order. */
+  readonly leaves: readonly number[];
+  /** Stretches that no segment covers: look through them. */
+  readonly uncovered: readonly SegmentName[];
+};
+
+/**
+ * Which leaves of a log may mention an id, by its index alone.
+ *
+ * @param dir Folder of the log.
+ * @param span Leaves `from` to `to` (excluded) are asked for.
+ */
+export function indexedLeaves(
+  dir: string,
+  requestId: string,
+  span: { readonly from: number; readonly to: number },
+): IndexAnswer {
+  const leaves: number[] = [];
+  const uncovered: SegmentName[] = [];
+  const look = (name: SegmentName): boolean => {
+    const found = lookUpFile(join(dir, segmentPath(name)), requestId);
+    leaves.push(...(found ?? []));
+    return found !== undefined;
+  };
+  for (let at = span.from - (span.from % LARGE_SEGMENT_LEAVES); at < span.to; ) {
+    const large = { first: at, leaves: LARGE_SEGMENT_LEAVES };
+    if (at + large.leaves <= span.to && look(large)) {
+      at += large.leaves;
+      continue;
+    }
+    const end = Math.min(at + LARGE_SEGMENT_LEAVES, span.to);
+    for (; at < end; at += SMALL_SEGMENT_LEAVES) {
+      const small = { first: at, leaves: SMALL_SEGMENT_LEAVES };
+      if (at + small.leaves <= span.from || look(small)) continue;
+      uncovered.push({ first: at, leaves: Math.min(SMALL_SEGMENT_LEAVES, end - at) });
+    }
+  }
+  return { leaves: leaves.sort((a, b) => a - b), uncovered };
+}
+
+function lookUpFile(path: string, requestId: string): readonly number[] | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch {
+    return undefined;
+  }
+  try {
+    if (!fstatSync(fd).isFile()) return undefined;
+    return lookUp((into, at) => readSync(fd, into, 0, into.length, at), requestId);
+  } catch {
+    // An index that cannot be read is one that is not there.
+    return undefined;
+  } finally {
+    closeSync(fd);
+  }
+}

@@ -1,0 +1,137 @@
+import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
+import { E2E_TIMEOUTS, runAltrace, startProcess } from "../support/run-altrace.ts";
+import { type Altrace, startAltrace } from "../support/start-altrace.ts";
+import { type Provider, startProvider } from "../support/start-provider.ts";
+import { tempDir } from "../support/temp-dir.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
+
+let provider: Provider;
+let altrace: Altrace;
+/** What an auditor was given: keys once, and a copy of the log. */
+const auditor = tempDir();
+const copy = join(auditor.path, "copy");
+const keys = join(auditor.path, "keys");
+let rid = "";
+
+beforeAll(async () => {
+  provider = await startProvider();
+  altrace = await startAltrace({ policy: e2ePolicy(provider.origin), env: PROVIDER_KEYS });
+  const answer = await fetch(`${altrace.gateway}/v1/chat/completions`, {
+    method: "POST",
+    headers: {
+      authorization: `Bearer ${altrace.key("research/worker-1")}`,
+      "content-type": "application/json",
+    },
+    body: JSON.stringify({ model: "no-such-model", messages: [{ role: "user", content: "hi" }] }),
+  });
+  rid = answer.headers.get("x-request-id") ?? "";
+  writeFileSync(keys, await altrace.mustCli("audit", "keys"));
+  await waitUntil("a checkpoint over the request", async () => {
+    const { stdout } = await altrace.cli("audit", "query", "--request", rid, "--json");
+    return stdout.includes(rid) || undefined;
+  });
+  cpSync(join(altrace.home, "node", "log"), copy, { recursive: true });
+});
+afterAll(async () => {
+  await altrace?.[Symbol.asyncDispose]();
+  await provider?.[Symbol.asyncDispose]();
+  auditor[Symbol.dispose]();
+});
+
+/** The auditor's own machine: no HOME of the mesh, no node, nothing but files. */
+async function offline(...words: string[]) {
+  const home = join(auditor.path, "no-home");
+  const { code, stdout, stderr } = await runAltrace(["--home", home, "--json", ...words]);
+  return { code, said: stdout === "" ? undefined : JSON.parse(stdout), stderr };
+}
+
+test("a log verifies where it was made, and offline from files and keys alone", async () => {
+  const here = await altrace.cli("audit", "verify");
+  expect(here).toMatchObject({ code: 0, stdout: expect.stringContaining("  ok  ") });
+  const there = await offline("audit", "verify", "--offline", copy, "--keys", keys);
+  expect(there).toMatchObject({ code: 0, said: { ok: true, missing_logs: [] } });
+  expect(there.said.logs[0].decisions).toBeGreaterThanOrEqual(1);
+});
+
+test("a changed byte, a withheld log and a stranger's key each end with exit 1 and a name", async () => {
+  const changed = join(auditor.path, "changed");
+  cpSync(copy, changed, { recursive: true });
+  const files = readdirSync(changed, { recursive: true, encoding: "utf8" });
+  // Partial bundles of earlier checkpoints may still lie there: the widest is the signed one's.
+  const widthOf = (path: string): number => Number(/\d+$/.exec(path)?.[0]);
+  const partials = files.filter((path) => /tile\/entries\/000\.p\/\d+$/.test(path));
+  const bundle = partials.sort((a, b) => widthOf(b) - widthOf(a))[0] as string;
+  const bytes = readFileSync(join(changed, bundle));
+  bytes[40] = (bytes[40] as number) ^ 1;
+  writeFileSync(join(changed, bundle), bytes);
+  const verify = (folder: string, by = keys) =>
+    offline("audit", "verify", "--offline", folder, "--keys", by);
+  const codesOf = ({ said }: Awaited<ReturnType<typeof verify>>): string[] =>
+    said.logs[0].findings.map(({ code }: { code: string }) => code);
+  const tampered = await verify(changed);
+  expect(tampered.code).toBe(1);
+  expect(codesOf(tampered)).toContain("entry_altered");
+
+  const empty = join(auditor.path, "empty");
+  cpSync(copy, empty, { recursive: true });
+  rmSync(join(empty, files.find((path) => path.endsWith("checkpoint")) as string));
+  expect(await verify(empty)).toMatchObject({
+    code: 1,
+    said: { ok: false, missing_logs: [expect.stringContaining("/node-1/e1")] },
+  });
+
+  const strangers = join(auditor.path, "strangers");
+  const vkey = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k";
+  writeFileSync(strangers, `${readFileSync(keys, "utf8").replace(/^/, "# ")}${vkey}\n`);
+  const byStranger = await verify(copy, strangers);
+  expect(byStranger.code).toBe(1);
+  expect(codesOf(byStranger)).toEqual(["checkpoint_origin"]);
+});
+
+test("a receipt proves its record to whoever has the key, and nothing once it was changed", async () => {
+  const out = join(auditor.path, "receipt");
+  await altrace.mustCli("audit", "receipt", rid, "--out", out);
+  const path = `${out}.tlog-proof`;
+  const good = await offline("audit", "check", path, "--keys", keys);
+  expect(good).toMatchObject({ code: 0, said: { ok: true, record: { rid, dec: "deny" } } });
+  const text = readFileSync(path, "utf8");
+  writeFileSync(path, text.replace(/^index \d+/m, "index 0"));
+  const moved = await offline("audit", "check", path, "--keys", keys);
+  expect(moved).toMatchObject({ code: 1, stderr: expect.stringContaining("receipt_not_included") });
+});
+
+test("a question is answered from the log, an index or none", async () => {
+  const ask = async (...words: string[]) => {
+    const { said } = await offline("audit", "query", "--offline", copy, ...words);
+    return said.records.map((record: { rid?: string; k: string }) => record.rid ?? record.k);
+  };
+  expect(await ask("--request", rid)).toEqual([rid]);
+  expect(await ask("--agent", "research/worker-1", "--denied")).toEqual([rid]);
+  expect(await ask("--kind", "genesis")).toEqual(["genesis"]);
+  expect(await ask("--until", "2020-01-01T00:00:00Z")).toEqual([]);
+  const { code } = await offline("audit", "query", "--offline", copy, "--since", "yesterday");
+  expect(code).toBe(2);
+  expect((await offline("audit", "reindex", "--offline", copy)).code).toBe(0);
+  expect(await ask("--request", rid)).toEqual([rid]);
+});
+
+test("whoever follows the log gets each record once, a line of JSON for each", async () => {
+  const words = ["audit", "tail", "--json", "--follow", "--from", "0", "--home", altrace.home];
+  const tail = startProcess(words);
+  const seqs = (): number[] =>
+    tail
+      .stdout()
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => (JSON.parse(line) as { seq: number }).seq);
+  const before = await waitUntil("the records so far", () => seqs().length || undefined);
+  await fetch(`${altrace.gateway}/v1/models`);
+  await waitUntil("one more", () => seqs().length > before || undefined);
+  expect(seqs()).toEqual(seqs().map((_, i) => i));
+  expect(await tail.end("SIGTERM")).toMatchObject({ code: 0 });
+});
