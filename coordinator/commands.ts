@@ -145,7 +145,7 @@ export class Commands {
       throw new CommandRefused("cmd_id_reused", `${fields.cmdId} is of ${known.scope}`);
     }
     const scope = parseScope(fields.scope);
-    if (!scope || !isKillScope(scope)) {
+    if (!scope || !(isKillScope(scope) || scope.kind === "contract")) {
       throw new CommandRefused("malformed_scope", `${fields.scope} cannot be killed`);
     }
     const record = this.#signKill(fields);

@@ -2,7 +2,7 @@ import type { MeshRecord } from "../mesh/record.ts";
 import { type Bus, BusFault } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import { parseScope } from "../proto/ids.ts";
-import { CONTROL_STREAM, controlSubject } from "../proto/subjects.ts";
+import { CONTROL_STREAM, controlSubject, REVOCATION_STREAM } from "../proto/subjects.ts";
 import { type Command, isPending } from "./command.ts";
 import { backoffMs, pause } from "./pause.ts";
 import type { Replica } from "./replica.ts";
@@ -48,7 +48,8 @@ export async function commitCommand(command: Command, options: CommitOptions): P
       const append = { msgId: command.cmdId, expectSeq: replica.seqOf(command.scope) };
       const outcome = await bus.append(subject, own.bytes, append);
       if (outcome !== "conflict") return await committed(outcome.seq);
-      await lookAgain(command, subject, options);
+      const seq = await lookAgain(command, subject, options);
+      if (seq !== undefined) return await committed(seq);
     } catch (error) {
       if (!(error instanceof BusFault)) throw error;
       await pause(clock, backoffMs(attempt, RETRY_MS), signal);
@@ -79,14 +80,28 @@ function overtaken(
   return signAgain(own);
 }
 
-/** The scope's last sequence is not what we thought: asks the leader what is there. */
+/**
+ * The scope's last sequence is not what we thought: asks the leader what is there.
+ *
+ * @returns Its sequence, where it is our own record: an earlier attempt was stored after all.
+ */
 async function lookAgain(
   command: Command,
   subject: string,
   { bus, replica }: CommitOptions,
-): Promise<void> {
-  const last = await bus.last(CONTROL_STREAM, subject);
-  if (!last) return replica.forgetSeq(command.scope);
+): Promise<number | undefined> {
+  const last = await bus.last(streamOf(command), subject);
+  if (!last) {
+    replica.forgetSeq(command.scope);
+    return undefined;
+  }
   // What is no record is written over: it must not keep a kill from the stream.
-  if (!replica.adopt(last)) replica.noteSeq(command.scope, last.seq as number);
+  const found = replica.adopt(last);
+  if (!found) replica.noteSeq(command.scope, last.seq as number);
+  return found && found.hashHex === command.record?.hashHex ? last.seq : undefined;
+}
+
+/** Revoked contracts have a stream of their own. */
+function streamOf({ scope }: Command): string {
+  return scope.startsWith("contract/") ? REVOCATION_STREAM : CONTROL_STREAM;
 }

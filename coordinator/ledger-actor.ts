@@ -22,6 +22,7 @@ import {
   type SettleAsk,
   type Settled,
 } from "./ledger.ts";
+import type { LedgerContracts } from "./ledger-contracts.ts";
 import { memoKey } from "./ledger-lease.ts";
 import type { LedgerRow } from "./ledger-row.ts";
 import { LEDGER_PREFIX, LedgerState, type LimitOverride } from "./ledger-state.ts";
@@ -123,6 +124,14 @@ export class LedgerActor {
   settle(ask: SettleAsk): Promise<Settled | LedgerRefusal> {
     if (this.#isFull()) return Promise.resolve(this.#full());
     return this.#call((ledger, env) => ledger.settle(ask, env));
+  }
+
+  /** A turn over the accounts of contracts. Rejects with LedgerFault. */
+  contracts<T>(turn: (contracts: LedgerContracts) => T): Promise<T> {
+    return this.#call((ledger, env) => {
+      ledger.roll(env);
+      return turn(ledger.contracts);
+    });
   }
 
   /** Takes over an operator's limit. False: its window is over, or a newer one stands. */

@@ -1,4 +1,6 @@
 import type { Write } from "../ports/store.ts";
+import type { ContractAccount } from "./contract-account.ts";
+import { ContractShelf } from "./contract-shelf.ts";
 import { type Lease, memoKey } from "./ledger-lease.ts";
 import { emptyRow, type LedgerRow, moveInRow, type RowKey, rowKey } from "./ledger-row.ts";
 import {
@@ -14,6 +16,7 @@ export const LEDGER_PREFIX = "ledger/";
 const ROW_PREFIX = "ledger/row/";
 const LEASE_PREFIX = "ledger/lease/";
 const LIMIT_PREFIX = "ledger/limit/";
+const CONTRACT_PREFIX = "ledger/contract/";
 const NOW_KEY = "ledger/now";
 
 /** An operator's limit of one window instance. */
@@ -38,6 +41,7 @@ export class LedgerState {
   readonly #leases = new Map<string, Lease>();
   readonly #leaseIdOfMemo = new Map<string, string>();
   readonly #overrides = new Map<RowKey, LimitOverride>();
+  readonly #contracts = new ContractShelf();
   /** Keys of rows and overrides by window, to find what an ended window leaves behind. */
   readonly #keysOfWindow = new Map<string, Set<RowKey>>();
   readonly #changed = new Map<string, Uint8Array | undefined>();
@@ -140,6 +144,39 @@ export class LedgerState {
     return true;
   }
 
+  contract(id: string): ContractAccount | undefined {
+    return this.#contracts.get(id);
+  }
+
+  contractOfKey(keySha256: string): ContractAccount | undefined {
+    return this.#contracts.ofKey(keySha256);
+  }
+
+  /** Contracts that were delegated from that one; of "", the roots. */
+  contractsBelow(parent: string): readonly ContractAccount[] {
+    return this.#contracts.below(parent);
+  }
+
+  contracts(): IterableIterator<ContractAccount> {
+    return this.#contracts.all();
+  }
+
+  get contractCount(): number {
+    return this.#contracts.size;
+  }
+
+  putContract(account: ContractAccount): void {
+    this.#contracts.put(account);
+    this.#write(CONTRACT_PREFIX + account.id, account);
+  }
+
+  /** Forgets a contract and the rows of its account. */
+  dropContract(id: string, account: string): void {
+    this.#contracts.drop(id);
+    this.#changed.set(CONTRACT_PREFIX + id, undefined);
+    for (const unit of LEDGER_UNITS) this.#forget(rowKey(account, unit, "total"));
+  }
+
   /** Moves the wall clock on; a time before the latest is ignored. Ended windows are forgotten. */
   advance(nowMs: number): void {
     if (nowMs <= this.#nowMs) return;
@@ -236,7 +273,9 @@ export class LedgerState {
     if (key === NOW_KEY) this.#nowMs = Math.max(this.#nowMs, count(value));
     else if (key.startsWith(ROW_PREFIX)) this.#loadRow(key.slice(ROW_PREFIX.length), value);
     else if (key.startsWith(LIMIT_PREFIX)) this.#loadLimit(key.slice(LIMIT_PREFIX.length), value);
-    else if (key.startsWith(LEASE_PREFIX)) {
+    else if (key.startsWith(CONTRACT_PREFIX)) {
+      this.#contracts.load(key.slice(CONTRACT_PREFIX.length), value);
+    } else if (key.startsWith(LEASE_PREFIX)) {
       const lease = leaseOf(key.slice(LEASE_PREFIX.length), value, monoMs);
       this.#leases.set(lease.id, lease);
       this.#leaseIdOfMemo.set(memoKey(lease), lease.id);

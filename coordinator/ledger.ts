@@ -13,6 +13,8 @@
 // L2. The ledger's wall clock never goes back, so that a window which ended is never lent from again.
 
 import type { AccountEntry, AccountLimits } from "./account-limits.ts";
+import { eachUnit, negative } from "./ledger-amounts.ts";
+import { LedgerContracts } from "./ledger-contracts.ts";
 import type { Lease } from "./ledger-lease.ts";
 import { memoKey } from "./ledger-lease.ts";
 import { emptyRow, type LedgerRow, moveInRow, setLimit } from "./ledger-row.ts";
@@ -117,11 +119,14 @@ export class Ledger {
   readonly #settings: LedgerSettings;
   readonly #state: LedgerState;
   readonly #entries = new Map<string, AccountEntry>();
+  /** Delegation: the accounts of contracts, which policy does not list. */
+  readonly contracts: LedgerContracts;
   #nextSweepMs = 0;
 
   constructor(settings: LedgerSettings, state: LedgerState) {
     this.#settings = settings;
     this.#state = state;
+    this.contracts = new LedgerContracts(state);
   }
 
   /** Takes over what policy says now. What is taken from accounts stays taken. */
@@ -151,7 +156,7 @@ export class Ledger {
     this.roll(env);
     const known = this.#state.leaseOf(memoKey(ask));
     if (known) return this.#grantOf(known, env);
-    const chain = this.#chainOf(ask.account);
+    const chain = this.#chainOf(ask.account, ask.node);
     if (!chain) return refusal("account_unknown", `no policy for ${ask.account}`);
     if (this.#state.leaseCount >= this.#settings.leasesMax) {
       return refusal("budget_unavailable", `${this.#settings.leasesMax} leases are kept`);
@@ -216,6 +221,7 @@ export class Ledger {
       const isRemembered = env.monoMs < lease.knownSinceMs + this.#settings.memoMs;
       if (lease.status === "final" && !isRemembered) this.#state.dropLease(lease.id);
     }
+    this.contracts.roll();
   }
 
   /** Every row of an account, or of all, in the windows that hold the last turn's time. */
@@ -286,7 +292,10 @@ export class Ledger {
   /** A lease ends with the first of its windows that has a limit. */
   #ttlMs(chain: readonly string[], unlimited: readonly LedgerUnit[]): number {
     const { nowMs } = this.#state;
-    let endMs = nowMs + this.#settings.leaseTtlMs;
+    let endMs = Math.min(
+      nowMs + this.#settings.leaseTtlMs,
+      ...chain.map((account) => this.contracts.endMs(account)),
+    );
     for (const unit of LEDGER_UNITS) {
       if (unlimited.includes(unit)) continue;
       for (const account of chain) {
@@ -364,6 +373,8 @@ export class Ledger {
     const override = this.#state.overrideOf(account, unit, window);
     if (override !== undefined) return override;
     const kind = kindOfWindow(window);
+    const granted = kind === "total" ? this.contracts.limit(account, unit) : undefined;
+    if (granted !== undefined) return granted;
     const limits = this.#entries
       .get(account)
       ?.limits.filter((limit) => limit.unit === unit && limit.window === kind);
@@ -371,28 +382,17 @@ export class Ledger {
     return limits?.length ? Math.min(...limits.map(({ limit }) => limit)) : undefined;
   }
 
-  #chainOf(account: string): readonly string[] | undefined {
+  #chainOf(account: string, node: string): readonly string[] | undefined {
     const chain: string[] = [];
     for (let name: string | undefined = account; name !== undefined; ) {
-      const entry = this.#entries.get(name);
+      const entry: AccountEntry | undefined =
+        this.#entries.get(name) ?? this.contracts.entry(name, node);
       if (!entry || chain.length >= CHAIN_MAX) return undefined;
       chain.push(name);
       name = entry.parent;
     }
     return chain;
   }
-}
-
-export function eachUnit(amountOf: (unit: LedgerUnit) => number): LedgerAmounts {
-  return {
-    usd_micros: amountOf("usd_micros"),
-    tokens: amountOf("tokens"),
-    calls: amountOf("calls"),
-  };
-}
-
-function negative(amounts: LedgerAmounts): LedgerAmounts {
-  return eachUnit((unit) => -amounts[unit]);
 }
 
 function refusal(refused: LedgerRefusalReason, message: string): LedgerRefusal {

@@ -8,6 +8,7 @@ import type { AccountLimits } from "./account-limits.ts";
 import { AckBook } from "./ack-book.ts";
 import { Commands } from "./commands.ts";
 import type { CoordinatorConfig } from "./config.ts";
+import { Contracts } from "./contracts.ts";
 import { Digest } from "./digest.ts";
 import { Enrolment } from "./enrolment.ts";
 import type { Epoch } from "./epoch.ts";
@@ -81,15 +82,17 @@ export function buildParts(input: PartsInput): Parts {
     tokensMax: TOKENS_MAX,
     commitWaitMs: COMMIT_WAIT_MS,
   });
+  const contracts = new Contracts({ ...input, ...meshParts, mesh: input.pin.mesh, ledger });
   const service = coordinatorService({
     ...input,
     ...meshParts,
+    contracts,
     mesh: input.pin.mesh,
     ledger,
     enrolment,
     commitWaitMs: COMMIT_WAIT_MS,
   });
-  const door = buildNodeDoor(input, meshParts, ledger, enrolment);
+  const door = buildNodeDoor(input, meshParts, { ledger, enrolment, contracts });
   return { ...meshParts, ...door, enrolment, ledger, service };
 }
 
@@ -143,8 +146,7 @@ function buildLedger(input: PartsInput, { replica, registry }: MeshParts): Ledge
 function buildNodeDoor(
   input: PartsInput,
   meshParts: MeshParts,
-  ledger: LedgerActor,
-  enrolment: Enrolment,
+  books: Pick<Parts, "ledger" | "enrolment"> & { readonly contracts: Contracts },
 ): Pick<Parts, "leader" | "digest" | "requests"> {
   const { config, clock, random, epoch, metrics } = input;
   const { replicaId, digestMs, autoKillsPerMinute } = config;
@@ -168,8 +170,7 @@ function buildNodeDoor(
     replicaId,
     bootId,
     beatMonoMs: () => digest.monoMs(),
-    ledger,
-    enrolment,
+    ...books,
     standings,
     replays: new ReplayGuard(clock),
     autoKills: new RateGate({ burst: autoKillsPerMinute, perMinute: autoKillsPerMinute }),

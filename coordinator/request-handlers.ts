@@ -21,6 +21,8 @@ import { isAccount, parseAgentId, parseScope } from "../proto/ids.ts";
 import { accountNews } from "./account-news.ts";
 import { readAmounts, writeAmounts, writeUnit } from "./amounts.ts";
 import type { Commands } from "./commands.ts";
+import { contractHandlers } from "./contract-calls.ts";
+import type { Contracts } from "./contracts.ts";
 import type { Enrolment } from "./enrolment.ts";
 import type { Tell } from "./events.ts";
 import { type Barred, type LedgerActor, LedgerFault } from "./ledger-actor.ts";
@@ -50,6 +52,7 @@ export type RequestHandlersOptions = {
   readonly ledger: LedgerActor;
   readonly commands: Commands;
   readonly enrolment: Enrolment;
+  readonly contracts: Contracts;
   readonly standings: Standings;
   readonly placement: Placement;
   /** Automatic kills by node. */
@@ -77,6 +80,7 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
     lease: (request, from) => lease(options, request, from),
     settle: (request, from) => settle(options, request, from),
     standing: (request, from) => standing(options, request, from),
+    ...contractHandlers(options.contracts),
     fetch: (request) => fetchBody(options, request),
     state: ({ afterScope }) => statePage(options, afterScope),
     enrol: async (request, { node }) => {

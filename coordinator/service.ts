@@ -10,6 +10,7 @@ import type {
   KillRequest,
   KillStateSchema,
   NodeStateSchema,
+  RevokeContractRequest,
   WatchCommandRequest,
 } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
@@ -21,6 +22,8 @@ import type { Command } from "./command.ts";
 import { CommandRefused } from "./command-refused.ts";
 import { commandState } from "./command-state.ts";
 import type { Commands } from "./commands.ts";
+import { contractCalls, mustBeContract } from "./contract-calls.ts";
+import type { Contracts } from "./contracts.ts";
 import { type Enrolment, TOKEN_TTL_MS_MAX } from "./enrolment.ts";
 import type { LedgerActor } from "./ledger-actor.ts";
 import type { LedgerRow } from "./ledger-row.ts";
@@ -37,6 +40,7 @@ export type ServiceOptions = {
   readonly registry: Registry;
   readonly ledger: LedgerActor;
   readonly enrolment: Enrolment;
+  readonly contracts: Contracts;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   /** How long an answer waits for the stream before it says `committed: false`. */
   readonly commitWaitMs: number;
@@ -83,6 +87,10 @@ export function coordinatorService(options: ServiceOptions) {
       const rows = await options.ledger.rows(account === "" ? undefined : account);
       return { accounts: rows.map(accountOf) };
     },
+    ...contractCalls(options.contracts),
+    revokeContract: async (request: RevokeContractRequest, call: Call) => ({
+      command: commandState(await revokeContract(options, request, call), registry),
+    }),
     createEnrolmentToken: async (request: CreateEnrolmentTokenRequest) => ({
       token: await createToken(enrolment, replica, request),
     }),
@@ -101,6 +109,26 @@ async function kill(options: ServiceOptions, request: KillRequest, call: Call): 
   });
   // Our disk failed: what the stream says is then all that the caller can build on.
   return command.accepted ? command : commands.settled(command, commitWaitMs);
+}
+
+/** A kill like any other, but of a scope that nothing revives. */
+function revokeContract(
+  options: ServiceOptions,
+  { contract, reason, operator }: RevokeContractRequest,
+  call: Call,
+): Promise<Command> {
+  mustBeContract(contract);
+  const { clock, random, commands, replica } = options;
+  const before = replica.state.get(`contract/${contract}`);
+  // Nothing undoes a revocation, so the first one is the only one.
+  if (before) return Promise.resolve(mustKnow(commands, before.cmdId));
+  return commands.kill({
+    cmdId: uuidV7(clock.nowMs(), random),
+    scope: `contract/${contract}`,
+    reason,
+    cause: "",
+    operator: call.certificateName ?? operator,
+  });
 }
 
 async function carry(

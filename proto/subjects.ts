@@ -36,6 +36,8 @@ export const REQUEST_METHODS = [
   "fetch",
   "state",
   "enrol",
+  "contract",
+  "carve",
   "batch",
 ] as const;
 export type RequestMethod = (typeof REQUEST_METHODS)[number];
@@ -52,8 +54,8 @@ export function controlSubject(scope: Scope): string {
     case "agent":
       return `alt.ctl.kill.agent.${scope.team}.${scope.agent}`;
     case "contract":
-      // The root is the contract itself until chains name one: a subject of its own either way.
-      return `alt.rev.${scope.id}.${scope.id}`;
+      // Called a kill here too, so that it is heard ahead of its commit like every other one.
+      return `alt.rev.kill.contract.${scope.id}`;
     case "policy":
       return "alt.ctl.policy";
     case "trust":

@@ -179,7 +179,7 @@ describe("the stream", () => {
     await world.founded();
     const id = "c".repeat(43);
     const bytes = world.sign(`contract/${id}`, killOp(), world.coordinator);
-    const subject = `alt.rev.${id}.${id}`;
+    const subject = `alt.rev.kill.contract.${id}`;
     await world.outside.append(subject, bytes, { msgId: "r", expectSeq: 0 });
     await world.flush();
     expect(world.parts.replica.state.killed(`contract/${id}`)).toBe(true);

@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Ack } from "./mesh_pb.ts";
+import type { Ack, Amounts } from "./mesh_pb.ts";
 import { file_altrace_v1_mesh } from "./mesh_pb.ts";
 import type { SignedRecord, Unit } from "./record_pb.ts";
 import { file_altrace_v1_record } from "./record_pb.ts";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/coordinator_service.proto.
  */
 export const file_altrace_v1_coordinator_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhIKEExpc3RLaWxsc1JlcXVlc3QiOQoRTGlzdEtpbGxzUmVzcG9uc2USJAoFa2lsbHMYASADKAsyFS5hbHRyYWNlLnYxLktpbGxTdGF0ZSKPAQoJS2lsbFN0YXRlEg0KBXNjb3BlGAEgASgJEgkKAXYYAiABKAQSDgoGY21kX2lkGAMgASgJEhQKDGlzc3VlZF9hdF9tcxgEIAEoAxIQCghvcGVyYXRvchgFIAEoCRIOCgZyZWFzb24YBiABKAkSDQoFY2F1c2UYByABKAkSEQoJY29tbWl0dGVkGAggASgIIiUKE1dhdGNoQ29tbWFuZFJlcXVlc3QSDgoGY21kX2lkGAEgASgJIkEKFFdhdGNoQ29tbWFuZFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSKHAgoMQ29tbWFuZFN0YXRlEg4KBmNtZF9pZBgBIAEoCRINCgVzY29wZRgCIAEoCRIJCgF2GAMgASgEEhAKCGFjY2VwdGVkGAQgASgIEhEKCWNvbW1pdHRlZBgFIAEoCBITCgtub2Rlc190b3RhbBgGIAEoDRIWCg5ub2Rlc19lbmZvcmNlZBgHIAEoDRIVCg1ub2Rlc19kdXJhYmxlGAggASgNEhQKDG5vZGVzX2Nsb3NlZBgJIAEoDRIXCg9ub2Rlc19jb250YWluZWQYCiABKA0SJwoFbm9kZXMYCyADKAsyGC5hbHRyYWNlLnYxLk5vZGVQcm9ncmVzcxIMCgRkb25lGAwgASgIImYKDE5vZGVQcm9ncmVzcxIMCgRub2RlGAEgASgJEhwKA2FjaxgCIAEoCzIPLmFsdHJhY2UudjEuQWNrEhcKD2NvbnRhaW5lZF9hdF9tcxgDIAEoAxIRCgljb250YWluZWQYBCABKAgiPgoSQXBwbHlQb2xpY3lSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIkAKE0FwcGx5UG9saWN5UmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjsKD1NldExpbWl0UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI9ChBTZXRMaW1pdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI5Cg1QdXRLZXlSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIjsKDlB1dEtleVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSIgCg9HZXRTY29wZVJlcXVlc3QSDQoFc2NvcGUYASABKAkiYwoQR2V0U2NvcGVSZXNwb25zZRIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDAoEaGFzaBgDIAEoDBIoCgZyZWNvcmQYBCABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCISChBMaXN0Tm9kZXNSZXF1ZXN0IjkKEUxpc3ROb2Rlc1Jlc3BvbnNlEiQKBW5vZGVzGAEgAygLMhUuYWx0cmFjZS52MS5Ob2RlU3RhdGUisAEKCU5vZGVTdGF0ZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDAoEb3BlbhgDIAEoCBIYChBoZWFydGJlYXRfYWdlX21zGAQgASgEEhAKCGxhc3Rfc2VxGAUgASgEEg8KB2luX3N5bmMYBiABKAgSDgoGYWdlbnRzGAcgASgNEhMKC2Nvbm5lY3Rpb25zGAggASgNEhcKD2NvbnRhaW5lZF9hdF9tcxgJIAEoAyIjChBHZXRMZWRnZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkiOgoRR2V0TGVkZ2VyUmVzcG9uc2USJQoIYWNjb3VudHMYASADKAsyEy5hbHRyYWNlLnYxLkFjY291bnQinwEKB0FjY291bnQSDwoHYWNjb3VudBgBIAEoCRIeCgR1bml0GAIgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgDIAEoCRINCgVsaW1pdBgEIAEoBBIRCglhdmFpbGFibGUYBSABKAQSEAoIcmVzZXJ2ZWQYBiABKAQSDQoFc3BlbnQYByABKAQSEAoIY2hpbGRyZW4YCCABKAQiOwobQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0EgwKBG5vZGUYASABKAkSDgoGdHRsX21zGAIgASgEIi0KHENyZWF0ZUVucm9sbWVudFRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkyzQYKEkNvb3JkaW5hdG9yU2VydmljZRI5CgRLaWxsEhcuYWx0cmFjZS52MS5LaWxsUmVxdWVzdBoYLmFsdHJhY2UudjEuS2lsbFJlc3BvbnNlEj8KBlJldml2ZRIZLmFsdHJhY2UudjEuUmV2aXZlUmVxdWVzdBoaLmFsdHJhY2UudjEuUmV2aXZlUmVzcG9uc2USSAoJTGlzdEtpbGxzEhwuYWx0cmFjZS52MS5MaXN0S2lsbHNSZXF1ZXN0Gh0uYWx0cmFjZS52MS5MaXN0S2lsbHNSZXNwb25zZRJTCgxXYXRjaENvbW1hbmQSHy5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlcXVlc3QaIC5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlc3BvbnNlMAESTgoLQXBwbHlQb2xpY3kSHi5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVxdWVzdBofLmFsdHJhY2UudjEuQXBwbHlQb2xpY3lSZXNwb25zZRJFCghTZXRMaW1pdBIbLmFsdHJhY2UudjEuU2V0TGltaXRSZXF1ZXN0GhwuYWx0cmFjZS52MS5TZXRMaW1pdFJlc3BvbnNlEj8KBlB1dEtleRIZLmFsdHJhY2UudjEuUHV0S2V5UmVxdWVzdBoaLmFsdHJhY2UudjEuUHV0S2V5UmVzcG9uc2USRQoIR2V0U2NvcGUSGy5hbHRyYWNlLnYxLkdldFNjb3BlUmVxdWVzdBocLmFsdHJhY2UudjEuR2V0U2NvcGVSZXNwb25zZRJICglMaXN0Tm9kZXMSHC5hbHRyYWNlLnYxLkxpc3ROb2Rlc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlEkgKCUdldExlZGdlchIcLmFsdHJhY2UudjEuR2V0TGVkZ2VyUmVxdWVzdBodLmFsdHJhY2UudjEuR2V0TGVkZ2VyUmVzcG9uc2USaQoUQ3JlYXRlRW5yb2xtZW50VG9rZW4SJy5hbHRyYWNlLnYxLkNyZWF0ZUVucm9sbWVudFRva2VuUmVxdWVzdBooLmFsdHJhY2UudjEuQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXNwb25zZWIGcHJvdG8z", [file_altrace_v1_mesh, file_altrace_v1_record]);
+  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhIKEExpc3RLaWxsc1JlcXVlc3QiOQoRTGlzdEtpbGxzUmVzcG9uc2USJAoFa2lsbHMYASADKAsyFS5hbHRyYWNlLnYxLktpbGxTdGF0ZSKPAQoJS2lsbFN0YXRlEg0KBXNjb3BlGAEgASgJEgkKAXYYAiABKAQSDgoGY21kX2lkGAMgASgJEhQKDGlzc3VlZF9hdF9tcxgEIAEoAxIQCghvcGVyYXRvchgFIAEoCRIOCgZyZWFzb24YBiABKAkSDQoFY2F1c2UYByABKAkSEQoJY29tbWl0dGVkGAggASgIIiUKE1dhdGNoQ29tbWFuZFJlcXVlc3QSDgoGY21kX2lkGAEgASgJIkEKFFdhdGNoQ29tbWFuZFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSKHAgoMQ29tbWFuZFN0YXRlEg4KBmNtZF9pZBgBIAEoCRINCgVzY29wZRgCIAEoCRIJCgF2GAMgASgEEhAKCGFjY2VwdGVkGAQgASgIEhEKCWNvbW1pdHRlZBgFIAEoCBITCgtub2Rlc190b3RhbBgGIAEoDRIWCg5ub2Rlc19lbmZvcmNlZBgHIAEoDRIVCg1ub2Rlc19kdXJhYmxlGAggASgNEhQKDG5vZGVzX2Nsb3NlZBgJIAEoDRIXCg9ub2Rlc19jb250YWluZWQYCiABKA0SJwoFbm9kZXMYCyADKAsyGC5hbHRyYWNlLnYxLk5vZGVQcm9ncmVzcxIMCgRkb25lGAwgASgIImYKDE5vZGVQcm9ncmVzcxIMCgRub2RlGAEgASgJEhwKA2FjaxgCIAEoCzIPLmFsdHJhY2UudjEuQWNrEhcKD2NvbnRhaW5lZF9hdF9tcxgDIAEoAxIRCgljb250YWluZWQYBCABKAgiPgoSQXBwbHlQb2xpY3lSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIkAKE0FwcGx5UG9saWN5UmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjsKD1NldExpbWl0UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI9ChBTZXRMaW1pdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI5Cg1QdXRLZXlSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIjsKDlB1dEtleVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSIgCg9HZXRTY29wZVJlcXVlc3QSDQoFc2NvcGUYASABKAkiYwoQR2V0U2NvcGVSZXNwb25zZRIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDAoEaGFzaBgDIAEoDBIoCgZyZWNvcmQYBCABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCISChBMaXN0Tm9kZXNSZXF1ZXN0IjkKEUxpc3ROb2Rlc1Jlc3BvbnNlEiQKBW5vZGVzGAEgAygLMhUuYWx0cmFjZS52MS5Ob2RlU3RhdGUisAEKCU5vZGVTdGF0ZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDAoEb3BlbhgDIAEoCBIYChBoZWFydGJlYXRfYWdlX21zGAQgASgEEhAKCGxhc3Rfc2VxGAUgASgEEg8KB2luX3N5bmMYBiABKAgSDgoGYWdlbnRzGAcgASgNEhMKC2Nvbm5lY3Rpb25zGAggASgNEhcKD2NvbnRhaW5lZF9hdF9tcxgJIAEoAyIjChBHZXRMZWRnZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkiOgoRR2V0TGVkZ2VyUmVzcG9uc2USJQoIYWNjb3VudHMYASADKAsyEy5hbHRyYWNlLnYxLkFjY291bnQinwEKB0FjY291bnQSDwoHYWNjb3VudBgBIAEoCRIeCgR1bml0GAIgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgDIAEoCRINCgVsaW1pdBgEIAEoBBIRCglhdmFpbGFibGUYBSABKAQSEAoIcmVzZXJ2ZWQYBiABKAQSDQoFc3BlbnQYByABKAQSEAoIY2hpbGRyZW4YCCABKAQiOwobQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0EgwKBG5vZGUYASABKAkSDgoGdHRsX21zGAIgASgEIi0KHENyZWF0ZUVucm9sbWVudFRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkiJQoUSXNzdWVDb250cmFjdFJlcXVlc3QSDQoFY2hhaW4YASABKAkiRAoVSXNzdWVDb250cmFjdFJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIiAKD0RlbGVnYXRlUmVxdWVzdBINCgVjaGFpbhgBIAEoCSI/ChBEZWxlZ2F0ZVJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIksKFVJldm9rZUNvbnRyYWN0UmVxdWVzdBIQCghjb250cmFjdBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEAoIb3BlcmF0b3IYAyABKAkiQwoWUmV2b2tlQ29udHJhY3RSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiKAoUTGlzdENvbnRyYWN0c1JlcXVlc3QSEAoIY29udHJhY3QYASABKAkiRQoVTGlzdENvbnRyYWN0c1Jlc3BvbnNlEiwKCWNvbnRyYWN0cxgBIAMoCzIZLmFsdHJhY2UudjEuQ29udHJhY3RTdGF0ZSKpAgoNQ29udHJhY3RTdGF0ZRIQCghjb250cmFjdBgBIAEoCRIOCgZwYXJlbnQYAiABKAkSDQoFYWdlbnQYAyABKAkSDAoEbm9kZRgEIAEoCRINCgVkZXB0aBgFIAEoDRINCgVzdGF0ZRgGIAEoCRIVCg1leHBpcmVzX2F0X21zGAcgASgDEiIKBWxpbWl0GAggASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiYKCWF2YWlsYWJsZRgJIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgKIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIlCghjaGlsZHJlbhgLIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVjaGFpbhgMIAEoCTKZCQoSQ29vcmRpbmF0b3JTZXJ2aWNlEjkKBEtpbGwSFy5hbHRyYWNlLnYxLktpbGxSZXF1ZXN0GhguYWx0cmFjZS52MS5LaWxsUmVzcG9uc2USPwoGUmV2aXZlEhkuYWx0cmFjZS52MS5SZXZpdmVSZXF1ZXN0GhouYWx0cmFjZS52MS5SZXZpdmVSZXNwb25zZRJICglMaXN0S2lsbHMSHC5hbHRyYWNlLnYxLkxpc3RLaWxsc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3RLaWxsc1Jlc3BvbnNlElMKDFdhdGNoQ29tbWFuZBIfLmFsdHJhY2UudjEuV2F0Y2hDb21tYW5kUmVxdWVzdBogLmFsdHJhY2UudjEuV2F0Y2hDb21tYW5kUmVzcG9uc2UwARJOCgtBcHBseVBvbGljeRIeLmFsdHJhY2UudjEuQXBwbHlQb2xpY3lSZXF1ZXN0Gh8uYWx0cmFjZS52MS5BcHBseVBvbGljeVJlc3BvbnNlEkUKCFNldExpbWl0EhsuYWx0cmFjZS52MS5TZXRMaW1pdFJlcXVlc3QaHC5hbHRyYWNlLnYxLlNldExpbWl0UmVzcG9uc2USPwoGUHV0S2V5EhkuYWx0cmFjZS52MS5QdXRLZXlSZXF1ZXN0GhouYWx0cmFjZS52MS5QdXRLZXlSZXNwb25zZRJFCghHZXRTY29wZRIbLmFsdHJhY2UudjEuR2V0U2NvcGVSZXF1ZXN0GhwuYWx0cmFjZS52MS5HZXRTY29wZVJlc3BvbnNlEkgKCUxpc3ROb2RlcxIcLmFsdHJhY2UudjEuTGlzdE5vZGVzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdE5vZGVzUmVzcG9uc2USSAoJR2V0TGVkZ2VyEhwuYWx0cmFjZS52MS5HZXRMZWRnZXJSZXF1ZXN0Gh0uYWx0cmFjZS52MS5HZXRMZWRnZXJSZXNwb25zZRJUCg1Jc3N1ZUNvbnRyYWN0EiAuYWx0cmFjZS52MS5Jc3N1ZUNvbnRyYWN0UmVxdWVzdBohLmFsdHJhY2UudjEuSXNzdWVDb250cmFjdFJlc3BvbnNlEkUKCERlbGVnYXRlEhsuYWx0cmFjZS52MS5EZWxlZ2F0ZVJlcXVlc3QaHC5hbHRyYWNlLnYxLkRlbGVnYXRlUmVzcG9uc2USVwoOUmV2b2tlQ29udHJhY3QSIS5hbHRyYWNlLnYxLlJldm9rZUNvbnRyYWN0UmVxdWVzdBoiLmFsdHJhY2UudjEuUmV2b2tlQ29udHJhY3RSZXNwb25zZRJUCg1MaXN0Q29udHJhY3RzEiAuYWx0cmFjZS52MS5MaXN0Q29udHJhY3RzUmVxdWVzdBohLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1Jlc3BvbnNlEmkKFENyZWF0ZUVucm9sbWVudFRva2VuEicuYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlcXVlc3QaKC5hbHRyYWNlLnYxLkNyZWF0ZUVucm9sbWVudFRva2VuUmVzcG9uc2ViBnByb3RvMw", [file_altrace_v1_mesh, file_altrace_v1_record]);
 
 /**
  * @generated from message altrace.v1.KillRequest
@@ -713,6 +713,244 @@ export const CreateEnrolmentTokenResponseSchema: GenMessage<CreateEnrolmentToken
   messageDesc(file_altrace_v1_coordinator_service, 26);
 
 /**
+ * @generated from message altrace.v1.IssueContractRequest
+ */
+export type IssueContractRequest = Message<"altrace.v1.IssueContractRequest"> & {
+  /**
+   * The root's token.
+   *
+   * @generated from field: string chain = 1;
+   */
+  chain: string;
+};
+
+/**
+ * Describes the message altrace.v1.IssueContractRequest.
+ * Use `create(IssueContractRequestSchema)` to create a new message.
+ */
+export const IssueContractRequestSchema: GenMessage<IssueContractRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 27);
+
+/**
+ * @generated from message altrace.v1.IssueContractResponse
+ */
+export type IssueContractResponse = Message<"altrace.v1.IssueContractResponse"> & {
+  /**
+   * @generated from field: altrace.v1.ContractState contract = 1;
+   */
+  contract?: ContractState | undefined;
+};
+
+/**
+ * Describes the message altrace.v1.IssueContractResponse.
+ * Use `create(IssueContractResponseSchema)` to create a new message.
+ */
+export const IssueContractResponseSchema: GenMessage<IssueContractResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 28);
+
+/**
+ * @generated from message altrace.v1.DelegateRequest
+ */
+export type DelegateRequest = Message<"altrace.v1.DelegateRequest"> & {
+  /**
+   * Tokens, root first, joined by "~".
+   *
+   * @generated from field: string chain = 1;
+   */
+  chain: string;
+};
+
+/**
+ * Describes the message altrace.v1.DelegateRequest.
+ * Use `create(DelegateRequestSchema)` to create a new message.
+ */
+export const DelegateRequestSchema: GenMessage<DelegateRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 29);
+
+/**
+ * @generated from message altrace.v1.DelegateResponse
+ */
+export type DelegateResponse = Message<"altrace.v1.DelegateResponse"> & {
+  /**
+   * @generated from field: altrace.v1.ContractState contract = 1;
+   */
+  contract?: ContractState | undefined;
+};
+
+/**
+ * Describes the message altrace.v1.DelegateResponse.
+ * Use `create(DelegateResponseSchema)` to create a new message.
+ */
+export const DelegateResponseSchema: GenMessage<DelegateResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 30);
+
+/**
+ * @generated from message altrace.v1.RevokeContractRequest
+ */
+export type RevokeContractRequest = Message<"altrace.v1.RevokeContractRequest"> & {
+  /**
+   * @generated from field: string contract = 1;
+   */
+  contract: string;
+
+  /**
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * Who asks, for the audit log.
+   *
+   * @generated from field: string operator = 3;
+   */
+  operator: string;
+};
+
+/**
+ * Describes the message altrace.v1.RevokeContractRequest.
+ * Use `create(RevokeContractRequestSchema)` to create a new message.
+ */
+export const RevokeContractRequestSchema: GenMessage<RevokeContractRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 31);
+
+/**
+ * @generated from message altrace.v1.RevokeContractResponse
+ */
+export type RevokeContractResponse = Message<"altrace.v1.RevokeContractResponse"> & {
+  /**
+   * @generated from field: altrace.v1.CommandState command = 1;
+   */
+  command?: CommandState | undefined;
+};
+
+/**
+ * Describes the message altrace.v1.RevokeContractResponse.
+ * Use `create(RevokeContractResponseSchema)` to create a new message.
+ */
+export const RevokeContractResponseSchema: GenMessage<RevokeContractResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 32);
+
+/**
+ * @generated from message altrace.v1.ListContractsRequest
+ */
+export type ListContractsRequest = Message<"altrace.v1.ListContractsRequest"> & {
+  /**
+   * Empty for all.
+   *
+   * @generated from field: string contract = 1;
+   */
+  contract: string;
+};
+
+/**
+ * Describes the message altrace.v1.ListContractsRequest.
+ * Use `create(ListContractsRequestSchema)` to create a new message.
+ */
+export const ListContractsRequestSchema: GenMessage<ListContractsRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 33);
+
+/**
+ * @generated from message altrace.v1.ListContractsResponse
+ */
+export type ListContractsResponse = Message<"altrace.v1.ListContractsResponse"> & {
+  /**
+   * @generated from field: repeated altrace.v1.ContractState contracts = 1;
+   */
+  contracts: ContractState[];
+};
+
+/**
+ * Describes the message altrace.v1.ListContractsResponse.
+ * Use `create(ListContractsResponseSchema)` to create a new message.
+ */
+export const ListContractsResponseSchema: GenMessage<ListContractsResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 34);
+
+/**
+ * @generated from message altrace.v1.ContractState
+ */
+export type ContractState = Message<"altrace.v1.ContractState"> & {
+  /**
+   * @generated from field: string contract = 1;
+   */
+  contract: string;
+
+  /**
+   * Empty for a root.
+   *
+   * @generated from field: string parent = 2;
+   */
+  parent: string;
+
+  /**
+   * team/agent of the holder.
+   *
+   * @generated from field: string agent = 3;
+   */
+  agent: string;
+
+  /**
+   * The node that holds its key.
+   *
+   * @generated from field: string node = 4;
+   */
+  node: string;
+
+  /**
+   * @generated from field: uint32 depth = 5;
+   */
+  depth: number;
+
+  /**
+   * open, revoked, ended (money not back yet) or released.
+   *
+   * @generated from field: string state = 6;
+   */
+  state: string;
+
+  /**
+   * @generated from field: int64 expires_at_ms = 7;
+   */
+  expiresAtMs: bigint;
+
+  /**
+   * @generated from field: altrace.v1.Amounts limit = 8;
+   */
+  limit?: Amounts | undefined;
+
+  /**
+   * @generated from field: altrace.v1.Amounts available = 9;
+   */
+  available?: Amounts | undefined;
+
+  /**
+   * By itself and everything below it, as far as it is known.
+   *
+   * @generated from field: altrace.v1.Amounts spent = 10;
+   */
+  spent?: Amounts | undefined;
+
+  /**
+   * Moved to contracts below it that are open.
+   *
+   * @generated from field: altrace.v1.Amounts children = 11;
+   */
+  children?: Amounts | undefined;
+
+  /**
+   * @generated from field: string chain = 12;
+   */
+  chain: string;
+};
+
+/**
+ * Describes the message altrace.v1.ContractState.
+ * Use `create(ContractStateSchema)` to create a new message.
+ */
+export const ContractStateSchema: GenMessage<ContractState> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 35);
+
+/**
  * @generated from service altrace.v1.CoordinatorService
  */
 export const CoordinatorService: GenService<{
@@ -805,6 +1043,46 @@ export const CoordinatorService: GenService<{
     methodKind: "unary";
     input: typeof GetLedgerRequestSchema;
     output: typeof GetLedgerResponseSchema;
+  },
+  /**
+   * Takes in a root that an operator signed: from then on its key is served and its money lent.
+   *
+   * @generated from rpc altrace.v1.CoordinatorService.IssueContract
+   */
+  issueContract: {
+    methodKind: "unary";
+    input: typeof IssueContractRequestSchema;
+    output: typeof IssueContractResponseSchema;
+  },
+  /**
+   * Takes in a contract that its delegator signed, and moves its money out of the delegator's account.
+   *
+   * @generated from rpc altrace.v1.CoordinatorService.Delegate
+   */
+  delegate: {
+    methodKind: "unary";
+    input: typeof DelegateRequestSchema;
+    output: typeof DelegateResponseSchema;
+  },
+  /**
+   * Kills a contract and everything that was delegated from it. There is no way back.
+   *
+   * @generated from rpc altrace.v1.CoordinatorService.RevokeContract
+   */
+  revokeContract: {
+    methodKind: "unary";
+    input: typeof RevokeContractRequestSchema;
+    output: typeof RevokeContractResponseSchema;
+  },
+  /**
+   * A contract and everything below it, or all of them, parents before children.
+   *
+   * @generated from rpc altrace.v1.CoordinatorService.ListContracts
+   */
+  listContracts: {
+    methodKind: "unary";
+    input: typeof ListContractsRequestSchema;
+    output: typeof ListContractsResponseSchema;
   },
   /**
    * A one-time token with which a node enrols.

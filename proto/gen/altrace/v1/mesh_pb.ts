@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/mesh.proto.
  */
 export const file_altrace_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQiqAMKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIAEIGCgRib2R5Ip8DCglOb2RlUmVwbHkSEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVub25jZRgKIAEoCzIWLmFsdHJhY2UudjEuTm9uY2VSZXBseUgAEicKBWxlYXNlGAsgASgLMhYuYWx0cmFjZS52MS5MZWFzZVJlcGx5SAASKQoGc2V0dGxlGAwgASgLMhcuYWx0cmFjZS52MS5TZXR0bGVSZXBseUgAEi0KCHN0YW5kaW5nGA0gASgLMhkuYWx0cmFjZS52MS5TdGFuZGluZ1JlcGx5SAASJwoFZmV0Y2gYDiABKAsyFi5hbHRyYWNlLnYxLkZldGNoUmVwbHlIABInCgVzdGF0ZRgPIAEoCzIWLmFsdHJhY2UudjEuU3RhdGVSZXBseUgAEicKBWVucm9sGBAgASgLMhYuYWx0cmFjZS52MS5FbnJvbFJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEicKBWJhdGNoGBIgASgLMhYuYWx0cmFjZS52MS5CYXRjaFJlcGx5SABCBgoEYm9keSI3CgxCYXRjaFJlcXVlc3QSJwoJcXVlc3Rpb25zGAEgAygLMhQuYWx0cmFjZS52MS5RdWVzdGlvbiJ+CghRdWVzdGlvbhISCgpyZXF1ZXN0X2lkGAEgASgJEikKBWxlYXNlGAsgASgLMhguYWx0cmFjZS52MS5MZWFzZVJlcXVlc3RIABIrCgZzZXR0bGUYDCABKAsyGS5hbHRyYWNlLnYxLlNldHRsZVJlcXVlc3RIAEIGCgRib2R5IjEKCkJhdGNoUmVwbHkSIwoHYW5zd2VycxgBIAMoCzISLmFsdHJhY2UudjEuQW5zd2VyIqABCgZBbnN3ZXISEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSABCBgoEYm9keSIqCgdSZWZ1c2VkEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIh0KDE5vbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDCJOCgpOb25jZVJlcGx5Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkSDwoHYm9vdF9pZBgDIAEoCRIPCgdtb25vX21zGAQgASgEIjwKB0Ftb3VudHMSEgoKdXNkX21pY3JvcxgBIAEoBBIOCgZ0b2tlbnMYAiABKAQSDQoFY2FsbHMYAyABKAQiZQoMTGVhc2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSIQoEbmVlZBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIhCgR3YW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIr8BCgpMZWFzZVJlcGx5EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEg8KB2FjY291bnQYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg4KBnR0bF9tcxgFIAEoBBIjCgl1bmxpbWl0ZWQYBiADKA4yEC5hbHRyYWNlLnYxLlVuaXQSJQoEbmV3cxgHIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MiagoLQWNjb3VudE5ld3MSIwoEdXNlcxgBIAMoCzIVLmFsdHJhY2UudjEuQnVkZ2V0VXNlEiQKBm90aGVycxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEAoIaGFzX3VzZXMYAyABKAgibQoJQnVkZ2V0VXNlEh4KBHVuaXQYASABKA4yEC5hbHRyYWNlLnYxLlVuaXQSDgoGd2luZG93GAIgASgJEg0KBWxpbWl0GAMgASgEEg0KBXNwZW50GAQgASgEEhIKCmVuZHNfYXRfbXMYBSABKAMiYwoNU2V0dGxlUmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVzcGVudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgEIAEoCCJ4CgtTZXR0bGVSZXBseRIiCgVzcGVudBgBIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgCIAEoCBIPCgdhY2NvdW50GAMgASgJEiUKBG5ld3MYBCABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzIn4KD1N0YW5kaW5nUmVxdWVzdBINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYAyABKAkSEAoIYXNrX2tpbGwYBCABKAgSEwoLc2NvcmVfbWlsbGkYBSABKAQiXgoNU3RhbmRpbmdSZXBseRImCghzdGFuZGluZxgBIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSJQoEbmV3cxgCIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MiLgoMRmV0Y2hSZXF1ZXN0Eg4KBnNoYTI1NhgBIAEoDBIOCgZvZmZzZXQYAiABKAQiKQoKRmV0Y2hSZXBseRIMCgRzaXplGAEgASgEEg0KBWJ5dGVzGAIgASgMIiMKDFN0YXRlUmVxdWVzdBITCgthZnRlcl9zY29wZRgBIAEoCSJFCgpTdGF0ZVJlcGx5EikKB3JlY29yZHMYASADKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZBIMCgRtb3JlGAIgASgIIj8KDEVucm9sUmVxdWVzdBISCgpwdWJsaWNfa2V5GAEgASgMEg0KBXRva2VuGAIgASgJEgwKBG5rZXkYAyABKAkiNgoKRW5yb2xSZXBseRIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCqmAQoIU3RhbmRpbmcSGAoUU1RBTkRJTkdfVU5TUEVDSUZJRUQQABITCg9TVEFORElOR19OT1JNQUwQARIUChBTVEFORElOR19XQVJOSU5HEAISFQoRU1RBTkRJTkdfVEhST1RUTEUQAxIXChNTVEFORElOR19RVUFSQU5USU5FEAQSEgoOU1RBTkRJTkdfQkxPQ0sQBRIRCg1TVEFORElOR19LSUxMEAZiBnByb3RvMw", [file_altrace_v1_record]);
+  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQihAQKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIABIvCghjb250cmFjdBgTIAEoCzIbLmFsdHJhY2UudjEuQ29udHJhY3RSZXF1ZXN0SAASKQoFY2FydmUYFCABKAsyGC5hbHRyYWNlLnYxLkNhcnZlUmVxdWVzdEgAQgYKBGJvZHki9wMKCU5vZGVSZXBseRISCgpyZXF1ZXN0X2lkGAEgASgJEicKBW5vbmNlGAogASgLMhYuYWx0cmFjZS52MS5Ob25jZVJlcGx5SAASJwoFbGVhc2UYCyABKAsyFi5hbHRyYWNlLnYxLkxlYXNlUmVwbHlIABIpCgZzZXR0bGUYDCABKAsyFy5hbHRyYWNlLnYxLlNldHRsZVJlcGx5SAASLQoIc3RhbmRpbmcYDSABKAsyGS5hbHRyYWNlLnYxLlN0YW5kaW5nUmVwbHlIABInCgVmZXRjaBgOIAEoCzIWLmFsdHJhY2UudjEuRmV0Y2hSZXBseUgAEicKBXN0YXRlGA8gASgLMhYuYWx0cmFjZS52MS5TdGF0ZVJlcGx5SAASJwoFZW5yb2wYECABKAsyFi5hbHRyYWNlLnYxLkVucm9sUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSAASJwoFYmF0Y2gYEiABKAsyFi5hbHRyYWNlLnYxLkJhdGNoUmVwbHlIABItCghjb250cmFjdBgTIAEoCzIZLmFsdHJhY2UudjEuQ29udHJhY3RSZXBseUgAEicKBWNhcnZlGBQgASgLMhYuYWx0cmFjZS52MS5DYXJ2ZVJlcGx5SABCBgoEYm9keSI3CgxCYXRjaFJlcXVlc3QSJwoJcXVlc3Rpb25zGAEgAygLMhQuYWx0cmFjZS52MS5RdWVzdGlvbiJ+CghRdWVzdGlvbhISCgpyZXF1ZXN0X2lkGAEgASgJEikKBWxlYXNlGAsgASgLMhguYWx0cmFjZS52MS5MZWFzZVJlcXVlc3RIABIrCgZzZXR0bGUYDCABKAsyGS5hbHRyYWNlLnYxLlNldHRsZVJlcXVlc3RIAEIGCgRib2R5IjEKCkJhdGNoUmVwbHkSIwoHYW5zd2VycxgBIAMoCzISLmFsdHJhY2UudjEuQW5zd2VyIqABCgZBbnN3ZXISEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSABCBgoEYm9keSIqCgdSZWZ1c2VkEg4KBnJlYXNvbhgBIAEoCRIPCgdtZXNzYWdlGAIgASgJIh0KDE5vbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDCJOCgpOb25jZVJlcGx5Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkSDwoHYm9vdF9pZBgDIAEoCRIPCgdtb25vX21zGAQgASgEIjwKB0Ftb3VudHMSEgoKdXNkX21pY3JvcxgBIAEoBBIOCgZ0b2tlbnMYAiABKAQSDQoFY2FsbHMYAyABKAQiZQoMTGVhc2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSIQoEbmVlZBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIhCgR3YW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIr8BCgpMZWFzZVJlcGx5EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEg8KB2FjY291bnQYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg4KBnR0bF9tcxgFIAEoBBIjCgl1bmxpbWl0ZWQYBiADKA4yEC5hbHRyYWNlLnYxLlVuaXQSJQoEbmV3cxgHIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MiagoLQWNjb3VudE5ld3MSIwoEdXNlcxgBIAMoCzIVLmFsdHJhY2UudjEuQnVkZ2V0VXNlEiQKBm90aGVycxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEAoIaGFzX3VzZXMYAyABKAgibQoJQnVkZ2V0VXNlEh4KBHVuaXQYASABKA4yEC5hbHRyYWNlLnYxLlVuaXQSDgoGd2luZG93GAIgASgJEg0KBWxpbWl0GAMgASgEEg0KBXNwZW50GAQgASgEEhIKCmVuZHNfYXRfbXMYBSABKAMiYwoNU2V0dGxlUmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVzcGVudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgEIAEoCCJ4CgtTZXR0bGVSZXBseRIiCgVzcGVudBgBIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgCIAEoCBIPCgdhY2NvdW50GAMgASgJEiUKBG5ld3MYBCABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzIn4KD1N0YW5kaW5nUmVxdWVzdBINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYAyABKAkSEAoIYXNrX2tpbGwYBCABKAgSEwoLc2NvcmVfbWlsbGkYBSABKAQiXgoNU3RhbmRpbmdSZXBseRImCghzdGFuZGluZxgBIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSJQoEbmV3cxgCIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MiLgoMRmV0Y2hSZXF1ZXN0Eg4KBnNoYTI1NhgBIAEoDBIOCgZvZmZzZXQYAiABKAQiKQoKRmV0Y2hSZXBseRIMCgRzaXplGAEgASgEEg0KBWJ5dGVzGAIgASgMIiMKDFN0YXRlUmVxdWVzdBITCgthZnRlcl9zY29wZRgBIAEoCSJFCgpTdGF0ZVJlcGx5EikKB3JlY29yZHMYASADKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZBIMCgRtb3JlGAIgASgIIj8KDEVucm9sUmVxdWVzdBISCgpwdWJsaWNfa2V5GAEgASgMEg0KBXRva2VuGAIgASgJEgwKBG5rZXkYAyABKAkiNgoKRW5yb2xSZXBseRIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCIlCg9Db250cmFjdFJlcXVlc3QSEgoKa2V5X3NoYTI1NhgBIAEoDCI+Cg1Db250cmFjdFJlcGx5Eg0KBWNoYWluGAEgASgJEh4KBHJhdGUYAiABKAsyEC5hbHRyYWNlLnYxLlJhdGUieAoEUmF0ZRIkCghyZXF1ZXN0cxgBIAEoCzISLmFsdHJhY2UudjEuQnVja2V0EiIKBnRva2VucxgCIAEoCzISLmFsdHJhY2UudjEuQnVja2V0EiYKCnVzZF9taWNyb3MYAyABKAsyEi5hbHRyYWNlLnYxLkJ1Y2tldCI4CgZCdWNrZXQSDQoFYnVyc3QYASABKAQSDgoGYW1vdW50GAIgASgEEg8KB3NlY29uZHMYAyABKAQiHQoMQ2FydmVSZXF1ZXN0Eg0KBWNoYWluGAEgASgJIkUKCkNhcnZlUmVwbHkSEAoIY29udHJhY3QYASABKAkSJQoLcGFyZW50X3JhdGUYAiABKAsyEC5hbHRyYWNlLnYxLlJhdGUqpgEKCFN0YW5kaW5nEhgKFFNUQU5ESU5HX1VOU1BFQ0lGSUVEEAASEwoPU1RBTkRJTkdfTk9STUFMEAESFAoQU1RBTkRJTkdfV0FSTklORxACEhUKEVNUQU5ESU5HX1RIUk9UVExFEAMSFwoTU1RBTkRJTkdfUVVBUkFOVElORRAEEhIKDlNUQU5ESU5HX0JMT0NLEAUSEQoNU1RBTkRJTkdfS0lMTBAGYgZwcm90bzM", [file_altrace_v1_record]);
 
 /**
  * Any signed message that is not a record. The signature covers the domain string of its type, NUL, payload.
@@ -306,6 +306,18 @@ export type NodeRequest = Message<"altrace.v1.NodeRequest"> & {
      */
     value: BatchRequest;
     case: "batch";
+  } | {
+    /**
+     * @generated from field: altrace.v1.ContractRequest contract = 19;
+     */
+    value: ContractRequest;
+    case: "contract";
+  } | {
+    /**
+     * @generated from field: altrace.v1.CarveRequest carve = 20;
+     */
+    value: CarveRequest;
+    case: "carve";
   } | { case: undefined; value?: undefined };
 };
 
@@ -382,6 +394,18 @@ export type NodeReply = Message<"altrace.v1.NodeReply"> & {
      */
     value: BatchReply;
     case: "batch";
+  } | {
+    /**
+     * @generated from field: altrace.v1.ContractReply contract = 19;
+     */
+    value: ContractReply;
+    case: "contract";
+  } | {
+    /**
+     * @generated from field: altrace.v1.CarveReply carve = 20;
+     */
+    value: CarveReply;
+    case: "carve";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1045,6 +1069,154 @@ export type EnrolReply = Message<"altrace.v1.EnrolReply"> & {
  */
 export const EnrolReplySchema: GenMessage<EnrolReply> = /*@__PURE__*/
   messageDesc(file_altrace_v1_mesh, 26);
+
+/**
+ * The contract that a virtual key was born with.
+ *
+ * @generated from message altrace.v1.ContractRequest
+ */
+export type ContractRequest = Message<"altrace.v1.ContractRequest"> & {
+  /**
+   * SHA-256 of the whole key.
+   *
+   * @generated from field: bytes key_sha256 = 1;
+   */
+  keySha256: Uint8Array;
+};
+
+/**
+ * Describes the message altrace.v1.ContractRequest.
+ * Use `create(ContractRequestSchema)` to create a new message.
+ */
+export const ContractRequestSchema: GenMessage<ContractRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 27);
+
+/**
+ * @generated from message altrace.v1.ContractReply
+ */
+export type ContractReply = Message<"altrace.v1.ContractReply"> & {
+  /**
+   * Tokens, root first, joined by "~". The node verifies it; nothing here is taken on trust.
+   *
+   * @generated from field: string chain = 1;
+   */
+  chain: string;
+
+  /**
+   * What the contract's own requests may use: its rate less what was delegated from it.
+   *
+   * @generated from field: altrace.v1.Rate rate = 2;
+   */
+  rate?: Rate | undefined;
+};
+
+/**
+ * Describes the message altrace.v1.ContractReply.
+ * Use `create(ContractReplySchema)` to create a new message.
+ */
+export const ContractReplySchema: GenMessage<ContractReply> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 28);
+
+/**
+ * Token buckets of one contract: burst at once, amount per seconds for ever.
+ *
+ * @generated from message altrace.v1.Rate
+ */
+export type Rate = Message<"altrace.v1.Rate"> & {
+  /**
+   * @generated from field: altrace.v1.Bucket requests = 1;
+   */
+  requests?: Bucket | undefined;
+
+  /**
+   * @generated from field: altrace.v1.Bucket tokens = 2;
+   */
+  tokens?: Bucket | undefined;
+
+  /**
+   * @generated from field: altrace.v1.Bucket usd_micros = 3;
+   */
+  usdMicros?: Bucket | undefined;
+};
+
+/**
+ * Describes the message altrace.v1.Rate.
+ * Use `create(RateSchema)` to create a new message.
+ */
+export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 29);
+
+/**
+ * @generated from message altrace.v1.Bucket
+ */
+export type Bucket = Message<"altrace.v1.Bucket"> & {
+  /**
+   * @generated from field: uint64 burst = 1;
+   */
+  burst: bigint;
+
+  /**
+   * @generated from field: uint64 amount = 2;
+   */
+  amount: bigint;
+
+  /**
+   * @generated from field: uint64 seconds = 3;
+   */
+  seconds: bigint;
+};
+
+/**
+ * Describes the message altrace.v1.Bucket.
+ * Use `create(BucketSchema)` to create a new message.
+ */
+export const BucketSchema: GenMessage<Bucket> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 30);
+
+/**
+ * A contract that this node's holder delegated: moves its money and rate out of the parent's account.
+ *
+ * @generated from message altrace.v1.CarveRequest
+ */
+export type CarveRequest = Message<"altrace.v1.CarveRequest"> & {
+  /**
+   * @generated from field: string chain = 1;
+   */
+  chain: string;
+};
+
+/**
+ * Describes the message altrace.v1.CarveRequest.
+ * Use `create(CarveRequestSchema)` to create a new message.
+ */
+export const CarveRequestSchema: GenMessage<CarveRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 31);
+
+/**
+ * @generated from message altrace.v1.CarveReply
+ */
+export type CarveReply = Message<"altrace.v1.CarveReply"> & {
+  /**
+   * Id of the new contract.
+   *
+   * @generated from field: string contract = 1;
+   */
+  contract: string;
+
+  /**
+   * What is left to the parent's own requests.
+   *
+   * @generated from field: altrace.v1.Rate parent_rate = 2;
+   */
+  parentRate?: Rate | undefined;
+};
+
+/**
+ * Describes the message altrace.v1.CarveReply.
+ * Use `create(CarveReplySchema)` to create a new message.
+ */
+export const CarveReplySchema: GenMessage<CarveReply> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 32);
 
 /**
  * Where an agent stands on the ladder of enforcement.

@@ -1,0 +1,111 @@
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import type { Bucket, Rate } from "../authority/rate.ts";
+import type {
+  ContractStateSchema,
+  ListContractsRequest,
+} from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import {
+  CarveReplySchema,
+  type CarveRequest,
+  ContractReplySchema,
+  type ContractRequest,
+  type RateSchema,
+} from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { parseScope } from "../proto/ids.ts";
+import { writeAmounts } from "./amounts.ts";
+import { CallRefused } from "./call-refusal.ts";
+import type { Contracts, ContractView, NotOpened } from "./contracts.ts";
+import { eachUnit } from "./ledger-amounts.ts";
+import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
+
+/** What a node asks about contracts. */
+export function contractHandlers(contracts: Contracts) {
+  return {
+    contract: async ({ keySha256 }: ContractRequest, { node }: RequestFrom): Promise<ReplyBody> => {
+      const hex = Buffer.from(keySha256).toString("hex");
+      const found = keySha256.length === 32 ? await contracts.ofKey(hex, node) : undefined;
+      if (!found) return refusedBody("contract_unknown", "no contract of that key on this node");
+      const value = create(ContractReplySchema, { ...found, rate: writeRate(found.rate) });
+      return { case: "contract", value };
+    },
+    carve: async ({ chain }: CarveRequest): Promise<ReplyBody> => {
+      const opened = await contracts.open(chain, "delegated");
+      if ("refused" in opened) return refusedBody(opened.refused, textOf(opened));
+      const { id, parent } = opened.account;
+      const left = await contracts.ownRate(parent);
+      const parentRate = left && writeRate(left);
+      const value = create(CarveReplySchema, {
+        contract: id,
+        ...(parentRate !== undefined && { parentRate }),
+      });
+      return { case: "carve", value };
+    },
+  };
+}
+
+/** What an operator asks about contracts. */
+export function contractCalls(contracts: Contracts) {
+  const open = async (chain: string, kind: "root" | "delegated") => {
+    const opened = await contracts.open(chain, kind);
+    if ("refused" in opened) {
+      throw new CallRefused({
+        code: "FAILED_PRECONDITION",
+        reason: opened.refused,
+        message: textOf(opened),
+        field: "chain",
+      });
+    }
+    return { contract: stateOf(opened) };
+  };
+  return {
+    issueContract: ({ chain }: { readonly chain: string }) => open(chain, "root"),
+    delegate: ({ chain }: { readonly chain: string }) => open(chain, "delegated"),
+    listContracts: async ({ contract }: ListContractsRequest) => {
+      if (contract !== "") mustBeContract(contract);
+      const views = await contracts.tree(contract === "" ? undefined : contract);
+      return { contracts: views.map(stateOf) };
+    },
+  };
+}
+
+/** @throws CallRefused It is no contract's id. */
+export function mustBeContract(id: string): void {
+  if (parseScope(`contract/${id}`) !== undefined) return;
+  throw new CallRefused({
+    code: "INVALID_ARGUMENT",
+    reason: "malformed_scope",
+    message: `${id} is no contract's id.`,
+    field: "contract",
+  });
+}
+
+function textOf(refusal: NotOpened): string {
+  return "detail" in refusal ? refusal.detail : refusal.message;
+}
+
+function stateOf({ account, rows }: ContractView): MessageInitShape<typeof ContractStateSchema> {
+  const { id, parent, agent, node, depth, state, expiresMs, limit, chain } = account;
+  return {
+    contract: id,
+    parent,
+    agent,
+    node,
+    depth,
+    state,
+    expiresAtMs: BigInt(expiresMs),
+    limit: writeAmounts(limit),
+    available: writeAmounts(eachUnit((unit) => Math.max(0, rows[unit].available))),
+    spent: writeAmounts(eachUnit((unit) => rows[unit].spent)),
+    children: writeAmounts(eachUnit((unit) => rows[unit].children)),
+    chain,
+  };
+}
+
+function writeRate(rate: Rate): MessageInitShape<typeof RateSchema> {
+  const bucket = ({ burst, amount, seconds }: Bucket) => ({
+    burst: BigInt(burst),
+    amount: BigInt(amount),
+    seconds: BigInt(seconds),
+  });
+  return { requests: bucket(rate.req), tokens: bucket(rate.tok), usdMicros: bucket(rate.usd_u) };
+}

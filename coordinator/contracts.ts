@@ -1,0 +1,157 @@
+// Contracts as the control plane keeps them: verified once more, opened in the ledger, handed to the
+// node that holds their key, revoked with everything below.
+//
+// K1. Nothing is taken in that a node would refuse: the same verification, by the same trust.
+// K2. Below what is revoked nothing is opened and nothing is lent, by the mesh's state and by the
+//     ledger, whichever hears of it first.
+// K3. A contract is lent to and served on one node: the one whose key it is held by.
+
+import type { ContractRefusal } from "../authority/contract-refusal.ts";
+import { publicKeyOf } from "../authority/holder-key.ts";
+import type { Rate } from "../authority/rate.ts";
+import { type Contract, type VerifiedChain, verifyChain } from "../authority/verify-chain.ts";
+import { isInForce } from "../mesh/trust.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Keys } from "../ports/keys.ts";
+import { type ContractAccount, contractAccountName } from "./contract-account.ts";
+import type { LedgerActor } from "./ledger-actor.ts";
+import type { CarveRefusal } from "./ledger-contracts.ts";
+import type { LedgerRow } from "./ledger-row.ts";
+import { LEDGER_UNITS, type LedgerUnit } from "./ledger-window.ts";
+import type { Replica } from "./replica.ts";
+
+export type ContractsOptions = {
+  readonly mesh: string;
+  readonly clock: Clock;
+  readonly replica: Replica;
+  readonly verify: Keys["verify"];
+  readonly ledger: LedgerActor;
+};
+
+/** What an operator sees of a contract. */
+export type ContractView = {
+  readonly account: ContractAccount;
+  readonly rows: { readonly [U in LedgerUnit]: LedgerRow };
+};
+
+export type NotOpened =
+  | ContractRefusal
+  | CarveRefusal
+  /** A delegated contract where a root was wanted, or the other way round. */
+  | { readonly refused: "contract_order"; readonly message: string };
+
+export class Contracts {
+  readonly #options: ContractsOptions;
+
+  constructor(options: ContractsOptions) {
+    this.#options = options;
+    const { replica } = options;
+    for (const { parsed, op } of replica.state.records()) {
+      if (parsed.kind === "contract" && op.case === "kill") this.#revoked(parsed.id);
+    }
+    replica.onRecord(({ parsed, op }) => {
+      if (parsed.kind === "contract" && op.case === "kill") this.#revoked(parsed.id);
+    });
+  }
+
+  /** Opens the account of a root, or of what was delegated from a contract that is open. */
+  async open(chain: string, kind: "root" | "delegated"): Promise<ContractView | NotOpened> {
+    const verified = this.#verified(chain);
+    if ("refused" in verified) return verified;
+    if ((verified.links.length === 1) !== (kind === "root")) {
+      return { refused: "contract_order", message: `a ${kind} contract is asked for` };
+    }
+    const account = this.#accountOf(verified, chain);
+    return this.#options.ledger.contracts((contracts) => {
+      const opened = contracts.open(account);
+      return "refused" in opened
+        ? opened
+        : viewOf(opened, (unit) => contracts.row(opened.id, unit));
+    });
+  }
+
+  /** What is left to a contract's own requests after all that was delegated from it. */
+  ownRate(id: string): Promise<Rate | undefined> {
+    return this.#options.ledger.contracts((contracts) => {
+      const account = contracts.get(id);
+      return account && contracts.ownRate(account);
+    });
+  }
+
+  /** K3: the contract that was born with this key, if that node serves it. */
+  ofKey(
+    keySha256: string,
+    node: string,
+  ): Promise<{ readonly chain: string; readonly rate: Rate } | undefined> {
+    return this.#options.ledger.contracts((contracts) => {
+      const account = contracts.byKey(keySha256);
+      if (account === undefined || account.node !== node) return undefined;
+      return { chain: account.chain, rate: contracts.ownRate(account) };
+    });
+  }
+
+  tree(id?: string): Promise<readonly ContractView[]> {
+    return this.#options.ledger.contracts((contracts) =>
+      contracts
+        .tree(id)
+        .map((account) => viewOf(account, (unit) => contracts.row(account.id, unit))),
+    );
+  }
+
+  #verified(chain: string): VerifiedChain | NotOpened {
+    const { mesh, clock, replica, verify } = this.#options;
+    const nowMs = clock.nowMs();
+    const verified = verifyChain(chain, {
+      mesh,
+      nowMs,
+      verify,
+      operatorKey: (kid) => {
+        const key = replica.trust.lookup(kid);
+        return key?.role === "operator" && isInForce(key, nowMs) ? key.publicKey : undefined;
+      },
+    });
+    if ("refused" in verified) return verified;
+    const killed = verified.links.find(({ id }) => replica.state.killed(contractAccountName(id)));
+    return killed ? { refused: "killed_contract", message: killed.id } : verified;
+  }
+
+  #accountOf({ leaf, links }: VerifiedChain, chain: string): ContractAccount {
+    const { id, claims } = leaf;
+    const { budget, rate, validity } = claims.authority;
+    const { sha256 } = claims.bearer;
+    return {
+      id,
+      parent: links.at(-2)?.id ?? "",
+      agent: claims.agent,
+      node: this.#nodeOf(leaf) ?? "",
+      depth: claims.depth,
+      keySha256: sha256 === "" ? "" : Buffer.from(sha256, "base64url").toString("hex"),
+      chain,
+      limit: { usd_micros: budget.usd_u, tokens: budget.tok, calls: budget.calls },
+      rate,
+      expiresMs: validity.expires * 1000,
+      state: "open",
+    };
+  }
+
+  /** The node whose key holds the contract; undefined when its agent does. */
+  #nodeOf({ claims }: Contract): string | undefined {
+    const { trust } = this.#options.replica;
+    const holder = publicKeyOf(claims.holder);
+    if (holder === undefined) return undefined;
+    return trust.nodeIds().find((node) => {
+      const key = trust.nodeKey(node)?.publicKey;
+      return key !== undefined && Buffer.compare(key, holder) === 0;
+    });
+  }
+
+  #revoked(id: string): void {
+    // A ledger that cannot be written lends nothing meanwhile, and hears of it again at the next start.
+    this.#options.ledger.contracts((contracts) => contracts.revoke(id)).catch(() => undefined);
+  }
+}
+
+function viewOf(account: ContractAccount, rowOf: (unit: LedgerUnit) => LedgerRow): ContractView {
+  const rows = Object.fromEntries(LEDGER_UNITS.map((unit) => [unit, { ...rowOf(unit) }]));
+  return { account, rows: rows as ContractView["rows"] };
+}
