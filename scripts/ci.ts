@@ -3,8 +3,10 @@
 
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { bringTools, ProxyUnreached, VERIFIERS } from "./bring-tools.ts";
 import { CHECKS, runCheck } from "./checks.ts";
 import { DAEMON_STEPS } from "./daemon-once.ts";
+import { goHere } from "./go-toolchain.ts";
 import { ROOT } from "./run-command.ts";
 import { runTests } from "./run-tests.ts";
 
@@ -17,6 +19,9 @@ let skipped = 0;
 
 console.log("== checks");
 for (const check of CHECKS) count(await runCheck(check));
+
+console.log("\n== verifiers of others");
+await bringVerifiers();
 
 console.log("\n== npm test");
 const tests = await runTests();
@@ -34,6 +39,25 @@ if (!existsSync(join(ROOT, ".tools", "bin", "k6"))) {
 
 console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`);
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
+
+/**
+ * Where there is Go, what others verify a log with is compiled, and its tests are then not skipped. Where
+ * there is none, or its modules cannot be had from here, nothing is brought: the tests say so themselves.
+ */
+async function bringVerifiers(): Promise<void> {
+  const go = await goHere({ ownOnly: false });
+  if (go === undefined) {
+    console.log("there is no Go here: their tests are skipped");
+    return;
+  }
+  try {
+    await bringTools({ go: async () => go, names: VERIFIERS });
+  } catch (error) {
+    if (error instanceof ProxyUnreached) process.env.ALTRACE_VERIFIERS = "unreached";
+    else failed += 1;
+    console.log(error instanceof Error ? error.message : error);
+  }
+}
 
 function count(isGood: boolean): void {
   if (isGood) passed += 1;

@@ -17,18 +17,25 @@ const SUMS: Readonly<Record<string, string>> = {
 };
 
 const TOOLS = join(ROOT, ".tools");
+const OWN = join(TOOLS, "go", "bin", "go");
 
 /** Path of a `go` that is new enough: one of the machine's, or the pinned one, brought if needed. */
 export async function findGo(options: { readonly ownOnly: boolean }): Promise<string> {
-  const own = join(TOOLS, "go", "bin", "go");
-  const candidates = options.ownOnly ? [own] : ["go", "/usr/local/go/bin/go", own];
+  const there = await goHere(options);
+  if (there !== undefined) return there;
+  await bringToolchain();
+  return OWN;
+}
+
+/** Path of a `go` that is here and new enough; `undefined`: there is none, and none was brought. */
+export async function goHere(options: { readonly ownOnly: boolean }): Promise<string | undefined> {
+  const candidates = options.ownOnly ? [OWN] : ["go", "/usr/local/go/bin/go", OWN];
   for (const candidate of candidates) {
     const { code, output } = await runCommand(candidate, ["version"], { cwd: "/" });
     const minor = /^go version go1\.(\d+)/.exec(output)?.[1];
     if (code === 0 && Number(minor) >= GO_MINOR_MIN) return candidate;
   }
-  await bringToolchain();
-  return own;
+  return undefined;
 }
 
 /** Unpacks the pinned toolchain into .tools/go, after its hash was found right. */
