@@ -1,7 +1,8 @@
 import type { AppendOptions, BusMessage } from "../ports/bus.ts";
 import { BusFault } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { Store } from "../ports/store.ts";
+import type { Store, Write } from "../ports/store.ts";
+import type { StreamShape } from "./bus-subject.ts";
 
 /** How long the id of an append is remembered, as the JetStream streams are configured. */
 export const DUPLICATE_WINDOW_MS = 10 * 60_000;
@@ -19,13 +20,13 @@ type Entry = {
 };
 
 /**
- * One stream in this process: the last message of each subject, kept in a store.
+ * One stream in this process, kept in a store: the last message of each subject, or the newest of all.
  *
  * One append after another: each is on disk before the next is looked at, so what a conflict is
  * judged by is never taken back.
  */
 export class BusLog {
-  readonly #name: string;
+  readonly #shape: StreamShape;
   readonly #store: Store | undefined;
   readonly #clock: Clock;
   readonly #last = new Map<string, Entry>();
@@ -36,8 +37,8 @@ export class BusLog {
   #queue: Promise<unknown> = Promise.resolve();
   #waiting = 0;
 
-  constructor(name: string, store: Store | undefined, clock: Clock) {
-    this.#name = name;
+  constructor(shape: StreamShape, store: Store | undefined, clock: Clock) {
+    this.#shape = shape;
     this.#store = store;
     this.#clock = clock;
     this.#load();
@@ -99,9 +100,9 @@ export class BusLog {
     const atMs = this.#clock.nowMs();
     const entry = { subject, seq, msgId, atMs, bytes: new Uint8Array(bytes) };
     try {
-      await this.#store?.commit([{ key: this.#entryKey(subject), value: encodeEntry(entry) }]);
+      await this.#store?.commit(this.#writesOf(entry));
     } catch (cause) {
-      this.#reload(subject);
+      this.#reload(subject, seq);
       throw new BusFault("unknown", `${subject} may or may not be stored`, { cause });
     }
     this.#take(entry);
@@ -113,22 +114,38 @@ export class BusLog {
     this.#last.set(entry.subject, entry);
     this.#order.push(entry);
     this.#seqOfId.set(entry.msgId, { seq: entry.seq, atNs: this.#clock.monoNs() });
-    if (this.#order.length > 2 * this.#last.size + 64) {
+    const { keeps } = this.#shape;
+    const kept = keeps === "last" ? this.#last.size : keeps;
+    if (this.#order.length > 2 * kept + 64) {
       this.#order = this.#order.filter((each) => this.#isCurrent(each));
     }
   }
 
+  /** The entry, and the removal of the one that has to make room for it. */
+  #writesOf(entry: Entry): Write[] {
+    const writes: Write[] = [{ key: this.#entryKey(entry), value: encodeEntry(entry) }];
+    if (this.#shape.keeps === "last") return writes;
+    const oldest = this.#order[this.#firstFrom(entry.seq - this.#shape.keeps)];
+    if (oldest && oldest.seq <= entry.seq - this.#shape.keeps) {
+      writes.push({ key: this.#entryKey(oldest), value: undefined });
+    }
+    return writes;
+  }
+
   /** After a failed commit the store alone knows whether it took place. */
-  #reload(subject: string): void {
-    const value = this.#store?.get(this.#entryKey(subject));
+  #reload(subject: string, seq: number): void {
+    const value = this.#store?.get(this.#entryKey({ subject, seq }));
     const entry = value && decodeEntry(subject, value);
     if (entry && entry.seq > this.#lastSeq) this.#take(entry);
   }
 
   #load(): void {
-    const prefix = this.#entryKey("");
+    const prefix = `bus/${this.#shape.name}/`;
     const stored = this.#store?.list(prefix) ?? [];
-    const entries = stored.map(([key, value]) => decodeEntry(key.slice(prefix.length), value));
+    const entries = stored.map(([key, value]) => {
+      const name = key.slice(prefix.length);
+      return decodeEntry(name.slice(name.indexOf("/") + 1), value);
+    });
     entries.sort((left, right) => left.seq - right.seq);
     // The message with the highest sequence is its subject's last, so it is always among these.
     for (const entry of entries) this.#take(entry);
@@ -150,6 +167,8 @@ export class BusLog {
   }
 
   #isCurrent(entry: Entry): boolean {
+    const { keeps } = this.#shape;
+    if (keeps !== "last") return entry.seq > this.#lastSeq - keeps;
     return this.#last.get(entry.subject)?.seq === entry.seq;
   }
 
@@ -164,8 +183,10 @@ export class BusLog {
     return low;
   }
 
-  #entryKey(subject: string): string {
-    return `bus/${this.#name}/${subject}`;
+  /** Where a subject's older messages are kept too, each has a key of its own. */
+  #entryKey({ subject, seq }: Pick<Entry, "subject" | "seq">): string {
+    const { name, keeps } = this.#shape;
+    return `bus/${name}/${keeps === "last" ? "" : `${seq.toString(16).padStart(14, "0")}/`}${subject}`;
   }
 }
 

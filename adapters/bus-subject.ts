@@ -3,6 +3,10 @@ import {
   COMMITTED_PREFIX,
   CONTROL_PREFIX,
   CONTROL_STREAM,
+  JOURNAL_PREFIX,
+  JOURNAL_STREAM,
+  LEADER_PREFIX,
+  LEADER_STREAM,
   REVOCATION_PREFIX,
   REVOCATION_STREAM,
 } from "../proto/subjects.ts";
@@ -21,10 +25,25 @@ const TOKEN = "[A-Za-z0-9_$-]+";
 const SUBJECT_PATTERN = new RegExp(`^${TOKEN}(?:\\.${TOKEN})*$`);
 const PATTERN_PATTERN = new RegExp(`^(?:(?:${TOKEN}|\\*)\\.)*(?:${TOKEN}|\\*|>)$`);
 
-const STREAMS = [
-  { name: CONTROL_STREAM, prefix: CONTROL_PREFIX },
-  { name: REVOCATION_STREAM, prefix: REVOCATION_PREFIX },
-] as const;
+/** A stream: the subjects it takes, what of them it keeps, and whether committed copies are sent. */
+export type StreamShape = {
+  readonly name: string;
+  readonly prefix: string;
+  /** Messages that are kept: the newest of each subject, or so many of all. */
+  readonly keeps: "last" | number;
+  readonly republished: boolean;
+};
+
+/** Messages of the journal that are kept. Snapshots come far more often. */
+export const JOURNAL_MESSAGES_MAX = 16_384;
+
+/** Every stream of the mesh. */
+export const STREAMS: readonly StreamShape[] = [
+  { name: CONTROL_STREAM, prefix: CONTROL_PREFIX, keeps: "last", republished: true },
+  { name: REVOCATION_STREAM, prefix: REVOCATION_PREFIX, keeps: "last", republished: true },
+  { name: JOURNAL_STREAM, prefix: JOURNAL_PREFIX, keeps: JOURNAL_MESSAGES_MAX, republished: false },
+  { name: LEADER_STREAM, prefix: LEADER_PREFIX, keeps: "last", republished: false },
+];
 
 /** The stream that takes appends on this subject. */
 export function streamOf(subject: string): string | undefined {
@@ -38,11 +57,11 @@ export function subjectsOf(name: string): string {
   return `${stream.prefix}>`;
 }
 
-/** Where the committed copy of a stream's message is heard. */
-export function committedSubject(subject: string): string {
+/** Where the committed copy of a stream's message is heard; undefined where none is sent. */
+export function committedSubject(subject: string): string | undefined {
   const stream = STREAMS.find(({ prefix }) => subject.startsWith(prefix));
   if (!stream) throw new TypeError(`no stream takes ${subject}`);
-  return COMMITTED_PREFIX + subject.slice(stream.prefix.length);
+  return stream.republished ? COMMITTED_PREFIX + subject.slice(stream.prefix.length) : undefined;
 }
 
 /** Throws for the name of a stream that no bus has: a bug of ours. */

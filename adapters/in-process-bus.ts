@@ -2,7 +2,6 @@ import type { MessagePort } from "node:worker_threads";
 import { type AppendOptions, type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
-import { CONTROL_STREAM, REVOCATION_STREAM } from "../proto/subjects.ts";
 import { BusLog } from "./bus-log.ts";
 import { serveBusOverPort } from "./bus-over-port.ts";
 import {
@@ -15,6 +14,7 @@ import {
   mustBeSubject,
   mustFit,
   READ_COUNT_MAX,
+  STREAMS,
   streamOf,
   subjectMatches,
 } from "./bus-subject.ts";
@@ -54,8 +54,7 @@ class Hub implements BusHub {
   #isDraining = false;
 
   constructor(store: Store | undefined, clock: Clock) {
-    const log = (name: string) => [name, new BusLog(name, store, clock)] as const;
-    this.#logs = new Map([log(CONTROL_STREAM), log(REVOCATION_STREAM)]);
+    this.#logs = new Map(STREAMS.map((shape) => [shape.name, new BusLog(shape, store, clock)]));
     this.#clock = clock;
   }
 
@@ -201,8 +200,10 @@ class HubConnection implements Bus {
     const stored = await this.#hub.log(stream).append(subject, bytes, options);
     if (stored === "conflict") return stored;
     const { seq, duplicate } = stored;
-    const copy = { subject: committedSubject(subject), bytes: new Uint8Array(bytes), seq };
-    if (!duplicate) this.#hub.publish(copy);
+    const heardOn = committedSubject(subject);
+    if (heardOn !== undefined && !duplicate) {
+      this.#hub.publish({ subject: heardOn, bytes: new Uint8Array(bytes), seq });
+    }
     return { seq };
   }
 

@@ -6,17 +6,12 @@ import {
   StorageType,
   type StreamConfig,
 } from "@nats-io/jetstream";
-import {
-  COMMITTED_PATTERN,
-  CONTROL_PREFIX,
-  CONTROL_STREAM,
-  REVOCATION_PREFIX,
-  REVOCATION_STREAM,
-} from "../proto/subjects.ts";
+import { COMMITTED_PATTERN, REVOCATION_STREAM } from "../proto/subjects.ts";
 import { DUPLICATE_WINDOW_MS } from "./bus-log.ts";
+import { STREAMS, type StreamShape } from "./bus-subject.ts";
 import type { NatsBus } from "./nats-bus.ts";
 
-/** Disk that each stream may fill. A full one refuses appends; it forgets nothing. */
+/** Disk that each stream may fill. A full one refuses appends; none but the journal forgets. */
 export const STREAM_BYTES_MAX = 256 * 1024 * 1024;
 /** Contracts live at most 24 hours; their revocation outlives them. */
 export const REVOCATION_MAX_AGE_MS = 26 * 60 * 60_000;
@@ -43,38 +38,31 @@ export async function ensureStreams(
   options: { readonly replicas: 1 | 3 },
 ): Promise<void> {
   const manager = bus.manager();
-  await ensureStream(manager, {
-    ...common(options.replicas),
-    name: CONTROL_STREAM,
-    subjects: [`${CONTROL_PREFIX}>`],
-    republish: { src: `${CONTROL_PREFIX}>`, dest: COMMITTED_PATTERN },
-    max_age: 0,
-  });
-  await ensureStream(manager, {
-    ...common(options.replicas),
-    name: REVOCATION_STREAM,
-    subjects: [`${REVOCATION_PREFIX}>`],
-    republish: { src: `${REVOCATION_PREFIX}>`, dest: COMMITTED_PATTERN },
-    max_age: REVOCATION_MAX_AGE_MS * 1_000_000,
-  });
+  for (const shape of STREAMS) await ensureStream(manager, configFor(shape, options.replicas));
 }
 
 type WantedConfig = Pick<StreamConfig, "name"> & Partial<StreamConfig>;
 
-function common(replicas: number): Partial<StreamConfig> {
+function configFor(shape: StreamShape, replicas: number): WantedConfig {
+  const { name, prefix, keeps, republished } = shape;
   return {
+    name,
+    subjects: [`${prefix}>`],
     retention: RetentionPolicy.Limits,
     storage: StorageType.File,
     num_replicas: replicas,
-    // State, not history: of each subject the last message counts.
-    max_msgs_per_subject: 1,
+    // State, not history, except for the journal: its older part is covered by a snapshot.
+    ...(keeps === "last"
+      ? { max_msgs_per_subject: 1, discard: DiscardPolicy.New }
+      : { max_msgs: keeps, discard: DiscardPolicy.Old }),
     max_bytes: STREAM_BYTES_MAX,
-    discard: DiscardPolicy.New,
     allow_direct: true,
     // Nobody who may publish may also make a kill disappear.
     deny_delete: true,
     deny_purge: true,
     duplicate_window: DUPLICATE_WINDOW_MS * 1_000_000,
+    max_age: name === REVOCATION_STREAM ? REVOCATION_MAX_AGE_MS * 1_000_000 : 0,
+    ...(republished ? { republish: { src: `${prefix}>`, dest: COMMITTED_PATTERN } } : {}),
   };
 }
 

@@ -7,10 +7,21 @@ export const CONTROL_STREAM = "ALT_CTL";
 /** The stream of revoked contracts; entries leave by age once every contract they name has expired. */
 export const REVOCATION_STREAM = "ALT_REV";
 
+/** The ledger's journal: every change of it, in one chain, until a snapshot covers it. */
+export const JOURNAL_STREAM = "ALT_LEASE";
+/** Which coordinator leads the ledger. */
+export const LEADER_STREAM = "ALT_COORD";
+
 export const CONTROL_PREFIX = "alt.ctl.";
 export const REVOCATION_PREFIX = "alt.rev.";
 export const COMMITTED_PREFIX = "alt.bc.";
 export const FAST_PREFIX = "alt.fast.";
+export const JOURNAL_PREFIX = "alt.lj.";
+export const LEADER_PREFIX = "alt.coord.";
+
+/** The journal's only chain: one ledger lends for the whole mesh. */
+export const JOURNAL_SUBJECT = "alt.lj.0";
+export const LEADER_SUBJECT = "alt.coord.leader";
 
 /** Committed copies of state records, as the server republishes them. */
 export const COMMITTED_PATTERN = "alt.bc.>";

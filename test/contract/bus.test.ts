@@ -9,7 +9,12 @@ import { ensureStreams } from "../../adapters/nats-streams.ts";
 import { type Bus, BusFault, type BusMessage } from "../../ports/bus.ts";
 import type { Store } from "../../ports/store.ts";
 import { twinBus } from "../../ports/twin-bus.ts";
-import { CONTROL_STREAM, REVOCATION_STREAM } from "../../proto/subjects.ts";
+import {
+  CONTROL_STREAM,
+  JOURNAL_STREAM,
+  LEADER_STREAM,
+  REVOCATION_STREAM,
+} from "../../proto/subjects.ts";
 import { type NatsServer, startNats } from "../support/start-nats.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -321,6 +326,39 @@ describe.each(Object.entries(TRANSPORTS))("bus on %s", (_name, open) => {
     expect(revocations.map((m) => m.subject)).toContain(subject);
     const controls = await bus.read(CONTROL_STREAM, 0, 1_000);
     expect(controls.map((m) => m.subject)).not.toContain(subject);
+  });
+
+  test("the journal keeps a subject's older messages too, under the same comparison", async () => {
+    const bus = await connect();
+    const t = unique();
+    const heard = await hear(bus, "alt.bc.>");
+    const subject = `alt.lj.${t}`;
+    const seqs: number[] = [];
+    for (const value of ["1", "2", "3"]) {
+      const expectSeq = seqs.at(-1) ?? 0;
+      const stored = await bus.append(subject, bytes(value), { msgId: `${t}-${value}`, expectSeq });
+      seqs.push((stored as { seq: number }).seq);
+    }
+    const stale = { msgId: `${t}-4`, expectSeq: seqs[1] as number };
+    expect(await bus.append(subject, bytes("4"), stale)).toBe("conflict");
+    const read = await bus.read(JOURNAL_STREAM, seqs[0] as number, 1_000);
+    expect(read.filter((m) => m.subject === subject).map((m) => [m.seq, text(m.bytes)])).toEqual(
+      seqs.map((seq, index) => [seq, `${index + 1}`]),
+    );
+    expect(await bus.last(JOURNAL_STREAM, subject)).toMatchObject({ seq: seqs[2], subject });
+    await settle(bus);
+    expect(heard.filter(({ subject: heardOn }) => heardOn.includes(t))).toEqual([]);
+  });
+
+  test("who leads is one message, the last", async () => {
+    const bus = await connect();
+    const t = unique();
+    const subject = `alt.coord.${t}`;
+    const first = await bus.append(subject, bytes("1"), { msgId: `${t}a`, expectSeq: 0 });
+    const expectSeq = (first as { seq: number }).seq;
+    await bus.append(subject, bytes("2"), { msgId: `${t}b`, expectSeq });
+    const read = await bus.read(LEADER_STREAM, 0, 1_000);
+    expect(read.filter((m) => m.subject === subject).map((m) => text(m.bytes))).toEqual(["2"]);
   });
 
   test("a payload of exactly the limit passes and one byte more is too_large", async () => {
