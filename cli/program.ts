@@ -20,6 +20,7 @@ import { issueKey, revokeKey } from "./commands/key.ts";
 import { kill, kills, revive } from "./commands/kill.ts";
 import { applyPolicy, checkPolicy } from "./commands/policy.ts";
 import { issueToken } from "./commands/token.ts";
+import { addTrust, listTrust, removeTrust } from "./commands/trust.ts";
 import { createOutput, type Streams } from "./output.ts";
 
 /** What a command line needs of its process. */
@@ -152,6 +153,18 @@ function addConfiguration(program: Command, host: CliProcess): void {
     "a new limit for one window, such as total or day:2026-11-22",
     (context, account = "", window = "", unit = "", limit = "") =>
       topUpBudget(context, account, { window, unit, limit }),
+  );
+  const trust = program.command("trust").description("whose signatures count");
+  simple(trust, host, "list", "every key of the bundle", (context) => listTrust(context));
+  simple(
+    trust,
+    host,
+    "add <file>",
+    "trust the coordinator of a coordinator.json",
+    (context, file = "") => addTrust(context, file),
+  );
+  simple(trust, host, "remove <key>", "trust a key no more", (context, kid = "") =>
+    removeTrust(context, kid),
   );
   simple(program, host, "token <node>", "a one-time token to enrol a node", (context, id = "") =>
     issueToken(context, id),

@@ -2,7 +2,8 @@ import type { MessageInitShape } from "@bufbuild/protobuf";
 import type { AccountNewsSchema, BudgetUseSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { parseScope } from "../proto/ids.ts";
 import { writeUnit } from "./amounts.ts";
-import { type LedgerActor, LedgerFault } from "./ledger-actor.ts";
+import { LedgerFault } from "./ledger-actor.ts";
+import type { LedgerDoor } from "./ledger-door.ts";
 import type { LedgerRow } from "./ledger-row.ts";
 import { kindOfWindow, windowEndMs } from "./ledger-window.ts";
 import type { Standings } from "./standings.ts";
@@ -12,7 +13,11 @@ import type { Standings } from "./standings.ts";
  * spent over all nodes, and where the other nodes put it. `undefined` for accounts of nobody.
  */
 export async function accountNews(
-  of: { readonly ledger: LedgerActor; readonly standings: Standings; readonly nowMs: number },
+  of: {
+    readonly ledger: Pick<LedgerDoor, "rows">;
+    readonly standings: Standings;
+    readonly nowMs: number;
+  },
   account: string,
   node: string,
 ): Promise<MessageInitShape<typeof AccountNewsSchema> | undefined> {
@@ -23,7 +28,7 @@ export async function accountNews(
   return { others, hasUses: uses !== undefined, uses: uses ?? [] };
 }
 
-async function usesOf(ledger: LedgerActor, account: string, nowMs: number) {
+async function usesOf(ledger: Pick<LedgerDoor, "rows">, account: string, nowMs: number) {
   try {
     return (await ledger.rows(account)).map((row) => budgetUse(row, nowMs));
   } catch (error) {

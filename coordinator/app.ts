@@ -50,7 +50,9 @@ export type NotReady =
   | "disk_failing"
   /** The stream's leader has not answered for so long that nodes take no digest of ours. */
   | "quorum_lost"
-  | "ledger_fenced";
+  | "ledger_fenced"
+  /** No coordinator leads the ledger: nothing is lent. */
+  | "ledger_unled";
 
 export type Coordinator = {
   /** The mesh's name. */
@@ -157,7 +159,7 @@ class RunningCoordinator implements Coordinator {
 
   async start(): Promise<void> {
     const { config, parts, tell } = this.#run;
-    const { replica, registry, commands, requests, digest } = parts;
+    const { replica, registry, commands, requests, digest, ledger } = parts;
     this.#grpc = await serveGrpc({
       services: [served(CoordinatorService, parts.service)],
       listen: listenOf(config),
@@ -177,6 +179,7 @@ class RunningCoordinator implements Coordinator {
       notReady: () => this.notReady(),
     });
     replica.start();
+    ledger.start();
     registry.start();
     requests.start();
     commands.resume();
@@ -198,6 +201,7 @@ class RunningCoordinator implements Coordinator {
     if (key?.role !== "coordinator") reasons.push("not_trusted");
     if (this.#isDiskFailing()) reasons.push("disk_failing");
     if (this.#isFenced) reasons.push("ledger_fenced");
+    if (parts.ledger.leader === undefined) reasons.push("ledger_unled");
     return reasons;
   }
 

@@ -28,6 +28,12 @@ export const COORDINATOR_SETTINGS = {
     read: text(NAME, NAME_EXPECTED),
     help: "name of the mesh, given once when it is founded; drawn at random without it",
   },
+  trustFile: {
+    env: "ALTRACE_TRUST",
+    byDefault: undefined,
+    read: path,
+    help: "trust.json of a mesh that a further coordinator joins; without it HOME's own, or a new mesh",
+  },
   natsUrl: {
     env: "ALTRACE_NATS_URL",
     byDefault: undefined,
@@ -94,6 +100,12 @@ export const COORDINATOR_SETTINGS = {
     read: integer({ min: 200, max: 60 * SECOND_MS }),
     help: "time without a heartbeat after which a node counts as silent, ms",
   },
+  leaderTtlMs: {
+    env: "ALTRACE_LEADER_TTL_MS",
+    byDefault: "6000",
+    read: integer({ min: 500, max: 60 * SECOND_MS }),
+    help: "time without a word of the ledger's leader after which another coordinator leads, ms",
+  },
   leaseTtlMs: {
     env: "ALTRACE_LEASE_TTL_MS",
     byDefault: "300000",
@@ -147,6 +159,7 @@ export type CoordinatorConfig = {
   readonly home: string;
   readonly replicaId: string;
   readonly mesh: string | undefined;
+  readonly trustFile: string | undefined;
   readonly natsUrl: string | undefined;
   readonly natsReplicas: 1 | 3;
   /** 0 lets the system choose. */
@@ -164,6 +177,7 @@ export type CoordinatorConfig = {
   readonly deadManMs: number;
   readonly containmentMarginMs: number;
   readonly nodeSilentMs: number;
+  readonly leaderTtlMs: number;
   readonly ledger: LedgerSettings;
   readonly autoKillsPerMinute: number;
   readonly commandsMax: number;
@@ -198,6 +212,7 @@ export function readCoordinatorConfig(
     home: values.home ?? defaults.home,
     replicaId: String(values.replicaId),
     mesh: values.mesh,
+    trustFile: values.trustFile,
     natsUrl: values.natsUrl,
     natsReplicas: values.natsReplicas === "3" ? 3 : 1,
     metricsPort: portBase + METRICS_PORT_OFFSET,
@@ -206,6 +221,7 @@ export function readCoordinatorConfig(
     deadManMs: Number(values.deadManMs),
     containmentMarginMs: Number(values.containmentMarginMs),
     nodeSilentMs: Number(values.nodeSilentMs),
+    leaderTtlMs: Number(values.leaderTtlMs),
     ledger: ledgerSettings({ leaseTtlMs: Number(values.leaseTtlMs), usdMicros: { min, max } }),
     autoKillsPerMinute: Number(values.autoKillsPerMinute),
     commandsMax: Number(values.commandsMax),

@@ -14,8 +14,8 @@ import { isInForce } from "../mesh/trust.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys } from "../ports/keys.ts";
 import { type ContractAccount, contractAccountName } from "./contract-account.ts";
-import type { LedgerActor } from "./ledger-actor.ts";
 import type { CarveRefusal } from "./ledger-contracts.ts";
+import type { LedgerDoor } from "./ledger-door.ts";
 import type { LedgerRow } from "./ledger-row.ts";
 import { LEDGER_UNITS, type LedgerUnit } from "./ledger-window.ts";
 import type { Replica } from "./replica.ts";
@@ -25,7 +25,7 @@ export type ContractsOptions = {
   readonly clock: Clock;
   readonly replica: Replica;
   readonly verify: Keys["verify"];
-  readonly ledger: LedgerActor;
+  readonly ledger: Pick<LedgerDoor, "contracts" | "onLed">;
 };
 
 /** What an operator sees of a contract. */
@@ -45,10 +45,15 @@ export class Contracts {
 
   constructor(options: ContractsOptions) {
     this.#options = options;
-    const { replica } = options;
-    for (const { parsed, op } of replica.state.records()) {
-      if (parsed.kind === "contract" && op.case === "kill") this.#revoked(parsed.id);
-    }
+    const { replica, ledger } = options;
+    const revokeAll = (): void => {
+      for (const { parsed, op } of replica.state.records()) {
+        if (parsed.kind === "contract" && op.case === "kill") this.#revoked(parsed.id);
+      }
+    };
+    revokeAll();
+    // The one that led before may have ended before it heard.
+    ledger.onLed(revokeAll);
     replica.onRecord(({ parsed, op }) => {
       if (parsed.kind === "contract" && op.case === "kill") this.#revoked(parsed.id);
     });

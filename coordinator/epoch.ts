@@ -1,4 +1,5 @@
-import { type Guard, type Store, StoreFault } from "../ports/store.ts";
+import { type Guard, StoreFault } from "../ports/store.ts";
+import type { LedgerStore } from "./ledger-actor.ts";
 import { EPOCH_KEY } from "./store-keys.ts";
 
 /** This run's number and the condition under which its writes may still happen. */
@@ -10,7 +11,7 @@ export type Epoch = { readonly epoch: number; readonly guard: Guard };
  *
  * @throws StoreFault The counter could not be moved, or is not a number.
  */
-export async function beginEpoch(store: Store): Promise<Epoch> {
+export async function beginEpoch(store: LedgerStore): Promise<Epoch> {
   const stored = store.get(EPOCH_KEY);
   const before = stored === undefined ? 0 : Number(Buffer.from(stored).toString());
   if (!Number.isSafeInteger(before) || before < 0) throw new StoreFault("epoch is not a number");

@@ -26,6 +26,17 @@ export const COORDINATOR_EVENTS = {
   /** Another coordinator has taken over the ledger: this one may lend nothing more. */
   ledger_fenced: "error",
   ledger_failed: "error",
+  /** This coordinator leads the ledger from here on, or leads it no more. */
+  ledger_led: "info",
+  ledger_left: "warn",
+  journal_unreachable: "warn",
+  /** The journal has lost its end; what this coordinator remembers of it is written again. */
+  journal_rolled_back: "error",
+  /** The journal went on without what this coordinator remembers. */
+  journal_reloaded: "error",
+  /** Something in the journal that no coordinator wrote, or not there. */
+  journal_link_refused: "error",
+  journal_failed: "error",
   /** A signed policy that this program cannot read; the limits before it stay. */
   policy_unusable: "error",
   node_enrolled: "info",

@@ -4,6 +4,7 @@
 //   operator.key       the operator's key; may be moved away once the mesh stands
 //   keys/              coordinator.key and enrolment.key
 //   coordinator/       LMDB: records, commands, acks, tokens, ledger, epoch
+//   coordinator.json   this coordinator's name and public keys, for an operator to trust
 //   coordinator.sock   gRPC
 
 import {
@@ -38,14 +39,17 @@ export type Founded = {
 export const trustPath = (home: string): string => join(home, "trust.json");
 export const storePath = (home: string): string => join(home, "coordinator");
 export const keysPath = (home: string): string => join(home, "keys");
+export const identityPath = (home: string): string => join(home, "coordinator.json");
 export const socketPath = (home: string): string => join(home, "coordinator.sock");
 
 const OPERATOR_KEY = "operator";
 
 /**
- * Reads who the mesh is, or begins a new one: its name, and the operator's key.
+ * Reads who the mesh is, joins the one that is named, or begins a new one: its name, and the
+ * operator's key. Whoever joins has no operator's key, and needs none.
  *
  * @param options.operatorKeys Keys in HOME itself.
+ * @param options.trustFile trust.json of the mesh to join; must fit HOME's own where there is one.
  * @param options.mesh Name of a new mesh; drawn at random when absent. Must fit one that exists.
  * @throws HomeFault HOME belongs to another mesh, or has lost its trust.json.
  * @throws TrustFileFault Its trust.json cannot be read.
@@ -53,23 +57,26 @@ const OPERATOR_KEY = "operator";
 export function foundMesh(options: {
   readonly home: string;
   readonly mesh: string | undefined;
+  readonly trustFile?: string | undefined;
   readonly operatorKeys: Keys;
   readonly random: Random;
 }): Founded {
-  const { home, mesh, operatorKeys, random } = options;
+  const { home, mesh, operatorKeys, random, trustFile } = options;
+  const joined = trustFile === undefined ? undefined : readTrustFile(trustFile);
   mkdirSync(home, { recursive: true, mode: 0o700 });
   const path = trustPath(home);
   if (!existsSync(path)) {
     if (existsSync(storePath(home))) {
       throw new HomeFault(`${home} holds the state of a mesh but no trust.json: put it back`);
     }
-    const { publicKey } = operatorKeys.loadOrCreate(OPERATOR_KEY);
-    const name = mesh ?? `mesh-${Buffer.from(random.bytes(6)).toString("hex")}`;
-    writeTrust(home, { mesh: name, operatorPublicKey: publicKey });
+    writeTrust(home, joined ?? newMesh(mesh, operatorKeys, random));
   }
   const pin = readTrustFile(path);
   if (mesh !== undefined && pin.mesh !== mesh) {
     throw new HomeFault(`${path} is of mesh ${pin.mesh}, not ${mesh}`);
+  }
+  if (joined && !isSamePin(joined, pin)) {
+    throw new HomeFault(`${path} is not of the mesh of ${trustFile}`);
   }
   const operator = operatorKeys.load(OPERATOR_KEY);
   if (operator && Buffer.compare(operator.publicKey, pin.operatorPublicKey) !== 0) {
@@ -78,15 +85,69 @@ export function foundMesh(options: {
   return { pin, operator };
 }
 
-/** Appears whole or not at all. */
+function newMesh(mesh: string | undefined, operatorKeys: Keys, random: Random): TrustPin {
+  const { publicKey } = operatorKeys.loadOrCreate(OPERATOR_KEY);
+  const name = mesh ?? `mesh-${Buffer.from(random.bytes(6)).toString("hex")}`;
+  return { mesh: name, operatorPublicKey: publicKey };
+}
+
+function isSamePin(left: TrustPin, right: TrustPin): boolean {
+  const isSameKey = Buffer.compare(left.operatorPublicKey, right.operatorPublicKey) === 0;
+  return left.mesh === right.mesh && isSameKey;
+}
+
+/** What an operator has to know of a coordinator to trust it. */
+export type CoordinatorIdentity = {
+  readonly replica: string;
+  /** Raw Ed25519 public keys: of digests, kills and replies; of nodes' first records. */
+  readonly coordinator: Uint8Array;
+  readonly enrolment: Uint8Array;
+};
+
+/** Writes down, in HOME, who this coordinator is. Nothing in it is secret. */
+export function writeIdentity(home: string, identity: CoordinatorIdentity): void {
+  const text = JSON.stringify({
+    replica: identity.replica,
+    coordinator_public_key: Buffer.from(identity.coordinator).toString("hex"),
+    enrolment_public_key: Buffer.from(identity.enrolment).toString("hex"),
+  });
+  writeWhole(home, identityPath(home), `${text}\n`);
+}
+
+/** Reads what `writeIdentity` wrote; undefined for anything else. */
+export function readIdentity(text: string): CoordinatorIdentity | undefined {
+  try {
+    const read = JSON.parse(text) as Record<string, unknown>;
+    const keyOf = (name: string): Uint8Array | undefined => {
+      const hex = read[name];
+      return typeof hex === "string" && /^[0-9a-f]{64}$/.test(hex)
+        ? Buffer.from(hex, "hex")
+        : undefined;
+    };
+    const { replica } = read;
+    const coordinator = keyOf("coordinator_public_key");
+    const enrolment = keyOf("enrolment_public_key");
+    if (typeof replica !== "string" || !coordinator || !enrolment) return undefined;
+    return { replica, coordinator, enrolment };
+  } catch {
+    return undefined;
+  }
+}
+
 function writeTrust(home: string, pin: TrustPin): void {
   const key = Buffer.from(pin.operatorPublicKey).toString("hex");
-  const temporary = join(home, "trust.json.new");
+  const text = JSON.stringify({ mesh: pin.mesh, operator_public_key: key });
+  writeWhole(home, trustPath(home), `${text}\n`);
+}
+
+/** Appears whole or not at all. */
+function writeWhole(home: string, path: string, text: string): void {
+  const temporary = `${path}.new`;
   const file = openSync(temporary, "w", 0o600);
-  writeSync(file, `${JSON.stringify({ mesh: pin.mesh, operator_public_key: key })}\n`);
+  writeSync(file, text);
   fsyncSync(file);
   closeSync(file);
-  renameSync(temporary, trustPath(home));
+  renameSync(temporary, path);
   const folder = openSync(home, "r");
   fsyncSync(folder);
   closeSync(folder);

@@ -29,8 +29,11 @@ import { LEDGER_PREFIX, LedgerState, type LimitOverride } from "./ledger-state.t
 import type { LedgerUnit } from "./ledger-window.ts";
 import { monoMs } from "./pause.ts";
 
+/** Where the ledger lies. Reads show commits once they have resolved: it makes one at a time. */
+export type LedgerStore = Pick<Store, "get" | "list" | "commit">;
+
 export type LedgerActorOptions = {
-  readonly store: Store;
+  readonly store: LedgerStore;
   readonly clock: Clock;
   readonly random: Random;
   readonly tell: Tell;

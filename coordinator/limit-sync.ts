@@ -3,12 +3,13 @@ import type { Clock } from "../ports/clock.ts";
 import type { AccountLimits } from "./account-limits.ts";
 import { readUnit } from "./amounts.ts";
 import type { Tell } from "./events.ts";
-import { type LedgerActor, LedgerFault } from "./ledger-actor.ts";
+import { LedgerFault } from "./ledger-actor.ts";
+import type { LedgerDoor } from "./ledger-door.ts";
 import type { Replica } from "./replica.ts";
 
 export type LimitSyncOptions = {
   readonly replica: Replica;
-  readonly ledger: LedgerActor;
+  readonly ledger: LedgerDoor;
   readonly clock: Clock;
   readonly tell: Tell;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
@@ -18,9 +19,14 @@ const RETRY_MS = 1_000;
 
 /** Keeps the ledger's limits to what the current `policy` and `budget/...` records say. */
 export function followLimits(options: LimitSyncOptions): void {
-  const { replica } = options;
-  for (const record of replica.state.records()) apply(options, record);
+  const { replica, ledger } = options;
+  const applyAll = (): void => {
+    for (const record of replica.state.records()) apply(options, record);
+  };
+  applyAll();
   replica.onRecord((record) => apply(options, record));
+  // What was said while another led is in its ledger, unless it was said in between.
+  ledger.onLed(applyAll);
 }
 
 function apply(options: LimitSyncOptions, record: MeshRecord): void {
@@ -40,7 +46,7 @@ function applyPolicy(options: LimitSyncOptions, record: MeshRecord, body: Uint8A
 async function override(options: LimitSyncOptions, record: MeshRecord): Promise<void> {
   const { replica, ledger, clock } = options;
   if (record.op.case !== "limit" || record.op.value.of.case !== "account") return;
-  if (record.parsed.kind !== "budget") return;
+  if (record.parsed.kind !== "budget" || !ledger.isLed) return;
   const { unit: wireUnit, window, limit } = record.op.value.of.value;
   const unit = readUnit(wireUnit);
   if (!unit || replica.state.get(record.scope)?.hashHex !== record.hashHex) return;

@@ -12,7 +12,7 @@ import { systemClock } from "../adapters/system-clock.ts";
 import { buildCoordinator } from "./app.ts";
 import { COORDINATOR_SETTINGS, type CoordinatorConfig, readCoordinatorConfig } from "./config.ts";
 import { eventLog } from "./event-log.ts";
-import { foundMesh, keysPath, socketPath, storePath } from "./found-mesh.ts";
+import { foundMesh, keysPath, socketPath, storePath, writeIdentity } from "./found-mesh.ts";
 import { pause } from "./pause.ts";
 
 // The coordinator's process: `node coordinator/main.ts --home DIR --nats-url nats://...`.
@@ -81,8 +81,15 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
   const { pin, operator } = foundMesh({
     home,
     mesh: config.mesh,
+    trustFile: config.trustFile,
     operatorKeys: fileKeys(home),
     random: cryptoRandom,
+  });
+  const keys = fileKeys(keysPath(home));
+  writeIdentity(home, {
+    replica: config.replicaId,
+    coordinator: keys.loadOrCreate("coordinator").publicKey,
+    enrolment: keys.loadOrCreate("enrolment").publicKey,
   });
   const store = openLmdbStore(storePath(home));
   const bus = await connectNatsBus({
@@ -95,7 +102,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     random: cryptoRandom,
     bus,
     store,
-    keys: fileKeys(keysPath(home)),
+    keys,
     operator,
     log: eventLog(log, systemClock),
   });

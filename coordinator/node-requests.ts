@@ -3,7 +3,8 @@
 // Q1. A request counts under the key of the node that its subject names; enrolment under the key that
 //     it brings. Anything else gets no answer at all.
 // Q2. Every answer is sealed by this coordinator and names the request.
-// Q3. A node gets nothing for agents that are not placed on it, and nobody borrows for the killed.
+// Q3. Of several coordinators one answers: the ledger's leader, the one that is named, or the first.
+// Q4. A node gets nothing for agents that are not placed on it, and nobody borrows for the killed.
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { kidOf } from "../mesh/record-op.ts";
@@ -55,6 +56,9 @@ export type NodeRequestsOptions = {
   readonly verify: Keys["verify"];
   readonly tell: Tell;
   readonly handlers: RequestHandlers;
+  readonly replicaId: string;
+  /** Whether what only the ledger's leader may answer is ours to answer. */
+  readonly isLed: () => boolean;
   /** Requests that are being answered; what comes beyond is dropped, and nodes ask again. */
   readonly inFlightMax: number;
   /** Counts every request by method and outcome. */
@@ -64,6 +68,15 @@ export type NodeRequestsOptions = {
 /** Why a request gets no answer. */
 type OpenRefusal = "unauthenticated" | "malformed";
 
+/** What moves money, what is remembered by one coordinator alone, and what must happen once. */
+const OF_THE_LEADER: ReadonlySet<string> = new Set([
+  "lease",
+  "settle",
+  "batch",
+  "standing",
+  "contract",
+  "enrol",
+]);
 /** Questions of one batch at most. */
 const BATCH_QUESTIONS_MAX = 256;
 const ID_PATTERN = /^[A-Za-z0-9-]{1,64}$/;
@@ -87,7 +100,9 @@ export class NodeRequests {
 
   async #take(message: BusMessage): Promise<void> {
     const [, , node = "", method = ""] = message.subject.split(".");
-    const { inFlightMax, count, tell } = this.#options;
+    const { inFlightMax, count, tell, isLed, replicaId } = this.#options;
+    // Every coordinator hears every question; silence leaves the answer to the one whose it is.
+    if (OF_THE_LEADER.has(method) && !isLed()) return count(method, "not_leader");
     if (this.#inFlight >= inFlightMax) return count(method, "dropped");
     const request = this.#open(message, node, method);
     if (typeof request === "string") {
@@ -98,6 +113,8 @@ export class NodeRequests {
       }
       return;
     }
+    const { body: question } = request;
+    if (question.case === "nonce" && !["", replicaId].includes(question.value.replica)) return;
     this.#inFlight += 1;
     try {
       const { requestId } = request;

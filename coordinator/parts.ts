@@ -14,7 +14,7 @@ import { Enrolment } from "./enrolment.ts";
 import type { Epoch } from "./epoch.ts";
 import type { Tell } from "./events.ts";
 import { LeaderProbe } from "./leader-probe.ts";
-import { LedgerActor } from "./ledger-actor.ts";
+import { type LedgerDoor, ownLedger, SharedLedger } from "./ledger-door.ts";
 import { followLimits } from "./limit-sync.ts";
 import type { CoordinatorMetrics } from "./metrics.ts";
 import { NodeRequests } from "./node-requests.ts";
@@ -56,7 +56,7 @@ const REQUESTS_IN_FLIGHT_MAX = 4_096;
 
 export type Parts = MeshParts & {
   readonly enrolment: Enrolment;
-  readonly ledger: LedgerActor;
+  readonly ledger: LedgerDoor;
   readonly leader: LeaderProbe;
   readonly digest: Digest;
   readonly requests: NodeRequests;
@@ -73,7 +73,8 @@ type MeshParts = {
 /** Makes every part of a coordinator and joins them. Nothing listens or speaks yet. */
 export function buildParts(input: PartsInput): Parts {
   const meshParts = buildMeshParts(input);
-  const ledger = buildLedger(input, meshParts);
+  const bootId = uuidV7(input.clock.nowMs(), input.random);
+  const ledger = buildLedger(input, meshParts, bootId);
   const enrolment = new Enrolment({
     ...input,
     ...meshParts,
@@ -92,7 +93,7 @@ export function buildParts(input: PartsInput): Parts {
     enrolment,
     commitWaitMs: COMMIT_WAIT_MS,
   });
-  const door = buildNodeDoor(input, meshParts, { ledger, enrolment, contracts });
+  const door = buildNodeDoor(input, meshParts, { ledger, enrolment, contracts, bootId });
   return { ...meshParts, ...door, enrolment, ledger, service };
 }
 
@@ -132,13 +133,32 @@ function followCommands(commands: Commands, registry: Registry): void {
   });
 }
 
-function buildLedger(input: PartsInput, { replica, registry }: MeshParts): LedgerActor {
-  const ledger = new LedgerActor({
+/** Where NATS joins several coordinators the ledger is theirs together; alone it is one's own. */
+function buildLedger(
+  input: PartsInput,
+  { replica, registry }: MeshParts,
+  bootId: string,
+): LedgerDoor {
+  const { config, pin, signer } = input;
+  const options = {
     ...input,
-    settings: input.config.ledger,
+    replicaId: config.replicaId,
+    settings: config.ledger,
     activeNodes: () => registry.liveCount,
     mailboxMax: MAILBOX_MAX,
-  });
+  };
+  const ledger =
+    config.natsUrl === undefined
+      ? ownLedger(options)
+      : new SharedLedger({
+          ...options,
+          mesh: pin.mesh,
+          trust: replica.trust,
+          bootId,
+          leaderTtlMs: config.leaderTtlMs,
+          isFit: () =>
+            replica.isReplayed && replica.trust.lookup(signer.kid)?.role === "coordinator",
+        });
   followLimits({ ...input, replica, ledger });
   return ledger;
 }
@@ -146,12 +166,15 @@ function buildLedger(input: PartsInput, { replica, registry }: MeshParts): Ledge
 function buildNodeDoor(
   input: PartsInput,
   meshParts: MeshParts,
-  books: Pick<Parts, "ledger" | "enrolment"> & { readonly contracts: Contracts },
+  own: Pick<Parts, "ledger" | "enrolment"> & {
+    readonly contracts: Contracts;
+    readonly bootId: string;
+  },
 ): Pick<Parts, "leader" | "digest" | "requests"> {
-  const { config, clock, random, epoch, metrics } = input;
+  const { config, clock, epoch, metrics } = input;
+  const { ledger, bootId } = own;
   const { replicaId, digestMs, autoKillsPerMinute } = config;
   const { replica } = meshParts;
-  const bootId = uuidV7(clock.nowMs(), random);
   const leader = new LeaderProbe({ ...input, replica });
   const digest = new Digest({
     ...input,
@@ -168,9 +191,8 @@ function buildNodeDoor(
     ...input,
     ...meshParts,
     replicaId,
-    bootId,
     beatMonoMs: () => digest.monoMs(),
-    ...books,
+    ...own,
     standings,
     replays: new ReplayGuard(clock),
     autoKills: new RateGate({ burst: autoKillsPerMinute, perMinute: autoKillsPerMinute }),
@@ -179,6 +201,8 @@ function buildNodeDoor(
     ...input,
     replica,
     handlers,
+    replicaId,
+    isLed: () => ledger.isLed,
     inFlightMax: REQUESTS_IN_FLIGHT_MAX,
     count: (method, outcome) => metrics.request(method, outcome),
   });

@@ -25,7 +25,8 @@ import { contractHandlers } from "./contract-calls.ts";
 import type { Contracts } from "./contracts.ts";
 import type { Enrolment } from "./enrolment.ts";
 import type { Tell } from "./events.ts";
-import { type Barred, type LedgerActor, LedgerFault } from "./ledger-actor.ts";
+import { type Barred, LedgerFault } from "./ledger-actor.ts";
+import type { LedgerDoor } from "./ledger-door.ts";
 import {
   type ReplyBody,
   type RequestFrom,
@@ -49,7 +50,7 @@ export type RequestHandlersOptions = {
   readonly random: Random;
   readonly replica: Replica;
   readonly registry: Registry;
-  readonly ledger: LedgerActor;
+  readonly ledger: LedgerDoor;
   readonly commands: Commands;
   readonly enrolment: Enrolment;
   readonly contracts: Contracts;

@@ -25,7 +25,7 @@ import type { Commands } from "./commands.ts";
 import { contractCalls, mustBeContract } from "./contract-calls.ts";
 import type { Contracts } from "./contracts.ts";
 import { type Enrolment, TOKEN_TTL_MS_MAX } from "./enrolment.ts";
-import type { LedgerActor } from "./ledger-actor.ts";
+import type { LedgerDoor } from "./ledger-door.ts";
 import type { LedgerRow } from "./ledger-row.ts";
 import { pause } from "./pause.ts";
 import type { Registry } from "./registry.ts";
@@ -38,7 +38,7 @@ export type ServiceOptions = {
   readonly replica: Replica;
   readonly commands: Commands;
   readonly registry: Registry;
-  readonly ledger: LedgerActor;
+  readonly ledger: LedgerDoor;
   readonly enrolment: Enrolment;
   readonly contracts: Contracts;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
@@ -84,6 +84,7 @@ export function coordinatorService(options: ServiceOptions) {
     getScope: async (request: GetScopeRequest) => getScope(options, request),
     listNodes: async () => ({ nodes: nodeStates(options) }),
     getLedger: async ({ account }: GetLedgerRequest) => {
+      mustLead(options);
       const rows = await options.ledger.rows(account === "" ? undefined : account);
       return { accounts: rows.map(accountOf) };
     },
@@ -91,9 +92,10 @@ export function coordinatorService(options: ServiceOptions) {
     revokeContract: async (request: RevokeContractRequest, call: Call) => ({
       command: commandState(await revokeContract(options, request, call), registry),
     }),
-    createEnrolmentToken: async (request: CreateEnrolmentTokenRequest) => ({
-      token: await createToken(enrolment, replica, request),
-    }),
+    createEnrolmentToken: async (request: CreateEnrolmentTokenRequest) => {
+      mustLead(options);
+      return { token: await createToken(enrolment, replica, request) };
+    },
   };
 }
 
@@ -163,6 +165,13 @@ function mustBeCarriable({ limitsOf }: ServiceOptions, record: MeshRecord): void
     const message = cause instanceof Error ? cause.message : String(cause);
     throw new CommandRefused("policy_malformed", message, { cause });
   }
+}
+
+/** Money and enrolment are one coordinator's at a time. */
+function mustLead({ ledger }: ServiceOptions): void {
+  if (ledger.isLed) return;
+  const who = ledger.leader ? `Ask ${ledger.leader}, which leads.` : "No coordinator leads now.";
+  throw refused("UNAVAILABLE", "not_leader", who);
 }
 
 function mustKnow(commands: Commands, cmdId: string): Command {

@@ -100,6 +100,11 @@ function readConfigs(
     ...("errors" in node ? node.errors : []),
     ...("errors" in coordinator ? coordinator.errors : []),
   ]);
+  if ("config" in coordinator && coordinator.config.natsUrl !== undefined) {
+    errors.add(
+      "ALTRACE_NATS_URL: altrace up has its bus inside; a mesh over NATS is `altrace coordinator` and `altrace node`",
+    );
+  }
   for (const path of [socketPath(home), join(home, "node.sock")]) {
     const tooLong = socketPathObjection(path);
     if (tooLong !== undefined) errors.add(tooLong);

@@ -148,7 +148,7 @@ export class Opening {
     }
   }
 
-  /** Any replica may answer, so the answer says whose clock it was; another digest asks again. */
+  /** The answer says whose clock it was: on the way to one replica others may hear the question. */
   async #compareClocks({ from, bootId }: Beat): Promise<void> {
     const { clock, random, requests, exchangeEveryMs } = this.#deps;
     const sentNs = clock.monoNs();
@@ -158,7 +158,7 @@ export class Opening {
     this.#askedNs.set(from, sentNs);
     const nonce = random.bytes(NONCE_BYTES);
     const deadMan = this.#deadMan;
-    const value = create(NonceRequestSchema, { nonce });
+    const value = create(NonceRequestSchema, { nonce, replica: from });
     const asked = { timeoutMs: NONCE_TIMEOUT_MS };
     const result = await requests.ask({ case: "nonce", value }, asked);
     if ("fault" in result || result.reply.body.case !== "nonce") return;

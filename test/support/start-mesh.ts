@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePortBase } from "../../bench/harness/free-ports.ts";
@@ -12,6 +12,10 @@ export type MeshOptions = {
   readonly policy: string;
   /** Settings of every node. */
   readonly nodeEnv?: Readonly<Record<string, string>>;
+  /** Coordinators; default 1. */
+  readonly coordinators?: number;
+  /** Settings of every coordinator. */
+  readonly coordinatorEnv?: Readonly<Record<string, string>>;
 };
 
 const METRICS_OFFSET = { node: 91, coordinator: 93 } as const;
@@ -21,7 +25,12 @@ const PORTS_OF_ONE = 100;
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const nats = await startNats();
   const folder = mkdtempSync(join(tmpdir(), "altm-"));
-  const mesh = new Mesh({ options, nats, folder, portBases: await portBases(options.nodes + 1) });
+  const mesh = new Mesh({
+    options,
+    nats,
+    folder,
+    portBases: await portBases(options.nodes + (options.coordinators ?? 1)),
+  });
   try {
     await mesh.found();
     return mesh;
@@ -31,7 +40,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   }
 }
 
-type Member = {
+export type Member = {
   readonly name: string;
   readonly home: string;
   readonly metrics: string;
@@ -44,7 +53,9 @@ export type MeshNode = Member & { readonly gateway: string };
 
 export class Mesh implements AsyncDisposable {
   readonly nats: NatsServer;
+  /** The one that founded the mesh: its HOME holds the operator's key. */
   readonly coordinator: Member;
+  readonly coordinators: readonly Member[];
   readonly nodes: readonly MeshNode[];
   readonly #folder: string;
   readonly #policy: string;
@@ -57,22 +68,29 @@ export class Mesh implements AsyncDisposable {
     readonly portBases: readonly number[];
   }) {
     const { options, nats, folder } = of;
-    const [first = 0, ...bases] = of.portBases;
+    const count = options.coordinators ?? 1;
+    const bases = of.portBases.slice(count);
     this.nats = nats;
     this.#folder = folder;
     this.#policy = options.policy;
-    const home = join(folder, "c");
-    mkdirSync(home, { mode: 0o700 });
     const shared = (base: number, at: string) =>
       ["--home", at, "--nats-url", nats.url, "--port-base", String(base)] as const;
-    this.coordinator = {
-      name: "coordinator",
-      home,
-      metrics: `http://127.0.0.1:${first + METRICS_OFFSET.coordinator}`,
-      words: ["coordinator", ...shared(first, home)],
-      env: {},
-      process: undefined,
-    };
+    this.coordinators = of.portBases.slice(0, count).map((base, i) => {
+      const name = `c${i + 1}`;
+      const at = join(folder, name);
+      mkdirSync(at, { mode: 0o700 });
+      const joined = i === 0 ? [] : ["--trust", join(folder, "c1", "trust.json")];
+      return {
+        name,
+        home: at,
+        metrics: `http://127.0.0.1:${base + METRICS_OFFSET.coordinator}`,
+        words: ["coordinator", ...shared(base, at), "--replica-id", name, ...joined],
+        env: options.coordinatorEnv ?? {},
+        process: undefined,
+      };
+    });
+    this.coordinator = this.coordinators[0] as Member;
+    const { home } = this.coordinator;
     this.nodes = bases.map((base, i) => {
       const name = `n${i + 1}`;
       const at = join(folder, name);
@@ -108,11 +126,21 @@ export class Mesh implements AsyncDisposable {
     const file = join(this.#folder, "policy.yaml");
     writeFileSync(file, this.#policy);
     await this.mustCli("policy", "apply", file);
+    for (const further of this.coordinators.slice(1)) await this.#join(further);
     for (const node of this.nodes) {
       const token = (await this.mustCli("token", node.name)).trim();
       this.launch(node, "--enrol", token);
     }
     await this.whenReady();
+  }
+
+  /** A further coordinator says who it is, and the operator has the mesh trust it. */
+  async #join(further: Member): Promise<void> {
+    this.launch(further);
+    const identity = join(further.home, "coordinator.json");
+    await waitUntil(`${further.name} to say who it is`, async () => existsSync(identity));
+    await this.mustCli("trust", "add", identity);
+    await this.#whenReady(further);
   }
 
   async issueKey(agent: string): Promise<void> {
@@ -129,8 +157,13 @@ export class Mesh implements AsyncDisposable {
   }
 
   async whenReady(): Promise<void> {
-    await this.#whenReady(this.coordinator);
+    for (const one of this.coordinators) await this.#whenReady(one);
     for (const node of this.nodes) await this.#whenReady(node);
+  }
+
+  /** The same by the socket of another coordinator, with the operator's key of the first. */
+  cliVia(member: Member, ...words: string[]) {
+    return this.cli(...words, "--coordinator", `unix:${join(member.home, "coordinator.sock")}`);
   }
 
   cli(...words: string[]) {
@@ -145,7 +178,7 @@ export class Mesh implements AsyncDisposable {
 
   /** SIGKILL for every process, the NATS server among them. */
   async crash(): Promise<void> {
-    const ended = [this.coordinator, ...this.nodes].map((one) => one.process?.end("SIGKILL"));
+    const ended = [...this.coordinators, ...this.nodes].map((one) => one.process?.end("SIGKILL"));
     await Promise.all([...ended, this.nats.kill()]);
   }
 

@@ -241,7 +241,7 @@ describe("lease and settle", () => {
     expect(world.parts.ledger).toBeDefined();
   });
 
-  test("Q3: nothing is lent for the killed, and their leases are still settled", async () => {
+  test("Q4: nothing is lent for the killed, and their leases are still settled", async () => {
     const { world, node } = await meshWithNode();
     const body = await node.ask(lease(BOT, 400_000n));
     if (body.case !== "lease") throw new Error(reasonOf(body));
@@ -258,7 +258,7 @@ describe("lease and settle", () => {
     expect((await node.ask(settle(leaseId, epoch, 1n, true))).case).toBe("settle");
   });
 
-  test("Q3: what was lent before a kill, and not heard of, is told once more with no time left", async () => {
+  test("Q4: what was lent before a kill, and not heard of, is told once more with no time left", async () => {
     const { world, node } = await meshWithNode();
     const requestId = world.newId();
     const granted = await node.ask(lease(BOT, 400_000n), { requestId });
@@ -273,7 +273,7 @@ describe("lease and settle", () => {
     expect((await world.parts.ledger.rows(BOT))[0]?.reserved).toBe(0);
   });
 
-  test("Q3: a question refused for a kill stays refused, whatever comes of the kill", async () => {
+  test("Q4: a question refused for a kill stays refused, whatever comes of the kill", async () => {
     const { world, node } = await meshWithNode();
     const requestId = world.newId();
     const cmdId = world.newId();
@@ -288,7 +288,7 @@ describe("lease and settle", () => {
     expect((await node.ask(lease(BOT, 1n))).case).toBe("lease");
   });
 
-  test("Q3: nothing is lent for agents that are placed elsewhere", async () => {
+  test("Q4: nothing is lent for agents that are placed elsewhere", async () => {
     const { node } = await meshWithNode({
       placement: { isPlaced: (on, account) => on === "n2" && account === BOT },
     });

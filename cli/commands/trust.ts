@@ -1,0 +1,122 @@
+import { readFileSync } from "node:fs";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { readIdentity } from "../../coordinator/found-mesh.ts";
+import { restoreRecord } from "../../mesh/record.ts";
+import { kidOf } from "../../mesh/record-op.ts";
+import {
+  SignedRecordSchema,
+  type Trust,
+  TrustRole,
+  TrustSchema,
+} from "../../proto/gen/altrace/v1/record_pb.ts";
+import { type CommandContext, CommandError } from "../command-context.ts";
+import { carrySigned } from "../operator-record.ts";
+import { table } from "../output.ts";
+
+/** Nodes follow no more coordinators than these. */
+const COORDINATORS_MAX = 3;
+const ROLES: { readonly [R in TrustRole]: string } = {
+  [TrustRole.UNSPECIFIED]: "none",
+  [TrustRole.OPERATOR]: "operator",
+  [TrustRole.COORDINATOR]: "coordinator",
+  [TrustRole.ENROLMENT]: "enrolment",
+  [TrustRole.NODE]: "node",
+};
+
+/** `altrace trust list`: whose signatures count. */
+export async function listTrust(context: CommandContext): Promise<void> {
+  const { keys } = await currentTrust(context);
+  const shown = keys.map(({ kid, role, publicKey }) => ({
+    kid,
+    role: ROLES[role] ?? "unknown",
+    publicKey: Buffer.from(publicKey).toString("hex"),
+  }));
+  context.output.result(shown, () => {
+    const rows = shown.map(({ kid, role, publicKey }) => [kid, role, publicKey]);
+    context.output.line(table([["KEY", "ROLE", "PUBLIC KEY"], ...rows]));
+  });
+}
+
+/** `altrace trust add <file>`: has the mesh trust the coordinator that wrote the file. */
+export async function addTrust(context: CommandContext, file: string): Promise<void> {
+  const identity = readIdentity(readText(file));
+  if (identity === undefined) {
+    throw new CommandError(
+      `${file}: not a coordinator.json, as a coordinator writes in its HOME`,
+      2,
+    );
+  }
+  const { replica, coordinator, enrolment } = identity;
+  const added = [
+    { publicKey: coordinator, role: TrustRole.COORDINATOR },
+    { publicKey: enrolment, role: TrustRole.ENROLMENT },
+  ].map((key) => ({ ...key, kid: kidOf(key.publicKey) }));
+  const count = await changeTrust(context, (keys) => {
+    const known = new Set(keys.map(({ kid }) => kid));
+    if (added.every(({ kid }) => known.has(kid))) {
+      throw new CommandError(`${replica} is trusted already`);
+    }
+    const next = [...keys, ...added.filter(({ kid }) => !known.has(kid))];
+    if (coordinatorsIn(next) > COORDINATORS_MAX) {
+      throw new CommandError(`a mesh has ${COORDINATORS_MAX} coordinators at most`);
+    }
+    return next;
+  });
+  context.output.result({ replica, trusted: true, coordinators: count }, () => {
+    context.output.line(`${replica} is trusted; the mesh has ${count} coordinators`);
+    if (count === 2) context.output.line("two tolerate no more failures than one: add a third");
+  });
+}
+
+/** `altrace trust remove <key>`: nothing that this key signs counts any more. */
+export async function removeTrust(context: CommandContext, kid: string): Promise<void> {
+  const count = await changeTrust(context, (keys) => {
+    const removed = keys.find((key) => key.kid === kid);
+    if (removed === undefined) throw new CommandError(`${kid}: the mesh trusts no such key`);
+    const left = keys.filter((key) => key.kid !== kid);
+    if (removed.role === TrustRole.COORDINATOR && coordinatorsIn(left) === 0) {
+      throw new CommandError("the last coordinator cannot be removed: every node would close");
+    }
+    return left;
+  });
+  context.output.result({ kid, removed: true, coordinators: count }, () =>
+    context.output.line(`${kid} is trusted no more; the mesh has ${count} coordinators`),
+  );
+}
+
+type Key = Pick<Trust["keys"][number], "kid" | "publicKey" | "role">;
+
+/** Signs a bundle of the keys that `change` makes of the current ones. @returns Coordinators in it. */
+async function changeTrust(
+  context: CommandContext,
+  change: (keys: readonly Key[]) => readonly Key[],
+): Promise<number> {
+  const { keys } = await currentTrust(context);
+  const next = change(keys);
+  const value = create(TrustSchema, { keys: [...next] });
+  const { calls } = context.coordinator();
+  await carrySigned(context, "trust", { case: "trust", value }, (record) =>
+    calls.putKey({ record }),
+  );
+  return coordinatorsIn(next);
+}
+
+async function currentTrust(context: CommandContext): Promise<Trust> {
+  const { mesh, record } = await context.coordinator().calls.getScope({ scope: "trust" });
+  const read = record && restoreRecord(toBinary(SignedRecordSchema, record), { mesh });
+  const op = read?.ok ? read.record.op : undefined;
+  if (op?.case === "trust") return op.value;
+  throw new CommandError("the mesh has no trust bundle yet: is its first coordinator up?");
+}
+
+function coordinatorsIn(keys: readonly Key[]): number {
+  return keys.filter(({ role }) => role === TrustRole.COORDINATOR).length;
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new CommandError(`${file}: ${error instanceof Error ? error.message : error}`, 2);
+  }
+}

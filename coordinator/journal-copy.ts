@@ -1,0 +1,106 @@
+import { type Store, StoreFault, type Write } from "../ports/store.ts";
+
+/** Where in the journal a coordinator stands. */
+export type JournalPlace = {
+  /** Sequence in the stream of the last link that was taken in; 0 before the first. */
+  readonly seq: number;
+  /** That link's number; more than the stream's where the stream has lost its end. */
+  readonly n: number;
+  readonly hash: Uint8Array;
+  readonly epoch: number;
+  /** First part of the newest whole snapshot; 0 where there is none. */
+  readonly snapshotSeq: number;
+  /** Sequence of the stream's last message as far as it was read, link or not. */
+  readonly endSeq: number;
+  /** The stream has lost links that are remembered here: the next one written is a snapshot. */
+  readonly owesSnapshot: boolean;
+};
+
+const PREFIX = "journal/";
+const PLACE_KEY = `${PREFIX}place`;
+const ENTRY_PREFIX = `${PREFIX}entry/`;
+const START: JournalPlace = {
+  seq: 0,
+  n: 0,
+  hash: new Uint8Array(),
+  epoch: 0,
+  snapshotSeq: 0,
+  endSeq: 0,
+  owesSnapshot: false,
+};
+
+/** What the journal comes to, in memory and on this coordinator's own disk. */
+export class JournalCopy {
+  readonly #store: Store;
+  #place: JournalPlace;
+  #entries: Map<string, Uint8Array>;
+  /** What a disk that failed may not hold yet: a place without it would be a lie. */
+  readonly #unsaved = new Map<string, Uint8Array | undefined>();
+
+  /** @throws StoreFault What is stored is not what this class writes. */
+  constructor(store: Store) {
+    this.#store = store;
+    const stored = store.get(PLACE_KEY);
+    this.#place = stored === undefined ? START : decodePlace(stored);
+    this.#entries = new Map(
+      store.list(ENTRY_PREFIX).map(([key, value]) => [key.slice(ENTRY_PREFIX.length), value]),
+    );
+  }
+
+  get place(): JournalPlace {
+    return this.#place;
+  }
+
+  get entries(): ReadonlyMap<string, Uint8Array> {
+    return this.#entries;
+  }
+
+  /**
+   * Takes in writes that are in the stream at `place`. They count at once, whatever the disk does.
+   * Rejects with StoreFault when it fails: after a restart they are read from the stream again.
+   */
+  async apply(writes: readonly Write[], place: JournalPlace): Promise<void> {
+    for (const { key, value } of writes) {
+      if (value === undefined) this.#entries.delete(key);
+      else this.#entries.set(key, value);
+    }
+    await this.#save(writes, place);
+  }
+
+  /** Takes everything over from a snapshot at `place`. */
+  async replace(entries: Map<string, Uint8Array>, place: JournalPlace): Promise<void> {
+    const gone = [...this.#entries.keys()].filter((key) => !entries.has(key));
+    this.#entries = entries;
+    const writes = [...entries].map(([key, value]) => ({ key, value }));
+    await this.#save([...writes, ...gone.map((key) => ({ key, value: undefined }))], place);
+  }
+
+  async #save(writes: readonly Write[], place: JournalPlace): Promise<void> {
+    this.#place = place;
+    for (const { key, value } of writes) this.#unsaved.set(key, value);
+    await this.#store.commit([
+      ...[...this.#unsaved].map(([key, value]) => ({ key: ENTRY_PREFIX + key, value })),
+      { key: PLACE_KEY, value: encodePlace(place) },
+    ]);
+    this.#unsaved.clear();
+  }
+}
+
+function encodePlace(place: JournalPlace): Uint8Array {
+  const hash = Buffer.from(place.hash).toString("hex");
+  return Buffer.from(JSON.stringify({ ...place, hash }));
+}
+
+function decodePlace(bytes: Uint8Array): JournalPlace {
+  try {
+    const stored = JSON.parse(Buffer.from(bytes).toString()) as JournalPlace & { hash: string };
+    const { seq, n, epoch, snapshotSeq, endSeq, owesSnapshot } = stored;
+    if (![seq, n, epoch, snapshotSeq, endSeq].every(Number.isSafeInteger)) {
+      throw new TypeError("not whole numbers");
+    }
+    const hash = Buffer.from(stored.hash, "hex");
+    return { seq, n, hash, epoch, snapshotSeq, endSeq, owesSnapshot: owesSnapshot === true };
+  } catch (cause) {
+    throw new StoreFault(`${PLACE_KEY} is not what the journal writes`, { cause });
+  }
+}

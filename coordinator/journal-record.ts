@@ -1,0 +1,72 @@
+import { createHash } from "node:crypto";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { openSealed, seal } from "../mesh/sealed.ts";
+import { isInForce, type TrustView } from "../mesh/trust.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Keys, Signer } from "../ports/keys.ts";
+import type { Write } from "../ports/store.ts";
+import {
+  type JournalEntry,
+  JournalEntrySchema,
+  type JournalRecord,
+  JournalRecordSchema,
+} from "../proto/gen/altrace/v1/journal_pb.ts";
+
+/** Whose word counts between coordinators, and with which key this one signs. */
+export type JournalTrust = {
+  readonly mesh: string;
+  readonly trust: TrustView;
+  readonly signer: Signer;
+  readonly verify: Keys["verify"];
+  readonly clock: Clock;
+};
+
+/** A record as it lies in the stream. */
+export type JournalLink = { readonly record: JournalRecord; readonly hash: Uint8Array };
+
+/** Seals a record. The bytes are what the next record's `prev` is the hash of. */
+export function sealLink(record: JournalRecord, { signer }: JournalTrust): Uint8Array {
+  return seal("journal", toBinary(JournalRecordSchema, record), signer);
+}
+
+/** Undefined for anything but a record of this mesh that a coordinator in force has sealed. */
+export function openLink(bytes: Uint8Array, trust: JournalTrust): JournalLink | undefined {
+  const opened = openSealed("journal", bytes, coordinatorKeyIn(trust), trust.verify);
+  if (!opened) return undefined;
+  try {
+    const record = fromBinary(JournalRecordSchema, opened.payload);
+    const isOurs = record.mesh === trust.mesh && record.body.case !== undefined;
+    return isOurs && !record.$unknown ? { record, hash: linkHash(bytes) } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function linkHash(bytes: Uint8Array): Uint8Array {
+  return createHash("sha256").update(bytes).digest();
+}
+
+/** Whether two values are the same, byte for byte, or both absent. */
+export function isSameBytes(left: Uint8Array | undefined, right: Uint8Array | undefined): boolean {
+  if (left === undefined || right === undefined) return left === right;
+  return Buffer.compare(left, right) === 0;
+}
+
+/** Looks up keys that coordinators may sign with now. */
+export function coordinatorKeyIn({
+  trust,
+  clock,
+}: Pick<JournalTrust, "trust" | "clock">): (kid: string) => Uint8Array | undefined {
+  return (kid) => {
+    const key = trust.lookup(kid);
+    return key?.role === "coordinator" && isInForce(key, clock.nowMs()) ? key.publicKey : undefined;
+  };
+}
+
+export function entryOf({ key, value }: Write): JournalEntry {
+  return create(JournalEntrySchema, value === undefined ? { key } : { key, value });
+}
+
+export function writeOf({ key, value }: JournalEntry): Write {
+  return { key, value };
+}

@@ -1,0 +1,129 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
+import { firstAnswers } from "../support/first-answers.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
+import { type Member, type Mesh, startMesh } from "../support/start-mesh.ts";
+import { type Provider, startProvider } from "../support/start-provider.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
+
+const AGENT = "research/worker-1";
+const OTHER = "research/worker-2";
+const ACCOUNT = `agent/${AGENT}`;
+
+let provider: Provider;
+let mesh: Mesh;
+
+beforeAll(async () => {
+  provider = await startProvider();
+  mesh = await startMesh({
+    nodes: 1,
+    coordinators: 3,
+    policy: e2ePolicy(provider.origin),
+    nodeEnv: PROVIDER_KEYS,
+    coordinatorEnv: { ALTRACE_LEADER_TTL_MS: "1500" },
+  });
+  await mesh.issueKey(AGENT);
+  await mesh.issueKey(OTHER);
+});
+afterAll(async () => {
+  await mesh?.[Symbol.asyncDispose]();
+  await provider?.[Symbol.asyncDispose]();
+});
+
+async function now(agent: string): Promise<string> {
+  const [answer] = await firstAnswers(mesh.door("n1"), agent, { until: () => true });
+  return answer ?? "none";
+}
+
+async function served(agent: string): Promise<void> {
+  let said = "";
+  await waitUntil(
+    () => `${agent} to be served: ${said}`,
+    async () => {
+      said = await now(agent);
+      return said === "200 ok";
+    },
+  );
+}
+
+type Row = { readonly account: string; readonly unit: string; readonly limit: string } & {
+  readonly [amount in "available" | "reserved" | "spent" | "children"]: string;
+};
+
+/** The agent's dollars as the leader has them; undefined where this one does not lead. */
+async function ledgerAt(member: Member): Promise<Row | undefined> {
+  const { code, stdout, stderr } = await mesh.cliVia(member, "budget", "show", ACCOUNT, "--json");
+  if (code !== 0) {
+    expect(stderr).toMatch(/not_leader|UNAVAILABLE|unavailable/);
+    return undefined;
+  }
+  const { accounts } = JSON.parse(stdout) as { readonly accounts: readonly Row[] };
+  return accounts.find(({ unit }) => unit === "USD_MICROS" || String(unit) === "1");
+}
+
+async function leaderOf(members: readonly Member[]): Promise<{ leader: Member; row: Row }> {
+  const found = await waitUntil("a coordinator to lead the ledger", async () => {
+    for (const member of members) {
+      const row = await ledgerAt(member);
+      if (row !== undefined) return { leader: member, row };
+    }
+    return undefined;
+  });
+  return found as { leader: Member; row: Row };
+}
+
+function adds({ limit, available, reserved, spent, children }: Row): void {
+  const sum = [available, reserved, spent, children].reduce((all, one) => all + Number(one), 0);
+  expect(sum).toBe(Number(limit));
+}
+
+describe("three coordinators over a real nats-server", () => {
+  test("are followed by every node, and one of them lends", async () => {
+    await served(AGENT);
+    const rows = await Promise.all(mesh.coordinators.map(ledgerAt));
+    expect(rows.filter((row) => row !== undefined)).toHaveLength(1);
+    const keys = await mesh.mustCli("trust", "list");
+    expect(keys.match(/^\S+ +coordinator /gm)).toHaveLength(3);
+  });
+
+  test("when the one that lends is killed, nodes stay open and another lends on from the same books", async () => {
+    const { leader, row: before } = await leaderOf(mesh.coordinators);
+    adds(before);
+    await leader.process?.end("SIGKILL");
+    const others = mesh.coordinators.filter((one) => one !== leader);
+    // Money that was lent is spent meanwhile, and nobody closes.
+    expect(await now(AGENT)).toBe("200 ok");
+    const { leader: next, row: after } = await leaderOf(others);
+    expect(next.name).not.toBe(leader.name);
+    adds(after);
+    expect(Number(after.reserved) + Number(after.spent)).toBeGreaterThanOrEqual(
+      Number(before.reserved) + Number(before.spent),
+    );
+    // An agent that has nothing yet gets it from the new one.
+    await served(OTHER);
+    expect(await mesh.readiness(mesh.node("n1"))).toMatch(/^200 /);
+  });
+
+  test("any of them kills, and it holds; the operator's key revives through any", async () => {
+    const live = mesh.coordinators.filter((one) => one.process?.isRunning());
+    expect(live).toHaveLength(2);
+    const [first, second] = live as [Member, Member];
+    expect((await mesh.cliVia(first, "kill", ACCOUNT, "--wait")).code).toBe(0);
+    expect(await now(AGENT)).toBe("403 killed_agent");
+    expect((await mesh.cliVia(second, "kills")).stdout).toContain(ACCOUNT);
+    const revived = await mesh.cliVia(second, "revive", ACCOUNT, "--wait");
+    expect(revived.stderr + revived.stdout).toContain("durable 1/1");
+    await served(AGENT);
+  });
+
+  test("the one that was killed comes back, follows, and knows the same", async () => {
+    const gone = mesh.coordinators.find((one) => !one.process?.isRunning()) as Member;
+    mesh.launch(gone);
+    await mesh.whenReady();
+    const rows = await Promise.all(mesh.coordinators.map(ledgerAt));
+    expect(rows.filter((row) => row !== undefined)).toHaveLength(1);
+    expect((await mesh.cliVia(gone, "nodes")).stdout).toMatch(/^n1 +live +open/m);
+  });
+});

@@ -1,0 +1,378 @@
+import { describe, expect, test } from "vitest";
+import { type BusHub, createBusHub } from "../../../adapters/in-process-bus.ts";
+import { beginEpoch } from "../../../coordinator/epoch.ts";
+import { JournalFault, LedgerJournal } from "../../../coordinator/ledger-journal.ts";
+import { EPOCH_KEY } from "../../../coordinator/store-keys.ts";
+import { kidOf } from "../../../mesh/record-op.ts";
+import { TrustView } from "../../../mesh/trust.ts";
+import type { Signer } from "../../../ports/keys.ts";
+import { type AppendFate, type TwinBus, twinBus } from "../../../ports/twin-bus.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
+import { twinKeys } from "../../../ports/twin-keys.ts";
+import { twinRandom } from "../../../ports/twin-random.ts";
+import { type CommitFate, type TwinStore, twinStore } from "../../../ports/twin-store.ts";
+import { JOURNAL_STREAM, JOURNAL_SUBJECT } from "../../../proto/subjects.ts";
+import { proofCount } from "../../support/proof.ts";
+
+const MESH = "m";
+
+/** Coordinators around one stream, each with a disk and a key of its own. */
+class World {
+  readonly clock = twinClock();
+  readonly random = twinRandom(5);
+  readonly keys = twinKeys(this.random);
+  readonly told: string[] = [];
+  readonly trust = new TrustView({
+    mesh: MESH,
+    operatorPublicKey: this.keys.loadOrCreate("operator").publicKey,
+  });
+  hub: BusHub = createBusHub(undefined, this.clock);
+  readonly trusted = new Map<string, Signer>();
+
+  coordinator(name: string, options: Options = {}): Replica {
+    return new Replica(this, name, options);
+  }
+
+  /** The trust view answers for the coordinators that a test made. */
+  view(): TrustView {
+    const trusted = this.trusted;
+    return {
+      lookup: (kid: string) => {
+        const signer = trusted.get(kid);
+        return (
+          signer && {
+            kid,
+            publicKey: signer.publicKey,
+            role: "coordinator",
+            nodeId: undefined,
+            pinned: false,
+            notBeforeMs: 0,
+            notAfterMs: 0,
+          }
+        );
+      },
+    } as unknown as TrustView;
+  }
+
+  /** A stream that has lost everything after its first `count` messages: a power cut, an old copy. */
+  async rollBack(count: number): Promise<void> {
+    const before = await this.hub.connect().read(JOURNAL_STREAM, 0, count);
+    this.hub = createBusHub(undefined, this.clock);
+    const bus = this.hub.connect();
+    let expectSeq = 0;
+    for (const [index, { bytes }] of before.entries()) {
+      const stored = await bus.append(JOURNAL_SUBJECT, bytes, { msgId: `r${index}`, expectSeq });
+      expectSeq = (stored as { seq: number }).seq;
+    }
+  }
+}
+
+type Options = {
+  readonly appendFate?: () => AppendFate;
+  readonly commitFate?: () => CommitFate;
+  readonly snapshotEvery?: number;
+};
+
+class Replica {
+  readonly #world: World;
+  readonly #options: Options;
+  readonly signer: Signer;
+  store: TwinStore;
+  bus: TwinBus;
+  journal: LedgerJournal;
+
+  constructor(world: World, name: string, options: Options) {
+    this.#world = world;
+    this.#options = options;
+    this.signer = world.keys.loadOrCreate(name);
+    world.trusted.set(kidOf(this.signer.publicKey), this.signer);
+    this.store = twinStore(options.commitFate ? { commitFate: options.commitFate } : {});
+    this.bus = this.#connect();
+    this.journal = this.#open();
+  }
+
+  /** Begins anew on what the disk holds, with a connection to the stream as it is now. */
+  restart(): LedgerJournal {
+    void this.journal.close();
+    this.store = this.store.crash();
+    this.bus = this.#connect();
+    this.journal = this.#open();
+    return this.journal;
+  }
+
+  /** Takes over, as a leader does. Returns its run. */
+  async lead(): Promise<number> {
+    await this.journal.catchUp();
+    const { epoch } = await beginEpoch(this.journal);
+    expect(await this.journal.snapshot()).toBe("committed");
+    return epoch;
+  }
+
+  #connect(): TwinBus {
+    const { appendFate } = this.#options;
+    return twinBus(this.#world.hub.connect(), appendFate ? { appendFate } : {});
+  }
+
+  #open(): LedgerJournal {
+    const { clock, keys, told } = this.#world;
+    const { snapshotEvery } = this.#options;
+    return new LedgerJournal({
+      mesh: MESH,
+      trust: this.#world.view(),
+      signer: this.signer,
+      verify: keys.verify,
+      clock,
+      random: this.#world.random,
+      bus: this.bus,
+      store: this.store,
+      tell: (event) => told.push(event),
+      ...(snapshotEvery === undefined ? {} : { snapshotEvery }),
+    });
+  }
+}
+
+const put = (key: string, value: string) => ({ key, value: new Uint8Array(Buffer.from(value)) });
+const contents = (journal: LedgerJournal) =>
+  journal
+    .list("")
+    .filter(([key]) => key !== EPOCH_KEY)
+    .map(([key, value]) => `${key}=${Buffer.from(value)}`);
+
+describe("the ledger's journal", () => {
+  test("J1: of two that write on one link, one has written; the other may write no more", async () => {
+    const world = new World();
+    const [a, b] = [world.coordinator("a"), world.coordinator("b")];
+    await a.lead();
+    await b.journal.catchUp();
+    const outcomes = await Promise.all([
+      a.journal.commit([put("x", "a")]),
+      b.journal.commit([put("x", "b")]),
+    ]);
+    expect(outcomes.sort()).toEqual(["committed", "conflict"]);
+    await a.journal.catchUp();
+    await b.journal.catchUp();
+    expect(contents(a.journal)).toEqual(contents(b.journal));
+  });
+
+  test("J1: a new run ends the one before, which learns it at its next commit", async () => {
+    const world = new World();
+    const [a, b] = [world.coordinator("a"), world.coordinator("b")];
+    expect(await a.lead()).toBe(1);
+    await a.journal.commit([put("x", "1")]);
+    expect(await b.lead()).toBe(2);
+    expect(contents(b.journal)).toEqual(["x=1"]);
+    expect(await a.journal.commit([put("x", "2")])).toBe("conflict");
+    expect(await b.journal.commit([put("x", "3")])).toBe("committed");
+    await a.journal.catchUp();
+    expect(contents(a.journal)).toEqual(["x=3"]);
+  });
+
+  test.each(["not_stored", "stored_unanswered"] as const)(
+    "J2: an append that failed as %s is found out, and happens once",
+    async (fate) => {
+      const world = new World();
+      let fates: AppendFate[] = [];
+      const a = world.coordinator("a", { appendFate: () => fates.shift() ?? "good" });
+      await a.lead();
+      fates = [fate, fate, "good"];
+      const committed = a.journal.commit([put("x", "1")]);
+      for (let step = 0; step < 20; step += 1) {
+        await new Promise(setImmediate);
+        world.clock.advance(100);
+      }
+      expect(await committed).toBe("committed");
+      const b = world.coordinator("b");
+      await b.journal.catchUp();
+      expect(contents(b.journal)).toEqual(["x=1"]);
+    },
+  );
+
+  test("J2: what a disk that failed did not take is on it after the next commit", async () => {
+    const world = new World();
+    let fate: CommitFate = "good";
+    const a = world.coordinator("a", { commitFate: () => fate });
+    await a.lead();
+    fate = "fails_not_persisted";
+    await expect(a.journal.commit([put("x", "1")])).rejects.toThrow();
+    // It is in the stream, so it counts.
+    expect(contents(a.journal)).toEqual(["x=1"]);
+    fate = "good";
+    await a.journal.commit([put("y", "2")]);
+    const again = a.restart();
+    expect(contents(again)).toEqual(["x=1", "y=2"]);
+  });
+
+  test("J2: close ends a commit whose outcome nobody knows", async () => {
+    const world = new World();
+    const a = world.coordinator("a", { appendFate: () => "not_stored" });
+    const committing = a.journal.commit([put("x", "1")]);
+    committing.catch(() => undefined);
+    await new Promise(setImmediate);
+    await a.journal.close();
+    await expect(committing).rejects.toThrow("closed");
+  });
+
+  test("J3: a stream that lost its end gets it back from whoever remembers", async () => {
+    const world = new World();
+    const a = world.coordinator("a");
+    await a.lead();
+    for (let no = 0; no < 6; no += 1) await a.journal.commit([put(`k${no}`, `${no}`)]);
+    await world.rollBack(4);
+    a.restart();
+    await a.lead();
+    expect(world.told).toContain("journal_rolled_back");
+    expect(contents(a.journal)).toHaveLength(6);
+    await a.journal.commit([put("k6", "6")]);
+    const b = world.coordinator("b");
+    await b.lead();
+    expect(contents(b.journal)).toHaveLength(7);
+  });
+
+  test("J3: the same where the stream has lost everything", async () => {
+    const world = new World();
+    const a = world.coordinator("a");
+    await a.lead();
+    await a.journal.commit([put("x", "1")]);
+    await world.rollBack(0);
+    a.restart();
+    expect(await a.lead()).toBe(2);
+    const b = world.coordinator("b");
+    expect(await b.lead()).toBe(3);
+    expect(contents(b.journal)).toEqual(["x=1"]);
+  });
+
+  test("J4: what no coordinator sealed is passed over, and so is an old link that comes again", async () => {
+    const world = new World();
+    const a = world.coordinator("a");
+    await a.lead();
+    await a.journal.commit([put("x", "1")]);
+    const outside = world.hub.connect();
+    const links = await outside.read(JOURNAL_STREAM, 0, 100);
+    let expectSeq = links.at(-1)?.seq ?? 0;
+    for (const [index, bytes] of [Buffer.from("junk"), ...links.map((l) => l.bytes)].entries()) {
+      const stored = await outside.append(JOURNAL_SUBJECT, bytes, {
+        msgId: `j${index}`,
+        expectSeq,
+      });
+      expectSeq = (stored as { seq: number }).seq;
+    }
+    const b = world.coordinator("b");
+    await b.lead();
+    expect(contents(b.journal)).toEqual(["x=1"]);
+    await b.journal.commit([put("y", "2")]);
+    await a.journal.catchUp();
+    expect(contents(a.journal)).toEqual(["x=1", "y=2"]);
+    expect(world.told).toContain("journal_link_refused");
+  });
+
+  test("J4: a stranger's links count for nothing", async () => {
+    const world = new World();
+    const stranger = world.coordinator("stranger");
+    world.trusted.delete(kidOf(stranger.signer.publicKey));
+    await stranger.journal.commit([put("x", "all of it")]);
+    const a = world.coordinator("a");
+    await a.journal.catchUp();
+    expect(contents(a.journal)).toEqual([]);
+  });
+
+  test("J5: snapshots let the stream forget, and removed keys stay removed", async () => {
+    const world = new World();
+    const a = world.coordinator("a", { snapshotEvery: 8 });
+    await a.lead();
+    const big = "v".repeat(100_000);
+    for (let no = 0; no < 40; no += 1) {
+      await a.journal.commit([put(`k${no % 7}`, `${no}${big}`), put("n", `${no}`)]);
+      if (no % 5 === 0) await a.journal.commit([{ key: `k${no % 7}`, value: undefined }]);
+    }
+    const kept = await world.hub.connect().read(JOURNAL_STREAM, 0, 1_000);
+    expect(kept.length).toBeGreaterThan(50);
+    const b = world.coordinator("b");
+    await b.journal.catchUp();
+    expect(contents(b.journal)).toEqual(contents(a.journal));
+    expect(contents(b.restart())).toEqual(contents(a.journal));
+  });
+
+  test("J5: a journal without its beginning and without a snapshot is no ledger", async () => {
+    const world = new World();
+    const a = world.coordinator("a");
+    await a.journal.commit([put("x", "1")]);
+    await a.journal.commit([put("y", "1")]);
+    const [, second] = await world.hub.connect().read(JOURNAL_STREAM, 0, 10);
+    world.hub = createBusHub(undefined, world.clock);
+    const bytes = second?.bytes as Uint8Array;
+    await world.hub.connect().append(JOURNAL_SUBJECT, bytes, { msgId: "s", expectSeq: 0 });
+    const b = world.coordinator("b");
+    await expect(b.journal.catchUp()).rejects.toThrow(JournalFault);
+  });
+});
+
+describe("proof", () => {
+  const { count, seed } = proofCount("one chain of several writers", { small: 60, full: 1_500 });
+
+  test("whatever fails, every acknowledged commit is in what all come to, in order", async () => {
+    for (let no = 0; no < count; no += 1) await prove(seed + no);
+  }, 600_000);
+});
+
+/**
+ * Three coordinators that each believe they lead from time to time, over a stream and disks that
+ * fail. The model is the list of acknowledged increments of one counter: a lost, doubled or
+ * reordered commit makes it differ.
+ */
+async function prove(seed: number): Promise<void> {
+  const draws = twinRandom(seed);
+  const random = () => Buffer.from(draws.bytes(4)).readUInt32BE() / 2 ** 32;
+  const world = new World();
+  const isLucky = (share: number) => random() < share;
+  const replicas = ["a", "b", "c"].map((name) =>
+    world.coordinator(name, {
+      snapshotEvery: 3,
+      appendFate: () =>
+        isLucky(0.1) ? (isLucky(0.5) ? "not_stored" : "stored_unanswered") : "good",
+      commitFate: () =>
+        isLucky(0.03) ? (isLucky(0.5) ? "fails_not_persisted" : "fails_but_persisted") : "good",
+    }),
+  );
+  const moving = { on: true };
+  const time = (async () => {
+    while (moving.on) {
+      await new Promise(setImmediate);
+      world.clock.advance(200);
+    }
+  })();
+  let acknowledged = 0;
+  for (let step = 0; step < 40; step += 1) {
+    const replica = replicas[Math.floor(random() * 3)] as Replica;
+    const deed = random();
+    if (deed < 0.15) await replica.lead().catch(() => undefined);
+    else if (deed < 0.25) replica.restart();
+    else if (deed < 0.35) await replica.journal.catchUp().catch(() => undefined);
+    else {
+      const next = Number(Buffer.from(replica.journal.get("count") ?? []).toString() || "0") + 1;
+      const outcome = await replica.journal
+        .commit([put("count", `${next}`), put(`at/${next}`, "x")])
+        .catch(() => "unknown");
+      if (outcome === "committed") {
+        // Whoever commits has seen everything that was acknowledged before.
+        expect(next, `seed ${seed}, step ${step}`).toBeGreaterThan(acknowledged);
+        acknowledged = next;
+      } else if (outcome === "unknown") {
+        acknowledged = Math.max(acknowledged, Number(await countOf(world)));
+      }
+    }
+  }
+  moving.on = false;
+  await time;
+  const found = Number(await countOf(world));
+  expect(found, `seed ${seed}`).toBe(acknowledged);
+}
+
+/** What a coordinator that knows nothing finds in the stream. */
+async function countOf(world: World): Promise<string> {
+  const reader = world.coordinator(`reader`);
+  await reader.journal.catchUp();
+  const value = Buffer.from(reader.journal.get("count") ?? []).toString() || "0";
+  const keys = reader.journal.list("at/").length;
+  expect(keys).toBe(Number(value));
+  return value;
+}
