@@ -36,6 +36,7 @@ import {
   type Inspection,
   type KeyRecord,
   type KillRecord,
+  type PassedBytes,
   type Place,
   type PolicyRecord,
   QUOTED_CHECKPOINT_CHARS_MAX,
@@ -216,7 +217,10 @@ const act = object<Act>({
   model: may(shortName),
   tools: may(list(shortName, RECORD_TOOLS_MAX)),
   stream: may(boolean),
+  orig: may(host),
 });
+
+const passed = object<PassedBytes>({ up: must(count), down: must(count) });
 
 const inspection = object<Inspection>(
   { n: must(count), scanned: must(count), rules: must(count), skipped: may(reason) },
@@ -274,6 +278,7 @@ const KINDS: { readonly [K in AuditRecord["k"]]: (k: K) => Writer } = {
     ...ofRequest,
     ph: must(oneOf(["response"])),
     settled: must(settled),
+    bytes: may(passed),
     hold: may(hold),
   }),
   flood: kind<FloodRecord>({

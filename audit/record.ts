@@ -59,7 +59,12 @@ export type Act = {
   readonly tools?: readonly string[];
   /** Whether a streamed answer was asked for. */
   readonly stream?: boolean;
+  /** Where a captured connection was going, `address:port`: it was not dialled. */
+  readonly orig?: string;
 };
+
+/** What passed a tunnel, in bytes. */
+export type PassedBytes = { readonly up: number; readonly down: number };
 
 /** The contract the request ran under. */
 export type ContractRef = {
@@ -147,6 +152,8 @@ export type SettleRecord = OfRequest & {
   readonly k: "settle";
   readonly ph: "response";
   readonly settled: Amounts;
+  /** Present for tunnels. */
+  readonly bytes?: PassedBytes;
   /** What had been held, repeated so that a settlement can be read alone. */
   readonly hold?: Hold;
 };

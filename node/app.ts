@@ -12,7 +12,7 @@ import { NodeService } from "../proto/gen/altrace/v1/node_service_pb.ts";
 import { nodeServiceHandlers } from "./api/node-service.ts";
 import type { NodeView } from "./api/node-view.ts";
 import { type AuditLog, startAudit } from "./audit-log.ts";
-import { METRICS_PORT_OFFSET, type NodeConfig } from "./config.ts";
+import { FORWARD_PORT_OFFSET, METRICS_PORT_OFFSET, type NodeConfig } from "./config.ts";
 import { Control } from "./control.ts";
 import { connectionsMaxOf } from "./dataplane/admission-cap.ts";
 import { type LoopLink, loopLink } from "./loop-link.ts";
@@ -45,6 +45,7 @@ export type NodeParts = {
 /** Where a running node listens. */
 export type NodeAddresses = {
   readonly gateway: string;
+  readonly forward: string;
   readonly grpcSocket: string;
   readonly metrics: string;
 };
@@ -127,7 +128,8 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   return {
     control,
     addresses: {
-      gateway: `http://${urlHost(config.host)}:${ports[0]}`,
+      gateway: `http://${urlHost(config.host)}:${ports[0]?.gatewayPort}`,
+      forward: `http://${urlHost(config.host)}:${ports[0]?.forwardPort}`,
       grpcSocket: `unix:${grpcSocket}`,
       metrics: `http://127.0.0.1:${admin.port}/metrics`,
     },
@@ -190,9 +192,11 @@ function startMeshThread(of: {
   };
 }
 
+type ListeningPorts = { readonly gatewayPort: number; readonly forwardPort: number };
+
 type Loop = {
   readonly link: LoopLink;
-  readonly listening: Promise<number>;
+  readonly listening: Promise<ListeningPorts>;
   drain(deadlineMs: number): Promise<void>;
 };
 
@@ -222,6 +226,8 @@ function startLoop(
     meshPort: channel.port2,
     host: config.host,
     gatewayPort: config.portBase,
+    forwardPort: config.portBase === 0 ? 0 : config.portBase + FORWARD_PORT_OFFSET,
+    tunnelRanges: config.tunnelRanges,
     loops: config.loops,
     connectionsMax: admissionCap(config.loops),
     credentialsDir: config.credentialsDir,
@@ -246,7 +252,7 @@ function startLoop(
   };
 }
 
-function firstPort(link: LoopLink, exit: Promise<number>, clock: Clock): Promise<number> {
+function firstPort(link: LoopLink, exit: Promise<number>, clock: Clock): Promise<ListeningPorts> {
   return new Promise((resolve, reject) => {
     const cancel = clock.after(LOOP_START_TIMEOUT_MS, () =>
       reject(new Error(`data loop ${link.no} did not listen in time`)),
@@ -254,7 +260,7 @@ function firstPort(link: LoopLink, exit: Promise<number>, clock: Clock): Promise
     link.onMessage((message) => {
       if (message.t !== "listening") return;
       cancel();
-      resolve(message.gatewayPort);
+      resolve(message);
     });
     void exit.then((code) => reject(new Error(`data loop ${link.no} ended with code ${code}`)));
   });

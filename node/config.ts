@@ -3,12 +3,24 @@ import {
   oneOf,
   path,
   readSettings,
+  SettingError,
   type SettingTable,
   text,
 } from "../adapters/settings.ts";
+import { parseRange } from "./dataplane/tunnel/address-rules.ts";
 
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const SECOND_MS = 1_000;
+
+type Ranges = readonly (readonly [net: string, bits: number])[];
+
+function ranges(value: string): Ranges {
+  return value.split(",").map((part) => {
+    const range = parseRange(part.trim());
+    if (range === undefined) throw new SettingError("expected ranges such as 10.1.0.0/16");
+    return range;
+  });
+}
 
 /** Every setting of a node: its name, default, unit and bounds. */
 export const NODE_SETTINGS = {
@@ -46,13 +58,19 @@ export const NODE_SETTINGS = {
     env: "ALTRACE_PORT_BASE",
     byDefault: "4000",
     read: integer({ min: 1024, max: 65_435 }),
-    help: "gateway port; metrics are on base + 91",
+    help: "gateway port; the forward proxy is on base + 80, metrics are on base + 91",
   },
   host: {
     env: "ALTRACE_HOST",
     byDefault: "127.0.0.1",
     read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
-    help: "address the gateway listens on",
+    help: "address that the gateway and the forward proxy listen on",
+  },
+  tunnelRanges: {
+    env: "ALTRACE_TUNNEL_RANGES",
+    byDefault: undefined,
+    read: ranges,
+    help: "private address ranges that the forward proxy may reach, such as 10.1.0.0/16, by commas",
   },
   loops: {
     env: "ALTRACE_LOOPS",
@@ -125,6 +143,7 @@ export type NodeConfig = {
   readonly enrolToken: string | undefined;
   readonly portBase: number;
   readonly host: string;
+  readonly tunnelRanges: Ranges;
   readonly loops: number;
   readonly tableRows: number;
   readonly region: string | undefined;
@@ -138,6 +157,7 @@ export type NodeConfig = {
 };
 
 /** Ports of a node, counted from its base. */
+export const FORWARD_PORT_OFFSET = 80;
 export const METRICS_PORT_OFFSET = 91;
 
 /**
@@ -161,6 +181,7 @@ export function readNodeConfig(
     natsUrl: values.natsUrl,
     enrolToken: values.enrolToken,
     region: values.region,
+    tunnelRanges: values.tunnelRanges ?? [],
     credentialsDir: values.credentialsDir,
   } as NodeConfig;
   return { config: Object.freeze(config) };

@@ -1,4 +1,4 @@
-import type { Missing } from "./decision/facts.ts";
+import { isMissing, type Missing } from "./decision/facts.ts";
 
 const VIRTUAL_KEY = /^altk_([a-z0-9]{8,32})_([A-Za-z0-9_-]{43})$/;
 const OURS = "altk_";
@@ -23,6 +23,40 @@ export function presentedKey(rawHeaders: readonly string[]): PresentedKey | Miss
   if (found.size === 0) return { missing: "credential_missing" };
   if (found.size > 1) return { missing: "credentials_conflict" };
   const [key] = found as unknown as [string];
+  return asKey(key);
+}
+
+/** What a client says to a proxy: its key, and the agent that it takes itself for, if it says so. */
+export type ProxyKey = PresentedKey & { readonly agentId: string };
+
+const BASIC = /^basic +([A-Za-z0-9+/]{1,1024}={0,2})$/i;
+
+/**
+ * The credential for the proxy itself: `Basic` with agent and key as user and password, as proxy URLs
+ * have it, or the key as a bearer token. It never leaves this node.
+ */
+export function presentedProxyKey(rawHeaders: readonly string[]): ProxyKey | Missing {
+  const found = new Set<string>();
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    if ((rawHeaders[i] as string).toLowerCase() === "proxy-authorization") {
+      found.add((rawHeaders[i + 1] as string).trim());
+    }
+  }
+  if (found.size === 0) return { missing: "credential_missing" };
+  if (found.size > 1) return { missing: "credentials_conflict" };
+  const [value] = found as unknown as [string];
+  const basic = BASIC.exec(value);
+  const bearer = /^bearer +(.+)$/i.exec(value);
+  if (basic === null && bearer === null) return { missing: "credential_malformed" };
+  const text =
+    basic === null ? `:${bearer?.[1]}` : Buffer.from(basic[1] as string, "base64").toString("utf8");
+  const colon = text.indexOf(":");
+  if (colon < 0) return { missing: "credential_malformed" };
+  const key = asKey(text.slice(colon + 1));
+  return isMissing(key) ? key : { ...key, agentId: text.slice(0, colon) };
+}
+
+function asKey(key: string): PresentedKey | Missing {
   if (!key.startsWith(OURS)) return { missing: "foreign_credential" };
   const match = VIRTUAL_KEY.exec(key);
   return match === null ? { missing: "credential_malformed" } : { keyId: match[1] as string, key };

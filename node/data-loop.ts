@@ -4,29 +4,32 @@ import type { Clock } from "../ports/clock.ts";
 import type { Compute } from "../ports/compute.ts";
 import type { Random } from "../ports/random.ts";
 import { stageOf } from "../proto/reasons.ts";
+import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
 import { type Connections, createConnections } from "./dataplane/connections.ts";
 import { createPolicyScanners } from "./dataplane/content-scanners.ts";
 import { openCredentials } from "./dataplane/credentials.ts";
 import { createForwarder } from "./dataplane/forward.ts";
-import { type Gateway, startGateway } from "./dataplane/gateway.ts";
-import { GATEWAY_LIMITS } from "./dataplane/gateway-limits.ts";
+import type { Gateway } from "./dataplane/gateway.ts";
 import { createInspector, type Inspector } from "./dataplane/inspect.ts";
 import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
+import { ResolutionFault } from "./dataplane/name-resolution.ts";
 import type { CutResult } from "./dataplane/teardown.ts";
 import type { UpstreamPools } from "./dataplane/upstream-pools.ts";
 import { watchFreshness } from "./dataplane/watch-freshness.ts";
 import { stageName } from "./decision/chain.ts";
 import type { DecisionLog } from "./decision/commit.ts";
 import { doorRecord } from "./door-record.ts";
-import { enforce } from "./enforce.ts";
 import type { LoopContext } from "./loop-context.ts";
+import { type LoopDoors, openDoors } from "./loop-doors.ts";
 import { type ControlLink, createControlLink, createMeshLink } from "./loop-links.ts";
 import { createLoopMetrics, type LoopMetrics } from "./loop-metrics.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
+import { OpenTunnels } from "./open-tunnels.ts";
 import { PolicyShelf } from "./policy-shelf.ts";
 import { isFresh, keyGeneration, policyVersion, type Table, trustVersion } from "./table/table.ts";
 import type { ClosablePort } from "./thread-port.ts";
+import { NO_INSPECTION } from "./tls-inspection.ts";
 
 /** What a data loop is made of but its doors. */
 export type LoopParts = {
@@ -37,6 +40,8 @@ export type LoopParts = {
   readonly pool: Compute<InspectTask, BodyInspection>;
   /** The way out to providers. */
   readonly pools: UpstreamPools;
+  /** The way out to what tunnels are for; without it nothing resolves, so none is opened. */
+  readonly tunnelling?: Pick<LoopContext, "resolver" | "addressRules">;
   readonly control: ClosablePort;
   readonly meshPort: ClosablePort;
   readonly clock: Clock;
@@ -58,23 +63,18 @@ const RESERVE_WAIT_MS_DEFAULT = 250;
 
 /** Wires one data loop and opens its doors: connections, the decision chain, relays. */
 export async function startDataLoop(parts: DataLoopParts): Promise<void> {
-  const { data, clock } = parts;
-  let gateway: Gateway | undefined;
-  const { loop, connections } = openDataLoop(parts, () => gateway);
-  gateway = await startGateway({
-    port: data.gatewayPort,
-    host: data.host,
-    reusePort: data.loops > 1,
-    limits: GATEWAY_LIMITS,
-    connectionsMax: data.connectionsMax,
-    clock,
+  let doors: LoopDoors | undefined;
+  const { loop, connections } = openDataLoop(parts, () => doors);
+  doors = await openDoors({
+    data: parts.data,
+    loop,
+    connections,
     random: parts.random,
-    registry: connections,
-    onExchange: (exchange) => enforce(exchange, loop),
     onRefused: (refused) => recordAtDoor(refused, loop),
     onFault: fail,
   });
-  loop.controlLink.listening(gateway.port);
+  loop.tunnels.watch(loop);
+  loop.controlLink.listening(doors.gatewayPort, doors.forwardPort);
 }
 
 /** A data loop that serves whatever exchange `enforce` is called with. `door` is asked at its end. */
@@ -160,7 +160,8 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     keyGeneration: () => keyGeneration(table),
     cutScope: (by, scope) => cutting(() => connections.cutScope(by, scope), { clock, metrics }),
   });
-  return {
+  const { tunnelling = NO_TUNNELS } = parts;
+  const context: LoopContext = {
     loop: data.loop,
     mesh: data.mesh,
     node: data.node,
@@ -175,11 +176,15 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     inspector,
     scanners,
     credentials,
+    ...tunnelling,
+    inspection: NO_INSPECTION,
+    tunnels: new OpenTunnels(),
     metrics,
     policyOf: (version) => shelf.of(version),
     trustVersion: () => trustVersion(table),
     isDraining: turns.isDraining,
   };
+  return context;
 }
 
 /** Counts what a cut ended, and how long that took. */
@@ -192,6 +197,11 @@ async function cutting(
   if (result.count > 0) metrics.tornDown(result.count, clock.monoNs() - fromNs);
   return result;
 }
+
+const NO_TUNNELS: NonNullable<LoopParts["tunnelling"]> = {
+  resolver: { resolve: (name) => Promise.reject(new ResolutionFault("ENOTFOUND", name)) },
+  addressRules: { permits: () => false },
+};
 
 type PolicyParts = {
   readonly shelf: PolicyShelf;
@@ -215,10 +225,7 @@ async function takePolicy(
   }
 }
 
-function recordAtDoor(
-  refused: Parameters<Parameters<typeof startGateway>[0]["onRefused"]>[0],
-  loop: LoopContext,
-): void {
+function recordAtDoor(refused: RefusedAtDoor, loop: LoopContext): void {
   const { reason } = refused;
   loop.metrics.decided({ stage: stageName(stageOf(reason)), reason, tookNs: 0n });
   const policy = loop.policyOf(policyVersion(loop.table));

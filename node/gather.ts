@@ -16,6 +16,7 @@ import type {
 } from "./decision/facts.ts";
 import { isMissing } from "./decision/facts.ts";
 import { killedScopeOf } from "./decision/stages/03-kill.ts";
+import { destinationNow, type WantedDestination } from "./destination.ts";
 import { bodyHeadersObjection } from "./head-body.ts";
 import type { LoopContext } from "./loop-context.ts";
 import type { KeyAnswer } from "./loop-key-cache.ts";
@@ -30,9 +31,14 @@ import type { RowGrant } from "./thread-messages.ts";
 /** Number of the row that tells a kill. */
 const KILL_STAGE = 3;
 
+/** Whoever asks, as far as a decision needs it: an exchange, or a tunnel that is to be opened. */
+export type Asker = Pick<Exchange, "requestId" | "door" | "head" | "headAtNs" | "claim" | "answer">;
+
 /** What is known of a request beside its facts: where its bytes are, and which row pays for it. */
-export type Asked = {
-  readonly exchange: Exchange;
+export type Asked<E extends Asker = Exchange> = {
+  readonly exchange: E;
+  /** Where it wants to go, unless it came to the gateway. */
+  readonly destination?: WantedDestination;
   readonly found: FoundRoute | Missing;
   readonly clientRequestId: string | undefined;
   /** The row that is pinned for this request, until `letGo`. */
@@ -74,7 +80,7 @@ export async function gatherHead(exchange: Exchange, loop: LoopContext): Promise
 }
 
 /** Unpins the row. Nothing of the request may touch the table afterwards. */
-export function letGo(asked: Asked, loop: LoopContext): void {
+export function letGo(asked: Asked<Asker>, loop: LoopContext): void {
   if (asked.row !== undefined) unpin(loop.table, loop.loop, asked.row.row);
 }
 
@@ -82,7 +88,7 @@ export function letGo(asked: Asked, loop: LoopContext): void {
  * The facts as they stand in this instant: cells, policy, price. Synchronous, so that what `decide`
  * sees is one moment; called again after every wait.
  */
-export function factsNow(asked: Asked, loop: LoopContext, pass: Facts["pass"]): Facts {
+export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pass"]): Facts {
   const { exchange, row } = asked;
   const { table } = loop;
   const nowMs = loop.clock.nowMs();
@@ -91,6 +97,8 @@ export function factsNow(asked: Asked, loop: LoopContext, pass: Facts["pass"]): 
     asked.unread === "policy_missing" ? undefined : loop.policyOf(policyVersion(table));
   const grant = isMissing(identity) ? undefined : policy?.agents.get(identity.agentId);
   const model = pass === "full" ? modelOf(asked, policy) : undefined;
+  const destination =
+    asked.destination && destinationNow(asked.destination, { policy, loop, pass });
   return {
     requestId: exchange.requestId,
     door: exchange.door,
@@ -98,6 +106,7 @@ export function factsNow(asked: Asked, loop: LoopContext, pass: Facts["pass"]): 
     pass,
     request: asked.request,
     identity,
+    ...(destination !== undefined && { destination }),
     kill: killFacts(asked, loop),
     standing: row === undefined ? "normal" : standingOf(table, row.row),
     policy,
@@ -186,7 +195,7 @@ async function inspectBody(
   };
 }
 
-function killFacts({ row, unread }: Asked, loop: LoopContext): Facts["kill"] {
+function killFacts({ row, unread }: Asked<Asker>, loop: LoopContext): Facts["kill"] {
   const now = row === undefined ? undefined : killedBy(loop.table, row.row);
   return {
     killedBy: now ?? killedScopeOf(unread),
@@ -200,16 +209,25 @@ async function identify(
 ): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
   const presented = presentedKey(exchange.head.rawHeaders);
   if (isMissing(presented)) return { identity: presented, row: undefined };
-  const row = await pinnedRow(presented, exchange.head.peer, loop);
+  return identifyBy(sha256Of(presented), exchange, loop);
+}
+
+/** Whose key it is, by its SHA-256. Claims for that agent, and pins its row until `letGo`. */
+export async function identifyBy(
+  keySha256: string,
+  asker: Pick<Asker, "head" | "claim">,
+  loop: LoopContext,
+): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
+  const row = await pinnedRow(keySha256, asker.head.peer, loop);
   if (typeof row === "string")
     return { identity: { missing: unknownKey(row, loop) }, row: undefined };
-  exchange.claim(row.agentId, row.contractId);
+  asker.claim(row.agentId, row.contractId);
   const { agentId, keyId, contractId } = row;
   return { identity: { agentId, keyId, contractId }, row };
 }
 
 /** A key is judged by its dates at every look, not only when its request began. */
-function withinValidity({ identity, row }: Asked, nowMs: number): Identity | Missing {
+function withinValidity({ identity, row }: Asked<Asker>, nowMs: number): Identity | Missing {
   if (row === undefined || isMissing(identity)) return identity;
   const isOver = row.notAfterMs !== 0 && nowMs >= row.notAfterMs;
   return nowMs < row.notBeforeMs || isOver ? { missing: "key_expired" } : identity;
@@ -228,7 +246,7 @@ async function identifyAgain(asked: Asked, loop: LoopContext): Promise<void> {
   }
 }
 
-function sha256Of({ key }: PresentedKey): string {
+export function sha256Of({ key }: PresentedKey): string {
   return createHash("sha256").update(key).digest("hex");
 }
 
@@ -239,12 +257,7 @@ function unknownKey(reason: Reason, loop: LoopContext): Reason {
 }
 
 /** A row may be freed between the answer and the pin; then the key is asked for once more. */
-async function pinnedRow(
-  presented: PresentedKey,
-  peer: string,
-  loop: LoopContext,
-): Promise<KeyAnswer> {
-  const keySha256 = sha256Of(presented);
+async function pinnedRow(keySha256: string, peer: string, loop: LoopContext): Promise<KeyAnswer> {
   for (let attempt = 0; attempt < 2; attempt++) {
     const answer = loop.meshLink.resolveKey(keySha256, peer);
     const row = answer instanceof Promise ? await answer : answer;
@@ -268,7 +281,7 @@ function headRequest(found: FoundRoute): RequestFacts {
   };
 }
 
-function modelOf(asked: Asked, policy: CompiledPolicy | undefined): Facts["model"] {
+function modelOf(asked: Asked<Asker>, policy: CompiledPolicy | undefined): Facts["model"] {
   if (asked.read === undefined || isMissing(asked.found)) return undefined;
   const name = asked.read.model;
   const model = policy?.models.get(`${asked.found.dialect.name}:${name}`);
@@ -276,7 +289,7 @@ function modelOf(asked: Asked, policy: CompiledPolicy | undefined): Facts["model
 }
 
 function costOf(
-  asked: Asked,
+  asked: Asked<Asker>,
   loop: LoopContext,
   of: Pick<Facts, "model" | "grant" | "policy">,
 ): CostFacts | Missing | undefined {
@@ -305,7 +318,7 @@ function isScannedWith(one: Asked["scannedWith"], other: Asked["scannedWith"]): 
  * not its own.
  */
 export function pricedRequest(
-  asked: Asked,
+  asked: Asked<Asker>,
   loop: LoopContext,
   { model, grant }: Pick<Facts, "model" | "grant">,
 ): { readonly request: PricedRequest; readonly isSet: boolean } | undefined {

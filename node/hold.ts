@@ -9,9 +9,9 @@ import {
 import { decide } from "./decision/decide.ts";
 import type { RecordContext } from "./decision/decision-record.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
-import type { Permit } from "./decision/permit.ts";
+import type { Permit, Upstream, UpstreamRequest } from "./decision/permit.ts";
 import type { Refusal, Verdict } from "./decision/verdict.ts";
-import { type Asked, factsNow } from "./gather.ts";
+import { type Asked, type Asker, factsNow } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { lowerToWhatFits, topUpRequest, whatFits } from "./shortage.ts";
 import { release } from "./table/reserve.ts";
@@ -21,21 +21,24 @@ import { upstreamRequest } from "./upstream-request.ts";
 /** A refused verdict; `recorded` when the log already holds the record that ends it. */
 export type RefusedVerdict = Verdict & { readonly recorded?: boolean };
 
+/** Committed: what may go out, and what is held for it. */
+export type HeldFor<T extends Upstream> = {
+  readonly facts: Facts;
+  readonly permit: Permit<T>;
+  readonly reserved: Reserved;
+  readonly wouldRefuse: Shadowed;
+};
+
 export type Held =
   | { readonly facts: Facts; readonly refused: RefusedVerdict }
   /** Nothing goes upstream: the node itself answers, and the record is written. */
   | { readonly facts: Facts; readonly local: true; readonly wouldRefuse: Shadowed }
-  | {
-      readonly facts: Facts;
-      readonly permit: Permit;
-      readonly reserved: Reserved;
-      readonly wouldRefuse: Shadowed;
-    };
+  | HeldFor<UpstreamRequest>;
 
 /** What stages in shadow objected to; recorded and not enforced. */
 export type Shadowed = Verdict["wouldRefuse"];
 
-type StagedRefusal = Refusal & { readonly stage: number };
+export type StagedRefusal = Refusal & { readonly stage: number };
 
 /**
  * A policy that moves, or a balance that runs short, starts the decision again this often at most.
@@ -86,13 +89,13 @@ export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
  * in time is undone and the request refused. What else changes while it waits voids the permit, which
  * looks at the cells once more where it is consumed.
  */
-async function onRecord(
-  asked: Asked,
+export async function onRecord<T extends Upstream>(
+  asked: Asked<Asker>,
   facts: Facts,
   verdict: Verdict,
-  { permit, reserved }: Pick<Extract<CommitResult, { permit: Permit }>, "permit" | "reserved">,
+  { permit, reserved }: { readonly permit: Permit<T>; readonly reserved: Reserved },
   loop: LoopContext,
-): Promise<Held> {
+): Promise<HeldFor<T> | { readonly facts: Facts; readonly refused: RefusedVerdict }> {
   const { row } = asked;
   const held = { facts, permit, reserved, wouldRefuse: verdict.wouldRefuse };
   if (facts.grant?.auditStrict !== true || row === undefined) return held;
@@ -143,7 +146,7 @@ function nowhereToGo({ model }: Facts): StagedRefusal {
 }
 
 /** What every record of this request says beside its facts. */
-export function recordContext(asked: Asked, loop: LoopContext): RecordContext {
+export function recordContext(asked: Asked<Asker>, loop: LoopContext): RecordContext {
   const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
   return {
     mesh: loop.mesh,
@@ -186,7 +189,13 @@ function atBudget(
   return { reason, stage: stageOf(reason) };
 }
 
-function refused(facts: Facts, verdict: Verdict, refusal: StagedRefusal, recorded: boolean): Held {
+/** What the chain let pass and could still not be had. */
+export function refused(
+  facts: Facts,
+  verdict: Verdict,
+  refusal: StagedRefusal,
+  recorded: boolean,
+): { readonly facts: Facts; readonly refused: RefusedVerdict } {
   const stages = `${verdict.stages.slice(0, refusal.stage - 1)}D`.padEnd(14, "-");
   return { facts, refused: { ...verdict, refusal, stages, recorded } };
 }

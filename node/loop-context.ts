@@ -5,10 +5,14 @@ import type { PolicyScanners } from "./dataplane/content-scanners.ts";
 import type { Credentials } from "./dataplane/credentials.ts";
 import type { Forwarder } from "./dataplane/forward.ts";
 import type { Inspector } from "./dataplane/inspect.ts";
+import type { NameResolver } from "./dataplane/name-resolution.ts";
+import type { AddressRules } from "./dataplane/tunnel/address-rules.ts";
 import type { DecisionLog } from "./decision/commit.ts";
 import type { ControlLink, MeshLink } from "./loop-links.ts";
 import type { LoopMetrics } from "./loop-metrics.ts";
+import type { OpenTunnels } from "./open-tunnels.ts";
 import type { Table } from "./table/table.ts";
+import type { TlsInspection } from "./tls-inspection.ts";
 
 /** Everything one data loop works with; made once, when the loop starts. */
 export type LoopContext = {
@@ -28,6 +32,11 @@ export type LoopContext = {
   readonly inspector: Inspector;
   readonly scanners: PolicyScanners;
   readonly credentials: Credentials;
+  /** Names of agents' destinations to addresses. */
+  readonly resolver: Pick<NameResolver, "resolve">;
+  readonly addressRules: AddressRules;
+  readonly inspection: TlsInspection;
+  readonly tunnels: OpenTunnels;
   readonly metrics: LoopMetrics;
   /** The compiled policy of the version that the table says is in force. */
   readonly policyOf: (version: number) => CompiledPolicy | undefined;

@@ -63,7 +63,7 @@ export type ControlLink = {
   event(event: AgentEvent): void;
   /** Events dropped since the start. */
   eventsDropped(): number;
-  listening(gatewayPort: number): void;
+  listening(gatewayPort: number, forwardPort: number): void;
   policyReady(version: number): void;
   policyFailed(version: number, message: string): void;
   /** How many exchanges are open; says nothing when that is what was said last. */
@@ -135,8 +135,8 @@ export class ControlThreadLink implements ControlLink {
     return this.#dropped;
   }
 
-  listening(gatewayPort: number): void {
-    this.#send({ t: "listening", gatewayPort });
+  listening(gatewayPort: number, forwardPort: number): void {
+    this.#send({ t: "listening", gatewayPort, forwardPort });
   }
 
   policyReady(version: number): void {

@@ -13,6 +13,7 @@ import { INSPECT_POOL } from "./dataplane/inspect.ts";
 import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
 import { createNameResolver } from "./dataplane/name-resolution.ts";
+import { createAddressRules } from "./dataplane/tunnel/address-rules.ts";
 import { createUpstreamPools } from "./dataplane/upstream-pools.ts";
 import { createFloodMetrics } from "./flood-metrics.ts";
 import { openTable } from "./table/table.ts";
@@ -32,6 +33,9 @@ export type LoopWorkerData = {
   readonly meshPort: MessagePort;
   readonly host: string;
   readonly gatewayPort: number;
+  readonly forwardPort: number;
+  /** Ranges of addresses beside the public ones that tunnels may go to. */
+  readonly tunnelRanges: readonly (readonly [net: string, bits: number])[];
   readonly loops: number;
   readonly connectionsMax: number;
   readonly credentialsDir: string | undefined;
@@ -74,12 +78,14 @@ async function run(data: LoopWorkerData): Promise<void> {
     clock: systemClock,
     threads: INSPECT_THREADS,
   });
+  const resolver = createNameResolver({ clock: systemClock });
   await startDataLoop({
     data,
     table,
     log,
     pool,
-    pools: createUpstreamPools({ resolver: createNameResolver({ clock: systemClock }) }),
+    pools: createUpstreamPools({ resolver }),
+    tunnelling: { resolver, addressRules: createAddressRules(data.tunnelRanges) },
     control,
     meshPort: data.meshPort,
     clock: systemClock,

@@ -12,7 +12,13 @@ import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { readTrustFile } from "../adapters/trust-file.ts";
 import { startNode } from "./app.ts";
-import { METRICS_PORT_OFFSET, NODE_SETTINGS, type NodeConfig, readNodeConfig } from "./config.ts";
+import {
+  FORWARD_PORT_OFFSET,
+  METRICS_PORT_OFFSET,
+  NODE_SETTINGS,
+  type NodeConfig,
+  readNodeConfig,
+} from "./config.ts";
 import { credentialsFromEnv } from "./credentials-from-env.ts";
 import { nodeLog } from "./node-log.ts";
 import { checkThreadPool } from "./thread-pool.ts";
@@ -68,6 +74,7 @@ async function serve(config: NodeConfig): Promise<number> {
     socketPaths: [join(config.home, "node.sock")],
     ports: [
       { host: config.host, port: config.portBase },
+      { host: config.host, port: config.portBase + FORWARD_PORT_OFFSET },
       { host: "127.0.0.1", port: config.portBase + METRICS_PORT_OFFSET },
     ],
   });

@@ -6,7 +6,7 @@ import { stageName } from "./decision/chain.ts";
 import { decisionRecord } from "./decision/decision-record.ts";
 import { type Facts, isMissing, type Standing } from "./decision/facts.ts";
 import type { Refusal } from "./decision/verdict.ts";
-import type { Asked } from "./gather.ts";
+import type { Asked, Asker } from "./gather.ts";
 import { type RefusedVerdict, recordContext } from "./hold.ts";
 import { ladderCause } from "./ladder-cause.ts";
 import type { LoopContext } from "./loop-context.ts";
@@ -17,7 +17,7 @@ import type { LoopContext } from "./loop-context.ts";
  * A refusal stands even when it cannot be recorded: nothing is let through by a log that is down.
  */
 export function refuse(
-  asked: Asked,
+  asked: Asked<Asker>,
   facts: Facts,
   verdict: RefusedVerdict,
   loop: LoopContext,
@@ -37,7 +37,12 @@ export function refusalWords(requestId: string, refusal: Refusal): RefusalWords 
   return { reason, message, requestId, status };
 }
 
-function record(asked: Asked, facts: Facts, verdict: RefusedVerdict, loop: LoopContext): void {
+function record(
+  asked: Asked<Asker>,
+  facts: Facts,
+  verdict: RefusedVerdict,
+  loop: LoopContext,
+): void {
   try {
     loop.log.append(decisionRecord(facts, verdict, recordContext(asked, loop)));
   } catch (error) {
@@ -46,7 +51,7 @@ function record(asked: Asked, facts: Facts, verdict: RefusedVerdict, loop: LoopC
 }
 
 function tell(
-  asked: Asked,
+  asked: Asked<Asker>,
   facts: Facts,
   refusal: Refusal & { readonly stage: number },
   loop: LoopContext,
@@ -66,7 +71,11 @@ function tell(
   });
 }
 
-function answer(asked: Asked, facts: Facts, refusal: Refusal & { readonly stage: number }): void {
+function answer(
+  asked: Asked<Asker>,
+  facts: Facts,
+  refusal: Refusal & { readonly stage: number },
+): void {
   const { exchange, found } = asked;
   const { requestId } = facts;
   if (isMissing(found)) {

@@ -11,7 +11,7 @@ import { type Facts, isMissing } from "./decision/facts.ts";
 import type { Permit } from "./decision/permit.ts";
 import { killReason } from "./decision/stages/03-kill.ts";
 import { toolGranted } from "./decision/stages/10-tool.ts";
-import type { Asked } from "./gather.ts";
+import type { Asked, Asker } from "./gather.ts";
 import { recordContext, type Shadowed } from "./hold.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { allowedAs } from "./loop-metrics.ts";
@@ -118,13 +118,18 @@ function relay(
 }
 
 /** What the cells say in this instant against going on. */
-function closedNow(loop: LoopContext, row: number): Reason | undefined {
+export function closedNow(loop: LoopContext, row: number): Reason | undefined {
   const by = killedBy(loop.table, row);
   if (by !== undefined) return killReason(by);
   return isFresh(loop.table, loop.clock.monoNs()) ? undefined : "mesh_stale";
 }
 
-function tellAllowed(asked: Asked, { facts, wouldRefuse }: Allowed, loop: LoopContext): void {
+/** Counts an allowed request, and tells the agent's actor of it. */
+export function tellAllowed(
+  asked: Asked<Asker>,
+  { facts, wouldRefuse }: Pick<Allowed, "facts" | "wouldRefuse">,
+  loop: LoopContext,
+): void {
   loop.metrics.decided(allowedAs(wouldRefuse, loop.clock.monoNs() - asked.exchange.headAtNs));
   if (isMissing(asked.identity)) return;
   loop.controlLink.event({

@@ -5,7 +5,7 @@ import { stageName } from "./decision/chain.ts";
 import { cutRecord, settleRecord } from "./decision/decision-record.ts";
 import { type Cost, type Facts, isMissing } from "./decision/facts.ts";
 import type { BucketCharge } from "./decision/verdict.ts";
-import { type Asked, trustedPrice } from "./gather.ts";
+import { type Asked, type Asker, trustedPrice } from "./gather.ts";
 import { recordContext } from "./hold.ts";
 import { ladderCause } from "./ladder-cause.ts";
 import type { LoopContext } from "./loop-context.ts";
@@ -140,8 +140,9 @@ function appendOrCount(loop: LoopContext, record: () => AuditRecord): void {
   }
 }
 
-function tellCut(
-  asked: Asked,
+/** Counts an answer or a tunnel that was cut, and tells the agent's actor of it. */
+export function tellCut(
+  asked: Asked<Asker>,
   facts: Facts,
   reason: Reason,
   rule: string | undefined,

@@ -45,7 +45,7 @@ export type MeshToLoop =
 
 // Data loop and control thread.
 export type LoopToControl =
-  | { readonly t: "listening"; readonly gatewayPort: number }
+  | { readonly t: "listening"; readonly gatewayPort: number; readonly forwardPort: number }
   | { readonly t: "policy_ready"; readonly version: number }
   | { readonly t: "policy_failed"; readonly version: number; readonly message: string }
   /** The row's balances do not cover `need`: top up, or say it is exhausted. */

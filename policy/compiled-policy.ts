@@ -90,7 +90,7 @@ export type AgentPolicy = {
   readonly models: readonly string[];
   /** Stage 10: tool name pattern to verbs. */
   readonly tools: ReadonlyMap<string, readonly string[]>;
-  /** Stage 8: host names, or `*.example.com` for its subdomains. */
+  /** Stage 8: host names, or `*.example.com` for its subdomains, perhaps with a port. */
   readonly hosts: readonly string[];
   /** Stage 6: half-open minutes of the local week (Monday 00:00 is 0, 10,080 ends it); all must hold. */
   readonly hours: readonly HoursWindow[];

@@ -5,6 +5,10 @@ const LABEL = "[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?";
 const HOST = new RegExp(`^${LABEL}(?:\\.${LABEL})*$`);
 const ALL_DIGITS = /^[0-9.]+$/;
 
+const PORT_MAX = 65_535;
+/** What a grant without a port is good for: HTTPS and HTTP. */
+const PORTS_BY_DEFAULT: readonly number[] = [443, 80];
+
 /** Bytes of a DNS name at most (RFC 1035 §2.3.4, without the root's dot). */
 const HOST_BYTES_MAX = 253;
 
@@ -16,10 +20,15 @@ export function isHostName(text: string): boolean {
   return !ALL_DIGITS.test(text) && !/^(?:[0-9]+|0x[0-9a-f]*)$/.test(top);
 }
 
-/** A host name, or `*.` before one of at least two labels: a whole top-level domain is no grant. */
+/**
+ * A host name, or `*.` before one of at least two labels: a whole top-level domain is no grant. A port
+ * may follow.
+ */
 export function isHostPattern(text: string): boolean {
-  if (!text.startsWith("*.")) return isHostName(text);
-  const rest = text.slice(2);
+  const { host, port } = splitPort(text);
+  if (port !== undefined && (port < 1 || port > PORT_MAX)) return false;
+  if (!host.startsWith("*.")) return isHostName(host);
+  const rest = host.slice(2);
   return rest.includes(".") && isHostName(rest);
 }
 
@@ -36,4 +45,22 @@ export function hostGranted(hosts: readonly string[], host: string): boolean {
       return true;
   }
   return false;
+}
+
+/**
+ * True when a connection to this host and port is granted. A grant that names no port is one of 443
+ * and 80; a grant that names one is of that port alone.
+ */
+export function destinationGranted(hosts: readonly string[], host: string, port: number): boolean {
+  return hosts.some((granted) => {
+    const { host: pattern, port: only } = splitPort(granted);
+    const isPort = only === undefined ? PORTS_BY_DEFAULT.includes(port) : only === port;
+    return isPort && isHostName(host) && hostGranted([pattern], host);
+  });
+}
+
+function splitPort(text: string): { readonly host: string; readonly port: number | undefined } {
+  const match = /^(.*):([1-9][0-9]{0,4})$/.exec(text);
+  if (match === null) return { host: text, port: undefined };
+  return { host: match[1] as string, port: Number(match[2]) };
 }

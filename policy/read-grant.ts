@@ -121,7 +121,7 @@ function readHosts(field: Field): readonly string[] | undefined {
     readMatching(
       item,
       isHostPattern,
-      'a host name in lower case such as "api.example.com", or "*.example.com"',
+      'a host name in lower case such as "api.example.com", or "*.example.com", perhaps with a port',
     ),
   );
   reportCount(field, hosts?.length ?? 0);

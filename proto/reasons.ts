@@ -67,6 +67,13 @@ export const REASONS = {
   stage_failed: row(116, 503, "later", "A stage of the chain threw; this is a bug of ours.", "The gateway failed to decide; nothing was sent upstream."),
   too_many_waiting: row(117, 429, "later", "The agent has bodies_waiting_max requests whose bodies are still arriving.", "Too many of this agent's requests are being read at once."),
   draining: row(118, 503, "later", "The node is shutting down.", "The gateway is shutting down."),
+  tls_required: row(119, 400, "never", "What came through a tunnel, or was captured, does not begin as TLS.", "Only TLS is carried here."),
+  tls_malformed: row(120, 400, "never", "The TLS ClientHello could not be parsed, or two readers could read it in two ways.", "The TLS handshake could not be read."),
+  server_name_missing: row(121, 400, "never", "The ClientHello names no server, so where it goes cannot be checked.", "The TLS handshake must name its server (SNI)."),
+  server_name_mismatch: row(122, 400, "never", "CONNECT target and server name differ.", "The TLS handshake names another server than the CONNECT request."),
+  encrypted_hello: row(123, 400, "never", "The ClientHello is encrypted (ECH), so where it goes cannot be seen.", "Encrypted ClientHello is not carried here; turn it off."),
+  hello_timeout: row(124, 408, "later", "No whole ClientHello within hello_timeout_ms.", "The TLS handshake did not begin in time."),
+  upgrade_refused: row(125, 403, "never", "The request asks for another protocol, such as WebSocket, whose content rules could not see.", "No other protocol is served here; WebSocket is refused."),
   // 2 identity
   credential_missing: row(201, 401, "never", "No credential.", "Send your Altrace key as the API key."),
   credential_malformed: row(202, 401, "never", "The credential is not a virtual key.", "The API key is not an Altrace key."),
@@ -120,6 +127,10 @@ export const REASONS = {
   // 8 destination
   host_not_granted: row(801, 403, "never", "The destination host is not granted.", "This agent may not talk to that host."),
   provider_unknown: row(802, 403, "never", "No provider of that dialect is configured.", "No provider serves this endpoint."),
+  address_refused: row(803, 403, "never", "The host resolves to an address that is private, link-local or otherwise not public.", "That host is at an address that may not be reached."),
+  name_unresolved: row(804, 502, "later", "The host has no address, or the name servers did not answer.", "That host could not be resolved."),
+  not_inspectable: row(805, 403, "never", "A model provider's host in a way that cannot be inspected: another port, or TLS that cannot be ended here.", "That host can only be reached in a way this gateway can inspect."),
+  model_elsewhere: row(806, 403, "never", "The model is served by another host than the one that was asked.", "That host does not serve this model here."),
   // 9 model
   model_not_granted: row(901, 403, "never", "The model is not granted.", "This agent may not use that model."),
   model_unknown: row(902, 403, "never", "No provider in policy serves a model of that name.", "That model is not known here."),
@@ -153,6 +164,8 @@ export const REASONS = {
   upstream_failed: row(1409, 502, "later", "The provider broke off its answer.", "The provider's answer broke off."),
   credential_unavailable: row(1410, 503, "later", "The provider's credential is not on this node.", "The gateway holds no credential for that provider."),
   policy_changed: row(1411, 503, "later", "The policy changed twice while this request was being decided.", "The policy changed during this request; try again."),
+  tunnel_idle: row(1412, 504, "later", "No byte passed the tunnel within idle_timeout_ms.", "The tunnel was idle for too long."),
+  tunnel_expired: row(1413, 504, "later", "The tunnel was open for total_timeout_ms.", "The tunnel was open for too long."),
 } as const satisfies Record<string, ReasonEntry>;
 
 export type Reason = keyof typeof REASONS;

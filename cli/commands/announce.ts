@@ -6,10 +6,11 @@ const FIRST_AGENT = "research/worker-1";
 
 /** Says where everything listens: one JSON line for programs, or what to paste next for people. */
 export function announce({ node, demo, coordinator }: Running, home: string, output: Output): void {
-  const { gateway, grpcSocket, metrics } = node.addresses;
+  const { gateway, forward, grpcSocket, metrics } = node.addresses;
   const ready = {
     ready: true,
     gateway,
+    forward,
     grpc: { node: grpcSocket, coordinator: `unix:${home}/coordinator.sock` },
     metrics,
     keys: demo.keys,
@@ -18,6 +19,7 @@ export function announce({ node, demo, coordinator }: Running, home: string, out
   output.result(ready, () => {
     const rows = [
       ["gateway", gateway],
+      ["forward proxy", forward],
       ["node gRPC", ready.grpc.node],
       ["coordinator gRPC", ready.grpc.coordinator],
       ["node metrics", metrics],

@@ -26,6 +26,7 @@ import {
 } from "../../coordinator/found-mesh.ts";
 import { type RunningNode, startNode } from "../../node/app.ts";
 import {
+  FORWARD_PORT_OFFSET,
   METRICS_PORT_OFFSET,
   NODE_SETTINGS,
   type NodeConfig,
@@ -179,6 +180,7 @@ function lockOf({ node, coordinator }: Configs): InstanceInput {
     socketPaths: [socketPath(home), join(home, "node.sock")],
     ports: [
       { host, port: portBase },
+      { host, port: portBase + FORWARD_PORT_OFFSET },
       { host: "127.0.0.1", port: portBase + METRICS_PORT_OFFSET },
       { host: "127.0.0.1", port: coordinator.metricsPort },
     ],

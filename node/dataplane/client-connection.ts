@@ -89,7 +89,7 @@ export class ClientConnection implements Carrier {
   /** The parser gave up on what the client sends. */
   inputFailed(reason: Reason): void {
     if (this.#current === undefined) {
-      if (!this.#last) this.refuseUnparsed(reason);
+      if (!this.#last) this.refuseUnparsed({ reason });
       return;
     }
     this.#last = true;
@@ -98,7 +98,7 @@ export class ClientConnection implements Carrier {
 
   /** Answers what never became a request, and closes. */
   refuseUnparsed(
-    reason: Reason,
+    { reason, detail }: Pick<DoorRefusal, "reason" | "detail">,
     head?: { method: string | undefined; target: string | undefined },
   ) {
     this.#last = true;
@@ -109,10 +109,22 @@ export class ClientConnection implements Carrier {
       return;
     }
     const requestId = this.#newId();
-    const answer = refusalAnswer({ requestId, reason });
+    const why = { requestId, reason, ...(detail !== undefined && { detail }) };
+    const answer = refusalAnswer(why);
     answerAndClose(this.socket, answerBytes(answer), "", this.#host.places);
     const { method, target } = head ?? { method: undefined, target: undefined };
-    this.#host.onRefused({ requestId, reason, peer: this.peer, method, target });
+    this.#host.onRefused({ ...why, peer: this.peer, method, target });
+  }
+
+  /** False: it was closed instead, because requests before the CONNECT still wait for answers. */
+  becomesTunnel(): boolean {
+    const isFree = this.#current === undefined && !this.#last;
+    this.#last = true;
+    this.#host.idle.delete(this);
+    // What node:http had planned for the silence between two requests is not meant for a tunnel.
+    this.socket.setTimeout(0);
+    if (!isFree) this.socket.destroy();
+    return isFree;
   }
 
   closed(): void {

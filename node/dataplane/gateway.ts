@@ -13,9 +13,12 @@ import {
 import type { Connections } from "./connections.ts";
 import type { Exchange } from "./exchange.ts";
 import type { GatewayLimits } from "./gateway-limits.ts";
+import { isViolation } from "./head-rules.ts";
 import { answerAndClose, LingerPlaces } from "./lingering-close.ts";
 import { pooledRandom } from "./pooled-random.ts";
 import { answerBytes, refusalAnswer } from "./refusal-answer.ts";
+import { readConnect } from "./tunnel/connect-head.ts";
+import { TunnelExchange } from "./tunnel/tunnel-exchange.ts";
 
 export type GatewayOptions = {
   /** 0: any free port. */
@@ -26,11 +29,15 @@ export type GatewayOptions = {
   readonly limits: GatewayLimits;
   /** Admission cap of this loop; see `connectionsMaxOf`. */
   readonly connectionsMax: number;
+  /** Connections of the loop's other doors, which count against the same cap. */
+  readonly connectionsElsewhere?: (door: Gateway) => number;
   readonly clock: Clock;
   readonly random: Random;
   readonly registry: Connections;
   /** Called in the turn in which the head is complete. A fault of it refuses `stage_failed`. */
   readonly onExchange: (exchange: Exchange) => void | Promise<void>;
+  /** Makes it a forward proxy: called for each CONNECT, in the turn in which its head is complete. */
+  readonly onTunnel?: (tunnel: TunnelExchange) => Promise<void>;
   /** Called for what is refused here, before there is an exchange to serve. */
   readonly onRefused: (refused: RefusedAtDoor) => void;
   /** A bug that was found while serving one exchange; the exchange was ended. */
@@ -74,7 +81,7 @@ class GatewayDoor implements Gateway {
     this.#options = options;
     this.#places = new LingerPlaces({ limits, clock });
     this.#host = {
-      door: "gateway",
+      door: options.onTunnel === undefined ? "gateway" : "forward",
       clock,
       random: pooledRandom(options.random),
       limits,
@@ -96,10 +103,7 @@ class GatewayDoor implements Gateway {
     this.#server.on("checkExpectation", (request, response) =>
       this.#requested(request, response, false),
     );
-    this.#server.on("connect", (request) => {
-      const { method, url: target, socket } = request;
-      this.#connections.get(socket)?.refuseUnparsed("method_not_allowed", { method, target });
-    });
+    this.#server.on("connect", (request, _, first) => this.#asked(request, first));
     this.#server.on("clientError", (error, socket) => this.#inputFailed(error, socket as Socket));
   }
 
@@ -140,7 +144,9 @@ class GatewayDoor implements Gateway {
   }
 
   #connected(socket: Socket): void {
-    if (this.#connections.size >= this.#options.connectionsMax && !this.#evictIdle()) {
+    const elsewhere = this.#options.connectionsElsewhere?.(this) ?? 0;
+    const isFull = this.#connections.size + elsewhere >= this.#options.connectionsMax;
+    if (isFull && !this.#evictIdle()) {
       this.#turnAway(socket);
       return;
     }
@@ -155,6 +161,37 @@ class GatewayDoor implements Gateway {
 
   #requested(request: IncomingMessage, response: ClientResponse, expectsContinue: boolean): void {
     this.#connections.get(request.socket)?.accept(request, response, expectsContinue);
+  }
+
+  #asked(request: IncomingMessage, first: Buffer): void {
+    const { method, url: target = "", socket, rawHeaders, httpVersion } = request;
+    const { onTunnel, limits, clock } = this.#options;
+    const connection = this.#connections.get(socket);
+    if (connection === undefined) return;
+    if (onTunnel === undefined) {
+      connection.refuseUnparsed({ reason: "method_not_allowed" }, { method, target });
+      return;
+    }
+    const asked = readConnect({ httpVersion, target, rawHeaders }, limits);
+    if (isViolation(asked)) {
+      connection.refuseUnparsed(asked, { method, target });
+      return;
+    }
+    if (!connection.becomesTunnel()) return;
+    const tunnel = new TunnelExchange(this.#host, {
+      requestId: uuidV7(clock.nowMs(), this.#host.random),
+      door: this.#host.door,
+      head: { method: "CONNECT", target, rawHeaders, peer: connection.peer },
+      headAtNs: clock.monoNs(),
+      target: asked,
+      socket,
+      first,
+      original: undefined,
+    });
+    onTunnel(tunnel).catch((error) => {
+      this.#options.onFault(error);
+      tunnel.reset();
+    });
   }
 
   #inputFailed(error: NodeJS.ErrnoException, socket: Socket): void {

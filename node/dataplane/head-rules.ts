@@ -66,7 +66,7 @@ export function readHead(
   return readFraming(length, coding);
 }
 
-export function isViolation(head: Framing | HeadViolation): head is HeadViolation {
+export function isViolation(head: object): head is HeadViolation {
   return "reason" in head;
 }
 
@@ -83,16 +83,17 @@ function readFraming(length: string | undefined, coding: string | undefined) {
 
 /**
  * Some HTTP/2 clients offer `h2c` with every first request, which a server may leave unanswered.
- * Whoever asks for another protocol needs it and would misread an HTTP answer.
+ * Whoever asks for another protocol, such as WebSocket, is refused: content rules could not see what is
+ * said in it.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
  */
 function readUpgrade(value: string): HeadViolation | undefined {
   if (value.toLowerCase() === "h2c") return undefined;
-  return { reason: "route_unknown", detail: "no other protocol is served here" };
+  return { reason: "upgrade_refused", detail: "no other protocol is served here" };
 }
 
-function isNamed(name: string, lowerCase: string): boolean {
+export function isNamed(name: string, lowerCase: string): boolean {
   return name === lowerCase || name.toLowerCase() === lowerCase;
 }
 

@@ -5,7 +5,7 @@ import { killedBy } from "../table/scope-cells.ts";
 import { isFresh, policyVersion, type Table } from "../table/table.ts";
 import { decisionRecord, type RecordContext, settleRecord } from "./decision-record.ts";
 import type { Cost, Facts } from "./facts.ts";
-import { mintPermit, type Permit, type UpstreamRequest } from "./permit.ts";
+import { mintPermit, type Permit, type Upstream, type UpstreamRequest } from "./permit.ts";
 import { killReason } from "./stages/03-kill.ts";
 import { rateReason } from "./stages/13-rate.ts";
 import type { Charges, Refusal, Verdict } from "./verdict.ts";
@@ -37,7 +37,9 @@ export type CommitInput = {
 /** What is held until the request is settled. */
 export type Reserved = { readonly taken: Cost; readonly charges: Charges };
 
-export type CommitResult = { readonly permit: Permit; readonly reserved: Reserved } | NotCommitted;
+export type CommitResult<T extends Upstream = UpstreamRequest> =
+  | { readonly permit: Permit<T>; readonly reserved: Reserved }
+  | NotCommitted;
 
 export type NotCommitted =
   /** Nothing is held; a record was written only if this one says so. */
@@ -56,10 +58,10 @@ export type NotCommitted =
  * record that was written is undone by a settle record of nothing, and then the request ends: a
  * request has one record of its decision.
  */
-export function commit(
-  input: CommitInput & { readonly upstream: UpstreamRequest },
+export function commit<T extends Upstream>(
+  input: CommitInput & { readonly upstream: T },
   deps: CommitDeps,
-): CommitResult {
+): CommitResult<T> {
   const done = reserveAndRecord(input, deps);
   if (!("reserved" in done)) return done;
   const { table, nowNs } = deps;

@@ -4,14 +4,15 @@ import {
   type DecisionRecord,
   type Hold,
   type Inspection,
+  type PassedBytes,
   RECORD_TOOLS_MAX,
   recordable,
   type SettleRecord,
   STAGES,
 } from "../../audit/record.ts";
 import { spiffeId } from "../../proto/ids.ts";
-import type { Cost, Facts } from "./facts.ts";
-import { isMissing } from "./facts.ts";
+import type { Cost, Destination, Facts } from "./facts.ts";
+import { isMissing, isTunnel } from "./facts.ts";
 import type { Verdict } from "./verdict.ts";
 
 /** What a record says that is not of the request: where and under which state it was decided. */
@@ -75,6 +76,7 @@ export function settleRecord(
     readonly spent: Cost;
     readonly overrunMicros: bigint;
     readonly inspection: Inspection | undefined;
+    readonly bytes?: PassedBytes;
   },
   context: RecordContext,
 ): SettleRecord {
@@ -88,6 +90,7 @@ export function settleRecord(
     ph: "response",
     rc: end.reason,
     settled: amounts(end.spent, end.overrunMicros),
+    ...(end.bytes !== undefined && { bytes: end.bytes }),
     ...(end.inspection !== undefined && { in: end.inspection }),
     lat_us: context.latencyUs,
   };
@@ -132,12 +135,22 @@ function holder(facts: Facts, mesh: string): { ag?: string; kid?: string } {
 }
 
 function actOf(facts: Facts): Act {
-  const { request, model } = facts;
-  if (isMissing(request)) return { door: facts.door };
-  const host = model !== undefined && !isMissing(model) ? model.provider.host : undefined;
-  return {
+  const { request, model, destination } = facts;
+  const original = destination?.original;
+  const host =
+    destination !== undefined
+      ? shownHost(destination)
+      : model !== undefined && !isMissing(model)
+        ? model.provider.host
+        : undefined;
+  const where = {
     door: facts.door,
     ...(host !== undefined && { host }),
+    ...(original !== undefined && { orig: original }),
+  };
+  if (isMissing(request)) return where;
+  return {
+    ...where,
     route: request.route,
     ...(request.model !== undefined && { model: recordable(request.model) }),
     // A request with more of them was refused for that.
@@ -146,6 +159,13 @@ function actOf(facts: Facts): Act {
       .map(({ name }) => (name === undefined ? "?" : recordable(name))),
     stream: request.stream,
   };
+}
+
+const HOST_CHARS_MAX = 253;
+
+/** A host that no grant could name may hold anything. */
+function shownHost({ host, port }: Destination): string {
+  return `${host.slice(0, HOST_CHARS_MAX).replace(/[^a-z0-9_.:[\]-]/g, "_")}:${port}`;
 }
 
 function holdOf(facts: Facts, verdict: Verdict): Hold | undefined {
@@ -159,6 +179,8 @@ function holdOf(facts: Facts, verdict: Verdict): Hold | undefined {
 
 function inspectionOf(facts: Facts): Inspection | undefined {
   if (isMissing(facts.request)) return undefined;
+  // What passes a tunnel is not read, and how much it was is told when it ends.
+  if (isTunnel(facts)) return { n: 0, scanned: 0, rules: 0, skipped: "tunnel" };
   const n = facts.request.bodyBytes;
   if (isMissing(facts.scan)) return { n, scanned: 0, rules: 0, skipped: facts.scan.missing };
   const { complete, scannedBytes } = facts.scan;

@@ -25,7 +25,8 @@ export type Identity = {
 export type RequestFacts = {
   /** Registry name of the route: `openai.chat`, `openai.models`, `anthropic.messages`. */
   readonly route: string;
-  readonly dialect: "openai" | "anthropic";
+  /** `undefined` where no dialect reads it: a tunnel, plain HTTP to a host that serves no models. */
+  readonly dialect: "openai" | "anthropic" | undefined;
   readonly method: string;
   readonly stream: boolean;
   readonly bodyBytes: number;
@@ -35,6 +36,28 @@ export type RequestFacts = {
   readonly tools: readonly { readonly name: string | undefined }[];
   /** First parameter whose price or effect is unknown. */
   readonly unpricedParameter: string | undefined;
+};
+
+/** An address that a connection may be made to. */
+export type DialAddress = { readonly address: string; readonly family: 4 | 6 };
+
+/**
+ * What is done with bytes for a destination. `tunnel`: they pass unread. `inspect`: TLS ends here, and
+ * each request in it is put to the chain by itself. `inspected`: such a request. `refuse`: a provider's
+ * host in a way that cannot be inspected.
+ */
+export type DestinationMode = "tunnel" | "inspect" | "inspected" | "refuse";
+
+/** Where a request wants to go that did not come to the gateway's own address. */
+export type Destination = {
+  /** Lower case, as it was named; a host name or what its author took for one. */
+  readonly host: string;
+  readonly port: number;
+  readonly mode: DestinationMode;
+  /** Where a captured connection was going, `address:port`. */
+  readonly original?: string;
+  /** What it resolved to, all of it permitted. `undefined`: it was not asked for. */
+  readonly addresses: readonly DialAddress[] | Missing | undefined;
 };
 
 /** One hit of a content rule or detector. No matched text: it never leaves the scanner. */
@@ -74,6 +97,8 @@ export type Facts = {
   readonly pass: "head" | "full";
   readonly request: RequestFacts | Missing;
   readonly identity: Identity | Missing;
+  /** Absent for a request to the gateway. */
+  readonly destination?: Destination;
   readonly kill: { readonly killedBy: KilledBy | undefined; readonly fresh: boolean };
   readonly standing: Standing;
   readonly policy: CompiledPolicy | undefined;
@@ -91,4 +116,9 @@ export type Facts = {
 
 export function isMissing(fact: object | undefined): fact is Missing {
   return fact !== undefined && "missing" in fact;
+}
+
+/** True when what passes is not read here: only its destination is judged. */
+export function isTunnel({ destination }: Pick<Facts, "destination">): boolean {
+  return destination !== undefined && destination.mode !== "inspected";
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { DialAddress } from "./facts.ts";
 
 /**
  * The one thing that may go upstream, whole: nothing can be added to it after the decision.
@@ -20,23 +21,35 @@ export type UpstreamRequest = {
   readonly credential: { readonly name: string; readonly dialect: "openai" | "anthropic" };
 };
 
+/** A connection that may be made, and nothing be said on it but what the client says. */
+export type UpstreamTunnel = {
+  readonly requestId: string;
+  readonly host: string;
+  readonly port: number;
+  /** What the name resolved to when it was judged: no other address is dialled. */
+  readonly addresses: readonly DialAddress[];
+};
+
+/** What a permit can be for. */
+export type Upstream = UpstreamRequest | UpstreamTunnel;
+
 /** Last look at the cells, in the turn in which the head is written; false ends the request. */
 export type LastLook = () => boolean;
 
-const minted = new WeakSet<Permit>();
+const minted = new WeakSet<Permit<Upstream>>();
 let mayMint = false;
 
 /**
- * The right to make one upstream request, once.
+ * The right to make one upstream request, or to open one tunnel, once.
  *
  * Minted by `commit` alone, after money is held and the record is written. The constructor refuses
  * everybody else at run time; the private member makes look-alikes fail to compile.
  */
-export class Permit {
-  readonly request: UpstreamRequest;
+export class Permit<T extends Upstream = UpstreamRequest> {
+  readonly request: T;
   readonly #lastLook: LastLook;
 
-  constructor(request: UpstreamRequest, lastLook: LastLook) {
+  constructor(request: T, lastLook: LastLook) {
     assert(mayMint, "a permit is minted by commit alone");
     this.request = request;
     this.#lastLook = lastLook;
@@ -59,7 +72,7 @@ export class Permit {
 }
 
 /** For `commit.ts`; a tidy test refuses every other importer. */
-export function mintPermit(request: UpstreamRequest, lastLook: LastLook): Permit {
+export function mintPermit<T extends Upstream>(request: T, lastLook: LastLook): Permit<T> {
   mayMint = true;
   try {
     return new Permit(request, lastLook);

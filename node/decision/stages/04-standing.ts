@@ -1,12 +1,13 @@
 import { covers } from "../../../policy/pattern.ts";
-import { type Facts, isMissing } from "../facts.ts";
+import { type Facts, isMissing, isTunnel } from "../facts.ts";
 import type { RowOutcome } from "../verdict.ts";
 
 /**
  * Where does the agent stand on the ladder?
  *
  * Block refuses at the head. Quarantine leaves the named models and no tools, which only the body
- * shows; so at the head it passes, and with the body it is judged. Throttle is a matter of rate.
+ * shows; so at the head it passes, and with the body it is judged. It leaves no tunnels. Throttle is a
+ * matter of rate.
  */
 export function checkStanding(facts: Facts): RowOutcome {
   switch (facts.standing) {
@@ -24,6 +25,9 @@ export function checkStanding(facts: Facts): RowOutcome {
 
 function checkQuarantine(facts: Facts): RowOutcome {
   if (isMissing(facts.request)) return { reason: "quarantined" };
+  // What a connection to a provider carries is judged request by request.
+  if (facts.destination?.mode === "inspect") return "pass";
+  if (isTunnel(facts)) return { reason: "quarantined", detail: "tunnels" };
   if (facts.request.tools.length > 0) return { reason: "quarantined", detail: "tools" };
   // The list of models is answered here. Whatever else has no model, a tunnel above all, leads out.
   if (facts.request.model === undefined) {

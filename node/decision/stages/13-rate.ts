@@ -67,7 +67,8 @@ function bucketCharge(limit: RateLimit, amount: bigint, throttled: boolean): Buc
 }
 
 function amountOf(metric: RateMetric, facts: Facts): bigint {
-  if (metric === "requests") return 1n;
+  // A connection whose requests are judged one by one is none itself.
+  if (metric === "requests") return facts.destination?.mode === "inspect" ? 0n : 1n;
   if (facts.cost === undefined || isMissing(facts.cost)) return 0n;
   return metric === "tokens" ? facts.cost.worst.tokens : facts.cost.worst.usdMicros;
 }

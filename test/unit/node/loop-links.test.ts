@@ -432,7 +432,7 @@ describe("the link to the control thread", () => {
 
   test("sends its own reports", async () => {
     const { link, control } = controlWorld();
-    link.listening(4_000);
+    link.listening(4_000, 4_080);
     link.policyReady(3);
     link.policyFailed(4, "no");
     link.settled(settledItem("1"));

@@ -1,6 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { parseBaseUrl } from "../../../policy/base-url.ts";
-import { hostGranted, isHostName, isHostPattern } from "../../../policy/hosts.ts";
+import {
+  destinationGranted,
+  hostGranted,
+  isHostName,
+  isHostPattern,
+} from "../../../policy/hosts.ts";
 
 describe("hostGranted", () => {
   const hosts = ["api.example.com", "*.cdn.example.net"];
@@ -103,5 +108,47 @@ describe("parseBaseUrl", () => {
     "",
   ])("refuses %s", (text) => {
     expect(parseBaseUrl(text)).toBeUndefined();
+  });
+});
+
+describe("destinationGranted", () => {
+  const hosts = [
+    "git.example.com",
+    "*.example.org:8443",
+    "[::1]",
+    "10.0.0.1",
+    "db.example.com:5432",
+  ];
+
+  test.each([
+    ["git.example.com", 443],
+    ["git.example.com", 80],
+    ["a.example.org", 8443],
+    ["db.example.com", 5432],
+  ])("%s:%i is granted", (host, port) => {
+    expect(destinationGranted(hosts, host, port)).toBe(true);
+  });
+
+  test.each([
+    ["git.example.com", 22],
+    ["a.example.org", 443],
+    ["example.org", 8443],
+    ["db.example.com", 443],
+    ["GIT.example.com", 443],
+    ["git.example.com.", 443],
+    // An address is never a name, whatever a grant says.
+    ["10.0.0.1", 443],
+    ["[::1]", 443],
+    ["2130706433", 443],
+    ["0x7f.1", 443],
+  ])("%s:%i is not", (host, port) => {
+    expect(destinationGranted(hosts, host, port)).toBe(false);
+  });
+
+  test("a pattern may name one port", () => {
+    expect(isHostPattern("a.example.com:8443")).toBe(true);
+    for (const text of ["a.example.com:0", "a.example.com:65536", "a.example.com:", "a:b"]) {
+      expect(isHostPattern(text)).toBe(false);
+    }
   });
 });

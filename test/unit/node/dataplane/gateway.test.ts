@@ -109,8 +109,8 @@ describe("a request that two readers could read in two ways is refused and its c
     [
       "a WebSocket",
       `${HEAD}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
-      404,
-      "route_unknown",
+      403,
+      "upgrade_refused",
     ],
     ["CONNECT", "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405, "method_not_allowed"],
     [

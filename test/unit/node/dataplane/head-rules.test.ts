@@ -45,7 +45,7 @@ test("names of other headers decide nothing, whatever their length", () => {
 test("an Upgrade to anything but h2c is refused", () => {
   expect(read(["host", "a", "upgrade", "H2C"])).toEqual({ bodyBytes: 0 });
   for (const protocol of ["websocket", "h2c, websocket", "", "HTTP/2.0"]) {
-    expect(read(["host", "a", "upgrade", protocol])).toMatchObject({ reason: "route_unknown" });
+    expect(read(["host", "a", "upgrade", protocol])).toMatchObject({ reason: "upgrade_refused" });
   }
 });
 

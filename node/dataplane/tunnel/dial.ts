@@ -1,0 +1,29 @@
+import { connect, type LookupFunction, type Socket } from "node:net";
+import type { Permit, UpstreamTunnel } from "../../decision/permit.ts";
+
+/**
+ * Opens the connection that the permit allows, to the addresses that were judged and no other.
+ *
+ * The permit is consumed in the turn in which the connection is begun. The addresses are tried one
+ * after another by the socket itself; no name is looked up.
+ *
+ * @returns Undefined when the permit was refused: nothing was dialled.
+ */
+export function dial(permit: Permit<UpstreamTunnel>): Socket | undefined {
+  if (!permit.consume()) return undefined;
+  const { host, port, addresses } = permit.request;
+  const pinned: LookupFunction = (_name, { all }, callback) => {
+    const [first] = addresses;
+    if (first === undefined) callback(new Error("no address"), "");
+    else if (all === true) callback(null, [...addresses]);
+    else callback(null, first.address, first.family);
+  };
+  return connect({
+    host,
+    port,
+    lookup: pinned,
+    autoSelectFamily: true,
+    allowHalfOpen: true,
+    noDelay: true,
+  });
+}

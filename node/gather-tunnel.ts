@@ -1,0 +1,69 @@
+import { presentedProxyKey } from "./credential.ts";
+import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
+import { type Identity, isMissing, type Missing, type RequestFacts } from "./decision/facts.ts";
+import type { WantedDestination } from "./destination.ts";
+import { type Asked, identifyBy, sha256Of } from "./gather.ts";
+import type { LoopContext } from "./loop-context.ts";
+import type { RowGrant } from "./thread-messages.ts";
+
+/** What is known of a tunnel that is asked for. */
+export type AskedTunnel = Asked<TunnelExchange> & {
+  readonly destination: WantedDestination;
+  /** What names its key: SHA-256 of it, or the key's id for a placed address. */
+  readonly keyHandle: string | undefined;
+};
+
+/** What the head alone says. Claims the tunnel for its agent before any cell is read. */
+export async function gatherTunnel(
+  exchange: TunnelExchange,
+  loop: LoopContext,
+): Promise<AskedTunnel> {
+  const { head, target, original } = exchange;
+  const { identity, row, keyHandle } = await identifyTunnel(exchange, loop);
+  return {
+    exchange,
+    destination: { scheme: "https", ...target, as: "connection", original, addresses: undefined },
+    keyHandle,
+    // A tunnel is no request of any dialect.
+    found: { missing: "route_unknown" },
+    clientRequestId: undefined,
+    row,
+    identity,
+    bodyBytes: 0,
+    scan: { hits: [], scannedBytes: 0, complete: true },
+    request: tunnelRequest(head.method),
+  };
+}
+
+type WhoAsks = {
+  readonly identity: Identity | Missing;
+  readonly row: RowGrant | undefined;
+  readonly keyHandle: string | undefined;
+};
+
+async function identifyTunnel(exchange: TunnelExchange, loop: LoopContext): Promise<WhoAsks> {
+  const presented = presentedProxyKey(exchange.head.rawHeaders);
+  if (isMissing(presented)) return { identity: presented, row: undefined, keyHandle: undefined };
+  const keyHandle = sha256Of(presented);
+  const found = await identifyBy(keyHandle, exchange, loop);
+  return { ...found, identity: asNamed(found.identity, presented.agentId), keyHandle };
+}
+
+/** A user name is nothing but a second statement of who asks: the two must agree. */
+export function asNamed(identity: Identity | Missing, named: string): Identity | Missing {
+  if (isMissing(identity) || named === "" || named === identity.agentId) return identity;
+  return { missing: "credentials_conflict", detail: "the user name is not the key's agent" };
+}
+
+function tunnelRequest(method: string): RequestFacts {
+  return {
+    route: method.toLowerCase(),
+    dialect: undefined,
+    method,
+    stream: true,
+    bodyBytes: 0,
+    model: undefined,
+    tools: [],
+    unpricedParameter: undefined,
+  };
+}

@@ -1,0 +1,68 @@
+import type { Random } from "../ports/random.ts";
+import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
+import type { Connections } from "./dataplane/connections.ts";
+import { type Gateway, type GatewayOptions, startGateway } from "./dataplane/gateway.ts";
+import { GATEWAY_LIMITS } from "./dataplane/gateway-limits.ts";
+import { enforce } from "./enforce.ts";
+import { enforceTunnel } from "./enforce-tunnel.ts";
+import type { LoopContext } from "./loop-context.ts";
+import type { LoopWorkerData } from "./loop-worker.ts";
+
+/** The doors of one data loop, as one: they share its connections and its descriptors. */
+export type LoopDoors = Pick<Gateway, "stopAccepting" | "close"> & {
+  readonly gatewayPort: number;
+  readonly forwardPort: number;
+};
+
+/** Opens all doors of a loop. Rejects, with none of them open, when a port cannot be had. */
+export async function openDoors(of: {
+  readonly data: Pick<
+    LoopWorkerData,
+    "host" | "gatewayPort" | "forwardPort" | "loops" | "connectionsMax"
+  >;
+  readonly loop: LoopContext;
+  readonly connections: Connections;
+  readonly random: Random;
+  readonly onRefused: (refused: RefusedAtDoor) => void;
+  readonly onFault: (error: unknown) => void;
+}): Promise<LoopDoors> {
+  const { data, loop, connections } = of;
+  const doors: Gateway[] = [];
+  const common: Omit<GatewayOptions, "port"> = {
+    host: data.host,
+    reusePort: data.loops > 1,
+    limits: GATEWAY_LIMITS,
+    connectionsMax: data.connectionsMax,
+    // One loop's descriptors are one lot, whichever door they came through.
+    connectionsElsewhere: (door) =>
+      doors.reduce((sum, one) => sum + (one === door ? 0 : one.connectionCount()), 0),
+    clock: loop.clock,
+    random: of.random,
+    registry: connections,
+    onExchange: (exchange) => enforce(exchange, loop),
+    onRefused: of.onRefused,
+    onFault: of.onFault,
+  };
+  const gateway = await startGateway({ ...common, port: data.gatewayPort });
+  doors.push(gateway);
+  const opening = startGateway({
+    ...common,
+    port: data.forwardPort,
+    onTunnel: (tunnel) => enforceTunnel(tunnel, loop),
+  });
+  const forward = await opening.catch(async (error: unknown) => {
+    await gateway.close();
+    throw error;
+  });
+  doors.push(forward);
+  return {
+    gatewayPort: gateway.port,
+    forwardPort: forward.port,
+    stopAccepting: () => {
+      for (const door of doors) door.stopAccepting();
+    },
+    close: async () => {
+      await Promise.all(doors.map((door) => door.close()));
+    },
+  };
+}

@@ -1,0 +1,111 @@
+import type { Reason } from "../proto/reasons.ts";
+import { stageOf } from "../proto/reasons.ts";
+import { refusalAnswer } from "./dataplane/refusal-answer.ts";
+import { carry } from "./dataplane/tunnel/carry.ts";
+import { dial } from "./dataplane/tunnel/dial.ts";
+import type { HelloRead } from "./dataplane/tunnel/read-hello.ts";
+import { cutRecord, settleRecord } from "./decision/decision-record.ts";
+import type { Facts } from "./decision/facts.ts";
+import type { AskedTunnel } from "./gather-tunnel.ts";
+import { recordContext } from "./hold.ts";
+import type { HeldTunnel } from "./hold-tunnel.ts";
+import type { LoopContext } from "./loop-context.ts";
+import { closedNow, tellAllowed } from "./relay-and-settle.ts";
+import { tellCut } from "./settle-request.ts";
+import { release } from "./table/reserve.ts";
+
+type Greeted = Extract<HelloRead, { bytes: Buffer }>;
+
+/** Ends that nobody decided: the far side, the client, time. */
+const UNDECIDED: ReadonlySet<Reason> = new Set<Reason>([
+  "client_gone",
+  "upstream_unreachable",
+  "upstream_timeout",
+  "tunnel_idle",
+  "tunnel_expired",
+]);
+
+/** Carries an allowed tunnel, or ends its TLS here, and writes how it ended. Resolves after that. */
+export async function passAndSettle(
+  asked: AskedTunnel,
+  held: HeldTunnel,
+  greeted: Greeted,
+  loop: LoopContext,
+): Promise<void> {
+  const { exchange: tunnel, row } = asked;
+  const { facts } = held;
+  if (row === undefined || facts.policy === undefined) {
+    throw new Error("invariant broken: an allowed tunnel was judged under a policy");
+  }
+  tellAllowed(asked, held, loop);
+  if ("inspect" in held) {
+    const end = await loop.tunnels.during(asked, () => loop.inspection.serve(asked, greeted));
+    writeEnd(asked, facts, end, loop);
+    return;
+  }
+  const upstream = dial(held.permit);
+  if (upstream === undefined) {
+    settleUnopened(asked, held, closedNow(loop, row.row) ?? "mesh_stale", loop);
+    return;
+  }
+  tunnel.carryTo(upstream);
+  const end = await loop.tunnels.during(asked, () =>
+    carry({
+      tunnel,
+      upstream,
+      first: greeted.bytes,
+      clock: loop.clock,
+      limits: facts.policy?.limits ?? NO_TIME,
+      closedNow: () => closedNow(loop, row.row),
+    }),
+  );
+  writeEnd(asked, facts, end, loop);
+}
+
+const NO_TIME = { firstByteTimeoutMs: 0, idleTimeoutMs: 0, totalTimeoutMs: 0 };
+
+/** Ends a tunnel that was allowed and of which nothing went anywhere. */
+export function settleUnopened(
+  asked: AskedTunnel,
+  held: HeldTunnel,
+  reason: Reason,
+  loop: LoopContext,
+): void {
+  const { exchange: tunnel, row } = asked;
+  const { facts } = held;
+  if ("permit" in held && row !== undefined) {
+    held.permit.revoke();
+    release(loop.table, row.row, held.reserved);
+  }
+  if (reason === "client_gone") tunnel.socket.destroy();
+  else tunnel.answer(refusalAnswer({ requestId: facts.requestId, reason }));
+  writeEnd(asked, facts, { reason }, loop);
+}
+
+function writeEnd(
+  asked: AskedTunnel,
+  facts: Facts,
+  { reason }: { readonly reason: Reason | undefined },
+  loop: LoopContext,
+): void {
+  const { bytesUp: up, bytesDown: down } = asked.exchange;
+  const context = { ...recordContext(asked, loop), nowMs: loop.clock.nowMs() };
+  const isInspected = facts.destination?.mode === "inspect";
+  const inspection = isInspected
+    ? { n: 0, scanned: 0, rules: 0 }
+    : { n: up + down, scanned: 0, rules: 0, skipped: "tunnel" };
+  const spent = { usdMicros: 0n, tokens: 0n, calls: 0n };
+  try {
+    if (reason !== undefined && !UNDECIDED.has(reason)) {
+      loop.log.append(
+        cutRecord(facts, { stage: stageOf(reason), reason, rule: undefined }, context),
+      );
+      tellCut(asked, facts, reason, undefined, loop);
+    }
+    const end = { reason: reason ?? "ok", spent, overrunMicros: 0n, inspection };
+    loop.log.append(settleRecord(facts, { ...end, bytes: { up, down } }, context));
+  } catch (error) {
+    // Both legs are closed; the log reports its own fault and stops further allows.
+    loop.metrics.recordLost(error);
+  }
+}
