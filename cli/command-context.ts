@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileKeys } from "../adapters/file-keys.ts";
@@ -29,6 +30,10 @@ export type CommandContext = {
   readonly home: string;
   readonly output: Output;
   readonly operatorName: string;
+  /** Path of the node's socket in HOME, whether a node is there or not. */
+  readonly nodeSocket: string;
+  /** False: nobody named a coordinator, and none has ever run in this HOME. */
+  hasCoordinator(): boolean;
   coordinator(): GrpcClient<typeof CoordinatorService>;
   node(): GrpcClient<typeof NodeService>;
   /** Keys that lie in HOME itself: the operator's. */
@@ -60,6 +65,9 @@ export function commandContext(
     home,
     output,
     operatorName: env.USER ?? env.LOGNAME ?? "operator",
+    nodeSocket: join(home, "node.sock"),
+    hasCoordinator: () =>
+      options.coordinator !== undefined || existsSync(join(home, "coordinator.sock")),
     coordinator: () =>
       opened(createGrpcClient(CoordinatorService, coordinatorTarget(options, home))),
     node: () =>

@@ -1,10 +1,11 @@
-import { fromBinary } from "@bufbuild/protobuf";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { RpcError } from "../adapters/grpc-error.ts";
 import { systemClock } from "../adapters/system-clock.ts";
-import { signRecord } from "../mesh/record.ts";
-import type { RecordOp } from "../mesh/record-op.ts";
+import { restoreRecord, signRecord } from "../mesh/record.ts";
+import type { OpName, RecordOp } from "../mesh/record-op.ts";
 import { uuidV7 } from "../ports/random.ts";
+import type { GetScopeResponse } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { type CommandContext, CommandError } from "./command-context.ts";
 
@@ -15,12 +16,16 @@ const ATTEMPTS_MAX = 5;
  * Signs the next record of a scope with the operator's key and has the coordinator carry it.
  *
  * The coordinator cannot make such a record itself: nodes check the operator's signature.
+ *
+ * @param mayFollow Throws when the record must not replace one of this op. Asked before each signature,
+ * because another may have come in between.
  */
 export async function carrySigned<Answer>(
   context: CommandContext,
   scope: string,
   op: RecordOp,
   carry: (record: SignedRecord) => Promise<Answer>,
+  mayFollow: (current: OpName | undefined) => void = () => undefined,
 ): Promise<Answer> {
   const signer = context.operatorKeys().load("operator");
   if (signer === undefined) {
@@ -29,6 +34,7 @@ export async function carrySigned<Answer>(
   const { calls } = context.coordinator();
   for (let attempt = 1; ; attempt++) {
     const current = await calls.getScope({ scope });
+    mayFollow(opOf(current));
     const bytes = signRecord(
       {
         mesh: current.mesh,
@@ -49,4 +55,12 @@ export async function carrySigned<Answer>(
       if (!conflict || attempt >= ATTEMPTS_MAX) throw error;
     }
   }
+}
+
+/** What the scope's current record does; undefined where there is none. */
+function opOf({ mesh, record }: GetScopeResponse): OpName | undefined {
+  if (record === undefined) return undefined;
+  const read = restoreRecord(toBinary(SignedRecordSchema, record), { mesh });
+  if (read.ok) return read.record.op.case;
+  throw new CommandError(`the scope's record cannot be read: ${read.detail}`);
 }

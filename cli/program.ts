@@ -19,6 +19,7 @@ import { explain } from "./commands/explain.ts";
 import { issueKey, revokeKey } from "./commands/key.ts";
 import { kill, kills, revive } from "./commands/kill.ts";
 import { applyPolicy, checkPolicy } from "./commands/policy.ts";
+import { standing } from "./commands/standing.ts";
 import { issueToken } from "./commands/token.ts";
 import { addTrust, listTrust, removeTrust } from "./commands/trust.ts";
 import { createOutput, type Streams } from "./output.ts";
@@ -108,6 +109,12 @@ function addOperations(program: Command, host: CliProcess): void {
   simple(program, host, "agent <id>", "one agent of this node in full", (context, id = "") =>
     agent(context, id),
   );
+  wait(program.command("standing <agent>"))
+    .description("why an agent stands where it does, and what would lift it")
+    .option("--lift", "take its score and its level away; needs the operator's key")
+    .action((id: string, options, command: Command) =>
+      act(command, host, (context) => standing(context, id, options)),
+    );
   simple(program, host, "explain <request>", "what decided one request", (context, id = "") =>
     explain(context, id),
   );

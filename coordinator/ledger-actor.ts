@@ -23,7 +23,7 @@ import {
   type Settled,
 } from "./ledger.ts";
 import type { LedgerContracts } from "./ledger-contracts.ts";
-import { memoKey } from "./ledger-lease.ts";
+import { type Lease, memoKey } from "./ledger-lease.ts";
 import type { LedgerRow } from "./ledger-row.ts";
 import { LEDGER_PREFIX, LedgerState, type LimitOverride } from "./ledger-state.ts";
 import type { LedgerUnit } from "./ledger-window.ts";
@@ -154,6 +154,19 @@ export class LedgerActor {
       ledger.roll(env);
       return ledger.rows(account);
     });
+  }
+
+  /** Leases that nodes may still be spending from, or have not accounted for. */
+  openLeases(): Promise<readonly Lease[]> {
+    return this.#call((ledger, env) => {
+      ledger.roll(env);
+      return ledger.openLeases().map((lease) => ({ ...lease }));
+    });
+  }
+
+  /** Accounts that policy gives limits. */
+  accountNames(): readonly string[] {
+    return this.#limits.map(({ account }) => account);
   }
 
   /** Takes no more calls. Resolves once the store is no longer used. */

@@ -20,7 +20,15 @@ const MARK_RETRY_MS = 1_000;
 /** The ledger as the rest of a coordinator sees it, whether this one leads it or another. */
 export type LedgerDoor = Pick<
   LedgerActor,
-  "lease" | "settle" | "override" | "setLimits" | "rows" | "contracts" | "stop"
+  | "lease"
+  | "settle"
+  | "override"
+  | "setLimits"
+  | "rows"
+  | "openLeases"
+  | "accountNames"
+  | "contracts"
+  | "stop"
 > & {
   /** Whether what nodes ask of the ledger is this coordinator's to answer. */
   readonly isLed: boolean;
@@ -59,6 +67,8 @@ export function ownLedger(
     override: (account, unit, override) => actor.override(account, unit, override),
     setLimits: (limits) => actor.setLimits(limits),
     rows: (account) => actor.rows(account),
+    openLeases: () => actor.openLeases(),
+    accountNames: () => actor.accountNames(),
     contracts: (turn) => actor.contracts(turn),
     stop: () => actor.stop(),
   };
@@ -123,6 +133,14 @@ export class SharedLedger implements LedgerDoor {
 
   async rows(account?: string) {
     return this.#mustLead().rows(account);
+  }
+
+  async openLeases() {
+    return this.#mustLead().openLeases();
+  }
+
+  accountNames(): readonly string[] {
+    return this.#limits.map(({ account }) => account);
   }
 
   async contracts<T>(turn: (contracts: LedgerContracts) => T): Promise<T> {

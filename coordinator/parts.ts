@@ -16,6 +16,7 @@ import type { Tell } from "./events.ts";
 import { LeaderProbe } from "./leader-probe.ts";
 import { type LedgerDoor, ownLedger, SharedLedger } from "./ledger-door.ts";
 import { followLimits } from "./limit-sync.ts";
+import { MeshAgents } from "./mesh-agents.ts";
 import type { CoordinatorMetrics } from "./metrics.ts";
 import { NodeRequests } from "./node-requests.ts";
 import type { Placement } from "./placement.ts";
@@ -84,6 +85,8 @@ export function buildParts(input: PartsInput): Parts {
     commitWaitMs: COMMIT_WAIT_MS,
   });
   const contracts = new Contracts({ ...input, ...meshParts, mesh: input.pin.mesh, ledger });
+  const standings = new Standings(input.clock);
+  followStandings(standings, meshParts.replica);
   const service = coordinatorService({
     ...input,
     ...meshParts,
@@ -91,9 +94,10 @@ export function buildParts(input: PartsInput): Parts {
     mesh: input.pin.mesh,
     ledger,
     enrolment,
+    agents: new MeshAgents({ ...input, ...meshParts, ledger, standings }),
     commitWaitMs: COMMIT_WAIT_MS,
   });
-  const door = buildNodeDoor(input, meshParts, { ledger, enrolment, contracts, bootId });
+  const door = buildNodeDoor(input, meshParts, { ledger, enrolment, contracts, standings, bootId });
   return { ...meshParts, ...door, enrolment, ledger, service };
 }
 
@@ -169,6 +173,7 @@ function buildNodeDoor(
   own: Pick<Parts, "ledger" | "enrolment"> & {
     readonly contracts: Contracts;
     readonly bootId: string;
+    readonly standings: Standings;
   },
 ): Pick<Parts, "leader" | "digest" | "requests"> {
   const { config, clock, epoch, metrics } = input;
@@ -185,15 +190,12 @@ function buildNodeDoor(
     leader,
     everyMs: digestMs,
   });
-  const standings = new Standings(clock);
-  followStandings(standings, replica);
   const handlers = requestHandlers({
     ...input,
     ...meshParts,
     replicaId,
     beatMonoMs: () => digest.monoMs(),
     ...own,
-    standings,
     replays: new ReplayGuard(clock),
     autoKills: new RateGate({ burst: autoKillsPerMinute, perMinute: autoKillsPerMinute }),
   });

@@ -210,7 +210,9 @@ async function standing(
     return refusedBody("replayed", `${requestId} was heard before, or its time is not now`);
   }
   const scoreMilli = Number(request.scoreMilli);
-  standings.report(agent, node, { standing: level, cause, scoreMilli });
+  const isAbove = request.standsAt > level && request.standsAt <= Standing.BLOCK;
+  const standsAt = isAbove ? request.standsAt : level;
+  standings.report(agent, node, { standing: level, standsAt, cause, scoreMilli });
   if (request.askKill) {
     const refusal = await autoKill(options, { agent, cause, node });
     if (refusal) return refusal;

@@ -4,6 +4,7 @@ import type { OpName } from "../mesh/record-op.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type {
+  CoordinatorServiceListAgentsRequest,
   CreateEnrolmentTokenRequest,
   GetLedgerRequest,
   GetScopeRequest,
@@ -27,6 +28,7 @@ import type { Contracts } from "./contracts.ts";
 import { type Enrolment, TOKEN_TTL_MS_MAX } from "./enrolment.ts";
 import type { LedgerDoor } from "./ledger-door.ts";
 import type { LedgerRow } from "./ledger-row.ts";
+import type { MeshAgents } from "./mesh-agents.ts";
 import { pause } from "./pause.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
@@ -41,6 +43,7 @@ export type ServiceOptions = {
   readonly ledger: LedgerDoor;
   readonly enrolment: Enrolment;
   readonly contracts: Contracts;
+  readonly agents: MeshAgents;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   /** How long an answer waits for the stream before it says `committed: false`. */
   readonly commitWaitMs: number;
@@ -63,7 +66,7 @@ const WATCH_GAP_MS = 20;
 
 /** `altrace.v1.CoordinatorService`. Refuses by throwing what `callRefusalOf` knows. */
 export function coordinatorService(options: ServiceOptions) {
-  const { replica, registry, commands, enrolment } = options;
+  const { replica, registry, commands, enrolment, agents } = options;
   const carried = async (record: SignedRecord | undefined, ops: readonly OpName[]) => ({
     command: commandState(await carry(options, record, ops), registry),
   });
@@ -83,6 +86,14 @@ export function coordinatorService(options: ServiceOptions) {
       watchCommand(options, mustKnow(commands, request.cmdId), call),
     getScope: async (request: GetScopeRequest) => getScope(options, request),
     listNodes: async () => ({ nodes: nodeStates(options) }),
+    getAgent: async ({ agent }: { readonly agent: string }) => {
+      mustLead(options);
+      return { agent: await agents.get(agent) };
+    },
+    listAgents: async (request: CoordinatorServiceListAgentsRequest) => {
+      mustLead(options);
+      return agents.list(request);
+    },
     getLedger: async ({ account }: GetLedgerRequest) => {
       mustLead(options);
       const rows = await options.ledger.rows(account === "" ? undefined : account);

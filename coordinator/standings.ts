@@ -9,7 +9,10 @@ export const REPORT_TTL_MS = 30_000;
 
 /** Where one node's own view puts an agent. */
 export type StandingReport = {
+  /** By its offences there. */
   readonly standing: Standing;
+  /** All things considered, other nodes' word included: it says nothing to other nodes. */
+  readonly standsAt: Standing;
   /** Snake-case cause of it. */
   readonly cause: string;
   /** Thousandths. */
@@ -39,10 +42,9 @@ export class Standings {
   /** Keeps what a node says of an agent. */
   report(agent: string, node: string, report: StandingReport): void {
     const known = this.#byAgent.get(agent) ?? new Map<string, KnownReport>();
-    if (report.standing <= Standing.NORMAL) known.delete(node);
+    if (Math.max(report.standing, report.standsAt) <= Standing.NORMAL) known.delete(node);
     else if (this.#byAgent.has(agent) || this.#hasRoom()) {
-      const { standing, cause, scoreMilli } = report;
-      known.set(node, { node, standing, cause, scoreMilli, heardMs: monoMs(this.#clock) });
+      known.set(node, { ...report, node, heardMs: monoMs(this.#clock) });
       this.#byAgent.set(agent, known);
     }
     if (known.size === 0) this.#byAgent.delete(agent);

@@ -104,6 +104,7 @@ class LedgerLink implements LedgerPort {
     const value = create(StandingRequestSchema, {
       agent: report.agentId,
       standing: (STANDINGS.indexOf(report.standing) + 1) as StandingLevel,
+      standsAt: (STANDINGS.indexOf(report.standsAt) + 1) as StandingLevel,
       cause: report.cause,
       scoreMilli: BigInt(report.scoreMilli),
       askKill: report.askKill,

@@ -1,8 +1,8 @@
 import { formatUsdMicros } from "../../policy/money.ts";
-import { Standing } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import type { AgentState } from "../../proto/gen/altrace/v1/node_service_pb.ts";
 import type { CommandContext } from "../command-context.ts";
 import { table } from "../output.ts";
+import { standingWord } from "../standing-words.ts";
 
 /** `altrace agents [filter]`: where each agent of this node stands. */
 export async function agents(context: CommandContext, filter: string): Promise<void> {
@@ -71,11 +71,6 @@ export async function nodes(context: CommandContext): Promise<void> {
     const head = ["NODE", "HEARD", "STATE", "RECORDS", "LAST HEARD", "AGENTS", "CONNECTIONS"];
     context.output.line(table([head, ...rows]));
   });
-}
-
-function standingWord(standing: Standing): string {
-  const names = Object.entries(Standing);
-  return names.find(([, no]) => no === standing)?.[0].toLowerCase() ?? "unknown";
 }
 
 function usd(micros: bigint | undefined): string {

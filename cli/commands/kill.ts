@@ -26,7 +26,7 @@ export async function kill(
   checkScope(scope);
   if (options.dryRun) return dryRun(context, scope, "kill");
   const { command } = await askKill(context, scope, options.reason ?? "");
-  await tell(context, command, options);
+  await tellCommand(context, command, options);
 }
 
 /** Whoever once stole a coordinator's key may have used up its numbers: then an operator signs. */
@@ -56,7 +56,7 @@ export async function revive(
   const { command } = await carrySigned(context, scope, { case: "revive", value }, (record) =>
     calls.revive({ record }),
   );
-  await tell(context, command, options);
+  await tellCommand(context, command, options);
 }
 
 /** `altrace kills`: what is killed now. */
@@ -75,7 +75,8 @@ export async function kills(context: CommandContext): Promise<void> {
   });
 }
 
-async function tell(
+/** Says what became of a command; with `--wait`, once every node has it or is contained. */
+export async function tellCommand(
   context: CommandContext,
   command: CommandState | undefined,
   options: KillOptions,

@@ -210,6 +210,11 @@ export function killHeard(state: LadderState): LadderState {
   return { ...state, killFor: undefined };
 }
 
+/** The level of the ladder that a rung of the budget stands for. */
+export function levelOfRung(rung: BudgetRung): Level {
+  return BUDGET_LEVELS[rung];
+}
+
 /** Nothing is known against the agent, so nothing need be kept of it. */
 export function isCalm(
   state: LadderState,

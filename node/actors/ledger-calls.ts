@@ -57,13 +57,14 @@ export class LedgerCalls {
    */
   async report(seat: Seat): Promise<void> {
     const { ledger, policy, clock, post, onFault } = this.#deps;
-    const { level, cause, killFor, scores } = seat.state.ladder;
+    const { level, standing, cause, killFor, scores } = seat.state.ladder;
     const ladder = policy()?.ladder;
     seat.polledNs = clock.monoNs();
     const isHeard = await ledger
       .standing({
         agentId: seat.account.slice("agent/".length),
         standing: level,
+        standsAt: standing,
         cause: killFor ?? cause,
         scoreMilli: ladder === undefined ? 0 : totalScore(scores, ladder, clock.nowMs()),
         askKill: killFor !== undefined,

@@ -24,6 +24,8 @@ export type StandingReport = {
   readonly agentId: string;
   /** Where its offences on this node alone put it. */
   readonly standing: Level;
+  /** Where it stands, all things considered: for people who look at it. */
+  readonly standsAt: Level;
   readonly cause: string;
   /** Thousandths. */
   readonly scoreMilli: number;

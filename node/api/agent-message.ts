@@ -21,9 +21,7 @@ export function agentMessage(
   view: NodeView,
 ): MessageInitShape<typeof AgentStateSchema> {
   const actor = view.actor(agentId);
-  const id = parseAgentId(agentId);
-  const scopes = id === undefined ? [] : scopesOfAgent(id);
-  const killedBy = scopes.filter((scope) => view.killed().includes(scope));
+  const killedBy = killsOf(agentId, view);
   const standing: Standing =
     killedBy.length > 0 ? "kill" : (actor?.state.ladder.standing ?? "normal");
   const book = actor?.state.book;
@@ -42,6 +40,13 @@ export function agentMessage(
     refused: BigInt(actor?.state.refused ?? 0),
     active: actor !== undefined,
   };
+}
+
+/** The killed scopes that cover an agent. */
+export function killsOf(agentId: string, view: NodeView): string[] {
+  const id = parseAgentId(agentId);
+  const scopes = id === undefined ? [] : scopesOfAgent(id);
+  return scopes.filter((scope) => view.killed().includes(scope));
 }
 
 function scoreOf(actor: ActorView | undefined, view: NodeView): number {
@@ -82,6 +87,6 @@ export function decisionMessage(event: AgentEvent): MessageInitShape<typeof Deci
 }
 
 /** Levels on the wire begin at 1, where 0 says nothing. */
-function standingMessage(standing: Standing): StandingEnum {
+export function standingMessage(standing: Standing): StandingEnum {
   return (STANDINGS.indexOf(standing) + 1) as StandingEnum;
 }

@@ -7,6 +7,7 @@ import { REASONS, type Reason } from "../../proto/reasons.ts";
 import { explainRecords } from "../audit/explain-record.ts";
 import { agentMessage, connectionMessage, decisionMessage, holdMessage } from "./agent-message.ts";
 import type { NodeView } from "./node-view.ts";
+import { standingExplained } from "./standing-message.ts";
 
 const PAGE_SIZE_DEFAULT = 100;
 const PAGE_SIZE_MAX = 1_000;
@@ -46,6 +47,11 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
       const open = await view.connections();
       const shown = open.filter(({ agentId }) => matches(agentId, checked));
       return { connections: shown.map(connectionMessage) };
+    },
+    getStanding: async ({ agent }) => {
+      checkAgent(agent);
+      if (!view.agentIds().includes(agent)) throw unknownAgent(agent);
+      return standingExplained(agent, view);
     },
     getNode: async () => {
       const [mesh, connections, closedBecause] = await Promise.all([

@@ -410,6 +410,61 @@ describe("standing", () => {
   });
 });
 
+describe("an agent over the mesh", () => {
+  test("shows every node that holds its leases or reports it, its budget, and its kills", async () => {
+    const { world, node } = await meshWithNode();
+    const other = await world.addNode("n2");
+    node.beat();
+    const { service } = world.parts;
+    const granted = await node.ask(lease(BOT, 100n));
+    if (granted.case !== "lease") throw new Error(reasonOf(granted));
+    await node.ask(settle(granted.value.leaseId, granted.value.epoch, 30n));
+    await other.ask(standing(Standing.BLOCK, { cause: "content_high" }));
+    const { agent } = await service.getAgent({ agent: "pay/bot" });
+    expect(agent).toMatchObject({ agent: "pay/bot", standing: Standing.BLOCK, killedBy: [] });
+    expect(agent.nodes).toMatchObject([
+      { node: "n1", live: true, leases: 1, standing: Standing.NORMAL },
+      { node: "n2", live: false, leases: 0, standing: Standing.BLOCK, cause: "content_high" },
+    ]);
+    expect(agent.nodes?.[0]).toMatchObject({ spent: { usdMicros: 30n } });
+    expect(agent.budget?.every(({ limit = 0n }) => limit > 0n)).toBe(true);
+    const command = {
+      cmdId: world.newId(),
+      scope: "team/pay",
+      reason: "",
+      cause: "",
+      operator: "o",
+    };
+    await world.parts.commands.kill(command);
+    expect((await service.getAgent({ agent: "pay/bot" })).agent).toMatchObject({
+      standing: Standing.KILL,
+      killedBy: ["team/pay"],
+    });
+  });
+
+  test("is listed by page and filter, and one that nobody knows is not there", async () => {
+    const { world, node } = await meshWithNode();
+    const { service } = world.parts;
+    await node.ask(standing(Standing.QUARANTINE, { agent: "pay/zed", cause: "content_medium" }));
+    const listed = async (filter: string, pageToken = "", pageSize = 0) => {
+      const page = await service.listAgents({ filter, pageToken, pageSize } as Parameters<
+        typeof service.listAgents
+      >[0]);
+      return [page.agents.map(({ agent }) => agent), page.nextPageToken];
+    };
+    const [all] = await listed("");
+    expect(all).toContain("pay/bot");
+    expect(all).toContain("pay/zed");
+    expect(await listed("pay/zed")).toEqual([["pay/zed"], ""]);
+    const [first, token] = await listed("pay", "", 1);
+    expect(first).toHaveLength(1);
+    expect((await listed("pay", token as string, 1))[0]).not.toEqual(first);
+    await expect(listed("pay/")).rejects.toThrow("a filter is");
+    await expect(service.getAgent({ agent: "pay" })).rejects.toThrow("team/agent");
+    await expect(service.getAgent({ agent: "pay/nobody" })).rejects.toThrow("no node knows it");
+  });
+});
+
 describe("fetch and state", () => {
   test("a body is fetched by its hash, in pieces", async () => {
     const { world, node } = await meshWithNode();

@@ -3,7 +3,12 @@ import { REPORT_TTL_MS, Standings } from "../../../coordinator/standings.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { Standing } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 
-const at = (standing: Standing) => ({ standing, cause: "refusal", scoreMilli: 1_000 });
+const at = (standing: Standing, standsAt = standing) => ({
+  standing,
+  standsAt,
+  cause: "refusal",
+  scoreMilli: 1_000,
+});
 
 test("an agent stands where the strictest node puts it", () => {
   const standings = new Standings(twinClock());
@@ -22,6 +27,15 @@ test("a node is told what the others say, not what it said itself", () => {
   standings.report("t/a", "n2", at(Standing.WARNING));
   expect(standings.highest("t/a", { except: "n1" })).toBe(Standing.WARNING);
   expect(standings.highest("t/a", { except: "n2" })).toBe(Standing.BLOCK);
+});
+
+test("where a budget puts it is for people: to other nodes it is no offence", () => {
+  const standings = new Standings(twinClock());
+  standings.report("t/a", "n1", at(Standing.NORMAL, Standing.BLOCK));
+  expect(standings.highest("t/a")).toBe(Standing.NORMAL);
+  expect(standings.reports("t/a")).toMatchObject([{ standsAt: Standing.BLOCK }]);
+  standings.report("t/a", "n1", at(Standing.NORMAL));
+  expect(standings.reports("t/a")).toEqual([]);
 });
 
 test("what a removed node said, or was said before a revive, counts no more", () => {

@@ -149,6 +149,7 @@ describe("the link to the ledger", () => {
   const report = {
     agentId: "t/a",
     standing: "quarantine",
+    standsAt: "block",
     cause: "content_high",
     scoreMilli: 100_000,
     askKill: true,
@@ -174,6 +175,7 @@ describe("the link to the ledger", () => {
       value: {
         agent: "t/a",
         standing: Standing.QUARANTINE,
+        standsAt: Standing.BLOCK,
         cause: "content_high",
         scoreMilli: 100_000n,
         askKill: true,

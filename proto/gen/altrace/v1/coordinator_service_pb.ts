@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Ack, Amounts } from "./mesh_pb.ts";
+import type { Ack, Amounts, BudgetUse, Standing } from "./mesh_pb.ts";
 import { file_altrace_v1_mesh } from "./mesh_pb.ts";
 import type { SignedRecord, Unit } from "./record_pb.ts";
 import { file_altrace_v1_record } from "./record_pb.ts";
@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/coordinator_service.proto.
  */
 export const file_altrace_v1_coordinator_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhIKEExpc3RLaWxsc1JlcXVlc3QiOQoRTGlzdEtpbGxzUmVzcG9uc2USJAoFa2lsbHMYASADKAsyFS5hbHRyYWNlLnYxLktpbGxTdGF0ZSKPAQoJS2lsbFN0YXRlEg0KBXNjb3BlGAEgASgJEgkKAXYYAiABKAQSDgoGY21kX2lkGAMgASgJEhQKDGlzc3VlZF9hdF9tcxgEIAEoAxIQCghvcGVyYXRvchgFIAEoCRIOCgZyZWFzb24YBiABKAkSDQoFY2F1c2UYByABKAkSEQoJY29tbWl0dGVkGAggASgIIiUKE1dhdGNoQ29tbWFuZFJlcXVlc3QSDgoGY21kX2lkGAEgASgJIkEKFFdhdGNoQ29tbWFuZFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSKHAgoMQ29tbWFuZFN0YXRlEg4KBmNtZF9pZBgBIAEoCRINCgVzY29wZRgCIAEoCRIJCgF2GAMgASgEEhAKCGFjY2VwdGVkGAQgASgIEhEKCWNvbW1pdHRlZBgFIAEoCBITCgtub2Rlc190b3RhbBgGIAEoDRIWCg5ub2Rlc19lbmZvcmNlZBgHIAEoDRIVCg1ub2Rlc19kdXJhYmxlGAggASgNEhQKDG5vZGVzX2Nsb3NlZBgJIAEoDRIXCg9ub2Rlc19jb250YWluZWQYCiABKA0SJwoFbm9kZXMYCyADKAsyGC5hbHRyYWNlLnYxLk5vZGVQcm9ncmVzcxIMCgRkb25lGAwgASgIImYKDE5vZGVQcm9ncmVzcxIMCgRub2RlGAEgASgJEhwKA2FjaxgCIAEoCzIPLmFsdHJhY2UudjEuQWNrEhcKD2NvbnRhaW5lZF9hdF9tcxgDIAEoAxIRCgljb250YWluZWQYBCABKAgiPgoSQXBwbHlQb2xpY3lSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIkAKE0FwcGx5UG9saWN5UmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjsKD1NldExpbWl0UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI9ChBTZXRMaW1pdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI5Cg1QdXRLZXlSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIjsKDlB1dEtleVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSIgCg9HZXRTY29wZVJlcXVlc3QSDQoFc2NvcGUYASABKAkiYwoQR2V0U2NvcGVSZXNwb25zZRIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDAoEaGFzaBgDIAEoDBIoCgZyZWNvcmQYBCABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCISChBMaXN0Tm9kZXNSZXF1ZXN0IjkKEUxpc3ROb2Rlc1Jlc3BvbnNlEiQKBW5vZGVzGAEgAygLMhUuYWx0cmFjZS52MS5Ob2RlU3RhdGUisAEKCU5vZGVTdGF0ZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDAoEb3BlbhgDIAEoCBIYChBoZWFydGJlYXRfYWdlX21zGAQgASgEEhAKCGxhc3Rfc2VxGAUgASgEEg8KB2luX3N5bmMYBiABKAgSDgoGYWdlbnRzGAcgASgNEhMKC2Nvbm5lY3Rpb25zGAggASgNEhcKD2NvbnRhaW5lZF9hdF9tcxgJIAEoAyIjChBHZXRMZWRnZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkiOgoRR2V0TGVkZ2VyUmVzcG9uc2USJQoIYWNjb3VudHMYASADKAsyEy5hbHRyYWNlLnYxLkFjY291bnQinwEKB0FjY291bnQSDwoHYWNjb3VudBgBIAEoCRIeCgR1bml0GAIgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgDIAEoCRINCgVsaW1pdBgEIAEoBBIRCglhdmFpbGFibGUYBSABKAQSEAoIcmVzZXJ2ZWQYBiABKAQSDQoFc3BlbnQYByABKAQSEAoIY2hpbGRyZW4YCCABKAQiOwobQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0EgwKBG5vZGUYASABKAkSDgoGdHRsX21zGAIgASgEIi0KHENyZWF0ZUVucm9sbWVudFRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkiJQoUSXNzdWVDb250cmFjdFJlcXVlc3QSDQoFY2hhaW4YASABKAkiRAoVSXNzdWVDb250cmFjdFJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIiAKD0RlbGVnYXRlUmVxdWVzdBINCgVjaGFpbhgBIAEoCSI/ChBEZWxlZ2F0ZVJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIksKFVJldm9rZUNvbnRyYWN0UmVxdWVzdBIQCghjb250cmFjdBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEAoIb3BlcmF0b3IYAyABKAkiQwoWUmV2b2tlQ29udHJhY3RSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiKAoUTGlzdENvbnRyYWN0c1JlcXVlc3QSEAoIY29udHJhY3QYASABKAkiRQoVTGlzdENvbnRyYWN0c1Jlc3BvbnNlEiwKCWNvbnRyYWN0cxgBIAMoCzIZLmFsdHJhY2UudjEuQ29udHJhY3RTdGF0ZSKpAgoNQ29udHJhY3RTdGF0ZRIQCghjb250cmFjdBgBIAEoCRIOCgZwYXJlbnQYAiABKAkSDQoFYWdlbnQYAyABKAkSDAoEbm9kZRgEIAEoCRINCgVkZXB0aBgFIAEoDRINCgVzdGF0ZRgGIAEoCRIVCg1leHBpcmVzX2F0X21zGAcgASgDEiIKBWxpbWl0GAggASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiYKCWF2YWlsYWJsZRgJIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgKIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIlCghjaGlsZHJlbhgLIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVjaGFpbhgMIAEoCTKZCQoSQ29vcmRpbmF0b3JTZXJ2aWNlEjkKBEtpbGwSFy5hbHRyYWNlLnYxLktpbGxSZXF1ZXN0GhguYWx0cmFjZS52MS5LaWxsUmVzcG9uc2USPwoGUmV2aXZlEhkuYWx0cmFjZS52MS5SZXZpdmVSZXF1ZXN0GhouYWx0cmFjZS52MS5SZXZpdmVSZXNwb25zZRJICglMaXN0S2lsbHMSHC5hbHRyYWNlLnYxLkxpc3RLaWxsc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3RLaWxsc1Jlc3BvbnNlElMKDFdhdGNoQ29tbWFuZBIfLmFsdHJhY2UudjEuV2F0Y2hDb21tYW5kUmVxdWVzdBogLmFsdHJhY2UudjEuV2F0Y2hDb21tYW5kUmVzcG9uc2UwARJOCgtBcHBseVBvbGljeRIeLmFsdHJhY2UudjEuQXBwbHlQb2xpY3lSZXF1ZXN0Gh8uYWx0cmFjZS52MS5BcHBseVBvbGljeVJlc3BvbnNlEkUKCFNldExpbWl0EhsuYWx0cmFjZS52MS5TZXRMaW1pdFJlcXVlc3QaHC5hbHRyYWNlLnYxLlNldExpbWl0UmVzcG9uc2USPwoGUHV0S2V5EhkuYWx0cmFjZS52MS5QdXRLZXlSZXF1ZXN0GhouYWx0cmFjZS52MS5QdXRLZXlSZXNwb25zZRJFCghHZXRTY29wZRIbLmFsdHJhY2UudjEuR2V0U2NvcGVSZXF1ZXN0GhwuYWx0cmFjZS52MS5HZXRTY29wZVJlc3BvbnNlEkgKCUxpc3ROb2RlcxIcLmFsdHJhY2UudjEuTGlzdE5vZGVzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdE5vZGVzUmVzcG9uc2USSAoJR2V0TGVkZ2VyEhwuYWx0cmFjZS52MS5HZXRMZWRnZXJSZXF1ZXN0Gh0uYWx0cmFjZS52MS5HZXRMZWRnZXJSZXNwb25zZRJUCg1Jc3N1ZUNvbnRyYWN0EiAuYWx0cmFjZS52MS5Jc3N1ZUNvbnRyYWN0UmVxdWVzdBohLmFsdHJhY2UudjEuSXNzdWVDb250cmFjdFJlc3BvbnNlEkUKCERlbGVnYXRlEhsuYWx0cmFjZS52MS5EZWxlZ2F0ZVJlcXVlc3QaHC5hbHRyYWNlLnYxLkRlbGVnYXRlUmVzcG9uc2USVwoOUmV2b2tlQ29udHJhY3QSIS5hbHRyYWNlLnYxLlJldm9rZUNvbnRyYWN0UmVxdWVzdBoiLmFsdHJhY2UudjEuUmV2b2tlQ29udHJhY3RSZXNwb25zZRJUCg1MaXN0Q29udHJhY3RzEiAuYWx0cmFjZS52MS5MaXN0Q29udHJhY3RzUmVxdWVzdBohLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1Jlc3BvbnNlEmkKFENyZWF0ZUVucm9sbWVudFRva2VuEicuYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlcXVlc3QaKC5hbHRyYWNlLnYxLkNyZWF0ZUVucm9sbWVudFRva2VuUmVzcG9uc2ViBnByb3RvMw", [file_altrace_v1_mesh, file_altrace_v1_record]);
+  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhIKEExpc3RLaWxsc1JlcXVlc3QiOQoRTGlzdEtpbGxzUmVzcG9uc2USJAoFa2lsbHMYASADKAsyFS5hbHRyYWNlLnYxLktpbGxTdGF0ZSKPAQoJS2lsbFN0YXRlEg0KBXNjb3BlGAEgASgJEgkKAXYYAiABKAQSDgoGY21kX2lkGAMgASgJEhQKDGlzc3VlZF9hdF9tcxgEIAEoAxIQCghvcGVyYXRvchgFIAEoCRIOCgZyZWFzb24YBiABKAkSDQoFY2F1c2UYByABKAkSEQoJY29tbWl0dGVkGAggASgIIiUKE1dhdGNoQ29tbWFuZFJlcXVlc3QSDgoGY21kX2lkGAEgASgJIkEKFFdhdGNoQ29tbWFuZFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSKHAgoMQ29tbWFuZFN0YXRlEg4KBmNtZF9pZBgBIAEoCRINCgVzY29wZRgCIAEoCRIJCgF2GAMgASgEEhAKCGFjY2VwdGVkGAQgASgIEhEKCWNvbW1pdHRlZBgFIAEoCBITCgtub2Rlc190b3RhbBgGIAEoDRIWCg5ub2Rlc19lbmZvcmNlZBgHIAEoDRIVCg1ub2Rlc19kdXJhYmxlGAggASgNEhQKDG5vZGVzX2Nsb3NlZBgJIAEoDRIXCg9ub2Rlc19jb250YWluZWQYCiABKA0SJwoFbm9kZXMYCyADKAsyGC5hbHRyYWNlLnYxLk5vZGVQcm9ncmVzcxIMCgRkb25lGAwgASgIImYKDE5vZGVQcm9ncmVzcxIMCgRub2RlGAEgASgJEhwKA2FjaxgCIAEoCzIPLmFsdHJhY2UudjEuQWNrEhcKD2NvbnRhaW5lZF9hdF9tcxgDIAEoAxIRCgljb250YWluZWQYBCABKAgiPgoSQXBwbHlQb2xpY3lSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIkAKE0FwcGx5UG9saWN5UmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjsKD1NldExpbWl0UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI9ChBTZXRMaW1pdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI5Cg1QdXRLZXlSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIjsKDlB1dEtleVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSIgCg9HZXRTY29wZVJlcXVlc3QSDQoFc2NvcGUYASABKAkiYwoQR2V0U2NvcGVSZXNwb25zZRIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDAoEaGFzaBgDIAEoDBIoCgZyZWNvcmQYBCABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCISChBMaXN0Tm9kZXNSZXF1ZXN0IjkKEUxpc3ROb2Rlc1Jlc3BvbnNlEiQKBW5vZGVzGAEgAygLMhUuYWx0cmFjZS52MS5Ob2RlU3RhdGUisAEKCU5vZGVTdGF0ZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDAoEb3BlbhgDIAEoCBIYChBoZWFydGJlYXRfYWdlX21zGAQgASgEEhAKCGxhc3Rfc2VxGAUgASgEEg8KB2luX3N5bmMYBiABKAgSDgoGYWdlbnRzGAcgASgNEhMKC2Nvbm5lY3Rpb25zGAggASgNEhcKD2NvbnRhaW5lZF9hdF9tcxgJIAEoAyIjChBHZXRMZWRnZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkiOgoRR2V0TGVkZ2VyUmVzcG9uc2USJQoIYWNjb3VudHMYASADKAsyEy5hbHRyYWNlLnYxLkFjY291bnQinwEKB0FjY291bnQSDwoHYWNjb3VudBgBIAEoCRIeCgR1bml0GAIgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgDIAEoCRINCgVsaW1pdBgEIAEoBBIRCglhdmFpbGFibGUYBSABKAQSEAoIcmVzZXJ2ZWQYBiABKAQSDQoFc3BlbnQYByABKAQSEAoIY2hpbGRyZW4YCCABKAQiOwobQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0EgwKBG5vZGUYASABKAkSDgoGdHRsX21zGAIgASgEIi0KHENyZWF0ZUVucm9sbWVudFRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkiJQoUSXNzdWVDb250cmFjdFJlcXVlc3QSDQoFY2hhaW4YASABKAkiRAoVSXNzdWVDb250cmFjdFJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIiAKD0RlbGVnYXRlUmVxdWVzdBINCgVjaGFpbhgBIAEoCSI/ChBEZWxlZ2F0ZVJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIksKFVJldm9rZUNvbnRyYWN0UmVxdWVzdBIQCghjb250cmFjdBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEAoIb3BlcmF0b3IYAyABKAkiQwoWUmV2b2tlQ29udHJhY3RSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiKAoUTGlzdENvbnRyYWN0c1JlcXVlc3QSEAoIY29udHJhY3QYASABKAkiRQoVTGlzdENvbnRyYWN0c1Jlc3BvbnNlEiwKCWNvbnRyYWN0cxgBIAMoCzIZLmFsdHJhY2UudjEuQ29udHJhY3RTdGF0ZSKpAgoNQ29udHJhY3RTdGF0ZRIQCghjb250cmFjdBgBIAEoCRIOCgZwYXJlbnQYAiABKAkSDQoFYWdlbnQYAyABKAkSDAoEbm9kZRgEIAEoCRINCgVkZXB0aBgFIAEoDRINCgVzdGF0ZRgGIAEoCRIVCg1leHBpcmVzX2F0X21zGAcgASgDEiIKBWxpbWl0GAggASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiYKCWF2YWlsYWJsZRgJIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgKIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIlCghjaGlsZHJlbhgLIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVjaGFpbhgMIAEoCSIyCiFDb29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlcXVlc3QSDQoFYWdlbnQYASABKAkiSgoiQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLmFsdHJhY2UudjEuTWVzaEFnZW50IlwKI0Nvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJmCiRDb29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVzcG9uc2USJQoGYWdlbnRzGAEgAygLMhUuYWx0cmFjZS52MS5NZXNoQWdlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqQBCglNZXNoQWdlbnQSDQoFYWdlbnQYASABKAkSJgoIc3RhbmRpbmcYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhEKCWtpbGxlZF9ieRgDIAMoCRIlCgZidWRnZXQYBCADKAsyFS5hbHRyYWNlLnYxLkJ1ZGdldFVzZRImCgVub2RlcxgFIAMoCzIXLmFsdHJhY2UudjEuQWdlbnRPbk5vZGUi5wEKC0FnZW50T25Ob2RlEgwKBG5vZGUYASABKAkSDAoEbGl2ZRgCIAEoCBIOCgZsZWFzZXMYAyABKA0SIwoGbGVhc2VkGAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAUgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiYKCHN0YW5kaW5nGAYgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxINCgVjYXVzZRgHIAEoCRITCgtzY29yZV9taWxsaRgIIAEoBBIXCg9yZXBvcnRlZF9hZ29fbXMYCSABKAQy9QoKEkNvb3JkaW5hdG9yU2VydmljZRI5CgRLaWxsEhcuYWx0cmFjZS52MS5LaWxsUmVxdWVzdBoYLmFsdHJhY2UudjEuS2lsbFJlc3BvbnNlEj8KBlJldml2ZRIZLmFsdHJhY2UudjEuUmV2aXZlUmVxdWVzdBoaLmFsdHJhY2UudjEuUmV2aXZlUmVzcG9uc2USSAoJTGlzdEtpbGxzEhwuYWx0cmFjZS52MS5MaXN0S2lsbHNSZXF1ZXN0Gh0uYWx0cmFjZS52MS5MaXN0S2lsbHNSZXNwb25zZRJTCgxXYXRjaENvbW1hbmQSHy5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlcXVlc3QaIC5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlc3BvbnNlMAESTgoLQXBwbHlQb2xpY3kSHi5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVxdWVzdBofLmFsdHJhY2UudjEuQXBwbHlQb2xpY3lSZXNwb25zZRJFCghTZXRMaW1pdBIbLmFsdHJhY2UudjEuU2V0TGltaXRSZXF1ZXN0GhwuYWx0cmFjZS52MS5TZXRMaW1pdFJlc3BvbnNlEj8KBlB1dEtleRIZLmFsdHJhY2UudjEuUHV0S2V5UmVxdWVzdBoaLmFsdHJhY2UudjEuUHV0S2V5UmVzcG9uc2USRQoIR2V0U2NvcGUSGy5hbHRyYWNlLnYxLkdldFNjb3BlUmVxdWVzdBocLmFsdHJhY2UudjEuR2V0U2NvcGVSZXNwb25zZRJICglMaXN0Tm9kZXMSHC5hbHRyYWNlLnYxLkxpc3ROb2Rlc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlEmkKCEdldEFnZW50Ei0uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlcXVlc3QaLi5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVzcG9uc2USbwoKTGlzdEFnZW50cxIvLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1JlcXVlc3QaMC5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXNwb25zZRJICglHZXRMZWRnZXISHC5hbHRyYWNlLnYxLkdldExlZGdlclJlcXVlc3QaHS5hbHRyYWNlLnYxLkdldExlZGdlclJlc3BvbnNlElQKDUlzc3VlQ29udHJhY3QSIC5hbHRyYWNlLnYxLklzc3VlQ29udHJhY3RSZXF1ZXN0GiEuYWx0cmFjZS52MS5Jc3N1ZUNvbnRyYWN0UmVzcG9uc2USRQoIRGVsZWdhdGUSGy5hbHRyYWNlLnYxLkRlbGVnYXRlUmVxdWVzdBocLmFsdHJhY2UudjEuRGVsZWdhdGVSZXNwb25zZRJXCg5SZXZva2VDb250cmFjdBIhLmFsdHJhY2UudjEuUmV2b2tlQ29udHJhY3RSZXF1ZXN0GiIuYWx0cmFjZS52MS5SZXZva2VDb250cmFjdFJlc3BvbnNlElQKDUxpc3RDb250cmFjdHMSIC5hbHRyYWNlLnYxLkxpc3RDb250cmFjdHNSZXF1ZXN0GiEuYWx0cmFjZS52MS5MaXN0Q29udHJhY3RzUmVzcG9uc2USaQoUQ3JlYXRlRW5yb2xtZW50VG9rZW4SJy5hbHRyYWNlLnYxLkNyZWF0ZUVucm9sbWVudFRva2VuUmVxdWVzdBooLmFsdHJhY2UudjEuQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXNwb25zZWIGcHJvdG8z", [file_altrace_v1_mesh, file_altrace_v1_record]);
 
 /**
  * @generated from message altrace.v1.KillRequest
@@ -951,6 +951,202 @@ export const ContractStateSchema: GenMessage<ContractState> = /*@__PURE__*/
   messageDesc(file_altrace_v1_coordinator_service, 35);
 
 /**
+ * @generated from message altrace.v1.CoordinatorServiceGetAgentRequest
+ */
+export type CoordinatorServiceGetAgentRequest = Message<"altrace.v1.CoordinatorServiceGetAgentRequest"> & {
+  /**
+   * @generated from field: string agent = 1;
+   */
+  agent: string;
+};
+
+/**
+ * Describes the message altrace.v1.CoordinatorServiceGetAgentRequest.
+ * Use `create(CoordinatorServiceGetAgentRequestSchema)` to create a new message.
+ */
+export const CoordinatorServiceGetAgentRequestSchema: GenMessage<CoordinatorServiceGetAgentRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 36);
+
+/**
+ * @generated from message altrace.v1.CoordinatorServiceGetAgentResponse
+ */
+export type CoordinatorServiceGetAgentResponse = Message<"altrace.v1.CoordinatorServiceGetAgentResponse"> & {
+  /**
+   * @generated from field: altrace.v1.MeshAgent agent = 1;
+   */
+  agent?: MeshAgent | undefined;
+};
+
+/**
+ * Describes the message altrace.v1.CoordinatorServiceGetAgentResponse.
+ * Use `create(CoordinatorServiceGetAgentResponseSchema)` to create a new message.
+ */
+export const CoordinatorServiceGetAgentResponseSchema: GenMessage<CoordinatorServiceGetAgentResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 37);
+
+/**
+ * @generated from message altrace.v1.CoordinatorServiceListAgentsRequest
+ */
+export type CoordinatorServiceListAgentsRequest = Message<"altrace.v1.CoordinatorServiceListAgentsRequest"> & {
+  /**
+   * team, team/agent, or empty for all.
+   *
+   * @generated from field: string filter = 1;
+   */
+  filter: string;
+
+  /**
+   * At most 1000; 0 means 100.
+   *
+   * @generated from field: uint32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message altrace.v1.CoordinatorServiceListAgentsRequest.
+ * Use `create(CoordinatorServiceListAgentsRequestSchema)` to create a new message.
+ */
+export const CoordinatorServiceListAgentsRequestSchema: GenMessage<CoordinatorServiceListAgentsRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 38);
+
+/**
+ * @generated from message altrace.v1.CoordinatorServiceListAgentsResponse
+ */
+export type CoordinatorServiceListAgentsResponse = Message<"altrace.v1.CoordinatorServiceListAgentsResponse"> & {
+  /**
+   * @generated from field: repeated altrace.v1.MeshAgent agents = 1;
+   */
+  agents: MeshAgent[];
+
+  /**
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message altrace.v1.CoordinatorServiceListAgentsResponse.
+ * Use `create(CoordinatorServiceListAgentsResponseSchema)` to create a new message.
+ */
+export const CoordinatorServiceListAgentsResponseSchema: GenMessage<CoordinatorServiceListAgentsResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 39);
+
+/**
+ * An agent as the whole mesh sees it.
+ *
+ * @generated from message altrace.v1.MeshAgent
+ */
+export type MeshAgent = Message<"altrace.v1.MeshAgent"> & {
+  /**
+   * team/agent
+   *
+   * @generated from field: string agent = 1;
+   */
+  agent: string;
+
+  /**
+   * The highest at which a node reports it to stand; KILL when it, its team or the mesh is killed.
+   * Nodes report what is grave; NORMAL here may be warning or throttle on a node.
+   *
+   * @generated from field: altrace.v1.Standing standing = 2;
+   */
+  standing: Standing;
+
+  /**
+   * @generated from field: repeated string killed_by = 3;
+   */
+  killedBy: string[];
+
+  /**
+   * How much of each of its own limits is spent.
+   *
+   * @generated from field: repeated altrace.v1.BudgetUse budget = 4;
+   */
+  budget: BudgetUse[];
+
+  /**
+   * Nodes that hold leases of it or report a level of it, by name.
+   *
+   * @generated from field: repeated altrace.v1.AgentOnNode nodes = 5;
+   */
+  nodes: AgentOnNode[];
+};
+
+/**
+ * Describes the message altrace.v1.MeshAgent.
+ * Use `create(MeshAgentSchema)` to create a new message.
+ */
+export const MeshAgentSchema: GenMessage<MeshAgent> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 40);
+
+/**
+ * @generated from message altrace.v1.AgentOnNode
+ */
+export type AgentOnNode = Message<"altrace.v1.AgentOnNode"> & {
+  /**
+   * @generated from field: string node = 1;
+   */
+  node: string;
+
+  /**
+   * @generated from field: bool live = 2;
+   */
+  live: boolean;
+
+  /**
+   * Leases that are not accounted for yet: what was lent, and what of that is reported as spent.
+   *
+   * @generated from field: uint32 leases = 3;
+   */
+  leases: number;
+
+  /**
+   * @generated from field: altrace.v1.Amounts leased = 4;
+   */
+  leased?: Amounts | undefined;
+
+  /**
+   * @generated from field: altrace.v1.Amounts spent = 5;
+   */
+  spent?: Amounts | undefined;
+
+  /**
+   * Where it stands there, as far as the node reports it; NORMAL when it reports nothing.
+   *
+   * @generated from field: altrace.v1.Standing standing = 6;
+   */
+  standing: Standing;
+
+  /**
+   * @generated from field: string cause = 7;
+   */
+  cause: string;
+
+  /**
+   * @generated from field: uint64 score_milli = 8;
+   */
+  scoreMilli: bigint;
+
+  /**
+   * @generated from field: uint64 reported_ago_ms = 9;
+   */
+  reportedAgoMs: bigint;
+};
+
+/**
+ * Describes the message altrace.v1.AgentOnNode.
+ * Use `create(AgentOnNodeSchema)` to create a new message.
+ */
+export const AgentOnNodeSchema: GenMessage<AgentOnNode> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 41);
+
+/**
  * @generated from service altrace.v1.CoordinatorService
  */
 export const CoordinatorService: GenService<{
@@ -1035,6 +1231,26 @@ export const CoordinatorService: GenService<{
     methodKind: "unary";
     input: typeof ListNodesRequestSchema;
     output: typeof ListNodesResponseSchema;
+  },
+  /**
+   * One agent over all nodes: who holds its leases, what each node makes of it, its budget, its kills.
+   *
+   * @generated from rpc altrace.v1.CoordinatorService.GetAgent
+   */
+  getAgent: {
+    methodKind: "unary";
+    input: typeof CoordinatorServiceGetAgentRequestSchema;
+    output: typeof CoordinatorServiceGetAgentResponseSchema;
+  },
+  /**
+   * Agents that policy gives a budget, hold leases or stand out, in id order.
+   *
+   * @generated from rpc altrace.v1.CoordinatorService.ListAgents
+   */
+  listAgents: {
+    methodKind: "unary";
+    input: typeof CoordinatorServiceListAgentsRequestSchema;
+    output: typeof CoordinatorServiceListAgentsResponseSchema;
   },
   /**
    * @generated from rpc altrace.v1.CoordinatorService.GetLedger

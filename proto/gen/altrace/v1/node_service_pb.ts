@@ -6,7 +6,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { Amounts, Standing } from "./mesh_pb.ts";
+import type { Amounts, BudgetUse, Standing } from "./mesh_pb.ts";
 import { file_altrace_v1_mesh } from "./mesh_pb.ts";
 import type { Message } from "@bufbuild/protobuf";
 
@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/node_service.proto.
  */
 export const file_altrace_v1_node_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbHRyYWNlL3YxL25vZGVfc2VydmljZS5wcm90bxIKYWx0cmFjZS52MSJKChFMaXN0QWdlbnRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiVQoSTGlzdEFnZW50c1Jlc3BvbnNlEiYKBmFnZW50cxgBIAMoCzIWLmFsdHJhY2UudjEuQWdlbnRTdGF0ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoPR2V0QWdlbnRSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIrUBChBHZXRBZ2VudFJlc3BvbnNlEiUKBWFnZW50GAEgASgLMhYuYWx0cmFjZS52MS5BZ2VudFN0YXRlEisKC2Nvbm5lY3Rpb25zGAIgAygLMhYuYWx0cmFjZS52MS5Db25uZWN0aW9uEh8KBWhvbGRzGAMgAygLMhAuYWx0cmFjZS52MS5Ib2xkEiwKDmxhc3RfZGVjaXNpb25zGAQgAygLMhQuYWx0cmFjZS52MS5EZWNpc2lvbiIkChJXYXRjaEFnZW50c1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJIjwKE1dhdGNoQWdlbnRzUmVzcG9uc2USJQoFYWdlbnQYASABKAsyFi5hbHRyYWNlLnYxLkFnZW50U3RhdGUi0AIKCkFnZW50U3RhdGUSDQoFYWdlbnQYASABKAkSJgoIc3RhbmRpbmcYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhYKDnN0YW5kaW5nX2NhdXNlGAMgASgJEhMKC3Njb3JlX21pbGxpGAQgASgEEg4KBmtpbGxlZBgFIAEoCBIRCglraWxsZWRfYnkYBiADKAkSIwoGbGVhc2VkGAcgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAggASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiYKCWF2YWlsYWJsZRgJIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIYChBvcGVuX2Nvbm5lY3Rpb25zGAogASgNEg8KB2FsbG93ZWQYCyABKAQSDwoHcmVmdXNlZBgMIAEoBBIOCgZhY3RpdmUYDSABKAgiTwoESG9sZBISCgpyZXF1ZXN0X2lkGAEgASgJEiMKBmFtb3VudBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIOCgZhZ2VfbXMYAyABKAQiXQoIRGVjaXNpb24SEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVhdF9tcxgCIAEoAxIPCgdhbGxvd2VkGAMgASgIEg0KBXN0YWdlGAQgASgJEg4KBnJlYXNvbhgFIAEoCSKgAQoKQ29ubmVjdGlvbhIKCgJpZBgBIAEoCRINCgVhZ2VudBgCIAEoCRIMCgRkb29yGAMgASgJEgwKBHBlZXIYBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIRCglzdHJlYW1pbmcYBiABKAgSDgoGYWdlX21zGAcgASgEEhAKCGJ5dGVzX3VwGAggASgEEhIKCmJ5dGVzX2Rvd24YCSABKAQiJAoORXhwbGFpblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCSKEAQoPRXhwbGFpblJlc3BvbnNlEg8KB3JlY29yZHMYASADKAkSJAoEcm93cxgCIAMoCzIWLmFsdHJhY2UudjEuRXhwbGFpblJvdxIPCgdhbGxvd2VkGAMgASgIEg4KBnJlYXNvbhgEIAEoCRIZChFvcGVyYXRvcl9zZW50ZW5jZRgFIAEoCSJWCgpFeHBsYWluUm93EgoKAm5vGAEgASgNEg0KBXN0YWdlGAIgASgJEgwKBGFza3MYAyABKAkSDwoHb3V0Y29tZRgEIAEoCRIOCgZyZWFzb24YBSABKAkiKAoWTGlzdENvbm5lY3Rpb25zUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkiRgoXTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USKwoLY29ubmVjdGlvbnMYASADKAsyFi5hbHRyYWNlLnYxLkNvbm5lY3Rpb24iEAoOR2V0Tm9kZVJlcXVlc3Qi5gEKD0dldE5vZGVSZXNwb25zZRIMCgRub2RlGAEgASgJEgwKBG9wZW4YAiABKAgSFgoOY2xvc2VkX2JlY2F1c2UYAyADKAkSFQoNZGlnZXN0X2FnZV9tcxgEIAEoBBIVCg1wb2xpY3lfc2hhMjU2GAUgASgJEhYKDnBvbGljeV92ZXJzaW9uGAYgASgEEhAKCGxhc3Rfc2VxGAcgASgEEhIKCnN0YXRlX2hhc2gYCCABKAkSDQoFbG9vcHMYCSABKA0SEwoLY29ubmVjdGlvbnMYCiABKA0SDwoHdmVyc2lvbhgLIAEoCTLXAwoLTm9kZVNlcnZpY2USSwoKTGlzdEFnZW50cxIdLmFsdHJhY2UudjEuTGlzdEFnZW50c1JlcXVlc3QaHi5hbHRyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJFCghHZXRBZ2VudBIbLmFsdHJhY2UudjEuR2V0QWdlbnRSZXF1ZXN0GhwuYWx0cmFjZS52MS5HZXRBZ2VudFJlc3BvbnNlElAKC1dhdGNoQWdlbnRzEh4uYWx0cmFjZS52MS5XYXRjaEFnZW50c1JlcXVlc3QaHy5hbHRyYWNlLnYxLldhdGNoQWdlbnRzUmVzcG9uc2UwARJCCgdFeHBsYWluEhouYWx0cmFjZS52MS5FeHBsYWluUmVxdWVzdBobLmFsdHJhY2UudjEuRXhwbGFpblJlc3BvbnNlEloKD0xpc3RDb25uZWN0aW9ucxIiLmFsdHJhY2UudjEuTGlzdENvbm5lY3Rpb25zUmVxdWVzdBojLmFsdHJhY2UudjEuTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USQgoHR2V0Tm9kZRIaLmFsdHJhY2UudjEuR2V0Tm9kZVJlcXVlc3QaGy5hbHRyYWNlLnYxLkdldE5vZGVSZXNwb25zZWIGcHJvdG8z", [file_altrace_v1_mesh]);
+  fileDesc("Ch1hbHRyYWNlL3YxL25vZGVfc2VydmljZS5wcm90bxIKYWx0cmFjZS52MSJKChFMaXN0QWdlbnRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiVQoSTGlzdEFnZW50c1Jlc3BvbnNlEiYKBmFnZW50cxgBIAMoCzIWLmFsdHJhY2UudjEuQWdlbnRTdGF0ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoPR2V0QWdlbnRSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIrUBChBHZXRBZ2VudFJlc3BvbnNlEiUKBWFnZW50GAEgASgLMhYuYWx0cmFjZS52MS5BZ2VudFN0YXRlEisKC2Nvbm5lY3Rpb25zGAIgAygLMhYuYWx0cmFjZS52MS5Db25uZWN0aW9uEh8KBWhvbGRzGAMgAygLMhAuYWx0cmFjZS52MS5Ib2xkEiwKDmxhc3RfZGVjaXNpb25zGAQgAygLMhQuYWx0cmFjZS52MS5EZWNpc2lvbiIkChJXYXRjaEFnZW50c1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJIjwKE1dhdGNoQWdlbnRzUmVzcG9uc2USJQoFYWdlbnQYASABKAsyFi5hbHRyYWNlLnYxLkFnZW50U3RhdGUi0AIKCkFnZW50U3RhdGUSDQoFYWdlbnQYASABKAkSJgoIc3RhbmRpbmcYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhYKDnN0YW5kaW5nX2NhdXNlGAMgASgJEhMKC3Njb3JlX21pbGxpGAQgASgEEg4KBmtpbGxlZBgFIAEoCBIRCglraWxsZWRfYnkYBiADKAkSIwoGbGVhc2VkGAcgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAggASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiYKCWF2YWlsYWJsZRgJIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIYChBvcGVuX2Nvbm5lY3Rpb25zGAogASgNEg8KB2FsbG93ZWQYCyABKAQSDwoHcmVmdXNlZBgMIAEoBBIOCgZhY3RpdmUYDSABKAgiTwoESG9sZBISCgpyZXF1ZXN0X2lkGAEgASgJEiMKBmFtb3VudBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIOCgZhZ2VfbXMYAyABKAQiXQoIRGVjaXNpb24SEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVhdF9tcxgCIAEoAxIPCgdhbGxvd2VkGAMgASgIEg0KBXN0YWdlGAQgASgJEg4KBnJlYXNvbhgFIAEoCSKgAQoKQ29ubmVjdGlvbhIKCgJpZBgBIAEoCRINCgVhZ2VudBgCIAEoCRIMCgRkb29yGAMgASgJEgwKBHBlZXIYBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIRCglzdHJlYW1pbmcYBiABKAgSDgoGYWdlX21zGAcgASgEEhAKCGJ5dGVzX3VwGAggASgEEhIKCmJ5dGVzX2Rvd24YCSABKAQiJAoORXhwbGFpblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCSKEAQoPRXhwbGFpblJlc3BvbnNlEg8KB3JlY29yZHMYASADKAkSJAoEcm93cxgCIAMoCzIWLmFsdHJhY2UudjEuRXhwbGFpblJvdxIPCgdhbGxvd2VkGAMgASgIEg4KBnJlYXNvbhgEIAEoCRIZChFvcGVyYXRvcl9zZW50ZW5jZRgFIAEoCSJWCgpFeHBsYWluUm93EgoKAm5vGAEgASgNEg0KBXN0YWdlGAIgASgJEgwKBGFza3MYAyABKAkSDwoHb3V0Y29tZRgEIAEoCRIOCgZyZWFzb24YBSABKAkiKAoWTGlzdENvbm5lY3Rpb25zUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkiRgoXTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USKwoLY29ubmVjdGlvbnMYASADKAsyFi5hbHRyYWNlLnYxLkNvbm5lY3Rpb24iEAoOR2V0Tm9kZVJlcXVlc3Qi5gEKD0dldE5vZGVSZXNwb25zZRIMCgRub2RlGAEgASgJEgwKBG9wZW4YAiABKAgSFgoOY2xvc2VkX2JlY2F1c2UYAyADKAkSFQoNZGlnZXN0X2FnZV9tcxgEIAEoBBIVCg1wb2xpY3lfc2hhMjU2GAUgASgJEhYKDnBvbGljeV92ZXJzaW9uGAYgASgEEhAKCGxhc3Rfc2VxGAcgASgEEhIKCnN0YXRlX2hhc2gYCCABKAkSDQoFbG9vcHMYCSABKA0SEwoLY29ubmVjdGlvbnMYCiABKA0SDwoHdmVyc2lvbhgLIAEoCSIjChJHZXRTdGFuZGluZ1JlcXVlc3QSDQoFYWdlbnQYASABKAki3gQKE0dldFN0YW5kaW5nUmVzcG9uc2USDAoEbm9kZRgBIAEoCRINCgVhZ2VudBgCIAEoCRImCghzdGFuZGluZxgDIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIQCghzaW5jZV9tcxgGIAEoAxIRCglraWxsZWRfYnkYByADKAkSIwoFbGV2ZWwYCCABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhMKC3Njb3JlX21pbGxpGAkgASgEEiYKBnNoYXJlcxgKIAMoCzIWLmFsdHJhY2UudjEuU2NvcmVTaGFyZRIlCgVtYXJrcxgLIAMoCzIWLmFsdHJhY2UudjEuTGFkZGVyTWFyaxIkCgVmYWxscxgMIAMoCzIVLmFsdHJhY2UudjEuTGV2ZWxGYWxsEhYKDm5lZWRzX29wZXJhdG9yGA0gASgIEhgKEHdhdGNoZWRfdW50aWxfbXMYDiABKAMSKgoMYnVkZ2V0X2xldmVsGA8gASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIlCgZidWRnZXQYECADKAsyFS5hbHRyYWNlLnYxLkJ1ZGdldFVzZRIcChRidWRnZXRfd2FybmluZ19taWxsaRgRIAEoDRIdChVidWRnZXRfdGhyb3R0bGVfbWlsbGkYEiABKA0SJAoGb3RoZXJzGBMgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIQCghraWxsX2ZvchgUIAEoCRIRCglhdXRvX2tpbGwYFSADKAkidgoKU2NvcmVTaGFyZRINCgVjYXVzZRgBIAEoCRINCgVtaWxsaRgCIAEoBBINCgVjb3VudBgDIAEoBBISCgpsYXN0X2F0X21zGAQgASgDEhEKCXdpbmRvd19tcxgFIAEoBBIUCgxoYWxmX2xpZmVfbXMYBiABKAQiWwoKTGFkZGVyTWFyaxIjCgVsZXZlbBgBIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEwoLZW50ZXJfbWlsbGkYAiABKAQSEwoLbGVhdmVfbWlsbGkYAyABKAQiPAoJTGV2ZWxGYWxsEiAKAnRvGAEgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxINCgVhdF9tcxgCIAEoAzKnBAoLTm9kZVNlcnZpY2USSwoKTGlzdEFnZW50cxIdLmFsdHJhY2UudjEuTGlzdEFnZW50c1JlcXVlc3QaHi5hbHRyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJFCghHZXRBZ2VudBIbLmFsdHJhY2UudjEuR2V0QWdlbnRSZXF1ZXN0GhwuYWx0cmFjZS52MS5HZXRBZ2VudFJlc3BvbnNlElAKC1dhdGNoQWdlbnRzEh4uYWx0cmFjZS52MS5XYXRjaEFnZW50c1JlcXVlc3QaHy5hbHRyYWNlLnYxLldhdGNoQWdlbnRzUmVzcG9uc2UwARJCCgdFeHBsYWluEhouYWx0cmFjZS52MS5FeHBsYWluUmVxdWVzdBobLmFsdHJhY2UudjEuRXhwbGFpblJlc3BvbnNlEloKD0xpc3RDb25uZWN0aW9ucxIiLmFsdHJhY2UudjEuTGlzdENvbm5lY3Rpb25zUmVxdWVzdBojLmFsdHJhY2UudjEuTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USTgoLR2V0U3RhbmRpbmcSHi5hbHRyYWNlLnYxLkdldFN0YW5kaW5nUmVxdWVzdBofLmFsdHJhY2UudjEuR2V0U3RhbmRpbmdSZXNwb25zZRJCCgdHZXROb2RlEhouYWx0cmFjZS52MS5HZXROb2RlUmVxdWVzdBobLmFsdHJhY2UudjEuR2V0Tm9kZVJlc3BvbnNlYgZwcm90bzM", [file_altrace_v1_mesh]);
 
 /**
  * @generated from message altrace.v1.ListAgentsRequest
@@ -576,6 +576,265 @@ export const GetNodeResponseSchema: GenMessage<GetNodeResponse> = /*@__PURE__*/
   messageDesc(file_altrace_v1_node_service, 16);
 
 /**
+ * @generated from message altrace.v1.GetStandingRequest
+ */
+export type GetStandingRequest = Message<"altrace.v1.GetStandingRequest"> & {
+  /**
+   * @generated from field: string agent = 1;
+   */
+  agent: string;
+};
+
+/**
+ * Describes the message altrace.v1.GetStandingRequest.
+ * Use `create(GetStandingRequestSchema)` to create a new message.
+ */
+export const GetStandingRequestSchema: GenMessage<GetStandingRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_node_service, 17);
+
+/**
+ * An agent stands at the highest of three levels: by its own offences, by its budget, by other nodes' word.
+ *
+ * @generated from message altrace.v1.GetStandingResponse
+ */
+export type GetStandingResponse = Message<"altrace.v1.GetStandingResponse"> & {
+  /**
+   * @generated from field: string node = 1;
+   */
+  node: string;
+
+  /**
+   * @generated from field: string agent = 2;
+   */
+  agent: string;
+
+  /**
+   * KILL when it, its team or the mesh is killed.
+   *
+   * @generated from field: altrace.v1.Standing standing = 3;
+   */
+  standing: Standing;
+
+  /**
+   * Snake-case cause of the last change, and the request that did it, if one did.
+   *
+   * @generated from field: string cause = 4;
+   */
+  cause: string;
+
+  /**
+   * @generated from field: string request_id = 5;
+   */
+  requestId: string;
+
+  /**
+   * Milliseconds since the Unix epoch; 0 when it never changed.
+   *
+   * @generated from field: int64 since_ms = 6;
+   */
+  sinceMs: bigint;
+
+  /**
+   * @generated from field: repeated string killed_by = 7;
+   */
+  killedBy: string[];
+
+  /**
+   * Where its own offences on this node put it.
+   *
+   * @generated from field: altrace.v1.Standing level = 8;
+   */
+  level: Standing;
+
+  /**
+   * @generated from field: uint64 score_milli = 9;
+   */
+  scoreMilli: bigint;
+
+  /**
+   * @generated from field: repeated altrace.v1.ScoreShare shares = 10;
+   */
+  shares: ScoreShare[];
+
+  /**
+   * @generated from field: repeated altrace.v1.LadderMark marks = 11;
+   */
+  marks: LadderMark[];
+
+  /**
+   * If it offends no more, its level by offences will have fallen so far by then.
+   *
+   * @generated from field: repeated altrace.v1.LevelFall falls = 12;
+   */
+  falls: LevelFall[];
+
+  /**
+   * Its level by offences is a block that an operator alone ends.
+   *
+   * @generated from field: bool needs_operator = 13;
+   */
+  needsOperator: boolean;
+
+  /**
+   * After an operator's revive it is watched until then; 0: it is not.
+   *
+   * @generated from field: int64 watched_until_ms = 14;
+   */
+  watchedUntilMs: bigint;
+
+  /**
+   * Where its budget puts it, and how much of each limit is spent over all nodes.
+   *
+   * @generated from field: altrace.v1.Standing budget_level = 15;
+   */
+  budgetLevel: Standing;
+
+  /**
+   * @generated from field: repeated altrace.v1.BudgetUse budget = 16;
+   */
+  budget: BudgetUse[];
+
+  /**
+   * Shares of a budget, in thousandths, that mean warning and throttle; all of it means block.
+   *
+   * @generated from field: uint32 budget_warning_milli = 17;
+   */
+  budgetWarningMilli: number;
+
+  /**
+   * @generated from field: uint32 budget_throttle_milli = 18;
+   */
+  budgetThrottleMilli: number;
+
+  /**
+   * The highest level that other nodes report.
+   *
+   * @generated from field: altrace.v1.Standing others = 19;
+   */
+  others: Standing;
+
+  /**
+   * The mesh is to kill it for this cause, and has not answered yet.
+   *
+   * @generated from field: string kill_for = 20;
+   */
+  killFor: string;
+
+  /**
+   * Policy names these causes for an automatic kill.
+   *
+   * @generated from field: repeated string auto_kill = 21;
+   */
+  autoKill: string[];
+};
+
+/**
+ * Describes the message altrace.v1.GetStandingResponse.
+ * Use `create(GetStandingResponseSchema)` to create a new message.
+ */
+export const GetStandingResponseSchema: GenMessage<GetStandingResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_node_service, 18);
+
+/**
+ * What one cause adds to a score.
+ *
+ * @generated from message altrace.v1.ScoreShare
+ */
+export type ScoreShare = Message<"altrace.v1.ScoreShare"> & {
+  /**
+   * @generated from field: string cause = 1;
+   */
+  cause: string;
+
+  /**
+   * @generated from field: uint64 milli = 2;
+   */
+  milli: bigint;
+
+  /**
+   * Events since its share was last zero, and the last of them.
+   *
+   * @generated from field: uint64 count = 3;
+   */
+  count: bigint;
+
+  /**
+   * @generated from field: int64 last_at_ms = 4;
+   */
+  lastAtMs: bigint;
+
+  /**
+   * Points count in full for the window, then halve so often.
+   *
+   * @generated from field: uint64 window_ms = 5;
+   */
+  windowMs: bigint;
+
+  /**
+   * @generated from field: uint64 half_life_ms = 6;
+   */
+  halfLifeMs: bigint;
+};
+
+/**
+ * Describes the message altrace.v1.ScoreShare.
+ * Use `create(ScoreShareSchema)` to create a new message.
+ */
+export const ScoreShareSchema: GenMessage<ScoreShare> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_node_service, 19);
+
+/**
+ * @generated from message altrace.v1.LadderMark
+ */
+export type LadderMark = Message<"altrace.v1.LadderMark"> & {
+  /**
+   * @generated from field: altrace.v1.Standing level = 1;
+   */
+  level: Standing;
+
+  /**
+   * Entered at or above this score, left below that one, in thousandths.
+   *
+   * @generated from field: uint64 enter_milli = 2;
+   */
+  enterMilli: bigint;
+
+  /**
+   * @generated from field: uint64 leave_milli = 3;
+   */
+  leaveMilli: bigint;
+};
+
+/**
+ * Describes the message altrace.v1.LadderMark.
+ * Use `create(LadderMarkSchema)` to create a new message.
+ */
+export const LadderMarkSchema: GenMessage<LadderMark> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_node_service, 20);
+
+/**
+ * @generated from message altrace.v1.LevelFall
+ */
+export type LevelFall = Message<"altrace.v1.LevelFall"> & {
+  /**
+   * @generated from field: altrace.v1.Standing to = 1;
+   */
+  to: Standing;
+
+  /**
+   * @generated from field: int64 at_ms = 2;
+   */
+  atMs: bigint;
+};
+
+/**
+ * Describes the message altrace.v1.LevelFall.
+ * Use `create(LevelFallSchema)` to create a new message.
+ */
+export const LevelFallSchema: GenMessage<LevelFall> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_node_service, 21);
+
+/**
  * @generated from service altrace.v1.NodeService
  */
 export const NodeService: GenService<{
@@ -628,6 +887,16 @@ export const NodeService: GenService<{
     methodKind: "unary";
     input: typeof ListConnectionsRequestSchema;
     output: typeof ListConnectionsResponseSchema;
+  },
+  /**
+   * Why one agent stands where it does on this node, and what would lift it.
+   *
+   * @generated from rpc altrace.v1.NodeService.GetStanding
+   */
+  getStanding: {
+    methodKind: "unary";
+    input: typeof GetStandingRequestSchema;
+    output: typeof GetStandingResponseSchema;
   },
   /**
    * Whether the node decides, and if not why not.

@@ -395,7 +395,8 @@ describe("the actor host", () => {
   test("what another node reports holds an idle agent too, until that node reports otherwise", async () => {
     const one = world({ policy: policy() });
     const { row } = one.row(A);
-    const other = { standing: Standing.QUARANTINE, cause: "content_medium", scoreMilli: 1 };
+    const standing = Standing.QUARANTINE;
+    const other = { standing, standsAt: standing, cause: "content_medium", scoreMilli: 1 };
     one.meshStandings.report("t/a", "n2", other);
     expect(await one.host.topUp(A, usd(1n))).toEqual({ outcome: "ok" });
     await settled();
@@ -405,7 +406,11 @@ describe("the actor host", () => {
       one.meshStandings.report("t/a", "n2", other);
     }
     expect(standingOf(one.table, row)).toBe("quarantine");
-    one.meshStandings.report("t/a", "n2", { ...other, standing: Standing.NORMAL });
+    one.meshStandings.report("t/a", "n2", {
+      ...other,
+      standing: Standing.NORMAL,
+      standsAt: Standing.NORMAL,
+    });
     await one.pass(5_000);
     expect(standingOf(one.table, row)).toBe("normal");
     // Of what the others say nothing was said back as this node's own view.

@@ -227,9 +227,9 @@ export class NodeWorld {
       return { case: "lease", value };
     }
     if (body.case === "standing") {
-      const { agent, standing, cause, scoreMilli } = body.value;
+      const { agent, standing, standsAt, cause, scoreMilli } = body.value;
       this.reported.push(body.value);
-      const report = { standing, cause, scoreMilli: Number(scoreMilli) };
+      const report = { standing, standsAt, cause, scoreMilli: Number(scoreMilli) };
       this.meshStandings.report(agent, NODE, report);
       const news = await this.#newsOf(`agent/${agent}`);
       const value = create(StandingReplySchema, { standing: Standing.NORMAL, ...news });
