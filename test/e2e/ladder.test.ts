@@ -319,7 +319,7 @@ teams:
       calls: { budget: { usd: { day: "100.00" }, calls: { total: 10 } } }
       poor: { budget: { usd: { day: "0.000001" } } }
 ladder:
-  window: 4s
+  window: 10s
   half_life: 1m
   half_life_of: { refusal: 1s }
   auto_kill: [${autoKill}]

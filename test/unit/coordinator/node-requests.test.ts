@@ -414,7 +414,6 @@ describe("an agent over the mesh", () => {
   test("shows every node that holds its leases or reports it, its budget, and its kills", async () => {
     const { world, node } = await meshWithNode();
     const other = await world.addNode("n2");
-    node.beat();
     const { service } = world.parts;
     const granted = await node.ask(lease(BOT, 100n));
     if (granted.case !== "lease") throw new Error(reasonOf(granted));
@@ -424,7 +423,7 @@ describe("an agent over the mesh", () => {
     expect(agent).toMatchObject({ agent: "pay/bot", standing: Standing.BLOCK, killedBy: [] });
     expect(agent.nodes).toMatchObject([
       { node: "n1", live: true, leases: 1, standing: Standing.NORMAL },
-      { node: "n2", live: false, leases: 0, standing: Standing.BLOCK, cause: "content_high" },
+      { node: "n2", live: true, leases: 0, standing: Standing.BLOCK, cause: "content_high" },
     ]);
     expect(agent.nodes?.[0]).toMatchObject({ spent: { usdMicros: 30n } });
     expect(agent.budget?.every(({ limit = 0n }) => limit > 0n)).toBe(true);
