@@ -6,34 +6,16 @@ import {
   sign,
   verify,
 } from "node:crypto";
-import {
-  closeSync,
-  fstatSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
 import { join } from "node:path";
 import { kidOf } from "../mesh/record-op.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
+import { createPrivateFile, KeyFileFault, readPrivateFile } from "./private-file.ts";
 
 const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
 /** DER of an Ed25519 SubjectPublicKeyInfo up to the 32 raw bytes (RFC 8410, section 4). */
 const SPKI_PREFIX = Buffer.from("302a300506032b6570032100", "hex");
 /** Imported public keys that are kept: an import costs about a fifth of a verification. */
 const IMPORTED_KEYS_MAX = 4096;
-
-/** A key file that is there and cannot be used, or cannot be made. */
-export class KeyFileFault extends Error {
-  constructor(message: string, options?: { cause: unknown }) {
-    super(message, options);
-    this.name = "KeyFileFault";
-  }
-}
 
 /**
  * Ed25519 keys in `<dir>/<name>.key`, PKCS#8 PEM, mode 0600 in a folder of mode 0700.
@@ -71,68 +53,14 @@ function loadKey(path: string): Signer | undefined {
   return signerOf(key);
 }
 
-function readPrivateFile(path: string): Buffer | undefined {
-  let fd: number;
-  try {
-    fd = openSync(path, "r");
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-    throw new KeyFileFault(`${path} cannot be opened`, { cause });
-  }
-  try {
-    if ((fstatSync(fd).mode & 0o077) !== 0) {
-      throw new KeyFileFault(`${path} is open to others: chmod 600 it, or make a new key`);
-    }
-    return readFileSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-/** A key file appears whole or not at all, and two processes that race make one key. */
+/** Two processes that race make one key. */
 function createKey(dir: string, name: string): Signer {
   const path = pathOf(dir, name);
   const { privateKey } = generateKeyPairSync("ed25519");
-  const temporary = `${path}.${process.pid}.new`;
-  try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
-    writeDurably(temporary, privateKey.export({ type: "pkcs8", format: "pem" }) as string);
-    linkIfAbsent(temporary, path);
-    unlinkSync(temporary);
-    syncFolder(dir);
-  } catch (cause) {
-    throw new KeyFileFault(`${path} cannot be written`, { cause });
-  }
+  createPrivateFile(path, privateKey.export({ type: "pkcs8", format: "pem" }) as string);
   const signer = loadKey(path);
   if (!signer) throw new KeyFileFault(`${path} went away while it was made`);
   return signer;
-}
-
-function writeDurably(path: string, text: string): void {
-  const fd = openSync(path, "w", 0o600);
-  try {
-    writeSync(fd, text);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
-function linkIfAbsent(from: string, to: string): void {
-  try {
-    linkSync(from, to);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-}
-
-function syncFolder(dir: string): void {
-  const fd = openSync(dir, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }
 
 function signerOf(key: KeyObject): Signer {

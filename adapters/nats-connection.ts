@@ -20,7 +20,7 @@ export type NatsBusOptions = {
   readonly name: string;
   /** Subject under which answers come back, where permissions name it; `_INBOX` by default. */
   readonly inboxPrefix?: string;
-  /** Seed of an nkey user (`SU...`). */
+  /** Seed of an nkey user (`SU...`); not used where the URL names a user. */
   readonly nkeySeed?: Uint8Array;
   /** Path of a .creds file, read at every attempt. */
   readonly credsFile?: string;
@@ -44,9 +44,10 @@ export type NatsBusOptions = {
  */
 export function connectionOptions(options: NatsBusOptions): ConnectionOptions {
   const { name, inboxPrefix, tls } = options;
-  const authenticator = authenticatorOf(options);
+  const login = loginOf(options.url);
+  const authenticator = login.user === undefined ? authenticatorOf(options) : undefined;
   return {
-    ...loginOf(options.url),
+    ...login,
     name,
     timeout: options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS,
     pingInterval: options.pingIntervalMs ?? PING_INTERVAL_MS,

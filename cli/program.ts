@@ -1,8 +1,8 @@
 import { Command, CommanderError } from "commander";
-import { KeyFileFault } from "../adapters/file-keys.ts";
 import { RpcError } from "../adapters/grpc-error.ts";
 import { SocketFault } from "../adapters/grpc-socket.ts";
 import { InstanceFault } from "../adapters/instance-lock.ts";
+import { KeyFileFault } from "../adapters/private-file.ts";
 import { TrustFileFault } from "../adapters/trust-file.ts";
 import { HomeFault } from "../coordinator/found-mesh.ts";
 import { addAudit } from "./audit/audit-program.ts";
@@ -18,6 +18,7 @@ import { env } from "./commands/env.ts";
 import { explain } from "./commands/explain.ts";
 import { issueKey, revokeKey } from "./commands/key.ts";
 import { kill, kills, revive } from "./commands/kill.ts";
+import { natsPermissions, natsUserOf } from "./commands/nats.ts";
 import { applyPolicy, checkPolicy } from "./commands/policy.ts";
 import { standing } from "./commands/standing.ts";
 import { issueToken } from "./commands/token.ts";
@@ -64,6 +65,7 @@ function buildProgram(host: CliProcess): Command {
   addServers(program, host);
   addOperations(program, host);
   addConfiguration(program, host);
+  addMembership(program, host);
   addAudit(program, host, act);
   return program;
 }
@@ -161,6 +163,23 @@ function addConfiguration(program: Command, host: CliProcess): void {
     (context, account = "", window = "", unit = "", limit = "") =>
       topUpBudget(context, account, { window, unit, limit }),
   );
+}
+
+function addMembership(program: Command, host: CliProcess): void {
+  const nats = program.command("nats").description("who the NATS server lets in, and to what");
+  simple(
+    nats,
+    host,
+    "user <role>",
+    "public key of this HOME's coordinator or node",
+    (context, role = "") => natsUserOf(context, role),
+  );
+  nats
+    .command("permissions <members...>")
+    .description("the server's configuration for coordinator/<name>=U... and node/<id>=U...")
+    .action((members: string[], _options, command: Command) =>
+      act(command, host, (context) => natsPermissions(context, members)),
+    );
   const trust = program.command("trust").description("whose signatures count");
   simple(trust, host, "list", "every key of the bundle", (context) => listTrust(context));
   simple(

@@ -6,7 +6,9 @@ import { ownFolder } from "../adapters/grpc-socket.ts";
 import { holdInstance } from "../adapters/instance-lock.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { connectNatsBus, type NatsBus } from "../adapters/nats-bus.ts";
+import { inboxPrefix } from "../adapters/nats-permissions.ts";
 import { ensureStreams } from "../adapters/nats-streams.ts";
+import { natsUser } from "../adapters/nats-user.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { buildCoordinator } from "./app.ts";
@@ -95,6 +97,8 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
   const bus = await connectNatsBus({
     url: natsUrl,
     name: config.replicaId,
+    inboxPrefix: inboxPrefix({ role: "coordinator", name: config.replicaId }),
+    nkeySeed: natsUser(keysPath(home)).seed,
     onTrouble: (message) => log.warn({ message }, "bus_trouble"),
   });
   const coordinator = await buildCoordinator(config, pin, {

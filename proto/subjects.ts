@@ -52,6 +52,8 @@ export const REQUEST_METHODS = [
   "batch",
 ] as const;
 export type RequestMethod = (typeof REQUEST_METHODS)[number];
+/** All questions of one node. */
+export const requestsOf = (node: string): string => `alt.req.${node}.*`;
 export const requestSubject = (node: string, method: RequestMethod): string =>
   `alt.req.${node}.${method}`;
 

@@ -7,6 +7,8 @@ import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { connectNatsBus } from "../../adapters/nats-bus.ts";
+import { inboxPrefix } from "../../adapters/nats-permissions.ts";
+import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
 import type { Bus } from "../../ports/bus.ts";
@@ -50,7 +52,8 @@ async function run(data: MeshWorkerData): Promise<void> {
   if (!control) throw new Error("the mesh thread is started as a worker");
   const store = openLmdbStore(join(data.homeDir, "mesh"));
   const stall = openHostStall(systemClock);
-  const bus = await openBus(data);
+  const user = data.bus.kind === "nats" ? natsUser(join(data.homeDir, "keys")) : undefined;
+  const bus = await openBus(data, user);
   const table = openTable(data.tableBuffer);
   const log = openMeshWal(data, table);
   const thread = new MeshThread({
@@ -60,7 +63,7 @@ async function run(data: MeshWorkerData): Promise<void> {
       bootId: data.bootId,
       pin: readTrustFile(data.trustFile),
       enrolToken: data.enrolToken,
-      nkey: "",
+      nkey: user?.publicKey ?? "",
       timing: data.timing,
     },
     ports: {
@@ -108,12 +111,13 @@ function openMeshWal({ wal }: MeshWorkerData, table: Table): Wal {
   });
 }
 
-async function openBus({ bus, nodeId }: MeshWorkerData): Promise<Bus> {
+async function openBus({ bus, nodeId }: MeshWorkerData, user: NatsUser | undefined): Promise<Bus> {
   if (bus.kind === "port") return busOverPort(bus.port);
   return connectNatsBus({
     url: bus.url,
     name: `node ${nodeId}`,
-    inboxPrefix: `_INBOX.${nodeId}`,
+    inboxPrefix: inboxPrefix({ role: "node", name: nodeId }),
+    ...(user === undefined ? {} : { nkeySeed: user.seed }),
   });
 }
 

@@ -16,6 +16,8 @@ export type MeshOptions = {
   readonly coordinators?: number;
   /** Settings of every coordinator. */
   readonly coordinatorEnv?: Readonly<Record<string, string>>;
+  /** Further lines of the server's configuration, for the members as they will be. */
+  readonly natsConfig?: (mesh: Pick<Mesh, "coordinators" | "nodes">) => string;
 };
 
 const METRICS_OFFSET = { node: 91, coordinator: 93 } as const;
@@ -23,7 +25,7 @@ const PORTS_OF_ONE = 100;
 
 /** A coordinator and its nodes, each a process, over a real nats-server. */
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
-  const nats = await startNats();
+  const nats = await startNats({ started: false });
   const folder = mkdtempSync(join(tmpdir(), "altm-"));
   const mesh = new Mesh({
     options,
@@ -32,6 +34,8 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     portBases: await portBases(options.nodes + (options.coordinators ?? 1)),
   });
   try {
+    if (options.natsConfig !== undefined) nats.configure(options.natsConfig(mesh));
+    await nats.restart();
     await mesh.found();
     return mesh;
   } catch (error) {

@@ -1,0 +1,98 @@
+import {
+  ACK_PATTERN,
+  ackSubject,
+  COMMITTED_PATTERN,
+  DIGEST_SUBJECT,
+  FAST_PATTERN,
+  HEAL_PATTERN,
+  HEARTBEAT_PATTERN,
+  healSubject,
+  heartbeatSubject,
+  REQUEST_PATTERN,
+  requestsOf,
+} from "../proto/subjects.ts";
+import { STREAMS } from "./bus-subject.ts";
+
+/** Whom the server is to let in, and as what. */
+export type NatsMember = {
+  readonly role: "coordinator" | "node";
+  /** The node's id, or the coordinator's name among the replicas. */
+  readonly name: string;
+  /** Public nkey, `U...`. */
+  readonly publicKey: string;
+};
+
+/** What one user may say and hear. Everything else is refused. */
+export type NatsPermissions = {
+  readonly publish: readonly string[];
+  readonly subscribe: readonly string[];
+};
+
+/** Where a member's answers come back: nobody else may listen there. */
+export function inboxPrefix(member: Pick<NatsMember, "role" | "name">): string {
+  return `${member.role === "node" ? "_INBOX" : "_INBOX_COORDINATOR"}.${member.name}`;
+}
+
+/**
+ * The least that a member needs.
+ *
+ * A node speaks under its own name alone and writes to no stream. A coordinator writes to streams and
+ * deletes, purges and reconfigures none. Nobody publishes committed copies: only the server makes them.
+ */
+export function permissionsOf(member: Pick<NatsMember, "role" | "name">): NatsPermissions {
+  const inbox = `${inboxPrefix(member)}.>`;
+  if (member.role === "node") {
+    const { name } = member;
+    const own = [ackSubject(name), heartbeatSubject(name), healSubject(name), requestsOf(name)];
+    const read = STREAMS.filter(({ republished }) => republished).flatMap(({ name: stream }) => [
+      `$JS.API.DIRECT.GET.${stream}`,
+      `$JS.API.DIRECT.GET.${stream}.>`,
+      `$JS.API.STREAM.MSG.GET.${stream}`,
+    ]);
+    return {
+      publish: [...own, ...read],
+      subscribe: [COMMITTED_PATTERN, FAST_PATTERN, DIGEST_SUBJECT, inbox],
+    };
+  }
+  const streams = STREAMS.flatMap(({ name, prefix }) => [
+    `${prefix}>`,
+    `$JS.API.STREAM.CREATE.${name}`,
+    `$JS.API.STREAM.INFO.${name}`,
+    `$JS.API.STREAM.MSG.GET.${name}`,
+    `$JS.API.DIRECT.GET.${name}`,
+    `$JS.API.DIRECT.GET.${name}.>`,
+  ]);
+  return {
+    // Answers go to the inboxes of nodes.
+    publish: [FAST_PATTERN, DIGEST_SUBJECT, "_INBOX.>", ...streams],
+    subscribe: [
+      COMMITTED_PATTERN,
+      FAST_PATTERN,
+      DIGEST_SUBJECT,
+      ACK_PATTERN,
+      HEARTBEAT_PATTERN,
+      HEAL_PATTERN,
+      REQUEST_PATTERN,
+      inbox,
+    ],
+  };
+}
+
+/** The `authorization` block of a nats-server's configuration that lets in these and nobody else. */
+export function natsAuthorization(members: readonly NatsMember[]): string {
+  const users = members.map((member) => {
+    const { publish, subscribe } = permissionsOf(member);
+    return [
+      `    # ${member.role} ${member.name}`,
+      `    { nkey: ${member.publicKey}, permissions: {`,
+      `      publish: { allow: ${list(publish)} }`,
+      `      subscribe: { allow: ${list(subscribe)} }`,
+      "    } }",
+    ].join("\n");
+  });
+  return ["authorization {", "  users = [", ...users, "  ]", "}", ""].join("\n");
+}
+
+function list(subjects: readonly string[]): string {
+  return `[${subjects.map((subject) => JSON.stringify(subject)).join(", ")}]`;
+}

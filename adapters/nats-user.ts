@@ -1,0 +1,39 @@
+import { join } from "node:path";
+import { nkeys } from "@nats-io/transport-node";
+import { createPrivateFile, KeyFileFault, readPrivateFile } from "./private-file.ts";
+
+/** A user of the NATS server, known there by its public key alone. */
+export type NatsUser = {
+  /** `U...`: what the server's configuration names. */
+  readonly publicKey: string;
+  /** `SU...`: what the connection proves to hold. */
+  readonly seed: Uint8Array;
+};
+
+/**
+ * The NATS user of whoever keeps its keys in that folder, in `nats.seed`; made when there is none.
+ *
+ * A server that asks nobody who they are takes it as well.
+ *
+ * @throws KeyFileFault It is no user's seed, others may read it, or it could not be written.
+ */
+export function natsUser(dir: string): NatsUser {
+  const path = join(dir, "nats.seed");
+  const stored = readPrivateFile(path) ?? createSeed(path);
+  try {
+    const seed = new Uint8Array(Buffer.from(stored.toString().trim()));
+    const publicKey = nkeys.fromSeed(seed).getPublicKey();
+    if (publicKey.startsWith("U")) return { publicKey, seed };
+  } catch (cause) {
+    throw new KeyFileFault(`${path} is not an nkey seed`, { cause });
+  }
+  throw new KeyFileFault(`${path} is not the seed of a user`);
+}
+
+function createSeed(path: string): Buffer {
+  const seed = nkeys.createUser().getSeed();
+  createPrivateFile(path, `${Buffer.from(seed).toString()}\n`);
+  const stored = readPrivateFile(path);
+  if (stored === undefined) throw new KeyFileFault(`${path} went away while it was made`);
+  return stored;
+}

@@ -1,0 +1,89 @@
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
+import { dirname } from "node:path";
+
+/** A key file that is there and cannot be used, or cannot be made. */
+export class KeyFileFault extends Error {
+  constructor(message: string, options?: { cause: unknown }) {
+    super(message, options);
+    this.name = "KeyFileFault";
+  }
+}
+
+/**
+ * What lies in a file that holds a secret; undefined where there is none.
+ *
+ * @throws KeyFileFault Others than its owner may read it, or it cannot be read.
+ */
+export function readPrivateFile(path: string): Buffer | undefined {
+  let fd: number;
+  try {
+    fd = openSync(path, "r");
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw new KeyFileFault(`${path} cannot be opened`, { cause });
+  }
+  try {
+    if ((fstatSync(fd).mode & 0o077) !== 0) {
+      throw new KeyFileFault(`${path} is open to others: chmod 600 it, or make a new key`);
+    }
+    return readFileSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/**
+ * Puts a secret into a file of mode 0600 in a folder of mode 0700. It appears whole or not at all, and
+ * of two processes that race the first one's stays: read it back.
+ *
+ * @throws KeyFileFault It could not be written.
+ */
+export function createPrivateFile(path: string, text: string): void {
+  const temporary = `${path}.${process.pid}.new`;
+  try {
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    writeDurably(temporary, text);
+    linkIfAbsent(temporary, path);
+    unlinkSync(temporary);
+    syncFolder(dirname(path));
+  } catch (cause) {
+    throw new KeyFileFault(`${path} cannot be written`, { cause });
+  }
+}
+
+function writeDurably(path: string, text: string): void {
+  const fd = openSync(path, "w", 0o600);
+  try {
+    writeSync(fd, text);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function linkIfAbsent(from: string, to: string): void {
+  try {
+    linkSync(from, to);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+  }
+}
+
+function syncFolder(dir: string): void {
+  const fd = openSync(dir, "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

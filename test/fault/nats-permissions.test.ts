@@ -1,0 +1,161 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transport-node";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { inboxPrefix, natsAuthorization } from "../../adapters/nats-permissions.ts";
+import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
+import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
+import { firstAnswers } from "../support/first-answers.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
+import { type Mesh, startMesh } from "../support/start-mesh.ts";
+import { type Provider, startProvider } from "../support/start-provider.ts";
+import { tempDir } from "../support/temp-dir.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
+
+const AGENT = "research/worker-1";
+
+let provider: Provider;
+let mesh: Mesh;
+/** What a node that was taken over has in its hands. */
+let stolen: NatsUser;
+
+beforeAll(async () => {
+  provider = await startProvider();
+  mesh = await startMesh({
+    nodes: 1,
+    policy: e2ePolicy(provider.origin),
+    nodeEnv: PROVIDER_KEYS,
+    natsConfig: ({ coordinators, nodes }) => {
+      const coordinator = coordinators[0]?.home ?? "";
+      const node = nodes[0]?.home ?? "";
+      mkdirSync(node, { recursive: true, mode: 0o700 });
+      stolen = natsUser(join(node, "node", "keys"));
+      return natsAuthorization([
+        {
+          role: "coordinator",
+          name: "c1",
+          publicKey: natsUser(join(coordinator, "keys")).publicKey,
+        },
+        { role: "node", name: "n1", publicKey: stolen.publicKey },
+      ]);
+    },
+  });
+  await mesh.issueKey(AGENT);
+});
+afterAll(async () => {
+  await mesh?.[Symbol.asyncDispose]();
+  await provider?.[Symbol.asyncDispose]();
+});
+
+/** A connection as that user, and the permissions that it was told to have violated. */
+async function connectAs(seed: Uint8Array) {
+  const nc = await connect({
+    servers: mesh.nats.url,
+    authenticator: nkeyAuthenticator(seed),
+    inboxPrefix: inboxPrefix({ role: "node", name: "n1" }),
+    noAsyncTraces: true,
+  });
+  const violations: string[] = [];
+  void (async () => {
+    for await (const status of nc.status()) {
+      if (status.type === "error") violations.push(status.error.message.toLowerCase());
+    }
+  })();
+  return { nc, violations };
+}
+
+async function now(): Promise<string> {
+  const [answer] = await firstAnswers(mesh.door("n1"), AGENT, { until: () => true });
+  return answer ?? "none";
+}
+
+/** After this round trip the server has judged everything that was sent before. */
+const judged = (nc: NatsConnection) => nc.flush();
+
+describe("a server that lets in this mesh alone", () => {
+  test("carries all of it: a node enrols and serves, a kill is acknowledged, money is lent", async () => {
+    let said = "";
+    await waitUntil(
+      () => `the agent to be served: ${said}`,
+      async () => {
+        said = await now();
+        return said === "200 ok";
+      },
+    );
+    const killed = await mesh.mustCli("kill", `agent/${AGENT}`, "--wait");
+    expect(killed).toContain("enforced 1/1");
+    expect(killed).toContain("durable 1/1");
+    expect(await now()).toBe("403 killed_agent");
+    const revived = await mesh.mustCli("revive", `agent/${AGENT}`, "--wait");
+    expect(revived).toContain("durable 1/1");
+    const { accounts } = JSON.parse(await mesh.mustCli("budget", "show", "--json")) as {
+      readonly accounts: readonly { readonly account: string; readonly spent: string }[];
+    };
+    expect(accounts.map(({ account }) => account)).toContain(`agent/${AGENT}`);
+  });
+
+  test.each([
+    ["a kill ahead of its commit", "alt.fast.kill.global"],
+    ["a record of the stream", "alt.ctl.kill.global"],
+    ["a revocation", "alt.rev.kill.contract.x"],
+    ["a committed copy", "alt.bc.kill.global"],
+    ["a digest", "alt.dig"],
+    ["another node's acknowledgement", "alt.ack.n2"],
+    ["another node's heartbeat", "alt.hb.n2"],
+    ["another node's offer", "alt.heal.n2"],
+    ["another node's question", "alt.req.n2.lease"],
+    ["a link of the ledger's journal", "alt.lj.0"],
+    ["a word on who leads", "alt.coord.leader"],
+    ["an answer to another node", "_INBOX.n2.x"],
+    ["the end of a stream", "$JS.API.STREAM.DELETE.ALT_CTL"],
+    ["a purge", "$JS.API.STREAM.PURGE.ALT_CTL"],
+    ["another shape of a stream", "$JS.API.STREAM.UPDATE.ALT_CTL"],
+    ["the end of one message", "$JS.API.STREAM.MSG.DELETE.ALT_CTL"],
+    ["a consumer", "$JS.API.CONSUMER.CREATE.ALT_CTL"],
+    ["a look into the journal", "$JS.API.DIRECT.GET.ALT_LEASE"],
+  ])("a node that was taken over cannot publish %s", async (_what, subject) => {
+    const { nc, violations } = await connectAs(stolen.seed);
+    nc.publish(subject, "x");
+    await judged(nc);
+    await vi.waitFor(() => expect(violations.join()).toContain(subject.toLowerCase()));
+    await nc.close();
+  });
+
+  test.each(["alt.req.>", "alt.ack.*", "_INBOX.>", "_INBOX_COORDINATOR.c1.>", "alt.lj.>", ">"])(
+    "a node that was taken over cannot listen to %s",
+    async (subject) => {
+      const { nc, violations } = await connectAs(stolen.seed);
+      nc.subscribe(subject, { callback: () => undefined });
+      await judged(nc);
+      await vi.waitFor(() => expect(violations.join()).toContain(subject.toLowerCase()));
+      await nc.close();
+    },
+  );
+
+  test("its own word it has, so the refusals above are not those of a deaf server", async () => {
+    const { nc, violations } = await connectAs(stolen.seed);
+    nc.subscribe("alt.dig", { callback: () => undefined });
+    nc.publish("alt.ack.n1", "x");
+    await judged(nc);
+    const last = await nc.request(
+      "$JS.API.DIRECT.GET.ALT_CTL",
+      JSON.stringify({ seq: 1, next_by_subj: "alt.ctl.>" }),
+    );
+    expect(last.headers?.get("Nats-Subject")).toMatch(/^alt\.ctl\./);
+    expect(violations).toEqual([]);
+    await nc.close();
+  });
+
+  test("nobody else is let in at all", async () => {
+    using dir = tempDir();
+    await expect(connectAs(natsUser(dir.path).seed)).rejects.toThrow(/authorization/i);
+    await expect(connect({ servers: mesh.nats.url })).rejects.toThrow(/authorization/i);
+  });
+
+  test("and after all that the mesh does as before", async () => {
+    expect(await now()).toBe("200 ok");
+    expect(await mesh.mustCli("nodes")).toMatch(/^n1 +live +open/m);
+  });
+});
