@@ -3,6 +3,7 @@ import { runProgram } from "./program.ts";
 
 /** Words that are processes of their own, with flags of their own. */
 const SERVERS: Readonly<Record<string, () => Promise<unknown>>> = {
+  enforcer: () => import("../node/kernel/main.ts"),
   coordinator: () => import("../coordinator/main.ts"),
   node: () => import("../node/main.ts"),
 };

@@ -81,9 +81,10 @@ function addServers(program: Command, host: CliProcess): void {
       const { up } = await import("./commands/up.ts");
       await up(optionsOf(command), host);
     });
-  // These two are dispatched before this program is asked; they stand here for `--help`.
+  // These three are dispatched before this program is asked; they stand here for `--help`.
   program.command("coordinator").description("the control plane of a mesh over NATS");
   program.command("node").description("a node of a mesh over NATS");
+  program.command("enforcer").description("the privileged process beside a node; Linux only");
 }
 
 function addOperations(program: Command, host: CliProcess): void {

@@ -166,6 +166,7 @@ function startMeshThread(of: {
       syncMaxMs: config.auditSyncMaxMs,
     },
     trustFile: config.trustFile,
+    ...(config.gateSocket !== undefined && { gateSocket: config.gateSocket }),
     ...(config.enrolToken !== undefined && { enrolToken: config.enrolToken }),
     bus,
     timing: {

@@ -126,6 +126,12 @@ export const NODE_SETTINGS = {
     read: integer({ min: 0, max: 600 * SECOND_MS }),
     help: "time that running requests get at shutdown, ms",
   },
+  gateSocket: {
+    env: "ALTRACE_GATE_SOCKET",
+    byDefault: undefined,
+    read: path,
+    help: "unix socket of the enforcer on this machine; without it no kernel gate is closed by a kill",
+  },
   logLevel: {
     env: "ALTRACE_LOG_LEVEL",
     byDefault: "info",
@@ -153,6 +159,8 @@ export type NodeConfig = {
   readonly auditSyncMaxMs: number;
   readonly auditReserveMib: number;
   readonly drainMs: number;
+  /** Where the machine's enforcer listens, where there is one. */
+  readonly gateSocket: string | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
 };
 
@@ -183,6 +191,7 @@ export function readNodeConfig(
     region: values.region,
     tunnelRanges: values.tunnelRanges ?? [],
     credentialsDir: values.credentialsDir,
+    gateSocket: values.gateSocket,
   } as NodeConfig;
   return { config: Object.freeze(config) };
 }

@@ -97,6 +97,14 @@ export class AckBook {
     this.#send(progress);
   }
 
+  /** The kernel gate has it. Told with whatever is told next, or by itself when nothing else is left. */
+  gated(record: MeshRecord, atNs: bigint): void {
+    const progress = this.#of(record);
+    if (progress?.gatedNs !== 0n) return;
+    progress.gatedNs = atNs;
+    if (progress.isClosed && progress.isDurable) this.#send(progress);
+  }
+
   /** Every loop has closed what the kill covers. */
   closed(record: MeshRecord, count: number, atNs: bigint): void {
     const progress = this.#of(record);

@@ -33,8 +33,11 @@ export type EnforcedTimes = {
 
 /** What the rest of the node does when state changes. */
 export type EnforcementHooks = {
-  /** Closes the kernel gate for a kill, opens it for a revive; returns when that was done. */
-  readonly gate?: (record: MeshRecord) => bigint;
+  /**
+   * Closes the kernel gate for a kill, opens it for a revive. `done` is called once, later: with the
+   * time at which the kernel had it, or with 0 when it has not and is not waited for any longer.
+   */
+  readonly gate?: (record: MeshRecord, done: (atNs: bigint) => void) => void;
   /** Has every loop close what the kill covers; `done` is called later, with their number and time. */
   readonly cut: (
     kill: { readonly by: KilledBy; readonly scope: string },
@@ -118,16 +121,25 @@ export class Enforcement {
   ): void {
     const { records, acks, hooks, onChange } = this.#deps;
     const by = killKind(record.parsed);
-    const gatedNs = by === undefined ? 0n : (hooks.gate?.(record) ?? 0n);
     const isCutting = by !== undefined && record.op.case === "kill";
-    if (isCutting) {
+    const cut = (): void => {
+      if (!isCutting) return;
       hooks.cut({ by, scope: record.scope }, (count, atNs) => acks.closed(record, count, atNs));
-    }
+    };
+    const gate = by === undefined ? undefined : hooks.gate;
+    // Not waited for in this turn: the machine's helper may be slow, or gone.
+    if (gate)
+      gate(record, (gatedNs) => {
+        cut();
+        if (gatedNs > 0n) acks.gated(record, gatedNs);
+        this.#recordIt(record, { receivedNs, enforcedNs, gatedNs });
+      });
+    else cut();
     records.flush();
-    const times = { receivedNs, enforcedNs, gatedNs };
+    const times = { receivedNs, enforcedNs, gatedNs: 0n };
     if (isAcked) acks.enforced(record, { ...times, stall: window, isClosed: !isCutting });
     else acks.assume(record, false);
-    if (by !== undefined) this.#recordIt(record, times);
+    if (by !== undefined && !gate) this.#recordIt(record, times);
     this.#tell(record);
     onChange();
   }

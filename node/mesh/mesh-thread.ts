@@ -2,7 +2,7 @@ import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel } from "../../ports/clock.ts";
 import type { Table } from "../table/table.ts";
 import type { ControlToMesh, MeshToControl } from "../thread-messages.ts";
-import type { EnforcedTimes } from "./enforcement.ts";
+import type { EnforcedTimes, EnforcementHooks } from "./enforcement.ts";
 import { LoopPorts } from "./loop-ports.ts";
 import { type MeshAlarm, Replica, type ReplicaConfig, type ReplicaPorts } from "./replica.ts";
 import { SleepWatch } from "./sleep-watch.ts";
@@ -25,7 +25,9 @@ export type MeshThreadDeps = {
   /** Writes the audit record of a kill or revive. */
   readonly onEnforced: (record: MeshRecord, times: EnforcedTimes) => void;
   /** Closes the kernel gate, where one is installed. */
-  readonly gate?: (record: MeshRecord) => bigint;
+  readonly gate?: EnforcementHooks["gate"];
+  /** Nothing new comes any more; what waits outside of this thread is given up. */
+  readonly onStopping?: () => void;
   /** Everything of this thread has ended. */
   readonly onStopped: () => Promise<void>;
 };
@@ -105,6 +107,7 @@ export class MeshThread {
     if (this.#isStopping) return;
     this.#isStopping = true;
     for (const cancel of this.#timers.values()) cancel();
+    this.#deps.onStopping?.();
     await this.replica.stop();
     this.#loops.close();
     await this.#deps.onStopped();

@@ -5,6 +5,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { busOverPort } from "../../adapters/bus-over-port.ts";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
+import { connectLines } from "../../adapters/line-socket.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { connectNatsBus } from "../../adapters/nats-bus.ts";
 import { inboxPrefix } from "../../adapters/nats-permissions.ts";
@@ -18,6 +19,7 @@ import { openTable, type Table } from "../table/table.ts";
 import type { ControlToMesh } from "../thread-messages.ts";
 import { alarmLog } from "./alarm-log.ts";
 import { openHostStall } from "./host-stall.ts";
+import { KernelGateLink } from "./kernel-gate-link.ts";
 import { killRecord } from "./kill-record.ts";
 import { MeshThread } from "./mesh-thread.ts";
 import type { ReplicaConfig } from "./replica.ts";
@@ -36,6 +38,8 @@ export type MeshWorkerData = {
     | { readonly kind: "nats"; readonly url: string }
     | { readonly kind: "port"; readonly port: MessagePort };
   readonly timing: ReplicaConfig["timing"];
+  /** Where the machine's enforcer listens, where there is one. */
+  readonly gateSocket?: string;
   /** The WAL of this thread. */
   readonly wal: {
     readonly dir: string;
@@ -56,6 +60,7 @@ async function run(data: MeshWorkerData): Promise<void> {
   const bus = await openBus(data, user);
   const table = openTable(data.tableBuffer);
   const log = openMeshWal(data, table);
+  const gate = openGate(data, () => thread.replica.enforcement.killed);
   const thread = new MeshThread({
     table,
     config: {
@@ -76,6 +81,7 @@ async function run(data: MeshWorkerData): Promise<void> {
       nextTurn,
     },
     post: (message) => control.postMessage(message),
+    ...(gate && { gate: gate.gate }),
     bootMs: () => uptime() * 1_000,
     onAlarm: alarmLog(systemClock, (line) => {
       const text = JSON.stringify({ level: "warn", thread: "mesh", node: data.nodeId, ...line });
@@ -87,6 +93,7 @@ async function run(data: MeshWorkerData): Promise<void> {
       const kill = killRecord(record, times, now);
       if (kill !== undefined) log.append(kill);
     },
+    onStopping: () => gate?.close(),
     onStopped: async () => {
       await bus.close();
       await store.close();
@@ -97,6 +104,22 @@ async function run(data: MeshWorkerData): Promise<void> {
   });
   control.on("message", (message: ControlToMesh) => thread.take(message));
   await thread.start();
+  // Only now is it known what is killed, which is the first thing that the enforcer is told.
+  gate?.open();
+}
+
+function openGate(
+  { gateSocket }: MeshWorkerData,
+  killed: () => ReadonlySet<string>,
+): KernelGateLink | undefined {
+  if (gateSocket === undefined) return undefined;
+  return new KernelGateLink({
+    clock: systemClock,
+    connect: (handlers) => connectLines(gateSocket, handlers),
+    killed,
+    onFault: (what) =>
+      process.stderr.write(`${JSON.stringify({ level: "warn", thread: "mesh", what })}\n`),
+  });
 }
 
 function openMeshWal({ wal }: MeshWorkerData, table: Table): Wal {

@@ -28,6 +28,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 /** Files that put the parts together, and so may name adapters; everybody else is handed ports. */
 const WIRING = [
   /^node\/(main|app|config|loop-worker|control)\.ts$/,
+  /^node\/kernel\/(main|enforcer-app)\.ts$/,
   /^node\/.*-worker\.ts$/,
   /^coordinator\/(main|app|config)\.ts$/,
   /^cli\//,
@@ -60,7 +61,7 @@ const BANS: readonly Ban[] = [
   {
     pattern: /process\.(env|argv|exit|exitCode)\b/,
     why: "only a process entry reads the environment or ends the process",
-    except: [/^(node|coordinator|cli)\/main\.ts$/, /-worker\.ts$/, ADAPTERS, ...TOOLS],
+    except: [/^(node|node\/kernel|coordinator|cli)\/main\.ts$/, /-worker\.ts$/, ADAPTERS, ...TOOLS],
   },
   {
     pattern: /\bas Permit\b|\bas unknown as Permit\b/,

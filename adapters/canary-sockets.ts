@@ -1,0 +1,158 @@
+import { createSocket, type RemoteInfo } from "node:dgram";
+import { createConnection, createServer, isIPv6, type Socket } from "node:net";
+
+// The two ends of a canary's attempts: writing a word to an address by every ordinary means, and hearing
+// which words arrive.
+
+/** One attempt: where to, and by what. */
+export type CanaryTarget = {
+  readonly by: "tcp" | "udp";
+  readonly host: string;
+  readonly port: number;
+};
+
+const ATTEMPT_MS = 1_000;
+
+/** Writes the word to the target. @returns What happened, in a word; it says nothing of what arrived. */
+export function attemptTarget({ by, host, port }: CanaryTarget, word: string): Promise<string> {
+  return by === "tcp" ? attemptTcp(host, port, word) : attemptUdp(host, port, word);
+}
+
+function attemptTcp(host: string, port: number, word: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host, port });
+    const end = (how: string): void => {
+      socket.destroy();
+      resolve(how);
+    };
+    socket.setTimeout(ATTEMPT_MS, () => end("silence"));
+    socket.on("connect", () => socket.write(`${word}\n`));
+    socket.on("data", () => end("answered"));
+    socket.on("error", ({ code }: NodeJS.ErrnoException) => end(code ?? "error"));
+    socket.on("close", () => end("closed"));
+  });
+}
+
+function attemptUdp(host: string, port: number, word: string): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = createSocket(isIPv6(host) ? "udp6" : "udp4");
+    socket.on("error", () => undefined);
+    socket.send(word, port, host, (error) => {
+      socket.close();
+      resolve(error === null ? "sent" : ((error as NodeJS.ErrnoException).code ?? "error"));
+    });
+  });
+}
+
+const WORD_BYTES_MAX = 256;
+const HEARD_CONNECTIONS_MAX = 64;
+
+export type CanaryEars = { readonly port: number; close(): void };
+
+/** Hears words on all addresses of this machine, over TCP and UDP. Nothing is ever answered. */
+export async function canaryEars(
+  port: number,
+  onWord: (word: string, from: string) => void,
+): Promise<CanaryEars> {
+  const server = createServer((socket: Socket) => {
+    socket.setTimeout(ATTEMPT_MS, () => socket.destroy());
+    socket.on("error", () => undefined);
+    socket.once("data", (chunk: Buffer) => {
+      onWord(
+        chunk.subarray(0, WORD_BYTES_MAX).toString("latin1").trim(),
+        socket.remoteAddress ?? "",
+      );
+      socket.destroy();
+    });
+  });
+  server.maxConnections = HEARD_CONNECTIONS_MAX;
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ port, host: "::" }, resolve);
+  });
+  const bound = (server.address() as { port: number }).port;
+  const ear = createSocket({ type: "udp6" });
+  ear.on("error", () => undefined);
+  ear.on("message", (bytes: Buffer, { address }: RemoteInfo) => {
+    onWord(bytes.subarray(0, WORD_BYTES_MAX).toString("latin1").trim(), address);
+  });
+  await new Promise<void>((resolve) => ear.bind({ port: bound, address: "::" }, resolve));
+  return {
+    port: bound,
+    close: () => {
+      server.close();
+      ear.close();
+    },
+  };
+}
+
+const REQUEST_BYTES_MAX = 64 * 1024;
+
+/** Asks the canary at an address to try; resolves with its own words, or undefined without an answer. */
+export function askCanary(
+  address: string,
+  port: number,
+  question: object,
+  timeoutMs: number,
+): Promise<unknown> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host: address, port });
+    const end = (answer: unknown): void => {
+      socket.destroy();
+      resolve(answer);
+    };
+    socket.setTimeout(timeoutMs, () => end(undefined));
+    socket.on("error", () => end(undefined));
+    socket.on("close", () => end(undefined));
+    socket.on("connect", () => socket.write(`${JSON.stringify(question)}\n`));
+    onLine(socket, (line) => end(parsed(line)));
+  });
+}
+
+/** The canary's own door. Each connection asks once. */
+export function serveCanary(
+  port: number,
+  onQuestion: (question: unknown) => Promise<object | undefined>,
+): Promise<{ readonly port: number; close(): void }> {
+  const server = createServer((socket) => {
+    socket.setTimeout(30_000, () => socket.destroy());
+    socket.on("error", () => undefined);
+    onLine(socket, async (line) => {
+      const answer = await onQuestion(parsed(line));
+      if (answer === undefined) socket.destroy();
+      else socket.end(`${JSON.stringify(answer)}\n`);
+    });
+  });
+  server.maxConnections = 8;
+  return new Promise((resolve, reject) => {
+    server.once("error", reject);
+    server.listen({ port, host: "::" }, () => {
+      const address = server.address() as { port: number };
+      resolve({ port: address.port, close: () => void server.close() });
+    });
+  });
+}
+
+/** The first line alone; a line without an end ends the connection. */
+function onLine(socket: Socket, fn: (line: string) => unknown): void {
+  let text = "";
+  let isRead = false;
+  socket.setEncoding("utf8");
+  socket.on("data", (chunk: string) => {
+    if (isRead) return;
+    text += chunk;
+    if (text.length > REQUEST_BYTES_MAX) return void socket.destroy();
+    const at = text.indexOf("\n");
+    if (at < 0) return;
+    isRead = true;
+    fn(text.slice(0, at));
+  });
+}
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}

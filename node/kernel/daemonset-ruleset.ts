@@ -1,0 +1,179 @@
+import { bridgeTable } from "./bridge-table.ts";
+import {
+  CONNECTIONS_PER_ADDRESS_MAX,
+  checkedView,
+  DNS_PORT,
+  type KernelView,
+  MARK_CAPTURED,
+  MARK_PASSED,
+  ofFamily,
+  TRANSPARENT_PORT,
+} from "./kernel-view.ts";
+import { nftSet, quoted } from "./nft-set.ts";
+
+// The rules of a machine on which pods are governed. What must hold of them:
+//
+// R1. One text, one transaction: it replaces the tables whole, and nothing passes in between.
+// R2. Every interface that is not known to lead elsewhere leads to a pod. An unknown pod is captured.
+// R3. A packet whose interface and source address were not assigned together is dropped.
+// R4. TCP goes to the proxy, or nowhere: each way through `capture` ends in a drop.
+// R5. What was open before the rules were loaded does not stay open: no rule accepts what is
+//     established, except replies to what others opened towards the pod.
+// R6. Killed addresses are part of the text, so that loading it again revives nobody.
+// R7. A reset is never swallowed: it is how a killed agent learns that it is.
+
+/** The table of all families' rules. */
+export const TABLE = "altrace";
+/** The sets that a kill changes between two loads. */
+export const KILLED_SETS = { 4: "killed4", 6: "killed6" } as const;
+
+/** Never dialled for an agent, whatever the policy says: the cloud's own credentials are there. */
+const METADATA = { 4: "169.254.169.254", 6: "fd00:ec2::254" } as const;
+
+/** Makes the text for `nft -f`. @throws KernelViewError The view is not of the form it must have. */
+export function daemonsetRuleset(view: KernelView): string {
+  const checked = checkedView(view);
+  const tables = [inetTable(checked)];
+  if (checked.bridges.length > 0) tables.push(bridgeTable(checked));
+  return `${tables.join("\n")}\n`;
+}
+
+function inetTable(view: KernelView): string {
+  return [
+    // Declared, so that there is something to delete; deleted, so that nothing of it stays.
+    `table inet ${TABLE}`,
+    `delete table inet ${TABLE}`,
+    `table inet ${TABLE} {`,
+    ...sets(view),
+    ...["captured", "spoofed", "killed", "refused", "over"].map((name) => `  counter ${name} { }`),
+    ...admitChain(),
+    ...captureChain(),
+    ...dnsChain(),
+    ...hostChains(),
+    "}",
+  ].join("\n");
+}
+
+function sets({ infra, pods, killed }: KernelView): string[] {
+  const pairs = (family: 4 | 6, exempt: boolean) =>
+    pods
+      .filter((pod) => pod.exempt === exempt)
+      .flatMap(({ link, addresses }) =>
+        ofFamily(addresses, family).map((address) => `${quoted(link)} . ${address}`),
+      );
+  const connections = (family: 4 | 6) =>
+    `  set connections${family} { type ipv${family}_addr; size 65535; flags dynamic; }`;
+  return [
+    nftSet({ name: "infra", type: "ifname", elements: infra.map(quoted) }),
+    nftSet({ name: "assigned4", type: "ifname . ipv4_addr", elements: pairs(4, false) }),
+    nftSet({ name: "assigned6", type: "ifname . ipv6_addr", elements: pairs(6, false) }),
+    nftSet({ name: "exempt4", type: "ifname . ipv4_addr", elements: pairs(4, true) }),
+    nftSet({ name: "exempt6", type: "ifname . ipv6_addr", elements: pairs(6, true) }),
+    nftSet({ name: KILLED_SETS[4], type: "ipv4_addr", elements: ofFamily(killed, 4) }),
+    nftSet({ name: KILLED_SETS[6], type: "ipv6_addr", elements: ofFamily(killed, 6) }),
+    connections(4),
+    connections(6),
+  ];
+}
+
+/** Neighbour discovery stays on the link: a hop limit of 255 says that no router passed it on. */
+const NEIGHBOURS =
+  "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit } ip6 hoplimit 255";
+
+/** Before connections are tracked: who may send at all, and what. Fragments were joined before. */
+function admitChain(): string[] {
+  return [
+    "  chain admit {",
+    "    type filter hook prerouting priority -300; policy accept;",
+    "    iifname @infra return",
+    `    meta nfproto ipv6 ip6 saddr fe80::/10 ${NEIGHBOURS} accept`,
+    "    ip6 saddr :: icmpv6 type nd-neighbor-solicit ip6 hoplimit 255 accept",
+    `    iifname . ip saddr @exempt4 meta mark set meta mark | ${MARK_PASSED} accept`,
+    `    iifname . ip6 saddr @exempt6 meta mark set meta mark | ${MARK_PASSED} accept`,
+    "    meta nfproto ipv4 iifname . ip saddr != @assigned4 counter name spoofed drop",
+    `    meta nfproto ipv6 iifname . ip6 saddr @assigned6 ${NEIGHBOURS} accept`,
+    "    meta nfproto ipv6 iifname . ip6 saddr != @assigned6 counter name spoofed drop",
+    // A killed agent's program is told at once; what it sends beside TCP vanishes.
+    "    ip saddr @killed4 meta l4proto tcp counter name killed reject with tcp reset",
+    "    ip6 saddr @killed6 meta l4proto tcp counter name killed reject with tcp reset",
+    "    ip saddr @killed4 counter name killed drop",
+    "    ip6 saddr @killed6 counter name killed drop",
+    `    ip daddr ${METADATA[4]} meta l4proto tcp counter name refused reject with tcp reset`,
+    `    ip6 daddr ${METADATA[6]} meta l4proto tcp counter name refused reject with tcp reset`,
+    "    meta l4proto tcp accept",
+    "    udp dport 53 accept",
+    // QUIC above all: clients fall back to TCP as soon as they are told.
+    "    meta l4proto udp counter name refused reject with icmpx type port-unreachable",
+    "    counter name refused drop",
+    "  }",
+  ];
+}
+
+function captureChain(): string[] {
+  const captured = `meta mark set meta mark | ${MARK_CAPTURED} counter name captured accept`;
+  const over = (family: 4 | 6, header: string) =>
+    `    meta nfproto ipv${family} meta l4proto tcp ct state new add @connections${family} ` +
+    `{ ${header} saddr ct count over ${CONNECTIONS_PER_ADDRESS_MAX} } ` +
+    "counter name over reject with tcp reset";
+  return [
+    "  chain capture {",
+    "    type filter hook prerouting priority mangle; policy accept;",
+    "    iifname @infra return",
+    `    meta mark & ${MARK_PASSED} == ${MARK_PASSED} accept`,
+    "    meta l4proto != { tcp, udp, ipv6-icmp } drop",
+    `    ct direction reply ct state established meta mark set meta mark | ${MARK_PASSED} accept`,
+    "    meta l4proto tcp ct state invalid drop",
+    over(4, "ip"),
+    over(6, "ip6"),
+    `    meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:${TRANSPARENT_PORT} ${captured}`,
+    `    meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:${TRANSPARENT_PORT} ${captured}`,
+    // Reached when nobody listens there: without this line the packet would simply be forwarded.
+    "    meta l4proto tcp drop",
+    "    udp dport 53 accept",
+    `    meta nfproto ipv6 ${NEIGHBOURS} accept`,
+    "    drop",
+    "  }",
+  ];
+}
+
+/** Every question goes to our own resolver, whichever it was meant for; kube-proxy's turn is later. */
+function dnsChain(): string[] {
+  return [
+    "  chain names {",
+    "    type nat hook prerouting priority -110; policy accept;",
+    "    iifname @infra return",
+    `    meta mark & ${MARK_PASSED} == ${MARK_PASSED} return`,
+    `    udp dport 53 redirect to :${DNS_PORT}`,
+    "  }",
+  ];
+}
+
+/** What reaches the machine itself, what it forwards, and what it sends to the killed. */
+function hostChains(): string[] {
+  const passed = `meta mark & ${MARK_PASSED} == ${MARK_PASSED}`;
+  const toKilled = (family: 4 | 6, header: string) =>
+    `    ${header} daddr @killed${family} meta l4proto tcp tcp flags & rst == 0 ` +
+    "reject with tcp reset";
+  return [
+    "  chain inward {",
+    "    type filter hook input priority -10; policy accept;",
+    "    iifname @infra return",
+    `    meta mark & ${MARK_CAPTURED} == ${MARK_CAPTURED} meta l4proto tcp accept`,
+    `    ${passed} accept`,
+    `    udp dport ${DNS_PORT} ct status dnat accept`,
+    `    meta nfproto ipv6 ${NEIGHBOURS} accept`,
+    "    counter name refused drop",
+    "  }",
+    "  chain onward {",
+    "    type filter hook forward priority -10; policy accept;",
+    "    iifname @infra return",
+    `    ${passed} accept`,
+    "    counter name refused drop",
+    "  }",
+    "  chain outward {",
+    "    type filter hook output priority -10; policy accept;",
+    toKilled(4, "ip"),
+    toKilled(6, "ip6"),
+    "  }",
+  ];
+}

@@ -1,0 +1,244 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, watch, writeFileSync } from "node:fs";
+import { networkInterfaces } from "node:os";
+import { dirname, join } from "node:path";
+import type { Logger } from "pino";
+import { collectDefaultMetrics, Registry } from "prom-client";
+import { startAdminServer } from "../../adapters/admin-server.ts";
+import { askCanary, canaryEars } from "../../adapters/canary-sockets.ts";
+import { clusterApi } from "../../adapters/cluster-api.ts";
+import { cryptoRandom } from "../../adapters/crypto-random.ts";
+import { followHostCommand, hostCommand } from "../../adapters/host-command.ts";
+import { type LineConnection, serveLines } from "../../adapters/line-socket.ts";
+import { netlinkSocket } from "../../adapters/netlink-socket.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { CanaryRounds } from "./canary.ts";
+import { readCniResult } from "./cni-result.ts";
+import { Enforcer } from "./enforcer.ts";
+import type { EnforcerConfig } from "./enforcer-config.ts";
+import { type EnforcerMetrics, enforcerMetrics } from "./enforcer-metrics.ts";
+import { readGateQuestion } from "./gate-messages.ts";
+import { KernelGate } from "./kernel-gate.ts";
+import type { NotedPod } from "./link-map.ts";
+import { readMachine } from "./machine-reader.ts";
+import type { Pod, PodSource } from "./pod.ts";
+import { readPod, readPodList } from "./pod-list.ts";
+import { ClusterFault, PodWatch } from "./pod-watch.ts";
+import { RuleKeeper } from "./rule-keeper.ts";
+
+export type RunningEnforcer = { stop(): Promise<void> };
+
+/** Starts the enforcer: rules first, then the gate's door, then everything that tells of it. */
+export async function startEnforcer(config: EnforcerConfig, log: Logger): Promise<RunningEnforcer> {
+  const registry = new Registry();
+  collectDefaultMetrics({ register: registry });
+  const metrics = enforcerMetrics(registry, {
+    pods: () => enforcer.pods,
+    wrong: () => enforcer.wrong(),
+  });
+  const listeners = new Set<LineConnection>();
+  const gate = openGate(config, metrics, log);
+  const enforcer = new Enforcer({
+    clock: systemClock,
+    keeper: new RuleKeeper(hostCommand),
+    gate,
+    pods: podSource(config, log),
+    readMachine: () => readMachine(hostCommand, () => readNotes(config.cniResults)),
+    follow: followHostCommand,
+    infraLinks: config.infraLinks,
+    checkMs: config.checkMs,
+    events: {
+      onLoaded: (pods, tookNs) => {
+        metrics.loaded(tookNs);
+        log.info({ event: "rules_loaded", pods, ms: Number(tookNs / 1_000_000n) });
+      },
+      onRepair: (wrong) => {
+        metrics.repaired();
+        log.error({ event: "rules_repaired", wrong });
+      },
+      onUnplaced: (pods) =>
+        log.warn({ event: "pods_unplaced", pods: pods.map((p) => `${p.namespace}/${p.name}`) }),
+      onFault: (what) => log.error({ event: "rules_fault", what }),
+      onAnswer: (answer) => {
+        for (const listener of listeners) listener.send(answer);
+      },
+    },
+  });
+  await enforcer.start();
+  mkdirSync(dirname(config.gateSocket), { recursive: true, mode: 0o755 });
+  const server = await serveLines(config.gateSocket, config.gateGid, (connection) => {
+    listeners.add(connection);
+    connection.send(enforcer.podsAnswer());
+    connection.send(enforcer.stateAnswer());
+    return {
+      onMessage: (message) => {
+        const question = readGateQuestion(message);
+        if (!question) return connection.close();
+        const startedNs = systemClock.monoNs();
+        const answer = enforcer.answer(question);
+        connection.send(answer);
+        const isGated = answer.t === "done" && answer.error === undefined;
+        metrics.gated(systemClock.monoNs() - startedNs, isGated);
+      },
+      onEnd: () => void listeners.delete(connection),
+    };
+  });
+  const canary = await startCanary(config, enforcer, metrics, log);
+  const admin = await startAdminServer({
+    host: "127.0.0.1",
+    port: config.metricsPort,
+    metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
+    notReady: () => enforcer.wrong(),
+  });
+  log.info({ event: "enforcer_started", gate: config.gateSocket, metrics: admin.port });
+  return {
+    stop: async () => {
+      canary.stop();
+      enforcer.stop();
+      await Promise.all([server.close(), admin.close()]);
+    },
+  };
+}
+
+function openGate(config: EnforcerConfig, metrics: EnforcerMetrics, log: Logger): KernelGate {
+  const [netfilter, sockets] = config.netlinkFds as [number, number];
+  mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
+  const file = join(config.stateDir, "killed.json");
+  return new KernelGate(
+    {
+      clock: systemClock,
+      calls: { netfilter: netlinkSocket(netfilter), sockets: netlinkSocket(sockets) },
+      keep: (scopes) => {
+        writeFileSync(`${file}.new`, JSON.stringify(scopes), { mode: 0o600, flush: true });
+        renameSync(`${file}.new`, file);
+      },
+      onSwept: (scope, count) => {
+        metrics.swept(count);
+        if (count > 0) log.warn({ event: "sockets_swept", scope, count });
+      },
+      onFault: (what) => log.error({ event: "gate_fault", what }),
+    },
+    keptScopes(file),
+  );
+}
+
+/** What was killed when this ran last. A file that cannot be read stops the start: doubt is a refusal. */
+function keptScopes(file: string): readonly string[] {
+  try {
+    return JSON.parse(readFileSync(file, "utf8")) as string[];
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** Every canary pod of this machine, once in a while. */
+async function startCanary(
+  config: EnforcerConfig,
+  enforcer: Enforcer,
+  metrics: EnforcerMetrics,
+  log: Logger,
+): Promise<{ stop(): void }> {
+  // Whoever lists the pods by hand may list a canary too, and need not.
+  const isNeeded = config.podsFile === undefined;
+  const rounds = new CanaryRounds({
+    clock: systemClock,
+    random: cryptoRandom,
+    machineAddresses,
+    port: config.canaryPort,
+    ask: (address, question) => askCanary(address, config.canaryPort, question, CANARY_WAIT_MS),
+    settleMs: CANARY_SETTLE_MS,
+  });
+  const ears = await canaryEars(config.canaryPort, (word) => rounds.hear(word));
+  let isStopped = false;
+  const round = async (): Promise<void> => {
+    const canaries = enforcer.pods.filter(({ canary }) => canary);
+    const addresses = canaries.flatMap((pod) => pod.addresses.slice(0, 1));
+    if (addresses.length > 0 || isNeeded) {
+      const wrong = await rounds.round(addresses);
+      metrics.canary(wrong);
+      if (wrong.length > 0) log.error({ event: "canary", wrong });
+      enforcer.noteCanary(wrong);
+    }
+    if (!isStopped) systemClock.after(config.canaryMs, () => void round());
+  };
+  if (isNeeded) enforcer.noteCanary(["the canary has not tried yet"]);
+  void round();
+  return {
+    stop: () => {
+      isStopped = true;
+      ears.close();
+    },
+  };
+}
+
+const CANARY_WAIT_MS = 5_000;
+const CANARY_SETTLE_MS = 100;
+
+function machineAddresses(): readonly string[] {
+  return Object.values(networkInterfaces())
+    .flatMap((addresses) => addresses ?? [])
+    .filter(({ internal, address }) => !internal && !address.startsWith("fe80:"))
+    .map(({ address }) => address)
+    .slice(0, 8);
+}
+
+function podSource(config: EnforcerConfig, log: Logger): PodSource {
+  if (config.podsFile !== undefined) return podsFromFile(config.podsFile, log);
+  return new PodWatch({
+    api: clusterOf(config),
+    clock: systemClock,
+    node: config.kubernetesNode as string,
+    exemptNamespaces: config.exemptNamespaces,
+    onFault: (what) => log.warn({ event: "cluster_fault", what }),
+  });
+}
+
+function clusterOf(config: EnforcerConfig): ReturnType<typeof clusterApi> {
+  const refusal = (message: string, status?: number) => new ClusterFault(message, status);
+  return clusterApi(config.kubernetesUrl as string, config.serviceAccountDir, refusal);
+}
+
+/** The pods as they are now, once. */
+export async function podsOf(config: EnforcerConfig): Promise<readonly Pod[]> {
+  if (config.podsFile !== undefined) return readPodList(readFileSync(config.podsFile, "utf8"));
+  const field = encodeURIComponent(`spec.nodeName=${config.kubernetesNode}`);
+  const list = await clusterOf(config).list(`/api/v1/pods?fieldSelector=${field}`);
+  const { items = [] } = list as { items?: Parameters<typeof readPod>[0][] };
+  return items.flatMap((item) => readPod(item, config.exemptNamespaces) ?? []);
+}
+
+/** A list that is wrong when it is first read stops the start; later the one before it stands. */
+function podsFromFile(file: string, log: Logger): PodSource {
+  const read = () => readPodList(readFileSync(file, "utf8"));
+  let wrong: string | undefined;
+  let watcher: ReturnType<typeof watch> | undefined;
+  return {
+    start: (onPods) => {
+      onPods(read());
+      // The folder, because an editor puts a new file in the place of the old one.
+      watcher = watch(dirname(file), () => {
+        try {
+          onPods(read());
+          wrong = undefined;
+        } catch (error) {
+          wrong = `${file}: ${error instanceof Error ? error.message : error}`;
+          log.error({ event: "pods_file", what: wrong });
+        }
+      });
+    },
+    stop: () => watcher?.close(),
+    staleBecause: () => wrong,
+  };
+}
+
+/** What the network plugin noted of the pods that it connected; none where there is no plugin. */
+export function readNotes(folder: string): readonly NotedPod[] {
+  try {
+    return readdirSync(folder).flatMap(
+      (name) => readCniResult(readFileSync(join(folder, name), "utf8")) ?? [],
+    );
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}

@@ -1,0 +1,74 @@
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import type { Pod } from "./pod.ts";
+
+/** What an operator sees of one machine's walls. */
+export type EnforcerMetrics = {
+  loaded(tookNs: bigint): void;
+  repaired(): void;
+  gated(tookNs: bigint, isGated: boolean): void;
+  swept(sockets: number): void;
+  canary(wrong: readonly string[]): void;
+};
+
+const SECOND_NS = 1e9;
+
+/** Registers the enforcer's metrics. Agents are no labels: they are asked for over gRPC. */
+export function enforcerMetrics(
+  registry: Registry,
+  read: { readonly pods: () => readonly Pod[]; readonly wrong: () => readonly string[] },
+): EnforcerMetrics {
+  const registers = [registry];
+  new Gauge({
+    name: "altrace_kernel_pods",
+    help: "Pods of this machine, by how they are governed.",
+    labelNames: ["kind"],
+    registers,
+    collect() {
+      const pods = read.pods();
+      const count = (kind: string, of: (pod: Pod) => boolean) =>
+        this.set({ kind }, pods.filter(of).length);
+      count("governed", ({ agent, exempt }) => !exempt && agent !== undefined);
+      count("unknown", ({ agent, exempt }) => !exempt && agent === undefined);
+      count("exempt", ({ exempt }) => exempt);
+    },
+  });
+  new Gauge({
+    name: "altrace_kernel_in_force",
+    help: "1 while rules and routes stand and the canary is stopped everywhere.",
+    registers,
+    collect() {
+      this.set(read.wrong().length === 0 ? 1 : 0);
+    },
+  });
+  const load = new Histogram({
+    name: "altrace_kernel_load_seconds",
+    help: "Time to put a ruleset in force.",
+    buckets: [0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1, 5],
+    registers,
+  });
+  const gate = new Histogram({
+    name: "altrace_kernel_gate_seconds",
+    help: "Time to change the killed sets, in the enforcer.",
+    buckets: [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.02],
+    registers,
+  });
+  const counter = (name: string, help: string) => new Counter({ name, help, registers });
+  const repairs = counter("altrace_kernel_repairs_total", "Times that rules were put back.");
+  const faults = counter("altrace_kernel_gate_faults_total", "Kills that the kernel did not take.");
+  const sockets = counter("altrace_kernel_swept_total", "Sockets that only the sweep has ended.");
+  const rounds = counter("altrace_canary_rounds_total", "Rounds of the canary.");
+  const escapes = counter("altrace_canary_escapes_total", "Ways on which a canary got out.");
+  return {
+    loaded: (tookNs) => load.observe(Number(tookNs) / SECOND_NS),
+    repaired: () => repairs.inc(),
+    gated: (tookNs, isGated) => {
+      gate.observe(Number(tookNs) / SECOND_NS);
+      if (!isGated) faults.inc();
+    },
+    swept: (count) => sockets.inc(count),
+    canary: (wrong) => {
+      rounds.inc();
+      escapes.inc(wrong.filter((one) => one.startsWith("a canary reached")).length);
+    },
+  };
+}

@@ -1,0 +1,231 @@
+import type { Cancel, Clock } from "../../ports/clock.ts";
+import { canonicalAddress } from "./address-bytes.ts";
+import { daemonsetRuleset } from "./daemonset-ruleset.ts";
+import type { GateAnswer, GatePod, GateQuestion } from "./gate-messages.ts";
+import type { HostFollow } from "./host-command.ts";
+import type { Gated, KernelGate } from "./kernel-gate.ts";
+import type { KernelView } from "./kernel-view.ts";
+import { type Machine, mapPods } from "./link-map.ts";
+import type { Pod, PodSource } from "./pod.ts";
+import type { RuleKeeper } from "./rule-keeper.ts";
+import { isChangeOfOurs } from "./rule-watch.ts";
+
+// Keeps the walls of one machine as its pods and the kills have it.
+//
+// E1. Rules stand before the first pod is known: all of them are strangers then, and reach nothing.
+// E2. Loads and looks come one after the other. What comes meanwhile is done in one further load.
+// E3. A rule that somebody took away is loaded again as soon as the kernel tells of it, and a look
+//     every `checkMs` finds what it did not tell.
+// E4. Nothing is taken away when this ends.
+
+/** Loads that failed are tried again so much later. */
+const RETRY_MS = 1_000;
+/** Changes that come together are one load. */
+const GATHER_MS = 20;
+
+export type EnforcerDeps = {
+  readonly clock: Clock;
+  readonly keeper: RuleKeeper;
+  readonly gate: KernelGate;
+  readonly pods: PodSource;
+  readonly readMachine: () => Promise<Machine>;
+  readonly follow: HostFollow;
+  readonly infraLinks: readonly string[];
+  readonly checkMs: number;
+  readonly events: EnforcerEvents;
+};
+
+export type EnforcerEvents = {
+  readonly onLoaded: (pods: number, tookNs: bigint) => void;
+  /** Somebody changed what must stand; it is loaded again. */
+  readonly onRepair: (wrong: readonly string[]) => void;
+  readonly onUnplaced: (pods: readonly Pod[]) => void;
+  readonly onFault: (what: string) => void;
+  /** For everybody who listens at the gate. */
+  readonly onAnswer: (answer: GateAnswer) => void;
+};
+
+export class Enforcer {
+  readonly #deps: EnforcerDeps;
+  readonly #stops: (() => void)[] = [];
+  #pods: readonly Pod[] = [];
+  #loaded: string | undefined;
+  #fault: string | undefined = "rules were never loaded";
+  #canary: readonly string[] = [];
+  #wanted: "load" | "look" | undefined;
+  #isBusy = false;
+  #timer: Cancel | undefined;
+  #told = "";
+  #isStopped = false;
+
+  constructor(deps: EnforcerDeps) {
+    this.#deps = deps;
+  }
+
+  /** Resolves once rules stand that let no pod out. */
+  async start(): Promise<void> {
+    await this.#load();
+    this.#deps.pods.start((pods) => {
+      this.#pods = pods;
+      this.#deps.gate.setPods(pods);
+      this.#deps.events.onAnswer(this.podsAnswer());
+      this.#want("load");
+    });
+    this.#follow("nft", ["monitor"], (line) => {
+      if (isChangeOfOurs(line)) this.#want("look");
+    });
+    this.#follow("ip", ["monitor", "link", "route"], () => this.#want("load"));
+    this.#lookLater();
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#timer?.();
+    for (const stop of this.#stops) stop();
+    this.#deps.pods.stop();
+  }
+
+  /** A node's word. */
+  answer(question: GateQuestion): GateAnswer {
+    const { gate } = this.#deps;
+    const change = (): Gated => {
+      if (question.t === "killed") return gate.replace(question.scopes);
+      return question.t === "kill" ? gate.kill(question.scope) : gate.revive(question.scope);
+    };
+    const gated = change();
+    return { t: "done", n: question.n, ...(!gated.isGated && { error: gated.error }) };
+  }
+
+  /** Who has which address. Strangers are among them, because they are to be seen. */
+  podsAnswer(): GateAnswer {
+    const pods = this.#pods.filter(({ exempt }) => !exempt);
+    return { t: "pods", pods: pods.flatMap(gatePods) };
+  }
+
+  /** Why nothing must be relied on now; empty when all is well. */
+  wrong(): readonly string[] {
+    const stale = this.#deps.pods.staleBecause();
+    return [
+      ...(this.#fault === undefined ? [] : [this.#fault]),
+      ...(stale === undefined ? [] : [stale]),
+      ...this.#canary,
+    ];
+  }
+
+  stateAnswer(): GateAnswer {
+    return { t: "state", wrong: this.wrong() };
+  }
+
+  /** What the canary found; empty when it was stopped everywhere. */
+  noteCanary(wrong: readonly string[]): void {
+    this.#canary = wrong;
+    this.#tellState();
+  }
+
+  get pods(): readonly Pod[] {
+    return this.#pods;
+  }
+
+  #want(what: "load" | "look"): void {
+    if (this.#isStopped) return;
+    if (this.#wanted !== "load") this.#wanted = what;
+    this.#timer ??= this.#deps.clock.after(GATHER_MS, () => {
+      this.#timer = undefined;
+      void this.#work();
+    });
+  }
+
+  async #work(): Promise<void> {
+    if (this.#isBusy || this.#isStopped) return;
+    this.#isBusy = true;
+    const wanted = this.#wanted;
+    this.#wanted = undefined;
+    try {
+      if (wanted === "load") await this.#load();
+      else await this.#look();
+      this.#fault = undefined;
+    } catch (error) {
+      this.#fault = error instanceof Error ? error.message : String(error);
+      this.#deps.events.onFault(this.#fault);
+      this.#loaded = undefined;
+      this.#deps.clock.after(RETRY_MS, () => this.#want("load"));
+    } finally {
+      this.#isBusy = false;
+      this.#tellState();
+      if (this.#wanted) this.#want(this.#wanted);
+    }
+  }
+
+  async #load(): Promise<void> {
+    const { keeper, gate, events, clock } = this.#deps;
+    const { view, unplaced } = await this.#view();
+    // Without the killed: they change by themselves, and are part of whatever is loaded.
+    const text = daemonsetRuleset({ ...view, killed: [] });
+    if (unplaced.length > 0) events.onUnplaced(unplaced);
+    if (text === this.#loaded) return;
+    const startedNs = clock.monoNs();
+    const killed = gate.killedAddresses();
+    await keeper.load({ ...view, killed });
+    gate.loaded(killed);
+    this.#loaded = text;
+    this.#fault = undefined;
+    events.onLoaded(view.pods.length, clock.monoNs() - startedNs);
+  }
+
+  async #look(): Promise<void> {
+    const { keeper, gate, events } = this.#deps;
+    const wrong = await keeper.missing(gate.killedAddresses());
+    if (wrong.length === 0) return;
+    events.onRepair(wrong);
+    this.#loaded = undefined;
+    await this.#load();
+  }
+
+  async #view(): Promise<{
+    readonly view: Omit<KernelView, "killed">;
+    readonly unplaced: readonly Pod[];
+  }> {
+    const machine = await this.#deps.readMachine();
+    return mapPods(machine, this.#pods, this.#deps.infraLinks);
+  }
+
+  #lookLater(): void {
+    this.#deps.clock.after(this.#deps.checkMs, () => {
+      if (this.#isStopped) return;
+      this.#want("look");
+      this.#lookLater();
+    });
+  }
+
+  /** A program that ends is started again: it may have been killed, or the kernel told too much. */
+  #follow(program: string, args: readonly string[], onLine: (line: string) => void): void {
+    const stop = this.#deps.follow(program, args, {
+      line: onLine,
+      end: () => {
+        if (this.#isStopped) return;
+        this.#want("look");
+        this.#deps.clock.after(RETRY_MS, () => {
+          if (!this.#isStopped) this.#follow(program, args, onLine);
+        });
+      },
+    });
+    this.#stops.push(stop);
+  }
+
+  #tellState(): void {
+    const state = this.stateAnswer();
+    const text = JSON.stringify(state);
+    if (text === this.#told) return;
+    this.#told = text;
+    this.#deps.events.onAnswer(state);
+  }
+}
+
+function gatePods({ agent, namespace, name, addresses }: Pod): readonly GatePod[] {
+  return addresses.map((address) => ({
+    address: canonicalAddress(address),
+    namespace,
+    name,
+    ...(agent && { agent: `${agent.team}/${agent.agent}` }),
+  }));
+}

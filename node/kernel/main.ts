@@ -1,0 +1,101 @@
+// The privileged process beside a node, started by the launcher with two netlink sockets:
+//   altrace-launcher --netlink -- node cli/altrace.js enforcer --infra-links eth0 ...
+// and, without the launcher, three commands for operators:
+//   altrace enforcer print       the rules as they would be loaded now
+//   altrace enforcer uninstall   takes rules and routes away
+//   altrace enforcer canary      the pod that tries to get out
+// Exit codes: 0 stopped as asked, 1 could not start, 2 wrong settings.
+
+import { pino } from "pino";
+import { attemptTarget, serveCanary } from "../../adapters/canary-sockets.ts";
+import { hostCommand } from "../../adapters/host-command.ts";
+import { readFlags, unknownSettings } from "../../adapters/settings.ts";
+import { readCanaryQuestion } from "./canary.ts";
+import { daemonsetRuleset } from "./daemonset-ruleset.ts";
+import { podsOf, readNotes, startEnforcer } from "./enforcer-app.ts";
+import { ENFORCER_SETTINGS, type EnforcerConfig, readEnforcerConfig } from "./enforcer-config.ts";
+import { mapPods } from "./link-map.ts";
+import { readMachine } from "./machine-reader.ts";
+import { RuleKeeper } from "./rule-keeper.ts";
+
+const COMMANDS = ["print", "uninstall", "canary"] as const;
+type EnforcerCommand = (typeof COMMANDS)[number];
+
+process.exit(
+  await run(process.argv.slice(2)).catch((error: unknown) => {
+    process.stderr.write(`altrace enforcer: ${error instanceof Error ? error.message : error}\n`);
+    return 1;
+  }),
+);
+
+async function run(argv: readonly string[]): Promise<number> {
+  const command = COMMANDS.find((word) => word === argv[0]);
+  if (command === "uninstall") {
+    await new RuleKeeper(hostCommand).uninstall();
+    return 0;
+  }
+  const read = readConfig(command === undefined ? argv : argv.slice(1), command);
+  if ("errors" in read) {
+    for (const error of read.errors) process.stderr.write(`altrace enforcer: ${error}\n`);
+    return 2;
+  }
+  if (command === "canary") return canary(read.config.canaryPort);
+  return command === "print" ? print(read.config) : serve(read.config);
+}
+
+function readConfig(
+  argv: readonly string[],
+  command: EnforcerCommand | undefined,
+): { readonly config: EnforcerConfig } | { readonly errors: readonly string[] } {
+  const flags = readFlags(ENFORCER_SETTINGS, argv);
+  const given = "errors" in flags ? {} : flags.values;
+  // A canary knows nothing of the machine that it is on.
+  const needed = { "infra-links": "lo", "pods-file": "/dev/null" };
+  const read = readEnforcerConfig(
+    process.env,
+    command === "canary" ? { ...needed, ...given } : given,
+  );
+  const errors = [
+    ...unknownSettings(process.env, [ENFORCER_SETTINGS]),
+    ...("errors" in flags ? flags.errors : []),
+    ...("errors" in read ? read.errors : []),
+  ];
+  if (command === undefined && "config" in read && read.config.netlinkFds === undefined)
+    errors.push("ALTRACE_NETLINK_FDS: given by altrace-launcher --netlink, which starts this");
+  return "config" in read && errors.length === 0 ? read : { errors };
+}
+
+async function print(config: EnforcerConfig): Promise<number> {
+  const machine = await readMachine(hostCommand, () => readNotes(config.cniResults));
+  const { view, unplaced } = mapPods(machine, await podsOf(config), config.infraLinks);
+  process.stdout.write(daemonsetRuleset({ ...view, killed: [] }));
+  for (const { namespace, name } of unplaced)
+    process.stderr.write(`no interface is known for ${namespace}/${name}\n`);
+  return 0;
+}
+
+async function canary(port: number): Promise<number> {
+  const door = await serveCanary(port, async (message) => {
+    const question = readCanaryQuestion(message);
+    if (!question) return undefined;
+    const { word, ways } = question;
+    return { saw: await Promise.all(ways.map((way) => attemptTarget(way, word))) };
+  });
+  await ended();
+  door.close();
+  return 0;
+}
+
+async function serve(config: EnforcerConfig): Promise<number> {
+  const enforcer = await startEnforcer(config, pino({ level: config.logLevel }));
+  await ended();
+  // The rules stay: an agent must not be able to outlive them.
+  await enforcer.stop();
+  return 0;
+}
+
+function ended(): Promise<void> {
+  return new Promise((resolve) => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
+  });
+}

@@ -1,0 +1,106 @@
+import type { MeshRecord } from "../../mesh/record.ts";
+import type { Cancel, Clock } from "../../ports/clock.ts";
+import type { GateAnswer, GateQuestion } from "../kernel/gate-messages.ts";
+
+// The mesh thread's end of the kernel gate. The other end is a process with the right to change the
+// kernel's rules, which this one does not have.
+//
+// K1. Everything that is killed is the first thing said on every connection: what was missed is made up.
+// K2. A kill waits for the gate at most GATE_WAIT_MS, and then goes on without it.
+// K3. Each question is answered once: by the enforcer, by the end of the connection, or by time.
+
+/** A gate that is slower does not hold up the cutting of connections. Milliseconds. */
+export const GATE_WAIT_MS = 50;
+const RECONNECT_MS = 250;
+
+type Connection = { send(message: GateQuestion): void; close(): void };
+type Handlers = { readonly onMessage: (message: unknown) => void; readonly onEnd: () => void };
+
+export type KernelGateLinkDeps = {
+  readonly clock: Clock;
+  readonly connect: (handlers: Handlers) => Connection;
+  /** Scopes that are killed now. */
+  readonly killed: () => ReadonlySet<string>;
+  readonly onFault: (what: string) => void;
+};
+
+type Waiting = { readonly done: (atNs: bigint) => void; readonly cancel: Cancel };
+
+export class KernelGateLink {
+  readonly #deps: KernelGateLinkDeps;
+  readonly #waiting = new Map<number, Waiting>();
+  #connection: Connection | undefined;
+  #cancelReconnect: Cancel | undefined;
+  #lastNo = 0;
+  #isClosed = false;
+  #wasReached = true;
+
+  constructor(deps: KernelGateLinkDeps) {
+    this.#deps = deps;
+  }
+
+  /** Connects, and again whenever the connection ends. */
+  open(): void {
+    if (this.#isClosed) return;
+    const { connect, killed } = this.#deps;
+    this.#connection = connect({
+      onMessage: (message) => this.#take(message as GateAnswer),
+      onEnd: () => this.#ended(),
+    });
+    this.#connection.send({ t: "killed", n: ++this.#lastNo, scopes: [...killed()] });
+  }
+
+  /** Closes the gate for a kill, opens it for a revive; see `EnforcementHooks`. */
+  readonly gate = ({ op, parsed, scope }: MeshRecord, done: (atNs: bigint) => void): void => {
+    const { clock, onFault } = this.#deps;
+    const t = op.case;
+    const hasPods = parsed.kind !== "contract" && (t === "kill" || t === "revive");
+    if (!this.#connection || !hasPods) {
+      clock.after(0, () => done(0n));
+      return;
+    }
+    const no = ++this.#lastNo;
+    const cancel = clock.after(GATE_WAIT_MS, () => {
+      onFault(`the kernel gate has not answered within ${GATE_WAIT_MS} ms`);
+      this.#settle(no, 0n);
+    });
+    this.#waiting.set(no, { done, cancel });
+    this.#connection.send({ t, n: no, scope });
+  };
+
+  /** What waits goes on without the gate. */
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelReconnect?.();
+    this.#connection?.close();
+    this.#giveUp();
+  }
+
+  #ended(): void {
+    this.#connection = undefined;
+    this.#giveUp();
+    if (this.#isClosed) return;
+    if (this.#wasReached) this.#deps.onFault("the kernel gate cannot be reached");
+    this.#wasReached = false;
+    this.#cancelReconnect = this.#deps.clock.after(RECONNECT_MS, () => this.open());
+  }
+
+  #giveUp(): void {
+    for (const no of [...this.#waiting.keys()]) this.#settle(no, 0n);
+  }
+
+  #take(answer: GateAnswer): void {
+    this.#wasReached = true;
+    if (answer.t !== "done") return;
+    if (answer.error !== undefined) this.#deps.onFault(`the kernel gate: ${answer.error}`);
+    this.#settle(answer.n, answer.error === undefined ? this.#deps.clock.monoNs() : 0n);
+  }
+
+  #settle(no: number, atNs: bigint): void {
+    const waiting = this.#waiting.get(no);
+    if (!waiting) return;
+    this.#waiting.delete(no);
+    waiting.cancel();
+    waiting.done(atNs);
+  }
+}

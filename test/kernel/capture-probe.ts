@@ -1,0 +1,45 @@
+// Stands where the proxy stands: accepts on the listeners it has inherited, says who came for what,
+// and lets through only a TLS connection to allowed.example, which it dials by an address of its own.
+import { readFileSync, writeSync } from "node:fs";
+import { connect, createServer, type Socket } from "node:net";
+
+const say = (what: object) => writeSync(1, `${JSON.stringify(what)}\n`);
+const fds = (process.env.ALTRACE_TRANSPARENT_FDS ?? "").split(",").map(Number);
+const open = new Set<Socket>();
+
+function take(socket: Socket): void {
+  open.add(socket);
+  const agent = socket.remoteAddress;
+  const dst = `${socket.localAddress}:${socket.localPort}`;
+  socket.on("error", () => undefined);
+  socket.on("close", () => open.delete(socket));
+  socket.once("data", (first) => {
+    const text = first.toString("latin1");
+    if (text.startsWith("HOLD")) {
+      say({ held: agent, dst });
+      socket.write("held");
+      return;
+    }
+    const allowed = first[0] === 0x16 && text.includes("allowed.example");
+    say({ captured: agent, dst, allowed });
+    if (!allowed) return void socket.resetAndDestroy();
+    const upstream = connect({ host: process.env.PROBE_ALLOWED as string, port: 443 });
+    upstream.on("error", () => socket.destroy());
+    upstream.write(first);
+    upstream.pipe(socket).pipe(upstream);
+  });
+}
+
+let left = fds.length;
+for (const fd of fds) {
+  createServer(take).listen({ fd }, 4096, () => {
+    left -= 1;
+    if (left > 0) return;
+    const status = readFileSync("/proc/self/status", "utf8");
+    say({ ready: true, uid: process.getuid?.(), capEff: /CapEff:\s*(\w+)/.exec(status)?.[1] });
+  });
+}
+process.on("SIGUSR2", () => {
+  for (const socket of open) socket.resetAndDestroy();
+});
+process.on("SIGTERM", () => process.exit(0));

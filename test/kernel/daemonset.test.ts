@@ -1,0 +1,220 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { daemonsetRuleset } from "../../node/kernel/daemonset-ruleset.ts";
+import type { KernelView } from "../../node/kernel/kernel-view.ts";
+import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
+import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
+import { proofCount } from "../support/proof.ts";
+import { waitUntil } from "../support/wait-until.ts";
+import { FarSide } from "./far-side.ts";
+
+const unavailable = kernelUnavailable();
+
+const VIEW: KernelView = {
+  infra: ["lo", "ext0"],
+  bridges: [],
+  killed: [],
+  pods: [
+    { link: "p1", addresses: LAB.a1, exempt: false },
+    { link: "p2", addresses: LAB.a2, exempt: false },
+  ],
+};
+
+/** What is tried again in each state of the machine: one of each way out. */
+const FEW = ["tcp4-443", "tcp6-443", "udp4-443", "dns-udp4", "icmp4-echo", "spoof4-outside"];
+
+describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
+  let lab: KernelLab;
+  let far: FarSide;
+  let keeper: RuleKeeper;
+  const ours: Disposable[] = [];
+
+  beforeAll(async () => {
+    lab = new KernelLab();
+    ours.push(lab);
+    far = await FarSide.open(lab);
+    keeper = new RuleKeeper(lab.host);
+  });
+  beforeEach(() => far.forget());
+  afterAll(() => {
+    for (const one of ours) one[Symbol.dispose]();
+  });
+
+  const flow = async (host: string, port: number, ...more: readonly string[]): Promise<Speaker> => {
+    const speaker = lab.speak("a1", ["python3", script("flow.py"), host, String(port), ...more]);
+    await waitUntil(
+      () => `a flow to ${host}: ${JSON.stringify(speaker.said)}`,
+      () => speaker.said.some((one) => one.connected !== undefined),
+    );
+    return speaker;
+  };
+  const flushRules = () => lab.run("node", "nft flush ruleset");
+
+  test("without rules every attack arrives: the far side is not deaf", async () => {
+    const attacks = await lab.attack();
+    expect(attacks.length).toBeGreaterThan(65);
+    const reached = await far.reached(attacks);
+    expect(
+      attacks.map(({ name }) => name).filter((name) => !reached.includes(String(name))),
+    ).toEqual([]);
+  });
+
+  test("what was open before the rules came is cut, and nothing of it arrives later", async () => {
+    const flows = [
+      await flow("198.18.1.1", 443, "GET / HTTP/1.1\r\n\r\n"),
+      await flow("2001:db8:1::1:1", 443, "GET / HTTP/1.1\r\n\r\n"),
+    ];
+    await keeper.load(VIEW);
+    await using probe = await started(() => lab.captureProbe());
+    far.forget();
+    for (const { child } of flows) child.stdin?.write("wait\nsend\n");
+    for (const { said } of flows)
+      await waitUntil(
+        () => `the flow to be cut: ${JSON.stringify(said)}`,
+        () => said.some(({ ended }) => ended === "ConnectionResetError"),
+      );
+    expect(await far.leaks()).toEqual([]);
+    expect(probe.it.said.some(({ captured }) => captured)).toBe(false);
+  });
+
+  test("with rules no attack arrives, and what is TCP is captured under its own name", async () => {
+    await keeper.load(VIEW);
+    await using probe = await started(() => lab.captureProbe());
+    expect(probe.it.said).toMatchObject([{ ready: true, uid: 4737, capEff: "0000000000000000" }]);
+    const attacks = await lab.attack();
+    expect(await far.leaks()).toEqual([]);
+    const captured = probe.it.said.filter(({ captured: by }) => by !== undefined);
+    const of = (name: string) => {
+      const n = attacks.find((one) => one.name === name)?.n;
+      return captured.filter(({ dst }) => String(dst).startsWith(`198.18.0.${n}:`));
+    };
+    expect(of("tcp4-443")).toMatchObject([{ captured: LAB.a1[0], allowed: false }]);
+    expect(captured).toContainEqual({
+      captured: LAB.a1[1],
+      dst: `${LAB.node6}:10250`,
+      allowed: false,
+    });
+    expect(captured.map(({ dst }) => dst)).not.toContain("169.254.169.254:80");
+    // The name is allowed and the address is the agent's: what was dialled is the proxy's own answer.
+    expect(of("sni-allowed-address-evil")).toMatchObject([{ allowed: true }]);
+    expect(await far.accepted()).toEqual([{ port: 443, src: LAB.node4 }]);
+  });
+
+  test("with the proxy dead nothing arrives", async () => {
+    await keeper.load(VIEW);
+    await lab.attack({ only: FEW });
+    expect(await far.leaks()).toEqual([]);
+  });
+
+  test("without the drop behind tproxy a dead proxy leaks: the line is what holds", async () => {
+    await keeper.load(VIEW);
+    const mutant = daemonsetRuleset(VIEW)
+      .replaceAll("    meta l4proto tcp drop\n", "")
+      // What else would stop it further on is gone as well, or the test would prove another wall.
+      .replace(/ {2}chain onward \{[^}]*\}\n/, "")
+      .replace(
+        "    udp dport 53 accept\n    meta nfproto ipv6 icmpv6",
+        "    accept\n    meta nfproto ipv6 icmpv6",
+      );
+    lab.run("node", "nft -f -", mutant);
+    lab.run("node", "ip -4 rule del pref 110");
+    await lab.attack({ only: ["tcp4-443"] });
+    expect((await far.leaks()).length).toBeGreaterThan(0);
+    expect(await keeper.missing([])).toEqual(
+      expect.arrayContaining(["rules were changed or removed", "policy routes were removed"]),
+    );
+  });
+
+  test("with the route for captured packets gone nothing arrives", async () => {
+    await keeper.load(VIEW);
+    await using _ = await started(() => lab.captureProbe());
+    for (const family of ["-4", "-6"]) lab.run("node", `ip ${family} rule del pref 100`);
+    await lab.attack({ only: FEW });
+    expect(await far.leaks()).toEqual([]);
+  });
+
+  test("with all rules flushed by somebody nothing goes outside, it is noticed and mended", async () => {
+    await keeper.load(VIEW);
+    flushRules();
+    await lab.attack({ only: [...FEW, "pod-tcp4", "pod-tcp6"] });
+    expect(await far.leaks()).toEqual([]);
+    expect(await keeper.missing([])).toEqual(["rules were changed or removed"]);
+    await keeper.load(VIEW);
+    expect(await keeper.missing([])).toEqual([]);
+    await using probe = await started(() => lab.captureProbe());
+    await lab.attack({ only: ["tcp4-443"] });
+    expect(probe.it.said).toContainEqual(expect.objectContaining({ captured: LAB.a1[0] }));
+  });
+
+  test("loading again and again under a flood lets no packet through", async () => {
+    const { count } = proofCount("reloads under flood", { small: 8, full: 60 });
+    await keeper.load(VIEW);
+    const flood = lab.speak("a1", ["python3", script("flood.py"), "198.18.9.9"]);
+    await waitUntil("the flood", () => flood.said.length > 0);
+    for (let i = 0; i < count; i++) lab.run("node", "nft -f -", daemonsetRuleset(VIEW));
+    flood.child.stdin?.end();
+    await flood.exit;
+    const attempts = flood.said.find((one) => one.attempts !== undefined)?.attempts;
+    expect(Number(attempts)).toBeGreaterThan(1_000);
+    expect(await far.leaks()).toEqual([]);
+  });
+
+  test("a pod that nobody knows is captured, and what it sends is dropped", async () => {
+    await keeper.load({ ...VIEW, pods: VIEW.pods.slice(1) });
+    await using probe = await started(() => lab.captureProbe());
+    await lab.attack({ only: FEW });
+    expect(await far.leaks()).toEqual([]);
+    expect(probe.it.said.filter(({ captured }) => captured)).toEqual([]);
+  });
+
+  test("a pod that is exempt goes its own way, and no other pod under its name", async () => {
+    const [first, second] = VIEW.pods as [(typeof VIEW.pods)[0], (typeof VIEW.pods)[0]];
+    await keeper.load({ ...VIEW, pods: [first, { ...second, exempt: true }] });
+    const passed = await lab.attack({ from: "a2", only: ["udp4-443", "tcp4-443"] });
+    expect(await far.reached(passed)).toEqual(["tcp4-443", "udp4-443"]);
+    far.forget();
+    await lab.attack({ only: ["spoof4-pod", "spoof4-pod-tcp", "tcp4-443"] });
+    expect(await far.leaks()).toEqual([]);
+  });
+
+  test("an agent that is root takes other addresses and flushes its own rules in vain", async () => {
+    await keeper.load(VIEW);
+    lab.run("a1", "nft flush ruleset");
+    lab.run("a1", "ip addr add 10.77.0.99/32 dev eth0");
+    lab.run("a1", `python3 -c ${boundSend("10.77.0.99")}`);
+    lab.run("a1", "ip addr del 10.77.0.99/32 dev eth0");
+    expect(await far.leaks()).toEqual([]);
+    expect(lab.run("node", "nft list counter inet altrace spoofed")).not.toContain("packets 0 ");
+  });
+
+  test("uninstalling is explicit, whole, and may be repeated", async () => {
+    await keeper.load(VIEW);
+    await keeper.uninstall();
+    await keeper.uninstall();
+    expect(lab.run("node", "nft list ruleset")).toBe("");
+    expect(lab.run("node", "ip -4 rule")).not.toMatch(/^1\d\d:/m);
+    const attacks = await lab.attack({ only: ["tcp4-443"] });
+    expect(await far.reached(attacks)).toEqual(["tcp4-443"]);
+  });
+});
+
+type Started = AsyncDisposable & { readonly it: Speaker };
+
+/** Ends with the block: the port is wanted by the next test. */
+async function started(start: () => Promise<Speaker>): Promise<Started> {
+  const it = await start();
+  return {
+    it,
+    [Symbol.asyncDispose]: async () => {
+      it.child.kill("SIGTERM");
+      await it.exit;
+    },
+  };
+}
+
+function script(name: string): string {
+  return `${import.meta.dirname}/${name}`;
+}
+
+function boundSend(address: string): string {
+  return `import\tsocket;s=socket.socket(2,2);s.bind(("${address}",0));s.sendto(b"x",("198.18.0.1",443))`;
+}

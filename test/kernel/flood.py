@@ -1,0 +1,26 @@
+"""Datagrams to the outside as fast as they go, until standard input ends; then says how many went out."""
+import json, socket, sys, threading
+
+host = sys.argv[1]
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+over = threading.Event()
+count = 0
+
+
+def send():
+    global count
+    while not over.is_set():
+        try:
+            s.sendto(b"ALTRACE-FLOOD", (host, 4444))
+        except OSError:
+            pass
+        count += 1
+
+
+thread = threading.Thread(target=send)
+thread.start()
+print(json.dumps({"flooding": True}), flush=True)
+sys.stdin.read()
+over.set()
+thread.join()
+print(json.dumps({"attempts": count}), flush=True)

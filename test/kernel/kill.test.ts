@@ -1,0 +1,208 @@
+import { rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { connectLines, type LineConnection } from "../../adapters/line-socket.ts";
+import {
+  KernelLab,
+  kernelUnavailable,
+  LAB,
+  type Said,
+  type Speaker,
+} from "../support/kernel-lab.ts";
+import { waitUntil } from "../support/wait-until.ts";
+import { FarSide } from "./far-side.ts";
+
+const unavailable = kernelUnavailable();
+const AGENT = "agent/research/worker-1";
+
+describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
+  let lab: KernelLab;
+  let far: FarSide;
+  let probe: Speaker;
+  let enforcer: Speaker;
+  let gate: Gate;
+
+  beforeAll(async () => {
+    lab = new KernelLab();
+    far = await FarSide.open(lab);
+    listPods(lab);
+    enforcer = await startEnforcer(lab);
+    gate = await Gate.open(lab);
+    probe = await lab.captureProbe();
+  });
+  afterAll(() => {
+    gate?.close();
+    lab?.[Symbol.dispose]();
+  });
+
+  const flow = async (from: "a1" | "a2", host = "198.18.5.5"): Promise<Speaker> => {
+    const script = `${import.meta.dirname}/flow.py`;
+    const speaker = lab.speak(from, ["python3", script, host, "443", "HOLD"]);
+    await waitUntil(
+      () => `a flow through the proxy: ${JSON.stringify(speaker.said)}`,
+      () => speaker.said.some(({ connected }) => connected === "held"),
+    );
+    return speaker;
+  };
+  const connects = async (from: "a1" | "a2"): Promise<unknown> => {
+    const [attempt] = await lab.attack({ from, only: ["tcp4-443"] });
+    return attempt?.saw;
+  };
+  const ended = (one: Speaker, word: "ended" | "chat") =>
+    waitUntil(
+      () => `${word} of a flow: ${JSON.stringify(one.said)}`,
+      () => one.said.find((said) => said[word] !== undefined),
+    );
+  /** In place of the proxy's own reset, which follows the gate. */
+  const resetAll = () => {
+    for (const pid of lab.run("node", "pgrep -f capture-probe.ts -u 4737").split("\n"))
+      if (pid) process.kill(Number(pid), "SIGUSR2");
+  };
+
+  test("refuses what is new, resets what is open, and leaves the neighbour alone", async () => {
+    const idle = await flow("a1");
+    const idle6 = await flow("a1", "2001:db8:5::5");
+    const chatty = await flow("a1");
+    const neighbour = await flow("a2");
+    idle.child.stdin?.write("wait\n");
+    idle6.child.stdin?.write("wait\n");
+    chatty.child.stdin?.write("chat 1\n");
+    expect(await gate.ask({ t: "kill", scope: AGENT })).toEqual({});
+    resetAll();
+    expect((await ended(idle, "ended")).ended).toBe("ConnectionResetError");
+    expect((await ended(idle6, "ended")).ended).toBe("ConnectionResetError");
+    expect(String((await ended(chatty, "chat")).chat)).toMatch(/ConnectionReset|BrokenPipe/);
+    expect(String(await connects("a1"))).toContain("ConnectionRefusedError");
+    expect(String(await connects("a2"))).toContain("ConnectionResetError");
+    neighbour.child.stdin?.write("send\n");
+    await waitUntil("the proxy to see the captured neighbour", () =>
+      probe.said.some(({ captured }) => captured === LAB.a2[0]),
+    );
+    expect(await far.leaks()).toEqual([]);
+  });
+
+  test("stands while rules are loaded again, flushed, and the enforcer is replaced", async () => {
+    const loads = () => enforcer.said.filter(({ event }) => event === "rules_loaded").length;
+    const before = loads();
+    listPods(lab, [{ name: "three", addresses: ["10.77.0.13"], link: "p3" }]);
+    await waitUntil("rules for one more pod", () => loads() > before);
+    expect(String(await connects("a1"))).toContain("ConnectionRefusedError");
+    lab.run("node", "nft flush ruleset");
+    await waitUntil(
+      () => `the rules to be mended: ${JSON.stringify(enforcer.said)}`,
+      () => enforcer.said.some(({ event }) => event === "rules_repaired"),
+    );
+    await waitUntil("the killed to be named again", async () => {
+      const { output } = await lab.host("nft", ["list", "set", "inet", "altrace", "killed4"]);
+      return output.includes(LAB.a1[0]);
+    });
+    expect(String(await connects("a1"))).toContain("ConnectionRefusedError");
+    gate.close();
+    enforcer.child.kill("SIGTERM");
+    await enforcer.exit;
+    expect(String(await connects("a1"))).toContain("ConnectionRefusedError");
+    // As after the machine's own restart: no rules, and nobody has said yet what is killed.
+    lab.run("node", "nft flush ruleset");
+    enforcer = await startEnforcer(lab);
+    expect(lab.run("node", "nft list set inet altrace killed4")).toContain(LAB.a1[0]);
+    gate = await Gate.open(lab);
+  });
+
+  test("is undone by a revive, and by a node that says what is killed", async () => {
+    expect(await gate.ask({ t: "revive", scope: AGENT })).toEqual({});
+    expect(String(await connects("a1"))).toContain("ConnectionResetError");
+    expect(await gate.ask({ t: "kill", scope: "team/research" })).toEqual({});
+    expect(String(await connects("a2"))).toContain("ConnectionRefusedError");
+    expect(await gate.ask({ t: "killed", scopes: [] })).toEqual({});
+    expect(String(await connects("a2"))).toContain("ConnectionResetError");
+    expect(await gate.ask({ t: "kill", scope: "contract/x" })).toEqual({
+      error: "no pods have this scope",
+    });
+  });
+
+  test("ends open connections also where the proxy is stuck", async () => {
+    const stuck = await flow("a1");
+    const pids = lab.run("node", "pgrep -f capture-probe.ts -u 4737").split("\n").filter(Boolean);
+    stuck.child.stdin?.write("wait\n");
+    for (const pid of pids) process.kill(Number(pid), "SIGSTOP");
+    try {
+      await gate.ask({ t: "kill", scope: AGENT });
+      expect((await ended(stuck, "ended")).ended).toBe("ConnectionResetError");
+      await waitUntil("the sweep to be told", () =>
+        enforcer.said.some(({ event }) => event === "sockets_swept"),
+      );
+    } finally {
+      for (const pid of pids) process.kill(Number(pid), "SIGCONT");
+    }
+    await gate.ask({ t: "revive", scope: AGENT });
+  });
+});
+
+function listPods(lab: KernelLab, more: readonly object[] = []): void {
+  const pods = [
+    { name: "one", agent: "research/worker-1", addresses: LAB.a1 },
+    { name: "two", agent: "research/worker-2", addresses: LAB.a2 },
+    ...more,
+  ];
+  writeFileSync(join(lab.folder, "pods.json"), JSON.stringify(pods));
+}
+
+async function startEnforcer(lab: KernelLab): Promise<Speaker> {
+  rmSync(join(lab.folder, "gate.sock"), { force: true });
+  const enforcer = lab.launch("node", {
+    flags: ["--netlink"],
+    script: "cli/altrace.js",
+    args: ["enforcer", "--infra-links", "lo,ext0", "--enforcer-metrics-port", "0"],
+    env: {
+      ALTRACE_PODS_FILE: join(lab.folder, "pods.json"),
+      ALTRACE_GATE_SOCKET: join(lab.folder, "gate.sock"),
+      ALTRACE_GATE_GID: "0",
+      ALTRACE_ENFORCER_STATE: join(lab.folder, "state"),
+      ALTRACE_CNI_RESULTS: join(lab.folder, "none"),
+    },
+  });
+  await waitUntil(
+    () => `the enforcer: ${JSON.stringify(enforcer.said)}`,
+    () => enforcer.said.some(({ event }) => event === "enforcer_started"),
+  );
+  return enforcer;
+}
+
+/** Asks the enforcer as a node does. */
+class Gate {
+  readonly said: Said[] = [];
+  readonly #connection: LineConnection;
+  #lastNo = 0;
+
+  private constructor(connection: LineConnection, said: Said[]) {
+    this.#connection = connection;
+    this.said = said;
+  }
+
+  static async open(lab: KernelLab): Promise<Gate> {
+    const said: Said[] = [];
+    const connection = connectLines(join(lab.folder, "gate.sock"), {
+      onMessage: (message) => said.push(message as Said),
+      onEnd: () => undefined,
+    });
+    await waitUntil("the gate", () => said.some(({ t }) => t === "pods"));
+    return new Gate(connection, said);
+  }
+
+  async ask(question: object): Promise<Said> {
+    const n = ++this.#lastNo;
+    this.#connection.send({ ...question, n });
+    const {
+      t: _t,
+      n: _n,
+      ...rest
+    } = await waitUntil("the gate's answer", () =>
+      this.said.find((one) => one.t === "done" && one.n === n),
+    );
+    return rest;
+  }
+
+  close(): void {
+    this.#connection.close();
+  }
+}

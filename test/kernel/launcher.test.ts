@@ -1,0 +1,131 @@
+import { spawnSync } from "node:child_process";
+import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
+import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+const unavailable = kernelUnavailable();
+const FLAGS = ["--port", "14001", "--uid", "4737", "--gid", "4737"];
+
+describe.skipIf(unavailable !== undefined)("the launcher", () => {
+  let lab: KernelLab;
+  beforeAll(() => {
+    lab = new KernelLab();
+  });
+  afterEach(() => lab.silence());
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  const launch = (flags: readonly string[], command: readonly string[]): Speaker =>
+    lab.speak("node", [lab.launcher(), ...flags, "--", ...command]);
+
+  test("takes every right from the program, and gives it listeners for each loop", async () => {
+    const show =
+      "grep -E 'Cap|NoNewPrivs|Groups|Uid' /proc/self/status; echo $ALTRACE_TRANSPARENT_FDS; ss -ltn; exit 2";
+    const program = launch([...FLAGS, "--pairs", "2"], ["sh", "-c", show]);
+    expect(await program.exit).toBe(2);
+    const text = program.said
+      .map(({ text: line, ...rest }) => line ?? JSON.stringify(rest))
+      .join("\n");
+    for (const set of ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"])
+      expect(text).toMatch(new RegExp(`${set}:\\s0000000000000000`));
+    expect(text).toMatch(/NoNewPrivs:\s1/);
+    expect(text).toMatch(/Groups:\s*$/m);
+    expect(text).toMatch(/Uid:\s4737\s4737\s4737\s4737/);
+    expect(text).toContain("3,4,5,6");
+    expect(text.match(/4096\s+127\.0\.0\.1:14001/g)?.length).toBe(2);
+    expect(text.match(/4096\s+\[::1\]:14001/g)?.length).toBe(2);
+  });
+
+  test("refuses a port that another launcher holds, instead of sharing it in silence", async () => {
+    const first = launch(FLAGS, ["sh", "-c", 'echo "{\\"up\\":1}"; exec sleep 60']);
+    await waitUntil("the first", () => first.said.some(({ up }) => up === 1));
+    const second = launch(FLAGS, ["true"]);
+    expect(await second.exit).toBe(1);
+    expect(JSON.stringify(second.said)).toContain("Address already in use");
+  });
+
+  test.each([
+    [["--port", "14001", "--", "true"], "needs --uid"],
+    [["--port", "0", "--uid", "1", "--gid", "1", "--", "true"], "--port: expected"],
+    [[...FLAGS, "--netlink", "--", "true"], "two different programs"],
+    [[...FLAGS, "--pairs", "65", "--", "true"], "--pairs: expected"],
+    [["--elsewhere", "1", "--", "true"], "no such flag"],
+    [FLAGS, "no program"],
+  ])("says what is wrong with %j and ends with 2", (flags, message) => {
+    const { status, stderr } = spawnSync(lab.launcher(), flags, { encoding: "utf8" });
+    expect(status).toBe(2);
+    expect(stderr).toContain(message);
+  });
+
+  test("ends with its program's code when it is told to end", async () => {
+    const program = launch(FLAGS, [
+      "sh",
+      "-c",
+      'trap "exit 7" TERM; echo "{\\"up\\":1}"; while :; do sleep 0.05; done',
+    ]);
+    await waitUntil("the program", () => program.said.some(({ up }) => up === 1));
+    program.child.kill("SIGTERM");
+    expect(await program.exit).toBe(7);
+  });
+
+  test("keeps connections waiting while its program is killed and replaced: none is refused", async () => {
+    const keeper = new RuleKeeper(lab.host);
+    await keeper.load({
+      ...{ infra: ["lo", "ext0"], bridges: [], killed: [] },
+      pods: [{ link: "p1", addresses: LAB.a1, exempt: false }],
+    });
+    const probe = await lab.captureProbe();
+    const clients = lab.speak("a1", ["python3", `${import.meta.dirname}/clients.py`, "198.18.5.5"]);
+    const served = () => clients.said.filter(({ held }) => held === true).length;
+    const pids = () =>
+      spawnSync(
+        "ip",
+        ["netns", "exec", lab.namespace("node"), "pgrep", "-u", "4737", "-f", "capture-probe"],
+        { encoding: "utf8" },
+      )
+        .stdout.split("\n")
+        .filter(Boolean)
+        .map(Number);
+    const ready = () => probe.said.filter((one) => one.ready === true).length;
+    const launcher = () =>
+      spawnSync(
+        "ip",
+        [
+          "netns",
+          "exec",
+          lab.namespace("node"),
+          "pgrep",
+          "-u",
+          "0",
+          "-f",
+          "^[^ ]*altrace-launcher",
+        ],
+        { encoding: "utf8" },
+      )
+        .stdout.split("\n")
+        .filter(Boolean)
+        .map(Number);
+    await waitUntil("clients to be served", () => served() > 20);
+    for (const end of [
+      () => {
+        for (const pid of pids()) process.kill(pid, "SIGKILL");
+      },
+      () => {
+        for (const pid of launcher()) process.kill(pid, "SIGHUP");
+      },
+    ]) {
+      const before = ready();
+      end();
+      await waitUntil(
+        () => `the next program: ${JSON.stringify(probe.said.slice(-3))}`,
+        () => ready() > before,
+      );
+      const then = served();
+      await waitUntil("clients to be served again", () => served() > then + 20);
+    }
+    clients.child.stdin?.end();
+    await clients.exit;
+    // Those that the dead program had taken over die with it; those that waited are served.
+    expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
+  });
+});

@@ -1,0 +1,82 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { sidecarRoutes, sidecarRuleset } from "../../node/kernel/sidecar-ruleset.ts";
+import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
+import { waitUntil } from "../support/wait-until.ts";
+import { FarSide } from "./far-side.ts";
+
+const unavailable = kernelUnavailable();
+const RULES = sidecarRuleset({ link: "eth0", closedPorts: [4_091] });
+/** Ways out of a pod that need no capability. Other pods and the machine are outside as well. */
+const NOBODY = 1_000;
+const PROXY = 4_737;
+
+describe.skipIf(unavailable !== undefined)("a pod with a sidecar", () => {
+  let lab: KernelLab;
+  let far: FarSide;
+  let probe: Speaker;
+
+  beforeAll(async () => {
+    lab = new KernelLab();
+    far = await FarSide.open(lab);
+    lab.run("a1", "nft -f -", RULES);
+    for (const words of sidecarRoutes()) lab.run("a1", `ip ${words.join(" ")}`);
+    probe = lab.launch("a1", {
+      flags: ["--port", "14001", "--uid", "4737", "--gid", "4737"],
+      script: "test/kernel/capture-probe.ts",
+      env: { PROBE_ALLOWED: LAB.inet4 },
+    });
+    await waitUntil(
+      () => `the proxy: ${JSON.stringify(probe.said)}`,
+      () => probe.said.some(({ ready }) => ready === true),
+    );
+  });
+  beforeEach(() => far.forget());
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  test("captures what an agent without capabilities sends, and lets nothing else out", async () => {
+    const attacks = await lab.attack({ uid: NOBODY });
+    const out = (await far.leaks()).filter(({ protocol }) => protocol !== undefined);
+    // The one connection that leaves is the proxy's own, to its own answer for the name.
+    expect(out.filter(({ dst, port }) => dst !== LAB.inet4 && port === undefined)).toEqual([]);
+    expect(out.every(({ dst }) => dst === LAB.inet4)).toBe(true);
+    const raw = attacks.filter(({ saw }) => String(saw).startsWith("PermissionError"));
+    // Packet sockets fail for want of the capability; that is not the rules' doing.
+    expect(raw.length).toBeGreaterThan(25);
+    expect(probe.said).toContainEqual(
+      expect.objectContaining({ captured: LAB.a1[0], allowed: true }),
+    );
+    expect(probe.said.filter(({ captured }) => captured !== undefined).length).toBeGreaterThan(10);
+  });
+
+  // What follows is why the page on platforms calls this mode the weaker one.
+  test("is open to an agent that may write frames with a mark of its own (CAP_NET_RAW)", async () => {
+    await lab.attack({ only: ["protocol4-253", "icmp4-echo"] });
+    expect(await far.leaks()).toEqual([]);
+    const marked = await lab.attack({ only: ["protocol4-253"], mark: 0x20 });
+    expect(await far.reached(marked)).toEqual(["protocol4-253"]);
+  });
+
+  test("is open to an agent that becomes the proxy's user (CAP_SETUID)", async () => {
+    const attacks = await lab.attack({ uid: PROXY, only: ["tcp4-8080"] });
+    expect(await far.reached(attacks)).toEqual(["tcp4-8080"]);
+  });
+
+  test("is open to an agent that may change rules (CAP_NET_ADMIN)", async () => {
+    lab.run("a1", "nft flush ruleset");
+    const attacks = await lab.attack({ uid: NOBODY, only: ["tcp4-8080"] });
+    expect(await far.reached(attacks)).toEqual(["tcp4-8080"]);
+    lab.run("a1", "nft -f -", RULES);
+  });
+
+  test("stays closed when its proxy is dead, or the route for captured packets is gone", async () => {
+    const few = ["tcp4-443", "tcp6-443", "udp4-443", "dns-udp4"];
+    for (const family of ["-4", "-6"]) lab.run("a1", `ip ${family} rule del pref 100`);
+    await lab.attack({ uid: NOBODY, only: few });
+    expect(await far.leaks()).toEqual([]);
+    for (const words of sidecarRoutes()) lab.run("a1", `ip ${words.join(" ")}`);
+    probe.child.kill("SIGTERM");
+    await probe.exit;
+    await lab.attack({ uid: NOBODY, only: few });
+    expect(await far.leaks()).toEqual([]);
+  });
+});

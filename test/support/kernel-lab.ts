@@ -1,0 +1,384 @@
+import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import {
+  accessSync,
+  chmodSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  rmSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { delimiter, join, relative } from "node:path";
+import { createInterface } from "node:readline";
+import type { HostCommand } from "../../node/kernel/host-command.ts";
+import { waitUntil } from "./wait-until.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..");
+const TOOLS = ["ip", "nft", "python3", "cc"] as const;
+
+/**
+ * Why the kernel's part cannot be tried here; undefined when it can.
+ *
+ * Where `CI` is set there is no such reason: a run that quietly leaves out the walls proves less than
+ * it says, so it fails instead.
+ */
+export function kernelUnavailable(): string | undefined {
+  const why = reason();
+  if (why !== undefined && process.env.CI) throw new Error(`CI must try the kernel's part: ${why}`);
+  if (why !== undefined) console.log(`SKIPPED, the kernel's part: ${why}`);
+  return why;
+}
+
+function reason(): string | undefined {
+  if (process.platform !== "linux") return "this is not Linux";
+  if (process.getuid?.() !== 0) return "only root may make network namespaces";
+  const missing = TOOLS.filter((tool) => !isOnPath(tool));
+  if (missing.length > 0)
+    return `no ${missing.join(", ")}: apt-get install nftables iproute2 python3 gcc libc6-dev`;
+  const name = `alt-try-${process.pid}`;
+  const made = spawnSync("ip", ["netns", "add", name], { encoding: "utf8" });
+  if (made.status !== 0) return `no network namespaces here: ${made.stderr.trim()}`;
+  const hook = "type filter hook prerouting priority mangle";
+  const rules = `table inet t {\nchain c {\n${hook}\nmeta l4proto tcp tproxy ip to 127.0.0.1:1\n}\n}\n`;
+  const nft = spawnSync("ip", ["netns", "exec", name, "nft", "-f", "-"], {
+    input: rules,
+    encoding: "utf8",
+  });
+  spawnSync("ip", ["netns", "del", name]);
+  return nft.status === 0 ? undefined : `this kernel has no tproxy: ${nft.stderr.trim()}`;
+}
+
+function isOnPath(program: string): boolean {
+  return (process.env.PATH ?? "").split(delimiter).some((folder) => {
+    try {
+      accessSync(join(folder, program), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** One line that an oracle, an attacker or a proxy said. */
+export type Said = Readonly<Record<string, unknown>>;
+
+/** A process in a namespace that says lines of JSON. */
+export type Speaker = {
+  readonly said: Said[];
+  readonly child: ChildProcess;
+  readonly exit: Promise<number | null>;
+};
+
+/** Names of the lab's namespaces: the outside, the machine, and two pods. */
+export type Place = "inet" | "node" | "a1" | "a2";
+
+export const LAB = {
+  node4: "10.9.0.2",
+  node6: "fd09::2",
+  inet4: "10.9.0.1",
+  inet6: "fd09::1",
+  a1: ["10.77.0.11", "fd77::11"],
+  a2: ["10.77.0.12", "fd77::12"],
+  gateway4: "10.77.0.1",
+  gatewayMac: "02:00:00:00:00:fe",
+} as const;
+
+/**
+ * Four network namespaces: two pods on one machine that leads to the outside. Nothing is masqueraded,
+ * so whatever leaks is seen outside under its own address.
+ */
+export class KernelLab implements Disposable {
+  readonly folder: string;
+  readonly #prefix: string;
+  readonly #speakers: Speaker[] = [];
+  readonly #network: "routed" | "bridged";
+
+  constructor(network: "routed" | "bridged" = "routed") {
+    this.#network = network;
+    this.folder = mkdtempSync(join(tmpdir(), "alt-lab-"));
+    chmodSync(this.folder, 0o755);
+    this.#prefix = `alt${process.pid % 100_000}x${Math.floor(Math.random() * 1e4)}`;
+    try {
+      this.#build();
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  namespace(place: Place): string {
+    return `${this.#prefix}-${place}`;
+  }
+
+  /** Runs a command to its end. @throws Error It did not end with 0. */
+  run(place: Place, line: string, input?: string): string {
+    return execFileSync("ip", ["netns", "exec", this.namespace(place), ...line.split(" ")], {
+      encoding: "utf8",
+      stdio: ["pipe", "pipe", "pipe"],
+      ...(input !== undefined && { input }),
+    });
+  }
+
+  /** The same for code under test that takes a HostCommand. */
+  readonly host: HostCommand = (program, args, input) => {
+    const done = spawnSync("ip", ["netns", "exec", this.namespace("node"), program, ...args], {
+      encoding: "utf8",
+      input: input ?? "",
+    });
+    return Promise.resolve({ code: done.status, output: done.stdout, errors: done.stderr });
+  };
+
+  /** Starts a process that says lines of JSON; what is no JSON is kept as `{ text }`. */
+  speak(
+    place: Place,
+    command: readonly string[],
+    env: Readonly<Record<string, string>> = {},
+  ): Speaker {
+    const child = spawn("ip", ["netns", "exec", this.namespace(place), ...command], {
+      stdio: ["pipe", "pipe", "pipe"],
+      env: { ...process.env, ...env },
+    });
+    const said: Said[] = [];
+    for (const stream of [child.stdout, child.stderr])
+      createInterface({ input: stream }).on("line", (line) => said.push(parsed(line)));
+    const exit = new Promise<number | null>((resolve) => child.once("close", resolve));
+    const speaker = { said, child, exit };
+    this.#speakers.push(speaker);
+    return speaker;
+  }
+
+  /** Listens on links and ports of a place; resolves when it hears. */
+  async oracle(
+    place: Place,
+    on: {
+      readonly links?: readonly string[];
+      readonly tcp?: readonly number[];
+      readonly udp?: readonly number[];
+    },
+  ): Promise<Speaker> {
+    const script = join(ROOT, "test", "kernel", "oracle.py");
+    const oracle = this.speak(place, ["python3", script, JSON.stringify(on)]);
+    const wanted = (on.links?.length ?? 0) + 2 * (on.tcp?.length ?? 0) + (on.udp?.length ?? 0);
+    await waitUntil(`the oracle of ${place}: ${JSON.stringify(oracle.said)}`, () => {
+      return oracle.said.filter(({ ready }) => ready !== undefined).length === wanted;
+    });
+    oracle.said.length = 0;
+    return oracle;
+  }
+
+  /** The launcher, compiled once for this lab. */
+  launcher(): string {
+    const out = join(this.folder, "altrace-launcher");
+    if (!existsSync(out))
+      execFileSync("make", ["-s", "-C", join(ROOT, "node/kernel/launcher"), `OUT=${out}`]);
+    return out;
+  }
+
+  /**
+   * Runs a TypeScript file of this repository in a place, under the launcher. The repository is shown at
+   * a path that any user may read, because the program under the launcher is nobody in particular.
+   */
+  launch(
+    place: Place,
+    of: {
+      readonly flags: readonly string[];
+      readonly script: string;
+      readonly args?: readonly string[];
+      readonly env?: Readonly<Record<string, string>>;
+    },
+  ): Speaker {
+    const seen = join(this.folder, "repository");
+    mkdirSync(seen, { recursive: true });
+    const inside = (path: string) =>
+      relative(ROOT, path).startsWith("..") ? path : join(seen, relative(ROOT, path));
+    const shell = `mount --make-rprivate / && mount --bind ${ROOT} ${seen} && exec "$@"`;
+    const command = [
+      ...["unshare", "-m", "sh", "-c", shell, "sh", this.launcher(), ...of.flags, "--"],
+      ...[inside(process.execPath), inside(join(ROOT, of.script)), ...(of.args ?? [])],
+    ];
+    return this.speak(place, command, of.env);
+  }
+
+  /** The far side's proxy, until the tests of the real one take its place. */
+  async captureProbe(flags: readonly string[] = []): Promise<Speaker> {
+    const probe = this.launch("node", {
+      flags: ["--port", "14001", "--uid", "4737", "--gid", "4737", ...flags],
+      script: "test/kernel/capture-probe.ts",
+      env: { PROBE_ALLOWED: LAB.inet4 },
+    });
+    await waitUntil(
+      () => `the probe: ${JSON.stringify(probe.said)}`,
+      () => probe.said.some(({ ready }) => ready === true),
+    );
+    return probe;
+  }
+
+  /** Runs attacks from a pod, and tells what the attacker saw. */
+  async attack(
+    of: {
+      readonly only?: readonly string[];
+      readonly uid?: number;
+      readonly mark?: number;
+      readonly from?: "a1" | "a2";
+    } = {},
+  ): Promise<readonly Said[]> {
+    const from = of.from ?? "a1";
+    const [self4, self6] = LAB[from];
+    const [other4, other6] = LAB[from === "a1" ? "a2" : "a1"];
+    const { node4, node6, gatewayMac } = LAB;
+    const places = { self4, self6, other4, other6, node4, node6, gatewayMac };
+    const args = { ...places, only: of.only ?? null, uid: of.uid, mark: of.mark };
+    const script = join(ROOT, "test", "kernel", "attack.py");
+    const attacker = this.speak(from, ["python3", script, JSON.stringify(args)]);
+    await attacker.exit;
+    return attacker.said;
+  }
+
+  /** Resolves once everything that was sent before has passed the oracle. */
+  async settled(oracle: Speaker): Promise<void> {
+    const mark = `ALTRACE-${Math.random().toString(36).slice(2)}`;
+    this.run("node", `python3 -c ${sender(mark)}`);
+    const text = Buffer.from(mark).toString("hex");
+    await waitUntil(
+      () => `the oracle to hear ${mark}: ${JSON.stringify(oracle.said.slice(-5))}`,
+      () => oracle.said.some((one) => String(one.text).includes(text)),
+    );
+  }
+
+  /** Ends every process that was started in here. */
+  async silence(): Promise<void> {
+    for (const { child } of this.#speakers) child.kill("SIGKILL");
+    this.#killAll();
+    await Promise.all(this.#speakers.map(({ exit }) => exit));
+    this.#speakers.length = 0;
+  }
+
+  [Symbol.dispose](): void {
+    for (const { child } of this.#speakers) child.kill("SIGKILL");
+    this.#killAll();
+    for (const place of PLACES) spawnSync("ip", ["netns", "del", this.namespace(place)]);
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  /** Whoever the launcher has started is not our child; it lives in the namespace. */
+  #killAll(): void {
+    for (const place of PLACES) {
+      const { stdout } = spawnSync("ip", ["netns", "pids", this.namespace(place)], {
+        encoding: "utf8",
+      });
+      for (const pid of stdout.split("\n").filter(Boolean)) kill(Number(pid));
+    }
+  }
+
+  #build(): void {
+    const at = (place: Place) => this.namespace(place);
+    ipBatch(
+      undefined,
+      PLACES.map((place) => `netns add ${at(place)}`),
+    );
+    // Before there are links: a fresh address would not be used for a second, while it is looked for.
+    for (const place of PLACES)
+      for (const kind of ["all", "default"])
+        this.#setting(place, `ipv6/conf/${kind}/accept_dad`, 0);
+    ipBatch(undefined, [
+      `link add ext0 netns ${at("node")} type veth peer name eth0 netns ${at("inet")}`,
+      `link add p1 netns ${at("node")} type veth peer name eth0 netns ${at("a1")}`,
+      `link add p2 netns ${at("node")} type veth peer name eth0 netns ${at("a2")}`,
+    ]);
+    ipBatch(at("inet"), INET_LINES);
+    ipBatch(at("node"), [...NODE_LINES, ...NODE_PORTS[this.#network]]);
+    ipBatch(at("a1"), podLines(LAB.a1, this.#network));
+    ipBatch(at("a2"), podLines(LAB.a2, this.#network));
+    this.#setting("node", "ipv4/ip_forward", 1);
+    this.#setting("node", "ipv6/conf/all/forwarding", 1);
+  }
+
+  #setting(place: Place, name: string, value: number): void {
+    this.run(place, `tee /proc/sys/net/${name}`, `${value}`);
+  }
+}
+
+const PLACES = ["inet", "node", "a1", "a2"] as const;
+
+const INET_LINES = [
+  "link set lo up",
+  "link set eth0 up",
+  `addr add ${LAB.inet4}/24 dev eth0`,
+  `addr add ${LAB.inet6}/64 dev eth0 nodad`,
+  `route add 10.77.0.0/16 via ${LAB.node4}`,
+  `route add fd77::/64 via ${LAB.node6}`,
+  "route add local 198.18.0.0/16 dev lo",
+  "route add local 169.254.169.254 dev lo",
+  "route add local 2001:db8::/32 dev lo",
+  "route add local 64:ff9b::/96 dev lo",
+];
+
+const NODE_LINES = [
+  "link set lo up",
+  "link set ext0 up",
+  `addr add ${LAB.node4}/24 dev ext0`,
+  `addr add ${LAB.node6}/64 dev ext0 nodad`,
+  `route add default via ${LAB.inet4}`,
+  `route add ::/0 via ${LAB.inet6}`,
+];
+
+const NODE_PORTS = {
+  routed: ([1, 2] as const).flatMap((i) => [
+    `link set p${i} address ${LAB.gatewayMac}`,
+    `link set p${i} up`,
+    `addr add ${LAB.gateway4}/32 dev p${i}`,
+    `addr add fe80::1/64 dev p${i} nodad`,
+    `route add ${LAB[`a${i}`][0]}/32 dev p${i}`,
+    `route add ${LAB[`a${i}`][1]}/128 dev p${i}`,
+  ]),
+  bridged: [
+    `link add br0 address ${LAB.gatewayMac} type bridge`,
+    "link set br0 up",
+    "link set p1 master br0",
+    "link set p2 master br0",
+    "link set p1 up",
+    "link set p2 up",
+    `addr add ${LAB.gateway4}/24 dev br0`,
+    "addr add fd77::1/64 dev br0 nodad",
+    "addr add fe80::1/64 dev br0 nodad",
+  ],
+} as const;
+
+function podLines([v4, v6]: readonly [string, string], network: "routed" | "bridged"): string[] {
+  const bits = network === "routed" ? { v4: 32, v6: 128 } : { v4: 24, v6: 64 };
+  return [
+    "link set lo up",
+    "link set eth0 up",
+    `addr add ${v4}/${bits.v4} dev eth0`,
+    `addr add ${v6}/${bits.v6} dev eth0 nodad`,
+    `route add default via ${LAB.gateway4} dev eth0 onlink`,
+    "route add ::/0 via fe80::1 dev eth0",
+  ];
+}
+
+function ipBatch(namespace: string | undefined, lines: readonly string[]): void {
+  const where = namespace === undefined ? [] : ["-n", namespace];
+  execFileSync("ip", [...where, "-batch", "-"], { input: lines.join("\n"), stdio: "pipe" });
+}
+
+/** One datagram outwards, without a blank in its program. */
+function sender(mark: string): string {
+  return `import\tsocket;socket.socket(2,2).sendto(b"${mark}",("198.18.255.254",9))`;
+}
+
+function parsed(line: string): Said {
+  try {
+    return JSON.parse(line) as Said;
+  } catch {
+    return { text: line };
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // It has just ended by itself.
+  }
+}

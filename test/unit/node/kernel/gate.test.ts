@@ -1,0 +1,164 @@
+import { describe, expect, test } from "vitest";
+import { KernelGate, SWEEP_AFTER_MS } from "../../../../node/kernel/kernel-gate.ts";
+import { netlinkMessage } from "../../../../node/kernel/netlink-message.ts";
+import type { Pod } from "../../../../node/kernel/pod.ts";
+import { killedSetBatch } from "../../../../node/kernel/set-elements.ts";
+import { twinClock } from "../../../../ports/twin-clock.ts";
+
+const DONE = 3;
+
+function answer(code: number): Buffer {
+  const body = Buffer.alloc(20);
+  body.writeInt32LE(-code, 0);
+  return netlinkMessage({ type: 2, flags: 0, no: 1, body });
+}
+
+function pod(name: string, agent: string | undefined, ...addresses: string[]): Pod {
+  const [team = "", own = ""] = (agent ?? "").split("/");
+  return {
+    uid: name,
+    namespace: "n",
+    name,
+    agent: agent === undefined ? undefined : { team, agent: own },
+    addresses,
+    exempt: false,
+    canary: false,
+  };
+}
+
+const PODS = [
+  pod("one", "research/worker-1", "10.0.0.1", "fd00::1"),
+  pod("two", "research/worker-2", "10.0.0.2"),
+  pod("three", "sales/worker-1", "10.0.0.3"),
+  pod("stranger", undefined, "10.0.0.4"),
+  { ...pod("dns", undefined, "10.0.0.5"), exempt: true },
+];
+
+/** A gate whose kernel keeps its sets as asked, and can be made to refuse. */
+function gateOf(scopes: readonly string[] = []) {
+  const clock = twinClock();
+  const held = new Set<string>();
+  const kept: (readonly string[])[] = [];
+  const faults: string[] = [];
+  const swept: string[] = [];
+  const kernel = { errno: 0, lists: 0 };
+  const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
+  const known = PODS.flatMap(({ addresses }) => addresses);
+  const netfilter = {
+    request: (bytes: Uint8Array) => {
+      if (kernel.errno !== 0) return answer(kernel.errno);
+      for (const address of known) {
+        const family = address.includes(":") ? 6 : 4;
+        const element = text(killedSetBatch("add", [address], family)).slice(-72, -40);
+        if (!text(bytes).includes(element)) continue;
+        if (text(bytes).slice(48, 52) === "0c0a") held.add(address);
+        else held.delete(address);
+      }
+      return answer(0);
+    },
+  };
+  const sockets = {
+    request: () => {
+      kernel.lists += 1;
+      return netlinkMessage({ type: DONE, flags: 0, no: 1, body: Buffer.alloc(4) });
+    },
+  };
+  const gate = new KernelGate(
+    {
+      clock,
+      calls: { netfilter, sockets },
+      keep: (all) => kept.push(all),
+      onSwept: (scope) => swept.push(scope),
+      onFault: (what) => faults.push(what),
+    },
+    scopes,
+  );
+  return { gate, clock, held, kept, faults, swept, kernel };
+}
+
+describe("the kernel gate", () => {
+  test("G1: a kill is in the kernel's set in its own turn, for every address of the agent", () => {
+    const { gate, held } = gateOf();
+    gate.setPods(PODS);
+    expect(gate.kill("agent/research/worker-1")).toEqual({ isGated: true, addresses: 2 });
+    expect([...held].sort()).toEqual(["10.0.0.1", "fd00::1"]);
+  });
+
+  test("a team's kill is its agents', and everybody's is the strangers' too but not the exempt's", () => {
+    const { gate } = gateOf();
+    gate.setPods(PODS);
+    gate.kill("team/research");
+    expect(gate.killedAddresses()).toEqual(["10.0.0.1", "10.0.0.2", "fd00::1"]);
+    gate.kill("global");
+    expect(gate.killedAddresses()).not.toContain("10.0.0.5");
+    expect(gate.killedAddresses()).toContain("10.0.0.4");
+  });
+
+  test("a pod that comes after the kill of its agent is killed when it comes", () => {
+    const { gate, held } = gateOf();
+    gate.kill("agent/sales/worker-1");
+    expect(held.size).toBe(0);
+    gate.setPods(PODS);
+    expect([...held]).toEqual(["10.0.0.3"]);
+  });
+
+  test("an address goes free with its pod, not with the revive of something else", () => {
+    const { gate, held } = gateOf();
+    gate.setPods(PODS);
+    gate.kill("team/research");
+    gate.kill("agent/research/worker-1");
+    gate.revive("team/research");
+    expect([...held].sort()).toEqual(["10.0.0.1", "fd00::1"]);
+    gate.setPods(PODS.slice(1));
+    expect(held.size).toBe(0);
+  });
+
+  test("G2: what is killed is written down, and stands from the start when it was", () => {
+    const first = gateOf();
+    first.gate.kill("agent/sales/worker-1");
+    first.gate.kill("global");
+    const [, last] = first.kept;
+    expect(last).toEqual(["agent/sales/worker-1", "global"]);
+    const next = gateOf(last);
+    next.gate.setPods(PODS);
+    expect(next.held.size).toBe(5);
+  });
+
+  test("G3: sockets are swept after a while, unless it was revived by then", () => {
+    const { gate, clock, swept } = gateOf();
+    gate.setPods(PODS);
+    gate.kill("team/research");
+    gate.kill("team/sales");
+    gate.revive("team/sales");
+    expect(swept).toEqual([]);
+    clock.advance(SWEEP_AFTER_MS);
+    expect(swept).toEqual(["team/research"]);
+  });
+
+  test("G4: a load that was made before a kill does not undo it", () => {
+    const { gate, held } = gateOf();
+    gate.setPods(PODS);
+    const rendered = gate.killedAddresses();
+    gate.kill("agent/sales/worker-1");
+    held.clear();
+    gate.loaded(rendered);
+    expect([...held]).toEqual(["10.0.0.3"]);
+  });
+
+  test("a kernel that refuses is told as a fault, and asked again with the next load", () => {
+    const { gate, held, faults, kernel } = gateOf();
+    gate.setPods(PODS);
+    kernel.errno = 2;
+    expect(gate.kill("agent/sales/worker-1")).toMatchObject({ isGated: false });
+    expect(faults.length).toBe(1);
+    kernel.errno = 0;
+    gate.loaded([]);
+    expect([...held]).toEqual(["10.0.0.3"]);
+  });
+
+  test("a scope without pods is refused: its kill is not the kernel's matter", () => {
+    const { gate } = gateOf();
+    for (const scope of ["policy", `contract/${"a".repeat(43)}`, "agent/x", "nonsense"])
+      expect(gate.kill(scope)).toEqual({ isGated: false, error: "no pods have this scope" });
+  });
+});

@@ -1,0 +1,75 @@
+import { describe, expect, test } from "vitest";
+import {
+  policyRouteChanges,
+  policyRouteRemovals,
+  type ShownRule,
+} from "../../../../node/kernel/policy-routes.ts";
+
+const NONE = { "-4": [], "-6": [] } as const;
+const lines = (commands: readonly (readonly string[])[]) =>
+  commands.map((command) => command.join(" "));
+
+/** What `ip -j rule` shows of one family once everything is in force. */
+const SHOWN: readonly ShownRule[] = [
+  { priority: 0, table: "local" },
+  { priority: 100, fwmark: "0x10", fwmask: "0x10", table: "100" },
+  { priority: 101, fwmark: "0x20", fwmask: "0x20" },
+  { priority: 105, iif: "lo" },
+  { priority: 105, iif: "eth0" },
+  { priority: 110, table: "666" },
+  { priority: 111 },
+  { priority: 512, table: "main" },
+];
+const ALL = { "-4": SHOWN, "-6": SHOWN };
+
+describe("policy routes", () => {
+  test("put the hole last, after everything that must not fall into it", () => {
+    const added = lines(policyRouteChanges(["lo", "eth0"], NONE)).filter((line) =>
+      line.startsWith("-4 rule"),
+    );
+    expect(added).toEqual([
+      "-4 rule add pref 111 nop",
+      "-4 rule add pref 100 fwmark 0x10/0x10 lookup 100",
+      "-4 rule add pref 101 fwmark 0x20/0x20 goto 111",
+      "-4 rule add pref 105 iif lo goto 111",
+      "-4 rule add pref 105 iif eth0 goto 111",
+      "-4 rule add pref 110 lookup 666",
+    ]);
+  });
+
+  test("are the same for both families", () => {
+    const both = lines(policyRouteChanges(["lo"], NONE));
+    const of = (family: string) =>
+      both.filter((line) => line.startsWith(family)).map((line) => line.slice(3));
+    expect(of("-6")).toEqual(of("-4"));
+  });
+
+  test("that stand are not touched, and those of others never are", () => {
+    const rules = lines(policyRouteChanges(["lo", "eth0"], ALL)).filter((l) =>
+      l.includes(" rule "),
+    );
+    expect(rules).toEqual([]);
+  });
+
+  test("of an interface that leads elsewhere no longer go, after the new ones came", () => {
+    const rules = lines(policyRouteChanges(["lo", "eth1"], ALL)).filter((l) => /-4 rule/.test(l));
+    expect(rules).toEqual([
+      "-4 rule add pref 105 iif eth1 goto 111",
+      "-4 rule del pref 105 iif eth0",
+    ]);
+  });
+
+  test("are taken away without those of others", () => {
+    const removed = lines(policyRouteRemovals(ALL)).filter((line) => line.startsWith("-6"));
+    expect(removed).toEqual([
+      "-6 rule del pref 100",
+      "-6 rule del pref 101",
+      "-6 rule del pref 105 iif lo",
+      "-6 rule del pref 105 iif eth0",
+      "-6 rule del pref 110",
+      "-6 rule del pref 111",
+      "-6 route flush table 100",
+      "-6 route flush table 666",
+    ]);
+  });
+});

@@ -1,0 +1,98 @@
+import { describe, expect, test } from "vitest";
+import type { MeshRecord } from "../../../../mesh/record.ts";
+import type { GateQuestion } from "../../../../node/kernel/gate-messages.ts";
+import { GATE_WAIT_MS, KernelGateLink } from "../../../../node/mesh/kernel-gate-link.ts";
+import { twinClock } from "../../../../ports/twin-clock.ts";
+import { parseScope } from "../../../../proto/ids.ts";
+
+function record(op: "kill" | "revive", scope: string): MeshRecord {
+  return { op: { case: op }, scope, parsed: parseScope(scope) } as unknown as MeshRecord;
+}
+
+function linkOf() {
+  const clock = twinClock();
+  const sent: GateQuestion[] = [];
+  const faults: string[] = [];
+  const ends: (() => void)[] = [];
+  const takes: ((message: unknown) => void)[] = [];
+  const link = new KernelGateLink({
+    clock,
+    connect: ({ onMessage, onEnd }) => {
+      takes.push(onMessage);
+      ends.push(onEnd);
+      return { send: (message) => sent.push(message), close: onEnd };
+    },
+    killed: () => new Set(["team/research"]),
+    onFault: (what) => faults.push(what),
+  });
+  const done: bigint[] = [];
+  const kill = (scope = "agent/research/worker-1") =>
+    link.gate(record("kill", scope), (atNs) => done.push(atNs));
+  const answer = (message: unknown) => takes.at(-1)?.(message);
+  return { link, clock, sent, faults, done, kill, answer, end: () => ends.at(-1)?.() };
+}
+
+describe("the mesh thread's end of the gate", () => {
+  test("K1: says what is killed first, on every connection", () => {
+    const { link, sent, clock, end } = linkOf();
+    link.open();
+    end();
+    clock.advance(1_000);
+    expect(sent.map(({ t }) => t)).toEqual(["killed", "killed"]);
+    expect(sent[1]).toMatchObject({ scopes: ["team/research"] });
+  });
+
+  test("tells when the kernel had it", () => {
+    const { link, done, kill, answer, sent, clock } = linkOf();
+    link.open();
+    kill();
+    expect(done).toEqual([]);
+    clock.advance(1);
+    answer({ t: "done", n: sent.at(-1)?.n });
+    expect(done).toEqual([clock.monoNs()]);
+  });
+
+  test("K2: goes on without a gate that does not answer, and says so", () => {
+    const { link, done, kill, faults, clock, answer, sent } = linkOf();
+    link.open();
+    kill();
+    clock.advance(GATE_WAIT_MS);
+    expect(done).toEqual([0n]);
+    expect(faults.join()).toContain("not answered");
+    answer({ t: "done", n: sent.at(-1)?.n });
+    expect(done).toEqual([0n]);
+  });
+
+  test("K3: goes on when the connection ends, when there is none, and when it is closed", () => {
+    const { link, done, kill, end, clock } = linkOf();
+    link.open();
+    kill();
+    end();
+    expect(done).toEqual([0n]);
+    kill();
+    clock.advance(0);
+    expect(done).toEqual([0n, 0n]);
+    clock.advance(1_000);
+    kill();
+    link.close();
+    expect(done).toEqual([0n, 0n, 0n]);
+  });
+
+  test("a refusal is no gate, and is told", () => {
+    const { link, done, kill, answer, sent, faults } = linkOf();
+    link.open();
+    kill();
+    answer({ t: "done", n: sent.at(-1)?.n, error: "errno 2" });
+    expect(done).toEqual([0n]);
+    expect(faults).toEqual(["the kernel gate: errno 2"]);
+  });
+
+  test("a contract has no address, so the gate is not asked", () => {
+    const { link, done, kill, sent, clock } = linkOf();
+    link.open();
+    kill(`contract/${"a".repeat(43)}`);
+    clock.advance(0);
+    expect(sent.length).toBe(1);
+    expect(done).toEqual([0n]);
+  });
+});
