@@ -151,9 +151,10 @@ function dnsChain(): string[] {
 /** What reaches the machine itself, what it forwards, and what it sends to the killed. */
 function hostChains(): string[] {
   const passed = `meta mark & ${MARK_PASSED} == ${MARK_PASSED}`;
+  // Dropped, not rejected: a reset for the proxy's own half would bear the agent's address, and be routed
+  // to whatever the agent had dialled.
   const toKilled = (family: 4 | 6, header: string) =>
-    `    ${header} daddr @killed${family} meta l4proto tcp tcp flags & rst == 0 ` +
-    "reject with tcp reset";
+    `    ${header} daddr @killed${family} meta l4proto tcp tcp flags & rst == 0 drop`;
   return [
     "  chain inward {",
     "    type filter hook input priority -10; policy accept;",
