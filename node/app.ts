@@ -229,6 +229,9 @@ function startLoop(
     gatewayPort: config.portBase,
     forwardPort: config.portBase === 0 ? 0 : config.portBase + FORWARD_PORT_OFFSET,
     tunnelRanges: config.tunnelRanges,
+    // The launcher opens one pair a loop; each socket is read by one loop alone.
+    captureFds: config.transparentFds.filter((_, i) => Math.floor(i / 2) % config.loops === no),
+    podsFile: config.podsFile,
     loops: config.loops,
     connectionsMax: admissionCap(config.loops),
     credentialsDir: config.credentialsDir,

@@ -22,6 +22,14 @@ function ranges(value: string): Ranges {
   });
 }
 
+/** 0 to 2 are the process's own. */
+function descriptors(value: string): readonly number[] {
+  if (!/^[1-9][0-9]{0,4}(,[1-9][0-9]{0,4})*$/.test(value)) {
+    throw new SettingError("expected descriptors such as 3,4");
+  }
+  return value.split(",").map(Number);
+}
+
 /** Every setting of a node: its name, default, unit and bounds. */
 export const NODE_SETTINGS = {
   home: {
@@ -71,6 +79,18 @@ export const NODE_SETTINGS = {
     byDefault: undefined,
     read: ranges,
     help: "private address ranges that the forward proxy may reach, such as 10.1.0.0/16, by commas",
+  },
+  transparentFds: {
+    env: "ALTRACE_TRANSPARENT_FDS",
+    byDefault: undefined,
+    read: descriptors,
+    help: "listening sockets of captured connections, as the launcher passes them, by commas",
+  },
+  podsFile: {
+    env: "ALTRACE_PODS_FILE",
+    byDefault: undefined,
+    read: path,
+    help: "JSON list of agents and their addresses, for captured connections",
   },
   loops: {
     env: "ALTRACE_LOOPS",
@@ -150,6 +170,8 @@ export type NodeConfig = {
   readonly portBase: number;
   readonly host: string;
   readonly tunnelRanges: Ranges;
+  readonly transparentFds: readonly number[];
+  readonly podsFile: string | undefined;
   readonly loops: number;
   readonly tableRows: number;
   readonly region: string | undefined;
@@ -190,6 +212,8 @@ export function readNodeConfig(
     enrolToken: values.enrolToken,
     region: values.region,
     tunnelRanges: values.tunnelRanges ?? [],
+    transparentFds: values.transparentFds ?? [],
+    podsFile: values.podsFile,
     credentialsDir: values.credentialsDir,
     gateSocket: values.gateSocket,
   } as NodeConfig;

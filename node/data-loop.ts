@@ -26,6 +26,7 @@ import { type ControlLink, createControlLink, createMeshLink } from "./loop-link
 import { createLoopMetrics, type LoopMetrics } from "./loop-metrics.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
 import { OpenTunnels } from "./open-tunnels.ts";
+import { NO_PLACEMENT } from "./placement-file.ts";
 import { PolicyShelf } from "./policy-shelf.ts";
 import { isFresh, keyGeneration, policyVersion, type Table, trustVersion } from "./table/table.ts";
 import type { ClosablePort } from "./thread-port.ts";
@@ -41,7 +42,7 @@ export type LoopParts = {
   /** The way out to providers. */
   readonly pools: UpstreamPools;
   /** The way out to what tunnels are for; without it nothing resolves, so none is opened. */
-  readonly tunnelling?: Pick<LoopContext, "resolver" | "addressRules">;
+  readonly tunnelling?: Pick<LoopContext, "resolver" | "addressRules" | "placement">;
   readonly control: ClosablePort;
   readonly meshPort: ClosablePort;
   readonly clock: Clock;
@@ -201,6 +202,7 @@ async function cutting(
 const NO_TUNNELS: NonNullable<LoopParts["tunnelling"]> = {
   resolver: { resolve: (name) => Promise.reject(new ResolutionFault("ENOTFOUND", name)) },
   addressRules: { permits: () => false },
+  placement: NO_PLACEMENT,
 };
 
 type PolicyParts = {

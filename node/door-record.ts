@@ -11,6 +11,7 @@ export function doorRecord(
   policy: CompiledPolicy | undefined,
 ): DecisionRecord {
   const stage = stageOf(refused.reason);
+  const captured = refused.door === "transparent" ? refused.target : undefined;
   return {
     v: 1,
     k: "decision",
@@ -23,7 +24,7 @@ export function doorRecord(
     // The door asks nothing but what stops it: stages before that one were not reached.
     sv: `${"-".repeat(stage - 1)}D`.padEnd(14, "-"),
     rc: refused.reason,
-    act: { door: "gateway" },
+    act: { door: refused.door, ...(captured !== undefined && { orig: captured }) },
     pol: policy === undefined ? "none" : `sha256:${policy.sha256}`,
     tb: loop.trustVersion(),
   };

@@ -4,7 +4,7 @@ import { type Identity, isMissing, type Missing, type RequestFacts } from "./dec
 import type { WantedDestination } from "./destination.ts";
 import { type Asked, identifyBy, sha256Of } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
-import type { RowGrant } from "./thread-messages.ts";
+import { agentHandle, type RowGrant } from "./thread-messages.ts";
 
 /** What is known of a tunnel that is asked for. */
 export type AskedTunnel = Asked<TunnelExchange> & {
@@ -42,11 +42,24 @@ type WhoAsks = {
 };
 
 async function identifyTunnel(exchange: TunnelExchange, loop: LoopContext): Promise<WhoAsks> {
+  if (exchange.door === "transparent") return identifySource(exchange, loop);
   const presented = presentedProxyKey(exchange.head.rawHeaders);
   if (isMissing(presented)) return { identity: presented, row: undefined, keyHandle: undefined };
   const keyHandle = sha256Of(presented);
   const found = await identifyBy(keyHandle, exchange, loop);
   return { ...found, identity: asNamed(found.identity, presented.agentId), keyHandle };
+}
+
+/** Nobody sends a credential with what is captured: who asks follows from where it comes from. */
+async function identifySource(exchange: TunnelExchange, loop: LoopContext): Promise<WhoAsks> {
+  const agentId = loop.placement.agentAt(exchange.head.peer);
+  if (agentId === undefined) {
+    return { identity: { missing: "source_unknown" }, row: undefined, keyHandle: undefined };
+  }
+  const keyHandle = agentHandle(agentId);
+  const { identity, row } = await identifyBy(keyHandle, exchange, loop);
+  const isUnknown = isMissing(identity) && identity.missing === "key_unknown";
+  return { identity: isUnknown ? { missing: "source_unknown" } : identity, row, keyHandle };
 }
 
 /** A user name is nothing but a second statement of who asks: the two must agree. */

@@ -11,6 +11,7 @@ import type { DecisionLog } from "./decision/commit.ts";
 import type { ControlLink, MeshLink } from "./loop-links.ts";
 import type { LoopMetrics } from "./loop-metrics.ts";
 import type { OpenTunnels } from "./open-tunnels.ts";
+import type { Placement } from "./placement-file.ts";
 import type { Table } from "./table/table.ts";
 import type { TlsInspection } from "./tls-inspection.ts";
 
@@ -37,6 +38,8 @@ export type LoopContext = {
   readonly addressRules: AddressRules;
   readonly inspection: TlsInspection;
   readonly tunnels: OpenTunnels;
+  /** Who is at which address, for connections that are captured. */
+  readonly placement: Placement;
   readonly metrics: LoopMetrics;
   /** The compiled policy of the version that the table says is in force. */
   readonly policyOf: (version: number) => CompiledPolicy | undefined;

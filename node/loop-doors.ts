@@ -1,8 +1,12 @@
 import type { Random } from "../ports/random.ts";
 import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
 import type { Connections } from "./dataplane/connections.ts";
-import { type Gateway, type GatewayOptions, startGateway } from "./dataplane/gateway.ts";
+import type { Exchange } from "./dataplane/exchange.ts";
+import { type Gateway, startGateway } from "./dataplane/gateway.ts";
 import { GATEWAY_LIMITS } from "./dataplane/gateway-limits.ts";
+import { LingerPlaces } from "./dataplane/lingering-close.ts";
+import { openCaptureDoor } from "./dataplane/tunnel/capture-door.ts";
+import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
 import { enforce } from "./enforce.ts";
 import { enforceTunnel } from "./enforce-tunnel.ts";
 import type { LoopContext } from "./loop-context.ts";
@@ -18,7 +22,7 @@ export type LoopDoors = Pick<Gateway, "stopAccepting" | "close"> & {
 export async function openDoors(of: {
   readonly data: Pick<
     LoopWorkerData,
-    "host" | "gatewayPort" | "forwardPort" | "loops" | "connectionsMax"
+    "host" | "gatewayPort" | "forwardPort" | "captureFds" | "loops" | "connectionsMax"
   >;
   readonly loop: LoopContext;
   readonly connections: Connections;
@@ -27,34 +31,36 @@ export async function openDoors(of: {
   readonly onFault: (error: unknown) => void;
 }): Promise<LoopDoors> {
   const { data, loop, connections } = of;
-  const doors: Gateway[] = [];
-  const common: Omit<GatewayOptions, "port"> = {
+  const doors: Pick<Gateway, "connectionCount" | "stopAccepting" | "close">[] = [];
+  const common = {
     host: data.host,
     reusePort: data.loops > 1,
     limits: GATEWAY_LIMITS,
     connectionsMax: data.connectionsMax,
     // One loop's descriptors are one lot, whichever door they came through.
-    connectionsElsewhere: (door) =>
+    connectionsElsewhere: (door: object) =>
       doors.reduce((sum, one) => sum + (one === door ? 0 : one.connectionCount()), 0),
     clock: loop.clock,
     random: of.random,
     registry: connections,
-    onExchange: (exchange) => enforce(exchange, loop),
+    onExchange: (exchange: Exchange) => enforce(exchange, loop),
     onRefused: of.onRefused,
     onFault: of.onFault,
   };
   const gateway = await startGateway({ ...common, port: data.gatewayPort });
   doors.push(gateway);
-  const opening = startGateway({
-    ...common,
-    port: data.forwardPort,
-    onTunnel: (tunnel) => enforceTunnel(tunnel, loop),
-  });
+  const onTunnel = (tunnel: TunnelExchange) => enforceTunnel(tunnel, loop);
+  const opening = startGateway({ ...common, port: data.forwardPort, onTunnel });
   const forward = await opening.catch(async (error: unknown) => {
     await gateway.close();
     throw error;
   });
   doors.push(forward);
+  for (const fd of data.captureFds) {
+    const places = new LingerPlaces({ limits: GATEWAY_LIMITS, clock: loop.clock });
+    const { backlog } = GATEWAY_LIMITS;
+    doors.push(await openCaptureDoor({ ...common, listen: { fd }, places, backlog, onTunnel }));
+  }
   return {
     gatewayPort: gateway.port,
     forwardPort: forward.port,

@@ -16,6 +16,7 @@ import { createNameResolver } from "./dataplane/name-resolution.ts";
 import { createAddressRules } from "./dataplane/tunnel/address-rules.ts";
 import { createUpstreamPools } from "./dataplane/upstream-pools.ts";
 import { createFloodMetrics } from "./flood-metrics.ts";
+import { NO_PLACEMENT, openPlacementFile } from "./placement-file.ts";
 import { openTable } from "./table/table.ts";
 
 /** What a data loop's thread is started with. */
@@ -35,6 +36,10 @@ export type LoopWorkerData = {
   readonly gatewayPort: number;
   readonly forwardPort: number;
   /** Ranges of addresses beside the public ones that tunnels may go to. */
+  /** Listening sockets that captured connections come from, this loop's own. */
+  readonly captureFds: readonly number[];
+  /** Who is at which address. */
+  readonly podsFile: string | undefined;
   readonly tunnelRanges: readonly (readonly [net: string, bits: number])[];
   readonly loops: number;
   readonly connectionsMax: number;
@@ -85,7 +90,14 @@ async function run(data: LoopWorkerData): Promise<void> {
     log,
     pool,
     pools: createUpstreamPools({ resolver }),
-    tunnelling: { resolver, addressRules: createAddressRules(data.tunnelRanges) },
+    tunnelling: {
+      resolver,
+      addressRules: createAddressRules(data.tunnelRanges),
+      placement:
+        data.podsFile === undefined
+          ? NO_PLACEMENT
+          : openPlacementFile({ path: data.podsFile, clock: systemClock, onProblem: podsUnread }),
+    },
     control,
     meshPort: data.meshPort,
     clock: systemClock,
@@ -98,6 +110,10 @@ async function run(data: LoopWorkerData): Promise<void> {
       control.close();
     },
   });
+}
+
+function podsUnread(why: string): void {
+  process.stderr.write(`${JSON.stringify({ level: "warn", event: "pods_unread", why })}\n`);
 }
 
 await run(workerData as LoopWorkerData);

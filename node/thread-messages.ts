@@ -22,6 +22,21 @@ export type RowGrant = {
   readonly notAfterMs: number;
 };
 
+/**
+ * Instead of a key's hash: any key of the agent that no contract binds, for an agent that is known by
+ * its address. No hash is spelt like that.
+ */
+export function agentHandle(agentId: string): string {
+  return `${AGENT_HANDLE}${agentId}`;
+}
+
+/** The agent of such a handle; `undefined` for a key's hash. */
+export function agentOfHandle(handle: string): string | undefined {
+  return handle.startsWith(AGENT_HANDLE) ? handle.slice(AGENT_HANDLE.length) : undefined;
+}
+
+const AGENT_HANDLE = "agent:";
+
 // Data loop and mesh thread.
 export type LoopToMesh =
   | {

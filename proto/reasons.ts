@@ -85,6 +85,7 @@ export const REASONS = {
   table_full: row(208, 503, "later", "Every row of the table is in use; raise table_rows.", "The gateway cannot take another agent now."),
   identity_unavailable: row(209, 503, "later", "The mesh thread did not answer in time.", "The gateway cannot check the key now."),
   lookups_exhausted: row(210, 429, "later", "Too many unknown keys from one source.", "Too many unknown keys were tried from this address."),
+  source_unknown: row(211, 403, "never", "No agent is placed at the source address of a captured connection, or it has no key of its own.", "This address belongs to no known agent."),
   // 3 kill
   killed_global: row(301, 403, "never", "The whole mesh is killed.", "All agents have been stopped by an operator."),
   killed_team: row(302, 403, "never", "The agent's team is killed.", "This agent's team has been stopped by an operator."),

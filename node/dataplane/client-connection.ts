@@ -2,6 +2,7 @@ import { type IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { Reason } from "../../proto/reasons.ts";
+import type { Door } from "../decision/facts.ts";
 import { type Carrier, ClientExchange, type ExchangeHost } from "./client-exchange.ts";
 import type { Exchange } from "./exchange.ts";
 import { isViolation, readHead } from "./head-rules.ts";
@@ -15,6 +16,7 @@ export type RefusedAtDoor = DoorRefusal & {
   /** As received; `undefined` where no head could be parsed. */
   readonly method: string | undefined;
   readonly target: string | undefined;
+  readonly door: Door;
 };
 
 /** What all connections of a door share. */
@@ -113,7 +115,7 @@ export class ClientConnection implements Carrier {
     const answer = refusalAnswer(why);
     answerAndClose(this.socket, answerBytes(answer), "", this.#host.places);
     const { method, target } = head ?? { method: undefined, target: undefined };
-    this.#host.onRefused({ ...why, peer: this.peer, method, target });
+    this.#host.onRefused({ ...why, peer: this.peer, method, target, door: this.#host.door });
   }
 
   /** False: it was closed instead, because requests before the CONNECT still wait for answers. */
@@ -163,7 +165,8 @@ export class ClientConnection implements Carrier {
     const { requestId, head } = exchange;
     exchange.answer(refusalAnswer({ requestId, reason, detail }));
     const { method, target, peer } = head;
-    this.#host.onRefused({ requestId, reason, detail, peer, method, target });
+    const { door } = this.#host;
+    this.#host.onRefused({ requestId, reason, detail, peer, method, target, door });
   }
 
   #hand(exchange: ClientExchange): void {

@@ -30,7 +30,7 @@ export type GatewayOptions = {
   /** Admission cap of this loop; see `connectionsMaxOf`. */
   readonly connectionsMax: number;
   /** Connections of the loop's other doors, which count against the same cap. */
-  readonly connectionsElsewhere?: (door: Gateway) => number;
+  readonly connectionsElsewhere?: (door: object) => number;
   readonly clock: Clock;
   readonly random: Random;
   readonly registry: Connections;
@@ -230,7 +230,14 @@ class GatewayDoor implements Gateway {
     const answer = refusalAnswer({ requestId, reason: FULL });
     answerAndClose(socket, answerBytes(answer), "", this.#places);
     const peer = peerOf(socket);
-    onRefused({ requestId, reason: FULL, peer, method: undefined, target: undefined });
+    onRefused({
+      requestId,
+      reason: FULL,
+      peer,
+      method: undefined,
+      target: undefined,
+      door: this.#host.door,
+    });
   }
 }
 

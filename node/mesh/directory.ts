@@ -5,7 +5,7 @@ import type { Reason } from "../../proto/reasons.ts";
 import { createRowOwner, type RowCells, type RowOwner, type RowRef } from "../table/rows.ts";
 import { NO_CELL } from "../table/scope-cells.ts";
 import { bumpKeyGeneration, keyGeneration, setTrustVersion, type Table } from "../table/table.ts";
-import type { RowGrant } from "../thread-messages.ts";
+import { agentOfHandle, type RowGrant } from "../thread-messages.ts";
 import { KeyRing, type VirtualKey } from "./key-ring.ts";
 import { LookupLimit } from "./lookup-limit.ts";
 import { ScopeCellMap } from "./scope-cell-map.ts";
@@ -75,12 +75,13 @@ export class Directory {
   /**
    * The row that serves a key.
    *
-   * @param keySha256 SHA-256 of the whole key, hexadecimal.
+   * @param keySha256 SHA-256 of the whole key, hexadecimal; or an agent's handle.
    * @param source Where the request came from; only answers that find no key count against it.
    * @param nowNs Monotonic clock.
    */
   resolve(keySha256: string, source: string, nowNs: bigint): Resolved {
-    const key = this.#keys.find(keySha256);
+    const agentId = agentOfHandle(keySha256);
+    const key = agentId === undefined ? this.#keys.find(keySha256) : this.#keys.findOf(agentId);
     if (typeof key === "string") {
       return { refused: this.#limit.admit(source, nowNs) ? key : "lookups_exhausted" };
     }

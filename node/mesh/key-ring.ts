@@ -17,6 +17,7 @@ type Entry = { readonly key: VirtualKey; readonly removed: boolean };
 export class KeyRing {
   readonly #byId = new Map<string, Entry>();
   readonly #idsByHash = new Map<string, Set<string>>();
+  readonly #idsByAgent = new Map<string, Set<string>>();
 
   /** Takes in the current record of a `key/<id>` scope. */
   learn(record: MeshRecord): void {
@@ -42,6 +43,8 @@ export class KeyRing {
     this.#byId.set(id, { key, removed: false });
     const ids = this.#idsByHash.get(key.sha256) ?? new Set();
     this.#idsByHash.set(key.sha256, ids.add(id));
+    const ofAgent = this.#idsByAgent.get(agent) ?? new Set();
+    this.#idsByAgent.set(agent, ofAgent.add(id));
   }
 
   /** The key with that hash. Two records that claim one hash name nobody: doubt is a refusal. */
@@ -54,6 +57,20 @@ export class KeyRing {
     return live.length === 1 && live[0] ? live[0].key : "key_unknown";
   }
 
+  /**
+   * A key of the agent that no contract binds, the first by id: it stands for an agent that is known by
+   * its address. Whoever holds only keys of contracts has to show one.
+   */
+  findOf(agentId: string): VirtualKey | "key_unknown" | "key_revoked" {
+    const entries = [...(this.#idsByAgent.get(agentId) ?? [])].flatMap(
+      (id) => this.#byId.get(id) ?? [],
+    );
+    const own = entries.filter(({ key }) => key.agentId === agentId && !key.contractId);
+    const live = own.filter(({ removed }) => !removed).map(({ key }) => key);
+    const [first] = live.toSorted((a, b) => (a.keyId < b.keyId ? -1 : 1));
+    return first ?? (own.length > 0 ? "key_revoked" : "key_unknown");
+  }
+
   get size(): number {
     return this.#byId.size;
   }
@@ -62,5 +79,8 @@ export class KeyRing {
     const ids = this.#idsByHash.get(key.sha256);
     ids?.delete(key.keyId);
     if (ids?.size === 0) this.#idsByHash.delete(key.sha256);
+    const ofAgent = this.#idsByAgent.get(key.agentId);
+    ofAgent?.delete(key.keyId);
+    if (ofAgent?.size === 0) this.#idsByAgent.delete(key.agentId);
   }
 }

@@ -23,7 +23,9 @@ export function readHello(
   return new Promise((resolve) => {
     const reader = new ClientHelloReader();
     const chunks: Uint8Array[] = [];
+    let isDone = false;
     const done = (read: HelloRead): void => {
+      isDone = true;
       cancel();
       socket.off("data", take);
       socket.off("end", gone);
@@ -47,6 +49,7 @@ export function readHello(
     socket.on("end", gone);
     socket.on("close", gone);
     if (first.length > 0) take(first);
+    if (isDone) return;
     socket.on("data", take);
     socket.resume();
   });

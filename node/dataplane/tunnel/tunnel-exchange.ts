@@ -54,11 +54,12 @@ export class TunnelExchange implements OpenExchange {
   readonly door: Door;
   readonly head: RequestHead;
   readonly headAtNs: bigint;
-  readonly target: ConnectTarget;
+  /** Of a captured connection the host is known once its first message names it. */
+  target: ConnectTarget;
   readonly original: string | undefined;
   readonly socket: Socket;
   readonly #host: TunnelHost;
-  readonly #first: Uint8Array;
+  #first: Uint8Array;
   #phase: Phase;
   #agentId = "";
   #upstream: Socket | undefined;
@@ -104,6 +105,12 @@ export class TunnelExchange implements OpenExchange {
     else this.#end(tlsAlert(reasonIn(answer)));
   }
 
+  /** The host that a captured connection is for, and the message that said so. */
+  name(host: string, first: Uint8Array): void {
+    this.target = { host, port: this.target.port };
+    this.#first = first;
+  }
+
   /** Tells the client that it may speak. */
   establish(headers: readonly string[]): void {
     if (this.#phase !== "asked") return;
@@ -113,7 +120,7 @@ export class TunnelExchange implements OpenExchange {
     this.socket.write(`${text}\r\n`);
   }
 
-  /** What the client sent so far, back into the socket: whoever reads on sees it first. */
+  /** What the client has sent so far. */
   takeFirst(): Uint8Array {
     return this.#first;
   }

@@ -1,7 +1,12 @@
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { createServer, type Socket } from "node:net";
-import { type ConnectionOptions, connect as connectTls, TLSSocket } from "node:tls";
+import type { Socket } from "node:net";
+import {
+  type ConnectionOptions,
+  connect as connectTls,
+  createServer,
+  type TLSSocket,
+} from "node:tls";
 import { onTestFinished } from "vitest";
 import { cryptoRandom } from "../../../adapters/crypto-random.ts";
 import { systemClock } from "../../../adapters/system-clock.ts";
@@ -13,6 +18,7 @@ import { createAddressRules } from "../../../node/dataplane/tunnel/address-rules
 import { enforceTunnel } from "../../../node/enforce-tunnel.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import { OpenTunnels } from "../../../node/open-tunnels.ts";
+import { NO_PLACEMENT } from "../../../node/placement-file.ts";
 import { NO_INSPECTION } from "../../../node/tls-inspection.ts";
 import type { CompiledPolicy } from "../../../policy/compiled-policy.ts";
 import { grant } from "../../support/builders.ts";
@@ -36,20 +42,22 @@ export class FarSide {
   constructor(name: string) {
     const { key, cert } = selfSigned(name);
     this.cert = cert;
-    this.#server = createServer((socket) => {
-      this.sockets.push(socket);
-      socket.on("error", () => undefined);
-      const tls = new TLSSocket(socket, { isServer: true, key, cert });
+    this.#server = createServer({ key, cert }, (tls) => {
       tls.on("error", () => undefined);
       tls.on("data", (chunk: Buffer) => {
         this.text.push(chunk.toString());
         tls.write(chunk.toString().toUpperCase());
       });
     });
+    this.#server.on("connection", (socket: Socket) => {
+      this.sockets.push(socket);
+      socket.on("error", () => undefined);
+    });
+    this.#server.on("tlsClientError", () => undefined);
   }
 
-  async open(): Promise<void> {
-    this.#server.listen(0, HOST);
+  async open(port = 0, host = HOST): Promise<void> {
+    this.#server.listen(port, host);
     await once(this.#server, "listening");
     this.port = (this.#server.address() as { port: number }).port;
     onTestFinished(() => {
@@ -107,6 +115,7 @@ export async function tunnelWorld(
     addressRules: createAddressRules([["127.0.0.0", 8]]),
     inspection: NO_INSPECTION,
     tunnels: new OpenTunnels(),
+    placement: NO_PLACEMENT,
     ...part,
   };
   const door = await startGateway({
@@ -132,7 +141,8 @@ function meshLink(world: LoopWorld): LoopContext["meshLink"] {
   const row = { ...world.row, keyGeneration: 0, agentId: AGENT, keyId: "k1234567" };
   const whole = { ...row, contractId: undefined, notBeforeMs: 0, notAfterMs: 0 };
   return {
-    resolveKey: (handle) => (handle === known ? whole : "key_unknown"),
+    resolveKey: (handle) =>
+      handle === known || handle === `agent:${AGENT}` ? whole : "key_unknown",
     forget: () => undefined,
     close: () => undefined,
   };

@@ -11,7 +11,7 @@ import { lend, takeBackRetired } from "../../../../node/table/lend.ts";
 import { pin, unpin } from "../../../../node/table/rows.ts";
 import { killedBy } from "../../../../node/table/scope-cells.ts";
 import { createTable, keyGeneration, type Table } from "../../../../node/table/table.ts";
-import type { RowGrant } from "../../../../node/thread-messages.ts";
+import { agentHandle, type RowGrant } from "../../../../node/thread-messages.ts";
 import { key, kill, sha256Hex, World } from "./mesh-world.ts";
 
 const CONTRACT = "c".repeat(43);
@@ -65,6 +65,20 @@ test("two keys of an agent share its row, and a contract has a row of its own", 
   expect(grantOf("one").row).toBe(grantOf("two").row);
   expect(grantOf("three").row).not.toBe(grantOf("one").row);
   expect(resolve("one")).toMatchObject({ isNewRow: false });
+});
+
+test("an agent that is known by its address has the row of a key that no contract binds", () => {
+  const bySource = (agent: string) => directory.resolve(agentHandle(agent), "10.0.0.1", 0n);
+  addKey("key00003", "three", "red/a", CONTRACT);
+  expect(bySource("red/a")).toEqual({ refused: "key_unknown" });
+  addKey("key00002", "two", "red/a");
+  addKey("key00001", "one", "red/a");
+  expect(bySource("red/a")).toMatchObject({ grant: { keyId: "key00001", agentId: "red/a" } });
+  learn(world.make("key/key00001", kill()));
+  expect(bySource("red/a")).toMatchObject({ grant: { keyId: "key00002" } });
+  learn(world.make("key/key00002", kill()));
+  expect(bySource("red/a")).toEqual({ refused: "key_revoked" });
+  expect(bySource("red/b")).toEqual({ refused: "key_unknown" });
 });
 
 test("D1: a row starts under the kills that are in merged state", () => {

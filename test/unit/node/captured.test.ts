@@ -1,0 +1,141 @@
+import { once } from "node:events";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { connect } from "node:tls";
+import { describe, expect, onTestFinished, test } from "vitest";
+import { cryptoRandom } from "../../../adapters/crypto-random.ts";
+import { systemClock } from "../../../adapters/system-clock.ts";
+import type { RefusedAtDoor } from "../../../node/dataplane/client-connection.ts";
+import { GATEWAY_LIMITS } from "../../../node/dataplane/gateway-limits.ts";
+import { LingerPlaces } from "../../../node/dataplane/lingering-close.ts";
+import { openCaptureDoor } from "../../../node/dataplane/tunnel/capture-door.ts";
+import { enforceTunnel } from "../../../node/enforce-tunnel.ts";
+import { openPlacementFile, parsePlacement } from "../../../node/placement-file.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
+import { grant } from "../../support/builders.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+import { eventually, HOST, rawClient } from "./dataplane/door.ts";
+import { clientHello } from "./dataplane/tls/hello-bytes.ts";
+import { AGENT, FAR, FarSide, tunnelWorld } from "./tunnel-world.ts";
+
+const ELSEWHERE = "127.0.0.2";
+
+/** A door for captured connections; the far side has its port, at another address. */
+async function captureWorld(agentAt: (address: string) => string | undefined) {
+  const it = await tunnelWorld({}, { placement: { agentAt } });
+  const refused: RefusedAtDoor[] = [];
+  const door = await openCaptureDoor({
+    listen: { port: 0, host: HOST },
+    backlog: 16,
+    connectionsMax: 100,
+    connectionsElsewhere: () => 0,
+    clock: systemClock,
+    random: cryptoRandom,
+    registry: it.connections,
+    places: new LingerPlaces({ limits: GATEWAY_LIMITS, clock: systemClock }),
+    onTunnel: (tunnel) => enforceTunnel(tunnel, it.loop),
+    onRefused: (one) => void refused.push(one),
+    onFault: (error) => void it.faults.push(error),
+  });
+  onTestFinished(() => door.close());
+  const far = new FarSide(FAR);
+  await far.open(door.port, ELSEWHERE);
+  it.names.set(FAR, [ELSEWHERE]);
+  const granted = grant({ hosts: [`${FAR}:${door.port}`] });
+  it.world.policy = { ...it.world.policy, agents: new Map([[AGENT, granted]]) };
+  return { ...it, far, door, refused };
+}
+
+describe("a captured connection", () => {
+  test("is its source address's agent's, and goes where its name resolves to", async () => {
+    const it = await captureWorld((address) => (address === HOST ? AGENT : undefined));
+    const tls = connect({ port: it.door.port, host: HOST, servername: FAR, ca: it.far.cert });
+    onTestFinished(() => void tls.destroy());
+    await once(tls, "secureConnect");
+    tls.write("hello");
+    const [chunk] = (await once(tls, "data")) as [Buffer];
+    expect(chunk.toString()).toBe("HELLO");
+    tls.end();
+    await eventually(() => it.world.settlements.length === 1, "settled");
+    const original = `${HOST}:${it.door.port}`;
+    expect(it.world.decisions).toMatchObject([
+      {
+        dec: "allow",
+        act: { door: "transparent", host: `${FAR}:${it.door.port}`, orig: original },
+      },
+    ]);
+    expect(it.faults).toEqual([]);
+  });
+
+  test("of nobody's address is refused with an alert, and nothing is dialled", async () => {
+    const it = await captureWorld(() => undefined);
+    const client = await rawClient(it.door.port);
+    client.socket.write(clientHello({ serverNames: [FAR] }));
+    await client.closed;
+    expect(client.text()).toBe("\x15\x03\x03\x00\x02\x02\x31");
+    expect(it.world.decisions.map(({ rc }) => rc)).toEqual(["source_unknown"]);
+    expect(it.far.sockets).toEqual([]);
+  });
+
+  test.each([
+    ["names no server", clientHello({}), "server_name_missing"],
+    ["is no TLS", Buffer.from("GET / HTTP/1.1\r\n\r\n"), "tls_required"],
+    ["cannot be read", Buffer.from("160301000102", "hex"), "tls_malformed"],
+  ])("whose first message %s is refused at the door", async (_, hello, reason) => {
+    const it = await captureWorld(() => AGENT);
+    const client = await rawClient(it.door.port);
+    client.socket.write(hello);
+    await client.closed;
+    const target = `${HOST}:${it.door.port}`;
+    expect(it.refused).toMatchObject([{ reason, door: "transparent", target, peer: HOST }]);
+    await eventually(() => it.connections.count() === 0, "it is gone");
+  });
+
+  test("that is encrypted is refused by its name's tunnel", async () => {
+    const it = await captureWorld(() => AGENT);
+    const client = await rawClient(it.door.port);
+    client.socket.write(clientHello({ serverNames: [FAR], more: [[0xfe0d, Buffer.of(0)]] }));
+    await client.closed;
+    expect(it.world.settlements.map(({ rc }) => rc)).toEqual(["encrypted_hello"]);
+    expect(it.far.sockets).toEqual([]);
+  });
+});
+
+describe("the file of placements", () => {
+  const rows = (...addresses: string[]) => JSON.stringify([{ agent: AGENT, addresses }]);
+
+  test("says whose an address is, however it is written", () => {
+    const placed = parsePlacement(rows("10.0.0.1", "FD00:0:0::1"));
+    expect(placed.get("10.0.0.1")).toBe(AGENT);
+    expect(placed.get("fd00::1")).toBe(AGENT);
+  });
+
+  test("gives an address that two agents claim to nobody", () => {
+    const two = [AGENT, "research/other"].map((agent) => ({ agent, addresses: ["10.0.0.1"] }));
+    expect(parsePlacement(JSON.stringify(two)).size).toBe(0);
+  });
+
+  test.each(["{}", "[{", '[{"agent":"nobody","addresses":[]}]', rows("10.0.0"), rows("")])(
+    "refuses %s",
+    (text) => {
+      expect(() => parsePlacement(text)).toThrow();
+    },
+  );
+
+  test("is read again when it changes, and counts for nothing while it cannot be read", () => {
+    using dir = tempDir();
+    const path = join(dir.path, "pods.json");
+    const clock = twinClock({ nowMs: 0 });
+    const problems: string[] = [];
+    const placement = openPlacementFile({ path, clock, onProblem: (why) => problems.push(why) });
+    expect(placement.agentAt("10.0.0.1")).toBeUndefined();
+    expect(problems.length).toBe(1);
+    writeFileSync(path, rows("10.0.0.1"));
+    clock.advance(1_000);
+    expect(placement.agentAt("10.0.0.1")).toBe(AGENT);
+    writeFileSync(path, "broken");
+    clock.advance(1_000);
+    expect(placement.agentAt("10.0.0.1")).toBeUndefined();
+    expect(problems.length).toBe(2);
+  });
+});
