@@ -27,7 +27,7 @@ export type CoordinatorPorts = {
   readonly bus: Bus;
   /** The coordinator's own; not closed here. */
   readonly store: Store;
-  /** Holds `coordinator` and `enrolment`; both are made when there are none. */
+  /** Holds `coordinator`, `enrolment` and `witness`; they are made when there are none. */
   readonly keys: Keys;
   /** The operator's key, where it lies on this machine: it founds the mesh and signs nothing else. */
   readonly operator: Signer | undefined;
@@ -98,6 +98,7 @@ export async function buildCoordinator(
   const fenced = Promise.withResolvers<void>();
   const signer = keys.loadOrCreate("coordinator");
   const enrolmentSigner = keys.loadOrCreate("enrolment");
+  const witnessSigner = keys.loadOrCreate("witness");
   const parts = buildParts({
     ...ports,
     config,
@@ -106,6 +107,7 @@ export async function buildCoordinator(
     verify: keys.verify,
     signer,
     enrolmentSigner,
+    witnessSigner,
     placement: ports.placement ?? PLACED_EVERYWHERE,
     limitsOf: ports.limitsOf ?? limitsOfPolicy,
     tell,

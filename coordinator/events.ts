@@ -39,6 +39,14 @@ export const COORDINATOR_EVENTS = {
   journal_failed: "error",
   /** A signed policy that this program cannot read; the limits before it stay. */
   policy_unusable: "error",
+  /** A node opened a log, which from then on must exist. */
+  log_opened: "info",
+  /** A log signed two checkpoints of one size; both are kept. */
+  log_forked: "error",
+  /** A checkpoint does not go on from what was cosigned. */
+  log_inconsistent: "error",
+  /** A node offered a log under another key than the one it is known by. */
+  log_key_refused: "error",
   node_enrolled: "info",
   enrolment_refused: "warn",
   beat_refused: "warn",

@@ -27,6 +27,7 @@ import { Replica } from "./replica.ts";
 import { requestHandlers } from "./request-handlers.ts";
 import { coordinatorService } from "./service.ts";
 import { Standings } from "./standings.ts";
+import { Witness } from "./witness.ts";
 
 /** What every part is made of. */
 export type PartsInput = {
@@ -42,6 +43,8 @@ export type PartsInput = {
   readonly signer: Signer;
   /** Signs nodes' first records and nothing else. */
   readonly enrolmentSigner: Signer;
+  /** Signs cosignatures of nodes' logs and nothing else. */
+  readonly witnessSigner: Signer;
   readonly placement: Placement;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   readonly tell: Tell;
@@ -87,17 +90,31 @@ export function buildParts(input: PartsInput): Parts {
   const contracts = new Contracts({ ...input, ...meshParts, mesh: input.pin.mesh, ledger });
   const standings = new Standings(input.clock);
   followStandings(standings, meshParts.replica);
+  const witness = new Witness({
+    ...input,
+    mesh: input.pin.mesh,
+    replicaId: input.config.replicaId,
+    signer: input.witnessSigner,
+  });
   const service = coordinatorService({
     ...input,
     ...meshParts,
     contracts,
+    witness,
     mesh: input.pin.mesh,
     ledger,
     enrolment,
     agents: new MeshAgents({ ...input, ...meshParts, ledger, standings }),
     commitWaitMs: COMMIT_WAIT_MS,
   });
-  const door = buildNodeDoor(input, meshParts, { ledger, enrolment, contracts, standings, bootId });
+  const door = buildNodeDoor(input, meshParts, {
+    ledger,
+    enrolment,
+    contracts,
+    standings,
+    witness,
+    bootId,
+  });
   return { ...meshParts, ...door, enrolment, ledger, service };
 }
 
@@ -172,6 +189,7 @@ function buildNodeDoor(
   meshParts: MeshParts,
   own: Pick<Parts, "ledger" | "enrolment"> & {
     readonly contracts: Contracts;
+    readonly witness: Witness;
     readonly bootId: string;
     readonly standings: Standings;
   },

@@ -15,6 +15,7 @@ import {
   StandingReplySchema,
   type StandingRequest,
   StateReplySchema,
+  WitnessReplySchema,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { isAccount, parseAgentId, parseScope } from "../proto/ids.ts";
@@ -40,6 +41,7 @@ import type { Registry } from "./registry.ts";
 import type { ReplayGuard } from "./replay-guard.ts";
 import type { Replica } from "./replica.ts";
 import type { Standings } from "./standings.ts";
+import type { Witness } from "./witness.ts";
 
 export type RequestHandlersOptions = {
   readonly replicaId: string;
@@ -55,6 +57,7 @@ export type RequestHandlersOptions = {
   readonly enrolment: Enrolment;
   readonly contracts: Contracts;
   readonly standings: Standings;
+  readonly witness: Witness;
   readonly placement: Placement;
   /** Automatic kills by node. */
   readonly autoKills: RateGate;
@@ -82,6 +85,7 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
     settle: (request, from) => settle(options, request, from),
     standing: (request, from) => standing(options, request, from),
     ...contractHandlers(options.contracts),
+    witness: ({ vkey, body }, { node }) => witness(options, { node, vkey, body }),
     fetch: (request) => fetchBody(options, request),
     state: ({ afterScope }) => statePage(options, afterScope),
     enrol: async (request, { node }) => {
@@ -91,6 +95,16 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
       return { case: "enrol", value: create(EnrolReplySchema, { record }) };
     },
   };
+}
+
+/** A store that fails rejects, and then nothing was cosigned. */
+async function witness(
+  options: RequestHandlersOptions,
+  { node, vkey, body }: { readonly node: string; readonly vkey: string; readonly body: Uint8Array },
+): Promise<ReplyBody> {
+  const said = await options.witness.add(node, vkey, body);
+  const value = create(WitnessReplySchema, { ...said, vkey: options.witness.vkey });
+  return { case: "witness", value };
 }
 
 async function lease(

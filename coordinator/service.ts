@@ -32,6 +32,7 @@ import type { MeshAgents } from "./mesh-agents.ts";
 import { pause } from "./pause.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
+import type { Witness } from "./witness.ts";
 
 export type ServiceOptions = {
   readonly mesh: string;
@@ -44,6 +45,7 @@ export type ServiceOptions = {
   readonly enrolment: Enrolment;
   readonly contracts: Contracts;
   readonly agents: MeshAgents;
+  readonly witness: Witness;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   /** How long an answer waits for the stream before it says `committed: false`. */
   readonly commitWaitMs: number;
@@ -94,6 +96,7 @@ export function coordinatorService(options: ServiceOptions) {
       mustLead(options);
       return agents.list(request);
     },
+    listLogs: async () => listLogs(options.witness),
     getLedger: async ({ account }: GetLedgerRequest) => {
       mustLead(options);
       const rows = await options.ledger.rows(account === "" ? undefined : account);
@@ -108,6 +111,23 @@ export function coordinatorService(options: ServiceOptions) {
       return { token: await createToken(enrolment, replica, request) };
     },
   };
+}
+
+/** What an auditor holds the nodes' logs against. */
+function listLogs(witness: Witness) {
+  const logs = witness.logs().map((log) => ({
+    ...log,
+    openedAtMs: BigInt(log.openedAtMs),
+    size: BigInt(log.size),
+    cosignedAtMs: BigInt(log.cosignedAtMs),
+  }));
+  const evidence = witness.evidence().map(({ origin, kind, cosigned, offered }) => ({
+    origin,
+    kind,
+    cosigned,
+    offered,
+  }));
+  return { logs, witnessVkey: witness.vkey, evidence };
 }
 
 async function kill(options: ServiceOptions, request: KillRequest, call: Call): Promise<Command> {

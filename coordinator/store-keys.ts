@@ -9,6 +9,8 @@ export const RECORD_PREFIX = "record/";
 export const COMMAND_PREFIX = "command/";
 export const ACK_PREFIX = "ack/";
 export const TOKEN_PREFIX = "token/";
+export const LOG_PREFIX = "log/";
+export const EVIDENCE_PREFIX = "evidence/";
 
 /** The current record of a scope: a SignedRecord as it came. */
 export const recordKey = (scope: string): string => RECORD_PREFIX + scope;
@@ -18,3 +20,8 @@ export const commandKey = (cmdId: string): string => COMMAND_PREFIX + cmdId;
 export const ackKey = (cmdId: string, node: string): string => `${ACK_PREFIX}${cmdId}/${node}`;
 /** An enrolment token by its SHA-256: JSON. */
 export const tokenKey = (sha256Hex: string): string => TOKEN_PREFIX + sha256Hex;
+/** A log of a node that must exist, and what was cosigned last of it: JSON. */
+export const logKey = (origin: string): string => LOG_PREFIX + origin;
+/** Two checkpoints of a log that contradict each other: JSON. */
+export const evidenceKey = (origin: string, digest: string): string =>
+  `${EVIDENCE_PREFIX}${origin}/${digest}`;

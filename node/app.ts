@@ -116,6 +116,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     log: parts.log,
   });
   await control.start();
+  audit.witnessBy(mesh.link.ask, bootId);
   const ports = await Promise.all(loops.map(({ listening }) => listening));
   const questions = new LoopQuestions(
     loops.map(({ link }) => link),

@@ -1,12 +1,14 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { AuditRecord } from "../audit/record.ts";
+import { CHECKPOINT_PATH } from "../audit/tiles.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { Random } from "../ports/random.ts";
+import { type Random, uuidV7 } from "../ports/random.ts";
 import type { AuditToControl, AuditWorkerData } from "./audit/audit-worker.ts";
-import { machineDisk } from "./audit/disk.ts";
+import { machineDisk, readWhole } from "./audit/disk.ts";
 import { findRequest } from "./audit/find-records.ts";
 import { removeFloodCounts } from "./audit/flood-count-file.ts";
+import { currentEpoch, type LogEpoch, openNextEpoch } from "./audit/log-epoch.ts";
 import { logFolder } from "./audit/log-origin.ts";
 import {
   bootRecord,
@@ -17,6 +19,7 @@ import {
 } from "./audit/recover-wal.ts";
 import { createWalSignal, type WalSignal } from "./audit/wal-signal.ts";
 import { openWal, type Wal } from "./audit/wal-writer.ts";
+import { type AskWitness, WitnessLink } from "./audit/witness-link.ts";
 import type { Table } from "./table/table.ts";
 
 export type AuditLogOptions = {
@@ -36,9 +39,6 @@ export type AuditLogOptions = {
   readonly onLost: (what: string, error: unknown) => void;
 };
 
-/** Every log has one epoch so far: keys and logs are not rotated yet. */
-const FIRST_EPOCH = 1;
-
 /** The node's log as its other threads are handed it. */
 export type AuditLog = {
   /** Id of this start of the node. */
@@ -51,6 +51,8 @@ export type AuditLog = {
   append(record: AuditRecord): void;
   isWritable(): boolean;
   find(requestId: string): Promise<readonly AuditRecord[]>;
+  /** Has checkpoints cosigned from now on, the last one of before at once. */
+  witnessBy(ask: AskWitness, bootId: string): void;
   /** Writes the last record and returns once everything is on disk. Loops have ended by then. */
   stop(): Promise<void>;
 };
@@ -61,9 +63,10 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
   const walDir = join(home, "wal");
   const recovery = recoverWal({ dir: walDir, random: options.random, clock });
   const { run } = recovery;
-  const logDir = logFolder(home, { mesh, node, epoch: FIRST_EPOCH });
+  const epoch = currentEpoch(machineDisk, home);
+  const logDir = logFolder(home, { mesh, node, epoch: epoch.epoch });
   const signal = createWalSignal(loops + 2);
-  const worker = await startAuditThread({ options, run, walDir, signal, table });
+  const { worker, vkey } = await startAuditThread({ options, run, epoch, walDir, signal, table });
   const wal = openWal({
     dir: walDir,
     run,
@@ -74,6 +77,7 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     syncMaxMs: options.syncMaxMs,
   });
   wal.append(bootRecord(recovery, { t: clock.nowMs(), node, version }));
+  const links: WitnessLink[] = [];
   for (const gap of [gapRecord, floodGapRecord]) {
     const record = gap(recovery, { t: clock.nowMs(), node });
     if (record !== undefined) wal.append(record);
@@ -87,7 +91,32 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     append: (record) => appendOrTell(wal, record, onFault),
     isWritable: () => wal.canAllow(clock.monoNs()),
     find: (requestId) => findRequest({ walDir, logDir }, requestId),
+    witnessBy: (ask, bootId) => {
+      const read = (path: string) => readWhole(machineDisk, join(logDir, path));
+      const link = new WitnessLink({
+        ask,
+        bootId,
+        newId: () => uuidV7(clock.nowMs(), options.random),
+        node,
+        vkey,
+        read,
+        clock,
+        onCosigned: (text, line) => worker.postMessage({ t: "cosigned", text, line }),
+        onDisowned: (cosigned) => {
+          openNextEpoch(machineDisk, home, { rc: "disowned", prev: cosigned });
+          onLost("log", new Error("a witness has seen another history of this log: it is closed"));
+        },
+        onRefused: (why) => onFault(`the witness refuses: ${why}`),
+      });
+      worker.on("message", (message: AuditToControl) => {
+        if (message.t === "signed") link.signed(message.checkpoint);
+      });
+      const last = read(CHECKPOINT_PATH)?.toString("utf8");
+      if (last !== undefined) link.signed(last);
+      links.push(link);
+    },
     stop: async () => {
+      for (const link of links) link.stop();
       appendOrTell(wal, runEndRecord({ t: clock.nowMs(), node }), onFault);
       wal.close();
       await endAuditThread(worker, onLost);
@@ -106,11 +135,12 @@ function appendOrTell(wal: Wal, record: AuditRecord, onFault: (message: string) 
 async function startAuditThread(of: {
   readonly options: AuditLogOptions;
   readonly run: string;
+  readonly epoch: LogEpoch;
   readonly walDir: string;
   readonly signal: WalSignal;
   readonly table: Table;
-}): Promise<Worker> {
-  const { options, run, walDir, signal, table } = of;
+}): Promise<{ readonly worker: Worker; readonly vkey: string }> {
+  const { options, run, epoch, walDir, signal, table } = of;
   const { loops, onFault, onLost } = options;
   const loopWriters = Array.from({ length: loops }, (_, no) => ({ no, name: `loop${no}` }));
   const workerData: AuditWorkerData = {
@@ -120,7 +150,7 @@ async function startAuditThread(of: {
     tableBuffer: table.buffer,
     signalBuffer: signal.buffer,
     reserveBytes: options.reserveBytes,
-    log: { home: options.home, mesh: options.mesh, node: options.node },
+    log: { home: options.home, mesh: options.mesh, node: options.node, epoch },
   };
   const worker = new Worker(new URL("./audit/audit-worker.ts", import.meta.url), {
     name: "audit",
@@ -130,13 +160,13 @@ async function startAuditThread(of: {
   worker.on("exit", (code) => {
     if (!ending.has(worker)) onLost("audit", new Error(`the audit thread ended with ${code}`));
   });
-  await new Promise<void>((resolve) => {
+  const vkey = await new Promise<string>((resolve) => {
     worker.on("message", (message: AuditToControl) => {
-      if (message.t === "ready") resolve();
+      if (message.t === "ready") resolve(message.vkey ?? "");
       if (message.t === "fault") onFault(message.message);
     });
   });
-  return worker;
+  return { worker, vkey };
 }
 
 /** Threads that were told to end. */

@@ -49,6 +49,7 @@ export const REQUEST_METHODS = [
   "enrol",
   "contract",
   "carve",
+  "witness",
   "batch",
 ] as const;
 export type RequestMethod = (typeof REQUEST_METHODS)[number];

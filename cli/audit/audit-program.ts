@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { CommandContext } from "../command-context.ts";
 import type { CliProcess } from "../program.ts";
 import { printKeys } from "./keys.ts";
+import { listLogs } from "./logs.ts";
 import { queryLogs } from "./query.ts";
 import { checkReceipt, writeReceipts } from "./receipt.ts";
 import { reindexLogs } from "./reindex.ts";
@@ -21,6 +22,7 @@ export function addAudit(program: Command, host: CliProcess, act: Act): void {
     .description("every hash, signature and record, from files and public keys alone")
     .option("--offline <dir>", offline)
     .option("--keys <file>", "public keys of logs, or a policy with witnesses and quorum")
+    .option("--witnessed <dir>", "checkpoints that somebody else kept, as `audit logs --out` does")
     .action((options, command: Command) =>
       act(command, host, (context) => verifyLogs(context, options)),
     );
@@ -69,6 +71,13 @@ function addReaders(audit: Command, host: CliProcess, act: Act): void {
     .option("--follow", "go on with each new record")
     .action((options, command: Command) =>
       act(command, host, (context) => tailLog(context, options, host.untilSignal)),
+    );
+  audit
+    .command("logs")
+    .description("every log that must exist, and what the coordinator cosigned last of it")
+    .option("--out <dir>", "write a policy and the checkpoints there")
+    .action((options, command: Command) =>
+      act(command, host, (context) => listLogs(context, options)),
     );
   audit
     .command("keys")

@@ -94,3 +94,16 @@ export function ownKeys(home: string, places: readonly LogPlace[]): readonly Ver
     return signer === undefined ? [] : [verifierKey(origin, KEY_TYPES.log, signer.publicKey)];
   });
 }
+
+/** Files of a folder whose names end in `.checkpoint`. */
+export function checkpointFiles(
+  dir: string,
+): readonly { readonly path: string; readonly bytes: Buffer }[] {
+  try {
+    const names = readdirSync(dir).filter((name) => name.endsWith(".checkpoint"));
+    return names.map((name) => ({ path: join(dir, name), bytes: readFileSync(join(dir, name)) }));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new CommandError(`${dir} cannot be read: ${why}`);
+  }
+}

@@ -1,10 +1,12 @@
 import { join } from "node:path";
+import { openCheckpoint } from "../../audit/checkpoint.ts";
 import type { LogPolicy } from "../../audit/log-policy.ts";
 import { encodeVkey, type VerifierKey } from "../../audit/signed-note.ts";
-import { type VerifyReport, verifyLog } from "../../audit/verify-log.ts";
+import { type Anchor, type VerifyReport, verifyLog } from "../../audit/verify-log.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import type { Output } from "../output.ts";
 import {
+  checkpointFiles,
   type LogPlace,
   logsBelow,
   nodeLogFolder,
@@ -19,7 +21,11 @@ const FINDINGS_SHOWN_MAX = 20;
 const PROGRESS_LEAVES = 16_384;
 const BAR_CHARS = 24;
 
-export type VerifyOptions = { readonly offline?: string; readonly keys?: string };
+export type VerifyOptions = {
+  readonly offline?: string;
+  readonly keys?: string;
+  readonly witnessed?: string;
+};
 
 /** What is said of one log. `key`: the key it was held against. */
 export type LogVerdict = {
@@ -42,7 +48,8 @@ export function verifyLogs(context: CommandContext, options: VerifyOptions): voi
   const { output } = context;
   const { folder, places, policy } = logsToVerify(context, options);
   const missing = policy.logs.filter(({ name }) => !places.some((one) => one.origin === name));
-  const verdicts = places.map((place) => verifyOne(place, policy, output));
+  const anchors = options.witnessed === undefined ? [] : anchorsIn(options.witnessed, policy);
+  const verdicts = places.map((place) => verifyOne(place, { policy, anchors }, output));
   const unseen = missing.map(({ name }) => name);
   const findings = verdicts.reduce((sum, verdict) => sum + verdict.findings.length, unseen.length);
   output.result({ ok: findings === 0, missing_logs: unseen, logs: verdicts }, () => {
@@ -78,11 +85,29 @@ function named(places: readonly LogPlace[], { logs }: LogPolicy): readonly LogPl
   return [{ dir: only.dir, origin: key.name }];
 }
 
-function verifyOne(place: LogPlace, policy: LogPolicy, output: Output): LogVerdict {
+/** What each log is held against beside its own files. */
+type Against = { readonly policy: LogPolicy; readonly anchors: readonly NamedAnchor[] };
+type NamedAnchor = Anchor & { readonly origin: string };
+
+/** Checkpoints that others kept. One that the policy's keys did not sign shows nothing, and is refused. */
+function anchorsIn(dir: string, policy: LogPolicy): readonly NamedAnchor[] {
+  return checkpointFiles(dir).map(({ path, bytes }) => {
+    const results = policy.logs.map((key) => openCheckpoint(bytes, key, policy.witnesses));
+    const opened = results.find(({ ok }) => ok);
+    if (!opened?.ok) throw new CommandError(`${path}: no known log signed it`);
+    const { origin, size, root, cosignatures } = opened.value;
+    const times = cosignatures.map(({ timeSeconds }) => timeSeconds);
+    const anchor = { origin, size, root };
+    return times.length === 0 ? anchor : { ...anchor, timeSeconds: Math.max(...times) };
+  });
+}
+
+function verifyOne(place: LogPlace, against: Against, output: Output): LogVerdict {
+  const { policy } = against;
   const keys = policy.logs.filter(({ name }) => name === place.origin);
   if (keys.length === 0) return unknownLog(place);
   // A log may have two keys while one replaces the other: the first that opens it is held against it.
-  const reports = keys.map((key) => ({ key, report: verifyBy(key, place, policy, output) }));
+  const reports = keys.map((key) => ({ key, report: verifyBy(key, place, against, output) }));
   const best = reports.find(({ report }) => report.checkpoint !== undefined) ?? reports[0];
   if (best === undefined) return unknownLog(place);
   const { key, report } = best;
@@ -102,7 +127,7 @@ function verifyOne(place: LogPlace, policy: LogPolicy, output: Output): LogVerdi
 function verifyBy(
   logKey: VerifierKey,
   place: LogPlace,
-  policy: LogPolicy,
+  { policy, anchors }: Against,
   output: Output,
 ): VerifyReport {
   let shown = 0;
@@ -110,6 +135,7 @@ function verifyBy(
     reader: readerOf(place.dir),
     logKey,
     policy,
+    anchors: anchors.filter(({ origin }) => origin === place.origin),
     onProgress: ({ leaves, size }) => {
       if (!output.terminal || (leaves < size && leaves - shown < PROGRESS_LEAVES)) return;
       shown = leaves;

@@ -7,8 +7,8 @@
  *     another order, under the same names.
  * L3. Partial files stay until the full one is on the disk and signed over.
  *
- * No witness sees the checkpoints yet. So whoever holds this node's disk and key can still rewrite
- * the log from its first leaf, and a log that was put back to an older state is not recognised.
+ * Whoever holds this node's disk and key can rewrite what no witness has cosigned. What one has, it
+ * remembers: a log that was put back to an older state is recognised when it is next asked.
  *
  * @see https://c2sp.org/tlog-tiles
  */
@@ -55,6 +55,8 @@ export class AuditLog {
   #entries: Uint8Array[];
   #latestMs: number;
   #signedSize: number;
+  /** What the last checkpoint signs, and our line of it. */
+  #signed: { readonly text: string; readonly line: string } | undefined;
   /** Partial files that are on the disk. */
   readonly #partials = new Set<string>();
   /** Full files whose partial ones can go after the next checkpoint. */
@@ -118,9 +120,10 @@ export class AuditLog {
    *
    * @param wal How far the WALs were read for it.
    * @param between Called between steps that wait for the disk.
+   * @returns The signed note, which is on the disk.
    * @throws What the disk reports. The old checkpoint stands then, and it can be tried again.
    */
-  checkpoint(wal: Pick<Consumed, "doneBefore" | "positions">, between: () => void): void {
+  checkpoint(wal: Pick<Consumed, "doneBefore" | "positions">, between: () => void): string {
     const { files, signer } = this.#options;
     const { size } = this.#edge;
     const root = this.#edge.root();
@@ -130,10 +133,26 @@ export class AuditLog {
     files.settle(between);
     for (const path of partials) this.#partials.add(path);
     const text = checkpointText({ origin: this.origin, size, root });
-    const note = encodeCheckpoint(text, [signCheckpoint(text, signer)]);
+    const line = signCheckpoint(text, signer);
+    const note = encodeCheckpoint(text, [line]);
     files.put(CHECKPOINT_PATH, Buffer.from(note, "utf8"));
     files.settle(between);
     this.#signedSize = size;
+    this.#signed = { text, line };
+    return note;
+  }
+
+  /**
+   * Puts a witness's line beside ours, if the checkpoint that it is for is still the last one.
+   *
+   * @throws What the disk reports.
+   */
+  cosign(text: string, line: string, between: () => void): void {
+    const signed = this.#signed;
+    if (signed?.text !== text) return;
+    const note = encodeCheckpoint(text, [signed.line, line]);
+    this.#options.files.put(CHECKPOINT_PATH, Buffer.from(note, "utf8"));
+    this.#options.files.settle(between);
   }
 
   /**

@@ -6,13 +6,11 @@ import { openTable } from "../table/table.ts";
 import type { AuditFault } from "./audit-fault.ts";
 import { machineDisk } from "./disk.ts";
 import { DiskRoom } from "./disk-room.ts";
+import type { LogEpoch } from "./log-epoch.ts";
 import { LogThread } from "./log-thread.ts";
 import { SyncLoop } from "./sync-loop.ts";
 import { openWalSignal } from "./wal-signal.ts";
 import { WalSync, type WalWriterName } from "./wal-sync.ts";
-
-/** A node has one log. A second one, with a key of its own, is not opened by anything yet. */
-const LOG_EPOCH = 1;
 
 /** What the audit thread is started with. */
 export type AuditWorkerData = {
@@ -32,16 +30,21 @@ export type AuditWorkerData = {
     readonly home: string;
     readonly mesh: string;
     readonly node: string;
+    readonly epoch: LogEpoch;
   };
 };
 
 export type ControlToAudit =
+  /** A witness has cosigned the checkpoint with this text. */
+  | { readonly t: "cosigned"; readonly text: string; readonly line: string }
   /** Sync once more and end: send it after all writers are closed. */
-  { readonly t: "stop" };
+  | { readonly t: "stop" };
 
 export type AuditToControl =
   /** `vkey` is what the log's checkpoints are verified by, as C2SP tools take it. */
   | { readonly t: "ready"; readonly vkey?: string }
+  /** A checkpoint was signed and is on the disk. */
+  | { readonly t: "signed"; readonly checkpoint: string }
   /** Something could not be synced. Allows stop by themselves; whoever runs the node must know. */
   | { readonly t: "fault"; readonly message: string }
   /** All that was appended is on the disk. */
@@ -84,6 +87,7 @@ async function run(data: AuditWorkerData): Promise<void> {
   });
   control.on("message", (message: ControlToAudit) => {
     if (message.t === "stop") loop.stop();
+    else log?.cosigned(message.text, message.line);
   });
   post({ t: "ready", ...(log && { vkey: log.vkey }) });
   await loop.run();
@@ -93,12 +97,14 @@ async function run(data: AuditWorkerData): Promise<void> {
 
 function openLog(
   { dir, run }: AuditWorkerData,
-  { home, mesh, node }: NonNullable<AuditWorkerData["log"]>,
+  { home, mesh, node, epoch }: NonNullable<AuditWorkerData["log"]>,
   sync: WalSync,
   post: (message: AuditToControl) => void,
 ): LogThread {
   return new LogThread({
-    name: { mesh, node, epoch: LOG_EPOCH },
+    name: { mesh, node, epoch: epoch.epoch },
+    opening: epoch.opening,
+    onSigned: (checkpoint) => post({ t: "signed", checkpoint }),
     home,
     walDir: dir,
     run,

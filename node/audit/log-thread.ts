@@ -7,6 +7,7 @@ import { AuditFault } from "./audit-fault.ts";
 import { AuditLog } from "./audit-log.ts";
 import { type ClockStep, ClockWatch } from "./clock-watch.ts";
 import type { Disk } from "./disk.ts";
+import type { EpochOpening } from "./log-epoch.ts";
 import { LogFiles } from "./log-files.ts";
 import { type LogName, logFolder, logSigner } from "./log-origin.ts";
 import { DECISION_FRAME_BYTES_MIN } from "./recover-wal.ts";
@@ -36,6 +37,10 @@ export type LogThreadOptions = {
   readonly keys: Keys;
   readonly clock: Clock;
   readonly disk: Disk;
+  /** Why the epoch was opened, and the last checkpoint of the one before; absent for a first one. */
+  readonly opening?: EpochOpening;
+  /** A checkpoint is on the disk. */
+  readonly onSigned?: (checkpoint: string) => void;
   /** Told once when a checkpoint fails, until one succeeds. */
   readonly onFault: (fault: AuditFault) => void;
 };
@@ -71,6 +76,15 @@ export class LogThread implements SyncedFrames {
   /** Leaves that the last checkpoint covers. */
   get signedSize(): number {
     return this.#log.signedSize;
+  }
+
+  /** A witness has cosigned a checkpoint. A line that comes too late, or cannot be kept, is dropped. */
+  cosigned(text: string, line: string): void {
+    try {
+      this.#log.cosign(text, line, () => undefined);
+    } catch (cause) {
+      this.#options.onFault(new AuditFault("a cosignature could not be kept", { cause }));
+    }
   }
 
   absorb(between: () => void): boolean {
@@ -156,7 +170,9 @@ export class LogThread implements SyncedFrames {
 
   #putGenesis(t: number): void {
     const { origin } = this.#log;
-    this.#append({ ...this.#head(t), k: "genesis", origin, rc: "first_epoch" });
+    const { rc, prev } = this.#options.opening ?? { rc: "first_epoch" };
+    const quoted = prev === undefined || prev === "" ? {} : { prev };
+    this.#append({ ...this.#head(t), k: "genesis", origin, rc, ...quoted });
   }
 
   #putStep(t: number, stepMs: number): void {
@@ -184,10 +200,11 @@ export class LogThread implements SyncedFrames {
     this.#checkpointAtNs = this.#options.clock.monoNs();
     const consumed = this.#frames.consumed();
     try {
-      this.#log.checkpoint(consumed, between);
+      const checkpoint = this.#log.checkpoint(consumed, between);
       this.#log.sweep();
       this.#removeSpent(consumed);
       this.#isFailing = false;
+      this.#options.onSigned?.(checkpoint);
     } catch (cause) {
       const fault = new AuditFault("the log's checkpoint could not be made", { cause });
       if (!this.#isFailing) this.#options.onFault(fault);

@@ -49,7 +49,7 @@ async function startThread(home: string): Promise<Thread> {
     tableBuffer: table.buffer,
     signalBuffer: signal.buffer,
     reserveBytes: 0,
-    log: { home, ...LOG },
+    log: { home, ...LOG, epoch: { epoch: 1, opening: { rc: "first_epoch" } } },
   };
   const worker = new Worker(new URL("../../node/audit/audit-worker.ts", import.meta.url), {
     workerData,

@@ -135,6 +135,7 @@ export class CoordinatorWorld {
       verify: this.keys.verify,
       signer: this.coordinator,
       enrolmentSigner: this.enrolment,
+      witnessSigner: this.keys.loadOrCreate("witness"),
       placement: this.options.placement ?? PLACED_EVERYWHERE,
       limitsOf: readLimits,
       tell: (event, fields) => this.told.push({ event, fields }),

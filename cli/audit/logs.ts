@@ -1,0 +1,38 @@
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { CommandContext } from "../command-context.ts";
+
+/** Name of the policy file that `--out` writes. */
+const POLICY = "policy";
+
+/**
+ * `altrace audit logs`: every log that must exist, as the coordinator knows them, and what it cosigned
+ * last. With `--out DIR` also as files: a policy for `--keys`, and the checkpoints for `--witnessed`.
+ */
+export async function listLogs(
+  context: CommandContext,
+  { out }: { readonly out?: string },
+): Promise<void> {
+  const { output } = context;
+  const answer = await context.coordinator().calls.listLogs({});
+  if (out !== undefined) {
+    mkdirSync(out, { recursive: true });
+    const logs = answer.logs.map(({ vkey }) => `log ${vkey}\n`).join("");
+    const witness = `witness coordinator ${answer.witnessVkey}\nquorum coordinator\n`;
+    writeFileSync(join(out, POLICY), logs + witness);
+    for (const { origin, checkpoint } of answer.logs) {
+      if (checkpoint === "") continue;
+      writeFileSync(join(out, `${origin.replaceAll("/", "_")}.checkpoint`), checkpoint);
+    }
+  }
+  output.result(answer, () => {
+    for (const { origin, size, cosignedAtMs } of answer.logs) {
+      output.line(
+        `${origin}  ${size} records  cosigned ${new Date(Number(cosignedAtMs)).toISOString()}`,
+      );
+    }
+    for (const { origin, kind } of answer.evidence)
+      output.line(`${origin}  ${kind}: both are kept`);
+    output.line(`witness  ${answer.witnessVkey}`);
+  });
+}

@@ -1,0 +1,209 @@
+// The coordinator as a witness of nodes' logs, and the list of all logs that must exist.
+//
+// X1. A log is known from the first request of the node that it is named after, under the key it then
+//     named. That key is never replaced: another key is another log.
+// X2. What was cosigned last is read, judged and replaced in one guarded commit, and the answer leaves
+//     after it: two requests that cross cannot both be cosigned.
+// X3. Checkpoints that contradict each other are kept, and nobody can fill the disk with them.
+
+import { createHash } from "node:crypto";
+import { cosignCheckpoint } from "../audit/checkpoint.ts";
+import {
+  encodeVkey,
+  KEY_TYPES,
+  type NoteSigner,
+  parseVkey,
+  verifierKey,
+} from "../audit/signed-note.ts";
+import {
+  type Evidence,
+  judgeCheckpoint,
+  originOf,
+  parseAddCheckpoint,
+  type WitnessAnswer,
+  type Witnessed,
+} from "../audit/witness.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Signer } from "../ports/keys.ts";
+import type { Store } from "../ports/store.ts";
+import type { Tell } from "./events.ts";
+import { EVIDENCE_PREFIX, evidenceKey, LOG_PREFIX, logKey } from "./store-keys.ts";
+
+/** Epochs of one node's log; a node that opens more has lost its disk very often, or lies. */
+export const LOG_EPOCHS_MAX = 1_024;
+/** Pairs of contradicting checkpoints that are kept of one log. */
+export const EVIDENCE_MAX = 16;
+/** Requests that crossed this one before it is given up, to be asked again. */
+const CROSSINGS_MAX = 8;
+
+export type WitnessOptions = {
+  readonly mesh: string;
+  readonly replicaId: string;
+  /** Its own key: it signs cosignatures and nothing else. */
+  readonly signer: Signer;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly tell: Tell;
+};
+
+/** The answer of the tlog-witness protocol, and what the log needs when it was left behind. */
+export type WitnessSaid = {
+  /** As over HTTP: 200, 400, 403, 404, 409, 422. */
+  readonly status: number;
+  /** 200: the signature line. 409: the size. Else why, for people. */
+  readonly body: string;
+  /** What was cosigned last of this log, verbatim; empty when nothing was. */
+  readonly cosigned: string;
+};
+
+/** A log that must exist. */
+export type KnownLog = {
+  readonly origin: string;
+  readonly node: string;
+  readonly vkey: string;
+  readonly openedAtMs: number;
+  readonly size: number;
+  readonly root: string;
+  /** The checkpoint that was cosigned last, with that cosignature; empty: none yet. */
+  readonly checkpoint: string;
+  readonly cosignedAtMs: number;
+};
+
+export class Witness {
+  /** What cosignatures are checked by. */
+  readonly vkey: string;
+  readonly #options: WitnessOptions;
+  readonly #signer: NoteSigner;
+
+  constructor(options: WitnessOptions) {
+    const { mesh, replicaId, signer } = options;
+    this.#options = options;
+    const key = verifierKey(
+      `${mesh}/witness/${replicaId}`,
+      KEY_TYPES.cosignature,
+      signer.publicKey,
+    );
+    this.#signer = { key, sign: (message) => signer.sign(message) };
+    this.vkey = encodeVkey(key);
+  }
+
+  /** Logs that must exist, by origin. */
+  logs(): readonly KnownLog[] {
+    return this.#options.store.list(LOG_PREFIX).flatMap(([, bytes]) => readLog(bytes) ?? []);
+  }
+
+  /** Pairs of checkpoints that contradict each other, oldest log first. */
+  evidence(): readonly (Evidence & { readonly origin: string })[] {
+    return this.#options.store
+      .list(EVIDENCE_PREFIX)
+      .map(([, bytes]) => JSON.parse(Buffer.from(bytes).toString("utf8")));
+  }
+
+  /**
+   * Answers a node's `add-checkpoint`.
+   *
+   * @param node The node whose key signed the request.
+   * @param vkey Key of its log.
+   * @throws StoreFault Nothing was cosigned.
+   */
+  async add(node: string, vkey: string, body: Uint8Array): Promise<WitnessSaid> {
+    const request = parseAddCheckpoint(body);
+    if (!request.ok) return said(400, request.detail);
+    const origin = originOf(request.value);
+    const key = parseVkey(vkey);
+    if (!key.ok || key.value.type !== KEY_TYPES.log) return said(400, "the log's key is malformed");
+    if (origin === undefined || key.value.name !== origin || !this.#isOf(node, origin)) {
+      return said(404, `no log of ${node}`);
+    }
+    for (let crossing = 0; crossing < CROSSINGS_MAX; crossing++) {
+      const stored = this.#options.store.get(logKey(origin));
+      const known = stored && readLog(stored);
+      if (known !== undefined && known.vkey !== vkey) {
+        this.#options.tell("log_key_refused", { node, origin });
+        return said(403, "the log has another key");
+      }
+      const seen = known && witnessedOf(known);
+      const answer = judgeCheckpoint(request.value, [key.value], seen);
+      if (answer.status !== 200) return this.#refuse(node, origin, answer, known);
+      const log = await this.#keep({ origin, node, vkey }, answer, stored);
+      if (log !== undefined) return log;
+    }
+    return said(409, String(this.#sizeOf(origin)));
+  }
+
+  /** `<mesh>/<node>/e<epoch>`: a node has no say over logs of others. */
+  #isOf(node: string, origin: string): boolean {
+    const prefix = `${this.#options.mesh}/${node}/e`;
+    const epoch = origin.startsWith(prefix) ? origin.slice(prefix.length) : "";
+    return /^[1-9][0-9]{0,3}$/.test(epoch) && Number(epoch) <= LOG_EPOCHS_MAX;
+  }
+
+  /** @returns Undefined when another request was kept in between. */
+  async #keep(
+    of: { readonly origin: string; readonly node: string; readonly vkey: string },
+    { text, next }: Extract<WitnessAnswer, { status: 200 }>,
+    stored: Uint8Array | undefined,
+  ): Promise<WitnessSaid | undefined> {
+    const { store, clock } = this.#options;
+    const nowMs = clock.nowMs();
+    const line = cosignCheckpoint(text, this.#signer, Math.floor(nowMs / 1_000));
+    const known = stored && readLog(stored);
+    const log: KnownLog = {
+      ...of,
+      openedAtMs: known?.openedAtMs ?? nowMs,
+      size: next.size,
+      root: Buffer.from(next.root).toString("hex"),
+      checkpoint: next.checkpoint + line,
+      cosignedAtMs: nowMs,
+    };
+    const key = logKey(of.origin);
+    const value = Buffer.from(JSON.stringify(log));
+    const outcome = await store.commit([{ key, value }], { key, value: stored });
+    if (outcome === "conflict") return undefined;
+    if (known === undefined) this.#options.tell("log_opened", { node: of.node, origin: of.origin });
+    return { status: 200, body: line, cosigned: log.checkpoint };
+  }
+
+  async #refuse(
+    node: string,
+    origin: string,
+    answer: Exclude<WitnessAnswer, { status: 200 }>,
+    known: KnownLog | undefined,
+  ): Promise<WitnessSaid> {
+    const { tell } = this.#options;
+    if (answer.evidence !== undefined) {
+      const { kind } = answer.evidence;
+      tell(kind === "fork" ? "log_forked" : "log_inconsistent", { node, origin });
+      await this.#keepEvidence(origin, answer.evidence);
+    }
+    const body = answer.status === 409 ? String(answer.size) : answer.detail;
+    return { ...said(answer.status, body), cosigned: known?.checkpoint ?? "" };
+  }
+
+  async #keepEvidence(origin: string, evidence: Evidence): Promise<void> {
+    const { store } = this.#options;
+    const kept = store.list(evidenceKey(origin, ""), { limit: EVIDENCE_MAX });
+    if (kept.length >= EVIDENCE_MAX) return;
+    const digest = createHash("sha256").update(evidence.offered).digest("hex");
+    const proof = evidence.proof.map((hash) => Buffer.from(hash).toString("base64"));
+    const value = Buffer.from(JSON.stringify({ ...evidence, origin, proof }));
+    await store.commit([{ key: evidenceKey(origin, digest), value }]);
+  }
+
+  #sizeOf(origin: string): number {
+    const stored = this.#options.store.get(logKey(origin));
+    return (stored && readLog(stored)?.size) ?? 0;
+  }
+}
+
+function witnessedOf({ size, root, checkpoint }: KnownLog): Witnessed {
+  return { size, root: Buffer.from(root, "hex"), checkpoint };
+}
+
+function readLog(bytes: Uint8Array): KnownLog | undefined {
+  return JSON.parse(Buffer.from(bytes).toString("utf8")) as KnownLog;
+}
+
+function said(status: number, body: string): WitnessSaid {
+  return { status, body, cosigned: "" };
+}

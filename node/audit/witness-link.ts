@@ -1,0 +1,186 @@
+/**
+ * Brings a log's checkpoints to its witness, and back what the witness says.
+ *
+ * K1. One question at a time, about the newest checkpoint. What was skipped is covered by what follows.
+ * K2. A witness that has seen more of this log than there is here, or something else, is right: this
+ *     log is a copy of an older state, or a fork, and must not be continued.
+ */
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { cosignedAt, parseCheckpointText } from "../../audit/checkpoint.ts";
+import { consistencyProof } from "../../audit/merkle.ts";
+import { KEY_TYPES, parseNote, parseSignatureLine, parseVkey } from "../../audit/signed-note.ts";
+import { readTile, subtreesFromTiles, TileError } from "../../audit/tiles.ts";
+import { encodeAddCheckpoint } from "../../audit/witness.ts";
+import type { Clock } from "../../ports/clock.ts";
+import {
+  NodeReplySchema,
+  NodeRequestSchema,
+  type WitnessReply,
+  WitnessRequestSchema,
+} from "../../proto/gen/altrace/v1/mesh_pb.ts";
+
+const ASK_TIMEOUT_MS = 2_000;
+/** After an answer that was none, the next question waits this long, ms. */
+const RETRY_MS = 1_000;
+/** Questions that follow each other at once. */
+const TURNS_MAX = 4;
+
+/** Asks the control plane; undefined when no answer came that counts. */
+export type AskWitness = (
+  method: "witness",
+  request: Uint8Array,
+  timeoutMs: number,
+) => Promise<Uint8Array | undefined>;
+
+export type WitnessLinkOptions = {
+  readonly ask: AskWitness;
+  readonly node: string;
+  readonly bootId: string;
+  readonly newId: () => string;
+  /** Public key of the log. */
+  readonly vkey: string;
+  /** A file of the log, by its path. */
+  readonly read: (path: string) => Uint8Array | undefined;
+  readonly clock: Clock;
+  /** The witness has cosigned this checkpoint's text. */
+  readonly onCosigned: (text: string, line: string) => void;
+  /** The witness has seen what this log does not have: its last checkpoint of it. */
+  readonly onDisowned: (cosigned: string) => void;
+  /** Told once when the witness refuses for another reason, until it cosigns again. */
+  readonly onRefused: (why: string) => void;
+};
+
+export class WitnessLink {
+  readonly #options: WitnessLinkOptions;
+  #newest: string | undefined;
+  /** Up to which size the witness is believed to have seen the log. */
+  #seenSize = 0;
+  #isAsking = false;
+  #turns = 0;
+  #isRefused = false;
+  #isEnded = false;
+
+  constructor(options: WitnessLinkOptions) {
+    this.#options = options;
+  }
+
+  /** A checkpoint was signed. */
+  signed(checkpoint: string): void {
+    this.#newest = checkpoint;
+    void this.#askOn();
+  }
+
+  stop(): void {
+    this.#isEnded = true;
+  }
+
+  async #askOn(): Promise<void> {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
+    while (this.#newest !== undefined && !this.#isEnded) {
+      const checkpoint = this.#newest;
+      const outcome = await this.#askAbout(checkpoint);
+      if (outcome === "done" && this.#newest === checkpoint) this.#newest = undefined;
+      this.#turns = outcome === "again" ? this.#turns + 1 : 0;
+      // Several witnesses that are at different sizes would send it to and fro.
+      if (outcome === "later" || this.#turns === TURNS_MAX) {
+        this.#turns = 0;
+        await new Promise<void>((resolve) => this.#options.clock.after(RETRY_MS, resolve));
+      }
+    }
+    this.#isAsking = false;
+  }
+
+  /** `again`: at once, from the size that the witness named. */
+  async #askAbout(checkpoint: string): Promise<"done" | "again" | "later"> {
+    const head = headOf(checkpoint);
+    if (head === undefined) return "done";
+    const body = this.#bodyOf(checkpoint, head.size);
+    // The log has grown past a partial tile since: a newer checkpoint is on its way.
+    if (body === undefined) return "done";
+    const reply = await this.#ask(body);
+    if (reply === undefined) return "later";
+    switch (reply.status) {
+      case 200:
+        return this.#cosigned(head, reply);
+      case 409:
+        return this.#isElsewhere(head.size, reply);
+      case 422:
+        this.#disown(reply);
+        return "done";
+      default:
+        if (!this.#isRefused) this.#options.onRefused(`${reply.status} ${reply.body}`);
+        this.#isRefused = true;
+        return "later";
+    }
+  }
+
+  #cosigned(head: { readonly text: string; readonly size: number }, reply: WitnessReply) {
+    const key = parseVkey(reply.vkey);
+    const signature = parseSignatureLine(reply.body.trimEnd());
+    const isRight =
+      key.ok &&
+      key.value.type === KEY_TYPES.cosignature &&
+      signature?.id === key.value.id &&
+      cosignedAt(key.value, head.text, signature.bytes) !== undefined;
+    if (!isRight) {
+      this.#options.onRefused("the cosignature is wrong");
+      return "later" as const;
+    }
+    this.#isRefused = false;
+    this.#seenSize = head.size;
+    this.#options.onCosigned(head.text, reply.body);
+    return "done" as const;
+  }
+
+  #isElsewhere(size: number, reply: WitnessReply) {
+    const seen = Number(reply.body);
+    if (!Number.isSafeInteger(seen) || seen < 0) return "later" as const;
+    // At the size it named it was asked: then it is the root that differs.
+    if (seen > size || (seen === this.#seenSize && seen > 0)) {
+      this.#disown(reply);
+      return "done" as const;
+    }
+    this.#seenSize = seen;
+    return "again" as const;
+  }
+
+  #disown({ cosigned }: WitnessReply): void {
+    this.#isEnded = true;
+    this.#options.onDisowned(cosigned);
+  }
+
+  #bodyOf(checkpoint: string, size: number): Uint8Array | undefined {
+    const oldSize = Math.min(this.#seenSize, size);
+    const { read } = this.#options;
+    const subtrees = subtreesFromTiles(size, (tile) => readTile({ read }, tile));
+    try {
+      const proof = consistencyProof(oldSize, size, subtrees);
+      return Buffer.from(encodeAddCheckpoint({ oldSize, proof, checkpoint }), "utf8");
+    } catch (error) {
+      if (!(error instanceof TileError)) throw error;
+      return undefined;
+    }
+  }
+
+  async #ask(body: Uint8Array): Promise<WitnessReply | undefined> {
+    const { ask, node, bootId, newId, vkey } = this.#options;
+    const request = create(NodeRequestSchema, {
+      node,
+      bootId,
+      requestId: newId(),
+      body: { case: "witness", value: create(WitnessRequestSchema, { vkey, body }) },
+    });
+    const bytes = await ask("witness", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
+    if (bytes === undefined) return undefined;
+    const reply = fromBinary(NodeReplySchema, bytes).body;
+    return reply.case === "witness" ? reply.value : undefined;
+  }
+}
+
+function headOf(checkpoint: string): { readonly text: string; readonly size: number } | undefined {
+  const note = parseNote(Buffer.from(checkpoint, "utf8"));
+  const head = note.ok ? parseCheckpointText(note.value.text) : undefined;
+  return note.ok && head?.ok ? { text: note.value.text, size: head.value.size } : undefined;
+}

@@ -1,0 +1,79 @@
+import { cpSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { createGrpcClient } from "../../adapters/grpc-client.ts";
+import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
+import { E2E_TIMEOUTS, runAltrace } from "../support/run-altrace.ts";
+import { type Altrace, startAltrace } from "../support/start-altrace.ts";
+import { startProvider } from "../support/start-provider.ts";
+import { tempDir } from "../support/temp-dir.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
+
+async function logsOf(altrace: Altrace) {
+  const path = join(altrace.home, "coordinator.sock");
+  const client = createGrpcClient(CoordinatorService, { kind: "unix", path });
+  try {
+    return (await client.calls.listLogs({})).logs;
+  } finally {
+    client.close();
+  }
+}
+
+async function witnessedSize(altrace: Altrace): Promise<number> {
+  return Number((await logsOf(altrace))[0]?.size ?? 0);
+}
+
+async function refuse(altrace: Altrace): Promise<void> {
+  await (await fetch(`${altrace.gateway}/v1/models`)).text();
+}
+
+test("a log that was put back is seen by the witness, is closed, and the next one quotes it", async () => {
+  await using provider = await startProvider();
+  using auditor = tempDir();
+  await using altrace = await startAltrace({
+    policy: e2ePolicy(provider.origin),
+    env: PROVIDER_KEYS,
+  });
+  const home = join(altrace.home, "node");
+  const [older, kept] = [join(auditor.path, "older"), join(auditor.path, "kept")];
+  await refuse(altrace);
+  const before = await waitUntil("a cosigned checkpoint", async () => {
+    return (await witnessedSize(altrace)) || undefined;
+  });
+  for (const folder of ["log", "wal"]) {
+    cpSync(join(home, folder), join(older, folder), { recursive: true });
+  }
+  await refuse(altrace);
+  await waitUntil("the next one", async () => (await witnessedSize(altrace)) > before || undefined);
+  await altrace.mustCli("audit", "logs", "--out", kept);
+  await altrace.crash();
+
+  for (const folder of ["log", "wal"]) {
+    rmSync(join(home, folder), { recursive: true });
+    cpSync(join(older, folder), join(home, folder), { recursive: true });
+  }
+  // Its own files and keys show nothing; what others kept does.
+  const verify = (...words: string[]) =>
+    runAltrace(["audit", "verify", "--json", "--home", altrace.home, ...words]);
+  expect((await verify()).code).toBe(0);
+  const keys = ["--keys", join(kept, "policy"), "--witnessed", kept];
+  const rolledBack = await verify(...keys);
+  expect(rolledBack.code).toBe(1);
+  expect(rolledBack.stdout).toContain("rolled_back");
+
+  const { code } = await altrace.launch().ended;
+  expect(code).not.toBe(0);
+  expect(altrace.said()).toContain("another history");
+  await altrace.start();
+  await refuse(altrace);
+  await waitUntil("the second log", async () => (await logsOf(altrace)).length === 2 || undefined);
+  const asked = await altrace.mustCli("audit", "query", "--kind", "genesis", "--json");
+  const { records } = JSON.parse(asked) as { records: { rc: string; prev?: string }[] };
+  expect(records).toMatchObject([
+    { rc: "first_epoch" },
+    { rc: "disowned", prev: expect.stringContaining("/node-1/e1\n") },
+  ]);
+});

@@ -1,0 +1,188 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import {
+  checkpointText,
+  cosignedAt,
+  openCheckpoint,
+  signCheckpoint,
+} from "../../../audit/checkpoint.ts";
+import { consistencyProof } from "../../../audit/merkle.ts";
+import { encodeNote, encodeVkey, KEY_TYPES, parseVkey } from "../../../audit/signed-note.ts";
+import { readTile, subtreesFromTiles } from "../../../audit/tiles.ts";
+import { encodeAddCheckpoint } from "../../../audit/witness.ts";
+import { EVIDENCE_MAX, Witness } from "../../../coordinator/witness.ts";
+import { WitnessLink } from "../../../node/audit/witness-link.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
+import { twinKeys } from "../../../ports/twin-keys.ts";
+import { twinRandom } from "../../../ports/twin-random.ts";
+import { twinStore } from "../../../ports/twin-store.ts";
+import {
+  NodeReplySchema,
+  NodeRequestSchema,
+  WitnessReplySchema,
+} from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+import { buildLog, entriesOf, recordsOf, type SampleLog, signerOf } from "../audit/sample-log.ts";
+
+const ORIGIN = "acme/node-7/e1";
+const LOG = signerOf(ORIGIN, KEY_TYPES.log, 1);
+const VKEY = encodeVkey(LOG.key);
+
+type Made = SampleLog & { readonly size: number; readonly checkpoint: string };
+
+function made(size: number, bend = (t: number) => t): Made {
+  const records = recordsOf(size);
+  const last = records[size - 1] as (typeof records)[0];
+  const log = buildLog(entriesOf(records.with(size - 1, { ...last, t: bend(last.t) })));
+  const text = checkpointText({ origin: ORIGIN, size, root: log.edge.root() });
+  return { ...log, size, text, checkpoint: encodeNote(text, [signCheckpoint(text, LOG)]) };
+}
+
+function bodyFrom(oldSize: number, log: Made): Buffer {
+  const read = (path: string) => log.files.get(path);
+  const subtree = subtreesFromTiles(log.size, (tile) => readTile({ read }, tile));
+  const proof = consistencyProof(oldSize, log.size, subtree);
+  return Buffer.from(encodeAddCheckpoint({ oldSize, proof, checkpoint: log.checkpoint }));
+}
+
+function setUp() {
+  const store = twinStore({});
+  const told: string[] = [];
+  const clock = twinClock();
+  const witness = new Witness({
+    mesh: "acme",
+    replicaId: "c1",
+    signer: twinKeys(twinRandom(4)).loadOrCreate("witness"),
+    store,
+    clock,
+    tell: (event) => told.push(event),
+  });
+  return { store, told, clock, witness };
+}
+
+describe("the coordinator as a witness", () => {
+  test("X1: learns a log from its node, cosigns what goes on from there, and lists it", async () => {
+    const { witness, told } = setUp();
+    const first = await witness.add("node-7", VKEY, bodyFrom(0, made(100)));
+    expect(first.status).toBe(200);
+    const log = made(300);
+    const next = await witness.add("node-7", VKEY, bodyFrom(100, log));
+    const key = parseVkey(witness.vkey);
+    if (!key.ok) throw new Error(key.detail);
+    const opened = openCheckpoint(Buffer.from(next.cosigned), LOG.key, [key.value]);
+    expect(opened).toMatchObject({ ok: true, value: { size: 300, cosignatures: [{}] } });
+    expect(witness.logs()).toMatchObject([
+      { origin: ORIGIN, node: "node-7", vkey: VKEY, size: 300 },
+    ]);
+    expect(told).toEqual(["log_opened"]);
+    expect(cosignedAt(key.value, log.text, Buffer.alloc(72))).toBeUndefined();
+  });
+
+  test("X1: takes no log from another node, and no other key for one it knows", async () => {
+    const { witness, told } = setUp();
+    const body = bodyFrom(0, made(10));
+    expect((await witness.add("node-8", VKEY, body)).status).toBe(404);
+    await witness.add("node-7", VKEY, body);
+    const other = encodeVkey(signerOf(ORIGIN, KEY_TYPES.log, 2).key);
+    expect((await witness.add("node-7", other, bodyFrom(10, made(20)))).status).toBe(403);
+    expect(told).toContain("log_key_refused");
+    expect((await witness.add("node-7", VKEY, Buffer.from("x"))).status).toBe(400);
+  });
+
+  test("X2: of two requests that cross, one at most is cosigned beyond the other", async () => {
+    const { witness } = setUp();
+    await witness.add("node-7", VKEY, bodyFrom(0, made(100)));
+    const answers = await Promise.all(
+      [200, 300, 250].map((size) => witness.add("node-7", VKEY, bodyFrom(100, made(size)))),
+    );
+    const cosigned = answers.filter(({ status }) => status === 200);
+    expect(cosigned).toHaveLength(1);
+    const [log] = witness.logs();
+    expect(cosigned[0]?.cosigned).toBe(log?.checkpoint);
+  });
+
+  test("X2: nothing is cosigned that could not be kept", async () => {
+    const { store, witness } = setUp();
+    await witness.add("node-7", VKEY, bodyFrom(0, made(100)));
+    await store.close();
+    await expect(witness.add("node-7", VKEY, bodyFrom(100, made(200)))).rejects.toThrow();
+  });
+
+  test("X3: keeps both checkpoints of a fork, and no more pairs than its limit", async () => {
+    const { witness, told } = setUp();
+    await witness.add("node-7", VKEY, bodyFrom(0, made(100)));
+    for (let i = 1; i <= EVIDENCE_MAX + 2; i++) {
+      const fork = made(100, (t) => t + i);
+      expect((await witness.add("node-7", VKEY, bodyFrom(100, fork))).status).toBe(409);
+    }
+    expect(witness.evidence()).toHaveLength(EVIDENCE_MAX);
+    expect(witness.evidence()[0]).toMatchObject({ kind: "fork", origin: ORIGIN });
+    expect(told.filter((event) => event === "log_forked")).toHaveLength(EVIDENCE_MAX + 2);
+  });
+});
+
+/** A node's link to that witness, its log as the test says. */
+function linked(witness: Witness, clock: ReturnType<typeof twinClock>) {
+  const seen = { cosigned: [] as string[], disowned: [] as string[], refused: [] as string[] };
+  let log = made(1);
+  let isReachable = true;
+  const link = new WitnessLink({
+    node: "node-7",
+    bootId: "b",
+    newId: () => "r",
+    vkey: VKEY,
+    clock,
+    read: (path) => log.files.get(path),
+    ask: async (_method, bytes) => {
+      if (!isReachable) return undefined;
+      const { body } = fromBinary(NodeRequestSchema, bytes);
+      if (body.case !== "witness") throw new Error("asked something else");
+      const said = await witness.add("node-7", body.value.vkey, body.value.body);
+      const value = create(WitnessReplySchema, { ...said, vkey: witness.vkey });
+      const reply = create(NodeReplySchema, { requestId: "r", body: { case: "witness", value } });
+      return toBinary(NodeReplySchema, reply);
+    },
+    onCosigned: (text) => seen.cosigned.push(text),
+    onDisowned: (checkpoint) => seen.disowned.push(checkpoint),
+    onRefused: (why) => seen.refused.push(why),
+  });
+  const signed = async (next: Made): Promise<void> => {
+    log = next;
+    link.signed(next.checkpoint);
+    for (let i = 0; i < 50; i++) await new Promise(setImmediate);
+  };
+  return { seen, signed, reachable: (is: boolean) => (isReachable = is) };
+}
+
+describe("a node's log at its witness", () => {
+  test("K1: goes on from wherever the witness is, and again once it is reached", async () => {
+    const { witness, clock } = setUp();
+    const first = linked(witness, clock);
+    await first.signed(made(100));
+    await first.signed(made(300));
+    first.reachable(false);
+    await first.signed(made(301));
+    expect(first.seen.cosigned).toEqual([made(100).text, made(300).text]);
+    first.reachable(true);
+    clock.advance(1_000);
+    for (let i = 0; i < 50; i++) await new Promise(setImmediate);
+    expect(first.seen.cosigned.at(-1)).toBe(made(301).text);
+    // A restart does not know where the witness is.
+    const second = linked(witness, clock);
+    await second.signed(made(400));
+    expect(second.seen).toMatchObject({ cosigned: [made(400).text], disowned: [], refused: [] });
+  });
+
+  test.each<[string, Made]>([
+    ["an older state of itself", made(200)],
+    ["another of the same size", made(300, (t) => t + 1)],
+    ["another that went on from before", made(400, (t) => t)],
+  ])("K2: is disowned when it is %s", async (name, now) => {
+    const { witness, clock } = setUp();
+    const seen = name.startsWith("another that") ? made(300, (t) => t + 1) : made(300);
+    await witness.add("node-7", VKEY, bodyFrom(0, seen));
+    const restarted = linked(witness, clock);
+    await restarted.signed(now);
+    expect(restarted.seen.cosigned).toEqual([]);
+    expect(restarted.seen.disowned[0]?.startsWith(seen.checkpoint)).toBe(true);
+  });
+});
