@@ -8,13 +8,19 @@ const SERVERS: Readonly<Record<string, () => Promise<unknown>>> = {
   node: () => import("../node/main.ts"),
 };
 
+/** Asked for by commands that end by a signal; all others are ended by it as any program is. */
+let signal: Promise<string> | undefined;
+
 const server = SERVERS[process.argv[2] ?? ""];
 if (server === undefined) {
   const code = await runProgram(process.argv.slice(2), {
     env: process.env,
     streams: { out: process.stdout, err: process.stderr },
     version: ownVersion(),
-    untilSignal: signalled(),
+    get untilSignal() {
+      signal ??= signalled();
+      return signal;
+    },
     abort: (why) => {
       process.stderr.write(`altrace: ${why}\n`);
       process.exit(1);

@@ -22,6 +22,7 @@ import { natsPermissions, natsUserOf } from "./commands/nats.ts";
 import { applyPolicy, checkPolicy } from "./commands/policy.ts";
 import { standing } from "./commands/standing.ts";
 import { issueToken } from "./commands/token.ts";
+import { top } from "./commands/top.ts";
 import { addTrust, listTrust, removeTrust } from "./commands/trust.ts";
 import { createOutput, type Streams } from "./output.ts";
 
@@ -109,6 +110,16 @@ function addOperations(program: Command, host: CliProcess): void {
   simple(program, host, "agents [filter]", "agents of this node", (context, filter = "") =>
     agents(context, filter),
   );
+  program
+    .command("top [filter]")
+    .description("who does what on this node now, drawn anew until it is interrupted")
+    .option("--interval <seconds>", "between two pictures", "1")
+    .option("--count <pictures>", "end after so many")
+    .action((filter: string | undefined, options, command: Command) =>
+      act(command, host, (context) =>
+        top(context, filter ?? "", { ...options, untilSignal: host.untilSignal }),
+      ),
+    );
   simple(program, host, "agent <id>", "one agent of this node in full", (context, id = "") =>
     agent(context, id),
   );
@@ -221,7 +232,7 @@ async function act(
   run: (context: CommandContext) => void | Promise<void>,
 ): Promise<void> {
   const options = optionsOf(command);
-  const output = createOutput(host.streams, options.json === true);
+  const output = createOutput(host.streams, options.json === true, host.env);
   const context = commandContext(options, host.env, output);
   try {
     await run(context);

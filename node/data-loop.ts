@@ -151,6 +151,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
       },
       drain: (deadlineMs) => void turns.drain(deadlineMs),
       connections: () => connections.list(clock.monoNs()),
+      openByAgent: () => connections.byAgent(clock.monoNs()),
       metrics: () => registry.getMetricsAsJSON(),
     },
   });

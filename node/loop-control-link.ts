@@ -2,6 +2,7 @@ import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Cost, Standing } from "./decision/facts.ts";
 import type {
   AgentEvent,
+  AgentOpen,
   ConnectionInfo,
   ControlToLoop,
   LoopToControl,
@@ -37,6 +38,7 @@ export type ControlHandlers = {
   standing(agentId: string, standing: Standing): void;
   drain(deadlineMs: number): void;
   connections(): readonly ConnectionInfo[];
+  openByAgent(): readonly AgentOpen[];
   metrics(): unknown | Promise<unknown>;
 };
 
@@ -190,6 +192,8 @@ export class ControlThreadLink implements ControlLink {
         return handlers.drain(message.deadlineMs);
       case "list_connections":
         return this.#send({ t: "connections", id: message.id, items: handlers.connections() });
+      case "count_open":
+        return this.#send({ t: "open_by_agent", id: message.id, items: handlers.openByAgent() });
       case "collect_metrics":
         return this.#send({ t: "metrics", id: message.id, json: await handlers.metrics() });
     }

@@ -1,6 +1,7 @@
 import type { Clock } from "../ports/clock.ts";
+import { plus } from "./actors/account-book.ts";
 import type { LoopLink } from "./loop-link.ts";
-import type { ConnectionInfo, ControlToLoop, LoopToControl } from "./thread-messages.ts";
+import type { AgentOpen, ConnectionInfo, ControlToLoop, LoopToControl } from "./thread-messages.ts";
 
 /** How long a loop may take to answer; one that is busier than that is left out of the answer. */
 const ANSWER_TIMEOUT_MS = 1_000;
@@ -17,8 +18,8 @@ export class LoopQuestions {
     this.#clock = clock;
     for (const loop of loops) {
       loop.onMessage((message) => {
-        if (message.t !== "connections" && message.t !== "metrics") return;
-        this.#waiting.get(message.id)?.(message);
+        const isAnswer = message.t === "connections" || message.t === "open_by_agent";
+        if (isAnswer || message.t === "metrics") this.#waiting.get(message.id)?.(message);
       });
     }
   }
@@ -26,6 +27,19 @@ export class LoopQuestions {
   async connections(): Promise<readonly ConnectionInfo[]> {
     const answers = await this.#askAll((id) => ({ t: "list_connections", id }));
     return answers.flatMap((message) => (message.t === "connections" ? message.items : []));
+  }
+
+  /** What each agent has open on all loops together. */
+  async openByAgent(): Promise<ReadonlyMap<string, AgentOpen>> {
+    const sums = new Map<string, AgentOpen>();
+    for (const message of await this.#askAll((id) => ({ t: "count_open", id }))) {
+      if (message.t !== "open_by_agent") continue;
+      for (const one of message.items) {
+        const before = sums.get(one.agentId);
+        sums.set(one.agentId, before === undefined ? one : together(before, one));
+      }
+    }
+    return sums;
   }
 
   async metrics(): Promise<readonly object[]> {
@@ -54,4 +68,13 @@ export class LoopQuestions {
       loop.post(question(id));
     });
   }
+}
+
+function together(left: AgentOpen, right: AgentOpen): AgentOpen {
+  return {
+    agentId: left.agentId,
+    exchanges: left.exchanges + right.exchanges,
+    streams: left.streams + right.streams,
+    held: plus(left.held, right.held),
+  };
 }

@@ -33,6 +33,7 @@ export function nodeView(of: {
     killed: () => control.killed,
     lastDecisions: (agentId) => control.history.of(agentId),
     connections: () => questions.connections(),
+    openByAgent: () => questions.openByAgent(),
     mesh: () => mesh.status(),
     policy: () => {
       const { current } = control.policies;

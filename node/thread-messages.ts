@@ -80,6 +80,7 @@ export type LoopToControl =
   | { readonly t: "settled"; readonly items: readonly SettledItem[] }
   | { readonly t: "events"; readonly items: readonly AgentEvent[] }
   | { readonly t: "connections"; readonly id: number; readonly items: readonly ConnectionInfo[] }
+  | { readonly t: "open_by_agent"; readonly id: number; readonly items: readonly AgentOpen[] }
   | { readonly t: "metrics"; readonly id: number; readonly json: unknown }
   /** Exchanges that are open now; told once a second while it changes. */
   | { readonly t: "open"; readonly count: number }
@@ -92,6 +93,7 @@ export type ControlToLoop =
   /** A bill was this far above its hold: holds of that model are to count on it. */
   | { readonly t: "distrust"; readonly model: string; readonly distrustMilli: number }
   | { readonly t: "list_connections"; readonly id: number }
+  | { readonly t: "count_open"; readonly id: number }
   | { readonly t: "collect_metrics"; readonly id: number }
   | { readonly t: "standing"; readonly agentId: string; readonly standing: Standing }
   /** Stop accepting; finish what runs until the deadline, then cut. */
@@ -136,6 +138,16 @@ export type AgentEvent = {
   readonly standing: Standing;
   /** What the ladder makes of it; absent for what never feeds the score. */
   readonly cause: LadderCause | undefined;
+};
+
+/** What one agent has open on one loop. */
+export type AgentOpen = {
+  readonly agentId: string;
+  readonly exchanges: number;
+  /** Of them, answers that are streams. */
+  readonly streams: number;
+  /** Held for them all together. */
+  readonly held: Cost;
 };
 
 export type ConnectionInfo = {

@@ -1,12 +1,14 @@
 import { create } from "@bufbuild/protobuf";
 import { RpcError } from "../../adapters/grpc-error.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
 import type { CommandState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { KillSchema, ReviveSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { isKillScope, parseScope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
+import { nodeLines, summary } from "../command-words.ts";
 import { carrySigned } from "../operator-record.ts";
 import { table } from "../output.ts";
-import { followCommand, nodeLines, summary } from "./follow-command.ts";
+import { followCommand } from "./follow-command.ts";
 
 export type KillOptions = {
   readonly reason?: string;
@@ -90,7 +92,7 @@ export async function tellCommand(
   const final = options.wait ? await followCommand(context, command.cmdId, timeoutMs) : command;
   context.output.result({ command: final }, () => {
     context.output.line(summary(final, false));
-    if (final.nodes.length > 0) context.output.line(nodeLines(final));
+    if (final.nodes.length > 0) context.output.line(nodeLines(final, systemClock.nowMs()));
     if (!options.wait) context.output.line(`command ${final.cmdId}`);
   });
 }

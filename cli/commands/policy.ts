@@ -1,14 +1,16 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { create } from "@bufbuild/protobuf";
+import { systemClock } from "../../adapters/system-clock.ts";
 import { contentScanner } from "../../node/content-scanner.ts";
 import { renderFinding } from "../../policy/findings.ts";
 import { type ReadPolicy, readPolicy } from "../../policy/read-policy.ts";
 import type { CommandState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { PolicySchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
+import { nodeLines, summary } from "../command-words.ts";
 import { carrySigned } from "../operator-record.ts";
-import { followCommand, nodeLines, summary } from "./follow-command.ts";
+import { followCommand } from "./follow-command.ts";
 
 /** `altrace policy check <file>`: everything that is wrong with it, at once. */
 export function checkPolicy(context: CommandContext, file: string): void {
@@ -37,7 +39,7 @@ export async function applyPolicy(
   context.output.result({ command: final, sha256: hashOf(read) }, () => {
     context.output.line(`policy ${hashOf(read)} as version ${final.v}`);
     context.output.line(summary(final, false));
-    if (final.nodes.length > 0) context.output.line(nodeLines(final));
+    if (final.nodes.length > 0) context.output.line(nodeLines(final, systemClock.nowMs()));
   });
 }
 

@@ -12,13 +12,14 @@ import { totalScore } from "../actors/cause-scores.ts";
 import type { ActorView } from "../actors/seat.ts";
 import { stageName } from "../decision/chain.ts";
 import { STANDINGS, type Standing } from "../decision/facts.ts";
-import type { AgentEvent, ConnectionInfo } from "../thread-messages.ts";
+import type { AgentEvent, AgentOpen, ConnectionInfo } from "../thread-messages.ts";
 import type { NodeView } from "./node-view.ts";
 
 /** An agent as operators see it; one that did nothing here yet stands at normal. */
 export function agentMessage(
   agentId: string,
   view: NodeView,
+  open?: AgentOpen,
 ): MessageInitShape<typeof AgentStateSchema> {
   const actor = view.actor(agentId);
   const killedBy = killsOf(agentId, view);
@@ -39,6 +40,9 @@ export function agentMessage(
     allowed: BigInt(actor?.state.allowed ?? 0),
     refused: BigInt(actor?.state.refused ?? 0),
     active: actor !== undefined,
+    openConnections: open?.exchanges ?? 0,
+    openStreams: open?.streams ?? 0,
+    held: open?.held ?? NOTHING,
   };
 }
 

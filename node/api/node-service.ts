@@ -1,5 +1,5 @@
 import { RpcError } from "../../adapters/grpc-error.ts";
-import type { CallContext, Handlers } from "../../adapters/grpc-server.ts";
+import type { Handlers } from "../../adapters/grpc-server.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { NodeService } from "../../proto/gen/altrace/v1/node_service_pb.ts";
 import { parseAgentId } from "../../proto/ids.ts";
@@ -8,11 +8,10 @@ import { explainRecords } from "../audit/explain-record.ts";
 import { agentMessage, connectionMessage, decisionMessage, holdMessage } from "./agent-message.ts";
 import type { NodeView } from "./node-view.ts";
 import { standingExplained } from "./standing-message.ts";
+import { watchAgents } from "./watch-agents.ts";
 
 const PAGE_SIZE_DEFAULT = 100;
 const PAGE_SIZE_MAX = 1_000;
-/** How often a watcher is told what changed. */
-const WATCH_EVERY_MS = 500;
 const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 /** What SREs ask a node, answered from what its threads already know. */
@@ -24,23 +23,28 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
       const from = pageToken === "" ? 0 : firstAfter(ids, pageToken);
       const page = ids.slice(from, from + size);
       const last = page.at(-1);
+      const open = await view.openByAgent();
       return {
-        agents: page.map((id) => agentMessage(id, view)),
+        agents: page.map((id) => agentMessage(id, view, open.get(id))),
         nextPageToken: last !== undefined && from + size < ids.length ? last : "",
       };
     },
     getAgent: async ({ agent }) => {
       checkAgent(agent);
       if (!view.agentIds().includes(agent)) throw unknownAgent(agent);
-      const connections = (await view.connections()).filter((one) => one.agentId === agent);
+      const [all, open] = await Promise.all([view.connections(), view.openByAgent()]);
+      const connections = all.filter((one) => one.agentId === agent);
       return {
-        agent: agentMessage(agent, view),
+        agent: agentMessage(agent, view, open.get(agent)),
         connections: connections.map(connectionMessage),
         holds: connections.flatMap(holdMessage),
         lastDecisions: view.lastDecisions(agent).map(decisionMessage),
       };
     },
-    watchAgents: (request, context) => watchAgents(view, clock, request.filter, context),
+    watchAgents: ({ filter }, { signal }) => {
+      const checked = checkedFilter(filter);
+      return watchAgents(view, clock, { idsNow: () => agentsMatching(view, checked), signal });
+    },
     explain: async ({ requestId }) => explain(view, requestId),
     listConnections: async ({ filter }) => {
       const checked = checkedFilter(filter);
@@ -75,30 +79,6 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
       };
     },
   };
-}
-
-/** Sends every matching agent once, then each whose state differs from what was sent last. */
-async function* watchAgents(view: NodeView, clock: Clock, filter: string, context: CallContext) {
-  const checked = checkedFilter(filter);
-  const sent = new Map<string, string>();
-  while (!context.signal.aborted) {
-    for (const id of agentsMatching(view, checked)) {
-      const agent = agentMessage(id, view);
-      const text = JSON.stringify(agent, (_, value) =>
-        typeof value === "bigint" ? String(value) : value,
-      );
-      if (sent.get(id) === text) continue;
-      sent.set(id, text);
-      yield { agent };
-    }
-    await new Promise<void>((resolve) => {
-      const cancel = clock.after(WATCH_EVERY_MS, resolve);
-      context.signal.addEventListener("abort", () => {
-        cancel();
-        resolve();
-      });
-    });
-  }
 }
 
 async function explain(view: NodeView, requestId: string) {

@@ -1,7 +1,7 @@
 import type { AuditRecord } from "../../audit/record.ts";
 import type { LadderPolicy } from "../../policy/compiled-policy.ts";
 import type { ActorView } from "../actors/seat.ts";
-import type { AgentEvent, ConnectionInfo, MeshStatus } from "../thread-messages.ts";
+import type { AgentEvent, AgentOpen, ConnectionInfo, MeshStatus } from "../thread-messages.ts";
 
 /** What operators may see of a running node. Nothing in here can change it. */
 export type NodeView = {
@@ -20,6 +20,8 @@ export type NodeView = {
   lastDecisions(agentId: string): readonly AgentEvent[];
   /** Open exchanges of all loops; a loop that does not answer in time is left out. */
   connections(): Promise<readonly ConnectionInfo[]>;
+  /** What each agent has open, counted in full. Agents that have nothing open are left out. */
+  openByAgent(): Promise<ReadonlyMap<string, AgentOpen>>;
   mesh(): Promise<MeshStatus>;
   policy(): { readonly version: number; readonly sha256: string } | undefined;
   policyRefusal(): string | undefined;

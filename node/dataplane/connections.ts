@@ -1,7 +1,7 @@
 import type { Clock } from "../../ports/clock.ts";
 import { parseScope } from "../../proto/ids.ts";
-import type { KilledBy } from "../decision/facts.ts";
-import type { ConnectionInfo } from "../thread-messages.ts";
+import type { Cost, KilledBy } from "../decision/facts.ts";
+import type { AgentOpen, ConnectionInfo } from "../thread-messages.ts";
 import type { Cut } from "./exchange.ts";
 import { type CutResult, type CutTarget, Teardown } from "./teardown.ts";
 
@@ -124,6 +124,23 @@ export class Connections {
     return infos;
   }
 
+  /** What each agent has open. Counts all of it, where a list names some. */
+  byAgent(nowNs: bigint): AgentOpen[] {
+    const open: AgentOpen[] = [];
+    for (const { agentId, exchanges } of this.#agents.values()) {
+      if (exchanges.size === 0) continue;
+      let streams = 0;
+      let held: Cost = { usdMicros: 0n, tokens: 0n, calls: 0n };
+      for (const exchange of exchanges) {
+        const info = exchange.info(nowNs);
+        if (info.streaming) streams += 1;
+        if (info.held !== undefined) held = sumOf(held, info.held);
+      }
+      open.push({ agentId, exchanges: exchanges.size, streams, held });
+    }
+    return open;
+  }
+
   /**
    * Cuts what a killed scope covers. An exchange of which nobody knows yet whose it is falls under
    * `global` alone; for the others see R2.
@@ -202,6 +219,14 @@ export class Connections {
 
 export function createConnections(options: ConnectionsOptions): Connections {
   return new Connections(options);
+}
+
+function sumOf(left: Cost, right: Cost): Cost {
+  return {
+    usdMicros: left.usdMicros + right.usdMicros,
+    tokens: left.tokens + right.tokens,
+    calls: left.calls + right.calls,
+  };
 }
 
 function isOpen(exchange: OpenExchange): boolean {

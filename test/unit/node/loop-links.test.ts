@@ -291,6 +291,7 @@ describe("the link to the control thread", () => {
         standing: (agentId, standing) => void calls.push(["standing", agentId, standing]),
         drain: (deadlineMs) => void calls.push(["drain", deadlineMs]),
         connections: () => [],
+        openByAgent: () => [],
         metrics: async () => ({ one: 1 }),
         ...handlers,
       },
@@ -418,9 +419,11 @@ describe("the link to the control thread", () => {
     control.send({ t: "standing", agentId: "red/worker", standing: "block" });
     control.send({ t: "drain", deadlineMs: 500 });
     control.send({ t: "list_connections", id: 1 });
+    control.send({ t: "count_open", id: 3 });
     control.send({ t: "collect_metrics", id: 2 });
-    expect(await control.got(2)).toEqual([
+    expect(await control.got(3)).toEqual([
       { t: "connections", id: 1, items: [] },
+      { t: "open_by_agent", id: 3, items: [] },
       { t: "metrics", id: 2, json: { one: 1 } },
     ]);
     expect(calls).toEqual([

@@ -1,0 +1,58 @@
+import type { CommandState, NodeProgress } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { table } from "./output.ts";
+import { span } from "./standing-words.ts";
+
+const NS_PER_MS = 1e6;
+const BAR_CELLS = 20;
+
+/** k of N for each step, as an operator reads it. */
+export function summary(command: CommandState, bar: boolean): string {
+  const { nodesTotal: total } = command;
+  const of = (count: number) => `${count}/${total}`;
+  const done = command.nodesDurable + command.nodesContained;
+  const cells = total === 0 ? 0 : Math.round((Math.min(done, total) / total) * BAR_CELLS);
+  return [
+    bar ? `[${"#".repeat(cells).padEnd(BAR_CELLS, ".")}]` : command.scope,
+    command.committed ? "committed" : command.accepted ? "accepted" : "pending",
+    `enforced ${of(command.nodesEnforced)}`,
+    `closed ${of(command.nodesClosed)}`,
+    `durable ${of(command.nodesDurable)}`,
+    ...(command.nodesContained > 0 ? [`contained ${of(command.nodesContained)}`] : []),
+  ].join("  ");
+}
+
+/** One line a node, with its own times; for a silent one, when its dead-man switch closes it. */
+export function nodeLines(command: CommandState, nowMs: number): string {
+  return table(command.nodes.map((one) => nodeLine(one, nowMs)));
+}
+
+/** The cells of one node's line. */
+export function nodeLine(
+  { node, ack, contained, containedAtMs }: NodeProgress,
+  nowMs: number,
+): string[] {
+  if (contained) {
+    return [`  ${node}`, "silent", `contained since ${timeOf(containedAtMs)}`, "", ""];
+  }
+  if (ack === undefined && containedAtMs !== 0n) {
+    const left = `in ${span(Number(containedAtMs) - nowMs)}`;
+    return [`  ${node}`, "silent", `contained ${left}, at ${timeOf(containedAtMs)}`, "", ""];
+  }
+  if (ack === undefined) return [`  ${node}`, "waited for", "", "", ""];
+  if (ack.refused !== "") return [`  ${node}`, "refused", ack.refused, "", ""];
+  return [
+    `  ${node}`,
+    `enforced ${ms(ack.enforcedNs)}`,
+    ack.closed ? `closed ${ack.closedCount} in ${ms(ack.closedNs)}` : "closing",
+    ack.durable ? `durable ${ms(ack.durableNs)}` : "not yet durable",
+    ack.hostStallNs > 0n ? `host stall ${ms(ack.hostStallNs)}` : "",
+  ];
+}
+
+function timeOf(atMs: bigint): string {
+  return new Date(Number(atMs)).toISOString();
+}
+
+function ms(ns: bigint): string {
+  return `${(Number(ns) / NS_PER_MS).toFixed(2)} ms`;
+}
