@@ -1,5 +1,9 @@
 /** Provider keys that a developer's environment may hold, by the name that policy calls them. */
-const VARIABLES = { OPENAI_API_KEY: "openai", ANTHROPIC_API_KEY: "anthropic" } as const;
+const VARIABLES = {
+  OPENAI_API_KEY: "openai",
+  ANTHROPIC_API_KEY: "anthropic",
+  GEMINI_API_KEY: "google",
+} as const;
 
 /**
  * Credentials that are in the environment of a single machine's node. In a fleet they are files.

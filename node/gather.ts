@@ -21,6 +21,7 @@ import { bodyHeadersObjection } from "./head-body.ts";
 import type { LoopContext } from "./loop-context.ts";
 import type { KeyAnswer } from "./loop-key-cache.ts";
 import { outputLimit } from "./pricing/output-limit.ts";
+import { priceOf } from "./pricing/price-of.ts";
 import { type Request as PricedRequest, worstCase } from "./pricing/worst-case.ts";
 import { pin, unpin } from "./table/rows.ts";
 import { killedBy } from "./table/scope-cells.ts";
@@ -179,7 +180,8 @@ async function inspectBody(
     asked.request = seen.request;
     return;
   }
-  const { read, body: judged } = seen.request;
+  const { body: judged } = seen.request;
+  const read = atPath(seen.request.read, found);
   asked.read = read;
   // Before it is judged: word of a quarantine that comes after that finds it marked.
   if (read.stream && read.tools.length > 0) asked.exchange.markToolStream();
@@ -193,6 +195,11 @@ async function inspectBody(
     tools: read.tools,
     unpricedParameter: read.unpricedParameter,
   };
+}
+
+/** Some dialects name the model in the path. */
+function atPath(read: ReadRequest, { model }: FoundRoute): ReadRequest {
+  return model === undefined ? read : { ...read, model };
 }
 
 function killFacts({ row, unread }: Asked<Asker>, loop: LoopContext): Facts["kill"] {
@@ -271,7 +278,7 @@ async function pinnedRow(keySha256: string, peer: string, loop: LoopContext): Pr
 function headRequest(found: FoundRoute): RequestFacts {
   return {
     route: found.route.id,
-    dialect: found.dialect.name,
+    dialect: found.dialect.family,
     method: found.route.method,
     stream: false,
     bodyBytes: 0,
@@ -284,7 +291,7 @@ function headRequest(found: FoundRoute): RequestFacts {
 function modelOf(asked: Asked<Asker>, policy: CompiledPolicy | undefined): Facts["model"] {
   if (asked.read === undefined || isMissing(asked.found)) return undefined;
   const name = asked.read.model;
-  const model = policy?.models.get(`${asked.found.dialect.name}:${name}`);
+  const model = policy?.models.get(`${asked.found.dialect.family}:${name}`);
   return model ?? { missing: "model_unknown", detail: name.slice(0, 128) };
 }
 
@@ -332,8 +339,8 @@ export function pricedRequest(
   });
   const isLowered = outputTokensMax !== undefined && outputTokensMax < limit.tokens;
   const request = {
-    price: trustedPrice(model.price, loop.controlLink.distrustMilli(model.id)),
-    inputBytes: asked.bodyBytes,
+    price: trustedPrice(priceOf(read, model.price), loop.controlLink.distrustMilli(model.id)),
+    inputBytes: read.unbilled ? 0 : asked.bodyBytes,
     messages: read.messages,
     tools: read.tools.length,
     n: read.choices,

@@ -16,15 +16,16 @@ export function upstreamRequest(asked: Asked, facts: Facts): UpstreamRequest | u
   const { dialect, route } = found;
   const maxOutputTokens = cost === undefined || isMissing(cost) ? undefined : cost.outputTokensSet;
   const set = { model: model.upstreamName, maxOutputTokens };
+  const path = dialect.upstreamPath?.(route, model.upstreamName) ?? route.path;
   const sent = upstreamBytes(dialect, route, body, set);
   return {
     requestId: exchange.requestId,
     origin: model.provider.origin,
     method: route.method,
-    path: model.provider.basePath + route.path,
+    path: model.provider.basePath + path,
     headers: passedHeaders(exchange.head.rawHeaders, dialect.passedHeaders, sent.length),
     body: sent,
-    credential: { name: model.provider.credential, dialect: dialect.name },
+    credential: { name: model.provider.credential, dialect: dialect.family },
   };
 }
 

@@ -20,7 +20,8 @@ export type CompiledPolicy = {
   readonly shadowStages: ReadonlySet<number>;
 };
 
-export type Dialect = "openai" | "anthropic";
+/** Which APIs a provider speaks, and so how its credential is sent. */
+export type Dialect = "openai" | "anthropic" | "gemini";
 
 export type ProviderPolicy = {
   readonly name: string;

@@ -57,7 +57,7 @@ export const PRICE_FIELDS = [
 ] as const;
 export const LONG_CONTEXT_FIELDS = ["above_input_tokens", ...FOUR_PRICES] as const;
 
-const DIALECTS = ["openai", "anthropic"] as const;
+const DIALECTS = ["openai", "anthropic", "gemini"] as const;
 const UPSTREAM_NAME = /^[\x21-\x7e]{1,128}$/;
 const MONEY_GRAMMAR = 'an amount in US dollars such as "12.50", of at most six decimal places';
 const TOKENS = { min: 0, max: 1_000_000_000 };

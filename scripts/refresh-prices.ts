@@ -59,6 +59,21 @@ const PUBLISHED_NAMES: Readonly<Record<string, readonly string[]>> = {
     "claude-sonnet-4-6",
     "claude-sonnet-5",
   ],
+  // Without those whose prices are announced to change.
+  google: [
+    "gemini-2.0-flash",
+    "gemini-2.0-flash-001",
+    "gemini-2.0-flash-lite",
+    "gemini-2.5-flash",
+    "gemini-2.5-flash-lite",
+    "gemini-2.5-pro",
+    "gemini-3-flash-preview",
+    "gemini-3-pro-preview",
+    "gemini-3.1-flash-lite",
+    "gemini-3.1-pro-preview",
+    "gemini-3.5-flash",
+    "gemini-3.5-flash-lite",
+  ],
 };
 
 /**
@@ -67,6 +82,7 @@ const PUBLISHED_NAMES: Readonly<Record<string, readonly string[]>> = {
  *
  * @see https://platform.openai.com/docs/models
  * @see https://platform.claude.com/docs/en/about-claude/models/overview
+ * @see https://ai.google.dev/gemini-api/docs/models
  */
 const OUTPUT_TOKENS: readonly (readonly [start: string, tokens: number | undefined])[] = [
   ["text-embedding-", 0],
@@ -99,13 +115,18 @@ const OUTPUT_TOKENS: readonly (readonly [start: string, tokens: number | undefin
   ["claude-sonnet-4-6", 128_000],
   ["claude-sonnet-4-", 64_000],
   ["claude-haiku-4-5", 64_000],
+  ["gemini-embedding-", 0],
+  ["gemini-2.0-flash", 8192],
+  ["gemini-2.5-", 65_536],
+  ["gemini-3", 65_536],
 ];
 
 /** Models that are priced for more than text: what they cost is not in an entry of four prices. */
 const NOT_TEXT =
   /audio|image|vision|realtime|transcribe|tts|whisper|search-preview|research|computer-use/;
 /** Spellings of other hosts (`gpt-35-turbo`, `gpt-5-1`), and models that are served elsewhere. */
-const NOT_SERVED = /^gpt-35-|^gpt-\d-\d(?:-|$)|^gpt-oss-/;
+const NOT_SERVED =
+  /^gpt-35-|^gpt-\d-\d(?:-|$)|^gpt-oss-|^gemini-(?:pro|1|flash)|^gemini-2\.5-flash-preview$/;
 /** Keys of a price that an entry carries, or that belong to what dialects refuse. */
 const KNOWN_KEYS = new Set([
   "input_mtok",
@@ -116,6 +137,9 @@ const KNOWN_KEYS = new Set([
   "cache_write_1h_mtok",
   "web_searches_kcount",
   "storage_searches_kcount",
+  // Sound in is refused too.
+  "input_audio_mtok",
+  "cache_audio_read_mtok",
 ]);
 const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
@@ -139,6 +163,7 @@ function entriesOf(
 ): Record<string, object> {
   const models = new Map<string, Model>();
   for (const model of provider.models) {
+    if (!ownsModel(providerId, model)) continue;
     for (const name of exactNames(model.match)) models.set(name, model);
   }
   for (const name of published) {
@@ -154,6 +179,11 @@ function entriesOf(
       return entry === undefined ? [] : [[name, entry] as const];
     });
   return Object.fromEntries(entries);
+}
+
+/** Google's platform also serves other makers' models, though not under the API that is spoken here. */
+function ownsModel(providerId: string, { id }: Model): boolean {
+  return providerId !== "google" || id.startsWith("gemini-");
 }
 
 function entryOf(name: string, model: Model): object | undefined {

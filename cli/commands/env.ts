@@ -29,6 +29,10 @@ export function env(context: CommandContext, agentId: string): void {
     OPENAI_API_KEY: key,
     ANTHROPIC_BASE_URL: gateway,
     ANTHROPIC_API_KEY: key,
+    GEMINI_API_BASE: gateway,
+    // The name that Google's own SDK reads.
+    GOOGLE_GEMINI_BASE_URL: gateway,
+    GEMINI_API_KEY: key,
   };
   context.output.result(variables, () => {
     for (const [name, value] of Object.entries(variables)) {

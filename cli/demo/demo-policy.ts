@@ -10,6 +10,7 @@ import { CommandError } from "../command-context.ts";
 const PROVIDER_ORIGINS = {
   openai: "https://api.openai.com",
   anthropic: "https://api.anthropic.com",
+  google: "https://generativelanguage.googleapis.com",
 } as const;
 export type ProviderName = keyof typeof PROVIDER_ORIGINS;
 
@@ -53,7 +54,7 @@ export function readDemoPolicy(of: {
   const places = names
     .filter((name) => real.has(name))
     .map((name) => `${name} at ${PROVIDER_ORIGINS[name]}`);
-  if (standIns.length > 0) places.push(`demo provider at ${origin} for ${standIns.join(" and ")}`);
+  if (standIns.length > 0) places.push(`demo provider at ${origin} for ${standIns.join(", ")}`);
   const { bundle } = read;
   const isAsked = of.file !== undefined;
   return { bundle, agents, isAsked, standIns, providerPort, providers: places.join(", ") };

@@ -1,6 +1,6 @@
 import { countPromptTokens } from "./demo-tokens.ts";
 
-/** A request in either dialect, as far as the demo provider looks at it. */
+/** A request in any dialect, as far as the demo provider looks at it. */
 export type DemoRequest = {
   readonly model: string;
   readonly stream: boolean;
@@ -10,39 +10,70 @@ export type DemoRequest = {
   /** Tokens each answer may have. */
   readonly tokensMax: number;
   readonly choices: number;
-  /** The client asked for usage in its stream; one of the two dialects has such a wish. */
+  /** The client asked for usage in its stream; one of the dialects has such a wish. */
   readonly wantsUsage: boolean;
   readonly offersTools: boolean;
+  /** How many texts to embed, and whether their vectors are wanted as bytes in base64. */
+  readonly inputs: number;
+  readonly wantsBase64: boolean;
 };
+
+/** What the path of a request says of it, where the body does not. */
+export type SaidByPath = { readonly model?: string; readonly stream?: boolean };
 
 const TOKENS_MAX_DEFAULT = 4_096;
 
 type Json = Readonly<Record<string, unknown>>;
 
 /** Reads a request's body; undefined when it has no model or no messages. */
-export function readDemoRequest(body: string): DemoRequest | undefined {
+export function readDemoRequest(body: string, path: SaidByPath = {}): DemoRequest | undefined {
   const value = parseObject(body);
-  const messages = value?.messages;
-  if (value === undefined || typeof value.model !== "string") return undefined;
+  const model = path.model ?? value?.model;
+  const messages = value?.messages ?? value?.contents ?? listed(value?.input);
+  if (value === undefined || typeof model !== "string") return undefined;
   if (!Array.isArray(messages) || messages.length === 0) return undefined;
+  const { system, instructions, systemInstruction, tools } = value;
   const texts: string[] = [];
-  collectTexts(value.system, texts);
-  collectTexts(value.tools, texts);
-  for (const message of messages) collectTexts(message?.content, texts);
+  for (const one of [system, instructions, systemInstruction, tools]) collectTexts(one, texts);
+  for (const message of messages) collectTexts(contentOf(message), texts);
   const last: string[] = [];
-  collectTexts(messages.at(-1)?.content, last);
-  const limit = value.max_completion_tokens ?? value.max_tokens;
-  const options = value.stream_options as Json | undefined | null;
+  collectTexts(contentOf(messages.at(-1)), last);
   return {
-    model: value.model,
-    stream: value.stream === true,
+    model,
+    stream: path.stream ?? value.stream === true,
     prompt: last.join("\n"),
     promptTokens: countPromptTokens(texts, messages.length),
-    tokensMax: typeof limit === "number" ? limit : TOKENS_MAX_DEFAULT,
-    choices: typeof value.n === "number" ? value.n : 1,
-    wantsUsage: options?.include_usage === true,
-    offersTools: Array.isArray(value.tools) && value.tools.length > 0,
+    ...limitsOf(value),
+    wantsUsage: (value.stream_options as Json | undefined | null)?.include_usage === true,
+    offersTools: Array.isArray(tools) && tools.length > 0,
+    inputs: messages.length,
+    wantsBase64: value.encoding_format === "base64",
   };
+}
+
+function limitsOf(value: Json): Pick<DemoRequest, "tokensMax" | "choices"> {
+  const config = (value.generationConfig ?? {}) as Json;
+  const limit =
+    value.max_completion_tokens ??
+    value.max_tokens ??
+    value.max_output_tokens ??
+    config.maxOutputTokens;
+  const choices = value.n ?? config.candidateCount;
+  return {
+    tokensMax: typeof limit === "number" ? limit : TOKENS_MAX_DEFAULT,
+    choices: typeof choices === "number" ? choices : 1,
+  };
+}
+
+/** An input that is one text is a list of one. */
+function listed(input: unknown): unknown {
+  return typeof input === "string" ? [input] : input;
+}
+
+function contentOf(message: unknown): unknown {
+  if (typeof message !== "object" || message === null) return message;
+  const { content, parts } = message as Json;
+  return content ?? parts;
 }
 
 function parseObject(body: string): Json | undefined {

@@ -6,8 +6,9 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { type DemoAnswer, demoAnswer, limited } from "./demo-answer.ts";
 import { type DemoRequest, readDemoRequest } from "./demo-request.ts";
+import { demoRoute, wireNear } from "./demo-route.ts";
 import { countTokens } from "./demo-tokens.ts";
-import { ANTHROPIC_WIRE, type DemoToolCall, type DemoWire, OPENAI_WIRE } from "./demo-wire.ts";
+import type { DemoToolCall, DemoWire } from "./demo-wire.ts";
 
 export type DemoProviderOptions = {
   /** 0 takes a free one. */
@@ -31,7 +32,7 @@ export const DEMO_MODELS: readonly string[] = ["demo-small", "demo-large"];
 const WORD_DELAY_MS = 15;
 
 /**
- * A model provider on this machine that speaks both dialects, for demonstrations and tests.
+ * A model provider on this machine that speaks every dialect, for demonstrations and tests.
  *
  * It counts tokens, honours output limits, streams word by word, and does what directives in the
  * prompt say (see demo-answer.ts). It knows nothing: an answer follows from its prompt alone. Like a
@@ -56,21 +57,30 @@ export async function startDemoProvider(options: DemoProviderOptions): Promise<D
   };
 }
 
+const CREDENTIALS = ["authorization", "x-api-key", "x-goog-api-key"] as const;
+const MODEL_LISTS = new Set(["/v1/models", "/v1beta/models"]);
+
 type Pace = { readonly clock: Clock; readonly wordDelayMs: number };
 
 async function serve(request: IncomingMessage, response: ServerResponse, pace: Pace) {
   const { method = "", url = "", headers } = request;
-  const anthropic = url.startsWith("/v1/messages") || headers["anthropic-version"] !== undefined;
-  const wire = anthropic ? ANTHROPIC_WIRE : OPENAI_WIRE;
-  const route = `${method} ${url.split("?", 1)[0]}`;
-  if (headers.authorization === undefined && headers["x-api-key"] === undefined) {
-    return sendJson(response, 401, wire.error(401, "No credential was sent."));
+  const path = url.split("?", 1)[0] as string;
+  const near = wireNear(path, {
+    anthropic: headers["anthropic-version"] !== undefined,
+    google: headers["x-goog-api-key"] !== undefined,
+  });
+  if (CREDENTIALS.every((name) => headers[name] === undefined)) {
+    return sendJson(response, 401, near.error(401, "No credential was sent."));
   }
-  if (route === "GET /v1/models") return sendJson(response, 200, wire.models(DEMO_MODELS));
-  if (route !== "POST /v1/chat/completions" && route !== "POST /v1/messages") {
-    return sendJson(response, 404, wire.error(404, `There is no ${route}.`));
+  if (method === "GET" && MODEL_LISTS.has(path)) {
+    return sendJson(response, 200, near.models(DEMO_MODELS));
   }
-  const asked = readDemoRequest(await text(request));
+  const route = method === "POST" ? demoRoute(path) : undefined;
+  if (route === undefined) {
+    return sendJson(response, 404, near.error(404, `There is no ${method} ${path}.`));
+  }
+  const { wire, said } = route;
+  const asked = readDemoRequest(await text(request), said);
   if (asked === undefined) {
     return sendJson(response, 400, wire.error(400, "A model and messages are needed."));
   }
@@ -94,7 +104,7 @@ type Said = {
 
 function sendWhole(response: ServerResponse, { asked, answer, wire, tool }: Said): void {
   if (tool !== undefined) {
-    const end = { outputTokens: countTokens(tool.json), cut: false };
+    const end = { text: tool.json, outputTokens: countTokens(tool.json), cut: false };
     sendJson(response, 200, wire.whole(asked, "", tool, end));
     return;
   }
@@ -103,8 +113,8 @@ function sendWhole(response: ServerResponse, { asked, answer, wire, tool }: Said
   for (;;) {
     const { value, done } = words.next();
     if (done) {
-      const end = { outputTokens: value.tokens, cut: value.cut };
-      sendJson(response, 200, wire.whole(asked, said.trimEnd(), undefined, end));
+      const end = { text: said.trimEnd(), outputTokens: value.tokens, cut: value.cut };
+      sendJson(response, 200, wire.whole(asked, end.text, undefined, end));
       return;
     }
     said += value;
@@ -117,10 +127,11 @@ async function sendStream(response: ServerResponse, said: Said & { readonly pace
   if (!(await write(response, wire.open(asked, tool)))) return;
   const pieces = tool === undefined ? answer.pieces : (tool.json.match(/[\s\S]{1,8}/g) ?? []);
   const words = limited(pieces, asked.tokensMax);
+  let text = "";
   for (let count = 0; ; count++) {
     const { value, done } = words.next();
     if (done) {
-      response.end(wire.close(asked, tool, { outputTokens: value.tokens, cut: value.cut }));
+      response.end(wire.close(asked, tool, { text, outputTokens: value.tokens, cut: value.cut }));
       return;
     }
     if (count === answer.breakAfter) {
@@ -128,6 +139,7 @@ async function sendStream(response: ServerResponse, said: Said & { readonly pace
       setImmediate(() => response.socket?.destroySoon());
       return;
     }
+    text += value;
     if (!(await write(response, wire.piece(asked, value, tool)))) return;
     if (pace.wordDelayMs > 0) await sleep(pace.clock, pace.wordDelayMs);
   }

@@ -52,9 +52,20 @@ export class SseRelay {
   end(): void {
     const rest = this.#frames.end();
     if (rest !== undefined && !this.#take(rest)) return;
+    if (!this.#complete && this.#reader.isWhole?.() === true && !this.#endWhole()) return;
     this.#flush();
     if (this.#complete) this.#leg.finish();
     else this.#leg.object("upstream_failed");
+  }
+
+  /** The end of an answer whose dialect has no last frame. False: it may not be released. */
+  #endWhole(): boolean {
+    const { scan } = this.#leg;
+    scan.end();
+    if (scan.objection !== undefined) return this.#object(() => this.#leg.objectToScan());
+    this.#held.pass(NO_BYTES, [], this.#release);
+    this.#complete = true;
+    return true;
   }
 
   /** The dialect's end has been relayed: a connection that breaks off now breaks off nothing. */

@@ -1,4 +1,9 @@
-import type { AgentPolicy, CompiledPolicy, ModelPolicy } from "../../policy/compiled-policy.ts";
+import type {
+  AgentPolicy,
+  CompiledPolicy,
+  Dialect,
+  ModelPolicy,
+} from "../../policy/compiled-policy.ts";
 import type { Reason } from "../../proto/reasons.ts";
 
 /** Where an agent stands on the ladder; `kill` is derived from scope state, never stored. */
@@ -26,7 +31,7 @@ export type RequestFacts = {
   /** Registry name of the route: `openai.chat`, `openai.models`, `anthropic.messages`. */
   readonly route: string;
   /** `undefined` where no dialect reads it: a tunnel, plain HTTP to a host that serves no models. */
-  readonly dialect: "openai" | "anthropic" | undefined;
+  readonly dialect: Dialect | undefined;
   readonly method: string;
   readonly stream: boolean;
   readonly bodyBytes: number;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Dialect } from "../../policy/compiled-policy.ts";
 import type { DialAddress } from "./facts.ts";
 
 /**
@@ -18,7 +19,7 @@ export type UpstreamRequest = {
   readonly headers: readonly string[];
   readonly body: Uint8Array;
   /** Name of the credential and the header it goes into. */
-  readonly credential: { readonly name: string; readonly dialect: "openai" | "anthropic" };
+  readonly credential: { readonly name: string; readonly dialect: Dialect };
 };
 
 /** A connection that may be made, and nothing be said on it but what the client says. */

@@ -1,5 +1,5 @@
 /**
- * The policy of the end-to-end tests: a provider of both dialects at one origin, agents that may do
+ * The policy of the end-to-end tests: a provider of every dialect at one origin, agents that may do
  * what they need, and one agent for each thing that may be refused.
  *
  * Refusals add no points: a file of tests refuses more in a second than an agent does in a week.
@@ -19,6 +19,12 @@ providers:
     credential: anthropic
     region: US
     clearance: confidential
+  google:
+    dialect: gemini
+    base_url: ${providerOrigin}
+    credential: google
+    region: US
+    clearance: confidential
   elsewhere:
     dialect: openai
     base_url: ${providerOrigin.replace("127.0.0.1", "localhost")}
@@ -30,6 +36,8 @@ models:
   elsewhere/gpt-elsewhere: { upstream_name: gpt-5-mini }
   openai/gpt-5-mini: {}
   openai/gpt-4o-mini: {}
+  openai/text-embedding-3-small: {}
+  google/gemini-2.5-flash: {}
   anthropic/claude-haiku-4-5: {}
 classification:
   levels: [public, internal, confidential, restricted]
@@ -45,7 +53,7 @@ teams:
     defaults:
       budget: { usd: { day: "100.00" } }
       rate: { requests: 100000/minute burst 10000 }
-      models: [openai/gpt-5-mini, anthropic/claude-haiku-4-5]
+      models: ${MODELS}
       tools: { web_search: [call], fetch_page: [call, read] }
       clearance: confidential
       max_output_tokens_default: 1024
@@ -57,7 +65,7 @@ teams:
     budget: { usd: { day: "1000.00" } }
     defaults:
       budget: { usd: { day: "100.00" } }
-      models: [openai/gpt-5-mini, anthropic/claude-haiku-4-5]
+      models: ${MODELS}
       clearance: confidential
       max_output_tokens_default: 1024
     agents:
@@ -66,7 +74,7 @@ teams:
     budget: { usd: { day: "1000.00" } }
     defaults:
       budget: { usd: { day: "100.00" } }
-      models: [openai/gpt-5-mini, anthropic/claude-haiku-4-5]
+      models: ${MODELS}
       clearance: confidential
       max_output_tokens_default: 1024
     agents:
@@ -93,6 +101,10 @@ overrun_limit_usd: "100.00"
 `;
 }
 
+/** One model of each dialect. */
+const MODELS =
+  "[openai/gpt-5-mini, openai/text-embedding-3-small, anthropic/claude-haiku-4-5, google/gemini-2.5-flash]";
+
 /** One hour of the week that begins three days from now. */
 function hoursWithoutNow(): string {
   const days = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
@@ -104,4 +116,5 @@ function hoursWithoutNow(): string {
 export const PROVIDER_KEYS = {
   OPENAI_API_KEY: "sk-canary-openai-0123456789abcdefghij",
   ANTHROPIC_API_KEY: "sk-ant-canary-0123456789abcdefghijklm",
+  GEMINI_API_KEY: "AIza-canary-0123456789abcdefghijklmnopqr",
 } as const;

@@ -3,8 +3,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { type DemoRequest, readDemoRequest } from "../../cli/demo/demo-request.ts";
+import { type DemoRoute, demoRoute } from "../../cli/demo/demo-route.ts";
 import { countTokens } from "../../cli/demo/demo-tokens.ts";
-import { ANTHROPIC_WIRE, type DemoWire, OPENAI_WIRE } from "../../cli/demo/demo-wire.ts";
+import type { DemoWire } from "../../cli/demo/demo-wire.ts";
 
 /** What the provider does with requests whose prompt says `script <name>`. */
 export type Script = {
@@ -30,7 +31,7 @@ export type Received = {
 
 const PIECES = ["One ", "answer ", "in ", "five ", "pieces."];
 
-/** Starts a provider of both dialects in this process that does as a test says. */
+/** Starts a provider of all dialects in this process that does as a test says. */
 export async function startProvider(): Promise<Provider> {
   const provider = new Provider();
   await provider.listen();
@@ -93,9 +94,10 @@ export class Provider implements AsyncDisposable {
     const { url: path = "", headers } = request;
     const body = await text(request);
     this.received.push({ path, headers, body });
-    const wire = path === "/v1/messages" ? ANTHROPIC_WIRE : OPENAI_WIRE;
-    const asked = readDemoRequest(body);
-    if (asked === undefined) throw new Error("not a request of either dialect");
+    const route = demoRoute(path.split("?", 1)[0] as string);
+    const asked = route && readDemoRequest(body, route.said);
+    if (asked === undefined) throw new Error("not a request of any dialect");
+    const { wire } = route as DemoRoute;
     const name = /\bscript (\S+)/.exec(asked.prompt)?.[1] ?? "";
     const script = this.#scripts.get(name) ?? {};
     if (script.fails !== undefined) {
@@ -132,5 +134,6 @@ function answer(response: ServerResponse, { asked, wire, script }: Said): void {
 }
 
 function endOf(pieces: readonly string[]) {
-  return { outputTokens: countTokens(pieces.join("")), cut: false };
+  const text = pieces.join("");
+  return { text, outputTokens: countTokens(text), cut: false };
 }

@@ -39,6 +39,8 @@ export type RelayDialect = Omit<DialectAdapter, "readAnswer" | "streamReader"> &
 export type AnswerReader = {
   /** Undefined: not readable as this dialect. */
   frame(event: string | undefined, data: string): AnswerPart | undefined;
+  /** For a dialect without a last frame: whether what came is a whole answer. */
+  isWhole?(): boolean;
 };
 
 /** An answer part while it is being read. */
@@ -61,13 +63,19 @@ export class PartDraft implements AnswerPart {
   }
 }
 
-/** Says every string of a value whose shape is not known, each place in it a channel of its own. */
+/**
+ * Says every string of a value whose shape is not known, each place in it a channel of its own.
+ * Names of members and numbers come whole.
+ */
 export function sayStrings(part: PartDraft, value: JsonValue, at: Omit<TextPiece, "text">): void {
   if (typeof value === "string") {
     const { channel, group, phase } = at;
     part.say({ channel, group, phase, text: value });
+  } else if (typeof value === "number") {
+    part.aside.push(String(value));
   } else if (typeof value === "object" && value !== null) {
     for (const [name, member] of Object.entries(value)) {
+      if (!Array.isArray(value) && name !== "") part.aside.push(name);
       sayStrings(part, member, { ...at, channel: `${at.channel}.${name}` });
     }
   }

@@ -1,6 +1,6 @@
 import { parseStrictText } from "../strict-json.ts";
 import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
-import { collectTexts } from "./collect-texts.ts";
+import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
 import { tokenCount } from "./usage.ts";
@@ -8,7 +8,7 @@ import { tokenCount } from "./usage.ts";
 /** Members of a message that hold nothing a model wrote. */
 const ENVELOPE = new Set(["id", "type", "role", "model", "usage", "content", "stop_reason"]);
 
-const BLOCK_ENVELOPE = new Set(["type", "id", "name", "signature"]);
+const BLOCK_ENVELOPE = new Set(["type", "id", "signature"]);
 
 /** Every kind of block that calls a tool, whoever runs it, has a name that ends so. */
 const TOOL_USE = "tool_use";
@@ -27,7 +27,7 @@ export function readMessagesAnswer(body: JsonValue): AnswerPart | undefined {
     const block = asObject(one);
     if (block === undefined || !readBlock(block, String(position), part)) return undefined;
   }
-  collectOthers(message, ENVELOPE, part);
+  collectOthers(message, ENVELOPE, part.aside);
   part.usage = readUsage(message.usage, ["input_tokens", "output_tokens"]);
   return part;
 }
@@ -55,7 +55,27 @@ export function messagesStreamReader(): AnswerReader {
   };
 }
 
+/** Members that are read for what they are, by the type of what has them. */
+const READ: ReadonlyMap<string, ReadonlySet<string>> = new Map(
+  Object.entries({
+    ping: [],
+    error: ["error"],
+    message_start: ["message"],
+    content_block_start: ["index", "content_block"],
+    content_block_delta: ["index", "delta"],
+    content_block_stop: ["index"],
+    message_delta: ["delta", "usage"],
+    message_stop: [],
+    text_delta: ["text"],
+    thinking_delta: ["thinking"],
+    input_json_delta: ["partial_json"],
+    signature_delta: ["signature"],
+    citations_delta: ["citation"],
+  }).map(([type, members]) => [type, new Set(["type", ...members])]),
+);
+
 function readEvent(type: string, event: JsonObject, part: PartDraft): boolean {
+  collectOthers(event, READ.get(type) ?? NOTHING, part.aside);
   switch (type) {
     case "ping":
       return true;
@@ -71,20 +91,24 @@ function readEvent(type: string, event: JsonObject, part: PartDraft): boolean {
     case "content_block_stop":
       return readBlockStop(event, part);
     case "message_delta":
-      collectOthers(asObject(event.delta) ?? {}, END_ENVELOPE, part);
-      collectOthers(event, DELTA_ENVELOPE, part);
-      part.usage = readUsage(event.usage, ["output_tokens"]);
-      return true;
+      return readEnd(event, part);
     case "message_stop":
       part.last = true;
       return true;
     default:
-      collectTexts(event, part.aside);
       return true;
   }
 }
 
-const DELTA_ENVELOPE = new Set(["type", "delta", "usage"]);
+function readEnd(event: JsonObject, part: PartDraft): boolean {
+  const delta = asObject(event.delta ?? {});
+  if (delta === undefined) return false;
+  collectOthers(delta, END_ENVELOPE, part.aside);
+  part.usage = readUsage(event.usage, ["output_tokens"]);
+  return true;
+}
+
+const NOTHING: ReadonlySet<string> = new Set();
 
 const END_ENVELOPE = new Set(["stop_reason"]);
 
@@ -93,7 +117,7 @@ function readStart(message: JsonObject | undefined, part: PartDraft): boolean {
   const content = message.content;
   // Content comes in blocks of its own; here it would pass unread.
   if (content !== undefined && !(Array.isArray(content) && content.length === 0)) return false;
-  collectOthers(message, ENVELOPE, part);
+  collectOthers(message, ENVELOPE, part.aside);
   part.usage = readUsage(message.usage, ["input_tokens"]);
   return true;
 }
@@ -112,6 +136,7 @@ function readBlock(block: JsonObject, group: string, part: PartDraft): boolean {
     if (typeof name !== "string" || name === "") return false;
     part.toolNames.push(name);
     part.say({ channel: `${group}.name`, group, phase: 0, text: name });
+    return others(block, ["name"], part);
   }
   if (type === "text") return say(part, group, "text", text) && others(block, ["text"], part);
   if (type === "thinking") {
@@ -126,6 +151,8 @@ function readBlockDelta(event: JsonObject, part: PartDraft): boolean {
   if (index === undefined || delta === undefined) return false;
   const group = String(index);
   const { type, text, thinking, partial_json: json } = delta;
+  const known = typeof type === "string" ? READ.get(type) : undefined;
+  if (known !== undefined) collectOthers(delta, known, part.aside);
   switch (type) {
     case "text_delta":
       return say(part, group, "text", text);
@@ -171,12 +198,6 @@ function others(block: JsonObject, known: readonly string[], part: PartDraft): t
     collectTexts(block[name] as JsonValue, part.aside);
   }
   return true;
-}
-
-function collectOthers(object: JsonObject, known: ReadonlySet<string>, part: PartDraft): void {
-  for (const name in object) {
-    if (!known.has(name)) collectTexts(object[name] as JsonValue, part.aside);
-  }
 }
 
 /** @param needed Counts without which a report has counted nothing, so that the hold is charged. */

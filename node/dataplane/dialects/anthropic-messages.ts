@@ -1,7 +1,8 @@
 import type { RelayDialect } from "./answer-part.ts";
 import { messagesStreamReader, readMessagesAnswer } from "./anthropic-answer.ts";
+import { anthropicError } from "./anthropic-error.ts";
 import { readMessagesRequest } from "./anthropic-request.ts";
-import type { JsonObject, RefusalWords, Route } from "./dialect.ts";
+import type { Route } from "./dialect.ts";
 
 const ROUTES: readonly Route[] = [
   { id: "anthropic.messages", method: "POST", path: "/v1/messages", kind: "generate" },
@@ -18,6 +19,7 @@ const NO_DATE = "1970-01-01T00:00:00Z";
  */
 export const ANTHROPIC_MESSAGES: RelayDialect = {
   name: "anthropic",
+  family: "anthropic",
   routes: ROUTES,
   // `anthropic-beta` switches on what may have another price, so it is left out.
   passedHeaders: ["accept", "anthropic-version"],
@@ -33,9 +35,10 @@ export const ANTHROPIC_MESSAGES: RelayDialect = {
   streamReader: messagesStreamReader,
   refusal: (words) => ({
     contentType: "application/json",
-    body: Buffer.from(JSON.stringify(errorOf(words))),
+    body: Buffer.from(JSON.stringify(anthropicError(words))),
   }),
-  cutFrame: (words) => Buffer.from(`event: error\ndata: ${JSON.stringify(errorOf(words))}\n\n`),
+  cutFrame: (words) =>
+    Buffer.from(`event: error\ndata: ${JSON.stringify(anthropicError(words))}\n\n`),
   modelList: (models) => ({
     data: models.map(({ name }) => ({
       type: "model",
@@ -49,33 +52,3 @@ export const ANTHROPIC_MESSAGES: RelayDialect = {
   }),
   credentialHeader: (secret) => ["x-api-key", secret],
 };
-
-function errorOf({ reason, message, requestId, status }: RefusalWords): JsonObject {
-  return {
-    type: "error",
-    error: { type: errorType(status), message: `${message} (${reason})` },
-    request_id: requestId,
-  };
-}
-
-/** @see https://docs.anthropic.com/en/api/errors */
-function errorType(status: number): string {
-  switch (status) {
-    case 401:
-      return "authentication_error";
-    case 402:
-      return "billing_error";
-    case 403:
-      return "permission_error";
-    case 404:
-      return "not_found_error";
-    case 413:
-      return "request_too_large";
-    case 429:
-      return "rate_limit_error";
-    case 504:
-      return "timeout_error";
-    default:
-      return status >= 500 ? "api_error" : "invalid_request_error";
-  }
-}

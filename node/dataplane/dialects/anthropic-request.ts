@@ -29,8 +29,22 @@ import {
  * @see https://docs.anthropic.com/en/api/messages
  */
 export function readMessagesRequest(body: JsonObject): ReadRequest | Missing {
+  return readByTable(body, REQUEST);
+}
+
+/**
+ * Reads a request to count the tokens of one: the members that make up the input, and no others.
+ *
+ * @see https://docs.anthropic.com/en/api/messages-count-tokens
+ */
+export function readCountRequest(body: JsonObject): ReadRequest | Missing {
+  const read = readByTable(body, COUNTED);
+  return "missing" in read ? read : { ...read, maxOutputTokens: 0, unbilled: true };
+}
+
+function readByTable(body: JsonObject, table: MemberTable): ReadRequest | Missing {
   const reading = new RequestReading();
-  readMembers(body, REQUEST, "", reading);
+  readMembers(body, table, "", reading);
   const { model, messages, max_tokens: maxTokens } = body;
   if (typeof model !== "string") reading.malformed ??= "model";
   if (!Array.isArray(messages) || messages.length === 0) reading.malformed ??= "messages";
@@ -233,3 +247,10 @@ const REQUEST: MemberTable = new Map<string, MemberReader>([
   ["service_tier", only("auto", "standard_only")],
   ["speed", only("standard")],
 ]);
+
+const COUNTED_MEMBERS = new Set([
+  ...["model", "messages", "system", "tools", "tool_choice", "thinking"],
+  ...["output_config", "cache_control"],
+]);
+
+const COUNTED: MemberTable = new Map([...REQUEST].filter(([name]) => COUNTED_MEMBERS.has(name)));

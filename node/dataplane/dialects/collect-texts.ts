@@ -1,4 +1,4 @@
-import type { JsonValue } from "./dialect.ts";
+import type { JsonObject, JsonValue } from "./dialect.ts";
 
 /**
  * Every text inside a value whose shape is not known: strings, names of members, and its numbers.
@@ -10,6 +10,19 @@ export function collectTexts(value: JsonValue, into: string[]): void {
   const numbers: number[] = [];
   collect(value, into, numbers);
   if (numbers.length > 0) into.push(numbers.join(" "));
+}
+
+/** Every text of an object's members, their names too, but those that are known to hold none. */
+export function collectOthers(
+  object: JsonObject,
+  known: ReadonlySet<string>,
+  into: string[],
+): void {
+  for (const name of Object.keys(object)) {
+    if (known.has(name)) continue;
+    if (name !== "") into.push(name);
+    collectTexts(object[name] as JsonValue, into);
+  }
 }
 
 function collect(value: JsonValue, texts: string[], numbers: number[]): void {

@@ -1,3 +1,4 @@
+import type { Dialect } from "../../../policy/compiled-policy.ts";
 import type { Reason } from "../../../proto/reasons.ts";
 import type { Missing } from "../../decision/facts.ts";
 
@@ -16,20 +17,21 @@ export type Route = {
   /** Registry name: `openai.chat`, `openai.models`, `anthropic.messages`. */
   readonly id: string;
   readonly method: "GET" | "POST";
-  /** Exact path; a query is refused unless the dialect lists it. */
+  /** Exact path; `*` stands for a model's name. A query is refused unless the registry lists it. */
   readonly path: string;
   readonly kind: "generate" | "models";
 };
 
 /** A generate request in the words that every dialect shares. */
 export type ReadRequest = {
+  /** Empty where the path names it. */
   readonly model: string;
   readonly stream: boolean;
   readonly tools: readonly { readonly name: string | undefined }[];
   /** Everything a person or program wrote, to be scanned: prompts, tool results, tool schemas. */
   readonly texts: readonly string[];
   readonly messages: number;
-  /** The request's own output limit, tokens; undefined when it names none. */
+  /** The request's own output limit, tokens; undefined when it names none, 0 when none is written. */
   readonly maxOutputTokens: number | undefined;
   /** How many answers are asked for. */
   readonly choices: number;
@@ -37,6 +39,8 @@ export type ReadRequest = {
   readonly unpricedParameter: string | undefined;
   /** The client asked for usage frames in its stream. */
   readonly wantsUsage: boolean;
+  /** The provider bills no tokens for it, only the call. */
+  readonly unbilled?: boolean;
 };
 
 /** Tokens as a provider reports them; a later frame never lowers a member. */
@@ -68,9 +72,18 @@ export type RefusalWords = {
   readonly status: number;
 };
 
+/** What a dialect is called; one that is a provider's main one has the name of its family. */
+export type DialectName =
+  | Dialect
+  | "openai-responses"
+  | "openai-embeddings"
+  | "anthropic-count-tokens";
+
 /** One provider API, both directions. Stateless; one file each. */
 export type DialectAdapter = {
-  readonly name: "openai" | "anthropic";
+  readonly name: DialectName;
+  /** The providers that speak it, as policy names them. */
+  readonly family: Dialect;
   readonly routes: readonly Route[];
   /** Request headers that are passed on to the provider, lower case. */
   readonly passedHeaders: readonly string[];
@@ -86,6 +99,8 @@ export type DialectAdapter = {
     body: JsonObject,
     set: { readonly model: string; readonly maxOutputTokens: number | undefined },
   ): JsonObject;
+  /** The path that goes upstream, query included; the route's own where this is absent. */
+  upstreamPath?(route: Route, model: string): string;
   /** Reads a whole JSON answer; undefined when it is not one of this dialect. */
   readAnswer(body: JsonValue): ResponsePart | undefined;
   /** A reader with the state of one stream. `frame` gets an SSE event's name and data. */

@@ -1,6 +1,6 @@
 import { parseStrictText } from "../strict-json.ts";
 import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
-import { collectTexts } from "./collect-texts.ts";
+import { collectOthers } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
 import { tokenCount } from "./usage.ts";
@@ -40,12 +40,14 @@ export function readChatAnswer(body: JsonValue): AnswerPart | undefined {
     const choice = asObject(one);
     const message = asObject(choice?.message);
     if (choice === undefined || message === undefined) return undefined;
+    // A choice with a delta in it is of a stream; a client that reads both must not exist.
+    if (choice.delta !== undefined) return undefined;
     const calls = new ToolCalls({ whole: true });
     if (!readDelta(message, part, "0", calls)) return undefined;
     calls.complete(part);
-    collectOthers(choice, CHOICE_ENVELOPE, part);
+    collectOthers(choice, CHOICE_ENVELOPE, part.aside);
   }
-  collectOthers(answer, ENVELOPE, part);
+  collectOthers(answer, ENVELOPE, part.aside);
   part.usage = readUsage(answer.usage);
   return part;
 }
@@ -102,13 +104,16 @@ function readChunk(
       calls.complete(part);
       part.endedGroups.push(group);
     }
-    collectOthers(choice, CHOICE_ENVELOPE, part);
+    collectOthers(choice, CHOICE_ENVELOPE, part.aside);
   }
-  collectOthers(chunk, ENVELOPE, part);
+  collectOthers(chunk, ENVELOPE, part.aside);
   part.usage = readUsage(chunk.usage);
   part.ours = !wantsUsage && choices.length === 0 && part.usage !== undefined;
   return part;
 }
+
+/** Members that providers say text in; names of others are scanned too. */
+const SAID = new Set(["content", "refusal", "reasoning", "reasoning_content"]);
 
 /** A message, or what a chunk adds to one. False: not readable. */
 function readDelta(delta: JsonObject, part: PartDraft, group: string, calls: ToolCalls): boolean {
@@ -124,6 +129,7 @@ function readDelta(delta: JsonObject, part: PartDraft, group: string, calls: Too
       if (!calls.readFunction(value, LEGACY_CALL, part, group)) return false;
     } else {
       const phase = name === "content" || name === "refusal" ? SPEAKING : THINKING;
+      if (!SAID.has(name)) part.aside.push(name);
       sayStrings(part, value, { channel: `${group}.${name}`, group, phase });
     }
   }
@@ -156,7 +162,7 @@ class ToolCalls {
     const called = call.function ?? call.custom;
     // Of two calls in one a client could make either.
     if (isGiven(call.function) && isGiven(call.custom)) return false;
-    collectOthers(call, CALL_ENVELOPE, part);
+    collectOthers(call, CALL_ENVELOPE, part.aside);
     // A chunk may bring the id alone, before there is a name.
     if (called === undefined || called === null) return true;
     return this.readFunction(called, index, part, group);
@@ -166,9 +172,10 @@ class ToolCalls {
     const called = asObject(value);
     if (called === undefined) return false;
     const { name, arguments: asked, input } = called;
-    collectOthers(called, CALLED_ENVELOPE, part);
+    collectOthers(called, CALLED_ENVELOPE, part.aside);
     // Each call has two phases, its name and its arguments; the unnumbered one has the first two.
     const phase = CALLING + 2 * (index + 1);
+    if (isGiven(name) && typeof name !== "string") return false;
     if (typeof name === "string") {
       const added = this.#addName(index, name);
       if (added === undefined) return false;
@@ -219,12 +226,6 @@ function isGiven(value: JsonValue | undefined): boolean {
 
 const CALL_ENVELOPE = new Set(["index", "id", "type", "function", "custom"]);
 const CALLED_ENVELOPE = new Set(["name", "arguments", "input"]);
-
-function collectOthers(object: JsonObject, known: ReadonlySet<string>, part: PartDraft): void {
-  for (const name in object) {
-    if (!known.has(name)) collectTexts(object[name] as JsonValue, part.aside);
-  }
-}
 
 function readUsage(value: JsonValue | undefined): Usage | undefined {
   const usage = asObject(value);

@@ -1,8 +1,8 @@
-import { REASONS } from "../../../proto/reasons.ts";
 import type { RelayDialect } from "./answer-part.ts";
-import type { JsonObject, RefusalWords, Route } from "./dialect.ts";
+import type { JsonObject, Route } from "./dialect.ts";
 import { asObject } from "./json-shape.ts";
 import { chatStreamReader, readChatAnswer } from "./openai-answer.ts";
+import { openaiError, openaiRefusal } from "./openai-error.ts";
 import { readChatRequest } from "./openai-request.ts";
 
 const ROUTES: readonly Route[] = [
@@ -17,6 +17,7 @@ const ROUTES: readonly Route[] = [
  */
 export const OPENAI_CHAT: RelayDialect = {
   name: "openai",
+  family: "openai",
   routes: ROUTES,
   // An organisation or project header would choose whose money is spent; beta headers change prices.
   passedHeaders: ["accept"],
@@ -31,11 +32,8 @@ export const OPENAI_CHAT: RelayDialect = {
   }),
   readAnswer: readChatAnswer,
   streamReader: chatStreamReader,
-  refusal: (words) => ({
-    contentType: "application/json",
-    body: Buffer.from(JSON.stringify(errorOf(words))),
-  }),
-  cutFrame: (words) => Buffer.from(`data: ${JSON.stringify(errorOf(words))}\n\n`),
+  refusal: openaiRefusal,
+  cutFrame: (words) => Buffer.from(`data: ${JSON.stringify(openaiError(words))}\n\n`),
   modelList: (models) => ({
     object: "list",
     data: models.map(({ name, provider }) => ({
@@ -61,24 +59,4 @@ function outputLimit(body: JsonObject, maxOutputTokens: number | undefined): Jso
 
 function usageAsked(body: JsonObject): JsonObject {
   return { ...asObject(body.stream_options), include_usage: true };
-}
-
-function errorOf({ reason, message, requestId, status }: RefusalWords): JsonObject {
-  return {
-    error: {
-      message: `${message} (request ${requestId})`,
-      type: errorType(status, reason),
-      param: null,
-      code: reason,
-    },
-  };
-}
-
-function errorType(status: number, reason: RefusalWords["reason"]): string {
-  if (REASONS[reason].status === 402) return "insufficient_quota";
-  if (status === 401) return "authentication_error";
-  if (status === 403) return "permission_error";
-  if (status === 404) return "not_found_error";
-  if (status === 429) return "rate_limit_error";
-  return status >= 500 ? "server_error" : "invalid_request_error";
 }

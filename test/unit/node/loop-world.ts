@@ -126,7 +126,7 @@ export class LoopWorld {
     if (route === undefined) throw new Error("no route");
     return {
       exchange: exchange as unknown as Asked["exchange"],
-      found: { dialect, route },
+      found: { dialect, route, model: undefined },
       clientRequestId: undefined,
       row: {
         ...this.row,

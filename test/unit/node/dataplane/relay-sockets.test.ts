@@ -87,7 +87,7 @@ async function relayAll(exchange: Exchange, origin: string, over: Partial<RelayI
       path: route.path,
       headers: ["content-type", "application/json"],
       body: upstreamBytes(dialect, route, judged, { model: "real", maxOutputTokens: undefined }),
-      credential: { name: "main", dialect: dialect.name },
+      credential: { name: "main", dialect: dialect.family },
     },
     () => true,
   );

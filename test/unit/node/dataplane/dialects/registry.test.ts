@@ -13,6 +13,12 @@ describe("a route", () => {
     ["POST", "/v1/messages", "anthropic.messages"],
     ["POST", "/v1/messages?beta=true", "anthropic.messages"],
     ["GET", "/v1/models", "openai.models"],
+    ["POST", "/v1/responses", "openai.responses"],
+    ["POST", "/v1/embeddings", "openai.embeddings"],
+    ["POST", "/v1/messages/count_tokens", "anthropic.count_tokens"],
+    ["POST", "/v1beta/models/gemini-2.5-flash:generateContent", "gemini.generate.v1beta"],
+    ["POST", "/v1beta/models/g/m:streamGenerateContent?alt=sse", "gemini.stream.v1beta"],
+    ["GET", "/v1beta/models?pageSize=50", "gemini.models.v1beta"],
   ])("%s %s is %s", (method, target, id) => {
     expect(find(method, target)).toBe(id);
   });
@@ -26,11 +32,24 @@ describe("a route", () => {
     ["POST", "/v1/chat/../chat/completions"],
     ["POST", "/v1/chat%2fcompletions"],
     ["POST", "/V1/chat/completions"],
-    ["POST", "/v1/messages/count_tokens"],
+    ["GET", "/v1/responses/resp_1"],
+    ["POST", "/v1beta/models/m:streamGenerateContent"],
+    ["POST", "/v1beta/models/m:streamGenerateContent?alt=json"],
+    ["POST", "/v1beta/models/m:generateContent?key=altk_0"],
+    ["POST", "/v1beta/models/%6d:generateContent"],
+    ["POST", "/v1beta/models/a/b/c:generateContent"],
+    ["POST", "/v1beta/models/*:generateContent"],
+    ["POST", "/v1beta/models/:generateContent"],
+    ["POST", "/v1beta/models/m:embedContent"],
     ["GET", "http://h/v1/models"],
     ["GET", "/"],
   ])("%s %s is unknown", (method, target) => {
     expect(find(method, target)).toBe("route_unknown");
+  });
+
+  test("names the model where its path does", () => {
+    const found = findRoute("POST", "/v1beta/models/google/gemini-2.5-flash:generateContent", []);
+    expect("missing" in found ? found : found.model).toBe("google/gemini-2.5-flash");
   });
 
   test("exists with another method", () => {
@@ -43,6 +62,7 @@ describe("a route", () => {
     expect(find("GET", "/v1/models", ["Anthropic-Version", "2023-06-01"])).toBe("anthropic.models");
     const paged = find("GET", "/v1/models?limit=100", ["anthropic-version", "2023-06-01"]);
     expect(paged).toBe("anthropic.models");
+    expect(find("GET", "/v1/models", ["x-goog-api-key", "k"])).toBe("gemini.models.v1");
     expect(find("GET", "/v1/models", ["accept", "anthropic-version"])).toBe("openai.models");
   });
 });
@@ -69,10 +89,12 @@ describe.each(Object.values(DIALECTS))("the judged body of $name", (dialect) => 
   });
 
   test("is JSON too when all or none of its members are set", () => {
-    const only = judgedBody(dialect, { model: "asked" });
+    const own = { [dialect.settableMembers[0] as string]: {} };
+    const only = judgedBody(dialect, own);
     expect(only.bulk.length).toBe(0);
-    const bytes = upstreamBytes(dialect, route, only, { model: "m", maxOutputTokens: undefined });
-    expect(JSON.parse(bytes.toString())).toEqual({ model: "m" });
+    const unset = { model: "m", maxOutputTokens: undefined };
+    const bytes = upstreamBytes(dialect, route, only, unset);
+    expect(JSON.parse(bytes.toString())).toEqual(dialect.upstreamBody(route, own, unset));
   });
 
   test("is set in no member but those that it names", () => {

@@ -1,0 +1,247 @@
+import { parseStrictText } from "../strict-json.ts";
+import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
+import { collectOthers, collectTexts } from "./collect-texts.ts";
+import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
+import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
+import { tokenCount } from "./usage.ts";
+
+/**
+ * Members of a response that hold nothing a model wrote: what names it, what counts it, and what the
+ * request said, which was judged as a request.
+ */
+const ENVELOPE = new Set([
+  ...["id", "object", "created_at", "completed_at", "status", "model", "output", "usage", "error"],
+  ...[
+    "instructions",
+    "tools",
+    "tool_choice",
+    "metadata",
+    "text",
+    "reasoning",
+    "user",
+    "truncation",
+  ],
+  ...["safety_identifier", "prompt_cache_key", "previous_response_id", "service_tier", "store"],
+]);
+
+/** Texts of an item are said, or are complete in an event that repeats them. */
+type Say = (part: PartDraft, at: { group: string; channel: string }, text: JsonValue) => void;
+
+const sayAside: Say = (part, _at, text) => collectTexts(text, part.aside);
+const sayText: Say = (part, { group, channel }, text) =>
+  sayStrings(part, text, { channel: `${group}.${channel}`, group, phase: 0 });
+
+/**
+ * Reads a whole response.
+ *
+ * @see https://platform.openai.com/docs/api-reference/responses/object
+ */
+export function readResponsesAnswer(body: JsonValue): AnswerPart | undefined {
+  const part = new PartDraft();
+  return readResponse(asObject(body), sayText, part) ? part : undefined;
+}
+
+/**
+ * Reads the events of a streamed response.
+ *
+ * Most texts come twice or more: in deltas, and whole when they are complete. The deltas are one
+ * text, and each repetition is scanned as it stands, since a client may read any of them.
+ *
+ * @see https://platform.openai.com/docs/api-reference/responses-streaming
+ */
+export function responsesStreamReader(): AnswerReader {
+  return {
+    frame: (event, data) => {
+      const parsed = parseStrictText(data, { depthMax: ANSWER_DEPTH_MAX, mustRoundTrip: false });
+      const members = "value" in parsed ? asObject(parsed.value) : undefined;
+      const type = members?.type;
+      if (members === undefined || typeof type !== "string") return undefined;
+      // SDKs go by the type, others by the event's name: one reading is left when they agree.
+      if (event !== undefined && event !== type) return undefined;
+      const part = new PartDraft();
+      return readEvent(type, members, part) ? part : undefined;
+    },
+  };
+}
+
+function readEvent(type: string, event: JsonObject, part: PartDraft): boolean {
+  collectOthers(event, envelopeOf(type), part.aside);
+  switch (type) {
+    case "error":
+    case "response.failed":
+      part.failed = true;
+      return true;
+    case "response.completed":
+    case "response.incomplete":
+      part.last = true;
+      return readResponse(asObject(event.response), sayAside, part);
+    case "response.output_item.added":
+      return readOpened(event, part);
+    case "response.output_item.done":
+      return readClosed(event, part);
+    default:
+      return readOtherEvent(type, event, part);
+  }
+}
+
+function readOtherEvent(type: string, event: JsonObject, part: PartDraft): boolean {
+  const response = asObject(event.response);
+  if (LIFE_EVENTS.has(type)) {
+    return isBare(response?.output) && readResponse(response, sayAside, part);
+  }
+  if (type.endsWith(".delta")) return readDelta(type, event, part);
+  // Clients put deltas behind the text that a part begins with.
+  if (type.endsWith(".added") && !isBare(asObject(event.part)?.text)) return false;
+  const { name } = event;
+  // The arguments of a call, once they are whole, are said with the call's name.
+  if (typeof name === "string" && event.arguments !== undefined) part.toolNames.push(name);
+  return true;
+}
+
+/** Nothing yet: a text or a list that its deltas will fill. */
+function isBare(value: JsonValue | undefined): boolean {
+  if (value === undefined || value === null || value === "") return true;
+  return Array.isArray(value) && value.length === 0;
+}
+
+function readResponse(response: JsonObject | undefined, say: Say, part: PartDraft): boolean {
+  if (response === undefined) return false;
+  const output = response.output ?? [];
+  // What is said again of the request's text settings is an object; a text would be somebody's words.
+  if (!Array.isArray(output) || typeof response.text === "string") return false;
+  for (const [index, item] of output.entries()) {
+    if (!readItem(asObject(item), String(index), say, part)) return false;
+  }
+  collectOthers(response, ENVELOPE, part.aside);
+  part.usage = readUsage(response.usage);
+  return true;
+}
+
+/**
+ * An item that begins: its tool's name is known before its arguments come. It must be empty still,
+ * for clients put its deltas behind what it begins with.
+ */
+function readOpened(event: JsonObject, part: PartDraft): boolean {
+  const item = asObject(event.item) ?? {};
+  return FILLED_LATER.every((name) => isBare(item[name])) && readIndexed(event, part);
+}
+
+const FILLED_LATER = ["content", "summary", "arguments", "input"];
+
+function readClosed(event: JsonObject, part: PartDraft): boolean {
+  part.endedGroups.push(String(event.output_index));
+  return readIndexed(event, part);
+}
+
+function readIndexed(event: JsonObject, part: PartDraft): boolean {
+  const index = asIndex(event.output_index);
+  if (index === undefined) return false;
+  return readItem(asObject(event.item), String(index), sayAside, part);
+}
+
+const ITEM_ENVELOPE = new Set(["type", "id", "status", "role", "encrypted_content", "call_id"]);
+
+const ITEM_NAMES = new Set(["content", "summary", "name", "arguments", "input", "output"]);
+
+function readItem(item: JsonObject | undefined, group: string, say: Say, part: PartDraft): boolean {
+  const type = item?.type;
+  if (item === undefined || typeof type !== "string") return false;
+  if (type.endsWith(CALL)) {
+    const { name } = item;
+    // A tool of the provider's own has no name beside its type.
+    if (name !== undefined && (typeof name !== "string" || name === "")) return false;
+    part.toolNames.push(name ?? type);
+  }
+  for (const member of Object.keys(item)) {
+    const value = item[member] as JsonValue;
+    if (ITEM_ENVELOPE.has(member) || value === null) continue;
+    if (!ITEM_NAMES.has(member)) part.aside.push(member);
+    if (Array.isArray(value)) {
+      for (const [index, one] of value.entries()) {
+        readContent(one, { group, channel: `${member}.${index}` }, say, part);
+      }
+    } else {
+      say(part, { group, channel: member }, value);
+    }
+  }
+  return true;
+}
+
+/** Every kind of item that calls a tool, whoever runs it, has a type that ends so. */
+const CALL = "_call";
+
+const CONTENT_ENVELOPE = new Set(["type", "annotations", "logprobs"]);
+const CONTENT_NAMES = new Set([...CONTENT_ENVELOPE, "text", "refusal"]);
+
+function readContent(
+  value: JsonValue,
+  at: { readonly group: string; readonly channel: string },
+  say: Say,
+  part: PartDraft,
+): void {
+  const content = asObject(value);
+  if (content === undefined) say(part, at, value);
+  for (const name of Object.keys(content ?? {})) {
+    const member = content?.[name] as JsonValue;
+    if (name === "type") continue;
+    if (!CONTENT_NAMES.has(name)) part.aside.push(name);
+    if (CONTENT_ENVELOPE.has(name)) collectTexts(member, part.aside);
+    else say(part, { ...at, channel: `${at.channel}.${name}` }, member);
+  }
+}
+
+/** Members of an event that say where it belongs. */
+const EVENT_ENVELOPE = new Set([
+  ...["type", "item_id", "output_index", "content_index", "summary_index", "annotation_index"],
+  ...["sequence_number", "obfuscation"],
+]);
+
+const DELTA_ENVELOPE = new Set([...EVENT_ENVELOPE, "delta"]);
+const ITEM_EVENT_ENVELOPE = new Set([...EVENT_ENVELOPE, "item"]);
+const RESPONSE_EVENT_ENVELOPE = new Set([...EVENT_ENVELOPE, "response"]);
+
+/** With the one that is read for what it is. */
+function envelopeOf(type: string): ReadonlySet<string> {
+  if (type.endsWith(".delta")) return DELTA_ENVELOPE;
+  if (type.startsWith("response.output_item.")) return ITEM_EVENT_ENVELOPE;
+  return LIFE_EVENTS.has(type) ? RESPONSE_EVENT_ENVELOPE : EVENT_ENVELOPE;
+}
+
+/** Events that carry the whole response as it is by then. */
+const LIFE_EVENTS: ReadonlySet<string> = new Set(
+  ["created", "queued", "in_progress", "completed", "incomplete", "failed"].map(
+    (state) => `response.${state}`,
+  ),
+);
+
+function readDelta(type: string, event: JsonObject, part: PartDraft): boolean {
+  const index = asIndex(event.output_index);
+  const { delta } = event;
+  if (index === undefined || typeof delta !== "string") return false;
+  const group = String(index);
+  const inner = String(event.content_index ?? event.summary_index ?? 0);
+  part.say({ channel: `${group}.${type}.${inner}`, group, phase: 0, text: delta });
+  return true;
+}
+
+function readUsage(value: JsonValue | undefined): Usage | undefined {
+  const usage = asObject(value);
+  // A report without one of the two has counted nothing: the hold is charged.
+  if (typeof usage?.input_tokens !== "number" || typeof usage.output_tokens !== "number") {
+    return undefined;
+  }
+  const details = asObject(usage.input_tokens_details);
+  const input = tokenCount(usage.input_tokens);
+  const cached = tokenCount(details?.cached_tokens);
+  const written = tokenCount(details?.cache_write_tokens);
+  const output = tokenCount(usage.output_tokens);
+  if (input === undefined || cached === undefined) return undefined;
+  if (written === undefined || output === undefined) return undefined;
+  return {
+    // This provider's figure for input holds the cached part; ours do not overlap.
+    inputTokens: Math.max(0, input - cached - written),
+    cachedInputTokens: cached,
+    cacheWriteTokens: written,
+    outputTokens: output,
+  };
+}

@@ -1,0 +1,230 @@
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { Operator } from "../../bench/harness/operator.ts";
+import { Standing } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import { conformancePolicy } from "../support/conformance-policy.ts";
+import {
+  type Ask,
+  DIALECT_CLIENTS,
+  type DialectClient,
+  type Told,
+} from "../support/dialect-clients.ts";
+import { PROVIDER_KEYS } from "../support/e2e-policy.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
+import { type Altrace, startAltrace } from "../support/start-altrace.ts";
+import { type Provider, startProvider } from "../support/start-provider.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+// Every rule, in every dialect, whole and streamed, at every level of the ladder, with the official
+// clients. What a rule does must not depend on the dialect, and a stream must never weaken it.
+
+vi.setConfig(E2E_TIMEOUTS);
+
+/** A match that comes in pieces, and none of whose pieces may be seen. */
+const SECRET = ["project-ni", "ghtjar-", "20", "26"];
+const ARGUMENTS = '{"table":"customers"}';
+
+let provider: Provider;
+let altrace: Altrace;
+let operator: Operator;
+
+beforeAll(async () => {
+  provider = await startProvider();
+  provider.script("secret", { pieces: ["before ", ...SECRET, " after"] });
+  provider.script("secret-at-end", { pieces: SECRET });
+  provider.script("drop", { tool: { name: "drop_table", json: ARGUMENTS } });
+  provider.script("search", { tool: { name: "web_search", json: '{"q":"weather"}' } });
+  provider.script("leak", { tool: { name: "web_search", json: `{"q":"${SECRET.join("")}"}` } });
+  provider.script("broken", { pieces: ["begun "], breaksOff: true });
+  altrace = await startAltrace({ policy: conformancePolicy(provider.origin), env: PROVIDER_KEYS });
+  operator = new Operator(altrace.ready);
+  await climb();
+});
+afterAll(async () => {
+  operator?.[Symbol.dispose]();
+  await altrace?.[Symbol.asyncDispose]();
+  await provider?.[Symbol.asyncDispose]();
+});
+
+/** Brings each agent of the ladder to its level, by its offences. */
+async function climb(): Promise<void> {
+  const [chat] = DIALECT_CLIENTS as [DialectClient];
+  const offend = async (agent: string, times: number, prompt: string) => {
+    const ask = { prompt, stream: false };
+    for (let time = 0; time < times; time++) await chat.ask(altrace, `edges/${agent}`, ask);
+  };
+  await Promise.all([
+    offend("warned", 1, "offence-medium-0000"),
+    offend("throttled", 4, "offence-medium-0000"),
+    offend("quarantined", 1, "offence-high-0000"),
+    offend("blocked", 3, "offence-high-0000"),
+    offend("hasty", 1, "the only one in an hour"),
+    operator.kill("agent/edges/killed"),
+  ]);
+  const standings = {
+    warned: Standing.WARNING,
+    throttled: Standing.THROTTLE,
+    quarantined: Standing.QUARANTINE,
+    blocked: Standing.BLOCK,
+  };
+  for (const [agent, standing] of Object.entries(standings)) {
+    await waitUntil(`${agent} to stand at level ${standing}`, async () => {
+      const { agent: seen } = await operator.node.calls.getAgent({ agent: `edges/${agent}` });
+      return seen?.standing === standing;
+    });
+  }
+}
+
+type Rule = {
+  readonly breaks: string;
+  readonly agent?: string;
+  readonly ask?: Partial<Ask>;
+  readonly reason: string | undefined;
+  /** Of requests only that ask a model to write. */
+  readonly writes?: true;
+  /** What of the answer may not be seen. */
+  readonly unseen?: readonly string[];
+  /** The key in place of the agent's own. */
+  readonly key?: string;
+  /** Whole answers are no streams that can break off. */
+  readonly streamed?: true;
+  /** The provider must be reached, or must not be. */
+  readonly reaches?: true;
+};
+
+const RULES: readonly Rule[] = [
+  { breaks: "nothing", reason: undefined, reaches: true },
+  {
+    breaks: "nothing, with a tool",
+    ask: { tool: "web_search", prompt: "script search" },
+    writes: true,
+    reason: undefined,
+    reaches: true,
+  },
+  { breaks: "what is priced", ask: { unpriced: true }, reason: "unpriced_parameter" },
+  { breaks: "identity", key: `altk_unknown0000_${"x".repeat(43)}`, reason: "key_unknown" },
+  {
+    breaks: "identity, with a provider's key",
+    key: PROVIDER_KEYS.OPENAI_API_KEY,
+    reason: "foreign_credential",
+  },
+  { breaks: "time", agent: "nightly", reason: "outside_hours" },
+  { breaks: "geography of processing", agent: "european", reason: "region_not_granted" },
+  { breaks: "geography of the source", agent: "placeless", reason: "source_region_not_granted" },
+  { breaks: "model", agent: "modelless", reason: "model_not_granted" },
+  {
+    breaks: "tools offered",
+    ask: { tool: "drop_table" },
+    writes: true,
+    reason: "tool_not_granted",
+  },
+  {
+    breaks: "classification",
+    agent: "uncleared",
+    ask: { prompt: "write to jane.doe@example.org" },
+    reason: "class_not_cleared",
+  },
+  {
+    breaks: "content of the request",
+    ask: { prompt: "say project-nightjar-2026" },
+    reason: "content_refused",
+  },
+  { breaks: "rate", agent: "hasty", reason: "rate_requests" },
+  {
+    breaks: "budget",
+    agent: "poor",
+    ask: { tokensMax: 20_000 },
+    writes: true,
+    reason: "budget_exhausted",
+  },
+  {
+    breaks: "content of the answer",
+    ask: { prompt: "script secret" },
+    writes: true,
+    reason: "content_cut",
+    unseen: SECRET,
+    reaches: true,
+  },
+  {
+    breaks: "content of the answer, in its last piece",
+    ask: { prompt: "script secret-at-end" },
+    writes: true,
+    reason: "content_cut",
+    unseen: SECRET,
+    reaches: true,
+  },
+  {
+    breaks: "content of a tool's arguments",
+    ask: { prompt: "script leak", tool: "web_search" },
+    writes: true,
+    reason: "content_cut",
+    unseen: SECRET.slice(0, 2),
+    reaches: true,
+  },
+  {
+    breaks: "tools called",
+    ask: { prompt: "script drop", tool: "web_search" },
+    writes: true,
+    reason: "tool_call_not_granted",
+    unseen: ["drop_table", "customers"],
+    reaches: true,
+  },
+  {
+    breaks: "off at the provider",
+    ask: { prompt: "script broken" },
+    writes: true,
+    streamed: true,
+    reason: "upstream_failed",
+    reaches: true,
+  },
+];
+
+/** What each level leaves to an agent, and what it leaves of requests that offer tools. */
+const LEVELS = [
+  { agent: "plain", reason: undefined, withTool: undefined },
+  { agent: "warned", reason: undefined, withTool: undefined },
+  { agent: "throttled", reason: undefined, withTool: undefined },
+  { agent: "quarantined", reason: undefined, withTool: "quarantined" },
+  { agent: "blocked", reason: "blocked", withTool: "blocked" },
+  { agent: "killed", reason: "killed_agent", withTool: "killed_agent" },
+];
+
+describe.each(DIALECT_CLIENTS)("$name", (client) => {
+  const modes = client.streams ? [false, true] : [false];
+  const rules = RULES.filter(({ writes }) => client.writes || writes === undefined);
+
+  test.each(rules)("that breaks $breaks is told $reason, streamed or not", async (rule) => {
+    for (const stream of modes) {
+      if (!stream && rule.streamed) continue;
+      const { told, reached } = await asked(client, rule, stream);
+      expect(told.reason).toBe(rule.reason);
+      for (const part of rule.unseen ?? []) expect(told.said).not.toContain(part);
+      // What was refused before it was sent has not reached the provider in part either.
+      expect(reached).toBe(rule.reaches ? 1 : 0);
+      if (rule.reason === undefined) expect(told.said).not.toBe("");
+    }
+  });
+
+  test.each(LEVELS)("at $agent is told $reason", async ({ agent, reason, withTool }) => {
+    const tool = client.name === "openai embeddings" ? undefined : "web_search";
+    for (const stream of modes) {
+      const plain = await asked(client, { agent, breaks: "", reason }, stream);
+      expect(plain.told.reason).toBe(reason);
+      expect(plain.reached).toBe(reason === undefined ? 1 : 0);
+      if (tool === undefined) continue;
+      const rule = { agent, breaks: "", reason: withTool, ask: { tool } };
+      expect((await asked(client, rule, stream)).told.reason).toBe(withTool);
+    }
+  });
+});
+
+async function asked(
+  client: DialectClient,
+  rule: Rule,
+  stream: boolean,
+): Promise<{ readonly told: Told; readonly reached: number }> {
+  const { key, agent = "plain", ask = {} } = rule;
+  const at = key === undefined ? altrace : { gateway: altrace.gateway, key: () => key };
+  const before = provider.received.length;
+  const told = await client.ask(at, `edges/${agent}`, { prompt: "hello", stream, ...ask });
+  return { told, reached: provider.received.length - before };
+}

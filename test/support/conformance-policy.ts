@@ -1,0 +1,74 @@
+/** One model of each dialect's provider. */
+const MODELS =
+  "[openai/gpt-5-mini, openai/text-embedding-3-small, anthropic/claude-haiku-4-5, google/gemini-2.5-flash]";
+
+/**
+ * A policy with an agent for each thing that a stage refuses, and one for each level of the ladder.
+ *
+ * Nothing decays while a test runs. One match of medium severity warns and four throttle; one of high
+ * severity quarantines and three block. All else that is refused leaves an agent where it is.
+ */
+export function conformancePolicy(origin: string): string {
+  const provider = (dialect: string, credential: string) =>
+    `{ dialect: ${dialect}, base_url: "${origin}", credential: ${credential}, region: US, clearance: confidential }`;
+  return `format: 1
+providers:
+  openai: ${provider("openai", "openai")}
+  anthropic: ${provider("anthropic", "anthropic")}
+  google: ${provider("gemini", "google")}
+models:
+  openai/gpt-5-mini: {}
+  openai/gpt-4o-mini: {}
+  openai/text-embedding-3-small: {}
+  anthropic/claude-haiku-4-5: {}
+  google/gemini-2.5-flash: {}
+classification:
+  levels: [public, internal, confidential, restricted]
+  labels: { pii: confidential, secret: restricted }
+  default_class: internal
+content:
+  - { id: free, pattern: 'project-nightjar-[0-9]{4}', action: refuse, severity: low }
+  - { id: warns, pattern: 'offence-medium-[0-9]{4}', action: refuse, severity: medium }
+  - { id: quarantines, pattern: 'offence-high-[0-9]{4}', action: refuse, severity: high }
+  - { id: mail, detector: email-address, direction: request, action: label, severity: low, label: pii }
+teams:
+  edges:
+    budget: { usd: { day: "1000.00" } }
+    defaults:
+      budget: { usd: { day: "100.00" } }
+      rate: { requests: 100000/minute burst 10000 }
+      models: ${MODELS}
+      tools: { web_search: [call] }
+      clearance: confidential
+      quarantine: { models: ${MODELS} }
+      max_output_tokens_default: 1024
+    agents:
+      plain: {}
+      nightly: { hours: { timezone: UTC, windows: [${hoursWithoutNow()}] } }
+      european: { regions: { processing: [DE] } }
+      placeless: { regions: { source: [DE] } }
+      modelless: { models: [openai/gpt-4o-mini] }
+      uncleared: { clearance: internal }
+      hasty: { rate: { requests: 1/hour burst 1 } }
+      poor: { budget: { usd: { day: "0.01" } } }
+      warned: {}
+      throttled: {}
+      quarantined: {}
+      blocked: {}
+      killed: {}
+ladder:
+  points: { refusal: 0, content_low: 0, content_medium: 3000, content_high: 100000, tool_outside_grant: 0, quarantine_breach: 0 }
+  window: 1h
+limits:
+  # On a machine that is busy with other tests the ledger may be slow to answer.
+  reserve_wait_max_ms: 10000
+overrun_limit_usd: "100.00"
+`;
+}
+
+/** One hour of the week that begins three days from now. */
+function hoursWithoutNow(): string {
+  const days = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+  const day = days[(new Date().getUTCDay() + 3) % days.length];
+  return `${day} 12:00-13:00`;
+}
