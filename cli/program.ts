@@ -24,6 +24,7 @@ import { standing } from "./commands/standing.ts";
 import { issueToken } from "./commands/token.ts";
 import { top } from "./commands/top.ts";
 import { addTrust, listTrust, removeTrust } from "./commands/trust.ts";
+import { violations } from "./commands/violations.ts";
 import { createOutput, type Streams } from "./output.ts";
 
 /** What a command line needs of its process. */
@@ -128,6 +129,17 @@ function addOperations(program: Command, host: CliProcess): void {
     .option("--lift", "take its score and its level away; needs the operator's key")
     .action((id: string, options, command: Command) =>
       act(command, host, (context) => standing(context, id, options)),
+    );
+  program
+    .command("violations")
+    .description("what this node refused of its agents; with --follow each as it is made")
+    .option("--follow", "go on; of one agent and reason at most one a minute, with a count")
+    .option("--every", "with --follow: each one")
+    .option("--agent <filter>", "a team, or team/agent")
+    .option("--reason <reason>", "with this reason")
+    .option("--recent <count>", "so many of before (20)")
+    .action((options, command: Command) =>
+      act(command, host, (context) => violations(context, options, host.untilSignal)),
     );
   simple(program, host, "explain <request>", "what decided one request", (context, id = "") =>
     explain(context, id),

@@ -8,6 +8,7 @@ import { ActorHost } from "./actors/actor-host.ts";
 import type { LadderChange } from "./actors/ladder.ts";
 import { overrunTill, rowTill } from "./actors/till.ts";
 import { AgentHistory } from "./agent-history.ts";
+import { DecisionFeed } from "./decision-feed.ts";
 import { ledgerLink } from "./ledger-link.ts";
 import type { LoopLink } from "./loop-link.ts";
 import type { MeshThreadLink } from "./mesh-thread-link.ts";
@@ -55,6 +56,7 @@ export class Control {
   readonly actors: ActorHost;
   readonly policies: PolicySwitch;
   readonly history = new AgentHistory();
+  readonly feed = new DecisionFeed();
   readonly #deps: ControlDeps;
   /** The row that serves an account, by account. */
   readonly #rows = new Map<string, RowRef>();
@@ -239,6 +241,7 @@ export class Control {
 
   #event(event: AgentEvent): void {
     this.history.note(event);
+    this.feed.tell(event);
     this.#deps.log.decision(event);
     const { allowed, cause, standing: judgedAt, requestId } = event;
     const offence = cause && { cause, judgedAt, requestId };

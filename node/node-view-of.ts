@@ -31,6 +31,7 @@ export function nodeView(of: {
     actor: (agentId) => control.actors.view(`agent/${agentId}`),
     agentIds: () => agentIds.all(),
     killed: () => control.killed,
+    feed: control.feed,
     lastDecisions: (agentId) => control.history.of(agentId),
     connections: () => questions.connections(),
     openByAgent: () => questions.openByAgent(),

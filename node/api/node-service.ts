@@ -9,6 +9,7 @@ import { agentMessage, connectionMessage, decisionMessage, holdMessage } from ".
 import type { NodeView } from "./node-view.ts";
 import { standingExplained } from "./standing-message.ts";
 import { watchAgents } from "./watch-agents.ts";
+import { watchDecisions } from "./watch-decisions.ts";
 
 const PAGE_SIZE_DEFAULT = 100;
 const PAGE_SIZE_MAX = 1_000;
@@ -45,6 +46,8 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
       const checked = checkedFilter(filter);
       return watchAgents(view, clock, { idsNow: () => agentsMatching(view, checked), signal });
     },
+    watchDecisions: (request, context) =>
+      watchDecisions(view.feed, request, checkedFilter(request.filter), context),
     explain: async ({ requestId }) => explain(view, requestId),
     listConnections: async ({ filter }) => {
       const checked = checkedFilter(filter);

@@ -1,6 +1,7 @@
 import type { AuditRecord } from "../../audit/record.ts";
 import type { LadderPolicy } from "../../policy/compiled-policy.ts";
 import type { ActorView } from "../actors/seat.ts";
+import type { DecisionFeed } from "../decision-feed.ts";
 import type { AgentEvent, AgentOpen, ConnectionInfo, MeshStatus } from "../thread-messages.ts";
 
 /** What operators may see of a running node. Nothing in here can change it. */
@@ -18,6 +19,8 @@ export type NodeView = {
   /** Scopes that are killed now. */
   killed(): readonly string[];
   lastDecisions(agentId: string): readonly AgentEvent[];
+  /** Decisions as they are made. */
+  readonly feed: DecisionFeed;
   /** Open exchanges of all loops; a loop that does not answer in time is left out. */
   connections(): Promise<readonly ConnectionInfo[]>;
   /** What each agent has open, counted in full. Agents that have nothing open are left out. */

@@ -1,8 +1,9 @@
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { runProgram } from "../../cli/program.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
-import { E2E_TIMEOUTS, runAltrace, startProcess } from "../support/run-altrace.ts";
+import { E2E_TIMEOUTS, startProcess } from "../support/run-altrace.ts";
 import { type Altrace, startAltrace } from "../support/start-altrace.ts";
 import { type Provider, startProvider } from "../support/start-provider.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -30,9 +31,9 @@ beforeAll(async () => {
     body: JSON.stringify({ model: "no-such-model", messages: [{ role: "user", content: "hi" }] }),
   });
   rid = answer.headers.get("x-request-id") ?? "";
-  writeFileSync(keys, await altrace.mustCli("audit", "keys"));
+  writeFileSync(keys, (await here("audit", "keys")).stdout);
   await waitUntil("a checkpoint over the request", async () => {
-    const { stdout } = await altrace.cli("audit", "query", "--request", rid, "--json");
+    const { stdout } = await here("audit", "query", "--request", rid, "--json");
     return stdout.includes(rid) || undefined;
   });
   cpSync(join(altrace.home, "node", "log"), copy, { recursive: true });
@@ -43,16 +44,40 @@ afterAll(async () => {
   auditor[Symbol.dispose]();
 });
 
+/** One command in this process: starting one takes far longer than what it does. */
+async function command(...words: string[]) {
+  let [stdout, stderr] = ["", ""];
+  const code = await runProgram(words, {
+    env: {},
+    version: "0.0.0",
+    untilSignal: new Promise(() => undefined),
+    abort: (why) => {
+      throw new Error(why);
+    },
+    streams: {
+      out: { write: (text) => (stdout += text) },
+      err: { write: (text) => (stderr += text) },
+    },
+  });
+  return { code, stdout, stderr };
+}
+
+function here(...words: string[]) {
+  return command("--home", altrace.home, ...words);
+}
+
 /** The auditor's own machine: no HOME of the mesh, no node, nothing but files. */
 async function offline(...words: string[]) {
   const home = join(auditor.path, "no-home");
-  const { code, stdout, stderr } = await runAltrace(["--home", home, "--json", ...words]);
+  const { code, stdout, stderr } = await command("--home", home, "--json", ...words);
   return { code, said: stdout === "" ? undefined : JSON.parse(stdout), stderr };
 }
 
 test("a log verifies where it was made, and offline from files and keys alone", async () => {
-  const here = await altrace.cli("audit", "verify");
-  expect(here).toMatchObject({ code: 0, stdout: expect.stringContaining("  ok  ") });
+  expect(await here("audit", "verify")).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining("  ok  "),
+  });
   const there = await offline("audit", "verify", "--offline", copy, "--keys", keys);
   expect(there).toMatchObject({ code: 0, said: { ok: true, missing_logs: [] } });
   expect(there.said.logs[0].decisions).toBeGreaterThanOrEqual(1);
@@ -95,7 +120,7 @@ test("a changed byte, a withheld log and a stranger's key each end with exit 1 a
 
 test("a receipt proves its record to whoever has the key, and nothing once it was changed", async () => {
   const out = join(auditor.path, "receipt");
-  await altrace.mustCli("audit", "receipt", rid, "--out", out);
+  expect((await here("audit", "receipt", rid, "--out", out)).code).toBe(0);
   const path = `${out}.tlog-proof`;
   const good = await offline("audit", "check", path, "--keys", keys);
   expect(good).toMatchObject({ code: 0, said: { ok: true, record: { rid, dec: "deny" } } });
@@ -134,4 +159,41 @@ test("whoever follows the log gets each record once, a line of JSON for each", a
   await waitUntil("one more", () => seqs().length > before || undefined);
   expect(seqs()).toEqual(seqs().map((_, i) => i));
   expect(await tail.end("SIGTERM")).toMatchObject({ code: 0 });
+});
+
+test("violations are told as they are made: one of a kind, with how many more there were", async () => {
+  const refuse = async (model: string): Promise<void> => {
+    const answer = await fetch(`${altrace.gateway}/v1/chat/completions`, {
+      method: "POST",
+      headers: {
+        authorization: `Bearer ${altrace.key("research/worker-1")}`,
+        "content-type": "application/json",
+      },
+      body: JSON.stringify({ model, messages: [{ role: "user", content: "hi" }] }),
+    });
+    await answer.text();
+  };
+  const words = ["violations", "--follow", "--json", "--recent", "0", "--home", altrace.home];
+  const follow = startProcess(words);
+  const told = (): { reason: string; agent: string }[] =>
+    follow
+      .stdout()
+      .split("\n")
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+  // Until it watches, what is refused is not told.
+  await waitUntil("the first one", async () => {
+    await refuse("no-such-model");
+    return told().length > 0;
+  });
+  for (let i = 0; i < 5; i++) await refuse("no-such-model");
+  await fetch(`${altrace.gateway}/v1/nowhere`, {
+    headers: { authorization: `Bearer ${altrace.key("research/worker-1")}` },
+  });
+  await refuse("gpt-5-mini").catch(() => undefined);
+  expect(told().filter(({ reason }) => reason === told()[0]?.reason)).toHaveLength(1);
+  expect(told()[0]).toMatchObject({ agent: "research/worker-1" });
+  expect(await follow.end("SIGTERM")).toMatchObject({ code: 0 });
+  const { stdout } = await here("violations", "--agent", "research");
+  expect(stdout.split("\n").length).toBeGreaterThan(6);
 });
