@@ -7,6 +7,8 @@ export type CommitFate = "good" | "fails_not_persisted" | "fails_but_persisted";
 export type TwinStoreOptions = {
   /** Asked once for each commit that reaches the disk. Default: `good`. */
   readonly commitFate?: (writes: readonly Write[]) => CommitFate;
+  /** Told of each commit once it is on the disk, whether or not its caller hears so. */
+  readonly onPersisted?: (writes: readonly Write[]) => void;
   /** Bytes of keys and values that fit; a commit beyond fails, not persisted. Default: no bound. */
   readonly capacityBytes?: number;
   /** Commits reach the disk so long after their call. Without it, as soon as the caller waits. */
@@ -17,15 +19,27 @@ export type TwinStore = Store & {
   /**
    * Ends this store as a crash would: what has not reached the disk is gone, and its promises never
    * settle. Returns the store as the next process finds it.
+   *
+   * @param reached How many of the commits under way, the oldest first, had reached it all the same,
+   *   though nobody will ever hear of it. Default: none.
    */
-  crash(): TwinStore;
+  crash(reached?: number): TwinStore;
+  /** Commits that were called and have not reached the disk. */
+  readonly pendingCommits: number;
   /** What is on the disk. */
   readonly durable: ReadonlyMap<string, Uint8Array>;
 };
 
-/** A store in memory, whose failures a test decides. */
-export function twinStore(options: TwinStoreOptions = {}): TwinStore {
-  return new MemoryStore(options, new Map());
+/**
+ * A store in memory, whose failures a test decides.
+ *
+ * @param found What its disk holds already.
+ */
+export function twinStore(
+  options: TwinStoreOptions = {},
+  found: ReadonlyMap<string, Uint8Array> = new Map(),
+): TwinStore {
+  return new MemoryStore(options, new Map(found));
 }
 
 type Pending = {
@@ -95,8 +109,16 @@ class MemoryStore implements TwinStore {
     this.#state = "closed";
   }
 
-  crash(): TwinStore {
+  get pendingCommits(): number {
+    return this.#pending.length;
+  }
+
+  crash(reached = 0): TwinStore {
     this.#state = "crashed";
+    for (const { writes, guard } of this.#pending.slice(0, reached)) {
+      if (guard && !isSame(this.#durable.get(guard.key), guard.value)) continue;
+      if (this.#fits(writes)) this.#write(writes);
+    }
     this.#pending = [];
     return new MemoryStore(this.#options, new Map(this.#durable));
   }
@@ -125,6 +147,7 @@ class MemoryStore implements TwinStore {
       if (value === undefined) this.#durable.delete(key);
       else this.#durable.set(key, value);
     }
+    this.#options.onPersisted?.(writes);
   }
 
   #fits(writes: readonly Write[]): boolean {

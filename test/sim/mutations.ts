@@ -1,0 +1,114 @@
+/** One rule of the product, broken in one place, and who must notice. */
+export type Mutation = {
+  readonly name: string;
+  readonly file: string;
+  /** Stands exactly once in the file. */
+  readonly find: string;
+  readonly replace: string;
+  /** The oracles that may be the first to be contradicted. */
+  readonly oracles: readonly string[];
+};
+
+/** What `npm run sim -- --mutations` breaks, one after another. */
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: "reserve after the call",
+    file: "node/table/reserve.ts",
+    find: "  const taken = withoutUnits(charges.cost, unlimitedUnits(table, row));\n",
+    replace: "  const taken = { usdMicros: 0n, tokens: 0n, calls: 0n };\n",
+    oracles: ["spent-within-granted", "spend-within-budget"],
+  },
+  {
+    name: "drop the expiry guard",
+    file: "coordinator/ledger.ts",
+    find: "(lease.ttlMs * (1000 + driftMilli)) / 1000 + expiryGuardMs",
+    replace: "(lease.ttlMs * (1000 + 0 * driftMilli)) / 1000 - expiryGuardMs",
+    oracles: ["lease-rules"],
+  },
+  {
+    name: "lend after the deadline",
+    file: "node/actors/ledger-calls.ts",
+    find: "BigInt(answer.ttlMs) * NS_PER_MS - DEADLINE_MARGIN_NS;",
+    replace: "BigInt(answer.ttlMs) * NS_PER_MS + 50n * DEADLINE_MARGIN_NS;",
+    oracles: ["lease-rules", "spent-within-granted", "spend-within-budget"],
+  },
+  {
+    name: "forget an ancestor",
+    file: "coordinator/ledger.ts",
+    find: "      name = entry.parent;\n",
+    replace: "      name = undefined;\n",
+    oracles: ["spend-within-budget"],
+  },
+  {
+    name: "refund on timeout",
+    file: "coordinator/ledger.ts",
+    find: "    this.#charge(lease, { reserved: negative(unknown), spent: unknown });\n    lease.status",
+    replace: "    this.#charge(lease, { reserved: negative(unknown) });\n    lease.status",
+    oracles: ["lease-rules", "spend-within-budget", "no-bug-is-met"],
+  },
+  {
+    name: "lend before the journal",
+    file: "coordinator/ledger-actor.ts",
+    find: "        const outcome = await this.#options.store.commit(writes, this.#options.epoch.guard);\n",
+    replace:
+      '        const outcome: string = "committed";\n        void this.#options.store.commit(writes, this.#options.epoch.guard).catch(() => undefined);\n',
+    oracles: ["grants-in-journal", "spent-within-granted"],
+  },
+  {
+    name: "grant a repeated question anew",
+    file: "coordinator/ledger.ts",
+    find: "    if (known) return this.#grantOf(known, env);\n",
+    replace: "",
+    oracles: ["lease-rules"],
+  },
+  {
+    name: "lend before it is written down",
+    file: "node/actors/actor-host.ts",
+    find: "    if (!result.durable) return undefined;\n",
+    replace: "    if (result.durable) return undefined;\n",
+    oracles: ["spent-within-granted", "nothing-leaks", "spend-within-budget"],
+  },
+  {
+    name: "a client that leaves pays nothing",
+    file: "node/settle-request.ts",
+    find: '  if (!outcome.sent) return { kind: "not_sent" };\n',
+    replace:
+      '  if (!outcome.sent || outcome.kind === "client_gone") return { kind: "not_sent" };\n',
+    oracles: ["spent-within-granted", "spend-within-budget"],
+  },
+  {
+    name: "acknowledge before the flush",
+    file: "node/mesh/acks.ts",
+    find: "      isDurable: false,\n",
+    replace: "      isDurable: true,\n",
+    oracles: ["durable-kill-survives"],
+  },
+  {
+    name: "skip the version merge",
+    file: "mesh/state.ts",
+    find: "    const changed = isGreater(record, before);\n",
+    replace: "    const changed = true;\n",
+    oracles: ["versions-never-fall", "no-send-after-acked-kill", "durable-kill-survives"],
+  },
+  {
+    name: "a digest entitles without its hash",
+    file: "mesh/entitlement.ts",
+    find: 'if (Buffer.compare(beat.stateHash, ownStateHash) !== 0) return refuse("state_differs");',
+    replace: "",
+    oracles: ["opens-with-equal-state"],
+  },
+  {
+    name: "a revive counts before its commit",
+    file: "node/mesh/merging.ts",
+    find: 'if (way === "live" && arrival.seq === undefined && record.op.case !== "kill") return undefined;',
+    replace: "",
+    oracles: ["revive-is-committed"],
+  },
+  {
+    name: "a refusal by the ledger outlives its cause",
+    file: "node/actors/top-ups.ts",
+    find: "export const REFUSAL_BELIEVED_NS = 200_000_000n;",
+    replace: "export const REFUSAL_BELIEVED_NS = 3_600_000_000_000n;",
+    oracles: ["no-phantom-denial"],
+  },
+];

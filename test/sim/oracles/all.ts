@@ -1,0 +1,35 @@
+import { allConverge } from "./all-converge.ts";
+import { durableKillSurvives } from "./durable-kill-survives.ts";
+import { grantsInJournal } from "./grants-in-journal.ts";
+import { killIsContained } from "./kill-is-contained.ts";
+import { leaseRules } from "./lease-rules.ts";
+import { noBugIsMet } from "./no-bug-is-met.ts";
+import { noPhantomDenial } from "./no-phantom-denial.ts";
+import { noSendAfterAckedKill } from "./no-send-after-acked-kill.ts";
+import { nothingLeaks } from "./nothing-leaks.ts";
+import { oneDecisionOneSettle } from "./one-decision-one-settle.ts";
+import { opensWithEqualState } from "./opens-with-equal-state.ts";
+import type { Oracle } from "./oracle.ts";
+import { reviveIsCommitted } from "./revive-is-committed.ts";
+import { spendWithinBudget } from "./spend-within-budget.ts";
+import { spentWithinGranted } from "./spent-within-granted.ts";
+import { versionsNeverFall } from "./versions-never-fall.ts";
+
+/** Every rule that every run is judged by. */
+export const ORACLES: readonly Oracle[] = [
+  noBugIsMet,
+  spendWithinBudget,
+  spentWithinGranted,
+  grantsInJournal,
+  leaseRules,
+  oneDecisionOneSettle,
+  noSendAfterAckedKill,
+  durableKillSurvives,
+  versionsNeverFall,
+  reviveIsCommitted,
+  killIsContained,
+  opensWithEqualState,
+  allConverge,
+  nothingLeaks,
+  noPhantomDenial,
+];

@@ -1,0 +1,131 @@
+import { enforce } from "../../node/enforce.ts";
+import { uuidV7 } from "../../ports/random.ts";
+import type { Draw } from "./draw.ts";
+import { type ClientOutcome, SimExchange } from "./sim-exchange.ts";
+import type { NodeRun, SimNode } from "./sim-node.ts";
+import { MODEL, OUTPUT_TOKENS_MAX } from "./sim-policy.ts";
+import type { Surroundings } from "./surroundings.ts";
+
+const PAUSE_MS = { min: 30, max: 1_500 };
+const BURSTS = [1, 1, 1, 2, 3, 6, 12] as const;
+const OPEN_MAX = 40;
+/** Beyond 16 KiB a body goes through the inspect pool. */
+const SIZES = [10, 200, 2_000, 12_000, 20_000] as const;
+const OUTPUT_LIMITS = [1, 64, 500, OUTPUT_TOKENS_MAX, 1_000_000] as const;
+
+/** What an agent asks for. */
+export type Wish = {
+  readonly contentBytes: number;
+  /** Absent: as many as there are. */
+  readonly outputTokens: number | undefined;
+  readonly stream: boolean;
+  readonly bodyMs: number;
+  readonly gonesAfterMs: number | undefined;
+};
+
+/**
+ * An agent that knows the rules and wants to spend more than it was given: it asks in bursts, on all
+ * nodes at once, for as much as there is, names no limit, and leaves before it is told what it cost.
+ */
+export class SimAgent {
+  readonly agentId: string;
+  readonly #key: string;
+  readonly #world: Surroundings;
+  readonly #nodes: readonly SimNode[];
+  readonly #draw: Draw;
+  #isStopped = false;
+  #open = 0;
+
+  constructor(
+    world: Surroundings,
+    of: {
+      readonly agentId: string;
+      readonly key: string;
+      readonly nodes: readonly SimNode[];
+      readonly draw: Draw;
+    },
+  ) {
+    this.#world = world;
+    this.agentId = of.agentId;
+    this.#key = of.key;
+    this.#nodes = of.nodes;
+    this.#draw = of.draw;
+  }
+
+  /** Requests that have not ended. */
+  get open(): number {
+    return this.#open;
+  }
+
+  start(): void {
+    const draw = this.#draw;
+    this.#world.time.after(draw.between(PAUSE_MS.min, PAUSE_MS.max), () => {
+      if (this.#isStopped) return;
+      const isSpread = draw.chance(0.4);
+      const one = draw.pick(this.#nodes);
+      const count = draw.pick(BURSTS);
+      for (let i = 0; i < count && this.#open < OPEN_MAX; i++) {
+        void this.ask(isSpread ? draw.pick(this.#nodes) : one, this.#wish());
+      }
+      this.start();
+    });
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  /** Undefined when nobody listens there. */
+  async ask(node: SimNode, wish: Wish): Promise<ClientOutcome | undefined> {
+    const { run } = node;
+    if (run === undefined) return undefined;
+    const { clock, random } = run.process;
+    const requestId = uuidV7(clock.nowMs(), random);
+    const exchange = new SimExchange(requestId, this.#head(), {
+      process: run.process,
+      connections: run.connections,
+      body: bodyOf(requestId, wish),
+      conduct: wish,
+    });
+    run.connections.register(exchange);
+    this.#open += 1;
+    this.#serve(exchange, run);
+    const outcome = await exchange.done;
+    this.#open -= 1;
+    return outcome;
+  }
+
+  #serve(exchange: SimExchange, run: NodeRun): void {
+    enforce(exchange, run.loop).catch((error: unknown) => {
+      if (run.process.isAlive) this.#world.tell({ t: "bug", where: "enforce", error });
+    });
+  }
+
+  #head() {
+    const { agentId } = this;
+    return {
+      method: "POST",
+      target: "/v1/chat/completions",
+      rawHeaders: ["content-type", "application/json", "authorization", `Bearer ${this.#key}`],
+      peer: agentId,
+    };
+  }
+
+  #wish(): Wish {
+    const draw = this.#draw;
+    return {
+      contentBytes: draw.below(draw.pick(SIZES)),
+      outputTokens: draw.chance(0.4) ? undefined : draw.pick(OUTPUT_LIMITS),
+      stream: draw.chance(0.5),
+      bodyMs: draw.chance(0.1) ? draw.unit() * 3_000 : draw.unit() * 5,
+      gonesAfterMs: draw.chance(0.15) ? draw.unit() * 2_000 : undefined,
+    };
+  }
+}
+
+function bodyOf(requestId: string, { contentBytes, outputTokens, stream }: Wish): Buffer {
+  const content = `${requestId} ${"x".repeat(contentBytes)}`;
+  const limit = outputTokens === undefined ? {} : { max_completion_tokens: outputTokens };
+  const value = { model: MODEL, ...limit, messages: [{ role: "user", content }] };
+  return Buffer.from(JSON.stringify(stream ? { ...value, stream } : value));
+}

@@ -1,0 +1,201 @@
+import { ledgerSettings } from "../../coordinator/config.ts";
+import { beginEpoch } from "../../coordinator/epoch.ts";
+import { CoordinatorMetrics } from "../../coordinator/metrics.ts";
+import { buildParts, type Parts } from "../../coordinator/parts.ts";
+import { PLACED_EVERYWHERE } from "../../coordinator/placement.ts";
+import { limitsOfPolicy } from "../../coordinator/policy-limits.ts";
+import { foundTrust } from "../../coordinator/trust-bundle.ts";
+import type { Keys, Signer } from "../../ports/keys.ts";
+import { StoreFault } from "../../ports/store.ts";
+import { type TwinStore, twinStore } from "../../ports/twin-store.ts";
+import { tapBus } from "./bus-tap.ts";
+import type { Draw } from "./draw.ts";
+import { LeaseJournal } from "./lease-journal.ts";
+import { SimBus } from "./sim-bus.ts";
+import type { MachineClock } from "./sim-clock.ts";
+import { machineTime } from "./sim-clock.ts";
+import { SimProcess } from "./sim-process.ts";
+import type { Surroundings } from "./surroundings.ts";
+import { syncMs } from "./sync-time.ts";
+
+export const MESH = "sim";
+export const DEAD_MAN_MS = 12_000;
+export const MARGIN_MS = 2_000;
+export const LEASE_TTL_MS = 12_000;
+const HOUSEKEEPING_MS = 1_000;
+const REBOOT_MS = 300;
+/** The least that the ledger lends, so that little money is enough for many leases. */
+const SLICES = { min: 50_000, max: 1_500_000 };
+
+/** The control plane on its machine: its disk and its keys outlive its processes. */
+export class SimCoordinator {
+  readonly cable = { out: false, in: false };
+  readonly journal: LeaseJournal;
+  readonly #world: Surroundings;
+  readonly #machine: MachineClock;
+  readonly #keys: Keys;
+  readonly #operator: Signer;
+  readonly #draw: Draw;
+  #store: TwinStore;
+  #process: SimProcess | undefined;
+  #bus: SimBus | undefined;
+  #parts: Parts | undefined;
+  #stopping = new AbortController();
+
+  constructor(
+    world: Surroundings,
+    of: { readonly machine: MachineClock; readonly operator: Signer; readonly draw: Draw },
+  ) {
+    this.#world = world;
+    this.#machine = of.machine;
+    this.#operator = of.operator;
+    this.#draw = of.draw;
+    this.#keys = world.keys.folder();
+    this.journal = new LeaseJournal((event) => world.tell(event));
+    this.#store = twinStore(this.#disk());
+  }
+
+  /** Undefined while it is down, or has not read its disk. */
+  get parts(): Parts | undefined {
+    return this.#parts;
+  }
+
+  get enrolment(): Signer {
+    return this.#keys.loadOrCreate("enrolment");
+  }
+
+  /** The ledger's wall clock runs with this one. */
+  nowMs(): number {
+    return machineTime(this.#world.time, this.#machine).nowMs();
+  }
+
+  /** Starts it on what its disk holds, and again until its disk lets it. */
+  start(): void {
+    const process = new SimProcess(this.#world.time, this.#machine, this.#draw.fork());
+    this.#process = process;
+    this.#boot(process).catch((error: unknown) => {
+      if (!process.isAlive) return;
+      if (!(error instanceof StoreFault)) {
+        this.#world.tell({ t: "bug", where: "coordinator", error });
+      }
+      this.crash();
+      this.#world.time.after(REBOOT_MS, () => {
+        if (this.#process === undefined) this.start();
+      });
+    });
+  }
+
+  /** Ends it as a loss of power does. */
+  crash(): void {
+    this.#stopping.abort();
+    this.#process?.kill();
+    void this.#bus?.close();
+    this.#process = undefined;
+    this.#parts = undefined;
+    this.#store = this.#store.crash(this.#draw.below(this.#store.pendingCommits + 1));
+  }
+
+  get isUp(): boolean {
+    return this.#process !== undefined;
+  }
+
+  async #boot(process: SimProcess): Promise<void> {
+    const { clock, random } = process;
+    this.#stopping = new AbortController();
+    const bus = new SimBus({
+      time: this.#world.time,
+      server: this.#world.server,
+      process,
+      weather: this.#world.weather,
+      cable: this.cable,
+      draw: this.#draw.fork(),
+      onAppended: this.#world.onAppended,
+    });
+    this.#bus = bus;
+    const store = process.opened(this.#store);
+    const epoch = await beginEpoch(store);
+    this.journal.beginEpoch(epoch.epoch);
+    const tell = (event: string, fields?: unknown): void => {
+      if (!process.isAlive) return;
+      // A disk that fails is the world's doing; a ledger that does not add up is ours.
+      const isCorrupt = event === "ledger_failed" && JSON.stringify(fields).includes("Corrupt");
+      if (event === "handler_failed" || isCorrupt) {
+        this.#world.tell({ t: "bug", where: "coordinator", error: fields });
+      }
+    };
+    const parts = buildParts({
+      config: CONFIG,
+      pin: { mesh: MESH, operatorPublicKey: this.#operator.publicKey },
+      epoch,
+      clock,
+      random,
+      bus: tapBus(bus, {
+        beat: ({ stateHash }) => this.#world.tell({ t: "digest", stateHash }),
+      }),
+      store,
+      verify: this.#keys.verify,
+      signer: this.#keys.loadOrCreate("coordinator"),
+      enrolmentSigner: this.enrolment,
+      witnessSigner: this.#keys.loadOrCreate("witness"),
+      placement: PLACED_EVERYWHERE,
+      limitsOf: limitsOfPolicy,
+      tell,
+      metrics: new CoordinatorMetrics(),
+      onFenced: () => undefined,
+    });
+    parts.replica.start();
+    parts.ledger.start();
+    parts.registry.start();
+    parts.requests.start();
+    parts.commands.resume();
+    void foundTrust({
+      ...parts,
+      mesh: MESH,
+      clock,
+      random,
+      tell,
+      operator: this.#operator,
+      coordinator: this.#keys.loadOrCreate("coordinator"),
+      enrolment: this.enrolment,
+      signal: this.#stopping.signal,
+    });
+    parts.digest.start();
+    const keepHouse = (): void => {
+      parts.registry.sweep();
+      clock.after(HOUSEKEEPING_MS, keepHouse);
+    };
+    keepHouse();
+    this.#parts = parts;
+  }
+
+  #disk() {
+    const clock = machineTime(this.#world.time, this.#machine);
+    return {
+      delay: { clock, commitMs: () => syncMs(this.#draw) },
+      commitFate: this.#world.commitFate(this.#draw.fork()),
+      onPersisted: (writes: Parameters<LeaseJournal["persisted"]>[0]) =>
+        this.journal.persisted(writes),
+    };
+  }
+}
+
+const CONFIG = {
+  home: "/nowhere",
+  replicaId: "c1",
+  mesh: undefined,
+  natsUrl: undefined,
+  natsReplicas: 1 as const,
+  trustFile: undefined,
+  leaderTtlMs: 10_000,
+  metricsPort: 0,
+  grpcTls: undefined,
+  digestMs: 1_000,
+  deadManMs: DEAD_MAN_MS,
+  containmentMarginMs: MARGIN_MS,
+  nodeSilentMs: 7_000,
+  ledger: ledgerSettings({ leaseTtlMs: LEASE_TTL_MS, usdMicros: SLICES }),
+  autoKillsPerMinute: 2,
+  commandsMax: 1_000,
+  drainMs: 0,
+  logLevel: "silent" as const,
+};

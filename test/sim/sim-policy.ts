@@ -1,0 +1,111 @@
+import { contentScanner } from "../../node/content-scanner.ts";
+import { readPolicy } from "../../policy/read-policy.ts";
+import type { Draw } from "./draw.ts";
+import { INPUT_MICROS_PER_MTOK, OUTPUT_MICROS_PER_MTOK } from "./sim-provider.ts";
+
+export const ORIGIN = "https://provider.sim";
+export const MODEL = "gpt-sim";
+export const OUTPUT_TOKENS_MAX = 4_096;
+export const DISTRUST = 1.1;
+export const OVERRUN_LIMIT_MICROS = 2_000_000;
+const MICROS = 1_000_000;
+
+/** What an agent may spend, and in which window. */
+export type AgentBudget = {
+  readonly usdMicros: number;
+  readonly window: "total" | "hour";
+  readonly calls: number | undefined;
+  readonly clamps: boolean;
+  readonly requestsPerMinute: number | undefined;
+};
+
+export type TeamBudget = {
+  readonly usdMicros: number;
+  readonly window: "total" | "hour";
+  readonly agents: ReadonlyMap<string, AgentBudget>;
+};
+
+/** By team. */
+export type Budgets = ReadonlyMap<string, TeamBudget>;
+
+/** Budgets that a few seconds of an adversary empty, and siblings that fight over their team's. */
+export function drawBudgets(draw: Draw, size: { readonly agentsMax: number }): Budgets {
+  const teams = new Map<string, TeamBudget>();
+  for (const team of ["red", "blue"]) {
+    const usdMicros = Math.round(draw.between(0.4, 3) * MICROS);
+    const agents = new Map<string, AgentBudget>();
+    const most = Math.max(2, Math.floor(size.agentsMax / 2));
+    const count = draw.chance(0.2) ? 1 : 2 + draw.below(most - 1);
+    for (let no = 1; no <= count; no++) {
+      agents.set(`a${no}`, {
+        // Together they may spend more than their team.
+        usdMicros: Math.round(usdMicros * draw.between(0.4, 1)),
+        window: draw.chance(0.3) ? "hour" : "total",
+        calls: draw.chance(0.3) ? 5 + draw.below(60) : undefined,
+        clamps: draw.chance(0.4),
+        requestsPerMinute: draw.chance(0.2) ? 30 + draw.below(600) : undefined,
+      });
+    }
+    teams.set(team, { usdMicros, window: draw.chance(0.3) ? "hour" : "total", agents });
+  }
+  return teams;
+}
+
+/** The bundle that carries these budgets. */
+export function bundleOf(budgets: Budgets): Uint8Array<ArrayBuffer> {
+  const read = readPolicy(textOf(budgets), { file: "simulated policy", scanner: contentScanner });
+  if (!read.ok) throw new Error(JSON.stringify(read.findings));
+  return read.bundle;
+}
+
+function textOf(budgets: Budgets): string {
+  const teams = [...budgets].map(([team, { usdMicros, window, agents }]) => {
+    const lines = [...agents].map(([agent, budget]) => `      ${agent}: ${agentText(budget)}`);
+    return [
+      `  ${team}:`,
+      `    budget: { usd: { ${window}: "${usd(usdMicros)}" } }`,
+      "    defaults:",
+      `      models: [openai/${MODEL}]`,
+      "      clearance: restricted",
+      "    agents:",
+      ...lines,
+    ].join("\n");
+  });
+  return `format: 1
+providers:
+  openai: { dialect: openai, base_url: "${ORIGIN}", credential: openai, clearance: restricted }
+models:
+  openai/${MODEL}:
+    max_output_tokens: ${OUTPUT_TOKENS_MAX}
+    distrust: "${DISTRUST}"
+    price:
+      input_usd_per_mtok: "${usd(INPUT_MICROS_PER_MTOK)}"
+      output_usd_per_mtok: "${usd(OUTPUT_MICROS_PER_MTOK)}"
+classification: { levels: [public, restricted], labels: {}, default_class: public }
+teams:
+${teams.join("\n")}
+ladder:
+  points: { refusal: 0, content_low: 0, content_medium: 0, tool_outside_grant: 0 }
+limits:
+  first_byte_timeout_ms: 4000
+  idle_timeout_ms: 4000
+  total_timeout_ms: 12000
+  reserve_wait_max_ms: 1500
+overrun_limit_usd: "${usd(OVERRUN_LIMIT_MICROS)}"
+`;
+}
+
+function agentText({ usdMicros, window, calls, clamps, requestsPerMinute }: AgentBudget): string {
+  const limits = [`usd: { ${window}: "${usd(usdMicros)}" }`];
+  if (calls !== undefined) limits.push(`calls: { total: ${calls} }`);
+  const members = [`budget: { ${limits.join(", ")} }`];
+  if (clamps) members.push("on_unaffordable: clamp", "clamp_floor_tokens: 64");
+  if (requestsPerMinute !== undefined) {
+    members.push(`rate: { requests: ${requestsPerMinute}/minute burst 10 }`);
+  }
+  return `{ ${members.join(", ")} }`;
+}
+
+function usd(micros: number): string {
+  return (micros / MICROS).toFixed(6);
+}

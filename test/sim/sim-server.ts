@@ -1,0 +1,69 @@
+import { type BusHub, createBusHub } from "../../adapters/in-process-bus.ts";
+import { type TwinStore, twinStore } from "../../ports/twin-store.ts";
+import type { Draw } from "./draw.ts";
+import { type MachineClock, machineTime, type SimTime } from "./sim-clock.ts";
+
+/** Copies of the stream's disk, to which a loss of power may take it back. */
+const SNAPSHOT_EVERY_MS = 4_000;
+
+/**
+ * The server between everybody: it stores the streams and passes messages on. It may stop, and come
+ * back with an older disk than the one whose appends it had acknowledged.
+ */
+export class SimServer {
+  readonly #time: SimTime;
+  readonly #machine: MachineClock;
+  readonly #draw: Draw;
+  #store: TwinStore;
+  #snapshot: ReadonlyMap<string, Uint8Array> = new Map();
+  #hub: BusHub | undefined;
+  #incarnation = 0;
+
+  constructor(time: SimTime, machine: MachineClock, draw: Draw) {
+    this.#time = time;
+    this.#machine = machine;
+    this.#draw = draw;
+    this.#store = twinStore(this.#disk());
+    this.#hub = createBusHub(this.#store, machineTime(time, machine));
+    this.#keepSnapshots();
+  }
+
+  /** Undefined while it is down. */
+  get hub(): BusHub | undefined {
+    return this.#hub;
+  }
+
+  /** Another one after each start. */
+  get incarnation(): number {
+    return this.#incarnation;
+  }
+
+  stop(): void {
+    this.#hub = undefined;
+    this.#store = this.#store.crash(this.#draw.below(this.#store.pendingCommits + 1));
+  }
+
+  /** @param rolledBack The disk lost what was written last, acknowledged or not. */
+  async start(rolledBack: boolean): Promise<void> {
+    if (rolledBack) {
+      this.#store = twinStore();
+      await this.#store.commit([...this.#snapshot].map(([key, value]) => ({ key, value })));
+    }
+    const kept = this.#store.durable;
+    this.#store = twinStore(this.#disk(), kept);
+    this.#incarnation += 1;
+    this.#hub = createBusHub(this.#store, machineTime(this.#time, this.#machine));
+  }
+
+  #disk() {
+    const clock = machineTime(this.#time, this.#machine);
+    return { delay: { clock, commitMs: () => this.#draw.between(0.1, 2) } };
+  }
+
+  #keepSnapshots(): void {
+    this.#time.after(SNAPSHOT_EVERY_MS, () => {
+      if (this.#draw.chance(0.5)) this.#snapshot = new Map(this.#store.durable);
+      this.#keepSnapshots();
+    });
+  }
+}

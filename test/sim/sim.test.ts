@@ -1,0 +1,63 @@
+import { execFile } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { describe, expect, test, vi } from "vitest";
+import { proofCount } from "../support/proof.ts";
+import { NODE } from "../support/run-altrace.ts";
+import { MUTATIONS } from "./mutations.ts";
+import { ORACLES } from "./oracles/all.ts";
+
+/** Ends what hangs, however busy the machine is. */
+vi.setConfig({ testTimeout: 900_000 });
+
+const RUN = join(import.meta.dirname, "run.ts");
+const README = readFileSync(join(import.meta.dirname, "README.md"), "utf8");
+const FIXED_SEEDS = 20;
+/** Beside the fixed ones: small worlds and large ones from seeds that nobody has chosen. */
+const SMALL = proofCount("simulated small worlds", { small: 1, full: 300 });
+const LARGE = proofCount("simulated large worlds", { small: 0, full: 40 });
+
+/** In a process of its own, whose clock and chance are poisoned; says what it printed. */
+async function simulate(seed: number, count: number, size: string): Promise<string> {
+  const args = [RUN, `--seed=${seed}`, `--count=${count}`, `--size=${size}`, "--verbose"];
+  const ran = await promisify(execFile)(NODE, args).catch((error: { stdout: string }) => error);
+  return ran.stdout;
+}
+
+/** What a run saw of one world, without the time that it took. */
+function seenOf(printed: string, seed: number): string | undefined {
+  const line = printed.split("\n").find((one) => one.startsWith(`${seed} `));
+  return line?.replace(/ \d+ ms /, " ");
+}
+
+describe("simulated worlds", () => {
+  test(`contradict no oracle at ${FIXED_SEEDS} fixed seeds, and follow from their seed alone`, async () => {
+    const printed = await simulate(1, FIXED_SEEDS, "small");
+    expect(printed).toContain("no oracle was contradicted");
+    const again = await simulate(FIXED_SEEDS, 1, "small");
+    expect(seenOf(again, FIXED_SEEDS)).toBeDefined();
+    expect(seenOf(again, FIXED_SEEDS)).toBe(seenOf(printed, FIXED_SEEDS));
+  });
+
+  test("contradict no oracle at seeds that were drawn", async () => {
+    const printed = await simulate(SMALL.seed, SMALL.count, "small");
+    expect(printed).toContain("no oracle was contradicted");
+    if (LARGE.count === 0) return;
+    const large = await simulate(LARGE.seed, LARGE.count, "large");
+    expect(large).toContain("no oracle was contradicted");
+  });
+});
+
+describe("README", () => {
+  test("names every oracle and its rule", () => {
+    for (const { name, rule } of ORACLES) expect(README).toContain(`| \`${name}\` | ${rule} |`);
+  });
+
+  test("names every mutation, and an oracle that notices it", () => {
+    for (const { name, oracles } of MUTATIONS) {
+      const row = README.split("\n").find((line) => line.startsWith(`| ${name} |`)) ?? "";
+      expect(oracles.filter((oracle) => row.includes(`\`${oracle}\``))).not.toEqual([]);
+    }
+  });
+});
