@@ -15,6 +15,8 @@ const ATTEMPTS_MAX = 5;
 /**
  * Signs the next record of a scope with the operator's key and has the coordinator carry it.
  *
+ * @param op What it says; or what follows from the scope's record of now, where it builds on that.
+ *
  * The coordinator cannot make such a record itself: nodes check the operator's signature.
  *
  * @param mayFollow Throws when the record must not replace one of this op. Asked before each signature,
@@ -23,7 +25,7 @@ const ATTEMPTS_MAX = 5;
 export async function carrySigned<Answer>(
   context: CommandContext,
   scope: string,
-  op: RecordOp,
+  op: RecordOp | ((current: SignedRecord | undefined) => RecordOp),
   carry: (record: SignedRecord) => Promise<Answer>,
   mayFollow: (current: OpName | undefined) => void = () => undefined,
 ): Promise<Answer> {
@@ -44,7 +46,7 @@ export async function carrySigned<Answer>(
         cmdId: uuidV7(systemClock.nowMs(), cryptoRandom),
         issuedAtMs: systemClock.nowMs(),
         operator: context.operatorName,
-        op,
+        op: typeof op === "function" ? op(current.record) : op,
       },
       signer,
     );

@@ -26,7 +26,6 @@ import type { LedgerContracts } from "./ledger-contracts.ts";
 import { type Lease, memoKey } from "./ledger-lease.ts";
 import type { LedgerRow } from "./ledger-row.ts";
 import { LEDGER_PREFIX, LedgerState, type LimitOverride } from "./ledger-state.ts";
-import type { LedgerUnit } from "./ledger-window.ts";
 import { monoMs } from "./pause.ts";
 
 /** Where the ledger lies. Reads show commits once they have resolved: it makes one at a time. */
@@ -137,9 +136,9 @@ export class LedgerActor {
     });
   }
 
-  /** Takes over an operator's limit. False: its window is over, or a newer one stands. */
-  override(account: string, unit: LedgerUnit, override: LimitOverride): Promise<boolean> {
-    return this.#call((ledger, env) => ledger.override(account, unit, override, env));
+  /** Takes over all that an operator has set of an account. False: a newer record has spoken. */
+  override(account: string, limits: readonly LimitOverride[], v: number): Promise<boolean> {
+    return this.#call((ledger, env) => ledger.override(account, limits, v, env));
   }
 
   /** Takes over what policy says, before any call that is made after this one. */

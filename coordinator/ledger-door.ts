@@ -64,7 +64,7 @@ export function ownLedger(
     onLed: () => undefined,
     lease: (ask) => actor.lease(ask),
     settle: (ask) => actor.settle(ask),
-    override: (account, unit, override) => actor.override(account, unit, override),
+    override: (account, limits, v) => actor.override(account, limits, v),
     setLimits: (limits) => actor.setLimits(limits),
     rows: (account) => actor.rows(account),
     openLeases: () => actor.openLeases(),

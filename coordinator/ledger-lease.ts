@@ -10,7 +10,8 @@ export type Lease = {
   readonly node: string;
   readonly bootId: string;
   readonly requestId: string;
-  readonly amount: LedgerAmounts;
+  /** What it charges until it is final. Only ever falls, to what its node says it can still spend. */
+  amount: LedgerAmounts;
   readonly unlimited: readonly LedgerUnit[];
   /** Milliseconds from the node's request to the end of its right to spend. */
   readonly ttlMs: number;

@@ -21,11 +21,13 @@ const NOW_KEY = "ledger/now";
 
 /** An operator's limit of one window instance. */
 export type LimitOverride = {
+  readonly unit: LedgerUnit;
   readonly window: string;
   readonly limit: number;
-  /** Version of the record, so that an older one changes nothing. */
-  readonly v: number;
 };
+
+/** As it is kept: with the version of its record, so that an older one changes nothing. */
+type StoredOverride = Pick<LimitOverride, "limit"> & { readonly v: number };
 
 /** What is stored does not add up, or is not what this program writes. */
 export class LedgerCorrupt extends Error {
@@ -40,7 +42,7 @@ export class LedgerState {
   readonly #rows = new Map<RowKey, LedgerRow>();
   readonly #leases = new Map<string, Lease>();
   readonly #leaseIdOfMemo = new Map<string, string>();
-  readonly #overrides = new Map<RowKey, LimitOverride>();
+  readonly #overrides = new Map<RowKey, StoredOverride>();
   readonly #contracts = new ContractShelf();
   /** Keys of rows and overrides by window, to find what an ended window leaves behind. */
   readonly #keysOfWindow = new Map<string, Set<RowKey>>();
@@ -133,14 +135,24 @@ export class LedgerState {
     this.#changed.set(LEASE_PREFIX + id, undefined);
   }
 
-  /** Returns false, and changes nothing, when a record as new or newer has spoken already. */
-  putOverride(account: string, unit: LedgerUnit, override: LimitOverride): boolean {
-    const key = rowKey(account, unit, override.window);
-    const before = this.#overrides.get(key);
-    if (before && before.v >= override.v) return false;
-    this.#overrides.set(key, override);
-    this.#index(override.window, key);
-    this.#write(LIMIT_PREFIX + key, { limit: override.limit, v: override.v });
+  /**
+   * Replaces all that an operator has set of an account.
+   *
+   * @returns False, and nothing is changed, when a record as new or newer has spoken already.
+   */
+  putOverrides(account: string, limits: readonly LimitOverride[], v: number): boolean {
+    const known = [...this.#overrides].filter(([key]) => partsOf(key).account === account);
+    if (known.some(([, one]) => one.v >= v)) return false;
+    for (const [key] of known) {
+      this.#overrides.delete(key);
+      this.#changed.set(LIMIT_PREFIX + key, undefined);
+    }
+    for (const { unit, window, limit } of limits) {
+      const key = rowKey(account, unit, window);
+      this.#overrides.set(key, { limit, v });
+      this.#index(window, key);
+      this.#write(LIMIT_PREFIX + key, { limit, v });
+    }
     return true;
   }
 
@@ -298,7 +310,7 @@ export class LedgerState {
   #loadLimit(key: RowKey, value: unknown): void {
     const { window } = partsOf(key);
     const stored = members(value, ["limit", "v"]);
-    const override = { window, limit: count(stored.limit), v: count(stored.v) };
+    const override = { limit: count(stored.limit), v: count(stored.v) };
     this.#overrides.set(key, override);
     this.#index(window, key);
   }

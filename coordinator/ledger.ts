@@ -8,16 +8,18 @@
 // I4. A grant is told only after the writes collected with it are on disk (the actor's part).
 // I5. One lease at most for one (node, boot, request).
 // I7. A lease expires here only after its node's own deadline, however far clocks drift within rho.
-// I8. `spent` of a lease never falls, `final` stays, and a refund happens once.
+// I8. `spent` of a lease never falls and its amount never rises, `final` stays, and a refund happens
+//     once.
 // L1. limit = available + reserved + spent + children in every row after every change.
 // L2. The ledger's wall clock never goes back, so that a window which ended is never lent from again.
 
-import type { AccountEntry, AccountLimits } from "./account-limits.ts";
+import type { AccountLimits } from "./account-limits.ts";
+import { LedgerAccounts } from "./ledger-accounts.ts";
 import { eachUnit, negative } from "./ledger-amounts.ts";
 import { LedgerContracts } from "./ledger-contracts.ts";
 import type { Lease } from "./ledger-lease.ts";
 import { memoKey } from "./ledger-lease.ts";
-import { emptyRow, type LedgerRow, moveInRow, setLimit } from "./ledger-row.ts";
+import type { LedgerRow } from "./ledger-row.ts";
 import { type SliceBounds, sliceOf } from "./ledger-slice.ts";
 import type { LedgerState, LimitOverride } from "./ledger-state.ts";
 import {
@@ -75,6 +77,8 @@ export type SettleAsk = {
   /** Cumulative. */
   readonly spent: LedgerAmounts;
   readonly final: boolean;
+  /** What the node may still spend beside `spent`; the rest of the lease goes back. */
+  readonly keep?: LedgerAmounts | undefined;
 };
 
 export type LedgerRefusalReason =
@@ -93,6 +97,8 @@ export type LedgerRefusal = {
   readonly refused: LedgerRefusalReason;
   /** For whoever runs the mesh. */
   readonly message: string;
+  /** What could have been lent of each unit, where that was too little. */
+  readonly available?: LedgerAmounts;
 };
 
 export type LeaseGrant = {
@@ -111,14 +117,12 @@ export type Settled = {
 };
 
 const OVERRUN_ACCOUNT = "overrun";
-/** An account, its team, the mesh, and one to spare. Deeper is a cycle. */
-const CHAIN_MAX = 4;
 const SWEEP_EVERY_MS = 250;
 
 export class Ledger {
   readonly #settings: LedgerSettings;
   readonly #state: LedgerState;
-  readonly #entries = new Map<string, AccountEntry>();
+  readonly #accounts: LedgerAccounts;
   /** Delegation: the accounts of contracts, which policy does not list. */
   readonly contracts: LedgerContracts;
   #nextSweepMs = 0;
@@ -127,27 +131,30 @@ export class Ledger {
     this.#settings = settings;
     this.#state = state;
     this.contracts = new LedgerContracts(state);
+    this.#accounts = new LedgerAccounts(state, this.contracts);
   }
 
   /** Takes over what policy says now. What is taken from accounts stays taken. */
   setLimits(limits: AccountLimits): void {
-    this.#entries.clear();
-    for (const entry of limits) this.#entries.set(entry.account, entry);
-    for (const row of this.#state.rows()) setLimit(row, this.#limitOf(row));
+    this.#accounts.setLimits(limits);
   }
 
   /**
-   * Takes over an operator's limit of one window, which stands over policy until the window ends.
+   * Takes over all that an operator has set of an account. Each limit stands over policy until its
+   * window ends; what is not among them any more is policy's again.
    *
-   * @returns False when that window has ended, or a newer record spoke of it already.
+   * @param v Version of the record that says so.
+   * @returns False when a record as new or newer has spoken already.
    */
-  override(account: string, unit: LedgerUnit, override: LimitOverride, env: LedgerEnv): boolean {
+  override(account: string, limits: readonly LimitOverride[], v: number, env: LedgerEnv): boolean {
     this.roll(env);
-    const kind = kindOfWindow(override.window);
-    if (!kind || override.window < windowAt(kind, this.#state.nowMs)) return false;
-    if (!this.#state.putOverride(account, unit, override)) return false;
-    const row = this.#state.row(account, unit, override.window);
-    if (row) setLimit(row, override.limit);
+    const isOver = ({ window }: LimitOverride) => {
+      const kind = kindOfWindow(window);
+      return !kind || window < windowAt(kind, this.#state.nowMs);
+    };
+    const standing = limits.filter((limit) => !isOver(limit));
+    if (!this.#state.putOverrides(account, standing, v)) return false;
+    this.#accounts.limitsMoved(account);
     return true;
   }
 
@@ -156,7 +163,7 @@ export class Ledger {
     this.roll(env);
     const known = this.#state.leaseOf(memoKey(ask));
     if (known) return this.#grantOf(known, env);
-    const chain = this.#chainOf(ask.account, ask.node);
+    const chain = this.#accounts.chainOf(ask.account, ask.node);
     if (!chain) return refusal("account_unknown", `no policy for ${ask.account}`);
     if (this.#state.leaseCount >= this.#settings.leasesMax) {
       return refusal("budget_unavailable", `${this.#settings.leasesMax} leases are kept`);
@@ -177,7 +184,7 @@ export class Ledger {
       status: "open",
       knownSinceMs: env.monoMs,
     };
-    this.#charge(lease, { reserved: lease.amount });
+    this.#accounts.charge(lease, { reserved: lease.amount });
     this.#state.putLease(lease);
     return this.#grantOf(lease, env);
   }
@@ -199,15 +206,29 @@ export class Ledger {
     const rest = eachUnit((unit) => lease.amount[unit] - spent[unit]);
     if (wasOpen) {
       const newly = eachUnit((unit) => spent[unit] - before[unit]);
-      this.#charge(lease, { reserved: negative(newly), spent: newly });
-      if (ask.final) this.#charge(lease, { reserved: negative(rest) });
+      this.#accounts.charge(lease, { reserved: negative(newly), spent: newly });
+      if (ask.final) this.#accounts.charge(lease, { reserved: negative(rest) });
     } else if (ask.final) {
-      this.#charge(lease, { spent: negative(rest) });
+      this.#accounts.charge(lease, { spent: negative(rest) });
     }
     lease.spent = spent;
     if (ask.final) lease.status = "final";
+    else if (ask.keep !== undefined) this.#shrink(lease, ask.spent, ask.keep);
     this.#state.putLease(lease);
     return { account, spent, final: ask.final };
+  }
+
+  /**
+   * Takes back what a node will never spend of a lease that is not final. By what this report says, not
+   * by the latest: reports that overtake one another then end at the smallest amount of them all.
+   */
+  #shrink(lease: Lease, told: LedgerAmounts, keep: LedgerAmounts): void {
+    const amount = eachUnit((unit) =>
+      Math.max(lease.spent[unit], Math.min(lease.amount[unit], told[unit] + keep[unit])),
+    );
+    const back = eachUnit((unit) => amount[unit] - lease.amount[unit]);
+    this.#accounts.charge(lease, lease.status === "open" ? { reserved: back } : { spent: back });
+    lease.amount = amount;
   }
 
   /** Moves on to `env.nowMs`: ends windows, expires leases, forgets what nothing depends on. */
@@ -226,18 +247,7 @@ export class Ledger {
 
   /** Every row of an account, or of all, in the windows that hold the last turn's time. */
   rows(account?: string): readonly LedgerRow[] {
-    const names = new Set([...this.#entries.keys(), ...this.#state.accounts()]);
-    const wanted = account === undefined ? [...names].sort() : [account];
-    return wanted.flatMap((name) =>
-      LEDGER_UNITS.flatMap((unit) =>
-        WINDOW_KINDS.flatMap((kind) => {
-          const window = windowAt(kind, this.#state.nowMs);
-          const row = this.#state.row(name, unit, window);
-          const shown = row ?? emptyRow(name, unit, window, this.#limitAt(name, unit, window));
-          return shown.limit === undefined ? [] : [{ ...shown }];
-        }),
-      ),
-    );
+    return this.#accounts.rows(account);
   }
 
   /** Leases that nodes may still be spending from, or have not accounted for. */
@@ -253,7 +263,7 @@ export class Ledger {
     const amount = { ...NO_AMOUNTS };
     const unlimited: LedgerUnit[] = [];
     for (const unit of LEDGER_UNITS) {
-      const tightest = this.#tightest(chain, unit);
+      const tightest = this.#accounts.tightest(chain, unit);
       if (!tightest) {
         unlimited.push(unit);
         continue;
@@ -267,26 +277,14 @@ export class Ledger {
       });
       if (slice === undefined) {
         const { account, window, available } = tightest;
-        const reason = account === OVERRUN_ACCOUNT ? "overrun_exhausted" : "budget_exhausted";
+        const refused = account === OVERRUN_ACCOUNT ? "overrun_exhausted" : "budget_exhausted";
         const left = Math.max(0, available);
-        return refusal(reason, `${account} has ${left} ${unit} left in ${window}`);
+        const message = `${account} has ${left} ${unit} left in ${window}`;
+        return { refused, message, available: this.#accounts.available(chain, ask.need) };
       }
       amount[unit] = slice;
     }
     return { amount, unlimited };
-  }
-
-  /** The limited row with the least available; `undefined` when no row of the unit is limited. */
-  #tightest(chain: readonly string[], unit: LedgerUnit): LedgerRow | undefined {
-    let tightest: LedgerRow | undefined;
-    for (const account of chain) {
-      for (const kind of WINDOW_KINDS) {
-        const row = this.#rowNow(account, unit, windowAt(kind, this.#state.nowMs));
-        if (row.limit === undefined) continue;
-        if (!tightest || row.available < tightest.available) tightest = row;
-      }
-    }
-    return tightest;
   }
 
   /** A lease ends with the first of its windows that has a limit. */
@@ -300,7 +298,7 @@ export class Ledger {
       if (unlimited.includes(unit)) continue;
       for (const account of chain) {
         for (const kind of WINDOW_KINDS) {
-          if (this.#limitAt(account, unit, windowAt(kind, nowMs)) === undefined) continue;
+          if (this.#accounts.limitAt(account, unit, windowAt(kind, nowMs)) === undefined) continue;
           endMs = Math.min(endMs, windowEndMs(kind, nowMs));
         }
       }
@@ -331,67 +329,9 @@ export class Ledger {
 
   #expire(lease: Lease): void {
     const unknown = eachUnit((unit) => lease.amount[unit] - lease.spent[unit]);
-    this.#charge(lease, { reserved: negative(unknown), spent: unknown });
+    this.#accounts.charge(lease, { reserved: negative(unknown), spent: unknown });
     lease.status = "expired";
     this.#state.putLease(lease);
-  }
-
-  /** Applies a change to every row that pays for the lease and whose window has not ended. */
-  #charge(
-    lease: Lease,
-    change: { readonly reserved?: LedgerAmounts; readonly spent?: LedgerAmounts },
-  ): void {
-    for (const unit of LEDGER_UNITS) {
-      const reserved = change.reserved?.[unit] ?? 0;
-      const spent = change.spent?.[unit] ?? 0;
-      if (reserved === 0 && spent === 0) continue;
-      for (const [depth, account] of lease.chain.entries()) {
-        const moved = depth === 0 ? { reserved, spent } : { children: reserved + spent };
-        for (const kind of WINDOW_KINDS) {
-          const window = windowAt(kind, lease.grantedAtMs);
-          if (window !== windowAt(kind, this.#state.nowMs)) continue;
-          const row = this.#rowNow(account, unit, window);
-          moveInRow(row, moved);
-          this.#state.putRow(row);
-        }
-      }
-    }
-  }
-
-  #rowNow(account: string, unit: LedgerUnit, window: string): LedgerRow {
-    return (
-      this.#state.row(account, unit, window) ??
-      emptyRow(account, unit, window, this.#limitAt(account, unit, window))
-    );
-  }
-
-  #limitOf(row: LedgerRow): number | undefined {
-    return this.#limitAt(row.account, row.unit, row.window);
-  }
-
-  #limitAt(account: string, unit: LedgerUnit, window: string): number | undefined {
-    const override = this.#state.overrideOf(account, unit, window);
-    if (override !== undefined) return override;
-    const kind = kindOfWindow(window);
-    const granted = kind === "total" ? this.contracts.limit(account, unit) : undefined;
-    if (granted !== undefined) return granted;
-    const limits = this.#entries
-      .get(account)
-      ?.limits.filter((limit) => limit.unit === unit && limit.window === kind);
-    // Two limits of one window are both meant: the smaller one stands.
-    return limits?.length ? Math.min(...limits.map(({ limit }) => limit)) : undefined;
-  }
-
-  #chainOf(account: string, node: string): readonly string[] | undefined {
-    const chain: string[] = [];
-    for (let name: string | undefined = account; name !== undefined; ) {
-      const entry: AccountEntry | undefined =
-        this.#entries.get(name) ?? this.contracts.entry(name, node);
-      if (!entry || chain.length >= CHAIN_MAX) return undefined;
-      chain.push(name);
-      name = entry.parent;
-    }
-    return chain;
   }
 }
 

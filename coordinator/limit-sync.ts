@@ -1,3 +1,4 @@
+import { accountLimitsOf } from "../mesh/account-limits-of.ts";
 import type { MeshRecord } from "../mesh/record.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { AccountLimits } from "./account-limits.ts";
@@ -45,14 +46,16 @@ function applyPolicy(options: LimitSyncOptions, record: MeshRecord, body: Uint8A
 
 async function override(options: LimitSyncOptions, record: MeshRecord): Promise<void> {
   const { replica, ledger, clock } = options;
-  if (record.op.case !== "limit" || record.op.value.of.case !== "account") return;
+  if (record.op.case !== "limit") return;
   if (record.parsed.kind !== "budget" || !ledger.isLed) return;
-  const { unit: wireUnit, window, limit } = record.op.value.of.value;
-  const unit = readUnit(wireUnit);
-  if (!unit || replica.state.get(record.scope)?.hashHex !== record.hashHex) return;
+  if (replica.state.get(record.scope)?.hashHex !== record.hashHex) return;
+  const limits = accountLimitsOf(record.op.value).flatMap(({ unit: wireUnit, window, limit }) => {
+    const unit = readUnit(wireUnit);
+    return unit === undefined ? [] : [{ unit, window, limit: Number(limit) }];
+  });
   const { account } = record.parsed;
   try {
-    await ledger.override(account, unit, { window, limit: Number(limit), v: record.v });
+    await ledger.override(account, limits, record.v);
   } catch (error) {
     if (!(error instanceof LedgerFault)) throw error;
     clock.after(RETRY_MS, () => void override(options, record));

@@ -24,7 +24,9 @@ import {
   RefusedSchema,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { REQUEST_PATTERN } from "../proto/subjects.ts";
+import { writeAmounts } from "./amounts.ts";
 import type { Tell } from "./events.ts";
+import type { LedgerAmounts } from "./ledger-window.ts";
 import type { Replica } from "./replica.ts";
 
 export type ReplyBody = Exclude<NodeReply["body"], { case: undefined }>;
@@ -188,8 +190,13 @@ export class NodeRequests {
 }
 
 /** A no, by reason. */
-export function refusedBody(reason: string, message: string): ReplyBody {
-  return { case: "refused", value: create(RefusedSchema, { reason, message }) };
+export function refusedBody(reason: string, message: string, available?: LedgerAmounts): ReplyBody {
+  const value = create(RefusedSchema, {
+    reason,
+    message,
+    ...(available !== undefined && { available: writeAmounts(available) }),
+  });
+  return { case: "refused", value };
 }
 
 /** The key that an enrolment brings: its signature shows that the sender holds it. */

@@ -122,7 +122,10 @@ async function lease(
   const barred = barredBy(options, account, from.node);
   const ask = { ...from, account, need, want, ...(barred && { barred }) };
   const answer = await orUnavailable(options.ledger.lease(ask));
-  if ("refused" in answer) return refusedBody(answer.refused, answer.message);
+  if ("refused" in answer) {
+    const available = "available" in answer ? answer.available : undefined;
+    return refusedBody(answer.refused, answer.message, available);
+  }
   const value = create(LeaseReplySchema, {
     leaseId: answer.leaseId,
     epoch: BigInt(answer.epoch),
@@ -176,9 +179,11 @@ async function settle(
 ): Promise<ReplyBody> {
   const { ledger, tell } = options;
   const spent = readAmounts(request.spent);
-  if (!spent || request.epoch > BigInt(Number.MAX_SAFE_INTEGER)) return malformed("amounts");
+  const keep = request.keep && readAmounts(request.keep);
+  const isRead = spent !== undefined && (keep !== undefined || request.keep === undefined);
+  if (!isRead || request.epoch > BigInt(Number.MAX_SAFE_INTEGER)) return malformed("amounts");
   const { leaseId, final } = request;
-  const ask = { node, leaseId, epoch: Number(request.epoch), spent, final };
+  const ask = { node, leaseId, epoch: Number(request.epoch), spent, final, keep };
   const answer = await orUnavailable(ledger.settle(ask));
   if ("refused" in answer) {
     tell("request_refused", { node, lease: leaseId, reason: answer.refused });

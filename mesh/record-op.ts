@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import {
+  type AccountLimit,
   type Key,
   type Limit,
   type Policy,
@@ -10,6 +11,7 @@ import {
   Unit,
 } from "../proto/gen/altrace/v1/record_pb.ts";
 import { parseAgentId, type Scope } from "../proto/ids.ts";
+import { accountLimitsOf } from "./account-limits-of.ts";
 
 /**
  * What a record may say about what: which op belongs to which scope, and the bounds of every field.
@@ -31,6 +33,8 @@ export const TRUSTED_KEYS_MAX = 64;
 /** A hundred times the bill that was held; beyond that a price is not distrusted but wrong. */
 export const DISTRUST_MILLI_MAX = 100_000n;
 export const DISTRUST_MILLI_MIN = 1_000n;
+/** Three units in four windows, and some to spare for windows that have just ended. */
+export const ACCOUNT_LIMITS_MAX = 16;
 
 const OPS_OF_SCOPE: { readonly [K in Scope["kind"]]: readonly OpName[] } = {
   global: ["kill", "revive"],
@@ -144,8 +148,14 @@ function flawOfLimit(scope: Scope, limit: Limit): string | undefined {
     const isBounded = milli >= DISTRUST_MILLI_MIN && milli <= DISTRUST_MILLI_MAX;
     return isBounded ? undefined : "limit.distrust.milli";
   }
-  if (limit.of.case !== "account") return "limit.of";
-  const { unit, window, limit: amount } = limit.of.value;
+  const limits = accountLimitsOf(limit);
+  if (limits.length === 0 || limits.length > ACCOUNT_LIMITS_MAX) return "limit.of";
+  const rows = new Set(limits.map(({ unit, window }) => `${unit} ${window}`));
+  if (rows.size !== limits.length) return "limit.accounts: a unit and window twice";
+  return limits.map(flawOfAccountLimit).find((flaw) => flaw !== undefined);
+}
+
+function flawOfAccountLimit({ unit, window, limit: amount }: AccountLimit): string | undefined {
   if (unit !== Unit.USD_MICROS && unit !== Unit.TOKENS && unit !== Unit.CALLS) {
     return "limit.account.unit";
   }

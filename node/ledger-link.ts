@@ -10,13 +10,14 @@ import {
   type NodeReply,
   NodeReplySchema,
   NodeRequestSchema,
+  type Refused,
   SettleRequestSchema,
   type Standing as StandingLevel,
   type StandingRequest,
   StandingRequestSchema,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { Unit } from "../proto/gen/altrace/v1/record_pb.ts";
-import type { LeaseSettlement } from "./actors/account-book.ts";
+import { type LeaseSettlement, NOTHING } from "./actors/account-book.ts";
 import type { AccountNews } from "./actors/agent-state.ts";
 import type { BudgetUse } from "./actors/budget-share.ts";
 import type { Level } from "./actors/ladder.ts";
@@ -36,6 +37,7 @@ export type LedgerLinkDeps = {
 };
 
 const ASK_TIMEOUT_MS = 2_000;
+const UNAVAILABLE: LeaseAnswer = { outcome: "unavailable" };
 /** The ledger's ways to say that it does not fit. */
 const EXHAUSTED = new Set(["budget_exhausted", "overrun_exhausted", "account_unknown"]);
 /** The coordinator failed in between: whether it granted anything is unknown even to itself. */
@@ -72,7 +74,7 @@ class LedgerLink implements LedgerPort {
 
   async lease(account: string, need: Cost, want: Cost): Promise<LeaseAnswer> {
     const found = await this.again(account);
-    if (found !== undefined && found !== "exhausted") return found;
+    if (found !== undefined && found.outcome !== "exhausted") return found;
     const requestId = this.#newId();
     return this.#ask({ requestId, account, need, want, undecided: 0 });
   }
@@ -81,17 +83,18 @@ class LedgerLink implements LedgerPort {
     const lost = this.#unanswered.get(account);
     if (lost === undefined) return undefined;
     const answer = await this.#ask(lost);
-    if (typeof answer !== "string") return { ...answer, unlimited: undefined };
+    if (answer.outcome === "granted") return { ...answer, unlimited: undefined };
     // Refused for good is an answer to the old question; the new one is still to be put.
     return this.#unanswered.has(account) ? answer : undefined;
   }
 
-  async settle({ leaseId, epoch, spent, final }: LeaseSettlement): Promise<boolean> {
+  async settle({ leaseId, epoch, spent, final, keep }: LeaseSettlement): Promise<boolean> {
     const value = create(SettleRequestSchema, {
       leaseId,
       epoch: BigInt(epoch),
       spent: toAmounts(spent),
       final,
+      ...(keep !== undefined && { keep: toAmounts(keep) }),
     });
     const reply = await this.#questions.ask(this.#newId(), { case: "settle", value });
     if (reply?.case === "refused") return SETTLED_OTHERWISE.has(reply.value.reason);
@@ -125,13 +128,14 @@ class LedgerLink implements LedgerPort {
       want: toAmounts(want),
     });
     const reply = await this.#questions.ask(requestId, { case: "lease", value });
-    if (reply?.case === "refused") return this.#refused(question, reply.value.reason);
-    if (reply?.case !== "lease" || reply.value.amount === undefined) return "unavailable";
+    if (reply?.case === "refused") return this.#refused(question, reply.value);
+    if (reply?.case !== "lease" || reply.value.amount === undefined) return UNAVAILABLE;
     this.#unanswered.delete(account);
     this.#news(account, reply.value.news);
     const { leaseId, epoch, amount, ttlMs, unlimited } = reply.value;
     const without = (unit: Unit) => (unlimited.includes(unit) ? 1n : 0n);
     return {
+      outcome: "granted",
       leaseId,
       epoch: Number(epoch),
       amount: fromAmounts(amount),
@@ -144,14 +148,15 @@ class LedgerLink implements LedgerPort {
     };
   }
 
-  #refused(question: Unanswered, reason: string): "exhausted" | "unavailable" {
+  #refused(question: Unanswered, { reason, available }: Refused): LeaseAnswer {
     const undecided = question.undecided + 1;
     if (UNDECIDED.has(reason) && undecided < UNDECIDED_MAX) {
       this.#unanswered.set(question.account, { ...question, undecided });
-      return "unavailable";
+      return UNAVAILABLE;
     }
     this.#unanswered.delete(question.account);
-    return EXHAUSTED.has(reason) ? "exhausted" : "unavailable";
+    if (!EXHAUSTED.has(reason)) return UNAVAILABLE;
+    return { outcome: "exhausted", available: available ? fromAmounts(available) : NOTHING };
   }
 
   /** A coordinator of an earlier version says nothing of it. */

@@ -1,6 +1,17 @@
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { accountLimitsOf } from "../../mesh/account-limits-of.ts";
+import type { RecordOp } from "../../mesh/record-op.ts";
 import { formatUsdMicros, parseUsdMicros } from "../../policy/money.ts";
-import { AccountLimitSchema, LimitSchema, Unit } from "../../proto/gen/altrace/v1/record_pb.ts";
+import {
+  type AccountLimit,
+  AccountLimitSchema,
+  AccountLimitsSchema,
+  LimitSchema,
+  RecordSchema,
+  type SignedRecord,
+  Unit,
+} from "../../proto/gen/altrace/v1/record_pb.ts";
 import { isAccount } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { carrySigned } from "../operator-record.ts";
@@ -40,18 +51,36 @@ export async function topUpBudget(
   if (limit === undefined) {
     throw new CommandError(`${of.limit}: expected an amount such as 12.50, or a whole number`, 2);
   }
-  const value = create(AccountLimitSchema, { unit, window: of.window, limit: BigInt(limit) });
-  const op = create(LimitSchema, { of: { case: "account", value } });
+  const own = create(AccountLimitSchema, { unit, window: of.window, limit: BigInt(limit) });
   const { calls } = context.coordinator();
   const { command } = await carrySigned(
     context,
     `budget/${account}`,
-    { case: "limit", value: op },
+    (current) => limitsWith(own, current, systemClock.nowMs()),
     (record) => calls.setLimit({ record }),
   );
   context.output.result({ command }, () =>
     context.output.line(`${account} ${of.window}: limit is now ${of.limit} ${of.unit}`),
   );
+}
+
+/** The account's record says all that stands: the new limit, and the others whose window goes on. */
+function limitsWith(own: AccountLimit, current: SignedRecord | undefined, nowMs: number): RecordOp {
+  const before = current && fromBinary(RecordSchema, current.payload).op;
+  const known = before?.case === "limit" ? accountLimitsOf(before.value) : [];
+  const others = known.filter(({ unit, window }) => {
+    const isOwn = unit === own.unit && window === own.window;
+    return !isOwn && !isWindowOver(window, nowMs);
+  });
+  const value = create(AccountLimitsSchema, { limits: [...others, own] });
+  return { case: "limit", value: create(LimitSchema, { of: { case: "accounts", value } }) };
+}
+
+/** Windows are named by the start of an ISO timestamp in UTC, so their names are in order of time. */
+function isWindowOver(window: string, nowMs: number): boolean {
+  const [, instance] = window.split(":", 2);
+  const now = new Date(nowMs).toISOString();
+  return instance !== undefined && instance < now.slice(0, instance.length);
 }
 
 function malformed(account: string): CommandError {

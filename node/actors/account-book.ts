@@ -9,6 +9,7 @@ import type { Cost } from "../decision/facts.ts";
  * B3. Each amount that was spent is charged once: to a lease, or to the account's debt. A lease's
  *     `spent` never falls.
  * B4. Nothing of a lease is lent after its deadline.
+ * B5. `amount` only falls, to what was lent; that is stored before the ledger hears of it.
  *
  * The table keeps one balance for all leases, so which of them paid is decided here: what is spent
  * falls on leases that have not expired first, and what comes back belongs to expired ones first. A
@@ -46,6 +47,8 @@ export type LeaseSettlement = {
   readonly epoch: number;
   readonly spent: Cost;
   readonly final: boolean;
+  /** The lease goes on, but beside `spent` nothing but this will be spent from it. */
+  readonly keep?: Cost;
 };
 
 export const NOTHING: Cost = { usdMicros: 0n, tokens: 0n, calls: 0n };
@@ -165,6 +168,28 @@ export function closeLeases(
     .map(({ id, epoch, spent }) => ({ leaseId: id, epoch, spent, final: true }));
   if (settlements.length === 0) return { book, settlements };
   return { book: { ...book, leases: book.leases.filter((one) => !isDone(one)) }, settlements };
+}
+
+/**
+ * Cuts leases of which nothing more will be lent down to what was lent of them, and says so to the
+ * ledger: while a request goes on in an expired lease, the account must not go without the rest of it.
+ *
+ * @param giveBack True to cut leases that could still be lent from.
+ */
+export function cutLeases(
+  book: Book,
+  { nowNs, giveBack }: { readonly nowNs: bigint; readonly giveBack: boolean },
+): { readonly book: Book; readonly settlements: readonly LeaseSettlement[] } {
+  const isCut = (lease: Lease) => (giveBack || !isLive(lease, nowNs)) && !isNothing(unlent(lease));
+  const settlements = book.leases.filter(isCut).map((lease) => {
+    const { id, epoch, spent } = lease;
+    return { leaseId: id, epoch, spent, keep: open(lease), final: false };
+  });
+  if (settlements.length === 0) return { book, settlements };
+  const leases = book.leases.map((lease) =>
+    isCut(lease) ? { ...lease, amount: lease.lent, told: lease.spent } : lease,
+  );
+  return { book: { ...book, leases }, settlements };
 }
 
 /** What leases that go on have paid for since they were last reported. */

@@ -17,7 +17,7 @@ import {
 } from "./agent-state.ts";
 import { LedgerCalls } from "./ledger-calls.ts";
 import { type ActorView, isForgettable, newSeat, nextEndNs, type Seat, viewOf } from "./seat.ts";
-import { SettlementOutbox } from "./settlement-outbox.ts";
+import { isOwed, SettlementOutbox } from "./settlement-outbox.ts";
 import { StandingWatch } from "./standing-watch.ts";
 import { readStored, recoverBooks, writesOf } from "./stored-accounts.ts";
 
@@ -56,7 +56,12 @@ export class ActorHost {
   constructor(deps: ActorHostDeps) {
     this.#deps = deps;
     this.#outbox = new SettlementOutbox(deps);
-    this.#calls = new LedgerCalls({ ...deps, post: (seat, message) => this.#post(seat, message) });
+    const outbox = this.#outbox;
+    this.#calls = new LedgerCalls({
+      ...deps,
+      outbox,
+      post: (seat, message) => this.#post(seat, message),
+    });
     this.#standings = new StandingWatch({
       ...deps,
       report: (seat) => void this.#calls.report(seat),
@@ -253,6 +258,7 @@ export class ActorHost {
       nowNs: clock.monoNs(),
       ladder: policy()?.ladder,
       balance: seat.till.balance(),
+      returned: this.#outbox.returned,
     };
     try {
       return step(seat.state, message, env);
@@ -329,8 +335,8 @@ export class ActorHost {
         this.#calls.ask(seat, effect.asking);
         return;
       case "settle":
-        // Final ones lie in the outbox by now and are sent from there.
-        if (effect.settlement.final) void this.#outbox.send();
+        // These lie in the outbox by now and are sent from there.
+        if (isOwed(effect.settlement)) void this.#outbox.send();
         else this.#deps.ledger.settle(effect.settlement).catch(this.#deps.onFault);
         return;
       case "take_back":

@@ -4,6 +4,7 @@ import {
   type Book,
   closeLeases,
   coverExpired,
+  cutLeases,
   hasExpired,
   interimSettlements,
   isNothing,
@@ -165,8 +166,11 @@ function isReportable(before: LadderState, after: LadderState): boolean {
 /** Ends what has run out: the right not to count a unit, leases, debts that can be paid. */
 function keepBooks(state: AgentState, env: StepEnv, giveBack: boolean): StepResult {
   const covered = coverExpired(payDebt(state.book, env.nowNs), env.nowNs);
-  const { book, settlements } = closeLeases(covered, { nowNs: env.nowNs, giveBack });
-  const effects = settlements.map((settlement): Effect => ({ t: "settle", settlement }));
+  const closed = closeLeases(covered, { nowNs: env.nowNs, giveBack });
+  const { book, settlements } = cutLeases(closed.book, { nowNs: env.nowNs, giveBack });
+  const effects = [...closed.settlements, ...settlements].map(
+    (settlement): Effect => ({ t: "settle", settlement }),
+  );
   const { limits } = state;
   const hasEnded = env.nowNs >= limits.untilNs && !isNothing(limits.unlimited);
   if (hasEnded) effects.push({ t: "unlimited", units: NOTHING });

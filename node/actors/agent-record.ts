@@ -118,7 +118,8 @@ function asCause(value: unknown): CauseScore["cause"] {
 }
 
 export function encodeSettlement(settlement: LeaseSettlement): Uint8Array {
-  return encode({ ...settlement, spent: pack(settlement.spent) });
+  const { spent, keep } = settlement;
+  return encode({ ...settlement, spent: pack(spent), ...(keep && { keep: pack(keep) }) });
 }
 
 export function decodeSettlement(bytes: Uint8Array): LeaseSettlement {
@@ -129,6 +130,7 @@ export function decodeSettlement(bytes: Uint8Array): LeaseSettlement {
       epoch: asCount(stored.epoch),
       spent: unpack(stored.spent),
       final: stored.final === true,
+      ...(stored.keep !== undefined && { keep: unpack(stored.keep) }),
     };
   });
 }

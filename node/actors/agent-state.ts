@@ -17,6 +17,7 @@ import {
   newLadder,
   type Offence,
 } from "./ladder.ts";
+import type { LeaseAnswer } from "./ledger-port.ts";
 
 /** Everything an actor knows. Never mutated. */
 export type AgentState = {
@@ -67,8 +68,16 @@ export type Asking = {
   readonly limitsNo: number;
 };
 
-/** The ledger's no: what did not fit, and until when that is believed, monotonic nanoseconds. */
-export type LedgerRefusal = { readonly need: Cost; readonly untilNs: bigint };
+/** The ledger's no, and until when it is believed, monotonic nanoseconds. */
+export type LedgerRefusal = {
+  /** What did not fit. */
+  readonly need: Cost;
+  /** What would have. */
+  readonly available: Cost;
+  readonly untilNs: bigint;
+  /** `returned` when it was said. */
+  readonly returned: number;
+};
 
 export type AgentMessage =
   | {
@@ -85,7 +94,12 @@ export type AgentMessage =
       /** False: nobody waits for it; it had got lost and was found. */
       readonly answers: boolean;
     }
-  | { readonly t: "not_leased"; readonly outcome: "exhausted" | "unavailable" }
+  | {
+      readonly t: "not_leased";
+      readonly answer: Exclude<LeaseAnswer, { outcome: "granted" }>;
+      /** `returned` when it was asked. */
+      readonly returned: number;
+    }
   | {
       readonly t: "settled";
       readonly spent: Cost;
@@ -125,6 +139,11 @@ export type StepEnv = {
   readonly ladder: LadderPolicy | undefined;
   /** What lies unheld in the table. */
   readonly balance: Cost;
+  /**
+   * Settlements of this node that brought money back to the ledger, counted. What the ledger refused
+   * before one of them may fit now.
+   */
+  readonly returned: number;
 };
 
 /** What the host does once the state is stored, in this order. */

@@ -5,6 +5,7 @@ import type { AgentMessage, Asking } from "./agent-state.ts";
 import { totalScore } from "./cause-scores.ts";
 import type { LeaseAnswer, LedgerPort } from "./ledger-port.ts";
 import type { Seat } from "./seat.ts";
+import type { SettlementOutbox } from "./settlement-outbox.ts";
 
 /** Time before a lease's deadline at which its money is taken out of the table, nanoseconds. */
 export const DEADLINE_MARGIN_NS = 100_000_000n;
@@ -12,8 +13,13 @@ const NS_PER_MS = 1_000_000n;
 /** Least time between questions for an account whose requests the ledger refuses, nanoseconds. */
 const POLL_AFTER_REFUSAL_NS = 5_000_000_000n;
 
+/** How long a no waits for what this node is giving back; requests wait little longer than that. */
+const OWED_WAIT_MS = 100;
+const NO_ANSWER: LeaseAnswer = { outcome: "unavailable" };
+
 export type LedgerCallsDeps = {
   readonly ledger: LedgerPort;
+  readonly outbox: Pick<SettlementOutbox, "returned" | "sending">;
   readonly clock: Clock;
   readonly policy: () => CompiledPolicy | undefined;
   readonly onFault: (error: unknown) => void;
@@ -29,25 +35,35 @@ export class LedgerCalls {
   }
 
   ask(seat: Seat, { need, want }: Asking): void {
-    const { ledger, post } = this.#deps;
+    const { ledger, outbox, post } = this.#deps;
     this.#call(seat, async () => {
-      const { answer, sentNs } = await this.#answer(seat, () =>
-        ledger.lease(seat.account, need, want),
-      );
-      post(seat, leaseMessage(answer ?? "unavailable", sentNs, true));
+      const ask = async () => {
+        const { returned } = outbox;
+        const asked = await this.#answer(seat, () => ledger.lease(seat.account, need, want));
+        return { ...asked, returned };
+      };
+      let asked = await ask();
+      // Money that this node gives back may make it fit: the ledger has it once that has arrived.
+      if (asked.answer?.outcome === "exhausted" && outbox.sending !== undefined) {
+        await this.#atMost(OWED_WAIT_MS, outbox.sending);
+        asked = await ask();
+      }
+      const { answer, sentNs } = asked;
+      post(seat, leaseMessage(answer ?? NO_ANSWER, asked, true));
       // A no says nothing of how much was spent, and that may be all there was.
       const isLate = sentNs - seat.polledNs >= POLL_AFTER_REFUSAL_NS;
-      if (answer === "exhausted" && isLate) seat.pollTicks = Math.max(seat.pollTicks, 1);
+      if (answer?.outcome === "exhausted" && isLate) seat.pollTicks = Math.max(seat.pollTicks, 1);
     });
   }
 
   /** A lease that was granted and not heard of would stay charged until its window ends. */
   findLost(seat: Seat): void {
-    const { ledger, post } = this.#deps;
+    const { ledger, outbox, post } = this.#deps;
     this.#call(seat, async () => {
+      const { returned } = outbox;
       const { answer, sentNs } = await this.#answer(seat, () => ledger.again(seat.account));
-      if (answer === undefined || typeof answer === "string") return;
-      post(seat, leaseMessage(answer, sentNs, false));
+      if (answer?.outcome !== "granted") return;
+      post(seat, leaseMessage(answer, { sentNs, returned }, false));
     });
   }
 
@@ -85,6 +101,16 @@ export class LedgerCalls {
     seat.calling = call;
   }
 
+  #atMost(ms: number, work: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const cancel = this.#deps.clock.after(ms, resolve);
+      void work.finally(() => {
+        cancel();
+        resolve();
+      });
+    });
+  }
+
   async #answer(
     seat: Seat,
     ask: () => Promise<LeaseAnswer | undefined>,
@@ -95,15 +121,19 @@ export class LedgerCalls {
       answer = await ask();
     } catch (error) {
       this.#deps.onFault(error);
-      answer = "unavailable";
+      answer = NO_ANSWER;
     }
-    seat.unanswered = answer === "unavailable";
+    seat.unanswered = answer?.outcome === "unavailable";
     return { answer, sentNs };
   }
 }
 
-function leaseMessage(answer: LeaseAnswer, sentNs: bigint, answers: boolean): AgentMessage {
-  if (typeof answer === "string") return { t: "not_leased", outcome: answer };
+function leaseMessage(
+  answer: LeaseAnswer,
+  { sentNs, returned }: { readonly sentNs: bigint; readonly returned: number },
+  answers: boolean,
+): AgentMessage {
+  if (answer.outcome !== "granted") return { t: "not_leased", answer, returned };
   const deadlineNs = sentNs + BigInt(answer.ttlMs) * NS_PER_MS - DEADLINE_MARGIN_NS;
   const { leaseId: id, epoch, amount, unlimited } = answer;
   return { t: "leased", lease: newLease({ id, epoch, amount, deadlineNs }), unlimited, answers };

@@ -35,6 +35,7 @@ export type StandingReport = {
 
 export type LeaseAnswer =
   | {
+      readonly outcome: "granted";
       readonly leaseId: string;
       readonly epoch: number;
       readonly amount: Cost;
@@ -43,5 +44,6 @@ export type LeaseAnswer =
       /** 1 in units that have no limit, 0 in the others. Undefined: granted some time ago. */
       readonly unlimited: Cost | undefined;
     }
-  | "exhausted"
-  | "unavailable";
+  /** It does not fit; `available` would have. */
+  | { readonly outcome: "exhausted"; readonly available: Cost }
+  | { readonly outcome: "unavailable" };

@@ -1,5 +1,5 @@
 import type { Store, Write } from "../../ports/store.ts";
-import type { LeaseSettlement } from "./account-book.ts";
+import { type LeaseSettlement, plus } from "./account-book.ts";
 import { decodeSettlement, encodeSettlement } from "./agent-record.ts";
 import type { LedgerPort } from "./ledger-port.ts";
 
@@ -13,22 +13,44 @@ export type SettlementOutboxDeps = {
   readonly onFault: (error: unknown) => void;
 };
 
-/** The entry that keeps a final settlement until the ledger has it. */
-export function outboxWrite(settlement: LeaseSettlement): Write {
-  return { key: PREFIX + settlement.leaseId, value: encodeSettlement(settlement) };
+/** Whether the ledger must hear of it, or money stays charged that nobody can spend. */
+export function isOwed({ final, keep }: LeaseSettlement): boolean {
+  return final || keep !== undefined;
 }
 
 /**
- * Final settlements on their way to the ledger. They are on disk before they are sent, and until
+ * The entry that keeps a settlement until the ledger has it. Each has a key of its own: what a lease
+ * still holds only falls, so no two that cut it down have the same sum.
+ */
+export function outboxWrite(settlement: LeaseSettlement): Write {
+  const { leaseId, spent, keep } = settlement;
+  const rest = keep && plus(spent, keep);
+  const cut = rest === undefined ? "" : `/${rest.usdMicros}-${rest.tokens}-${rest.calls}`;
+  return { key: PREFIX + leaseId + cut, value: encodeSettlement(settlement) };
+}
+
+/**
+ * Settlements that the ledger must hear of, on their way to the ledger. They are on disk before they are sent, and until
  * they are known to have arrived: what is not settled stays charged in full.
  */
 export class SettlementOutbox {
   readonly #deps: SettlementOutboxDeps;
   #sending: Promise<void> | undefined;
   #hasMore = false;
+  #returned = 0;
 
   constructor(deps: SettlementOutboxDeps) {
     this.#deps = deps;
+  }
+
+  /** Settlements that the ledger has taken since the start. */
+  get returned(): number {
+    return this.#returned;
+  }
+
+  /** Resolves once nothing is on its way; undefined when nothing is. */
+  get sending(): Promise<void> | undefined {
+    return this.#sending;
   }
 
   /** Sends what there is, once at a time; stops at the first that does not arrive. Never rejects. */
@@ -59,6 +81,7 @@ export class SettlementOutbox {
       entries.map(([key, bytes]) => this.#sendOne(key, bytes, ledger)),
     );
     const gone = entries.filter((_, index) => arrived[index]).map(([key]) => key);
+    this.#returned += gone.length;
     if (gone.length > 0) await store.commit(gone.map((key) => ({ key, value: undefined })));
     if (gone.length < entries.length) return undefined;
     return entries.at(-1)?.[0];

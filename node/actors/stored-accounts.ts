@@ -2,7 +2,7 @@ import type { Store, Write } from "../../ports/store.ts";
 import { isNothing, NOTHING, settleAfterCrash } from "./account-book.ts";
 import { decodeBook, decodeLadder, encodeBook, encodeLadder } from "./agent-record.ts";
 import { type AgentState, newAgent, type StepResult } from "./agent-state.ts";
-import { outboxWrite } from "./settlement-outbox.ts";
+import { isOwed, outboxWrite } from "./settlement-outbox.ts";
 
 // What the node's store holds of its accounts: a book while there is something to remember of its
 // money, a ladder while the agent stands anywhere but at the bottom.
@@ -33,7 +33,7 @@ export function writesOf(
     writes.push({ key: ladderKey(account), value: isKept ? encodeLadder(ladder) : undefined });
   }
   for (const effect of effects) {
-    if (effect.t === "settle" && effect.settlement.final) {
+    if (effect.t === "settle" && isOwed(effect.settlement)) {
       writes.push(outboxWrite(effect.settlement));
     }
   }

@@ -1,4 +1,5 @@
 import type { Cost } from "../decision/facts.ts";
+import type { TopUpAnswer } from "../thread-messages.ts";
 import {
   addLease,
   atLeastZero,
@@ -31,11 +32,13 @@ import {
 
 // How requests that found the table short get their money, or the ledger's no.
 //
-// T1. `exhausted` is said only on the ledger's word for no more than was asked, and not older than
-//     REFUSAL_BELIEVED_NS. Whatever else goes wrong is `unavailable`.
+// T1. `exhausted` is said only on the ledger's word for no more than was asked, not older than
+//     REFUSAL_BELIEVED_NS nor than the last settlement of this node that brought money back. Whatever else goes wrong is `unavailable`.
 // T2. `ok` is said to no more top-ups than the table and what is lent now can serve together.
 // T3. The unheld balance of an account is at most CHUNK once the requests that asked have their holds.
-// T4. Every top-up is answered: it leaves `waiting` only with a reply.
+// T4. The ledger's no carries what would have fitted: whoever may lower its output limit that far draws
+//     it, and everybody else is told.
+// T5. Every top-up is answered: it leaves `waiting` only with a reply.
 
 /** Money that one top-up lends beyond what is asked, so that the next requests need not ask. */
 export const CHUNK: Cost = { usdMicros: 1_000_000n, tokens: 200_000n, calls: 100n };
@@ -47,6 +50,7 @@ export const REFUSAL_BELIEVED_NS = 200_000_000n;
 export const ASKS_PER_TOP_UP_MAX = 6;
 /** Amounts beyond it have no place on the wire, and no limit reaches it. */
 const AMOUNT_MAX = BigInt(Number.MAX_SAFE_INTEGER);
+const MOST: Cost = { usdMicros: AMOUNT_MAX, tokens: AMOUNT_MAX, calls: AMOUNT_MAX };
 const ONE: Cost = { usdMicros: 1n, tokens: 1n, calls: 1n };
 
 export function onTopUp(
@@ -80,7 +84,7 @@ export function onLeased(
     book,
     limits: isNews ? { unlimited, untilNs: lease.deadlineNs, no: limits.no } : limits,
     asking: answers ? undefined : state.asking,
-    refusal: wasDrawn ? lessThan(state.refusal, lease.amount) : undefined,
+    refusal: wasDrawn ? withoutDrawn(state.refusal, lease.amount) : undefined,
     waiting: wasDrawn ? drawn(state.waiting, asking.id) : state.waiting,
   };
   const effects: Effect[] = settlements.map((settlement) => ({ t: "settle", settlement }));
@@ -94,21 +98,25 @@ export function onLeased(
 /** The ledger said no to the one it was asked for; the others may need less. */
 export function onNotLeased(
   state: AgentState,
-  { outcome }: Extract<AgentMessage, { t: "not_leased" }>,
+  { answer, returned }: Extract<AgentMessage, { t: "not_leased" }>,
   env: StepEnv,
 ): StepResult {
   const { asking } = state;
   const next = { ...state, asking: undefined };
-  if (outcome === "unavailable" || asking === undefined) return allUnavailable(next);
-  if (asking.limitsNo !== state.limits.no) return serve(next, env);
-  const refusal = { need: asking.need, untilNs: env.nowNs + REFUSAL_BELIEVED_NS };
+  if (answer.outcome === "unavailable" || asking === undefined) return allUnavailable(next);
   const one = state.waiting.find(({ id }) => id === asking.id);
-  const draw = asking.kind === "need" && one ? drawFor(one, next, env) : undefined;
-  // Where nothing less than what was refused would do, or nothing is short by now, none is drawn.
-  if (draw === undefined || isNothing(draw.want) || coversCost(draw.need, refusal.need)) {
-    return serve({ ...next, refusal, waiting: drawn(state.waiting, asking.id) }, env);
-  }
-  return { state: { ...next, refusal, asking: draw }, effects: [asked(draw)], durable: false };
+  const mayAskAgain = one !== undefined && one.asks < ASKS_PER_TOP_UP_MAX;
+  const isStale = asking.limitsNo !== state.limits.no || (mayAskAgain && returned !== env.returned);
+  if (isStale) return serve(next, env);
+  const refusal = {
+    need: asking.need,
+    available: answer.available,
+    returned: env.returned,
+    untilNs: env.nowNs + REFUSAL_BELIEVED_NS,
+  };
+  // Others were quicker than a draw; it is not tried again, so that its request gets its answer.
+  const waiting = asking.kind === "draw" ? drawn(state.waiting, asking.id) : state.waiting;
+  return serve({ ...next, refusal, waiting }, env);
 }
 
 /** Answers whoever can be answered, and asks the ledger for the first of the others. */
@@ -151,7 +159,7 @@ function sort(state: AgentState, env: StepEnv): Sorted {
   let given = NOTHING;
   for (const one of state.waiting) {
     const need = needOf(one);
-    const outcome = outcomeOf(one, atLeastZero(minus(need, have)), state, env);
+    const outcome = outcomeOf(one, have, state, env);
     if (outcome === undefined) waiting.push(one);
     else if (outcome === "exhausted") refused.push(one);
     else replies.push({ t: "reply", id: one.id, answer: { outcome } });
@@ -159,17 +167,12 @@ function sort(state: AgentState, env: StepEnv): Sorted {
     have = minus(have, need);
     given = plus(given, need);
   }
-  const asking = questionFor(
-    waiting.map((one) => ({ one, need: needOf(one) })),
-    have,
-    state,
-  );
+  const asking = questionFor(waiting, have, state, env);
   // Last, so that nobody goes without for what these may not even use.
   for (const one of refused) {
     const need = needOf(one);
     const part = least(have, need);
-    const left = plus(part, minus(one.need, need));
-    replies.push({ t: "reply", id: one.id, answer: { outcome: "exhausted", left } });
+    replies.push({ t: "reply", id: one.id, answer: noTo(one, have, state, env) });
     if (one.floor === undefined) continue;
     have = minus(have, part);
     given = plus(given, part);
@@ -177,36 +180,56 @@ function sort(state: AgentState, env: StepEnv): Sorted {
   return { replies, waiting, given, asking };
 }
 
-/** The question for the first who waits; it asks for what the others lack as well. */
+/** The no, and what would have fitted: what lies here, and the ledger's where it is only to be told. */
+function noTo(one: Waiting, have: Cost, state: AgentState, env: StepEnv): TopUpAnswer {
+  const need = masked(one.need, unlimitedNow(state, env.nowNs));
+  const { refusal } = state;
+  const isTold = one.floor === undefined && refusal !== undefined && env.nowNs < refusal.untilNs;
+  const part = least(isTold ? plus(have, refusal.available) : have, need);
+  return { outcome: "exhausted", left: plus(part, minus(one.need, need)) };
+}
+
+/** The question for the first who waits; a need that is asked for is asked for all who lack it. */
 function questionFor(
-  waiting: readonly { readonly one: Waiting; readonly need: Cost }[],
+  waiting: readonly Waiting[],
   have: Cost,
-  { limits }: AgentState,
+  state: AgentState,
+  env: StepEnv,
 ): Asking | undefined {
-  const shorts = waiting.map(({ need }) => atLeastZero(minus(need, have)));
+  const unlimited = unlimitedNow(state, env.nowNs);
+  const shortOf = (one: Waiting) => atLeastZero(minus(masked(one.need, unlimited), have));
   const [first] = waiting;
-  const [need] = shorts;
-  if (first === undefined || need === undefined) return undefined;
-  const want = wanted(need, shorts.reduce(plus, NOTHING));
-  return { id: first.one.id, kind: "need", need, want, limitsNo: limits.no };
+  if (first === undefined) return undefined;
+  const need = shortOf(first);
+  if (isRefused(need, state, env)) return drawFor(first, have, state, env);
+  const want = wanted(need, waiting.map(shortOf).reduce(plus, NOTHING));
+  return { id: first.id, kind: "need", need, want, limitsNo: state.limits.no };
 }
 
 function outcomeOf(
   one: Waiting,
-  short: Cost,
-  { refusal, asking }: AgentState,
+  have: Cost,
+  state: AgentState,
   env: StepEnv,
 ): "ok" | "exhausted" | "unavailable" | undefined {
+  const { refusal, asking } = state;
+  const need = masked(one.need, unlimitedNow(state, env.nowNs));
+  const short = atLeastZero(minus(need, have));
   if (isNothing(short)) return "ok";
   if (asking?.kind === "draw" && asking.id === one.id) return undefined;
-  const isRefused =
-    refusal !== undefined && env.nowNs < refusal.untilNs && coversCost(short, refusal.need);
-  const isBeyondAll = !coversCost(
-    { usdMicros: AMOUNT_MAX, tokens: AMOUNT_MAX, calls: AMOUNT_MAX },
-    short,
-  );
-  if (one.drawn || isRefused || isBeyondAll) return "exhausted";
+  if (one.drawn || !coversCost(MOST, short)) return "exhausted";
+  if (refusal !== undefined && isRefused(short, state, env)) {
+    const mayDraw = one.floor !== undefined && one.asks < ASKS_PER_TOP_UP_MAX;
+    const draw = mayDraw ? drawFor(one, have, state, env) : undefined;
+    return draw && coversCost(refusal.available, draw.need) ? undefined : "exhausted";
+  }
   return one.asks >= ASKS_PER_TOP_UP_MAX ? "unavailable" : undefined;
+}
+
+/** True while the ledger's word stands that this much, or less, does not fit. */
+function isRefused(short: Cost, { refusal }: AgentState, env: StepEnv): boolean {
+  if (refusal === undefined || env.nowNs >= refusal.untilNs) return false;
+  return refusal.returned === env.returned && coversCost(short, refusal.need);
 }
 
 /** In units that are short: what all who wait lack, and at least a chunk, so that it is worth it. */
@@ -216,22 +239,13 @@ function wanted(short: Cost, shortInAll: Cost): Cost {
   );
 }
 
-/**
- * What to ask for once the need was refused: enough for the lowered output limit where policy allows
- * one, else what there is, up to a chunk, so that the refusal can say what would have fitted.
- */
-function drawFor(one: Waiting, state: AgentState, env: StepEnv): Asking {
+/** What to ask for once the need was refused: enough for the lowered output limit, all there is at best. */
+function drawFor(one: Waiting, have: Cost, state: AgentState, env: StepEnv): Asking {
   const unlimited = unlimitedNow(state, env.nowNs);
-  const have = plus(env.balance, lendable(state.book, env.nowNs));
-  const short = atLeastZero(minus(masked(one.need, unlimited), have));
-  const floor = atLeastZero(minus(masked(one.floor ?? NOTHING, unlimited), have));
-  return {
-    id: one.id,
-    kind: "draw",
-    need: largest(floor, least(short, ONE)),
-    want: one.floor === undefined ? least(short, CHUNK) : short,
-    limitsNo: state.limits.no,
-  };
+  const lacking = (cost: Cost) => atLeastZero(minus(masked(cost, unlimited), have));
+  const short = lacking(one.need);
+  const need = largest(lacking(one.floor ?? NOTHING), least(short, ONE));
+  return { id: one.id, kind: "draw", need, want: short, limitsNo: state.limits.no };
 }
 
 function allUnavailable(state: AgentState): StepResult {
@@ -252,8 +266,10 @@ function drawn(waiting: readonly Waiting[], id: number): readonly Waiting[] {
 }
 
 /** What was drawn is missing in the ledger now, so less than before is too much there. */
-function lessThan(refusal: AgentState["refusal"], amount: Cost): AgentState["refusal"] {
-  return refusal && { ...refusal, need: atLeastZero(minus(refusal.need, amount)) };
+function withoutDrawn(refusal: AgentState["refusal"], amount: Cost): AgentState["refusal"] {
+  if (refusal === undefined) return undefined;
+  const need = atLeastZero(minus(refusal.need, amount));
+  return { ...refusal, need, available: atLeastZero(minus(refusal.available, amount)) };
 }
 
 /** The amounts in units that have a limit; `unlimited` is 1 in the others. */

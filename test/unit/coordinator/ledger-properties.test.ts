@@ -64,6 +64,8 @@ const step = fc.oneof(
       // Thousandths of the lease, more than all of it now and then.
       share: fc.integer({ min: 0, max: 1_100 }),
       final: fc.boolean(),
+      // Thousandths of what was not spent that open requests hold; absent in an ordinary report.
+      keep: fc.option(fc.integer({ min: 0, max: 1_100 }), { nil: undefined }),
       wrongNode: fc.boolean(),
       wrongEpoch: fc.boolean(),
     }),
@@ -105,6 +107,8 @@ type Shadow = {
   /** Real monotonic ms after which the slowest correct node has stopped. */
   deadlineMs: number;
   spent: number[];
+  /** What it is charged until it is final. */
+  amount: number[];
   final: boolean;
   expired: boolean;
 };
@@ -143,8 +147,8 @@ class Adversary {
       case "override": {
         const { unit, window, limit } = one.limit;
         const instance = windowAt(window, world.nowMs);
-        const override = { window: instance, limit, v: one.v };
-        world.ledger.override(one.account, unit, override, world.env());
+        const overrides = [{ unit, window: instance, limit }];
+        world.ledger.override(one.account, overrides, one.v, world.env());
         break;
       }
       case "restart":
@@ -176,7 +180,8 @@ class Adversary {
     const deadlineMs = world.monoMs + answer.ttlMs * 1.01;
     if (known) {
       expect(answer.leaseId, "I5: a second lease for one request").toBe(known.grant.leaseId);
-      expect(answer.amount, "I5: another amount for one request").toEqual(known.grant.amount);
+      const amount = LEDGER_UNITS.map((unit) => answer.amount[unit]);
+      expect(amount, "I5: another amount for one request").toEqual(known.amount);
       // The node counts from its repetition; what it is told must keep I7 all the same.
       known.deadlineMs = Math.max(known.deadlineMs, deadlineMs);
       return;
@@ -201,6 +206,7 @@ class Adversary {
       grantedAtMs: this.ledgerNowMs,
       deadlineMs,
       spent: [0, 0, 0],
+      amount: LEDGER_UNITS.map((unit) => answer.amount[unit]),
       final: false,
       expired: false,
     };
@@ -212,6 +218,7 @@ class Adversary {
     const shadow = this.shadows[one.which % Math.max(1, this.shadows.length)];
     if (!shadow) return;
     const { grant } = shadow;
+    const { keep: share } = one;
     const spent = LEDGER_UNITS.map((unit) => Math.floor((grant.amount[unit] * one.share) / 1_000));
     const answer = this.world.settle(
       grant,
@@ -220,22 +227,29 @@ class Adversary {
         node: one.wrongNode ? "n9" : shadow.node,
         epoch: one.wrongEpoch ? grant.epoch + 100 : grant.epoch,
         final: one.final,
+        ...(share !== undefined && { keep: amountsOf(shareOfRest(grant, spent, share)) }),
       },
     );
     if (one.wrongNode || one.wrongEpoch) {
       expect(answer).toHaveProperty("refused");
       return;
     }
-    if (spent.some((amount, i) => amount > grant.amount[LEDGER_UNITS[i] as LedgerUnit])) {
+    if (spent.some((amount, i) => amount > (shadow.amount[i] as number))) {
       expect(answer).toHaveProperty("refused", "settle_above_lease");
       return;
     }
     if (!shadow.final) {
       shadow.spent = shadow.spent.map((before, i) => Math.max(before, spent[i] as number));
       shadow.final = one.final;
+      if (share !== undefined && !one.final) {
+        const keep = shareOfRest(grant, spent, share);
+        shadow.amount = shadow.amount.map((before, i) => {
+          const told = (spent[i] as number) + keep[LEDGER_UNITS[i] as LedgerUnit];
+          return Math.max(shadow.spent[i] as number, Math.min(before, told));
+        });
+      }
     }
-    // I8: what the ledger says is the greatest report, and the final one for ever.
-    expect(answer).toMatchObject({
+    expect(answer, "I8: not the greatest report, or not the final one").toMatchObject({
       spent: amountsOf(Object.fromEntries(LEDGER_UNITS.map((unit, i) => [unit, shadow.spent[i]]))),
       final: shadow.final,
     });
@@ -266,7 +280,7 @@ class Adversary {
           shadow.deadlineMs,
         );
       }
-      if (shadow.expired && isOpen) throw new Error("an expired lease is open again");
+      expect(shadow.expired && isOpen, "I7: an expired lease is open again").toBe(false);
     }
     for (const row of world.state.rows()) {
       const paid = this.#expected(row.account, row.unit, row.window);
@@ -277,7 +291,7 @@ class Adversary {
         expect(row.available, `L1: ${name}`).toBe(row.limit - reserved - spent - children);
       }
     }
-    expect(world.state.flaws()).toEqual([]);
+    expect(world.state.flaws(), "I2: leases and rows differ").toEqual([]);
   }
 
   /** What a row must hold, from the shadows alone. */
@@ -288,7 +302,7 @@ class Adversary {
       const chain = CHAIN[shadow.account] as readonly string[];
       const inWindow = WINDOW_KINDS.some((kind) => windowAt(kind, shadow.grantedAtMs) === window);
       if (!chain.includes(account) || !inWindow) continue;
-      const lent = shadow.grant.amount[unit];
+      const lent = shadow.amount[index] as number;
       const reported = shadow.spent[index] as number;
       const charge = shadow.final ? reported : lent;
       if (account !== shadow.account) paid.children += charge;
@@ -302,15 +316,48 @@ class Adversary {
   }
 }
 
-describe("the ledger under any sequence of calls", { timeout: 120_000 }, () => {
-  test("I1 I2 I5 I7 I8 L1 hold after every step", () => {
-    fc.assert(
-      fc.property(limitsOf, fc.array(step, { maxLength: 60 }), (limits, steps) => {
+function shareOfRest(grant: LeaseGrant, spent: readonly number[], share: number) {
+  return Object.fromEntries(
+    LEDGER_UNITS.map((unit, i) => {
+      const rest = Math.max(0, grant.amount[unit] - (spent[i] as number));
+      return [unit, Math.floor((rest * share) / 1_000)];
+    }),
+  ) as Record<LedgerUnit, number>;
+}
+
+// I3, I4 and I6 are kept elsewhere: by the node's books, by the actor's commits, by the journal.
+const INVARIANTS = [
+  ["I1", "what is charged never exceeds the limit that stood at the grant"],
+  ["I2", "what nodes spent is charged, and each row equals its leases"],
+  ["I5", "one lease at most for one request"],
+  ["I7", "a lease expires only after its node has stopped"],
+  ["I8", "reports only rise, amounts only fall, the final one stays, refunds happen once"],
+  ["L1", "limit = available + reserved + spent + children"],
+] as const;
+
+let checked: { readonly failure: string | undefined } | undefined;
+
+/** All are looked at after every step of one set of runs; a failure names the first that broke. */
+function failureOf(invariant: string): string | undefined {
+  if (checked === undefined) {
+    const steps = fc.array(step, { maxLength: 60 });
+    const details = fc.check(
+      fc.property(limitsOf, steps, (limits, all) => {
         const adversary = new Adversary(limits);
-        for (const one of steps) adversary.run(one);
+        for (const one of all) adversary.run(one);
       }),
       { numRuns: count, seed },
     );
+    checked = { failure: details.failed ? fc.defaultReportMessage(details) : undefined };
+  }
+  const { failure } = checked;
+  const named = INVARIANTS.find(([name]) => failure?.includes(`${name}: `))?.[0];
+  return named === undefined || named === invariant ? failure : undefined;
+}
+
+describe("the ledger under any sequence of calls", { timeout: 120_000 }, () => {
+  test.each(INVARIANTS)("%s: %s", (name) => {
+    expect(failureOf(name)).toBeUndefined();
   });
 
   test("L2: no sequence of clock jumps lends more of a window than its limit", () => {

@@ -103,7 +103,12 @@ export class LedgerWorld {
   settle(
     grant: LeaseGrant,
     spent: Partial<LedgerAmounts>,
-    more: { final?: boolean; node?: string; epoch?: number } = {},
+    more: {
+      final?: boolean;
+      node?: string;
+      epoch?: number;
+      keep?: Partial<LedgerAmounts>;
+    } = {},
   ) {
     return this.ledger.settle(
       {
@@ -112,6 +117,7 @@ export class LedgerWorld {
         epoch: more.epoch ?? grant.epoch,
         spent: amountsOf(spent),
         final: more.final ?? false,
+        keep: more.keep && amountsOf(more.keep),
       },
       this.env(),
     );

@@ -94,6 +94,7 @@ describe("lending", () => {
     expect(world.lease(AGENT, { usd_micros: 501 })).toEqual({
       refused: "budget_exhausted",
       message: `${AGENT} has 500 usd_micros left in ${HOUR}`,
+      available: { usd_micros: 500, tokens: 0, calls: 100 },
     });
     expect(world.row(AGENT, "usd_micros", HOUR).reserved).toBe(1_500);
     expect(world.granted(AGENT, { usd_micros: 500 }).amount.usd_micros).toBe(500);
@@ -258,6 +259,23 @@ describe("settling", () => {
     }
   });
 
+  test("what an expired lease still holds is kept, and the rest is to be had at once", () => {
+    const world = new LedgerWorld(LIMITS);
+    const lease = world.granted(AGENT, { usd_micros: 1_500 });
+    world.pass(lease.ttlMs + 10_000);
+    world.ledger.roll(world.env());
+    world.settle(lease, { usd_micros: 100 }, { keep: { usd_micros: 300 } });
+    expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject({ available: 1_600, spent: 400 });
+    // An earlier report that comes late brings nothing back.
+    world.settle(lease, { usd_micros: 50 }, { keep: { usd_micros: 900 } });
+    expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject({ available: 1_600, spent: 400 });
+    expect(world.settle(lease, { usd_micros: 401 })).toMatchObject({
+      refused: "settle_above_lease",
+    });
+    world.settle(lease, { usd_micros: 350 }, { final: true });
+    expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject({ available: 1_650, spent: 350 });
+  });
+
   test("a report after its window ended refunds only windows that still run", () => {
     const world = new LedgerWorld(LIMITS);
     const grant = world.granted(AGENT, { usd_micros: 400 });
@@ -338,8 +356,8 @@ describe("limits", () => {
   test("an operator's limit stands over policy until its window ends", () => {
     const world = new LedgerWorld(LIMITS);
     world.granted(AGENT, { usd_micros: 2_000 });
-    const raise = { window: HOUR, limit: 2_500, v: 1 };
-    expect(world.ledger.override(AGENT, "usd_micros", raise, world.env())).toBe(true);
+    const raise = [{ unit: "usd_micros" as const, window: HOUR, limit: 2_500 }];
+    expect(world.ledger.override(AGENT, raise, 1, world.env())).toBe(true);
     expect(world.granted(AGENT, { usd_micros: 500 }).amount.usd_micros).toBe(500);
     world.setLimits(LIMITS);
     expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject({ limit: 2_500, available: 0 });
@@ -352,27 +370,44 @@ describe("limits", () => {
 
   test("an operator's limit of a window that policy does not limit is one", () => {
     const world = new LedgerWorld(LIMITS);
-    const cap = { window: DAY, limit: 50, v: 1 };
-    world.ledger.override(AGENT, "tokens", cap, world.env());
+    const cap = [{ unit: "tokens" as const, window: DAY, limit: 50 }];
+    world.ledger.override(AGENT, cap, 1, world.env());
     expect(world.lease(AGENT, { tokens: 51 })).toMatchObject({ refused: "budget_exhausted" });
     expect(world.granted(AGENT, { tokens: 50 }).unlimited).toEqual([]);
+  });
+
+  test("a record says all that an operator has set: what it leaves out is policy's again", () => {
+    const world = new LedgerWorld(LIMITS);
+    const hour = { unit: "usd_micros" as const, window: HOUR, limit: 2_500 };
+    const calls = { unit: "calls" as const, window: HOUR, limit: 7 };
+    world.ledger.override(AGENT, [hour], 1, world.env());
+    world.ledger.override(AGENT, [hour, calls], 2, world.env());
+    expect(world.row(AGENT, "usd_micros", HOUR).limit).toBe(2_500);
+    expect(world.row(AGENT, "calls", HOUR).limit).toBe(7);
+    world.ledger.override(AGENT, [calls], 3, world.env());
+    expect(world.row(AGENT, "usd_micros", HOUR).limit).toBe(2_000);
+    world.restart();
+    expect(world.row(AGENT, "usd_micros", HOUR).limit).toBe(2_000);
+    expect(world.row(AGENT, "calls", HOUR).limit).toBe(7);
   });
 
   test("an older record or an ended window changes nothing", () => {
     const world = new LedgerWorld(LIMITS);
     const set = (v: number, limit: number, window = HOUR): boolean =>
-      world.ledger.override(AGENT, "usd_micros", { window, limit, v }, world.env());
+      world.ledger.override(AGENT, [{ unit: "usd_micros", window, limit }], v, world.env());
     expect(set(3, 900)).toBe(true);
     expect(set(2, 9_999)).toBe(false);
-    expect(set(9, 9_999, "hour:2026-11-22T08")).toBe(false);
     expect(world.row(AGENT, "usd_micros", HOUR).limit).toBe(900);
+    // A record that speaks of an ended window alone leaves nothing standing.
+    expect(set(9, 9_999, "hour:2026-11-22T08")).toBe(true);
+    expect(world.row(AGENT, "usd_micros", HOUR).limit).toBe(2_000);
   });
 
   test("a limit lowered below what is taken lends nothing until that is true again", () => {
     const world = new LedgerWorld(LIMITS);
     const grant = world.granted(AGENT, { usd_micros: 1_500 });
-    const lower = { window: HOUR, limit: 1_000, v: 1 };
-    world.ledger.override(AGENT, "usd_micros", lower, world.env());
+    const lower = [{ unit: "usd_micros" as const, window: HOUR, limit: 1_000 }];
+    world.ledger.override(AGENT, lower, 1, world.env());
     expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject({ limit: 1_000, available: -500 });
     expect(world.lease(AGENT, { usd_micros: 1 })).toHaveProperty("refused");
     world.settle(grant, { usd_micros: 600 }, { final: true });

@@ -11,6 +11,7 @@ import {
   coordinator,
   distrust,
   limit,
+  limits,
   node,
   operator,
   policy,
@@ -40,6 +41,10 @@ describe("a record is refused as field_malformed for", () => {
     ["a window nobody knows", limit(1n, Unit.CALLS, "week:2026-47")],
     ["an amount no number holds", limit(2n ** 53n)],
     ["a distrust in place of an account", distrust(1_100n)],
+    ["no limits", limits()],
+    ["one unit and window twice", limits([Unit.CALLS, "total"], [Unit.CALLS, "total"])],
+    ["more limits than there are", limits(...Array.from({ length: 17 }, hourOf))],
+    ["one of many that is flawed", limits([Unit.CALLS, "total"], [Unit.CALLS, "week:2026-47"])],
     ["nothing in it", { case: "limit", value: create(LimitSchema, {}) } as const],
   ])("a limit with %s", (_title, op) => {
     expect(reasonOf(signLoosely("budget/team/payments", op))).toBe("field_malformed");
@@ -94,3 +99,7 @@ describe("a record is refused as field_malformed for", () => {
     expect(reasonOf(signLoosely("node/n1", op))).toBe("field_malformed");
   });
 });
+
+function hourOf(_: unknown, hour: number): [Unit, string] {
+  return [Unit.CALLS, `hour:2026-11-22T${String(hour).padStart(2, "0")}`];
+}

@@ -16,6 +16,8 @@ import { uuidV7 } from "../../../ports/random.ts";
 import { twinKeys } from "../../../ports/twin-keys.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
 import {
+  AccountLimitSchema,
+  AccountLimitsSchema,
   KeySchema,
   KillSchema,
   LimitSchema,
@@ -90,6 +92,16 @@ export const limit = (
     of: { case: "account", value: { unit, window, limit: amount } },
   }),
 });
+export const limits = (...of: readonly [Unit, string][]): RecordOp => {
+  const all = of.map(([unit, window]) => ({ unit, window, limit: 1n }));
+  const value = { limits: all.map((one) => create(AccountLimitSchema, one)) };
+  return {
+    case: "limit",
+    value: create(LimitSchema, {
+      of: { case: "accounts", value: create(AccountLimitsSchema, value) },
+    }),
+  };
+};
 export const distrust = (milli: bigint): RecordOp => ({
   case: "limit",
   value: create(LimitSchema, { of: { case: "distrust", value: { milli } } }),

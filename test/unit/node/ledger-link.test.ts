@@ -62,6 +62,7 @@ describe("the link to the ledger", () => {
   test("carries a question and its answer whole", async () => {
     const { link, asked } = linkWith(granted(9n, [Unit.TOKENS, Unit.CALLS]));
     expect(await link.lease(A, usd(5n), usd(9n))).toEqual({
+      outcome: "granted",
       leaseId: "l9",
       epoch: 4,
       amount: usd(9n),
@@ -81,7 +82,7 @@ describe("the link to the ledger", () => {
     ["boot_ended", "unavailable"],
   ])("%s is an answer: %s, and the next question is a new one", async (reason, answer) => {
     const { link, asked } = linkWith(refused(reason), granted(9n));
-    expect(await link.lease(A, usd(5n), usd(9n))).toBe(answer);
+    expect(await link.lease(A, usd(5n), usd(9n))).toMatchObject({ outcome: answer });
     expect(await link.again(A)).toBeUndefined();
     expect(await link.lease(A, usd(5n), usd(9n))).toMatchObject({ leaseId: "l9" });
     expect(new Set(asked.map(({ requestId }) => requestId)).size).toBe(2);
@@ -97,7 +98,7 @@ describe("the link to the ledger", () => {
     ],
   ])("after %s the same question is put again, before any other", async (_, lost) => {
     const { link, asked } = linkWith(lost, granted(7n));
-    expect(await link.lease(A, usd(5n), usd(7n))).toBe("unavailable");
+    expect(await link.lease(A, usd(5n), usd(7n))).toMatchObject({ outcome: "unavailable" });
     // What it finds was granted a while ago, so it does not say what is limited now.
     expect(await link.lease(A, usd(100n), usd(100n))).toMatchObject({
       leaseId: "l7",
@@ -117,7 +118,8 @@ describe("the link to the ledger", () => {
   test("a coordinator that never decides is not asked the same for ever", async () => {
     const full = () => refused("budget_unavailable");
     const { link } = linkWith(full(), full(), full(), granted(2n));
-    for (let i = 0; i < 2; i++) expect(await link.lease(A, usd(2n), usd(2n))).toBe("unavailable");
+    for (let i = 0; i < 2; i++)
+      expect(await link.lease(A, usd(2n), usd(2n))).toMatchObject({ outcome: "unavailable" });
     expect(await link.lease(A, usd(2n), usd(2n))).toMatchObject({ leaseId: "l2" });
   });
 

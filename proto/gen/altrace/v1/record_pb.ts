@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/record.proto.
  */
 export const file_altrace_v1_record: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbHRyYWNlL3YxL3JlY29yZC5wcm90bxIKYWx0cmFjZS52MSJKCgxTaWduZWRSZWNvcmQSDwoHcGF5bG9hZBgBIAEoDBIpCgpzaWduYXR1cmVzGAIgAygLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUiJQoJU2lnbmF0dXJlEgsKA2tpZBgBIAEoCRILCgNzaWcYAiABKAwi0gIKBlJlY29yZBIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDQoFc2NvcGUYAyABKAkSDAoEcHJldhgEIAEoDBIOCgZjbWRfaWQYBSABKAkSFAoMaXNzdWVkX2F0X21zGAYgASgDEhAKCG9wZXJhdG9yGAcgASgJEiAKBGtpbGwYCiABKAsyEC5hbHRyYWNlLnYxLktpbGxIABIkCgZyZXZpdmUYCyABKAsyEi5hbHRyYWNlLnYxLlJldml2ZUgAEiQKBnBvbGljeRgMIAEoCzISLmFsdHJhY2UudjEuUG9saWN5SAASIgoFdHJ1c3QYDSABKAsyES5hbHRyYWNlLnYxLlRydXN0SAASIgoFbGltaXQYDiABKAsyES5hbHRyYWNlLnYxLkxpbWl0SAASHgoDa2V5GA8gASgLMg8uYWx0cmFjZS52MS5LZXlIAEIECgJvcCIlCgRLaWxsEg4KBnJlYXNvbhgBIAEoCRINCgVjYXVzZRgCIAEoCSIYCgZSZXZpdmUSDgoGcmVhc29uGAEgASgJIjQKBlBvbGljeRIOCgZzaGEyNTYYASABKAwSDAoEc2l6ZRgCIAEoBBIMCgRib2R5GAMgASgMIi0KBVRydXN0EiQKBGtleXMYASADKAsyFi5hbHRyYWNlLnYxLlRydXN0ZWRLZXkijQEKClRydXN0ZWRLZXkSCwoDa2lkGAEgASgJEhIKCnB1YmxpY19rZXkYAiABKAwSIwoEcm9sZRgDIAEoDjIVLmFsdHJhY2UudjEuVHJ1c3RSb2xlEhUKDW5vdF9iZWZvcmVfbXMYBCABKAMSFAoMbm90X2FmdGVyX21zGAUgASgDEgwKBG5rZXkYBiABKAkiZAoFTGltaXQSKwoHYWNjb3VudBgBIAEoCzIYLmFsdHJhY2UudjEuQWNjb3VudExpbWl0SAASKAoIZGlzdHJ1c3QYAiABKAsyFC5hbHRyYWNlLnYxLkRpc3RydXN0SABCBAoCb2YiTQoMQWNjb3VudExpbWl0Eh4KBHVuaXQYASABKA4yEC5hbHRyYWNlLnYxLlVuaXQSDgoGd2luZG93GAIgASgJEg0KBWxpbWl0GAMgASgEIhkKCERpc3RydXN0Eg0KBW1pbGxpGAEgASgEImMKA0tleRIOCgZzaGEyNTYYASABKAwSDQoFYWdlbnQYAiABKAkSEAoIY29udHJhY3QYAyABKAkSFQoNbm90X2JlZm9yZV9tcxgEIAEoAxIUCgxub3RfYWZ0ZXJfbXMYBSABKAMqiwEKCVRydXN0Um9sZRIaChZUUlVTVF9ST0xFX1VOU1BFQ0lGSUVEEAASFwoTVFJVU1RfUk9MRV9PUEVSQVRPUhABEhoKFlRSVVNUX1JPTEVfQ09PUkRJTkFUT1IQAhIYChRUUlVTVF9ST0xFX0VOUk9MTUVOVBADEhMKD1RSVVNUX1JPTEVfTk9ERRAEKlIKBFVuaXQSFAoQVU5JVF9VTlNQRUNJRklFRBAAEhMKD1VOSVRfVVNEX01JQ1JPUxABEg8KC1VOSVRfVE9LRU5TEAISDgoKVU5JVF9DQUxMUxADYgZwcm90bzM");
+  fileDesc("ChdhbHRyYWNlL3YxL3JlY29yZC5wcm90bxIKYWx0cmFjZS52MSJKCgxTaWduZWRSZWNvcmQSDwoHcGF5bG9hZBgBIAEoDBIpCgpzaWduYXR1cmVzGAIgAygLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUiJQoJU2lnbmF0dXJlEgsKA2tpZBgBIAEoCRILCgNzaWcYAiABKAwi0gIKBlJlY29yZBIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDQoFc2NvcGUYAyABKAkSDAoEcHJldhgEIAEoDBIOCgZjbWRfaWQYBSABKAkSFAoMaXNzdWVkX2F0X21zGAYgASgDEhAKCG9wZXJhdG9yGAcgASgJEiAKBGtpbGwYCiABKAsyEC5hbHRyYWNlLnYxLktpbGxIABIkCgZyZXZpdmUYCyABKAsyEi5hbHRyYWNlLnYxLlJldml2ZUgAEiQKBnBvbGljeRgMIAEoCzISLmFsdHJhY2UudjEuUG9saWN5SAASIgoFdHJ1c3QYDSABKAsyES5hbHRyYWNlLnYxLlRydXN0SAASIgoFbGltaXQYDiABKAsyES5hbHRyYWNlLnYxLkxpbWl0SAASHgoDa2V5GA8gASgLMg8uYWx0cmFjZS52MS5LZXlIAEIECgJvcCIlCgRLaWxsEg4KBnJlYXNvbhgBIAEoCRINCgVjYXVzZRgCIAEoCSIYCgZSZXZpdmUSDgoGcmVhc29uGAEgASgJIjQKBlBvbGljeRIOCgZzaGEyNTYYASABKAwSDAoEc2l6ZRgCIAEoBBIMCgRib2R5GAMgASgMIi0KBVRydXN0EiQKBGtleXMYASADKAsyFi5hbHRyYWNlLnYxLlRydXN0ZWRLZXkijQEKClRydXN0ZWRLZXkSCwoDa2lkGAEgASgJEhIKCnB1YmxpY19rZXkYAiABKAwSIwoEcm9sZRgDIAEoDjIVLmFsdHJhY2UudjEuVHJ1c3RSb2xlEhUKDW5vdF9iZWZvcmVfbXMYBCABKAMSFAoMbm90X2FmdGVyX21zGAUgASgDEgwKBG5rZXkYBiABKAkikwEKBUxpbWl0EisKB2FjY291bnQYASABKAsyGC5hbHRyYWNlLnYxLkFjY291bnRMaW1pdEgAEigKCGRpc3RydXN0GAIgASgLMhQuYWx0cmFjZS52MS5EaXN0cnVzdEgAEi0KCGFjY291bnRzGAMgASgLMhkuYWx0cmFjZS52MS5BY2NvdW50TGltaXRzSABCBAoCb2YiOQoNQWNjb3VudExpbWl0cxIoCgZsaW1pdHMYASADKAsyGC5hbHRyYWNlLnYxLkFjY291bnRMaW1pdCJNCgxBY2NvdW50TGltaXQSHgoEdW5pdBgBIAEoDjIQLmFsdHJhY2UudjEuVW5pdBIOCgZ3aW5kb3cYAiABKAkSDQoFbGltaXQYAyABKAQiGQoIRGlzdHJ1c3QSDQoFbWlsbGkYASABKAQiYwoDS2V5Eg4KBnNoYTI1NhgBIAEoDBINCgVhZ2VudBgCIAEoCRIQCghjb250cmFjdBgDIAEoCRIVCg1ub3RfYmVmb3JlX21zGAQgASgDEhQKDG5vdF9hZnRlcl9tcxgFIAEoAyqLAQoJVHJ1c3RSb2xlEhoKFlRSVVNUX1JPTEVfVU5TUEVDSUZJRUQQABIXChNUUlVTVF9ST0xFX09QRVJBVE9SEAESGgoWVFJVU1RfUk9MRV9DT09SRElOQVRPUhACEhgKFFRSVVNUX1JPTEVfRU5ST0xNRU5UEAMSEwoPVFJVU1RfUk9MRV9OT0RFEAQqUgoEVW5pdBIUChBVTklUX1VOU1BFQ0lGSUVEEAASEwoPVU5JVF9VU0RfTUlDUk9TEAESDwoLVU5JVF9UT0tFTlMQAhIOCgpVTklUX0NBTExTEANiBnByb3RvMw");
 
 /**
  * A record as it travels and as it lies on disk. Signatures cover "altrace/v1/record" NUL payload, byte
@@ -327,6 +327,12 @@ export type Limit = Message<"altrace.v1.Limit"> & {
      */
     value: Distrust;
     case: "distrust";
+  } | {
+    /**
+     * @generated from field: altrace.v1.AccountLimits accounts = 3;
+     */
+    value: AccountLimits;
+    case: "accounts";
   } | { case: undefined; value?: undefined };
 };
 
@@ -336,6 +342,28 @@ export type Limit = Message<"altrace.v1.Limit"> & {
  */
 export const LimitSchema: GenMessage<Limit> = /*@__PURE__*/
   messageDesc(file_altrace_v1_record, 8);
+
+/**
+ * Every limit of one account that an operator has set over policy. A record replaces the one before, so
+ * it repeats what still counts of that: whoever sees the last record alone knows all of them.
+ *
+ * @generated from message altrace.v1.AccountLimits
+ */
+export type AccountLimits = Message<"altrace.v1.AccountLimits"> & {
+  /**
+   * At least 1, at most 16; each unit and window once.
+   *
+   * @generated from field: repeated altrace.v1.AccountLimit limits = 1;
+   */
+  limits: AccountLimit[];
+};
+
+/**
+ * Describes the message altrace.v1.AccountLimits.
+ * Use `create(AccountLimitsSchema)` to create a new message.
+ */
+export const AccountLimitsSchema: GenMessage<AccountLimits> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_record, 9);
 
 /**
  * The absolute limit of one account, unit and window instance; it wins over policy until that window ends.
@@ -368,7 +396,7 @@ export type AccountLimit = Message<"altrace.v1.AccountLimit"> & {
  * Use `create(AccountLimitSchema)` to create a new message.
  */
 export const AccountLimitSchema: GenMessage<AccountLimit> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_record, 9);
+  messageDesc(file_altrace_v1_record, 10);
 
 /**
  * How far a provider's bill may exceed the hold, in thousandths: 1100 means 1.1. It only ever rises.
@@ -387,7 +415,7 @@ export type Distrust = Message<"altrace.v1.Distrust"> & {
  * Use `create(DistrustSchema)` to create a new message.
  */
 export const DistrustSchema: GenMessage<Distrust> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_record, 10);
+  messageDesc(file_altrace_v1_record, 11);
 
 /**
  * A virtual key. The secret is never here: SHA-256 of the whole key is.
@@ -430,7 +458,7 @@ export type Key = Message<"altrace.v1.Key"> & {
  * Use `create(KeySchema)` to create a new message.
  */
 export const KeySchema: GenMessage<Key> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_record, 11);
+  messageDesc(file_altrace_v1_record, 12);
 
 /**
  * @generated from enum altrace.v1.TrustRole

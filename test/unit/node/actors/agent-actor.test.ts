@@ -27,6 +27,7 @@ class Stage {
   state: AgentState = newAgent(0);
   nowNs = 1n;
   balance = NOTHING;
+  returned = 0;
   /** Effects of the last message. */
   effects: readonly Effect[] = [];
   durable = false;
@@ -38,6 +39,7 @@ class Stage {
       nowNs: this.nowNs,
       ladder: policy().ladder,
       balance: this.balance,
+      returned: this.returned,
     };
     // A2: whoever changed the state that was given would find it frozen.
     freeze(this.state);
@@ -65,6 +67,11 @@ class Stage {
     const { unlimited = ONLY_USD, deadlineNs = HOUR_NS } = over;
     const lease = newLease({ id: `l${++this.#leases}`, epoch: 1, amount, deadlineNs });
     return this.say({ t: "leased", lease, unlimited, answers: true });
+  }
+
+  /** The ledger's no, and what it could have lent. */
+  refuse(available = NOTHING): readonly Effect[] {
+    return this.say({ t: "not_leased", answer: { outcome: "exhausted", available }, returned: 0 });
   }
 
   hold(amount: bigint): void {
@@ -222,33 +229,50 @@ describe("top-ups", () => {
     for (let id = 0; id < TOP_UPS_WAITING_MAX; id++) stage.topUp(id, usd(10n));
     stage.topUp(9_999, usd(10n));
     expect(stage.replies).toEqual([[9_999, "unavailable"]]);
-    stage.say({ t: "not_leased", outcome: "unavailable" });
+    stage.say({ t: "not_leased", answer: { outcome: "unavailable" }, returned: 0 });
     expect(stage.replies).toHaveLength(TOP_UPS_WAITING_MAX);
     expect(stage.state.waiting).toEqual([]);
   });
 });
 
 describe("the ledger's no", () => {
-  test("T1: is followed by asking for what there is, to say what would have fitted", () => {
+  test("T4: says what would have fitted, of what lies here and in the ledger", () => {
     const stage = new Stage();
+    stage.balance = usd(50n);
     stage.topUp(1, usd(3_000_000n));
-    stage.say({ t: "not_leased", outcome: "exhausted" });
-    expect(stage.asked).toMatchObject([{ kind: "draw", need: usd(1n), want: usd(1_000_000n) }]);
-    stage.lease(usd(400n));
-    expect(stage.replies).toEqual([[1, "exhausted"]]);
-    expect(stage.left).toEqual(usd(400n));
-    stage.topUp(2, usd(400n));
-    expect(stage.replies).toEqual([[2, "ok"]]);
+    stage.refuse(usd(400n));
+    expect([stage.replies, stage.asked]).toEqual([[[1, "exhausted"]], []]);
+    expect(stage.left).toEqual(usd(450n));
+    stage.topUp(2, usd(450n));
+    expect(stage.asked).toMatchObject([{ kind: "need", need: usd(400n) }]);
   });
 
-  test("is followed by asking for the floor where policy lowers output limits", () => {
+  test("T4: is followed by drawing what there is where policy lowers output limits", () => {
     const stage = new Stage();
     stage.topUp(1, usd(3_000_000n), usd(700n));
-    stage.say({ t: "not_leased", outcome: "exhausted" });
+    stage.refuse(usd(2_000_000n));
     expect(stage.asked).toMatchObject([{ kind: "draw", need: usd(700n), want: usd(3_000_000n) }]);
     stage.lease(usd(2_000_000n));
     expect(stage.left).toEqual(usd(2_000_000n));
     expect(stage.balance).toEqual(usd(2_000_000n));
+  });
+
+  test("T4: nothing is drawn where not even the lowest output limit fits", () => {
+    const stage = new Stage();
+    stage.topUp(1, usd(3_000_000n), usd(700n));
+    stage.refuse(usd(699n));
+    expect([stage.replies, stage.asked]).toEqual([[[1, "exhausted"]], []]);
+    expect(stage.left).toEqual(NOTHING);
+  });
+
+  test("T4: the next one draws without asking for what was refused a moment ago", () => {
+    const stage = new Stage();
+    stage.topUp(1, usd(3_000n));
+    stage.refuse(usd(1_000n));
+    stage.topUp(2, usd(3_000n), usd(700n));
+    expect(stage.asked).toMatchObject([{ kind: "draw", need: usd(700n), want: usd(3_000n) }]);
+    stage.refuse(usd(10n));
+    expect(stage.replies).toEqual([[2, "exhausted"]]);
   });
 
   test("counts units without a limit as covered in what it says is left", () => {
@@ -257,38 +281,55 @@ describe("the ledger's no", () => {
     stage.lease(usd(10n));
     stage.hold(10n);
     stage.topUp(2, { usdMicros: 10n, tokens: 500n, calls: 1n });
-    stage.say({ t: "not_leased", outcome: "exhausted" });
-    stage.say({ t: "not_leased", outcome: "exhausted" });
+    stage.refuse();
     expect(stage.left).toEqual({ usdMicros: 0n, tokens: 500n, calls: 1n });
   });
 
   test("stands a moment for whoever needs as much, and not for who needs less", () => {
     const stage = new Stage();
-    stage.topUp(1, usd(1_000n));
-    stage.say({ t: "not_leased", outcome: "exhausted" });
+    stage.topUp(1, usd(1_000n), usd(300n));
+    stage.refuse(usd(400n));
     stage.lease(usd(400n));
+    stage.hold(400n);
     // The draw took 400 of what was there, so 600 is what does not fit any more.
-    stage.topUp(2, usd(1_000n));
+    stage.topUp(2, usd(600n));
     expect(stage.replies).toEqual([[2, "exhausted"]]);
-    stage.topUp(3, usd(999n));
+    stage.topUp(3, usd(599n));
     expect([stage.replies, stage.asked.length]).toEqual([[], 1]);
   });
 
   test("is asked for again once it is old", () => {
     const stage = new Stage();
     stage.topUp(1, usd(1n));
-    stage.say({ t: "not_leased", outcome: "exhausted" });
+    stage.refuse();
     expect(stage.replies).toEqual([[1, "exhausted"]]);
     stage.nowNs += REFUSAL_BELIEVED_NS;
     stage.topUp(2, usd(1n));
     expect(stage.asked).toHaveLength(1);
   });
 
+  test("T1: is not believed once money of this node has come back to the ledger", () => {
+    const stage = new Stage();
+    stage.topUp(1, usd(10n));
+    stage.returned = 1;
+    stage.refuse();
+    expect([stage.replies, stage.asked.length]).toEqual([[], 1]);
+    stage.say({
+      t: "not_leased",
+      answer: { outcome: "exhausted", available: NOTHING },
+      returned: 1,
+    });
+    expect(stage.replies).toEqual([[1, "exhausted"]]);
+    stage.returned = 2;
+    stage.topUp(2, usd(10n));
+    expect([stage.replies, stage.asked.length]).toEqual([[], 1]);
+  });
+
   test("is not believed when it answers a question of before the limits changed", () => {
     const stage = new Stage();
     stage.topUp(1, usd(10n));
     stage.say({ t: "limits_changed" });
-    stage.say({ t: "not_leased", outcome: "exhausted" });
+    stage.refuse();
     expect([stage.replies, stage.asked.length]).toEqual([[], 1]);
   });
 
@@ -296,20 +337,18 @@ describe("the ledger's no", () => {
     const stage = new Stage();
     stage.topUp(1, usd(1_000n));
     stage.topUp(2, usd(5n));
-    stage.say({ t: "not_leased", outcome: "exhausted" });
-    stage.say({ t: "not_leased", outcome: "exhausted" });
-    // Not even one was to be had, so nobody else needs to ask.
-    expect(stage.replies).toEqual([
-      [1, "exhausted"],
-      [2, "exhausted"],
-    ]);
+    stage.refuse(usd(4n));
+    expect(stage.replies).toEqual([[1, "exhausted"]]);
+    expect(stage.asked).toMatchObject([{ kind: "need", need: usd(5n) }]);
+    stage.refuse(usd(4n));
+    expect(stage.replies).toEqual([[2, "exhausted"]]);
   });
 
   test("to a large request does not keep a small one from what lies there", () => {
     const stage = new Stage();
     stage.balance = usd(50n);
     stage.topUp(1, usd(1_000n));
-    stage.say({ t: "not_leased", outcome: "exhausted" });
+    stage.refuse();
     stage.topUp(2, usd(50n));
     expect(stage.replies).toEqual([[2, "ok"]]);
   });
@@ -347,12 +386,32 @@ describe("what requests spend", () => {
     ]);
   });
 
+  test("B5: an ended lease keeps what requests hold, and the rest goes back at once", () => {
+    const stage = new Stage();
+    stage.topUp(1, usd(10n));
+    stage.lease(usd(2_000_000n), { deadlineNs: 100n });
+    stage.hold(10n);
+    stage.nowNs = 100n;
+    const rest = usd(stage.balance.usdMicros);
+    stage.balance = NOTHING;
+    stage.say({ t: "taken_back", amount: rest, giveBack: false });
+    const kept = { leaseId: "l1", epoch: 1, spent: NOTHING, keep: usd(10n), final: false };
+    expect(stage.effects[0]).toEqual({ t: "settle", settlement: kept });
+    expect(stage.durable).toBe(true);
+    stage.say({ t: "settled", spent: usd(4n), uncovered: NOTHING, requestId: "r1" });
+    stage.say({ t: "taken_back", amount: usd(6n), giveBack: false });
+    expect(stage.effects).toEqual([
+      { t: "settle", settlement: { leaseId: "l1", epoch: 1, spent: usd(4n), final: true } },
+    ]);
+  });
+
   test("told after the row was freed still closes the lease exactly", () => {
     const stage = new Stage();
     stage.topUp(1, usd(10n));
     stage.lease(usd(10n));
     stage.say({ t: "taken_back", amount: usd(3n), giveBack: true });
-    expect(stage.effects).toEqual([]);
+    const kept = { leaseId: "l1", epoch: 1, spent: NOTHING, keep: usd(7n), final: false };
+    expect(stage.effects).toEqual([{ t: "settle", settlement: kept }]);
     stage.say({ t: "settled", spent: usd(7n), uncovered: NOTHING, requestId: "r1" });
     stage.say({ t: "taken_back", amount: NOTHING, giveBack: true });
     expect(stage.effects).toEqual([

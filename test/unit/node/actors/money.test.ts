@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { AccountLimits } from "../../../../coordinator/account-limits.ts";
+import { REFUSAL_BELIEVED_NS } from "../../../../node/actors/top-ups.ts";
 import type { Cost } from "../../../../node/decision/facts.ts";
 import { overrunBalance, takeBackRetired } from "../../../../node/table/lend.ts";
 import { reserve, settle } from "../../../../node/table/reserve.ts";
@@ -94,7 +95,9 @@ class Adversary {
       const agent = this.agents[this.draw.below(AGENTS)] as string;
       const dollars = this.draw.chance(100) ? 2 * USD : 300_000;
       const need = BigInt(1 + this.draw.below(dollars));
-      void this.request(agent, need, this.draw.below(20_000));
+      // Some go on for longer than any lease, and must not cost their account the rest of theirs.
+      const lastsMs = this.draw.below(this.draw.chance(50) ? 120_000 : 20_000);
+      void this.request(agent, need, lastsMs);
     }
     await settled(8);
     await this.sample();
@@ -143,8 +146,9 @@ class Adversary {
         this.open.set(id, { agent, held: charges.cost.usdMicros });
         return { id, taken: held.taken };
       }
+      const before = this.#leftOfTeam(agent);
       const answer = await this.#topUp(agent, charges);
-      if (answer === "exhausted") this.#judge(agent, charges.cost);
+      if (answer === "exhausted") this.#judge(agent, charges.cost, before);
       if (answer !== "ok") return answer;
     }
     return "unavailable";
@@ -235,22 +239,35 @@ class Adversary {
    * A no is right where limit - spent - open holds - what siblings have on lease is less than the
    * need, for the agent or for its team, now or as long ago as the ledger's no is believed.
    */
-  #judge(agent: string, need: Cost): void {
+  #judge(agent: string, need: Cost, teamBefore: bigint): void {
     if (this.#isLimitedInTokens(agent) || this.#swapping.has(agent)) return;
     const team = this.teamOf.get(agent) as string;
     const limit = (account: string) => BigInt(this.limitOf.get(account) as number);
     const own = limit(agent) - this.spentBy(agent) - this.#heldBy(agent);
-    let ofTeam = limit(team) - this.spentBy(agent) - this.#heldBy(agent);
-    for (const [sibling, its] of this.teamOf) {
-      if (its === team && sibling !== agent) {
-        ofTeam -= this.spentBy(sibling) + this.#heldBy(sibling) + this.#idleWith(sibling);
-      }
-    }
-    const there = BigInt(Math.min(...(this.#lately.get(team) ?? [0])));
+    const teamNow = this.#leftOfTeam(agent);
+    // A sibling's lease may have ended between the question and the answer.
+    const ofTeam = teamNow < teamBefore ? teamNow : teamBefore;
+    // Between two samples siblings may borrow and give back.
+    const sinceNs = this.world.clock.monoNs() - REFUSAL_BELIEVED_NS;
+    const told = this.world.refusals
+      .filter(({ account, atNs }) => account === agent && atNs >= sinceNs)
+      .map(({ available }) => available?.usd_micros ?? 0);
+    const there = BigInt(Math.min(...(this.#lately.get(team) ?? [0]), ...told));
     const lately = there + this.#idleWith(agent);
     const left = [own, ofTeam, lately].reduce((a, b) => (a < b ? a : b));
     if (left < need.usdMicros) return;
     this.phantoms.push(`${agent} asked ${need.usdMicros} of ${own}, ${ofTeam} and ${lately}`);
+  }
+
+  #leftOfTeam(agent: string): bigint {
+    const team = this.teamOf.get(agent) as string;
+    let left = BigInt(this.limitOf.get(team) as number) - this.spentBy(agent) - this.#heldBy(agent);
+    for (const [sibling, its] of this.teamOf) {
+      if (its === team && sibling !== agent) {
+        left -= this.spentBy(sibling) + this.#heldBy(sibling) + this.#idleWith(sibling);
+      }
+    }
+    return left;
   }
 
   #heldBy(agent: string): bigint {

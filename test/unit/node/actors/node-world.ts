@@ -6,6 +6,7 @@ import { ledgerSettings } from "../../../../coordinator/config.ts";
 import type { Epoch } from "../../../../coordinator/epoch.ts";
 import { LedgerActor } from "../../../../coordinator/ledger-actor.ts";
 import type { LedgerAmounts } from "../../../../coordinator/ledger-window.ts";
+import { refusedBody } from "../../../../coordinator/node-requests.ts";
 import { Standings } from "../../../../coordinator/standings.ts";
 import { ActorHost } from "../../../../node/actors/actor-host.ts";
 import type { LadderChange } from "../../../../node/actors/ladder.ts";
@@ -29,7 +30,6 @@ import {
   NodeReplySchema,
   type NodeRequest,
   NodeRequestSchema,
-  RefusedSchema,
   SettleReplySchema,
   Standing,
   StandingReplySchema,
@@ -59,6 +59,12 @@ export class NodeWorld {
   readonly clock = twinClock({ nowMs: Date.UTC(2026, 10, 22, 9, 30) });
   readonly ledger: LedgerActor;
   readonly faults: unknown[] = [];
+  /** Every no of the ledger, and what it had in that instant. */
+  readonly refusals: {
+    readonly account: string;
+    readonly atNs: bigint;
+    readonly available: LedgerAmounts | undefined;
+  }[] = [];
   readonly standings: [string, LadderChange][] = [];
   /** What nodes report, at the coordinator. */
   readonly meshStandings = new Standings(this.clock);
@@ -213,7 +219,11 @@ export class NodeWorld {
       const need = readAmounts(body.value.need) as LedgerAmounts;
       const want = readAmounts(body.value.want) as LedgerAmounts;
       const grant = await this.ledger.lease({ node: NODE, bootId, requestId, account, need, want });
-      if ("refused" in grant) return refused(grant.refused, grant.message);
+      if ("refused" in grant) {
+        const available = "available" in grant ? grant.available : undefined;
+        this.refusals.push({ account, atNs: this.clock.monoNs(), available });
+        return refusedBody(grant.refused, grant.message, available);
+      }
       const { leaseId, epoch, amount, ttlMs, unlimited } = grant;
       const value = create(LeaseReplySchema, {
         leaseId,
@@ -235,8 +245,8 @@ export class NodeWorld {
       const value = create(StandingReplySchema, { standing: Standing.NORMAL, ...news });
       return { case: "standing", value };
     }
-    if (body.case !== "settle") return refused("unavailable", "not in this world");
-    const { leaseId, epoch, final } = body.value;
+    if (body.case !== "settle") return refusedBody("unavailable", "not in this world");
+    const { leaseId, epoch, final, keep } = body.value;
     const spent = readAmounts(body.value.spent) as LedgerAmounts;
     const answer = await this.ledger.settle({
       node: NODE,
@@ -244,8 +254,9 @@ export class NodeWorld {
       epoch: Number(epoch),
       spent,
       final,
+      keep: keep && readAmounts(keep),
     });
-    if ("refused" in answer) return refused(answer.refused, answer.message);
+    if ("refused" in answer) return refusedBody(answer.refused, answer.message);
     const value = create(SettleReplySchema, {
       spent: writeAmounts(answer.spent),
       final: answer.final,
@@ -282,8 +293,4 @@ export function usdLimits(team: number, agents: Readonly<Record<string, number>>
       limits: total(limit),
     })),
   ];
-}
-
-function refused(reason: string, message: string): NodeReply["body"] {
-  return { case: "refused", value: create(RefusedSchema, { reason, message }) };
 }

@@ -1,0 +1,140 @@
+import type { AccountEntry, AccountLimits } from "./account-limits.ts";
+import { eachUnit } from "./ledger-amounts.ts";
+import type { LedgerContracts } from "./ledger-contracts.ts";
+import type { Lease } from "./ledger-lease.ts";
+import { emptyRow, type LedgerRow, moveInRow, setLimit } from "./ledger-row.ts";
+import type { LedgerState } from "./ledger-state.ts";
+import {
+  kindOfWindow,
+  LEDGER_UNITS,
+  type LedgerAmounts,
+  type LedgerUnit,
+  WINDOW_KINDS,
+  windowAt,
+} from "./ledger-window.ts";
+
+/** An account, its team, the mesh, and one to spare. Deeper is a cycle. */
+const CHAIN_MAX = 4;
+
+/** The ledger's accounts: who pays beside whom, within which limits, and what of them is taken. */
+export class LedgerAccounts {
+  readonly #state: LedgerState;
+  readonly #contracts: LedgerContracts;
+  readonly #entries = new Map<string, AccountEntry>();
+
+  constructor(state: LedgerState, contracts: LedgerContracts) {
+    this.#state = state;
+    this.#contracts = contracts;
+  }
+
+  /** Takes over what policy says now. */
+  setLimits(limits: AccountLimits): void {
+    this.#entries.clear();
+    for (const entry of limits) this.#entries.set(entry.account, entry);
+    for (const row of this.#state.rows()) {
+      setLimit(row, this.limitAt(row.account, row.unit, row.window));
+    }
+  }
+
+  /** An operator's limits of an account changed; what is taken from it stays taken. */
+  limitsMoved(account: string): void {
+    for (const row of this.#state.rows()) {
+      if (row.account !== account) continue;
+      setLimit(row, this.limitAt(account, row.unit, row.window));
+    }
+  }
+
+  /** Every row of an account, or of all, in the windows that hold the last turn's time. */
+  rows(account?: string): readonly LedgerRow[] {
+    // Every answer to a node reads one account: that must not cost a look at all of them.
+    const wanted = account === undefined ? this.#names() : [account];
+    return wanted.flatMap((name) =>
+      LEDGER_UNITS.flatMap((unit) =>
+        WINDOW_KINDS.flatMap((kind) => {
+          const window = windowAt(kind, this.#state.nowMs);
+          const row = this.#state.row(name, unit, window);
+          const shown = row ?? emptyRow(name, unit, window, this.limitAt(name, unit, window));
+          return shown.limit === undefined ? [] : [{ ...shown }];
+        }),
+      ),
+    );
+  }
+
+  #names(): readonly string[] {
+    return [...new Set([...this.#entries.keys(), ...this.#state.accounts()])].sort();
+  }
+
+  /** What the tightest row of each unit has left; in units without a limit, the need. */
+  available(chain: readonly string[], need: LedgerAmounts): LedgerAmounts {
+    return eachUnit((unit) => Math.max(0, this.tightest(chain, unit)?.available ?? need[unit]));
+  }
+
+  /** The limited row with the least available; `undefined` when no row of the unit is limited. */
+  tightest(chain: readonly string[], unit: LedgerUnit): LedgerRow | undefined {
+    let tightest: LedgerRow | undefined;
+    for (const account of chain) {
+      for (const kind of WINDOW_KINDS) {
+        const row = this.#rowNow(account, unit, windowAt(kind, this.#state.nowMs));
+        if (row.limit === undefined) continue;
+        if (!tightest || row.available < tightest.available) tightest = row;
+      }
+    }
+    return tightest;
+  }
+
+  /** Applies a change to every row that pays for the lease and whose window has not ended. */
+  charge(
+    lease: Lease,
+    change: { readonly reserved?: LedgerAmounts; readonly spent?: LedgerAmounts },
+  ): void {
+    for (const unit of LEDGER_UNITS) {
+      const reserved = change.reserved?.[unit] ?? 0;
+      const spent = change.spent?.[unit] ?? 0;
+      if (reserved === 0 && spent === 0) continue;
+      for (const [depth, account] of lease.chain.entries()) {
+        const moved = depth === 0 ? { reserved, spent } : { children: reserved + spent };
+        for (const kind of WINDOW_KINDS) {
+          const window = windowAt(kind, lease.grantedAtMs);
+          if (window !== windowAt(kind, this.#state.nowMs)) continue;
+          const row = this.#rowNow(account, unit, window);
+          moveInRow(row, moved);
+          this.#state.putRow(row);
+        }
+      }
+    }
+  }
+
+  #rowNow(account: string, unit: LedgerUnit, window: string): LedgerRow {
+    return (
+      this.#state.row(account, unit, window) ??
+      emptyRow(account, unit, window, this.limitAt(account, unit, window))
+    );
+  }
+
+  /** What stands in this window: an operator's word, else a contract's grant, else policy. */
+  limitAt(account: string, unit: LedgerUnit, window: string): number | undefined {
+    const override = this.#state.overrideOf(account, unit, window);
+    if (override !== undefined) return override;
+    const kind = kindOfWindow(window);
+    const granted = kind === "total" ? this.#contracts.limit(account, unit) : undefined;
+    if (granted !== undefined) return granted;
+    const limits = this.#entries
+      .get(account)
+      ?.limits.filter((limit) => limit.unit === unit && limit.window === kind);
+    // Two limits of one window are both meant: the smaller one stands.
+    return limits?.length ? Math.min(...limits.map(({ limit }) => limit)) : undefined;
+  }
+
+  /** The account and all that pay beside it; `undefined` where nobody may lend to it on that node. */
+  chainOf(account: string, node: string): readonly string[] | undefined {
+    const chain: string[] = [];
+    for (let name: string | undefined = account; name !== undefined; ) {
+      const entry: AccountEntry | undefined =
+        this.#entries.get(name) ?? this.#contracts.entry(name, node);
+      if (!entry || chain.length >= CHAIN_MAX) return undefined;
+      chain.push(name);
+      name = entry.parent;
+    }
+    return chain;
+  }
+}
