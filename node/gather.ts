@@ -1,8 +1,9 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import type { CompiledPolicy, PriceEntry } from "../policy/compiled-policy.ts";
 import { type Reason, stageOf } from "../proto/reasons.ts";
 import { type PresentedKey, presentedKey } from "./credential.ts";
 import type { ReadRequest } from "./dataplane/dialects/dialect.ts";
+import { withPathNames } from "./dataplane/dialects/path-names.ts";
 import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
 import type { JudgedBody } from "./dataplane/judged-body.ts";
@@ -181,7 +182,7 @@ async function inspectBody(
     return;
   }
   const { body: judged } = seen.request;
-  const read = atPath(seen.request.read, found);
+  const read = withPathNames(seen.request.read, found);
   asked.read = read;
   // Before it is judged: word of a quarantine that comes after that finds it marked.
   if (read.stream && read.tools.length > 0) asked.exchange.markToolStream();
@@ -195,11 +196,6 @@ async function inspectBody(
     tools: read.tools,
     unpricedParameter: read.unpricedParameter,
   };
-}
-
-/** Some dialects name the model in the path. */
-function atPath(read: ReadRequest, { model }: FoundRoute): ReadRequest {
-  return model === undefined ? read : { ...read, model };
 }
 
 function killFacts({ row, unread }: Asked<Asker>, loop: LoopContext): Facts["kill"] {
@@ -254,7 +250,7 @@ async function identifyAgain(asked: Asked, loop: LoopContext): Promise<void> {
 }
 
 export function sha256Of({ key }: PresentedKey): string {
-  return createHash("sha256").update(key).digest("hex");
+  return hash("sha256", key, "hex");
 }
 
 /** A node that may have missed records cannot say that there is no such key. */

@@ -1,4 +1,4 @@
-import { REASONS, type Reason } from "../proto/reasons.ts";
+import { REASONS } from "../proto/reasons.ts";
 import type { RefusalWords } from "./dataplane/dialects/dialect.ts";
 import { refusalAnswer } from "./dataplane/refusal-answer.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
@@ -30,11 +30,15 @@ export function refuse(
 }
 
 /** The words of a refusal, for answers and for cut streams alike. */
-export function refusalWords(requestId: string, refusal: Refusal): RefusalWords {
+export function refusalWords(
+  requestId: string,
+  refusal: Refusal,
+  answersTo?: string | number,
+): RefusalWords {
   const { reason, detail } = refusal;
   const { status, developer } = REASONS[reason];
   const message = detail === undefined ? developer : `${developer} (${detail})`;
-  return { reason, message, requestId, status };
+  return { reason, message, requestId, status, ...(answersTo !== undefined && { answersTo }) };
 }
 
 function record(
@@ -89,9 +93,10 @@ function answer(
     ...(asked.row !== undefined && { standing: standingShown(facts) }),
     ...(refusal.retryAfterMs !== undefined && { retryAfterMs: refusal.retryAfterMs }),
   });
-  const { contentType, body } = found.dialect.refusal(refusalWords(requestId, refusal));
+  const words = refusalWords(requestId, refusal, asked.read?.answersTo);
+  const { contentType, body } = found.dialect.refusal(words);
   exchange.answer({
-    status: statusOf(refusal.reason),
+    status: found.dialect.refusalStatus?.(words) ?? words.status,
     headers: [...headers, "content-type", contentType],
     body,
   });
@@ -100,8 +105,4 @@ function answer(
 /** `kill` is not a level of the ladder: it follows from the scope cells. */
 function standingShown(facts: Facts): Standing {
   return facts.kill.killedBy === undefined ? facts.standing : "kill";
-}
-
-function statusOf(reason: Reason): number {
-  return REASONS[reason].status;
 }

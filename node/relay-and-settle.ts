@@ -1,6 +1,7 @@
-import { REASONS, type Reason, stageOf } from "../proto/reasons.ts";
+import { type Reason, stageOf } from "../proto/reasons.ts";
 import { AnswerShadow, type ShadowObjection } from "./answer-shadow.ts";
 import type { Outcome as RelayOutcome } from "./dataplane/client-leg.ts";
+import { grantedName } from "./dataplane/dialects/path-names.ts";
 import type { Answer } from "./dataplane/exchange.ts";
 import { relayAnswer } from "./dataplane/relay-answer.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
@@ -98,7 +99,9 @@ function relay(
         set: loop.scanners.of(policy).response,
         refuses: (ruleId) => shadow.refuses(ruleId),
       },
-      toolGranted: (name) => toolGranted(grant, name) || shadow.passesTool(name),
+      toolGranted: (name) =>
+        toolGranted(grant, grantedName(name, found)) || shadow.passesTool(name),
+      ...(read.answersTo !== undefined && { answersTo: read.answersTo }),
       killedNow: () => closedNow(loop, row.row),
       meter: {
         onText: meter.countText,
@@ -183,15 +186,17 @@ function responseRefusal(
 ): Answer {
   if (isMissing(asked.found)) throw new Error("invariant broken: a relayed request has a route");
   const { requestId, standing } = facts;
-  const words = refusalWords(requestId, { reason, ...(rule !== undefined && { detail: rule }) });
-  const { contentType, body } = asked.found.dialect.refusal(words);
+  const refusal = { reason, ...(rule !== undefined && { detail: rule }) };
+  const words = refusalWords(requestId, refusal, asked.read?.answersTo);
+  const { dialect } = asked.found;
+  const { contentType, body } = dialect.refusal(words);
   const headers = decisionHeaders({
     requestId,
     refusal: { stage: stageName(stageOf(reason)), reason },
     standing,
   });
   return {
-    status: REASONS[reason].status,
+    status: dialect.refusalStatus?.(words) ?? words.status,
     headers: [...headers, "content-type", contentType],
     body,
   };

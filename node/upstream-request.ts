@@ -22,7 +22,7 @@ export function upstreamRequest(asked: Asked, facts: Facts): UpstreamRequest | u
     requestId: exchange.requestId,
     origin: model.provider.origin,
     method: route.method,
-    path: model.provider.basePath + path,
+    path: model.provider.basePath + path || "/",
     headers: passedHeaders(exchange.head.rawHeaders, dialect.passedHeaders, sent.length),
     body: sent,
     credential: { name: model.provider.credential, dialect: dialect.family },

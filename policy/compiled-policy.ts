@@ -21,7 +21,7 @@ export type CompiledPolicy = {
 };
 
 /** Which APIs a provider speaks, and so how its credential is sent. */
-export type Dialect = "openai" | "anthropic" | "gemini";
+export type Dialect = "openai" | "anthropic" | "gemini" | "mcp";
 
 export type ProviderPolicy = {
   readonly name: string;

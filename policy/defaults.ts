@@ -74,10 +74,12 @@ export const DISTRUST_MILLI_MAX = 100_000;
 export const TOKENS_PER_MESSAGE = 8;
 export const TOKENS_PER_TOOL = 32;
 /** At Anthropic, offering any tools adds a system prompt of some hundred tokens. */
-export const TOKENS_FIXED = { openai: 64, anthropic: 1024, gemini: 64 } as const satisfies Record<
-  Dialect,
-  number
->;
+export const TOKENS_FIXED = {
+  openai: 64,
+  anthropic: 1024,
+  gemini: 64,
+  mcp: 0,
+} as const satisfies Record<Dialect, number>;
 
 export const CLASSIFICATION = {
   levels: ["public", "internal", "confidential", "restricted"],

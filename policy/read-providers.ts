@@ -57,7 +57,7 @@ export const PRICE_FIELDS = [
 ] as const;
 export const LONG_CONTEXT_FIELDS = ["above_input_tokens", ...FOUR_PRICES] as const;
 
-const DIALECTS = ["openai", "anthropic", "gemini"] as const;
+const DIALECTS = ["openai", "anthropic", "gemini", "mcp"] as const;
 const UPSTREAM_NAME = /^[\x21-\x7e]{1,128}$/;
 const MONEY_GRAMMAR = 'an amount in US dollars such as "12.50", of at most six decimal places';
 const TOKENS = { min: 0, max: 1_000_000_000 };
@@ -158,7 +158,12 @@ function readModel(
       { map, name: "aliases", fallback: [] },
       readAliases,
     ),
-    byOwnName: readOr(reading, { map, name: "by_own_name", fallback: true }, readBoolean),
+    // Every MCP server's one model is called alike, and is asked for by its server.
+    byOwnName: readOr(
+      reading,
+      { map, name: "by_own_name", fallback: reading.provider.dialect !== "mcp" },
+      readBoolean,
+    ),
     upstreamName,
     maxOutputTokens: readMaxOutput(map, catalogued),
     price: readModelPrice(map, { ...reading, catalogued, upstreamName }),

@@ -49,6 +49,8 @@ export type RelayInput = {
   readonly wantsUsage: boolean;
   readonly rules: AnswerRules;
   readonly toolGranted: (name: string) => boolean;
+  /** What the answer has to name, as the request has it. */
+  readonly answersTo?: string | number;
   /** A look at the scope cells, taken at every chunk: why the answer has to end, if it has to. */
   readonly killedNow?: () => Reason | undefined;
   readonly meter: Meter;
@@ -138,7 +140,7 @@ export class ClientLeg {
     const { exchange, dialect, refusal } = this.input;
     if (this.#begun) {
       const { status, developer: message } = REASONS[reason];
-      const words = { reason, message, requestId: exchange.requestId, status };
+      const words = { reason, message, requestId: exchange.requestId, status, ...this.#answersTo };
       exchange.cut(dialect.cutFrame(words));
     } else {
       const answer = refusal(reason, rule);
@@ -163,6 +165,11 @@ export class ClientLeg {
     if (objection === undefined) return false;
     this.object(objection.reason, objection.reason === "content_cut" ? objection.rule : undefined);
     return true;
+  }
+
+  get #answersTo(): Pick<RelayInput, "answersTo"> {
+    const { answersTo } = this.input;
+    return answersTo === undefined ? {} : { answersTo };
   }
 
   #end(end: End): void {

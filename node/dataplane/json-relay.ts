@@ -1,4 +1,5 @@
 import type { ClientLeg } from "./client-leg.ts";
+import type { AnswerPart } from "./dialects/answer-part.ts";
 import { ANSWER_DEPTH_MAX } from "./dialects/json-shape.ts";
 import { GrowingBytes } from "./growing-bytes.ts";
 import { RELAY_LIMITS } from "./relay-limits.ts";
@@ -42,6 +43,12 @@ export class JsonRelay {
     if (leg.objectToKill() || leg.objectToScan()) return;
     const refused = part.toolNames.find((name) => !leg.input.toolGranted(name));
     if (refused !== undefined) leg.object("tool_call_not_granted", refused);
-    else leg.answer(200, this.#headers, body);
+    else leg.answer(200, this.#headers, withGrantedTools(part, leg) ?? body);
   }
+}
+
+/** A list of tools shows those that are granted, and no others. */
+function withGrantedTools(part: AnswerPart, leg: ClientLeg): Uint8Array | undefined {
+  const own = part.rewritten?.(leg.input.toolGranted);
+  return own === undefined ? undefined : Buffer.from(own);
 }

@@ -1,5 +1,6 @@
 import type { Reason } from "../../proto/reasons.ts";
 import { ClientLeg, type RelayInput } from "./client-leg.ts";
+import { EmptyRelay } from "./empty-relay.ts";
 import { ErrorRelay } from "./error-relay.ts";
 import { JsonRelay } from "./json-relay.ts";
 import { SseRelay } from "./sse-relay.ts";
@@ -38,10 +39,14 @@ class AnswerRelay implements ResponseSink {
 
   onHead(status: number, rawHeaders: readonly string[]): void {
     if (this.#leg.over) return;
-    const { dialect, stream } = this.#leg.input;
+    const { dialect } = this.#leg.input;
     const head = readHead(rawHeaders, dialect.returnedHeaders);
+    const isEither = dialect.answersInEitherForm === true;
+    const stream = isEither ? head.type === "text/event-stream" : this.#leg.input.stream;
     if (status >= 400) {
       this.#body = new ErrorRelay(this.#leg, status, head.withoutType);
+    } else if (isEither && status === 202) {
+      this.#body = new EmptyRelay(this.#leg, status, head.withoutType);
     } else if (status !== 200 || head.encoded) {
       this.#leg.object("response_unscannable");
     } else if (stream && head.type === "text/event-stream") {

@@ -111,7 +111,10 @@ export class SseRelay {
     }
     // A line feed alone may be the rest of the line end of the frame that was left out.
     const leftOut = part.ours || (this.#leftOut && frame.bytes.length === 1);
-    if (leftOut) this.#held.pass(NO_BYTES, waits, this.#release);
+    if (part.rewritten !== undefined) {
+      const own = `event: message\ndata: ${part.rewritten(input.toolGranted)}\n\n`;
+      this.#held.pass(Buffer.from(own), waits, this.#release);
+    } else if (leftOut) this.#held.pass(NO_BYTES, waits, this.#release);
     else this.#held.pass(frame.bytes, waits, this.#release);
     this.#leftOut = part.ours;
     this.#complete = part.last;
@@ -162,4 +165,5 @@ const SAYS_NOTHING: AnswerPart = {
   last: false,
   ours: false,
   failed: false,
+  rewritten: undefined,
 };

@@ -25,6 +25,8 @@ export type AnswerPart = ResponsePart & {
   readonly endedGroups: readonly string[];
   /** The provider says that it failed. */
   readonly failed: boolean;
+  /** The part as JSON without the tools that are not granted, where it is a list of tools. */
+  readonly rewritten: ((granted: (name: string) => boolean) => string) | undefined;
 };
 
 /** A dialect whose readers say enough to relay its answers. */
@@ -54,6 +56,7 @@ export class PartDraft implements AnswerPart {
   last = false;
   ours = false;
   failed = false;
+  rewritten: AnswerPart["rewritten"] = undefined;
 
   /** Adds a text; an empty one says nothing, not even that its channel is the current one. */
   say(piece: TextPiece): void {

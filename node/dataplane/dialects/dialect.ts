@@ -41,6 +41,8 @@ export type ReadRequest = {
   readonly wantsUsage: boolean;
   /** The provider bills no tokens for it, only the call. */
   readonly unbilled?: boolean;
+  /** What an answer has to name: the id of a JSON-RPC request. */
+  readonly answersTo?: string | number;
 };
 
 /** Tokens as a provider reports them; a later frame never lowers a member. */
@@ -70,6 +72,8 @@ export type RefusalWords = {
   readonly message: string;
   readonly requestId: string;
   readonly status: number;
+  /** As in the request. */
+  readonly answersTo?: string | number;
 };
 
 /** What a dialect is called; one that is a provider's main one has the name of its family. */
@@ -108,6 +112,10 @@ export type DialectAdapter = {
     /** Undefined: not readable as this dialect. */
     frame(event: string | undefined, data: string): ResponsePart | undefined;
   };
+  /** Whether the provider chooses between a document and a stream, or to say nothing (202). */
+  readonly answersInEitherForm?: true;
+  /** The HTTP status of a refusal, where it is not the reason's own. */
+  refusalStatus?(words: RefusalWords): number;
   refusal(words: RefusalWords): { readonly contentType: string; readonly body: Uint8Array };
   /** The frame that tells a client of a cut stream that it is an error, never an end. */
   cutFrame(words: RefusalWords): Uint8Array;

@@ -4,6 +4,7 @@ import { ANTHROPIC_COUNT_TOKENS } from "./anthropic-count-tokens.ts";
 import { ANTHROPIC_MESSAGES } from "./anthropic-messages.ts";
 import type { DialectName, Route } from "./dialect.ts";
 import { GEMINI_GENERATE } from "./gemini-generate.ts";
+import { MCP } from "./mcp.ts";
 import { OPENAI_CHAT } from "./openai-chat.ts";
 import { OPENAI_EMBEDDINGS } from "./openai-embeddings.ts";
 import { OPENAI_RESPONSES } from "./openai-responses.ts";
@@ -16,6 +17,7 @@ export const DIALECTS: Readonly<Record<DialectName, RelayDialect>> = {
   anthropic: ANTHROPIC_MESSAGES,
   "anthropic-count-tokens": ANTHROPIC_COUNT_TOKENS,
   gemini: GEMINI_GENERATE,
+  mcp: MCP,
 };
 
 /** A path that dialects share belongs to the one whose own header a request has, else to the first. */

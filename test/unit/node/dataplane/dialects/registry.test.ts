@@ -89,7 +89,7 @@ describe.each(Object.values(DIALECTS))("the judged body of $name", (dialect) => 
   });
 
   test("is JSON too when all or none of its members are set", () => {
-    const own = { [dialect.settableMembers[0] as string]: {} };
+    const own = Object.fromEntries(dialect.settableMembers.slice(0, 1).map((name) => [name, {}]));
     const only = judgedBody(dialect, own);
     expect(only.bulk.length).toBe(0);
     const unset = { model: "m", maxOutputTokens: undefined };

@@ -70,6 +70,15 @@ export const REQUESTS: Readonly<Record<DialectName, { path: string; body: JsonOb
     path: "/v1/messages/count_tokens",
     body: { model: "m", system: "be brief", messages: [{ role: "user", content: "hello" }] },
   },
+  mcp: {
+    path: "/mcp/server",
+    body: {
+      jsonrpc: "2.0",
+      id: 7,
+      method: "tools/call",
+      params: { name: "look", arguments: { a: "b" } },
+    },
+  },
   gemini: {
     path: "/v1beta/models/m:streamGenerateContent",
     body: {
@@ -103,6 +112,7 @@ const TOOL = { name: "look", json: '{"a":"b"}' };
 
 /** Whole answers of a dialect: one with text, one with a tool's call. */
 export function answersOf(name: DialectName): readonly JsonObject[] {
+  if (name === "mcp") return MCP_ANSWERS;
   const wire = wireOf(name);
   const end = { text: "one two", outputTokens: 2, cut: false };
   const called = { ...end, text: TOOL.json };
@@ -113,6 +123,7 @@ export function answersOf(name: DialectName): readonly JsonObject[] {
 
 /** A stream of a dialect that says these pieces, or that calls the tool. */
 export function streamOf(name: DialectName, pieces: readonly string[] | "tool"): string {
+  if (name === "mcp") return mcpStream(MCP_ANSWERS[pieces === "tool" ? 1 : 0] as JsonObject);
   const wire = wireOf(name);
   const tool = pieces === "tool" ? TOOL : undefined;
   const said = pieces === "tool" ? TOOL.json : pieces.join("");
@@ -120,6 +131,21 @@ export function streamOf(name: DialectName, pieces: readonly string[] | "tool"):
   const end = { text: said, outputTokens: parts.length, cut: false };
   const frames = parts.map((piece) => wire.piece(ASKED, piece, tool));
   return wire.open(ASKED, tool) + frames.join("") + wire.close(ASKED, tool, end);
+}
+
+/** What a call brings back, and a list of tools. */
+const MCP_ANSWERS: readonly JsonObject[] = [
+  { jsonrpc: "2.0", id: 7, result: { content: [{ type: "text", text: "seen" }], isError: false } },
+  { jsonrpc: "2.0", id: 7, result: { tools: [{ name: "look", inputSchema: { a: "b" } }] } },
+];
+
+/** An answer with word of its progress before it. */
+function mcpStream(answer: JsonObject): string {
+  const params = { progressToken: 1, progress: 1, message: "half" };
+  const progress = { jsonrpc: "2.0", method: "notifications/progress", params };
+  return [progress, answer]
+    .map((one) => `event: message\ndata: ${JSON.stringify(one)}\n\n`)
+    .join("");
 }
 
 function wireOf(name: DialectName) {
