@@ -189,7 +189,11 @@ export class SharedLedger implements LedgerDoor {
       await journal.catchUp();
       const epoch = await beginEpoch(journal);
       if ((await journal.snapshot()) === "conflict") return;
-      const onFenced = () => this.#election.leave();
+      const onFenced = () => {
+        // At once: whoever leads now answers, and two answers would be one too many.
+        this.#actor = undefined;
+        this.#election.leave();
+      };
       const actor = new LedgerActor({
         ...options,
         tell,

@@ -178,6 +178,7 @@ describe("a ledger that coordinators share", () => {
     expect(await world.settled(b.lease("r2", 9_000_000))).toMatchObject({ amount: usd(9_000_000) });
     a.bus.heal();
     await expect(world.settled(late)).rejects.toThrow(LedgerFault);
+    expect(a.ledger.isLed).toBe(false);
     await world.pass(TTL_MS);
     expect([a.ledger.isLed, b.ledger.isLed]).toEqual([false, true]);
     expect(world.told).toContain("a ledger_fenced");
