@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
+import { auditLog } from "./audit-log.ts";
 import { gatewayJson, gatewaySse } from "./gateway-cost.ts";
 import type { Bench } from "./harness/bench.ts";
 import { breaches, budgetOf } from "./harness/budgets.ts";
@@ -22,6 +23,7 @@ const BENCHES: readonly Bench[] = [
   gatewaySse,
   refuse,
   micro,
+  auditLog,
   k6Outside,
 ];
 

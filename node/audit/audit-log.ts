@@ -16,6 +16,7 @@
 import { checkpointText, encodeCheckpoint, signCheckpoint } from "../../audit/checkpoint.ts";
 import { sealLeaf } from "../../audit/leaf.ts";
 import { leafHash } from "../../audit/merkle.ts";
+import { placeLeaf } from "../../audit/place-leaf.ts";
 import type { NoteSigner } from "../../audit/signed-note.ts";
 import type { TileEdge } from "../../audit/tile-edge.ts";
 import {
@@ -94,10 +95,12 @@ export class AuditLog {
    * Adds a leaf of the WAL.
    *
    * @param t Its time, ms since the Unix epoch.
+   * @param isOurs This program wrote it, in this run: it need not be read to be believed.
    * @throws RecordError It is none; the log is as it was.
    */
-  append(leaf: Uint8Array, t: number): void {
-    const entry = sealLeaf(leaf, { ep: this.#options.epoch, seq: this.#edge.size });
+  append(leaf: Uint8Array, t: number, isOurs = false): void {
+    const place = { ep: this.#options.epoch, seq: this.#edge.size };
+    const entry = isOurs ? placeLeaf(leaf, place) : sealLeaf(leaf, place);
     this.#latestMs = Math.max(this.#latestMs, t);
     this.#entries.push(entry);
     this.#index.add(leaf, this.#edge.size);

@@ -78,6 +78,7 @@ async function gatherRequest(
   const answer = indexedLeaves(logDir, requestId, { from: 0, to: entries.size });
   for await (const bundle of entries.holding(leavesOf(answer, entries.size), onBytes)) {
     for (const leaf of bundle) if (leaf.includes(requestId)) found.take(leaf);
+    if (isComplete(found.records, requestId)) return;
   }
   // An index may be missing or wrong: what it does not know is looked for.
   if (isKnownWhole(answer, entries.size) && isDecided(found.records, requestId)) return;

@@ -153,7 +153,7 @@ export class LogThread implements SyncedFrames {
     // The end of a run is not the end of the log, and the next `boot` record says how it was.
     if (isRunEnd(leaf)) return;
     try {
-      this.#log.append(leaf, t);
+      this.#log.append(leaf, t, frame.run === this.#options.run);
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       // Written by another version of this program: it cannot be read, and must not block the rest.
