@@ -2,7 +2,7 @@ import type { Oracle } from "./oracle.ts";
 
 export const grantsInJournal: Oracle = {
   name: "grants-in-journal",
-  rule: "Every lease that a node lends from is on the ledger's disk, made out to that start of that node and for that amount (I4).",
+  rule: "Every lease that a node lends from is on the ledger's disk, made out to that start of that node, and charged at least what was lent from it (I4).",
   watch: ({ nodes, coordinator }) => ({
     look: () => {
       for (const { name, run } of nodes) {
@@ -16,7 +16,8 @@ export const grantsInJournal: Oracle = {
               return `${name} holds ${id} of ${granted.node} ${granted.bootId}`;
             }
             if (granted.chain[0] !== account) return `${account} holds ${id} of another account`;
-            if (BigInt(granted.amount.usd_micros) !== amount.usdMicros) return `${id} differs`;
+            const charged = BigInt(granted.amount.usd_micros);
+            if (lent.usdMicros > charged) return `${id} lent ${lent.usdMicros} of ${charged}`;
             if (spent.usdMicros > lent.usdMicros || lent.usdMicros > amount.usdMicros) {
               return `B1: ${id} spent ${spent.usdMicros}, lent ${lent.usdMicros} of ${amount.usdMicros}`;
             }

@@ -61,6 +61,7 @@ function withinLimits(
 
 function settledUpwards(before: JournalLease, after: JournalLease): string | undefined {
   if (after.spent.usd_micros < before.spent.usd_micros) return `I8: ${after.id} unspent`;
+  if (after.amount.usd_micros > before.amount.usd_micros) return `I8: ${after.id} grew`;
   if (before.status === "final" && after.status !== "final") return `I8: ${after.id} reopened`;
   if (before.status === "expired" && after.status === "open") return `I8: ${after.id} revived`;
   return undefined;
