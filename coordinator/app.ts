@@ -172,7 +172,7 @@ class RunningCoordinator implements Coordinator {
       onBug: (error, method) => tell("handler_failed", { method, error: String(error) }),
     });
     this.#admin = await startAdminServer({
-      host: "127.0.0.1",
+      host: config.metricsHost,
       port: config.metricsPort,
       metrics: async () => ({
         contentType: this.metrics.registry.contentType,

@@ -52,6 +52,12 @@ export const COORDINATOR_SETTINGS = {
     read: integer({ min: 1024, max: 65_435 }),
     help: "gRPC over TLS is on base + 92, metrics on base + 93",
   },
+  metricsHost: {
+    env: "ALTRACE_METRICS_HOST",
+    byDefault: "127.0.0.1",
+    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
+    help: "address of /metrics, /healthz and /readyz, which say nothing secret and change nothing",
+  },
   grpcHost: {
     env: "ALTRACE_GRPC_HOST",
     byDefault: "127.0.0.1",
@@ -163,6 +169,7 @@ export type CoordinatorConfig = {
   readonly natsUrl: string | undefined;
   readonly natsReplicas: 1 | 3;
   /** 0 lets the system choose. */
+  readonly metricsHost: string;
   readonly metricsPort: number;
   readonly grpcTls:
     | {
@@ -215,6 +222,7 @@ export function readCoordinatorConfig(
     trustFile: values.trustFile,
     natsUrl: values.natsUrl,
     natsReplicas: values.natsReplicas === "3" ? 3 : 1,
+    metricsHost: values.metricsHost ?? "127.0.0.1",
     metricsPort: portBase + METRICS_PORT_OFFSET,
     grpcTls,
     digestMs: Number(values.digestMs),

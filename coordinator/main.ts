@@ -75,7 +75,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     home,
     socketPaths: [socketPath(home)],
     ports: [
-      { host: "127.0.0.1", port: config.metricsPort },
+      { host: config.metricsHost, port: config.metricsPort },
       ...(config.grpcTls ? [{ host: config.grpcTls.host, port: config.grpcTls.port }] : []),
     ],
   });

@@ -132,7 +132,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
       gateway: `http://${urlHost(config.host)}:${ports[0]?.gatewayPort}`,
       forward: `http://${urlHost(config.host)}:${ports[0]?.forwardPort}`,
       grpcSocket: `unix:${grpcSocket}`,
-      metrics: `http://127.0.0.1:${admin.port}/metrics`,
+      metrics: `http://${urlHost(config.metricsHost)}:${admin.port}/metrics`,
     },
     whenReady: (timeoutMs) => whenReady(view, clock, timeoutMs),
     stop: () => stopNode({ config, loops, control, mesh, audit, grpc, admin }),
@@ -341,7 +341,7 @@ function serveAdmin(
   registerNodeMetrics(registry, { view, control, table, clock: parts.clock });
   const { portBase } = parts.config;
   return startAdminServer({
-    host: "127.0.0.1",
+    host: parts.config.metricsHost,
     port: portBase === 0 ? 0 : portBase + METRICS_PORT_OFFSET,
     metrics: async () => {
       const own = await registry.getMetricsAsJSON();

@@ -56,6 +56,12 @@ export const NODE_SETTINGS = {
     read: path,
     help: "trust.json of the mesh, which pins the operator's key",
   },
+  enrolFile: {
+    env: "ALTRACE_ENROL_FILE",
+    byDefault: undefined,
+    read: path,
+    help: "file with that token; one that is not there is none, as for a node that has enrolled",
+  },
   enrolToken: {
     env: "ALTRACE_ENROL",
     byDefault: undefined,
@@ -67,6 +73,12 @@ export const NODE_SETTINGS = {
     byDefault: "4000",
     read: integer({ min: 1024, max: 65_435 }),
     help: "gateway port; the forward proxy is on base + 80, metrics are on base + 91",
+  },
+  metricsHost: {
+    env: "ALTRACE_METRICS_HOST",
+    byDefault: "127.0.0.1",
+    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
+    help: "address of /metrics, /healthz and /readyz, which say nothing secret and change nothing",
   },
   host: {
     env: "ALTRACE_HOST",
@@ -166,8 +178,10 @@ export type NodeConfig = {
   readonly nodeId: string;
   readonly natsUrl: string | undefined;
   readonly trustFile: string;
+  readonly enrolFile: string | undefined;
   readonly enrolToken: string | undefined;
   readonly portBase: number;
+  readonly metricsHost: string;
   readonly host: string;
   readonly tunnelRanges: Ranges;
   readonly transparentFds: readonly number[];
@@ -209,6 +223,7 @@ export function readNodeConfig(
     home: values.home ?? defaults.home,
     trustFile: values.trustFile ?? defaults.trustFile,
     natsUrl: values.natsUrl,
+    enrolFile: values.enrolFile,
     enrolToken: values.enrolToken,
     region: values.region,
     tunnelRanges: values.tunnelRanges ?? [],

@@ -63,6 +63,18 @@ function readConfig(
   return "config" in read && errors.length === 0 ? read : { errors };
 }
 
+/** The token, where it is still there: it is used once, and whoever gave it may take it away again. */
+function tokenIn(file: string | undefined): string | undefined {
+  if (file === undefined) return undefined;
+  try {
+    const token = readFileSync(file, "utf8").trim();
+    return token === "" ? undefined : token;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+    throw error;
+  }
+}
+
 async function serve(config: NodeConfig): Promise<number> {
   checkThreadPool(process.env.UV_THREADPOOL_SIZE);
   const logger = pino({ level: config.logLevel });
@@ -75,7 +87,7 @@ async function serve(config: NodeConfig): Promise<number> {
     ports: [
       { host: config.host, port: config.portBase },
       { host: config.host, port: config.portBase + FORWARD_PORT_OFFSET },
-      { host: "127.0.0.1", port: config.portBase + METRICS_PORT_OFFSET },
+      { host: config.metricsHost, port: config.portBase + METRICS_PORT_OFFSET },
     ],
   });
   const stopped = new Promise<string>((resolve) => {
@@ -83,7 +95,7 @@ async function serve(config: NodeConfig): Promise<number> {
       process.once(signal, () => resolve(signal));
   });
   const node = await startNode({
-    config,
+    config: { ...config, enrolToken: config.enrolToken ?? tokenIn(config.enrolFile) },
     mesh,
     version,
     clock: systemClock,

@@ -181,8 +181,8 @@ function lockOf({ node, coordinator }: Configs): InstanceInput {
     ports: [
       { host, port: portBase },
       { host, port: portBase + FORWARD_PORT_OFFSET },
-      { host: "127.0.0.1", port: portBase + METRICS_PORT_OFFSET },
-      { host: "127.0.0.1", port: coordinator.metricsPort },
+      { host: node.metricsHost, port: portBase + METRICS_PORT_OFFSET },
+      { host: coordinator.metricsHost, port: coordinator.metricsPort },
     ],
   };
 }

@@ -16,7 +16,7 @@ import { readCniResult } from "./cni-result.ts";
 import { Enforcer } from "./enforcer.ts";
 import type { EnforcerConfig } from "./enforcer-config.ts";
 import { type EnforcerMetrics, enforcerMetrics } from "./enforcer-metrics.ts";
-import { readGateQuestion } from "./gate-messages.ts";
+import { type GatePod, readGateQuestion } from "./gate-messages.ts";
 import { KernelGate } from "./kernel-gate.ts";
 import type { NotedPod } from "./link-map.ts";
 import { readMachine } from "./machine-reader.ts";
@@ -59,12 +59,14 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
         log.warn({ event: "pods_unplaced", pods: pods.map((p) => `${p.namespace}/${p.name}`) }),
       onFault: (what) => log.error({ event: "rules_fault", what }),
       onAnswer: (answer) => {
+        if (answer.t === "pods")
+          writePods(join(dirname(config.gateSocket), "pods.json"), answer.pods);
         for (const listener of listeners) listener.send(answer);
       },
     },
   });
-  await enforcer.start();
   mkdirSync(dirname(config.gateSocket), { recursive: true, mode: 0o755 });
+  await enforcer.start();
   const server = await serveLines(config.gateSocket, config.gateGid, (connection) => {
     listeners.add(connection);
     connection.send(enforcer.podsAnswer());
@@ -84,7 +86,7 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
   });
   const canary = await startCanary(config, enforcer, metrics, log);
   const admin = await startAdminServer({
-    host: "127.0.0.1",
+    host: config.metricsHost,
     port: config.metricsPort,
     metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
     notReady: () => enforcer.wrong(),
@@ -97,6 +99,20 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
       await Promise.all([server.close(), admin.close()]);
     },
   };
+}
+
+/**
+ * Says who has which address, in a file: the node, which must not ask the cluster, reads it there.
+ * Strangers are listed without a name, because a captured connection of theirs is refused as such.
+ */
+export function writePods(file: string, pods: readonly GatePod[]): void {
+  const rows = pods.map(({ name, agent, address }) => ({
+    name,
+    ...(agent !== undefined && { agent }),
+    addresses: [address],
+  }));
+  writeFileSync(`${file}.new`, JSON.stringify(rows), { mode: 0o644 });
+  renameSync(`${file}.new`, file);
 }
 
 function openGate(config: EnforcerConfig, metrics: EnforcerMetrics, log: Logger): KernelGate {

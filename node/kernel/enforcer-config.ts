@@ -1,3 +1,4 @@
+import { dirname, join } from "node:path";
 import {
   integer,
   oneOf,
@@ -89,11 +90,17 @@ export const ENFORCER_SETTINGS = {
     read: integer({ min: 500, max: 600_000 }),
     help: "time between two rounds of the canary, ms",
   },
+  metricsHost: {
+    env: "ALTRACE_METRICS_HOST",
+    byDefault: "127.0.0.1",
+    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
+    help: "address of /metrics, /healthz and /readyz, which say nothing secret and change nothing",
+  },
   metricsPort: {
     env: "ALTRACE_ENFORCER_METRICS_PORT",
     byDefault: "4094",
     read: integer({ min: 0, max: 65_535 }),
-    help: "port of the enforcer's /metrics, /healthz, /readyz, on the loopback; 0 for any",
+    help: "port of the enforcer's /metrics, /healthz, /readyz; 0 for any",
   },
   netlinkFds: {
     env: "ALTRACE_NETLINK_FDS",
@@ -124,6 +131,7 @@ export type EnforcerConfig = {
   readonly checkMs: number;
   readonly canaryPort: number;
   readonly canaryMs: number;
+  readonly metricsHost: string;
   readonly metricsPort: number;
   /** Absent where the process was not started by the launcher. */
   readonly netlinkFds: readonly [number, number] | undefined;
@@ -147,6 +155,9 @@ export function readEnforcerConfig(
     errors.push("ALTRACE_PODS_FILE: needed where there is no cluster that names the pods");
   if (values.podsFile === undefined && hasCluster && values.kubernetesNode === undefined)
     errors.push("ALTRACE_KUBERNETES_NODE: needed to know which pods are on this machine");
+  // Written there for the node; the list that it is made from must be another.
+  if (values.podsFile === join(dirname(values.gateSocket ?? ""), "pods.json"))
+    errors.push("ALTRACE_PODS_FILE: beside the gate's socket, where the enforcer writes its own");
   if (errors.length > 0) return { errors };
   const list = (words: string | undefined) => (words ?? "").split(",").filter(Boolean);
   const config = {

@@ -1,24 +1,29 @@
 // The privileged process beside a node, started by the launcher with two netlink sockets:
 //   altrace-launcher --netlink -- node cli/altrace.js enforcer --infra-links eth0 ...
-// and, without the launcher, three commands for operators:
+// and, without the launcher, commands for operators:
 //   altrace enforcer print       the rules as they would be loaded now
 //   altrace enforcer uninstall   takes rules and routes away
 //   altrace enforcer canary      the pod that tries to get out
+//   altrace enforcer sidecar LINK TEAM/AGENT ADDRESS[,ADDRESS] FILE
+//                                the rules within one pod, and a file that says who lives there
 // Exit codes: 0 stopped as asked, 1 could not start, 2 wrong settings.
 
+import { isIP } from "node:net";
 import { pino } from "pino";
 import { attemptTarget, serveCanary } from "../../adapters/canary-sockets.ts";
 import { hostCommand } from "../../adapters/host-command.ts";
 import { readFlags, unknownSettings } from "../../adapters/settings.ts";
+import { parseAgentId } from "../../proto/ids.ts";
 import { readCanaryQuestion } from "./canary.ts";
 import { daemonsetRuleset } from "./daemonset-ruleset.ts";
-import { podsOf, readNotes, startEnforcer } from "./enforcer-app.ts";
+import { podsOf, readNotes, startEnforcer, writePods } from "./enforcer-app.ts";
 import { ENFORCER_SETTINGS, type EnforcerConfig, readEnforcerConfig } from "./enforcer-config.ts";
 import { mapPods } from "./link-map.ts";
+import { loadSidecar } from "./load-sidecar.ts";
 import { readMachine } from "./machine-reader.ts";
 import { RuleKeeper } from "./rule-keeper.ts";
 
-const COMMANDS = ["print", "uninstall", "canary"] as const;
+const COMMANDS = ["print", "uninstall", "canary", "sidecar"] as const;
 type EnforcerCommand = (typeof COMMANDS)[number];
 
 process.exit(
@@ -34,6 +39,7 @@ async function run(argv: readonly string[]): Promise<number> {
     await new RuleKeeper(hostCommand).uninstall();
     return 0;
   }
+  if (command === "sidecar") return sidecar(argv.slice(1));
   const read = readConfig(command === undefined ? argv : argv.slice(1), command);
   if ("errors" in read) {
     for (const error of read.errors) process.stderr.write(`altrace enforcer: ${error}\n`);
@@ -71,6 +77,23 @@ async function print(config: EnforcerConfig): Promise<number> {
   process.stdout.write(daemonsetRuleset({ ...view, killed: [] }));
   for (const { namespace, name } of unplaced)
     process.stderr.write(`no interface is known for ${namespace}/${name}\n`);
+  return 0;
+}
+
+async function sidecar(words: readonly string[]): Promise<number> {
+  const [link = "", agent = "", addresses = "", file = ""] = words;
+  const list = addresses.split(",");
+  if (words.length !== 4 || !parseAgentId(agent) || list.some((one) => isIP(one) === 0)) {
+    process.stderr.write(
+      "altrace enforcer sidecar: expected LINK TEAM/AGENT ADDRESS[,ADDRESS] FILE\n",
+    );
+    return 2;
+  }
+  await loadSidecar(hostCommand, link);
+  writePods(
+    file,
+    list.map((address) => ({ address, agent, namespace: "", name: "sidecar" })),
+  );
   return 0;
 }
 

@@ -148,15 +148,16 @@ function listPods(lab: KernelLab, more: readonly object[] = []): void {
 }
 
 async function startEnforcer(lab: KernelLab): Promise<Speaker> {
-  rmSync(join(lab.folder, "gate.sock"), { force: true });
+  rmSync(join(lab.folder, "run", "gate.sock"), { force: true });
   const enforcer = lab.launch("node", {
     flags: ["--netlink"],
+    // What the manifests give it, and nothing beside.
+    capabilities: ["net_admin"],
     script: "cli/altrace.js",
     args: ["enforcer", "--infra-links", "lo,ext0", "--enforcer-metrics-port", "0"],
     env: {
       ALTRACE_PODS_FILE: join(lab.folder, "pods.json"),
-      ALTRACE_GATE_SOCKET: join(lab.folder, "gate.sock"),
-      ALTRACE_GATE_GID: "0",
+      ALTRACE_GATE_SOCKET: join(lab.folder, "run", "gate.sock"),
       ALTRACE_ENFORCER_STATE: join(lab.folder, "state"),
       ALTRACE_CNI_RESULTS: join(lab.folder, "none"),
     },
@@ -181,7 +182,7 @@ class Gate {
 
   static async open(lab: KernelLab): Promise<Gate> {
     const said: Said[] = [];
-    const connection = connectLines(join(lab.folder, "gate.sock"), {
+    const connection = connectLines(join(lab.folder, "run", "gate.sock"), {
       onMessage: (message) => said.push(message as Said),
       onEnd: () => undefined,
     });

@@ -1,6 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { loadSidecar } from "../../node/kernel/load-sidecar.ts";
 import { sidecarRoutes, sidecarRuleset } from "../../node/kernel/sidecar-ruleset.ts";
-import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
+import {
+  KernelLab,
+  kernelUnavailable,
+  LAB,
+  LAUNCHER_CAPABILITIES,
+  type Speaker,
+} from "../support/kernel-lab.ts";
 import { waitUntil } from "../support/wait-until.ts";
 import { FarSide } from "./far-side.ts";
 
@@ -18,11 +25,13 @@ describe.skipIf(unavailable !== undefined)("a pod with a sidecar", () => {
   beforeAll(async () => {
     lab = new KernelLab();
     far = await FarSide.open(lab);
-    lab.run("a1", "nft -f -", RULES);
-    for (const words of sidecarRoutes()) lab.run("a1", `ip ${words.join(" ")}`);
+    await loadSidecar(lab.hostOf("a1"), "eth0");
+    // As a container that is started again does it.
+    await loadSidecar(lab.hostOf("a1"), "eth0");
     probe = lab.launch("a1", {
       flags: ["--port", "14001", "--uid", "4737", "--gid", "4737"],
       script: "test/kernel/capture-probe.ts",
+      capabilities: LAUNCHER_CAPABILITIES,
       env: { PROBE_ALLOWED: LAB.inet4 },
     });
     await waitUntil(

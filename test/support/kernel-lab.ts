@@ -70,6 +70,9 @@ export type Speaker = {
   readonly exit: Promise<number | null>;
 };
 
+/** What the manifests give the node's launcher, and nothing beside. */
+export const LAUNCHER_CAPABILITIES = ["net_admin", "setuid", "setgid", "setpcap", "kill"] as const;
+
 /** Names of the lab's namespaces: the outside, the machine, and two pods. */
 export type Place = "inet" | "node" | "a1" | "a2";
 
@@ -121,13 +124,17 @@ export class KernelLab implements Disposable {
   }
 
   /** The same for code under test that takes a HostCommand. */
-  readonly host: HostCommand = (program, args, input) => {
-    const done = spawnSync("ip", ["netns", "exec", this.namespace("node"), program, ...args], {
-      encoding: "utf8",
-      input: input ?? "",
-    });
-    return Promise.resolve({ code: done.status, output: done.stdout, errors: done.stderr });
-  };
+  hostOf(place: Place): HostCommand {
+    return (program, args, input) => {
+      const done = spawnSync("ip", ["netns", "exec", this.namespace(place), program, ...args], {
+        encoding: "utf8",
+        input: input ?? "",
+      });
+      return Promise.resolve({ code: done.status, output: done.stdout, errors: done.stderr });
+    };
+  }
+
+  readonly host: HostCommand = (program, args, input) => this.hostOf("node")(program, args, input);
 
   /** Starts a process that says lines of JSON; what is no JSON is kept as `{ text }`. */
   speak(
@@ -186,6 +193,8 @@ export class KernelLab implements Disposable {
       readonly script: string;
       readonly args?: readonly string[];
       readonly env?: Readonly<Record<string, string>>;
+      /** All that the launcher itself may do, such as `net_admin`. */
+      readonly capabilities: readonly string[];
     },
   ): Speaker {
     const seen = join(this.folder, "repository");
@@ -194,7 +203,8 @@ export class KernelLab implements Disposable {
       relative(ROOT, path).startsWith("..") ? path : join(seen, relative(ROOT, path));
     const shell = `mount --make-rprivate / && mount --bind ${ROOT} ${seen} && exec "$@"`;
     const command = [
-      ...["unshare", "-m", "sh", "-c", shell, "sh", this.launcher(), ...of.flags, "--"],
+      ...["unshare", "-m", "sh", "-c", shell, "sh", ...bounded(of.capabilities)],
+      ...[this.launcher(), ...of.flags, "--"],
       ...[inside(process.execPath), inside(join(ROOT, of.script)), ...(of.args ?? [])],
     ];
     return this.speak(place, command, of.env);
@@ -204,6 +214,7 @@ export class KernelLab implements Disposable {
   async captureProbe(flags: readonly string[] = []): Promise<Speaker> {
     const probe = this.launch("node", {
       flags: ["--port", "14001", "--uid", "4737", "--gid", "4737", ...flags],
+      capabilities: LAUNCHER_CAPABILITIES,
       script: "test/kernel/capture-probe.ts",
       env: { PROBE_ALLOWED: LAB.inet4 },
     });
@@ -355,6 +366,13 @@ function podLines([v4, v6]: readonly [string, string], network: "routed" | "brid
     `route add default via ${LAB.gateway4} dev eth0 onlink`,
     "route add ::/0 via fe80::1 dev eth0",
   ];
+}
+
+/** Root with these capabilities and no others, as a container is given them. */
+function bounded(capabilities: readonly string[]): string[] {
+  const set = ["-all", ...capabilities.map((name) => `+${name}`)].join(",");
+  const group = ["--regid", "4737", "--clear-groups"];
+  return ["setpriv", "--bounding-set", set, "--inh-caps", "-all", ...group];
 }
 
 function ipBatch(namespace: string | undefined, lines: readonly string[]): void {

@@ -1,0 +1,282 @@
+import { execFileSync, spawnSync } from "node:child_process";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { COORDINATOR_SETTINGS } from "../../../coordinator/config.ts";
+import { NODE_SETTINGS } from "../../../node/config.ts";
+import { ENFORCER_SETTINGS } from "../../../node/kernel/enforcer-config.ts";
+import { TRANSPARENT_PORT } from "../../../node/kernel/kernel-view.ts";
+import { builtOverlay, kustomizeCommand, type Manifest } from "../../support/kustomize.ts";
+import { tempDir } from "../../support/temp-dir.ts";
+import { namesIn, productSources, textOf } from "../../tidy/sources.ts";
+
+const ROOT = join(import.meta.dirname, "..", "..", "..");
+const command = kustomizeCommand();
+if (command === undefined) {
+  const why = "no kustomize and no kubectl: `npm run tools` brings one";
+  if (process.env.CI) throw new Error(`CI must build the overlays: ${why}`);
+  console.log(`SKIPPED, the overlays: ${why}`);
+}
+const names = namesIn("deploy/kustomize/overlays");
+const overlays = new Map(
+  command === undefined ? [] : names.map((name) => [name, builtOverlay(command, name)] as const),
+);
+const all = [...overlays.values()].flat();
+
+type Env = { readonly name: string };
+type Container = {
+  readonly name: string;
+  readonly image: string;
+  readonly command?: readonly string[];
+  readonly args?: readonly string[];
+  readonly env?: readonly Env[];
+  readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
+  readonly securityContext?: {
+    readonly allowPrivilegeEscalation?: boolean;
+    readonly readOnlyRootFilesystem?: boolean;
+    readonly privileged?: boolean;
+    readonly capabilities?: { readonly drop?: string[]; readonly add?: string[] };
+  };
+};
+type PodSpec = {
+  readonly automountServiceAccountToken?: boolean;
+  readonly containers: readonly Container[];
+  readonly initContainers?: readonly Container[];
+};
+
+function podSpecs(): readonly PodSpec[] {
+  return all.flatMap(({ spec }) => {
+    const template = (spec as { template?: { spec?: PodSpec } } | undefined)?.template;
+    return template?.spec ? [template.spec] : [];
+  });
+}
+const containers = () =>
+  podSpecs().flatMap((pod) => [...pod.containers, ...(pod.initContainers ?? [])]);
+const words = ({ command: first = [], args = [] }: Container) => [...first, ...args];
+const ours = () => containers().filter(({ image }) => image.startsWith("altrace@"));
+
+/** What each of our containers may do beyond nothing; each was tried with exactly these. */
+const CAPABILITIES: Readonly<Record<string, readonly string[]>> = {
+  enforcer: ["NET_ADMIN"],
+  "altrace-rules": ["NET_ADMIN"],
+  "own-state": ["CHOWN", "FOWNER"],
+};
+const LAUNCHER = ["NET_ADMIN", "SETUID", "SETGID", "SETPCAP", "KILL"];
+
+describe.skipIf(command === undefined)("each overlay", () => {
+  test.each(names)("%s builds, and every object is what the API takes", async (name) => {
+    const objects = overlays.get(name) as readonly Manifest[];
+    expect(objects.length).toBeGreaterThan(10);
+    for (const object of objects) {
+      const model = await modelOf(object);
+      expect(() => model.validate(), `${object.kind} ${object.metadata.name}`).not.toThrow();
+    }
+  });
+
+  test("has no member that the API does not know, which it would leave out in silence", () => {
+    const folder = join(ROOT, "node_modules", ".cache", `manifests-${process.pid}`);
+    mkdirSync(folder, { recursive: true });
+    try {
+      const literals = all.map((object, i) => {
+        const type = `import("${moduleOf(object)}").I${object.kind}`;
+        return `export const o${i}: ${type} = ${JSON.stringify(object)};`;
+      });
+      writeFileSync(join(folder, "all.ts"), literals.join("\n"));
+      writeFileSync(
+        join(folder, "tsconfig.json"),
+        JSON.stringify({
+          compilerOptions: {
+            noEmit: true,
+            strict: true,
+            skipLibCheck: true,
+            module: "nodenext",
+            types: [],
+          },
+          files: ["all.ts"],
+        }),
+      );
+      const { status, stdout } = spawnSync(join(ROOT, "node_modules/.bin/tsc"), ["-p", folder], {
+        encoding: "utf8",
+      });
+      expect(stdout).toBe("");
+      expect(status).toBe(0);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  });
+
+  test("sets only what exists: a misspelt setting would keep the program from starting", () => {
+    const tables = {
+      node: NODE_SETTINGS,
+      enforcer: ENFORCER_SETTINGS,
+      coordinator: COORDINATOR_SETTINGS,
+    };
+    const wrong = ours().flatMap((container) => {
+      const line = words(container);
+      const program = line[line.indexOf("cli/altrace.js") + 1] as keyof typeof tables;
+      if (!line.includes("cli/altrace.js")) return [];
+      const known = Object.values(tables[program]).map(({ env }) => env as string);
+      const set = (container.env ?? []).map((one) => one.name);
+      const unknown = set.filter((one) => one.startsWith("ALTRACE_") && !known.includes(one));
+      return unknown.map((one) => `${container.name}: ${one}`);
+    });
+    expect(ours().length).toBeGreaterThan(10);
+    expect(wrong).toEqual([]);
+  });
+
+  test("starts only programs and flags that exist", () => {
+    const source = textOf("node/kernel/launcher/launcher.c");
+    for (const container of ours()) {
+      const line = words(container);
+      if (line[0] === "altrace-launcher") {
+        const own = line.slice(1, line.indexOf("--"));
+        for (const flag of own.filter((word) => word.startsWith("--")))
+          expect(source).toContain(`"${flag}"`);
+        if (own.includes("--port")) expect(own).toContain(String(TRANSPARENT_PORT));
+      }
+      const at = line.indexOf("cli/altrace.js");
+      if (at >= 0) expect(["node", "enforcer", "coordinator"]).toContain(line[at + 1]);
+      if (at >= 0 && line[at + 2] !== undefined)
+        expect(["canary", "sidecar"]).toContain(line[at + 2]);
+    }
+  });
+
+  test("gives each container what it was tried with, and no more", () => {
+    for (const container of containers()) {
+      const { securityContext: right = {}, name } = container;
+      const isLauncher = words(container)[0] === "altrace-launcher" && name !== "enforcer";
+      expect(right.allowPrivilegeEscalation, name).toBe(false);
+      expect(right.privileged, name).toBeUndefined();
+      expect(right.capabilities?.drop, name).toEqual(["ALL"]);
+      const added = isLauncher ? LAUNCHER : CAPABILITIES[name];
+      expect(right.capabilities?.add, name).toEqual(added);
+      if (name !== "agent") expect(right.readOnlyRootFilesystem, name).toBe(true);
+    }
+  });
+
+  test("runs nothing that is not named by its digest", () => {
+    const loose = containers().filter(({ image }) => !/@sha256:[0-9a-f]{64}$/.test(image));
+    expect(loose.map(({ image }) => image)).toEqual([]);
+  });
+
+  test("hands the cluster's token to the enforcer, and to nobody else", () => {
+    for (const pod of podSpecs()) expect(pod.automountServiceAccountToken).toBe(false);
+    const holders = containers().filter(({ volumeMounts = [] }) =>
+      volumeMounts.some(({ mountPath }) => mountPath.includes("serviceaccount")),
+    );
+    expect([...new Set(holders.map(({ name }) => name))]).toEqual(["enforcer"]);
+    const roles = all.filter(({ kind }) => kind === "ClusterRole") as unknown as {
+      rules: { resources: string[]; verbs: string[] }[];
+    }[];
+    for (const { rules } of roles)
+      expect(rules).toEqual([{ apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] }]);
+  });
+
+  test("has a disruption budget, and a network policy, for all that must stay", () => {
+    for (const name of ["production", "gateway-only"]) {
+      const of = (kind: string) =>
+        (overlays.get(name) ?? [])
+          .filter((one) => one.kind === kind)
+          .map((one) => one.metadata.name);
+      expect(of("PodDisruptionBudget")).toEqual(
+        expect.arrayContaining(["altrace-coordinator", "altrace-nats"]),
+      );
+      expect(of("NetworkPolicy")).toContain("default-deny");
+    }
+  });
+});
+
+describe("what is watched", () => {
+  const known = new Set(
+    productSources()
+      .filter(({ path }) => /^(node|coordinator)\//.test(path))
+      .flatMap(({ text }) => [...text.matchAll(/"(altrace_[a-z_]+)"/g)].map(([, name]) => name)),
+  );
+  const pages = [
+    "deploy/kustomize/base/mesh/dashboards/altrace-mesh.json",
+    "deploy/kustomize/base/mesh/dashboards/altrace-machines.json",
+    "deploy/kustomize/base/mesh/monitoring.yaml",
+    "deploy/kustomize/base/machine/monitoring.yaml",
+  ];
+
+  test.each(pages)("in %s is measured somewhere", (page) => {
+    const used = [...textOf(page).matchAll(/\baltrace_[a-z_]+/g)].map(([name]) =>
+      name.replace(/_(bucket|count|sum)$/, ""),
+    );
+    expect(used.length).toBeGreaterThan(3);
+    expect([...new Set(used)].filter((name) => !known.has(name))).toEqual([]);
+  });
+});
+
+describe("NATS", () => {
+  test.each(["base/mesh/nats.conf", "overlays/small/nats.conf"])("takes %s", (path) => {
+    const text = textOf(`deploy/kustomize/${path}`);
+    const always = /^ {2}sync_interval: "always"$/m;
+    expect(text).toMatch(always);
+    const version = execFileSync("nats-server", ["--version"], { encoding: "utf8" });
+    const [, major, minor] = /v(\d+)\.(\d+)/.exec(version) ?? [];
+    const isKnown = Number(major) > 2 || Number(minor) >= 10;
+    if (!isKnown) console.log(`SKIPPED for ${version.trim()}: sync_interval came with 2.10`);
+    using folder = tempDir();
+    const file = join(folder.path, "nats.conf");
+    writeFileSync(file, isKnown ? text : text.replace(always, ""));
+    const env = { ...process.env, NATS_PASSWORD: "a-password", NATS_SERVER_NAME: "n0" };
+    execFileSync("nats-server", ["-t", "-c", file], { env, stdio: "pipe" });
+  });
+});
+
+describe("outside of Kubernetes", () => {
+  const known = new Set(
+    [NODE_SETTINGS, ENFORCER_SETTINGS, COORDINATOR_SETTINGS].flatMap((table) =>
+      Object.values(table).map(({ env }) => env as string),
+    ),
+  );
+
+  test.each([
+    "deploy/compose.yaml",
+    "deploy/systemd/altrace-enforcer.service",
+    "deploy/systemd/altrace-node.service",
+    "deploy/README.md",
+  ])("%s names only settings that exist", (path) => {
+    const used = [...textOf(path).matchAll(/\bALTRACE_[A-Z_]+/g)].map(([name]) => name);
+    expect(used.filter((name) => !known.has(name))).toEqual([]);
+  });
+
+  test("the image is built from what is there, on bases that are pinned", () => {
+    const text = textOf("deploy/Dockerfile");
+    expect(text).toMatch(/^ARG BASE=\S+@sha256:[0-9a-f]{64}$/m);
+    const bases = [...text.matchAll(/^FROM (\S+)/gm)].map(([, base]) => base);
+    expect(new Set(bases)).toEqual(new Set([["$", "{BASE}"].join(""), "packages", "scratch"]));
+    expect(text).toMatch(/^USER 4737:4737$/m);
+    for (const [, path] of text.matchAll(/^COPY (?!--from)(\S+) /gm))
+      if (path !== ".") expect(() => namesOrText(path as string)).not.toThrow();
+  });
+});
+
+function namesOrText(path: string): unknown {
+  try {
+    return namesIn(path);
+  } catch {
+    return textOf(path);
+  }
+}
+
+/** Where the type and the schema of an object stand. */
+function moduleOf({ apiVersion, kind }: Manifest): string {
+  const home = apiVersion.startsWith("monitoring.coreos.com/")
+    ? "@kubernetes-models/prometheus-operator"
+    : "kubernetes-models";
+  return `${home}/${apiVersion}/${kind}`;
+}
+
+type Model = { validate(): void };
+
+async function modelOf(object: Manifest): Promise<Model> {
+  const module = (await import(moduleOf(object))) as Readonly<
+    Record<string, new (data: object) => Model>
+  >;
+  const Kind = module[object.kind];
+  if (Kind === undefined) throw new Error(`no schema for ${object.kind}`);
+  return new Kind(object);
+}
