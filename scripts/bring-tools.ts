@@ -38,6 +38,13 @@ const TOOLS: readonly Tool[] = [
     versionArgs: ["--version"],
   },
   {
+    name: "kustomize",
+    module: "sigs.k8s.io/kustomize/kustomize/v5",
+    version: "v5.8.1",
+    sum: "h1:Pgsg5psubpVEy7Nf6S89PARg5VmmWUC1l9dC6Dl4PG0=",
+    versionArgs: ["version"],
+  },
+  {
     name: "fsck",
     module: "github.com/transparency-dev/tessera",
     path: "cmd/fsck",

@@ -69,7 +69,7 @@ const CONFIG: CoordinatorConfig = {
   natsUrl: undefined,
   natsReplicas: 1,
   metricsHost: "127.0.0.1",
-        metricsPort: 0,
+  metricsPort: 0,
   grpcTls: undefined,
   digestMs: 1_000,
   deadManMs: DEAD_MAN_MS,
