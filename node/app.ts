@@ -233,6 +233,7 @@ function startLoop(
     // The launcher opens one pair a loop; each socket is read by one loop alone.
     captureFds: config.transparentFds.filter((_, i) => Math.floor(i / 2) % config.loops === no),
     podsFile: config.podsFile,
+    dnsHosts: config.dnsHosts,
     loops: config.loops,
     connectionsMax: admissionCap(config.loops),
     credentialsDir: config.credentialsDir,

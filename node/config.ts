@@ -98,6 +98,12 @@ export const NODE_SETTINGS = {
     read: descriptors,
     help: "listening sockets of captured connections, as the launcher passes them, by commas",
   },
+  dnsHosts: {
+    env: "ALTRACE_DNS_HOSTS",
+    byDefault: undefined,
+    read: text(/^[0-9a-fA-F.:]+(,[0-9a-fA-F.:]+)*$/, "addresses with commas between"),
+    help: "addresses on whose port 14053 captured agents' questions for names are answered",
+  },
   podsFile: {
     env: "ALTRACE_PODS_FILE",
     byDefault: undefined,
@@ -185,6 +191,7 @@ export type NodeConfig = {
   readonly host: string;
   readonly tunnelRanges: Ranges;
   readonly transparentFds: readonly number[];
+  readonly dnsHosts: readonly string[];
   readonly podsFile: string | undefined;
   readonly loops: number;
   readonly tableRows: number;
@@ -228,6 +235,7 @@ export function readNodeConfig(
     region: values.region,
     tunnelRanges: values.tunnelRanges ?? [],
     transparentFds: values.transparentFds ?? [],
+    dnsHosts: values.dnsHosts?.split(",") ?? [],
     podsFile: values.podsFile,
     credentialsDir: values.credentialsDir,
     gateSocket: values.gateSocket,

@@ -5,10 +5,13 @@ import type { Exchange } from "./dataplane/exchange.ts";
 import { type Gateway, startGateway } from "./dataplane/gateway.ts";
 import { GATEWAY_LIMITS } from "./dataplane/gateway-limits.ts";
 import { LingerPlaces } from "./dataplane/lingering-close.ts";
+import { type DnsDoor, openDnsDoor } from "./dataplane/names/dns-door.ts";
 import { openCaptureDoor } from "./dataplane/tunnel/capture-door.ts";
 import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
 import { enforce } from "./enforce.ts";
 import { enforceTunnel } from "./enforce-tunnel.ts";
+import { judgeName } from "./judge-name.ts";
+import { DNS_PORT } from "./kernel/kernel-view.ts";
 import type { LoopContext } from "./loop-context.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
 
@@ -22,7 +25,14 @@ export type LoopDoors = Pick<Gateway, "stopAccepting" | "close"> & {
 export async function openDoors(of: {
   readonly data: Pick<
     LoopWorkerData,
-    "host" | "gatewayPort" | "forwardPort" | "captureFds" | "loops" | "connectionsMax"
+    | "loop"
+    | "host"
+    | "gatewayPort"
+    | "forwardPort"
+    | "captureFds"
+    | "dnsHosts"
+    | "loops"
+    | "connectionsMax"
   >;
   readonly loop: LoopContext;
   readonly connections: Connections;
@@ -61,6 +71,10 @@ export async function openDoors(of: {
     const { backlog } = GATEWAY_LIMITS;
     doors.push(await openCaptureDoor({ ...common, listen: { fd }, places, backlog, onTunnel }));
   }
+  const names = await openNames(of).catch(async (error: unknown) => {
+    await Promise.all(doors.map((door) => door.close()));
+    throw error;
+  });
   return {
     gatewayPort: gateway.port,
     forwardPort: forward.port,
@@ -68,7 +82,19 @@ export async function openDoors(of: {
       for (const door of doors) door.stopAccepting();
     },
     close: async () => {
-      await Promise.all(doors.map((door) => door.close()));
+      await Promise.all([...doors.map((door) => door.close()), names?.close()]);
     },
   };
+}
+
+/** One loop answers for all: a question costs some microseconds. */
+async function openNames(of: {
+  readonly data: Pick<LoopWorkerData, "loop" | "dnsHosts">;
+  readonly loop: LoopContext;
+  readonly onFault: (error: unknown) => void;
+}): Promise<DnsDoor | undefined> {
+  const { data, loop, onFault } = of;
+  if (data.loop !== 0 || data.dnsHosts.length === 0) return undefined;
+  const judge = (source: string, name: string) => judgeName(source, name, loop);
+  return openDnsDoor({ hosts: data.dnsHosts, port: DNS_PORT, judge, onFault });
 }

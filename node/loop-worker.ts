@@ -40,6 +40,8 @@ export type LoopWorkerData = {
   readonly captureFds: readonly number[];
   /** Who is at which address. */
   readonly podsFile: string | undefined;
+  /** Addresses on which captured agents' questions for names are answered. */
+  readonly dnsHosts: readonly string[];
   readonly tunnelRanges: readonly (readonly [net: string, bits: number])[];
   readonly loops: number;
   readonly connectionsMax: number;

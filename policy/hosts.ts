@@ -59,6 +59,11 @@ export function destinationGranted(hosts: readonly string[], host: string, port:
   });
 }
 
+/** True when a connection to this host is granted on any port at all. */
+export function nameGranted(hosts: readonly string[], host: string): boolean {
+  return isHostName(host) && hosts.some((granted) => hostGranted([splitPort(granted).host], host));
+}
+
 function splitPort(text: string): { readonly host: string; readonly port: number | undefined } {
   const match = /^(.*):([1-9][0-9]{0,4})$/.exec(text);
   if (match === null) return { host: text, port: undefined };

@@ -3,6 +3,9 @@
 import { readFileSync, writeSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 
+import { openDnsDoor } from "../../node/dataplane/names/dns-door.ts";
+import { DNS_PORT } from "../../node/kernel/kernel-view.ts";
+
 const say = (what: object) => writeSync(1, `${JSON.stringify(what)}\n`);
 const fds = (process.env.ALTRACE_TRANSPARENT_FDS ?? "").split(",").map(Number);
 const open = new Set<Socket>();
@@ -29,6 +32,17 @@ function take(socket: Socket): void {
     upstream.pipe(socket).pipe(upstream);
   });
 }
+
+// The real resolver, with a judge that knows one name.
+await openDnsDoor({
+  hosts: (process.env.PROBE_DNS ?? "0.0.0.0,::").split(","),
+  port: DNS_PORT,
+  judge: (source, name) => {
+    say({ asked: name, by: source });
+    return name === "allowed.example" ? "granted" : "unknown";
+  },
+  onFault: (error) => say({ fault: String(error) }),
+});
 
 let left = fds.length;
 for (const fd of fds) {

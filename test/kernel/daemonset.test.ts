@@ -97,6 +97,12 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
     // The name is allowed and the address is the agent's: what was dialled is the proxy's own answer.
     expect(of("sni-allowed-address-evil")).toMatchObject([{ allowed: true }]);
     expect(await far.accepted()).toEqual([{ port: 443, src: LAB.node4 }]);
+    // Whichever server a question was meant for, it is answered here, and the answer finds its way back.
+    const answer = (name: string) => String(attacks.find((one) => one.name === name)?.saw);
+    expect(answer("dns-allowed")).toMatch(/^read 00078580.*c61[23].{4}$/);
+    expect(answer("dns-udp4")).toMatch(/^read 00078583/);
+    expect(answer("dns-txt-tunnel")).toMatch(/^read 00078583/);
+    expect(probe.it.said).toContainEqual({ asked: "evil.example", by: LAB.a1[0] });
   });
 
   test("with the proxy dead nothing arrives", async () => {

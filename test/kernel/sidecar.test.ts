@@ -32,7 +32,7 @@ describe.skipIf(unavailable !== undefined)("a pod with a sidecar", () => {
       flags: ["--port", "14001", "--uid", "4737", "--gid", "4737"],
       script: "test/kernel/capture-probe.ts",
       capabilities: LAUNCHER_CAPABILITIES,
-      env: { PROBE_ALLOWED: LAB.inet4 },
+      env: { PROBE_ALLOWED: LAB.inet4, PROBE_DNS: "127.0.0.1,::1" },
     });
     await waitUntil(
       () => `the proxy: ${JSON.stringify(probe.said)}`,
@@ -55,6 +55,8 @@ describe.skipIf(unavailable !== undefined)("a pod with a sidecar", () => {
       expect.objectContaining({ captured: LAB.a1[0], allowed: true }),
     );
     expect(probe.said.filter(({ captured }) => captured !== undefined).length).toBeGreaterThan(10);
+    const answer = attacks.find(({ name }) => name === "dns-allowed")?.saw;
+    expect(String(answer)).toMatch(/^read 00078580.*c61[23].{4}$/);
   });
 
   // What follows is why the page on platforms calls this mode the weaker one.
