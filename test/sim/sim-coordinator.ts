@@ -188,7 +188,7 @@ const CONFIG = {
   trustFile: undefined,
   leaderTtlMs: 10_000,
   metricsHost: "127.0.0.1",
-      metricsPort: 0,
+  metricsPort: 0,
   grpcTls: undefined,
   digestMs: 1_000,
   deadManMs: DEAD_MAN_MS,
