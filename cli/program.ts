@@ -16,6 +16,7 @@ import { agent, agents, nodes } from "./commands/agents.ts";
 import { showBudget, topUpBudget } from "./commands/budget.ts";
 import { env } from "./commands/env.ts";
 import { explain } from "./commands/explain.ts";
+import { holds } from "./commands/holds.ts";
 import { issueKey, revokeKey } from "./commands/key.ts";
 import { kill, kills, revive } from "./commands/kill.ts";
 import { natsPermissions, natsUserOf } from "./commands/nats.ts";
@@ -121,6 +122,8 @@ function addOperations(program: Command, host: CliProcess): void {
         top(context, filter ?? "", { ...options, untilSignal: host.untilSignal }),
       ),
     );
+  const held = "money held for requests under way on this node";
+  simple(program, host, "holds [filter]", held, (context, filter = "") => holds(context, filter));
   simple(program, host, "agent <id>", "one agent of this node in full", (context, id = "") =>
     agent(context, id),
   );

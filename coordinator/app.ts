@@ -14,6 +14,7 @@ import type { CoordinatorConfig } from "./config.ts";
 import { beginEpoch } from "./epoch.ts";
 import type { Tell } from "./events.ts";
 import { socketPath } from "./found-mesh.ts";
+import { exposureUsdMicros } from "./ledger-view.ts";
 import { CoordinatorMetrics } from "./metrics.ts";
 import { buildParts, type Parts } from "./parts.ts";
 import { pause } from "./pause.ts";
@@ -257,7 +258,7 @@ class RunningCoordinator implements Coordinator {
   }
 
   #followMetrics(): void {
-    const { replica, registry, leader } = this.#run.parts;
+    const { replica, registry, leader, ledger } = this.#run.parts;
     this.metrics.follow({
       nodes: () => {
         const nodes = registry.nodes();
@@ -269,6 +270,7 @@ class RunningCoordinator implements Coordinator {
       lastSeq: () => replica.lastSeq,
       records: () => replica.state.size,
       recordsUnsaved: () => replica.unsavedCount,
+      exposureUsdMicros: () => exposureUsdMicros(ledger),
     });
   }
 }

@@ -8,6 +8,8 @@ export type MetricsSource = {
   readonly lastSeq: () => number;
   readonly records: () => number;
   readonly recordsUnsaved: () => number;
+  /** Micro-dollars; undefined where another coordinator knows it. */
+  readonly exposureUsdMicros: () => Promise<number | undefined>;
 };
 
 /** Every metric of the coordinator. Labels come from closed sets: no agents, no nodes. */
@@ -67,6 +69,12 @@ export class CoordinatorMetrics {
     this.#gauge("altrace_mesh_records", "Scopes that have a record", [], (gauge) => {
       gauge.set(source.records());
     });
+    const exposure =
+      "Most that may be spent beyond all budgets as it stands; NaN where another coordinator leads";
+    this.#gauge("altrace_worst_case_exposure_usd", exposure, [], async (gauge) => {
+      const micros = await source.exposureUsdMicros();
+      gauge.set(micros === undefined ? Number.NaN : micros / 1e6);
+    });
     const unsaved = "Records that count here and are not on this coordinator's disk";
     this.#gauge("altrace_mesh_records_unsaved", unsaved, [], (gauge) => {
       gauge.set(source.recordsUnsaved());
@@ -77,7 +85,7 @@ export class CoordinatorMetrics {
     name: string,
     help: string,
     labelNames: readonly string[],
-    collect: (gauge: Gauge) => void,
+    collect: (gauge: Gauge) => void | Promise<void>,
   ): void {
     new Gauge({
       name,
@@ -85,7 +93,7 @@ export class CoordinatorMetrics {
       labelNames: [...labelNames],
       registers: [this.registry],
       collect() {
-        collect(this);
+        return collect(this);
       },
     });
   }

@@ -17,7 +17,6 @@ import type {
 import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { isKillScope, isName, parseScope } from "../proto/ids.ts";
 import type { AccountLimits } from "./account-limits.ts";
-import { writeUnit } from "./amounts.ts";
 import { CallRefused } from "./call-refusal.ts";
 import type { Command } from "./command.ts";
 import { CommandRefused } from "./command-refused.ts";
@@ -27,7 +26,7 @@ import { contractCalls, mustBeContract } from "./contract-calls.ts";
 import type { Contracts } from "./contracts.ts";
 import { type Enrolment, TOKEN_TTL_MS_MAX } from "./enrolment.ts";
 import type { LedgerDoor } from "./ledger-door.ts";
-import type { LedgerRow } from "./ledger-row.ts";
+import { ledgerView } from "./ledger-view.ts";
 import type { MeshAgents } from "./mesh-agents.ts";
 import { pause } from "./pause.ts";
 import type { Registry } from "./registry.ts";
@@ -99,8 +98,7 @@ export function coordinatorService(options: ServiceOptions) {
     listLogs: async () => listLogs(options.witness),
     getLedger: async ({ account }: GetLedgerRequest) => {
       mustLead(options);
-      const rows = await options.ledger.rows(account === "" ? undefined : account);
-      return { accounts: rows.map(accountOf) };
+      return ledgerView(options.ledger, account);
     },
     ...contractCalls(options.contracts),
     revokeContract: async (request: RevokeContractRequest, call: Call) => ({
@@ -275,20 +273,6 @@ function nodeStates({ registry }: ServiceOptions): MessageInitShape<typeof NodeS
     connections: beat?.connections ?? 0,
     containedAtMs: BigInt(containedAtMs),
   }));
-}
-
-function accountOf(row: LedgerRow) {
-  return {
-    account: row.account,
-    unit: writeUnit(row.unit),
-    window: row.window,
-    limit: BigInt(row.limit ?? 0),
-    // Below zero after a limit was lowered: there is no less than nothing to lend.
-    available: BigInt(Math.max(0, row.available)),
-    reserved: BigInt(row.reserved),
-    spent: BigInt(row.spent),
-    children: BigInt(row.children),
-  };
 }
 
 async function createToken(

@@ -25,6 +25,7 @@ import { type LoopDoors, openDoors } from "./loop-doors.ts";
 import { type ControlLink, createControlLink, createMeshLink } from "./loop-links.ts";
 import { createLoopMetrics, type LoopMetrics } from "./loop-metrics.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
+import { OpenHolds } from "./open-holds.ts";
 import { OpenTunnels } from "./open-tunnels.ts";
 import { NO_PLACEMENT } from "./placement-file.ts";
 import { PolicyShelf } from "./policy-shelf.ts";
@@ -138,6 +139,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     onProblem: (name, why) => warn("credential_unusable", { name, why }),
   });
   const inspector = createInspector({ clock, scanners, pool, onFault: fail });
+  const holds = new OpenHolds(clock);
   const controlLink: ControlLink = createControlLink({
     port: parts.control,
     clock,
@@ -151,6 +153,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
       },
       drain: (deadlineMs) => void turns.drain(deadlineMs),
       connections: () => connections.list(clock.monoNs()),
+      holds: () => holds.list(),
       openByAgent: () => connections.byAgent(clock.monoNs()),
       metrics: () => registry.getMetricsAsJSON(),
     },
@@ -181,6 +184,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     ...tunnelling,
     inspection: NO_INSPECTION,
     tunnels: new OpenTunnels(),
+    holds,
     metrics,
     policyOf: (version) => shelf.of(version),
     trustVersion: () => trustVersion(table),

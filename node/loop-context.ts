@@ -10,6 +10,7 @@ import type { AddressRules } from "./dataplane/tunnel/address-rules.ts";
 import type { DecisionLog } from "./decision/commit.ts";
 import type { ControlLink, MeshLink } from "./loop-links.ts";
 import type { LoopMetrics } from "./loop-metrics.ts";
+import type { OpenHolds } from "./open-holds.ts";
 import type { OpenTunnels } from "./open-tunnels.ts";
 import type { Placement } from "./placement-file.ts";
 import type { Table } from "./table/table.ts";
@@ -38,6 +39,7 @@ export type LoopContext = {
   readonly addressRules: AddressRules;
   readonly inspection: TlsInspection;
   readonly tunnels: OpenTunnels;
+  readonly holds: OpenHolds;
   /** Who is at which address, for connections that are captured. */
   readonly placement: Placement;
   readonly metrics: LoopMetrics;

@@ -1,5 +1,6 @@
 import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Cost, Standing } from "./decision/facts.ts";
+import type { HoldInfo } from "./open-holds.ts";
 import type {
   AgentEvent,
   AgentOpen,
@@ -38,6 +39,7 @@ export type ControlHandlers = {
   standing(agentId: string, standing: Standing): void;
   drain(deadlineMs: number): void;
   connections(): readonly ConnectionInfo[];
+  holds(): readonly HoldInfo[];
   openByAgent(): readonly AgentOpen[];
   metrics(): unknown | Promise<unknown>;
 };
@@ -190,6 +192,8 @@ export class ControlThreadLink implements ControlLink {
         return handlers.standing(message.agentId, message.standing);
       case "drain":
         return handlers.drain(message.deadlineMs);
+      case "list_holds":
+        return this.#send({ t: "holds", id: message.id, items: handlers.holds() });
       case "list_connections":
         return this.#send({ t: "connections", id: message.id, items: handlers.connections() });
       case "count_open":

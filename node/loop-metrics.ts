@@ -31,6 +31,8 @@ export type LoopMetrics = {
   used(usage: { model: string; inputTokens: number; outputTokens: number }): void;
   /** A bill was further above its hold than the price entry allows for. */
   distrusted(model: string): void;
+  /** A hold outlived its request's bound and was settled in its place. */
+  holdOverdue(): void;
   /** From the request's head to the first byte of its answer, nanoseconds. */
   firstByte(tookNs: bigint): void;
   /** Connections ended from our side, and how long that took from the order to the last of them. */
@@ -75,6 +77,11 @@ export function createLoopMetrics(registry: Registry): LoopMetrics {
     labelNames: ["gen_ai_request_model"],
     registers,
   });
+  const overdue = new Counter({
+    name: "altrace_holds_overdue_total",
+    help: "Holds settled in full because their request did not end in its time.",
+    registers,
+  });
   const firstByte = new Histogram({
     name: "gen_ai_server_time_to_first_token",
     help: "From the request's head to the first byte of its answer, seconds.",
@@ -103,6 +110,7 @@ export function createLoopMetrics(registry: Registry): LoopMetrics {
       tokens.inc({ gen_ai_request_model: model, gen_ai_token_type: "input" }, inputTokens);
       tokens.inc({ gen_ai_request_model: model, gen_ai_token_type: "output" }, outputTokens);
     },
+    holdOverdue: () => overdue.inc(),
     distrusted: (model) => distrusted.inc({ gen_ai_request_model: model }),
     firstByte: (tookNs) => firstByte.observe(Number(tookNs) * SECONDS_PER_NS),
     tornDown: (count, tookNs) => {

@@ -1,6 +1,7 @@
 import type { Clock } from "../ports/clock.ts";
 import { plus } from "./actors/account-book.ts";
 import type { LoopLink } from "./loop-link.ts";
+import type { HoldInfo } from "./open-holds.ts";
 import type { AgentOpen, ConnectionInfo, ControlToLoop, LoopToControl } from "./thread-messages.ts";
 
 /** How long a loop may take to answer; one that is busier than that is left out of the answer. */
@@ -18,7 +19,8 @@ export class LoopQuestions {
     this.#clock = clock;
     for (const loop of loops) {
       loop.onMessage((message) => {
-        const isAnswer = message.t === "connections" || message.t === "open_by_agent";
+        const isAnswer =
+          message.t === "connections" || message.t === "holds" || message.t === "open_by_agent";
         if (isAnswer || message.t === "metrics") this.#waiting.get(message.id)?.(message);
       });
     }
@@ -40,6 +42,11 @@ export class LoopQuestions {
       }
     }
     return sums;
+  }
+
+  async holds(): Promise<readonly HoldInfo[]> {
+    const answers = await this.#askAll((id) => ({ t: "list_holds", id }));
+    return answers.flatMap((message) => (message.t === "holds" ? message.items : []));
   }
 
   async metrics(): Promise<readonly object[]> {

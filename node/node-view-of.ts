@@ -34,6 +34,7 @@ export function nodeView(of: {
     feed: control.feed,
     lastDecisions: (agentId) => control.history.of(agentId),
     connections: () => questions.connections(),
+    holds: () => questions.holds(),
     openByAgent: () => questions.openByAgent(),
     mesh: () => mesh.status(),
     policy: () => {

@@ -44,17 +44,38 @@ export async function relayAndSettle(
 ): Promise<void> {
   const shadow = new AnswerShadow(allowed.facts.policy);
   let outcome: RelayOutcome;
+  const endHold = openHold(asked, allowed, loop);
   try {
     asked.exchange.setHeld(allowed.reserved.taken);
     outcome = await relay(asked, allowed, shadow, loop);
   } catch (error) {
     // A bug of ours must not leave money held that nobody will ever give back.
-    settleRequest(asked, allowed, brokenOff(!allowed.permit.revoke()), loop);
+    if (endHold()) settleRequest(asked, allowed, brokenOff(!allowed.permit.revoke()), loop);
     throw error;
   }
+  // Settled in its place: what it says after that changes no account any more.
+  if (!endHold()) return;
   const objection = shadow.objection(outcome.hits);
   if (objection !== undefined) tellShadow(asked, allowed.facts, objection, loop);
   settleRequest(asked, allowed, outcome, loop);
+}
+
+/** Names the request as owner of its hold, for as long as it may take and a little more. */
+function openHold(asked: Asked, allowed: Allowed, loop: LoopContext): () => boolean {
+  const { facts, permit, reserved } = allowed;
+  const { policy, model, requestId } = facts;
+  return loop.holds.open({
+    requestId,
+    agentId: asked.row?.agentId ?? "",
+    model: model === undefined || isMissing(model) ? "" : model.id,
+    amount: reserved.taken,
+    overrunMicros: reserved.charges.overrunMicros,
+    lastsMs: policy?.limits.totalTimeoutMs ?? 0,
+    onOverdue: () => {
+      loop.metrics.holdOverdue();
+      settleRequest(asked, allowed, brokenOff(!permit.revoke()), loop);
+    },
+  });
 }
 
 function brokenOff(sent: boolean): RelayOutcome {

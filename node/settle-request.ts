@@ -82,13 +82,15 @@ function endHold(
 
 /** What the relay saw, in the words of pricing. */
 function priceOutcome(outcome: RelayOutcome): Outcome {
-  const { usage } = outcome;
+  const { usage, outputTextBytes: textBytes } = outcome;
   if (!outcome.sent) return { kind: "not_sent" };
   if (outcome.kind === "done" && outcome.status >= 400 && outcome.status < 500) {
     return { kind: "rejected" };
   }
-  if (outcome.kind === "done" && outcome.status < 400) return { kind: "complete", usage };
-  return { kind: "incomplete", usage };
+  if (outcome.kind === "done" && outcome.status < 400) {
+    return { kind: "complete", usage, textBytes };
+  }
+  return { kind: "incomplete", usage, textBytes };
 }
 
 /** Charged on the account: nothing in units that have no limit there, so nothing was taken. */

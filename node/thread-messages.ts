@@ -2,6 +2,7 @@ import type { MessagePort } from "node:worker_threads";
 import type { LadderCause } from "../policy/compiled-policy.ts";
 import type { Reason } from "../proto/reasons.ts";
 import type { Cost, KilledBy, Standing } from "./decision/facts.ts";
+import type { HoldInfo } from "./open-holds.ts";
 
 /**
  * Every message between the threads of a node. Each thread owns what architecture says it owns;
@@ -81,6 +82,7 @@ export type LoopToControl =
   | { readonly t: "events"; readonly items: readonly AgentEvent[] }
   | { readonly t: "connections"; readonly id: number; readonly items: readonly ConnectionInfo[] }
   | { readonly t: "open_by_agent"; readonly id: number; readonly items: readonly AgentOpen[] }
+  | { readonly t: "holds"; readonly id: number; readonly items: readonly HoldInfo[] }
   | { readonly t: "metrics"; readonly id: number; readonly json: unknown }
   /** Exchanges that are open now; told once a second while it changes. */
   | { readonly t: "open"; readonly count: number }
@@ -93,6 +95,7 @@ export type ControlToLoop =
   /** A bill was this far above its hold: holds of that model are to count on it. */
   | { readonly t: "distrust"; readonly model: string; readonly distrustMilli: number }
   | { readonly t: "list_connections"; readonly id: number }
+  | { readonly t: "list_holds"; readonly id: number }
   | { readonly t: "count_open"; readonly id: number }
   | { readonly t: "collect_metrics"; readonly id: number }
   | { readonly t: "standing"; readonly agentId: string; readonly standing: Standing }

@@ -3,6 +3,7 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import { accountLimitsOf } from "../../mesh/account-limits-of.ts";
 import type { RecordOp } from "../../mesh/record-op.ts";
 import { formatUsdMicros, parseUsdMicros } from "../../policy/money.ts";
+import type { OpenLease } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import {
   type AccountLimit,
   AccountLimitSchema,
@@ -22,8 +23,8 @@ const UNIT_WORDS = { usd: Unit.USD_MICROS, tokens: Unit.TOKENS, calls: Unit.CALL
 /** `altrace budget show [account]`: limits, what is lent to nodes, what was spent. */
 export async function showBudget(context: CommandContext, account: string): Promise<void> {
   if (account !== "" && !isAccount(account)) throw malformed(account);
-  const { accounts } = await context.coordinator().calls.getLedger({ account });
-  context.output.result({ accounts }, () => {
+  const { accounts, leases } = await context.coordinator().calls.getLedger({ account });
+  context.output.result({ accounts, leases }, () => {
     const rows = accounts.map((one) => [
       one.account,
       one.window,
@@ -32,9 +33,11 @@ export async function showBudget(context: CommandContext, account: string): Prom
       amount(one.unit, one.available),
       amount(one.unit, one.reserved),
       amount(one.unit, one.spent),
+      amount(one.unit, one.children),
     ]);
-    const head = ["ACCOUNT", "WINDOW", "UNIT", "LIMIT", "AVAILABLE", "LENT", "SPENT"];
+    const head = ["ACCOUNT", "WINDOW", "UNIT", "LIMIT", "AVAILABLE", "LENT", "SPENT", "BELOW"];
     context.output.line(table([head, ...rows]));
+    if (leases.length > 0) context.output.line(leasesTable(leases));
   });
 }
 
@@ -84,7 +87,25 @@ function isWindowOver(window: string, nowMs: number): boolean {
 }
 
 function malformed(account: string): CommandError {
-  return new CommandError(`${account}: expected team/<t>, agent/<t>/<a> or overrun`, 2);
+  return new CommandError(
+    `${account}: expected team/<t>, agent/<t>/<a>, contract/<id> or overrun`,
+    2,
+  );
+}
+
+/** What nodes may be spending; an expired one counts as spent until its node has said what it was. */
+function leasesTable(leases: readonly OpenLease[]): string {
+  const rows = leases.map((one) => [
+    one.account,
+    one.node,
+    formatUsdMicros(Number(one.amount?.usdMicros ?? 0n)),
+    String(one.amount?.tokens ?? 0n),
+    String(one.amount?.calls ?? 0n),
+    formatUsdMicros(Number(one.spent?.usdMicros ?? 0n)),
+    one.expired ? "expired" : new Date(Number(one.deadlineMs)).toISOString(),
+  ]);
+  const head = ["LEASED BY", "NODE", "USD", "TOKENS", "CALLS", "USD REPORTED", "UNTIL"];
+  return table([head, ...rows]);
 }
 
 function unitWord(unit: Unit): string {

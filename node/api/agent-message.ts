@@ -12,6 +12,7 @@ import { totalScore } from "../actors/cause-scores.ts";
 import type { ActorView } from "../actors/seat.ts";
 import { stageName } from "../decision/chain.ts";
 import { STANDINGS, type Standing } from "../decision/facts.ts";
+import type { HoldInfo } from "../open-holds.ts";
 import type { AgentEvent, AgentOpen, ConnectionInfo } from "../thread-messages.ts";
 import type { NodeView } from "./node-view.ts";
 
@@ -73,11 +74,18 @@ export function connectionMessage(one: ConnectionInfo): MessageInitShape<typeof 
   };
 }
 
-/** Holds belong to open connections: a request that ended holds nothing. */
-export function holdMessage(one: ConnectionInfo): MessageInitShape<typeof HoldSchema>[] {
-  if (one.held === undefined) return [];
-  const ageMs = BigInt(Math.round(one.ageMs));
-  return [{ requestId: one.requestId, amount: one.held, ageMs }];
+/** @param nowMs Wall clock of this node. */
+export function holdMessage(one: HoldInfo, nowMs: number): MessageInitShape<typeof HoldSchema> {
+  return {
+    requestId: one.requestId,
+    agent: one.agentId,
+    model: one.model,
+    amount: one.amount,
+    overrunUsdMicros: one.overrunMicros,
+    ageMs: BigInt(one.ageMs),
+    startedAtMs: BigInt(nowMs - one.ageMs),
+    deadlineMs: BigInt(nowMs + one.leftMs),
+  };
 }
 
 export function decisionMessage(event: AgentEvent): MessageInitShape<typeof DecisionSchema> {

@@ -30,18 +30,7 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
         nextPageToken: last !== undefined && from + size < ids.length ? last : "",
       };
     },
-    getAgent: async ({ agent }) => {
-      checkAgent(agent);
-      if (!view.agentIds().includes(agent)) throw unknownAgent(agent);
-      const [all, open] = await Promise.all([view.connections(), view.openByAgent()]);
-      const connections = all.filter((one) => one.agentId === agent);
-      return {
-        agent: agentMessage(agent, view, open.get(agent)),
-        connections: connections.map(connectionMessage),
-        holds: connections.flatMap(holdMessage),
-        lastDecisions: view.lastDecisions(agent).map(decisionMessage),
-      };
-    },
+    getAgent: ({ agent }) => getAgent(view, agent),
     watchAgents: ({ filter }, { signal }) => {
       const checked = checkedFilter(filter);
       return watchAgents(view, clock, { idsNow: () => agentsMatching(view, checked), signal });
@@ -49,6 +38,7 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
     watchDecisions: (request, context) =>
       watchDecisions(view.feed, request, checkedFilter(request.filter), context),
     explain: async ({ requestId }) => explain(view, requestId),
+    listHolds: ({ filter }) => listHolds(view, filter),
     listConnections: async ({ filter }) => {
       const checked = checkedFilter(filter);
       const open = await view.connections();
@@ -82,6 +72,30 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
       };
     },
   };
+}
+
+async function getAgent(view: NodeView, agent: string) {
+  checkAgent(agent);
+  if (!view.agentIds().includes(agent)) throw unknownAgent(agent);
+  const [connections, holds, open] = await Promise.all([
+    view.connections(),
+    view.holds(),
+    view.openByAgent(),
+  ]);
+  const isIts = ({ agentId }: { readonly agentId: string }) => agentId === agent;
+  return {
+    agent: agentMessage(agent, view, open.get(agent)),
+    connections: connections.filter(isIts).map(connectionMessage),
+    holds: holds.filter(isIts).map((one) => holdMessage(one, view.nowMs())),
+    lastDecisions: view.lastDecisions(agent).map(decisionMessage),
+  };
+}
+
+async function listHolds(view: NodeView, filter: string) {
+  const checked = checkedFilter(filter);
+  const shown = (await view.holds()).filter(({ agentId }) => matches(agentId, checked));
+  const oldestFirst = shown.toSorted((a, b) => b.ageMs - a.ageMs);
+  return { holds: oldestFirst.map((one) => holdMessage(one, view.nowMs())) };
 }
 
 async function explain(view: NodeView, requestId: string) {

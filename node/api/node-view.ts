@@ -2,6 +2,7 @@ import type { AuditRecord } from "../../audit/record.ts";
 import type { LadderPolicy } from "../../policy/compiled-policy.ts";
 import type { ActorView } from "../actors/seat.ts";
 import type { DecisionFeed } from "../decision-feed.ts";
+import type { HoldInfo } from "../open-holds.ts";
 import type { AgentEvent, AgentOpen, ConnectionInfo, MeshStatus } from "../thread-messages.ts";
 
 /** What operators may see of a running node. Nothing in here can change it. */
@@ -23,6 +24,8 @@ export type NodeView = {
   readonly feed: DecisionFeed;
   /** Open exchanges of all loops; a loop that does not answer in time is left out. */
   connections(): Promise<readonly ConnectionInfo[]>;
+  /** Money held for requests under way, on all loops. */
+  holds(): Promise<readonly HoldInfo[]>;
   /** What each agent has open, counted in full. Agents that have nothing open are left out. */
   openByAgent(): Promise<ReadonlyMap<string, AgentOpen>>;
   mesh(): Promise<MeshStatus>;

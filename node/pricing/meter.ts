@@ -14,6 +14,11 @@ import { type TokenUsage, usageCost } from "./token-prices.ts";
  */
 const OUTPUT_BYTES_PER_TOKEN_MAX = 16;
 
+/** Tokens that an answer with so much text has cost at least. */
+export function certainTokens(textBytes: number): number {
+  return Math.floor(textBytes / OUTPUT_BYTES_PER_TOKEN_MAX);
+}
+
 export type Meter = {
   /** Text of the answer that has passed, UTF-8 bytes. */
   readonly countText: (bytes: number) => void;
@@ -33,7 +38,7 @@ export function openMeter(of: { readonly price: PriceEntry; readonly held: Cost 
   let reported: TokenUsage | undefined;
 
   const cost = (): Cost => {
-    const written = Math.floor(textBytes / OUTPUT_BYTES_PER_TOKEN_MAX);
+    const written = certainTokens(textBytes);
     const usage = reported ?? NOTHING;
     const outputTokens = Math.max(usage.outputTokens, written);
     return usageCost({ ...usage, outputTokens }, of.price);

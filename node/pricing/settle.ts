@@ -1,5 +1,6 @@
 import type { PriceEntry } from "../../policy/compiled-policy.ts";
 import type { Cost } from "../decision/facts.ts";
+import { certainTokens } from "./meter.ts";
 import { type TokenUsage, usageCost } from "./token-prices.ts";
 
 /** What was held for a request. */
@@ -12,9 +13,16 @@ export type Outcome =
   /** The provider refused the request as it stood (HTTP 4xx) and so did no work for it. */
   | { readonly kind: "rejected" }
   /** The answer came to its own end. */
-  | { readonly kind: "complete"; readonly usage: TokenUsage | undefined }
+  | ({ readonly kind: "complete" } & Seen)
   /** Cut, broken off, given up, or HTTP 5xx: providers may charge for what nobody received. */
-  | { readonly kind: "incomplete"; readonly usage: TokenUsage | undefined };
+  | ({ readonly kind: "incomplete" } & Seen);
+
+/** What passed of an answer. */
+type Seen = {
+  readonly usage: TokenUsage | undefined;
+  /** Text of the answer, UTF-8 bytes: it bounds from below what was written. */
+  readonly textBytes: number;
+};
 
 export type Settlement = {
   /** Charged to the request's account. Money is at most what was held; tokens are as reported. */
@@ -32,7 +40,7 @@ export type Settlement = {
  * What a request is charged.
  *
  * S1. Not sent: nothing. Rejected: the call and the fixed charge, and the hold otherwise returns.
- * S2. Complete and counted by the provider: that count.
+ * S2. Complete and counted by the provider: that count, and never less than the text that passed.
  * S3. Anything else is charged in full, or by the count so far where that is more.
  * S4. `spent.usdMicros + overrunSpentMicros` is the whole bill; the first never exceeds the hold.
  */
@@ -42,7 +50,13 @@ export function settle(held: Held, outcome: Outcome, price: PriceEntry): Settlem
     const usdMicros = BigInt(price.fixedMicros);
     return { spent: { usdMicros, tokens: 0n, calls: held.cost.calls }, ...NO_OVERRUN };
   }
-  const counted = plausible(held, outcome.usage && usageCost(outcome.usage, price));
+  const { usage, textBytes } = outcome;
+  // A count below its own text is no bill either: a budget must not last longer for it.
+  const seen = usage && {
+    ...usage,
+    outputTokens: Math.max(usage.outputTokens, certainTokens(textBytes)),
+  };
+  const counted = plausible(held, seen && usageCost(seen, price));
   if (outcome.kind === "complete" && counted !== undefined) return charge(held, counted, price);
   return charge(held, larger(held.cost, counted ?? held.cost), price);
 }

@@ -189,6 +189,7 @@ describe("a running coordinator", () => {
     await calls.setLimit({ record: limit });
     const after = await calls.getLedger({ account: "overrun" });
     expect(after.accounts).toMatchObject([{ limit: 7n, available: 7n }]);
+    expect(after.leases).toEqual([]);
   });
 
   test("says of every refusal what it is", async () => {

@@ -291,6 +291,7 @@ describe("the link to the control thread", () => {
         standing: (agentId, standing) => void calls.push(["standing", agentId, standing]),
         drain: (deadlineMs) => void calls.push(["drain", deadlineMs]),
         connections: () => [],
+        holds: () => [],
         openByAgent: () => [],
         metrics: async () => ({ one: 1 }),
         ...handlers,

@@ -7,6 +7,7 @@ import type { Cost, Facts } from "../../../node/decision/facts.ts";
 import type { Asked } from "../../../node/gather.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import type { TopUpRequest } from "../../../node/loop-control-link.ts";
+import { OpenHolds } from "../../../node/open-holds.ts";
 import { balance, lend, lendOverrun, overrunBalance } from "../../../node/table/lend.ts";
 import { createRowOwner, pin, type RowRef } from "../../../node/table/rows.ts";
 import {
@@ -104,10 +105,12 @@ export class LoopWorld {
         distrustMilli: (model: string) => this.distrust.get(model) ?? 0,
       },
       connections: { countOf: () => 1 },
+      holds: new OpenHolds(this.clock),
       metrics: {
         decided: ({ reason }: { reason: string }) => this.told.push(`decided ${reason}`),
         recordLost: () => this.told.push("record lost"),
         used: ({ model }: { model: string }) => this.told.push(`used ${model}`),
+        holdOverdue: () => this.told.push("hold overdue"),
         distrusted: (model: string) => this.told.push(`distrusted ${model}`),
       },
       policyOf: (version: number) => (version === this.policy.version ? this.policy : undefined),

@@ -137,7 +137,7 @@ describe("settle a request", () => {
 
   test("what nothing in the table can pay is told as such, unit by unit", async () => {
     const of = await allowed();
-    end(of, { usage: usage(50_000, 1) });
+    end(of, { outputTextBytes: 16, usage: usage(50_000, 1) });
     const { tokens } = of.held.reserved.charges.cost;
     expect(of.world.left.tokens).toBe(0n);
     const beyond = 50_001n - tokens - (of.before.tokens - tokens);

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/coordinator_service.proto.
  */
 export const file_altrace_v1_coordinator_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhIKEExpc3RLaWxsc1JlcXVlc3QiOQoRTGlzdEtpbGxzUmVzcG9uc2USJAoFa2lsbHMYASADKAsyFS5hbHRyYWNlLnYxLktpbGxTdGF0ZSKPAQoJS2lsbFN0YXRlEg0KBXNjb3BlGAEgASgJEgkKAXYYAiABKAQSDgoGY21kX2lkGAMgASgJEhQKDGlzc3VlZF9hdF9tcxgEIAEoAxIQCghvcGVyYXRvchgFIAEoCRIOCgZyZWFzb24YBiABKAkSDQoFY2F1c2UYByABKAkSEQoJY29tbWl0dGVkGAggASgIIiUKE1dhdGNoQ29tbWFuZFJlcXVlc3QSDgoGY21kX2lkGAEgASgJIkEKFFdhdGNoQ29tbWFuZFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSKHAgoMQ29tbWFuZFN0YXRlEg4KBmNtZF9pZBgBIAEoCRINCgVzY29wZRgCIAEoCRIJCgF2GAMgASgEEhAKCGFjY2VwdGVkGAQgASgIEhEKCWNvbW1pdHRlZBgFIAEoCBITCgtub2Rlc190b3RhbBgGIAEoDRIWCg5ub2Rlc19lbmZvcmNlZBgHIAEoDRIVCg1ub2Rlc19kdXJhYmxlGAggASgNEhQKDG5vZGVzX2Nsb3NlZBgJIAEoDRIXCg9ub2Rlc19jb250YWluZWQYCiABKA0SJwoFbm9kZXMYCyADKAsyGC5hbHRyYWNlLnYxLk5vZGVQcm9ncmVzcxIMCgRkb25lGAwgASgIImYKDE5vZGVQcm9ncmVzcxIMCgRub2RlGAEgASgJEhwKA2FjaxgCIAEoCzIPLmFsdHJhY2UudjEuQWNrEhcKD2NvbnRhaW5lZF9hdF9tcxgDIAEoAxIRCgljb250YWluZWQYBCABKAgiPgoSQXBwbHlQb2xpY3lSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIkAKE0FwcGx5UG9saWN5UmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjsKD1NldExpbWl0UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI9ChBTZXRMaW1pdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI5Cg1QdXRLZXlSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIjsKDlB1dEtleVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSIgCg9HZXRTY29wZVJlcXVlc3QSDQoFc2NvcGUYASABKAkiYwoQR2V0U2NvcGVSZXNwb25zZRIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDAoEaGFzaBgDIAEoDBIoCgZyZWNvcmQYBCABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCISChBMaXN0Tm9kZXNSZXF1ZXN0IjkKEUxpc3ROb2Rlc1Jlc3BvbnNlEiQKBW5vZGVzGAEgAygLMhUuYWx0cmFjZS52MS5Ob2RlU3RhdGUisAEKCU5vZGVTdGF0ZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDAoEb3BlbhgDIAEoCBIYChBoZWFydGJlYXRfYWdlX21zGAQgASgEEhAKCGxhc3Rfc2VxGAUgASgEEg8KB2luX3N5bmMYBiABKAgSDgoGYWdlbnRzGAcgASgNEhMKC2Nvbm5lY3Rpb25zGAggASgNEhcKD2NvbnRhaW5lZF9hdF9tcxgJIAEoAyIjChBHZXRMZWRnZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkiOgoRR2V0TGVkZ2VyUmVzcG9uc2USJQoIYWNjb3VudHMYASADKAsyEy5hbHRyYWNlLnYxLkFjY291bnQinwEKB0FjY291bnQSDwoHYWNjb3VudBgBIAEoCRIeCgR1bml0GAIgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgDIAEoCRINCgVsaW1pdBgEIAEoBBIRCglhdmFpbGFibGUYBSABKAQSEAoIcmVzZXJ2ZWQYBiABKAQSDQoFc3BlbnQYByABKAQSEAoIY2hpbGRyZW4YCCABKAQiOwobQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0EgwKBG5vZGUYASABKAkSDgoGdHRsX21zGAIgASgEIi0KHENyZWF0ZUVucm9sbWVudFRva2VuUmVzcG9uc2USDQoFdG9rZW4YASABKAkiJQoUSXNzdWVDb250cmFjdFJlcXVlc3QSDQoFY2hhaW4YASABKAkiRAoVSXNzdWVDb250cmFjdFJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIiAKD0RlbGVnYXRlUmVxdWVzdBINCgVjaGFpbhgBIAEoCSI/ChBEZWxlZ2F0ZVJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIksKFVJldm9rZUNvbnRyYWN0UmVxdWVzdBIQCghjb250cmFjdBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEAoIb3BlcmF0b3IYAyABKAkiQwoWUmV2b2tlQ29udHJhY3RSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiKAoUTGlzdENvbnRyYWN0c1JlcXVlc3QSEAoIY29udHJhY3QYASABKAkiRQoVTGlzdENvbnRyYWN0c1Jlc3BvbnNlEiwKCWNvbnRyYWN0cxgBIAMoCzIZLmFsdHJhY2UudjEuQ29udHJhY3RTdGF0ZSKpAgoNQ29udHJhY3RTdGF0ZRIQCghjb250cmFjdBgBIAEoCRIOCgZwYXJlbnQYAiABKAkSDQoFYWdlbnQYAyABKAkSDAoEbm9kZRgEIAEoCRINCgVkZXB0aBgFIAEoDRINCgVzdGF0ZRgGIAEoCRIVCg1leHBpcmVzX2F0X21zGAcgASgDEiIKBWxpbWl0GAggASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiYKCWF2YWlsYWJsZRgJIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgKIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIlCghjaGlsZHJlbhgLIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVjaGFpbhgMIAEoCSIyCiFDb29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlcXVlc3QSDQoFYWdlbnQYASABKAkiSgoiQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXNwb25zZRIkCgVhZ2VudBgBIAEoCzIVLmFsdHJhY2UudjEuTWVzaEFnZW50IlwKI0Nvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRIRCglwYWdlX3NpemUYAiABKA0SEgoKcGFnZV90b2tlbhgDIAEoCSJmCiRDb29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVzcG9uc2USJQoGYWdlbnRzGAEgAygLMhUuYWx0cmFjZS52MS5NZXNoQWdlbnQSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqQBCglNZXNoQWdlbnQSDQoFYWdlbnQYASABKAkSJgoIc3RhbmRpbmcYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhEKCWtpbGxlZF9ieRgDIAMoCRIlCgZidWRnZXQYBCADKAsyFS5hbHRyYWNlLnYxLkJ1ZGdldFVzZRImCgVub2RlcxgFIAMoCzIXLmFsdHJhY2UudjEuQWdlbnRPbk5vZGUi5wEKC0FnZW50T25Ob2RlEgwKBG5vZGUYASABKAkSDAoEbGl2ZRgCIAEoCBIOCgZsZWFzZXMYAyABKA0SIwoGbGVhc2VkGAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAUgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiYKCHN0YW5kaW5nGAYgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxINCgVjYXVzZRgHIAEoCRITCgtzY29yZV9taWxsaRgIIAEoBBIXCg9yZXBvcnRlZF9hZ29fbXMYCSABKAQiEQoPTGlzdExvZ3NSZXF1ZXN0IncKEExpc3RMb2dzUmVzcG9uc2USIgoEbG9ncxgBIAMoCzIULmFsdHJhY2UudjEuTG9nU3RhdGUSFAoMd2l0bmVzc192a2V5GAIgASgJEikKCGV2aWRlbmNlGAMgAygLMhcuYWx0cmFjZS52MS5Mb2dFdmlkZW5jZSKGAQoITG9nU3RhdGUSDgoGb3JpZ2luGAEgASgJEgwKBG5vZGUYAiABKAkSDAoEdmtleRgDIAEoCRIUCgxvcGVuZWRfYXRfbXMYBCABKAMSDAoEc2l6ZRgFIAEoBBISCgpjaGVja3BvaW50GAYgASgJEhYKDmNvc2lnbmVkX2F0X21zGAcgASgDIk4KC0xvZ0V2aWRlbmNlEg4KBm9yaWdpbhgBIAEoCRIMCgRraW5kGAIgASgJEhAKCGNvc2lnbmVkGAMgASgJEg8KB29mZmVyZWQYBCABKAkyvAsKEkNvb3JkaW5hdG9yU2VydmljZRI5CgRLaWxsEhcuYWx0cmFjZS52MS5LaWxsUmVxdWVzdBoYLmFsdHJhY2UudjEuS2lsbFJlc3BvbnNlEj8KBlJldml2ZRIZLmFsdHJhY2UudjEuUmV2aXZlUmVxdWVzdBoaLmFsdHJhY2UudjEuUmV2aXZlUmVzcG9uc2USSAoJTGlzdEtpbGxzEhwuYWx0cmFjZS52MS5MaXN0S2lsbHNSZXF1ZXN0Gh0uYWx0cmFjZS52MS5MaXN0S2lsbHNSZXNwb25zZRJTCgxXYXRjaENvbW1hbmQSHy5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlcXVlc3QaIC5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlc3BvbnNlMAESTgoLQXBwbHlQb2xpY3kSHi5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVxdWVzdBofLmFsdHJhY2UudjEuQXBwbHlQb2xpY3lSZXNwb25zZRJFCghTZXRMaW1pdBIbLmFsdHJhY2UudjEuU2V0TGltaXRSZXF1ZXN0GhwuYWx0cmFjZS52MS5TZXRMaW1pdFJlc3BvbnNlEj8KBlB1dEtleRIZLmFsdHJhY2UudjEuUHV0S2V5UmVxdWVzdBoaLmFsdHJhY2UudjEuUHV0S2V5UmVzcG9uc2USRQoIR2V0U2NvcGUSGy5hbHRyYWNlLnYxLkdldFNjb3BlUmVxdWVzdBocLmFsdHJhY2UudjEuR2V0U2NvcGVSZXNwb25zZRJICglMaXN0Tm9kZXMSHC5hbHRyYWNlLnYxLkxpc3ROb2Rlc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlEmkKCEdldEFnZW50Ei0uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlcXVlc3QaLi5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVzcG9uc2USbwoKTGlzdEFnZW50cxIvLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1JlcXVlc3QaMC5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXNwb25zZRJFCghMaXN0TG9ncxIbLmFsdHJhY2UudjEuTGlzdExvZ3NSZXF1ZXN0GhwuYWx0cmFjZS52MS5MaXN0TG9nc1Jlc3BvbnNlEkgKCUdldExlZGdlchIcLmFsdHJhY2UudjEuR2V0TGVkZ2VyUmVxdWVzdBodLmFsdHJhY2UudjEuR2V0TGVkZ2VyUmVzcG9uc2USVAoNSXNzdWVDb250cmFjdBIgLmFsdHJhY2UudjEuSXNzdWVDb250cmFjdFJlcXVlc3QaIS5hbHRyYWNlLnYxLklzc3VlQ29udHJhY3RSZXNwb25zZRJFCghEZWxlZ2F0ZRIbLmFsdHJhY2UudjEuRGVsZWdhdGVSZXF1ZXN0GhwuYWx0cmFjZS52MS5EZWxlZ2F0ZVJlc3BvbnNlElcKDlJldm9rZUNvbnRyYWN0EiEuYWx0cmFjZS52MS5SZXZva2VDb250cmFjdFJlcXVlc3QaIi5hbHRyYWNlLnYxLlJldm9rZUNvbnRyYWN0UmVzcG9uc2USVAoNTGlzdENvbnRyYWN0cxIgLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1JlcXVlc3QaIS5hbHRyYWNlLnYxLkxpc3RDb250cmFjdHNSZXNwb25zZRJpChRDcmVhdGVFbnJvbG1lbnRUb2tlbhInLmFsdHJhY2UudjEuQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0GiguYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlYgZwcm90bzM", [file_altrace_v1_mesh, file_altrace_v1_record]);
+  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhIKEExpc3RLaWxsc1JlcXVlc3QiOQoRTGlzdEtpbGxzUmVzcG9uc2USJAoFa2lsbHMYASADKAsyFS5hbHRyYWNlLnYxLktpbGxTdGF0ZSKPAQoJS2lsbFN0YXRlEg0KBXNjb3BlGAEgASgJEgkKAXYYAiABKAQSDgoGY21kX2lkGAMgASgJEhQKDGlzc3VlZF9hdF9tcxgEIAEoAxIQCghvcGVyYXRvchgFIAEoCRIOCgZyZWFzb24YBiABKAkSDQoFY2F1c2UYByABKAkSEQoJY29tbWl0dGVkGAggASgIIiUKE1dhdGNoQ29tbWFuZFJlcXVlc3QSDgoGY21kX2lkGAEgASgJIkEKFFdhdGNoQ29tbWFuZFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSKHAgoMQ29tbWFuZFN0YXRlEg4KBmNtZF9pZBgBIAEoCRINCgVzY29wZRgCIAEoCRIJCgF2GAMgASgEEhAKCGFjY2VwdGVkGAQgASgIEhEKCWNvbW1pdHRlZBgFIAEoCBITCgtub2Rlc190b3RhbBgGIAEoDRIWCg5ub2Rlc19lbmZvcmNlZBgHIAEoDRIVCg1ub2Rlc19kdXJhYmxlGAggASgNEhQKDG5vZGVzX2Nsb3NlZBgJIAEoDRIXCg9ub2Rlc19jb250YWluZWQYCiABKA0SJwoFbm9kZXMYCyADKAsyGC5hbHRyYWNlLnYxLk5vZGVQcm9ncmVzcxIMCgRkb25lGAwgASgIImYKDE5vZGVQcm9ncmVzcxIMCgRub2RlGAEgASgJEhwKA2FjaxgCIAEoCzIPLmFsdHJhY2UudjEuQWNrEhcKD2NvbnRhaW5lZF9hdF9tcxgDIAEoAxIRCgljb250YWluZWQYBCABKAgiPgoSQXBwbHlQb2xpY3lSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIkAKE0FwcGx5UG9saWN5UmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjsKD1NldExpbWl0UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI9ChBTZXRMaW1pdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI5Cg1QdXRLZXlSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIjsKDlB1dEtleVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSIgCg9HZXRTY29wZVJlcXVlc3QSDQoFc2NvcGUYASABKAkiYwoQR2V0U2NvcGVSZXNwb25zZRIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDAoEaGFzaBgDIAEoDBIoCgZyZWNvcmQYBCABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCISChBMaXN0Tm9kZXNSZXF1ZXN0IjkKEUxpc3ROb2Rlc1Jlc3BvbnNlEiQKBW5vZGVzGAEgAygLMhUuYWx0cmFjZS52MS5Ob2RlU3RhdGUisAEKCU5vZGVTdGF0ZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDAoEb3BlbhgDIAEoCBIYChBoZWFydGJlYXRfYWdlX21zGAQgASgEEhAKCGxhc3Rfc2VxGAUgASgEEg8KB2luX3N5bmMYBiABKAgSDgoGYWdlbnRzGAcgASgNEhMKC2Nvbm5lY3Rpb25zGAggASgNEhcKD2NvbnRhaW5lZF9hdF9tcxgJIAEoAyIjChBHZXRMZWRnZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkiYQoRR2V0TGVkZ2VyUmVzcG9uc2USJQoIYWNjb3VudHMYASADKAsyEy5hbHRyYWNlLnYxLkFjY291bnQSJQoGbGVhc2VzGAIgAygLMhUuYWx0cmFjZS52MS5PcGVuTGVhc2UiwgEKCU9wZW5MZWFzZRIQCghsZWFzZV9pZBgBIAEoCRIPCgdhY2NvdW50GAIgASgJEgwKBG5vZGUYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAUgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEhUKDWdyYW50ZWRfYXRfbXMYBiABKAMSEwoLZGVhZGxpbmVfbXMYByABKAMSDwoHZXhwaXJlZBgIIAEoCCKfAQoHQWNjb3VudBIPCgdhY2NvdW50GAEgASgJEh4KBHVuaXQYAiABKA4yEC5hbHRyYWNlLnYxLlVuaXQSDgoGd2luZG93GAMgASgJEg0KBWxpbWl0GAQgASgEEhEKCWF2YWlsYWJsZRgFIAEoBBIQCghyZXNlcnZlZBgGIAEoBBINCgVzcGVudBgHIAEoBBIQCghjaGlsZHJlbhgIIAEoBCI7ChtDcmVhdGVFbnJvbG1lbnRUb2tlblJlcXVlc3QSDAoEbm9kZRgBIAEoCRIOCgZ0dGxfbXMYAiABKAQiLQocQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCSIlChRJc3N1ZUNvbnRyYWN0UmVxdWVzdBINCgVjaGFpbhgBIAEoCSJEChVJc3N1ZUNvbnRyYWN0UmVzcG9uc2USKwoIY29udHJhY3QYASABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiIAoPRGVsZWdhdGVSZXF1ZXN0Eg0KBWNoYWluGAEgASgJIj8KEERlbGVnYXRlUmVzcG9uc2USKwoIY29udHJhY3QYASABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiSwoVUmV2b2tlQ29udHJhY3RSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghvcGVyYXRvchgDIAEoCSJDChZSZXZva2VDb250cmFjdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSIoChRMaXN0Q29udHJhY3RzUmVxdWVzdBIQCghjb250cmFjdBgBIAEoCSJFChVMaXN0Q29udHJhY3RzUmVzcG9uc2USLAoJY29udHJhY3RzGAEgAygLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIqkCCg1Db250cmFjdFN0YXRlEhAKCGNvbnRyYWN0GAEgASgJEg4KBnBhcmVudBgCIAEoCRINCgVhZ2VudBgDIAEoCRIMCgRub2RlGAQgASgJEg0KBWRlcHRoGAUgASgNEg0KBXN0YXRlGAYgASgJEhUKDWV4cGlyZXNfYXRfbXMYByABKAMSIgoFbGltaXQYCCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJgoJYXZhaWxhYmxlGAkgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAogASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiUKCGNoaWxkcmVuGAsgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWNoYWluGAwgASgJIjIKIUNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVxdWVzdBINCgVhZ2VudBgBIAEoCSJKCiJDb29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuYWx0cmFjZS52MS5NZXNoQWdlbnQiXAojQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJImYKJENvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5hbHRyYWNlLnYxLk1lc2hBZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkipAEKCU1lc2hBZ2VudBINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEQoJa2lsbGVkX2J5GAMgAygJEiUKBmJ1ZGdldBgEIAMoCzIVLmFsdHJhY2UudjEuQnVkZ2V0VXNlEiYKBW5vZGVzGAUgAygLMhcuYWx0cmFjZS52MS5BZ2VudE9uTm9kZSLnAQoLQWdlbnRPbk5vZGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEg4KBmxlYXNlcxgDIAEoDRIjCgZsZWFzZWQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJgoIc3RhbmRpbmcYBiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAcgASgJEhMKC3Njb3JlX21pbGxpGAggASgEEhcKD3JlcG9ydGVkX2Fnb19tcxgJIAEoBCIRCg9MaXN0TG9nc1JlcXVlc3QidwoQTGlzdExvZ3NSZXNwb25zZRIiCgRsb2dzGAEgAygLMhQuYWx0cmFjZS52MS5Mb2dTdGF0ZRIUCgx3aXRuZXNzX3ZrZXkYAiABKAkSKQoIZXZpZGVuY2UYAyADKAsyFy5hbHRyYWNlLnYxLkxvZ0V2aWRlbmNlIoYBCghMb2dTdGF0ZRIOCgZvcmlnaW4YASABKAkSDAoEbm9kZRgCIAEoCRIMCgR2a2V5GAMgASgJEhQKDG9wZW5lZF9hdF9tcxgEIAEoAxIMCgRzaXplGAUgASgEEhIKCmNoZWNrcG9pbnQYBiABKAkSFgoOY29zaWduZWRfYXRfbXMYByABKAMiTgoLTG9nRXZpZGVuY2USDgoGb3JpZ2luGAEgASgJEgwKBGtpbmQYAiABKAkSEAoIY29zaWduZWQYAyABKAkSDwoHb2ZmZXJlZBgEIAEoCTK8CwoSQ29vcmRpbmF0b3JTZXJ2aWNlEjkKBEtpbGwSFy5hbHRyYWNlLnYxLktpbGxSZXF1ZXN0GhguYWx0cmFjZS52MS5LaWxsUmVzcG9uc2USPwoGUmV2aXZlEhkuYWx0cmFjZS52MS5SZXZpdmVSZXF1ZXN0GhouYWx0cmFjZS52MS5SZXZpdmVSZXNwb25zZRJICglMaXN0S2lsbHMSHC5hbHRyYWNlLnYxLkxpc3RLaWxsc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3RLaWxsc1Jlc3BvbnNlElMKDFdhdGNoQ29tbWFuZBIfLmFsdHJhY2UudjEuV2F0Y2hDb21tYW5kUmVxdWVzdBogLmFsdHJhY2UudjEuV2F0Y2hDb21tYW5kUmVzcG9uc2UwARJOCgtBcHBseVBvbGljeRIeLmFsdHJhY2UudjEuQXBwbHlQb2xpY3lSZXF1ZXN0Gh8uYWx0cmFjZS52MS5BcHBseVBvbGljeVJlc3BvbnNlEkUKCFNldExpbWl0EhsuYWx0cmFjZS52MS5TZXRMaW1pdFJlcXVlc3QaHC5hbHRyYWNlLnYxLlNldExpbWl0UmVzcG9uc2USPwoGUHV0S2V5EhkuYWx0cmFjZS52MS5QdXRLZXlSZXF1ZXN0GhouYWx0cmFjZS52MS5QdXRLZXlSZXNwb25zZRJFCghHZXRTY29wZRIbLmFsdHJhY2UudjEuR2V0U2NvcGVSZXF1ZXN0GhwuYWx0cmFjZS52MS5HZXRTY29wZVJlc3BvbnNlEkgKCUxpc3ROb2RlcxIcLmFsdHJhY2UudjEuTGlzdE5vZGVzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdE5vZGVzUmVzcG9uc2USaQoIR2V0QWdlbnQSLS5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVxdWVzdBouLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXNwb25zZRJvCgpMaXN0QWdlbnRzEi8uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVxdWVzdBowLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1Jlc3BvbnNlEkUKCExpc3RMb2dzEhsuYWx0cmFjZS52MS5MaXN0TG9nc1JlcXVlc3QaHC5hbHRyYWNlLnYxLkxpc3RMb2dzUmVzcG9uc2USSAoJR2V0TGVkZ2VyEhwuYWx0cmFjZS52MS5HZXRMZWRnZXJSZXF1ZXN0Gh0uYWx0cmFjZS52MS5HZXRMZWRnZXJSZXNwb25zZRJUCg1Jc3N1ZUNvbnRyYWN0EiAuYWx0cmFjZS52MS5Jc3N1ZUNvbnRyYWN0UmVxdWVzdBohLmFsdHJhY2UudjEuSXNzdWVDb250cmFjdFJlc3BvbnNlEkUKCERlbGVnYXRlEhsuYWx0cmFjZS52MS5EZWxlZ2F0ZVJlcXVlc3QaHC5hbHRyYWNlLnYxLkRlbGVnYXRlUmVzcG9uc2USVwoOUmV2b2tlQ29udHJhY3QSIS5hbHRyYWNlLnYxLlJldm9rZUNvbnRyYWN0UmVxdWVzdBoiLmFsdHJhY2UudjEuUmV2b2tlQ29udHJhY3RSZXNwb25zZRJUCg1MaXN0Q29udHJhY3RzEiAuYWx0cmFjZS52MS5MaXN0Q29udHJhY3RzUmVxdWVzdBohLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1Jlc3BvbnNlEmkKFENyZWF0ZUVucm9sbWVudFRva2VuEicuYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlcXVlc3QaKC5hbHRyYWNlLnYxLkNyZWF0ZUVucm9sbWVudFRva2VuUmVzcG9uc2ViBnByb3RvMw", [file_altrace_v1_mesh, file_altrace_v1_record]);
 
 /**
  * @generated from message altrace.v1.KillRequest
@@ -608,6 +608,13 @@ export type GetLedgerResponse = Message<"altrace.v1.GetLedgerResponse"> & {
    * @generated from field: repeated altrace.v1.Account accounts = 1;
    */
   accounts: Account[];
+
+  /**
+   * Of these accounts and of those below them: what nodes may be spending, or have not accounted for.
+   *
+   * @generated from field: repeated altrace.v1.OpenLease leases = 2;
+   */
+  leases: OpenLease[];
 };
 
 /**
@@ -616,6 +623,66 @@ export type GetLedgerResponse = Message<"altrace.v1.GetLedgerResponse"> & {
  */
 export const GetLedgerResponseSchema: GenMessage<GetLedgerResponse> = /*@__PURE__*/
   messageDesc(file_altrace_v1_coordinator_service, 23);
+
+/**
+ * @generated from message altrace.v1.OpenLease
+ */
+export type OpenLease = Message<"altrace.v1.OpenLease"> & {
+  /**
+   * @generated from field: string lease_id = 1;
+   */
+  leaseId: string;
+
+  /**
+   * The account that it was asked for.
+   *
+   * @generated from field: string account = 2;
+   */
+  account: string;
+
+  /**
+   * @generated from field: string node = 3;
+   */
+  node: string;
+
+  /**
+   * @generated from field: altrace.v1.Amounts amount = 4;
+   */
+  amount?: Amounts | undefined;
+
+  /**
+   * Reported so far.
+   *
+   * @generated from field: altrace.v1.Amounts spent = 5;
+   */
+  spent?: Amounts | undefined;
+
+  /**
+   * @generated from field: int64 granted_at_ms = 6;
+   */
+  grantedAtMs: bigint;
+
+  /**
+   * When its node stops spending from it, milliseconds since the Unix epoch.
+   *
+   * @generated from field: int64 deadline_ms = 7;
+   */
+  deadlineMs: bigint;
+
+  /**
+   * It has ended and its node has not said what it spent: until then all of it counts as spent.
+   *
+   * @generated from field: bool expired = 8;
+   */
+  expired: boolean;
+};
+
+/**
+ * Describes the message altrace.v1.OpenLease.
+ * Use `create(OpenLeaseSchema)` to create a new message.
+ */
+export const OpenLeaseSchema: GenMessage<OpenLease> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 24);
 
 /**
  * One account, unit and window: limit = available + reserved + spent + children.
@@ -671,7 +738,7 @@ export type Account = Message<"altrace.v1.Account"> & {
  * Use `create(AccountSchema)` to create a new message.
  */
 export const AccountSchema: GenMessage<Account> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 24);
+  messageDesc(file_altrace_v1_coordinator_service, 25);
 
 /**
  * @generated from message altrace.v1.CreateEnrolmentTokenRequest
@@ -693,7 +760,7 @@ export type CreateEnrolmentTokenRequest = Message<"altrace.v1.CreateEnrolmentTok
  * Use `create(CreateEnrolmentTokenRequestSchema)` to create a new message.
  */
 export const CreateEnrolmentTokenRequestSchema: GenMessage<CreateEnrolmentTokenRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 25);
+  messageDesc(file_altrace_v1_coordinator_service, 26);
 
 /**
  * @generated from message altrace.v1.CreateEnrolmentTokenResponse
@@ -710,7 +777,7 @@ export type CreateEnrolmentTokenResponse = Message<"altrace.v1.CreateEnrolmentTo
  * Use `create(CreateEnrolmentTokenResponseSchema)` to create a new message.
  */
 export const CreateEnrolmentTokenResponseSchema: GenMessage<CreateEnrolmentTokenResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 26);
+  messageDesc(file_altrace_v1_coordinator_service, 27);
 
 /**
  * @generated from message altrace.v1.IssueContractRequest
@@ -729,7 +796,7 @@ export type IssueContractRequest = Message<"altrace.v1.IssueContractRequest"> & 
  * Use `create(IssueContractRequestSchema)` to create a new message.
  */
 export const IssueContractRequestSchema: GenMessage<IssueContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 27);
+  messageDesc(file_altrace_v1_coordinator_service, 28);
 
 /**
  * @generated from message altrace.v1.IssueContractResponse
@@ -746,7 +813,7 @@ export type IssueContractResponse = Message<"altrace.v1.IssueContractResponse"> 
  * Use `create(IssueContractResponseSchema)` to create a new message.
  */
 export const IssueContractResponseSchema: GenMessage<IssueContractResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 28);
+  messageDesc(file_altrace_v1_coordinator_service, 29);
 
 /**
  * @generated from message altrace.v1.DelegateRequest
@@ -765,7 +832,7 @@ export type DelegateRequest = Message<"altrace.v1.DelegateRequest"> & {
  * Use `create(DelegateRequestSchema)` to create a new message.
  */
 export const DelegateRequestSchema: GenMessage<DelegateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 29);
+  messageDesc(file_altrace_v1_coordinator_service, 30);
 
 /**
  * @generated from message altrace.v1.DelegateResponse
@@ -782,7 +849,7 @@ export type DelegateResponse = Message<"altrace.v1.DelegateResponse"> & {
  * Use `create(DelegateResponseSchema)` to create a new message.
  */
 export const DelegateResponseSchema: GenMessage<DelegateResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 30);
+  messageDesc(file_altrace_v1_coordinator_service, 31);
 
 /**
  * @generated from message altrace.v1.RevokeContractRequest
@@ -811,7 +878,7 @@ export type RevokeContractRequest = Message<"altrace.v1.RevokeContractRequest"> 
  * Use `create(RevokeContractRequestSchema)` to create a new message.
  */
 export const RevokeContractRequestSchema: GenMessage<RevokeContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 31);
+  messageDesc(file_altrace_v1_coordinator_service, 32);
 
 /**
  * @generated from message altrace.v1.RevokeContractResponse
@@ -828,7 +895,7 @@ export type RevokeContractResponse = Message<"altrace.v1.RevokeContractResponse"
  * Use `create(RevokeContractResponseSchema)` to create a new message.
  */
 export const RevokeContractResponseSchema: GenMessage<RevokeContractResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 32);
+  messageDesc(file_altrace_v1_coordinator_service, 33);
 
 /**
  * @generated from message altrace.v1.ListContractsRequest
@@ -847,7 +914,7 @@ export type ListContractsRequest = Message<"altrace.v1.ListContractsRequest"> & 
  * Use `create(ListContractsRequestSchema)` to create a new message.
  */
 export const ListContractsRequestSchema: GenMessage<ListContractsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 33);
+  messageDesc(file_altrace_v1_coordinator_service, 34);
 
 /**
  * @generated from message altrace.v1.ListContractsResponse
@@ -864,7 +931,7 @@ export type ListContractsResponse = Message<"altrace.v1.ListContractsResponse"> 
  * Use `create(ListContractsResponseSchema)` to create a new message.
  */
 export const ListContractsResponseSchema: GenMessage<ListContractsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 34);
+  messageDesc(file_altrace_v1_coordinator_service, 35);
 
 /**
  * @generated from message altrace.v1.ContractState
@@ -948,7 +1015,7 @@ export type ContractState = Message<"altrace.v1.ContractState"> & {
  * Use `create(ContractStateSchema)` to create a new message.
  */
 export const ContractStateSchema: GenMessage<ContractState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 35);
+  messageDesc(file_altrace_v1_coordinator_service, 36);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceGetAgentRequest
@@ -965,7 +1032,7 @@ export type CoordinatorServiceGetAgentRequest = Message<"altrace.v1.CoordinatorS
  * Use `create(CoordinatorServiceGetAgentRequestSchema)` to create a new message.
  */
 export const CoordinatorServiceGetAgentRequestSchema: GenMessage<CoordinatorServiceGetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 36);
+  messageDesc(file_altrace_v1_coordinator_service, 37);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceGetAgentResponse
@@ -982,7 +1049,7 @@ export type CoordinatorServiceGetAgentResponse = Message<"altrace.v1.Coordinator
  * Use `create(CoordinatorServiceGetAgentResponseSchema)` to create a new message.
  */
 export const CoordinatorServiceGetAgentResponseSchema: GenMessage<CoordinatorServiceGetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 37);
+  messageDesc(file_altrace_v1_coordinator_service, 38);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceListAgentsRequest
@@ -1013,7 +1080,7 @@ export type CoordinatorServiceListAgentsRequest = Message<"altrace.v1.Coordinato
  * Use `create(CoordinatorServiceListAgentsRequestSchema)` to create a new message.
  */
 export const CoordinatorServiceListAgentsRequestSchema: GenMessage<CoordinatorServiceListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 38);
+  messageDesc(file_altrace_v1_coordinator_service, 39);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceListAgentsResponse
@@ -1035,7 +1102,7 @@ export type CoordinatorServiceListAgentsResponse = Message<"altrace.v1.Coordinat
  * Use `create(CoordinatorServiceListAgentsResponseSchema)` to create a new message.
  */
 export const CoordinatorServiceListAgentsResponseSchema: GenMessage<CoordinatorServiceListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 39);
+  messageDesc(file_altrace_v1_coordinator_service, 40);
 
 /**
  * An agent as the whole mesh sees it.
@@ -1083,7 +1150,7 @@ export type MeshAgent = Message<"altrace.v1.MeshAgent"> & {
  * Use `create(MeshAgentSchema)` to create a new message.
  */
 export const MeshAgentSchema: GenMessage<MeshAgent> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 40);
+  messageDesc(file_altrace_v1_coordinator_service, 41);
 
 /**
  * @generated from message altrace.v1.AgentOnNode
@@ -1144,7 +1211,7 @@ export type AgentOnNode = Message<"altrace.v1.AgentOnNode"> & {
  * Use `create(AgentOnNodeSchema)` to create a new message.
  */
 export const AgentOnNodeSchema: GenMessage<AgentOnNode> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 41);
+  messageDesc(file_altrace_v1_coordinator_service, 42);
 
 /**
  * @generated from message altrace.v1.ListLogsRequest
@@ -1157,7 +1224,7 @@ export type ListLogsRequest = Message<"altrace.v1.ListLogsRequest"> & {
  * Use `create(ListLogsRequestSchema)` to create a new message.
  */
 export const ListLogsRequestSchema: GenMessage<ListLogsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 42);
+  messageDesc(file_altrace_v1_coordinator_service, 43);
 
 /**
  * @generated from message altrace.v1.ListLogsResponse
@@ -1188,7 +1255,7 @@ export type ListLogsResponse = Message<"altrace.v1.ListLogsResponse"> & {
  * Use `create(ListLogsResponseSchema)` to create a new message.
  */
 export const ListLogsResponseSchema: GenMessage<ListLogsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 43);
+  messageDesc(file_altrace_v1_coordinator_service, 44);
 
 /**
  * @generated from message altrace.v1.LogState
@@ -1237,7 +1304,7 @@ export type LogState = Message<"altrace.v1.LogState"> & {
  * Use `create(LogStateSchema)` to create a new message.
  */
 export const LogStateSchema: GenMessage<LogState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 44);
+  messageDesc(file_altrace_v1_coordinator_service, 45);
 
 /**
  * @generated from message altrace.v1.LogEvidence
@@ -1271,7 +1338,7 @@ export type LogEvidence = Message<"altrace.v1.LogEvidence"> & {
  * Use `create(LogEvidenceSchema)` to create a new message.
  */
 export const LogEvidenceSchema: GenMessage<LogEvidence> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 45);
+  messageDesc(file_altrace_v1_coordinator_service, 46);
 
 /**
  * @generated from service altrace.v1.CoordinatorService

@@ -14,7 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/node_service.proto.
  */
 export const file_altrace_v1_node_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbHRyYWNlL3YxL25vZGVfc2VydmljZS5wcm90bxIKYWx0cmFjZS52MSJKChFMaXN0QWdlbnRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiVQoSTGlzdEFnZW50c1Jlc3BvbnNlEiYKBmFnZW50cxgBIAMoCzIWLmFsdHJhY2UudjEuQWdlbnRTdGF0ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoPR2V0QWdlbnRSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIrUBChBHZXRBZ2VudFJlc3BvbnNlEiUKBWFnZW50GAEgASgLMhYuYWx0cmFjZS52MS5BZ2VudFN0YXRlEisKC2Nvbm5lY3Rpb25zGAIgAygLMhYuYWx0cmFjZS52MS5Db25uZWN0aW9uEh8KBWhvbGRzGAMgAygLMhAuYWx0cmFjZS52MS5Ib2xkEiwKDmxhc3RfZGVjaXNpb25zGAQgAygLMhQuYWx0cmFjZS52MS5EZWNpc2lvbiIkChJXYXRjaEFnZW50c1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJIkoKE1dhdGNoQWdlbnRzUmVzcG9uc2USJQoFYWdlbnQYASABKAsyFi5hbHRyYWNlLnYxLkFnZW50U3RhdGUSDAoEZ29uZRgCIAEoCCKCAQoVV2F0Y2hEZWNpc2lvbnNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRIUCgxyZWZ1c2VkX29ubHkYAiABKAgSDwoHcmVhc29ucxgDIAMoCRINCgVzdGFnZRgEIAEoDRIOCgZyZWNlbnQYBSABKA0SEwoLcmVjZW50X29ubHkYBiABKAgiXwoWV2F0Y2hEZWNpc2lvbnNSZXNwb25zZRINCgVhZ2VudBgBIAEoCRImCghkZWNpc2lvbhgCIAEoCzIULmFsdHJhY2UudjEuRGVjaXNpb24SDgoGbWlzc2VkGAMgASgEIokDCgpBZ2VudFN0YXRlEg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIWCg5zdGFuZGluZ19jYXVzZRgDIAEoCRITCgtzY29yZV9taWxsaRgEIAEoBBIOCgZraWxsZWQYBSABKAgSEQoJa2lsbGVkX2J5GAYgAygJEiMKBmxlYXNlZBgHIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgIIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCglhdmFpbGFibGUYCSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSGAoQb3Blbl9jb25uZWN0aW9ucxgKIAEoDRIPCgdhbGxvd2VkGAsgASgEEg8KB3JlZnVzZWQYDCABKAQSDgoGYWN0aXZlGA0gASgIEhQKDG9wZW5fc3RyZWFtcxgOIAEoDRIhCgRoZWxkGA8gASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIk8KBEhvbGQSEgoKcmVxdWVzdF9pZBgBIAEoCRIjCgZhbW91bnQYAiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDgoGYWdlX21zGAMgASgEIl0KCERlY2lzaW9uEhIKCnJlcXVlc3RfaWQYASABKAkSDQoFYXRfbXMYAiABKAMSDwoHYWxsb3dlZBgDIAEoCBINCgVzdGFnZRgEIAEoCRIOCgZyZWFzb24YBSABKAkioAEKCkNvbm5lY3Rpb24SCgoCaWQYASABKAkSDQoFYWdlbnQYAiABKAkSDAoEZG9vchgDIAEoCRIMCgRwZWVyGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkSEQoJc3RyZWFtaW5nGAYgASgIEg4KBmFnZV9tcxgHIAEoBBIQCghieXRlc191cBgIIAEoBBISCgpieXRlc19kb3duGAkgASgEIiQKDkV4cGxhaW5SZXF1ZXN0EhIKCnJlcXVlc3RfaWQYASABKAkihAEKD0V4cGxhaW5SZXNwb25zZRIPCgdyZWNvcmRzGAEgAygJEiQKBHJvd3MYAiADKAsyFi5hbHRyYWNlLnYxLkV4cGxhaW5Sb3cSDwoHYWxsb3dlZBgDIAEoCBIOCgZyZWFzb24YBCABKAkSGQoRb3BlcmF0b3Jfc2VudGVuY2UYBSABKAkiVgoKRXhwbGFpblJvdxIKCgJubxgBIAEoDRINCgVzdGFnZRgCIAEoCRIMCgRhc2tzGAMgASgJEg8KB291dGNvbWUYBCABKAkSDgoGcmVhc29uGAUgASgJIigKFkxpc3RDb25uZWN0aW9uc1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJIkYKF0xpc3RDb25uZWN0aW9uc1Jlc3BvbnNlEisKC2Nvbm5lY3Rpb25zGAEgAygLMhYuYWx0cmFjZS52MS5Db25uZWN0aW9uIhAKDkdldE5vZGVSZXF1ZXN0IuYBCg9HZXROb2RlUmVzcG9uc2USDAoEbm9kZRgBIAEoCRIMCgRvcGVuGAIgASgIEhYKDmNsb3NlZF9iZWNhdXNlGAMgAygJEhUKDWRpZ2VzdF9hZ2VfbXMYBCABKAQSFQoNcG9saWN5X3NoYTI1NhgFIAEoCRIWCg5wb2xpY3lfdmVyc2lvbhgGIAEoBBIQCghsYXN0X3NlcRgHIAEoBBISCgpzdGF0ZV9oYXNoGAggASgJEg0KBWxvb3BzGAkgASgNEhMKC2Nvbm5lY3Rpb25zGAogASgNEg8KB3ZlcnNpb24YCyABKAkiIwoSR2V0U3RhbmRpbmdSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIt4EChNHZXRTdGFuZGluZ1Jlc3BvbnNlEgwKBG5vZGUYASABKAkSDQoFYWdlbnQYAiABKAkSJgoIc3RhbmRpbmcYAyABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkSEAoIc2luY2VfbXMYBiABKAMSEQoJa2lsbGVkX2J5GAcgAygJEiMKBWxldmVsGAggASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxITCgtzY29yZV9taWxsaRgJIAEoBBImCgZzaGFyZXMYCiADKAsyFi5hbHRyYWNlLnYxLlNjb3JlU2hhcmUSJQoFbWFya3MYCyADKAsyFi5hbHRyYWNlLnYxLkxhZGRlck1hcmsSJAoFZmFsbHMYDCADKAsyFS5hbHRyYWNlLnYxLkxldmVsRmFsbBIWCg5uZWVkc19vcGVyYXRvchgNIAEoCBIYChB3YXRjaGVkX3VudGlsX21zGA4gASgDEioKDGJ1ZGdldF9sZXZlbBgPIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSJQoGYnVkZ2V0GBAgAygLMhUuYWx0cmFjZS52MS5CdWRnZXRVc2USHAoUYnVkZ2V0X3dhcm5pbmdfbWlsbGkYESABKA0SHQoVYnVkZ2V0X3Rocm90dGxlX21pbGxpGBIgASgNEiQKBm90aGVycxgTIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEAoIa2lsbF9mb3IYFCABKAkSEQoJYXV0b19raWxsGBUgAygJInYKClNjb3JlU2hhcmUSDQoFY2F1c2UYASABKAkSDQoFbWlsbGkYAiABKAQSDQoFY291bnQYAyABKAQSEgoKbGFzdF9hdF9tcxgEIAEoAxIRCgl3aW5kb3dfbXMYBSABKAQSFAoMaGFsZl9saWZlX21zGAYgASgEIlsKCkxhZGRlck1hcmsSIwoFbGV2ZWwYASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhMKC2VudGVyX21pbGxpGAIgASgEEhMKC2xlYXZlX21pbGxpGAMgASgEIjwKCUxldmVsRmFsbBIgCgJ0bxgBIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFYXRfbXMYAiABKAMyggUKC05vZGVTZXJ2aWNlEksKCkxpc3RBZ2VudHMSHS5hbHRyYWNlLnYxLkxpc3RBZ2VudHNSZXF1ZXN0Gh4uYWx0cmFjZS52MS5MaXN0QWdlbnRzUmVzcG9uc2USRQoIR2V0QWdlbnQSGy5hbHRyYWNlLnYxLkdldEFnZW50UmVxdWVzdBocLmFsdHJhY2UudjEuR2V0QWdlbnRSZXNwb25zZRJQCgtXYXRjaEFnZW50cxIeLmFsdHJhY2UudjEuV2F0Y2hBZ2VudHNSZXF1ZXN0Gh8uYWx0cmFjZS52MS5XYXRjaEFnZW50c1Jlc3BvbnNlMAESWQoOV2F0Y2hEZWNpc2lvbnMSIS5hbHRyYWNlLnYxLldhdGNoRGVjaXNpb25zUmVxdWVzdBoiLmFsdHJhY2UudjEuV2F0Y2hEZWNpc2lvbnNSZXNwb25zZTABEkIKB0V4cGxhaW4SGi5hbHRyYWNlLnYxLkV4cGxhaW5SZXF1ZXN0GhsuYWx0cmFjZS52MS5FeHBsYWluUmVzcG9uc2USWgoPTGlzdENvbm5lY3Rpb25zEiIuYWx0cmFjZS52MS5MaXN0Q29ubmVjdGlvbnNSZXF1ZXN0GiMuYWx0cmFjZS52MS5MaXN0Q29ubmVjdGlvbnNSZXNwb25zZRJOCgtHZXRTdGFuZGluZxIeLmFsdHJhY2UudjEuR2V0U3RhbmRpbmdSZXF1ZXN0Gh8uYWx0cmFjZS52MS5HZXRTdGFuZGluZ1Jlc3BvbnNlEkIKB0dldE5vZGUSGi5hbHRyYWNlLnYxLkdldE5vZGVSZXF1ZXN0GhsuYWx0cmFjZS52MS5HZXROb2RlUmVzcG9uc2ViBnByb3RvMw", [file_altrace_v1_mesh]);
+  fileDesc("Ch1hbHRyYWNlL3YxL25vZGVfc2VydmljZS5wcm90bxIKYWx0cmFjZS52MSJKChFMaXN0QWdlbnRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiVQoSTGlzdEFnZW50c1Jlc3BvbnNlEiYKBmFnZW50cxgBIAMoCzIWLmFsdHJhY2UudjEuQWdlbnRTdGF0ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoPR2V0QWdlbnRSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIrUBChBHZXRBZ2VudFJlc3BvbnNlEiUKBWFnZW50GAEgASgLMhYuYWx0cmFjZS52MS5BZ2VudFN0YXRlEisKC2Nvbm5lY3Rpb25zGAIgAygLMhYuYWx0cmFjZS52MS5Db25uZWN0aW9uEh8KBWhvbGRzGAMgAygLMhAuYWx0cmFjZS52MS5Ib2xkEiwKDmxhc3RfZGVjaXNpb25zGAQgAygLMhQuYWx0cmFjZS52MS5EZWNpc2lvbiIkChJXYXRjaEFnZW50c1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJIkoKE1dhdGNoQWdlbnRzUmVzcG9uc2USJQoFYWdlbnQYASABKAsyFi5hbHRyYWNlLnYxLkFnZW50U3RhdGUSDAoEZ29uZRgCIAEoCCKCAQoVV2F0Y2hEZWNpc2lvbnNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRIUCgxyZWZ1c2VkX29ubHkYAiABKAgSDwoHcmVhc29ucxgDIAMoCRINCgVzdGFnZRgEIAEoDRIOCgZyZWNlbnQYBSABKA0SEwoLcmVjZW50X29ubHkYBiABKAgiXwoWV2F0Y2hEZWNpc2lvbnNSZXNwb25zZRINCgVhZ2VudBgBIAEoCRImCghkZWNpc2lvbhgCIAEoCzIULmFsdHJhY2UudjEuRGVjaXNpb24SDgoGbWlzc2VkGAMgASgEIokDCgpBZ2VudFN0YXRlEg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIWCg5zdGFuZGluZ19jYXVzZRgDIAEoCRITCgtzY29yZV9taWxsaRgEIAEoBBIOCgZraWxsZWQYBSABKAgSEQoJa2lsbGVkX2J5GAYgAygJEiMKBmxlYXNlZBgHIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgIIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCglhdmFpbGFibGUYCSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSGAoQb3Blbl9jb25uZWN0aW9ucxgKIAEoDRIPCgdhbGxvd2VkGAsgASgEEg8KB3JlZnVzZWQYDCABKAQSDgoGYWN0aXZlGA0gASgIEhQKDG9wZW5fc3RyZWFtcxgOIAEoDRIhCgRoZWxkGA8gASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIrUBCgRIb2xkEhIKCnJlcXVlc3RfaWQYASABKAkSIwoGYW1vdW50GAIgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg4KBmFnZV9tcxgDIAEoBBINCgVhZ2VudBgEIAEoCRINCgVtb2RlbBgFIAEoCRIaChJvdmVycnVuX3VzZF9taWNyb3MYBiABKAQSFQoNc3RhcnRlZF9hdF9tcxgHIAEoAxITCgtkZWFkbGluZV9tcxgIIAEoAyJdCghEZWNpc2lvbhISCgpyZXF1ZXN0X2lkGAEgASgJEg0KBWF0X21zGAIgASgDEg8KB2FsbG93ZWQYAyABKAgSDQoFc3RhZ2UYBCABKAkSDgoGcmVhc29uGAUgASgJIqABCgpDb25uZWN0aW9uEgoKAmlkGAEgASgJEg0KBWFnZW50GAIgASgJEgwKBGRvb3IYAyABKAkSDAoEcGVlchgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEhEKCXN0cmVhbWluZxgGIAEoCBIOCgZhZ2VfbXMYByABKAQSEAoIYnl0ZXNfdXAYCCABKAQSEgoKYnl0ZXNfZG93bhgJIAEoBCIkCg5FeHBsYWluUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJIoQBCg9FeHBsYWluUmVzcG9uc2USDwoHcmVjb3JkcxgBIAMoCRIkCgRyb3dzGAIgAygLMhYuYWx0cmFjZS52MS5FeHBsYWluUm93Eg8KB2FsbG93ZWQYAyABKAgSDgoGcmVhc29uGAQgASgJEhkKEW9wZXJhdG9yX3NlbnRlbmNlGAUgASgJIlYKCkV4cGxhaW5Sb3cSCgoCbm8YASABKA0SDQoFc3RhZ2UYAiABKAkSDAoEYXNrcxgDIAEoCRIPCgdvdXRjb21lGAQgASgJEg4KBnJlYXNvbhgFIAEoCSIiChBMaXN0SG9sZHNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCSI0ChFMaXN0SG9sZHNSZXNwb25zZRIfCgVob2xkcxgBIAMoCzIQLmFsdHJhY2UudjEuSG9sZCIoChZMaXN0Q29ubmVjdGlvbnNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCSJGChdMaXN0Q29ubmVjdGlvbnNSZXNwb25zZRIrCgtjb25uZWN0aW9ucxgBIAMoCzIWLmFsdHJhY2UudjEuQ29ubmVjdGlvbiIQCg5HZXROb2RlUmVxdWVzdCLmAQoPR2V0Tm9kZVJlc3BvbnNlEgwKBG5vZGUYASABKAkSDAoEb3BlbhgCIAEoCBIWCg5jbG9zZWRfYmVjYXVzZRgDIAMoCRIVCg1kaWdlc3RfYWdlX21zGAQgASgEEhUKDXBvbGljeV9zaGEyNTYYBSABKAkSFgoOcG9saWN5X3ZlcnNpb24YBiABKAQSEAoIbGFzdF9zZXEYByABKAQSEgoKc3RhdGVfaGFzaBgIIAEoCRINCgVsb29wcxgJIAEoDRITCgtjb25uZWN0aW9ucxgKIAEoDRIPCgd2ZXJzaW9uGAsgASgJIiMKEkdldFN0YW5kaW5nUmVxdWVzdBINCgVhZ2VudBgBIAEoCSLeBAoTR2V0U3RhbmRpbmdSZXNwb25zZRIMCgRub2RlGAEgASgJEg0KBWFnZW50GAIgASgJEiYKCHN0YW5kaW5nGAMgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxINCgVjYXVzZRgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEhAKCHNpbmNlX21zGAYgASgDEhEKCWtpbGxlZF9ieRgHIAMoCRIjCgVsZXZlbBgIIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEwoLc2NvcmVfbWlsbGkYCSABKAQSJgoGc2hhcmVzGAogAygLMhYuYWx0cmFjZS52MS5TY29yZVNoYXJlEiUKBW1hcmtzGAsgAygLMhYuYWx0cmFjZS52MS5MYWRkZXJNYXJrEiQKBWZhbGxzGAwgAygLMhUuYWx0cmFjZS52MS5MZXZlbEZhbGwSFgoObmVlZHNfb3BlcmF0b3IYDSABKAgSGAoQd2F0Y2hlZF91bnRpbF9tcxgOIAEoAxIqCgxidWRnZXRfbGV2ZWwYDyABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEiUKBmJ1ZGdldBgQIAMoCzIVLmFsdHJhY2UudjEuQnVkZ2V0VXNlEhwKFGJ1ZGdldF93YXJuaW5nX21pbGxpGBEgASgNEh0KFWJ1ZGdldF90aHJvdHRsZV9taWxsaRgSIAEoDRIkCgZvdGhlcnMYEyABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhAKCGtpbGxfZm9yGBQgASgJEhEKCWF1dG9fa2lsbBgVIAMoCSJ2CgpTY29yZVNoYXJlEg0KBWNhdXNlGAEgASgJEg0KBW1pbGxpGAIgASgEEg0KBWNvdW50GAMgASgEEhIKCmxhc3RfYXRfbXMYBCABKAMSEQoJd2luZG93X21zGAUgASgEEhQKDGhhbGZfbGlmZV9tcxgGIAEoBCJbCgpMYWRkZXJNYXJrEiMKBWxldmVsGAEgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxITCgtlbnRlcl9taWxsaRgCIAEoBBITCgtsZWF2ZV9taWxsaRgDIAEoBCI8CglMZXZlbEZhbGwSIAoCdG8YASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWF0X21zGAIgASgDMswFCgtOb2RlU2VydmljZRJLCgpMaXN0QWdlbnRzEh0uYWx0cmFjZS52MS5MaXN0QWdlbnRzUmVxdWVzdBoeLmFsdHJhY2UudjEuTGlzdEFnZW50c1Jlc3BvbnNlEkUKCEdldEFnZW50EhsuYWx0cmFjZS52MS5HZXRBZ2VudFJlcXVlc3QaHC5hbHRyYWNlLnYxLkdldEFnZW50UmVzcG9uc2USUAoLV2F0Y2hBZ2VudHMSHi5hbHRyYWNlLnYxLldhdGNoQWdlbnRzUmVxdWVzdBofLmFsdHJhY2UudjEuV2F0Y2hBZ2VudHNSZXNwb25zZTABElkKDldhdGNoRGVjaXNpb25zEiEuYWx0cmFjZS52MS5XYXRjaERlY2lzaW9uc1JlcXVlc3QaIi5hbHRyYWNlLnYxLldhdGNoRGVjaXNpb25zUmVzcG9uc2UwARJCCgdFeHBsYWluEhouYWx0cmFjZS52MS5FeHBsYWluUmVxdWVzdBobLmFsdHJhY2UudjEuRXhwbGFpblJlc3BvbnNlEkgKCUxpc3RIb2xkcxIcLmFsdHJhY2UudjEuTGlzdEhvbGRzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdEhvbGRzUmVzcG9uc2USWgoPTGlzdENvbm5lY3Rpb25zEiIuYWx0cmFjZS52MS5MaXN0Q29ubmVjdGlvbnNSZXF1ZXN0GiMuYWx0cmFjZS52MS5MaXN0Q29ubmVjdGlvbnNSZXNwb25zZRJOCgtHZXRTdGFuZGluZxIeLmFsdHJhY2UudjEuR2V0U3RhbmRpbmdSZXF1ZXN0Gh8uYWx0cmFjZS52MS5HZXRTdGFuZGluZ1Jlc3BvbnNlEkIKB0dldE5vZGUSGi5hbHRyYWNlLnYxLkdldE5vZGVSZXF1ZXN0GhsuYWx0cmFjZS52MS5HZXROb2RlUmVzcG9uc2ViBnByb3RvMw", [file_altrace_v1_mesh]);
 
 /**
  * @generated from message altrace.v1.ListAgentsRequest
@@ -363,6 +363,41 @@ export type Hold = Message<"altrace.v1.Hold"> & {
    * @generated from field: uint64 age_ms = 3;
    */
   ageMs: bigint;
+
+  /**
+   * team/agent
+   *
+   * @generated from field: string agent = 4;
+   */
+  agent: string;
+
+  /**
+   * Provider and model, joined by "/".
+   *
+   * @generated from field: string model = 5;
+   */
+  model: string;
+
+  /**
+   * Held in the overrun account beside the amount, micro-dollars.
+   *
+   * @generated from field: uint64 overrun_usd_micros = 6;
+   */
+  overrunUsdMicros: bigint;
+
+  /**
+   * Milliseconds since the Unix epoch.
+   *
+   * @generated from field: int64 started_at_ms = 7;
+   */
+  startedAtMs: bigint;
+
+  /**
+   * When the node settles the hold in full if its request has not; milliseconds since the Unix epoch.
+   *
+   * @generated from field: int64 deadline_ms = 8;
+   */
+  deadlineMs: bigint;
 };
 
 /**
@@ -562,6 +597,44 @@ export const ExplainRowSchema: GenMessage<ExplainRow> = /*@__PURE__*/
   messageDesc(file_altrace_v1_node_service, 14);
 
 /**
+ * @generated from message altrace.v1.ListHoldsRequest
+ */
+export type ListHoldsRequest = Message<"altrace.v1.ListHoldsRequest"> & {
+  /**
+   * team, team/agent, or empty for all.
+   *
+   * @generated from field: string filter = 1;
+   */
+  filter: string;
+};
+
+/**
+ * Describes the message altrace.v1.ListHoldsRequest.
+ * Use `create(ListHoldsRequestSchema)` to create a new message.
+ */
+export const ListHoldsRequestSchema: GenMessage<ListHoldsRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_node_service, 15);
+
+/**
+ * @generated from message altrace.v1.ListHoldsResponse
+ */
+export type ListHoldsResponse = Message<"altrace.v1.ListHoldsResponse"> & {
+  /**
+   * At most 1,000 of each data loop.
+   *
+   * @generated from field: repeated altrace.v1.Hold holds = 1;
+   */
+  holds: Hold[];
+};
+
+/**
+ * Describes the message altrace.v1.ListHoldsResponse.
+ * Use `create(ListHoldsResponseSchema)` to create a new message.
+ */
+export const ListHoldsResponseSchema: GenMessage<ListHoldsResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_node_service, 16);
+
+/**
  * @generated from message altrace.v1.ListConnectionsRequest
  */
 export type ListConnectionsRequest = Message<"altrace.v1.ListConnectionsRequest"> & {
@@ -578,7 +651,7 @@ export type ListConnectionsRequest = Message<"altrace.v1.ListConnectionsRequest"
  * Use `create(ListConnectionsRequestSchema)` to create a new message.
  */
 export const ListConnectionsRequestSchema: GenMessage<ListConnectionsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 15);
+  messageDesc(file_altrace_v1_node_service, 17);
 
 /**
  * @generated from message altrace.v1.ListConnectionsResponse
@@ -595,7 +668,7 @@ export type ListConnectionsResponse = Message<"altrace.v1.ListConnectionsRespons
  * Use `create(ListConnectionsResponseSchema)` to create a new message.
  */
 export const ListConnectionsResponseSchema: GenMessage<ListConnectionsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 16);
+  messageDesc(file_altrace_v1_node_service, 18);
 
 /**
  * @generated from message altrace.v1.GetNodeRequest
@@ -608,7 +681,7 @@ export type GetNodeRequest = Message<"altrace.v1.GetNodeRequest"> & {
  * Use `create(GetNodeRequestSchema)` to create a new message.
  */
 export const GetNodeRequestSchema: GenMessage<GetNodeRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 17);
+  messageDesc(file_altrace_v1_node_service, 19);
 
 /**
  * @generated from message altrace.v1.GetNodeResponse
@@ -677,7 +750,7 @@ export type GetNodeResponse = Message<"altrace.v1.GetNodeResponse"> & {
  * Use `create(GetNodeResponseSchema)` to create a new message.
  */
 export const GetNodeResponseSchema: GenMessage<GetNodeResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 18);
+  messageDesc(file_altrace_v1_node_service, 20);
 
 /**
  * @generated from message altrace.v1.GetStandingRequest
@@ -694,7 +767,7 @@ export type GetStandingRequest = Message<"altrace.v1.GetStandingRequest"> & {
  * Use `create(GetStandingRequestSchema)` to create a new message.
  */
 export const GetStandingRequestSchema: GenMessage<GetStandingRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 19);
+  messageDesc(file_altrace_v1_node_service, 21);
 
 /**
  * An agent stands at the highest of three levels: by its own offences, by its budget, by other nodes' word.
@@ -837,7 +910,7 @@ export type GetStandingResponse = Message<"altrace.v1.GetStandingResponse"> & {
  * Use `create(GetStandingResponseSchema)` to create a new message.
  */
 export const GetStandingResponseSchema: GenMessage<GetStandingResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 20);
+  messageDesc(file_altrace_v1_node_service, 22);
 
 /**
  * What one cause adds to a score.
@@ -885,7 +958,7 @@ export type ScoreShare = Message<"altrace.v1.ScoreShare"> & {
  * Use `create(ScoreShareSchema)` to create a new message.
  */
 export const ScoreShareSchema: GenMessage<ScoreShare> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 21);
+  messageDesc(file_altrace_v1_node_service, 23);
 
 /**
  * @generated from message altrace.v1.LadderMark
@@ -914,7 +987,7 @@ export type LadderMark = Message<"altrace.v1.LadderMark"> & {
  * Use `create(LadderMarkSchema)` to create a new message.
  */
 export const LadderMarkSchema: GenMessage<LadderMark> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 22);
+  messageDesc(file_altrace_v1_node_service, 24);
 
 /**
  * @generated from message altrace.v1.LevelFall
@@ -936,7 +1009,7 @@ export type LevelFall = Message<"altrace.v1.LevelFall"> & {
  * Use `create(LevelFallSchema)` to create a new message.
  */
 export const LevelFallSchema: GenMessage<LevelFall> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 23);
+  messageDesc(file_altrace_v1_node_service, 25);
 
 /**
  * @generated from service altrace.v1.NodeService
@@ -991,6 +1064,16 @@ export const NodeService: GenService<{
     methodKind: "unary";
     input: typeof ExplainRequestSchema;
     output: typeof ExplainResponseSchema;
+  },
+  /**
+   * Money held for requests under way, the longest held first.
+   *
+   * @generated from rpc altrace.v1.NodeService.ListHolds
+   */
+  listHolds: {
+    methodKind: "unary";
+    input: typeof ListHoldsRequestSchema;
+    output: typeof ListHoldsResponseSchema;
   },
   /**
    * Open client connections and what they carry.
