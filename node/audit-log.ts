@@ -90,7 +90,15 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     meshWriter: loops + 1,
     append: (record) => appendOrTell(wal, record, onFault),
     isWritable: () => wal.canAllow(clock.monoNs()),
-    find: (requestId) => findRequest({ walDir, logDir }, requestId),
+    find: async (requestId) => {
+      const found = await findRequest({ walDir, logDir }, requestId);
+      // Logs of earlier epochs do not grow any more, but they are answered from all the same.
+      for (let no = epoch.epoch - 1; no >= 1 && found.length === 0; no--) {
+        const earlier = logFolder(home, { mesh, node, epoch: no });
+        found.push(...(await findRequest({ walDir, logDir: earlier }, requestId)));
+      }
+      return found;
+    },
     witnessBy: (ask, bootId) => {
       const read = (path: string) => readWhole(machineDisk, join(logDir, path));
       const link = new WitnessLink({

@@ -69,6 +69,7 @@ function addReaders(audit: Command, host: CliProcess, act: Act): void {
     .option("--lines <count>", "so many of the newest (20)")
     .option("--from <seq>", "from this leaf on instead")
     .option("--follow", "go on with each new record")
+    .option("--ocsf", "decisions as events of the Open Cybersecurity Schema Framework")
     .action((options, command: Command) =>
       act(command, host, (context) => tailLog(context, options, host.untilSignal)),
     );

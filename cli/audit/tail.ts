@@ -1,4 +1,6 @@
 import { setImmediate as nextTurn, setTimeout as pause } from "node:timers/promises";
+import { ocsfEvent } from "../../audit/ocsf.ts";
+import type { SealedRecord } from "../../audit/record.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { entriesFrom, sizeOf } from "./entries.ts";
 import { type LogPlace, logsBelow, nodeLogFolder } from "./log-place.ts";
@@ -13,6 +15,7 @@ export type TailOptions = {
   readonly lines?: string;
   readonly from?: string;
   readonly follow?: boolean;
+  readonly ocsf?: boolean;
 };
 
 /**
@@ -35,7 +38,7 @@ export async function tailLog(
   for (;;) {
     for (const entries of entriesFrom(place, { from: next, size })) {
       for (const { record } of entries) {
-        context.output.result(record, () => context.output.line(recordLine(record)));
+        show(context, record, options.ocsf === true);
       }
       // Writing waits for a slow reader; here a signal to end is heard.
       await nextTurn();
@@ -47,6 +50,16 @@ export async function tailLog(
     size = sizeOf(place);
     if (size < next) throw new CommandError(`${place.origin}: the log became shorter`);
   }
+}
+
+/** As an event, what is none is left out. */
+function show({ output }: CommandContext, record: SealedRecord, isOcsf: boolean): void {
+  if (!isOcsf) {
+    output.result(record, () => output.line(recordLine(record)));
+    return;
+  }
+  const event = ocsfEvent(record);
+  if (event !== undefined) output.result(event, () => output.line(JSON.stringify(event)));
 }
 
 function firstLeaf({ lines, from }: TailOptions, size: number): number {

@@ -1,9 +1,9 @@
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
-import { runProgram } from "../../cli/program.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { E2E_TIMEOUTS, startProcess } from "../support/run-altrace.ts";
+import { runHere } from "../support/run-here.ts";
 import { type Altrace, startAltrace } from "../support/start-altrace.ts";
 import { type Provider, startProvider } from "../support/start-provider.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -44,32 +44,14 @@ afterAll(async () => {
   auditor[Symbol.dispose]();
 });
 
-/** One command in this process: starting one takes far longer than what it does. */
-async function command(...words: string[]) {
-  let [stdout, stderr] = ["", ""];
-  const code = await runProgram(words, {
-    env: {},
-    version: "0.0.0",
-    untilSignal: new Promise(() => undefined),
-    abort: (why) => {
-      throw new Error(why);
-    },
-    streams: {
-      out: { write: (text) => (stdout += text) },
-      err: { write: (text) => (stderr += text) },
-    },
-  });
-  return { code, stdout, stderr };
-}
-
 function here(...words: string[]) {
-  return command("--home", altrace.home, ...words);
+  return runHere("--home", altrace.home, ...words);
 }
 
 /** The auditor's own machine: no HOME of the mesh, no node, nothing but files. */
 async function offline(...words: string[]) {
   const home = join(auditor.path, "no-home");
-  const { code, stdout, stderr } = await command("--home", home, "--json", ...words);
+  const { code, stdout, stderr } = await runHere("--home", home, "--json", ...words);
   return { code, said: stdout === "" ? undefined : JSON.parse(stdout), stderr };
 }
 

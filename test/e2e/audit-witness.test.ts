@@ -4,7 +4,8 @@ import { expect, test, vi } from "vitest";
 import { createGrpcClient } from "../../adapters/grpc-client.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
-import { E2E_TIMEOUTS, runAltrace } from "../support/run-altrace.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
+import { runHere } from "../support/run-here.ts";
 import { type Altrace, startAltrace } from "../support/start-altrace.ts";
 import { startProvider } from "../support/start-provider.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -26,8 +27,10 @@ async function witnessedSize(altrace: Altrace): Promise<number> {
   return Number((await logsOf(altrace))[0]?.size ?? 0);
 }
 
-async function refuse(altrace: Altrace): Promise<void> {
-  await (await fetch(`${altrace.gateway}/v1/models`)).text();
+async function refuse(altrace: Altrace): Promise<string> {
+  const answer = await fetch(`${altrace.gateway}/v1/models`);
+  await answer.text();
+  return answer.headers.get("x-request-id") ?? "";
 }
 
 test("a log that was put back is seen by the witness, is closed, and the next one quotes it", async () => {
@@ -39,7 +42,7 @@ test("a log that was put back is seen by the witness, is closed, and the next on
   });
   const home = join(altrace.home, "node");
   const [older, kept] = [join(auditor.path, "older"), join(auditor.path, "kept")];
-  await refuse(altrace);
+  const early = await refuse(altrace);
   const before = await waitUntil("a cosigned checkpoint", async () => {
     return (await witnessedSize(altrace)) || undefined;
   });
@@ -48,7 +51,8 @@ test("a log that was put back is seen by the witness, is closed, and the next on
   }
   await refuse(altrace);
   await waitUntil("the next one", async () => (await witnessedSize(altrace)) > before || undefined);
-  await altrace.mustCli("audit", "logs", "--out", kept);
+  const taken = await runHere("audit", "logs", "--out", kept, "--home", altrace.home);
+  expect(taken.code).toBe(0);
   await altrace.crash();
 
   for (const folder of ["log", "wal"]) {
@@ -57,7 +61,7 @@ test("a log that was put back is seen by the witness, is closed, and the next on
   }
   // Its own files and keys show nothing; what others kept does.
   const verify = (...words: string[]) =>
-    runAltrace(["audit", "verify", "--json", "--home", altrace.home, ...words]);
+    runHere("audit", "verify", "--json", "--home", altrace.home, ...words);
   expect((await verify()).code).toBe(0);
   const keys = ["--keys", join(kept, "policy"), "--witnessed", kept];
   const rolledBack = await verify(...keys);
@@ -70,10 +74,14 @@ test("a log that was put back is seen by the witness, is closed, and the next on
   await altrace.start();
   await refuse(altrace);
   await waitUntil("the second log", async () => (await logsOf(altrace)).length === 2 || undefined);
-  const asked = await altrace.mustCli("audit", "query", "--kind", "genesis", "--json");
-  const { records } = JSON.parse(asked) as { records: { rc: string; prev?: string }[] };
+  const query = ["audit", "query", "--kind", "genesis", "--json", "--home", altrace.home];
+  const { records } = JSON.parse((await runHere(...query)).stdout) as {
+    records: { rc: string; prev?: string }[];
+  };
   expect(records).toMatchObject([
     { rc: "first_epoch" },
     { rc: "disowned", prev: expect.stringContaining("/node-1/e1\n") },
   ]);
+  const explained = await runHere("explain", early, "--home", altrace.home);
+  expect(explained).toMatchObject({ code: 0, stdout: expect.stringContaining(early) });
 });
