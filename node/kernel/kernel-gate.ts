@@ -8,7 +8,8 @@ import { destroyRequests, isSocketListComplete, socketsRequest } from "./socket-
 // The gate holds scopes, not addresses: which pods a kill means may change while it is in force.
 //
 // G1. A kill changes the kernel's set in the turn in which it comes, before anything else is done.
-// G2. What is killed is part of every ruleset made from now on, and is written down for the next start.
+// G2. What is killed is part of every ruleset made from now on, and is written down for the next start,
+//     after it was answered.
 // G3. After SWEEP_AFTER_MS the killed agent's sockets are ended, whether their owner is alive or not.
 // G4. A load that was made before a kill and ends after it does not undo it: the sets are made right.
 
@@ -50,6 +51,7 @@ export class KernelGate {
   readonly #deps: KernelGateDeps;
   #scopes = new Set<string>();
   #pods: readonly Pod[] = [];
+  #isKeeping = false;
   /** What the kernel's sets hold, as far as we changed them. */
   #inKernel = new Set<string>();
 
@@ -79,7 +81,7 @@ export class KernelGate {
     if (!podScope(scope)) return { isGated: false, error: "no pods have this scope" };
     this.#scopes.add(scope);
     const gated = this.#trySync();
-    this.#deps.keep(this.scopes);
+    this.#keepSoon();
     this.#sweepLater(scope);
     return gated;
   }
@@ -87,7 +89,7 @@ export class KernelGate {
   revive(scope: string): Gated {
     this.#scopes.delete(scope);
     const gated = this.#trySync();
-    this.#deps.keep(this.scopes);
+    this.#keepSoon();
     return gated;
   }
 
@@ -96,7 +98,7 @@ export class KernelGate {
     const before = this.#scopes;
     this.#scopes = new Set(scopes.filter((scope) => podScope(scope) !== undefined));
     const gated = this.#trySync();
-    this.#deps.keep(this.scopes);
+    this.#keepSoon();
     for (const scope of this.#scopes) if (!before.has(scope)) this.#sweepLater(scope);
     return gated;
   }
@@ -126,6 +128,20 @@ export class KernelGate {
       }
     }
     return ended;
+  }
+
+  /** Never before the answer: a disk takes longer than the kernel, and the node has it on its own. */
+  #keepSoon(): void {
+    if (this.#isKeeping) return;
+    this.#isKeeping = true;
+    this.#deps.clock.after(0, () => {
+      this.#isKeeping = false;
+      try {
+        this.#deps.keep(this.scopes);
+      } catch (error) {
+        this.#deps.onFault(`writing down what is killed: ${String(error)}`);
+      }
+    });
   }
 
   #sweepLater(scope: string): void {
