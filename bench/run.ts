@@ -13,6 +13,7 @@ import { describeResult, recordResult } from "./harness/results.ts";
 import { k6Outside } from "./k6-outside.ts";
 import { killBlock } from "./kill-block.ts";
 import { micro } from "./micro/micro.ts";
+import { overrun } from "./overrun.ts";
 import { refuse } from "./refuse.ts";
 import { teardown } from "./teardown.ts";
 
@@ -22,6 +23,7 @@ const BENCHES: readonly Bench[] = [
   gatewayJson,
   gatewaySse,
   refuse,
+  overrun,
   micro,
   auditLog,
   k6Outside,

@@ -35,7 +35,7 @@ export class Operator implements Disposable {
   readonly node: GrpcClient<typeof NodeService>;
   readonly #signer: Signer;
 
-  constructor({ grpc, home }: Ready) {
+  constructor({ grpc, home }: Pick<Ready, "grpc" | "home">) {
     this.coordinator = createGrpcClient(CoordinatorService, unixTarget(grpc.coordinator));
     this.node = createGrpcClient(NodeService, unixTarget(grpc.node));
     const signer = fileKeys(home).load("operator");
