@@ -34,7 +34,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "forget an ancestor",
-    file: "coordinator/ledger.ts",
+    file: "coordinator/ledger-accounts.ts",
     find: "      name = entry.parent;\n",
     replace: "      name = undefined;\n",
     oracles: ["spend-within-budget"],
@@ -42,8 +42,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "refund on timeout",
     file: "coordinator/ledger.ts",
-    find: "    this.#charge(lease, { reserved: negative(unknown), spent: unknown });\n    lease.status",
-    replace: "    this.#charge(lease, { reserved: negative(unknown) });\n    lease.status",
+    find: "    this.#accounts.charge(lease, { reserved: negative(unknown), spent: unknown });\n    lease.status",
+    replace: "    this.#accounts.charge(lease, { reserved: negative(unknown) });\n    lease.status",
     oracles: ["lease-rules", "spend-within-budget", "no-bug-is-met"],
   },
   {
