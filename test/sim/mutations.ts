@@ -105,10 +105,10 @@ export const MUTATIONS: readonly Mutation[] = [
     oracles: ["revive-is-committed"],
   },
   {
-    name: "a refusal by the ledger outlives its cause",
-    file: "node/actors/top-ups.ts",
-    find: "export const REFUSAL_BELIEVED_NS = 200_000_000n;",
-    replace: "export const REFUSAL_BELIEVED_NS = 3_600_000_000_000n;",
+    name: "a whole chunk or nothing",
+    file: "coordinator/ledger-slice.ts",
+    find: "  if (need > available) return undefined;\n",
+    replace: "  if (want > available) return undefined;\n",
     oracles: ["no-phantom-denial"],
   },
 ];
