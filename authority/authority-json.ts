@@ -25,7 +25,7 @@ import { type Minutes, type Validity, WEEK_MINUTES, type ZoneHours } from "./val
 
 export const AUTHORITY_TYPE = "urn:altrace:authority:v1";
 
-const DIMENSIONS = ["budget", "class", "geo", "models", "rate", "time", "tools"] as const;
+export const DIMENSIONS = ["budget", "class", "geo", "models", "rate", "time", "tools"] as const;
 const IDENTIFIER = /^[a-z0-9][a-z0-9._-]{0,127}$/;
 const ZONE = /^[A-Za-z0-9_+-]{1,32}(?:\/[A-Za-z0-9_+-]{1,32}){0,2}$/;
 
@@ -33,9 +33,24 @@ type Dates = Pick<Validity, "notBefore" | "expires">;
 
 /** @throws RefusedContract It is not authority of exactly this type, or not in normal form. */
 export function readAuthority(value: unknown, dates: Dates): Authority {
-  const all = readMembers(value, ["type", ...DIMENSIONS], "authority");
-  if (all.type !== AUTHORITY_TYPE) throw claims("authority.type");
-  const written: Authority = {
+  const { type, ...all } = readMembers(value, ["type", ...DIMENSIONS], "authority");
+  if (type !== AUTHORITY_TYPE) throw claims("authority.type");
+  const normal = readGrant(all, dates);
+  if (normal.validity.expires !== dates.expires) throw claims("time leaves no minute");
+  if (spelling(writeAuthority(normal)) !== spelling(value)) {
+    throw new RefusedContract("contract_not_normal", "a list that has a shorter or sorted form");
+  }
+  return normal;
+}
+
+/**
+ * The same as people write it: without its type, and with lists in any order.
+ *
+ * @throws RefusedContract A dimension is missing, unknown or out of bounds.
+ */
+export function readGrant(value: unknown, dates: Dates): Authority {
+  const all = readMembers(value, DIMENSIONS, "authority");
+  return normalAuthority({
     budget: readUnits(all.budget, BUDGET_UNITS, "budget"),
     models: readItems(all.models, "models").map(readPattern),
     tools: readTools(all.tools),
@@ -43,13 +58,7 @@ export function readAuthority(value: unknown, dates: Dates): Authority {
     validity: { ...dates, hours: readItems(all.time, "time").map(readHours) },
     rate: readRate(all.rate),
     geography: readGeography(all.geo),
-  };
-  const normal = normalAuthority(written);
-  if (normal.validity.expires !== dates.expires) throw claims("time leaves no minute");
-  if (spelling(writeAuthority(normal)) !== spelling(value)) {
-    throw new RefusedContract("contract_not_normal", "a list that has a shorter or sorted form");
-  }
-  return normal;
+  });
 }
 
 /** The detail's JSON, without the dates, which are claims of their own. */

@@ -26,6 +26,7 @@ import { issueToken } from "./commands/token.ts";
 import { top } from "./commands/top.ts";
 import { addTrust, listTrust, removeTrust } from "./commands/trust.ts";
 import { violations } from "./commands/violations.ts";
+import { addContracts } from "./contract-program.ts";
 import { createOutput, type Streams } from "./output.ts";
 
 /** What a command line needs of its process. */
@@ -69,6 +70,7 @@ function buildProgram(host: CliProcess): Command {
   addOperations(program, host);
   addConfiguration(program, host);
   addMembership(program, host);
+  addContracts(program, (command, deed) => act(command, host, deed));
   addAudit(program, host, act);
   return program;
 }

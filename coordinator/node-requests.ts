@@ -78,6 +78,7 @@ const OF_THE_LEADER: ReadonlySet<string> = new Set([
   "standing",
   "contract",
   "enrol",
+  "carve",
 ]);
 /** Questions of one batch at most. */
 const BATCH_QUESTIONS_MAX = 256;

@@ -1,6 +1,8 @@
+import { coversName } from "../authority/name-pattern.ts";
 import { covers } from "../policy/pattern.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
+import { effectiveOf } from "./decision/stages/05-contract.ts";
 import type { Asked } from "./gather.ts";
 import type { Shadowed } from "./hold.ts";
 import type { LoopContext } from "./loop-context.ts";
@@ -41,11 +43,15 @@ export function answerLocally(
 /** Granted and priced models of the dialect that was asked; names as requests use them. */
 function grantedModels(facts: Facts): { name: string; provider: string }[] {
   const { policy, grant, request } = facts;
+  const effective = effectiveOf(facts);
   if (policy === undefined || grant === undefined || isMissing(request)) return [];
   const listed: { name: string; provider: string }[] = [];
   for (const [key, model] of policy.models) {
     const [dialect, name] = splitOnce(key, ":");
-    const usable = model.price !== undefined && covers(grant.models, model.id);
+    const usable =
+      model.price !== undefined &&
+      covers(grant.models, model.id) &&
+      (effective === undefined || coversName(effective.models, model.id));
     if (usable && dialect === request.dialect) listed.push({ name, provider: model.provider.name });
   }
   return listed;

@@ -6,7 +6,7 @@ import { spiffeId } from "../proto/ids.ts";
 import { NOTHING } from "./actors/account-book.ts";
 import { ActorHost } from "./actors/actor-host.ts";
 import type { LadderChange } from "./actors/ladder.ts";
-import { overrunTill, rowTill } from "./actors/till.ts";
+import { overrunTill, rowTill, type Till } from "./actors/till.ts";
 import { AgentHistory } from "./agent-history.ts";
 import { DecisionFeed } from "./decision-feed.ts";
 import { ledgerLink } from "./ledger-link.ts";
@@ -58,8 +58,10 @@ export class Control {
   readonly history = new AgentHistory();
   readonly feed = new DecisionFeed();
   readonly #deps: ControlDeps;
-  /** The row that serves an account, by account. */
-  readonly #rows = new Map<string, RowRef>();
+  /** The row that serves an account, by account, and whose it is. */
+  readonly #rows = new Map<string, RowRef & { readonly agentId: string }>();
+  /** Accounts of contracts with a row, by their holder. */
+  readonly #contractsOf = new Map<string, Set<string>>();
   /** Messages that came before the books of the last run were settled; absent from then on. */
   #early: (() => void)[] | undefined = [];
   #killed: readonly string[] = [];
@@ -82,8 +84,7 @@ export class Control {
         onNews: (account, news) => this.actors.news(account, news),
       }),
       policy: () => this.policies.current,
-      tillOf: (account) =>
-        account === OVERRUN ? overrunTill(table) : rowTill(table, () => this.#rows.get(account)),
+      tillOf: (account) => this.#tillOf(account),
       onStanding: (agentId, change, scoreMilli) => this.#standing(agentId, change, scoreMilli),
       onFault: (error) => log.fault("actor", error),
     });
@@ -182,7 +183,7 @@ export class Control {
         return { outcome: outcome === "exhausted" ? "overrun_exhausted" : outcome };
       }
     }
-    return this.actors.topUp(`agent/${message.agentId}`, need, floor);
+    return this.actors.topUp(accountOf(message), need, floor);
   }
 
   /**
@@ -192,32 +193,58 @@ export class Control {
    */
   #rowCame(holder: Holder, { row, generation }: RowRef): boolean {
     const { table } = this.#deps;
-    // Nothing is lent to contracts: the chain refuses them before money is asked for.
-    if (holder.contractId !== undefined) return false;
-    const account = `agent/${holder.agentId}`;
+    const { agentId } = holder;
+    const account = accountOf(holder);
     const known = this.#rows.get(account);
     if (!pin(table, controlPinner(table), { row, generation })) return false;
     unpin(table, controlPinner(table), row);
     if (known?.row === row && known.generation === generation) return true;
-    this.#rows.set(account, { row, generation });
+    this.#rows.set(account, { row, generation, agentId });
     this.actors.rowCame(account);
+    if (holder.contractId !== undefined) this.#contractCame(account, agentId);
     // Requests may go on in the row before for minutes; what lies unheld in it is wanted here.
     if (known !== undefined) this.actors.takenBack(account, takeBackRetired(table, known));
     return true;
   }
 
-  #rowFreed({ agentId, row, generation }: Extract<MeshToControl, { t: "row_freed" }>): void {
-    const account = `agent/${agentId}`;
+  #tillOf(account: string): Till {
+    const { table } = this.#deps;
+    if (account === OVERRUN) return overrunTill(table);
+    const till = rowTill(table, () => this.#rows.get(account));
+    // A contract has money of its own and no standing: that is its holder's.
+    return account.startsWith("contract/") ? { ...till, setStanding: () => undefined } : till;
+  }
+
+  /** An agent stands where it stands, whichever contract it works under. */
+  #contractCame(account: string, agentId: string): void {
+    const accounts = this.#contractsOf.get(agentId) ?? new Set<string>();
+    this.#contractsOf.set(agentId, accounts.add(account));
+    const own = `agent/${agentId}`;
+    // Brings the agent's actor back where it was forgotten.
+    this.actors.rowCame(own);
+    this.#setStanding(account, this.actors.view(own)?.state.ladder.standing ?? "block");
+  }
+
+  #setStanding(account: string, standing: LadderChange["to"]): void {
+    rowTill(this.#deps.table, () => this.#rows.get(account)).setStanding(standing);
+  }
+
+  #rowFreed(freed: Extract<MeshToControl, { t: "row_freed" }>): void {
+    const { agentId, row, generation } = freed;
+    const account = accountOf(freed);
     const known = this.#rows.get(account);
-    if (known?.row === row && known.generation === generation) this.#rows.delete(account);
+    if (known?.row === row && known.generation === generation) {
+      this.#rows.delete(account);
+      this.#contractsOf.get(agentId)?.delete(account);
+    }
     const back = takeBackRetired(this.#deps.table, { row, generation });
     this.actors.takenBack(account, back);
   }
 
   #settled(item: SettledItem): void {
-    const { agentId, spent, uncovered, overrunSpentMicros, model, distrustMilli } = item;
+    const { spent, uncovered, overrunSpentMicros, model, distrustMilli } = item;
     const { log, loops } = this.#deps;
-    this.actors.settled(`agent/${agentId}`, spent, uncovered, item.requestId);
+    this.actors.settled(accountOf(item), spent, uncovered, item.requestId);
     if (overrunSpentMicros > 0n) {
       const share = { ...NOTHING, usdMicros: overrunSpentMicros };
       const notPaid = { ...NOTHING, usdMicros: uncovered?.overrunMicros ?? 0n };
@@ -251,6 +278,9 @@ export class Control {
   #standing(agentId: string, change: LadderChange, scoreMilli: number): void {
     const { mesh, node, clock, append, log, loops } = this.#deps;
     log.standing(agentId, change);
+    for (const account of this.#contractsOf.get(agentId) ?? []) {
+      this.#setStanding(account, change.to);
+    }
     for (const loop of loops) loop.post({ t: "standing", agentId, standing: change.to });
     append({
       v: 1,
@@ -289,11 +319,12 @@ export class Control {
     const { table, meshLink } = this.#deps;
     if (this.#rows.size * 2 <= table.layout.rows) return;
     let left = ROWS_FREED_MAX;
-    for (const account of this.#rows.keys()) {
+    for (const [account, { agentId }] of this.#rows) {
       if (left === 0) return;
-      if (this.actors.view(account) !== undefined) continue;
+      const accounts = [`agent/${agentId}`, account, ...(this.#contractsOf.get(agentId) ?? [])];
+      if (accounts.some((one) => this.actors.view(one) !== undefined)) continue;
       left -= 1;
-      meshLink.post({ t: "free_row", agentId: account.slice("agent/".length) });
+      meshLink.post({ t: "free_row", agentId });
     }
   }
 
@@ -309,4 +340,9 @@ export class Control {
   }
 }
 
-type Holder = { readonly agentId: string; readonly contractId: string | undefined };
+type Holder = { readonly agentId: string; readonly contractId?: string | undefined };
+
+/** Who pays: the contract that the request ran under, or else the agent itself. */
+function accountOf({ agentId, contractId }: Holder): string {
+  return contractId === undefined ? `agent/${agentId}` : `contract/${contractId}`;
+}

@@ -6,6 +6,14 @@ const OURS = "altk_";
 /** A virtual key as presented: its id, and the whole of it to be hashed. */
 export type PresentedKey = { readonly keyId: string; readonly key: string };
 
+/** Ids of keys that contracts are born with begin so; no record of the mesh tells of such a key. */
+export const CONTRACT_KEY_PREFIX = "ct";
+
+/** Whether the key looks like one that a contract was born with. */
+export function isContractKey(keyId: string): boolean {
+  return keyId.startsWith(CONTRACT_KEY_PREFIX);
+}
+
 /**
  * The one credential of a request, whichever header it came in.
  *

@@ -1,3 +1,4 @@
+import { answerDelegation } from "./answer-delegation.ts";
 import { answerLocally } from "./answer-locally.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
 import { decide } from "./decision/decide.ts";
@@ -24,6 +25,9 @@ export async function enforce(exchange: Exchange, loop: LoopContext): Promise<vo
 
     const held = await hold(asked, loop);
     if ("refused" in held) return refuse(asked, held.facts, held.refused, loop);
+    if ("local" in held && asked.delegation !== undefined) {
+      return await answerDelegation(asked, held.facts, loop);
+    }
     if ("local" in held) return answerLocally(asked, held, loop);
 
     await relayAndSettle(asked, held, loop);

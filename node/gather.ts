@@ -1,7 +1,7 @@
 import { hash } from "node:crypto";
 import type { CompiledPolicy, PriceEntry } from "../policy/compiled-policy.ts";
 import { type Reason, stageOf } from "../proto/reasons.ts";
-import { type PresentedKey, presentedKey } from "./credential.ts";
+import { isContractKey, type PresentedKey, presentedKey } from "./credential.ts";
 import type { ReadRequest } from "./dataplane/dialects/dialect.ts";
 import { withPathNames } from "./dataplane/dialects/path-names.ts";
 import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
@@ -24,6 +24,7 @@ import type { KeyAnswer } from "./loop-key-cache.ts";
 import { outputLimit } from "./pricing/output-limit.ts";
 import { priceOf } from "./pricing/price-of.ts";
 import { type Request as PricedRequest, worstCase } from "./pricing/worst-case.ts";
+import { gatherDelegation } from "./read-delegation.ts";
 import { pin, unpin } from "./table/rows.ts";
 import { killedBy } from "./table/scope-cells.ts";
 import { standingOf } from "./table/standing.ts";
@@ -45,6 +46,8 @@ export type Asked<E extends Asker = Exchange> = {
   readonly clientRequestId: string | undefined;
   /** The row that is pinned for this request, until `letGo`. */
   readonly row: RowGrant | undefined;
+  /** SHA-256 of the key that was presented, hexadecimal; absent where none counts. */
+  readonly keySha256?: string;
   identity: Identity | Missing;
   /** Present once the body was read and understood. */
   read?: ReadRequest;
@@ -55,6 +58,8 @@ export type Asked<E extends Asker = Exchange> = {
   unread?: Reason;
   /** Output limit that the request was lowered to because more cannot be paid, tokens. */
   outputTokensMax?: number;
+  /** What is to be delegated, where that is what is asked. */
+  delegation?: NonNullable<Facts["delegation"]>;
   scan: ScanFacts | Missing;
   /** The rules that the body was scanned with. */
   scannedWith?: CompiledPolicy["content"];
@@ -68,12 +73,14 @@ export async function gatherHead(exchange: Exchange, loop: LoopContext): Promise
   const { head } = exchange;
   const found = findRoute(head.method, head.target, head.rawHeaders);
   const objection = isMissing(found) ? found : bodyHeadersObjection(head, found.route);
-  const { identity, row } = await identify(exchange, loop);
+  const presented = presentedKey(head.rawHeaders);
+  const { identity, row } = await identify(exchange, presented, loop);
   return {
     exchange,
     found,
     clientRequestId: headerOf(head.rawHeaders, "x-request-id"),
     row,
+    ...(!isMissing(presented) && { keySha256: sha256Of(presented) }),
     identity,
     bodyBytes: 0,
     scan: NOT_SCANNED,
@@ -113,6 +120,8 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
     standing: row === undefined ? "normal" : standingOf(table, row.row),
     policy,
     grant,
+    contract: contractOf(asked),
+    delegation: asked.delegation,
     model,
     nodeRegion: loop.region,
     scan: asked.scan,
@@ -129,6 +138,7 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
  */
 export async function gatherBody(asked: Asked, loop: LoopContext): Promise<void> {
   await gatherGenerate(asked, loop);
+  await gatherDelegation(asked, loop);
   await identifyAgain(asked, loop);
 }
 
@@ -208,11 +218,11 @@ function killFacts({ row, unread }: Asked<Asker>, loop: LoopContext): Facts["kil
 
 async function identify(
   exchange: Exchange,
+  presented: PresentedKey | Missing,
   loop: LoopContext,
 ): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
-  const presented = presentedKey(exchange.head.rawHeaders);
   if (isMissing(presented)) return { identity: presented, row: undefined };
-  return identifyBy(sha256Of(presented), exchange, loop);
+  return identifyBy(sha256Of(presented), exchange, loop, isContractKey(presented.keyId));
 }
 
 /** Whose key it is, by its SHA-256. Claims for that agent, and pins its row until `letGo`. */
@@ -220,8 +230,10 @@ export async function identifyBy(
   keySha256: string,
   asker: Pick<Asker, "head" | "claim">,
   loop: LoopContext,
+  isContract = false,
 ): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
-  const row = await pinnedRow(keySha256, asker.head.peer, loop);
+  const of = { keySha256, peer: asker.head.peer, isContract };
+  const row = await pinnedRow(of, loop);
   if (typeof row === "string")
     return { identity: { missing: unknownKey(row, loop) }, row: undefined };
   asker.claim(row.agentId, row.contractId);
@@ -242,11 +254,23 @@ async function identifyAgain(asked: Asked, loop: LoopContext): Promise<void> {
   if (row === undefined || row.keyGeneration === keyGeneration(loop.table)) return;
   const presented = presentedKey(exchange.head.rawHeaders);
   if (isMissing(presented)) return;
-  const answer = await loop.meshLink.resolveKey(sha256Of(presented), exchange.head.peer);
+  const answer = await loop.meshLink.resolveKey(
+    sha256Of(presented),
+    exchange.head.peer,
+    isContractKey(presented.keyId),
+  );
   if (typeof answer === "string") asked.identity = { missing: unknownKey(answer, loop) };
   else if (answer.agentId !== row.agentId || answer.contractId !== row.contractId) {
     asked.identity = { missing: "key_revoked" };
   }
+}
+
+/** The contract that the key was born with, if it counts from where the request came. */
+function contractOf({ row, exchange }: Asked<Asker>): Facts["contract"] {
+  const contract = row?.contract;
+  if (contract === undefined) return undefined;
+  const { source } = contract;
+  return source === "" || source === exchange.head.peer ? contract : { missing: "contract_source" };
 }
 
 export function sha256Of({ key }: PresentedKey): string {
@@ -260,12 +284,17 @@ function unknownKey(reason: Reason, loop: LoopContext): Reason {
 }
 
 /** A row may be freed between the answer and the pin; then the key is asked for once more. */
-async function pinnedRow(keySha256: string, peer: string, loop: LoopContext): Promise<KeyAnswer> {
+async function pinnedRow(
+  of: { readonly keySha256: string; readonly peer: string; readonly isContract: boolean },
+  loop: LoopContext,
+): Promise<KeyAnswer> {
+  const { keySha256, peer, isContract } = of;
   for (let attempt = 0; attempt < 2; attempt++) {
-    const answer = loop.meshLink.resolveKey(keySha256, peer);
+    const answer = loop.meshLink.resolveKey(keySha256, peer, isContract);
     const row = answer instanceof Promise ? await answer : answer;
     if (typeof row === "string") return row;
-    if (pin(loop.table, loop.loop, row)) return row;
+    const isStale = row.contract !== undefined && row.contract.freshUntilNs <= loop.clock.monoNs();
+    if (!isStale && pin(loop.table, loop.loop, row)) return row;
     loop.meshLink.forget(keySha256);
   }
   return "identity_unavailable";

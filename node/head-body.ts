@@ -6,7 +6,7 @@ const JSON_TYPE = /^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i;
 
 /** What the head says about the body that makes it unreadable, before a byte of it is read. */
 export function bodyHeadersObjection(head: RequestHead, route: Route): Missing | undefined {
-  if (route.kind !== "generate") return undefined;
+  if (route.kind === "models") return undefined;
   let type: string | undefined;
   for (let i = 0; i + 1 < head.rawHeaders.length; i += 2) {
     const name = (head.rawHeaders[i] as string).toLowerCase();

@@ -1,9 +1,10 @@
+import type { Delegation } from "../authority/delegation.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Reason } from "../proto/reasons.ts";
 import type { CutResult } from "./dataplane/teardown.ts";
 import type { KilledBy } from "./decision/facts.ts";
 import { type KeyAnswer, LoopKeyCache } from "./loop-key-cache.ts";
-import type { LoopToMesh, MeshToLoop, RowGrant } from "./thread-messages.ts";
+import type { DelegationAnswer, LoopToMesh, MeshToLoop, RowGrant } from "./thread-messages.ts";
 import type { ClosablePort } from "./thread-port.ts";
 
 /** How long a request waits for the mesh thread to say whose key it carries. */
@@ -12,6 +13,10 @@ export const RESOLVE_TIMEOUT_MS = 1_000;
 export const RESOLVES_PENDING_MAX = 1_024;
 /** Times a key is asked for again because keys changed while its answer was under way. */
 export const RESOLVES_AGAIN_MAX = 3;
+/** How long a delegation may take: the coordinator writes to its disk before it answers. */
+export const DELEGATE_TIMEOUT_MS = 5_000;
+/** Delegations that are under way; more are refused at once. */
+export const DELEGATIONS_PENDING_MAX = 256;
 export const GRANTS_CACHED_MAX = 65_536;
 /** Kept apart from grants, so that nobody can drive them out by guessing. */
 export const REFUSED_KEYS_CACHED_MAX = 8_192;
@@ -36,8 +41,15 @@ export type MeshLink = {
    *
    * @param keySha256 Hexadecimal SHA-256 of the whole key.
    * @param source Address that unknown keys are counted against.
+   * @param isContract The key looks like one that a contract is born with.
    */
-  resolveKey(keySha256: string, source: string): KeyAnswer | Promise<KeyAnswer>;
+  resolveKey(
+    keySha256: string,
+    source: string,
+    isContract?: boolean,
+  ): KeyAnswer | Promise<KeyAnswer>;
+  /** Delegates from the contract of that key. Never rejects. */
+  delegate(keySha256: string, delegation: Delegation): Promise<DelegationAnswer>;
   /** Drops what is known of a key: its row turned out to be another's by now. */
   forget(keySha256: string): void;
   close(): void;
@@ -46,6 +58,7 @@ export type MeshLink = {
 type Pending = {
   readonly keySha256: string;
   readonly source: string;
+  readonly isContract: boolean;
   readonly answer: Promise<KeyAnswer>;
   readonly resolve: (answer: KeyAnswer) => void;
   readonly cancelTimer: Cancel;
@@ -63,6 +76,7 @@ export class MeshThreadLink implements MeshLink {
   readonly #refusals = new LoopKeyCache({ entriesMax: REFUSED_KEYS_CACHED_MAX });
   readonly #pendingByKey = new Map<string, Pending>();
   readonly #pendingById = new Map<number, Pending>();
+  readonly #delegating = new Map<number, (answer: DelegationAnswer) => void>();
   #lastId = 0;
 
   constructor(options: MeshLinkOptions) {
@@ -70,18 +84,38 @@ export class MeshThreadLink implements MeshLink {
     options.port.on("message", (message: MeshToLoop) => this.#onMessage(message));
   }
 
-  resolveKey(keySha256: string, source: string): KeyAnswer | Promise<KeyAnswer> {
+  resolveKey(
+    keySha256: string,
+    source: string,
+    isContract = false,
+  ): KeyAnswer | Promise<KeyAnswer> {
     const generation = this.#options.keyGeneration();
     const known =
       this.#grants.find(keySha256, generation) ?? this.#refusals.find(keySha256, generation);
     if (known !== undefined) return known;
     const pending = this.#pendingByKey.get(keySha256);
-    if (pending === undefined) return this.#ask(keySha256, source, generation);
+    if (pending === undefined) return this.#ask({ keySha256, source, isContract }, generation);
     if (pending.source === source) return pending.answer;
     return pending.answer.then((answer) =>
       // That other source has used up its own look-ups; it says nothing about this one.
-      answer === "lookups_exhausted" ? this.resolveKey(keySha256, source) : answer,
+      answer === "lookups_exhausted" ? this.resolveKey(keySha256, source, isContract) : answer,
     );
+  }
+
+  delegate(keySha256: string, delegation: Delegation): Promise<DelegationAnswer> {
+    const unavailable = { refused: "contract_unavailable", detail: "no answer came" } as const;
+    if (this.#delegating.size >= DELEGATIONS_PENDING_MAX) return Promise.resolve(unavailable);
+    return new Promise((resolve) => {
+      const id = ++this.#lastId;
+      const done = (answer: DelegationAnswer) => {
+        cancel();
+        this.#delegating.delete(id);
+        resolve(answer);
+      };
+      const cancel = this.#options.clock.after(DELEGATE_TIMEOUT_MS, () => done(unavailable));
+      this.#delegating.set(id, done);
+      this.#send({ t: "delegate", id, keySha256, delegation });
+    });
   }
 
   forget(keySha256: string): void {
@@ -99,15 +133,17 @@ export class MeshThreadLink implements MeshLink {
     this.#options.port.close();
   }
 
-  #ask(keySha256: string, source: string, generation: number): KeyAnswer | Promise<KeyAnswer> {
+  #ask(
+    of: Pick<Pending, "keySha256" | "source" | "isContract">,
+    generation: number,
+  ): KeyAnswer | Promise<KeyAnswer> {
     if (this.#pendingByKey.size >= RESOLVES_PENDING_MAX) return "identity_unavailable";
     const { promise: answer, resolve } = Promise.withResolvers<KeyAnswer>();
     const cancelTimer = this.#options.clock.after(RESOLVE_TIMEOUT_MS, () =>
       this.#settle(pending, "identity_unavailable"),
     );
     const pending: Pending = {
-      keySha256,
-      source,
+      ...of,
       answer,
       resolve,
       cancelTimer,
@@ -115,21 +151,28 @@ export class MeshThreadLink implements MeshLink {
       generation,
       asked: 0,
     };
-    this.#pendingByKey.set(keySha256, pending);
+    this.#pendingByKey.set(of.keySha256, pending);
     this.#post(pending);
     return answer;
   }
 
   #post(pending: Pending): void {
-    const { keySha256, source } = pending;
+    const { keySha256, source, isContract } = pending;
     pending.id = ++this.#lastId;
     pending.asked++;
     this.#pendingById.set(pending.id, pending);
-    this.#send({ t: "resolve", id: pending.id, keySha256, source });
+    this.#send({
+      t: "resolve",
+      id: pending.id,
+      keySha256,
+      source,
+      ...(isContract && { isContract }),
+    });
   }
 
   #onMessage(message: MeshToLoop): void {
     if (message.t === "resolved") this.#onResolved(message);
+    else if (message.t === "delegated") this.#delegating.get(message.id)?.(message.answer);
     else void this.#onCut(message);
   }
 
@@ -160,8 +203,9 @@ export class MeshThreadLink implements MeshLink {
 
   #keep(pending: Pending, answer: RowGrant | Reason, generation: number): void {
     if (typeof answer !== "string") this.#grants.put(pending.keySha256, answer, generation);
-    // A refusal does not say under which generation it was found: it is kept if none has passed.
-    else if (LASTING.has(answer) && pending.generation === generation) {
+    // A refusal does not say under which generation it was found: it is kept if none has passed. That
+    // there is no such contract may change at any time, and nobody is told of it.
+    else if (LASTING.has(answer) && !pending.isContract && pending.generation === generation) {
       this.#refusals.put(pending.keySha256, answer, generation);
     }
   }

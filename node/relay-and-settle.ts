@@ -11,7 +11,7 @@ import { cutRecord } from "./decision/decision-record.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
 import type { Permit } from "./decision/permit.ts";
 import { killReason } from "./decision/stages/03-kill.ts";
-import { toolGranted } from "./decision/stages/10-tool.ts";
+import { toolGranted, toolInContract } from "./decision/stages/10-tool.ts";
 import type { Asked, Asker } from "./gather.ts";
 import { recordContext, type Shadowed } from "./hold.ts";
 import type { LoopContext } from "./loop-context.ts";
@@ -121,7 +121,8 @@ function relay(
         refuses: (ruleId) => shadow.refuses(ruleId),
       },
       toolGranted: (name) =>
-        toolGranted(grant, grantedName(name, found)) || shadow.passesTool(name),
+        toolInContract(facts, grantedName(name, found)) &&
+        (toolGranted(grant, grantedName(name, found)) || shadow.passesTool(name)),
       ...(read.answersTo !== undefined && { answersTo: read.answersTo }),
       killedNow: () => closedNow(loop, row.row),
       meter: {

@@ -41,6 +41,7 @@ export function settleRequest(
   loop.controlLink.settled({
     requestId: facts.requestId,
     agentId: row.agentId,
+    contractId: row.contractId,
     row: row.row,
     generation: row.generation,
     held: reserved.taken,

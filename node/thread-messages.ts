@@ -1,4 +1,7 @@
 import type { MessagePort } from "node:worker_threads";
+import type { Authority } from "../authority/authority.ts";
+import type { Delegation } from "../authority/delegation.ts";
+import type { Rate } from "../authority/rate.ts";
 import type { LadderCause } from "../policy/compiled-policy.ts";
 import type { Reason } from "../proto/reasons.ts";
 import type { Cost, KilledBy, Standing } from "./decision/facts.ts";
@@ -11,6 +14,8 @@ import type { HoldInfo } from "./open-holds.ts";
 
 /** Which row of the table serves a key, and since when. Valid while the row has this generation. */
 export type RowGrant = {
+  /** The contract that the key was born with; absent for keys that run under policy alone. */
+  readonly contract?: ContractGrant;
   readonly row: number;
   readonly generation: number;
   /** Value of `key_generation` this answer was made under; a later one means ask again. */
@@ -38,6 +43,33 @@ export function agentOfHandle(handle: string): string | undefined {
 
 const AGENT_HANDLE = "agent:";
 
+/** A verified contract as loops judge by it. */
+export type ContractGrant = {
+  /** Ids of the chain, root first. */
+  readonly ids: readonly string[];
+  /** Holders of the chain, `team/agent` each, root first. */
+  readonly holders: readonly string[];
+  /** What the whole chain grants. */
+  readonly effective: Authority;
+  /** What its own requests may use of its rate. */
+  readonly rate: Rate;
+  /** The one address that its key counts from; empty: any. */
+  readonly source: string;
+  /** Monotonic ns after which the mesh thread is asked again. */
+  readonly freshUntilNs: bigint;
+  /** Delegations that may still be made below it. */
+  readonly depthLeft: number;
+};
+
+export type DelegationAnswer =
+  | {
+      readonly contract: string;
+      /** The new contract's virtual key; it is told once and kept by nobody. */
+      readonly key: string;
+      readonly chain: string;
+    }
+  | { readonly refused: Reason; readonly detail: string };
+
 // Data loop and mesh thread.
 export type LoopToMesh =
   | {
@@ -45,11 +77,21 @@ export type LoopToMesh =
       readonly id: number;
       readonly keySha256: string;
       readonly source: string;
+      /** The key looks like one that a contract is born with. */
+      readonly isContract?: boolean;
+    }
+  /** An allowed and recorded wish to delegate from the contract of that key. */
+  | {
+      readonly t: "delegate";
+      readonly id: number;
+      readonly keySha256: string;
+      readonly delegation: Delegation;
     }
   /** Every connection that the cut named is closed on this loop. */
   | { readonly t: "cut_done"; readonly id: number; readonly count: number; readonly atNs: bigint };
 
 export type MeshToLoop =
+  | { readonly t: "delegated"; readonly id: number; readonly answer: DelegationAnswer }
   | {
       readonly t: "resolved";
       readonly id: number;
@@ -116,6 +158,8 @@ export type TopUpAnswer = {
 export type SettledItem = {
   readonly requestId: string;
   readonly agentId: string;
+  /** Who pays, where it is not the agent's own account. */
+  readonly contractId?: string | undefined;
   readonly row: number;
   readonly generation: number;
   readonly held: Cost;
@@ -205,6 +249,7 @@ export type MeshToControl =
       readonly row: number;
       readonly generation: number;
       readonly agentId: string;
+      readonly contractId?: string | undefined;
     }
   /** An operator's revive of an agent is in force, whether it was killed or not. */
   | { readonly t: "revived"; readonly agentId: string }

@@ -120,6 +120,16 @@ export const REASONS = {
   contract_expired: row(522, 403, "never", "The contract, or one it derives from, has expired.", "The contract has expired."),
   contract_widens: row(523, 403, "never", "A contract grants what its delegator did not have; the detail names the dimension.", "The contract grants more than its delegator has."),
   contract_not_narrower: row(524, 403, "never", "A contract grants as much as its delegator has.", "A delegated contract must grant strictly less."),
+  contract_unknown: row(525, 403, "never", "The coordinator knows no contract of that id or key.", "The contract is not known."),
+  contract_elsewhere: row(526, 403, "never", "The contract is held by another node's key.", "This contract is served by another gateway."),
+  contract_source: row(527, 403, "never", "The contract's key came from another address than it is bound to.", "This key does not count from this address."),
+  contract_unavailable: row(528, 503, "later", "The contract could not be asked for in time.", "The contract could not be checked now."),
+  delegation_without_contract: row(529, 403, "never", "The delegator's key is bound to no contract.", "Only a key that was born with a contract can delegate."),
+  delegation_widens: row(530, 403, "never", "The delegation asks for more than the delegator has; the detail names the dimension.", "The delegation asks for more than you hold."),
+  delegation_not_narrower: row(531, 403, "never", "The delegation asks for as much as the delegator has.", "A delegation must ask for strictly less than you hold."),
+  delegation_too_deep: row(532, 403, "never", "The contract may be delegated no further.", "This contract may not be delegated further."),
+  delegation_fan_out: row(533, 403, "never", "The contract has as many open delegations as it may have.", "Too many delegations are open."),
+  delegation_holder: row(534, 403, "never", "The delegation names a holder or a node that is not known.", "The named holder or node is not known here."),
   // 6 time
   outside_hours: row(601, 403, "never", "Outside the granted hours of the week.", "This agent may not work at this time."),
   // 7 geography
@@ -153,6 +163,7 @@ export const REASONS = {
   rate_tokens: row(1302, 429, "later", "Too many tokens.", "Token rate limit reached."),
   rate_usd: row(1303, 429, "later", "Too much money in too short a time.", "Spend rate limit reached."),
   too_many_connections: row(1304, 429, "later", "The agent has connections_per_agent_max open.", "Too many connections are open for this agent."),
+  delegation_rate: row(1305, 403, "never", "The delegation asks for more rate than the delegator has left; the detail says what would have fitted.", "The delegation asks for a faster rate than you have left."),
   // 14 budget
   budget_exhausted: row(1401, 402, "never", "The worst case does not fit what is left.", "The budget does not cover this request."),
   price_unknown: row(1402, 403, "never", "The model has no price.", "That model has no price here, so it cannot be used."),
@@ -167,6 +178,7 @@ export const REASONS = {
   policy_changed: row(1411, 503, "later", "The policy changed twice while this request was being decided.", "The policy changed during this request; try again."),
   tunnel_idle: row(1412, 504, "later", "No byte passed the tunnel within idle_timeout_ms.", "The tunnel was idle for too long."),
   tunnel_expired: row(1413, 504, "later", "The tunnel was open for total_timeout_ms.", "The tunnel was open for too long."),
+  delegation_budget: row(1414, 402, "never", "The delegation asks for more than the delegator has left; the detail says what would have fitted.", "The delegation asks for more budget than you have left."),
 } as const satisfies Record<string, ReasonEntry>;
 
 export type Reason = keyof typeof REASONS;

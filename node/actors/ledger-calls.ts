@@ -72,6 +72,7 @@ export class LedgerCalls {
    * the mesh knows of it comes back as news.
    */
   async report(seat: Seat): Promise<void> {
+    if (!seat.account.startsWith("agent/")) return;
     const { ledger, policy, clock, post, onFault } = this.#deps;
     const { level, standing, cause, killFor, scores } = seat.state.ladder;
     const ladder = policy()?.ladder;

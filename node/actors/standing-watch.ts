@@ -30,6 +30,8 @@ export class StandingWatch {
     const { clock, policy, onStanding } = this.#deps;
     const { standing, scores } = seat.state.ladder;
     seat.till.setStanding(standing);
+    // Other accounts are money alone: whoever spends it stands where its agent stands.
+    if (!seat.account.startsWith("agent/")) return;
     const ladder = policy()?.ladder;
     const scoreMilli = ladder === undefined ? 0 : totalScore(scores, ladder, clock.nowMs());
     onStanding(seat.account.slice("agent/".length), change, scoreMilli);

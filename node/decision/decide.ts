@@ -26,7 +26,7 @@ export function decide(facts: Facts): Verdict {
     const outcome = ask(row, facts);
     if (outcome === "pass" || outcome === "not_applicable") {
       stages += outcome === "pass" ? "P" : "S";
-    } else if (shadow?.has(row.no) && outcome.reason !== "stage_failed") {
+    } else if (shadow?.has(row.no) && canBeShadowed(outcome)) {
       wouldRefuse.push({ ...outcome, stage: row.no });
       stages += "D";
     } else {
@@ -40,6 +40,11 @@ export function decide(facts: Facts): Verdict {
 /** What each of the 14 rows says, none left out: for people and for proposed policies. */
 export function explainAll(facts: Facts): readonly RowOutcome[] {
   return CHAIN.map((row) => ask(row, facts));
+}
+
+/** A bug is no opinion, and a signed contract is not policy's to soften. */
+function canBeShadowed({ reason, isBinding }: Refusal): boolean {
+  return reason !== "stage_failed" && isBinding !== true;
 }
 
 function ask(row: Row, facts: Facts): RowOutcome {

@@ -11,7 +11,7 @@ import {
   STAGES,
 } from "../../audit/record.ts";
 import { spiffeId } from "../../proto/ids.ts";
-import type { Cost, Destination, Facts } from "./facts.ts";
+import type { Cost, Destination, Facts, Identity } from "./facts.ts";
 import { isMissing, isTunnel } from "./facts.ts";
 import type { Verdict } from "./verdict.ts";
 
@@ -49,6 +49,7 @@ export function decisionRecord(
     node: context.node,
     rid: facts.requestId,
     ...holder(facts, context.mesh),
+    ...contractRef(facts),
     ph: "request",
     dec: refusal !== undefined ? "deny" : shadow !== undefined ? "would_refuse" : "allow",
     st: objection?.stage ?? 0,
@@ -115,6 +116,7 @@ export function cutRecord(
     node: context.node,
     rid: facts.requestId,
     ...holder(facts, context.mesh),
+    ...contractRef(facts),
     ph: "response",
     dec: cut.shadow === true ? "would_refuse" : "deny",
     st: cut.stage,
@@ -132,6 +134,16 @@ export function cutRecord(
 function holder(facts: Facts, mesh: string): { ag?: string; kid?: string } {
   if (isMissing(facts.identity)) return {};
   return { ag: spiffeId(mesh, facts.identity.agentId), kid: facts.identity.keyId };
+}
+
+/** Which contract it ran under, its root and how far below it stands. */
+function contractRef({ contract }: Facts): Pick<DecisionRecord, "c"> {
+  if (contract === undefined || isMissing(contract)) return {};
+  const [root] = contract.ids;
+  const id = contract.ids.at(-1);
+  return root === undefined || id === undefined
+    ? {}
+    : { c: { id, root, d: contract.ids.length - 1 } };
 }
 
 function actOf(facts: Facts): Act {
@@ -172,9 +184,13 @@ function holdOf(facts: Facts, verdict: Verdict): Hold | undefined {
   if (facts.cost === undefined || isMissing(facts.identity)) return undefined;
   return {
     ...amounts(verdict.charges.cost, verdict.charges.overrunMicros),
-    acct: `agent/${facts.identity.agentId}`,
+    acct: accountOf(facts.identity),
     lease: "table",
   };
+}
+
+function accountOf({ agentId, contractId }: Identity): string {
+  return contractId === undefined ? `agent/${agentId}` : `contract/${contractId}`;
 }
 
 function inspectionOf(facts: Facts): Inspection | undefined {

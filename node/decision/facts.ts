@@ -1,3 +1,6 @@
+import type { Authority } from "../../authority/authority.ts";
+import type { Delegation } from "../../authority/delegation.ts";
+import type { Rate } from "../../authority/rate.ts";
 import type {
   AgentPolicy,
   CompiledPolicy,
@@ -9,6 +12,9 @@ import type { Reason } from "../../proto/reasons.ts";
 /** Where an agent stands on the ladder; `kill` is derived from scope state, never stored. */
 export const STANDINGS = ["normal", "warning", "throttle", "quarantine", "block", "kill"] as const;
 export type Standing = (typeof STANDINGS)[number];
+
+/** The route on which agents delegate: the node's own, of no provider. */
+export const DELEGATIONS_ROUTE = "altrace.delegations";
 
 /** The way a request came in. */
 export type Door = "gateway" | "forward" | "transparent";
@@ -24,6 +30,18 @@ export type Identity = {
   readonly agentId: string;
   readonly keyId: string;
   readonly contractId: string | undefined;
+};
+
+/** The signed contract that the request runs under, verified. */
+export type ContractFacts = {
+  /** Ids of its chain, root first. */
+  readonly ids: readonly string[];
+  /** What the whole chain grants. */
+  readonly effective: Authority;
+  /** What its own requests may use: its rate less what was delegated from it. */
+  readonly rate: Rate;
+  /** Delegations that may still be made below it. */
+  readonly depthLeft: number;
 };
 
 /** The request as its dialect reads it. */
@@ -108,6 +126,10 @@ export type Facts = {
   readonly standing: Standing;
   readonly policy: CompiledPolicy | undefined;
   readonly grant: AgentPolicy | undefined;
+  /** `undefined` where the key is bound to none: then policy alone decides. */
+  readonly contract: ContractFacts | Missing | undefined;
+  /** What is to be delegated, held against what the delegator has; `undefined` for other requests. */
+  readonly delegation?: Delegation | Missing | undefined;
   /** The policy's model for the requested name; `undefined` for routes without a model. */
   readonly model: ModelPolicy | Missing | undefined;
   /** ISO code of where this node is; `undefined` when not configured. */

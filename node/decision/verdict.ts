@@ -11,12 +11,20 @@ export type Refusal = {
   readonly detail?: string;
   /** When asking again makes sense, milliseconds. Present for what is `later` and known. */
   readonly retryAfterMs?: number;
+  /** A signed contract objects, and no shadow of policy's turns that into a mere remark. */
+  readonly isBinding?: true;
 };
 
 /** The refusal that a missing fact amounts to. */
 export function asRefusal(fact: Missing): Refusal {
   const { missing: reason, detail } = fact;
   return detail === undefined ? { reason } : { reason, detail };
+}
+
+/** The refusal of a signed contract. */
+export function byContract(reason: Reason, detail?: string): Refusal {
+  const said = detail === undefined ? "by its contract" : `${detail}, by its contract`;
+  return { reason, detail: said, isBinding: true };
 }
 
 /** What a row says of one request. */

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import type { MeshRecord } from "../../mesh/record.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import type { Reason } from "../../proto/reasons.ts";
+import { emptyBuckets } from "../table/empty-buckets.ts";
 import { createRowOwner, type RowCells, type RowOwner, type RowRef } from "../table/rows.ts";
 import { NO_CELL } from "../table/scope-cells.ts";
 import { bumpKeyGeneration, keyGeneration, setTrustVersion, type Table } from "../table/table.ts";
-import { agentOfHandle, type RowGrant } from "../thread-messages.ts";
+import { agentOfHandle, type ContractGrant, type RowGrant } from "../thread-messages.ts";
+import type { ServedContract } from "./contract-desk.ts";
 import { KeyRing, type VirtualKey } from "./key-ring.ts";
 import { LookupLimit } from "./lookup-limit.ts";
 import { ScopeCellMap } from "./scope-cell-map.ts";
@@ -21,7 +23,10 @@ export type Resolved =
   | { readonly refused: Reason };
 
 /** A row that nobody uses any more, for the owner of its money. */
-export type FreedRow = RowRef & { readonly agentId: string };
+export type FreedRow = RowRef & {
+  readonly agentId: string;
+  readonly contractId: string | undefined;
+};
 
 export type DirectoryDeps = {
   readonly table: Table;
@@ -33,7 +38,12 @@ type Holder = RowRef & {
   readonly agentId: string;
   readonly contractId: string | undefined;
   readonly scopes: readonly string[];
+  /** Ids of its contract's chain, root first; none where there is no contract. */
+  readonly lineage: readonly string[];
 };
+
+/** As much of a contract's id as stands for its key in the log. */
+const KEY_ID_CHARS = 16;
 
 type Leaving = { readonly holder: Holder; told: boolean };
 
@@ -47,6 +57,8 @@ export class Directory {
   /** By agent, then by contract or "". */
   readonly #holders = new Map<string, Map<string, Holder>>();
   readonly #leaving = new Set<Leaving>();
+  /** Scopes of the contracts that stand under a contract, itself included, while a row serves them. */
+  readonly #under = new Map<string, Map<string, number>>();
 
   constructor({ table, killed }: DirectoryDeps) {
     this.#table = table;
@@ -55,9 +67,18 @@ export class Directory {
     this.#cells = new ScopeCellMap(table);
   }
 
-  /** Stores a kill or a revive in the scope's cell; false when no row of this node is under it. */
+  /** Stores a kill or a revive in the scope's cells; false when no row of this node is under it. */
   store(scope: string, killed: boolean): boolean {
-    return this.#cells.store(scope, killed);
+    let isUnder = false;
+    // A contract's row has one cell, for itself: a revocation is stored for everything below too.
+    for (const one of this.scopesUnder(scope)) isUnder = this.#cells.store(one, killed) || isUnder;
+    return isUnder;
+  }
+
+  /** The scopes with a cell that a kill of this one covers; for all but contracts it is that one. */
+  scopesUnder(scope: string): readonly string[] {
+    const id = contractOf(scope);
+    return id === undefined ? [scope] : [...(this.#under.get(id)?.keys() ?? [])];
   }
 
   /** Takes in the current record of a key, and makes answers about keys void. */
@@ -85,10 +106,53 @@ export class Directory {
     if (typeof key === "string") {
       return { refused: this.#limit.admit(source, nowNs) ? key : "lookups_exhausted" };
     }
-    const current = this.#holders.get(key.agentId)?.get(key.contractId ?? "");
-    const holder = current ?? this.#seat(key);
+    const { contractId } = key;
+    const current = this.#holders.get(key.agentId)?.get(contractId ?? "");
+    const holder = current ?? this.#seat(key, contractId === undefined ? [] : [contractId]);
     if (!holder) return { refused: "table_full" };
     return { grant: this.#grant(key, holder), isNewRow: holder !== current };
+  }
+
+  /**
+   * The row that serves a contract, by its verified chain.
+   *
+   * @param nowNs Monotonic clock.
+   */
+  resolveContract(served: ServedContract, nowNs: bigint): Resolved {
+    const { verified, keySha256, rate, freshUntilNs } = served;
+    const { leaf, links, effective } = verified;
+    const { claims } = leaf;
+    const key: VirtualKey = {
+      keyId: leaf.id.slice(0, KEY_ID_CHARS),
+      sha256: keySha256,
+      agentId: claims.agent,
+      contractId: leaf.id,
+      // Its dates are judged with the rest of the contract.
+      notBeforeMs: 0,
+      notAfterMs: 0,
+    };
+    const current = this.#holders.get(key.agentId)?.get(leaf.id);
+    const lineage = links.map(({ id }) => id);
+    const holder = current ?? this.#seat(key, lineage);
+    if (!holder) return { refused: "table_full" };
+    if (holder !== current && lineage.length > 1) {
+      emptyBuckets(this.#table, holder.row, rate, nowNs);
+    }
+    const contract: ContractGrant = {
+      ids: lineage,
+      holders: links.map((link) => link.claims.agent),
+      effective,
+      rate,
+      source: claims.bearer.source,
+      freshUntilNs,
+      depthLeft: claims.depthMax - claims.depth,
+    };
+    return { grant: { ...this.#grant(key, holder), contract }, isNewRow: holder !== current };
+  }
+
+  /** A look-up that finds nothing counts against its source; false when it has none left. */
+  admit(source: string, nowNs: bigint): boolean {
+    return this.#limit.admit(source, nowNs);
   }
 
   /** Gives up the agent's rows. Each comes out of `sweep` once its last request has ended. */
@@ -122,10 +186,12 @@ export class Directory {
       const { holder } = leaving;
       if (!leaving.told && this.#rows.isIdle(holder.row)) {
         leaving.told = true;
-        freed.push({ row: holder.row, generation: holder.generation, agentId: holder.agentId });
+        const { row, generation, agentId, contractId } = holder;
+        freed.push({ row, generation, agentId, contractId });
         this.#leaving.add(leaving);
       } else if (leaving.told && this.#rows.reclaim(holder.row)) {
         for (const scope of holder.scopes) this.#cells.drop(scope);
+        this.#leaveLineage(holder);
       } else {
         this.#leaving.add(leaving);
       }
@@ -141,9 +207,9 @@ export class Directory {
     return this.#keys.size;
   }
 
-  #seat(key: VirtualKey): Holder | undefined {
+  #seat(key: VirtualKey, lineage: readonly string[]): Holder | undefined {
     const scopes = scopesOf(key);
-    const cells = this.#takeCells(scopes);
+    const cells = this.#takeCells(scopes, lineage);
     if (!cells) return undefined;
     const ref = this.#rows.allot(cells);
     if (!ref) {
@@ -151,16 +217,19 @@ export class Directory {
       return undefined;
     }
     const { agentId, contractId } = key;
-    const holder = { ...ref, agentId, contractId, scopes };
+    const holder = { ...ref, agentId, contractId, scopes, lineage };
+    this.#joinLineage(holder);
     const ofAgent = this.#holders.get(agentId) ?? new Map<string, Holder>();
     this.#holders.set(agentId, ofAgent.set(contractId ?? "", holder));
     return holder;
   }
 
-  #takeCells(scopes: readonly string[]): RowCells | undefined {
+  #takeCells(scopes: readonly string[], lineage: readonly string[]): RowCells | undefined {
     const cells: number[] = [];
+    const isRevoked = lineage.some((id) => this.#killed(`contract/${id}`));
     for (const scope of scopes) {
-      const cell = this.#cells.take(scope, this.#killed(scope));
+      const isKilled = contractOf(scope) === undefined ? this.#killed(scope) : isRevoked;
+      const cell = this.#cells.take(scope, isKilled);
       if (cell === undefined) {
         for (const taken of scopes.slice(0, cells.length)) this.#cells.drop(taken);
         return undefined;
@@ -170,6 +239,25 @@ export class Directory {
     const [team, agent, contract = NO_CELL] = cells;
     assert(team !== undefined && agent !== undefined, "a row stands under a team and an agent");
     return { team, agent, contract };
+  }
+
+  #joinLineage({ contractId, lineage }: Holder): void {
+    for (const id of lineage) {
+      const scopes = this.#under.get(id) ?? new Map<string, number>();
+      const scope = `contract/${contractId}`;
+      this.#under.set(id, scopes.set(scope, (scopes.get(scope) ?? 0) + 1));
+    }
+  }
+
+  #leaveLineage({ contractId, lineage }: Holder): void {
+    for (const id of lineage) {
+      const scopes = this.#under.get(id);
+      const scope = `contract/${contractId}`;
+      const left = (scopes?.get(scope) ?? 1) - 1;
+      if (left > 0) scopes?.set(scope, left);
+      else scopes?.delete(scope);
+      if (scopes?.size === 0) this.#under.delete(id);
+    }
   }
 
   #grant(key: VirtualKey, holder: Holder): RowGrant {
@@ -192,4 +280,8 @@ function scopesOf(key: VirtualKey): readonly string[] {
   assert(id, `a merged key names agent ${key.agentId}`);
   const scopes = [`team/${id.team}`, `agent/${key.agentId}`];
   return key.contractId === undefined ? scopes : [...scopes, `contract/${key.contractId}`];
+}
+
+function contractOf(scope: string): string | undefined {
+  return scope.startsWith("contract/") ? scope.slice("contract/".length) : undefined;
 }

@@ -1,6 +1,7 @@
+import type { Delegation } from "../../authority/delegation.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { KilledBy } from "../decision/facts.ts";
-import type { LoopToMesh, MeshToLoop, RowGrant } from "../thread-messages.ts";
+import type { DelegationAnswer, LoopToMesh, MeshToLoop, RowGrant } from "../thread-messages.ts";
 import type { ClosablePort } from "../thread-port.ts";
 import type { Resolved } from "./directory.ts";
 
@@ -13,7 +14,12 @@ type Cut = {
 
 export type LoopPortsDeps = {
   readonly clock: Clock;
-  readonly resolve: (keySha256: string, source: string) => Resolved;
+  readonly resolve: (
+    keySha256: string,
+    source: string,
+    isContract: boolean,
+  ) => Resolved | Promise<Resolved>;
+  readonly delegate: (keySha256: string, delegation: Delegation) => Promise<DelegationAnswer>;
   /** A row now serves somebody. Told before the loop is, so that the row's money is looked after. */
   readonly onRow: (grant: RowGrant) => void;
 };
@@ -61,11 +67,27 @@ export class LoopPorts {
       this.#cutDone(loop, message.id, { count: message.count, atNs: message.atNs });
       return;
     }
-    const resolved = this.#deps.resolve(message.keySha256, message.source);
+    if (message.t === "delegate") {
+      void this.#delegate(loop, message);
+      return;
+    }
+    const { id, keySha256, source, isContract = false } = message;
+    const resolved = this.#deps.resolve(keySha256, source, isContract);
+    if (resolved instanceof Promise) void resolved.then((late) => this.#answer(loop, id, late));
+    else this.#answer(loop, id, resolved);
+  }
+
+  async #delegate(loop: number, message: Extract<LoopToMesh, { t: "delegate" }>): Promise<void> {
+    const answer = await this.#deps.delegate(message.keySha256, message.delegation);
+    const told: MeshToLoop = { t: "delegated", id: message.id, answer };
+    this.#ports.get(loop)?.postMessage(told);
+  }
+
+  #answer(loop: number, id: number, resolved: Resolved): void {
     const grant = "grant" in resolved ? resolved.grant : undefined;
     const refused = "refused" in resolved ? resolved.refused : undefined;
     if ("isNewRow" in resolved && resolved.isNewRow) this.#deps.onRow(resolved.grant);
-    const answer: MeshToLoop = { t: "resolved", id: message.id, grant, refused };
+    const answer: MeshToLoop = { t: "resolved", id, grant, refused };
     this.#ports.get(loop)?.postMessage(answer);
   }
 

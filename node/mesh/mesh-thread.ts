@@ -1,7 +1,12 @@
+import type { Delegation } from "../../authority/delegation.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel } from "../../ports/clock.ts";
-import type { Table } from "../table/table.ts";
-import type { ControlToMesh, MeshToControl } from "../thread-messages.ts";
+import type { KilledBy } from "../decision/facts.ts";
+import { bumpKeyGeneration, type Table, trustVersion } from "../table/table.ts";
+import type { ControlToMesh, DelegationAnswer, MeshToControl } from "../thread-messages.ts";
+import { ContractDesk, resolveContract } from "./contract-desk.ts";
+import { delegate } from "./delegations.ts";
+import type { Resolved } from "./directory.ts";
 import type { EnforcedTimes, EnforcementHooks } from "./enforcement.ts";
 import { LoopPorts } from "./loop-ports.ts";
 import { type MeshAlarm, Replica, type ReplicaConfig, type ReplicaPorts } from "./replica.ts";
@@ -35,6 +40,7 @@ export type MeshThreadDeps = {
 /** The mesh thread without its thread: a replica between the control thread and the data loops. */
 export class MeshThread {
   readonly replica: Replica;
+  readonly #contracts: ContractDesk;
   readonly #deps: MeshThreadDeps;
   readonly #loops: LoopPorts;
   readonly #sleep: SleepWatch;
@@ -47,18 +53,61 @@ export class MeshThread {
     this.#sleep = new SleepWatch({ bootMs: deps.bootMs, monoNs: clock.monoNs });
     this.#loops = new LoopPorts({
       clock,
-      resolve: (keySha256, source) => this.replica.resolve(keySha256, source),
+      resolve: (keySha256, source, isContract) =>
+        isContract
+          ? this.#resolveContract(keySha256, source)
+          : this.replica.resolve(keySha256, source),
+      delegate: (keySha256, delegation) => this.#delegate(keySha256, delegation),
       onRow: (grant) => deps.post({ t: "row", grant }),
     });
     this.replica = new Replica(deps.config, deps.table, deps.ports, {
       ...(deps.gate ? { gate: deps.gate } : {}),
-      cut: (kill, done) => this.#loops.cut(kill, done),
+      cut: (kill, done) => this.#cut(kill, done),
       onEnforced: deps.onEnforced,
       onPolicy: (record) => this.#postPolicy(record),
       onLimit: ({ scope }) => deps.post({ t: "limit", scope }),
       onRevived: (agentId) => deps.post({ t: "revived", agentId }),
       onKills: () => this.#later("kills", KILLS_EVERY_MS, () => this.#postKills()),
       onAlarm: deps.onAlarm,
+    });
+    this.#contracts = this.#contractDesk(deps);
+  }
+
+  #contractDesk({ table, config, ports }: MeshThreadDeps): ContractDesk {
+    const { trust, signer, requests } = this.replica;
+    return new ContractDesk({
+      mesh: config.pin.mesh,
+      trust,
+      verify: ports.keys.verify,
+      clock: ports.clock,
+      holder: signer.publicKey,
+      trustVersion: () => trustVersion(table),
+      ask: (body, options) => requests.ask(body, options),
+    });
+  }
+
+  #resolveContract(keySha256: string, source: string): Resolved | Promise<Resolved> {
+    if (!this.replica.isLoaded) return { refused: "identity_unavailable" };
+    const { directory } = this.replica;
+    const nowNs = this.#deps.ports.clock.monoNs();
+    const contracts = this.#contracts;
+    return resolveContract({ contracts, directory, keySha256, source, nowNs });
+  }
+
+  async #delegate(keySha256: string, delegation: Delegation): Promise<DelegationAnswer> {
+    const { config, ports, table } = this.#deps;
+    const { trust, requests } = this.replica;
+    const desk = this.#contracts;
+    const parent = desk.known(keySha256) ?? (await desk.find(keySha256));
+    if (typeof parent === "string") return { refused: parent, detail: "of the delegator" };
+    return delegate(parent, delegation, {
+      ...ports,
+      node: config.node,
+      signer: this.replica.signer,
+      trust,
+      desk,
+      ask: (body, options) => requests.ask(body, options),
+      onCarved: () => bumpKeyGeneration(table),
     });
   }
 
@@ -111,6 +160,29 @@ export class MeshThread {
     await this.replica.stop();
     this.#loops.close();
     await this.#deps.onStopped();
+  }
+
+  /** Connections are filed under their own contract: everything below a revoked one is named. */
+  #cut(
+    { by, scope }: { readonly by: KilledBy; readonly scope: string },
+    done: (count: number, atNs: bigint) => void,
+  ): void {
+    const scopes = this.replica.directory.scopesUnder(scope);
+    if (scopes.length === 0) {
+      this.#loops.cut({ by, scope }, done);
+      return;
+    }
+    let waiting = scopes.length;
+    let total = 0;
+    let last = 0n;
+    for (const one of scopes) {
+      this.#loops.cut({ by, scope: one }, (count, atNs) => {
+        waiting -= 1;
+        total += count;
+        if (atNs > last) last = atNs;
+        if (waiting === 0) done(total, last);
+      });
+    }
   }
 
   #postPolicy({ v, op }: MeshRecord): void {

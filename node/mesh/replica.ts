@@ -170,6 +170,16 @@ export class Replica {
     return this.directory.resolve(keySha256, source, this.#ports.clock.monoNs());
   }
 
+  /** Whether everything on disk is in force. */
+  get isLoaded(): boolean {
+    return this.#isLoaded;
+  }
+
+  /** This node's own key: its agents' contracts are held by it. */
+  get signer(): Signer {
+    return this.#signer;
+  }
+
   noteCounts(counts: { readonly agents: number; readonly connections: number }): void {
     this.#counts = { agents: counts.agents, connections: counts.connections };
   }

@@ -158,6 +158,7 @@ export function facts(over: Partial<Facts> = {}): Facts {
     standing: "normal",
     policy: policy(),
     grant: grant(),
+    contract: undefined,
     model: model(),
     nodeRegion: "DE",
     scan: { hits: [], scannedBytes: 200, complete: true },

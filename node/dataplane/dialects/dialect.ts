@@ -19,7 +19,8 @@ export type Route = {
   readonly method: "GET" | "POST";
   /** Exact path; `*` stands for a model's name. A query is refused unless the registry lists it. */
   readonly path: string;
-  readonly kind: "generate" | "models";
+  /** `delegate`: the node answers, and what it answers is a contract. */
+  readonly kind: "generate" | "models" | "delegate";
 };
 
 /** A generate request in the words that every dialect shares. */

@@ -1,4 +1,4 @@
-import type { Missing } from "../../decision/facts.ts";
+import { DELEGATIONS_ROUTE, type Missing } from "../../decision/facts.ts";
 import type { RelayDialect } from "./answer-part.ts";
 import { ANTHROPIC_COUNT_TOKENS } from "./anthropic-count-tokens.ts";
 import { ANTHROPIC_MESSAGES } from "./anthropic-messages.ts";
@@ -37,6 +37,14 @@ const QUERIES: Readonly<Record<string, RegExp>> = {
   "gemini.models.v1beta": /^pageSize=\d{1,4}$/,
   "gemini.stream.v1": /^alt=sse$/,
   "gemini.stream.v1beta": /^alt=sse$/,
+};
+
+/** The node's own route. Refusals of it are worded as OpenAI's are. */
+const DELEGATIONS: Route = {
+  id: DELEGATIONS_ROUTE,
+  method: "POST",
+  path: "/altrace/v1/delegations",
+  kind: "delegate",
 };
 
 /** Routes that are another API without their query. */
@@ -86,9 +94,12 @@ function ownedBy(found: readonly FoundRoute[], rawHeaders: readonly string[]): F
   return found.find(({ dialect }) => dialect.name === owner) ?? (found[0] as FoundRoute);
 }
 
-const ALL_ROUTES: readonly FoundRoute[] = Object.values(DIALECTS).flatMap((dialect) =>
-  dialect.routes.map((route) => ({ dialect, route, model: undefined })),
-);
+const ALL_ROUTES: readonly FoundRoute[] = [
+  ...Object.values(DIALECTS).flatMap((dialect) =>
+    dialect.routes.map((route) => ({ dialect, route, model: undefined })),
+  ),
+  { dialect: DIALECTS.openai, route: DELEGATIONS, model: undefined },
+];
 
 const EXACT_ROUTES = Map.groupBy(
   ALL_ROUTES.filter(({ route }) => !route.path.includes("*")),

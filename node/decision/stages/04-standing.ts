@@ -1,5 +1,5 @@
 import { covers } from "../../../policy/pattern.ts";
-import { type Facts, isMissing, isTunnel } from "../facts.ts";
+import { DELEGATIONS_ROUTE, type Facts, isMissing, isTunnel } from "../facts.ts";
 import type { RowOutcome } from "../verdict.ts";
 
 /**
@@ -29,6 +29,9 @@ function checkQuarantine(facts: Facts): RowOutcome {
   if (facts.destination?.mode === "inspect") return "pass";
   if (isTunnel(facts)) return { reason: "quarantined", detail: "tunnels" };
   if (facts.request.tools.length > 0) return { reason: "quarantined", detail: "tools" };
+  if (facts.request.route === DELEGATIONS_ROUTE) {
+    return { reason: "quarantined", detail: "delegation" };
+  }
   // The list of models is answered here. Whatever else has no model, a tunnel above all, leads out.
   if (facts.request.model === undefined) {
     return facts.door === "gateway" ? "pass" : { reason: "quarantined", detail: "tunnels" };

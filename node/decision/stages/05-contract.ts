@@ -1,17 +1,28 @@
 import { type Facts, isMissing } from "../facts.ts";
-import type { RowOutcome } from "../verdict.ts";
+import { asRefusal, type RowOutcome } from "../verdict.ts";
 
 /**
- * Has the agent been granted authority?
+ * Is its authority genuine, in date, and does each link only narrow?
  *
- * Authority is the policy's grant to the agent. A key that is bound to a signed contract runs under
- * that contract alone; a node that cannot verify contracts refuses it rather than fall back to the
- * wider grant.
+ * A key that was born with a contract runs under that contract, met with the policy of its holder;
+ * any other key under policy alone. A key that only names a contract proves nothing of it, and is
+ * refused rather than served under the wider grant. Revocation is a kill, and told by its stage.
+ * A request to delegate is held here against what the delegator has.
  */
 export function checkContract(facts: Facts): RowOutcome {
+  const { identity, contract } = facts;
+  if (isMissing(identity)) return asRefusal(identity);
   if (facts.policy === undefined) return { reason: "policy_missing" };
-  if (!isMissing(facts.identity) && facts.identity.contractId !== undefined) {
-    return { reason: "contract_unsupported" };
+  if (contract !== undefined && isMissing(contract)) return asRefusal(contract);
+  if (identity.contractId !== contract?.ids.at(-1)) return { reason: "contract_unsupported" };
+  if (contract !== undefined && facts.nowMs >= contract.effective.validity.expires * 1000) {
+    return { reason: "contract_expired" };
   }
-  return facts.grant === undefined ? { reason: "no_grant" } : "pass";
+  if (facts.grant === undefined) return { reason: "no_grant" };
+  return isMissing(facts.delegation) ? asRefusal(facts.delegation) : "pass";
+}
+
+/** What the contract grants beside policy; undefined where policy alone decides. */
+export function effectiveOf({ contract }: Facts) {
+  return contract === undefined || isMissing(contract) ? undefined : contract.effective;
 }

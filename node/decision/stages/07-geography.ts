@@ -1,14 +1,18 @@
+import { placeGranted } from "../../../authority/geography.ts";
 import { regionGranted } from "../../../policy/regions.ts";
 import { type Facts, isMissing } from "../facts.ts";
-import type { RowOutcome } from "../verdict.ts";
+import { byContract, type RowOutcome } from "../verdict.ts";
+import { effectiveOf } from "./05-contract.ts";
 
 /**
  * May data go from here to there?
  *
- * A facet that policy leaves out is not bounded; a place that is not known is in no bound. Requests
- * without a model reach no provider, so only the source is asked.
+ * A facet that policy leaves out is not bounded, and a contract leaves none out; a place that is not
+ * known is in no bound. Requests without a model reach no provider, so only the source is asked.
  */
 export function checkGeography(facts: Facts): RowOutcome {
+  const objection = contractObjection(facts);
+  if (objection !== undefined) return objection;
   const regions = facts.grant?.regions;
   if (regions === undefined) return { reason: "no_grant" };
   const { source, processing } = regions;
@@ -21,4 +25,18 @@ export function checkGeography(facts: Facts): RowOutcome {
     return { reason: "region_not_granted", detail: region ?? "unknown" };
   }
   return "pass";
+}
+
+/** A provider is where data goes out to, and where it is processed. */
+function contractObjection(facts: Facts): RowOutcome | undefined {
+  const places = effectiveOf(facts)?.geography;
+  if (places === undefined) return undefined;
+  const { nodeRegion, model } = facts;
+  if (!placeGranted(places.src, nodeRegion)) {
+    return byContract("source_region_not_granted", nodeRegion ?? "unknown");
+  }
+  if (model === undefined || isMissing(model)) return undefined;
+  const { region } = model.provider;
+  const isGranted = placeGranted(places.egr, region) && placeGranted(places.proc, region);
+  return isGranted ? undefined : byContract("region_not_granted", region ?? "unknown");
 }

@@ -1,7 +1,9 @@
+import { toolsGrant } from "../../../authority/tools.ts";
 import type { AgentPolicy } from "../../../policy/compiled-policy.ts";
 import { covers } from "../../../policy/pattern.ts";
 import { type Facts, isMissing } from "../facts.ts";
-import type { RowOutcome } from "../verdict.ts";
+import { byContract, type RowOutcome } from "../verdict.ts";
+import { effectiveOf } from "./05-contract.ts";
 
 /** As much of a name as is said back; it may be as long as a body. */
 const NAME_CHARS_SHOWN = 128;
@@ -11,6 +13,9 @@ export function checkTool(facts: Facts): RowOutcome {
   if (isMissing(facts.request) || facts.request.tools.length === 0) return "not_applicable";
   for (const { name } of facts.request.tools) {
     if (name === undefined) return { reason: "tool_unreadable" };
+    if (!toolInContract(facts, name)) {
+      return byContract("tool_not_granted", name.slice(0, NAME_CHARS_SHOWN));
+    }
     if (!toolGranted(facts.grant, name)) {
       return { reason: "tool_not_granted", detail: name.slice(0, NAME_CHARS_SHOWN) };
     }
@@ -25,4 +30,10 @@ export function toolGranted(grant: AgentPolicy | undefined, name: string): boole
     if (verbs.includes("call") && covers([pattern], name)) return true;
   }
   return false;
+}
+
+/** True when the contract, where there is one, lets the agent call this tool. No shadow undoes it. */
+export function toolInContract(facts: Facts, name: string): boolean {
+  const effective = effectiveOf(facts);
+  return effective === undefined || toolsGrant(effective.tools, name, "call");
 }

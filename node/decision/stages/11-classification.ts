@@ -1,32 +1,56 @@
-import type { CompiledPolicy } from "../../../policy/compiled-policy.ts";
+import { classClears } from "../../../authority/data-class.ts";
+import type { ClassificationPolicy, CompiledPolicy } from "../../../policy/compiled-policy.ts";
 import { type Facts, isMissing, type ScanFacts } from "../facts.ts";
-import type { RowOutcome } from "../verdict.ts";
+import { byContract, type RowOutcome } from "../verdict.ts";
+import { effectiveOf } from "./05-contract.ts";
 
 /** Is this data cleared for this agent and this destination? */
 export function checkClassification(facts: Facts): RowOutcome {
   const { policy, grant, model } = facts;
   if (policy === undefined || grant === undefined) return { reason: "no_grant" };
   if (model === undefined || isMissing(model)) return "not_applicable";
-  const level = levelOf(policy, isMissing(facts.scan) ? undefined : facts.scan);
+  const { level, labels } = classOf(policy, isMissing(facts.scan) ? undefined : facts.scan);
   const detail = policy.classification.levels[level] ?? String(level);
+  const cleared = effectiveOf(facts)?.dataClass;
+  const data = { scheme: schemeOf(policy.classification), level, compartments: labels };
+  if (cleared !== undefined && !classClears(cleared, data)) {
+    return byContract("class_not_cleared", detail);
+  }
   if (level > grant.clearance) return { reason: "class_not_cleared", detail };
   if (level > model.provider.clearance) return { reason: "class_not_cleared_provider", detail };
   return "pass";
 }
 
 /**
- * The class of the data: the join of what its detectors say, and at least the default.
- *
- * What was not scanned whole counts as the highest class, for nothing is known of the rest.
+ * The name of policy's classification in contracts: its levels, lowest first. Under other levels, or
+ * the same in another order, a contract's level would mean something else, so it clears nothing.
  */
-function levelOf(policy: CompiledPolicy, scan: ScanFacts | undefined): number {
+export function schemeOf({ levels }: ClassificationPolicy): string {
+  return levels.join(".");
+}
+
+/**
+ * The class of the data: the join of what its detectors say, and at least the default; its labels are
+ * the compartments it lies in.
+ *
+ * What was not scanned whole counts as the highest class and every label, for nothing is known of
+ * the rest.
+ */
+function classOf(
+  policy: CompiledPolicy,
+  scan: ScanFacts | undefined,
+): { readonly level: number; readonly labels: readonly string[] } {
   const { classification, content } = policy;
-  if (scan === undefined || !scan.complete) return classification.levels.length - 1;
+  if (scan === undefined || !scan.complete) {
+    return { level: classification.levels.length - 1, labels: [...classification.labels.keys()] };
+  }
   let level = classification.defaultLevel;
+  const labels = new Set<string>();
   for (const hit of scan.hits) {
     const label = content.find((rule) => rule.id === hit.ruleId)?.label;
-    const labelled = label === undefined ? undefined : classification.labels.get(label);
-    if (labelled !== undefined && labelled > level) level = labelled;
+    if (label === undefined) continue;
+    labels.add(label);
+    level = Math.max(level, classification.labels.get(label) ?? level);
   }
-  return level;
+  return { level, labels: [...labels] };
 }

@@ -1,3 +1,4 @@
+import { type Bucket, isSlower, type Rate } from "../../../authority/rate.ts";
 import type { RateLimit, RateMetric } from "../../../policy/compiled-policy.ts";
 import { RATE_AT_THROTTLE } from "../../../policy/defaults.ts";
 import type { Reason } from "../../../proto/reasons.ts";
@@ -6,6 +7,7 @@ import type { BucketCharge, RowOutcome } from "../verdict.ts";
 
 const PICOS_PER_MS = 1_000_000_000n;
 const PICOS_PER_NS = 1_000n;
+const MS_PER_S = 1_000;
 /** At throttle a bucket refills at a quarter of its rate. */
 const THROTTLE_FACTOR = 4n;
 
@@ -29,7 +31,8 @@ export function checkRate(facts: Facts): RowOutcome {
   if (facts.openConnections > connectionsMax) {
     return { reason: "too_many_connections", detail: `at most ${connectionsMax}` };
   }
-  for (const limit of facts.grant?.rate ?? []) {
+  for (const limit of limitsOf(facts)) {
+    if (limit.amount === 0) return { reason: rateReason(limit.metric), detail: "no rate is left" };
     if (amountOf(limit.metric, facts) > BigInt(limit.burst)) {
       return { reason: rateReason(limit.metric), detail: `more than the burst of ${limit.burst}` };
     }
@@ -41,7 +44,7 @@ export function checkRate(facts: Facts): RowOutcome {
 export function bucketCharges(facts: Facts): readonly BucketCharge[] {
   const charges: BucketCharge[] = [];
   const isThrottled = facts.standing === "throttle";
-  for (const limit of facts.grant?.rate ?? []) {
+  for (const limit of limitsOf(facts)) {
     const amount = amountOf(limit.metric, facts);
     if (amount > 0n) charges.push(bucketCharge(limit, amount, isThrottled));
   }
@@ -49,6 +52,39 @@ export function bucketCharges(facts: Facts): readonly BucketCharge[] {
   // A quarter of no limit would be none: throttle would do nothing to whom policy gives no rate.
   if (isThrottled && !hasRate) charges.push(bucketCharge(RATE_AT_THROTTLE, 1n, false));
   return charges;
+}
+
+const BUCKET_OF: Record<RateMetric, keyof Rate> = {
+  requests: "req",
+  tokens: "tok",
+  usd_micros: "usd_u",
+};
+
+/** Policy's rate of the agent, met with what the contract has left. A contract bounds every metric. */
+function limitsOf({ grant, contract }: Facts): readonly RateLimit[] {
+  const granted = grant?.rate ?? [];
+  if (contract === undefined || isMissing(contract)) return granted;
+  return (Object.keys(BUCKET_OF) as RateMetric[]).map((metric) => {
+    const own = contract.rate[BUCKET_OF[metric]];
+    const policy = granted.find((limit) => limit.metric === metric);
+    return policy === undefined ? limitOf(metric, own) : metLimit(policy, own);
+  });
+}
+
+function limitOf(metric: RateMetric, { burst, amount, seconds }: Bucket): RateLimit {
+  return { metric, amount, windowMs: seconds * MS_PER_S, burst };
+}
+
+function metLimit(policy: RateLimit, own: Bucket): RateLimit {
+  const { metric, amount, windowMs } = policy;
+  const contract = limitOf(metric, own);
+  // Both in amounts a millisecond: the comparison is of fractions, whatever they are counted in.
+  const isPolicySlower = isSlower(
+    { burst: 0, amount, seconds: windowMs },
+    { burst: 0, amount: contract.amount, seconds: contract.windowMs },
+  );
+  const slower = isPolicySlower ? policy : contract;
+  return { ...slower, burst: Math.min(policy.burst, own.burst) };
 }
 
 function bucketCharge(limit: RateLimit, amount: bigint, throttled: boolean): BucketCharge {

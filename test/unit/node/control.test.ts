@@ -215,7 +215,7 @@ describe("the control thread", () => {
     expect(one.control.actors.view(`agent/${AGENT}`)?.state.book.leases).toEqual([]);
   });
 
-  test("a contract's row of the same agent neither borrows nor takes the agent's place", async () => {
+  test("a contract's row of the same agent borrows for the contract, and stands as its agent does", async () => {
     const one = world();
     await one.control.start();
     const own = one.allot();
@@ -226,11 +226,15 @@ describe("the control thread", () => {
     topUp(one, 2, own);
     await settle();
     expect(answers(one)).toEqual([
-      { t: "topped_up", id: 1, outcome: "row_gone" },
+      { t: "topped_up", id: 1, outcome: "ok" },
       { t: "topped_up", id: 2, outcome: "ok" },
     ]);
-    one.clock.advance(300_000);
-    expect(balance(one.table, own.row)).toEqual(usd(0n));
+    for (const account of ["contract/c1", `agent/${AGENT}`]) {
+      expect(one.control.actors.view(account)?.state.book.leases).toHaveLength(1);
+    }
+    one.mesh({ t: "row_freed", agentId: AGENT, contractId: "c1", ...contract });
+    await settle();
+    expect(balance(one.table, own.row).usdMicros).toBeGreaterThan(0n);
   });
 
   test("a revive of the agent alone clears its ladder, whatever else is killed", async () => {

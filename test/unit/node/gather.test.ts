@@ -119,7 +119,12 @@ function buildLoop(): LoopContext {
     inspector: createInspector({ clock, scanners, pool, onFault }),
     policyOf: (version) => policies.get(version),
     isDraining: () => false,
-    meshLink: { resolveKey: () => keyAnswer, forget: () => {}, close: () => {} },
+    meshLink: {
+      resolveKey: () => keyAnswer,
+      delegate: async () => ({ refused: "contract_unavailable" as const, detail: "" }),
+      forget: () => {},
+      close: () => {},
+    },
     controlLink: { distrustMilli: () => 0 } as unknown as LoopContext["controlLink"],
   };
   return loop as LoopContext;

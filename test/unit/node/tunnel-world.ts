@@ -143,6 +143,7 @@ function meshLink(world: LoopWorld): LoopContext["meshLink"] {
   return {
     resolveKey: (handle) =>
       handle === known || handle === `agent:${AGENT}` ? whole : "key_unknown",
+    delegate: async () => ({ refused: "contract_unavailable" as const, detail: "" }),
     forget: () => undefined,
     close: () => undefined,
   };

@@ -203,7 +203,8 @@ describe("loops", () => {
 
   function loopsOf(count: number) {
     const clock = twinClock();
-    const loops = new LoopPorts({ clock, resolve, onRow: () => undefined });
+    const delegate = async () => ({ refused: "contract_unavailable" as const, detail: "" });
+    const loops = new LoopPorts({ clock, resolve, delegate, onRow: () => undefined });
     const heard: MeshToLoop[][] = [];
     const ends = Array.from({ length: count }, (_, loop) => {
       const { port1, port2 } = new MessageChannel();

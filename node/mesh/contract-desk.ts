@@ -1,0 +1,191 @@
+// Contracts that this node serves: asked of the coordinator once, verified here, kept for a while.
+//
+// K1. A contract counts by its signatures under this node's trust alone; who sent it is nothing.
+// K2. It is served by the node that holds its key, for the virtual key that was signed into it.
+// K3. What was verified under one trust bundle is verified again under the next.
+// K4. Keys that nobody has cost their source look-ups, and the coordinator no more than those.
+
+import { publicKeyOf } from "../../authority/holder-key.ts";
+import type { Rate } from "../../authority/rate.ts";
+import { type VerifiedChain, verifyChain } from "../../authority/verify-chain.ts";
+import { isInForce, type TrustView } from "../../mesh/trust.ts";
+import { checkTimeZone } from "../../policy/hours.ts";
+import type { Clock } from "../../ports/clock.ts";
+import type { Keys } from "../../ports/keys.ts";
+import type { NodeReply, NodeRequest } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import type { Reason } from "../../proto/reasons.ts";
+import type { Directory, Resolved } from "./directory.ts";
+import { readRate } from "./read-rate.ts";
+
+/** Contracts kept at once; the one that was asked for longest ago makes room. */
+export const CONTRACTS_KEPT_MAX = 10_000;
+/** How long the answer of a coordinator stands: then it is asked what is left of the rate. */
+const KEPT_NS = 30_000_000_000n;
+const ASK_TIMEOUT_MS = 800;
+
+/** A contract as this node serves it. */
+export type ServedContract = {
+  /** SHA-256 of its virtual key, hexadecimal. */
+  readonly keySha256: string;
+  readonly chain: string;
+  /** Monotonic ns until which it need not be asked for again. */
+  readonly freshUntilNs: bigint;
+  readonly verified: VerifiedChain;
+  /** What its own requests may use. */
+  readonly rate: Rate;
+};
+
+type Kept = {
+  readonly served: ServedContract;
+  /** Version of the trust bundle that it was verified under. */
+  readonly trustVersion: number;
+};
+
+export type ContractDeskDeps = {
+  readonly mesh: string;
+  readonly trust: TrustView;
+  readonly verify: Keys["verify"];
+  readonly clock: Clock;
+  /** Of the trust bundle in force. */
+  readonly trustVersion: () => number;
+  /** Raw public key of this node. */
+  readonly holder: Uint8Array;
+  readonly ask: (
+    body: NodeRequest["body"],
+    options: { readonly timeoutMs: number },
+  ) => Promise<{ readonly reply: NodeReply } | { readonly fault: string }>;
+};
+
+/** The row for a key that a contract was born with. */
+export function resolveContract(of: {
+  readonly contracts: ContractDesk;
+  readonly directory: Directory;
+  readonly keySha256: string;
+  readonly source: string;
+  readonly nowNs: bigint;
+}): Resolved | Promise<Resolved> {
+  const { contracts, directory, keySha256, source, nowNs } = of;
+  const served = contracts.known(keySha256);
+  if (served !== undefined) return directory.resolveContract(served, nowNs);
+  if (!directory.admit(source, nowNs)) return { refused: "lookups_exhausted" };
+  return contracts
+    .find(keySha256)
+    .then((found) =>
+      typeof found === "string" ? { refused: found } : directory.resolveContract(found, nowNs),
+    );
+}
+
+export class ContractDesk {
+  readonly #deps: ContractDeskDeps;
+  readonly #kept = new Map<string, Kept>();
+  readonly #asking = new Map<string, Promise<ServedContract | Reason>>();
+
+  constructor(deps: ContractDeskDeps) {
+    this.#deps = deps;
+  }
+
+  /** The contract of that key as it is known now; undefined: it is to be asked for. */
+  known(keySha256: string): ServedContract | undefined {
+    const kept = this.#kept.get(keySha256);
+    if (kept === undefined || kept.trustVersion !== this.#deps.trustVersion()) return undefined;
+    return this.#deps.clock.monoNs() < kept.served.freshUntilNs ? kept.served : undefined;
+  }
+
+  /** Asks the coordinator. Questions for one key are one question. Never rejects. */
+  find(keySha256: string): Promise<ServedContract | Reason> {
+    const asking = this.#asking.get(keySha256);
+    if (asking !== undefined) return asking;
+    const question = this.#find(keySha256).finally(() => this.#asking.delete(keySha256));
+    this.#asking.set(keySha256, question);
+    return question;
+  }
+
+  /** Takes over what is left of a rate, as a delegation has just made it. */
+  setRate(keySha256: string, rate: Rate): void {
+    const kept = this.#kept.get(keySha256);
+    if (kept !== undefined) {
+      this.#kept.set(keySha256, { ...kept, served: { ...kept.served, rate } });
+    }
+  }
+
+  /** The chain under this node's trust; a reason where it does not count here. */
+  verify(chain: string): VerifiedChain | Reason {
+    const { mesh, trust, verify, clock } = this.#deps;
+    const nowMs = clock.nowMs();
+    const verified = verifyChain(chain, {
+      mesh,
+      nowMs,
+      verify,
+      operatorKey: (kid) => {
+        const key = trust.lookup(kid);
+        return key?.role === "operator" && isInForce(key, nowMs) ? key.publicKey : undefined;
+      },
+    });
+    if ("refused" in verified) return verified.refused;
+    const { hours } = verified.effective.validity;
+    const areKnown = hours.every(({ zone }) => checkTimeZone(zone).known);
+    return areKnown ? verified : "contract_unsupported";
+  }
+
+  async #find(keySha256: string): Promise<ServedContract | Reason> {
+    const askedNs = this.#deps.clock.monoNs();
+    const trustVersion = this.#deps.trustVersion();
+    const value = { keySha256: Buffer.from(keySha256, "hex") };
+    const result = await this.#ask(value);
+    // Its revocation is heard of elsewhere, so what was known stands for as long as nobody answers.
+    if ("fault" in result) return this.#still(keySha256) ?? "contract_unavailable";
+    const { body } = result.reply;
+    if (body.case === "refused") return this.#notFound(keySha256, body.value.reason);
+    const rate = body.case === "contract" ? readRate(body.value.rate) : undefined;
+    if (body.case !== "contract" || rate === undefined) return "contract_unavailable";
+    const freshUntilNs = askedNs + KEPT_NS;
+    const served = this.#served({ keySha256, chain: body.value.chain, rate, freshUntilNs });
+    if (typeof served === "string") return served;
+    this.#keep({ served, trustVersion });
+    return served;
+  }
+
+  #still(keySha256: string): ServedContract | undefined {
+    const kept = this.#kept.get(keySha256);
+    return kept?.trustVersion === this.#deps.trustVersion() ? kept.served : undefined;
+  }
+
+  async #ask(value: { readonly keySha256: Uint8Array }) {
+    try {
+      const body = { case: "contract", value } as NodeRequest["body"];
+      return await this.#deps.ask(body, { timeoutMs: ASK_TIMEOUT_MS });
+    } catch {
+      return { fault: "failed" };
+    }
+  }
+
+  #notFound(keySha256: string, reason: string): Reason {
+    if (reason !== "contract_unknown") return "contract_unavailable";
+    this.#kept.delete(keySha256);
+    return "key_unknown";
+  }
+
+  /** K1, K2. */
+  #served(of: Omit<ServedContract, "verified">): ServedContract | Reason {
+    const { keySha256, chain } = of;
+    const verified = this.verify(chain);
+    if (typeof verified === "string") return verified;
+    const { bearer, holder } = verified.leaf.claims;
+    const born = Buffer.from(bearer.sha256, "base64url").toString("hex");
+    if (bearer.sha256 === "" || born !== keySha256) return "key_unknown";
+    const key = publicKeyOf(holder);
+    if (key === undefined || Buffer.compare(key, this.#deps.holder) !== 0) {
+      return "contract_elsewhere";
+    }
+    return { ...of, verified };
+  }
+
+  #keep(kept: Kept): void {
+    this.#kept.delete(kept.served.keySha256);
+    for (const oldest of this.#kept.keys()) {
+      if (this.#kept.size < CONTRACTS_KEPT_MAX) break;
+      this.#kept.delete(oldest);
+    }
+    this.#kept.set(kept.served.keySha256, kept);
+  }
+}

@@ -1,0 +1,275 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { runProgram } from "../../cli/program.ts";
+import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
+import { type Altrace, startAltrace } from "../support/start-altrace.ts";
+import { type Provider, startProvider } from "../support/start-provider.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
+
+const SCHEME = "public.internal.confidential.restricted";
+const GRANT = {
+  budget: { calls: 1_000, tok: 10_000_000, usd_u: 20_000_000 },
+  class: { scheme: SCHEME, lvl: 2, cmp: [] },
+  geo: { src: ["DE"], proc: ["US", "EU"], egr: ["US", "EU"] },
+  models: ["openai/gpt-5-mini", "openai/gpt-4o-mini"],
+  rate: bucketsOf(1_000),
+  time: [],
+  tools: { web_search: ["call"] },
+};
+/** A tenth of the money and half of the rate; the rest as the delegator has it. */
+const PART = {
+  budget: { calls: 100, tok: 1_000_000, usd_u: 2_000_000 },
+  rate: bucketsOf(500),
+};
+
+function bucketsOf(perSecond: number) {
+  const bucket = (times: number) => ({ b: perSecond * times, n: perSecond * times, w: 1 });
+  return { req: bucket(1), tok: bucket(1_000), usd_u: bucket(1_000) };
+}
+
+let altrace: Altrace;
+let provider: Provider;
+const folder = mkdtempSync(join(tmpdir(), "alt-contracts-"));
+
+beforeAll(async () => {
+  provider = await startProvider();
+  altrace = await startAltrace({
+    policy: e2ePolicy(provider.origin),
+    env: { ...PROVIDER_KEYS, ALTRACE_DRAIN_MS: "500", ALTRACE_REGION: "DE" },
+  });
+});
+afterAll(async () => {
+  await altrace[Symbol.asyncDispose]();
+  await provider[Symbol.asyncDispose]();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+type Contract = { readonly contract: string; readonly key: string; readonly chain: string };
+
+/** A command line, read and carried out in this process: what is shown here is not its start. */
+async function cli(...words: string[]) {
+  const said = { out: "", err: "" };
+  const into = (stream: keyof typeof said) => ({
+    write: (text: string) => {
+      said[stream] += text;
+    },
+  });
+  const code = await runProgram(["--home", altrace.home, "--json", ...words], {
+    env: { USER: "tester" },
+    streams: { out: into("out"), err: into("err") },
+    version: "test",
+    untilSignal: new Promise(() => undefined),
+    abort: () => undefined,
+  });
+  return { code, stderr: said.err, said: said.out === "" ? undefined : JSON.parse(said.out) };
+}
+
+async function issue(grant: object = GRANT, ...more: string[]): Promise<Contract> {
+  const file = join(folder, "grant.json");
+  writeFileSync(file, JSON.stringify(grant));
+  const agent = "research/worker-1";
+  const { code, said, stderr } = await cli("contract", "issue", agent, "--grant", file, ...more);
+  expect(code, stderr).toBe(0);
+  return said;
+}
+
+function post(path: string, key: string, body: unknown): Promise<Response> {
+  return fetch(`${altrace.gateway}${path}`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}
+
+const chat = (key: string, over: object = {}) =>
+  post("/v1/chat/completions", key, {
+    model: "gpt-5-mini",
+    max_tokens: 50,
+    messages: [{ role: "user", content: "say: hello" }],
+    ...over,
+  });
+
+const delegate = (key: string, wish: unknown) => post("/altrace/v1/delegations", key, wish);
+
+/** Repeats what was refused for rate: a bucket is born empty, and fills at its own rate. */
+async function oncePaced(ask: () => Promise<Response>): Promise<Response> {
+  for (;;) {
+    const response = await ask();
+    if (response.status !== 429) return response;
+    expect(response.headers.get("x-altrace-stage")).toBe("rate");
+    await response.text();
+    const waitMs = Number(response.headers.get("retry-after-ms"));
+    await new Promise((resolve) => setTimeout(resolve, Math.max(1, waitMs)));
+  }
+}
+
+async function delegated(key: string, wish: unknown): Promise<Contract> {
+  const response = await delegate(key, wish);
+  const body = await response.json();
+  expect(response.status, JSON.stringify(body)).toBe(201);
+  return body as Contract;
+}
+
+const reasonOf = (response: Response) => response.headers.get("x-altrace-reason");
+
+describe("contracts", () => {
+  test("a root's key works within its contract, and a worker's within less", async () => {
+    const root = await issue();
+    expect((await chat(root.key)).status).toBe(200);
+    const worker = await delegated(root.key, {
+      grant: { ...PART, models: ["openai/gpt-5-mini"], tools: {} },
+    });
+    const allowed = await oncePaced(() => chat(worker.key));
+    expect(allowed.status).toBe(200);
+    const id = allowed.headers.get("x-request-id") ?? "";
+    const tools = [{ type: "function", function: { name: "web_search", parameters: {} } }];
+    expect((await chat(root.key, { tools })).status).toBe(200);
+    const refused = await oncePaced(() => chat(worker.key, { tools }));
+    expect([refused.status, reasonOf(refused)]).toEqual([403, "tool_not_granted"]);
+
+    const { said } = await cli("explain", id);
+    expect(said.contract).toMatchObject({
+      id: worker.contract,
+      root: root.contract,
+      depth: 1,
+      chain: [{ contract: root.contract }, { contract: worker.contract }],
+    });
+    expect(said.contract.chain[1].granted.models).toEqual(["openai/gpt-5-mini"]);
+    const [record] = said.records;
+    expect(record.c).toEqual({ id: worker.contract, root: root.contract, d: 1 });
+    expect(record.hold.acct).toBe(`contract/${worker.contract}`);
+  });
+
+  test("a delegation that is too wide is refused whole, with what would have fitted", async () => {
+    const root = await issue();
+    const refusals: readonly [unknown, number, string, RegExp][] = [
+      [
+        { grant: { ...PART, budget: { ...PART.budget, calls: 1_001 } } },
+        403,
+        "delegation_widens",
+        /budget: asked .*1001.*"calls":1000.*would have fitted/,
+      ],
+      [
+        { grant: { ...PART, models: ["anthropic/*"] } },
+        403,
+        "delegation_widens",
+        /models: asked \["anthropic\/\*"\], \[\] would have fitted/,
+      ],
+      [
+        { grant: { ...PART, geo: { ...GRANT.geo, src: ["FR"], proc: ["US"], egr: ["US"] } } },
+        403,
+        "delegation_widens",
+        /geo: asked/,
+      ],
+      [{ grant: PART, ttl_s: 9 * 3600 }, 403, "delegation_widens", /time: asked/],
+      [{ grant: { ...PART, rate: bucketsOf(1_001) } }, 403, "delegation_widens", /rate: asked/],
+      [
+        { grant: { budget: GRANT.budget, rate: GRANT.rate } },
+        403,
+        "delegation_not_narrower",
+        /strictly less/,
+      ],
+      [{ grant: { budget: PART.budget } }, 400, "malformed_request", /grant.rate is missing/],
+      [{ grant: PART, agent: "support/worker-1" }, 403, "delegation_holder", /another team/],
+      [{ grant: PART, node: "nobody" }, 403, "delegation_holder", /node nobody/],
+      [{ grants: PART }, 400, "malformed_request", /grants is not known/],
+    ];
+    for (const [wish, status, reason, message] of refusals) {
+      const response = await delegate(root.key, wish);
+      const { error } = (await response.json()) as { error: { message: string } };
+      expect([response.status, reasonOf(response)], error.message).toEqual([status, reason]);
+      expect(error.message).toMatch(message);
+    }
+  });
+
+  test("money is moved: two workers cannot both have what is there once", async () => {
+    const root = await issue();
+    const most = { ...PART, budget: { calls: 10, tok: 100_000, usd_u: 15_000_000 } };
+    await delegated(root.key, { grant: most });
+    const second = await delegate(root.key, { grant: most });
+    expect([second.status, reasonOf(second)]).toEqual([402, "delegation_budget"]);
+    expect(await second.text()).toMatch(/asked 15000000 usd_micros, 5000000 would have fitted/);
+    const { said } = await cli("contract", "tree", root.contract);
+    expect(said.contracts).toMatchObject([
+      { contract: root.contract, usd_u: { limit: 20_000_000, children: 15_000_000 } },
+      { parent: root.contract, depth: 1, usd_u: { limit: 15_000_000 } },
+    ]);
+  });
+
+  test("rate is moved too, and a chain is as deep as its root lets it be", async () => {
+    const root = await issue(GRANT, "--max-depth", "1");
+    const worker = await delegated(root.key, { grant: PART });
+    const more = await delegate(root.key, { grant: { ...PART, rate: bucketsOf(501) } });
+    expect([more.status, reasonOf(more)]).toEqual([403, "delegation_rate"]);
+    const grant = { budget: { calls: 1, tok: 1, usd_u: 1 }, rate: bucketsOf(1) };
+    const deeper = await oncePaced(() => delegate(worker.key, { grant }));
+    expect([deeper.status, reasonOf(deeper)]).toEqual([403, "delegation_too_deep"]);
+  });
+
+  test("revoking a contract ends what streams below it, and nothing below is served again", async () => {
+    const root = await issue();
+    const worker = await delegated(root.key, { grant: PART });
+    provider.script("held", { held: true });
+    const messages = [{ role: "user", content: "script held" }];
+    const stream = await oncePaced(() => chat(worker.key, { stream: true, messages }));
+    expect(stream.status).toBe(200);
+    const text = stream.text();
+    expect((await cli("contract", "revoke", root.contract)).code).toBe(0);
+    for (const { key } of [root, worker]) {
+      const refused = await chat(key);
+      expect([refused.status, reasonOf(refused)]).toEqual([403, "killed_contract"]);
+      const delegation = await delegate(key, { grant: PART });
+      expect(reasonOf(delegation)).toBe("killed_contract");
+    }
+    // The provider never ends it: that it ended at all, and for that reason, is the revocation's doing.
+    expect(await text).toContain("killed_contract");
+    const again = await cli("contract", "revoke", root.contract);
+    expect(again.code).toBe(0);
+    const kills = await cli("kills");
+    expect(JSON.stringify(kills.said)).toContain(`contract/${root.contract}`);
+  });
+
+  test("a key that is bound to an address counts from no other", async () => {
+    const { key } = await issue(GRANT, "--source", "192.0.2.7");
+    const refused = await chat(key);
+    expect([refused.status, reasonOf(refused)]).toEqual([403, "contract_source"]);
+    const own = await issue(GRANT, "--source", "127.0.0.1");
+    expect((await chat(own.key)).status).toBe(200);
+  });
+
+  test("a key without a contract cannot delegate, and one that nobody made is unknown", async () => {
+    const without = await delegate(altrace.key("research/worker-2"), { grant: PART });
+    expect([without.status, reasonOf(without)]).toEqual([403, "delegation_without_contract"]);
+    const unknown = await chat(`altk_ct00000000_${"A".repeat(43)}`);
+    expect([unknown.status, reasonOf(unknown)]).toEqual([401, "key_unknown"]);
+  });
+
+  test("a chain is verified offline, and one that was tampered with is not", async () => {
+    const { chain, contract } = await issue();
+    const good = await cli("contract", "verify", chain);
+    expect(good.said).toMatchObject({ verified: true, chain: [{ contract }] });
+    const [head, payload = "", signature] = chain.split(".");
+    const other = Buffer.from(payload, "base64url")
+      .toString()
+      .replace('"calls":1000', '"calls":9000');
+    const forged = [head, Buffer.from(other).toString("base64url"), signature].join(".");
+    const bad = await cli("contract", "verify", forged);
+    expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining("contract_signature")]);
+  });
+
+  test("contracts, their money and their revocation are there after a crash", async () => {
+    const root = await issue();
+    const worker = await delegated(root.key, { grant: PART });
+    const other = await issue();
+    await cli("contract", "revoke", other.contract);
+    await altrace.process.end("SIGKILL");
+    await altrace.start();
+    expect((await chat(root.key)).status).toBe(200);
+    expect((await oncePaced(() => chat(worker.key))).status).toBe(200);
+    expect(reasonOf(await chat(other.key))).toBe("killed_contract");
+  });
+});
