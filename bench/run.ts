@@ -12,6 +12,7 @@ import { describeMachine } from "./harness/machine.ts";
 import { describeResult, recordResult } from "./harness/results.ts";
 import { k6Outside } from "./k6-outside.ts";
 import { killBlock } from "./kill-block.ts";
+import { ledger } from "./ledger.ts";
 import { micro } from "./micro/micro.ts";
 import { overrun } from "./overrun.ts";
 import { refuse } from "./refuse.ts";
@@ -24,6 +25,7 @@ const BENCHES: readonly Bench[] = [
   gatewaySse,
   refuse,
   overrun,
+  ledger,
   micro,
   auditLog,
   k6Outside,

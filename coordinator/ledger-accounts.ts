@@ -21,6 +21,8 @@ export class LedgerAccounts {
   readonly #state: LedgerState;
   readonly #contracts: LedgerContracts;
   readonly #entries = new Map<string, AccountEntry>();
+  /** Policy's limits by account, unit and kind of window: each grant looks at some dozens. */
+  readonly #limits = new Map<string, number>();
 
   constructor(state: LedgerState, contracts: LedgerContracts) {
     this.#state = state;
@@ -30,7 +32,15 @@ export class LedgerAccounts {
   /** Takes over what policy says now. */
   setLimits(limits: AccountLimits): void {
     this.#entries.clear();
-    for (const entry of limits) this.#entries.set(entry.account, entry);
+    this.#limits.clear();
+    for (const entry of limits) {
+      this.#entries.set(entry.account, entry);
+      for (const { unit, window, limit } of entry.limits) {
+        const key = `${entry.account}|${unit}|${window}`;
+        // Two limits of one window are both meant: the smaller one stands.
+        this.#limits.set(key, Math.min(limit, this.#limits.get(key) ?? limit));
+      }
+    }
     for (const row of this.#state.rows()) {
       setLimit(row, this.limitAt(row.account, row.unit, row.window));
     }
@@ -118,11 +128,7 @@ export class LedgerAccounts {
     const kind = kindOfWindow(window);
     const granted = kind === "total" ? this.#contracts.limit(account, unit) : undefined;
     if (granted !== undefined) return granted;
-    const limits = this.#entries
-      .get(account)
-      ?.limits.filter((limit) => limit.unit === unit && limit.window === kind);
-    // Two limits of one window are both meant: the smaller one stands.
-    return limits?.length ? Math.min(...limits.map(({ limit }) => limit)) : undefined;
+    return this.#limits.get(`${account}|${unit}|${kind}`);
   }
 
   /** The account and all that pay beside it; `undefined` where nobody may lend to it on that node. */

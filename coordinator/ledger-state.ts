@@ -46,7 +46,8 @@ export class LedgerState {
   readonly #contracts = new ContractShelf();
   /** Keys of rows and overrides by window, to find what an ended window leaves behind. */
   readonly #keysOfWindow = new Map<string, Set<RowKey>>();
-  readonly #changed = new Map<string, Uint8Array | undefined>();
+  /** What to write, in a form of its own; made when it is taken, since many turns change one row. */
+  readonly #changed = new Map<string, (() => unknown) | undefined>();
   #nowMs = 0;
 
   /**
@@ -109,6 +110,7 @@ export class LedgerState {
   }
 
   overrideOf(account: string, unit: LedgerUnit, window: string): number | undefined {
+    if (this.#overrides.size === 0) return undefined;
     return this.#overrides.get(rowKey(account, unit, window))?.limit;
   }
 
@@ -116,15 +118,19 @@ export class LedgerState {
     const key = rowKey(row.account, row.unit, row.window);
     this.#rows.set(key, row);
     this.#index(row.window, key);
-    const { reserved, spent, children } = row;
-    this.#write(ROW_PREFIX + key, { reserved, spent, children });
+    this.#write(ROW_PREFIX + key, () => {
+      const { reserved, spent, children } = row;
+      return { reserved, spent, children };
+    });
   }
 
   putLease(lease: Lease): void {
     this.#leases.set(lease.id, lease);
     this.#leaseIdOfMemo.set(memoKey(lease), lease.id);
-    const { id: _id, knownSinceMs: _knownSinceMs, ...stored } = lease;
-    this.#write(LEASE_PREFIX + lease.id, stored);
+    this.#write(LEASE_PREFIX + lease.id, () => {
+      const { id: _id, knownSinceMs: _knownSinceMs, ...stored } = lease;
+      return stored;
+    });
   }
 
   dropLease(id: string): void {
@@ -151,7 +157,7 @@ export class LedgerState {
       const key = rowKey(account, unit, window);
       this.#overrides.set(key, { limit, v });
       this.#index(window, key);
-      this.#write(LIMIT_PREFIX + key, { limit, v });
+      this.#write(LIMIT_PREFIX + key, () => ({ limit, v }));
     }
     return true;
   }
@@ -179,7 +185,7 @@ export class LedgerState {
 
   putContract(account: ContractAccount): void {
     this.#contracts.put(account);
-    this.#write(CONTRACT_PREFIX + account.id, account);
+    this.#write(CONTRACT_PREFIX + account.id, () => account);
   }
 
   /** Forgets a contract and the rows of its account. */
@@ -196,7 +202,7 @@ export class LedgerState {
     this.#nowMs = nowMs;
     if (isSameHour) return;
     // Windows are hours at the smallest, so this is as often as the stored clock has to move.
-    this.#write(NOW_KEY, nowMs);
+    this.#write(NOW_KEY, () => nowMs);
     for (const [window, keys] of this.#keysOfWindow) {
       if (!this.#hasEnded(window)) continue;
       this.#keysOfWindow.delete(window);
@@ -206,7 +212,9 @@ export class LedgerState {
 
   /** What must be written for the store to hold this state, and forgets that it must. */
   takeWrites(): readonly Write[] {
-    const writes = [...this.#changed].map(([key, value]) => ({ key, value }));
+    const writes = [...this.#changed].map(([key, valueNow]) => {
+      return { key, value: valueNow && Buffer.from(JSON.stringify(valueNow())) };
+    });
     this.#changed.clear();
     return writes;
   }
@@ -277,8 +285,8 @@ export class LedgerState {
     else this.#keysOfWindow.set(window, new Set([key]));
   }
 
-  #write(key: string, value: unknown): void {
-    this.#changed.set(key, Buffer.from(JSON.stringify(value)));
+  #write(key: string, valueNow: () => unknown): void {
+    this.#changed.set(key, valueNow);
   }
 
   #loadEntry(key: string, value: unknown, monoMs: number): void {

@@ -10,7 +10,7 @@ import { release, reserve } from "../../node/table/reserve.ts";
 import { createRowOwner } from "../../node/table/rows.ts";
 import { createTable } from "../../node/table/table.ts";
 import { canonicalJson } from "../../proto/jcs.ts";
-import { facts } from "../../test/support/builders.ts";
+import { facts, grant } from "../../test/support/builders.ts";
 import type { Bench } from "../harness/bench.ts";
 import { costOf } from "./cost-of.ts";
 
@@ -34,13 +34,14 @@ export const micro: Bench = {
       figures: [
         us("decide_us", decideCost()),
         us("reserve_us", reserveCost()),
+        us("hold_us", holdCost()),
         us("leaf_us", leafCost()),
         us("scan_us_per_kb", scanCost()),
         us("jcs_us", jcsCost()),
       ],
       notes: [
         "decide: all 14 rows of an allowed request. reserve: with its release, three units and the " +
-          "overrun. leaf: one decision record to a frame. scan: clean text through all detectors. " +
+          "overrun. hold: both, for a request with two rate buckets, under a contract. leaf: one decision record to a frame. scan: clean text through all detectors. " +
           "jcs: the same record as canonical JSON.",
       ],
     };
@@ -53,12 +54,26 @@ function decideCost(): number {
   return costOf(() => decide(allowed).stages);
 }
 
+/** Decides, and takes what was decided from the row: all that stands between a request and its record. */
+function holdCost(): number {
+  const limit = { amount: 1_000_000, windowMs: 1_000, burst: 1_000_000 };
+  const rate = [
+    { metric: "requests" as const, ...limit },
+    { metric: "tokens" as const, ...limit },
+  ];
+  const allowed = facts({ grant: grant({ rate }) });
+  const { table, row } = fullRow();
+  return costOf(() => {
+    const { refusal, charges } = decide(allowed);
+    const reserved = reserve(table, row, charges, 1_000_000_000n);
+    if (refusal !== undefined || !("taken" in reserved)) throw new Error("the sample is refused");
+    release(table, row, { taken: reserved.taken, charges });
+    return reserved.taken.calls;
+  });
+}
+
 function reserveCost(): number {
-  const table = createTable({ rows: 16, loops: 1, scopes: 8, writers: 1 });
-  const row = createRowOwner(table).allot({ team: 1, agent: 2, contract: 3 })?.row;
-  if (row === undefined) throw new Error("no row");
-  lend(table, row, { usdMicros: 10n ** 12n, tokens: 10n ** 12n, calls: 10n ** 12n });
-  lendOverrun(table, 10n ** 12n);
+  const { table, row } = fullRow();
   const charges = {
     cost: { usdMicros: 5_000n, tokens: 1_000n, calls: 1n },
     overrunMicros: 500n,
@@ -70,6 +85,15 @@ function reserveCost(): number {
     release(table, row, { taken: reserved.taken, charges });
     return reserved.taken.calls;
   });
+}
+
+function fullRow() {
+  const table = createTable({ rows: 16, loops: 1, scopes: 8, writers: 1 });
+  const row = createRowOwner(table).allot({ team: 1, agent: 2, contract: 3 })?.row;
+  if (row === undefined) throw new Error("no row");
+  lend(table, row, { usdMicros: 10n ** 12n, tokens: 10n ** 12n, calls: 10n ** 12n });
+  lendOverrun(table, 10n ** 12n);
+  return { table, row };
 }
 
 function leafCost(): number {
