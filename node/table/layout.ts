@@ -33,7 +33,6 @@ export const HEADER = {
   writers: 5,
   policyVersion: 16,
   keyGeneration: 17,
-  overrunExhausted: 18,
   trustVersion: 19,
 } as const;
 
@@ -51,8 +50,8 @@ export const ROW_INT = {
   contractCell: 4,
   standing: 5,
   unlimited: 6,
-  exhausted: 7,
 } as const;
+/** One is spare: two rows fill one cache line. */
 export const ROW_INTS = 8;
 
 /**

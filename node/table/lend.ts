@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import type { Cost } from "../decision/facts.ts";
-import { HEADER, ROW_INT, ROW_LONG } from "./layout.ts";
-import { isRetiredSince, type RowRef, rowInt, rowLong } from "./rows.ts";
-import { UNIT } from "./standing.ts";
+import { ROW_LONG } from "./layout.ts";
+import { isRetiredSince, type RowRef, rowLong } from "./rows.ts";
 import type { Table } from "./table.ts";
 
 // The control thread's side of the accounts: it lends to rows what it has leased, and takes it back.
@@ -18,18 +17,12 @@ export function lend(table: Table, row: number, amount: Cost): void {
   Atomics.add(table.longs, first + ROW_LONG.usd, amount.usdMicros);
   Atomics.add(table.longs, first + ROW_LONG.tokens, amount.tokens);
   Atomics.add(table.longs, first + ROW_LONG.calls, amount.calls);
-  const lent =
-    (amount.usdMicros > 0n ? UNIT.usd : 0) |
-    (amount.tokens > 0n ? UNIT.tokens : 0) |
-    (amount.calls > 0n ? UNIT.calls : 0);
-  Atomics.and(table.ints, rowInt(table, row) + ROW_INT.exhausted, ~lent);
 }
 
 /** Adds to the node's overrun account. */
 export function lendOverrun(table: Table, micros: bigint): void {
   assert(micros >= 0n, "what is lent is not negative");
   Atomics.add(table.longs, table.layout.overrunAt, micros);
-  if (micros > 0n) Atomics.store(table.ints, HEADER.overrunExhausted, 0);
 }
 
 /** Empties the row's balances and returns what was in them. Open holds come back to the row later. */

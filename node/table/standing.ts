@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { STANDINGS, type Standing } from "../decision/facts.ts";
-import { HEADER, ROW_INT } from "./layout.ts";
+import { ROW_INT } from "./layout.ts";
 import { rowInt } from "./rows.ts";
 import type { Table } from "./table.ts";
 
@@ -30,24 +30,4 @@ export function unlimitedUnits(table: Table, row: number): UnitSet {
 /** Control thread only, under its pin. Requests that run keep what they took under the old set. */
 export function setUnlimitedUnits(table: Table, row: number, units: UnitSet): void {
   Atomics.store(table.ints, rowInt(table, row) + ROW_INT.unlimited, units & ALL_UNITS);
-}
-
-/** Units of which nothing more can be had for now: a shortage there needs no asking. */
-export function exhaustedUnits(table: Table, row: number): UnitSet {
-  return Atomics.load(table.ints, rowInt(table, row) + ROW_INT.exhausted);
-}
-
-/** Control thread only, under its pin. Lending takes the flag of the lent unit away. */
-export function setExhaustedUnits(table: Table, row: number, units: UnitSet): void {
-  Atomics.store(table.ints, rowInt(table, row) + ROW_INT.exhausted, units & ALL_UNITS);
-}
-
-/** Whether the mesh has no more overrun to lend to this node. */
-export function isOverrunExhausted(table: Table): boolean {
-  return Atomics.load(table.ints, HEADER.overrunExhausted) !== 0;
-}
-
-/** Control thread only. Lending overrun takes it away. */
-export function setOverrunExhausted(table: Table, exhausted: boolean): void {
-  Atomics.store(table.ints, HEADER.overrunExhausted, exhausted ? 1 : 0);
 }

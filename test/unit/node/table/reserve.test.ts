@@ -10,14 +10,7 @@ import {
   takeBack,
 } from "../../../../node/table/lend.ts";
 import { release, reserve, settle } from "../../../../node/table/reserve.ts";
-import {
-  exhaustedUnits,
-  isOverrunExhausted,
-  setExhaustedUnits,
-  setOverrunExhausted,
-  setUnlimitedUnits,
-  UNIT,
-} from "../../../../node/table/standing.ts";
+import { setUnlimitedUnits, UNIT } from "../../../../node/table/standing.ts";
 import { createTable, type Table } from "../../../../node/table/table.ts";
 import { PlainRow } from "./plain-table.ts";
 
@@ -193,17 +186,6 @@ describe("flags", () => {
       overrunSpentMicros: 0n,
     });
     expect(uncovered).toEqual({ ...NOTHING, overrunMicros: 0n });
-  });
-
-  test("lending a unit takes its exhausted flag away and leaves the others", () => {
-    const table = tableWith(NOTHING);
-    setExhaustedUnits(table, ROW, UNIT.usd | UNIT.tokens);
-    setOverrunExhausted(table, true);
-    lend(table, ROW, cost(1));
-    expect(exhaustedUnits(table, ROW)).toBe(UNIT.tokens);
-    expect(isOverrunExhausted(table)).toBe(true);
-    lendOverrun(table, 1n);
-    expect(isOverrunExhausted(table)).toBe(false);
   });
 });
 

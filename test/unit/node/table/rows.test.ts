@@ -4,8 +4,6 @@ import { reserve, settle } from "../../../../node/table/reserve.ts";
 import { controlPinner, createRowOwner, pin, unpin } from "../../../../node/table/rows.ts";
 import { killedBy, NO_CELL, setKilled } from "../../../../node/table/scope-cells.ts";
 import {
-  exhaustedUnits,
-  setExhaustedUnits,
   setStanding,
   setUnlimitedUnits,
   standingOf,
@@ -124,7 +122,6 @@ test("a row's next holder starts with nothing of the one before", () => {
   if (!old) throw new Error("full");
   setStanding(table, old.row, "block");
   setUnlimitedUnits(table, old.row, UNIT.usd);
-  setExhaustedUnits(table, old.row, UNIT.calls);
   lend(table, old.row, { usdMicros: 1n, tokens: 1n, calls: 1n });
   const bucket = { metric: "requests", amount: 1n, unitPicos: 1000n, toleranceNs: 1n } as const;
   const charges = { cost: NOTHING, overrunMicros: 0n, buckets: [bucket] };
@@ -137,7 +134,6 @@ test("a row's next holder starts with nothing of the one before", () => {
   expect(next?.row).toBe(old.row);
   expect(standingOf(table, old.row)).toBe("normal");
   expect(unlimitedUnits(table, old.row)).toBe(0);
-  expect(exhaustedUnits(table, old.row)).toBe(0);
   expect(balance(table, old.row)).toEqual(NOTHING);
   expect(reserve(table, old.row, charges, 0n)).toHaveProperty("taken");
 });
