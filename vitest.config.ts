@@ -3,7 +3,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    globalSetup: ["test/setup/nats-server.ts"],
+    globalSetup: ["test/setup/nats-server.ts", "test/setup/kernel-programs.ts"],
     // Tests start servers, worker threads and whole nodes: a process each keeps them apart.
     pool: "forks",
     maxWorkers: 2,
