@@ -1,3 +1,4 @@
+import { canonicalJson } from "../proto/jcs.ts";
 import { isRegionCode } from "../proto/region-code.ts";
 import { type Authority, normalAuthority } from "./authority.ts";
 import { BUDGET_UNITS } from "./budget.ts";
@@ -37,7 +38,7 @@ export function readAuthority(value: unknown, dates: Dates): Authority {
   if (type !== AUTHORITY_TYPE) throw claims("authority.type");
   const normal = readGrant(all, dates);
   if (normal.validity.expires !== dates.expires) throw claims("time leaves no minute");
-  if (spelling(writeAuthority(normal)) !== spelling(value)) {
+  if (canonicalJson(writeAuthority(normal)) !== canonicalJson(value)) {
     throw new RefusedContract("contract_not_normal", "a list that has a shorter or sorted form");
   }
   return normal;
@@ -75,15 +76,6 @@ export function writeAuthority(value: Authority): Readonly<Record<string, unknow
     time: validity.hours.map(({ zone, minutes }) => ({ tz: zone, win: minutes })),
     tools: Object.fromEntries(tools),
   };
-}
-
-/** Both are plain JSON and one of them is known to be canonical: the order of members is nothing. */
-function spelling(value: unknown): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === "object" && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).sort(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
-  );
 }
 
 function readUnits<U extends string>(
