@@ -30,6 +30,8 @@ export type CommandContext = {
   readonly home: string;
   readonly output: Output;
   readonly operatorName: string;
+  /** The NATS server that the environment names. */
+  readonly natsUrl: string | undefined;
   /** Path of the node's socket in HOME, whether a node is there or not. */
   readonly nodeSocket: string;
   /** False: nobody named a coordinator, and none has ever run in this HOME. */
@@ -65,6 +67,7 @@ export function commandContext(
     home,
     output,
     operatorName: env.USER ?? env.LOGNAME ?? "operator",
+    natsUrl: env.ALTRACE_NATS_URL,
     nodeSocket: join(home, "node.sock"),
     hasCoordinator: () =>
       options.coordinator !== undefined || existsSync(join(home, "coordinator.sock")),

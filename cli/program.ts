@@ -14,6 +14,7 @@ import {
 } from "./command-context.ts";
 import { agent, agents, nodes } from "./commands/agents.ts";
 import { showBudget, topUpBudget } from "./commands/budget.ts";
+import { doctor } from "./commands/doctor.ts";
 import { env } from "./commands/env.ts";
 import { explain } from "./commands/explain.ts";
 import { holds } from "./commands/holds.ts";
@@ -27,6 +28,7 @@ import { top } from "./commands/top.ts";
 import { addTrust, listTrust, removeTrust } from "./commands/trust.ts";
 import { violations } from "./commands/violations.ts";
 import { addContracts } from "./contract-program.ts";
+import { completionScript, SHELLS } from "./completion.ts";
 import { createOutput, type Streams } from "./output.ts";
 
 /** What a command line needs of its process. */
@@ -72,7 +74,19 @@ function buildProgram(host: CliProcess): Command {
   addMembership(program, host);
   addContracts(program, (command, deed) => act(command, host, deed));
   addAudit(program, host, act);
+  addCompletion(program, host);
   return program;
+}
+
+function addCompletion(program: Command, host: CliProcess): void {
+  program
+    .command("completion <shell>")
+    .description(`a script that completes these words: ${SHELLS.join(", ")}`)
+    .action((word: string) => {
+      const shell = SHELLS.find((one) => one === word);
+      if (shell !== undefined) host.streams.out.write(completionScript(shell, program));
+      else program.error(`error: no completion for ${word}; there is ${SHELLS.join(", ")}`);
+    });
 }
 
 function addServers(program: Command, host: CliProcess): void {
@@ -126,6 +140,14 @@ function addOperations(program: Command, host: CliProcess): void {
     );
   const held = "money held for requests under way on this node";
   simple(program, host, "holds [filter]", held, (context, filter = "") => holds(context, filter));
+  program
+    .command("doctor")
+    .description("what is not as it should be here, and what to do about it")
+    .option("--port-base <port>", "gateway port; the others are counted from it", "4000")
+    .option("--nats-url <url>", "the NATS server of the mesh (ALTRACE_NATS_URL)")
+    .action((options, command: Command) =>
+      act(command, host, (context) => doctor(context, options)),
+    );
   simple(program, host, "agent <id>", "one agent of this node in full", (context, id = "") =>
     agent(context, id),
   );

@@ -6,6 +6,7 @@ import { KillSchema, ReviveSchema } from "../../proto/gen/altrace/v1/record_pb.t
 import { isKillScope, parseScope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { nodeLines, summary } from "../command-words.ts";
+import { agentDoubt } from "../known-agents.ts";
 import { carrySigned } from "../operator-record.ts";
 import { table } from "../output.ts";
 import { followCommand } from "./follow-command.ts";
@@ -29,6 +30,10 @@ export async function kill(
   if (options.dryRun) return dryRun(context, scope, "kill");
   const { command } = await askKill(context, scope, options.reason ?? "");
   await tellCommand(context, command, options);
+  // It is killed all the same: whoever is not known yet must not slip through.
+  const [kind, ...name] = scope.split("/");
+  const doubt = kind === "agent" ? await agentDoubt(context, name.join("/")) : "";
+  if (doubt !== "") context.output.error(`note: ${doubt}`);
 }
 
 /** Whoever once stole a coordinator's key may have used up its numbers: then an operator signs. */

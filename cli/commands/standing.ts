@@ -7,6 +7,7 @@ import type { GetStandingResponse } from "../../proto/gen/altrace/v1/node_servic
 import { ReviveSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
+import { agentDoubt } from "../known-agents.ts";
 import { carrySigned } from "../operator-record.ts";
 import { meshLines, standingLines } from "../standing-words.ts";
 import { type KillOptions, tellCommand } from "./kill.ts";
@@ -27,7 +28,10 @@ export async function standing(
   if (options.lift === true) return lift(context, agent, options);
   const [node, mesh] = await Promise.all([onNode(context, agent), overMesh(context, agent)]);
   if (node === undefined && mesh === undefined) {
-    throw new CommandError(`${agent}: no node and no coordinator of ${context.home} knows it`);
+    const doubt = await agentDoubt(context, agent);
+    const says =
+      doubt === "" ? `no node and no coordinator of ${context.home} knows ${agent}` : doubt;
+    throw new CommandError(says);
   }
   context.output.result({ node, mesh }, () => {
     if (node)
