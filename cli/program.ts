@@ -27,8 +27,8 @@ import { issueToken } from "./commands/token.ts";
 import { top } from "./commands/top.ts";
 import { addTrust, listTrust, removeTrust } from "./commands/trust.ts";
 import { violations } from "./commands/violations.ts";
-import { addContracts } from "./contract-program.ts";
 import { completionScript, SHELLS } from "./completion.ts";
+import { addContracts } from "./contract-program.ts";
 import { createOutput, type Streams } from "./output.ts";
 
 /** What a command line needs of its process. */
@@ -70,6 +70,7 @@ function buildProgram(host: CliProcess): Command {
     });
   addServers(program, host);
   addOperations(program, host);
+  addViews(program, host);
   addConfiguration(program, host);
   addMembership(program, host);
   addContracts(program, (command, deed) => act(command, host, deed));
@@ -125,6 +126,16 @@ function addOperations(program: Command, host: CliProcess): void {
     );
   simple(program, host, "kills", "what is killed now", (context) => kills(context));
   simple(program, host, "nodes", "the nodes of the mesh", (context) => nodes(context));
+  wait(program.command("standing <agent>"))
+    .description("why an agent stands where it does, and what would lift it")
+    .option("--lift", "take its score and its level away; needs the operator's key")
+    .action((id: string, options, command: Command) =>
+      act(command, host, (context) => standing(context, id, options)),
+    );
+}
+
+/** What an operator looks at; none of these changes anything. */
+function addViews(program: Command, host: CliProcess): void {
   simple(program, host, "agents [filter]", "agents of this node", (context, filter = "") =>
     agents(context, filter),
   );
@@ -151,12 +162,6 @@ function addOperations(program: Command, host: CliProcess): void {
   simple(program, host, "agent <id>", "one agent of this node in full", (context, id = "") =>
     agent(context, id),
   );
-  wait(program.command("standing <agent>"))
-    .description("why an agent stands where it does, and what would lift it")
-    .option("--lift", "take its score and its level away; needs the operator's key")
-    .action((id: string, options, command: Command) =>
-      act(command, host, (context) => standing(context, id, options)),
-    );
   program
     .command("violations")
     .description("what this node refused of its agents; with --follow each as it is made")

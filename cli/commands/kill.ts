@@ -102,7 +102,8 @@ export async function tellCommand(
   });
 }
 
-async function dryRun(context: CommandContext, scope: string, verb: string): Promise<void> {
+/** Says what the record would be, and how many nodes it would reach. */
+export async function dryRun(context: CommandContext, scope: string, verb: string): Promise<void> {
   const { calls } = context.coordinator();
   const [{ v }, { nodes }] = [await calls.getScope({ scope }), await calls.listNodes({})];
   const next = Number(v) + 1;

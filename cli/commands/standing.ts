@@ -10,7 +10,7 @@ import { type CommandContext, CommandError } from "../command-context.ts";
 import { agentDoubt } from "../known-agents.ts";
 import { carrySigned } from "../operator-record.ts";
 import { meshLines, standingLines } from "../standing-words.ts";
-import { type KillOptions, tellCommand } from "./kill.ts";
+import { dryRun, type KillOptions, tellCommand } from "./kill.ts";
 
 const SILENT: ReadonlySet<string> = new Set(["agent_unknown", "not_leader"]);
 
@@ -48,6 +48,7 @@ export async function standing(
  */
 async function lift(context: CommandContext, agent: string, options: StandingOptions) {
   const scope = `agent/${agent}`;
+  if (options.dryRun) return dryRun(context, scope, "lift the standing of");
   const { calls } = context.coordinator();
   const mustNotBeKilled = (op: string | undefined) => {
     if (op !== "kill") return;

@@ -3,7 +3,7 @@ import type { GetNodeResponse } from "../../proto/gen/altrace/v1/node_service_pb
 import { REASONS, type Reason } from "../../proto/reasons.ts";
 import { type Finding, fail, ok, skip, warn } from "./finding.ts";
 
-const TODO: Readonly<Record<string, string>> = {
+const REMEDIES: Readonly<Record<string, string>> = {
   mesh_stale: "see that a coordinator runs and that NATS is reached; the node opens by itself",
   policy_missing: "altrace policy apply <file>",
   audit_unavailable: "free space on HOME's disk, or repair it; then the node opens by itself",
@@ -25,7 +25,7 @@ export function judgeNode(node: GetNodeResponse | string | undefined): readonly 
     fail(
       "node",
       `${node.node} is closed: ${sentenceOf(reason)}`,
-      TODO[reason] ?? `look up ${reason} in docs/reasons.md`,
+      REMEDIES[reason] ?? `look up ${reason} in docs/reasons.md`,
     ),
   );
 }

@@ -127,6 +127,10 @@ describe("an agent climbs by what it asks for", () => {
     expect(await refused(agent, "launch-code-123456")).toBe("403 content_refused");
     await standsAt(agent, Standing.BLOCK);
     expect(await refused(agent, "anything")).toBe("403 blocked");
+    expect(await altrace.mustCli("standing", agent, "--lift", "--dry-run")).toContain(
+      `would lift the standing of agent/${agent} as version 1 on 1 node(s)`,
+    );
+    expect((await shown(agent)).standing).toBe(Standing.BLOCK);
     const lifted = await altrace.mustCli("standing", agent, "--lift", "--wait", "--reason", "seen");
     expect(lifted).toContain("durable 1/1");
     const node = await standsAt(agent, Standing.WARNING);
