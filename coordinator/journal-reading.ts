@@ -11,6 +11,8 @@ export class JournalReading {
   base: Map<string, Uint8Array> | undefined;
   readonly writes: Write[] = [];
   linksSeen = 0;
+  /** Sequence of the last message that was read, whatever it was. */
+  endSeq = 0;
   #lastN: bigint;
   #before: Uint8Array | undefined;
   #parts: { readonly firstSeq: number; readonly entries: JournalEntry[][] } | undefined;
@@ -24,6 +26,7 @@ export class JournalReading {
   /** @returns False: it is no link of this chain, and only its sequence counts. */
   take(link: JournalLink | undefined, seq: number): boolean {
     const isTaken = link !== undefined && this.#takeLink(link, seq);
+    this.endSeq = seq;
     if (this.place) this.place = { ...this.place, endSeq: seq };
     return isTaken;
   }

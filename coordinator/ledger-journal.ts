@@ -288,6 +288,11 @@ export class LedgerJournal implements LedgerStore {
     if (newest !== undefined && reading.isShortOf(newest)) throw lagging();
     if (!reading.place) {
       if (reading.linksSeen > 0) throw new JournalFault("the journal has lost its beginning");
+      // Nobody has begun it, but somebody has written there: the first link comes behind that.
+      const { place } = this.#copy;
+      if (reading.endSeq > place.endSeq) {
+        await this.#copy.apply([], { ...place, endSeq: reading.endSeq });
+      }
       return;
     }
     if (this.#copy.place.n > 0) {

@@ -132,7 +132,8 @@ class Bank {
       })
       .catch(() => undefined);
     if (!answer || "refused" in answer) return;
-    expect(answer, "I8").toEqual({ spent: { ...NO_AMOUNTS, usd_micros: spent }, final: true });
+    const settled = { spent: { ...NO_AMOUNTS, usd_micros: spent }, final: true };
+    expect(answer, "I8").toEqual({ ...settled, account: lease.account });
   }
 
   /** What nodes may have spent, by what they were told. */

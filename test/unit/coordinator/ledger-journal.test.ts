@@ -265,6 +265,18 @@ describe("the ledger's journal", () => {
     expect(world.told).toContain("journal_link_refused");
   });
 
+  test("J4: a journal that begins behind what others wrote there is a journal", async () => {
+    const world = new World();
+    const outside = world.hub.connect();
+    await outside.append(JOURNAL_SUBJECT, Buffer.from("junk"), { msgId: "j", expectSeq: 0 });
+    const [a, b] = [world.coordinator("a"), world.coordinator("b")];
+    await a.lead();
+    await a.journal.commit([put("x", "1")]);
+    await b.lead();
+    expect(contents(b.journal)).toEqual(["x=1"]);
+    expect(contents(a.restart())).toEqual(["x=1"]);
+  });
+
   test("J4: a stranger's links count for nothing", async () => {
     const world = new World();
     const stranger = world.coordinator("stranger");
