@@ -15,7 +15,7 @@ import {
 import { agent, agents, nodes } from "./commands/agents.ts";
 import { showBudget, topUpBudget } from "./commands/budget.ts";
 import { doctor } from "./commands/doctor.ts";
-import { env } from "./commands/env.ts";
+import { type EnvOptions, env } from "./commands/env.ts";
 import { explain } from "./commands/explain.ts";
 import { holds } from "./commands/holds.ts";
 import { issueKey, revokeKey } from "./commands/key.ts";
@@ -71,6 +71,7 @@ function buildProgram(host: CliProcess): Command {
   addServers(program, host);
   addOperations(program, host);
   addViews(program, host);
+  addEnvironment(program, host);
   addConfiguration(program, host);
   addMembership(program, host);
   addContracts(program, (command, deed) => act(command, host, deed));
@@ -176,9 +177,16 @@ function addViews(program: Command, host: CliProcess): void {
   simple(program, host, "explain <request>", "what decided one request", (context, id = "") =>
     explain(context, id),
   );
-  simple(program, host, "env <agent>", "shell lines for an agent's SDKs", (context, id = "") =>
-    env(context, id),
-  );
+}
+
+function addEnvironment(program: Command, host: CliProcess): void {
+  program
+    .command("env <agent>")
+    .description("shell lines for an agent's SDKs")
+    .option("--proxy", "through the forward proxy, with what has to be trusted there")
+    .action((id: string, options: EnvOptions, command: Command) =>
+      act(command, host, (context) => env(context, id, options)),
+    );
 }
 
 function addConfiguration(program: Command, host: CliProcess): void {

@@ -10,6 +10,7 @@ import type { Store } from "../ports/store.ts";
 import { CoordinatorService } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import type { AccountLimits } from "./account-limits.ts";
 import { callRefusalOf } from "./call-refusal.ts";
+import type { NodeCertifier } from "./certify.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { beginEpoch } from "./epoch.ts";
 import type { Tell } from "./events.ts";
@@ -35,6 +36,8 @@ export type CoordinatorPorts = {
   readonly log: Tell;
   /** Where agents run; without it every agent is placed on every node. */
   readonly placement?: Placement;
+  /** Certifies nodes for looking into TLS; without it none of them can. */
+  readonly certifier?: NodeCertifier;
   /** What a policy bundle lets be spent; throws for what is no policy. */
   readonly limitsOf?: (bundle: Uint8Array) => AccountLimits;
 };

@@ -3,6 +3,7 @@ import { collectDefaultMetrics } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { fileKeys } from "../adapters/file-keys.ts";
 import { ownFolder } from "../adapters/grpc-socket.ts";
+import { openInspectionRoot } from "../adapters/inspection-root.ts";
 import { holdInstance } from "../adapters/instance-lock.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { connectNatsBus, type NatsBus } from "../adapters/nats-bus.ts";
@@ -109,6 +110,11 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     keys,
     operator,
     log: eventLog(log, systemClock),
+    certifier: await openInspectionRoot({
+      home: config.home,
+      mesh: pin.mesh,
+      nowMs: systemClock.nowMs(),
+    }),
   });
   collectDefaultMetrics({ register: coordinator.metrics.registry });
   void keepStreams(bus, config, stopping.signal, (message) => log.warn({ message }, "bus_trouble"));

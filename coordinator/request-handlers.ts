@@ -21,6 +21,7 @@ import { SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { isAccount, parseAgentId, parseScope } from "../proto/ids.ts";
 import { accountNews } from "./account-news.ts";
 import { readAmounts, writeAmounts, writeUnit } from "./amounts.ts";
+import { certify, type NodeCertifier } from "./certify.ts";
 import type { Commands } from "./commands.ts";
 import { contractHandlers } from "./contract-calls.ts";
 import type { Contracts } from "./contracts.ts";
@@ -59,6 +60,7 @@ export type RequestHandlersOptions = {
   readonly standings: Standings;
   readonly witness: Witness;
   readonly placement: Placement;
+  readonly certifier?: NodeCertifier;
   /** Automatic kills by node. */
   readonly autoKills: RateGate;
   readonly tell: Tell;
@@ -88,6 +90,7 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
     witness: ({ vkey, body }, { node }) => witness(options, { node, vkey, body }),
     fetch: (request) => fetchBody(options, request),
     state: ({ afterScope }) => statePage(options, afterScope),
+    certify: (request, { node }) => certify(options, request, node),
     enrol: async (request, { node }) => {
       const answer = await options.enrolment.enrol(node, request);
       if ("refused" in answer) return refusedBody(answer.refused, `node ${node} is not enrolled`);

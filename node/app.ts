@@ -6,6 +6,7 @@ import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts"
 import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { openFilesMax } from "../adapters/open-files.ts";
+import { createKeyPair } from "../adapters/x509-authority.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import { NodeService } from "../proto/gen/altrace/v1/node_service_pb.ts";
@@ -103,6 +104,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     startLoop(no, { parts, table, audit, mesh }),
   );
   const control = new Control({
+    createKeyPair,
     mesh: parts.mesh,
     node: config.nodeId,
     bootId,

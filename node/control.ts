@@ -9,6 +9,7 @@ import type { LadderChange } from "./actors/ladder.ts";
 import { overrunTill, rowTill, type Till } from "./actors/till.ts";
 import { AgentHistory } from "./agent-history.ts";
 import { DecisionFeed } from "./decision-feed.ts";
+import { InspectionRenewal, type InspectionRenewalDeps } from "./inspection-renewal.ts";
 import { ledgerLink } from "./ledger-link.ts";
 import type { LoopLink } from "./loop-link.ts";
 import type { MeshThreadLink } from "./mesh-thread-link.ts";
@@ -42,6 +43,8 @@ export type ControlDeps = {
   readonly clock: Clock;
   readonly random: Random;
   readonly meshLink: MeshThreadLink;
+  /** Makes the keys under which this node looks into TLS; without it it does not. */
+  readonly createKeyPair?: InspectionRenewalDeps["createKeyPair"];
   readonly loops: readonly LoopLink[];
   /** WAL of this thread. */
   readonly append: (record: AuditRecord) => void;
@@ -67,10 +70,24 @@ export class Control {
   #killed: readonly string[] = [];
   readonly #open = new Map<number, number>();
   #stopped = false;
+  readonly #inspection: InspectionRenewal | undefined;
 
   constructor(deps: ControlDeps) {
     this.#deps = deps;
     const { table, store, clock, random, node, bootId, log, meshLink, loops } = deps;
+    const { createKeyPair } = deps;
+    if (createKeyPair !== undefined) {
+      this.#inspection = new InspectionRenewal({
+        ask: meshLink.ask,
+        node,
+        bootId,
+        clock,
+        random,
+        loops,
+        createKeyPair,
+        onProblem: (why) => log.fault("inspection", new Error(why)),
+      });
+    }
     this.policies = new PolicySwitch({ table, loops, log, onSwitched: () => this.#switched() });
     this.actors = new ActorHost({
       store,
@@ -108,6 +125,7 @@ export class Control {
   /** Takes lent money back and settles it. Loops have drained by then. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#inspection?.stop();
     await this.actors.drain();
   }
 
@@ -297,6 +315,7 @@ export class Control {
   }
 
   #switched(): void {
+    this.#inspection?.renew();
     const { clock, node, append } = this.#deps;
     const { current, previous } = this.policies;
     this.actors.limitsChanged();

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import type { Clock } from "../ports/clock.ts";
@@ -8,6 +9,7 @@ import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
 import { type Connections, createConnections } from "./dataplane/connections.ts";
 import { createPolicyScanners } from "./dataplane/content-scanners.ts";
 import { openCredentials } from "./dataplane/credentials.ts";
+import type { Via } from "./dataplane/exchange.ts";
 import { createForwarder } from "./dataplane/forward.ts";
 import type { Gateway } from "./dataplane/gateway.ts";
 import { createInspector, type Inspector } from "./dataplane/inspect.ts";
@@ -15,6 +17,7 @@ import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
 import { ResolutionFault } from "./dataplane/name-resolution.ts";
 import type { CutResult } from "./dataplane/teardown.ts";
+import type { HostCertificates } from "./dataplane/tls/host-certificates.ts";
 import type { UpstreamPools } from "./dataplane/upstream-pools.ts";
 import { watchFreshness } from "./dataplane/watch-freshness.ts";
 import { stageName } from "./decision/chain.ts";
@@ -31,7 +34,7 @@ import { NO_PLACEMENT } from "./placement-file.ts";
 import { PolicyShelf } from "./policy-shelf.ts";
 import { isFresh, keyGeneration, policyVersion, type Table, trustVersion } from "./table/table.ts";
 import type { ClosablePort } from "./thread-port.ts";
-import { NO_INSPECTION } from "./tls-inspection.ts";
+import { inspectTls, NO_INSPECTION } from "./tls-inspection.ts";
 
 /** What a data loop is made of but its doors. */
 export type LoopParts = {
@@ -43,7 +46,9 @@ export type LoopParts = {
   /** The way out to providers. */
   readonly pools: UpstreamPools;
   /** The way out to what tunnels are for; without it nothing resolves, so none is opened. */
-  readonly tunnelling?: Pick<LoopContext, "resolver" | "addressRules" | "placement">;
+  readonly tunnelling?: Pick<LoopContext, "resolver" | "addressRules" | "placement"> & {
+    readonly certificates: HostCertificates;
+  };
   readonly control: ClosablePort;
   readonly meshPort: ClosablePort;
   readonly clock: Clock;
@@ -58,7 +63,7 @@ export type DataLoopParts = Omit<LoopParts, "data"> & {
 };
 
 /** What takes requests in, as far as an orderly end needs it. */
-export type LoopDoor = Pick<Gateway, "stopAccepting" | "close">;
+export type LoopDoor = Pick<Gateway, "serve" | "stopAccepting" | "close">;
 
 /** How long a request waits for money before there is a policy to say so. */
 const RESERVE_WAIT_MS_DEFAULT = 250;
@@ -88,6 +93,7 @@ export function openDataLoop(
   const connections = createConnections({ clock, onFault: fail });
   let draining = false;
   const loop = buildContext(parts, connections, {
+    serve: (socket, via) => door()?.serve(socket, via),
     isDraining: () => draining,
     drain: async (deadlineMs) => {
       draining = true;
@@ -120,7 +126,11 @@ function tellOpen(loop: LoopContext, connections: Connections): void {
 
 const OPEN_EVERY_MS = 1_000;
 
-type Turns = { isDraining: () => boolean; drain: (deadlineMs: number) => Promise<void> };
+type Turns = {
+  readonly serve: (socket: Socket, via: Via) => void;
+  isDraining: () => boolean;
+  drain: (deadlineMs: number) => Promise<void>;
+};
 
 function buildContext(parts: LoopParts, connections: Connections, turns: Turns): LoopContext {
   const { data, table, clock, log, registry, pool, pools } = parts;
@@ -151,6 +161,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
         if (standing !== "quarantine" && standing !== "block") return;
         void cutting(() => connections.cutAtLevel(agentId, standing), { clock, metrics });
       },
+      inspection: (grant) => parts.tunnelling?.certificates.take(grant),
       drain: (deadlineMs) => void turns.drain(deadlineMs),
       connections: () => connections.list(clock.monoNs()),
       holds: () => holds.list(),
@@ -165,8 +176,8 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     keyGeneration: () => keyGeneration(table),
     cutScope: (by, scope) => cutting(() => connections.cutScope(by, scope), { clock, metrics }),
   });
-  const { tunnelling = NO_TUNNELS } = parts;
-  const context: LoopContext = {
+  const { certificates, ...tunnelling } = parts.tunnelling ?? NO_TUNNELS;
+  return {
     loop: data.loop,
     mesh: data.mesh,
     node: data.node,
@@ -182,7 +193,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     scanners,
     credentials,
     ...tunnelling,
-    inspection: NO_INSPECTION,
+    inspection: inspectionBy(certificates, turns),
     tunnels: new OpenTunnels(),
     holds,
     metrics,
@@ -190,7 +201,13 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     trustVersion: () => trustVersion(table),
     isDraining: turns.isDraining,
   };
-  return context;
+}
+
+function inspectionBy(
+  certificates: HostCertificates | undefined,
+  { serve }: Turns,
+): LoopContext["inspection"] {
+  return certificates === undefined ? NO_INSPECTION : inspectTls({ certificates, serve });
 }
 
 /** Counts what a cut ended, and how long that took. */
@@ -204,7 +221,9 @@ async function cutting(
   return result;
 }
 
-const NO_TUNNELS: NonNullable<LoopParts["tunnelling"]> = {
+const NO_TUNNELS: Omit<NonNullable<LoopParts["tunnelling"]>, "certificates"> & {
+  readonly certificates?: HostCertificates;
+} = {
   resolver: { resolve: (name) => Promise.reject(new ResolutionFault("ENOTFOUND", name)) },
   addressRules: { permits: () => false },
   placement: NO_PLACEMENT,

@@ -1,12 +1,15 @@
 import type { AgentPolicy, CompiledPolicy, ProviderPolicy } from "../policy/compiled-policy.ts";
 import { destinationGranted } from "../policy/hosts.ts";
 import { SHADOW_STAGES } from "../policy/policy-document.ts";
-import type {
-  Destination,
-  DestinationMode,
-  DialAddress,
-  Facts,
-  Missing,
+import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
+import type { RequestHead, Via } from "./dataplane/exchange.ts";
+import {
+  type Destination,
+  type DestinationMode,
+  type DialAddress,
+  type Facts,
+  isMissing,
+  type Missing,
 } from "./decision/facts.ts";
 import type { LoopContext } from "./loop-context.ts";
 
@@ -20,10 +23,16 @@ export type WantedDestination = {
   readonly as: "connection" | "request";
   /** Where a captured connection was going, `address:port`. */
   readonly original: string | undefined;
-  addresses: readonly DialAddress[] | Missing | undefined;
+  /** What it resolved to. Absent: it was not asked for. */
+  addresses?: readonly DialAddress[] | Missing;
 };
 
-/** What a name resolved to counts for this long at most: the time that a decision takes. */
+/** Where a request wants to go that came on a connection whose TLS ended here. */
+export function wantedBy({ host, port, original }: Via): WantedDestination {
+  return { scheme: "https", host, port, as: "request", original };
+}
+
+/** What of a loop it takes to know a destination. */
 export type DestinationLoop = Pick<LoopContext, "resolver" | "addressRules" | "inspection">;
 
 /** The destination under the policy in force now. */
@@ -45,18 +54,33 @@ export function destinationNow(
   };
 }
 
-/** The provider whose requests go to exactly this scheme, host and port. */
-export function providerAt(
-  wanted: Pick<WantedDestination, "scheme" | "host" | "port">,
+/** The providers whose requests go to exactly this scheme, host and port: one for each dialect. */
+function providersAt(
+  { scheme, host, port }: Pick<WantedDestination, "scheme" | "host" | "port">,
   policy: CompiledPolicy | undefined,
-): ProviderPolicy | undefined {
-  const { scheme, host, port } = wanted;
+): readonly ProviderPolicy[] {
   const isDefault = port === (scheme === "https" ? 443 : 80);
   const origin = `${scheme}://${host}${isDefault ? "" : `:${port}`}`;
-  for (const provider of policy?.providers.values() ?? []) {
-    if (provider.origin === origin) return provider;
+  return [...(policy?.providers.values() ?? [])].filter((one) => one.origin === origin);
+}
+
+/**
+ * The route of a request on a connection to a provider's host: what that provider's own dialect has
+ * below its base path, and nothing else.
+ */
+export function routeWithin(
+  via: Via,
+  { method, target, rawHeaders }: RequestHead,
+  policy: CompiledPolicy | undefined,
+): FoundRoute | Missing {
+  const asked = { ...via, scheme: "https" as const };
+  for (const { basePath, dialect } of providersAt(asked, policy)) {
+    // An MCP server is asked at the gateway, whose path names it; its own paths name nobody.
+    if (dialect === "mcp" || !target.startsWith(`${basePath}/`)) continue;
+    const found = findRoute(method, target.slice(basePath.length), rawHeaders);
+    if (!isMissing(found) && found.dialect.name === dialect) return found;
   }
-  return undefined;
+  return { missing: "route_unknown" };
 }
 
 function modeOf(
@@ -68,7 +92,7 @@ function modeOf(
     ({ host }) => host === wanted.host,
   );
   if (!isProviders) return "tunnel";
-  if (providerAt(wanted, policy) === undefined) return "refuse";
+  if (providersAt(wanted, policy).length === 0) return "refuse";
   if (wanted.as === "request") return "inspected";
   return inspection.canInspect(wanted.host) ? "inspect" : "refuse";
 }

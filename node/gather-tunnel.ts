@@ -2,8 +2,9 @@ import { presentedProxyKey } from "./credential.ts";
 import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
 import { type Identity, isMissing, type Missing, type RequestFacts } from "./decision/facts.ts";
 import type { WantedDestination } from "./destination.ts";
-import { type Asked, identifyBy, sha256Of } from "./gather.ts";
+import { type Asked, identifyBy } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
+import { sha256Of } from "./named-key.ts";
 import { agentHandle, type RowGrant } from "./thread-messages.ts";
 
 /** What is known of a tunnel that is asked for. */
@@ -22,7 +23,7 @@ export async function gatherTunnel(
   const { identity, row, keyHandle } = await identifyTunnel(exchange, loop);
   return {
     exchange,
-    destination: { scheme: "https", ...target, as: "connection", original, addresses: undefined },
+    destination: { scheme: "https", ...target, as: "connection", original },
     keyHandle,
     // A tunnel is no request of any dialect.
     found: { missing: "route_unknown" },

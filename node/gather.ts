@@ -1,7 +1,5 @@
-import { hash } from "node:crypto";
 import type { CompiledPolicy, PriceEntry } from "../policy/compiled-policy.ts";
 import { type Reason, stageOf } from "../proto/reasons.ts";
-import { isContractKey, type PresentedKey, presentedKey } from "./credential.ts";
 import type { ReadRequest } from "./dataplane/dialects/dialect.ts";
 import { withPathNames } from "./dataplane/dialects/path-names.ts";
 import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
@@ -17,10 +15,11 @@ import type {
 } from "./decision/facts.ts";
 import { isMissing } from "./decision/facts.ts";
 import { killedScopeOf } from "./decision/stages/03-kill.ts";
-import { destinationNow, type WantedDestination } from "./destination.ts";
+import { destinationNow, routeWithin, type WantedDestination, wantedBy } from "./destination.ts";
 import { bodyHeadersObjection } from "./head-body.ts";
 import type { LoopContext } from "./loop-context.ts";
 import type { KeyAnswer } from "./loop-key-cache.ts";
+import { type NamedKey, namedKey } from "./named-key.ts";
 import { outputLimit } from "./pricing/output-limit.ts";
 import { priceOf } from "./pricing/price-of.ts";
 import { type Request as PricedRequest, worstCase } from "./pricing/worst-case.ts";
@@ -70,17 +69,21 @@ const NOT_SCANNED: ScanFacts = { hits: [], scannedBytes: 0, complete: true };
 
 /** What the head alone says. Claims the exchange for its agent before any cell is read. */
 export async function gatherHead(exchange: Exchange, loop: LoopContext): Promise<Asked> {
-  const { head } = exchange;
-  const found = findRoute(head.method, head.target, head.rawHeaders);
+  const { head, via } = exchange;
+  const found =
+    via === undefined
+      ? findRoute(head.method, head.target, head.rawHeaders)
+      : routeWithin(via, head, loop.policyOf(policyVersion(loop.table)));
   const objection = isMissing(found) ? found : bodyHeadersObjection(head, found.route);
-  const presented = presentedKey(head.rawHeaders);
-  const { identity, row } = await identify(exchange, presented, loop);
+  const named = namedKey(exchange);
+  const { identity, row } = await identify(exchange, named, loop);
   return {
     exchange,
+    ...(via !== undefined && { destination: wantedBy(via) }),
     found,
     clientRequestId: headerOf(head.rawHeaders, "x-request-id"),
     row,
-    ...(!isMissing(presented) && { keySha256: sha256Of(presented) }),
+    ...(!isMissing(named) && { keySha256: named.handle }),
     identity,
     bodyBytes: 0,
     scan: NOT_SCANNED,
@@ -218,11 +221,17 @@ function killFacts({ row, unread }: Asked<Asker>, loop: LoopContext): Facts["kil
 
 async function identify(
   exchange: Exchange,
-  presented: PresentedKey | Missing,
+  named: NamedKey | Missing,
   loop: LoopContext,
 ): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
-  if (isMissing(presented)) return { identity: presented, row: undefined };
-  return identifyBy(sha256Of(presented), exchange, loop, isContractKey(presented.keyId));
+  const { via } = exchange;
+  if (isMissing(named)) return { identity: named, row: undefined };
+  const { identity, row } = await identifyBy(named.handle, exchange, loop, named.isContract);
+  // The connection and the request on it must be one agent's.
+  if (via === undefined || isMissing(identity) || identity.agentId === via.agentId) {
+    return { identity, row };
+  }
+  return { identity: { missing: "credentials_conflict" }, row };
 }
 
 /** Whose key it is, by its SHA-256. Claims for that agent, and pins its row until `letGo`. */
@@ -252,13 +261,10 @@ function withinValidity({ identity, row }: Asked<Asker>, nowMs: number): Identit
 async function identifyAgain(asked: Asked, loop: LoopContext): Promise<void> {
   const { exchange, row } = asked;
   if (row === undefined || row.keyGeneration === keyGeneration(loop.table)) return;
-  const presented = presentedKey(exchange.head.rawHeaders);
-  if (isMissing(presented)) return;
-  const answer = await loop.meshLink.resolveKey(
-    sha256Of(presented),
-    exchange.head.peer,
-    isContractKey(presented.keyId),
-  );
+  const named = namedKey(exchange);
+  if (isMissing(named)) return;
+  const { handle, isContract } = named;
+  const answer = await loop.meshLink.resolveKey(handle, exchange.head.peer, isContract);
   if (typeof answer === "string") asked.identity = { missing: unknownKey(answer, loop) };
   else if (answer.agentId !== row.agentId || answer.contractId !== row.contractId) {
     asked.identity = { missing: "key_revoked" };
@@ -271,10 +277,6 @@ function contractOf({ row, exchange }: Asked<Asker>): Facts["contract"] {
   if (contract === undefined) return undefined;
   const { source } = contract;
   return source === "" || source === exchange.head.peer ? contract : { missing: "contract_source" };
-}
-
-export function sha256Of({ key }: PresentedKey): string {
-  return hash("sha256", key, "hex");
 }
 
 /** A node that may have missed records cannot say that there is no such key. */

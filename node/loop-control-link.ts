@@ -1,4 +1,5 @@
 import type { Cancel, Clock } from "../ports/clock.ts";
+import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, Standing } from "./decision/facts.ts";
 import type { HoldInfo } from "./open-holds.ts";
 import type {
@@ -37,6 +38,7 @@ export type TopUpRequest = {
 export type ControlHandlers = {
   policy(version: number, bundle: Uint8Array): void;
   standing(agentId: string, standing: Standing): void;
+  inspection(grant: InspectionGrant): void;
   drain(deadlineMs: number): void;
   connections(): readonly ConnectionInfo[];
   holds(): readonly HoldInfo[];
@@ -188,6 +190,8 @@ export class ControlThreadLink implements ControlLink {
         return this.#onToppedUp(message.id, answerOf(message));
       case "distrust":
         return this.#raiseDistrust(message.model, message.distrustMilli);
+      case "inspection":
+        return handlers.inspection(message);
       case "standing":
         return handlers.standing(message.agentId, message.standing);
       case "drain":

@@ -16,7 +16,7 @@ import type { LoopContext } from "./loop-context.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
 
 /** The doors of one data loop, as one: they share its connections and its descriptors. */
-export type LoopDoors = Pick<Gateway, "stopAccepting" | "close"> & {
+export type LoopDoors = Pick<Gateway, "serve" | "stopAccepting" | "close"> & {
   readonly gatewayPort: number;
   readonly forwardPort: number;
 };
@@ -78,6 +78,8 @@ export async function openDoors(of: {
   return {
     gatewayPort: gateway.port,
     forwardPort: forward.port,
+    // What is within TLS is served as what comes to the gateway is.
+    serve: (socket, via) => gateway.serve(socket, via),
     stopAccepting: () => {
       for (const door of doors) door.stopAccepting();
     },

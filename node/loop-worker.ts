@@ -3,6 +3,7 @@ import { Registry } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { createPiscinaCompute } from "../adapters/piscina-compute.ts";
 import { systemClock } from "../adapters/system-clock.ts";
+import { certifyHost, createKeyPair } from "../adapters/x509-authority.ts";
 import { machineDisk } from "./audit/disk.ts";
 import { openFloodCountFile } from "./audit/flood-count-file.ts";
 import { FloodGate, SINGLE_REFUSALS_PER_SECOND_MAX } from "./audit/flood-gate.ts";
@@ -13,6 +14,7 @@ import { INSPECT_POOL } from "./dataplane/inspect.ts";
 import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
 import { createNameResolver } from "./dataplane/name-resolution.ts";
+import { HostCertificates } from "./dataplane/tls/host-certificates.ts";
 import { createAddressRules } from "./dataplane/tunnel/address-rules.ts";
 import { createUpstreamPools } from "./dataplane/upstream-pools.ts";
 import { createFloodMetrics } from "./flood-metrics.ts";
@@ -93,6 +95,7 @@ async function run(data: LoopWorkerData): Promise<void> {
     pool,
     pools: createUpstreamPools({ resolver }),
     tunnelling: {
+      certificates: new HostCertificates({ clock: systemClock, certifyHost, createKeyPair }),
       resolver,
       addressRules: createAddressRules(data.tunnelRanges),
       placement:

@@ -4,6 +4,7 @@ import type { Delegation } from "../authority/delegation.ts";
 import type { Rate } from "../authority/rate.ts";
 import type { LadderCause } from "../policy/compiled-policy.ts";
 import type { Reason } from "../proto/reasons.ts";
+import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, KilledBy, Standing } from "./decision/facts.ts";
 import type { HoldInfo } from "./open-holds.ts";
 
@@ -141,6 +142,8 @@ export type ControlToLoop =
   | { readonly t: "count_open"; readonly id: number }
   | { readonly t: "collect_metrics"; readonly id: number }
   | { readonly t: "standing"; readonly agentId: string; readonly standing: Standing }
+  /** What this node may show certificates for from now on. */
+  | ({ readonly t: "inspection" } & InspectionGrant)
   /** Stop accepting; finish what runs until the deadline, then cut. */
   | { readonly t: "drain"; readonly deadlineMs: number };
 

@@ -26,6 +26,7 @@ export type ReasonEntry = {
     | 408
     | 413
     | 415
+    | 421
     | 429
     | 431
     | 502
@@ -74,6 +75,7 @@ export const REASONS = {
   encrypted_hello: row(123, 400, "never", "The ClientHello is encrypted (ECH), so where it goes cannot be seen.", "Encrypted ClientHello is not carried here; turn it off."),
   hello_timeout: row(124, 408, "later", "No whole ClientHello within hello_timeout_ms.", "The TLS handshake did not begin in time."),
   upgrade_refused: row(125, 403, "never", "The request asks for another protocol, such as WebSocket, whose content rules could not see.", "No other protocol is served here; WebSocket is refused."),
+  misdirected_request: row(126, 421, "never", "Host is not the server name of the TLS connection.", "This connection is for another host than the request names."),
   // 2 identity
   credential_missing: row(201, 401, "never", "No credential.", "Send your Altrace key as the API key."),
   credential_malformed: row(202, 401, "never", "The credential is not a virtual key.", "The API key is not an Altrace key."),

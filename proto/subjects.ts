@@ -50,6 +50,7 @@ export const REQUEST_METHODS = [
   "contract",
   "carve",
   "witness",
+  "certify",
   "batch",
 ] as const;
 export type RequestMethod = (typeof REQUEST_METHODS)[number];

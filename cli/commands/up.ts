@@ -6,6 +6,7 @@ import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { ownFolder } from "../../adapters/grpc-socket.ts";
 import { createBusHub } from "../../adapters/in-process-bus.ts";
+import { openInspectionRoot } from "../../adapters/inspection-root.ts";
 import { checkSocketPath, holdInstance, type InstanceInput } from "../../adapters/instance-lock.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { unknownSettings } from "../../adapters/settings.ts";
@@ -147,6 +148,7 @@ async function start(
     keys: fileKeys(keysPath(home)),
     operator,
     log: eventLog(logger, systemClock),
+    certifier: await openInspectionRoot({ home, mesh: pin.mesh, nowMs: systemClock.nowMs() }),
   });
   started.defer(() => coordinator.stop());
   await coordinator.start();
@@ -169,7 +171,7 @@ async function start(
   });
   started.defer(() => node.stop());
   await node.whenReady(READY_TIMEOUT_MS);
-  demo.noteGateway(node.addresses.gateway);
+  demo.noteDoors(node.addresses);
   return { coordinator, demo, node };
 }
 

@@ -25,7 +25,7 @@ export type Demo = {
   /** Absent once the node is enrolled. */
   readonly enrolToken: string | undefined;
   /** Keeps what `altrace env` needs. */
-  noteGateway(gateway: string): void;
+  noteDoors(doors: { readonly gateway: string; readonly forward: string }): void;
   stop(): Promise<void>;
 };
 
@@ -50,7 +50,8 @@ export async function startDemo({ home, policy, host }: DemoOptions): Promise<De
       providers: policy.providers,
       credentials: new Map(standIns.map((name) => [name, secret])),
       enrolToken,
-      noteGateway: (gateway) => writeFacts(home, { ...readFacts(home), gateway, keys }),
+      noteDoors: ({ gateway, forward }) =>
+        writeFacts(home, { ...readFacts(home), gateway, forward, keys }),
       stop: async () => provider?.close(),
     };
   } catch (error) {

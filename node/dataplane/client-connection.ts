@@ -4,8 +4,15 @@ import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { Reason } from "../../proto/reasons.ts";
 import type { Door } from "../decision/facts.ts";
 import { type Carrier, ClientExchange, type ExchangeHost } from "./client-exchange.ts";
-import type { Exchange } from "./exchange.ts";
-import { isViolation, readHead } from "./head-rules.ts";
+import type { Exchange, Via } from "./exchange.ts";
+import {
+  type Framing,
+  type HeadViolation,
+  isNamed,
+  isViolation,
+  type ParsedHead,
+  readHead,
+} from "./head-rules.ts";
 import { answerAndClose } from "./lingering-close.ts";
 import { answerBytes, type DoorRefusal, refusalAnswer } from "./refusal-answer.ts";
 
@@ -45,6 +52,7 @@ export class ClientConnection implements Carrier {
   readonly id: string;
   readonly socket: Socket;
   readonly peer: string;
+  readonly via: Via | undefined;
   /** Monotonic time since which no request runs here, nanoseconds; of meaning while it is idle. */
   idleSinceNs = 0n;
   readonly #host: ConnectionHost;
@@ -53,8 +61,9 @@ export class ClientConnection implements Carrier {
   /** What comes after the current exchange is not answered any more. */
   #last = false;
 
-  constructor(host: ConnectionHost, socket: Socket, id: string) {
+  constructor(host: ConnectionHost, socket: Socket, id: string, via: Via | undefined) {
     this.#host = host;
+    this.via = via;
     this.socket = socket;
     this.id = id;
     this.peer = peerOf(socket);
@@ -142,7 +151,7 @@ export class ClientConnection implements Carrier {
     const method = request.method as string;
     const target = request.url as string;
     const { rawHeaders, httpVersion } = request;
-    const framing = readHead({ httpVersion, target, rawHeaders }, host.limits);
+    const framing = this.#framing({ httpVersion, target, rawHeaders });
     const violates = isViolation(framing);
     const exchange = new ClientExchange(host, this, {
       requestId: this.#newId(),
@@ -159,6 +168,16 @@ export class ClientConnection implements Carrier {
     host.registry.register(exchange);
     if (violates) this.#refuse(exchange, framing);
     else this.#hand(exchange);
+  }
+
+  /** What a request within TLS says of its host must be what the TLS connection is for. */
+  #framing(head: ParsedHead): Framing | HeadViolation {
+    const framing = readHead(head, this.#host.limits);
+    const { via } = this;
+    if (via === undefined || isViolation(framing)) return framing;
+    const named = hostOf(head.rawHeaders)?.toLowerCase();
+    if (named === via.host || named === `${via.host}:${via.port}`) return framing;
+    return { reason: "misdirected_request", detail: "Host is not the server name" };
   }
 
   #refuse(exchange: ClientExchange, { reason, detail }: { reason: Reason; detail: string }): void {
@@ -195,6 +214,13 @@ export class ClientConnection implements Carrier {
   #newId(): string {
     return uuidV7(this.#host.clock.nowMs(), this.#host.random);
   }
+}
+
+function hostOf(rawHeaders: readonly string[]): string | undefined {
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (isNamed(rawHeaders[i] as string, "host")) return rawHeaders[i + 1];
+  }
+  return undefined;
 }
 
 function onResponseClose(this: ClientResponse): void {

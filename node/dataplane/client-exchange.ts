@@ -6,7 +6,7 @@ import type { Reason } from "../../proto/reasons.ts";
 import type { Cost, Door } from "../decision/facts.ts";
 import type { ConnectionInfo } from "../thread-messages.ts";
 import type { Connections, CuttingLevel, OpenExchange } from "./connections.ts";
-import type { Answer, Cut, Exchange, RequestHead } from "./exchange.ts";
+import type { Answer, Cut, Exchange, RequestHead, Via } from "./exchange.ts";
 import type { GatewayLimits } from "./gateway-limits.ts";
 import { discard, type LingerPlaces } from "./lingering-close.ts";
 import { type BodyLimits, RequestBody } from "./request-body.ts";
@@ -27,6 +27,7 @@ export type ExchangeHost = {
 export type Carrier = {
   readonly id: string;
   readonly socket: Socket;
+  readonly via: Via | undefined;
   /** False: the answer is this connection's last. */
   mayGoOn(): boolean;
   /** The exchange is over. `reusable`: the next request may be served. */
@@ -61,6 +62,7 @@ export class ClientExchange implements Exchange, OpenExchange {
   readonly door: Door;
   readonly head: RequestHead;
   readonly headAtNs: bigint;
+  readonly via?: Via;
   readonly #host: ExchangeHost;
   readonly #carrier: Carrier;
   readonly #request: IncomingMessage;
@@ -85,7 +87,8 @@ export class ClientExchange implements Exchange, OpenExchange {
 
   constructor(host: ExchangeHost, carrier: Carrier, input: ExchangeInput) {
     this.requestId = input.requestId;
-    this.door = host.door;
+    this.door = carrier.via?.door ?? host.door;
+    if (carrier.via !== undefined) this.via = carrier.via;
     this.head = input.head;
     this.headAtNs = input.headAtNs;
     this.#host = host;

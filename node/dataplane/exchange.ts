@@ -12,6 +12,21 @@ export type RequestHead = {
   readonly peer: string;
 };
 
+/** The connection that a request came on whose TLS was ended here: for whom, and opened by whom. */
+export type Via = {
+  /** Server name of the TLS connection, and what it was opened to. */
+  readonly host: string;
+  readonly port: number;
+  readonly door: Door;
+  /** Where a captured connection was going, `address:port`. */
+  readonly original: string | undefined;
+  readonly agentId: string;
+  /** What names the key that it was opened with. */
+  readonly keyHandle: string;
+  /** That key is a contract's. */
+  readonly isContract: boolean;
+};
+
 /** What is sent to a client when no upstream answer is: a refusal, or an answer of our own. */
 export type Answer = {
   readonly status: number;
@@ -34,6 +49,8 @@ export type Exchange = {
   readonly requestId: string;
   readonly door: Door;
   readonly head: RequestHead;
+  /** Absent for a request to the gateway. */
+  readonly via?: Via;
   /** Monotonic time at which the head was complete, nanoseconds. */
   readonly headAtNs: bigint;
   /** Names the agent: from here on a kill of its scopes finds this exchange. */

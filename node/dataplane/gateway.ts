@@ -11,7 +11,7 @@ import {
   type RefusedAtDoor,
 } from "./client-connection.ts";
 import type { Connections } from "./connections.ts";
-import type { Exchange } from "./exchange.ts";
+import type { Exchange, Via } from "./exchange.ts";
 import type { GatewayLimits } from "./gateway-limits.ts";
 import { isViolation } from "./head-rules.ts";
 import { answerAndClose, LingerPlaces } from "./lingering-close.ts";
@@ -46,6 +46,8 @@ export type GatewayOptions = {
 
 export type Gateway = {
   readonly port: number;
+  /** Serves the requests of a connection that did not come through the port: TLS was ended on it. */
+  serve(socket: Socket, via: Via): void;
   /** Open client connections of this door. */
   connectionCount(): number;
   /** Stops listening; running exchanges go on, each the last of its connection. */
@@ -69,6 +71,7 @@ class GatewayDoor implements Gateway {
   readonly #server: Server<typeof IncomingMessage, typeof ClientResponse>;
   readonly #connections = new Map<Socket, ClientConnection>();
   readonly #turnedAway = new Set<Socket>();
+  readonly #vias = new WeakMap<Socket, Via>();
   readonly #idle = new Set<ClientConnection>();
   readonly #places: LingerPlaces;
   readonly #host: ConnectionHost;
@@ -123,6 +126,11 @@ class GatewayDoor implements Gateway {
     });
   }
 
+  serve(socket: Socket, via: Via): void {
+    this.#vias.set(socket, via);
+    this.#server.emit("connection", socket);
+  }
+
   connectionCount(): number {
     return this.#connections.size;
   }
@@ -144,14 +152,23 @@ class GatewayDoor implements Gateway {
   }
 
   #connected(socket: Socket): void {
+    const via = this.#vias.get(socket);
+    if (via !== undefined) {
+      this.#admit(socket, via);
+      return;
+    }
     const elsewhere = this.#options.connectionsElsewhere?.(this) ?? 0;
     const isFull = this.#connections.size + elsewhere >= this.#options.connectionsMax;
     if (isFull && !this.#evictIdle()) {
       this.#turnAway(socket);
       return;
     }
+    this.#admit(socket, undefined);
+  }
+
+  #admit(socket: Socket, via: Via | undefined): void {
     this.#connectionNo++;
-    const connection = new ClientConnection(this.#host, socket, String(this.#connectionNo));
+    const connection = new ClientConnection(this.#host, socket, String(this.#connectionNo), via);
     this.#connections.set(socket, connection);
     socket.on("close", () => {
       this.#connections.delete(socket);
@@ -168,7 +185,7 @@ class GatewayDoor implements Gateway {
     const { onTunnel, limits, clock } = this.#options;
     const connection = this.#connections.get(socket);
     if (connection === undefined) return;
-    if (onTunnel === undefined) {
+    if (onTunnel === undefined || connection.via !== undefined) {
       connection.refuseUnparsed({ reason: "method_not_allowed" }, { method, target });
       return;
     }

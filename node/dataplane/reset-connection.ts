@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { wireUnder } from "./tls/wire-under.ts";
 
 /**
  * RST: what is still unsent is dropped, and the peer learns it at once.
@@ -11,6 +12,10 @@ import type { Socket } from "node:net";
  */
 export function resetConnection(socket: Socket): void {
   if (socket.destroyed) return;
-  if (socket.writableEnded && socket.writableLength === 0) socket.destroy();
-  else socket.resetAndDestroy();
+  const wire = wireUnder(socket);
+  const isEnded = socket.writableEnded && socket.writableLength === 0;
+  if (isEnded || wire.destroyed) socket.destroy();
+  else wire.resetAndDestroy();
+  // A wire that is reset takes what it carries with it, but only in a later turn.
+  if (wire !== socket) socket.destroy();
 }

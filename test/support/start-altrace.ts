@@ -9,6 +9,7 @@ import { waitUntil } from "./wait-until.ts";
 export type Ready = {
   readonly ready: true;
   readonly gateway: string;
+  readonly forward: string;
   readonly grpc: { readonly node: string; readonly coordinator: string };
   readonly metrics: string;
   /** Virtual keys by `team/agent`. */

@@ -287,6 +287,7 @@ describe("the link to the control thread", () => {
       clock,
       reserveWaitMaxMs: () => 250,
       handlers: {
+        inspection: () => undefined,
         policy: (version, bundle) => void calls.push(["policy", version, bundle.length]),
         standing: (agentId, standing) => void calls.push(["standing", agentId, standing]),
         drain: (deadlineMs) => void calls.push(["drain", deadlineMs]),

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/mesh.proto.
  */
 export const file_altrace_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQiswQKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIABIvCghjb250cmFjdBgTIAEoCzIbLmFsdHJhY2UudjEuQ29udHJhY3RSZXF1ZXN0SAASKQoFY2FydmUYFCABKAsyGC5hbHRyYWNlLnYxLkNhcnZlUmVxdWVzdEgAEi0KB3dpdG5lc3MYGCABKAsyGi5hbHRyYWNlLnYxLldpdG5lc3NSZXF1ZXN0SABCBgoEYm9keSKkBAoJTm9kZVJlcGx5EhIKCnJlcXVlc3RfaWQYASABKAkSJwoFbm9uY2UYCiABKAsyFi5hbHRyYWNlLnYxLk5vbmNlUmVwbHlIABInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABItCghzdGFuZGluZxgNIAEoCzIZLmFsdHJhY2UudjEuU3RhbmRpbmdSZXBseUgAEicKBWZldGNoGA4gASgLMhYuYWx0cmFjZS52MS5GZXRjaFJlcGx5SAASJwoFc3RhdGUYDyABKAsyFi5hbHRyYWNlLnYxLlN0YXRlUmVwbHlIABInCgVlbnJvbBgQIAEoCzIWLmFsdHJhY2UudjEuRW5yb2xSZXBseUgAEiYKB3JlZnVzZWQYESABKAsyEy5hbHRyYWNlLnYxLlJlZnVzZWRIABInCgViYXRjaBgSIAEoCzIWLmFsdHJhY2UudjEuQmF0Y2hSZXBseUgAEi0KCGNvbnRyYWN0GBMgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFJlcGx5SAASJwoFY2FydmUYFCABKAsyFi5hbHRyYWNlLnYxLkNhcnZlUmVwbHlIABIrCgd3aXRuZXNzGBggASgLMhguYWx0cmFjZS52MS5XaXRuZXNzUmVwbHlIAEIGCgRib2R5IjcKDEJhdGNoUmVxdWVzdBInCglxdWVzdGlvbnMYASADKAsyFC5hbHRyYWNlLnYxLlF1ZXN0aW9uIn4KCFF1ZXN0aW9uEhIKCnJlcXVlc3RfaWQYASABKAkSKQoFbGVhc2UYCyABKAsyGC5hbHRyYWNlLnYxLkxlYXNlUmVxdWVzdEgAEisKBnNldHRsZRgMIAEoCzIZLmFsdHJhY2UudjEuU2V0dGxlUmVxdWVzdEgAQgYKBGJvZHkiMQoKQmF0Y2hSZXBseRIjCgdhbnN3ZXJzGAEgAygLMhIuYWx0cmFjZS52MS5BbnN3ZXIioAEKBkFuc3dlchISCgpyZXF1ZXN0X2lkGAEgASgJEicKBWxlYXNlGAsgASgLMhYuYWx0cmFjZS52MS5MZWFzZVJlcGx5SAASKQoGc2V0dGxlGAwgASgLMhcuYWx0cmFjZS52MS5TZXR0bGVSZXBseUgAEiYKB3JlZnVzZWQYESABKAsyEy5hbHRyYWNlLnYxLlJlZnVzZWRIAEIGCgRib2R5IlIKB1JlZnVzZWQSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSJgoJYXZhaWxhYmxlGAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIi4KDE5vbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDBIPCgdyZXBsaWNhGAIgASgJIk4KCk5vbmNlUmVwbHkSDQoFbm9uY2UYASABKAwSDwoHcmVwbGljYRgCIAEoCRIPCgdib290X2lkGAMgASgJEg8KB21vbm9fbXMYBCABKAQiPAoHQW1vdW50cxISCgp1c2RfbWljcm9zGAEgASgEEg4KBnRva2VucxgCIAEoBBINCgVjYWxscxgDIAEoBCJlCgxMZWFzZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIhCgRuZWVkGAIgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiEKBHdhbnQYAyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMivwEKCkxlYXNlUmVwbHkSEAoIbGVhc2VfaWQYASABKAkSDQoFZXBvY2gYAiABKAQSDwoHYWNjb3VudBgDIAEoCRIjCgZhbW91bnQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDgoGdHRsX21zGAUgASgEEiMKCXVubGltaXRlZBgGIAMoDjIQLmFsdHJhY2UudjEuVW5pdBIlCgRuZXdzGAcgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyJqCgtBY2NvdW50TmV3cxIjCgR1c2VzGAEgAygLMhUuYWx0cmFjZS52MS5CdWRnZXRVc2USJAoGb3RoZXJzGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIQCghoYXNfdXNlcxgDIAEoCCJtCglCdWRnZXRVc2USHgoEdW5pdBgBIAEoDjIQLmFsdHJhY2UudjEuVW5pdBIOCgZ3aW5kb3cYAiABKAkSDQoFbGltaXQYAyABKAQSDQoFc3BlbnQYBCABKAQSEgoKZW5kc19hdF9tcxgFIAEoAyKGAQoNU2V0dGxlUmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVzcGVudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgEIAEoCBIhCgRrZWVwGAUgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIngKC1NldHRsZVJlcGx5EiIKBXNwZW50GAEgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWZpbmFsGAIgASgIEg8KB2FjY291bnQYAyABKAkSJQoEbmV3cxgEIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MipwEKD1N0YW5kaW5nUmVxdWVzdBINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYAyABKAkSEAoIYXNrX2tpbGwYBCABKAgSEwoLc2NvcmVfbWlsbGkYBSABKAQSJwoJc3RhbmRzX2F0GAYgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZyJeCg1TdGFuZGluZ1JlcGx5EiYKCHN0YW5kaW5nGAEgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIlCgRuZXdzGAIgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyIuCgxGZXRjaFJlcXVlc3QSDgoGc2hhMjU2GAEgASgMEg4KBm9mZnNldBgCIAEoBCIpCgpGZXRjaFJlcGx5EgwKBHNpemUYASABKAQSDQoFYnl0ZXMYAiABKAwiIwoMU3RhdGVSZXF1ZXN0EhMKC2FmdGVyX3Njb3BlGAEgASgJIkUKClN0YXRlUmVwbHkSKQoHcmVjb3JkcxgBIAMoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkEgwKBG1vcmUYAiABKAgiPwoMRW5yb2xSZXF1ZXN0EhIKCnB1YmxpY19rZXkYASABKAwSDQoFdG9rZW4YAiABKAkSDAoEbmtleRgDIAEoCSI2CgpFbnJvbFJlcGx5EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIiUKD0NvbnRyYWN0UmVxdWVzdBISCgprZXlfc2hhMjU2GAEgASgMIj4KDUNvbnRyYWN0UmVwbHkSDQoFY2hhaW4YASABKAkSHgoEcmF0ZRgCIAEoCzIQLmFsdHJhY2UudjEuUmF0ZSJ4CgRSYXRlEiQKCHJlcXVlc3RzGAEgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQSIgoGdG9rZW5zGAIgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQSJgoKdXNkX21pY3JvcxgDIAEoCzISLmFsdHJhY2UudjEuQnVja2V0IjgKBkJ1Y2tldBINCgVidXJzdBgBIAEoBBIOCgZhbW91bnQYAiABKAQSDwoHc2Vjb25kcxgDIAEoBCIdCgxDYXJ2ZVJlcXVlc3QSDQoFY2hhaW4YASABKAkiRQoKQ2FydmVSZXBseRIQCghjb250cmFjdBgBIAEoCRIlCgtwYXJlbnRfcmF0ZRgCIAEoCzIQLmFsdHJhY2UudjEuUmF0ZSIsCg5XaXRuZXNzUmVxdWVzdBIMCgR2a2V5GAEgASgJEgwKBGJvZHkYAiABKAwiTAoMV2l0bmVzc1JlcGx5Eg4KBnN0YXR1cxgBIAEoDRIMCgRib2R5GAIgASgJEgwKBHZrZXkYAyABKAkSEAoIY29zaWduZWQYBCABKAkqpgEKCFN0YW5kaW5nEhgKFFNUQU5ESU5HX1VOU1BFQ0lGSUVEEAASEwoPU1RBTkRJTkdfTk9STUFMEAESFAoQU1RBTkRJTkdfV0FSTklORxACEhUKEVNUQU5ESU5HX1RIUk9UVExFEAMSFwoTU1RBTkRJTkdfUVVBUkFOVElORRAEEhIKDlNUQU5ESU5HX0JMT0NLEAUSEQoNU1RBTkRJTkdfS0lMTBAGYgZwcm90bzM", [file_altrace_v1_record]);
+  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQi4gQKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIABIvCghjb250cmFjdBgTIAEoCzIbLmFsdHJhY2UudjEuQ29udHJhY3RSZXF1ZXN0SAASKQoFY2FydmUYFCABKAsyGC5hbHRyYWNlLnYxLkNhcnZlUmVxdWVzdEgAEi0KB3dpdG5lc3MYGCABKAsyGi5hbHRyYWNlLnYxLldpdG5lc3NSZXF1ZXN0SAASLQoHY2VydGlmeRgVIAEoCzIaLmFsdHJhY2UudjEuQ2VydGlmeVJlcXVlc3RIAEIGCgRib2R5ItEECglOb2RlUmVwbHkSEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVub25jZRgKIAEoCzIWLmFsdHJhY2UudjEuTm9uY2VSZXBseUgAEicKBWxlYXNlGAsgASgLMhYuYWx0cmFjZS52MS5MZWFzZVJlcGx5SAASKQoGc2V0dGxlGAwgASgLMhcuYWx0cmFjZS52MS5TZXR0bGVSZXBseUgAEi0KCHN0YW5kaW5nGA0gASgLMhkuYWx0cmFjZS52MS5TdGFuZGluZ1JlcGx5SAASJwoFZmV0Y2gYDiABKAsyFi5hbHRyYWNlLnYxLkZldGNoUmVwbHlIABInCgVzdGF0ZRgPIAEoCzIWLmFsdHJhY2UudjEuU3RhdGVSZXBseUgAEicKBWVucm9sGBAgASgLMhYuYWx0cmFjZS52MS5FbnJvbFJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEicKBWJhdGNoGBIgASgLMhYuYWx0cmFjZS52MS5CYXRjaFJlcGx5SAASLQoIY29udHJhY3QYEyABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0UmVwbHlIABInCgVjYXJ2ZRgUIAEoCzIWLmFsdHJhY2UudjEuQ2FydmVSZXBseUgAEisKB3dpdG5lc3MYGCABKAsyGC5hbHRyYWNlLnYxLldpdG5lc3NSZXBseUgAEisKB2NlcnRpZnkYFSABKAsyGC5hbHRyYWNlLnYxLkNlcnRpZnlSZXBseUgAQgYKBGJvZHkiNwoMQmF0Y2hSZXF1ZXN0EicKCXF1ZXN0aW9ucxgBIAMoCzIULmFsdHJhY2UudjEuUXVlc3Rpb24ifgoIUXVlc3Rpb24SEgoKcmVxdWVzdF9pZBgBIAEoCRIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SABCBgoEYm9keSIxCgpCYXRjaFJlcGx5EiMKB2Fuc3dlcnMYASADKAsyEi5hbHRyYWNlLnYxLkFuc3dlciKgAQoGQW5zd2VyEhIKCnJlcXVlc3RfaWQYASABKAkSJwoFbGVhc2UYCyABKAsyFi5hbHRyYWNlLnYxLkxlYXNlUmVwbHlIABIpCgZzZXR0bGUYDCABKAsyFy5hbHRyYWNlLnYxLlNldHRsZVJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAQgYKBGJvZHkiJAoOQ2VydGlmeVJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDCJICgxDZXJ0aWZ5UmVwbHkSEwoLY2VydGlmaWNhdGUYASABKAkSDQoFaG9zdHMYAiADKAkSFAoMbm90X2FmdGVyX21zGAMgASgDIlIKB1JlZnVzZWQSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSJgoJYXZhaWxhYmxlGAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIi4KDE5vbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDBIPCgdyZXBsaWNhGAIgASgJIk4KCk5vbmNlUmVwbHkSDQoFbm9uY2UYASABKAwSDwoHcmVwbGljYRgCIAEoCRIPCgdib290X2lkGAMgASgJEg8KB21vbm9fbXMYBCABKAQiPAoHQW1vdW50cxISCgp1c2RfbWljcm9zGAEgASgEEg4KBnRva2VucxgCIAEoBBINCgVjYWxscxgDIAEoBCJlCgxMZWFzZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIhCgRuZWVkGAIgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiEKBHdhbnQYAyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMivwEKCkxlYXNlUmVwbHkSEAoIbGVhc2VfaWQYASABKAkSDQoFZXBvY2gYAiABKAQSDwoHYWNjb3VudBgDIAEoCRIjCgZhbW91bnQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDgoGdHRsX21zGAUgASgEEiMKCXVubGltaXRlZBgGIAMoDjIQLmFsdHJhY2UudjEuVW5pdBIlCgRuZXdzGAcgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyJqCgtBY2NvdW50TmV3cxIjCgR1c2VzGAEgAygLMhUuYWx0cmFjZS52MS5CdWRnZXRVc2USJAoGb3RoZXJzGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIQCghoYXNfdXNlcxgDIAEoCCJtCglCdWRnZXRVc2USHgoEdW5pdBgBIAEoDjIQLmFsdHJhY2UudjEuVW5pdBIOCgZ3aW5kb3cYAiABKAkSDQoFbGltaXQYAyABKAQSDQoFc3BlbnQYBCABKAQSEgoKZW5kc19hdF9tcxgFIAEoAyKGAQoNU2V0dGxlUmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVzcGVudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgEIAEoCBIhCgRrZWVwGAUgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIngKC1NldHRsZVJlcGx5EiIKBXNwZW50GAEgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWZpbmFsGAIgASgIEg8KB2FjY291bnQYAyABKAkSJQoEbmV3cxgEIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MipwEKD1N0YW5kaW5nUmVxdWVzdBINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYAyABKAkSEAoIYXNrX2tpbGwYBCABKAgSEwoLc2NvcmVfbWlsbGkYBSABKAQSJwoJc3RhbmRzX2F0GAYgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZyJeCg1TdGFuZGluZ1JlcGx5EiYKCHN0YW5kaW5nGAEgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIlCgRuZXdzGAIgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyIuCgxGZXRjaFJlcXVlc3QSDgoGc2hhMjU2GAEgASgMEg4KBm9mZnNldBgCIAEoBCIpCgpGZXRjaFJlcGx5EgwKBHNpemUYASABKAQSDQoFYnl0ZXMYAiABKAwiIwoMU3RhdGVSZXF1ZXN0EhMKC2FmdGVyX3Njb3BlGAEgASgJIkUKClN0YXRlUmVwbHkSKQoHcmVjb3JkcxgBIAMoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkEgwKBG1vcmUYAiABKAgiPwoMRW5yb2xSZXF1ZXN0EhIKCnB1YmxpY19rZXkYASABKAwSDQoFdG9rZW4YAiABKAkSDAoEbmtleRgDIAEoCSI2CgpFbnJvbFJlcGx5EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIiUKD0NvbnRyYWN0UmVxdWVzdBISCgprZXlfc2hhMjU2GAEgASgMIj4KDUNvbnRyYWN0UmVwbHkSDQoFY2hhaW4YASABKAkSHgoEcmF0ZRgCIAEoCzIQLmFsdHJhY2UudjEuUmF0ZSJ4CgRSYXRlEiQKCHJlcXVlc3RzGAEgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQSIgoGdG9rZW5zGAIgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQSJgoKdXNkX21pY3JvcxgDIAEoCzISLmFsdHJhY2UudjEuQnVja2V0IjgKBkJ1Y2tldBINCgVidXJzdBgBIAEoBBIOCgZhbW91bnQYAiABKAQSDwoHc2Vjb25kcxgDIAEoBCIdCgxDYXJ2ZVJlcXVlc3QSDQoFY2hhaW4YASABKAkiRQoKQ2FydmVSZXBseRIQCghjb250cmFjdBgBIAEoCRIlCgtwYXJlbnRfcmF0ZRgCIAEoCzIQLmFsdHJhY2UudjEuUmF0ZSIsCg5XaXRuZXNzUmVxdWVzdBIMCgR2a2V5GAEgASgJEgwKBGJvZHkYAiABKAwiTAoMV2l0bmVzc1JlcGx5Eg4KBnN0YXR1cxgBIAEoDRIMCgRib2R5GAIgASgJEgwKBHZrZXkYAyABKAkSEAoIY29zaWduZWQYBCABKAkqpgEKCFN0YW5kaW5nEhgKFFNUQU5ESU5HX1VOU1BFQ0lGSUVEEAASEwoPU1RBTkRJTkdfTk9STUFMEAESFAoQU1RBTkRJTkdfV0FSTklORxACEhUKEVNUQU5ESU5HX1RIUk9UVExFEAMSFwoTU1RBTkRJTkdfUVVBUkFOVElORRAEEhIKDlNUQU5ESU5HX0JMT0NLEAUSEQoNU1RBTkRJTkdfS0lMTBAGYgZwcm90bzM", [file_altrace_v1_record]);
 
 /**
  * Any signed message that is not a record. The signature covers the domain string of its type, NUL, payload.
@@ -324,6 +324,12 @@ export type NodeRequest = Message<"altrace.v1.NodeRequest"> & {
      */
     value: WitnessRequest;
     case: "witness";
+  } | {
+    /**
+     * @generated from field: altrace.v1.CertifyRequest certify = 21;
+     */
+    value: CertifyRequest;
+    case: "certify";
   } | { case: undefined; value?: undefined };
 };
 
@@ -418,6 +424,12 @@ export type NodeReply = Message<"altrace.v1.NodeReply"> & {
      */
     value: WitnessReply;
     case: "witness";
+  } | {
+    /**
+     * @generated from field: altrace.v1.CertifyReply certify = 21;
+     */
+    value: CertifyReply;
+    case: "certify";
   } | { case: undefined; value?: undefined };
 };
 
@@ -545,6 +557,58 @@ export const AnswerSchema: GenMessage<Answer> = /*@__PURE__*/
   messageDesc(file_altrace_v1_mesh, 8);
 
 /**
+ * Asks for a certificate under which the node may look into TLS to the hosts that policy names.
+ *
+ * @generated from message altrace.v1.CertifyRequest
+ */
+export type CertifyRequest = Message<"altrace.v1.CertifyRequest"> & {
+  /**
+   * SubjectPublicKeyInfo, DER. The private half never leaves the node.
+   *
+   * @generated from field: bytes public_key = 1;
+   */
+  publicKey: Uint8Array;
+};
+
+/**
+ * Describes the message altrace.v1.CertifyRequest.
+ * Use `create(CertifyRequestSchema)` to create a new message.
+ */
+export const CertifyRequestSchema: GenMessage<CertifyRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 9);
+
+/**
+ * @generated from message altrace.v1.CertifyReply
+ */
+export type CertifyReply = Message<"altrace.v1.CertifyReply"> & {
+  /**
+   * PEM.
+   *
+   * @generated from field: string certificate = 1;
+   */
+  certificate: string;
+
+  /**
+   * What the certificate is constrained to, as the coordinator reads them in the policy.
+   *
+   * @generated from field: repeated string hosts = 2;
+   */
+  hosts: string[];
+
+  /**
+   * @generated from field: int64 not_after_ms = 3;
+   */
+  notAfterMs: bigint;
+};
+
+/**
+ * Describes the message altrace.v1.CertifyReply.
+ * Use `create(CertifyReplySchema)` to create a new message.
+ */
+export const CertifyReplySchema: GenMessage<CertifyReply> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 10);
+
+/**
  * The coordinator's no, by reason.
  *
  * @generated from message altrace.v1.Refused
@@ -574,7 +638,7 @@ export type Refused = Message<"altrace.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 9);
+  messageDesc(file_altrace_v1_mesh, 11);
 
 /**
  * Fixes the offset between two monotonic clocks.
@@ -600,7 +664,7 @@ export type NonceRequest = Message<"altrace.v1.NonceRequest"> & {
  * Use `create(NonceRequestSchema)` to create a new message.
  */
 export const NonceRequestSchema: GenMessage<NonceRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 10);
+  messageDesc(file_altrace_v1_mesh, 12);
 
 /**
  * @generated from message altrace.v1.NonceReply
@@ -632,7 +696,7 @@ export type NonceReply = Message<"altrace.v1.NonceReply"> & {
  * Use `create(NonceReplySchema)` to create a new message.
  */
 export const NonceReplySchema: GenMessage<NonceReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 11);
+  messageDesc(file_altrace_v1_mesh, 13);
 
 /**
  * Amounts of all three units. Micro-dollars, tokens, calls.
@@ -661,7 +725,7 @@ export type Amounts = Message<"altrace.v1.Amounts"> & {
  * Use `create(AmountsSchema)` to create a new message.
  */
 export const AmountsSchema: GenMessage<Amounts> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 12);
+  messageDesc(file_altrace_v1_mesh, 14);
 
 /**
  * @generated from message altrace.v1.LeaseRequest
@@ -694,7 +758,7 @@ export type LeaseRequest = Message<"altrace.v1.LeaseRequest"> & {
  * Use `create(LeaseRequestSchema)` to create a new message.
  */
 export const LeaseRequestSchema: GenMessage<LeaseRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 13);
+  messageDesc(file_altrace_v1_mesh, 15);
 
 /**
  * @generated from message altrace.v1.LeaseReply
@@ -745,7 +809,7 @@ export type LeaseReply = Message<"altrace.v1.LeaseReply"> & {
  * Use `create(LeaseReplySchema)` to create a new message.
  */
 export const LeaseReplySchema: GenMessage<LeaseReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 14);
+  messageDesc(file_altrace_v1_mesh, 16);
 
 /**
  * What the coordinator knows of an agent's account beside what was asked.
@@ -780,7 +844,7 @@ export type AccountNews = Message<"altrace.v1.AccountNews"> & {
  * Use `create(AccountNewsSchema)` to create a new message.
  */
 export const AccountNewsSchema: GenMessage<AccountNews> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 15);
+  messageDesc(file_altrace_v1_mesh, 17);
 
 /**
  * How much of one limit is spent, over all nodes.
@@ -823,7 +887,7 @@ export type BudgetUse = Message<"altrace.v1.BudgetUse"> & {
  * Use `create(BudgetUseSchema)` to create a new message.
  */
 export const BudgetUseSchema: GenMessage<BudgetUse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 16);
+  messageDesc(file_altrace_v1_mesh, 18);
 
 /**
  * @generated from message altrace.v1.SettleRequest
@@ -867,7 +931,7 @@ export type SettleRequest = Message<"altrace.v1.SettleRequest"> & {
  * Use `create(SettleRequestSchema)` to create a new message.
  */
 export const SettleRequestSchema: GenMessage<SettleRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 17);
+  messageDesc(file_altrace_v1_mesh, 19);
 
 /**
  * @generated from message altrace.v1.SettleReply
@@ -901,7 +965,7 @@ export type SettleReply = Message<"altrace.v1.SettleReply"> & {
  * Use `create(SettleReplySchema)` to create a new message.
  */
 export const SettleReplySchema: GenMessage<SettleReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 18);
+  messageDesc(file_altrace_v1_mesh, 20);
 
 /**
  * A node's view of an agent at quarantine or above; the answer is the highest level any node reported.
@@ -953,7 +1017,7 @@ export type StandingRequest = Message<"altrace.v1.StandingRequest"> & {
  * Use `create(StandingRequestSchema)` to create a new message.
  */
 export const StandingRequestSchema: GenMessage<StandingRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 19);
+  messageDesc(file_altrace_v1_mesh, 21);
 
 /**
  * @generated from message altrace.v1.StandingReply
@@ -975,7 +1039,7 @@ export type StandingReply = Message<"altrace.v1.StandingReply"> & {
  * Use `create(StandingReplySchema)` to create a new message.
  */
 export const StandingReplySchema: GenMessage<StandingReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 20);
+  messageDesc(file_altrace_v1_mesh, 22);
 
 /**
  * @generated from message altrace.v1.FetchRequest
@@ -999,7 +1063,7 @@ export type FetchRequest = Message<"altrace.v1.FetchRequest"> & {
  * Use `create(FetchRequestSchema)` to create a new message.
  */
 export const FetchRequestSchema: GenMessage<FetchRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 21);
+  messageDesc(file_altrace_v1_mesh, 23);
 
 /**
  * @generated from message altrace.v1.FetchReply
@@ -1023,7 +1087,7 @@ export type FetchReply = Message<"altrace.v1.FetchReply"> & {
  * Use `create(FetchReplySchema)` to create a new message.
  */
 export const FetchReplySchema: GenMessage<FetchReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 22);
+  messageDesc(file_altrace_v1_mesh, 24);
 
 /**
  * All current records after a scope, in scope order: the way back when the stream cannot serve.
@@ -1042,7 +1106,7 @@ export type StateRequest = Message<"altrace.v1.StateRequest"> & {
  * Use `create(StateRequestSchema)` to create a new message.
  */
 export const StateRequestSchema: GenMessage<StateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 23);
+  messageDesc(file_altrace_v1_mesh, 25);
 
 /**
  * @generated from message altrace.v1.StateReply
@@ -1064,7 +1128,7 @@ export type StateReply = Message<"altrace.v1.StateReply"> & {
  * Use `create(StateReplySchema)` to create a new message.
  */
 export const StateReplySchema: GenMessage<StateReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 24);
+  messageDesc(file_altrace_v1_mesh, 26);
 
 /**
  * @generated from message altrace.v1.EnrolRequest
@@ -1091,7 +1155,7 @@ export type EnrolRequest = Message<"altrace.v1.EnrolRequest"> & {
  * Use `create(EnrolRequestSchema)` to create a new message.
  */
 export const EnrolRequestSchema: GenMessage<EnrolRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 25);
+  messageDesc(file_altrace_v1_mesh, 27);
 
 /**
  * @generated from message altrace.v1.EnrolReply
@@ -1110,7 +1174,7 @@ export type EnrolReply = Message<"altrace.v1.EnrolReply"> & {
  * Use `create(EnrolReplySchema)` to create a new message.
  */
 export const EnrolReplySchema: GenMessage<EnrolReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 26);
+  messageDesc(file_altrace_v1_mesh, 28);
 
 /**
  * The contract that a virtual key was born with.
@@ -1131,7 +1195,7 @@ export type ContractRequest = Message<"altrace.v1.ContractRequest"> & {
  * Use `create(ContractRequestSchema)` to create a new message.
  */
 export const ContractRequestSchema: GenMessage<ContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 27);
+  messageDesc(file_altrace_v1_mesh, 29);
 
 /**
  * @generated from message altrace.v1.ContractReply
@@ -1157,7 +1221,7 @@ export type ContractReply = Message<"altrace.v1.ContractReply"> & {
  * Use `create(ContractReplySchema)` to create a new message.
  */
 export const ContractReplySchema: GenMessage<ContractReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 28);
+  messageDesc(file_altrace_v1_mesh, 30);
 
 /**
  * Token buckets of one contract: burst at once, amount per seconds for ever.
@@ -1186,7 +1250,7 @@ export type Rate = Message<"altrace.v1.Rate"> & {
  * Use `create(RateSchema)` to create a new message.
  */
 export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 29);
+  messageDesc(file_altrace_v1_mesh, 31);
 
 /**
  * @generated from message altrace.v1.Bucket
@@ -1213,7 +1277,7 @@ export type Bucket = Message<"altrace.v1.Bucket"> & {
  * Use `create(BucketSchema)` to create a new message.
  */
 export const BucketSchema: GenMessage<Bucket> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 30);
+  messageDesc(file_altrace_v1_mesh, 32);
 
 /**
  * A contract that this node's holder delegated: moves its money and rate out of the parent's account.
@@ -1232,7 +1296,7 @@ export type CarveRequest = Message<"altrace.v1.CarveRequest"> & {
  * Use `create(CarveRequestSchema)` to create a new message.
  */
 export const CarveRequestSchema: GenMessage<CarveRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 31);
+  messageDesc(file_altrace_v1_mesh, 33);
 
 /**
  * @generated from message altrace.v1.CarveReply
@@ -1258,7 +1322,7 @@ export type CarveReply = Message<"altrace.v1.CarveReply"> & {
  * Use `create(CarveReplySchema)` to create a new message.
  */
 export const CarveReplySchema: GenMessage<CarveReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 32);
+  messageDesc(file_altrace_v1_mesh, 34);
 
 /**
  * A checkpoint of this node's log, to be cosigned: add-checkpoint of c2sp.org/tlog-witness.
@@ -1286,7 +1350,7 @@ export type WitnessRequest = Message<"altrace.v1.WitnessRequest"> & {
  * Use `create(WitnessRequestSchema)` to create a new message.
  */
 export const WitnessRequestSchema: GenMessage<WitnessRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 33);
+  messageDesc(file_altrace_v1_mesh, 35);
 
 /**
  * @generated from message altrace.v1.WitnessReply
@@ -1326,7 +1390,7 @@ export type WitnessReply = Message<"altrace.v1.WitnessReply"> & {
  * Use `create(WitnessReplySchema)` to create a new message.
  */
 export const WitnessReplySchema: GenMessage<WitnessReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 34);
+  messageDesc(file_altrace_v1_mesh, 36);
 
 /**
  * Where an agent stands on the ladder of enforcement.

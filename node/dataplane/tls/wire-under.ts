@@ -1,0 +1,13 @@
+import type { Socket } from "node:net";
+
+const WIRES = new WeakMap<Socket, Socket>();
+
+/** Notes the connection that carries a TLS one: only that can be reset. */
+export function carriesTls(wire: Socket, tls: Socket): void {
+  WIRES.set(tls, wire);
+}
+
+/** The connection under a TLS one; the socket itself where there is no TLS of ours. */
+export function wireUnder(socket: Socket): Socket {
+  return WIRES.get(socket) ?? socket;
+}

@@ -1,0 +1,89 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { Cancel, Clock } from "../ports/clock.ts";
+import { type Random, uuidV7 } from "../ports/random.ts";
+import { NodeReplySchema, NodeRequestSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import type { AskMesh } from "./ledger-questions.ts";
+import type { LoopLink } from "./loop-link.ts";
+
+export type InspectionRenewalDeps = {
+  readonly ask: AskMesh;
+  readonly node: string;
+  readonly bootId: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly loops: readonly LoopLink[];
+  readonly createKeyPair: () => Promise<{
+    readonly publicKey: Uint8Array;
+    readonly privateKey: string;
+  }>;
+  readonly onProblem: (why: string) => void;
+};
+
+const ASK_TIMEOUT_MS = 5_000;
+const RETRY_MS = 5_000;
+/** A policy that names no host to look into may be followed by one that does. */
+const NOTHING_TO_SIGN: ReadonlySet<string> = new Set(["no_hosts"]);
+
+/**
+ * Keeps this node's certificate for looking into TLS: a key of its own for each, asked for under the
+ * policy in force, and again when half of its time is over or the policy changes.
+ *
+ * A node that gets none goes on without: hosts of model providers are then refused on the doors that
+ * would have to look into TLS.
+ */
+export class InspectionRenewal {
+  readonly #deps: InspectionRenewalDeps;
+  #cancel: Cancel = () => {};
+  #isAsking = false;
+  #askAgain = false;
+
+  constructor(deps: InspectionRenewalDeps) {
+    this.#deps = deps;
+  }
+
+  /** The policy is another one, so the hosts may be. */
+  renew(): void {
+    this.#askAgain = true;
+    if (!this.#isAsking) void this.#run();
+  }
+
+  stop(): void {
+    this.#cancel();
+  }
+
+  async #run(): Promise<void> {
+    this.#isAsking = true;
+    while (this.#askAgain) {
+      this.#askAgain = false;
+      this.#cancel();
+      const waitMs = await this.#askOnce().catch((error: unknown) => {
+        this.#deps.onProblem(String(error));
+        return RETRY_MS;
+      });
+      if (waitMs !== undefined) this.#cancel = this.#deps.clock.after(waitMs, () => this.renew());
+    }
+    this.#isAsking = false;
+  }
+
+  /** How long to wait before asking again; undefined: until the policy changes. */
+  async #askOnce(): Promise<number | undefined> {
+    const { ask, node, bootId, clock, random, loops, createKeyPair, onProblem } = this.#deps;
+    const { publicKey, privateKey } = await createKeyPair();
+    const requestId = uuidV7(clock.nowMs(), random);
+    const body = { case: "certify" as const, value: { publicKey } };
+    const request = create(NodeRequestSchema, { node, bootId, requestId, body });
+    const bytes = await ask("certify", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
+    const reply = bytes && fromBinary(NodeReplySchema, bytes).body;
+    if (reply?.case === "refused") {
+      if (NOTHING_TO_SIGN.has(reply.value.reason)) return undefined;
+      onProblem(reply.value.reason);
+    }
+    if (reply?.case !== "certify") return RETRY_MS;
+    const { certificate, hosts } = reply.value;
+    const notAfterMs = Number(reply.value.notAfterMs);
+    for (const loop of loops) {
+      loop.post({ t: "inspection", authority: { certificate, privateKey }, hosts, notAfterMs });
+    }
+    return Math.max(RETRY_MS, Math.floor((notAfterMs - clock.nowMs()) / 2));
+  }
+}

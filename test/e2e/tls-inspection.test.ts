@@ -1,0 +1,237 @@
+import { execFile } from "node:child_process";
+import { once } from "node:events";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect as connectTcp } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
+import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
+import { type Altrace, startAltrace } from "../support/start-altrace.ts";
+import { type Provider, startProvider } from "../support/start-provider.ts";
+import { TlsFront } from "../support/tls-front.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
+
+const AGENT = "research/worker-1";
+const HOST = "llm.localhost";
+const ROOT = join(tmpdir(), `altrace-e2e-ca-${process.pid}.pem`);
+
+let provider: Provider;
+let front: TlsFront;
+let altrace: Altrace;
+
+beforeAll(async () => {
+  provider = await startProvider();
+  front = new TlsFront(HOST, new URL(provider.origin));
+  await front.listen();
+  writeFileSync(ROOT, front.certificate);
+  const env = { ...PROVIDER_KEYS, NODE_EXTRA_CA_CERTS: ROOT };
+  altrace = await startAltrace({ policy: e2ePolicy(front.origin), env });
+  // Its certificate comes a moment after its policy.
+  await waitUntil(
+    () => "the node to get its certificate",
+    async () => ((await opened(AGENT)).startsWith("HTTP/1.1 200") ? true : undefined),
+  );
+});
+afterAll(async () => {
+  await altrace?.[Symbol.asyncDispose]();
+  front?.[Symbol.dispose]();
+  await provider?.[Symbol.asyncDispose]();
+  rmSync(ROOT, { force: true });
+});
+
+function forward(): URL {
+  return new URL(altrace.ready.forward);
+}
+
+async function tunnel(agent: string, port = front.port) {
+  const socket = connectTcp(Number(forward().port), forward().hostname);
+  onTestFinished(() => void socket.destroy());
+  return begin(socket, agent, port);
+}
+
+async function begin(socket: ReturnType<typeof connectTcp>, agent: string, port: number) {
+  socket.on("error", () => undefined);
+  const basic = Buffer.from(`${agent}:${altrace.key(agent)}`).toString("base64");
+  const target = `${HOST}:${port}`;
+  socket.write(
+    `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: Basic ${basic}\r\n\r\n`,
+  );
+  const [answer] = (await once(socket, "data")) as [Buffer];
+  return { socket, answer: answer.toString() };
+}
+
+async function opened(agent: string): Promise<string> {
+  const socket = connectTcp(Number(forward().port), forward().hostname);
+  const { answer } = await begin(socket, agent, front.port);
+  socket.destroy();
+  return answer;
+}
+
+/** TLS within a tunnel, as a client that trusts the mesh's root has it. */
+async function inside(agent: string, options: ConnectionOptions = {}): Promise<TLSSocket> {
+  const { socket } = await tunnel(agent);
+  const ca = readFileSync(join(altrace.home, "inspection-root.pem"));
+  const tls = connect({ socket, servername: HOST, ca, ...options });
+  await once(tls, "secureConnect");
+  return tls;
+}
+
+const BODY = JSON.stringify({
+  model: "gpt-5-mini",
+  messages: [{ role: "user", content: "hello" }],
+});
+
+async function ask(tls: TLSSocket, headers: Readonly<Record<string, string>>, body = BODY) {
+  const all = {
+    host: `${HOST}:${front.port}`,
+    "content-type": "application/json",
+    "content-length": String(Buffer.byteLength(body)),
+    ...headers,
+  };
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}`);
+  tls.write(`POST /v1/chat/completions HTTP/1.1\r\n${lines.join("\r\n")}\r\n\r\n${body}`);
+  let text = "";
+  tls.on("data", (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  return waitUntil(
+    () => `an answer; there was ${text}`,
+    () => (/\r\n\r\n.*\}/s.test(text) || tls.destroyed ? text : undefined),
+  );
+}
+
+const reasonOf = (text: string) => /x-altrace-reason: ([a-z_]+)/.exec(text)?.[1];
+const statusOf = (text: string) => Number(/^HTTP\/1.1 (\d+)/.exec(text)?.[1]);
+
+async function asAgent(prompt: string) {
+  const said = await altrace.mustCli("env", AGENT, "--proxy", "--json");
+  const variables = JSON.parse(said) as Record<string, string>;
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    [new URL("./ask-through-proxy.ts", import.meta.url).pathname],
+    {
+      // Names under localhost would go past the proxy.
+      env: {
+        PATH: process.env.PATH,
+        ...variables,
+        NO_PROXY: "",
+        LLM_ORIGIN: front.origin,
+        PROMPT: prompt,
+      },
+    },
+  );
+  return JSON.parse(stdout) as { whole: string; streamed: string; anthropics: string };
+}
+
+describe("TLS to a model provider, through HTTPS_PROXY", () => {
+  test("is looked into: the official SDKs are answered, with the provider's key", async () => {
+    const { whole, streamed, anthropics } = await asAgent("through the proxy");
+    expect([whole, streamed, anthropics]).toEqual(Array(3).fill("One answer in five pieces."));
+    const reached = provider.reachedBy("through the proxy");
+    expect(reached.length).toBe(3);
+    expect(JSON.stringify(reached)).not.toContain(altrace.key(AGENT));
+    expect(reached[0]?.headers.authorization).toBe(`Bearer ${PROVIDER_KEYS.OPENAI_API_KEY}`);
+    expect(reached[0]?.headers["proxy-authorization"]).toBeUndefined();
+  });
+
+  test("does not go past the content rules", async () => {
+    const { whole, streamed, anthropics } = await asAgent("tell of project-nightjar-1234");
+    expect([whole, streamed, anthropics]).toEqual(Array(3).fill("403 content_refused"));
+    expect(provider.reachedBy("nightjar-1234")).toEqual([]);
+  });
+
+  test("needs no second credential, and takes no other agent's", async () => {
+    const own = await ask(await inside(AGENT), {});
+    expect(statusOf(own)).toBe(200);
+    const others = { authorization: `Bearer ${altrace.key("research/worker-2")}` };
+    const text = await ask(await inside(AGENT), others);
+    expect([statusOf(text), reasonOf(text)]).toEqual([401, "credentials_conflict"]);
+    const providers = { authorization: `Bearer ${PROVIDER_KEYS.OPENAI_API_KEY}` };
+    const foreign = await ask(await inside(AGENT), providers);
+    expect([statusOf(foreign), reasonOf(foreign)]).toEqual([401, "foreign_credential"]);
+  });
+
+  test("answers 421 to a request for another host than the connection's", async () => {
+    for (const host of ["evil.example.com", `${HOST}:1`, "api.openai.com"]) {
+      const text = await ask(await inside(AGENT), { host });
+      expect([statusOf(text), reasonOf(text)]).toEqual([421, "misdirected_request"]);
+    }
+  });
+
+  test("refuses CONNECT and WebSocket within", async () => {
+    const upgrade = await ask(await inside(AGENT), { connection: "upgrade", upgrade: "websocket" });
+    expect([statusOf(upgrade), reasonOf(upgrade)]).toEqual([403, "upgrade_refused"]);
+    const tls = await inside(AGENT);
+    tls.write(`CONNECT ${HOST}:443 HTTP/1.1\r\nHost: ${HOST}\r\n\r\n`);
+    const [bytes] = (await once(tls, "data")) as [Buffer];
+    expect(reasonOf(bytes.toString())).toBe("method_not_allowed");
+  });
+
+  test("refuses another port of that host, and a client that speaks HTTP/2 alone", async () => {
+    const { answer } = await tunnel(AGENT, 1);
+    expect([statusOf(answer), reasonOf(answer)]).toEqual([403, "not_inspectable"]);
+    await expect(inside(AGENT, { ALPNProtocols: ["h2"] })).rejects.toThrow(/alert/);
+  });
+
+  test("shows certificates that are good for that host alone", async () => {
+    const tls = await inside(AGENT);
+    const leaf = tls.getPeerCertificate(true);
+    expect(leaf.subjectaltname).toBe(`DNS:${HOST}`);
+    const hours = (Date.parse(leaf.issuerCertificate.valid_to) - Date.now()) / 3_600_000;
+    expect(hours).toBeGreaterThan(23);
+    expect(hours).toBeLessThanOrEqual(24);
+    expect(leaf.ca).not.toBe(true);
+  });
+
+  test("ends with a kill: what runs is told, what is idle is cut", async () => {
+    provider.script("held", { held: true });
+    const idle = await inside("support/triage");
+    const busy = await inside("support/triage");
+    for (const one of [idle, busy]) one.on("error", () => undefined);
+    const held = JSON.stringify({
+      model: "gpt-5-mini",
+      stream: true,
+      messages: [{ role: "user", content: "script held" }],
+    });
+    let text = "";
+    busy.on("data", (chunk: Buffer) => {
+      text += chunk.toString();
+    });
+    busy.write(
+      `POST /v1/chat/completions HTTP/1.1\r\nhost: ${HOST}:${front.port}\r\n` +
+        `content-type: application/json\r\ncontent-length: ${held.length}\r\n\r\n${held}`,
+    );
+    await waitUntil(
+      () => "a stream",
+      () => (text.includes("data: ") ? true : undefined),
+    );
+    await altrace.mustCli("kill", "agent/support/triage", "--wait");
+    await waitUntil(
+      () => "both to be closed",
+      () => (idle.destroyed && busy.destroyed ? true : undefined),
+    );
+    expect(text).toContain("killed_agent");
+    expect(text).not.toContain("[DONE]");
+    const { answer } = await tunnel("support/triage");
+    expect(reasonOf(answer)).toBe("killed_agent");
+  });
+
+  test("has a record for the connection and one for each request", async () => {
+    const text = await ask(await inside(AGENT), {});
+    const id = /x-request-id: ([0-9a-f-]+)/.exec(text)?.[1] ?? "";
+    const explained = await waitUntil(
+      () => "the record",
+      async () => {
+        const { code, stdout } = await altrace.cli("explain", id, "--json");
+        return code === 0 ? stdout : undefined;
+      },
+    );
+    expect(explained).toContain(`"${HOST}:${front.port}"`);
+    expect(explained).toContain('"forward"');
+  });
+});

@@ -1,0 +1,76 @@
+import { create } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+import { certify } from "../../../coordinator/certify.ts";
+import type { Replica } from "../../../coordinator/replica.ts";
+import { contentScanner } from "../../../node/content-scanner.ts";
+import { readPolicy } from "../../../policy/read-policy.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
+import { CertifyRequestSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+import { e2ePolicy } from "../../support/e2e-policy.ts";
+
+const NOW_MS = Date.UTC(2026, 10, 28);
+const DAY_MS = 86_400_000;
+
+async function asked(providerOrigin: string | undefined, keyBytes = 91) {
+  const signed: { hosts: readonly string[]; node: string }[] = [];
+  const answer = await certify(
+    {
+      clock: twinClock({ nowMs: NOW_MS }),
+      replica: replicaWith(providerOrigin),
+      certifier: async ({ hosts, node }) => {
+        signed.push({ hosts, node });
+        return "PEM";
+      },
+    },
+    create(CertifyRequestSchema, { publicKey: new Uint8Array(keyBytes) }),
+    "n1",
+  );
+  return { answer, signed };
+}
+
+function replicaWith(providerOrigin: string | undefined): Replica {
+  const read =
+    providerOrigin === undefined
+      ? undefined
+      : readPolicy(e2ePolicy(providerOrigin), { file: "p", scanner: contentScanner });
+  const body = read?.ok ? read.bundle : undefined;
+  const op = body && { case: "policy", value: { body } };
+  return { state: { get: () => op && { op } } } as unknown as Replica;
+}
+
+const reasonOf = ({ answer }: Awaited<ReturnType<typeof asked>>) =>
+  answer.case === "refused" ? answer.value.reason : answer.case;
+
+test("a node is certified for a day, for the hosts that the policy names", async () => {
+  const { answer, signed } = await asked("https://llm.example.com:8443");
+  expect(signed).toEqual([{ hosts: ["llm.example.com"], node: "n1" }]);
+  expect(answer).toMatchObject({
+    case: "certify",
+    value: { hosts: ["llm.example.com"], notAfterMs: BigInt(NOW_MS + DAY_MS) },
+  });
+});
+
+test("nothing is signed for clear text, for addresses, or before there is a policy", async () => {
+  for (const origin of ["http://127.0.0.1:4099", undefined]) {
+    const result = await asked(origin);
+    expect(reasonOf(result)).toBe("no_hosts");
+    expect(result.signed).toEqual([]);
+  }
+});
+
+test("what is no key is refused before anything is signed", async () => {
+  for (const bytes of [0, 10_000]) {
+    const result = await asked("https://llm.example.com", bytes);
+    expect(reasonOf(result)).toBe("malformed_request");
+    expect(result.signed).toEqual([]);
+  }
+});
+
+test("a coordinator without a root says so", async () => {
+  const answer = await certify(
+    { clock: twinClock({ nowMs: NOW_MS }), replica: replicaWith("https://llm.example.com") },
+    create(CertifyRequestSchema, { publicKey: new Uint8Array(91) }),
+    "n1",
+  );
+  expect(answer).toMatchObject({ case: "refused", value: { reason: "no_root" } });
+});
