@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { openSealed, seal } from "../mesh/sealed.ts";
-import { isInForce, type TrustView } from "../mesh/trust.ts";
+import { coordinatorKey, type TrustView } from "../mesh/trust.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
 import type { Write } from "../ports/store.ts";
@@ -31,7 +31,12 @@ export function sealLink(record: JournalRecord, { signer }: JournalTrust): Uint8
 
 /** Undefined for anything but a record of this mesh that a coordinator in force has sealed. */
 export function openLink(bytes: Uint8Array, trust: JournalTrust): JournalLink | undefined {
-  const opened = openSealed("journal", bytes, coordinatorKeyIn(trust), trust.verify);
+  const opened = openSealed(
+    "journal",
+    bytes,
+    coordinatorKey(trust.trust, trust.clock.nowMs()),
+    trust.verify,
+  );
   if (!opened) return undefined;
   try {
     const record = fromBinary(JournalRecordSchema, opened.payload);
@@ -50,17 +55,6 @@ export function linkHash(bytes: Uint8Array): Uint8Array {
 export function isSameBytes(left: Uint8Array | undefined, right: Uint8Array | undefined): boolean {
   if (left === undefined || right === undefined) return left === right;
   return Buffer.compare(left, right) === 0;
-}
-
-/** Looks up keys that coordinators may sign with now. */
-export function coordinatorKeyIn({
-  trust,
-  clock,
-}: Pick<JournalTrust, "trust" | "clock">): (kid: string) => Uint8Array | undefined {
-  return (kid) => {
-    const key = trust.lookup(kid);
-    return key?.role === "coordinator" && isInForce(key, clock.nowMs()) ? key.publicKey : undefined;
-  };
 }
 
 export function entryOf({ key, value }: Write): JournalEntry {

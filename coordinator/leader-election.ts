@@ -9,12 +9,13 @@
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { openSealed, seal } from "../mesh/sealed.ts";
+import { coordinatorKey } from "../mesh/trust.ts";
 import { type Bus, BusFault } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import { type LeaderClaim, LeaderClaimSchema } from "../proto/gen/altrace/v1/journal_pb.ts";
 import { LEADER_STREAM, LEADER_SUBJECT } from "../proto/subjects.ts";
-import { coordinatorKeyIn, type JournalTrust } from "./journal-record.ts";
+import type { JournalTrust } from "./journal-record.ts";
 import { monoMs, pause } from "./pause.ts";
 
 export type LeaderElectionOptions = JournalTrust & {
@@ -181,7 +182,12 @@ export class LeaderElection {
 }
 
 function openClaim(bytes: Uint8Array, trust: JournalTrust): LeaderClaim | undefined {
-  const opened = openSealed("leader", bytes, coordinatorKeyIn(trust), trust.verify);
+  const opened = openSealed(
+    "leader",
+    bytes,
+    coordinatorKey(trust.trust, trust.clock.nowMs()),
+    trust.verify,
+  );
   if (!opened) return undefined;
   try {
     const claim = fromBinary(LeaderClaimSchema, opened.payload);

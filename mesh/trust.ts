@@ -142,6 +142,17 @@ export function isInForce(key: TrustedKey, nowMs: number): boolean {
   return key.notAfterMs === 0 || nowMs <= key.notAfterMs;
 }
 
+/** Looks up the raw public keys that coordinators may sign with at that time. */
+export function coordinatorKey(
+  trust: TrustView,
+  nowMs: number,
+): (kid: string) => Uint8Array | undefined {
+  return (kid) => {
+    const key = trust.lookup(kid);
+    return key?.role === "coordinator" && isInForce(key, nowMs) ? key.publicKey : undefined;
+  };
+}
+
 /** T1 and T3, as one table. Validity is looked at elsewhere. */
 export function roleMaySign(key: TrustedKey, op: OpName, scope: Scope): boolean {
   switch (key.role) {

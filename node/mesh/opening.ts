@@ -1,14 +1,14 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { DeadMan, type Judgement, type NotEntitled } from "../../mesh/entitlement.ts";
 import { openSealed } from "../../mesh/sealed.ts";
-import type { TrustView } from "../../mesh/trust.ts";
+import { coordinatorKey, type TrustView } from "../../mesh/trust.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Keys } from "../../ports/keys.ts";
 import type { Random } from "../../ports/random.ts";
 import { type Beat, BeatSchema, NonceRequestSchema } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import { openUntilNs, setOpenUntilNs, type Table } from "../table/table.ts";
 import type { Membership } from "./membership.ts";
-import { coordinatorKey, type Requests } from "./requests.ts";
+import type { Requests } from "./requests.ts";
 
 /** Why a node is closed: what keeps the next digest from opening it. */
 export const CLOSED_BECAUSE = [

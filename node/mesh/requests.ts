@@ -1,6 +1,6 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { openSealed, seal } from "../../mesh/sealed.ts";
-import { isInForce, type TrustView } from "../../mesh/trust.ts";
+import { coordinatorKey, type TrustView } from "../../mesh/trust.ts";
 import { type Bus, BusFault } from "../../ports/bus.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Keys, Signer } from "../../ports/keys.ts";
@@ -107,17 +107,6 @@ export class Requests {
     if (!isAnswer || reply?.requestId !== request.requestId) return { fault: "reply_mismatch" };
     return { reply, bytes: opened.payload };
   }
-}
-
-/** Looks up keys that may sign digests and replies now. */
-export function coordinatorKey(
-  trust: TrustView,
-  nowMs: number,
-): (kid: string) => Uint8Array | undefined {
-  return (kid) => {
-    const key = trust.lookup(kid);
-    return key?.role === "coordinator" && isInForce(key, nowMs) ? key.publicKey : undefined;
-  };
 }
 
 function decode<T>(read: () => T): T | undefined {
