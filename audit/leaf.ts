@@ -28,6 +28,7 @@ import {
   type CloseRecord,
   type ContractRef,
   type DecisionRecord,
+  type DistrustRecord,
   DOORS,
   type FloodRecord,
   type GapRecord,
@@ -331,6 +332,13 @@ const KINDS: { readonly [K in AuditRecord["k"]]: (k: K) => Writer } = {
     rc: must(reason),
     score: must(count),
     rid: may(requestId),
+  }),
+  distrust: kind<DistrustRecord>({
+    model: must(token),
+    milli: must(integer(1_000)),
+    by: must(oneOf(["bill", "mesh"])),
+    rid: may(requestId),
+    rec: may(sha256Hex),
   }),
   genesis: kind<GenesisRecord>({
     origin: must(origin),

@@ -263,6 +263,21 @@ export type StandingRecord = Common & {
   readonly rid?: string;
 };
 
+/** Holds of a model count from here on with bills that are further above them. It only ever rises. */
+export type DistrustRecord = Common & {
+  readonly k: "distrust";
+  /** `provider/model` of the policy. */
+  readonly model: string;
+  /** A bill over its hold, at most, thousandths. */
+  readonly milli: number;
+  /** `bill`: this node saw it. `mesh`: another node did. */
+  readonly by: "bill" | "mesh";
+  /** The request that was billed. */
+  readonly rid?: string;
+  /** SHA-256 of the mesh record that says so, lower-case hex. */
+  readonly rec?: string;
+};
+
 /** The first leaf of a log. */
 export type GenesisRecord = Common & {
   readonly k: "genesis";
@@ -303,6 +318,7 @@ export type AuditRecord =
   | KeyRecord
   | KillRecord
   | StandingRecord
+  | DistrustRecord
   | GenesisRecord
   | CloseRecord
   | RedactRecord;

@@ -21,6 +21,7 @@ import { buildParts, type Parts } from "./parts.ts";
 import { pause } from "./pause.ts";
 import { PLACED_EVERYWHERE, type Placement } from "./placement.ts";
 import { limitsOfPolicy } from "./policy-limits.ts";
+import { modelsOfPolicy } from "./policy-models.ts";
 import { foundTrust } from "./trust-bundle.ts";
 
 export type CoordinatorPorts = {
@@ -114,6 +115,7 @@ export async function buildCoordinator(
     witnessSigner,
     placement: ports.placement ?? PLACED_EVERYWHERE,
     limitsOf: ports.limitsOf ?? limitsOfPolicy,
+    modelsOf: modelsOfPolicy,
     tell,
     metrics,
     onFenced: fenced.resolve,

@@ -11,6 +11,8 @@ export const COORDINATOR_EVENTS = {
   /** A node asked for an automatic kill. */
   auto_kill: "warn",
   auto_kill_limited: "warn",
+  /** A bill was so far above its hold that every node is told to hold more for that model. */
+  distrust_raised: "error",
   /** Bytes from the bus that are no record which counts. */
   record_refused: "warn",
   /** Two commands met at one version of a scope; the kill, or the greater hash, stands. */

@@ -79,6 +79,7 @@ const OF_THE_LEADER: ReadonlySet<string> = new Set([
   "contract",
   "enrol",
   "carve",
+  "distrust",
 ]);
 /** Questions of one batch at most. */
 const BATCH_QUESTIONS_MAX = 256;

@@ -10,6 +10,7 @@ import { Commands } from "./commands.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { Contracts } from "./contracts.ts";
 import { Digest } from "./digest.ts";
+import { Distrusts } from "./distrusts.ts";
 import { Enrolment } from "./enrolment.ts";
 import type { Epoch } from "./epoch.ts";
 import type { Tell } from "./events.ts";
@@ -47,6 +48,7 @@ export type PartsInput = {
   readonly witnessSigner: Signer;
   readonly placement: Placement;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
+  readonly modelsOf: (bundle: Uint8Array) => ReadonlySet<string>;
   readonly tell: Tell;
   readonly metrics: CoordinatorMetrics;
   readonly onFenced: () => void;
@@ -57,6 +59,8 @@ const COMMIT_WAIT_MS = 2_000;
 const TOKENS_MAX = 10_000;
 const MAILBOX_MAX = 10_000;
 const REQUESTS_IN_FLIGHT_MAX = 4_096;
+/** A provider that changed its prices may show in many models of one node together. */
+const RAISES_OF_A_NODE = { burst: 32, perMinute: 16 };
 
 export type Parts = MeshParts & {
   readonly enrolment: Enrolment;
@@ -215,6 +219,12 @@ function buildNodeDoor(
     beatMonoMs: () => digest.monoMs(),
     ...own,
     replays: new ReplayGuard(clock),
+    distrusts: new Distrusts({
+      ...input,
+      ...meshParts,
+      mesh: input.pin.mesh,
+      raises: new RateGate(RAISES_OF_A_NODE),
+    }),
     autoKills: new RateGate({ burst: autoKillsPerMinute, perMinute: autoKillsPerMinute }),
   });
   const requests = new NodeRequests({

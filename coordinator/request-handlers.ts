@@ -25,6 +25,7 @@ import { certify, type NodeCertifier } from "./certify.ts";
 import type { Commands } from "./commands.ts";
 import { contractHandlers } from "./contract-calls.ts";
 import type { Contracts } from "./contracts.ts";
+import type { Distrusts } from "./distrusts.ts";
 import type { Enrolment } from "./enrolment.ts";
 import type { Tell } from "./events.ts";
 import { type Barred, LedgerFault } from "./ledger-actor.ts";
@@ -57,6 +58,7 @@ export type RequestHandlersOptions = {
   readonly commands: Commands;
   readonly enrolment: Enrolment;
   readonly contracts: Contracts;
+  readonly distrusts: Distrusts;
   readonly standings: Standings;
   readonly witness: Witness;
   readonly placement: Placement;
@@ -90,6 +92,7 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
     witness: ({ vkey, body }, { node }) => witness(options, { node, vkey, body }),
     fetch: (request) => fetchBody(options, request),
     state: ({ afterScope }) => statePage(options, afterScope),
+    distrust: (request, from) => options.distrusts.raise(request, from),
     certify: (request, { node }) => certify(options, request, node),
     enrol: async (request, { node }) => {
       const answer = await options.enrolment.enrol(node, request);

@@ -15,6 +15,7 @@ import type { LoopLink } from "./loop-link.ts";
 import type { MeshThreadLink } from "./mesh-thread-link.ts";
 import type { NodeLog } from "./node-log.ts";
 import { PolicySwitch } from "./policy-switch.ts";
+import { PriceDistrust } from "./price-distrust.ts";
 import { overrunBalance, takeBackRetired } from "./table/lend.ts";
 import { controlPinner, pin, type RowRef, unpin } from "./table/rows.ts";
 import type { Table } from "./table/table.ts";
@@ -71,6 +72,7 @@ export class Control {
   readonly #open = new Map<number, number>();
   #stopped = false;
   readonly #inspection: InspectionRenewal | undefined;
+  readonly #distrust: PriceDistrust;
 
   constructor(deps: ControlDeps) {
     this.#deps = deps;
@@ -88,6 +90,7 @@ export class Control {
         onProblem: (why) => log.fault("inspection", new Error(why)),
       });
     }
+    this.#distrust = new PriceDistrust({ ...deps, ask: meshLink.ask });
     this.policies = new PolicySwitch({ table, loops, log, onSwitched: () => this.#switched() });
     this.actors = new ActorHost({
       store,
@@ -115,6 +118,7 @@ export class Control {
     for (const loop of loops) {
       loop.onMessage((message) => this.#inTurn(() => this.#fromLoop(loop, message)));
     }
+    this.#distrust.restore();
     await this.actors.recover();
     const early = this.#early ?? [];
     this.#early = undefined;
@@ -146,6 +150,9 @@ export class Control {
         return;
       case "limit":
         this.actors.limitsChanged();
+        return;
+      case "distrust":
+        this.#distrust.said(message);
         return;
       case "row":
         this.#rowCame(message.grant, message.grant);
@@ -260,18 +267,16 @@ export class Control {
   }
 
   #settled(item: SettledItem): void {
-    const { spent, uncovered, overrunSpentMicros, model, distrustMilli } = item;
-    const { log, loops } = this.#deps;
-    this.actors.settled(accountOf(item), spent, uncovered, item.requestId);
+    const { spent, uncovered, overrunSpentMicros, model, distrustMilli, requestId } = item;
+    const { log } = this.#deps;
+    this.actors.settled(accountOf(item), spent, uncovered, requestId);
     if (overrunSpentMicros > 0n) {
       const share = { ...NOTHING, usdMicros: overrunSpentMicros };
       const notPaid = { ...NOTHING, usdMicros: uncovered?.overrunMicros ?? 0n };
       this.actors.settled(OVERRUN, share, notPaid);
       log.overrun(item);
     }
-    if (distrustMilli === undefined) return;
-    log.distrust(model, distrustMilli);
-    for (const loop of loops) loop.post({ t: "distrust", model, distrustMilli });
+    if (distrustMilli !== undefined) this.#distrust.billed({ model, distrustMilli, requestId });
   }
 
   /**
@@ -351,6 +356,7 @@ export class Control {
     this.#deps.clock.after(TICK_MS, () => {
       if (this.#stopped) return;
       this.actors.tick(IDLE_NS);
+      this.#distrust.tick();
       const connections = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
       this.#deps.meshLink.post({ t: "counts", agents: this.actors.activeCount, connections });
       this.#freeIdleRows();

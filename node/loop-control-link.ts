@@ -61,8 +61,8 @@ export type ControlLink = {
   /** Sent with the others of this turn. Never dropped. */
   settled(item: SettledItem): void;
   /**
-   * The largest bill over hold that this node has seen of a model, thousandths; 0 where none was more
-   * than its price entry allows for. Never falls while the node runs.
+   * The largest bill over hold that the mesh has seen of a model, as far as is known here, thousandths;
+   * 0 where none was more than its price entry allows for. Never falls.
    */
   distrustMilli(model: string): number;
   /** Sent with the others of this turn. One that no score depends on may be dropped. */

@@ -7,8 +7,10 @@ export type NodeLog = {
   decision(event: AgentEvent): void;
   standing(agentId: string, change: LadderChange): void;
   overrun(item: SettledItem): void;
-  /** A bill was so far above its hold that holds of this model are raised on this node from now on. */
-  distrust(model: string, distrustMilli: number): void;
+  /** Holds of this model are raised from now on: a bill here or on another node was so far above its own. */
+  distrust(model: string, distrustMilli: number, by: "bill" | "mesh"): void;
+  /** The coordinator did not take over, yet, what a bill has shown; it is asked again. */
+  distrustRefused(model: string, reason: string): void;
   policyOffered(version: number, sha256: string): void;
   policySwitched(version: number, sha256: string): void;
   policyRefused(version: number, message: string): void;
@@ -35,8 +37,10 @@ export function nodeLog(logger: Logger): NodeLog {
         model,
         micros: Number(overrunSpentMicros),
       }),
-    distrust: (model, distrustMilli) =>
-      logger.error({ event: "price_distrust_raised", model, distrustMilli }),
+    distrust: (model, distrustMilli, by) =>
+      logger.error({ event: "price_distrust_raised", model, distrustMilli, by }),
+    distrustRefused: (model, reason) =>
+      logger.warn({ event: "price_distrust_not_shared", model, reason }),
     policyOffered: (version, sha256) => logger.info({ event: "policy_offered", version, sha256 }),
     policySwitched: (version, sha256) => logger.info({ event: "policy_in_force", version, sha256 }),
     policyRefused: (version, message) =>

@@ -17,9 +17,9 @@ import { refundBuckets, release, settle, type Uncovered } from "./table/reserve.
  * Ends what was held: charges what the provider counted, or the hold where nobody counted, gives
  * the rest back, and writes the outcome into the log.
  *
- * A bill further above its hold than the price entry allows for raises the distrust of that model on
- * this node, for all holds to come, and is logged and counted; the rest of the mesh learns of it from
- * the log, not by itself.
+ * A bill further above its hold than the price entry allows for raises the distrust of that model for
+ * all holds to come: on this loop at once, on the node with the control thread's word, and on the mesh
+ * as soon as the coordinator has said so in a record.
  */
 export function settleRequest(
   asked: Asked,

@@ -245,6 +245,15 @@ export type MeshToControl =
     }
   /** A `limit` record changed. */
   | { readonly t: "limit"; readonly scope: string }
+  /** The mesh distrusts the price of a model; told before any policy that names it. */
+  | {
+      readonly t: "distrust";
+      /** `provider/model`. */
+      readonly model: string;
+      readonly distrustMilli: number;
+      /** SHA-256 of the record, hexadecimal. */
+      readonly record: string;
+    }
   /** A row now serves this agent; its actor should be active. */
   | { readonly t: "row"; readonly grant: RowGrant }
   | {

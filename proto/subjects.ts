@@ -52,6 +52,7 @@ export const REQUEST_METHODS = [
   "witness",
   "certify",
   "batch",
+  "distrust",
 ] as const;
 export type RequestMethod = (typeof REQUEST_METHODS)[number];
 /** All questions of one node. */

@@ -47,6 +47,7 @@ export type EnforcementHooks = {
   readonly onEnforced: (record: MeshRecord, times: EnforcedTimes) => void;
   readonly onPolicy: (record: MeshRecord) => void;
   readonly onLimit: (record: MeshRecord) => void;
+  readonly onDistrust: (record: MeshRecord) => void;
   /** An operator's revive of this agent is in force. */
   readonly onRevived: (agentId: string) => void;
   /** The set of killed scopes changed. */
@@ -96,6 +97,8 @@ export class Enforcement {
   /** A record from this node's own disk, before anything else is done with the node. */
   restore(record: MeshRecord): void {
     this.#apply(record);
+    // The policy is told once all is restored, so that no request under it is held for less.
+    if (record.parsed.kind === "distrust") this.#deps.hooks.onDistrust(record);
     this.#deps.acks.assume(record, true);
   }
 
@@ -202,8 +205,10 @@ export class Enforcement {
         hooks.onPolicy(record);
         return;
       case "budget":
-      case "distrust":
         hooks.onLimit(record);
+        return;
+      case "distrust":
+        hooks.onDistrust(record);
         return;
       case "trust":
         onTrust();

@@ -66,6 +66,7 @@ export class MeshThread {
       onEnforced: deps.onEnforced,
       onPolicy: (record) => this.#postPolicy(record),
       onLimit: ({ scope }) => deps.post({ t: "limit", scope }),
+      onDistrust: (record) => this.#postDistrust(record),
       onRevived: (agentId) => deps.post({ t: "revived", agentId }),
       onKills: () => this.#later("kills", KILLS_EVERY_MS, () => this.#postKills()),
       onAlarm: deps.onAlarm,
@@ -189,6 +190,14 @@ export class MeshThread {
     if (op.case !== "policy") return;
     const sha256 = Buffer.from(op.value.sha256).toString("hex");
     this.#deps.post({ t: "policy", version: v, sha256, bundle: op.value.body });
+  }
+
+  #postDistrust({ parsed, op, hashHex }: MeshRecord): void {
+    if (parsed.kind !== "distrust" || op.case !== "limit" || op.value.of.case !== "distrust")
+      return;
+    const model = `${parsed.provider}/${parsed.model}`;
+    const distrustMilli = Number(op.value.of.value.milli);
+    this.#deps.post({ t: "distrust", model, distrustMilli, record: hashHex });
   }
 
   #postKills(): void {

@@ -84,6 +84,13 @@ export const MUTATIONS: readonly Mutation[] = [
     oracles: ["durable-kill-survives"],
   },
   {
+    name: "keep a bill's lesson to oneself",
+    file: "node/mesh/enforcement.ts",
+    find: "        hooks.onDistrust(record);\n",
+    replace: "",
+    oracles: ["distrust-is-shared"],
+  },
+  {
     name: "skip the version merge",
     file: "mesh/state.ts",
     find: "    const changed = isGreater(record, before);\n",

@@ -4,6 +4,7 @@ import { CoordinatorMetrics } from "../../coordinator/metrics.ts";
 import { buildParts, type Parts } from "../../coordinator/parts.ts";
 import { PLACED_EVERYWHERE } from "../../coordinator/placement.ts";
 import { limitsOfPolicy } from "../../coordinator/policy-limits.ts";
+import { modelsOfPolicy } from "../../coordinator/policy-models.ts";
 import { foundTrust } from "../../coordinator/trust-bundle.ts";
 import type { Keys, Signer } from "../../ports/keys.ts";
 import { StoreFault } from "../../ports/store.ts";
@@ -139,6 +140,7 @@ export class SimCoordinator {
       witnessSigner: this.#keys.loadOrCreate("witness"),
       placement: PLACED_EVERYWHERE,
       limitsOf: limitsOfPolicy,
+      modelsOf: modelsOfPolicy,
       tell,
       metrics: new CoordinatorMetrics(),
       onFenced: () => undefined,

@@ -250,6 +250,7 @@ export class SimNode {
       standing: quiet,
       overrun: quiet,
       distrust: quiet,
+      distrustRefused: quiet,
       policyOffered: quiet,
       policySwitched: quiet,
       policyRefused: (_version, message) => this.#bug("policy", message),

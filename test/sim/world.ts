@@ -63,6 +63,13 @@ export async function runWorld(seed: number, size: WorldSize): Promise<RunResult
   return { seed, violation: world.violation, counts: world.counts };
 }
 
+/** Honest, within what the price entry allows for, or beyond that. */
+function overcountOf(draw: Draw): number {
+  const at = draw.unit();
+  if (at < 0.3) return draw.between(1, 1.09);
+  return at < 0.45 ? draw.between(1.12, 1.2) : 1;
+}
+
 class World {
   violation: Violation | undefined;
   readonly counts: Record<string, number> = {};
@@ -88,7 +95,7 @@ class World {
     this.#draw = draw;
     this.#time = new SimTime(draw.fork());
     const conduct: ProviderConduct = {
-      overcount: draw.chance(0.3) ? draw.between(1, 1.09) : 1,
+      overcount: overcountOf(draw),
       faults: { unreachable: 0, refused: 0, broken: 0, hanging: 0, mute: 0 },
     };
     const weather = { ...CALM };

@@ -1,4 +1,5 @@
 import { allConverge } from "./all-converge.ts";
+import { distrustIsShared } from "./distrust-is-shared.ts";
 import { durableKillSurvives } from "./durable-kill-survives.ts";
 import { grantsInJournal } from "./grants-in-journal.ts";
 import { killIsContained } from "./kill-is-contained.ts";
@@ -31,5 +32,6 @@ export const ORACLES: readonly Oracle[] = [
   opensWithEqualState,
   allConverge,
   nothingLeaks,
+  distrustIsShared,
   noPhantomDenial,
 ];

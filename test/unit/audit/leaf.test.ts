@@ -42,6 +42,7 @@ test("the samples hold every kind there is", () => {
     "clock",
     "close",
     "decision",
+    "distrust",
     "flood",
     "gap",
     "genesis",

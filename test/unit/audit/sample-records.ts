@@ -104,6 +104,7 @@ export const RECORDS: readonly AuditRecord[] = [
     score: 60,
     rid: RID,
   },
+  { ...head, k: "distrust", model: "openai/gpt-5", milli: 2_400, by: "bill", rid: RID, rec },
   { ...head, k: "genesis", origin: "altrace.acme/node-7/e2", rc: "epoch_full", prev: "a\n1\n—\n" },
   { ...head, k: "close", rc: "epoch_full" },
   { ...head, k: "redact", kid: "sp-2026-01", by: "op-1", rc: "erasure_request" },

@@ -61,6 +61,9 @@ export const LIMITS: AccountLimits = [
   },
 ];
 
+/** Models of every policy of these tests. */
+export const MODELS: ReadonlySet<string> = new Set(["openai/gpt-5-mini", "openai/gpt-5"]);
+
 const CONFIG: CoordinatorConfig = {
   home: "/nowhere",
   replicaId: "c1",
@@ -139,6 +142,7 @@ export class CoordinatorWorld {
       witnessSigner: this.keys.loadOrCreate("witness"),
       placement: this.options.placement ?? PLACED_EVERYWHERE,
       limitsOf: readLimits,
+      modelsOf: () => MODELS,
       tell: (event, fields) => this.told.push({ event, fields }),
       metrics: new CoordinatorMetrics(),
       onFenced: () => {

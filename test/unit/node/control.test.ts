@@ -274,9 +274,12 @@ describe("the control thread", () => {
     };
     one.loop({ t: "settled", items: [item] });
     await settle();
-    expect(one.logged).toEqual(["overrun", "distrust"]);
+    expect(one.logged).toEqual(["overrun", "distrust", "distrustRefused"]);
     expect(one.posted).toEqual([
       { t: "distrust", model: "openai/gpt-5-mini", distrustMilli: 1_800 },
+    ]);
+    expect(one.records).toMatchObject([
+      { k: "distrust", model: "openai/gpt-5-mini", milli: 1_800, by: "bill", rid: "r1" },
     ]);
     // Nothing was lent to this row or to overrun, so all of it is owed.
     expect(one.control.actors.view("overrun")?.state.book.debt).toEqual(usd(4n));

@@ -34,6 +34,7 @@ import {
 import {
   KeySchema,
   KillSchema,
+  LimitSchema,
   PolicySchema,
   ReviveSchema,
   SignedRecordSchema,
@@ -68,6 +69,10 @@ export const verify = twinKeys(twinRandom(5)).verify;
 export const kill = (reason = "test"): RecordOp => ({
   case: "kill",
   value: create(KillSchema, { reason }),
+});
+export const distrust = (milli: bigint): RecordOp => ({
+  case: "limit",
+  value: create(LimitSchema, { of: { case: "distrust", value: { milli } } }),
 });
 export const revive: RecordOp = { case: "revive", value: create(ReviveSchema, {}) };
 export const policy = (text: string): RecordOp => {
@@ -336,6 +341,7 @@ export class TestNode {
         },
         onPolicy: (record) => this.told.push(`policy ${record.v}`),
         onLimit: (record) => this.told.push(`limit ${record.scope}`),
+        onDistrust: (record) => this.told.push(`distrust ${record.scope}`),
         onRevived: (agentId) => this.told.push(`revived ${agentId}`),
         onKills: () => this.told.push("kills"),
         onAlarm: (name, detail) => this.alarms.push([name, detail]),

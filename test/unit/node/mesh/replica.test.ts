@@ -11,6 +11,7 @@ import { TrustRole } from "../../../../proto/gen/altrace/v1/record_pb.ts";
 import { FAST_PREFIX, withPrefix } from "../../../../proto/subjects.ts";
 import {
   DEAD_MAN_MS,
+  distrust,
   key,
   kill,
   MESH,
@@ -398,6 +399,20 @@ test("a policy is told when it is current, at a restart too, and one that is not
   const again = new TestNode(world, { store: (node.store as TwinStore).crash() });
   await again.replica.start();
   expect(again.told).toContain("policy 1");
+});
+
+test("distrust of a price is told when it rises, and at a restart before the policy", async () => {
+  const { world, node } = await openNode();
+  const scope = "distrust/openai/gpt-5";
+  await world.commit("policy", policy('{"a":1}'));
+  await world.commit(scope, distrust(2_000n), signers.coordinator);
+  await world.commit(scope, distrust(1_500n), signers.coordinator);
+  await settle();
+  expect(node.told.filter((one) => one.startsWith("distrust"))).toEqual([`distrust ${scope}`]);
+  await node.replica.stop();
+  const again = new TestNode(world, { store: (node.store as TwinStore).crash() });
+  await again.replica.start();
+  expect(again.told.slice(0, 2)).toEqual([`distrust ${scope}`, "policy 1"]);
 });
 
 test("heartbeats say what is merged, what is on disk, and that the node is open", async () => {

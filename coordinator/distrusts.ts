@@ -1,0 +1,112 @@
+import { create } from "@bufbuild/protobuf";
+import { nextRecord, RecordError } from "../mesh/record.ts";
+import { DISTRUST_MILLI_MAX, DISTRUST_MILLI_MIN } from "../mesh/record-op.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Signer } from "../ports/keys.ts";
+import { type Random, uuidV7 } from "../ports/random.ts";
+import { DistrustReplySchema, type DistrustRequest } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { LimitSchema } from "../proto/gen/altrace/v1/record_pb.ts";
+import { parseScope } from "../proto/ids.ts";
+import { CommandRefused } from "./command-refused.ts";
+import type { Commands } from "./commands.ts";
+import type { Tell } from "./events.ts";
+import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
+import { monoMs } from "./pause.ts";
+import type { RateGate } from "./rate-gate.ts";
+import type { Registry } from "./registry.ts";
+import type { Replica } from "./replica.ts";
+
+export type DistrustsOptions = {
+  readonly mesh: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly signer: Signer;
+  readonly replica: Replica;
+  readonly registry: Registry;
+  readonly commands: Commands;
+  readonly modelsOf: (bundle: Uint8Array) => ReadonlySet<string>;
+  /** Raises by node. */
+  readonly raises: RateGate;
+  readonly tell: Tell;
+};
+
+/**
+ * Makes one node's costly lesson the mesh's: a bill above its hold becomes a record that every node
+ * follows. No person is asked, because such a record only makes requests dearer to hold.
+ *
+ * A node that lies can so make models of policy unaffordable, up to a hundred times, and no more: names
+ * that policy does not know are refused, and each node has its pace.
+ */
+export class Distrusts {
+  readonly #options: DistrustsOptions;
+  #models: ReadonlySet<string> = new Set();
+  #modelsOf = "";
+
+  constructor(options: DistrustsOptions) {
+    this.#options = options;
+  }
+
+  /** Answers a node. What it asks for is the mesh's once its record is committed, not before. */
+  async raise(
+    { provider, model, milli }: DistrustRequest,
+    { node, bootId }: RequestFrom,
+  ): Promise<ReplyBody> {
+    const { replica, registry, raises, clock, tell } = this.#options;
+    const scope = `distrust/${provider}/${model}`;
+    const isAmount = milli >= DISTRUST_MILLI_MIN && milli <= DISTRUST_MILLI_MAX;
+    if (!isAmount || parseScope(scope)?.kind !== "distrust") {
+      return refusedBody("malformed_request", "provider, model or milli");
+    }
+    if (!registry.isCurrentBoot(node, bootId)) {
+      return refusedBody("boot_ended", `${bootId} of ${node} has ended`);
+    }
+    const id = `${provider}/${model}`;
+    if (!this.#isKnown(id)) return refusedBody("model_unknown", `${id} is not in the policy`);
+    const current = replica.state.get(scope)?.op;
+    const known = current?.case === "limit" ? current.value.of : undefined;
+    if (known?.case === "distrust" && known.value.milli >= milli) {
+      const value = create(DistrustReplySchema, { milli: known.value.milli });
+      return { case: "distrust", value };
+    }
+    if (!raises.pass(node, monoMs(clock))) {
+      return refusedBody("distrust_limited", `${node} asked for too many raises`);
+    }
+    const refusal = await this.#commit(scope, milli, node);
+    if (refusal !== undefined) return refusedBody(refusal.reason, refusal.message);
+    tell("distrust_raised", { node, model: id, milli: Number(milli) });
+    return { case: "distrust", value: create(DistrustReplySchema, { milli }) };
+  }
+
+  async #commit(scope: string, milli: bigint, node: string): Promise<CommandRefused | undefined> {
+    const { mesh, clock, random, signer, replica, commands } = this.#options;
+    const value = create(LimitSchema, { of: { case: "distrust", value: { milli } } });
+    const fields = {
+      mesh,
+      scope,
+      op: { case: "limit" as const, value },
+      cmdId: uuidV7(clock.nowMs(), random),
+      issuedAtMs: clock.nowMs(),
+      operator: `node/${node}`,
+    };
+    try {
+      await commands.carry(nextRecord(replica.state.get(scope), fields, signer), ["limit"]);
+      return undefined;
+    } catch (error) {
+      // Another node's raise is on its way: this one is asked for again, if that is not enough.
+      if (error instanceof CommandRefused) return error;
+      if (error instanceof RecordError) return new CommandRefused(error.reason, error.message);
+      throw error;
+    }
+  }
+
+  /** Bodies are parsed once for each policy. */
+  #isKnown(id: string): boolean {
+    const policy = this.#options.replica.state.get("policy");
+    if (policy?.op.case !== "policy") return false;
+    if (policy.hashHex !== this.#modelsOf) {
+      this.#models = this.#options.modelsOf(policy.op.value.body);
+      this.#modelsOf = policy.hashHex;
+    }
+    return this.#models.has(id);
+  }
+}

@@ -1,0 +1,201 @@
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { AuditRecord } from "../audit/record.ts";
+import type { Clock } from "../ports/clock.ts";
+import { type Random, uuidV7 } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
+import {
+  DistrustRequestSchema,
+  NodeReplySchema,
+  NodeRequestSchema,
+} from "../proto/gen/altrace/v1/mesh_pb.ts";
+import type { AskMesh } from "./ledger-questions.ts";
+import type { LoopLink } from "./loop-link.ts";
+import type { NodeLog } from "./node-log.ts";
+
+// How far bills may exceed their holds, by model, beyond what price entries say.
+//
+// P1. What holds count with only rises: by this node's bills, and by the mesh's records.
+// P2. A bill counts here at once; every other node hears of it as soon as a record is committed.
+// P3. What a bill has shown is on this node's disk until the mesh's record says as much, and the
+//     coordinator is asked again until then. A restart forgets neither.
+// P4. Every raise is logged and recorded.
+
+/** Models of which a raise is remembered; those of policy, so hardly ever more than a few. */
+export const MODELS_MAX = 4_096;
+/** Beyond a hundred times its hold a bill says that a price is wrong, and more would change nothing. */
+export const RAISE_MILLI_MAX = 100_000;
+const PREFIX = "distrust/";
+const ASK_TIMEOUT_MS = 5_000;
+/** Waits before a raise that the coordinator did not take is said again: doubled each time. */
+const ASK_AGAIN_MS = { first: 1_000, max: 60_000 };
+
+export type PriceDistrustDeps = {
+  readonly node: string;
+  readonly bootId: string;
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly loops: readonly LoopLink[];
+  readonly ask: AskMesh;
+  readonly append: (record: AuditRecord) => void;
+  readonly log: NodeLog;
+};
+
+type Known = {
+  /** What holds count with, thousandths. */
+  milli: number;
+  /** What the mesh's record says; 0 before there is one. */
+  meshMilli: number;
+  /** What is on this node's disk; 0 for nothing. */
+  savedMilli: number;
+  saving: boolean;
+  asking: boolean;
+  /** Monotonic ns before which the coordinator is not asked again. */
+  askAtNs: bigint;
+  waitMs: number;
+};
+
+type Raise = {
+  readonly milli: number;
+  readonly by: "bill" | "mesh";
+  readonly rid?: string | undefined;
+  readonly rec?: string;
+};
+
+/** The control thread's view of prices that bills have shown to be too low. */
+export class PriceDistrust {
+  readonly #deps: PriceDistrustDeps;
+  readonly #known = new Map<string, Known>();
+
+  constructor(deps: PriceDistrustDeps) {
+    this.#deps = deps;
+  }
+
+  /** P3. What an earlier run of this node saw and the mesh may not know. */
+  restore(): void {
+    for (const [key, bytes] of this.#deps.store.list(PREFIX)) {
+      const milli = Number(Buffer.from(bytes).toString());
+      if (!Number.isSafeInteger(milli) || milli <= 0) continue;
+      const model = key.slice(PREFIX.length);
+      const known = this.#of(model);
+      if (known === undefined) continue;
+      known.savedMilli = milli;
+      if (milli > known.milli) this.#tell(model, known, milli);
+    }
+    this.tick();
+  }
+
+  /** A bill was that much above its hold. */
+  billed(bill: {
+    readonly model: string;
+    readonly distrustMilli: number;
+    readonly requestId: string;
+  }): void {
+    const milli = Math.min(bill.distrustMilli, RAISE_MILLI_MAX);
+    this.#raise(bill.model, { milli, by: "bill", rid: bill.requestId });
+    this.tick();
+  }
+
+  /** A record of the mesh says so. */
+  said(record: {
+    readonly model: string;
+    readonly distrustMilli: number;
+    readonly record: string;
+  }): void {
+    const { model, distrustMilli: milli } = record;
+    const known = this.#raise(model, { milli, by: "mesh", rec: record.record });
+    if (known === undefined) return;
+    known.meshMilli = Math.max(known.meshMilli, milli);
+    if (known.savedMilli > 0) void this.#save(model, known);
+  }
+
+  /** Once a second, and after every raise: brings to disk and to the coordinator what is still owed. */
+  tick(): void {
+    const nowNs = this.#deps.clock.monoNs();
+    for (const [model, known] of this.#known) {
+      if (known.milli <= known.meshMilli) continue;
+      if (known.savedMilli < known.milli) void this.#save(model, known);
+      if (!known.asking && nowNs >= known.askAtNs) void this.#ask(model, known);
+    }
+  }
+
+  #raise(model: string, { milli, by, rid, rec }: Raise): Known | undefined {
+    const { node, clock, log, append } = this.#deps;
+    const known = this.#of(model);
+    if (known === undefined || milli <= known.milli) return known;
+    this.#tell(model, known, milli);
+    known.askAtNs = 0n;
+    log.distrust(model, milli, by);
+    const of = { ...(rid !== undefined && { rid }), ...(rec !== undefined && { rec }) };
+    try {
+      append({ v: 1, k: "distrust", t: clock.nowMs(), node, model, milli, by, ...of });
+    } catch (error) {
+      // The log refuses requests by itself where it cannot be written; the raise must stand.
+      log.fault("distrust", error);
+    }
+    return known;
+  }
+
+  #tell(model: string, known: Known, distrustMilli: number): void {
+    known.milli = distrustMilli;
+    for (const loop of this.#deps.loops) loop.post({ t: "distrust", model, distrustMilli });
+  }
+
+  #of(model: string): Known | undefined {
+    const known = this.#known.get(model);
+    if (known !== undefined || this.#known.size >= MODELS_MAX) return known;
+    const made: Known = {
+      milli: 0,
+      meshMilli: 0,
+      savedMilli: 0,
+      saving: false,
+      asking: false,
+      askAtNs: 0n,
+      waitMs: ASK_AGAIN_MS.first,
+    };
+    this.#known.set(model, made);
+    return made;
+  }
+
+  /** Never rejects; what failed is tried again with the next tick. */
+  async #save(model: string, known: Known): Promise<void> {
+    if (known.saving) return;
+    known.saving = true;
+    const milli = known.milli > known.meshMilli ? known.milli : 0;
+    const value = milli === 0 ? undefined : Buffer.from(String(milli));
+    try {
+      await this.#deps.store.commit([{ key: PREFIX + model, value }]);
+      known.savedMilli = milli;
+    } catch (error) {
+      this.#deps.log.fault("distrust", error);
+    }
+    known.saving = false;
+  }
+
+  async #ask(model: string, known: Known): Promise<void> {
+    known.asking = true;
+    const { milli } = known;
+    const reason = await this.#askOnce(model, milli).catch((error: unknown) => String(error));
+    known.asking = false;
+    // Taken is not yet committed: what no record says after a while is asked for once more.
+    const isNew = known.milli > milli;
+    known.waitMs = isNew ? ASK_AGAIN_MS.first : Math.min(known.waitMs * 2, ASK_AGAIN_MS.max);
+    known.askAtNs = this.#deps.clock.monoNs() + BigInt(known.waitMs) * 1_000_000n;
+    if (reason !== undefined) this.#deps.log.distrustRefused(model, reason);
+  }
+
+  /** Undefined: the coordinator took it over. */
+  async #askOnce(id: string, milli: number): Promise<string | undefined> {
+    const { node, bootId, clock, random, ask } = this.#deps;
+    const [provider = "", ...rest] = id.split("/");
+    const of = { provider, model: rest.join("/"), milli: BigInt(milli) };
+    const requestId = uuidV7(clock.nowMs(), random);
+    const body = { case: "distrust" as const, value: create(DistrustRequestSchema, of) };
+    const request = create(NodeRequestSchema, { node, bootId, requestId, body });
+    const bytes = await ask("distrust", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
+    if (bytes === undefined) return "unavailable";
+    const reply = fromBinary(NodeReplySchema, bytes).body;
+    if (reply.case === "refused") return reply.value.reason;
+    return reply.case === "distrust" ? undefined : "unavailable";
+  }
+}
