@@ -23,6 +23,8 @@ export type FindingCode =
   | "dead_rule"
   /** A rule for streams whose match has no longest length. */
   | "unbounded_rule"
+  /** The snapshot of prices that came with this build is not as a maintainer signed it. */
+  | "prices_untrusted"
   /** How much may be held at once; always a warning. */
   | "open_holds";
 

@@ -1,5 +1,8 @@
 import type { LongContextPrice } from "./compiled-policy.ts";
 import snapshot from "./price-catalogue.json" with { type: "json" };
+import signature from "./price-catalogue.sig.json" with { type: "json" };
+import publicKey from "./price-maintainer.json" with { type: "json" };
+import { flawOfPrices } from "./price-signature.ts";
 
 /** A model's published prices, micro-dollars per million tokens, and its bound on output. */
 export type CatalogueEntry = {
@@ -20,7 +23,18 @@ export type PriceCatalogue = {
   readonly providers: ReadonlyMap<string, ReadonlyMap<string, CatalogueEntry>>;
 };
 
-/** The snapshot that comes with this version. `scripts/refresh-prices.ts` makes it. */
+let flaw: string | undefined | null = null;
+
+/**
+ * Why the snapshot of this version must not be used; `undefined` when it is as a maintainer signed it.
+ * Whoever goes by its prices asks first. Looked at once in a process.
+ */
+export function priceCatalogueFlaw(): string | undefined {
+  if (flaw === null) flaw = flawOfPrices({ snapshot, signature, publicKey });
+  return flaw;
+}
+
+/** The snapshot that comes with this version. `npm run prices` takes and signs it. */
 export const PRICE_CATALOGUE: PriceCatalogue = {
   date: snapshot.date,
   source: snapshot.source,

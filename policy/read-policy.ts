@@ -2,7 +2,7 @@ import type { ContentScanner } from "./content-scanner.ts";
 import { BUNDLE_BYTES_MAX } from "./defaults.ts";
 import { type Finding, Findings } from "./findings.ts";
 import type { PolicyDocument } from "./policy-document.ts";
-import { PRICE_CATALOGUE, type PriceCatalogue } from "./price-catalogue.ts";
+import { PRICE_CATALOGUE, type PriceCatalogue, priceCatalogueFlaw } from "./price-catalogue.ts";
 import { readDocument } from "./read-document.ts";
 import { writeBundle } from "./write-bundle.ts";
 import { readYaml } from "./yaml-nodes.ts";
@@ -18,7 +18,11 @@ export type ReadPolicy =
   /** At least one error; all that were found, and the warnings, in the order of the text. */
   | { readonly ok: false; readonly findings: readonly Finding[] };
 
-/** Reads a policy file: YAML text to a checked document and the bundle that carries it. */
+/**
+ * Reads a policy file: YAML text to a checked document and the bundle that carries it.
+ *
+ * Prices that a maintainer has not signed are no prices: then nothing is read at all.
+ */
 export function readPolicy(
   text: string,
   of: {
@@ -29,6 +33,11 @@ export function readPolicy(
   },
 ): ReadPolicy {
   const findings = new Findings(of.file);
+  const flaw = of.catalogue === undefined ? priceCatalogueFlaw() : undefined;
+  if (flaw !== undefined) {
+    findings.error({ place: { line: 0, column: 0 }, path: "" }, "prices_untrusted", flaw);
+    return { ok: false, findings: findings.sorted() };
+  }
   const node = readYaml(text, findings);
   const document =
     node &&

@@ -1,12 +1,5 @@
-// Makes policy/price-catalogue.json from the data of @pydantic/genai-prices.
-//
-//   npm install --prefix <folder> @pydantic/genai-prices
-//   node scripts/refresh-prices.ts <folder>
-//
-// Run by hand; the result is reviewed and committed, and nothing reads that package at run time.
-
-import { readFile, writeFile } from "node:fs/promises";
-import { join, resolve } from "node:path";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
 type Tiered = {
@@ -29,8 +22,8 @@ type PriceModule = {
   calcPrice(usage: object, model: string, options: object): { model: Model } | null;
 };
 
-const PACKAGE = "@pydantic/genai-prices";
-const OUTPUT = new URL("../policy/price-catalogue.json", import.meta.url);
+/** The package whose data the prices are. Nothing reads it at run time. */
+export const PRICE_PACKAGE = "@pydantic/genai-prices";
 
 /** Names that providers publish and the package matches only by a pattern. */
 const PUBLISHED_NAMES: Readonly<Record<string, readonly string[]>> = {
@@ -143,23 +136,38 @@ const KNOWN_KEYS = new Set([
 ]);
 const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
-const folder = resolve(process.argv[2] ?? ".", "node_modules", PACKAGE);
-const manifest = JSON.parse(await readFile(join(folder, "package.json"), "utf8"));
-const module: PriceModule = await import(pathToFileURL(join(folder, manifest.module)).href);
-const today = new Date().toISOString().slice(0, 10);
-
-const providers: Record<string, Record<string, object>> = {};
-for (const [providerId, published] of Object.entries(PUBLISHED_NAMES)) {
-  const provider = module.findProvider({ providerId });
-  if (provider === undefined) throw new Error(`${PACKAGE} has no provider ${providerId}`);
-  providers[providerId] = entriesOf(provider, { providerId, published });
+/**
+ * Makes a snapshot of the prices in force on a day.
+ *
+ * @param folder Where the package is installed.
+ * @param today ISO 8601 date.
+ */
+export async function takePrices(
+  folder: string,
+  today: string,
+): Promise<{ readonly date: string; readonly source: string; readonly providers: object }> {
+  const place = join(folder, "node_modules", PRICE_PACKAGE);
+  const manifest = JSON.parse(await readFile(join(place, "package.json"), "utf8"));
+  const prices: PriceModule = await import(pathToFileURL(join(place, manifest.module)).href);
+  const providers: Record<string, Record<string, object>> = {};
+  for (const [providerId, published] of Object.entries(PUBLISHED_NAMES)) {
+    const provider = prices.findProvider({ providerId });
+    if (provider === undefined) throw new Error(`${PRICE_PACKAGE} has no provider ${providerId}`);
+    providers[providerId] = entriesOf(provider, { providerId, published, prices, today });
+  }
+  return { date: today, source: `${PRICE_PACKAGE} ${manifest.version}`, providers };
 }
-const catalogue = { date: today, source: `${PACKAGE} ${manifest.version}`, providers };
-await writeFile(OUTPUT, `${JSON.stringify(catalogue, null, 2)}\n`);
+
+type Taking = {
+  readonly providerId: string;
+  readonly published: readonly string[];
+  readonly prices: PriceModule;
+  readonly today: string;
+};
 
 function entriesOf(
   provider: Provider,
-  { providerId, published }: { providerId: string; published: readonly string[] },
+  { providerId, published, prices, today }: Taking,
 ): Record<string, object> {
   const models = new Map<string, Model>();
   for (const model of provider.models) {
@@ -167,15 +175,15 @@ function entriesOf(
     for (const name of exactNames(model.match)) models.set(name, model);
   }
   for (const name of published) {
-    const found = module.calcPrice({ input_tokens: 1 }, name, { providerId });
-    if (found === null) throw new Error(`${PACKAGE} has no price for ${providerId}/${name}`);
+    const found = prices.calcPrice({ input_tokens: 1 }, name, { providerId });
+    if (found === null) throw new Error(`${PRICE_PACKAGE} has no price for ${providerId}/${name}`);
     models.set(name, found.model);
   }
   const entries = [...models]
     .filter(([name]) => NAME.test(name) && !NOT_TEXT.test(name) && !NOT_SERVED.test(name))
     .toSorted(([a], [b]) => (a < b ? -1 : 1))
     .flatMap(([name, model]) => {
-      const entry = entryOf(name, model);
+      const entry = entryOf(name, model, today);
       return entry === undefined ? [] : [[name, entry] as const];
     });
   return Object.fromEntries(entries);
@@ -186,8 +194,8 @@ function ownsModel(providerId: string, { id }: Model): boolean {
   return providerId !== "google" || id.startsWith("gemini-");
 }
 
-function entryOf(name: string, model: Model): object | undefined {
-  const prices = pricesOf(model);
+function entryOf(name: string, model: Model, today: string): object | undefined {
+  const prices = pricesOf(model, today);
   const known = Object.keys(prices).every((key) => KNOWN_KEYS.has(key));
   if (prices.input_mtok === undefined || !known) return undefined;
   const row = OUTPUT_TOKENS.find(([start]) => name.startsWith(start));
@@ -215,7 +223,7 @@ function entryOf(name: string, model: Model): object | undefined {
 }
 
 /** What is in force today: the last row whose date has come. */
-function pricesOf(model: Model): Prices {
+function pricesOf(model: Model, today: string): Prices {
   if (!Array.isArray(model.prices)) return model.prices as Prices;
   const rows = model.prices as readonly { constraint?: Constraint; prices: Prices }[];
   const current = rows.filter(
