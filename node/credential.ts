@@ -34,6 +34,18 @@ export function presentedKey(rawHeaders: readonly string[]): PresentedKey | Miss
   return asKey(key);
 }
 
+/** Whether a key of ours stands anywhere in a request but where a proxy's credential belongs. */
+export function carriesKey(target: string, rawHeaders: readonly string[]): boolean {
+  if (ANY_KEY.test(target)) return true;
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const isToProxy = (rawHeaders[i] as string).toLowerCase() === "proxy-authorization";
+    if (!isToProxy && ANY_KEY.test(rawHeaders[i + 1] as string)) return true;
+  }
+  return false;
+}
+
+const ANY_KEY = /altk_[a-z0-9]{8,32}_[A-Za-z0-9_-]{43}/;
+
 /** What a client says to a proxy: its key, and the agent that it takes itself for, if it says so. */
 export type ProxyKey = PresentedKey & { readonly agentId: string };
 

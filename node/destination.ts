@@ -2,7 +2,7 @@ import type { AgentPolicy, CompiledPolicy, ProviderPolicy } from "../policy/comp
 import { destinationGranted } from "../policy/hosts.ts";
 import { SHADOW_STAGES } from "../policy/policy-document.ts";
 import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
-import type { RequestHead, Via } from "./dataplane/exchange.ts";
+import type { Exchange, RequestHead } from "./dataplane/exchange.ts";
 import {
   type Destination,
   type DestinationMode,
@@ -19,17 +19,33 @@ export type WantedDestination = {
   /** Lower case. */
   readonly host: string;
   readonly port: number;
-  /** `connection`: to carry whatever is said on it. `request`: one request that was read. */
-  readonly as: "connection" | "request";
+  /**
+   * `connection`: to carry whatever is said on it. `request`: one request of a dialect, which was read.
+   * `plain`: one request over HTTP without TLS, to be passed on unread.
+   */
+  readonly as: "connection" | "request" | "plain";
   /** Where a captured connection was going, `address:port`. */
   readonly original: string | undefined;
   /** What it resolved to. Absent: it was not asked for. */
   addresses?: readonly DialAddress[] | Missing;
 };
 
-/** Where a request wants to go that came on a connection whose TLS ended here. */
-export function wantedBy({ host, port, original }: Via): WantedDestination {
-  return { scheme: "https", host, port, as: "request", original };
+/** Where a request wants to go whose TLS ended here, or which names its host itself. */
+export function wantedBy({
+  via,
+  proxied,
+}: Pick<Exchange, "via" | "proxied">): WantedDestination | undefined {
+  if (via !== undefined) {
+    const { host, port, original } = via;
+    return { scheme: "https", host, port, as: "request", original };
+  }
+  if (proxied === undefined) return undefined;
+  return { scheme: "http", ...proxied, as: "request", original: undefined };
+}
+
+/** Whether a host is of a provider, so that what goes there is read or refused. */
+export function isProviders(host: string, policy: CompiledPolicy | undefined): boolean {
+  return [...(policy?.providers.values() ?? [])].some((one) => one.host === host);
 }
 
 /** What of a loop it takes to know a destination. */
@@ -65,16 +81,15 @@ function providersAt(
 }
 
 /**
- * The route of a request on a connection to a provider's host: what that provider's own dialect has
- * below its base path, and nothing else.
+ * The route of a request to a provider's host: what that provider's own dialect has below its base
+ * path, and nothing else.
  */
 export function routeWithin(
-  via: Via,
+  wanted: WantedDestination,
   { method, target, rawHeaders }: RequestHead,
   policy: CompiledPolicy | undefined,
 ): FoundRoute | Missing {
-  const asked = { ...via, scheme: "https" as const };
-  for (const { basePath, dialect } of providersAt(asked, policy)) {
+  for (const { basePath, dialect } of providersAt(wanted, policy)) {
     // An MCP server is asked at the gateway, whose path names it; its own paths name nobody.
     if (dialect === "mcp" || !target.startsWith(`${basePath}/`)) continue;
     const found = findRoute(method, target.slice(basePath.length), rawHeaders);
@@ -88,12 +103,10 @@ function modeOf(
   policy: CompiledPolicy | undefined,
   { inspection }: DestinationLoop,
 ): DestinationMode {
-  const isProviders = [...(policy?.providers.values() ?? [])].some(
-    ({ host }) => host === wanted.host,
-  );
-  if (!isProviders) return "tunnel";
+  if (!isProviders(wanted.host, policy)) return "tunnel";
   if (providersAt(wanted, policy).length === 0) return "refuse";
   if (wanted.as === "request") return "inspected";
+  if (wanted.as === "plain") return "refuse";
   return inspection.canInspect(wanted.host) ? "inspect" : "refuse";
 }
 

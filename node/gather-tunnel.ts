@@ -4,7 +4,7 @@ import { type Identity, isMissing, type Missing, type RequestFacts } from "./dec
 import type { WantedDestination } from "./destination.ts";
 import { type Asked, identifyBy } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
-import { sha256Of } from "./named-key.ts";
+import { asNamed, sha256Of } from "./named-key.ts";
 import { agentHandle, type RowGrant } from "./thread-messages.ts";
 
 /** What is known of a tunnel that is asked for. */
@@ -61,12 +61,6 @@ async function identifySource(exchange: TunnelExchange, loop: LoopContext): Prom
   const { identity, row } = await identifyBy(keyHandle, exchange, loop);
   const isUnknown = isMissing(identity) && identity.missing === "key_unknown";
   return { identity: isUnknown ? { missing: "source_unknown" } : identity, row, keyHandle };
-}
-
-/** A user name is nothing but a second statement of who asks: the two must agree. */
-export function asNamed(identity: Identity | Missing, named: string): Identity | Missing {
-  if (isMissing(identity) || named === "" || named === identity.agentId) return identity;
-  return { missing: "credentials_conflict", detail: "the user name is not the key's agent" };
 }
 
 function tunnelRequest(method: string): RequestFacts {

@@ -19,7 +19,7 @@ import { destinationNow, routeWithin, type WantedDestination, wantedBy } from ".
 import { bodyHeadersObjection } from "./head-body.ts";
 import type { LoopContext } from "./loop-context.ts";
 import type { KeyAnswer } from "./loop-key-cache.ts";
-import { type NamedKey, namedKey } from "./named-key.ts";
+import { asNamed, type NamedKey, namedKey } from "./named-key.ts";
 import { outputLimit } from "./pricing/output-limit.ts";
 import { priceOf } from "./pricing/price-of.ts";
 import { type Request as PricedRequest, worstCase } from "./pricing/worst-case.ts";
@@ -69,17 +69,18 @@ const NOT_SCANNED: ScanFacts = { hits: [], scannedBytes: 0, complete: true };
 
 /** What the head alone says. Claims the exchange for its agent before any cell is read. */
 export async function gatherHead(exchange: Exchange, loop: LoopContext): Promise<Asked> {
-  const { head, via } = exchange;
+  const { head } = exchange;
+  const destination = wantedBy(exchange);
   const found =
-    via === undefined
+    destination === undefined
       ? findRoute(head.method, head.target, head.rawHeaders)
-      : routeWithin(via, head, loop.policyOf(policyVersion(loop.table)));
+      : routeWithin(destination, head, loop.policyOf(policyVersion(loop.table)));
   const objection = isMissing(found) ? found : bodyHeadersObjection(head, found.route);
   const named = namedKey(exchange);
   const { identity, row } = await identify(exchange, named, loop);
   return {
     exchange,
-    ...(via !== undefined && { destination: wantedBy(via) }),
+    ...(destination !== undefined && { destination }),
     found,
     clientRequestId: headerOf(head.rawHeaders, "x-request-id"),
     row,
@@ -226,7 +227,10 @@ async function identify(
 ): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
   const { via } = exchange;
   if (isMissing(named)) return { identity: named, row: undefined };
-  const { identity, row } = await identifyBy(named.handle, exchange, loop, named.isContract);
+  const { handle, isContract, agentId } = named;
+  const known = await identifyBy(handle, exchange, loop, isContract);
+  const { row } = known;
+  const identity = asNamed(known.identity, agentId);
   // The connection and the request on it must be one agent's.
   if (via === undefined || isMissing(identity) || identity.agentId === via.agentId) {
     return { identity, row };

@@ -8,12 +8,15 @@ import { LingerPlaces } from "./dataplane/lingering-close.ts";
 import { type DnsDoor, openDnsDoor } from "./dataplane/names/dns-door.ts";
 import { openCaptureDoor } from "./dataplane/tunnel/capture-door.ts";
 import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
+import { isProviders } from "./destination.ts";
 import { enforce } from "./enforce.ts";
+import { enforcePlain } from "./enforce-plain.ts";
 import { enforceTunnel } from "./enforce-tunnel.ts";
 import { judgeName } from "./judge-name.ts";
 import { DNS_PORT } from "./kernel/kernel-view.ts";
 import type { LoopContext } from "./loop-context.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
+import { policyVersion } from "./table/table.ts";
 
 /** The doors of one data loop, as one: they share its connections and its descriptors. */
 export type LoopDoors = Pick<Gateway, "serve" | "stopAccepting" | "close"> & {
@@ -53,7 +56,7 @@ export async function openDoors(of: {
     clock: loop.clock,
     random: of.random,
     registry: connections,
-    onExchange: (exchange: Exchange) => enforce(exchange, loop),
+    onExchange: (exchange: Exchange) => serve(exchange, loop),
     onRefused: of.onRefused,
     onFault: of.onFault,
   };
@@ -87,6 +90,16 @@ export async function openDoors(of: {
       await Promise.all([...doors.map((door) => door.close()), names?.close()]);
     },
   };
+}
+
+/** What goes to a provider is read; what else names its host itself is passed on. */
+export function serve(exchange: Exchange, loop: LoopContext): Promise<void> {
+  const { proxied } = exchange;
+  if (proxied === undefined) return enforce(exchange, loop);
+  const policy = loop.policyOf(policyVersion(loop.table));
+  return isProviders(proxied.host, policy)
+    ? enforce(exchange, loop)
+    : enforcePlain(exchange, proxied, loop);
 }
 
 /** One loop answers for all: a question costs some microseconds. */

@@ -1,25 +1,61 @@
 import { hash } from "node:crypto";
-import { isContractKey, type PresentedKey, presentedKey } from "./credential.ts";
+import { isContractKey, type PresentedKey, presentedKey, presentedProxyKey } from "./credential.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
-import { isMissing, type Missing } from "./decision/facts.ts";
+import { type Identity, isMissing, type Missing } from "./decision/facts.ts";
 
 /** What the mesh thread is asked by. */
-export type NamedKey = { readonly handle: string; readonly isContract: boolean };
+export type NamedKey = {
+  readonly handle: string;
+  readonly isContract: boolean;
+  /** The agent that the client takes itself for; empty where it does not say. */
+  readonly agentId: string;
+};
 
 /**
  * What names the key of a request. On a connection that was opened with one, a request need not bring
- * another; what it brings must be ours all the same.
+ * another; what it brings must be ours all the same. So it is with one that is sent to the proxy itself.
  */
-export function namedKey({ head, via }: Pick<Exchange, "head" | "via">): NamedKey | Missing {
+export function namedKey({
+  head,
+  via,
+  proxied,
+}: Pick<Exchange, "head" | "via" | "proxied">): NamedKey | Missing {
   const presented = presentedKey(head.rawHeaders);
-  if (!isMissing(presented)) {
-    return { handle: sha256Of(presented), isContract: isContractKey(presented.keyId) };
-  }
+  if (proxied !== undefined) return keyToProxy(head.rawHeaders, presented);
+  if (!isMissing(presented)) return asNamedKey(presented, "");
   if (via === undefined || presented.missing !== "credential_missing") return presented;
-  return { handle: via.keyHandle, isContract: via.isContract };
+  return { handle: via.keyHandle, isContract: via.isContract, agentId: "" };
+}
+
+function keyToProxy(
+  rawHeaders: readonly string[],
+  presented: PresentedKey | Missing,
+): NamedKey | Missing {
+  const toProxy = presentedProxyKey(rawHeaders);
+  if (isMissing(toProxy)) {
+    if (toProxy.missing !== "credential_missing") return toProxy;
+    return isMissing(presented) ? presented : asNamedKey(presented, "");
+  }
+  if (!isMissing(presented) && presented.key !== toProxy.key) {
+    return { missing: "credentials_conflict" };
+  }
+  if (isMissing(presented) && presented.missing !== "credential_missing") return presented;
+  return asNamedKey(toProxy, toProxy.agentId);
+}
+
+/** A key as it was presented, and the name that was beside it. */
+export function asNamedKey(presented: PresentedKey, agentId: string): NamedKey {
+  const { keyId } = presented;
+  return { handle: sha256Of(presented), isContract: isContractKey(keyId), agentId };
 }
 
 /** Of the whole key, hexadecimal. */
 export function sha256Of({ key }: PresentedKey): string {
   return hash("sha256", key, "hex");
+}
+
+/** A name beside a key is nothing but a second statement of who asks: the two must agree. */
+export function asNamed(identity: Identity | Missing, named: string): Identity | Missing {
+  if (isMissing(identity) || named === "" || named === identity.agentId) return identity;
+  return { missing: "credentials_conflict", detail: "the user name is not the key's agent" };
 }

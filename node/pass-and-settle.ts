@@ -6,6 +6,7 @@ import { dial } from "./dataplane/tunnel/dial.ts";
 import type { HelloRead } from "./dataplane/tunnel/read-hello.ts";
 import { cutRecord, settleRecord } from "./decision/decision-record.ts";
 import type { Facts } from "./decision/facts.ts";
+import type { Asked, Asker } from "./gather.ts";
 import type { AskedTunnel } from "./gather-tunnel.ts";
 import { recordContext } from "./hold.ts";
 import type { HeldTunnel } from "./hold-tunnel.ts";
@@ -21,6 +22,7 @@ const UNDECIDED: ReadonlySet<Reason> = new Set<Reason>([
   "client_gone",
   "upstream_unreachable",
   "upstream_timeout",
+  "upstream_failed",
   "tunnel_idle",
   "tunnel_expired",
 ]);
@@ -40,7 +42,7 @@ export async function passAndSettle(
   tellAllowed(asked, held, loop);
   if ("inspect" in held) {
     const end = await loop.tunnels.during(asked, () => loop.inspection.serve(asked, greeted));
-    writeEnd(asked, facts, end, loop);
+    writeEnd(asked, facts, endOf(tunnel, end.reason), loop);
     return;
   }
   const upstream = dial(held.permit);
@@ -59,7 +61,7 @@ export async function passAndSettle(
       closedNow: () => closedNow(loop, row.row),
     }),
   );
-  writeEnd(asked, facts, end, loop);
+  writeEnd(asked, facts, endOf(tunnel, end.reason), loop);
 }
 
 const NO_TIME = { firstByteTimeoutMs: 0, idleTimeoutMs: 0, totalTimeoutMs: 0 };
@@ -79,16 +81,29 @@ export function settleUnopened(
   }
   if (reason === "client_gone") tunnel.socket.destroy();
   else tunnel.answer(refusalAnswer({ requestId: facts.requestId, reason }));
-  writeEnd(asked, facts, { reason }, loop);
+  writeEnd(asked, facts, endOf(tunnel, reason), loop);
 }
 
-function writeEnd(
-  asked: AskedTunnel,
+/** How something ended that was passed on unread. */
+type PassedEnd = {
+  readonly reason: Reason | undefined;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+};
+
+function endOf({ bytesUp, bytesDown }: PassedBytes, reason: Reason | undefined): PassedEnd {
+  return { reason, bytesUp, bytesDown };
+}
+
+type PassedBytes = Omit<PassedEnd, "reason">;
+
+/** Writes how it ended, and how much it was. */
+export function writeEnd(
+  asked: Asked<Asker>,
   facts: Facts,
-  { reason }: { readonly reason: Reason | undefined },
+  { reason, bytesUp: up, bytesDown: down }: PassedEnd,
   loop: LoopContext,
 ): void {
-  const { bytesUp: up, bytesDown: down } = asked.exchange;
   const context = { ...recordContext(asked, loop), nowMs: loop.clock.nowMs() };
   const isInspected = facts.destination?.mode === "inspect";
   const inspection = isInspected

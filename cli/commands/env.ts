@@ -74,6 +74,9 @@ function proxyVariables(
   const proxy = `http://${encodeURIComponent(agentId)}:${key}@${host}`;
   return {
     HTTPS_PROXY: proxy,
+    HTTP_PROXY: proxy,
+    // curl reads this one in lower case alone.
+    http_proxy: proxy,
     NO_PROXY: "localhost,127.0.0.1,::1",
     OPENAI_API_KEY: key,
     ANTHROPIC_API_KEY: key,

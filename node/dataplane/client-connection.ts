@@ -6,7 +6,6 @@ import type { Door } from "../decision/facts.ts";
 import { type Carrier, ClientExchange, type ExchangeHost } from "./client-exchange.ts";
 import type { Exchange, Via } from "./exchange.ts";
 import {
-  type Framing,
   type HeadViolation,
   isNamed,
   isViolation,
@@ -15,6 +14,8 @@ import {
 } from "./head-rules.ts";
 import { answerAndClose } from "./lingering-close.ts";
 import { answerBytes, type DoorRefusal, refusalAnswer } from "./refusal-answer.ts";
+import { type AbsoluteTarget, readAbsolute } from "./tunnel/absolute-target.ts";
+import type { ConnectTarget } from "./tunnel/connect-head.ts";
 
 /** A refusal that no exchange was ever served for, as the log wants it. */
 export type RefusedAtDoor = DoorRefusal & {
@@ -151,16 +152,20 @@ export class ClientConnection implements Carrier {
     const method = request.method as string;
     const target = request.url as string;
     const { rawHeaders, httpVersion } = request;
-    const framing = this.#framing({ httpVersion, target, rawHeaders });
+    const absolute = this.#absolute(target);
+    const { to: proxied, path = target } =
+      absolute === undefined || isViolation(absolute) ? NO_TARGET : absolute;
+    const framing = this.#framing({ httpVersion, target: path, rawHeaders }, absolute);
     const violates = isViolation(framing);
     const exchange = new ClientExchange(host, this, {
       requestId: this.#newId(),
-      head: { method, target, rawHeaders, peer: this.peer },
+      head: { method, target: path, rawHeaders, peer: this.peer },
       headAtNs: host.clock.monoNs(),
       bodyBytes: violates ? doubtfulBody(request) : framing.bodyBytes,
       expectsContinue,
       request,
       response,
+      ...(proxied !== undefined && { proxied }),
     });
     this.#current = exchange;
     response.exchange = exchange;
@@ -170,14 +175,27 @@ export class ClientConnection implements Carrier {
     else this.#hand(exchange);
   }
 
-  /** What a request within TLS says of its host must be what the TLS connection is for. */
-  #framing(head: ParsedHead): Framing | HeadViolation {
+  /** Absolute form is for proxies: within TLS, and at the gateway, only a path is a target. */
+  #absolute(target: string): AbsoluteTarget | HeadViolation | undefined {
+    return this.#host.door === "forward" && this.via === undefined
+      ? readAbsolute(target)
+      : undefined;
+  }
+
+  /** What a request says of its host must be what its TLS connection, or its own target, is for. */
+  #framing(head: ParsedHead, absolute: AbsoluteTarget | HeadViolation | undefined) {
+    if (absolute !== undefined && isViolation(absolute)) return absolute;
     const framing = readHead(head, this.#host.limits);
+    if (isViolation(framing)) return framing;
     const { via } = this;
-    if (via === undefined || isViolation(framing)) return framing;
     const named = hostOf(head.rawHeaders)?.toLowerCase();
-    if (named === via.host || named === `${via.host}:${via.port}`) return framing;
-    return { reason: "misdirected_request", detail: "Host is not the server name" };
+    if (via !== undefined && !isNamedBy(via, named)) {
+      return violation("misdirected_request", "Host is not the server name");
+    }
+    if (absolute !== undefined && !isNamedBy(absolute.to, named)) {
+      return violation("malformed_http", "Host is not the target");
+    }
+    return framing;
   }
 
   #refuse(exchange: ClientExchange, { reason, detail }: { reason: Reason; detail: string }): void {
@@ -214,6 +232,17 @@ export class ClientConnection implements Carrier {
   #newId(): string {
     return uuidV7(this.#host.clock.nowMs(), this.#host.random);
   }
+}
+
+const NO_TARGET: Partial<AbsoluteTarget> = {};
+
+/** A port may be left out, and most clients leave out a scheme's own. */
+function isNamedBy({ host, port }: ConnectTarget, named: string | undefined): boolean {
+  return named === host || named === `${host}:${port}`;
+}
+
+function violation(reason: Reason, detail: string): HeadViolation {
+  return { reason, detail };
 }
 
 function hostOf(rawHeaders: readonly string[]): string | undefined {

@@ -11,6 +11,8 @@ import type { GatewayLimits } from "./gateway-limits.ts";
 import { discard, type LingerPlaces } from "./lingering-close.ts";
 import { type BodyLimits, RequestBody } from "./request-body.ts";
 import { resetConnection } from "./reset-connection.ts";
+import type { ConnectTarget } from "./tunnel/connect-head.ts";
+import { forProxied } from "./tunnel/proxy-challenge.ts";
 
 /** What every exchange of a door shares. */
 export type ExchangeHost = {
@@ -43,6 +45,7 @@ export type ExchangeInput = {
   readonly expectsContinue: boolean;
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
+  readonly proxied?: ConnectTarget;
 };
 
 /**
@@ -63,6 +66,7 @@ export class ClientExchange implements Exchange, OpenExchange {
   readonly head: RequestHead;
   readonly headAtNs: bigint;
   readonly via?: Via;
+  readonly proxied?: ConnectTarget;
   readonly #host: ExchangeHost;
   readonly #carrier: Carrier;
   readonly #request: IncomingMessage;
@@ -89,6 +93,7 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.requestId = input.requestId;
     this.door = carrier.via?.door ?? host.door;
     if (carrier.via !== undefined) this.via = carrier.via;
+    if (input.proxied !== undefined) this.proxied = input.proxied;
     this.head = input.head;
     this.headAtNs = input.headAtNs;
     this.#host = host;
@@ -118,7 +123,8 @@ export class ClientExchange implements Exchange, OpenExchange {
 
   answer(answer: Answer): void {
     if (!this.#mayBegin()) return;
-    const { status, headers, body } = answer;
+    const { status, headers, body } =
+      this.proxied === undefined ? answer : forProxied(answer, this.head.rawHeaders);
     const unread = !this.#body.isComplete();
     this.#closes = status >= 400 || unread || !this.#carrier.mayGoOn();
     this.#phase = this.#closes ? "refused" : "said";

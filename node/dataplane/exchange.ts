@@ -1,10 +1,11 @@
 import type { Reason } from "../../proto/reasons.ts";
 import type { Cost, Door, KilledBy } from "../decision/facts.ts";
+import type { ConnectTarget } from "./tunnel/connect-head.ts";
 
 /** The head of a client's request, as parsed by node:http and not yet judged. */
 export type RequestHead = {
   readonly method: string;
-  /** Request target as received. */
+  /** Request target as received; of one in absolute form its path and query. */
   readonly target: string;
   /** Flat name, value, ... as received. */
   readonly rawHeaders: readonly string[];
@@ -51,6 +52,8 @@ export type Exchange = {
   readonly head: RequestHead;
   /** Absent for a request to the gateway. */
   readonly via?: Via;
+  /** Where a request in absolute form goes, which only the forward proxy takes. */
+  readonly proxied?: ConnectTarget;
   /** Monotonic time at which the head was complete, nanoseconds. */
   readonly headAtNs: bigint;
   /** Names the agent: from here on a kill of its scopes finds this exchange. */

@@ -1,9 +1,10 @@
 import type { Dispatcher } from "undici";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Reason } from "../../proto/reasons.ts";
-import type { Permit } from "../decision/permit.ts";
+import type { Permit, UpstreamRequest } from "../decision/permit.ts";
 import type { Credentials } from "./credentials.ts";
 import { DIALECTS } from "./dialects/registry.ts";
+import { pinnedUpstream } from "./pinned-upstream.ts";
 import type { ResponseSink, UpstreamHandle } from "./upstream-leg.ts";
 import type { UpstreamPools } from "./upstream-pools.ts";
 
@@ -66,6 +67,8 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
   readonly #options: ForwardOptions;
   readonly #deps: ForwarderDeps;
   #controller: Dispatcher.DispatchController | undefined;
+  /** The connection of this request alone, where it may go to no other addresses. */
+  #pinned: Dispatcher | undefined;
   #sent = false;
   #over = false;
   #paused = false;
@@ -88,8 +91,8 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
     this.#sink.attach(this);
     // It may have been over before it began: a kill, a client that left.
     if (this.#over) return;
-    const secret = credentials.secretOf(request.credential.name);
-    if (secret === undefined) {
+    const added = addedHeaders(request, credentials);
+    if (added === undefined) {
       this.#fail("credential_unavailable");
       return;
     }
@@ -97,14 +100,14 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
     this.#cancelWatch = clock.after(limits.firstByteTimeoutMs, () =>
       this.#fail("upstream_timeout"),
     );
-    const [name, value] = DIALECTS[request.credential.dialect].credentialHeader(secret);
-    pools.poolFor(request.origin).dispatch(
+    this.#pinned = request.addresses && pinnedUpstream(request.origin, request.addresses);
+    const upstream = this.#pinned ?? pools.poolFor(request.origin);
+    upstream.dispatch(
       {
         method: request.method,
         path: request.path,
-        // What is compressed cannot be scanned as it passes.
-        headers: [...request.headers, "accept-encoding", "identity", name, value],
-        body: request.body,
+        headers: [...request.headers, ...added],
+        body: request.body.length === 0 ? null : request.body,
         idempotent: false,
         // Timers of our own know when it is we who do not read.
         headersTimeout: 0,
@@ -188,8 +191,22 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
     this.#over = true;
     this.#cancelWatch();
     this.#cancelTotal();
+    this.#pinned?.destroy().catch(() => {});
     return true;
   }
+}
+
+/** Headers that are not the client's. Undefined: the credential cannot be had. */
+function addedHeaders(
+  { credential }: UpstreamRequest,
+  credentials: Credentials,
+): readonly string[] | undefined {
+  if (credential === undefined) return [];
+  const secret = credentials.secretOf(credential.name);
+  if (secret === undefined) return undefined;
+  // What is compressed cannot be scanned as it passes.
+  const encoding = ["accept-encoding", "identity"];
+  return [...encoding, ...DIALECTS[credential.dialect].credentialHeader(secret)];
 }
 
 function flatHeaders(raw: Dispatcher.DispatchController["rawHeaders"]): readonly string[] {

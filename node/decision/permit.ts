@@ -12,14 +12,16 @@ export type UpstreamRequest = {
   readonly requestId: string;
   /** Scheme, host, port. */
   readonly origin: string;
-  readonly method: "POST" | "GET";
-  /** Path and query, built by the dialect. */
+  readonly method: string;
+  /** Path and query, built by the dialect; of plain HTTP the client's own. */
   readonly path: string;
   /** Flat name, value, name, value; names lower case, built from the dialect's allow-list. */
   readonly headers: readonly string[];
   readonly body: Uint8Array;
-  /** Name of the credential and the header it goes into. */
-  readonly credential: { readonly name: string; readonly dialect: Dialect };
+  /** Name of the credential and the header it goes into. Absent: none is put in. */
+  readonly credential?: { readonly name: string; readonly dialect: Dialect };
+  /** What the host resolved to when it was judged: no other address is dialled. Absent: a provider. */
+  readonly addresses?: readonly DialAddress[];
 };
 
 /** A connection that may be made, and nothing be said on it but what the client says. */

@@ -1,6 +1,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { fetch as fetchBy, ProxyAgent } from "undici";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { Operator } from "../../bench/harness/operator.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { proofCount } from "../support/proof.ts";
@@ -121,6 +122,31 @@ describe("an allowed request", () => {
     expect(streamed.choices[0]?.message.tool_calls).toMatchObject([
       { function: { name: "web_search", arguments: '{"q":"altrace"}' } },
     ]);
+  });
+
+  test("to a provider over HTTP through the proxy meets the same chain", async () => {
+    const agent = "research/worker-1";
+    const token = `Basic ${Buffer.from(`${agent}:${altrace.key(agent)}`).toString("base64")}`;
+    const proxy = new ProxyAgent({ uri: altrace.ready.forward, token, proxyTunnel: false });
+    onTestFinished(() => proxy.close());
+    const openai = new OpenAI({
+      baseURL: `${provider.origin}/v1`,
+      // A key that the agent has from elsewhere is refused on this door as on the others.
+      apiKey: altrace.key(agent),
+      fetch: (url, init) => fetchBy(String(url), { ...init, dispatcher: proxy } as never) as never,
+    });
+    const answer = await openai.chat.completions.create(openaiAsk("by absolute form"));
+    expect(answer.choices[0]?.message.content).toBeTruthy();
+    const [reached] = provider.reachedBy("by absolute form");
+    expect(reached?.headers.authorization).toBe(`Bearer ${PROVIDER_KEYS.OPENAI_API_KEY}`);
+    const asked = openai.chat.completions.create(openaiAsk("tell project-nightjar-2026"));
+    const refused = await failureOf(asked, OpenAI.PermissionDeniedError);
+    expect(reasonOf(refused)).toBe("content_refused");
+    const foreign = openai.withOptions({ apiKey: "sk-of-its-own" });
+    const other = foreign.chat.completions.create(openaiAsk("with its own key"));
+    expect(reasonOf(await failureOf(other, OpenAI.APIError))).toBe("foreign_credential");
+    expect(provider.reachedBy("nightjar")).toEqual([]);
+    expect(provider.reachedBy("with its own key")).toEqual([]);
   });
 
   test("of which the provider's error names its key comes back without it", async () => {

@@ -1,5 +1,6 @@
-import { connect, type LookupFunction, type Socket } from "node:net";
+import { connect, type Socket } from "node:net";
 import type { Permit, UpstreamTunnel } from "../../decision/permit.ts";
+import { pinnedLookup } from "./pinned-lookup.ts";
 
 /**
  * Opens the connection that the permit allows, to the addresses that were judged and no other.
@@ -12,16 +13,10 @@ import type { Permit, UpstreamTunnel } from "../../decision/permit.ts";
 export function dial(permit: Permit<UpstreamTunnel>): Socket | undefined {
   if (!permit.consume()) return undefined;
   const { host, port, addresses } = permit.request;
-  const pinned: LookupFunction = (_name, { all }, callback) => {
-    const [first] = addresses;
-    if (first === undefined) callback(new Error("no address"), "");
-    else if (all === true) callback(null, [...addresses]);
-    else callback(null, first.address, first.family);
-  };
   return connect({
     host,
     port,
-    lookup: pinned,
+    lookup: pinnedLookup(addresses),
     autoSelectFamily: true,
     allowHalfOpen: true,
     noDelay: true,

@@ -11,6 +11,7 @@ import { answerBytes } from "../refusal-answer.ts";
 import { resetConnection } from "../reset-connection.ts";
 import { tlsAlert } from "../tls/tls-alert.ts";
 import type { ConnectTarget } from "./connect-head.ts";
+import { forProxy } from "./proxy-challenge.ts";
 
 /** What every tunnel of a door shares. */
 export type TunnelHost = {
@@ -39,9 +40,6 @@ export type TunnelInput = {
  * begin TLS. `passing`: both legs stand. `refused`: what was to be said was said.
  */
 type Phase = "asked" | "greeting" | "passing" | "refused" | "closed";
-
-const BAD_STATUS = 401;
-const PROXY_STATUS = 407;
 
 /**
  * A client's connection that is to carry something unread, and the connection that carries it on.
@@ -226,13 +224,6 @@ export class TunnelExchange implements OpenExchange {
 function resetLeg(socket: Socket): void {
   if (socket.connecting) socket.destroy();
   else resetConnection(socket);
-}
-
-/** What is no credential for a proxy is told so, and how to send one. */
-function forProxy(answer: Answer): Answer {
-  if (answer.status !== BAD_STATUS) return answer;
-  const challenge = ["proxy-authenticate", 'Basic realm="altrace"'];
-  return { ...answer, status: PROXY_STATUS, headers: [...answer.headers, ...challenge] };
 }
 
 function reasonIn({ headers }: Answer): Reason {

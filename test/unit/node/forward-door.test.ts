@@ -52,7 +52,17 @@ const CORPUS: readonly (readonly [what: string, request: string, reason?: string
     "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
   ],
   ["an absolute form over HTTPS", `GET https://${FAR}/ HTTP/1.1\r\nHost: ${FAR}\r\n${AUTH}\r\n`],
-  ["an absolute form", `GET http://${FAR}/ HTTP/1.1\r\nHost: ${FAR}\r\n${AUTH}\r\n`],
+  ["a user in absolute form", `GET http://x@${FAR}/ HTTP/1.1\r\nHost: ${FAR}\r\n${AUTH}\r\n`],
+  ["a fragment", `GET http://${FAR}/#x HTTP/1.1\r\nHost: ${FAR}\r\n${AUTH}\r\n`],
+  ["an address in brackets", `GET http://[::1]/ HTTP/1.1\r\nHost: [::1]\r\n${AUTH}\r\n`],
+  ["a backslash for a path", `GET http://${FAR}\\x HTTP/1.1\r\nHost: ${FAR}\r\n${AUTH}\r\n`],
+  ["an encoded host", `GET http://far%2eexample.com/ HTTP/1.1\r\nHost: ${FAR}\r\n${AUTH}\r\n`],
+  ["another scheme", `GET ftp://${FAR}/ HTTP/1.1\r\nHost: ${FAR}\r\n${AUTH}\r\n`],
+  ["an absolute form and another Host", `GET http://${FAR}/ HTTP/1.1\r\nHost: a\r\n${AUTH}\r\n`],
+  [
+    "CL.TE in absolute form",
+    `POST http://${FAR}/ HTTP/1.1\r\nHost: ${FAR}\r\n${AUTH}Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG`,
+  ],
 ];
 
 describe("the forward door", () => {

@@ -17,6 +17,7 @@ import { GATEWAY_LIMITS } from "../../../node/dataplane/gateway-limits.ts";
 import { createAddressRules } from "../../../node/dataplane/tunnel/address-rules.ts";
 import { enforceTunnel } from "../../../node/enforce-tunnel.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
+import { serve } from "../../../node/loop-doors.ts";
 import { OpenTunnels } from "../../../node/open-tunnels.ts";
 import { NO_PLACEMENT } from "../../../node/placement-file.ts";
 import { NO_INSPECTION } from "../../../node/tls-inspection.ts";
@@ -127,7 +128,8 @@ export async function tunnelWorld(
     clock: systemClock,
     random: cryptoRandom,
     registry: connections,
-    onExchange: () => undefined,
+    // Without a way out a request is left waiting.
+    onExchange: (exchange) => (part.forwarder === undefined ? undefined : serve(exchange, loop)),
     onTunnel: (tunnel) => enforceTunnel(tunnel, loop),
     onRefused: (one) => void refused.push(one),
     onFault,
