@@ -1,4 +1,4 @@
-import { presentedProxyKey } from "./credential.ts";
+import { isContractKey, presentedProxyKey } from "./credential.ts";
 import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
 import { type Identity, isMissing, type Missing, type RequestFacts } from "./decision/facts.ts";
 import type { WantedDestination } from "./destination.ts";
@@ -12,6 +12,8 @@ export type AskedTunnel = Asked<TunnelExchange> & {
   readonly destination: WantedDestination;
   /** What names its key: SHA-256 of it, or the key's id for a placed address. */
   readonly keyHandle: string | undefined;
+  /** That key is a contract's. */
+  readonly isContract: boolean;
 };
 
 /** What the head alone says. Claims the tunnel for its agent before any cell is read. */
@@ -20,11 +22,12 @@ export async function gatherTunnel(
   loop: LoopContext,
 ): Promise<AskedTunnel> {
   const { head, target, original } = exchange;
-  const { identity, row, keyHandle } = await identifyTunnel(exchange, loop);
+  const { identity, row, keyHandle, isContract = false } = await identifyTunnel(exchange, loop);
   return {
     exchange,
     destination: { scheme: "https", ...target, as: "connection", original },
     keyHandle,
+    isContract,
     // A tunnel is no request of any dialect.
     found: { missing: "route_unknown" },
     clientRequestId: undefined,
@@ -40,6 +43,7 @@ type WhoAsks = {
   readonly identity: Identity | Missing;
   readonly row: RowGrant | undefined;
   readonly keyHandle: string | undefined;
+  readonly isContract?: boolean;
 };
 
 async function identifyTunnel(exchange: TunnelExchange, loop: LoopContext): Promise<WhoAsks> {
@@ -47,8 +51,9 @@ async function identifyTunnel(exchange: TunnelExchange, loop: LoopContext): Prom
   const presented = presentedProxyKey(exchange.head.rawHeaders);
   if (isMissing(presented)) return { identity: presented, row: undefined, keyHandle: undefined };
   const keyHandle = sha256Of(presented);
-  const found = await identifyBy(keyHandle, exchange, loop);
-  return { ...found, identity: asNamed(found.identity, presented.agentId), keyHandle };
+  const isContract = isContractKey(presented.keyId);
+  const found = await identifyBy(keyHandle, exchange, loop, isContract);
+  return { ...found, identity: asNamed(found.identity, presented.agentId), keyHandle, isContract };
 }
 
 /** Nobody sends a credential with what is captured: who asks follows from where it comes from. */

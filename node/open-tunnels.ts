@@ -17,6 +17,7 @@ const JUDGED_PER_TURN = 50;
 const LAST_STAGE = 12;
 /** Answers about a key that say nothing about the key. */
 const UNANSWERED: ReadonlySet<Reason> = new Set<Reason>([
+  "contract_unavailable",
   "identity_unavailable",
   "lookups_exhausted",
   "table_full",
@@ -84,10 +85,10 @@ async function judgeOne(asked: AskedTunnel, loop: LoopContext): Promise<void> {
 
 /** A key that changed since may have been removed, or be another agent's. */
 async function identifyAgain(asked: AskedTunnel, loop: LoopContext): Promise<void> {
-  const { row, keyHandle, exchange } = asked;
+  const { row, keyHandle, isContract, exchange } = asked;
   if (row === undefined || keyHandle === undefined) return;
   if (row.keyGeneration === keyGeneration(loop.table)) return;
-  const answer = await loop.meshLink.resolveKey(keyHandle, exchange.head.peer);
+  const answer = await loop.meshLink.resolveKey(keyHandle, exchange.head.peer, isContract);
   const gone: Missing = { missing: "key_revoked" };
   if (typeof answer === "string") {
     if (!UNANSWERED.has(answer)) asked.identity = gone;

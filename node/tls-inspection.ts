@@ -1,5 +1,4 @@
 import { TLSSocket } from "node:tls";
-import { isContractKey } from "./credential.ts";
 import type { Via } from "./dataplane/exchange.ts";
 import type { HostCertificates } from "./dataplane/tls/host-certificates.ts";
 import { carriesTls } from "./dataplane/tls/wire-under.ts";
@@ -42,7 +41,7 @@ export function inspectTls(of: {
   return {
     canInspect: (host) => of.certificates.canShow(host),
     serve: async (asked, { hello, bytes }) => {
-      const { exchange: tunnel, identity, keyHandle } = asked;
+      const { exchange: tunnel, identity, keyHandle, isContract } = asked;
       if (isMissing(identity) || keyHandle === undefined) {
         throw new Error("invariant broken: an allowed tunnel is somebody's");
       }
@@ -62,8 +61,7 @@ export function inspectTls(of: {
           tls.on("error", () => tls.destroy());
           carriesTls(tunnel.socket, tls);
           tunnel.handOver();
-          const { agentId, keyId } = identity;
-          const isContract = isContractKey(keyId);
+          const { agentId } = identity;
           const { door, original } = tunnel;
           of.serve(tls, { host, port, door, original, agentId, keyHandle, isContract });
         }

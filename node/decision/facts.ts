@@ -149,3 +149,8 @@ export function isMissing(fact: object | undefined): fact is Missing {
 export function isTunnel({ destination }: Pick<Facts, "destination">): boolean {
   return destination !== undefined && destination.mode !== "inspected";
 }
+
+/** True of a tunnel that stays one: nothing within it will be put to the chain either. */
+export function isCarriedUnread({ destination }: Pick<Facts, "destination">): boolean {
+  return destination?.mode === "tunnel";
+}

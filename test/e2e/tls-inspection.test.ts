@@ -20,6 +20,8 @@ const AGENT = "research/worker-1";
 const HOST = "llm.localhost";
 const ROOT = join(tmpdir(), `altrace-e2e-ca-${process.pid}.pem`);
 
+const GRANT = join(tmpdir(), `altrace-e2e-grant-${process.pid}.json`);
+
 let provider: Provider;
 let front: TlsFront;
 let altrace: Altrace;
@@ -29,7 +31,7 @@ beforeAll(async () => {
   front = new TlsFront(HOST, new URL(provider.origin));
   await front.listen();
   writeFileSync(ROOT, front.certificate);
-  const env = { ...PROVIDER_KEYS, NODE_EXTRA_CA_CERTS: ROOT };
+  const env = { ...PROVIDER_KEYS, NODE_EXTRA_CA_CERTS: ROOT, ALTRACE_REGION: "DE" };
   altrace = await startAltrace({ policy: e2ePolicy(front.origin), env });
   // Its certificate comes a moment after its policy.
   await waitUntil(
@@ -42,21 +44,27 @@ afterAll(async () => {
   front?.[Symbol.dispose]();
   await provider?.[Symbol.asyncDispose]();
   rmSync(ROOT, { force: true });
+  rmSync(GRANT, { force: true });
 });
 
 function forward(): URL {
   return new URL(altrace.ready.forward);
 }
 
-async function tunnel(agent: string, port = front.port) {
+async function tunnel(agent: string, port = front.port, key = altrace.key(agent)) {
   const socket = connectTcp(Number(forward().port), forward().hostname);
   onTestFinished(() => void socket.destroy());
-  return begin(socket, agent, port);
+  return begin(socket, agent, port, key);
 }
 
-async function begin(socket: ReturnType<typeof connectTcp>, agent: string, port: number) {
+async function begin(
+  socket: ReturnType<typeof connectTcp>,
+  agent: string,
+  port: number,
+  key = altrace.key(agent),
+) {
   socket.on("error", () => undefined);
-  const basic = Buffer.from(`${agent}:${altrace.key(agent)}`).toString("base64");
+  const basic = Buffer.from(`${agent}:${key}`).toString("base64");
   const target = `${HOST}:${port}`;
   socket.write(
     `CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\nProxy-Authorization: Basic ${basic}\r\n\r\n`,
@@ -73,11 +81,17 @@ async function opened(agent: string): Promise<string> {
 }
 
 /** TLS within a tunnel, as a client that trusts the mesh's root has it. */
-async function inside(agent: string, options: ConnectionOptions = {}): Promise<TLSSocket> {
-  const { socket } = await tunnel(agent);
+async function inside(
+  agent: string,
+  options: ConnectionOptions = {},
+  key = altrace.key(agent),
+): Promise<TLSSocket> {
+  const { socket } = await tunnel(agent, front.port, key);
   const ca = readFileSync(join(altrace.home, "inspection-root.pem"));
   const tls = connect({ socket, servername: HOST, ca, ...options });
   await once(tls, "secureConnect");
+  // A cut resets it, whoever looks at it by then.
+  tls.on("error", () => undefined);
   return tls;
 }
 
@@ -154,6 +168,37 @@ describe("TLS to a model provider, through HTTPS_PROXY", () => {
     const providers = { authorization: `Bearer ${PROVIDER_KEYS.OPENAI_API_KEY}` };
     const foreign = await ask(await inside(AGENT), providers);
     expect([statusOf(foreign), reasonOf(foreign)]).toEqual([401, "foreign_credential"]);
+  });
+
+  test("runs under the contract of the key that opened it", async () => {
+    const bucket = { b: 1_000_000, n: 1_000_000, w: 1 };
+    const grant = {
+      budget: { calls: 10, tok: 1_000_000, usd_u: 1_000_000 },
+      class: { scheme: "public.internal.confidential.restricted", lvl: 2, cmp: [] },
+      geo: { src: ["DE"], proc: ["US"], egr: ["US"] },
+      models: ["openai/gpt-5-mini"],
+      rate: { req: bucket, tok: bucket, usd_u: bucket },
+      time: [],
+      tools: {},
+    };
+    writeFileSync(GRANT, JSON.stringify(grant));
+    const issued = await altrace.mustCli("contract", "issue", AGENT, "--grant", GRANT, "--json");
+    const { key, contract } = JSON.parse(issued) as { key: string; contract: string };
+    const allowed = await ask(await inside(AGENT, {}, key), {});
+    expect(statusOf(allowed)).toBe(200);
+    const other = BODY.replace("gpt-5-mini", "gpt-4o-mini");
+    const refused = await ask(await inside(AGENT, {}, key), {}, other);
+    expect([statusOf(refused), reasonOf(refused)]).toEqual([403, "model_not_granted"]);
+    const { answer } = await tunnel(AGENT, front.port, key.replace(/.$/, "A"));
+    expect([statusOf(answer), reasonOf(answer)]).toEqual([407, "key_unknown"]);
+    const idle = await inside(AGENT, {}, key);
+    await altrace.mustCli("contract", "revoke", contract);
+    await waitUntil(
+      () => "the connection to be closed",
+      () => (idle.destroyed ? true : undefined),
+    );
+    const again = await tunnel(AGENT, front.port, key);
+    expect(reasonOf(again.answer)).toBe("killed_contract");
   });
 
   test("answers 421 to a request for another host than the connection's", async () => {

@@ -1,6 +1,6 @@
 import { placeGranted } from "../../../authority/geography.ts";
 import { regionGranted } from "../../../policy/regions.ts";
-import { type Facts, isMissing } from "../facts.ts";
+import { type Facts, isCarriedUnread, isMissing } from "../facts.ts";
 import { byContract, type RowOutcome } from "../verdict.ts";
 import { effectiveOf } from "./05-contract.ts";
 
@@ -8,7 +8,8 @@ import { effectiveOf } from "./05-contract.ts";
  * May data go from here to there?
  *
  * A facet that policy leaves out is not bounded, and a contract leaves none out; a place that is not
- * known is in no bound. Requests without a model reach no provider, so only the source is asked.
+ * known is in no bound. Requests without a model reach no provider, so only the source is asked. What
+ * passes a tunnel unread goes to no place that is known, so under a contract none is opened.
  */
 export function checkGeography(facts: Facts): RowOutcome {
   const objection = contractObjection(facts);
@@ -35,6 +36,8 @@ function contractObjection(facts: Facts): RowOutcome | undefined {
   if (!placeGranted(places.src, nodeRegion)) {
     return byContract("source_region_not_granted", nodeRegion ?? "unknown");
   }
+  // Nobody knows where a host is that serves no model, nor which data go there unread.
+  if (isCarriedUnread(facts)) return byContract("region_not_granted", "unknown");
   if (model === undefined || isMissing(model)) return undefined;
   const { region } = model.provider;
   const isGranted = placeGranted(places.egr, region) && placeGranted(places.proc, region);

@@ -1,9 +1,11 @@
 import { once } from "node:events";
 import { describe, expect, test } from "vitest";
+import { systemClock } from "../../../adapters/system-clock.ts";
 import { setKilled } from "../../../node/table/scope-cells.ts";
 import { setStanding } from "../../../node/table/standing.ts";
 import { setOpenUntilNs, setPolicyVersion } from "../../../node/table/table.ts";
 import { grant, provider } from "../../support/builders.ts";
+import { AUTHORITY, NOW_S } from "../../support/contract-forge.ts";
 import { eventually, rawClient, sendAndDrain } from "./dataplane/door.ts";
 import { clientHello } from "./dataplane/tls/hello-bytes.ts";
 import { CELLS } from "./loop-world.ts";
@@ -285,6 +287,44 @@ describe("a tunnel", () => {
     await client.closed;
     await eventually(() => it.world.settlements.length === 1, "settled");
     expect(it.world.settlements[0]).toMatchObject({ rc: "tunnel_expired" });
+  });
+
+  test("under a contract carries nothing unread: nobody knows where that goes", async () => {
+    const contract = {
+      ids: ["c".repeat(43)],
+      holders: [AGENT],
+      effective: AUTHORITY,
+      rate: AUTHORITY.rate,
+      source: "",
+      freshUntilNs: 1n << 60n,
+      depthLeft: 0,
+    };
+    const asked: unknown[] = [];
+    const it = await tunnelWorld(
+      {},
+      {
+        meshLink: {
+          resolveKey: (_handle, _source, isContract) => {
+            asked.push(isContract);
+            const of = { agentId: AGENT, keyId: "k1234567", contractId: contract.ids[0] };
+            const dates = { notBeforeMs: 0, notAfterMs: 0, keyGeneration: 0 };
+            return { ...it.world.row, ...of, ...dates, contract };
+          },
+          delegate: async () => ({ refused: "contract_unavailable" as const, detail: "" }),
+          forget: () => undefined,
+          close: () => undefined,
+        },
+        clock: { ...systemClock, nowMs: () => NOW_S * 1_000 },
+      },
+    );
+    const authorization = proxyAuthorization("", `altk_ct123456_${"a".repeat(43)}`);
+    const text = await sendAndDrain(
+      it.door.port,
+      connectHead(`${FAR}:${it.far.port}`, authorization),
+    );
+    expect([statusOf(text), reasonOf(text)]).toEqual([403, "region_not_granted"]);
+    expect(asked).toEqual([true]);
+    expect(it.far.sockets).toEqual([]);
   });
 
   test("counts among the agent's connections", async () => {
