@@ -1,4 +1,3 @@
-import { canonicalJson } from "../proto/jcs.ts";
 import { isRegionCode } from "../proto/region-code.ts";
 import { type Authority, normalAuthority } from "./authority.ts";
 import { BUDGET_UNITS } from "./budget.ts";
@@ -11,7 +10,6 @@ import {
   readMembers,
   readPassing,
 } from "./closed-json.ts";
-import { RefusedContract } from "./contract-refusal.ts";
 import type { DataClass } from "./data-class.ts";
 import { FACETS } from "./geography.ts";
 import { isNamePattern } from "./name-pattern.ts";
@@ -21,8 +19,8 @@ import { type Minutes, type Validity, WEEK_MINUTES, type ZoneHours } from "./val
 
 // Authority as one `authorization_details` entry of RFC 9396.
 //
-// There is one spelling of each authority: lists that are not in normal form are refused, so that
-// what is compared is what was signed.
+// There is one spelling of each authority: whoever reads one writes it again and compares, so lists
+// that are not in normal form are refused, and what is compared is what was signed.
 
 export const AUTHORITY_TYPE = "urn:altrace:authority:v1";
 
@@ -32,15 +30,12 @@ const ZONE = /^[A-Za-z0-9_+-]{1,32}(?:\/[A-Za-z0-9_+-]{1,32}){0,2}$/;
 
 type Dates = Pick<Validity, "notBefore" | "expires">;
 
-/** @throws RefusedContract It is not authority of exactly this type, or not in normal form. */
+/** In normal form, whatever form it was read in. @throws RefusedContract It is no such authority. */
 export function readAuthority(value: unknown, dates: Dates): Authority {
   const { type, ...all } = readMembers(value, ["type", ...DIMENSIONS], "authority");
   if (type !== AUTHORITY_TYPE) throw claims("authority.type");
   const normal = readGrant(all, dates);
   if (normal.validity.expires !== dates.expires) throw claims("time leaves no minute");
-  if (canonicalJson(writeAuthority(normal)) !== canonicalJson(value)) {
-    throw new RefusedContract("contract_not_normal", "a list that has a shorter or sorted form");
-  }
   return normal;
 }
 
@@ -67,14 +62,14 @@ export function writeAuthority(value: Authority): Readonly<Record<string, unknow
   const { budget, models, tools, dataClass, validity, rate, geography } = value;
   const bucket = ({ burst, amount, seconds }: Bucket) => ({ b: burst, n: amount, w: seconds });
   return {
-    type: AUTHORITY_TYPE,
     budget: { ...budget },
-    class: { scheme: dataClass.scheme, lvl: dataClass.level, cmp: dataClass.compartments },
+    class: { cmp: dataClass.compartments, lvl: dataClass.level, scheme: dataClass.scheme },
     geo: { ...geography },
     models,
     rate: { req: bucket(rate.req), tok: bucket(rate.tok), usd_u: bucket(rate.usd_u) },
     time: validity.hours.map(({ zone, minutes }) => ({ tz: zone, win: minutes })),
     tools: Object.fromEntries(tools),
+    type: AUTHORITY_TYPE,
   };
 }
 

@@ -4,9 +4,10 @@ import type { Authority } from "./authority.ts";
 import { readAuthority, writeAuthority } from "./authority-json.ts";
 import {
   claims,
-  readCanonical,
+  mustBeCanonical,
   readCount,
   readItems,
+  readJson,
   readMatching,
   readMembers,
 } from "./closed-json.ts";
@@ -75,9 +76,29 @@ const HASH_OR_NONE = /^(?:[A-Za-z0-9_-]{43})?$/;
 /** An address as the listener prints it: digits and dots, or hexadecimal groups. */
 const SOURCE = /^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f:]{2,39})?$/;
 
-/** @throws RefusedContract The payload is not a contract's, byte for byte. */
+/**
+ * Reads a payload, and writes down what it read: only what comes out as it went in is a contract. One
+ * comparison shows that it is canonical, that nothing was overlooked and that every list is normal.
+ *
+ * @throws RefusedContract The payload is not a contract's, byte for byte.
+ */
 export function readClaims(payload: Uint8Array): Claims {
-  const all = readMembers(readCanonical(payload), MEMBERS, "contract");
+  const { text, value } = readJson(payload);
+  let read: Claims;
+  try {
+    read = claimsOf(value);
+  } catch (error) {
+    // A spelling that others would read differently is the graver fault, and told first.
+    mustBeCanonical(value, text);
+    throw error;
+  }
+  if (writeClaims(read) === text) return read;
+  mustBeCanonical(value, text);
+  throw new RefusedContract("contract_not_normal", "a list that has a shorter or sorted form");
+}
+
+function claimsOf(value: unknown): Claims {
+  const all = readMembers(value, MEMBERS, "contract");
   const notBefore = readCount(all.nbf, "nbf");
   const expires = readCount(all.exp, "exp");
   if (notBefore >= expires) throw claims("exp is not after nbf");

@@ -9,25 +9,31 @@ import { RefusedContract } from "./contract-refusal.ts";
 // J2. Every member is named, none is absent, none is added. There is no default.
 // J3. A number is an integer, 0 to 2^53-1.
 
+/** `[` and `{`, `]` and `}` are one bit apart. */
+const BRACE_BIT = 0x20;
+const OPENING = 0x7b;
+const CLOSING = 0x7d;
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** @throws RefusedContract J1 does not hold, or it nests too deeply. */
-export function readCanonical(bytes: Uint8Array): unknown {
+/** @throws RefusedContract It is not JSON in UTF-8, or nests too deeply. */
+export function readJson(bytes: Uint8Array): { readonly text: string; readonly value: unknown } {
   let text: string;
   let value: unknown;
   try {
     text = UTF8.decode(bytes);
+    mustBeShallow(bytes);
     value = JSON.parse(text);
-  } catch {
+  } catch (error) {
+    if (error instanceof RefusedContract) throw error;
     throw new RefusedContract("contract_not_canonical", "not JSON in UTF-8");
   }
-  if (depthOf(value) > NESTING_MAX) {
-    throw new RefusedContract("contract_too_large", `nested deeper than ${NESTING_MAX}`);
-  }
-  if (spellingOf(value) !== text) {
-    throw new RefusedContract("contract_not_canonical", "not the canonical spelling");
-  }
-  return value;
+  return { text, value };
+}
+
+/** J1. @throws RefusedContract `text` is another spelling of the value than the canonical one. */
+export function mustBeCanonical(value: unknown, text: string): void {
+  if (spellingOf(value) === text) return;
+  throw new RefusedContract("contract_not_canonical", "not the canonical spelling");
 }
 
 /** Exactly these members. */
@@ -89,9 +95,16 @@ function spellingOf(value: unknown): string | undefined {
   }
 }
 
-/** Stops one level beyond the limit, so that depth costs no stack. */
-function depthOf(value: unknown, level = 0): number {
-  if (typeof value !== "object" || value === null) return 0;
-  if (level > NESTING_MAX) return 1;
-  return 1 + Math.max(0, ...Object.values(value).map((inner) => depthOf(inner, level + 1)));
+/** Before it is parsed. No string of a contract holds a bracket, so counting them is exact enough. */
+function mustBeShallow(bytes: Uint8Array): void {
+  let level = 0;
+  // By index: this loop is a tenth of what reading a contract costs.
+  for (let i = 0; i < bytes.length; i++) {
+    const folded = (bytes[i] as number) | BRACE_BIT;
+    if (folded === OPENING) level += 1;
+    else if (folded === CLOSING) level -= 1;
+    if (level > NESTING_MAX) {
+      throw new RefusedContract("contract_too_large", `nested deeper than ${NESTING_MAX}`);
+    }
+  }
 }

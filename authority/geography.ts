@@ -18,16 +18,12 @@ export const geography: Dimension<Geography> = {
       child[facet].every((code) => parent[facet].some((wide) => liesIn(code, wide))),
     ),
   meet: (one, other) =>
-    eachFacet((facet) =>
-      normalCodes(
-        one[facet].flatMap((a) =>
-          other[facet].flatMap((b) => {
-            if (liesIn(a, b)) return a;
-            return liesIn(b, a) ? b : [];
-          }),
-        ),
-      ),
-    ),
+    eachFacet((facet) => {
+      const [codes, others] = [one[facet], other[facet]];
+      // A delegation mostly leaves places alone, and a set met with itself is itself.
+      if (isSame(codes, others)) return codes;
+      return normalCodes(codes.flatMap((a) => others.flatMap((b) => commonPlace(a, b) ?? [])));
+    }),
 };
 
 /** True when the place lies in one that is granted. A place that is not known lies nowhere. */
@@ -42,6 +38,15 @@ function eachFacet(codesOf: (facet: Facet) => readonly string[]): Geography {
 
 function liesIn(code: string, wide: string): boolean {
   return code === wide || (wide.length === 2 && code.startsWith(`${wide}-`));
+}
+
+function commonPlace(one: string, other: string): string | undefined {
+  if (liesIn(one, other)) return one;
+  return liesIn(other, one) ? other : undefined;
+}
+
+function isSame(codes: readonly string[], others: readonly string[]): boolean {
+  return codes.length === others.length && codes.every((code, at) => code === others[at]);
 }
 
 function normalCodes(codes: readonly string[]): readonly string[] {

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { canonicalJson } from "../proto/jcs.ts";
 import { strictBase64url } from "./base64url.ts";
 
@@ -6,19 +6,22 @@ import { strictBase64url } from "./base64url.ts";
 export type HolderJwk = { readonly crv: "Ed25519"; readonly kty: "OKP"; readonly x: string };
 
 const KEY_BYTES = 32;
-const P = 2n ** 255n - 19n;
+/** The x coordinate's sign, in the last byte of a key; the rest of it is y, least byte first. */
+const SIGN_BIT = 0x80;
+/** The least byte of 2^255-19; the ones between are all set, and the last but for the sign. */
+const FIELD_LEAST = 0xed;
 
 /**
  * The y coordinates of the eight points of small order, which make signatures that fit any message.
  *
  * @see https://eprint.iacr.org/2020/1244, table 1
  */
-const SMALL_ORDER_Y: ReadonlySet<bigint> = new Set([
-  0n,
-  1n,
-  P - 1n,
-  littleEndian(hex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05")),
-  littleEndian(hex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a")),
+const SMALL_ORDER_Y: ReadonlySet<string> = new Set([
+  "00".repeat(KEY_BYTES),
+  `01${"00".repeat(KEY_BYTES - 1)}`,
+  `ec${"ff".repeat(KEY_BYTES - 2)}7f`,
+  "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+  "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
 ]);
 
 export function holderJwk(publicKey: Uint8Array): HolderJwk {
@@ -32,8 +35,9 @@ export function holderJwk(publicKey: Uint8Array): HolderJwk {
 export function publicKeyOf({ x }: HolderJwk): Uint8Array | undefined {
   const bytes = strictBase64url(x);
   if (bytes?.length !== KEY_BYTES) return undefined;
-  const y = littleEndian(bytes) & (2n ** 255n - 1n);
-  return y >= P || SMALL_ORDER_Y.has(y) ? undefined : bytes;
+  const y = Buffer.from(bytes);
+  y[KEY_BYTES - 1] = (y[KEY_BYTES - 1] as number) & ~SIGN_BIT;
+  return isBeyondField(y) || SMALL_ORDER_Y.has(y.toString("hex")) ? undefined : bytes;
 }
 
 /**
@@ -43,14 +47,12 @@ export function publicKeyOf({ x }: HolderJwk): Uint8Array | undefined {
  */
 export function thumbprintUri(jwk: HolderJwk): string {
   const { crv, kty, x } = jwk;
-  const digest = createHash("sha256").update(canonicalJson({ crv, kty, x })).digest("base64url");
+  const digest = hash("sha256", canonicalJson({ crv, kty, x }), "base64url");
   return `urn:ietf:params:oauth:jwk-thumbprint:sha-256:${digest}`;
 }
 
-function hex(text: string): Buffer {
-  return Buffer.from(text, "hex");
-}
-
-function littleEndian(bytes: Uint8Array): bigint {
-  return BigInt(`0x${Buffer.from(bytes).reverse().toString("hex")}`);
+function isBeyondField(y: Uint8Array): boolean {
+  const last = KEY_BYTES - 1;
+  if (y[last] !== (~SIGN_BIT & 0xff) || (y[0] as number) < FIELD_LEAST) return false;
+  return y.subarray(1, last).every((byte) => byte === 0xff);
 }

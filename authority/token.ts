@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { canonicalJson } from "../proto/jcs.ts";
 import { strictBase64url } from "./base64url.ts";
 import { TOKEN_CHARS_MAX } from "./contract-limits.ts";
@@ -60,7 +60,7 @@ export function tokenOf(signingInput: string, signature: Uint8Array): string {
 
 /** T3. */
 export function contractIdOf(signingInput: string | Uint8Array): string {
-  return createHash("sha256").update(signingInput).digest("base64url");
+  return hash("sha256", signingInput, "base64url");
 }
 
 function encode(text: string): string {

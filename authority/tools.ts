@@ -39,7 +39,9 @@ export function toolsGrant(granted: Tools, name: string, verb: Verb): boolean {
 }
 
 function pairsOf(value: Tools): readonly Pair[] {
-  return [...value].flatMap(([pattern, verbs]) => verbs.map((verb): Pair => [pattern, verb]));
+  const pairs: Pair[] = [];
+  for (const [pattern, verbs] of value) for (const verb of verbs) pairs.push([pattern, verb]);
+  return pairs;
 }
 
 function lies([pattern, verb]: Pair, [wide, same]: Pair): boolean {
