@@ -1,0 +1,97 @@
+import type { Reason } from "../proto/reasons.ts";
+import type { Exchange } from "./dataplane/exchange.ts";
+import { type Facts, type Identity, isMissing, type Missing } from "./decision/facts.ts";
+import type { Asked, Asker } from "./gather.ts";
+import type { LoopContext } from "./loop-context.ts";
+import type { KeyAnswer } from "./loop-key-cache.ts";
+import { asNamed, type NamedKey, namedKey } from "./named-key.ts";
+import { pin } from "./table/rows.ts";
+import { isFresh, keyGeneration } from "./table/table.ts";
+import type { RowGrant } from "./thread-messages.ts";
+
+/** Who asks, as the key says; on a connection that was opened with one, the two must agree. */
+export async function identify(
+  exchange: Exchange,
+  named: NamedKey | Missing,
+  loop: LoopContext,
+): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
+  const { via } = exchange;
+  if (isMissing(named)) return { identity: named, row: undefined };
+  const { handle, isContract, agentId } = named;
+  const known = await identifyBy(handle, exchange, loop, isContract);
+  const { row } = known;
+  const identity = asNamed(known.identity, agentId);
+  // The connection and the request on it must be one agent's.
+  if (via === undefined || isMissing(identity) || identity.agentId === via.agentId) {
+    return { identity, row };
+  }
+  return { identity: { missing: "credentials_conflict" }, row };
+}
+
+/** Whose key it is, by its SHA-256. Claims for that agent, and pins its row until `letGo`. */
+export async function identifyBy(
+  keySha256: string,
+  asker: Pick<Asker, "head" | "claim">,
+  loop: LoopContext,
+  isContract = false,
+): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
+  const of = { keySha256, peer: asker.head.peer, isContract };
+  const row = await pinnedRow(of, loop);
+  if (typeof row === "string")
+    return { identity: { missing: unknownKey(row, loop) }, row: undefined };
+  asker.claim(row.agentId, row.contractId);
+  const { agentId, keyId, contractId } = row;
+  return { identity: { agentId, keyId, contractId }, row };
+}
+
+/** A key is judged by its dates at every look, not only when its request began. */
+export function withinValidity({ identity, row }: Asked<Asker>, nowMs: number): Identity | Missing {
+  if (row === undefined || isMissing(identity)) return identity;
+  const isOver = row.notAfterMs !== 0 && nowMs >= row.notAfterMs;
+  return nowMs < row.notBeforeMs || isOver ? { missing: "key_expired" } : identity;
+}
+
+/** Asks for the key again if any key has changed since: it may have been removed meanwhile. */
+export async function identifyAgain(asked: Asked, loop: LoopContext): Promise<void> {
+  const { exchange, row } = asked;
+  if (row === undefined || row.keyGeneration === keyGeneration(loop.table)) return;
+  const named = namedKey(exchange);
+  if (isMissing(named)) return;
+  const { handle, isContract } = named;
+  const answer = await loop.meshLink.resolveKey(handle, exchange.head.peer, isContract);
+  if (typeof answer === "string") asked.identity = { missing: unknownKey(answer, loop) };
+  else if (answer.agentId !== row.agentId || answer.contractId !== row.contractId) {
+    asked.identity = { missing: "key_revoked" };
+  }
+}
+
+/** The contract that the key was born with, if it counts from where the request came. */
+export function contractOf({ row, exchange }: Asked<Asker>): Facts["contract"] {
+  const contract = row?.contract;
+  if (contract === undefined) return undefined;
+  const { source } = contract;
+  return source === "" || source === exchange.head.peer ? contract : { missing: "contract_source" };
+}
+
+/** A node that may have missed records cannot say that there is no such key. */
+function unknownKey(reason: Reason, loop: LoopContext): Reason {
+  const knows = isFresh(loop.table, loop.clock.monoNs());
+  return reason === "key_unknown" && !knows ? "identity_unavailable" : reason;
+}
+
+/** A row may be freed between the answer and the pin; then the key is asked for once more. */
+async function pinnedRow(
+  of: { readonly keySha256: string; readonly peer: string; readonly isContract: boolean },
+  loop: LoopContext,
+): Promise<KeyAnswer> {
+  const { keySha256, peer, isContract } = of;
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const answer = loop.meshLink.resolveKey(keySha256, peer, isContract);
+    const row = answer instanceof Promise ? await answer : answer;
+    if (typeof row === "string") return row;
+    const isStale = row.contract !== undefined && row.contract.freshUntilNs <= loop.clock.monoNs();
+    if (!isStale && pin(loop.table, loop.loop, row)) return row;
+    loop.meshLink.forget(keySha256);
+  }
+  return "identity_unavailable";
+}
