@@ -100,9 +100,8 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     table,
   );
   const mesh = startMeshThread({ parts, home, bootId, audit, table });
-  const loops = Array.from({ length: config.loops }, (_, no) =>
-    startLoop(no, { parts, table, audit, mesh }),
-  );
+  const shared = { parts, table, audit, mesh, sessionSecret: random.bytes(SECRET_BYTES) };
+  const loops = Array.from({ length: config.loops }, (_, no) => startLoop(no, shared));
   const control = new Control({
     createKeyPair,
     mesh: parts.mesh,
@@ -204,6 +203,8 @@ type Loop = {
   drain(deadlineMs: number): Promise<void>;
 };
 
+const SECRET_BYTES = 32;
+
 function startLoop(
   no: number,
   with_: {
@@ -211,9 +212,10 @@ function startLoop(
     readonly table: Table;
     readonly audit: AuditLog;
     readonly mesh: MeshThread;
+    readonly sessionSecret: Uint8Array;
   },
 ): Loop {
-  const { parts, table, audit, mesh } = with_;
+  const { parts, table, audit, mesh, sessionSecret } = with_;
   const { config } = parts;
   const channel = new MessageChannel();
   mesh.link.post({ t: "loop_port", loop: no, port: channel.port1 });
@@ -240,6 +242,7 @@ function startLoop(
     connectionsMax: admissionCap(config.loops),
     credentialsDir: config.credentialsDir,
     credentials: parts.credentials,
+    sessionSecret,
   };
   const worker = new Worker(new URL("./loop-worker.ts", import.meta.url), {
     name: `loop${no}`,

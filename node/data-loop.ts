@@ -8,13 +8,14 @@ import { stageOf } from "../proto/reasons.ts";
 import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
 import { type Connections, createConnections } from "./dataplane/connections.ts";
 import { createPolicyScanners } from "./dataplane/content-scanners.ts";
-import { openCredentials } from "./dataplane/credentials.ts";
+import { type Credentials, openCredentials } from "./dataplane/credentials.ts";
 import type { Via } from "./dataplane/exchange.ts";
 import { createForwarder } from "./dataplane/forward.ts";
 import type { Gateway } from "./dataplane/gateway.ts";
 import { createInspector, type Inspector } from "./dataplane/inspect.ts";
 import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
+import { createMcpSessions } from "./dataplane/mcp-sessions.ts";
 import { ResolutionFault } from "./dataplane/name-resolution.ts";
 import type { CutResult } from "./dataplane/teardown.ts";
 import type { HostCertificates } from "./dataplane/tls/host-certificates.ts";
@@ -39,7 +40,7 @@ import { inspectTls, NO_INSPECTION } from "./tls-inspection.ts";
 /** What a data loop is made of but its doors. */
 export type LoopParts = {
   readonly data: Pick<LoopWorkerData, "loop" | "mesh" | "node" | "region"> &
-    Pick<LoopWorkerData, "credentials" | "credentialsDir">;
+    Pick<LoopWorkerData, "credentials" | "credentialsDir" | "sessionSecret">;
   readonly table: Table;
   readonly log: DecisionLog;
   readonly pool: Compute<InspectTask, BodyInspection>;
@@ -142,12 +143,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     inForce: () => policyVersion(table),
     nextTurn,
   });
-  const credentials = openCredentials({
-    clock,
-    values: data.credentials,
-    ...(data.credentialsDir !== undefined && { directory: data.credentialsDir }),
-    onProblem: (name, why) => warn("credential_unusable", { name, why }),
-  });
+  const credentials = credentialsOf(data, clock);
   const inspector = createInspector({ clock, scanners, pool, onFault: fail });
   const holds = new OpenHolds(clock);
   const controlLink: ControlLink = createControlLink({
@@ -196,11 +192,21 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     inspection: inspectionBy(certificates, turns),
     tunnels: new OpenTunnels(),
     holds,
+    sessions: createMcpSessions(data.sessionSecret),
     metrics,
     policyOf: (version) => shelf.of(version),
     trustVersion: () => trustVersion(table),
     isDraining: turns.isDraining,
   };
+}
+
+function credentialsOf(data: LoopParts["data"], clock: Clock): Credentials {
+  return openCredentials({
+    clock,
+    values: data.credentials,
+    ...(data.credentialsDir !== undefined && { directory: data.credentialsDir }),
+    onProblem: (name, why) => warn("credential_unusable", { name, why }),
+  });
 }
 
 function inspectionBy(

@@ -1,7 +1,7 @@
 import type { AgentPolicy, CompiledPolicy, ProviderPolicy } from "../policy/compiled-policy.ts";
 import { destinationGranted } from "../policy/hosts.ts";
 import { SHADOW_STAGES } from "../policy/policy-document.ts";
-import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
+import { DIALECTS, type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
 import type { Exchange, RequestHead } from "./dataplane/exchange.ts";
 import {
   type Destination,
@@ -89,13 +89,22 @@ export function routeWithin(
   { method, target, rawHeaders }: RequestHead,
   policy: CompiledPolicy | undefined,
 ): FoundRoute | Missing {
-  for (const { basePath, dialect } of providersAt(wanted, policy)) {
-    // An MCP server is asked at the gateway, whose path names it; its own paths name nobody.
+  for (const { name, basePath, dialect } of providersAt(wanted, policy)) {
+    if (dialect === "mcp" && target === (basePath || "/")) return endpointOf(method, name);
     if (dialect === "mcp" || !target.startsWith(`${basePath}/`)) continue;
     const found = findRoute(method, target.slice(basePath.length), rawHeaders);
     if (!isMissing(found) && found.dialect.name === dialect) return found;
   }
   return { missing: "route_unknown" };
+}
+
+/** An MCP server has one path of its own, which names nobody: the gateway's does. */
+function endpointOf(method: string, server: string): FoundRoute | Missing {
+  const dialect = DIALECTS.mcp;
+  const route = dialect.routes.find((one) => one.method === method);
+  return route === undefined
+    ? { missing: "method_not_allowed" }
+    : { dialect, route, model: server };
 }
 
 function modeOf(

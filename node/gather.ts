@@ -19,6 +19,7 @@ import { destinationNow, routeWithin, type WantedDestination, wantedBy } from ".
 import { bodyHeadersObjection } from "./head-body.ts";
 import { contractOf, identify, identifyAgain, withinValidity } from "./identify.ts";
 import type { LoopContext } from "./loop-context.ts";
+import { sessionOf } from "./mcp-session.ts";
 import { namedKey } from "./named-key.ts";
 import { outputLimit } from "./pricing/output-limit.ts";
 import { priceOf } from "./pricing/price-of.ts";
@@ -57,6 +58,8 @@ export type Asked<E extends Asker = Exchange> = {
   unread?: Reason;
   /** Output limit that the request was lowered to because more cannot be paid, tokens. */
   outputTokensMax?: number;
+  /** The id of its session at an MCP server, as that server gave it. */
+  readonly session?: string;
   /** What is to be delegated, where that is what is asked. */
   delegation?: NonNullable<Facts["delegation"]>;
   scan: ScanFacts | Missing;
@@ -78,8 +81,11 @@ export async function gatherHead(exchange: Exchange, loop: LoopContext): Promise
   const objection = isMissing(found) ? found : bodyHeadersObjection(head, found.route);
   const named = namedKey(exchange);
   const { identity, row } = await identify(exchange, named, loop);
+  const session = sessionOf(exchange.head, found, identity, loop);
+  const refusedHead = objection ?? (isMissing(session) ? session : undefined);
   return {
     exchange,
+    ...(session !== undefined && !isMissing(session) && { session: session.id }),
     ...(destination !== undefined && { destination }),
     found,
     clientRequestId: headerOf(head.rawHeaders, "x-request-id"),
@@ -88,7 +94,7 @@ export async function gatherHead(exchange: Exchange, loop: LoopContext): Promise
     identity,
     bodyBytes: 0,
     scan: NOT_SCANNED,
-    request: isMissing(found) ? found : (objection ?? headRequest(found)),
+    request: isMissing(found) ? found : (refusedHead ?? headRequest(found)),
   };
 }
 
@@ -155,6 +161,7 @@ async function gatherGenerate(asked: Asked, loop: LoopContext): Promise<void> {
     asked.unread = "policy_missing";
     return;
   }
+  if (found.route.bodyless) return takeBodyless(asked, found, policy);
   const { limits } = policy;
   if (!loop.connections.startWaiting(identity.agentId, limits.bodiesWaitingMax)) {
     asked.request = { missing: "too_many_waiting" };
@@ -171,6 +178,17 @@ async function gatherGenerate(asked: Asked, loop: LoopContext): Promise<void> {
   }
   await inspectBody(asked, { body, found, agentId: identity.agentId, before: policy }, loop);
 }
+
+/** A request that says all in its head: there is nothing to scan. */
+function takeBodyless(asked: Asked, found: FoundRoute, policy: CompiledPolicy): void {
+  const { dialect, route } = found;
+  const read = dialect.read(route, {});
+  if (isMissing(read)) throw new Error("invariant broken: a route without a body is readable");
+  asked.scannedWith = policy.content;
+  take(asked, found, { read, body: { head: {}, bulk: NO_BYTES }, bodyBytes: 0 });
+}
+
+const NO_BYTES = new Uint8Array(0);
 
 /** Scans with the rules in force now: others may have come while the body did. */
 async function inspectBody(
@@ -195,11 +213,21 @@ async function inspectBody(
     asked.request = seen.request;
     return;
   }
-  const { body: judged } = seen.request;
-  const read = withPathNames(seen.request.read, found);
+  take(asked, found, { ...seen.request, bodyBytes });
+}
+
+/** Makes a request's members facts. */
+function take(
+  asked: Asked,
+  found: FoundRoute,
+  of: { readonly read: ReadRequest; readonly body: JudgedBody; readonly bodyBytes: number },
+): void {
+  const { body: judged, bodyBytes } = of;
+  const read = withPathNames(of.read, found);
   asked.read = read;
   // Before it is judged: word of a quarantine that comes after that finds it marked.
-  if (read.stream && read.tools.length > 0) asked.exchange.markToolStream();
+  const usesTools = read.tools.length > 0 || read.openEnded === true;
+  if (read.stream && usesTools) asked.exchange.markToolStream();
   asked.body = judged;
   asked.bodyBytes = Math.max(bodyBytes, judgedBytes(judged));
   asked.request = {

@@ -7,6 +7,7 @@ const JSON_TYPE = /^application\/json\s*(;\s*charset\s*=\s*"?utf-8"?\s*)?$/i;
 /** What the head says about the body that makes it unreadable, before a byte of it is read. */
 export function bodyHeadersObjection(head: RequestHead, route: Route): Missing | undefined {
   if (route.kind === "models") return undefined;
+  if (route.bodyless) return hasBody(head) ? BODY_UNEXPECTED : undefined;
   let type: string | undefined;
   for (let i = 0; i + 1 < head.rawHeaders.length; i += 2) {
     const name = (head.rawHeaders[i] as string).toLowerCase();
@@ -22,4 +23,14 @@ export function bodyHeadersObjection(head: RequestHead, route: Route): Missing |
     return { missing: "content_type_unsupported" };
   }
   return undefined;
+}
+
+const BODY_UNEXPECTED: Missing = { missing: "malformed_request", detail: "no body belongs here" };
+
+function hasBody({ rawHeaders }: RequestHead): boolean {
+  return rawHeaders.some((value, i) => {
+    const name = i % 2 === 0 ? value.toLowerCase() : "";
+    if (name === "transfer-encoding") return true;
+    return name === "content-length" && rawHeaders[i + 1] !== "0";
+  });
 }

@@ -5,6 +5,7 @@ import type { PolicyScanners } from "./dataplane/content-scanners.ts";
 import type { Credentials } from "./dataplane/credentials.ts";
 import type { Forwarder } from "./dataplane/forward.ts";
 import type { Inspector } from "./dataplane/inspect.ts";
+import type { McpSessions } from "./dataplane/mcp-sessions.ts";
 import type { NameResolver } from "./dataplane/name-resolution.ts";
 import type { AddressRules } from "./dataplane/tunnel/address-rules.ts";
 import type { DecisionLog } from "./decision/commit.ts";
@@ -40,6 +41,7 @@ export type LoopContext = {
   readonly inspection: TlsInspection;
   readonly tunnels: OpenTunnels;
   readonly holds: OpenHolds;
+  readonly sessions: McpSessions;
   /** Who is at which address, for connections that are captured. */
   readonly placement: Placement;
   readonly metrics: LoopMetrics;

@@ -50,6 +50,8 @@ export type LoopWorkerData = {
   readonly credentialsDir: string | undefined;
   /** Credentials from the environment, by name. */
   readonly credentials: ReadonlyMap<string, string>;
+  /** The same for all loops: a session's requests may come to any of them. */
+  readonly sessionSecret: Uint8Array;
 };
 
 const INSPECT_THREADS = 1;

@@ -16,6 +16,7 @@ import type { Asked, Asker } from "./gather.ts";
 import { recordContext, type Shadowed } from "./hold.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { allowedAs } from "./loop-metrics.ts";
+import { sessionHolder } from "./mcp-session.ts";
 import { openMeter } from "./pricing/meter.ts";
 import { refusalWords } from "./refuse.ts";
 import { settleRequest } from "./settle-request.ts";
@@ -107,6 +108,7 @@ function relay(
   if (model === undefined || isMissing(model) || model.price === undefined) {
     throw new Error("invariant broken: an allowed request has a priced model");
   }
+  const holder = sessionHolder(row.agentId, found.model ?? "");
   const meter = openMeter({ price: model.price, held: allowed.reserved.charges.cost });
   const headers = allowedHeaders(allowed, row.row, loop);
   tellAllowed(asked, allowed, loop);
@@ -120,9 +122,13 @@ function relay(
         set: loop.scanners.of(policy).response,
         refuses: (ruleId) => shadow.refuses(ruleId),
       },
-      toolGranted: (name) =>
-        toolInContract(facts, grantedName(name, found)) &&
-        (toolGranted(grant, grantedName(name, found)) || shadow.passesTool(name)),
+      toolGranted: (name, verb) =>
+        toolInContract(facts, grantedName(name, found), verb) &&
+        (toolGranted(grant, grantedName(name, found), verb) || shadow.passesTool(name)),
+      openEnded: read.openEnded === true,
+      ...(found.dialect.family === "mcp" && {
+        sessionGiven: (id: string) => loop.sessions.given(holder, id),
+      }),
       ...(read.answersTo !== undefined && { answersTo: read.answersTo }),
       killedNow: () => closedNow(loop, row.row),
       meter: {

@@ -2,6 +2,7 @@ import { upstreamBytes } from "./dataplane/judged-body.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
 import type { UpstreamRequest } from "./decision/permit.ts";
 import type { Asked } from "./gather.ts";
+import { SESSION_HEADER } from "./mcp-session.ts";
 
 /**
  * What would go upstream, serialised from the judged value: there is one reading of it.
@@ -17,24 +18,33 @@ export function upstreamRequest(asked: Asked, facts: Facts): UpstreamRequest | u
   const maxOutputTokens = cost === undefined || isMissing(cost) ? undefined : cost.outputTokensSet;
   const set = { model: model.upstreamName, maxOutputTokens };
   const path = dialect.upstreamPath?.(route, model.upstreamName) ?? route.path;
-  const sent = upstreamBytes(dialect, route, body, set);
+  const sent = route.bodyless ? NO_BYTES : upstreamBytes(dialect, route, body, set);
   return {
     requestId: exchange.requestId,
     origin: model.provider.origin,
     method: route.method,
     path: model.provider.basePath + path || "/",
-    headers: passedHeaders(exchange.head.rawHeaders, dialect.passedHeaders, sent.length),
+    headers: [
+      ...(route.bodyless ? [] : bodyHeaders(sent.length)),
+      ...passedHeaders(exchange.head.rawHeaders, dialect.passedHeaders),
+      ...(asked.session === undefined ? [] : [SESSION_HEADER, asked.session]),
+    ],
     body: sent,
     credential: { name: model.provider.credential, dialect: dialect.family },
   };
 }
 
+const NO_BYTES = new Uint8Array(0);
+
+function bodyHeaders(bytes: number): readonly string[] {
+  return ["content-type", "application/json", "content-length", String(bytes)];
+}
+
 function passedHeaders(
   rawHeaders: readonly string[],
   allowed: readonly string[],
-  bodyBytes: number,
-): string[] {
-  const headers = ["content-type", "application/json", "content-length", String(bodyBytes)];
+): readonly string[] {
+  const headers: string[] = [];
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const name = (rawHeaders[i] as string).toLowerCase();
     if (allowed.includes(name)) headers.push(name, rawHeaders[i + 1] as string);

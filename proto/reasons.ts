@@ -76,6 +76,7 @@ export const REASONS = {
   hello_timeout: row(124, 408, "later", "No whole ClientHello within hello_timeout_ms.", "The TLS handshake did not begin in time."),
   upgrade_refused: row(125, 403, "never", "The request asks for another protocol, such as WebSocket, whose content rules could not see.", "No other protocol is served here; WebSocket is refused."),
   misdirected_request: row(126, 421, "never", "Host is not the server name of the TLS connection.", "This connection is for another host than the request names."),
+  session_unknown: row(127, 404, "never", "An MCP session id that this node did not give to this agent for this server.", "No such session; begin a new one."),
   // 2 identity
   credential_missing: row(201, 401, "never", "No credential.", "Send your Altrace key as the API key."),
   credential_malformed: row(202, 401, "never", "The credential is not a virtual key.", "The API key is not an Altrace key."),

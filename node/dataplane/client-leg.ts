@@ -1,7 +1,7 @@
 import { REASONS, type Reason } from "../../proto/reasons.ts";
 import type { ContentHit } from "../decision/facts.ts";
 import { type AnswerRules, AnswerScan, type Objection } from "./answer-scan.ts";
-import type { RelayDialect } from "./dialects/answer-part.ts";
+import type { RelayDialect, ToolGranted } from "./dialects/answer-part.ts";
 import type { Usage } from "./dialects/dialect.ts";
 import { mergeUsage } from "./dialects/usage.ts";
 import type { Answer, Exchange } from "./exchange.ts";
@@ -48,7 +48,11 @@ export type RelayInput = {
   /** The client asked for usage in its stream. */
   readonly wantsUsage: boolean;
   readonly rules: AnswerRules;
-  readonly toolGranted: (name: string) => boolean;
+  readonly toolGranted: ToolGranted;
+  /** The answer is a stream without an end of its own: any end of it is one. */
+  readonly openEnded?: boolean;
+  /** What the client is given for the id of a session at the server. */
+  readonly sessionGiven?: (id: string) => string;
   /** What the answer has to name, as the request has it. */
   readonly answersTo?: string | number;
   /** A look at the scope cells, taken at every chunk: why the answer has to end, if it has to. */

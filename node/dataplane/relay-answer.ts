@@ -40,13 +40,13 @@ class AnswerRelay implements ResponseSink {
   onHead(status: number, rawHeaders: readonly string[]): void {
     if (this.#leg.over) return;
     const { dialect } = this.#leg.input;
-    const head = readHead(rawHeaders, dialect.returnedHeaders);
+    const head = readHead(rawHeaders, dialect.returnedHeaders, this.#leg.input.sessionGiven);
     const isEither = dialect.answersInEitherForm === true;
     const stream = isEither ? head.type === "text/event-stream" : this.#leg.input.stream;
     if (status >= 400) {
       this.#body = new ErrorRelay(this.#leg, status, head.withoutType);
-    } else if (isEither && status === 202) {
-      this.#body = new EmptyRelay(this.#leg, status, head.withoutType);
+    } else if (isEither && (SAYS_NOTHING.has(status) || (status === 200 && head.type === ""))) {
+      this.#body = new EmptyRelay(this.#leg, status === 204 ? 200 : status, head.withoutType);
     } else if (status !== 200 || head.encoded) {
       this.#leg.object("response_unscannable");
     } else if (stream && head.type === "text/event-stream") {
@@ -83,7 +83,17 @@ type AnswerHead = {
   readonly withoutType: readonly string[];
 };
 
-function readHead(rawHeaders: readonly string[], allowed: readonly string[]): AnswerHead {
+/** The id in it is the server's own, which no client is told. */
+const SESSION = "mcp-session-id";
+
+/** An MCP server has nothing to say to a notification, or to the end of a session. */
+const SAYS_NOTHING: ReadonlySet<number> = new Set([202, 204]);
+
+function readHead(
+  rawHeaders: readonly string[],
+  allowed: readonly string[],
+  sessionGiven: RelayInput["sessionGiven"],
+): AnswerHead {
   const returned: string[] = [];
   const withoutType: string[] = [];
   let type = "";
@@ -98,8 +108,9 @@ function readHead(rawHeaders: readonly string[], allowed: readonly string[]): An
     if (name === "content-encoding" && value.trim().toLowerCase() !== "identity") encoded = true;
     // A header that comes twice is passed on once: of two values a client may read either.
     if (!allowed.includes(name) || returned.includes(name)) continue;
-    returned.push(name, value);
-    if (name !== "content-type") withoutType.push(name, value);
+    const shown = name === SESSION ? (sessionGiven?.(value) ?? value) : value;
+    returned.push(name, shown);
+    if (name !== "content-type") withoutType.push(name, shown);
   }
   return { type, encoded, returned, withoutType };
 }

@@ -34,6 +34,8 @@ export class SseRelay {
     this.#reader = dialect.streamReader(wantsUsage);
     this.#headers = [...headers, "cache-control", "no-cache"];
     leg.input.exchange.markStreaming();
+    // Nobody knows when its first event comes, and its client waits for the head.
+    if (leg.input.openEnded === true) leg.begin(200, this.#headers);
   }
 
   data(chunk: Uint8Array): boolean {
@@ -52,7 +54,8 @@ export class SseRelay {
   end(): void {
     const rest = this.#frames.end();
     if (rest !== undefined && !this.#take(rest)) return;
-    if (!this.#complete && this.#reader.isWhole?.() === true && !this.#endWhole()) return;
+    const isWhole = this.#leg.input.openEnded === true || this.#reader.isWhole?.() === true;
+    if (!this.#complete && isWhole && !this.#endWhole()) return;
     this.#flush();
     if (this.#complete) this.#leg.finish();
     else this.#leg.object("upstream_failed");
@@ -70,7 +73,7 @@ export class SseRelay {
 
   /** The dialect's end has been relayed: a connection that breaks off now breaks off nothing. */
   get complete(): boolean {
-    return this.#complete;
+    return this.#complete || this.#leg.input.openEnded === true;
   }
 
   /** False: the answer is over. */
@@ -95,6 +98,8 @@ export class SseRelay {
     const part = data === undefined ? SAYS_NOTHING : this.#reader.frame(event, data);
     if (part === undefined) return false;
     this.#leg.addUsage(part.usage);
+    // An answer to nothing that was asked here; nobody could say whose it is.
+    if (part.last && input.openEnded === true) return false;
     if (part.failed) return this.#object(() => this.#leg.object("upstream_failed"));
     const before = scan.textBytes;
     const waits = scan.read(part);

@@ -1,6 +1,7 @@
 import type { Authority } from "../../authority/authority.ts";
 import type { Delegation } from "../../authority/delegation.ts";
 import type { Rate } from "../../authority/rate.ts";
+import type { Verb } from "../../authority/tools.ts";
 import type {
   AgentPolicy,
   CompiledPolicy,
@@ -55,8 +56,8 @@ export type RequestFacts = {
   readonly bodyBytes: number;
   /** The model's name as the request has it; `undefined` for routes without a model. */
   readonly model: string | undefined;
-  /** Tools offered; `name` is undefined for one that cannot be judged. */
-  readonly tools: readonly { readonly name: string | undefined }[];
+  /** Tools offered or used; `name` is undefined for one that cannot be judged, `verb` is else `call`. */
+  readonly tools: readonly { readonly name: string | undefined; readonly verb?: Verb }[];
   /** First parameter whose price or effect is unknown. */
   readonly unpricedParameter: string | undefined;
 };

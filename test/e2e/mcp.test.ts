@@ -1,11 +1,14 @@
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { ToolListChangedNotificationSchema } from "@modelcontextprotocol/sdk/types.js";
+import { fetch as fetchBy, ProxyAgent } from "undici";
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { Operator } from "../../bench/harness/operator.ts";
 import { PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { McpServer } from "../support/mcp-server.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { type Altrace, startAltrace } from "../support/start-altrace.ts";
+import { waitUntil } from "../support/wait-until.ts";
 
 vi.setConfig(E2E_TIMEOUTS);
 
@@ -48,10 +51,16 @@ teams:
     budget: { usd: { day: "100.00" } }
     defaults:
       models: [github/mcp, plain/mcp]
-      tools: { mcp/github/search: [call], mcp/plain/*: [call], mcp/plain/read_file: [read] }
+      tools:
+        mcp/github/search: [call]
+        mcp/github/file:/project/*: [read]
+        mcp/github/review: [read]
+        mcp/plain/*: [call]
+        mcp/plain/read_file: [read]
       clearance: confidential
     agents:
       worker: {}
+      other: {}
       stopped: {}
 ladder: { points: { tool_outside_grant: 0, refusal: 0, content_low: 0 } }
 limits: { reserve_wait_max_ms: 10000 }
@@ -118,7 +127,9 @@ describe.each([
   test("is not asked what no grant speaks of", async () => {
     await using client = closing(await connect(name));
     const refused = { code: -32_601, data: { reason: "unpriced_parameter" } };
-    await expect(client.listResources()).rejects.toMatchObject(refused);
+    const ref = { type: "ref/prompt" as const, name: "review" };
+    const asked = client.complete({ ref, argument: { name: "x", value: "y" } });
+    await expect(asked).rejects.toMatchObject(refused);
   });
 });
 
@@ -147,6 +158,110 @@ test("a killed agent reaches no tool", async () => {
   expect(server.calls.length).toBe(before);
 });
 
+test("resources and prompts are shown and read by the verb `read` alone", async () => {
+  await using client = closing(await connect("github"));
+  const { resources } = await client.listResources();
+  expect(resources.map(({ uri }) => uri)).toEqual(["file:///project/notes.md"]);
+  const { resourceTemplates } = await client.listResourceTemplates();
+  expect(resourceTemplates.map((one) => one.uriTemplate)).toEqual(["file:///project/{path}"]);
+  const { prompts } = await client.listPrompts();
+  expect(prompts.map((one) => one.name)).toEqual(["review"]);
+  const read = await client.readResource({ uri: "file:///project/notes.md" });
+  expect(read.contents).toMatchObject([{ text: "content of file:///project/notes.md" }]);
+  expect((await client.getPrompt({ name: "review" })).messages).toHaveLength(1);
+  const before = server.calls.length;
+  const refused = { code: -32_000, data: { reason: "tool_not_granted" } };
+  for (const uri of ["file:///private/keys.md", "file:///project/../private/keys.md"]) {
+    await expect(client.readResource({ uri })).rejects.toMatchObject(refused);
+  }
+  const opaque = client.readResource({ uri: "memo:opaque" });
+  await expect(opaque).rejects.toMatchObject({ data: { reason: "tool_unreadable" } });
+  await expect(client.getPrompt({ name: "takeover" })).rejects.toMatchObject(refused);
+  // What may be read may not be called, nor the other way round.
+  const called = client.callTool({ name: "review", arguments: {} });
+  await expect(called).rejects.toMatchObject(refused);
+  expect(server.calls.length).toBe(before);
+});
+
+test("a server says something without being asked, on its own stream", async () => {
+  const before = server.heads.length;
+  await using client = closing(await connect("github"));
+  let told = 0;
+  client.setNotificationHandler(ToolListChangedNotificationSchema, () => void told++);
+  await waitUntil("the server's stream", () =>
+    server.heads.slice(before).some(({ accept }) => accept === "text/event-stream"),
+  );
+  await waitUntil("word of the server", async () => {
+    await server.announce();
+    return told > 0;
+  });
+});
+
+test("a session that its client ends is ended at the server", async () => {
+  const client = await connect("github");
+  const before = server.sessionIds.length;
+  await (client.transport as unknown as StreamableHTTPClientTransport).terminateSession();
+  expect(server.sessionIds.length).toBe(before - 1);
+  await client.close();
+});
+
+test("a session's id is worth nothing to another agent, nor the server's own", async () => {
+  const ask = (agent: string, session: string, name = "github", method = "POST") =>
+    fetch(`${altrace.gateway}/mcp/${name}`, {
+      method,
+      headers: {
+        accept: "application/json, text/event-stream",
+        "mcp-session-id": session,
+        authorization: `Bearer ${altrace.key(agent)}`,
+        ...(method === "POST" && { "content-type": "application/json" }),
+      },
+      ...(method === "POST" && {
+        body: JSON.stringify({ jsonrpc: "2.0", id: 1, method: "tools/list" }),
+      }),
+    });
+  await using client = closing(await connect("github"));
+  const { sessionId = "" } = client.transport as unknown as StreamableHTTPClientTransport;
+  const own = server.sessionIds.find((id) => sessionId.endsWith(id)) ?? "";
+  expect(own).not.toBe("");
+  expect(sessionId).not.toBe(own);
+  expect((await ask(AGENT, sessionId)).status).toBe(200);
+  const before = server.heads.length;
+  const tries = [
+    ask("tools/other", sessionId),
+    ask("tools/other", own),
+    ask("tools/other", sessionId, "github", "DELETE"),
+    ask("tools/other", sessionId, "github", "GET"),
+    ask(AGENT, own),
+    ask(AGENT, sessionId, "plain"),
+    ask(AGENT, `${sessionId.startsWith("A") ? "B" : "A"}${sessionId.slice(1)}`),
+  ];
+  for (const answer of await Promise.all(tries)) {
+    expect([answer.status, answer.headers.get("x-altrace-reason")]).toEqual([
+      404,
+      "session_unknown",
+    ]);
+  }
+  expect(server.heads.length).toBe(before);
+  expect(server.sessionIds).toContain(own);
+});
+
+test("a server is reached through the forward proxy by its own address", async () => {
+  const token = `Basic ${Buffer.from(`${AGENT}:${altrace.key(AGENT)}`).toString("base64")}`;
+  const proxy = new ProxyAgent({ uri: altrace.ready.forward, token, proxyTunnel: false });
+  onTestFinished(() => proxy.close());
+  const client = new Client({ name: "agent", version: "1.0.0" });
+  const transport = new StreamableHTTPClientTransport(new URL(`${server.origin}/mcp/stream`), {
+    fetch: (url, init) => fetchBy(String(url), { ...init, dispatcher: proxy } as never) as never,
+  });
+  await client.connect(transport as Parameters<Client["connect"]>[0]);
+  await using _ = closing(client);
+  expect((await client.listTools()).tools.map((tool) => tool.name)).toEqual(["search"]);
+  const called = client.callTool({ name: "delete_repo", arguments: {} });
+  await expect(called).rejects.toMatchObject({ data: { reason: "tool_not_granted" } });
+  const answer = await client.callTool({ name: "search", arguments: { query: "by proxy" } });
+  expect(answer.content).toEqual([{ type: "text", text: "by proxy" }]);
+});
+
 test.each([
   ["a batch", [{ jsonrpc: "2.0", id: 1, method: "ping" }], 400],
   ["an answer to a server", { jsonrpc: "2.0", id: 1, result: {} }, 400],
@@ -161,14 +276,6 @@ test.each([
   expect(answer.status).toBe(status);
   expect(answer.headers.get("x-altrace-decision")).toBe("deny");
   expect(await answer.json()).toMatchObject({ jsonrpc: "2.0", error: { code: -32_000 } });
-});
-
-test("a server's own stream and the end of a session are not served", async () => {
-  const headers = { authorization: `Bearer ${altrace.key(AGENT)}` };
-  for (const method of ["GET", "DELETE"]) {
-    const answer = await fetch(`${altrace.gateway}/mcp/github`, { method, headers });
-    expect(answer.status).toBe(405);
-  }
 });
 
 function closing(client: Client): Client & AsyncDisposable {

@@ -154,6 +154,7 @@ export class SimNode {
           region: undefined,
           credentials: new Map([["openai", "sk-simulated-0123456789"]]),
           credentialsDir: undefined,
+          sessionSecret: new Uint8Array(32),
         },
         table,
         log: simLog({

@@ -1,4 +1,8 @@
+import type { Verb } from "../../../authority/tools.ts";
 import type { DialectAdapter, JsonValue, ResponsePart, Usage } from "./dialect.ts";
+
+/** Whether a tool may be used so; called, where no verb is given. */
+export type ToolGranted = (name: string, verb?: Verb) => boolean;
 
 /**
  * A stretch of one text that a stream brings piece by piece.
@@ -25,8 +29,8 @@ export type AnswerPart = ResponsePart & {
   readonly endedGroups: readonly string[];
   /** The provider says that it failed. */
   readonly failed: boolean;
-  /** The part as JSON without the tools that are not granted, where it is a list of tools. */
-  readonly rewritten: ((granted: (name: string) => boolean) => string) | undefined;
+  /** The part as JSON without what is not granted, where it lists tools or what can be read. */
+  readonly rewritten: ((granted: ToolGranted) => string) | undefined;
 };
 
 /** A dialect whose readers say enough to relay its answers. */

@@ -1,3 +1,4 @@
+import type { Verb } from "../../../authority/tools.ts";
 import type { Dialect } from "../../../policy/compiled-policy.ts";
 import type { Reason } from "../../../proto/reasons.ts";
 import type { Missing } from "../../decision/facts.ts";
@@ -16,11 +17,21 @@ export type JsonObject = { [name: string]: JsonValue };
 export type Route = {
   /** Registry name: `openai.chat`, `openai.models`, `anthropic.messages`. */
   readonly id: string;
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "DELETE";
   /** Exact path; `*` stands for a model's name. A query is refused unless the registry lists it. */
   readonly path: string;
   /** `delegate`: the node answers, and what it answers is a contract. */
   readonly kind: "generate" | "models" | "delegate";
+  /** A request to it has no body. */
+  readonly bodyless?: true;
+};
+
+/** A tool that is offered or called, or what stands for one: something that is read. */
+export type ToolUse = {
+  /** Undefined: it cannot be judged. */
+  readonly name: string | undefined;
+  /** What is done with it; `call` where absent. */
+  readonly verb?: Verb;
 };
 
 /** A generate request in the words that every dialect shares. */
@@ -28,7 +39,7 @@ export type ReadRequest = {
   /** Empty where the path names it. */
   readonly model: string;
   readonly stream: boolean;
-  readonly tools: readonly { readonly name: string | undefined }[];
+  readonly tools: readonly ToolUse[];
   /** Everything a person or program wrote, to be scanned: prompts, tool results, tool schemas. */
   readonly texts: readonly string[];
   readonly messages: number;
@@ -44,6 +55,8 @@ export type ReadRequest = {
   readonly unbilled?: boolean;
   /** What an answer has to name: the id of a JSON-RPC request. */
   readonly answersTo?: string | number;
+  /** Its answer is a stream that has no end of its own. */
+  readonly openEnded?: true;
 };
 
 /** Tokens as a provider reports them; a later frame never lowers a member. */
@@ -113,7 +126,7 @@ export type DialectAdapter = {
     /** Undefined: not readable as this dialect. */
     frame(event: string | undefined, data: string): ResponsePart | undefined;
   };
-  /** Whether the provider chooses between a document and a stream, or to say nothing (202). */
+  /** Whether the provider chooses between a document and a stream, or to say nothing. */
   readonly answersInEitherForm?: true;
   /** The HTTP status of a refusal, where it is not the reason's own. */
   refusalStatus?(words: RefusalWords): number;

@@ -1,8 +1,10 @@
+import type { Verb } from "../../../authority/tools.ts";
 import { parseStrictText } from "../strict-json.ts";
-import { type AnswerPart, type AnswerReader, PartDraft } from "./answer-part.ts";
+import { type AnswerPart, type AnswerReader, PartDraft, type ToolGranted } from "./answer-part.ts";
 import { collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asObject } from "./json-shape.ts";
+import { plainName, resourceName } from "./mcp-names.ts";
 
 /** Calls are priced; what they bring back is not. */
 const NOTHING = { inputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0, outputTokens: 0 };
@@ -42,22 +44,44 @@ function readMessage(message: JsonObject | undefined): AnswerPart | undefined {
   if ((result === undefined) === (error === undefined)) return undefined;
   part.last = true;
   part.usage = NOTHING;
-  const tools = asObject(result)?.tools;
-  if (Array.isArray(tools)) {
-    part.rewritten = (granted) => JSON.stringify(withTools(message, tools, granted));
+  const listed = asObject(result);
+  if (listed !== undefined && LISTS.some(({ member }) => Array.isArray(listed[member]))) {
+    part.rewritten = (granted) =>
+      JSON.stringify({ ...message, result: withGranted(listed, granted) });
   }
   return part;
 }
 
-/** A list of tools with those left that are granted. One without a name is not. */
-function withTools(
-  message: JsonObject,
-  tools: readonly JsonValue[],
-  granted: (name: string) => boolean,
-): JsonObject {
-  const left = tools.filter((one) => {
-    const name = asObject(one)?.name;
-    return typeof name === "string" && granted(name);
-  });
-  return { ...message, result: { ...asObject(message.result), tools: left } };
+/** The lists of an answer, and the name and the way by which what stands in them is granted. */
+const LISTS: readonly {
+  readonly member: string;
+  readonly nameOf: (item: JsonObject) => string | undefined;
+  readonly verb: Verb;
+}[] = [
+  { member: "tools", nameOf: ({ name }) => plainName(name), verb: "call" },
+  { member: "prompts", nameOf: ({ name }) => plainName(name), verb: "read" },
+  { member: "resources", nameOf: ({ uri }) => resourceName(uri), verb: "read" },
+  // What a template stands for is judged where it is read; itself it is shown with what lies beside it.
+  { member: "resourceTemplates", nameOf: templateName, verb: "read" },
+];
+
+/** A result with that left of its lists that is granted. What has no name is not. */
+function withGranted(result: JsonObject, granted: ToolGranted): JsonObject {
+  const left: JsonObject = { ...result };
+  for (const { member, nameOf, verb } of LISTS) {
+    const items = result[member];
+    if (!Array.isArray(items)) continue;
+    left[member] = items.filter((one) => {
+      const item = asObject(one);
+      const name = item && nameOf(item);
+      return name !== undefined && granted(name, verb);
+    });
+  }
+  return left;
+}
+
+/** A template with a plain word in the place of each of its variables. */
+function templateName({ uriTemplate }: JsonObject): string | undefined {
+  if (typeof uriTemplate !== "string") return undefined;
+  return resourceName(uriTemplate.replaceAll(/\{[A-Za-z0-9_.,%]{1,64}\}/g, "x"));
 }

@@ -1,20 +1,31 @@
 import type { Missing } from "../../decision/facts.ts";
 import { collectTexts } from "./collect-texts.ts";
-import type { JsonObject, JsonValue, ReadRequest } from "./dialect.ts";
+import type { JsonObject, ReadRequest, Route, ToolUse } from "./dialect.ts";
 import { asObject } from "./json-shape.ts";
+import { plainName, resourceName } from "./mcp-names.ts";
 import { printable } from "./request-reading.ts";
 
-const CALL = "tools/call";
+/** What a request uses, by its parameters; an empty list where it uses nothing. */
+type UsesOf = (params: JsonObject) => readonly ToolUse[];
+
+const readsResource: UsesOf = ({ uri }) => [{ name: resourceName(uri), verb: "read" }];
 
 /** What a client may ask or tell. All else reaches for what no grant speaks of. */
-const METHODS: ReadonlySet<string> = new Set([
-  "initialize",
-  "ping",
-  "tools/list",
-  CALL,
-  "notifications/initialized",
-  "notifications/cancelled",
-  "notifications/progress",
+const METHODS: ReadonlyMap<string, UsesOf | undefined> = new Map([
+  ["initialize", undefined],
+  ["ping", undefined],
+  ["tools/list", undefined],
+  ["tools/call", ({ name }) => [{ name: plainName(name) }]],
+  ["resources/list", undefined],
+  ["resources/templates/list", undefined],
+  ["resources/read", readsResource],
+  ["resources/subscribe", readsResource],
+  ["resources/unsubscribe", readsResource],
+  ["prompts/list", undefined],
+  ["prompts/get", ({ name }) => [{ name: plainName(name), verb: "read" }]],
+  ["notifications/initialized", undefined],
+  ["notifications/cancelled", undefined],
+  ["notifications/progress", undefined],
 ]);
 
 const MEMBERS: ReadonlySet<string> = new Set(["jsonrpc", "id", "method", "params"]);
@@ -37,15 +48,15 @@ export function readMcpRequest(body: JsonObject): ReadRequest | Missing {
   if (members === undefined) return malformed("params");
   const unknown = Object.keys(body).find((name) => !MEMBERS.has(name));
   if (unknown !== undefined) return malformed(printable(unknown));
-  const isCall = method === CALL;
-  // A call that nobody waits for could not be refused by name.
-  if (isCall && id === undefined) return malformed("id");
+  const uses = METHODS.get(method);
+  // What nobody waits for could not be refused by name.
+  if (uses !== undefined && id === undefined) return malformed("id");
   const texts: string[] = [];
   collectTexts(body, texts);
   return {
     model: "",
     stream: true,
-    tools: isCall ? [{ name: nameOf(members.name) }] : [],
+    tools: uses?.(members) ?? [],
     texts,
     messages: 1,
     maxOutputTokens: 0,
@@ -57,8 +68,21 @@ export function readMcpRequest(body: JsonObject): ReadRequest | Missing {
   };
 }
 
-function nameOf(value: JsonValue | undefined): string | undefined {
-  return typeof value === "string" && value !== "" ? value : undefined;
+/** A request without a message: the server's own stream (GET), or the end of a session (DELETE). */
+export function readMcpBodyless({ method }: Route): ReadRequest {
+  return {
+    model: "",
+    stream: method === "GET",
+    tools: [],
+    texts: [],
+    messages: 0,
+    maxOutputTokens: 0,
+    choices: 1,
+    unpricedParameter: undefined,
+    wantsUsage: false,
+    unbilled: true,
+    ...(method === "GET" && { openEnded: true }),
+  };
 }
 
 function malformed(detail: string): Missing {

@@ -1,11 +1,14 @@
 import type { RelayDialect } from "./answer-part.ts";
 import type { RefusalWords, Route } from "./dialect.ts";
 import { mcpStreamReader, readMcpAnswer } from "./mcp-answer.ts";
-import { readMcpRequest } from "./mcp-request.ts";
+import { readMcpBodyless, readMcpRequest } from "./mcp-request.ts";
 
-/** The server's own stream (GET) and the end of a session (DELETE) are optional, and not served. */
+const PATH = "/mcp/*";
+
 const ROUTES: readonly Route[] = [
-  { id: "mcp.message", method: "POST", path: "/mcp/*", kind: "generate" },
+  { id: "mcp.message", method: "POST", path: PATH, kind: "generate" },
+  { id: "mcp.listen", method: "GET", path: PATH, kind: "generate", bodyless: true },
+  { id: "mcp.end_session", method: "DELETE", path: PATH, kind: "generate", bodyless: true },
 ];
 
 const METHOD_NOT_FOUND = -32_601;
@@ -14,8 +17,12 @@ const REFUSED = -32_000;
 /**
  * The Model Context Protocol over streamable HTTP: one JSON-RPC message of the client a request.
  *
+ * The server's own stream (GET) brings what it has to say without being asked, and nothing else; the end
+ * of a session (DELETE) is passed on.
+ *
  * A server is a provider of this dialect with one model, `mcp`, whose price is that of a call. Its
- * tools are granted as `mcp/<provider>/<tool>`; lists of tools show only those.
+ * tools are granted as `mcp/<provider>/<tool>`, prompts and resources likewise with the verb `read`; lists
+ * show only those.
  *
  * @see https://modelcontextprotocol.io/specification/2025-06-18/basic/transports
  */
@@ -23,11 +30,11 @@ export const MCP: RelayDialect = {
   name: "mcp",
   family: "mcp",
   routes: ROUTES,
-  passedHeaders: ["accept", "mcp-session-id", "mcp-protocol-version"],
+  passedHeaders: ["accept", "mcp-protocol-version"],
   returnedHeaders: ["content-type", "mcp-session-id"],
   answersInEitherForm: true,
   settableMembers: [],
-  read: (_route, body) => readMcpRequest(body),
+  read: (route, body) => (route.bodyless ? readMcpBodyless(route) : readMcpRequest(body)),
   upstreamBody: (_route, body) => body,
   upstreamPath: () => "",
   readAnswer: readMcpAnswer,

@@ -9,7 +9,10 @@ export function withPathNames(read: ReadRequest, found: FoundRoute): ReadRequest
   const { dialect, model } = found;
   if (model === undefined) return read;
   if (dialect.family !== "mcp") return { ...read, model };
-  const tools = read.tools.map(({ name }) => ({ name: name && grantedName(name, found) }));
+  const tools = read.tools.map((use) => ({
+    ...use,
+    name: use.name && grantedName(use.name, found),
+  }));
   return { ...read, model: `${model}/${SERVER_MODEL}`, tools };
 }
 

@@ -1,4 +1,4 @@
-import { toolsGrant } from "../../../authority/tools.ts";
+import { toolsGrant, type Verb } from "../../../authority/tools.ts";
 import type { AgentPolicy } from "../../../policy/compiled-policy.ts";
 import { covers } from "../../../policy/pattern.ts";
 import { type Facts, isMissing } from "../facts.ts";
@@ -8,32 +8,36 @@ import { effectiveOf } from "./05-contract.ts";
 /** As much of a name as is said back; it may be as long as a body. */
 const NAME_CHARS_SHOWN = 128;
 
-/** May it offer these tools? One that cannot be named cannot be judged, so it is refused. */
+/** May it offer or use these tools, in this way? One that cannot be named cannot be judged, so it is refused. */
 export function checkTool(facts: Facts): RowOutcome {
   if (isMissing(facts.request) || facts.request.tools.length === 0) return "not_applicable";
-  for (const { name } of facts.request.tools) {
+  for (const { name, verb } of facts.request.tools) {
     if (name === undefined) return { reason: "tool_unreadable" };
-    if (!toolInContract(facts, name)) {
+    if (!toolInContract(facts, name, verb)) {
       return byContract("tool_not_granted", name.slice(0, NAME_CHARS_SHOWN));
     }
-    if (!toolGranted(facts.grant, name)) {
+    if (!toolGranted(facts.grant, name, verb)) {
       return { reason: "tool_not_granted", detail: name.slice(0, NAME_CHARS_SHOWN) };
     }
   }
   return "pass";
 }
 
-/** True when the grant lets the agent call this tool. The same rule judges calls in responses. */
-export function toolGranted(grant: AgentPolicy | undefined, name: string): boolean {
+/** True when the grant lets the agent do this with the tool. The same rule judges calls in responses. */
+export function toolGranted(
+  grant: AgentPolicy | undefined,
+  name: string,
+  verb: Verb = "call",
+): boolean {
   if (grant === undefined) return false;
   for (const [pattern, verbs] of grant.tools) {
-    if (verbs.includes("call") && covers([pattern], name)) return true;
+    if (verbs.includes(verb) && covers([pattern], name)) return true;
   }
   return false;
 }
 
-/** True when the contract, where there is one, lets the agent call this tool. No shadow undoes it. */
-export function toolInContract(facts: Facts, name: string): boolean {
+/** True when the contract, where there is one, lets the agent do this. No shadow undoes it. */
+export function toolInContract(facts: Facts, name: string, verb: Verb = "call"): boolean {
   const effective = effectiveOf(facts);
-  return effective === undefined || toolsGrant(effective.tools, name, "call");
+  return effective === undefined || toolsGrant(effective.tools, name, verb);
 }

@@ -1,6 +1,7 @@
 import { encodeLeaf } from "../../../audit/leaf.ts";
 import type { AuditRecord, DecisionRecord, SettleRecord } from "../../../audit/record.ts";
 import { DIALECTS } from "../../../node/dataplane/dialects/registry.ts";
+import { createMcpSessions } from "../../../node/dataplane/mcp-sessions.ts";
 import type { CommitDeps } from "../../../node/decision/commit.ts";
 import type { RecordContext } from "../../../node/decision/decision-record.ts";
 import type { Cost, Facts } from "../../../node/decision/facts.ts";
@@ -106,6 +107,7 @@ export class LoopWorld {
       },
       connections: { countOf: () => 1 },
       holds: new OpenHolds(this.clock),
+      sessions: createMcpSessions(new Uint8Array(32)),
       metrics: {
         decided: ({ reason }: { reason: string }) => this.told.push(`decided ${reason}`),
         recordLost: () => this.told.push("record lost"),
