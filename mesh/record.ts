@@ -8,7 +8,7 @@ import {
   SignedRecordSchema,
 } from "../proto/gen/altrace/v1/record_pb.ts";
 import { parseScope, type Scope } from "../proto/ids.ts";
-import { subjectMatchesScope } from "../proto/subjects.ts";
+import { isSubjectOf } from "../proto/subjects.ts";
 import {
   flawOfOp,
   isOpOfScope,
@@ -109,7 +109,8 @@ export function openRecord(bytes: Uint8Array, context: OpenContext): OpenedRecor
     const signed = decodeSigned(bytes);
     const signers = verifiedSigners(signed, context);
     const record = decodeRecord(bytes, signed.payload, context);
-    return { ok: true, record: { ...record, kids: authorisedKids(record, signers, context) } };
+    const kids = authorisedKids(record, signers, context);
+    return { ok: true, record: hashed(signed.payload, { ...record, kids }) };
   } catch (error) {
     if (error instanceof Refusal) return { ok: false, reason: error.reason, detail: error.message };
     throw error;
@@ -124,7 +125,9 @@ export function openRecord(bytes: Uint8Array, context: OpenContext): OpenedRecor
  */
 export function restoreRecord(bytes: Uint8Array, context: { readonly mesh: string }): OpenedRecord {
   try {
-    return { ok: true, record: decodeRecord(bytes, decodeSigned(bytes).payload, context) };
+    const { payload } = decodeSigned(bytes);
+    const record = decodeRecord(bytes, payload, context);
+    return { ok: true, record: hashed(payload, { ...record, kids: [] }) };
   } catch (error) {
     if (error instanceof Refusal) return { ok: false, reason: error.reason, detail: error.message };
     throw error;
@@ -195,6 +198,8 @@ class Refusal extends Error {
   }
 }
 
+type ReadRecord = Omit<MeshRecord, "hash" | "hashHex" | "kids">;
+
 function decodeSigned(bytes: Uint8Array): SignedRecord {
   if (bytes.length > RECORD_BYTES_MAX) {
     throw new Refusal("record_too_large", `${bytes.length} bytes`);
@@ -232,7 +237,7 @@ function decodeRecord(
   bytes: Uint8Array,
   payload: Uint8Array,
   context: { readonly mesh: string; readonly subject?: string },
-): MeshRecord {
+): ReadRecord {
   const message = decode(() => fromBinary(RecordSchema, payload));
   refuseUnknownFields(message, "Record");
   if (message.mesh !== context.mesh) {
@@ -241,7 +246,7 @@ function decodeRecord(
   const parsed = parseScope(message.scope);
   if (!parsed) throw new Refusal("scope_malformed", message.scope.slice(0, 128));
   const { subject } = context;
-  if (subject !== undefined && !subjectMatchesScope(subject, message.scope)) {
+  if (subject !== undefined && !isSubjectOf(subject, parsed)) {
     throw new Refusal("subject_mismatch", `${message.scope} on ${subject}`);
   }
   const { op } = message;
@@ -254,20 +259,36 @@ function decodeRecord(
   }
   const flaw = flawOfFields(message) ?? flawOfOp(parsed, op);
   if (flaw !== undefined) throw new Refusal("field_malformed", flaw);
-  const hash = createHash("sha256").update(payload).digest();
   return {
     scope: message.scope,
     parsed,
     v: Number(message.v),
     prev: message.prev,
-    hash,
-    hashHex: hash.toString("hex"),
     cmdId: message.cmdId,
     issuedAtMs: Number(message.issuedAtMs),
     operator: message.operator,
     op,
     bytes,
-    kids: [],
+  };
+}
+
+/** The hash is made when it is first asked for: a kill is in force before anybody does. */
+function hashed(payload: Uint8Array, fields: ReadRecord & Pick<MeshRecord, "kids">): MeshRecord {
+  let made: Buffer | undefined;
+  const hash = () => {
+    made ??= createHash("sha256").update(payload).digest();
+    return made;
+  };
+  let hex: string | undefined;
+  return {
+    ...fields,
+    get hash() {
+      return hash();
+    },
+    get hashHex() {
+      hex ??= hash().toString("hex");
+      return hex;
+    },
   };
 }
 
@@ -283,7 +304,7 @@ function flawOfFields(message: RecordMessage): string | undefined {
 }
 
 function authorisedKids(
-  record: MeshRecord,
+  record: ReadRecord,
   signers: readonly TrustedKey[],
   context: OpenContext,
 ): readonly string[] {
@@ -299,7 +320,7 @@ function authorisedKids(
   return allowed.map((key) => key.kid);
 }
 
-function maySignRecord(key: TrustedKey, record: MeshRecord): boolean {
+function maySignRecord(key: TrustedKey, record: ReadRecord): boolean {
   if (!roleMaySign(key, record.op.case, record.parsed)) return false;
   switch (key.role) {
     case "coordinator":

@@ -21,11 +21,16 @@ export type Merge = {
 };
 
 const MODULUS = 1n << 256n;
+/** Changes between two looks at the sum; more are summed up at once, so that no look takes long. */
+const UNSUMMED_MAX = 64;
 
 /** State of one replica. Only `merge` changes it. */
 export class MeshState {
   readonly #current = new Map<string, MeshRecord>();
   #sum = 0n;
+  /** Hashes that the sum does not know of yet: what came in, and what that took the place of. */
+  readonly #unsummed: { readonly added: MeshRecord; readonly removed: MeshRecord | undefined }[] =
+    [];
   #sortedScopes: readonly string[] | undefined;
 
   /** Takes in a record that `openRecord` or `restoreRecord` returned. */
@@ -36,10 +41,12 @@ export class MeshState {
       this.#replace(undefined, record);
       return { outcome: "changed", changed: true, before };
     }
-    if (before.hashHex === record.hashHex) return { outcome: "known", changed: false, before };
+    const isSameVersion = before.v === record.v;
+    if (isSameVersion && before.hashHex === record.hashHex)
+      return { outcome: "known", changed: false, before };
     const changed = isGreater(record, before);
     if (changed) this.#replace(before, record);
-    if (record.v === before.v) return { outcome: "conflict", changed, before };
+    if (isSameVersion) return { outcome: "conflict", changed, before };
     return { outcome: changed ? "changed" : "older", changed, before };
   }
 
@@ -72,6 +79,7 @@ export class MeshState {
   }
 
   hashHex(): string {
+    this.#sumUp();
     return this.#sum.toString(16).padStart(64, "0");
   }
 
@@ -100,9 +108,17 @@ export class MeshState {
   }
 
   #replace(before: MeshRecord | undefined, record: MeshRecord): void {
-    const removed = before ? BigInt(`0x${before.hashHex}`) : 0n;
-    this.#sum = (this.#sum - removed + BigInt(`0x${record.hashHex}`) + MODULUS) % MODULUS;
     this.#current.set(record.scope, record);
+    // A kill waits for this turn, and its hash and the sum of all are wanted only once it is in force.
+    this.#unsummed.push({ added: record, removed: before });
+    if (this.#unsummed.length >= UNSUMMED_MAX) this.#sumUp();
+  }
+
+  #sumUp(): void {
+    for (const { added, removed } of this.#unsummed.splice(0)) {
+      const gone = removed ? BigInt(`0x${removed.hashHex}`) : 0n;
+      this.#sum = (this.#sum - gone + BigInt(`0x${added.hashHex}`) + MODULUS) % MODULUS;
+    }
   }
 }
 

@@ -126,7 +126,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const view = nodeView({ parts, control, mesh: mesh.link, questions, audit, table });
   const grpcSocket = join(config.home, "node.sock");
   const grpc = await serveNodeGrpc(view, grpcSocket, parts);
-  const admin = await serveAdmin(parts, view, questions, control, table);
+  const admin = await serveAdmin({ parts, view, questions, control, table, mesh });
   return {
     control,
     addresses: {
@@ -335,16 +335,19 @@ async function serveNodeGrpc(
   return server;
 }
 
-function serveAdmin(
-  parts: NodeParts,
-  view: NodeView,
-  questions: LoopQuestions,
-  control: Control,
-  table: Table,
-): Promise<AdminServer> {
+function serveAdmin(of: {
+  readonly parts: NodeParts;
+  readonly view: NodeView;
+  readonly questions: LoopQuestions;
+  readonly control: Control;
+  readonly table: Table;
+  readonly mesh: MeshThread;
+}): Promise<AdminServer> {
+  const { parts, view, questions, control, table, mesh } = of;
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  registerNodeMetrics(registry, { view, control, table, clock: parts.clock });
+  const niceness = () => mesh.link.niceness;
+  registerNodeMetrics(registry, { view, control, table, clock: parts.clock, niceness });
   const { portBase } = parts.config;
   return startAdminServer({
     host: parts.config.metricsHost,

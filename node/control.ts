@@ -166,6 +166,9 @@ export class Control {
       case "revived":
         this.actors.tell(`agent/${message.agentId}`, { t: "revived" });
         return;
+      case "priority":
+        this.#deps.log.meshPriority(message);
+        return;
       default:
         return;
     }

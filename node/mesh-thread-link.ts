@@ -24,6 +24,7 @@ export class MeshThreadLink {
   readonly #asks = new Map<number, (reply: Uint8Array | undefined) => void>();
   readonly #statuses = new Map<number, (status: MeshStatus) => void>();
   #lastId = 0;
+  #niceness = 0;
 
   constructor(worker: ThreadPort, clock: Clock) {
     this.#worker = worker;
@@ -31,6 +32,7 @@ export class MeshThreadLink {
     worker.on("message", (message: MeshToControl) => {
       if (message.t === "answer") settle(this.#asks, message.id, message.reply);
       if (message.t === "status") settle(this.#statuses, message.id, message.status);
+      if (message.t === "priority") this.#niceness = message.niceness;
     });
   }
 
@@ -57,6 +59,11 @@ export class MeshThreadLink {
       });
       this.post({ t: "status", id });
     });
+  }
+
+  /** The mesh thread's niceness, as it said last. */
+  get niceness(): number {
+    return this.#niceness;
   }
 
   post(message: ControlToMesh): void {

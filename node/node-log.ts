@@ -1,6 +1,6 @@
 import type { Logger } from "pino";
 import type { LadderChange } from "./actors/ladder.ts";
-import type { AgentEvent, SettledItem } from "./thread-messages.ts";
+import type { AgentEvent, MeshToControl, SettledItem } from "./thread-messages.ts";
 
 /** Every line a node logs, by its event's name: a closed list. Never bodies, keys or prompts. */
 export type NodeLog = {
@@ -15,6 +15,8 @@ export type NodeLog = {
   policySwitched(version: number, sha256: string): void;
   policyRefused(version: number, message: string): void;
   fault(where: string, error: unknown): void;
+  /** Whether the host lets the thread that enforces kills come first. */
+  meshPriority(priority: Extract<MeshToControl, { t: "priority" }>): void;
   started(facts: Readonly<Record<string, string | number>>): void;
   stopped(reason: string): void;
 };
@@ -46,6 +48,8 @@ export function nodeLog(logger: Logger): NodeLog {
     policyRefused: (version, message) =>
       logger.error({ event: "policy_refused", version, message }),
     fault: (where, error) => logger.error({ event: "fault", where, err: error }),
+    meshPriority: ({ way, niceness }) =>
+      logger.info({ event: "mesh_thread_priority", way, niceness }),
     started: (facts) => logger.info({ event: "started", ...facts }),
     stopped: (reason) => logger.info({ event: "stopped", reason }),
   };

@@ -15,9 +15,11 @@ export function registerNodeMetrics(
     readonly control: Control;
     readonly table: Table;
     readonly clock: Clock;
+    /** Of the mesh thread. */
+    readonly niceness: () => number;
   },
 ): void {
-  const { view, control, table, clock } = of;
+  const { view, control, table, clock, niceness } = of;
   const registers = [registry];
   const gauge = (name: string, help: string, read: () => number | Promise<number>) =>
     new Gauge({
@@ -39,6 +41,7 @@ export function registerNodeMetrics(
     const { digestAgeMs } = await view.mesh();
     return digestAgeMs === undefined ? Number.POSITIVE_INFINITY : digestAgeMs / 1_000;
   });
+  gauge("altrace_mesh_thread_niceness", "Niceness of the thread that enforces kills.", niceness);
   gauge("altrace_agents_active", "Accounts with an actor in memory.", () => {
     return control.actors.activeCount;
   });

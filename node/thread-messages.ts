@@ -230,6 +230,12 @@ export type ControlToMesh =
 
 export type MeshToControl =
   | { readonly t: "ready" }
+  /** How the mesh thread came to be run before the others, and its niceness. */
+  | {
+      readonly t: "priority";
+      readonly way: "raised" | "others_lowered" | "unchanged";
+      readonly niceness: number;
+    }
   | {
       readonly t: "answer";
       readonly id: number;

@@ -94,7 +94,7 @@ export const REASONS = {
   killed_team: row(302, 403, "never", "The agent's team is killed.", "This agent's team has been stopped by an operator."),
   killed_agent: row(303, 403, "never", "The agent is killed.", "This agent has been stopped by an operator."),
   killed_contract: row(304, 403, "never", "The contract, or one it derives from, is revoked.", "The authority behind this key was revoked."),
-  mesh_stale: row(305, 503, "later", "No entitling digest in time: this node cannot know the kill state.", "The gateway is not connected to its control plane."),
+  mesh_stale: row(305, 503, "later", "This node cannot know the kill state: no entitling digest came in time, or a kill that came could not be read in time.", "The gateway is not connected to its control plane."),
   // 4 standing
   blocked: row(401, 403, "never", "The agent stands at block.", "This agent is blocked by enforcement."),
   quarantined: row(402, 403, "never", "The agent is in quarantine and the request is outside the quarantine profile.", "This agent is in quarantine; only a restricted set of requests is allowed."),

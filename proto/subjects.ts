@@ -1,4 +1,4 @@
-import { parseScope, type Scope } from "./ids.ts";
+import type { Scope } from "./ids.ts";
 
 /** Every subject of the bus in one place. Streams, patterns and who publishes where follow from it. */
 
@@ -101,10 +101,8 @@ export function withPrefix(
   return prefix + subject.slice(subject.indexOf(".", "alt.".length) + 1);
 }
 
-/** True when `subject` is the stream, fast or committed subject of `scopeText`. */
-export function subjectMatchesScope(subject: string, scopeText: string): boolean {
-  const scope = parseScope(scopeText);
-  if (!scope) return false;
+/** True when `subject` is the stream, fast or committed subject of the scope. */
+export function isSubjectOf(subject: string, scope: Scope): boolean {
   const own = controlSubject(scope);
   return (
     subject === own ||

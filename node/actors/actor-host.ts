@@ -20,6 +20,7 @@ import { type ActorView, isForgettable, newSeat, nextEndNs, type Seat, viewOf } 
 import { isOwed, SettlementOutbox } from "./settlement-outbox.ts";
 import { StandingWatch } from "./standing-watch.ts";
 import { readStored, recoverBooks, writesOf } from "./stored-accounts.ts";
+import { TickRound } from "./tick-round.ts";
 
 // One account, one mailbox, one turn at a time.
 //
@@ -50,11 +51,12 @@ export class ActorHost {
   readonly #seats = new Map<string, Seat>();
   readonly #replies = new Map<number, (answer: TopUpAnswer) => void>();
   #lastId = 0;
-  #ticks = 0;
+  readonly #round: TickRound<Seat>;
   #isDraining = false;
 
   constructor(deps: ActorHostDeps) {
     this.#deps = deps;
+    this.#round = new TickRound(deps.clock);
     this.#outbox = new SettlementOutbox(deps);
     const outbox = this.#outbox;
     this.#calls = new LedgerCalls({
@@ -146,20 +148,19 @@ export class ActorHost {
   /** Once a second: decay, settlements that were not acknowledged, idle accounts. */
   tick(idleNs: bigint): void {
     const { clock, policy } = this.#deps;
-    const nowNs = clock.monoNs();
-    const env = { ladder: policy()?.ladder, nowMs: clock.nowMs() };
-    this.#ticks += 1;
-    for (const seat of this.#seats.values()) {
-      const isIdle = nowNs - seat.lastUsedNs > idleNs;
+    this.#round.begin(this.#seats, (seat) => {
+      const isIdle = clock.monoNs() - seat.lastUsedNs > idleNs;
+      const env = { ladder: policy()?.ladder, nowMs: clock.nowMs() };
       if (isIdle && isForgettable(seat, env)) this.#forget(seat);
       else if (!seat.stalled) this.#tickSeat(seat, isIdle);
-    }
+    });
     void this.#outbox.send();
   }
 
   /** Takes everything back and settles what is due; for an orderly end. */
   async drain(): Promise<void> {
     this.#isDraining = true;
+    this.#round.stop();
     const seats = [...this.#seats.values()];
     while (seats.some((seat) => seat.calling || seat.running)) {
       await Promise.all(seats.map((seat) => seat.calling));
@@ -361,7 +362,8 @@ export class ActorHost {
     if (seat.unanswered && seat.state.asking === undefined && seat.calling === undefined) {
       this.#calls.findLost(seat);
     }
-    const isReportTick = this.#ticks % REPORT_EVERY_TICKS === 0;
+    seat.ticks += 1;
+    const isReportTick = seat.ticks % REPORT_EVERY_TICKS === 0;
     this.#standings.tick(seat, isReportTick);
     this.#post(seat, { t: "tick", report: isReportTick });
   }

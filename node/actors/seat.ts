@@ -16,6 +16,8 @@ export type Seat = {
   /** A commit failed a moment ago; the message that wanted it is first in the mailbox. */
   stalled: boolean;
   lastUsedNs: bigint;
+  /** Ticks so far: whoever came at another time reports at another. */
+  ticks: number;
   /** Ticks in each of which the mesh is asked what it knows of the account. */
   pollTicks: number;
   /** When it was last asked, monotonic nanoseconds. */
@@ -40,6 +42,7 @@ export function newSeat(
     running: false,
     stalled: false,
     lastUsedNs: of.nowNs,
+    ticks: 0,
     pollTicks: 0,
     polledNs: of.nowNs,
     unanswered: false,

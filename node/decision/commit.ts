@@ -1,5 +1,6 @@
 import type { AuditRecord } from "../../audit/record.ts";
 import { stageOf } from "../../proto/reasons.ts";
+import { awaitKillReading } from "../table/kill-reading.ts";
 import { type Reservation, release, reserve } from "../table/reserve.ts";
 import { killedBy } from "../table/scope-cells.ts";
 import { isFresh, policyVersion, type Table } from "../table/table.ts";
@@ -65,7 +66,7 @@ export function commit<T extends Upstream>(
   const done = reserveAndRecord(input, deps);
   if (!("reserved" in done)) return done;
   const { table, nowNs } = deps;
-  const permit = mintPermit(input.upstream, () => mayWrite(table, input.row, nowNs()));
+  const permit = mintPermit(input.upstream, () => mayWrite(table, input.row, nowNs));
   return { permit, reserved: done.reserved };
 }
 
@@ -123,8 +124,10 @@ function lastObjection(input: CommitInput, table: Table, nowNs: bigint) {
   return undefined;
 }
 
-function mayWrite(table: Table, row: number, nowNs: bigint): boolean {
-  return killedBy(table, row) === undefined && isFresh(table, nowNs);
+/** A kill that has come and is not read yet may be this agent's: it is waited for. */
+function mayWrite(table: Table, row: number, nowNs: () => bigint): boolean {
+  if (!awaitKillReading(table, nowNs)) return false;
+  return killedBy(table, row) === undefined && isFresh(table, nowNs());
 }
 
 /** Says of an allow on record that it did not happen: nothing was spent, and why. */

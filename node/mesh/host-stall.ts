@@ -10,7 +10,11 @@ const PAUSES_MAX = 64;
 const ORIGIN_MARK = "host-stall-origin";
 
 /** The thread's account with the scheduler at one instant. */
-export type StallMark = { readonly atNs: bigint; readonly runDelayNs: bigint };
+export type StallMark = {
+  readonly atNs: bigint;
+  /** The scheduler's own words, read later: whoever makes a mark is in haste. */
+  readonly schedstat: string;
+};
 
 /** From a mark to a later instant. */
 export type StallWindow = {
@@ -52,13 +56,13 @@ export function openHostStall(clock: Pick<Clock, "monoNs">): HostStall {
     }
   });
   observer.observe({ entryTypes: ["gc"] });
-  const runDelayNs = (): bigint => (fd === undefined ? 0n : readRunDelay(fd, bytes));
+  const schedstat = (): string => (fd === undefined ? "" : readText(fd, bytes));
   return {
-    mark: (atNs) => ({ atNs, runDelayNs: runDelayNs() }),
+    mark: (atNs) => ({ atNs, schedstat: schedstat() }),
     until: (mark, toNs) => ({
       fromNs: mark.atNs,
       toNs,
-      runDelayNs: runDelayNs() - mark.runDelayNs,
+      runDelayNs: runDelayNs(schedstat()) - runDelayNs(mark.schedstat),
     }),
     longestNs(window) {
       let longest = window.runDelayNs;
@@ -84,11 +88,13 @@ function openSchedstat(): number | undefined {
   }
 }
 
+function readText(fd: number, bytes: Buffer): string {
+  return bytes.toString("latin1", 0, readSync(fd, bytes, 0, bytes.length, 0));
+}
+
 /** "<on cpu ns> <waiting to run ns> <slices>" */
-function readRunDelay(fd: number, bytes: Buffer): bigint {
-  const length = readSync(fd, bytes, 0, bytes.length, 0);
-  const second = bytes.toString("latin1", 0, length).split(" ")[1];
-  return BigInt(second ?? "0");
+function runDelayNs(schedstat: string): bigint {
+  return BigInt(schedstat.split(" ")[1] ?? "0");
 }
 
 function overlapNs(

@@ -1,6 +1,8 @@
 import type { BusMessage } from "../../ports/bus.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { COMMITTED_PREFIX, FAST_PREFIX } from "../../proto/subjects.ts";
+import { beginKillReading, endKillReading } from "../table/kill-reading.ts";
+import type { Table } from "../table/table.ts";
 import type { HostStall, StallMark } from "./host-stall.ts";
 
 /** Work of one turn after which other events of this thread come first, nanoseconds. */
@@ -21,6 +23,7 @@ export type Arrival = {
 };
 
 export type IntakeDeps = {
+  readonly table: Table;
   readonly clock: Clock;
   readonly stall: HostStall;
   /** Resolves after other events of this thread had their turn. */
@@ -51,12 +54,16 @@ export class Intake {
   }
 
   push({ subject, bytes, seq }: BusMessage): void {
-    const receivedNs = this.#deps.clock.monoNs();
-    const stallMark = this.#deps.stall.mark(receivedNs);
+    const { clock, stall, table } = this.#deps;
+    const receivedNs = clock.monoNs();
+    const isKill = KILL_PREFIXES.some((prefix) => subject.startsWith(prefix));
+    // First of all: however long the host holds this thread up now, nothing passes meanwhile.
+    if (isKill) beginKillReading(table, receivedNs);
+    const stallMark = stall.mark(receivedNs);
     const arrival = { subject, bytes, seq, receivedNs, stallMark };
     if (!this.#isInSlice) this.#sliceStartNs = receivedNs;
-    if (KILL_PREFIXES.some((prefix) => subject.startsWith(prefix))) {
-      this.#work(() => this.#deps.take(arrival));
+    if (isKill) {
+      this.#readKill(arrival);
     } else if (this.#queuedBytes + bytes.length > QUEUED_BYTES_MAX) {
       this.#deps.overflow();
       return;
@@ -65,6 +72,14 @@ export class Intake {
       this.#queuedBytes += bytes.length;
     }
     this.#go();
+  }
+
+  #readKill(arrival: Arrival): void {
+    try {
+      this.#work(() => this.#deps.take(arrival));
+    } finally {
+      endKillReading(this.#deps.table);
+    }
   }
 
   /** Has `fn` run when no kill is being taken, in order of the calls. */

@@ -11,12 +11,13 @@ import { connectNatsBus } from "../../adapters/nats-bus.ts";
 import { inboxPrefix } from "../../adapters/nats-permissions.ts";
 import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
+import { preferThisThread } from "../../adapters/thread-priority.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
 import type { Bus } from "../../ports/bus.ts";
 import { openWalSignal } from "../audit/wal-signal.ts";
 import { openWal, type Wal } from "../audit/wal-writer.ts";
 import { openTable, type Table } from "../table/table.ts";
-import type { ControlToMesh } from "../thread-messages.ts";
+import type { ControlToMesh, MeshToControl } from "../thread-messages.ts";
 import { alarmLog } from "./alarm-log.ts";
 import { openHostStall } from "./host-stall.ts";
 import { KernelGateLink } from "./kernel-gate-link.ts";
@@ -106,6 +107,7 @@ async function run(data: MeshWorkerData): Promise<void> {
   await thread.start();
   // Only now is it known what is killed, which is the first thing that the enforcer is told.
   gate?.open();
+  control.postMessage({ t: "priority", ...(await preferThisThread()) } satisfies MeshToControl);
 }
 
 function openGate(

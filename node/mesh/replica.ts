@@ -126,6 +126,7 @@ export class Replica {
     this.#heartbeat = this.#makeHeartbeat();
     this.#enrolment = this.#makeEnrolment();
     this.#intake = new Intake({
+      table,
       clock: ports.clock,
       stall: ports.stall,
       nextTurn: ports.nextTurn,

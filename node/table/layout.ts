@@ -86,6 +86,8 @@ export type Layout = TableSize & {
   readonly pinStride: number;
   // In `longs`.
   readonly openUntilAt: number;
+  /** Beside the cell before it: the mesh thread writes both, and each look at one reads the other. */
+  readonly killReadingAt: number;
   readonly syncedAt: number;
   readonly syncedStride: number;
   readonly rowLongsAt: number;
@@ -121,6 +123,7 @@ export function layoutOf(size: TableSize): Layout {
     pinsAt,
     pinStride,
     openUntilAt,
+    killReadingAt: openUntilAt + 1,
     syncedAt,
     syncedStride: LONGS_PER_LINE,
     rowLongsAt,

@@ -252,6 +252,7 @@ export class SimNode {
       overrun: quiet,
       distrust: quiet,
       distrustRefused: quiet,
+      meshPriority: quiet,
       policyOffered: quiet,
       policySwitched: quiet,
       policyRefused: (_version, message) => this.#bug("policy", message),
@@ -282,7 +283,7 @@ function isOfStore(error: unknown): boolean {
 }
 
 const NO_STALL: HostStall = {
-  mark: (atNs) => ({ atNs, runDelayNs: 0n }),
+  mark: (atNs) => ({ atNs, schedstat: "" }),
   until: (mark, toNs) => ({ fromNs: mark.atNs, toNs, runDelayNs: 0n }),
   longestNs: () => 0n,
   close: () => undefined,

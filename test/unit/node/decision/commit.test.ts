@@ -3,6 +3,7 @@ import { type CommitInput, commit, commitLocal } from "../../../../node/decision
 import { decide } from "../../../../node/decision/decide.ts";
 import type { Facts } from "../../../../node/decision/facts.ts";
 import type { UpstreamRequest } from "../../../../node/decision/permit.ts";
+import { beginKillReading, KILL_READING_MAX_NS } from "../../../../node/table/kill-reading.ts";
 import { setKilled } from "../../../../node/table/scope-cells.ts";
 import { setUnlimitedUnits, UNIT } from "../../../../node/table/standing.ts";
 import { setOpenUntilNs, setPolicyVersion } from "../../../../node/table/table.ts";
@@ -153,6 +154,13 @@ describe("commit", () => {
     if (!("permit" in result)) throw new Error("not allowed");
     setKilled(world.table, CELLS.team, true);
     expect(result.permit.consume()).toBe(false);
+  });
+
+  test("a kill that is read for too long makes a permit useless: it may be this agent's", () => {
+    const world = funded();
+    const result = commit(input(world), world.commitDeps);
+    beginKillReading(world.table, world.clock.monoNs() - KILL_READING_MAX_NS);
+    expect("permit" in result && result.permit.consume()).toBe(false);
   });
 
   test("a node that has gone stale mints nothing, and a permit goes stale with it", () => {

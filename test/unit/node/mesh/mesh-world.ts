@@ -359,7 +359,7 @@ export class TestNode {
 }
 
 export const noStall: HostStall = {
-  mark: (atNs) => ({ atNs, runDelayNs: 0n }),
+  mark: (atNs) => ({ atNs, schedstat: "" }),
   until: (mark, toNs) => ({ fromNs: mark.atNs, toNs, runDelayNs: 0n }),
   longestNs: () => 0n,
   close: () => undefined,

@@ -12,6 +12,8 @@ import { type Arrival, Intake, QUEUED_BYTES_MAX, SLICE_NS } from "../../../../no
 import { LoopPorts } from "../../../../node/mesh/loop-ports.ts";
 import { Requests, type RequestsDeps } from "../../../../node/mesh/requests.ts";
 import { SLEEP_MS_MIN, SleepWatch } from "../../../../node/mesh/sleep-watch.ts";
+import { awaitKillReading } from "../../../../node/table/kill-reading.ts";
+import { createTable } from "../../../../node/table/table.ts";
 import type { LoopToMesh, MeshToLoop } from "../../../../node/thread-messages.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { twinRandom } from "../../../../ports/twin-random.ts";
@@ -24,6 +26,8 @@ import {
 } from "../../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { MESH, noStall, openNode, settle, signers, verify, World } from "./mesh-world.ts";
 
+const smallTable = () => createTable({ rows: 1, loops: 1, scopes: 1, writers: 1 });
+
 describe("intake", () => {
   const message = (subject: string, size = 1) => ({ subject, bytes: new Uint8Array(size) });
 
@@ -32,7 +36,9 @@ describe("intake", () => {
     const taken: string[] = [];
     const turns: (() => void)[] = [];
     let overflows = 0;
+    const table = smallTable();
     const intake = new Intake({
+      table,
       clock,
       stall: noStall,
       nextTurn: () => new Promise((resolve) => turns.push(resolve)),
@@ -51,6 +57,28 @@ describe("intake", () => {
     };
     return { intake, taken, turn, overflows: () => overflows };
   }
+
+  test("while a kill is read nothing may go upstream, and a fault of the reading ends that too", () => {
+    const table = smallTable();
+    const waits: boolean[] = [];
+    const intake = new Intake({
+      table,
+      clock: twinClock(),
+      stall: noStall,
+      nextTurn: () => new Promise(() => undefined),
+      take: () => {
+        // Long after: one that is still being read then is doubt.
+        waits.push(!awaitKillReading(table, () => 1_000_000_000_000n));
+        if (waits.length === 2) throw new Error("a bug");
+      },
+      overflow: () => undefined,
+    });
+    intake.push(message("alt.fast.kill.global"));
+    expect(() => intake.push(message("alt.bc.kill.team.a"))).toThrow("a bug");
+    expect(awaitKillReading(table, () => 1_000_000_000_000n)).toBe(true);
+    intake.push(message("alt.bc.policy"));
+    expect(waits).toEqual([true, true, false]);
+  });
 
   test("a message that comes alone is taken within the callback", () => {
     const { intake, taken } = intakeOf(1);
@@ -84,6 +112,7 @@ describe("intake", () => {
     const order: string[] = [];
     const turns: (() => void)[] = [];
     const intake: Intake = new Intake({
+      table: smallTable(),
       clock,
       stall: noStall,
       nextTurn: () => new Promise((resolve) => turns.push(resolve)),
