@@ -6,14 +6,33 @@ const COMPILED = join(import.meta.dirname, "node_modules", ".cache", `compiled-$
 
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
     globalSetup: ["test/setup/nats-server.ts", "test/setup/compile-cache.ts"],
     // Where the processes that tests start find compiled what earlier ones have compiled.
     env: { TESTS_COMPILE_CACHE: COMPILED },
-    // Tests start servers, worker threads and whole nodes: a process each keeps them apart.
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: "parts",
+          include: ["test/{unit,contract,tidy}/**/*.test.ts"],
+          // These run parts and their twins: one process runs many files, and loads the code once.
+          isolate: false,
+          setupFiles: ["test/setup/leaves-no-trace.ts"],
+        },
+      },
+      {
+        extends: true,
+        test: {
+          name: "wholes",
+          include: ["test/{e2e,fault,kernel,sim}/**/*.test.ts"],
+          // These start servers, threads and whole nodes: a process each keeps them apart.
+          isolate: true,
+        },
+      },
+    ],
   },
 });
