@@ -16,7 +16,15 @@ import {
   withoutLending,
 } from "./agent-state.ts";
 import { LedgerCalls } from "./ledger-calls.ts";
-import { type ActorView, isForgettable, newSeat, nextEndNs, type Seat, viewOf } from "./seat.ts";
+import {
+  type ActorView,
+  isForgettable,
+  isQuietAfter,
+  newSeat,
+  type Seat,
+  viewOf,
+  watchDeadline,
+} from "./seat.ts";
 import { isOwed, SettlementOutbox } from "./settlement-outbox.ts";
 import { StandingWatch } from "./standing-watch.ts";
 import { readStored, recoverBooks, writesOf } from "./stored-accounts.ts";
@@ -41,7 +49,6 @@ export const MAILBOX_MAX = 4_096;
 export const STORE_RETRY_MS = 500;
 /** Ticks between reports of what leases that go on have paid for. */
 const REPORT_EVERY_TICKS = 5;
-const NS_PER_MS = 1_000_000n;
 
 export class ActorHost {
   readonly #deps: ActorHostDeps;
@@ -224,6 +231,7 @@ export class ActorHost {
   async #turn(seat: Seat, message: AgentMessage): Promise<void> {
     const result = this.#step(seat, message);
     if (result === undefined) return;
+    seat.isQuiet = isQuietAfter(seat, message, result);
     const error = await this.#commit(seat, result);
     if (error === undefined) {
       this.#apply(seat, result);
@@ -238,7 +246,7 @@ export class ActorHost {
   #apply(seat: Seat, { state, effects }: StepResult): void {
     seat.state = state;
     this.#carryOutAll(seat, effects);
-    this.#watchDeadline(seat);
+    watchDeadline(seat, this.#deps.clock, () => this.#leaseEnded(seat));
   }
 
   /** B2, A3: what is about to be lent, and what is owed, is on disk before anything else happens. */
@@ -365,7 +373,7 @@ export class ActorHost {
     seat.ticks += 1;
     const isReportTick = seat.ticks % REPORT_EVERY_TICKS === 0;
     this.#standings.tick(seat, isReportTick);
-    this.#post(seat, { t: "tick", report: isReportTick });
+    if (!seat.isQuiet) this.#post(seat, { t: "tick", report: isReportTick });
   }
 
   #takeBack(seat: Seat, giveBack = false): void {
@@ -374,20 +382,9 @@ export class ActorHost {
     if (isWanted || !isNothing(amount)) this.#post(seat, { t: "taken_back", amount, giveBack });
   }
 
-  /** Money leaves the table when the first lease it may belong to ends, whoever is busy then. */
-  #watchDeadline(seat: Seat): void {
-    const { clock } = this.#deps;
-    const nowNs = clock.monoNs();
-    const dueNs = nextEndNs(seat.state, nowNs);
-    if (dueNs === seat.deadlineNs) return;
-    seat.deadlineNs = dueNs;
-    seat.cancelDeadline();
-    if (dueNs === undefined) return;
-    seat.cancelDeadline = clock.after(Number((dueNs - nowNs) / NS_PER_MS) + 1, () => {
-      seat.deadlineNs = undefined;
-      seat.till.setUnlimited(unlimitedNow(seat.state, clock.monoNs()));
-      this.#post(seat, { t: "taken_back", amount: seat.till.takeBack(), giveBack: false });
-    });
+  #leaseEnded(seat: Seat): void {
+    seat.till.setUnlimited(unlimitedNow(seat.state, this.#deps.clock.monoNs()));
+    this.#post(seat, { t: "taken_back", amount: seat.till.takeBack(), giveBack: false });
   }
 
   #forget(seat: Seat): void {

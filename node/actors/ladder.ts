@@ -225,6 +225,13 @@ export function isCalm(
   return policy === undefined || totalScore(state.scores, policy, nowMs) === 0;
 }
 
+/** Time alone changes nothing of it. */
+export function isAtRest(state: LadderState): boolean {
+  const { standing, level, rung, scores, killFor, watchedUntilMs } = state;
+  if (standing !== "normal" || level !== "normal" || rung !== 0) return false;
+  return scores.length === 0 && killFor === undefined && watchedUntilMs === 0;
+}
+
 /** Quarantine and block are told to the mesh; what is milder stays on its node. */
 export function isGrave(level: Level): boolean {
   return level === "quarantine" || level === "block";

@@ -1,10 +1,12 @@
 import type { LadderPolicy } from "../../policy/compiled-policy.ts";
-import type { Cancel } from "../../ports/clock.ts";
+import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Cost } from "../decision/facts.ts";
 import { isNothing, nextDeadlineNs } from "./account-book.ts";
-import type { AgentMessage, AgentState } from "./agent-state.ts";
-import { isCalm } from "./ladder.ts";
+import type { AgentMessage, AgentState, StepResult } from "./agent-state.ts";
+import { isAtRest, isCalm } from "./ladder.ts";
 import type { Till } from "./till.ts";
+
+const NS_PER_MS = 1_000_000n;
 
 /** One account in the host: its actor's state and everything that belongs to running it. */
 export type Seat = {
@@ -16,6 +18,8 @@ export type Seat = {
   /** A commit failed a moment ago; the message that wanted it is first in the mailbox. */
   stalled: boolean;
   lastUsedNs: bigint;
+  /** Its last message was a tick that found nothing to do, and no other can before another message. */
+  isQuiet: boolean;
   /** Ticks so far: whoever came at another time reports at another. */
   ticks: number;
   /** Ticks in each of which the mesh is asked what it knows of the account. */
@@ -42,6 +46,7 @@ export function newSeat(
     running: false,
     stalled: false,
     lastUsedNs: of.nowNs,
+    isQuiet: false,
     ticks: 0,
     pollTicks: 0,
     polledNs: of.nowNs,
@@ -52,11 +57,40 @@ export function newSeat(
   };
 }
 
+/** Money leaves the table when the first lease it may belong to ends, whoever is busy then. */
+export function watchDeadline(seat: Seat, clock: Clock, onDue: () => void): void {
+  const nowNs = clock.monoNs();
+  const dueNs = nextEndNs(seat.state, nowNs);
+  if (dueNs === seat.deadlineNs) return;
+  seat.deadlineNs = dueNs;
+  seat.cancelDeadline();
+  if (dueNs === undefined) return;
+  seat.cancelDeadline = clock.after(Number((dueNs - nowNs) / NS_PER_MS) + 1, () => {
+    seat.deadlineNs = undefined;
+    onDue();
+  });
+}
+
 /** The next instant at which a lease or the right not to count a unit ends. */
-export function nextEndNs({ book, limits }: AgentState, nowNs: bigint): bigint | undefined {
+function nextEndNs({ book, limits }: AgentState, nowNs: bigint): bigint | undefined {
   const leaseNs = nextDeadlineNs(book, nowNs);
   if (nowNs >= limits.untilNs || isNothing(limits.unlimited)) return leaseNs;
   return leaseNs === undefined || limits.untilNs < leaseNs ? limits.untilNs : leaseNs;
+}
+
+/**
+ * Whether another tick would find nothing to do either: what ends by itself has a timer of its own,
+ * and a ladder that is calm falls no further.
+ */
+export function isQuietAfter(
+  { state: before }: Seat,
+  message: AgentMessage,
+  { state, effects }: StepResult,
+): boolean {
+  if (message.t !== "tick" || !message.report || effects.length > 0) return false;
+  const { book, ladder, waiting, asking } = state;
+  if (book !== before.book || waiting.length > 0 || asking !== undefined) return false;
+  return isNothing(book.debt) && isAtRest(ladder);
 }
 
 /** Nothing of it would be lost: it is told again by the store and the ledger when it comes back. */

@@ -1,5 +1,8 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Standing as StandingEnum } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import { create, type MessageInitShape } from "@bufbuild/protobuf";
+import {
+  AmountsSchema,
+  type Standing as StandingEnum,
+} from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import type {
   AgentStateSchema,
   ConnectionSchema,
@@ -7,11 +10,11 @@ import type {
   HoldSchema,
 } from "../../proto/gen/altrace/v1/node_service_pb.ts";
 import { parseAgentId, scopesOfAgent } from "../../proto/ids.ts";
-import { NOTHING, plus } from "../actors/account-book.ts";
+import { isNothing, NOTHING, plus } from "../actors/account-book.ts";
 import { totalScore } from "../actors/cause-scores.ts";
 import type { ActorView } from "../actors/seat.ts";
 import { stageName } from "../decision/chain.ts";
-import { STANDINGS, type Standing } from "../decision/facts.ts";
+import { type Cost, STANDINGS, type Standing } from "../decision/facts.ts";
 import type { HoldInfo } from "../open-holds.ts";
 import type { AgentEvent, AgentOpen, ConnectionInfo } from "../thread-messages.ts";
 import type { NodeView } from "./node-view.ts";
@@ -35,16 +38,23 @@ export function agentMessage(
     scoreMilli: BigInt(scoreOf(actor, view)),
     killed: killedBy.length > 0,
     killedBy,
-    leased,
-    spent: book?.spent ?? NOTHING,
-    available: actor?.balance ?? NOTHING,
+    leased: amounts(leased),
+    spent: amounts(book?.spent),
+    available: amounts(actor?.balance),
     allowed: BigInt(actor?.state.allowed ?? 0),
     refused: BigInt(actor?.state.refused ?? 0),
     active: actor !== undefined,
     openConnections: open?.exchanges ?? 0,
     openStreams: open?.streams ?? 0,
-    held: open?.held ?? NOTHING,
+    held: amounts(open?.held),
   };
+}
+
+/** Of ten thousand agents most have nothing, and all of them may share that message. */
+const NO_AMOUNTS = create(AmountsSchema);
+
+function amounts(cost: Cost = NOTHING): MessageInitShape<typeof AmountsSchema> {
+  return isNothing(cost) ? NO_AMOUNTS : cost;
 }
 
 /** The killed scopes that cover an agent. */
