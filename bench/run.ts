@@ -17,10 +17,12 @@ import { micro } from "./micro/micro.ts";
 import { overrun } from "./overrun.ts";
 import { refuse } from "./refuse.ts";
 import { teardown } from "./teardown.ts";
+import { tunnels } from "./tunnels.ts";
 
 const BENCHES: readonly Bench[] = [
   killBlock,
   teardown,
+  tunnels,
   gatewayJson,
   gatewaySse,
   refuse,

@@ -33,6 +33,8 @@ export async function startMesh(options: {
   /** Agents that only make the mesh large. */
   readonly crowd?: number;
   readonly isProbed?: boolean;
+  /** Where tunnels may go on this machine, `host:port`. */
+  readonly tunnelsTo?: string;
 }): Promise<MeshUnderTest> {
   await using stack = new AsyncDisposableStack();
   const upstream = stack.use(await startUpstream());
@@ -40,15 +42,23 @@ export async function startMesh(options: {
   stack.defer(() => rmSync(folder, { recursive: true, force: true }));
   const probe = new URL("./probe.ts", import.meta.url).href;
   const altrace = stack.use(
-    await startAltrace(
-      options.isProbed === true
-        ? { nodeArgs: ["--import", probe], env: { BENCH_PROBE_DIR: folder } }
-        : {},
-    ),
+    await startAltrace({
+      ...(options.isProbed === true && { nodeArgs: ["--import", probe] }),
+      env: {
+        ...(options.isProbed === true && { BENCH_PROBE_DIR: folder }),
+        ...(options.tunnelsTo !== undefined && { ALTRACE_TUNNEL_RANGES: "127.0.0.0/8,::1/128" }),
+      },
+    }),
   );
   setPriority(GENERATOR_NICENESS);
   const operator = stack.use(new Operator(altrace.ready));
-  await operator.applyPolicy(benchPolicy({ upstream: upstream.url, crowd: options.crowd ?? 0 }));
+  const { crowd = 0, tunnelsTo } = options;
+  const policy = benchPolicy({
+    upstream: upstream.url,
+    crowd,
+    ...(tunnelsTo !== undefined && { tunnelsTo }),
+  });
+  await operator.applyPolicy(policy);
   const keys = {
     target: await operator.issueKey(TARGET),
     neighbour: await operator.issueKey(NEIGHBOUR),

@@ -16,6 +16,7 @@ const STDERR_CHARS_MAX = 16_384;
 /** What `altrace up --json` says when it is ready. */
 export type Ready = {
   readonly gateway: string;
+  readonly forward: string;
   readonly grpc: { readonly node: string; readonly coordinator: string };
   readonly metrics: string;
   /** Virtual keys by `team/agent`. */

@@ -1,0 +1,178 @@
+import { FarEnd, farHello, TunnelClient } from "./fixtures/tunnel-crowd.ts";
+import type { Bench, BenchResult } from "./harness/bench.ts";
+import { Times } from "./harness/histogram.ts";
+import { type MeshUnderTest, startMesh, TARGET } from "./harness/mesh-under-test.ts";
+import { pause } from "./harness/operator.ts";
+
+/** The limit on descriptors is an admission cap: node and bench have two for each tunnel. */
+const TUNNELS = { full: 5_000, short: 1_000 };
+const ROUNDS = { full: 3, short: 1 };
+const NEIGHBOURS = 20;
+const OPEN_AT_ONCE = 50;
+const OPEN_ATTEMPTS_MAX = 20;
+const OPEN_RETRY_MS = 250;
+const CLOSE_TIMEOUT_MS = 10_000;
+const FLOOR_MS = 1_000;
+const SCOPE = `agent/${TARGET}`;
+
+export const tunnels: Bench = {
+  name: "tunnels",
+  question: "How long after a kill arrived did the last tunnel end, as both peers see it?",
+  run: async ({ isFull }) => {
+    const count = isFull ? TUNNELS.full : TUNNELS.short;
+    await using far = new FarEnd();
+    const target = await far.listen();
+    await using mesh = await startMesh({ isProbed: true, tunnelsTo: target });
+    const at = { far, target, hello: await farHello(), proxy: new URL(mesh.altrace.ready.forward) };
+    const neighbours = await openAll(at, mesh.keys.neighbour, NEIGHBOURS);
+    const beside = new Beside(neighbours);
+    const rounds: Round[] = [];
+    for (let no = 0; no < (isFull ? ROUNDS.full : ROUNDS.short); no += 1) {
+      rounds.push(await oneRound(mesh, at, count, beside));
+      await mesh.operator.revive(SCOPE);
+    }
+    for (const client of neighbours) client.destroy();
+    return await describe(mesh, rounds, { count, beside });
+  },
+};
+
+type Place = {
+  readonly far: FarEnd;
+  readonly target: string;
+  readonly hello: Buffer;
+  readonly proxy: URL;
+};
+
+type Round = {
+  readonly clientLastNs: bigint;
+  readonly farLastNs: bigint;
+  /** Legs that were open when the time was over, of both sides. */
+  readonly openAfter: number;
+  readonly neighboursLost: number;
+  readonly cut: number;
+};
+
+async function oneRound(
+  mesh: MeshUnderTest,
+  at: Place,
+  count: number,
+  beside: Beside,
+): Promise<Round> {
+  const clients = await openAll(at, mesh.keys.target, count);
+  await beside.measure(beside.idle, () => pause(FLOOR_MS));
+  const killed = await beside.measure(beside.loaded, async () => {
+    const done = await mesh.operator.kill(SCOPE);
+    await until(() => open(clients) === 0 && at.far.open <= NEIGHBOURS);
+    return done;
+  });
+  const round = {
+    clientLastNs: clients.reduce((last, { closedNs }) => (closedNs > last ? closedNs : last), 0n),
+    farLastNs: at.far.lastCloseNs,
+    openAfter: open(clients) + Math.max(0, at.far.open - NEIGHBOURS),
+    neighboursLost: beside.lost,
+    cut: killed.nodes[0]?.ack?.closedCount ?? 0,
+  };
+  for (const client of clients) client.destroy();
+  return round;
+}
+
+/** Tunnels of another agent, on which something is said all the time. */
+class Beside {
+  readonly idle = new Times();
+  readonly loaded = new Times();
+  readonly #clients: readonly TunnelClient[];
+
+  constructor(clients: readonly TunnelClient[]) {
+    this.#clients = clients;
+  }
+
+  get lost(): number {
+    return NEIGHBOURS - open(this.#clients);
+  }
+
+  async measure<T>(into: Times, work: () => Promise<T>): Promise<T> {
+    let isOver = false;
+    const talking = this.#clients.map(async (client) => {
+      while (!isOver && !client.isClosed) {
+        into.add(await client.roundTripNs());
+        await pause(1);
+      }
+    });
+    try {
+      return await work();
+    } finally {
+      isOver = true;
+      await Promise.allSettled(talking);
+    }
+  }
+}
+
+function open(clients: readonly TunnelClient[]): number {
+  return clients.filter(({ isClosed }) => !isClosed).length;
+}
+
+async function openAll(at: Place, key: string, count: number): Promise<TunnelClient[]> {
+  const clients: TunnelClient[] = [];
+  while (clients.length < count) {
+    const some = Array.from({ length: Math.min(OPEN_AT_ONCE, count - clients.length) }, () =>
+      openOne({ ...at, key }),
+    );
+    clients.push(...(await Promise.all(some)));
+  }
+  return clients;
+}
+
+/** Tries again while the node is too busy to say yes; only what happens to open tunnels is measured. */
+async function openOne(of: Parameters<typeof TunnelClient.open>[0]): Promise<TunnelClient> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await TunnelClient.open(of);
+    } catch (error) {
+      if (attempt === OPEN_ATTEMPTS_MAX) throw error;
+      await pause(OPEN_RETRY_MS);
+    }
+  }
+}
+
+async function until(isSo: () => boolean): Promise<void> {
+  const deadlineMs = Date.now() + CLOSE_TIMEOUT_MS;
+  while (!isSo() && Date.now() < deadlineMs) await pause(5);
+}
+
+async function describe(
+  mesh: MeshUnderTest,
+  rounds: readonly Round[],
+  { count, beside }: { readonly count: number; readonly beside: Beside },
+): Promise<BenchResult> {
+  const { changes } = await mesh.probed();
+  const kills = changes.filter(({ op, scope }) => op === "kill" && scope === SCOPE);
+  if (kills.length < rounds.length) throw new Error("the probe missed a kill");
+  const clientLast = new Times();
+  const farLast = new Times();
+  const last = new Times();
+  rounds.forEach(({ clientLastNs, farLastNs }, no) => {
+    const t0Ns = kills[no]?.receivedNs ?? 0n;
+    clientLast.add(clientLastNs - t0Ns);
+    farLast.add(farLastNs - t0Ns);
+    last.add((clientLastNs > farLastNs ? clientLastNs : farLastNs) - t0Ns);
+  });
+  const sum = (of: (round: Round) => number) => rounds.reduce((all, round) => all + of(round), 0);
+  return {
+    load: `${rounds.length} kills of ${count} open tunnels each, ${NEIGHBOURS} of a neighbour beside`,
+    figures: [
+      { name: "last_close_ms", value: last.maxMs, unit: "ms" },
+      { name: "client_last_ms", value: clientLast.maxMs, unit: "ms" },
+      { name: "far_last_ms", value: farLast.maxMs, unit: "ms" },
+      { name: "tunnels_cut", value: sum(({ cut }) => cut), unit: "" },
+      { name: "open_after", value: sum(({ openAfter }) => openAfter), unit: "" },
+      { name: "neighbours_lost", value: sum(({ neighboursLost }) => neighboursLost), unit: "" },
+      { name: "neighbour_idle_p99_ms", value: beside.idle.percentileMs(99), unit: "ms" },
+      { name: "neighbour_kill_p99_ms", value: beside.loaded.percentileMs(99), unit: "ms" },
+      { name: "neighbour_kill_max_ms", value: beside.loaded.maxMs, unit: "ms" },
+    ],
+    notes: [
+      "Both peers of all tunnels are one process and share the machine with the node: a neighbour's",
+      "round trip waits for that process to read what thousands of others say at once.",
+    ],
+  };
+}
