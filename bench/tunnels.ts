@@ -49,6 +49,8 @@ type Round = {
   /** Legs that were open when the time was over, of both sides. */
   readonly openAfter: number;
   readonly neighboursLost: number;
+  /** The node's own figure: from the receipt to the last close. */
+  readonly closedNs: bigint;
   readonly cut: number;
 };
 
@@ -70,6 +72,7 @@ async function oneRound(
     farLastNs: at.far.lastCloseNs,
     openAfter: open(clients) + Math.max(0, at.far.open - NEIGHBOURS),
     neighboursLost: beside.lost,
+    closedNs: killed.nodes[0]?.ack?.closedNs ?? 0n,
     cut: killed.nodes[0]?.ack?.closedCount ?? 0,
   };
   for (const client of clients) client.destroy();
@@ -163,6 +166,11 @@ async function describe(
       { name: "last_close_ms", value: last.maxMs, unit: "ms" },
       { name: "client_last_ms", value: clientLast.maxMs, unit: "ms" },
       { name: "far_last_ms", value: farLast.maxMs, unit: "ms" },
+      {
+        name: "node_says_ms",
+        value: Math.max(...rounds.map(({ closedNs }) => Number(closedNs) / 1e6)),
+        unit: "ms",
+      },
       { name: "tunnels_cut", value: sum(({ cut }) => cut), unit: "" },
       { name: "open_after", value: sum(({ openAfter }) => openAfter), unit: "" },
       { name: "neighbours_lost", value: sum(({ neighboursLost }) => neighboursLost), unit: "" },
