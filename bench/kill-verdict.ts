@@ -38,7 +38,7 @@ const TESTED_NS = 5_000_000n;
  */
 export function judgeKills(of: {
   readonly kills: readonly KillSeen[];
-  readonly log: ProbeLog;
+  readonly log: Pick<ProbeLog, "headNs" | "changes">;
   readonly scope: string;
   /** When each request that passed arrived at the upstream. */
   readonly reached: ReadonlyMap<string, bigint>;

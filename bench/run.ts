@@ -4,6 +4,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
+import { activation } from "./activation.ts";
 import { auditLog } from "./audit-log.ts";
 import { gatewayJson, gatewaySse } from "./gateway-cost.ts";
 import type { Bench } from "./harness/bench.ts";
@@ -28,6 +29,7 @@ const BENCHES: readonly Bench[] = [
   refuse,
   overrun,
   ledger,
+  activation,
   micro,
   auditLog,
   k6Outside,

@@ -1,13 +1,13 @@
 // Loaded into every thread of a node that is measured (`node --import`): writes down, on the
-// machine's monotonic clock, when the head of each request was complete and when the bytes of each
-// kill and revive were in the hands of the mesh thread. Nothing outside of the process can know
+// machine's monotonic clock, when the head of each request was complete, when its answer was begun, and
+// when the bytes of each kill and revive were in the hands of the mesh thread. Nothing outside of the process can know
 // either, and the product itself has no reason to tell them.
 //
-// One file a thread in $BENCH_PROBE_DIR: `h <client's request id> <ns>`, `kill|revive <scope> <ns>`.
+// One file a thread in $BENCH_PROBE_DIR: `h|w <client's request id> <ns>`, `kill|revive <scope> <ns>`.
 
 import { subscribe } from "node:diagnostics_channel";
 import { openSync, writeSync } from "node:fs";
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { threadId } from "node:worker_threads";
 import { Enforcement } from "../../node/mesh/enforcement.ts";
@@ -22,10 +22,26 @@ let lines: string[] = [];
 // The message is published in the turn in which the parser has completed the head.
 subscribe("http.server.request.start", (message) => {
   const nowNs = process.hrtime.bigint();
-  const { request } = message as { readonly request: IncomingMessage };
+  const { request, response } = message as {
+    readonly request: IncomingMessage;
+    readonly response: ServerResponse;
+  };
   const id = request.headers["x-request-id"];
-  if (typeof id === "string") lines.push(`h ${id} ${nowNs}\n`);
+  if (typeof id !== "string") return;
+  lines.push(`h ${id} ${nowNs}\n`);
+  noteWritten(response, id);
 });
+
+/** A refusal is one write with its head before it; the first write of an answer is what counts. */
+function noteWritten(response: ServerResponse, id: string): void {
+  const { write } = response;
+  response.write = function writeAndTell(this: ServerResponse, ...args: unknown[]): boolean {
+    response.write = write;
+    const isFlushed = (write as (...args: unknown[]) => boolean).apply(this, args);
+    lines.push(`w ${id} ${process.hrtime.bigint()}\n`);
+    return isFlushed;
+  } as ServerResponse["write"];
+}
 
 const { enforce } = Enforcement.prototype;
 Enforcement.prototype.enforce = function enforceAndTell(record, receipt) {

@@ -7,7 +7,7 @@ const MS = 1_000_000n;
 const prompt: KillSeen = { enforcedNs: 40_000n, durableNs: 900_000n, stallNs: 0n };
 
 /** A kill at 10 ms and its revive at 20 ms, and heads at the given times. */
-function log(heads: Readonly<Record<string, bigint>>): ProbeLog {
+function log(heads: Readonly<Record<string, bigint>>): Pick<ProbeLog, "headNs" | "changes"> {
   return {
     headNs: new Map(Object.entries(heads)),
     changes: [
