@@ -8,6 +8,7 @@ import { isOwed, outboxWrite } from "./settlement-outbox.ts";
 // money, a ladder while the agent stands anywhere but at the bottom.
 
 const BOOKS = "book/";
+const BOOKS_AT_ONCE = 1_000;
 
 function bookKey(account: string): string {
   return BOOKS + account;
@@ -66,12 +67,22 @@ export async function recoverBooks({
   readonly store: Store;
   readonly onFault: (error: unknown) => void;
 }): Promise<void> {
-  for (const [key, bytes] of store.list(BOOKS)) {
+  for (const [key, bytes] of allBooks(store)) {
     const book = read(() => decodeBook(bytes), onFault);
     if (book === undefined || book.leases.length === 0) continue;
     const { settlements, debt } = settleAfterCrash(book);
     const value = isNothing(debt) ? undefined : encodeBook({ ...book, leases: [], debt });
     await store.commit([...settlements.map(outboxWrite), { key, value }]);
+  }
+}
+
+/** Some at a time: a node may know a million accounts, and most of their books ask for nothing. */
+function* allBooks(store: Store): Generator<readonly [key: string, bytes: Uint8Array]> {
+  for (let after: string | undefined; ; ) {
+    const page = store.list(BOOKS, { limit: BOOKS_AT_ONCE, ...(after !== undefined && { after }) });
+    yield* page;
+    if (page.length < BOOKS_AT_ONCE) return;
+    after = page.at(-1)?.[0];
   }
 }
 
