@@ -125,6 +125,7 @@ function relay(
       toolGranted: (name, verb) =>
         toolInContract(facts, grantedName(name, found), verb) &&
         (toolGranted(grant, grantedName(name, found), verb) || shadow.passesTool(name)),
+      answerBytesMax: policy.limits.answerBytesMax,
       openEnded: read.openEnded === true,
       ...(found.dialect.family === "mcp" && {
         sessionGiven: (id: string) => loop.sessions.given(holder, id),

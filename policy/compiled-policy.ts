@@ -201,6 +201,8 @@ export type BlockUntil = (typeof BLOCK_UNTIL)[number];
 export type LimitsPolicy = {
   readonly bodyBytesMax: number;
   readonly bodyTimeoutMs: number;
+  /** An answer that is one document, bytes. */
+  readonly answerBytesMax: number;
   readonly jsonDepthMax: number;
   readonly bodiesWaitingMax: number;
   readonly connectionsPerAgentMax: number;

@@ -23,6 +23,9 @@ export const LIMITS = {
     min: 100,
     max: 10 * MINUTE_MS,
   },
+  // An answer that is no stream is kept and read in one turn of its loop, some 18 ms for each MiB, which
+  // others of the loop wait for. A chat answer has kilobytes; many embeddings at once have megabytes.
+  answer_bytes_max: { field: "answerBytesMax", default: 4 * MIB, min: 64 * 1024, max: 64 * MIB },
   // Tool schemas nest to some twenty levels; 64 bounds the reader's stack with room to spare.
   json_depth_max: { field: "jsonDepthMax", default: 64, min: 8, max: 256 },
   // Bodies are held whole, so this times body_bytes_max bounds an agent's memory.

@@ -58,6 +58,8 @@ export type RelayInput = {
   /** A look at the scope cells, taken at every chunk: why the answer has to end, if it has to. */
   readonly killedNow?: () => Reason | undefined;
   readonly meter: Meter;
+  /** An answer that is one document is kept whole, and so bounded. */
+  readonly answerBytesMax: number;
   /** Flat name, value, ...: what every answer of ours carries. */
   readonly headers: readonly string[];
   /** The answer in place of one that has not begun. */

@@ -2,7 +2,6 @@ import type { ClientLeg } from "./client-leg.ts";
 import type { AnswerPart } from "./dialects/answer-part.ts";
 import { ANSWER_DEPTH_MAX } from "./dialects/json-shape.ts";
 import { GrowingBytes } from "./growing-bytes.ts";
-import { RELAY_LIMITS } from "./relay-limits.ts";
 import { parseStrict } from "./strict-json.ts";
 
 /**
@@ -21,8 +20,8 @@ export class JsonRelay {
   }
 
   data(chunk: Uint8Array): boolean {
-    if (this.#bytes.length + chunk.length > RELAY_LIMITS.answerBytesMax) {
-      this.#leg.object("response_unscannable");
+    if (this.#bytes.length + chunk.length > this.#leg.input.answerBytesMax) {
+      this.#leg.object("response_too_large");
       return false;
     }
     this.#bytes.add(chunk);

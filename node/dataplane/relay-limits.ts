@@ -6,8 +6,6 @@ export const RELAY_LIMITS = {
   heldBytesMax: 2 * 1024 * 1024,
   /** Texts that one stream carries side by side: choices, content blocks, tool calls. */
   channelsMax: 1024,
-  /** An answer that is not a stream, bytes. */
-  answerBytesMax: 4 * 1024 * 1024,
   /** A provider's error body, bytes; of a longer one nothing is passed on. */
   errorBytesMax: 64 * 1024,
 } as const;

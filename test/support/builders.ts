@@ -116,6 +116,7 @@ export function policy(over: Partial<CompiledPolicy> = {}): CompiledPolicy {
     limits: {
       bodyBytesMax: 1_048_576,
       bodyTimeoutMs: 10_000,
+      answerBytesMax: 1_048_576,
       jsonDepthMax: 64,
       bodiesWaitingMax: 16,
       connectionsPerAgentMax: 256,

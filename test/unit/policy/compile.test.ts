@@ -194,6 +194,7 @@ test("every field arrives in its unit", () => {
   expect(policy.limits).toEqual({
     bodyBytesMax: 1_000_000,
     bodyTimeoutMs: 1001,
+    answerBytesMax: 70_000,
     jsonDepthMax: 20,
     bodiesWaitingMax: 3,
     connectionsPerAgentMax: 5,

@@ -135,12 +135,12 @@ describe("an answer that is one document", () => {
   });
 
   test("is refused when it is longer than may be kept", () => {
-    const relayed = relay("openai", whole);
+    const relayed = relay("openai", { ...whole, answerBytesMax: 100_000 });
     relayed.sink.onHead(200, JSON_TYPE);
-    const chunk = Buffer.alloc(1024 * 1024, "x");
-    for (let count = 0; count < 4; count++) expect(relayed.sink.onData(chunk)).toBe(true);
+    const chunk = Buffer.alloc(50_000, "x");
+    for (let count = 0; count < 2; count++) expect(relayed.sink.onData(chunk)).toBe(true);
     relayed.sink.onData(chunk);
-    expect(relayed.outcomes).toMatchObject([{ reason: "response_unscannable" }]);
+    expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "response_too_large" }]);
     expect(relayed.upstream.aborted).toBe(true);
   });
 

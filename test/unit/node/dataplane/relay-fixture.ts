@@ -58,6 +58,7 @@ export function relay(dialect: RelayDialect["name"], over: Partial<RelayInput> =
     rules: answerRules(),
     toolGranted: (name) => name !== "forbidden",
     meter: FREE,
+    answerBytesMax: 4 * 1024 * 1024,
     headers: ["x-altrace-decision", "allow"],
     refusal: (reason) => ({
       status: REASONS[reason].status,

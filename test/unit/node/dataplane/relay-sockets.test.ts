@@ -72,6 +72,7 @@ async function relayAll(exchange: Exchange, origin: string, over: Partial<RelayI
     wantsUsage: read.wantsUsage,
     rules,
     toolGranted: (name) => name !== "forbidden",
+    answerBytesMax: 4 * 1024 * 1024,
     meter: FREE,
     headers: ["x-request-id", exchange.requestId],
     refusal,
