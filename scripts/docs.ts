@@ -2,11 +2,13 @@
 
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { limitsPage } from "./limits-page.ts";
 import { reasonsPage } from "./reasons-page.ts";
 import { ROOT } from "./run-command.ts";
 import { settingsPage } from "./settings-page.ts";
 
 const PAGES: Readonly<Record<string, () => string>> = {
+  "docs/limits.md": limitsPage,
   "docs/reasons.md": reasonsPage,
   "docs/settings.md": settingsPage,
 };

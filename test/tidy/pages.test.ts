@@ -2,6 +2,12 @@ import { describe, expect, test } from "vitest";
 import { COORDINATOR_SETTINGS } from "../../coordinator/config.ts";
 import { NODE_SETTINGS } from "../../node/config.ts";
 import { REASONS } from "../../proto/reasons.ts";
+import {
+  DOOR_LIMITS,
+  limitsPage,
+  PASSAGE_LIMITS,
+  POLICY_LIMITS,
+} from "../../scripts/limits-page.ts";
 import { reasonsPage } from "../../scripts/reasons-page.ts";
 import { settingsPage } from "../../scripts/settings-page.ts";
 import { textOf } from "./sources.ts";
@@ -16,6 +22,23 @@ describe("docs/reasons.md", () => {
     const names = Object.keys(REASONS);
     expect(names.length).toBeGreaterThan(50);
     expect(names.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+  });
+});
+
+describe("docs/limits.md", () => {
+  const limits = Object.entries({ ...POLICY_LIMITS, ...DOOR_LIMITS, ...PASSAGE_LIMITS });
+
+  test("is what the tables of limits say", () => {
+    expect(textOf("docs/limits.md")).toBe(limitsPage());
+  });
+
+  test("names for each limit a test that knows of its reason", () => {
+    const silent = limits.filter(([name, { reason, test: file }]) => {
+      const text = textOf(`test/unit/${file}.test.ts`);
+      return !text.includes(reason ?? name);
+    });
+    expect(limits.length).toBeGreaterThan(25);
+    expect(silent.map(([name]) => name)).toEqual([]);
   });
 });
 

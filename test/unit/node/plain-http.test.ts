@@ -168,6 +168,21 @@ describe("plain HTTP through the forward proxy", () => {
     expect(it.sockets).toEqual([]);
   });
 
+  test("waits for no more bodies at once than policy lets it", async () => {
+    const it = await plainWorld();
+    const { limits } = it.world.policy;
+    it.world.policy = { ...it.world.policy, limits: { ...limits, bodiesWaitingMax: 1 } };
+    const client = await rawClient(it.door.port);
+    client.socket.write(it.head("POST", "/", "Content-Length: 5\r\n"));
+    await eventually(() => it.connections.waitingBodies(AGENT) === 1, "the first is waited for");
+    const second = await rawClient(it.door.port);
+    second.socket.write(it.head("POST", "/", "Content-Length: 5\r\n"));
+    expect(statusesOf(await second.until(/too_many_waiting/))).toEqual([429]);
+    client.socket.write("hello");
+    await client.until(/asked for/);
+    expect(it.connections.waitingBodies(AGENT)).toBe(0);
+  });
+
   test("with another protocol or method in mind is refused", async () => {
     const it = await plainWorld();
     const upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";

@@ -1,0 +1,186 @@
+import { GATEWAY_LIMITS } from "../node/dataplane/gateway-limits.ts";
+import { RELAY_LIMITS } from "../node/dataplane/relay-limits.ts";
+import { HELLO_BYTES_MAX, HELLO_RECORDS_MAX } from "../node/dataplane/tls/client-hello.ts";
+import { HELLO_TIMEOUT_MS } from "../node/dataplane/tunnel/read-hello.ts";
+import { LIMITS } from "../policy/defaults.ts";
+import type { Reason } from "../proto/reasons.ts";
+import { markdownTable } from "./markdown-table.ts";
+
+/** What a limit bounds, what is said beyond it, and the test that shows it. */
+export type LimitWords = {
+  readonly what: string;
+  /** Undefined: beyond it a connection is closed or made to wait, and nobody is refused. */
+  readonly reason: Reason | undefined;
+  /** Below `test/unit/`. */
+  readonly test: string;
+};
+
+/** Limits that policy sets, by their names in its file. */
+export const POLICY_LIMITS: Readonly<Record<keyof typeof LIMITS, LimitWords>> = {
+  body_bytes_max: words("a request's body", "body_too_large", "node/plain-http"),
+  body_timeout_ms: words("until a body is whole", "body_too_slow", "node/dataplane/gateway"),
+  answer_bytes_max: words(
+    "an answer that is one document",
+    "response_too_large",
+    "node/dataplane/relay-answer",
+  ),
+  json_depth_max: words("values within values", "json_too_deep", "node/dataplane/strict-json"),
+  bodies_waiting_max: words(
+    "bodies of one agent that arrive at once",
+    "too_many_waiting",
+    "node/plain-http",
+  ),
+  connections_per_agent_max: words(
+    "requests and tunnels of one agent that are open, on one loop",
+    "too_many_connections",
+    "node/decision/chain",
+  ),
+  first_byte_timeout_ms: words(
+    "until the head of an answer, or until a far side takes the connection",
+    "upstream_timeout",
+    "node/dataplane/forward",
+  ),
+  idle_timeout_ms: words(
+    "between two pieces of an answer; of a tunnel `tunnel_idle`",
+    "upstream_timeout",
+    "node/dataplane/forward",
+  ),
+  total_timeout_ms: words(
+    "until an answer is whole; of a tunnel `tunnel_expired`",
+    "upstream_timeout",
+    "node/dataplane/forward",
+  ),
+  scan_deadline_ms: words(
+    "until a body has been looked through",
+    "scan_timeout",
+    "node/dataplane/inspect",
+  ),
+  reserve_wait_max_ms: words("a wait for money from the ledger", "budget_unavailable", "node/hold"),
+};
+
+/** Limits of the client's side of every door. */
+export const DOOR_LIMITS: Readonly<Record<keyof typeof GATEWAY_LIMITS, LimitWords>> = {
+  headBytesMax: words("request line and headers", "head_too_large", "node/dataplane/gateway"),
+  headersMax: words("header lines of one request", "head_too_large", "node/dataplane/head-rules"),
+  headTimeoutMs: words("until a head is complete", "body_too_slow", "node/dataplane/gateway"),
+  headSweepMs: words("by how much a slow head may be late", undefined, "node/dataplane/gateway"),
+  keepAliveTimeoutMs: words("silence between requests", undefined, "node/dataplane/gateway-fuzz"),
+  idleEvictableMs: words(
+    "silence after which a connection may make room for another",
+    undefined,
+    "node/dataplane/gateway",
+  ),
+  pipelinedMax: words("requests behind the running one", undefined, "node/dataplane/gateway"),
+  backlog: words("connections that the kernel holds", undefined, "node/captured"),
+  lingerBytesMax: words(
+    "request bytes that are discarded after a refusal",
+    undefined,
+    "node/dataplane/lingering-close",
+  ),
+  lingerTimeoutMs: words("how long they are", undefined, "node/dataplane/lingering-close"),
+  lingerPerAgentMax: words(
+    "connections of one agent that do so",
+    undefined,
+    "node/dataplane/lingering-close",
+  ),
+  lingerMax: words(
+    "connections of one loop that do so",
+    undefined,
+    "node/dataplane/lingering-close",
+  ),
+  stalledReaderMs: words(
+    "a client that takes nothing",
+    undefined,
+    "node/dataplane/client-exchange",
+  ),
+  turnedAwayMax: words(
+    "sockets that are told of a full door at once",
+    "too_many_connections",
+    "node/dataplane/gateway",
+  ),
+};
+
+/** Limits of an answer on its way, and of what begins a tunnel. */
+export const PASSAGE_LIMITS: Readonly<Record<keyof typeof PASSAGE_VALUES, LimitWords>> = {
+  frameBytesMax: words(
+    "one event of a stream",
+    "response_unscannable",
+    "node/dataplane/relay-limits",
+  ),
+  heldBytesMax: words(
+    "events that wait for a match",
+    "response_unscannable",
+    "node/dataplane/relay-limits",
+  ),
+  channelsMax: words("texts side by side", "response_unscannable", "node/dataplane/relay-limits"),
+  errorBytesMax: words(
+    "a provider's error; of a longer one nothing is passed on",
+    undefined,
+    "node/dataplane/relay-limits",
+  ),
+  helloBytesMax: words("a ClientHello", "tls_malformed", "node/dataplane/tls/client-hello"),
+  helloRecordsMax: words(
+    "TLS records that it comes in",
+    "tls_malformed",
+    "node/dataplane/tls/client-hello",
+  ),
+  helloTimeoutMs: words("until it is whole", "hello_timeout", "node/dataplane/relay-limits"),
+};
+
+const PASSAGE_VALUES = {
+  ...RELAY_LIMITS,
+  helloBytesMax: HELLO_BYTES_MAX,
+  helloRecordsMax: HELLO_RECORDS_MAX,
+  helloTimeoutMs: HELLO_TIMEOUT_MS,
+};
+
+const HEAD = `# Limits
+
+What bounds a request, an answer and a tunnel: each limit with its value, and the reason that is given beyond it. The unit is in the
+name. Where there is no reason, a connection is closed or made to wait, and nobody is refused.
+
+Compressed bodies have no ratio to bound: requests that are compressed are refused (\`content_encoding_unsupported\`), providers are
+asked not to compress, and an answer that is compressed all the same is refused (\`response_unscannable\`). So nothing that is
+decoded can grow. Plain HTTP and tunnels are passed on as they are.
+
+Descriptors: a loop takes as many connections as two descriptors for each leave of the process's limit (\`ulimit -n\`), less 256 for logs,
+LMDB and the bus. Beyond that the connection that has been idle for longest makes room, or the new one is refused
+(\`too_many_connections\`). A node that could take less than 64 does not start.
+
+This page is made from the code by \`npm run docs\`.
+`;
+
+/** The page of limits, from the tables that hold them. */
+export function limitsPage(): string {
+  const ofPolicy = Object.entries(LIMITS).map(([name, { default: value, min, max }]) =>
+    rowOf(name, `${value} (${min} to ${max})`, POLICY_LIMITS[name as keyof typeof LIMITS]),
+  );
+  return [
+    HEAD,
+    section("Of policy (`limits` in its file)", ofPolicy),
+    section("Of every door", rowsOf(GATEWAY_LIMITS, DOOR_LIMITS)),
+    section("Of answers and tunnels", rowsOf(PASSAGE_VALUES, PASSAGE_LIMITS)),
+  ].join("\n");
+}
+
+const COLUMNS = ["limit", "value", "what it bounds", "reason", "shown by `test/unit/`"];
+
+function rowsOf<Name extends string>(
+  values: Readonly<Record<Name, number>>,
+  all: Readonly<Record<Name, LimitWords>>,
+): readonly (readonly string[])[] {
+  const names = Object.keys(values) as Name[];
+  return names.map((name) => rowOf(name, String(values[name]), all[name]));
+}
+
+function rowOf(name: string, value: string, { what, reason, test }: LimitWords): readonly string[] {
+  return [`\`${name}\``, value, what, reason === undefined ? "-" : `\`${reason}\``, test];
+}
+
+function section(title: string, rows: readonly (readonly string[])[]): string {
+  return [`## ${title}`, "", ...markdownTable([COLUMNS, ...rows]), ""].join("\n");
+}
+
+function words(what: string, reason: Reason | undefined, test: string): LimitWords {
+  return { what, reason, test };
+}
