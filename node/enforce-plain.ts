@@ -1,7 +1,7 @@
-import { stageOf } from "../proto/reasons.ts";
+import { type Reason, stageOf } from "../proto/reasons.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
 import { passedOn } from "./dataplane/hop-headers.ts";
-import { type PlainOutcome, relayPlain } from "./dataplane/plain-relay.ts";
+import { type PlainOutcome, type PlainSink, relayPlain } from "./dataplane/plain-relay.ts";
 import { refusalAnswer } from "./dataplane/refusal-answer.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
 import type { ConnectTarget } from "./dataplane/tunnel/connect-head.ts";
@@ -13,6 +13,7 @@ import { factsNow, letGo } from "./gather.ts";
 import { type AskedPlain, gatherPlain } from "./gather-plain.ts";
 import type { HeldFor, StagedRefusal } from "./hold.ts";
 import { holdUnpriced } from "./hold-unpriced.ts";
+import { identifyAgain } from "./identify.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { writeEnd } from "./pass-and-settle.ts";
 import { refuse } from "./refuse.ts";
@@ -42,6 +43,8 @@ export async function enforcePlain(
     if (verdict.refusal !== undefined) return refuse(asked, unread, verdict, loop);
 
     const body = await readBody(asked, loop);
+    // A body may take long to come; its key is looked at once more after it.
+    await identifyAgain(asked, loop, asked.named);
     const held = await holdUnpriced(asked, (facts) => upstreamPlain(asked, facts, body), loop);
     if ("refused" in held) return refuse(asked, held.facts, held.refused, loop);
     if ("inspect" in held) throw new Error("invariant broken: plain HTTP is not looked into");
@@ -117,20 +120,33 @@ async function passAndSettle(
     throw new Error("invariant broken: an allowed request was judged under a policy");
   }
   tellAllowed(asked, held, loop);
-  const outcome = await new Promise<PlainOutcome>((resolve) => {
-    const sink = relayPlain({
-      exchange,
-      headers: decisionHeaders({ requestId, refusal: undefined, standing }),
-      closedNow: () => closedNow(loop, row.row),
-      refusal: (reason) => refusalAnswer({ requestId, reason }),
-      onOutcome: resolve,
-    });
-    loop.forwarder.forward(permit, sink, {
-      limits: policy.limits,
-      refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",
-    });
+  let resolve: (outcome: PlainOutcome) => void = () => {};
+  const ended = new Promise<PlainOutcome>((done) => {
+    resolve = done;
   });
+  const sink = relayPlain({
+    exchange,
+    headers: decisionHeaders({ requestId, refusal: undefined, standing }),
+    closedNow: () => closedNow(loop, row.row),
+    refusal: (reason) => refusalAnswer({ requestId, reason }),
+    onOutcome: (outcome) => resolve(outcome),
+  });
+  loop.forwarder.forward(permit, sink, {
+    limits: policy.limits,
+    refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",
+  });
+  const outcome = await loop.tunnels.during(openAs(asked, sink), () => ended);
   if (!outcome.sent) release(loop.table, row.row, reserved);
   const bytesUp = outcome.sent ? permit.request.body.length : 0;
   writeEnd(asked, facts, { ...outcome, bytesUp }, loop);
+}
+
+/** An answer may go on for as long as policy lets it, so it is judged again as a tunnel is. */
+function openAs({ named, ...asked }: AskedPlain, sink: PlainSink) {
+  if (isMissing(named)) throw new Error("invariant broken: what is allowed is somebody's");
+  const { handle: keyHandle, isContract } = named;
+  return {
+    asked: { ...asked, keyHandle, isContract },
+    close: (reason: Reason) => sink.close(reason),
+  };
 }

@@ -6,11 +6,15 @@ import type { WantedDestination } from "./destination.ts";
 import type { Asked } from "./gather.ts";
 import { identifyBy } from "./identify.ts";
 import type { LoopContext } from "./loop-context.ts";
-import { asNamed, asNamedKey } from "./named-key.ts";
+import { asNamed, asNamedKey, type NamedKey } from "./named-key.ts";
 import type { RowGrant } from "./thread-messages.ts";
 
 /** What is known of a request over plain HTTP to a host that is no provider's. */
-export type AskedPlain = Asked & { readonly destination: WantedDestination };
+export type AskedPlain = Asked & {
+  readonly destination: WantedDestination;
+  /** The key that was sent to the proxy. */
+  readonly named: NamedKey | Missing;
+};
 
 const METHODS: ReadonlySet<string> = new Set([
   ...["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"],
@@ -22,9 +26,11 @@ export async function gatherPlain(
   to: ConnectTarget,
   loop: LoopContext,
 ): Promise<AskedPlain> {
-  const { identity, row } = await identifyPlain(exchange, loop);
+  const named = proxyKey(exchange);
+  const { identity, row } = await identifyPlain(exchange, named, loop);
   return {
     exchange,
+    named,
     destination: { scheme: "http", ...to, as: "plain", original: undefined },
     // It is no request of any dialect.
     found: { missing: "route_unknown" },
@@ -37,14 +43,19 @@ export async function gatherPlain(
   };
 }
 
+function proxyKey({ head }: Exchange): NamedKey | Missing {
+  const presented = presentedProxyKey(head.rawHeaders);
+  return isMissing(presented) ? presented : asNamedKey(presented, presented.agentId);
+}
+
 async function identifyPlain(
   exchange: Exchange,
+  named: NamedKey | Missing,
   loop: LoopContext,
 ): Promise<{ readonly identity: Identity | Missing; readonly row: RowGrant | undefined }> {
   const { rawHeaders, target } = exchange.head;
-  const presented = presentedProxyKey(rawHeaders);
-  if (isMissing(presented)) return { identity: presented, row: undefined };
-  const { handle, isContract, agentId } = asNamedKey(presented, presented.agentId);
+  if (isMissing(named)) return { identity: named, row: undefined };
+  const { handle, isContract, agentId } = named;
   const { identity, row } = await identifyBy(handle, exchange, loop, isContract);
   // What a request says to its host is its own affair, unless that would hand a key of ours to it.
   const isLeaked = carriesKey(target, rawHeaders);

@@ -52,10 +52,13 @@ export function withinValidity({ identity, row }: Asked<Asker>, nowMs: number): 
 }
 
 /** Asks for the key again if any key has changed since: it may have been removed meanwhile. */
-export async function identifyAgain(asked: Asked, loop: LoopContext): Promise<void> {
+export async function identifyAgain(
+  asked: Asked,
+  loop: LoopContext,
+  named = namedKey(asked.exchange),
+): Promise<void> {
   const { exchange, row } = asked;
   if (row === undefined || row.keyGeneration === keyGeneration(loop.table)) return;
-  const named = namedKey(exchange);
   if (isMissing(named)) return;
   const { handle, isContract } = named;
   const answer = await loop.meshLink.resolveKey(handle, exchange.head.peer, isContract);

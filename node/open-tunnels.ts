@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Reason } from "../proto/reasons.ts";
 import { decide } from "./decision/decide.ts";
 import type { Missing } from "./decision/facts.ts";
-import { factsNow } from "./gather.ts";
+import { type Asked, type Asker, factsNow } from "./gather.ts";
 import type { AskedTunnel } from "./gather-tunnel.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { keyGeneration, policyVersion } from "./table/table.ts";
@@ -23,36 +23,43 @@ const UNANSWERED: ReadonlySet<Reason> = new Set<Reason>([
   "table_full",
 ]);
 
+/** Something that is passed on unread, and how it is ended. */
+type Open = {
+  readonly asked: Asked<Asker> & Pick<AskedTunnel, "keyHandle" | "isContract">;
+  readonly close: (reason: Reason) => void;
+};
+
 /**
- * The tunnels of one loop that are open, and what would be said if they were asked for now.
+ * The tunnels of one loop that are open, with what else is passed on unread, and what would be said if
+ * they were asked for now.
  *
  * A tunnel lives on under the decision that opened it. Whatever that decision rested on may change:
  * the policy, the agent's standing, its key, the hour. Then it is put to the chain again, and closed with the
  * reason of whoever objects.
  */
 export class OpenTunnels {
-  readonly #open = new Set<AskedTunnel>();
+  readonly #open = new Set<Open>();
 
   get count(): number {
     return this.#open.size;
   }
 
   /** Keeps the tunnel judged for as long as `work` goes on. */
-  async during<T>(asked: AskedTunnel, work: () => Promise<T>): Promise<T> {
-    this.#open.add(asked);
+  async during<T>(open: Open, work: () => Promise<T>): Promise<T> {
+    this.#open.add(open);
     try {
       return await work();
     } finally {
-      this.#open.delete(asked);
+      this.#open.delete(open);
     }
   }
 
   /** Judges all of them again. Resolves when the last one was judged. */
   async judge(loop: LoopContext): Promise<void> {
     let inTurn = 0;
-    for (const asked of [...this.#open]) {
+    for (const open of [...this.#open]) {
       if (++inTurn % JUDGED_PER_TURN === 0) await nextTurn();
-      if (this.#open.has(asked)) await judgeOne(asked, loop);
+      if (this.#open.has(open)) await judgeOne(open, loop);
     }
   }
 
@@ -75,16 +82,16 @@ export class OpenTunnels {
   }
 }
 
-async function judgeOne(asked: AskedTunnel, loop: LoopContext): Promise<void> {
+async function judgeOne({ asked, close }: Open, loop: LoopContext): Promise<void> {
   await identifyAgain(asked, loop);
   const { refusal } = decide(factsNow(asked, loop, "full"));
   // An orderly end lets what runs go on for its time.
   if (refusal === undefined || refusal.stage > LAST_STAGE || refusal.reason === "draining") return;
-  asked.exchange.close(refusal.reason);
+  close(refusal.reason);
 }
 
 /** A key that changed since may have been removed, or be another agent's. */
-async function identifyAgain(asked: AskedTunnel, loop: LoopContext): Promise<void> {
+async function identifyAgain(asked: Open["asked"], loop: LoopContext): Promise<void> {
   const { row, keyHandle, isContract, exchange } = asked;
   if (row === undefined || keyHandle === undefined) return;
   if (row.keyGeneration === keyGeneration(loop.table)) return;

@@ -40,8 +40,9 @@ export async function passAndSettle(
     throw new Error("invariant broken: an allowed tunnel was judged under a policy");
   }
   tellAllowed(asked, held, loop);
+  const open = { asked, close: (reason: Reason) => tunnel.close(reason) };
   if ("inspect" in held) {
-    const end = await loop.tunnels.during(asked, () => loop.inspection.serve(asked, greeted));
+    const end = await loop.tunnels.during(open, () => loop.inspection.serve(asked, greeted));
     writeEnd(asked, facts, endOf(tunnel, end.reason), loop);
     return;
   }
@@ -51,7 +52,7 @@ export async function passAndSettle(
     return;
   }
   tunnel.carryTo(upstream);
-  const end = await loop.tunnels.during(asked, () =>
+  const end = await loop.tunnels.during(open, () =>
     carry({
       tunnel,
       upstream,

@@ -24,16 +24,21 @@ export type PlainRelayInput = {
   readonly onOutcome: (outcome: PlainOutcome) => void;
 };
 
+export type PlainSink = ResponseSink & {
+  /** Ends the answer from our side. */
+  close(reason: Reason): void;
+};
+
 /**
  * Relays an answer unread, as it comes: the sink of `forward` for plain HTTP.
  *
  * An answer that breaks off is broken off at the client too, so that it is not taken for a whole one.
  */
-export function relayPlain(input: PlainRelayInput): ResponseSink {
+export function relayPlain(input: PlainRelayInput): PlainSink {
   return new PlainRelay(input);
 }
 
-class PlainRelay implements ResponseSink {
+class PlainRelay implements PlainSink {
   readonly #input: PlainRelayInput;
   #upstream: UpstreamHandle | undefined;
   #bytesDown = 0;
@@ -76,6 +81,10 @@ class PlainRelay implements ResponseSink {
   }
 
   onError(reason: Reason): void {
+    this.#object(reason);
+  }
+
+  close(reason: Reason): void {
     this.#object(reason);
   }
 

@@ -7,6 +7,7 @@ import { systemClock } from "../../../adapters/system-clock.ts";
 import { createForwarder } from "../../../node/dataplane/forward.ts";
 import { setKilled } from "../../../node/table/scope-cells.ts";
 import { setStanding } from "../../../node/table/standing.ts";
+import { bumpKeyGeneration, setPolicyVersion } from "../../../node/table/table.ts";
 import { grant, policy, provider } from "../../support/builders.ts";
 import { eventually, HOST, rawClient, sendAndDrain, statusesOf } from "./dataplane/door.ts";
 import { CELLS } from "./loop-world.ts";
@@ -211,6 +212,35 @@ describe("plain HTTP through the forward proxy", () => {
     await eventually(() => it.world.settlements.length === 1, "settled");
     expect(it.world.decisions.map(({ rc }) => rc)).toEqual(["ok", "killed_agent"]);
     await eventually(() => it.sockets.every(({ destroyed }) => destroyed), "the far leg closed");
+  });
+
+  test("is judged again when policy has changed, and cut with the reason", async () => {
+    const it = await plainWorld((_request, response) => void response.write("first"));
+    const client = await rawClient(it.door.port);
+    client.socket.write(it.head("GET"));
+    await client.until(/first/);
+    await it.loop.tunnels.judge(it.loop);
+    expect(client.socket.destroyed).toBe(false);
+    const version = it.world.policy.version + 1;
+    it.world.policy = { ...it.world.policy, version, agents: new Map([[AGENT, grant()]]) };
+    setPolicyVersion(it.world.table, version);
+    await it.loop.tunnels.judge(it.loop);
+    await client.closed;
+    await eventually(() => it.world.settlements.length === 1, "settled");
+    expect(it.world.decisions.map(({ rc }) => rc)).toEqual(["ok", "host_not_granted"]);
+    expect(it.loop.tunnels.count).toBe(0);
+  });
+
+  test("of a key that is removed while its body comes is refused", async () => {
+    const it = await plainWorld();
+    const client = await rawClient(it.door.port);
+    client.socket.write(it.head("POST", "/", "Content-Length: 5\r\n"));
+    await eventually(() => it.connections.waitingBodies(AGENT) === 1, "the body is waited for");
+    it.keys.clear();
+    bumpKeyGeneration(it.world.table);
+    client.socket.write("hello");
+    expect(reasonOf(await client.until(/x-altrace-reason/))).toBe("key_unknown");
+    expect(it.sockets).toEqual([]);
   });
 
   test("has an answer that breaks off broken off at the client, and no header of ours", async () => {

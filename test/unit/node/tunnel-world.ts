@@ -79,6 +79,8 @@ export type TunnelWorld = {
   /** Names and their addresses; anything else is not found. */
   readonly names: Map<string, readonly string[]>;
   readonly lookedUp: string[];
+  /** What names the keys that there are. */
+  readonly keys: Set<string>;
 };
 
 /** A forward proxy with a real table, chain and sockets; one agent may reach the far side. */
@@ -100,11 +102,13 @@ export async function tunnelWorld(
     ["other.example.com", [HOST]],
   ]);
   const lookedUp: string[] = [];
+  const known = createHash("sha256").update(KEY).digest("hex");
+  const keys = new Set([known, `agent:${AGENT}`]);
   const loop: LoopContext = {
     ...world.loop,
     clock: systemClock,
     connections,
-    meshLink: meshLink(world),
+    meshLink: meshLink(world, keys),
     resolver: {
       resolve: async (name) => {
         lookedUp.push(name);
@@ -135,16 +139,14 @@ export async function tunnelWorld(
     onFault,
   });
   onTestFinished(() => door.close());
-  return { world, loop, door, connections, far, refused, faults, names, lookedUp };
+  return { world, loop, door, connections, far, refused, faults, names, lookedUp, keys };
 }
 
-function meshLink(world: LoopWorld): LoopContext["meshLink"] {
-  const known = createHash("sha256").update(KEY).digest("hex");
+function meshLink(world: LoopWorld, keys: ReadonlySet<string>): LoopContext["meshLink"] {
   const row = { ...world.row, keyGeneration: 0, agentId: AGENT, keyId: "k1234567" };
   const whole = { ...row, contractId: undefined, notBeforeMs: 0, notAfterMs: 0 };
   return {
-    resolveKey: (handle) =>
-      handle === known || handle === `agent:${AGENT}` ? whole : "key_unknown",
+    resolveKey: (handle) => (keys.has(handle) ? whole : "key_unknown"),
     delegate: async () => ({ refused: "contract_unavailable" as const, detail: "" }),
     forget: () => undefined,
     close: () => undefined,
