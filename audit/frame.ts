@@ -54,23 +54,24 @@ export function readFrames(bytes: Uint8Array): Frames {
   const leaves: Uint8Array[] = [];
   let at = 0;
   while (at < bytes.length) {
-    const flaw = flawAt(bytes, view, at);
+    const flaw = headFlawAt(bytes, view, at);
     if (flaw !== undefined) return { leaves, wholeBytes: at, torn: true, flaw };
     const end = at + FRAME_HEAD_BYTES + view.getUint32(at);
-    leaves.push(bytes.subarray(at + FRAME_HEAD_BYTES, end));
+    const leaf = bytes.subarray(at + FRAME_HEAD_BYTES, end);
+    if (crc32c(leaf) !== view.getUint32(at + 4)) {
+      return { leaves, wholeBytes: at, torn: true, flaw: "crc_wrong" };
+    }
+    leaves.push(leaf);
     at = end;
   }
   return { leaves, wholeBytes: at, torn: false };
 }
 
-function flawAt(bytes: Uint8Array, view: DataView, at: number): FrameFlaw | undefined {
+function headFlawAt(bytes: Uint8Array, view: DataView, at: number): FrameFlaw | undefined {
   if (bytes.length - at < FRAME_HEAD_BYTES) return "head_short";
   const length = view.getUint32(at);
   if (length === 0) return "length_zero";
   // Checked before the length is believed: a damaged one must not make the reader wait for more.
   if (length > LEAF_BYTES_MAX) return "length_too_large";
-  const start = at + FRAME_HEAD_BYTES;
-  if (bytes.length - start < length) return "leaf_short";
-  const leaf = bytes.subarray(start, start + length);
-  return crc32c(leaf) === view.getUint32(at + 4) ? undefined : "crc_wrong";
+  return bytes.length - at - FRAME_HEAD_BYTES < length ? "leaf_short" : undefined;
 }

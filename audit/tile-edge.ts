@@ -4,17 +4,22 @@
 // E1. A full tile is given out once, by the append that completes it, and never changes after that.
 // E2. The partial tile of a level is never hashed into the level above.
 
-import { HASH_BYTES, nodeHash, rootOfPeaks } from "./merkle.ts";
+import { fullRootInPlace, HASH_BYTES, rootOfPeaks } from "./merkle.ts";
 import { flawed, type Parsed, parsed } from "./parsed.ts";
 import { hashesIn, partialWidth, peaksOf, TILE_WIDTH, type Tile, tilePath } from "./tiles.ts";
 
 /** A tile and its bytes, ready to be written at `tilePath(tile)`. */
 export type TileFile = { readonly tile: Tile; readonly bytes: Buffer };
 
+/** The partial tile of one level. The byte before its hashes is for hashing them in place. */
+type Level = { readonly bytes: Buffer; width: number };
+
+const TILE_BYTES = TILE_WIDTH * HASH_BYTES;
+
 export class TileEdge {
   #size = 0;
-  /** Hashes of the partial tile of each level, level 0 first. */
-  readonly #levels: Uint8Array[][] = [];
+  /** Level 0 first. */
+  readonly #levels: Level[] = [];
 
   /** Leaves appended. */
   get size(): number {
@@ -38,7 +43,7 @@ export class TileEdge {
       const bytes = width === 0 ? new Uint8Array(0) : read(tile);
       if (bytes === undefined) return flawed("tile_missing", tilePath(tile));
       if (bytes.length !== width * HASH_BYTES) return flawed("tile_width_wrong", tilePath(tile));
-      edge.#levels.push(hashesIn(Buffer.from(bytes)));
+      edge.#levels.push(levelOf(bytes));
     }
     return parsed(edge);
   }
@@ -47,52 +52,63 @@ export class TileEdge {
   clone(): TileEdge {
     const edge = new TileEdge();
     edge.#size = this.#size;
-    edge.#levels.push(...this.#levels.map((hashes) => [...hashes]));
+    edge.#levels.push(...this.#levels.map((level) => levelOf(hashesOf(level))));
     return edge;
   }
 
-  /** Adds a leaf by its hash; returns the tiles that it completed, lowest level first. */
-  append(leafHash: Uint8Array): TileFile[] {
-    const full: TileFile[] = [];
+  /** Adds a leaf by its hash, which is copied; returns the tiles that it completed, lowest first. */
+  append(leafHash: Uint8Array): readonly TileFile[] {
     this.#size++;
+    let full: TileFile[] = NO_TILES;
     let hash = leafHash;
-    for (let level = 0; ; level++) {
-      if (this.#levels.length === level) this.#levels.push([]);
-      const hashes = this.#levels[level] as Uint8Array[];
-      hashes.push(hash);
-      if (hashes.length < TILE_WIDTH) return full;
-      const index = this.#size / TILE_WIDTH ** (level + 1) - 1;
-      full.push({ tile: { level, index, width: TILE_WIDTH }, bytes: Buffer.concat(hashes) });
-      hash = rootOfFull(hashes);
-      this.#levels[level] = [];
+    for (let no = 0; ; no++) {
+      const level = this.#levels[no] ?? this.#addLevel();
+      level.bytes.set(hash, 1 + level.width * HASH_BYTES);
+      level.width++;
+      if (level.width < TILE_WIDTH) return full;
+      const index = this.#size / TILE_WIDTH ** (no + 1) - 1;
+      const bytes = Buffer.from(hashesOf(level));
+      if (full === NO_TILES) full = [];
+      full.push({ tile: { level: no, index, width: TILE_WIDTH }, bytes });
+      hash = fullRootInPlace(level.bytes, TILE_WIDTH);
+      level.width = 0;
     }
   }
 
   /** The partial tiles that a checkpoint of this size needs, lowest level first. */
   partials(): TileFile[] {
     const files: TileFile[] = [];
-    for (const [level, hashes] of this.#levels.entries()) {
-      if (hashes.length === 0) continue;
-      const index = Math.floor(this.#size / TILE_WIDTH ** (level + 1));
-      files.push({ tile: { level, index, width: hashes.length }, bytes: Buffer.concat(hashes) });
+    for (const [no, level] of this.#levels.entries()) {
+      const { width } = level;
+      if (width === 0) continue;
+      const index = Math.floor(this.#size / TILE_WIDTH ** (no + 1));
+      files.push({ tile: { level: no, index, width }, bytes: Buffer.from(hashesOf(level)) });
     }
     return files;
   }
 
   root(): Buffer {
     // Higher levels hold the larger subtrees, which stand further left.
-    return rootOfPeaks(this.#levels.toReversed().flatMap(peaksOf));
+    const peaks = this.#levels.toReversed().flatMap((level) => peaksOf(hashesIn(hashesOf(level))));
+    return rootOfPeaks(peaks);
+  }
+
+  #addLevel(): Level {
+    const level = levelOf(new Uint8Array(0));
+    this.#levels.push(level);
+    return level;
   }
 }
 
-function rootOfFull(hashes: readonly Uint8Array[]): Uint8Array {
-  let row = hashes;
-  while (row.length > 1) {
-    const above: Uint8Array[] = [];
-    for (let i = 0; i < row.length; i += 2) {
-      above.push(nodeHash(row[i] as Uint8Array, row[i + 1] as Uint8Array));
-    }
-    row = above;
-  }
-  return row[0] as Uint8Array;
+/** Most leaves complete no tile. */
+const NO_TILES: TileFile[] = [];
+
+function levelOf(hashes: Uint8Array): Level {
+  const bytes = Buffer.alloc(1 + TILE_BYTES);
+  bytes.set(hashes, 1);
+  return { bytes, width: hashes.length / HASH_BYTES };
+}
+
+function hashesOf({ bytes, width }: Level): Uint8Array {
+  return bytes.subarray(1, 1 + width * HASH_BYTES);
 }

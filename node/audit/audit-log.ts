@@ -13,25 +13,22 @@
  * @see https://c2sp.org/tlog-tiles
  */
 
+import { BundleBuilder } from "../../audit/bundle-builder.ts";
 import { checkpointText, encodeCheckpoint, signCheckpoint } from "../../audit/checkpoint.ts";
 import { sealLeaf } from "../../audit/leaf.ts";
-import { leafHash } from "../../audit/merkle.ts";
-import { placeLeaf } from "../../audit/place-leaf.ts";
+import { HASH_BYTES } from "../../audit/merkle.ts";
+import type { LeafScan } from "../../audit/scan-leaf.ts";
 import type { NoteSigner } from "../../audit/signed-note.ts";
 import type { TileEdge } from "../../audit/tile-edge.ts";
-import {
-  bundlePath,
-  CHECKPOINT_PATH,
-  encodeBundle,
-  TILE_WIDTH,
-  tilePath,
-} from "../../audit/tiles.ts";
+import { bundlePath, CHECKPOINT_PATH, TILE_WIDTH, tilePath } from "../../audit/tiles.ts";
 import { type Consumed, encodeConsumed } from "./consumed.ts";
 import type { LogFiles } from "./log-files.ts";
 import { IndexWriter } from "./request-index.ts";
 
 /** Folder of the consumed positions, one file for each size. */
 const CONSUMED_FOLDER = "consumed";
+/** A bundle begins with room for the one before it and this part of it more. */
+const ROOM_SHARE = 8;
 
 export type AuditLogState = {
   readonly edge: TileEdge;
@@ -53,7 +50,9 @@ export type AuditLogOptions = {
 export class AuditLog {
   readonly #options: AuditLogOptions;
   readonly #edge: TileEdge;
-  #entries: Uint8Array[];
+  /** The partial bundle at the edge. */
+  #bundle = new BundleBuilder();
+  readonly #hash = Buffer.alloc(HASH_BYTES);
   #latestMs: number;
   #signedSize: number;
   /** What the last checkpoint signs, and our line of it. */
@@ -68,7 +67,7 @@ export class AuditLog {
     const { edge, entries, latestMs } = options.state;
     this.#options = options;
     this.#edge = edge;
-    this.#entries = [...entries];
+    for (const entry of entries) this.#bundle.add(entry, this.#hash);
     this.#latestMs = latestMs;
     this.#signedSize = edge.size;
     this.#index = new IndexWriter(options.files, edge.size, options.state.tail);
@@ -95,22 +94,24 @@ export class AuditLog {
    * Adds a leaf of the WAL.
    *
    * @param t Its time, ms since the Unix epoch.
-   * @param isOurs This program wrote it, in this run: it need not be read to be believed.
+   * @param ours What `scanLeaf` gave for it, where this program wrote it in this run: it need not be
+   *   read to be believed.
    * @throws RecordError It is none; the log is as it was.
    */
-  append(leaf: Uint8Array, t: number, isOurs = false): void {
+  append(leaf: Uint8Array, t: number, ours?: LeafScan): void {
     const place = { ep: this.#options.epoch, seq: this.#edge.size };
-    const entry = isOurs ? placeLeaf(leaf, place) : sealLeaf(leaf, place);
+    if (ours !== undefined) this.#bundle.place({ leaf, scan: ours, place }, this.#hash);
+    else this.#bundle.add(sealLeaf(leaf, place), this.#hash);
     this.#latestMs = Math.max(this.#latestMs, t);
-    this.#entries.push(entry);
-    this.#index.add(leaf, this.#edge.size);
-    for (const { tile, bytes } of this.#edge.append(leafHash(entry))) {
+    this.#index.add(leaf, place.seq, ours);
+    for (const { tile, bytes } of this.#edge.append(this.#hash)) {
       this.#putFull(tilePath(tile), bytes);
     }
-    if (this.#entries.length < TILE_WIDTH) return;
+    if (!this.#bundle.isFull) return;
+    const { bytes } = this.#bundle;
     const index = this.#edge.size / TILE_WIDTH - 1;
-    this.#putFull(bundlePath({ index, width: TILE_WIDTH }), encodeBundle(this.#entries));
-    this.#entries = [];
+    this.#putFull(bundlePath({ index, width: TILE_WIDTH }), bytes);
+    this.#bundle = new BundleBuilder(bytes.length + bytes.length / ROOM_SHARE);
   }
 
   /** The clock was set back on record: later records are held to the new time. */
@@ -190,9 +191,9 @@ export class AuditLog {
       if (!this.#partials.has(path)) files.put(path, bytes);
     };
     for (const { tile, bytes } of this.#edge.partials()) put(tilePath(tile), bytes);
-    if (this.#entries.length === 0) return paths;
-    const index = Math.floor(this.#edge.size / TILE_WIDTH);
-    put(bundlePath({ index, width: this.#entries.length }), encodeBundle(this.#entries));
+    const { width, bytes } = this.#bundle;
+    if (width === 0) return paths;
+    put(bundlePath({ index: Math.floor(this.#edge.size / TILE_WIDTH), width }), bytes);
     return paths;
   }
 }

@@ -9,10 +9,13 @@
  * random, and u16 the leaf's distance from the first. Integers are big endian.
  */
 
+import assert from "node:assert/strict";
+import { endianness } from "node:os";
+import { type LeafScan, scanLeaf, standsAt } from "../../audit/scan-leaf.ts";
+
 const MAGIC = Buffer.from("ALTRIDX1", "latin1");
 const HEAD_BYTES = 40;
 const KEY_BYTES = 6;
-const KEY_SHIFT = 16n;
 const KEYS = 2 ** 48;
 const ROW_BYTES = 8;
 /** Rows that are read at once when the search has come near enough. */
@@ -35,9 +38,10 @@ export function segmentPath({ first, leaves }: SegmentName): string {
 /** Gathers the ids of a stretch of leaves. */
 export class SegmentBuilder {
   readonly first: number;
-  readonly #rows: bigint[] = [];
+  #rows = new Rows(SMALL_SEGMENT_LEAVES);
   #leaves = 0;
-  #span: Span = NO_SPAN;
+  #fromMs = NO_SPAN.fromMs;
+  #toMs = NO_SPAN.toMs;
 
   constructor(first: number) {
     this.first = first;
@@ -48,45 +52,96 @@ export class SegmentBuilder {
   }
 
   /** The next leaf of the stretch, in any spelling: with its place or without. */
-  add(leaf: Uint8Array): void {
-    const bytes = Buffer.from(leaf.buffer, leaf.byteOffset, leaf.byteLength);
-    const rid = idAfter(bytes, REQUEST);
-    if (rid !== undefined) this.#add(rid);
-    else if (bytes.includes(FLOOD)) {
-      for (const member of FLOOD_ENDS) this.#add(idAfter(bytes, member) ?? "");
+  add(leaf: Uint8Array, scan: LeafScan = scanLeaf(leaf)): void {
+    if (scan.ridAt >= 0) this.#add(leaf, scan.ridAt);
+    else if (standsAt(leaf, scan.kindAt, FLOOD)) {
+      const bytes = Buffer.from(leaf.buffer, leaf.byteOffset, leaf.byteLength);
+      for (const member of FLOOD_ENDS) this.#add(leaf, bytes.indexOf(member) + member.length);
     }
     this.#leaves++;
   }
 
   encode(): Buffer {
-    const { first } = this;
-    const head = { first, leaves: this.#leaves, ...this.#span };
-    return encode(head, BigUint64Array.from(this.#rows));
+    const [fromMs, toMs] = [this.#fromMs, this.#toMs];
+    return encode({ first: this.first, leaves: this.#leaves, fromMs, toMs }, this.#rows);
   }
 
-  #add(requestId: string): void {
-    const [key, ms] = [keyOf(requestId), timeOf(requestId)];
-    if (Number.isNaN(key) || Number.isNaN(ms)) return;
-    this.#rows.push((BigInt(key) << KEY_SHIFT) | BigInt(this.#leaves));
-    this.#span = spanOf([this.#span, { fromMs: ms, toMs: ms }]);
+  /** The id whose first character is at `at`. Read from its bytes: every record has one. */
+  #add(leaf: Uint8Array, at: number): void {
+    const ms = hexAt(leaf, at, 8) * 2 ** 16 + hexAt(leaf, at + 9, 4);
+    const key = at + ID_CHARS - KEY_CHARS;
+    const [high, low] = [hexAt(leaf, key, 8), hexAt(leaf, key + 8, 4)];
+    if (Number.isNaN(ms + high + low)) return;
+    this.#rows.add(high, low, this.#leaves);
+    if (ms < this.#fromMs) this.#fromMs = ms;
+    if (ms > this.#toMs) this.#toMs = ms;
+  }
+}
+
+/**
+ * Rows as 64-bit numbers, written by halves: numbers of that size would each be an object. The key's first
+ * 32 bits are the high half, its last 16 and the leaf the low one.
+ */
+class Rows {
+  #halves: Uint32Array<ArrayBuffer>;
+  #count = 0;
+
+  constructor(rowsExpected: number) {
+    assert(endianness() === "LE", "the index is written on little-endian machines alone");
+    this.#halves = new Uint32Array(2 * rowsExpected);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  add(high: number, low: number, leaf: number): void {
+    if (2 * this.#count === this.#halves.length) {
+      const grown = new Uint32Array(2 * this.#halves.length + 2);
+      grown.set(this.#halves);
+      this.#halves = grown;
+    }
+    this.#halves[2 * this.#count] = low * 2 ** 16 + leaf;
+    this.#halves[2 * this.#count + 1] = high;
+    this.#count++;
+  }
+
+  /** Rows of a file whose leaves are `shift` further on here. There is room for them. */
+  addAll(fileRows: Uint8Array, shift: number): void {
+    const at = this.#count * ROW_BYTES;
+    const own = Buffer.from(this.#halves.buffer, at, fileRows.length);
+    own.set(fileRows);
+    own.swap64();
+    this.#count += fileRows.length / ROW_BYTES;
+    // The leaf is the low half's last 16 bits, and stays below 2^16.
+    for (let low = at / 4; low < 2 * this.#count; low += 2) {
+      this.#halves[low] = (this.#halves[low] as number) + shift;
+    }
+  }
+
+  /** All of them in rising order, as the file has them. */
+  writeTo(bytes: Buffer, at: number): void {
+    const { buffer } = this.#halves;
+    new BigUint64Array(buffer, 0, this.#count).sort();
+    Buffer.from(buffer, 0, this.#count * ROW_BYTES).copy(bytes, at);
+    bytes.subarray(at, at + this.#count * ROW_BYTES).swap64();
   }
 }
 
 /** One segment of several that follow each other; `undefined` when one of them is damaged. */
 export function mergeSegments(parts: readonly Buffer[]): Buffer | undefined {
   const heads = parts.map(headOf);
-  const rows = new BigUint64Array(heads.reduce((sum, head) => sum + (head?.rows ?? 0), 0));
+  const rows = new Rows(heads.reduce((sum, head) => sum + (head?.rows ?? 0), 0));
   let leaves = 0;
-  let at = 0;
   for (const [i, part] of parts.entries()) {
     const head = heads[i];
     if (head === undefined || part.length !== HEAD_BYTES + head.rows * ROW_BYTES) return undefined;
     if (head.first !== (heads[0]?.first ?? 0) + leaves) return undefined;
-    for (const row of rowsOf(part)) rows[at++] = row + BigInt(leaves);
+    rows.addAll(part.subarray(HEAD_BYTES), leaves);
     leaves += head.leaves;
   }
   const first = heads[0]?.first;
-  if (first === undefined) return undefined;
+  if (first === undefined || leaves > LARGE_SEGMENT_LEAVES) return undefined;
   return encode({ first, leaves, ...spanOf(heads as Span[]) }, rows);
 }
 
@@ -152,21 +207,16 @@ function spanOf(spans: readonly Span[]): Span {
   return { fromMs, toMs: Math.max(...spans.map((span) => span.toMs)) };
 }
 
-function encode({ first, leaves, fromMs, toMs }: Head, rows: BigUint64Array): Buffer {
-  const bytes = Buffer.alloc(HEAD_BYTES + rows.length * ROW_BYTES);
+function encode({ first, leaves, fromMs, toMs }: Head, rows: Rows): Buffer {
+  const bytes = Buffer.alloc(HEAD_BYTES + rows.count * ROW_BYTES);
   MAGIC.copy(bytes);
   bytes.writeBigUInt64BE(BigInt(first), 8);
   bytes.writeUInt32BE(leaves, 16);
-  bytes.writeUInt32BE(rows.length, 20);
+  bytes.writeUInt32BE(rows.count, 20);
   bytes.writeBigUInt64BE(BigInt(fromMs), 24);
   bytes.writeBigUInt64BE(BigInt(toMs), 32);
-  let at = HEAD_BYTES;
-  for (const row of rows.sort()) at = bytes.writeBigUInt64BE(row, at);
+  rows.writeTo(bytes, HEAD_BYTES);
   return bytes;
-}
-
-function* rowsOf(part: Buffer): Generator<bigint> {
-  for (let at = HEAD_BYTES; at < part.length; at += ROW_BYTES) yield part.readBigUInt64BE(at);
 }
 
 function headOf(bytes: Buffer) {
@@ -180,19 +230,24 @@ function headOf(bytes: Buffer) {
   };
 }
 
+const FLOOD = Buffer.from('flood"', "latin1");
 // In canonical JSON these characters can only be the members themselves.
-const REQUEST = Buffer.from('"rid":"', "latin1");
-const FLOOD = Buffer.from('"k":"flood"', "latin1");
 const FLOOD_ENDS = ['"first":"', '"last":"'].map((text) => Buffer.from(text, "latin1"));
 const ID_CHARS = 36;
 /** Characters of a UUID after its last hyphen: 48 bits. */
 const KEY_CHARS = 12;
 
-function idAfter(bytes: Buffer, member: Buffer): string | undefined {
-  const at = bytes.indexOf(member);
-  if (at < 0) return undefined;
-  const from = at + member.length;
-  return bytes.toString("latin1", from, from + ID_CHARS);
+/** Values of lower-case hexadecimal digits by their bytes; what is none makes the whole NaN. */
+const HEX = Float64Array.from({ length: 256 }, (_, byte) => {
+  const digit = "0123456789abcdef".indexOf(String.fromCharCode(byte));
+  return digit < 0 ? Number.NaN : digit;
+});
+
+function hexAt(bytes: Uint8Array, from: number, digits: number): number {
+  let value = 0;
+  for (let at = from; at < from + digits; at++)
+    value = value * 16 + (HEX[bytes[at] ?? 0] as number);
+  return value;
 }
 
 function keyOf(requestId: string): number {

@@ -1,5 +1,6 @@
 import { encodeLeaf, RecordError } from "../../audit/leaf.ts";
 import type { AuditRecord } from "../../audit/record.ts";
+import { standsAt } from "../../audit/scan-leaf.ts";
 import { encodeVkey } from "../../audit/signed-note.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Keys } from "../../ports/keys.ts";
@@ -131,29 +132,31 @@ export class LogThread implements SyncedFrames {
     for (let i = 0; i < FRAMES_PER_TURN * TURNS_MAX; i++) {
       const frame = this.#frames.take();
       if (frame === undefined) break;
-      frames.push(frame);
+      frames.push(keptFrame(frame));
     }
-    const hasOldTime = ({ t }: WalFrame): boolean => (stepMs < 0 ? t > nowMs : t < fromMs);
+    const hasOldTime = ({ item }: WalFrame): boolean =>
+      stepMs < 0 ? item.t > nowMs : item.t < fromMs;
     for (const frame of frames) if (hasOldTime(frame)) this.#put(frame);
     this.#putStep(fromMs, stepMs);
     for (const frame of frames) if (!hasOldTime(frame)) this.#put(frame);
   }
 
   #put(frame: WalFrame): void {
-    const { leaf } = frame;
-    const t = leaf === undefined ? Math.max(frame.t, this.#log.latestMs) : frame.t;
+    const { item } = frame;
+    const { leaf, scan } = item;
+    const t = leaf === undefined ? Math.max(item.t, this.#log.latestMs) : item.t;
     if (this.#log.size === 0) this.#putGenesis(t);
     // A run before this one cannot be asked for its clock any more; its records can.
     const isOld = frame.isFirstOfRun || this.#frames.isCatchingUp;
     if (isOld && t < this.#log.latestMs - BACKSTEP_MS_MAX) this.#putStep(t, t - this.#log.latestMs);
-    if (leaf === undefined) {
+    if (leaf === undefined || scan === undefined) {
       this.#noteDamage(frame, t);
       return;
     }
     // The end of a run is not the end of the log, and the next `boot` record says how it was.
-    if (isRunEnd(leaf)) return;
+    if (standsAt(leaf, scan.kindAt, RUN_END)) return;
     try {
-      this.#log.append(leaf, t, frame.run === this.#options.run);
+      this.#log.append(leaf, t, frame.run === this.#options.run ? scan : undefined);
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       // Written by another version of this program: it cannot be read, and must not block the rest.
@@ -161,7 +164,8 @@ export class LogThread implements SyncedFrames {
     }
   }
 
-  #noteDamage({ run, writer, fileNo, lostBytes }: WalFrame, t: number): void {
+  #noteDamage({ run, writer, item }: WalFrame, t: number): void {
+    const { fileNo, lostBytes } = item;
     this.#damaged.add(walFileName({ run, writer, no: fileNo }));
     this.#putGap(t, "wal_damaged", Math.ceil(lostBytes / DECISION_FRAME_BYTES_MIN));
     const where = `${run}-${writer}-${fileNo}`;
@@ -226,9 +230,12 @@ export class LogThread implements SyncedFrames {
   }
 }
 
-function isRunEnd(leaf: Uint8Array): boolean {
-  return Buffer.from(leaf.buffer, leaf.byteOffset, leaf.byteLength).includes(RUN_END);
+/** A frame whose bytes stand for good. */
+function keptFrame(frame: WalFrame): WalFrame {
+  const { leaf } = frame.item;
+  return leaf === undefined
+    ? frame
+    : { ...frame, item: { ...frame.item, leaf: Buffer.from(leaf) } };
 }
 
-/** Only the member itself can be spelled so: in a text, a quote has a backslash before it. */
-const RUN_END = '"k":"close"';
+const RUN_END = Buffer.from('close"', "latin1");

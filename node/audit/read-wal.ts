@@ -17,17 +17,22 @@ export type WalPiece = {
   readonly flaw: FrameFlaw | undefined;
 };
 
-/**
- * The next whole frames of a file from `at`.
- *
- * @param until Bytes of the file to look at: what lies behind is not read, as if it were not there.
- */
+export type WalStretch = {
+  readonly at: number;
+  /** Bytes of the file to look at: what lies behind is not read, as if it were not there. */
+  readonly until: number;
+  /** Takes what is read, at least `WAL_PIECE_BYTES` or all of the stretch. Else a new one does. */
+  readonly buffer?: Buffer;
+};
+
+/** The next whole frames of a file from `at`. */
 export function readPiece(
   disk: Pick<Disk, "read">,
   fd: number,
-  { at, until }: { readonly at: number; readonly until: number },
+  { at, until, buffer }: WalStretch,
 ): WalPiece {
-  const bytes = Buffer.allocUnsafe(Math.min(WAL_PIECE_BYTES, until - at));
+  const wanted = Math.min(WAL_PIECE_BYTES, until - at);
+  const bytes = buffer?.subarray(0, wanted) ?? Buffer.allocUnsafe(wanted);
   const filled = readInto(disk, fd, { into: bytes, at });
   const { leaves, wholeBytes, torn, flaw } = readFrames(bytes.subarray(0, filled));
   const isCutByPiece = filled === WAL_PIECE_BYTES && wholeBytes > 0;

@@ -2,6 +2,7 @@
 
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { join } from "node:path";
+import { type LeafScan, scanLeaf } from "../../audit/scan-leaf.ts";
 import {
   LARGE_SEGMENT_LEAVES,
   lookUp,
@@ -38,9 +39,9 @@ export class IndexWriter {
   }
 
   /** @param index The leaf's place in the log. Places are given in order. */
-  add(leaf: Uint8Array, index: number): void {
+  add(leaf: Uint8Array, index: number, scan: LeafScan = scanLeaf(leaf)): void {
     if (index % SMALL_SEGMENT_LEAVES === 0) this.#segment = new SegmentBuilder(index);
-    this.#segment?.add(leaf);
+    this.#segment?.add(leaf, scan);
     if (this.#segment?.leaves === SMALL_SEGMENT_LEAVES) this.#endSegment(this.#segment);
   }
 

@@ -6,6 +6,11 @@ import type { WalSync } from "./wal-sync.ts";
 
 /** Rounds begin at most so often: what lies between two of them is one batch, and one sync. */
 export const SYNC_EVERY_MS = 5;
+/**
+ * What is synced becomes part of the log at most so often, ms. A record costs less in a larger batch, and
+ * nobody waits for this.
+ */
+export const ABSORB_EVERY_MS = 40;
 /** Without any wake-up the audit thread looks again after this. */
 const IDLE_MS = 250;
 const MS_NS = 1_000_000n;
@@ -33,6 +38,11 @@ export type SyncLoopOptions = {
 export class SyncLoop {
   readonly #options: SyncLoopOptions;
   #isStopping = false;
+  /** Something was synced that `absorb` was not called for yet. */
+  #isWaiting = false;
+  /** `absorb` was not done when it returned. */
+  #isBehind = false;
+  #absorbedAtNs: bigint | undefined;
 
   constructor(options: SyncLoopOptions) {
     this.#options = options;
@@ -41,14 +51,14 @@ export class SyncLoop {
   /** Resolves after `stop`, when all that was appended before it is on the disk. */
   async run(): Promise<void> {
     const { sync, signal, frames, room } = this.#options;
-    let isMore = false;
     while (!this.#isStopping) {
-      const hasNews = (): boolean => isMore || this.#isStopping || sync.hasNews();
+      const hasNews = (): boolean =>
+        this.#isWaiting || this.#isBehind || this.#isStopping || sync.hasNews();
       await sleepUntilFrames(signal, hasNews, IDLE_MS);
       await this.#pause();
       room?.lookIfDue();
-      sync.round();
-      isMore = frames?.absorb(() => this.#syncIfDue()) ?? false;
+      if (sync.round()) this.#isWaiting = frames !== undefined;
+      this.#absorbIfDue();
     }
     sync.round();
     frames?.finish();
@@ -70,8 +80,21 @@ export class SyncLoop {
     });
   }
 
+  /** After a quiet time at once. */
+  #absorbIfDue(): void {
+    const { frames, clock } = this.#options;
+    if (frames === undefined) return;
+    const nowNs = clock.monoNs();
+    const dueNs = (this.#absorbedAtNs ?? 0n) + BigInt(ABSORB_EVERY_MS) * MS_NS;
+    if (this.#absorbedAtNs !== undefined && nowNs < dueNs && !this.#isBehind) return;
+    this.#absorbedAtNs = nowNs;
+    this.#isWaiting = false;
+    this.#isBehind = frames.absorb(() => this.#syncIfDue());
+  }
+
   #syncIfDue(): void {
     const { sync, clock } = this.#options;
-    if (clock.monoNs() - sync.roundAtNs >= BigInt(SYNC_EVERY_MS) * MS_NS) sync.round();
+    if (clock.monoNs() - sync.roundAtNs < BigInt(SYNC_EVERY_MS) * MS_NS) return;
+    if (sync.round()) this.#isWaiting = true;
   }
 }

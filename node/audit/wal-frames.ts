@@ -24,7 +24,8 @@ export type WalFramesOptions = {
   readonly consumed: Pick<Consumed, "doneBefore" | "positions">;
 };
 
-export type WalFrame = WalItem & {
+export type WalFrame = {
+  readonly item: WalItem;
   readonly run: string;
   readonly writer: string;
   /** The first one that is given of its run. */
@@ -60,7 +61,7 @@ export class WalFrames {
     }
   }
 
-  /** Removes the next frame; `undefined` when there is none now. */
+  /** Removes the next frame; `undefined` when there is none now. Its bytes stand until the next `take`. */
   take(): WalFrame | undefined {
     for (let run = this.#earlier[0]; run !== undefined; run = this.#earlier[0]) {
       const frame = takeFrom(run);
@@ -136,17 +137,19 @@ export class WalFrames {
 }
 
 function takeFrom(run: Run): WalFrame | undefined {
-  let next: { readonly source: WalSource; readonly item: WalItem } | undefined;
-  for (const source of run.sources) {
-    const item = source.head();
+  let source: WalSource | undefined;
+  let item: WalItem | undefined;
+  for (const each of run.sources) {
+    const head = each.head();
     // Sources stand in the order of their names, so the first of equal times goes first.
-    if (item !== undefined && (next === undefined || item.t < next.item.t)) next = { source, item };
+    if (head !== undefined && (item === undefined || head.t < item.t))
+      [source, item] = [each, head];
   }
-  if (next === undefined) return undefined;
+  if (source === undefined || item === undefined) return undefined;
   const isFirstOfRun = !run.isBegun;
   run.isBegun = true;
-  next.source.take();
-  return { ...next.item, run: run.id, writer: next.source.writer, isFirstOfRun };
+  source.take();
+  return { item, run: run.id, writer: source.writer, isFirstOfRun };
 }
 
 function keyOf({ run, writer }: Pick<ReadPosition, "run" | "writer">): string {

@@ -1,5 +1,6 @@
+import { type LeafScan, scanLeaf } from "../../audit/scan-leaf.ts";
 import { type Disk, openIfThere } from "./disk.ts";
-import { readPiece } from "./read-wal.ts";
+import { readPiece, WAL_PIECE_BYTES } from "./read-wal.ts";
 import { walPath } from "./wal-files.ts";
 import type { WalPosition } from "./wal-signal.ts";
 
@@ -8,6 +9,8 @@ export type WalItem = {
   /** Time of the record; of the one before, where there is none. ms since the Unix epoch. */
   readonly t: number;
   readonly leaf: Uint8Array | undefined;
+  /** Where things stand in it. */
+  readonly scan: LeafScan | undefined;
   /** The file it was in. */
   readonly fileNo: number;
   /** Bytes that cannot be read, when there is no leaf. */
@@ -40,6 +43,8 @@ export class WalSource {
   #target: WalPosition;
   #open: { readonly fileNo: number; readonly fd: number } | undefined;
   #lastT = 0;
+  /** What was read last. All its leaves are taken before it is read into again. */
+  #buffer = Buffer.alloc(0);
 
   constructor(options: WalSourceOptions) {
     this.#options = options;
@@ -69,7 +74,7 @@ export class WalSource {
     return this.#queue[this.#queueAt];
   }
 
-  /** Removes what `head` gives. */
+  /** Removes what `head` gives. Its bytes stand until the next `head`. */
   take(): void {
     const item = this.head();
     if (item === undefined) return;
@@ -97,11 +102,14 @@ export class WalSource {
 
   #readPiece(fd: number, until: number): void {
     const { fileNo, bytes: at } = this.#readAt;
-    const { leaves, ends, flaw } = readPiece(this.#options.disk, fd, { at, until });
-    for (const [i, leaf] of leaves.entries()) {
-      this.#lastT = timeOf(leaf) ?? this.#lastT;
+    const buffer = this.#bufferFor(until - at);
+    const { leaves, ends, flaw } = readPiece(this.#options.disk, fd, { at, until, buffer });
+    for (let i = 0; i < leaves.length; i++) {
+      const leaf = leaves[i] as Uint8Array;
+      const scan = scanLeaf(leaf);
+      if (scan.t >= 0) this.#lastT = scan.t;
       const end = { fileNo, bytes: ends[i] as number };
-      this.#queue.push({ t: this.#lastT, leaf, fileNo, lostBytes: 0, end });
+      this.#queue.push({ t: this.#lastT, leaf, scan, fileNo, lostBytes: 0, end });
     }
     const readTo = ends.at(-1) ?? at;
     this.#readAt = { fileNo, bytes: readTo };
@@ -109,12 +117,21 @@ export class WalSource {
     if (flaw !== undefined || readTo === at) this.#giveUp(fileNo, until - readTo);
   }
 
+  /** Grows with what there is to read at once, up to one piece. */
+  #bufferFor(bytes: number): Buffer {
+    const wanted = Math.min(bytes, WAL_PIECE_BYTES);
+    if (this.#buffer.length < wanted) {
+      this.#buffer = Buffer.allocUnsafeSlow(Math.min(2 * wanted, WAL_PIECE_BYTES));
+    }
+    return this.#buffer;
+  }
+
   /**
    * The target is where a frame begins, so reading can go on from there; else with the next file.
    */
   #giveUp(fileNo: number, lostBytes: number): void {
     const end = fileNo === this.#target.fileNo ? this.#target : { fileNo: fileNo + 1, bytes: 0 };
-    this.#queue.push({ t: this.#lastT, leaf: undefined, fileNo, lostBytes, end });
+    this.#queue.push({ t: this.#lastT, leaf: undefined, scan: undefined, fileNo, lostBytes, end });
     this.#goTo(end);
   }
 
@@ -135,18 +152,3 @@ export class WalSource {
 export function isBefore(a: WalPosition, b: WalPosition): boolean {
   return a.fileNo < b.fileNo || (a.fileNo === b.fileNo && a.bytes < b.bytes);
 }
-
-/**
- * The time in a leaf, without decoding it all. In canonical JSON a quote inside a text has a
- * backslash before it, so these characters can only be the member itself, and `t` is never first.
- */
-function timeOf(leaf: Uint8Array): number | undefined {
-  const bytes = Buffer.from(leaf.buffer, leaf.byteOffset, leaf.byteLength);
-  const at = bytes.indexOf(TIME_MEMBER);
-  if (at < 0) return undefined;
-  const digits = bytes.toString("latin1", at + TIME_MEMBER.length, at + 24);
-  const t = Number.parseInt(digits, 10);
-  return Number.isSafeInteger(t) ? t : undefined;
-}
-
-const TIME_MEMBER = ',"t":';

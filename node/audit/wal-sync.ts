@@ -79,8 +79,12 @@ export class WalSync {
     return this.#followed.map(({ no, name, synced }) => ({ no, name, position: synced }));
   }
 
-  /** Syncs what the writers have published by now. Never throws: faults are told. */
-  round(): void {
+  /**
+   * Syncs what the writers have published by now. Never throws: faults are told.
+   *
+   * @returns Whether more is on the disk than before.
+   */
+  round(): boolean {
     const startNs = this.#options.clock.monoNs();
     this.#roundAtNs = startNs;
     this.#isUnconfirmed = false;
@@ -91,8 +95,9 @@ export class WalSync {
       if (isSame(one.synced, target)) setSyncedAtNs(this.#options.table, one.no, startNs);
       else if (this.#open(one, target)) behind.push({ one, target });
     }
-    if (!this.#syncNames(behind)) return;
+    if (!this.#syncNames(behind)) return false;
     for (const each of behind) this.#syncFiles(each, startNs);
+    return this.#isUnconfirmed;
   }
 
   close(): void {
