@@ -90,6 +90,28 @@ describe("plain HTTP through the forward proxy", () => {
     expect(it.faults).toEqual([]);
   });
 
+  test.each([
+    ["HEAD", 200, { "content-length": "11" }],
+    ["GET", 204, {}],
+    ["GET", 304, { etag: '"x"' }],
+    ["DELETE", 200, { "content-length": "0" }],
+  ])(
+    "answered without a body leaves the connection whole: %s, %i",
+    async (method, status, headers) => {
+      const it = await plainWorld(
+        (_request, response) => void response.writeHead(status, headers).end(),
+      );
+      const client = await rawClient(it.door.port);
+      client.socket.write(it.head(method));
+      await client.until(/\r\n\r\n/);
+      client.socket.write(it.head(method, "/again", CLOSE));
+      await client.closed;
+      expect(statusesOf(client.text())).toEqual([status, status]);
+      expect(it.seen.map(({ request }) => request.url)).toEqual(["/", "/again"]);
+      expect(client.text()).not.toContain("transfer-encoding");
+    },
+  );
+
   test("is served request by request on one connection, each by its own head", async () => {
     const it = await plainWorld();
     const client = await rawClient(it.door.port);
