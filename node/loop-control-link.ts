@@ -15,8 +15,13 @@ import type { ClosablePort } from "./thread-port.ts";
 
 /** Top-ups that are asked for and not yet answered; more are `unavailable` at once. */
 export const TOP_UPS_PENDING_MAX = 4_096;
-/** Settled requests or events in one message; a fuller turn sends several. */
+/** Settled requests or events in one message; what is more goes at once. */
 export const ITEMS_PER_MESSAGE_MAX = 512;
+/**
+ * How long what the control thread need not know at once waits for more of its kind, ms. Each message
+ * wakes that thread, which costs both threads more than most requests' own decision.
+ */
+export const GATHER_MS = 5;
 /**
  * Events a second that no score depends on: they only show what an agent did last, and a killed
  * agent that keeps asking must not occupy the control thread.
@@ -58,14 +63,17 @@ export type ControlLinkOptions = {
 export type ControlLink = {
   /** Never rejects; `unavailable` when no answer came in time or too many are waited for. */
   topUp(request: TopUpRequest): Promise<TopUpAnswer>;
-  /** Sent with the others of this turn. Never dropped. */
+  /** Sent with others within `GATHER_MS`, and before a top-up that is asked for. Never dropped. */
   settled(item: SettledItem): void;
   /**
    * The largest bill over hold that the mesh has seen of a model, as far as is known here, thousandths;
    * 0 where none was more than its price entry allows for. Never falls.
    */
   distrustMilli(model: string): number;
-  /** Sent with the others of this turn. One that no score depends on may be dropped. */
+  /**
+   * One that a score depends on is sent with the others of this turn; one that none does, within
+   * `GATHER_MS`, and it may be dropped.
+   */
   event(event: AgentEvent): void;
   /** Events dropped since the start. */
   eventsDropped(): number;
@@ -75,7 +83,7 @@ export type ControlLink = {
   /** How many exchanges are open; says nothing when that is what was said last. */
   open(count: number): void;
   drained(open: number): void;
-  /** Sends what this turn has gathered, now: before the loop ends. */
+  /** Sends what is gathered, now: before the loop ends. */
   flush(): void;
   close(): void;
 };
@@ -95,7 +103,9 @@ export class ControlThreadLink implements ControlLink {
   #lastId = 0;
   #settledItems: SettledItem[] = [];
   #events: AgentEvent[] = [];
+  /** It is planned for the end of this turn. */
   #flushPlanned = false;
+  #cancelGathering: Cancel | undefined;
   #shownSinceNs = 0n;
   #shown = 0;
   #dropped = 0;
@@ -125,7 +135,8 @@ export class ControlThreadLink implements ControlLink {
   settled(item: SettledItem): void {
     if (item.distrustMilli !== undefined) this.#raiseDistrust(item.model, item.distrustMilli);
     this.#settledItems.push(item);
-    this.#planFlush(this.#settledItems.length);
+    const isNews = item.uncovered !== undefined || item.distrustMilli !== undefined;
+    this.#planFlush(this.#settledItems.length, isNews);
   }
 
   event(event: AgentEvent): void {
@@ -134,7 +145,7 @@ export class ControlThreadLink implements ControlLink {
       return;
     }
     this.#events.push(event);
-    this.#planFlush(this.#events.length);
+    this.#planFlush(this.#events.length, event.cause !== undefined);
   }
 
   eventsDropped(): number {
@@ -165,6 +176,8 @@ export class ControlThreadLink implements ControlLink {
   }
 
   flush(): void {
+    this.#cancelGathering?.();
+    this.#cancelGathering = undefined;
     if (this.#settledItems.length > 0) {
       this.#send({ t: "settled", items: this.#settledItems });
       this.#settledItems = [];
@@ -229,9 +242,11 @@ export class ControlThreadLink implements ControlLink {
     return ++this.#shown <= SHOWN_EVENTS_PER_SECOND_MAX;
   }
 
-  #planFlush(gathered: number): void {
+  #planFlush(gathered: number, isNews: boolean): void {
     if (gathered >= ITEMS_PER_MESSAGE_MAX) {
       this.flush();
+    } else if (!isNews) {
+      this.#cancelGathering ??= this.#options.clock.after(GATHER_MS, () => this.flush());
     } else if (!this.#flushPlanned) {
       this.#flushPlanned = true;
       setImmediate(() => {

@@ -3,6 +3,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import type { Cost } from "../../../node/decision/facts.ts";
 import {
   type ControlHandlers,
+  GATHER_MS,
   ITEMS_PER_MESSAGE_MAX,
   SHOWN_EVENTS_PER_SECOND_MAX,
   TOP_UPS_PENDING_MAX,
@@ -363,7 +364,7 @@ describe("the link to the control thread", () => {
   });
 
   test("sends what one turn settled and saw in one message each", async () => {
-    const { link, control } = controlWorld();
+    const { link, control, clock } = controlWorld();
     for (const id of ["1", "2", "3"]) {
       link.settled(settledItem(id));
       link.event(event(id, "refusal"));
@@ -371,6 +372,7 @@ describe("the link to the control thread", () => {
     await control.got(2);
     await turn();
     link.settled(settledItem("4"));
+    clock.advance(GATHER_MS);
     const messages = await control.got(3);
     expect(
       messages.map((message) => [message.t, "items" in message && message.items.length]),
@@ -381,6 +383,25 @@ describe("the link to the control thread", () => {
     ]);
   });
 
+  test("gathers over turns what nobody waits for, and sends at once what counts", async () => {
+    const { link, control, clock } = controlWorld();
+    link.settled(settledItem("1"));
+    link.event(event("shown"));
+    await turn();
+    clock.advance(GATHER_MS - 1);
+    link.settled(settledItem("2"));
+    await settle();
+    expect(control.received).toEqual([]);
+    clock.advance(1);
+    const gathered = await control.got(2);
+    expect(gathered).toMatchObject([{ items: [{}, {}] }, { items: [{}] }]);
+    link.settled({ ...settledItem("3"), uncovered: { ...COST, overrunMicros: 0n } });
+    expect((await control.got(3))[2]).toMatchObject({ items: [{ requestId: "3" }] });
+    link.event(event("scored", "refusal"));
+    expect((await control.got(4))[3]).toMatchObject({ items: [{ requestId: "scored" }] });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
   test("tells what was spent before it asks for more", async () => {
     const { link, control } = controlWorld();
     link.settled(settledItem("1"));
@@ -389,9 +410,10 @@ describe("the link to the control thread", () => {
   });
 
   test(`sends a turn of more than ${ITEMS_PER_MESSAGE_MAX} items in several messages`, async () => {
-    const { link, control } = controlWorld();
+    const { link, control, clock } = controlWorld();
     const count = ITEMS_PER_MESSAGE_MAX + 1;
     for (let i = 0; i < count; i++) link.settled(settledItem(String(i)));
+    clock.advance(GATHER_MS);
     const messages = await control.got(2);
     const items = messages.flatMap((message) => (message.t === "settled" ? message.items : []));
     expect(items.map(({ requestId }) => requestId)).toEqual(
