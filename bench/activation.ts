@@ -34,6 +34,7 @@ export const activation: Bench = {
       const actives = new Actives({ store, clock: systemClock, policy: policy() });
       const recoverMs = await timed(() => actives.host.recover());
       const measured = await waves(actives, { known, active });
+      await actives.host.drain();
       await store.close();
       return {
         load: `${known} known agents, ${WAVES} waves of ${active} active ones, 64 at once`,
