@@ -44,11 +44,23 @@ export class Crowd {
     await Promise.all([this.#listAll(signal), this.#activate(signal)]);
   }
 
+  /** Agents that made their first request, a second; 0 before all of them have. */
+  get perSecond(): number {
+    return this.#activatingMs > 0 ? (this.#asked / this.#activatingMs) * 1_000 : 0;
+  }
+
+  /** First requests that were not allowed. */
+  get refused(): number {
+    return this.#asked - (this.#answers["200 ok"] ?? 0);
+  }
+
+  get #asked(): number {
+    return Object.values(this.#answers).reduce((all, count) => all + count, 0);
+  }
+
   describe(): string {
-    const asked = Object.values(this.#answers).reduce((all, count) => all + count, 0);
-    const rate = this.#activatingMs > 0 ? (asked / this.#activatingMs) * 1_000 : 0;
     return (
-      `${asked} agents activated at ${Math.round(rate)}/s (${JSON.stringify(this.#answers)}); ` +
+      `${this.#asked} agents activated at ${Math.round(this.perSecond)}/s (${JSON.stringify(this.#answers)}); ` +
       `ListAgents over ${this.#listed} agents, ${this.#lists} times`
     );
   }
