@@ -42,7 +42,8 @@ export function nodeLine(
   if (ack.refused !== "") return [`  ${node}`, "refused", ack.refused, "", ""];
   return [
     `  ${node}`,
-    `enforced ${ms(ack.enforcedNs)}`,
+    // Where a machine's kernel has a gate; without one there is no time to tell.
+    `enforced ${ms(ack.enforcedNs)}${ack.gatedNs > 0n ? `, gated ${ms(ack.gatedNs)}` : ""}`,
     ack.closed ? `closed ${ack.closedCount} in ${ms(ack.closedNs)}` : "closing",
     ack.durable ? `durable ${ms(ack.durableNs)}` : "not yet durable",
     ack.hostStallNs > 0n ? `host stall ${ms(ack.hostStallNs)}` : "",

@@ -1,7 +1,6 @@
-import { rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connectLines, type LineConnection } from "../../adapters/line-socket.ts";
+import { gateFiles, listPods, startEnforcer } from "../support/kernel-enforcer.ts";
 import {
   KernelLab,
   kernelUnavailable,
@@ -138,37 +137,6 @@ describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
   });
 });
 
-function listPods(lab: KernelLab, more: readonly object[] = []): void {
-  const pods = [
-    { name: "one", agent: "research/worker-1", addresses: LAB.a1 },
-    { name: "two", agent: "research/worker-2", addresses: LAB.a2 },
-    ...more,
-  ];
-  writeFileSync(join(lab.folder, "pods.json"), JSON.stringify(pods));
-}
-
-async function startEnforcer(lab: KernelLab): Promise<Speaker> {
-  rmSync(join(lab.folder, "run", "gate.sock"), { force: true });
-  const enforcer = lab.launch("node", {
-    flags: ["--netlink"],
-    // What the manifests give it, and nothing beside.
-    capabilities: ["net_admin"],
-    script: "cli/altrace.js",
-    args: ["enforcer", "--infra-links", "lo,ext0", "--enforcer-metrics-port", "0"],
-    env: {
-      ALTRACE_PODS_FILE: join(lab.folder, "pods.json"),
-      ALTRACE_GATE_SOCKET: join(lab.folder, "run", "gate.sock"),
-      ALTRACE_ENFORCER_STATE: join(lab.folder, "state"),
-      ALTRACE_CNI_RESULTS: join(lab.folder, "none"),
-    },
-  });
-  await waitUntil(
-    () => `the enforcer: ${JSON.stringify(enforcer.said)}`,
-    () => enforcer.said.some(({ event }) => event === "enforcer_started"),
-  );
-  return enforcer;
-}
-
 /** Asks the enforcer as a node does. */
 class Gate {
   readonly said: Said[] = [];
@@ -182,7 +150,7 @@ class Gate {
 
   static async open(lab: KernelLab): Promise<Gate> {
     const said: Said[] = [];
-    const connection = connectLines(join(lab.folder, "run", "gate.sock"), {
+    const connection = connectLines(gateFiles(lab).socket, {
       onMessage: (message) => said.push(message as Said),
       onEnd: () => undefined,
     });

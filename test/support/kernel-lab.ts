@@ -76,6 +76,15 @@ export type Speaker = {
 /** What the manifests give the node's launcher, and nothing beside. */
 export const LAUNCHER_CAPABILITIES = ["net_admin", "setuid", "setgid", "setpcap", "kill"] as const;
 
+/** By the path at which a file is seen: the path at which it lies. */
+export type FilesInPlace = Readonly<Record<string, string>>;
+
+/** For a shell that has mounts of its own: puts files in place and becomes the program behind it. */
+export function mounting(files: FilesInPlace): string {
+  const mounts = Object.entries(files).map(([seen, from]) => `mount --bind ${from} ${seen}`);
+  return ["mount --make-rprivate /", ...mounts, 'exec "$@"'].join(" && ");
+}
+
 /** Names of the lab's namespaces: the outside, the machine, and two pods. */
 export type Place = "inet" | "node" | "a1" | "a2";
 
@@ -198,22 +207,24 @@ export class KernelLab implements Disposable {
       readonly env?: Readonly<Record<string, string>>;
       /** All that the launcher itself may do, such as `net_admin`. */
       readonly capabilities: readonly string[];
+      /** Files that it sees in the place of others. */
+      readonly files?: FilesInPlace;
     },
   ): Speaker {
     const seen = join(this.folder, "repository");
     mkdirSync(seen, { recursive: true });
     const inside = (path: string) =>
       relative(ROOT, path).startsWith("..") ? path : join(seen, relative(ROOT, path));
-    const shell = `mount --make-rprivate / && mount --bind ${ROOT} ${seen} && exec "$@"`;
     const command = [
-      ...["unshare", "-m", "sh", "-c", shell, "sh", ...bounded(of.capabilities)],
+      ...["unshare", "-m", "sh", "-c", mounting({ ...of.files, [seen]: ROOT }), "sh"],
+      ...bounded(of.capabilities),
       ...[this.launcher(), ...of.flags, "--"],
       ...[inside(process.execPath), inside(join(ROOT, of.script)), ...(of.args ?? [])],
     ];
     return this.speak(place, command, of.env);
   }
 
-  /** The far side's proxy, until the tests of the real one take its place. */
+  /** In the place of the node: lets through one name, and says who came for what. */
   async captureProbe(flags: readonly string[] = []): Promise<Speaker> {
     const probe = this.launch("node", {
       flags: ["--port", "14001", "--uid", "4737", "--gid", "4737", ...flags],

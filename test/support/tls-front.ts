@@ -3,6 +3,8 @@ import { connect } from "node:net";
 import { createServer, type Server, type TLSSocket } from "node:tls";
 import { selfSigned } from "../unit/node/dataplane/self-signed.ts";
 
+const ANYWHERE = { host: "127.0.0.1", port: 0 };
+
 /** TLS in front of a plain server, under a name and a certificate of its own. */
 export class TlsFront implements Disposable {
   readonly certificate: string;
@@ -26,8 +28,8 @@ export class TlsFront implements Disposable {
     this.#server.on("tlsClientError", () => undefined);
   }
 
-  async listen(): Promise<void> {
-    this.#server.listen(0, "127.0.0.1");
+  async listen(at: { readonly host: string; readonly port: number } = ANYWHERE): Promise<void> {
+    this.#server.listen(at.port, at.host);
     await once(this.#server, "listening");
   }
 

@@ -7,6 +7,7 @@ import { CommandStateSchema } from "../../../proto/gen/altrace/v1/coordinator_se
 const NOW_MS = Date.UTC(2026, 10, 22, 12);
 const done = {
   enforcedNs: 660_000n,
+  gatedNs: 710_000n,
   closed: true,
   closedNs: 1_800_000n,
   durable: true,
@@ -33,12 +34,12 @@ const command = create(CommandStateSchema, {
 
 test("a node's line says how far it is; a silent one's, when its dead-man switch has closed it", () => {
   expect(nodeLines(command, NOW_MS).split("\n")).toEqual([
-    "  n1  enforced 0.66 ms  closed 0 in 1.80 ms                             durable 10.90 ms",
-    "  n2  enforced 0.70 ms  closing                                         not yet durable",
+    "  n1  enforced 0.66 ms, gated 0.71 ms  closed 0 in 1.80 ms                             durable 10.90 ms",
+    "  n2  enforced 0.70 ms                 closing                                         not yet durable",
     "  n3  waited for",
-    "  n4  silent            contained in 14 s, at 2026-11-22T12:00:14.000Z",
-    "  n5  silent            contained since 2026-11-22T11:59:59.000Z",
-    "  n6  refused           version_old",
+    "  n4  silent                           contained in 14 s, at 2026-11-22T12:00:14.000Z",
+    "  n5  silent                           contained since 2026-11-22T11:59:59.000Z",
+    "  n6  refused                          version_old",
   ]);
 });
 

@@ -1,0 +1,53 @@
+// A program as an agent's pod runs it: the official SDK at the provider's own address, with no word of a
+// proxy. Each line on standard input is one act; each outcome is said.
+import { lookup } from "node:dns/promises";
+import { writeSync } from "node:fs";
+import { createInterface } from "node:readline";
+import { connect } from "node:tls";
+import OpenAI from "openai";
+
+type Act =
+  | { readonly ask: string; readonly key: string }
+  | { readonly resolve: string }
+  | { readonly tunnel: string; readonly at: string };
+
+const say = (what: object) => writeSync(1, `${JSON.stringify(what)}\n`);
+
+async function act(what: Act): Promise<object> {
+  if ("resolve" in what) {
+    const { address } = await lookup(what.resolve);
+    return { resolved: what.resolve, address };
+  }
+  if ("tunnel" in what) return tunnel(what.tunnel, what.at);
+  const openai = new OpenAI({ apiKey: what.key, maxRetries: 0 });
+  const answer = await openai.chat.completions.create({
+    model: "gpt-5-mini",
+    messages: [{ role: "user", content: what.ask }],
+  });
+  return { asked: what.ask, answer: answer.choices[0]?.message.content };
+}
+
+/** TLS to a name, at an address that this program chose itself. */
+function tunnel(name: string, host: string): Promise<object> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host, port: 443, servername: name, rejectUnauthorized: false });
+    socket.once("secureConnect", () => resolve({ tunnel: name }));
+    socket.once("error", (error: NodeJS.ErrnoException) => {
+      reject(error);
+      say({ ended: name, how: error.code });
+    });
+  });
+}
+
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const what = JSON.parse(line) as Act;
+  act(what).then(say, (error: NodeJS.ErrnoException & { status?: number; headers?: Headers }) =>
+    say({
+      failed: what,
+      status: error.status,
+      reason: error.headers?.get("x-altrace-reason"),
+      code: error.code ?? String(error),
+    }),
+  );
+});
+say({ ready: true });

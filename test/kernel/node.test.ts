@@ -1,0 +1,271 @@
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { PROVIDER_KEYS } from "../support/e2e-policy.ts";
+import { gateFiles, listPods, startEnforcer } from "../support/kernel-enforcer.ts";
+import {
+  KernelLab,
+  kernelUnavailable,
+  LAB,
+  LAUNCHER_CAPABILITIES,
+  mounting,
+  type Said,
+  type Speaker,
+} from "../support/kernel-lab.ts";
+import { E2E_TIMEOUTS, NODE, runAltrace } from "../support/run-altrace.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
+
+const unavailable = kernelUnavailable();
+const PROVIDER = "api.openai.com";
+const FILES = "files.example.com";
+const EVIL = "evil.example.com";
+/** Each name outside has an address of its own, so that a connection to it is told from all others. */
+const OUTSIDE = { [PROVIDER]: LAB.inet4, [FILES]: "10.9.0.3", [EVIL]: "10.9.0.66" };
+const ANSWER = "One answer in five pieces.";
+
+describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one machine", () => {
+  let lab: KernelLab;
+  let far: Speaker;
+  let frames: Speaker;
+  let altrace: Speaker;
+  let agent: Speaker;
+  let keys: Readonly<Record<string, string>>;
+
+  beforeAll(async () => {
+    lab = new KernelLab();
+    for (const address of [OUTSIDE[FILES], OUTSIDE[EVIL]])
+      lab.run("inet", `ip addr add ${address}/32 dev eth0`);
+    frames = await lab.oracle("inet", { links: ["eth0"] });
+    far = lab.speak("inet", [
+      NODE,
+      `${import.meta.dirname}/far-provider.ts`,
+      JSON.stringify(OUTSIDE),
+    ]);
+    listPods(lab);
+    const [{ certificates }] = await Promise.all([
+      said(far, ({ ready }) => ready === true),
+      startEnforcer(lab),
+    ]);
+    altrace = startNode(lab, certificates as readonly string[]);
+    keys = (await said(altrace, ({ ready }) => ready === true)).keys as typeof keys;
+    agent = await startAgent(lab, "a1");
+  });
+  afterAll(() => lab?.[Symbol.dispose]());
+
+  const acts = async (what: object, by = agent): Promise<Said> => {
+    const before = by.said.length;
+    by.child.stdin?.write(`${JSON.stringify(what)}\n`);
+    return waitUntil(
+      () => `${JSON.stringify(what)}; ${JSON.stringify(by.said)}; ${tail(altrace)}`,
+      () => by.said.slice(before).find(({ ended }) => ended === undefined),
+    );
+  };
+  const outside = async (): Promise<Said> => {
+    const before = far.said.length;
+    far.child.stdin?.write("tell\n");
+    return waitUntil("the far side's word", () => far.said[before]);
+  };
+  const cli = async (...words: string[]): Promise<string> => {
+    const done = await runAltrace([...words, "--home", homeOf(lab)]);
+    expect(done.stderr).toBe("");
+    return done.stdout;
+  };
+  /** Its certificate for providers comes a moment after its policy. */
+  const asks = (prompt: string, key: string) =>
+    waitUntil(
+      () => `an answer to ${prompt}: ${JSON.stringify(agent.said)}`,
+      async () => {
+        const word = await acts({ ask: prompt, key });
+        return word.answer === undefined ? undefined : word;
+      },
+    );
+
+  test("an official SDK that knows of nothing is judged, served, and named by its pod", async () => {
+    const key = keys["research/worker-1"] as string;
+    expect(await asks("out of a pod", key)).toMatchObject({ answer: ANSWER });
+    const { received, connections } = await outside();
+    const reached = (received as { headers: Record<string, string>; body: string }[]).at(-1);
+    expect(reached?.body).toContain("out of a pod");
+    // The provider's key was put in outside of the pod, which never had it.
+    expect(reached?.headers.authorization).toBe(`Bearer ${PROVIDER_KEYS.OPENAI_API_KEY}`);
+    expect(connections).toMatchObject({ [EVIL]: 0 });
+    const record = await waitUntil("the request's own record", async () => {
+      const found = await cli(
+        "audit",
+        "query",
+        "--agent",
+        "research/worker-1",
+        "--json",
+        "--limit",
+        "1000",
+      );
+      const { records } = JSON.parse(found) as { records: RecordSeen[] };
+      return records.find(({ act, dec }) => act?.model !== undefined && dec === "allow");
+    });
+    expect(record).toMatchObject({
+      act: { door: "transparent", host: `${PROVIDER}:443`, model: "gpt-5-mini" },
+    });
+  });
+
+  test("names are told to those who may know them, and an address is not a way around", async () => {
+    expect(await acts({ resolve: FILES })).toMatchObject({ resolved: FILES });
+    expect(await acts({ resolve: EVIL })).toMatchObject({ code: "ENOTFOUND" });
+    for (const at of [OUTSIDE[EVIL], LAB.inet6])
+      expect(await acts({ tunnel: EVIL, at })).toMatchObject({ code: expect.any(String) });
+    // The name is granted, the address is the agent's: what is dialled is the node's own answer.
+    const held = await acts({ tunnel: FILES, at: OUTSIDE[EVIL] });
+    expect(held).toEqual({ tunnel: FILES });
+    expect((await outside()).connections).toMatchObject({ [EVIL]: 0, [FILES]: 1 });
+    await lab.settled(frames);
+    const strange = frames.said.filter(
+      ({ src, dst }) => dst === OUTSIDE[EVIL] || (src !== LAB.node4 && src !== LAB.node6),
+    );
+    expect(strange.filter(({ src }) => !String(src).startsWith("fe80:"))).toEqual([]);
+    const denied = await cli("audit", "query", "--denied", "--json", "--limit", "1000");
+    expect(denied).toContain(`"${EVIL}:443"`);
+  });
+
+  test("a killed team loses its tunnels, and the kernel's gate closes; a revive opens it", async () => {
+    const killed = await cli("kill", "team/research", "--wait", "--json");
+    const { command } = JSON.parse(killed) as { command: { nodes: { ack: Acked }[] } };
+    const [{ ack }] = command.nodes as [{ ack: Acked }];
+    expect(ack).toMatchObject({ closed: true, durable: true });
+    expect(ack.closedCount).toBeGreaterThan(0);
+    // In this order: the cell, the gate, the cut.
+    expect(Number(ack.gatedNs)).toBeGreaterThan(Number(ack.enforcedNs));
+    expect(Number(ack.closedNs)).toBeGreaterThan(Number(ack.gatedNs));
+    await said(agent, ({ ended, how }) => ended === FILES && how === "ECONNRESET");
+    await waitUntil("the far side to lose it", async () => {
+      const { open } = (await outside()) as { open: Record<string, number> };
+      return open[FILES] === 0;
+    });
+    expect(lab.run("node", "nft list set inet altrace killed4")).toContain(LAB.a1[0]);
+    expect(await acts({ tunnel: FILES, at: OUTSIDE[FILES] })).toMatchObject({
+      code: "ECONNREFUSED",
+    });
+    expect((await outside()).connections).toMatchObject({ [FILES]: 1 });
+    await cli("revive", "team/research", "--wait");
+    expect(lab.run("node", "nft list set inet altrace killed4")).not.toContain(LAB.a1[0]);
+    expect(await acts({ tunnel: FILES, at: OUTSIDE[FILES] })).toEqual({ tunnel: FILES });
+  });
+
+  test("a node that dies and is started again refuses no connection meanwhile", async () => {
+    const clients = lab.speak("a2", ["python3", `${import.meta.dirname}/clients.py`, "198.18.5.5"]);
+    const ended = () => clients.said.length;
+    await waitUntil("clients", () => ended() > 10);
+    const ready = () => altrace.said.filter((one) => one.ready === true).length;
+    for (const pid of lab.run("node", "pgrep -u 4737 -f altrace.js").split("\n").filter(Boolean))
+      process.kill(Number(pid), "SIGKILL");
+    await waitUntil(
+      () => `the next one: ${tail(altrace)}`,
+      () => ready() > 1,
+    );
+    const before = ended();
+    await waitUntil("clients to be served again", () => ended() > before + 10);
+    clients.child.stdin?.end();
+    await clients.exit;
+    expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
+    // What was open died with the process; what comes next is judged as before.
+    await said(agent, ({ ended: name }) => name === FILES);
+    await waitUntil(
+      "a tunnel through the new process",
+      async () => (await acts({ tunnel: FILES, at: OUTSIDE[FILES] })).tunnel === FILES,
+    );
+    expect((await outside()).connections).toMatchObject({ [EVIL]: 0 });
+  });
+});
+
+type RecordSeen = { readonly act?: { readonly model?: string }; readonly dec?: string };
+type Acked = Readonly<Record<"enforcedNs" | "gatedNs" | "closedNs", string>> & {
+  readonly closedCount: number;
+};
+
+async function said(by: Speaker, is: (one: Said) => boolean): Promise<Said> {
+  return waitUntil(
+    () => `a word of ${JSON.stringify(by.said)}`,
+    () => {
+      if (by.child.exitCode !== null) throw new Error(`it ended: ${JSON.stringify(by.said)}`);
+      return by.said.find(is);
+    },
+  );
+}
+
+function tail(by: Speaker): string {
+  return JSON.stringify(by.said.slice(-10));
+}
+
+function homeOf(lab: KernelLab): string {
+  return join(lab.folder, "home");
+}
+
+/** `altrace up` behind the launcher, as the user that the manifests give it. */
+function startNode(lab: KernelLab, certificates: readonly string[]): Speaker {
+  const home = homeOf(lab);
+  mkdirSync(home, { mode: 0o700 });
+  chownSync(home, 4737, 4737);
+  const file = (name: string, text: string): string => {
+    const path = join(lab.folder, name);
+    writeFileSync(path, text);
+    chmodSync(path, 0o644);
+    return path;
+  };
+  const hosts = Object.entries(OUTSIDE).map(([name, address]) => `${address} ${name}\n`);
+  const { socket, pods } = gateFiles(lab);
+  return lab.launch("node", {
+    flags: ["--port", "14001", "--uid", "4737", "--gid", "4737"],
+    capabilities: LAUNCHER_CAPABILITIES,
+    script: "cli/altrace.js",
+    args: ["up", "--json", "--home", home, "--policy", file("policy.yaml", policy())],
+    files: { "/etc/hosts": file("hosts", `127.0.0.1 localhost\n${hosts.join("")}`) },
+    env: {
+      ...PROVIDER_KEYS,
+      NODE_EXTRA_CA_CERTS: file("far.pem", certificates.join("")),
+      ALTRACE_PODS_FILE: pods,
+      ALTRACE_GATE_SOCKET: socket,
+      ALTRACE_DNS_HOSTS: "0.0.0.0,::",
+      ALTRACE_TUNNEL_RANGES: "10.9.0.0/24",
+    },
+  });
+}
+
+/**
+ * A program in a pod, with an environment that says nothing of us. That the mesh's authority is trusted is
+ * the work of the component `inspect-ca`, which sets this variable.
+ */
+async function startAgent(lab: KernelLab, pod: "a1" | "a2"): Promise<Speaker> {
+  const servers = join(lab.folder, "resolv.conf");
+  writeFileSync(servers, "nameserver 10.96.0.10\n");
+  const trust = `NODE_EXTRA_CA_CERTS=${join(homeOf(lab), "inspection-root.pem")}`;
+  const agent = lab.speak(pod, [
+    ...["unshare", "-m", "sh", "-c", mounting({ "/etc/resolv.conf": servers }), "sh"],
+    ...["env", "-i", trust, NODE, `${import.meta.dirname}/agent.ts`],
+  ]);
+  await said(agent, ({ ready }) => ready === true);
+  return agent;
+}
+
+function policy(): string {
+  return `format: 1
+providers:
+  openai:
+    dialect: openai
+    base_url: https://${PROVIDER}
+    credential: openai
+    region: US
+    clearance: confidential
+models: { openai/gpt-5-mini: {} }
+teams:
+  research:
+    budget: { usd: { day: "1000.00" } }
+    defaults:
+      budget: { usd: { day: "100.00" } }
+      models: [openai/gpt-5-mini]
+      hosts: [${FILES}]
+      max_output_tokens_default: 1024
+    agents: { worker-1: {}, worker-2: {} }
+ladder: { points: { refusal: 0 } }
+overrun_limit_usd: "100.00"
+`;
+}
