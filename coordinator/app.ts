@@ -22,6 +22,7 @@ import { pause } from "./pause.ts";
 import { PLACED_EVERYWHERE, type Placement } from "./placement.ts";
 import { limitsOfPolicy } from "./policy-limits.ts";
 import { modelsOfPolicy } from "./policy-models.ts";
+import { emptyLagsOfPolicy } from "./policy-rates.ts";
 import { foundTrust } from "./trust-bundle.ts";
 
 export type CoordinatorPorts = {
@@ -116,6 +117,7 @@ export async function buildCoordinator(
     placement: ports.placement ?? PLACED_EVERYWHERE,
     limitsOf: ports.limitsOf ?? limitsOfPolicy,
     modelsOf: modelsOfPolicy,
+    emptyLagsOf: emptyLagsOfPolicy,
     tell,
     metrics,
     onFenced: fenced.resolve,

@@ -80,6 +80,7 @@ const OF_THE_LEADER: ReadonlySet<string> = new Set([
   "enrol",
   "carve",
   "distrust",
+  "rate",
 ]);
 /** Questions of one batch at most. */
 const BATCH_QUESTIONS_MAX = 256;

@@ -1,3 +1,4 @@
+import type { RateLags } from "../mesh/rate-share.ts";
 import type { TrustPin } from "../mesh/trust.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -21,6 +22,7 @@ import { MeshAgents } from "./mesh-agents.ts";
 import type { CoordinatorMetrics } from "./metrics.ts";
 import { NodeRequests } from "./node-requests.ts";
 import type { Placement } from "./placement.ts";
+import { RateDoor } from "./rate-door.ts";
 import { RateGate } from "./rate-gate.ts";
 import { Registry } from "./registry.ts";
 import { ReplayGuard } from "./replay-guard.ts";
@@ -49,6 +51,7 @@ export type PartsInput = {
   readonly placement: Placement;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   readonly modelsOf: (bundle: Uint8Array) => ReadonlySet<string>;
+  readonly emptyLagsOf: (bundle: Uint8Array) => ReadonlyMap<string, RateLags>;
   readonly tell: Tell;
   readonly metrics: CoordinatorMetrics;
   readonly onFenced: () => void;
@@ -212,13 +215,19 @@ function buildNodeDoor(
     leader,
     everyMs: digestMs,
   });
+  const replays = new ReplayGuard(clock);
+  const rates = new RateDoor({ ...input, ...meshParts, replays });
+  // The first coordinator of a mesh that ever starts has no shares of anybody's to wait for.
+  if (epoch.epoch > 1) rates.begin();
+  ledger.onLed(() => rates.begin());
   const handlers = requestHandlers({
     ...input,
     ...meshParts,
+    rates,
     replicaId,
     beatMonoMs: () => digest.monoMs(),
     ...own,
-    replays: new ReplayGuard(clock),
+    replays,
     distrusts: new Distrusts({
       ...input,
       ...meshParts,

@@ -38,6 +38,7 @@ import {
 } from "./node-requests.ts";
 import { monoMs } from "./pause.ts";
 import type { Placement } from "./placement.ts";
+import type { RateDoor } from "./rate-door.ts";
 import type { RateGate } from "./rate-gate.ts";
 import type { Registry } from "./registry.ts";
 import type { ReplayGuard } from "./replay-guard.ts";
@@ -59,6 +60,7 @@ export type RequestHandlersOptions = {
   readonly enrolment: Enrolment;
   readonly contracts: Contracts;
   readonly distrusts: Distrusts;
+  readonly rates: RateDoor;
   readonly standings: Standings;
   readonly witness: Witness;
   readonly placement: Placement;
@@ -92,6 +94,7 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
     witness: ({ vkey, body }, { node }) => witness(options, { node, vkey, body }),
     fetch: (request) => fetchBody(options, request),
     state: ({ afterScope }) => statePage(options, afterScope),
+    rate: (request, from) => options.rates.ask(request, from),
     distrust: (request, from) => options.distrusts.raise(request, from),
     certify: (request, { node }) => certify(options, request, node),
     enrol: async (request, { node }) => {

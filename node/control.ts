@@ -16,6 +16,7 @@ import type { MeshThreadLink } from "./mesh-thread-link.ts";
 import type { NodeLog } from "./node-log.ts";
 import { PolicySwitch } from "./policy-switch.ts";
 import { PriceDistrust } from "./price-distrust.ts";
+import { RateShares } from "./rate-shares.ts";
 import { overrunBalance, takeBackRetired } from "./table/lend.ts";
 import { controlPinner, pin, type RowRef, unpin } from "./table/rows.ts";
 import type { Table } from "./table/table.ts";
@@ -73,6 +74,7 @@ export class Control {
   #stopped = false;
   readonly #inspection: InspectionRenewal | undefined;
   readonly #distrust: PriceDistrust;
+  readonly #rates: RateShares;
 
   constructor(deps: ControlDeps) {
     this.#deps = deps;
@@ -92,17 +94,24 @@ export class Control {
     }
     this.#distrust = new PriceDistrust({ ...deps, ask: meshLink.ask });
     this.policies = new PolicySwitch({ table, loops, log, onSwitched: () => this.#switched() });
+    const ledger = ledgerLink({
+      ask: meshLink.ask,
+      node,
+      bootId,
+      clock,
+      random,
+      onNews: (account, news) => this.actors.news(account, news),
+    });
+    this.#rates = new RateShares({
+      table,
+      clock,
+      ask: ledger.rate,
+      rowOf: (agentId) => this.#rows.get(`agent/${agentId}`),
+    });
     this.actors = new ActorHost({
       store,
       clock,
-      ledger: ledgerLink({
-        ask: meshLink.ask,
-        node,
-        bootId,
-        clock,
-        random,
-        onNews: (account, news) => this.actors.news(account, news),
-      }),
+      ledger,
       policy: () => this.policies.current,
       tillOf: (account) => this.#tillOf(account),
       onStanding: (agentId, change, scoreMilli) => this.#standing(agentId, change, scoreMilli),
@@ -130,7 +139,7 @@ export class Control {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#inspection?.stop();
-    await this.actors.drain();
+    await Promise.all([this.actors.drain(), this.#rates.releaseAll()]);
   }
 
   /** Scopes that are killed now. */
@@ -181,6 +190,11 @@ export class Control {
           loop.post({ t: "topped_up", id: message.id, ...answer });
         });
         return;
+      case "need_rate":
+        void this.#needRate(message).then((retryMs) => {
+          loop.post({ t: "rate_lent", id: message.id, retryMs });
+        });
+        return;
       case "settled":
         for (const item of message.items) this.#settled(item);
         return;
@@ -199,6 +213,11 @@ export class Control {
       default:
         return;
     }
+  }
+
+  async #needRate(message: Extract<LoopToControl, { t: "need_rate" }>) {
+    // A row that is gone: the request after this one is given another.
+    return this.#rowCame(message, message) ? this.#rates.need(message.agentId) : 0;
   }
 
   async #topUp(message: Extract<LoopToControl, { t: "top_up" }>): Promise<TopUpAnswer> {
@@ -360,6 +379,7 @@ export class Control {
       if (this.#stopped) return;
       this.actors.tick(IDLE_NS);
       this.#distrust.tick();
+      this.#rates.tick();
       const connections = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
       this.#deps.meshLink.post({ t: "counts", agents: this.actors.activeCount, connections });
       this.#freeIdleRows();

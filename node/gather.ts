@@ -1,4 +1,4 @@
-import type { CompiledPolicy, PriceEntry } from "../policy/compiled-policy.ts";
+import type { CompiledPolicy } from "../policy/compiled-policy.ts";
 import { type Reason, stageOf } from "../proto/reasons.ts";
 import type { ReadRequest } from "./dataplane/dialects/dialect.ts";
 import { withPathNames } from "./dataplane/dialects/path-names.ts";
@@ -22,9 +22,10 @@ import type { LoopContext } from "./loop-context.ts";
 import { sessionOf } from "./mcp-session.ts";
 import { namedKey } from "./named-key.ts";
 import { outputLimit } from "./pricing/output-limit.ts";
-import { priceOf } from "./pricing/price-of.ts";
+import { priceOf, trustedPrice } from "./pricing/price-of.ts";
 import { type Request as PricedRequest, worstCase } from "./pricing/worst-case.ts";
 import { gatherDelegation } from "./read-delegation.ts";
+import { rateShareOf } from "./table/rate-share.ts";
 import { unpin } from "./table/rows.ts";
 import { killedBy } from "./table/scope-cells.ts";
 import { standingOf } from "./table/standing.ts";
@@ -128,6 +129,7 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
     ...(destination !== undefined && { destination }),
     kill: killFacts(asked, loop),
     standing: row === undefined ? "normal" : standingOf(table, row.row),
+    ...rateShareFact(asked, grant, loop),
     policy,
     grant,
     contract: contractOf(asked),
@@ -240,6 +242,16 @@ function take(
   };
 }
 
+/** A contract's rate is its node's alone; what policy gives an agent several nodes may share. */
+function rateShareFact(
+  { row }: Asked<Asker>,
+  grant: Facts["grant"],
+  { table, clock }: LoopContext,
+): { readonly rateShare?: number } {
+  if (row === undefined || row.contract !== undefined || !grant?.rate.length) return {};
+  return { rateShare: rateShareOf(table, row.row, clock.monoNs()) };
+}
+
 function killFacts({ row, unread }: Asked<Asker>, loop: LoopContext): Facts["kill"] {
   const now = row === undefined ? undefined : killedBy(loop.table, row.row);
   return {
@@ -320,11 +332,6 @@ export function pricedRequest(
     maxOutputTokens: isLowered ? outputTokensMax : limit.tokens,
   };
   return { request, isSet: limit.set || isLowered };
-}
-
-/** The price entry with the distrust that this node's own bills have taught it, if that is more. */
-export function trustedPrice(price: PriceEntry, distrustMilli: number): PriceEntry {
-  return distrustMilli > price.distrustMilli ? { ...price, distrustMilli } : price;
 }
 
 /** What is set in a body on its way upstream: the model's other name, limits, usage asked for. */

@@ -7,8 +7,10 @@ import type { Verdict } from "./decision/verdict.ts";
 import { type Asked, type Asker, factsNow } from "./gather.ts";
 import {
   type HeldFor,
+  noShare,
   onRecord,
   type RefusedVerdict,
+  rateWait,
   recordContext,
   refused,
   type Shadowed,
@@ -28,6 +30,11 @@ type UpstreamOf<T extends Upstream> = (
   facts: Facts,
 ) => T | { readonly inspect: true } | StagedRefusal;
 
+/** A share that ends between being lent and being used is asked for again so often. */
+const SHARE_ATTEMPTS_MAX = 3;
+/** What is told then, milliseconds. */
+const UNLENT_RETRY_MS = 1_000;
+
 /** Decides and commits what costs nothing; once more where the policy moved meanwhile. */
 export async function holdUnpriced<T extends Upstream>(
   asked: Asked<Asker>,
@@ -35,8 +42,14 @@ export async function holdUnpriced<T extends Upstream>(
   loop: LoopContext,
 ): Promise<Unpriced<T>> {
   let held = holdOnce(asked, upstreamOf, loop);
+  for (let attempt = 0; attempt < SHARE_ATTEMPTS_MAX && "unlent" in held; attempt++) {
+    const wait = await rateWait(asked, held.facts, loop);
+    if (wait !== undefined) return refused(held.facts, held.verdict, wait, false);
+    held = holdOnce(asked, upstreamOf, loop);
+  }
   if ("moved" in held) held = holdOnce(asked, upstreamOf, loop);
   const { facts, verdict } = held;
+  if ("unlent" in held) return refused(facts, verdict, noShare(facts, UNLENT_RETRY_MS), false);
   if ("moved" in held) {
     const refusal = { reason: "policy_changed", stage: stageOf("policy_changed") } as const;
     return refused(facts, verdict, refusal, false);
@@ -44,7 +57,12 @@ export async function holdUnpriced<T extends Upstream>(
   return "permit" in held ? onRecord(asked, facts, verdict, held, loop) : held;
 }
 
-type Once<T extends Upstream> = (Unpriced<T> | { readonly facts: Facts; readonly moved: true }) & {
+type Once<T extends Upstream> = (
+  | Unpriced<T>
+  | { readonly facts: Facts; readonly moved: true }
+  /** Nothing of its rate was lent to this node. */
+  | { readonly facts: Facts; readonly unlent: true }
+) & {
   readonly verdict: Verdict;
 };
 
@@ -57,6 +75,7 @@ function holdOnce<T extends Upstream>(
   const facts = factsNow(asked, loop, "full");
   const verdict = decide(facts);
   if (verdict.refusal !== undefined) return { facts, verdict, refused: verdict };
+  if (facts.rateShare === 0) return { facts, verdict, unlent: true };
   if (row === undefined) throw new Error("invariant broken: what is allowed has a row");
   const { wouldRefuse } = verdict;
   const upstream = upstreamOf(facts);

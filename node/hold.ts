@@ -10,6 +10,7 @@ import { decide } from "./decision/decide.ts";
 import type { RecordContext } from "./decision/decision-record.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
 import type { Permit, Upstream, UpstreamRequest } from "./decision/permit.ts";
+import { rateReason } from "./decision/stages/13-rate.ts";
 import type { Refusal, Verdict } from "./decision/verdict.ts";
 import { type Asked, type Asker, factsNow } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
@@ -64,6 +65,12 @@ export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
     const facts = factsNow(asked, loop, "full");
     const verdict = decide(facts);
     if (verdict.refusal !== undefined) return { facts, refused: verdict };
+    // Nothing may be waited for between a decision and its commit.
+    if (facts.rateShare === 0) {
+      const wait = await rateWait(asked, facts, loop);
+      if (wait !== undefined) return refused(facts, verdict, wait, false);
+      continue;
+    }
     const result = commitOnce(asked, facts, verdict, loop);
     if ("permit" in result) return onRecord(asked, facts, verdict, result, loop);
     if ("local" in result) return { facts, wouldRefuse: verdict.wouldRefuse, local: true };
@@ -82,6 +89,30 @@ export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
   const verdict = decide(facts);
   if (verdict.refusal !== undefined) return { facts, refused: verdict };
   return refused(facts, verdict, atBudget("budget_unavailable"), false);
+}
+
+/**
+ * Has a share of the agent's rate brought to its row, which has none on this node.
+ *
+ * @returns Undefined: it is there, and everything is to be looked at anew. Otherwise all of it is in
+ *   use on other nodes, or nobody lends.
+ */
+export async function rateWait(
+  { row }: Asked<Asker>,
+  facts: Facts,
+  loop: LoopContext,
+): Promise<StagedRefusal | undefined> {
+  if (row === undefined) throw new Error("invariant broken: a request with a rate has a row");
+  const { row: no, generation, agentId } = row;
+  const retryAfterMs = await loop.controlLink.needRate({ row: no, generation, agentId });
+  return retryAfterMs === undefined ? undefined : noShare(facts, retryAfterMs);
+}
+
+/** All of the agent's rate is in use on other nodes, or nobody lends. */
+export function noShare(facts: Facts, retryAfterMs: number): StagedRefusal {
+  const reason = rateReason(facts.grant?.rate[0]?.metric ?? "requests");
+  const detail = "no part of its rate is free for this node now";
+  return { reason, stage: stageOf(reason), detail, retryAfterMs };
 }
 
 /**

@@ -1,4 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { RATE_WHOLE, type RateLags } from "../mesh/rate-share.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import {
@@ -10,6 +11,8 @@ import {
   type NodeReply,
   NodeReplySchema,
   NodeRequestSchema,
+  RateLagsSchema,
+  RateRequestSchema,
   type Refused,
   SettleRequestSchema,
   type Standing as StandingLevel,
@@ -24,6 +27,7 @@ import type { Level } from "./actors/ladder.ts";
 import type { LeaseAnswer, LedgerPort, StandingReport } from "./actors/ledger-port.ts";
 import { type Cost, STANDINGS, type Standing } from "./decision/facts.ts";
 import { type AskMesh, LedgerQuestions } from "./ledger-questions.ts";
+import type { AskRate, RateAnswer, RateQuestion } from "./rate-shares.ts";
 
 export type LedgerLinkDeps = {
   readonly ask: AskMesh;
@@ -57,8 +61,15 @@ type Unanswered = {
 };
 
 /** The coordinator's ledger, asked over the bus. */
-export function ledgerLink(deps: LedgerLinkDeps): LedgerPort {
-  return new LedgerLink(deps);
+export function ledgerLink(deps: LedgerLinkDeps): LedgerPort & { readonly rate: AskRate } {
+  const link = new LedgerLink(deps);
+  return {
+    lease: (account, need, want) => link.lease(account, need, want),
+    again: (account) => link.again(account),
+    settle: (settlement) => link.settle(settlement),
+    standing: (report) => link.standing(report),
+    rate: (question) => link.rate(question),
+  };
 }
 
 class LedgerLink implements LedgerPort {
@@ -116,6 +127,26 @@ class LedgerLink implements LedgerPort {
     if (reply?.case !== "standing") return false;
     this.#news(`agent/${report.agentId}`, reply.value.news);
     return true;
+  }
+
+  async rate({ account, held, lags, release }: RateQuestion): Promise<RateAnswer | undefined> {
+    const [requestsUs, tokensUs, usdUs] = lags.map(BigInt) as [bigint, bigint, bigint];
+    const value = create(RateRequestSchema, {
+      account,
+      held,
+      lags: create(RateLagsSchema, { requestsUs, tokensUs, usdUs }),
+      release,
+    });
+    const reply = await this.#questions.ask(this.#newId(), { case: "rate", value });
+    if (reply?.case !== "rate" || reply.value.share > RATE_WHOLE) return undefined;
+    const { share, ttlMs, addedLags, retryMs } = reply.value;
+    const added = addedLags ?? create(RateLagsSchema);
+    return {
+      share,
+      ttlMs: Number(ttlMs),
+      addedLags: [added.requestsUs, added.tokensUs, added.usdUs].map(Number) as never as RateLags,
+      retryMs: Number(retryMs),
+    };
   }
 
   async #ask(question: Unanswered): Promise<LeaseAnswer> {

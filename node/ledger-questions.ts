@@ -93,9 +93,15 @@ export class LedgerQuestions {
 
   async #sendAlone({ requestId, body }: Waiting): Promise<LedgerAnswer | undefined> {
     const reply = await this.#message(requestId, body);
-    return reply?.case === "lease" || reply?.case === "settle" || reply?.case === "refused"
-      ? reply
-      : undefined;
+    switch (reply?.case) {
+      case "lease":
+      case "settle":
+      case "rate":
+      case "refused":
+        return reply;
+      default:
+        return undefined;
+    }
   }
 
   async #sendTogether(batch: readonly Waiting[]): Promise<(LedgerAnswer | undefined)[]> {

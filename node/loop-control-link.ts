@@ -39,6 +39,12 @@ export type TopUpRequest = {
   readonly overrunMicros: bigint;
 };
 
+export type RateNeed = {
+  readonly row: number;
+  readonly generation: number;
+  readonly agentId: string;
+};
+
 /** What the control thread asks of a loop. */
 export type ControlHandlers = {
   policy(version: number, bundle: Uint8Array): void;
@@ -63,6 +69,12 @@ export type ControlLinkOptions = {
 export type ControlLink = {
   /** Never rejects; `unavailable` when no answer came in time or too many are waited for. */
   topUp(request: TopUpRequest): Promise<TopUpAnswer>;
+  /**
+   * Has a share of the agent's rate brought into its row. Never rejects.
+   *
+   * @returns Undefined: it is there. Otherwise when asking again makes sense, milliseconds.
+   */
+  needRate(row: RateNeed): Promise<number | undefined>;
   /** Sent with others within `GATHER_MS`, and before a top-up that is asked for. Never dropped. */
   settled(item: SettledItem): void;
   /**
@@ -97,6 +109,7 @@ type PendingTopUp = {
 export class ControlThreadLink implements ControlLink {
   readonly #options: ControlLinkOptions;
   readonly #topUps = new Map<number, PendingTopUp>();
+  readonly #rates = new Map<number, (retryMs: number | undefined) => void>();
   #openTold = 0;
   /** By model; models are those of policy, so there are never many. */
   readonly #distrust = new Map<string, number>();
@@ -125,6 +138,20 @@ export class ControlThreadLink implements ControlLink {
       const cancelTimer = clock.after(reserveWaitMaxMs(), () => this.#onToppedUp(id, UNAVAILABLE));
       this.#topUps.set(id, { resolve, cancelTimer });
       this.#send({ t: "top_up", id, ...request });
+    });
+  }
+
+  needRate({ row, generation, agentId }: RateNeed): Promise<number | undefined> {
+    if (this.#rates.size >= TOP_UPS_PENDING_MAX) return Promise.resolve(RATE_RETRY_MS);
+    const { clock, reserveWaitMaxMs } = this.#options;
+    const id = ++this.#lastId;
+    return new Promise((resolve) => {
+      const cancel = clock.after(reserveWaitMaxMs(), () => this.#onRate(id, RATE_RETRY_MS));
+      this.#rates.set(id, (retryMs) => {
+        cancel();
+        resolve(retryMs);
+      });
+      this.#send({ t: "need_rate", id, row, generation, agentId });
     });
   }
 
@@ -191,6 +218,7 @@ export class ControlThreadLink implements ControlLink {
   close(): void {
     this.flush();
     for (const id of [...this.#topUps.keys()]) this.#onToppedUp(id, UNAVAILABLE);
+    for (const id of [...this.#rates.keys()]) this.#onRate(id, RATE_RETRY_MS);
     this.#options.port.close();
   }
 
@@ -201,6 +229,8 @@ export class ControlThreadLink implements ControlLink {
         return handlers.policy(message.version, message.bundle);
       case "topped_up":
         return this.#onToppedUp(message.id, answerOf(message));
+      case "rate_lent":
+        return this.#onRate(message.id, message.retryMs);
       case "distrust":
         return this.#raiseDistrust(message.model, message.distrustMilli);
       case "inspection":
@@ -218,6 +248,12 @@ export class ControlThreadLink implements ControlLink {
       case "collect_metrics":
         return this.#send({ t: "metrics", id: message.id, json: await handlers.metrics() });
     }
+  }
+
+  #onRate(id: number, retryMs: number | undefined): void {
+    const resolve = this.#rates.get(id);
+    this.#rates.delete(id);
+    resolve?.(retryMs);
   }
 
   #raiseDistrust(model: string, distrustMilli: number): void {
@@ -261,6 +297,8 @@ export class ControlThreadLink implements ControlLink {
   }
 }
 
+/** What a request is told whose share did not come in its time, milliseconds. */
+const RATE_RETRY_MS = 1_000;
 const UNAVAILABLE: TopUpAnswer = { outcome: "unavailable" };
 
 function answerOf({ outcome, left }: TopUpAnswer): TopUpAnswer {

@@ -5,12 +5,14 @@ import { stageName } from "./decision/chain.ts";
 import { cutRecord, settleRecord } from "./decision/decision-record.ts";
 import { type Cost, type Facts, isMissing } from "./decision/facts.ts";
 import type { BucketCharge } from "./decision/verdict.ts";
-import { type Asked, type Asker, trustedPrice } from "./gather.ts";
+import type { Asked, Asker } from "./gather.ts";
 import { recordContext } from "./hold.ts";
 import { ladderCause } from "./ladder-cause.ts";
 import type { LoopContext } from "./loop-context.ts";
+import { trustedPrice } from "./pricing/price-of.ts";
 import { type Outcome, type Settlement, settle as settlePrice } from "./pricing/settle.ts";
 import type { Allowed } from "./relay-and-settle.ts";
+import { rateShareOf } from "./table/rate-share.ts";
 import { refundBuckets, release, settle, type Uncovered } from "./table/reserve.ts";
 
 /**
@@ -59,10 +61,10 @@ export function settleRequest(
 
 /** Gives back what was held and not spent. Returns what was spent that nothing there could pay. */
 function endHold(
-  { reserved }: Allowed,
+  { reserved, facts }: Allowed,
   row: number,
   end: { readonly outcome: RelayOutcome; readonly due: Settlement; readonly spent: Cost },
-  { table }: LoopContext,
+  { table, clock }: LoopContext,
 ): Uncovered | undefined {
   const { outcome, due, spent } = end;
   const { taken, charges } = reserved;
@@ -76,7 +78,9 @@ function endHold(
     overrunHeldMicros: charges.overrunMicros,
     overrunSpentMicros: due.overrunSpentMicros,
   });
-  refundBuckets(table, row, unusedRate(charges.buckets, charges.cost, due.spent));
+  const shareNow = rateShareOf(table, row, clock.monoNs());
+  const unused = unusedRate(charges.buckets, charges.cost, due.spent);
+  refundBuckets(table, row, atShare(unused, facts.rateShare, shareNow));
   const { usdMicros, tokens, calls, overrunMicros } = uncovered;
   return usdMicros + tokens + calls + overrunMicros > 0n ? uncovered : undefined;
 }
@@ -107,6 +111,21 @@ function unusedRate(buckets: readonly BucketCharge[], held: Cost, spent: Cost): 
     const unit = charge.metric === "tokens" ? "tokens" : "usdMicros";
     const unused = held[unit] - spent[unit];
     return unused > 0n ? [{ ...charge, amount: unused }] : [];
+  });
+}
+
+/**
+ * A share that has grown since counts the same amount as less time; giving back the time that was taken
+ * would give back more than that.
+ */
+function atShare(
+  charges: readonly BucketCharge[],
+  before: number | undefined,
+  now: number,
+): readonly BucketCharge[] {
+  if (before === undefined || now <= before) return charges;
+  return charges.map((charge) => {
+    return { ...charge, unitPicos: (charge.unitPicos * BigInt(before)) / BigInt(now) };
   });
 }
 

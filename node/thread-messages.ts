@@ -120,6 +120,14 @@ export type LoopToControl =
       readonly floor?: Cost;
       readonly overrunMicros: bigint;
     }
+  /** The agent's row has no share of its rate: bring one, or say when there may be one. */
+  | {
+      readonly t: "need_rate";
+      readonly id: number;
+      readonly row: number;
+      readonly generation: number;
+      readonly agentId: string;
+    }
   /** Requests that ended: what was held (now returned to the row less what was spent) and what was spent. */
   | { readonly t: "settled"; readonly items: readonly SettledItem[] }
   | { readonly t: "events"; readonly items: readonly AgentEvent[] }
@@ -135,6 +143,8 @@ export type ControlToLoop =
   /** Compile it, say ready; it is in force once the table's policy_version says so. */
   | { readonly t: "policy"; readonly version: number; readonly bundle: Uint8Array }
   | ({ readonly t: "topped_up"; readonly id: number } & TopUpAnswer)
+  /** Without a time: the row has its share. */
+  | { readonly t: "rate_lent"; readonly id: number; readonly retryMs: number | undefined }
   /** A bill was this far above its hold: holds of that model are to count on it. */
   | { readonly t: "distrust"; readonly model: string; readonly distrustMilli: number }
   | { readonly t: "list_connections"; readonly id: number }

@@ -53,6 +53,7 @@ export const REQUEST_METHODS = [
   "certify",
   "batch",
   "distrust",
+  "rate",
 ] as const;
 export type RequestMethod = (typeof REQUEST_METHODS)[number];
 /** All questions of one node. */

@@ -125,6 +125,11 @@ export type Facts = {
   readonly destination?: Destination;
   readonly kill: { readonly killedBy: KilledBy | undefined; readonly fresh: boolean };
   readonly standing: Standing;
+  /**
+   * The part of policy's rate that was lent to this node, in parts of `RATE_WHOLE`; 0: none is, so it
+   * has to be asked for. Absent where the rate is this node's alone: a contract has one node.
+   */
+  readonly rateShare?: number;
   readonly policy: CompiledPolicy | undefined;
   readonly grant: AgentPolicy | undefined;
   /** `undefined` where the key is bound to none: then policy alone decides. */

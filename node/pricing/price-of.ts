@@ -6,6 +6,11 @@ export function priceOf(request: { readonly unbilled?: boolean }, price: PriceEn
   return request.unbilled ? { ...NO_TOKENS, fixedMicros, distrustMilli } : price;
 }
 
+/** The price entry with the distrust that bills have taught the mesh, if that is more. */
+export function trustedPrice(price: PriceEntry, distrustMilli: number): PriceEntry {
+  return distrustMilli > price.distrustMilli ? { ...price, distrustMilli } : price;
+}
+
 const NO_TOKENS: Omit<PriceEntry, "fixedMicros" | "distrustMilli"> = {
   inputMicrosPerMtok: 0,
   cachedInputMicrosPerMtok: 0,

@@ -39,7 +39,7 @@ export const HEADER = {
 /** "ALTB", so that a buffer of something else is not taken for a table. */
 export const TABLE_MAGIC = 0x414c5442;
 /** Changes whenever a cell moves. */
-export const LAYOUT_VERSION = 1;
+export const LAYOUT_VERSION = 2;
 
 /** Cells of one row, in `ints`, from the row's first. */
 export const ROW_INT = {
@@ -50,8 +50,9 @@ export const ROW_INT = {
   contractCell: 4,
   standing: 5,
   unlimited: 6,
+  rateShare: 7,
 } as const;
-/** One is spare: two rows fill one cache line. */
+/** Two rows fill one cache line. */
 export const ROW_INTS = 8;
 
 /**
@@ -65,8 +66,10 @@ export const ROW_LONG = {
   usd: 3,
   tokens: 4,
   calls: 5,
+  /** Monotonic ns at which the row's share of its agent's rate ends. No balance. */
+  rateUntil: 6,
 } as const;
-/** Two are spare: a row's cells fill one cache line. */
+/** One is spare: a row's cells fill one cache line. */
 export const ROW_LONGS = 8;
 
 const LINE_BYTES = 64;

@@ -1,4 +1,5 @@
 import { type Bucket, isSlower, type Rate } from "../../../authority/rate.ts";
+import { RATE_WHOLE } from "../../../mesh/rate-share.ts";
 import type { RateLimit, RateMetric } from "../../../policy/compiled-policy.ts";
 import { RATE_AT_THROTTLE } from "../../../policy/defaults.ts";
 import type { Reason } from "../../../proto/reasons.ts";
@@ -44,13 +45,16 @@ export function checkRate(facts: Facts): RowOutcome {
 export function bucketCharges(facts: Facts): readonly BucketCharge[] {
   const charges: BucketCharge[] = [];
   const isThrottled = facts.standing === "throttle";
+  const share = facts.rateShare ?? RATE_WHOLE;
+  // Nothing is charged to what is not there: the request asks for a share before it commits.
+  if (share === 0) return [];
   for (const limit of limitsOf(facts)) {
     const amount = amountOf(limit.metric, facts);
-    if (amount > 0n) charges.push(bucketCharge(limit, amount, isThrottled));
+    if (amount > 0n) charges.push(bucketCharge(limit, amount, { isThrottled, share }));
   }
   const hasRate = charges.some(({ metric }) => metric === "requests");
   // A quarter of no limit would be none: throttle would do nothing to whom policy gives no rate.
-  if (isThrottled && !hasRate) charges.push(bucketCharge(RATE_AT_THROTTLE, 1n, false));
+  if (isThrottled && !hasRate) charges.push(bucketCharge(RATE_AT_THROTTLE, 1n));
   return charges;
 }
 
@@ -87,12 +91,19 @@ function metLimit(policy: RateLimit, own: Bucket): RateLimit {
   return { ...slower, burst: Math.min(policy.burst, own.burst) };
 }
 
-function bucketCharge(limit: RateLimit, amount: bigint, throttled: boolean): BucketCharge {
-  const fullPicos = (BigInt(limit.windowMs) * PICOS_PER_MS) / BigInt(limit.amount);
-  const unitPicos = throttled ? fullPicos * THROTTLE_FACTOR : fullPicos;
-  const burstNs = (fullPicos * BigInt(limit.burst)) / PICOS_PER_NS;
-  // A throttled request that is larger than a quarter of the burst still fits an idle bucket:
-  // throttle slows an agent down, it does not shut it out.
+function bucketCharge(
+  limit: RateLimit,
+  amount: bigint,
+  { isThrottled, share }: Scale = { isThrottled: false, share: RATE_WHOLE },
+): BucketCharge {
+  const wholePicos = (BigInt(limit.windowMs) * PICOS_PER_MS) / BigInt(limit.amount);
+  const burstNs = (wholePicos * BigInt(limit.burst)) / PICOS_PER_NS;
+  const slowedPicos = isThrottled ? wholePicos * THROTTLE_FACTOR : wholePicos;
+  // Rounded up: a share is never more than its part. The burst's time is the same for every share.
+  const parts = BigInt(share);
+  const unitPicos = (slowedPicos * BigInt(RATE_WHOLE) + parts - 1n) / parts;
+  // A request that is larger than this share of the burst, or than its quarter at throttle, still fits
+  // an idle bucket, which then takes its time: a small share slows an agent down, it does not shut it out.
   const ownNs = (unitPicos * amount) / PICOS_PER_NS;
   return {
     metric: limit.metric,
@@ -101,6 +112,8 @@ function bucketCharge(limit: RateLimit, amount: bigint, throttled: boolean): Buc
     toleranceNs: ownNs > burstNs ? ownNs : burstNs,
   };
 }
+
+type Scale = { readonly isThrottled: boolean; readonly share: number };
 
 function amountOf(metric: RateMetric, facts: Facts): bigint {
   // A connection whose requests are judged one by one is none itself.

@@ -9,6 +9,7 @@ import { CoordinatorMetrics } from "../../../coordinator/metrics.ts";
 import { buildParts, type Parts } from "../../../coordinator/parts.ts";
 import { PLACED_EVERYWHERE, type Placement } from "../../../coordinator/placement.ts";
 import { foundTrust } from "../../../coordinator/trust-bundle.ts";
+import type { RateLags } from "../../../mesh/rate-share.ts";
 import { type MeshRecord, nextRecord, openRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import { openSealed, seal } from "../../../mesh/sealed.ts";
@@ -63,6 +64,11 @@ export const LIMITS: AccountLimits = [
 
 /** Models of every policy of these tests. */
 export const MODELS: ReadonlySet<string> = new Set(["openai/gpt-5-mini", "openai/gpt-5"]);
+
+/** What an empty bucket of the one agent with a rate takes to fill up: ten seconds. */
+export const EMPTY_LAGS: ReadonlyMap<string, RateLags> = new Map([
+  ["agent/pay/bot", [10_000_000, 0, 0]],
+]);
 
 const CONFIG: CoordinatorConfig = {
   home: "/nowhere",
@@ -143,6 +149,7 @@ export class CoordinatorWorld {
       placement: this.options.placement ?? PLACED_EVERYWHERE,
       limitsOf: readLimits,
       modelsOf: () => MODELS,
+      emptyLagsOf: () => EMPTY_LAGS,
       tell: (event, fields) => this.told.push({ event, fields }),
       metrics: new CoordinatorMetrics(),
       onFenced: () => {

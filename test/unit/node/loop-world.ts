@@ -1,5 +1,6 @@
 import { encodeLeaf } from "../../../audit/leaf.ts";
 import type { AuditRecord, DecisionRecord, SettleRecord } from "../../../audit/record.ts";
+import { FULL_BUCKETS, RATE_WHOLE } from "../../../mesh/rate-share.ts";
 import { DIALECTS } from "../../../node/dataplane/dialects/registry.ts";
 import { createMcpSessions } from "../../../node/dataplane/mcp-sessions.ts";
 import type { CommitDeps } from "../../../node/decision/commit.ts";
@@ -10,6 +11,7 @@ import type { LoopContext } from "../../../node/loop-context.ts";
 import type { TopUpRequest } from "../../../node/loop-control-link.ts";
 import { OpenHolds } from "../../../node/open-holds.ts";
 import { balance, lend, lendOverrun, overrunBalance } from "../../../node/table/lend.ts";
+import { setRateShare } from "../../../node/table/rate-share.ts";
 import { createRowOwner, pin, type RowRef } from "../../../node/table/rows.ts";
 import {
   createTable,
@@ -54,6 +56,13 @@ export class LoopWorld {
   syncedNs = 1n << 60n;
   /** What the control thread does about a top-up, and says. */
   onTopUp: (request: TopUpRequest) => TopUpAnswer = () => ({ outcome: "unavailable" });
+  /** As the control thread answers for a share of a rate: at once, with the whole. */
+  onNeedRate = (): number | undefined => {
+    const untilNs = this.clock.monoNs() + 10_000_000_000n;
+    const whole = { share: RATE_WHOLE, untilNs, before: 0, addedLags: FULL_BUCKETS };
+    setRateShare(this.table, this.row.row, whole, this.clock.monoNs());
+    return undefined;
+  };
   distrust = new Map<string, number>();
   policy: CompiledPolicy;
 
@@ -101,6 +110,7 @@ export class LoopWorld {
           this.topUps.push(request);
           return this.onTopUp(request);
         },
+        needRate: async () => this.onNeedRate(),
         settled: (item: SettledItem) => this.settled.push(item),
         event: (event: AgentEvent) => this.events.push(event),
         distrustMilli: (model: string) => this.distrust.get(model) ?? 0,

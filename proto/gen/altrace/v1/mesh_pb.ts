@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/mesh.proto.
  */
 export const file_altrace_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQikwUKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIABIvCghjb250cmFjdBgTIAEoCzIbLmFsdHJhY2UudjEuQ29udHJhY3RSZXF1ZXN0SAASKQoFY2FydmUYFCABKAsyGC5hbHRyYWNlLnYxLkNhcnZlUmVxdWVzdEgAEi0KB3dpdG5lc3MYGCABKAsyGi5hbHRyYWNlLnYxLldpdG5lc3NSZXF1ZXN0SAASLQoHY2VydGlmeRgVIAEoCzIaLmFsdHJhY2UudjEuQ2VydGlmeVJlcXVlc3RIABIvCghkaXN0cnVzdBgZIAEoCzIbLmFsdHJhY2UudjEuRGlzdHJ1c3RSZXF1ZXN0SABCBgoEYm9keSKABQoJTm9kZVJlcGx5EhIKCnJlcXVlc3RfaWQYASABKAkSJwoFbm9uY2UYCiABKAsyFi5hbHRyYWNlLnYxLk5vbmNlUmVwbHlIABInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABItCghzdGFuZGluZxgNIAEoCzIZLmFsdHJhY2UudjEuU3RhbmRpbmdSZXBseUgAEicKBWZldGNoGA4gASgLMhYuYWx0cmFjZS52MS5GZXRjaFJlcGx5SAASJwoFc3RhdGUYDyABKAsyFi5hbHRyYWNlLnYxLlN0YXRlUmVwbHlIABInCgVlbnJvbBgQIAEoCzIWLmFsdHJhY2UudjEuRW5yb2xSZXBseUgAEiYKB3JlZnVzZWQYESABKAsyEy5hbHRyYWNlLnYxLlJlZnVzZWRIABInCgViYXRjaBgSIAEoCzIWLmFsdHJhY2UudjEuQmF0Y2hSZXBseUgAEi0KCGNvbnRyYWN0GBMgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFJlcGx5SAASJwoFY2FydmUYFCABKAsyFi5hbHRyYWNlLnYxLkNhcnZlUmVwbHlIABIrCgd3aXRuZXNzGBggASgLMhguYWx0cmFjZS52MS5XaXRuZXNzUmVwbHlIABIrCgdjZXJ0aWZ5GBUgASgLMhguYWx0cmFjZS52MS5DZXJ0aWZ5UmVwbHlIABItCghkaXN0cnVzdBgZIAEoCzIZLmFsdHJhY2UudjEuRGlzdHJ1c3RSZXBseUgAQgYKBGJvZHkiNwoMQmF0Y2hSZXF1ZXN0EicKCXF1ZXN0aW9ucxgBIAMoCzIULmFsdHJhY2UudjEuUXVlc3Rpb24ifgoIUXVlc3Rpb24SEgoKcmVxdWVzdF9pZBgBIAEoCRIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SABCBgoEYm9keSIxCgpCYXRjaFJlcGx5EiMKB2Fuc3dlcnMYASADKAsyEi5hbHRyYWNlLnYxLkFuc3dlciKgAQoGQW5zd2VyEhIKCnJlcXVlc3RfaWQYASABKAkSJwoFbGVhc2UYCyABKAsyFi5hbHRyYWNlLnYxLkxlYXNlUmVwbHlIABIpCgZzZXR0bGUYDCABKAsyFy5hbHRyYWNlLnYxLlNldHRsZVJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAQgYKBGJvZHkiJAoOQ2VydGlmeVJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDCJICgxDZXJ0aWZ5UmVwbHkSEwoLY2VydGlmaWNhdGUYASABKAkSDQoFaG9zdHMYAiADKAkSFAoMbm90X2FmdGVyX21zGAMgASgDIlIKB1JlZnVzZWQSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSJgoJYXZhaWxhYmxlGAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIi4KDE5vbmNlUmVxdWVzdBINCgVub25jZRgBIAEoDBIPCgdyZXBsaWNhGAIgASgJIk4KCk5vbmNlUmVwbHkSDQoFbm9uY2UYASABKAwSDwoHcmVwbGljYRgCIAEoCRIPCgdib290X2lkGAMgASgJEg8KB21vbm9fbXMYBCABKAQiPAoHQW1vdW50cxISCgp1c2RfbWljcm9zGAEgASgEEg4KBnRva2VucxgCIAEoBBINCgVjYWxscxgDIAEoBCJlCgxMZWFzZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIhCgRuZWVkGAIgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiEKBHdhbnQYAyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMivwEKCkxlYXNlUmVwbHkSEAoIbGVhc2VfaWQYASABKAkSDQoFZXBvY2gYAiABKAQSDwoHYWNjb3VudBgDIAEoCRIjCgZhbW91bnQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDgoGdHRsX21zGAUgASgEEiMKCXVubGltaXRlZBgGIAMoDjIQLmFsdHJhY2UudjEuVW5pdBIlCgRuZXdzGAcgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyJqCgtBY2NvdW50TmV3cxIjCgR1c2VzGAEgAygLMhUuYWx0cmFjZS52MS5CdWRnZXRVc2USJAoGb3RoZXJzGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIQCghoYXNfdXNlcxgDIAEoCCJtCglCdWRnZXRVc2USHgoEdW5pdBgBIAEoDjIQLmFsdHJhY2UudjEuVW5pdBIOCgZ3aW5kb3cYAiABKAkSDQoFbGltaXQYAyABKAQSDQoFc3BlbnQYBCABKAQSEgoKZW5kc19hdF9tcxgFIAEoAyKGAQoNU2V0dGxlUmVxdWVzdBIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIiCgVzcGVudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgEIAEoCBIhCgRrZWVwGAUgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIngKC1NldHRsZVJlcGx5EiIKBXNwZW50GAEgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWZpbmFsGAIgASgIEg8KB2FjY291bnQYAyABKAkSJQoEbmV3cxgEIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MipwEKD1N0YW5kaW5nUmVxdWVzdBINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYAyABKAkSEAoIYXNrX2tpbGwYBCABKAgSEwoLc2NvcmVfbWlsbGkYBSABKAQSJwoJc3RhbmRzX2F0GAYgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZyJeCg1TdGFuZGluZ1JlcGx5EiYKCHN0YW5kaW5nGAEgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIlCgRuZXdzGAIgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyIuCgxGZXRjaFJlcXVlc3QSDgoGc2hhMjU2GAEgASgMEg4KBm9mZnNldBgCIAEoBCIpCgpGZXRjaFJlcGx5EgwKBHNpemUYASABKAQSDQoFYnl0ZXMYAiABKAwiIwoMU3RhdGVSZXF1ZXN0EhMKC2FmdGVyX3Njb3BlGAEgASgJIkUKClN0YXRlUmVwbHkSKQoHcmVjb3JkcxgBIAMoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkEgwKBG1vcmUYAiABKAgiPwoMRW5yb2xSZXF1ZXN0EhIKCnB1YmxpY19rZXkYASABKAwSDQoFdG9rZW4YAiABKAkSDAoEbmtleRgDIAEoCSI2CgpFbnJvbFJlcGx5EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIiUKD0NvbnRyYWN0UmVxdWVzdBISCgprZXlfc2hhMjU2GAEgASgMIj4KDUNvbnRyYWN0UmVwbHkSDQoFY2hhaW4YASABKAkSHgoEcmF0ZRgCIAEoCzIQLmFsdHJhY2UudjEuUmF0ZSJ4CgRSYXRlEiQKCHJlcXVlc3RzGAEgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQSIgoGdG9rZW5zGAIgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQSJgoKdXNkX21pY3JvcxgDIAEoCzISLmFsdHJhY2UudjEuQnVja2V0IjgKBkJ1Y2tldBINCgVidXJzdBgBIAEoBBIOCgZhbW91bnQYAiABKAQSDwoHc2Vjb25kcxgDIAEoBCIdCgxDYXJ2ZVJlcXVlc3QSDQoFY2hhaW4YASABKAkiRQoKQ2FydmVSZXBseRIQCghjb250cmFjdBgBIAEoCRIlCgtwYXJlbnRfcmF0ZRgCIAEoCzIQLmFsdHJhY2UudjEuUmF0ZSIsCg5XaXRuZXNzUmVxdWVzdBIMCgR2a2V5GAEgASgJEgwKBGJvZHkYAiABKAwiTAoMV2l0bmVzc1JlcGx5Eg4KBnN0YXR1cxgBIAEoDRIMCgRib2R5GAIgASgJEgwKBHZrZXkYAyABKAkSEAoIY29zaWduZWQYBCABKAkiQQoPRGlzdHJ1c3RSZXF1ZXN0EhAKCHByb3ZpZGVyGAEgASgJEg0KBW1vZGVsGAIgASgJEg0KBW1pbGxpGAMgASgEIh4KDURpc3RydXN0UmVwbHkSDQoFbWlsbGkYASABKAQqpgEKCFN0YW5kaW5nEhgKFFNUQU5ESU5HX1VOU1BFQ0lGSUVEEAASEwoPU1RBTkRJTkdfTk9STUFMEAESFAoQU1RBTkRJTkdfV0FSTklORxACEhUKEVNUQU5ESU5HX1RIUk9UVExFEAMSFwoTU1RBTkRJTkdfUVVBUkFOVElORRAEEhIKDlNUQU5ESU5HX0JMT0NLEAUSEQoNU1RBTkRJTkdfS0lMTBAGYgZwcm90bzM", [file_altrace_v1_record]);
+  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQivAUKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIABIvCghjb250cmFjdBgTIAEoCzIbLmFsdHJhY2UudjEuQ29udHJhY3RSZXF1ZXN0SAASKQoFY2FydmUYFCABKAsyGC5hbHRyYWNlLnYxLkNhcnZlUmVxdWVzdEgAEi0KB3dpdG5lc3MYGCABKAsyGi5hbHRyYWNlLnYxLldpdG5lc3NSZXF1ZXN0SAASLQoHY2VydGlmeRgVIAEoCzIaLmFsdHJhY2UudjEuQ2VydGlmeVJlcXVlc3RIABIvCghkaXN0cnVzdBgZIAEoCzIbLmFsdHJhY2UudjEuRGlzdHJ1c3RSZXF1ZXN0SAASJwoEcmF0ZRgaIAEoCzIXLmFsdHJhY2UudjEuUmF0ZVJlcXVlc3RIAEIGCgRib2R5IqcFCglOb2RlUmVwbHkSEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVub25jZRgKIAEoCzIWLmFsdHJhY2UudjEuTm9uY2VSZXBseUgAEicKBWxlYXNlGAsgASgLMhYuYWx0cmFjZS52MS5MZWFzZVJlcGx5SAASKQoGc2V0dGxlGAwgASgLMhcuYWx0cmFjZS52MS5TZXR0bGVSZXBseUgAEi0KCHN0YW5kaW5nGA0gASgLMhkuYWx0cmFjZS52MS5TdGFuZGluZ1JlcGx5SAASJwoFZmV0Y2gYDiABKAsyFi5hbHRyYWNlLnYxLkZldGNoUmVwbHlIABInCgVzdGF0ZRgPIAEoCzIWLmFsdHJhY2UudjEuU3RhdGVSZXBseUgAEicKBWVucm9sGBAgASgLMhYuYWx0cmFjZS52MS5FbnJvbFJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEicKBWJhdGNoGBIgASgLMhYuYWx0cmFjZS52MS5CYXRjaFJlcGx5SAASLQoIY29udHJhY3QYEyABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0UmVwbHlIABInCgVjYXJ2ZRgUIAEoCzIWLmFsdHJhY2UudjEuQ2FydmVSZXBseUgAEisKB3dpdG5lc3MYGCABKAsyGC5hbHRyYWNlLnYxLldpdG5lc3NSZXBseUgAEisKB2NlcnRpZnkYFSABKAsyGC5hbHRyYWNlLnYxLkNlcnRpZnlSZXBseUgAEi0KCGRpc3RydXN0GBkgASgLMhkuYWx0cmFjZS52MS5EaXN0cnVzdFJlcGx5SAASJQoEcmF0ZRgaIAEoCzIVLmFsdHJhY2UudjEuUmF0ZVJlcGx5SABCBgoEYm9keSI3CgxCYXRjaFJlcXVlc3QSJwoJcXVlc3Rpb25zGAEgAygLMhQuYWx0cmFjZS52MS5RdWVzdGlvbiKnAQoIUXVlc3Rpb24SEgoKcmVxdWVzdF9pZBgBIAEoCRIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASJwoEcmF0ZRgaIAEoCzIXLmFsdHJhY2UudjEuUmF0ZVJlcXVlc3RIAEIGCgRib2R5IjEKCkJhdGNoUmVwbHkSIwoHYW5zd2VycxgBIAMoCzISLmFsdHJhY2UudjEuQW5zd2VyIscBCgZBbnN3ZXISEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSAASJQoEcmF0ZRgaIAEoCzIVLmFsdHJhY2UudjEuUmF0ZVJlcGx5SABCBgoEYm9keSIkCg5DZXJ0aWZ5UmVxdWVzdBISCgpwdWJsaWNfa2V5GAEgASgMIkgKDENlcnRpZnlSZXBseRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRINCgVob3N0cxgCIAMoCRIUCgxub3RfYWZ0ZXJfbXMYAyABKAMiUgoHUmVmdXNlZBIOCgZyZWFzb24YASABKAkSDwoHbWVzc2FnZRgCIAEoCRImCglhdmFpbGFibGUYAyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMiLgoMTm9uY2VSZXF1ZXN0Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkiTgoKTm9uY2VSZXBseRINCgVub25jZRgBIAEoDBIPCgdyZXBsaWNhGAIgASgJEg8KB2Jvb3RfaWQYAyABKAkSDwoHbW9ub19tcxgEIAEoBCI8CgdBbW91bnRzEhIKCnVzZF9taWNyb3MYASABKAQSDgoGdG9rZW5zGAIgASgEEg0KBWNhbGxzGAMgASgEImUKDExlYXNlUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEiEKBG5lZWQYAiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIQoEd2FudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cyK/AQoKTGVhc2VSZXBseRIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIPCgdhY2NvdW50GAMgASgJEiMKBmFtb3VudBgEIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIOCgZ0dGxfbXMYBSABKAQSIwoJdW5saW1pdGVkGAYgAygOMhAuYWx0cmFjZS52MS5Vbml0EiUKBG5ld3MYByABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzImoKC0FjY291bnROZXdzEiMKBHVzZXMYASADKAsyFS5hbHRyYWNlLnYxLkJ1ZGdldFVzZRIkCgZvdGhlcnMYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhAKCGhhc191c2VzGAMgASgIIm0KCUJ1ZGdldFVzZRIeCgR1bml0GAEgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgCIAEoCRINCgVsaW1pdBgDIAEoBBINCgVzcGVudBgEIAEoBBISCgplbmRzX2F0X21zGAUgASgDIoYBCg1TZXR0bGVSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBXNwZW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWZpbmFsGAQgASgIEiEKBGtlZXAYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMieAoLU2V0dGxlUmVwbHkSIgoFc3BlbnQYASABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFZmluYWwYAiABKAgSDwoHYWNjb3VudBgDIAEoCRIlCgRuZXdzGAQgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyKnAQoPU3RhbmRpbmdSZXF1ZXN0Eg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxINCgVjYXVzZRgDIAEoCRIQCghhc2tfa2lsbBgEIAEoCBITCgtzY29yZV9taWxsaRgFIAEoBBInCglzdGFuZHNfYXQYBiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nIl4KDVN0YW5kaW5nUmVwbHkSJgoIc3RhbmRpbmcYASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEiUKBG5ld3MYAiABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzIi4KDEZldGNoUmVxdWVzdBIOCgZzaGEyNTYYASABKAwSDgoGb2Zmc2V0GAIgASgEIikKCkZldGNoUmVwbHkSDAoEc2l6ZRgBIAEoBBINCgVieXRlcxgCIAEoDCIjCgxTdGF0ZVJlcXVlc3QSEwoLYWZ0ZXJfc2NvcGUYASABKAkiRQoKU3RhdGVSZXBseRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCI/CgxFbnJvbFJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBINCgV0b2tlbhgCIAEoCRIMCgRua2V5GAMgASgJIjYKCkVucm9sUmVwbHkSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiJQoPQ29udHJhY3RSZXF1ZXN0EhIKCmtleV9zaGEyNTYYASABKAwiPgoNQ29udHJhY3RSZXBseRINCgVjaGFpbhgBIAEoCRIeCgRyYXRlGAIgASgLMhAuYWx0cmFjZS52MS5SYXRlIngKBFJhdGUSJAoIcmVxdWVzdHMYASABKAsyEi5hbHRyYWNlLnYxLkJ1Y2tldBIiCgZ0b2tlbnMYAiABKAsyEi5hbHRyYWNlLnYxLkJ1Y2tldBImCgp1c2RfbWljcm9zGAMgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQiOAoGQnVja2V0Eg0KBWJ1cnN0GAEgASgEEg4KBmFtb3VudBgCIAEoBBIPCgdzZWNvbmRzGAMgASgEIh0KDENhcnZlUmVxdWVzdBINCgVjaGFpbhgBIAEoCSJFCgpDYXJ2ZVJlcGx5EhAKCGNvbnRyYWN0GAEgASgJEiUKC3BhcmVudF9yYXRlGAIgASgLMhAuYWx0cmFjZS52MS5SYXRlIiwKDldpdG5lc3NSZXF1ZXN0EgwKBHZrZXkYASABKAkSDAoEYm9keRgCIAEoDCJMCgxXaXRuZXNzUmVwbHkSDgoGc3RhdHVzGAEgASgNEgwKBGJvZHkYAiABKAkSDAoEdmtleRgDIAEoCRIQCghjb3NpZ25lZBgEIAEoCSJBCg9EaXN0cnVzdFJlcXVlc3QSEAoIcHJvdmlkZXIYASABKAkSDQoFbW9kZWwYAiABKAkSDQoFbWlsbGkYAyABKAQiHgoNRGlzdHJ1c3RSZXBseRINCgVtaWxsaRgBIAEoBCJhCgtSYXRlUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEgwKBGhlbGQYAiABKA0SIgoEbGFncxgDIAEoCzIULmFsdHJhY2UudjEuUmF0ZUxhZ3MSDwoHcmVsZWFzZRgEIAEoCCJCCghSYXRlTGFncxITCgtyZXF1ZXN0c191cxgBIAEoBBIRCgl0b2tlbnNfdXMYAiABKAQSDgoGdXNkX3VzGAMgASgEImYKCVJhdGVSZXBseRINCgVzaGFyZRgBIAEoDRIOCgZ0dGxfbXMYAiABKAQSKAoKYWRkZWRfbGFncxgDIAEoCzIULmFsdHJhY2UudjEuUmF0ZUxhZ3MSEAoIcmV0cnlfbXMYBCABKAQqpgEKCFN0YW5kaW5nEhgKFFNUQU5ESU5HX1VOU1BFQ0lGSUVEEAASEwoPU1RBTkRJTkdfTk9STUFMEAESFAoQU1RBTkRJTkdfV0FSTklORxACEhUKEVNUQU5ESU5HX1RIUk9UVExFEAMSFwoTU1RBTkRJTkdfUVVBUkFOVElORRAEEhIKDlNUQU5ESU5HX0JMT0NLEAUSEQoNU1RBTkRJTkdfS0lMTBAGYgZwcm90bzM", [file_altrace_v1_record]);
 
 /**
  * Any signed message that is not a record. The signature covers the domain string of its type, NUL, payload.
@@ -336,6 +336,12 @@ export type NodeRequest = Message<"altrace.v1.NodeRequest"> & {
      */
     value: DistrustRequest;
     case: "distrust";
+  } | {
+    /**
+     * @generated from field: altrace.v1.RateRequest rate = 26;
+     */
+    value: RateRequest;
+    case: "rate";
   } | { case: undefined; value?: undefined };
 };
 
@@ -442,6 +448,12 @@ export type NodeReply = Message<"altrace.v1.NodeReply"> & {
      */
     value: DistrustReply;
     case: "distrust";
+  } | {
+    /**
+     * @generated from field: altrace.v1.RateReply rate = 26;
+     */
+    value: RateReply;
+    case: "rate";
   } | { case: undefined; value?: undefined };
 };
 
@@ -499,6 +511,12 @@ export type Question = Message<"altrace.v1.Question"> & {
      */
     value: SettleRequest;
     case: "settle";
+  } | {
+    /**
+     * @generated from field: altrace.v1.RateRequest rate = 26;
+     */
+    value: RateRequest;
+    case: "rate";
   } | { case: undefined; value?: undefined };
 };
 
@@ -558,6 +576,12 @@ export type Answer = Message<"altrace.v1.Answer"> & {
      */
     value: Refused;
     case: "refused";
+  } | {
+    /**
+     * @generated from field: altrace.v1.RateReply rate = 26;
+     */
+    value: RateReply;
+    case: "rate";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1453,6 +1477,117 @@ export type DistrustReply = Message<"altrace.v1.DistrustReply"> & {
  */
 export const DistrustReplySchema: GenMessage<DistrustReply> = /*@__PURE__*/
   messageDesc(file_altrace_v1_mesh, 38);
+
+/**
+ * Asks for a share of the rate that policy gives an agent, or says that the one it has is still used.
+ *
+ * @generated from message altrace.v1.RateRequest
+ */
+export type RateRequest = Message<"altrace.v1.RateRequest"> & {
+  /**
+   * agent/<t>/<a>
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * The share that this node refills by now, in 65,536ths; 0 when it has none that is valid.
+   *
+   * @generated from field: uint32 held = 2;
+   */
+  held: number;
+
+  /**
+   * How far each bucket is from full, as time that it takes to fill up, microseconds.
+   *
+   * @generated from field: altrace.v1.RateLags lags = 3;
+   */
+  lags?: RateLags | undefined;
+
+  /**
+   * The agent has not asked for a while: the share goes back.
+   *
+   * @generated from field: bool release = 4;
+   */
+  release: boolean;
+};
+
+/**
+ * Describes the message altrace.v1.RateRequest.
+ * Use `create(RateRequestSchema)` to create a new message.
+ */
+export const RateRequestSchema: GenMessage<RateRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 39);
+
+/**
+ * By metric. The same for every share of a rate, however large.
+ *
+ * @generated from message altrace.v1.RateLags
+ */
+export type RateLags = Message<"altrace.v1.RateLags"> & {
+  /**
+   * @generated from field: uint64 requests_us = 1;
+   */
+  requestsUs: bigint;
+
+  /**
+   * @generated from field: uint64 tokens_us = 2;
+   */
+  tokensUs: bigint;
+
+  /**
+   * @generated from field: uint64 usd_us = 3;
+   */
+  usdUs: bigint;
+};
+
+/**
+ * Describes the message altrace.v1.RateLags.
+ * Use `create(RateLagsSchema)` to create a new message.
+ */
+export const RateLagsSchema: GenMessage<RateLags> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 40);
+
+/**
+ * @generated from message altrace.v1.RateReply
+ */
+export type RateReply = Message<"altrace.v1.RateReply"> & {
+  /**
+   * What this node may refill by from now on. Less than it had: it says so at once with a new request.
+   *
+   * @generated from field: uint32 share = 1;
+   */
+  share: number;
+
+  /**
+   * Milliseconds after the node sent its request; from then on it has none.
+   *
+   * @generated from field: uint64 ttl_ms = 2;
+   */
+  ttlMs: bigint;
+
+  /**
+   * How full the part is that was added.
+   *
+   * @generated from field: altrace.v1.RateLags added_lags = 3;
+   */
+  addedLags?: RateLags | undefined;
+
+  /**
+   * With a share of 0: when asking again makes sense, milliseconds.
+   *
+   * @generated from field: uint64 retry_ms = 4;
+   */
+  retryMs: bigint;
+};
+
+/**
+ * Describes the message altrace.v1.RateReply.
+ * Use `create(RateReplySchema)` to create a new message.
+ */
+export const RateReplySchema: GenMessage<RateReply> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 41);
 
 /**
  * Where an agent stands on the ladder of enforcement.

@@ -1,0 +1,107 @@
+import { create } from "@bufbuild/protobuf";
+import type { RateLags } from "../mesh/rate-share.ts";
+import type { Clock } from "../ports/clock.ts";
+import {
+  type RateLags as RateLagsMessage,
+  RateLagsSchema,
+  RateReplySchema,
+  type RateRequest,
+} from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
+import { monoMs } from "./pause.ts";
+import type { Placement } from "./placement.ts";
+import { RateShares } from "./rate-shares.ts";
+import type { Registry } from "./registry.ts";
+import type { ReplayGuard } from "./replay-guard.ts";
+import type { Replica } from "./replica.ts";
+
+export type RateDoorOptions = {
+  readonly clock: Clock;
+  readonly replica: Replica;
+  readonly registry: Registry;
+  readonly placement: Placement;
+  readonly replays: ReplayGuard;
+  readonly emptyLagsOf: (bundle: Uint8Array) => ReadonlyMap<string, RateLags>;
+};
+
+/** A share lasts for ten seconds, so that a node which is gone is missed for no longer. */
+const SETTINGS = {
+  ttlMs: 10_000,
+  renewMs: 2_000,
+  driftMilli: 10,
+  guardMs: 1_000,
+  accountsMax: 100_000,
+} as const;
+
+/** What nodes ask about agents' rates, answered by the coordinator that leads the ledger. */
+export class RateDoor {
+  readonly #options: RateDoorOptions;
+  readonly #shares = new RateShares(SETTINGS);
+  #lags: ReadonlyMap<string, RateLags> = new Map();
+  #lagsOf = "";
+
+  constructor(options: RateDoorOptions) {
+    this.#options = options;
+  }
+
+  /** From here on this coordinator lends, and another one, or an earlier run, did until now. */
+  begin(): void {
+    this.#shares.begin(monoMs(this.#options.clock));
+  }
+
+  ask(request: RateRequest, from: RequestFrom): ReplyBody {
+    const { registry, placement, replays, replica, clock } = this.#options;
+    const { account, held, release } = request;
+    const { node, bootId, requestId } = from;
+    if (!placement.isPlaced(node, account)) {
+      return refusedBody("not_placed", `${account} is not placed on ${node}`);
+    }
+    if (!registry.isCurrentBoot(node, bootId)) {
+      return refusedBody("boot_ended", `${bootId} of ${node} has ended`);
+    }
+    const empty = this.#emptyLags(account);
+    if (empty === undefined) return refusedBody("account_unknown", `no rate for ${account}`);
+    const lags = readLags(request.lags);
+    if (lags === undefined) return refusedBody("malformed_request", "lags");
+    // A recording of what the node had once would free what it has now.
+    if (!replays.pass(`${node} rate ${account}`, requestId)) {
+      return refusedBody("replayed", `${requestId} was heard before, or its time is not now`);
+    }
+    const loan = this.#shares.ask(
+      { node, bootId, account, held, lags, release },
+      { nowMs: monoMs(clock), empty, isAlone: replica.trust.nodeIds().length <= 1 },
+    );
+    const value = create(RateReplySchema, {
+      share: loan.share,
+      ttlMs: BigInt(loan.ttlMs),
+      addedLags: writeLags(loan.addedLags),
+      retryMs: BigInt(Math.ceil(loan.retryMs)),
+    });
+    return { case: "rate", value };
+  }
+
+  /** Bundles are read once each. */
+  #emptyLags(account: string): RateLags | undefined {
+    const policy = this.#options.replica.state.get("policy");
+    if (policy?.op.case !== "policy") return undefined;
+    if (policy.hashHex !== this.#lagsOf) {
+      this.#lags = this.#options.emptyLagsOf(policy.op.value.body);
+      this.#lagsOf = policy.hashHex;
+    }
+    return this.#lags.get(account);
+  }
+}
+
+function readLags(lags: RateLagsMessage | undefined): RateLags | undefined {
+  if (lags === undefined) return [0, 0, 0];
+  const read = [lags.requestsUs, lags.tokensUs, lags.usdUs].map(Number);
+  return read.every(Number.isSafeInteger) ? (read as unknown as RateLags) : undefined;
+}
+
+function writeLags([requests, tokens, usdMicros]: RateLags) {
+  return create(RateLagsSchema, {
+    requestsUs: BigInt(requests),
+    tokensUs: BigInt(tokens),
+    usdUs: BigInt(usdMicros),
+  });
+}
