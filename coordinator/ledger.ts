@@ -14,6 +14,7 @@
 // L2. The ledger's wall clock never goes back, so that a window which ended is never lent from again.
 
 import type { AccountLimits } from "./account-limits.ts";
+import { DueHeap } from "./due-heap.ts";
 import { LedgerAccounts } from "./ledger-accounts.ts";
 import { eachUnit, negative } from "./ledger-amounts.ts";
 import { LedgerContracts } from "./ledger-contracts.ts";
@@ -125,6 +126,8 @@ export class Ledger {
   readonly #accounts: LedgerAccounts;
   /** Delegation: the accounts of contracts, which policy does not list. */
   readonly contracts: LedgerContracts;
+  /** When leases expire, and when final ones may be forgotten. */
+  readonly #due = new DueHeap();
   #nextSweepMs = 0;
 
   constructor(settings: LedgerSettings, state: LedgerState) {
@@ -132,6 +135,7 @@ export class Ledger {
     this.#state = state;
     this.contracts = new LedgerContracts(state);
     this.#accounts = new LedgerAccounts(state, this.contracts);
+    for (const lease of state.leases()) this.#lookLater(lease);
   }
 
   /** Takes over what policy says now. What is taken from accounts stays taken. */
@@ -186,6 +190,7 @@ export class Ledger {
     };
     this.#accounts.charge(lease, { reserved: lease.amount });
     this.#state.putLease(lease);
+    this.#lookLater(lease);
     return this.#grantOf(lease, env);
   }
 
@@ -212,8 +217,10 @@ export class Ledger {
       this.#accounts.charge(lease, { spent: negative(rest) });
     }
     lease.spent = spent;
-    if (ask.final) lease.status = "final";
-    else if (ask.keep !== undefined) this.#shrink(lease, ask.spent, ask.keep);
+    if (ask.final) {
+      lease.status = "final";
+      this.#lookLater(lease);
+    } else if (ask.keep !== undefined) this.#shrink(lease, ask.spent, ask.keep);
     this.#state.putLease(lease);
     return { account, spent, final: ask.final };
   }
@@ -234,15 +241,29 @@ export class Ledger {
   /** Moves on to `env.nowMs`: ends windows, expires leases, forgets what nothing depends on. */
   roll(env: LedgerEnv): void {
     this.#state.advance(env.nowMs);
-    // Late is safe here and looking at every lease in every turn is not cheap.
+    // Late is safe here, and many turns happen in between.
     if (env.monoMs < this.#nextSweepMs) return;
     this.#nextSweepMs = env.monoMs + SWEEP_EVERY_MS;
-    for (const lease of this.#state.leases()) {
+    for (let id = this.#due.take(env.monoMs); id; id = this.#due.take(env.monoMs)) {
+      const lease = this.#state.lease(id);
+      // One that is gone, or settled since it was to expire, has an entry of its own by now.
+      if (!lease) continue;
       if (lease.status === "open" && env.monoMs >= this.#expiresAtMs(lease)) this.#expire(lease);
-      const isRemembered = env.monoMs < lease.knownSinceMs + this.#settings.memoMs;
+      const isRemembered = env.monoMs < this.#rememberedUntilMs(lease);
       if (lease.status === "final" && !isRemembered) this.#state.dropLease(lease.id);
     }
     this.contracts.roll();
+  }
+
+  /** An expired lease is looked at when it is settled: until then there is nothing to do. */
+  #lookLater(lease: Lease): void {
+    const { id, status } = lease;
+    if (status === "open") this.#due.add({ atMs: this.#expiresAtMs(lease), id });
+    if (status === "final") this.#due.add({ atMs: this.#rememberedUntilMs(lease), id });
+  }
+
+  #rememberedUntilMs({ knownSinceMs }: Lease): number {
+    return knownSinceMs + this.#settings.memoMs;
   }
 
   /** Every row of an account, or of all, in the windows that hold the last turn's time. */
