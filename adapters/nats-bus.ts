@@ -140,12 +140,32 @@ class NatsConnectionBus implements NatsBus {
       return { seq: stored.seq };
     } catch (error) {
       if (error instanceof JetStreamApiError && WRONG_LAST_SEQUENCE.includes(error.code)) {
-        return "conflict";
+        return this.#storedBefore(streamName, subject, msgId);
       }
       const fault = natsFault(error, subject);
       // It left this process, so it may have been stored although no answer came back.
       const mayBeStored = fault.code === "timeout" || fault.code === "closed";
       throw mayBeStored ? new BusFault("unknown", subject, { cause: error }) : fault;
+    }
+  }
+
+  /**
+   * Some servers compare sequences before they look for the id (2.15 alone does, in a cluster it does
+   * not), so an append that was stored and is asked for again meets itself.
+   */
+  async #storedBefore(
+    stream: string,
+    subject: string,
+    msgId: string,
+  ): Promise<{ readonly seq: number } | "conflict"> {
+    const { manager } = this.#mustBeUp();
+    try {
+      const last = await manager.streams.getMessage(stream, { last_by_subj: subject });
+      const isOwn = last?.header.get("Nats-Msg-Id") === msgId;
+      return last && isOwn ? { seq: last.seq } : "conflict";
+    } catch (error) {
+      // Whether it was stored is not known until somebody can look.
+      throw new BusFault("unknown", subject, { cause: error });
     }
   }
 
