@@ -51,7 +51,7 @@ async function bringVerifiers(): Promise<void> {
     return;
   }
   try {
-    await bringTools({ go: async () => go, names: VERIFIERS });
+    await bringTools({ go: async () => go, names: [...VERIFIERS, "nats-server"] });
   } catch (error) {
     if (error instanceof ProxyUnreached) process.env.ALTRACE_VERIFIERS = "unreached";
     else failed += 1;

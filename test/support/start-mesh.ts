@@ -16,6 +16,8 @@ export type MeshOptions = {
   readonly coordinators?: number;
   /** Settings of every coordinator. */
   readonly coordinatorEnv?: Readonly<Record<string, string>>;
+  /** Path of the nats-server; default: the one from PATH. */
+  readonly natsProgram?: string | undefined;
   /** Further lines of the server's configuration, for the members as they will be. */
   readonly natsConfig?: (mesh: Pick<Mesh, "coordinators" | "nodes">) => string;
 };
@@ -25,7 +27,8 @@ const PORTS_OF_ONE = 100;
 
 /** A coordinator and its nodes, each a process, over a real nats-server. */
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
-  const nats = await startNats({ started: false });
+  const { natsProgram: program } = options;
+  const nats = await startNats({ started: false, ...(program === undefined ? {} : { program }) });
   const folder = mkdtempSync(join(tmpdir(), "altm-"));
   const mesh = new Mesh({
     options,

@@ -24,6 +24,8 @@ export type NatsServerOptions = {
   readonly config?: string;
   /** False: the port is chosen and nothing listens there until `restart`. */
   readonly started?: boolean;
+  /** Path of the server's program; default: the one from PATH. */
+  readonly program?: string;
 };
 
 const READY_MS = 20_000;
@@ -39,7 +41,7 @@ const KEEPER = '"$0" "$@" </dev/null >/dev/null 2>&1 & echo $!; read -r _; kill 
  * package; anyone else is told what to do.
  */
 export async function startNats(options: NatsServerOptions = {}): Promise<NatsServer> {
-  const program = natsServerProgram();
+  const program = options.program ?? natsServerProgram();
   const dir = tempDir();
   const port = await freePort();
   const server = new RunningNats({ program, port, dir, config: options.config ?? "" });
@@ -121,6 +123,16 @@ class RunningNats implements NatsServer {
   }
 }
 
+/** A port on 127.0.0.1 that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
 /** True once the server greets: it listens before JetStream is ready, and greets after. */
 function answers(port: number): Promise<boolean> {
   return new Promise((resolve) => {
@@ -133,15 +145,6 @@ function answers(port: number): Promise<boolean> {
     socket.once("error", () => end(false));
     socket.once("close", () => end(false));
   });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 function natsServerProgram(): string {

@@ -1,0 +1,75 @@
+import type { NatsBus } from "../../adapters/nats-bus.ts";
+import { ensureStreams, StreamConfigFault } from "../../adapters/nats-streams.ts";
+import { freePort, type NatsServer, startNats } from "./start-nats.ts";
+import { waitUntil } from "./wait-until.ts";
+
+const SERVERS = 3;
+
+/** Three real nats-servers that hold every stream together. */
+export type NatsCluster = AsyncDisposable & {
+  /** All three, separated by commas. */
+  readonly url: string;
+  readonly servers: readonly NatsServer[];
+};
+
+/**
+ * Starts three servers on 127.0.0.1 that know one another.
+ *
+ * @param options.program Path of their program; default: the one from PATH.
+ */
+export async function startNatsCluster(
+  options: { readonly program?: string } = {},
+): Promise<NatsCluster> {
+  const routes = await freePorts(SERVERS);
+  const peers = routes.map((port) => `"nats-route://127.0.0.1:${port}"`).join(", ");
+  const servers = await Promise.all(
+    routes.map((port, i) =>
+      startNats({
+        ...options,
+        started: false,
+        config: [
+          `server_name: ${nameOf(i)}`,
+          `cluster { name: alt, listen: "127.0.0.1:${port}", routes: [${peers}] }`,
+        ].join("\n"),
+      }),
+    ),
+  );
+  const stop = async () => {
+    await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
+  };
+  try {
+    await Promise.all(servers.map((server) => server.restart()));
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return {
+    url: servers.map(({ url }) => url).join(","),
+    servers,
+    [Symbol.asyncDispose]: stop,
+  };
+}
+
+/** Makes the mesh's streams on all three, as soon as the servers have elected who makes streams. */
+export async function ensureReplicatedStreams(bus: NatsBus): Promise<void> {
+  await waitUntil("three servers to hold the streams", async () => {
+    try {
+      await ensureStreams(bus, { replicas: SERVERS });
+      return true;
+    } catch (error) {
+      if (error instanceof StreamConfigFault) throw error;
+      return false;
+    }
+  });
+}
+
+function nameOf(i: number): string {
+  return `n${i + 1}`;
+}
+
+/** Free ports, no two the same. */
+async function freePorts(count: number): Promise<readonly number[]> {
+  const ports = new Set<number>();
+  while (ports.size < count) ports.add(await freePort());
+  return [...ports];
+}
