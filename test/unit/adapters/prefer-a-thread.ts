@@ -1,4 +1,5 @@
 import { readdirSync } from "node:fs";
+import { access } from "node:fs/promises";
 import { getPriority } from "node:os";
 import { preferThisThread } from "../../../adapters/thread-priority.ts";
 
@@ -8,6 +9,8 @@ if (process.argv[2] === "nobody") {
   process.setuid?.(65_534);
 }
 const told = await preferThisThread();
+// Uses libuv's pool: whoever was preferred must not have been the first to do so.
+await access("/");
 const all = readdirSync("/proc/self/task").map((id) => getPriority(Number(id)));
 const own = getPriority(process.pid);
 process.stdout.write(JSON.stringify({ told, own, all }));
