@@ -1,5 +1,6 @@
 import type { Clock } from "../ports/clock.ts";
 import type { Cost } from "./decision/facts.ts";
+import { type Link, OpenList } from "./open-list.ts";
 
 // Money that is held for requests under way, by the requests that hold it.
 //
@@ -29,7 +30,12 @@ export type NewHold = Pick<
   readonly onOverdue: () => void;
 };
 
-type OpenHold = NewHold & { readonly sinceNs: bigint; readonly deadlineNs: bigint };
+type OpenHold = NewHold & {
+  readonly sinceNs: bigint;
+  readonly deadlineNs: bigint;
+  /** False: it has ended before. */
+  readonly end: () => boolean;
+};
 
 /** Beyond what its request may take: the request's own end comes first wherever nothing is broken. */
 export const HOLD_GRACE_MS = 10_000;
@@ -41,7 +47,7 @@ const NS_PER_MS = 1_000_000n;
 /** The open holds of one loop. */
 export class OpenHolds {
   readonly #clock: Clock;
-  readonly #holds = new Set<OpenHold>();
+  readonly #holds = new OpenList<OpenHold>();
   #isWatched = false;
 
   constructor(clock: Clock) {
@@ -52,10 +58,10 @@ export class OpenHolds {
   open(hold: NewHold): () => boolean {
     const sinceNs = this.#clock.monoNs();
     const deadlineNs = sinceNs + BigInt(hold.lastsMs + HOLD_GRACE_MS) * NS_PER_MS;
-    const one: OpenHold = { ...hold, sinceNs, deadlineNs };
-    this.#holds.add(one);
+    const end = (): boolean => this.#holds.remove(link);
+    const link: Link<OpenHold> = this.#holds.add({ ...hold, sinceNs, deadlineNs, end });
     this.#watch();
-    return () => this.#holds.delete(one);
+    return end;
   }
 
   get count(): number {
@@ -89,7 +95,7 @@ export class OpenHolds {
   #sweep(): void {
     const nowNs = this.#clock.monoNs();
     for (const hold of [...this.#holds]) {
-      if (nowNs >= hold.deadlineNs && this.#holds.delete(hold)) hold.onOverdue();
+      if (nowNs >= hold.deadlineNs && hold.end()) hold.onOverdue();
     }
   }
 }

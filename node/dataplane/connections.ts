@@ -1,6 +1,7 @@
 import type { Clock } from "../../ports/clock.ts";
 import { parseScope } from "../../proto/ids.ts";
 import type { Cost, KilledBy } from "../decision/facts.ts";
+import { type Link, OpenList } from "../open-list.ts";
 import type { AgentOpen, ConnectionInfo } from "../thread-messages.ts";
 import type { Cut } from "./exchange.ts";
 import { type CutResult, type CutTarget, Teardown } from "./teardown.ts";
@@ -29,11 +30,21 @@ export type OpenExchange = CutTarget & {
 
 type AgentGroup = {
   readonly agentId: string;
-  readonly exchanges: Set<OpenExchange>;
+  readonly exchanges: OpenList<OpenExchange>;
   waitingBodies: number;
 };
 
-type Membership = { readonly group: AgentGroup; readonly contractId: string | undefined };
+/** Where an exchange is filed. */
+type Filed = {
+  readonly exchange: OpenExchange;
+  membership: Membership | undefined;
+};
+
+type Membership = {
+  readonly group: AgentGroup;
+  readonly link: Link<OpenExchange>;
+  readonly contractId: string | undefined;
+};
 
 export type ConnectionsOptions = {
   readonly clock: Clock;
@@ -51,7 +62,8 @@ export type ConnectionsOptions = {
  * R3. A cut takes a snapshot. What is registered after it is refused by the cells.
  */
 export class Connections {
-  readonly #all = new Map<OpenExchange, Membership | undefined>();
+  readonly #all = new OpenList<Filed>();
+  readonly #links = new WeakMap<OpenExchange, Link<Filed>>();
   readonly #agents = new Map<string, AgentGroup>();
   readonly #teams = new Map<string, Set<AgentGroup>>();
   readonly #teardown: Teardown;
@@ -61,24 +73,27 @@ export class Connections {
   }
 
   register(exchange: OpenExchange): void {
-    this.#all.set(exchange, undefined);
+    this.#links.set(exchange, this.#all.add({ exchange, membership: undefined }));
   }
 
   /** Does nothing for an exchange that is closed or claimed already: its client may be gone. */
   claim(exchange: OpenExchange, agentId: string, contractId: string | undefined): void {
-    if (!this.#all.has(exchange) || this.#all.get(exchange) !== undefined) return;
+    const filed = this.#links.get(exchange)?.item;
+    if (filed === undefined || filed.membership !== undefined) return;
     const group = this.#groupOf(agentId);
-    group.exchanges.add(exchange);
-    this.#all.set(exchange, { group, contractId });
+    filed.membership = { group, link: group.exchanges.add(exchange), contractId };
   }
 
   /** The exchange is over and its connection closed or free for the next request. */
   remove(exchange: OpenExchange): void {
-    const membership = this.#all.get(exchange);
-    if (!this.#all.delete(exchange)) return;
+    const link = this.#links.get(exchange);
+    if (link === undefined) return;
+    this.#links.delete(exchange);
+    this.#all.remove(link);
+    const { membership } = link.item;
     if (membership !== undefined) {
       const { group } = membership;
-      group.exchanges.delete(exchange);
+      group.exchanges.remove(membership.link);
       this.#dropIfEmpty(group);
     }
     this.#teardown.closed(exchange);
@@ -117,7 +132,7 @@ export class Connections {
   /** The longest open first, at most `LISTED_MAX`. */
   list(nowNs: bigint): ConnectionInfo[] {
     const infos: ConnectionInfo[] = [];
-    for (const exchange of this.#all.keys()) {
+    for (const { exchange } of this.#all) {
       if (infos.length === LISTED_MAX) break;
       infos.push(exchange.info(nowNs));
     }
@@ -161,7 +176,7 @@ export class Connections {
 
   /** Cuts everything that is open, for a reason of the node's own. */
   closeAll(cut: Cut): Promise<CutResult> {
-    return this.#teardown.cut([...this.#all.keys()].filter(isOpen), cut);
+    return this.#teardown.cut(this.#everyOne().filter(isOpen), cut);
   }
 
   /** For an exchange that was cut by its own relay: closed within the flush time, or reset. */
@@ -173,7 +188,7 @@ export class Connections {
     const scope = parseScope(scopeText);
     switch (scope?.kind) {
       case "global":
-        return [...this.#all.keys()];
+        return this.#everyOne();
       case "team":
         return [...(this.#teams.get(scope.team) ?? [])].flatMap((group) => [...group.exchanges]);
       case "agent":
@@ -188,16 +203,20 @@ export class Connections {
   /** Revocations are rare: what they cover is searched for, and requests pay nothing for it. */
   #under(contractId: string): OpenExchange[] {
     const covered: OpenExchange[] = [];
-    for (const [exchange, membership] of this.#all) {
+    for (const { exchange, membership } of this.#all) {
       if (membership?.contractId === contractId) covered.push(exchange);
     }
     return covered;
   }
 
+  #everyOne(): OpenExchange[] {
+    return Array.from(this.#all, ({ exchange }) => exchange);
+  }
+
   #groupOf(agentId: string): AgentGroup {
     let group = this.#agents.get(agentId);
     if (group === undefined) {
-      group = { agentId, exchanges: new Set(), waitingBodies: 0 };
+      group = { agentId, exchanges: new OpenList(), waitingBodies: 0 };
       this.#agents.set(agentId, group);
       const groups = this.#teams.get(teamOf(agentId));
       if (groups === undefined) this.#teams.set(teamOf(agentId), new Set([group]));
