@@ -16,6 +16,7 @@ import { killBlock } from "./kill-block.ts";
 import { ledger } from "./ledger.ts";
 import { micro } from "./micro/micro.ts";
 import { overrun } from "./overrun.ts";
+import { profileJson, profileSse } from "./profile.ts";
 import { refuse } from "./refuse.ts";
 import { teardown } from "./teardown.ts";
 import { tunnels } from "./tunnels.ts";
@@ -32,6 +33,8 @@ const BENCHES: readonly Bench[] = [
   activation,
   micro,
   auditLog,
+  profileJson,
+  profileSse,
   k6Outside,
 ];
 

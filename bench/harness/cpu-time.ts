@@ -10,7 +10,11 @@ const TICKS_PER_SECOND = Number(execFileSync("getconf", ["CLK_TCK"], { encoding:
  * @see https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
  */
 export function cpuMicros(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+  return cpuMicrosOf(readFileSync(`/proc/${pid}/stat`, "utf8"));
+}
+
+/** The same from the text of a `stat` file, of a process or of one of its threads. */
+export function cpuMicrosOf(stat: string): number {
   // The second field is the program's name in brackets, and may hold anything.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const [user, system] = [fields[11], fields[12]];

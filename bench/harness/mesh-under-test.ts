@@ -35,18 +35,25 @@ export async function startMesh(options: {
   readonly isProbed?: boolean;
   /** Where tunnels may go on this machine, `host:port`. */
   readonly tunnelsTo?: string;
+  /** Where `profiler.ts` writes what it sampled of each thread; absent: it is not there. */
+  readonly profileDir?: string;
 }): Promise<MeshUnderTest> {
   await using stack = new AsyncDisposableStack();
   const upstream = stack.use(await startUpstream());
   const folder = mkdtempSync(join(tmpdir(), "altrace-probe-"));
   stack.defer(() => rmSync(folder, { recursive: true, force: true }));
-  const probe = new URL("./probe.ts", import.meta.url).href;
+  const { isProbed = false, profileDir } = options;
+  const preload = (file: string) => ["--import", new URL(file, import.meta.url).href];
   const altrace = stack.use(
     await startAltrace({
-      ...(options.isProbed === true && { nodeArgs: ["--import", probe] }),
+      nodeArgs: [
+        ...(isProbed ? preload("./probe.ts") : []),
+        ...(profileDir === undefined ? [] : preload("./profiler.ts")),
+      ],
       env: {
-        ...(options.isProbed === true && { BENCH_PROBE_DIR: folder }),
+        ...(isProbed && { BENCH_PROBE_DIR: folder }),
         ...(options.tunnelsTo !== undefined && { ALTRACE_TUNNEL_RANGES: "127.0.0.0/8,::1/128" }),
+        ...(profileDir !== undefined && { BENCH_PROFILE_DIR: profileDir }),
       },
     }),
   );

@@ -1,0 +1,101 @@
+import { mkdtempSync, readdirSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type Wish, wishBody } from "./fixtures/upstream.ts";
+import type { Bench, Figure } from "./harness/bench.ts";
+import { closedLoop } from "./harness/closed-loop.ts";
+import { type MeshUnderTest, startMesh } from "./harness/mesh-under-test.ts";
+import { pause } from "./harness/operator.ts";
+import { partsOf } from "./harness/profile-parts.ts";
+import { threadMicros } from "./harness/thread-time.ts";
+
+const SLICE_MS = { full: 10_000, short: 4_000 };
+/** What runs often is compiled again, and better, for some seconds. */
+const WARM_UP_MS = { full: 15_000, short: 5_000 };
+const CONNECTIONS = 8;
+/** A thread writes some megabytes when its profile ends. */
+const WRITE_MS = 3_000;
+const PARTS_SHOWN = 12;
+/** Threads and parts below are left out, microseconds per request. */
+const SHOWN_US_MIN = 0.5;
+
+export const profileJson = profileBench("profile-json", "answer", "a small JSON request");
+export const profileSse = profileBench("profile-sse", "stream", "a stream of 100 chunks");
+
+/** Processor time by thread, from the kernel and unprofiled; then by part, from samples. */
+function profileBench(name: string, wish: Wish, what: string): Bench {
+  return {
+    name,
+    question: `Where does the processor time of ${what} go, thread by thread and part by part?`,
+    run: async ({ isFull, durationMs }) => {
+      const size = isFull ? "full" : "short";
+      const sliceMs = durationMs ?? SLICE_MS[size];
+      const profileDir = mkdtempSync(join(tmpdir(), "altrace-profile-"));
+      await using mesh = await startMesh({ profileDir });
+      const { pid } = mesh.altrace;
+      await ask(mesh, wish, WARM_UP_MS[size]);
+      const before = threadMicros(pid);
+      const requests = await ask(mesh, wish, sliceMs);
+      const figures = perRequest(before, threadMicros(pid), requests);
+      process.kill(pid, "SIGUSR2");
+      const profiled = await ask(mesh, wish, sliceMs);
+      process.kill(pid, "SIGUSR2");
+      await pause(WRITE_MS);
+      return {
+        load: `${requests} requests on ${CONNECTIONS} connections, then ${profiled} profiled`,
+        figures,
+        notes: [
+          ...readdirSync(profileDir).map((file) => partsNote(join(profileDir, file), profiled)),
+          `Threads: the kernel's count, unprofiled. Parts: samples, which themselves cost.`,
+          `Flame graphs: ${profileDir}/*.cpuprofile, for DevTools or speedscope.`,
+        ],
+      };
+    },
+  };
+}
+
+function perRequest(
+  before: ReadonlyMap<string, number>,
+  after: ReadonlyMap<string, number>,
+  requests: number,
+): Figure[] {
+  const figures = [...after].map(([thread, micros]) => ({
+    name: thread,
+    value: (micros - (before.get(thread) ?? 0)) / requests,
+    unit: "us",
+  }));
+  const total = figures.reduce((sum, { value }) => sum + value, 0);
+  const shown = figures.filter(({ value }) => value >= SHOWN_US_MIN);
+  return [...shown, { name: "all_threads", value: total, unit: "us" }];
+}
+
+function partsNote(file: string, requests: number): string {
+  const parts = [...partsOf(file)]
+    .map(([part, micros]) => ({ part, us: micros / requests }))
+    .filter(({ us }) => us >= SHOWN_US_MIN)
+    .sort((one, other) => other.us - one.us)
+    .slice(0, PARTS_SHOWN)
+    .map(({ part, us }) => `${part} ${us.toFixed(1)}`);
+  const thread = file.slice(file.lastIndexOf("/") + 1, -".cpuprofile".length);
+  return `${thread}, us per request: ${parts.length === 0 ? "next to nothing" : parts.join(", ")}.`;
+}
+
+async function ask(mesh: MeshUnderTest, wish: Wish, ms: number): Promise<number> {
+  let requests = 0;
+  const body = wishBody(wish, "profile");
+  await closedLoop(
+    {
+      origin: mesh.altrace.ready.gateway,
+      key: mesh.keys.neighbour,
+      connections: CONNECTIONS,
+      pauseMs: 0,
+      next: () => ({ id: "profile", body }),
+      onAnswer: ({ status, reason }) => {
+        if (status !== 200) throw new Error(`expected an answer, not ${status} ${reason}`);
+        requests += 1;
+      },
+    },
+    AbortSignal.timeout(ms),
+  );
+  return requests;
+}
