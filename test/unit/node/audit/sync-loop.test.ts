@@ -1,6 +1,11 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { type SyncedFrames, SyncLoop } from "../../../../node/audit/sync-loop.ts";
+import {
+  ABSORB_EVERY_MS,
+  SYNC_EVERY_MS,
+  type SyncedFrames,
+  SyncLoop,
+} from "../../../../node/audit/sync-loop.ts";
 import { createWalSignal } from "../../../../node/audit/wal-signal.ts";
 import { WalSync } from "../../../../node/audit/wal-sync.ts";
 import { openWal } from "../../../../node/audit/wal-writer.ts";
@@ -75,6 +80,33 @@ test("what is made of the frames does not hold up their sync", async () => {
   world.loop.stop();
   await until(() => world.clock.pendingTimers === 1);
   world.clock.advance(5);
+  await running;
+});
+
+test("what is synced is absorbed in batches, the last of it too", async () => {
+  const absorbedMs: number[] = [];
+  const nowMs = (): number => Number(world.clock.monoNs() / 1_000_000n);
+  const world = setUp({
+    absorb: () => {
+      absorbedMs.push(nowMs());
+      return false;
+    },
+    finish: () => undefined,
+  });
+  const running = world.loop.run();
+  await until(() => absorbedMs.length === 1);
+  for (let ms = 0; ms < ABSORB_EVERY_MS; ms += SYNC_EVERY_MS) {
+    // Nothing is written in the second half: what was synced before must not wait for more.
+    if (ms < ABSORB_EVERY_MS / 2) world.wal.append(ALLOW);
+    for (let turn = 0; turn < 50; turn++) await nextTurn();
+    // Else it sleeps until somebody writes, or for a quarter of a second.
+    expect(world.clock.pendingTimers).toBe(1);
+    world.clock.advance(SYNC_EVERY_MS);
+  }
+  await until(() => absorbedMs.length === 2);
+  const [first = 0, second = 0] = absorbedMs;
+  expect(second - first).toBe(ABSORB_EVERY_MS);
+  world.loop.stop();
   await running;
 });
 
