@@ -18,7 +18,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "parts",
-          include: ["test/{unit,contract,tidy}/**/*.test.ts"],
+          include: ["test/{unit,contract,tidy,models}/**/*.test.ts"],
           // These run parts and their twins: one process runs many files, and loads the code once.
           isolate: false,
           setupFiles: ["test/setup/leaves-no-trace.ts"],
