@@ -98,7 +98,7 @@ test("a loss of power takes no record that counted as synced, and no checkpoint 
     // On their way, and promised to nobody.
     for (let more = 0; more < 40; more++) deny(first);
     // A thread that cannot read its own files ends, and its node with it; here it has no power either.
-    first.worker.on("error", () => undefined);
+    first.worker.on("error", ({ code }: NodeJS.ErrnoException) => expect(code).toBe("EIO"));
     disk.losePower();
     await first.worker.terminate();
     for (const wal of [first.loop, first.control]) wal.close();
