@@ -46,9 +46,12 @@ test("a log that was put back is seen by the witness, is closed, and the next on
   const before = await waitUntil("a cosigned checkpoint", async () => {
     return (await witnessedSize(altrace)) || undefined;
   });
+  // It stands still meanwhile, as under a snapshot of the disk: partial tiles come and go.
+  process.kill(altrace.process.pid, "SIGSTOP");
   for (const folder of ["log", "wal"]) {
     cpSync(join(home, folder), join(older, folder), { recursive: true });
   }
+  process.kill(altrace.process.pid, "SIGCONT");
   await refuse(altrace);
   await waitUntil("the next one", async () => (await witnessedSize(altrace)) > before || undefined);
   const taken = await runHere("audit", "logs", "--out", kept, "--home", altrace.home);

@@ -123,8 +123,10 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
       ({ src, dst }) => dst === OUTSIDE[EVIL] || (src !== LAB.node4 && src !== LAB.node6),
     );
     expect(strange.filter(({ src }) => !String(src).startsWith("fe80:"))).toEqual([]);
-    const denied = await cli("audit", "query", "--denied", "--json", "--limit", "1000");
-    expect(denied).toContain(`"${EVIL}:443"`);
+    await waitUntil("the refusal's record", async () => {
+      const denied = await cli("audit", "query", "--denied", "--json", "--limit", "1000");
+      return denied.includes(`"${EVIL}:443"`);
+    });
   });
 
   test("a killed team loses its tunnels, and the kernel's gate closes; a revive opens it", async () => {
