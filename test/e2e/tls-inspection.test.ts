@@ -189,7 +189,11 @@ describe("TLS to a model provider, through HTTPS_PROXY", () => {
     const other = BODY.replace("gpt-5-mini", "gpt-4o-mini");
     const refused = await ask(await inside(AGENT, {}, key), {}, other);
     expect([statusOf(refused), reasonOf(refused)]).toEqual([403, "model_not_granted"]);
-    const { answer } = await tunnel(AGENT, front.port, key.replace(/.$/, "A"));
+    const { answer } = await tunnel(
+      AGENT,
+      front.port,
+      key.replace(/.$/, (last) => (last === "A" ? "B" : "A")),
+    );
     expect([statusOf(answer), reasonOf(answer)]).toEqual([407, "key_unknown"]);
     const idle = await inside(AGENT, {}, key);
     await altrace.mustCli("contract", "revoke", contract);
