@@ -1,12 +1,12 @@
-import { carriesKey, presentedProxyKey } from "./credential.ts";
+import { carriesKey } from "./credential.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
 import type { ConnectTarget } from "./dataplane/tunnel/connect-head.ts";
 import { type Identity, isMissing, type Missing, type RequestFacts } from "./decision/facts.ts";
 import type { WantedDestination } from "./destination.ts";
 import type { Asked } from "./gather.ts";
-import { identifyBy } from "./identify.ts";
+import { identifyNamed } from "./identify.ts";
 import type { LoopContext } from "./loop-context.ts";
-import { asNamed, asNamedKey, type NamedKey } from "./named-key.ts";
+import { type NamedKey, namedProxyKey } from "./named-key.ts";
 import type { RowGrant } from "./thread-messages.ts";
 
 /** What is known of a request over plain HTTP to a host that is no provider's. */
@@ -26,7 +26,7 @@ export async function gatherPlain(
   to: ConnectTarget,
   loop: LoopContext,
 ): Promise<AskedPlain> {
-  const named = proxyKey(exchange);
+  const named = namedProxyKey(exchange.head.rawHeaders);
   const { identity, row } = await identifyPlain(exchange, named, loop);
   return {
     exchange,
@@ -43,11 +43,6 @@ export async function gatherPlain(
   };
 }
 
-function proxyKey({ head }: Exchange): NamedKey | Missing {
-  const presented = presentedProxyKey(head.rawHeaders);
-  return isMissing(presented) ? presented : asNamedKey(presented, presented.agentId);
-}
-
 async function identifyPlain(
   exchange: Exchange,
   named: NamedKey | Missing,
@@ -55,11 +50,10 @@ async function identifyPlain(
 ): Promise<{ readonly identity: Identity | Missing; readonly row: RowGrant | undefined }> {
   const { rawHeaders, target } = exchange.head;
   if (isMissing(named)) return { identity: named, row: undefined };
-  const { handle, isContract, agentId } = named;
-  const { identity, row } = await identifyBy(handle, exchange, loop, isContract);
+  const { identity, row } = await identifyNamed(named, exchange, loop);
   // What a request says to its host is its own affair, unless that would hand a key of ours to it.
   const isLeaked = carriesKey(target, rawHeaders);
-  return { identity: isLeaked ? KEY_FOR_HOST : asNamed(identity, agentId), row };
+  return { identity: isLeaked ? KEY_FOR_HOST : identity, row };
 }
 
 const KEY_FOR_HOST: Missing = {

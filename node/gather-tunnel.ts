@@ -1,11 +1,10 @@
-import { isContractKey, presentedProxyKey } from "./credential.ts";
 import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
 import { type Identity, isMissing, type Missing, type RequestFacts } from "./decision/facts.ts";
 import type { WantedDestination } from "./destination.ts";
 import type { Asked } from "./gather.ts";
-import { identifyBy } from "./identify.ts";
+import { identifyBy, identifyNamed } from "./identify.ts";
 import type { LoopContext } from "./loop-context.ts";
-import { asNamed, sha256Of } from "./named-key.ts";
+import { namedProxyKey } from "./named-key.ts";
 import { agentHandle, type RowGrant } from "./thread-messages.ts";
 
 /** What is known of a tunnel that is asked for. */
@@ -49,12 +48,10 @@ type WhoAsks = {
 
 async function identifyTunnel(exchange: TunnelExchange, loop: LoopContext): Promise<WhoAsks> {
   if (exchange.door === "transparent") return identifySource(exchange, loop);
-  const presented = presentedProxyKey(exchange.head.rawHeaders);
-  if (isMissing(presented)) return { identity: presented, row: undefined, keyHandle: undefined };
-  const keyHandle = sha256Of(presented);
-  const isContract = isContractKey(presented.keyId);
-  const found = await identifyBy(keyHandle, exchange, loop, isContract);
-  return { ...found, identity: asNamed(found.identity, presented.agentId), keyHandle, isContract };
+  const named = namedProxyKey(exchange.head.rawHeaders);
+  if (isMissing(named)) return { identity: named, row: undefined, keyHandle: undefined };
+  const { handle: keyHandle, isContract } = named;
+  return { ...(await identifyNamed(named, exchange, loop)), keyHandle, isContract };
 }
 
 /** Nobody sends a credential with what is captured: who asks follows from where it comes from. */

@@ -17,15 +17,22 @@ export async function identify(
 ): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
   const { via } = exchange;
   if (isMissing(named)) return { identity: named, row: undefined };
-  const { handle, isContract, agentId } = named;
-  const known = await identifyBy(handle, exchange, loop, isContract);
-  const { row } = known;
-  const identity = asNamed(known.identity, agentId);
+  const { identity, row } = await identifyNamed(named, exchange, loop);
   // The connection and the request on it must be one agent's.
   if (via === undefined || isMissing(identity) || identity.agentId === via.agentId) {
     return { identity, row };
   }
   return { identity: { missing: "credentials_conflict" }, row };
+}
+
+/** Whose key it is, if that is who the name beside it says. */
+export async function identifyNamed(
+  { handle, isContract, agentId }: NamedKey,
+  asker: Pick<Asker, "head" | "claim">,
+  loop: LoopContext,
+): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
+  const { identity, row } = await identifyBy(handle, asker, loop, isContract);
+  return { identity: asNamed(identity, agentId), row };
 }
 
 /** Whose key it is, by its SHA-256. Claims for that agent, and pins its row until `letGo`. */

@@ -43,14 +43,20 @@ function keyToProxy(
   return asNamedKey(toProxy, toProxy.agentId);
 }
 
+/** What names the key that was sent to the proxy, and the name that was beside it. */
+export function namedProxyKey(rawHeaders: readonly string[]): NamedKey | Missing {
+  const presented = presentedProxyKey(rawHeaders);
+  return isMissing(presented) ? presented : asNamedKey(presented, presented.agentId);
+}
+
 /** A key as it was presented, and the name that was beside it. */
-export function asNamedKey(presented: PresentedKey, agentId: string): NamedKey {
+function asNamedKey(presented: PresentedKey, agentId: string): NamedKey {
   const { keyId } = presented;
   return { handle: sha256Of(presented), isContract: isContractKey(keyId), agentId };
 }
 
 /** Of the whole key, hexadecimal. */
-export function sha256Of({ key }: PresentedKey): string {
+function sha256Of({ key }: PresentedKey): string {
   return hash("sha256", key, "hex");
 }
 
