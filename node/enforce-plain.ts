@@ -16,6 +16,7 @@ import { holdUnpriced } from "./hold-unpriced.ts";
 import { identifyAgain } from "./identify.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { writeEnd } from "./pass-and-settle.ts";
+import { readBody } from "./read-body.ts";
 import { refuse } from "./refuse.ts";
 import { closedNow, tellAllowed } from "./relay-and-settle.ts";
 import { release } from "./table/reserve.ts";
@@ -42,7 +43,7 @@ export async function enforcePlain(
     const verdict = decide(unread);
     if (verdict.refusal !== undefined) return refuse(asked, unread, verdict, loop);
 
-    const body = await readBody(asked, loop);
+    const body = await bodyOf(asked, loop);
     // A body may take long to come; its key is looked at once more after it.
     await identifyAgain(asked, loop, asked.named);
     const held = await holdUnpriced(asked, (facts) => upstreamPlain(asked, facts, body), loop);
@@ -58,27 +59,13 @@ export async function enforcePlain(
 const NO_BODY = Buffer.alloc(0);
 
 /** The body within the policy's limits; why there is none becomes a fact. */
-async function readBody(asked: AskedPlain, loop: LoopContext): Promise<Buffer> {
-  const { exchange, identity } = asked;
+async function bodyOf(asked: AskedPlain, loop: LoopContext): Promise<Buffer> {
+  const { identity } = asked;
   const { policy } = factsNow(asked, loop, "full");
   if (policy === undefined || isMissing(identity)) return NO_BODY;
-  const { limits } = policy;
-  if (!loop.connections.startWaiting(identity.agentId, limits.bodiesWaitingMax)) {
-    asked.request = { missing: "too_many_waiting" };
-    return NO_BODY;
-  }
-  const body = await exchange
-    .readBody({ bytesMax: limits.bodyBytesMax, timeoutMs: limits.bodyTimeoutMs })
-    .finally(() => loop.connections.stopWaiting(identity.agentId));
-  if (typeof body !== "string") return body;
-  // A kill while the body came is stage 3's to tell, and stands even if it is undone by then.
-  if (stageOf(body) === KILL_STAGE) asked.unread = body;
-  else asked.request = { missing: body };
-  return NO_BODY;
+  const { agentId } = identity;
+  return (await readBody(asked, { agentId, limits: policy.limits }, loop)) ?? NO_BODY;
 }
-
-/** Number of the row that tells a kill. */
-const KILL_STAGE = 3;
 
 function upstreamPlain(
   { exchange }: AskedPlain,

@@ -1,5 +1,5 @@
 import type { CompiledPolicy } from "../policy/compiled-policy.ts";
-import { type Reason, stageOf } from "../proto/reasons.ts";
+import type { Reason } from "../proto/reasons.ts";
 import type { ReadRequest } from "./dataplane/dialects/dialect.ts";
 import { withPathNames } from "./dataplane/dialects/path-names.ts";
 import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
@@ -24,6 +24,7 @@ import { namedKey } from "./named-key.ts";
 import { outputLimit } from "./pricing/output-limit.ts";
 import { priceOf, trustedPrice } from "./pricing/price-of.ts";
 import { type Request as PricedRequest, worstCase } from "./pricing/worst-case.ts";
+import { readBody } from "./read-body.ts";
 import { gatherDelegation } from "./read-delegation.ts";
 import { rateShareOf } from "./table/rate-share.ts";
 import { unpin } from "./table/rows.ts";
@@ -31,9 +32,6 @@ import { killedBy } from "./table/scope-cells.ts";
 import { standingOf } from "./table/standing.ts";
 import { isFresh, policyVersion } from "./table/table.ts";
 import type { RowGrant } from "./thread-messages.ts";
-
-/** Number of the row that tells a kill. */
-const KILL_STAGE = 3;
 
 /** Whoever asks, as far as a decision needs it: an exchange, or a tunnel that is to be opened. */
 export type Asker = Pick<Exchange, "requestId" | "door" | "head" | "headAtNs" | "claim" | "answer">;
@@ -155,7 +153,7 @@ export async function gatherBody(asked: Asked, loop: LoopContext): Promise<void>
 }
 
 async function gatherGenerate(asked: Asked, loop: LoopContext): Promise<void> {
-  const { exchange, found, identity } = asked;
+  const { found, identity } = asked;
   const policy = loop.policyOf(policyVersion(loop.table));
   if (isMissing(found) || isMissing(identity) || found.route.kind !== "generate") return;
   if (policy === undefined) {
@@ -164,21 +162,10 @@ async function gatherGenerate(asked: Asked, loop: LoopContext): Promise<void> {
     return;
   }
   if (found.route.bodyless) return takeBodyless(asked, found, policy);
-  const { limits } = policy;
-  if (!loop.connections.startWaiting(identity.agentId, limits.bodiesWaitingMax)) {
-    asked.request = { missing: "too_many_waiting" };
-    return;
-  }
-  const body = await exchange
-    .readBody({ bytesMax: limits.bodyBytesMax, timeoutMs: limits.bodyTimeoutMs })
-    .finally(() => loop.connections.stopWaiting(identity.agentId));
-  if (typeof body === "string") {
-    // A kill while the body came is stage 3's to tell, and stands even if it is undone by then.
-    if (stageOf(body) === KILL_STAGE) asked.unread = body;
-    else asked.request = { missing: body };
-    return;
-  }
-  await inspectBody(asked, { body, found, agentId: identity.agentId, before: policy }, loop);
+  const { agentId } = identity;
+  const body = await readBody(asked, { agentId, limits: policy.limits }, loop);
+  if (body === undefined) return;
+  await inspectBody(asked, { body, found, agentId, before: policy }, loop);
 }
 
 /** A request that says all in its head: there is nothing to scan. */
