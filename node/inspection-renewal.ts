@@ -1,14 +1,9 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
-import { NodeReplySchema, NodeRequestSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
-import type { AskMesh } from "./ledger-questions.ts";
+import { askMesh, type MeshAsker } from "./ask-mesh.ts";
 import type { LoopLink } from "./loop-link.ts";
 
-export type InspectionRenewalDeps = {
-  readonly ask: AskMesh;
-  readonly node: string;
-  readonly bootId: string;
+export type InspectionRenewalDeps = MeshAsker & {
   readonly clock: Clock;
   readonly random: Random;
   readonly loops: readonly LoopLink[];
@@ -67,13 +62,11 @@ export class InspectionRenewal {
 
   /** How long to wait before asking again; undefined: until the policy changes. */
   async #askOnce(): Promise<number | undefined> {
-    const { ask, node, bootId, clock, random, loops, createKeyPair, onProblem } = this.#deps;
+    const { clock, random, loops, createKeyPair, onProblem } = this.#deps;
     const { publicKey, privateKey } = await createKeyPair();
     const requestId = uuidV7(clock.nowMs(), random);
     const body = { case: "certify" as const, value: { publicKey } };
-    const request = create(NodeRequestSchema, { node, bootId, requestId, body });
-    const bytes = await ask("certify", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
-    const reply = bytes && fromBinary(NodeReplySchema, bytes).body;
+    const reply = await askMesh(this.#deps, { requestId, body, timeoutMs: ASK_TIMEOUT_MS });
     if (reply?.case === "refused") {
       if (NOTHING_TO_SIGN.has(reply.value.reason)) return undefined;
       onProblem(reply.value.reason);

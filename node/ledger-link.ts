@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { RATE_WHOLE, type RateLags } from "../mesh/rate-share.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
@@ -9,8 +9,6 @@ import {
   type BudgetUse as BudgetUseMessage,
   LeaseRequestSchema,
   type NodeReply,
-  NodeReplySchema,
-  NodeRequestSchema,
   RateLagsSchema,
   RateRequestSchema,
   type Refused,
@@ -25,15 +23,13 @@ import type { AccountNews } from "./actors/agent-state.ts";
 import type { BudgetUse } from "./actors/budget-share.ts";
 import type { Level } from "./actors/ladder.ts";
 import type { LeaseAnswer, LedgerPort, StandingReport } from "./actors/ledger-port.ts";
+import { askMesh, type MeshAsker } from "./ask-mesh.ts";
 import { type Cost, STANDINGS, type Standing } from "./decision/facts.ts";
-import { type AskMesh, LedgerQuestions } from "./ledger-questions.ts";
+import { LedgerQuestions } from "./ledger-questions.ts";
 import type { AskRate, RateAnswer, RateQuestion } from "./rate-shares.ts";
 
-export type LedgerLinkDeps = {
-  readonly ask: AskMesh;
-  readonly node: string;
-  /** This start of the node, the same as in its heartbeats: leases belong to it. */
-  readonly bootId: string;
+/** Leases belong to the start of the node that asked for them. */
+export type LedgerLinkDeps = MeshAsker & {
   readonly clock: Clock;
   readonly random: Random;
   /** What an answer says of its account beside the answer itself. */
@@ -207,10 +203,7 @@ class LedgerLink implements LedgerPort {
     readonly case: "standing";
     readonly value: StandingRequest;
   }): Promise<NodeReply["body"] | undefined> {
-    const { node, bootId, ask } = this.#deps;
-    const request = create(NodeRequestSchema, { node, bootId, requestId: this.#newId(), body });
-    const bytes = await ask(body.case, toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
-    return bytes === undefined ? undefined : fromBinary(NodeReplySchema, bytes).body;
+    return askMesh(this.#deps, { requestId: this.#newId(), body, timeoutMs: ASK_TIMEOUT_MS });
   }
 }
 

@@ -1,35 +1,21 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import {
   type Answer,
   BatchRequestSchema,
   type NodeReply,
-  NodeReplySchema,
   type NodeRequest,
-  NodeRequestSchema,
   type Question,
   QuestionSchema,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import type { RequestMethod } from "../proto/subjects.ts";
-
-/** Asks the control plane through the mesh thread; undefined when no answer came that counts. */
-export type AskMesh = (
-  method: RequestMethod,
-  request: Uint8Array,
-  timeoutMs: number,
-) => Promise<Uint8Array | undefined>;
+import { askMesh, type MeshAsker } from "./ask-mesh.ts";
 
 /** What is asked of the ledger. */
 export type LedgerQuestion = Exclude<Question["body"], { case: undefined }>;
 /** What the ledger says to it. */
 export type LedgerAnswer = Exclude<Answer["body"], { case: undefined }>;
 
-export type LedgerQuestionsDeps = {
-  readonly ask: AskMesh;
-  readonly node: string;
-  /** This start of the node, the same as in its heartbeats. */
-  readonly bootId: string;
-  readonly timeoutMs: number;
-};
+export type LedgerQuestionsDeps = MeshAsker & { readonly timeoutMs: number };
 
 /** Questions under one signature at most; the coordinator refuses more. */
 export const BATCH_QUESTIONS_MAX = 256;
@@ -120,14 +106,8 @@ export class LedgerQuestions {
     requestId: string,
     body: NodeRequest["body"] & { readonly case: RequestMethod },
   ): Promise<NodeReply["body"] | undefined> {
-    const { node, bootId, ask, timeoutMs } = this.#deps;
-    const request = create(NodeRequestSchema, { node, bootId, requestId, body });
-    try {
-      const bytes = await ask(body.case, toBinary(NodeRequestSchema, request), timeoutMs);
-      return bytes === undefined ? undefined : fromBinary(NodeReplySchema, bytes).body;
-    } catch {
-      return undefined;
-    }
+    const { timeoutMs } = this.#deps;
+    return askMesh(this.#deps, { requestId, body, timeoutMs }).catch(() => undefined);
   }
 }
 

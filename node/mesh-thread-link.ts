@@ -1,5 +1,5 @@
 import type { Clock } from "../ports/clock.ts";
-import type { AskMesh } from "./ledger-questions.ts";
+import type { AskMesh } from "./ask-mesh.ts";
 import type { ControlToMesh, MeshStatus, MeshToControl } from "./thread-messages.ts";
 import type { ThreadPort } from "./thread-port.ts";
 

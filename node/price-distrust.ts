@@ -1,14 +1,11 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import type { AuditRecord } from "../audit/record.ts";
+import { DISTRUST_MILLI_MAX } from "../mesh/record-op.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
-import {
-  DistrustRequestSchema,
-  NodeReplySchema,
-  NodeRequestSchema,
-} from "../proto/gen/altrace/v1/mesh_pb.ts";
-import type { AskMesh } from "./ledger-questions.ts";
+import { DistrustRequestSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { askMesh, type MeshAsker } from "./ask-mesh.ts";
 import type { LoopLink } from "./loop-link.ts";
 import type { NodeLog } from "./node-log.ts";
 
@@ -22,21 +19,18 @@ import type { NodeLog } from "./node-log.ts";
 
 /** Models of which a raise is remembered; those of policy, so hardly ever more than a few. */
 export const MODELS_MAX = 4_096;
-/** Beyond a hundred times its hold a bill says that a price is wrong, and more would change nothing. */
-export const RAISE_MILLI_MAX = 100_000;
+/** What a record of the mesh may say at most: such a bill says that a price is wrong. */
+const RAISE_MILLI_MAX = Number(DISTRUST_MILLI_MAX);
 const PREFIX = "distrust/";
 const ASK_TIMEOUT_MS = 5_000;
 /** Waits before a raise that the coordinator did not take is said again: doubled each time. */
 const ASK_AGAIN_MS = { first: 1_000, max: 60_000 };
 
-export type PriceDistrustDeps = {
-  readonly node: string;
-  readonly bootId: string;
+export type PriceDistrustDeps = MeshAsker & {
   readonly store: Store;
   readonly clock: Clock;
   readonly random: Random;
   readonly loops: readonly LoopLink[];
-  readonly ask: AskMesh;
   readonly append: (record: AuditRecord) => void;
   readonly log: NodeLog;
 };
@@ -186,16 +180,13 @@ export class PriceDistrust {
 
   /** Undefined: the coordinator took it over. */
   async #askOnce(id: string, milli: number): Promise<string | undefined> {
-    const { node, bootId, clock, random, ask } = this.#deps;
+    const { clock, random } = this.#deps;
     const [provider = "", ...rest] = id.split("/");
     const of = { provider, model: rest.join("/"), milli: BigInt(milli) };
     const requestId = uuidV7(clock.nowMs(), random);
     const body = { case: "distrust" as const, value: create(DistrustRequestSchema, of) };
-    const request = create(NodeRequestSchema, { node, bootId, requestId, body });
-    const bytes = await ask("distrust", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
-    if (bytes === undefined) return "unavailable";
-    const reply = fromBinary(NodeReplySchema, bytes).body;
-    if (reply.case === "refused") return reply.value.reason;
-    return reply.case === "distrust" ? undefined : "unavailable";
+    const reply = await askMesh(this.#deps, { requestId, body, timeoutMs: ASK_TIMEOUT_MS });
+    if (reply?.case === "refused") return reply.value.reason;
+    return reply?.case === "distrust" ? undefined : "unavailable";
   }
 }

@@ -1,8 +1,8 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
+import type { AskMesh } from "../../../node/ask-mesh.ts";
 import type { Cost } from "../../../node/decision/facts.ts";
 import { ledgerLink } from "../../../node/ledger-link.ts";
-import type { AskMesh } from "../../../node/ledger-questions.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
 import {
