@@ -12,6 +12,7 @@ import type { Commands } from "./commands.ts";
 import type { Tell } from "./events.ts";
 import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
 import { monoMs } from "./pause.ts";
+import { PolicyView } from "./policy-view.ts";
 import type { RateGate } from "./rate-gate.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
@@ -39,11 +40,11 @@ export type DistrustsOptions = {
  */
 export class Distrusts {
   readonly #options: DistrustsOptions;
-  #models: ReadonlySet<string> = new Set();
-  #modelsOf = "";
+  readonly #models: PolicyView<ReadonlySet<string>>;
 
   constructor(options: DistrustsOptions) {
     this.#options = options;
+    this.#models = new PolicyView(options.replica, options.modelsOf);
   }
 
   /** Answers a node. What it asks for is the mesh's once its record is committed, not before. */
@@ -61,7 +62,8 @@ export class Distrusts {
       return refusedBody("boot_ended", `${bootId} of ${node} has ended`);
     }
     const id = `${provider}/${model}`;
-    if (!this.#isKnown(id)) return refusedBody("model_unknown", `${id} is not in the policy`);
+    if (this.#models.now?.has(id) !== true)
+      return refusedBody("model_unknown", `${id} is not in the policy`);
     const current = replica.state.get(scope)?.op;
     const known = current?.case === "limit" ? current.value.of : undefined;
     if (known?.case === "distrust" && known.value.milli >= milli) {
@@ -97,16 +99,5 @@ export class Distrusts {
       if (error instanceof RecordError) return new CommandRefused(error.reason, error.message);
       throw error;
     }
-  }
-
-  /** Bodies are parsed once for each policy. */
-  #isKnown(id: string): boolean {
-    const policy = this.#options.replica.state.get("policy");
-    if (policy?.op.case !== "policy") return false;
-    if (policy.hashHex !== this.#modelsOf) {
-      this.#models = this.#options.modelsOf(policy.op.value.body);
-      this.#modelsOf = policy.hashHex;
-    }
-    return this.#models.has(id);
   }
 }

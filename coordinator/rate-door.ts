@@ -10,6 +10,7 @@ import {
 import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
 import { monoMs } from "./pause.ts";
 import type { Placement } from "./placement.ts";
+import { PolicyView } from "./policy-view.ts";
 import { RateShares } from "./rate-shares.ts";
 import type { Registry } from "./registry.ts";
 import type { ReplayGuard } from "./replay-guard.ts";
@@ -37,11 +38,11 @@ const SETTINGS = {
 export class RateDoor {
   readonly #options: RateDoorOptions;
   readonly #shares = new RateShares(SETTINGS);
-  #lags: ReadonlyMap<string, RateLags> = new Map();
-  #lagsOf = "";
+  readonly #emptyLags: PolicyView<ReadonlyMap<string, RateLags>>;
 
   constructor(options: RateDoorOptions) {
     this.#options = options;
+    this.#emptyLags = new PolicyView(options.replica, options.emptyLagsOf);
   }
 
   /** From here on this coordinator lends, and another one, or an earlier run, did until now. */
@@ -59,7 +60,7 @@ export class RateDoor {
     if (!registry.isCurrentBoot(node, bootId)) {
       return refusedBody("boot_ended", `${bootId} of ${node} has ended`);
     }
-    const empty = this.#emptyLags(account);
+    const empty = this.#emptyLags.now?.get(account);
     if (empty === undefined) return refusedBody("account_unknown", `no rate for ${account}`);
     const lags = readLags(request.lags);
     if (lags === undefined) return refusedBody("malformed_request", "lags");
@@ -78,17 +79,6 @@ export class RateDoor {
       retryMs: BigInt(Math.ceil(loan.retryMs)),
     });
     return { case: "rate", value };
-  }
-
-  /** Bundles are read once each. */
-  #emptyLags(account: string): RateLags | undefined {
-    const policy = this.#options.replica.state.get("policy");
-    if (policy?.op.case !== "policy") return undefined;
-    if (policy.hashHex !== this.#lagsOf) {
-      this.#lags = this.#options.emptyLagsOf(policy.op.value.body);
-      this.#lagsOf = policy.hashHex;
-    }
-    return this.#lags.get(account);
   }
 }
 
