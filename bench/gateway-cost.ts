@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { type Wish, wishBody } from "./fixtures/upstream.ts";
+import type { Wish } from "./fixtures/upstream.ts";
+import { allowedLoad, CONNECTIONS } from "./harness/allowed-load.ts";
 import type { Bench } from "./harness/bench.ts";
-import { closedLoop } from "./harness/closed-loop.ts";
 import { cpuMicros } from "./harness/cpu-time.ts";
 import { startMesh } from "./harness/mesh-under-test.ts";
 import { interleave, judgePairs, median, PAIRS_MIN } from "./harness/paired.ts";
@@ -12,7 +12,6 @@ import { cleanEnv } from "./harness/start-altrace.ts";
 const ROOT = join(import.meta.dirname, "..");
 const SLICE_MS = { full: 6_000, short: 1_500 };
 const WARM_UP_MS = { full: 5_000, short: 1_500 };
-const CONNECTIONS = 8;
 
 export const gatewayJson = costBench({
   name: "gateway-json",
@@ -92,25 +91,9 @@ async function costOf(of: {
   readonly wish: Wish;
   readonly ms: number;
 }): Promise<Cost> {
-  const { origin, pid, key, wish, ms } = of;
-  const body = wishBody(wish, "cost");
-  let requests = 0;
-  const before = cpuMicros(pid);
-  await closedLoop(
-    {
-      origin,
-      key,
-      connections: CONNECTIONS,
-      pauseMs: 0,
-      next: () => ({ id: "cost", body }),
-      onAnswer: ({ status, reason }) => {
-        if (status !== 200) throw new Error(`expected an answer, not ${status} ${reason}`);
-        requests += 1;
-      },
-    },
-    AbortSignal.timeout(ms),
-  );
-  return { cpuMicrosPerRequest: (cpuMicros(pid) - before) / requests, requests };
+  const before = cpuMicros(of.pid);
+  const requests = await allowedLoad(of);
+  return { cpuMicrosPerRequest: (cpuMicros(of.pid) - before) / requests, requests };
 }
 
 type BareProxy = AsyncDisposable & { readonly origin: string; readonly pid: number };

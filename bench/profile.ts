@@ -1,9 +1,9 @@
 import { mkdtempSync, readdirSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type Wish, wishBody } from "./fixtures/upstream.ts";
+import type { Wish } from "./fixtures/upstream.ts";
+import { allowedLoad, CONNECTIONS } from "./harness/allowed-load.ts";
 import type { Bench, Figure } from "./harness/bench.ts";
-import { closedLoop } from "./harness/closed-loop.ts";
 import { type MeshUnderTest, startMesh } from "./harness/mesh-under-test.ts";
 import { pause } from "./harness/operator.ts";
 import { partsOf } from "./harness/profile-parts.ts";
@@ -12,7 +12,6 @@ import { threadMicros } from "./harness/thread-time.ts";
 const SLICE_MS = { full: 10_000, short: 4_000 };
 /** What runs often is compiled again, and better, for some seconds. */
 const WARM_UP_MS = { full: 15_000, short: 5_000 };
-const CONNECTIONS = 8;
 /** A thread writes some megabytes when its profile ends. */
 const WRITE_MS = 3_000;
 const PARTS_SHOWN = 12;
@@ -80,22 +79,7 @@ function partsNote(file: string, requests: number): string {
   return `${thread}, us per request: ${parts.length === 0 ? "next to nothing" : parts.join(", ")}.`;
 }
 
-async function ask(mesh: MeshUnderTest, wish: Wish, ms: number): Promise<number> {
-  let requests = 0;
-  const body = wishBody(wish, "profile");
-  await closedLoop(
-    {
-      origin: mesh.altrace.ready.gateway,
-      key: mesh.keys.neighbour,
-      connections: CONNECTIONS,
-      pauseMs: 0,
-      next: () => ({ id: "profile", body }),
-      onAnswer: ({ status, reason }) => {
-        if (status !== 200) throw new Error(`expected an answer, not ${status} ${reason}`);
-        requests += 1;
-      },
-    },
-    AbortSignal.timeout(ms),
-  );
-  return requests;
+function ask(mesh: MeshUnderTest, wish: Wish, ms: number): Promise<number> {
+  const { keys, altrace } = mesh;
+  return allowedLoad({ origin: altrace.ready.gateway, key: keys.neighbour, wish, ms });
 }

@@ -3,14 +3,13 @@ import { wishBody } from "./fixtures/upstream.ts";
 import type { Bench, BenchResult } from "./harness/bench.ts";
 import { Times } from "./harness/histogram.ts";
 import { type MeshUnderTest, startMesh, TARGET } from "./harness/mesh-under-test.ts";
-import { pause } from "./harness/operator.ts";
+import { openMany } from "./harness/open-many.ts";
+import { SocketEnd } from "./harness/socket-end.ts";
+import { until } from "./harness/until.ts";
 
 const STREAMS = { full: 1_000, short: 200 };
 const ROUNDS = { full: 5, short: 2 };
-const OPEN_AT_ONCE = 50;
 const OPEN_TIMEOUT_MS = 60_000;
-const OPEN_ATTEMPTS_MAX = 20;
-const OPEN_RETRY_MS = 250;
 const CLOSE_TIMEOUT_MS = 10_000;
 const SCOPE = `agent/${TARGET}`;
 
@@ -42,21 +41,20 @@ type Round = {
 
 async function oneRound(mesh: MeshUnderTest, count: number, no: number): Promise<Round> {
   mesh.upstream.clear();
-  const clients: StreamClient[] = [];
   const url = new URL(mesh.altrace.ready.gateway);
-  for (let from = 0; from < count; from += OPEN_AT_ONCE) {
-    const some = Array.from({ length: Math.min(OPEN_AT_ONCE, count - from) }, (_, i) =>
-      openStream(url, mesh.keys.target, `t${no}-${from + i}`),
-    );
-    clients.push(...(await Promise.all(some)));
-  }
+  const clients = await openMany(count, (i) =>
+    StreamClient.open(url, mesh.keys.target, `t${no}-${i}`),
+  );
   await until(() => mesh.upstream.openStreams() === count, OPEN_TIMEOUT_MS);
   const killed = await mesh.operator.kill(SCOPE);
-  const open = () => clients.filter((client) => !client.isClosed).length;
+  const open = () => clients.filter((client) => !client.end.isClosed).length;
   await until(() => open() === 0 && mesh.upstream.openStreams() === 0, CLOSE_TIMEOUT_MS);
   const ack = killed.nodes[0]?.ack;
   const round = {
-    clientLastNs: clients.reduce((last, { closedNs }) => (closedNs > last ? closedNs : last), 0n),
+    clientLastNs: clients.reduce(
+      (last, { end }) => (end.closedNs > last ? end.closedNs : last),
+      0n,
+    ),
     upstreamLastNs: mesh.upstream.lastCloseNs(),
     openAfter: open() + mesh.upstream.openStreams(),
     told: clients.filter(({ text }) => text.includes("killed_agent")).length,
@@ -67,39 +65,19 @@ async function oneRound(mesh: MeshUnderTest, count: number, no: number): Promise
   return round;
 }
 
-/** Tries again while the node is too busy to say yes; only what happens to open streams is measured. */
-async function openStream(url: URL, key: string, name: string): Promise<StreamClient> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await StreamClient.open(url, key, name);
-    } catch (error) {
-      if (attempt === OPEN_ATTEMPTS_MAX) throw error;
-      await pause(OPEN_RETRY_MS);
-    }
-  }
-}
-
 /** One open stream on a bare socket, so that its FIN or RST is seen when it comes. */
 class StreamClient {
   readonly #socket: Socket;
   /** The end of what has come. */
   text = "";
-  closedNs = 0n;
-  isClosed = false;
+  readonly end: SocketEnd;
 
   private constructor(socket: Socket) {
     this.#socket = socket;
-    const ended = (): void => {
-      if (this.isClosed) return;
-      this.isClosed = true;
-      this.closedNs = process.hrtime.bigint();
-    };
+    this.end = new SocketEnd(socket);
     socket.on("data", (bytes: Buffer) => {
       this.text = (this.text + bytes.toString("latin1")).slice(-2_048);
     });
-    socket.on("end", ended);
-    socket.on("error", ended);
-    socket.on("close", ended);
   }
 
   /** Resolves when the first chunk of the stream is there. */
@@ -134,11 +112,6 @@ class StreamClient {
   destroy(): void {
     this.#socket.destroy();
   }
-}
-
-async function until(isSo: () => boolean, timeoutMs: number): Promise<void> {
-  const deadlineMs = Date.now() + timeoutMs;
-  while (!isSo() && Date.now() < deadlineMs) await pause(5);
 }
 
 async function describe(

@@ -2,15 +2,14 @@ import { FarEnd, farHello, TunnelClient } from "./fixtures/tunnel-crowd.ts";
 import type { Bench, BenchResult } from "./harness/bench.ts";
 import { Times } from "./harness/histogram.ts";
 import { type MeshUnderTest, startMesh, TARGET } from "./harness/mesh-under-test.ts";
+import { openMany } from "./harness/open-many.ts";
 import { pause } from "./harness/operator.ts";
+import { until } from "./harness/until.ts";
 
 /** The limit on descriptors is an admission cap: node and bench have two for each tunnel. */
 const TUNNELS = { full: 5_000, short: 1_000 };
 const ROUNDS = { full: 3, short: 1 };
 const NEIGHBOURS = 20;
-const OPEN_AT_ONCE = 50;
-const OPEN_ATTEMPTS_MAX = 20;
-const OPEN_RETRY_MS = 250;
 const CLOSE_TIMEOUT_MS = 10_000;
 const FLOOR_MS = 1_000;
 const SCOPE = `agent/${TARGET}`;
@@ -64,11 +63,14 @@ async function oneRound(
   await beside.measure(beside.idle, () => pause(FLOOR_MS));
   const killed = await beside.measure(beside.loaded, async () => {
     const done = await mesh.operator.kill(SCOPE);
-    await until(() => open(clients) === 0 && at.far.open <= NEIGHBOURS);
+    await until(() => open(clients) === 0 && at.far.open <= NEIGHBOURS, CLOSE_TIMEOUT_MS);
     return done;
   });
   const round = {
-    clientLastNs: clients.reduce((last, { closedNs }) => (closedNs > last ? closedNs : last), 0n),
+    clientLastNs: clients.reduce(
+      (last, { end }) => (end.closedNs > last ? end.closedNs : last),
+      0n,
+    ),
     farLastNs: at.far.lastCloseNs,
     openAfter: open(clients) + Math.max(0, at.far.open - NEIGHBOURS),
     neighboursLost: beside.lost,
@@ -96,7 +98,7 @@ class Beside {
   async measure<T>(into: Times, work: () => Promise<T>): Promise<T> {
     let isOver = false;
     const talking = this.#clients.map(async (client) => {
-      while (!isOver && !client.isClosed) {
+      while (!isOver && !client.end.isClosed) {
         into.add(await client.roundTripNs());
         await pause(1);
       }
@@ -111,35 +113,11 @@ class Beside {
 }
 
 function open(clients: readonly TunnelClient[]): number {
-  return clients.filter(({ isClosed }) => !isClosed).length;
+  return clients.filter(({ end }) => !end.isClosed).length;
 }
 
-async function openAll(at: Place, key: string, count: number): Promise<TunnelClient[]> {
-  const clients: TunnelClient[] = [];
-  while (clients.length < count) {
-    const some = Array.from({ length: Math.min(OPEN_AT_ONCE, count - clients.length) }, () =>
-      openOne({ ...at, key }),
-    );
-    clients.push(...(await Promise.all(some)));
-  }
-  return clients;
-}
-
-/** Tries again while the node is too busy to say yes; only what happens to open tunnels is measured. */
-async function openOne(of: Parameters<typeof TunnelClient.open>[0]): Promise<TunnelClient> {
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await TunnelClient.open(of);
-    } catch (error) {
-      if (attempt === OPEN_ATTEMPTS_MAX) throw error;
-      await pause(OPEN_RETRY_MS);
-    }
-  }
-}
-
-async function until(isSo: () => boolean): Promise<void> {
-  const deadlineMs = Date.now() + CLOSE_TIMEOUT_MS;
-  while (!isSo() && Date.now() < deadlineMs) await pause(5);
+function openAll(at: Place, key: string, count: number): Promise<TunnelClient[]> {
+  return openMany(count, () => TunnelClient.open({ ...at, key }));
 }
 
 async function describe(

@@ -1,0 +1,19 @@
+import type { Socket } from "node:net";
+
+/** When a bare socket's FIN or RST came, as this end of it sees it. */
+export class SocketEnd {
+  isClosed = false;
+  /** Monotonic; 0 while it is open. */
+  closedNs = 0n;
+
+  constructor(socket: Socket) {
+    const ended = (): void => {
+      if (this.isClosed) return;
+      this.isClosed = true;
+      this.closedNs = process.hrtime.bigint();
+    };
+    socket.on("end", ended);
+    socket.on("error", ended);
+    socket.on("close", ended);
+  }
+}
