@@ -350,6 +350,22 @@ describe("I5: repetition", () => {
     const later = world.granted(OTHER, { usd_micros: 400 }, { requestId: "same" });
     expect(later.leaseId).not.toBe(first.leaseId);
   });
+
+  test("so is one that was looked at while it was still remembered", () => {
+    const world = new LedgerWorld(LIMITS);
+    const first = world.granted(OTHER, { usd_micros: 400 }, { requestId: "same" });
+    world.settle(first, { usd_micros: 0 }, { final: true });
+    world.pass(590_000);
+    world.ledger.roll(world.env());
+    expect(world.granted(OTHER, { usd_micros: 400 }, { requestId: "same" })).toMatchObject({
+      leaseId: first.leaseId,
+    });
+    world.pass(10_001);
+    world.ledger.roll(world.env());
+    world.restart();
+    const later = world.granted(OTHER, { usd_micros: 400 }, { requestId: "same" });
+    expect(later.leaseId).not.toBe(first.leaseId);
+  });
 });
 
 describe("limits", () => {
