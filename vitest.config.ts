@@ -4,6 +4,9 @@ import { defineConfig } from "vitest/config";
 /** A folder of this checkout and of this run: nobody else may put into it what our processes run. */
 const COMPILED = join(import.meta.dirname, "node_modules", ".cache", `compiled-${process.pid}`);
 
+/** Tests of parts; whatever else is a test is run as a whole. */
+const PARTS = "test/{unit,contract,tidy,models}/**/*.test.ts";
+
 export default defineConfig({
   test: {
     globalSetup: ["test/setup/nats-server.ts", "test/setup/compile-cache.ts"],
@@ -18,7 +21,7 @@ export default defineConfig({
         extends: true,
         test: {
           name: "parts",
-          include: ["test/{unit,contract,tidy,models}/**/*.test.ts"],
+          include: [PARTS],
           // These run parts and their twins: one process runs many files, and loads the code once.
           isolate: false,
           setupFiles: ["test/setup/leaves-no-trace.ts"],
@@ -28,7 +31,8 @@ export default defineConfig({
         extends: true,
         test: {
           name: "wholes",
-          include: ["test/{e2e,fault,kernel,sim}/**/*.test.ts"],
+          include: ["test/**/*.test.ts"],
+          exclude: [PARTS],
           // These start servers, threads and whole nodes: a process each keeps them apart.
           isolate: true,
         },
