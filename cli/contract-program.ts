@@ -1,13 +1,31 @@
 import type { Command } from "commander";
 import type { CommandContext } from "./command-context.ts";
-import {
-  contractTree,
-  delegateContract,
-  inspectContract,
-  revokeContract,
-  verifyContract,
-} from "./commands/contract.ts";
-import { issueContract } from "./commands/contract-issue.ts";
+import { lazily } from "./lazily.ts";
+
+const contractTree = lazily(
+  () => import("./commands/contract.ts"),
+  (its) => its.contractTree,
+);
+const delegateContract = lazily(
+  () => import("./commands/contract.ts"),
+  (its) => its.delegateContract,
+);
+const inspectContract = lazily(
+  () => import("./commands/contract.ts"),
+  (its) => its.inspectContract,
+);
+const revokeContract = lazily(
+  () => import("./commands/contract.ts"),
+  (its) => its.revokeContract,
+);
+const verifyContract = lazily(
+  () => import("./commands/contract.ts"),
+  (its) => its.verifyContract,
+);
+const issueContract = lazily(
+  () => import("./commands/contract-issue.ts"),
+  (its) => its.issueContract,
+);
 
 /** Runs a command's deed with its context, once its words were read. */
 export type Run = (

@@ -1,35 +1,113 @@
 import { Command, CommanderError } from "commander";
-import { RpcError } from "../adapters/grpc-error.ts";
-import { SocketFault } from "../adapters/grpc-socket.ts";
-import { InstanceFault } from "../adapters/instance-lock.ts";
-import { KeyFileFault } from "../adapters/private-file.ts";
-import { TrustFileFault } from "../adapters/trust-file.ts";
-import { HomeFault } from "../coordinator/found-mesh.ts";
 import { addAudit } from "./audit/audit-program.ts";
-import {
-  type CommandContext,
-  CommandError,
-  commandContext,
-  type GlobalOptions,
-} from "./command-context.ts";
-import { agent, agents, nodes } from "./commands/agents.ts";
-import { showBudget, topUpBudget } from "./commands/budget.ts";
-import { doctor } from "./commands/doctor.ts";
-import { type EnvOptions, env } from "./commands/env.ts";
-import { explain } from "./commands/explain.ts";
-import { holds } from "./commands/holds.ts";
-import { issueKey, revokeKey } from "./commands/key.ts";
-import { kill, kills, revive } from "./commands/kill.ts";
-import { natsPermissions, natsUserOf } from "./commands/nats.ts";
-import { applyPolicy, checkPolicy } from "./commands/policy.ts";
-import { standing } from "./commands/standing.ts";
-import { issueToken } from "./commands/token.ts";
-import { top } from "./commands/top.ts";
-import { addTrust, listTrust, removeTrust } from "./commands/trust.ts";
-import { violations } from "./commands/violations.ts";
+import type { CommandContext, GlobalOptions } from "./command-context.ts";
+import type { EnvOptions } from "./commands/env.ts";
 import { completionScript, SHELLS } from "./completion.ts";
 import { addContracts } from "./contract-program.ts";
-import { createOutput, type Streams } from "./output.ts";
+import { lazily } from "./lazily.ts";
+import type { Streams } from "./output.ts";
+
+// A command loads what it needs when it runs: nobody waits for the parts of the others.
+const agent = lazily(
+  () => import("./commands/agents.ts"),
+  (its) => its.agent,
+);
+const agents = lazily(
+  () => import("./commands/agents.ts"),
+  (its) => its.agents,
+);
+const nodes = lazily(
+  () => import("./commands/agents.ts"),
+  (its) => its.nodes,
+);
+const showBudget = lazily(
+  () => import("./commands/budget.ts"),
+  (its) => its.showBudget,
+);
+const topUpBudget = lazily(
+  () => import("./commands/budget.ts"),
+  (its) => its.topUpBudget,
+);
+const doctor = lazily(
+  () => import("./commands/doctor.ts"),
+  (its) => its.doctor,
+);
+const env = lazily(
+  () => import("./commands/env.ts"),
+  (its) => its.env,
+);
+const explain = lazily(
+  () => import("./commands/explain.ts"),
+  (its) => its.explain,
+);
+const holds = lazily(
+  () => import("./commands/holds.ts"),
+  (its) => its.holds,
+);
+const issueKey = lazily(
+  () => import("./commands/key.ts"),
+  (its) => its.issueKey,
+);
+const revokeKey = lazily(
+  () => import("./commands/key.ts"),
+  (its) => its.revokeKey,
+);
+const kill = lazily(
+  () => import("./commands/kill.ts"),
+  (its) => its.kill,
+);
+const kills = lazily(
+  () => import("./commands/kill.ts"),
+  (its) => its.kills,
+);
+const revive = lazily(
+  () => import("./commands/kill.ts"),
+  (its) => its.revive,
+);
+const natsPermissions = lazily(
+  () => import("./commands/nats.ts"),
+  (its) => its.natsPermissions,
+);
+const natsUserOf = lazily(
+  () => import("./commands/nats.ts"),
+  (its) => its.natsUserOf,
+);
+const applyPolicy = lazily(
+  () => import("./commands/policy.ts"),
+  (its) => its.applyPolicy,
+);
+const checkPolicy = lazily(
+  () => import("./commands/policy.ts"),
+  (its) => its.checkPolicy,
+);
+const standing = lazily(
+  () => import("./commands/standing.ts"),
+  (its) => its.standing,
+);
+const issueToken = lazily(
+  () => import("./commands/token.ts"),
+  (its) => its.issueToken,
+);
+const top = lazily(
+  () => import("./commands/top.ts"),
+  (its) => its.top,
+);
+const addTrust = lazily(
+  () => import("./commands/trust.ts"),
+  (its) => its.addTrust,
+);
+const listTrust = lazily(
+  () => import("./commands/trust.ts"),
+  (its) => its.listTrust,
+);
+const removeTrust = lazily(
+  () => import("./commands/trust.ts"),
+  (its) => its.removeTrust,
+);
+const violations = lazily(
+  () => import("./commands/violations.ts"),
+  (its) => its.violations,
+);
 
 /** What a command line needs of its process. */
 export type CliProcess = {
@@ -51,7 +129,9 @@ export async function runProgram(args: readonly string[], host: CliProcess): Pro
     await program.parseAsync([...args], { from: "user" });
     return 0;
   } catch (error) {
-    return exitCodeOf(error, host);
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    const { exitCodeOf } = await import("./exit-code.ts");
+    return exitCodeOf(error, host.streams);
   }
 }
 
@@ -283,6 +363,10 @@ async function act(
   host: CliProcess,
   run: (context: CommandContext) => void | Promise<void>,
 ): Promise<void> {
+  const [{ commandContext }, { createOutput }] = await Promise.all([
+    import("./command-context.ts"),
+    import("./output.ts"),
+  ]);
   const options = optionsOf(command);
   const output = createOutput(host.streams, options.json === true, host.env);
   const context = commandContext(options, host.env, output);
@@ -295,29 +379,4 @@ async function act(
 
 function optionsOf(command: Command): GlobalOptions & Record<string, string | boolean | undefined> {
   return command.optsWithGlobals();
-}
-
-/** What the world did to us, told by message and cause: a stack would say nothing more. */
-const FAULTS = [InstanceFault, HomeFault, KeyFileFault, SocketFault, TrustFileFault];
-
-function exitCodeOf(error: unknown, { streams }: CliProcess): number {
-  if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
-  if (error instanceof CommandError) {
-    streams.err.write(`altrace: ${error.message}\n`);
-    return error.exitCode;
-  }
-  if (FAULTS.some((fault) => error instanceof fault)) {
-    const { message, cause } = error as Error;
-    const because = cause instanceof Error ? `: ${cause.message}` : "";
-    streams.err.write(`altrace: ${message}${because}\n`);
-    return 1;
-  }
-  if (error instanceof RpcError) {
-    streams.err.write(`altrace: ${error.reason}: ${error.message}\n`);
-    return 1;
-  }
-  streams.err.write(
-    `altrace: ${error instanceof Error ? (error.stack ?? error.message) : error}\n`,
-  );
-  return 1;
 }

@@ -1,13 +1,40 @@
 import type { Command } from "commander";
 import type { CommandContext } from "../command-context.ts";
+import { lazily } from "../lazily.ts";
 import type { CliProcess } from "../program.ts";
-import { printKeys } from "./keys.ts";
-import { listLogs } from "./logs.ts";
-import { queryLogs } from "./query.ts";
-import { checkReceipt, writeReceipts } from "./receipt.ts";
-import { reindexLogs } from "./reindex.ts";
-import { tailLog } from "./tail.ts";
-import { verifyLogs } from "./verify.ts";
+
+const printKeys = lazily(
+  () => import("./keys.ts"),
+  (its) => its.printKeys,
+);
+const listLogs = lazily(
+  () => import("./logs.ts"),
+  (its) => its.listLogs,
+);
+const queryLogs = lazily(
+  () => import("./query.ts"),
+  (its) => its.queryLogs,
+);
+const checkReceipt = lazily(
+  () => import("./receipt.ts"),
+  (its) => its.checkReceipt,
+);
+const writeReceipts = lazily(
+  () => import("./receipt.ts"),
+  (its) => its.writeReceipts,
+);
+const reindexLogs = lazily(
+  () => import("./reindex.ts"),
+  (its) => its.reindexLogs,
+);
+const tailLog = lazily(
+  () => import("./tail.ts"),
+  (its) => its.tailLog,
+);
+const verifyLogs = lazily(
+  () => import("./verify.ts"),
+  (its) => its.verifyLogs,
+);
 
 type Run = (context: CommandContext) => void | Promise<void>;
 /** Runs a command in a context made from its words. */

@@ -5,7 +5,7 @@ import type { TestProject } from "vitest/node";
  * Makes the folder of compiled sources, and takes it away at the end.
  *
  * Tests start many processes, and each would otherwise spend half a second of a processor on compiling
- * the same program again..
+ * the same program again.
  *
  * @see https://nodejs.org/api/module.html#module-compile-cache
  */
