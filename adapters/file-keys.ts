@@ -4,18 +4,16 @@ import {
   generateKeyPairSync,
   type KeyObject,
   sign,
-  verify,
 } from "node:crypto";
 import { join } from "node:path";
 import { kidOf } from "../mesh/record-op.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
+import { ed25519Verifier } from "./ed25519-verifier.ts";
 import { createPrivateFile, KeyFileFault, readPrivateFile } from "./private-file.ts";
 
 const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
 /** DER of an Ed25519 SubjectPublicKeyInfo up to the 32 raw bytes (RFC 8410, section 4). */
 const SPKI_PREFIX = Buffer.from("302a300506032b6570032100", "hex");
-/** Imported public keys that are kept: an import costs about a fifth of a verification. */
-const IMPORTED_KEYS_MAX = 4096;
 
 /**
  * Ed25519 keys in `<dir>/<name>.key`, PKCS#8 PEM, mode 0600 in a folder of mode 0700.
@@ -24,14 +22,10 @@ const IMPORTED_KEYS_MAX = 4096;
  *   its owner may read it, or it could not be written.
  */
 export function fileKeys(dir: string): Keys {
-  const imported = new Map<string, KeyObject>();
   return {
     load: (name) => loadKey(pathOf(dir, name)),
     loadOrCreate: (name) => loadKey(pathOf(dir, name)) ?? createKey(dir, name),
-    verify: (publicKey, bytes, signature) => {
-      if (publicKey.length !== 32 || signature.length !== 64) return false;
-      return verify(null, bytes, importPublicKey(imported, publicKey), signature);
-    },
+    verify: ed25519Verifier(),
   };
 }
 
@@ -67,16 +61,4 @@ function signerOf(key: KeyObject): Signer {
   const der = createPublicKey(key).export({ type: "spki", format: "der" });
   const publicKey = new Uint8Array(der.subarray(SPKI_PREFIX.length));
   return { kid: kidOf(publicKey), publicKey, sign: (bytes) => sign(null, bytes, key) };
-}
-
-function importPublicKey(imported: Map<string, KeyObject>, publicKey: Uint8Array): KeyObject {
-  const name = Buffer.from(publicKey).toString("latin1");
-  const known = imported.get(name);
-  if (known) return known;
-  const der = Buffer.concat([SPKI_PREFIX, publicKey]);
-  const key = createPublicKey({ key: der, format: "der", type: "spki" });
-  // The keys of a mesh are few; whoever offers more is not given the memory.
-  if (imported.size >= IMPORTED_KEYS_MAX) imported.clear();
-  imported.set(name, key);
-  return key;
 }
