@@ -1,12 +1,18 @@
 import { readFileSync } from "node:fs";
 import { CompactSign, exportJWK, importJWK, importPKCS8 } from "jose";
 
+/** Members of a protected header, `alg` and what stands beside it. */
+export type SignedHeader = {
+  readonly alg: "Ed25519";
+  readonly [member: string]: unknown;
+};
+
 /** Signs contracts with a private key from a file. */
 export type ContractSigner = {
   /** Base64url of the raw public key. */
   readonly x: string;
   /** A compact JWS over these bytes, its header exactly as given and in that order. */
-  sign(header: Readonly<Record<string, string>>, payload: string): Promise<string>;
+  sign(header: SignedHeader, payload: string): Promise<string>;
 };
 
 const ALGORITHM = "Ed25519";
@@ -26,9 +32,7 @@ export async function contractSigner(path: string): Promise<ContractSigner> {
   if (crv !== ALGORITHM || x === undefined) throw new Error(`${path} is not an Ed25519 key`);
   return {
     x,
-    sign: ({ alg, ...rest }, payload) =>
-      new CompactSign(Buffer.from(payload))
-        .setProtectedHeader({ alg: alg ?? ALGORITHM, ...rest })
-        .sign(key),
+    sign: (header, payload) =>
+      new CompactSign(Buffer.from(payload)).setProtectedHeader(header).sign(key),
   };
 }

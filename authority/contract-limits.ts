@@ -12,5 +12,7 @@ export const ITEMS_MAX = 64;
 export const NESTING_MAX = 7;
 /** Longest life of a root, seconds. A revocation is remembered for longer than that. */
 export const ROOT_LIFE_S_MAX = 24 * 3600;
+/** Characters of a proof of possession at most. */
+export const PROOF_CHARS_MAX = 2 * 1024;
 /** How far ahead of ours an issuer's clock may be, seconds. */
 export const SKEW_S_MAX = 30;

@@ -8,6 +8,7 @@ import {
 import { type DIMENSIONS, readGrant, writeAuthority } from "./authority-json.ts";
 import { claims, readCount, readEntries, readPassing } from "./closed-json.ts";
 import { orRefusal } from "./contract-refusal.ts";
+import { publicKeyOf } from "./holder-key.ts";
 
 /** Life of a delegated contract that says nothing else, seconds. */
 export const CHILD_LIFE_S_DEFAULT = 15 * 60;
@@ -23,8 +24,10 @@ export type Delegator = {
 export type Delegation = {
   /** `team/agent` of the new holder. */
   readonly agent: string;
-  /** The node whose key is to hold it; empty for the delegator's own. */
+  /** The node that is to serve it, by whose key it is held unless `holder` is said; empty: this one. */
   readonly node: string;
+  /** Base64url of the public key that its agent holds by itself; empty: a node holds it. */
+  readonly holder: string;
   /** The one address that its key counts from; empty for any. */
   readonly source: string;
   readonly authority: Authority;
@@ -40,7 +43,7 @@ export type NotDelegated = {
   readonly detail: string;
 };
 
-const MEMBERS = ["agent", "grant", "node", "source", "ttl_s"];
+const MEMBERS = ["agent", "grant", "holder", "node", "source", "ttl_s"];
 /** What moves has to be said: whoever left it out would give everything away. */
 const MOVED = ["budget", "rate"] as const;
 const NAMES: { readonly [D in DimensionName]: (typeof DIMENSIONS)[number] } = {
@@ -94,7 +97,9 @@ function readWish(wish: unknown, { agent, effective }: Delegator, nowS: number):
     expires: lifeS === undefined ? Math.min(expires, nowS + CHILD_LIFE_S_DEFAULT) : nowS + lifeS,
   };
   if (dates.expires <= dates.notBefore) throw claims("ttl_s leaves no time");
+  const holder = members.has("holder") ? readPassing(members.get("holder"), mayHold, "holder") : "";
   return {
+    holder,
     agent: text("agent", agent),
     node: text("node", ""),
     source: text("source", ""),
@@ -129,4 +134,8 @@ function teamOf(agent: string): string {
 
 function isShort(text: string): boolean {
   return /^[a-z0-9:./-]{1,129}$/.test(text);
+}
+
+function mayHold(x: string): boolean {
+  return publicKeyOf({ crv: "Ed25519", kty: "OKP", x }) !== undefined;
 }

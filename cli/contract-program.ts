@@ -26,6 +26,24 @@ const issueContract = lazily(
   () => import("./commands/contract-issue.ts"),
   (its) => its.issueContract,
 );
+const delegateOffline = lazily(
+  () => import("./commands/contract-own.ts"),
+  (its) => its.delegateOffline,
+);
+const fundContract = lazily(
+  () => import("./commands/contract-own.ts"),
+  (its) => its.fundContract,
+);
+const holderOfKey = lazily(
+  () => import("./commands/contract-own.ts"),
+  (its) => its.holderOfKey,
+);
+const proveContract = lazily(
+  () => import("./commands/contract-own.ts"),
+  (its) => its.proveContract,
+);
+
+const GATEWAY = "http://127.0.0.1:4000";
 
 /** Runs a command's deed with its context, once its words were read. */
 export type Run = (
@@ -45,6 +63,7 @@ export function addContracts(program: Command, run: Run): void {
     .option("--max-depth <links>", "delegations below it, at most 8", "4")
     .option("--sub <subject>", "on whose behalf")
     .option("--source <address>", "the one address that its key counts from")
+    .option("--holder <key>", "public key of an agent that holds it by itself; --node serves it")
     .action((agent: string, options, command: Command) =>
       run(command, (context) => issueContract(context, agent, options)),
     );
@@ -57,10 +76,16 @@ export function addContracts(program: Command, run: Run): void {
     .option("--node <id>", "the node that is to hold it; default: the delegator's")
     .option("--source <address>", "the one address that the new key counts from")
     .option("--minutes <minutes>", "how long it lives; default: 15")
-    .option("--gateway <url>", "the delegator's node", "http://127.0.0.1:4000")
+    .option("--holder <key>", "public key of an agent that holds it by itself; no node does")
+    .option("--offline", "sign it here: --key is the delegator's key file, --chain its contract")
+    .option("--chain <chain>", "with --offline: the delegator's chain, or @file")
+    .option("--gateway <url>", "the delegator's node", GATEWAY)
     .action((options, command: Command) =>
-      run(command, (context) => delegateContract(context, options)),
+      run(command, (context) =>
+        options.offline ? delegateOffline(context, options) : delegateContract(context, options),
+      ),
     );
+  addOwn(contract, run);
   contract
     .command("inspect <chain>")
     .description("what a chain, or @file, says; nothing is verified")
@@ -86,5 +111,37 @@ export function addContracts(program: Command, run: Run): void {
     .description("contracts, who holds them, and where their money is")
     .action((id: string | undefined, _, command: Command) =>
       run(command, (context) => contractTree(context, id ?? "")),
+    );
+}
+
+/** For agents that hold their own key: an Ed25519 key in a file of theirs, as PKCS#8 PEM or JWK. */
+function addOwn(contract: Command, run: Run): void {
+  contract
+    .command("holder")
+    .description("the public key of a key file: what an agent of its own key is granted to")
+    .option("--key <file>", "PKCS#8 PEM or JWK")
+    .action((options, command: Command) =>
+      run(command, (context) => holderOfKey(context, options)),
+    );
+  contract
+    .command("fund")
+    .description("have money moved into the account of a contract that was delegated offline")
+    .option("--key <file>", "the delegator's key file")
+    .option("--chain <chain>", "the delegator's chain, or @file")
+    .option("--child <chain>", "what was delegated from it, or @file")
+    .option("--node <id>", "the node that is to serve it; default: the delegator's")
+    .option("--gateway <url>", "the delegator's node", GATEWAY)
+    .action((options, command: Command) =>
+      run(command, (context) => fundContract(context, options)),
+    );
+  contract
+    .command("prove")
+    .description("the headers with which one request proves possession of a contract's key")
+    .option("--key <file>", "the holder's key file")
+    .option("--chain <chain>", "the contract's chain, or @file")
+    .option("--method <method>", "of the request", "POST")
+    .option("--url <url>", "of the request")
+    .action((options, command: Command) =>
+      run(command, (context) => proveContract(context, options)),
     );
 }

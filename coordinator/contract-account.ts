@@ -8,7 +8,7 @@ export type ContractAccount = {
   readonly parent: string;
   /** `team/agent` of the holder: its own and its team's limits bound what is lent here too. */
   readonly agent: string;
-  /** The one node that may borrow for it: it holds the contract's key. */
+  /** The one node that may borrow for it: it holds the contract's key, or was named to serve it. */
   readonly node: string;
   readonly depth: number;
   /** SHA-256 of the virtual key that it was born with, hexadecimal; empty where there is none. */

@@ -20,16 +20,26 @@ import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.t
 
 /** What a node asks about contracts. */
 export function contractHandlers(contracts: Contracts) {
+  const heldContract = async (id: string, node: string): Promise<ReplyBody> => {
+    const found = await contracts.ofId(id, node);
+    if (found === "elsewhere") return refusedBody("contract_elsewhere", id);
+    if (!found) return refusedBody("contract_unknown", "no contract of that id has an account");
+    const value = create(ContractReplySchema, { ...found, rate: writeRate(found.rate) });
+    return { case: "contract", value };
+  };
   return {
-    contract: async ({ keySha256 }: ContractRequest, { node }: RequestFrom): Promise<ReplyBody> => {
+    contract: async (asked: ContractRequest, { node }: RequestFrom): Promise<ReplyBody> => {
+      const { keySha256, contract } = asked;
+      if (contract !== "") return heldContract(contract, node);
       const hex = Buffer.from(keySha256).toString("hex");
       const found = keySha256.length === 32 ? await contracts.ofKey(hex, node) : undefined;
       if (!found) return refusedBody("contract_unknown", "no contract of that key on this node");
       const value = create(ContractReplySchema, { ...found, rate: writeRate(found.rate) });
       return { case: "contract", value };
     },
-    carve: async ({ chain }: CarveRequest): Promise<ReplyBody> => {
-      const opened = await contracts.open(chain, "delegated");
+    carve: async (asked: CarveRequest, { node }: RequestFrom): Promise<ReplyBody> => {
+      const named = asked.node === "" ? node : asked.node;
+      const opened = await contracts.open(asked.chain, "delegated", named);
       if ("refused" in opened) return refusedBody(opened.refused, textOf(opened));
       const { id, parent } = opened.account;
       const left = await contracts.ownRate(parent);
@@ -43,10 +53,12 @@ export function contractHandlers(contracts: Contracts) {
   };
 }
 
+type Asked = { readonly chain: string; readonly node: string };
+
 /** What an operator asks about contracts. */
 export function contractCalls(contracts: Contracts) {
-  const open = async (chain: string, kind: "root" | "delegated") => {
-    const opened = await contracts.open(chain, kind);
+  const open = async ({ chain, node }: Asked, kind: "root" | "delegated") => {
+    const opened = await contracts.open(chain, kind, node);
     if ("refused" in opened) {
       throw new CallRefused({
         code: "FAILED_PRECONDITION",
@@ -58,8 +70,8 @@ export function contractCalls(contracts: Contracts) {
     return { contract: stateOf(opened) };
   };
   return {
-    issueContract: ({ chain }: { readonly chain: string }) => open(chain, "root"),
-    delegate: ({ chain }: { readonly chain: string }) => open(chain, "delegated"),
+    issueContract: (asked: Asked) => open(asked, "root"),
+    delegate: (asked: Asked) => open(asked, "delegated"),
     listContracts: async ({ contract }: ListContractsRequest) => {
       if (contract !== "") mustBeContract(contract);
       const views = await contracts.tree(contract === "" ? undefined : contract);

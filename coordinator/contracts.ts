@@ -4,7 +4,8 @@
 // K1. Nothing is taken in that a node would refuse: the same verification, by the same trust.
 // K2. Below what is revoked nothing is opened and nothing is lent, by the mesh's state and by the
 //     ledger, whichever hears of it first.
-// K3. A contract is lent to and served on one node: the one whose key it is held by.
+// K3. A contract is lent to and served on one node: the one whose key it is held by, or where its agent
+//     holds it, the one that was named when its account was opened.
 
 import type { ContractRefusal } from "../authority/contract-refusal.ts";
 import { publicKeyOf } from "../authority/holder-key.ts";
@@ -34,11 +35,16 @@ export type ContractView = {
   readonly rows: { readonly [U in LedgerUnit]: LedgerRow };
 };
 
+/** What a node is told of a contract that it serves. */
+export type Served = { readonly chain: string; readonly rate: Rate };
+
 export type NotOpened =
   | ContractRefusal
   | CarveRefusal
   /** A delegated contract where a root was wanted, or the other way round. */
-  | { readonly refused: "contract_order"; readonly message: string };
+  | { readonly refused: "contract_order"; readonly message: string }
+  /** Its agent holds it, and no node that the mesh knows was named to serve it. */
+  | { readonly refused: "delegation_holder"; readonly message: string };
 
 export class Contracts {
   readonly #options: ContractsOptions;
@@ -59,14 +65,25 @@ export class Contracts {
     });
   }
 
-  /** Opens the account of a root, or of what was delegated from a contract that is open. */
-  async open(chain: string, kind: "root" | "delegated"): Promise<ContractView | NotOpened> {
+  /**
+   * Opens the account of a root, or of what was delegated from a contract that is open.
+   *
+   * @param node Serves it, where its agent holds it.
+   */
+  async open(
+    chain: string,
+    kind: "root" | "delegated",
+    node = "",
+  ): Promise<ContractView | NotOpened> {
     const verified = this.#verified(chain);
     if ("refused" in verified) return verified;
     if ((verified.links.length === 1) !== (kind === "root")) {
       return { refused: "contract_order", message: `a ${kind} contract is asked for` };
     }
-    const account = this.#accountOf(verified, chain);
+    const account = this.#accountOf(verified, chain, node);
+    if (!this.#options.replica.trust.nodeIds().includes(account.node)) {
+      return { refused: "delegation_holder", message: `node ${account.node}` };
+    }
     return this.#options.ledger.contracts((contracts) => {
       const opened = contracts.open(account);
       return "refused" in opened
@@ -84,13 +101,20 @@ export class Contracts {
   }
 
   /** K3: the contract that was born with this key, if that node serves it. */
-  ofKey(
-    keySha256: string,
-    node: string,
-  ): Promise<{ readonly chain: string; readonly rate: Rate } | undefined> {
+  ofKey(keySha256: string, node: string): Promise<Served | undefined> {
     return this.#options.ledger.contracts((contracts) => {
       const account = contracts.byKey(keySha256);
       if (account === undefined || account.node !== node) return undefined;
+      return { chain: account.chain, rate: contracts.ownRate(account) };
+    });
+  }
+
+  /** K3: a contract of an agent's own key. `elsewhere`: another node serves it. */
+  ofId(id: string, node: string): Promise<Served | "elsewhere" | undefined> {
+    return this.#options.ledger.contracts((contracts) => {
+      const account = contracts.get(id);
+      if (account === undefined || account.keySha256 !== "") return undefined;
+      if (account.node !== node) return "elsewhere";
       return { chain: account.chain, rate: contracts.ownRate(account) };
     });
   }
@@ -120,7 +144,7 @@ export class Contracts {
     return killed ? { refused: "killed_contract", message: killed.id } : verified;
   }
 
-  #accountOf({ leaf, links }: VerifiedChain, chain: string): ContractAccount {
+  #accountOf({ leaf, links }: VerifiedChain, chain: string, named: string): ContractAccount {
     const { id, claims } = leaf;
     const { budget, rate, validity } = claims.authority;
     const { sha256 } = claims.bearer;
@@ -128,7 +152,7 @@ export class Contracts {
       id,
       parent: links.at(-2)?.id ?? "",
       agent: claims.agent,
-      node: this.#nodeOf(leaf) ?? "",
+      node: this.#nodeOf(leaf) ?? named,
       depth: claims.depth,
       keySha256: sha256 === "" ? "" : Buffer.from(sha256, "base64url").toString("hex"),
       chain,

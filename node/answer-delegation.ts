@@ -1,3 +1,4 @@
+import type { Delegation } from "../authority/delegation.ts";
 import { stageOf } from "../proto/reasons.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
 import { stageName } from "./decision/chain.ts";
@@ -32,17 +33,13 @@ export async function answerDelegation(
   const answer = await loop.meshLink.delegate(keySha256, delegation);
   settle(asked, facts, "refused" in answer ? answer.refused : "ok", loop);
   if ("refused" in answer) return tellRefusal(asked, facts, answer);
-  const { agent, authority } = delegation;
   const { requestId, standing } = facts;
-  const told = {
-    ...answer,
-    agent,
-    expires_at: new Date(authority.validity.expires * 1000).toISOString(),
-  };
+  const told = { ...answer, ...("chain" in delegation ? {} : shownOf(delegation)) };
   asked.exchange.answer({
     status: CREATED,
     headers: [
       ...decisionHeaders({ requestId, refusal: undefined, standing }),
+      ...loop.possession.headers(asked.row),
       "content-type",
       "application/json",
       "cache-control",
@@ -50,6 +47,11 @@ export async function answerDelegation(
     ],
     body: Buffer.from(JSON.stringify(told)),
   });
+}
+
+function shownOf({ agent, authority }: Delegation) {
+  const expiresMs = authority.validity.expires * 1000;
+  return { agent, expires_at: new Date(expiresMs).toISOString() };
 }
 
 function settle(asked: Asked, facts: Facts, reason: string, loop: LoopContext): void {

@@ -35,7 +35,12 @@ export function answerLocally(
   const headers = decisionHeaders({ requestId, refusal: undefined, standing });
   exchange.answer({
     status: 200,
-    headers: [...headers, "content-type", "application/json"],
+    headers: [
+      ...headers,
+      ...loop.possession.headers(asked.row),
+      "content-type",
+      "application/json",
+    ],
     body,
   });
 }

@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import type { Clock } from "../ports/clock.ts";
 import type { Compute } from "../ports/compute.ts";
+import type { Keys } from "../ports/keys.ts";
 import type { Random } from "../ports/random.ts";
 import { stageOf } from "../proto/reasons.ts";
 import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
@@ -33,6 +34,7 @@ import { OpenHolds } from "./open-holds.ts";
 import { OpenTunnels } from "./open-tunnels.ts";
 import { NO_PLACEMENT } from "./placement-file.ts";
 import { PolicyShelf } from "./policy-shelf.ts";
+import { Possession } from "./possession.ts";
 import { isFresh, keyGeneration, policyVersion, type Table, trustVersion } from "./table/table.ts";
 import type { ClosablePort } from "./thread-port.ts";
 import { inspectTls, NO_INSPECTION } from "./tls-inspection.ts";
@@ -53,6 +55,7 @@ export type LoopParts = {
   readonly control: ClosablePort;
   readonly meshPort: ClosablePort;
   readonly clock: Clock;
+  readonly verify: Keys["verify"];
   readonly registry: Registry;
   /** The loop has drained and its doors are closed. */
   readonly onEnd: () => void;
@@ -193,6 +196,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     tunnels: new OpenTunnels(),
     holds,
     sessions: createMcpSessions(data.sessionSecret),
+    possession: new Possession({ ...parts, secret: data.sessionSecret }),
     metrics,
     policyOf: (version) => shelf.of(version),
     trustVersion: () => trustVersion(table),

@@ -1,11 +1,11 @@
 import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
-import { type Identity, isMissing, type Missing, type RequestFacts } from "./decision/facts.ts";
+import { isMissing, type RequestFacts } from "./decision/facts.ts";
 import type { WantedDestination } from "./destination.ts";
 import type { Asked } from "./gather.ts";
-import { identifyBy, identifyNamed } from "./identify.ts";
+import { identifyBy, identifyNamed, type WhoAsks } from "./identify.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { namedProxyKey } from "./named-key.ts";
-import { agentHandle, type RowGrant } from "./thread-messages.ts";
+import { agentHandle } from "./thread-messages.ts";
 
 /** What is known of a tunnel that is asked for. */
 export type AskedTunnel = Asked<TunnelExchange> & {
@@ -39,14 +39,12 @@ export async function gatherTunnel(
   };
 }
 
-type WhoAsks = {
-  readonly identity: Identity | Missing;
-  readonly row: RowGrant | undefined;
+type WhoAsksTunnel = WhoAsks & {
   readonly keyHandle: string | undefined;
   readonly isContract?: boolean;
 };
 
-async function identifyTunnel(exchange: TunnelExchange, loop: LoopContext): Promise<WhoAsks> {
+async function identifyTunnel(exchange: TunnelExchange, loop: LoopContext): Promise<WhoAsksTunnel> {
   if (exchange.door === "transparent") return identifySource(exchange, loop);
   const named = namedProxyKey(exchange.head.rawHeaders);
   if (isMissing(named)) return { identity: named, row: undefined, keyHandle: undefined };
@@ -55,7 +53,7 @@ async function identifyTunnel(exchange: TunnelExchange, loop: LoopContext): Prom
 }
 
 /** Nobody sends a credential with what is captured: who asks follows from where it comes from. */
-async function identifySource(exchange: TunnelExchange, loop: LoopContext): Promise<WhoAsks> {
+async function identifySource(exchange: TunnelExchange, loop: LoopContext): Promise<WhoAsksTunnel> {
   const agentId = loop.placement.agentAt(exchange.head.peer);
   if (agentId === undefined) {
     return { identity: { missing: "source_unknown" }, row: undefined, keyHandle: undefined };

@@ -5,16 +5,22 @@ import type { Asked, Asker } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
 import type { KeyAnswer } from "./loop-key-cache.ts";
 import { asNamed, type NamedKey, namedKey } from "./named-key.ts";
-import { pin } from "./table/rows.ts";
+import { pin, unpin } from "./table/rows.ts";
 import { isFresh, keyGeneration } from "./table/table.ts";
 import type { RowGrant } from "./thread-messages.ts";
+
+/** Who asks, and the row that is pinned for it. */
+export type WhoAsks = {
+  readonly identity: Identity | Missing;
+  readonly row: RowGrant | undefined;
+};
 
 /** Who asks, as the key says; on a connection that was opened with one, the two must agree. */
 export async function identify(
   exchange: Exchange,
   named: NamedKey | Missing,
   loop: LoopContext,
-): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
+): Promise<WhoAsks> {
   const { via } = exchange;
   if (isMissing(named)) return { identity: named, row: undefined };
   const { identity, row } = await identifyNamed(named, exchange, loop);
@@ -27,25 +33,35 @@ export async function identify(
 
 /** Whose key it is, if that is who the name beside it says. */
 export async function identifyNamed(
-  { handle, isContract, agentId }: NamedKey,
+  named: NamedKey,
   asker: Pick<Asker, "head" | "claim">,
   loop: LoopContext,
-): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
-  const { identity, row } = await identifyBy(handle, asker, loop, isContract);
-  return { identity: asNamed(identity, agentId), row };
+): Promise<WhoAsks> {
+  const { identity, row } = await identifyBy(named.handle, asker, loop, named);
+  return { identity: asNamed(identity, named.agentId), row };
 }
 
-/** Whose key it is, by its SHA-256. Claims for that agent, and pins its row until `letGo`. */
+/**
+ * Whose key it is, by its SHA-256 or its handle. Claims for that agent, and pins its row until `letGo`.
+ *
+ * Where a contract is presented, nothing is claimed or kept before possession of its key is proven:
+ * whoever has the contract alone is nobody.
+ */
 export async function identifyBy(
-  keySha256: string,
+  handle: string,
   asker: Pick<Asker, "head" | "claim">,
   loop: LoopContext,
-  isContract = false,
-): Promise<{ identity: Identity | Missing; row: RowGrant | undefined }> {
-  const of = { keySha256, peer: asker.head.peer, isContract };
-  const row = await pinnedRow(of, loop);
+  of: Pick<NamedKey, "isContract" | "presented"> = { isContract: false },
+): Promise<WhoAsks> {
+  const { isContract, presented } = of;
+  const row = await pinnedRow({ handle, peer: asker.head.peer, isContract }, loop);
   if (typeof row === "string")
     return { identity: { missing: unknownKey(row, loop) }, row: undefined };
+  const objection = loop.possession.objection(row, presented, asker.head);
+  if (objection !== undefined) {
+    unpin(loop.table, loop.loop, row.row);
+    return { identity: objection, row: undefined };
+  }
   asker.claim(row.agentId, row.contractId);
   const { agentId, keyId, contractId } = row;
   return { identity: { agentId, keyId, contractId }, row };
@@ -91,17 +107,17 @@ function unknownKey(reason: Reason, loop: LoopContext): Reason {
 
 /** A row may be freed between the answer and the pin; then the key is asked for once more. */
 async function pinnedRow(
-  of: { readonly keySha256: string; readonly peer: string; readonly isContract: boolean },
+  of: { readonly handle: string; readonly peer: string; readonly isContract: boolean },
   loop: LoopContext,
 ): Promise<KeyAnswer> {
-  const { keySha256, peer, isContract } = of;
+  const { handle, peer, isContract } = of;
   for (let attempt = 0; attempt < 2; attempt++) {
-    const answer = loop.meshLink.resolveKey(keySha256, peer, isContract);
+    const answer = loop.meshLink.resolveKey(handle, peer, isContract);
     const row = answer instanceof Promise ? await answer : answer;
     if (typeof row === "string") return row;
     const isStale = row.contract !== undefined && row.contract.freshUntilNs <= loop.clock.monoNs();
     if (!isStale && pin(loop.table, loop.loop, row)) return row;
-    loop.meshLink.forget(keySha256);
+    loop.meshLink.forget(handle);
   }
   return "identity_unavailable";
 }

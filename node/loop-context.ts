@@ -14,6 +14,7 @@ import type { LoopMetrics } from "./loop-metrics.ts";
 import type { OpenHolds } from "./open-holds.ts";
 import type { OpenTunnels } from "./open-tunnels.ts";
 import type { Placement } from "./placement-file.ts";
+import type { Possession } from "./possession.ts";
 import type { Table } from "./table/table.ts";
 import type { TlsInspection } from "./tls-inspection.ts";
 
@@ -44,6 +45,7 @@ export type LoopContext = {
   readonly sessions: McpSessions;
   /** Who is at which address, for connections that are captured. */
   readonly placement: Placement;
+  readonly possession: Possession;
   readonly metrics: LoopMetrics;
   /** The compiled policy of the version that the table says is in force. */
   readonly policyOf: (version: number) => CompiledPolicy | undefined;

@@ -4,7 +4,13 @@ import type { Reason } from "../proto/reasons.ts";
 import type { CutResult } from "./dataplane/teardown.ts";
 import type { KilledBy } from "./decision/facts.ts";
 import { type KeyAnswer, LoopKeyCache } from "./loop-key-cache.ts";
-import type { DelegationAnswer, LoopToMesh, MeshToLoop, RowGrant } from "./thread-messages.ts";
+import type {
+  DelegationAnswer,
+  Funding,
+  LoopToMesh,
+  MeshToLoop,
+  RowGrant,
+} from "./thread-messages.ts";
 import type { ClosablePort } from "./thread-port.ts";
 
 /** How long a request waits for the mesh thread to say whose key it carries. */
@@ -48,8 +54,8 @@ export type MeshLink = {
     source: string,
     isContract?: boolean,
   ): KeyAnswer | Promise<KeyAnswer>;
-  /** Delegates from the contract of that key. Never rejects. */
-  delegate(keySha256: string, delegation: Delegation): Promise<DelegationAnswer>;
+  /** Delegates from the contract of that key, or funds what its holder delegated. Never rejects. */
+  delegate(keySha256: string, delegation: Delegation | Funding): Promise<DelegationAnswer>;
   /** Drops what is known of a key: its row turned out to be another's by now. */
   forget(keySha256: string): void;
   close(): void;
@@ -102,7 +108,7 @@ export class MeshThreadLink implements MeshLink {
     );
   }
 
-  delegate(keySha256: string, delegation: Delegation): Promise<DelegationAnswer> {
+  delegate(keySha256: string, delegation: Delegation | Funding): Promise<DelegationAnswer> {
     const unavailable = { refused: "contract_unavailable", detail: "no answer came" } as const;
     if (this.#delegating.size >= DELEGATIONS_PENDING_MAX) return Promise.resolve(unavailable);
     return new Promise((resolve) => {

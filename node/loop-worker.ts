@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { Registry } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
+import { ed25519Verifier } from "../adapters/ed25519-verifier.ts";
 import { createPiscinaCompute } from "../adapters/piscina-compute.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { certifyHost, createKeyPair } from "../adapters/x509-authority.ts";
@@ -109,6 +110,7 @@ async function run(data: LoopWorkerData): Promise<void> {
     meshPort: data.meshPort,
     clock: systemClock,
     random: cryptoRandom,
+    verify: ed25519Verifier(),
     registry,
     onEnd: () => {
       log.close();

@@ -2,6 +2,8 @@ import { hash } from "node:crypto";
 import { isContractKey, type PresentedKey, presentedKey, presentedProxyKey } from "./credential.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
 import { type Identity, isMissing, type Missing } from "./decision/facts.ts";
+import { type PresentedContract, presentedContract } from "./presented-contract.ts";
+import { heldHandle } from "./thread-messages.ts";
 
 /** What the mesh thread is asked by. */
 export type NamedKey = {
@@ -9,6 +11,8 @@ export type NamedKey = {
   readonly isContract: boolean;
   /** The agent that the client takes itself for; empty where it does not say. */
   readonly agentId: string;
+  /** A contract that was presented instead of a virtual key; possession of its key is to be proven. */
+  readonly presented?: PresentedContract;
 };
 
 /**
@@ -20,6 +24,13 @@ export function namedKey({
   via,
   proxied,
 }: Pick<Exchange, "head" | "via" | "proxied">): NamedKey | Missing {
+  const contract = presentedContract(head.rawHeaders);
+  if (contract !== undefined) {
+    if (isMissing(contract)) return contract;
+    if (via !== undefined || proxied !== undefined) return { missing: "proof_door" };
+    const handle = heldHandle(contract.id);
+    return { handle, isContract: true, agentId: "", presented: contract };
+  }
   const presented = presentedKey(head.rawHeaders);
   if (proxied !== undefined) return keyToProxy(head.rawHeaders, presented);
   if (!isMissing(presented)) return asNamedKey(presented, "");

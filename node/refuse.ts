@@ -26,7 +26,7 @@ export function refuse(
   if (refusal === undefined) throw new Error("invariant broken: a refused verdict has a refusal");
   if (verdict.recorded !== true) record(asked, facts, verdict, loop);
   tell(asked, facts, refusal, loop);
-  answer(asked, facts, refusal);
+  answer(asked, facts, refusal, loop);
 }
 
 /** The words of a refusal, for answers and for cut streams alike. */
@@ -79,12 +79,15 @@ function answer(
   asked: Asked<Asker>,
   facts: Facts,
   refusal: Refusal & { readonly stage: number },
+  loop: LoopContext,
 ): void {
   const { exchange, found } = asked;
   const { requestId } = facts;
+  const proof = loop.possession.headers(asked.row, refusal.reason);
   if (isMissing(found)) {
     const { reason, detail } = refusal;
-    exchange.answer(refusalAnswer({ requestId, reason, ...(detail !== undefined && { detail }) }));
+    const told = refusalAnswer({ requestId, reason, ...(detail !== undefined && { detail }) });
+    exchange.answer({ ...told, headers: [...told.headers, ...proof] });
     return;
   }
   const headers = decisionHeaders({
@@ -97,7 +100,7 @@ function answer(
   const { contentType, body } = found.dialect.refusal(words);
   exchange.answer({
     status: found.dialect.refusalStatus?.(words) ?? words.status,
-    headers: [...headers, "content-type", contentType],
+    headers: [...headers, ...proof, "content-type", contentType],
     body,
   });
 }

@@ -23,6 +23,7 @@ import { settleRequest } from "./settle-request.ts";
 import { balance } from "./table/lend.ts";
 import { killedBy } from "./table/scope-cells.ts";
 import { isFresh } from "./table/table.ts";
+import type { RowGrant } from "./thread-messages.ts";
 
 /** An allowed request: what may be sent, and what is held for it. */
 export type Allowed = {
@@ -110,7 +111,7 @@ function relay(
   }
   const holder = sessionHolder(row.agentId, found.model ?? "");
   const meter = openMeter({ price: model.price, held: allowed.reserved.charges.cost });
-  const headers = allowedHeaders(allowed, row.row, loop);
+  const headers = allowedHeaders(allowed, row, loop);
   tellAllowed(asked, allowed, loop);
   return new Promise((resolve) => {
     const sink = relayAnswer({
@@ -194,16 +195,18 @@ function tellShadow(
   }
 }
 
-function allowedHeaders({ facts }: Allowed, row: number, loop: LoopContext): string[] {
+function allowedHeaders({ facts }: Allowed, row: RowGrant, loop: LoopContext): string[] {
   const { requestId, standing, cost } = facts;
   const set = cost === undefined || isMissing(cost) ? undefined : cost.outputTokensSet;
-  return decisionHeaders({
+  const headers = decisionHeaders({
     requestId,
     refusal: undefined,
     standing,
-    budgetRemainingUsdMicros: balance(loop.table, row).usdMicros,
+    budgetRemainingUsdMicros: balance(loop.table, row.row).usdMicros,
     ...(set !== undefined && { clampedTokens: set }),
   });
+  headers.push(...loop.possession.headers(row));
+  return headers;
 }
 
 /** The refusal of an answer of which nothing has been passed on yet. */

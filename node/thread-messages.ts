@@ -1,6 +1,7 @@
 import type { MessagePort } from "node:worker_threads";
 import type { Authority } from "../authority/authority.ts";
 import type { Delegation } from "../authority/delegation.ts";
+import type { HolderJwk } from "../authority/holder-key.ts";
 import type { Rate } from "../authority/rate.ts";
 import type { LadderCause } from "../policy/compiled-policy.ts";
 import type { Reason } from "../proto/reasons.ts";
@@ -44,6 +45,18 @@ export function agentOfHandle(handle: string): string | undefined {
 
 const AGENT_HANDLE = "agent:";
 
+/** Instead of a key's hash: a contract that its agent holds by a key of its own. */
+export function heldHandle(contractId: string): string {
+  return `${HELD_HANDLE}${contractId}`;
+}
+
+/** The contract of such a handle; `undefined` for anything else. */
+export function contractOfHandle(handle: string): string | undefined {
+  return handle.startsWith(HELD_HANDLE) ? handle.slice(HELD_HANDLE.length) : undefined;
+}
+
+const HELD_HANDLE = "contract:";
+
 /** A verified contract as loops judge by it. */
 export type ContractGrant = {
   /** Ids of the chain, root first. */
@@ -60,13 +73,23 @@ export type ContractGrant = {
   readonly freshUntilNs: bigint;
   /** Delegations that may still be made below it. */
   readonly depthLeft: number;
+  /** The agent's own key, of which each request proves possession; absent: a node holds it. */
+  readonly holder?: HolderJwk;
+};
+
+/** What a holder delegated by itself, to be given an account. */
+export type Funding = {
+  /** Tokens, root first. */
+  readonly chain: string;
+  /** The node that is to serve it, where its agent holds it; empty for this one. */
+  readonly node: string;
 };
 
 export type DelegationAnswer =
   | {
       readonly contract: string;
-      /** The new contract's virtual key; it is told once and kept by nobody. */
-      readonly key: string;
+      /** The new contract's virtual key, told once and kept by nobody; absent where it has none. */
+      readonly key?: string;
       readonly chain: string;
     }
   | { readonly refused: Reason; readonly detail: string };
@@ -86,7 +109,7 @@ export type LoopToMesh =
       readonly t: "delegate";
       readonly id: number;
       readonly keySha256: string;
-      readonly delegation: Delegation;
+      readonly delegation: Delegation | Funding;
     }
   /** Every connection that the cut named is closed on this loop. */
   | { readonly t: "cut_done"; readonly id: number; readonly count: number; readonly atNs: bigint };

@@ -89,6 +89,19 @@ export const REASONS = {
   identity_unavailable: row(209, 503, "later", "The mesh thread did not answer in time.", "The gateway cannot check the key now."),
   lookups_exhausted: row(210, 429, "later", "Too many unknown keys from one source.", "Too many unknown keys were tried from this address."),
   source_unknown: row(211, 403, "never", "No agent is placed at the source address of a captured connection, or it has no key of its own.", "This address belongs to no known agent."),
+  proof_missing: row(212, 401, "never", "The contract is held by its agent's own key, and the request proves no possession of it.", "Send a DPoP proof with this contract."),
+  proof_malformed: row(213, 401, "never", "The proof of possession is not a strict DPoP proof with exactly htm, htu, iat, jti, ath and nonce.", "The DPoP proof is not well-formed."),
+  proof_algorithm: row(214, 401, "never", "The proof is signed with another algorithm than Ed25519.", "DPoP proofs are signed with Ed25519 here."),
+  proof_key: row(215, 401, "never", "The proof is by another key than the contract is held by.", "The DPoP proof is not by the contract's key."),
+  proof_signature: row(216, 401, "never", "The signature of a proof is not its key's.", "The DPoP proof's signature is not valid."),
+  proof_request: row(217, 401, "never", "The proof is for another method, host or path.", "The DPoP proof is for another request."),
+  proof_time: row(218, 401, "never", "The proof was made more than 30 s from now.", "The DPoP proof is too old, or not yet valid."),
+  proof_token: row(219, 401, "never", "The proof's ath is not the hash of the token beside it.", "The DPoP proof belongs to another token."),
+  proof_replayed: row(220, 401, "never", "The proof was spent before.", "A DPoP proof can be used once."),
+  proof_store_full: row(221, 503, "later", "No room to remember another spent proof.", "The gateway cannot take another DPoP proof now."),
+  proof_door: row(222, 401, "never", "A proof of possession came on another door than the gateway.", "DPoP proofs are taken at the gateway's own address alone."),
+  proof_nonce: row(223, 401, "never", "The proof bears no nonce, or one that this node does not take now.", "Repeat this with the nonce in dpop-nonce."),
+  proofs_exhausted: row(224, 429, "later", "The contract has spent as many proofs as it may make requests in half a minute.", "Too many DPoP proofs were sent for this contract."),
   // 3 kill
   killed_global: row(301, 403, "never", "The whole mesh is killed.", "All agents have been stopped by an operator."),
   killed_team: row(302, 403, "never", "The agent's team is killed.", "This agent's team has been stopped by an operator."),
@@ -133,6 +146,8 @@ export const REASONS = {
   delegation_too_deep: row(532, 403, "never", "The contract may be delegated no further.", "This contract may not be delegated further."),
   delegation_fan_out: row(533, 403, "never", "The contract has as many open delegations as it may have.", "Too many delegations are open."),
   delegation_holder: row(534, 403, "never", "The delegation names a holder or a node that is not known.", "The named holder or node is not known here."),
+  contract_unfunded: row(535, 403, "never", "No contract of that id has an account: nobody moved its money out of its delegator's.", "This contract is not funded: its delegator sends it to the delegations endpoint."),
+  delegation_own_key: row(536, 403, "never", "The contract is held by its agent's own key, which no node can sign with.", "This contract is held by your own key: sign the delegation yourself."),
   // 6 time
   outside_hours: row(601, 403, "never", "Outside the granted hours of the week.", "This agent may not work at this time."),
   // 7 geography

@@ -5,7 +5,7 @@ import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { contractSigner } from "../../adapters/jose-signing.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { type Claims, operatorUri, writeClaims } from "../../authority/claims.ts";
-import { holderJwk } from "../../authority/holder-key.ts";
+import { type HolderJwk, holderJwk, publicKeyOf } from "../../authority/holder-key.ts";
 import { restoreRecord } from "../../mesh/record.ts";
 import { kidOf } from "../../mesh/record-op.ts";
 import { CONTRACT_KEY_PREFIX } from "../../node/credential.ts";
@@ -22,6 +22,7 @@ export type IssueOptions = {
   readonly hours?: string;
   readonly maxDepth?: string;
   readonly source?: string;
+  readonly holder?: string;
 };
 
 const KEY_ID_BYTES = 5;
@@ -42,20 +43,18 @@ export async function issueContract(
   const dates = { notBefore: nowS, expires: nowS + hours * 3600 };
   const authority = readGrantFile(options.grant, dates);
   const { calls } = context.coordinator();
-  const node = options.node ?? (await onlyNode(context));
-  const { mesh, publicKey } = await nodeKey(context, node);
+  const held = await holderFor(context, options);
   const signer = await contractSigner(join(context.home, "operator.key"));
   const kid = kidOf(Buffer.from(signer.x, "base64url"));
-  const id = CONTRACT_KEY_PREFIX + Buffer.from(cryptoRandom.bytes(KEY_ID_BYTES)).toString("hex");
-  const secret = Buffer.from(cryptoRandom.bytes(SECRET_BYTES)).toString("base64url");
-  const key = `altk_${id}_${secret}`;
+  // Whoever holds its own key proves possession of it, and needs no other.
+  const key = options.holder === undefined ? newKey() : undefined;
   const claims: Claims = {
-    mesh,
+    mesh: held.mesh,
     subject: options.sub ?? `operator:${context.operatorName}`,
     agent,
-    holder: holderJwk(publicKey),
+    holder: held.holder,
     bearer: {
-      sha256: createHash("sha256").update(key).digest("base64url"),
+      sha256: key === undefined ? "" : createHash("sha256").update(key).digest("base64url"),
       source: options.source ?? "",
     },
     issuer: operatorUri(kid),
@@ -66,15 +65,39 @@ export async function issueContract(
     parent: "",
     authority,
   };
-  const header = { alg: "Ed25519", kid, typ: "altrace-dc+jwt" };
+  const header = { alg: "Ed25519" as const, kid, typ: "altrace-dc+jwt" };
   const chain = await signer.sign(header, writeClaims(claims));
-  const { contract } = await calls.issueContract({ chain });
-  const shown = { contract: contract?.contract ?? "", agent, node, key, chain };
+  const { contract } = await calls.issueContract({ chain, node: held.node });
+  const shown = { contract: contract?.contract ?? "", agent, node: held.node, key, chain };
   context.output.result(shown, () => {
-    context.output.line(key);
-    context.output.line(`contract ${shown.contract} of ${agent} on ${node}, for ${hours} h`);
-    context.output.line("this is the only time the key is shown");
+    context.output.line(key ?? chain);
+    context.output.line(`contract ${shown.contract} of ${agent} on ${held.node}, for ${hours} h`);
+    context.output.line(
+      key === undefined
+        ? "its agent proves possession of its key: altrace contract prove"
+        : "this is the only time the key is shown",
+    );
   });
+}
+
+/** The node that is to serve it, and the key that holds it: that node's, or the agent's own. */
+async function holderFor(
+  context: CommandContext,
+  { node: wanted, holder: x }: IssueOptions,
+): Promise<{ readonly mesh: string; readonly node: string; readonly holder: HolderJwk }> {
+  const node = wanted ?? (await onlyNode(context));
+  const { mesh, publicKey } = await nodeKey(context, node);
+  if (x === undefined) return { mesh, node, holder: holderJwk(publicKey) };
+  const holder = holderJwk(Buffer.from(x, "base64url"));
+  if (holder.x !== x || publicKeyOf(holder) === undefined) {
+    throw new CommandError("--holder: not the base64url of an Ed25519 public key", 2);
+  }
+  return { mesh, node, holder };
+}
+
+function newKey(): string {
+  const id = CONTRACT_KEY_PREFIX + Buffer.from(cryptoRandom.bytes(KEY_ID_BYTES)).toString("hex");
+  return `altk_${id}_${Buffer.from(cryptoRandom.bytes(SECRET_BYTES)).toString("base64url")}`;
 }
 
 async function onlyNode(context: CommandContext): Promise<string> {

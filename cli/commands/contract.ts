@@ -64,7 +64,7 @@ export function verifyContract(
 /** What the node says: a new contract, or a refusal in OpenAI's envelope. */
 type Answered = {
   readonly contract: string;
-  readonly key: string;
+  readonly key?: string;
   readonly chain: string;
   readonly agent: string;
   readonly expires_at: string;
@@ -81,10 +81,11 @@ export async function delegateContract(
     readonly agent?: string;
     readonly node?: string;
     readonly source?: string;
+    readonly holder?: string;
     readonly minutes?: string;
   },
 ): Promise<void> {
-  const { key, grant, agent, node, source, minutes } = options;
+  const { key, grant, agent, node, source, holder, minutes } = options;
   if (key === undefined || grant === undefined) {
     throw new CommandError("--key <key> and --grant <file> are needed", 2);
   }
@@ -96,6 +97,7 @@ export async function delegateContract(
       ...(agent !== undefined && { agent }),
       ...(node !== undefined && { node }),
       ...(source !== undefined && { source }),
+      ...(holder !== undefined && { holder }),
       ...(minutes !== undefined && { ttl_s: Number(minutes) * 60 }),
     }),
   });
@@ -105,7 +107,7 @@ export async function delegateContract(
     throw new CommandError(`${reason}: ${answer.error?.message ?? "refused"}`);
   }
   context.output.result(answer, () => {
-    context.output.line(answer.key);
+    context.output.line(answer.key ?? answer.chain);
     context.output.line(
       `contract ${answer.contract} of ${answer.agent} until ${answer.expires_at}`,
     );
@@ -167,7 +169,7 @@ function lineOf(of: ContractState): string {
 }
 
 /** A chain itself, or `@file`. */
-function textOf(chain: string): string {
+export function textOf(chain: string): string {
   if (!chain.startsWith("@")) return chain;
   try {
     return readFileSync(chain.slice(1), "utf8").trim();

@@ -9,6 +9,7 @@ import type {
   ModelPolicy,
 } from "../../policy/compiled-policy.ts";
 import type { Reason } from "../../proto/reasons.ts";
+import type { Funding } from "../thread-messages.ts";
 
 /** Where an agent stands on the ladder; `kill` is derived from scope state, never stored. */
 export const STANDINGS = ["normal", "warning", "throttle", "quarantine", "block", "kill"] as const;
@@ -135,7 +136,7 @@ export type Facts = {
   /** `undefined` where the key is bound to none: then policy alone decides. */
   readonly contract: ContractFacts | Missing | undefined;
   /** What is to be delegated, held against what the delegator has; `undefined` for other requests. */
-  readonly delegation?: Delegation | Missing | undefined;
+  readonly delegation?: Delegation | Funding | Missing | undefined;
   /** The policy's model for the requested name; `undefined` for routes without a model. */
   readonly model: ModelPolicy | Missing | undefined;
   /** ISO code of where this node is; `undefined` when not configured. */

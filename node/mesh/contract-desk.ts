@@ -1,10 +1,13 @@
 // Contracts that this node serves: asked of the coordinator once, verified here, kept for a while.
 //
 // K1. A contract counts by its signatures under this node's trust alone; who sent it is nothing.
-// K2. It is served by the node that holds its key, for the virtual key that was signed into it.
+// K2. It is served by the node that holds its key, for the virtual key that was signed into it; one that
+//     its agent holds, by the node for which it was funded, for whoever proves possession of its key.
 // K3. What was verified under one trust bundle is verified again under the next.
-// K4. Keys that nobody has cost their source look-ups, and the coordinator no more than those.
+// K4. Keys that nobody has cost their source look-ups, and the coordinator no more than those. A contract
+//     that is kept costs nobody any: who tries keys cannot keep others of their address from theirs.
 
+import { create } from "@bufbuild/protobuf";
 import { publicKeyOf } from "../../authority/holder-key.ts";
 import type { Rate } from "../../authority/rate.ts";
 import { type VerifiedChain, verifyChain } from "../../authority/verify-chain.ts";
@@ -12,8 +15,13 @@ import { isInForce, type TrustView } from "../../mesh/trust.ts";
 import { checkTimeZone } from "../../policy/hours.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Keys } from "../../ports/keys.ts";
-import type { NodeReply, NodeRequest } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import {
+  ContractRequestSchema,
+  type NodeReply,
+  type NodeRequest,
+} from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import type { Reason } from "../../proto/reasons.ts";
+import { contractOfHandle } from "../thread-messages.ts";
 import type { Directory, Resolved } from "./directory.ts";
 import { readRate } from "./read-rate.ts";
 
@@ -25,7 +33,7 @@ const ASK_TIMEOUT_MS = 800;
 
 /** A contract as this node serves it. */
 export type ServedContract = {
-  /** SHA-256 of its virtual key, hexadecimal. */
+  /** SHA-256 of its virtual key, hexadecimal; or the handle of one that its agent holds. */
   readonly keySha256: string;
   readonly chain: string;
   /** Monotonic ns until which it need not be asked for again. */
@@ -67,7 +75,9 @@ export function resolveContract(of: {
   const { contracts, directory, keySha256, source, nowNs } = of;
   const served = contracts.known(keySha256);
   if (served !== undefined) return directory.resolveContract(served, nowNs);
-  if (!directory.admit(source, nowNs)) return { refused: "lookups_exhausted" };
+  if (!contracts.isKept(keySha256) && !directory.admit(source, nowNs)) {
+    return { refused: "lookups_exhausted" };
+  }
   return contracts
     .find(keySha256)
     .then((found) =>
@@ -91,6 +101,11 @@ export class ContractDesk {
     return this.#deps.clock.monoNs() < kept.served.freshUntilNs ? kept.served : undefined;
   }
 
+  /** Whether it was served here before, under this trust or an earlier one. */
+  isKept(keySha256: string): boolean {
+    return this.#kept.has(keySha256);
+  }
+
   /** Asks the coordinator. Questions for one key are one question. Never rejects. */
   find(keySha256: string): Promise<ServedContract | Reason> {
     const asking = this.#asking.get(keySha256);
@@ -100,8 +115,8 @@ export class ContractDesk {
     return question;
   }
 
-  /** Takes over what is left of a rate, as a delegation has just made it. */
-  setRate(keySha256: string, rate: Rate): void {
+  /** Takes over what is left of a contract's rate, as a delegation from it has just made it. */
+  setRate({ keySha256 }: Pick<ServedContract, "keySha256">, rate: Rate): void {
     const kept = this.#kept.get(keySha256);
     if (kept !== undefined) {
       this.#kept.set(keySha256, { ...kept, served: { ...kept.served, rate } });
@@ -130,8 +145,10 @@ export class ContractDesk {
   async #find(keySha256: string): Promise<ServedContract | Reason> {
     const askedNs = this.#deps.clock.monoNs();
     const trustVersion = this.#deps.trustVersion();
-    const value = { keySha256: Buffer.from(keySha256, "hex") };
-    const result = await this.#ask(value);
+    const held = contractOfHandle(keySha256);
+    const result = await this.#ask(
+      held === undefined ? { keySha256: Buffer.from(keySha256, "hex") } : { contract: held },
+    );
     // Its revocation is heard of elsewhere, so what was known stands for as long as nobody answers.
     if ("fault" in result) return this.#still(keySha256) ?? "contract_unavailable";
     const { body } = result.reply;
@@ -150,9 +167,9 @@ export class ContractDesk {
     return kept?.trustVersion === this.#deps.trustVersion() ? kept.served : undefined;
   }
 
-  async #ask(value: { readonly keySha256: Uint8Array }) {
+  async #ask(of: { readonly keySha256: Uint8Array } | { readonly contract: string }) {
     try {
-      const body = { case: "contract", value } as NodeRequest["body"];
+      const body = { case: "contract", value: create(ContractRequestSchema, of) } as const;
       return await this.#deps.ask(body, { timeoutMs: ASK_TIMEOUT_MS });
     } catch {
       return { fault: "failed" };
@@ -160,9 +177,12 @@ export class ContractDesk {
   }
 
   #notFound(keySha256: string, reason: string): Reason {
-    if (reason !== "contract_unknown") return "contract_unavailable";
+    if (reason !== "contract_unknown" && reason !== "contract_elsewhere") {
+      return "contract_unavailable";
+    }
     this.#kept.delete(keySha256);
-    return "key_unknown";
+    if (reason === "contract_elsewhere") return reason;
+    return contractOfHandle(keySha256) === undefined ? "key_unknown" : "contract_unfunded";
   }
 
   /** K1, K2. */
@@ -171,6 +191,11 @@ export class ContractDesk {
     const verified = this.verify(chain);
     if (typeof verified === "string") return verified;
     const { bearer, holder } = verified.leaf.claims;
+    const held = contractOfHandle(keySha256);
+    if (held !== undefined) {
+      const isHeld = bearer.sha256 === "" && verified.leaf.id === held;
+      return isHeld ? { ...of, verified } : "contract_unfunded";
+    }
     const born = Buffer.from(bearer.sha256, "base64url").toString("hex");
     if (bearer.sha256 === "" || born !== keySha256) return "key_unknown";
     const key = publicKeyOf(holder);

@@ -1,8 +1,9 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
-import { type Claims, writeClaims } from "../../authority/claims.ts";
+import { childClaims } from "../../authority/child-claims.ts";
+import { writeClaims } from "../../authority/claims.ts";
 import type { Delegation } from "../../authority/delegation.ts";
-import { holderJwk, thumbprintUri } from "../../authority/holder-key.ts";
+import { type HolderJwk, holderJwk } from "../../authority/holder-key.ts";
 import { signingInputOf, tokenOf } from "../../authority/token.ts";
 import { LINK_SEPARATOR } from "../../authority/verify-chain.ts";
 import type { TrustView } from "../../mesh/trust.ts";
@@ -16,7 +17,7 @@ import {
 } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import { REASONS, type Reason } from "../../proto/reasons.ts";
 import { CONTRACT_KEY_PREFIX } from "../credential.ts";
-import type { DelegationAnswer } from "../thread-messages.ts";
+import type { DelegationAnswer, Funding } from "../thread-messages.ts";
 import type { ContractDesk, ServedContract } from "./contract-desk.ts";
 import { readRate } from "./read-rate.ts";
 
@@ -50,42 +51,81 @@ export async function delegate(
   delegation: Delegation,
   deps: DelegationsDeps,
 ): Promise<DelegationAnswer> {
-  const node = delegation.node === "" ? deps.node : delegation.node;
-  const holder = node === deps.node ? deps.signer.publicKey : deps.trust.nodeKey(node)?.publicKey;
-  if (holder === undefined) return { refused: "delegation_holder", detail: `node ${node}` };
-  const key = newKey(deps.random);
-  const chain = signed(parent, { ...delegation, holder, key }, deps);
-  const value = create(CarveRequestSchema, { chain });
+  const holder = holderOf(delegation, deps);
+  if (holder === undefined) {
+    return { refused: "delegation_holder", detail: `node ${delegation.node}` };
+  }
+  // Whoever holds its own key proves possession of it, and needs no other.
+  const key = delegation.holder === "" ? newKey(deps.random) : undefined;
+  const chain = signed(parent, { ...delegation, holderKey: holder, key }, deps);
+  const carved = await carve({ chain, node: delegation.node }, parent, deps);
+  if ("refused" in carved) return carved;
+  return { ...carved, chain, ...(key !== undefined && { key }) };
+}
+
+/**
+ * Gives a contract its account that was signed without this node: by an agent that holds its own key.
+ *
+ * Whoever asks is its delegator, which was shown before; that the chain is genuine is shown here, and
+ * once more by the coordinator.
+ */
+export async function fund(
+  parent: ServedContract,
+  { chain, node }: Funding,
+  deps: DelegationsDeps,
+): Promise<DelegationAnswer> {
+  if (node !== "" && node !== deps.node && deps.trust.nodeKey(node) === undefined) {
+    return { refused: "delegation_holder", detail: `node ${node}` };
+  }
+  const verified = deps.desk.verify(chain);
+  if (typeof verified === "string") return { refused: verified, detail: "of the chain" };
+  if (verified.leaf.claims.parent !== parent.verified.leaf.id) {
+    return { refused: "contract_parent", detail: "not delegated from yours" };
+  }
+  const carved = await carve({ chain, node }, parent, deps);
+  return "refused" in carved ? carved : { ...carved, chain };
+}
+
+/** Moves the money, and has everybody ask again for what is left of the delegator's rate. */
+async function carve(
+  of: { readonly chain: string; readonly node: string },
+  parent: ServedContract,
+  deps: DelegationsDeps,
+): Promise<{ readonly contract: string } | Extract<DelegationAnswer, { refused: unknown }>> {
+  const value = create(CarveRequestSchema, of);
   const result = await ask(deps, { case: "carve", value });
   const body = "reply" in result ? result.reply.body : undefined;
   if (body?.case === "refused") return refusedBy(body.value);
   if (body?.case !== "carve") return { refused: "contract_unavailable", detail: "no answer came" };
-  const rate = readRate(body.value.parentRate);
-  if (rate !== undefined) deps.desk.setRate(parent.keySha256, rate);
+  const { contract, parentRate } = body.value;
+  const rate = readRate(parentRate);
+  if (rate !== undefined) deps.desk.setRate(parent, rate);
   deps.onCarved();
-  return { contract: body.value.contract, key, chain };
+  return { contract };
+}
+
+function holderOf({ holder, node }: Delegation, deps: DelegationsDeps): HolderJwk | undefined {
+  const isHere = node === "" || node === deps.node;
+  const key = isHere ? deps.signer.publicKey : deps.trust.nodeKey(node)?.publicKey;
+  if (key === undefined) return undefined;
+  return holder === "" ? holderJwk(key) : { crv: "Ed25519", kty: "OKP", x: holder };
 }
 
 function signed(
   parent: ServedContract,
-  of: Delegation & { readonly holder: Uint8Array; readonly key: string },
+  of: Delegation & { readonly holderKey: HolderJwk; readonly key: string | undefined },
   { signer, clock, random }: DelegationsDeps,
 ): string {
-  const { leaf } = parent.verified;
   const nowMs = clock.nowMs();
-  const sha256 = createHash("sha256").update(of.key).digest("base64url");
-  const claims: Claims = {
-    ...leaf.claims,
+  const sha256 = of.key === undefined ? "" : hash("sha256", of.key, "base64url");
+  const claims = childClaims(parent.verified.leaf, {
     agent: of.agent,
-    holder: holderJwk(of.holder),
+    holder: of.holderKey,
     bearer: { sha256, source: of.source },
-    issuer: thumbprintUri(leaf.claims.holder),
     label: uuidV7(nowMs, random),
-    depth: leaf.claims.depth + 1,
-    issuedAt: Math.max(leaf.claims.issuedAt, Math.floor(nowMs / 1000)),
-    parent: leaf.id,
+    nowS: Math.floor(nowMs / 1000),
     authority: of.authority,
-  };
+  });
   const input = signingInputOf(undefined, writeClaims(claims));
   const token = tokenOf(input, signer.sign(Buffer.from(input)));
   return `${parent.chain}${LINK_SEPARATOR}${token}`;

@@ -146,6 +146,7 @@ export class Directory {
       source: claims.bearer.source,
       freshUntilNs,
       depthLeft: claims.depthMax - claims.depth,
+      ...(claims.bearer.sha256 === "" && { holder: claims.holder }),
     };
     return { grant: { ...this.#grant(key, holder), contract }, isNewRow: holder !== current };
   }

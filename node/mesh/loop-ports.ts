@@ -1,7 +1,13 @@
 import type { Delegation } from "../../authority/delegation.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { KilledBy } from "../decision/facts.ts";
-import type { DelegationAnswer, LoopToMesh, MeshToLoop, RowGrant } from "../thread-messages.ts";
+import type {
+  DelegationAnswer,
+  Funding,
+  LoopToMesh,
+  MeshToLoop,
+  RowGrant,
+} from "../thread-messages.ts";
 import type { ClosablePort } from "../thread-port.ts";
 import type { Resolved } from "./directory.ts";
 
@@ -19,7 +25,10 @@ export type LoopPortsDeps = {
     source: string,
     isContract: boolean,
   ) => Resolved | Promise<Resolved>;
-  readonly delegate: (keySha256: string, delegation: Delegation) => Promise<DelegationAnswer>;
+  readonly delegate: (
+    keySha256: string,
+    delegation: Delegation | Funding,
+  ) => Promise<DelegationAnswer>;
   /** A row now serves somebody. Told before the loop is, so that the row's money is looked after. */
   readonly onRow: (grant: RowGrant) => void;
 };

@@ -1,11 +1,17 @@
 import type { Delegation } from "../../authority/delegation.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel } from "../../ports/clock.ts";
+import type { NodeRequest } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import type { KilledBy } from "../decision/facts.ts";
 import { bumpKeyGeneration, type Table, trustVersion } from "../table/table.ts";
-import type { ControlToMesh, DelegationAnswer, MeshToControl } from "../thread-messages.ts";
+import type {
+  ControlToMesh,
+  DelegationAnswer,
+  Funding,
+  MeshToControl,
+} from "../thread-messages.ts";
 import { ContractDesk, resolveContract } from "./contract-desk.ts";
-import { delegate } from "./delegations.ts";
+import { delegate, fund } from "./delegations.ts";
 import type { Resolved } from "./directory.ts";
 import type { EnforcedTimes, EnforcementHooks } from "./enforcement.ts";
 import { LoopPorts } from "./loop-ports.ts";
@@ -95,21 +101,25 @@ export class MeshThread {
     return resolveContract({ contracts, directory, keySha256, source, nowNs });
   }
 
-  async #delegate(keySha256: string, delegation: Delegation): Promise<DelegationAnswer> {
+  async #delegate(keySha256: string, delegation: Delegation | Funding): Promise<DelegationAnswer> {
     const { config, ports, table } = this.#deps;
     const { trust, requests } = this.replica;
     const desk = this.#contracts;
-    const parent = desk.known(keySha256) ?? (await desk.find(keySha256));
-    if (typeof parent === "string") return { refused: parent, detail: "of the delegator" };
-    return delegate(parent, delegation, {
+    const deps = {
       ...ports,
       node: config.node,
       signer: this.replica.signer,
       trust,
       desk,
-      ask: (body, options) => requests.ask(body, options),
+      ask: (body: NodeRequest["body"], options: { readonly timeoutMs: number }) =>
+        requests.ask(body, options),
       onCarved: () => bumpKeyGeneration(table),
-    });
+    };
+    const parent = desk.known(keySha256) ?? (await desk.find(keySha256));
+    if (typeof parent === "string") return { refused: parent, detail: "of the delegator" };
+    return "chain" in delegation
+      ? fund(parent, delegation, deps)
+      : delegate(parent, delegation, deps);
   }
 
   /** Says `ready` when everything on disk is in force. */

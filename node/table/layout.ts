@@ -68,9 +68,14 @@ export const ROW_LONG = {
   calls: 5,
   /** Monotonic ns at which the row's share of its agent's rate ends. No balance. */
   rateUntil: 6,
+  /** Proofs of possession that were spent in the present epoch. No balance. */
+  proofs: 7,
 } as const;
-/** One is spare: a row's cells fill one cache line. */
+/** A row's cells fill one cache line. */
 export const ROW_LONGS = 8;
+
+/** Proofs of possession that are remembered at once: some five thousand a second, in 4 MiB. */
+export const PROOF_CELLS = 1 << 19;
 
 const LINE_BYTES = 64;
 const INTS_PER_LINE = LINE_BYTES / 4;
@@ -96,6 +101,7 @@ export type Layout = TableSize & {
   readonly rowLongsAt: number;
   /** The node's overrun account: the last account cell, so that it is the last one reserved. */
   readonly overrunAt: number;
+  readonly proofsAt: number;
 };
 
 /** @throws AssertionError for a size outside its limit: configuration checks the same limits first. */
@@ -114,12 +120,13 @@ export function layoutOf(size: TableSize): Layout {
   const syncedAt = openUntilAt + LONGS_PER_LINE;
   const rowLongsAt = syncedAt + size.writers * LONGS_PER_LINE;
   const overrunAt = rowLongsAt + size.rows * ROW_LONGS;
+  const proofsAt = overrunAt + LONGS_PER_LINE;
   return {
     rows: size.rows,
     loops: size.loops,
     scopes: size.scopes,
     writers: size.writers,
-    bytes: (overrunAt + LONGS_PER_LINE) * 8,
+    bytes: (proofsAt + PROOF_CELLS) * 8,
     pinners,
     scopesAt,
     rowIntsAt,
@@ -131,6 +138,7 @@ export function layoutOf(size: TableSize): Layout {
     syncedStride: LONGS_PER_LINE,
     rowLongsAt,
     overrunAt,
+    proofsAt,
   };
 }
 

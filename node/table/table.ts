@@ -16,7 +16,7 @@ import {
  * - scope cells, `open_until`, `kill_reading`, `key_generation`, rows: the mesh thread alone;
  * - standing, `unlimited`, `exhausted`, `policy_version`, lending: the control thread alone;
  * - a pin cell: its own pinner alone; a `synced_at` cell: the audit thread alone;
- * - balances and buckets: everybody, by compare-exchange or add, never by store.
+ * - balances, buckets and spent proofs: everybody, by compare-exchange or add, never by store.
  *
  * Every access goes through Atomics, which are sequentially consistent: what a thread wrote before a
  * store is seen by whoever sees the store.

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -92,6 +93,23 @@ const chat = (key: string, over: object = {}) =>
     messages: [{ role: "user", content: "say: hello" }],
     ...over,
   });
+
+const HELLO = {
+  method: "POST",
+  body: JSON.stringify({
+    model: "gpt-5-mini",
+    max_tokens: 50,
+    messages: [{ role: "user", content: "say: hello" }],
+  }),
+};
+
+/** A key that an agent makes for itself, in a file of its own. */
+function ownKey(name: string): { readonly file: string; readonly x: string } {
+  const { privateKey } = generateKeyPairSync("ed25519");
+  const file = join(folder, `${name}.pem`);
+  writeFileSync(file, privateKey.export({ format: "pem", type: "pkcs8" }), { mode: 0o600 });
+  return { file, x: privateKey.export({ format: "jwk" }).x as string };
+}
 
 const delegate = (key: string, wish: unknown) => post("/altrace/v1/delegations", key, wish);
 
@@ -239,6 +257,55 @@ describe("contracts", () => {
     expect([refused.status, reasonOf(refused)]).toEqual([403, "contract_source"]);
     const own = await issue(GRANT, "--source", "127.0.0.1");
     expect((await chat(own.key)).status).toBe(200);
+  });
+
+  test("an agent with a key of its own proves it, delegates offline, and has that funded", async () => {
+    const [planner, worker] = [ownKey("planner"), ownKey("worker")];
+    const root = await issue(GRANT, "--holder", planner.x);
+    expect(root.key).toBeUndefined();
+    const url = `${altrace.gateway}/v1/chat/completions`;
+    const own = ["--key", planner.file, "--chain", root.chain];
+    const prove = async (words: readonly string[]) => {
+      const { said, stderr } = await cli("contract", "prove", ...words, "--url", url);
+      expect(stderr).toBe("");
+      return said as { readonly authorization: string; readonly dpop: string };
+    };
+    const headers = await prove(own);
+    const ask = (more: Record<string, string>) => fetch(url, { ...HELLO, headers: more });
+    const json = { "content-type": "application/json" };
+    const first = await ask({ ...headers, ...json });
+    expect(first.status).toBe(200);
+    expect(first.headers.get("dpop-nonce")).not.toBeNull();
+    const again = await ask({ ...headers, ...json });
+    expect([again.status, reasonOf(again)]).toEqual([401, "proof_replayed"]);
+    // The contract alone, as whoever read a log has it.
+    const stolen = await ask({ authorization: headers.authorization, ...json });
+    expect([stolen.status, reasonOf(stolen)]).toEqual([401, "proof_missing"]);
+    expect(stolen.headers.get("www-authenticate")).toContain("use_dpop_nonce");
+
+    const part = join(folder, "part.json");
+    writeFileSync(part, JSON.stringify({ ...PART, models: ["openai/gpt-5-mini"] }));
+    const wish = ["--holder", worker.x, "--grant", part];
+    const child = (await cli("contract", "delegate", "--offline", ...own, ...wish)).said;
+    const shown = ["--key", worker.file, "--chain", child.chain];
+    const early = await cli("contract", "prove", ...shown, "--url", url);
+    expect([early.code, early.stderr]).toEqual([1, expect.stringContaining("contract_unfunded")]);
+    const at = ["--gateway", altrace.gateway];
+    const funded = await cli("contract", "fund", ...own, "--child", child.chain, ...at);
+    expect(funded.stderr).toBe("");
+    const allowed = await oncePaced(async () => {
+      return ask({ ...(await prove(shown)), ...json });
+    });
+    expect(allowed.status).toBe(200);
+    const { said } = await cli("contract", "tree", root.contract);
+    expect(said.contracts).toMatchObject([
+      { contract: root.contract, usd_u: { children: 2_000_000 } },
+      { contract: child.contract, parent: root.contract },
+    ]);
+    // What another one delegated is not its to fund, and no node signs with its key.
+    const own2 = ["--key", worker.file, "--chain", child.chain];
+    const others = await cli("contract", "fund", ...own2, "--child", child.chain, ...at);
+    expect(others.stderr).toContain("contract_parent");
   });
 
   test("a key without a contract cannot delegate, and one that nobody made is unknown", async () => {

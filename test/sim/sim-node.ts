@@ -1,4 +1,5 @@
 import { Registry } from "prom-client";
+import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
 import { Control } from "../../node/control.ts";
 import { openDataLoop } from "../../node/data-loop.ts";
 import type { Connections } from "../../node/dataplane/connections.ts";
@@ -173,6 +174,7 @@ export class SimNode {
         control: loopOfControl,
         meshPort: loopSide,
         clock,
+        verify: ed25519Verifier(),
         registry: new Registry(),
         onEnd: () => undefined,
       },

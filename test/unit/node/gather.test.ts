@@ -14,6 +14,7 @@ import { decide } from "../../../node/decision/decide.ts";
 import { factsNow, gatherBody, gatherHead } from "../../../node/gather.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import type { KeyAnswer } from "../../../node/loop-key-cache.ts";
+import { Possession } from "../../../node/possession.ts";
 import { createRowOwner } from "../../../node/table/rows.ts";
 import { NO_CELL } from "../../../node/table/scope-cells.ts";
 import {
@@ -125,6 +126,12 @@ function buildLoop(): LoopContext {
       forget: () => {},
       close: () => {},
     },
+    possession: new Possession({
+      table,
+      clock,
+      verify: () => false,
+      secret: new Uint8Array(32),
+    }),
     controlLink: { distrustMilli: () => 0 } as unknown as LoopContext["controlLink"],
   };
   return loop as LoopContext;

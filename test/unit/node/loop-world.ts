@@ -10,6 +10,7 @@ import type { Asked } from "../../../node/gather.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import type { TopUpRequest } from "../../../node/loop-control-link.ts";
 import { OpenHolds } from "../../../node/open-holds.ts";
+import { Possession } from "../../../node/possession.ts";
 import { balance, lend, lendOverrun, overrunBalance } from "../../../node/table/lend.ts";
 import { setRateShare } from "../../../node/table/rate-share.ts";
 import { createRowOwner, pin, type RowRef } from "../../../node/table/rows.ts";
@@ -118,6 +119,12 @@ export class LoopWorld {
       connections: { countOf: () => 1 },
       holds: new OpenHolds(this.clock),
       sessions: createMcpSessions(new Uint8Array(32)),
+      possession: new Possession({
+        table: this.table,
+        clock: this.clock,
+        verify: () => false,
+        secret: new Uint8Array(32),
+      }),
       metrics: {
         decided: ({ reason }: { reason: string }) => this.told.push(`decided ${reason}`),
         recordLost: () => this.told.push("record lost"),
