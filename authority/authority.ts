@@ -71,7 +71,12 @@ export function leq(child: Authority, parent: Authority): boolean {
 
 /** S2: below in all dimensions, and less in at least one that counts. */
 export function isStrictlyLess(child: Authority, parent: Authority): boolean {
-  return leq(child, parent) && DIMENSION_NAMES.some((name) => isLess(name, child, parent));
+  return leq(child, parent) && isNarrower(child, parent);
+}
+
+/** S2, of a child that is known to be below: less in at least one dimension that counts. */
+export function isNarrower(child: Authority, parent: Authority): boolean {
+  return DIMENSION_NAMES.some((name) => isLess(name, child, parent));
 }
 
 /** S3. */

@@ -5,6 +5,7 @@ import { readAuthority, writeAuthority } from "./authority-json.ts";
 import {
   claims,
   mustBeCanonical,
+  mustBeShallow,
   readCount,
   readItems,
   readJson,
@@ -88,6 +89,7 @@ export function readClaims(payload: Uint8Array): Claims {
   try {
     read = claimsOf(value);
   } catch (error) {
+    mustBeShallow(payload);
     // A spelling that others would read differently is the graver fault, and told first.
     mustBeCanonical(value, text);
     throw error;

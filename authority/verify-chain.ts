@@ -1,8 +1,9 @@
-import { type Authority, isStrictlyLess, meet, widerDimension } from "./authority.ts";
+import { type Authority, isNarrower, meet, widerDimension } from "./authority.ts";
 import { type Claims, operatorUri, readClaims } from "./claims.ts";
 import { CHAIN_CHARS_MAX, DEPTH_MAX, ROOT_LIFE_S_MAX, SKEW_S_MAX } from "./contract-limits.ts";
 import { type ContractRefusal, orRefusal, RefusedContract } from "./contract-refusal.ts";
 import { publicKeyOf, thumbprintUri } from "./holder-key.ts";
+import type { KnownLinks } from "./known-links.ts";
 import { type Envelope, readEnvelope } from "./token.ts";
 
 // Whether a chain of contracts is genuine, and what it lets be done.
@@ -13,6 +14,8 @@ import { type Envelope, readEnvelope } from "./token.ts";
 // V3. A link names what it was delegated from by hash, so it counts below that contract alone.
 // V4. Each link grants strictly less than the one above, or the chain is refused.
 // V5. What counts is the meet of all links, never the last one alone.
+// V6. Of a link that is known, its signature and its form are known, and nothing else: who is trusted,
+//     where it stands, dates and what it grants are looked at again.
 
 /** Between the tokens of a chain, root first. */
 export const LINK_SEPARATOR = "~";
@@ -26,6 +29,8 @@ export type ChainEnv = {
   readonly operatorKey: (kid: string) => Uint8Array | undefined;
   /** Ed25519. False for a malformed key or signature. */
   readonly verify: (key: Uint8Array, bytes: Uint8Array, signature: Uint8Array) => boolean;
+  /** Links that were found genuine before, whatever chain they were in. */
+  readonly known?: KnownLinks;
 };
 
 /** One contract of a chain that was found genuine. */
@@ -43,27 +48,41 @@ export type VerifiedChain = {
 
 /** @returns The chain, or why it does not count. Never throws for what the text holds. */
 export function verifyChain(text: string, env: ChainEnv): VerifiedChain | ContractRefusal {
-  return orRefusal(() => {
-    const envelopes = readChain(text);
-    const links: Contract[] = [];
-    for (const envelope of envelopes) {
-      const parent = links.at(-1);
-      const { id } = envelope;
-      const claims = verifyLink(envelope, parent, env);
-      if (parent !== undefined) mustNarrow(claims, parent.claims);
-      links.push({ id, claims });
-    }
-    const [root, ...below] = links as [Contract, ...Contract[]];
-    return {
-      links: [root, ...below],
-      root,
-      leaf: below.at(-1) ?? root,
-      effective: below.reduce(
-        (all, { claims }) => meet(all, claims.authority),
-        root.claims.authority,
-      ),
-    };
-  });
+  const steps = verifySteps(text, env);
+  for (;;) {
+    const step = steps.next();
+    if (step.done) return step.value;
+  }
+}
+
+/**
+ * The same in steps, for a thread that has something else to do within a millisecond: each looks at
+ * the signature of one link at most.
+ */
+export function* verifySteps(
+  text: string,
+  env: ChainEnv,
+): Generator<void, VerifiedChain | ContractRefusal, void> {
+  const envelopes = orRefusal(() => readChain(text));
+  if ("refused" in envelopes) return envelopes;
+  const links: Contract[] = [];
+  for (const envelope of envelopes) {
+    const parent = links.at(-1);
+    if (parent !== undefined) yield;
+    const link = orRefusal(() => verifyLink(envelope, parent, env));
+    if ("refused" in link) return link;
+    links.push(link);
+  }
+  const [root, ...below] = links as [Contract, ...Contract[]];
+  return {
+    links: [root, ...below],
+    root,
+    leaf: below.at(-1) ?? root,
+    effective: below.reduce(
+      (all, { claims }) => meet(all, claims.authority),
+      root.claims.authority,
+    ),
+  };
 }
 
 /** V1. */
@@ -83,14 +102,14 @@ function readChain(text: string): readonly Envelope[] {
   return envelopes;
 }
 
-/** V2 and V3, and what is compared with the clock. */
-function verifyLink(envelope: Envelope, parent: Contract | undefined, env: ChainEnv): Claims {
-  const { kid, signingInput, signature, payload } = envelope;
+/** V2 to V4, and what is compared with the clock. */
+function verifyLink(envelope: Envelope, parent: Contract | undefined, env: ChainEnv): Contract {
+  const { id, kid } = envelope;
   const key = parent === undefined ? operatorKey(kid, env) : publicKeyOf(parent.claims.holder);
-  if (key === undefined || !env.verify(key, signingInput, signature)) {
+  const claims = key && (env.known?.find(envelope, key) ?? readSigned(envelope, key, env));
+  if (claims === undefined) {
     throw new RefusedContract("contract_signature", parent === undefined ? "root" : "link");
   }
-  const claims = readClaims(payload);
   const issuer =
     parent === undefined ? operatorUri(kid ?? "") : thumbprintUri(parent.claims.holder);
   if (claims.issuer !== issuer) throw new RefusedContract("contract_issuer", "iss");
@@ -100,6 +119,15 @@ function verifyLink(envelope: Envelope, parent: Contract | undefined, env: Chain
   }
   checkDepth(claims, parent?.claims);
   checkDates(claims, parent?.claims, env.nowMs);
+  if (parent !== undefined) mustNarrow(claims, parent.claims);
+  return { id, claims };
+}
+
+/** V2; undefined: the signature is not that key's. */
+function readSigned(envelope: Envelope, key: Uint8Array, env: ChainEnv): Claims | undefined {
+  if (!env.verify(key, envelope.signingInput, envelope.signature)) return undefined;
+  const claims = readClaims(envelope.payload);
+  env.known?.keep(envelope, key, claims);
   return claims;
 }
 
@@ -142,7 +170,7 @@ function mustNarrow(child: Claims, parent: Claims): void {
   }
   const wider = widerDimension(child.authority, parent.authority);
   if (wider !== undefined) throw new RefusedContract("contract_widens", wider);
-  if (!isStrictlyLess(child.authority, parent.authority)) {
+  if (!isNarrower(child.authority, parent.authority)) {
     throw new RefusedContract("contract_not_narrower", "grants as much as its parent");
   }
 }

@@ -9,6 +9,7 @@
 
 import type { ContractRefusal } from "../authority/contract-refusal.ts";
 import { publicKeyOf } from "../authority/holder-key.ts";
+import { KnownLinks } from "../authority/known-links.ts";
 import type { Rate } from "../authority/rate.ts";
 import { type Contract, type VerifiedChain, verifyChain } from "../authority/verify-chain.ts";
 import { isInForce } from "../mesh/trust.ts";
@@ -48,6 +49,7 @@ export type NotOpened =
 
 export class Contracts {
   readonly #options: ContractsOptions;
+  readonly #links = new KnownLinks();
 
   constructor(options: ContractsOptions) {
     this.#options = options;
@@ -134,6 +136,7 @@ export class Contracts {
       mesh,
       nowMs,
       verify,
+      known: this.#links,
       operatorKey: (kid) => {
         const key = replica.trust.lookup(kid);
         return key?.role === "operator" && isInForce(key, nowMs) ? key.publicKey : undefined;

@@ -132,8 +132,8 @@ async function lease(
   const ask = { ...from, account, need, want, ...(barred && { barred }) };
   const answer = await orUnavailable(options.ledger.lease(ask));
   if ("refused" in answer) {
-    const fits = "available" in answer ? answer : {};
-    return refusedBody(answer.refused, answer.message, fits);
+    const available = "available" in answer ? answer.available : undefined;
+    return refusedBody(answer.refused, answer.message, available);
   }
   const value = create(LeaseReplySchema, {
     leaseId: answer.leaseId,

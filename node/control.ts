@@ -18,7 +18,6 @@ import { PolicySwitch } from "./policy-switch.ts";
 import { PriceDistrust } from "./price-distrust.ts";
 import { RateShares } from "./rate-shares.ts";
 import { overrunBalance, takeBackRetired } from "./table/lend.ts";
-import { setMoneyReturned } from "./table/refusal-no.ts";
 import { controlPinner, pin, type RowRef, unpin } from "./table/rows.ts";
 import type { Table } from "./table/table.ts";
 import type {
@@ -115,7 +114,6 @@ export class Control {
       ledger,
       policy: () => this.policies.current,
       tillOf: (account) => this.#tillOf(account),
-      onReturned: (count) => setMoneyReturned(table, count),
       onStanding: (agentId, change, scoreMilli) => this.#standing(agentId, change, scoreMilli),
       onFault: (error) => log.fault("actor", error),
     });
@@ -227,9 +225,10 @@ export class Control {
     if (!this.#rowCame(message, message)) return { outcome: "row_gone" };
     if (overrunMicros > overrunBalance(this.#deps.table)) {
       const share = { ...NOTHING, usdMicros: overrunMicros };
-      const answer = await this.actors.topUp(OVERRUN, share);
-      if (answer.outcome === "exhausted") return { ...answer, outcome: "overrun_exhausted" };
-      if (answer.outcome !== "ok") return answer;
+      const { outcome } = await this.actors.topUp(OVERRUN, share);
+      if (outcome !== "ok") {
+        return { outcome: outcome === "exhausted" ? "overrun_exhausted" : outcome };
+      }
     }
     return this.actors.topUp(accountOf(message), need, floor);
   }

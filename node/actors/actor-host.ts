@@ -16,8 +16,6 @@ import {
   withoutLending,
 } from "./agent-state.ts";
 import { LedgerCalls } from "./ledger-calls.ts";
-import { Refusals } from "./refusals.ts";
-import { Replies } from "./replies.ts";
 import {
   type ActorView,
   isForgettable,
@@ -58,15 +56,14 @@ export class ActorHost {
   readonly #calls: LedgerCalls;
   readonly #standings: StandingWatch;
   readonly #seats = new Map<string, Seat>();
-  readonly #replies = new Replies();
-  readonly #refusals: Refusals;
+  readonly #replies = new Map<number, (answer: TopUpAnswer) => void>();
+  #lastId = 0;
   readonly #round: TickRound<Seat>;
   #isDraining = false;
 
   constructor(deps: ActorHostDeps) {
     this.#deps = deps;
     this.#round = new TickRound(deps.clock);
-    this.#refusals = new Refusals(deps.clock);
     this.#outbox = new SettlementOutbox(deps);
     const outbox = this.#outbox;
     this.#calls = new LedgerCalls({
@@ -95,9 +92,11 @@ export class ActorHost {
     const seat = this.#isDraining ? undefined : this.#seat(account);
     const isFull = seat !== undefined && seat.mailbox.length >= MAILBOX_MAX;
     if (seat === undefined || isFull || seat.stalled) return Promise.resolve(UNAVAILABLE);
-    const { id, answer } = this.#replies.expect();
-    this.#post(seat, { t: "top_up", id, need, floor });
-    return answer;
+    return new Promise((resolve) => {
+      const id = ++this.#lastId;
+      this.#replies.set(id, resolve);
+      this.#post(seat, { t: "top_up", id, need, floor });
+    });
   }
 
   /** @param uncovered What of it nothing in the table could pay. */
@@ -133,7 +132,6 @@ export class ActorHost {
   rowCame(account: string): void {
     const seat = this.#seat(account);
     if (seat === undefined) return;
-    this.#refusals.end(seat);
     seat.till.setStanding(seat.state.ladder.standing);
     seat.till.setUnlimited(unlimitedNow(seat.state, this.#deps.clock.monoNs()));
   }
@@ -149,7 +147,6 @@ export class ActorHost {
     for (const seat of this.#seats.values()) {
       // At once, and again in its turn: an answer under way may still set them in between.
       seat.till.setUnlimited(NOTHING);
-      this.#refusals.end(seat);
       this.#post(seat, { t: "limits_changed" });
       this.#standings.limitsChanged(seat);
     }
@@ -242,12 +239,11 @@ export class ActorHost {
     }
     // What was lent to a top-up and what was not is the same to the ledger, so that may be forgotten.
     // Everything else is news that came once.
-    if (message.t === "top_up") this.#replies.tell(message.id, UNAVAILABLE);
+    if (message.t === "top_up") this.#reply(message.id, UNAVAILABLE);
     this.#stall(seat, message.t === "top_up" ? undefined : result, error);
   }
 
   #apply(seat: Seat, { state, effects }: StepResult): void {
-    this.#refusals.moved(seat, state);
     seat.state = state;
     this.#carryOutAll(seat, effects);
     watchDeadline(seat, this.#deps.clock, () => this.#leaseEnded(seat));
@@ -278,7 +274,7 @@ export class ActorHost {
     } catch (error) {
       // A bug of ours: the message is lost, which at most leaves money charged that was not spent.
       onFault(error);
-      if (message.t === "top_up") this.#replies.tell(message.id, UNAVAILABLE);
+      if (message.t === "top_up") this.#reply(message.id, UNAVAILABLE);
       if (message.t !== "leased" && message.t !== "not_leased") return undefined;
       this.#refuseWaiting(seat);
       return quiet({ ...seat.state, asking: undefined });
@@ -293,7 +289,7 @@ export class ActorHost {
   #stall(seat: Seat, result: StepResult | undefined, error: unknown): void {
     this.#deps.onFault(error);
     seat.stalled = true;
-    for (const one of seat.mailbox) if (one.t === "top_up") this.#replies.tell(one.id, UNAVAILABLE);
+    for (const one of seat.mailbox) if (one.t === "top_up") this.#reply(one.id, UNAVAILABLE);
     seat.mailbox = seat.mailbox.filter(({ t }) => t !== "top_up");
     this.#refuseWaiting(seat);
     this.#deps.clock.after(STORE_RETRY_MS, () => void this.#retry(seat, result));
@@ -313,7 +309,7 @@ export class ActorHost {
   }
 
   #refuseWaiting(seat: Seat): void {
-    for (const { id } of seat.state.waiting) this.#replies.tell(id, UNAVAILABLE);
+    for (const { id } of seat.state.waiting) this.#reply(id, UNAVAILABLE);
     seat.state = { ...seat.state, waiting: [] };
   }
 
@@ -342,8 +338,7 @@ export class ActorHost {
         seat.till.setUnlimited(effect.units);
         return;
       case "reply":
-        if (isRowGone) this.#replies.tell(effect.id, { outcome: "row_gone" });
-        else this.#replies.tell(effect.id, this.#refusals.withStanding(seat, effect.answer));
+        this.#reply(effect.id, isRowGone ? { outcome: "row_gone" } : effect.answer);
         return;
       case "ask":
         this.#calls.ask(seat, effect.asking);
@@ -365,6 +360,11 @@ export class ActorHost {
     }
   }
 
+  #reply(id: number, answer: TopUpAnswer): void {
+    this.#replies.get(id)?.(answer);
+    this.#replies.delete(id);
+  }
+
   #tickSeat(seat: Seat, isIdle: boolean): void {
     if (isIdle) this.#takeBack(seat, true);
     if (seat.unanswered && seat.state.asking === undefined && seat.calling === undefined) {
@@ -377,14 +377,12 @@ export class ActorHost {
   }
 
   #takeBack(seat: Seat, giveBack = false): void {
-    this.#refusals.end(seat);
     const amount = seat.till.takeBack();
     const isWanted = giveBack && seat.state.book.leases.length > 0;
     if (isWanted || !isNothing(amount)) this.#post(seat, { t: "taken_back", amount, giveBack });
   }
 
   #leaseEnded(seat: Seat): void {
-    this.#refusals.end(seat);
     seat.till.setUnlimited(unlimitedNow(seat.state, this.#deps.clock.monoNs()));
     this.#post(seat, { t: "taken_back", amount: seat.till.takeBack(), giveBack: false });
   }
@@ -392,7 +390,6 @@ export class ActorHost {
   #forget(seat: Seat): void {
     // Nobody would take the flags away when limits change.
     seat.till.setUnlimited(NOTHING);
-    this.#refusals.end(seat);
     seat.cancelDeadline();
     this.#seats.delete(seat.account);
   }

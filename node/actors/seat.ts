@@ -18,8 +18,6 @@ export type Seat = {
   /** A commit failed a moment ago; the message that wanted it is first in the mailbox. */
   stalled: boolean;
   lastUsedNs: bigint;
-  /** Of the ledger's no that loops may repeat; 0: none. */
-  refusalNo: number;
   /** Its last message was a tick that found nothing to do, and no other can before another message. */
   isQuiet: boolean;
   /** Ticks so far: whoever came at another time reports at another. */
@@ -48,7 +46,6 @@ export function newSeat(
     running: false,
     stalled: false,
     lastUsedNs: of.nowNs,
-    refusalNo: 0,
     isQuiet: false,
     ticks: 0,
     pollTicks: 0,

@@ -7,7 +7,6 @@ import {
   takeBack,
   takeBackOverrun,
 } from "../table/lend.ts";
-import { setOverrunRefusalNo, setRefusalNo } from "../table/refusal-no.ts";
 import { controlPinner, pin, type RowRef, unpin } from "../table/rows.ts";
 import { setStanding, setUnlimitedUnits, UNIT } from "../table/standing.ts";
 import type { Table } from "../table/table.ts";
@@ -22,8 +21,6 @@ export type Till = {
   /** Empties it. */
   takeBack(): Cost;
   setUnlimited(units: Cost): void;
-  /** Which no of the ledger loops may repeat from now on; 0: none. */
-  setRefusal(no: number): void;
   setStanding(standing: Exclude<Standing, "kill">): void;
 };
 
@@ -48,7 +45,6 @@ export function rowTill(table: Table, rowOf: () => RowRef | undefined): Till {
       }),
     takeBack: () => under(NOTHING, (row) => takeBack(table, row)),
     setUnlimited: (units) => under(undefined, (row) => setUnlimitedUnits(table, row, bits(units))),
-    setRefusal: (no) => under(undefined, (row) => setRefusalNo(table, row, no)),
     setStanding: (standing) => under(undefined, (row) => setStanding(table, row, standing)),
   };
 }
@@ -64,7 +60,6 @@ export function overrunTill(table: Table): Till {
     takeBack: () => ({ ...NOTHING, usdMicros: takeBackOverrun(table) }),
     // The overrun account always has a limit; without one nothing could be lent from it.
     setUnlimited: () => undefined,
-    setRefusal: (no) => setOverrunRefusalNo(table, no),
     setStanding: () => undefined,
   };
 }

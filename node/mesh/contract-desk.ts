@@ -3,14 +3,16 @@
 // K1. A contract counts by its signatures under this node's trust alone; who sent it is nothing.
 // K2. It is served by the node that holds its key, for the virtual key that was signed into it; one that
 //     its agent holds, by the node for which it was funded, for whoever proves possession of its key.
-// K3. What was verified under one trust bundle is verified again under the next.
+// K3. What was verified under one trust bundle is verified again under the next. Signatures that were found
+//     good are not looked at again; who is trusted is.
 // K4. Keys that nobody has cost their source look-ups, and the coordinator no more than those. A contract
 //     that is kept costs nobody any: who tries keys cannot keep others of their address from theirs.
 
 import { create } from "@bufbuild/protobuf";
 import { publicKeyOf } from "../../authority/holder-key.ts";
+import { KnownLinks } from "../../authority/known-links.ts";
 import type { Rate } from "../../authority/rate.ts";
-import { type VerifiedChain, verifyChain } from "../../authority/verify-chain.ts";
+import { type VerifiedChain, verifySteps } from "../../authority/verify-chain.ts";
 import { isInForce, type TrustView } from "../../mesh/trust.ts";
 import { checkTimeZone } from "../../policy/hours.ts";
 import type { Clock } from "../../ports/clock.ts";
@@ -58,6 +60,8 @@ export type ContractDeskDeps = {
   readonly trustVersion: () => number;
   /** Raw public key of this node. */
   readonly holder: Uint8Array;
+  /** Resolves in a later turn: a chain's links are verified one a turn, between kills. */
+  readonly nextTurn: () => Promise<unknown>;
   readonly ask: (
     body: NodeRequest["body"],
     options: { readonly timeoutMs: number },
@@ -88,6 +92,7 @@ export function resolveContract(of: {
 export class ContractDesk {
   readonly #deps: ContractDeskDeps;
   readonly #kept = new Map<string, Kept>();
+  readonly #links = new KnownLinks();
   readonly #asking = new Map<string, Promise<ServedContract | Reason>>();
 
   constructor(deps: ContractDeskDeps) {
@@ -124,11 +129,12 @@ export class ContractDesk {
   }
 
   /** The chain under this node's trust; a reason where it does not count here. */
-  verify(chain: string): VerifiedChain | Reason {
+  async verify(chain: string): Promise<VerifiedChain | Reason> {
     const { mesh, trust, verify, clock } = this.#deps;
     const nowMs = clock.nowMs();
-    const verified = verifyChain(chain, {
+    const steps = verifySteps(chain, {
       mesh,
+      known: this.#links,
       nowMs,
       verify,
       operatorKey: (kid) => {
@@ -136,6 +142,12 @@ export class ContractDesk {
         return key?.role === "operator" && isInForce(key, nowMs) ? key.publicKey : undefined;
       },
     });
+    let step = steps.next();
+    while (!step.done) {
+      await this.#deps.nextTurn();
+      step = steps.next();
+    }
+    const verified = step.value;
     if ("refused" in verified) return verified.refused;
     const { hours } = verified.effective.validity;
     const areKnown = hours.every(({ zone }) => checkTimeZone(zone).known);
@@ -156,7 +168,7 @@ export class ContractDesk {
     const rate = body.case === "contract" ? readRate(body.value.rate) : undefined;
     if (body.case !== "contract" || rate === undefined) return "contract_unavailable";
     const freshUntilNs = askedNs + KEPT_NS;
-    const served = this.#served({ keySha256, chain: body.value.chain, rate, freshUntilNs });
+    const served = await this.#served({ keySha256, chain: body.value.chain, rate, freshUntilNs });
     if (typeof served === "string") return served;
     this.#keep({ served, trustVersion });
     return served;
@@ -186,9 +198,9 @@ export class ContractDesk {
   }
 
   /** K1, K2. */
-  #served(of: Omit<ServedContract, "verified">): ServedContract | Reason {
+  async #served(of: Omit<ServedContract, "verified">): Promise<ServedContract | Reason> {
     const { keySha256, chain } = of;
-    const verified = this.verify(chain);
+    const verified = await this.verify(chain);
     if (typeof verified === "string") return verified;
     const { bearer, holder } = verified.leaf.claims;
     const held = contractOfHandle(keySha256);

@@ -77,7 +77,7 @@ export async function fund(
   if (node !== "" && node !== deps.node && deps.trust.nodeKey(node) === undefined) {
     return { refused: "delegation_holder", detail: `node ${node}` };
   }
-  const verified = deps.desk.verify(chain);
+  const verified = await deps.desk.verify(chain);
   if (typeof verified === "string") return { refused: verified, detail: "of the chain" };
   if (verified.leaf.claims.parent !== parent.verified.leaf.id) {
     return { refused: "contract_parent", detail: "not delegated from yours" };

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Delegation } from "../../authority/delegation.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel } from "../../ports/clock.ts";
@@ -89,6 +90,7 @@ export class MeshThread {
       clock: ports.clock,
       holder: signer.publicKey,
       trustVersion: () => trustVersion(table),
+      nextTurn,
       ask: (body, options) => requests.ask(body, options),
     });
   }
