@@ -37,7 +37,6 @@ export class Actives {
       ledger: generousLedger(),
       policy: () => of.policy,
       tillOf: (account) => rowTill(this.#table, () => this.#rows.get(account)),
-      onReturned: () => undefined,
       onStanding: () => undefined,
       onFault: (error) => {
         throw error;

@@ -55,3 +55,26 @@ describe("docs/settings.md", () => {
     expect(settings.filter(({ env }) => !text.includes(`| \`${env}\` `))).toEqual([]);
   });
 });
+
+describe("docs/contracts.md", () => {
+  const page = textOf("docs/contracts.md");
+  const attacks = [...page.matchAll(/^\| (\d+) \| .+ \| (.+) \| `(.+)` \|$/gm)];
+
+  test("names all attacks on contracts, each once", () => {
+    expect(attacks.map(([, no]) => Number(no))).toEqual(
+      Array.from({ length: 42 }, (_, i) => i + 1),
+    );
+  });
+
+  test.each(attacks.map(([, no, refusals, file]) => ({ no, refusals, file })))(
+    "attack $no is tried where the page says, and by its reasons",
+    ({ no, refusals = "", file }) => {
+      const text = textOf(`test/unit/${file}.test.ts`);
+      expect(new RegExp(`["\`]${no}(?:[:,] |")`).test(text), `"${no}: ..." in ${file}`).toBe(true);
+      const reasons = [...refusals.matchAll(/`(\w+)`/g)].map(([, reason]) => reason as string);
+      // The ledger's own refusals are no answers to requests: the test names them.
+      const isKnown = (reason: string) => reason in REASONS || text.includes(`"${reason}"`);
+      expect(reasons.filter((reason) => !isKnown(reason))).toEqual([]);
+    },
+  );
+});

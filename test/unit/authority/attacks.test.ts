@@ -218,6 +218,11 @@ describe("the shape of the chain", () => {
       () => refused(chainText(ROOT, ROOT)),
     ],
     [
+      "40: two chains, one after the other",
+      "contract_order: link 2 is not where it belongs",
+      () => refused(`${chainText(ROOT, CHILD)}~${chainText(NARROW, child(NARROW))}`),
+    ],
+    [
       "13: below a parent that was issued again",
       "contract_parent: par_hash names another contract",
       () => refused(chainText(root({ issuedAt: NOW_S - 30 }), CHILD)),

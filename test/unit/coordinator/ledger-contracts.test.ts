@@ -135,6 +135,52 @@ describe("carving", () => {
     expect(world.lease("contract/root", { calls: 1 }, { node: "n1" })).toHaveProperty("leaseId");
   });
 
+  test("20: a node that was cut off has its lease and no more, and it is spent until it is over", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.ledger.contracts.open(ROOT);
+    const lease = world.granted("contract/root", { usd_micros: 600, tokens: 1, calls: 1 });
+    const more = world.settle(lease, { ...lease.amount, usd_micros: lease.amount.usd_micros + 1 });
+    expect(more).toMatchObject({ refused: "settle_above_lease" });
+    // Nothing was heard since: whatever it may have spent meanwhile, nobody else can be lent.
+    world.pass(lease.ttlMs + 60_000);
+    const left = 1_000 - lease.amount.usd_micros;
+    expect(world.lease("contract/root", { usd_micros: left + 1 })).toMatchObject({
+      refused: "budget_exhausted",
+    });
+  });
+
+  test("20: a lease of an epoch that is over settles nothing after a failover", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.ledger.contracts.open(ROOT);
+    const lease = world.granted("contract/root", { usd_micros: 100, calls: 1 });
+    world.restart();
+    const before = world.row("contract/root", "usd_micros", "total");
+    for (const epoch of [lease.epoch + 1, lease.epoch - 1]) {
+      expect(world.settle(lease, { usd_micros: 1 }, { epoch, final: true })).toMatchObject({
+        refused: "lease_unknown",
+      });
+    }
+    expect(world.settle(lease, { usd_micros: 1 }, { node: "n2" })).toMatchObject({
+      refused: "lease_unknown",
+    });
+    expect(world.row("contract/root", "usd_micros", "total")).toEqual(before);
+  });
+
+  test("21: a lease that is settled again, or for less than before, gives nothing back twice", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.ledger.contracts.open(ROOT);
+    const lease = world.granted("contract/root", { usd_micros: 100, calls: 1 });
+    world.settle(lease, { usd_micros: 60, calls: 1 });
+    expect(world.settle(lease, { usd_micros: 10 })).toMatchObject({ spent: { usd_micros: 60 } });
+    world.settle(lease, { usd_micros: 60, calls: 1 }, { final: true });
+    const settled = world.row("contract/root", "usd_micros", "total");
+    expect(settled).toMatchObject({ spent: 60, reserved: 0, available: 940 });
+    for (const usd_micros of [60, 0, 100]) {
+      world.settle(lease, { usd_micros }, { final: true });
+      expect(world.row("contract/root", "usd_micros", "total")).toEqual(settled);
+    }
+  });
+
   test("36: below what was revoked nothing is opened or lent, however far down", () => {
     const world = new LedgerWorld(LIMITS);
     const { contracts } = world.ledger;

@@ -7,7 +7,6 @@ import type { CommitDeps } from "../../../node/decision/commit.ts";
 import type { RecordContext } from "../../../node/decision/decision-record.ts";
 import type { Cost, Facts } from "../../../node/decision/facts.ts";
 import type { Asked } from "../../../node/gather.ts";
-import { LocalRefusals } from "../../../node/local-refusals.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import type { TopUpRequest } from "../../../node/loop-control-link.ts";
 import { OpenHolds } from "../../../node/open-holds.ts";
@@ -119,7 +118,6 @@ export class LoopWorld {
       },
       connections: { countOf: () => 1 },
       holds: new OpenHolds(this.clock),
-      refusals: new LocalRefusals(this.table, () => this.clock.monoNs()),
       sessions: createMcpSessions(new Uint8Array(32)),
       possession: new Possession({
         table: this.table,
