@@ -40,6 +40,8 @@ export class LedgerCorrupt extends Error {
 /** Rows, leases and overrides, and the writes that make the store equal to them. */
 export class LedgerState {
   readonly #rows = new Map<RowKey, LedgerRow>();
+  /** The same by account: a grant looks at dozens, and their keys are long texts to put together. */
+  readonly #rowsOf = new Map<string, LedgerRow[]>();
   readonly #leases = new Map<string, Lease>();
   readonly #leaseIdOfMemo = new Map<string, string>();
   readonly #overrides = new Map<RowKey, StoredOverride>();
@@ -101,12 +103,12 @@ export class LedgerState {
   }
 
   row(account: string, unit: LedgerUnit, window: string): LedgerRow | undefined {
-    return this.#rows.get(rowKey(account, unit, window));
+    return this.#rowsOf.get(account)?.find((row) => row.unit === unit && row.window === window);
   }
 
   /** Accounts that have a row, in no particular order. */
   accounts(): ReadonlySet<string> {
-    return new Set([...this.#rows.values()].map((row) => row.account));
+    return new Set(this.#rowsOf.keys());
   }
 
   overrideOf(account: string, unit: LedgerUnit, window: string): number | undefined {
@@ -115,9 +117,8 @@ export class LedgerState {
   }
 
   putRow(row: LedgerRow): void {
-    const key = rowKey(row.account, row.unit, row.window);
-    this.#rows.set(key, row);
-    this.#index(row.window, key);
+    const { key } = row;
+    if (this.#rows.get(key) !== row) this.#keepRow(row);
     this.#write(ROW_PREFIX + key, () => {
       const { reserved, spent, children } = row;
       return { reserved, spent, children };
@@ -275,8 +276,25 @@ export class LedgerState {
   }
 
   #forget(key: RowKey): void {
-    if (this.#rows.delete(key)) this.#changed.set(ROW_PREFIX + key, undefined);
+    const row = this.#rows.get(key);
+    if (row !== undefined) this.#dropRow(row);
     if (this.#overrides.delete(key)) this.#changed.set(LIMIT_PREFIX + key, undefined);
+  }
+
+  #keepRow(row: LedgerRow): void {
+    const { account, key, window } = row;
+    const others = this.#rowsOf.get(account)?.filter((one) => one.key !== key) ?? [];
+    this.#rowsOf.set(account, [...others, row]);
+    this.#rows.set(key, row);
+    this.#index(window, key);
+  }
+
+  #dropRow({ account, key }: LedgerRow): void {
+    const others = this.#rowsOf.get(account)?.filter((one) => one.key !== key) ?? [];
+    if (others.length > 0) this.#rowsOf.set(account, others);
+    else this.#rowsOf.delete(account);
+    this.#rows.delete(key);
+    this.#changed.set(ROW_PREFIX + key, undefined);
   }
 
   #index(window: string, key: RowKey): void {
@@ -311,8 +329,7 @@ export class LedgerState {
       spent: count(stored.spent),
       children: count(stored.children),
     });
-    this.#rows.set(key, row);
-    this.#index(window, key);
+    this.#keepRow(row);
   }
 
   #loadLimit(key: RowKey, value: unknown): void {

@@ -18,6 +18,7 @@ import {
 import { LedgerCalls } from "./ledger-calls.ts";
 import {
   type ActorView,
+  isAtPeace,
   isForgettable,
   isQuietAfter,
   newSeat,
@@ -373,7 +374,8 @@ export class ActorHost {
     seat.ticks += 1;
     const isReportTick = seat.ticks % REPORT_EVERY_TICKS === 0;
     this.#standings.tick(seat, isReportTick);
-    if (!seat.isQuiet) this.#post(seat, { t: "tick", report: isReportTick });
+    if (seat.isQuiet || (!isReportTick && isAtPeace(seat, this.#deps.clock.monoNs()))) return;
+    this.#post(seat, { t: "tick", report: isReportTick });
   }
 
   #takeBack(seat: Seat, giveBack = false): void {

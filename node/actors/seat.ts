@@ -1,7 +1,7 @@
 import type { LadderPolicy } from "../../policy/compiled-policy.ts";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Cost } from "../decision/facts.ts";
-import { isNothing, nextDeadlineNs } from "./account-book.ts";
+import { hasExpired, isNothing, nextDeadlineNs } from "./account-book.ts";
 import type { AgentMessage, AgentState, StepResult } from "./agent-state.ts";
 import { isAtRest, isCalm } from "./ladder.ts";
 import type { Till } from "./till.ts";
@@ -76,6 +76,16 @@ function nextEndNs({ book, limits }: AgentState, nowNs: bigint): bigint | undefi
   const leaseNs = nextDeadlineNs(book, nowNs);
   if (nowNs >= limits.untilNs || isNothing(limits.unlimited)) return leaseNs;
   return leaseNs === undefined || limits.untilNs < leaseNs ? limits.untilNs : leaseNs;
+}
+
+/**
+ * Whether a tick that reports nothing would find nothing to do: no score to decay, no debt that a
+ * lease could pay, nobody who waits, and no lease past its end that is still to be closed.
+ */
+export function isAtPeace({ state }: Seat, nowNs: bigint): boolean {
+  const { book, ladder, waiting, asking } = state;
+  if (waiting.length > 0 || asking !== undefined || !isAtRest(ladder)) return false;
+  return isNothing(book.debt) && !hasExpired(book, nowNs);
 }
 
 /**

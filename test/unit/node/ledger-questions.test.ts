@@ -5,8 +5,11 @@ import {
   type LedgerQuestion,
   LedgerQuestions,
   MESSAGES_AT_ONCE_MAX,
+  QUESTIONS_BESIDE_MIN,
+  QUESTIONS_BESIDE_WAIT_MS,
   QUESTIONS_WAITING_MAX,
 } from "../../../node/ledger-questions.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
 import {
   type Answer,
   BatchReplySchema,
@@ -25,10 +28,12 @@ type Sent = { readonly request: NodeRequest; answer(body: NodeReply["body"] | "n
 /** A way to the coordinator on which each message waits until the test answers it. */
 function questions() {
   const sent: Sent[] = [];
+  const clock = twinClock();
   const asker = new LedgerQuestions({
     node: "n1",
     bootId: "b1",
     timeoutMs: 2_000,
+    clock,
     ask: (method, bytes) =>
       new Promise((resolve) => {
         const request = fromBinary(NodeRequestSchema, bytes);
@@ -43,7 +48,8 @@ function questions() {
       }),
   });
   const ask = (id: string) => asker.ask(id, lease(id));
-  return { sent, ask };
+  const waitOut = () => clock.advance(QUESTIONS_BESIDE_WAIT_MS);
+  return { sent, ask, waitOut };
 }
 
 const lease = (account: string): LedgerQuestion => ({
@@ -72,7 +78,11 @@ function batchReply(answers: readonly (readonly [id: string, body: Answer["body"
 /** As many messages as may be under way, none of them answered. */
 function busy() {
   const world = questions();
-  const first = Array.from({ length: MESSAGES_AT_ONCE_MAX }, (_, no) => world.ask(`first-${no}`));
+  const first = Array.from({ length: MESSAGES_AT_ONCE_MAX }, (_, no) => {
+    const answer = world.ask(`first-${no}`);
+    world.waitOut();
+    return answer;
+  });
   return { ...world, first };
 }
 
@@ -86,11 +96,32 @@ describe("questions to the ledger", () => {
     expect(await answer).toMatchObject(granted("l1"));
   });
 
+  test("a few more wait for the answer of the message under way, or for a moment", async () => {
+    const { sent, ask, waitOut } = questions();
+    void ask("q1");
+    for (const id of ["a", "b"]) void ask(id);
+    expect(sent).toHaveLength(1);
+    waitOut();
+    expect(sent.map(idsOf).at(-1)).toEqual(["a", "b"]);
+    for (const id of ["c", "d"]) void ask(id);
+    sent[0]?.answer(granted("l1"));
+    sent[1]?.answer("none");
+    await expect.poll(() => sent.length).toBe(3);
+    expect(idsOf(sent[2] as Sent)).toEqual(["c", "d"]);
+  });
+
+  test("many more go beside the message under way at once", () => {
+    const { sent, ask } = questions();
+    void ask("q1");
+    for (let no = 0; no < QUESTIONS_BESIDE_MIN; no += 1) void ask(`more-${no}`);
+    expect(sent.map((one) => idsOf(one).length)).toEqual([0, QUESTIONS_BESIDE_MIN]);
+  });
+
   test("those that come while the way is busy share the next message, each with its own answer", async () => {
     const { sent, ask } = busy();
     const answers = [ask("a"), ask("b"), ask("c"), ask("d")];
     expect(sent).toHaveLength(MESSAGES_AT_ONCE_MAX);
-    sent[0]?.answer(granted("l0"));
+    for (const one of sent.slice()) one.answer(granted("l0"));
     await expect.poll(() => sent.length).toBe(MESSAGES_AT_ONCE_MAX + 1);
     const batch = sent.at(-1) as Sent;
     expect(idsOf(batch)).toEqual(["a", "b", "c", "d"]);
@@ -113,7 +144,7 @@ describe("questions to the ledger", () => {
   test("a message without an answer leaves all its questions without one, and the way is free again", async () => {
     const { sent, ask, first } = busy();
     const answers = [ask("a"), ask("b")];
-    sent[1]?.answer("none");
+    for (const one of sent.slice()) one.answer("none");
     expect(await first[1]).toBeUndefined();
     await expect.poll(() => sent.length).toBe(MESSAGES_AT_ONCE_MAX + 1);
     sent.at(-1)?.answer("none");
@@ -123,12 +154,14 @@ describe("questions to the ledger", () => {
   });
 
   test("no message carries more than the coordinator takes, and the rest follows", async () => {
-    const { sent, ask } = busy();
+    const { sent, ask, waitOut } = busy();
     const ids = Array.from({ length: BATCH_QUESTIONS_MAX + 2 }, (_, no) => `q${no}`);
     for (const id of ids) void ask(id);
     sent[0]?.answer(granted("l0"));
     sent[1]?.answer(granted("l1"));
-    await expect.poll(() => sent.length).toBe(MESSAGES_AT_ONCE_MAX + 2);
+    await expect.poll(() => sent.length).toBe(MESSAGES_AT_ONCE_MAX + 1);
+    waitOut();
+    expect(sent).toHaveLength(MESSAGES_AT_ONCE_MAX + 2);
     expect(sent.slice(-2).flatMap(idsOf)).toEqual(ids);
     expect(idsOf(sent.at(-2) as Sent)).toHaveLength(BATCH_QUESTIONS_MAX);
   });
