@@ -3,7 +3,6 @@ import { FirstRequests } from "./first-requests.ts";
 import type { MeshUnderTest } from "./mesh-under-test.ts";
 import { pause } from "./operator.ts";
 
-const KEYS_AT_ONCE = 32;
 const PAGE_SIZE = 1_000;
 const LIST_PAUSE_MS = 50;
 const ACTIVATIONS_PER_SECOND = 1_000;
@@ -27,14 +26,8 @@ export class Crowd {
 
   /** Gives each agent of the crowd a key. */
   static async gather(mesh: MeshUnderTest, size: number): Promise<Crowd> {
-    const keys: string[] = [];
-    for (let from = 0; from < size; from += KEYS_AT_ONCE) {
-      const count = Math.min(KEYS_AT_ONCE, size - from);
-      const some = Array.from({ length: count }, (_, i) =>
-        mesh.operator.issueKey(`crowd/${crowdAgent(from + i)}`),
-      );
-      keys.push(...(await Promise.all(some)));
-    }
+    const agents = Array.from({ length: size }, (_, no) => `crowd/${crowdAgent(no)}`);
+    const keys = await mesh.operator.issueKeys(agents);
     return new Crowd(mesh, keys);
   }
 
