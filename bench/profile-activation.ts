@@ -40,7 +40,7 @@ export const profileActivation: Bench = {
     await requests.atOnce(third, AT_ONCE);
     process.kill(pid, "SIGUSR2");
     await pause(WRITE_MS);
-    await requests.close();
+    requests.close();
     const { refused } = requests;
     return {
       load: `${third} first requests, ${AT_ONCE} at once, then as many profiled`,

@@ -34,7 +34,7 @@ export class Crowd {
   async run(signal: AbortSignal): Promise<void> {
     const asking = this.requests.atPace(this.#size, ACTIVATIONS_PER_SECOND, signal);
     await Promise.all([this.#listAll(signal), asking]);
-    await this.requests.close();
+    this.requests.close();
   }
 
   describe(): string {

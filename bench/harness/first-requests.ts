@@ -1,20 +1,20 @@
-import { Pool } from "undici";
 import { wishBody } from "../fixtures/upstream.ts";
 import { pause } from "./operator.ts";
+import { RawPool } from "./raw-pool.ts";
 
 const CONNECTIONS = 64;
 const SLICE_MS = 10;
 
 /** Agents of a crowd that each make their first request. */
 export class FirstRequests {
-  readonly #pool: Pool;
+  readonly #pool: RawPool;
   readonly #keys: readonly string[];
   readonly #answers: Record<string, number> = {};
   #next = 0;
   #ms = 0;
 
   constructor(origin: string, keys: readonly string[]) {
-    this.#pool = new Pool(origin, { connections: CONNECTIONS, pipelining: 1 });
+    this.#pool = new RawPool(origin, { connections: CONNECTIONS });
     this.#keys = keys;
   }
 
@@ -63,20 +63,15 @@ export class FirstRequests {
     this.#ms += Date.now() - startedMs;
   }
 
-  close(): Promise<void> {
-    return this.#pool.close();
+  close(): void {
+    this.#pool.close();
   }
 
   async #askOnce(): Promise<void> {
     const no = this.#next++;
-    const { statusCode, headers, body } = await this.#pool.request({
-      path: "/v1/chat/completions",
-      method: "POST",
-      headers: { "content-type": "application/json", authorization: `Bearer ${this.#keys[no]}` },
-      body: wishBody("answer", `c${no}`),
-    });
-    await body.dump({ limit: 1_000_000 });
-    const word = `${statusCode} ${headers["x-altrace-reason"] ?? "ok"}`;
+    const key = this.#keys[no] as string;
+    const { status, reason } = await this.#pool.ask({ key, body: wishBody("answer", `c${no}`) });
+    const word = `${status} ${reason ?? "ok"}`;
     this.#answers[word] = (this.#answers[word] ?? 0) + 1;
   }
 }
