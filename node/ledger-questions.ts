@@ -65,7 +65,8 @@ export class LedgerQuestions {
     if (this.#waiting.length >= QUESTIONS_WAITING_MAX) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       this.#waiting.push({ requestId, body, resolve });
-      this.#sendNext();
+      // What is asked in one go is one message, the first one too.
+      queueMicrotask(() => this.#sendNext());
     });
   }
 
@@ -82,10 +83,7 @@ export class LedgerQuestions {
     this.#cancelWait?.();
     this.#cancelWait = undefined;
     this.#underWay += 1;
-    void this.#send(this.#waiting.splice(0, BATCH_QUESTIONS_MAX)).finally(() => {
-      this.#underWay -= 1;
-      this.#sendNext();
-    });
+    void this.#send(this.#waiting.splice(0, BATCH_QUESTIONS_MAX));
   }
 
   async #send(batch: readonly Waiting[]): Promise<void> {
@@ -94,6 +92,9 @@ export class LedgerQuestions {
       batch.length === 1 && first !== undefined
         ? [await this.#sendAlone(first)]
         : await this.#sendTogether(batch);
+    // First: whoever asks again because of its answer must find the way free.
+    this.#underWay -= 1;
+    this.#sendNext();
     for (const [index, { resolve }] of batch.entries()) resolve(answers[index]);
   }
 
