@@ -7,6 +7,7 @@
 // A4. The mailbox is bounded; a full one refuses at once.
 
 import type { Clock } from "../ports/clock.ts";
+import { pooledRandom } from "../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import type { AccountLimits } from "./account-limits.ts";
@@ -77,6 +78,7 @@ type Call = {
 
 export class LedgerActor {
   readonly #options: LedgerActorOptions;
+  readonly #random: Random;
   readonly #mailbox: Call[] = [];
   #limits: AccountLimits = [];
   /** Absent when memory is not known to equal the store. */
@@ -91,6 +93,7 @@ export class LedgerActor {
   /** @throws LedgerCorrupt What is stored does not add up; nothing may be lent on it. */
   constructor(options: LedgerActorOptions) {
     this.#options = options;
+    this.#random = pooledRandom(options.random);
     this.#open = this.#load();
     this.#tick();
   }
@@ -101,8 +104,7 @@ export class LedgerActor {
    */
   lease(ask: ActorLeaseAsk): Promise<(LeaseGrant & AccountRows) | LedgerRefusal | Barred> {
     if (this.#isFull()) return Promise.resolve(this.#full());
-    const { clock, random } = this.#options;
-    const leaseId = uuidV7(clock.nowMs(), random);
+    const leaseId = uuidV7(this.#options.clock.nowMs(), this.#random);
     return this.#call((ledger, env) => {
       const memo = memoKey(ask);
       const refusedBefore = this.#refused.get(memo);

@@ -1,15 +1,10 @@
 import type { Write } from "../ports/store.ts";
 import type { ContractAccount } from "./contract-account.ts";
 import { ContractShelf } from "./contract-shelf.ts";
+import { count, leaseOf, members } from "./ledger-entry.ts";
 import { type Lease, memoKey } from "./ledger-lease.ts";
 import { emptyRow, type LedgerRow, moveInRow, type RowKey, rowKey } from "./ledger-row.ts";
-import {
-  kindOfWindow,
-  LEDGER_UNITS,
-  type LedgerAmounts,
-  type LedgerUnit,
-  windowAt,
-} from "./ledger-window.ts";
+import { kindOfWindow, LEDGER_UNITS, type LedgerUnit, windowAt } from "./ledger-window.ts";
 
 /** Keys of the ledger in the coordinator's store. */
 export const LEDGER_PREFIX = "ledger/";
@@ -353,59 +348,4 @@ function partsOf(key: RowKey): { account: string; unit: LedgerUnit; window: stri
     throw new TypeError("not a row's key");
   }
   return { account, unit, window };
-}
-
-function leaseOf(id: string, value: unknown, monoMs: number): Lease {
-  const names = ["epoch", "chain", "node", "bootId", "requestId", "amount", "unlimited", "ttlMs"];
-  const stored = members(value, [...names, "grantedAtMs", "spent", "status"]);
-  const status = (["open", "expired", "final"] as const).find((s) => s === stored.status);
-  if (!status) throw new TypeError("status");
-  const chain = texts(stored.chain);
-  if (chain.length === 0) throw new TypeError("chain");
-  return {
-    id,
-    epoch: count(stored.epoch),
-    chain,
-    node: text(stored.node),
-    bootId: text(stored.bootId),
-    requestId: text(stored.requestId),
-    amount: amounts(stored.amount),
-    unlimited: LEDGER_UNITS.filter((unit) => texts(stored.unlimited).includes(unit)),
-    ttlMs: count(stored.ttlMs),
-    grantedAtMs: count(stored.grantedAtMs),
-    spent: amounts(stored.spent),
-    status,
-    knownSinceMs: monoMs,
-  };
-}
-
-function members(value: unknown, names: readonly string[]): Record<string, unknown> {
-  if (typeof value !== "object" || value === null) throw new TypeError("not an object");
-  const found = Object.keys(value).sort().join();
-  if (found !== [...names].sort().join()) throw new TypeError(`members ${found}`);
-  return value as Record<string, unknown>;
-}
-
-function amounts(value: unknown): LedgerAmounts {
-  const stored = members(value, LEDGER_UNITS);
-  return {
-    usd_micros: count(stored.usd_micros),
-    tokens: count(stored.tokens),
-    calls: count(stored.calls),
-  };
-}
-
-function count(value: unknown): number {
-  if (!Number.isSafeInteger(value) || (value as number) < 0) throw new TypeError("not a count");
-  return value as number;
-}
-
-function text(value: unknown): string {
-  if (typeof value !== "string") throw new TypeError("not a text");
-  return value;
-}
-
-function texts(value: unknown): string[] {
-  if (!Array.isArray(value)) throw new TypeError("not a list");
-  return value.map(text);
 }
