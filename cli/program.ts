@@ -28,6 +28,10 @@ const topUpBudget = lazily(
   () => import("./commands/budget.ts"),
   (its) => its.topUpBudget,
 );
+const discover = lazily(
+  () => import("./commands/discover.ts"),
+  (its) => its.discover,
+);
 const doctor = lazily(
   () => import("./commands/doctor.ts"),
   (its) => its.doctor,
@@ -254,6 +258,8 @@ function addViews(program: Command, host: CliProcess): void {
     .action((options, command: Command) =>
       act(command, host, (context) => violations(context, options, host.untilSignal)),
     );
+  const strangers = "who tried to get out of this machine and is no agent, since when and whereto";
+  simple(program, host, "discover", strangers, (context) => discover(context));
   simple(program, host, "explain <request>", "what decided one request", (context, id = "") =>
     explain(context, id),
   );

@@ -25,6 +25,7 @@ import { MeshThreadLink } from "./mesh-thread-link.ts";
 import type { NodeLog } from "./node-log.ts";
 import { registerNodeMetrics } from "./node-metrics.ts";
 import { nodeView } from "./node-view-of.ts";
+import { NO_PLACEMENT, openPlacementFile, type Placement } from "./placement-file.ts";
 import { createTable, type Table } from "./table/table.ts";
 
 /** What a node needs of the process it lives in. */
@@ -124,7 +125,8 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     loops.map(({ link }) => link),
     clock,
   );
-  const view = nodeView({ parts, control, mesh: mesh.link, questions, audit, table });
+  const placement = placementOf(parts);
+  const view = nodeView({ parts, control, mesh: mesh.link, questions, audit, table, placement });
   const grpcSocket = join(config.home, "node.sock");
   const grpc = await serveNodeGrpc(view, grpcSocket, parts);
   const admin = await serveAdmin({ parts, view, questions, control, table, mesh });
@@ -139,6 +141,13 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     whenReady: (timeoutMs) => whenReady(view, clock, timeoutMs),
     stop: () => stopNode({ config, loops, control, mesh, audit, grpc, admin }),
   };
+}
+
+function placementOf({ config, clock, log }: NodeParts): Placement {
+  const { podsFile: path } = config;
+  if (path === undefined) return NO_PLACEMENT;
+  const onProblem = (why: string) => log.fault("pods", new Error(why));
+  return openPlacementFile({ path, clock, onProblem });
 }
 
 type MeshThread = { readonly link: MeshThreadLink; end(): Promise<void> };

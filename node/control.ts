@@ -17,6 +17,7 @@ import type { NodeLog } from "./node-log.ts";
 import { PolicySwitch } from "./policy-switch.ts";
 import { PriceDistrust } from "./price-distrust.ts";
 import { RateShares } from "./rate-shares.ts";
+import { StrangerBook } from "./stranger-book.ts";
 import { overrunBalance, takeBackRetired } from "./table/lend.ts";
 import { controlPinner, pin, type RowRef, unpin } from "./table/rows.ts";
 import type { Table } from "./table/table.ts";
@@ -75,6 +76,7 @@ export class Control {
   readonly #inspection: InspectionRenewal | undefined;
   readonly #distrust: PriceDistrust;
   readonly #rates: RateShares;
+  readonly strangers: StrangerBook;
 
   constructor(deps: ControlDeps) {
     this.#deps = deps;
@@ -92,6 +94,8 @@ export class Control {
         onProblem: (why) => log.fault("inspection", new Error(why)),
       });
     }
+    const onFault = (error: unknown) => log.fault("strangers", error);
+    this.strangers = new StrangerBook({ store, clock, onFault });
     this.#distrust = new PriceDistrust({ ...deps, ask: meshLink.ask });
     this.policies = new PolicySwitch({ table, loops, log, onSwitched: () => this.#switched() });
     const ledger = ledgerLink({
@@ -203,6 +207,9 @@ export class Control {
         return;
       case "open":
         this.#open.set(loop.no, message.count);
+        return;
+      case "strangers":
+        this.strangers.note(message);
         return;
       case "policy_ready":
         this.policies.ready(loop.no, message.version);
@@ -379,6 +386,7 @@ export class Control {
       if (this.#stopped) return;
       this.actors.tick(IDLE_NS);
       this.#distrust.tick();
+      this.strangers.tick();
       this.#rates.tick();
       const connections = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
       this.#deps.meshLink.post({ t: "counts", agents: this.actors.activeCount, connections });

@@ -30,11 +30,13 @@ import { type LoopDoors, openDoors } from "./loop-doors.ts";
 import { type ControlLink, createControlLink, createMeshLink } from "./loop-links.ts";
 import { createLoopMetrics, type LoopMetrics } from "./loop-metrics.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
+import { noteAtDoor } from "./note-stranger.ts";
 import { OpenHolds } from "./open-holds.ts";
 import { OpenTunnels } from "./open-tunnels.ts";
 import { NO_PLACEMENT } from "./placement-file.ts";
 import { PolicyShelf } from "./policy-shelf.ts";
 import { Possession } from "./possession.ts";
+import { StrangerSightings } from "./stranger-sightings.ts";
 import { isFresh, keyGeneration, policyVersion, type Table, trustVersion } from "./table/table.ts";
 import type { ClosablePort } from "./thread-port.ts";
 import { inspectTls, NO_INSPECTION } from "./tls-inspection.ts";
@@ -103,6 +105,7 @@ export function openDataLoop(
       draining = true;
       door()?.stopAccepting();
       await idle(connections, clock, deadlineMs);
+      tellStrangers(loop);
       loop.controlLink.drained(connections.count());
       await door()?.close();
       await Promise.all([loop.forwarder.close(), loop.inspector.close()]);
@@ -120,12 +123,18 @@ export function openDataLoop(
   return { loop, connections };
 }
 
-/** Keeps the control thread's count of open exchanges about a second old. */
+/** Keeps what the control thread knows of open exchanges and of strangers about a second old. */
 function tellOpen(loop: LoopContext, connections: Connections): void {
   loop.clock.after(OPEN_EVERY_MS, () => {
     loop.controlLink.open(connections.count());
+    tellStrangers(loop);
     tellOpen(loop, connections);
   });
+}
+
+function tellStrangers({ strangers, controlLink }: LoopContext): void {
+  const news = strangers.take();
+  if (news !== undefined) controlLink.strangers(news);
 }
 
 const OPEN_EVERY_MS = 1_000;
@@ -197,6 +206,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     holds,
     sessions: createMcpSessions(data.sessionSecret),
     possession: new Possession({ ...parts, secret: data.sessionSecret }),
+    strangers: new StrangerSightings(),
     metrics,
     policyOf: (version) => shelf.of(version),
     trustVersion: () => trustVersion(table),
@@ -264,6 +274,7 @@ async function takePolicy(
 function recordAtDoor(refused: RefusedAtDoor, loop: LoopContext): void {
   const { reason } = refused;
   loop.metrics.decided({ stage: stageName(stageOf(reason)), reason, tookNs: 0n });
+  noteAtDoor(refused, loop);
   const policy = loop.policyOf(policyVersion(loop.table));
   try {
     loop.log.append(doorRecord(refused, loop, policy));

@@ -34,7 +34,11 @@ import { isFresh, policyVersion } from "./table/table.ts";
 import type { RowGrant } from "./thread-messages.ts";
 
 /** Whoever asks, as far as a decision needs it: an exchange, or a tunnel that is to be opened. */
-export type Asker = Pick<Exchange, "requestId" | "door" | "head" | "headAtNs" | "claim" | "answer">;
+export type Asker = Pick<
+  Exchange,
+  "requestId" | "door" | "head" | "headAtNs" | "claim" | "answer"
+> &
+  Partial<Pick<Exchange, "via" | "onUnread">>;
 
 /** What is known of a request beside its facts: where its bytes are, and which row pays for it. */
 export type Asked<E extends Asker = Exchange> = {

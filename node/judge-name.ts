@@ -1,6 +1,7 @@
 import { nameGranted } from "../policy/hosts.ts";
 import type { DnsCode } from "./dataplane/names/dns-reply.ts";
 import type { LoopContext } from "./loop-context.ts";
+import type { Placement } from "./placement-file.ts";
 import { isFresh, policyVersion } from "./table/table.ts";
 
 /**
@@ -10,7 +11,9 @@ import { isFresh, policyVersion } from "./table/table.ts";
 export function judgeName(
   source: string,
   name: string,
-  loop: Pick<LoopContext, "placement" | "policyOf" | "table" | "clock">,
+  loop: Pick<LoopContext, "policyOf" | "table" | "clock"> & {
+    readonly placement: Pick<Placement, "agentAt">;
+  },
 ): "granted" | DnsCode {
   const policy = loop.policyOf(policyVersion(loop.table));
   // A node that must not decide does not tell either.

@@ -15,6 +15,7 @@ import type { OpenHolds } from "./open-holds.ts";
 import type { OpenTunnels } from "./open-tunnels.ts";
 import type { Placement } from "./placement-file.ts";
 import type { Possession } from "./possession.ts";
+import type { StrangerSightings } from "./stranger-sightings.ts";
 import type { Table } from "./table/table.ts";
 import type { TlsInspection } from "./tls-inspection.ts";
 
@@ -46,6 +47,8 @@ export type LoopContext = {
   /** Who is at which address, for connections that are captured. */
   readonly placement: Placement;
   readonly possession: Possession;
+  /** Who tries to get out and is no agent, until the control thread is told. */
+  readonly strangers: StrangerSightings;
   readonly metrics: LoopMetrics;
   /** The compiled policy of the version that the table says is in force. */
   readonly policyOf: (version: number) => CompiledPolicy | undefined;

@@ -2,6 +2,7 @@ import type { Cancel, Clock } from "../ports/clock.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, Standing } from "./decision/facts.ts";
 import type { HoldInfo } from "./open-holds.ts";
+import type { StrangerNews } from "./stranger-sightings.ts";
 import type {
   AgentEvent,
   AgentOpen,
@@ -94,6 +95,8 @@ export type ControlLink = {
   policyFailed(version: number, message: string): void;
   /** How many exchanges are open; says nothing when that is what was said last. */
   open(count: number): void;
+  /** Who tried to get out and is no agent, since it was told last. */
+  strangers(news: StrangerNews): void;
   drained(open: number): void;
   /** Sends what is gathered, now: before the loop ends. */
   flush(): void;
@@ -195,6 +198,10 @@ export class ControlThreadLink implements ControlLink {
     if (count === this.#openTold) return;
     this.#openTold = count;
     this.#send({ t: "open", count });
+  }
+
+  strangers(news: StrangerNews): void {
+    this.#send({ t: "strangers", ...news });
   }
 
   drained(open: number): void {

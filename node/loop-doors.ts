@@ -16,6 +16,7 @@ import { judgeName } from "./judge-name.ts";
 import { DNS_PORT } from "./kernel/kernel-view.ts";
 import type { LoopContext } from "./loop-context.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
+import { noteQuestion } from "./note-stranger.ts";
 import { policyVersion } from "./table/table.ts";
 
 /** The doors of one data loop, as one: they share its connections and its descriptors. */
@@ -110,6 +111,10 @@ async function openNames(of: {
 }): Promise<DnsDoor | undefined> {
   const { data, loop, onFault } = of;
   if (data.loop !== 0 || data.dnsHosts.length === 0) return undefined;
-  const judge = (source: string, name: string) => judgeName(source, name, loop);
+  const judge = (source: string, name: string) => {
+    const verdict = judgeName(source, name, loop);
+    if (verdict === "refused") noteQuestion(source, name, loop);
+    return verdict;
+  };
   return openDnsDoor({ hosts: data.dnsHosts, port: DNS_PORT, judge, onFault });
 }

@@ -48,6 +48,9 @@ export function registerNodeMetrics(
   gauge("altrace_overrun_available_usd", "Overrun lent to this node and not held.", () => {
     return Number(overrunBalance(table)) / MICROS_PER_USD;
   });
+  gauge("altrace_strangers", "Sources that are no agent and have tried to get out.", () => {
+    return control.strangers.count;
+  });
   gauge("altrace_policy_version", "Version of the policy in force; 0 before the first.", () => {
     return view.policy()?.version ?? 0;
   });

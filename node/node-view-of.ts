@@ -5,6 +5,8 @@ import type { AuditLog } from "./audit-log.ts";
 import type { Control } from "./control.ts";
 import type { LoopQuestions } from "./loop-questions.ts";
 import type { MeshThreadLink } from "./mesh-thread-link.ts";
+import type { Placement } from "./placement-file.ts";
+import { strangersNow } from "./strangers-now.ts";
 import { isFresh, type Table } from "./table/table.ts";
 
 /** Gathers what operators may see from the threads that know it. */
@@ -15,8 +17,9 @@ export function nodeView(of: {
   readonly questions: LoopQuestions;
   readonly audit: AuditLog;
   readonly table: Table;
+  readonly placement: Placement;
 }): NodeView {
-  const { parts, control, mesh, questions, audit, table } = of;
+  const { parts, control, mesh, questions, audit, table, placement } = of;
   const { config, clock, version } = parts;
   const agentIds = new AgentIds({
     policy: () => control.policies.current,
@@ -50,6 +53,14 @@ export function nodeView(of: {
       if (!audit.isWritable()) because.push("audit_unavailable");
       return because;
     },
+    strangers: () => ({
+      sightings: strangersNow({
+        seen: control.strangers.all(),
+        placement,
+        policy: control.policies.current,
+      }),
+      unlisted: control.strangers.unlisted,
+    }),
     recordsOf: (requestId) => audit.find(requestId),
   };
 }

@@ -10,6 +10,7 @@ import type { Asked, Asker } from "./gather.ts";
 import { type RefusedVerdict, recordContext } from "./hold.ts";
 import { ladderCause } from "./ladder-cause.ts";
 import type { LoopContext } from "./loop-context.ts";
+import { noteStranger } from "./note-stranger.ts";
 
 /**
  * Ends a request with a refusal: the record first, then the answer in the caller's own dialect.
@@ -62,7 +63,10 @@ function tell(
 ): void {
   const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
   loop.metrics.decided({ stage: stageName(refusal.stage), reason: refusal.reason, tookNs });
-  if (isMissing(asked.identity)) return;
+  if (isMissing(asked.identity)) {
+    noteStranger(asked, refusal.reason, loop);
+    return;
+  }
   loop.controlLink.event({
     agentId: asked.identity.agentId,
     requestId: facts.requestId,

@@ -8,6 +8,7 @@ import type { Reason } from "../proto/reasons.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, KilledBy, Standing } from "./decision/facts.ts";
 import type { HoldInfo } from "./open-holds.ts";
+import type { StrangerNews } from "./stranger-sightings.ts";
 
 /**
  * Every message between the threads of a node. Each thread owns what architecture says it owns;
@@ -160,6 +161,8 @@ export type LoopToControl =
   | { readonly t: "metrics"; readonly id: number; readonly json: unknown }
   /** Exchanges that are open now; told once a second while it changes. */
   | { readonly t: "open"; readonly count: number }
+  /** Told once a second while there are any. */
+  | ({ readonly t: "strangers" } & StrangerNews)
   | { readonly t: "drained"; readonly open: number };
 
 export type ControlToLoop =

@@ -6,6 +6,7 @@ import { parseAgentId } from "../../proto/ids.ts";
 import { REASONS, type Reason } from "../../proto/reasons.ts";
 import { explainRecords } from "../audit/explain-record.ts";
 import { agentMessage, connectionMessage, decisionMessage, holdMessage } from "./agent-message.ts";
+import { listStrangers } from "./list-strangers.ts";
 import type { NodeView } from "./node-view.ts";
 import { standingExplained } from "./standing-message.ts";
 import { watchAgents } from "./watch-agents.ts";
@@ -50,6 +51,7 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
       if (!view.agentIds().includes(agent)) throw unknownAgent(agent);
       return standingExplained(agent, view);
     },
+    listStrangers: async (request) => listStrangers(view, request),
     getNode: async () => {
       const [mesh, connections, closedBecause] = await Promise.all([
         view.mesh(),

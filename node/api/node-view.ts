@@ -3,6 +3,7 @@ import type { LadderPolicy } from "../../policy/compiled-policy.ts";
 import type { ActorView } from "../actors/seat.ts";
 import type { DecisionFeed } from "../decision-feed.ts";
 import type { HoldInfo } from "../open-holds.ts";
+import type { StrangerSighting } from "../stranger-sightings.ts";
 import type { AgentEvent, AgentOpen, ConnectionInfo, MeshStatus } from "../thread-messages.ts";
 
 /** What operators may see of a running node. Nothing in here can change it. */
@@ -33,6 +34,12 @@ export type NodeView = {
   policyRefusal(): string | undefined;
   /** Why this node allows nothing now; empty when it does. */
   closedBecause(): Promise<readonly string[]>;
+  /** Who tried to get out and is no agent, and pods that nobody has registered. */
+  strangers(): {
+    readonly sightings: readonly StrangerSighting[];
+    /** Tries since the start whose source was not remembered. */
+    readonly unlisted: number;
+  };
   /** The log's records of one request, oldest first. */
   recordsOf(requestId: string): Promise<readonly AuditRecord[]>;
 };

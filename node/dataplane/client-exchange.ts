@@ -88,6 +88,7 @@ export class ClientExchange implements Exchange, OpenExchange {
   #cancelStalled: Cancel | undefined;
   #onCut: ((cut: Cut) => void)[] | undefined;
   #onGone: (() => void)[] | undefined;
+  #onUnread: ((piece: Uint8Array) => void) | undefined;
 
   constructor(host: ExchangeHost, carrier: Carrier, input: ExchangeInput) {
     this.requestId = input.requestId;
@@ -121,6 +122,10 @@ export class ClientExchange implements Exchange, OpenExchange {
     return body;
   }
 
+  onUnread(fn: (piece: Uint8Array) => void): void {
+    this.#onUnread = fn;
+  }
+
   answer(answer: Answer): void {
     if (!this.#mayBegin()) return;
     const { status, headers, body } =
@@ -129,6 +134,7 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.#closes = status >= 400 || unread || !this.#carrier.mayGoOn();
     this.#phase = this.#closes ? "refused" : "said";
     this.#writeHead(status, headers, body.byteLength);
+    if (this.#onUnread !== undefined) this.#request.on("data", this.#onUnread);
     if (!unread || this.#inputBroken !== undefined) {
       this.#endResponse(body);
       return;

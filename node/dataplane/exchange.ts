@@ -66,6 +66,8 @@ export type Exchange = {
     readonly bytesMax: number;
     readonly timeoutMs: number;
   }): Promise<Buffer | Reason>;
+  /** Sees what is discarded of a body that nobody reads; to be called before the answer. */
+  onUnread(fn: (piece: Uint8Array) => void): void;
   /** The whole answer at once. An unread body is discarded within bounds before the close. */
   answer(answer: Answer): void;
   /** Begins an answer that is relayed. */

@@ -106,7 +106,8 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
  * Strangers are listed without a name, because a captured connection of theirs is refused as such.
  */
 export function writePods(file: string, pods: readonly GatePod[]): void {
-  const rows = pods.map(({ name, agent, address }) => ({
+  const rows = pods.map(({ namespace, name, agent, address }) => ({
+    ...(namespace !== "" && { namespace }),
     name,
     ...(agent !== undefined && { agent }),
     addresses: [address],

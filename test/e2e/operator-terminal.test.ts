@@ -77,6 +77,29 @@ test("doctor finds nothing broken on a machine that works, and says what is wher
   expect(broken.stdout).toMatch(/fail +nats +nats:\/\/127\.0\.0\.1:1: ECONNREFUSED; start it/);
 });
 
+test("discover names who tried without a key of ours, and the model that it asked for", async () => {
+  const tries = (authorization: string, model: string) =>
+    fetch(`http://127.0.0.1:${altrace.portBase}/v1/chat/completions`, {
+      method: "POST",
+      headers: { authorization, "content-type": "application/json" },
+      body: JSON.stringify({ model, messages: [] }),
+    });
+  expect((await tries("Bearer sk-proj-not-one-of-ours", "gpt-of-a-stranger")).status).toBe(401);
+  const stranger = await waitUntil("the stranger to be told", async () => {
+    const { strangers } = JSON.parse(await altrace.mustCli("discover", "--json")) as {
+      readonly strangers: readonly Readonly<Record<string, unknown>>[];
+    };
+    return strangers.find(({ models }) => String(models).includes("gpt-of-a-stranger"));
+  });
+  expect(stranger).toMatchObject({
+    source: "127.0.0.1",
+    pod: "",
+    doors: ["gateway"],
+    reasons: ["foreign_credential"],
+  });
+  expect(await altrace.mustCli("discover")).toMatch(/^127\.0\.0\.1 .* gpt-of-a-stranger /m);
+});
+
 test("a wrong word suggests the right one", async () => {
   const wrong = await altrace.cli("kil", "global");
   expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining("Did you mean kill?")]);

@@ -1,8 +1,8 @@
-import { chmodSync, chownSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { PROVIDER_KEYS } from "../support/e2e-policy.ts";
-import { gateFiles, listPods, startEnforcer } from "../support/kernel-enforcer.ts";
+import { gateFiles, listPods, startEnforcer, writePodList } from "../support/kernel-enforcer.ts";
 import {
   KernelLab,
   kernelUnavailable,
@@ -117,7 +117,12 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     // The name is granted, the address is the agent's: what is dialled is the node's own answer.
     const held = await acts({ tunnel: FILES, at: OUTSIDE[EVIL] });
     expect(held).toEqual({ tunnel: FILES });
-    expect((await outside()).connections).toMatchObject({ [EVIL]: 0, [FILES]: 1 });
+    // A client has done with TLS before its server has.
+    const connections = await waitUntil("the far side to count it", async () => {
+      const { connections: now } = (await outside()) as { connections: Record<string, number> };
+      return now[FILES] === 0 ? undefined : now;
+    });
+    expect(connections).toMatchObject({ [EVIL]: 0, [FILES]: 1 });
     await lab.settled(frames);
     const strange = frames.said.filter(
       ({ src, dst }) => dst === OUTSIDE[EVIL] || (src !== LAB.node4 && src !== LAB.node6),
@@ -127,6 +132,39 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
       const denied = await cli("audit", "query", "--denied", "--json", "--limit", "1000");
       return denied.includes(`"${EVIL}:443"`);
     });
+  });
+
+  test("a pod that nobody has registered is refused, and listed with what it tried", async () => {
+    const one = { name: "one", agent: "research/worker-1", addresses: LAB.a1 };
+    writePodList(lab, [one, { name: "two", addresses: LAB.a2 }]);
+    await waitUntil(
+      "the list to be the node's",
+      () => !readFileSync(gateFiles(lab).pods, "utf8").includes("research/worker-2"),
+    );
+    const list = async () => {
+      const told = JSON.parse(await cli("discover", "--json")) as { strangers: Stranger[] };
+      return told.strangers.find(({ pod }) => pod === "two");
+    };
+    // Before it has tried anything it is listed as one that might.
+    expect(await waitUntil("the silent pod", list)).toMatchObject({ tries: "0" });
+    await lab.attack({ from: "a2", only: ["sni-evil", "sni-none", "dns-udp4", "tcp6-443"] });
+    const stranger = await waitUntil(
+      () => `what it tried: ${tail(altrace)}`,
+      async () => {
+        const told = await list();
+        return told && told.hosts.length > 2 && told.doors.length > 1 ? told : undefined;
+      },
+    );
+    expect(stranger.hosts).toEqual(
+      expect.arrayContaining(["evil.example", expect.stringMatching(/^198\.18\.0\.\d+:443$/)]),
+    );
+    expect(stranger.doors.toSorted()).toEqual(["dns", "transparent"]);
+    expect(stranger.reasons).toEqual(
+      expect.arrayContaining(["source_unknown", "server_name_missing"]),
+    );
+    expect(Number(stranger.firstAtMs)).toBeLessThanOrEqual(Number(stranger.lastAtMs));
+    listPods(lab);
+    await waitUntil("it to be registered", async () => (await list()) === undefined);
   });
 
   test("a killed team loses its tunnels, and the kernel's gate closes; a revive opens it", async () => {
@@ -179,6 +217,8 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
   });
 });
 
+type Stranger = Readonly<Record<"pod" | "tries" | "firstAtMs" | "lastAtMs", string>> &
+  Readonly<Record<"hosts" | "doors" | "reasons", string[]>>;
 type RecordSeen = { readonly act?: { readonly model?: string }; readonly dec?: string };
 type Acked = Readonly<Record<"enforcedNs" | "gatedNs" | "closedNs", string>> & {
   readonly closedCount: number;

@@ -75,6 +75,8 @@ export class SimExchange implements Exchange, OpenExchange {
     });
   }
 
+  onUnread(): void {}
+
   answer({ status, headers }: Answer): void {
     if (this.#phase !== "waiting") return;
     this.#status = status;

@@ -10,7 +10,8 @@ import { GATEWAY_LIMITS } from "../../../node/dataplane/gateway-limits.ts";
 import { LingerPlaces } from "../../../node/dataplane/lingering-close.ts";
 import { openCaptureDoor } from "../../../node/dataplane/tunnel/capture-door.ts";
 import { enforceTunnel } from "../../../node/enforce-tunnel.ts";
-import { openPlacementFile, parsePlacement } from "../../../node/placement-file.ts";
+import { noteAtDoor } from "../../../node/note-stranger.ts";
+import { NO_PLACEMENT, openPlacementFile, parsePlacement } from "../../../node/placement-file.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { grant } from "../../support/builders.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -22,7 +23,7 @@ const ELSEWHERE = "127.0.0.2";
 
 /** A door for captured connections; the far side has its port, at another address. */
 async function captureWorld(agentAt: (address: string) => string | undefined) {
-  const it = await tunnelWorld({}, { placement: { agentAt } });
+  const it = await tunnelWorld({}, { placement: { ...NO_PLACEMENT, agentAt } });
   const refused: RefusedAtDoor[] = [];
   const door = await openCaptureDoor({
     listen: { port: 0, host: HOST },
@@ -34,7 +35,10 @@ async function captureWorld(agentAt: (address: string) => string | undefined) {
     registry: it.connections,
     places: new LingerPlaces({ limits: GATEWAY_LIMITS, clock: systemClock }),
     onTunnel: (tunnel) => enforceTunnel(tunnel, it.loop),
-    onRefused: (one) => void refused.push(one),
+    onRefused: (one) => {
+      noteAtDoor(one, it.loop);
+      refused.push(one);
+    },
     onFault: (error) => void it.faults.push(error),
   });
   onTestFinished(() => door.close());
@@ -106,13 +110,22 @@ describe("the file of placements", () => {
 
   test("says whose an address is, however it is written", () => {
     const placed = parsePlacement(rows("10.0.0.1", "FD00:0:0::1"));
-    expect(placed.get("10.0.0.1")).toBe(AGENT);
-    expect(placed.get("fd00::1")).toBe(AGENT);
+    expect(placed.agents.get("10.0.0.1")).toBe(AGENT);
+    expect(placed.agents.get("fd00::1")).toBe(AGENT);
+  });
+
+  test("says which pod has an address, and which pods nobody has registered", () => {
+    const stranger = { namespace: "shop", name: "cron-1", addresses: ["10.0.0.7"] };
+    const known = { name: "one", agent: AGENT, addresses: ["10.0.0.1"] };
+    const more = { ...stranger, addresses: ["FD00:0:0::7"] };
+    const { pods, unregistered } = parsePlacement(JSON.stringify([stranger, known, more]));
+    expect([...pods.values()]).toEqual(["shop/cron-1", "one", "shop/cron-1"]);
+    expect(unregistered).toEqual([{ pod: "shop/cron-1", addresses: ["10.0.0.7", "fd00::7"] }]);
   });
 
   test("gives an address that two agents claim to nobody", () => {
     const two = [AGENT, "research/other"].map((agent) => ({ agent, addresses: ["10.0.0.1"] }));
-    expect(parsePlacement(JSON.stringify(two)).size).toBe(0);
+    expect(parsePlacement(JSON.stringify(two)).agents.size).toBe(0);
   });
 
   test.each(["{}", "[{", '[{"agent":"nobody","addresses":[]}]', rows("10.0.0"), rows("")])(

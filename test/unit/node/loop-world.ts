@@ -10,7 +10,9 @@ import type { Asked } from "../../../node/gather.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import type { TopUpRequest } from "../../../node/loop-control-link.ts";
 import { OpenHolds } from "../../../node/open-holds.ts";
+import { NO_PLACEMENT } from "../../../node/placement-file.ts";
 import { Possession } from "../../../node/possession.ts";
+import { StrangerSightings } from "../../../node/stranger-sightings.ts";
 import { balance, lend, lendOverrun, overrunBalance } from "../../../node/table/lend.ts";
 import { setRateShare } from "../../../node/table/rate-share.ts";
 import { createRowOwner, pin, type RowRef } from "../../../node/table/rows.ts";
@@ -49,6 +51,7 @@ export class LoopWorld {
   readonly settled: SettledItem[] = [];
   readonly events: AgentEvent[] = [];
   readonly topUps: TopUpRequest[] = [];
+  readonly strangers = new StrangerSightings();
   readonly told: string[] = [];
   /** Called with each record before it is kept; may throw as a disk would. */
   onAppend: (record: AuditRecord) => void = () => undefined;
@@ -118,6 +121,8 @@ export class LoopWorld {
       },
       connections: { countOf: () => 1 },
       holds: new OpenHolds(this.clock),
+      strangers: this.strangers,
+      placement: NO_PLACEMENT,
       sessions: createMcpSessions(new Uint8Array(32)),
       possession: new Possession({
         table: this.table,

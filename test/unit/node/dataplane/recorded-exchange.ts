@@ -47,6 +47,8 @@ export class RecordedExchange implements Exchange {
     return Promise.resolve(Buffer.alloc(0));
   }
 
+  onUnread(): void {}
+
   answer(answer: Answer): void {
     this.#assertOpen();
     if (this.begun !== undefined) throw new Error("answered after it was begun");
