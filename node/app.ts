@@ -1,8 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
-import { AggregatorRegistry, collectDefaultMetrics, Registry } from "prom-client";
-import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts";
+import type { AdminServer } from "../adapters/admin-server.ts";
 import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { openFilesMax } from "../adapters/open-files.ts";
@@ -13,7 +12,7 @@ import { NodeService } from "../proto/gen/altrace/v1/node_service_pb.ts";
 import { nodeServiceHandlers } from "./api/node-service.ts";
 import type { NodeView } from "./api/node-view.ts";
 import { type AuditLog, startAudit } from "./audit-log.ts";
-import { FORWARD_PORT_OFFSET, METRICS_PORT_OFFSET, type NodeConfig } from "./config.ts";
+import { FORWARD_PORT_OFFSET, type NodeConfig } from "./config.ts";
 import { Control } from "./control.ts";
 import { connectionsMaxOf } from "./dataplane/admission-cap.ts";
 import { gatheredPort } from "./gathered-port.ts";
@@ -23,9 +22,9 @@ import type { LoopWorkerData } from "./loop-worker.ts";
 import type { MeshWorkerData } from "./mesh/mesh-worker.ts";
 import { MeshThreadLink } from "./mesh-thread-link.ts";
 import type { NodeLog } from "./node-log.ts";
-import { registerNodeMetrics } from "./node-metrics.ts";
 import { nodeView } from "./node-view-of.ts";
 import { NO_PLACEMENT, openPlacementFile, type Placement } from "./placement-file.ts";
+import { serveAdmin } from "./serve-admin.ts";
 import { createTable, type Table } from "./table/table.ts";
 
 /** What a node needs of the process it lives in. */
@@ -129,7 +128,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const view = nodeView({ parts, control, mesh: mesh.link, questions, audit, table, placement });
   const grpcSocket = join(config.home, "node.sock");
   const grpc = await serveNodeGrpc(view, grpcSocket, parts);
-  const admin = await serveAdmin({ parts, view, questions, control, table, mesh });
+  const admin = await serveAdmin({ parts, view, questions, control, table, mesh: mesh.link });
   return {
     control,
     addresses: {
@@ -343,32 +342,6 @@ async function serveNodeGrpc(
   });
   server.setServing(NodeService.typeName, true);
   return server;
-}
-
-function serveAdmin(of: {
-  readonly parts: NodeParts;
-  readonly view: NodeView;
-  readonly questions: LoopQuestions;
-  readonly control: Control;
-  readonly table: Table;
-  readonly mesh: MeshThread;
-}): Promise<AdminServer> {
-  const { parts, view, questions, control, table, mesh } = of;
-  const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
-  const niceness = () => mesh.link.niceness;
-  registerNodeMetrics(registry, { view, control, table, clock: parts.clock, niceness });
-  const { portBase } = parts.config;
-  return startAdminServer({
-    host: parts.config.metricsHost,
-    port: portBase === 0 ? 0 : portBase + METRICS_PORT_OFFSET,
-    metrics: async () => {
-      const own = await registry.getMetricsAsJSON();
-      const merged = AggregatorRegistry.aggregate([own, ...(await questions.metrics())]);
-      return { contentType: merged.contentType, text: await merged.metrics() };
-    },
-    notReady: () => view.closedBecause(),
-  });
 }
 
 async function whenReady(view: NodeView, clock: Clock, timeoutMs: number): Promise<void> {

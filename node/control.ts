@@ -3,6 +3,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { spiffeId } from "../proto/ids.ts";
+import { accountOf, type Holder } from "./account-of.ts";
 import { NOTHING } from "./actors/account-book.ts";
 import { ActorHost } from "./actors/actor-host.ts";
 import type { LadderChange } from "./actors/ladder.ts";
@@ -394,11 +395,4 @@ export class Control {
       this.#tickLater();
     });
   }
-}
-
-type Holder = { readonly agentId: string; readonly contractId?: string | undefined };
-
-/** Who pays: the contract that the request ran under, or else the agent itself. */
-function accountOf({ agentId, contractId }: Holder): string {
-  return contractId === undefined ? `agent/${agentId}` : `contract/${contractId}`;
 }
