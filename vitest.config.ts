@@ -4,8 +4,11 @@ import { defineConfig } from "vitest/config";
 /** A folder of this checkout and of this run: nobody else may put into it what our processes run. */
 const COMPILED = join(import.meta.dirname, "node_modules", ".cache", `compiled-${process.pid}`);
 
-/** Tests of parts; whatever else is a test is run as a whole. */
+/** Files that share a process, and with it the code that was loaded: they leave no trace in it. */
+const SHARED = { isolate: false, setupFiles: ["test/setup/leaves-no-trace.ts"] };
+
 const PARTS = "test/{unit,contract,tidy,models}/**/*.test.ts";
+const WHOLES = "test/{e2e,fault}/**/*.test.ts";
 
 export default defineConfig({
   test: {
@@ -13,27 +16,20 @@ export default defineConfig({
     // Where the processes that tests start find compiled what earlier ones have compiled.
     env: { TESTS_COMPILE_CACHE: COMPILED },
     pool: "forks",
-    maxWorkers: 2,
+    // One more than there are processors on a small machine: tests of whole meshes wait more than they run.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [
+      { extends: true, test: { name: "parts", include: [PARTS], ...SHARED } },
+      { extends: true, test: { name: "wholes", include: [WHOLES], ...SHARED } },
       {
         extends: true,
         test: {
-          name: "parts",
-          include: [PARTS],
-          // These run parts and their twins: one process runs many files, and loads the code once.
-          isolate: false,
-          setupFiles: ["test/setup/leaves-no-trace.ts"],
-        },
-      },
-      {
-        extends: true,
-        test: {
-          name: "wholes",
+          // Namespaces, simulated worlds and counted coverage want a process of their own.
+          name: "alone",
           include: ["test/**/*.test.ts"],
-          exclude: [PARTS],
-          // These start servers, threads and whole nodes: a process each keeps them apart.
+          exclude: [PARTS, WHOLES],
           isolate: true,
         },
       },

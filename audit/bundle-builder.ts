@@ -7,7 +7,7 @@ import { TILE_WIDTH } from "./tiles.ts";
 
 /** Bytes before each entry: its length. */
 const LENGTH_BYTES = 2;
-/** Room that a first bundle begins with, bytes. Later ones begin with what the one before took. */
+/** Room that a bundle begins with, bytes. */
 const BYTES_MIN = 64 * 1024;
 
 /**
@@ -19,8 +19,9 @@ export class BundleBuilder {
   #end = 0;
   #width = 0;
 
-  constructor(bytesExpected = BYTES_MIN) {
-    this.#bytes = Buffer.allocUnsafeSlow(Math.max(bytesExpected, BYTES_MIN));
+  /** @param room Takes the entries; what was in it is lost. Absent: new room. */
+  constructor(room?: Buffer) {
+    this.#bytes = room ?? Buffer.allocUnsafeSlow(BYTES_MIN);
   }
 
   /** Entries in it. */
@@ -30,6 +31,11 @@ export class BundleBuilder {
 
   get isFull(): boolean {
     return this.#width === TILE_WIDTH;
+  }
+
+  /** All that it may write to: room for another bundle, once this one's file is on the disk. */
+  get room(): Buffer {
+    return this.#bytes;
   }
 
   /** What the file holds. Later entries lie behind it and change nothing of it. */

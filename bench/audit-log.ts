@@ -120,7 +120,8 @@ async function figures(of: {
     notes: [
       "log: processor time of sync, merging, hashing, tiles, index and checkpoints, per record. " +
         `at_10000: the audit thread at work beside a writer of ${paced.perSecond} records a second; all ` +
-        "processor time of the process but that of the writer's own thread, in percent of one core. " +
+        "processor time of the process but that of the writer's own thread, less what is used without a log, in " +
+        "percent of one core. " +
         "append: what a decision waits for in group mode; its processor time includes the making of " +
         "the sample. verify: processor time per record of the whole log, so that 20 us are 20 s a million. " +
         `find: by request id, from the log alone, at ${count} records; the index of 10,000,000 is ` +

@@ -16,7 +16,11 @@ const TICK_MS = 2;
 /** Before the clock starts: what runs ten thousand times a second is compiled by then. */
 const WARM_SECONDS = 2;
 
+/** How long the writer is watched without the log. */
+const ALONE_SECONDS = 3;
+
 export type Paced = {
+  /** Of one core: all threads but the writer's, less what they use where a writer is alone. */
   readonly cpuPercent: number;
   /** How many records a second were really written. */
   readonly perSecond: number;
@@ -25,11 +29,11 @@ export type Paced = {
 
 type RecordOf = (i: number, t: number, rids: string[]) => AuditRecord;
 
+type Load = { readonly seconds: number; readonly recordOf: RecordOf };
+
 /** The audit thread beside one writer that keeps to a rate. */
-export async function paceLog(
-  home: string,
-  { seconds, recordOf }: { readonly seconds: number; readonly recordOf: RecordOf },
-): Promise<Paced> {
+export async function paceLog(home: string, { seconds, recordOf }: Load): Promise<Paced> {
+  const alonePercent = await paceAlone(join(home, "alone"), recordOf);
   const dir = join(home, "wal");
   mkdirSync(dir, { recursive: true });
   const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 });
@@ -56,12 +60,28 @@ export async function paceLog(
   const before = { cpu: othersMicros(), atNs: systemClock.monoNs(), count: rids.length };
   const count = await write(wal, { rids, recordOf, seconds, appends });
   const tookMicros = Number(systemClock.monoNs() - before.atNs) / 1_000;
-  const cpuPercent = ((othersMicros() - before.cpu) / tookMicros) * 100;
+  const cpuPercent = ((othersMicros() - before.cpu) / tookMicros) * 100 - alonePercent;
   wal.close();
   const stopped = new Promise((resolve) => worker.once("exit", resolve));
   worker.postMessage({ t: "stop" });
   await stopped;
   return { cpuPercent, perSecond: Math.round((count * 1e6) / tookMicros), appends };
+}
+
+/** What the engine's own threads do for the writer, mostly for the samples that it makes: no part of the log. */
+async function paceAlone(dir: string, recordOf: RecordOf): Promise<number> {
+  mkdirSync(dir, { recursive: true });
+  const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 });
+  const shared = { dir, run: RUN, table, signal: createWalSignal(1), clock: systemClock };
+  const wal = openWal({ ...shared, writer: { no: 0, name: "loop0" }, syncMaxMs: 60_000 });
+  const of = { rids: [], recordOf, appends: new Times() };
+  await write(wal, { ...of, seconds: WARM_SECONDS });
+  const before = { cpu: othersMicros(), atNs: systemClock.monoNs() };
+  await write(wal, { ...of, seconds: ALONE_SECONDS });
+  const percent =
+    (othersMicros() - before.cpu) / (Number(systemClock.monoNs() - before.atNs) / 1e5);
+  wal.close();
+  return percent;
 }
 
 async function startThread(workerData: AuditWorkerData): Promise<Worker> {

@@ -1,6 +1,7 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Amounts, AmountsSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import type { Amounts, AmountsSchema, ShortfallSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { Unit } from "../proto/gen/altrace/v1/record_pb.ts";
+import type { Shortfall } from "./ledger.ts";
 import { type LedgerAmounts, type LedgerUnit, NO_AMOUNTS } from "./ledger-window.ts";
 
 const COUNT_MAX = BigInt(Number.MAX_SAFE_INTEGER);
@@ -26,6 +27,12 @@ const UNITS: { readonly [U in LedgerUnit]: Unit } = {
   tokens: Unit.TOKENS,
   calls: Unit.CALLS,
 };
+
+export function writeShortfall(shortfall: Shortfall): MessageInitShape<typeof ShortfallSchema> {
+  const { account, window, unit, endsAtMs } = shortfall;
+  const ends = Number.isFinite(endsAtMs) ? BigInt(endsAtMs) : 0n;
+  return { account, window, unit: writeUnit(unit), endsAtMs: ends };
+}
 
 export function writeUnit(unit: LedgerUnit): Unit {
   return UNITS[unit];

@@ -100,6 +100,14 @@ export type LedgerRefusal = {
   readonly message: string;
   /** What could have been lent of each unit, where that was too little. */
   readonly available?: LedgerAmounts;
+  /** The row that was too small. */
+  readonly shortfall?: Shortfall;
+};
+
+/** The tightest row of a unit that a need does not fit. */
+export type Shortfall = Pick<LedgerRow, "account" | "window" | "unit"> & {
+  /** Ms since the Unix epoch; Infinity where the window has no end. */
+  readonly endsAtMs: number;
 };
 
 export type LeaseGrant = {
@@ -301,11 +309,21 @@ export class Ledger {
         const refused = account === OVERRUN_ACCOUNT ? "overrun_exhausted" : "budget_exhausted";
         const left = Math.max(0, available);
         const message = `${account} has ${left} ${unit} left in ${window}`;
-        return { refused, message, available: this.#accounts.available(chain, ask.need) };
+        return {
+          refused,
+          message,
+          available: this.#accounts.available(chain, ask.need),
+          shortfall: { account, window, unit, endsAtMs: this.#endOf(window) },
+        };
       }
       amount[unit] = slice;
     }
     return { amount, unlimited };
+  }
+
+  #endOf(window: string): number {
+    const kind = kindOfWindow(window);
+    return kind === undefined ? 0 : windowEndMs(kind, this.#state.nowMs);
   }
 
   /** A lease ends with the first of its windows that has a limit. */

@@ -24,9 +24,9 @@ import {
   RefusedSchema,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { REQUEST_PATTERN } from "../proto/subjects.ts";
-import { writeAmounts } from "./amounts.ts";
+import { writeAmounts, writeShortfall } from "./amounts.ts";
 import type { Tell } from "./events.ts";
-import type { LedgerAmounts } from "./ledger-window.ts";
+import type { LedgerRefusal } from "./ledger.ts";
 import type { Replica } from "./replica.ts";
 
 export type ReplyBody = Exclude<NodeReply["body"], { case: undefined }>;
@@ -193,11 +193,16 @@ export class NodeRequests {
 }
 
 /** A no, by reason. */
-export function refusedBody(reason: string, message: string, available?: LedgerAmounts): ReplyBody {
+export function refusedBody(
+  reason: string,
+  message: string,
+  { available, shortfall }: Pick<LedgerRefusal, "available" | "shortfall"> = {},
+): ReplyBody {
   const value = create(RefusedSchema, {
     reason,
     message,
     ...(available !== undefined && { available: writeAmounts(available) }),
+    ...(shortfall !== undefined && { shortfall: writeShortfall(shortfall) }),
   });
   return { case: "refused", value };
 }

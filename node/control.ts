@@ -20,6 +20,7 @@ import { PriceDistrust } from "./price-distrust.ts";
 import { RateShares } from "./rate-shares.ts";
 import { StrangerBook } from "./stranger-book.ts";
 import { overrunBalance, takeBackRetired } from "./table/lend.ts";
+import { setMoneyReturned } from "./table/refusal-no.ts";
 import { controlPinner, pin, type RowRef, unpin } from "./table/rows.ts";
 import type { Table } from "./table/table.ts";
 import type {
@@ -119,6 +120,7 @@ export class Control {
       ledger,
       policy: () => this.policies.current,
       tillOf: (account) => this.#tillOf(account),
+      onReturned: (count) => setMoneyReturned(table, count),
       onStanding: (agentId, change, scoreMilli) => this.#standing(agentId, change, scoreMilli),
       onFault: (error) => log.fault("actor", error),
     });
@@ -233,10 +235,9 @@ export class Control {
     if (!this.#rowCame(message, message)) return { outcome: "row_gone" };
     if (overrunMicros > overrunBalance(this.#deps.table)) {
       const share = { ...NOTHING, usdMicros: overrunMicros };
-      const { outcome } = await this.actors.topUp(OVERRUN, share);
-      if (outcome !== "ok") {
-        return { outcome: outcome === "exhausted" ? "overrun_exhausted" : outcome };
-      }
+      const answer = await this.actors.topUp(OVERRUN, share);
+      if (answer.outcome === "exhausted") return { ...answer, outcome: "overrun_exhausted" };
+      if (answer.outcome !== "ok") return answer;
     }
     return this.actors.topUp(accountOf(message), need, floor);
   }

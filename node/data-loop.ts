@@ -25,6 +25,7 @@ import { watchFreshness } from "./dataplane/watch-freshness.ts";
 import { stageName } from "./decision/chain.ts";
 import type { DecisionLog } from "./decision/commit.ts";
 import { doorRecord } from "./door-record.ts";
+import { LocalRefusals } from "./local-refusals.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { type LoopDoors, openDoors } from "./loop-doors.ts";
 import { type ControlLink, createControlLink, createMeshLink } from "./loop-links.ts";
@@ -204,6 +205,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     inspection: inspectionBy(certificates, turns),
     tunnels: new OpenTunnels(),
     holds,
+    refusals: new LocalRefusals(table, () => clock.monoNs()),
     sessions: createMcpSessions(data.sessionSecret),
     possession: new Possession({ ...parts, secret: data.sessionSecret }),
     strangers: new StrangerSightings(),

@@ -14,7 +14,13 @@ import { rateReason } from "./decision/stages/13-rate.ts";
 import type { Refusal, Verdict } from "./decision/verdict.ts";
 import { type Asked, type Asker, factsNow } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
-import { lowerToWhatFits, topUpRequest, whatFits } from "./shortage.ts";
+import {
+  askForMoney,
+  lowerToWhatFits,
+  topUpRequest,
+  whatFits,
+  whatFitsOverrun,
+} from "./shortage.ts";
 import { release } from "./table/reserve.ts";
 import type { TopUpAnswer } from "./thread-messages.ts";
 import { upstreamRequest } from "./upstream-request.ts";
@@ -81,7 +87,7 @@ export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
       continue;
     }
     if (attempt > 0 && waitedTooLong(facts, sinceNs, loop)) break;
-    const answer = await loop.controlLink.topUp(topUpRequest(asked, facts, verdict, loop));
+    const answer = await askForMoney(topUpRequest(asked, facts, verdict, loop), loop);
     const final = finalShortage(asked, facts, answer, loop);
     if (final !== undefined) return refused(facts, verdict, final, false);
   }
@@ -193,20 +199,24 @@ export function recordContext(asked: Asked<Asker>, loop: LoopContext): RecordCon
 function finalShortage(
   asked: Asked,
   facts: Facts,
-  { outcome, left }: TopUpAnswer,
+  answer: TopUpAnswer,
   loop: LoopContext,
 ): StagedRefusal | undefined {
-  switch (outcome) {
+  const { left } = answer;
+  switch (answer.outcome) {
     case "ok":
       return undefined;
     case "exhausted": {
       if (left === undefined) return atBudget("budget_exhausted");
       if (lowerToWhatFits(asked, facts, left, loop)) return undefined;
-      const detail = whatFits(asked, facts, left, loop);
+      const detail = whatFits(asked, facts, answer, loop);
       return { ...atBudget("budget_exhausted"), ...(detail !== undefined && { detail }) };
     }
     case "overrun_exhausted":
-      return atBudget("overrun_exhausted");
+      return {
+        ...atBudget("overrun_exhausted"),
+        detail: whatFitsOverrun(facts, answer, loop),
+      };
     // The agent has another row by now, which its next request will be given.
     case "row_gone":
     case "unavailable":

@@ -1,7 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { RATE_WHOLE, type RateLags } from "../mesh/rate-share.ts";
 import type { Clock } from "../ports/clock.ts";
-import { pooledRandom } from "../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import {
   type AccountNews as AccountNewsMessage,
@@ -14,6 +13,7 @@ import {
   RateRequestSchema,
   type Refused,
   SettleRequestSchema,
+  type Shortfall as ShortfallMessage,
   type Standing as StandingLevel,
   type StandingRequest,
   StandingRequestSchema,
@@ -23,7 +23,7 @@ import { type LeaseSettlement, NOTHING } from "./actors/account-book.ts";
 import type { AccountNews } from "./actors/agent-state.ts";
 import type { BudgetUse } from "./actors/budget-share.ts";
 import type { Level } from "./actors/ladder.ts";
-import type { LeaseAnswer, LedgerPort, StandingReport } from "./actors/ledger-port.ts";
+import type { LeaseAnswer, LedgerPort, Shortfall, StandingReport } from "./actors/ledger-port.ts";
 import { askMesh, type MeshAsker } from "./ask-mesh.ts";
 import { type Cost, STANDINGS, type Standing } from "./decision/facts.ts";
 import { LedgerQuestions } from "./ledger-questions.ts";
@@ -71,14 +71,12 @@ export function ledgerLink(deps: LedgerLinkDeps): LedgerPort & { readonly rate: 
 
 class LedgerLink implements LedgerPort {
   readonly #deps: LedgerLinkDeps;
-  readonly #random: Random;
   readonly #questions: LedgerQuestions;
   /** By account; one question an account is under way at a time. */
   readonly #unanswered = new Map<string, Unanswered>();
 
   constructor(deps: LedgerLinkDeps) {
     this.#deps = deps;
-    this.#random = pooledRandom(deps.random);
     this.#questions = new LedgerQuestions({ ...deps, timeoutMs: ASK_TIMEOUT_MS });
   }
 
@@ -178,7 +176,7 @@ class LedgerLink implements LedgerPort {
     };
   }
 
-  #refused(question: Unanswered, { reason, available }: Refused): LeaseAnswer {
+  #refused(question: Unanswered, { reason, available, shortfall }: Refused): LeaseAnswer {
     const undecided = question.undecided + 1;
     if (UNDECIDED.has(reason) && undecided < UNDECIDED_MAX) {
       this.#unanswered.set(question.account, { ...question, undecided });
@@ -186,7 +184,11 @@ class LedgerLink implements LedgerPort {
     }
     this.#unanswered.delete(question.account);
     if (!EXHAUSTED.has(reason)) return UNAVAILABLE;
-    return { outcome: "exhausted", available: available ? fromAmounts(available) : NOTHING };
+    return {
+      outcome: "exhausted",
+      available: available ? fromAmounts(available) : NOTHING,
+      shortfall: shortfall && shortfallOf(shortfall),
+    };
   }
 
   /** A coordinator of an earlier version says nothing of it. */
@@ -199,7 +201,7 @@ class LedgerLink implements LedgerPort {
   }
 
   #newId(): string {
-    return uuidV7(this.#deps.clock.nowMs(), this.#random);
+    return uuidV7(this.#deps.clock.nowMs(), this.#deps.random);
   }
 
   async #send(body: {
@@ -233,6 +235,20 @@ function useOf(use: BudgetUseMessage): BudgetUse[] {
   const isSane = [limit, spent, endsAtMs].every((one) => Number.isSafeInteger(one) && one >= 0);
   return unit === undefined || !isSane ? [] : [{ unit, window, limit, spent, endsAtMs }];
 }
+
+/** Undefined: it names no limit that an answer could name. */
+function shortfallOf({ account, window, endsAtMs }: ShortfallMessage): Shortfall | undefined {
+  const at = Number(endsAtMs);
+  if (!NAME_OF_LIMIT.test(account) || !NAME_OF_LIMIT.test(window) || at > DATE_MAX_MS) {
+    return undefined;
+  }
+  return { account, window, endsAtMs: at === 0 ? undefined : at };
+}
+
+/** What a limit's account and window are made of: both stand in answers to agents. */
+const NAME_OF_LIMIT = /^[A-Za-z0-9:/_.-]{1,160}$/;
+/** @see https://tc39.es/ecma262/#sec-time-values-and-time-range */
+const DATE_MAX_MS = 8.64e15;
 
 function toAmounts({ usdMicros, tokens, calls }: Cost): Amounts {
   return create(AmountsSchema, { usdMicros, tokens, calls });

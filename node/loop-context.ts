@@ -9,6 +9,7 @@ import type { McpSessions } from "./dataplane/mcp-sessions.ts";
 import type { NameResolver } from "./dataplane/name-resolution.ts";
 import type { AddressRules } from "./dataplane/tunnel/address-rules.ts";
 import type { DecisionLog } from "./decision/commit.ts";
+import type { LocalRefusals } from "./local-refusals.ts";
 import type { ControlLink, MeshLink } from "./loop-links.ts";
 import type { LoopMetrics } from "./loop-metrics.ts";
 import type { OpenHolds } from "./open-holds.ts";
@@ -43,6 +44,7 @@ export type LoopContext = {
   readonly inspection: TlsInspection;
   readonly tunnels: OpenTunnels;
   readonly holds: OpenHolds;
+  readonly refusals: LocalRefusals;
   readonly sessions: McpSessions;
   /** Who is at which address, for connections that are captured. */
   readonly placement: Placement;

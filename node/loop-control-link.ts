@@ -308,6 +308,10 @@ export class ControlThreadLink implements ControlLink {
 const RATE_RETRY_MS = 1_000;
 const UNAVAILABLE: TopUpAnswer = { outcome: "unavailable" };
 
-function answerOf({ outcome, left }: TopUpAnswer): TopUpAnswer {
-  return left === undefined ? { outcome } : { outcome, left };
+function answerOf({ outcome, left, refusal }: TopUpAnswer): TopUpAnswer {
+  return {
+    outcome,
+    ...(left !== undefined && { left }),
+    ...(refusal !== undefined && { refusal }),
+  };
 }

@@ -19,7 +19,6 @@ import { HostCertificates } from "./dataplane/tls/host-certificates.ts";
 import { createAddressRules } from "./dataplane/tunnel/address-rules.ts";
 import { createUpstreamPools } from "./dataplane/upstream-pools.ts";
 import { createFloodMetrics } from "./flood-metrics.ts";
-import { gatheredPort } from "./gathered-port.ts";
 import { NO_PLACEMENT, openPlacementFile } from "./placement-file.ts";
 import { openTable } from "./table/table.ts";
 
@@ -59,9 +58,8 @@ export type LoopWorkerData = {
 const INSPECT_THREADS = 1;
 
 async function run(data: LoopWorkerData): Promise<void> {
-  if (parentPort === null) throw new Error("a data loop is started as a worker");
-  const control = gatheredPort(parentPort);
-  const meshPort = gatheredPort(data.meshPort);
+  const control = parentPort;
+  if (control === null) throw new Error("a data loop is started as a worker");
   const table = openTable(data.tableBuffer);
   const signal = openWalSignal(data.walSignal);
   const wal = openWal({
@@ -109,7 +107,7 @@ async function run(data: LoopWorkerData): Promise<void> {
           : openPlacementFile({ path: data.podsFile, clock: systemClock, onProblem: podsUnread }),
     },
     control,
-    meshPort,
+    meshPort: data.meshPort,
     clock: systemClock,
     random: cryptoRandom,
     verify: ed25519Verifier(),
@@ -117,7 +115,7 @@ async function run(data: LoopWorkerData): Promise<void> {
     onEnd: () => {
       log.close();
       // An open port to another thread would keep this one from ending.
-      meshPort.close();
+      data.meshPort.close();
       control.close();
     },
   });

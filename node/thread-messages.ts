@@ -5,6 +5,7 @@ import type { HolderJwk } from "../authority/holder-key.ts";
 import type { Rate } from "../authority/rate.ts";
 import type { LadderCause } from "../policy/compiled-policy.ts";
 import type { Reason } from "../proto/reasons.ts";
+import type { Shortfall } from "./actors/ledger-port.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, KilledBy, Standing } from "./decision/facts.ts";
 import type { HoldInfo } from "./open-holds.ts";
@@ -192,6 +193,25 @@ export type TopUpAnswer = {
    * the row now.
    */
   readonly left?: Cost;
+  /** With a no that the ledger gave: what is needed to repeat it. */
+  readonly refusal?: StandingRefusal;
+};
+
+/** The ledger's no to an account, as far as it may be repeated without asking anybody. */
+export type StandingRefusal = {
+  /** It stands while the account's row says this number. */
+  readonly no: number;
+  /** And until then, monotonic nanoseconds. */
+  readonly untilNs: bigint;
+  /** And while no money went back to the ledger, as the table counts it. */
+  readonly returned: number;
+  /** What did not fit, beyond what this node has. */
+  readonly need: Cost;
+  /** What would have. */
+  readonly available: Cost;
+  /** What this node has for the account beside what lies in its row. */
+  readonly lendable: Cost;
+  readonly shortfall: Shortfall | undefined;
 };
 
 export type SettledItem = {

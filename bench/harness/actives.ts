@@ -37,6 +37,7 @@ export class Actives {
       ledger: generousLedger(),
       policy: () => of.policy,
       tillOf: (account) => rowTill(this.#table, () => this.#rows.get(account)),
+      onReturned: () => undefined,
       onStanding: () => undefined,
       onFault: (error) => {
         throw error;

@@ -13,6 +13,8 @@ export type ActorHostDeps = {
   readonly policy: () => CompiledPolicy | undefined;
   /** Where an account's money lies while requests may spend it. */
   readonly tillOf: (account: string) => Till;
+  /** Settlements that brought money back to the ledger, counted since the start. */
+  readonly onReturned: (count: number) => void;
   readonly onStanding: (agentId: string, change: LadderChange, scoreMilli: number) => void;
   readonly onFault: (error: unknown) => void;
 };

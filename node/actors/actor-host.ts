@@ -16,9 +16,10 @@ import {
   withoutLending,
 } from "./agent-state.ts";
 import { LedgerCalls } from "./ledger-calls.ts";
+import { Refusals } from "./refusals.ts";
+import { Replies } from "./replies.ts";
 import {
   type ActorView,
-  countTick,
   isForgettable,
   isQuietAfter,
   newSeat,
@@ -48,6 +49,8 @@ import { TickRound } from "./tick-round.ts";
 export const MAILBOX_MAX = 4_096;
 /** How long an account is left alone after a commit that failed. */
 export const STORE_RETRY_MS = 500;
+/** Ticks between reports of what leases that go on have paid for. */
+const REPORT_EVERY_TICKS = 5;
 
 export class ActorHost {
   readonly #deps: ActorHostDeps;
@@ -55,14 +58,15 @@ export class ActorHost {
   readonly #calls: LedgerCalls;
   readonly #standings: StandingWatch;
   readonly #seats = new Map<string, Seat>();
-  readonly #replies = new Map<number, (answer: TopUpAnswer) => void>();
-  #lastId = 0;
+  readonly #replies = new Replies();
+  readonly #refusals: Refusals;
   readonly #round: TickRound<Seat>;
   #isDraining = false;
 
   constructor(deps: ActorHostDeps) {
     this.#deps = deps;
     this.#round = new TickRound(deps.clock);
+    this.#refusals = new Refusals(deps.clock);
     this.#outbox = new SettlementOutbox(deps);
     const outbox = this.#outbox;
     this.#calls = new LedgerCalls({
@@ -91,11 +95,9 @@ export class ActorHost {
     const seat = this.#isDraining ? undefined : this.#seat(account);
     const isFull = seat !== undefined && seat.mailbox.length >= MAILBOX_MAX;
     if (seat === undefined || isFull || seat.stalled) return Promise.resolve(UNAVAILABLE);
-    return new Promise((resolve) => {
-      const id = ++this.#lastId;
-      this.#replies.set(id, resolve);
-      this.#post(seat, { t: "top_up", id, need, floor });
-    });
+    const { id, answer } = this.#replies.expect();
+    this.#post(seat, { t: "top_up", id, need, floor });
+    return answer;
   }
 
   /** @param uncovered What of it nothing in the table could pay. */
@@ -131,6 +133,7 @@ export class ActorHost {
   rowCame(account: string): void {
     const seat = this.#seat(account);
     if (seat === undefined) return;
+    this.#refusals.end(seat);
     seat.till.setStanding(seat.state.ladder.standing);
     seat.till.setUnlimited(unlimitedNow(seat.state, this.#deps.clock.monoNs()));
   }
@@ -146,6 +149,7 @@ export class ActorHost {
     for (const seat of this.#seats.values()) {
       // At once, and again in its turn: an answer under way may still set them in between.
       seat.till.setUnlimited(NOTHING);
+      this.#refusals.end(seat);
       this.#post(seat, { t: "limits_changed" });
       this.#standings.limitsChanged(seat);
     }
@@ -238,11 +242,12 @@ export class ActorHost {
     }
     // What was lent to a top-up and what was not is the same to the ledger, so that may be forgotten.
     // Everything else is news that came once.
-    if (message.t === "top_up") this.#reply(message.id, UNAVAILABLE);
+    if (message.t === "top_up") this.#replies.tell(message.id, UNAVAILABLE);
     this.#stall(seat, message.t === "top_up" ? undefined : result, error);
   }
 
   #apply(seat: Seat, { state, effects }: StepResult): void {
+    this.#refusals.moved(seat, state);
     seat.state = state;
     this.#carryOutAll(seat, effects);
     watchDeadline(seat, this.#deps.clock, () => this.#leaseEnded(seat));
@@ -273,7 +278,7 @@ export class ActorHost {
     } catch (error) {
       // A bug of ours: the message is lost, which at most leaves money charged that was not spent.
       onFault(error);
-      if (message.t === "top_up") this.#reply(message.id, UNAVAILABLE);
+      if (message.t === "top_up") this.#replies.tell(message.id, UNAVAILABLE);
       if (message.t !== "leased" && message.t !== "not_leased") return undefined;
       this.#refuseWaiting(seat);
       return quiet({ ...seat.state, asking: undefined });
@@ -288,7 +293,7 @@ export class ActorHost {
   #stall(seat: Seat, result: StepResult | undefined, error: unknown): void {
     this.#deps.onFault(error);
     seat.stalled = true;
-    for (const one of seat.mailbox) if (one.t === "top_up") this.#reply(one.id, UNAVAILABLE);
+    for (const one of seat.mailbox) if (one.t === "top_up") this.#replies.tell(one.id, UNAVAILABLE);
     seat.mailbox = seat.mailbox.filter(({ t }) => t !== "top_up");
     this.#refuseWaiting(seat);
     this.#deps.clock.after(STORE_RETRY_MS, () => void this.#retry(seat, result));
@@ -308,7 +313,7 @@ export class ActorHost {
   }
 
   #refuseWaiting(seat: Seat): void {
-    for (const { id } of seat.state.waiting) this.#reply(id, UNAVAILABLE);
+    for (const { id } of seat.state.waiting) this.#replies.tell(id, UNAVAILABLE);
     seat.state = { ...seat.state, waiting: [] };
   }
 
@@ -337,7 +342,8 @@ export class ActorHost {
         seat.till.setUnlimited(effect.units);
         return;
       case "reply":
-        this.#reply(effect.id, isRowGone ? { outcome: "row_gone" } : effect.answer);
+        if (isRowGone) this.#replies.tell(effect.id, { outcome: "row_gone" });
+        else this.#replies.tell(effect.id, this.#refusals.withStanding(seat, effect.answer));
         return;
       case "ask":
         this.#calls.ask(seat, effect.asking);
@@ -359,28 +365,26 @@ export class ActorHost {
     }
   }
 
-  #reply(id: number, answer: TopUpAnswer): void {
-    this.#replies.get(id)?.(answer);
-    this.#replies.delete(id);
-  }
-
   #tickSeat(seat: Seat, isIdle: boolean): void {
     if (isIdle) this.#takeBack(seat, true);
     if (seat.unanswered && seat.state.asking === undefined && seat.calling === undefined) {
       this.#calls.findLost(seat);
     }
-    const { report, isWanted } = countTick(seat, this.#deps.clock.monoNs());
-    this.#standings.tick(seat, report);
-    if (isWanted) this.#post(seat, { t: "tick", report });
+    seat.ticks += 1;
+    const isReportTick = seat.ticks % REPORT_EVERY_TICKS === 0;
+    this.#standings.tick(seat, isReportTick);
+    if (!seat.isQuiet) this.#post(seat, { t: "tick", report: isReportTick });
   }
 
   #takeBack(seat: Seat, giveBack = false): void {
+    this.#refusals.end(seat);
     const amount = seat.till.takeBack();
     const isWanted = giveBack && seat.state.book.leases.length > 0;
     if (isWanted || !isNothing(amount)) this.#post(seat, { t: "taken_back", amount, giveBack });
   }
 
   #leaseEnded(seat: Seat): void {
+    this.#refusals.end(seat);
     seat.till.setUnlimited(unlimitedNow(seat.state, this.#deps.clock.monoNs()));
     this.#post(seat, { t: "taken_back", amount: seat.till.takeBack(), giveBack: false });
   }
@@ -388,6 +392,7 @@ export class ActorHost {
   #forget(seat: Seat): void {
     // Nobody would take the flags away when limits change.
     seat.till.setUnlimited(NOTHING);
+    this.#refusals.end(seat);
     seat.cancelDeadline();
     this.#seats.delete(seat.account);
   }

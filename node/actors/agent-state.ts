@@ -17,7 +17,7 @@ import {
   newLadder,
   type Offence,
 } from "./ladder.ts";
-import type { LeaseAnswer } from "./ledger-port.ts";
+import type { LeaseAnswer, Shortfall } from "./ledger-port.ts";
 
 /** Everything an actor knows. Never mutated. */
 export type AgentState = {
@@ -74,6 +74,7 @@ export type LedgerRefusal = {
   readonly need: Cost;
   /** What would have. */
   readonly available: Cost;
+  readonly shortfall: Shortfall | undefined;
   readonly untilNs: bigint;
   /** `returned` when it was said. */
   readonly returned: number;

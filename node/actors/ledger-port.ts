@@ -20,6 +20,16 @@ export type LedgerPort = {
   standing(report: StandingReport): Promise<boolean>;
 };
 
+/** The tightest limit of those that a need did not fit. */
+export type Shortfall = {
+  /** As the ledger names it: the agent's, its contract's, its team's, or the mesh's overrun. */
+  readonly account: string;
+  /** `total`, `month:2026-11`, `day:2026-11-22` or `hour:2026-11-22T09`. */
+  readonly window: string;
+  /** Ms since the Unix epoch; undefined: it does not end. */
+  readonly endsAtMs: number | undefined;
+};
+
 export type StandingReport = {
   readonly agentId: string;
   /** Where its offences on this node alone put it. */
@@ -44,6 +54,10 @@ export type LeaseAnswer =
       /** 1 in units that have no limit, 0 in the others. Undefined: granted some time ago. */
       readonly unlimited: Cost | undefined;
     }
-  /** It does not fit; `available` would have. */
-  | { readonly outcome: "exhausted"; readonly available: Cost }
+  /** It does not fit; `available` would have. A coordinator of an earlier version names no limit. */
+  | {
+      readonly outcome: "exhausted";
+      readonly available: Cost;
+      readonly shortfall: Shortfall | undefined;
+    }
   | { readonly outcome: "unavailable" };

@@ -11,6 +11,8 @@ export type SettlementOutboxDeps = {
   readonly store: Store;
   readonly ledger: LedgerPort;
   readonly onFault: (error: unknown) => void;
+  /** Told of each change of `returned`, before anybody can act on it. */
+  readonly onReturned: (count: number) => void;
 };
 
 /** Whether the ledger must hear of it, or money stays charged that nobody can spend. */
@@ -82,6 +84,7 @@ export class SettlementOutbox {
     );
     const gone = entries.filter((_, index) => arrived[index]).map(([key]) => key);
     this.#returned += gone.length;
+    if (gone.length > 0) this.#deps.onReturned(this.#returned);
     if (gone.length > 0) await store.commit(gone.map((key) => ({ key, value: undefined })));
     if (gone.length < entries.length) return undefined;
     return entries.at(-1)?.[0];

@@ -7,6 +7,7 @@ import {
   takeBack,
   takeBackOverrun,
 } from "../table/lend.ts";
+import { setOverrunRefusalNo, setRefusalNo } from "../table/refusal-no.ts";
 import { controlPinner, pin, type RowRef, unpin } from "../table/rows.ts";
 import { setStanding, setUnlimitedUnits, UNIT } from "../table/standing.ts";
 import type { Table } from "../table/table.ts";
@@ -21,6 +22,8 @@ export type Till = {
   /** Empties it. */
   takeBack(): Cost;
   setUnlimited(units: Cost): void;
+  /** Which no of the ledger loops may repeat from now on; 0: none. */
+  setRefusal(no: number): void;
   setStanding(standing: Exclude<Standing, "kill">): void;
 };
 
@@ -45,6 +48,7 @@ export function rowTill(table: Table, rowOf: () => RowRef | undefined): Till {
       }),
     takeBack: () => under(NOTHING, (row) => takeBack(table, row)),
     setUnlimited: (units) => under(undefined, (row) => setUnlimitedUnits(table, row, bits(units))),
+    setRefusal: (no) => under(undefined, (row) => setRefusalNo(table, row, no)),
     setStanding: (standing) => under(undefined, (row) => setStanding(table, row, standing)),
   };
 }
@@ -60,6 +64,7 @@ export function overrunTill(table: Table): Till {
     takeBack: () => ({ ...NOTHING, usdMicros: takeBackOverrun(table) }),
     // The overrun account always has a limit; without one nothing could be lent from it.
     setUnlimited: () => undefined,
+    setRefusal: (no) => setOverrunRefusalNo(table, no),
     setStanding: () => undefined,
   };
 }

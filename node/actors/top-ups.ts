@@ -111,6 +111,7 @@ export function onNotLeased(
   const refusal = {
     need: asking.need,
     available: answer.available,
+    shortfall: answer.shortfall,
     returned: env.returned,
     untilNs: env.nowNs + REFUSAL_BELIEVED_NS,
   };

@@ -8,7 +8,7 @@ import { decisionRecord, type RecordContext, settleRecord } from "./decision-rec
 import type { Cost, Facts } from "./facts.ts";
 import { mintPermit, type Permit, type Upstream, type UpstreamRequest } from "./permit.ts";
 import { killReason } from "./stages/03-kill.ts";
-import { rateReason } from "./stages/13-rate.ts";
+import { limitedWords, rateReason } from "./stages/13-rate.ts";
 import type { Charges, Refusal, Verdict } from "./verdict.ts";
 
 /** The log of this loop, as far as a commit uses it. */
@@ -149,8 +149,10 @@ export function undoRecord(
 
 function shortage(outcome: Exclude<Reservation, { taken: Cost }>): NotCommitted {
   if ("short" in outcome) return outcome;
-  const refusal = { reason: rateReason(outcome.limited), stage: 13 };
-  return { refusal: { ...refusal, retryAfterMs: outcome.retryAfterMs }, recorded: false };
+  const { limited, retryAfterMs } = outcome;
+  const detail = limitedWords(outcome);
+  const refusal = { reason: rateReason(limited), stage: 13, detail, retryAfterMs };
+  return { refusal, recorded: false };
 }
 
 function refuse(reason: Refusal["reason"], stage: number, recorded: boolean): NotCommitted {

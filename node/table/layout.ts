@@ -34,12 +34,13 @@ export const HEADER = {
   policyVersion: 16,
   keyGeneration: 17,
   trustVersion: 19,
+  moneyReturned: 20,
 } as const;
 
 /** "ALTB", so that a buffer of something else is not taken for a table. */
 export const TABLE_MAGIC = 0x414c5442;
 /** Changes whenever a cell moves. */
-export const LAYOUT_VERSION = 2;
+export const LAYOUT_VERSION = 3;
 
 /** Cells of one row, in `ints`, from the row's first. */
 export const ROW_INT = {
@@ -92,6 +93,8 @@ export type Layout = TableSize & {
   readonly pinsAt: number;
   /** Distance between the pin cells of two pinners. */
   readonly pinStride: number;
+  /** For each row, and last for the overrun account, the number of the ledger's no that stands; or 0. */
+  readonly refusalsAt: number;
   // In `longs`.
   readonly openUntilAt: number;
   /** Beside the cell before it: the mesh thread writes both, and each look at one reads the other. */
@@ -115,7 +118,8 @@ export function layoutOf(size: TableSize): Layout {
   const scopesAt = HEADER_INTS;
   const rowIntsAt = scopesAt + wholeLines(size.scopes, INTS_PER_LINE);
   const pinsAt = rowIntsAt + wholeLines(size.rows * ROW_INTS, INTS_PER_LINE);
-  const intsEnd = pinsAt + pinners * pinStride;
+  const refusalsAt = pinsAt + pinners * pinStride;
+  const intsEnd = refusalsAt + wholeLines(size.rows + 1, INTS_PER_LINE);
   const openUntilAt = intsEnd / 2;
   const syncedAt = openUntilAt + LONGS_PER_LINE;
   const rowLongsAt = syncedAt + size.writers * LONGS_PER_LINE;
@@ -132,6 +136,7 @@ export function layoutOf(size: TableSize): Layout {
     rowIntsAt,
     pinsAt,
     pinStride,
+    refusalsAt,
     openUntilAt,
     killReadingAt: openUntilAt + 1,
     syncedAt,

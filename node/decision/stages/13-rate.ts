@@ -2,7 +2,9 @@ import { type Bucket, isSlower, type Rate } from "../../../authority/rate.ts";
 import { RATE_WHOLE } from "../../../mesh/rate-share.ts";
 import type { RateLimit, RateMetric } from "../../../policy/compiled-policy.ts";
 import { RATE_AT_THROTTLE } from "../../../policy/defaults.ts";
+import { formatUsdMicros } from "../../../policy/money.ts";
 import type { Reason } from "../../../proto/reasons.ts";
+import type { Limited } from "../../table/reserve.ts";
 import { type Facts, isMissing } from "../facts.ts";
 import type { BucketCharge, RowOutcome } from "../verdict.ts";
 
@@ -34,11 +36,26 @@ export function checkRate(facts: Facts): RowOutcome {
   }
   for (const limit of limitsOf(facts)) {
     if (limit.amount === 0) return { reason: rateReason(limit.metric), detail: "no rate is left" };
-    if (amountOf(limit.metric, facts) > BigInt(limit.burst)) {
-      return { reason: rateReason(limit.metric), detail: `more than the burst of ${limit.burst}` };
+    const amount = amountOf(limit.metric, facts);
+    if (amount > BigInt(limit.burst)) {
+      const { metric, burst } = limit;
+      const detail = `asked for ${of(metric, amount)}, more than the burst of ${of(metric, burst)}`;
+      return { reason: rateReason(metric), detail };
     }
   }
   return "pass";
+}
+
+/** For the developer: what was asked of a bucket that has run dry, what it had, and when it has enough. */
+export function limitedWords({ limited, asked, fits, retryAfterMs }: Limited): string {
+  const wait = `all of it fits in ${retryAfterMs} ms`;
+  if (limited === "requests") return wait;
+  return `asked for ${of(limited, asked)}, ${of(limited, fits)} would have fitted; ${wait}`;
+}
+
+function of(metric: RateMetric, amount: bigint | number): string {
+  if (metric === "usd_micros") return `${formatUsdMicros(Number(amount))} USD`;
+  return `${amount} ${metric}`;
 }
 
 /** What the request takes from each bucket of its grant. */

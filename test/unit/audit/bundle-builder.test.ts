@@ -25,7 +25,7 @@ describe("a bundle that grows in place", () => {
   });
 
   test("grows beyond the room it began with, and keeps what it held", () => {
-    const builder = new BundleBuilder(0);
+    const builder = new BundleBuilder(Buffer.alloc(4));
     const entries = Array.from({ length: 9 }, (_, i) => Buffer.alloc(LEAF_BYTES_MAX, i));
     for (const entry of entries) builder.add(entry, Buffer.alloc(HASH_BYTES));
     expect(builder.bytes).toEqual(encodeBundle(entries));

@@ -95,6 +95,12 @@ describe("lending", () => {
       refused: "budget_exhausted",
       message: `${AGENT} has 500 usd_micros left in ${HOUR}`,
       available: { usd_micros: 500, tokens: 0, calls: 100 },
+      shortfall: {
+        account: AGENT,
+        unit: "usd_micros",
+        window: HOUR,
+        endsAtMs: Date.UTC(2026, 10, 22, 10),
+      },
     });
     expect(world.row(AGENT, "usd_micros", HOUR).reserved).toBe(1_500);
     expect(world.granted(AGENT, { usd_micros: 500 }).amount.usd_micros).toBe(500);

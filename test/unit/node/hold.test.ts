@@ -9,6 +9,16 @@ import { CELLS, LoopWorld, refusalOf } from "./loop-world.ts";
 
 const NOTHING = { usdMicros: 0n, tokens: 0n, calls: 0n };
 
+const DAY_ENDS = Date.UTC(2026, 10, 23);
+const NO = {
+  no: 1,
+  untilNs: 0n,
+  returned: 0,
+  need: NOTHING,
+  available: NOTHING,
+  lendable: NOTHING,
+};
+
 /** What a request of `asked` with this output limit holds. */
 function worst(maxOutputTokens: number, distrustMilli = 1_100) {
   return worstCase({
@@ -121,13 +131,18 @@ describe("hold", () => {
     const world = new LoopWorld();
     const left = worst(300).cost;
     world.lend({}, 1_000n);
-    world.onTopUp = () => ({ outcome: "exhausted", left });
+    const shortfall = { account: "team/research", window: "day:2026-11-22", endsAtMs: DAY_ENDS };
+    world.onTopUp = () => ({ outcome: "exhausted", left, refusal: { ...NO, shortfall } });
     const held = await hold(world.asked(), world.loop);
-    expect("refused" in held && held.refused.refusal?.detail).toBe("at most 300 output tokens fit");
+    expect("refused" in held && held.refused.refusal?.detail).toBe(
+      "asked for 0.002102 USD and 1407 tokens, 0.000702 USD and 707 tokens would have fitted; " +
+        "at most 300 output tokens fit; " +
+        "the limit is that of team/research by the day, until 2026-11-23T00:00:00.000Z",
+    );
     world.onTopUp = () => ({ outcome: "exhausted", left: NOTHING });
     const none = await hold(world.asked(), world.loop);
-    expect("refused" in none && none.refused.refusal?.detail).toBe(
-      "not even one output token fits",
+    expect("refused" in none && none.refused.refusal?.detail).toMatch(
+      /^asked for .*, 0.00 USD and 0 tokens and 0 calls would .*; not even one output token fits$/,
     );
   });
 
@@ -168,7 +183,7 @@ describe("hold", () => {
     const below = await hold(world.asked(), world.loop);
     expect("refused" in below && below.refused.refusal).toMatchObject({
       reason: "budget_exhausted",
-      detail: "at most 99 output tokens fit",
+      detail: expect.stringMatching(/; at most 99 output tokens fit$/),
     });
     // Told that 300 fit, and each time others are quicker.
     const floors: unknown[] = [];

@@ -7,6 +7,7 @@ import type { CommitDeps } from "../../../node/decision/commit.ts";
 import type { RecordContext } from "../../../node/decision/decision-record.ts";
 import type { Cost, Facts } from "../../../node/decision/facts.ts";
 import type { Asked } from "../../../node/gather.ts";
+import { LocalRefusals } from "../../../node/local-refusals.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import type { TopUpRequest } from "../../../node/loop-control-link.ts";
 import { OpenHolds } from "../../../node/open-holds.ts";
@@ -123,6 +124,7 @@ export class LoopWorld {
       holds: new OpenHolds(this.clock),
       strangers: this.strangers,
       placement: NO_PLACEMENT,
+      refusals: new LocalRefusals(this.table, () => this.clock.monoNs()),
       sessions: createMcpSessions(new Uint8Array(32)),
       possession: new Possession({
         table: this.table,

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/mesh.proto.
  */
 export const file_altrace_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQivAUKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIABIvCghjb250cmFjdBgTIAEoCzIbLmFsdHJhY2UudjEuQ29udHJhY3RSZXF1ZXN0SAASKQoFY2FydmUYFCABKAsyGC5hbHRyYWNlLnYxLkNhcnZlUmVxdWVzdEgAEi0KB3dpdG5lc3MYGCABKAsyGi5hbHRyYWNlLnYxLldpdG5lc3NSZXF1ZXN0SAASLQoHY2VydGlmeRgVIAEoCzIaLmFsdHJhY2UudjEuQ2VydGlmeVJlcXVlc3RIABIvCghkaXN0cnVzdBgZIAEoCzIbLmFsdHJhY2UudjEuRGlzdHJ1c3RSZXF1ZXN0SAASJwoEcmF0ZRgaIAEoCzIXLmFsdHJhY2UudjEuUmF0ZVJlcXVlc3RIAEIGCgRib2R5IqcFCglOb2RlUmVwbHkSEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVub25jZRgKIAEoCzIWLmFsdHJhY2UudjEuTm9uY2VSZXBseUgAEicKBWxlYXNlGAsgASgLMhYuYWx0cmFjZS52MS5MZWFzZVJlcGx5SAASKQoGc2V0dGxlGAwgASgLMhcuYWx0cmFjZS52MS5TZXR0bGVSZXBseUgAEi0KCHN0YW5kaW5nGA0gASgLMhkuYWx0cmFjZS52MS5TdGFuZGluZ1JlcGx5SAASJwoFZmV0Y2gYDiABKAsyFi5hbHRyYWNlLnYxLkZldGNoUmVwbHlIABInCgVzdGF0ZRgPIAEoCzIWLmFsdHJhY2UudjEuU3RhdGVSZXBseUgAEicKBWVucm9sGBAgASgLMhYuYWx0cmFjZS52MS5FbnJvbFJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEicKBWJhdGNoGBIgASgLMhYuYWx0cmFjZS52MS5CYXRjaFJlcGx5SAASLQoIY29udHJhY3QYEyABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0UmVwbHlIABInCgVjYXJ2ZRgUIAEoCzIWLmFsdHJhY2UudjEuQ2FydmVSZXBseUgAEisKB3dpdG5lc3MYGCABKAsyGC5hbHRyYWNlLnYxLldpdG5lc3NSZXBseUgAEisKB2NlcnRpZnkYFSABKAsyGC5hbHRyYWNlLnYxLkNlcnRpZnlSZXBseUgAEi0KCGRpc3RydXN0GBkgASgLMhkuYWx0cmFjZS52MS5EaXN0cnVzdFJlcGx5SAASJQoEcmF0ZRgaIAEoCzIVLmFsdHJhY2UudjEuUmF0ZVJlcGx5SABCBgoEYm9keSI3CgxCYXRjaFJlcXVlc3QSJwoJcXVlc3Rpb25zGAEgAygLMhQuYWx0cmFjZS52MS5RdWVzdGlvbiKnAQoIUXVlc3Rpb24SEgoKcmVxdWVzdF9pZBgBIAEoCRIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASJwoEcmF0ZRgaIAEoCzIXLmFsdHJhY2UudjEuUmF0ZVJlcXVlc3RIAEIGCgRib2R5IjEKCkJhdGNoUmVwbHkSIwoHYW5zd2VycxgBIAMoCzISLmFsdHJhY2UudjEuQW5zd2VyIscBCgZBbnN3ZXISEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSAASJQoEcmF0ZRgaIAEoCzIVLmFsdHJhY2UudjEuUmF0ZVJlcGx5SABCBgoEYm9keSIkCg5DZXJ0aWZ5UmVxdWVzdBISCgpwdWJsaWNfa2V5GAEgASgMIkgKDENlcnRpZnlSZXBseRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRINCgVob3N0cxgCIAMoCRIUCgxub3RfYWZ0ZXJfbXMYAyABKAMiUgoHUmVmdXNlZBIOCgZyZWFzb24YASABKAkSDwoHbWVzc2FnZRgCIAEoCRImCglhdmFpbGFibGUYAyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMiLgoMTm9uY2VSZXF1ZXN0Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkiTgoKTm9uY2VSZXBseRINCgVub25jZRgBIAEoDBIPCgdyZXBsaWNhGAIgASgJEg8KB2Jvb3RfaWQYAyABKAkSDwoHbW9ub19tcxgEIAEoBCI8CgdBbW91bnRzEhIKCnVzZF9taWNyb3MYASABKAQSDgoGdG9rZW5zGAIgASgEEg0KBWNhbGxzGAMgASgEImUKDExlYXNlUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEiEKBG5lZWQYAiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIQoEd2FudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cyK/AQoKTGVhc2VSZXBseRIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIPCgdhY2NvdW50GAMgASgJEiMKBmFtb3VudBgEIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIOCgZ0dGxfbXMYBSABKAQSIwoJdW5saW1pdGVkGAYgAygOMhAuYWx0cmFjZS52MS5Vbml0EiUKBG5ld3MYByABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzImoKC0FjY291bnROZXdzEiMKBHVzZXMYASADKAsyFS5hbHRyYWNlLnYxLkJ1ZGdldFVzZRIkCgZvdGhlcnMYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhAKCGhhc191c2VzGAMgASgIIm0KCUJ1ZGdldFVzZRIeCgR1bml0GAEgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgCIAEoCRINCgVsaW1pdBgDIAEoBBINCgVzcGVudBgEIAEoBBISCgplbmRzX2F0X21zGAUgASgDIoYBCg1TZXR0bGVSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBXNwZW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWZpbmFsGAQgASgIEiEKBGtlZXAYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMieAoLU2V0dGxlUmVwbHkSIgoFc3BlbnQYASABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFZmluYWwYAiABKAgSDwoHYWNjb3VudBgDIAEoCRIlCgRuZXdzGAQgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyKnAQoPU3RhbmRpbmdSZXF1ZXN0Eg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxINCgVjYXVzZRgDIAEoCRIQCghhc2tfa2lsbBgEIAEoCBITCgtzY29yZV9taWxsaRgFIAEoBBInCglzdGFuZHNfYXQYBiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nIl4KDVN0YW5kaW5nUmVwbHkSJgoIc3RhbmRpbmcYASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEiUKBG5ld3MYAiABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzIi4KDEZldGNoUmVxdWVzdBIOCgZzaGEyNTYYASABKAwSDgoGb2Zmc2V0GAIgASgEIikKCkZldGNoUmVwbHkSDAoEc2l6ZRgBIAEoBBINCgVieXRlcxgCIAEoDCIjCgxTdGF0ZVJlcXVlc3QSEwoLYWZ0ZXJfc2NvcGUYASABKAkiRQoKU3RhdGVSZXBseRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCI/CgxFbnJvbFJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBINCgV0b2tlbhgCIAEoCRIMCgRua2V5GAMgASgJIjYKCkVucm9sUmVwbHkSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiNwoPQ29udHJhY3RSZXF1ZXN0EhIKCmtleV9zaGEyNTYYASABKAwSEAoIY29udHJhY3QYAiABKAkiPgoNQ29udHJhY3RSZXBseRINCgVjaGFpbhgBIAEoCRIeCgRyYXRlGAIgASgLMhAuYWx0cmFjZS52MS5SYXRlIngKBFJhdGUSJAoIcmVxdWVzdHMYASABKAsyEi5hbHRyYWNlLnYxLkJ1Y2tldBIiCgZ0b2tlbnMYAiABKAsyEi5hbHRyYWNlLnYxLkJ1Y2tldBImCgp1c2RfbWljcm9zGAMgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQiOAoGQnVja2V0Eg0KBWJ1cnN0GAEgASgEEg4KBmFtb3VudBgCIAEoBBIPCgdzZWNvbmRzGAMgASgEIisKDENhcnZlUmVxdWVzdBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIkUKCkNhcnZlUmVwbHkSEAoIY29udHJhY3QYASABKAkSJQoLcGFyZW50X3JhdGUYAiABKAsyEC5hbHRyYWNlLnYxLlJhdGUiLAoOV2l0bmVzc1JlcXVlc3QSDAoEdmtleRgBIAEoCRIMCgRib2R5GAIgASgMIkwKDFdpdG5lc3NSZXBseRIOCgZzdGF0dXMYASABKA0SDAoEYm9keRgCIAEoCRIMCgR2a2V5GAMgASgJEhAKCGNvc2lnbmVkGAQgASgJIkEKD0Rpc3RydXN0UmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVtaWxsaRgDIAEoBCIeCg1EaXN0cnVzdFJlcGx5Eg0KBW1pbGxpGAEgASgEImEKC1JhdGVSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDAoEaGVsZBgCIAEoDRIiCgRsYWdzGAMgASgLMhQuYWx0cmFjZS52MS5SYXRlTGFncxIPCgdyZWxlYXNlGAQgASgIIkIKCFJhdGVMYWdzEhMKC3JlcXVlc3RzX3VzGAEgASgEEhEKCXRva2Vuc191cxgCIAEoBBIOCgZ1c2RfdXMYAyABKAQiZgoJUmF0ZVJlcGx5Eg0KBXNoYXJlGAEgASgNEg4KBnR0bF9tcxgCIAEoBBIoCgphZGRlZF9sYWdzGAMgASgLMhQuYWx0cmFjZS52MS5SYXRlTGFncxIQCghyZXRyeV9tcxgEIAEoBCqmAQoIU3RhbmRpbmcSGAoUU1RBTkRJTkdfVU5TUEVDSUZJRUQQABITCg9TVEFORElOR19OT1JNQUwQARIUChBTVEFORElOR19XQVJOSU5HEAISFQoRU1RBTkRJTkdfVEhST1RUTEUQAxIXChNTVEFORElOR19RVUFSQU5USU5FEAQSEgoOU1RBTkRJTkdfQkxPQ0sQBRIRCg1TVEFORElOR19LSUxMEAZiBnByb3RvMw", [file_altrace_v1_record]);
+  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUi3AEKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNIpACCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQivAUKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIABIvCghjb250cmFjdBgTIAEoCzIbLmFsdHJhY2UudjEuQ29udHJhY3RSZXF1ZXN0SAASKQoFY2FydmUYFCABKAsyGC5hbHRyYWNlLnYxLkNhcnZlUmVxdWVzdEgAEi0KB3dpdG5lc3MYGCABKAsyGi5hbHRyYWNlLnYxLldpdG5lc3NSZXF1ZXN0SAASLQoHY2VydGlmeRgVIAEoCzIaLmFsdHJhY2UudjEuQ2VydGlmeVJlcXVlc3RIABIvCghkaXN0cnVzdBgZIAEoCzIbLmFsdHJhY2UudjEuRGlzdHJ1c3RSZXF1ZXN0SAASJwoEcmF0ZRgaIAEoCzIXLmFsdHJhY2UudjEuUmF0ZVJlcXVlc3RIAEIGCgRib2R5IqcFCglOb2RlUmVwbHkSEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVub25jZRgKIAEoCzIWLmFsdHJhY2UudjEuTm9uY2VSZXBseUgAEicKBWxlYXNlGAsgASgLMhYuYWx0cmFjZS52MS5MZWFzZVJlcGx5SAASKQoGc2V0dGxlGAwgASgLMhcuYWx0cmFjZS52MS5TZXR0bGVSZXBseUgAEi0KCHN0YW5kaW5nGA0gASgLMhkuYWx0cmFjZS52MS5TdGFuZGluZ1JlcGx5SAASJwoFZmV0Y2gYDiABKAsyFi5hbHRyYWNlLnYxLkZldGNoUmVwbHlIABInCgVzdGF0ZRgPIAEoCzIWLmFsdHJhY2UudjEuU3RhdGVSZXBseUgAEicKBWVucm9sGBAgASgLMhYuYWx0cmFjZS52MS5FbnJvbFJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEicKBWJhdGNoGBIgASgLMhYuYWx0cmFjZS52MS5CYXRjaFJlcGx5SAASLQoIY29udHJhY3QYEyABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0UmVwbHlIABInCgVjYXJ2ZRgUIAEoCzIWLmFsdHJhY2UudjEuQ2FydmVSZXBseUgAEisKB3dpdG5lc3MYGCABKAsyGC5hbHRyYWNlLnYxLldpdG5lc3NSZXBseUgAEisKB2NlcnRpZnkYFSABKAsyGC5hbHRyYWNlLnYxLkNlcnRpZnlSZXBseUgAEi0KCGRpc3RydXN0GBkgASgLMhkuYWx0cmFjZS52MS5EaXN0cnVzdFJlcGx5SAASJQoEcmF0ZRgaIAEoCzIVLmFsdHJhY2UudjEuUmF0ZVJlcGx5SABCBgoEYm9keSI3CgxCYXRjaFJlcXVlc3QSJwoJcXVlc3Rpb25zGAEgAygLMhQuYWx0cmFjZS52MS5RdWVzdGlvbiKnAQoIUXVlc3Rpb24SEgoKcmVxdWVzdF9pZBgBIAEoCRIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASJwoEcmF0ZRgaIAEoCzIXLmFsdHJhY2UudjEuUmF0ZVJlcXVlc3RIAEIGCgRib2R5IjEKCkJhdGNoUmVwbHkSIwoHYW5zd2VycxgBIAMoCzISLmFsdHJhY2UudjEuQW5zd2VyIscBCgZBbnN3ZXISEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSAASJQoEcmF0ZRgaIAEoCzIVLmFsdHJhY2UudjEuUmF0ZVJlcGx5SABCBgoEYm9keSIkCg5DZXJ0aWZ5UmVxdWVzdBISCgpwdWJsaWNfa2V5GAEgASgMIkgKDENlcnRpZnlSZXBseRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRINCgVob3N0cxgCIAMoCRIUCgxub3RfYWZ0ZXJfbXMYAyABKAMifAoHUmVmdXNlZBIOCgZyZWFzb24YASABKAkSDwoHbWVzc2FnZRgCIAEoCRImCglhdmFpbGFibGUYAyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSKAoJc2hvcnRmYWxsGAQgASgLMhUuYWx0cmFjZS52MS5TaG9ydGZhbGwiYAoJU2hvcnRmYWxsEg8KB2FjY291bnQYASABKAkSDgoGd2luZG93GAIgASgJEh4KBHVuaXQYAyABKA4yEC5hbHRyYWNlLnYxLlVuaXQSEgoKZW5kc19hdF9tcxgEIAEoBCIuCgxOb25jZVJlcXVlc3QSDQoFbm9uY2UYASABKAwSDwoHcmVwbGljYRgCIAEoCSJOCgpOb25jZVJlcGx5Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkSDwoHYm9vdF9pZBgDIAEoCRIPCgdtb25vX21zGAQgASgEIjwKB0Ftb3VudHMSEgoKdXNkX21pY3JvcxgBIAEoBBIOCgZ0b2tlbnMYAiABKAQSDQoFY2FsbHMYAyABKAQiZQoMTGVhc2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSIQoEbmVlZBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIhCgR3YW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIr8BCgpMZWFzZVJlcGx5EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEg8KB2FjY291bnQYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg4KBnR0bF9tcxgFIAEoBBIjCgl1bmxpbWl0ZWQYBiADKA4yEC5hbHRyYWNlLnYxLlVuaXQSJQoEbmV3cxgHIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MiagoLQWNjb3VudE5ld3MSIwoEdXNlcxgBIAMoCzIVLmFsdHJhY2UudjEuQnVkZ2V0VXNlEiQKBm90aGVycxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEAoIaGFzX3VzZXMYAyABKAgibQoJQnVkZ2V0VXNlEh4KBHVuaXQYASABKA4yEC5hbHRyYWNlLnYxLlVuaXQSDgoGd2luZG93GAIgASgJEg0KBWxpbWl0GAMgASgEEg0KBXNwZW50GAQgASgEEhIKCmVuZHNfYXRfbXMYBSABKAMihgEKDVNldHRsZVJlcXVlc3QSEAoIbGVhc2VfaWQYASABKAkSDQoFZXBvY2gYAiABKAQSIgoFc3BlbnQYAyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFZmluYWwYBCABKAgSIQoEa2VlcBgFIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cyJ4CgtTZXR0bGVSZXBseRIiCgVzcGVudBgBIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgCIAEoCBIPCgdhY2NvdW50GAMgASgJEiUKBG5ld3MYBCABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzIqcBCg9TdGFuZGluZ1JlcXVlc3QSDQoFYWdlbnQYASABKAkSJgoIc3RhbmRpbmcYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAMgASgJEhAKCGFza19raWxsGAQgASgIEhMKC3Njb3JlX21pbGxpGAUgASgEEicKCXN0YW5kc19hdBgGIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmciXgoNU3RhbmRpbmdSZXBseRImCghzdGFuZGluZxgBIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSJQoEbmV3cxgCIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MiLgoMRmV0Y2hSZXF1ZXN0Eg4KBnNoYTI1NhgBIAEoDBIOCgZvZmZzZXQYAiABKAQiKQoKRmV0Y2hSZXBseRIMCgRzaXplGAEgASgEEg0KBWJ5dGVzGAIgASgMIiMKDFN0YXRlUmVxdWVzdBITCgthZnRlcl9zY29wZRgBIAEoCSJFCgpTdGF0ZVJlcGx5EikKB3JlY29yZHMYASADKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZBIMCgRtb3JlGAIgASgIIj8KDEVucm9sUmVxdWVzdBISCgpwdWJsaWNfa2V5GAEgASgMEg0KBXRva2VuGAIgASgJEgwKBG5rZXkYAyABKAkiNgoKRW5yb2xSZXBseRIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI3Cg9Db250cmFjdFJlcXVlc3QSEgoKa2V5X3NoYTI1NhgBIAEoDBIQCghjb250cmFjdBgCIAEoCSI+Cg1Db250cmFjdFJlcGx5Eg0KBWNoYWluGAEgASgJEh4KBHJhdGUYAiABKAsyEC5hbHRyYWNlLnYxLlJhdGUieAoEUmF0ZRIkCghyZXF1ZXN0cxgBIAEoCzISLmFsdHJhY2UudjEuQnVja2V0EiIKBnRva2VucxgCIAEoCzISLmFsdHJhY2UudjEuQnVja2V0EiYKCnVzZF9taWNyb3MYAyABKAsyEi5hbHRyYWNlLnYxLkJ1Y2tldCI4CgZCdWNrZXQSDQoFYnVyc3QYASABKAQSDgoGYW1vdW50GAIgASgEEg8KB3NlY29uZHMYAyABKAQiKwoMQ2FydmVSZXF1ZXN0Eg0KBWNoYWluGAEgASgJEgwKBG5vZGUYAiABKAkiRQoKQ2FydmVSZXBseRIQCghjb250cmFjdBgBIAEoCRIlCgtwYXJlbnRfcmF0ZRgCIAEoCzIQLmFsdHJhY2UudjEuUmF0ZSIsCg5XaXRuZXNzUmVxdWVzdBIMCgR2a2V5GAEgASgJEgwKBGJvZHkYAiABKAwiTAoMV2l0bmVzc1JlcGx5Eg4KBnN0YXR1cxgBIAEoDRIMCgRib2R5GAIgASgJEgwKBHZrZXkYAyABKAkSEAoIY29zaWduZWQYBCABKAkiQQoPRGlzdHJ1c3RSZXF1ZXN0EhAKCHByb3ZpZGVyGAEgASgJEg0KBW1vZGVsGAIgASgJEg0KBW1pbGxpGAMgASgEIh4KDURpc3RydXN0UmVwbHkSDQoFbWlsbGkYASABKAQiYQoLUmF0ZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIMCgRoZWxkGAIgASgNEiIKBGxhZ3MYAyABKAsyFC5hbHRyYWNlLnYxLlJhdGVMYWdzEg8KB3JlbGVhc2UYBCABKAgiQgoIUmF0ZUxhZ3MSEwoLcmVxdWVzdHNfdXMYASABKAQSEQoJdG9rZW5zX3VzGAIgASgEEg4KBnVzZF91cxgDIAEoBCJmCglSYXRlUmVwbHkSDQoFc2hhcmUYASABKA0SDgoGdHRsX21zGAIgASgEEigKCmFkZGVkX2xhZ3MYAyABKAsyFC5hbHRyYWNlLnYxLlJhdGVMYWdzEhAKCHJldHJ5X21zGAQgASgEKqYBCghTdGFuZGluZxIYChRTVEFORElOR19VTlNQRUNJRklFRBAAEhMKD1NUQU5ESU5HX05PUk1BTBABEhQKEFNUQU5ESU5HX1dBUk5JTkcQAhIVChFTVEFORElOR19USFJPVFRMRRADEhcKE1NUQU5ESU5HX1FVQVJBTlRJTkUQBBISCg5TVEFORElOR19CTE9DSxAFEhEKDVNUQU5ESU5HX0tJTEwQBmIGcHJvdG8z", [file_altrace_v1_record]);
 
 /**
  * Any signed message that is not a record. The signature covers the domain string of its type, NUL, payload.
@@ -667,6 +667,13 @@ export type Refused = Message<"altrace.v1.Refused"> & {
    * @generated from field: altrace.v1.Amounts available = 3;
    */
   available?: Amounts | undefined;
+
+  /**
+   * With these: the account whose limit the need does not fit.
+   *
+   * @generated from field: altrace.v1.Shortfall shortfall = 4;
+   */
+  shortfall?: Shortfall | undefined;
 };
 
 /**
@@ -675,6 +682,46 @@ export type Refused = Message<"altrace.v1.Refused"> & {
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
   messageDesc(file_altrace_v1_mesh, 11);
+
+/**
+ * The tightest limit of those that a need does not fit.
+ *
+ * @generated from message altrace.v1.Shortfall
+ */
+export type Shortfall = Message<"altrace.v1.Shortfall"> & {
+  /**
+   * `agent/<team>/<agent>`, `team/<team>`, `contract/<id>` or `overrun`.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * `total`, `month:2026-11`, `day:2026-11-22`, `hour:2026-11-22T09`.
+   *
+   * @generated from field: string window = 2;
+   */
+  window: string;
+
+  /**
+   * @generated from field: altrace.v1.Unit unit = 3;
+   */
+  unit: Unit;
+
+  /**
+   * When the window ends, ms since the Unix epoch; 0: it does not.
+   *
+   * @generated from field: uint64 ends_at_ms = 4;
+   */
+  endsAtMs: bigint;
+};
+
+/**
+ * Describes the message altrace.v1.Shortfall.
+ * Use `create(ShortfallSchema)` to create a new message.
+ */
+export const ShortfallSchema: GenMessage<Shortfall> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 12);
 
 /**
  * Fixes the offset between two monotonic clocks.
@@ -700,7 +747,7 @@ export type NonceRequest = Message<"altrace.v1.NonceRequest"> & {
  * Use `create(NonceRequestSchema)` to create a new message.
  */
 export const NonceRequestSchema: GenMessage<NonceRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 12);
+  messageDesc(file_altrace_v1_mesh, 13);
 
 /**
  * @generated from message altrace.v1.NonceReply
@@ -732,7 +779,7 @@ export type NonceReply = Message<"altrace.v1.NonceReply"> & {
  * Use `create(NonceReplySchema)` to create a new message.
  */
 export const NonceReplySchema: GenMessage<NonceReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 13);
+  messageDesc(file_altrace_v1_mesh, 14);
 
 /**
  * Amounts of all three units. Micro-dollars, tokens, calls.
@@ -761,7 +808,7 @@ export type Amounts = Message<"altrace.v1.Amounts"> & {
  * Use `create(AmountsSchema)` to create a new message.
  */
 export const AmountsSchema: GenMessage<Amounts> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 14);
+  messageDesc(file_altrace_v1_mesh, 15);
 
 /**
  * @generated from message altrace.v1.LeaseRequest
@@ -794,7 +841,7 @@ export type LeaseRequest = Message<"altrace.v1.LeaseRequest"> & {
  * Use `create(LeaseRequestSchema)` to create a new message.
  */
 export const LeaseRequestSchema: GenMessage<LeaseRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 15);
+  messageDesc(file_altrace_v1_mesh, 16);
 
 /**
  * @generated from message altrace.v1.LeaseReply
@@ -845,7 +892,7 @@ export type LeaseReply = Message<"altrace.v1.LeaseReply"> & {
  * Use `create(LeaseReplySchema)` to create a new message.
  */
 export const LeaseReplySchema: GenMessage<LeaseReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 16);
+  messageDesc(file_altrace_v1_mesh, 17);
 
 /**
  * What the coordinator knows of an agent's account beside what was asked.
@@ -880,7 +927,7 @@ export type AccountNews = Message<"altrace.v1.AccountNews"> & {
  * Use `create(AccountNewsSchema)` to create a new message.
  */
 export const AccountNewsSchema: GenMessage<AccountNews> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 17);
+  messageDesc(file_altrace_v1_mesh, 18);
 
 /**
  * How much of one limit is spent, over all nodes.
@@ -923,7 +970,7 @@ export type BudgetUse = Message<"altrace.v1.BudgetUse"> & {
  * Use `create(BudgetUseSchema)` to create a new message.
  */
 export const BudgetUseSchema: GenMessage<BudgetUse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 18);
+  messageDesc(file_altrace_v1_mesh, 19);
 
 /**
  * @generated from message altrace.v1.SettleRequest
@@ -967,7 +1014,7 @@ export type SettleRequest = Message<"altrace.v1.SettleRequest"> & {
  * Use `create(SettleRequestSchema)` to create a new message.
  */
 export const SettleRequestSchema: GenMessage<SettleRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 19);
+  messageDesc(file_altrace_v1_mesh, 20);
 
 /**
  * @generated from message altrace.v1.SettleReply
@@ -1001,7 +1048,7 @@ export type SettleReply = Message<"altrace.v1.SettleReply"> & {
  * Use `create(SettleReplySchema)` to create a new message.
  */
 export const SettleReplySchema: GenMessage<SettleReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 20);
+  messageDesc(file_altrace_v1_mesh, 21);
 
 /**
  * A node's view of an agent at quarantine or above; the answer is the highest level any node reported.
@@ -1053,7 +1100,7 @@ export type StandingRequest = Message<"altrace.v1.StandingRequest"> & {
  * Use `create(StandingRequestSchema)` to create a new message.
  */
 export const StandingRequestSchema: GenMessage<StandingRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 21);
+  messageDesc(file_altrace_v1_mesh, 22);
 
 /**
  * @generated from message altrace.v1.StandingReply
@@ -1075,7 +1122,7 @@ export type StandingReply = Message<"altrace.v1.StandingReply"> & {
  * Use `create(StandingReplySchema)` to create a new message.
  */
 export const StandingReplySchema: GenMessage<StandingReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 22);
+  messageDesc(file_altrace_v1_mesh, 23);
 
 /**
  * @generated from message altrace.v1.FetchRequest
@@ -1099,7 +1146,7 @@ export type FetchRequest = Message<"altrace.v1.FetchRequest"> & {
  * Use `create(FetchRequestSchema)` to create a new message.
  */
 export const FetchRequestSchema: GenMessage<FetchRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 23);
+  messageDesc(file_altrace_v1_mesh, 24);
 
 /**
  * @generated from message altrace.v1.FetchReply
@@ -1123,7 +1170,7 @@ export type FetchReply = Message<"altrace.v1.FetchReply"> & {
  * Use `create(FetchReplySchema)` to create a new message.
  */
 export const FetchReplySchema: GenMessage<FetchReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 24);
+  messageDesc(file_altrace_v1_mesh, 25);
 
 /**
  * All current records after a scope, in scope order: the way back when the stream cannot serve.
@@ -1142,7 +1189,7 @@ export type StateRequest = Message<"altrace.v1.StateRequest"> & {
  * Use `create(StateRequestSchema)` to create a new message.
  */
 export const StateRequestSchema: GenMessage<StateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 25);
+  messageDesc(file_altrace_v1_mesh, 26);
 
 /**
  * @generated from message altrace.v1.StateReply
@@ -1164,7 +1211,7 @@ export type StateReply = Message<"altrace.v1.StateReply"> & {
  * Use `create(StateReplySchema)` to create a new message.
  */
 export const StateReplySchema: GenMessage<StateReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 26);
+  messageDesc(file_altrace_v1_mesh, 27);
 
 /**
  * @generated from message altrace.v1.EnrolRequest
@@ -1191,7 +1238,7 @@ export type EnrolRequest = Message<"altrace.v1.EnrolRequest"> & {
  * Use `create(EnrolRequestSchema)` to create a new message.
  */
 export const EnrolRequestSchema: GenMessage<EnrolRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 27);
+  messageDesc(file_altrace_v1_mesh, 28);
 
 /**
  * @generated from message altrace.v1.EnrolReply
@@ -1210,7 +1257,7 @@ export type EnrolReply = Message<"altrace.v1.EnrolReply"> & {
  * Use `create(EnrolReplySchema)` to create a new message.
  */
 export const EnrolReplySchema: GenMessage<EnrolReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 28);
+  messageDesc(file_altrace_v1_mesh, 29);
 
 /**
  * The contract that a virtual key was born with.
@@ -1238,7 +1285,7 @@ export type ContractRequest = Message<"altrace.v1.ContractRequest"> & {
  * Use `create(ContractRequestSchema)` to create a new message.
  */
 export const ContractRequestSchema: GenMessage<ContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 29);
+  messageDesc(file_altrace_v1_mesh, 30);
 
 /**
  * @generated from message altrace.v1.ContractReply
@@ -1264,7 +1311,7 @@ export type ContractReply = Message<"altrace.v1.ContractReply"> & {
  * Use `create(ContractReplySchema)` to create a new message.
  */
 export const ContractReplySchema: GenMessage<ContractReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 30);
+  messageDesc(file_altrace_v1_mesh, 31);
 
 /**
  * Token buckets of one contract: burst at once, amount per seconds for ever.
@@ -1293,7 +1340,7 @@ export type Rate = Message<"altrace.v1.Rate"> & {
  * Use `create(RateSchema)` to create a new message.
  */
 export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 31);
+  messageDesc(file_altrace_v1_mesh, 32);
 
 /**
  * @generated from message altrace.v1.Bucket
@@ -1320,7 +1367,7 @@ export type Bucket = Message<"altrace.v1.Bucket"> & {
  * Use `create(BucketSchema)` to create a new message.
  */
 export const BucketSchema: GenMessage<Bucket> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 32);
+  messageDesc(file_altrace_v1_mesh, 33);
 
 /**
  * A contract that was delegated: moves its money and rate out of the parent's account.
@@ -1346,7 +1393,7 @@ export type CarveRequest = Message<"altrace.v1.CarveRequest"> & {
  * Use `create(CarveRequestSchema)` to create a new message.
  */
 export const CarveRequestSchema: GenMessage<CarveRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 33);
+  messageDesc(file_altrace_v1_mesh, 34);
 
 /**
  * @generated from message altrace.v1.CarveReply
@@ -1372,7 +1419,7 @@ export type CarveReply = Message<"altrace.v1.CarveReply"> & {
  * Use `create(CarveReplySchema)` to create a new message.
  */
 export const CarveReplySchema: GenMessage<CarveReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 34);
+  messageDesc(file_altrace_v1_mesh, 35);
 
 /**
  * A checkpoint of this node's log, to be cosigned: add-checkpoint of c2sp.org/tlog-witness.
@@ -1400,7 +1447,7 @@ export type WitnessRequest = Message<"altrace.v1.WitnessRequest"> & {
  * Use `create(WitnessRequestSchema)` to create a new message.
  */
 export const WitnessRequestSchema: GenMessage<WitnessRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 35);
+  messageDesc(file_altrace_v1_mesh, 36);
 
 /**
  * @generated from message altrace.v1.WitnessReply
@@ -1440,7 +1487,7 @@ export type WitnessReply = Message<"altrace.v1.WitnessReply"> & {
  * Use `create(WitnessReplySchema)` to create a new message.
  */
 export const WitnessReplySchema: GenMessage<WitnessReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 36);
+  messageDesc(file_altrace_v1_mesh, 37);
 
 /**
  * A provider billed this node so far above a hold that every node's holds of that model have to count on it.
@@ -1471,7 +1518,7 @@ export type DistrustRequest = Message<"altrace.v1.DistrustRequest"> & {
  * Use `create(DistrustRequestSchema)` to create a new message.
  */
 export const DistrustRequestSchema: GenMessage<DistrustRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 37);
+  messageDesc(file_altrace_v1_mesh, 38);
 
 /**
  * @generated from message altrace.v1.DistrustReply
@@ -1490,7 +1537,7 @@ export type DistrustReply = Message<"altrace.v1.DistrustReply"> & {
  * Use `create(DistrustReplySchema)` to create a new message.
  */
 export const DistrustReplySchema: GenMessage<DistrustReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 38);
+  messageDesc(file_altrace_v1_mesh, 39);
 
 /**
  * Asks for a share of the rate that policy gives an agent, or says that the one it has is still used.
@@ -1532,7 +1579,7 @@ export type RateRequest = Message<"altrace.v1.RateRequest"> & {
  * Use `create(RateRequestSchema)` to create a new message.
  */
 export const RateRequestSchema: GenMessage<RateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 39);
+  messageDesc(file_altrace_v1_mesh, 40);
 
 /**
  * By metric. The same for every share of a rate, however large.
@@ -1561,7 +1608,7 @@ export type RateLags = Message<"altrace.v1.RateLags"> & {
  * Use `create(RateLagsSchema)` to create a new message.
  */
 export const RateLagsSchema: GenMessage<RateLags> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 40);
+  messageDesc(file_altrace_v1_mesh, 41);
 
 /**
  * @generated from message altrace.v1.RateReply
@@ -1601,7 +1648,7 @@ export type RateReply = Message<"altrace.v1.RateReply"> & {
  * Use `create(RateReplySchema)` to create a new message.
  */
 export const RateReplySchema: GenMessage<RateReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 41);
+  messageDesc(file_altrace_v1_mesh, 42);
 
 /**
  * Where an agent stands on the ladder of enforcement.

@@ -71,7 +71,8 @@ class Stage {
 
   /** The ledger's no, and what it could have lent. */
   refuse(available = NOTHING): readonly Effect[] {
-    return this.say({ t: "not_leased", answer: { outcome: "exhausted", available }, returned: 0 });
+    const answer = { outcome: "exhausted", available, shortfall: undefined } as const;
+    return this.say({ t: "not_leased", answer, returned: 0 });
   }
 
   hold(amount: bigint): void {
@@ -316,7 +317,7 @@ describe("the ledger's no", () => {
     expect([stage.replies, stage.asked.length]).toEqual([[], 1]);
     stage.say({
       t: "not_leased",
-      answer: { outcome: "exhausted", available: NOTHING },
+      answer: { outcome: "exhausted", available: NOTHING, shortfall: undefined },
       returned: 1,
     });
     expect(stage.replies).toEqual([[1, "exhausted"]]);

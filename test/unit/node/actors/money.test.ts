@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { AccountLimits } from "../../../../coordinator/account-limits.ts";
 import { REFUSAL_BELIEVED_NS } from "../../../../node/actors/top-ups.ts";
 import type { Cost } from "../../../../node/decision/facts.ts";
+import { LocalRefusals } from "../../../../node/local-refusals.ts";
 import { overrunBalance, takeBackRetired } from "../../../../node/table/lend.ts";
 import { reserve, settle } from "../../../../node/table/reserve.ts";
 import { pin, type RowRef, unpin } from "../../../../node/table/rows.ts";
@@ -45,9 +46,11 @@ class Adversary {
   readonly open = new Map<number, { readonly agent: string; readonly held: bigint }>();
   readonly phantoms: string[] = [];
   readonly #lately = new Map<string, number[]>();
-  readonly counts = { allowed: 0, exhausted: 0, unavailable: 0, crashes: 0 };
+  readonly counts = { allowed: 0, exhausted: 0, repeated: 0, unavailable: 0, crashes: 0 };
   /** Agents with money in a row that is being given up. */
   readonly #swapping = new Set<string>();
+  /** Of the loop, which ends with the node. */
+  #refusals: LocalRefusals;
   #era = 0;
   #next = 0;
 
@@ -72,6 +75,7 @@ class Adversary {
       limited(account, team, this.draw.below(3 * USD), tokens);
     }
     this.world = new NodeWorld({ limits: limits as unknown as AccountLimits, rows: 2 * AGENTS });
+    this.#refusals = this.#loop();
     this.world.passage = (method) => {
       if (!this.draw.chance(faults.wire)) return {};
       const delayMs = this.draw.below(2_500);
@@ -84,6 +88,10 @@ class Adversary {
       if (!this.draw.chance(faults.store)) return "good";
       return this.draw.chance(500) ? "fails_but_persisted" : "fails_not_persisted";
     };
+  }
+
+  #loop(): LocalRefusals {
+    return new LocalRefusals(this.world.table, () => this.world.clock.monoNs());
   }
 
   get agents(): readonly string[] {
@@ -137,8 +145,9 @@ class Adversary {
     return "ok";
   }
 
-  async #hold(agent: string, { row }: RowRef, charges: Parameters<typeof reserve>[2]) {
+  async #hold(agent: string, ref: RowRef, charges: Parameters<typeof reserve>[2]) {
     const { world } = this;
+    const { row } = ref;
     for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
       const held = reserve(world.table, row, charges, world.clock.monoNs());
       if ("taken" in held) {
@@ -147,7 +156,7 @@ class Adversary {
         return { id, taken: held.taken };
       }
       const before = this.#leftOfTeam(agent);
-      const answer = await this.#topUp(agent, charges);
+      const answer = await this.#topUp(agent, ref, charges);
       if (answer === "exhausted") this.#judge(agent, charges.cost, before);
       if (answer !== "ok") return answer;
     }
@@ -155,15 +164,23 @@ class Adversary {
   }
 
   /** As the control thread asks, with the loop's bound on how long it waits. */
-  async #topUp(agent: string, { cost, overrunMicros }: Parameters<typeof reserve>[2]) {
+  async #topUp(agent: string, ref: RowRef, charges: Parameters<typeof reserve>[2]) {
     const { host, table, clock } = this.world;
+    const { cost, overrunMicros } = charges;
+    const request = { ...ref, agentId: agent, contractId: undefined, need: cost, overrunMicros };
+    const again = this.#refusals.answerTo(request);
+    if (again !== undefined) this.counts.repeated++;
+    if (again !== undefined) return again.outcome;
+    const refusals = this.#refusals;
     const asked = (async () => {
       if (overrunMicros > overrunBalance(table)) {
         const share = { usdMicros: overrunMicros, tokens: 0n, calls: 0n };
         const { outcome } = await host.topUp("overrun", share);
         if (outcome !== "ok") return outcome === "exhausted" ? "overrun_exhausted" : outcome;
       }
-      return (await host.topUp(agent, cost)).outcome;
+      const answer = await host.topUp(agent, cost);
+      refusals.note(request, answer);
+      return answer.outcome;
     })();
     const late = new Promise<"unavailable">((resolve) => {
       clock.after(250, () => resolve("unavailable"));
@@ -224,6 +241,7 @@ class Adversary {
     this.open.clear();
     this.#swapping.clear();
     await this.world.crash();
+    this.#refusals = this.#loop();
   }
 
   /** Keeps the least that the ledger had for a team, as far back as its no is believed. */
@@ -339,7 +357,8 @@ describe(`${AGENTS} agents, one node, ${SEEDS} seeds from ${FIRST_SEED}`, () => 
       const one = await run(seed, { wire: 0, store: 0, crashes: false });
       expect(one.world.faults).toEqual([]);
       expect(one.counts.allowed).toBeGreaterThan(100);
-      expect(one.counts.exhausted).toBeGreaterThan(0);
+      expect(one.counts.exhausted).toBeGreaterThan(one.counts.repeated);
+      expect(one.counts.repeated).toBeGreaterThan(0);
       expect(one.phantoms).toEqual([]);
       expect(one.counts.unavailable).toBe(0);
       for (const [account, limit] of one.limitOf) {

@@ -14,6 +14,7 @@ import { overrunTill, rowTill } from "../../../../node/actors/till.ts";
 import type { AskMesh } from "../../../../node/ask-mesh.ts";
 import type { Cost } from "../../../../node/decision/facts.ts";
 import { ledgerLink } from "../../../../node/ledger-link.ts";
+import { setMoneyReturned } from "../../../../node/table/refusal-no.ts";
 import { createRowOwner, type RowOwner, type RowRef } from "../../../../node/table/rows.ts";
 import { NO_CELL } from "../../../../node/table/scope-cells.ts";
 import { createTable, type Table } from "../../../../node/table/table.ts";
@@ -167,6 +168,7 @@ export class NodeWorld {
       policy: () => this.#options.policy,
       tillOf: (account) =>
         account === "overrun" ? overrunTill(table) : rowTill(table, () => rows.get(account)),
+      onReturned: (count) => setMoneyReturned(table, count),
       onStanding: (agentId, change) => this.standings.push([agentId, change]),
       onFault: (error) => this.faults.push(error),
     });
@@ -222,7 +224,7 @@ export class NodeWorld {
       if ("refused" in grant) {
         const available = "available" in grant ? grant.available : undefined;
         this.refusals.push({ account, atNs: this.clock.monoNs(), available });
-        return refusedBody(grant.refused, grant.message, available);
+        return refusedBody(grant.refused, grant.message, "available" in grant ? grant : {});
       }
       const { leaseId, epoch, amount, ttlMs, unlimited } = grant;
       const value = create(LeaseReplySchema, {

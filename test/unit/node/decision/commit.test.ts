@@ -84,7 +84,12 @@ describe("commit", () => {
     const before = world.left;
     const second = commit(input(world, limited), world.commitDeps);
     expect(second).toEqual({
-      refusal: { reason: "rate_requests", stage: 13, retryAfterMs: 60_000 },
+      refusal: {
+        reason: "rate_requests",
+        stage: 13,
+        retryAfterMs: 60_000,
+        detail: "all of it fits in 60000 ms",
+      },
       recorded: false,
     });
     expect(world.left).toEqual(before);

@@ -195,7 +195,7 @@ describe("buckets", () => {
     const one = charge({ buckets: [requests(1, 3)] });
     const now = 10_000_000_000n;
     for (let i = 0; i < 3; i++) expect(reserve(table, ROW, one, now)).toHaveProperty("taken");
-    expect(reserve(table, ROW, one, now)).toEqual({ limited: "requests", retryAfterMs: 1 });
+    expect(reserve(table, ROW, one, now)).toMatchObject({ limited: "requests", retryAfterMs: 1 });
     expect(reserve(table, ROW, one, now + 999_999n)).toHaveProperty("limited");
     expect(reserve(table, ROW, one, now + 1_000_000n)).toHaveProperty("taken");
     expect(reserve(table, ROW, one, now + 1_000_000n)).toHaveProperty("limited");
@@ -217,7 +217,7 @@ describe("buckets", () => {
     const five = charge({ buckets: [requests(5, 8)] });
     reserve(table, ROW, five, 0n);
     const refused = reserve(table, ROW, five, 0n);
-    expect(refused).toEqual({ limited: "requests", retryAfterMs: 2 });
+    expect(refused).toEqual({ limited: "requests", retryAfterMs: 2, asked: 5n, fits: 3n });
     expect(reserve(table, ROW, five, 1_000_000n)).toHaveProperty("limited");
     expect(reserve(table, ROW, five, 2_000_000n)).toHaveProperty("taken");
   });
