@@ -8,6 +8,8 @@ export class ContractShelf {
   readonly #idOfKey = new Map<string, string>();
   /** By parent's id, "" for roots. */
   readonly #below = new Map<string, Map<string, ContractAccount>>();
+  /** Those of them that hold something still: a root outlives thousands that it once delegated to. */
+  readonly #unreleased = new Map<string, Map<string, ContractAccount>>();
 
   get(id: string): ContractAccount | undefined {
     return this.#byId.get(id);
@@ -22,6 +24,10 @@ export class ContractShelf {
     return [...(this.#below.get(parent) ?? NONE).values()];
   }
 
+  unreleasedBelow(parent: string): ReadonlyMap<string, ContractAccount> {
+    return this.#unreleased.get(parent) ?? NONE;
+  }
+
   all(): IterableIterator<ContractAccount> {
     return this.#byId.values();
   }
@@ -31,12 +37,13 @@ export class ContractShelf {
   }
 
   put(account: ContractAccount): void {
-    const { id, parent, keySha256 } = account;
+    const { id, keySha256 } = account;
     this.#byId.set(id, account);
     // A key that two contracts name stays with the first: nobody gets another's by naming its hash.
     if (keySha256 !== "" && !this.#idOfKey.has(keySha256)) this.#idOfKey.set(keySha256, id);
-    const siblings = this.#below.get(parent) ?? new Map<string, ContractAccount>();
-    this.#below.set(parent, siblings.set(id, account));
+    put(this.#below, account);
+    if (account.state === "released") drop(this.#unreleased, account);
+    else put(this.#unreleased, account);
   }
 
   drop(id: string): void {
@@ -44,9 +51,8 @@ export class ContractShelf {
     if (!account) return;
     this.#byId.delete(id);
     if (this.#idOfKey.get(account.keySha256) === id) this.#idOfKey.delete(account.keySha256);
-    const siblings = this.#below.get(account.parent);
-    siblings?.delete(id);
-    if (siblings?.size === 0) this.#below.delete(account.parent);
+    drop(this.#below, account);
+    drop(this.#unreleased, account);
   }
 
   /** @throws TypeError It is not what the ledger writes. */
@@ -55,4 +61,17 @@ export class ContractShelf {
     if (account.id !== id) throw new TypeError("id");
     this.put(account);
   }
+}
+
+type ByParent = Map<string, Map<string, ContractAccount>>;
+
+function put(byParent: ByParent, account: ContractAccount): void {
+  const siblings = byParent.get(account.parent) ?? new Map<string, ContractAccount>();
+  byParent.set(account.parent, siblings.set(account.id, account));
+}
+
+function drop(byParent: ByParent, { id, parent }: ContractAccount): void {
+  const siblings = byParent.get(parent);
+  siblings?.delete(id);
+  if (siblings?.size === 0) byParent.delete(parent);
 }

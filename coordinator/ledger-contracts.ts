@@ -12,6 +12,7 @@
 import type { Rate } from "../authority/rate.ts";
 import type { AccountEntry } from "./account-limits.ts";
 import { type ContractAccount, contractAccountName } from "./contract-account.ts";
+import { DueHeap } from "./due-heap.ts";
 import { emptyRow, type LedgerRow, moveInRow } from "./ledger-row.ts";
 import type { LedgerState } from "./ledger-state.ts";
 import { LEDGER_UNITS, type LedgerAmounts, type LedgerUnit } from "./ledger-window.ts";
@@ -23,6 +24,8 @@ export const FAN_OUT_MAX = 32;
 export const CONTRACTS_MAX = 20_000;
 /** How long an ended contract is shown, ms: longer than any root can live. */
 const KEPT_MS = 26 * 3_600_000;
+/** When one that should be forgotten and is still named by something is looked at again, ms. */
+const LOOK_AGAIN_MS = 60_000;
 
 export type CarveRefusal = {
   readonly refused:
@@ -38,9 +41,14 @@ export type CarveRefusal = {
 
 export class LedgerContracts {
   readonly #state: LedgerState;
+  /** When contracts end and when they may be forgotten, by the ledger's wall clock. */
+  readonly #due = new DueHeap();
+  /** Ended, and something of theirs has come back since they were last looked at. */
+  readonly #touched = new Set<string>();
 
   constructor(state: LedgerState) {
     this.#state = state;
+    for (const account of state.contracts()) this.#lookLater(account);
   }
 
   /** C1, C3, C4. A root takes nothing: what is lent to it is charged when it is lent. */
@@ -57,7 +65,7 @@ export class LedgerContracts {
       const parent = contractAccountName(account.parent);
       this.#move(parent, (unit) => account.limit[unit]);
     }
-    this.#state.putContract(account);
+    this.#put(account);
     return account;
   }
 
@@ -65,8 +73,14 @@ export class LedgerContracts {
   revoke(id: string): void {
     const account = this.#state.contract(id);
     if (!account) return;
-    if (account.state === "open") this.#state.putContract({ ...account, state: "revoked" });
+    if (account.state === "open") this.#put({ ...account, state: "revoked" });
     for (const child of this.#state.contractsBelow(id)) this.revoke(child.id);
+  }
+
+  /** What is reserved in that account has changed. */
+  moved(name: string): void {
+    const account = this.#named(name);
+    if (account && isEnding(account)) this.#touched.add(account.id);
   }
 
   /** The account as the ledger lends from it; undefined when that node may not borrow from it. */
@@ -119,25 +133,40 @@ export class LedgerContracts {
   /** C2. Ends what has expired, gives back what has ended, forgets what is long over. */
   roll(): void {
     const now = this.#state.nowMs;
-    // Deepest first, so that a whole subtree comes back in one go.
-    const due = [...this.#state.contracts()].filter(
-      ({ state, expiresMs }) =>
-        state === "revoked" ||
-        state === "ended" ||
-        expiresMs + (state === "open" ? 0 : KEPT_MS) <= now,
-    );
-    for (const { id } of due.sort((a, b) => b.depth - a.depth)) this.#end(id, now);
+    const due: string[] = [];
+    for (let id = this.#due.take(now); id; id = this.#due.take(now)) due.push(id);
+    for (const account of this.#deepestFirst(due)) this.#fallDue(account, now);
+    // Each that comes back may be the last that its parent waited for.
+    while (this.#touched.size > 0) {
+      const touched = this.#deepestFirst(this.#touched);
+      this.#touched.clear();
+      for (const { id } of touched) if (this.#isOver(id)) this.#release(id);
+    }
   }
 
-  #end(id: string, now: number): void {
-    const account = this.#state.contract(id);
-    if (!account) return;
-    if (account.state === "open") this.#state.putContract({ ...account, state: "ended" });
-    if (account.state !== "released") {
-      if (this.#isOver(id)) this.#release(id);
-    } else if (account.expiresMs + KEPT_MS <= now && this.#isUnused(id)) {
-      this.#state.dropContract(id, contractAccountName(id));
-    }
+  /** So that a whole subtree comes back in one go. */
+  #deepestFirst(ids: Iterable<string>): readonly ContractAccount[] {
+    const accounts = [...ids].flatMap((id) => this.#state.contract(id) ?? []);
+    return accounts.sort((a, b) => b.depth - a.depth);
+  }
+
+  #fallDue(account: ContractAccount, now: number): void {
+    const { id, state, expiresMs } = account;
+    if (state === "open" && expiresMs <= now) this.#put({ ...account, state: "ended" });
+    if (state !== "released" || expiresMs + KEPT_MS > now) return;
+    if (this.#isUnused(id)) this.#state.dropContract(id, contractAccountName(id));
+    else this.#due.add({ atMs: now + LOOK_AGAIN_MS, id });
+  }
+
+  #put(account: ContractAccount): void {
+    this.#state.putContract(account);
+    this.#lookLater(account);
+  }
+
+  #lookLater(account: ContractAccount): void {
+    const { id, state, expiresMs } = account;
+    if (isEnding(account)) this.#touched.add(id);
+    else this.#due.add({ atMs: expiresMs + (state === "open" ? 0 : KEPT_MS), id });
   }
 
   #objection(account: ContractAccount): CarveRefusal | undefined {
@@ -166,25 +195,26 @@ export class LedgerContracts {
 
   #release(id: string): void {
     const account = this.#state.contract(id);
-    if (!account) return;
-    this.#state.putContract({ ...account, state: "released" });
+    if (!account || !isEnding(account)) return;
+    this.#put({ ...account, state: "released" });
     if (account.parent === "" || !this.#state.contract(account.parent)) return;
     this.#move(contractAccountName(account.parent), (unit) => {
       const { spent, children } = this.row(id, unit);
       return spent + children - account.limit[unit];
     });
+    const parent = this.#state.contract(account.parent);
+    if (parent && isEnding(parent)) this.#touched.add(parent.id);
   }
 
   /** Nobody can spend of it: no lease is open, and everything below has come back. */
   #isOver(id: string): boolean {
-    const isBelowBack = this.#state.contractsBelow(id).every(({ state }) => state === "released");
+    const isBelowBack = this.#state.contractsUnreleasedBelow(id).size === 0;
     return isBelowBack && LEDGER_UNITS.every((unit) => this.row(id, unit).reserved === 0);
   }
 
   #isUnused(id: string): boolean {
-    const name = contractAccountName(id);
-    if (this.#state.contractsBelow(id).length > 0) return false;
-    return ![...this.#state.leases()].some(({ chain }) => chain[0] === name);
+    const isBelowGone = this.#state.contractsBelow(id).length === 0;
+    return isBelowGone && this.#state.leasesOf(contractAccountName(id)) === 0;
   }
 
   #move(parent: string, amountOf: (unit: LedgerUnit) => number): void {
@@ -198,7 +228,8 @@ export class LedgerContracts {
   }
 
   #openBelow(id: string): readonly ContractAccount[] {
-    return this.#state.contractsBelow(id).filter(({ state }) => state === "open");
+    const below = this.#state.contractsUnreleasedBelow(id).values();
+    return [...below].filter(({ state }) => state === "open");
   }
 
   #below(id: string): readonly ContractAccount[] {
@@ -208,6 +239,11 @@ export class LedgerContracts {
   #named(name: string): ContractAccount | undefined {
     return name.startsWith("contract/") ? this.#state.contract(name.slice(9)) : undefined;
   }
+}
+
+/** Its right to spend is over, and what it holds is still out. */
+function isEnding({ state }: ContractAccount): boolean {
+  return state === "revoked" || state === "ended";
 }
 
 /** C5. */

@@ -1,7 +1,8 @@
 import type { Write } from "../ports/store.ts";
 import type { ContractAccount } from "./contract-account.ts";
 import { ContractShelf } from "./contract-shelf.ts";
-import { type Lease, memoKey } from "./ledger-lease.ts";
+import { LeaseShelf } from "./lease-shelf.ts";
+import type { Lease } from "./ledger-lease.ts";
 import { emptyRow, type LedgerRow, moveInRow, type RowKey, rowKey } from "./ledger-row.ts";
 import {
   kindOfWindow,
@@ -40,8 +41,7 @@ export class LedgerCorrupt extends Error {
 /** Rows, leases and overrides, and the writes that make the store equal to them. */
 export class LedgerState {
   readonly #rows = new Map<RowKey, LedgerRow>();
-  readonly #leases = new Map<string, Lease>();
-  readonly #leaseIdOfMemo = new Map<string, string>();
+  readonly #leases = new LeaseShelf();
   readonly #overrides = new Map<RowKey, StoredOverride>();
   readonly #contracts = new ContractShelf();
   /** Keys of rows and overrides by window, to find what an ended window leaves behind. */
@@ -84,7 +84,7 @@ export class LedgerState {
   }
 
   leases(): IterableIterator<Lease> {
-    return this.#leases.values();
+    return this.#leases.all();
   }
 
   lease(id: string): Lease | undefined {
@@ -92,8 +92,7 @@ export class LedgerState {
   }
 
   leaseOf(memo: string): Lease | undefined {
-    const id = this.#leaseIdOfMemo.get(memo);
-    return id === undefined ? undefined : this.#leases.get(id);
+    return this.#leases.ofMemo(memo);
   }
 
   rows(): IterableIterator<LedgerRow> {
@@ -125,8 +124,7 @@ export class LedgerState {
   }
 
   putLease(lease: Lease): void {
-    this.#leases.set(lease.id, lease);
-    this.#leaseIdOfMemo.set(memoKey(lease), lease.id);
+    this.#leases.put(lease);
     this.#write(LEASE_PREFIX + lease.id, () => {
       const { id: _id, knownSinceMs: _knownSinceMs, ...stored } = lease;
       return stored;
@@ -134,10 +132,7 @@ export class LedgerState {
   }
 
   dropLease(id: string): void {
-    const lease = this.#leases.get(id);
-    if (!lease) return;
-    this.#leases.delete(id);
-    this.#leaseIdOfMemo.delete(memoKey(lease));
+    if (!this.#leases.drop(id)) return;
     this.#changed.set(LEASE_PREFIX + id, undefined);
   }
 
@@ -173,6 +168,16 @@ export class LedgerState {
   /** Contracts that were delegated from that one; of "", the roots. */
   contractsBelow(parent: string): readonly ContractAccount[] {
     return this.#contracts.below(parent);
+  }
+
+  /** Of those, the ones that hold money or rate still. */
+  contractsUnreleasedBelow(parent: string): ReadonlyMap<string, ContractAccount> {
+    return this.#contracts.unreleasedBelow(parent);
+  }
+
+  /** Leases of exactly that account that are remembered, final ones included. */
+  leasesOf(account: string): number {
+    return this.#leases.countOf(account);
   }
 
   contracts(): IterableIterator<ContractAccount> {
@@ -226,7 +231,7 @@ export class LedgerState {
   flaws(): readonly string[] {
     const open = new LedgerState();
     const charged = new LedgerState();
-    for (const lease of this.#leases.values()) {
+    for (const lease of this.#leases.all()) {
       const rest = (unit: LedgerUnit): number => lease.amount[unit] - lease.spent[unit];
       const isFinal = lease.status === "final";
       this.#sumUp(open, lease, (unit) => (lease.status === "open" ? rest(unit) : 0));
@@ -296,9 +301,7 @@ export class LedgerState {
     else if (key.startsWith(CONTRACT_PREFIX)) {
       this.#contracts.load(key.slice(CONTRACT_PREFIX.length), value);
     } else if (key.startsWith(LEASE_PREFIX)) {
-      const lease = leaseOf(key.slice(LEASE_PREFIX.length), value, monoMs);
-      this.#leases.set(lease.id, lease);
-      this.#leaseIdOfMemo.set(memoKey(lease), lease.id);
+      this.#leases.put(leaseOf(key.slice(LEASE_PREFIX.length), value, monoMs));
     } else throw new TypeError("unknown key");
   }
 

@@ -1,16 +1,25 @@
 import { encodeFrame } from "../../audit/frame.ts";
 import { encodeLeaf } from "../../audit/leaf.ts";
+import { ledgerSettings } from "../../coordinator/config.ts";
+import type { ContractAccount } from "../../coordinator/contract-account.ts";
+import { Ledger } from "../../coordinator/ledger.ts";
+import { CONTRACTS_MAX } from "../../coordinator/ledger-contracts.ts";
+import { LedgerState } from "../../coordinator/ledger-state.ts";
+import { NO_AMOUNTS } from "../../coordinator/ledger-window.ts";
 import { compileRules } from "../../node/dataplane/scan/compile-rules.ts";
 import { DETECTORS } from "../../node/dataplane/scan/detectors.ts";
 import { createScanner } from "../../node/dataplane/scan/scan-stream.ts";
 import { decide } from "../../node/decision/decide.ts";
 import { decisionRecord } from "../../node/decision/decision-record.ts";
+import type { Facts } from "../../node/decision/facts.ts";
+import { schemeOf } from "../../node/decision/stages/11-classification.ts";
 import { lend, lendOverrun } from "../../node/table/lend.ts";
 import { release, reserve } from "../../node/table/reserve.ts";
 import { createRowOwner } from "../../node/table/rows.ts";
 import { createTable } from "../../node/table/table.ts";
 import { canonicalJson } from "../../proto/jcs.ts";
-import { facts, grant } from "../../test/support/builders.ts";
+import { facts, grant, policy } from "../../test/support/builders.ts";
+import { AUTHORITY } from "../../test/support/contract-forge.ts";
 import type { Bench } from "../harness/bench.ts";
 import { costOf } from "./cost-of.ts";
 
@@ -38,11 +47,13 @@ export const micro: Bench = {
         us("leaf_us", leafCost()),
         us("scan_us_per_kb", scanCost()),
         us("jcs_us", jcsCost()),
+        us("ledger_roll_us", rollCost()),
       ],
       notes: [
         "decide: all 14 rows of an allowed request. reserve: with its release, three units and the " +
-          "overrun. hold: both, for a request with two rate buckets, under a contract. leaf: one decision record to a frame. scan: clean text through all detectors. " +
-          "jcs: the same record as canonical JSON.",
+          "overrun. hold: both, for a request with three rate buckets, under a contract two deep. leaf: one decision record to a frame. scan: clean text through all detectors. " +
+          "jcs: the same record as canonical JSON. ledger_roll: what the ledger does four times a second beside " +
+          "what falls due, with 10,000 open leases and 20,000 contracts.",
       ],
     };
   },
@@ -61,7 +72,9 @@ function holdCost(): number {
     { metric: "requests" as const, ...limit },
     { metric: "tokens" as const, ...limit },
   ];
-  const allowed = facts({ grant: grant({ rate }) });
+  const allowed = underContract(facts({ grant: grant({ rate }) }));
+  const { refusal: objection } = decide(allowed);
+  if (objection !== undefined) throw new Error(`the sample is refused: ${objection.reason}`);
   const { table, row } = fullRow();
   return costOf(() => {
     const { refusal, charges } = decide(allowed);
@@ -70,6 +83,25 @@ function holdCost(): number {
     release(table, row, { taken: reserved.taken, charges });
     return reserved.taken.calls;
   });
+}
+
+/** The same request by the holder of a contract that was delegated once: its chain has two links. */
+function underContract(of: Facts): Facts {
+  const ids = ["01998f3e-7c1a-7b2c-9d3e-5f6071829301", "01998f3e-7c1a-7b2c-9d3e-5f6071829302"];
+  const nowS = of.nowMs / 1_000;
+  const ample = { burst: 1_000_000, amount: 1_000_000, seconds: 1 };
+  const rate = { req: ample, tok: ample, usd_u: ample };
+  const { hours } = AUTHORITY.validity;
+  const geography = { egr: ["DE", "US"], proc: ["DE", "US"], src: ["DE"] };
+  const validity = { notBefore: nowS - 60, expires: nowS + 3_600, hours };
+  const scheme = schemeOf(policy().classification);
+  const dataClass = { ...AUTHORITY.dataClass, scheme };
+  const effective = { ...AUTHORITY, rate, validity, geography, dataClass };
+  return {
+    ...of,
+    identity: { agentId: "research/worker-1", keyId: "k1234567", contractId: ids[1] },
+    contract: { ids, effective, rate, depthLeft: 3 },
+  };
 }
 
 function reserveCost(): number {
@@ -123,4 +155,44 @@ function jcsCost(): number {
   const allowed = facts();
   const record = decisionRecord(allowed, decide(allowed), CONTEXT);
   return costOf(() => canonicalJson(record).length);
+}
+
+const ROLL_LEASES = 10_000;
+const ROLL_EVERY_MS = 250;
+
+function rollCost(): number {
+  const nowMs = CONTEXT.nowMs;
+  // Nothing falls due while this is measured.
+  const settings = ledgerSettings({ leaseTtlMs: 2 ** 40, usdMicros: { min: 1, max: 1_000 } });
+  const ledger = new Ledger({ ...settings, leasesMax: ROLL_LEASES }, LedgerState.load([], 0));
+  ledger.setLimits([{ account: "agent/t/a", parent: undefined, limits: [] }]);
+  let monoMs = 0;
+  const env = () => ({ nowMs, monoMs, epoch: 1, activeNodes: 3 });
+  ledger.roll(env());
+  for (let no = 0; no < ROLL_LEASES; no++) {
+    const ids = { requestId: `r${no}`, leaseId: `l${no}`, bootId: "b1", node: "n1" };
+    ledger.lease({ ...ids, account: "agent/t/a", need: NO_AMOUNTS, want: NO_AMOUNTS }, env());
+  }
+  for (let no = 0; no < CONTRACTS_MAX; no++) ledger.contracts.open(contractOf(no, nowMs));
+  return costOf(() => {
+    monoMs += ROLL_EVERY_MS;
+    ledger.roll(env());
+    return monoMs;
+  });
+}
+
+function contractOf(no: number, nowMs: number): ContractAccount {
+  return {
+    id: `c${no}`,
+    parent: "",
+    agent: "t/a",
+    node: "n1",
+    depth: 0,
+    keySha256: "",
+    chain: "",
+    limit: NO_AMOUNTS,
+    rate: AUTHORITY.rate,
+    expiresMs: nowMs + 3_600_000,
+    state: "open",
+  };
 }

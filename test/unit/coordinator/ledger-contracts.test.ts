@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Bucket, Rate } from "../../../authority/rate.ts";
 import type { AccountLimits } from "../../../coordinator/account-limits.ts";
 import type { ContractAccount } from "../../../coordinator/contract-account.ts";
@@ -17,6 +17,7 @@ const LIMITS: AccountLimits = [
   { account: AGENT, parent: "team/research", limits: [] },
 ];
 const HOUR_MS = 3_600_000;
+const LEASE_KEPT_MS = 600_000;
 const ample: Bucket = { burst: 1_000, amount: 1_000, seconds: 1 };
 const AMPLE: Rate = { req: ample, tok: ample, usd_u: ample };
 const NO_RATE: Rate = {
@@ -54,6 +55,44 @@ const half = ({ usd_micros, tokens, calls }: LedgerAmounts): LedgerAmounts => ({
 });
 
 const ROOT = account("root");
+
+describe("keeping contracts", () => {
+  test("costs a look at those that are due, however many there are", () => {
+    const world = new LedgerWorld(LIMITS);
+    const { contracts } = world.ledger;
+    for (let no = 0; no < 2_000; no++) contracts.open(account(`r${no}`));
+    contracts.open(account("early", { expiresMs: START_MS + 1_000 }));
+    for (let no = 0; no < 500; no++) world.granted("contract/r1", { calls: 0 });
+    const looks = vi.spyOn(world.state, "contract");
+    const scans = [vi.spyOn(world.state, "contracts"), vi.spyOn(world.state, "leases")];
+    contracts.roll();
+    expect(looks).toHaveBeenCalledTimes(0);
+    world.pass(1_000);
+    world.ledger.roll(world.env());
+    expect(contracts.get("early")?.state).toBe("released");
+    world.pass(27 * HOUR_MS - 3 * LEASE_KEPT_MS);
+    world.ledger.roll(world.env());
+    expect(contracts.get("early")).toBeUndefined();
+    expect(looks.mock.calls.length).toBeLessThan(2_000 * 8);
+    for (const scan of scans) expect(scan).toHaveBeenCalledTimes(0);
+  });
+
+  test("one that is still named when it could be forgotten is forgotten later", () => {
+    const world = new LedgerWorld(LIMITS);
+    const { contracts } = world.ledger;
+    contracts.open(ROOT);
+    world.pass(HOUR_MS - 1);
+    const lease = world.granted("contract/root", { usd_micros: 100 });
+    world.pass(26 * HOUR_MS);
+    world.settle(lease, { usd_micros: 40 }, { final: true });
+    expect(contracts.get("root")?.state).toBe("released");
+    world.pass(60_001);
+    world.ledger.roll(world.env());
+    world.pass(60_001);
+    world.ledger.roll(world.env());
+    expect(contracts.get("root")).toBeUndefined();
+  });
+});
 
 describe("carving", () => {
   test("17: more than the parent has left is refused, and what would have fitted is named", () => {

@@ -1,0 +1,53 @@
+import { type Lease, memoKey } from "./ledger-lease.ts";
+
+/** The ledger's leases, found by id and by the request they were granted to, and counted by account. */
+export class LeaseShelf {
+  readonly #byId = new Map<string, Lease>();
+  readonly #idOfMemo = new Map<string, string>();
+  readonly #countOf = new Map<string, number>();
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  all(): IterableIterator<Lease> {
+    return this.#byId.values();
+  }
+
+  get(id: string): Lease | undefined {
+    return this.#byId.get(id);
+  }
+
+  ofMemo(memo: string): Lease | undefined {
+    const id = this.#idOfMemo.get(memo);
+    return id === undefined ? undefined : this.#byId.get(id);
+  }
+
+  /** Leases of exactly that account. */
+  countOf(account: string): number {
+    return this.#countOf.get(account) ?? 0;
+  }
+
+  put(lease: Lease): void {
+    if (!this.#byId.has(lease.id)) this.#count(lease, 1);
+    this.#byId.set(lease.id, lease);
+    this.#idOfMemo.set(memoKey(lease), lease.id);
+  }
+
+  /** False: there is none of that id. */
+  drop(id: string): boolean {
+    const lease = this.#byId.get(id);
+    if (lease === undefined) return false;
+    this.#byId.delete(id);
+    this.#idOfMemo.delete(memoKey(lease));
+    this.#count(lease, -1);
+    return true;
+  }
+
+  #count({ chain }: Lease, by: number): void {
+    const account = chain[0] as string;
+    const count = this.countOf(account) + by;
+    if (count === 0) this.#countOf.delete(account);
+    else this.#countOf.set(account, count);
+  }
+}
