@@ -4,8 +4,8 @@ const BATCHES = 15;
 const BATCH_MS = 20;
 
 /**
- * What one call costs, in microseconds: the median over batches of some 20 ms each, less what the
- * empty loop costs. `work` returns something that depends on what it did, so that nothing of it can be
+ * What one call costs, in microseconds of this thread's processor time, which another process on the
+ * machine does not take part in: the median over batches of some 20 ms each, less what the empty loop costs. `work` returns something that depends on what it did, so that nothing of it can be
  * left out by the compiler.
  */
 export function costOf(work: (i: number) => unknown): number {
@@ -20,9 +20,10 @@ export function costOf(work: (i: number) => unknown): number {
 let sink = 0;
 
 function batchNs(work: (i: number) => unknown, calls: number): number {
-  const startedNs = process.hrtime.bigint();
+  const before = process.threadCpuUsage();
   for (let i = 0; i < calls; i += 1) if (work(i) === sink) sink += 1;
-  return Number(process.hrtime.bigint() - startedNs);
+  const { user, system } = process.threadCpuUsage(before);
+  return (user + system) * 1_000;
 }
 
 /** Doubles until a batch takes long enough; that also warms the code up. */

@@ -39,7 +39,7 @@ export const micro: Bench = {
   run: async () => {
     const us = (name: string, value: number) => ({ name, value, unit: "us" });
     return {
-      load: "each part alone, warm, median of 15 batches of 20 ms",
+      load: "each part alone, warm, processor time of its thread, median of 15 batches of 20 ms",
       figures: [
         us("decide_us", decideCost()),
         us("reserve_us", reserveCost()),

@@ -44,17 +44,20 @@ export type Limited = {
  */
 export function reserve(table: Table, row: number, charges: Charges, nowNs: bigint): Reservation {
   const first = rowLong(table, row);
-  const refusal = lookAhead(table, row, charges, nowNs);
-  if (refusal) return refusal;
   const buckets = inOrder(charges.buckets);
+  const taken = withoutUnits(charges.cost, unlimitedUnits(table, row));
+  const steps = buckets.map(stepNs);
+  const refusal =
+    emptyBucket(table, first, { buckets, steps }, nowNs) ??
+    shortAccount(table, first, taken, charges.overrunMicros);
+  if (refusal) return refusal;
   for (let i = 0; i < buckets.length; i++) {
     const charge = buckets[i] as BucketCharge;
-    const waitNs = takeBucket(table, first, charge, nowNs);
+    const waitNs = takeBucket(table, first, { charge, step: steps[i] as bigint }, nowNs);
     if (waitNs === 0n) continue;
     refundFirst(table, first, buckets, i);
     return limitedFor(charge, waitNs);
   }
-  const taken = withoutUnits(charges.cost, unlimitedUnits(table, row));
   const short = takeAccounts(table, first, taken, charges.overrunMicros);
   if (!short) return { taken };
   refundFirst(table, first, buckets, buckets.length);
@@ -164,23 +167,34 @@ function takeUpTo({ longs }: Table, cell: number, wanted: bigint): bigint {
   }
 }
 
-function lookAhead(
-  table: Table,
-  row: number,
-  charges: Charges,
+type Steps = { readonly buckets: readonly BucketCharge[]; readonly steps: readonly bigint[] };
+
+function emptyBucket(
+  { longs }: Table,
+  first: number,
+  { buckets, steps }: Steps,
   nowNs: bigint,
-): Reservation | undefined {
-  const { longs, layout } = table;
-  const first = rowLong(table, row);
-  for (const charge of inOrder(charges.buckets)) {
-    const waitNs = bucketWaitNs(Atomics.load(longs, bucketCell(first, charge)), charge, nowNs);
+): Limited | undefined {
+  for (let i = 0; i < buckets.length; i++) {
+    const charge = buckets[i] as BucketCharge;
+    const arrivalNs = Atomics.load(longs, bucketCell(first, charge));
+    const nextNs = max(arrivalNs, nowNs) + (steps[i] as bigint);
+    const waitNs = waitUntil(nextNs, charge, nowNs);
     if (waitNs > 0n) return limitedFor(charge, waitNs);
   }
-  const { usdMicros, tokens, calls } = withoutUnits(charges.cost, unlimitedUnits(table, row));
+  return undefined;
+}
+
+function shortAccount(
+  { longs, layout }: Table,
+  first: number,
+  { usdMicros, tokens, calls }: Cost,
+  overrunMicros: bigint,
+): Reservation | undefined {
   if (Atomics.load(longs, first + ROW_LONG.usd) < usdMicros) return { short: "usd" };
   if (Atomics.load(longs, first + ROW_LONG.tokens) < tokens) return { short: "tokens" };
   if (Atomics.load(longs, first + ROW_LONG.calls) < calls) return { short: "calls" };
-  if (Atomics.load(longs, layout.overrunAt) < charges.overrunMicros) return { short: "overrun" };
+  if (Atomics.load(longs, layout.overrunAt) < overrunMicros) return { short: "overrun" };
   return undefined;
 }
 
@@ -225,15 +239,19 @@ function add({ longs }: Table, cell: number, amount: bigint): void {
 }
 
 /** 0: taken. Otherwise nanoseconds until the same charge would pass. */
-function takeBucket({ longs }: Table, first: number, charge: BucketCharge, nowNs: bigint): bigint {
+function takeBucket(
+  { longs }: Table,
+  first: number,
+  { charge, step }: { readonly charge: BucketCharge; readonly step: bigint },
+  nowNs: bigint,
+): bigint {
   const cell = bucketCell(first, charge);
-  const step = stepNs(charge);
   for (;;) {
     const arrivalNs = Atomics.load(longs, cell);
-    const waitNs = bucketWaitNs(arrivalNs, charge, nowNs);
+    const nextNs = max(arrivalNs, nowNs) + step;
+    const waitNs = waitUntil(nextNs, charge, nowNs);
     if (waitNs > 0n) return waitNs;
-    const next = max(arrivalNs, nowNs) + step;
-    if (Atomics.compareExchange(longs, cell, arrivalNs, next) === arrivalNs) return 0n;
+    if (Atomics.compareExchange(longs, cell, arrivalNs, nextNs) === arrivalNs) return 0n;
   }
 }
 
@@ -243,9 +261,9 @@ function takeBucket({ longs }: Table, first: number, charge: BucketCharge, nowNs
  *
  * @see https://www.itu.int/rec/T-REC-I.371 (annex A, virtual scheduling)
  */
-function bucketWaitNs(arrivalNs: bigint, charge: BucketCharge, nowNs: bigint): bigint {
-  const ahead = max(arrivalNs, nowNs) + stepNs(charge) - nowNs;
-  return ahead > charge.toleranceNs ? ahead - charge.toleranceNs : 0n;
+function waitUntil(nextNs: bigint, { toleranceNs }: BucketCharge, nowNs: bigint): bigint {
+  const ahead = nextNs - nowNs;
+  return ahead > toleranceNs ? ahead - toleranceNs : 0n;
 }
 
 /** Rounded up, so that rounding never lets more through; a refund rounds the same way. */

@@ -12,9 +12,9 @@ export function checkClassification(facts: Facts): RowOutcome {
   const { level, labels } = classOf(policy, isMissing(facts.scan) ? undefined : facts.scan);
   const detail = policy.classification.levels[level] ?? String(level);
   const cleared = effectiveOf(facts)?.dataClass;
-  const data = { scheme: schemeOf(policy.classification), level, compartments: labels };
-  if (cleared !== undefined && !classClears(cleared, data)) {
-    return byContract("class_not_cleared", detail);
+  if (cleared !== undefined) {
+    const data = { scheme: schemeOf(policy.classification), level, compartments: labels };
+    if (!classClears(cleared, data)) return byContract("class_not_cleared", detail);
   }
   if (level > grant.clearance) return { reason: "class_not_cleared", detail };
   if (level > model.provider.clearance) return { reason: "class_not_cleared_provider", detail };
@@ -26,8 +26,17 @@ export function checkClassification(facts: Facts): RowOutcome {
  * the same in another order, a contract's level would mean something else, so it clears nothing.
  */
 export function schemeOf({ levels }: ClassificationPolicy): string {
-  return levels.join(".");
+  const known = SCHEMES.get(levels);
+  if (known !== undefined) return known;
+  const scheme = levels.join(".");
+  SCHEMES.set(levels, scheme);
+  return scheme;
 }
+
+/** Levels are those of a policy, and never change. */
+const SCHEMES = new WeakMap<ClassificationPolicy["levels"], string>();
+
+const NO_LABELS: readonly string[] = [];
 
 /**
  * The class of the data: the join of what its detectors say, and at least the default; its labels are
@@ -44,6 +53,7 @@ function classOf(
   if (scan === undefined || !scan.complete) {
     return { level: classification.levels.length - 1, labels: [...classification.labels.keys()] };
   }
+  if (scan.hits.length === 0) return { level: classification.defaultLevel, labels: NO_LABELS };
   let level = classification.defaultLevel;
   const labels = new Set<string>();
   for (const hit of scan.hits) {

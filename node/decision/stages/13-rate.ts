@@ -81,16 +81,31 @@ const BUCKET_OF: Record<RateMetric, keyof Rate> = {
   usd_micros: "usd_u",
 };
 
-/** Policy's rate of the agent, met with what the contract has left. A contract bounds every metric. */
+/**
+ * Policy's rate of the agent, met with what the contract has left. A contract bounds every metric.
+ *
+ * The same two rates meet in every request of a contract: what came of it last is kept with the
+ * contract's, which only repeats what follows from both.
+ */
 function limitsOf({ grant, contract }: Facts): readonly RateLimit[] {
-  const granted = grant?.rate ?? [];
+  const granted = grant?.rate ?? NO_LIMITS;
   if (contract === undefined || isMissing(contract)) return granted;
-  return (Object.keys(BUCKET_OF) as RateMetric[]).map((metric) => {
+  const known = MET.get(contract.rate);
+  if (known?.granted === granted) return known.limits;
+  const limits = (Object.keys(BUCKET_OF) as RateMetric[]).map((metric) => {
     const own = contract.rate[BUCKET_OF[metric]];
     const policy = granted.find((limit) => limit.metric === metric);
     return policy === undefined ? limitOf(metric, own) : metLimit(policy, own);
   });
+  MET.set(contract.rate, { granted, limits });
+  return limits;
 }
+
+const NO_LIMITS: readonly RateLimit[] = [];
+const MET = new WeakMap<
+  Rate,
+  { readonly granted: readonly RateLimit[]; readonly limits: readonly RateLimit[] }
+>();
 
 function limitOf(metric: RateMetric, { burst, amount, seconds }: Bucket): RateLimit {
   return { metric, amount, windowMs: seconds * MS_PER_S, burst };
@@ -113,12 +128,9 @@ function bucketCharge(
   amount: bigint,
   { isThrottled, share }: Scale = { isThrottled: false, share: RATE_WHOLE },
 ): BucketCharge {
-  const wholePicos = (BigInt(limit.windowMs) * PICOS_PER_MS) / BigInt(limit.amount);
-  const burstNs = (wholePicos * BigInt(limit.burst)) / PICOS_PER_NS;
+  const { wholePicos, burstNs } = paceOf(limit);
   const slowedPicos = isThrottled ? wholePicos * THROTTLE_FACTOR : wholePicos;
-  // Rounded up: a share is never more than its part. The burst's time is the same for every share.
-  const parts = BigInt(share);
-  const unitPicos = (slowedPicos * BigInt(RATE_WHOLE) + parts - 1n) / parts;
+  const unitPicos = share === RATE_WHOLE ? slowedPicos : partOf(slowedPicos, share);
   // A request that is larger than this share of the burst, or than its quarter at throttle, still fits
   // an idle bucket, which then takes its time: a small share slows an agent down, it does not shut it out.
   const ownNs = (unitPicos * amount) / PICOS_PER_NS;
@@ -128,6 +140,26 @@ function bucketCharge(
     unitPicos,
     toleranceNs: ownNs > burstNs ? ownNs : burstNs,
   };
+}
+
+/** Rounded up: a share is never more than its part. The burst's time is the same for every share. */
+function partOf(unitPicos: bigint, share: number): bigint {
+  const parts = BigInt(share);
+  return (unitPicos * BigInt(RATE_WHOLE) + parts - 1n) / parts;
+}
+
+/** What one unit takes to come back and the whole burst, worked out once for each limit. */
+type Pace = { readonly wholePicos: bigint; readonly burstNs: bigint };
+const PACES = new WeakMap<RateLimit, Pace>();
+
+function paceOf(limit: RateLimit): Pace {
+  const known = PACES.get(limit);
+  if (known !== undefined) return known;
+  const wholePicos = (BigInt(limit.windowMs) * PICOS_PER_MS) / BigInt(limit.amount);
+  const burstNs = (wholePicos * BigInt(limit.burst)) / PICOS_PER_NS;
+  const pace = { wholePicos, burstNs };
+  PACES.set(limit, pace);
+  return pace;
 }
 
 type Scale = { readonly isThrottled: boolean; readonly share: number };
