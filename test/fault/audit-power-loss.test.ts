@@ -27,7 +27,7 @@ const SHUTDOWN =
 /** An ext4 of its own; undefined where that needs rights or tools that are not here. */
 class LostDisk implements Disposable {
   readonly home: string;
-  readonly #image: string;
+  #image: string;
 
   constructor(folder: string) {
     this.#image = join(folder, "image");
@@ -35,19 +35,27 @@ class LostDisk implements Disposable {
     mkdirSync(this.home);
     execFileSync("truncate", ["-s", "64M", this.#image]);
     execFileSync("mkfs.ext4", ["-q", "-F", this.#image], { stdio: "ignore" });
-    this.mount();
-  }
-
-  mount(): void {
-    execFileSync("mount", ["-o", "loop", this.#image, this.home], { stdio: "ignore" });
+    this.#mount();
   }
 
   losePower(): void {
     execFileSync("perl", ["-e", SHUTDOWN, this.home]);
   }
 
-  unmount(): void {
+  /**
+   * Mounts what the disk held when it lost its power: a copy of it. The device itself may live on in the
+   * mount namespace of a process that was started meanwhile, and would be found dead there.
+   */
+  powerUp(): void {
+    const held = `${this.#image}-held`;
+    execFileSync("cp", ["--sparse=always", this.#image, held]);
     execFileSync("umount", [this.home]);
+    this.#image = held;
+    this.#mount();
+  }
+
+  #mount(): void {
+    execFileSync("mount", ["-o", "loop", this.#image, this.home], { stdio: "ignore" });
   }
 
   [Symbol.dispose](): void {
@@ -102,9 +110,8 @@ test("a loss of power takes no record that counted as synced, and no checkpoint 
     disk.losePower();
     await first.worker.terminate();
     for (const wal of [first.loop, first.control]) wal.close();
-    disk.unmount();
 
-    disk.mount();
+    disk.powerUp();
     const second = await startThread(disk.home);
     await second.stop();
     const report = verifyHome(disk.home, second.vkey, anchors);
