@@ -13,6 +13,7 @@ import { isInForce } from "../mesh/trust.ts";
 import type { Bus, BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
+import { StoreFault } from "../ports/store.ts";
 import {
   type Answer,
   BatchReplySchema,
@@ -167,7 +168,9 @@ export class NodeRequests {
       return await handler(body.value, { node, bootId, requestId });
     } catch (error) {
       // The node closes or refuses on its own when it gets no money; it needs to know that and no more.
-      this.#options.tell("handler_failed", { method: body.case, error: String(error) });
+      // A disk that fails is the machine's; anything else that is thrown here is ours.
+      const event = error instanceof StoreFault ? "store_failed" : "handler_failed";
+      this.#options.tell(event, { method: body.case, error: String(error) });
       return refusedBody("unavailable", "the coordinator could not answer; its log says why");
     }
   }

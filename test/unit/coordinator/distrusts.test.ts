@@ -3,12 +3,12 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { DistrustRequestSchema, type NodeReply } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { PolicySchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
-import { CoordinatorWorld, LIMITS, type TestNode } from "./coordinator-world.ts";
+import { CoordinatorWorld, LIMITS, type TestNode, type WorldOptions } from "./coordinator-world.ts";
 
 const SCOPE = "distrust/openai/gpt-5";
 
-async function mesh() {
-  const world = new CoordinatorWorld();
+async function mesh(options?: WorldOptions) {
+  const world = new CoordinatorWorld(options);
   await world.founded();
   const node = await world.addNode("n1");
   const body = Buffer.from(JSON.stringify(LIMITS));
@@ -89,4 +89,15 @@ test("a start of a node that has ended raises nothing", async () => {
   await world.flush();
   node.bootId = ended;
   expect(saidOf(await raise(node, 2_000n))).toBe("boot_ended");
+});
+
+test("a broken disk answers for itself, and is not taken for a bug of ours", async () => {
+  let isBroken = false;
+  const { world, node } = await mesh({
+    store: { commitFate: () => (isBroken ? "fails_but_persisted" : "good") },
+  });
+  isBroken = true;
+  expect(saidOf(await raise(node, 2_000n))).toBe("unavailable");
+  expect(world.events("store_failed")).toMatchObject([{ method: "distrust" }]);
+  expect(world.events("handler_failed")).toEqual([]);
 });
