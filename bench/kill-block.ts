@@ -146,8 +146,8 @@ async function describe(
       ms("idle_floor_p99_ms", floor.percentileMs(99)),
       ms("durable_p50_ms", durable.percentileMs(50)),
       ms("durable_p99_ms", durable.percentileMs(99)),
-      count("activations_per_second", crowd.perSecond),
-      count("activations_refused", crowd.refused),
+      count("activations_per_second", crowd.requests.perSecond),
+      count("activations_refused", crowd.requests.refused),
       count("host_stalls", loaded.kills.filter(({ stallNs }) => stallNs > BOUND_NS).length),
     ],
     notes: [

@@ -1,12 +1,12 @@
-import { mkdtempSync, readdirSync } from "node:fs";
+import { mkdtempSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Wish } from "./fixtures/upstream.ts";
 import { allowedLoad, CONNECTIONS } from "./harness/allowed-load.ts";
-import type { Bench, Figure } from "./harness/bench.ts";
+import type { Bench } from "./harness/bench.ts";
 import { type MeshUnderTest, startMesh } from "./harness/mesh-under-test.ts";
 import { pause } from "./harness/operator.ts";
-import { partsOf } from "./harness/profile-parts.ts";
+import { partsNotes, perRequest } from "./harness/profile-report.ts";
 import { threadMicros } from "./harness/thread-time.ts";
 
 const SLICE_MS = { full: 10_000, short: 4_000 };
@@ -14,9 +14,6 @@ const SLICE_MS = { full: 10_000, short: 4_000 };
 const WARM_UP_MS = { full: 15_000, short: 5_000 };
 /** A thread writes some megabytes when its profile ends. */
 const WRITE_MS = 3_000;
-const PARTS_SHOWN = 12;
-/** Threads and parts below are left out, microseconds per request. */
-const SHOWN_US_MIN = 0.5;
 
 export const profileJson = profileBench("profile-json", "answer", "a small JSON request");
 export const profileSse = profileBench("profile-sse", "stream", "a stream of 100 chunks");
@@ -44,39 +41,13 @@ function profileBench(name: string, wish: Wish, what: string): Bench {
         load: `${requests} requests on ${CONNECTIONS} connections, then ${profiled} profiled`,
         figures,
         notes: [
-          ...readdirSync(profileDir).map((file) => partsNote(join(profileDir, file), profiled)),
+          ...partsNotes(profileDir, profiled),
           `Threads: the kernel's count, unprofiled. Parts: samples, which themselves cost.`,
           `Flame graphs: ${profileDir}/*.cpuprofile, for DevTools or speedscope.`,
         ],
       };
     },
   };
-}
-
-function perRequest(
-  before: ReadonlyMap<string, number>,
-  after: ReadonlyMap<string, number>,
-  requests: number,
-): Figure[] {
-  const figures = [...after].map(([thread, micros]) => ({
-    name: thread,
-    value: (micros - (before.get(thread) ?? 0)) / requests,
-    unit: "us",
-  }));
-  const total = figures.reduce((sum, { value }) => sum + value, 0);
-  const shown = figures.filter(({ value }) => value >= SHOWN_US_MIN);
-  return [...shown, { name: "all_threads", value: total, unit: "us" }];
-}
-
-function partsNote(file: string, requests: number): string {
-  const parts = [...partsOf(file)]
-    .map(([part, micros]) => ({ part, us: micros / requests }))
-    .filter(({ us }) => us >= SHOWN_US_MIN)
-    .sort((one, other) => other.us - one.us)
-    .slice(0, PARTS_SHOWN)
-    .map(({ part, us }) => `${part} ${us.toFixed(1)}`);
-  const thread = file.slice(file.lastIndexOf("/") + 1, -".cpuprofile".length);
-  return `${thread}, us per request: ${parts.length === 0 ? "next to nothing" : parts.join(", ")}.`;
 }
 
 function ask(mesh: MeshUnderTest, wish: Wish, ms: number): Promise<number> {

@@ -17,6 +17,7 @@ import { ledger } from "./ledger.ts";
 import { micro } from "./micro/micro.ts";
 import { overrun } from "./overrun.ts";
 import { profileJson, profileSse } from "./profile.ts";
+import { profileActivation } from "./profile-activation.ts";
 import { refuse } from "./refuse.ts";
 import { teardown } from "./teardown.ts";
 import { tunnels } from "./tunnels.ts";
@@ -35,6 +36,7 @@ const BENCHES: readonly Bench[] = [
   auditLog,
   profileJson,
   profileSse,
+  profileActivation,
   k6Outside,
 ];
 

@@ -8,6 +8,8 @@ import type { LedgerRow } from "./ledger-row.ts";
 import { kindOfWindow, windowEndMs } from "./ledger-window.ts";
 import type { Standings } from "./standings.ts";
 
+type News = MessageInitShape<typeof AccountNewsSchema>;
+
 /**
  * What a node is told of an agent's account with every answer about it: how much of its own limits is
  * spent over all nodes, and where the other nodes put it. `undefined` for accounts of nobody.
@@ -20,17 +22,32 @@ export async function accountNews(
   },
   account: string,
   node: string,
-): Promise<MessageInitShape<typeof AccountNewsSchema> | undefined> {
+): Promise<News | undefined> {
+  if (parseScope(account)?.kind !== "agent") return undefined;
+  return newsWith(of, await rowsOf(of.ledger, account), account, node);
+}
+
+/**
+ * The same, from rows that are at hand.
+ *
+ * @param rows Undefined: they cannot be read now.
+ */
+export function newsWith(
+  of: { readonly standings: Standings; readonly nowMs: number },
+  rows: readonly LedgerRow[] | undefined,
+  account: string,
+  node: string,
+): News | undefined {
   const scope = parseScope(account);
   if (scope?.kind !== "agent") return undefined;
   const others = of.standings.highest(`${scope.team}/${scope.agent}`, { except: node });
-  const uses = await usesOf(of.ledger, account, of.nowMs);
-  return { others, hasUses: uses !== undefined, uses: uses ?? [] };
+  const uses = rows?.map((row) => budgetUse(row, of.nowMs)) ?? [];
+  return { others, hasUses: rows !== undefined, uses };
 }
 
-async function usesOf(ledger: Pick<LedgerDoor, "rows">, account: string, nowMs: number) {
+async function rowsOf(ledger: Pick<LedgerDoor, "rows">, account: string) {
   try {
-    return (await ledger.rows(account)).map((row) => budgetUse(row, nowMs));
+    return await ledger.rows(account);
   } catch (error) {
     // The answer itself stands; that its rows cannot be read now is no reason to lose it.
     if (error instanceof LedgerFault) return undefined;

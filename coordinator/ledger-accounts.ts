@@ -16,13 +16,18 @@ import {
 /** An account, its team, the mesh, and one to spare. Deeper is a cycle. */
 const CHAIN_MAX = 4;
 
+type AccountLimit = AccountEntry["limits"][number];
+
+/** The limited row that has the least available. */
+type Tightest = Pick<LedgerRow, "account" | "window" | "available">;
+
 /** The ledger's accounts: who pays beside whom, within which limits, and what of them is taken. */
 export class LedgerAccounts {
   readonly #state: LedgerState;
   readonly #contracts: LedgerContracts;
   readonly #entries = new Map<string, AccountEntry>();
-  /** Policy's limits by account, unit and kind of window: each grant looks at some dozens. */
-  readonly #limits = new Map<string, number>();
+  /** Policy's limits by account: each grant looks at some dozens. */
+  readonly #limits = new Map<string, AccountLimit[]>();
 
   constructor(state: LedgerState, contracts: LedgerContracts) {
     this.#state = state;
@@ -35,11 +40,8 @@ export class LedgerAccounts {
     this.#limits.clear();
     for (const entry of limits) {
       this.#entries.set(entry.account, entry);
-      for (const { unit, window, limit } of entry.limits) {
-        const key = `${entry.account}|${unit}|${window}`;
-        // Two limits of one window are both meant: the smaller one stands.
-        this.#limits.set(key, Math.min(limit, this.#limits.get(key) ?? limit));
-      }
+      const known = this.#limits.get(entry.account);
+      this.#limits.set(entry.account, known ? [...known, ...entry.limits] : [...entry.limits]);
     }
     for (const row of this.#state.rows()) {
       setLimit(row, this.limitAt(row.account, row.unit, row.window));
@@ -63,8 +65,9 @@ export class LedgerAccounts {
         WINDOW_KINDS.flatMap((kind) => {
           const window = windowAt(kind, this.#state.nowMs);
           const row = this.#state.row(name, unit, window);
-          const shown = row ?? emptyRow(name, unit, window, this.limitAt(name, unit, window));
-          return shown.limit === undefined ? [] : [{ ...shown }];
+          const limit = row ? row.limit : this.limitAt(name, unit, window);
+          if (limit === undefined) return [];
+          return [row ? { ...row } : emptyRow(name, unit, window, limit)];
         }),
       ),
     );
@@ -80,13 +83,17 @@ export class LedgerAccounts {
   }
 
   /** The limited row with the least available; `undefined` when no row of the unit is limited. */
-  tightest(chain: readonly string[], unit: LedgerUnit): LedgerRow | undefined {
-    let tightest: LedgerRow | undefined;
+  tightest(chain: readonly string[], unit: LedgerUnit): Tightest | undefined {
+    let tightest: Tightest | undefined;
     for (const account of chain) {
       for (const kind of WINDOW_KINDS) {
-        const row = this.#rowNow(account, unit, windowAt(kind, this.#state.nowMs));
-        if (row.limit === undefined) continue;
-        if (!tightest || row.available < tightest.available) tightest = row;
+        const window = windowAt(kind, this.#state.nowMs);
+        const row = this.#state.row(account, unit, window);
+        const limit = row ? row.limit : this.limitAt(account, unit, window);
+        if (limit === undefined) continue;
+        const available = row ? row.available : limit;
+        if (tightest && available >= tightest.available) continue;
+        tightest = { account, window, available };
       }
     }
     return tightest;
@@ -129,7 +136,13 @@ export class LedgerAccounts {
     const kind = kindOfWindow(window);
     const granted = kind === "total" ? this.#contracts.limit(account, unit) : undefined;
     if (granted !== undefined) return granted;
-    return this.#limits.get(`${account}|${unit}|${kind}`);
+    let smallest: number | undefined;
+    for (const one of this.#limits.get(account) ?? []) {
+      if (one.unit !== unit || one.window !== kind) continue;
+      // Two limits of one window are both meant: the smaller one stands.
+      if (smallest === undefined || one.limit < smallest) smallest = one.limit;
+    }
+    return smallest;
   }
 
   /** The account and all that pay beside it; `undefined` where nobody may lend to it on that node. */

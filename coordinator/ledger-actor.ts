@@ -7,6 +7,7 @@
 // A4. The mailbox is bounded; a full one refuses at once.
 
 import type { Clock } from "../ports/clock.ts";
+import { pooledRandom } from "../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import type { AccountLimits } from "./account-limits.ts";
@@ -63,6 +64,9 @@ export class LedgerFault extends Error {
 /** Why nothing may be lent, for a reason that is not money's. */
 export type Barred = { readonly refused: string; readonly message: string };
 
+/** The account's rows as the answer leaves them: whoever is told of both need not wait twice. */
+export type AccountRows = { readonly rows: readonly LedgerRow[] };
+
 export type ActorLeaseAsk = Omit<LeaseAsk, "leaseId"> & { readonly barred?: Barred };
 
 type Turn = (ledger: Ledger, env: LedgerEnv) => unknown;
@@ -74,6 +78,7 @@ type Call = {
 
 export class LedgerActor {
   readonly #options: LedgerActorOptions;
+  readonly #random: Random;
   readonly #mailbox: Call[] = [];
   #limits: AccountLimits = [];
   /** Absent when memory is not known to equal the store. */
@@ -88,6 +93,7 @@ export class LedgerActor {
   /** @throws LedgerCorrupt What is stored does not add up; nothing may be lent on it. */
   constructor(options: LedgerActorOptions) {
     this.#options = options;
+    this.#random = pooledRandom(options.random);
     this.#open = this.#load();
     this.#tick();
   }
@@ -96,10 +102,9 @@ export class LedgerActor {
    * Rejects with LedgerFault. What was granted before `barred` came to be so is told with no time left:
    * a node that did not hear of it gives it back, and it does not stay charged.
    */
-  lease(ask: ActorLeaseAsk): Promise<LeaseGrant | LedgerRefusal | Barred> {
+  lease(ask: ActorLeaseAsk): Promise<(LeaseGrant & AccountRows) | LedgerRefusal | Barred> {
     if (this.#isFull()) return Promise.resolve(this.#full());
-    const { clock, random } = this.#options;
-    const leaseId = uuidV7(clock.nowMs(), random);
+    const leaseId = uuidV7(this.#options.clock.nowMs(), this.#random);
     return this.#call((ledger, env) => {
       const memo = memoKey(ask);
       const refusedBefore = this.#refused.get(memo);
@@ -107,9 +112,13 @@ export class LedgerActor {
       const isGranted = this.#open?.state.leaseOf(memo) !== undefined;
       const refused = isGranted ? undefined : ask.barred;
       const answer = refused ?? ledger.lease({ ...ask, leaseId }, env);
-      if ("refused" in answer) this.#rememberRefusal(memo, answer);
-      else if (ask.barred) return { ...answer, ttlMs: 0 };
-      return answer;
+      if ("refused" in answer) {
+        this.#rememberRefusal(memo, answer);
+        return answer;
+      }
+      const { ttlMs } = answer;
+      const rows = ledger.rows(answer.account);
+      return { ...answer, ttlMs: ask.barred ? 0 : ttlMs, rows };
     });
   }
 
@@ -123,9 +132,12 @@ export class LedgerActor {
   }
 
   /** Rejects with LedgerFault. */
-  settle(ask: SettleAsk): Promise<Settled | LedgerRefusal> {
+  settle(ask: SettleAsk): Promise<(Settled & AccountRows) | LedgerRefusal> {
     if (this.#isFull()) return Promise.resolve(this.#full());
-    return this.#call((ledger, env) => ledger.settle(ask, env));
+    return this.#call((ledger, env) => {
+      const answer = ledger.settle(ask, env);
+      return "refused" in answer ? answer : { ...answer, rows: ledger.rows(answer.account) };
+    });
   }
 
   /** A turn over the accounts of contracts. Rejects with LedgerFault. */

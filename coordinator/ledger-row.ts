@@ -7,6 +7,8 @@ import type { LedgerUnit } from "./ledger-window.ts";
  * Always: limit = available + reserved + spent + children, and the last three are never negative.
  */
 export type LedgerRow = {
+  /** Its name among all rows. */
+  readonly key: RowKey;
   readonly account: string;
   readonly unit: LedgerUnit;
   /** Window by name, as `windowAt` gives it. */
@@ -35,8 +37,9 @@ export function emptyRow(
   window: string,
   limit: number | undefined,
 ): LedgerRow {
-  const row = { account, unit, window, reserved: 0, spent: 0, children: 0 };
-  return { ...row, limit, available: limit ?? 0 };
+  const key = rowKey(account, unit, window);
+  const available = limit ?? 0;
+  return { key, account, unit, window, limit, available, reserved: 0, spent: 0, children: 0 };
 }
 
 /** Changes the limit; what is taken stays taken. */

@@ -2,15 +2,10 @@ import type { Write } from "../ports/store.ts";
 import type { ContractAccount } from "./contract-account.ts";
 import { ContractShelf } from "./contract-shelf.ts";
 import { LeaseShelf } from "./lease-shelf.ts";
+import { count, leaseOf, members } from "./ledger-entry.ts";
 import type { Lease } from "./ledger-lease.ts";
 import { emptyRow, type LedgerRow, moveInRow, type RowKey, rowKey } from "./ledger-row.ts";
-import {
-  kindOfWindow,
-  LEDGER_UNITS,
-  type LedgerAmounts,
-  type LedgerUnit,
-  windowAt,
-} from "./ledger-window.ts";
+import { kindOfWindow, LEDGER_UNITS, type LedgerUnit, windowAt } from "./ledger-window.ts";
 
 /** Keys of the ledger in the coordinator's store. */
 export const LEDGER_PREFIX = "ledger/";
@@ -41,6 +36,8 @@ export class LedgerCorrupt extends Error {
 /** Rows, leases and overrides, and the writes that make the store equal to them. */
 export class LedgerState {
   readonly #rows = new Map<RowKey, LedgerRow>();
+  /** The same by account: a grant looks at dozens, and their keys are long texts to put together. */
+  readonly #rowsOf = new Map<string, LedgerRow[]>();
   readonly #leases = new LeaseShelf();
   readonly #overrides = new Map<RowKey, StoredOverride>();
   readonly #contracts = new ContractShelf();
@@ -100,12 +97,12 @@ export class LedgerState {
   }
 
   row(account: string, unit: LedgerUnit, window: string): LedgerRow | undefined {
-    return this.#rows.get(rowKey(account, unit, window));
+    return this.#rowsOf.get(account)?.find((row) => row.unit === unit && row.window === window);
   }
 
   /** Accounts that have a row, in no particular order. */
   accounts(): ReadonlySet<string> {
-    return new Set([...this.#rows.values()].map((row) => row.account));
+    return new Set(this.#rowsOf.keys());
   }
 
   overrideOf(account: string, unit: LedgerUnit, window: string): number | undefined {
@@ -114,9 +111,8 @@ export class LedgerState {
   }
 
   putRow(row: LedgerRow): void {
-    const key = rowKey(row.account, row.unit, row.window);
-    this.#rows.set(key, row);
-    this.#index(row.window, key);
+    const { key } = row;
+    if (this.#rows.get(key) !== row) this.#keepRow(row);
     this.#write(ROW_PREFIX + key, () => {
       const { reserved, spent, children } = row;
       return { reserved, spent, children };
@@ -280,8 +276,25 @@ export class LedgerState {
   }
 
   #forget(key: RowKey): void {
-    if (this.#rows.delete(key)) this.#changed.set(ROW_PREFIX + key, undefined);
+    const row = this.#rows.get(key);
+    if (row !== undefined) this.#dropRow(row);
     if (this.#overrides.delete(key)) this.#changed.set(LIMIT_PREFIX + key, undefined);
+  }
+
+  #keepRow(row: LedgerRow): void {
+    const { account, key, window } = row;
+    const others = this.#rowsOf.get(account)?.filter((one) => one.key !== key) ?? [];
+    this.#rowsOf.set(account, [...others, row]);
+    this.#rows.set(key, row);
+    this.#index(window, key);
+  }
+
+  #dropRow({ account, key }: LedgerRow): void {
+    const others = this.#rowsOf.get(account)?.filter((one) => one.key !== key) ?? [];
+    if (others.length > 0) this.#rowsOf.set(account, others);
+    else this.#rowsOf.delete(account);
+    this.#rows.delete(key);
+    this.#changed.set(ROW_PREFIX + key, undefined);
   }
 
   #index(window: string, key: RowKey): void {
@@ -314,8 +327,7 @@ export class LedgerState {
       spent: count(stored.spent),
       children: count(stored.children),
     });
-    this.#rows.set(key, row);
-    this.#index(window, key);
+    this.#keepRow(row);
   }
 
   #loadLimit(key: RowKey, value: unknown): void {
@@ -339,59 +351,4 @@ function partsOf(key: RowKey): { account: string; unit: LedgerUnit; window: stri
     throw new TypeError("not a row's key");
   }
   return { account, unit, window };
-}
-
-function leaseOf(id: string, value: unknown, monoMs: number): Lease {
-  const names = ["epoch", "chain", "node", "bootId", "requestId", "amount", "unlimited", "ttlMs"];
-  const stored = members(value, [...names, "grantedAtMs", "spent", "status"]);
-  const status = (["open", "expired", "final"] as const).find((s) => s === stored.status);
-  if (!status) throw new TypeError("status");
-  const chain = texts(stored.chain);
-  if (chain.length === 0) throw new TypeError("chain");
-  return {
-    id,
-    epoch: count(stored.epoch),
-    chain,
-    node: text(stored.node),
-    bootId: text(stored.bootId),
-    requestId: text(stored.requestId),
-    amount: amounts(stored.amount),
-    unlimited: LEDGER_UNITS.filter((unit) => texts(stored.unlimited).includes(unit)),
-    ttlMs: count(stored.ttlMs),
-    grantedAtMs: count(stored.grantedAtMs),
-    spent: amounts(stored.spent),
-    status,
-    knownSinceMs: monoMs,
-  };
-}
-
-function members(value: unknown, names: readonly string[]): Record<string, unknown> {
-  if (typeof value !== "object" || value === null) throw new TypeError("not an object");
-  const found = Object.keys(value).sort().join();
-  if (found !== [...names].sort().join()) throw new TypeError(`members ${found}`);
-  return value as Record<string, unknown>;
-}
-
-function amounts(value: unknown): LedgerAmounts {
-  const stored = members(value, LEDGER_UNITS);
-  return {
-    usd_micros: count(stored.usd_micros),
-    tokens: count(stored.tokens),
-    calls: count(stored.calls),
-  };
-}
-
-function count(value: unknown): number {
-  if (!Number.isSafeInteger(value) || (value as number) < 0) throw new TypeError("not a count");
-  return value as number;
-}
-
-function text(value: unknown): string {
-  if (typeof value !== "string") throw new TypeError("not a text");
-  return value;
-}
-
-function texts(value: unknown): string[] {
-  if (!Array.isArray(value)) throw new TypeError("not a list");
-  return value.map(text);
 }

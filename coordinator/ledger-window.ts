@@ -61,6 +61,9 @@ export function windowEndMs(kind: WindowKind, atMs: number): number {
 
 /** The kind of a window's name; `undefined` when it names none. */
 export function kindOfWindow(window: string): WindowKind | undefined {
-  const kind = window === "total" ? "total" : window.slice(0, window.indexOf(":"));
-  return WINDOW_KINDS.find((each) => each === kind);
+  // Of the windows that are named most: no look into the text.
+  const { names } = named;
+  for (const kind of WINDOW_KINDS) if (names[kind] === window) return kind;
+  const text = window.slice(0, window.indexOf(":"));
+  return WINDOW_KINDS.find((each) => each === text);
 }

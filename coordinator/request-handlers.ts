@@ -19,7 +19,7 @@ import {
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { isAccount, parseAgentId, parseScope } from "../proto/ids.ts";
-import { accountNews } from "./account-news.ts";
+import { accountNews, newsWith } from "./account-news.ts";
 import { readAmounts, writeAmounts, writeUnit } from "./amounts.ts";
 import { certify, type NodeCertifier } from "./certify.ts";
 import type { Commands } from "./commands.ts";
@@ -28,7 +28,7 @@ import type { Contracts } from "./contracts.ts";
 import type { Distrusts } from "./distrusts.ts";
 import type { Enrolment } from "./enrolment.ts";
 import type { Tell } from "./events.ts";
-import { type Barred, LedgerFault } from "./ledger-actor.ts";
+import { type AccountRows, type Barred, LedgerFault } from "./ledger-actor.ts";
 import type { LedgerDoor } from "./ledger-door.ts";
 import {
   type ReplyBody,
@@ -142,7 +142,7 @@ async function lease(
     amount: writeAmounts(answer.amount),
     ttlMs: BigInt(answer.ttlMs),
     unlimited: answer.unlimited.map(writeUnit),
-    ...(await newsOf(options, account, from.node)),
+    ...newsOf(options, answer.rows, { account, node: from.node }),
   });
   return { case: "lease", value };
 }
@@ -172,12 +172,12 @@ function barredBy(
   return kill && { refused: `killed_${kill.parsed.kind}`, message: kill.scope };
 }
 
-async function newsOf(
-  { ledger, standings, clock }: RequestHandlersOptions,
-  account: string,
-  node: string,
+function newsOf(
+  { standings, clock }: RequestHandlersOptions,
+  rows: AccountRows["rows"],
+  { account, node }: { readonly account: string; readonly node: string },
 ) {
-  const news = await accountNews({ ledger, standings, nowMs: clock.nowMs() }, account, node);
+  const news = newsWith({ standings, nowMs: clock.nowMs() }, rows, account, node);
   return news === undefined ? {} : { news };
 }
 
@@ -203,7 +203,7 @@ async function settle(
     spent: writeAmounts(answer.spent),
     final: answer.final,
     account,
-    ...(await newsOf(options, account, node)),
+    ...newsOf(options, answer.rows, { account, node }),
   };
   return { case: "settle", value: create(SettleReplySchema, value) };
 }
@@ -223,7 +223,7 @@ async function standing(
   request: StandingRequest,
   { node, bootId, requestId }: RequestFrom,
 ): Promise<ReplyBody> {
-  const { replica, standings, placement, registry, replays } = options;
+  const { replica, standings, placement, registry, replays, ledger, clock } = options;
   const { agent, standing: level, cause } = request;
   const isLevel = level >= Standing.NORMAL && level <= Standing.BLOCK;
   if (!parseAgentId(agent) || !isLevel) return malformed("agent or standing");
@@ -246,9 +246,11 @@ async function standing(
     if (refusal) return refusal;
   }
   const isKilled = replica.state.killsFor(agent).length > 0;
+  const of = { ledger, standings, nowMs: clock.nowMs() };
+  const news = await accountNews(of, `agent/${agent}`, node);
   const value = {
     standing: isKilled ? Standing.KILL : standings.highest(agent),
-    ...(await newsOf(options, `agent/${agent}`, node)),
+    ...(news !== undefined && { news }),
   };
   return { case: "standing", value: create(StandingReplySchema, value) };
 }

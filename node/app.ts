@@ -15,6 +15,7 @@ import { type AuditLog, startAudit } from "./audit-log.ts";
 import { FORWARD_PORT_OFFSET, type NodeConfig } from "./config.ts";
 import { Control } from "./control.ts";
 import { connectionsMaxOf } from "./dataplane/admission-cap.ts";
+import { gatheredPort } from "./gathered-port.ts";
 import { type LoopLink, loopLink } from "./loop-link.ts";
 import { LoopQuestions } from "./loop-questions.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
@@ -192,7 +193,7 @@ function startMeshThread(of: {
   });
   const ended = watch(worker, "mesh", parts);
   const endWithin = (ms: number) => endOf(worker, ended.exit, parts.clock, ms);
-  const link = new MeshThreadLink(worker, parts.clock);
+  const link = new MeshThreadLink(gatheredPort(worker), parts.clock);
   return {
     link,
     end: async () => {
@@ -259,7 +260,7 @@ function startLoop(
   });
   const ended = watch(worker, `loop${no}`, parts);
   const endWithin = (ms: number) => endOf(worker, ended.exit, parts.clock, ms);
-  const link = loopLink(no, worker);
+  const link = loopLink(no, gatheredPort(worker));
   return {
     link,
     listening: firstPort(link, ended.exit, parts.clock),

@@ -1,6 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { RATE_WHOLE, type RateLags } from "../mesh/rate-share.ts";
 import type { Clock } from "../ports/clock.ts";
+import { pooledRandom } from "../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import {
   type AccountNews as AccountNewsMessage,
@@ -71,12 +72,14 @@ export function ledgerLink(deps: LedgerLinkDeps): LedgerPort & { readonly rate: 
 
 class LedgerLink implements LedgerPort {
   readonly #deps: LedgerLinkDeps;
+  readonly #random: Random;
   readonly #questions: LedgerQuestions;
   /** By account; one question an account is under way at a time. */
   readonly #unanswered = new Map<string, Unanswered>();
 
   constructor(deps: LedgerLinkDeps) {
     this.#deps = deps;
+    this.#random = pooledRandom(deps.random);
     this.#questions = new LedgerQuestions({ ...deps, timeoutMs: ASK_TIMEOUT_MS });
   }
 
@@ -201,7 +204,7 @@ class LedgerLink implements LedgerPort {
   }
 
   #newId(): string {
-    return uuidV7(this.#deps.clock.nowMs(), this.#deps.random);
+    return uuidV7(this.#deps.clock.nowMs(), this.#random);
   }
 
   async #send(body: {

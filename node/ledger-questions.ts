@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import type { Cancel, Clock } from "../ports/clock.ts";
 import {
   type Answer,
   BatchRequestSchema,
@@ -15,7 +16,10 @@ export type LedgerQuestion = Exclude<Question["body"], { case: undefined }>;
 /** What the ledger says to it. */
 export type LedgerAnswer = Exclude<Answer["body"], { case: undefined }>;
 
-export type LedgerQuestionsDeps = MeshAsker & { readonly timeoutMs: number };
+export type LedgerQuestionsDeps = MeshAsker & {
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+};
 
 /** Questions under one signature at most; the coordinator refuses more. */
 export const BATCH_QUESTIONS_MAX = 256;
@@ -27,6 +31,10 @@ export const QUESTIONS_WAITING_MAX = 8_192;
  * With four, a thousand agents that begin in a second were nearly one to a message.
  */
 export const MESSAGES_AT_ONCE_MAX = 2;
+/** So many questions go while another message is under way; fewer wait for its answer. */
+export const QUESTIONS_BESIDE_MIN = 32;
+/** Or for so long, ms, since the answer may be lost. */
+export const QUESTIONS_BESIDE_WAIT_MS = 10;
 
 type Waiting = {
   readonly requestId: string;
@@ -43,6 +51,7 @@ export class LedgerQuestions {
   readonly #deps: LedgerQuestionsDeps;
   #waiting: Waiting[] = [];
   #underWay = 0;
+  #cancelWait: Cancel | undefined;
 
   constructor(deps: LedgerQuestionsDeps) {
     this.#deps = deps;
@@ -56,16 +65,25 @@ export class LedgerQuestions {
     if (this.#waiting.length >= QUESTIONS_WAITING_MAX) return Promise.resolve(undefined);
     return new Promise((resolve) => {
       this.#waiting.push({ requestId, body, resolve });
-      void this.#sendNext();
+      // What is asked in one go is one message, the first one too.
+      queueMicrotask(() => this.#sendNext());
     });
   }
 
-  async #sendNext(): Promise<void> {
-    if (this.#underWay >= MESSAGES_AT_ONCE_MAX || this.#waiting.length === 0) return;
+  #sendNext(isLate = false): void {
+    const count = this.#waiting.length;
+    if (this.#underWay >= MESSAGES_AT_ONCE_MAX || count === 0) return;
+    if (this.#underWay > 0 && count < QUESTIONS_BESIDE_MIN && !isLate) {
+      this.#cancelWait ??= this.#deps.clock.after(QUESTIONS_BESIDE_WAIT_MS, () => {
+        this.#cancelWait = undefined;
+        this.#sendNext(true);
+      });
+      return;
+    }
+    this.#cancelWait?.();
+    this.#cancelWait = undefined;
     this.#underWay += 1;
-    await this.#send(this.#waiting.splice(0, BATCH_QUESTIONS_MAX));
-    this.#underWay -= 1;
-    void this.#sendNext();
+    void this.#send(this.#waiting.splice(0, BATCH_QUESTIONS_MAX));
   }
 
   async #send(batch: readonly Waiting[]): Promise<void> {
@@ -74,6 +92,9 @@ export class LedgerQuestions {
       batch.length === 1 && first !== undefined
         ? [await this.#sendAlone(first)]
         : await this.#sendTogether(batch);
+    // First: whoever asks again because of its answer must find the way free.
+    this.#underWay -= 1;
+    this.#sendNext();
     for (const [index, { resolve }] of batch.entries()) resolve(answers[index]);
   }
 

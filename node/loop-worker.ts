@@ -19,6 +19,7 @@ import { HostCertificates } from "./dataplane/tls/host-certificates.ts";
 import { createAddressRules } from "./dataplane/tunnel/address-rules.ts";
 import { createUpstreamPools } from "./dataplane/upstream-pools.ts";
 import { createFloodMetrics } from "./flood-metrics.ts";
+import { gatheredPort } from "./gathered-port.ts";
 import { NO_PLACEMENT, openPlacementFile } from "./placement-file.ts";
 import { openTable } from "./table/table.ts";
 
@@ -58,8 +59,9 @@ export type LoopWorkerData = {
 const INSPECT_THREADS = 1;
 
 async function run(data: LoopWorkerData): Promise<void> {
-  const control = parentPort;
-  if (control === null) throw new Error("a data loop is started as a worker");
+  if (parentPort === null) throw new Error("a data loop is started as a worker");
+  const control = gatheredPort(parentPort);
+  const meshPort = gatheredPort(data.meshPort);
   const table = openTable(data.tableBuffer);
   const signal = openWalSignal(data.walSignal);
   const wal = openWal({
@@ -107,7 +109,7 @@ async function run(data: LoopWorkerData): Promise<void> {
           : openPlacementFile({ path: data.podsFile, clock: systemClock, onProblem: podsUnread }),
     },
     control,
-    meshPort: data.meshPort,
+    meshPort,
     clock: systemClock,
     random: cryptoRandom,
     verify: ed25519Verifier(),
@@ -115,7 +117,7 @@ async function run(data: LoopWorkerData): Promise<void> {
     onEnd: () => {
       log.close();
       // An open port to another thread would keep this one from ending.
-      data.meshPort.close();
+      meshPort.close();
       control.close();
     },
   });

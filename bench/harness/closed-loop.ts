@@ -1,4 +1,4 @@
-import { Pool } from "undici";
+import { RawPool } from "./raw-pool.ts";
 
 export type Answer = {
   readonly status: number;
@@ -22,40 +22,24 @@ export type ClosedLoopOptions = {
 
 /** Asks until the signal says stop; resolves when the last answer is there. */
 export async function closedLoop(options: ClosedLoopOptions, signal: AbortSignal): Promise<void> {
-  const pool = new Pool(options.origin, { connections: options.connections, pipelining: 1 });
+  const pool = new RawPool(options.origin, { connections: options.connections });
   try {
     await Promise.all(
       Array.from({ length: options.connections }, () => askInTurn(pool, options, signal)),
     );
   } finally {
-    await pool.close();
+    pool.close();
   }
 }
 
-async function askInTurn(pool: Pool, options: ClosedLoopOptions, signal: AbortSignal) {
+async function askInTurn(pool: RawPool, options: ClosedLoopOptions, signal: AbortSignal) {
   const { key, pauseMs, next, onAnswer } = options;
   while (!signal.aborted) {
     const { id, body } = next();
     const startedNs = process.hrtime.bigint();
     try {
-      const {
-        statusCode: status,
-        headers,
-        body: answer,
-      } = await pool.request({
-        path: "/v1/chat/completions",
-        method: "POST",
-        headers: {
-          "content-type": "application/json",
-          authorization: `Bearer ${key}`,
-          "x-request-id": id,
-        },
-        body,
-      });
-      await answer.dump({ limit: 10_000_000 });
-      const tookNs = process.hrtime.bigint() - startedNs;
-      const reason = headers["x-altrace-reason"];
-      onAnswer({ status, reason: typeof reason === "string" ? reason : undefined, tookNs }, id);
+      const { status, reason } = await pool.ask({ key, body, id });
+      onAnswer({ status, reason, tookNs: process.hrtime.bigint() - startedNs }, id);
     } catch (error) {
       if (options.onBroken === undefined) throw error;
       options.onBroken(error);

@@ -28,6 +28,7 @@ const IN_FORCE_MS = 30_000;
 const LOOK_EVERY_MS = 20;
 const COMMAND_TIMEOUT_MS = 30_000;
 const NAME = "bench";
+const KEYS_AT_ONCE = 64;
 
 /** Somebody with the operator's key and the control sockets of one HOME. */
 export class Operator implements Disposable {
@@ -63,13 +64,30 @@ export class Operator implements Disposable {
 
   /** A new virtual key of an agent, in force when this resolves. */
   async issueKey(agent: string): Promise<string> {
+    const [key = ""] = await this.issueKeys([agent]);
+    return key;
+  }
+
+  /** The same for many agents, in their order. */
+  async issueKeys(agents: readonly string[]): Promise<readonly string[]> {
+    const keys: string[] = [];
+    for (let from = 0; from < agents.length; from += KEYS_AT_ONCE) {
+      const issued = await Promise.all(
+        agents.slice(from, from + KEYS_AT_ONCE).map((agent) => this.#putKey(agent)),
+      );
+      keys.push(...issued.map(({ key }) => key));
+      for (const { command } of issued) await this.followed(command);
+    }
+    return keys;
+  }
+
+  async #putKey(agent: string) {
     const { id, key, sha256 } = newKey(cryptoRandom);
     const value = create(KeySchema, { sha256, agent });
     const { command } = await this.#carry(`key/${id}`, { case: "key", value }, (record) =>
       this.coordinator.calls.putKey({ record }),
     );
-    await this.followed(command);
-    return key;
+    return { key, command };
   }
 
   /** Kills a scope; resolves when every node is durable and closed. */

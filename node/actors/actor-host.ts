@@ -20,6 +20,7 @@ import { Refusals } from "./refusals.ts";
 import { Replies } from "./replies.ts";
 import {
   type ActorView,
+  countTick,
   isForgettable,
   isQuietAfter,
   newSeat,
@@ -49,8 +50,6 @@ import { TickRound } from "./tick-round.ts";
 export const MAILBOX_MAX = 4_096;
 /** How long an account is left alone after a commit that failed. */
 export const STORE_RETRY_MS = 500;
-/** Ticks between reports of what leases that go on have paid for. */
-const REPORT_EVERY_TICKS = 5;
 
 export class ActorHost {
   readonly #deps: ActorHostDeps;
@@ -370,10 +369,9 @@ export class ActorHost {
     if (seat.unanswered && seat.state.asking === undefined && seat.calling === undefined) {
       this.#calls.findLost(seat);
     }
-    seat.ticks += 1;
-    const isReportTick = seat.ticks % REPORT_EVERY_TICKS === 0;
-    this.#standings.tick(seat, isReportTick);
-    if (!seat.isQuiet) this.#post(seat, { t: "tick", report: isReportTick });
+    const { report, isWanted } = countTick(seat, this.#deps.clock.monoNs());
+    this.#standings.tick(seat, report);
+    if (isWanted) this.#post(seat, { t: "tick", report });
   }
 
   #takeBack(seat: Seat, giveBack = false): void {

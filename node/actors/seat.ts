@@ -1,12 +1,14 @@
 import type { LadderPolicy } from "../../policy/compiled-policy.ts";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Cost } from "../decision/facts.ts";
-import { isNothing, nextDeadlineNs } from "./account-book.ts";
+import { hasExpired, isNothing, nextDeadlineNs } from "./account-book.ts";
 import type { AgentMessage, AgentState, StepResult } from "./agent-state.ts";
 import { isAtRest, isCalm } from "./ladder.ts";
 import type { Till } from "./till.ts";
 
 const NS_PER_MS = 1_000_000n;
+/** Ticks between reports of what leases that go on have paid for. */
+const REPORT_EVERY_TICKS = 5;
 
 /** One account in the host: its actor's state and everything that belongs to running it. */
 export type Seat = {
@@ -79,6 +81,31 @@ function nextEndNs({ book, limits }: AgentState, nowNs: bigint): bigint | undefi
   const leaseNs = nextDeadlineNs(book, nowNs);
   if (nowNs >= limits.untilNs || isNothing(limits.unlimited)) return leaseNs;
   return leaseNs === undefined || limits.untilNs < leaseNs ? limits.untilNs : leaseNs;
+}
+
+/**
+ * Counts a tick of the seat.
+ *
+ * @returns Whether what its leases have paid for is reported in this one, and whether its actor is to
+ *   have it: one that reports nothing may find nothing to do.
+ */
+export function countTick(
+  seat: Seat,
+  nowNs: bigint,
+): { readonly report: boolean; readonly isWanted: boolean } {
+  seat.ticks += 1;
+  const report = seat.ticks % REPORT_EVERY_TICKS === 0;
+  return { report, isWanted: !seat.isQuiet && (report || !isAtPeace(seat, nowNs)) };
+}
+
+/**
+ * No score to decay, no debt that a lease could pay, nobody who waits, and no lease past its end that
+ * is still to be closed.
+ */
+function isAtPeace({ state }: Seat, nowNs: bigint): boolean {
+  const { book, ladder, waiting, asking } = state;
+  if (waiting.length > 0 || asking !== undefined || !isAtRest(ladder)) return false;
+  return isNothing(book.debt) && !hasExpired(book, nowNs);
 }
 
 /**

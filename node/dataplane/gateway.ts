@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Clock } from "../../ports/clock.ts";
+import { pooledRandom } from "../../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { Reason } from "../../proto/reasons.ts";
 import {
@@ -15,7 +16,6 @@ import type { Exchange, Via } from "./exchange.ts";
 import type { GatewayLimits } from "./gateway-limits.ts";
 import { isViolation } from "./head-rules.ts";
 import { answerAndClose, LingerPlaces } from "./lingering-close.ts";
-import { pooledRandom } from "./pooled-random.ts";
 import { answerBytes, refusalAnswer } from "./refusal-answer.ts";
 import { readConnect } from "./tunnel/connect-head.ts";
 import { TunnelExchange } from "./tunnel/tunnel-exchange.ts";

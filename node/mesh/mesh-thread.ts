@@ -11,6 +11,7 @@ import type {
   Funding,
   MeshToControl,
 } from "../thread-messages.ts";
+import type { ClosablePort } from "../thread-port.ts";
 import { ContractDesk, resolveContract } from "./contract-desk.ts";
 import { delegate, fund } from "./delegations.ts";
 import type { Resolved } from "./directory.ts";
@@ -131,10 +132,15 @@ export class MeshThread {
     this.#watchSleep();
   }
 
+  /** The way to one data loop. */
+  addLoop(loop: number, port: ClosablePort): void {
+    this.#loops.add(loop, port);
+  }
+
   take(message: ControlToMesh): void {
     switch (message.t) {
       case "loop_port":
-        this.#loops.add(message.loop, message.port);
+        this.addLoop(message.loop, message.port);
         return;
       case "ask":
         void this.#ask(message);

@@ -16,8 +16,9 @@ import { readTrustFile } from "../../adapters/trust-file.ts";
 import type { Bus } from "../../ports/bus.ts";
 import { openWalSignal } from "../audit/wal-signal.ts";
 import { openWal, type Wal } from "../audit/wal-writer.ts";
+import { gatheredPort } from "../gathered-port.ts";
 import { openTable, type Table } from "../table/table.ts";
-import type { ControlToMesh, MeshToControl } from "../thread-messages.ts";
+import type { ControlToMesh, MeshToControl, MeshToLoop } from "../thread-messages.ts";
 import { alarmLog } from "./alarm-log.ts";
 import { openHostStall } from "./host-stall.ts";
 import { KernelGateLink } from "./kernel-gate-link.ts";
@@ -53,8 +54,8 @@ export type MeshWorkerData = {
 
 /** The only thread of a node that talks to the mesh. What it throws ends the process. */
 async function run(data: MeshWorkerData): Promise<void> {
-  const control = parentPort;
-  if (!control) throw new Error("the mesh thread is started as a worker");
+  if (!parentPort) throw new Error("the mesh thread is started as a worker");
+  const control = gatheredPort(parentPort);
   const store = openLmdbStore(join(data.homeDir, "mesh"));
   const stall = openHostStall(systemClock);
   const user = data.bus.kind === "nats" ? natsUser(join(data.homeDir, "keys")) : undefined;
@@ -103,11 +104,19 @@ async function run(data: MeshWorkerData): Promise<void> {
       control.close();
     },
   });
-  control.on("message", (message: ControlToMesh) => thread.take(message));
+  control.on("message", (message: ControlToMesh) => {
+    if (message.t !== "loop_port") thread.take(message);
+    else thread.addLoop(message.loop, gatheredPort(message.port, isCut));
+  });
   await thread.start();
   // Only now is it known what is killed, which is the first thing that the enforcer is told.
   gate?.open();
   control.postMessage({ t: "priority", ...(await preferThisThread()) } satisfies MeshToControl);
+}
+
+/** Nothing may keep a cut waiting. */
+function isCut({ t }: MeshToLoop): boolean {
+  return t === "cut";
 }
 
 function openGate(

@@ -22,6 +22,7 @@ import {
   trustPath,
 } from "../../coordinator/found-mesh.ts";
 import { signRecord } from "../../mesh/record.ts";
+import { gatheredPort } from "../../node/gathered-port.ts";
 import type { MeshWorkerData } from "../../node/mesh/mesh-worker.ts";
 import { isKilled } from "../../node/table/scope-cells.ts";
 import { createTable, isFresh, type Table } from "../../node/table/table.ts";
@@ -107,7 +108,7 @@ class Node {
     this.worker = new Worker(new URL("../../node/mesh/mesh-worker.ts", import.meta.url), {
       workerData,
     });
-    this.worker.on("message", (message: MeshToControl) => {
+    gatheredPort(this.worker).on("message", (message: MeshToControl) => {
       if (message.t === "status") this.statuses.push(message.status);
     });
     cleanups.push(() => this.worker.terminate());

@@ -1,9 +1,9 @@
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { pooledRandom } from "../../../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../../../ports/random.ts";
 import type { Reason } from "../../../proto/reasons.ts";
 import { peerOf, type RefusedAtDoor } from "../client-connection.ts";
 import type { Gateway } from "../gateway.ts";
-import { pooledRandom } from "../pooled-random.ts";
 import { refusalAnswer } from "../refusal-answer.ts";
 import { readHello } from "./read-hello.ts";
 import { TunnelExchange, type TunnelHost } from "./tunnel-exchange.ts";

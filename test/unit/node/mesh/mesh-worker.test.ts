@@ -5,6 +5,7 @@ import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../../../adapters/system-clock.ts";
+import { gatheredPort } from "../../../../node/gathered-port.ts";
 import type { MeshWorkerData } from "../../../../node/mesh/mesh-worker.ts";
 import { pin } from "../../../../node/table/rows.ts";
 import { isKilled, killedBy } from "../../../../node/table/scope-cells.ts";
@@ -55,13 +56,13 @@ class RunningThread {
       transferList: [bus.port2],
       stderr: true,
     });
-    this.worker.on("message", (message: MeshToControl) => this.said.push(message));
+    gatheredPort(this.worker).on("message", (one: MeshToControl) => this.said.push(one));
     this.worker.on("exit", (code) => {
       this.exitCode = code;
     });
     const { port1, port2 } = new MessageChannel();
     this.loop = port1;
-    this.loop.on("message", (message: MeshToLoop) => {
+    gatheredPort(this.loop).on("message", (message: MeshToLoop) => {
       this.toLoop.push(message);
       if (message.t !== "cut") return;
       this.sayFromLoop({ t: "cut_done", id: message.id, count: 2, atNs: systemClock.monoNs() });

@@ -1,4 +1,4 @@
-import type { Random } from "../../ports/random.ts";
+import type { Random } from "./random.ts";
 
 const POOL_BYTES = 4_096;
 

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { pooledRandom } from "../../../../node/dataplane/pooled-random.ts";
-import { twinRandom } from "../../../../ports/twin-random.ts";
+import { pooledRandom } from "../../../ports/pooled-random.ts";
+import { twinRandom } from "../../../ports/twin-random.ts";
 
 test("a pool hands out each byte of its source once, and asks it seldom", () => {
   let asked = 0;
