@@ -1,5 +1,5 @@
 import { wishBody } from "./fixtures/upstream.ts";
-import type { Bench, BenchOptions, BenchResult } from "./harness/bench.ts";
+import type { Bench, BenchOptions, BenchResult, Figure } from "./harness/bench.ts";
 import { type Answer, closedLoop } from "./harness/closed-loop.ts";
 import { Crowd } from "./harness/crowd.ts";
 import { Times } from "./harness/histogram.ts";
@@ -10,6 +10,7 @@ import { BOUND_NS, judgeKills, type KillSeen } from "./kill-verdict.ts";
 const KILLS = { full: 1_000, short: 60 };
 const FLOOR_KILLS = { full: 100, short: 10 };
 const CROWD = { full: 10_000, short: 300 };
+const WARM_UP = { full: 2_000, short: 100 };
 const CONNECTIONS = 6;
 const PAUSE_MS = 1;
 const SCOPE = `agent/${TARGET}`;
@@ -21,9 +22,11 @@ export const killBlock: Bench = {
   question: "Does any request whose head was complete 1 ms after a kill arrived reach an upstream?",
   run: async (options) => {
     const size = (of: { full: number; short: number }) => (options.isFull ? of.full : of.short);
-    await using mesh = await startMesh({ crowd: size(CROWD), isProbed: true });
+    const crowdSize = { size: size(CROWD), warmUp: size(WARM_UP) };
+    const agents = crowdSize.size + crowdSize.warmUp;
+    await using mesh = await startMesh({ crowd: agents, isProbed: true });
     const floor = enforcedTimes(await killRepeatedly(mesh, { count: size(FLOOR_KILLS) }));
-    const crowd = await Crowd.gather(mesh, size(CROWD));
+    const crowd = await Crowd.gather(mesh, crowdSize);
     const loaded = await underLoad(mesh, crowd, killLimit(options, size(KILLS)));
     return await describe(mesh, { floor, crowd, loaded });
   },
@@ -104,6 +107,16 @@ function slowest(kills: readonly KillSeen[]): string {
     .join(", ");
 }
 
+/** Whoever reads a rate must know what of the machine was to be had. */
+function coresOf({ cores }: Crowd): Figure[] {
+  const figure = (name: string, value: number) => ({ name, value, unit: "cores" });
+  return [
+    figure("node_and_coordinator_cores", cores.node),
+    figure("generator_and_upstream_cores", cores.generator),
+    figure("other_programs_cores", cores.others),
+  ];
+}
+
 async function describe(
   mesh: MeshUnderTest,
   measured: { readonly floor: Times; readonly crowd: Crowd; readonly loaded: Loaded },
@@ -148,6 +161,7 @@ async function describe(
       ms("durable_p99_ms", durable.percentileMs(99)),
       count("activations_per_second", crowd.requests.perSecond),
       count("activations_refused", crowd.requests.refused),
+      ...coresOf(crowd),
       count("host_stalls", loaded.kills.filter(({ stallNs }) => stallNs > BOUND_NS).length),
     ],
     notes: [

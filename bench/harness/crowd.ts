@@ -1,10 +1,13 @@
 import { crowdAgent } from "../fixtures/policy.ts";
+import { type CoresUsed, coresUsed } from "./cores-used.ts";
 import { FirstRequests } from "./first-requests.ts";
 import type { MeshUnderTest } from "./mesh-under-test.ts";
 import { pause } from "./operator.ts";
 
 const PAGE_SIZE = 1_000;
-const LIST_PAUSE_MS = 50;
+/** A list of all begins so often, or when the one before has ended. */
+const LIST_EVERY_MS = 500;
+const WARM_UP_AT_ONCE = 16;
 const ACTIVATIONS_PER_SECOND = 1_000;
 
 /**
@@ -15,6 +18,7 @@ export class Crowd {
   readonly #mesh: MeshUnderTest;
   readonly #size: number;
   readonly requests: FirstRequests;
+  #used: CoresUsed | undefined;
   #lists = 0;
   #listed = 0;
 
@@ -24,17 +28,37 @@ export class Crowd {
     this.requests = new FirstRequests(mesh.altrace.ready.gateway, keys);
   }
 
-  /** Gives each agent of the crowd a key. */
-  static async gather(mesh: MeshUnderTest, size: number): Promise<Crowd> {
-    const agents = Array.from({ length: size }, (_, no) => `crowd/${crowdAgent(no)}`);
+  /**
+   * Gives each agent of the crowd a key.
+   *
+   * @param of.warmUp Further agents, which make their first request before this resolves: what a
+   *   node that has just started costs is mostly its engine's compiling.
+   */
+  static async gather(
+    mesh: MeshUnderTest,
+    of: { readonly size: number; readonly warmUp?: number },
+  ): Promise<Crowd> {
+    const { size, warmUp = 0 } = of;
+    const agents = Array.from({ length: size + warmUp }, (_, no) => `crowd/${crowdAgent(no)}`);
     const keys = await mesh.operator.issueKeys(agents);
-    return new Crowd(mesh, keys);
+    const warming = new FirstRequests(mesh.altrace.ready.gateway, keys.slice(size));
+    await warming.atOnce(warmUp, WARM_UP_AT_ONCE);
+    warming.close();
+    return new Crowd(mesh, keys.slice(0, size));
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const asking = this.requests.atPace(this.#size, ACTIVATIONS_PER_SECOND, signal);
+    const used = coresUsed(this.#mesh.altrace.pid);
+    const asking = this.requests
+      .atPace(this.#size, ACTIVATIONS_PER_SECOND, signal)
+      .then(() => (this.#used = used()));
     await Promise.all([this.#listAll(signal), asking]);
     this.requests.close();
+  }
+
+  /** Processors at work while the agents made their first requests. */
+  get cores(): CoresUsed {
+    return this.#used ?? { node: 0, generator: 0, others: 0 };
   }
 
   describe(): string {
@@ -48,6 +72,7 @@ export class Crowd {
   async #listAll(signal: AbortSignal): Promise<void> {
     const { calls } = this.#mesh.operator.node;
     while (!signal.aborted) {
+      const nextMs = Date.now() + LIST_EVERY_MS;
       let listed = 0;
       let pageToken = "";
       do {
@@ -57,7 +82,7 @@ export class Crowd {
       } while (pageToken !== "" && !signal.aborted);
       this.#lists += 1;
       this.#listed = Math.max(this.#listed, listed);
-      await pause(LIST_PAUSE_MS);
+      await pause(Math.max(0, nextMs - Date.now()));
     }
   }
 }
