@@ -77,6 +77,14 @@ export function parseCheckpointText(text: string): Parsed<Checkpoint, Checkpoint
   return parsed({ origin, size, root });
 }
 
+/** What a note says of its log, before anybody has checked its signatures. */
+export function headOf(note: string): { readonly text: string; readonly size: number } | undefined {
+  const parsedNote = parseNote(Buffer.from(note, "utf8"));
+  const head = parsedNote.ok ? parseCheckpointText(parsedNote.value.text) : undefined;
+  if (!parsedNote.ok || !head?.ok) return undefined;
+  return { text: parsedNote.value.text, size: head.value.size };
+}
+
 /**
  * The log's signature line for a checkpoint text.
  *

@@ -106,6 +106,16 @@ export function decodeBundle(bytes: Uint8Array, width: number): Parsed<Uint8Arra
   return parsed(entries);
 }
 
+/** Reads entries to the end of `bytes`, at most as many as a bundle holds. They share its memory. */
+export function decodeEntries(bytes: Uint8Array): Parsed<Uint8Array[], BundleFlaw> {
+  let count = 0;
+  for (let at = 0; at < bytes.length && count < TILE_WIDTH; count++) {
+    const length = (bytes[at] as number) * 256 + (bytes[at + 1] ?? 0);
+    at += 2 + length;
+  }
+  return decodeBundle(bytes, count);
+}
+
 /** Gives a file of the log by its path; `undefined` when there is none. */
 export type LogReader = { read(path: string): Uint8Array | undefined };
 

@@ -1,6 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
+import { machineDisk } from "../adapters/machine-disk.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import type { AuditRecord } from "../audit/record.ts";
 import type { AuditToControl, AuditWorkerData } from "../node/audit/audit-worker.ts";
@@ -38,7 +39,7 @@ export async function paceLog(home: string, { seconds, recordOf }: Load): Promis
   mkdirSync(dir, { recursive: true });
   const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 });
   const signal = createWalSignal(1);
-  const shared = { dir, run: RUN, table, signal, clock: systemClock };
+  const shared = { dir, run: RUN, table, signal, clock: systemClock, disk: machineDisk };
   const wal = openWal({ ...shared, writer: { no: 0, name: "loop0" }, syncMaxMs: 60_000 });
   const worker = await startThread({
     dir,
@@ -72,7 +73,8 @@ export async function paceLog(home: string, { seconds, recordOf }: Load): Promis
 async function paceAlone(dir: string, recordOf: RecordOf): Promise<number> {
   mkdirSync(dir, { recursive: true });
   const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 });
-  const shared = { dir, run: RUN, table, signal: createWalSignal(1), clock: systemClock };
+  const signal = createWalSignal(1);
+  const shared = { dir, run: RUN, table, signal, clock: systemClock, disk: machineDisk };
   const wal = openWal({ ...shared, writer: { no: 0, name: "loop0" }, syncMaxMs: 60_000 });
   const of = { rids: [], recordOf, appends: new Times() };
   await write(wal, { ...of, seconds: WARM_SECONDS });

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts";
 import { type GrpcListen, type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
+import { encodeVkey } from "../audit/signed-note.ts";
 import type { TrustPin } from "../mesh/trust.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -9,6 +10,7 @@ import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { CoordinatorService } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import type { AccountLimits } from "./account-limits.ts";
+import type { ArchiveLink } from "./archive/archive-link.ts";
 import { callRefusalOf } from "./call-refusal.ts";
 import type { NodeCertifier } from "./certify.ts";
 import type { CoordinatorConfig } from "./config.ts";
@@ -24,6 +26,7 @@ import { limitsOfPolicy } from "./policy-limits.ts";
 import { modelsOfPolicy } from "./policy-models.ts";
 import { emptyLagsOfPolicy } from "./policy-rates.ts";
 import { foundTrust } from "./trust-bundle.ts";
+import { witnessKey } from "./witness.ts";
 
 export type CoordinatorPorts = {
   readonly clock: Clock;
@@ -40,6 +43,14 @@ export type CoordinatorPorts = {
   readonly placement?: Placement;
   /** Certifies nodes for looking into TLS; without it none of them can. */
   readonly certifier?: NodeCertifier;
+  /**
+   * Opens the folder of the copies of nodes' logs; without it nodes keep them to themselves.
+   *
+   * @param witnessVkey What this coordinator's cosignatures are checked by.
+   */
+  readonly openArchive?:
+    | ((witnessVkey: string, onLost: (error: unknown) => void) => ArchiveLink)
+    | undefined;
   /** What a policy bundle lets be spent; throws for what is no policy. */
   readonly limitsOf?: (bundle: Uint8Array) => AccountLimits;
 };
@@ -105,8 +116,13 @@ export async function buildCoordinator(
   const signer = keys.loadOrCreate("coordinator");
   const enrolmentSigner = keys.loadOrCreate("enrolment");
   const witnessSigner = keys.loadOrCreate("witness");
+  const witness = { mesh: pin.mesh, replicaId: config.replicaId, signer: witnessSigner };
+  const archive = ports.openArchive?.(encodeVkey(witnessKey(witness)), (error) =>
+    tell("archive_lost", { error: String(error) }),
+  );
   const parts = buildParts({
     ...ports,
+    ...(archive !== undefined && { archive }),
     config,
     pin,
     epoch: await beginEpoch(store),
@@ -123,7 +139,17 @@ export async function buildCoordinator(
     onFenced: fenced.resolve,
   });
   const signers = { coordinator: signer, enrolment: enrolmentSigner, operator: ports.operator };
-  return new RunningCoordinator({ config, pin, ports, tell, metrics, parts, signers, fenced });
+  return new RunningCoordinator({
+    config,
+    pin,
+    ports,
+    tell,
+    metrics,
+    parts,
+    archive,
+    signers,
+    fenced,
+  });
 }
 
 type RunInput = {
@@ -133,6 +159,7 @@ type RunInput = {
   readonly tell: Tell;
   readonly metrics: CoordinatorMetrics;
   readonly parts: Parts;
+  readonly archive: ArchiveLink | undefined;
   readonly signers: {
     readonly coordinator: Signer;
     readonly enrolment: Signer;
@@ -235,7 +262,7 @@ class RunningCoordinator implements Coordinator {
   }
 
   async stop(): Promise<void> {
-    const { config, parts, tell } = this.#run;
+    const { config, parts, archive, tell } = this.#run;
     this.#stopping.abort();
     this.#cancelHousekeeping();
     parts.digest.stop();
@@ -245,6 +272,7 @@ class RunningCoordinator implements Coordinator {
     parts.registry.stop();
     await Promise.all([parts.commands.stop(), parts.replica.stop(), parts.ledger.stop()]);
     await parts.acks.save();
+    await archive?.close();
     tell("stopped");
   }
 

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import {
   integer,
   oneOf,
@@ -12,6 +13,7 @@ const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const NAME_EXPECTED = "a name: lower-case letters, digits and inner hyphens, at most 63";
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60_000;
+const BYTES_PER_MIB = 1024 * 1024;
 
 /** Every setting of a coordinator: its name, default, unit and bounds. */
 export const COORDINATOR_SETTINGS = {
@@ -142,6 +144,24 @@ export const COORDINATOR_SETTINGS = {
     read: integer({ min: 10, max: 100_000 }),
     help: "commands whose acknowledgements are remembered",
   },
+  archive: {
+    env: "ALTRACE_ARCHIVE",
+    byDefault: "on",
+    read: oneOf("on", "off"),
+    help: "whether this coordinator keeps copies of all nodes' logs",
+  },
+  archiveDir: {
+    env: "ALTRACE_ARCHIVE_DIR",
+    byDefault: undefined,
+    read: path,
+    help: "folder of these copies; without it archive in HOME",
+  },
+  archiveReserveMib: {
+    env: "ALTRACE_ARCHIVE_RESERVE_MIB",
+    byDefault: "1024",
+    read: integer({ min: 64, max: 1_048_576 }),
+    help: "free room of that folder's disk below which nothing is taken from nodes, MiB",
+  },
   drainMs: {
     env: "ALTRACE_DRAIN_MS",
     byDefault: "5000",
@@ -188,6 +208,8 @@ export type CoordinatorConfig = {
   readonly ledger: LedgerSettings;
   readonly autoKillsPerMinute: number;
   readonly commandsMax: number;
+  /** Undefined: no copies are kept. Without `dir` they lie in `archiveFolder(home)`. */
+  readonly archive: { readonly dir: string | undefined; readonly reserveBytes: number } | undefined;
   readonly drainMs: number;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
 };
@@ -233,10 +255,26 @@ export function readCoordinatorConfig(
     ledger: ledgerSettings({ leaseTtlMs: Number(values.leaseTtlMs), usdMicros: { min, max } }),
     autoKillsPerMinute: Number(values.autoKillsPerMinute),
     commandsMax: Number(values.commandsMax),
+    archive: archiveOf(values),
     drainMs: Number(values.drainMs),
     logLevel: values.logLevel ?? "info",
   };
   return { config: Object.freeze(config) };
+}
+
+function archiveOf(values: {
+  readonly archive: string | undefined;
+  readonly archiveDir: string | undefined;
+  readonly archiveReserveMib: number | undefined;
+}): CoordinatorConfig["archive"] {
+  if (values.archive === "off") return undefined;
+  const reserveBytes = Number(values.archiveReserveMib) * BYTES_PER_MIB;
+  return { dir: values.archiveDir, reserveBytes };
+}
+
+/** Where a coordinator keeps its copies of nodes' logs, when nobody says otherwise. */
+export function archiveFolder(home: string): string {
+  return join(home, "archive");
 }
 
 /** The ledger's bounds that follow from the few that can be set. */

@@ -49,6 +49,11 @@ export const COORDINATOR_EVENTS = {
   log_inconsistent: "error",
   /** A node offered a log under another key than the one it is known by. */
   log_key_refused: "error",
+  /** Shipped entries do not go on to what their log has signed. */
+  archive_inconsistent: "error",
+  archive_refused: "warn",
+  /** The archive's thread has ended: nodes keep what they have until the next start. */
+  archive_lost: "error",
   node_enrolled: "info",
   enrolment_refused: "warn",
   beat_refused: "warn",

@@ -13,6 +13,7 @@ import { natsUser } from "../adapters/nats-user.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { buildCoordinator } from "./app.ts";
+import { archiveOf } from "./archive/archive-link.ts";
 import { COORDINATOR_SETTINGS, type CoordinatorConfig, readCoordinatorConfig } from "./config.ts";
 import { eventLog } from "./event-log.ts";
 import { foundMesh, keysPath, socketPath, storePath, writeIdentity } from "./found-mesh.ts";
@@ -110,6 +111,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     keys,
     operator,
     log: eventLog(log, systemClock),
+    openArchive: archiveOf(config),
     certifier: await openInspectionRoot({
       home: config.home,
       mesh: pin.mesh,

@@ -121,6 +121,7 @@ export class NodeRequests {
     }
     const { body: question } = request;
     if (question.case === "nonce" && !["", replicaId].includes(question.value.replica)) return;
+    if (question.case === "ship" && question.value.replica !== replicaId) return;
     this.#inFlight += 1;
     try {
       const { requestId } = request;

@@ -7,6 +7,8 @@ import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import type { AccountLimits } from "./account-limits.ts";
 import { AckBook } from "./ack-book.ts";
+import { ArchiveDoor } from "./archive/archive-door.ts";
+import type { ArchiveLink } from "./archive/archive-link.ts";
 import { Commands } from "./commands.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { Contracts } from "./contracts.ts";
@@ -55,6 +57,8 @@ export type PartsInput = {
   readonly tell: Tell;
   readonly metrics: CoordinatorMetrics;
   readonly onFenced: () => void;
+  /** Where nodes ship their logs to. */
+  readonly archive?: ArchiveLink;
 };
 
 /** How long an answer waits for the stream before it says that nothing is committed yet. */
@@ -225,6 +229,7 @@ function buildNodeDoor(
     ...meshParts,
     rates,
     replicaId,
+    archive: new ArchiveDoor({ ...input, ...own, replicaId, archive: input.archive }),
     beatMonoMs: () => digest.monoMs(),
     ...own,
     replays,

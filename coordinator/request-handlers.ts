@@ -21,6 +21,7 @@ import { SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { isAccount, parseAgentId, parseScope } from "../proto/ids.ts";
 import { accountNews, newsWith } from "./account-news.ts";
 import { readAmounts, writeAmounts, writeUnit } from "./amounts.ts";
+import type { ArchiveDoor } from "./archive/archive-door.ts";
 import { certify, type NodeCertifier } from "./certify.ts";
 import type { Commands } from "./commands.ts";
 import { contractHandlers } from "./contract-calls.ts";
@@ -63,6 +64,7 @@ export type RequestHandlersOptions = {
   readonly rates: RateDoor;
   readonly standings: Standings;
   readonly witness: Witness;
+  readonly archive: ArchiveDoor;
   readonly placement: Placement;
   readonly certifier?: NodeCertifier;
   /** Automatic kills by node. */
@@ -92,6 +94,7 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
     standing: (request, from) => standing(options, request, from),
     ...contractHandlers(options.contracts),
     witness: ({ vkey, body }, { node }) => witness(options, { node, vkey, body }),
+    ship: (request, { node }) => options.archive.ship(request, node),
     fetch: (request) => fetchBody(options, request),
     state: ({ afterScope }) => statePage(options, afterScope),
     rate: (request, from) => options.rates.ask(request, from),

@@ -13,6 +13,7 @@ import {
   KEY_TYPES,
   type NoteSigner,
   parseVkey,
+  type VerifierKey,
   verifierKey,
 } from "../audit/signed-note.ts";
 import {
@@ -69,6 +70,12 @@ export type KnownLog = {
   readonly cosignedAtMs: number;
 };
 
+/** What a coordinator's cosignatures are checked by. */
+export function witnessKey(of: Pick<WitnessOptions, "mesh" | "replicaId" | "signer">): VerifierKey {
+  const name = `${of.mesh}/witness/${of.replicaId}`;
+  return verifierKey(name, KEY_TYPES.cosignature, of.signer.publicKey);
+}
+
 export class Witness {
   /** What cosignatures are checked by. */
   readonly vkey: string;
@@ -76,13 +83,9 @@ export class Witness {
   readonly #signer: NoteSigner;
 
   constructor(options: WitnessOptions) {
-    const { mesh, replicaId, signer } = options;
+    const { signer } = options;
     this.#options = options;
-    const key = verifierKey(
-      `${mesh}/witness/${replicaId}`,
-      KEY_TYPES.cosignature,
-      signer.publicKey,
-    );
+    const key = witnessKey(options);
     this.#signer = { key, sign: (message) => signer.sign(message) };
     this.vkey = encodeVkey(key);
   }
@@ -90,6 +93,12 @@ export class Witness {
   /** Logs that must exist, by origin. */
   logs(): readonly KnownLog[] {
     return this.#options.store.list(LOG_PREFIX).flatMap(([, bytes]) => readLog(bytes) ?? []);
+  }
+
+  /** The key that a log is known by; undefined when it is not known. */
+  keyOf(origin: string): string | undefined {
+    const stored = this.#options.store.get(logKey(origin));
+    return stored && readLog(stored)?.vkey;
   }
 
   /** Pairs of checkpoints that contradict each other, oldest log first. */
@@ -112,7 +121,7 @@ export class Witness {
     const origin = originOf(request.value);
     const key = parseVkey(vkey);
     if (!key.ok || key.value.type !== KEY_TYPES.log) return said(400, "the log's key is malformed");
-    if (origin === undefined || key.value.name !== origin || !this.#isOf(node, origin)) {
+    if (origin === undefined || key.value.name !== origin || !this.isOf(node, origin)) {
       return said(404, `no log of ${node}`);
     }
     for (let crossing = 0; crossing < CROSSINGS_MAX; crossing++) {
@@ -132,7 +141,7 @@ export class Witness {
   }
 
   /** `<mesh>/<node>/e<epoch>`: a node has no say over logs of others. */
-  #isOf(node: string, origin: string): boolean {
+  isOf(node: string, origin: string): boolean {
     const prefix = `${this.#options.mesh}/${node}/e`;
     const epoch = origin.startsWith(prefix) ? origin.slice(prefix.length) : "";
     return /^[1-9][0-9]{0,3}$/.test(epoch) && Number(epoch) <= LOG_EPOCHS_MAX;

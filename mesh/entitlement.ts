@@ -112,6 +112,13 @@ export class DeadMan {
     known.offset = { bootId, atLeastNs, atNs: sentNs };
   }
 
+  /** Replicas whose digests have come. */
+  replicas(): readonly string[] {
+    return [...this.#replicas]
+      .filter(([, { newest }]) => newest !== undefined)
+      .map(([name]) => name);
+  }
+
   /** Whether to compare clocks with this replica: not done in this boot of it, or long ago. */
   exchangeDue(replica: string, bootId: string, nowNs: bigint): boolean {
     const offset = this.#replicas.get(replica)?.offset;

@@ -4,6 +4,7 @@ import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import type { AdminServer } from "../adapters/admin-server.ts";
 import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
+import { machineDisk } from "../adapters/machine-disk.ts";
 import { openFilesMax } from "../adapters/open-files.ts";
 import { createKeyPair } from "../adapters/x509-authority.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -84,22 +85,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     scopes: 2 * config.tableRows + SPARE_SCOPES,
     writers: config.loops + 2,
   });
-  const audit = await startAudit(
-    {
-      home,
-      mesh: parts.mesh,
-      node: config.nodeId,
-      version: parts.version,
-      loops: config.loops,
-      syncMaxMs: config.auditSyncMaxMs,
-      reserveBytes: config.auditReserveMib * BYTES_PER_MIB,
-      clock,
-      random,
-      onFault: (message) => parts.log.fault("audit", new Error(message)),
-      onLost: parts.onLost,
-    },
-    table,
-  );
+  const audit = await startAuditOf(parts, home, table);
   const mesh = startMeshThread({ parts, home, bootId, audit, table });
   const shared = { parts, table, audit, mesh, sessionSecret: random.bytes(SECRET_BYTES) };
   const loops = Array.from({ length: config.loops }, (_, no) => startLoop(no, shared));
@@ -118,7 +104,11 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     log: parts.log,
   });
   await control.start();
-  audit.witnessBy(mesh.link.ask, bootId);
+  audit.joinMesh({
+    ask: mesh.link.ask,
+    archives: async () => (await mesh.link.status()).coordinators,
+    bootId,
+  });
   const ports = await Promise.all(loops.map(({ listening }) => listening));
   const questions = new LoopQuestions(
     loops.map(({ link }) => link),
@@ -147,6 +137,29 @@ function placementOf({ config, clock, log }: NodeParts): Placement {
   if (path === undefined) return NO_PLACEMENT;
   const onProblem = (why: string) => log.fault("pods", new Error(why));
   return openPlacementFile({ path, clock, onProblem });
+}
+
+/** The log of a node in this home. */
+function startAuditOf(parts: NodeParts, home: string, table: Table): Promise<AuditLog> {
+  const { config, clock, random } = parts;
+  return startAudit(
+    {
+      home,
+      mesh: parts.mesh,
+      node: config.nodeId,
+      version: parts.version,
+      loops: config.loops,
+      syncMaxMs: config.auditSyncMaxMs,
+      reserveBytes: config.auditReserveMib * BYTES_PER_MIB,
+      shipEveryMs: config.auditShipMs,
+      clock,
+      disk: machineDisk,
+      random,
+      onFault: (message) => parts.log.fault("audit", new Error(message)),
+      onLost: parts.onLost,
+    },
+    table,
+  );
 }
 
 type MeshThread = { readonly link: MeshThreadLink; end(): Promise<void> };

@@ -1,14 +1,14 @@
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import type { AuditRecord } from "../audit/record.ts";
-import { CHECKPOINT_PATH } from "../audit/tiles.ts";
 import type { Clock } from "../ports/clock.ts";
+import { type Disk, readWhole } from "../ports/disk.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
-import type { AuditToControl, AuditWorkerData } from "./audit/audit-worker.ts";
-import { machineDisk, readWhole } from "./audit/disk.ts";
+import type { AuditToControl, AuditWorkerData, EpochKey } from "./audit/audit-worker.ts";
 import { findRequest } from "./audit/find-records.ts";
 import { removeFloodCounts } from "./audit/flood-count-file.ts";
 import { currentEpoch, type LogEpoch, openNextEpoch } from "./audit/log-epoch.ts";
+import { LogInMesh, type LogInMeshOptions } from "./audit/log-in-mesh.ts";
 import { logFolder } from "./audit/log-origin.ts";
 import {
   bootRecord,
@@ -19,7 +19,6 @@ import {
 } from "./audit/recover-wal.ts";
 import { createWalSignal, type WalSignal } from "./audit/wal-signal.ts";
 import { openWal, type Wal } from "./audit/wal-writer.ts";
-import { type AskWitness, WitnessLink } from "./audit/witness-link.ts";
 import type { Table } from "./table/table.ts";
 
 export type AuditLogOptions = {
@@ -32,12 +31,18 @@ export type AuditLogOptions = {
   readonly syncMaxMs: number;
   /** Free bytes of the disk that are kept for allows, kills and floods. */
   readonly reserveBytes: number;
+  /** Time between two rounds of shipping to the coordinators, ms. */
+  readonly shipEveryMs: number;
   readonly clock: Clock;
+  readonly disk: Disk;
   readonly random: Random;
   /** A sync failed; allows stop by themselves. */
   readonly onFault: (message: string) => void;
   readonly onLost: (what: string, error: unknown) => void;
 };
+
+/** What the log needs of the mesh. */
+export type MeshOfLog = Pick<LogInMeshOptions, "ask" | "archives" | "bootId">;
 
 /** The node's log as its other threads are handed it. */
 export type AuditLog = {
@@ -51,22 +56,21 @@ export type AuditLog = {
   append(record: AuditRecord): void;
   isWritable(): boolean;
   find(requestId: string): Promise<readonly AuditRecord[]>;
-  /** Has checkpoints cosigned from now on, the last one of before at once. */
-  witnessBy(ask: AskWitness, bootId: string): void;
+  /** Has checkpoints cosigned and logs copied from now on, those of before at once. */
+  joinMesh(mesh: MeshOfLog): void;
   /** Writes the last record and returns once everything is on disk. Loops have ended by then. */
   stop(): Promise<void>;
 };
 
 /** Puts the files of earlier runs in order, starts the audit thread and writes the boot record. */
 export async function startAudit(options: AuditLogOptions, table: Table): Promise<AuditLog> {
-  const { home, mesh, node, version, loops, clock, onFault, onLost } = options;
+  const { home, node, version, loops, clock, disk, onFault, onLost } = options;
   const walDir = join(home, "wal");
-  const recovery = recoverWal({ dir: walDir, random: options.random, clock });
+  const recovery = recoverWal({ dir: walDir, random: options.random, clock, disk });
   const { run } = recovery;
-  const epoch = currentEpoch(machineDisk, home);
-  const logDir = logFolder(home, { mesh, node, epoch: epoch.epoch });
+  const epoch = currentEpoch(disk, home);
   const signal = createWalSignal(loops + 2);
-  const { worker, vkey } = await startAuditThread({ options, run, epoch, walDir, signal, table });
+  const thread = await startAuditThread({ options, run, epoch, walDir, signal, table });
   const wal = openWal({
     dir: walDir,
     run,
@@ -75,14 +79,15 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     signal,
     clock,
     syncMaxMs: options.syncMaxMs,
+    disk,
   });
   wal.append(bootRecord(recovery, { t: clock.nowMs(), node, version }));
-  const links: WitnessLink[] = [];
   for (const gap of [gapRecord, floodGapRecord]) {
     const record = gap(recovery, { t: clock.nowMs(), node });
     if (record !== undefined) wal.append(record);
   }
-  removeFloodCounts(machineDisk, walDir, run);
+  removeFloodCounts(disk, walDir, run);
+  const ties: LogInMesh[] = [];
   return {
     run,
     walDir,
@@ -90,46 +95,58 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     meshWriter: loops + 1,
     append: (record) => appendOrTell(wal, record, onFault),
     isWritable: () => wal.canAllow(clock.monoNs()),
-    find: async (requestId) => {
-      const found = await findRequest({ walDir, logDir }, requestId);
-      // Logs of earlier epochs do not grow any more, but they are answered from all the same.
-      for (let no = epoch.epoch - 1; no >= 1 && found.length === 0; no--) {
-        const earlier = logFolder(home, { mesh, node, epoch: no });
-        found.push(...(await findRequest({ walDir, logDir: earlier }, requestId)));
-      }
-      return found;
-    },
-    witnessBy: (ask, bootId) => {
-      const read = (path: string) => readWhole(machineDisk, join(logDir, path));
-      const link = new WitnessLink({
-        ask,
-        bootId,
-        newId: () => uuidV7(clock.nowMs(), options.random),
-        node,
-        vkey,
-        read,
-        clock,
-        onCosigned: (text, line) => worker.postMessage({ t: "cosigned", text, line }),
-        onDisowned: (cosigned) => {
-          openNextEpoch(machineDisk, home, { rc: "disowned", prev: cosigned });
-          onLost("log", new Error("a witness has seen another history of this log: it is closed"));
-        },
-        onRefused: (why) => onFault(`the witness refuses: ${why}`),
-      });
-      worker.on("message", (message: AuditToControl) => {
-        if (message.t === "signed") link.signed(message.checkpoint);
-      });
-      const last = read(CHECKPOINT_PATH)?.toString("utf8");
-      if (last !== undefined) link.signed(last);
-      links.push(link);
+    find: (requestId) => findInLogs(options, { walDir, epoch: epoch.epoch }, requestId),
+    joinMesh: (mesh) => {
+      ties.push(tieTo(mesh, options, thread));
     },
     stop: async () => {
-      for (const link of links) link.stop();
+      for (const tie of ties) tie.stop();
       appendOrTell(wal, runEndRecord({ t: clock.nowMs(), node }), onFault);
       wal.close();
-      await endAuditThread(worker, onLost);
+      await endAuditThread(thread.worker, onLost);
     },
   };
+}
+
+/** Logs of earlier epochs do not grow any more, but they are answered from all the same. */
+async function findInLogs(
+  { home, mesh, node }: AuditLogOptions,
+  { walDir, epoch }: { readonly walDir: string; readonly epoch: number },
+  requestId: string,
+): Promise<readonly AuditRecord[]> {
+  const found: AuditRecord[] = [];
+  for (let no = epoch; no >= 1 && found.length === 0; no--) {
+    const logDir = logFolder(home, { mesh, node, epoch: no });
+    found.push(...(await findRequest({ walDir, logDir }, requestId)));
+  }
+  return found;
+}
+
+/** Has the node's logs cosigned and copied from now on, as far as they are by now at once. */
+function tieTo(mesh: MeshOfLog, options: AuditLogOptions, thread: AuditThread): LogInMesh {
+  const { home, node, clock, disk, random, onLost, onFault } = options;
+  const { worker, keys } = thread;
+  const tie = new LogInMesh({
+    ...mesh,
+    newId: () => uuidV7(clock.nowMs(), random),
+    node,
+    clock,
+    logs: keys.map(({ epoch, vkey }) => {
+      const dir = logFolder(home, { mesh: options.mesh, node, epoch });
+      return { vkey, read: (path: string) => readWhole(disk, join(dir, path)) };
+    }),
+    shipEveryMs: options.shipEveryMs,
+    onCosigned: (text, line) => worker.postMessage({ t: "cosigned", text, line }),
+    onDisowned: (cosigned) => {
+      openNextEpoch(disk, home, { rc: "disowned", prev: cosigned });
+      onLost("log", new Error("a witness has seen another history of this log: it is closed"));
+    },
+    onFault,
+  });
+  worker.on("message", (message: AuditToControl) => {
+    if (message.t === "signed") tie.signed(message.checkpoint);
+  });
+  return tie;
 }
 
 function appendOrTell(wal: Wal, record: AuditRecord, onFault: (message: string) => void): void {
@@ -140,6 +157,9 @@ function appendOrTell(wal: Wal, record: AuditRecord, onFault: (message: string) 
   }
 }
 
+/** `keys` of all logs of this node; the last one grows. */
+type AuditThread = { readonly worker: Worker; readonly keys: readonly EpochKey[] };
+
 async function startAuditThread(of: {
   readonly options: AuditLogOptions;
   readonly run: string;
@@ -147,7 +167,7 @@ async function startAuditThread(of: {
   readonly walDir: string;
   readonly signal: WalSignal;
   readonly table: Table;
-}): Promise<{ readonly worker: Worker; readonly vkey: string }> {
+}): Promise<AuditThread> {
   const { options, run, epoch, walDir, signal, table } = of;
   const { loops, onFault, onLost } = options;
   const loopWriters = Array.from({ length: loops }, (_, no) => ({ no, name: `loop${no}` }));
@@ -168,13 +188,15 @@ async function startAuditThread(of: {
   worker.on("exit", (code) => {
     if (!ending.has(worker)) onLost("audit", new Error(`the audit thread ended with ${code}`));
   });
-  const vkey = await new Promise<string>((resolve) => {
+  const keys = await new Promise<readonly EpochKey[]>((resolve) => {
     worker.on("message", (message: AuditToControl) => {
-      if (message.t === "ready") resolve(message.vkey ?? "");
       if (message.t === "fault") onFault(message.message);
+      if (message.t !== "ready") return;
+      const { earlier = [], vkey = "" } = message;
+      resolve([...earlier, { epoch: epoch.epoch, vkey }]);
     });
   });
-  return { worker, vkey };
+  return { worker, keys };
 }
 
 /** Threads that were told to end. */

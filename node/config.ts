@@ -152,6 +152,12 @@ export const NODE_SETTINGS = {
     read: integer({ min: 10, max: 60 * SECOND_MS }),
     help: "longest time a record may be unsynced before allows stop, ms",
   },
+  auditShipMs: {
+    env: "ALTRACE_AUDIT_SHIP_MS",
+    byDefault: "5000",
+    read: integer({ min: 100, max: 600 * SECOND_MS }),
+    help: "time between two rounds in which the log is copied to the coordinators, ms",
+  },
   auditReserveMib: {
     env: "ALTRACE_AUDIT_RESERVE_MIB",
     byDefault: "512",
@@ -200,6 +206,7 @@ export type NodeConfig = {
   readonly deadManMs: number;
   readonly heartbeatMs: number;
   readonly auditSyncMaxMs: number;
+  readonly auditShipMs: number;
   readonly auditReserveMib: number;
   readonly drainMs: number;
   /** Where the machine's enforcer listens, where there is one. */

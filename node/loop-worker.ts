@@ -2,10 +2,10 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { Registry } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { ed25519Verifier } from "../adapters/ed25519-verifier.ts";
+import { machineDisk } from "../adapters/machine-disk.ts";
 import { createPiscinaCompute } from "../adapters/piscina-compute.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { certifyHost, createKeyPair } from "../adapters/x509-authority.ts";
-import { machineDisk } from "./audit/disk.ts";
 import { openFloodCountFile } from "./audit/flood-count-file.ts";
 import { FloodGate, SINGLE_REFUSALS_PER_SECOND_MAX } from "./audit/flood-gate.ts";
 import { openWalSignal, roomOf } from "./audit/wal-signal.ts";
@@ -72,6 +72,7 @@ async function run(data: LoopWorkerData): Promise<void> {
     signal,
     clock: systemClock,
     syncMaxMs: data.auditSyncMaxMs,
+    disk: machineDisk,
   });
   const registry = new Registry();
   const floods = createFloodMetrics(registry);

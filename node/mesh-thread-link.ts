@@ -15,6 +15,7 @@ const SILENT: MeshStatus = {
   lastSeq: 0,
   stateHash: "",
   closedBecause: ["mesh_thread_silent"],
+  coordinators: { names: [], trusted: 0 },
 };
 
 /** The control thread's end of the mesh thread. Every question has an answer, even if it hangs. */

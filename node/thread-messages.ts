@@ -338,4 +338,6 @@ export type MeshStatus = {
   readonly lastSeq: number;
   readonly stateHash: string;
   readonly closedBecause: readonly string[];
+  /** Names of those that were heard, and how many the mesh trusts. */
+  readonly coordinators: { readonly names: readonly string[]; readonly trusted: number };
 };

@@ -54,6 +54,7 @@ export const REQUEST_METHODS = [
   "batch",
   "distrust",
   "rate",
+  "ship",
 ] as const;
 export type RequestMethod = (typeof REQUEST_METHODS)[number];
 /** All questions of one node. */

@@ -44,10 +44,12 @@ export type Act = (command: Command, host: CliProcess, run: Run) => Promise<void
 export function addAudit(program: Command, host: CliProcess, act: Act): void {
   const audit = program.command("audit").description("the log: verify, ask, prove, follow");
   const offline = "a folder with logs instead of this HOME's";
+  const archive = "the coordinator's copies of all nodes' logs";
   audit
     .command("verify")
     .description("every hash, signature and record, from files and public keys alone")
     .option("--offline <dir>", offline)
+    .option("--archive", archive)
     .option("--keys <file>", "public keys of logs, or a policy with witnesses and quorum")
     .option("--witnessed <dir>", "checkpoints that somebody else kept, as `audit logs --out` does")
     .action((options, command: Command) =>
@@ -57,6 +59,7 @@ export function addAudit(program: Command, host: CliProcess, act: Act): void {
     .command("query")
     .description("records that answer a question, oldest first")
     .option("--offline <dir>", offline)
+    .option("--archive", archive)
     .option("--request <id>", "of one request")
     .option("--agent <agent>", "of one agent, team/agent")
     .option("--since <time>", "not before this time")
@@ -73,6 +76,7 @@ export function addAudit(program: Command, host: CliProcess, act: Act): void {
     .command("receipt <request>")
     .description("files that prove the records of a request to anybody, offline")
     .option("--offline <dir>", offline)
+    .option("--archive", archive)
     .option("--out <name>", "name of the files, without .tlog-proof")
     .action((request: string, options, command: Command) =>
       act(command, host, (context) => writeReceipts(context, request, options)),
@@ -82,6 +86,7 @@ export function addAudit(program: Command, host: CliProcess, act: Act): void {
 
 function addReaders(audit: Command, host: CliProcess, act: Act): void {
   const offline = "a folder with logs instead of this HOME's";
+  const archive = "the coordinator's copies of all nodes' logs";
   audit
     .command("check <receipt>")
     .description("whether a receipt proves what it says")
@@ -115,6 +120,7 @@ function addReaders(audit: Command, host: CliProcess, act: Act): void {
     .command("reindex")
     .description("make the index by request id anew")
     .option("--offline <dir>", offline)
+    .option("--archive", archive)
     .action((options, command: Command) =>
       act(command, host, (context) => reindexLogs(context, options)),
     );

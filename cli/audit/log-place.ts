@@ -4,6 +4,7 @@ import { fileKeys } from "../../adapters/file-keys.ts";
 import { type LogPolicy, parseLogPolicy } from "../../audit/log-policy.ts";
 import { KEY_TYPES, parseVkey, type VerifierKey, verifierKey } from "../../audit/signed-note.ts";
 import { CHECKPOINT_PATH, type LogReader } from "../../audit/tiles.ts";
+import { archiveFolder } from "../../coordinator/config.ts";
 import { CommandError } from "../command-context.ts";
 
 /** Folders that are looked through for logs, so that no link leads for ever. */
@@ -40,6 +41,22 @@ export function logsBelow(dir: string): readonly LogPlace[] {
 /** Where a node keeps its logs, under the HOME it was started with. */
 export function nodeLogFolder(home: string): string {
   return join(home, "node", "log");
+}
+
+/** Which logs a command is about. */
+export type LogChoice = {
+  /** A folder with logs. */
+  readonly offline?: string;
+  /** The copies of all nodes' logs that the coordinator of this HOME keeps. */
+  readonly archive?: boolean;
+};
+
+/** The folder that is meant; without a choice it is that of this HOME's node. */
+export function chosenFolder(home: string, { offline, archive }: LogChoice): string {
+  if (offline !== undefined && archive === true) {
+    throw new CommandError("--offline and --archive name two places", 2);
+  }
+  return offline ?? (archive === true ? archiveFolder(home) : nodeLogFolder(home));
 }
 
 /** The files of a log. What cannot be read counts as missing, which a verifier reports. */
@@ -95,10 +112,11 @@ export function ownKeys(home: string, places: readonly LogPlace[]): readonly Ver
   });
 }
 
+/** A checkpoint that somebody kept, and where it was read. */
+export type CheckpointFile = { readonly path: string; readonly bytes: Buffer };
+
 /** Files of a folder whose names end in `.checkpoint`. */
-export function checkpointFiles(
-  dir: string,
-): readonly { readonly path: string; readonly bytes: Buffer }[] {
+export function checkpointFiles(dir: string): readonly CheckpointFile[] {
   try {
     const names = readdirSync(dir).filter((name) => name.endsWith(".checkpoint"));
     return names.map((name) => ({ path: join(dir, name), bytes: readFileSync(join(dir, name)) }));

@@ -3,15 +3,14 @@ import { indexedLeaves } from "../../node/audit/request-index.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { type Entry, entriesFrom, entryAt, sizeOf } from "./entries.ts";
-import { type LogPlace, logsBelow, nodeLogFolder } from "./log-place.ts";
+import { chosenFolder, type LogChoice, type LogPlace, logsBelow } from "./log-place.ts";
 import { bar } from "./verify.ts";
 
 /** Records that one query gives when nobody says how many. */
 const LIMIT_DEFAULT = 1_000;
 const REQUEST_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
-export type QueryOptions = {
-  readonly offline?: string;
+export type QueryOptions = LogChoice & {
   readonly request?: string;
   readonly agent?: string;
   readonly since?: string;
@@ -32,7 +31,7 @@ type Wanted = (record: SealedRecord) => boolean;
 export function queryLogs(context: CommandContext, options: QueryOptions): void {
   const { output } = context;
   const limit = countOf("--limit", options.limit, LIMIT_DEFAULT);
-  const places = logsBelow(options.offline ?? nodeLogFolder(context.home));
+  const places = logsBelow(chosenFolder(context.home, options));
   const wanted = wantedBy(options);
   const found: SealedRecord[] = [];
   for (const place of places) {

@@ -7,10 +7,17 @@ import { parseNote } from "../../audit/signed-note.ts";
 import { CHECKPOINT_PATH, readTile, subtreesFromTiles } from "../../audit/tiles.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import type { Entry } from "./entries.ts";
-import { type LogPlace, logsBelow, nodeLogFolder, readerOf, readKeysFile } from "./log-place.ts";
+import {
+  chosenFolder,
+  type LogChoice,
+  type LogPlace,
+  logsBelow,
+  readerOf,
+  readKeysFile,
+} from "./log-place.ts";
 import { recordLine, requestEntries } from "./query.ts";
 
-export type ReceiptOptions = { readonly offline?: string; readonly out?: string };
+export type ReceiptOptions = LogChoice & { readonly out?: string };
 
 /**
  * `altrace audit receipt <request>`: one file for each record of the request, which anybody can check
@@ -21,7 +28,7 @@ export function writeReceipts(
   request: string,
   options: ReceiptOptions,
 ): void {
-  const places = logsBelow(options.offline ?? nodeLogFolder(context.home));
+  const places = logsBelow(chosenFolder(context.home, options));
   const made = places.flatMap((place) => receiptsOf(place, request));
   if (made.length === 0) {
     throw new CommandError(`no checkpoint covers a record of ${request} yet, or there is none`);

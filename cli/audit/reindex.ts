@@ -3,16 +3,13 @@ import { dirname, join } from "node:path";
 import { IndexWriter } from "../../node/audit/request-index.ts";
 import type { CommandContext } from "../command-context.ts";
 import { entriesFrom, sizeOf } from "./entries.ts";
-import { type LogPlace, logsBelow, nodeLogFolder, readerOf } from "./log-place.ts";
+import { chosenFolder, type LogChoice, type LogPlace, logsBelow, readerOf } from "./log-place.ts";
 import { bar } from "./verify.ts";
 
 /** `altrace audit reindex`: makes the index by request id anew, from the entries alone. */
-export function reindexLogs(
-  context: CommandContext,
-  { offline }: { readonly offline?: string },
-): void {
+export function reindexLogs(context: CommandContext, choice: LogChoice): void {
   const { output } = context;
-  const done = logsBelow(offline ?? nodeLogFolder(context.home)).map((place) => {
+  const done = logsBelow(chosenFolder(context.home, choice)).map((place) => {
     const records = reindex(place, (text) => {
       if (output.terminal) output.progress(text);
     });

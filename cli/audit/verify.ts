@@ -1,15 +1,19 @@
 import { join } from "node:path";
-import { openCheckpoint } from "../../audit/checkpoint.ts";
+import { headOf, openCheckpoint } from "../../audit/checkpoint.ts";
 import type { LogPolicy } from "../../audit/log-policy.ts";
 import { encodeVkey, type VerifierKey } from "../../audit/signed-note.ts";
 import { type Anchor, type VerifyReport, verifyLog } from "../../audit/verify-log.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import type { Output } from "../output.ts";
+import { sizeOf } from "./entries.ts";
+import { knownLogs } from "./known-logs.ts";
 import {
+  type CheckpointFile,
   checkpointFiles,
+  chosenFolder,
+  type LogChoice,
   type LogPlace,
   logsBelow,
-  nodeLogFolder,
   ownKeys,
   readerOf,
   readKeysFile,
@@ -21,8 +25,7 @@ const FINDINGS_SHOWN_MAX = 20;
 const PROGRESS_LEAVES = 16_384;
 const BAR_CHARS = 24;
 
-export type VerifyOptions = {
-  readonly offline?: string;
+export type VerifyOptions = LogChoice & {
   readonly keys?: string;
   readonly witnessed?: string;
 };
@@ -44,35 +47,60 @@ export type LogVerdict = {
  * `altrace audit verify`: every hash, signature and record of a log, from its files and public keys
  * alone. With `--offline DIR --keys FILE` nothing else is touched.
  */
-export function verifyLogs(context: CommandContext, options: VerifyOptions): void {
+export async function verifyLogs(context: CommandContext, options: VerifyOptions): Promise<void> {
   const { output } = context;
-  const { folder, places, policy } = logsToVerify(context, options);
+  const { folder, places, policy, kept = [] } = await logsToVerify(context, options);
   const missing = policy.logs.filter(({ name }) => !places.some((one) => one.origin === name));
-  const anchors = options.witnessed === undefined ? [] : anchorsIn(options.witnessed, policy);
+  const given = options.witnessed === undefined ? [] : checkpointFiles(options.witnessed);
+  const copies = kept.map((one) => ({ ...one, isLater: isLaterThan(places, one) }));
+  const behind = copies.filter(({ isLater }) => isLater).map(({ path }) => path);
+  const anchors = anchorsIn([...given, ...copies.filter(({ isLater }) => !isLater)], policy);
   const verdicts = places.map((place) => verifyOne(place, { policy, anchors }, output));
   const unseen = missing.map(({ name }) => name);
   const findings = verdicts.reduce((sum, verdict) => sum + verdict.findings.length, unseen.length);
-  output.result({ ok: findings === 0, missing_logs: unseen, logs: verdicts }, () => {
+  const answer = { ok: findings === 0, missing_logs: unseen, behind_logs: behind, logs: verdicts };
+  output.result(answer, () => {
     for (const verdict of verdicts) print(verdict, output);
+    for (const name of behind) output.line(`${name}  more of it was cosigned than is here by now`);
     for (const name of unseen)
       output.line(`${name}  log_missing  its key is known, and it is not here`);
   });
   if (findings > 0) throw new CommandError(`${folder}: ${findings} findings`);
 }
 
-function logsToVerify(context: CommandContext, { offline, keys }: VerifyOptions) {
+/** What is verified, and by what. `kept`: checkpoints that the coordinator cosigned. */
+type ToVerify = {
+  readonly folder: string;
+  readonly places: readonly LogPlace[];
+  readonly policy: LogPolicy;
+  readonly kept?: readonly CheckpointFile[];
+};
+
+async function logsToVerify(context: CommandContext, options: VerifyOptions): Promise<ToVerify> {
+  const { offline, keys, archive } = options;
+  const folder = chosenFolder(context.home, options);
+  if (archive === true) {
+    const known = await knownLogs(context);
+    const policy = keys === undefined ? known.policy : readKeysFile(keys);
+    return { folder, places: logsBelow(folder), policy, kept: known.checkpoints };
+  }
   if (offline !== undefined) {
     if (keys === undefined) throw new CommandError("--offline needs --keys <file>", 2);
     const policy = readKeysFile(keys);
     return { folder: offline, places: named(logsBelow(offline), policy), policy };
   }
-  const folder = nodeLogFolder(context.home);
   const places = logsBelow(folder);
   if (places.length === 0) throw new CommandError(`${folder} holds no log`);
   const own = ownKeys(context.home, places);
   const policy =
     keys === undefined ? { logs: own, witnesses: [], quorum: undefined } : readKeysFile(keys);
   return { folder, places, policy };
+}
+
+/** A copy that is on its way does not have the last of what was cosigned, and need not. */
+function isLaterThan(places: readonly LogPlace[], { path, bytes }: CheckpointFile): boolean {
+  const place = places.find(({ origin }) => origin === path);
+  return place !== undefined && (headOf(bytes.toString("utf8"))?.size ?? 0) > sizeOf(place);
 }
 
 /** A folder that is one log itself may lie anywhere: the only key there is names it. */
@@ -90,8 +118,8 @@ type Against = { readonly policy: LogPolicy; readonly anchors: readonly NamedAnc
 type NamedAnchor = Anchor & { readonly origin: string };
 
 /** Checkpoints that others kept. One that the policy's keys did not sign shows nothing, and is refused. */
-function anchorsIn(dir: string, policy: LogPolicy): readonly NamedAnchor[] {
-  return checkpointFiles(dir).map(({ path, bytes }) => {
+function anchorsIn(files: readonly CheckpointFile[], policy: LogPolicy): readonly NamedAnchor[] {
+  return files.map(({ path, bytes }) => {
     const results = policy.logs.map((key) => openCheckpoint(bytes, key, policy.witnesses));
     const opened = results.find(({ ok }) => ok);
     if (!opened?.ok) throw new CommandError(`${path}: no known log signed it`);

@@ -12,6 +12,7 @@ import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { unknownSettings } from "../../adapters/settings.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { buildCoordinator, type Coordinator } from "../../coordinator/app.ts";
+import { archiveOf } from "../../coordinator/archive/archive-link.ts";
 import {
   COORDINATOR_SETTINGS,
   type CoordinatorConfig,
@@ -148,6 +149,7 @@ async function start(
     keys: fileKeys(keysPath(home)),
     operator,
     log: eventLog(logger, systemClock),
+    openArchive: archiveOf(configs.coordinator),
     certifier: await openInspectionRoot({ home, mesh: pin.mesh, nowMs: systemClock.nowMs() }),
   });
   started.defer(() => coordinator.stop());

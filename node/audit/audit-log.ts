@@ -16,13 +16,13 @@
 import { BundleBuilder } from "../../audit/bundle-builder.ts";
 import { checkpointText, encodeCheckpoint, signCheckpoint } from "../../audit/checkpoint.ts";
 import { sealLeaf } from "../../audit/leaf.ts";
+import type { LogFiles } from "../../audit/log-files.ts";
 import { HASH_BYTES } from "../../audit/merkle.ts";
 import type { LeafScan } from "../../audit/scan-leaf.ts";
 import type { NoteSigner } from "../../audit/signed-note.ts";
 import type { TileEdge } from "../../audit/tile-edge.ts";
 import { bundlePath, CHECKPOINT_PATH, TILE_WIDTH, tilePath } from "../../audit/tiles.ts";
 import { type Consumed, encodeConsumed } from "./consumed.ts";
-import type { LogFiles } from "./log-files.ts";
 import { IndexWriter } from "./request-index.ts";
 
 /** Folder of the consumed positions, one file for each size. */

@@ -1,12 +1,14 @@
 import { join } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
 import { fileKeys } from "../../adapters/file-keys.ts";
+import { machineDisk } from "../../adapters/machine-disk.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
+import type { AuditFault } from "../../audit/audit-fault.ts";
+import { encodeVkey } from "../../audit/signed-note.ts";
 import { openTable } from "../table/table.ts";
-import type { AuditFault } from "./audit-fault.ts";
-import { machineDisk } from "./disk.ts";
 import { DiskRoom } from "./disk-room.ts";
 import type { LogEpoch } from "./log-epoch.ts";
+import { logKey } from "./log-origin.ts";
 import { LogThread } from "./log-thread.ts";
 import { SyncLoop } from "./sync-loop.ts";
 import { openWalSignal } from "./wal-signal.ts";
@@ -40,9 +42,15 @@ export type ControlToAudit =
   /** Sync once more and end: send it after all writers are closed. */
   | { readonly t: "stop" };
 
+/** The key of one of a node's logs. */
+export type EpochKey = { readonly epoch: number; readonly vkey: string };
+
 export type AuditToControl =
-  /** `vkey` is what the log's checkpoints are verified by, as C2SP tools take it. */
-  | { readonly t: "ready"; readonly vkey?: string }
+  /**
+   * `vkey` is what the log's checkpoints are verified by, as C2SP tools take it; `earlier` the same of
+   * logs that do not grow any more.
+   */
+  | { readonly t: "ready"; readonly vkey?: string; readonly earlier?: readonly EpochKey[] }
   /** A checkpoint was signed and is on the disk. */
   | { readonly t: "signed"; readonly checkpoint: string }
   /** Something could not be synced. Allows stop by themselves; whoever runs the node must know. */
@@ -89,7 +97,7 @@ async function run(data: AuditWorkerData): Promise<void> {
     if (message.t === "stop") loop.stop();
     else log?.cosigned(message.text, message.line);
   });
-  post({ t: "ready", ...(log && { vkey: log.vkey }) });
+  post({ t: "ready", ...(log && { vkey: log.vkey, earlier: earlierKeys(data.log) }) });
   await loop.run();
   post({ t: "stopped" });
   control.close();
@@ -113,6 +121,17 @@ function openLog(
     clock: systemClock,
     disk: machineDisk,
     onFault: (fault) => post({ t: "fault", message: messageOf(fault) }),
+  });
+}
+
+function earlierKeys(log: AuditWorkerData["log"]): readonly EpochKey[] {
+  if (log === undefined) return [];
+  const { home, mesh, node } = log;
+  const keys = fileKeys(join(home, "keys"));
+  const epochs = Array.from({ length: log.epoch.epoch - 1 }, (_, no) => no + 1);
+  return epochs.flatMap((epoch) => {
+    const key = logKey(keys, { mesh, node, epoch });
+    return key === undefined ? [] : [{ epoch, vkey: encodeVkey(key) }];
   });
 }
 

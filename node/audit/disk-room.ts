@@ -1,6 +1,6 @@
+import { AuditFault } from "../../audit/audit-fault.ts";
 import type { Clock } from "../../ports/clock.ts";
-import { AuditFault } from "./audit-fault.ts";
-import type { Disk } from "./disk.ts";
+import type { Disk } from "../../ports/disk.ts";
 import { setRoom, type WalSignal } from "./wal-signal.ts";
 
 /**

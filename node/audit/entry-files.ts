@@ -1,10 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { AuditFault } from "../../audit/audit-fault.ts";
 import { parseCheckpointText } from "../../audit/checkpoint.ts";
 import { decodeRecord } from "../../audit/leaf.ts";
 import { parseNote } from "../../audit/signed-note.ts";
 import { bundlePath, CHECKPOINT_PATH, readBundle, TILE_WIDTH } from "../../audit/tiles.ts";
-import { AuditFault } from "./audit-fault.ts";
 
 /** Entries of a log, a bundle at a time, as far as its checkpoint goes. */
 export class EntryFiles {

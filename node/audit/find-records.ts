@@ -6,9 +6,9 @@
  * that.
  */
 
+import { AuditFault } from "../../audit/audit-fault.ts";
 import { decodeRecord } from "../../audit/leaf.ts";
 import type { AuditRecord, DecisionRecord, Place } from "../../audit/record.ts";
-import { AuditFault } from "./audit-fault.ts";
 import { EntryFiles } from "./entry-files.ts";
 import { type IndexAnswer, indexedLeaves } from "./request-index.ts";
 import { newestWalFirst, scanWalFile } from "./scan-wal.ts";

@@ -4,7 +4,7 @@
  */
 
 import { join } from "node:path";
-import { type Disk, readWhole } from "./disk.ts";
+import { type Disk, readWhole } from "../../ports/disk.ts";
 
 const SUFFIX = ".flood";
 const NAME = /^([0-9]{8}\.[0-9a-f]{8})-[a-z0-9-]{1,32}\.flood$/;

@@ -1,9 +1,9 @@
 /** Which of a node's logs is the one that grows, and why it was opened. */
 
 import { join } from "node:path";
-import { AuditFault } from "./audit-fault.ts";
-import type { Disk } from "./disk.ts";
-import { LogFiles } from "./log-files.ts";
+import { AuditFault } from "../../audit/audit-fault.ts";
+import { LogFiles } from "../../audit/log-files.ts";
+import type { Disk } from "../../ports/disk.ts";
 
 /** Why an epoch was opened. */
 export type EpochOpening = {

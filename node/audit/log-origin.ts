@@ -1,5 +1,10 @@
 import { join } from "node:path";
-import { KEY_TYPES, type NoteSigner, verifierKey } from "../../audit/signed-note.ts";
+import {
+  KEY_TYPES,
+  type NoteSigner,
+  type VerifierKey,
+  verifierKey,
+} from "../../audit/signed-note.ts";
 import type { Keys } from "../../ports/keys.ts";
 
 /** Which log: one node's, from when it was opened until it is closed. */
@@ -33,6 +38,12 @@ export function logFolder(home: string, name: LogName): string {
 /** Where the WAL files of a node lie. */
 export function walFolder(home: string): string {
   return join(home, "wal");
+}
+
+/** What a log's checkpoints are verified by; undefined when its key is not there. */
+export function logKey(keys: Keys, name: LogName): VerifierKey | undefined {
+  const signer = keys.load(`log-e${name.epoch}`);
+  return signer && verifierKey(logOrigin(name), KEY_TYPES.log, signer.publicKey);
 }
 
 /** The log's own key, which signs nothing but its checkpoints. It is made when there is none. */

@@ -1,15 +1,15 @@
+import { AuditFault } from "../../audit/audit-fault.ts";
 import { encodeLeaf, RecordError } from "../../audit/leaf.ts";
+import { LogFiles } from "../../audit/log-files.ts";
 import type { AuditRecord } from "../../audit/record.ts";
 import { standsAt } from "../../audit/scan-leaf.ts";
 import { encodeVkey } from "../../audit/signed-note.ts";
 import type { Clock } from "../../ports/clock.ts";
+import type { Disk } from "../../ports/disk.ts";
 import type { Keys } from "../../ports/keys.ts";
-import { AuditFault } from "./audit-fault.ts";
 import { AuditLog } from "./audit-log.ts";
 import { type ClockStep, ClockWatch } from "./clock-watch.ts";
-import type { Disk } from "./disk.ts";
 import type { EpochOpening } from "./log-epoch.ts";
-import { LogFiles } from "./log-files.ts";
 import { type LogName, logFolder, logSigner } from "./log-origin.ts";
 import { DECISION_FRAME_BYTES_MIN } from "./recover-wal.ts";
 import { restoreLog } from "./restore-log.ts";

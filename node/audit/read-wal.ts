@@ -1,7 +1,7 @@
 /** Reads a WAL file piece by piece, so that its size never decides how much memory is used. */
 
 import { FRAME_HEAD_BYTES, type FrameFlaw, readFrames } from "../../audit/frame.ts";
-import { type Disk, readInto } from "./disk.ts";
+import { type Disk, readInto } from "../../ports/disk.ts";
 
 /** Bytes that are read at once. Many times the largest frame. */
 export const WAL_PIECE_BYTES = 1024 * 1024;

@@ -1,12 +1,12 @@
 import { readFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { AuditFault } from "../../audit/audit-fault.ts";
 import { FRAME_HEAD_BYTES } from "../../audit/frame.ts";
 import { decodeRecord, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import type { AuditRecord, BootRecord, CloseRecord, GapRecord } from "../../audit/record.ts";
 import type { Clock } from "../../ports/clock.ts";
+import type { Disk } from "../../ports/disk.ts";
 import type { Random } from "../../ports/random.ts";
-import { AuditFault } from "./audit-fault.ts";
-import { type Disk, machineDisk } from "./disk.ts";
 import { type FloodCountLeft, floodCountLeft } from "./flood-count-file.ts";
 import { readPiece, WAL_PIECE_BYTES } from "./read-wal.ts";
 import { CONTROL_WRITER, listWalFiles, nextRun, type WalFile, walPath } from "./wal-files.ts";
@@ -47,7 +47,7 @@ export type RecoverWalOptions = {
   readonly random: Random;
   /** Without it, a run's number only follows from the files that are there. */
   readonly clock?: Pick<Clock, "nowMs">;
-  readonly disk?: Disk;
+  readonly disk: Disk;
   readonly kernelBootId?: string | undefined;
 };
 
@@ -62,7 +62,7 @@ export type RecoverWalOptions = {
  */
 export function recoverWal(options: RecoverWalOptions): WalRecovery {
   const { dir, random } = options;
-  const disk = options.disk ?? machineDisk;
+  const disk = options.disk;
   const kernelBootId = "kernelBootId" in options ? options.kernelBootId : readKernelBootId();
   let left: Left;
   try {

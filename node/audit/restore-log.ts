@@ -1,3 +1,4 @@
+import { AuditFault } from "../../audit/audit-fault.ts";
 import { openCheckpoint } from "../../audit/checkpoint.ts";
 import { leafHash, sameHash } from "../../audit/merkle.ts";
 import type { VerifierKey } from "../../audit/signed-note.ts";
@@ -9,7 +10,6 @@ import {
   readTile,
   TILE_WIDTH,
 } from "../../audit/tiles.ts";
-import { AuditFault } from "./audit-fault.ts";
 import { type AuditLogState, consumedPath } from "./audit-log.ts";
 import { type Consumed, decodeConsumed } from "./consumed.ts";
 import { SMALL_SEGMENT_LEAVES } from "./index-segment.ts";

@@ -1,7 +1,7 @@
 import { type FileHandle, open, readdir, stat } from "node:fs/promises";
+import { AuditFault } from "../../audit/audit-fault.ts";
 import { FRAME_HEAD_BYTES, readFrames } from "../../audit/frame.ts";
 import { decodeRecord, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
-import { AuditFault } from "./audit-fault.ts";
 import { WAL_PIECE_BYTES } from "./read-wal.ts";
 import { listWalFiles, walPath } from "./wal-files.ts";
 

@@ -1,7 +1,7 @@
 /** Names of the write-ahead log's files: `<run>-<writer>-<n>.log`, all in one folder. */
 
 import { join } from "node:path";
-import type { Disk } from "./disk.ts";
+import type { Disk } from "../../ports/disk.ts";
 
 /** A writer begins a new file where a frame would not fit any more. Bytes. */
 export const WAL_FILE_BYTES_MAX = 64 * 1024 * 1024;

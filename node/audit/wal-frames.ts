@@ -8,8 +8,8 @@
  * F4. Of the present run only what is on the disk is given.
  */
 
+import type { Disk } from "../../ports/disk.ts";
 import type { Consumed, ReadPosition } from "./consumed.ts";
-import type { Disk } from "./disk.ts";
 import { CONTROL_WRITER, listWalFiles, type WalFile, walPath } from "./wal-files.ts";
 import type { WalPosition } from "./wal-signal.ts";
 import { isBefore, type WalItem, WalSource } from "./wal-source.ts";

@@ -1,5 +1,5 @@
 import { type LeafScan, scanLeaf } from "../../audit/scan-leaf.ts";
-import { type Disk, openIfThere } from "./disk.ts";
+import { type Disk, openIfThere } from "../../ports/disk.ts";
 import { readPiece, WAL_PIECE_BYTES } from "./read-wal.ts";
 import { walPath } from "./wal-files.ts";
 import type { WalPosition } from "./wal-signal.ts";

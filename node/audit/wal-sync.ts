@@ -13,10 +13,10 @@
  * @see https://www.usenix.org/conference/atc20/presentation/rebello (what follows a failed fsync)
  */
 
+import { AuditFault } from "../../audit/audit-fault.ts";
 import type { Clock } from "../../ports/clock.ts";
+import type { Disk } from "../../ports/disk.ts";
 import { setSyncedAtNs, type Table } from "../table/table.ts";
-import { AuditFault } from "./audit-fault.ts";
-import type { Disk } from "./disk.ts";
 import { walPath } from "./wal-files.ts";
 import { positionOf, type WalPosition, type WalSignal } from "./wal-signal.ts";
 

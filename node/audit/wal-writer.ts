@@ -11,14 +11,14 @@
  *     one.
  */
 
+import { AuditFault } from "../../audit/audit-fault.ts";
 import { encodeFrame } from "../../audit/frame.ts";
 import { encodeLeaf, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import { type AuditRecord, decisionsIn, type GapRecord } from "../../audit/record.ts";
 import type { Clock } from "../../ports/clock.ts";
+import type { Disk } from "../../ports/disk.ts";
 import type { DecisionLog } from "../decision/commit.ts";
 import { syncedAtNs, type Table } from "../table/table.ts";
-import { AuditFault } from "./audit-fault.ts";
-import { type Disk, machineDisk } from "./disk.ts";
 import { WAL_FILE_BYTES_MAX, walPath } from "./wal-files.ts";
 import { publishPosition, roomOf, type WalSignal } from "./wal-signal.ts";
 
@@ -58,7 +58,7 @@ export type WalOptions = {
   readonly clock: Clock;
   /** Longest time that a frame may be unsynced before allows stop, ms. */
   readonly syncMaxMs: number;
-  readonly disk?: Disk;
+  readonly disk: Disk;
   /** A file is left for a new one where a frame would go beyond this. Bytes. */
   readonly fileBytesMax?: number;
 };
@@ -88,7 +88,7 @@ class WalWriter implements Wal {
 
   constructor(options: WalOptions) {
     this.#options = options;
-    this.#disk = options.disk ?? machineDisk;
+    this.#disk = options.disk;
     this.#fileBytesMax = options.fileBytesMax ?? WAL_FILE_BYTES_MAX;
     this.#syncMaxNs = BigInt(options.syncMaxMs) * 1_000_000n;
     try {

@@ -7,9 +7,9 @@
  */
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { cosignedAt, parseCheckpointText } from "../../audit/checkpoint.ts";
+import { cosignedAt, headOf } from "../../audit/checkpoint.ts";
 import { consistencyProof } from "../../audit/merkle.ts";
-import { KEY_TYPES, parseNote, parseSignatureLine, parseVkey } from "../../audit/signed-note.ts";
+import { KEY_TYPES, parseSignatureLine, parseVkey } from "../../audit/signed-note.ts";
 import { readTile, subtreesFromTiles, TileError } from "../../audit/tiles.ts";
 import { encodeAddCheckpoint } from "../../audit/witness.ts";
 import type { Clock } from "../../ports/clock.ts";
@@ -43,8 +43,8 @@ export type WitnessLinkOptions = {
   /** A file of the log, by its path. */
   readonly read: (path: string) => Uint8Array | undefined;
   readonly clock: Clock;
-  /** The witness has cosigned this checkpoint's text. */
-  readonly onCosigned: (text: string, line: string) => void;
+  /** The witness has cosigned this checkpoint: its text, the witness's line, and the note with it. */
+  readonly onCosigned: (text: string, line: string, note: string) => void;
   /** The witness has seen what this log does not have: its last checkpoint of it. */
   readonly onDisowned: (cosigned: string) => void;
   /** Told once when the witness refuses for another reason, until it cosigns again. */
@@ -103,7 +103,7 @@ export class WitnessLink {
     if (reply === undefined) return "later";
     switch (reply.status) {
       case 200:
-        return this.#cosigned(head, reply);
+        return this.#cosigned({ ...head, checkpoint }, reply);
       case 409:
         return this.#isElsewhere(head.size, reply);
       case 422:
@@ -116,7 +116,10 @@ export class WitnessLink {
     }
   }
 
-  #cosigned(head: { readonly text: string; readonly size: number }, reply: WitnessReply) {
+  #cosigned(
+    head: { readonly text: string; readonly size: number; readonly checkpoint: string },
+    reply: WitnessReply,
+  ) {
     const key = parseVkey(reply.vkey);
     const signature = parseSignatureLine(reply.body.trimEnd());
     const isRight =
@@ -130,7 +133,7 @@ export class WitnessLink {
     }
     this.#isRefused = false;
     this.#seenSize = head.size;
-    this.#options.onCosigned(head.text, reply.body);
+    this.#options.onCosigned(head.text, reply.body, head.checkpoint + reply.body);
     return "done" as const;
   }
 
@@ -177,10 +180,4 @@ export class WitnessLink {
     const reply = fromBinary(NodeReplySchema, bytes).body;
     return reply.case === "witness" ? reply.value : undefined;
   }
-}
-
-function headOf(checkpoint: string): { readonly text: string; readonly size: number } | undefined {
-  const note = parseNote(Buffer.from(checkpoint, "utf8"));
-  const head = note.ok ? parseCheckpointText(note.value.text) : undefined;
-  return note.ok && head?.ok ? { text: note.value.text, size: head.value.size } : undefined;
 }

@@ -7,6 +7,7 @@ import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { connectLines } from "../../adapters/line-socket.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
+import { machineDisk } from "../../adapters/machine-disk.ts";
 import { connectNatsBus } from "../../adapters/nats-bus.ts";
 import { inboxPrefix } from "../../adapters/nats-permissions.ts";
 import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
@@ -142,6 +143,7 @@ function openMeshWal({ wal }: MeshWorkerData, table: Table): Wal {
     signal: openWalSignal(wal.signalBuffer),
     clock: systemClock,
     syncMaxMs: wal.syncMaxMs,
+    disk: machineDisk,
   });
 }
 

@@ -112,8 +112,15 @@ export class Opening {
     return this.#deps.clock.monoNs() < openUntilNs(this.#deps.table);
   }
 
+  /** Names of those that were heard, and how many the mesh trusts. */
+  coordinators(): { readonly names: readonly string[]; readonly trusted: number } {
+    const trusted = this.#deps.trust.keysOf("coordinator").length;
+    return { names: this.#deadMan.replicas(), trusted };
+  }
+
   digestAgeMs(): number | undefined {
-    return this.#deadMan.digestAgeMs(this.#deps.clock.monoNs());
+    const ageMs = this.#deadMan.digestAgeMs(this.#deps.clock.monoNs());
+    return ageMs === undefined ? undefined : Math.round(ageMs);
   }
 
   /** Empty while open. */

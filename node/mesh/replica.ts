@@ -198,14 +198,14 @@ export class Replica {
   }
 
   status(): MeshStatus {
-    const digestAgeMs = this.opening.digestAgeMs();
     return {
       open: this.opening.isOpen,
       busUp: this.#ports.bus.isUp(),
-      digestAgeMs: digestAgeMs === undefined ? undefined : Math.round(digestAgeMs),
+      digestAgeMs: this.opening.digestAgeMs(),
       lastSeq: this.repair.mark(CONTROL_STREAM),
       stateHash: this.state.hashHex(),
       closedBecause: this.#closedBecause(),
+      coordinators: this.opening.coordinators(),
     };
   }
 

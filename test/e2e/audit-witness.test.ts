@@ -3,6 +3,13 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { createGrpcClient } from "../../adapters/grpc-client.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import {
+  ARCHIVES_HERE,
+  archived,
+  askArchive,
+  SHIPS_AT_ONCE,
+  verifiedArchive,
+} from "../support/archived.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { runHere } from "../support/run-here.ts";
@@ -38,7 +45,7 @@ test("a log that was put back is seen by the witness, is closed, and the next on
   using auditor = tempDir();
   await using altrace = await startAltrace({
     policy: e2ePolicy(provider.origin),
-    env: PROVIDER_KEYS,
+    env: { ...PROVIDER_KEYS, ...SHIPS_AT_ONCE, ...ARCHIVES_HERE },
   });
   const home = join(altrace.home, "node");
   const [older, kept] = [join(auditor.path, "older"), join(auditor.path, "kept")];
@@ -52,8 +59,9 @@ test("a log that was put back is seen by the witness, is closed, and the next on
     cpSync(join(home, folder), join(older, folder), { recursive: true });
   }
   process.kill(altrace.process.pid, "SIGCONT");
-  await refuse(altrace);
+  const late = await refuse(altrace);
   await waitUntil("the next one", async () => (await witnessedSize(altrace)) > before || undefined);
+  await archived(altrace.home, late);
   const taken = await runHere("audit", "logs", "--out", kept, "--home", altrace.home);
   expect(taken.code).toBe(0);
   await altrace.crash();
@@ -75,7 +83,7 @@ test("a log that was put back is seen by the witness, is closed, and the next on
   expect(code).not.toBe(0);
   expect(altrace.said()).toContain("another history");
   await altrace.start();
-  await refuse(altrace);
+  const anew = await refuse(altrace);
   await waitUntil("the second log", async () => (await logsOf(altrace)).length === 2 || undefined);
   const query = ["audit", "query", "--kind", "genesis", "--json", "--home", altrace.home];
   const { records } = JSON.parse((await runHere(...query)).stdout) as {
@@ -87,4 +95,16 @@ test("a log that was put back is seen by the witness, is closed, and the next on
   ]);
   const explained = await runHere("explain", early, "--home", altrace.home);
   expect(explained).toMatchObject({ code: 0, stdout: expect.stringContaining(early) });
+
+  // The coordinator has both logs whole, the part of the first included that the node has lost.
+  await archived(altrace.home, anew);
+  rmSync(join(home, "log"), { recursive: true });
+  const logs = await verifiedArchive(altrace.home);
+  expect(logs.map(({ origin }) => origin.slice(-3))).toEqual(["/e1", "/e2"]);
+  for (const { cosigned_by } of logs) expect(cosigned_by).toHaveLength(1);
+  await archived(altrace.home, late);
+  rmSync(join(altrace.home, "archive", logs[0]?.origin ?? ""), { recursive: true });
+  const withheld = await askArchive(altrace.home, "verify");
+  expect(withheld.code).toBe(1);
+  expect(JSON.parse(withheld.stdout)).toMatchObject({ missing_logs: [logs[0]?.origin] });
 });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { ARCHIVES_HERE, archived, SHIPS_AT_ONCE, verifiedArchive } from "../support/archived.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
@@ -21,8 +22,8 @@ beforeAll(async () => {
     nodes: 1,
     coordinators: 3,
     policy: e2ePolicy(provider.origin),
-    nodeEnv: PROVIDER_KEYS,
-    coordinatorEnv: { ALTRACE_LEADER_TTL_MS: "1500" },
+    nodeEnv: { ...PROVIDER_KEYS, ...SHIPS_AT_ONCE },
+    coordinatorEnv: { ALTRACE_LEADER_TTL_MS: "1500", ...ARCHIVES_HERE },
   });
   await mesh.issueKey(AGENT);
   await mesh.issueKey(OTHER);
@@ -125,5 +126,14 @@ describe("three coordinators over a real nats-server", () => {
     const rows = await Promise.all(mesh.coordinators.map(ledgerAt));
     expect(rows.filter((row) => row !== undefined)).toHaveLength(1);
     expect((await mesh.cliVia(gone, "nodes")).stdout).toMatch(/^n1 +live +open/m);
+  });
+
+  test("each has the whole log of the node, also what was written while it was gone", async () => {
+    const refused = await fetch(`${mesh.node("n1").gateway}/v1/models`);
+    await refused.text();
+    for (const { home } of mesh.coordinators) {
+      await archived(home, refused.headers.get("x-request-id") ?? "");
+      expect(await verifiedArchive(home)).toHaveLength(1);
+    }
   });
 });

@@ -4,9 +4,9 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { machineDisk } from "../../adapters/machine-disk.ts";
 import { readFrames } from "../../audit/frame.ts";
 import { decodeRecord } from "../../audit/leaf.ts";
-import { machineDisk } from "../../node/audit/disk.ts";
 import { recoverWal } from "../../node/audit/recover-wal.ts";
 import { listWalFiles, walPath } from "../../node/audit/wal-files.ts";
 import { twinRandom } from "../../ports/twin-random.ts";
@@ -56,7 +56,7 @@ test("every record that a killed writer acknowledged is in its files, whole and 
     const acks = 1 + (Buffer.from(random.bytes(2)).readUInt16BE(0) % 400);
     const acked = await killedWriter(dir, acks);
     expect(acked.length).toBeGreaterThanOrEqual(acks);
-    recoverWal({ dir, random });
+    recoverWal({ dir, random, disk: machineDisk });
     const found = ridsIn(dir);
     expect(found.slice(0, acked.length)).toEqual(acked);
     // It was killed before it could say so of one more, at most.

@@ -1,3 +1,4 @@
+import { machineDisk } from "../../adapters/machine-disk.ts";
 /** A node's audit thread with two writers, on the machine's own disk. */
 
 import { once } from "node:events";
@@ -36,7 +37,7 @@ export type Thread = {
 
 export async function startThread(home: string): Promise<Thread> {
   const dir = walFolder(home);
-  const recovery = recoverWal({ dir, random: cryptoRandom, clock: systemClock });
+  const recovery = recoverWal({ dir, random: cryptoRandom, clock: systemClock, disk: machineDisk });
   const { run } = recovery;
   const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 2 });
   const signal = createWalSignal(2);
@@ -52,7 +53,15 @@ export async function startThread(home: string): Promise<Thread> {
   const worker = new Worker(new URL("../../node/audit/audit-worker.ts", import.meta.url), {
     workerData,
   });
-  const shared = { dir, run, table, signal, clock: systemClock, syncMaxMs: 1_000 };
+  const shared = {
+    dir,
+    run,
+    table,
+    signal,
+    clock: systemClock,
+    syncMaxMs: 1_000,
+    disk: machineDisk,
+  };
   const [loop, control] = WRITERS.map((writer) => openWal({ ...shared, writer })) as [Wal, Wal];
   const faults: string[] = [];
   worker.on("message", (message: AuditToControl) => {

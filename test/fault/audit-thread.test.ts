@@ -3,6 +3,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
+import { machineDisk } from "../../adapters/machine-disk.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import type { VerifierKey } from "../../audit/signed-note.ts";
 import { findRequest, recentDecisions } from "../../node/audit/find-records.ts";
@@ -79,12 +80,13 @@ test("a full disk refuses, keeps whole frames and is used again with room", asyn
     const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 });
     const wal = openWal({
       dir,
-      run: recoverWal({ dir, random: cryptoRandom }).run,
+      run: recoverWal({ dir, random: cryptoRandom, disk: machineDisk }).run,
       writer: { no: 0, name: "loop0" },
       table,
       signal: createWalSignal(1),
       clock: systemClock,
       syncMaxMs: 60_000,
+      disk: machineDisk,
     });
     const rest = join(dir, "other");
     execFileSync("dd", ["if=/dev/zero", `of=${rest}`, "bs=1k", "count=30"], { stdio: "ignore" });
@@ -102,7 +104,7 @@ test("a full disk refuses, keeps whole frames and is used again with room", asyn
     wal.append({ ...ALLOW, t: appended });
     expect(wal.canAllow(systemClock.monoNs())).toBe(true);
     wal.close();
-    expect(recoverWal({ dir, random: cryptoRandom })).toMatchObject({
+    expect(recoverWal({ dir, random: cryptoRandom, disk: machineDisk })).toMatchObject({
       tornBytes: 0,
       damagedBytes: 0,
     });

@@ -1,4 +1,5 @@
 import { writeSync } from "node:fs";
+import { machineDisk } from "../../adapters/machine-disk.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { createWalSignal } from "../../node/audit/wal-signal.ts";
 import { openWal } from "../../node/audit/wal-writer.ts";
@@ -15,6 +16,7 @@ const wal = openWal({
   signal: createWalSignal(1),
   clock: systemClock,
   syncMaxMs: 1_000,
+  disk: machineDisk,
   // Small, so that a kill now and then falls on the change of files.
   fileBytesMax: 16 * 1024,
 });

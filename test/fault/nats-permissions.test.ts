@@ -4,6 +4,7 @@ import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transp
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { inboxPrefix, natsAuthorization } from "../../adapters/nats-permissions.ts";
 import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
+import { ARCHIVES_HERE, archived, SHIPS_AT_ONCE, verifiedArchive } from "../support/archived.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
@@ -26,7 +27,8 @@ beforeAll(async () => {
   mesh = await startMesh({
     nodes: 1,
     policy: e2ePolicy(provider.origin),
-    nodeEnv: PROVIDER_KEYS,
+    nodeEnv: { ...PROVIDER_KEYS, ...SHIPS_AT_ONCE },
+    coordinatorEnv: ARCHIVES_HERE,
     natsConfig: ({ coordinators, nodes }) => {
       const coordinator = coordinators[0]?.home ?? "";
       const node = nodes[0]?.home ?? "";
@@ -88,6 +90,10 @@ describe("a server that lets in this mesh alone", () => {
     expect(killed).toContain("enforced 1/1");
     expect(killed).toContain("durable 1/1");
     expect(await now()).toBe("403 killed_agent");
+    const refused = await fetch(`${mesh.node("n1").gateway}/v1/models`);
+    await refused.text();
+    await archived(mesh.coordinator.home, refused.headers.get("x-request-id") ?? "");
+    expect(await verifiedArchive(mesh.coordinator.home)).toHaveLength(1);
     const revived = await mesh.mustCli("revive", `agent/${AGENT}`, "--wait");
     expect(revived).toContain("durable 1/1");
     const { accounts } = JSON.parse(await mesh.mustCli("budget", "show", "--json")) as {

@@ -201,6 +201,7 @@ const CONFIG = {
   ledger: ledgerSettings({ leaseTtlMs: LEASE_TTL_MS, usdMicros: SLICES }),
   autoKillsPerMinute: 2,
   commandsMax: 1_000,
+  archive: undefined,
   drainMs: 0,
   logLevel: "silent" as const,
 };

@@ -31,6 +31,7 @@ const WIRING = [
   /^node\/kernel\/(main|enforcer-app)\.ts$/,
   /^node\/.*-worker\.ts$/,
   /^coordinator\/(main|app|config)\.ts$/,
+  /^coordinator\/.*-worker\.ts$/,
   /^cli\//,
   /^bench\//,
   /^scripts\//,

@@ -88,6 +88,7 @@ const CONFIG: CoordinatorConfig = {
   ledger: ledgerSettings({ leaseTtlMs: 300_000, usdMicros: { min: 100_000, max: 1_000_000 } }),
   autoKillsPerMinute: 2,
   commandsMax: 20,
+  archive: undefined,
   drainMs: 0,
   logLevel: "silent",
 };

@@ -1,8 +1,8 @@
 import { mkdirSync, readdirSync, rmSync, utimesSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { machineDisk } from "../../../../adapters/machine-disk.ts";
 import type { AuditRecord, DecisionRecord } from "../../../../audit/record.ts";
-import { machineDisk } from "../../../../node/audit/disk.ts";
 import { findRequest, recentDecisions } from "../../../../node/audit/find-records.ts";
 import { logFolder } from "../../../../node/audit/log-origin.ts";
 import { LogThread } from "../../../../node/audit/log-thread.ts";
@@ -46,7 +46,7 @@ class Files implements Disposable {
     const signal = createWalSignal(3);
     const shared = { dir: this.walDir, run, table, signal, clock };
     this.wals = WRITERS.map((writer) =>
-      openWal({ ...shared, writer, syncMaxMs: 1_000, fileBytesMax: 64 * 1024 }),
+      openWal({ ...shared, disk: machineDisk, writer, syncMaxMs: 1_000, fileBytesMax: 64 * 1024 }),
     );
     const onFault = (fault: Error): void => {
       throw fault;

@@ -1,5 +1,5 @@
 import { dirname } from "node:path";
-import type { Disk } from "../../../../node/audit/disk.ts";
+import type { Disk } from "../../../../ports/disk.ts";
 
 export type StepName = Exclude<keyof Disk, "read" | "size" | "list" | "close" | "freeBytes">;
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { AuditFault } from "../../../../audit/audit-fault.ts";
 import { readFrames } from "../../../../audit/frame.ts";
 import { decodeRecord } from "../../../../audit/leaf.ts";
 import type { AuditRecord } from "../../../../audit/record.ts";
-import { AuditFault } from "../../../../node/audit/audit-fault.ts";
 import { createWalSignal, positionOf } from "../../../../node/audit/wal-signal.ts";
 import { openWal, type Wal } from "../../../../node/audit/wal-writer.ts";
 import { createTable, setSyncedAtNs } from "../../../../node/table/table.ts";

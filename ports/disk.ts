@@ -1,20 +1,3 @@
-import {
-  closeSync,
-  fdatasyncSync,
-  fstatSync,
-  fsyncSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  renameSync,
-  rmdirSync,
-  statfsSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
-
 /**
  * The file system, as far as the audit log writes it. Every call is synchronous, because libuv's
  * pool is one per process: a sync that queues there waits for whatever else does.
@@ -54,34 +37,6 @@ export type Disk = {
   syncFolder(path: string): void;
   /** Bytes that this user can still write on the disk of a folder. */
   freeBytes(folder: string): number;
-};
-
-const FILE_MODE = 0o600;
-const FOLDER_MODE = 0o700;
-
-/** The machine's file system. */
-export const machineDisk: Disk = {
-  create: (path) => openSync(path, "wx", FILE_MODE),
-  recreate: (path) => openSync(path, "w", FILE_MODE),
-  open: (path) => openSync(path, "r+"),
-  write: (fd, bytes, at) => writeSync(fd, bytes, 0, bytes.length, at),
-  read: (fd, into, at) => readSync(fd, into, 0, into.length, at),
-  size: (fd) => fstatSync(fd).size,
-  truncate: (fd, bytes) => ftruncateSync(fd, bytes),
-  syncData: (fd) => fdatasyncSync(fd),
-  close: (fd) => closeSync(fd),
-  list: (folder) => readdirSync(folder),
-  makeFolder: (path) => {
-    mkdirSync(path, { recursive: true, mode: FOLDER_MODE });
-  },
-  rename: (from, to) => renameSync(from, to),
-  remove: (path) => unlinkSync(path),
-  removeFolder: (path) => rmdirSync(path),
-  syncFolder,
-  freeBytes: (folder) => {
-    const { bavail, bsize } = statfsSync(folder);
-    return bavail * bsize;
-  },
 };
 
 /** The bytes of a file from `at` on, as many as fit or are there; returns how many these are. */
@@ -128,14 +83,5 @@ export function listIfThere(disk: Disk, folder: string): readonly string[] {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
-  }
-}
-
-function syncFolder(path: string): void {
-  const fd = openSync(path, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }

@@ -1,6 +1,6 @@
 import { dirname, join } from "node:path";
+import { type Disk, listIfThere, readWhole } from "../ports/disk.ts";
 import { AuditFault } from "./audit-fault.ts";
-import { type Disk, listIfThere, readWhole } from "./disk.ts";
 
 /** What a file that is not yet in place is called. */
 const UNPLACED = ".new";

@@ -1,0 +1,89 @@
+import { Worker } from "node:worker_threads";
+import type { CoordinatorPorts } from "../app.ts";
+import { archiveFolder, type CoordinatorConfig } from "../config.ts";
+import type { ArchiveAnswer, ArchiveAsk } from "./archive.ts";
+import type { ArchiveWorkerData, FromArchive, ToArchive } from "./archive-worker.ts";
+
+/** Bytes that wait for the archive's thread; what comes beyond is refused, and nodes ask again. */
+export const PENDING_BYTES_MAX = 32 * 1024 * 1024;
+/** Shipments of one log that wait. A node that is as it should be has one. */
+export const PENDING_OF_LOG_MAX = 2;
+const BUSY_RETRY_MS = 1_000;
+const LOST_RETRY_MS = 60_000;
+
+export type LinkAnswer =
+  | ArchiveAnswer
+  | {
+      readonly refused: "archive_busy" | "archive_lost";
+      readonly detail: string;
+      readonly retryMs: number;
+    };
+
+/** The archive of a coordinator, as its other parts are handed it. */
+export type ArchiveLink = {
+  add(ask: ArchiveAsk): Promise<LinkAnswer>;
+  /** Resolves once everything that was taken is on the disk. */
+  close(): Promise<void>;
+};
+
+/** How a coordinator with these settings opens its archive; undefined when it keeps none. */
+export function archiveOf({ home, archive }: CoordinatorConfig): CoordinatorPorts["openArchive"] {
+  if (archive === undefined) return undefined;
+  const { dir = archiveFolder(home), reserveBytes } = archive;
+  return (witnessVkey, onLost) => startArchive({ dir, reserveBytes, witnessVkey }, onLost);
+}
+
+/** Starts the archive's thread. When it is lost nodes are refused, and everything else goes on. */
+function startArchive(data: ArchiveWorkerData, onLost: (error: unknown) => void): ArchiveLink {
+  const worker = new Worker(new URL("./archive-worker.ts", import.meta.url), {
+    name: "archive",
+    workerData: data,
+  });
+  const waiting = new Map<number, (answer: LinkAnswer) => void>();
+  const ofLog = new Map<string, number>();
+  let [lastId, pendingBytes, isEnded, isClosing] = [0, 0, false, false];
+  const ended = new Promise<void>((resolve) => {
+    worker.once("exit", () => {
+      isEnded = true;
+      for (const answer of waiting.values()) answer(LOST);
+      waiting.clear();
+      if (!isClosing) onLost(new Error("the archive's thread ended"));
+      resolve();
+    });
+  });
+  worker.on("error", onLost);
+  worker.on("message", ({ id, answer }: FromArchive) => {
+    waiting.get(id)?.(answer);
+    waiting.delete(id);
+  });
+  const post = (message: ToArchive): void => worker.postMessage(message);
+  return {
+    add: async (ask) => {
+      const { origin } = ask;
+      const bytes = ask.entries.length + ask.checkpoint.length;
+      const pending = ofLog.get(origin) ?? 0;
+      if (isEnded) return LOST;
+      if (pendingBytes + bytes > PENDING_BYTES_MAX || pending >= PENDING_OF_LOG_MAX) return BUSY;
+      pendingBytes += bytes;
+      ofLog.set(origin, pending + 1);
+      const id = ++lastId;
+      const answer = await new Promise<LinkAnswer>((resolve) => {
+        waiting.set(id, resolve);
+        post({ t: "take", id, ask });
+      });
+      pendingBytes -= bytes;
+      const left = (ofLog.get(origin) ?? 1) - 1;
+      if (left === 0) ofLog.delete(origin);
+      else ofLog.set(origin, left);
+      return answer;
+    },
+    close: async () => {
+      isClosing = true;
+      if (!isEnded) post({ t: "stop" });
+      await ended;
+    },
+  };
+}
+
+const BUSY: LinkAnswer = { refused: "archive_busy", detail: "", retryMs: BUSY_RETRY_MS };
+const LOST: LinkAnswer = { refused: "archive_lost", detail: "", retryMs: LOST_RETRY_MS };

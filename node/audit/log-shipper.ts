@@ -1,0 +1,225 @@
+/**
+ * Brings one log to one coordinator's archive.
+ *
+ * H1. Only what a witness has cosigned is shipped, and one question is open at a time: the archive
+ *     sets the pace.
+ * H2. The archive says where it stands, and is believed: after a crash of either side it is asked, and
+ *     what it does not have is sent again.
+ */
+
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { consistencyProof } from "../../audit/merkle.ts";
+import {
+  encodeBundle,
+  readBundle,
+  readTile,
+  subtreesFromTiles,
+  TILE_WIDTH,
+  TileError,
+} from "../../audit/tiles.ts";
+import type { Clock } from "../../ports/clock.ts";
+import {
+  NodeReplySchema,
+  NodeRequestSchema,
+  type ShipReply,
+  ShipRequestSchema,
+} from "../../proto/gen/altrace/v1/mesh_pb.ts";
+
+/**
+ * Entries of one message, at most, bytes; one entry may be larger. The mesh thread signs the message in one
+ * turn, which must stay well below a millisecond.
+ */
+export const SHIP_BYTES_MAX = 24 * 1024;
+/** After an answer that was none, the next question waits this long at first, and up to the second, ms. */
+const RETRY_MS = { first: 1_000, last: 30_000 } as const;
+const ASK_TIMEOUT_MS = 10_000;
+/** An archive that sends the node to and fro is asked more slowly. */
+const TURNS_MAX = 4;
+
+/** Asks the control plane; undefined when no answer came that counts. */
+export type AskArchive = (
+  method: "ship",
+  request: Uint8Array,
+  timeoutMs: number,
+) => Promise<Uint8Array | undefined>;
+
+/** A cosigned checkpoint of the log. */
+export type Cosigned = { readonly note: string; readonly size: number };
+
+export type LogShipperOptions = {
+  readonly ask: AskArchive;
+  readonly node: string;
+  readonly bootId: string;
+  readonly newId: () => string;
+  /** Whose archive. */
+  readonly replica: string;
+  /** Public key of the log. */
+  readonly vkey: string;
+  /** A file of the log, by its path. */
+  readonly read: (path: string) => Uint8Array | undefined;
+  readonly clock: Clock;
+  /** Time between the end of one round and the next, ms. */
+  readonly everyMs: number;
+  /** Entries before this place are on the archive's disk. */
+  readonly onKept: (kept: number) => void;
+  /** Told once for each reason, until something is taken again. */
+  readonly onRefused: (why: string) => void;
+};
+
+/** What to do next: go on, wait for a newer checkpoint, or wait so long. */
+type Outcome = "on" | "done" | { readonly waitMs: number };
+
+export class LogShipper {
+  readonly #options: LogShipperOptions;
+  #newest: Cosigned | undefined;
+  /** The entry that the archive takes next; undefined until it has said so. */
+  #next: number | undefined;
+  #isRunning = false;
+  #isEnded = false;
+  #retryMs: number = RETRY_MS.first;
+  #turns = 0;
+  #told = "";
+
+  constructor(options: LogShipperOptions) {
+    this.#options = options;
+  }
+
+  /** A checkpoint was cosigned. */
+  offer(cosigned: Cosigned): void {
+    this.#newest = cosigned;
+    void this.#shipOn();
+  }
+
+  stop(): void {
+    this.#isEnded = true;
+  }
+
+  async #shipOn(): Promise<void> {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    while (this.#newest !== undefined && !this.#isEnded) {
+      const cosigned = this.#newest;
+      const outcome = await this.#step(cosigned).catch((error: unknown) => this.#failed(error));
+      if (outcome === "on") continue;
+      if (outcome === "done" && this.#newest === cosigned) this.#newest = undefined;
+      await this.#pause(outcome === "done" ? this.#options.everyMs : outcome.waitMs);
+    }
+    this.#isRunning = false;
+  }
+
+  /** Sends one message and takes in what the archive says. */
+  async #step(cosigned: Cosigned): Promise<Outcome> {
+    const { size } = cosigned;
+    const first = this.#next ?? 0;
+    // Without entries it is a question, which says where to begin.
+    const entries = this.#next === undefined ? [] : this.#entriesFrom(first, size);
+    if (entries === undefined) {
+      this.#tell(`entries before ${first} are no longer here: copy the archive of another`);
+      return { waitMs: RETRY_MS.last };
+    }
+    const proof = this.#proof(first + entries.length, size);
+    // The log has grown past a partial tile since: a newer checkpoint is on its way.
+    if (proof === undefined) return "done";
+    const reply = await this.#ask({ cosigned, first, entries, proof });
+    if (reply === undefined) return this.#later();
+    if (["", "elsewhere"].includes(reply.refused)) this.#options.onKept(Number(reply.kept));
+    if (reply.refused === "elsewhere") return this.#goTo(Number(reply.next), size);
+    if (reply.refused !== "") {
+      this.#tell(`${reply.refused} ${reply.detail}`.trim());
+      // What stands in memory of an archive that could not write is gone.
+      this.#next = undefined;
+      return { waitMs: Math.max(Number(reply.retryMs), RETRY_MS.first) };
+    }
+    this.#told = "";
+    this.#turns = 0;
+    this.#retryMs = RETRY_MS.first;
+    this.#next = Number(reply.next);
+    return this.#next >= size && Number(reply.kept) >= size ? "done" : "on";
+  }
+
+  #goTo(next: number, size: number): Outcome {
+    this.#next = next;
+    // It has more than this checkpoint covers: there is nothing to bring.
+    if (next > size) return "done";
+    this.#turns += 1;
+    return this.#turns < TURNS_MAX ? "on" : this.#later();
+  }
+
+  #later(): Outcome {
+    const waitMs = this.#retryMs;
+    this.#turns = 0;
+    this.#retryMs = Math.min(2 * waitMs, RETRY_MS.last);
+    // Whether the last message was taken is not known.
+    this.#next = undefined;
+    return { waitMs };
+  }
+
+  #failed(error: unknown): Outcome {
+    this.#tell(error instanceof Error ? error.message : String(error));
+    return this.#later();
+  }
+
+  #tell(why: string): void {
+    if (this.#told !== why) this.#options.onRefused(`${this.#options.replica}: ${why}`);
+    this.#told = why;
+  }
+
+  /** Entries of one bundle, from leaf `first` on, as many as a message takes. */
+  #entriesFrom(first: number, size: number): readonly Uint8Array[] | undefined {
+    if (first >= size) return [];
+    const index = Math.floor(first / TILE_WIDTH);
+    const width = Math.min(TILE_WIDTH, size - index * TILE_WIDTH);
+    const bundle = readBundle(this.#options, { index, width });
+    if (!bundle.ok) return undefined;
+    const entries: Uint8Array[] = [];
+    let bytes = 0;
+    for (const entry of bundle.value.slice(first % TILE_WIDTH)) {
+      bytes += entry.length;
+      if (entries.length > 0 && bytes > SHIP_BYTES_MAX) break;
+      entries.push(entry);
+    }
+    return entries;
+  }
+
+  #proof(from: number, size: number): Uint8Array[] | undefined {
+    const subtrees = subtreesFromTiles(size, (tile) => readTile(this.#options, tile));
+    try {
+      return consistencyProof(from, size, subtrees);
+    } catch (error) {
+      if (!(error instanceof TileError)) throw error;
+      return undefined;
+    }
+  }
+
+  async #ask(of: {
+    readonly cosigned: Cosigned;
+    readonly first: number;
+    readonly entries: readonly Uint8Array[];
+    readonly proof: readonly Uint8Array[];
+  }): Promise<ShipReply | undefined> {
+    const { ask, node, bootId, newId, vkey, replica } = this.#options;
+    const value = create(ShipRequestSchema, {
+      replica,
+      vkey,
+      checkpoint: of.cosigned.note,
+      first: BigInt(of.first),
+      entries: of.entries.length === 0 ? new Uint8Array(0) : encodeBundle(of.entries),
+      proof: [...of.proof],
+    });
+    const request = create(NodeRequestSchema, {
+      node,
+      bootId,
+      requestId: newId(),
+      body: { case: "ship", value },
+    });
+    const bytes = await ask("ship", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
+    const reply = bytes && fromBinary(NodeReplySchema, bytes).body;
+    return reply?.case === "ship" ? reply.value : undefined;
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.#options.clock.after(ms, resolve);
+    });
+  }
+}

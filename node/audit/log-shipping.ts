@@ -1,0 +1,107 @@
+import { headOf } from "../../audit/checkpoint.ts";
+import type { LogReader } from "../../audit/tiles.ts";
+import { LogShipper, type LogShipperOptions } from "./log-shipper.ts";
+
+/** How often it is looked whether there is another coordinator, and as long as there is none, ms. */
+const LOOK_EVERY_MS = { known: 5_000, unknown: 250 } as const;
+
+/** Coordinators as the mesh thread knows them. */
+export type Archives = {
+  /** Those that were heard. */
+  readonly names: readonly string[];
+  /** How many the mesh has, heard or not. */
+  readonly trusted: number;
+};
+
+/** One log of this node. */
+export type ShippedLog = LogReader & { readonly vkey: string };
+
+export type LogShippingOptions = Omit<LogShipperOptions, "replica" | "vkey" | "read" | "onKept"> & {
+  readonly archives: () => Promise<Archives>;
+  /** In the order of their epochs: the last one grows. */
+  readonly logs: readonly ShippedLog[];
+};
+
+/**
+ * Brings all logs of a node to the archives of all coordinators, so that no one of them is needed to read
+ * them.
+ */
+export class LogShipping {
+  readonly #options: LogShippingOptions;
+  readonly #logs: readonly LogCopies[];
+  #trusted = 1;
+  #isEnded = false;
+
+  constructor(options: LogShippingOptions) {
+    this.#options = options;
+    this.#logs = options.logs.map((log) => new LogCopies(log));
+    void this.#lookOn();
+  }
+
+  /** A checkpoint was cosigned: the note with that cosignature, of the log with this place in `logs`. */
+  cosigned(log: number, note: string): void {
+    this.#logs[log]?.offer(note);
+  }
+
+  /** Entries of that log which most of the coordinators have on their disks. */
+  shippedSize(log: number): number {
+    return this.#logs[log]?.keptBy(Math.floor(this.#trusted / 2) + 1) ?? 0;
+  }
+
+  stop(): void {
+    this.#isEnded = true;
+    for (const copies of this.#logs) copies.stop();
+  }
+
+  async #lookOn(): Promise<void> {
+    while (!this.#isEnded) {
+      const { names, trusted } = await this.#options.archives();
+      this.#trusted = Math.max(trusted, 1);
+      for (const copies of this.#logs) copies.shipTo(names, this.#options);
+      const waitMs = names.length > 0 ? LOOK_EVERY_MS.known : LOOK_EVERY_MS.unknown;
+      await new Promise<void>((resolve) => this.#options.clock.after(waitMs, resolve));
+    }
+  }
+}
+
+/** The copies of one log. */
+class LogCopies {
+  readonly #log: ShippedLog;
+  readonly #shippers = new Map<string, LogShipper>();
+  readonly #kept = new Map<string, number>();
+  #newest: { readonly note: string; readonly size: number } | undefined;
+
+  constructor(log: ShippedLog) {
+    this.#log = log;
+  }
+
+  offer(note: string): void {
+    const head = headOf(note);
+    if (head === undefined) return;
+    this.#newest = { note, size: head.size };
+    for (const shipper of this.#shippers.values()) shipper.offer(this.#newest);
+  }
+
+  shipTo(names: readonly string[], options: Omit<LogShippingOptions, "logs">): void {
+    for (const replica of names) {
+      if (this.#shippers.has(replica)) continue;
+      const shipper = new LogShipper({
+        ...options,
+        ...this.#log,
+        replica,
+        onKept: (kept) => this.#kept.set(replica, kept),
+      });
+      this.#shippers.set(replica, shipper);
+      if (this.#newest !== undefined) shipper.offer(this.#newest);
+    }
+  }
+
+  /** Entries that so many archives have. */
+  keptBy(count: number): number {
+    return [...this.#kept.values()].sort((a, b) => b - a)[count - 1] ?? 0;
+  }
+
+  stop(): void {
+    for (const shipper of this.#shippers.values()) shipper.stop();
+  }
+}

@@ -1,0 +1,271 @@
+import { create } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import { encodeVkey, KEY_TYPES } from "../../../audit/signed-note.ts";
+import { encodeBundle } from "../../../audit/tiles.ts";
+import { twinRandom } from "../../../ports/twin-random.ts";
+import { type ShipRequest, ShipRequestSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+import { proofCount } from "../../support/proof.ts";
+import { signerOf } from "../audit/sample-log.ts";
+import { TwinDisk } from "../node/audit/twin-disk.ts";
+import { Coordinator, DIR, LOG, logOf, ORIGIN, ShippingNode, VKEY } from "./archive-world.ts";
+
+const SMALL = logOf(200);
+const MIDDLE = logOf(700);
+const WHOLE = logOf(1_100);
+const CUT_LAST = logOf(520);
+const CUT_LOGS = [logOf(40), logOf(300), CUT_LAST];
+
+/** A shipment that the archive took from an honest node, bent. */
+async function sent(bend: (request: ShipRequest) => Partial<ShipRequest>) {
+  const coordinator = new Coordinator();
+  const node = new ShippingNode(coordinator);
+  await node.cosigned(MIDDLE);
+  const [request] = coordinator.asked.filter(({ entries }) => entries.length > 0);
+  const victim = new Coordinator();
+  const answer = await victim.ship(
+    create(ShipRequestSchema, { ...(request as ShipRequest), ...bend(request as ShipRequest) }),
+  );
+  return { answer, victim };
+}
+
+describe("an archive", () => {
+  test("C1: holds exactly the files that the node has", async () => {
+    const coordinator = new Coordinator();
+    const node = new ShippingNode(coordinator);
+    for (const log of [SMALL, MIDDLE, WHOLE]) await node.cosigned(log);
+    const files = coordinator.files();
+    expect(files.get("archived")?.toString()).toMatch(/^1100\n[0-9a-f]{64}\n$/);
+    files.delete("archived");
+    expect([...files.keys()].sort()).toEqual([...WHOLE.files.keys()].sort());
+    for (const [path, bytes] of WHOLE.files) expect(files.get(path)).toEqual(bytes);
+    expect(coordinator.findings()).toEqual([]);
+    expect(node).toMatchObject({ refused: [] });
+    expect(node.kept.at(-1)).toBe(1_100);
+    expect(coordinator.told).toEqual([]);
+  });
+
+  test.each<[string, (request: ShipRequest) => Partial<ShipRequest>]>([
+    [
+      "inconsistent",
+      ({ entries }) => {
+        const other = Buffer.from(entries);
+        other[100] = (other[100] as number) ^ 1;
+        return { entries: other };
+      },
+    ],
+    ["inconsistent", () => ({ entries: new Uint8Array(encodeBundle([Buffer.from("{}")])) })],
+    ["inconsistent", ({ proof }) => ({ proof: proof.slice(1) })],
+    ["inconsistent", () => ({ proof: [Buffer.alloc(32)] })],
+    ["malformed", ({ entries }) => ({ entries: entries.subarray(0, -1) })],
+    ["malformed", ({ entries }) => ({ entries: Buffer.concat([entries, Buffer.from("x")]) })],
+    ["malformed", () => ({ proof: [Buffer.alloc(31)] })],
+    ["elsewhere", () => ({ first: 1n })],
+    ["malformed", () => ({ vkey: "x" })],
+    ["malformed", () => ({ first: 2n ** 60n })],
+    ["malformed", () => ({ entries: new Uint8Array(600_000) })],
+    ["log_unknown", () => ({ vkey: encodeVkey(signerOf("acme/node-8/e1", KEY_TYPES.log, 1).key) })],
+    [
+      "log_unknown",
+      () => ({ vkey: encodeVkey(signerOf("other/node-7/e1", KEY_TYPES.log, 1).key) }),
+    ],
+    ["log_unknown", () => ({ vkey: encodeVkey(signerOf(ORIGIN, KEY_TYPES.log, 9).key) })],
+    ["log_unknown", ({ checkpoint }) => ({ checkpoint: checkpoint.replace("\n700\n", "\n701\n") })],
+    ["log_unknown", () => ({ checkpoint: "" })],
+  ])("C1: refuses as %s what a node made up, and writes nothing", async (reason, bend) => {
+    const { answer, victim } = await sent(bend);
+    expect(answer).toMatchObject({ refused: reason, kept: 0n });
+    expect([...victim.files().keys()]).toEqual([]);
+  });
+
+  test("C1: refuses a cosignature that its own witness did not give", async () => {
+    const { answer, victim } = await sent(({ checkpoint }) => ({
+      checkpoint: checkpoint.replace(/[A-Za-z0-9+/]{3}==\n$/, "AAA==\n"),
+    }));
+    expect(answer.refused).toMatch(/^(checkpoint_refused|log_unknown)$/);
+    expect([...victim.files().keys()]).toEqual([]);
+  });
+
+  test("C1: a fork of what is here is refused, and the copy stays as it was", async () => {
+    const coordinator = new Coordinator();
+    await new ShippingNode(coordinator).cosigned(MIDDLE);
+    const before = coordinator.files();
+    for (const bent of [
+      logOf(700, (seq) => Number(seq === 699)),
+      logOf(1_100, (seq) => Number(seq === 3)),
+    ]) {
+      const forked = new ShippingNode(coordinator);
+      await forked.cosigned(bent);
+      expect(forked.refused[0]).toMatch(/^c1: inconsistent/);
+    }
+    expect(coordinator.files()).toEqual(before);
+    expect(coordinator.told).toContain("archive_inconsistent");
+  });
+
+  test("R1: a log that its node opened anew lies beside the one before", async () => {
+    const coordinator = new Coordinator();
+    await new ShippingNode(coordinator).cosigned(SMALL);
+    const { answer } = await sent(() => ({ first: 0n }));
+    expect(answer.refused).toBe("");
+    const second = signerOf("acme/node-7/e2", KEY_TYPES.log, 5);
+    const other = { ...SMALL, note: SMALL.note };
+    const node = new ShippingNode(coordinator, { vkey: encodeVkey(second.key) });
+    await node.cosigned(other);
+    // Its checkpoint is of e1: nothing of it can get into the folder of e2.
+    expect(node.refused[0]).toMatch(/log_unknown/);
+    expect([...coordinator.files("acme/node-7/e2").keys()]).toEqual([]);
+  });
+
+  test("R2: takes nothing while its disk has no more than the reserve, and then goes on", async () => {
+    const disk = new TwinDisk();
+    const coordinator = new Coordinator(disk);
+    const node = new ShippingNode(coordinator);
+    disk.free = 999;
+    await node.cosigned(MIDDLE);
+    expect(node.refused).toEqual(["c1: archive_full less than 1000 bytes free"]);
+    expect([...coordinator.files().keys()]).toEqual([]);
+    disk.free = 1_000_000;
+    node.clock.advance(10_000);
+    await node.settle();
+    expect(node.kept.at(-1)).toBe(700);
+  });
+
+  test("R3: a write that fails costs what was not acknowledged, and is made up for", async () => {
+    const coordinator = new Coordinator();
+    const node = new ShippingNode(coordinator);
+    await node.cosigned(SMALL);
+    coordinator.disk.options = {
+      onStep: (step) => {
+        if (step === "write") throw Object.assign(new Error("ENOSPC"), { code: "ENOSPC" });
+      },
+    };
+    await node.cosigned(MIDDLE);
+    expect(node.refused[0]).toMatch(/archive_unwritten ENOSPC/);
+    expect(node.kept.at(-1)).toBe(200);
+    coordinator.disk.options = {};
+    node.clock.advance(10_000);
+    await node.settle();
+    expect(node.kept.at(-1)).toBe(700);
+    expect(coordinator.findings()).toEqual([]);
+  });
+
+  test("a copy that was changed on its disk is not added to", async () => {
+    const coordinator = new Coordinator();
+    const node = new ShippingNode(coordinator);
+    await node.cosigned(SMALL);
+    const disk = coordinator.disk.afterCrash();
+    disk.spoil(`${DIR}/${ORIGIN}/tile/0/000.p/200`, (data) => data.fill(1, 40, 50));
+    coordinator.restart(disk);
+    await node.cosigned(MIDDLE);
+    expect(node.refused[0]).toMatch(/archive_damaged/);
+    expect(coordinator.files().get("checkpoint")?.toString()).toBe(SMALL.note);
+  });
+});
+
+describe("a power cut at an archive", () => {
+  const { count, seed } = proofCount("archive-power", { small: 12, full: 400 });
+  const random = twinRandom(seed);
+  const draw = (): number => Buffer.from(random.bytes(4)).readUInt32BE(0) / 2 ** 32;
+
+  test("C2, C3: at every step: what was kept is kept, what is published verifies, and it goes on", async () => {
+    const steps = await stepsOfAll();
+    expect(steps).toBeGreaterThan(60);
+    for (let run = 0; run < count; run++) {
+      const cutAt = Math.floor(draw() * steps);
+      const coordinator = new Coordinator();
+      const node = new ShippingNode(coordinator);
+      let left = cutAt;
+      coordinator.disk.options = {
+        onStep: () => {
+          if (left-- <= 0) throw new Error("no power");
+        },
+      };
+      for (const log of CUT_LOGS) await node.cosigned(log);
+      const kept = Math.max(0, ...node.kept);
+      const isCrash = draw() < 0.3;
+      const { disk } = coordinator;
+      coordinator.restart(isCrash ? disk.afterCrash() : disk.afterPowerLoss(draw));
+      expect(coordinator.findings()).toEqual([]);
+      const again = new ShippingNode(coordinator);
+      await again.cosigned(CUT_LAST);
+      expect(again.kept[0]).toBeGreaterThanOrEqual(kept);
+      expect(again.kept.at(-1)).toBe(CUT_LAST.size);
+      const files = coordinator.files();
+      for (const [path, bytes] of CUT_LAST.files) expect(files.get(path)).toEqual(bytes);
+    }
+  }, 300_000);
+});
+
+/** Steps of the disk until three checkpoints are there. */
+async function stepsOfAll(): Promise<number> {
+  const coordinator = new Coordinator();
+  const node = new ShippingNode(coordinator);
+  for (const log of CUT_LOGS) await node.cosigned(log);
+  return coordinator.disk.steps.length;
+}
+
+describe("a node that ships", () => {
+  test("H2: goes on where the archive stands, after a crash of either side", async () => {
+    const coordinator = new Coordinator();
+    await new ShippingNode(coordinator).cosigned(SMALL);
+    coordinator.restart(coordinator.disk.afterPowerLoss(() => 0));
+    const restarted = new ShippingNode(coordinator);
+    const before = coordinator.asked.length;
+    await restarted.cosigned(MIDDLE);
+    const [question, ...rest] = coordinator.asked.slice(before);
+    expect(question).toMatchObject({ first: 0n, entries: new Uint8Array(0) });
+    expect(rest[0]).toMatchObject({ first: 200n });
+    expect(restarted.kept.at(-1)).toBe(700);
+  });
+
+  test("H2: sends again what an answer that never came left open", async () => {
+    const coordinator = new Coordinator();
+    let lost = 2;
+    const node = new ShippingNode(coordinator);
+    const original = coordinator.ship.bind(coordinator);
+    coordinator.ship = async (request) => {
+      const answer = await original(request);
+      if (request.entries.length > 0 && lost-- > 0) throw new Error("no answer");
+      return answer;
+    };
+    await node.cosigned(MIDDLE);
+    for (let i = 0; i < 4; i++) {
+      node.clock.advance(30_000);
+      await node.settle();
+    }
+    expect(node.kept.at(-1)).toBe(700);
+    expect(coordinator.findings()).toEqual([]);
+  });
+
+  test("brings nothing twice, and nothing while its round is over", async () => {
+    const coordinator = new Coordinator();
+    const node = new ShippingNode(coordinator, { everyMs: 60_000 });
+    await node.cosigned(SMALL);
+    const asked = coordinator.asked.length;
+    await node.cosigned(MIDDLE);
+    expect(coordinator.asked).toHaveLength(asked);
+    node.clock.advance(60_000);
+    await node.settle();
+    expect(node.kept.at(-1)).toBe(700);
+    const entries = coordinator.asked.flatMap(({ first, entries: bytes }) =>
+      bytes.length > 0 ? [first] : [],
+    );
+    expect(new Set(entries).size).toBe(entries.length);
+  });
+
+  test("says so once when the archive lacks what is no longer here", async () => {
+    const coordinator = new Coordinator();
+    const node = new ShippingNode(coordinator);
+    const pruned = new Map(MIDDLE.files);
+    pruned.delete("tile/entries/000");
+    await node.cosigned({ ...MIDDLE, files: pruned });
+    for (let i = 0; i < 3; i++) {
+      node.clock.advance(30_000);
+      await node.settle();
+    }
+    expect(node.refused).toEqual([expect.stringContaining("no longer here")]);
+  });
+});
+
+test("the log's key is the one that the sample log is signed by", () => {
+  expect(encodeVkey(LOG.key)).toBe(VKEY);
+});
