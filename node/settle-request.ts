@@ -92,7 +92,8 @@ function priceOutcome(outcome: RelayOutcome): Outcome {
   if (outcome.kind === "done" && outcome.status >= 400 && outcome.status < 500) {
     return { kind: "rejected" };
   }
-  if (outcome.kind === "done" && outcome.status < 400) {
+  // A provider that reported in between and not at the end has counted a part of it.
+  if (outcome.kind === "done" && outcome.status < 400 && !outcome.hasUncounted) {
     return { kind: "complete", usage, textBytes };
   }
   return { kind: "incomplete", usage, textBytes };

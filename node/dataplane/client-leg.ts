@@ -30,6 +30,8 @@ export type Outcome = {
   /** The content rule that decided, or the tool that is not granted. */
   readonly rule: string | undefined;
   readonly usage: Usage | undefined;
+  /** Text came after the last report, so `usage` is of a part of the answer. */
+  readonly hasUncounted?: true;
   /** Bytes of text that a model wrote. */
   readonly outputTextBytes: number;
   readonly scannedBytes: number;
@@ -82,6 +84,7 @@ export class ClientLeg {
   readonly scan: AnswerScan;
   #upstream: UpstreamHandle | undefined;
   #usage: Usage | undefined;
+  #hasUncounted = false;
   #status = 0;
   #begun = false;
   #over = false;
@@ -108,8 +111,15 @@ export class ClientLeg {
 
   addUsage(usage: Usage | undefined): void {
     if (usage === undefined) return;
+    this.#hasUncounted = false;
     this.#usage = mergeUsage(this.#usage, usage);
     this.input.meter.onUsage(this.#usage as Usage);
+  }
+
+  /** Text passed that no report has counted yet. */
+  addUncounted(bytes: number): void {
+    this.#hasUncounted = true;
+    this.input.meter.onText(bytes);
   }
 
   /** Begins an answer that is written piece by piece. */
@@ -185,6 +195,7 @@ export class ClientLeg {
     this.input.onOutcome({
       ...end,
       usage: this.#usage,
+      ...(this.#hasUncounted && this.#usage !== undefined && { hasUncounted: true }),
       outputTextBytes: this.scan.textBytes,
       scannedBytes: this.scan.scannedBytes,
       hits: this.scan.hits,

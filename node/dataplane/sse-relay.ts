@@ -111,7 +111,8 @@ export class SseRelay {
       return this.#object(() => this.#leg.object("tool_call_not_granted", refused));
     }
     if (scan.textBytes > before) {
-      input.meter.onText(scan.textBytes - before);
+      if (part.usage === undefined) this.#leg.addUncounted(scan.textBytes - before);
+      else input.meter.onText(scan.textBytes - before);
       if (input.meter.spent()) return this.#object(() => this.#leg.object("hold_spent"));
     }
     // A line feed alone may be the rest of the line end of the frame that was left out.

@@ -40,7 +40,7 @@ export type Settlement = {
  * What a request is charged.
  *
  * S1. Not sent: nothing. Rejected: the call and the fixed charge, and the hold otherwise returns.
- * S2. Complete and counted by the provider: that count, and never less than the text that passed.
+ * S2. Complete and counted to its end by the provider: that count, and never less than the text that passed.
  * S3. Anything else is charged in full, or by the count so far where that is more.
  * S4. `spent.usdMicros + overrunSpentMicros` is the whole bill; the first never exceeds the hold.
  */
