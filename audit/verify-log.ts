@@ -4,8 +4,8 @@
 // V2. Each sort of damage has its own code, so that a finding says what was done, and where.
 // V3. Work is bounded by what is there: a signed size that the files do not back up ends the walk.
 //
-// What it cannot see: logs that are withheld whole, and what was never written. A log whose entries
-// were pruned cannot be verified here.
+// What it cannot see: logs that are withheld whole, and what was never written. Of entries that were
+// removed once others had them, only the hashes are verified, and their number is told.
 
 import { type CheckpointFlaw, type OpenedCheckpoint, openCheckpoint } from "./checkpoint.ts";
 import { decodeRecord, isSealed } from "./leaf.ts";
@@ -85,6 +85,8 @@ export type VerifyRequest = {
   /** Witnesses and quorum. Without it no cosignature is asked for. */
   readonly policy?: LogPolicy;
   readonly anchors?: readonly Anchor[];
+  /** Entries before this place may be gone; their hashes must be there. Default: 0. */
+  readonly minimum?: number;
   readonly lintLimits?: LintLimits;
   readonly anchorLimits?: AnchorLimits;
   /** Called after each bundle. */
@@ -98,6 +100,8 @@ export type VerifyReport = {
   readonly checkpoint?: OpenedCheckpoint;
   /** Leaves whose entries were read and hashed. */
   readonly leaves: number;
+  /** Leaves of which only the hash was there. */
+  readonly pruned: number;
   /** Decisions that these leaves stand for. */
   readonly decisions: number;
   /** False: there were more request ids than the lint remembers, so older replays went unseen. */
@@ -106,7 +110,7 @@ export type VerifyReport = {
 
 /** Verifies a whole log. Never throws for what it reads, whatever that is. */
 export function verifyLog(request: VerifyRequest): VerifyReport {
-  const nothing = { leaves: 0, decisions: 0, sawAllIds: true };
+  const nothing = { leaves: 0, pruned: 0, decisions: 0, sawAllIds: true };
   const bytes = request.reader.read(CHECKPOINT_PATH);
   if (bytes === undefined) {
     return { ...nothing, findings: [{ code: "checkpoint_missing", detail: CHECKPOINT_PATH }] };
@@ -136,6 +140,7 @@ class LogWalk {
   /** True while every leaf so far had a hash, from its entry or its tile: the root can be told. */
   #isWhole = true;
   #leaves = 0;
+  #pruned = 0;
   #decisions = 0;
 
   constructor(request: VerifyRequest, checkpoint: OpenedCheckpoint) {
@@ -160,6 +165,7 @@ class LogWalk {
       findings: this.#findings,
       checkpoint: this.#checkpoint,
       leaves: this.#leaves,
+      pruned: this.#pruned,
       decisions: this.#decisions,
       sawAllIds: this.#lint.sawAllIds,
     };
@@ -198,7 +204,9 @@ class LogWalk {
     const first = bundle.index * TILE_WIDTH;
     const stored = this.#storedHashes(bundle);
     const entries = readBundle(this.#request.reader, bundle);
-    if (!entries.ok) this.#find(entries.flaw, `${bundlePath(bundle)}: ${entries.detail}`);
+    const isGone = this.#isPruned(bundle, entries);
+    if (isGone) this.#pruned += bundle.width;
+    else if (!entries.ok) this.#find(entries.flaw, `${bundlePath(bundle)}: ${entries.detail}`);
     const hashes = entries.ok ? entries.value.map(leafHash) : stored;
     this.#isWhole &&= hashes !== undefined;
     if (this.#isWhole && hashes !== undefined) this.#grow(first, hashes, stored ?? hashes);
@@ -206,6 +214,12 @@ class LogWalk {
       if (entries.ok) this.#look(entries.value[i] as Uint8Array, first + i);
       else this.#lint.skip();
     }
+  }
+
+  /** Whether a bundle was removed in order, as the log's own folder says. */
+  #isPruned({ index, width }: Bundle, entries: ReturnType<typeof readBundle>): boolean {
+    const isBefore = index * TILE_WIDTH + width <= (this.#request.minimum ?? 0);
+    return isBefore && !entries.ok && entries.flaw === "bundle_missing";
   }
 
   /** Adds the leaves of a bundle: by their entries, and from the first difference by their tile. */

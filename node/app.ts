@@ -152,6 +152,7 @@ function startAuditOf(parts: NodeParts, home: string, table: Table): Promise<Aud
       syncMaxMs: config.auditSyncMaxMs,
       reserveBytes: config.auditReserveMib * BYTES_PER_MIB,
       shipEveryMs: config.auditShipMs,
+      keepBytes: config.auditKeepMib * BYTES_PER_MIB,
       clock,
       disk: machineDisk,
       random,

@@ -10,6 +10,7 @@ import { removeFloodCounts } from "./audit/flood-count-file.ts";
 import { currentEpoch, type LogEpoch, openNextEpoch } from "./audit/log-epoch.ts";
 import { LogInMesh, type LogInMeshOptions } from "./audit/log-in-mesh.ts";
 import { logFolder } from "./audit/log-origin.ts";
+import { LogPruner } from "./audit/log-pruner.ts";
 import {
   bootRecord,
   floodGapRecord,
@@ -33,6 +34,8 @@ export type AuditLogOptions = {
   readonly reserveBytes: number;
   /** Time between two rounds of shipping to the coordinators, ms. */
   readonly shipEveryMs: number;
+  /** Bytes of entries that stay here even when the coordinators have them. */
+  readonly keepBytes: number;
   readonly clock: Clock;
   readonly disk: Disk;
   readonly random: Random;
@@ -87,7 +90,7 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     if (record !== undefined) wal.append(record);
   }
   removeFloodCounts(disk, walDir, run);
-  const ties: LogInMesh[] = [];
+  const ties: { stop(): void }[] = [];
   return {
     run,
     walDir,
@@ -97,7 +100,11 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     isWritable: () => wal.canAllow(clock.monoNs()),
     find: (requestId) => findInLogs(options, { walDir, epoch: epoch.epoch }, requestId),
     joinMesh: (mesh) => {
-      ties.push(tieTo(mesh, options, thread));
+      const tie = tieTo(mesh, options, thread);
+      ties.push(
+        tie,
+        prunerOf(options, thread, (log) => tie.shippedSize(log)),
+      );
     },
     stop: async () => {
       for (const tie of ties) tie.stop();
@@ -147,6 +154,18 @@ function tieTo(mesh: MeshOfLog, options: AuditLogOptions, thread: AuditThread): 
     if (message.t === "signed") tie.signed(message.checkpoint);
   });
   return tie;
+}
+
+function prunerOf(
+  options: AuditLogOptions,
+  { keys }: AuditThread,
+  shippedSize: (log: number) => number,
+): LogPruner {
+  const { home, mesh, node } = options;
+  const dirs = keys.map(({ epoch }) => logFolder(home, { mesh, node, epoch }));
+  const pruner = new LogPruner({ ...options, dirs, shippedSize });
+  pruner.start();
+  return pruner;
 }
 
 function appendOrTell(wal: Wal, record: AuditRecord, onFault: (message: string) => void): void {

@@ -158,6 +158,12 @@ export const NODE_SETTINGS = {
     read: integer({ min: 100, max: 600 * SECOND_MS }),
     help: "time between two rounds in which the log is copied to the coordinators, ms",
   },
+  auditKeepMib: {
+    env: "ALTRACE_AUDIT_KEEP_MIB",
+    byDefault: "4096",
+    read: integer({ min: 16, max: 67_108_864 }),
+    help: "records that stay on this disk once most coordinators have them too, MiB",
+  },
   auditReserveMib: {
     env: "ALTRACE_AUDIT_RESERVE_MIB",
     byDefault: "512",
@@ -207,6 +213,7 @@ export type NodeConfig = {
   readonly heartbeatMs: number;
   readonly auditSyncMaxMs: number;
   readonly auditShipMs: number;
+  readonly auditKeepMib: number;
   readonly auditReserveMib: number;
   readonly drainMs: number;
   /** Where the machine's enforcer listens, where there is one. */

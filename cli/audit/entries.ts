@@ -1,5 +1,6 @@
 import { parseCheckpointText } from "../../audit/checkpoint.ts";
 import { decodeRecord, isSealed } from "../../audit/leaf.ts";
+import { minimumOf } from "../../audit/log-minimum.ts";
 import type { SealedRecord } from "../../audit/record.ts";
 import { parseNote } from "../../audit/signed-note.ts";
 import { CHECKPOINT_PATH, readBundle, TILE_WIDTH } from "../../audit/tiles.ts";
@@ -45,14 +46,15 @@ export function* entriesFrom(
   place: LogPlace,
   { from, size }: { readonly from: number; readonly size: number },
 ): Generator<readonly Entry[]> {
-  for (let index = Math.floor(from / TILE_WIDTH); index * TILE_WIDTH < size; index++) {
+  const first = Math.max(from, minimumOf(readerOf(place.dir)));
+  for (let index = Math.floor(first / TILE_WIDTH); index * TILE_WIDTH < size; index++) {
     yield bundleOf(place, { index, size, from });
   }
 }
 
 /** The entry at a place of the log. */
 export function entryAt(place: LogPlace, index: number, size: number): Entry | undefined {
-  if (index >= size) return undefined;
+  if (index >= size || index < minimumOf(readerOf(place.dir))) return undefined;
   const bundle = Math.floor(index / TILE_WIDTH);
   return bundleOf(place, { index: bundle, size, from: index })[0];
 }

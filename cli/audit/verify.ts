@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { headOf, openCheckpoint } from "../../audit/checkpoint.ts";
+import { minimumOf } from "../../audit/log-minimum.ts";
 import type { LogPolicy } from "../../audit/log-policy.ts";
 import { encodeVkey, type VerifierKey } from "../../audit/signed-note.ts";
 import { type Anchor, type VerifyReport, verifyLog } from "../../audit/verify-log.ts";
@@ -37,6 +38,8 @@ export type LogVerdict = {
   readonly size: number;
   readonly root: string;
   readonly leaves: number;
+  /** Records of which only the hash is here. */
+  readonly pruned: number;
   readonly decisions: number;
   readonly cosigned_by: readonly string[];
   readonly saw_all_ids: boolean;
@@ -55,7 +58,8 @@ export async function verifyLogs(context: CommandContext, options: VerifyOptions
   const copies = kept.map((one) => ({ ...one, isLater: isLaterThan(places, one) }));
   const behind = copies.filter(({ isLater }) => isLater).map(({ path }) => path);
   const anchors = anchorsIn([...given, ...copies.filter(({ isLater }) => !isLater)], policy);
-  const verdicts = places.map((place) => verifyOne(place, { policy, anchors }, output));
+  const against = { policy, anchors, mayBePruned: options.archive !== true };
+  const verdicts = places.map((place) => verifyOne(place, against, output));
   const unseen = missing.map(({ name }) => name);
   const findings = verdicts.reduce((sum, verdict) => sum + verdict.findings.length, unseen.length);
   const answer = { ok: findings === 0, missing_logs: unseen, behind_logs: behind, logs: verdicts };
@@ -114,7 +118,12 @@ function named(places: readonly LogPlace[], { logs }: LogPolicy): readonly LogPl
 }
 
 /** What each log is held against beside its own files. */
-type Against = { readonly policy: LogPolicy; readonly anchors: readonly NamedAnchor[] };
+type Against = {
+  readonly policy: LogPolicy;
+  readonly anchors: readonly NamedAnchor[];
+  /** A node removes what coordinators have; they themselves remove nothing. */
+  readonly mayBePruned: boolean;
+};
 type NamedAnchor = Anchor & { readonly origin: string };
 
 /** Checkpoints that others kept. One that the policy's keys did not sign shows nothing, and is refused. */
@@ -145,6 +154,7 @@ function verifyOne(place: LogPlace, against: Against, output: Output): LogVerdic
     size: report.checkpoint?.size ?? 0,
     root: Buffer.from(report.checkpoint?.root ?? []).toString("hex"),
     leaves: report.leaves,
+    pruned: report.pruned,
     decisions: report.decisions,
     cosigned_by: report.checkpoint?.cosignatures.map((one) => one.key.name) ?? [],
     saw_all_ids: report.sawAllIds,
@@ -155,7 +165,7 @@ function verifyOne(place: LogPlace, against: Against, output: Output): LogVerdic
 function verifyBy(
   logKey: VerifierKey,
   place: LogPlace,
-  { policy, anchors }: Against,
+  { policy, anchors, mayBePruned }: Against,
   output: Output,
 ): VerifyReport {
   let shown = 0;
@@ -164,6 +174,7 @@ function verifyBy(
     logKey,
     policy,
     anchors: anchors.filter(({ origin }) => origin === place.origin),
+    minimum: mayBePruned ? minimumOf(readerOf(place.dir)) : 0,
     onProgress: ({ leaves, size }) => {
       if (!output.terminal || (leaves < size && leaves - shown < PROGRESS_LEAVES)) return;
       shown = leaves;
@@ -189,6 +200,7 @@ function unknownLog({ dir, origin }: LogPlace): LogVerdict {
     size: 0,
     root: "",
     leaves: 0,
+    pruned: 0,
     decisions: 0,
     cosigned_by: [],
     saw_all_ids: true,
@@ -203,6 +215,9 @@ function print(verdict: LogVerdict, output: Output): void {
   output.line(
     `${origin}  ${good}  ${leaves} of ${size} records, ${decisions} decisions${cosigned}`,
   );
+  if (verdict.pruned > 0) {
+    output.line(`  ${verdict.pruned} records are not here any more, their hashes are: --archive`);
+  }
   if (root !== "") output.line(`  root ${root}`);
   if (!verdict.saw_all_ids) output.line("  request ids further apart than the lint remembers");
   for (const { code, detail, index } of findings.slice(0, FINDINGS_SHOWN_MAX)) {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { AuditFault } from "../../audit/audit-fault.ts";
 import { parseCheckpointText } from "../../audit/checkpoint.ts";
 import { decodeRecord } from "../../audit/leaf.ts";
+import { MINIMUM_PATH, minimumOf } from "../../audit/log-minimum.ts";
 import { parseNote } from "../../audit/signed-note.ts";
 import { bundlePath, CHECKPOINT_PATH, readBundle, TILE_WIDTH } from "../../audit/tiles.ts";
 
@@ -10,20 +11,23 @@ import { bundlePath, CHECKPOINT_PATH, readBundle, TILE_WIDTH } from "../../audit
 export class EntryFiles {
   readonly #dir: string;
   readonly #size: number;
+  /** Entries before it are no longer here. */
+  readonly #minimum: number;
 
   /** A log without a checkpoint has no entries yet. */
   static async open(dir: string): Promise<EntryFiles> {
     const bytes = await fileAt(join(dir, CHECKPOINT_PATH));
-    if (bytes === undefined) return new EntryFiles(dir, 0);
+    if (bytes === undefined) return new EntryFiles(dir, 0, 0);
     const note = parseNote(bytes);
     const checkpoint = note.ok ? parseCheckpointText(note.value.text) : note;
     if (!checkpoint.ok) throw new AuditFault(`${dir}: ${checkpoint.flaw}: ${checkpoint.detail}`);
-    return new EntryFiles(dir, checkpoint.value.size);
+    return new EntryFiles(dir, checkpoint.value.size, await minimumIn(dir));
   }
 
-  private constructor(dir: string, size: number) {
+  private constructor(dir: string, size: number, minimum: number) {
     this.#dir = dir;
     this.#size = size;
+    this.#minimum = minimum;
   }
 
   /** Bundles that hold entries of that time, oldest first. Times are taken to rise. */
@@ -49,17 +53,20 @@ export class EntryFiles {
     onBytes: (bytes: number) => void,
   ): AsyncGenerator<readonly Buffer[]> {
     const numbers = new Set<number>();
-    for (const leaf of leaves) if (leaf < this.#size) numbers.add(Math.floor(leaf / TILE_WIDTH));
+    for (const leaf of leaves) {
+      if (leaf >= this.#minimum && leaf < this.#size) numbers.add(Math.floor(leaf / TILE_WIDTH));
+    }
     for (const no of numbers) yield await this.#read(no, onBytes);
   }
 
   /** All bundles, newest first. */
   async *backwards(onBytes: (bytes: number) => void): AsyncGenerator<readonly Buffer[]> {
-    for (let no = this.#bundles() - 1; no >= 0; no--) yield await this.#read(no, onBytes);
+    for (let no = this.#bundles() - 1; no >= this.#first(); no--)
+      yield await this.#read(no, onBytes);
   }
 
   async #firstEndingAfter(fromMs: number): Promise<number> {
-    let [low, high] = [0, this.#bundles()];
+    let [low, high] = [this.#first(), this.#bundles()];
     while (low < high) {
       const middle = Math.floor((low + high) / 2);
       const bundle = await this.#read(middle, () => undefined);
@@ -67,6 +74,10 @@ export class EntryFiles {
       else high = middle;
     }
     return low;
+  }
+
+  #first(): number {
+    return Math.floor(this.#minimum / TILE_WIDTH);
   }
 
   #bundles(): number {
@@ -81,12 +92,20 @@ export class EntryFiles {
     const partial = await fileAt(join(this.#dir, exact));
     const bytes = partial ?? (await fileAt(join(this.#dir, full)));
     onBytes(bytes?.length ?? 0);
+    // It may have been removed in this moment.
+    const isGone = bytes === undefined && index * TILE_WIDTH < (await minimumIn(this.#dir));
+    if (isGone) return [];
     const path = partial === undefined ? full : exact;
     const reader = { read: (asked: string) => (asked === path ? bytes : undefined) };
     const entries = readBundle(reader, { index, width });
     if (!entries.ok) throw new AuditFault(`${exact}: ${entries.flaw}: ${entries.detail}`);
     return entries.value as Buffer[];
   }
+}
+
+async function minimumIn(dir: string): Promise<number> {
+  const bytes = await fileAt(join(dir, MINIMUM_PATH));
+  return minimumOf({ read: () => bytes });
 }
 
 async function fileAt(path: string): Promise<Buffer | undefined> {

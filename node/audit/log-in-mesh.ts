@@ -48,9 +48,9 @@ export class LogInMesh {
     this.#links[this.#newest]?.signed(checkpoint);
   }
 
-  /** Entries of the log that grows which most coordinators have on their disks. */
-  get shippedSize(): number {
-    return this.#shipping.shippedSize(this.#newest);
+  /** Entries of the log with this place in `logs` that most coordinators have on their disks. */
+  shippedSize(log: number): number {
+    return this.#shipping.shippedSize(log);
   }
 
   stop(): void {

@@ -78,6 +78,7 @@ export class LogShipper {
   #isEnded = false;
   #retryMs: number = RETRY_MS.first;
   #turns = 0;
+  #kept = 0;
   #told = "";
 
   constructor(options: LogShipperOptions) {
@@ -122,8 +123,7 @@ export class LogShipper {
     if (proof === undefined) return "done";
     const reply = await this.#ask({ cosigned, first, entries, proof });
     if (reply === undefined) return this.#later();
-    if (["", "elsewhere"].includes(reply.refused)) this.#options.onKept(Number(reply.kept));
-    if (reply.refused === "elsewhere") return this.#goTo(Number(reply.next), size);
+    if (reply.refused === "elsewhere") return this.#goTo(reply, size);
     if (reply.refused !== "") {
       this.#tell(`${reply.refused} ${reply.detail}`.trim());
       // What stands in memory of an archive that could not write is gone.
@@ -134,15 +134,27 @@ export class LogShipper {
     this.#turns = 0;
     this.#retryMs = RETRY_MS.first;
     this.#next = Number(reply.next);
+    this.#noteKept(Number(reply.kept));
     return this.#next >= size && Number(reply.kept) >= size ? "done" : "on";
   }
 
-  #goTo(next: number, size: number): Outcome {
+  /**
+   * What it says to have counts for less at once, but for more only when a proof has shown that it is the
+   * beginning of this log.
+   */
+  #goTo(reply: ShipReply, size: number): Outcome {
+    const next = Number(reply.next);
     this.#next = next;
+    if (Number(reply.kept) < this.#kept) this.#noteKept(Number(reply.kept));
     // It has more than this checkpoint covers: there is nothing to bring.
     if (next > size) return "done";
     this.#turns += 1;
     return this.#turns < TURNS_MAX ? "on" : this.#later();
+  }
+
+  #noteKept(kept: number): void {
+    this.#kept = kept;
+    this.#options.onKept(kept);
   }
 
   #later(): Outcome {

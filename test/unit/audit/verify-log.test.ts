@@ -273,3 +273,28 @@ describe("V2: damage to the checkpoint", () => {
     expect(findings.at(-1)?.code).toBe("stopped_at_findings_max");
   });
 });
+
+describe("a log whose first entries were removed", () => {
+  const without = (...paths: string[]) => {
+    const log = buildLog(entries);
+    for (const path of paths) log.files.delete(path);
+    return log;
+  };
+
+  test("verifies by their hashes, and says how many it did not see", () => {
+    const report = verify(without("tile/entries/000"), { minimum: 256 });
+    expect(report).toMatchObject({ findings: [], leaves: SIZE - 256, pruned: 256 });
+  });
+
+  test("lacks what lies beyond the word of its folder, and what no word covers", () => {
+    const gone = without("tile/entries/000", "tile/entries/001");
+    expect(codes(verify(gone, { minimum: 256 }).findings)).toEqual(["bundle_missing"]);
+    expect(codes(verify(gone).findings)).toEqual(["bundle_missing"]);
+  });
+
+  test("cannot hide an altered hash", () => {
+    const log = without("tile/entries/000");
+    flip(log, "tile/0/000", 40);
+    expect(codes(verify(log, { minimum: 256 }).findings)).toContain("root_differs");
+  });
+});

@@ -236,6 +236,15 @@ describe("a node that ships", () => {
     expect(coordinator.findings()).toEqual([]);
   });
 
+  test("does not take for its own what the archive has of another state of its log", async () => {
+    const coordinator = new Coordinator();
+    await new ShippingNode(coordinator).cosigned(MIDDLE);
+    const putBack = new ShippingNode(coordinator);
+    await putBack.cosigned(SMALL);
+    await putBack.cosigned(logOf(400, (seq) => Number(seq > 200)));
+    expect(putBack.kept).toEqual([]);
+  });
+
   test("brings nothing twice, and nothing while its round is over", async () => {
     const coordinator = new Coordinator();
     const node = new ShippingNode(coordinator, { everyMs: 60_000 });

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, utimesSync } from "node:fs";
+import { mkdirSync, readdirSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { machineDisk } from "../../../../adapters/machine-disk.ts";
@@ -196,6 +196,24 @@ describe("one request", () => {
     // The record is there, but its file's time says that it cannot be.
     files.touchWal();
     expect(await findRequest({ walDir: files.walDir }, later)).toEqual([]);
+  });
+});
+
+describe("a log whose first entries were removed", () => {
+  test("is answered from what is left, and knows nothing of the rest", async () => {
+    using files = new Files();
+    const early = files.decide(0);
+    for (let i = 0; i < 600; i++) files.decide(i % 2);
+    const late = files.decide(0);
+    files.toLog();
+    files.dropWal();
+    writeFileSync(join(files.logDir, "minimum"), "512\n");
+    for (const name of ["000", "001"]) rmSync(join(files.logDir, "tile", "entries", name));
+    expect(await findRequest(files, early.rid)).toEqual([]);
+    expect(await findRequest(files, late.rid)).toMatchObject([{ rid: late.rid }]);
+    const latest = await recentDecisions(files, AGENT, 1_000);
+    expect(latest.length).toBeGreaterThan(50);
+    expect(latest.length).toBeLessThan(256);
   });
 });
 
