@@ -35,6 +35,9 @@ import {
   type GenesisRecord,
   type Hold,
   type Inspection,
+  KERNEL_FAULTS_MAX,
+  KERNEL_WORDS_CHARS_MAX,
+  type KernelRecord,
   type KeyRecord,
   type KillRecord,
   type PassedBytes,
@@ -256,6 +259,16 @@ function checkDecision(record: DecisionRecord): string | undefined {
   return sv[st - 1] === "D" ? undefined : "names a stage that did not object";
 }
 
+const seenText = plainText(/^[\x21\x23-\x5b\x5d-\x7e]+$/, KERNEL_WORDS_CHARS_MAX);
+
+/** A list without items says nothing: it is left out. */
+function some(write: Writer): Writer {
+  return (value) => {
+    if (Array.isArray(value) && value.length === 0) throw new MemberError("", "is empty");
+    return write(value);
+  };
+}
+
 const KINDS: { readonly [K in AuditRecord["k"]]: (k: K) => Writer } = {
   decision: kind<DecisionRecord>(
     {
@@ -339,6 +352,11 @@ const KINDS: { readonly [K in AuditRecord["k"]]: (k: K) => Writer } = {
     by: must(oneOf(["bill", "mesh"])),
     rid: may(requestId),
     rec: may(sha256Hex),
+  }),
+  kernel: kind<KernelRecord>({
+    rc: must(reason),
+    wrong: may(some(list(reason, KERNEL_FAULTS_MAX))),
+    what: may(some(list(seenText, KERNEL_FAULTS_MAX))),
   }),
   genesis: kind<GenesisRecord>({
     origin: must(origin),

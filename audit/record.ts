@@ -14,6 +14,10 @@ export const RECORD_TOOLS_MAX = 128;
 export const RECORD_NAME_CHARS_MAX = 96;
 /** Characters of the client's own request id, at most. */
 export const CLIENT_ID_CHARS_MAX = 128;
+/** Codes, and lines of what was seen, that one record of the kernel layer has at most. */
+export const KERNEL_FAULTS_MAX = 16;
+/** Characters of a line of what was seen. */
+export const KERNEL_WORDS_CHARS_MAX = 256;
 /** Characters of a checkpoint quoted by a `genesis` record, at most. */
 export const QUOTED_CHECKPOINT_CHARS_MAX = 8_192;
 
@@ -278,6 +282,17 @@ export type DistrustRecord = Common & {
   readonly rec?: string;
 };
 
+/** What holds this machine's packets is relied on, or is not, from here on. */
+export type KernelRecord = Common & {
+  readonly k: "kernel";
+  /** `ok`, or the first of `wrong`. */
+  readonly rc: string;
+  /** Codes of all faults, sorted. Absent: the canary was stopped everywhere and all rules stand. */
+  readonly wrong?: readonly string[];
+  /** What was seen, such as where a canary got to; the first of them. */
+  readonly what?: readonly string[];
+};
+
 /** The first leaf of a log. */
 export type GenesisRecord = Common & {
   readonly k: "genesis";
@@ -319,6 +334,7 @@ export type AuditRecord =
   | KillRecord
   | StandingRecord
   | DistrustRecord
+  | KernelRecord
   | GenesisRecord
   | CloseRecord
   | RedactRecord;

@@ -20,11 +20,11 @@ import { gatheredPort } from "./gathered-port.ts";
 import { type LoopLink, loopLink } from "./loop-link.ts";
 import { LoopQuestions } from "./loop-questions.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
+import { type MachineWatch, openMachineWatch } from "./machine-watch.ts";
 import type { MeshWorkerData } from "./mesh/mesh-worker.ts";
 import { MeshThreadLink } from "./mesh-thread-link.ts";
 import type { NodeLog } from "./node-log.ts";
 import { nodeView } from "./node-view-of.ts";
-import { NO_PLACEMENT, openPlacementFile, type Placement } from "./placement-file.ts";
 import { serveAdmin } from "./serve-admin.ts";
 import { createTable, type Table } from "./table/table.ts";
 
@@ -87,6 +87,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   });
   const audit = await startAuditOf(parts, home, table);
   const mesh = startMeshThread({ parts, home, bootId, audit, table });
+  const machine = openMachineWatch(parts, audit, mesh.link);
   const shared = { parts, table, audit, mesh, sessionSecret: random.bytes(SECRET_BYTES) };
   const loops = Array.from({ length: config.loops }, (_, no) => startLoop(no, shared));
   const control = new Control({
@@ -114,8 +115,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     loops.map(({ link }) => link),
     clock,
   );
-  const placement = placementOf(parts);
-  const view = nodeView({ parts, control, mesh: mesh.link, questions, audit, table, placement });
+  const view = nodeView({ parts, control, mesh: mesh.link, questions, audit, table, machine });
   const grpcSocket = join(config.home, "node.sock");
   const grpc = await serveNodeGrpc(view, grpcSocket, parts);
   const admin = await serveAdmin({ parts, view, questions, control, table, mesh: mesh.link });
@@ -128,15 +128,8 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
       metrics: `http://${urlHost(config.metricsHost)}:${admin.port}/metrics`,
     },
     whenReady: (timeoutMs) => whenReady(view, clock, timeoutMs),
-    stop: () => stopNode({ config, loops, control, mesh, audit, grpc, admin }),
+    stop: () => stopNode({ config, loops, control, mesh, audit, grpc, admin, machine }),
   };
-}
-
-function placementOf({ config, clock, log }: NodeParts): Placement {
-  const { podsFile: path } = config;
-  if (path === undefined) return NO_PLACEMENT;
-  const onProblem = (why: string) => log.fault("pods", new Error(why));
-  return openPlacementFile({ path, clock, onProblem });
 }
 
 /** The log of a node in this home. */
@@ -379,11 +372,13 @@ async function stopNode(running: {
   readonly audit: AuditLog;
   readonly grpc: GrpcServer;
   readonly admin: AdminServer;
+  readonly machine: MachineWatch;
 }): Promise<void> {
-  const { config, loops, control, mesh, audit, grpc, admin } = running;
+  const { config, loops, control, mesh, audit, grpc, admin, machine } = running;
   await Promise.all(loops.map((loop) => loop.drain(config.drainMs)));
   await control.stop();
   await mesh.end();
+  machine.stop();
   await Promise.all([grpc.close(500), admin.close()]);
   await audit.stop();
 }

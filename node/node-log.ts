@@ -1,4 +1,5 @@
 import type { Logger } from "pino";
+import type { KernelFault } from "../proto/kernel-faults.ts";
 import type { LadderChange } from "./actors/ladder.ts";
 import type { AgentEvent, MeshToControl, SettledItem } from "./thread-messages.ts";
 
@@ -17,6 +18,8 @@ export type NodeLog = {
   fault(where: string, error: unknown): void;
   /** Whether the host lets the thread that enforces kills come first. */
   meshPriority(priority: Extract<MeshToControl, { t: "priority" }>): void;
+  /** What is wrong with this machine's kernel layer has changed; empty: nothing is. */
+  kernel(faults: readonly KernelFault[]): void;
   started(facts: Readonly<Record<string, string | number>>): void;
   stopped(reason: string): void;
 };
@@ -50,6 +53,10 @@ export function nodeLog(logger: Logger): NodeLog {
     fault: (where, error) => logger.error({ event: "fault", where, err: error }),
     meshPriority: ({ way, niceness }) =>
       logger.info({ event: "mesh_thread_priority", way, niceness }),
+    kernel: (faults) => {
+      if (faults.length > 0) logger.error({ event: "kernel_layer", faults });
+      else logger.info({ event: "kernel_layer", faults });
+    },
     started: (facts) => logger.info({ event: "started", ...facts }),
     stopped: (reason) => logger.info({ event: "stopped", reason }),
   };

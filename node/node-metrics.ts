@@ -1,5 +1,6 @@
 import { Gauge, type Registry } from "prom-client";
 import type { Clock } from "../ports/clock.ts";
+import { KERNEL_FAULTS } from "../proto/kernel-faults.ts";
 import type { NodeView } from "./api/node-view.ts";
 import type { Control } from "./control.ts";
 import { overrunBalance } from "./table/lend.ts";
@@ -48,6 +49,19 @@ export function registerNodeMetrics(
   gauge("altrace_overrun_available_usd", "Overrun lent to this node and not held.", () => {
     return Number(overrunBalance(table)) / MICROS_PER_USD;
   });
+  if (view.kernelFaults() !== undefined) {
+    new Gauge({
+      name: "altrace_kernel_fault",
+      help: "1 while the kernel layer of this machine has this fault, by its code.",
+      labelNames: ["code"],
+      registers,
+      collect() {
+        const now = (view.kernelFaults() ?? []).map(({ rc }) => rc as string);
+        for (const code of Object.keys(KERNEL_FAULTS))
+          this.set({ code }, now.includes(code) ? 1 : 0);
+      },
+    });
+  }
   gauge("altrace_strangers", "Sources that are no agent and have tried to get out.", () => {
     return control.strangers.count;
   });

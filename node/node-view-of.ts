@@ -4,8 +4,8 @@ import type { NodeParts } from "./app.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { Control } from "./control.ts";
 import type { LoopQuestions } from "./loop-questions.ts";
+import type { MachineWatch } from "./machine-watch.ts";
 import type { MeshThreadLink } from "./mesh-thread-link.ts";
-import type { Placement } from "./placement-file.ts";
 import { strangersNow } from "./strangers-now.ts";
 import { isFresh, type Table } from "./table/table.ts";
 
@@ -17,9 +17,9 @@ export function nodeView(of: {
   readonly questions: LoopQuestions;
   readonly audit: AuditLog;
   readonly table: Table;
-  readonly placement: Placement;
+  readonly machine: MachineWatch;
 }): NodeView {
-  const { parts, control, mesh, questions, audit, table, placement } = of;
+  const { parts, control, mesh, questions, audit, table, machine } = of;
   const { config, clock, version } = parts;
   const agentIds = new AgentIds({
     policy: () => control.policies.current,
@@ -53,10 +53,11 @@ export function nodeView(of: {
       if (!audit.isWritable()) because.push("audit_unavailable");
       return because;
     },
+    kernelFaults: () => machine.kernelFaults(),
     strangers: () => ({
       sightings: strangersNow({
         seen: control.strangers.all(),
-        placement,
+        placement: machine.placement,
         policy: control.policies.current,
       }),
       unlisted: control.strangers.unlisted,

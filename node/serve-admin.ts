@@ -32,6 +32,10 @@ export function serveAdmin(of: {
       const merged = AggregatorRegistry.aggregate([own, ...(await questions.metrics())]);
       return { contentType: merged.contentType, text: await merged.metrics() };
     },
-    notReady: () => view.closedBecause(),
+    // A node whose agents may have a way around it must not pass for one that governs them.
+    notReady: async () => [
+      ...(await view.closedBecause()),
+      ...(view.kernelFaults() ?? []).map(({ rc, what }) => `${rc}: ${what}`),
+    ],
   });
 }

@@ -4,6 +4,7 @@ import type { Delegation } from "../authority/delegation.ts";
 import type { HolderJwk } from "../authority/holder-key.ts";
 import type { Rate } from "../authority/rate.ts";
 import type { LadderCause } from "../policy/compiled-policy.ts";
+import type { KernelFault } from "../proto/kernel-faults.ts";
 import type { Reason } from "../proto/reasons.ts";
 import type { Shortfall } from "./actors/ledger-port.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
@@ -327,6 +328,8 @@ export type MeshToControl =
     }
   /** An operator's revive of an agent is in force, whether it was killed or not. */
   | { readonly t: "revived"; readonly agentId: string }
+  /** What is wrong with this machine's kernel layer, as its enforcer says. */
+  | { readonly t: "kernel"; readonly faults: readonly KernelFault[] }
   /** Merged kill state changed. */
   | { readonly t: "kills"; readonly scopes: readonly string[] }
   | { readonly t: "status"; readonly id: number; readonly status: MeshStatus };

@@ -71,6 +71,8 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
         loops: view.loops,
         connections: connections.length,
         version: view.version,
+        hasKernelLayer: view.kernelFaults() !== undefined,
+        kernelFaults: (view.kernelFaults() ?? []).map((one) => ({ ...one })),
       };
     },
   };

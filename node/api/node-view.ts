@@ -1,5 +1,6 @@
 import type { AuditRecord } from "../../audit/record.ts";
 import type { LadderPolicy } from "../../policy/compiled-policy.ts";
+import type { KernelFault } from "../../proto/kernel-faults.ts";
 import type { ActorView } from "../actors/seat.ts";
 import type { DecisionFeed } from "../decision-feed.ts";
 import type { HoldInfo } from "../open-holds.ts";
@@ -34,6 +35,8 @@ export type NodeView = {
   policyRefusal(): string | undefined;
   /** Why this node allows nothing now; empty when it does. */
   closedBecause(): Promise<readonly string[]>;
+  /** What is wrong with this machine's kernel layer; undefined where none is to be there. */
+  kernelFaults(): readonly KernelFault[] | undefined;
   /** Who tried to get out and is no agent, and pods that nobody has registered. */
   strangers(): {
     readonly sightings: readonly StrangerSighting[];

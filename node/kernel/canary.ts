@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import type { Clock } from "../../ports/clock.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
+import type { KernelFault } from "../../proto/kernel-faults.ts";
 
 // On every machine one pod tries to get out, again and again, and is meant to fail. It is asked from
 // the machine's side, tries each way with a word that nobody else knows, and what counts is whether that
@@ -59,14 +60,14 @@ export class CanaryRounds {
     if (this.#words.has(word)) this.#heard.add(word);
   }
 
-  /** One round. @returns What is wrong, in words; empty when every canary was stopped everywhere. */
-  async round(canaries: readonly string[]): Promise<readonly string[]> {
-    if (canaries.length === 0) return ["no canary tries to get out of this machine"];
+  /** One round. @returns What is wrong; empty when every canary was stopped everywhere. */
+  async round(canaries: readonly string[]): Promise<readonly KernelFault[]> {
+    if (canaries.length === 0) return [silent("no canary tries to get out of this machine")];
     const wrong = await Promise.all(canaries.map((address) => this.#try(address)));
     return wrong.flat();
   }
 
-  async #try(address: string): Promise<readonly string[]> {
+  async #try(address: string): Promise<readonly KernelFault[]> {
     const { clock, random, machineAddresses, port, ask, settleMs } = this.#deps;
     const hosts = machineAddresses();
     const words = new Map<string, CanaryWay>();
@@ -81,7 +82,16 @@ export class CanaryRounds {
     const arrived = [...words].filter(([word]) => this.#heard.delete(word));
     for (const word of words.keys()) this.#words.delete(word);
     if (answers.some((answer) => answer === undefined))
-      return [`the canary at ${address} does not answer`];
-    return arrived.map(([, way]) => `a canary reached ${way.host}:${way.port} over ${way.by}`);
+      return [...arrived.map(escaped), silent(`the canary at ${address} does not answer`)];
+    return arrived.map(escaped);
   }
+}
+
+function escaped([, { by, host, port }]: readonly [string, CanaryWay]): KernelFault {
+  return { rc: "kernel_bypass", what: `a canary reached ${host}:${port} over ${by}` };
+}
+
+/** A canary that does not try proves nothing. */
+export function silent(what: string): KernelFault {
+  return { rc: "kernel_canary_silent", what };
 }

@@ -11,7 +11,7 @@ import { followHostCommand, hostCommand } from "../../adapters/host-command.ts";
 import { type LineConnection, serveLines } from "../../adapters/line-socket.ts";
 import { netlinkSocket } from "../../adapters/netlink-socket.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
-import { CanaryRounds } from "./canary.ts";
+import { CanaryRounds, silent } from "./canary.ts";
 import { readCniResult } from "./cni-result.ts";
 import { Enforcer } from "./enforcer.ts";
 import type { EnforcerConfig } from "./enforcer-config.ts";
@@ -89,7 +89,7 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
     host: config.metricsHost,
     port: config.metricsPort,
     metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
-    notReady: () => enforcer.wrong(),
+    notReady: () => enforcer.wrong().map(({ rc, what }) => `${rc}: ${what}`),
   });
   log.info({ event: "enforcer_started", gate: config.gateSocket, metrics: admin.port });
   return {
@@ -178,7 +178,7 @@ async function startCanary(
     }
     if (!isStopped) systemClock.after(config.canaryMs, () => void round());
   };
-  if (isNeeded) enforcer.noteCanary(["the canary has not tried yet"]);
+  if (isNeeded) enforcer.noteCanary([silent("the canary has not tried yet")]);
   void round();
   return {
     stop: () => {

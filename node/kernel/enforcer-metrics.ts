@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import type { KernelFault } from "../../proto/kernel-faults.ts";
 import type { Pod } from "./pod.ts";
 
 /** What an operator sees of one machine's walls. */
@@ -7,7 +8,7 @@ export type EnforcerMetrics = {
   repaired(): void;
   gated(tookNs: bigint, isGated: boolean): void;
   swept(sockets: number): void;
-  canary(wrong: readonly string[]): void;
+  canary(wrong: readonly KernelFault[]): void;
 };
 
 const SECOND_NS = 1e9;
@@ -15,7 +16,7 @@ const SECOND_NS = 1e9;
 /** Registers the enforcer's metrics. Agents are no labels: they are asked for over gRPC. */
 export function enforcerMetrics(
   registry: Registry,
-  read: { readonly pods: () => readonly Pod[]; readonly wrong: () => readonly string[] },
+  read: { readonly pods: () => readonly Pod[]; readonly wrong: () => readonly KernelFault[] },
 ): EnforcerMetrics {
   const registers = [registry];
   new Gauge({
@@ -68,7 +69,7 @@ export function enforcerMetrics(
     swept: (count) => sockets.inc(count),
     canary: (wrong) => {
       rounds.inc();
-      escapes.inc(wrong.filter((one) => one.startsWith("a canary reached")).length);
+      escapes.inc(wrong.filter(({ rc }) => rc === "kernel_bypass").length);
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { Cancel, Clock } from "../../ports/clock.ts";
+import type { KernelFault } from "../../proto/kernel-faults.ts";
 import { canonicalAddress } from "./address-bytes.ts";
 import { daemonsetRuleset } from "./daemonset-ruleset.ts";
 import type { GateAnswer, GatePod, GateQuestion } from "./gate-messages.ts";
@@ -51,7 +52,7 @@ export class Enforcer {
   #pods: readonly Pod[] = [];
   #loaded: string | undefined;
   #fault: string | undefined = "rules were never loaded";
-  #canary: readonly string[] = [];
+  #canary: readonly KernelFault[] = [];
   #wanted: "load" | "look" | undefined;
   #isBusy = false;
   #timer: Cancel | undefined;
@@ -103,11 +104,12 @@ export class Enforcer {
   }
 
   /** Why nothing must be relied on now; empty when all is well. */
-  wrong(): readonly string[] {
-    const stale = this.#deps.pods.staleBecause();
+  wrong(): readonly KernelFault[] {
+    const fault = (rc: KernelFault["rc"], what: string | undefined): readonly KernelFault[] =>
+      what === undefined ? [] : [{ rc, what }];
     return [
-      ...(this.#fault === undefined ? [] : [this.#fault]),
-      ...(stale === undefined ? [] : [stale]),
+      ...fault("kernel_rules_down", this.#fault),
+      ...fault("kernel_pods_stale", this.#deps.pods.staleBecause()),
       ...this.#canary,
     ];
   }
@@ -117,7 +119,7 @@ export class Enforcer {
   }
 
   /** What the canary found; empty when it was stopped everywhere. */
-  noteCanary(wrong: readonly string[]): void {
+  noteCanary(wrong: readonly KernelFault[]): void {
     this.#canary = wrong;
     this.#tellState();
   }
@@ -177,6 +179,9 @@ export class Enforcer {
     const wrong = await keeper.missing(gate.killedAddresses());
     if (wrong.length === 0) return;
     events.onRepair(wrong);
+    // Told before it is mended: that it was so, for however short a time, is a fact of its own.
+    this.#fault = wrong.join(", ");
+    this.#tellState();
     this.#loaded = undefined;
     await this.#load();
   }

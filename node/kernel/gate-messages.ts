@@ -1,3 +1,5 @@
+import type { KernelFault } from "../../proto/kernel-faults.ts";
+
 /** What a node says to the enforcer of its machine. `n` numbers the questions of one connection. */
 export type GateQuestion =
   /** Everything that is killed; sent first on every connection. */
@@ -11,7 +13,7 @@ export type GateAnswer =
   /** Who has which address; sent on every connection, and again on each change. */
   | { readonly t: "pods"; readonly pods: readonly GatePod[] }
   /** Why nothing must be relied on; empty when all is well. */
-  | { readonly t: "state"; readonly wrong: readonly string[] };
+  | { readonly t: "state"; readonly wrong: readonly KernelFault[] };
 
 export type GatePod = {
   readonly address: string;

@@ -1,5 +1,6 @@
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel, Clock } from "../../ports/clock.ts";
+import { type KernelFault, readKernelFaults } from "../../proto/kernel-faults.ts";
 import type { GateAnswer, GateQuestion } from "../kernel/gate-messages.ts";
 
 // The mesh thread's end of the kernel gate. The other end is a process with the right to change the
@@ -8,6 +9,7 @@ import type { GateAnswer, GateQuestion } from "../kernel/gate-messages.ts";
 // K1. Everything that is killed is the first thing said on every connection: what was missed is made up.
 // K2. A kill waits for the gate at most GATE_WAIT_MS, and then goes on without it.
 // K3. Each question is answered once: by the enforcer, by the end of the connection, or by time.
+// K4. A connection that ended, or that says what cannot be read, is a fault of the layer itself.
 
 /** A gate that is slower does not hold up the cutting of connections. Milliseconds. */
 export const GATE_WAIT_MS = 50;
@@ -22,6 +24,8 @@ export type KernelGateLinkDeps = {
   /** Scopes that are killed now. */
   readonly killed: () => ReadonlySet<string>;
   readonly onFault: (what: string) => void;
+  /** What is wrong with the machine's kernel layer, each time that it is told, or cannot be. */
+  readonly onState: (faults: readonly KernelFault[]) => void;
 };
 
 type Waiting = { readonly done: (atNs: bigint) => void; readonly cancel: Cancel };
@@ -81,6 +85,7 @@ export class KernelGateLink {
     this.#giveUp();
     if (this.#isClosed) return;
     if (this.#wasReached) this.#deps.onFault("the kernel gate cannot be reached");
+    this.#lost("the enforcer cannot be reached");
     this.#wasReached = false;
     this.#cancelReconnect = this.#deps.clock.after(RECONNECT_MS, () => this.open());
   }
@@ -91,9 +96,18 @@ export class KernelGateLink {
 
   #take(answer: GateAnswer): void {
     this.#wasReached = true;
+    if (answer.t === "state") {
+      const faults = readKernelFaults(answer.wrong);
+      if (faults === undefined) this.#lost("the enforcer says what cannot be read");
+      else this.#deps.onState(faults);
+    }
     if (answer.t !== "done") return;
     if (answer.error !== undefined) this.#deps.onFault(`the kernel gate: ${answer.error}`);
     this.#settle(answer.n, answer.error === undefined ? this.#deps.clock.monoNs() : 0n);
+  }
+
+  #lost(what: string): void {
+    this.#deps.onState([{ rc: "kernel_gate_lost", what }]);
   }
 
   #settle(no: number, atNs: bigint): void {

@@ -22,7 +22,7 @@ import { openTable, type Table } from "../table/table.ts";
 import type { ControlToMesh, MeshToControl, MeshToLoop } from "../thread-messages.ts";
 import { alarmLog } from "./alarm-log.ts";
 import { openHostStall } from "./host-stall.ts";
-import { KernelGateLink } from "./kernel-gate-link.ts";
+import { KernelGateLink, type KernelGateLinkDeps } from "./kernel-gate-link.ts";
 import { killRecord } from "./kill-record.ts";
 import { MeshThread } from "./mesh-thread.ts";
 import type { ReplicaConfig } from "./replica.ts";
@@ -63,7 +63,10 @@ async function run(data: MeshWorkerData): Promise<void> {
   const bus = await openBus(data, user);
   const table = openTable(data.tableBuffer);
   const log = openMeshWal(data, table);
-  const gate = openGate(data, () => thread.replica.enforcement.killed);
+  const gate = openGate(data, {
+    killed: () => thread.replica.enforcement.killed,
+    onState: (faults) => control.postMessage({ t: "kernel", faults } satisfies MeshToControl),
+  });
   const thread = new MeshThread({
     table,
     config: {
@@ -122,13 +125,13 @@ function isCut({ t }: MeshToLoop): boolean {
 
 function openGate(
   { gateSocket }: MeshWorkerData,
-  killed: () => ReadonlySet<string>,
+  hooks: Pick<KernelGateLinkDeps, "killed" | "onState">,
 ): KernelGateLink | undefined {
   if (gateSocket === undefined) return undefined;
   return new KernelGateLink({
     clock: systemClock,
     connect: (handlers) => connectLines(gateSocket, handlers),
-    killed,
+    ...hooks,
     onFault: (what) =>
       process.stderr.write(`${JSON.stringify({ level: "warn", thread: "mesh", what })}\n`),
   });

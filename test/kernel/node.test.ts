@@ -46,7 +46,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     listPods(lab);
     const [{ certificates }] = await Promise.all([
       said(far, ({ ready }) => ready === true),
-      startEnforcer(lab),
+      startEnforcer(lab, { ALTRACE_CANARY_MS: "500" }),
     ]);
     altrace = startNode(lab, certificates as readonly string[]);
     keys = (await said(altrace, ({ ready }) => ready === true)).keys as typeof keys;
@@ -191,6 +191,45 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     expect(await acts({ tunnel: FILES, at: OUTSIDE[FILES] })).toEqual({ tunnel: FILES });
   });
 
+  test("a canary that gets out makes the node not ready, and that is in the log", async () => {
+    const canary = lab.speak("a2", [NODE, "cli/altrace.js", "enforcer", "canary"]);
+    const one = { name: "one", agent: "research/worker-1", addresses: LAB.a1 };
+    writePodList(lab, [one, { name: "canary", addresses: LAB.a2, canary: true }]);
+    const ready = () => nodeSays(lab, "readyz");
+    const becomes = (word: string) =>
+      waitUntil(
+        () => `the node to say ${word}: ${ready()}; ${JSON.stringify(canary.said)}`,
+        () => ready().includes(word),
+      );
+    await becomes("200");
+    // Somebody else's rule sets the very mark by which ours let replies pass.
+    const hook = "type filter hook prerouting priority -310";
+    lab.run(
+      "node",
+      "nft -f -",
+      `table ip x {\nchain c {\n${hook}\niifname p2 meta mark set 0x20\n}\n}\n`,
+    );
+    await becomes("kernel_bypass: a canary reached 10.9.0.2:14055 over tcp");
+    expect(nodeSays(lab, "metrics")).toContain('altrace_kernel_fault{code="kernel_bypass"} 1');
+    lab.run("node", "nft delete table ip x");
+    await becomes("200");
+    lab.run("node", "nft flush ruleset");
+    const records = await waitUntil("both in the log", async () => {
+      const found = await cli("audit", "query", "--kind", "kernel", "--json");
+      const { records: all } = JSON.parse(found) as { records: { rc: string; what?: string[] }[] };
+      return all.some(({ rc }) => rc === "kernel_rules_down") && all;
+    });
+    const codes = records.map(({ rc }) => rc);
+    expect(codes).toContain("ok");
+    expect(records.find(({ rc }) => rc === "kernel_bypass")?.what).toContainEqual(
+      "a?canary?reached?10.9.0.2:14055?over?tcp",
+    );
+    await becomes("200");
+    canary.child.kill("SIGKILL");
+    await becomes("kernel_canary_silent");
+    listPods(lab);
+  });
+
   test("a node that dies and is started again refuses no connection meanwhile", async () => {
     const clients = lab.speak("a2", ["python3", `${import.meta.dirname}/clients.py`, "198.18.5.5"]);
     const ended = () => clients.said.length;
@@ -236,6 +275,12 @@ async function said(by: Speaker, is: (one: Said) => boolean): Promise<Said> {
 
 function tail(by: Speaker): string {
   return JSON.stringify(by.said.slice(-10));
+}
+
+/** What the node's own page says, as somebody on its machine reads it. */
+function nodeSays(lab: KernelLab, page: "readyz" | "metrics"): string {
+  const read = `fetch("http://127.0.0.1:4091/${page}").then(async(r)=>console.log(r.status,await(r.text())))`;
+  return lab.run("node", `${NODE} -e ${read}`);
 }
 
 function homeOf(lab: KernelLab): string {

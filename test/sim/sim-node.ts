@@ -254,6 +254,7 @@ export class SimNode {
       overrun: quiet,
       distrust: quiet,
       distrustRefused: quiet,
+      kernel: () => undefined,
       meshPriority: quiet,
       policyOffered: quiet,
       policySwitched: quiet,

@@ -46,6 +46,7 @@ test("the samples hold every kind there is", () => {
     "flood",
     "gap",
     "genesis",
+    "kernel",
     "key",
     "kill",
     "policy",

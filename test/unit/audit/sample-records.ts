@@ -105,6 +105,13 @@ export const RECORDS: readonly AuditRecord[] = [
     rid: RID,
   },
   { ...head, k: "distrust", model: "openai/gpt-5", milli: 2_400, by: "bill", rid: RID, rec },
+  {
+    ...head,
+    k: "kernel",
+    rc: "kernel_bypass",
+    wrong: ["kernel_bypass", "kernel_rules_down"],
+    what: ["a?canary?reached?10.9.0.2:14055?over?tcp"],
+  },
   { ...head, k: "genesis", origin: "altrace.acme/node-7/e2", rc: "epoch_full", prev: "a\n1\n—\n" },
   { ...head, k: "close", rc: "epoch_full" },
   { ...head, k: "redact", kid: "sp-2026-01", by: "op-1", rc: "erasure_request" },

@@ -44,7 +44,8 @@ describe("a canary, with nothing in its way", () => {
 
   test("gets out on every way, and each is told", async () => {
     const wrong = await rounds.round(["127.0.0.1"]);
-    expect([...wrong].sort()).toEqual([
+    expect(new Set(wrong.map(({ rc }) => rc))).toEqual(new Set(["kernel_bypass"]));
+    expect(wrong.map(({ what }) => what).sort()).toEqual([
       `a canary reached 127.0.0.1:${ears.port} over tcp`,
       `a canary reached 127.0.0.1:${ears.port} over udp`,
     ]);
@@ -56,12 +57,16 @@ describe("a canary, with nothing in its way", () => {
     socket.end("00000000-0000-7000-8000-000000000000\n");
     await new Promise<void>((resolve) => socket.on("close", () => resolve()));
     canary.close();
-    expect(await rounds.round(["127.0.0.1"])).toEqual(["the canary at 127.0.0.1 does not answer"]);
+    expect(await rounds.round(["127.0.0.1"])).toEqual([
+      { rc: "kernel_canary_silent", what: "the canary at 127.0.0.1 does not answer" },
+    ]);
     expect(heard.length).toBe(1);
   });
 
   test("that is not there proves nothing, and that is wrong as well", async () => {
-    expect(await rounds.round([])).toEqual(["no canary tries to get out of this machine"]);
+    expect(await rounds.round([])).toEqual([
+      { rc: "kernel_canary_silent", what: "no canary tries to get out of this machine" },
+    ]);
   });
 
   test.each([

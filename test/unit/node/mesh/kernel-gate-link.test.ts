@@ -13,6 +13,7 @@ function linkOf() {
   const clock = twinClock();
   const sent: GateQuestion[] = [];
   const faults: string[] = [];
+  const states: string[] = [];
   const ends: (() => void)[] = [];
   const takes: ((message: unknown) => void)[] = [];
   const link = new KernelGateLink({
@@ -24,12 +25,13 @@ function linkOf() {
     },
     killed: () => new Set(["team/research"]),
     onFault: (what) => faults.push(what),
+    onState: (faults) => states.push(faults.map(({ rc }) => rc).join()),
   });
   const done: bigint[] = [];
   const kill = (scope = "agent/research/worker-1") =>
     link.gate(record("kill", scope), (atNs) => done.push(atNs));
   const answer = (message: unknown) => takes.at(-1)?.(message);
-  return { link, clock, sent, faults, done, kill, answer, end: () => ends.at(-1)?.() };
+  return { link, clock, sent, faults, states, done, kill, answer, end: () => ends.at(-1)?.() };
 }
 
 describe("the mesh thread's end of the gate", () => {
@@ -61,6 +63,18 @@ describe("the mesh thread's end of the gate", () => {
     expect(faults.join()).toContain("not answered");
     answer({ t: "done", n: sent.at(-1)?.n });
     expect(done).toEqual([0n]);
+  });
+
+  test("K4: hands on what is wrong with the layer, and is itself a fault when it hears nothing", () => {
+    const { link, answer, end, states } = linkOf();
+    link.open();
+    answer({ t: "state", wrong: [{ rc: "kernel_bypass", what: "a canary reached it" }] });
+    answer({ t: "state", wrong: [] });
+    answer({ t: "state", wrong: [{ rc: "all_is_well", what: "" }] });
+    answer({ t: "state", wrong: "nothing" });
+    end();
+    const lost = "kernel_gate_lost";
+    expect(states).toEqual(["kernel_bypass", "", lost, lost, lost]);
   });
 
   test("K3: goes on when the connection ends, when there is none, and when it is closed", () => {
