@@ -99,6 +99,7 @@ function answer(
     refusal: { stage: stageName(refusal.stage), reason: refusal.reason },
     ...(asked.row !== undefined && { standing: standingShown(facts) }),
     ...(refusal.retryAfterMs !== undefined && { retryAfterMs: refusal.retryAfterMs }),
+    ...(refusal.isFinal && { isFinal: true }),
   });
   const words = refusalWords(requestId, refusal, asked.read?.answersTo);
   const { contentType, body } = found.dialect.refusal(words);

@@ -24,6 +24,8 @@ export type DecisionFacts = {
   readonly tokenRate?: RateFacts;
   /** When asking again makes sense. Used only where the reason may be retried. */
   readonly retryAfterMs?: number;
+  /** Asking again is of no use, whatever the reason says of itself. */
+  readonly isFinal?: boolean;
 };
 
 const RETRY_AFTER_MS_DEFAULT = 1_000;
@@ -45,7 +47,8 @@ export function decisionHeaders(facts: DecisionFacts): string[] {
   ];
   if (refusal) {
     headers.push("x-altrace-stage", refusal.stage, "x-altrace-reason", refusal.reason);
-    addRetry(headers, refusal.reason, facts.retryAfterMs);
+    const mayRetry = REASONS[refusal.reason].retry !== "never" && facts.isFinal !== true;
+    addRetry(headers, mayRetry, facts.retryAfterMs);
   }
   if (facts.standing !== undefined) headers.push("x-altrace-standing", facts.standing);
   if (facts.budgetRemainingUsdMicros !== undefined) {
@@ -59,8 +62,8 @@ export function decisionHeaders(facts: DecisionFacts): string[] {
   return headers;
 }
 
-function addRetry(headers: string[], reason: Reason, retryAfterMs: number | undefined): void {
-  if (REASONS[reason].retry === "never") {
+function addRetry(headers: string[], mayRetry: boolean, retryAfterMs: number | undefined): void {
+  if (!mayRetry) {
     headers.push("x-should-retry", "false");
     return;
   }

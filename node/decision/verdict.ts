@@ -11,6 +11,8 @@ export type Refusal = {
   readonly detail?: string;
   /** When asking again makes sense, milliseconds. Present for what is `later` and known. */
   readonly retryAfterMs?: number;
+  /** Asking again is of no use, though the reason is one of those that pass. */
+  readonly isFinal?: true;
   /** A signed contract objects, and no shadow of policy's turns that into a mere remark. */
   readonly isBinding?: true;
 };

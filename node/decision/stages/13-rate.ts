@@ -40,7 +40,8 @@ export function checkRate(facts: Facts): RowOutcome {
     if (amount > BigInt(limit.burst)) {
       const { metric, burst } = limit;
       const detail = `asked for ${of(metric, amount)}, more than the burst of ${of(metric, burst)}`;
-      return { reason: rateReason(metric), detail };
+      // No wait makes a bucket hold more than its burst.
+      return { reason: rateReason(metric), detail, isFinal: true };
     }
   }
   return "pass";

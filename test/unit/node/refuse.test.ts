@@ -102,6 +102,14 @@ describe("refuse", () => {
     expect(recorded(asked).answered?.status).toBe(402);
 
     const later = world.asked();
+    const tooLarge = facts({
+      grant: grant({ rate: [{ metric: "tokens", amount: 10, windowMs: 1_000, burst: 999 }] }),
+    });
+    const large = world.asked();
+    refuse(large, tooLarge, decide(tooLarge), world.loop);
+    const told = recorded(large).answered;
+    expect([told?.status, headerOf(told?.headers ?? [], "x-should-retry")]).toEqual([429, "false"]);
+    expect(headerOf(told?.headers ?? [], "retry-after")).toBeUndefined();
     const limited = { reason: "rate_requests" as const, stage: 13, retryAfterMs: 1_500 };
     refuse(later, facts(), { ...base, stages: "PPPPPPPPPSPPD-", refusal: limited }, world.loop);
     const headers = recorded(later).answered?.headers ?? [];
