@@ -154,7 +154,7 @@ export const COORDINATOR_SETTINGS = {
     env: "ALTRACE_ARCHIVE_DIR",
     byDefault: undefined,
     read: path,
-    help: "folder of these copies; without it archive in HOME",
+    help: "folder of these copies, of this coordinator alone; without it archive in HOME",
   },
   archiveReserveMib: {
     env: "ALTRACE_ARCHIVE_RESERVE_MIB",

@@ -10,6 +10,7 @@
 import { dirname, join } from "node:path";
 import { AuditFault } from "../../audit/audit-fault.ts";
 import { openCheckpoint } from "../../audit/checkpoint.ts";
+import { LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import { LogFiles } from "../../audit/log-files.ts";
 import { HASH_BYTES, PROOF_HASHES_MAX } from "../../audit/merkle.ts";
 import { parseVkey, type VerifierKey } from "../../audit/signed-note.ts";
@@ -18,9 +19,9 @@ import type { Disk } from "../../ports/disk.ts";
 import { ArchivedLog } from "./archived-log.ts";
 
 /** Copies that are kept open; others are taken up again from their files. */
-export const OPEN_LOGS_MAX = 256;
+export const OPEN_LOGS_MAX = 128;
 /** Bytes of one copy that wait for the disk; beyond it they are brought there at once. */
-export const WAITING_BYTES_MAX = 4 * 1024 * 1024;
+export const WAITING_BYTES_MAX = 1024 * 1024;
 const FULL_RETRY_MS = 10_000;
 const DAMAGED_RETRY_MS = 60_000;
 const UNWRITTEN_RETRY_MS = 5_000;
@@ -117,9 +118,10 @@ export class Archive {
     const { vkey, checkpoint: note, first, proof } = ask;
     const key = parseVkey(vkey);
     const entries = decodeEntries(ask.entries);
+    const areLeaves = entries.ok && entries.value.every((one) => one.length <= LEAF_BYTES_MAX);
     const areHashes = proof.every((hash) => hash.length === HASH_BYTES);
-    if (!key.ok || !entries.ok || !areHashes || proof.length > PROOF_HASHES_MAX) {
-      return refusal("malformed", entries.ok ? "key or proof" : entries.detail);
+    if (!key.ok || !entries.ok || !areLeaves || !areHashes || proof.length > PROOF_HASHES_MAX) {
+      return refusal("malformed", entries.ok ? "key, entry or proof" : entries.detail);
     }
     const opened = openCheckpoint(Buffer.from(note, "utf8"), key.value, this.#witnesses);
     if (!opened.ok) return refusal("checkpoint_refused", `${opened.flaw}: ${opened.detail}`);

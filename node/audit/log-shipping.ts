@@ -83,13 +83,22 @@ class LogCopies {
   }
 
   shipTo(names: readonly string[], options: Omit<LogShippingOptions, "logs">): void {
+    for (const [replica, shipper] of this.#shippers) {
+      if (names.includes(replica)) continue;
+      // One that was removed from the mesh is not one of those that have to have it.
+      shipper.stop();
+      this.#shippers.delete(replica);
+      this.#kept.delete(replica);
+    }
     for (const replica of names) {
       if (this.#shippers.has(replica)) continue;
-      const shipper = new LogShipper({
+      const shipper: LogShipper = new LogShipper({
         ...options,
         ...this.#log,
         replica,
-        onKept: (kept) => this.#kept.set(replica, kept),
+        onKept: (kept) => {
+          if (this.#shippers.get(replica) === shipper) this.#kept.set(replica, kept);
+        },
       });
       this.#shippers.set(replica, shipper);
       if (this.#newest !== undefined) shipper.offer(this.#newest);
