@@ -29,7 +29,7 @@ import {
  * Entries of one message, at most, bytes; one entry may be larger. The mesh thread signs the message in one
  * turn, which must stay well below a millisecond.
  */
-export const SHIP_BYTES_MAX = 24 * 1024;
+export const SHIP_BYTES_MAX = 48 * 1024;
 /** After an answer that was none, the next question waits this long at first, and up to the second, ms. */
 const RETRY_MS = { first: 1_000, last: 30_000 } as const;
 const ASK_TIMEOUT_MS = 10_000;
