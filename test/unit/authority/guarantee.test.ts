@@ -3,7 +3,6 @@ import { describe, expect, test } from "vitest";
 import {
   type Authority,
   DIMENSION_NAMES,
-  isStrictlyLess,
   meet,
   normalAuthority,
 } from "../../../authority/authority.ts";
@@ -11,18 +10,8 @@ import { classClears } from "../../../authority/data-class.ts";
 import { FACETS, placeGranted } from "../../../authority/geography.ts";
 import { coversName } from "../../../authority/name-pattern.ts";
 import { toolsGrant, VERBS, type Verb } from "../../../authority/tools.ts";
-import { isValidAt, validity } from "../../../authority/validity.ts";
-import { verifyChain } from "../../../authority/verify-chain.ts";
-import {
-  AUTHORITY,
-  chainEnv,
-  chainText,
-  child,
-  type Forged,
-  NOW_S,
-  root,
-  verifyEd25519,
-} from "../../support/contract-forge.ts";
+import { isValidAt } from "../../../authority/validity.ts";
+import { AUTHORITY } from "../../support/contract-forge.ts";
 import { proofCount } from "../../support/proof.ts";
 import { anyAuthority, anyName, anyVerb, CODES } from "./arbitrary.ts";
 
@@ -111,81 +100,4 @@ describe("a chain of grants", () => {
     // What is never let through would show nothing.
     expect(allowed).toBeGreaterThan(0);
   });
-});
-
-describe("a tree of delegations with adversarial links", () => {
-  const { count, seed } = proofCount("delegation trees", { small: 100, full: 100_000 });
-  const DATES = { notBefore: NOW_S - 60, expires: NOW_S + 3_600 };
-
-  /** Dates that hold now, and a scheme that contracts can spell. */
-  const grantable = anyAuthority.map((any) => {
-    const { hours } = any.validity;
-    const dated = validity.normal({ ...DATES, hours });
-    return {
-      ...any,
-      validity: dated.expires === 0 ? { ...DATES, hours: [] } : dated,
-      dataClass: any.dataClass.level < 0 ? AUTHORITY.dataClass : any.dataClass,
-    };
-  });
-
-  type Link = { readonly parent: number; readonly wanted: Authority; readonly honest: boolean };
-  const anyTree = fc.record({
-    top: grantable,
-    links: fc.array(
-      fc.record({ parent: fc.nat({ max: 7 }), wanted: grantable, honest: fc.boolean() }),
-      { minLength: 1, maxLength: 8 },
-    ),
-  });
-
-  test("V4: what is accepted is strictly less in every link, and the rest is refused", () => {
-    let accepted = 0;
-    let refused = 0;
-    fc.assert(
-      fc.property(anyTree, ({ top, links }) => {
-        const env = chainEnv({ verify: remembered() });
-        const paths = [[root({ authority: top })]];
-        for (const link of links) grow(paths, link);
-        for (const path of paths.slice(1)) {
-          const verified = verifyChain(chainText(...path), env);
-          const grants = path.map(({ claims }) => claims.authority);
-          const isBelow = grants.every(
-            (grant, at) => at === 0 || isStrictlyLess(grant, grants[at - 1] as Authority),
-          );
-          expect("root" in verified).toBe(isBelow && path.length <= 5);
-          if ("refused" in verified) refused += 1;
-          else {
-            accepted += 1;
-            expect(verified.effective).toEqual(grants.reduce(meet));
-          }
-        }
-      }),
-      { numRuns: count, seed },
-    );
-    expect(accepted).toBeGreaterThan(0);
-    expect(refused).toBeGreaterThan(0);
-  }, 1_200_000);
-
-  /** A dishonest link signs whatever it wants; an honest one what it has of that. */
-  function grow(paths: Forged[][], { parent, wanted, honest }: Link): void {
-    const above = paths[parent % paths.length] as Forged[];
-    const last = above.at(-1) as Forged;
-    if (last.claims.depth >= 4) return;
-    const granted = honest ? meet(wanted, last.claims.authority) : wanted;
-    const isSpellable = granted.dataClass.level >= 0 && granted.validity.expires > 0;
-    const authority = isSpellable ? granted : wanted;
-    paths.push([...above, child(last, { authority })]);
-  }
-
-  /** Links are verified once for each path that they are in; the answer is the same. */
-  function remembered(): typeof verifyEd25519 {
-    const known = new Map<string, boolean>();
-    return (key, bytes, signature) => {
-      const name = Buffer.concat([key, bytes, signature]).toString("latin1");
-      const before = known.get(name);
-      if (before !== undefined) return before;
-      const good = verifyEd25519(key, bytes, signature);
-      known.set(name, good);
-      return good;
-    };
-  }
 });
