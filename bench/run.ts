@@ -14,6 +14,7 @@ import { describeResult, recordResult } from "./harness/results.ts";
 import { k6Outside } from "./k6-outside.ts";
 import { killBlock } from "./kill-block.ts";
 import { ledger } from "./ledger.ts";
+import { contracts } from "./micro/contracts.ts";
 import { micro } from "./micro/micro.ts";
 import { overrun } from "./overrun.ts";
 import { profileJson, profileSse } from "./profile.ts";
@@ -33,6 +34,7 @@ const BENCHES: readonly Bench[] = [
   ledger,
   activation,
   micro,
+  contracts,
   auditLog,
   profileJson,
   profileSse,

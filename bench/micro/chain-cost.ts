@@ -1,0 +1,57 @@
+import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
+import { KnownLinks } from "../../authority/known-links.ts";
+import { verifyChain } from "../../authority/verify-chain.ts";
+import { LoopKeyCache } from "../../node/loop-key-cache.ts";
+import { namedKey } from "../../node/named-key.ts";
+import type { RowGrant } from "../../node/thread-messages.ts";
+import { chainEnv, chainText, child, root } from "../../test/support/contract-forge.ts";
+import { costOf } from "./cost-of.ts";
+
+const DEPTH = 4;
+const KEY = `altk_ct00000001_${"A".repeat(43)}`;
+
+function chainOf(depth: number): string {
+  const links = [root()];
+  while (links.length <= depth) links.push(child(links.at(-1) as (typeof links)[0]));
+  return chainText(...links);
+}
+
+/** A chain of four delegations of which nothing is known, not even the holders' keys. */
+export function coldChainCost(): number {
+  const chain = chainOf(DEPTH);
+  return costOf(() => {
+    const verified = verifyChain(chain, chainEnv({ verify: ed25519Verifier() }));
+    if ("refused" in verified) throw new Error(verified.refused);
+    return verified.links.length;
+  });
+}
+
+/** The same once its links are known: what a node does each half a minute. */
+export function knownChainCost(): number {
+  const chain = chainOf(DEPTH);
+  const env = chainEnv({ verify: ed25519Verifier(), known: new KnownLinks() });
+  return costOf(() => {
+    const verified = verifyChain(chain, env);
+    if ("refused" in verified) throw new Error(verified.refused);
+    return verified.links.length;
+  });
+}
+
+/** What it costs to find whose contract a request runs under: its key is read, hashed and looked up. */
+export function warmContractCost(): number {
+  const cache = new LoopKeyCache({ entriesMax: 16 });
+  const grant = { row: 1, keyGeneration: 1 } as RowGrant;
+  const rawHeaders = ["host", "node-1:4000", "authorization", `Bearer ${KEY}`];
+  const head = { method: "POST", target: "/v1/chat/completions", rawHeaders, peer: "::1" };
+  const find = () => {
+    const named = namedKey({ head });
+    return "handle" in named ? { handle: named.handle, row: cache.find(named.handle, 1) } : named;
+  };
+  const first = find();
+  if ("handle" in first) cache.put(first.handle, grant, 1);
+  return costOf(() => {
+    const found = find();
+    if (!("row" in found) || found.row !== grant) throw new Error("the sample is not known");
+    return grant.row;
+  });
+}
