@@ -1,9 +1,10 @@
+import { minimumOf } from "../../audit/log-minimum.ts";
 import type { SealedRecord } from "../../audit/record.ts";
 import { indexedLeaves } from "../../node/audit/request-index.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { type Entry, entriesFrom, entryAt, sizeOf } from "./entries.ts";
-import { chosenFolder, type LogChoice, type LogPlace, logsBelow } from "./log-place.ts";
+import { chosenFolder, type LogChoice, type LogPlace, logsBelow, readerOf } from "./log-place.ts";
 import { bar } from "./verify.ts";
 
 /** Records that one query gives when nobody says how many. */
@@ -65,7 +66,7 @@ function* batches(
     yield requestEntries(place, request, size).map(({ record }) => record);
     return;
   }
-  let done = 0;
+  let done = minimumOf(readerOf(place.dir));
   for (const entries of entriesFrom(place, { from: 0, size })) {
     done += entries.length;
     if (done % 16_384 === 0 || done === size) progress(bar(place.origin, done, size));

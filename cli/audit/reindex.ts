@@ -1,5 +1,6 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { minimumOf } from "../../audit/log-minimum.ts";
 import { IndexWriter } from "../../node/audit/request-index.ts";
 import type { CommandContext } from "../command-context.ts";
 import { entriesFrom, sizeOf } from "./entries.ts";
@@ -29,7 +30,9 @@ function reindex(place: LogPlace, progress: (text: string) => void): number {
     renameSync(`${file}.made`, file);
   };
   const writer = new IndexWriter({ put, read: readerOf(place.dir).read as () => undefined }, 0, []);
-  let index = 0;
+  // A node removes whole segments, so the first entry that is left begins one.
+  const first = minimumOf(readerOf(place.dir));
+  let index = first;
   for (const entries of entriesFrom(place, { from: 0, size })) {
     for (const { bytes } of entries) writer.add(bytes, index++);
     const spent = writer.takeSmallSpent();
@@ -38,5 +41,5 @@ function reindex(place: LogPlace, progress: (text: string) => void): number {
     }
     if (index % 16_384 === 0) progress(bar(place.origin, index, size));
   }
-  return size;
+  return size - first;
 }
