@@ -12,6 +12,7 @@ import { breaches, budgetOf } from "./harness/budgets.ts";
 import { describeMachine } from "./harness/machine.ts";
 import { describeResult, recordResult } from "./harness/results.ts";
 import { k6Outside } from "./k6-outside.ts";
+import { kernel } from "./kernel.ts";
 import { killBlock } from "./kill-block.ts";
 import { ledger } from "./ledger.ts";
 import { contracts } from "./micro/contracts.ts";
@@ -39,6 +40,7 @@ const BENCHES: readonly Bench[] = [
   profileJson,
   profileSse,
   profileActivation,
+  kernel,
   k6Outside,
 ];
 

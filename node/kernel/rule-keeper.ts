@@ -83,14 +83,19 @@ export class RuleKeeper {
   }
 
   async #routes(infra: readonly string[]): Promise<void> {
-    for (const command of policyRouteChanges(infra, await this.#shownRules()))
-      await this.#must("ip", command);
+    const changes = policyRouteChanges(infra, await this.#shownRules());
+    // In their order within a family; the families know nothing of each other.
+    const inOrder = async (family: IpFamily) => {
+      for (const command of changes) if (command[0] === family) await this.#must("ip", command);
+    };
+    await Promise.all([inOrder("-4"), inOrder("-6")]);
   }
 
   async #shownRules(): Promise<Record<IpFamily, readonly ShownRule[]>> {
     const of = async (family: IpFamily) =>
       JSON.parse((await this.#must("ip", ["-j", family, "rule", "show"])) || "[]") as ShownRule[];
-    return { "-4": await of("-4"), "-6": await of("-6") };
+    const [v4, v6] = await Promise.all([of("-4"), of("-6")]);
+    return { "-4": v4, "-6": v6 };
   }
 
   /** Both tables as the kernel shows them; undefined for one that is not there. */
@@ -99,7 +104,7 @@ export class RuleKeeper {
       const { code, output } = await this.#run("nft", ["-s", "list", "table", family, table]);
       return code === 0 ? output : undefined;
     };
-    return [await of("inet", TABLE), await of("bridge", BRIDGE_TABLE)];
+    return Promise.all([of("inet", TABLE), of("bridge", BRIDGE_TABLE)]);
   }
 
   async #hasHoles(): Promise<boolean> {

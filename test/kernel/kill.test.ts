@@ -54,8 +54,7 @@ describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
     );
   /** In place of the proxy's own reset, which follows the gate. */
   const resetAll = () => {
-    for (const pid of lab.run("node", "pgrep -f capture-probe.ts -u 4737").split("\n"))
-      if (pid) process.kill(Number(pid), "SIGUSR2");
+    for (const pid of lab.nodePids("node", "capture-probe.ts")) process.kill(pid, "SIGUSR2");
   };
 
   test("refuses what is new, resets what is open, and leaves the neighbour alone", async () => {
@@ -121,9 +120,9 @@ describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
 
   test("ends open connections also where the proxy is stuck", async () => {
     const stuck = await flow("a1");
-    const pids = lab.run("node", "pgrep -f capture-probe.ts -u 4737").split("\n").filter(Boolean);
+    const pids = lab.nodePids("node", "capture-probe.ts");
     stuck.child.stdin?.write("wait\n");
-    for (const pid of pids) process.kill(Number(pid), "SIGSTOP");
+    for (const pid of pids) process.kill(pid, "SIGSTOP");
     try {
       await gate.ask({ t: "kill", scope: AGENT });
       expect((await ended(stuck, "ended")).ended).toBe("ConnectionResetError");
@@ -131,7 +130,7 @@ describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
         enforcer.said.some(({ event }) => event === "sockets_swept"),
       );
     } finally {
-      for (const pid of pids) process.kill(Number(pid), "SIGCONT");
+      for (const pid of pids) process.kill(pid, "SIGCONT");
     }
     await gate.ask({ t: "revive", scope: AGENT });
   });

@@ -235,8 +235,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     const ended = () => clients.said.length;
     await waitUntil("clients", () => ended() > 10);
     const ready = () => altrace.said.filter((one) => one.ready === true).length;
-    for (const pid of lab.run("node", "pgrep -u 4737 -f altrace.js").split("\n").filter(Boolean))
-      process.kill(Number(pid), "SIGKILL");
+    for (const pid of lab.nodePids("node", "altrace.js")) process.kill(pid, "SIGKILL");
     await waitUntil(
       () => `the next one: ${tail(altrace)}`,
       () => ready() > 1,

@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   rmSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -271,6 +272,17 @@ export class KernelLab implements Disposable {
     );
   }
 
+  /** Processes of a place whose user is the node's and whose command line has this word. */
+  nodePids(place: Place, word: string): readonly number[] {
+    const pids = execFileSync("ip", ["netns", "pids", this.namespace(place)], { encoding: "utf8" });
+    // Looked for in this namespace alone: another lab on this machine has processes of the same names.
+    return pids
+      .split("\n")
+      .filter(Boolean)
+      .filter((pid) => isNodes(pid, word))
+      .map(Number);
+  }
+
   /** Ends every process that was started in here. */
   async silence(): Promise<void> {
     for (const { child } of this.#speakers) child.kill("SIGKILL");
@@ -404,6 +416,16 @@ function parsed(line: string): Said {
     return JSON.parse(line) as Said;
   } catch {
     return { text: line };
+  }
+}
+
+/** One that ended in between is not there. */
+function isNodes(pid: string, word: string): boolean {
+  try {
+    const isIts = /^Uid:\s+4737\s/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    return isIts && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(word);
+  } catch {
+    return false;
   }
 }
 
