@@ -272,6 +272,9 @@ function nodeStates({ registry }: ServiceOptions): MessageInitShape<typeof NodeS
     agents: beat?.agents ?? 0,
     connections: beat?.connections ?? 0,
     containedAtMs: BigInt(containedAtMs),
+    policyVersion: beat?.policyVersion ?? 0n,
+    policyRefusedVersion: beat?.policyRefusedVersion ?? 0n,
+    policyRefused: beat?.policyRefused ?? "",
   }));
 }
 

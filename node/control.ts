@@ -10,6 +10,7 @@ import type { LadderChange } from "./actors/ladder.ts";
 import { overrunTill, rowTill, type Till } from "./actors/till.ts";
 import { AgentHistory } from "./agent-history.ts";
 import { DecisionFeed } from "./decision-feed.ts";
+import { idleAgents } from "./idle-agents.ts";
 import { InspectionRenewal, type InspectionRenewalDeps } from "./inspection-renewal.ts";
 import { ledgerLink } from "./ledger-link.ts";
 import type { LoopLink } from "./loop-link.ts";
@@ -34,8 +35,6 @@ import type {
 /** The node's share of the mesh's overrun account, as the ledger names it. */
 const OVERRUN = "overrun";
 const TICK_MS = 1_000;
-/** Rows that are given up in one tick. */
-const ROWS_FREED_MAX = 256;
 /** An account that nobody used for this long gives its money back. */
 const IDLE_NS = 30_000_000_000n;
 
@@ -99,7 +98,11 @@ export class Control {
     const onFault = (error: unknown) => log.fault("strangers", error);
     this.strangers = new StrangerBook({ store, clock, onFault });
     this.#distrust = new PriceDistrust({ ...deps, ask: meshLink.ask });
-    this.policies = new PolicySwitch({ table, loops, log, onSwitched: () => this.#switched() });
+    this.policies = new PolicySwitch({
+      ...deps,
+      onSwitched: () => this.#switched(),
+      onRefused: () => this.#tellMesh(),
+    });
     const ledger = ledgerLink({
       ask: meshLink.ask,
       node,
@@ -351,6 +354,7 @@ export class Control {
   }
 
   #switched(): void {
+    this.#tellMesh();
     this.#inspection?.renew();
     const { clock, node, append } = this.#deps;
     const { current, previous } = this.policies;
@@ -366,21 +370,19 @@ export class Control {
     });
   }
 
-  /**
-   * Gives up rows of agents whose actor was forgotten, once half of the table is in use: whoever comes
-   * next must find one. Agents that come back get another.
-   */
   #freeIdleRows(): void {
-    const { table, meshLink } = this.#deps;
-    if (this.#rows.size * 2 <= table.layout.rows) return;
-    let left = ROWS_FREED_MAX;
-    for (const [account, { agentId }] of this.#rows) {
-      if (left === 0) return;
-      const accounts = [`agent/${agentId}`, account, ...(this.#contractsOf.get(agentId) ?? [])];
-      if (accounts.some((one) => this.actors.view(one) !== undefined)) continue;
-      left -= 1;
-      meshLink.post({ t: "free_row", agentId });
+    const isActive = (account: string) => this.actors.view(account) !== undefined;
+    const of = { rows: this.#rows, contractsOf: this.#contractsOf, isActive };
+    for (const agentId of idleAgents(of, this.#deps.table.layout.rows)) {
+      this.#deps.meshLink.post({ t: "free_row", agentId });
     }
+  }
+
+  /** What heartbeats say of this node. */
+  #tellMesh(): void {
+    const connections = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
+    const agents = this.actors.activeCount;
+    this.#deps.meshLink.post({ t: "counts", agents, connections, policy: this.policies.word });
   }
 
   #tickLater(): void {
@@ -390,8 +392,7 @@ export class Control {
       this.#distrust.tick();
       this.strangers.tick();
       this.#rates.tick();
-      const connections = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
-      this.#deps.meshLink.post({ t: "counts", agents: this.actors.activeCount, connections });
+      this.#tellMesh();
       this.#freeIdleRows();
       this.#tickLater();
     });

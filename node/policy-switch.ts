@@ -4,6 +4,7 @@ import { contentScanner } from "./content-scanner.ts";
 import type { LoopLink } from "./loop-link.ts";
 import type { NodeLog } from "./node-log.ts";
 import { setPolicyVersion, type Table } from "./table/table.ts";
+import type { PolicyWord } from "./thread-messages.ts";
 
 export type PolicySwitchDeps = {
   readonly table: Table;
@@ -11,7 +12,12 @@ export type PolicySwitchDeps = {
   readonly log: NodeLog;
   /** The new policy is in force. */
   readonly onSwitched: () => void;
+  /** The new policy was refused; the one before stays. */
+  readonly onRefused: () => void;
 };
+
+/** Of why a policy was refused; heartbeats carry it. */
+const REFUSAL_CHARS_MAX = 500;
 
 type Offered = {
   readonly policy: CompiledPolicy;
@@ -31,7 +37,7 @@ export class PolicySwitch {
   #offered: Offered | undefined;
   #current: CompiledPolicy | undefined;
   #previous: CompiledPolicy | undefined;
-  #refusal: string | undefined;
+  #refusal: { readonly version: number; readonly message: string } | undefined;
 
   constructor(deps: PolicySwitchDeps) {
     this.#deps = deps;
@@ -47,15 +53,24 @@ export class PolicySwitch {
 
   /** Why the newest bundle is not in force here; undefined when it is. */
   get refusal(): string | undefined {
-    return this.#refusal;
+    return this.#refusal?.message;
+  }
+
+  /** What operators are told of this node's policy. */
+  get word(): PolicyWord {
+    const { version = 0, message = "" } = this.#refusal ?? {};
+    const refused = message.slice(0, REFUSAL_CHARS_MAX);
+    return { version: this.#current?.version ?? 0, refusedVersion: version, refused };
   }
 
   offer({ version, bundle }: { readonly version: number; readonly bundle: Uint8Array }): void {
     const { loops, log } = this.#deps;
     const compiled = compilePolicy(bundle, { version, scanner: contentScanner });
     if (!compiled.ok) {
-      const message = compiled.findings.map((finding) => finding.message).join("; ");
-      this.#refuse(version, message);
+      const found = compiled.findings.map(({ path, message }) =>
+        path === "" ? message : `${path}: ${message}`,
+      );
+      this.#refuse(version, found.join("; "));
       return;
     }
     this.#offered = { policy: compiled.policy, waiting: new Set(loops.map(({ no }) => no)) };
@@ -84,7 +99,8 @@ export class PolicySwitch {
   }
 
   #refuse(version: number, message: string): void {
-    this.#refusal = message;
+    this.#refusal = { version, message };
     this.#deps.log.policyRefused(version, message);
+    this.#deps.onRefused();
   }
 }

@@ -270,6 +270,16 @@ export type ConnectionInfo = {
   readonly held: Cost | undefined;
 };
 
+/** What a node tells the mesh of its policy. */
+export type PolicyWord = {
+  /** Version of the one in force; 0 before the first. */
+  readonly version: number;
+  /** Version of the newest that this node could not put in force; 0: there is none. */
+  readonly refusedVersion: number;
+  /** Why, for operators; bounded. */
+  readonly refused: string;
+};
+
 // Control thread and mesh thread.
 export type ControlToMesh =
   | { readonly t: "loop_port"; readonly loop: number; readonly port: MessagePort }
@@ -280,7 +290,12 @@ export type ControlToMesh =
       readonly request: Uint8Array;
       readonly timeoutMs: number;
     }
-  | { readonly t: "counts"; readonly agents: number; readonly connections: number }
+  | {
+      readonly t: "counts";
+      readonly agents: number;
+      readonly connections: number;
+      readonly policy: PolicyWord;
+    }
   | { readonly t: "free_row"; readonly agentId: string }
   | { readonly t: "status"; readonly id: number }
   | { readonly t: "stop" };

@@ -67,9 +67,14 @@ export async function nodes(context: CommandContext): Promise<void> {
       `${one.heartbeatAgeMs} ms`,
       String(one.agents),
       String(one.connections),
+      one.policyVersion === 0n ? "none" : String(one.policyVersion),
     ]);
     const head = ["NODE", "HEARD", "STATE", "RECORDS", "LAST HEARD", "AGENTS", "CONNECTIONS"];
-    context.output.line(table([head, ...rows]));
+    context.output.line(table([[...head, "POLICY"], ...rows]));
+    for (const { node, policyRefusedVersion, policyRefused } of listed) {
+      if (policyRefusedVersion === 0n) continue;
+      context.output.line(`${node} refuses policy ${policyRefusedVersion}: ${policyRefused}`);
+    }
   });
 }
 

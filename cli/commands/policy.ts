@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { contentScanner } from "../../node/content-scanner.ts";
@@ -10,7 +11,12 @@ import { PolicySchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { nodeLines, summary } from "../command-words.ts";
 import { carrySigned } from "../operator-record.ts";
+import { type PolicyProgress, policyLines, policyProgress } from "../policy-progress.ts";
 import { followCommand } from "./follow-command.ts";
+
+/** How long nodes may take to put a policy in force that they have. */
+const DECIDED_MS = 30_000;
+const LOOK_EVERY_MS = 100;
 
 /** `altrace policy check <file>`: everything that is wrong with it, at once. */
 export function checkPolicy(context: CommandContext, file: string): void {
@@ -36,11 +42,28 @@ export async function applyPolicy(
   }
   const command = await sendPolicy(context, read.bundle);
   const final = options.wait ? await followCommand(context, command.cmdId, 60_000) : command;
-  context.output.result({ command: final, sha256: hashOf(read) }, () => {
+  const progress = options.wait ? await decidedEverywhere(context, final.v) : undefined;
+  context.output.result({ command: final, sha256: hashOf(read), policy: progress }, () => {
     context.output.line(`policy ${hashOf(read)} as version ${final.v}`);
     context.output.line(summary(final, false));
     if (final.nodes.length > 0) context.output.line(nodeLines(final, systemClock.nowMs()));
+    if (progress) for (const line of policyLines(progress)) context.output.line(line);
   });
+  if (progress === undefined) return;
+  const { refused, waiting } = progress;
+  if (refused.length > 0) throw new CommandError(`refused by ${refused.length} nodes`);
+  if (waiting.length > 0) throw new CommandError("not every node has said what became of it");
+}
+
+/** Nodes have the record; that they decide by it is another matter, which each of them says. */
+async function decidedEverywhere(context: CommandContext, v: bigint): Promise<PolicyProgress> {
+  const { calls } = context.coordinator();
+  const endMs = systemClock.nowMs() + DECIDED_MS;
+  for (;;) {
+    const progress = policyProgress((await calls.listNodes({})).nodes, v);
+    if (progress.waiting.length === 0 || systemClock.nowMs() > endMs) return progress;
+    await pause(LOOK_EVERY_MS);
+  }
 }
 
 /** Signs a bundle and has the coordinator carry it. */

@@ -4,6 +4,10 @@ import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Signer } from "../../ports/keys.ts";
 import type { Random } from "../../ports/random.ts";
 import { BeatSchema } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import type { PolicyWord } from "../thread-messages.ts";
+
+/** Before any policy was offered. */
+const NO_POLICY: PolicyWord = { version: 0, refusedVersion: 0, refused: "" };
 
 /** What a heartbeat says of the node at this instant. */
 export type Pulse = {
@@ -11,8 +15,13 @@ export type Pulse = {
   readonly stateHash: Uint8Array;
   readonly durableStateHash: Uint8Array;
   readonly open: boolean;
+};
+
+/** What the control thread says of the node. */
+export type Counts = {
   readonly agents: number;
   readonly connections: number;
+  readonly policy: PolicyWord;
 };
 
 export type HeartbeatDeps = {
@@ -33,6 +42,7 @@ export type HeartbeatDeps = {
 export class Heartbeat {
   readonly #deps: HeartbeatDeps;
   #n = 0n;
+  #counts: Counts = { agents: 0, connections: 0, policy: NO_POLICY };
   #cancel: Cancel | undefined;
   #isClosed = false;
 
@@ -45,12 +55,23 @@ export class Heartbeat {
     this.#arm();
   }
 
+  /** Takes in what all further beats say beside the pulse. */
+  note(counts: Counts): void {
+    const { version, refusedVersion } = this.#counts.policy;
+    this.#counts = counts;
+    const { policy } = counts;
+    const isNews = policy.version !== version || policy.refusedVersion !== refusedVersion;
+    // Somebody may be waiting for it, and the next beat is seconds away.
+    if (isNews && this.#cancel !== undefined) this.beat();
+  }
+
   /** One more now: something changed that the coordinators wait for. */
   beat(): void {
     if (this.#isClosed) return;
     const { node, bootId, clock, signer, pulse, send } = this.#deps;
     this.#n += 1n;
     const { lastSeq, ...rest } = pulse();
+    const { agents, connections, policy } = this.#counts;
     const beat = create(BeatSchema, {
       from: node,
       bootId,
@@ -58,6 +79,11 @@ export class Heartbeat {
       monoMs: clock.monoNs() / 1_000_000n,
       lastSeq: BigInt(lastSeq),
       ...rest,
+      agents,
+      connections,
+      policyVersion: BigInt(policy.version),
+      policyRefusedVersion: BigInt(policy.refusedVersion),
+      policyRefused: policy.refused,
     });
     send(seal("beat", toBinary(BeatSchema, beat), signer));
   }

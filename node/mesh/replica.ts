@@ -22,7 +22,7 @@ import { AckBook } from "./acks.ts";
 import { Directory, type Resolved } from "./directory.ts";
 import { Enforcement, type EnforcementHooks } from "./enforcement.ts";
 import { Enrolment } from "./enrolment.ts";
-import { Heartbeat } from "./heartbeat.ts";
+import { type Counts, Heartbeat } from "./heartbeat.ts";
 import type { HostStall } from "./host-stall.ts";
 import { Intake } from "./intake.ts";
 import { type Membership, membershipOf } from "./membership.ts";
@@ -105,7 +105,6 @@ export class Replica {
   readonly #heartbeat: Heartbeat;
   readonly #enrolment: Enrolment;
   readonly #stops: (() => void)[] = [];
-  #counts = { agents: 0, connections: 0 };
   #isLoaded = false;
   #hasOpened = false;
 
@@ -181,8 +180,8 @@ export class Replica {
     return this.#signer;
   }
 
-  noteCounts(counts: { readonly agents: number; readonly connections: number }): void {
-    this.#counts = { agents: counts.agents, connections: counts.connections };
+  noteCounts(counts: Counts): void {
+    this.#heartbeat.note(counts);
   }
 
   /** The machine slept: this thread's clock stood still while the mesh went on. */
@@ -379,7 +378,6 @@ export class Replica {
         stateHash: this.state.hash(),
         durableStateHash: this.#records.durableHash(),
         open: this.opening.isOpen,
-        ...this.#counts,
       }),
       send: (beat) => bus.send(heartbeatSubject(node), beat),
     });

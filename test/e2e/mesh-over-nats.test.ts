@@ -1,5 +1,16 @@
+import { createHash, randomUUID } from "node:crypto";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { fileKeys } from "../../adapters/file-keys.ts";
+import { createGrpcClient } from "../../adapters/grpc-client.ts";
+import { connectNatsBus } from "../../adapters/nats-bus.ts";
+import { signRecord } from "../../mesh/record.ts";
+import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { PolicySchema } from "../../proto/gen/altrace/v1/record_pb.ts";
+import { CONTROL_STREAM, controlSubject } from "../../proto/subjects.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
 import { NATS_PROGRAMS } from "../support/nats-programs.ts";
@@ -8,6 +19,7 @@ import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { failureOf, openaiOf } from "../support/sdk-clients.ts";
 import { type Mesh, startMesh } from "../support/start-mesh.ts";
 import { type Provider, startProvider } from "../support/start-provider.ts";
+import { tempDir } from "../support/temp-dir.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
 vi.setConfig(E2E_TIMEOUTS);
@@ -34,6 +46,31 @@ function everywhere(agent: string): Promise<string[]> {
 async function now(node: string, agent: string): Promise<string> {
   const [answer] = await firstAnswers(mesh.door(node), agent, { until: () => true });
   return answer ?? "none";
+}
+
+/** Puts a bundle into the stream that a coordinator of this version would not take. */
+async function appendBundle(body: Uint8Array): Promise<void> {
+  const { home } = mesh.coordinator;
+  const signer = fileKeys(home).load("operator");
+  if (signer === undefined) throw new Error("no operator's key");
+  const path = join(home, "coordinator.sock");
+  const client = createGrpcClient(CoordinatorService, { kind: "unix", path });
+  const bus = await connectNatsBus({ url: mesh.nats.url, name: "another coordinator" });
+  try {
+    const { mesh: name, v, hash: prev } = await client.calls.getScope({ scope: "policy" });
+    const sha256 = createHash("sha256").update(body).digest();
+    const value = create(PolicySchema, { sha256, size: BigInt(body.length), body });
+    const op = { case: "policy", value } as const;
+    const [cmdId, operator] = [randomUUID(), "sre"];
+    const next = { mesh: name, scope: "policy", v: Number(v) + 1, prev, cmdId, operator, op };
+    const record = signRecord({ ...next, issuedAtMs: Date.now() }, signer);
+    const subject = controlSubject({ kind: "policy" });
+    const last = await bus.last(CONTROL_STREAM, subject);
+    await bus.append(subject, record, { msgId: cmdId, expectSeq: last?.seq ?? 0 });
+  } finally {
+    client.close();
+    await bus.close();
+  }
 }
 
 const all = (said: string) => NODES.map(() => said);
@@ -189,6 +226,29 @@ describe.each(RUN)("three nodes over the $name", ({ program }) => {
       });
       expect(answers.at(-1)).toMatch(/^401 key_(revoked|unknown)$/);
     }
+  });
+
+  test("keep their policy where the next cannot be put in force, and each says why", async () => {
+    using folder = tempDir();
+    const file = join(folder.path, "policy.yaml");
+    writeFileSync(file, e2ePolicy(provider.origin));
+    const apply = () => mesh.mustCli("policy", "apply", file, "--wait");
+    expect(await apply()).toMatch(/^in force 3\/3$/m);
+    // Signed by the operator, and of a format that only later nodes know.
+    await appendBundle(Buffer.from('{"format":9}'));
+    let shown = "";
+    await waitUntil(
+      () => `three refusals:\n${shown}`,
+      async () => {
+        shown = await mesh.mustCli("nodes");
+        return NODES.every((name) =>
+          new RegExp(`^${name} refuses policy \\d+: format: 9 is`, "m").test(shown),
+        );
+      },
+    );
+    expect(await everywhere(OTHER)).toEqual(all("200 ok"));
+    expect(await apply()).toMatch(/^in force 3\/3$/m);
+    expect(await mesh.mustCli("nodes")).not.toContain("refuses");
   });
 
   test.runIf(proofCount("containment", { small: 0, full: 1 }).count > 0)(

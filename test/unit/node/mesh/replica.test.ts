@@ -415,6 +415,30 @@ test("distrust of a price is told when it rises, and at a restart before the pol
   expect(again.told.slice(0, 2)).toEqual([`distrust ${scope}`, "policy 1"]);
 });
 
+test("a heartbeat says at once which policy is in force, and which is refused and why", async () => {
+  const world = new World();
+  await world.found();
+  const node = new TestNode(world);
+  await node.replica.start();
+  await openUp(world, node);
+  const counts = { agents: 0, connections: 0 };
+  const refused = { version: 1, refusedVersion: 2, refused: "format 9 is unknown" };
+  node.replica.noteCounts({ ...counts, policy: { version: 1, refusedVersion: 0, refused: "" } });
+  node.replica.noteCounts({ ...counts, policy: refused });
+  await settle();
+  const [before, last] = world.beats.slice(-2);
+  expect(before).toMatchObject({ policyVersion: 1n, policyRefusedVersion: 0n, policyRefused: "" });
+  expect(last).toMatchObject({
+    policyVersion: 1n,
+    policyRefusedVersion: 2n,
+    policyRefused: "format 9 is unknown",
+  });
+  const count = world.beats.length;
+  node.replica.noteCounts({ ...counts, policy: refused });
+  await settle();
+  expect(world.beats.length, "nothing new, so no beat of its own").toBe(count);
+});
+
 test("heartbeats say what is merged, what is on disk, and that the node is open", async () => {
   const disk = twinClock();
   const store = twinStore({ delay: { clock: disk, commitMs: () => 10 } });
@@ -424,7 +448,8 @@ test("heartbeats say what is merged, what is on disk, and that the node is open"
   await node.replica.start();
   await openUp(world, node);
   await flushAll(disk);
-  node.replica.noteCounts({ agents: 5, connections: 9 });
+  const policy = { version: 1, refusedVersion: 0, refused: "" };
+  node.replica.noteCounts({ agents: 5, connections: 9, policy });
   world.fast(world.make("global", kill(), signers.coordinator));
   await settle();
   world.clock.advance(2_000);
