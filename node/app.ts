@@ -6,10 +6,14 @@ import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { machineDisk } from "../adapters/machine-disk.ts";
 import { openFilesMax } from "../adapters/open-files.ts";
+import { readPrivateFile } from "../adapters/private-file.ts";
 import { createKeyPair } from "../adapters/x509-authority.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
+import type { Store } from "../ports/store.ts";
 import { NodeService } from "../proto/gen/altrace/v1/node_service_pb.ts";
+import { openWebhook } from "./alerts/open-webhook.ts";
+import type { Webhook } from "./alerts/webhook.ts";
 import { nodeServiceHandlers } from "./api/node-service.ts";
 import type { NodeView } from "./api/node-view.ts";
 import { type AuditLog, startAudit } from "./audit-log.ts";
@@ -27,6 +31,7 @@ import type { NodeLog } from "./node-log.ts";
 import { nodeView } from "./node-view-of.ts";
 import { serveAdmin } from "./serve-admin.ts";
 import { createTable, type Table } from "./table/table.ts";
+import { endOfWorker, watchWorker } from "./watched-worker.ts";
 
 /** What a node needs of the process it lives in. */
 export type NodeParts = {
@@ -90,13 +95,14 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const machine = openMachineWatch(parts, audit, mesh.link);
   const shared = { parts, table, audit, mesh, sessionSecret: random.bytes(SECRET_BYTES) };
   const loops = Array.from({ length: config.loops }, (_, no) => startLoop(no, shared));
+  const store = openLmdbStore(join(home, "control"));
   const control = new Control({
     createKeyPair,
     mesh: parts.mesh,
     node: config.nodeId,
     bootId,
     table,
-    store: openLmdbStore(join(home, "control")),
+    store,
     clock,
     random,
     meshLink: mesh.link,
@@ -104,6 +110,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     append: audit.append,
     log: parts.log,
   });
+  const webhook = startAlerts(parts, control, store);
   await control.start();
   audit.joinMesh({
     ask: mesh.link.ask,
@@ -128,7 +135,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
       metrics: `http://${urlHost(config.metricsHost)}:${admin.port}/metrics`,
     },
     whenReady: (timeoutMs) => whenReady(view, clock, timeoutMs),
-    stop: () => stopNode({ config, loops, control, mesh, audit, grpc, admin, machine }),
+    stop: () => stopNode({ config, loops, control, webhook, mesh, audit, grpc, admin, machine }),
   };
 }
 
@@ -154,6 +161,21 @@ function startAuditOf(parts: NodeParts, home: string, table: Table): Promise<Aud
     },
     table,
   );
+}
+
+/** Tells of refusals where the operator wants that. Before the control thread hears of any. */
+function startAlerts(parts: NodeParts, control: Control, store: Store): Webhook | undefined {
+  const { config, mesh, log } = parts;
+  const webhook = openWebhook({
+    ...parts,
+    path: config.webhookFile,
+    readPrivate: readPrivateFile,
+    store,
+    from: { mesh, node: config.nodeId },
+    onProblem: (why) => log.fault("webhook", new Error(why)),
+  });
+  if (webhook !== undefined) control.feed.follow((event) => webhook.decided(event));
+  return webhook;
 }
 
 type MeshThread = { readonly link: MeshThreadLink; end(): Promise<void> };
@@ -198,8 +220,8 @@ function startMeshThread(of: {
     workerData: data,
     transferList: busPort === undefined ? [] : [busPort],
   });
-  const ended = watch(worker, "mesh", parts);
-  const endWithin = (ms: number) => endOf(worker, ended.exit, parts.clock, ms);
+  const ended = watchWorker(worker, "mesh", parts.onLost);
+  const endWithin = (ms: number) => endOfWorker(worker, ended.exit, parts.clock, ms);
   const link = new MeshThreadLink(gatheredPort(worker), parts.clock);
   return {
     link,
@@ -265,8 +287,8 @@ function startLoop(
     workerData: data,
     transferList: [channel.port2],
   });
-  const ended = watch(worker, `loop${no}`, parts);
-  const endWithin = (ms: number) => endOf(worker, ended.exit, parts.clock, ms);
+  const ended = watchWorker(worker, `loop${no}`, parts.onLost);
+  const endWithin = (ms: number) => endOfWorker(worker, ended.exit, parts.clock, ms);
   const link = loopLink(no, gatheredPort(worker));
   return {
     link,
@@ -291,40 +313,6 @@ function firstPort(link: LoopLink, exit: Promise<number>, clock: Clock): Promise
     });
     void exit.then((code) => reject(new Error(`data loop ${link.no} ended with code ${code}`)));
   });
-}
-
-/** A thread that ends by itself takes the process with it: half a node must not go on deciding. */
-function watch(
-  worker: Worker,
-  name: string,
-  { onLost }: NodeParts,
-): { readonly exit: Promise<number>; expected(): void } {
-  let expected = false;
-  const exit = new Promise<number>((resolve) => {
-    worker.on("exit", (code) => {
-      if (!expected) onLost(name, new Error(`the ${name} thread ended with code ${code}`));
-      resolve(code);
-    });
-  });
-  worker.on("error", (error) => onLost(name, error));
-  return {
-    exit,
-    expected: () => {
-      expected = true;
-    },
-  };
-}
-
-/** Waits for a thread that was told to end, and ends one that hangs. */
-async function endOf(
-  worker: Worker,
-  exit: Promise<number>,
-  clock: Clock,
-  limitMs: number,
-): Promise<void> {
-  const cancel = clock.after(limitMs, () => void worker.terminate());
-  await exit;
-  cancel();
 }
 
 function admissionCap(loops: number): number {
@@ -368,14 +356,16 @@ async function stopNode(running: {
   readonly config: NodeConfig;
   readonly loops: readonly Loop[];
   readonly control: Control;
+  readonly webhook: Webhook | undefined;
   readonly mesh: MeshThread;
   readonly audit: AuditLog;
   readonly grpc: GrpcServer;
   readonly admin: AdminServer;
   readonly machine: MachineWatch;
 }): Promise<void> {
-  const { config, loops, control, mesh, audit, grpc, admin, machine } = running;
+  const { config, loops, control, webhook, mesh, audit, grpc, admin, machine } = running;
   await Promise.all(loops.map((loop) => loop.drain(config.drainMs)));
+  webhook?.stop();
   await control.stop();
   await mesh.end();
   machine.stop();

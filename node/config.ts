@@ -182,6 +182,12 @@ export const NODE_SETTINGS = {
     read: path,
     help: "unix socket of the enforcer on this machine; without it no kernel gate is closed by a kill",
   },
+  webhookFile: {
+    env: "ALTRACE_WEBHOOK_FILE",
+    byDefault: undefined,
+    read: path,
+    help: "file that says where refusals are told of, mode 0600; without it they are not (docs/webhook.md)",
+  },
   logLevel: {
     env: "ALTRACE_LOG_LEVEL",
     byDefault: "info",
@@ -218,6 +224,7 @@ export type NodeConfig = {
   readonly drainMs: number;
   /** Where the machine's enforcer listens, where there is one. */
   readonly gateSocket: string | undefined;
+  readonly webhookFile: string | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
 };
 
@@ -253,6 +260,7 @@ export function readNodeConfig(
     podsFile: values.podsFile,
     credentialsDir: values.credentialsDir,
     gateSocket: values.gateSocket,
+    webhookFile: values.webhookFile,
   } as NodeConfig;
   return { config: Object.freeze(config) };
 }

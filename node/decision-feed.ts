@@ -24,8 +24,15 @@ export type FedDecision = {
 export class DecisionFeed {
   readonly #recent: AgentEvent[] = [];
   readonly #watchers = new Set<Watcher>();
+  readonly #followers: ((event: AgentEvent) => void)[] = [];
+
+  /** Calls `fn` with every decision from now on, which misses none and must return at once. */
+  follow(fn: (event: AgentEvent) => void): void {
+    this.#followers.push(fn);
+  }
 
   tell(event: AgentEvent): void {
+    for (const follow of this.#followers) follow(event);
     if (!event.allowed) {
       this.#recent.push(event);
       if (this.#recent.length > REFUSALS_KEPT_MAX) this.#recent.shift();

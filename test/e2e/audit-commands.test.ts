@@ -1,5 +1,8 @@
 import { cpSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
+import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { E2E_TIMEOUTS, startProcess } from "../support/run-altrace.ts";
@@ -19,9 +22,35 @@ const copy = join(auditor.path, "copy");
 const keys = join(auditor.path, "keys");
 let rid = "";
 
+/** What the node told of its refusals, as it was verified; the receiver is out of order at first. */
+const SECRET = Buffer.alloc(32, 5).toString("base64");
+const alerts: { id: unknown; data: { agent: string; reason: string; count: number } }[] = [];
+const refusedAlerts: unknown[] = [];
+const receiver = createServer(async (request, response) => {
+  const body = Buffer.concat(await request.toArray()).toString("utf8");
+  const id = request.headers["webhook-id"];
+  const verified = new Webhook(SECRET).verify(body, request.headers as Record<string, string>);
+  if (refusedAlerts.length === 0) {
+    refusedAlerts.push(id);
+    response.writeHead(503).end();
+    return;
+  }
+  alerts.push({ id, ...(verified as { data: (typeof alerts)[number]["data"] }) });
+  response.end();
+});
+
 beforeAll(async () => {
   provider = await startProvider();
-  altrace = await startAltrace({ policy: e2ePolicy(provider.origin), env: PROVIDER_KEYS });
+  await new Promise<void>((resolve) => receiver.listen(0, "127.0.0.1", resolve));
+  const webhook = {
+    url: `http://127.0.0.1:${(receiver.address() as AddressInfo).port}/`,
+    secret: `whsec_${SECRET}`,
+    ranges: ["127.0.0.0/8"],
+  };
+  const file = join(auditor.path, "webhook.json");
+  writeFileSync(file, JSON.stringify(webhook), { mode: 0o600 });
+  const env = { ...PROVIDER_KEYS, ALTRACE_WEBHOOK_FILE: file };
+  altrace = await startAltrace({ policy: e2ePolicy(provider.origin), env });
   const answer = await fetch(`${altrace.gateway}/v1/chat/completions`, {
     method: "POST",
     headers: {
@@ -41,7 +70,15 @@ beforeAll(async () => {
 afterAll(async () => {
   await altrace?.[Symbol.asyncDispose]();
   await provider?.[Symbol.asyncDispose]();
+  receiver.close();
   auditor[Symbol.dispose]();
+});
+
+test("a refusal is told to the operator's receiver, signed, until it is taken", async () => {
+  await waitUntil("the alert", () => alerts.length > 0);
+  const [alert] = alerts;
+  expect(refusedAlerts).toEqual([alert?.id]);
+  expect(alert).toMatchObject({ data: { agent: "research/worker-1", reason: "model_unknown" } });
 });
 
 function here(...words: string[]) {
