@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts";
 import { type GrpcListen, type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
+import { startWitnessServer, type WitnessServer } from "../adapters/witness-server.ts";
 import { encodeVkey } from "../audit/signed-note.ts";
+import { ADD_CHECKPOINT_BYTES_MAX } from "../audit/witness.ts";
 import type { TrustPin } from "../mesh/trust.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -19,6 +21,7 @@ import type { Tell } from "./events.ts";
 import { socketPath } from "./found-mesh.ts";
 import { exposureUsdMicros } from "./ledger-view.ts";
 import { CoordinatorMetrics } from "./metrics.ts";
+import { readOutsideLogs } from "./outside-logs.ts";
 import { buildParts, type Parts } from "./parts.ts";
 import { pause } from "./pause.ts";
 import { PLACED_EVERYWHERE, type Placement } from "./placement.ts";
@@ -116,6 +119,7 @@ export async function buildCoordinator(
   const signer = keys.loadOrCreate("coordinator");
   const enrolmentSigner = keys.loadOrCreate("enrolment");
   const witnessSigner = keys.loadOrCreate("witness");
+  const logsFile = config.witness?.logsFile;
   const witness = { mesh: pin.mesh, replicaId: config.replicaId, signer: witnessSigner };
   const archive = ports.openArchive?.(encodeVkey(witnessKey(witness)), (error) =>
     tell("archive_lost", { error: String(error) }),
@@ -130,6 +134,7 @@ export async function buildCoordinator(
     signer,
     enrolmentSigner,
     witnessSigner,
+    outsideLogs: logsFile === undefined ? [] : readOutsideLogs(readFileSync(logsFile), pin.mesh),
     placement: ports.placement ?? PLACED_EVERYWHERE,
     limitsOf: ports.limitsOf ?? limitsOfPolicy,
     modelsOf: modelsOfPolicy,
@@ -176,6 +181,7 @@ class RunningCoordinator implements Coordinator {
   readonly #stopping = new AbortController();
   #grpc: GrpcServer | undefined;
   #admin: AdminServer | undefined;
+  #witnessing: WitnessServer | undefined;
   #isFenced = false;
   #unsavedSinceNs: bigint | undefined;
   #cancelHousekeeping: () => void = () => undefined;
@@ -215,6 +221,7 @@ class RunningCoordinator implements Coordinator {
       }),
       notReady: () => this.notReady(),
     });
+    await this.#listenAsWitness();
     replica.start();
     ledger.start();
     registry.start();
@@ -269,11 +276,27 @@ class RunningCoordinator implements Coordinator {
     parts.requests.stop();
     await this.#grpc?.close(config.drainMs);
     await this.#admin?.close();
+    await this.#witnessing?.close();
     parts.registry.stop();
     await Promise.all([parts.commands.stop(), parts.replica.stop(), parts.ledger.stop()]);
     await parts.acks.save();
     await archive?.close();
     tell("stopped");
+  }
+
+  async #listenAsWitness(): Promise<void> {
+    const { config, parts, tell } = this.#run;
+    if (config.witness === undefined) return;
+    const { witness } = parts;
+    this.#witnessing = await startWitnessServer({
+      ...config.witness,
+      bodyBytesMax: ADD_CHECKPOINT_BYTES_MAX,
+      door: {
+        add: (body) => witness.addFromOutside(body),
+        latest: (originHash) => witness.latest(originHash),
+      },
+      onBug: (error) => tell("handler_failed", { method: "add-checkpoint", error: String(error) }),
+    });
   }
 
   #foundTrust(): Promise<void> {

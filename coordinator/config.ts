@@ -84,6 +84,24 @@ export const COORDINATOR_SETTINGS = {
     read: path,
     help: "PEM certificate of the authority that signs operators' certificates",
   },
+  witnessPort: {
+    env: "ALTRACE_WITNESS_PORT",
+    byDefault: undefined,
+    read: integer({ min: 1, max: 65_535 }),
+    help: "port on which logs may ask for cosignatures over HTTP; without it nodes alone may, over the mesh",
+  },
+  witnessHost: {
+    env: "ALTRACE_WITNESS_HOST",
+    byDefault: "127.0.0.1",
+    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
+    help: "address of that port",
+  },
+  witnessLogsFile: {
+    env: "ALTRACE_WITNESS_LOGS",
+    byDefault: undefined,
+    read: path,
+    help: "policy file (c2sp.org/tlog-policy) with the keys of logs from outside of the mesh that are cosigned",
+  },
   digestMs: {
     env: "ALTRACE_DIGEST_MS",
     byDefault: "1000",
@@ -200,6 +218,10 @@ export type CoordinatorConfig = {
         readonly clientCaFile: string;
       }
     | undefined;
+  /** Where logs may ask for cosignatures over HTTP, and the file of those from outside of the mesh. */
+  readonly witness:
+    | { readonly host: string; readonly port: number; readonly logsFile: string | undefined }
+    | undefined;
   readonly digestMs: number;
   readonly deadManMs: number;
   readonly containmentMarginMs: number;
@@ -231,6 +253,10 @@ export function readCoordinatorConfig(
   const values = read.values as Required<typeof read.values>;
   const errors: string[] = [];
   const grpcTls = readGrpcTls(read.values, errors);
+  const { witnessPort, witnessHost, witnessLogsFile } = read.values;
+  if (witnessPort === undefined && witnessLogsFile !== undefined) {
+    errors.push("ALTRACE_WITNESS_LOGS: nobody can ask without ALTRACE_WITNESS_PORT");
+  }
   const [min, max] = [Number(values.leaseUsdMicrosMin), Number(values.leaseUsdMicrosMax)];
   if (min > max) {
     errors.push("ALTRACE_LEASE_USD_MICROS_MIN: expected at most ALTRACE_LEASE_USD_MICROS_MAX");
@@ -247,6 +273,10 @@ export function readCoordinatorConfig(
     metricsHost: values.metricsHost ?? "127.0.0.1",
     metricsPort: portBase + METRICS_PORT_OFFSET,
     grpcTls,
+    witness:
+      witnessPort === undefined
+        ? undefined
+        : { host: witnessHost ?? "127.0.0.1", port: witnessPort, logsFile: witnessLogsFile },
     digestMs: Number(values.digestMs),
     deadManMs: Number(values.deadManMs),
     containmentMarginMs: Number(values.containmentMarginMs),

@@ -79,6 +79,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     ports: [
       { host: config.metricsHost, port: config.metricsPort },
       ...(config.grpcTls ? [{ host: config.grpcTls.host, port: config.grpcTls.port }] : []),
+      ...(config.witness ? [{ host: config.witness.host, port: config.witness.port }] : []),
     ],
   });
   // Only whoever holds HOME may found a mesh in it: of two at once, one would overwrite the other's.

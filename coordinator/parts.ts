@@ -1,3 +1,4 @@
+import type { VerifierKey } from "../audit/signed-note.ts";
 import type { RateLags } from "../mesh/rate-share.ts";
 import type { TrustPin } from "../mesh/trust.ts";
 import type { Bus } from "../ports/bus.ts";
@@ -50,6 +51,8 @@ export type PartsInput = {
   readonly enrolmentSigner: Signer;
   /** Signs cosignatures of nodes' logs and nothing else. */
   readonly witnessSigner: Signer;
+  /** Keys of logs from outside of the mesh that are cosigned too. */
+  readonly outsideLogs: readonly VerifierKey[];
   readonly placement: Placement;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   readonly modelsOf: (bundle: Uint8Array) => ReadonlySet<string>;
@@ -75,6 +78,7 @@ export type Parts = MeshParts & {
   readonly leader: LeaderProbe;
   readonly digest: Digest;
   readonly requests: NodeRequests;
+  readonly witness: Witness;
   readonly service: ReturnType<typeof coordinatorService>;
 };
 
@@ -106,6 +110,7 @@ export function buildParts(input: PartsInput): Parts {
     mesh: input.pin.mesh,
     replicaId: input.config.replicaId,
     signer: input.witnessSigner,
+    outside: input.outsideLogs,
   });
   const service = coordinatorService({
     ...input,
@@ -126,7 +131,7 @@ export function buildParts(input: PartsInput): Parts {
     witness,
     bootId,
   });
-  return { ...meshParts, ...door, enrolment, ledger, service };
+  return { ...meshParts, ...door, enrolment, ledger, witness, service };
 }
 
 function buildMeshParts(input: PartsInput): MeshParts {

@@ -22,6 +22,8 @@ export const ackKey = (cmdId: string, node: string): string => `${ACK_PREFIX}${c
 export const tokenKey = (sha256Hex: string): string => TOKEN_PREFIX + sha256Hex;
 /** A log of a node that must exist, and what was cosigned last of it: JSON. */
 export const logKey = (origin: string): string => LOG_PREFIX + origin;
+/** A log from outside of the mesh, and what was cosigned last of it: JSON. */
+export const outsideLogKey = (origin: string): string => `outside-log/${origin}`;
 /** Two checkpoints of a log that contradict each other: JSON. */
 export const evidenceKey = (origin: string, digest: string): string =>
   `${EVIDENCE_PREFIX}${origin}/${digest}`;

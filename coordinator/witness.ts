@@ -4,7 +4,9 @@
 //     named. That key is never replaced: another key is another log.
 // X2. What was cosigned last is read, judged and replaced in one guarded commit, and the answer leaves
 //     after it: two requests that cross cannot both be cosigned.
-// X3. Checkpoints that contradict each other are kept, and nobody can fill the disk with them.
+// X3. A log from outside of the mesh is known from the operator's file alone, and kept apart: it is none that
+//     must exist.
+// X4. Checkpoints that contradict each other are kept, and nobody can fill the disk with them.
 
 import { createHash } from "node:crypto";
 import { cosignCheckpoint } from "../audit/checkpoint.ts";
@@ -17,6 +19,7 @@ import {
   verifierKey,
 } from "../audit/signed-note.ts";
 import {
+  type AddCheckpoint,
   type Evidence,
   judgeCheckpoint,
   originOf,
@@ -28,7 +31,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
 import type { Store } from "../ports/store.ts";
 import type { Tell } from "./events.ts";
-import { EVIDENCE_PREFIX, evidenceKey, LOG_PREFIX, logKey } from "./store-keys.ts";
+import { EVIDENCE_PREFIX, evidenceKey, LOG_PREFIX, logKey, outsideLogKey } from "./store-keys.ts";
 
 /** Epochs of one node's log; a node that opens more has lost its disk very often, or lies. */
 export const LOG_EPOCHS_MAX = 1_024;
@@ -45,6 +48,8 @@ export type WitnessOptions = {
   readonly store: Store;
   readonly clock: Clock;
   readonly tell: Tell;
+  /** Keys of logs from outside of the mesh, each named after its log. */
+  readonly outside?: readonly VerifierKey[];
 };
 
 /** The answer of the tlog-witness protocol, and what the log needs when it was left behind. */
@@ -124,20 +129,65 @@ export class Witness {
     if (origin === undefined || key.value.name !== origin || !this.isOf(node, origin)) {
       return said(404, `no log of ${node}`);
     }
+    return this.#judge(request.value, { origin, node, vkey, key: key.value, at: logKey(origin) });
+  }
+
+  /**
+   * Answers anybody's `add-checkpoint`: about a log of the mesh that its node has made known, or one from
+   * the operator's file.
+   *
+   * @throws StoreFault Nothing was cosigned.
+   */
+  async addFromOutside(body: Uint8Array): Promise<WitnessSaid> {
+    const request = parseAddCheckpoint(body);
+    if (!request.ok) return said(400, request.detail);
+    const origin = originOf(request.value);
+    // What names no log is malformed; who asks about one that is not known learns that.
+    if (origin === undefined) return said(400, "the checkpoint is malformed");
+    const known = this.#knownBy(origin);
+    if (known === undefined) return said(404, "the log is not known");
+    return this.#judge(request.value, known);
+  }
+
+  /** The newest cosigned checkpoint by the SHA-256 of its log's origin, in hex. */
+  latest(originHash: string): string | undefined {
+    const outside = (this.#options.outside ?? []).map(({ name }) => outsideLogKey(name));
+    const stored = [
+      ...this.#options.store.list(LOG_PREFIX).map(([, bytes]) => bytes),
+      ...outside.flatMap((key) => this.#options.store.get(key) ?? []),
+    ];
+    const logs = stored.flatMap((bytes) => readLog(bytes) ?? []);
+    return logs.find(({ origin }) => sha256Hex(origin) === originHash)?.checkpoint;
+  }
+
+  #knownBy(origin: string): JudgedLog | undefined {
+    const key = this.#options.outside?.find(({ name }) => name === origin);
+    if (key !== undefined) {
+      return { origin, node: "", vkey: encodeVkey(key), key, at: outsideLogKey(origin) };
+    }
+    const stored = this.#options.store.get(logKey(origin));
+    const log = stored && readLog(stored);
+    const own = log && parseVkey(log.vkey);
+    if (log === undefined || !own?.ok) return undefined;
+    return { origin, node: log.node, vkey: log.vkey, key: own.value, at: logKey(origin) };
+  }
+
+  async #judge(request: AddCheckpoint, of: JudgedLog): Promise<WitnessSaid> {
+    const { origin, node, vkey, key, at } = of;
     for (let crossing = 0; crossing < CROSSINGS_MAX; crossing++) {
-      const stored = this.#options.store.get(logKey(origin));
+      const stored = this.#options.store.get(at);
       const known = stored && readLog(stored);
       if (known !== undefined && known.vkey !== vkey) {
         this.#options.tell("log_key_refused", { node, origin });
         return said(403, "the log has another key");
       }
       const seen = known && witnessedOf(known);
-      const answer = judgeCheckpoint(request.value, [key.value], seen);
+      const answer = judgeCheckpoint(request, [key], seen);
       if (answer.status !== 200) return this.#refuse(node, origin, answer, known);
-      const log = await this.#keep({ origin, node, vkey }, answer, stored);
+      const log = await this.#keep(of, answer, stored);
       if (log !== undefined) return log;
     }
-    return said(409, String(this.#sizeOf(origin)));
+    return said(409, String(this.#sizeAt(at)));
   }
 
   /** `<mesh>/<node>/e<epoch>`: a node has no say over logs of others. */
@@ -149,7 +199,7 @@ export class Witness {
 
   /** @returns Undefined when another request was kept in between. */
   async #keep(
-    of: { readonly origin: string; readonly node: string; readonly vkey: string },
+    { origin, node, vkey, at: key }: JudgedLog,
     { text, next }: Extract<WitnessAnswer, { status: 200 }>,
     stored: Uint8Array | undefined,
   ): Promise<WitnessSaid | undefined> {
@@ -158,18 +208,19 @@ export class Witness {
     const line = cosignCheckpoint(text, this.#signer, Math.floor(nowMs / 1_000));
     const known = stored && readLog(stored);
     const log: KnownLog = {
-      ...of,
+      origin,
+      node,
+      vkey,
       openedAtMs: known?.openedAtMs ?? nowMs,
       size: next.size,
       root: Buffer.from(next.root).toString("hex"),
       checkpoint: next.checkpoint + line,
       cosignedAtMs: nowMs,
     };
-    const key = logKey(of.origin);
     const value = Buffer.from(JSON.stringify(log));
     const outcome = await store.commit([{ key, value }], { key, value: stored });
     if (outcome === "conflict") return undefined;
-    if (known === undefined) this.#options.tell("log_opened", { node: of.node, origin: of.origin });
+    if (known === undefined) this.#options.tell("log_opened", { node, origin });
     return { status: 200, body: line, cosigned: log.checkpoint };
   }
 
@@ -193,16 +244,26 @@ export class Witness {
     const { store } = this.#options;
     const kept = store.list(evidenceKey(origin, ""), { limit: EVIDENCE_MAX });
     if (kept.length >= EVIDENCE_MAX) return;
-    const digest = createHash("sha256").update(evidence.offered).digest("hex");
+    const digest = sha256Hex(evidence.offered);
     const proof = evidence.proof.map((hash) => Buffer.from(hash).toString("base64"));
     const value = Buffer.from(JSON.stringify({ ...evidence, origin, proof }));
     await store.commit([{ key: evidenceKey(origin, digest), value }]);
   }
 
-  #sizeOf(origin: string): number {
-    const stored = this.#options.store.get(logKey(origin));
+  #sizeAt(key: string): number {
+    const stored = this.#options.store.get(key);
     return (stored && readLog(stored)?.size) ?? 0;
   }
+}
+
+type JudgedLog = Pick<KnownLog, "origin" | "node" | "vkey"> & {
+  readonly key: VerifierKey;
+  /** Where it is kept in the store. */
+  readonly at: string;
+};
+
+function sha256Hex(text: string): string {
+  return createHash("sha256").update(text).digest("hex");
 }
 
 function witnessedOf({ size, root, checkpoint }: KnownLog): Witnessed {
