@@ -1,6 +1,6 @@
 import { FULL_BUCKETS, lagsAfter, type RateLags } from "../mesh/rate-share.ts";
 import type { Clock } from "../ports/clock.ts";
-import { rateLagsOf, setRateShare } from "./table/rate-share.ts";
+import { rateLagsOf, retiredRateLags, setRateShare } from "./table/rate-share.ts";
 import { controlPinner, pin, type RowRef, unpin } from "./table/rows.ts";
 import type { Table } from "./table/table.ts";
 
@@ -184,9 +184,9 @@ export class RateShares {
   #moveTo(agentId: string, share: Share): boolean {
     const { clock, table, rowOf } = this.#deps;
     const nowNs = clock.monoNs();
-    const lags = lagsAfter(share.lags, Number((nowNs - share.lookedAtNs) / NS_PER_US));
+    this.#look(share, nowNs);
     share.row = rowOf(agentId);
-    const { share: parts, untilNs } = share;
+    const { share: parts, untilNs, lags } = share;
     const lent = { share: parts, untilNs, before: 0, addedLags: lags };
     return this.#inRow(share, (row) => setRateShare(table, row, lent, nowNs));
   }
@@ -196,13 +196,18 @@ export class RateShares {
     return row !== undefined && now?.row === row.row && now.generation === row.generation;
   }
 
-  /** N3. What was taken since is told, and a row that is gone is remembered as it was seen last. */
+  /** N3. What was taken since is told; of a row that was given up, as far as it is still there. */
   #look(share: Share, nowNs: bigint): void {
+    const { table } = this.#deps;
     const before = lagsAfter(share.lags, Number((nowNs - share.lookedAtNs) / NS_PER_US));
     let lags: RateLags = before;
-    this.#inRow(share, (row) => {
-      lags = rateLagsOf(this.#deps.table, row, nowNs);
+    const isLive = this.#inRow(share, (row) => {
+      lags = rateLagsOf(table, row, nowNs);
     });
+    const left = isLive || share.row === undefined ? undefined : share.row;
+    const last = left && retiredRateLags(table, left, nowNs);
+    // Nobody refills a row that was given up, so the emptier of the two is the later one.
+    if (last) lags = emptierOf(before, last);
     if (lags.some((lag, at) => lag > (before[at] ?? 0) + 1)) share.usedAtNs = nowNs;
     share.lags = lags;
     share.lookedAtNs = nowNs;
@@ -233,4 +238,8 @@ export class RateShares {
     // Unheard it ends by itself.
     await ask({ account: `agent/${agentId}`, held, lags, release: true }).catch(() => undefined);
   }
+}
+
+function emptierOf(one: RateLags, other: RateLags): RateLags {
+  return [Math.max(one[0], other[0]), Math.max(one[1], other[1]), Math.max(one[2], other[2])];
 }

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { RATE_WHOLE, type RateLags } from "../../mesh/rate-share.ts";
 import { ROW_INT, ROW_LONG } from "./layout.ts";
-import { rowInt, rowLong } from "./rows.ts";
+import { isRetiredSince, type RowRef, rowInt, rowLong } from "./rows.ts";
 import type { Table } from "./table.ts";
 
 // The part of its rate that an agent has on this node. The control thread writes it under its pin;
@@ -26,6 +26,16 @@ export function rateLagsOf(table: Table, row: number, nowNs: bigint): RateLags {
     return aheadNs <= 0n ? 0 : Number((aheadNs + NS_PER_US - 1n) / NS_PER_US);
   };
   return [lag(BUCKETS[0]), lag(BUCKETS[1]), lag(BUCKETS[2])];
+}
+
+/**
+ * The same of a row that was given up, as long as it is nobody else's. Whoever clears it at this moment
+ * makes it look fuller than it was.
+ */
+export function retiredRateLags(table: Table, ref: RowRef, nowNs: bigint): RateLags | undefined {
+  if (!isRetiredSince(table, ref)) return undefined;
+  const lags = rateLagsOf(table, ref.row, nowNs);
+  return isRetiredSince(table, ref) ? lags : undefined;
 }
 
 /** What was lent, and what the row had of it before. */
