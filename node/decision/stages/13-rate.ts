@@ -37,7 +37,7 @@ export function checkRate(facts: Facts): RowOutcome {
   for (const limit of limitsOf(facts)) {
     if (limit.amount === 0) return { reason: rateReason(limit.metric), detail: "no rate is left" };
     const amount = amountOf(limit.metric, facts);
-    if (amount > BigInt(limit.burst)) {
+    if (amount > limit.burst) {
       const { metric, burst } = limit;
       const detail = `asked for ${of(metric, amount)}, more than the burst of ${of(metric, burst)}`;
       // No wait makes a bucket hold more than its burst.
