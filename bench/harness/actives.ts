@@ -60,13 +60,18 @@ export class Actives {
         const startedNs = this.#clock.monoNs();
         this.host.rowCame(account);
         times.activation.add(this.#clock.monoNs() - startedNs);
-        const { outcome } = await this.host.topUp(account, NEED);
-        if (outcome !== "ok") throw new Error(`${account}: ${outcome}`);
+        await this.lendMore(account);
         times.firstLend.add(this.#clock.monoNs() - startedNs);
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
     if (this.host.activeCount !== accounts.length) throw new Error("somebody is missing");
+  }
+
+  /** Asks the actor for what one more request needs. */
+  async lendMore(account: string): Promise<void> {
+    const { outcome } = await this.host.topUp(account, NEED);
+    if (outcome !== "ok") throw new Error(`${account}: ${outcome}`);
   }
 
   /** Nobody asks any more: waits until the host has forgotten all of them, and frees their rows. */

@@ -6,9 +6,6 @@ import { Ledger } from "../../coordinator/ledger.ts";
 import { CONTRACTS_MAX } from "../../coordinator/ledger-contracts.ts";
 import { LedgerState } from "../../coordinator/ledger-state.ts";
 import { NO_AMOUNTS } from "../../coordinator/ledger-window.ts";
-import { compileRules } from "../../node/dataplane/scan/compile-rules.ts";
-import { DETECTORS } from "../../node/dataplane/scan/detectors.ts";
-import { createScanner } from "../../node/dataplane/scan/scan-stream.ts";
 import { decide } from "../../node/decision/decide.ts";
 import { decisionRecord } from "../../node/decision/decision-record.ts";
 import type { Facts } from "../../node/decision/facts.ts";
@@ -21,7 +18,12 @@ import { canonicalJson } from "../../proto/jcs.ts";
 import { facts, grant, policy } from "../../test/support/builders.ts";
 import { AUTHORITY } from "../../test/support/contract-forge.ts";
 import type { Bench } from "../harness/bench.ts";
+import { latticeCost } from "./lattice-cost.ts";
 import { costOf } from "./cost-of.ts";
+import { appendCost } from "./log-cost.ts";
+import { mailboxCost } from "./mailbox-cost.ts";
+import { relayCost } from "./stream-cost.ts";
+import { scanCosts } from "./text-cost.ts";
 
 const CONTEXT = {
   mesh: "bench",
@@ -31,12 +33,12 @@ const CONTEXT = {
   nowMs: 1_790_000_000_000,
   latencyUs: 120,
 };
-const TEXT_BYTES = 16_384;
 
 export const micro: Bench = {
   name: "micro",
   question: "What do the parts cost that every request passes, one by one, on one thread?",
   run: async () => {
+    const scan = scanCosts();
     const us = (name: string, value: number) => ({ name, value, unit: "us" });
     return {
       load: "each part alone, warm, processor time of its thread, median of 15 batches of 20 ms",
@@ -45,15 +47,26 @@ export const micro: Bench = {
         us("reserve_us", reserveCost()),
         us("hold_us", holdCost()),
         us("leaf_us", leafCost()),
-        us("scan_us_per_kb", scanCost()),
+        us("scan_us_per_kb", scan.clean),
+        us("scan_dirty_us_per_kb", scan.dirty),
+        us("scan_hostile_us_per_kb", scan.hostile),
         us("jcs_us", jcsCost()),
+        us("lattice_us", latticeCost()),
+        us("merkle_append_us", appendCost()),
+        us("sse_relay_us_per_delta", relayCost()),
+        us("mailbox_us", await mailboxCost()),
         us("ledger_roll_us", rollCost()),
       ],
       notes: [
         "decide: all 14 rows of an allowed request. reserve: with its release, three units and the " +
           "overrun. hold: both, for a request with three rate buckets, under a contract two deep. leaf: one decision record to a frame. scan: clean text through all detectors. " +
-          "jcs: the same record as canonical JSON. ledger_roll: what the ledger does four times a second beside " +
-          "what falls due, with 10,000 open leases and 20,000 contracts.",
+          "scan_dirty: with a card number, a key and an address in each sentence. scan_hostile: the worst of " +
+          "texts that begin many matches and end none. jcs: the same record as canonical JSON.",
+        "lattice: is a contract strictly less than another, and what have they in common (what one costs to " +
+          "verify: the bench contracts). merkle_append: a hash of 500 bytes, and the tree. " +
+          "sse_relay: read, judged, scanned, metered and written, to a client that only writes down. " +
+          "mailbox: an actor's whole turn, for money, with store and ledger in memory. ledger_roll: what the " +
+          "ledger does four times a second beside what falls due, with 10,000 open leases and 20,000 contracts.",
       ],
     };
   },
@@ -132,23 +145,6 @@ function leafCost(): number {
   const allowed = facts();
   const verdict = decide(allowed);
   return costOf(() => encodeFrame(encodeLeaf(decisionRecord(allowed, verdict, CONTEXT))).length);
-}
-
-function scanCost(): number {
-  const compiled = compileRules(DETECTORS, { purpose: "body" });
-  if (!compiled.ok) throw new Error(JSON.stringify(compiled.errors));
-  const words = "The quick brown fox jumps over the lazy dog, and nobody minds it at all. ";
-  const bytes = Buffer.from(words.repeat(Math.ceil(TEXT_BYTES / words.length))).subarray(
-    0,
-    TEXT_BYTES,
-  );
-  const cost = costOf(() => {
-    const scanner = createScanner(compiled.set);
-    const hits = scanner.push(bytes).length + scanner.end().length;
-    if (hits > 0) throw new Error("the sample is not clean");
-    return scanner.steps;
-  });
-  return cost / (TEXT_BYTES / 1_024);
 }
 
 function jcsCost(): number {
