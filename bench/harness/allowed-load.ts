@@ -14,19 +14,29 @@ export async function allowedLoad(of: {
   readonly key: string;
   readonly wish: Wish;
   readonly ms: number;
+  /** Default: `CONNECTIONS`. */
+  readonly connections?: number;
+  /** Where it takes chat completions, and what it wants besides the key; see `closedLoop`. */
+  readonly path?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Told how long each answer took, from the request to its last byte. */
+  readonly onTook?: (ns: bigint) => void;
 }): Promise<number> {
-  const { origin, key, wish, ms } = of;
+  const { origin, key, wish, ms, connections = CONNECTIONS, path, headers, onTook } = of;
   const body = wishBody(wish, "load");
   let requests = 0;
   await closedLoop(
     {
       origin,
       key,
-      connections: CONNECTIONS,
+      ...(path !== undefined && { path }),
+      ...(headers !== undefined && { headers }),
+      connections,
       pauseMs: 0,
       next: () => ({ id: "load", body }),
-      onAnswer: ({ status, reason }) => {
+      onAnswer: ({ status, reason, tookNs }) => {
         if (status !== 200) throw new Error(`expected an answer, not ${status} ${reason}`);
+        onTook?.(tookNs);
         requests += 1;
       },
     },

@@ -6,6 +6,8 @@ export type BenchOptions = {
   readonly durationMs: number | undefined;
   /** Full N, as results are recorded with; otherwise a short look. */
   readonly isFull: boolean;
+  /** The result is kept: so may be what is drawn from it. */
+  readonly isRecorded: boolean;
 };
 
 /** One figure. `limit` is compared with the figure's entry in budgets.json. */
@@ -21,6 +23,10 @@ export type BenchResult = {
   /** What was going on while it was measured: rates, sizes, counts. */
   readonly load: string;
   readonly figures: readonly Figure[];
+  /** Figures that cannot be measured on this machine, by name, each with the reason. */
+  readonly skipped?: ReadonlyMap<string, string>;
+  /** What is easier to read side by side; the first row is its head. */
+  readonly table?: readonly (readonly string[])[];
   /** What a reader must know to believe the figures. */
   readonly notes: readonly string[];
 };

@@ -9,6 +9,10 @@ export type Answer = {
 export type ClosedLoopOptions = {
   readonly origin: string;
   readonly key: string;
+  /** Default: where OpenAI takes chat completions. */
+  readonly path?: string;
+  /** Besides the usual ones. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Each waits for its answer before it asks again. */
   readonly connections: number;
   /** Pause after each answer; 0: none. */
@@ -33,12 +37,12 @@ export async function closedLoop(options: ClosedLoopOptions, signal: AbortSignal
 }
 
 async function askInTurn(pool: RawPool, options: ClosedLoopOptions, signal: AbortSignal) {
-  const { key, pauseMs, next, onAnswer } = options;
+  const { key, path, headers, pauseMs, next, onAnswer } = options;
   while (!signal.aborted) {
     const { id, body } = next();
     const startedNs = process.hrtime.bigint();
     try {
-      const { status, reason } = await pool.ask({ key, body, id });
+      const { status, reason } = await pool.ask({ key, path, headers, body, id });
       onAnswer({ status, reason, tookNs: process.hrtime.bigint() - startedNs }, id);
     } catch (error) {
       if (options.onBroken === undefined) throw error;

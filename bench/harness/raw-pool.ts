@@ -35,12 +35,17 @@ export class RawPool {
     readonly body: string;
     /** The client's own id of the request. */
     readonly id?: string;
+    /** Default: where OpenAI takes chat completions. */
+    readonly path?: string | undefined;
+    /** Besides the usual ones. */
+    readonly headers?: Readonly<Record<string, string>> | undefined;
   }): Promise<RawAnswer> {
-    const { key, body, id } = of;
+    const { key, body, id, path = "/v1/chat/completions", headers = {} } = of;
+    const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
     const idLine = id === undefined ? "" : `x-request-id: ${id}\r\n`;
     const request =
-      `POST /v1/chat/completions HTTP/1.1\r\nhost: ${this.#host}:${this.#port}\r\n` +
-      `content-type: application/json\r\nauthorization: Bearer ${key}\r\n${idLine}` +
+      `POST ${path} HTTP/1.1\r\nhost: ${this.#host}:${this.#port}\r\n` +
+      `content-type: application/json\r\nauthorization: Bearer ${key}\r\n${idLine}${more.join("")}` +
       `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
     const connection = await this.#take();
     try {

@@ -14,7 +14,21 @@ export function describeResult(result: BenchResult, budget: Budget): readonly st
     const told = limit === undefined ? "" : `  (must be <= ${limit.must})`;
     return `  ${figure.name.padEnd(width)}  ${formatFigure(figure)}${told}`;
   });
-  return [`  load: ${result.load}`, ...lines, ...result.notes.map((note) => `  note: ${note}`)];
+  return [
+    `  load: ${result.load}`,
+    ...lines,
+    ...skippedLines(result).map((line) => `  ${line}`),
+    ...tableLines(result),
+    ...result.notes.map((note) => `  note: ${note}`),
+  ];
+}
+
+function skippedLines({ skipped = new Map() }: BenchResult): readonly string[] {
+  return [...skipped].map(([figure, why]) => `SKIPPED: ${figure}: ${why}`);
+}
+
+function tableLines({ table }: BenchResult): readonly string[] {
+  return table === undefined ? [] : ["", ...markdownTable(table), ""];
 }
 
 /** Appends one dated section. Sections that stand there are never changed. */
@@ -33,6 +47,8 @@ export function recordResult(bench: Bench, result: BenchResult, machine: Machine
       ["figure", "value"],
       ...result.figures.map((figure) => [figure.name, formatFigure(figure)]),
     ]),
+    ...tableLines(result),
+    ...skippedLines(result).flatMap((line) => ["", line]),
     ...result.notes.flatMap((note) => ["", note]),
     "",
   ];

@@ -1,0 +1,140 @@
+import { startUpstream } from "./fixtures/upstream.ts";
+import { CONNECTIONS } from "./harness/allowed-load.ts";
+import type { Bench, Budget, Figure } from "./harness/bench.ts";
+import { startMesh } from "./harness/mesh-under-test.ts";
+import { judgePairs, PAIRS_MIN } from "./harness/paired.ts";
+import { tellProgress } from "./harness/progress.ts";
+import { startAltrace } from "./harness/start-altrace.ts";
+import { untilServed } from "./harness/until-served.ts";
+import { bifrost } from "./peers/bifrost.ts";
+import { bringPeer } from "./peers/bring-peer.ts";
+import { haproxy } from "./peers/haproxy.ts";
+import { litellm } from "./peers/litellm.ts";
+import { measureRounds, type Round, WISHES } from "./peers/measure-rounds.ts";
+import { measureTarget, type SliceMs } from "./peers/measure-target.ts";
+import { nginx } from "./peers/nginx.ts";
+import { NotToBeHad, type Peer } from "./peers/peer.ts";
+import { DIRECT, peerTable } from "./peers/peer-table.ts";
+import { portkey } from "./peers/portkey.ts";
+import { type RunningPeer, startPeer } from "./peers/start-peer.ts";
+import { answerOf, type Target } from "./peers/target.ts";
+
+const PEERS: readonly Peer[] = [nginx, haproxy, portkey, litellm, bifrost];
+const SLICE_MS: { readonly full: SliceMs; readonly short: SliceMs } = {
+  full: { busy: 2_000, alone: 800 },
+  short: { busy: 700, alone: 300 },
+};
+const WARM_UP_MS = { full: { busy: 3_000, alone: 500 }, short: { busy: 1_000, alone: 200 } };
+const ALTRACE = "altrace";
+
+export const peers: Bench = {
+  name: "peers",
+  question: "What does the same work cost through Altrace, and through what one would else take?",
+  run: async ({ isFull, durationMs }, budget) => {
+    const sliceMs =
+      durationMs === undefined ? SLICE_MS[isFull ? "full" : "short"] : halves(durationMs);
+    await using stack = new AsyncDisposableStack();
+    const altraceColdMs = await coldStartOfAltrace();
+    // Whoever starts a mesh yields its own priority, and what it starts afterwards would inherit that:
+    // all peers, and the provider that they ask, are there before.
+    const upstream = stack.use(await startUpstream());
+    const skipped = new Map<string, string>();
+    const running: RunningPeer[] = [];
+    for (const peer of PEERS) {
+      const one = await bringAndStart(peer, { upstream: upstream.url, skipped });
+      if (one !== undefined) running.push(stack.use(one));
+    }
+    const { altrace, keys } = stack.use(await startMesh({}));
+    await untilServed(altrace.ready.gateway, keys.neighbour);
+    const targets: readonly Target[] = [
+      { name: DIRECT, origin: upstream.url, key: "none" },
+      ...running.map(({ target }) => target),
+      { name: ALTRACE, origin: altrace.ready.gateway, key: keys.neighbour, pid: altrace.pid },
+    ];
+    for (const target of targets) {
+      await checkWhole(target);
+      for (const wish of WISHES) {
+        await measureTarget(target, wish, WARM_UP_MS[isFull ? "full" : "short"]);
+      }
+    }
+    const rounds = await measureRounds(targets, sliceMs);
+    const coldStartMs = new Map(running.map((one) => [one.target.name, one.coldStartMs]));
+    coldStartMs.set(ALTRACE, altraceColdMs);
+    return {
+      load: `${PAIRS_MIN} rounds over all in turn; ${CONNECTIONS} connections for ${sliceMs.busy} ms, then one for ${sliceMs.alone} ms`,
+      figures: running.flatMap(({ target }) => ratiosTo(target.name, rounds, budget)),
+      skipped,
+      table: peerTable({ targets, rounds, coldStartMs, versions: VERSIONS }),
+      notes: [...NOTES, ...PEERS.map(({ name, fairness }) => `${name}: ${fairness}`)],
+    };
+  },
+};
+
+const VERSIONS = new Map(PEERS.map(({ name, version }) => [name, version]));
+const NOTES = [
+  "CPU: user and system time of all processes of a target, per request; with it a machine of any " +
+    "size can be filled, so it is what is compared. Requests a second are what eight connections of " +
+    "one generator got, which shares two processors with what it asks: the fastest wait for it.",
+  "Added: the time of one request at a time, less the same of the provider asked directly, round by " +
+    "round, median. Cold start: from the start of the process to its first answer; of Altrace, with " +
+    "an empty home, to a node, a coordinator and new keys that are ready.",
+  "altrace: verifies the key, decides all 14 questions, scans the request and each delta of the answer " +
+    "for secrets and card numbers, holds the worst case's price and settles it, and has a record of " +
+    "both on disk; node, coordinator and log are in what is counted.",
+];
+
+/** Below 1: Altrace takes less. */
+function ratiosTo(peer: string, rounds: readonly Round[], budget: Budget): Figure[] {
+  return WISHES.map((wish) => {
+    const name = ratioName(peer, wish);
+    const pairs = rounds.map((round) => ({
+      subject: round.get(ALTRACE)?.[wish].cpuMicros ?? Number.NaN,
+      baseline: round.get(peer)?.[wish].cpuMicros ?? Number.NaN,
+    }));
+    const verdict = judgePairs(pairs, budget[name]?.must ?? Number.POSITIVE_INFINITY);
+    return { name, value: verdict.median, unit: "x", pairs: verdict };
+  });
+}
+
+function ratioName(peer: string, wish: (typeof WISHES)[number]): string {
+  return `${wish === "answer" ? "json" : "sse"}_cpu_of_${peer}`;
+}
+
+function halves(durationMs: number): SliceMs {
+  return { busy: durationMs, alone: durationMs / 2 };
+}
+
+/** A node with its coordinator and its demo provider, an empty HOME and new keys. */
+async function coldStartOfAltrace(): Promise<number> {
+  const startedNs = process.hrtime.bigint();
+  await using _altrace = await startAltrace();
+  return Number(process.hrtime.bigint() - startedNs) / 1e6;
+}
+
+async function bringAndStart(
+  peer: Peer,
+  of: { readonly upstream: string; readonly skipped: Map<string, string> },
+): Promise<RunningPeer | undefined> {
+  tellProgress(`${peer.name} ${peer.version}`);
+  try {
+    const folder = await bringPeer(peer);
+    return await startPeer(peer, { folder, upstream: of.upstream });
+  } catch (error) {
+    if (!(error instanceof NotToBeHad)) throw error;
+    tellProgress(`SKIPPED: ${peer.name}: ${error.message}`);
+    for (const wish of WISHES) {
+      of.skipped.set(
+        ratioName(peer.name, wish),
+        `${peer.version}, ${peer.origin}: ${error.message}`,
+      );
+    }
+    return undefined;
+  }
+}
+
+async function checkWhole(target: Target): Promise<void> {
+  for (const wish of WISHES) {
+    const { isWhole, text } = await answerOf(target, wish);
+    if (!isWhole) throw new Error(`${target.name} does not do the work of ${wish}: ${text}`);
+  }
+}
