@@ -1,15 +1,11 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
-import { join } from "node:path";
 import type { Wish } from "./fixtures/upstream.ts";
 import { allowedLoad, CONNECTIONS } from "./harness/allowed-load.ts";
 import type { Bench } from "./harness/bench.ts";
 import { cpuMicros } from "./harness/cpu-time.ts";
 import { startMesh } from "./harness/mesh-under-test.ts";
 import { interleave, judgePairs, median, PAIRS_MIN } from "./harness/paired.ts";
-import { cleanEnv } from "./harness/start-altrace.ts";
+import { startBareProxy } from "./harness/start-bare-proxy.ts";
 
-const ROOT = join(import.meta.dirname, "..");
 const SLICE_MS = { full: 6_000, short: 1_500 };
 const WARM_UP_MS = { full: 5_000, short: 1_500 };
 
@@ -94,26 +90,4 @@ async function costOf(of: {
   const before = cpuMicros(of.pid);
   const requests = await allowedLoad(of);
   return { cpuMicrosPerRequest: (cpuMicros(of.pid) - before) / requests, requests };
-}
-
-type BareProxy = AsyncDisposable & { readonly origin: string; readonly pid: number };
-
-async function startBareProxy(upstream: string): Promise<BareProxy> {
-  const program = join(ROOT, "node_modules", ".bin", "node");
-  const script = join(ROOT, "bench", "fixtures", "bare-proxy.ts");
-  const started: ChildProcess = spawn(program, [script, upstream], {
-    env: cleanEnv(),
-    stdio: ["ignore", "pipe", "inherit"],
-  });
-  if (started.stdout === null || started.pid === undefined) throw new Error("no process");
-  const [line] = (await once(started.stdout, "data")) as [Buffer];
-  return {
-    origin: `http://127.0.0.1:${Number(line.toString("utf8"))}`,
-    pid: started.pid,
-    [Symbol.asyncDispose]: async () => {
-      const exited = once(started, "exit");
-      started.kill("SIGKILL");
-      await exited;
-    },
-  };
 }

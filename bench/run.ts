@@ -1,4 +1,4 @@
-// Measures: `npm run bench` (all, a short look), `npm run bench -- <name> [--duration S] [--full]
+// Measures: `npm run bench` (all, a short look), `npm run bench -- <name> [--duration S] [--minutes N] [--full]
 // [--json] [--record]`. Ends with 1 when a figure is over its limit in budgets.json.
 
 import { spawn } from "node:child_process";
@@ -7,9 +7,11 @@ import { parseArgs } from "node:util";
 import { activation } from "./activation.ts";
 import { auditLog } from "./audit-log.ts";
 import { gatewayJson, gatewaySse } from "./gateway-cost.ts";
+import { growth } from "./growth.ts";
 import type { Bench } from "./harness/bench.ts";
 import { breaches, budgetOf } from "./harness/budgets.ts";
 import { describeMachine } from "./harness/machine.ts";
+import { tellProgress } from "./harness/progress.ts";
 import { describeResult, recordResult } from "./harness/results.ts";
 import { k6Outside } from "./k6-outside.ts";
 import { kernel } from "./kernel.ts";
@@ -18,9 +20,11 @@ import { ledger } from "./ledger.ts";
 import { contracts } from "./micro/contracts.ts";
 import { micro } from "./micro/micro.ts";
 import { overrun } from "./overrun.ts";
+import { peers } from "./peers.ts";
 import { profileJson, profileSse } from "./profile.ts";
 import { profileActivation } from "./profile-activation.ts";
 import { refuse } from "./refuse.ts";
+import { soak } from "./soak.ts";
 import { teardown } from "./teardown.ts";
 import { tunnels } from "./tunnels.ts";
 
@@ -30,6 +34,8 @@ const BENCHES: readonly Bench[] = [
   tunnels,
   gatewayJson,
   gatewaySse,
+  peers,
+  growth,
   refuse,
   overrun,
   ledger,
@@ -37,6 +43,7 @@ const BENCHES: readonly Bench[] = [
   micro,
   contracts,
   auditLog,
+  soak,
   profileJson,
   profileSse,
   profileActivation,
@@ -48,6 +55,7 @@ const { values: flags, positionals: names } = parseArgs({
   allowPositionals: true,
   options: {
     duration: { type: "string" },
+    minutes: { type: "string" },
     full: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     record: { type: "boolean", default: false },
@@ -59,9 +67,10 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 
 const known = BENCHES.map(({ name }) => name);
 const unknown = names.filter((name) => !known.includes(name));
-const seconds = flags.duration === undefined ? undefined : Number(flags.duration);
+const seconds = secondsOf(flags);
 if (unknown.length > 0 || (seconds !== undefined && !(seconds > 0))) {
-  console.error(`usage: npm run bench -- [${known.join(" | ")}] [--duration S] [--full] [--json]`);
+  const options = "[--duration S | --minutes N] [--full] [--json] [--record]";
+  console.error(`usage: npm run bench -- [${known.join(" | ")}] ${options}`);
   process.exit(2);
 }
 
@@ -71,18 +80,28 @@ process.exitCode = wanted.length === 1 && only ? await runOne(only) : await runE
 
 /** Each in a process of its own: a generator has yielded its priority and warmed up for one thing. */
 async function runEach(benches: readonly Bench[]): Promise<number> {
-  let worst = 0;
-  for (const { name } of benches) {
+  const ends: string[] = [];
+  for (const [i, { name }] of benches.entries()) {
+    tellProgress(`${name}, ${i + 1} of ${benches.length}`);
     const args = [import.meta.filename, name, ...process.argv.slice(2).filter(isFlag)];
     const started = spawn(process.execPath, args, { stdio: "inherit" });
     const [code] = (await once(started, "exit")) as [number | null];
-    worst = Math.max(worst, code ?? 1);
+    if (code !== 0) ends.push(name);
   }
-  return worst;
+  const over = ends.length === 0 ? "none" : ends.join(", ");
+  tellProgress(`${benches.length} benches; over a limit or not measured: ${over}`);
+  return ends.length === 0 ? 0 : 1;
 }
 
 function isFlag(word: string, i: number, words: readonly string[]): boolean {
-  return word.startsWith("--") || words[i - 1] === "--duration";
+  return word.startsWith("--") || ["--duration", "--minutes"].includes(words[i - 1] ?? "");
+}
+
+/** NaN for what is no number, and for both at once. */
+function secondsOf(of: { readonly duration?: string; readonly minutes?: string }) {
+  if (of.duration !== undefined && of.minutes !== undefined) return Number.NaN;
+  if (of.minutes !== undefined) return Number(of.minutes) * 60;
+  return of.duration === undefined ? undefined : Number(of.duration);
 }
 
 async function runOne(bench: Bench): Promise<number> {
@@ -92,7 +111,7 @@ async function runOne(bench: Bench): Promise<number> {
   // What is recorded is measured in full.
   const isFull = flags.full || flags.record;
   if (!flags.json) console.log(`${bench.name}: ${bench.question}`);
-  const result = await bench.run({ durationMs, isFull }, budget);
+  const result = await bench.run({ durationMs, isFull, isRecorded: flags.record }, budget);
   const over = breaches(result, budget);
   if (flags.json) {
     console.log(JSON.stringify({ bench: bench.name, machine, ...result, budget, breaches: over }));

@@ -37,9 +37,13 @@ export async function startMesh(options: {
   readonly tunnelsTo?: string;
   /** Where `profiler.ts` writes what it sampled of each thread; absent: it is not there. */
   readonly profileDir?: string;
+  /** How often a held stream says something; default: as the upstream thinks right. */
+  readonly heldEveryMs?: number;
+  /** Further settings of the node. */
+  readonly env?: Readonly<Record<string, string>>;
 }): Promise<MeshUnderTest> {
   await using stack = new AsyncDisposableStack();
-  const upstream = stack.use(await startUpstream());
+  const upstream = stack.use(await startUpstream(options));
   const folder = mkdtempSync(join(tmpdir(), "altrace-probe-"));
   stack.defer(() => rmSync(folder, { recursive: true, force: true }));
   const { isProbed = false, profileDir } = options;
@@ -51,6 +55,7 @@ export async function startMesh(options: {
         ...(profileDir === undefined ? [] : preload("./profiler.ts")),
       ],
       env: {
+        ...options.env,
         ...(isProbed && { BENCH_PROBE_DIR: folder }),
         ...(options.tunnelsTo !== undefined && { ALTRACE_TUNNEL_RANGES: "127.0.0.0/8,::1/128" }),
         ...(profileDir !== undefined && { BENCH_PROFILE_DIR: profileDir }),

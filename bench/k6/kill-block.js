@@ -23,7 +23,7 @@ export const options = {
 let isKilled = false;
 
 export default function () {
-  const response = http.post(url, body(false), params());
+  const response = http.post(url, body("answer"), params());
   const reason = reasonOf(response);
   if (reason.startsWith("killed_")) {
     isKilled = true;

@@ -5,12 +5,11 @@
 
 import http from "k6/http";
 import { Counter, Trend } from "k6/metrics";
-import { body, params, reasonOf, seconds, url } from "./lib/options.js";
+import { body, params, reasonOf, seconds, streams, url } from "./lib/options.js";
 
 const told = new Counter("streams_told_why");
 const whole = new Counter("streams_whole");
 const length = new Trend("stream_ms", true);
-const streams = Number(__ENV.STREAMS || 100);
 
 export const options = {
   scenarios: {
@@ -26,7 +25,7 @@ export const options = {
 };
 
 export default function () {
-  const response = http.post(url, body(true), params());
+  const response = http.post(url, body("hold"), params());
   length.add(response.timings.duration);
   const text = String(response.body || "");
   if (reasonOf(response).startsWith("killed_") || text.includes("killed_")) told.add(1);

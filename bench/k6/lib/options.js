@@ -1,29 +1,56 @@
 // What the scripts share: whom they ask, with what, and what they make of the answer.
 
-const GATEWAY = __ENV.GATEWAY || "http://127.0.0.1:4000";
+export const gateway = __ENV.GATEWAY || "http://127.0.0.1:4000";
 const KEY = __ENV.KEY;
-if (!KEY) throw new Error("-e KEY=altk_...: the key of the agent that will be killed");
+if (!KEY) throw new Error("-e KEY=altk_...: the key of the agent that asks");
 
-export const url = `${GATEWAY}/v1/chat/completions`;
+/** Key of another agent, for the scripts that have two. */
+export const neighbourKey = __ENV.NEIGHBOUR_KEY;
 
-/** Seconds of load; the kill comes from outside, somewhere in between. */
+export const url = `${gateway}/v1/chat/completions`;
+
+/** Seconds of load; a kill comes from outside, somewhere in between. */
 export const seconds = Number(__ENV.SECONDS || 30);
 
-export function params() {
+/** How many are open at once, where something is held open. */
+export const streams = Number(__ENV.STREAMS || 100);
+
+/** Requests a second, where the rate is steady. */
+export const perSecond = Number(__ENV.PER_SECOND || 100);
+
+/**
+ * An open loop: who asks does not wait for whom is slow. A share of the time, and where it begins.
+ */
+export function steady(rate, share = 1, from = 0) {
   return {
-    headers: { "content-type": "application/json", authorization: `Bearer ${KEY}` },
+    executor: "constant-arrival-rate",
+    rate: Math.max(1, Math.round(rate)),
+    timeUnit: "1s",
+    startTime: `${from * seconds}s`,
+    duration: `${share * seconds}s`,
+    preAllocatedVUs: 50,
+    maxVUs: 200,
+  };
+}
+
+export function params(key = KEY) {
+  return {
+    headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
     // Long enough for a stream that waits to be cut.
     timeout: `${seconds + 30}s`,
   };
 }
 
-export function body(isStream) {
+/** @param wish "answer", "stream" or "hold": what the benches' own upstream does. */
+export function body(wish, text = "", more = {}) {
+  const isStream = wish !== "answer";
   return JSON.stringify({
     model: "gpt-5-mini",
     max_completion_tokens: 256,
     ...(isStream ? { stream: true, stream_options: { include_usage: true } } : {}),
     // The first word tells the benches' own upstream what to do; a model may make of it what it likes.
-    messages: [{ role: "user", content: `${isStream ? "hold" : "answer"} k6, and say on.` }],
+    messages: [{ role: "user", content: `${wish} k6, and say on. ${text}` }],
+    ...more,
   });
 }
 

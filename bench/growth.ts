@@ -1,0 +1,82 @@
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { agentsAxis } from "./growth/agents-axis.ts";
+import type { Axis } from "./growth/axis.ts";
+import { contractsAxis } from "./growth/contracts-axis.ts";
+import { measureAxis, type Point } from "./growth/measure-axis.ts";
+import { rulesAxis } from "./growth/rules-axis.ts";
+import { streamsAxis } from "./growth/streams-axis.ts";
+import type { Bench, Budget, Figure } from "./harness/bench.ts";
+import { judgePairs } from "./harness/paired.ts";
+import { curveSvg } from "./plots/curve-svg.ts";
+
+const PLOTS = join(import.meta.dirname, "plots");
+const SLICE_MS = { full: 1_200, short: 500 };
+
+export const growth: Bench = {
+  name: "growth",
+  question: "Does a request cost more where there are more agents, streams, contracts or rules?",
+  run: async ({ isFull, isRecorded, durationMs }, budget) => {
+    const size = isFull ? "full" : "short";
+    const folder = isRecorded ? PLOTS : mkdtempSync(join(tmpdir(), "altrace-plots-"));
+    mkdirSync(folder, { recursive: true });
+    const figures: Figure[] = [];
+    const table: string[][] = [["axis", "at", "CPU us", "bare proxy us", "RSS MiB"]];
+    const axes = [agentsAxis(), streamsAxis(), contractsAxis(), rulesAxis()];
+    for (const axis of axes) {
+      const measured = { points: axis.points[size], sliceMs: durationMs ?? SLICE_MS[size] };
+      const points = await measureAxis(axis, measured);
+      writeFileSync(join(folder, `${axis.name}.svg`), plotOf(axis, points));
+      figures.push(growthOf(axis, points, budget));
+      table.push(...points.map((point) => rowOf(axis, point)));
+    }
+    return {
+      load: `small JSON requests, ${measuredAt(axes, size)}`,
+      figures,
+      table,
+      notes: [
+        "x_growth: what a request costs at the last point, in bare proxies of the same minute, over the " +
+          "same at the first point.",
+        ...axes.map(({ name, of, end }) => `${name}: ${of}; ${end}.`),
+        `Curves: ${isRecorded ? "bench/plots" : folder}/*.svg.`,
+      ],
+    };
+  },
+};
+
+/** Each side is a ratio already, so that minutes that lie apart can be compared. */
+function growthOf({ name }: Axis, points: readonly Point[], budget: Budget): Figure {
+  const [first, last] = [points[0], points.at(-1)];
+  if (first === undefined || last === undefined) throw new Error(`${name} has no points`);
+  const inProxies = (point: Point) => point.pairs.map((one) => one.subject / one.baseline);
+  const baselines = inProxies(first);
+  const pairs = inProxies(last).map((subject, i) => ({
+    subject,
+    baseline: baselines[i] ?? Number.NaN,
+  }));
+  const figure = `${name}_growth`;
+  const verdict = judgePairs(pairs, budget[figure]?.must ?? Number.NaN);
+  return { name: figure, value: verdict.median, unit: "x", pairs: verdict };
+}
+
+function plotOf(axis: Axis, points: readonly Point[]): string {
+  return curveSvg({
+    title: `Processor time of a small JSON request, by ${axis.of}`,
+    xLabel: axis.of,
+    yLabel: "CPU, us per request",
+    series: [
+      { name: "altrace", points: points.map((one) => ({ x: one.at, y: one.cpuMicros })) },
+      { name: "bare proxy", points: points.map((one) => ({ x: one.at, y: one.bareMicros })) },
+    ],
+  });
+}
+
+function rowOf({ name }: Axis, { at, cpuMicros, bareMicros, residentMib }: Point): string[] {
+  const [cpu, bare, resident] = [cpuMicros, bareMicros, residentMib].map((one) => one.toFixed(0));
+  return [name, String(at), cpu ?? "", bare ?? "", resident ?? ""];
+}
+
+function measuredAt(axes: readonly Axis[], size: "full" | "short"): string {
+  return axes.map(({ name, points }) => `${points[size].join("-")} ${name}`).join(", ");
+}

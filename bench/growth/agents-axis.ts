@@ -1,0 +1,16 @@
+import { benchPolicy } from "../fixtures/policy.ts";
+import type { Axis } from "./axis.ts";
+
+/** Agents that a policy names, each with a budget, a table row to come and a place in every look-up. */
+export function agentsAxis(): Axis {
+  return {
+    name: "agents",
+    of: "agents in the policy",
+    points: { full: [1, 10, 100, 1_000, 10_000, 19_990], short: [1, 1_000, 19_990] },
+    end: "a policy of more than 20,000 agents is refused; 1,000,000 known ones are the bench `activation`",
+    raise: async ({ operator, upstream, keys }, crowd) => {
+      await operator.applyPolicy(benchPolicy({ upstream: upstream.url, crowd }));
+      return keys.neighbour;
+    },
+  };
+}

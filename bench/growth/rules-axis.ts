@@ -1,0 +1,16 @@
+import { benchPolicy } from "../fixtures/policy.ts";
+import type { Axis } from "./axis.ts";
+
+/** Content rules, each of which every request and every delta is scanned for. */
+export function rulesAxis(): Axis {
+  return {
+    name: "rules",
+    of: "content rules in the policy",
+    points: { full: [1, 10, 100, 300, 1_000], short: [1, 100, 1_000] },
+    end: "a policy of more than 1,024 content rules is refused",
+    raise: async ({ operator, upstream, keys }, rules) => {
+      await operator.applyPolicy(benchPolicy({ upstream: upstream.url, crowd: 0, rules }));
+      return keys.neighbour;
+    },
+  };
+}
