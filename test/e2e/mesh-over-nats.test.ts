@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import OpenAI from "openai";
@@ -73,6 +74,72 @@ async function appendBundle(body: Uint8Array): Promise<void> {
   }
 }
 
+type Delegated = {
+  readonly node: string;
+  readonly status: number;
+  readonly key: string;
+  readonly reason: string | null;
+};
+
+const BUCKET = { b: 1_000_000, n: 1_000_000, w: 1 };
+const RATE = { req: BUCKET, tok: BUCKET, usd_u: BUCKET };
+const PART = { b: 300_000, n: 300_000, w: 1 };
+
+/** A contract of so many calls that n1 holds; its key. */
+async function issueRoot(calls: number): Promise<string> {
+  const grant = {
+    budget: { calls, tok: 10_000_000, usd_u: 20_000_000 },
+    class: { scheme: "public.internal.confidential.restricted", lvl: 2, cmp: [] },
+    geo: { src: ["DE"], proc: ["US", "EU"], egr: ["US", "EU"] },
+    models: ["openai/gpt-5-mini"],
+    rate: RATE,
+    time: [],
+    tools: {},
+  };
+  const folder = mkdtempSync(join(tmpdir(), "alt-grant-"));
+  const file = join(folder, "grant.json");
+  writeFileSync(file, JSON.stringify(grant));
+  const words = ["contract", "issue", AGENT, "--grant", file, "--node", "n1"];
+  const said = await mesh.mustCli("--json", ...words);
+  rmSync(folder, { recursive: true });
+  return JSON.parse(said).key;
+}
+
+function send(node: string, path: string, key: string, body: unknown): Promise<Response> {
+  return fetch(`${mesh.door(node).gateway}${path}`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+}
+
+async function delegateCalls(key: string, node: string, calls: number): Promise<Delegated> {
+  const budget = { calls, tok: 1_000_000, usd_u: 2_000_000 };
+  const grant = { budget, rate: { req: PART, tok: PART, usd_u: PART } };
+  const response = await send("n1", "/altrace/v1/delegations", key, { node, grant });
+  const said = (await response.json()) as { readonly key: string };
+  const reason = response.headers.get("x-altrace-reason");
+  return { node, status: response.status, key: said.key, reason };
+}
+
+const chat = (node: string, key: string) =>
+  send(node, "/v1/chat/completions", key, {
+    model: "gpt-5-mini",
+    max_tokens: 20,
+    messages: [{ role: "user", content: "say: hello" }],
+  });
+
+/** How many requests it takes until there is no money left; a bucket that is still filling is waited for. */
+async function spendAll(node: string, key: string): Promise<number> {
+  for (let done = 0; ; ) {
+    const response = await chat(node, key);
+    await response.text();
+    if (response.status === 200) done += 1;
+    else if (response.status === 402) return done;
+    else expect(response.status, response.headers.get("x-altrace-reason") ?? "").toBe(429);
+  }
+}
+
 const all = (said: string) => NODES.map(() => said);
 
 describe.each(RUN)("three nodes over the $name", ({ program }) => {
@@ -81,7 +148,7 @@ describe.each(RUN)("three nodes over the $name", ({ program }) => {
     mesh = await startMesh({
       nodes: NODES.length,
       policy: e2ePolicy(provider.origin),
-      nodeEnv: PROVIDER_KEYS,
+      nodeEnv: { ...PROVIDER_KEYS, ALTRACE_REGION: "DE" },
       natsProgram: program,
     });
     await mesh.issueKey(AGENT);
@@ -108,6 +175,27 @@ describe.each(RUN)("three nodes over the $name", ({ program }) => {
       },
     );
   });
+
+  test("18: give two workers on two nodes no more than their delegator had", async () => {
+    const root = await issueRoot(10);
+    // Both at once, each for more than half.
+    const first = await Promise.all(["n2", "n3"].map((node) => delegateCalls(root, node, 6)));
+    expect(first.map(({ status }) => status).sort()).toEqual([201, 402]);
+    const refused = first.find(({ status }) => status === 402);
+    expect(refused?.reason).toBe("delegation_budget");
+    const rest = await delegateCalls(root, refused?.node ?? "", 4);
+    expect(rest.status).toBe(201);
+    const [won] = first.filter(({ status }) => status === 201);
+    const workers = [won, rest].map((one) => one as Delegated);
+    // Each spends all that it has, both at the same time; none is served by another's node.
+    const spent = await Promise.all(workers.map(({ node, key }) => spendAll(node, key)));
+    expect(spent).toEqual([6, 4]);
+    for (const { node, key } of workers) {
+      const [elsewhere = ""] = NODES.filter((name) => name !== node);
+      expect((await chat(elsewhere, key)).headers.get("x-altrace-reason")).toBe("key_unknown");
+    }
+    expect(await spendAll("n1", root)).toBe(0);
+  }, 120_000);
 
   test("acknowledge a kill one by one, and cut the streams that run on any of them", async () => {
     provider.script("held-on-n2", { pieces: ["begun "], held: true });
