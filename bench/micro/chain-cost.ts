@@ -1,10 +1,11 @@
 import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
 import { KnownLinks } from "../../authority/known-links.ts";
+import { readEnvelope } from "../../authority/token.ts";
 import { verifyChain } from "../../authority/verify-chain.ts";
 import { LoopKeyCache } from "../../node/loop-key-cache.ts";
 import { namedKey } from "../../node/named-key.ts";
 import type { RowGrant } from "../../node/thread-messages.ts";
-import { chainEnv, chainText, child, root } from "../../test/support/contract-forge.ts";
+import { chainEnv, chainText, child, OPERATOR, root } from "../../test/support/contract-forge.ts";
 import { costOf } from "./cost-of.ts";
 
 const DEPTH = 4;
@@ -24,6 +25,13 @@ export function coldChainCost(): number {
     if ("refused" in verified) throw new Error(verified.refused);
     return verified.links.length;
   });
+}
+
+/** The five signatures of such a chain alone, keys imported: what no reading of it can save. */
+export function signaturesCost(): number {
+  const { signingInput, signature } = readEnvelope(root().token);
+  const verify = ed25519Verifier();
+  return (DEPTH + 1) * costOf(() => verify(OPERATOR.publicKey, signingInput, signature));
 }
 
 /** The same once its links are known: what a node does each half a minute. */

@@ -1,6 +1,6 @@
 import type { Bench } from "../harness/bench.ts";
 import { badTokenCost, sendingOverTlsCost } from "./bad-token.ts";
-import { coldChainCost, knownChainCost, warmContractCost } from "./chain-cost.ts";
+import { coldChainCost, knownChainCost, signaturesCost, warmContractCost } from "./chain-cost.ts";
 
 export const contracts: Bench = {
   name: "contracts",
@@ -14,6 +14,7 @@ export const contracts: Bench = {
       load: "each part alone, warm, processor time of its thread, median of 15 batches of 20 ms",
       figures: [
         us("cold_us", coldChainCost()),
+        us("five_signatures_us", signaturesCost()),
         us("known_us", knownChainCost()),
         us("warm_us", warmContractCost()),
         us("bad_token_us", badUs),
@@ -21,7 +22,7 @@ export const contracts: Bench = {
         { name: "bad_token_ratio", value: badUs / sentUs, unit: "x" },
       ],
       notes: [
-        "cold: a chain of four delegations of which nothing is known, verified whole; five signatures, five keys. " +
+        "cold: a chain of four delegations of which nothing is known, verified whole; of that, five_signatures are the cryptography. " +
           "known: once its links are known, as each half a minute. warm: whose key a request carries, by its hash. " +
           "bad_token: the dearest that one who holds nothing can send, a proof with all right but its signature. " +
           "bad_token_sent: what that costs its sender over TLS, a connection each, because a refusal ends it.",
