@@ -1,4 +1,4 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import type { AuditRecord } from "../../../audit/record.ts";
 import { EMPTY_BOOK, newLease } from "../../../node/actors/account-book.ts";
@@ -23,8 +23,12 @@ import { twinRandom } from "../../../ports/twin-random.ts";
 import { twinStore } from "../../../ports/twin-store.ts";
 import {
   AmountsSchema,
+  AnswerSchema,
+  BatchReplySchema,
   LeaseReplySchema,
+  type NodeReply,
   NodeReplySchema,
+  NodeRequestSchema,
 } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 
 const AGENT = "t/a";
@@ -43,6 +47,17 @@ function world() {
   let fromMesh: (message: MeshToControl) => void = () => undefined;
   let fromLoop: (message: LoopToControl) => void = () => undefined;
   let leases = 0;
+  const lent = () => {
+    const value = create(LeaseReplySchema, {
+      leaseId: `l${++leases}`,
+      epoch: 1n,
+      amount: create(AmountsSchema, usd(3_000_000n)),
+      ttlMs: 300_000n,
+    });
+    return { case: "lease" as const, value };
+  };
+  const replied = (body: NodeReply["body"]) =>
+    toBinary(NodeReplySchema, create(NodeReplySchema, { body }));
   const deps = {
     mesh: "acme",
     node: "n1",
@@ -56,18 +71,15 @@ function world() {
         fromMesh = fn;
       },
       post: (message: ControlToMesh) => toMesh.push(message),
-      ask: async (method: string) => {
-        if (method !== "lease") return undefined;
-        const value = create(LeaseReplySchema, {
-          leaseId: `l${++leases}`,
-          epoch: 1n,
-          amount: create(AmountsSchema, usd(3_000_000n)),
-          ttlMs: 300_000n,
-        });
-        return toBinary(
-          NodeReplySchema,
-          create(NodeReplySchema, { body: { case: "lease", value } }),
-        );
+      ask: async (method: string, bytes: Uint8Array) => {
+        const asked = fromBinary(NodeRequestSchema, bytes).body;
+        if (asked.case === "lease") return replied(lent());
+        if (asked.case !== "batch") return undefined;
+        const answers = asked.value.questions
+          .filter(({ body }) => body.case === "lease")
+          .map(({ requestId }) => create(AnswerSchema, { requestId, body: lent() }));
+        expect(method).toBe("batch");
+        return replied({ case: "batch", value: create(BatchReplySchema, { answers }) });
       },
     },
     loops: [
