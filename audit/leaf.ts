@@ -220,6 +220,7 @@ const act = object<Act>({
   route: may(shortName),
   model: may(shortName),
   tools: may(list(shortName, RECORD_TOOLS_MAX)),
+  out: may(list(shortName, RECORD_TOOLS_MAX)),
   stream: may(boolean),
   orig: may(host),
 });

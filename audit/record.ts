@@ -61,6 +61,8 @@ export type Act = {
    * Tools offered or called, in the request's order. Empty: it was looked at and there are none.
    */
   readonly tools?: readonly string[];
+  /** Tools that were offered and did not go upstream, because they are not granted. */
+  readonly out?: readonly string[];
   /** Whether a streamed answer was asked for. */
   readonly stream?: boolean;
   /** Where a captured connection was going, `address:port`: it was not dialled. */

@@ -4,7 +4,9 @@ import type { ReadRequest } from "./dataplane/dialects/dialect.ts";
 import { withPathNames } from "./dataplane/dialects/path-names.ts";
 import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
+import type { ReadBody } from "./dataplane/inspect-body.ts";
 import type { JudgedBody } from "./dataplane/judged-body.ts";
+import type { ToolOffer } from "./dataplane/tool-offer.ts";
 import type {
   CostFacts,
   Facts,
@@ -15,6 +17,7 @@ import type {
 } from "./decision/facts.ts";
 import { isMissing } from "./decision/facts.ts";
 import { killedScopeOf } from "./decision/stages/03-kill.ts";
+import { effectiveOf } from "./decision/stages/05-contract.ts";
 import { destinationNow, routeWithin, type WantedDestination, wantedBy } from "./destination.ts";
 import { bodyHeadersObjection } from "./head-body.ts";
 import { contractOf, identify, identifyAgain, withinValidity } from "./identify.ts";
@@ -199,7 +202,9 @@ async function inspectBody(
   const policy = loop.policyOf(policyVersion(loop.table)) ?? of.before;
   // The body's memory may be another thread's once it is inspected.
   const bodyBytes = body.length;
-  const seen = await loop.inspector.inspect({ agentId, body, dialect, route, policy });
+  const offer = toolOffer(asked, policy, agentId);
+  const asking = { agentId, body, dialect, route, policy };
+  const seen = await loop.inspector.inspect(offer === undefined ? asking : { ...asking, offer });
   asked.scan = seen.scan;
   asked.scannedWith = policy.content;
   if ("missing" in seen.request) {
@@ -209,13 +214,25 @@ async function inspectBody(
   take(asked, found, { ...seen.request, bodyBytes });
 }
 
+const TOOL_STAGE = 10;
+
+/** What may be offered, for an agent whose requests go without what may not. */
+function toolOffer(asked: Asked, policy: CompiledPolicy, agentId: string): ToolOffer | undefined {
+  const grant = policy.agents.get(agentId);
+  // In shadow the stage leaves requests as they are.
+  if (grant?.filtersTools !== true || policy.shadowStages.has(TOOL_STAGE)) return undefined;
+  const effective = effectiveOf({ contract: contractOf(asked) });
+  const offer = { verbs: policy.tools.verbs, granted: grant.tools };
+  return effective === undefined ? offer : { ...offer, contract: effective.tools };
+}
+
 /** Makes a request's members facts. */
 function take(
   asked: Asked,
   found: FoundRoute,
-  of: { readonly read: ReadRequest; readonly body: JudgedBody; readonly bodyBytes: number },
+  of: ReadBody & { readonly bodyBytes: number },
 ): void {
-  const { body: judged, bodyBytes } = of;
+  const { body: judged, bodyBytes, toolsOut } = of;
   const read = withPathNames(of.read, found);
   asked.read = read;
   // Before it is judged: word of a quarantine that comes after that finds it marked.
@@ -229,6 +246,7 @@ function take(
     bodyBytes,
     model: read.model,
     tools: read.tools,
+    ...(toolsOut !== undefined && { toolsOut }),
     unpricedParameter: read.unpricedParameter,
   };
 }

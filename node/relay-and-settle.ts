@@ -102,7 +102,7 @@ function relay(
 ): Promise<RelayOutcome> {
   const { exchange, found, read, row } = asked;
   const { facts, permit } = allowed;
-  const { policy, grant, model } = facts;
+  const { policy, model } = facts;
   if (isMissing(found) || read === undefined || row === undefined || policy === undefined) {
     throw new Error("invariant broken: an allowed request was read under a policy");
   }
@@ -125,7 +125,7 @@ function relay(
       },
       toolGranted: (name, verb) =>
         toolInContract(facts, grantedName(name, found), verb) &&
-        (toolGranted(grant, grantedName(name, found), verb) || shadow.passesTool(name)),
+        (toolGranted(facts, grantedName(name, found), verb) || shadow.passesTool(name)),
       answerBytesMax: policy.limits.answerBytesMax,
       openEnded: read.openEnded === true,
       ...(found.dialect.family === "mcp" && {
@@ -196,7 +196,8 @@ function tellShadow(
 }
 
 function allowedHeaders({ facts }: Allowed, row: RowGrant, loop: LoopContext): string[] {
-  const { requestId, standing, cost } = facts;
+  const { requestId, standing, cost, request } = facts;
+  const toolsOut = isMissing(request) ? undefined : request.toolsOut?.length;
   const set = cost === undefined || isMissing(cost) ? undefined : cost.outputTokensSet;
   const headers = decisionHeaders({
     requestId,
@@ -204,6 +205,7 @@ function allowedHeaders({ facts }: Allowed, row: RowGrant, loop: LoopContext): s
     standing,
     budgetRemainingUsdMicros: balance(loop.table, row.row).usdMicros,
     ...(set !== undefined && { clampedTokens: set }),
+    ...(toolsOut !== undefined && { toolsOut }),
   });
   headers.push(...loop.possession.headers(row));
   return headers;

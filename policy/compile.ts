@@ -68,6 +68,7 @@ export function* compilePolicyInSlices(
     models,
     content: document.content.flatMap((rule) => compileRule(rule, scanner)),
     classification: compileClassification(document),
+    tools: document.tools,
     ladder: document.ladder,
     limits: document.limits,
     overrunLimitUsdMicros: document.overrunLimitUsdMicros,
@@ -175,6 +176,7 @@ function compileGrant(
   return {
     models,
     tools: grant.tools ?? new Map(),
+    ...(grant.onToolNotGranted === "filter" && { filtersTools: true }),
     hosts: [...new Set([...(grant.hosts ?? []), ...hostsOf(models, of)])],
     hours: (grant.hours ?? []).map(({ timeZone, minutes }) => ({ timeZone, minutes })),
     regions: grant.regions ?? {},

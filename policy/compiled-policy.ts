@@ -12,6 +12,7 @@ export type CompiledPolicy = {
   readonly models: ReadonlyMap<string, ModelPolicy>;
   readonly content: readonly ContentRule[];
   readonly classification: ClassificationPolicy;
+  readonly tools: ToolsPolicy;
   readonly ladder: LadderPolicy;
   readonly limits: LimitsPolicy;
   /** The mesh account that bounds spend above holds, micro-dollars. */
@@ -91,6 +92,8 @@ export type AgentPolicy = {
   readonly models: readonly string[];
   /** Stage 10: tool name pattern to verbs. */
   readonly tools: ReadonlyMap<string, readonly string[]>;
+  /** What it may not use is taken out of the tools that a request offers; absent: it is refused. */
+  readonly filtersTools?: boolean;
   /** Stage 8: host names, or `*.example.com` for its subdomains, perhaps with a port. */
   readonly hosts: readonly string[];
   /** Stage 6: half-open minutes of the local week (Monday 00:00 is 0, 10,080 ends it); all must hold. */
@@ -128,6 +131,15 @@ export type RateLimit = {
   readonly windowMs: number;
   readonly burst: number;
 };
+
+/** What policy says of tools, whoever uses them. */
+export type ToolsPolicy = {
+  /** What calling a tool does, by its name or `X/*`: the verb that a grant must have for it. */
+  readonly verbs: ReadonlyMap<string, ToolVerb>;
+};
+
+export const TOOL_VERBS = ["call", "read", "write", "exec", "admin"] as const;
+export type ToolVerb = (typeof TOOL_VERBS)[number];
 
 export type Severity = "low" | "medium" | "high";
 

@@ -151,6 +151,7 @@ export const MODELS_MAX = 1024;
 export const TEAMS_MAX = 1024;
 export const AGENTS_MAX = 20_000;
 export const CONTENT_RULES_MAX = 1024;
+export const TOOL_VERBS_MAX = 1024;
 export const LEVELS_MAX = 16;
 export const LABELS_MAX = 64;
 /** Items of one grant's list, as a contract may have them. */

@@ -6,6 +6,8 @@ import type {
   LimitsPolicy,
   PriceEntry,
   RateLimit,
+  ToolsPolicy,
+  ToolVerb,
 } from "./compiled-policy.ts";
 
 /** Version of the file's and the bundle's grammar. */
@@ -21,6 +23,7 @@ export type PolicyDocument = {
   readonly models: ReadonlyMap<string, ModelDocument>;
   readonly classification: ClassificationDocument;
   readonly content: readonly ContentRule[];
+  readonly tools: ToolsPolicy;
   readonly teams: ReadonlyMap<string, TeamDocument>;
   readonly ladder: LadderPolicy;
   readonly limits: LimitsPolicy;
@@ -68,6 +71,7 @@ export type GrantDocument = {
   readonly rate: Rate;
   readonly models?: readonly string[];
   readonly tools?: ReadonlyMap<string, readonly ToolVerb[]>;
+  readonly onToolNotGranted?: OnToolNotGranted;
   readonly hosts?: readonly string[];
   readonly hours?: readonly HoursDocument[];
   readonly regions?: RegionsDocument;
@@ -105,15 +109,16 @@ export type Budget = readonly {
 /** At most one a metric. */
 export type Rate = readonly RateLimit[];
 
-export const TOOL_VERBS = ["call", "read", "write", "exec", "admin"] as const;
-export type ToolVerb = (typeof TOOL_VERBS)[number];
-
 /** When an allow goes out: its record is with the kernel, or on the disk. */
 export const AUDIT_MODES = ["group", "strict"] as const;
 export type AuditMode = (typeof AUDIT_MODES)[number];
 
 export const ON_UNAFFORDABLE = ["refuse", "clamp"] as const;
 export type OnUnaffordable = (typeof ON_UNAFFORDABLE)[number];
+
+/** What becomes of a request that offers tools which are not granted. */
+export const ON_TOOL_NOT_GRANTED = ["refuse", "filter"] as const;
+export type OnToolNotGranted = (typeof ON_TOOL_NOT_GRANTED)[number];
 
 /** Stages that may be in shadow, and their numbers. The others guard money, identity and kills. */
 export const SHADOW_STAGES = {

@@ -25,6 +25,7 @@ import { readClassification, readContent } from "./read-content.ts";
 import { readLadder, readLimits } from "./read-ladder.ts";
 import { type ReadProvider, readModels, readProviders } from "./read-providers.ts";
 import { readTeams } from "./read-teams.ts";
+import { NO_TOOLS, readToolsPolicy } from "./read-tools.ts";
 import { type Reading, readOr } from "./reading.ts";
 import { requestNames } from "./request-names.ts";
 
@@ -34,6 +35,7 @@ export const DOCUMENT_FIELDS = [
   "models",
   "classification",
   "content",
+  "tools",
   "teams",
   "ladder",
   "limits",
@@ -74,6 +76,8 @@ export function* readDocument(
   reportRequestNames(map, { models, providers });
   yield;
   const content = readContent(section(map, "content", reading), { ...reading, classification });
+  const toolsField = map.get("tools");
+  const tools = toolsField === undefined ? NO_TOOLS : readToolsPolicy(toolsField);
   yield;
   const teamsField = required(map, "teams");
   const teams = teamsField && (yield* readTeams(teamsField, { levels, models }));
@@ -82,6 +86,7 @@ export function* readDocument(
     models,
     classification,
     content,
+    tools,
     teams: teams ?? new Map(),
     ladder: readLadder(section(map, "ladder", reading), reading),
     limits: readLimits(section(map, "limits", reading), reading),

@@ -1,6 +1,6 @@
 import { COUNTRY_GROUPS } from "../proto/country-codes.ts";
 import { isRegionCode } from "../proto/region-code.ts";
-import type { HoursWindow } from "./compiled-policy.ts";
+import { type HoursWindow, TOOL_VERBS, type ToolVerb } from "./compiled-policy.ts";
 import * as defaults from "./defaults.ts";
 import {
   type Field,
@@ -25,10 +25,9 @@ import {
   AUDIT_MODES,
   type GrantDocument,
   type HoursDocument,
+  ON_TOOL_NOT_GRANTED,
   ON_UNAFFORDABLE,
   type RegionsDocument,
-  TOOL_VERBS,
-  type ToolVerb,
 } from "./policy-document.ts";
 import { readBudget, readRate } from "./read-budget.ts";
 import { readOptional } from "./reading.ts";
@@ -38,6 +37,7 @@ export const GRANT_FIELDS = [
   "rate",
   "models",
   "tools",
+  "on_tool_not_granted",
   "hosts",
   "hours",
   "regions",
@@ -68,6 +68,9 @@ export function readGrant(field: Field, levels: readonly string[]): GrantDocumen
     rate: (rate && readRate(rate)) ?? [],
     ...readOptional(map, { name: "models", as: "models" }, readModelPatterns),
     ...readOptional(map, { name: "tools", as: "tools" }, readTools),
+    ...readOptional(map, { name: "on_tool_not_granted", as: "onToolNotGranted" }, (at) =>
+      readWord(at, ON_TOOL_NOT_GRANTED),
+    ),
     ...readOptional(map, { name: "hosts", as: "hosts" }, readHosts),
     ...readOptional(map, { name: "hours", as: "hours" }, readHours),
     ...readOptional(map, { name: "regions", as: "regions" }, readRegions),

@@ -1,5 +1,10 @@
 import { canonicalJson, type PlainJson, type PlainObject } from "./canonical-json.ts";
-import { type ContentRule, LADDER_CAUSES, type PriceEntry } from "./compiled-policy.ts";
+import {
+  type ContentRule,
+  LADDER_CAUSES,
+  type PriceEntry,
+  type ToolsPolicy,
+} from "./compiled-policy.ts";
 import * as defaults from "./defaults.ts";
 import { formatDurationMs } from "./duration-grammar.ts";
 import { formatMilli, formatUsdMicros } from "./money.ts";
@@ -25,7 +30,7 @@ import { RUNGS } from "./read-ladder.ts";
  */
 export function writeBundle(document: PolicyDocument): Uint8Array<ArrayBuffer> {
   const { classification, ladder, limits } = document;
-  const json: PlainObject = {
+  const json: PlainObject = present({
     format: POLICY_FORMAT,
     providers: objectOf(document.providers, writeProvider),
     models: objectOf(document.models, writeModel),
@@ -35,6 +40,7 @@ export function writeBundle(document: PolicyDocument): Uint8Array<ArrayBuffer> {
       default_class: classification.defaultClass,
     },
     content: document.content.map(writeRule),
+    tools: writeTools(document.tools),
     teams: objectOf(document.teams, writeTeam),
     ladder: {
       points: Object.fromEntries(
@@ -61,7 +67,7 @@ export function writeBundle(document: PolicyDocument): Uint8Array<ArrayBuffer> {
     ),
     overrun_limit_usd: formatUsdMicros(document.overrunLimitUsdMicros),
     shadow: document.shadowStages,
-  };
+  });
   return new TextEncoder().encode(canonicalJson(json));
 }
 
@@ -122,6 +128,11 @@ function writeRule(rule: ContentRule): PlainObject {
   return present({ ...rule });
 }
 
+/** Undefined where there is nothing to say: bundles of policies without it stay what they were. */
+function writeTools({ verbs }: ToolsPolicy): PlainObject | undefined {
+  return verbs.size === 0 ? undefined : { verbs: Object.fromEntries(verbs) };
+}
+
 function writeTeam(team: TeamDocument): PlainObject {
   return {
     budget: writeBudget(team.budget),
@@ -138,6 +149,7 @@ function writeGrant(grant: GrantDocument): PlainObject {
     rate: grant.rate.length === 0 ? undefined : writeRate(grant.rate),
     models: grant.models,
     tools: tools && Object.fromEntries(tools),
+    on_tool_not_granted: grant.onToolNotGranted,
     hosts: grant.hosts,
     hours:
       hours?.length === 0

@@ -3,13 +3,20 @@ import { isMissing } from "../decision/facts.ts";
 import type { RelayDialect } from "./dialects/answer-part.ts";
 import type { JsonObject, ReadRequest, Route } from "./dialects/dialect.ts";
 import { asObject } from "./dialects/json-shape.ts";
+import type { ToolsLeftOut } from "./dialects/leave-out-tools.ts";
 import { type JudgedBody, judgedBody } from "./judged-body.ts";
 import type { ScanSet } from "./scan/compile-rules.ts";
 import { scanBytes } from "./scan/scan-text.ts";
 import { parseStrict } from "./strict-json.ts";
+import { mayOffer, type ToolOffer } from "./tool-offer.ts";
 
 /** A request as its dialect reads it; its texts have been scanned and are gone. */
-export type ReadBody = { readonly read: ReadRequest; readonly body: JudgedBody };
+export type ReadBody = {
+  readonly read: ReadRequest;
+  readonly body: JudgedBody;
+  /** Tools that were left out of the request; absent: none were. */
+  readonly toolsOut?: readonly string[];
+};
 
 /** All that is known of a body once it was looked through. */
 export type BodyInspection = {
@@ -24,6 +31,8 @@ export type InspectOptions = {
   readonly set: ScanSet;
   /** Arrays and objects inside one another. */
   readonly depthMax: number;
+  /** What tools may be offered, where others are to be left out. */
+  readonly offer?: ToolOffer;
   /** Asked between two steps of at most 16 KB. */
   readonly pastDeadline: () => boolean;
 };
@@ -42,8 +51,19 @@ export function inspectBody(bytes: Uint8Array, options: InspectOptions): BodyIns
   if (value === undefined) return { request: NOT_AN_OBJECT, scan: NOT_SCANNED };
   const read = dialect.read(route, value);
   if (isMissing(read)) return { request: read, scan: NOT_SCANNED };
+  // What is left out was offered all the same, so the whole of it is scanned.
   const scan = scanTexts(read.texts, options);
-  return { request: readBody(dialect, value, read), scan };
+  const left = leftOut(value, options);
+  if (left === undefined) return { request: readBody(dialect, value, read), scan };
+  const again = dialect.read(route, left.body);
+  if (isMissing(again)) return { request: again, scan };
+  const request = { ...readBody(dialect, left.body, again), toolsOut: left.names };
+  return { request, scan };
+}
+
+function leftOut(value: JsonObject, { dialect, offer }: InspectOptions): ToolsLeftOut | undefined {
+  if (offer === undefined) return undefined;
+  return dialect.leaveOutTools?.(value, (name) => mayOffer(offer, name));
 }
 
 const NOT_AN_OBJECT: Missing = { missing: "malformed_request", detail: "the body is no object" };

@@ -7,6 +7,7 @@ import type { RelayDialect } from "./dialects/answer-part.ts";
 import type { Route } from "./dialects/dialect.ts";
 import { DIALECTS } from "./dialects/registry.ts";
 import { type BodyInspection, inspectBody } from "./inspect-body.ts";
+import type { ToolOffer } from "./tool-offer.ts";
 
 /** A body for the inspect pool. Everything in it can be copied between threads. */
 export type InspectTask = {
@@ -21,6 +22,7 @@ export type InspectTask = {
   readonly depthMax: number;
   /** Monotonic time after which nothing more is scanned, nanoseconds. */
   readonly deadlineNs: bigint;
+  readonly offer?: ToolOffer;
 };
 
 let compiledKey: string | undefined;
@@ -38,6 +40,7 @@ export function runInspectTask(task: InspectTask): BodyInspection {
     route,
     set,
     depthMax: task.depthMax,
+    ...(task.offer !== undefined && { offer: task.offer }),
     pastDeadline: () => systemClock.monoNs() > deadlineNs,
   });
   const { request } = inspection;

@@ -9,6 +9,7 @@ import type { Route } from "./dialects/dialect.ts";
 import { DIALECTS } from "./dialects/registry.ts";
 import { type BodyInspection, inspectBody } from "./inspect-body.ts";
 import type { InspectTask } from "./inspect-worker.ts";
+import type { ToolOffer } from "./tool-offer.ts";
 
 export type InspectRequest = {
   readonly agentId: string;
@@ -17,6 +18,7 @@ export type InspectRequest = {
   readonly dialect: RelayDialect;
   readonly route: Route;
   readonly policy: Pick<CompiledPolicy, "sha256" | "content" | "limits">;
+  readonly offer?: ToolOffer;
 };
 
 export type Inspector = {
@@ -80,13 +82,14 @@ class PooledInspector implements Inspector {
 
   inspect(request: InspectRequest): BodyInspection | Promise<BodyInspection> {
     const { clock, scanners } = this.#deps;
-    const { body, dialect, route, policy } = request;
+    const { body, dialect, route, policy, offer } = request;
     const { jsonDepthMax: depthMax, scanDeadlineMs } = policy.limits;
     const deadlineNs = clock.monoNs() + BigInt(scanDeadlineMs) * 1_000_000n;
     if (body.length > INLINE_BYTES_MAX) return this.#inPool(request, deadlineNs);
     const { request: set } = scanners.of(policy);
     const pastDeadline = () => clock.monoNs() > deadlineNs;
-    return inspectBody(body, { dialect, route, set, depthMax, pastDeadline });
+    const options = { dialect, route, set, depthMax, pastDeadline };
+    return inspectBody(body, offer === undefined ? options : { ...options, offer });
   }
 
   async warm(policy: InspectRequest["policy"]): Promise<void> {
@@ -140,7 +143,7 @@ class PooledInspector implements Inspector {
   }
 
   #taskOf(request: InspectRequest, deadlineNs: bigint): InspectTask {
-    const { body, dialect, route, policy } = request;
+    const { body, dialect, route, policy, offer } = request;
     const rules = this.#rules.get(policy.content) ?? JSON.stringify(policy.content);
     this.#rules.set(policy.content, rules);
     return {
@@ -151,6 +154,7 @@ class PooledInspector implements Inspector {
       rules,
       depthMax: policy.limits.jsonDepthMax,
       deadlineNs,
+      ...(offer !== undefined && { offer }),
     };
   }
 }

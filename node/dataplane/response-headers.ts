@@ -20,6 +20,8 @@ export type DecisionFacts = {
   readonly budgetRemainingUsdMicros?: bigint;
   /** Output limit that was filled in or lowered, tokens. */
   readonly clampedTokens?: number;
+  /** Tools that were left out of the request. */
+  readonly toolsOut?: number;
   readonly requestRate?: RateFacts;
   readonly tokenRate?: RateFacts;
   /** When asking again makes sense. Used only where the reason may be retried. */
@@ -57,6 +59,7 @@ export function decisionHeaders(facts: DecisionFacts): string[] {
   if (facts.clampedTokens !== undefined) {
     headers.push("x-altrace-clamped", String(facts.clampedTokens));
   }
+  if (facts.toolsOut !== undefined) headers.push("x-altrace-tools-out", String(facts.toolsOut));
   if (facts.requestRate) addRate(headers, "requests", facts.requestRate);
   if (facts.tokenRate) addRate(headers, "tokens", facts.tokenRate);
   return headers;

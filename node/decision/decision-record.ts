@@ -169,6 +169,9 @@ function actOf(facts: Facts): Act {
     tools: request.tools
       .slice(0, RECORD_TOOLS_MAX)
       .map(({ name }) => (name === undefined ? "?" : recordable(name))),
+    ...(request.toolsOut !== undefined && {
+      out: request.toolsOut.slice(0, RECORD_TOOLS_MAX).map((name) => recordable(name)),
+    }),
     stream: request.stream,
   };
 }

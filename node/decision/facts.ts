@@ -57,8 +57,10 @@ export type RequestFacts = {
   readonly bodyBytes: number;
   /** The model's name as the request has it; `undefined` for routes without a model. */
   readonly model: string | undefined;
-  /** Tools offered or used; `name` is undefined for one that cannot be judged, `verb` is else `call`. */
+  /** Tools offered or used; `name` is undefined for one that cannot be judged, no `verb`: it is called. */
   readonly tools: readonly { readonly name: string | undefined; readonly verb?: Verb }[];
+  /** Names of tools that were offered and taken out: they do not go upstream. Absent: none were. */
+  readonly toolsOut?: readonly string[];
   /** First parameter whose price or effect is unknown. */
   readonly unpricedParameter: string | undefined;
 };

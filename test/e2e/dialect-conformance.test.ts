@@ -83,6 +83,8 @@ type Rule = {
   readonly writes?: true;
   /** What of the answer may not be seen. */
   readonly unseen?: readonly string[];
+  /** What may not be in the request that reaches the provider. */
+  readonly unsent?: readonly string[];
   /** The key in place of the agent's own. */
   readonly key?: string;
   /** Whole answers are no streams that can break off. */
@@ -116,6 +118,30 @@ const RULES: readonly Rule[] = [
     ask: { tool: "drop_table" },
     writes: true,
     reason: "tool_not_granted",
+  },
+  {
+    breaks: "tools offered, by what calling them does",
+    ask: { tool: "web_search,wipe_disk" },
+    writes: true,
+    reason: "tool_not_granted",
+  },
+  {
+    breaks: "nothing, once tools were left out",
+    agent: "filtered",
+    ask: { tool: "drop_table,web_search,wipe_disk" },
+    writes: true,
+    reason: undefined,
+    reaches: true,
+    unsent: ["drop_table", "wipe_disk"],
+  },
+  {
+    breaks: "tools called, though it was left out",
+    agent: "filtered",
+    ask: { prompt: "script drop", tool: "web_search,drop_table" },
+    writes: true,
+    reason: "tool_call_not_granted",
+    unseen: ["drop_table", "customers"],
+    reaches: true,
   },
   {
     breaks: "classification",
@@ -195,8 +221,9 @@ describe.each(DIALECT_CLIENTS)("$name", (client) => {
   test.each(rules)("that breaks $breaks is told $reason, streamed or not", async (rule) => {
     for (const stream of modes) {
       if (!stream && rule.streamed) continue;
-      const { told, reached } = await asked(client, rule, stream);
+      const { told, reached, sent } = await asked(client, rule, stream);
       expect(told.reason).toBe(rule.reason);
+      for (const part of rule.unsent ?? []) expect(sent).not.toContain(part);
       for (const part of rule.unseen ?? []) expect(told.said).not.toContain(part);
       // What was refused before it was sent has not reached the provider in part either.
       expect(reached).toBe(rule.reaches ? 1 : 0);
@@ -221,10 +248,11 @@ async function asked(
   client: DialectClient,
   rule: Rule,
   stream: boolean,
-): Promise<{ readonly told: Told; readonly reached: number }> {
+): Promise<{ readonly told: Told; readonly reached: number; readonly sent: string }> {
   const { key, agent = "plain", ask = {} } = rule;
   const at = key === undefined ? altrace : { gateway: altrace.gateway, key: () => key };
   const before = provider.received.length;
   const told = await client.ask(at, `edges/${agent}`, { prompt: "hello", stream, ...ask });
-  return { told, reached: provider.received.length - before };
+  const sent = provider.received.slice(before).map(({ body }) => body);
+  return { told, reached: sent.length, sent: sent.join("") };
 }

@@ -31,6 +31,7 @@ content:
   - { id: warns, pattern: 'offence-medium-[0-9]{4}', action: refuse, severity: medium }
   - { id: quarantines, pattern: 'offence-high-[0-9]{4}', action: refuse, severity: high }
   - { id: mail, detector: email-address, direction: request, action: label, severity: low, label: pii }
+tools: { verbs: { wipe_disk: admin } }
 teams:
   edges:
     budget: { usd: { day: "1000.00" } }
@@ -38,12 +39,13 @@ teams:
       budget: { usd: { day: "100.00" } }
       rate: { requests: 100000/minute burst 10000 }
       models: ${MODELS}
-      tools: { web_search: [call] }
+      tools: { web_search: [call], wipe_disk: [call, write] }
       clearance: confidential
       quarantine: { models: ${MODELS} }
       max_output_tokens_default: 1024
     agents:
       plain: {}
+      filtered: { on_tool_not_granted: filter }
       nightly: { hours: { timezone: UTC, windows: [${hoursWithoutNow()}] } }
       european: { regions: { processing: [DE] } }
       placeless: { regions: { source: [DE] } }

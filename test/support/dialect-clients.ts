@@ -8,7 +8,7 @@ import type { Altrace } from "./start-altrace.ts";
 export type Ask = {
   readonly prompt: string;
   readonly stream: boolean;
-  /** A tool that is offered. */
+  /** A tool that is offered, or several between commas. */
   readonly tool?: string;
   readonly tokensMax?: number;
   /** With a parameter that nobody here knows the price of. */
@@ -74,6 +74,10 @@ function reasonIn(error: unknown): string {
   return found;
 }
 
+function namesIn(tools: string): readonly string[] {
+  return tools.split(",");
+}
+
 const PARAMETERS = { type: "object", properties: {} };
 
 async function askChat(at: At, agent: string, ask: Ask, say: Say): Promise<void> {
@@ -82,7 +86,10 @@ async function askChat(at: At, agent: string, ask: Ask, say: Say): Promise<void>
     model: "gpt-5-mini",
     messages: [{ role: "user", content: prompt }],
     ...(tool && {
-      tools: [{ type: "function", function: { name: tool, parameters: PARAMETERS } }],
+      tools: namesIn(tool).map((name) => ({
+        type: "function" as const,
+        function: { name, parameters: PARAMETERS },
+      })),
     }),
     ...(tokensMax && { max_completion_tokens: tokensMax }),
     ...(unpriced && { service_tier: "flex" }),
@@ -100,7 +107,12 @@ async function askResponses(at: At, agent: string, ask: Ask, say: Say): Promise<
     model: "gpt-5-mini",
     input: prompt,
     ...(tool && {
-      tools: [{ type: "function", name: tool, parameters: PARAMETERS, strict: false }],
+      tools: namesIn(tool).map((name) => ({
+        type: "function" as const,
+        name,
+        parameters: PARAMETERS,
+        strict: false,
+      })),
     }),
     ...(tokensMax && { max_output_tokens: tokensMax }),
     ...(unpriced && { previous_response_id: "resp_1" }),
@@ -125,7 +137,9 @@ async function askMessages(at: At, agent: string, ask: Ask, say: Say): Promise<v
     model: "claude-haiku-4-5",
     max_tokens: tokensMax,
     messages: [{ role: "user", content: prompt }],
-    ...(tool && { tools: [{ name: tool, input_schema: { type: "object" } }] }),
+    ...(tool && {
+      tools: namesIn(tool).map((name) => ({ name, input_schema: { type: "object" as const } })),
+    }),
     ...(unpriced && { container: "c_1" }),
   };
   const { messages } = anthropicOf(at, agent);
@@ -137,7 +151,9 @@ async function askCount(at: At, agent: string, ask: Ask, say: Say): Promise<void
   const body: Anthropic.MessageCountTokensParams = {
     model: "claude-haiku-4-5",
     messages: [{ role: "user", content: ask.prompt }],
-    ...(ask.tool && { tools: [{ name: ask.tool, input_schema: { type: "object" } }] }),
+    ...(ask.tool && {
+      tools: namesIn(ask.tool).map((name) => ({ name, input_schema: { type: "object" as const } })),
+    }),
     ...(ask.unpriced && { mcp_servers: [] }),
   };
   say(await anthropicOf(at, agent).messages.countTokens(body, ONCE));
@@ -153,7 +169,9 @@ async function askGemini(at: At, agent: string, ask: Ask, say: Say): Promise<voi
     model: "gemini-2.5-flash",
     contents: prompt,
     config: {
-      ...(tool && { tools: [{ functionDeclarations: [{ name: tool }] }] }),
+      ...(tool && {
+        tools: [{ functionDeclarations: namesIn(tool).map((name) => ({ name })) }],
+      }),
       ...(tokensMax && { maxOutputTokens: tokensMax }),
       ...(unpriced && { cachedContent: "cachedContents/c1" }),
     },

@@ -1,7 +1,7 @@
 import type { Verb } from "../../../authority/tools.ts";
 import type { DialectAdapter, JsonValue, ResponsePart, Usage } from "./dialect.ts";
 
-/** Whether a tool may be used so; called, where no verb is given. */
+/** Whether a tool may be used so, or called where no verb is given. */
 export type ToolGranted = (name: string, verb?: Verb) => boolean;
 
 /**

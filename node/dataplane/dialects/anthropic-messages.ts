@@ -3,6 +3,7 @@ import { messagesStreamReader, readMessagesAnswer } from "./anthropic-answer.ts"
 import { anthropicError } from "./anthropic-error.ts";
 import { readMessagesRequest } from "./anthropic-request.ts";
 import type { Route } from "./dialect.ts";
+import { leaveOutTools, type ToolPlaces } from "./leave-out-tools.ts";
 
 const ROUTES: readonly Route[] = [
   { id: "anthropic.messages", method: "POST", path: "/v1/messages", kind: "generate" },
@@ -26,6 +27,7 @@ export const ANTHROPIC_MESSAGES: RelayDialect = {
   returnedHeaders: ["content-type", "retry-after", "retry-after-ms", "request-id"],
   settableMembers: ["model", "max_tokens"],
   read: (_route, body) => readMessagesRequest(body),
+  leaveOutTools: (body, mayOffer) => leaveOutTools(body, TOOLS, mayOffer),
   upstreamBody: (_route, body, set) => ({
     ...body,
     model: set.model,
@@ -51,4 +53,10 @@ export const ANTHROPIC_MESSAGES: RelayDialect = {
     last_id: models.at(-1)?.name ?? null,
   }),
   credentialHeader: (secret) => ["x-api-key", secret],
+};
+
+const TOOLS: ToolPlaces = {
+  nameOf: ({ name }) => (typeof name === "string" ? name : undefined),
+  lists: ["tools"],
+  choices: ["tool_choice"],
 };

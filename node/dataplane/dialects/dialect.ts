@@ -2,6 +2,7 @@ import type { Verb } from "../../../authority/tools.ts";
 import type { Dialect } from "../../../policy/compiled-policy.ts";
 import type { Reason } from "../../../proto/reasons.ts";
 import type { Missing } from "../../decision/facts.ts";
+import type { MayOffer, ToolsLeftOut } from "./leave-out-tools.ts";
 
 /** JSON as parsed by the strict reader: no duplicate members, no lone surrogates, bounded depth. */
 export type JsonValue =
@@ -30,7 +31,7 @@ export type Route = {
 export type ToolUse = {
   /** Undefined: it cannot be judged. */
   readonly name: string | undefined;
-  /** What is done with it; `call` where absent. */
+  /** What is done with it; absent: it is called. */
   readonly verb?: Verb;
 };
 
@@ -108,6 +109,11 @@ export type DialectAdapter = {
   /** Response headers that are passed back, lower case. */
   readonly returnedHeaders: readonly string[];
   read(route: Route, body: JsonObject): ReadRequest | Missing;
+  /**
+   * The request without tools that may not be offered; undefined where none has to go. Absent for a
+   * dialect whose requests offer none.
+   */
+  leaveOutTools?(body: JsonObject, mayOffer: MayOffer): ToolsLeftOut | undefined;
   /**
    * The body that goes upstream: the judged value with the upstream's model name, the output limit
    * when one was set, and usage asked for in streams.

@@ -2,6 +2,7 @@ import type { RelayDialect } from "./answer-part.ts";
 import type { JsonObject, RefusalWords, Route } from "./dialect.ts";
 import { geminiStreamReader, readGeminiAnswer } from "./gemini-answer.ts";
 import { readGeminiRequest } from "./gemini-request.ts";
+import { leaveOutDeclarations } from "./gemini-tools.ts";
 import { asObject } from "./json-shape.ts";
 
 const STREAM = ":streamGenerateContent";
@@ -40,6 +41,7 @@ export const GEMINI_GENERATE: RelayDialect = {
   returnedHeaders: ["content-type", "retry-after", "retry-after-ms"],
   settableMembers: ["generationConfig", "generation_config"],
   read: (route, body) => readGeminiRequest(body, isStream(route)),
+  leaveOutTools: leaveOutDeclarations,
   upstreamBody: (_route, body, set) => withLimit(body, set.maxOutputTokens),
   upstreamPath: (route, model) =>
     route.path.replace("*", encodeURIComponent(model)) + (isStream(route) ? "?alt=sse" : ""),

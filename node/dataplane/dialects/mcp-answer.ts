@@ -56,9 +56,10 @@ function readMessage(message: JsonObject | undefined): AnswerPart | undefined {
 const LISTS: readonly {
   readonly member: string;
   readonly nameOf: (item: JsonObject) => string | undefined;
-  readonly verb: Verb;
+  /** Absent: it is there to be called. */
+  readonly verb?: Verb;
 }[] = [
-  { member: "tools", nameOf: ({ name }) => plainName(name), verb: "call" },
+  { member: "tools", nameOf: ({ name }) => plainName(name) },
   { member: "prompts", nameOf: ({ name }) => plainName(name), verb: "read" },
   { member: "resources", nameOf: ({ uri }) => resourceName(uri), verb: "read" },
   // What a template stands for is judged where it is read; itself it is shown with what lies beside it.

@@ -1,6 +1,7 @@
 import type { RelayDialect } from "./answer-part.ts";
 import type { JsonObject, Route } from "./dialect.ts";
 import { asObject } from "./json-shape.ts";
+import { leaveOutTools, type ToolPlaces } from "./leave-out-tools.ts";
 import { chatStreamReader, readChatAnswer } from "./openai-answer.ts";
 import { openaiError, openaiRefusal } from "./openai-error.ts";
 import { readChatRequest } from "./openai-request.ts";
@@ -24,6 +25,7 @@ export const OPENAI_CHAT: RelayDialect = {
   returnedHeaders: ["content-type", "retry-after", "retry-after-ms", "openai-processing-ms"],
   settableMembers: ["model", "stream", "stream_options", "max_tokens", "max_completion_tokens"],
   read: (_route, body) => readChatRequest(body),
+  leaveOutTools: (body, mayOffer) => leaveOutTools(body, TOOLS, mayOffer),
   upstreamBody: (_route, body, set) => ({
     ...body,
     model: set.model,
@@ -44,6 +46,17 @@ export const OPENAI_CHAT: RelayDialect = {
     })),
   }),
   credentialHeader: (secret) => ["authorization", `Bearer ${secret}`],
+};
+
+const TOOLS: ToolPlaces = {
+  nameOf: (tool) => {
+    const { type } = tool;
+    // Functions of the older list have their name in themselves.
+    const named = type === "function" || type === "custom" ? asObject(tool[type]) : tool;
+    return typeof named?.name === "string" ? named.name : undefined;
+  },
+  lists: ["tools", "functions"],
+  choices: ["tool_choice", "function_call", "parallel_tool_calls"],
 };
 
 /** The limit goes where the request has one; the newer member is for requests that name none. */

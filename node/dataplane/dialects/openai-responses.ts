@@ -1,5 +1,6 @@
 import type { RelayDialect } from "./answer-part.ts";
 import type { Route } from "./dialect.ts";
+import { leaveOutTools, type ToolPlaces } from "./leave-out-tools.ts";
 import { OPENAI_CHAT } from "./openai-chat.ts";
 import { openaiError } from "./openai-error.ts";
 import { readResponsesAnswer, responsesStreamReader } from "./openai-responses-answer.ts";
@@ -23,6 +24,7 @@ export const OPENAI_RESPONSES: RelayDialect = {
   routes: ROUTES,
   settableMembers: ["model", "max_output_tokens", "store"],
   read: (_route, body) => readResponsesRequest(body),
+  leaveOutTools: (body, mayOffer) => leaveOutTools(body, TOOLS, mayOffer),
   upstreamBody: (_route, body, set) => ({
     ...body,
     model: set.model,
@@ -36,4 +38,12 @@ export const OPENAI_RESPONSES: RelayDialect = {
     const event = { type: "error", code, message, param: null };
     return Buffer.from(`event: error\ndata: ${JSON.stringify(event)}\n\n`);
   },
+};
+
+const TOOLS: ToolPlaces = {
+  // What the provider runs has no name that counts.
+  nameOf: ({ type, name }) =>
+    (type === "function" || type === "custom") && typeof name === "string" ? name : undefined,
+  lists: ["tools"],
+  choices: ["tool_choice", "parallel_tool_calls", "max_tool_calls"],
 };

@@ -6,8 +6,9 @@ import { asRefusal, type RowOutcome } from "../verdict.ts";
 export function checkRequest(facts: Facts): RowOutcome {
   if (facts.draining) return { reason: "draining" };
   if (isMissing(facts.request)) return asRefusal(facts.request);
-  const { unpricedParameter, tools } = facts.request;
-  if (tools.length > RECORD_TOOLS_MAX) {
+  const { unpricedParameter, tools, toolsOut = [] } = facts.request;
+  // A record names what was left out too.
+  if (tools.length + toolsOut.length > RECORD_TOOLS_MAX) {
     return { reason: "malformed_request", detail: `more than ${RECORD_TOOLS_MAX} tools` };
   }
   if (unpricedParameter !== undefined) {

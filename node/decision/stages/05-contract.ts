@@ -23,6 +23,6 @@ export function checkContract(facts: Facts): RowOutcome {
 }
 
 /** What the contract grants beside policy; undefined where policy alone decides. */
-export function effectiveOf({ contract }: Facts) {
+export function effectiveOf({ contract }: Pick<Facts, "contract">) {
   return contract === undefined || isMissing(contract) ? undefined : contract.effective;
 }

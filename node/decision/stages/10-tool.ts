@@ -1,6 +1,7 @@
 import { toolsGrant, type Verb } from "../../../authority/tools.ts";
-import type { AgentPolicy } from "../../../policy/compiled-policy.ts";
+import type { CompiledPolicy } from "../../../policy/compiled-policy.ts";
 import { covers } from "../../../policy/pattern.ts";
+import { verbOfCall } from "../../../policy/verb-of-call.ts";
 import { type Facts, isMissing } from "../facts.ts";
 import { byContract, type RowOutcome } from "../verdict.ts";
 import { effectiveOf } from "./05-contract.ts";
@@ -16,18 +17,22 @@ export function checkTool(facts: Facts): RowOutcome {
     if (!toolInContract(facts, name, verb)) {
       return byContract("tool_not_granted", name.slice(0, NAME_CHARS_SHOWN));
     }
-    if (!toolGranted(facts.grant, name, verb)) {
+    if (!toolGranted(facts, name, verb)) {
       return { reason: "tool_not_granted", detail: name.slice(0, NAME_CHARS_SHOWN) };
     }
   }
   return "pass";
 }
 
-/** True when the grant lets the agent do this with the tool. The same rule judges calls in responses. */
+/**
+ * True when policy lets the agent do this with the tool. The same rule judges calls in responses.
+ *
+ * @param verb Absent: the tool is called, and policy says what that does.
+ */
 export function toolGranted(
-  grant: AgentPolicy | undefined,
+  { policy, grant }: Pick<Facts, "policy" | "grant">,
   name: string,
-  verb: Verb = "call",
+  verb: Verb = verbOf(policy, name),
 ): boolean {
   if (grant === undefined) return false;
   for (const [pattern, verbs] of grant.tools) {
@@ -37,7 +42,15 @@ export function toolGranted(
 }
 
 /** True when the contract, where there is one, lets the agent do this. No shadow undoes it. */
-export function toolInContract(facts: Facts, name: string, verb: Verb = "call"): boolean {
+export function toolInContract(
+  facts: Pick<Facts, "policy" | "contract">,
+  name: string,
+  verb: Verb = verbOf(facts.policy, name),
+): boolean {
   const effective = effectiveOf(facts);
   return effective === undefined || toolsGrant(effective.tools, name, verb);
+}
+
+function verbOf(policy: CompiledPolicy | undefined, name: string): Verb {
+  return policy === undefined ? "call" : verbOfCall(policy.tools.verbs, name);
 }

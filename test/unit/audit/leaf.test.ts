@@ -194,7 +194,8 @@ test("the largest decision there can be fits a leaf", () => {
       host: "h".repeat(261),
       route: name,
       model: name,
-      tools: Array.from({ length: RECORD_TOOLS_MAX }, () => name),
+      tools: Array.from({ length: RECORD_TOOLS_MAX - 1 }, () => name),
+      out: [name],
       stream: false,
     },
     ag: `spiffe://${"m".repeat(180)}/agent/${"t".repeat(30)}/${"a".repeat(29)}`,
@@ -213,7 +214,7 @@ test("the largest decision there can be fits a leaf", () => {
   };
   const sealed = sealLeaf(encodeLeaf(record), { ep: max, seq: max });
   expect(sealed.length).toBeLessThanOrEqual(LEAF_BYTES_MAX);
-  const act = { ...record.act, tools: [...(record.act.tools ?? []), "one-more"] };
+  const act = { ...record.act, tools: [...(record.act.tools ?? []), "one", "more"] };
   expect(() => encodeLeaf({ ...record, act })).toThrow(RecordError);
 });
 

@@ -1,9 +1,13 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { parse } from "yaml";
-import { LADDER_CAUSES } from "../../../policy/compiled-policy.ts";
+import { LADDER_CAUSES, TOOL_VERBS } from "../../../policy/compiled-policy.ts";
 import { LIMITS } from "../../../policy/defaults.ts";
-import { ACCOUNT_WINDOWS, SHADOW_STAGES, TOOL_VERBS } from "../../../policy/policy-document.ts";
+import {
+  ACCOUNT_WINDOWS,
+  ON_TOOL_NOT_GRANTED,
+  SHADOW_STAGES,
+} from "../../../policy/policy-document.ts";
 import { BUDGET_FIELDS, RATE_FIELDS } from "../../../policy/read-budget.ts";
 import {
   ACTIONS,
@@ -27,6 +31,7 @@ import {
   PROVIDER_FIELDS,
 } from "../../../policy/read-providers.ts";
 import { TEAM_FIELDS } from "../../../policy/read-teams.ts";
+import { TOOLS_FIELDS } from "../../../policy/read-tools.ts";
 import { SOUND_POLICY } from "./policy-texts.ts";
 import { type Schema, violations } from "./schema-violations.ts";
 
@@ -45,6 +50,7 @@ describe("the published schema", () => {
     ["a price of long context", defs.price?.properties?.long_context, LONG_CONTEXT_FIELDS],
     ["the classification", root.classification, CLASSIFICATION_FIELDS],
     ["a content rule", defs.content_rule, CONTENT_FIELDS],
+    ["what holds of tools", root.tools, TOOLS_FIELDS],
     ["a team", defs.team, TEAM_FIELDS],
     ["a grant", defs.grant, GRANT_FIELDS],
     ["hours", defs.hours, HOURS_FIELDS],
@@ -73,6 +79,10 @@ describe("the published schema", () => {
     expect(root.ladder?.properties?.auto_kill?.items?.enum).toEqual([...LADDER_CAUSES]);
     const tools = defs.grant?.properties?.tools?.additionalProperties;
     expect(typeof tools === "object" && tools.items?.enum).toEqual([...TOOL_VERBS]);
+    const verbs = root.tools?.properties?.verbs?.additionalProperties;
+    expect(typeof verbs === "object" && verbs.enum).toEqual([...TOOL_VERBS]);
+    const filter = defs.grant?.properties?.on_tool_not_granted;
+    expect(filter?.enum).toEqual([...ON_TOOL_NOT_GRANTED]);
   });
 
   test("has the ranges of the limits that the reader has", () => {

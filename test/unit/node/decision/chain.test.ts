@@ -44,7 +44,10 @@ const CASES: readonly Case[] = [
   {
     title: "more tools than a record can name",
     over: {
-      request: requestFacts({ tools: Array.from({ length: 129 }, () => ({ name: "search" })) }),
+      request: requestFacts({
+        tools: Array.from({ length: 127 }, () => ({ name: "search" })),
+        toolsOut: ["shell", "drop"],
+      }),
     },
     reason: "malformed_request",
   },
@@ -160,6 +163,14 @@ const CASES: readonly Case[] = [
   {
     title: "a tool that is not granted",
     over: { request: requestFacts({ tools: [{ name: "search" }, { name: "shell" }] }) },
+    reason: "tool_not_granted",
+  },
+  {
+    title: "a tool whose call does more than is granted",
+    over: {
+      request: requestFacts({ tools: [{ name: "search" }] }),
+      policy: policy({ tools: { verbs: new Map([["search", "exec"]]) } }),
+    },
     reason: "tool_not_granted",
   },
   {
