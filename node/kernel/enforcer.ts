@@ -53,7 +53,7 @@ export class Enforcer {
   #loaded: string | undefined;
   #fault: string | undefined = "rules were never loaded";
   #canary: readonly KernelFault[] = [];
-  #wanted: "load" | "look" | undefined;
+  #wanted = new Set<"load" | "look">();
   #isBusy = false;
   #timer: Cancel | undefined;
   #told = "";
@@ -130,7 +130,7 @@ export class Enforcer {
 
   #want(what: "load" | "look"): void {
     if (this.#isStopped) return;
-    if (this.#wanted !== "load") this.#wanted = what;
+    this.#wanted.add(what);
     this.#timer ??= this.#deps.clock.after(GATHER_MS, () => {
       this.#timer = undefined;
       void this.#work();
@@ -141,10 +141,11 @@ export class Enforcer {
     if (this.#isBusy || this.#isStopped) return;
     this.#isBusy = true;
     const wanted = this.#wanted;
-    this.#wanted = undefined;
+    this.#wanted = new Set();
     try {
-      if (wanted === "load") await this.#load();
-      else await this.#look();
+      // One is not in place of the other: what would be loaded may be what was, and gone all the same.
+      if (wanted.has("load")) await this.#load();
+      if (wanted.has("look")) await this.#look();
       this.#fault = undefined;
     } catch (error) {
       this.#fault = error instanceof Error ? error.message : String(error);
@@ -154,7 +155,7 @@ export class Enforcer {
     } finally {
       this.#isBusy = false;
       this.#tellState();
-      if (this.#wanted) this.#want(this.#wanted);
+      for (const what of this.#wanted) this.#want(what);
     }
   }
 

@@ -187,9 +187,9 @@ describe("what runs when an agent climbs", () => {
       "both streams",
       () => provider.openStreams("tooled") + provider.openStreams("plain") === 2,
     );
+    const cut = failureOf(tooled, OpenAI.APIError);
     await refused(agent, "audit-marker-1");
-    const cut = await failureOf(tooled, OpenAI.APIError);
-    expect(cut.code).toBe("quarantined");
+    expect((await cut).code).toBe("quarantined");
     await waitUntil("the provider's side to be ended", () => provider.openStreams("tooled") === 0);
     provider.release("plain");
     expect((await plain).length).toBeGreaterThan(0);

@@ -125,7 +125,14 @@ describe("three coordinators over a real nats-server", () => {
     await mesh.whenReady();
     const rows = await Promise.all(mesh.coordinators.map(ledgerAt));
     expect(rows.filter((row) => row !== undefined)).toHaveLength(1);
-    expect((await mesh.cliVia(gone, "nodes")).stdout).toMatch(/^n1 +live +open/m);
+    let said = "";
+    await waitUntil(
+      () => `the node's heartbeats: ${said}`,
+      async () => {
+        said = (await mesh.cliVia(gone, "nodes")).stdout;
+        return /^n1 +live +open/m.test(said);
+      },
+    );
   });
 
   test("each has the whole log of the node, also what was written while it was gone", async () => {

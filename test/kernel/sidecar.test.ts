@@ -43,7 +43,7 @@ describe.skipIf(unavailable !== undefined)("a pod with a sidecar", () => {
   afterAll(() => lab?.[Symbol.dispose]());
 
   test("captures what an agent without capabilities sends, and lets nothing else out", async () => {
-    const attacks = await lab.attack({ uid: NOBODY });
+    const attacks = await lab.attack({ uid: NOBODY, isAnswered: true });
     const out = (await far.leaks()).filter(({ protocol }) => protocol !== undefined);
     // The one connection that leaves is the proxy's own, to its own answer for the name.
     expect(out.filter(({ dst, port }) => dst !== LAB.inet4 && port === undefined)).toEqual([]);

@@ -247,6 +247,8 @@ export class KernelLab implements Disposable {
       readonly uid?: number;
       readonly mark?: number;
       readonly from?: "a1" | "a2";
+      /** Questions for names are answered here, and the answer is waited for. */
+      readonly isAnswered?: boolean;
     } = {},
   ): Promise<readonly Said[]> {
     const from = of.from ?? "a1";
@@ -254,7 +256,8 @@ export class KernelLab implements Disposable {
     const [other4, other6] = LAB[from === "a1" ? "a2" : "a1"];
     const { node4, node6, gatewayMac } = LAB;
     const places = { self4, self6, other4, other6, node4, node6, gatewayMac };
-    const args = { ...places, only: of.only ?? null, uid: of.uid, mark: of.mark };
+    const { only = null, uid, mark, isAnswered } = of;
+    const args = { ...places, only, uid, mark, isAnswered };
     const script = join(ROOT, "test", "kernel", "attack.py");
     const attacker = this.speak(from, ["python3", script, JSON.stringify(args)]);
     await attacker.exit;

@@ -12,9 +12,11 @@ import {
   verifyConsistency,
   verifyInclusion,
 } from "../../../audit/merkle.ts";
+import { proofCount } from "../../support/proof.ts";
 import { naivePath, naiveProof, naiveRoot, numberedEntries } from "./naive-tree.ts";
 
-const SIZE_MAX = 70;
+/** Beyond a whole tree of 32 leaves, or of 64: what a proof looks like depends on the powers of two. */
+const { count: SIZE_MAX } = proofCount("sizes of trees", { small: 36, full: 70 });
 const entries = numberedEntries(SIZE_MAX);
 const hashes = entries.map(leafHash);
 const roots = Array.from({ length: SIZE_MAX + 1 }, (_, size) => naiveRoot(entries.slice(0, size)));
