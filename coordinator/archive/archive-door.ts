@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { HASH_BYTES, PROOF_HASHES_MAX } from "../../audit/merkle.ts";
 import { KEY_TYPES, parseVkey } from "../../audit/signed-note.ts";
 import { encodeAddCheckpoint } from "../../audit/witness.ts";
 import { ShipReplySchema, type ShipRequest } from "../../proto/gen/altrace/v1/mesh_pb.ts";
@@ -38,6 +39,8 @@ export class ArchiveDoor {
     const isWithin =
       checkpoint.length <= CHECKPOINT_CHARS_MAX &&
       entries.length <= SHIPMENT_BYTES_MAX &&
+      proof.length <= PROOF_HASHES_MAX &&
+      proof.every((hash) => hash.length === HASH_BYTES) &&
       first <= BigInt(Number.MAX_SAFE_INTEGER);
     if (!key.ok || key.value.type !== KEY_TYPES.log || !isWithin) {
       return this.#say({ refused: "malformed", retryMs: OFF_RETRY_MS });
@@ -51,7 +54,7 @@ export class ArchiveDoor {
       const refused = known === undefined ? "log_unknown" : "log_key";
       return this.#say({ refused, retryMs: UNKNOWN_RETRY_MS });
     }
-    const answer = await archive.add({
+    const answer = await archive.add(node, {
       origin,
       vkey,
       checkpoint,

@@ -6,8 +6,10 @@ import type { ArchiveWorkerData, FromArchive, ToArchive } from "./archive-worker
 
 /** Bytes that wait for the archive's thread; what comes beyond is refused, and nodes ask again. */
 export const PENDING_BYTES_MAX = 32 * 1024 * 1024;
-/** Shipments of one log that wait. A node that is as it should be has one. */
-export const PENDING_OF_LOG_MAX = 2;
+/** Shipments of one node that wait, of all its logs together; one of each log is under way at a time. */
+export const PENDING_OF_NODE_MAX = 4;
+/** Shipments of all nodes that wait. */
+export const PENDING_MAX = 512;
 const BUSY_RETRY_MS = 1_000;
 const LOST_RETRY_MS = 60_000;
 
@@ -21,7 +23,7 @@ export type LinkAnswer =
 
 /** The archive of a coordinator, as its other parts are handed it. */
 export type ArchiveLink = {
-  add(ask: ArchiveAsk): Promise<LinkAnswer>;
+  add(node: string, ask: ArchiveAsk): Promise<LinkAnswer>;
   /** Resolves once everything that was taken is on the disk. */
   close(): Promise<void>;
 };
@@ -40,7 +42,7 @@ function startArchive(data: ArchiveWorkerData, onLost: (error: unknown) => void)
     workerData: data,
   });
   const waiting = new Map<number, (answer: LinkAnswer) => void>();
-  const ofLog = new Map<string, number>();
+  const ofNode = new Map<string, number>();
   let [lastId, pendingBytes, isEnded, isClosing] = [0, 0, false, false];
   const ended = new Promise<void>((resolve) => {
     worker.once("exit", () => {
@@ -58,23 +60,23 @@ function startArchive(data: ArchiveWorkerData, onLost: (error: unknown) => void)
   });
   const post = (message: ToArchive): void => worker.postMessage(message);
   return {
-    add: async (ask) => {
-      const { origin } = ask;
+    add: async (node, ask) => {
       const bytes = ask.entries.length + ask.checkpoint.length;
-      const pending = ofLog.get(origin) ?? 0;
+      const pending = ofNode.get(node) ?? 0;
       if (isEnded) return LOST;
-      if (pendingBytes + bytes > PENDING_BYTES_MAX || pending >= PENDING_OF_LOG_MAX) return BUSY;
+      const isFull = pendingBytes + bytes > PENDING_BYTES_MAX || waiting.size >= PENDING_MAX;
+      if (isFull || pending >= PENDING_OF_NODE_MAX) return BUSY;
       pendingBytes += bytes;
-      ofLog.set(origin, pending + 1);
+      ofNode.set(node, pending + 1);
       const id = ++lastId;
       const answer = await new Promise<LinkAnswer>((resolve) => {
         waiting.set(id, resolve);
         post({ t: "take", id, ask });
       });
       pendingBytes -= bytes;
-      const left = (ofLog.get(origin) ?? 1) - 1;
-      if (left === 0) ofLog.delete(origin);
-      else ofLog.set(origin, left);
+      const left = (ofNode.get(node) ?? 1) - 1;
+      if (left === 0) ofNode.delete(node);
+      else ofNode.set(node, left);
       return answer;
     },
     close: async () => {

@@ -139,7 +139,7 @@ export class ArchivedLog {
     const isPublished = this.#due !== undefined;
     this.#published = this.#due ?? this.#published;
     this.#due = undefined;
-    if (isPublished) this.#sweep(partials);
+    if (isPublished) this.#sweep();
     this.#partials = isPublished ? partials : new Set([...this.#partials, ...partials]);
   }
 
@@ -172,20 +172,11 @@ export class ArchivedLog {
     return paths;
   }
 
-  /** Removes partial files that only an earlier checkpoint needed. */
-  #sweep(current: ReadonlySet<string>): void {
-    for (const path of current) {
-      const [folder, width] = splitPartial(path);
-      this.#files.sweep(folder, (name) => name !== width);
-    }
+  /** Removes partial files that full ones stand in for: a reader may still be at an earlier checkpoint. */
+  #sweep(): void {
     for (const path of this.#filled) this.#files.sweep(`${path}.p`, () => true);
     this.#filled.clear();
   }
-}
-
-function splitPartial(path: string): readonly [string, string] {
-  const at = path.lastIndexOf("/");
-  return [path.slice(0, at), path.slice(at + 1)];
 }
 
 function parseProgress(bytes: Buffer): readonly [number, string] {

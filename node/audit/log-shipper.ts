@@ -69,6 +69,13 @@ export type LogShipperOptions = {
 /** What to do next: go on, wait for a newer checkpoint, or wait so long. */
 type Outcome = "on" | "done" | { readonly waitMs: number };
 
+/** Refusals that say nothing of what is on an archive's disk. */
+const MOMENTARY: ReadonlySet<string> = new Set([
+  "archive_busy",
+  "archive_full",
+  "archive_unwritten",
+]);
+
 export class LogShipper {
   readonly #options: LogShipperOptions;
   #newest: Cosigned | undefined;
@@ -126,6 +133,8 @@ export class LogShipper {
     if (reply.refused === "elsewhere") return this.#goTo(reply, size);
     if (reply.refused !== "") {
       this.#tell(`${reply.refused} ${reply.detail}`.trim());
+      // It cannot say now that it has them, so they do not count until it says so again.
+      if (!MOMENTARY.has(reply.refused)) this.#noteKept(0);
       // What stands in memory of an archive that could not write is gone.
       this.#next = undefined;
       return { waitMs: Math.max(Number(reply.retryMs), RETRY_MS.first) };
@@ -134,8 +143,9 @@ export class LogShipper {
     this.#turns = 0;
     this.#retryMs = RETRY_MS.first;
     this.#next = Number(reply.next);
-    this.#noteKept(Number(reply.kept));
-    return this.#next >= size && Number(reply.kept) >= size ? "done" : "on";
+    // Never more than was shown to be the beginning of this log.
+    this.#noteKept(Math.min(Number(reply.kept), first + entries.length));
+    return this.#next >= size && this.#kept >= size ? "done" : "on";
   }
 
   /**

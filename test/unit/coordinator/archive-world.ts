@@ -112,7 +112,9 @@ export class Coordinator {
       witnessVkey: encodeVkey(WITNESS.key),
       waitingBytesMax: 100_000,
     });
-    const link = { add: async (ask: Parameters<Archive["take"]>[0]) => archive.take(ask) };
+    const link = {
+      add: async (_node: string, ask: Parameters<Archive["take"]>[0]) => archive.take(ask),
+    };
     const door = new ArchiveDoor({
       replicaId: this.replicaId,
       witness: this.witness,
