@@ -4,11 +4,8 @@ import { defineConfig } from "vitest/config";
 /** A folder of this checkout and of this run: nobody else may put into it what our processes run. */
 const COMPILED = join(import.meta.dirname, "node_modules", ".cache", `compiled-${process.pid}`);
 
-/** Files that share a process, and with it the code that was loaded: they leave no trace in it. */
-const SHARED = { isolate: false, setupFiles: ["test/setup/leaves-no-trace.ts"] };
-
-const PARTS = "test/{unit,contract,tidy,models}/**/*.test.ts";
-const WHOLES = "test/{e2e,fault}/**/*.test.ts";
+/** Tests whose files share processes, and with them the code that was loaded: they leave no trace there. */
+const SHARED = "test/{unit,contract,tidy,models,e2e,fault}/**/*.test.ts";
 
 export default defineConfig({
   test: {
@@ -22,15 +19,22 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     projects: [
-      { extends: true, test: { name: "parts", include: [PARTS], ...SHARED } },
-      { extends: true, test: { name: "wholes", include: [WHOLES], ...SHARED } },
+      {
+        extends: true,
+        test: {
+          name: "shared",
+          include: [SHARED],
+          isolate: false,
+          setupFiles: ["test/setup/leaves-no-trace.ts"],
+        },
+      },
       {
         extends: true,
         test: {
           // Namespaces, simulated worlds and counted coverage want a process of their own.
           name: "alone",
           include: ["test/**/*.test.ts"],
-          exclude: [PARTS, WHOLES],
+          exclude: [SHARED],
           isolate: true,
         },
       },

@@ -1,7 +1,7 @@
 import { afterAll, expect } from "vitest";
 
 /**
- * Files of the `parts` project share a process. One that leaves the environment, the working folder
+ * Files of the `shared` project share a process. One that leaves the environment, the working folder
  * or the clock other than it found them would decide what the next file sees, so it fails itself.
  */
 const found = { env: { ...process.env }, cwd: process.cwd(), now: Date.now };
