@@ -8,6 +8,7 @@ import type { AuditToControl, AuditWorkerData } from "../node/audit/audit-worker
 import { createWalSignal } from "../node/audit/wal-signal.ts";
 import { openWal, type Wal } from "../node/audit/wal-writer.ts";
 import { createTable } from "../node/table/table.ts";
+import { pause } from "../ports/pause.ts";
 import { Times } from "./harness/histogram.ts";
 
 const RUN = "00000012.0a1b2c3d";
@@ -119,7 +120,7 @@ async function write(
       wal.append(record);
       of.appends.add(systemClock.monoNs() - fromNs);
     }
-    await new Promise<void>((resolve) => systemClock.after(TICK_MS, resolve));
+    await pause(systemClock, TICK_MS);
   }
   return wanted;
 }

@@ -1,5 +1,5 @@
 import { systemClock } from "../adapters/system-clock.ts";
-import { pause } from "../coordinator/pause.ts";
+import { pause } from "../ports/pause.ts";
 import type { CommandState, NodeProgress } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { nodeLine, summary } from "./command-words.ts";
 import { type Output, table } from "./output.ts";

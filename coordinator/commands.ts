@@ -14,6 +14,7 @@ import type { OpName } from "../mesh/record-op.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
+import { pause } from "../ports/pause.ts";
 import { StoreFault, type Write } from "../ports/store.ts";
 import { KillSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { isKillScope, parseScope } from "../proto/ids.ts";
@@ -23,7 +24,6 @@ import { CommandBook, type CommandBookOptions } from "./command-book.ts";
 import { CommandRefused } from "./command-refused.ts";
 import { commitCommand } from "./commit-command.ts";
 import type { Tell } from "./events.ts";
-import { pause } from "./pause.ts";
 import type { Replica } from "./replica.ts";
 import { commandKey, recordKey } from "./store-keys.ts";
 

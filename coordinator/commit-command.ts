@@ -1,10 +1,10 @@
 import type { MeshRecord } from "../mesh/record.ts";
 import { type Bus, BusFault } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
+import { backoffMs, pause } from "../ports/pause.ts";
 import { parseScope } from "../proto/ids.ts";
 import { CONTROL_STREAM, controlSubject, REVOCATION_STREAM } from "../proto/subjects.ts";
 import { type Command, isPending } from "./command.ts";
-import { backoffMs, pause } from "./pause.ts";
 import type { Replica } from "./replica.ts";
 
 export type CommitOptions = {

@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { nextRecord, RecordError } from "../mesh/record.ts";
 import { DISTRUST_MILLI_MAX, DISTRUST_MILLI_MIN } from "../mesh/record-op.ts";
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, monoMs } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import { DistrustReplySchema, type DistrustRequest } from "../proto/gen/altrace/v1/mesh_pb.ts";
@@ -11,7 +11,6 @@ import { CommandRefused } from "./command-refused.ts";
 import type { Commands } from "./commands.ts";
 import type { Tell } from "./events.ts";
 import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
-import { monoMs } from "./pause.ts";
 import { PolicyView } from "./policy-view.ts";
 import type { RateGate } from "./rate-gate.ts";
 import type { Registry } from "./registry.ts";

@@ -1,6 +1,5 @@
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, monoMs } from "../ports/clock.ts";
 import { COORDINATOR_EVENTS, type CoordinatorEvent, type Tell } from "./events.ts";
-import { monoMs } from "./pause.ts";
 
 /** Writes one line; pino's loggers fit. */
 export type LineLog = {

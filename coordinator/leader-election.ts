@@ -11,12 +11,12 @@ import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { openSealed, seal } from "../mesh/sealed.ts";
 import { coordinatorKey } from "../mesh/trust.ts";
 import { type Bus, BusFault } from "../ports/bus.ts";
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, monoMs } from "../ports/clock.ts";
+import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import { type LeaderClaim, LeaderClaimSchema } from "../proto/gen/altrace/v1/journal_pb.ts";
 import { LEADER_STREAM, LEADER_SUBJECT } from "../proto/subjects.ts";
 import type { JournalTrust } from "./journal-record.ts";
-import { monoMs, pause } from "./pause.ts";
 
 export type LeaderElectionOptions = JournalTrust & {
   readonly bus: Bus;

@@ -1,8 +1,7 @@
 import { type Bus, BusFault } from "../ports/bus.ts";
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, monoMs } from "../ports/clock.ts";
 import { CONTROL_STREAM, controlSubject } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
-import { monoMs } from "./pause.ts";
 import type { Replica } from "./replica.ts";
 
 export type LeaderProbeOptions = {

@@ -6,7 +6,7 @@
 //     store is read again: what it holds is what happened.
 // A4. The mailbox is bounded; a full one refuses at once.
 
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, monoMs } from "../ports/clock.ts";
 import { pooledRandom } from "../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
@@ -27,7 +27,6 @@ import type { LedgerContracts } from "./ledger-contracts.ts";
 import { type Lease, memoKey } from "./ledger-lease.ts";
 import type { LedgerRow } from "./ledger-row.ts";
 import { LEDGER_PREFIX, LedgerState, type LimitOverride } from "./ledger-state.ts";
-import { monoMs } from "./pause.ts";
 
 /** Where the ledger lies. Reads show commits once they have resolved: it makes one at a time. */
 export type LedgerStore = Pick<Store, "get" | "list" | "commit">;

@@ -1,6 +1,7 @@
 import type { Bus } from "../ports/bus.ts";
 import { BusFault } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
+import { pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
 import { type Store, StoreFault } from "../ports/store.ts";
 import type { AccountLimits } from "./account-limits.ts";
@@ -11,7 +12,6 @@ import { LedgerActor, type LedgerActorOptions, LedgerFault } from "./ledger-acto
 import type { LedgerContracts } from "./ledger-contracts.ts";
 import { JournalFault, LedgerJournal } from "./ledger-journal.ts";
 import { LedgerCorrupt } from "./ledger-state.ts";
-import { pause } from "./pause.ts";
 
 /** This coordinator's run that may have said last that it leads. */
 const LEADER_BOOT_KEY = "leader-boot";

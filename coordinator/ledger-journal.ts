@@ -13,6 +13,7 @@
 
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
+import { backoffMs, pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
 import { type Guard, type Store, StoreFault, type Write } from "../ports/store.ts";
 import type { JournalEntry, JournalRecord } from "../proto/gen/altrace/v1/journal_pb.ts";
@@ -29,7 +30,6 @@ import {
   sealLink,
 } from "./journal-record.ts";
 import type { LedgerStore } from "./ledger-actor.ts";
-import { backoffMs, pause } from "./pause.ts";
 import { EPOCH_KEY } from "./store-keys.ts";
 
 export type LedgerJournalOptions = JournalTrust & {

@@ -12,12 +12,12 @@ import { ensureStreams } from "../adapters/nats-streams.ts";
 import { natsUser } from "../adapters/nats-user.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
+import { pause } from "../ports/pause.ts";
 import { buildCoordinator } from "./app.ts";
 import { archiveOf } from "./archive/archive-link.ts";
 import { COORDINATOR_SETTINGS, type CoordinatorConfig, readCoordinatorConfig } from "./config.ts";
 import { eventLog } from "./event-log.ts";
 import { foundMesh, keysPath, socketPath, storePath, writeIdentity } from "./found-mesh.ts";
-import { pause } from "./pause.ts";
 
 // The coordinator's process: `node coordinator/main.ts --home DIR --nats-url nats://...`.
 // Exit codes: 0 stopped as asked, 1 could not start or had to end, 2 wrong settings.

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, monoMs } from "../ports/clock.ts";
 import type {
   AgentOnNodeSchema,
   CoordinatorServiceListAgentsRequest,
@@ -14,7 +14,6 @@ import { eachUnit } from "./ledger-amounts.ts";
 import type { LedgerDoor } from "./ledger-door.ts";
 import type { Lease } from "./ledger-lease.ts";
 import { NO_AMOUNTS } from "./ledger-window.ts";
-import { monoMs } from "./pause.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
 import type { KnownReport, Standings } from "./standings.ts";

@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { RateLags } from "../mesh/rate-share.ts";
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, monoMs } from "../ports/clock.ts";
 import {
   type RateLags as RateLagsMessage,
   RateLagsSchema,
@@ -8,7 +8,6 @@ import {
   type RateRequest,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
-import { monoMs } from "./pause.ts";
 import type { Placement } from "./placement.ts";
 import { PolicyView } from "./policy-view.ts";
 import { RateShares } from "./rate-shares.ts";

@@ -10,7 +10,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { openSealed, type SealDomain } from "../mesh/sealed.ts";
 import { isInForce } from "../mesh/trust.ts";
 import type { Bus, BusMessage } from "../ports/bus.ts";
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, monoMs } from "../ports/clock.ts";
 import type { Keys } from "../ports/keys.ts";
 import { AckSchema, type Beat, BeatSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { parseScope } from "../proto/ids.ts";
@@ -20,7 +20,6 @@ import { BROADCAST_FOR_MS, fastSubject } from "./broadcast.ts";
 import type { Command } from "./command.ts";
 import type { Tell } from "./events.ts";
 import { type NodeWatch, takeBeat, watchNode } from "./node-watch.ts";
-import { monoMs } from "./pause.ts";
 import type { Replica } from "./replica.ts";
 
 export type RegistryOptions = {

@@ -14,6 +14,7 @@ import { type TrustPin, TrustView } from "../mesh/trust.ts";
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys } from "../ports/keys.ts";
+import { backoffMs, pause } from "../ports/pause.ts";
 import { type Store, StoreFault } from "../ports/store.ts";
 import {
   COMMITTED_PATTERN,
@@ -26,7 +27,6 @@ import {
   withPrefix,
 } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
-import { backoffMs, pause } from "./pause.ts";
 import { RECORD_PREFIX, recordKey } from "./store-keys.ts";
 
 export type ReplicaOptions = {

@@ -1,6 +1,6 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { LADDER_CAUSES } from "../policy/compiled-policy.ts";
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, monoMs } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import {
   EnrolReplySchema,
@@ -37,7 +37,6 @@ import {
   type RequestHandlers,
   refusedBody,
 } from "./node-requests.ts";
-import { monoMs } from "./pause.ts";
 import type { Placement } from "./placement.ts";
 import type { RateDoor } from "./rate-door.ts";
 import type { RateGate } from "./rate-gate.ts";

@@ -2,6 +2,7 @@ import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf"
 import { COORDINATOR_VERSION_MAX, type MeshRecord } from "../mesh/record.ts";
 import type { OpName } from "../mesh/record-op.ts";
 import type { Clock } from "../ports/clock.ts";
+import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type {
   CoordinatorServiceListAgentsRequest,
@@ -28,7 +29,6 @@ import { type Enrolment, TOKEN_TTL_MS_MAX } from "./enrolment.ts";
 import type { LedgerDoor } from "./ledger-door.ts";
 import { ledgerView } from "./ledger-view.ts";
 import type { MeshAgents } from "./mesh-agents.ts";
-import { pause } from "./pause.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
 import type { Witness } from "./witness.ts";

@@ -1,6 +1,5 @@
-import type { Clock } from "../ports/clock.ts";
+import { type Clock, monoMs } from "../ports/clock.ts";
 import { Standing } from "../proto/gen/altrace/v1/mesh_pb.ts";
-import { monoMs } from "./pause.ts";
 
 /** Agents whose standing is kept at once. Beyond it the mildest news is not kept. */
 export const STANDINGS_MAX = 100_000;

@@ -2,13 +2,13 @@ import { create } from "@bufbuild/protobuf";
 import { nextRecord } from "../mesh/record.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
+import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import { StoreFault } from "../ports/store.ts";
 import { TrustRole, TrustSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { CommandRefused } from "./command-refused.ts";
 import type { Commands } from "./commands.ts";
 import type { Tell } from "./events.ts";
-import { pause } from "./pause.ts";
 import type { Replica } from "./replica.ts";
 
 export type TrustBundleOptions = {

@@ -9,6 +9,7 @@ import { openFilesMax } from "../adapters/open-files.ts";
 import { readPrivateFile } from "../adapters/private-file.ts";
 import { createKeyPair } from "../adapters/x509-authority.ts";
 import type { Clock } from "../ports/clock.ts";
+import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { NodeService } from "../proto/gen/altrace/v1/node_service_pb.ts";
@@ -345,7 +346,7 @@ async function whenReady(view: NodeView, clock: Clock, timeoutMs: number): Promi
     const because = await view.closedBecause();
     if (because.length === 0) return;
     if (clock.monoNs() > untilNs) throw new Error(`the node does not open: ${because.join(", ")}`);
-    await new Promise<void>((resolve) => clock.after(READY_LOOK_MS, resolve));
+    await pause(clock, READY_LOOK_MS);
   }
 }
 

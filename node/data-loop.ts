@@ -4,6 +4,7 @@ import type { Registry } from "prom-client";
 import type { Clock } from "../ports/clock.ts";
 import type { Compute } from "../ports/compute.ts";
 import type { Keys } from "../ports/keys.ts";
+import { pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
 import { stageOf } from "../proto/reasons.ts";
 import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
@@ -289,7 +290,7 @@ function recordAtDoor(refused: RefusedAtDoor, loop: LoopContext): void {
 async function idle(connections: Connections, clock: Clock, deadlineMs: number): Promise<void> {
   const untilNs = clock.monoNs() + BigInt(deadlineMs) * 1_000_000n;
   while (connections.count() > 0 && clock.monoNs() < untilNs) {
-    await new Promise<void>((resolve) => clock.after(DRAIN_LOOK_MS, resolve));
+    await pause(clock, DRAIN_LOOK_MS);
   }
 }
 

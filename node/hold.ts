@@ -1,3 +1,4 @@
+import { pause } from "../ports/pause.ts";
 import { stageOf } from "../proto/reasons.ts";
 import {
   type CommitResult,
@@ -145,7 +146,7 @@ export async function onRecord<T extends Upstream>(
       undoRecord(facts, "audit_unavailable", recordContext(asked, loop), loop.log);
       return refused(facts, verdict, { reason: "audit_unavailable", stage: 14 }, true);
     }
-    await new Promise<void>((resolve) => loop.clock.after(SYNC_LOOK_MS, resolve));
+    await pause(loop.clock, SYNC_LOOK_MS);
   }
   return held;
 }

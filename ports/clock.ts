@@ -16,3 +16,8 @@ export type Clock = {
   /** Calls `fn` once, not before `delayMs`. A pending timer does not keep the process alive. */
   after(delayMs: number, fn: () => void): Cancel;
 };
+
+/** Milliseconds of the monotonic clock, with fractions. */
+export function monoMs(clock: Clock): number {
+  return Number(clock.monoNs()) / 1e6;
+}

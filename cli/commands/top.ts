@@ -1,5 +1,5 @@
 import { systemClock } from "../../adapters/system-clock.ts";
-import { pause } from "../../coordinator/pause.ts";
+import { pause } from "../../ports/pause.ts";
 import type { GetNodeResponse } from "../../proto/gen/altrace/v1/node_service_pb.ts";
 import { AgentBoard, type BoardRow, isQuiet } from "../agent-board.ts";
 import { boardLine, boardLines } from "../board-words.ts";

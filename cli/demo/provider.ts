@@ -4,6 +4,7 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { systemClock } from "../../adapters/system-clock.ts";
 import type { Clock } from "../../ports/clock.ts";
+import { pause } from "../../ports/pause.ts";
 import { type DemoAnswer, demoAnswer, limited } from "./demo-answer.ts";
 import { type DemoRequest, readDemoRequest } from "./demo-request.ts";
 import { demoRoute, wireNear } from "./demo-route.ts";
@@ -85,7 +86,7 @@ async function serve(request: IncomingMessage, response: ServerResponse, pace: P
     return sendJson(response, 400, wire.error(400, "A model and messages are needed."));
   }
   const answer = demoAnswer(asked.prompt);
-  if (answer.waitMs > 0) await sleep(pace.clock, answer.waitMs);
+  if (answer.waitMs > 0) await pause(pace.clock, answer.waitMs);
   if (answer.failStatus !== undefined) {
     const { failStatus } = answer;
     return sendJson(response, failStatus, wire.error(failStatus, "The prompt asked for it."));
@@ -141,7 +142,7 @@ async function sendStream(response: ServerResponse, said: Said & { readonly pace
     }
     text += value;
     if (!(await write(response, wire.piece(asked, value, tool)))) return;
-    if (pace.wordDelayMs > 0) await sleep(pace.clock, pace.wordDelayMs);
+    if (pace.wordDelayMs > 0) await pause(pace.clock, pace.wordDelayMs);
   }
 }
 
@@ -159,10 +160,6 @@ async function write(response: ServerResponse, frames: string): Promise<boolean>
     gone.catch(() => {});
   }
   return !response.destroyed;
-}
-
-function sleep(clock: Clock, delayMs: number): Promise<void> {
-  return new Promise((resolve) => clock.after(delayMs, resolve));
 }
 
 function sendJson(response: ServerResponse, status: number, body: object): void {

@@ -12,6 +12,7 @@
  */
 
 import type { Clock } from "../../ports/clock.ts";
+import { backoffMs } from "../../ports/pause.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { Store, Write } from "../../ports/store.ts";
 import type { AgentEvent } from "../thread-messages.ts";
@@ -146,7 +147,7 @@ export class Webhook {
 
   /** Up to a quarter longer than the doubling says, so that nodes do not all come back at once. */
   #pauseMs(): number {
-    const pauseMs = Math.min(RETRY_MS.max, RETRY_MS.min * 2 ** Math.min(this.#failures - 1, 20));
+    const pauseMs = backoffMs(this.#failures - 1, RETRY_MS);
     const share = (this.#options.random.bytes(1)[0] as number) / 255;
     return Math.round(pauseMs * (1 + share / 4));
   }

@@ -18,6 +18,7 @@ import {
   TileError,
 } from "../../audit/tiles.ts";
 import type { Clock } from "../../ports/clock.ts";
+import { pause } from "../../ports/pause.ts";
 import {
   NodeReplySchema,
   NodeRequestSchema,
@@ -110,7 +111,8 @@ export class LogShipper {
       const outcome = await this.#step(cosigned).catch((error: unknown) => this.#failed(error));
       if (outcome === "on") continue;
       if (outcome === "done" && this.#newest === cosigned) this.#newest = undefined;
-      await this.#pause(outcome === "done" ? this.#options.everyMs : outcome.waitMs);
+      const { clock, everyMs } = this.#options;
+      await pause(clock, outcome === "done" ? everyMs : outcome.waitMs);
     }
     this.#isRunning = false;
   }
@@ -237,11 +239,5 @@ export class LogShipper {
     const bytes = await ask("ship", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
     const reply = bytes && fromBinary(NodeReplySchema, bytes).body;
     return reply?.case === "ship" ? reply.value : undefined;
-  }
-
-  #pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      this.#options.clock.after(ms, resolve);
-    });
   }
 }

@@ -1,5 +1,6 @@
 import { headOf } from "../../audit/checkpoint.ts";
 import type { LogReader } from "../../audit/tiles.ts";
+import { pause } from "../../ports/pause.ts";
 import { LogShipper, type LogShipperOptions } from "./log-shipper.ts";
 
 /** How often it is looked whether there is another coordinator, and as long as there is none, ms. */
@@ -59,7 +60,7 @@ export class LogShipping {
       this.#trusted = Math.max(trusted, 1);
       for (const copies of this.#logs) copies.shipTo(names, this.#options);
       const waitMs = names.length > 0 ? LOOK_EVERY_MS.known : LOOK_EVERY_MS.unknown;
-      await new Promise<void>((resolve) => this.#options.clock.after(waitMs, resolve));
+      await pause(this.#options.clock, waitMs);
     }
   }
 }

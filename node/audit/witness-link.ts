@@ -13,6 +13,7 @@ import { KEY_TYPES, parseSignatureLine, parseVkey } from "../../audit/signed-not
 import { readTile, subtreesFromTiles, TileError } from "../../audit/tiles.ts";
 import { encodeAddCheckpoint } from "../../audit/witness.ts";
 import type { Clock } from "../../ports/clock.ts";
+import { pause } from "../../ports/pause.ts";
 import {
   NodeReplySchema,
   NodeRequestSchema,
@@ -86,7 +87,7 @@ export class WitnessLink {
       // Several witnesses that are at different sizes would send it to and fro.
       if (outcome === "later" || this.#turns === TURNS_MAX) {
         this.#turns = 0;
-        await new Promise<void>((resolve) => this.#options.clock.after(RETRY_MS, resolve));
+        await pause(this.#options.clock, RETRY_MS);
       }
     }
     this.#isAsking = false;

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import type { Clock } from "../../ports/clock.ts";
+import { pause } from "../../ports/pause.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { KernelFault } from "../../proto/kernel-faults.ts";
 
@@ -78,7 +79,7 @@ export class CanaryRounds {
     const answers = await Promise.all(
       [...words].map(([word, way]) => ask(address, { word, ways: [way] })),
     );
-    await new Promise<void>((resolve) => clock.after(settleMs, resolve));
+    await pause(clock, settleMs);
     const arrived = [...words].filter(([word]) => this.#heard.delete(word));
     for (const word of words.keys()) this.#words.delete(word);
     if (answers.some((answer) => answer === undefined))

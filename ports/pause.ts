@@ -1,25 +1,20 @@
-import type { Clock } from "../ports/clock.ts";
+import type { Clock } from "./clock.ts";
 
 /** Resolves after `ms`, or as soon as `signal` aborts. Never rejects. */
-export function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
+export function pause(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+  if (signal?.aborted) return Promise.resolve();
   return new Promise((resolve) => {
     const done = (): void => {
       cancel();
-      signal.removeEventListener("abort", done);
+      signal?.removeEventListener("abort", done);
       resolve();
     };
     const cancel = clock.after(ms, done);
-    signal.addEventListener("abort", done, { once: true });
+    signal?.addEventListener("abort", done, { once: true });
   });
 }
 
 /** Milliseconds before attempt number `attempt` (0 for the first retry): doubling, bounded. */
 export function backoffMs(attempt: number, bounds: { readonly min: number; readonly max: number }) {
   return Math.min(bounds.max, bounds.min * 2 ** Math.min(attempt, 20));
-}
-
-/** Milliseconds of the monotonic clock, with fractions. */
-export function monoMs(clock: Clock): number {
-  return Number(clock.monoNs()) / 1e6;
 }
