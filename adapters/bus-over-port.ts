@@ -7,6 +7,7 @@ import {
   type BusMessage,
 } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
+import { errorMessage } from "../ports/error-message.ts";
 import {
   callListener,
   mustBeMsgId,
@@ -167,7 +168,7 @@ class PortServer {
       this.post({ t: "result", id, value: await this.#answer(call) });
     } catch (error) {
       const code = error instanceof BusFault ? error.code : "unknown";
-      const message = error instanceof Error ? error.message : String(error);
+      const message = errorMessage(error);
       this.post({ t: "fault", id, code, message: message.replace(`${code}: `, "") });
     }
   }

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Agent, type Dispatcher, request } from "undici";
+import { errorMessage } from "../ports/error-message.ts";
 
 /** An answer that is none: what came, and HTTP's status where there was one. */
 export type ClusterRefusal = (message: string, status?: number) => Error;
@@ -37,7 +38,7 @@ export function clusterApi(
       ...(signal && { signal }),
     };
     const answer = await request(`${origin}${path}`, options).catch((error: unknown) => {
-      throw refusal(`${origin}: ${error instanceof Error ? error.message : error}`);
+      throw refusal(`${origin}: ${errorMessage(error)}`);
     });
     if (answer.statusCode === 200) return answer;
     const text = (await answer.body.text()).slice(0, 500);

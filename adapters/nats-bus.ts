@@ -12,6 +12,7 @@ import {
   type Subscription,
 } from "@nats-io/transport-node";
 import { type AppendOptions, type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
+import { errorMessage } from "../ports/error-message.ts";
 import { COMMITTED_PREFIX } from "../proto/subjects.ts";
 import {
   callListener,
@@ -321,7 +322,7 @@ class NatsConnectionBus implements NatsBus {
   }
 
   #trouble(error: unknown): void {
-    this.#options.onTrouble?.(error instanceof Error ? error.message : String(error));
+    this.#options.onTrouble?.(errorMessage(error));
   }
 }
 

@@ -1,6 +1,7 @@
 import { Piscina } from "piscina";
 import type { Clock } from "../ports/clock.ts";
 import { type Compute, ComputeFault } from "../ports/compute.ts";
+import { errorMessage } from "../ports/error-message.ts";
 
 export type PiscinaComputeOptions<Input> = {
   readonly clock: Clock;
@@ -89,7 +90,7 @@ class PiscinaCompute<Input, Output> implements Compute<Input, Output> {
       }
     } catch (cause) {
       if (cause instanceof ComputeFault) throw cause;
-      if (!abort.signal.aborted) throw new ComputeFault("failed", messageOf(cause), { cause });
+      if (!abort.signal.aborted) throw new ComputeFault("failed", errorMessage(cause), { cause });
       throw new ComputeFault("deadline", `not done within ${deadlineMs} ms`, { cause });
     } finally {
       cancel();
@@ -130,7 +131,3 @@ class PiscinaCompute<Input, Output> implements Compute<Input, Output> {
 
 /** Piscina derives its type from an overload that these typings of Node order otherwise. */
 type TransferList = NonNullable<NonNullable<Parameters<Piscina["run"]>[1]>["transferList"]>;
-
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
-}

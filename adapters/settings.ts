@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { errorMessage } from "../ports/error-message.ts";
 
 /** Reads one setting's text; a thrown SettingError says what was expected. */
 export type ReadSetting<T> = (text: string) => T;
@@ -73,7 +74,7 @@ export function readFlags(
     const { values } = parseArgs({ args: [...argv], options, strict: true });
     return { values: values as Record<string, string> };
   } catch (error) {
-    return { errors: [error instanceof Error ? error.message : String(error)] };
+    return { errors: [errorMessage(error)] };
   }
 }
 

@@ -3,6 +3,7 @@ import { parse } from "yaml";
 import type { Authority } from "../authority/authority.ts";
 import { readGrant } from "../authority/authority-json.ts";
 import { orRefusal } from "../authority/contract-refusal.ts";
+import { errorMessage } from "../ports/error-message.ts";
 import { COUNTRY_GROUPS } from "../proto/country-codes.ts";
 import { CommandError } from "./command-context.ts";
 
@@ -21,7 +22,7 @@ export function fileOf(path: string): unknown {
   try {
     return parse(readFileSync(path, "utf8"));
   } catch (error) {
-    throw new CommandError(`${path}: ${error instanceof Error ? error.message : error}`, 2);
+    throw new CommandError(`${path}: ${errorMessage(error)}`, 2);
   }
 }
 

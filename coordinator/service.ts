@@ -2,6 +2,7 @@ import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf"
 import { COORDINATOR_VERSION_MAX, type MeshRecord } from "../mesh/record.ts";
 import type { OpName } from "../mesh/record-op.ts";
 import type { Clock } from "../ports/clock.ts";
+import { errorMessage } from "../ports/error-message.ts";
 import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type {
@@ -191,7 +192,7 @@ function mustBeCarriable({ limitsOf }: ServiceOptions, record: MeshRecord): void
   try {
     limitsOf(op.value.body);
   } catch (cause) {
-    const message = cause instanceof Error ? cause.message : String(cause);
+    const message = errorMessage(cause);
     throw new CommandRefused("policy_malformed", message, { cause });
   }
 }

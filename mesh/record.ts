@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { create, fromBinary, type Message, toBinary } from "@bufbuild/protobuf";
+import { errorMessage } from "../ports/error-message.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
 import {
   type Record as RecordMessage,
@@ -337,7 +338,7 @@ function decode<T>(read: () => T): T {
   try {
     return read();
   } catch (error) {
-    throw new Refusal("record_malformed", error instanceof Error ? error.message : String(error));
+    throw new Refusal("record_malformed", errorMessage(error));
   }
 }
 

@@ -3,6 +3,7 @@ import { Worker } from "node:worker_threads";
 import type { AuditRecord } from "../audit/record.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Disk, readWhole } from "../ports/disk.ts";
+import { errorMessage } from "../ports/error-message.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { AuditToControl, AuditWorkerData, EpochKey } from "./audit/audit-worker.ts";
 import { findRequest } from "./audit/find-records.ts";
@@ -172,7 +173,7 @@ function appendOrTell(wal: Wal, record: AuditRecord, onFault: (message: string) 
   try {
     wal.append(record);
   } catch (error) {
-    onFault(error instanceof Error ? error.message : String(error));
+    onFault(errorMessage(error));
   }
 }
 

@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import type { Clock } from "../ports/clock.ts";
 import type { Compute } from "../ports/compute.ts";
+import { errorMessage } from "../ports/error-message.ts";
 import type { Keys } from "../ports/keys.ts";
 import { pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
@@ -270,7 +271,7 @@ async function takePolicy(
     pools.retain(shelf.origins());
     controlLink.policyReady(version);
   } catch (error) {
-    controlLink.policyFailed(version, error instanceof Error ? error.message : String(error));
+    controlLink.policyFailed(version, errorMessage(error));
   }
 }
 

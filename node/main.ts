@@ -11,6 +11,7 @@ import { holdInstance } from "../adapters/instance-lock.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { readTrustFile } from "../adapters/trust-file.ts";
+import { errorMessage } from "../ports/error-message.ts";
 import { startNode } from "./app.ts";
 import {
   FORWARD_PORT_OFFSET,
@@ -30,7 +31,7 @@ const { version } = JSON.parse(
 // Whatever was started by then ends with the process: half a node must not go on.
 process.exit(
   await run().catch((error: unknown) => {
-    process.stderr.write(`altrace node: ${error instanceof Error ? error.message : error}\n`);
+    process.stderr.write(`altrace node: ${errorMessage(error)}\n`);
     return 1;
   }),
 );

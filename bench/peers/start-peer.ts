@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { errorMessage } from "../../ports/error-message.ts";
 import { freePort } from "../harness/free-ports.ts";
 import { pause } from "../harness/operator.ts";
 import { treeOf } from "../harness/process-tree.ts";
@@ -89,7 +90,7 @@ async function firstAnswer(started: ChildProcess, target: Target): Promise<void>
 }
 
 function messageOf(error: unknown) {
-  return { isWhole: false, text: error instanceof Error ? error.message : String(error) };
+  return { isWhole: false, text: errorMessage(error) };
 }
 
 async function end(started: ChildProcess): Promise<void> {

@@ -5,6 +5,7 @@ import { type LogPolicy, parseLogPolicy } from "../../audit/log-policy.ts";
 import { KEY_TYPES, parseVkey, type VerifierKey, verifierKey } from "../../audit/signed-note.ts";
 import { CHECKPOINT_PATH, type LogReader } from "../../audit/tiles.ts";
 import { archiveFolder } from "../../coordinator/config.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { CommandError } from "../command-context.ts";
 
 /** Folders that are looked through for logs, so that no link leads for ever. */
@@ -32,7 +33,7 @@ export function logsBelow(dir: string): readonly LogPlace[] {
   try {
     look(dir, 0);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = errorMessage(cause);
     throw new CommandError(`${dir} cannot be read: ${why}`);
   }
   return found.sort((a, b) => (a.origin < b.origin ? -1 : 1));
@@ -81,7 +82,7 @@ export function readKeysFile(path: string): LogPolicy {
   try {
     bytes = readFileSync(path);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = errorMessage(cause);
     throw new CommandError(`${path} cannot be read: ${why}`);
   }
   const lines = bytes.toString("utf8").split("\n");
@@ -121,7 +122,7 @@ export function checkpointFiles(dir: string): readonly CheckpointFile[] {
     const names = readdirSync(dir).filter((name) => name.endsWith(".checkpoint"));
     return names.map((name) => ({ path: join(dir, name), bytes: readFileSync(join(dir, name)) }));
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = errorMessage(cause);
     throw new CommandError(`${dir} cannot be read: ${why}`);
   }
 }

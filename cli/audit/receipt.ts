@@ -5,6 +5,7 @@ import { inclusionProof, leafHash, verifyInclusion } from "../../audit/merkle.ts
 import { encodeReceipt, parseReceipt, verifyReceipt } from "../../audit/receipt.ts";
 import { parseNote } from "../../audit/signed-note.ts";
 import { CHECKPOINT_PATH, readTile, subtreesFromTiles } from "../../audit/tiles.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import type { Entry } from "./entries.ts";
 import {
@@ -107,7 +108,7 @@ function fileAt(path: string): Buffer {
   try {
     return readFileSync(path);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    const why = errorMessage(cause);
     throw new CommandError(`${path} cannot be read: ${why}`);
   }
 }

@@ -9,6 +9,7 @@ import { orRefusal } from "../../authority/contract-refusal.ts";
 import { planDelegation } from "../../authority/delegation.ts";
 import { readEnvelope } from "../../authority/token.ts";
 import { type Contract, LINK_SEPARATOR } from "../../authority/verify-chain.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { fileOf } from "../contract-grant.ts";
@@ -183,6 +184,6 @@ function leafOf(options: OwnOptions): Contract {
 async function signerOf({ key }: OwnOptions): Promise<ContractSigner> {
   if (key === undefined) throw new CommandError("--key <file> is needed", 2);
   return contractSigner(key).catch((error: unknown) => {
-    throw new CommandError(error instanceof Error ? error.message : String(error), 2);
+    throw new CommandError(errorMessage(error), 2);
   });
 }

@@ -9,6 +9,7 @@ import { orRefusal } from "../../authority/contract-refusal.ts";
 import { readEnvelope } from "../../authority/token.ts";
 import { LINK_SEPARATOR, verifyChain } from "../../authority/verify-chain.ts";
 import { kidOf } from "../../mesh/record-op.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import type { ContractState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { fileOf } from "../contract-grant.ts";
@@ -174,6 +175,6 @@ export function textOf(chain: string): string {
   try {
     return readFileSync(chain.slice(1), "utf8").trim();
   } catch (error) {
-    throw new CommandError(`${chain}: ${error instanceof Error ? error.message : error}`, 2);
+    throw new CommandError(`${chain}: ${errorMessage(error)}`, 2);
   }
 }

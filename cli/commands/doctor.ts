@@ -5,6 +5,7 @@ import { natsInfo } from "../../adapters/nats-info.ts";
 import { probePort } from "../../adapters/port-probe.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { FORWARD_PORT_OFFSET, METRICS_PORT_OFFSET } from "../../node/config.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { checkHome } from "../doctor/check-home.ts";
 import { type Finding, skip } from "../doctor/finding.ts";
@@ -58,7 +59,7 @@ function hostFindings({ home }: CommandContext): readonly Finding[] {
   try {
     return [...host, ...judgeDisk(probeDisk(home, systemClock))];
   } catch (error) {
-    return [...host, ...judgeDisk(error instanceof Error ? error.message : String(error))];
+    return [...host, ...judgeDisk(errorMessage(error))];
   }
 }
 
@@ -100,7 +101,7 @@ async function orWhy<T>(answer: Promise<T>): Promise<T | string> {
   try {
     return await answer;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return errorMessage(error);
   }
 }
 

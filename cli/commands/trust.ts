@@ -3,6 +3,7 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { readIdentity } from "../../coordinator/found-mesh.ts";
 import { restoreRecord } from "../../mesh/record.ts";
 import { kidOf } from "../../mesh/record-op.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import {
   SignedRecordSchema,
   type Trust,
@@ -117,6 +118,6 @@ function readText(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    throw new CommandError(`${file}: ${error instanceof Error ? error.message : error}`, 2);
+    throw new CommandError(`${file}: ${errorMessage(error)}`, 2);
   }
 }

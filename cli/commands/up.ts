@@ -37,6 +37,7 @@ import {
 import { credentialsFromEnv } from "../../node/credentials-from-env.ts";
 import { nodeLog } from "../../node/node-log.ts";
 import { checkThreadPool } from "../../node/thread-pool.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { CommandError, homeOf } from "../command-context.ts";
 import { type DemoPolicy, readDemoPolicy } from "../demo/demo-policy.ts";
 import { type Demo, startDemo } from "../demo/start-demo.ts";
@@ -79,7 +80,7 @@ function socketPathObjection(path: string): string | undefined {
     checkSocketPath(path);
     return undefined;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return errorMessage(error);
   }
 }
 
@@ -168,8 +169,7 @@ async function start(
     log: nodeLog(logger),
     busPort: channel.port2,
     credentials: new Map([...demo.credentials, ...credentialsFromEnv(host.env)]),
-    onLost: (what, error) =>
-      host.abort(`${what}: ${error instanceof Error ? error.message : error}`),
+    onLost: (what, error) => host.abort(`${what}: ${errorMessage(error)}`),
   });
   started.defer(() => node.stop());
   await node.whenReady(READY_TIMEOUT_MS);

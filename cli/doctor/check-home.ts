@@ -2,6 +2,7 @@ import { existsSync, lstatSync } from "node:fs";
 import { join } from "node:path";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { SOCKET_PATH_BYTES_MAX } from "../../adapters/instance-lock.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { type Finding, fail, ok, skip, warn } from "./finding.ts";
 
 const OTHERS = 0o077;
@@ -65,7 +66,7 @@ function key(folder: string, name: string): Finding {
     fileKeys(folder).load(name);
     return ok(check, "readable by its owner alone");
   } catch (error) {
-    const says = error instanceof Error ? error.message : String(error);
+    const says = errorMessage(error);
     return fail(
       check,
       says,

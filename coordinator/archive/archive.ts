@@ -16,6 +16,7 @@ import { HASH_BYTES, PROOF_HASHES_MAX } from "../../audit/merkle.ts";
 import { parseVkey, type VerifierKey } from "../../audit/signed-note.ts";
 import { decodeEntries } from "../../audit/tiles.ts";
 import type { Disk } from "../../ports/disk.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { ArchivedLog } from "./archived-log.ts";
 
 /** Copies that are kept open; others are taken up again from their files. */
@@ -96,7 +97,7 @@ export class Archive {
       log = this.#opened(ask.origin);
     } catch (error) {
       const code = error instanceof AuditFault ? "archive_damaged" : "archive_unwritten";
-      return refusal(code, describe(error), DAMAGED_RETRY_MS);
+      return refusal(code, errorMessage(error), DAMAGED_RETRY_MS);
     }
     const refused = this.#give(log, ask);
     if (refused !== undefined) return { ...refused, next: log.next, kept: log.kept };
@@ -104,7 +105,7 @@ export class Archive {
       if (log.isDue || log.waitingBytes > waitingBytesMax) log.settle();
     } catch (error) {
       this.#open.delete(ask.origin);
-      return refusal("archive_unwritten", describe(error), UNWRITTEN_RETRY_MS);
+      return refusal("archive_unwritten", errorMessage(error), UNWRITTEN_RETRY_MS);
     }
     return { refused: "", detail: "", next: log.next, kept: log.kept, retryMs: 0 };
   }
@@ -154,8 +155,4 @@ export class Archive {
 
 function refusal(refused: ArchiveRefusal, detail: string, retryMs = 0): ArchiveAnswer {
   return { refused, detail, next: 0, kept: 0, retryMs };
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -12,6 +12,7 @@
  */
 
 import type { Clock } from "../../ports/clock.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { backoffMs } from "../../ports/pause.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { Store, Write } from "../../ports/store.ts";
@@ -108,7 +109,7 @@ export class Webhook {
       if (writes.length > 0) await store.commit(writes);
     } catch (error) {
       // Told all the same: an alert too many after a restart is better than none.
-      this.#options.onProblem(`alerts could not be kept: ${messageOf(error)}`);
+      this.#options.onProblem(`alerts could not be kept: ${errorMessage(error)}`);
     }
     this.#waiting.push(...alerts);
     void this.#deliver();
@@ -136,7 +137,7 @@ export class Webhook {
       await this.#remove(alert);
     } catch (error) {
       if (this.#stopping.signal.aborted) return;
-      if (this.#failures === 0) this.#options.onProblem(messageOf(error));
+      if (this.#failures === 0) this.#options.onProblem(errorMessage(error));
       this.#failures++;
       this.#notBeforeNs = clock.monoNs() + BigInt(this.#pauseMs()) * 1_000_000n;
       if (nowMs - alert.lastMs > ALERT_LIFE_MS) await this.#giveUp(alert);
@@ -165,7 +166,7 @@ export class Webhook {
       await this.#options.store.commit([{ key: ALERT_PREFIX + alert.id, value: undefined }]);
     } catch (error) {
       // It is posted again after a restart, under its id.
-      this.#options.onProblem(`a delivered alert is still kept: ${messageOf(error)}`);
+      this.#options.onProblem(`a delivered alert is still kept: ${errorMessage(error)}`);
     }
   }
 
@@ -184,8 +185,4 @@ function written(value: Alert | KindState): Buffer {
 
 function read<T>(bytes: Uint8Array): T {
   return JSON.parse(Buffer.from(bytes).toString("utf8")) as T;
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

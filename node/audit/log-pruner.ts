@@ -14,6 +14,7 @@ import { encodeMinimum, MINIMUM_PATH, minimumOf } from "../../audit/log-minimum.
 import { bundlePath, TILE_WIDTH } from "../../audit/tiles.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { type Disk, openIfThere } from "../../ports/disk.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { LARGE_SEGMENT_LEAVES, SMALL_SEGMENT_LEAVES, segmentPath } from "./index-segment.ts";
 
 /** Files that one turn looks at or removes: each costs some ten microseconds of the control thread. */
@@ -62,7 +63,7 @@ export class LogPruner {
       isBusy = this.turn();
       this.#isTold = false;
     } catch (error) {
-      const why = error instanceof Error ? error.message : String(error);
+      const why = errorMessage(error);
       if (!this.#isTold) this.#options.onFault(`shipped records could not be removed: ${why}`);
       this.#isTold = true;
     }

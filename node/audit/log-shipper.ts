@@ -18,6 +18,7 @@ import {
   TileError,
 } from "../../audit/tiles.ts";
 import type { Clock } from "../../ports/clock.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { pause } from "../../ports/pause.ts";
 import {
   NodeReplySchema,
@@ -179,7 +180,7 @@ export class LogShipper {
   }
 
   #failed(error: unknown): Outcome {
-    this.#tell(error instanceof Error ? error.message : String(error));
+    this.#tell(errorMessage(error));
     return this.#later();
   }
 

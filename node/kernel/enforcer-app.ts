@@ -11,6 +11,7 @@ import { followHostCommand, hostCommand } from "../../adapters/host-command.ts";
 import { type LineConnection, serveLines } from "../../adapters/line-socket.ts";
 import { netlinkSocket } from "../../adapters/netlink-socket.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { CanaryRounds, silent } from "./canary.ts";
 import { readCniResult } from "./cni-result.ts";
 import { Enforcer } from "./enforcer.ts";
@@ -238,7 +239,7 @@ function podsFromFile(file: string, log: Logger): PodSource {
           onPods(read());
           wrong = undefined;
         } catch (error) {
-          wrong = `${file}: ${error instanceof Error ? error.message : error}`;
+          wrong = `${file}: ${errorMessage(error)}`;
           log.error({ event: "pods_file", what: wrong });
         }
       });

@@ -1,4 +1,5 @@
 import type { Cancel, Clock } from "../../ports/clock.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import type { KernelFault } from "../../proto/kernel-faults.ts";
 import { canonicalAddress } from "./address-bytes.ts";
 import { daemonsetRuleset } from "./daemonset-ruleset.ts";
@@ -148,7 +149,7 @@ export class Enforcer {
       if (wanted.has("look")) await this.#look();
       this.#fault = undefined;
     } catch (error) {
-      this.#fault = error instanceof Error ? error.message : String(error);
+      this.#fault = errorMessage(error);
       this.#deps.events.onFault(this.#fault);
       this.#loaded = undefined;
       this.#deps.clock.after(RETRY_MS, () => this.#want("load"));

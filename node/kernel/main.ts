@@ -13,6 +13,7 @@ import { pino } from "pino";
 import { attemptTarget, serveCanary } from "../../adapters/canary-sockets.ts";
 import { hostCommand } from "../../adapters/host-command.ts";
 import { readFlags, unknownSettings } from "../../adapters/settings.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import { readCanaryQuestion } from "./canary.ts";
 import { daemonsetRuleset } from "./daemonset-ruleset.ts";
@@ -28,7 +29,7 @@ type EnforcerCommand = (typeof COMMANDS)[number];
 
 process.exit(
   await run(process.argv.slice(2)).catch((error: unknown) => {
-    process.stderr.write(`altrace enforcer: ${error instanceof Error ? error.message : error}\n`);
+    process.stderr.write(`altrace enforcer: ${errorMessage(error)}\n`);
     return 1;
   }),
 );

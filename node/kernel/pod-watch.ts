@@ -1,4 +1,5 @@
 import type { Cancel, Clock } from "../../ports/clock.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import type { Pod, PodSource } from "./pod.ts";
 import { readPod, type ShownPod } from "./pod-list.ts";
 
@@ -97,7 +98,7 @@ export class PodWatch implements PodSource {
       if (this.#ending.signal.aborted) return;
       this.#staleSinceNs ??= this.#deps.clock.monoNs();
       if (error instanceof ClusterFault && error.status === 410) this.#version = undefined;
-      else this.#deps.onFault(error instanceof Error ? error.message : String(error));
+      else this.#deps.onFault(errorMessage(error));
       this.#again(this.#retryMs);
       this.#retryMs = Math.min(this.#retryMs * 2, RETRY_MAX_MS);
     }
