@@ -9,6 +9,7 @@ import { type HolderJwk, holderJwk, publicKeyOf } from "../../authority/holder-k
 import { restoreRecord } from "../../mesh/record.ts";
 import { kidOf } from "../../mesh/record-op.ts";
 import { CONTRACT_KEY_PREFIX } from "../../node/credential.ts";
+import { newVirtualKey } from "../../node/new-virtual-key.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import { SignedRecordSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { parseAgentId } from "../../proto/ids.ts";
@@ -24,9 +25,6 @@ export type IssueOptions = {
   readonly source?: string;
   readonly holder?: string;
 };
-
-const KEY_ID_BYTES = 5;
-const SECRET_BYTES = 32;
 
 /** `altrace contract issue <agent>`: a root, signed by the operator, and the key it is born with. */
 export async function issueContract(
@@ -47,7 +45,8 @@ export async function issueContract(
   const signer = await contractSigner(join(context.home, "operator.key"));
   const kid = kidOf(Buffer.from(signer.x, "base64url"));
   // Whoever holds its own key proves possession of it, and needs no other.
-  const key = options.holder === undefined ? newKey() : undefined;
+  const key =
+    options.holder === undefined ? newVirtualKey(cryptoRandom, CONTRACT_KEY_PREFIX).key : undefined;
   const claims: Claims = {
     mesh: held.mesh,
     subject: options.sub ?? `operator:${context.operatorName}`,
@@ -93,11 +92,6 @@ async function holderFor(
     throw new CommandError("--holder: not the base64url of an Ed25519 public key", 2);
   }
   return { mesh, node, holder };
-}
-
-function newKey(): string {
-  const id = CONTRACT_KEY_PREFIX + Buffer.from(cryptoRandom.bytes(KEY_ID_BYTES)).toString("hex");
-  return `altk_${id}_${Buffer.from(cryptoRandom.bytes(SECRET_BYTES)).toString("base64url")}`;
 }
 
 async function onlyNode(context: CommandContext): Promise<string> {

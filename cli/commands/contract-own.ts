@@ -4,16 +4,16 @@ import { type ContractSigner, contractSigner } from "../../adapters/jose-signing
 import { systemClock } from "../../adapters/system-clock.ts";
 import { meet } from "../../authority/authority.ts";
 import { childClaims } from "../../authority/child-claims.ts";
-import { readClaims, writeClaims } from "../../authority/claims.ts";
-import { orRefusal } from "../../authority/contract-refusal.ts";
+import { writeClaims } from "../../authority/claims.ts";
 import { planDelegation } from "../../authority/delegation.ts";
 import { readEnvelope } from "../../authority/token.ts";
 import { type Contract, LINK_SEPARATOR } from "../../authority/verify-chain.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { uuidV7 } from "../../ports/random.ts";
+import { askDelegation, delegationsUrl } from "../ask-delegation.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
+import { chainText, readChain } from "../contract-chain.ts";
 import { fileOf } from "../contract-grant.ts";
-import { textOf } from "./contract.ts";
 
 // Contracts that an agent holds by a key of its own: signed and proven here, with that key alone.
 
@@ -93,22 +93,11 @@ export async function fundContract(
 ): Promise<void> {
   const { child, node } = options;
   if (child === undefined) throw new CommandError("--child <chain or @file> is needed", 2);
-  const url = `${options.gateway}/altrace/v1/delegations`;
+  const url = delegationsUrl(options.gateway);
   const token = leafOf(options).id;
-  const authorization = await proven(await signerOf(options), { token, method: "POST", url });
-  const response = await fetch(url, {
-    method: "POST",
-    headers: { ...authorization, "content-type": "application/json" },
-    body: JSON.stringify({ chain: textOf(child), ...(node !== undefined && { node }) }),
-  });
-  const answer = (await response.json()) as {
-    readonly contract: string;
-    readonly error?: { readonly message?: string };
-  };
-  if (!response.ok) {
-    const reason = response.headers.get("x-altrace-reason") ?? String(response.status);
-    throw new CommandError(`${reason}: ${answer.error?.message ?? "refused"}`);
-  }
+  const headers = await proven(await signerOf(options), { token, method: "POST", url });
+  const body = { chain: chainText(child), ...(node !== undefined && { node }) };
+  const answer = await askDelegation(options.gateway, headers, body);
   context.output.result({ contract: answer.contract, funded: true }, () =>
     context.output.line(`contract ${answer.contract} is funded`),
   );
@@ -166,15 +155,8 @@ function chainOf({ chain: given }: OwnOptions): {
   readonly links: readonly Contract[];
 } {
   if (given === undefined) throw new CommandError("--chain <chain or @file> is needed", 2);
-  const chain = textOf(given);
-  const links = orRefusal(() =>
-    chain.split(LINK_SEPARATOR).map((token) => {
-      const { id, payload } = readEnvelope(token);
-      return { id, claims: readClaims(payload) };
-    }),
-  );
-  if ("refused" in links) throw new CommandError(`${links.refused}: ${links.detail}`);
-  return { chain, links };
+  const chain = chainText(given);
+  return { chain, links: readChain(chain) };
 }
 
 function leafOf(options: OwnOptions): Contract {

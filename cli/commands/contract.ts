@@ -1,32 +1,22 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
 import { writeAuthority } from "../../authority/authority-json.ts";
-import { readClaims } from "../../authority/claims.ts";
-import { orRefusal } from "../../authority/contract-refusal.ts";
-import { readEnvelope } from "../../authority/token.ts";
-import { LINK_SEPARATOR, verifyChain } from "../../authority/verify-chain.ts";
+import { verifyChain } from "../../authority/verify-chain.ts";
 import { kidOf } from "../../mesh/record-op.ts";
-import { errorMessage } from "../../ports/error-message.ts";
 import type { ContractState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { askDelegation } from "../ask-delegation.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
+import { chainText, readChain } from "../contract-chain.ts";
 import { fileOf } from "../contract-grant.ts";
 
 /** `altrace contract inspect <chain>`: what it says, whether or not that is true. */
 export function inspectContract(context: CommandContext, chain: string): void {
-  const links = textOf(chain)
-    .split(LINK_SEPARATOR)
-    .map((token) => {
-      const read = orRefusal(() => {
-        const { id, payload } = readEnvelope(token);
-        return { id, claims: readClaims(payload) };
-      });
-      if ("refused" in read) throw new CommandError(`${read.refused}: ${read.detail}`);
-      const { authority, ...claims } = read.claims;
-      return { id: read.id, ...claims, authority: writeAuthority(authority) };
-    });
+  const links = readChain(chainText(chain)).map(({ id, claims }) => {
+    const { authority, ...others } = claims;
+    return { id, ...others, authority: writeAuthority(authority) };
+  });
   context.output.result({ verified: false, links }, () => {
     context.output.line(JSON.stringify(links, undefined, 2));
     context.output.line("nothing of this was verified; see altrace contract verify");
@@ -40,7 +30,7 @@ export function verifyContract(
   options: { readonly trust?: string },
 ): void {
   const pin = readTrustFile(options.trust ?? join(context.home, "trust.json"));
-  const verified = verifyChain(textOf(chain), {
+  const verified = verifyChain(chainText(chain), {
     mesh: pin.mesh,
     nowMs: systemClock.nowMs(),
     verify: fileKeys(context.home).verify,
@@ -62,16 +52,6 @@ export function verifyContract(
   });
 }
 
-/** What the node says: a new contract, or a refusal in OpenAI's envelope. */
-type Answered = {
-  readonly contract: string;
-  readonly key?: string;
-  readonly chain: string;
-  readonly agent: string;
-  readonly expires_at: string;
-  readonly error?: { readonly message?: string };
-};
-
 /** `altrace contract delegate`: through a node, with the key of the agent that delegates. */
 export async function delegateContract(
   context: CommandContext,
@@ -90,23 +70,18 @@ export async function delegateContract(
   if (key === undefined || grant === undefined) {
     throw new CommandError("--key <key> and --grant <file> are needed", 2);
   }
-  const response = await fetch(`${options.gateway}/altrace/v1/delegations`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-    body: JSON.stringify({
+  const answer = await askDelegation(
+    options.gateway,
+    { authorization: `Bearer ${key}` },
+    {
       grant: fileOf(grant),
       ...(agent !== undefined && { agent }),
       ...(node !== undefined && { node }),
       ...(source !== undefined && { source }),
       ...(holder !== undefined && { holder }),
       ...(minutes !== undefined && { ttl_s: Number(minutes) * 60 }),
-    }),
-  });
-  const answer = (await response.json()) as Answered;
-  if (!response.ok) {
-    const reason = response.headers.get("x-altrace-reason") ?? String(response.status);
-    throw new CommandError(`${reason}: ${answer.error?.message ?? "refused"}`);
-  }
+    },
+  );
   context.output.result(answer, () => {
     context.output.line(answer.key ?? answer.chain);
     context.output.line(
@@ -167,14 +142,4 @@ function lineOf(of: ContractState): string {
   const money = `${dollars(usd_u.available)} of ${dollars(usd_u.limit)} USD left`;
   const moved = usd_u.children > 0 ? `, ${dollars(usd_u.children)} delegated` : "";
   return `${"  ".repeat(depth)}${contract}  ${agent}  ${state}  ${money}${moved}`;
-}
-
-/** A chain itself, or `@file`. */
-export function textOf(chain: string): string {
-  if (!chain.startsWith("@")) return chain;
-  try {
-    return readFileSync(chain.slice(1), "utf8").trim();
-  } catch (error) {
-    throw new CommandError(`${chain}: ${errorMessage(error)}`, 2);
-  }
 }

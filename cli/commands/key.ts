@@ -2,22 +2,18 @@ import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
+import { newVirtualKey } from "../../node/new-virtual-key.ts";
 import type { Random } from "../../ports/random.ts";
 import { KeySchema, KillSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { parseAgentId, parseScope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { carrySigned } from "../operator-record.ts";
 
-const KEY_ID_BYTES = 5;
-const SECRET_BYTES = 32;
-
 /** A new virtual key: what is shown once, and what the mesh keeps of it. */
 export type NewKey = { readonly id: string; readonly key: string; readonly sha256: Uint8Array };
 
 export function newKey(random: Random): NewKey {
-  const id = Buffer.from(random.bytes(KEY_ID_BYTES)).toString("hex");
-  const secret = Buffer.from(random.bytes(SECRET_BYTES)).toString("base64url");
-  const key = `altk_${id}_${secret}`;
+  const { id, key } = newVirtualKey(random);
   return { id, key, sha256: createHash("sha256").update(key).digest() };
 }
 

@@ -17,12 +17,11 @@ import {
 } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import { REASONS, type Reason } from "../../proto/reasons.ts";
 import { CONTRACT_KEY_PREFIX } from "../credential.ts";
+import { newVirtualKey } from "../new-virtual-key.ts";
 import type { DelegationAnswer, Funding } from "../thread-messages.ts";
 import type { ContractDesk, ServedContract } from "./contract-desk.ts";
 import { readRate } from "./read-rate.ts";
 
-const KEY_ID_BYTES = 5;
-const SECRET_BYTES = 32;
 const ASK_TIMEOUT_MS = 2_000;
 
 export type DelegationsDeps = {
@@ -56,7 +55,8 @@ export async function delegate(
     return { refused: "delegation_holder", detail: `node ${delegation.node}` };
   }
   // Whoever holds its own key proves possession of it, and needs no other.
-  const key = delegation.holder === "" ? newKey(deps.random) : undefined;
+  const key =
+    delegation.holder === "" ? newVirtualKey(deps.random, CONTRACT_KEY_PREFIX).key : undefined;
   const chain = signed(parent, { ...delegation, holderKey: holder, key }, deps);
   const carved = await carve({ chain, node: delegation.node }, parent, deps);
   if ("refused" in carved) return carved;
@@ -144,9 +144,4 @@ function refusedBy(of: { readonly reason: string; readonly message: string }): D
   const { reason, message } = of;
   const refused = Object.hasOwn(REASONS, reason) ? (reason as Reason) : "contract_unavailable";
   return { refused, detail: message };
-}
-
-function newKey(random: Random): string {
-  const id = CONTRACT_KEY_PREFIX + Buffer.from(random.bytes(KEY_ID_BYTES)).toString("hex");
-  return `altk_${id}_${Buffer.from(random.bytes(SECRET_BYTES)).toString("base64url")}`;
 }
