@@ -4,6 +4,7 @@ import type { CommandContext, GlobalOptions } from "./command-context.ts";
 import type { EnvOptions } from "./commands/env.ts";
 import { completionScript, SHELLS } from "./completion.ts";
 import { addContracts } from "./contract-program.ts";
+import { idsAsOperands } from "./ids-as-operands.ts";
 import { lazily } from "./lazily.ts";
 import type { Streams } from "./output.ts";
 
@@ -130,7 +131,7 @@ type Act = (context: CommandContext, ...words: string[]) => void | Promise<void>
 export async function runProgram(args: readonly string[], host: CliProcess): Promise<number> {
   const program = buildProgram(host);
   try {
-    await program.parseAsync([...args], { from: "user" });
+    await program.parseAsync(idsAsOperands(args, program), { from: "user" });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
