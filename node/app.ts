@@ -280,6 +280,7 @@ function startLoop(
     loops: config.loops,
     connectionsMax: admissionCap(config.loops),
     credentialsDir: config.credentialsDir,
+    credentialTeams: config.credentialTeams,
     credentials: parts.credentials,
     sessionSecret,
   };

@@ -10,6 +10,7 @@ import {
 import { parseRange } from "./dataplane/tunnel/address-rules.ts";
 
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
+const TEAMS = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(,[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const SECOND_MS = 1_000;
 
 type Ranges = readonly (readonly [net: string, bits: number])[];
@@ -132,7 +133,13 @@ export const NODE_SETTINGS = {
     env: "ALTRACE_CREDENTIALS",
     byDefault: undefined,
     read: path,
-    help: "folder with one file for each provider credential, mode 0600",
+    help: "folder with one file for each provider credential, mode 0600: <name> or <team>.<name>",
+  },
+  credentialTeams: {
+    env: "ALTRACE_CREDENTIAL_TEAMS",
+    byDefault: undefined,
+    read: text(TEAMS, "teams with commas between"),
+    help: "teams that work through this node: other teams' credentials are not read; without it all",
   },
   deadManMs: {
     env: "ALTRACE_DEAD_MAN_MS",
@@ -215,6 +222,7 @@ export type NodeConfig = {
   readonly tableRows: number;
   readonly region: string | undefined;
   readonly credentialsDir: string | undefined;
+  readonly credentialTeams: readonly string[] | undefined;
   readonly deadManMs: number;
   readonly heartbeatMs: number;
   readonly auditSyncMaxMs: number;
@@ -259,6 +267,7 @@ export function readNodeConfig(
     dnsHosts: values.dnsHosts?.split(",") ?? [],
     podsFile: values.podsFile,
     credentialsDir: values.credentialsDir,
+    credentialTeams: values.credentialTeams?.split(","),
     gateSocket: values.gateSocket,
     webhookFile: values.webhookFile,
   } as NodeConfig;

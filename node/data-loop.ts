@@ -47,7 +47,7 @@ import { inspectTls, NO_INSPECTION } from "./tls-inspection.ts";
 /** What a data loop is made of but its doors. */
 export type LoopParts = {
   readonly data: Pick<LoopWorkerData, "loop" | "mesh" | "node" | "region"> &
-    Pick<LoopWorkerData, "credentials" | "credentialsDir" | "sessionSecret">;
+    Pick<LoopWorkerData, "credentials" | "credentialsDir" | "credentialTeams" | "sessionSecret">;
   readonly table: Table;
   readonly log: DecisionLog;
   readonly pool: Compute<InspectTask, BodyInspection>;
@@ -223,7 +223,9 @@ function credentialsOf(data: LoopParts["data"], clock: Clock): Credentials {
     clock,
     values: data.credentials,
     ...(data.credentialsDir !== undefined && { directory: data.credentialsDir }),
+    teams: data.credentialTeams,
     onProblem: (name, why) => warn("credential_unusable", { name, why }),
+    onTaken: (name) => say("info", "credential_taken", { name }),
   });
 }
 

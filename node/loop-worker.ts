@@ -50,6 +50,8 @@ export type LoopWorkerData = {
   readonly loops: number;
   readonly connectionsMax: number;
   readonly credentialsDir: string | undefined;
+  /** Teams whose own credentials may be read; undefined: any team's. */
+  readonly credentialTeams: readonly string[] | undefined;
   /** Credentials from the environment, by name. */
   readonly credentials: ReadonlyMap<string, string>;
   /** The same for all loops: a session's requests may come to any of them. */

@@ -1,3 +1,4 @@
+import { credentialName } from "./credential-name.ts";
 import { upstreamBytes } from "./dataplane/judged-body.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
 import type { UpstreamRequest } from "./decision/permit.ts";
@@ -11,9 +12,9 @@ import { SESSION_HEADER } from "./mcp-session.ts";
  */
 export function upstreamRequest(asked: Asked, facts: Facts): UpstreamRequest | undefined {
   const { found, body, read, exchange } = asked;
-  const { model, cost } = facts;
+  const { model, cost, identity } = facts;
   if (isMissing(found) || body === undefined || read === undefined) return undefined;
-  if (model === undefined || isMissing(model)) return undefined;
+  if (model === undefined || isMissing(model) || isMissing(identity)) return undefined;
   const { dialect, route } = found;
   const maxOutputTokens = cost === undefined || isMissing(cost) ? undefined : cost.outputTokensSet;
   const set = { model: model.upstreamName, maxOutputTokens };
@@ -30,7 +31,10 @@ export function upstreamRequest(asked: Asked, facts: Facts): UpstreamRequest | u
       ...(asked.session === undefined ? [] : [SESSION_HEADER, asked.session]),
     ],
     body: sent,
-    credential: { name: model.provider.credential, dialect: dialect.family },
+    credential: {
+      name: credentialName(model.provider, identity.agentId),
+      dialect: dialect.family,
+    },
   };
 }
 

@@ -92,6 +92,7 @@ function compileProviders(document: PolicyDocument): ReadonlyMap<string, Provide
           host: url.host,
           basePath: url.path,
           credential: provider.credential,
+          credentialOf: provider.credentialOf,
           region: provider.region,
           clearance: levels.indexOf(provider.clearance),
         },

@@ -24,6 +24,9 @@ export type CompiledPolicy = {
 /** Which APIs a provider speaks, and so how its credential is sent. */
 export type Dialect = "openai" | "anthropic" | "gemini" | "mcp";
 
+/** Whose credential goes into a request: the one of all teams, or the asking team's own alone. */
+export type CredentialOwner = "all" | "team";
+
 export type ProviderPolicy = {
   readonly name: string;
   readonly dialect: Dialect;
@@ -35,6 +38,7 @@ export type ProviderPolicy = {
   readonly basePath: string;
   /** Name of the credential that the node injects. */
   readonly credential: string;
+  readonly credentialOf: CredentialOwner;
   /** ISO 3166 code of where it processes data; `undefined` means unknown, which no grant covers. */
   readonly region: string | undefined;
   /** Highest class of data it may receive: index into `classification.levels`. */

@@ -1,5 +1,6 @@
 import type {
   ContentRule,
+  CredentialOwner,
   Dialect,
   HoursWindow,
   LadderPolicy,
@@ -36,6 +37,7 @@ export type ProviderDocument = {
   /** As a URL, without trailing slash. */
   readonly baseUrl: string;
   readonly credential: string;
+  readonly credentialOf: CredentialOwner;
   readonly region: string | undefined;
   /** A level's name. */
   readonly clearance: string;

@@ -28,6 +28,7 @@ export const PROVIDER_FIELDS = [
   "dialect",
   "base_url",
   "credential",
+  "credential_of",
   "region",
   "clearance",
   // Only in a file: a bundle holds the prices themselves.
@@ -58,6 +59,7 @@ export const PRICE_FIELDS = [
 export const LONG_CONTEXT_FIELDS = ["above_input_tokens", ...FOUR_PRICES] as const;
 
 const DIALECTS = ["openai", "anthropic", "gemini", "mcp"] as const;
+const CREDENTIAL_OWNERS = ["all", "team"] as const;
 const UPSTREAM_NAME = /^[\x21-\x7e]{1,128}$/;
 const MONEY_GRAMMAR = 'an amount in US dollars such as "12.50", of at most six decimal places';
 const TOKENS = { min: 0, max: 1_000_000_000 };
@@ -91,6 +93,7 @@ function readProvider(
     readMatching(field, isUrl, BASE_URL_GRAMMAR),
   );
   const region = map.get("region");
+  const owner = map.get("credential_of");
   const priceList = map.get("price_list");
   return {
     dialect: readRequired({ map, name: "dialect", fallback: "openai" }, (field) =>
@@ -100,6 +103,7 @@ function readProvider(
     credential: readRequired({ map, name: "credential", fallback: "" }, (field) =>
       readMatching(field, isName, "a credential's name of [a-z0-9-]"),
     ),
+    credentialOf: (owner && readWord(owner, CREDENTIAL_OWNERS)) ?? "all",
     region:
       region && readMatching(region, isRegionCode, 'an ISO 3166 code such as "US" or "US-CA"'),
     clearance: readRequired({ map, name: "clearance", fallback: "" }, (field) =>

@@ -76,6 +76,8 @@ function writeProvider(provider: ProviderDocument): PlainObject {
     dialect: provider.dialect,
     base_url: provider.baseUrl,
     credential: provider.credential,
+    // Left out where it is the default: nodes that do not know the field take such a bundle too.
+    credential_of: provider.credentialOf === "team" ? "team" : undefined,
     region: provider.region,
     clearance: provider.clearance,
   });

@@ -1,11 +1,25 @@
 import { type FSWatcher, readdirSync, readFileSync, statSync, watch } from "node:fs";
 import { join } from "node:path";
 import type { Cancel, Clock } from "../../ports/clock.ts";
+import { isName } from "../../proto/ids.ts";
 import { scrubKeyMaterial } from "./key-material.ts";
 
-/** The providers' credentials that are on this node, by name. Their values leave in headers alone. */
+// The providers' credentials that are on this node.
+//
+// P1. A file of the folder is one credential: `<name>` for all teams, `<team>.<name>` for one alone.
+//     Which of them a request takes is said by policy and by the agent's team, exactly: there is no
+//     second choice, so that no team ever pays with another's.
+// P2. A changed folder is taken once it has stood still, so that nobody reads half of a rotation.
+// P3. A file that cannot be used changes nothing: the secret before stays, and that is told.
+// P4. A file that is gone takes its secret away. What was sent with it goes on.
+// P5. Files of teams that this node does not serve are not read.
+
+/** Their values leave in headers alone. */
 export type Credentials = {
-  /** Undefined when there is none of this name, or its file holds nothing that can be one. */
+  /**
+   * @param name As `credentialName` spells it.
+   * @returns Undefined when there is none of this name, or its file never held one.
+   */
   secretOf(name: string): string | undefined;
   readonly names: readonly string[];
   /** Takes these and earlier credentials, and what looks like one, out of a provider's text. */
@@ -15,23 +29,26 @@ export type Credentials = {
 
 export type CredentialsOptions = {
   readonly clock: Clock;
-  /** A folder with one file for each credential, named as policy names it. */
+  /** A folder with one file for each credential, named as `credentialName` spells it. */
   readonly directory?: string;
   /** Credentials given in another way, by name; a file of the same name wins. */
   readonly values?: ReadonlyMap<string, string>;
+  /** Teams whose own credentials may be on this node; undefined: any team's. */
+  readonly teams?: readonly string[] | undefined;
   /** Told of a file that cannot be used: its name and why, never its content. */
   onProblem?(name: string, problem: string): void;
+  /** Told that another secret is in use under this name from now on. */
+  onTaken?(name: string): void;
 };
 
-const NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 /** What a header can carry without a second reading, and long enough to be found in a text. */
 const SECRET = /^[\x21-\x7e]{8,4096}$/;
 const FILE_BYTES_MAX = 8_192;
 const FILES_MAX = 1_024;
 /** A watch may miss changes, on network and overlay file systems above all. */
 const POLL_MS = 5_000;
-/** Several files change one after the other; the folder is read once they have. */
-const SETTLE_MS = 50;
+/** How long the folder must look the same before what has changed in it is taken. */
+const STILL_MS = 250;
 /** Earlier secrets that are still taken out of texts. */
 const RETIRED_MAX = 64;
 
@@ -45,14 +62,16 @@ class CredentialStore implements Credentials {
   #secrets = new Map<string, string>();
   readonly #retired = new Set<string>();
   readonly #problems = new Map<string, string>();
-  #stamp = "";
+  /** What the folder looked like when it was taken, and at the last look. */
+  #taken: string | undefined;
+  #seen = "";
   #watcher: FSWatcher | undefined;
   #cancelPoll: Cancel = () => {};
-  #cancelSettle: Cancel = () => {};
+  #cancelLook: Cancel = () => {};
 
   constructor(options: CredentialsOptions) {
     this.#options = options;
-    this.#reload();
+    this.#look();
     if (options.directory === undefined) return;
     this.#watch(options.directory);
     this.#poll();
@@ -73,15 +92,12 @@ class CredentialStore implements Credentials {
   close(): void {
     this.#watcher?.close();
     this.#cancelPoll();
-    this.#cancelSettle();
+    this.#cancelLook();
   }
 
   #watch(directory: string): void {
     try {
-      this.#watcher = watch(directory, () => {
-        this.#cancelSettle();
-        this.#cancelSettle = this.#options.clock.after(SETTLE_MS, () => this.#reload());
-      });
+      this.#watcher = watch(directory, () => this.#lookSoon());
       // The folder itself may go away; the poll notices when it is back.
       this.#watcher.on("error", () => this.#watcher?.close());
       this.#watcher.unref();
@@ -92,39 +108,79 @@ class CredentialStore implements Credentials {
 
   #poll(): void {
     this.#cancelPoll = this.#options.clock.after(POLL_MS, () => {
-      this.#reload();
+      this.#look();
       this.#poll();
     });
   }
 
-  #reload(): void {
-    const { directory, values = new Map<string, string>() } = this.#options;
-    const files = directory === undefined ? [] : listFiles(directory);
-    const stamp = files.map(({ name, stamp }) => `${name} ${stamp}`).join("\n");
-    if (stamp === this.#stamp && this.#secrets.size > 0) return;
-    this.#stamp = stamp;
-    const secrets = new Map<string, string>();
-    for (const [name, value] of values) this.#add(secrets, name, value);
-    for (const { name, path } of files) this.#addFile(secrets, name, path);
-    this.#retire(secrets);
-    this.#secrets = secrets;
+  #lookSoon(): void {
+    this.#cancelLook();
+    this.#cancelLook = this.#options.clock.after(STILL_MS, () => this.#look());
   }
 
-  #addFile(secrets: Map<string, string>, name: string, path: string): void {
+  #look(): void {
+    const files = this.#filesNow();
+    if (files === undefined) return;
+    const stamp = files.map(({ name, stamp }) => `${name} ${stamp}`).join("\n");
+    if (stamp === this.#taken) return;
+    const isStill = this.#taken === undefined || stamp === this.#seen;
+    this.#seen = stamp;
+    if (isStill && this.#take(files)) this.#taken = stamp;
+    else this.#lookSoon();
+  }
+
+  #filesNow(): readonly CredentialFile[] | undefined {
+    const { directory } = this.#options;
+    if (directory === undefined) return [];
     try {
-      this.#add(secrets, name, readFileSync(path, "utf8").trim());
-    } catch {
-      this.#report(name, "cannot be read");
+      const files = listFiles(directory);
+      this.#problems.delete("");
+      return files;
+    } catch (error) {
+      this.#report("", `the folder cannot be read (${(error as NodeJS.ErrnoException).code})`);
+      return undefined;
     }
   }
 
-  #add(secrets: Map<string, string>, name: string, value: string): void {
-    if (!NAME.test(name)) this.#report(name, "is not a credential's name");
-    else if (!SECRET.test(value))
-      this.#report(name, "does not hold 8 to 4096 visible ASCII characters");
-    else {
+  /** False: a file changed meanwhile, so that nothing was taken. */
+  #take(files: readonly CredentialFile[]): boolean {
+    const secrets = new Map<string, string>();
+    for (const [name, value] of this.#options.values ?? []) this.#add(secrets, name, value);
+    for (const file of files.slice(0, FILES_MAX)) {
+      const text = this.#isServed(file.name) ? readCredential(file) : undefined;
+      if (text === "changed") return false;
+      if (text !== undefined) this.#add(secrets, file.name, text.secret);
+    }
+    if (files.length > FILES_MAX) this.#report("", `more than ${FILES_MAX} files`);
+    const before = this.#secrets;
+    this.#retire(secrets);
+    this.#secrets = secrets;
+    for (const [name, secret] of secrets) {
+      if (before.get(name) !== secret) this.#options.onTaken?.(name);
+    }
+    return true;
+  }
+
+  #isServed(name: string): boolean {
+    const { teams } = this.#options;
+    const team = name.includes(".") ? name.slice(0, name.indexOf(".")) : undefined;
+    if (teams === undefined || team === undefined || teams.includes(team)) return true;
+    this.#report(name, "is of a team that this node does not serve");
+    return false;
+  }
+
+  #add(secrets: Map<string, string>, name: string, value: string | undefined): void {
+    if (!isCredentialName(name)) {
+      this.#report(name, "is not a credential's name");
+    } else if (value !== undefined && SECRET.test(value)) {
       secrets.set(name, value);
       this.#problems.delete(name);
+    } else {
+      const before = this.#secrets.get(name);
+      const kept = before === undefined ? "there is none" : "the one before stays";
+      this.#report(name, `does not hold 8 to 4096 visible ASCII characters; ${kept}`);
+      if (before === undefined) secrets.delete(name);
+      else secrets.set(name, before);
     }
   }
 
@@ -145,23 +201,59 @@ class CredentialStore implements Credentials {
   }
 }
 
+/** `<name>`, or `<team>.<name>`: neither part has a dot. */
+function isCredentialName(name: string): boolean {
+  const parts = name.split(".");
+  return parts.length <= 2 && parts.every(isName);
+}
+
 type CredentialFile = { readonly name: string; readonly path: string; readonly stamp: string };
 
-/** Regular files of the folder. Names that begin with a dot are how Kubernetes swaps a mount. */
+/**
+ * Regular files of the folder. Names that begin with a dot are how Kubernetes swaps a mount.
+ *
+ * @throws The system's error, unless there is no folder.
+ */
 function listFiles(directory: string): readonly CredentialFile[] {
   const files: CredentialFile[] = [];
-  let names: readonly string[];
-  try {
-    names = readdirSync(directory).sort();
-  } catch {
-    return [];
-  }
-  for (const name of names) {
-    if (name.startsWith(".") || files.length >= FILES_MAX) continue;
+  for (const name of namesIn(directory)) {
+    if (name.startsWith(".")) continue;
     const path = join(directory, name);
-    const found = statSync(path, { throwIfNoEntry: false });
-    if (found?.isFile() !== true || found.size > FILE_BYTES_MAX) continue;
-    files.push({ name, path, stamp: `${found.mtimeMs} ${found.size} ${found.ino}` });
+    const stamp = stampOf(path);
+    if (stamp !== undefined) files.push({ name, path, stamp });
   }
   return files;
+}
+
+function namesIn(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory).sort();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+function stampOf(path: string): string | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found?.isFile() !== true) return undefined;
+  return `${found.mtimeMs} ${found.size} ${found.ino}`;
+}
+
+/** A secret that is undefined cannot be read. */
+function readCredential({
+  path,
+  stamp,
+}: CredentialFile): { readonly secret: string | undefined } | "changed" {
+  try {
+    const text = readBounded(path);
+    return stampOf(path) === stamp ? { secret: text } : "changed";
+  } catch {
+    return { secret: undefined };
+  }
+}
+
+function readBounded(path: string): string | undefined {
+  const { size } = statSync(path);
+  return size > FILE_BYTES_MAX ? undefined : readFileSync(path, "utf8").trim();
 }

@@ -18,7 +18,7 @@ export type UpstreamRequest = {
   /** Flat name, value, name, value; names lower case, built from the dialect's allow-list. */
   readonly headers: readonly string[];
   readonly body: Uint8Array;
-  /** Name of the credential and the header it goes into. Absent: none is put in. */
+  /** The credential as its file is named, and the header it goes into. Absent: none is put in. */
   readonly credential?: { readonly name: string; readonly dialect: Dialect };
   /** What the host resolved to when it was judged: no other address is dialled. Absent: a provider. */
   readonly addresses?: readonly DialAddress[];

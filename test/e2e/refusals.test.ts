@@ -1,5 +1,6 @@
-import { readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
@@ -21,11 +22,29 @@ let slowHead: Promise<Said>;
 /** Everything that was answered to anybody. */
 const answers: string[] = [];
 
+const ROTATED = "sk-ant-canary-rotated-0123456789abcdefg";
+/** Of each team its own, planted as the others are. `edges` has a file of which nothing can be used. */
+const TEAM_KEYS = {
+  "research.anthropic": "sk-ant-canary-research-0123456789abcdef",
+  "support.anthropic": "sk-ant-canary-support-0123456789abcdefg",
+  "edges.anthropic": "",
+};
+let teamKeys: string;
+
+function policyNow(): string {
+  return e2ePolicy(provider.origin).replace(
+    "credential: anthropic",
+    "credential: anthropic\n    credential_of: team",
+  );
+}
+
 beforeAll(async () => {
   provider = await startProvider();
+  teamKeys = mkdtempSync(join(tmpdir(), "altrace-team-keys-"));
+  for (const [name, key] of Object.entries(TEAM_KEYS)) writeFileSync(join(teamKeys, name), key);
   altrace = await startAltrace({
-    policy: e2ePolicy(provider.origin),
-    env: { ...PROVIDER_KEYS, ALTRACE_LOG_LEVEL: "debug" },
+    policy: policyNow(),
+    env: { ...PROVIDER_KEYS, ALTRACE_LOG_LEVEL: "debug", ALTRACE_CREDENTIALS: teamKeys },
   });
   // A head may take ten seconds; all other tests run meanwhile.
   slowHead = exchangeBytes(altrace.gateway, "POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\n");
@@ -33,6 +52,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await altrace?.[Symbol.asyncDispose]();
   await provider?.[Symbol.asyncDispose]();
+  rmSync(teamKeys, { recursive: true, force: true });
 });
 
 type Asking = {
@@ -335,12 +355,59 @@ describe("what was not granted is refused", () => {
   });
 });
 
+describe("a provider to which each team brings its own key", () => {
+  const say = (agent: string, prompt: string) =>
+    ask({
+      agent,
+      path: "/v1/messages",
+      body: JSON.stringify({
+        model: "claude-haiku-4-5",
+        max_tokens: 99,
+        messages: [{ role: "user", content: prompt }],
+      }),
+    });
+  const keysSent = (prompt: string) =>
+    provider.reachedBy(prompt).map(({ headers }) => headers["x-api-key"]);
+
+  test("sees the key of the team that asks", async () => {
+    for (const agent of ["research/worker-1", "support/triage"]) {
+      expect((await say(agent, `owned by ${agent}`)).status).toBe(200);
+    }
+    expect(keysSent("owned by research/")).toEqual([TEAM_KEYS["research.anthropic"]]);
+    expect(keysSent("owned by support/")).toEqual([TEAM_KEYS["support.anthropic"]]);
+  });
+
+  test("is not asked for a team whose own key cannot be used, though others' could", async () => {
+    const { status, headers } = await say("edges/sluggish", "of nobody");
+    expect(`${status} ${headers.get("x-altrace-reason")}`).toBe("503 credential_unavailable");
+    expect(keysSent("of nobody")).toEqual([]);
+    expect(altrace.said()).toMatch(/credential_unusable.*edges\.anthropic.*there is none/);
+  });
+
+  test("sees another key once its file changed, and no request fails meanwhile", async () => {
+    const file = join(teamKeys, "research.anthropic");
+    const statuses = new Set<number>();
+    const askUntil = (what: string, isSeen: () => boolean) =>
+      waitUntil(what, async () => {
+        const asked = [1, 2, 3, 4].map(() => say("research/worker-1", "while it turns"));
+        for (const { status } of await Promise.all(asked)) statuses.add(status);
+        return isSeen();
+      });
+    writeFileSync(file, "");
+    await askUntil("word of the bad file", () =>
+      /credential_unusable.*research\.anthropic.*the one before stays/.test(altrace.said()),
+    );
+    writeFileSync(file, ROTATED);
+    await askUntil("the new key", () => keysSent("while it turns").includes(ROTATED));
+    expect([...statuses]).toEqual([200]);
+    expect(keysSent("while it turns")[0]).toBe(TEAM_KEYS["research.anthropic"]);
+    expect(new Set(keysSent("while it turns")).size).toBe(2);
+  });
+});
+
 describe("a new policy", () => {
   const changed = () =>
-    e2ePolicy(provider.origin).replace(
-      "worker-2: {}",
-      "worker-2: { models: [anthropic/claude-haiku-4-5] }",
-    );
+    policyNow().replace("worker-2: {}", "worker-2: { models: [anthropic/claude-haiku-4-5] }");
 
   test("is in force on every node when `altrace policy apply --wait` returns", async () => {
     const agent = "research/worker-2";
@@ -519,7 +586,9 @@ describe("afterwards", () => {
     provider.script("say-nothing", { pieces: ["nothing"] });
     await ask({ body: chat(`script say-nothing ${CANARY}`) });
     const metrics = await (await fetch(altrace.ready.metrics)).text();
-    const keys = Object.values(PROVIDER_KEYS);
+    const keys = [...Object.values(PROVIDER_KEYS), ...Object.values(TEAM_KEYS), ROTATED].filter(
+      Boolean,
+    );
     const virtual = Object.values(altrace.ready.keys);
     const ours = altrace.process.stderr();
     // Nothing is written any more while files are read.

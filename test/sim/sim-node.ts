@@ -155,6 +155,7 @@ export class SimNode {
           region: undefined,
           credentials: new Map([["openai", "sk-simulated-0123456789"]]),
           credentialsDir: undefined,
+          credentialTeams: undefined,
           sessionSecret: new Uint8Array(32),
         },
         table,

@@ -18,6 +18,7 @@ export function provider(over: Partial<ProviderPolicy> = {}): ProviderPolicy {
     host: "api.openai.com",
     basePath: "",
     credential: "openai",
+    credentialOf: "all",
     region: "US",
     clearance: 2,
     ...over,

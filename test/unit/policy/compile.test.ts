@@ -35,6 +35,7 @@ test("a policy compiles to what the request path reads", () => {
     host: "api.openai.com",
     basePath: "",
     credential: "openai",
+    credentialOf: "all",
     region: "US",
     clearance: 2,
   };

@@ -75,6 +75,31 @@ describe("a credential", () => {
     expect(credentials().names).toEqual([]);
   });
 
+  test("of a team is the file of that team and name, beside the one of all teams", () => {
+    put("openai", "sk-all-teams");
+    put("research.openai", "sk-research");
+    const made = credentials();
+    expect(made.secretOf("openai")).toBe("sk-all-teams");
+    expect(made.secretOf("research.openai")).toBe("sk-research");
+    expect(made.secretOf("support.openai")).toBeUndefined();
+  });
+
+  test("P5: of a team that this node does not serve is not read, and that is told", () => {
+    put("openai", "sk-all-teams");
+    put("research.openai", "sk-research");
+    put("support.openai", "sk-support");
+    put("a.b.openai", "sk-nobody");
+    const problems: string[] = [];
+    const onProblem = (name: string, problem: string) => problems.push(`${name} ${problem}`);
+    const made = credentials({ teams: ["research", "a"], onProblem });
+    expect(made.names).toEqual(["openai", "research.openai"]);
+    expect(inspect(made, { depth: 9, showHidden: true })).not.toContain("sk-support");
+    expect(problems.toSorted()).toEqual([
+      "a.b.openai is not a credential's name",
+      "support.openai is of a team that this node does not serve",
+    ]);
+  });
+
   test("is nowhere to be seen in a dump of its store", () => {
     put("openai", "sk-hidden-0001");
     const made = credentials();
@@ -84,6 +109,69 @@ describe("a credential", () => {
 });
 
 describe("a change of the folder", () => {
+  test("P2: is taken once it has stood still, and that is told", () => {
+    const clock = twinClock();
+    put("openai", "sk-first-0001");
+    const taken: string[] = [];
+    const made = credentials({ clock, onTaken: (name) => taken.push(name) });
+    put("openai", "sk-second-");
+    clock.advance(5_000);
+    // As a slow writer does it: the first look saw half of it.
+    put("openai", "sk-second-0002");
+    expect(made.secretOf("openai")).toBe("sk-first-0001");
+    clock.advance(250);
+    expect(made.secretOf("openai")).toBe("sk-first-0001");
+    clock.advance(250);
+    expect(made.secretOf("openai")).toBe("sk-second-0002");
+    expect(taken).toEqual(["openai", "openai"]);
+  });
+
+  test("P2: that takes a file away and brings it back leaves no moment without a secret", () => {
+    const clock = twinClock();
+    put("openai", "sk-first-0001");
+    const made = credentials({ clock });
+    rmSync(join(folder, "openai"));
+    clock.advance(5_000);
+    expect(made.secretOf("openai")).toBe("sk-first-0001");
+    put("openai", "sk-second-0002");
+    clock.advance(500);
+    expect(made.secretOf("openai")).toBe("sk-second-0002");
+  });
+
+  test.each([
+    ["empty", ""],
+    ["of two lines", "first-line\nsecond-line"],
+    ["too large", "x".repeat(9_000)],
+  ])("P3: to a file that is %s leaves the secret before in use, and is told", (_what, text) => {
+    const clock = twinClock();
+    put("openai", "sk-first-0001");
+    put("other", "sk-other-0001");
+    const problems: string[] = [];
+    const onProblem = (name: string, problem: string) => problems.push(`${name} ${problem}`);
+    const made = credentials({ clock, onProblem });
+    put("openai", text);
+    put("other", "sk-other-0002");
+    clock.advance(60_000);
+    expect(made.secretOf("openai")).toBe("sk-first-0001");
+    expect(made.secretOf("other")).toBe("sk-other-0002");
+    expect(problems).toEqual([expect.stringMatching(/^openai .*the one before stays$/)]);
+    put("openai", "sk-third-0003");
+    clock.advance(60_000);
+    expect(made.secretOf("openai")).toBe("sk-third-0003");
+  });
+
+  test("P3: to a folder that cannot be read changes nothing, and is told once", () => {
+    const clock = twinClock();
+    put("openai", "sk-first-0001");
+    const problems: string[] = [];
+    const made = credentials({ clock, onProblem: (name, why) => problems.push(`${name}|${why}`) });
+    rmSync(folder, { recursive: true });
+    writeFileSync(folder, "not a folder");
+    clock.advance(60_000);
+    expect(made.secretOf("openai")).toBe("sk-first-0001");
+    expect(problems).toEqual(["|the folder cannot be read (ENOTDIR)"]);
+  });
+
   test("is seen by watching it", async () => {
     put("openai", "sk-first-0001");
     const made = credentials({ clock: systemClock });
@@ -105,7 +193,7 @@ describe("a change of the folder", () => {
     expect(made.names).toEqual([]);
     mkdirSync(later);
     writeFileSync(join(later, "openai"), "sk-first-0001");
-    clock.advance(5_000);
+    clock.advance(5_500);
     expect(made.secretOf("openai")).toBe("sk-first-0001");
   });
 
@@ -124,7 +212,7 @@ describe("a change of the folder", () => {
     expect(made.secretOf("openai")).toBe("sk-first-0001");
     symlinkSync("..2", join(folder, "..data_tmp"));
     renameSync(join(folder, "..data_tmp"), join(folder, "..data"));
-    clock.advance(5_000);
+    clock.advance(5_500);
     expect(made.secretOf("openai")).toBe("sk-second-0002");
   });
 
@@ -133,7 +221,7 @@ describe("a change of the folder", () => {
     put("openai", "sk-first-0001");
     const made = credentials({ clock });
     rmSync(join(folder, "openai"));
-    clock.advance(5_000);
+    clock.advance(5_500);
     expect(made.secretOf("openai")).toBeUndefined();
   });
 });
@@ -144,7 +232,7 @@ describe("a provider's text", () => {
     put("openai", "plainword0001");
     const made = credentials({ clock });
     put("openai", "plainword0002-longer");
-    clock.advance(5_000);
+    clock.advance(5_500);
     const text = "keys plainword0001, plainword0002-longer and plainword0003";
     expect(made.scrub(text)).toBe("keys [redacted], [redacted] and plainword0003");
   });
