@@ -77,7 +77,7 @@ async function kills(
   const agent = lab.speak("a1", ["python3", script, "198.18.5.5"]);
   const ends: Ends = { idle: new Times(), chatty: new Times(), anew: new Times() };
   const gate = new Times();
-  const pids = lab.nodePids("node", "capture-probe.ts");
+  const pids = lab.running("node", { uid: 4737, word: "capture-probe.ts" });
   const ask = await openGate(lab);
   try {
     for (let i = 0; i < rounds; i++) {

@@ -13,6 +13,7 @@ import { FarSide } from "./far-side.ts";
 
 const unavailable = kernelUnavailable();
 const AGENT = "agent/research/worker-1";
+const PROXY = { uid: 4737, word: "capture-probe.ts" };
 
 describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
   let lab: KernelLab;
@@ -54,7 +55,7 @@ describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
     );
   /** In place of the proxy's own reset, which follows the gate. */
   const resetAll = () => {
-    for (const pid of lab.nodePids("node", "capture-probe.ts")) process.kill(pid, "SIGUSR2");
+    lab.signal("node", PROXY, "SIGUSR2");
   };
 
   test("refuses what is new, resets what is open, and leaves the neighbour alone", async () => {
@@ -120,9 +121,8 @@ describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
 
   test("ends open connections also where the proxy is stuck", async () => {
     const stuck = await flow("a1");
-    const pids = lab.nodePids("node", "capture-probe.ts");
     stuck.child.stdin?.write("wait\n");
-    for (const pid of pids) process.kill(pid, "SIGSTOP");
+    expect(lab.signal("node", PROXY, "SIGSTOP")).toBe(1);
     try {
       await gate.ask({ t: "kill", scope: AGENT });
       expect((await ended(stuck, "ended")).ended).toBe("ConnectionResetError");
@@ -130,7 +130,7 @@ describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
         enforcer.said.some(({ event }) => event === "sockets_swept"),
       );
     } finally {
-      for (const pid of pids) process.kill(pid, "SIGCONT");
+      lab.signal("node", PROXY, "SIGCONT");
     }
     await gate.ask({ t: "revive", scope: AGENT });
   });

@@ -77,45 +77,14 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     const probe = await lab.captureProbe();
     const clients = lab.speak("a1", ["python3", `${import.meta.dirname}/clients.py`, "198.18.5.5"]);
     const served = () => clients.said.filter(({ held }) => held === true).length;
-    const pids = () =>
-      spawnSync(
-        "ip",
-        ["netns", "exec", lab.namespace("node"), "pgrep", "-u", "4737", "-f", "capture-probe"],
-        { encoding: "utf8" },
-      )
-        .stdout.split("\n")
-        .filter(Boolean)
-        .map(Number);
     const ready = () => probe.said.filter((one) => one.ready === true).length;
-    const launcher = () =>
-      spawnSync(
-        "ip",
-        [
-          "netns",
-          "exec",
-          lab.namespace("node"),
-          "pgrep",
-          "-u",
-          "0",
-          "-f",
-          "^[^ ]*altrace-launcher",
-        ],
-        { encoding: "utf8" },
-      )
-        .stdout.split("\n")
-        .filter(Boolean)
-        .map(Number);
     await waitUntil("clients to be served", () => served() > 20);
-    for (const end of [
-      () => {
-        for (const pid of pids()) process.kill(pid, "SIGKILL");
-      },
-      () => {
-        for (const pid of launcher()) process.kill(pid, "SIGHUP");
-      },
-    ]) {
+    for (const [running, signal] of [
+      [{ uid: 4737, word: "capture-probe.ts" }, "SIGKILL"],
+      [{ uid: 0, word: "altrace-launcher" }, "SIGHUP"],
+    ] as const) {
       const before = ready();
-      end();
+      expect(lab.signal("node", running, signal)).toBe(1);
       await waitUntil(
         () => `the next program: ${JSON.stringify(probe.said.slice(-3))}`,
         () => ready() > before,

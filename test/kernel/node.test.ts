@@ -238,7 +238,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     const ended = () => clients.said.length;
     await waitUntil("clients", () => ended() > 10);
     const ready = () => altrace.said.filter((one) => one.ready === true).length;
-    for (const pid of lab.nodePids("node", "altrace.js")) process.kill(pid, "SIGKILL");
+    expect(lab.signal("node", { uid: 4737, word: "altrace.js" }, "SIGKILL")).toBe(1);
     await waitUntil(
       () => `the next one: ${tail(altrace)}`,
       () => ready() > 1,

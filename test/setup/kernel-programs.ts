@@ -2,12 +2,12 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 
 const APT = "/usr/bin/apt-get";
-const PROGRAMS = ["ip", "nft", "python3", "cc", "make", "setpriv", "pgrep"];
+const PROGRAMS = ["ip", "nft", "python3", "cc", "make", "setpriv"];
 
 /** Debian's packages of all programs that the tests of the kernel's part start. */
 export const KERNEL_PACKAGES: readonly string[] = [
   ...["nftables", "iproute2", "python3", "gcc", "libc6-dev"],
-  ...["linux-libc-dev", "make", "util-linux", "procps"],
+  ...["linux-libc-dev", "make", "util-linux"],
 ];
 
 /**

@@ -17,7 +17,7 @@ import { KERNEL_PACKAGES } from "../setup/kernel-programs.ts";
 import { waitUntil } from "./wait-until.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
-const TOOLS = ["ip", "nft", "python3", "cc", "make", "setpriv", "pgrep"] as const;
+const TOOLS = ["ip", "nft", "python3", "cc", "make", "setpriv"] as const;
 const MISSING = "missing programs:";
 
 /**
@@ -73,6 +73,9 @@ export type Speaker = {
   readonly child: ChildProcess;
   readonly exit: Promise<number | null>;
 };
+
+/** Which processes: their user, and a word of their command line. */
+export type Running = { readonly uid: number; readonly word: string };
 
 /** What the manifests give the node's launcher, and nothing beside. */
 export const LAUNCHER_CAPABILITIES = ["net_admin", "setuid", "setgid", "setpcap", "kill"] as const;
@@ -275,15 +278,19 @@ export class KernelLab implements Disposable {
     );
   }
 
-  /** Processes of a place whose user is the node's and whose command line has this word. */
-  nodePids(place: Place, word: string): readonly number[] {
-    const pids = execFileSync("ip", ["netns", "pids", this.namespace(place)], { encoding: "utf8" });
-    // Looked for in this namespace alone: another lab on this machine has processes of the same names.
-    return pids
-      .split("\n")
-      .filter(Boolean)
-      .filter((pid) => isNodes(pid, word))
-      .map(Number);
+  /**
+   * The processes of a place that are these. A namespace for networks alone sees the processes of the
+   * whole machine, and another lab has some of the same names: only those that live in here are meant.
+   */
+  running(place: Place, which: Running): readonly number[] {
+    return this.#pids(place).filter((pid) => isRunning(pid, which));
+  }
+
+  /** Signals them. @returns How many there were. */
+  signal(place: Place, which: Running, signal: NodeJS.Signals): number {
+    const pids = this.running(place, which);
+    for (const pid of pids) signalOne(pid, signal);
+    return pids.length;
   }
 
   /** Ends every process that was started in here. */
@@ -303,12 +310,15 @@ export class KernelLab implements Disposable {
 
   /** Whoever the launcher has started is not our child; it lives in the namespace. */
   #killAll(): void {
-    for (const place of PLACES) {
-      const { stdout } = spawnSync("ip", ["netns", "pids", this.namespace(place)], {
-        encoding: "utf8",
-      });
-      for (const pid of stdout.split("\n").filter(Boolean)) kill(Number(pid));
-    }
+    for (const place of PLACES) for (const pid of this.#pids(place)) signalOne(pid, "SIGKILL");
+  }
+
+  /** None where the place was never made. */
+  #pids(place: Place): readonly number[] {
+    const { stdout } = spawnSync("ip", ["netns", "pids", this.namespace(place)], {
+      encoding: "utf8",
+    });
+    return stdout.split("\n").filter(Boolean).map(Number);
   }
 
   #build(): void {
@@ -423,18 +433,20 @@ function parsed(line: string): Said {
 }
 
 /** One that ended in between is not there. */
-function isNodes(pid: string, word: string): boolean {
+function isRunning(pid: number, { uid, word }: Running): boolean {
   try {
-    const isIts = /^Uid:\s+4737\s/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+    const isIts = new RegExp(`^Uid:\\s+${uid}\\s`, "m").test(
+      readFileSync(`/proc/${pid}/status`, "utf8"),
+    );
     return isIts && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(word);
   } catch {
     return false;
   }
 }
 
-function kill(pid: number): void {
+function signalOne(pid: number, signal: NodeJS.Signals): void {
   try {
-    process.kill(pid, "SIGKILL");
+    process.kill(pid, signal);
   } catch {
     // It has just ended by itself.
   }
