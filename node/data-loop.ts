@@ -27,6 +27,7 @@ import { watchFreshness } from "./dataplane/watch-freshness.ts";
 import { stageName } from "./decision/chain.ts";
 import type { DecisionLog } from "./decision/commit.ts";
 import { doorRecord } from "./door-record.ts";
+import { LiveDecisions } from "./live-decisions.ts";
 import { LocalRefusals } from "./local-refusals.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { type LoopDoors, openDoors } from "./loop-doors.ts";
@@ -35,7 +36,6 @@ import { createLoopMetrics, type LoopMetrics } from "./loop-metrics.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
 import { noteAtDoor } from "./note-stranger.ts";
 import { OpenHolds } from "./open-holds.ts";
-import { OpenTunnels } from "./open-tunnels.ts";
 import { NO_PLACEMENT } from "./placement-file.ts";
 import { PolicyShelf } from "./policy-shelf.ts";
 import { Possession } from "./possession.ts";
@@ -89,7 +89,7 @@ export async function startDataLoop(parts: DataLoopParts): Promise<void> {
     onRefused: (refused) => recordAtDoor(refused, loop),
     onFault: fail,
   });
-  loop.tunnels.watch(loop);
+  loop.live.watch(loop);
   loop.controlLink.listening(doors.gatewayPort, doors.forwardPort);
 }
 
@@ -205,7 +205,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     credentials,
     ...tunnelling,
     inspection: inspectionBy(certificates, turns),
-    tunnels: new OpenTunnels(),
+    live: new LiveDecisions(),
     holds,
     refusals: new LocalRefusals(table, () => clock.monoNs()),
     sessions: createMcpSessions(data.sessionSecret),

@@ -122,7 +122,7 @@ async function passAndSettle(
     limits: policy.limits,
     refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",
   });
-  const outcome = await loop.tunnels.during(openAs(asked, sink), () => ended);
+  const outcome = await loop.live.during(openAs(asked, sink), facts, () => ended);
   if (!outcome.sent) release(loop.table, row.row, reserved);
   const bytesUp = outcome.sent ? permit.request.body.length : 0;
   writeEnd(asked, facts, { ...outcome, bytesUp }, loop);

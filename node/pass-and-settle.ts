@@ -42,7 +42,7 @@ export async function passAndSettle(
   tellAllowed(asked, held, loop);
   const open = { asked, close: (reason: Reason) => tunnel.close(reason) };
   if ("inspect" in held) {
-    const end = await loop.tunnels.during(open, () => loop.inspection.serve(asked, greeted));
+    const end = await loop.live.during(open, facts, () => loop.inspection.serve(asked, greeted));
     writeEnd(asked, facts, endOf(tunnel, end.reason), loop);
     return;
   }
@@ -52,7 +52,7 @@ export async function passAndSettle(
     return;
   }
   tunnel.carryTo(upstream);
-  const end = await loop.tunnels.during(open, () =>
+  const end = await loop.live.during(open, facts, () =>
     carry({
       tunnel,
       upstream,
@@ -116,7 +116,8 @@ export function writeEnd(
       loop.log.append(
         cutRecord(facts, { stage: stageOf(reason), reason, rule: undefined }, context),
       );
-      tellCut(asked, facts, reason, undefined, loop);
+      // What passes unread breaks no rule: it ends for what changed under it.
+      tellCut(asked, facts, { reason, cause: undefined }, loop);
     }
     const end = { reason: reason ?? "ok", spent, overrunMicros: 0n, inspection };
     loop.log.append(settleRecord(facts, { ...end, bytes: { up, down } }, context));

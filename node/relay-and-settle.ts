@@ -3,7 +3,7 @@ import { AnswerShadow, type ShadowObjection } from "./answer-shadow.ts";
 import type { Outcome as RelayOutcome } from "./dataplane/client-leg.ts";
 import { grantedName } from "./dataplane/dialects/path-names.ts";
 import type { Answer } from "./dataplane/exchange.ts";
-import { relayAnswer } from "./dataplane/relay-answer.ts";
+import { type AnswerSink, relayAnswer } from "./dataplane/relay-answer.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
 import { stageName } from "./decision/chain.ts";
 import type { Reserved } from "./decision/commit.ts";
@@ -49,7 +49,7 @@ export async function relayAndSettle(
   const endHold = openHold(asked, allowed, loop);
   try {
     asked.exchange.setHeld(allowed.reserved.taken);
-    outcome = await relay(asked, allowed, shadow, loop);
+    outcome = await relayJudged(asked, allowed, shadow, loop);
   } catch (error) {
     // A bug of ours must not leave money held that nobody will ever give back.
     if (endHold()) settleRequest(asked, allowed, brokenOff(!allowed.permit.revoke()), loop);
@@ -94,11 +94,38 @@ function brokenOff(sent: boolean): RelayOutcome {
   };
 }
 
+/** Relays, and for as long as that goes on has what it was allowed by judged again. */
+async function relayJudged(
+  asked: Asked,
+  allowed: Allowed,
+  shadow: AnswerShadow,
+  loop: LoopContext,
+): Promise<RelayOutcome> {
+  const { facts, permit } = allowed;
+  const isContract = asked.row?.contractId !== undefined;
+  let isWithdrawn: true | undefined;
+  let sink: AnswerSink | undefined;
+  const live = {
+    asked: { ...asked, keyHandle: asked.keySha256, isContract },
+    origin: permit.request.origin,
+    close: (reason: Reason) => {
+      if (sink?.close(reason) === true) isWithdrawn = true;
+    },
+  };
+  const outcome = await loop.live.during(live, facts, () =>
+    relay(asked, allowed, shadow, loop, (made) => {
+      sink = made;
+    }),
+  );
+  return isWithdrawn === undefined ? outcome : { ...outcome, isWithdrawn };
+}
+
 function relay(
   asked: Asked,
   allowed: Allowed,
   shadow: AnswerShadow,
   loop: LoopContext,
+  onSink: (sink: AnswerSink) => void,
 ): Promise<RelayOutcome> {
   const { exchange, found, read, row } = asked;
   const { facts, permit } = allowed;
@@ -143,6 +170,7 @@ function relay(
       scrub: (text) => loop.credentials.scrub(text),
       onOutcome: resolve,
     });
+    onSink(sink);
     loop.forwarder.forward(permit, sink, {
       limits: policy.limits,
       refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",

@@ -1,4 +1,5 @@
 import type { AuditRecord } from "../audit/record.ts";
+import type { LadderCause } from "../policy/compiled-policy.ts";
 import { type Reason, stageOf } from "../proto/reasons.ts";
 import type { Outcome as RelayOutcome } from "./dataplane/client-leg.ts";
 import { stageName } from "./decision/chain.ts";
@@ -147,7 +148,8 @@ function writeOutcome(
   if (reason !== undefined && outcome.kind === "cut") {
     const cut = { stage: stageOf(reason), reason, rule: outcome.rule };
     appendOrCount(loop, () => cutRecord(facts, cut, context));
-    tellCut(asked, facts, reason, outcome.rule, loop);
+    const cause = outcome.isWithdrawn ? undefined : ladderCause(reason, facts, outcome.rule);
+    tellCut(asked, facts, { reason, cause }, loop);
   }
   const end = { reason: reason ?? "ok", spent: due.spent, overrunMicros: due.over, inspection };
   appendOrCount(loop, () => settleRecord(facts, end, context));
@@ -163,12 +165,15 @@ function appendOrCount(loop: LoopContext, record: () => AuditRecord): void {
   }
 }
 
-/** Counts an answer or a tunnel that was cut, and tells the agent's actor of it. */
+/**
+ * Counts an answer or a tunnel that was cut, and tells the agent's actor of it.
+ *
+ * @param of `cause`: what the ladder makes of it; undefined where the agent has done nothing.
+ */
 export function tellCut(
   asked: Asked<Asker>,
   facts: Facts,
-  reason: Reason,
-  rule: string | undefined,
+  { reason, cause }: { readonly reason: Reason; readonly cause: LadderCause | undefined },
   loop: LoopContext,
 ): void {
   const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
@@ -183,6 +188,6 @@ export function tellCut(
     allowed: false,
     stage,
     reason,
-    cause: ladderCause(reason, facts, rule),
+    cause,
   });
 }

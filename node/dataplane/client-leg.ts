@@ -30,6 +30,8 @@ export type Outcome = {
   /** The content rule that decided, or the tool that is not granted. */
   readonly rule: string | undefined;
   readonly usage: Usage | undefined;
+  /** What it was allowed by no longer holds, through nothing that its agent did. */
+  readonly isWithdrawn?: true;
   /** Text came after the last report, so `usage` is of a part of the answer. */
   readonly hasUncounted?: true;
   /** Bytes of text that a model wrote. */

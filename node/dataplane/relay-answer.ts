@@ -6,13 +6,19 @@ import { JsonRelay } from "./json-relay.ts";
 import { SseRelay } from "./sse-relay.ts";
 import type { ResponseSink, UpstreamHandle } from "./upstream-leg.ts";
 
+/** Takes a provider's answer, until it is told that it may not go on. */
+export type AnswerSink = ResponseSink & {
+  /** Ends the answer for a reason that came from outside of it. False: it was over before. */
+  close(reason: Reason): boolean;
+};
+
 /**
  * Relays one provider's answer to one client: the sink for `forward`.
  *
  * From this call on it owns the client's answer: it hears kills, drains and the client's leaving, and
  * says the exchange's last word, whatever happens, and tells its outcome once.
  */
-export function relayAnswer(input: RelayInput): ResponseSink {
+export function relayAnswer(input: RelayInput): AnswerSink {
   return new AnswerRelay(new ClientLeg(input));
 }
 
@@ -25,7 +31,7 @@ type BodyRelay = {
   readonly complete?: boolean;
 };
 
-class AnswerRelay implements ResponseSink {
+class AnswerRelay implements AnswerSink {
   readonly #leg: ClientLeg;
   #body: BodyRelay | undefined;
 
@@ -35,6 +41,12 @@ class AnswerRelay implements ResponseSink {
 
   attach(handle: UpstreamHandle): void {
     this.#leg.attach(handle);
+  }
+
+  close(reason: Reason): boolean {
+    if (this.#leg.over) return false;
+    this.#leg.object(reason);
+    return true;
   }
 
   onHead(status: number, rawHeaders: readonly string[]): void {

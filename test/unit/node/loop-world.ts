@@ -7,6 +7,7 @@ import type { CommitDeps } from "../../../node/decision/commit.ts";
 import type { RecordContext } from "../../../node/decision/decision-record.ts";
 import type { Cost, Facts } from "../../../node/decision/facts.ts";
 import type { Asked } from "../../../node/gather.ts";
+import { LiveDecisions } from "../../../node/live-decisions.ts";
 import { LocalRefusals } from "../../../node/local-refusals.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import type { TopUpRequest } from "../../../node/loop-control-link.ts";
@@ -122,6 +123,7 @@ export class LoopWorld {
       },
       connections: { countOf: () => 1 },
       holds: new OpenHolds(this.clock),
+      live: new LiveDecisions(),
       strangers: this.strangers,
       placement: NO_PLACEMENT,
       refusals: new LocalRefusals(this.table, () => this.clock.monoNs()),

@@ -241,16 +241,16 @@ describe("plain HTTP through the forward proxy", () => {
     const client = await rawClient(it.door.port);
     client.socket.write(it.head("GET"));
     await client.until(/first/);
-    await it.loop.tunnels.judge(it.loop);
+    await it.loop.live.judge(it.loop);
     expect(client.socket.destroyed).toBe(false);
     const version = it.world.policy.version + 1;
     it.world.policy = { ...it.world.policy, version, agents: new Map([[AGENT, grant()]]) };
     setPolicyVersion(it.world.table, version);
-    await it.loop.tunnels.judge(it.loop);
+    await it.loop.live.judge(it.loop);
     await client.closed;
     await eventually(() => it.world.settlements.length === 1, "settled");
     expect(it.world.decisions.map(({ rc }) => rc)).toEqual(["ok", "host_not_granted"]);
-    expect(it.loop.tunnels.count).toBe(0);
+    expect(it.loop.live.count).toBe(0);
   });
 
   test("of a key that is removed while its body comes is refused", async () => {

@@ -16,9 +16,9 @@ import { type Gateway, startGateway } from "../../../node/dataplane/gateway.ts";
 import { GATEWAY_LIMITS } from "../../../node/dataplane/gateway-limits.ts";
 import { createAddressRules } from "../../../node/dataplane/tunnel/address-rules.ts";
 import { enforceTunnel } from "../../../node/enforce-tunnel.ts";
+import { LiveDecisions } from "../../../node/live-decisions.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import { serve } from "../../../node/loop-doors.ts";
-import { OpenTunnels } from "../../../node/open-tunnels.ts";
 import { NO_PLACEMENT } from "../../../node/placement-file.ts";
 import { NO_INSPECTION } from "../../../node/tls-inspection.ts";
 import type { CompiledPolicy } from "../../../policy/compiled-policy.ts";
@@ -119,7 +119,7 @@ export async function tunnelWorld(
     },
     addressRules: createAddressRules([["127.0.0.0", 8]]),
     inspection: NO_INSPECTION,
-    tunnels: new OpenTunnels(),
+    live: new LiveDecisions(),
     placement: NO_PLACEMENT,
     ...part,
   };

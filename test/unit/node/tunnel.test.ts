@@ -245,7 +245,7 @@ describe("a tunnel", () => {
   test("is closed by a policy that no longer grants its host, and only then", async () => {
     const it = await tunnelWorld();
     const { tls, ended } = await openTunnel(it);
-    await it.loop.tunnels.judge(it.loop);
+    await it.loop.live.judge(it.loop);
     expect(await echo(tls, "still")).toBe("STILL");
     it.world.policy = {
       ...it.world.policy,
@@ -253,7 +253,7 @@ describe("a tunnel", () => {
       agents: new Map([[AGENT, grant({ hosts: [] })]]),
     };
     setPolicyVersion(it.world.table, 2);
-    it.loop.tunnels.watch(it.loop);
+    it.loop.live.watch(it.loop);
     expect(await ended).toBe("ECONNRESET");
     await eventually(() => it.world.settlements.length === 1, "settled");
     expect(it.world.settlements[0]).toMatchObject({ rc: "host_not_granted" });
