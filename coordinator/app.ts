@@ -220,6 +220,7 @@ class RunningCoordinator implements Coordinator {
         text: await this.metrics.registry.metrics(),
       }),
       notReady: () => this.notReady(),
+      onBug: (error) => tell("handler_failed", { method: "admin", error: String(error) }),
     });
     await this.#listenAsWitness();
     replica.start();

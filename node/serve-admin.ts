@@ -37,5 +37,6 @@ export function serveAdmin(of: {
       ...(await view.closedBecause()),
       ...(view.kernelFaults() ?? []).map(({ rc, what }) => `${rc}: ${what}`),
     ],
+    onBug: (error) => parts.log.fault("admin", error),
   });
 }

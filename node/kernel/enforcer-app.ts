@@ -91,6 +91,7 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
     port: config.metricsPort,
     metrics: async () => ({ contentType: registry.contentType, text: await registry.metrics() }),
     notReady: () => enforcer.wrong().map(({ rc, what }) => `${rc}: ${what}`),
+    onBug: (error) => log.error({ event: "handler_failed", error: String(error) }),
   });
   log.info({ event: "enforcer_started", gate: config.gateSocket, metrics: admin.port });
   return {

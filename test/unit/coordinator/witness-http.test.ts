@@ -33,11 +33,12 @@ function bodyOf(signer: Signer, size: number, { oldSize = 0, bend = 0 } = {}): s
 }
 
 async function setUp() {
+  const store = twinStore({});
   const witness = new Witness({
     mesh: "acme",
     replicaId: "c1",
     signer: twinKeys(twinRandom(4)).loadOrCreate("witness"),
-    store: twinStore({}),
+    store,
     clock: twinClock(),
     tell: () => undefined,
     outside: [OUTSIDE.key],
@@ -60,7 +61,7 @@ async function setUp() {
     const type = answer.headers.get("content-type");
     return { status: answer.status, type, text: await answer.text() };
   };
-  return { witness, bugs, ask, add: (body: string) => ask("/add-checkpoint", body) };
+  return { store, witness, bugs, ask, add: (body: string) => ask("/add-checkpoint", body) };
 }
 
 describe("the witness over HTTP", () => {
@@ -115,6 +116,13 @@ describe("the witness over HTTP", () => {
     expect((await ask("/add-checkpoint")).status).toBe(405);
     expect((await ask("/")).status).toBe(404);
     expect(bugs).toEqual([]);
+  });
+
+  test("says so when it could not keep what it would have cosigned", async () => {
+    const { store, bugs, add } = await setUp();
+    await store.close();
+    expect((await add(bodyOf(OUTSIDE, 100))).status).toBe(500);
+    expect(bugs).toHaveLength(1);
   });
 });
 
