@@ -4,11 +4,20 @@
 // N2. The judgement is made from what is stored, and what is stored changes with it in one step: whoever
 //     calls keeps `next` only if nothing was kept in between, and before the answer leaves.
 // N3. A signed checkpoint that contradicts what was cosigned is kept as evidence and never cosigned.
+// N4. What is kept of a checkpoint is its text and its log's signature. Whoever brings it may have put other
+//     lines beside them: too many of them, or a wrong one in a witness's name, make a note that nobody reads.
 
 import { type OpenedCheckpoint, openCheckpoint, parseCheckpointText } from "./checkpoint.ts";
 import { HASH_BYTES, PROOF_HASHES_MAX, verifyConsistency } from "./merkle.ts";
 import { flawed, type Parsed, parsed } from "./parsed.ts";
-import { NOTE_BYTES_MAX, parseNote, type VerifierKey } from "./signed-note.ts";
+import {
+  encodeNote,
+  NOTE_BYTES_MAX,
+  parseNote,
+  signatureLine,
+  signaturesBy,
+  type VerifierKey,
+} from "./signed-note.ts";
 import { strictBase64, strictDecimal, strictUtf8 } from "./strict-text.ts";
 
 /** Bytes of a request, at most: the largest proof and note. */
@@ -93,12 +102,20 @@ export function judgeCheckpoint(
   seen: Witnessed | undefined,
 ): WitnessAnswer {
   if (keys.length === 0) return { status: 404, detail: "the log is not known" };
-  const opened = openByAny(request.checkpoint, keys);
+  const { opened, key } = openByAny(request.checkpoint, keys);
   if (!opened.ok) return { status: 403, detail: `${opened.flaw}: ${opened.detail}` };
-  const { size, root, note } = opened.value;
+  return judgeOpened({ ...request, checkpoint: onlyOwn(opened.value, key) }, opened.value, seen);
+}
+
+function judgeOpened(
+  request: AddCheckpoint,
+  opened: OpenedCheckpoint,
+  seen: Witnessed | undefined,
+): WitnessAnswer {
+  const { size, root, note } = opened;
   const { oldSize, proof, checkpoint } = request;
   if (oldSize > size) return { status: 400, detail: `old ${oldSize} is above ${size}` };
-  if (oldSize !== (seen?.size ?? 0)) return elsewhere(request, opened.value, seen);
+  if (oldSize !== (seen?.size ?? 0)) return elsewhere(request, opened, seen);
   if (seen === undefined || oldSize === 0) {
     if (proof.length > 0) return { status: 422, detail: "a proof from nothing" };
     return { status: 200, text: note.text, next: { size, root, checkpoint } };
@@ -135,6 +152,13 @@ function evidenceOf(kind: Evidence["kind"], request: AddCheckpoint, seen: Witnes
 
 function openByAny(checkpoint: string, keys: readonly VerifierKey[]) {
   const bytes = Buffer.from(checkpoint, "utf8");
-  const results = keys.map((key) => openCheckpoint(bytes, key, []));
-  return results.find(({ ok }) => ok) ?? (results[0] as (typeof results)[0]);
+  const tries = keys.map((key) => ({ key, opened: openCheckpoint(bytes, key, []) }));
+  return tries.find(({ opened }) => opened.ok) ?? (tries[0] as (typeof tries)[0]);
+}
+
+/** N4. The checkpoint with one signature by that key, which was checked, and no other. */
+function onlyOwn({ note }: OpenedCheckpoint, key: VerifierKey): string {
+  const [own] = signaturesBy(note, key);
+  if (own === undefined) throw new Error("a checkpoint that was opened has its log's signature");
+  return encodeNote(note.text, [signatureLine(key, own.bytes)]);
 }

@@ -6,7 +6,9 @@
 //     after it: two requests that cross cannot both be cosigned.
 // X3. A log from outside of the mesh is known from the operator's file alone, and kept apart: it is none that
 //     must exist.
-// X4. Checkpoints that contradict each other are kept, and nobody can fill the disk with them.
+// X4. Checkpoints that contradict each other are kept, and nobody can fill the disk with them. Two of one size
+//     speak for themselves, whoever brings them. A proof that leads nowhere is held against a log only when its
+//     own node has sent it: anybody can make one.
 
 import { createHash } from "node:crypto";
 import { cosignCheckpoint } from "../audit/checkpoint.ts";
@@ -35,7 +37,7 @@ import { EVIDENCE_PREFIX, evidenceKey, LOG_PREFIX, logKey, outsideLogKey } from 
 
 /** Epochs of one node's log; a node that opens more has lost its disk very often, or lies. */
 export const LOG_EPOCHS_MAX = 1_024;
-/** Pairs of contradicting checkpoints that are kept of one log. */
+/** Pairs of contradicting checkpoints that are kept of one log, of each kind. */
 export const EVIDENCE_MAX = 16;
 /** Requests that crossed this one before it is given up, to be asked again. */
 const CROSSINGS_MAX = 8;
@@ -86,13 +88,17 @@ export class Witness {
   readonly vkey: string;
   readonly #options: WitnessOptions;
   readonly #signer: NoteSigner;
+  /** Where a log is in the store, by the SHA-256 of its origin in hex: anybody may ask, as often as they like. */
+  readonly #atHash = new Map<string, string>();
 
   constructor(options: WitnessOptions) {
-    const { signer } = options;
+    const { signer, outside = [] } = options;
     this.#options = options;
     const key = witnessKey(options);
     this.#signer = { key, sign: (message) => signer.sign(message) };
     this.vkey = encodeVkey(key);
+    for (const { origin } of this.logs()) this.#atHash.set(sha256Hex(origin), logKey(origin));
+    for (const { name } of outside) this.#atHash.set(sha256Hex(name), outsideLogKey(name));
   }
 
   /** Logs that must exist, by origin. */
@@ -129,7 +135,8 @@ export class Witness {
     if (origin === undefined || key.value.name !== origin || !this.isOf(node, origin)) {
       return said(404, `no log of ${node}`);
     }
-    return this.#judge(request.value, { origin, node, vkey, key: key.value, at: logKey(origin) });
+    const at = logKey(origin);
+    return this.#judge(request.value, { origin, node, vkey, key: key.value, at, isByNode: true });
   }
 
   /**
@@ -151,25 +158,23 @@ export class Witness {
 
   /** The newest cosigned checkpoint by the SHA-256 of its log's origin, in hex. */
   latest(originHash: string): string | undefined {
-    const outside = (this.#options.outside ?? []).map(({ name }) => outsideLogKey(name));
-    const stored = [
-      ...this.#options.store.list(LOG_PREFIX).map(([, bytes]) => bytes),
-      ...outside.flatMap((key) => this.#options.store.get(key) ?? []),
-    ];
-    const logs = stored.flatMap((bytes) => readLog(bytes) ?? []);
-    return logs.find(({ origin }) => sha256Hex(origin) === originHash)?.checkpoint;
+    const at = this.#atHash.get(originHash);
+    const stored = at === undefined ? undefined : this.#options.store.get(at);
+    return stored && readLog(stored)?.checkpoint;
   }
 
   #knownBy(origin: string): JudgedLog | undefined {
     const key = this.#options.outside?.find(({ name }) => name === origin);
     if (key !== undefined) {
-      return { origin, node: "", vkey: encodeVkey(key), key, at: outsideLogKey(origin) };
+      const at = outsideLogKey(origin);
+      return { origin, node: "", vkey: encodeVkey(key), key, at, isByNode: false };
     }
     const stored = this.#options.store.get(logKey(origin));
     const log = stored && readLog(stored);
     const own = log && parseVkey(log.vkey);
     if (log === undefined || !own?.ok) return undefined;
-    return { origin, node: log.node, vkey: log.vkey, key: own.value, at: logKey(origin) };
+    const { node, vkey } = log;
+    return { origin, node, vkey, key: own.value, at: logKey(origin), isByNode: false };
   }
 
   async #judge(request: AddCheckpoint, of: JudgedLog): Promise<WitnessSaid> {
@@ -183,7 +188,7 @@ export class Witness {
       }
       const seen = known && witnessedOf(known);
       const answer = judgeCheckpoint(request, [key], seen);
-      if (answer.status !== 200) return this.#refuse(node, origin, answer, known);
+      if (answer.status !== 200) return this.#refuse(of, answer, known);
       const log = await this.#keep(of, answer, stored);
       if (log !== undefined) return log;
     }
@@ -220,34 +225,36 @@ export class Witness {
     const value = Buffer.from(JSON.stringify(log));
     const outcome = await store.commit([{ key, value }], { key, value: stored });
     if (outcome === "conflict") return undefined;
+    this.#atHash.set(sha256Hex(origin), key);
     if (known === undefined) this.#options.tell("log_opened", { node, origin });
     return { status: 200, body: line, cosigned: log.checkpoint };
   }
 
   async #refuse(
-    node: string,
-    origin: string,
+    { origin, node, isByNode }: JudgedLog,
     answer: Exclude<WitnessAnswer, { status: 200 }>,
     known: KnownLog | undefined,
   ): Promise<WitnessSaid> {
-    const { tell } = this.#options;
-    if (answer.evidence !== undefined) {
-      const { kind } = answer.evidence;
-      tell(kind === "fork" ? "log_forked" : "log_inconsistent", { node, origin });
-      await this.#keepEvidence(origin, answer.evidence);
+    const { evidence } = answer;
+    if (evidence !== undefined && (isByNode || evidence.kind === "fork")) {
+      await this.#keepEvidence(node, origin, evidence);
     }
     const body = answer.status === 409 ? String(answer.size) : answer.detail;
     return { ...said(answer.status, body), cosigned: known?.checkpoint ?? "" };
   }
 
-  async #keepEvidence(origin: string, evidence: Evidence): Promise<void> {
-    const { store } = this.#options;
-    const kept = store.list(evidenceKey(origin, ""), { limit: EVIDENCE_MAX });
-    if (kept.length >= EVIDENCE_MAX) return;
-    const digest = sha256Hex(evidence.offered);
+  /** What is kept already is neither told nor kept again, however often it is brought. */
+  async #keepEvidence(node: string, origin: string, evidence: Evidence): Promise<void> {
+    const { store, tell } = this.#options;
+    const { kind } = evidence;
+    const key = evidenceKey(origin, `${kind}-${sha256Hex(evidence.offered)}`);
+    if (store.get(key) !== undefined) return;
+    tell(kind === "fork" ? "log_forked" : "log_inconsistent", { node, origin });
+    const limit = { limit: EVIDENCE_MAX };
+    if (store.list(evidenceKey(origin, `${kind}-`), limit).length >= EVIDENCE_MAX) return;
     const proof = evidence.proof.map((hash) => Buffer.from(hash).toString("base64"));
     const value = Buffer.from(JSON.stringify({ ...evidence, origin, proof }));
-    await store.commit([{ key: evidenceKey(origin, digest), value }]);
+    await store.commit([{ key, value }]);
   }
 
   #sizeAt(key: string): number {
@@ -260,6 +267,8 @@ type JudgedLog = Pick<KnownLog, "origin" | "node" | "vkey"> & {
   readonly key: VerifierKey;
   /** Where it is kept in the store. */
   readonly at: string;
+  /** The log's own node asks, under its key. */
+  readonly isByNode: boolean;
 };
 
 function sha256Hex(text: string): string {

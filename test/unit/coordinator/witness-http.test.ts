@@ -1,13 +1,20 @@
 import { createHash } from "node:crypto";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { startWitnessServer } from "../../../adapters/witness-server.ts";
 import { checkpointText, openCheckpoint, signCheckpoint } from "../../../audit/checkpoint.ts";
 import { consistencyProof } from "../../../audit/merkle.ts";
-import { encodeNote, encodeVkey, KEY_TYPES, parseVkey } from "../../../audit/signed-note.ts";
+import {
+  encodeNote,
+  encodeVkey,
+  KEY_TYPES,
+  parseVkey,
+  signatureLine,
+} from "../../../audit/signed-note.ts";
 import { readTile, subtreesFromTiles } from "../../../audit/tiles.ts";
 import { ADD_CHECKPOINT_BYTES_MAX, encodeAddCheckpoint } from "../../../audit/witness.ts";
 import { OutsideLogsFault, readOutsideLogs } from "../../../coordinator/outside-logs.ts";
 import { Witness } from "../../../coordinator/witness.ts";
+import type { Store } from "../../../ports/store.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinKeys } from "../../../ports/twin-keys.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
@@ -32,17 +39,30 @@ function bodyOf(signer: Signer, size: number, { oldSize = 0, bend = 0 } = {}): s
   return encodeAddCheckpoint({ oldSize, proof, checkpoint });
 }
 
-async function setUp() {
-  const store = twinStore({});
-  const witness = new Witness({
+/** The same question with those signature lines beside the log's own. */
+function besideIn(body: string, lines: readonly string[]): string {
+  return body + lines.join("");
+}
+
+const JUNK = Array.from({ length: 14 }, (_, i) =>
+  signatureLine(signerOf(`junk-${i}`, KEY_TYPES.log, 3).key, Buffer.alloc(64)),
+);
+
+function optionsOf(store: Store) {
+  return {
     mesh: "acme",
     replicaId: "c1",
     signer: twinKeys(twinRandom(4)).loadOrCreate("witness"),
     store,
     clock: twinClock(),
-    tell: () => undefined,
     outside: [OUTSIDE.key],
-  });
+  };
+}
+
+async function setUp() {
+  const told: string[] = [];
+  const store = twinStore({});
+  const witness = new Witness({ ...optionsOf(store), tell: (event) => told.push(event) });
   const bugs: unknown[] = [];
   const server = await startWitnessServer({
     host: "127.0.0.1",
@@ -61,7 +81,7 @@ async function setUp() {
     const type = answer.headers.get("content-type");
     return { status: answer.status, type, text: await answer.text() };
   };
-  return { store, witness, bugs, ask, add: (body: string) => ask("/add-checkpoint", body) };
+  return { store, told, witness, bugs, ask, add: (body: string) => ask("/add-checkpoint", body) };
 }
 
 describe("the witness over HTTP", () => {
@@ -116,6 +136,48 @@ describe("the witness over HTTP", () => {
     expect((await ask("/add-checkpoint")).status).toBe(405);
     expect((await ask("/")).status).toBe(404);
     expect(bugs).toEqual([]);
+  });
+
+  test("N4: what others wrote beside the log's signature is not published", async () => {
+    const { witness, ask, add } = await setUp();
+    const key = parseVkey(witness.vkey);
+    if (!key.ok) throw new Error(key.detail);
+    const forged = signatureLine(key.value, Buffer.alloc(72, 1));
+    expect((await add(besideIn(bodyOf(OUTSIDE, 100), [...JUNK, forged]))).status).toBe(200);
+    const hash = createHash("sha256").update(OUTSIDE.key.name).digest("hex");
+    const { text } = await ask(`/${hash}/checkpoint`);
+    const opened = openCheckpoint(Buffer.from(text), OUTSIDE.key, [key.value]);
+    expect(opened).toMatchObject({ ok: true, value: { size: 100, cosignatures: [{}] } });
+  });
+
+  test("X4: nobody can hold a wrong proof against a log, nor fill up what is kept of it", async () => {
+    const { witness, told, add } = await setUp();
+    await add(bodyOf(OUTSIDE, 100));
+    told.length = 0;
+    const again = bodyOf(OUTSIDE, 100).replace("old 0", `old 100\n${"A".repeat(43)}=`);
+    for (const line of JUNK) expect((await add(besideIn(again, [line]))).status).toBe(422);
+    expect(told).toEqual([]);
+    expect(witness.evidence()).toEqual([]);
+    const fork = bodyOf(OUTSIDE, 100, { oldSize: 100, bend: 1 });
+    for (const line of JUNK) await add(besideIn(fork, [line]));
+    expect(told).toEqual(["log_forked"]);
+    expect(witness.evidence()).toMatchObject([{ kind: "fork", origin: OUTSIDE.key.name }]);
+  });
+
+  test("looks up one log for a question, and knows them all after a restart", async () => {
+    const { store, witness, add } = await setUp();
+    await add(bodyOf(OUTSIDE, 100));
+    await witness.add("node-7", encodeVkey(OWN.key), Buffer.from(bodyOf(OWN, 10)));
+    const again = new Witness({ ...optionsOf(store), tell: () => undefined });
+    const list = vi.spyOn(store, "list");
+    for (const known of [witness, again]) {
+      for (const { key } of [OUTSIDE, OWN]) {
+        const hash = createHash("sha256").update(key.name).digest("hex");
+        expect(known.latest(hash)).toContain(key.name);
+      }
+      expect(known.latest("0".repeat(64))).toBeUndefined();
+    }
+    expect(list).not.toHaveBeenCalled();
   });
 
   test("says so when it could not keep what it would have cosigned", async () => {
