@@ -15,6 +15,7 @@ import {
   type ServerUnaryCall,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { callerOf, roleGate } from "./grpc-caller.ts";
 import { RpcError, type RpcErrorFields, statusOf } from "./grpc-error.ts";
 import { addIntrospection, type SetServing } from "./grpc-introspection.ts";
 import {
@@ -34,7 +35,7 @@ export type CallContext = {
   readonly deadlineAtMs: number | undefined;
   /** Address of the caller, for logs. */
   readonly peer: string;
-  /** Common name of the verified client certificate; `undefined` on a unix socket. */
+  /** Name of the caller in its verified certificate; `undefined` on a unix socket. */
   readonly certificateName: string | undefined;
 };
 
@@ -67,7 +68,10 @@ export function served<S extends ServiceDescriptor>(
 export type GrpcListen =
   /** Directory 0700 and socket 0600: whoever can open it is the same user. */
   | { readonly kind: "unix"; readonly path: string }
-  /** A client certificate signed by `clientCaPem` is required. */
+  /**
+   * A client certificate signed by `clientCaPem` is required, and in it a role of the mesh that may make the
+   * call: `proto/call-roles.ts`.
+   */
   | {
       readonly kind: "tls";
       readonly host: string;
@@ -76,6 +80,7 @@ export type GrpcListen =
       readonly certificatePem: string;
       readonly keyPem: string;
       readonly clientCaPem: string;
+      readonly mesh: string;
     };
 
 export type GrpcServerOptions = {
@@ -89,6 +94,8 @@ export type GrpcServerOptions = {
   readonly connectionsMax: number;
   /** What a handler's error means to its caller; `undefined` for one that it should not have thrown. */
   readonly refusalOf?: (error: unknown) => RpcErrorFields | undefined;
+  /** Told of a call over TLS whose caller may not make it. */
+  readonly onDenied?: (why: RpcError, method: string) => void;
   /** Called with what a handler threw that is no refusal: a bug, answered INTERNAL. */
   readonly onBug: (error: unknown, method: string) => void;
 };
@@ -108,31 +115,56 @@ export type GrpcServer = {
  * @throws SocketFault An address could not be bound, or must not be.
  */
 export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
+  const open: Listening[] = [];
+  try {
+    for (const listen of options.listen) open.push(await listenOn(listen, options));
+  } catch (error) {
+    for (const { socket, server } of open) {
+      socket.close();
+      server.forceShutdown();
+    }
+    throw error;
+  }
+  const tls = open.filter(({ kind }) => kind === "tls");
+  return {
+    ports: tls.map(({ socket }) => (socket.address() as AddressInfo).port),
+    setServing: (service, serving) => {
+      for (const one of open) one.setServing(service, serving);
+    },
+    close: async (graceMs) => {
+      await Promise.all(open.map((one) => closeServer(one, graceMs)));
+    },
+  };
+}
+
+type Listening = {
+  readonly kind: GrpcListen["kind"];
+  readonly socket: NetServer;
+  readonly server: Server;
+  readonly setServing: SetServing;
+};
+
+/**
+ * A server for each address. So what is behind TLS asks for a role by its making, and no call has to be
+ * told apart from those of a unix socket.
+ */
+async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise<Listening> {
+  const { requestBytesMax, streamsMax, onDenied = () => undefined } = options;
+  const mesh = listen.kind === "tls" ? listen.mesh : undefined;
   const server = new Server({
-    "grpc.max_receive_message_length": options.requestBytesMax,
-    "grpc.max_concurrent_streams": options.streamsMax,
+    "grpc.max_receive_message_length": requestBytesMax,
+    "grpc.max_concurrent_streams": streamsMax,
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
+    ...(mesh !== undefined && { interceptors: [roleGate(mesh, onDenied)] }),
   });
-  for (const service of options.services) addService(server, service, options);
+  for (const service of options.services) addService(server, service, { ...options, mesh });
   const setServing = addIntrospection(
     server,
     options.services.map((service) => service.descriptor),
   );
-  const sockets: NetServer[] = [];
-  const ports: number[] = [];
-  try {
-    for (const listen of options.listen) {
-      const socket = await bind(server, listen, options.connectionsMax);
-      sockets.push(socket);
-      if (listen.kind === "tls") ports.push((socket.address() as AddressInfo).port);
-    }
-  } catch (error) {
-    for (const socket of sockets) socket.close();
-    server.forceShutdown();
-    throw error;
-  }
-  return { ports, setServing, close: (graceMs) => closeServer(server, sockets, graceMs) };
+  const socket = await bind(server, listen, options.connectionsMax);
+  return { kind: listen.kind, socket, server, setServing };
 }
 
 /**
@@ -156,18 +188,12 @@ function credentialsOf(listen: GrpcListen): ServerCredentials {
   return ServerCredentials.createSsl(Buffer.from(listen.clientCaPem), [pair], true);
 }
 
-async function closeServer(
-  server: Server,
-  sockets: readonly NetServer[],
-  graceMs: number,
-): Promise<void> {
-  const closed = sockets.map(
-    (socket) => new Promise<void>((resolve) => socket.close(() => resolve())),
-  );
+async function closeServer({ server, socket }: Listening, graceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => socket.close(() => resolve()));
   // Tells every client to go once its calls are done; its connection then closes by itself.
   server.tryShutdown(() => undefined);
   const force = setTimeout(() => server.forceShutdown(), graceMs);
-  await Promise.all(closed);
+  await closed;
   clearTimeout(force);
 }
 
@@ -185,7 +211,10 @@ function addService(server: Server, service: ServedService, errors: OnError): vo
   server.addService(definition, implementation);
 }
 
-type OnError = Pick<GrpcServerOptions, "refusalOf" | "onBug">;
+type OnError = Pick<GrpcServerOptions, "refusalOf" | "onBug"> & {
+  /** Undefined: a unix socket, whose callers are of this process's user. */
+  readonly mesh: string | undefined;
+};
 
 /** What calls of every kind can tell about themselves. */
 type ServerSurfaceCall = Omit<ServerUnaryCall<Buffer, Buffer>, "request">;
@@ -205,7 +234,7 @@ function unaryHandler(
   errors: OnError,
 ): handleUnaryCall<Buffer, Buffer> {
   return (call, callback) => {
-    const context = contextOf(call);
+    const context = contextOf(call, errors.mesh);
     const answer = async (): Promise<Buffer> =>
       encode(method, await handler(decode(method, call.request), context));
     answer().then(
@@ -221,7 +250,7 @@ function streamingHandler(
   errors: OnError,
 ): handleServerStreamingCall<Buffer, Buffer> {
   return (call) => {
-    const context = contextOf(call);
+    const context = contextOf(call, errors.mesh);
     const pump = async (): Promise<void> => {
       for await (const message of handler(decode(method, call.request), context)) {
         if (context.signal.aborted) return;
@@ -243,17 +272,17 @@ function streamingHandler(
   };
 }
 
-function contextOf(call: ServerSurfaceCall): CallContext {
+function contextOf(call: ServerSurfaceCall, mesh: string | undefined): CallContext {
   const controller = new AbortController();
   call.once("cancelled", () => controller.abort());
   const deadline = call.getDeadline();
   const deadlineAtMs = typeof deadline === "number" ? deadline : deadline.getTime();
-  const name = call.getAuthContext().sslPeerCertificate?.subject.CN;
+  const certificate = mesh === undefined ? undefined : call.getAuthContext().sslPeerCertificate;
   return {
     signal: controller.signal,
     deadlineAtMs: Number.isFinite(deadlineAtMs) ? deadlineAtMs : undefined,
     peer: call.getPeer(),
-    certificateName: Array.isArray(name) ? name[0] : name,
+    certificateName: certificate && callerOf(certificate, mesh ?? "")?.name,
   };
 }
 

@@ -148,6 +148,47 @@ export async function certifyHost(of: {
   return certificate.toString("pem");
 }
 
+/** What a certificate of a process or a person is for. */
+export type Subject = {
+  readonly name: string;
+  /** Names that it stands for: at least one. */
+  readonly names: readonly { readonly type: "dns" | "ip" | "url"; readonly value: string }[];
+  readonly use: "server" | "client";
+};
+
+/** A fresh key pair and its certificate under a root of ours, for one side of TLS alone. */
+export async function issueCertificate(of: {
+  readonly root: Authority;
+  readonly subject: Subject;
+  readonly nowMs: number;
+  readonly notAfterMs: number;
+}): Promise<Authority> {
+  const { root, subject, nowMs, notAfterMs } = of;
+  const issuer = new X509Certificate(root.certificate);
+  const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  const use = subject.use === "server" ? ExtendedKeyUsage.serverAuth : ExtendedKeyUsage.clientAuth;
+  const certificate = await X509CertificateGenerator.create(
+    {
+      subject: `CN=${subject.name}`,
+      issuer: issuer.subject,
+      publicKey: keys.publicKey,
+      signingKey: await importKey(root.privateKey),
+      signingAlgorithm: ALGORITHM,
+      ...validity(nowMs, notAfterMs),
+      extensions: [
+        new BasicConstraintsExtension(false, undefined, true),
+        new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+        new ExtendedKeyUsageExtension([use]),
+        new SubjectAlternativeNameExtension([...subject.names]),
+        await SubjectKeyIdentifierExtension.create(keys.publicKey, false, crypto),
+        await AuthorityKeyIdentifierExtension.create(issuer, false, crypto),
+      ],
+    },
+    crypto,
+  );
+  return { certificate: certificate.toString("pem"), privateKey: await exportKey(keys) };
+}
+
 function constrainedTo(hosts: readonly string[]): Extension {
   const permitted = hosts.map(
     (host) => new GeneralSubtree({ base: new GeneralName({ dNSName: host }) }),

@@ -7,6 +7,7 @@ import type { Keys } from "../ports/keys.ts";
 import { CoordinatorService } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { NodeService } from "../proto/gen/altrace/v1/node_service_pb.ts";
 import type { Output } from "./output.ts";
+import { targetOf } from "./tls-target.ts";
 
 /** A command's no, in one sentence for whoever typed it. */
 export class CommandError extends Error {
@@ -22,6 +23,8 @@ export class CommandError extends Error {
 export type GlobalOptions = {
   readonly home?: string;
   readonly coordinator?: string;
+  readonly nodeAddress?: string;
+  readonly identity?: string;
   readonly json?: boolean;
 };
 
@@ -58,6 +61,12 @@ export function commandContext(
   output: Output,
 ): CommandContext {
   const home = homeOf(options, env);
+  const identity = options.identity ?? env.ALTRACE_IDENTITY;
+  const spokenTo = (flag: string, address: string): GrpcTarget => {
+    const target = targetOf(flag, address, identity);
+    if ("objection" in target) throw new CommandError(target.objection, 2);
+    return target;
+  };
   const open: { close(): void }[] = [];
   const opened = <C extends { close(): void }>(client: C): C => {
     open.push(client);
@@ -71,19 +80,18 @@ export function commandContext(
     nodeSocket: join(home, "node.sock"),
     hasCoordinator: () =>
       options.coordinator !== undefined || existsSync(join(home, "coordinator.sock")),
-    coordinator: () =>
-      opened(createGrpcClient(CoordinatorService, coordinatorTarget(options, home))),
-    node: () =>
-      opened(createGrpcClient(NodeService, { kind: "unix", path: join(home, "node.sock") })),
+    coordinator: () => {
+      const address = options.coordinator ?? `unix:${join(home, "coordinator.sock")}`;
+      const target = spokenTo("--coordinator", address);
+      return opened(createGrpcClient(CoordinatorService, target));
+    },
+    node: () => {
+      const address = options.nodeAddress ?? `unix:${join(home, "node.sock")}`;
+      return opened(createGrpcClient(NodeService, spokenTo("--node-address", address)));
+    },
     operatorKeys: () => fileKeys(home),
     close: () => {
       for (const client of open) client.close();
     },
   };
-}
-
-function coordinatorTarget(options: GlobalOptions, home: string): GrpcTarget {
-  const address = options.coordinator ?? `unix:${join(home, "coordinator.sock")}`;
-  if (address.startsWith("unix:")) return { kind: "unix", path: address.slice("unix:".length) };
-  throw new CommandError(`--coordinator ${address}: expected unix:<path>`, 2);
 }

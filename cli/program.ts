@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { addAudit } from "./audit/audit-program.ts";
+import { addCertificates } from "./certificate-program.ts";
 import type { CommandContext, GlobalOptions } from "./command-context.ts";
 import type { EnvOptions } from "./commands/env.ts";
 import { completionScript, SHELLS } from "./completion.ts";
@@ -145,7 +146,9 @@ function buildProgram(host: CliProcess): Command {
     .description("governs what AI agents are authorised to do")
     .version(host.version)
     .option("--home <dir>", "folder of the mesh's state (ALTRACE_HOME, default ~/.altrace)")
-    .option("--coordinator <address>", "unix:<path> of the coordinator's socket")
+    .option("--coordinator <address>", "unix:<path> of its socket, or tls://<host>:<port>")
+    .option("--node-address <address>", "the same of the node that is asked")
+    .option("--identity <dir>", "certificate and key for tls:// (ALTRACE_IDENTITY)")
     .option("--json", "print JSON")
     .exitOverride()
     .showSuggestionAfterError()
@@ -159,6 +162,7 @@ function buildProgram(host: CliProcess): Command {
   addEnvironment(program, host);
   addConfiguration(program, host);
   addMembership(program, host);
+  addCertificates(program, (command, deed) => act(command, host, deed));
   addContracts(program, (command, deed) => act(command, host, deed));
   addAudit(program, host, act);
   addCompletion(program, host);

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts";
-import { type GrpcListen, type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
+import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
+import { grpcTlsListen } from "../adapters/grpc-tls-settings.ts";
 import { startWitnessServer, type WitnessServer } from "../adapters/witness-server.ts";
 import { encodeVkey } from "../audit/signed-note.ts";
 import { ADD_CHECKPOINT_BYTES_MAX } from "../audit/witness.ts";
@@ -205,11 +206,15 @@ class RunningCoordinator implements Coordinator {
     const { replica, registry, commands, requests, digest, ledger } = parts;
     this.#grpc = await serveGrpc({
       services: [served(CoordinatorService, parts.service)],
-      listen: listenOf(config),
+      listen: [
+        { kind: "unix", path: socketPath(config.home) },
+        ...grpcTlsListen(config.grpcTls, this.mesh),
+      ],
       requestBytesMax: REQUEST_BYTES_MAX,
       streamsMax: STREAMS_MAX,
       connectionsMax: CONNECTIONS_MAX,
       refusalOf: callRefusalOf,
+      onDenied: ({ reason, message }, method) => tell("call_denied", { reason, method, message }),
       onBug: (error, method) => tell("handler_failed", { method, error: String(error) }),
     });
     this.#admin = await startAdminServer({
@@ -332,20 +337,4 @@ class RunningCoordinator implements Coordinator {
       exposureUsdMicros: () => exposureUsdMicros(ledger),
     });
   }
-}
-
-function listenOf(config: CoordinatorConfig): GrpcListen[] {
-  const listen: GrpcListen[] = [{ kind: "unix", path: socketPath(config.home) }];
-  const { grpcTls } = config;
-  if (grpcTls) {
-    listen.push({
-      kind: "tls",
-      host: grpcTls.host,
-      port: grpcTls.port,
-      certificatePem: readFileSync(grpcTls.certificateFile, "utf8"),
-      keyPem: readFileSync(grpcTls.keyFile, "utf8"),
-      clientCaPem: readFileSync(grpcTls.clientCaFile, "utf8"),
-    });
-  }
-  return listen;
 }

@@ -1,5 +1,10 @@
 import { join } from "node:path";
 import {
+  GRPC_TLS_SETTINGS,
+  type GrpcTlsConfig,
+  readGrpcTls,
+} from "../adapters/grpc-tls-settings.ts";
+import {
   integer,
   oneOf,
   path,
@@ -60,30 +65,7 @@ export const COORDINATOR_SETTINGS = {
     read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
     help: "address of /metrics, /healthz and /readyz, which say nothing secret and change nothing",
   },
-  grpcHost: {
-    env: "ALTRACE_GRPC_HOST",
-    byDefault: "127.0.0.1",
-    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
-    help: "address of gRPC over TLS, which is on when its three files are given",
-  },
-  grpcCertificateFile: {
-    env: "ALTRACE_GRPC_CERT",
-    byDefault: undefined,
-    read: path,
-    help: "PEM certificate chain of this coordinator",
-  },
-  grpcKeyFile: {
-    env: "ALTRACE_GRPC_KEY",
-    byDefault: undefined,
-    read: path,
-    help: "PEM private key of this coordinator, mode 0600",
-  },
-  grpcClientCaFile: {
-    env: "ALTRACE_GRPC_CLIENT_CA",
-    byDefault: undefined,
-    read: path,
-    help: "PEM certificate of the authority that signs operators' certificates",
-  },
+  ...GRPC_TLS_SETTINGS,
   witnessPort: {
     env: "ALTRACE_WITNESS_PORT",
     byDefault: undefined,
@@ -209,15 +191,7 @@ export type CoordinatorConfig = {
   /** 0 lets the system choose. */
   readonly metricsHost: string;
   readonly metricsPort: number;
-  readonly grpcTls:
-    | {
-        readonly host: string;
-        readonly port: number;
-        readonly certificateFile: string;
-        readonly keyFile: string;
-        readonly clientCaFile: string;
-      }
-    | undefined;
+  readonly grpcTls: GrpcTlsConfig | undefined;
   /** Where logs may ask for cosignatures over HTTP, and the file of those from outside of the mesh. */
   readonly witness:
     | { readonly host: string; readonly port: number; readonly logsFile: string | undefined }
@@ -252,7 +226,7 @@ export function readCoordinatorConfig(
   // Settings with a default are always there; the reader's type cannot say so.
   const values = read.values as Required<typeof read.values>;
   const errors: string[] = [];
-  const grpcTls = readGrpcTls(read.values, errors);
+  const grpcTls = readGrpcTls(read.values, Number(values.portBase) + GRPC_PORT_OFFSET, errors);
   const { witnessPort, witnessHost, witnessLogsFile } = read.values;
   if (witnessPort === undefined && witnessLogsFile !== undefined) {
     errors.push("ALTRACE_WITNESS_LOGS: nobody can ask without ALTRACE_WITNESS_PORT");
@@ -324,31 +298,5 @@ export function ledgerSettings(options: {
     expiryGuardMs: 2_000,
     memoMs: Math.max(2 * leaseTtlMs, 60 * MINUTE_MS),
     leasesMax: 1_000_000,
-  };
-}
-
-function readGrpcTls(
-  values: {
-    readonly portBase: number | undefined;
-    readonly grpcHost: string | undefined;
-    readonly grpcCertificateFile: string | undefined;
-    readonly grpcKeyFile: string | undefined;
-    readonly grpcClientCaFile: string | undefined;
-  },
-  errors: string[],
-): CoordinatorConfig["grpcTls"] {
-  const { grpcCertificateFile, grpcKeyFile, grpcClientCaFile, grpcHost, portBase } = values;
-  const files = [grpcCertificateFile, grpcKeyFile, grpcClientCaFile];
-  if (files.every((file) => file === undefined)) return undefined;
-  if (!grpcCertificateFile || !grpcKeyFile || !grpcClientCaFile) {
-    errors.push("ALTRACE_GRPC_CERT, ALTRACE_GRPC_KEY, ALTRACE_GRPC_CLIENT_CA: give all or none");
-    return undefined;
-  }
-  return {
-    host: grpcHost ?? "127.0.0.1",
-    port: Number(portBase) + GRPC_PORT_OFFSET,
-    certificateFile: grpcCertificateFile,
-    keyFile: grpcKeyFile,
-    clientCaFile: grpcClientCaFile,
   };
 }

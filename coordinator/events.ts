@@ -3,6 +3,8 @@ export const COORDINATOR_EVENTS = {
   mesh_founded: "info",
   started: "info",
   stopped: "info",
+  /** A call over TLS by somebody who may not make it. */
+  call_denied: "warn",
   command_accepted: "info",
   command_committed: "info",
   command_conflict: "warn",

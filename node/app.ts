@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import type { AdminServer } from "../adapters/admin-server.ts";
 import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
+import { grpcTlsListen } from "../adapters/grpc-tls-settings.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { machineDisk } from "../adapters/machine-disk.ts";
 import { openFilesMax } from "../adapters/open-files.ts";
@@ -327,14 +328,15 @@ function admissionCap(loops: number): number {
 async function serveNodeGrpc(
   view: NodeView,
   path: string,
-  { clock, log }: NodeParts,
+  { config, mesh, clock, log }: NodeParts,
 ): Promise<GrpcServer> {
   const server = await serveGrpc({
     services: [served(NodeService, nodeServiceHandlers(view, clock))],
-    listen: [{ kind: "unix", path }],
+    listen: [{ kind: "unix", path }, ...grpcTlsListen(config.grpcTls, mesh)],
     requestBytesMax: GRPC_REQUEST_BYTES_MAX,
     streamsMax: 64,
     connectionsMax: 64,
+    onDenied: ({ reason, message }, method) => log.callDenied(method, reason, message),
     onBug: (error, method) => log.fault(method, error),
   });
   server.setServing(NodeService.typeName, true);

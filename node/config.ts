@@ -1,4 +1,9 @@
 import {
+  GRPC_TLS_SETTINGS,
+  type GrpcTlsConfig,
+  readGrpcTls,
+} from "../adapters/grpc-tls-settings.ts";
+import {
   integer,
   oneOf,
   path,
@@ -73,7 +78,7 @@ export const NODE_SETTINGS = {
     env: "ALTRACE_PORT_BASE",
     byDefault: "4000",
     read: integer({ min: 1024, max: 65_435 }),
-    help: "gateway port; the forward proxy is on base + 80, metrics are on base + 91",
+    help: "gateway port; the forward proxy is on base + 80, gRPC over TLS on + 90, metrics on + 91",
   },
   metricsHost: {
     env: "ALTRACE_METRICS_HOST",
@@ -87,6 +92,7 @@ export const NODE_SETTINGS = {
     read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
     help: "address that the gateway and the forward proxy listen on",
   },
+  ...GRPC_TLS_SETTINGS,
   tunnelRanges: {
     env: "ALTRACE_TUNNEL_RANGES",
     byDefault: undefined,
@@ -214,6 +220,7 @@ export type NodeConfig = {
   readonly portBase: number;
   readonly metricsHost: string;
   readonly host: string;
+  readonly grpcTls: GrpcTlsConfig | undefined;
   readonly tunnelRanges: Ranges;
   readonly transparentFds: readonly number[];
   readonly dnsHosts: readonly string[];
@@ -238,6 +245,7 @@ export type NodeConfig = {
 
 /** Ports of a node, counted from its base. */
 export const FORWARD_PORT_OFFSET = 80;
+export const GRPC_PORT_OFFSET = 90;
 export const METRICS_PORT_OFFSET = 91;
 
 /**
@@ -254,8 +262,12 @@ export function readNodeConfig(
   const read = readSettings(NODE_SETTINGS, env, flags);
   if ("errors" in read) return read;
   const { values } = read;
+  const errors: string[] = [];
+  const grpcTls = readGrpcTls(values, Number(values.portBase) + GRPC_PORT_OFFSET, errors);
+  if (errors.length > 0) return { errors };
   const config = {
     ...values,
+    grpcTls,
     home: values.home ?? defaults.home,
     trustFile: values.trustFile ?? defaults.trustFile,
     natsUrl: values.natsUrl,

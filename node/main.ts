@@ -89,6 +89,7 @@ async function serve(config: NodeConfig): Promise<number> {
       { host: config.host, port: config.portBase },
       { host: config.host, port: config.portBase + FORWARD_PORT_OFFSET },
       { host: config.metricsHost, port: config.portBase + METRICS_PORT_OFFSET },
+      ...(config.grpcTls ? [{ host: config.grpcTls.host, port: config.grpcTls.port }] : []),
     ],
   });
   const stopped = new Promise<string>((resolve) => {

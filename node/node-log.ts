@@ -16,6 +16,8 @@ export type NodeLog = {
   policySwitched(version: number, sha256: string): void;
   policyRefused(version: number, message: string): void;
   fault(where: string, error: unknown): void;
+  /** A call over TLS by somebody who may not make it. */
+  callDenied(method: string, reason: string, message: string): void;
   /** Whether the host lets the thread that enforces kills come first. */
   meshPriority(priority: Extract<MeshToControl, { t: "priority" }>): void;
   /** What is wrong with this machine's kernel layer has changed; empty: nothing is. */
@@ -51,6 +53,8 @@ export function nodeLog(logger: Logger): NodeLog {
     policyRefused: (version, message) =>
       logger.error({ event: "policy_refused", version, message }),
     fault: (where, error) => logger.error({ event: "fault", where, err: error }),
+    callDenied: (method, reason, message) =>
+      logger.warn({ event: "call_denied", method, reason, message }),
     meshPriority: ({ way, niceness }) =>
       logger.info({ event: "mesh_thread_priority", way, niceness }),
     kernel: (faults) => {

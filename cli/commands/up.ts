@@ -187,6 +187,7 @@ function lockOf({ node, coordinator }: Configs): InstanceInput {
       { host, port: portBase + FORWARD_PORT_OFFSET },
       { host: node.metricsHost, port: portBase + METRICS_PORT_OFFSET },
       { host: coordinator.metricsHost, port: coordinator.metricsPort },
+      ...[node, coordinator].flatMap(({ grpcTls }) => grpcTls ?? []),
     ],
   };
 }

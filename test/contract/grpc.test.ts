@@ -15,7 +15,7 @@ import {
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
 import { service as healthService } from "grpc-health-check";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createGrpcClient, type GrpcTarget } from "../../adapters/grpc-client.ts";
 import { RpcError } from "../../adapters/grpc-error.ts";
 import {
@@ -25,6 +25,19 @@ import {
   served,
   serveGrpc,
 } from "../../adapters/grpc-server.ts";
+import {
+  type Authority,
+  createRoot,
+  issueCertificate,
+  type Subject,
+} from "../../adapters/x509-authority.ts";
+import {
+  CALL_ROLES,
+  type CallRole,
+  callerUri,
+  LEAST_ROLE,
+  reaches,
+} from "../../proto/call-roles.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 
 const NAME = "altrace.v1.CoordinatorService";
@@ -355,75 +368,137 @@ describe("unix socket", () => {
 });
 
 describe("TLS", () => {
-  const pem = (name: string): string => readFileSync(join(directory, name), "utf8");
-  function makeCertificates(): void {
-    const openssl = (args: string): void => {
-      execFileSync("openssl", args.split(" "), { cwd: directory, stdio: "ignore" });
-    };
-    openssl(
-      "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.pem",
-    );
-    for (const name of ["server", "client"]) {
-      openssl(
-        `req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=${name} -CA ca.pem -CAkey ca.key -addext subjectAltName=IP:127.0.0.1 -keyout ${name}.key -out ${name}.pem`,
-      );
-    }
-    openssl(
-      "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=stranger -keyout stranger.key -out stranger.pem",
-    );
-  }
-  const target = (port: number, who: string): GrpcTarget => ({
+  const nowMs = Date.now();
+  const notAfterMs = nowMs + 3_600_000;
+  const address = [{ type: "ip", value: "127.0.0.1" }] as const;
+  const uri = (value: string) => [{ type: "url", value }] as const;
+  let root: Authority;
+  let server: Authority;
+  let port: number;
+
+  const issue = (names: Subject["names"], use: Subject["use"], under = root): Promise<Authority> =>
+    issueCertificate({ root: under, subject: { name: "cn", names, use }, nowMs, notAfterMs });
+  const caller = (role: CallRole): Promise<Authority> =>
+    issue(uri(callerUri("demo", role, "alice")), "client");
+  const target = (who: Authority, host = "127.0.0.1"): GrpcTarget => ({
+    kind: "tls",
+    host,
+    port,
+    serverCaPem: root.certificate,
+    certificatePem: who.certificate,
+    keyPem: who.privateKey,
+  });
+  const listenOn = (at: number): GrpcListen => ({
     kind: "tls",
     host: "127.0.0.1",
-    port,
-    serverCaPem: pem("ca.pem"),
-    certificatePem: pem(`${who}.pem`),
-    keyPem: pem(`${who}.key`),
+    port: at,
+    certificatePem: server.certificate,
+    keyPem: server.privateKey,
+    clientCaPem: root.certificate,
+    mesh: "demo",
   });
+  const soon = { timeoutMs: 2_000 };
 
-  test("serves holders of a certificate of the right authority, and says who they are", async () => {
-    makeCertificates();
-    const server = await start(
+  beforeAll(async () => {
+    root = await createRoot({ name: "root", nowMs, validMs: 3_600_000 });
+    server = await issue(address, "server");
+  });
+  async function serve(): Promise<void> {
+    const started = await start(
       {
         kill: async (_request, context) => ({
           command: { scope: context.certificateName ?? "nobody" },
         }),
       },
-      {
-        kind: "tls",
-        host: "127.0.0.1",
-        port: 0,
-        certificatePem: pem("server.pem"),
-        keyPem: pem("server.key"),
-        clientCaPem: pem("ca.pem"),
-      },
+      listenOn(0),
     );
-    const port = server.ports[0] as number;
-    const answer = await client(target(port, "client")).kill({});
-    expect(answer.command?.scope).toBe("client");
+    port = started.ports[0] as number;
+  }
+
+  test("serves holders of a certificate of the right authority, and says who they are", async () => {
+    await serve();
+    const operator = await caller("operator");
+    const answer = await client(target(operator)).kill({});
+    expect(answer.command?.scope).toBe("alice");
     // The certificate is of 127.0.0.1, and a name that leads there is another name.
-    const misnamed = { ...target(port, "client"), host: "localhost" } as GrpcTarget;
-    const unproven = await failure(client(misnamed).kill({}, { timeoutMs: 2_000 }));
+    const unproven = await failure(client(target(operator, "localhost")).kill({}, soon));
     expect(["UNAVAILABLE", "DEADLINE_EXCEEDED"]).toContain(unproven.code);
-    const refused = await failure(client(target(port, "stranger")).kill({}, { timeoutMs: 2_000 }));
-    expect(["UNAVAILABLE", "DEADLINE_EXCEEDED"]).toContain(refused.code);
+    const other = await createRoot({ name: "root", nowMs, validMs: 3_600_000 });
+    const stranger = await issue(uri(callerUri("demo", "admin", "alice")), "client", other);
+    // A server's certificate is good for one side alone, whatever it names.
+    const misused = await issue(uri(callerUri("demo", "admin", "alice")), "server");
+    for (const one of [stranger, misused]) {
+      const refused = await failure(client(target(one)).kill({}, soon));
+      expect(["UNAVAILABLE", "DEADLINE_EXCEEDED"]).toContain(refused.code);
+    }
   });
 
+  test.each(CALL_ROLES)("lets %s make the calls of its role and none above it", async (role) => {
+    await serve();
+    const calls = client(target(await caller(role)));
+    for (const method of CoordinatorService.methods) {
+      const call = calls[method.localName as keyof typeof calls] as (of: object) => unknown;
+      const made = call({});
+      const ended =
+        method.methodKind === "server_streaming"
+          ? (async () => {
+              for await (const _one of made as AsyncIterable<unknown>) break;
+            })()
+          : (made as Promise<unknown>);
+      const code = await ended.then(
+        () => "OK",
+        (error: RpcError) => error.code,
+      );
+      const least = LEAST_ROLE[`${NAME}/${method.name}`] as CallRole;
+      const served = method.localName === "kill" ? "OK" : "UNIMPLEMENTED";
+      expect(`${method.name} ${code}`).toBe(
+        `${method.name} ${reaches(role, least) ? served : "PERMISSION_DENIED"}`,
+      );
+    }
+  });
+
+  test.each([
+    ["no name of ours", [{ type: "dns", value: "alice.example.com" }]],
+    ["a role of another mesh", uri(callerUri("other", "admin", "alice"))],
+    ["a word for a role that there is not", uri("spiffe://demo/role/root/alice")],
+    [
+      "two roles",
+      [...uri(callerUri("demo", "admin", "a")), ...uri(callerUri("demo", "viewer", "a"))],
+    ],
+  ] as [string, Subject["names"]][])(
+    "refuses a certificate with %s, for every call there is",
+    async (_what, names) => {
+      await serve();
+      const nobody = target(await issue(names, "client"));
+      expect(await failure(client(nobody).listNodes({}))).toMatchObject({
+        code: "PERMISSION_DENIED",
+        reason: "role_missing",
+      });
+      const Health = makeGenericClientConstructor(healthService, "Health");
+      const who = await issue(names, "client");
+      const credentials = ChannelCredentials.createSsl(
+        Buffer.from(root.certificate),
+        Buffer.from(who.privateKey),
+        Buffer.from(who.certificate),
+        { checkServerIdentity: () => undefined },
+      );
+      const health = new Health(`127.0.0.1:${port}`, credentials, {
+        "grpc.ssl_target_name_override": "address.invalid",
+      });
+      cleanups.push(() => health.close());
+      const code = await new Promise((resolve) => {
+        health.check?.({ service: "" }, (error: { code: number } | null) => resolve(error?.code));
+      });
+      expect(code).toBe(status.PERMISSION_DENIED);
+    },
+  );
+
   test("a taken port is an error that names it", async () => {
-    makeCertificates();
     const other = createNetServer().listen(0, "127.0.0.1");
     cleanups.push(() => other.close());
     await once(other, "listening");
-    const { port } = other.address() as { port: number };
-    const listen: GrpcListen = {
-      kind: "tls",
-      host: "127.0.0.1",
-      port,
-      certificatePem: pem("server.pem"),
-      keyPem: pem("server.key"),
-      clientCaPem: pem("ca.pem"),
-    };
-    await expect(start({}, listen)).rejects.toThrow(`cannot listen on 127.0.0.1:${port}`);
+    const taken = (other.address() as { port: number }).port;
+    await expect(start({}, listenOn(taken))).rejects.toThrow(`cannot listen on 127.0.0.1:${taken}`);
   });
 });
 

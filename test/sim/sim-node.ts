@@ -253,6 +253,7 @@ export class SimNode {
       decision: quiet,
       standing: quiet,
       overrun: quiet,
+      callDenied: () => undefined,
       distrust: quiet,
       distrustRefused: quiet,
       kernel: () => undefined,

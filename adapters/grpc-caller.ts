@@ -1,0 +1,96 @@
+// Who calls over TLS, and whether they may.
+//
+// C1. A caller is one URI of its certificate's subject alternative names, `spiffe://<mesh>/role/<role>/<name>`.
+//     None, two, another mesh's or another word for a role is no caller, whoever signed it.
+// C2. A method that the table does not name is nobody's.
+// C3. A connection may outlive its certificate; a call may not.
+
+import {
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  ServerListenerBuilder,
+} from "@grpc/grpc-js";
+import { CALL_ROLES, type CallRole, callerUri, LEAST_ROLE, reaches } from "../proto/call-roles.ts";
+import { isName } from "../proto/ids.ts";
+import { RpcError, statusOf } from "./grpc-error.ts";
+
+/** A caller as its certificate has it. */
+export type Caller = { readonly role: CallRole; readonly name: string };
+
+/** What of a verified certificate is looked at. */
+export type CallerCertificate = {
+  /** As Node writes it: `URI:spiffe://..., DNS:...`; a value with a comma in it is in quotes. */
+  readonly subjectaltname?: string | undefined;
+  readonly valid_to: string;
+};
+
+/** The caller of a verified certificate; undefined: it names none of this mesh. */
+export function callerOf(
+  { subjectaltname = "" }: Pick<CallerCertificate, "subjectaltname">,
+  mesh: string,
+): Caller | undefined {
+  const uris = subjectaltname.split(", ").filter((name) => name.startsWith("URI:"));
+  const [, role, name = ""] =
+    /^URI:spiffe:\/\/[^/]+\/role\/([a-z]+)\/([^/]+)$/.exec(uris[0] ?? "") ?? [];
+  const known = CALL_ROLES.find((one) => one === role);
+  if (uris.length !== 1 || known === undefined || !isName(name)) return undefined;
+  return uris[0] === `URI:${callerUri(mesh, known, name)}` ? { role: known, name } : undefined;
+}
+
+/** Why this call is refused; undefined: it may be made. */
+export function callObjection(of: {
+  /** As HTTP/2 carries it, with its slash. */
+  readonly path: string;
+  readonly mesh: string;
+  /** Undefined: none was shown. */
+  readonly certificate: CallerCertificate | undefined;
+  readonly nowMs: number;
+}): RpcError | undefined {
+  const { path, mesh, certificate, nowMs } = of;
+  const validToMs = Date.parse(certificate?.valid_to ?? "");
+  if (certificate === undefined || !(nowMs < validToMs)) {
+    return refused("UNAUTHENTICATED", "certificate_expired", "The certificate is not valid now.");
+  }
+  const caller = callerOf(certificate, mesh);
+  if (caller === undefined) {
+    const message = `The certificate names no role in ${mesh}.`;
+    return refused("PERMISSION_DENIED", "role_missing", message);
+  }
+  const method = path.slice(1);
+  const least = Object.hasOwn(LEAST_ROLE, method) ? LEAST_ROLE[method] : undefined;
+  if (least === undefined) {
+    return refused(
+      "PERMISSION_DENIED",
+      "method_unlisted",
+      "Nobody may make this call over the network.",
+    );
+  }
+  if (reaches(caller.role, least)) return undefined;
+  const message = `${caller.name} is ${caller.role}; this call needs ${least}.`;
+  return refused("PERMISSION_DENIED", "role_too_low", message);
+}
+
+/** Refuses calls before their message is read. For servers behind TLS alone. */
+export function roleGate(mesh: string, onRefused: (why: RpcError, method: string) => void) {
+  const gate: ServerInterceptor = (method, call) => {
+    const { sslPeerCertificate: certificate } = call.getAuthContext();
+    const objection = callObjection({ path: method.path, mesh, certificate, nowMs: Date.now() });
+    if (objection === undefined) return new ServerInterceptingCall(call);
+    const listener = new ServerListenerBuilder()
+      .withOnReceiveMetadata(() => {
+        onRefused(objection, method.path);
+        call.sendStatus(statusOf(objection));
+      })
+      .build();
+    return new ServerInterceptingCall(call, { start: (next) => next(listener) });
+  };
+  return gate;
+}
+
+function refused(
+  code: "UNAUTHENTICATED" | "PERMISSION_DENIED",
+  reason: string,
+  message: string,
+): RpcError {
+  return new RpcError({ code, reason, message });
+}
