@@ -20,7 +20,9 @@ export async function followCommand(
       if (command === undefined) continue;
       last = command;
       const text = summary(command, false);
-      if (text !== shown && !context.output.terminal) context.output.progress(text);
+      // The caller says the end.
+      const isNews = text !== shown && !command.done;
+      if (isNews && !context.output.terminal) context.output.progress(text);
       shown = text;
     }
     // The coordinator ends the stream once the command is done.

@@ -37,7 +37,7 @@ export type CredentialsOptions = {
   readonly teams?: readonly string[] | undefined;
   /** Told of a file that cannot be used: its name and why, never its content. */
   onProblem?(name: string, problem: string): void;
-  /** Told that another secret is in use under this name from now on. */
+  /** Told that another secret is in use under this name from now on; not of those found at first. */
   onTaken?(name: string): void;
 };
 
@@ -65,6 +65,7 @@ class CredentialStore implements Credentials {
   /** What the folder looked like when it was taken, and at the last look. */
   #taken: string | undefined;
   #seen = "";
+  #isOpen = false;
   #watcher: FSWatcher | undefined;
   #cancelPoll: Cancel = () => {};
   #cancelLook: Cancel = () => {};
@@ -72,6 +73,7 @@ class CredentialStore implements Credentials {
   constructor(options: CredentialsOptions) {
     this.#options = options;
     this.#look();
+    this.#isOpen = true;
     if (options.directory === undefined) return;
     this.#watch(options.directory);
     this.#poll();
@@ -156,7 +158,7 @@ class CredentialStore implements Credentials {
     this.#retire(secrets);
     this.#secrets = secrets;
     for (const [name, secret] of secrets) {
-      if (before.get(name) !== secret) this.#options.onTaken?.(name);
+      if (this.#isOpen && before.get(name) !== secret) this.#options.onTaken?.(name);
     }
     return true;
   }
