@@ -1,5 +1,6 @@
 import type { CompiledPolicy } from "../../policy/compiled-policy.ts";
 import type { Clock } from "../../ports/clock.ts";
+import { pause } from "../../ports/pause.ts";
 import { newLease } from "./account-book.ts";
 import type { AgentMessage, Asking } from "./agent-state.ts";
 import { totalScore } from "./cause-scores.ts";
@@ -15,6 +16,8 @@ const POLL_AFTER_REFUSAL_NS = 5_000_000_000n;
 
 /** How long a no waits for what this node is giving back; requests wait little longer than that. */
 const OWED_WAIT_MS = 100;
+/** Questions for one need whose leases ended with their window before anybody could use them. */
+const ENDED_ASKS_MAX = 3;
 const NO_ANSWER: LeaseAnswer = { outcome: "unavailable" };
 
 export type LedgerCallsDeps = {
@@ -43,6 +46,10 @@ export class LedgerCalls {
         return { ...asked, returned };
       };
       let asked = await ask();
+      for (let asks = 1; asks < ENDED_ASKS_MAX && this.#hasEnded(asked); asks++) {
+        await this.#passEnd(seat, asked);
+        asked = await ask();
+      }
       // Money that this node gives back may make it fit: the ledger has it once that has arrived.
       if (asked.answer?.outcome === "exhausted" && outbox.sending !== undefined) {
         await this.#atMost(OWED_WAIT_MS, outbox.sending);
@@ -102,6 +109,25 @@ export class LedgerCalls {
     seat.calling = call;
   }
 
+  /** Granted so shortly before its window ends that nothing of it may be lent any more. */
+  #hasEnded({ answer, sentNs }: Asked): boolean {
+    if (answer?.outcome !== "granted") return false;
+    return this.#deps.clock.monoNs() >= deadlineNs(answer, sentNs);
+  }
+
+  /**
+   * Gives back a lease that ended before it came, and waits until the next window has begun: asking
+   * before would bring another of that kind, and a no for want of a few more milliseconds would be
+   * no word about anybody's money. The grant lies behind by the time it is heard of, so its window has
+   * ended once the lease's whole time has passed from here on.
+   */
+  async #passEnd(seat: Seat, asked: Asked & { readonly returned: number }): Promise<void> {
+    const { answer } = asked;
+    if (answer?.outcome !== "granted") return;
+    this.#deps.post(seat, leaseMessage(answer, asked, false));
+    await pause(this.#deps.clock, answer.ttlMs + 1);
+  }
+
   #atMost(ms: number, work: Promise<void>): Promise<void> {
     return new Promise((resolve) => {
       const cancel = this.#deps.clock.after(ms, resolve);
@@ -112,10 +138,7 @@ export class LedgerCalls {
     });
   }
 
-  async #answer(
-    seat: Seat,
-    ask: () => Promise<LeaseAnswer | undefined>,
-  ): Promise<{ readonly answer: LeaseAnswer | undefined; readonly sentNs: bigint }> {
+  async #answer(seat: Seat, ask: () => Promise<LeaseAnswer | undefined>): Promise<Asked> {
     const sentNs = this.#deps.clock.monoNs();
     let answer: LeaseAnswer | undefined;
     try {
@@ -129,13 +152,21 @@ export class LedgerCalls {
   }
 }
 
+type Asked = { readonly answer: LeaseAnswer | undefined; readonly sentNs: bigint };
+type Granted = Extract<LeaseAnswer, { readonly outcome: "granted" }>;
+
+/** Nothing of the lease is lent from here on; monotonic nanoseconds. */
+function deadlineNs({ ttlMs }: Granted, sentNs: bigint): bigint {
+  return sentNs + BigInt(ttlMs) * NS_PER_MS - DEADLINE_MARGIN_NS;
+}
+
 function leaseMessage(
   answer: LeaseAnswer,
   { sentNs, returned }: { readonly sentNs: bigint; readonly returned: number },
   answers: boolean,
 ): AgentMessage {
   if (answer.outcome !== "granted") return { t: "not_leased", answer, returned };
-  const deadlineNs = sentNs + BigInt(answer.ttlMs) * NS_PER_MS - DEADLINE_MARGIN_NS;
   const { leaseId: id, epoch, amount, unlimited } = answer;
-  return { t: "leased", lease: newLease({ id, epoch, amount, deadlineNs }), unlimited, answers };
+  const lease = newLease({ id, epoch, amount, deadlineNs: deadlineNs(answer, sentNs) });
+  return { t: "leased", lease, unlimited, answers };
 }

@@ -29,11 +29,13 @@ import {
   unlimitedNow,
   type Waiting,
 } from "./agent-state.ts";
+import type { Shortfall } from "./ledger-port.ts";
 
 // How requests that found the table short get their money, or the ledger's no.
 //
 // T1. `exhausted` is said only on the ledger's word for no more than was asked, not older than
-//     REFUSAL_BELIEVED_NS nor than the last settlement of this node that brought money back. Whatever else goes wrong is `unavailable`.
+//     REFUSAL_BELIEVED_NS nor than the last settlement of this node that brought money back, and not
+//     after the end of the window that was short. Whatever else goes wrong is `unavailable`.
 // T2. `ok` is said to no more top-ups than the table and what is lent now can serve together.
 // T3. The unheld balance of an account is at most CHUNK once the requests that asked have their holds.
 // T4. The ledger's no carries what would have fitted: whoever may lower its output limit that far draws
@@ -46,6 +48,7 @@ export const CHUNK: Cost = { usdMicros: 1_000_000n, tokens: 200_000n, calls: 100
 export const TOP_UPS_WAITING_MAX = 1_024;
 /** How long a no of the ledger stands for whoever needs as much or more, nanoseconds. */
 export const REFUSAL_BELIEVED_NS = 200_000_000n;
+const NS_PER_MS = 1_000_000n;
 /** Questions to the ledger for one top-up; what it was lent may be gone to others each time. */
 export const ASKS_PER_TOP_UP_MAX = 6;
 /** Amounts beyond it have no place on the wire, and no limit reaches it. */
@@ -90,7 +93,7 @@ export function onLeased(
   const effects: Effect[] = settlements.map((settlement) => ({ t: "settle", settlement }));
   effects.push({ t: "unlimited", units: unlimitedNow(next, env.nowNs) });
   const taken: StepResult = { state: next, effects, durable: true };
-  // It ended before it came, as leases do at the end of their window: asking on would only empty it.
+  // It ended before it came, and whoever asked had it asked for again: asking on would only empty it.
   if (answers && env.nowNs >= lease.deadlineNs) return andThen(taken, allUnavailable);
   return andThen(taken, (served) => serve(served, env));
 }
@@ -113,11 +116,21 @@ export function onNotLeased(
     available: answer.available,
     shortfall: answer.shortfall,
     returned: env.returned,
-    untilNs: env.nowNs + REFUSAL_BELIEVED_NS,
+    untilNs: env.nowNs + believedNs(answer.shortfall, env.nowMs),
   };
   // Others were quicker than a draw; it is not tried again, so that its request gets its answer.
   const waiting = asking.kind === "draw" ? drawn(state.waiting, asking.id) : state.waiting;
   return serve({ ...next, refusal, waiting }, env);
+}
+
+/**
+ * How long the ledger's no may be repeated: what a window's end makes untrue ends with it. A clock that
+ * differs from the ledger's by more than that says nothing about the end, and makes nobody ask for ever.
+ */
+function believedNs(shortfall: Shortfall | undefined, nowMs: number): bigint {
+  const leftMs = (shortfall?.endsAtMs ?? 0) - nowMs;
+  const leftNs = leftMs > 0 ? BigInt(Math.ceil(leftMs)) * NS_PER_MS : REFUSAL_BELIEVED_NS;
+  return min(leftNs, REFUSAL_BELIEVED_NS);
 }
 
 /** Answers whoever can be answered, and asks the ledger for the first of the others. */

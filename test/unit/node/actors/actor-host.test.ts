@@ -202,6 +202,59 @@ describe("the actor host", () => {
     expect(await one.available(A, "usd_micros")).toBe(10 * USD);
   });
 
+  test("whoever asks when a window is about to end has its money in the next one", async () => {
+    const limits = usdLimits(100 * USD, {}).concat({
+      account: A,
+      parent: "team/t",
+      limits: [{ unit: "usd_micros", window: "hour", limit: 10 * USD }],
+    });
+    const one = world({ limits, leaseTtlMs: 30_000 });
+    one.row(A);
+    expect(await one.host.topUp(A, usd(9_000_000n))).toEqual({ outcome: "ok" });
+    holdUsd(one, A, 9_000_000n);
+    endUsd(one, A, 9_000_000n, 9_000_000n);
+    await one.pass(29 * 60_000 + 59_000);
+    one.clock.advance(950);
+    // On the way to and from the ledger 10 ms each: the window's end is 40 ms after the grant.
+    one.passage = () => ({ delayMs: 10 });
+    const answer = one.host.topUp(A, usd(500_000n));
+    await settled();
+    one.clock.advance(10);
+    expect(await now(answer)).toBe("waiting");
+    one.clock.advance(40);
+    expect(await now(answer)).toBe("waiting");
+    one.clock.advance(1);
+    await settled();
+    one.clock.advance(10);
+    expect(await now(answer)).toEqual({ outcome: "ok" });
+    expect(holdUsd(one, A, 500_000n)).toEqual({ taken: usd(500_000n) });
+    await one.pass(2_000);
+    // What was lent for an instant went back: the new window pays for what was lent in it, no other.
+    const [row] = (await one.ledger.rows(A)).filter(({ unit }) => unit === "usd_micros");
+    expect(row).toMatchObject({ window: "hour:2026-11-22T10", spent: 0, reserved: 1_000_000 });
+    expect(one.faults).toEqual([]);
+  });
+
+  test("a no for want of money ends with the window that it was said in", async () => {
+    const limits = usdLimits(100 * USD, {}).concat({
+      account: A,
+      parent: "team/t",
+      limits: [{ unit: "usd_micros", window: "hour", limit: USD }],
+    });
+    const one = world({ limits });
+    one.row(A);
+    await one.host.topUp(A, usd(1_000_000n));
+    holdUsd(one, A, 1_000_000n);
+    await one.pass(29 * 60_000 + 59_000);
+    one.clock.advance(850);
+    const answer = await one.host.topUp(A, usd(500_000n));
+    expect(answer).toMatchObject({ outcome: "exhausted" });
+    const { untilNs = 0n } = answer.refusal ?? {};
+    expect(untilNs - one.clock.monoNs()).toBe(150_000_000n);
+    one.clock.advance(150);
+    expect(await one.host.topUp(A, usd(500_000n))).toEqual({ outcome: "ok" });
+  });
+
   test("no balance stays in the table after its lease's deadline, and holds stay good", async () => {
     const one = world();
     const { row } = one.row(A);
