@@ -5,13 +5,14 @@ import {
   NodeRequestSchema,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import type { RequestMethod } from "../proto/subjects.ts";
+import type { MeshAnswer } from "./thread-messages.ts";
 
 /** Asks the control plane through the mesh thread; undefined when no answer came that counts. */
 export type AskMesh = (
   method: RequestMethod,
   request: Uint8Array,
   timeoutMs: number,
-) => Promise<Uint8Array | undefined>;
+) => Promise<MeshAnswer | undefined>;
 
 /** Who asks, and by which way. */
 export type MeshAsker = {
@@ -38,6 +39,6 @@ export async function askMesh(
 ): Promise<NodeReply["body"] | undefined> {
   const { requestId, body, timeoutMs } = of;
   const request = create(NodeRequestSchema, { node, bootId, requestId, body });
-  const bytes = await ask(body.case, toBinary(NodeRequestSchema, request), timeoutMs);
-  return bytes === undefined ? undefined : fromBinary(NodeReplySchema, bytes).body;
+  const answer = await ask(body.case, toBinary(NodeRequestSchema, request), timeoutMs);
+  return answer === undefined ? undefined : fromBinary(NodeReplySchema, answer.bytes).body;
 }

@@ -1,6 +1,6 @@
 import type { Clock } from "../ports/clock.ts";
 import type { AskMesh } from "./ask-mesh.ts";
-import type { ControlToMesh, MeshStatus, MeshToControl } from "./thread-messages.ts";
+import type { ControlToMesh, MeshAnswer, MeshStatus, MeshToControl } from "./thread-messages.ts";
 import type { ThreadPort } from "./thread-port.ts";
 
 /** How long the mesh thread may take to say how it is. */
@@ -22,7 +22,7 @@ const SILENT: MeshStatus = {
 export class MeshThreadLink {
   readonly #worker: ThreadPort;
   readonly #clock: Clock;
-  readonly #asks = new Map<number, (reply: Uint8Array | undefined) => void>();
+  readonly #asks = new Map<number, (reply: MeshAnswer | undefined) => void>();
   readonly #statuses = new Map<number, (status: MeshStatus) => void>();
   #lastId = 0;
   #niceness = 0;

@@ -280,6 +280,9 @@ export type PolicyWord = {
   readonly refused: string;
 };
 
+/** What the control plane answered: the reply as it came, and the key that signed it. */
+export type MeshAnswer = { readonly bytes: Uint8Array; readonly kid: string };
+
 // Control thread and mesh thread.
 export type ControlToMesh =
   | { readonly t: "loop_port"; readonly loop: number; readonly port: MessagePort }
@@ -311,7 +314,7 @@ export type MeshToControl =
   | {
       readonly t: "answer";
       readonly id: number;
-      readonly reply: Uint8Array | undefined;
+      readonly reply: MeshAnswer | undefined;
       readonly fault: string | undefined;
     }
   /** The current policy record changed; the bundle is verified against its hash. */

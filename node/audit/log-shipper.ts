@@ -19,13 +19,14 @@ import {
 } from "../../audit/tiles.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { errorMessage } from "../../ports/error-message.ts";
-import { pause } from "../../ports/pause.ts";
 import {
   NodeReplySchema,
   NodeRequestSchema,
   type ShipReply,
   ShipRequestSchema,
 } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import type { MeshAnswer } from "../thread-messages.ts";
+import { NewestFirst, type StepOutcome } from "./newest-first.ts";
 
 /**
  * Entries of one message, at most, bytes; one entry may be larger. The mesh thread signs the message in one
@@ -43,7 +44,7 @@ export type AskArchive = (
   method: "ship",
   request: Uint8Array,
   timeoutMs: number,
-) => Promise<Uint8Array | undefined>;
+) => Promise<MeshAnswer | undefined>;
 
 /** A cosigned checkpoint of the log. */
 export type Cosigned = { readonly note: string; readonly size: number };
@@ -62,14 +63,14 @@ export type LogShipperOptions = {
   readonly clock: Clock;
   /** Time between the end of one round and the next, ms. */
   readonly everyMs: number;
-  /** Entries before this place are on the archive's disk. */
-  readonly onKept: (kept: number) => void;
+  /** Entries before this place are on the archive's disk, as the holder of that key says. */
+  readonly onKept: (kept: number, kid: string) => void;
   /** Told once for each reason, until something is taken again. */
   readonly onRefused: (why: string) => void;
 };
 
-/** What to do next: go on, wait for a newer checkpoint, or wait so long. */
-type Outcome = "on" | "done" | { readonly waitMs: number };
+/** What an archive said, and by which key. */
+type Said = { readonly reply: ShipReply; readonly kid: string };
 
 /** Refusals that say nothing of what is on an archive's disk. */
 const MOMENTARY: ReadonlySet<string> = new Set([
@@ -80,11 +81,10 @@ const MOMENTARY: ReadonlySet<string> = new Set([
 
 export class LogShipper {
   readonly #options: LogShipperOptions;
+  readonly #pump: NewestFirst<Cosigned>;
   #newest: Cosigned | undefined;
   /** The entry that the archive takes next; undefined until it has said so. */
   #next: number | undefined;
-  #isRunning = false;
-  #isEnded = false;
   #retryMs: number = RETRY_MS.first;
   #turns = 0;
   #kept = 0;
@@ -92,34 +92,33 @@ export class LogShipper {
 
   constructor(options: LogShipperOptions) {
     this.#options = options;
+    this.#pump = new NewestFirst({
+      clock: options.clock,
+      restMs: options.everyMs,
+      step: (cosigned) => this.#step(cosigned),
+      failed: (error) => this.#failed(error),
+    });
   }
 
   /** A checkpoint was cosigned. */
   offer(cosigned: Cosigned): void {
     this.#newest = cosigned;
-    void this.#shipOn();
+    this.#pump.offer(cosigned);
+  }
+
+  /** Asks the archive where it stands, although nothing is new: its disk may be another one by now. */
+  askAgain(): void {
+    if (this.#newest === undefined) return;
+    this.#next = undefined;
+    this.#pump.offer(this.#newest);
   }
 
   stop(): void {
-    this.#isEnded = true;
-  }
-
-  async #shipOn(): Promise<void> {
-    if (this.#isRunning) return;
-    this.#isRunning = true;
-    while (this.#newest !== undefined && !this.#isEnded) {
-      const cosigned = this.#newest;
-      const outcome = await this.#step(cosigned).catch((error: unknown) => this.#failed(error));
-      if (outcome === "on") continue;
-      if (outcome === "done" && this.#newest === cosigned) this.#newest = undefined;
-      const { clock, everyMs } = this.#options;
-      await pause(clock, outcome === "done" ? everyMs : outcome.waitMs);
-    }
-    this.#isRunning = false;
+    this.#pump.stop();
   }
 
   /** Sends one message and takes in what the archive says. */
-  async #step(cosigned: Cosigned): Promise<Outcome> {
+  async #step(cosigned: Cosigned): Promise<StepOutcome> {
     const { size } = cosigned;
     const first = this.#next ?? 0;
     // Without entries it is a question, which says where to begin.
@@ -131,13 +130,14 @@ export class LogShipper {
     const proof = this.#proof(first + entries.length, size);
     // The log has grown past a partial tile since: a newer checkpoint is on its way.
     if (proof === undefined) return "done";
-    const reply = await this.#ask({ cosigned, first, entries, proof });
-    if (reply === undefined) return this.#later();
-    if (reply.refused === "elsewhere") return this.#goTo(reply, size);
+    const said = await this.#ask({ cosigned, first, entries, proof });
+    if (said === undefined) return this.#later();
+    const { reply, kid } = said;
+    if (reply.refused === "elsewhere") return this.#goTo(said, size);
     if (reply.refused !== "") {
       this.#tell(`${reply.refused} ${reply.detail}`.trim());
       // It cannot say now that it has them, so they do not count until it says so again.
-      if (!MOMENTARY.has(reply.refused)) this.#noteKept(0);
+      if (!MOMENTARY.has(reply.refused)) this.#noteKept(0, kid);
       // What stands in memory of an archive that could not write is gone.
       this.#next = undefined;
       return { waitMs: Math.max(Number(reply.retryMs), RETRY_MS.first) };
@@ -147,7 +147,7 @@ export class LogShipper {
     this.#retryMs = RETRY_MS.first;
     this.#next = Number(reply.next);
     // Never more than was shown to be the beginning of this log.
-    this.#noteKept(Math.min(Number(reply.kept), first + entries.length));
+    this.#noteKept(Math.min(Number(reply.kept), first + entries.length), kid);
     return this.#next >= size && this.#kept >= size ? "done" : "on";
   }
 
@@ -155,22 +155,22 @@ export class LogShipper {
    * What it says to have counts for less at once, but for more only when a proof has shown that it is the
    * beginning of this log.
    */
-  #goTo(reply: ShipReply, size: number): Outcome {
+  #goTo({ reply, kid }: Said, size: number): StepOutcome {
     const next = Number(reply.next);
     this.#next = next;
-    if (Number(reply.kept) < this.#kept) this.#noteKept(Number(reply.kept));
+    if (Number(reply.kept) < this.#kept) this.#noteKept(Number(reply.kept), kid);
     // It has more than this checkpoint covers: there is nothing to bring.
     if (next > size) return "done";
     this.#turns += 1;
     return this.#turns < TURNS_MAX ? "on" : this.#later();
   }
 
-  #noteKept(kept: number): void {
+  #noteKept(kept: number, kid: string): void {
     this.#kept = kept;
-    this.#options.onKept(kept);
+    this.#options.onKept(kept, kid);
   }
 
-  #later(): Outcome {
+  #later(): { readonly waitMs: number } {
     const waitMs = this.#retryMs;
     this.#turns = 0;
     this.#retryMs = Math.min(2 * waitMs, RETRY_MS.last);
@@ -179,7 +179,7 @@ export class LogShipper {
     return { waitMs };
   }
 
-  #failed(error: unknown): Outcome {
+  #failed(error: unknown): { readonly waitMs: number } {
     this.#tell(errorMessage(error));
     return this.#later();
   }
@@ -221,7 +221,7 @@ export class LogShipper {
     readonly first: number;
     readonly entries: readonly Uint8Array[];
     readonly proof: readonly Uint8Array[];
-  }): Promise<ShipReply | undefined> {
+  }): Promise<Said | undefined> {
     const { ask, node, bootId, newId, vkey, replica } = this.#options;
     const value = create(ShipRequestSchema, {
       replica,
@@ -237,8 +237,8 @@ export class LogShipper {
       requestId: newId(),
       body: { case: "ship", value },
     });
-    const bytes = await ask("ship", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
-    const reply = bytes && fromBinary(NodeReplySchema, bytes).body;
-    return reply?.case === "ship" ? reply.value : undefined;
+    const answer = await ask("ship", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
+    const reply = answer && fromBinary(NodeReplySchema, answer.bytes).body;
+    return reply?.case === "ship" ? { reply: reply.value, kid: answer?.kid ?? "" } : undefined;
   }
 }

@@ -5,6 +5,8 @@ import { LogShipper, type LogShipperOptions } from "./log-shipper.ts";
 
 /** How often it is looked whether there is another coordinator, and as long as there is none, ms. */
 const LOOK_EVERY_MS = { known: 5_000, unknown: 250 } as const;
+/** Looks after which every archive is asked where it stands, of logs too that have not grown since: 10 min. */
+export const LOOKS_PER_QUESTION = 120;
 
 /** Coordinators as the mesh thread knows them. */
 export type Archives = {
@@ -55,10 +57,13 @@ export class LogShipping {
   }
 
   async #lookOn(): Promise<void> {
-    while (!this.#isEnded) {
+    for (let look = 1; !this.#isEnded; look++) {
       const { names, trusted } = await this.#options.archives();
       this.#trusted = Math.max(trusted, 1);
-      for (const copies of this.#logs) copies.shipTo(names, this.#options);
+      for (const copies of this.#logs) {
+        copies.shipTo(names, this.#options);
+        if (look % LOOKS_PER_QUESTION === 0) copies.askAgain();
+      }
       const waitMs = names.length > 0 ? LOOK_EVERY_MS.known : LOOK_EVERY_MS.unknown;
       await pause(this.#options.clock, waitMs);
     }
@@ -69,7 +74,8 @@ export class LogShipping {
 class LogCopies {
   readonly #log: ShippedLog;
   readonly #shippers = new Map<string, LogShipper>();
-  readonly #kept = new Map<string, number>();
+  /** By coordinator: what it said last, and by which key. */
+  readonly #kept = new Map<string, { readonly kept: number; readonly kid: string }>();
   #newest: { readonly note: string; readonly size: number } | undefined;
 
   constructor(log: ShippedLog) {
@@ -97,8 +103,11 @@ class LogCopies {
         ...options,
         ...this.#log,
         replica,
-        onKept: (kept) => {
-          if (this.#shippers.get(replica) === shipper) this.#kept.set(replica, kept);
+        onKept: (kept, kid) => {
+          if (this.#shippers.get(replica) !== shipper) return;
+          // What was said last comes last.
+          this.#kept.delete(replica);
+          this.#kept.set(replica, { kept, kid });
         },
       });
       this.#shippers.set(replica, shipper);
@@ -106,9 +115,14 @@ class LogCopies {
     }
   }
 
-  /** Entries that so many archives have. */
+  askAgain(): void {
+    for (const shipper of this.#shippers.values()) shipper.askAgain();
+  }
+
+  /** Entries that so many coordinators have. One may speak under several names; what its key said last counts. */
   keptBy(count: number): number {
-    return [...this.#kept.values()].sort((a, b) => b - a)[count - 1] ?? 0;
+    const ofKey = new Map([...this.#kept.values()].map(({ kept, kid }) => [kid, kept] as const));
+    return [...ofKey.values()].sort((a, b) => b - a)[count - 1] ?? 0;
   }
 
   stop(): void {

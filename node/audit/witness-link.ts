@@ -13,17 +13,19 @@ import { KEY_TYPES, parseSignatureLine, parseVkey } from "../../audit/signed-not
 import { readTile, subtreesFromTiles, TileError } from "../../audit/tiles.ts";
 import { encodeAddCheckpoint } from "../../audit/witness.ts";
 import type { Clock } from "../../ports/clock.ts";
-import { pause } from "../../ports/pause.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import {
   NodeReplySchema,
   NodeRequestSchema,
   type WitnessReply,
   WitnessRequestSchema,
 } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import type { MeshAnswer } from "../thread-messages.ts";
+import { NewestFirst, type StepOutcome } from "./newest-first.ts";
 
 const ASK_TIMEOUT_MS = 2_000;
-/** After an answer that was none, the next question waits this long, ms. */
-const RETRY_MS = 1_000;
+/** After an answer that was none, the next question waits this long. */
+const LATER = { waitMs: 1_000 } as const;
 /** Questions that follow each other at once. */
 const TURNS_MAX = 4;
 
@@ -32,7 +34,7 @@ export type AskWitness = (
   method: "witness",
   request: Uint8Array,
   timeoutMs: number,
-) => Promise<Uint8Array | undefined>;
+) => Promise<MeshAnswer | undefined>;
 
 export type WitnessLinkOptions = {
   readonly ask: AskWitness;
@@ -54,43 +56,39 @@ export type WitnessLinkOptions = {
 
 export class WitnessLink {
   readonly #options: WitnessLinkOptions;
-  #newest: string | undefined;
+  readonly #pump: NewestFirst<string>;
   /** Up to which size the witness is believed to have seen the log. */
   #seenSize = 0;
-  #isAsking = false;
   #turns = 0;
   #isRefused = false;
-  #isEnded = false;
 
   constructor(options: WitnessLinkOptions) {
     this.#options = options;
+    this.#pump = new NewestFirst({
+      clock: options.clock,
+      restMs: 0,
+      step: (checkpoint) => this.#step(checkpoint),
+      failed: (error) => this.#refused(errorMessage(error)),
+    });
   }
 
   /** A checkpoint was signed. */
   signed(checkpoint: string): void {
-    this.#newest = checkpoint;
-    void this.#askOn();
+    this.#pump.offer(checkpoint);
   }
 
   stop(): void {
-    this.#isEnded = true;
+    this.#pump.stop();
   }
 
-  async #askOn(): Promise<void> {
-    if (this.#isAsking) return;
-    this.#isAsking = true;
-    while (this.#newest !== undefined && !this.#isEnded) {
-      const checkpoint = this.#newest;
-      const outcome = await this.#askAbout(checkpoint);
-      if (outcome === "done" && this.#newest === checkpoint) this.#newest = undefined;
-      this.#turns = outcome === "again" ? this.#turns + 1 : 0;
-      // Several witnesses that are at different sizes would send it to and fro.
-      if (outcome === "later" || this.#turns === TURNS_MAX) {
-        this.#turns = 0;
-        await pause(this.#options.clock, RETRY_MS);
-      }
-    }
-    this.#isAsking = false;
+  async #step(checkpoint: string): Promise<StepOutcome> {
+    const outcome = await this.#askAbout(checkpoint);
+    this.#turns = outcome === "again" ? this.#turns + 1 : 0;
+    if (outcome === "done") return "done";
+    // Several witnesses that are at different sizes would send it to and fro.
+    if (outcome === "again" && this.#turns < TURNS_MAX) return "on";
+    this.#turns = 0;
+    return LATER;
   }
 
   /** `again`: at once, from the size that the witness named. */
@@ -111,8 +109,7 @@ export class WitnessLink {
         this.#disown(reply);
         return "done";
       default:
-        if (!this.#isRefused) this.#options.onRefused(`${reply.status} ${reply.body}`);
-        this.#isRefused = true;
+        this.#refused(`${reply.status} ${reply.body}`);
         return "later";
     }
   }
@@ -129,7 +126,7 @@ export class WitnessLink {
       signature?.id === key.value.id &&
       cosignedAt(key.value, head.text, signature.bytes) !== undefined;
     if (!isRight) {
-      this.#options.onRefused("the cosignature is wrong");
+      this.#refused("the cosignature is wrong");
       return "later" as const;
     }
     this.#isRefused = false;
@@ -150,8 +147,14 @@ export class WitnessLink {
     return "again" as const;
   }
 
+  #refused(why: string): typeof LATER {
+    if (!this.#isRefused) this.#options.onRefused(why);
+    this.#isRefused = true;
+    return LATER;
+  }
+
   #disown({ cosigned }: WitnessReply): void {
-    this.#isEnded = true;
+    this.stop();
     this.#options.onDisowned(cosigned);
   }
 
@@ -176,9 +179,9 @@ export class WitnessLink {
       requestId: newId(),
       body: { case: "witness", value: create(WitnessRequestSchema, { vkey, body }) },
     });
-    const bytes = await ask("witness", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
-    if (bytes === undefined) return undefined;
-    const reply = fromBinary(NodeReplySchema, bytes).body;
+    const answer = await ask("witness", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
+    if (answer === undefined) return undefined;
+    const reply = fromBinary(NodeReplySchema, answer.bytes).body;
     return reply.case === "witness" ? reply.value : undefined;
   }
 }

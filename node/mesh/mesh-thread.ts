@@ -166,7 +166,7 @@ export class MeshThread {
   async #ask(message: Extract<ControlToMesh, { t: "ask" }>): Promise<void> {
     const { id, method, request, timeoutMs } = message;
     const result = await this.replica.requests.forward(method, request, timeoutMs);
-    const reply = "fault" in result ? undefined : result.bytes;
+    const reply = "fault" in result ? undefined : result.answer;
     const fault = "fault" in result ? result.fault : undefined;
     this.#deps.post({ t: "answer", id, reply, fault });
   }

@@ -12,6 +12,7 @@ import {
   NodeRequestSchema,
 } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import { REQUEST_METHODS, type RequestMethod, requestSubject } from "../../proto/subjects.ts";
+import type { MeshAnswer } from "../thread-messages.ts";
 
 /** Requests of this node that wait for an answer. */
 export const REQUESTS_WAITING_MAX = 1_000;
@@ -31,7 +32,7 @@ export type RequestFault =
   | "reply_mismatch";
 
 export type RequestResult =
-  | { readonly reply: NodeReply; readonly bytes: Uint8Array }
+  | { readonly reply: NodeReply; readonly answer: MeshAnswer }
   | { readonly fault: RequestFault };
 
 export type RequestsDeps = {
@@ -105,7 +106,7 @@ export class Requests {
     const reply = decode(() => fromBinary(NodeReplySchema, opened.payload));
     const isAnswer = reply?.body.case === request.body.case || reply?.body.case === "refused";
     if (!isAnswer || reply?.requestId !== request.requestId) return { fault: "reply_mismatch" };
-    return { reply, bytes: opened.payload };
+    return { reply, answer: { bytes: opened.payload, kid: opened.kid } };
   }
 }
 

@@ -147,7 +147,7 @@ export class ShippingNode {
         if (body.case !== "ship") throw new Error("asked something else");
         const value = await coordinator.ship(body.value);
         const reply = create(NodeReplySchema, { requestId: "r", body: { case: "ship", value } });
-        return toBinary(NodeReplySchema, reply);
+        return { bytes: toBinary(NodeReplySchema, reply), kid: coordinator.replicaId };
       },
       onKept: (kept) => this.kept.push(kept),
       onRefused: (why) => this.refused.push(why),

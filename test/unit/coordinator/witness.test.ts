@@ -125,6 +125,7 @@ function linked(witness: Witness, clock: ReturnType<typeof twinClock>) {
   const seen = { cosigned: [] as string[], disowned: [] as string[], refused: [] as string[] };
   let log = made(1);
   let isReachable = true;
+  let isBroken = false;
   const link = new WitnessLink({
     node: "node-7",
     bootId: "b",
@@ -134,12 +135,13 @@ function linked(witness: Witness, clock: ReturnType<typeof twinClock>) {
     read: (path) => log.files.get(path),
     ask: async (_method, bytes) => {
       if (!isReachable) return undefined;
+      if (isBroken) throw new Error("the way is closed");
       const { body } = fromBinary(NodeRequestSchema, bytes);
       if (body.case !== "witness") throw new Error("asked something else");
       const said = await witness.add("node-7", body.value.vkey, body.value.body);
       const value = create(WitnessReplySchema, { ...said, vkey: witness.vkey });
       const reply = create(NodeReplySchema, { requestId: "r", body: { case: "witness", value } });
-      return toBinary(NodeReplySchema, reply);
+      return { bytes: toBinary(NodeReplySchema, reply), kid: "c1" };
     },
     onCosigned: (text) => seen.cosigned.push(text),
     onDisowned: (checkpoint) => seen.disowned.push(checkpoint),
@@ -150,7 +152,8 @@ function linked(witness: Witness, clock: ReturnType<typeof twinClock>) {
     link.signed(next.checkpoint);
     for (let i = 0; i < 50; i++) await new Promise(setImmediate);
   };
-  return { seen, signed, reachable: (is: boolean) => (isReachable = is) };
+  const reachable = (is: boolean) => (isReachable = is);
+  return { seen, signed, reachable, broken: (is: boolean) => (isBroken = is) };
 }
 
 describe("a node's log at its witness", () => {
@@ -170,6 +173,20 @@ describe("a node's log at its witness", () => {
     const second = linked(witness, clock);
     await second.signed(made(400));
     expect(second.seen).toMatchObject({ cosigned: [made(400).text], disowned: [], refused: [] });
+  });
+
+  test("what throws on the way is told once, and the newest checkpoint is tried again", async () => {
+    const { witness, clock } = setUp();
+    const { seen, signed, broken } = linked(witness, clock);
+    broken(true);
+    await signed(made(100));
+    clock.advance(1_000);
+    await signed(made(200));
+    expect(seen).toMatchObject({ cosigned: [], refused: ["the way is closed"] });
+    broken(false);
+    clock.advance(1_000);
+    for (let i = 0; i < 50; i++) await new Promise(setImmediate);
+    expect(seen.cosigned).toEqual([made(200).text]);
   });
 
   test.each<[string, Made]>([

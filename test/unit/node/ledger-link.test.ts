@@ -29,7 +29,8 @@ function linkWith(...answers: (NodeReply["body"] | undefined)[]) {
   const ask: AskMesh = async (_method, bytes) => {
     asked.push(fromBinary(NodeRequestSchema, bytes));
     const body = answers.shift();
-    return body && toBinary(NodeReplySchema, create(NodeReplySchema, { body }));
+    if (body === undefined) return undefined;
+    return { bytes: toBinary(NodeReplySchema, create(NodeReplySchema, { body })), kid: "c1" };
   };
   const link = ledgerLink({
     ask,

@@ -41,8 +41,9 @@ function questions() {
         sent.push({
           request,
           answer: (body) => {
-            if (body === "none") resolve(undefined);
-            else resolve(toBinary(NodeReplySchema, create(NodeReplySchema, { body })));
+            if (body === "none") return resolve(undefined);
+            const bytes = toBinary(NodeReplySchema, create(NodeReplySchema, { body }));
+            resolve({ bytes, kid: "c1" });
           },
         });
       }),

@@ -40,7 +40,8 @@ function world(store: TwinStore = twinStore()) {
       expect(`${body.value.provider}/${body.value.model}`).toBe(MODEL);
       asked.push(body.value.milli);
       if (answer === undefined) return undefined;
-      return toBinary(NodeReplySchema, create(NodeReplySchema, { body: answer }));
+      const reply = toBinary(NodeReplySchema, create(NodeReplySchema, { body: answer }));
+      return { bytes: reply, kid: "c1" };
     },
     append: (record) => records.push(record),
     log: new Proxy({} as never, {

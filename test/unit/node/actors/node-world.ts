@@ -184,7 +184,7 @@ export class NodeWorld {
           void this.#answer(request, bootId).then((reply) => {
             if (lost === "reply") return;
             cancel();
-            resolve(reply);
+            resolve({ bytes: reply, kid: "c1" });
           });
         if (delayMs === undefined) deliver();
         else this.clock.after(delayMs, deliver);

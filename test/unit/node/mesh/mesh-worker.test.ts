@@ -210,7 +210,7 @@ test("a request of the control thread is sealed, answered and handed back; fault
   thread.say({ t: "ask", id: 5, method: "nonce", request, timeoutMs: 2_000 });
   const answer = await thread.heard((message) => message.t === "answer" && message.id === 5);
   if (answer.t !== "answer" || !answer.reply) throw new Error("no reply");
-  expect(fromBinary(NodeReplySchema, answer.reply)).toMatchObject({
+  expect(fromBinary(NodeReplySchema, answer.reply.bytes)).toMatchObject({
     requestId: "r-1",
     body: { case: "nonce", value: { nonce: new Uint8Array([1, 2, 3]) } },
   });
