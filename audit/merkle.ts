@@ -279,6 +279,11 @@ function isRootOf(size: number, root: Uint8Array): boolean {
   return size > 0 || sameHash(root, emptyRoot());
 }
 
+/** Whether a proof that came from outside may be one: hashes, and no more than the largest tree needs. */
+export function isProof(hashes: readonly Uint8Array[]): boolean {
+  return hashes.length <= PROOF_HASHES_MAX && areHashes(hashes);
+}
+
 function areHashes(hashes: readonly Uint8Array[]): boolean {
   return hashes.every((hash) => hash.length === HASH_BYTES);
 }

@@ -85,8 +85,11 @@ export type VerifyRequest = {
   /** Witnesses and quorum. Without it no cosignature is asked for. */
   readonly policy?: LogPolicy;
   readonly anchors?: readonly Anchor[];
-  /** Entries before this place may be gone; their hashes must be there. Default: 0. */
-  readonly minimum?: number;
+  /**
+   * Entries before this place may be gone; their hashes must be there. Asked after an entry was not found, since
+   * a log that lives goes on removing. Default: none may be.
+   */
+  readonly minimum?: () => number;
   readonly lintLimits?: LintLimits;
   readonly anchorLimits?: AnchorLimits;
   /** Called after each bundle. */
@@ -218,8 +221,8 @@ class LogWalk {
 
   /** Whether a bundle was removed in order, as the log's own folder says. */
   #isPruned({ index, width }: Bundle, entries: ReturnType<typeof readBundle>): boolean {
-    const isBefore = index * TILE_WIDTH + width <= (this.#request.minimum ?? 0);
-    return isBefore && !entries.ok && entries.flaw === "bundle_missing";
+    if (entries.ok || entries.flaw !== "bundle_missing") return false;
+    return index * TILE_WIDTH + width <= (this.#request.minimum?.() ?? 0);
   }
 
   /** Adds the leaves of a bundle: by their entries, and from the first difference by their tile. */

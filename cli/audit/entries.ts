@@ -20,13 +20,19 @@ export function sizeOf({ dir }: LogPlace): number {
 /** A record as its log has it: the bytes that are hashed, and what they say. */
 export type Entry = { readonly bytes: Uint8Array; readonly record: SealedRecord };
 
-/** The entries of one bundle of a log of `size` leaves, from leaf `from` on. */
+/**
+ * The entries of one bundle of a log of `size` leaves, from leaf `from` on; none when the bundle was removed in
+ * order in this moment.
+ */
 export function bundleOf(
   place: LogPlace,
   { index, size, from }: { readonly index: number; readonly size: number; readonly from: number },
 ): readonly Entry[] {
   const width = Math.min(TILE_WIDTH, size - index * TILE_WIDTH);
-  const entries = readBundle(readerOf(place.dir), { index, width });
+  const reader = readerOf(place.dir);
+  const entries = readBundle(reader, { index, width });
+  const isMissing = !entries.ok && entries.flaw === "bundle_missing";
+  if (isMissing && index * TILE_WIDTH + width <= minimumOf(reader)) return [];
   if (!entries.ok) throw new CommandError(`${place.origin}: ${entries.flaw}: ${entries.detail}`);
   return entries.value.flatMap((bytes, i) => {
     if (index * TILE_WIDTH + i < from) return [];

@@ -2,7 +2,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { minimumOf } from "../../audit/log-minimum.ts";
 import { IndexWriter } from "../../node/audit/request-index.ts";
-import type { CommandContext } from "../command-context.ts";
+import { type CommandContext, CommandError } from "../command-context.ts";
 import { entriesFrom, sizeOf } from "./entries.ts";
 import { chosenFolder, type LogChoice, type LogPlace, logsBelow, readerOf } from "./log-place.ts";
 import { bar } from "./verify.ts";
@@ -34,6 +34,9 @@ function reindex(place: LogPlace, progress: (text: string) => void): number {
   const first = minimumOf(readerOf(place.dir));
   let index = first;
   for (const entries of entriesFrom(place, { from: 0, size })) {
+    if (entries[0] !== undefined && entries[0].record.seq !== index) {
+      throw new CommandError(`${place.origin}: records were removed meanwhile: run it again`);
+    }
     for (const { bytes } of entries) writer.add(bytes, index++);
     const spent = writer.takeSmallSpent();
     for (let no = Math.max(0, spent - 16); no < spent; no++) {

@@ -174,7 +174,7 @@ function verifyBy(
     logKey,
     policy,
     anchors: anchors.filter(({ origin }) => origin === place.origin),
-    minimum: mayBePruned ? minimumOf(readerOf(place.dir)) : 0,
+    ...(mayBePruned ? { minimum: () => minimumOf(readerOf(place.dir)) } : {}),
     onProgress: ({ leaves, size }) => {
       if (!output.terminal || (leaves < size && leaves - shown < PROGRESS_LEAVES)) return;
       shown = leaves;

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { HASH_BYTES, PROOF_HASHES_MAX } from "../../audit/merkle.ts";
+import { isProof } from "../../audit/merkle.ts";
 import { KEY_TYPES, parseVkey } from "../../audit/signed-note.ts";
 import { encodeAddCheckpoint } from "../../audit/witness.ts";
 import { ShipReplySchema, type ShipRequest } from "../../proto/gen/altrace/v1/mesh_pb.ts";
@@ -39,8 +39,7 @@ export class ArchiveDoor {
     const isWithin =
       checkpoint.length <= CHECKPOINT_CHARS_MAX &&
       entries.length <= SHIPMENT_BYTES_MAX &&
-      proof.length <= PROOF_HASHES_MAX &&
-      proof.every((hash) => hash.length === HASH_BYTES) &&
+      isProof(proof) &&
       first <= BigInt(Number.MAX_SAFE_INTEGER);
     if (!key.ok || key.value.type !== KEY_TYPES.log || !isWithin) {
       return this.#say({ refused: "malformed", retryMs: OFF_RETRY_MS });

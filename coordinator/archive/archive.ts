@@ -12,7 +12,7 @@ import { AuditFault } from "../../audit/audit-fault.ts";
 import { openCheckpoint } from "../../audit/checkpoint.ts";
 import { LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import { LogFiles } from "../../audit/log-files.ts";
-import { HASH_BYTES, PROOF_HASHES_MAX } from "../../audit/merkle.ts";
+import { isProof } from "../../audit/merkle.ts";
 import { parseVkey, type VerifierKey } from "../../audit/signed-note.ts";
 import { decodeEntries } from "../../audit/tiles.ts";
 import type { Disk } from "../../ports/disk.ts";
@@ -120,8 +120,7 @@ export class Archive {
     const key = parseVkey(vkey);
     const entries = decodeEntries(ask.entries);
     const areLeaves = entries.ok && entries.value.every((one) => one.length <= LEAF_BYTES_MAX);
-    const areHashes = proof.every((hash) => hash.length === HASH_BYTES);
-    if (!key.ok || !entries.ok || !areLeaves || !areHashes || proof.length > PROOF_HASHES_MAX) {
+    if (!key.ok || !entries.ok || !areLeaves || !isProof(proof)) {
       return refusal("malformed", entries.ok ? "key, entry or proof" : entries.detail);
     }
     const opened = openCheckpoint(Buffer.from(note, "utf8"), key.value, this.#witnesses);
@@ -133,8 +132,9 @@ export class Archive {
 
   #opened(origin: string): ArchivedLog {
     const { disk, dir } = this.#options;
-    const files = new LogFiles(disk, { home: dir, dir: join(dir, origin) });
-    const log = this.#open.get(origin) ?? ArchivedLog.open(files);
+    const log =
+      this.#open.get(origin) ??
+      ArchivedLog.open(new LogFiles(disk, { home: dir, dir: join(dir, origin) }));
     this.#open.delete(origin);
     const [oldest] = this.#open.keys();
     if (this.#open.size >= OPEN_LOGS_MAX && oldest !== undefined) this.#shut(oldest);

@@ -136,11 +136,12 @@ export class ArchivedLog {
     if (this.#due !== undefined) this.#files.put(CHECKPOINT_PATH, Buffer.from(this.#due, "utf8"));
     this.#files.settle(NOTHING);
     this.#kept = size;
-    const isPublished = this.#due !== undefined;
-    this.#published = this.#due ?? this.#published;
-    this.#due = undefined;
-    if (isPublished) this.#sweep();
-    this.#partials = isPublished ? partials : new Set([...this.#partials, ...partials]);
+    if (this.#due !== undefined) {
+      this.#published = this.#due;
+      this.#due = undefined;
+      this.#sweep();
+    }
+    this.#partials = partials;
   }
 
   #add(entry: Uint8Array, full: readonly TileFile[]): void {

@@ -282,19 +282,31 @@ describe("a log whose first entries were removed", () => {
   };
 
   test("verifies by their hashes, and says how many it did not see", () => {
-    const report = verify(without("tile/entries/000"), { minimum: 256 });
+    const report = verify(without("tile/entries/000"), { minimum: () => 256 });
+    expect(report).toMatchObject({ findings: [], leaves: SIZE - 256, pruned: 256 });
+  });
+
+  test("verifies while more of them are removed", () => {
+    const log = buildLog(entries);
+    let minimum = 0;
+    const onProgress = ({ leaves }: { readonly leaves: number }) => {
+      if (leaves !== 256) return;
+      minimum = 512;
+      for (const path of ["tile/entries/000", "tile/entries/001"]) log.files.delete(path);
+    };
+    const report = verify(log, { minimum: () => minimum, onProgress });
     expect(report).toMatchObject({ findings: [], leaves: SIZE - 256, pruned: 256 });
   });
 
   test("lacks what lies beyond the word of its folder, and what no word covers", () => {
     const gone = without("tile/entries/000", "tile/entries/001");
-    expect(codes(verify(gone, { minimum: 256 }).findings)).toEqual(["bundle_missing"]);
+    expect(codes(verify(gone, { minimum: () => 256 }).findings)).toEqual(["bundle_missing"]);
     expect(codes(verify(gone).findings)).toEqual(["bundle_missing"]);
   });
 
   test("cannot hide an altered hash", () => {
     const log = without("tile/entries/000");
     flip(log, "tile/0/000", 40);
-    expect(codes(verify(log, { minimum: 256 }).findings)).toContain("root_differs");
+    expect(codes(verify(log, { minimum: () => 256 }).findings)).toContain("root_differs");
   });
 });

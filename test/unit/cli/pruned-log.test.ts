@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { encodeVkey } from "../../../audit/signed-note.ts";
 import { bundlePath } from "../../../audit/tiles.ts";
+import { entriesFrom } from "../../../cli/audit/entries.ts";
 import { SMALL_SEGMENT_LEAVES } from "../../../node/audit/index-segment.ts";
 import { runHere } from "../../support/run-here.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -53,4 +54,25 @@ test("and answers for the rest, with its index or one that is made anew", async 
   }
   const { said } = await audit("query", "--limit", "1000");
   expect(said.records).toHaveLength(300);
+});
+
+test("records that are removed while a query reads are left out, and no others", () => {
+  const origin = "acme/node-8/e1";
+  const place = { origin, dir: join(folder.path, "more", origin) };
+  const { files } = buildLog(entriesOf(recordsOf(800)));
+  for (const [path, bytes] of files) {
+    mkdirSync(dirname(join(place.dir, path)), { recursive: true });
+    writeFileSync(join(place.dir, path), bytes);
+  }
+  const remove = (index: number) => rmSync(join(place.dir, bundlePath({ index, width: 256 })));
+  const seen = [];
+  for (const entries of entriesFrom(place, { from: 0, size: 800 })) {
+    seen.push(...entries.map(({ record }) => record.seq));
+    if (seen.at(-1) !== 255 || entries.length === 0) continue;
+    writeFileSync(join(place.dir, "minimum"), "512\n");
+    for (const index of [0, 1]) remove(index);
+  }
+  expect(seen).toHaveLength(256 + (800 - 512));
+  remove(2);
+  expect(() => [...entriesFrom(place, { from: 0, size: 800 })]).toThrow("bundle_missing");
 });
