@@ -1,5 +1,6 @@
 import type { CompiledPolicy } from "../policy/compiled-policy.ts";
 import type { Reason } from "../proto/reasons.ts";
+import { encodingOf } from "./dataplane/content-encoding.ts";
 import type { ReadRequest } from "./dataplane/dialects/dialect.ts";
 import { withPathNames } from "./dataplane/dialects/path-names.ts";
 import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
@@ -203,15 +204,20 @@ async function inspectBody(
   // The body's memory may be another thread's once it is inspected.
   const bodyBytes = body.length;
   const offer = toolOffer(asked, policy, agentId);
-  const asking = { agentId, body, dialect, route, policy };
-  const seen = await loop.inspector.inspect(offer === undefined ? asking : { ...asking, offer });
+  const encoding = encodingOf(asked.exchange.head.rawHeaders);
+  if (typeof encoding === "object") throw new Error("invariant broken: the head was not refused");
+  const seen = await loop.inspector.inspect({
+    ...{ agentId, body, dialect, route, policy },
+    ...(offer !== undefined && { offer }),
+    ...(encoding !== undefined && { encoding }),
+  });
   asked.scan = seen.scan;
   asked.scannedWith = policy.content;
   if ("missing" in seen.request) {
     asked.request = seen.request;
     return;
   }
-  take(asked, found, { ...seen.request, bodyBytes });
+  take(asked, found, { bodyBytes, ...seen.request });
 }
 
 const TOOL_STAGE = 10;

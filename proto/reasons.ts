@@ -55,7 +55,7 @@ export const REASONS = {
   route_unknown: row(103, 404, "never", "No dialect serves this path.", "This gateway does not serve that path."),
   method_not_allowed: row(104, 405, "never", "The path exists, the method does not.", "This path does not accept that method."),
   content_type_unsupported: row(105, 415, "never", "The body is not JSON.", "Send application/json."),
-  content_encoding_unsupported: row(106, 415, "never", "The body is compressed in a way that is not read here.", "Send the body without content-encoding."),
+  content_encoding_unsupported: row(106, 415, "never", "The body is compressed in a way that is not read here.", "Send the body with content-encoding gzip, br or zstd, or without."),
   body_too_large: row(107, 413, "never", "The body is over body_bytes_max.", "The request body is too large."),
   body_too_slow: row(108, 408, "later", "The body did not arrive within body_timeout_ms.", "The request body arrived too slowly."),
   malformed_json: row(109, 400, "never", "The body is not JSON.", "The request body is not valid JSON."),
@@ -77,6 +77,9 @@ export const REASONS = {
   upgrade_refused: row(125, 403, "never", "The request asks for another protocol, such as WebSocket, whose content rules could not see.", "No other protocol is served here; WebSocket is refused."),
   misdirected_request: row(126, 421, "never", "Host is not the server name of the TLS connection.", "This connection is for another host than the request names."),
   session_unknown: row(127, 404, "never", "An MCP session id that this node did not give to this agent for this server.", "No such session; begin a new one."),
+  decompression_ratio: row(128, 413, "never", "The compressed body becomes more than ratioMax times its size.", "The compressed request body grows too much; send it without content-encoding."),
+  malformed_encoding: row(129, 400, "never", "The body is not what its content-encoding says, or something follows the compressed data.", "The request body is not what its content-encoding says."),
+  batch_unsupported: row(130, 400, "never", "A JSON-RPC batch, which MCP has given up: of its answers no one could be told for one of its messages.", "Send JSON-RPC messages one by one; batches are not taken."),
   // 2 identity
   credential_missing: row(201, 401, "never", "No credential.", "Send your Altrace key as the API key."),
   credential_malformed: row(202, 401, "never", "The credential is not a virtual key.", "The API key is not an Altrace key."),

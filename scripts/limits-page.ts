@@ -1,3 +1,4 @@
+import { DECODE_LIMITS } from "../node/dataplane/decode-limits.ts";
 import { GATEWAY_LIMITS } from "../node/dataplane/gateway-limits.ts";
 import { RELAY_LIMITS } from "../node/dataplane/relay-limits.ts";
 import { HELLO_BYTES_MAX, HELLO_RECORDS_MAX } from "../node/dataplane/tls/client-hello.ts";
@@ -127,6 +128,25 @@ export const PASSAGE_LIMITS: Readonly<Record<keyof typeof PASSAGE_VALUES, LimitW
   helloTimeoutMs: words("until it is whole", "hello_timeout", "node/dataplane/relay-limits"),
 };
 
+/** Limits of a compressed request. */
+export const COMPRESSED_LIMITS: Readonly<Record<keyof typeof DECODE_LIMITS, LimitWords>> = {
+  ratioMax: words(
+    "what a body becomes, in times its own size",
+    "decompression_ratio",
+    "node/dataplane/decode-body",
+  ),
+  freeBytes: words(
+    "what it may become whatever its size",
+    "decompression_ratio",
+    "node/dataplane/decode-body",
+  ),
+  zstdWindowBytesMax: words(
+    "how far zstd may look back",
+    "malformed_encoding",
+    "node/dataplane/decode-body",
+  ),
+};
+
 const PASSAGE_VALUES = {
   ...RELAY_LIMITS,
   helloBytesMax: HELLO_BYTES_MAX,
@@ -139,9 +159,9 @@ const HEAD = `# Limits
 What bounds a request, an answer and a tunnel: each limit with its value, and the reason that is given beyond it. The unit is in the
 name. Where there is no reason, a connection is closed or made to wait, and nobody is refused.
 
-Compressed bodies have no ratio to bound: requests that are compressed are refused (\`content_encoding_unsupported\`), providers are
-asked not to compress, and an answer that is compressed all the same is refused (\`response_unscannable\`). So nothing that is
-decoded can grow. Plain HTTP and tunnels are passed on as they are.
+Requests may be compressed (gzip, br, zstd): they are decompressed in the inspect pool, within the bounds below and \`body_bytes_max\`,
+judged, and sent on uncompressed. Providers are asked not to compress, and an answer that is compressed all the same is refused
+(\`response_unscannable\`): nothing is decompressed in a loop. Plain HTTP and tunnels are passed on as they are.
 
 Descriptors: a loop takes as many connections as two descriptors for each leave of the process's limit (\`ulimit -n\`), less 256 for logs,
 LMDB and the bus. Beyond that the connection that has been idle for longest makes room, or the new one is refused
@@ -159,6 +179,7 @@ export function limitsPage(): string {
     HEAD,
     section("Of policy (`limits` in its file)", ofPolicy),
     section("Of every door", rowsOf(GATEWAY_LIMITS, DOOR_LIMITS)),
+    section("Of compressed requests", rowsOf(DECODE_LIMITS, COMPRESSED_LIMITS)),
     section("Of answers and tunnels", rowsOf(PASSAGE_VALUES, PASSAGE_LIMITS)),
   ].join("\n");
 }

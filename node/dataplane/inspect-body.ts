@@ -14,6 +14,8 @@ import { mayOffer, type ToolOffer } from "./tool-offer.ts";
 export type ReadBody = {
   readonly read: ReadRequest;
   readonly body: JudgedBody;
+  /** Of a body that was compressed, what it says; absent: it was not looked at in the pool. */
+  readonly bodyBytes?: number;
   /** Tools that were left out of the request; absent: none were. */
   readonly toolsOut?: readonly string[];
 };
@@ -37,7 +39,8 @@ export type InspectOptions = {
   readonly pastDeadline: () => boolean;
 };
 
-const NOT_SCANNED: ScanFacts = { hits: [], scannedBytes: 0, complete: false };
+/** Nothing could be read, so nothing was scanned. */
+export const NOT_SCANNED: ScanFacts = { hits: [], scannedBytes: 0, complete: false };
 
 /**
  * Reads and scans a request's body: the same for small ones in a data loop as for large ones in the
@@ -48,7 +51,10 @@ export function inspectBody(bytes: Uint8Array, options: InspectOptions): BodyIns
   const parsed = parseStrict(bytes, { depthMax });
   if (isMissing(parsed)) return { request: parsed, scan: NOT_SCANNED };
   const value = asObject(parsed.value);
-  if (value === undefined) return { request: NOT_AN_OBJECT, scan: NOT_SCANNED };
+  if (value === undefined) {
+    const refused = Array.isArray(parsed.value) ? dialect.listRefused : undefined;
+    return { request: refused ?? NOT_AN_OBJECT, scan: NOT_SCANNED };
+  }
   const read = dialect.read(route, value);
   if (isMissing(read)) return { request: read, scan: NOT_SCANNED };
   // What is left out was offered all the same, so the whole of it is scanned.

@@ -3,10 +3,11 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import type { ContentRule } from "../../policy/compiled-policy.ts";
 import { isMissing } from "../decision/facts.ts";
 import { type ContentScanners, compileContentNow } from "./content-scanners.ts";
+import { decodeBody, type EncodedBody } from "./decode-body.ts";
 import type { RelayDialect } from "./dialects/answer-part.ts";
 import type { Route } from "./dialects/dialect.ts";
 import { DIALECTS } from "./dialects/registry.ts";
-import { type BodyInspection, inspectBody } from "./inspect-body.ts";
+import { type BodyInspection, inspectBody, NOT_SCANNED } from "./inspect-body.ts";
 import type { ToolOffer } from "./tool-offer.ts";
 
 /** A body for the inspect pool. Everything in it can be copied between threads. */
@@ -23,6 +24,8 @@ export type InspectTask = {
   /** Monotonic time after which nothing more is scanned, nanoseconds. */
   readonly deadlineNs: bigint;
   readonly offer?: ToolOffer;
+  /** Absent: the bytes are not compressed. */
+  readonly encoded?: EncodedBody;
 };
 
 let compiledKey: string | undefined;
@@ -35,7 +38,9 @@ export function runInspectTask(task: InspectTask): BodyInspection {
   // The first body after a change of policy must not pay for the compilation of its rules.
   const deadlineNs = task.deadlineNs + systemClock.monoNs() - beganNs;
   const { dialect, route } = routeOf(task);
-  const inspection = inspectBody(task.bytes, {
+  const bytes = task.encoded === undefined ? task.bytes : decodeBody(task.bytes, task.encoded);
+  if ("missing" in bytes) return { request: bytes, scan: NOT_SCANNED };
+  const inspection = inspectBody(bytes, {
     dialect,
     route,
     set,
@@ -44,8 +49,9 @@ export function runInspectTask(task: InspectTask): BodyInspection {
     pastDeadline: () => systemClock.monoNs() > deadlineNs,
   });
   const { request } = inspection;
-  const buffers = isMissing(request) ? [] : [request.body.bulk.buffer as ArrayBuffer];
-  return handingOver(inspection, buffers);
+  if (isMissing(request)) return inspection;
+  const buffers = [request.body.bulk.buffer as ArrayBuffer];
+  return handingOver({ ...inspection, request: { ...request, bodyBytes: bytes.length } }, buffers);
 }
 
 function scannersOf({ rulesKey, rules }: InspectTask): ContentScanners {

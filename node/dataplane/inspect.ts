@@ -3,6 +3,7 @@ import type { CompiledPolicy } from "../../policy/compiled-policy.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { type Compute, ComputeFault } from "../../ports/compute.ts";
 import type { Missing } from "../decision/facts.ts";
+import type { Encoding } from "./content-encoding.ts";
 import type { PolicyScanners } from "./content-scanners.ts";
 import type { RelayDialect } from "./dialects/answer-part.ts";
 import type { Route } from "./dialects/dialect.ts";
@@ -19,6 +20,8 @@ export type InspectRequest = {
   readonly route: Route;
   readonly policy: Pick<CompiledPolicy, "sha256" | "content" | "limits">;
   readonly offer?: ToolOffer;
+  /** How the body is compressed; such a one is never read in the loop. */
+  readonly encoding?: Encoding;
 };
 
 export type Inspector = {
@@ -82,10 +85,12 @@ class PooledInspector implements Inspector {
 
   inspect(request: InspectRequest): BodyInspection | Promise<BodyInspection> {
     const { clock, scanners } = this.#deps;
-    const { body, dialect, route, policy, offer } = request;
+    const { body, dialect, route, policy, offer, encoding } = request;
     const { jsonDepthMax: depthMax, scanDeadlineMs } = policy.limits;
     const deadlineNs = clock.monoNs() + BigInt(scanDeadlineMs) * 1_000_000n;
-    if (body.length > INLINE_BYTES_MAX) return this.#inPool(request, deadlineNs);
+    if (body.length > INLINE_BYTES_MAX || encoding !== undefined) {
+      return this.#inPool(request, deadlineNs);
+    }
     const { request: set } = scanners.of(policy);
     const pastDeadline = () => clock.monoNs() > deadlineNs;
     const options = { dialect, route, set, depthMax, pastDeadline };
@@ -143,7 +148,8 @@ class PooledInspector implements Inspector {
   }
 
   #taskOf(request: InspectRequest, deadlineNs: bigint): InspectTask {
-    const { body, dialect, route, policy, offer } = request;
+    const { body, dialect, route, policy, offer, encoding } = request;
+    const { bodyBytesMax: bytesMax } = policy.limits;
     const rules = this.#rules.get(policy.content) ?? JSON.stringify(policy.content);
     this.#rules.set(policy.content, rules);
     return {
@@ -155,6 +161,7 @@ class PooledInspector implements Inspector {
       depthMax: policy.limits.jsonDepthMax,
       deadlineNs,
       ...(offer !== undefined && { offer }),
+      ...(encoding !== undefined && { encoded: { encoding, bytesMax } }),
     };
   }
 }

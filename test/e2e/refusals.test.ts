@@ -173,9 +173,14 @@ describe("what cannot be read is refused at stage 1", () => {
       "415 request content_type_unsupported",
     ],
     [
-      "a compressed body",
-      { headers: { "content-encoding": "gzip" } },
+      "a body compressed in a way that is not read",
+      { headers: { "content-encoding": "deflate" } },
       "415 request content_encoding_unsupported",
+    ],
+    [
+      "a body that is not compressed as it says",
+      { headers: { "content-encoding": "gzip" } },
+      "400 request malformed_encoding",
     ],
     ["a path nobody serves", { path: "/v1/files" }, "404 request route_unknown"],
     ["a path with a detour", { path: "/v1/x/..%2fchat/completions" }, "404 request route_unknown"],

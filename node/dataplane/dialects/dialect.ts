@@ -109,6 +109,8 @@ export type DialectAdapter = {
   /** Response headers that are passed back, lower case. */
   readonly returnedHeaders: readonly string[];
   read(route: Route, body: JsonObject): ReadRequest | Missing;
+  /** What is said of a body that is a list, where that is something of its own in the dialect. */
+  readonly listRefused?: Missing;
   /**
    * The request without tools that may not be offered; undefined where none has to go. Absent for a
    * dialect whose requests offer none.

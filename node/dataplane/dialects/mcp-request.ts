@@ -32,8 +32,8 @@ const MEMBERS: ReadonlySet<string> = new Set(["jsonrpc", "id", "method", "params
 
 /**
  * Reads a JSON-RPC message of a client. Answers to questions of a server are malformed here: no
- * question of a server is let through that could be answered. So are batches, which the protocol has
- * given up.
+ * question of a server is let through that could be answered. Batches, which the protocol has given up,
+ * are refused before they are read.
  *
  * @see https://modelcontextprotocol.io/specification/2025-06-18/basic
  */

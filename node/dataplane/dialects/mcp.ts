@@ -35,6 +35,7 @@ export const MCP: RelayDialect = {
   answersInEitherForm: true,
   settableMembers: [],
   read: (route, body) => (route.bodyless ? readMcpBodyless(route) : readMcpRequest(body)),
+  listRefused: { missing: "batch_unsupported" },
   upstreamBody: (_route, body) => body,
   upstreamPath: () => "",
   readAnswer: readMcpAnswer,

@@ -20,6 +20,9 @@ test.each([
   [["Content-Type", "application/json; charset=utf-8"]],
   [["content-type", 'application/json;charset="UTF-8" ']],
   [["content-type", "application/json", "content-encoding", "identity"]],
+  [["content-type", "application/json", "Content-Encoding", "GZip"]],
+  [["content-type", "application/json", "content-encoding", "br"]],
+  [["content-type", "application/json", "content-encoding", " zstd "]],
 ])("reads %j", (headers) => {
   expect(bodyHeadersObjection(head(headers), route("generate"))).toBeUndefined();
 });
@@ -31,12 +34,20 @@ test.each([
   [["content-type", "application/json; boundary=x"], "content_type_unsupported"],
   [["content-type", "application/jsonp"], "content_type_unsupported"],
   [
-    ["content-type", "application/json", "content-encoding", "gzip"],
+    ["content-type", "application/json", "content-encoding", "deflate"],
     "content_encoding_unsupported",
   ],
   [
     ["content-type", "application/json", "content-encoding", "identity, br"],
     "content_encoding_unsupported",
+  ],
+  [
+    ["content-type", "application/json", "content-encoding", "gzip, gzip"],
+    "content_encoding_unsupported",
+  ],
+  [
+    ["content-encoding", "gzip", "content-type", "application/json", "Content-Encoding", "gzip"],
+    "malformed_http",
   ],
   [["content-type", "application/json", "Content-Type", "application/json"], "malformed_http"],
 ])("objects to %j", (headers, reason) => {
@@ -45,4 +56,11 @@ test.each([
 
 test("asks nothing of a route without a body", () => {
   expect(bodyHeadersObjection(head([]), route("models"))).toBeUndefined();
+});
+
+test("takes nothing compressed where bodies are read in the loop", () => {
+  const delegate = { ...route("generate"), kind: "delegate" } as const;
+  const headers = ["content-type", "application/json", "content-encoding", "gzip"];
+  const objection = bodyHeadersObjection(head(headers), delegate);
+  expect(objection).toMatchObject({ missing: "content_encoding_unsupported" });
 });
