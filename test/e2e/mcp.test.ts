@@ -263,11 +263,21 @@ test("a server is reached through the forward proxy by its own address", async (
 });
 
 test.each([
-  ["a batch", [{ jsonrpc: "2.0", id: 1, method: "ping" }], 400],
-  ["an answer to a server", { jsonrpc: "2.0", id: 1, result: {} }, 400],
-  ["a call that nobody waits for", { jsonrpc: "2.0", method: "tools/call", params: {} }, 400],
-  ["a call without a name", { jsonrpc: "2.0", id: "x", method: "tools/call", params: {} }, 200],
-])("%s is refused in JSON-RPC", async (_what, body, status) => {
+  ["a batch", [{ jsonrpc: "2.0", id: 1, method: "ping" }], 400, "batch_unsupported"],
+  ["an answer to a server", { jsonrpc: "2.0", id: 1, result: {} }, 400, "malformed_request"],
+  [
+    "a call that nobody waits for",
+    { jsonrpc: "2.0", method: "tools/call", params: {} },
+    400,
+    "malformed_request",
+  ],
+  [
+    "a call without a name",
+    { jsonrpc: "2.0", id: "x", method: "tools/call", params: {} },
+    200,
+    "tool_unreadable",
+  ],
+])("%s is refused in JSON-RPC", async (_what, body, status, reason) => {
   const answer = await fetch(`${altrace.gateway}/mcp/github`, {
     method: "POST",
     headers: { "content-type": "application/json", authorization: `Bearer ${altrace.key(AGENT)}` },
@@ -275,7 +285,8 @@ test.each([
   });
   expect(answer.status).toBe(status);
   expect(answer.headers.get("x-altrace-decision")).toBe("deny");
-  expect(await answer.json()).toMatchObject({ jsonrpc: "2.0", error: { code: -32_000 } });
+  const error = { code: -32_000, data: { reason } };
+  expect(await answer.json()).toMatchObject({ jsonrpc: "2.0", error });
 });
 
 function closing(client: Client): Client & AsyncDisposable {
