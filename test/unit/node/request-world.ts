@@ -59,6 +59,8 @@ export async function requestWorld(of: {
     agents: new Map([[AGENT, grant(of.granted)]]),
     providers: new Map([["openai", served]]),
     models: new Map([["openai:gpt-5-mini", known]]),
+    // The first body waits for the pool's thread to start, which a loop has done beforehand.
+    limits: { ...world.policy.limits, scanDeadlineMs: 60_000 },
     ...of.policy,
   };
   world.lend({ usdMicros: 10_000_000_000n, tokens: 1n << 40n, calls: 1_000n }, 1_000_000_000n);
