@@ -28,6 +28,7 @@ export function ladderCause(
       return "refusal";
     case "tool_not_granted":
     case "tool_unreadable":
+    case "tool_argument_refused":
     case "tool_call_not_granted":
       return "tool_outside_grant";
     case "content_refused":

@@ -140,6 +140,25 @@ export type RateLimit = {
 export type ToolsPolicy = {
   /** What calling a tool does, by its name or `X/*`: the verb that a grant must have for it. */
   readonly verbs: ReadonlyMap<string, ToolVerb>;
+  /** What the arguments of a call may be, by the tool's name or `X/*`; tools of MCP servers alone. */
+  readonly arguments: ReadonlyMap<string, ArgumentRules>;
+};
+
+/** By argument. A tool that has rules takes no other arguments. */
+export type ArgumentRules = ReadonlyMap<string, ArgumentRule>;
+
+/** What one argument may be; one without any of these may be anything. */
+export type ArgumentRule = {
+  /** Texts, of which it must be one. */
+  readonly oneOf?: readonly string[];
+  /** Paths or URLs, of which it must be one or lie below one. */
+  readonly within?: readonly string[];
+  /** UTF-16 units of a text. */
+  readonly charsMax?: number;
+  /** Bounds of a number, themselves within. */
+  readonly atLeast?: number;
+  readonly atMost?: number;
+  readonly required?: true;
 };
 
 export const TOOL_VERBS = ["call", "read", "write", "exec", "admin"] as const;

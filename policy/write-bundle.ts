@@ -1,5 +1,6 @@
 import { canonicalJson, type PlainJson, type PlainObject } from "./canonical-json.ts";
 import {
+  type ArgumentRules,
   type ContentRule,
   LADDER_CAUSES,
   type PriceEntry,
@@ -131,8 +132,26 @@ function writeRule(rule: ContentRule): PlainObject {
 }
 
 /** Undefined where there is nothing to say: bundles of policies without it stay what they were. */
-function writeTools({ verbs }: ToolsPolicy): PlainObject | undefined {
-  return verbs.size === 0 ? undefined : { verbs: Object.fromEntries(verbs) };
+/** Left out where it says nothing: nodes that do not know a field yet refuse a bundle that has it. */
+function writeTools({ verbs, arguments: rules }: ToolsPolicy): PlainObject | undefined {
+  if (verbs.size + rules.size === 0) return undefined;
+  return present({
+    verbs: verbs.size === 0 ? undefined : Object.fromEntries(verbs),
+    arguments: rules.size === 0 ? undefined : objectOf(rules, writeArguments),
+  });
+}
+
+function writeArguments(rules: ArgumentRules): PlainObject {
+  return objectOf(rules, ({ oneOf, within, charsMax, atLeast, atMost, required }) =>
+    present({
+      one_of: oneOf,
+      within,
+      chars_max: charsMax,
+      at_least: atLeast,
+      at_most: atMost,
+      required,
+    }),
+  );
 }
 
 function writeTeam(team: TeamDocument): PlainObject {

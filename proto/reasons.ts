@@ -171,6 +171,7 @@ export const REASONS = {
   tool_not_granted: row(1001, 403, "never", "The request offers a tool that is not granted.", "This agent may not use one of the offered tools."),
   tool_call_not_granted: row(1002, 403, "never", "The response called a tool that is not granted.", "The model called a tool this agent may not use."),
   tool_unreadable: row(1003, 403, "never", "A tool definition has no name that can be judged.", "One of the offered tools cannot be identified."),
+  tool_argument_refused: row(1004, 403, "never", "An argument of a call breaks a rule of policy (tools.arguments), or none names it; the detail is its name.", "The call has an argument that this agent may not use so."),
   // 11 classification
   class_not_cleared: row(1101, 403, "never", "The data's class is above the agent's clearance.", "The request carries data this agent is not cleared for."),
   class_not_cleared_provider: row(1102, 403, "never", "The data's class is above what the provider is cleared for.", "The request carries data that may not go to that provider."),

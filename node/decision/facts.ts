@@ -2,6 +2,7 @@ import type { Authority } from "../../authority/authority.ts";
 import type { Delegation } from "../../authority/delegation.ts";
 import type { Rate } from "../../authority/rate.ts";
 import type { Verb } from "../../authority/tools.ts";
+import type { CallArguments } from "../../policy/argument-rules.ts";
 import type {
   AgentPolicy,
   CompiledPolicy,
@@ -57,8 +58,15 @@ export type RequestFacts = {
   readonly bodyBytes: number;
   /** The model's name as the request has it; `undefined` for routes without a model. */
   readonly model: string | undefined;
-  /** Tools offered or used; `name` is undefined for one that cannot be judged, no `verb`: it is called. */
-  readonly tools: readonly { readonly name: string | undefined; readonly verb?: Verb }[];
+  /**
+   * Tools offered or used; `name` is undefined for one that cannot be judged, no `verb`: it is called,
+   * with these `arguments` if it is called here.
+   */
+  readonly tools: readonly {
+    readonly name: string | undefined;
+    readonly verb?: Verb;
+    readonly arguments?: CallArguments;
+  }[];
   /** Names of tools that were offered and taken out: they do not go upstream. Absent: none were. */
   readonly toolsOut?: readonly string[];
   /** First parameter whose price or effect is unknown. */

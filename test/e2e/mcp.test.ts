@@ -46,6 +46,9 @@ models:
 content:
   - { id: name, pattern: 'project-nightjar-[0-9]{4}', action: refuse, severity: low, direction: request }
   - { id: code, pattern: 'launch-code-[0-9]{6}', action: refuse, severity: low, direction: response }
+tools:
+  arguments:
+    mcp/github/search: { query: { chars_max: 100 }, folder: { within: [/project] } }
 teams:
   tools:
     budget: { usd: { day: "100.00" } }
@@ -147,6 +150,28 @@ test("a tool that is not granted is refused by the id of its request, and not ca
 test("a server that is not granted, and one that nobody knows, are refused", async () => {
   await expect(connect("other")).rejects.toMatchObject({ data: { reason: "model_not_granted" } });
   await expect(connect("unheard-of")).rejects.toMatchObject({ data: { reason: "model_unknown" } });
+});
+
+test("a call whose arguments break a rule never reaches its server", async () => {
+  await using client = closing(await connect("github"));
+  const before = server.calls.length;
+  for (const given of [
+    { query: "x".repeat(101) },
+    { query: 7 },
+    { query: "x", other: true },
+    { folder: "/project/../etc" },
+    // Larger than what is read in the loop itself.
+    { folder: `/project/${"a".repeat(20_000)}` },
+    Object.fromEntries(Array.from({ length: 100 }, (_, at) => [`a${at}`, 1])),
+  ]) {
+    const called = client.callTool({ name: "search", arguments: given });
+    await expect(called, JSON.stringify(given).slice(0, 60)).rejects.toMatchObject({
+      data: { reason: "tool_argument_refused" },
+    });
+  }
+  expect(server.calls.length).toBe(before);
+  await client.callTool({ name: "search", arguments: { query: "x", folder: "/project/src" } });
+  expect(server.calls.length).toBe(before + 1);
 });
 
 test("a killed agent reaches no tool", async () => {

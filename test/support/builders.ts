@@ -101,7 +101,7 @@ export function policy(over: Partial<CompiledPolicy> = {}): CompiledPolicy {
       ]),
       defaultLevel: 1,
     },
-    tools: { verbs: new Map() },
+    tools: { verbs: new Map(), arguments: new Map() },
     ladder: {
       points: new Map([["refusal", 1_000]]),
       enter: [3_000, 10_000, 20_000, 40_000],

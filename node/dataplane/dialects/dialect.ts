@@ -1,4 +1,5 @@
 import type { Verb } from "../../../authority/tools.ts";
+import type { CallArguments } from "../../../policy/argument-rules.ts";
 import type { Dialect } from "../../../policy/compiled-policy.ts";
 import type { Reason } from "../../../proto/reasons.ts";
 import type { Missing } from "../../decision/facts.ts";
@@ -33,6 +34,8 @@ export type ToolUse = {
   readonly name: string | undefined;
   /** What is done with it; absent: it is called. */
   readonly verb?: Verb;
+  /** Of a call that is made here; absent: it is only offered, or is no call. */
+  readonly arguments?: CallArguments;
 };
 
 /** A generate request in the words that every dialect shares. */

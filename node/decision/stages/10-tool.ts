@@ -1,4 +1,5 @@
 import { toolsGrant, type Verb } from "../../../authority/tools.ts";
+import { refusedArgument } from "../../../policy/argument-rules.ts";
 import type { CompiledPolicy } from "../../../policy/compiled-policy.ts";
 import { covers } from "../../../policy/pattern.ts";
 import { verbOfCall } from "../../../policy/verb-of-call.ts";
@@ -6,13 +7,16 @@ import { type Facts, isMissing } from "../facts.ts";
 import { byContract, type RowOutcome } from "../verdict.ts";
 import { effectiveOf } from "./05-contract.ts";
 
+const NO_RULES: CompiledPolicy["tools"]["arguments"] = new Map();
+
 /** As much of a name as is said back; it may be as long as a body. */
 const NAME_CHARS_SHOWN = 128;
 
 /** May it offer or use these tools, in this way? One that cannot be named cannot be judged, so it is refused. */
 export function checkTool(facts: Facts): RowOutcome {
   if (isMissing(facts.request) || facts.request.tools.length === 0) return "not_applicable";
-  for (const { name, verb } of facts.request.tools) {
+  const rules = facts.policy?.tools.arguments ?? NO_RULES;
+  for (const { name, verb, arguments: given } of facts.request.tools) {
     if (name === undefined) return { reason: "tool_unreadable" };
     if (!toolInContract(facts, name, verb)) {
       return byContract("tool_not_granted", name.slice(0, NAME_CHARS_SHOWN));
@@ -20,6 +24,8 @@ export function checkTool(facts: Facts): RowOutcome {
     if (!toolGranted(facts, name, verb)) {
       return { reason: "tool_not_granted", detail: name.slice(0, NAME_CHARS_SHOWN) };
     }
+    const refused = given && refusedArgument(rules, name, given);
+    if (refused !== undefined) return { reason: "tool_argument_refused", detail: refused };
   }
   return "pass";
 }

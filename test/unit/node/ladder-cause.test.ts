@@ -19,6 +19,7 @@ test.each<[Reason, string | undefined, LadderCause]>([
   ["class_not_cleared_provider", undefined, "refusal"],
   ["tool_not_granted", undefined, "tool_outside_grant"],
   ["tool_unreadable", undefined, "tool_outside_grant"],
+  ["tool_argument_refused", undefined, "tool_outside_grant"],
   ["tool_call_not_granted", undefined, "tool_outside_grant"],
   ["content_refused", "low", "content_low"],
   ["content_refused", "medium", "content_medium"],

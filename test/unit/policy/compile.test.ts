@@ -205,6 +205,13 @@ test("every field arrives in its unit", () => {
     scanDeadlineMs: 50,
     reserveWaitMaxMs: 60,
   });
+  const rules = policy.tools.arguments.get("mcp/x/look");
+  expect(Object.fromEntries(rules ?? [])).toEqual({
+    path: { within: ["/srv/data", "https://api.example.com/v1"], charsMax: 200, required: true },
+    mode: { oneOf: ["fast", "whole"] },
+    limit: { atLeast: -5, atMost: 100 },
+    note: {},
+  });
   expect(policy.overrunLimitUsdMicros).toBe(12_345_678);
   expect(policy.shadowStages).toEqual(new Set([6, 7, 8, 9, 10, 11, 12]));
 });

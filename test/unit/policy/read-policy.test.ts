@@ -31,6 +31,49 @@ function everyCase(cases: readonly Case[]) {
   });
 }
 
+describe("arguments of tools", () => {
+  const withRules = (rules: string) => `format: 1\ntools: { arguments: { ${rules} } }`;
+  const at = "tools.arguments";
+  everyCase([
+    [
+      "of a tool that is called elsewhere",
+      "format: 1",
+      withRules("search: { a: {} }"),
+      [`2: ${at}.search malformed`],
+    ],
+    [
+      "that are text and number at once",
+      "format: 1",
+      withRules("mcp/x/a: { n: { chars_max: 3, at_most: 4 } }"),
+      [`2: ${at}.mcp/x/a.n dead_rule`],
+    ],
+    [
+      "that no number can obey",
+      "format: 1",
+      withRules("mcp/x/a: { n: { at_least: 5, at_most: 4 } }"),
+      [`2: ${at}.mcp/x/a.n dead_rule`],
+    ],
+    [
+      "that no text can obey",
+      "format: 1",
+      withRules("mcp/x/a: { n: { one_of: [] } }"),
+      [`2: ${at}.mcp/x/a.n.one_of dead_rule`],
+    ],
+    [
+      "within what leads out of itself",
+      "format: 1",
+      withRules("mcp/x/a: { n: { within: [/srv/../etc] } }"),
+      [`2: ${at}.mcp/x/a.n.within[0] malformed`],
+    ],
+    [
+      "by a rule that is none",
+      "format: 1",
+      withRules("mcp/x/a: { n: { matches: x } }"),
+      [`2: ${at}.mcp/x/a.n.matches unknown_field`],
+    ],
+  ]);
+});
+
 describe("the document", () => {
   everyCase([
     ["another format", "format: 1", "format: 2", ["1: format out_of_range"]],

@@ -8,6 +8,7 @@ import {
   ON_TOOL_NOT_GRANTED,
   SHADOW_STAGES,
 } from "../../../policy/policy-document.ts";
+import { ARGUMENT_FIELDS } from "../../../policy/read-arguments.ts";
 import { BUDGET_FIELDS, RATE_FIELDS } from "../../../policy/read-budget.ts";
 import {
   ACTIONS,
@@ -51,6 +52,7 @@ describe("the published schema", () => {
     ["the classification", root.classification, CLASSIFICATION_FIELDS],
     ["a content rule", defs.content_rule, CONTENT_FIELDS],
     ["what holds of tools", root.tools, TOOLS_FIELDS],
+    ["an argument's rule", defs.argument, ARGUMENT_FIELDS],
     ["a team", defs.team, TEAM_FIELDS],
     ["a grant", defs.grant, GRANT_FIELDS],
     ["hours", defs.hours, HOURS_FIELDS],

@@ -169,9 +169,23 @@ const CASES: readonly Case[] = [
     title: "a tool whose call does more than is granted",
     over: {
       request: requestFacts({ tools: [{ name: "search" }] }),
-      policy: policy({ tools: { verbs: new Map([["search", "exec"]]) } }),
+      policy: policy({ tools: { verbs: new Map([["search", "exec"]]), arguments: new Map() } }),
     },
     reason: "tool_not_granted",
+  },
+  {
+    title: "a call with an argument that breaks a rule",
+    over: {
+      request: requestFacts({ tools: [{ name: "mcp/x/look", arguments: new Map([["n", 7]]) }] }),
+      grant: grant({ tools: new Map([["mcp/x/*", ["call"]]]) }),
+      policy: policy({
+        tools: {
+          verbs: new Map(),
+          arguments: new Map([["mcp/x/look", new Map([["n", { atMost: 6 }]])]]),
+        },
+      }),
+    },
+    reason: "tool_argument_refused",
   },
   {
     title: "a tool that is granted for reading only",
