@@ -7,7 +7,13 @@ import type { RequestHead } from "./dataplane/exchange.ts";
 import type { Missing } from "./decision/facts.ts";
 import type { PresentedContract } from "./presented-contract.ts";
 import { NONCE_S, ProofNonces } from "./proof-nonces.ts";
-import { proofsPerEpoch, type Spent, spendProof, takeProofShare } from "./table/proof-cells.ts";
+import {
+  isProofSpent,
+  proofsPerEpoch,
+  type Spent,
+  spendProof,
+  takeProofShare,
+} from "./table/proof-cells.ts";
 import type { Table } from "./table/table.ts";
 import type { RowGrant } from "./thread-messages.ts";
 
@@ -94,9 +100,11 @@ export class Possession {
     const { epoch: now } = this.#nonces.current(clock.monoNs());
     const { req } = row.contract?.rate ?? {};
     const most = req === undefined ? 0 : proofsPerEpoch(req, NONCE_S);
-    if (!takeProofShare(table, row.row, { now, most })) return { missing: "proofs_exhausted" };
     // Two contracts may use one jti; neither an id nor a nonce holds the separator.
     const sha256 = createHash("sha256").update(`${row.contractId}.${nonce}.${jti}`).digest();
+    // O3: whoever has seen a proof is not its holder.
+    if (isProofSpent(table, sha256, epoch)) return { missing: "proof_replayed" };
+    if (!takeProofShare(table, row.row, { now, most })) return { missing: "proofs_exhausted" };
     const spent = spendProof(table, sha256, { epoch, now });
     return spent === "spent" ? undefined : { missing: UNSPENT[spent] };
   }

@@ -31,42 +31,59 @@ export type Spent = "spent" | "replayed" | "full";
 /** When: the epoch of the proof's nonce, and the one that is now. */
 export type ProofTime = { readonly epoch: number; readonly now: number };
 
+/** Whether that proof is remembered as spent: whoever shows it again may cost its holder nothing. */
+export function isProofSpent(table: Table, sha256: Uint8Array, epoch: number): boolean {
+  return timesFound(table, placeOf(sha256, epoch)) > 0;
+}
+
 /**
  * Spends a proof.
  *
  * @param sha256 Of everything that tells it from other proofs; at least 16 bytes.
  */
-export function spendProof(
-  { longs, layout }: Table,
-  sha256: Uint8Array,
-  { epoch, now }: ProofTime,
-): Spent {
-  const view = new DataView(sha256.buffer, sha256.byteOffset, sha256.byteLength);
-  const first = view.getUint32(8) % PROOF_CELLS;
-  // Plus one: a cell that says anything is told from an empty one.
-  const mine = (BigInt(epoch + 1) << HASH_BITS) | (view.getBigUint64(0) & HASH_MASK);
+export function spendProof(table: Table, sha256: Uint8Array, { epoch, now }: ProofTime): Spent {
+  const { longs } = table;
+  const place = placeOf(sha256, epoch);
+  const { mine } = place;
   const oldest = BigInt(now + 1 - GOOD_EPOCHS);
-  const cellAt = (i: number) => layout.proofsAt + ((first + i) % PROOF_CELLS);
-  const found = () => {
-    let count = 0;
-    for (let i = 0; i < WINDOW; i++) if (Atomics.load(longs, cellAt(i)) === mine) count += 1;
-    return count;
-  };
-  if (found() > 0) return "replayed";
+  if (timesFound(table, place) > 0) return "replayed";
   for (let i = 0; i < WINDOW; i++) {
-    const cell = Atomics.load(longs, cellAt(i));
+    const at = cellOf(table, place, i);
+    const cell = Atomics.load(longs, at);
     if (cell !== 0n && cell >> HASH_BITS >= oldest) {
       // S1: another loop may have put it here since we looked.
       if (cell === mine) return "replayed";
       continue;
     }
-    const before = Atomics.compareExchange(longs, cellAt(i), cell, mine);
+    const before = Atomics.compareExchange(longs, at, cell, mine);
     if (before === mine) return "replayed";
     if (before !== cell) continue;
     // Loops that disagree on which cells are old may each have found one: then neither takes it.
-    return found() > 1 ? "replayed" : "spent";
+    return timesFound(table, place) > 1 ? "replayed" : "spent";
   }
   return "full";
+}
+
+/** Where a proof may lie, and what its cell holds. */
+type Place = { readonly first: number; readonly mine: bigint };
+
+function placeOf(sha256: Uint8Array, epoch: number): Place {
+  const view = new DataView(sha256.buffer, sha256.byteOffset, sha256.byteLength);
+  const first = view.getUint32(8) % PROOF_CELLS;
+  // Plus one: a cell that says anything is told from an empty one.
+  return { first, mine: (BigInt(epoch + 1) << HASH_BITS) | (view.getBigUint64(0) & HASH_MASK) };
+}
+
+function cellOf({ layout }: Table, { first }: Place, i: number): number {
+  return layout.proofsAt + ((first + i) % PROOF_CELLS);
+}
+
+function timesFound(table: Table, place: Place): number {
+  let count = 0;
+  for (let i = 0; i < WINDOW; i++) {
+    if (Atomics.load(table.longs, cellOf(table, place, i)) === place.mine) count += 1;
+  }
+  return count;
 }
 
 /** S4: what a contract may spend in an epoch of so many seconds. */

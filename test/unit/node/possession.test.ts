@@ -193,6 +193,15 @@ describe("O3: who fails keeps nobody else from being served", () => {
     expect(node.show(node.proof())).toBe("served");
   });
 
+  test("35: one proof that was seen, shown again without end, does not use up its holder's share", () => {
+    const node = new NodeStart(1);
+    const seen = node.proof();
+    expect(node.show(seen)).toBe("served");
+    const most = proofsPerEpoch(AUTHORITY.rate.req, NONCE_S);
+    for (let no = 0; no < most; no++) expect(node.show(seen)).toBe("proof_replayed");
+    expect(node.show(node.proof())).toBe("served");
+  });
+
   test("35: one contract spends as many as it may make requests, and others go on", () => {
     const node = new NodeStart(1);
     const most = proofsPerEpoch(AUTHORITY.rate.req, NONCE_S);
