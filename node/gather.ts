@@ -317,7 +317,17 @@ function costOf(
 
 /** Two policies may have the same rules; they are compared in full only when a policy has moved. */
 function isScannedWith(one: Asked["scannedWith"], other: Asked["scannedWith"]): boolean {
-  return one === other || JSON.stringify(one) === JSON.stringify(other);
+  if (one === other) return true;
+  return one !== undefined && other !== undefined && textOf(one) === textOf(other);
+}
+
+/** Everything that is open asks for it when a policy has moved, so it is written once. */
+const RULE_TEXTS = new WeakMap<CompiledPolicy["content"], string>();
+
+function textOf(rules: CompiledPolicy["content"]): string {
+  const text = RULE_TEXTS.get(rules) ?? JSON.stringify(rules);
+  RULE_TEXTS.set(rules, text);
+  return text;
 }
 
 /**

@@ -198,7 +198,7 @@ export const REASONS = {
   upstream_timeout: row(1408, 504, "later", "The provider did not answer in time.", "The provider did not answer in time."),
   upstream_failed: row(1409, 502, "later", "The provider broke off its answer.", "The provider's answer broke off."),
   credential_unavailable: row(1410, 503, "later", "The provider's credential is not on this node.", "The gateway holds no credential for that provider."),
-  policy_changed: row(1411, 503, "later", "The policy changed twice while this request was being decided.", "The policy changed during this request; try again."),
+  policy_changed: row(1411, 503, "later", "The policy changed twice while this request was being decided, or has its model elsewhere by now.", "The policy changed during this request; try again."),
   tunnel_idle: row(1412, 504, "later", "No byte passed the tunnel within idle_timeout_ms.", "The tunnel was idle for too long."),
   tunnel_expired: row(1413, 504, "later", "The tunnel was open for total_timeout_ms.", "The tunnel was open for too long."),
   delegation_budget: row(1414, 402, "never", "The delegation asks for more than the delegator has left; the detail says what would have fitted.", "The delegation asks for more budget than you have left."),
