@@ -38,7 +38,7 @@ test("a compressed request is judged by what it says, and goes out uncompressed"
     it.world.records.length = 0;
     expect(await ask(saying("the code is secret-1234"))).toBe("content_refused");
     expect(await ask('{"model":"a","model":"b"}')).toBe("duplicate_key");
-    expect(await ask(" ".repeat(4_000_000))).toBe("decompression_ratio");
+    expect(await ask(" ".repeat(500_000))).toBe("decompression_ratio");
     expect(await ask("")).not.toBe("200");
     expect(it.provider.received).toEqual([]);
     expect(await ask(saying("clean"))).toBe("200");

@@ -17,6 +17,7 @@ import { enforce } from "../../../node/enforce.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import { setPolicyVersion } from "../../../node/table/table.ts";
 import type { AgentPolicy, CompiledPolicy } from "../../../policy/compiled-policy.ts";
+import type { Compute } from "../../../ports/compute.ts";
 import { grant, model, provider } from "../../support/builders.ts";
 import { HOST } from "./dataplane/door.ts";
 import { type FakeProvider, type Received, startFakeProvider } from "./dataplane/fake-provider.ts";
@@ -124,11 +125,7 @@ function bytesOf(
     scrub: (words: string) => words,
     close: () => {},
   };
-  const pool = createPiscinaCompute<InspectTask, BodyInspection>({
-    ...INSPECT_POOL,
-    clock: systemClock,
-    threads: 1,
-  });
+  const pool = poolWhenNeeded();
   const resolver = { resolve: () => Promise.reject(new Error("no name is needed")) };
   const lookup = () => {
     throw new Error("no name is needed");
@@ -139,6 +136,18 @@ function bytesOf(
     credentials,
     inspector: createInspector({ clock: systemClock, scanners, pool, onFault }),
     forwarder: createForwarder({ pools, credentials, clock: systemClock }),
+  };
+}
+
+/** Most tests send nothing that is large, and a thread costs more than they do. */
+function poolWhenNeeded(): Compute<InspectTask, BodyInspection> {
+  let pool: Compute<InspectTask, BodyInspection> | undefined;
+  return {
+    run: (task, deadlineMs) => {
+      pool ??= createPiscinaCompute({ ...INSPECT_POOL, clock: systemClock, threads: 1 });
+      return pool.run(task, deadlineMs);
+    },
+    close: async () => pool?.close(),
   };
 }
 

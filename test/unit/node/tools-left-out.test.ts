@@ -52,7 +52,7 @@ test("a choice that insists on what may not be offered is refused, and nothing i
   });
   const answer = await it.chat({
     model: "gpt-5-mini",
-    messages: [{ role: "user", content: large }],
+    messages: [{ role: "user", content: small }],
     tools: [tool("search"), tool("drop")],
     tool_choice: tool("drop"),
   });
