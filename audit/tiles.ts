@@ -177,7 +177,8 @@ export function subtreesFromTiles(
     if (bytes.length !== tile.width * HASH_BYTES) {
       throw new TileError(`${tilePath(tile)} has ${bytes.length} bytes`);
     }
-    return rootOfPeaks(peaksOf(hashesIn(bytes).slice(slot, slot + span)));
+    const hashes = hashesIn(bytes.subarray(slot * HASH_BYTES, (slot + span) * HASH_BYTES));
+    return rootOfPeaks(peaksOf(hashes));
   };
 }
 

@@ -9,6 +9,7 @@
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { consistencyProof } from "../../audit/merkle.ts";
+import { rememberedSubtrees } from "../../audit/remembered-subtrees.ts";
 import {
   encodeBundle,
   readBundle,
@@ -16,6 +17,7 @@ import {
   subtreesFromTiles,
   TILE_WIDTH,
   TileError,
+  tilePath,
 } from "../../audit/tiles.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { errorMessage } from "../../ports/error-message.ts";
@@ -89,6 +91,8 @@ export class LogShipper {
   #turns = 0;
   #kept = 0;
   #told = "";
+  /** Hundreds of messages a minute each carry a proof, and the control thread makes it. */
+  readonly #remembered = rememberedSubtrees();
 
   constructor(options: LogShipperOptions) {
     this.#options = options;
@@ -207,9 +211,15 @@ export class LogShipper {
   }
 
   #proof(from: number, size: number): Uint8Array[] | undefined {
-    const subtrees = subtreesFromTiles(size, (tile) => readTile(this.#options, tile));
+    // Several of a proof's hashes come from one tile, which is read once.
+    const tiles = new Map<string, Uint8Array | undefined>();
+    const subtrees = subtreesFromTiles(size, (tile) => {
+      const path = tilePath(tile);
+      if (!tiles.has(path)) tiles.set(path, readTile(this.#options, tile));
+      return tiles.get(path);
+    });
     try {
-      return consistencyProof(from, size, subtrees);
+      return consistencyProof(from, size, this.#remembered(subtrees));
     } catch (error) {
       if (!(error instanceof TileError)) throw error;
       return undefined;
