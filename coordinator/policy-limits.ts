@@ -1,6 +1,6 @@
 import { accountLimits, accountParents } from "../policy/account-limits.ts";
-import { readBundle } from "../policy/read-bundle.ts";
 import type { AccountEntry, AccountLimits, WindowLimit } from "./account-limits.ts";
+import { policyOfBundle } from "./policy-of-bundle.ts";
 
 /** A bundle that is no policy. */
 export class PolicyUnreadable extends Error {
@@ -16,7 +16,7 @@ export class PolicyUnreadable extends Error {
  * @throws PolicyUnreadable With the first thing that is wrong.
  */
 export function limitsOfPolicy(bundle: Uint8Array): AccountLimits {
-  const read = readBundle(bundle);
+  const read = policyOfBundle(bundle);
   if (!read.ok) {
     const [first] = read.findings;
     throw new PolicyUnreadable(first ? `${first.path}: ${first.message}` : "not a policy");

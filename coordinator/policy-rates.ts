@@ -1,6 +1,6 @@
 import { RATE_METRICS, type RateLags } from "../mesh/rate-share.ts";
-import { readBundle } from "../policy/read-bundle.ts";
 import { divideRates } from "../policy/team-rates.ts";
+import { policyOfBundle } from "./policy-of-bundle.ts";
 
 const US_PER_MS = 1_000;
 
@@ -9,7 +9,7 @@ const US_PER_MS = 1_000;
  * have no entry. Nothing of what is no policy.
  */
 export function emptyLagsOfPolicy(bundle: Uint8Array): ReadonlyMap<string, RateLags> {
-  const read = readBundle(bundle);
+  const read = policyOfBundle(bundle);
   const lags = new Map<string, RateLags>();
   if (!read.ok) return lags;
   for (const [teamName, team] of read.document.teams) {

@@ -62,9 +62,11 @@ type Holder = {
   readonly bootId: string;
   /** The most that the node may be refilling by. */
   reserved: number;
+  /** How full its buckets were when it said so last. */
+  lags: RateLags;
   /** How full the part was that was added last. */
   addedLags: RateLags;
-  /** When it was last told a share. */
+  /** When it was last told a share, and said how full its buckets were. */
   toldMs: number;
   expiresMs: number;
 };
@@ -135,12 +137,14 @@ export class RateShares {
     const held = Math.min(ask.held, known.reserved);
     const share = known.reserved - held;
     if (share > 0) {
-      // What was taken since cannot be told from what was there before: it filled up at most.
+      // Nobody refilled it since: by now it is at most as empty as what the node has, as what it said it
+      // had, or as what was offered to it and may never have arrived.
       const sinceUs = (env.nowMs - known.toldMs) * US_PER_MS;
-      const used = lagsAfter(ask.lags, -sinceUs);
-      addFree(account.free, { share, lags: larger(used, known.addedLags), env });
+      const before = lagsAfter(larger(known.lags, known.addedLags), sinceUs);
+      addFree(account.free, { share, lags: larger(ask.lags, before), env });
       known.reserved = held;
     }
+    known.lags = ask.lags;
     return known;
   }
 
@@ -151,6 +155,7 @@ export class RateShares {
     const holder = {
       bootId: ask.bootId,
       reserved,
+      lags: ask.lags,
       addedLags: FULL_BUCKETS,
       toldMs: env.nowMs,
       expiresMs: env.nowMs + this.#lastsMs(),

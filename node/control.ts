@@ -201,8 +201,8 @@ export class Control {
         });
         return;
       case "need_rate":
-        void this.#needRate(message).then((retryMs) => {
-          loop.post({ t: "rate_lent", id: message.id, retryMs });
+        void this.#needRate(message).then((none) => {
+          loop.post({ t: "rate_lent", id: message.id, none });
         });
         return;
       case "settled":
@@ -230,7 +230,7 @@ export class Control {
 
   async #needRate(message: Extract<LoopToControl, { t: "need_rate" }>) {
     // A row that is gone: the request after this one is given another.
-    return this.#rowCame(message, message) ? this.#rates.need(message.agentId) : 0;
+    return this.#rowCame(message, message) ? this.#rates.need(message.agentId) : { retryMs: 0 };
   }
 
   async #topUp(message: Extract<LoopToControl, { t: "top_up" }>): Promise<TopUpAnswer> {

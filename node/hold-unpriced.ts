@@ -32,8 +32,6 @@ type UpstreamOf<T extends Upstream> = (
 
 /** A share that ends between being lent and being used is asked for again so often. */
 const SHARE_ATTEMPTS_MAX = 3;
-/** What is told then, milliseconds. */
-const UNLENT_RETRY_MS = 1_000;
 
 /** Decides and commits what costs nothing; once more where the policy moved meanwhile. */
 export async function holdUnpriced<T extends Upstream>(
@@ -49,7 +47,7 @@ export async function holdUnpriced<T extends Upstream>(
   }
   if ("moved" in held) held = holdOnce(asked, upstreamOf, loop);
   const { facts, verdict } = held;
-  if ("unlent" in held) return refused(facts, verdict, noShare(facts, UNLENT_RETRY_MS), false);
+  if ("unlent" in held) return refused(facts, verdict, noShare(facts, "unanswered"), false);
   if ("moved" in held) {
     const refusal = { reason: "policy_changed", stage: stageOf("policy_changed") } as const;
     return refused(facts, verdict, refusal, false);

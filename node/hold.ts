@@ -23,7 +23,7 @@ import {
   whatFitsOverrun,
 } from "./shortage.ts";
 import { release } from "./table/reserve.ts";
-import type { TopUpAnswer } from "./thread-messages.ts";
+import type { NoShare, TopUpAnswer } from "./thread-messages.ts";
 import { upstreamRequest } from "./upstream-request.ts";
 
 /** A refused verdict; `recorded` when the log already holds the record that ends it. */
@@ -53,6 +53,8 @@ export type StagedRefusal = Refusal & { readonly stage: number };
  * What was lent to one request may be taken by another before it wakes, so one try is not enough.
  */
 const ATTEMPTS_MAX = 8;
+/** When to ask again for a share that nobody said anything about, milliseconds. */
+const UNANSWERED_RETRY_MS = 1_000;
 const NS_PER_MS = 1_000_000n;
 /** How often a request that waits for the disk looks whether its record is there, ms. */
 const SYNC_LOOK_MS = 1;
@@ -111,12 +113,17 @@ export async function rateWait(
 ): Promise<StagedRefusal | undefined> {
   if (row === undefined) throw new Error("invariant broken: a request with a rate has a row");
   const { row: no, generation, agentId } = row;
-  const retryAfterMs = await loop.controlLink.needRate({ row: no, generation, agentId });
-  return retryAfterMs === undefined ? undefined : noShare(facts, retryAfterMs);
+  const none = await loop.controlLink.needRate({ row: no, generation, agentId });
+  return none === undefined ? undefined : noShare(facts, none);
 }
 
-/** All of the agent's rate is in use on other nodes, or nobody lends. */
-export function noShare(facts: Facts, retryAfterMs: number): StagedRefusal {
+/** All of the agent's rate is in use on other nodes, which is its own doing; or nobody lends. */
+export function noShare(facts: Facts, none: NoShare): StagedRefusal {
+  if (none === "unanswered") {
+    const reason = "rate_unavailable";
+    return { reason, stage: stageOf(reason), retryAfterMs: UNANSWERED_RETRY_MS };
+  }
+  const { retryMs: retryAfterMs } = none;
   const reason = rateReason(facts.grant?.rate[0]?.metric ?? "requests");
   const detail = "no part of its rate is free for this node now";
   return { reason, stage: stageOf(reason), detail, retryAfterMs };

@@ -9,6 +9,7 @@ import type {
   ConnectionInfo,
   ControlToLoop,
   LoopToControl,
+  NoShare,
   SettledItem,
   TopUpAnswer,
 } from "./thread-messages.ts";
@@ -73,9 +74,9 @@ export type ControlLink = {
   /**
    * Has a share of the agent's rate brought into its row. Never rejects.
    *
-   * @returns Undefined: it is there. Otherwise when asking again makes sense, milliseconds.
+   * @returns Undefined: it is there.
    */
-  needRate(row: RateNeed): Promise<number | undefined>;
+  needRate(row: RateNeed): Promise<NoShare | undefined>;
   /** Sent with others within `GATHER_MS`, and before a top-up that is asked for. Never dropped. */
   settled(item: SettledItem): void;
   /**
@@ -112,7 +113,7 @@ type PendingTopUp = {
 export class ControlThreadLink implements ControlLink {
   readonly #options: ControlLinkOptions;
   readonly #topUps = new Map<number, PendingTopUp>();
-  readonly #rates = new Map<number, (retryMs: number | undefined) => void>();
+  readonly #rates = new Map<number, (none: NoShare | undefined) => void>();
   #openTold = 0;
   /** By model; models are those of policy, so there are never many. */
   readonly #distrust = new Map<string, number>();
@@ -144,15 +145,15 @@ export class ControlThreadLink implements ControlLink {
     });
   }
 
-  needRate({ row, generation, agentId }: RateNeed): Promise<number | undefined> {
-    if (this.#rates.size >= TOP_UPS_PENDING_MAX) return Promise.resolve(RATE_RETRY_MS);
+  needRate({ row, generation, agentId }: RateNeed): Promise<NoShare | undefined> {
+    if (this.#rates.size >= TOP_UPS_PENDING_MAX) return Promise.resolve("unanswered");
     const { clock, reserveWaitMaxMs } = this.#options;
     const id = ++this.#lastId;
     return new Promise((resolve) => {
-      const cancel = clock.after(reserveWaitMaxMs(), () => this.#onRate(id, RATE_RETRY_MS));
-      this.#rates.set(id, (retryMs) => {
+      const cancel = clock.after(reserveWaitMaxMs(), () => this.#onRate(id, "unanswered"));
+      this.#rates.set(id, (none) => {
         cancel();
-        resolve(retryMs);
+        resolve(none);
       });
       this.#send({ t: "need_rate", id, row, generation, agentId });
     });
@@ -225,7 +226,7 @@ export class ControlThreadLink implements ControlLink {
   close(): void {
     this.flush();
     for (const id of [...this.#topUps.keys()]) this.#onToppedUp(id, UNAVAILABLE);
-    for (const id of [...this.#rates.keys()]) this.#onRate(id, RATE_RETRY_MS);
+    for (const id of [...this.#rates.keys()]) this.#onRate(id, "unanswered");
     this.#options.port.close();
   }
 
@@ -237,7 +238,7 @@ export class ControlThreadLink implements ControlLink {
       case "topped_up":
         return this.#onToppedUp(message.id, answerOf(message));
       case "rate_lent":
-        return this.#onRate(message.id, message.retryMs);
+        return this.#onRate(message.id, message.none);
       case "distrust":
         return this.#raiseDistrust(message.model, message.distrustMilli);
       case "inspection":
@@ -257,10 +258,10 @@ export class ControlThreadLink implements ControlLink {
     }
   }
 
-  #onRate(id: number, retryMs: number | undefined): void {
+  #onRate(id: number, none: NoShare | undefined): void {
     const resolve = this.#rates.get(id);
     this.#rates.delete(id);
-    resolve?.(retryMs);
+    resolve?.(none);
   }
 
   #raiseDistrust(model: string, distrustMilli: number): void {
@@ -304,8 +305,6 @@ export class ControlThreadLink implements ControlLink {
   }
 }
 
-/** What a request is told whose share did not come in its time, milliseconds. */
-const RATE_RETRY_MS = 1_000;
 const UNAVAILABLE: TopUpAnswer = { outcome: "unavailable" };
 
 function answerOf({ outcome, left, refusal }: TopUpAnswer): TopUpAnswer {

@@ -3,6 +3,7 @@ import type { Clock } from "../ports/clock.ts";
 import { rateLagsOf, retiredRateLags, setRateShare } from "./table/rate-share.ts";
 import { controlPinner, pin, type RowRef, unpin } from "./table/rows.ts";
 import type { Table } from "./table/table.ts";
+import type { NoShare } from "./thread-messages.ts";
 
 // This node's shares of the rates that policy gives agents, on the control thread.
 //
@@ -42,8 +43,6 @@ export type RateSharesDeps = {
 /** Shares are asked for again so often while their agents ask. */
 const RENEW_NS = 2_000_000_000n;
 const IDLE_NS = 30_000_000_000n;
-/** What a request is told that nobody answered for. */
-const UNANSWERED_RETRY_MS = 1_000;
 /** Agents of which a share is remembered; beyond it an agent waits for another to fall idle. */
 export const SHARES_MAX = 65_536;
 const NS_PER_MS = 1_000_000n;
@@ -59,7 +58,7 @@ type Share = {
   lookedAtNs: bigint;
   usedAtNs: bigint;
   askedAtNs: bigint;
-  asking: Promise<number | undefined> | undefined;
+  asking: Promise<NoShare | undefined> | undefined;
   /** No question before this: there was nothing to be had. */
   retryAtNs: bigint;
 };
@@ -75,19 +74,21 @@ export class RateShares {
   /**
    * Brings a share of the agent's rate into its row.
    *
-   * @returns Undefined: it is there now. Otherwise when asking again makes sense, milliseconds.
+   * @returns Undefined: it is there now.
    */
-  need(agentId: string): Promise<number | undefined> {
+  need(agentId: string): Promise<NoShare | undefined> {
     const nowNs = this.#deps.clock.monoNs();
     const share = this.#of(agentId, nowNs);
-    if (share === undefined) return Promise.resolve(UNANSWERED_RETRY_MS);
+    if (share === undefined) return Promise.resolve("unanswered");
     share.usedAtNs = nowNs;
     if (share.asking !== undefined) return share.asking;
     if (share.share > 0 && nowNs < share.untilNs && !this.#isInForce(agentId, share)) {
-      return Promise.resolve(this.#moveTo(agentId, share) ? undefined : UNANSWERED_RETRY_MS);
+      return Promise.resolve(this.#moveTo(agentId, share) ? undefined : "unanswered");
     }
     const waitNs = share.retryAtNs - nowNs;
-    if (waitNs > 0n) return Promise.resolve(Number((waitNs + NS_PER_MS - 1n) / NS_PER_MS));
+    if (waitNs > 0n) {
+      return Promise.resolve({ retryMs: Number((waitNs + NS_PER_MS - 1n) / NS_PER_MS) });
+    }
     return this.#ask(agentId, share);
   }
 
@@ -129,9 +130,9 @@ export class RateShares {
     return share;
   }
 
-  #ask(agentId: string, share: Share): Promise<number | undefined> {
+  #ask(agentId: string, share: Share): Promise<NoShare | undefined> {
     const asking = this.#askOnce(agentId, share)
-      .catch(() => UNANSWERED_RETRY_MS)
+      .catch((): NoShare => "unanswered")
       .finally(() => {
         share.asking = undefined;
       });
@@ -140,7 +141,7 @@ export class RateShares {
   }
 
   /** N1, N2. */
-  async #askOnce(agentId: string, share: Share): Promise<number | undefined> {
+  async #askOnce(agentId: string, share: Share): Promise<NoShare | undefined> {
     const { clock, ask } = this.#deps;
     const sentNs = clock.monoNs();
     this.#look(share, sentNs);
@@ -148,16 +149,15 @@ export class RateShares {
     share.askedAtNs = sentNs;
     const account = `agent/${agentId}`;
     const answer = await ask({ account, held, lags: share.lags, release: false });
-    if (answer === undefined)
-      return clock.monoNs() < share.untilNs ? undefined : UNANSWERED_RETRY_MS;
+    if (answer === undefined) return clock.monoNs() < share.untilNs ? undefined : "unanswered";
     const isLent = this.#putInForce(agentId, share, { answer, held, sentNs });
     if (answer.share === 0) {
       share.retryAtNs = clock.monoNs() + BigInt(answer.retryMs) * NS_PER_MS;
-      return answer.retryMs;
+      return { retryMs: answer.retryMs };
     }
     // Told at once, or the others wait for it until the next time.
     if (answer.share < held) void Promise.resolve().then(() => this.#ask(agentId, share));
-    return isLent ? undefined : UNANSWERED_RETRY_MS;
+    return isLent ? undefined : "unanswered";
   }
 
   #putInForce(

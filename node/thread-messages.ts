@@ -167,12 +167,18 @@ export type LoopToControl =
   | ({ readonly t: "strangers" } & StrangerNews)
   | { readonly t: "drained"; readonly open: number };
 
+/**
+ * Why a row has no share of its agent's rate: all of it is in use on other nodes until then, or nobody
+ * said anything about it in time. The agent was too fast in neither case.
+ */
+export type NoShare = { readonly retryMs: number } | "unanswered";
+
 export type ControlToLoop =
   /** Compile it, say ready; it is in force once the table's policy_version says so. */
   | { readonly t: "policy"; readonly version: number; readonly bundle: Uint8Array }
   | ({ readonly t: "topped_up"; readonly id: number } & TopUpAnswer)
-  /** Without a time: the row has its share. */
-  | { readonly t: "rate_lent"; readonly id: number; readonly retryMs: number | undefined }
+  /** With nothing: the row has its share. */
+  | { readonly t: "rate_lent"; readonly id: number; readonly none: NoShare | undefined }
   /** A bill was this far above its hold: holds of that model are to count on it. */
   | { readonly t: "distrust"; readonly model: string; readonly distrustMilli: number }
   | { readonly t: "list_connections"; readonly id: number }

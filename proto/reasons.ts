@@ -187,6 +187,7 @@ export const REASONS = {
   rate_usd: row(1303, 429, "later", "Too much money in too short a time.", "Spend rate limit reached."),
   too_many_connections: row(1304, 429, "later", "The agent has connections_per_agent_max open.", "Too many connections are open for this agent."),
   delegation_rate: row(1305, 403, "never", "The delegation asks for more rate than the delegator has left; the detail says what would have fitted.", "The delegation asks for a faster rate than you have left."),
+  rate_unavailable: row(1306, 503, "later", "No coordinator said in time what part of the agent's rate this node may use.", "The rate limit could not be checked now."),
   // 14 budget
   budget_exhausted: row(1401, 402, "never", "The worst case does not fit what is left.", "The budget does not cover this request."),
   price_unknown: row(1402, 403, "never", "The model has no price.", "That model has no price here, so it cannot be used."),

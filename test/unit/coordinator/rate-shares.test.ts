@@ -102,9 +102,19 @@ describe("shares of a rate", () => {
   test("an answer that got lost is offered again", () => {
     const one = world();
     one.ask("n1");
-    one.pass(100);
-    expect(one.ask("n1", 0).share).toBe(RATE_WHOLE);
+    one.pass(5_000);
+    // Nobody can have used it: that it was not heard of for long is no use of it either.
+    expect(one.ask("n1", 0)).toMatchObject({ share: RATE_WHOLE, addedLags: FULL_BUCKETS });
     expect(one.lent()).toBe(RATE_WHOLE);
+  });
+
+  test("R2: a node that forgot what it used is held to what it said", () => {
+    const one = world();
+    one.ask("n1");
+    one.pass(1_000);
+    one.ask("n1", RATE_WHOLE, { lags: [9_000_000, 0, 0] });
+    one.pass(2_000);
+    expect(one.ask("n1", 0).addedLags).toEqual([7_000_000, 0, 0]);
   });
 
   test("R3: after another lent, nodes keep what they have and nobody gets more until that has ended", () => {

@@ -4,6 +4,7 @@ import { hold } from "../../../node/hold.ts";
 import { worstCase } from "../../../node/pricing/worst-case.ts";
 import { setKilled } from "../../../node/table/scope-cells.ts";
 import { setPolicyVersion } from "../../../node/table/table.ts";
+import type { NoShare } from "../../../node/thread-messages.ts";
 import { contentRule, grant, model, policy, price } from "../../support/builders.ts";
 import { CELLS, LoopWorld, refusalOf } from "./loop-world.ts";
 
@@ -193,6 +194,21 @@ describe("hold", () => {
     };
     expect(refusalOf(await hold(world.asked(), world.loop))).toBe("budget_exhausted");
     expect(floors).toEqual([worst(100).cost, undefined]);
+  });
+
+  test("an agent is too fast only where its rate is in use: nobody's answer says nothing about it", async () => {
+    const rate = { metric: "requests", amount: 60, windowMs: 60_000, burst: 10 } as const;
+    const granted = grant({ rate: [rate] });
+    const world = new LoopWorld({ agents: new Map([[granted.agentId, granted]]) });
+    const answerTo = async (none: NoShare) => {
+      world.onNeedRate = () => none;
+      const held = await hold(world.asked(), world.loop);
+      return "refused" in held ? held.refused.refusal : undefined;
+    };
+    const unsaid = { reason: "rate_unavailable", stage: 13, retryAfterMs: 1_000 };
+    expect(await answerTo("unanswered")).toEqual(unsaid);
+    const inUse = { reason: "rate_requests", retryAfterMs: 700 };
+    expect(await answerTo({ retryMs: 700 })).toMatchObject(inUse);
   });
 
   test("distrust that bills have taught this node is held in the overrun account", async () => {

@@ -24,7 +24,12 @@ import {
   setPolicyVersion,
   type Table,
 } from "../../../node/table/table.ts";
-import type { AgentEvent, SettledItem, TopUpAnswer } from "../../../node/thread-messages.ts";
+import type {
+  AgentEvent,
+  NoShare,
+  SettledItem,
+  TopUpAnswer,
+} from "../../../node/thread-messages.ts";
 import type { CompiledPolicy } from "../../../policy/compiled-policy.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { grant, policy } from "../../support/builders.ts";
@@ -63,7 +68,7 @@ export class LoopWorld {
   /** What the control thread does about a top-up, and says. */
   onTopUp: (request: TopUpRequest) => TopUpAnswer = () => ({ outcome: "unavailable" });
   /** As the control thread answers for a share of a rate: at once, with the whole. */
-  onNeedRate = (): number | undefined => {
+  onNeedRate = (): NoShare | undefined => {
     const untilNs = this.clock.monoNs() + 10_000_000_000n;
     const whole = { share: RATE_WHOLE, untilNs, before: 0, addedLags: FULL_BUCKETS };
     setRateShare(this.table, this.row.row, whole, this.clock.monoNs());

@@ -62,8 +62,9 @@ function mesh(nodes: number) {
       request: async () => {
         const share = () => rateShareOf(table, row.row, clock.monoNs());
         if (share() === 0) {
-          const retryMs = await shares.need(AGENT);
-          if (retryMs !== undefined || share() === 0) return retryMs ?? 0;
+          const none = await shares.need(AGENT);
+          if (none === "unanswered") return none;
+          if (none !== undefined || share() === 0) return none?.retryMs ?? 0;
         }
         const of = facts({ grant: grant({ rate: [RATE] }), rateShare: share() });
         const charges = {
@@ -157,7 +158,23 @@ describe("an agent's rate on several nodes", () => {
     expect(first(one).share).toBe(RATE_WHOLE);
     await pass(one, 1);
     expect(first(one).share).toBe(0);
-    expect(await first(one).request()).toBe(1_000);
+    expect(await first(one).request()).toBe("unanswered");
+  });
+
+  test("a share that was lent and not heard of is not counted as used", async () => {
+    const one = mesh(1);
+    one.hear(false);
+    expect(await first(one).request()).toBe("unanswered");
+    await pass(one, 5);
+    one.hear(true);
+    expect(await passing(first(one), 30)).toBe(BURST);
+    await pass(one, 2);
+    // The same when what it had has ended meanwhile: what came back is there.
+    one.hear(false);
+    await pass(one, 10);
+    expect(await first(one).request()).toBe("unanswered");
+    one.hear(true);
+    expect(await passing(first(one), 30)).toBe(BURST);
   });
 
   test("an agent that asks no more gives its share back, with what it used of it", async () => {
