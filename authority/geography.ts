@@ -29,7 +29,8 @@ export const geography: Dimension<Geography> = {
 /** True when the place lies in one that is granted. A place that is not known lies nowhere. */
 export function placeGranted(granted: readonly string[], code: string | undefined): boolean {
   if (code === undefined || !isRegionCode(code)) return false;
-  return granted.some((wide) => liesIn(code, wide));
+  for (const wide of granted) if (liesIn(code, wide)) return true;
+  return false;
 }
 
 function eachFacet(codesOf: (facet: Facet) => readonly string[]): Geography {

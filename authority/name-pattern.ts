@@ -24,8 +24,9 @@ export function isCovered(narrow: string, wide: string): boolean {
 
 /** The name is spelt as contracts spell names, and one of `patterns` covers it. */
 export function coversName(patterns: readonly string[], name: string): boolean {
-  if (!isNamePattern(name) || name.endsWith("*")) return false;
-  return patterns.some((pattern) => isCovered(name, pattern));
+  if (name.endsWith("*") || !isNamePattern(name)) return false;
+  for (const pattern of patterns) if (isCovered(name, pattern)) return true;
+  return false;
 }
 
 /** What both cover: the narrower of two comparable patterns, else nothing. */
