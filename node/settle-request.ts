@@ -2,10 +2,10 @@ import type { AuditRecord } from "../audit/record.ts";
 import type { LadderCause } from "../policy/compiled-policy.ts";
 import { type Reason, stageOf } from "../proto/reasons.ts";
 import type { Outcome as RelayOutcome } from "./dataplane/client-leg.ts";
+import { type BucketCharge, bucketCharge } from "./decision/bucket-charge.ts";
 import { stageName } from "./decision/chain.ts";
 import { cutRecord, settleRecord } from "./decision/decision-record.ts";
 import { type Cost, type Facts, isMissing } from "./decision/facts.ts";
-import type { BucketCharge } from "./decision/verdict.ts";
 import type { Asked, Asker } from "./gather.ts";
 import { recordContext } from "./hold.ts";
 import { ladderCause } from "./ladder-cause.ts";
@@ -112,7 +112,7 @@ function unusedRate(buckets: readonly BucketCharge[], held: Cost, spent: Cost): 
     if (charge.metric === "requests") return [];
     const unit = charge.metric === "tokens" ? "tokens" : "usdMicros";
     const unused = held[unit] - spent[unit];
-    return unused > 0n ? [{ ...charge, amount: unused }] : [];
+    return unused > 0n ? [bucketCharge({ ...charge, amount: unused })] : [];
   });
 }
 
@@ -127,7 +127,8 @@ function atShare(
 ): readonly BucketCharge[] {
   if (before === undefined || now <= before) return charges;
   return charges.map((charge) => {
-    return { ...charge, unitPicos: (charge.unitPicos * BigInt(before)) / BigInt(now) };
+    const unitPicos = (charge.unitPicos * BigInt(before)) / BigInt(now);
+    return bucketCharge({ ...charge, unitPicos });
   });
 }
 

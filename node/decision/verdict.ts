@@ -1,5 +1,5 @@
-import type { RateMetric } from "../../policy/compiled-policy.ts";
 import type { Reason } from "../../proto/reasons.ts";
+import type { BucketCharge } from "./bucket-charge.ts";
 import type { Cost, Missing } from "./facts.ts";
 
 /** The first objection of the chain. */
@@ -31,16 +31,6 @@ export function byContract(reason: Reason, detail?: string): Refusal {
 
 /** What a row says of one request. */
 export type RowOutcome = "pass" | "not_applicable" | Refusal;
-
-/** A bucket charge: the cost of the request in the bucket's own metric. */
-export type BucketCharge = {
-  readonly metric: RateMetric;
-  readonly amount: bigint;
-  /** Nanoseconds that one unit takes to come back, times 1000 so that fractions survive. */
-  readonly unitPicos: bigint;
-  /** How far the theoretical arrival time may lie ahead, nanoseconds. */
-  readonly toleranceNs: bigint;
-};
 
 /** What `commit` reserves in one step. */
 export type Charges = {

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import type { RateMetric } from "../../policy/compiled-policy.ts";
+import type { BucketCharge } from "../decision/bucket-charge.ts";
 import type { Cost } from "../decision/facts.ts";
-import type { BucketCharge, Charges } from "../decision/verdict.ts";
+import type { Charges } from "../decision/verdict.ts";
 import { ROW_LONG } from "./layout.ts";
 import { rowLong } from "./rows.ts";
 import { UNIT, type UnitSet, unlimitedUnits } from "./standing.ts";
@@ -46,14 +47,13 @@ export function reserve(table: Table, row: number, charges: Charges, nowNs: bigi
   const first = rowLong(table, row);
   const buckets = inOrder(charges.buckets);
   const taken = withoutUnits(charges.cost, unlimitedUnits(table, row));
-  const steps = buckets.map(stepNs);
   const refusal =
-    emptyBucket(table, first, { buckets, steps }, nowNs) ??
+    emptyBucket(table, first, buckets, nowNs) ??
     shortAccount(table, first, taken, charges.overrunMicros);
   if (refusal) return refusal;
   for (let i = 0; i < buckets.length; i++) {
     const charge = buckets[i] as BucketCharge;
-    const waitNs = takeBucket(table, first, { charge, step: steps[i] as bigint }, nowNs);
+    const waitNs = takeBucket(table, first, charge, nowNs);
     if (waitNs === 0n) continue;
     refundFirst(table, first, buckets, i);
     return limitedFor(charge, waitNs);
@@ -167,18 +167,16 @@ function takeUpTo({ longs }: Table, cell: number, wanted: bigint): bigint {
   }
 }
 
-type Steps = { readonly buckets: readonly BucketCharge[]; readonly steps: readonly bigint[] };
-
 function emptyBucket(
   { longs }: Table,
   first: number,
-  { buckets, steps }: Steps,
+  buckets: readonly BucketCharge[],
   nowNs: bigint,
 ): Limited | undefined {
   for (let i = 0; i < buckets.length; i++) {
     const charge = buckets[i] as BucketCharge;
     const arrivalNs = Atomics.load(longs, bucketCell(first, charge));
-    const nextNs = max(arrivalNs, nowNs) + (steps[i] as bigint);
+    const nextNs = max(arrivalNs, nowNs) + charge.stepNs;
     const waitNs = waitUntil(nextNs, charge, nowNs);
     if (waitNs > 0n) return limitedFor(charge, waitNs);
   }
@@ -239,16 +237,11 @@ function add({ longs }: Table, cell: number, amount: bigint): void {
 }
 
 /** 0: taken. Otherwise nanoseconds until the same charge would pass. */
-function takeBucket(
-  { longs }: Table,
-  first: number,
-  { charge, step }: { readonly charge: BucketCharge; readonly step: bigint },
-  nowNs: bigint,
-): bigint {
+function takeBucket({ longs }: Table, first: number, charge: BucketCharge, nowNs: bigint): bigint {
   const cell = bucketCell(first, charge);
   for (;;) {
     const arrivalNs = Atomics.load(longs, cell);
-    const nextNs = max(arrivalNs, nowNs) + step;
+    const nextNs = max(arrivalNs, nowNs) + charge.stepNs;
     const waitNs = waitUntil(nextNs, charge, nowNs);
     if (waitNs > 0n) return waitNs;
     if (Atomics.compareExchange(longs, cell, arrivalNs, nextNs) === arrivalNs) return 0n;
@@ -266,12 +259,6 @@ function waitUntil(nextNs: bigint, { toleranceNs }: BucketCharge, nowNs: bigint)
   return ahead > toleranceNs ? ahead - toleranceNs : 0n;
 }
 
-/** Rounded up, so that rounding never lets more through; a refund rounds the same way. */
-function stepNs(charge: BucketCharge): bigint {
-  assert(charge.amount >= 0n && charge.unitPicos >= 0n, "a bucket charge is not negative");
-  return (charge.amount * charge.unitPicos + 999n) / 1000n;
-}
-
 function refundFirst(
   { longs }: Table,
   first: number,
@@ -280,7 +267,7 @@ function refundFirst(
 ): void {
   for (let i = count - 1; i >= 0; i--) {
     const charge = buckets[i] as BucketCharge;
-    Atomics.sub(longs, bucketCell(first, charge), stepNs(charge));
+    Atomics.sub(longs, bucketCell(first, charge), charge.stepNs);
   }
 }
 

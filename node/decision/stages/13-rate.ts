@@ -5,11 +5,11 @@ import { RATE_AT_THROTTLE } from "../../../policy/defaults.ts";
 import { formatUsdMicros } from "../../../policy/money.ts";
 import type { Reason } from "../../../proto/reasons.ts";
 import type { Limited } from "../../table/reserve.ts";
+import { type BucketCharge, bucketCharge, stepNsOf } from "../bucket-charge.ts";
 import { type Facts, isMissing } from "../facts.ts";
-import type { BucketCharge, RowOutcome } from "../verdict.ts";
+import type { RowOutcome } from "../verdict.ts";
 
 const PICOS_PER_MS = 1_000_000_000n;
-const PICOS_PER_NS = 1_000n;
 const MS_PER_S = 1_000;
 /** At throttle a bucket refills at a quarter of its rate. */
 const THROTTLE_FACTOR = 4n;
@@ -68,11 +68,11 @@ export function bucketCharges(facts: Facts): readonly BucketCharge[] {
   if (share === 0) return [];
   for (const limit of limitsOf(facts)) {
     const amount = amountOf(limit.metric, facts);
-    if (amount > 0n) charges.push(bucketCharge(limit, amount, { isThrottled, share }));
+    if (amount > 0n) charges.push(chargeOf(limit, amount, { isThrottled, share }));
   }
   const hasRate = charges.some(({ metric }) => metric === "requests");
   // A quarter of no limit would be none: throttle would do nothing to whom policy gives no rate.
-  if (isThrottled && !hasRate) charges.push(bucketCharge(RATE_AT_THROTTLE, 1n));
+  if (isThrottled && !hasRate) charges.push(chargeOf(RATE_AT_THROTTLE, 1n));
   return charges;
 }
 
@@ -124,7 +124,7 @@ function metLimit(policy: RateLimit, own: Bucket): RateLimit {
   return { ...slower, burst: Math.min(policy.burst, own.burst) };
 }
 
-function bucketCharge(
+function chargeOf(
   limit: RateLimit,
   amount: bigint,
   { isThrottled, share }: Scale = { isThrottled: false, share: RATE_WHOLE },
@@ -134,13 +134,9 @@ function bucketCharge(
   const unitPicos = share === RATE_WHOLE ? slowedPicos : partOf(slowedPicos, share);
   // A request that is larger than this share of the burst, or than its quarter at throttle, still fits
   // an idle bucket, which then takes its time: a small share slows an agent down, it does not shut it out.
-  const ownNs = (unitPicos * amount) / PICOS_PER_NS;
-  return {
-    metric: limit.metric,
-    amount,
-    unitPicos,
-    toleranceNs: ownNs > burstNs ? ownNs : burstNs,
-  };
+  const { metric } = limit;
+  const charge = bucketCharge({ metric, amount, unitPicos, toleranceNs: burstNs });
+  return charge.stepNs > burstNs ? { ...charge, toleranceNs: charge.stepNs } : charge;
 }
 
 /** Rounded up: a share is never more than its part. The burst's time is the same for every share. */
@@ -156,8 +152,10 @@ const PACES = new WeakMap<RateLimit, Pace>();
 function paceOf(limit: RateLimit): Pace {
   const known = PACES.get(limit);
   if (known !== undefined) return known;
-  const wholePicos = (BigInt(limit.windowMs) * PICOS_PER_MS) / BigInt(limit.amount);
-  const burstNs = (wholePicos * BigInt(limit.burst)) / PICOS_PER_NS;
+  // Both rounded up: no rate is faster than policy says, and a charge of the whole burst fits a full bucket.
+  const amount = BigInt(limit.amount);
+  const wholePicos = (BigInt(limit.windowMs) * PICOS_PER_MS + amount - 1n) / amount;
+  const burstNs = stepNsOf(BigInt(limit.burst), wholePicos);
   const pace = { wholePicos, burstNs };
   PACES.set(limit, pace);
   return pace;

@@ -361,6 +361,21 @@ describe("the chain", () => {
     expect(slowed?.toleranceNs).toBe(usual?.toleranceNs);
   });
 
+  test("a charge of the whole burst fits a full bucket, however its rate divides", () => {
+    const { worst } = facts().cost as Extract<Facts["cost"], { worst: unknown }>;
+    const burst = Number(worst.tokens);
+    const requests = { metric: "requests" as const, amount: 7, windowMs: 60_000, burst: 1 };
+    const tokens = { metric: "tokens" as const, amount: 7, windowMs: 60_000, burst };
+    const rates = grant({ rate: [requests, tokens] });
+    for (const of of [{}, { standing: "throttle" as const }, { rateShare: 21_845 }]) {
+      const { buckets } = decide(facts({ grant: rates, ...of })).charges;
+      expect(buckets.map(({ amount }) => amount)).toEqual([1n, worst.tokens]);
+      for (const { stepNs, toleranceNs } of buckets) {
+        expect(stepNs).toBeLessThanOrEqual(toleranceNs);
+      }
+    }
+  });
+
   test("throttle slows whom policy gives no rate of requests, and nobody else is", () => {
     expect(decide(facts()).charges.buckets).toEqual([]);
     const usd = [{ metric: "usd_micros" as const, amount: 1_000, windowMs: 1, burst: 1_000_000 }];

@@ -1,5 +1,6 @@
+import type { BucketCharge } from "../../../../node/decision/bucket-charge.ts";
 import type { Cost } from "../../../../node/decision/facts.ts";
-import type { BucketCharge, Charges } from "../../../../node/decision/verdict.ts";
+import type { Charges } from "../../../../node/decision/verdict.ts";
 import type { Settlement } from "../../../../node/table/reserve.ts";
 
 /** One row and the overrun account as plain values: what the shared cells must agree with. */

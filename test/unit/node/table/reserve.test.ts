@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { type BucketCharge, bucketCharge } from "../../../../node/decision/bucket-charge.ts";
 import type { Cost } from "../../../../node/decision/facts.ts";
-import type { BucketCharge, Charges } from "../../../../node/decision/verdict.ts";
+import type { Charges } from "../../../../node/decision/verdict.ts";
 import {
   balance,
   lend,
@@ -30,12 +31,13 @@ const charge = (of: Partial<Charges>): Charges => ({
   ...of,
 });
 /** `burst` at once, one more each millisecond. */
-const requests = (amount: number, burst: number): BucketCharge => ({
-  metric: "requests",
-  amount: BigInt(amount),
-  unitPicos: 1_000_000_000n,
-  toleranceNs: BigInt(burst) * 1_000_000n,
-});
+const requests = (amount: number, burst: number): BucketCharge =>
+  bucketCharge({
+    metric: "requests",
+    amount: BigInt(amount),
+    unitPicos: 1_000_000_000n,
+    toleranceNs: BigInt(burst) * 1_000_000n,
+  });
 
 function tableWith(lent: Cost, overrunMicros = 0n): Table {
   const table = createTable(SIZE);
@@ -237,7 +239,7 @@ describe("buckets", () => {
 
   test("fractions of a nanosecond are charged in full", () => {
     const table = createTable(SIZE);
-    const tiny: BucketCharge = { metric: "tokens", amount: 1n, unitPicos: 1n, toleranceNs: 2n };
+    const tiny = bucketCharge({ metric: "tokens", amount: 1n, unitPicos: 1n, toleranceNs: 2n });
     expect(reserve(table, ROW, charge({ buckets: [tiny] }), 0n)).toHaveProperty("taken");
     expect(reserve(table, ROW, charge({ buckets: [tiny] }), 0n)).toHaveProperty("taken");
     expect(reserve(table, ROW, charge({ buckets: [tiny] }), 0n)).toHaveProperty("limited");
@@ -249,21 +251,23 @@ const smallCost = fc.record({
   tokens: fc.bigInt(0n, 40n),
   calls: fc.bigInt(0n, 4n),
 });
-const bucketCharge = (metric: BucketCharge["metric"]) =>
-  fc.record({
-    metric: fc.constant(metric),
-    amount: fc.bigInt(0n, 9n),
-    unitPicos: fc.constantFrom(1n, 333n, 1000n, 7_777n),
-    toleranceNs: fc.constantFrom(3n, 20n, 100n),
-  });
+const anyCharge = (metric: BucketCharge["metric"]) =>
+  fc
+    .record({
+      metric: fc.constant(metric),
+      amount: fc.bigInt(0n, 9n),
+      unitPicos: fc.constantFrom(1n, 333n, 1000n, 7_777n),
+      toleranceNs: fc.constantFrom(3n, 20n, 100n),
+    })
+    .map(bucketCharge);
 const charges: fc.Arbitrary<Charges> = fc.record({
   cost: smallCost,
   overrunMicros: fc.bigInt(0n, 10n),
   buckets: fc
     .tuple(
-      fc.option(bucketCharge("requests")),
-      fc.option(bucketCharge("tokens")),
-      fc.option(bucketCharge("usd_micros")),
+      fc.option(anyCharge("requests")),
+      fc.option(anyCharge("tokens")),
+      fc.option(anyCharge("usd_micros")),
     )
     .chain((three) => {
       const some = three.filter((one) => one !== null);

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { bucketCharge } from "../../../../node/decision/bucket-charge.ts";
 import { balance, lend, takeBack, takeBackRetired } from "../../../../node/table/lend.ts";
 import { reserve, settle } from "../../../../node/table/reserve.ts";
 import { controlPinner, createRowOwner, pin, unpin } from "../../../../node/table/rows.ts";
@@ -123,7 +124,8 @@ test("a row's next holder starts with nothing of the one before", () => {
   setStanding(table, old.row, "block");
   setUnlimitedUnits(table, old.row, UNIT.usd);
   lend(table, old.row, { usdMicros: 1n, tokens: 1n, calls: 1n });
-  const bucket = { metric: "requests", amount: 1n, unitPicos: 1000n, toleranceNs: 1n } as const;
+  const of = { amount: 1n, unitPicos: 1000n, toleranceNs: 1n };
+  const bucket = bucketCharge({ metric: "requests", ...of });
   const charges = { cost: NOTHING, overrunMicros: 0n, buckets: [bucket] };
   expect(reserve(table, old.row, charges, 0n)).toHaveProperty("taken");
   expect(reserve(table, old.row, charges, 0n)).toHaveProperty("limited");
