@@ -28,8 +28,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "lend after the deadline",
     file: "node/actors/ledger-calls.ts",
-    find: "BigInt(answer.ttlMs) * NS_PER_MS - DEADLINE_MARGIN_NS;",
-    replace: "BigInt(answer.ttlMs) * NS_PER_MS + 50n * DEADLINE_MARGIN_NS;",
+    find: "BigInt(ttlMs) * NS_PER_MS - DEADLINE_MARGIN_NS;",
+    replace: "BigInt(ttlMs) * NS_PER_MS + 50n * DEADLINE_MARGIN_NS;",
     oracles: ["lease-rules", "spent-within-granted", "spend-within-budget"],
   },
   {
