@@ -18,9 +18,15 @@ const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
  */
 export function netlinkSocket(fd: number): NetlinkSocket {
   const buffer = Buffer.alloc(READ_BYTES);
+  let isEmpty = false;
+  const empty = (): void => {
+    if (!isEmpty) discard(fd, buffer);
+    isEmpty = true;
+  };
   return {
     request(bytes, isComplete) {
-      discard(fd, buffer);
+      empty();
+      isEmpty = false;
       writeSync(fd, bytes);
       let answer = Buffer.alloc(0);
       while (!isComplete(answer)) {
@@ -28,6 +34,14 @@ export function netlinkSocket(fd: number): NetlinkSocket {
         answer = Buffer.concat([answer, buffer.subarray(0, count)]);
         if (answer.length > ANSWER_BYTES_MAX) throw new Error("the kernel's answer has no end");
       }
+      // Looking for what is left behind it costs more than the request: a kill must not wait for that.
+      setImmediate(() => {
+        try {
+          empty();
+        } catch {
+          // The next request meets the same, and has somebody to tell.
+        }
+      });
       return answer;
     },
   };

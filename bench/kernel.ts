@@ -22,6 +22,8 @@ const LOADS = { full: 15, short: 5 };
 const PODS = 250;
 /** Flows are under way before the kill, or their end would say nothing. Milliseconds. */
 const UNDER_WAY_MS = 20;
+/** Attempts to connect anew begin so long before the kill. Milliseconds. */
+const ANEW_MS = 3;
 
 /** The ends that an agent sees, each from the moment in which the gate was asked. */
 const ENDS = ["idle", "chatty", "anew"] as const;
@@ -84,6 +86,8 @@ async function kills(
       agent.child.stdin?.write("round\n");
       await heard(agent, ({ armed }) => armed === true);
       await new Promise((resolve) => setTimeout(resolve, UNDER_WAY_MS));
+      agent.child.stdin?.write("anew\n");
+      await new Promise((resolve) => setTimeout(resolve, ANEW_MS));
       const fromNs = process.hrtime.bigint();
       await ask("kill");
       gate.add(process.hrtime.bigint() - fromNs);

@@ -24,6 +24,7 @@ import { readMachine } from "./machine-reader.ts";
 import type { Pod, PodSource } from "./pod.ts";
 import { readPod, readPodList } from "./pod-list.ts";
 import { ClusterFault, PodWatch } from "./pod-watch.ts";
+import { rehearseGate } from "./rehearse-gate.ts";
 import { RuleKeeper } from "./rule-keeper.ts";
 
 export type RunningEnforcer = { stop(): Promise<void> };
@@ -37,6 +38,7 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
     wrong: () => enforcer.wrong(),
   });
   const listeners = new Set<LineConnection>();
+  rehearseGate();
   const gate = openGate(config, metrics, log);
   const enforcer = new Enforcer({
     clock: systemClock,

@@ -1,13 +1,14 @@
 import type { Clock } from "../../ports/clock.ts";
-import { parseScope, type Scope } from "../../proto/ids.ts";
+import { parseScope, type Scope, scopesOfAgent } from "../../proto/ids.ts";
 import { ofFamily } from "./kernel-view.ts";
 import type { Pod } from "./pod.ts";
-import { batchResult, killedSetBatch } from "./set-elements.ts";
+import { BATCH_ADDRESSES_MAX, batchResult, killedSetBatch } from "./set-elements.ts";
 import { destroyRequests, isSocketListComplete, socketsRequest } from "./socket-sweep.ts";
 
 // The gate holds scopes, not addresses: which pods a kill means may change while it is in force.
 //
-// G1. A kill changes the kernel's set in the turn in which it comes, before anything else is done.
+// G1. A kill changes the kernel's set in the turn in which it comes, before anything else is done: in
+//     one batch of its own addresses, which were looked up when the pods were told.
 // G2. What is killed is part of every ruleset made from now on, and is written down for the next start,
 //     after it was answered.
 // G3. After SWEEP_AFTER_MS the killed agent's sockets are ended, whether their owner is alive or not.
@@ -50,7 +51,8 @@ export class KernelFault extends Error {
 export class KernelGate {
   readonly #deps: KernelGateDeps;
   #scopes = new Set<string>();
-  #pods: readonly Pod[] = [];
+  /** By the scope that covers them: addresses of pods that are governed. */
+  #addresses: ReadonlyMap<string, readonly string[]> = new Map();
   #isKeeping = false;
   /** What the kernel's sets hold, as far as we changed them. */
   #inKernel = new Set<string>();
@@ -73,14 +75,15 @@ export class KernelGate {
 
   /** The pods are these from now on. A pod of a killed agent is killed before it is known otherwise. */
   setPods(pods: readonly Pod[]): void {
-    this.#pods = pods;
+    this.#addresses = addressesByScope(pods);
     this.#trySync();
   }
 
   kill(scope: string): Gated {
     if (!podScope(scope)) return { isGated: false, error: "no pods have this scope" };
     this.#scopes.add(scope);
-    const gated = this.#trySync();
+    const addresses = this.#addressesOf(scope);
+    const gated = this.#try(addresses.length, () => this.#close(addresses));
     this.#keepSoon();
     this.#sweepLater(scope);
     return gated;
@@ -157,10 +160,14 @@ export class KernelGate {
   }
 
   #trySync(): Gated {
+    const wanted = this.killedAddresses();
+    return this.#try(wanted.length, () => this.#sync(wanted));
+  }
+
+  #try(addresses: number, change: () => void): Gated {
     try {
-      const wanted = this.killedAddresses();
-      this.#sync(new Set(wanted));
-      return { isGated: true, addresses: wanted.length };
+      change();
+      return { isGated: true, addresses };
     } catch (error) {
       this.#deps.onFault(`gate: ${String(error)}`);
       return { isGated: false, error: String(error) };
@@ -168,17 +175,22 @@ export class KernelGate {
   }
 
   /** What closes comes before what opens. */
-  #sync(wanted: ReadonlySet<string>): void {
-    const added = [...wanted].filter((address) => !this.#inKernel.has(address));
-    for (const family of FAMILIES) {
-      const addresses = ofFamily(added, family);
-      if (addresses.length > 0) this.#change(killedSetBatch("add", addresses, family), []);
-      for (const address of addresses) this.#inKernel.add(address);
-    }
-    for (const address of [...this.#inKernel].filter((one) => !wanted.has(one))) {
-      const family = address.includes(":") ? 6 : 4;
-      this.#change(killedSetBatch("delete", [address], family), [NO_SUCH_ELEMENT]);
+  #sync(wanted: readonly string[]): void {
+    this.#close(wanted);
+    const kept = new Set(wanted);
+    // One at a time: a batch with one that is gone already would leave the others.
+    for (const address of [...this.#inKernel].filter((one) => !kept.has(one))) {
+      this.#change(killedSetBatch("delete", [address]), [NO_SUCH_ELEMENT]);
       this.#inKernel.delete(address);
+    }
+  }
+
+  #close(addresses: readonly string[]): void {
+    const added = addresses.filter((address) => !this.#inKernel.has(address));
+    for (let at = 0; at < added.length; at += BATCH_ADDRESSES_MAX) {
+      const some = added.slice(at, at + BATCH_ADDRESSES_MAX);
+      this.#change(killedSetBatch("add", some), []);
+      for (const address of some) this.#inKernel.add(address);
     }
   }
 
@@ -188,10 +200,8 @@ export class KernelGate {
     if (code !== 0 && !harmless.includes(code)) throw new KernelFault(`errno ${code}`);
   }
 
-  #addressesOf(text: string): readonly string[] {
-    const scope = podScope(text);
-    if (!scope) return [];
-    return this.#pods.filter((pod) => covers(scope, pod)).flatMap(({ addresses }) => addresses);
+  #addressesOf(scope: string): readonly string[] {
+    return this.#addresses.get(scope) ?? [];
   }
 }
 
@@ -201,10 +211,16 @@ function podScope(text: string): Scope | undefined {
   return scope && ["global", "team", "agent"].includes(scope.kind) ? scope : undefined;
 }
 
-function covers(scope: Scope, { agent, exempt }: Pod): boolean {
-  if (exempt) return false;
-  if (scope.kind === "global") return true;
-  if (!agent) return false;
-  if (scope.kind === "team") return agent.team === scope.team;
-  return scope.kind === "agent" && agent.team === scope.team && agent.agent === scope.agent;
+/** A pod that nobody registered is covered by everybody's kill alone. */
+function addressesByScope(pods: readonly Pod[]): ReadonlyMap<string, readonly string[]> {
+  const found = new Map<string, string[]>();
+  for (const { agent, exempt, addresses } of pods) {
+    if (exempt) continue;
+    for (const scope of agent ? scopesOfAgent(agent) : ["global"]) {
+      const held = found.get(scope) ?? [];
+      held.push(...addresses);
+      found.set(scope, held);
+    }
+  }
+  return found;
 }

@@ -1,9 +1,10 @@
 import { addressBytes } from "./address-bytes.ts";
 import { KILLED_SETS, TABLE } from "./daemonset-ruleset.ts";
+import { ofFamily } from "./kernel-view.ts";
 import { ackOf, attribute, FLAG, netlinkMessage, netlinkMessages } from "./netlink-message.ts";
 
-// One change of a killed set, as the kernel takes it: a batch of one message. What `nft add element`
-// would say, without starting a program and without reading the set first.
+// One change of the killed sets, as the kernel takes it: a batch of one message for each family. What
+// `nft add element` would say, without starting a program and without reading the set first.
 // Source: linux/netfilter/nf_tables.h and nfnetlink.h.
 
 const BATCH_BEGIN = 0x10;
@@ -14,12 +15,37 @@ const DELETE_SET_ELEMENT = (SUBSYSTEM_NFTABLES << 8) | 14;
 const FAMILY_INET = 1;
 const ATTRIBUTE = { table: 1, set: 2, elements: 3, element: 1, key: 1, value: 1 } as const;
 
-/** Makes the batch that adds addresses of one family to its killed set, or takes one away. */
-export function killedSetBatch(
-  change: "add" | "delete",
-  addresses: readonly string[],
-  family: 4 | 6,
-): Uint8Array {
+/**
+ * Addresses of one batch. The kernel counts the bytes of a list of elements in 16 bits, of which an IPv6
+ * address takes 32, and takes no message beyond the socket's buffer.
+ */
+export const BATCH_ADDRESSES_MAX = 1_000;
+
+/**
+ * Makes the batch that adds addresses to the killed sets of their families, or takes them away: all or
+ * none of them. The kernel answers once, after the last, or tells of the first that failed.
+ *
+ * @param addresses At least one, at most BATCH_ADDRESSES_MAX.
+ */
+export function killedSetBatch(change: "add" | "delete", addresses: readonly string[]): Uint8Array {
+  const families = ([4, 6] as const).filter((family) => ofFamily(addresses, family).length > 0);
+  const messages = families.map((family, i) => {
+    const isAdd = change === "add";
+    // An element that is there already is no error: a kill may come twice.
+    const flags = (i === families.length - 1 ? FLAG.ack : 0) | (isAdd ? FLAG.create : 0);
+    const type = isAdd ? NEW_SET_ELEMENT : DELETE_SET_ELEMENT;
+    const body = elementsBody(family, ofFamily(addresses, family));
+    return netlinkMessage({ type, flags, no: 2 + i, body });
+  });
+  const batch = generic(0, SUBSYSTEM_NFTABLES);
+  return Buffer.concat([
+    netlinkMessage({ type: BATCH_BEGIN, flags: 0, no: 1, body: batch }),
+    ...messages,
+    netlinkMessage({ type: BATCH_END, flags: 0, no: 2 + families.length, body: batch }),
+  ]);
+}
+
+function elementsBody(family: 4 | 6, addresses: readonly string[]): Buffer {
   const elements = addresses.map((address) =>
     attribute(
       ATTRIBUTE.element,
@@ -27,21 +53,11 @@ export function killedSetBatch(
       true,
     ),
   );
-  const body = Buffer.concat([
+  return Buffer.concat([
     generic(FAMILY_INET, 0),
     attribute(ATTRIBUTE.table, text(TABLE)),
     attribute(ATTRIBUTE.set, text(KILLED_SETS[family])),
     attribute(ATTRIBUTE.elements, Buffer.concat(elements), true),
-  ]);
-  const isAdd = change === "add";
-  const type = isAdd ? NEW_SET_ELEMENT : DELETE_SET_ELEMENT;
-  // An element that is there already is no error: a kill may come twice.
-  const flags = FLAG.ack | (isAdd ? FLAG.create : 0);
-  const batch = generic(0, SUBSYSTEM_NFTABLES);
-  return Buffer.concat([
-    netlinkMessage({ type: BATCH_BEGIN, flags: 0, no: 1, body: batch }),
-    netlinkMessage({ type, flags, no: 2, body }),
-    netlinkMessage({ type: BATCH_END, flags: 0, no: 3, body: batch }),
   ]);
 }
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "vitest";
+import { addressBytes } from "../../../../node/kernel/address-bytes.ts";
 import { KernelGate, SWEEP_AFTER_MS } from "../../../../node/kernel/kernel-gate.ts";
 import { netlinkMessage } from "../../../../node/kernel/netlink-message.ts";
 import type { Pod } from "../../../../node/kernel/pod.ts";
-import { killedSetBatch } from "../../../../node/kernel/set-elements.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 
 const DONE = 3;
@@ -41,16 +41,16 @@ function gateOf(scopes: readonly string[] = []) {
   const kept: (readonly string[])[] = [];
   const faults: string[] = [];
   const swept: string[] = [];
-  const kernel = { errno: 0, lists: 0 };
+  const kernel = { errno: 0, lists: 0, batches: 0 };
   const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
   const known = PODS.flatMap(({ addresses }) => addresses);
   const netfilter = {
     request: (bytes: Uint8Array) => {
+      kernel.batches += 1;
       if (kernel.errno !== 0) return answer(kernel.errno);
       for (const address of known) {
-        const family = address.includes(":") ? 6 : 4;
-        const element = text(killedSetBatch("add", [address], family)).slice(-72, -40);
-        if (!text(bytes).includes(element)) continue;
+        const element = text(addressBytes(address));
+        if (!text(bytes).includes(`0100${element}`)) continue;
         if (text(bytes).slice(48, 52) === "0c0a") held.add(address);
         else held.delete(address);
       }
@@ -78,10 +78,21 @@ function gateOf(scopes: readonly string[] = []) {
 
 describe("the kernel gate", () => {
   test("G1: a kill is in the kernel's set in its own turn, for every address of the agent", () => {
-    const { gate, held } = gateOf();
+    const { gate, held, kernel } = gateOf();
     gate.setPods(PODS);
     expect(gate.kill("agent/research/worker-1")).toEqual({ isGated: true, addresses: 2 });
     expect([...held].sort()).toEqual(["10.0.0.1", "fd00::1"]);
+    // Both families in one request, and none for what is there.
+    gate.kill("agent/research/worker-1");
+    expect(kernel.batches).toBe(1);
+  });
+
+  test("G1: a kill of more addresses than one batch takes is in the kernel whole", () => {
+    const { gate, kernel } = gateOf();
+    const addresses = Array.from({ length: 2_500 }, (_, i) => `fd01::${(i + 1).toString(16)}`);
+    gate.setPods([...PODS, pod("many", "research/worker-9", ...addresses)]);
+    expect(gate.kill("team/research")).toEqual({ isGated: true, addresses: 2_503 });
+    expect(kernel.batches).toBe(3);
   });
 
   test("a team's kill is its agents', and everybody's is the strangers' too but not the exempt's", () => {

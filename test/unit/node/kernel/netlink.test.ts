@@ -2,7 +2,11 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { addressBytes, canonicalAddress } from "../../../../node/kernel/address-bytes.ts";
 import { netlinkMessage, netlinkMessages } from "../../../../node/kernel/netlink-message.ts";
-import { batchResult, killedSetBatch } from "../../../../node/kernel/set-elements.ts";
+import {
+  BATCH_ADDRESSES_MAX,
+  batchResult,
+  killedSetBatch,
+} from "../../../../node/kernel/set-elements.ts";
 import { destroyRequests, socketsRequest } from "../../../../node/kernel/socket-sweep.ts";
 
 const TYPE_ERROR = 2;
@@ -57,7 +61,7 @@ describe("addresses", () => {
 
 describe("a change of a killed set", () => {
   test("is one batch of one message, byte for byte", () => {
-    const hex = Buffer.from(killedSetBatch("add", ["10.77.0.11"], 4)).toString("hex");
+    const hex = Buffer.from(killedSetBatch("add", ["10.77.0.11"])).toString("hex");
     expect(hex).toBe(
       [
         "14000000100001000100000000000000" + "0000000a",
@@ -68,6 +72,19 @@ describe("a change of a killed set", () => {
         "14000000110001000300000000000000" + "0000000a",
       ].join(""),
     );
+  });
+
+  test("is one batch for both families, of which the last message alone is answered", () => {
+    const messages = netlinkMessages(killedSetBatch("delete", ["fd77::11", "10.77.0.11"]));
+    expect(messages.map(({ type }) => type)).toEqual([0x10, 0x0a0e, 0x0a0e, 0x11]);
+    const hex = Buffer.from(killedSetBatch("delete", ["fd77::11", "10.77.0.11"])).toString("hex");
+    expect(hex).toContain(`0e0a0100${"02000000"}`);
+    expect(hex).toContain(`0e0a0500${"03000000"}`);
+  });
+
+  test("of the most addresses that a batch takes is still one message", () => {
+    const many = Array.from({ length: BATCH_ADDRESSES_MAX }, (_, i) => `fd77::${i.toString(16)}`);
+    expect(netlinkMessages(killedSetBatch("add", many)).length).toBe(3);
   });
 
   test("is judged by the first thing that went wrong", () => {
