@@ -7,6 +7,7 @@ import { GATEWAY_LIMITS } from "./dataplane/gateway-limits.ts";
 import { LingerPlaces } from "./dataplane/lingering-close.ts";
 import { type DnsDoor, openDnsDoor } from "./dataplane/names/dns-door.ts";
 import { openCaptureDoor } from "./dataplane/tunnel/capture-door.ts";
+import { OwnConnections } from "./dataplane/tunnel/own-connections.ts";
 import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
 import { isProviders } from "./destination.ts";
 import { enforce } from "./enforce.ts";
@@ -70,10 +71,14 @@ export async function openDoors(of: {
     throw error;
   });
   doors.push(forward);
+  // Only where something is captured can what we dial be.
+  const own = data.captureFds.length > 0 ? new OwnConnections() : undefined;
   for (const fd of data.captureFds) {
     const places = new LingerPlaces({ limits: GATEWAY_LIMITS, clock: loop.clock });
     const { backlog } = GATEWAY_LIMITS;
-    doors.push(await openCaptureDoor({ ...common, listen: { fd }, places, backlog, onTunnel }));
+    doors.push(
+      await openCaptureDoor({ ...common, own, listen: { fd }, places, backlog, onTunnel }),
+    );
   }
   const names = await openNames(of).catch(async (error: unknown) => {
     await Promise.all(doors.map((door) => door.close()));
@@ -89,6 +94,7 @@ export async function openDoors(of: {
     },
     close: async () => {
       await Promise.all([...doors.map((door) => door.close()), names?.close()]);
+      own?.[Symbol.dispose]();
     },
   };
 }

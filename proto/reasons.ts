@@ -105,6 +105,7 @@ export const REASONS = {
   proof_door: row(222, 401, "never", "A proof of possession came on another door than the gateway.", "DPoP proofs are taken at the gateway's own address alone."),
   proof_nonce: row(223, 401, "never", "The proof bears no nonce, or one that this node does not take now.", "Repeat this with the nonce in dpop-nonce."),
   proofs_exhausted: row(224, 429, "later", "The contract has spent as many proofs as it may make requests in half a minute.", "Too many DPoP proofs were sent for this contract."),
+  captured_self: row(225, 403, "never", "A captured connection is one that the node itself opened, or was made to its capturing listener.", "This connection is the gateway's own."),
   // 3 kill
   killed_global: row(301, 403, "never", "The whole mesh is killed.", "All agents have been stopped by an operator."),
   killed_team: row(302, 403, "never", "The agent's team is killed.", "This agent's team has been stopped by an operator."),

@@ -82,7 +82,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
       },
     );
 
-  test("an official SDK that knows of nothing is judged, served, and named by its pod", async () => {
+  test("capture: an official SDK that knows of nothing is judged, served, and named by its pod", async () => {
     const key = keys["research/worker-1"] as string;
     expect(await asks("out of a pod", key)).toMatchObject({ answer: ANSWER });
     const { received, connections } = await outside();
@@ -134,6 +134,43 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     });
   });
 
+  test("loop guard: what the node itself dials is not judged again, and nobody calls its listener", async () => {
+    const refusals = async () => {
+      const found = await cli("audit", "query", "--denied", "--json", "--limit", "1000");
+      const { records } = JSON.parse(found) as { records: Refused[] };
+      return records.filter(({ rc }) => rc === "captured_self").map(({ act }) => act?.orig);
+    };
+    const { connections: before } = await outside();
+    // In the place of rules that do not tell the proxy from its agent.
+    const own = `meta skuid 4737 ip daddr ${OUTSIDE[FILES]} tcp dport 443 meta mark set 0x10`;
+    const back = "iifname lo meta mark 0x10 meta l4proto tcp tproxy ip to 127.0.0.1:14001 accept";
+    lab.run(
+      "node",
+      "nft -f -",
+      `table inet x {
+        chain out {
+          type route hook output priority mangle; ${own}
+        }
+        chain in {
+          type filter hook prerouting priority mangle; ${back}
+        }
+      }`,
+    );
+    const looped = await acts({ tunnel: FILES, at: OUTSIDE[FILES] });
+    lab.run("node", "nft delete table inet x");
+    expect(looped).toMatchObject({ code: expect.any(String) });
+    // Once: it did not go round.
+    await waitUntil("its record", async () => (await refusals()).length > 0);
+    expect(await refusals()).toEqual([`${OUTSIDE[FILES]}:443`]);
+    expect((await outside()).connections).toEqual(before);
+    // It names a server, as whoever wants to be carried must.
+    const call = `import ssl,socket;c=ssl.create_default_context();
+c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${FILES}")`;
+    await lab.speak("node", ["python3", "-c", call]).exit;
+    await waitUntil("the caller's record", async () => (await refusals()).length > 1);
+    expect(await refusals()).toContain("127.0.0.1:14001");
+  });
+
   test("a pod that nobody has registered is refused, and listed with what it tried", async () => {
     const one = { name: "one", agent: "research/worker-1", addresses: LAB.a1 };
     writePodList(lab, [one, { name: "two", addresses: LAB.a2 }]);
@@ -167,7 +204,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     await waitUntil("it to be registered", async () => (await list()) === undefined);
   });
 
-  test("a killed team loses its tunnels, and the kernel's gate closes; a revive opens it", async () => {
+  test("kill: a killed team loses its tunnels, and the kernel's gate closes; a revive opens it", async () => {
     const killed = await cli("kill", "team/research", "--wait", "--json");
     const { command } = JSON.parse(killed) as { command: { nodes: { ack: Acked }[] } };
     const [{ ack }] = command.nodes as [{ ack: Acked }];
@@ -233,7 +270,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     listPods(lab);
   });
 
-  test("a node that dies and is started again refuses no connection meanwhile", async () => {
+  test("lifecycle: a node that dies and is started again refuses no connection meanwhile", async () => {
     const clients = lab.speak("a2", ["python3", `${import.meta.dirname}/clients.py`, "198.18.5.5"]);
     const ended = () => clients.said.length;
     await waitUntil("clients", () => ended() > 10);
@@ -260,6 +297,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
 
 type Stranger = Readonly<Record<"pod" | "tries" | "firstAtMs" | "lastAtMs", string>> &
   Readonly<Record<"hosts" | "doors" | "reasons", string[]>>;
+type Refused = { readonly rc?: string; readonly act?: { readonly orig?: string } };
 type RecordSeen = { readonly act?: { readonly model?: string }; readonly dec?: string };
 type Acked = Readonly<Record<"enforcedNs" | "gatedNs" | "closedNs", string>> & {
   readonly closedCount: number;

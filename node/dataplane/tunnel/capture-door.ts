@@ -5,6 +5,7 @@ import type { Reason } from "../../../proto/reasons.ts";
 import { peerOf, type RefusedAtDoor } from "../client-connection.ts";
 import type { Gateway } from "../gateway.ts";
 import { refusalAnswer } from "../refusal-answer.ts";
+import type { OwnConnections } from "./own-connections.ts";
 import { readHello } from "./read-hello.ts";
 import { TunnelExchange, type TunnelHost } from "./tunnel-exchange.ts";
 
@@ -15,6 +16,8 @@ export type CaptureDoorOptions = TunnelHost & {
   readonly connectionsElsewhere: (door: object) => number;
   readonly backlog: number;
   readonly random: Random;
+  /** What this thread has dialled: captured in its turn, it would be dialled again without end. */
+  readonly own: Pick<OwnConnections, "isOther"> | undefined;
   /** Called once the first message has named a host. */
   readonly onTunnel: (tunnel: TunnelExchange) => Promise<void>;
   readonly onRefused: (refused: RefusedAtDoor) => void;
@@ -40,6 +43,8 @@ class CapturingDoor implements CaptureDoor {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #random: Random;
+  /** The kernel brings here what was going elsewhere; nothing is meant to go here. */
+  #listener: AddressInfo | undefined;
 
   constructor(options: CaptureDoorOptions) {
     this.#options = options;
@@ -53,7 +58,11 @@ class CapturingDoor implements CaptureDoor {
       this.#server.once("error", reject);
       // Given in the options, the length of the queue would be ignored.
       const { listen, backlog } = this.#options;
-      if ("fd" in listen) this.#server.listen(listen, backlog, resolve);
+      if ("fd" in listen)
+        this.#server.listen(listen, backlog, () => {
+          this.#listener = this.#server.address() as AddressInfo;
+          resolve();
+        });
       else this.#server.listen(listen.port, listen.host, backlog, resolve);
     });
   }
@@ -112,12 +121,21 @@ class CapturingDoor implements CaptureDoor {
     const read = await readHello(tunnel.socket, { first: Buffer.alloc(0), clock });
     if ("flaw" in read) {
       this.#refuse(tunnel, tunnel.cutReason ?? read.flaw);
+    } else if (this.#isSelf(tunnel.socket)) {
+      this.#refuse(tunnel, "captured_self");
     } else if (read.hello.serverName === undefined) {
       this.#refuse(tunnel, "server_name_missing");
     } else {
       tunnel.name(read.hello.serverName, read.bytes);
       await onTunnel(tunnel);
     }
+  }
+
+  /** One that we dialled ourselves; or one that somebody on this machine made to the listener itself. */
+  #isSelf(socket: Socket): boolean {
+    if (this.#options.own?.isOther(socket)) return true;
+    const listener = this.#listener;
+    return listener?.port === socket.localPort && listener?.address === socket.localAddress;
   }
 
   #refuse(tunnel: TunnelExchange, reason: Reason): void {

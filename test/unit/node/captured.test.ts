@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { connect } from "node:tls";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -9,6 +10,7 @@ import type { RefusedAtDoor } from "../../../node/dataplane/client-connection.ts
 import { GATEWAY_LIMITS } from "../../../node/dataplane/gateway-limits.ts";
 import { LingerPlaces } from "../../../node/dataplane/lingering-close.ts";
 import { openCaptureDoor } from "../../../node/dataplane/tunnel/capture-door.ts";
+import { OwnConnections } from "../../../node/dataplane/tunnel/own-connections.ts";
 import { enforceTunnel } from "../../../node/enforce-tunnel.ts";
 import { noteAtDoor } from "../../../node/note-stranger.ts";
 import { NO_PLACEMENT, openPlacementFile, parsePlacement } from "../../../node/placement-file.ts";
@@ -25,8 +27,10 @@ const ELSEWHERE = "127.0.0.2";
 async function captureWorld(agentAt: (address: string) => string | undefined) {
   const it = await tunnelWorld({}, { placement: { ...NO_PLACEMENT, agentAt } });
   const refused: RefusedAtDoor[] = [];
+  const own: { connections?: OwnConnections } = {};
   const door = await openCaptureDoor({
     listen: { port: 0, host: HOST },
+    own: { isOther: (socket) => own.connections?.isOther(socket) ?? false },
     backlog: 16,
     connectionsMax: 100,
     connectionsElsewhere: () => 0,
@@ -47,7 +51,7 @@ async function captureWorld(agentAt: (address: string) => string | undefined) {
   it.names.set(FAR, [ELSEWHERE]);
   const granted = grant({ hosts: [`${FAR}:${door.port}`] });
   it.world.policy = { ...it.world.policy, agents: new Map([[AGENT, granted]]) };
-  return { ...it, far, door, refused };
+  return { ...it, far, door, refused, own };
 }
 
 describe("a captured connection", () => {
@@ -102,6 +106,50 @@ describe("a captured connection", () => {
     await client.closed;
     expect(it.world.settlements.map(({ rc }) => rc)).toEqual(["encrypted_hello"]);
     expect(it.far.sockets).toEqual([]);
+  });
+});
+
+describe("what the node itself has dialled", () => {
+  test("is refused when it is captured, whoever its source address is", async () => {
+    const it = await captureWorld(() => AGENT);
+    // Where the rules do not tell proxy and agent apart, its own way out leads back to its door.
+    it.names.set(FAR, [HOST]);
+    const client = await rawClient(it.door.port);
+    // The client was there before: it stands for one in another process.
+    using own = new OwnConnections();
+    it.own.connections = own;
+    client.socket.write(clientHello({ serverNames: [FAR] }));
+    await client.closed;
+    expect(it.world.decisions.map(({ dec }) => dec)).toEqual(["allow"]);
+    expect(it.refused.map(({ reason }) => reason)).toEqual(["captured_self"]);
+    expect(it.far.sockets).toEqual([]);
+  });
+
+  test("is known by both of its ends, over TLS as well, and forgotten when it ends", async () => {
+    const accepted: Socket[] = [];
+    const server = createServer((socket) => accepted.push(socket.on("error", () => undefined)));
+    onTestFinished(() => void server.close());
+    await new Promise<void>((resolve) => server.listen(0, HOST, resolve));
+    const { port } = server.address() as AddressInfo;
+    const strange = await rawClient(port);
+    using own = new OwnConnections();
+    await eventually(() => accepted.length === 1, "the other's");
+    for (const dial of [() => connectTcp(port, HOST), () => connect({ port, host: HOST })]) {
+      const before = accepted.length;
+      const socket = dial();
+      socket.on("error", () => undefined);
+      await eventually(() => accepted.length > before, "it is accepted");
+      const other = accepted.at(-1) as Socket;
+      await eventually(() => own.isOther(other), "it is known");
+      const closed = once(socket, "close");
+      socket.destroy();
+      await closed;
+      expect(own.isOther(other)).toBe(false);
+      other.destroy();
+    }
+    expect(own.isOther(accepted[0] as Socket)).toBe(false);
+    strange.socket.destroy();
+    accepted[0]?.destroy();
   });
 });
 
