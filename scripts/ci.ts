@@ -1,6 +1,7 @@
 // What `.ci/run` runs once the packages are there. Each check, each test and each step with the real
 // daemon counts as one; the last line is the sum.
 
+import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { bringTools, ProxyUnreached, VERIFIERS } from "./bring-tools.ts";
@@ -41,8 +42,9 @@ console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} s
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
 
 /**
- * Where there is Go, what others verify a log with is compiled, and its tests are then not skipped. Where
- * there is none, or its modules cannot be had from here, nothing is brought: the tests say so themselves.
+ * Where there is Go, what others verify a log with is compiled, and kustomize where the machine has no
+ * kustomize or kubectl: tests that need them are then not skipped. Where there is none, or its modules
+ * cannot be had from here, nothing is brought: the tests say so themselves.
  */
 async function bringVerifiers(): Promise<void> {
   const go = await goHere({ ownOnly: false });
@@ -51,12 +53,22 @@ async function bringVerifiers(): Promise<void> {
     return;
   }
   try {
-    await bringTools({ go: async () => go, names: [...VERIFIERS, "nats-server"] });
+    const ofManifests = hasKustomize() ? [] : ["kustomize"];
+    const names = [...VERIFIERS, "nats-server", ...ofManifests];
+    await bringTools({ go: async () => go, names });
   } catch (error) {
     if (error instanceof ProxyUnreached) process.env.ALTRACE_VERIFIERS = "unreached";
     else failed += 1;
     console.log(error instanceof Error ? error.message : error);
   }
+}
+
+/** A machine's own is as good, and ours takes a minute to compile. */
+function hasKustomize(): boolean {
+  return ["kustomize", "kubectl"].some((program) => {
+    const { error } = spawnSync(program, ["version", "--client"], { stdio: "ignore" });
+    return error === undefined;
+  });
 }
 
 function count(isGood: boolean): void {

@@ -6,6 +6,7 @@ import { consistencyProof, inclusionProof, rootAt } from "../../audit/merkle.ts"
 import { encodeReceipt } from "../../audit/receipt.ts";
 import { encodeVkey } from "../../audit/signed-note.ts";
 import { readTile, subtreesFromTiles } from "../../audit/tiles.ts";
+import { areGoProgramsRequired } from "../support/go-programs.ts";
 import { proofCount } from "../support/proof.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { buildLog, entriesOf, LOG, recordsOf } from "../unit/audit/sample-log.ts";
@@ -15,10 +16,7 @@ const BIN = join(import.meta.dirname, "..", "..", ".tools", "bin");
 const FSCK = join(BIN, "fsck");
 const TLOGCHECK = join(BIN, "tlogcheck");
 const areHere = existsSync(FSCK) && existsSync(TLOGCHECK);
-const { CI, ALTRACE_VERIFIERS } = process.env;
-const hasGo = ["go", "/usr/local/go/bin/go"].some((go) => spawnSync(go, ["version"]).status === 0);
-/** Where they could have been brought, their absence is a failure. */
-const isRequired = CI !== undefined && hasGo && ALTRACE_VERIFIERS !== "unreached";
+const isRequired = areGoProgramsRequired();
 /** fsck may hang on what it finds; that is a failure too. */
 const TIMEOUT_MS = 60_000;
 

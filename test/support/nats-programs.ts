@@ -1,6 +1,6 @@
-import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { areGoProgramsRequired } from "./go-programs.ts";
 
 const CURRENT = join(import.meta.dirname, "..", "..", ".tools", "bin", "nats-server");
 
@@ -28,16 +28,7 @@ export const NATS_ON_PATH: NatsProgram = {
 export const NATS_CURRENT: NatsProgram = {
   name: "current nats-server",
   program: CURRENT,
-  absent: existsSync(CURRENT) || isRequired() ? undefined : "npm run tools brings it",
+  absent: existsSync(CURRENT) || areGoProgramsRequired() ? undefined : "npm run tools brings it",
 };
 
 export const NATS_PROGRAMS: readonly NatsProgram[] = [NATS_ON_PATH, NATS_CURRENT];
-
-function isRequired(): boolean {
-  const { CI, ALTRACE_VERIFIERS } = process.env;
-  if (CI === undefined || ALTRACE_VERIFIERS === "unreached") return false;
-  const hasGo = ["go", "/usr/local/go/bin/go"].some(
-    (go) => spawnSync(go, ["version"]).status === 0,
-  );
-  return process.env.CI !== undefined && hasGo;
-}

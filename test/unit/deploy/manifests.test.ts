@@ -6,6 +6,7 @@ import { COORDINATOR_SETTINGS } from "../../../coordinator/config.ts";
 import { NODE_SETTINGS } from "../../../node/config.ts";
 import { ENFORCER_SETTINGS } from "../../../node/kernel/enforcer-config.ts";
 import { TRANSPARENT_PORT } from "../../../node/kernel/kernel-view.ts";
+import { areGoProgramsRequired } from "../../support/go-programs.ts";
 import { builtOverlay, kustomizeCommand, type Manifest } from "../../support/kustomize.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import { namesIn, productSources, textOf } from "../../tidy/sources.ts";
@@ -14,6 +15,7 @@ const ROOT = join(import.meta.dirname, "..", "..", "..");
 const command = kustomizeCommand();
 if (command === undefined) {
   const why = "no kustomize and no kubectl: `npm run tools` brings one";
+  if (areGoProgramsRequired()) throw new Error(`CI must build the overlays: ${why}`);
   console.log(`SKIPPED, the overlays: ${why}`);
 }
 const names = namesIn("deploy/kustomize/overlays");
