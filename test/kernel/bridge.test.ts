@@ -8,7 +8,7 @@ import { FarSide } from "./far-side.ts";
 const unavailable = kernelUnavailable();
 const BETWEEN = ["pod-tcp4", "pod-tcp6", "pod-udp4", "pod-icmp4", "pod-protocol4-253"];
 
-describe.skipIf(unavailable !== undefined)("a machine whose pods hang on a bridge", () => {
+describe.skipIf(unavailable !== undefined)("bridge: a machine whose pods hang on a bridge", () => {
   let lab: KernelLab;
   let far: FarSide;
   let keeper: RuleKeeper;

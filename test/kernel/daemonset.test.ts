@@ -49,7 +49,7 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
   };
   const flushRules = () => lab.run("node", "nft flush ruleset");
 
-  test("without rules every attack arrives: the far side is not deaf", async () => {
+  test("control: without rules every attack arrives: the far side is not deaf", async () => {
     const attacks = await lab.attack();
     expect(attacks.length).toBeGreaterThan(65);
     const reached = await far.reached(attacks);
@@ -58,14 +58,21 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
     ).toEqual([]);
   });
 
-  test("what was open before the rules came is cut, and nothing of it arrives later", async () => {
+  test("preexisting: what was open before the rules came is cut, and nothing of it arrives later", async () => {
     const flows = [
       await flow("198.18.1.1", 443, "GET / HTTP/1.1\r\n\r\n"),
       await flow("2001:db8:1::1:1", 443, "GET / HTTP/1.1\r\n\r\n"),
     ];
+    const datagrams = [
+      await flow("198.18.1.1", 443, "open", "udp"),
+      await flow("2001:db8:1::1:1", 443, "open", "udp"),
+    ];
     await keeper.load(VIEW);
     await using probe = await started(() => lab.captureProbe());
     far.forget();
+    for (const { child } of datagrams) child.stdin?.write("send\n");
+    for (const { said } of datagrams)
+      await waitUntil("the datagram to be sent", () => said.some(({ sent }) => sent !== undefined));
     for (const { child } of flows) child.stdin?.write("wait\nsend\n");
     for (const { said } of flows)
       await waitUntil(
@@ -76,7 +83,7 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
     expect(probe.it.said.some(({ captured }) => captured)).toBe(false);
   });
 
-  test("with rules no attack arrives, and what is TCP is captured under its own name", async () => {
+  test("matrix, capture: with rules no attack arrives, and TCP is captured under its own name", async () => {
     await keeper.load(VIEW);
     await using probe = await started(() => lab.captureProbe());
     expect(probe.it.said).toMatchObject([{ ready: true, uid: 4737, capEff: "0000000000000000" }]);
@@ -105,13 +112,13 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
     expect(probe.it.said).toContainEqual({ asked: "evil.example", by: LAB.a1[0] });
   });
 
-  test("with the proxy dead nothing arrives", async () => {
+  test("failclosed: with the proxy dead nothing arrives", async () => {
     await keeper.load(VIEW);
     await lab.attack({ only: FEW });
     expect(await far.leaks()).toEqual([]);
   });
 
-  test("without the drop behind tproxy a dead proxy leaks: the line is what holds", async () => {
+  test("failclosed: without the drop behind tproxy a dead proxy leaks, so the line is what holds", async () => {
     await keeper.load(VIEW);
     const mutant = daemonsetRuleset(VIEW)
       .replaceAll("    meta l4proto tcp drop\n", "")
@@ -130,7 +137,7 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
     );
   });
 
-  test("with the route for captured packets gone nothing arrives", async () => {
+  test("failclosed: with the route for captured packets gone nothing arrives", async () => {
     await keeper.load(VIEW);
     await using _ = await started(() => lab.captureProbe());
     for (const family of ["-4", "-6"]) lab.run("node", `ip ${family} rule del pref 100`);
@@ -138,7 +145,7 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
     expect(await far.leaks()).toEqual([]);
   });
 
-  test("with all rules flushed by somebody nothing goes outside, it is noticed and mended", async () => {
+  test("failclosed: flushed by somebody nothing goes outside, it is noticed and mended", async () => {
     await keeper.load(VIEW);
     flushRules();
     await lab.attack({ only: [...FEW, "pod-tcp4", "pod-tcp6"] });
@@ -151,7 +158,7 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
     expect(probe.it.said).toContainEqual(expect.objectContaining({ captured: LAB.a1[0] }));
   });
 
-  test("loading again and again under a flood lets no packet through", async () => {
+  test("reload: loading again and again under a flood lets no packet through", async () => {
     const { count } = proofCount("reloads under flood", { small: 8, full: 60 });
     await keeper.load(VIEW);
     const flood = lab.speak("a1", ["python3", script("flood.py"), "198.18.9.9"]);

@@ -1,9 +1,10 @@
 import { execFileSync, spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, statSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { cgroupRoot } from "../support/cgroup-root.ts";
 import { kernelUnavailable } from "../support/kernel-lab.ts";
 
 const NOTES = join(import.meta.dirname, "..", "..", "deploy", "ebpf-notes");
@@ -22,15 +23,10 @@ function unavailable(): string | undefined {
   return undefined;
 }
 
-function cgroupRoot(): string | undefined {
-  const mounts = readFileSync("/proc/mounts", "utf8").split("\n");
-  return mounts.map((line) => line.split(" ")).find(([, , kind]) => kind === "cgroup2")?.[1];
-}
-
 const why = unavailable();
 if (why !== undefined) console.log(`SKIPPED, the eBPF program: ${why}`);
 
-describe.skipIf(why !== undefined)("the eBPF program", () => {
+describe.skipIf(why !== undefined)("bpf: the eBPF program", () => {
   const name = `alt-${process.pid}`;
   let folder: string;
   let cgroup: string;

@@ -15,7 +15,7 @@ const unavailable = kernelUnavailable();
 const AGENT = "agent/research/worker-1";
 const PROXY = { uid: 4737, word: "capture-probe.ts" };
 
-describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
+describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
   let lab: KernelLab;
   let far: FarSide;
   let probe: Speaker;
@@ -80,7 +80,7 @@ describe.skipIf(unavailable !== undefined)("a kill in the kernel", () => {
     expect(await far.leaks()).toEqual([]);
   });
 
-  test("stands while rules are loaded again, flushed, and the enforcer is replaced", async () => {
+  test("reload: stands while rules are loaded again, flushed, and the enforcer is replaced", async () => {
     const loads = () => enforcer.said.filter(({ event }) => event === "rules_loaded").length;
     const before = loads();
     listPods(lab, [{ name: "three", addresses: ["10.77.0.13"], link: "p3" }]);

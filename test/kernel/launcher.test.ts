@@ -18,7 +18,7 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
   const launch = (flags: readonly string[], command: readonly string[]): Speaker =>
     lab.speak("node", [lab.launcher(), ...flags, "--", ...command]);
 
-  test("takes every right from the program, and gives it listeners for each loop", async () => {
+  test("capture, backlog: takes every right from the program, and gives each loop listeners", async () => {
     const show =
       "grep -E 'Cap|NoNewPrivs|Groups|Uid' /proc/self/status; echo $ALTRACE_TRANSPARENT_FDS; ss -ltn; exit 2";
     const program = launch([...FLAGS, "--pairs", "2"], ["sh", "-c", show]);
@@ -68,7 +68,7 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     expect(await program.exit).toBe(7);
   });
 
-  test("keeps connections waiting while its program is killed and replaced: none is refused", async () => {
+  test("lifecycle: keeps connections waiting while its program is killed and replaced: none is refused", async () => {
     const keeper = new RuleKeeper(lab.host);
     await keeper.load({
       ...{ infra: ["lo", "ext0"], bridges: [], killed: [] },
