@@ -12,6 +12,8 @@ import {
   type Said,
   type Speaker,
 } from "../support/kernel-lab.ts";
+import { monitoringQueries } from "../support/monitoring-queries.ts";
+import { Scrape } from "../support/promql.ts";
 import { E2E_TIMEOUTS, NODE, runAltrace } from "../support/run-altrace.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
@@ -29,6 +31,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
   let lab: KernelLab;
   let far: Speaker;
   let frames: Speaker;
+  let enforcer: Speaker;
   let altrace: Speaker;
   let agent: Speaker;
   let keys: Readonly<Record<string, string>>;
@@ -44,10 +47,11 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
       JSON.stringify(OUTSIDE),
     ]);
     listPods(lab);
-    const [{ certificates }] = await Promise.all([
+    const [{ certificates }, walls] = await Promise.all([
       said(far, ({ ready }) => ready === true),
       startEnforcer(lab, { ALTRACE_CANARY_MS: "500" }),
     ]);
+    enforcer = walls;
     altrace = startNode(lab, certificates as readonly string[]);
     keys = (await said(altrace, ({ ready }) => ready === true)).keys as typeof keys;
     agent = await startAgent(lab, "a1");
@@ -270,6 +274,24 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     listPods(lab);
   });
 
+  test("every alert and every panel asks for what a scrape of this machine holds", () => {
+    const started = enforcer.said.find(({ event }) => event === "enforcer_started");
+    const ports = [4091, 4093, Number(started?.metrics)];
+    const scrape = new Scrape(ports.map((port) => nodeSays(lab, "metrics", port)).join("\n"));
+    const queries = monitoringQueries();
+    expect(queries.length).toBeGreaterThan(30);
+    expect(queries.filter(({ query }) => scrape.lacks(query).length > 0)).toEqual([]);
+    // It would say so.
+    expect(
+      scrape.lacks('rate(altrace_open[5m]) + altrace_decisions_total{stage="no"} > 0'),
+    ).toEqual(["altrace_open", "stage=no"]);
+    expect(scrape.lacks("sum by (colour) (altrace_nothing)")).toEqual([
+      "altrace_nothing",
+      "colour",
+    ]);
+    expect(() => scrape.lacks("sum(altrace_open")).toThrow("not understood");
+  });
+
   test("lifecycle: a node that dies and is started again refuses no connection meanwhile", async () => {
     const clients = lab.speak("a2", ["python3", `${import.meta.dirname}/clients.py`, "198.18.5.5"]);
     const ended = () => clients.said.length;
@@ -317,9 +339,9 @@ function tail(by: Speaker): string {
   return JSON.stringify(by.said.slice(-10));
 }
 
-/** What the node's own page says, as somebody on its machine reads it. */
-function nodeSays(lab: KernelLab, page: "readyz" | "metrics"): string {
-  const read = `fetch("http://127.0.0.1:4091/${page}").then(async(r)=>console.log(r.status,await(r.text())))`;
+/** What a page of the machine says, as somebody on it reads it; by default the node's. */
+function nodeSays(lab: KernelLab, page: "readyz" | "metrics", port = 4091): string {
+  const read = `fetch("http://127.0.0.1:${port}/${page}").then(async(r)=>console.log(r.status,await(r.text())))`;
   return lab.run("node", `${NODE} -e ${read}`);
 }
 
