@@ -62,7 +62,8 @@ export const kernel: Bench = {
       notes: [
         "Real enforcer, launcher, rules and namespaces. In the place of the node's loops stands a proxy that",
         "resets what it holds when it is signalled, after the gate's answer. Times are the agent's own, its",
-        "interpreter's waking included. Loads are as the enforcer measures them, in whole milliseconds.",
+        "interpreter's waking included, and for `refused` the half millisecond between two attempts. Loads are as",
+        "the enforcer measures them, in whole milliseconds.",
       ],
     };
   },
