@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync } from "node:fs";
 
 const APT = "/usr/bin/apt-get";
-const PROGRAMS = ["ip", "nft", "python3", "cc", "make", "setpriv"];
+const PROGRAMS = ["ip", "nft", "python3", "cc", "make", "setpriv", "nsenter"];
 
 /** Debian's packages of all programs that the tests of the kernel's part start. */
 export const KERNEL_PACKAGES: readonly string[] = [

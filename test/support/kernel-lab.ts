@@ -17,7 +17,7 @@ import { KERNEL_PACKAGES } from "../setup/kernel-programs.ts";
 import { waitUntil } from "./wait-until.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
-const TOOLS = ["ip", "nft", "python3", "cc", "make", "setpriv"] as const;
+const TOOLS = ["ip", "nft", "python3", "cc", "make", "setpriv", "nsenter"] as const;
 const MISSING = "missing programs:";
 
 /**
