@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import {
   type Authenticator,
   type ConnectionOptions,
   credsAuthenticator,
   nkeyAuthenticator,
+  type TlsOptions,
 } from "@nats-io/transport-node";
 
 export const CONNECT_TIMEOUT_MS = 1_500;
@@ -24,6 +26,7 @@ export type NatsBusOptions = {
   readonly nkeySeed?: Uint8Array;
   /** Path of a .creds file, read at every attempt. */
   readonly credsFile?: string;
+  /** Files are read at every attempt; with any of them, or `tls://`, there is no way but TLS. */
   readonly tls?: {
     readonly caFile?: string;
     readonly certFile?: string;
@@ -57,8 +60,27 @@ export function connectionOptions(options: NatsBusOptions): ConnectionOptions {
     noAsyncTraces: true,
     ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
     ...(authenticator === undefined ? {} : { authenticator }),
-    ...(tls === undefined ? {} : { tls }),
+    ...(tls === undefined && login.tls === undefined ? {} : { tls: tlsOf(options.url, tls) }),
   };
+}
+
+type Identity = {
+  checkServerIdentity(host: string, certificate: PeerCertificate): Error | undefined;
+};
+
+/**
+ * The client checks an address's certificate against `localhost`, since an address is no server name. So
+ * the hosts of the URL are what a certificate must be of: one of them, as all are equally good.
+ */
+function tlsOf(url: string, files: NatsBusOptions["tls"]): TlsOptions {
+  const hosts = urlsIn(url).map(({ hostname }) => hostname.replace(/^\[(.*)\]$/, "$1"));
+  const identity: Identity = {
+    checkServerIdentity: (_host, certificate) => {
+      const objections = hosts.map((host) => checkServerIdentity(host, certificate));
+      return objections.includes(undefined) ? undefined : objections[0];
+    },
+  };
+  return { ...files, ...identity } as TlsOptions;
 }
 
 /** The next wait before an attempt to connect. */
@@ -71,7 +93,7 @@ type Login = Pick<ConnectionOptions, "servers" | "user" | "pass" | "tls">;
 
 /** The client itself looks neither for credentials nor for TLS in a URL. */
 function loginOf(url: string): Login {
-  const urls = url.split(",").map((each) => new URL(each.trim()));
+  const urls = urlsIn(url);
   const servers = urls.map(({ protocol, host }) => `${protocol}//${host}`);
   // Without this the client takes TLS where it is offered, and does without where it is not.
   const tls = urls.some(({ protocol }) => protocol === "tls:") ? { tls: {} } : {};
@@ -80,6 +102,10 @@ function loginOf(url: string): Login {
   const { username, password } = withUser;
   const user = decodeURIComponent(username);
   return { servers, ...tls, user, pass: decodeURIComponent(password) };
+}
+
+function urlsIn(url: string): readonly URL[] {
+  return url.split(",").map((each) => new URL(each.trim()));
 }
 
 function authenticatorOf(options: NatsBusOptions): Authenticator | undefined {

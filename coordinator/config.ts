@@ -4,6 +4,7 @@ import {
   type GrpcTlsConfig,
   readGrpcTls,
 } from "../adapters/grpc-tls-settings.ts";
+import { NATS_TLS_SETTINGS, type NatsTls, readNatsTls } from "../adapters/nats-tls-settings.ts";
 import {
   integer,
   oneOf,
@@ -47,6 +48,7 @@ export const COORDINATOR_SETTINGS = {
     read: text(/^(nats|tls):\/\/[^\s]+$/, "nats://host:port or tls://host:port"),
     help: "NATS server of the mesh",
   },
+  ...NATS_TLS_SETTINGS,
   natsReplicas: {
     env: "ALTRACE_NATS_REPLICAS",
     byDefault: "1",
@@ -187,6 +189,7 @@ export type CoordinatorConfig = {
   readonly mesh: string | undefined;
   readonly trustFile: string | undefined;
   readonly natsUrl: string | undefined;
+  readonly natsTls: NatsTls | undefined;
   readonly natsReplicas: 1 | 3;
   /** 0 lets the system choose. */
   readonly metricsHost: string;
@@ -227,6 +230,7 @@ export function readCoordinatorConfig(
   const values = read.values as Required<typeof read.values>;
   const errors: string[] = [];
   const grpcTls = readGrpcTls(read.values, Number(values.portBase) + GRPC_PORT_OFFSET, errors);
+  const natsTls = readNatsTls(read.values, errors);
   const { witnessPort, witnessHost, witnessLogsFile } = read.values;
   if (witnessPort === undefined && witnessLogsFile !== undefined) {
     errors.push("ALTRACE_WITNESS_LOGS: nobody can ask without ALTRACE_WITNESS_PORT");
@@ -243,6 +247,7 @@ export function readCoordinatorConfig(
     mesh: values.mesh,
     trustFile: values.trustFile,
     natsUrl: values.natsUrl,
+    natsTls,
     natsReplicas: values.natsReplicas === "3" ? 3 : 1,
     metricsHost: values.metricsHost ?? "127.0.0.1",
     metricsPort: portBase + METRICS_PORT_OFFSET,

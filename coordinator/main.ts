@@ -102,6 +102,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     name: config.replicaId,
     inboxPrefix: inboxPrefix({ role: "coordinator", name: config.replicaId }),
     nkeySeed: natsUser(keysPath(home)).seed,
+    ...(config.natsTls && { tls: config.natsTls }),
     onTrouble: (message) => log.warn({ message }, "bus_trouble"),
   });
   const coordinator = await buildCoordinator(config, pin, {

@@ -193,7 +193,7 @@ function startMeshThread(of: {
   const { config, busPort } = parts;
   const bus: MeshWorkerData["bus"] =
     busPort === undefined
-      ? { kind: "nats", url: config.natsUrl as string }
+      ? { kind: "nats", url: config.natsUrl as string, tls: config.natsTls }
       : { kind: "port", port: busPort };
   const data: MeshWorkerData = {
     tableBuffer: table.buffer,

@@ -3,6 +3,7 @@ import {
   type GrpcTlsConfig,
   readGrpcTls,
 } from "../adapters/grpc-tls-settings.ts";
+import { NATS_TLS_SETTINGS, type NatsTls, readNatsTls } from "../adapters/nats-tls-settings.ts";
 import {
   integer,
   oneOf,
@@ -56,6 +57,7 @@ export const NODE_SETTINGS = {
     read: text(/^(nats|tls):\/\/[^\s]+$/, "nats://host:port or tls://host:port"),
     help: "NATS server of the mesh; without it the bus is in this process",
   },
+  ...NATS_TLS_SETTINGS,
   trustFile: {
     env: "ALTRACE_TRUST",
     byDefault: undefined,
@@ -214,6 +216,7 @@ export type NodeConfig = {
   readonly home: string;
   readonly nodeId: string;
   readonly natsUrl: string | undefined;
+  readonly natsTls: NatsTls | undefined;
   readonly trustFile: string;
   readonly enrolFile: string | undefined;
   readonly enrolToken: string | undefined;
@@ -264,10 +267,12 @@ export function readNodeConfig(
   const { values } = read;
   const errors: string[] = [];
   const grpcTls = readGrpcTls(values, Number(values.portBase) + GRPC_PORT_OFFSET, errors);
+  const natsTls = readNatsTls(values, errors);
   if (errors.length > 0) return { errors };
   const config = {
     ...values,
     grpcTls,
+    natsTls,
     home: values.home ?? defaults.home,
     trustFile: values.trustFile ?? defaults.trustFile,
     natsUrl: values.natsUrl,

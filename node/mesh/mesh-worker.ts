@@ -10,6 +10,7 @@ import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { machineDisk } from "../../adapters/machine-disk.ts";
 import { connectNatsBus } from "../../adapters/nats-bus.ts";
 import { inboxPrefix } from "../../adapters/nats-permissions.ts";
+import type { NatsTls } from "../../adapters/nats-tls-settings.ts";
 import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { preferThisThread } from "../../adapters/thread-priority.ts";
@@ -38,7 +39,7 @@ export type MeshWorkerData = {
   readonly trustFile: string;
   readonly enrolToken?: string;
   readonly bus:
-    | { readonly kind: "nats"; readonly url: string }
+    | { readonly kind: "nats"; readonly url: string; readonly tls?: NatsTls | undefined }
     | { readonly kind: "port"; readonly port: MessagePort };
   readonly timing: ReplicaConfig["timing"];
   /** Where the machine's enforcer listens, where there is one. */
@@ -156,6 +157,7 @@ async function openBus({ bus, nodeId }: MeshWorkerData, user: NatsUser | undefin
     url: bus.url,
     name: `node ${nodeId}`,
     inboxPrefix: inboxPrefix({ role: "node", name: nodeId }),
+    ...(bus.tls && { tls: bus.tls }),
     ...(user === undefined ? {} : { nkeySeed: user.seed }),
   });
 }

@@ -1,17 +1,25 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { connect as connectRaw, headers as natsHeaders, nkeys } from "@nats-io/transport-node";
 import { expect, test, vi } from "vitest";
 import { connectNatsBus, type NatsBus } from "../../adapters/nats-bus.ts";
 import type { NatsBusOptions } from "../../adapters/nats-connection.ts";
 import { ensureStreams, StreamConfigFault } from "../../adapters/nats-streams.ts";
+import { createRoot, issueCertificate } from "../../adapters/x509-authority.ts";
 import { BusFault, type BusMessage } from "../../ports/bus.ts";
 import { CONTROL_STREAM } from "../../proto/subjects.ts";
 import { startNats } from "../support/start-nats.ts";
+import { tempDir } from "../support/temp-dir.ts";
 
 const SUBJECT = "alt.ctl.kill.global";
 const COPY = "alt.bc.kill.global";
 const WAIT = { timeout: 20_000, interval: 20 };
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
+
+const SUBJECT_OF = {
+  server: { name: "nats", names: [{ type: "ip", value: "127.0.0.1" }], use: "server" },
+  client: { name: "n1", names: [{ type: "dns", value: "n1" }], use: "client" },
+} as const;
 
 /** Short periods, so that a lost server is noticed within a test's patience. */
 const QUICK = { pingIntervalMs: 200, reconnectWaitMs: 50, streamTimeoutMs: 500 };
@@ -61,6 +69,52 @@ test("a bus whose server is down is there at once, not up, and comes up by itsel
     () => expect(heard.map((m) => Buffer.from(m.bytes).toString())).toEqual(["heard"]),
     WAIT,
   );
+});
+
+test("with an authority's file there is no way but TLS to a server that it has signed", async () => {
+  using folder = tempDir();
+  const at = (name: string) => join(folder.path, name);
+  const nowMs = Date.now();
+  const life = { nowMs, notAfterMs: nowMs + 3_600_000 };
+  const root = await createRoot({ name: "root", nowMs, validMs: 3_600_000 });
+  const server = await issueCertificate({ root, subject: SUBJECT_OF.server, ...life });
+  const client = await issueCertificate({ root, subject: SUBJECT_OF.client, ...life });
+  const other = await createRoot({ name: "other", nowMs, validMs: 3_600_000 });
+  const files = { ca: root.certificate, other: other.certificate };
+  for (const [name, pem] of Object.entries(files)) writeFileSync(at(name), pem);
+  for (const [name, { certificate, privateKey }] of Object.entries({ server, client })) {
+    writeFileSync(at(`${name}.pem`), certificate);
+    writeFileSync(at(`${name}.key`), privateKey);
+  }
+  await using nats = await startNats({
+    config: `tls { cert_file: "${at("server.pem")}", key_file: "${at("server.key")}", ca_file: "${at("ca")}", verify: true }`,
+  });
+  const certificate = { certFile: at("client.pem"), keyFile: at("client.key") };
+  const tls = { caFile: at("ca"), ...certificate };
+  for (const url of [nats.url, nats.url.replace("nats:", "tls:")]) {
+    await using side = await open(url, { tls });
+    expect(side.bus.isUp()).toBe(true);
+  }
+  // An authority that did not sign the server, no certificate where one is asked for, another host's.
+  const misnamed = nats.url.replace("127.0.0.1", "localhost");
+  for (const [url, wrong] of [
+    [nats.url, { ...tls, caFile: at("other") }],
+    [nats.url, { caFile: at("ca") }],
+    [misnamed, tls],
+  ] as const) {
+    const troubles: string[] = [];
+    const onTrouble = (message: string) => troubles.push(message);
+    await using side = await open(url, { tls: wrong, onTrouble, connectTimeoutMs: 500 });
+    expect(side.bus.isUp()).toBe(false);
+    expect(troubles).not.toEqual([]);
+  }
+  // As somebody in between would answer: without TLS, so that all could be read.
+  nats.configure("");
+  await nats.restart();
+  await using plain = await open(nats.url);
+  expect(plain.bus.isUp()).toBe(true);
+  await using refusing = await open(nats.url, { tls });
+  expect(refusing.bus.isUp()).toBe(false);
 });
 
 test("a bus that is closed while its server is down ends", async () => {

@@ -80,6 +80,7 @@ const CONFIG: CoordinatorConfig = {
   metricsHost: "127.0.0.1",
   metricsPort: 0,
   grpcTls: undefined,
+  natsTls: undefined,
   witness: undefined,
   digestMs: 1_000,
   deadManMs: DEAD_MAN_MS,
