@@ -4,6 +4,7 @@
 // L2. `encodeLeaf` and `sealLeaf` write nothing that `decodeRecord` would refuse.
 // L3. Only `sealLeaf` gives a record its place; a leaf of the WAL has none.
 
+import { COMMAND_OPS } from "./command-op.ts";
 import {
   boolean,
   integer,
@@ -26,6 +27,7 @@ import {
   CLIENT_ID_CHARS_MAX,
   type ClockRecord,
   type CloseRecord,
+  type CommandRecord,
   type ContractRef,
   type DecisionRecord,
   type DistrustRecord,
@@ -53,6 +55,7 @@ import {
   STANDINGS,
   type StandingRecord,
 } from "./record.ts";
+import { REASON_CHARS_MAX } from "./recordable-words.ts";
 
 /** Bytes of one leaf at most. The tile format itself could carry 65,535. */
 export const LEAF_BYTES_MAX = 16 * 1024;
@@ -270,6 +273,12 @@ function some(write: Writer): Writer {
   };
 }
 
+/** Signatures that one record of the mesh may carry. */
+const COMMAND_KEYS_MAX = 4;
+/** Of `budget/agent/<team>/<agent>`, the longest there is. */
+const scopeName = plainText(VISIBLE, 160);
+const words = plainText(/^[\x20\x21\x23-\x5b\x5d-\x7e]+$/, REASON_CHARS_MAX);
+
 const KINDS: { readonly [K in AuditRecord["k"]]: (k: K) => Writer } = {
   decision: kind<DecisionRecord>(
     {
@@ -338,6 +347,18 @@ const KINDS: { readonly [K in AuditRecord["k"]]: (k: K) => Writer } = {
     rec: may(sha256Hex),
     enf_us: may(count),
     cut: may(count),
+  }),
+  command: kind<CommandRecord>({
+    op: must(oneOf(COMMAND_OPS)),
+    scope: must(scopeName),
+    ver: must(count),
+    rec: must(sha256Hex),
+    cmd: must(token),
+    at: must(count),
+    by: must(some(list(token, COMMAND_KEYS_MAX))),
+    who: may(token),
+    why: may(words),
+    cause: may(reason),
   }),
   standing: kind<StandingRecord>({
     ag: must(agent),

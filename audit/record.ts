@@ -1,3 +1,5 @@
+import type { CommandOp } from "./command-op.ts";
+
 /**
  * The records of the audit log, as types: what a leaf says before it becomes bytes.
  *
@@ -255,6 +257,33 @@ export type KillRecord = Common & {
   readonly cut?: number;
 };
 
+/**
+ * Somebody's order to the whole mesh came into force here: each node says by itself who gave it. What it did
+ * is said by other records, such as `kill`, or by the mesh record of that hash.
+ */
+export type CommandRecord = Common & {
+  readonly k: "command";
+  readonly op: CommandOp;
+  /** What it is about, such as `team/<team>`, `policy`, `key/<id>`, `node/<id>` or `budget/<account>`. */
+  readonly scope: string;
+  /** Version of the scope. */
+  readonly ver: number;
+  /** SHA-256 of the signed mesh record, lower-case hex. */
+  readonly rec: string;
+  /** Id of the command, as `--json` and WatchCommand have it. */
+  readonly cmd: string;
+  /** When it was given, by the clock of whoever did, ms since the Unix epoch. */
+  readonly at: number;
+  /** Ids of the keys whose signatures counted: an operator's, or a coordinator's where that suffices. */
+  readonly by: readonly string[];
+  /** Who gave it, as the coordinator knows them. Absent: nobody, as for an automatic kill. */
+  readonly who?: string;
+  /** Why, in their words. */
+  readonly why?: string;
+  /** Why an automatic kill was asked for, snake_case. */
+  readonly cause?: string;
+};
+
 /** An agent's standing changed. */
 export type StandingRecord = Common & {
   readonly k: "standing";
@@ -334,6 +363,7 @@ export type AuditRecord =
   | PolicyRecord
   | KeyRecord
   | KillRecord
+  | CommandRecord
   | StandingRecord
   | DistrustRecord
   | KernelRecord

@@ -66,7 +66,9 @@ export function addAudit(program: Command, host: CliProcess, act: Act): void {
     .option("--until <time>", "before this time")
     .option("--reason <reason>", "with this reason")
     .option("--stage <no>", "that this stage decided")
-    .option("--kind <kind>", "decision, settle, flood, kill, gap, ...")
+    .option("--kind <kind>", "decision, settle, flood, kill, command, gap, ...")
+    .option("--scope <scope>", "kills, revives and commands of this scope")
+    .option("--operator <name>", "commands that this operator gave")
     .option("--denied", "refusals alone")
     .option("--limit <count>", "at most so many (1000)")
     .action((options, command: Command) =>

@@ -19,6 +19,8 @@ export type QueryOptions = LogChoice & {
   readonly reason?: string;
   readonly stage?: string;
   readonly kind?: string;
+  readonly scope?: string;
+  readonly operator?: string;
   readonly denied?: boolean;
   readonly limit?: string;
 };
@@ -102,7 +104,7 @@ function mentions(record: SealedRecord, request: string): boolean {
 
 function wantedBy(options: QueryOptions): Wanted {
   const tests: Wanted[] = [];
-  const { agent, reason, kind, denied } = options;
+  const { agent, reason, kind, denied, scope, operator } = options;
   if (agent !== undefined) {
     if (parseAgentId(agent) === undefined)
       throw new CommandError(`--agent ${agent}: expected team/agent`, 2);
@@ -110,6 +112,8 @@ function wantedBy(options: QueryOptions): Wanted {
   }
   if (reason !== undefined) tests.push((record) => "rc" in record && record.rc === reason);
   if (kind !== undefined) tests.push(({ k }) => k === kind);
+  if (scope !== undefined) tests.push((record) => "scope" in record && record.scope === scope);
+  if (operator !== undefined) tests.push((one) => one.k === "command" && one.who === operator);
   if (denied === true) {
     tests.push((one) => one.k === "flood" || (one.k === "decision" && one.dec === "deny"));
   }

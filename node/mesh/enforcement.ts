@@ -45,6 +45,8 @@ export type EnforcementHooks = {
   ) => void;
   /** A kill or revive is in force, and the mesh was told. */
   readonly onEnforced: (record: MeshRecord, times: EnforcedTimes) => void;
+  /** Any record has come into force here that was not before. */
+  readonly onCommand: (record: MeshRecord) => void;
   readonly onPolicy: (record: MeshRecord) => void;
   readonly onLimit: (record: MeshRecord) => void;
   readonly onDistrust: (record: MeshRecord) => void;
@@ -67,7 +69,7 @@ export type EnforcementDeps = {
   readonly defer: (fn: () => void) => void;
   /** State changed, and all of the above was begun. */
   readonly onChange: () => void;
-  /** `onEnforced` threw; it is called again until it does not. */
+  /** `onEnforced` or `onCommand` threw; it is called again until it does not. */
   readonly onUnrecorded: (detail: string) => void;
   /** Keys that sign records and digests changed. */
   readonly onTrust: () => void;
@@ -86,7 +88,7 @@ export type Receipt = {
 export class Enforcement {
   readonly #deps: EnforcementDeps;
   readonly #killed = new Set<string>();
-  readonly #unrecorded: { readonly record: MeshRecord; readonly times: EnforcedTimes }[] = [];
+  readonly #unrecorded: { readonly record: MeshRecord; readonly write: () => void }[] = [];
   #cancelRetry: Cancel | undefined;
   #isClosed = false;
 
@@ -135,14 +137,15 @@ export class Enforcement {
       gate(record, (gatedNs) => {
         cut();
         if (gatedNs > 0n) acks.gated(record, gatedNs);
-        this.#recordIt(record, { receivedNs, enforcedNs, gatedNs });
+        this.#recordKill(record, { receivedNs, enforcedNs, gatedNs });
       });
     else cut();
     records.flush();
     const times = { receivedNs, enforcedNs, gatedNs: 0n };
     if (isAcked) acks.enforced(record, { ...times, stall: window, isClosed: !isCutting });
     else acks.assume(record, false);
-    if (by !== undefined && !gate) this.#recordIt(record, times);
+    if (by !== undefined && !gate) this.#recordKill(record, times);
+    this.#recordIt(record, () => hooks.onCommand(record));
     this.#tell(record);
     onChange();
   }
@@ -169,10 +172,14 @@ export class Enforcement {
   }
 
   /** A log that cannot be written refuses requests by itself; it must not keep a kill from working. */
-  #recordIt(record: MeshRecord, times: EnforcedTimes): void {
-    this.#unrecorded.push({ record, times });
+  #recordIt(record: MeshRecord, write: () => void): void {
+    this.#unrecorded.push({ record, write });
     if (this.#unrecorded.length > UNRECORDED_MAX) this.#unrecorded.shift();
     if (!this.#cancelRetry) this.#recordAll();
+  }
+
+  #recordKill(record: MeshRecord, times: EnforcedTimes): void {
+    this.#recordIt(record, () => this.#deps.hooks.onEnforced(record, times));
   }
 
   #recordAll(): void {
@@ -181,7 +188,7 @@ export class Enforcement {
       const next = this.#unrecorded.shift();
       if (!next) return;
       try {
-        this.#deps.hooks.onEnforced(next.record, next.times);
+        next.write();
       } catch (error) {
         const { scope, v } = next.record;
         this.#deps.onUnrecorded(`${scope} v${v}: ${String(error)}`);

@@ -37,6 +37,8 @@ export type MeshThreadDeps = {
   readonly onAlarm: (name: MeshAlarm, detail: string) => void;
   /** Writes the audit record of a kill or revive. */
   readonly onEnforced: (record: MeshRecord, times: EnforcedTimes) => void;
+  /** Writes the audit record of an order, whatever it is about. */
+  readonly onCommand: (record: MeshRecord) => void;
   /** Closes the kernel gate, where one is installed. */
   readonly gate?: EnforcementHooks["gate"];
   /** Nothing new comes any more; what waits outside of this thread is given up. */
@@ -72,6 +74,7 @@ export class MeshThread {
       ...(deps.gate ? { gate: deps.gate } : {}),
       cut: (kill, done) => this.#cut(kill, done),
       onEnforced: deps.onEnforced,
+      onCommand: deps.onCommand,
       onPolicy: (record) => this.#postPolicy(record),
       onLimit: ({ scope }) => deps.post({ t: "limit", scope }),
       onDistrust: (record) => this.#postDistrust(record),

@@ -22,6 +22,7 @@ import { gatheredPort } from "../gathered-port.ts";
 import { openTable, type Table } from "../table/table.ts";
 import type { ControlToMesh, MeshToControl, MeshToLoop } from "../thread-messages.ts";
 import { alarmLog } from "./alarm-log.ts";
+import { commandRecord } from "./command-record.ts";
 import { openHostStall } from "./host-stall.ts";
 import { KernelGateLink, type KernelGateLinkDeps } from "./kernel-gate-link.ts";
 import { killRecord } from "./kill-record.ts";
@@ -99,6 +100,11 @@ async function run(data: MeshWorkerData): Promise<void> {
       const now = { t: systemClock.nowMs(), node: data.nodeId };
       const kill = killRecord(record, times, now);
       if (kill !== undefined) log.append(kill);
+    },
+    onCommand: (record) => {
+      const now = { t: systemClock.nowMs(), node: data.nodeId };
+      const command = commandRecord(record, now);
+      if (command !== undefined) log.append(command);
     },
     onStopping: () => gate?.close(),
     onStopped: async () => {

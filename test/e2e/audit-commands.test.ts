@@ -4,6 +4,8 @@ import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
+import { fileKeys } from "../../adapters/file-keys.ts";
+import type { CommandRecord } from "../../audit/record.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { E2E_TIMEOUTS, startProcess } from "../support/run-altrace.ts";
 import { runHere } from "../support/run-here.ts";
@@ -100,6 +102,65 @@ test("a log verifies where it was made, and offline from files and keys alone", 
   const there = await offline("audit", "verify", "--offline", copy, "--keys", keys);
   expect(there).toMatchObject({ code: 0, said: { ok: true, missing_logs: [] } });
   expect(there.said.logs[0].decisions).toBeGreaterThanOrEqual(1);
+});
+
+test("every order of an operator is in the log of the node that carries it out, with who signed it", async () => {
+  const policy = join(auditor.path, "next.yaml");
+  writeFileSync(policy, e2ePolicy(provider.origin).replace("worker-3: {}", "worker-9: {}"));
+  const operator = fileKeys(altrace.home).load("operator")?.kid ?? "";
+  const run = async (...words: string[]) => {
+    const { code, stdout, stderr } = await here("--json", ...words);
+    expect(`${words[0]} ${code} ${stderr}`).toBe(`${words[0]} 0 `);
+    return JSON.parse(stdout.trim().split("\n").at(-1) as string);
+  };
+  await run("kill", "team/edges", "--reason", 'drill "1", as announced', "--wait");
+  await run("revive", "team/edges", "--reason", "over", "--wait");
+  const { id: keyId } = await run("key", "issue", "research/worker-2");
+  await run("key", "revoke", keyId);
+  const day = `day:${new Date().toISOString().slice(0, 10)}`;
+  await run("budget", "top-up", "agent/edges/poor", day, "usd", "1.00");
+  await run("policy", "apply", policy, "--wait");
+  const asked = async () => {
+    const { stdout } = await here("audit", "query", "--kind", "command", "--json");
+    return (JSON.parse(stdout).records as CommandRecord[]).map((one) => ({
+      order: `${one.op} ${one.scope}`,
+      by: one.by,
+      why: one.why,
+      rec: one.rec,
+    }));
+  };
+  const seen = await waitUntil("the orders under a checkpoint", async () => {
+    const all = await asked();
+    return all.filter(({ order }) => order === "policy policy").length > 1 ? all : undefined;
+  });
+  const orders = [
+    "kill team/edges",
+    "revive team/edges",
+    `add key/${keyId}`,
+    `remove key/${keyId}`,
+    "limit budget/agent/edges/poor",
+    "policy policy",
+  ];
+  expect(seen.map(({ order }) => order)).toEqual(
+    expect.arrayContaining([...orders, "trust trust"]),
+  );
+  const one = (order: string) => seen.find((each) => each.order === order);
+  expect(one("kill team/edges")?.why).toBe("drill ?1?, as announced");
+  // A kill needs a coordinator's key alone; all that gives is signed by the operator's.
+  for (const order of orders.slice(1))
+    expect(`${order} ${one(order)?.by}`).toBe(`${order} ${operator}`);
+  const { stdout } = await here(
+    "audit",
+    "query",
+    "--scope",
+    "team/edges",
+    "--kind",
+    "kill",
+    "--json",
+  );
+  const enforced = (JSON.parse(stdout).records as { rec: string }[]).map(({ rec }) => rec);
+  expect(enforced).toEqual([one("kill team/edges")?.rec, one("revive team/edges")?.rec]);
+  expect((await here("audit", "verify")).code).toBe(0);
 });
 
 test("a changed byte, a withheld log and a stranger's key each end with exit 1 and a name", async () => {

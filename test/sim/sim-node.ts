@@ -241,6 +241,7 @@ export class SimNode {
       bootMs: () => Number(clock.monoNs()) / 1e6,
       onAlarm: () => undefined,
       onEnforced: (record) => this.#world.tell({ ...at, t: "enforced", record }),
+      onCommand: () => undefined,
       onStopped: async () => undefined,
     });
     return thread;

@@ -41,6 +41,7 @@ test("the samples hold every kind there is", () => {
     "boot",
     "clock",
     "close",
+    "command",
     "decision",
     "distrust",
     "flood",

@@ -298,6 +298,8 @@ export class TestNode {
   readonly replica: Replica;
   readonly cuts: { by: string; scope: string; done: (count: number, atNs: bigint) => void }[] = [];
   readonly told: string[] = [];
+  /** What the log has of orders. */
+  readonly commands: MeshRecord[] = [];
   readonly alarms: [MeshAlarm, string][] = [];
   /** What happened, in its order. */
   readonly order: string[] = [];
@@ -338,6 +340,10 @@ export class TestNode {
         onEnforced: (record) => {
           if (!this.logTakes) throw new Error("no space");
           this.order.push(`enforced ${record.scope}`);
+        },
+        onCommand: (record) => {
+          if (!this.logTakes) throw new Error("no space");
+          this.commands.push(record);
         },
         onPolicy: (record) => this.told.push(`policy ${record.v}`),
         onLimit: (record) => this.told.push(`limit ${record.scope}`),

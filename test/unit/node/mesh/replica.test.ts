@@ -330,6 +330,8 @@ test("a kill that the audit log did not take is recorded as soon as it takes any
   await settle();
   const recorded = node.order.filter((each) => each.startsWith("enforced team/"));
   expect(recorded.sort()).toEqual(["enforced team/a", "enforced team/b", "enforced team/c"]);
+  const ordered = node.commands.filter(({ op }) => op.case === "kill").map(({ scope }) => scope);
+  expect(ordered.sort()).toEqual(["team/a", "team/b", "team/c"]);
 });
 
 test("a node whose name an operator gives to another key closes at once", async () => {

@@ -1,0 +1,3 @@
+/** What an order does to its scope; `add` and `remove` are of keys and nodes. */
+export const COMMAND_OPS = ["kill", "revive", "policy", "limit", "trust", "add", "remove"] as const;
+export type CommandOp = (typeof COMMAND_OPS)[number];
