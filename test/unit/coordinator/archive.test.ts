@@ -103,6 +103,17 @@ describe("an archive", () => {
     expect(coordinator.told).toContain("archive_inconsistent");
   });
 
+  test("R1: no node adds to the log of another, though it has all that is public of it", async () => {
+    const coordinator = new Coordinator();
+    const node = new ShippingNode(coordinator);
+    await node.cosigned(SMALL);
+    const before = coordinator.files();
+    const [question] = coordinator.asked;
+    const { refused } = await coordinator.ship(question as ShipRequest, "node-8");
+    expect(refused).toBe("log_unknown");
+    expect(coordinator.files()).toEqual(before);
+  });
+
   test("R1: a log that its node opened anew lies beside the one before", async () => {
     const coordinator = new Coordinator();
     await new ShippingNode(coordinator).cosigned(SMALL);
@@ -150,18 +161,21 @@ describe("an archive", () => {
     expect(coordinator.findings()).toEqual([]);
   });
 
-  test("a copy that was changed on its disk is not added to", async () => {
-    const coordinator = new Coordinator();
-    const node = new ShippingNode(coordinator);
-    await node.cosigned(SMALL);
-    const disk = coordinator.disk.afterCrash();
-    disk.spoil(`${DIR}/${ORIGIN}/tile/0/000.p/200`, (data) => data.fill(1, 40, 50));
-    coordinator.restart(disk);
-    await node.cosigned(MIDDLE);
-    expect(node.refused[0]).toMatch(/archive_damaged/);
-    expect(node.kept.at(-1)).toBe(0);
-    expect(coordinator.files().get("checkpoint")?.toString()).toBe(SMALL.note);
-  });
+  test.each(["tile/0/002.p/188", "tile/1/000.p/2", "tile/entries/002.p/188"])(
+    "a copy whose %s was changed on its disk is not added to",
+    async (path) => {
+      const coordinator = new Coordinator();
+      const node = new ShippingNode(coordinator);
+      await node.cosigned(MIDDLE);
+      const disk = coordinator.disk.afterCrash();
+      disk.spoil(`${DIR}/${ORIGIN}/${path}`, (data) => data.fill(1, 40, 50));
+      coordinator.restart(disk);
+      await node.cosigned(WHOLE);
+      expect(node.refused[0]).toMatch(/archive_damaged/);
+      expect(node.kept.at(-1)).toBe(0);
+      expect(coordinator.files().get("checkpoint")?.toString()).toBe(MIDDLE.note);
+    },
+  );
 });
 
 describe("a power cut at an archive", () => {
@@ -218,6 +232,15 @@ describe("a node that ships", () => {
     expect(question).toMatchObject({ first: 0n, entries: new Uint8Array(0) });
     expect(rest[0]).toMatchObject({ first: 200n });
     expect(restarted.kept.at(-1)).toBe(700);
+  });
+
+  test("counts no more as kept than was shown to be of its log", async () => {
+    const coordinator = new Coordinator();
+    const ship = coordinator.ship.bind(coordinator);
+    coordinator.ship = async (request) => ({ ...(await ship(request)), kept: 1_000_000n });
+    const node = new ShippingNode(coordinator);
+    await node.cosigned(MIDDLE);
+    expect(Math.max(...node.kept)).toBe(700);
   });
 
   test("H2: sends again what an answer that never came left open", async () => {

@@ -86,6 +86,14 @@ describe("the coordinator as a witness", () => {
     expect((await witness.add("node-7", other, bodyFrom(10, made(20)))).status).toBe(403);
     expect(told).toContain("log_key_refused");
     expect((await witness.add("node-7", VKEY, Buffer.from("x"))).status).toBe(400);
+    const epochs = ["1", "1024", "1025", "0", "01", "", "1/e2"].map(
+      (epoch) => `acme/node-7/e${epoch}`,
+    );
+    expect(epochs.map((origin) => witness.isOf("node-7", origin))).toEqual([
+      true,
+      true,
+      ...Array(5).fill(false),
+    ]);
   });
 
   test("X2: of two requests that cross, one at most is cosigned beyond the other", async () => {
@@ -173,6 +181,20 @@ describe("a node's log at its witness", () => {
     const second = linked(witness, clock);
     await second.signed(made(400));
     expect(second.seen).toMatchObject({ cosigned: [made(400).text], disowned: [], refused: [] });
+  });
+
+  test("a cosignature that is another text's does not count", async () => {
+    const { witness, clock } = setUp();
+    const add = witness.add.bind(witness);
+    witness.add = async (...of) => {
+      const said = await add(...of);
+      const other = setUp().witness;
+      const { body } = await other.add("node-7", VKEY, bodyFrom(0, made(90)));
+      return { ...said, body };
+    };
+    const { seen, signed } = linked(witness, clock);
+    await signed(made(100));
+    expect(seen).toMatchObject({ cosigned: [], refused: ["the cosignature is wrong"] });
   });
 
   test("what throws on the way is told once, and the newest checkpoint is tried again", async () => {

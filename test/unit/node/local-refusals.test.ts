@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import type { AccountLimits } from "../../../coordinator/account-limits.ts";
 import { NOTHING } from "../../../node/actors/account-book.ts";
 import { REFUSAL_BELIEVED_NS } from "../../../node/actors/top-ups.ts";
-import { LocalRefusals } from "../../../node/local-refusals.ts";
+import { LocalRefusals, REFUSALS_KEPT_MAX } from "../../../node/local-refusals.ts";
 import type { TopUpRequest } from "../../../node/loop-control-link.ts";
 import { lendOverrun } from "../../../node/table/lend.ts";
 import { setMoneyReturned } from "../../../node/table/refusal-no.ts";
@@ -81,6 +81,21 @@ describe("a no that is said again", () => {
     for (let i = 0; i < 1_000; i++) expect(await one.ask(one.request(300_000))).toEqual(first);
     expect(await one.ask(one.request(4 * USD))).toMatchObject({ outcome: "exhausted" });
     expect(one.asks).toBe(0);
+  });
+
+  test("is asked for again when too many others were told since", async () => {
+    const one = new OneLoop();
+    await one.hold(1_900_000);
+    const request = one.request(300_000);
+    const answer = await one.ask(request);
+    const others = (count: number) => {
+      for (let i = 1; i <= count; i++)
+        one.refusals.note({ ...request, row: request.row + i }, answer);
+    };
+    others(REFUSALS_KEPT_MAX - 1);
+    expect(one.refusals.answerTo(request)).toEqual(answer);
+    others(REFUSALS_KEPT_MAX);
+    expect(one.refusals.answerTo(request)).toBeUndefined();
   });
 
   test("is not said to whoever needs less than what was refused", async () => {
