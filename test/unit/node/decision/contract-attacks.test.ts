@@ -47,6 +47,24 @@ test("what the contract grants is allowed", () => {
   expect(said({})).toBe("allowed");
 });
 
+test("a contract that does not verify is refused by its own reason", () => {
+  const contract = { missing: "contract_expired", detail: "an hour ago" } as const;
+  expect(said({}, { contract })).toBe("contract_expired: an hour ago");
+});
+
+test("a tunnel leads to no place that is known, so a contract opens none", () => {
+  const destination = {
+    host: "git.example.com",
+    port: 443,
+    mode: "tunnel",
+    addresses: [{ address: "203.0.113.7", family: 4 }],
+  } as const;
+  const request = requestFacts({ route: "connect", dialect: undefined, model: undefined });
+  expect(said({}, { door: "forward", destination, request, model: undefined })).toBe(
+    "region_not_granted: unknown, by its contract",
+  );
+});
+
 describe("29: names that lead elsewhere", () => {
   test.each([
     "mcp/github/../jira",
