@@ -1,11 +1,12 @@
-// Measures: `npm run bench` (all, a short look), `npm run bench -- <name> [--duration S] [--minutes N] [--full]
-// [--json] [--record]`. Ends with 1 when a figure is over its limit in budgets.json.
+// Measures: `npm run bench` (all, a short look), `npm run bench -- <name> [--duration S] [--minutes N]
+// [--nodes N,N] [--full] [--json] [--record]`. Ends with 1 when a figure is over its limit in budgets.json.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { activation } from "./activation.ts";
 import { auditLog } from "./audit-log.ts";
+import { fanout } from "./fan-out.ts";
 import { gatewayJson, gatewaySse } from "./gateway-cost.ts";
 import { growth } from "./growth.ts";
 import type { Bench } from "./harness/bench.ts";
@@ -30,6 +31,7 @@ import { tunnels } from "./tunnels.ts";
 
 const BENCHES: readonly Bench[] = [
   killBlock,
+  fanout,
   teardown,
   tunnels,
   gatewayJson,
@@ -51,11 +53,15 @@ const BENCHES: readonly Bench[] = [
   k6Outside,
 ];
 
+/** Light nodes that one machine carries. */
+const NODES_MAX = 4_000;
+
 const { values: flags, positionals: names } = parseArgs({
   allowPositionals: true,
   options: {
     duration: { type: "string" },
     minutes: { type: "string" },
+    nodes: { type: "string" },
     full: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     record: { type: "boolean", default: false },
@@ -68,8 +74,11 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 const known = BENCHES.map(({ name }) => name);
 const unknown = names.filter((name) => !known.includes(name));
 const seconds = secondsOf(flags);
-if (unknown.length > 0 || (seconds !== undefined && !(seconds > 0))) {
-  const options = "[--duration S | --minutes N] [--full] [--json] [--record]";
+const nodes = flags.nodes?.split(",").map(Number);
+const isSize = (size: number) => Number.isInteger(size) && size > 0 && size <= NODES_MAX;
+const areFlagsRead = (seconds === undefined || seconds > 0) && (nodes ?? []).every(isSize);
+if (unknown.length > 0 || !areFlagsRead) {
+  const options = "[--duration S | --minutes N] [--nodes N,N] [--full] [--json] [--record]";
   console.error(`usage: npm run bench -- [${known.join(" | ")}] ${options}`);
   process.exit(2);
 }
@@ -94,7 +103,9 @@ async function runEach(benches: readonly Bench[]): Promise<number> {
 }
 
 function isFlag(word: string, i: number, words: readonly string[]): boolean {
-  return word.startsWith("--") || ["--duration", "--minutes"].includes(words[i - 1] ?? "");
+  return (
+    word.startsWith("--") || ["--duration", "--minutes", "--nodes"].includes(words[i - 1] ?? "")
+  );
 }
 
 /** NaN for what is no number, and for both at once. */
@@ -111,7 +122,7 @@ async function runOne(bench: Bench): Promise<number> {
   // What is recorded is measured in full.
   const isFull = flags.full || flags.record;
   if (!flags.json) console.log(`${bench.name}: ${bench.question}`);
-  const result = await bench.run({ durationMs, isFull, isRecorded: flags.record }, budget);
+  const result = await bench.run({ durationMs, isFull, nodes, isRecorded: flags.record }, budget);
   const over = breaches(result, budget);
   if (flags.json) {
     console.log(JSON.stringify({ bench: bench.name, machine, ...result, budget, breaches: over }));

@@ -6,6 +6,8 @@ export type BenchOptions = {
   readonly durationMs: number | undefined;
   /** Full N, as results are recorded with; otherwise a short look. */
   readonly isFull: boolean;
+  /** Sizes of the mesh, for a bench that measures several; undefined: as it thinks right. */
+  readonly nodes?: readonly number[] | undefined;
   /** The result is kept: so may be what is drawn from it. */
   readonly isRecorded: boolean;
 };

@@ -10,6 +10,8 @@ export type NatsCluster = AsyncDisposable & {
   /** All three, separated by commas. */
   readonly url: string;
   readonly servers: readonly NatsServer[];
+  /** The server that leads a stream now; `undefined` while there is none. */
+  leaderOf(bus: NatsBus, stream: string): Promise<NatsServer | undefined>;
 };
 
 /**
@@ -46,6 +48,10 @@ export async function startNatsCluster(
   return {
     url: servers.map(({ url }) => url).join(","),
     servers,
+    leaderOf: async (bus, stream) => {
+      const { cluster } = await bus.manager().streams.info(stream);
+      return servers.find((_, i) => nameOf(i) === cluster?.leader);
+    },
     [Symbol.asyncDispose]: stop,
   };
 }

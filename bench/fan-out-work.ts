@@ -1,0 +1,113 @@
+import { jetstream, jetstreamManager, RetentionPolicy, StorageType } from "@nats-io/jetstream";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { Fleet } from "./fleet/fleet.ts";
+import { BARE_SUBJECT, REFERENCE_ACK_PREFIX } from "./fleet/fleet-messages.ts";
+import { Times } from "./harness/histogram.ts";
+
+/** As large as a signed kill is. */
+const KILL_BYTES = 260;
+const PULL_STREAM = "BENCH_PULL";
+const PULL_SUBJECT = "bench.pull";
+
+/** Times of some kills. */
+export type Measured = {
+  /** From the operator's call to the first node. */
+  readonly asked: Times;
+  /** From the coordinator's word to the first node. */
+  readonly said: Times;
+  /** From the coordinator's word to each node, to the last, and to the last node's ack. */
+  readonly each: Times;
+  readonly last: Times;
+  readonly acked: Times;
+  readonly acksPerKill: number;
+};
+
+/** Kills one after the other. @throws Error A node said that it enforces one, and does not know when. */
+export async function measureKills(fleet: Fleet, count: number): Promise<Measured> {
+  const times = { asked: new Times(), said: new Times(), each: new Times() };
+  const more = { last: new Times(), acked: new Times() };
+  let acks = 0;
+  for (let i = 0; i < count; i += 1) {
+    const { cmdId, askedNs, saidNs, ackedNs } = await fleet.kill();
+    const enforced = await fleet.enforcedNs(cmdId);
+    if (enforced.length !== fleet.size) throw new Error(`${enforced.length} of ${fleet.size}`);
+    times.asked.add(Math.min(...enforced) - askedNs);
+    times.said.add(Math.min(...enforced) - saidNs);
+    for (const atNs of enforced) times.each.add(atNs - saidNs);
+    more.last.add(Math.max(...enforced) - saidNs);
+    more.acked.add(ackedNs - saidNs);
+    acks += fleet.bus.acks;
+  }
+  return { ...times, ...more, acksPerKill: acks / count };
+}
+
+/** The least that telling everybody can cost: a core broadcast, and one answer of each. */
+export async function bareBroadcasts(url: string, size: number) {
+  const connection = await connect({ servers: url.split(",") });
+  const answers = await answersOf(connection, size);
+  const kill = new Uint8Array(KILL_BYTES);
+  return {
+    run: async (count: number): Promise<void> => {
+      for (let i = 0; i < count; i += 1) {
+        const all = answers.next();
+        connection.publish(BARE_SUBJECT, kill);
+        await all;
+      }
+    },
+    close: () => connection.close(),
+  };
+}
+
+/** The same work by a durable pull consumer for each node. */
+export async function pulledBroadcasts(
+  url: string,
+  fleet: Fleet,
+  count: number,
+  cpu: () => number,
+): Promise<{ readonly cpuMs: number; readonly allAcks: Times }> {
+  const connection = await connect({ servers: url.split(",") });
+  const manager = await jetstreamManager(connection);
+  await manager.streams.add({
+    name: PULL_STREAM,
+    subjects: [PULL_SUBJECT],
+    retention: RetentionPolicy.Limits,
+    storage: StorageType.File,
+  });
+  await fleet.ask({ t: "pull_connect", stream: PULL_STREAM });
+  const answers = await answersOf(connection, fleet.size);
+  const allAcks = new Times();
+  const before = cpu();
+  for (let i = 0; i < count; i += 1) {
+    const all = answers.next();
+    const startedNs = process.hrtime.bigint();
+    await jetstream(connection).publish(PULL_SUBJECT, new Uint8Array(KILL_BYTES));
+    await all;
+    allAcks.add(process.hrtime.bigint() - startedNs);
+  }
+  const cpuMs = (cpu() - before) / count / 1_000;
+  await fleet.ask({ t: "disconnect" });
+  await manager.streams.delete(PULL_STREAM);
+  await connection.close();
+  return { cpuMs, allAcks };
+}
+
+/** `next` resolves when so many answers have come since it was called. */
+async function answersOf(connection: NatsConnection, size: number) {
+  let left = 0;
+  let done: () => void = () => undefined;
+  connection.subscribe(`${REFERENCE_ACK_PREFIX}*`, {
+    callback: () => {
+      left -= 1;
+      if (left === 0) done();
+    },
+  });
+  await connection.flush();
+  return {
+    next: (): Promise<void> => {
+      left = size;
+      return new Promise((resolve) => {
+        done = resolve;
+      });
+    },
+  };
+}

@@ -1,0 +1,140 @@
+// Many light nodes in one process, told what to do by the bench that forked it.
+
+import { readFileSync } from "node:fs";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { fileKeys } from "../../adapters/file-keys.ts";
+import { openLmdbStore } from "../../adapters/lmdb-store.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { openHostStall } from "../../node/mesh/host-stall.ts";
+import {
+  BARE_SUBJECT,
+  type FleetAnswer,
+  type FleetQuestion,
+  type FleetSetup,
+  type FleetStatus,
+  REFERENCE_ACK_BYTES,
+  REFERENCE_ACK_PREFIX,
+} from "./fleet-messages.ts";
+import { LightNode, lightNodeId } from "./light-node.ts";
+import { sharedStore } from "./shared-store.ts";
+
+const CONNECTS_AT_ONCE = 32;
+const ACK = new Uint8Array(REFERENCE_ACK_BYTES);
+
+const setup = JSON.parse(process.argv[2] ?? "") as FleetSetup;
+const numbers = Array.from({ length: setup.count }, (_, i) => setup.from + i);
+const alarms: Record<string, number> = {};
+const references: NatsConnection[] = [];
+const store = openLmdbStore(setup.homeDir);
+const stall = openHostStall(systemClock);
+const nodes = await startNodes();
+
+process.on("message", (question: FleetQuestion) => {
+  void answer(question).then((said) => {
+    tell(said);
+  });
+});
+// Whoever forked it is gone.
+process.on("disconnect", () => process.exit(0));
+tell({ t: "done", id: 0 });
+
+function tell(said: FleetAnswer): void {
+  if (process.connected && process.send) process.send(said);
+}
+
+async function startNodes(): Promise<readonly LightNode[]> {
+  const base = JSON.parse(readFileSync(setup.baseFile, "utf8")) as [string, string][];
+  const entries = base.map(([key, hex]) => [key, Buffer.from(hex, "hex")] as const);
+  const { verify } = fileKeys(setup.homeDir);
+  const operatorPublicKey = Buffer.from(setup.operatorPublicKey, "hex");
+  const started: LightNode[] = [];
+  await eachOf(numbers, async (no) => {
+    const node = await LightNode.start({
+      no,
+      url: setup.url,
+      pin: { mesh: setup.mesh, operatorPublicKey },
+      store: sharedStore(store, lightNodeId(no), entries),
+      verify,
+      stall,
+      onAlarm: (name) => {
+        alarms[name] = (alarms[name] ?? 0) + 1;
+      },
+    });
+    started.push(node);
+  });
+  return started;
+}
+
+async function answer(question: FleetQuestion): Promise<FleetAnswer> {
+  const { id } = question;
+  switch (question.t) {
+    case "status":
+      return { t: "status", id, status: status() };
+    case "enforced":
+      return { t: "enforced", id, atNs: enforcedNs(question.cmdId) };
+    case "bare_connect":
+      await eachOf(numbers, connectBare);
+      return { t: "done", id };
+    case "pull_connect":
+      await eachOf(numbers, (no) => connectPull(no, question.stream));
+      return { t: "done", id };
+    case "disconnect":
+      await Promise.all(references.splice(0).map((connection) => connection.close()));
+      return { t: "done", id };
+  }
+}
+
+function status(): FleetStatus {
+  const states: Record<string, number> = {};
+  for (const { replica } of nodes) {
+    const hash = replica.state.hashHex();
+    states[hash] = (states[hash] ?? 0) + 1;
+  }
+  return {
+    open: nodes.filter(({ isOpen }) => isOpen).length,
+    up: nodes.filter(({ replica }) => replica.status().busUp).length,
+    states,
+    rssBytes: process.memoryUsage.rss(),
+    alarms,
+  };
+}
+
+function enforcedNs(cmdId: string): readonly number[] {
+  const times = nodes.flatMap((node) => node.enforcedNs.get(cmdId) ?? []);
+  for (const node of nodes) node.enforcedNs.clear();
+  return times;
+}
+
+async function connectBare(no: number): Promise<void> {
+  const connection = await connect({ servers: setup.url.split(","), name: `bare ${no}` });
+  references.push(connection);
+  connection.subscribe(BARE_SUBJECT, {
+    callback: () => connection.publish(`${REFERENCE_ACK_PREFIX}${no}`, ACK),
+  });
+  await connection.flush();
+}
+
+async function connectPull(no: number, stream: string): Promise<void> {
+  const connection = await connect({ servers: setup.url.split(","), name: `pull ${no}` });
+  references.push(connection);
+  const manager = await jetstreamManager(connection);
+  const durable = `pull-${no}`;
+  await manager.consumers.add(stream, { durable_name: durable, ack_policy: "explicit" });
+  const consumer = await jetstream(connection).consumers.get(stream, durable);
+  await consumer.consume({
+    callback: (message) => {
+      connection.publish(`${REFERENCE_ACK_PREFIX}${no}`, ACK);
+      message.ack();
+    },
+  });
+}
+
+/** So many at a time: a fleet that comes all at once is a test of its own. */
+async function eachOf(all: readonly number[], act: (no: number) => Promise<void>): Promise<void> {
+  const left = [...all];
+  const work = async (): Promise<void> => {
+    for (let no = left.shift(); no !== undefined; no = left.shift()) await act(no);
+  };
+  await Promise.all(Array.from({ length: CONNECTS_AT_ONCE }, work));
+}
