@@ -14,6 +14,7 @@ import type {
   ControlToLoop,
   ControlToMesh,
   LoopToControl,
+  MeshAnswer,
   MeshToControl,
   RowGrant,
   SettledItem,
@@ -56,8 +57,10 @@ function world() {
     });
     return { case: "lease" as const, value };
   };
-  const replied = (body: NodeReply["body"]) =>
-    toBinary(NodeReplySchema, create(NodeReplySchema, { body }));
+  const replied = (body: NodeReply["body"]): MeshAnswer => {
+    const bytes = toBinary(NodeReplySchema, create(NodeReplySchema, { body }));
+    return { bytes, kid: "c1" };
+  };
   const deps = {
     mesh: "acme",
     node: "n1",
