@@ -216,7 +216,7 @@ describe("requests", () => {
     expect(await requests.forward("nonce", new Uint8Array([255]), 100)).toEqual({
       fault: "malformed",
     });
-    expect(await requests.forward("nonce", bytes("node-1"), 100)).toHaveProperty("bytes");
+    expect(await requests.forward("nonce", bytes("node-1"), 100)).toHaveProperty("answer.bytes");
   });
 
   test("nobody there is a fault, not an exception", async () => {
