@@ -1,7 +1,8 @@
 // Who calls over TLS, and whether they may.
 //
 // C1. A caller is one URI of its certificate's subject alternative names, `spiffe://<mesh>/role/<role>/<name>`.
-//     None, two, another mesh's or another word for a role is no caller, whoever signed it.
+//     None, two, another mesh's or another word for a role is no caller, whoever signed it. Neither is one
+//     with a name that has to be quoted, which could hold what looks like a second one.
 // C2. A method that the table does not name is nobody's.
 // C3. A connection may outlive its certificate; a call may not.
 
@@ -29,6 +30,7 @@ export function callerOf(
   { subjectaltname = "" }: Pick<CallerCertificate, "subjectaltname">,
   mesh: string,
 ): Caller | undefined {
+  if (subjectaltname.includes('"')) return undefined;
   const uris = subjectaltname.split(", ").filter((name) => name.startsWith("URI:"));
   const [, role, name = ""] =
     /^URI:spiffe:\/\/[^/]+\/role\/([a-z]+)\/([^/]+)$/.exec(uris[0] ?? "") ?? [];

@@ -53,6 +53,7 @@ describe("a caller", () => {
     ["an agent's URI", "URI:spiffe://demo/agent/research/worker"],
     // As Node writes a value that holds what would look like another name.
     ["a URI inside another name", `DNS:"a, ${uri("admin")}"`],
+    ["a URI in the middle of another name", `DNS:"a, ${uri("admin")}, b"`],
   ])("C1: is nobody with %s", (_what, subjectaltname) => {
     expect(callerOf({ subjectaltname }, "demo")).toBeUndefined();
   });
