@@ -56,7 +56,11 @@ export const POLICY_LIMITS: Readonly<Record<keyof typeof LIMITS, LimitWords>> = 
     "scan_timeout",
     "node/dataplane/inspect",
   ),
-  reserve_wait_max_ms: words("a wait for money from the ledger", "budget_unavailable", "node/hold"),
+  reserve_wait_max_ms: words(
+    "a wait for money from the ledger; for a share of the rate `rate_unavailable`",
+    "budget_unavailable",
+    "node/hold",
+  ),
 };
 
 /** Limits of the client's side of every door. */
