@@ -12,7 +12,6 @@ import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { readTrustFile } from "../adapters/trust-file.ts";
 import { errorMessage } from "../ports/error-message.ts";
-import { startNode } from "./app.ts";
 import {
   FORWARD_PORT_OFFSET,
   METRICS_PORT_OFFSET,
@@ -96,6 +95,8 @@ async function serve(config: NodeConfig): Promise<number> {
     for (const signal of ["SIGTERM", "SIGINT"] as const)
       process.once(signal, () => resolve(signal));
   });
+  // Loaded once the settings are good: who has mistyped one is told at once.
+  const { startNode } = await import("./app.ts");
   const node = await startNode({
     config: { ...config, enrolToken: config.enrolToken ?? tokenIn(config.enrolFile) },
     mesh,
