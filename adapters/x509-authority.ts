@@ -85,32 +85,18 @@ export async function certifyNode(of: {
   readonly nowMs: number;
   readonly notAfterMs: number;
 }): Promise<string> {
-  const issuer = new X509Certificate(of.root.certificate);
-  const publicKey = await new PublicKey(of.publicKey as Uint8Array<ArrayBuffer>).export(
-    ALGORITHM,
-    ["verify"],
-    crypto,
-  );
-  const certificate = await X509CertificateGenerator.create(
-    {
-      subject: `CN=${of.name}`,
-      issuer: issuer.subject,
-      publicKey,
-      signingKey: await importKey(of.root.privateKey),
-      signingAlgorithm: ALGORITHM,
-      ...validity(of.nowMs, of.notAfterMs),
-      extensions: [
-        new BasicConstraintsExtension(true, 0, true),
-        new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
-        new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
-        constrainedTo(of.hosts),
-        await SubjectKeyIdentifierExtension.create(publicKey, false, crypto),
-        await AuthorityKeyIdentifierExtension.create(issuer, false, crypto),
-      ],
-    },
-    crypto,
-  );
-  return certificate.toString("pem");
+  return signed({
+    issuer: of.root,
+    subject: `CN=${of.name}`,
+    publicKey: await importPublicKey(of.publicKey),
+    ...validity(of.nowMs, of.notAfterMs),
+    extensions: [
+      new BasicConstraintsExtension(true, 0, true),
+      new KeyUsagesExtension(KeyUsageFlags.keyCertSign, true),
+      new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
+      constrainedTo(of.hosts),
+    ],
+  });
 }
 
 /** Signs for a host with a node's certified key. Rejects for what the certificate is not good for. */
@@ -120,32 +106,14 @@ export async function certifyHost(of: {
   readonly host: string;
   readonly nowMs: number;
 }): Promise<string> {
-  const issuer = new X509Certificate(of.intermediate.certificate);
-  const publicKey = await new PublicKey(of.publicKey as Uint8Array<ArrayBuffer>).export(
-    ALGORITHM,
-    ["verify"],
-    crypto,
-  );
-  const certificate = await X509CertificateGenerator.create(
-    {
-      subject: "CN=Altrace inspection",
-      issuer: issuer.subject,
-      publicKey,
-      signingKey: await importKey(of.intermediate.privateKey),
-      signingAlgorithm: ALGORITHM,
-      ...validity(of.nowMs, issuer.notAfter.getTime()),
-      extensions: [
-        new BasicConstraintsExtension(false, undefined, true),
-        new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-        new ExtendedKeyUsageExtension([ExtendedKeyUsage.serverAuth]),
-        new SubjectAlternativeNameExtension([{ type: "dns", value: of.host }]),
-        await SubjectKeyIdentifierExtension.create(publicKey, false, crypto),
-        await AuthorityKeyIdentifierExtension.create(issuer, false, crypto),
-      ],
-    },
-    crypto,
-  );
-  return certificate.toString("pem");
+  const { notAfter } = new X509Certificate(of.intermediate.certificate);
+  return signed({
+    issuer: of.intermediate,
+    subject: "CN=Altrace inspection",
+    publicKey: await importPublicKey(of.publicKey),
+    ...validity(of.nowMs, notAfter.getTime()),
+    extensions: leafExtensions("server", [{ type: "dns", value: of.host }]),
+  });
 }
 
 /** What a certificate of a process or a person is for. */
@@ -164,29 +132,55 @@ export async function issueCertificate(of: {
   readonly notAfterMs: number;
 }): Promise<Authority> {
   const { root, subject, nowMs, notAfterMs } = of;
-  const issuer = new X509Certificate(root.certificate);
   const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
-  const use = subject.use === "server" ? ExtendedKeyUsage.serverAuth : ExtendedKeyUsage.clientAuth;
+  const certificate = await signed({
+    issuer: root,
+    subject: `CN=${subject.name}`,
+    publicKey: keys.publicKey,
+    ...validity(nowMs, notAfterMs),
+    extensions: leafExtensions(subject.use, subject.names),
+  });
+  return { certificate, privateKey: await exportKey(keys) };
+}
+
+/** Signs with the issuer's key; both keys' identifiers are added. @returns PEM. */
+async function signed(of: {
+  readonly issuer: Authority;
+  readonly subject: string;
+  readonly publicKey: CryptoKey;
+  readonly notBefore: Date;
+  readonly notAfter: Date;
+  readonly extensions: readonly Extension[];
+}): Promise<string> {
+  const { issuer: authority, publicKey, extensions, ...rest } = of;
+  const issuer = new X509Certificate(authority.certificate);
   const certificate = await X509CertificateGenerator.create(
     {
-      subject: `CN=${subject.name}`,
+      ...rest,
       issuer: issuer.subject,
-      publicKey: keys.publicKey,
-      signingKey: await importKey(root.privateKey),
+      publicKey,
+      signingKey: await importKey(authority.privateKey),
       signingAlgorithm: ALGORITHM,
-      ...validity(nowMs, notAfterMs),
       extensions: [
-        new BasicConstraintsExtension(false, undefined, true),
-        new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
-        new ExtendedKeyUsageExtension([use]),
-        new SubjectAlternativeNameExtension([...subject.names]),
-        await SubjectKeyIdentifierExtension.create(keys.publicKey, false, crypto),
+        ...extensions,
+        await SubjectKeyIdentifierExtension.create(publicKey, false, crypto),
         await AuthorityKeyIdentifierExtension.create(issuer, false, crypto),
       ],
     },
     crypto,
   );
-  return { certificate: certificate.toString("pem"), privateKey: await exportKey(keys) };
+  return certificate.toString("pem");
+}
+
+/** Of one that signs for nobody: good for one side of TLS under these names. */
+function leafExtensions(use: Subject["use"], names: Subject["names"]): readonly Extension[] {
+  const { serverAuth, clientAuth } = ExtendedKeyUsage;
+  return [
+    new BasicConstraintsExtension(false, undefined, true),
+    new KeyUsagesExtension(KeyUsageFlags.digitalSignature, true),
+    new ExtendedKeyUsageExtension([use === "server" ? serverAuth : clientAuth]),
+    new SubjectAlternativeNameExtension([...names]),
+  ];
 }
 
 function constrainedTo(hosts: readonly string[]): Extension {
@@ -205,6 +199,10 @@ async function exportKey({ privateKey }: { readonly privateKey: CryptoKey }): Pr
   const bytes = await crypto.subtle.exportKey("pkcs8", privateKey);
   const key = createPrivateKey({ key: Buffer.from(bytes), format: "der", type: "pkcs8" });
   return key.export({ format: "pem", type: "pkcs8" }) as string;
+}
+
+function importPublicKey(spki: Uint8Array): Promise<CryptoKey> {
+  return new PublicKey(spki as Uint8Array<ArrayBuffer>).export(ALGORITHM, ["verify"], crypto);
 }
 
 function importKey(pem: string): Promise<CryptoKey> {
