@@ -1,5 +1,6 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
+import { http } from "../ports/http-module.ts";
 
 /** What is answered; without `contentType` it is plain text. */
 export type TextAnswer = {
@@ -36,7 +37,7 @@ const LOOK_EVERY_MS = 1_000;
  */
 export async function startTextServer(options: TextServerOptions): Promise<TextServer> {
   const busy = new WeakSet<Socket>();
-  const server = createServer({ connectionsCheckingInterval: LOOK_EVERY_MS });
+  const server = http.createServer({ connectionsCheckingInterval: LOOK_EVERY_MS });
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
     const { socket } = request;
     if (socket.destroyed) return;

@@ -1,9 +1,10 @@
 import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { systemClock } from "../../adapters/system-clock.ts";
 import type { Clock } from "../../ports/clock.ts";
+import { http } from "../../ports/http-module.ts";
 import { pause } from "../../ports/pause.ts";
 import { type DemoAnswer, demoAnswer, limited } from "./demo-answer.ts";
 import { type DemoRequest, readDemoRequest } from "./demo-request.ts";
@@ -42,7 +43,7 @@ const WORD_DELAY_MS = 15;
 export async function startDemoProvider(options: DemoProviderOptions): Promise<DemoProvider> {
   const { port, host = "127.0.0.1", clock = systemClock, wordDelayMs = WORD_DELAY_MS } = options;
   const pace: Pace = { clock, wordDelayMs };
-  const server: Server = createServer((request, response) => {
+  const server: Server = http.createServer((request, response) => {
     serve(request, response, pace).catch(() => response.destroy());
   });
   server.listen(port, host);

@@ -1,5 +1,6 @@
-import { type IncomingMessage, ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
+import { http } from "../../ports/http-module.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { Reason } from "../../proto/reasons.ts";
 import type { Door } from "../decision/facts.ts";
@@ -38,7 +39,7 @@ export type ConnectionHost = ExchangeHost & {
 };
 
 /** Node's response, with the exchange it answers: one listener then serves all of them. */
-export class ClientResponse extends ServerResponse {
+export class ClientResponse extends http.ServerResponse {
   exchange: ClientExchange | undefined = undefined;
 }
 

@@ -1,6 +1,7 @@
-import { createServer, type IncomingMessage, type Server } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import type { Clock } from "../../ports/clock.ts";
+import { http } from "../../ports/http-module.ts";
 import { pooledRandom } from "../../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { Reason } from "../../proto/reasons.ts";
@@ -260,7 +261,7 @@ class GatewayDoor implements Gateway {
 
 /** Everything that two readers could read in two ways is an error, and every wait has an end. */
 function createStrictServer(limits: GatewayLimits) {
-  const server = createServer({
+  const server = http.createServer({
     ServerResponse: ClientResponse,
     insecureHTTPParser: false,
     maxHeaderSize: limits.headBytesMax,

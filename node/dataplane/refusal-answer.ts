@@ -1,4 +1,4 @@
-import { STATUS_CODES } from "node:http";
+import { http } from "../../ports/http-module.ts";
 import { REASONS, type Reason, stageOf } from "../../proto/reasons.ts";
 import { stageName } from "../decision/chain.ts";
 import type { Answer } from "./exchange.ts";
@@ -26,7 +26,7 @@ export function refusalAnswer({ requestId, reason, detail }: DoorRefusal): Answe
 /** An answer as it stands on the wire, for sockets that have no response object. */
 export function answerBytes(answer: Answer): Buffer {
   const { status, headers, body } = answer;
-  let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ""}\r\n`;
+  let head = `HTTP/1.1 ${status} ${http.STATUS_CODES[status] ?? ""}\r\n`;
   for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
   head += `content-length: ${body.byteLength}\r\nconnection: close\r\n\r\n`;
   return Buffer.concat([Buffer.from(head, "latin1"), body]);

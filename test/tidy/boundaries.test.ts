@@ -75,6 +75,11 @@ const BANS: readonly Ban[] = [
     except: [],
   },
   {
+    pattern: /^(?!import type\b).*\bfrom "node:https?";/,
+    why: "an import of node:http loads a whole HTTP client beside it: use ports/http-module.ts",
+    except: TOOLS,
+  },
+  {
     pattern: /\b(TODO|FIXME|XXX)\b/,
     why: "what is not done is an open issue, not a comment",
     except: [],
