@@ -1,5 +1,4 @@
 import { openRoot } from "./stored-root.ts";
-import { certifyNode } from "./x509-authority.ts";
 
 /** What agents are told to trust, in the coordinator's HOME. */
 export const ROOT_CERTIFICATE = "inspection-root.pem";
@@ -7,7 +6,8 @@ const FILES = { certificate: ROOT_CERTIFICATE, key: "inspection-root.key" };
 
 /**
  * The root under which nodes look into TLS: read from `home`, and made there at the first start.
- * Several coordinators of one mesh are given the same two files.
+ * Several coordinators of one mesh are given the same two files. What signs is loaded when a node
+ * first asks: few meshes look into TLS.
  *
  * @returns What signs for a node; see `NodeCertifier`.
  */
@@ -21,11 +21,14 @@ export async function openInspectionRoot(of: {
     files: FILES,
     name: `Altrace inspection root of ${of.mesh}`,
   });
-  return (node: {
+  return async (node: {
     readonly node: string;
     readonly publicKey: Uint8Array;
     readonly hosts: readonly string[];
     readonly nowMs: number;
     readonly notAfterMs: number;
-  }) => certifyNode({ root, ...node, name: `Altrace node ${node.node} of ${of.mesh}` });
+  }) => {
+    const { certifyNode } = await import("./x509-authority.ts");
+    return certifyNode({ root, ...node, name: `Altrace node ${node.node} of ${of.mesh}` });
+  };
 }

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Authority, createRoot } from "./x509-authority.ts";
+import type { Authority } from "./x509-authority.ts";
 
 /** Names of a root's two files in HOME. */
 export type RootFiles = { readonly certificate: string; readonly key: string };
@@ -32,6 +32,7 @@ async function foundRoot(of: {
   readonly name: string;
   readonly nowMs: number;
 }): Promise<Authority> {
+  const { createRoot } = await import("./x509-authority.ts");
   const root = await createRoot({ name: of.name, nowMs: of.nowMs, validMs: ROOT_MS });
   write(join(of.home, of.files.key), root.privateKey, 0o600);
   write(join(of.home, of.files.certificate), root.certificate, 0o644);

@@ -22,31 +22,27 @@ import {
   X509Certificate,
   X509CertificateGenerator,
 } from "@peculiar/x509";
+import { CERTIFIED_ALGORITHM, exportKey, generateKeys } from "./signing-keys.ts";
 
 const crypto = webcrypto as unknown as Crypto;
-const ALGORITHM = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 /** Clocks of agents' machines may be behind. */
 const BACKDATED_MS = 5 * 60_000;
 
 /** A certificate and the private key that it speaks of, PEM. */
 export type Authority = { readonly certificate: string; readonly privateKey: string };
 
-/**
- * Makes the authority under which nodes look into TLS to model providers.
- *
- * ECDSA P-256: clients that do not take Ed25519 certificates are still many.
- */
+/** Makes the authority under which nodes look into TLS to model providers. */
 export async function createRoot(of: {
   readonly name: string;
   readonly nowMs: number;
   readonly validMs: number;
 }): Promise<Authority> {
-  const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  const keys = await generateKeys();
   const certificate = await X509CertificateGenerator.createSelfSigned(
     {
       name: `CN=${of.name}`,
       keys,
-      signingAlgorithm: ALGORITHM,
+      signingAlgorithm: CERTIFIED_ALGORITHM,
       ...validity(of.nowMs, of.nowMs + of.validMs),
       extensions: [
         new BasicConstraintsExtension(true, 1, true),
@@ -57,16 +53,6 @@ export async function createRoot(of: {
     crypto,
   );
   return { certificate: certificate.toString("pem"), privateKey: await exportKey(keys) };
-}
-
-/** A fresh key pair: the public half as SPKI, the private one as PEM. */
-export async function createKeyPair(): Promise<{
-  readonly publicKey: Uint8Array;
-  readonly privateKey: string;
-}> {
-  const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
-  const spki = await crypto.subtle.exportKey("spki", keys.publicKey);
-  return { publicKey: new Uint8Array(spki), privateKey: await exportKey(keys) };
 }
 
 /**
@@ -132,7 +118,7 @@ export async function issueCertificate(of: {
   readonly notAfterMs: number;
 }): Promise<Authority> {
   const { root, subject, nowMs, notAfterMs } = of;
-  const keys = await crypto.subtle.generateKey(ALGORITHM, true, ["sign", "verify"]);
+  const keys = await generateKeys();
   const certificate = await signed({
     issuer: root,
     subject: `CN=${subject.name}`,
@@ -160,7 +146,7 @@ async function signed(of: {
       issuer: issuer.subject,
       publicKey,
       signingKey: await importKey(authority.privateKey),
-      signingAlgorithm: ALGORITHM,
+      signingAlgorithm: CERTIFIED_ALGORITHM,
       extensions: [
         ...extensions,
         await SubjectKeyIdentifierExtension.create(publicKey, false, crypto),
@@ -195,18 +181,16 @@ function validity(fromMs: number, untilMs: number) {
   return { notBefore: new Date(fromMs - BACKDATED_MS), notAfter: new Date(untilMs) };
 }
 
-async function exportKey({ privateKey }: { readonly privateKey: CryptoKey }): Promise<string> {
-  const bytes = await crypto.subtle.exportKey("pkcs8", privateKey);
-  const key = createPrivateKey({ key: Buffer.from(bytes), format: "der", type: "pkcs8" });
-  return key.export({ format: "pem", type: "pkcs8" }) as string;
-}
-
 function importPublicKey(spki: Uint8Array): Promise<CryptoKey> {
-  return new PublicKey(spki as Uint8Array<ArrayBuffer>).export(ALGORITHM, ["verify"], crypto);
+  return new PublicKey(spki as Uint8Array<ArrayBuffer>).export(
+    CERTIFIED_ALGORITHM,
+    ["verify"],
+    crypto,
+  );
 }
 
 function importKey(pem: string): Promise<CryptoKey> {
   const bytes = createPrivateKey(pem).export({ format: "der", type: "pkcs8" });
   const key = new Uint8Array(bytes) as Uint8Array<ArrayBuffer>;
-  return crypto.subtle.importKey("pkcs8", key, ALGORITHM, false, ["sign"]);
+  return crypto.subtle.importKey("pkcs8", key, CERTIFIED_ALGORITHM, false, ["sign"]);
 }

@@ -8,7 +8,7 @@ import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { machineDisk } from "../adapters/machine-disk.ts";
 import { openFilesMax } from "../adapters/open-files.ts";
 import { readPrivateFile } from "../adapters/private-file.ts";
-import { createKeyPair } from "../adapters/x509-authority.ts";
+import { createKeyPair } from "../adapters/signing-keys.ts";
 import type { Clock } from "../ports/clock.ts";
 import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";

@@ -4,8 +4,8 @@ import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { ed25519Verifier } from "../adapters/ed25519-verifier.ts";
 import { machineDisk } from "../adapters/machine-disk.ts";
 import { createPiscinaCompute } from "../adapters/piscina-compute.ts";
+import { createKeyPair } from "../adapters/signing-keys.ts";
 import { systemClock } from "../adapters/system-clock.ts";
-import { certifyHost, createKeyPair } from "../adapters/x509-authority.ts";
 import { openFloodCountFile } from "./audit/flood-count-file.ts";
 import { FloodGate, SINGLE_REFUSALS_PER_SECOND_MAX } from "./audit/flood-gate.ts";
 import { openWalSignal, roomOf } from "./audit/wal-signal.ts";
@@ -15,7 +15,7 @@ import { INSPECT_POOL } from "./dataplane/inspect.ts";
 import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
 import { createNameResolver } from "./dataplane/name-resolution.ts";
-import { HostCertificates } from "./dataplane/tls/host-certificates.ts";
+import { type CertifyHost, HostCertificates } from "./dataplane/tls/host-certificates.ts";
 import { createAddressRules } from "./dataplane/tunnel/address-rules.ts";
 import { createUpstreamPools } from "./dataplane/upstream-pools.ts";
 import { createFloodMetrics } from "./flood-metrics.ts";
@@ -59,6 +59,10 @@ export type LoopWorkerData = {
 };
 
 const INSPECT_THREADS = 1;
+
+/** What signs is loaded with the first grant: few loops look into TLS, and it costs 0.15 s of a processor. */
+const certifyHost: CertifyHost = async (of) =>
+  (await import("../adapters/x509-authority.ts")).certifyHost(of);
 
 async function run(data: LoopWorkerData): Promise<void> {
   if (parentPort === null) throw new Error("a data loop is started as a worker");

@@ -1,12 +1,8 @@
 import { once } from "node:events";
 import { connect, createServer } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
-import {
-  certifyHost,
-  certifyNode,
-  createKeyPair,
-  createRoot,
-} from "../../../adapters/x509-authority.ts";
+import { createKeyPair } from "../../../adapters/signing-keys.ts";
+import { certifyHost, certifyNode, createRoot } from "../../../adapters/x509-authority.ts";
 
 const NOW_MS = Date.now();
 const HOUR_MS = 3_600_000;
