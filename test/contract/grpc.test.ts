@@ -10,14 +10,17 @@ import {
   ChannelCredentials,
   Client,
   makeGenericClientConstructor,
+  type Server,
   type ServiceDefinition,
   status,
 } from "@grpc/grpc-js";
 import { loadSync } from "@grpc/proto-loader";
-import { service as healthService } from "grpc-health-check";
+import { ReflectionService } from "@grpc/reflection";
+import { HealthImplementation, service as healthService } from "grpc-health-check";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { createGrpcClient, type GrpcTarget } from "../../adapters/grpc-client.ts";
 import { RpcError } from "../../adapters/grpc-error.ts";
+import { INTROSPECTION } from "../../adapters/grpc-introspection.ts";
 import {
   type GrpcListen,
   type GrpcServer,
@@ -529,6 +532,20 @@ describe("introspection", () => {
     expect(await check(NAME)).toBe("SERVING");
     expect(await check("")).toBe("NOT_SERVING");
     expect(await check("altrace.v1.Nobody")).toBe(String(status.NOT_FOUND));
+  });
+
+  test("all that the packages answer is served", () => {
+    const served: Record<string, unknown> = {};
+    const server = {
+      addService(definition: ServiceDefinition) {
+        for (const { path, requestStream, responseStream } of Object.values(definition)) {
+          served[path] = { requestStream, responseStream };
+        }
+      },
+    } as unknown as Server;
+    new HealthImplementation().addToServer(server);
+    new ReflectionService({}).addToServer(server);
+    expect(INTROSPECTION).toEqual(served);
   });
 
   test("reflection describes the service and everything it imports", async () => {
