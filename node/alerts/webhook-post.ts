@@ -1,5 +1,4 @@
 import type { NameResolver } from "../dataplane/name-resolution.ts";
-import { pinnedUpstream } from "../dataplane/pinned-upstream.ts";
 import { createAddressRules } from "../dataplane/tunnel/address-rules.ts";
 import type { WebhookTarget } from "./webhook-file.ts";
 import type { WebhookRequest } from "./webhook-message.ts";
@@ -24,6 +23,8 @@ export function webhookPost(target: WebhookTarget, names: NameResolver): PostWeb
     const addresses = await names.resolve(url.hostname.replace(/^\[|\]$/g, ""));
     const closed = addresses.find(({ address }) => !rules.permits(address));
     if (closed !== undefined) throw new Error(`${url.host} is at ${closed.address}, not in ranges`);
+    // Loaded by who has something to tell: this thread needs no HTTP client for anything else.
+    const { pinnedUpstream } = await import("../dataplane/pinned-upstream.ts");
     const receiver = pinnedUpstream(url.origin, addresses);
     try {
       const path = `${url.pathname}${url.search}`;
