@@ -10,13 +10,13 @@
 //     delegation is no way around their windows.
 
 import type { Rate } from "../authority/rate.ts";
+import { rateLeft, rateShortage } from "../authority/rate-left.ts";
 import type { AccountEntry } from "./account-limits.ts";
 import { type ContractAccount, contractAccountName } from "./contract-account.ts";
 import { DueHeap } from "./due-heap.ts";
 import { emptyRow, type LedgerRow, moveInRow } from "./ledger-row.ts";
 import type { LedgerState } from "./ledger-state.ts";
 import { LEDGER_UNITS, type LedgerAmounts, type LedgerUnit } from "./ledger-window.ts";
-import { rateLeft, rateShortage } from "./rate-left.ts";
 
 /** Contracts open at once below one, unless a mesh is built otherwise. */
 export const FAN_OUT_MAX = 32;

@@ -179,6 +179,7 @@ export class MeshThreadLink implements MeshLink {
   #onMessage(message: MeshToLoop): void {
     if (message.t === "resolved") this.#onResolved(message);
     else if (message.t === "delegated") this.#delegating.get(message.id)?.(message.answer);
+    else if (message.t === "forget") this.forget(message.keySha256);
     else void this.#onCut(message);
   }
 

@@ -125,6 +125,8 @@ export type MeshToLoop =
       readonly grant: RowGrant | undefined;
       readonly refused: Reason | undefined;
     }
+  /** What was told of that key does not hold any more: it is to be asked for again. */
+  | { readonly t: "forget"; readonly keySha256: string }
   /** A scope was killed: its cell already says so. Close what it covers, 10 a turn. */
   | { readonly t: "cut"; readonly id: number; readonly by: KilledBy; readonly scope: string };
 

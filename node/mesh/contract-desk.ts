@@ -5,13 +5,15 @@
 //     its agent holds, by the node for which it was funded, for whoever proves possession of its key.
 // K3. What was verified under one trust bundle is verified again under the next. Signatures that were found
 //     good are not looked at again; who is trusted is.
-// K4. Keys that nobody has cost their source look-ups, and the coordinator no more than those. A contract
+// K4. What is delegated from a contract is not its own any more from before the ledger is asked, whatever comes of
+//     the question (./unsettled-carves.ts).
+// K5. Keys that nobody has cost their source look-ups, and the coordinator no more than those. A contract
 //     that is kept costs nobody any: who tries keys cannot keep others of their address from theirs.
 
 import { create } from "@bufbuild/protobuf";
 import { publicKeyOf } from "../../authority/holder-key.ts";
 import { KnownLinks } from "../../authority/known-links.ts";
-import type { Rate } from "../../authority/rate.ts";
+import { type Rate, rate as rates } from "../../authority/rate.ts";
 import { type VerifiedChain, verifySteps } from "../../authority/verify-chain.ts";
 import { isInForce, type TrustView } from "../../mesh/trust.ts";
 import { checkTimeZone } from "../../policy/hours.ts";
@@ -26,6 +28,7 @@ import type { Reason } from "../../proto/reasons.ts";
 import { contractOfHandle } from "../thread-messages.ts";
 import type { Directory, Resolved } from "./directory.ts";
 import { readRate } from "./read-rate.ts";
+import { type Carve, UnsettledCarves } from "./unsettled-carves.ts";
 
 /** Contracts kept at once; the one that was asked for longest ago makes room. */
 export const CONTRACTS_KEPT_MAX = 10_000;
@@ -93,6 +96,7 @@ export class ContractDesk {
   readonly #deps: ContractDeskDeps;
   readonly #kept = new Map<string, Kept>();
   readonly #links = new KnownLinks();
+  readonly #carves = new UnsettledCarves();
   readonly #asking = new Map<string, Promise<ServedContract | Reason>>();
 
   constructor(deps: ContractDeskDeps) {
@@ -103,7 +107,8 @@ export class ContractDesk {
   known(keySha256: string): ServedContract | undefined {
     const kept = this.#kept.get(keySha256);
     if (kept === undefined || kept.trustVersion !== this.#deps.trustVersion()) return undefined;
-    return this.#deps.clock.monoNs() < kept.served.freshUntilNs ? kept.served : undefined;
+    const isFresh = this.#deps.clock.monoNs() < kept.served.freshUntilNs;
+    return isFresh ? this.#seen(kept.served) : undefined;
   }
 
   /** Whether it was served here before, under this trust or an earlier one. */
@@ -120,11 +125,31 @@ export class ContractDesk {
     return question;
   }
 
-  /** Takes over what is left of a contract's rate, as a delegation from it has just made it. */
-  setRate({ keySha256 }: Pick<ServedContract, "keySha256">, rate: Rate): void {
+  /** K4: before the ledger is asked. `undefined`: too many delegations from it are not settled. */
+  beginCarve({ keySha256 }: Pick<ServedContract, "keySha256">, rate: Rate): Carve | undefined {
+    return this.#carves.begin({ keySha256, rate });
+  }
+
+  /**
+   * K4: the ledger's word on it, with what is left where it was carved; or that there was none.
+   *
+   * Of two answers that cross the lower one stands, until the ledger is asked again.
+   */
+  endCarve(carve: Carve, end: { readonly left: Rate } | "refused" | "unknown"): void {
+    const { keySha256 } = carve;
     const kept = this.#kept.get(keySha256);
-    if (kept !== undefined) {
-      this.#kept.set(keySha256, { ...kept, served: { ...kept.served, rate } });
+    const how = typeof end === "string" ? end : "carved";
+    this.#carves.end(carve, how);
+    if (kept === undefined) {
+      if (!this.#asking.has(keySha256)) this.#carves.forget(keySha256);
+      return;
+    }
+    const { served } = kept;
+    if (typeof end !== "string") {
+      const rate = rates.meet(served.rate, end.left);
+      this.#kept.set(keySha256, { ...kept, served: { ...served, rate } });
+    } else if (end === "unknown") {
+      this.#kept.set(keySha256, { ...kept, served: { ...served, freshUntilNs: 0n } });
     }
   }
 
@@ -156,6 +181,7 @@ export class ContractDesk {
 
   async #find(keySha256: string): Promise<ServedContract | Reason> {
     const askedNs = this.#deps.clock.monoNs();
+    const askedAt = this.#carves.now();
     const trustVersion = this.#deps.trustVersion();
     const held = contractOfHandle(keySha256);
     const result = await this.#ask(
@@ -170,13 +196,21 @@ export class ContractDesk {
     const freshUntilNs = askedNs + KEPT_NS;
     const served = await this.#served({ keySha256, chain: body.value.chain, rate, freshUntilNs });
     if (typeof served === "string") return served;
-    this.#keep({ served, trustVersion });
-    return served;
+    if (this.#carves.isAnswered(keySha256, askedAt)) return this.#keep({ served, trustVersion });
+    // A delegation has ended meanwhile: what was known of the rate is newer than this answer.
+    const newer = this.#kept.get(keySha256)?.served.rate;
+    if (newer === undefined) return "contract_unavailable";
+    return this.#keep({ served: { ...served, rate: newer, freshUntilNs: 0n }, trustVersion });
+  }
+
+  #seen(served: ServedContract): ServedContract {
+    const rate = this.#carves.left(served.keySha256, served.rate);
+    return rate === served.rate ? served : { ...served, rate };
   }
 
   #still(keySha256: string): ServedContract | undefined {
     const kept = this.#kept.get(keySha256);
-    return kept?.trustVersion === this.#deps.trustVersion() ? kept.served : undefined;
+    return kept?.trustVersion === this.#deps.trustVersion() ? this.#seen(kept.served) : undefined;
   }
 
   async #ask(of: { readonly keySha256: Uint8Array } | { readonly contract: string }) {
@@ -217,12 +251,14 @@ export class ContractDesk {
     return { ...of, verified };
   }
 
-  #keep(kept: Kept): void {
+  #keep(kept: Kept): ServedContract {
     this.#kept.delete(kept.served.keySha256);
     for (const oldest of this.#kept.keys()) {
       if (this.#kept.size < CONTRACTS_KEPT_MAX) break;
       this.#kept.delete(oldest);
+      if (!this.#asking.has(oldest)) this.#carves.forget(oldest);
     }
     this.#kept.set(kept.served.keySha256, kept);
+    return this.#seen(kept.served);
   }
 }

@@ -4,6 +4,7 @@ import { childClaims } from "../../authority/child-claims.ts";
 import { writeClaims } from "../../authority/claims.ts";
 import type { Delegation } from "../../authority/delegation.ts";
 import { type HolderJwk, holderJwk } from "../../authority/holder-key.ts";
+import type { Rate } from "../../authority/rate.ts";
 import { signingInputOf, tokenOf } from "../../authority/token.ts";
 import { LINK_SEPARATOR } from "../../authority/verify-chain.ts";
 import type { TrustView } from "../../mesh/trust.ts";
@@ -24,6 +25,8 @@ import { readRate } from "./read-rate.ts";
 
 const ASK_TIMEOUT_MS = 2_000;
 
+type NotDelegated = Extract<DelegationAnswer, { readonly refused: unknown }>;
+
 export type DelegationsDeps = {
   readonly node: string;
   readonly signer: Signer;
@@ -35,8 +38,8 @@ export type DelegationsDeps = {
     body: NodeRequest["body"],
     options: { readonly timeoutMs: number },
   ) => Promise<{ readonly reply: NodeReply } | { readonly fault: string }>;
-  /** The delegator has less rate from now on: answers about its key are void. */
-  readonly onCarved: () => void;
+  /** What the contract of that key may use of its rate has changed: what loops know of it is void. */
+  readonly onRate: (keySha256: string) => void;
 };
 
 /**
@@ -58,7 +61,8 @@ export async function delegate(
   const key =
     delegation.holder === "" ? newVirtualKey(deps.random, CONTRACT_KEY_PREFIX).key : undefined;
   const chain = signed(parent, { ...delegation, holderKey: holder, key }, deps);
-  const carved = await carve({ chain, node: delegation.node }, parent, deps);
+  const { node, authority } = delegation;
+  const carved = await carve({ chain, node, rate: authority.rate }, parent, deps);
   if ("refused" in carved) return carved;
   return { ...carved, chain, ...(key !== undefined && { key }) };
 }
@@ -82,26 +86,57 @@ export async function fund(
   if (verified.leaf.claims.parent !== parent.verified.leaf.id) {
     return { refused: "contract_parent", detail: "not delegated from yours" };
   }
-  const carved = await carve({ chain, node }, parent, deps);
+  const { rate } = verified.leaf.claims.authority;
+  const carved = await carve({ chain, node, rate }, parent, deps);
   return "refused" in carved ? carved : { ...carved, chain };
 }
 
-/** Moves the money, and has everybody ask again for what is left of the delegator's rate. */
+/**
+ * Moves money and rate. The delegator's requests go without that rate from before the ledger is asked,
+ * and get it back only by the ledger's word: an answer that was lost may have been a yes.
+ */
 async function carve(
-  of: { readonly chain: string; readonly node: string },
+  of: { readonly chain: string; readonly node: string; readonly rate: Rate },
   parent: ServedContract,
   deps: DelegationsDeps,
-): Promise<{ readonly contract: string } | Extract<DelegationAnswer, { refused: unknown }>> {
-  const value = create(CarveRequestSchema, of);
-  const result = await ask(deps, { case: "carve", value });
+): Promise<{ readonly contract: string } | NotDelegated> {
+  const { chain, node, rate } = of;
+  const begun = deps.desk.beginCarve(parent, rate);
+  if (begun === undefined) {
+    return { refused: "contract_unavailable", detail: "delegations from it are not settled" };
+  }
+  deps.onRate(parent.keySha256);
+  const { answer, end } = outcomeOf(
+    await ask(deps, { case: "carve", value: create(CarveRequestSchema, { chain, node }) }),
+  );
+  deps.desk.endCarve(begun, end);
+  deps.onRate(parent.keySha256);
+  return answer;
+}
+
+/** What the caller is told, and what is known of the delegator's rate. */
+function outcomeOf(result: { readonly reply: NodeReply } | { readonly fault: string }): {
+  readonly answer: { readonly contract: string } | NotDelegated;
+  readonly end: Parameters<ContractDesk["endCarve"]>[1];
+} {
   const body = "reply" in result ? result.reply.body : undefined;
-  if (body?.case === "refused") return refusedBy(body.value);
-  if (body?.case !== "carve") return { refused: "contract_unavailable", detail: "no answer came" };
-  const { contract, parentRate } = body.value;
-  const rate = readRate(parentRate);
-  if (rate !== undefined) deps.desk.setRate(parent, rate);
-  deps.onCarved();
-  return { contract };
+  if (body?.case === "refused") {
+    const { reason, message } = body.value;
+    // A name that is no reason is a fault over there, and a fault may come after the deed.
+    if (!Object.hasOwn(REASONS, reason)) {
+      return { answer: { refused: "contract_unavailable", detail: message }, end: "unknown" };
+    }
+    return { answer: { refused: reason as Reason, detail: message }, end: "refused" };
+  }
+  if (body?.case !== "carve") {
+    return {
+      answer: { refused: "contract_unavailable", detail: "no answer came" },
+      end: "unknown",
+    };
+  }
+  const left = readRate(body.value.parentRate);
+  const { contract } = body.value;
+  return { answer: { contract }, end: left === undefined ? "unknown" : { left } };
 }
 
 function holderOf({ holder, node }: Delegation, deps: DelegationsDeps): HolderJwk | undefined {
@@ -137,11 +172,4 @@ async function ask({ ask: send }: DelegationsDeps, body: NodeRequest["body"]) {
   } catch {
     return { fault: "failed" };
   }
-}
-
-/** The ledger's no, by its name where callers may be told it. */
-function refusedBy(of: { readonly reason: string; readonly message: string }): DelegationAnswer {
-  const { reason, message } = of;
-  const refused = Object.hasOwn(REASONS, reason) ? (reason as Reason) : "contract_unavailable";
-  return { refused, detail: message };
 }

@@ -67,6 +67,12 @@ export class LoopPorts {
     for (const port of this.#ports.values()) port.postMessage(message);
   }
 
+  /** Voids what the loops know of a key, before they hear anything that is told from now on. */
+  forget(keySha256: string): void {
+    const message: MeshToLoop = { t: "forget", keySha256 };
+    for (const port of this.#ports.values()) port.postMessage(message);
+  }
+
   close(): void {
     for (const port of this.#ports.values()) port.close();
   }

@@ -4,7 +4,7 @@ import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel } from "../../ports/clock.ts";
 import type { NodeRequest } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import type { KilledBy } from "../decision/facts.ts";
-import { bumpKeyGeneration, type Table, trustVersion } from "../table/table.ts";
+import { type Table, trustVersion } from "../table/table.ts";
 import type {
   ControlToMesh,
   DelegationAnswer,
@@ -108,7 +108,7 @@ export class MeshThread {
   }
 
   async #delegate(keySha256: string, delegation: Delegation | Funding): Promise<DelegationAnswer> {
-    const { config, ports, table } = this.#deps;
+    const { config, ports } = this.#deps;
     const { trust, requests } = this.replica;
     const desk = this.#contracts;
     const deps = {
@@ -119,7 +119,7 @@ export class MeshThread {
       desk,
       ask: (body: NodeRequest["body"], options: { readonly timeoutMs: number }) =>
         requests.ask(body, options),
-      onCarved: () => bumpKeyGeneration(table),
+      onRate: (delegator: string) => this.#loops.forget(delegator),
     };
     const parent = desk.known(keySha256) ?? (await desk.find(keySha256));
     if (typeof parent === "string") return { refused: parent, detail: "of the delegator" };

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { describe, expect, test, vi } from "vitest";
 import type { Bucket, Rate } from "../../../authority/rate.ts";
+import { rateLeft } from "../../../authority/rate-left.ts";
 import type { AccountLimits } from "../../../coordinator/account-limits.ts";
 import type { ContractAccount } from "../../../coordinator/contract-account.ts";
 import type { LeaseGrant } from "../../../coordinator/ledger.ts";
 import { FAN_OUT_MAX } from "../../../coordinator/ledger-contracts.ts";
 import type { LedgerAmounts } from "../../../coordinator/ledger-window.ts";
-import { rateLeft } from "../../../coordinator/rate-left.ts";
 import { proofCount } from "../../support/proof.ts";
 import { amountsOf, LedgerWorld, START_MS } from "./ledger-world.ts";
 

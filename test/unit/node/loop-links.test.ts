@@ -218,6 +218,18 @@ describe("the link to the mesh thread", () => {
     expect(link.resolveKey("aa", "s")).toBeInstanceOf(Promise);
   });
 
+  test("forgets a key when it is told to, and asks for it again", async () => {
+    const { link, mesh, resolvedAs } = meshWorld();
+    const asked = link.resolveKey("aa", "10.0.0.1");
+    await mesh.got(1);
+    resolvedAs(1, grantOf(5));
+    await asked;
+    mesh.send({ t: "forget", keySha256: "aa" });
+    await settle();
+    void link.resolveKey("aa", "10.0.0.1");
+    expect(await mesh.got(2)).toHaveLength(2);
+  });
+
   test("cuts what it is told to, and says when that is done", async () => {
     const { mesh, cuts } = meshWorld();
     mesh.send({ t: "cut", id: 9, by: "team", scope: "team/red" });

@@ -49,7 +49,7 @@ const WISH: Delegation = {
 
 let said: () => NodeReply["body"] | "silence" | Error;
 let asked: NodeRequest["body"][];
-let onCarved: ReturnType<typeof vi.fn<() => void>>;
+let onRate: ReturnType<typeof vi.fn<(key: string) => void>>;
 let desk: ContractDesk;
 let deps: DelegationsDeps;
 let parent: ServedContract;
@@ -57,7 +57,7 @@ let parent: ServedContract;
 beforeEach(async () => {
   said = () => carved("c-1");
   asked = [];
-  onCarved = vi.fn<() => void>();
+  onRate = vi.fn<(key: string) => void>();
   const clock = twinClock({ nowMs: NOW_S * 1_000 });
   const operator = {
     role: "operator",
@@ -98,7 +98,7 @@ beforeEach(async () => {
     clock,
     random: twinRandom(5),
     ask,
-    onCarved,
+    onRate,
   };
   const chain = chainText(root());
   const verified = await desk.verify(chain);
@@ -168,18 +168,6 @@ describe("a node delegates in the name of its agent", () => {
     }
     expect(asked).toEqual([]);
   });
-
-  test("and has the delegator's own rate lowered at once", async () => {
-    const setRate = vi.spyOn(desk, "setRate");
-    await delegate(parent, WISH, deps);
-    const { req, tok, usd_u } = RATE;
-    expect(setRate).toHaveBeenCalledExactlyOnceWith(parent, {
-      req: { burst: 1, amount: req, seconds: 1 },
-      tok: { burst: 1, amount: tok, seconds: 1 },
-      usd_u: { burst: 1, amount: usd_u, seconds: 1 },
-    });
-    expect(onCarved).toHaveBeenCalledOnce();
-  });
 });
 
 describe("what the ledger does not open is told to nobody", () => {
@@ -200,7 +188,6 @@ describe("what the ledger does not open is told to nobody", () => {
       expect(Object.keys(result).sort()).toEqual(["detail", "refused"]);
       expect(result).toMatchObject({ refused: reason });
     }
-    expect(onCarved).not.toHaveBeenCalled();
   });
 });
 
@@ -211,7 +198,7 @@ describe("a contract that was signed without a node is funded", () => {
     const chain = chainText(root(), own);
     expect(await fund(parent, { chain, node: "node-2" }, deps)).toEqual({ contract: "c-1", chain });
     expect(asked).toMatchObject([{ case: "carve", value: { chain, node: "node-2" } }]);
-    expect(onCarved).toHaveBeenCalledOnce();
+    expect(onRate).toHaveBeenLastCalledWith(parent.keySha256);
   });
 
   test.each<[string, string, string, string]>([

@@ -247,11 +247,24 @@ describe("loops", () => {
     return { loops, ends, heard, say, clock };
   }
 
-  const idOf = (message: MeshToLoop | undefined): number => message?.id ?? -1;
+  const idOf = (message: MeshToLoop | undefined): number =>
+    message !== undefined && "id" in message ? message.id : -1;
   const hears = async (isSo: () => boolean): Promise<void> => {
     for (let i = 0; i < 2_000 && !isSo(); i++) await nextTurn();
     expect(isSo()).toBe(true);
   };
+
+  test("what is void of a key is told to every loop, before what is told next", async () => {
+    const { loops, heard } = loopsOf(2);
+    loops.forget("k1");
+    loops.cut({ by: "agent", scope: "agent/research/worker-1" }, () => undefined);
+    await hears(() => heard.every((mine) => mine.length === 2));
+    for (const mine of heard) {
+      expect(mine[0]).toEqual({ t: "forget", keySha256: "k1" });
+      expect(mine[1]?.t).toBe("cut");
+    }
+    loops.close();
+  });
 
   test("a cut is done when the last loop says so, with the sum of what was cut", async () => {
     const { loops, heard, say } = loopsOf(2);

@@ -1,4 +1,4 @@
-import { type Bucket, RATE_METRICS, type Rate, type RateMetric } from "../authority/rate.ts";
+import { type Bucket, RATE_METRICS, type Rate, type RateMetric } from "./rate.ts";
 
 /**
  * What is left of a rate once others have had theirs; undefined when they have more than it.
