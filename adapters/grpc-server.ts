@@ -16,6 +16,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { callerOf, roleGate } from "./grpc-caller.ts";
+import { EncodedMessage } from "./grpc-encoded-message.ts";
 import { RpcError, type RpcErrorFields, statusOf } from "./grpc-error.ts";
 import { addIntrospection, type SetServing } from "./grpc-introspection.ts";
 import {
@@ -45,11 +46,11 @@ export type Handlers<S extends ServiceDescriptor> = {
     ? (
         request: InputOf<S["method"][K]>,
         context: CallContext,
-      ) => AsyncIterable<OutputInitOf<S["method"][K]>>
+      ) => AsyncIterable<OutputInitOf<S["method"][K]> | EncodedMessage>
     : (
         request: InputOf<S["method"][K]>,
         context: CallContext,
-      ) => Promise<OutputInitOf<S["method"][K]>>;
+      ) => Promise<OutputInitOf<S["method"][K]> | EncodedMessage>;
 };
 
 export type ServedService = {
@@ -219,14 +220,9 @@ type OnError = Pick<GrpcServerOptions, "refusalOf" | "onBug"> & {
 /** What calls of every kind can tell about themselves. */
 type ServerSurfaceCall = Omit<ServerUnaryCall<Buffer, Buffer>, "request">;
 
-type AnyUnary = (
-  request: unknown,
-  context: CallContext,
-) => Promise<MessageInitShape<DescMethod["output"]>>;
-type AnyStreaming = (
-  request: unknown,
-  context: CallContext,
-) => AsyncIterable<MessageInitShape<DescMethod["output"]>>;
+type AnyAnswer = MessageInitShape<DescMethod["output"]> | EncodedMessage;
+type AnyUnary = (request: unknown, context: CallContext) => Promise<AnyAnswer>;
+type AnyStreaming = (request: unknown, context: CallContext) => AsyncIterable<AnyAnswer>;
 
 function unaryHandler(
   method: DescMethod,
@@ -301,7 +297,8 @@ function decode(method: DescMethod, bytes: Buffer): unknown {
   }
 }
 
-function encode(method: DescMethod, message: MessageInitShape<DescMethod["output"]>): Buffer {
+function encode(method: DescMethod, message: AnyAnswer): Buffer {
+  if (message instanceof EncodedMessage) return asBuffer(message.bytes);
   return asBuffer(toBinary(method.output, create(method.output, message)));
 }
 

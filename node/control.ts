@@ -71,7 +71,7 @@ export class Control {
   readonly #contractsOf = new Map<string, Set<string>>();
   /** Messages that came before the books of the last run were settled; absent from then on. */
   #early: (() => void)[] | undefined = [];
-  #killed: readonly string[] = [];
+  #killed: ReadonlySet<string> = new Set();
   readonly #open = new Map<number, number>();
   #stopped = false;
   readonly #inspection: InspectionRenewal | undefined;
@@ -153,7 +153,7 @@ export class Control {
   }
 
   /** Scopes that are killed now. */
-  get killed(): readonly string[] {
+  get killed(): ReadonlySet<string> {
     return this.#killed;
   }
 
@@ -180,7 +180,7 @@ export class Control {
         this.#rowFreed(message);
         return;
       case "kills":
-        this.#killed = message.scopes;
+        this.#killed = new Set(message.scopes);
         return;
       case "revived":
         this.actors.tell(`agent/${message.agentId}`, { t: "revived" });

@@ -1,10 +1,10 @@
 import { crowdAgent } from "../fixtures/policy.ts";
+import { AgentLister } from "./agent-lister.ts";
 import { type CoresUsed, coresUsed } from "./cores-used.ts";
 import { FirstRequests } from "./first-requests.ts";
 import type { MeshUnderTest } from "./mesh-under-test.ts";
 import { pause } from "./operator.ts";
 
-const PAGE_SIZE = 1_000;
 /** A list of all begins so often, or when the one before has ended. */
 const LIST_EVERY_MS = 500;
 const WARM_UP_AT_ONCE = 16;
@@ -70,16 +70,10 @@ export class Crowd {
   }
 
   async #listAll(signal: AbortSignal): Promise<void> {
-    const { calls } = this.#mesh.operator.node;
+    using lister = new AgentLister(this.#mesh.altrace.ready.grpc.node);
     while (!signal.aborted) {
       const nextMs = Date.now() + LIST_EVERY_MS;
-      let listed = 0;
-      let pageToken = "";
-      do {
-        const page = await calls.listAgents({ filter: "", pageToken, pageSize: PAGE_SIZE });
-        listed += page.agents.length;
-        pageToken = page.nextPageToken;
-      } while (pageToken !== "" && !signal.aborted);
+      const listed = await lister.list(signal);
       this.#lists += 1;
       this.#listed = Math.max(this.#listed, listed);
       await pause(Math.max(0, nextMs - Date.now()));

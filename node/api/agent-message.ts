@@ -60,10 +60,10 @@ function amounts(cost: Cost = NOTHING): MessageInitShape<typeof AmountsSchema> {
 /** The killed scopes that cover an agent. */
 export function killsOf(agentId: string, view: NodeView): string[] {
   const killed = view.killed();
-  if (killed.length === 0) return [];
+  if (killed.size === 0) return [];
   const id = parseAgentId(agentId);
   const scopes = id === undefined ? [] : scopesOfAgent(id);
-  return scopes.filter((scope) => killed.includes(scope));
+  return scopes.filter((scope) => killed.has(scope));
 }
 
 function scoreOf(actor: ActorView | undefined, view: NodeView): number {

@@ -5,6 +5,7 @@ import type { NodeService } from "../../proto/gen/altrace/v1/node_service_pb.ts"
 import { parseAgentId } from "../../proto/ids.ts";
 import { REASONS, type Reason } from "../../proto/reasons.ts";
 import { explainRecords } from "../audit/explain-record.ts";
+import { AgentEncodings } from "./agent-encodings.ts";
 import { agentMessage, connectionMessage, decisionMessage, holdMessage } from "./agent-message.ts";
 import { listStrangers } from "./list-strangers.ts";
 import type { NodeView } from "./node-view.ts";
@@ -18,6 +19,7 @@ const UUID_PATTERN = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0
 
 /** What SREs ask a node, answered from what its threads already know. */
 export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<typeof NodeService> {
+  const encodings = new AgentEncodings(view);
   return {
     listAgents: async ({ filter, pageSize, pageToken }) => {
       const ids = agentsMatching(view, checkedFilter(filter));
@@ -25,16 +27,14 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
       const from = pageToken === "" ? 0 : firstAfter(ids, pageToken);
       const page = ids.slice(from, from + size);
       const last = page.at(-1);
-      const open = await view.openByAgent();
-      return {
-        agents: page.map((id) => agentMessage(id, view, open.get(id))),
-        nextPageToken: last !== undefined && from + size < ids.length ? last : "",
-      };
+      const isMore = last !== undefined && from + size < ids.length;
+      return encodings.page(page, await view.openByAgent(), isMore ? last : "");
     },
     getAgent: ({ agent }) => getAgent(view, agent),
     watchAgents: ({ filter }, { signal }) => {
       const checked = checkedFilter(filter);
-      return watchAgents(view, clock, { idsNow: () => agentsMatching(view, checked), signal });
+      const idsNow = () => agentsMatching(view, checked);
+      return watchAgents({ view, encodings, clock }, { idsNow, signal });
     },
     watchDecisions: (request, context) =>
       watchDecisions(view.feed, request, checkedFilter(request.filter), context),

@@ -20,7 +20,7 @@ export type NodeView = {
   /** Agents that policy names or that did something here, in order. */
   agentIds(): readonly string[];
   /** Scopes that are killed now. */
-  killed(): readonly string[];
+  killed(): ReadonlySet<string>;
   lastDecisions(agentId: string): readonly AgentEvent[];
   /** Decisions as they are made. */
   readonly feed: DecisionFeed;

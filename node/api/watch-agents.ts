@@ -1,7 +1,8 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { EncodedMessage } from "../../adapters/grpc-encoded-message.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { WatchAgentsResponseSchema } from "../../proto/gen/altrace/v1/node_service_pb.ts";
-import { agentMessage } from "./agent-message.ts";
+import { type AgentEncodings, watchedAgent } from "./agent-encodings.ts";
 import type { NodeView } from "./node-view.ts";
 
 /** How often a watcher is told what changed. */
@@ -11,22 +12,22 @@ const AGENTS_PER_TURN = 200;
 
 /** Sends every agent once, then each whose state differs from what was sent last, until the call ends. */
 export async function* watchAgents(
-  view: NodeView,
-  clock: Clock,
+  of: { readonly view: NodeView; readonly encodings: AgentEncodings; readonly clock: Clock },
   { idsNow, signal }: { readonly idsNow: () => readonly string[]; readonly signal: AbortSignal },
-): AsyncGenerator<MessageInitShape<typeof WatchAgentsResponseSchema>> {
-  const sent = new Map<string, string>();
+): AsyncGenerator<MessageInitShape<typeof WatchAgentsResponseSchema> | EncodedMessage> {
+  const { view, encodings, clock } = of;
+  const sent = new Map<string, Uint8Array>();
   while (!signal.aborted) {
     const open = await view.openByAgent();
     const ids = idsNow();
     for (const [index, id] of ids.entries()) {
       if (index % AGENTS_PER_TURN === AGENTS_PER_TURN - 1) await passed(clock, 0, signal);
       if (signal.aborted) return;
-      const agent = agentMessage(id, view, open.get(id));
-      const text = JSON.stringify(agent, asText);
-      if (sent.get(id) === text) continue;
-      sent.set(id, text);
-      yield { agent };
+      const agent = encodings.of(id, open.get(id));
+      const before = sent.get(id);
+      if (before === agent) continue;
+      sent.set(id, agent);
+      if (before === undefined || Buffer.compare(before, agent) !== 0) yield watchedAgent(agent);
     }
     const present = new Set(ids);
     for (const id of sent.keys()) {
@@ -36,10 +37,6 @@ export async function* watchAgents(
     }
     await passed(clock, WATCH_EVERY_MS, signal);
   }
-}
-
-function asText(_key: string, value: unknown): unknown {
-  return typeof value === "bigint" ? String(value) : value;
 }
 
 /** Resolves after `ms`, or when the call ends. Leaves nothing behind: a watch may last for weeks. */
