@@ -59,18 +59,19 @@ export class LedgerAccounts {
   /** Every row of an account, or of all, in the windows that hold the last turn's time. */
   rows(account?: string): readonly LedgerRow[] {
     // Every answer to a node reads one account: that must not cost a look at all of them.
-    const wanted = account === undefined ? this.#names() : [account];
-    return wanted.flatMap((name) =>
-      LEDGER_UNITS.flatMap((unit) =>
-        WINDOW_KINDS.flatMap((kind) => {
+    const rows: LedgerRow[] = [];
+    for (const name of account === undefined ? this.#names() : [account]) {
+      for (const unit of LEDGER_UNITS) {
+        for (const kind of WINDOW_KINDS) {
           const window = windowAt(kind, this.#state.nowMs);
           const row = this.#state.row(name, unit, window);
           const limit = row ? row.limit : this.limitAt(name, unit, window);
-          if (limit === undefined) return [];
-          return [row ? { ...row } : emptyRow(name, unit, window, limit)];
-        }),
-      ),
-    );
+          if (limit === undefined) continue;
+          rows.push(row ? { ...row } : emptyRow(name, unit, window, limit));
+        }
+      }
+    }
+    return rows;
   }
 
   #names(): readonly string[] {

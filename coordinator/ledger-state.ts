@@ -43,7 +43,10 @@ export class LedgerState {
   readonly #contracts = new ContractShelf();
   /** Keys of rows and overrides by window, to find what an ended window leaves behind. */
   readonly #keysOfWindow = new Map<string, Set<RowKey>>();
-  /** What to write, in a form of its own; made when it is taken, since many turns change one row. */
+  /** Rows and leases to write. Their texts are made when they are taken: many turns change one row. */
+  readonly #changedRows = new Set<LedgerRow>();
+  readonly #changedLeases = new Set<Lease>();
+  /** All else to write, in a form of its own; undefined: to be removed. */
   readonly #changed = new Map<string, (() => unknown) | undefined>();
   #nowMs = 0;
 
@@ -97,7 +100,10 @@ export class LedgerState {
   }
 
   row(account: string, unit: LedgerUnit, window: string): LedgerRow | undefined {
-    return this.#rowsOf.get(account)?.find((row) => row.unit === unit && row.window === window);
+    for (const row of this.#rowsOf.get(account) ?? NO_ROWS) {
+      if (row.unit === unit && row.window === window) return row;
+    }
+    return undefined;
   }
 
   /** Accounts that have a row, in no particular order. */
@@ -111,24 +117,22 @@ export class LedgerState {
   }
 
   putRow(row: LedgerRow): void {
-    const { key } = row;
-    if (this.#rows.get(key) !== row) this.#keepRow(row);
-    this.#write(ROW_PREFIX + key, () => {
-      const { reserved, spent, children } = row;
-      return { reserved, spent, children };
-    });
+    if (this.#rows.get(row.key) !== row) this.#keepRow(row);
+    this.#changedRows.add(row);
   }
 
   putLease(lease: Lease): void {
+    const before = this.#leases.get(lease.id);
+    if (before !== lease) this.#forgetWrite(LEASE_PREFIX + lease.id, this.#changedLeases, before);
     this.#leases.put(lease);
-    this.#write(LEASE_PREFIX + lease.id, () => {
-      const { id: _id, knownSinceMs: _knownSinceMs, ...stored } = lease;
-      return stored;
-    });
+    this.#changedLeases.add(lease);
   }
 
   dropLease(id: string): void {
-    if (!this.#leases.drop(id)) return;
+    const lease = this.#leases.get(id);
+    if (lease === undefined) return;
+    this.#leases.drop(id);
+    this.#changedLeases.delete(lease);
     this.#changed.set(LEASE_PREFIX + id, undefined);
   }
 
@@ -213,10 +217,19 @@ export class LedgerState {
 
   /** What must be written for the store to hold this state, and forgets that it must. */
   takeWrites(): readonly Write[] {
-    const writes = [...this.#changed].map(([key, valueNow]) => {
-      return { key, value: valueNow && Buffer.from(JSON.stringify(valueNow())) };
-    });
+    const writes: Write[] = [];
+    for (const [key, valueNow] of this.#changed) {
+      writes.push({ key, value: valueNow && textOf(valueNow()) });
+    }
+    for (const { key, reserved, spent, children } of this.#changedRows) {
+      writes.push({ key: ROW_PREFIX + key, value: textOf({ reserved, spent, children }) });
+    }
+    for (const { id, knownSinceMs: _knownSinceMs, ...stored } of this.#changedLeases) {
+      writes.push({ key: LEASE_PREFIX + id, value: textOf(stored) });
+    }
     this.#changed.clear();
+    this.#changedRows.clear();
+    this.#changedLeases.clear();
     return writes;
   }
 
@@ -283,13 +296,16 @@ export class LedgerState {
 
   #keepRow(row: LedgerRow): void {
     const { account, key, window } = row;
+    this.#forgetWrite(ROW_PREFIX + key, this.#changedRows, this.#rows.get(key));
     const others = this.#rowsOf.get(account)?.filter((one) => one.key !== key) ?? [];
     this.#rowsOf.set(account, [...others, row]);
     this.#rows.set(key, row);
     this.#index(window, key);
   }
 
-  #dropRow({ account, key }: LedgerRow): void {
+  #dropRow(row: LedgerRow): void {
+    const { account, key } = row;
+    this.#changedRows.delete(row);
     const others = this.#rowsOf.get(account)?.filter((one) => one.key !== key) ?? [];
     if (others.length > 0) this.#rowsOf.set(account, others);
     else this.#rowsOf.delete(account);
@@ -301,6 +317,12 @@ export class LedgerState {
     const keys = this.#keysOfWindow.get(window);
     if (keys) keys.add(key);
     else this.#keysOfWindow.set(window, new Set([key]));
+  }
+
+  /** What takes this key over is written alone: one commit says one thing of one key. */
+  #forgetWrite<T>(key: string, changed: Set<T>, before: T | undefined): void {
+    this.#changed.delete(key);
+    if (before !== undefined) changed.delete(before);
   }
 
   #write(key: string, valueNow: () => unknown): void {
@@ -342,6 +364,12 @@ export class LedgerState {
     const flaws = this.flaws();
     if (flaws.length > 0) throw new LedgerCorrupt(`the ledger does not add up: ${flaws[0]}`);
   }
+}
+
+const NO_ROWS: readonly LedgerRow[] = [];
+
+function textOf(value: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(value));
 }
 
 function partsOf(key: RowKey): { account: string; unit: LedgerUnit; window: string } {

@@ -219,8 +219,8 @@ export class Ledger {
     const rest = eachUnit((unit) => lease.amount[unit] - spent[unit]);
     if (wasOpen) {
       const newly = eachUnit((unit) => spent[unit] - before[unit]);
-      this.#accounts.charge(lease, { reserved: negative(newly), spent: newly });
-      if (ask.final) this.#accounts.charge(lease, { reserved: negative(rest) });
+      const ended = ask.final ? eachUnit((unit) => newly[unit] + rest[unit]) : newly;
+      this.#accounts.charge(lease, { reserved: negative(ended), spent: newly });
     } else if (ask.final) {
       this.#accounts.charge(lease, { spent: negative(rest) });
     }
