@@ -1,4 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { type Envelope, replyEnvelope, requestEnvelope } from "../../mesh/envelope.ts";
 import { openSealed, seal } from "../../mesh/sealed.ts";
 import { coordinatorKey, type TrustView } from "../../mesh/trust.ts";
 import { type Bus, BusFault } from "../../ports/bus.ts";
@@ -31,9 +32,9 @@ export type RequestFault =
   /** The answer is to another request. */
   | "reply_mismatch";
 
-export type RequestResult =
-  | { readonly reply: NodeReply; readonly answer: MeshAnswer }
-  | { readonly fault: RequestFault };
+export type RequestResult = { readonly reply: NodeReply } | { readonly fault: RequestFault };
+/** The same, for whoever reads the reply in another thread. */
+export type ForwardResult = { readonly answer: MeshAnswer } | { readonly fault: RequestFault };
 
 export type RequestsDeps = {
   readonly node: string;
@@ -60,33 +61,37 @@ export class Requests {
   }
 
   /** Asks, with a new request id unless this is another attempt at an earlier request. */
-  ask(
+  async ask(
     body: NodeRequest["body"],
     options: { readonly timeoutMs: number; readonly requestId?: string },
   ): Promise<RequestResult> {
     const { node, bootId } = this.#deps;
     const requestId = options.requestId ?? this.newId();
     const request = create(NodeRequestSchema, { node, bootId, requestId, body });
-    return this.#send(request, toBinary(NodeRequestSchema, request), options.timeoutMs);
+    const bytes = toBinary(NodeRequestSchema, request);
+    const result = await this.#send({ node, requestId, body: body.case }, bytes, options.timeoutMs);
+    if ("fault" in result) return result;
+    const reply = decode(() => fromBinary(NodeReplySchema, result.answer.bytes));
+    return reply === undefined ? { fault: "reply_mismatch" } : { reply };
   }
 
   /** Passes on a request that another thread encoded: it must be this node's, and of that method. */
-  async forward(method: string, bytes: Uint8Array, timeoutMs: number): Promise<RequestResult> {
-    const request = decode(() => fromBinary(NodeRequestSchema, bytes));
-    if (request?.node !== this.#deps.node || request.body.case !== method) {
+  async forward(method: string, bytes: Uint8Array, timeoutMs: number): Promise<ForwardResult> {
+    const envelope = requestEnvelope(bytes);
+    if (envelope?.node !== this.#deps.node || envelope.body !== method) {
       return { fault: "malformed" };
     }
-    return this.#send(request, bytes, timeoutMs);
+    return this.#send(envelope, bytes, timeoutMs);
   }
 
-  async #send(request: NodeRequest, bytes: Uint8Array, timeoutMs: number): Promise<RequestResult> {
-    const method = REQUEST_METHODS.find((name) => name === request.body.case);
+  async #send(envelope: Envelope, bytes: Uint8Array, timeoutMs: number): Promise<ForwardResult> {
+    const method = REQUEST_METHODS.find((name) => name === envelope.body);
     if (!method) return { fault: "malformed" };
     if (this.#waiting >= REQUESTS_WAITING_MAX) return { fault: "busy" };
     this.#waiting += 1;
     try {
       const sealed = seal("request", bytes, this.#deps.signer);
-      return this.#open(request, await this.#ask(method, sealed, timeoutMs));
+      return this.#open(envelope, await this.#ask(method, sealed, timeoutMs));
     } catch (error) {
       if (error instanceof BusFault) return { fault: error.code };
       throw error;
@@ -99,14 +104,14 @@ export class Requests {
     return this.#deps.bus.ask(requestSubject(this.#deps.node, method), sealed, timeoutMs);
   }
 
-  #open(request: NodeRequest, bytes: Uint8Array): RequestResult {
+  #open(asked: Envelope, bytes: Uint8Array): ForwardResult {
     const { trust, verify, clock } = this.#deps;
     const opened = openSealed("reply", bytes, coordinatorKey(trust, clock.nowMs()), verify);
     if (!opened) return { fault: "reply_untrusted" };
-    const reply = decode(() => fromBinary(NodeReplySchema, opened.payload));
-    const isAnswer = reply?.body.case === request.body.case || reply?.body.case === "refused";
-    if (!isAnswer || reply?.requestId !== request.requestId) return { fault: "reply_mismatch" };
-    return { reply, answer: { bytes: opened.payload, kid: opened.kid } };
+    const reply = replyEnvelope(opened.payload);
+    const isAnswer = reply?.body === asked.body || reply?.body === "refused";
+    if (!isAnswer || reply?.requestId !== asked.requestId) return { fault: "reply_mismatch" };
+    return { answer: { bytes: opened.payload, kid: opened.kid } };
   }
 }
 
