@@ -15,7 +15,8 @@ export type LintCode =
   | "rid_duplicate"
   | "settle_duplicate";
 
-export type LintFinding = { readonly code: LintCode; readonly detail: string };
+/** Told of a finding. */
+export type Find = (code: LintCode, detail: string) => void;
 
 export type LintLimits = {
   /**
@@ -55,17 +56,18 @@ export class LeafLint {
     return this.#recent.complete;
   }
 
-  /** The next record; the first one must be at index 0. */
-  look(record: SealedRecord): LintFinding[] {
+  /**
+   * The next record; the first one must be at index 0.
+   *
+   * @param find Told of what is wrong, once for each thing.
+   */
+  look(record: SealedRecord, find: Find): void {
     const index = this.#index++;
     this.#first ??= record;
-    const findings = [
-      ...this.#lookAtPlace(record, index),
-      ...this.#lookAtTime(record),
-      ...this.#lookAtIds(record),
-    ];
+    this.#lookAtPlace(record, index, find);
+    this.#lookAtTime(record, find);
+    this.#lookAtIds(record, find);
     this.#closed ||= record.k === "close";
-    return findings;
   }
 
   /** A leaf that could not be read: it has an index all the same. */
@@ -73,22 +75,20 @@ export class LeafLint {
     this.#index++;
   }
 
-  *#lookAtPlace(record: SealedRecord, index: number): Generator<LintFinding> {
+  #lookAtPlace(record: SealedRecord, index: number, find: Find): void {
     const first = this.#first as SealedRecord;
-    if (record.seq !== index) yield { code: "seq_not_index", detail: `seq ${record.seq}` };
-    if (record.ep !== first.ep) yield { code: "epoch_changed", detail: `epoch ${record.ep}` };
-    if (record.node !== first.node) yield { code: "node_changed", detail: record.node };
-    if (index === 0 && record.k !== "genesis") yield { code: "genesis_missing", detail: record.k };
-    if (index > 0 && record.k === "genesis") {
-      yield { code: "genesis_again", detail: record.origin };
-    }
+    if (record.seq !== index) find("seq_not_index", `seq ${record.seq}`);
+    if (record.ep !== first.ep) find("epoch_changed", `epoch ${record.ep}`);
+    if (record.node !== first.node) find("node_changed", record.node);
+    if (index === 0 && record.k !== "genesis") find("genesis_missing", record.k);
+    if (index > 0 && record.k === "genesis") find("genesis_again", record.origin);
     if (record.k === "genesis" && record.origin !== this.#origin) {
-      yield { code: "genesis_origin", detail: record.origin };
+      find("genesis_origin", record.origin);
     }
-    if (this.#closed) yield { code: "leaf_after_close", detail: record.k };
+    if (this.#closed) find("leaf_after_close", record.k);
   }
 
-  *#lookAtTime(record: SealedRecord): Generator<LintFinding> {
+  #lookAtTime(record: SealedRecord, find: Find): void {
     if (record.k === "clock") {
       // The step is on record, so time starts again from here.
       if (record.step_ms < 0) this.#latestBeforeStepMs = this.#latestMs;
@@ -97,7 +97,7 @@ export class LeafLint {
     }
     const { backstepMsMax } = this.#limits;
     if (record.t < this.#latestMs - backstepMsMax) {
-      yield { code: "time_went_back", detail: `${this.#latestMs - record.t} ms` };
+      find("time_went_back", `${this.#latestMs - record.t} ms`);
     }
     // Another writer's record may carry the old time yet: it must not be what later ones are held
     // to.
@@ -107,36 +107,41 @@ export class LeafLint {
     if (!isOldTime) this.#latestMs = Math.max(this.#latestMs, record.t);
   }
 
-  *#lookAtIds(record: AuditRecord): Generator<LintFinding> {
-    if (record.k === "decision" && record.ph === "request" && !this.#recent.add(record.rid)) {
-      yield { code: "rid_duplicate", detail: record.rid };
-    }
-    if (record.k === "settle" && !this.#recent.add(`settle ${record.rid}`)) {
-      yield { code: "settle_duplicate", detail: record.rid };
+  #lookAtIds(record: AuditRecord, find: Find): void {
+    if (record.k === "decision" && record.ph === "request") {
+      if (!this.#recent.add(record.rid, DECIDED)) find("rid_duplicate", record.rid);
+    } else if (record.k === "settle" && !this.#recent.add(record.rid, SETTLED)) {
+      find("settle_duplicate", record.rid);
     }
   }
 }
 
-/** The last ids seen, between half of `countMax` and all of it. */
+/** What was seen under an id: one bit each. */
+const DECIDED = 1;
+const SETTLED = 2;
+
+/** The last ids seen, between half of `countMax` and all of it, and what was seen under each. */
 class RecentIds {
   readonly #halfMax: number;
-  #young = new Set<string>();
-  #old = new Set<string>();
+  #young = new Map<string, number>();
+  #old = new Map<string, number>();
   complete = true;
 
   constructor(countMax: number) {
     this.#halfMax = Math.max(1, Math.floor(countMax / 2));
   }
 
-  /** False when the id was seen before. */
-  add(id: string): boolean {
-    if (this.#young.has(id) || this.#old.has(id)) return false;
-    if (this.#young.size === this.#halfMax) {
+  /** False when the same was seen under that id before. */
+  add(id: string, what: number): boolean {
+    const isYoung = this.#young.has(id);
+    const seen = (isYoung ? this.#young : this.#old).get(id) ?? 0;
+    if ((seen & what) !== 0) return false;
+    if (!isYoung && this.#young.size === this.#halfMax) {
       if (this.#old.size > 0) this.complete = false;
       this.#old = this.#young;
-      this.#young = new Set();
+      this.#young = new Map();
     }
-    this.#young.add(id);
+    this.#young.set(id, seen | what);
     return true;
   }
 }

@@ -51,6 +51,9 @@ export function object<T>(table: Members<T>, check?: (value: T) => string | unde
       write,
       mandatory,
       prefix: `${canonicalString(name)}:`,
+      // Most texts are what they were in the record before: what fitted then fits now.
+      last: undefined as string | undefined,
+      lastText: "",
     }));
   return (value) => {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
@@ -65,8 +68,18 @@ export function object<T>(table: Members<T>, check?: (value: T) => string | unde
         if (row.mandatory) throw new MemberError(row.name, "is missing");
         continue;
       }
-      text += (seen === 0 ? "" : ",") + row.prefix + writeMember(row.name, row.write, member);
+      if (seen > 0) text += ",";
       seen++;
+      if (member === row.last) {
+        text += row.lastText;
+        continue;
+      }
+      const memberText = row.prefix + writeMember(row.name, row.write, member);
+      if (typeof member === "string") {
+        row.last = member;
+        row.lastText = memberText;
+      }
+      text += memberText;
     }
     // A count is enough: every member seen is in the table, so one more is one that is not.
     if (Object.keys(members).length !== seen) throw unknownMember(members, table);

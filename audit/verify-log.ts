@@ -227,15 +227,16 @@ class LogWalk {
 
   /** Adds the leaves of a bundle: by their entries, and from the first difference by their tile. */
   #grow(first: number, hashes: readonly Uint8Array[], stored: readonly Uint8Array[]): void {
-    const differing = hashes.flatMap((hash, i) =>
-      sameHash(hash, stored[i] as Uint8Array) ? [] : [first + i],
-    );
+    const differing: number[] = [];
+    for (let i = 0; i < hashes.length; i++) {
+      if (!sameHash(hashes[i] as Uint8Array, stored[i] as Uint8Array)) differing.push(first + i);
+    }
     if (differing.length > 0) this.#fromTiles ??= this.#fromEntries.fork();
-    this.#fromTiles?.append(stored);
+    for (const hash of this.#fromTiles ? stored : []) this.#fromTiles?.append(hash);
     // Bounded like the findings that come of it.
     this.#differing.push(...differing.slice(0, FINDINGS_MAX - this.#differing.length));
-    for (const [i, hash] of hashes.entries()) {
-      this.#fromEntries.append([hash]);
+    for (let i = 0; i < hashes.length; i++) {
+      this.#fromEntries.append(hashes[i] as Uint8Array);
       this.#checkAnchorsAt(first + i + 1);
     }
   }
@@ -265,7 +266,7 @@ class LogWalk {
     }
     const { record } = leaf;
     this.#decisions += decisionsIn(record);
-    for (const { code, detail } of this.#lint.look(record)) this.#find(code, detail, index);
+    this.#lint.look(record, (code, detail) => this.#find(code, detail, index));
     for (const { size, timeSeconds } of this.#anchors) {
       if (timeSeconds === undefined) continue;
       this.#checkTime(record.t, index, { size, timeMs: timeSeconds * 1_000 });
@@ -339,8 +340,8 @@ class TreeCheck {
     return fork;
   }
 
-  append(hashes: readonly Uint8Array[]): void {
-    for (const hash of hashes) this.#compare(this.edge.append(hash));
+  append(hash: Uint8Array): void {
+    this.#compare(this.edge.append(hash));
   }
 
   end(): void {
