@@ -94,6 +94,9 @@ function onNews(
   { uses, others }: Extract<AgentMessage, { t: "news" }>,
   env: StepEnv,
 ): StepResult {
+  // Of nearly every agent nobody says anything, and its account has no limit of its own.
+  const isUnlimited = state.ladder.uses.length === 0 && (uses?.length ?? 0) === 0;
+  if (isUnlimited && state.ladder.rung === 0 && others === state.ladder.others) return quiet(state);
   const heard = onLadder(state, othersReport(state.ladder, others, env.nowMs));
   const { ladder: policy, nowMs } = env;
   if (uses === undefined || policy === undefined) return heard;
