@@ -295,7 +295,10 @@ describe("what an operator can see", () => {
   });
 
   test("agents, one agent and nodes", async () => {
-    expect(await altrace.mustCli("nodes")).toMatch(/^node-1 +live +open +in sync /m);
+    // How far a node is comes with its next heartbeat.
+    await waitUntil("the node in sync", async () =>
+      /^node-1 +live +open +in sync /m.test(await altrace.mustCli("nodes")),
+    );
     const agents = await altrace.mustCli("agents", "research");
     expect(agents.split("\n").filter((line) => line.startsWith("research/"))).toHaveLength(3);
     expect(agents).not.toContain("support/");

@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePortBase } from "../../bench/harness/free-ports.ts";
-import { type AltraceProcess, type Ended, runAltrace, startProcess } from "./run-altrace.ts";
+import { type AltraceProcess, type Ended, startProcess } from "./run-altrace.ts";
+import { runCommand } from "./run-command.ts";
 import { waitUntil } from "./wait-until.ts";
 
 /** What `altrace up --json` says when it is ready. */
@@ -106,7 +107,7 @@ export class Altrace implements AsyncDisposable {
 
   /** Runs one command of the CLI against this HOME. */
   cli(...words: string[]) {
-    return runAltrace([...words, "--home", this.home]);
+    return runCommand([...words, "--home", this.home]);
   }
 
   /** The same, when anything but success would end the test. */

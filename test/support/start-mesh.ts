@@ -2,7 +2,8 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePortBase } from "../../bench/harness/free-ports.ts";
-import { type AltraceProcess, runAltrace, startProcess } from "./run-altrace.ts";
+import { type AltraceProcess, startProcess } from "./run-altrace.ts";
+import { runCommand } from "./run-command.ts";
 import { type NatsServer, startNats } from "./start-nats.ts";
 import { waitUntil } from "./wait-until.ts";
 
@@ -174,7 +175,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   cli(...words: string[]) {
-    return runAltrace([...words, "--home", this.coordinator.home]);
+    return runCommand([...words, "--home", this.coordinator.home]);
   }
 
   async mustCli(...words: string[]): Promise<string> {
