@@ -38,12 +38,19 @@ export function may(write: Writer): Optional {
   return { write, mandatory: false };
 }
 
+/** Where a member stood in the text of an object that was written last, or would have stood. */
+export type Mark = { at: number; isThere: boolean };
+
 /**
  * An object with exactly these members. `check` looks at what no member shows alone; it returns
  * what
- * is wrong in one sentence.
+ * is wrong in one sentence. `marks` are told where the members of these names stand.
  */
-export function object<T>(table: Members<T>, check?: (value: T) => string | undefined): Writer {
+export function object<T>(
+  table: Members<T>,
+  check?: (value: T) => string | undefined,
+  marks: Readonly<Record<string, Mark>> = {},
+): Writer {
   const rows = Object.entries<Mandatory | Optional>(table)
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, { write, mandatory }]) => ({
@@ -51,6 +58,7 @@ export function object<T>(table: Members<T>, check?: (value: T) => string | unde
       write,
       mandatory,
       prefix: `${canonicalString(name)}:`,
+      mark: marks[name],
       // Most texts are what they were in the record before: what fitted then fits now.
       last: undefined as string | undefined,
       lastText: "",
@@ -64,6 +72,10 @@ export function object<T>(table: Members<T>, check?: (value: T) => string | unde
     let seen = 0;
     for (const row of rows) {
       const member = members[row.name];
+      if (row.mark !== undefined) {
+        row.mark.at = text.length + (seen > 0 ? 1 : 0);
+        row.mark.isThere = member !== undefined;
+      }
       if (member === undefined) {
         if (row.mandatory) throw new MemberError(row.name, "is missing");
         continue;

@@ -70,7 +70,8 @@ export class LogThread implements SyncedFrames {
     if (run < consumed.doneBefore) throw new AuditFault(`the log is ahead of run ${run}`);
     this.#log = new AuditLog({ files: this.#files, signer, epoch: name.epoch, state });
     const writers = sync.synced().map((writer) => writer.name);
-    this.#frames = new WalFrames({ disk, dir: walDir, run, writers, consumed });
+    const marksOf = (writer: string) => sync.marksOf(writer);
+    this.#frames = new WalFrames({ disk, dir: walDir, run, writers, consumed, marksOf });
     this.#watch = new ClockWatch(options.clock);
   }
 

@@ -10,6 +10,7 @@
 
 import type { Disk } from "../../ports/disk.ts";
 import type { Consumed, ReadPosition } from "./consumed.ts";
+import type { MarkReader } from "./leaf-marks.ts";
 import { CONTROL_WRITER, listWalFiles, type WalFile, walPath } from "./wal-files.ts";
 import type { WalPosition } from "./wal-signal.ts";
 import { isBefore, type WalItem, WalSource } from "./wal-source.ts";
@@ -20,6 +21,8 @@ export type WalFramesOptions = {
   /** The present run, and who writes in it. */
   readonly run: string;
   readonly writers: readonly string[];
+  /** What a writer of the present run tells of its leaves. */
+  readonly marksOf?: (writer: string) => MarkReader | undefined;
   /** How far earlier runs of this thread came. */
   readonly consumed: Pick<Consumed, "doneBefore" | "positions">;
 };
@@ -117,10 +120,13 @@ export class WalFrames {
   }
 
   #runOf(id: string, writers: readonly string[]): Run {
-    const { disk, dir, consumed } = this.#options;
+    const { disk, dir, consumed, run, marksOf } = this.#options;
     const sources = [...writers].sort().map((writer) => {
       const at = consumed.positions.find((one) => keyOf(one) === keyOf({ run: id, writer }));
-      return new WalSource({ disk, dir, run: id, writer, at: at ?? { fileNo: 0, bytes: 0 } });
+      // Marks are told from a writer's first frame on.
+      const marks = id === run && at === undefined ? marksOf?.(writer) : undefined;
+      const from = at ?? { fileNo: 0, bytes: 0 };
+      return new WalSource({ disk, dir, run: id, writer, at: from, marks });
     });
     return { id, sources, isBegun: false };
   }

@@ -6,10 +6,13 @@
  * G2. A position is published after its frame was handed to the kernel: what lies before it is
  *     whole.
  * G3. A frame published while the audit thread falls asleep keeps it awake.
+ *
+ * Behind the positions lie the marks of each writer's last leaves: see leaf-marks.ts.
  */
 
 import assert from "node:assert/strict";
 import type { Room } from "./disk-room.ts";
+import { MARK_INTS } from "./leaf-marks.ts";
 
 /** Where a writer stands. `fileNo` 0: it has not opened its first file. */
 export type WalPosition = { readonly fileNo: number; readonly bytes: number };
@@ -29,19 +32,26 @@ const ROOM = 1;
 const ROOMS: readonly Room[] = ["enough", "short", "none"];
 /** A writer's cell has a cache line of its own: other loops write theirs all the time. */
 const LONGS_PER_LINE = 8;
+const LINE_BYTES = LONGS_PER_LINE * 8;
+const MARK_BYTES = MARK_INTS * 4;
 const FILE_SHIFT = 32n;
 const BYTES_MASK = (1n << FILE_SHIFT) - 1n;
 
 export function createWalSignal(writers: number): WalSignal {
   assert(Number.isInteger(writers) && writers >= 1 && writers <= WRITERS_MAX, `${writers} writers`);
-  return openWalSignal(new SharedArrayBuffer((writers + 1) * LONGS_PER_LINE * 8));
+  return openWalSignal(new SharedArrayBuffer(LINE_BYTES + writers * (LINE_BYTES + MARK_BYTES)));
 }
 
 /** The signal in a buffer that another thread created. */
 export function openWalSignal(buffer: SharedArrayBuffer): WalSignal {
-  const longs = new BigInt64Array(buffer);
-  const writers = longs.length / LONGS_PER_LINE - 1;
+  const writers = (buffer.byteLength - LINE_BYTES) / (LINE_BYTES + MARK_BYTES);
+  const longs = new BigInt64Array(buffer, 0, (writers + 1) * LONGS_PER_LINE);
   return { buffer, writers, ints: new Int32Array(buffer), longs };
+}
+
+/** Where a writer's marks lie. */
+export function marksOf({ buffer, longs }: WalSignal, writer: number): Int32Array {
+  return new Int32Array(buffer, longs.byteLength + writer * MARK_BYTES, MARK_INTS);
 }
 
 /** Called by the writer alone, after every frame and every new file. */

@@ -1,5 +1,6 @@
 import { type LeafScan, scanLeaf } from "../../audit/scan-leaf.ts";
 import { type Disk, openIfThere } from "../../ports/disk.ts";
+import type { MarkReader } from "./leaf-marks.ts";
 import { readPiece, WAL_PIECE_BYTES } from "./read-wal.ts";
 import { walPath } from "./wal-files.ts";
 import type { WalPosition } from "./wal-signal.ts";
@@ -26,6 +27,8 @@ export type WalSourceOptions = {
   readonly writer: string;
   /** Where to begin; `fileNo` 0 is the beginning of the first file. */
   readonly at: WalPosition;
+  /** What its writer tells of its leaves, where that is a thread of this run. */
+  readonly marks?: MarkReader | undefined;
 };
 
 /**
@@ -106,9 +109,9 @@ export class WalSource {
     const { leaves, ends, flaw } = readPiece(this.#options.disk, fd, { at, until, buffer });
     for (let i = 0; i < leaves.length; i++) {
       const leaf = leaves[i] as Uint8Array;
-      const scan = scanLeaf(leaf);
-      if (scan.t >= 0) this.#lastT = scan.t;
       const end = { fileNo, bytes: ends[i] as number };
+      const scan = this.#options.marks?.next(leaf, end) ?? scanLeaf(leaf);
+      if (scan.t >= 0) this.#lastT = scan.t;
       this.#queue.push({ t: this.#lastT, leaf, scan, fileNo, lostBytes: 0, end });
     }
     const readTo = ends.at(-1) ?? at;

@@ -17,8 +17,9 @@ import { AuditFault } from "../../audit/audit-fault.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Disk } from "../../ports/disk.ts";
 import { setSyncedAtNs, type Table } from "../table/table.ts";
+import { MarkReader } from "./leaf-marks.ts";
 import { walPath } from "./wal-files.ts";
-import { positionOf, type WalPosition, type WalSignal } from "./wal-signal.ts";
+import { marksOf, positionOf, type WalPosition, type WalSignal } from "./wal-signal.ts";
 
 export type WalWriterName = { readonly no: number; readonly name: string };
 
@@ -77,6 +78,12 @@ export class WalSync {
   /** What of each writer is on the disk. */
   synced(): readonly (WalWriterName & { readonly position: WalPosition })[] {
     return this.#followed.map(({ no, name, synced }) => ({ no, name, position: synced }));
+  }
+
+  /** What a writer tells of its leaves, from its first one on. */
+  marksOf(name: string): MarkReader | undefined {
+    const writer = this.#followed.find((one) => one.name === name);
+    return writer && new MarkReader(marksOf(this.#options.signal, writer.no));
   }
 
   /**

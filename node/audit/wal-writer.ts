@@ -13,14 +13,16 @@
 
 import { AuditFault } from "../../audit/audit-fault.ts";
 import { encodeFrame } from "../../audit/frame.ts";
-import { encodeLeaf, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
+import { encodeScannedLeaf, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import { type AuditRecord, decisionsIn, type GapRecord } from "../../audit/record.ts";
+import type { LeafScan } from "../../audit/scan-leaf.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Disk } from "../../ports/disk.ts";
 import type { DecisionLog } from "../decision/commit.ts";
 import { syncedAtNs, type Table } from "../table/table.ts";
+import { MarkWriter } from "./leaf-marks.ts";
 import { WAL_FILE_BYTES_MAX, walPath } from "./wal-files.ts";
-import { publishPosition, roomOf, type WalSignal } from "./wal-signal.ts";
+import { marksOf, publishPosition, roomOf, type WalSignal } from "./wal-signal.ts";
 
 /**
  * Bytes of a leaf without its place: `"ep":` and `"seq":` with their numbers must fit beside it.
@@ -73,6 +75,7 @@ class WalWriter implements Wal {
   readonly #disk: Disk;
   readonly #syncMaxNs: bigint;
   readonly #fileBytesMax: number;
+  readonly #marks: MarkWriter;
   #fd: number | undefined;
   #fileNo = 0;
   /** Bytes of whole frames in the present file: where the next one goes. */
@@ -89,6 +92,7 @@ class WalWriter implements Wal {
   constructor(options: WalOptions) {
     this.#options = options;
     this.#disk = options.disk;
+    this.#marks = new MarkWriter(marksOf(options.signal, options.writer.no));
     this.#fileBytesMax = options.fileBytesMax ?? WAL_FILE_BYTES_MAX;
     this.#syncMaxNs = BigInt(options.syncMaxMs) * 1_000_000n;
     try {
@@ -134,13 +138,14 @@ class WalWriter implements Wal {
     this.#fd = undefined;
   }
 
-  #write(frame: Uint8Array): void {
+  #write({ bytes: frame, scan }: Frame): void {
     if (this.#fd === undefined) throw new AuditFault("the log is closed");
     // First of all: remains in a file that is left behind would look torn when it is read again.
     if (this.#hasRemains) this.#cutRemains();
     if (this.#bytes + frame.length > this.#fileBytesMax) this.#openNextFile();
     this.#writeWhole(frame);
     this.#bytes += frame.length;
+    this.#marks.tell({ fileNo: this.#fileNo, bytes: this.#bytes }, scan);
     this.#publish();
     // After the write and its publication: a sync that began before this instant counts neither.
     const nowNs = this.#options.clock.monoNs();
@@ -206,11 +211,14 @@ function gapOf({ count, t0, t1 }: LostDecisions, { t, node }: AuditRecord): GapR
   return { v: 1, k: "gap", t, node, n: count, exact: true, rc: "audit_unavailable", t0, t1 };
 }
 
-function frameOf(record: AuditRecord): Buffer {
+/** A frame, and where things stand in its leaf. */
+type Frame = { readonly bytes: Buffer; readonly scan: LeafScan };
+
+function frameOf(record: AuditRecord): Frame {
   try {
-    const leaf = encodeLeaf(record);
+    const { leaf, scan } = encodeScannedLeaf(record);
     if (leaf.length > WAL_LEAF_BYTES_MAX) throw new RangeError(`a leaf of ${leaf.length} bytes`);
-    return encodeFrame(leaf);
+    return { bytes: encodeFrame(leaf), scan };
   } catch (cause) {
     throw new AuditFault(`a ${record.k} record cannot be written down`, { cause });
   }

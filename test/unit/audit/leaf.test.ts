@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import {
   decodeRecord,
   encodeLeaf,
+  encodeScannedLeaf,
   isSealed,
   LEAF_BYTES_MAX,
   RecordError,
@@ -17,6 +18,7 @@ import {
   RECORD_TOOLS_MAX,
   recordable,
 } from "../../../audit/record.ts";
+import { scanLeaf } from "../../../audit/scan-leaf.ts";
 import { canonicalJson } from "../../../proto/jcs.ts";
 import { ALLOW, DENY, RECORDS } from "./sample-records.ts";
 
@@ -62,6 +64,14 @@ describe.each(byKind)("%s", (_name, record) => {
     const leaf = encodeLeaf(record);
     expect(leaf.toString()).toBe(canonicalJson(record));
     expect(decoded(leaf)).toEqual({ ok: true, record });
+  });
+
+  test("is said to have its members where a reader finds them", () => {
+    encodeScannedLeaf(ALLOW);
+    const { leaf, scan } = encodeScannedLeaf(record);
+    expect(leaf).toEqual(encodeLeaf(record));
+    if (leaf.length === leaf.toString().length) expect(scan).toEqual(scanLeaf(leaf));
+    else expect(scan.epAt).toBe(-1);
   });
 
   test("is sealed with epoch and index at their sorted places, once", () => {
