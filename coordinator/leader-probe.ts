@@ -1,5 +1,6 @@
 import { type Bus, BusFault } from "../ports/bus.ts";
 import { type Clock, monoMs } from "../ports/clock.ts";
+import type { Signer } from "../ports/keys.ts";
 import { CONTROL_STREAM, controlSubject } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
 import type { Replica } from "./replica.ts";
@@ -8,6 +9,8 @@ export type LeaderProbeOptions = {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly replica: Replica;
+  /** This coordinator's own. */
+  readonly signer: Pick<Signer, "kid">;
   readonly tell: Tell;
 };
 
@@ -37,7 +40,7 @@ export class LeaderProbe {
 
   /**
    * Asks the leader for its newest message: proof that it answers, and a look at whether the stream's
-   * end is still what was merged. One question at a time: one that hangs must not let others pile up.
+   * end is still what was merged, or has gone on without our hearing. One question at a time: one that hangs must not let others pile up.
    */
   async ask(): Promise<void> {
     if (this.#isAsking) return;
@@ -53,11 +56,23 @@ export class LeaderProbe {
       if (newest && (last?.seq ?? 0) < newest.seq) {
         tell("stream_rolled_back", { seq: newest.seq, found: last?.seq ?? 0 });
         replica.repair({ fromStart: true });
-      }
+      } else if (await this.#hasMissed()) replica.repair();
     } catch (error) {
       if (!(error instanceof BusFault)) throw error;
     } finally {
       this.#isAsking = false;
     }
+  }
+
+  /**
+   * Whether another coordinator has committed what the subscription did not bring: a server drops
+   * messages for whoever is slow. Until it is merged no digest of ours opens anybody.
+   */
+  async #hasMissed(): Promise<boolean> {
+    const { bus, replica, signer } = this.#options;
+    // One that is not listed may not have heard of the bundle that lists it.
+    const isAlone = replica.trust.keysOf("coordinator").every(({ kid }) => kid === signer.kid);
+    if (isAlone) return false;
+    return (await bus.read(CONTROL_STREAM, replica.lastSeq + 1, 1)).length > 0;
   }
 }

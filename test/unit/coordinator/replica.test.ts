@@ -5,7 +5,12 @@ import { openSealed } from "../../../mesh/sealed.ts";
 import type { Bus, BusMessage } from "../../../ports/bus.ts";
 import { twinBus } from "../../../ports/twin-bus.ts";
 import { type Beat, BeatSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
-import { KillSchema, ReviveSchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
+import {
+  KillSchema,
+  ReviveSchema,
+  TrustRole,
+  TrustSchema,
+} from "../../../proto/gen/altrace/v1/record_pb.ts";
 import { CoordinatorWorld, MESH } from "./coordinator-world.ts";
 
 const SCOPE = "agent/pay/bot";
@@ -206,13 +211,18 @@ describe("the stream", () => {
 });
 
 describe("sequences", () => {
-  /** A coordinator whose committed broadcasts a test can also make up, as a server may. */
-  async function withBroadcasts() {
+  /**
+   * A coordinator whose committed broadcasts a test can also make up, as a server may.
+   *
+   * @param isDeaf No other broadcast reaches it.
+   */
+  async function withBroadcasts(isDeaf = false) {
     const world = new CoordinatorWorld();
     const inner = world.hub.connect();
     const listeners: ((message: BusMessage) => void)[] = [];
     const listen: Bus["listen"] = (pattern, fn) => {
       if (pattern === "alt.bc.>") listeners.push(fn);
+      if (pattern === "alt.bc.>" && isDeaf) return () => undefined;
       return inner.listen(pattern, fn);
     };
     const bus: Bus = new Proxy(inner, {
@@ -229,6 +239,23 @@ describe("sequences", () => {
     };
     return { world, broadcast };
   }
+
+  test("what another coordinator committed and no broadcast told is found with the next digest", async () => {
+    const { world } = await withBroadcasts(true);
+    const trust = world.parts.replica.state.get("trust")?.op;
+    if (trust?.case !== "trust") throw new Error("no trust");
+    const { kid, publicKey } = world.keys.loadOrCreate("another coordinator");
+    const keys = [...trust.value.keys, { kid, publicKey, role: TrustRole.COORDINATOR }];
+    const op = { case: "trust" as const, value: create(TrustSchema, { keys }) };
+    const added = await world.parts.commands.carry(world.sign("trust", op), ["trust"]);
+    await world.until(() => added.committed);
+    const bytes = world.sign(SCOPE, killOp(), world.coordinator);
+    await world.outside.append(SUBJECT, bytes, { msgId: "another", expectSeq: 0 });
+    await world.flush();
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(false);
+    await world.pass(2_000);
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+  });
 
   test("a broadcast that comes late does not move a scope's sequence back", async () => {
     const { world, broadcast } = await withBroadcasts();
