@@ -28,6 +28,7 @@ import { buildParts, type Parts } from "./parts.ts";
 import { PLACED_EVERYWHERE, type Placement } from "./placement.ts";
 import { limitsOfPolicy } from "./policy-limits.ts";
 import { modelsOfPolicy } from "./policy-models.ts";
+import { policyInSlices } from "./policy-of-bundle.ts";
 import { emptyLagsOfPolicy } from "./policy-rates.ts";
 import { foundTrust } from "./trust-bundle.ts";
 import { witnessKey } from "./witness.ts";
@@ -138,6 +139,7 @@ export async function buildCoordinator(
     outsideLogs: logsFile === undefined ? [] : readOutsideLogs(readFileSync(logsFile), pin.mesh),
     placement: ports.placement ?? PLACED_EVERYWHERE,
     limitsOf: ports.limitsOf ?? limitsOfPolicy,
+    readAhead: (bundle) => policyInSlices(bundle, ports.clock),
     modelsOf: modelsOfPolicy,
     emptyLagsOf: emptyLagsOfPolicy,
     tell,

@@ -55,6 +55,8 @@ export type PartsInput = {
   readonly outsideLogs: readonly VerifierKey[];
   readonly placement: Placement;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
+  /** Reads a bundle in slices, before it is anybody's policy. */
+  readonly readAhead: (bundle: Uint8Array) => Promise<unknown>;
   readonly modelsOf: (bundle: Uint8Array) => ReadonlySet<string>;
   readonly emptyLagsOf: (bundle: Uint8Array) => ReadonlyMap<string, RateLags>;
   readonly tell: Tell;

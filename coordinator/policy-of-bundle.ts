@@ -1,18 +1,61 @@
-import { type ReadBundle, readBundle } from "../policy/read-bundle.ts";
+import { createHash } from "node:crypto";
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { type ReadBundle, readBundle, readBundleInSlices } from "../policy/read-bundle.ts";
+import type { Clock } from "../ports/clock.ts";
 
-/** By the bundle's bytes as they lie in merged state, and for as long as they lie there. */
-const READ = new WeakMap<Uint8Array, ReadBundle>();
+/** The policy in force, the one to come, and one that somebody else may still be asking about. */
+const KEPT_MAX = 3;
+/** How long the thread that answers nodes may be away. */
+const SLICE_NS = 1_000_000n;
+
+/** By the SHA-256 of the bundle, newest last: the same policy comes in several messages. */
+const READ = new Map<string, ReadBundle>();
+/** The hash of what is read over and over need not be taken again. */
+const HASHES = new WeakMap<Uint8Array, string>();
 
 /**
  * Reads a policy bundle, once for all parts of the coordinator that need something of it.
  *
  * A policy of 20,000 agents takes some 200 ms of the one thread that answers nodes, and there are
- * requests of agents that wait for those answers.
+ * requests of agents that wait for those answers. Whoever can wait reads it by `policyInSlices` first.
  */
 export function policyOfBundle(bundle: Uint8Array): ReadBundle {
-  const known = READ.get(bundle);
-  if (known !== undefined) return known;
-  const read = readBundle(bundle);
-  READ.set(bundle, read);
+  const hash = hashOf(bundle);
+  return READ.get(hash) ?? keep(hash, readBundle(bundle));
+}
+
+/** The same, while others get their turns: what follows by `policyOfBundle` costs nothing. */
+export async function policyInSlices(
+  bundle: Uint8Array,
+  clock: Pick<Clock, "monoNs">,
+): Promise<ReadBundle> {
+  const hash = hashOf(bundle);
+  const steps = readBundleInSlices(bundle);
+  let sliceEndNs = clock.monoNs() + SLICE_NS;
+  for (;;) {
+    const known = READ.get(hash);
+    if (known !== undefined) return known;
+    const step = steps.next();
+    if (step.done) return keep(hash, step.value);
+    if (clock.monoNs() < sliceEndNs) continue;
+    await nextTurn();
+    sliceEndNs = clock.monoNs() + SLICE_NS;
+  }
+}
+
+function keep(hash: string, read: ReadBundle): ReadBundle {
+  READ.set(hash, read);
+  for (const oldest of READ.keys()) {
+    if (READ.size <= KEPT_MAX) break;
+    READ.delete(oldest);
+  }
   return read;
+}
+
+function hashOf(bundle: Uint8Array): string {
+  const known = HASHES.get(bundle);
+  if (known !== undefined) return known;
+  const hash = createHash("sha256").update(bundle).digest("hex");
+  HASHES.set(bundle, hash);
+  return hash;
 }

@@ -47,6 +47,8 @@ export type ServiceOptions = {
   readonly agents: MeshAgents;
   readonly witness: Witness;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
+  /** Reads a bundle while others get their turns, so that `limitsOf` finds it read. Never rejects. */
+  readonly readAhead: (bundle: Uint8Array) => Promise<unknown>;
   /** How long an answer waits for the stream before it says `committed: false`. */
   readonly commitWaitMs: number;
 };
@@ -171,7 +173,7 @@ async function carry(
   if (!record) throw refused("INVALID_ARGUMENT", "record_missing", "A record is needed.", "record");
   const bytes = toBinary(SignedRecordSchema, record);
   const opened = options.replica.open(bytes);
-  if (opened.ok) mustBeCarriable(options, opened.record);
+  if (opened.ok) await mustBeCarriable(options, opened.record);
   const command = await options.commands.carry(bytes, ops);
   await options.commands.settled(command, options.commitWaitMs);
   if (command.conflict) {
@@ -180,7 +182,10 @@ async function carry(
   return command;
 }
 
-function mustBeCarriable({ limitsOf }: ServiceOptions, record: MeshRecord): void {
+async function mustBeCarriable(
+  { limitsOf, readAhead }: ServiceOptions,
+  record: MeshRecord,
+): Promise<void> {
   const { op, parsed } = record;
   if (op.case === "kill" && parsed.kind !== "key" && parsed.kind !== "node") {
     // Beyond what a coordinator may number a thief of its key has been, and nodes take an operator's
@@ -189,6 +194,7 @@ function mustBeCarriable({ limitsOf }: ServiceOptions, record: MeshRecord): void
     throw new CommandRefused("op_not_allowed", `${record.scope} is killed by Kill`);
   }
   if (op.case !== "policy") return;
+  await readAhead(op.value.body);
   try {
     limitsOf(op.value.body);
   } catch (cause) {

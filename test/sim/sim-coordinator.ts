@@ -142,6 +142,7 @@ export class SimCoordinator {
       outsideLogs: [],
       placement: PLACED_EVERYWHERE,
       limitsOf: limitsOfPolicy,
+      readAhead: async () => undefined,
       modelsOf: modelsOfPolicy,
       emptyLagsOf: emptyLagsOfPolicy,
       tell,

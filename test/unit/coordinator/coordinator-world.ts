@@ -152,6 +152,7 @@ export class CoordinatorWorld {
       outsideLogs: [],
       placement: this.options.placement ?? PLACED_EVERYWHERE,
       limitsOf: readLimits,
+      readAhead: async () => undefined,
       modelsOf: () => MODELS,
       emptyLagsOf: () => EMPTY_LAGS,
       tell: (event, fields) => this.told.push({ event, fields }),

@@ -1,0 +1,66 @@
+import { expect, test, vi } from "vitest";
+import { policyInSlices, policyOfBundle } from "../../../coordinator/policy-of-bundle.ts";
+import { contentScanner } from "../../../node/content-scanner.ts";
+import { readPolicy } from "../../../policy/read-policy.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
+
+/** A policy whose reading takes many steps, and which no other test has read. */
+function bundleOf(agents: number, note: string): Uint8Array {
+  const lines = Array.from({ length: agents }, (_, no) => `      a${no}: {}`).join("\n");
+  const text = `format: 1
+providers:
+  openai: { dialect: openai, base_url: "https://${note}.test", credential: openai, clearance: public }
+models:
+  openai/gpt-x:
+    price: { input_usd_per_mtok: "1", output_usd_per_mtok: "1" }
+    max_output_tokens: 100
+classification: { levels: [public], labels: {}, default_class: public }
+teams:
+  red:
+    budget: { usd: { total: "1" } }
+    defaults: { models: [openai/gpt-x], clearance: public }
+    agents:
+${lines}
+`;
+  const read = readPolicy(text, { file: "test", scanner: contentScanner });
+  if (!read.ok) throw new Error(JSON.stringify(read.findings));
+  return read.bundle;
+}
+
+/** A clock of which each look takes so long that every step fills a slice. */
+const slowClock = () => {
+  const clock = twinClock();
+  let ns = 0n;
+  return { ...clock, monoNs: () => (ns += 2_000_000n) };
+};
+
+test("a policy is read in slices, and once for all copies of its bytes", async () => {
+  const bundle = bundleOf(200, "sliced");
+  let turns = 0;
+  const other = setInterval(() => (turns += 1), 0);
+  const read = await policyInSlices(bundle, slowClock());
+  clearInterval(other);
+  expect(turns).toBeGreaterThan(5);
+  expect(read).toMatchObject({ ok: true });
+  expect(policyOfBundle(Buffer.from(bundle))).toBe(read);
+  expect(await policyInSlices(bundle.slice(), slowClock())).toBe(read);
+});
+
+test("what somebody else has read meanwhile is not read to its end again", async () => {
+  const bundle = bundleOf(200, "overtaken");
+  const clock = slowClock();
+  const looks = vi.spyOn(clock, "monoNs");
+  const ahead = policyInSlices(bundle, clock);
+  const read = policyOfBundle(bundle.slice());
+  expect(await ahead).toBe(read);
+  expect(looks.mock.calls.length).toBeLessThan(5);
+});
+
+test("what is no policy is known as such, and old policies are forgotten", async () => {
+  const bad = Buffer.from("{}");
+  const read = await policyInSlices(bad, twinClock());
+  expect(read).toMatchObject({ ok: false });
+  expect(policyOfBundle(bad)).toBe(read);
+  for (const name of ["one", "two", "three"]) policyOfBundle(bundleOf(1, name));
+  expect(policyOfBundle(bad)).not.toBe(read);
+});
