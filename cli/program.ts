@@ -7,6 +7,7 @@ import { completionScript, SHELLS } from "./completion.ts";
 import { addContracts } from "./contract-program.ts";
 import { idsAsOperands } from "./ids-as-operands.ts";
 import { lazily } from "./lazily.ts";
+import { addMoney } from "./money-program.ts";
 import type { Streams } from "./output.ts";
 
 // A command loads what it needs when it runs: nobody waits for the parts of the others.
@@ -21,14 +22,6 @@ const agents = lazily(
 const nodes = lazily(
   () => import("./commands/agents.ts"),
   (its) => its.nodes,
-);
-const showBudget = lazily(
-  () => import("./commands/budget.ts"),
-  (its) => its.showBudget,
-);
-const topUpBudget = lazily(
-  () => import("./commands/budget.ts"),
-  (its) => its.topUpBudget,
 );
 const discover = lazily(
   () => import("./commands/discover.ts"),
@@ -164,6 +157,7 @@ function buildProgram(host: CliProcess): Command {
   addMembership(program, host);
   addCertificates(program, (command, deed) => act(command, host, deed));
   addContracts(program, (command, deed) => act(command, host, deed));
+  addMoney(program, (command, deed) => act(command, host, deed));
   addAudit(program, host, act);
   addCompletion(program, host);
   return program;
@@ -306,18 +300,6 @@ function addConfiguration(program: Command, host: CliProcess): void {
     .action((id: string, options, command: Command) =>
       act(command, host, (context) => revokeKey(context, id, options)),
     );
-  const budget = program.command("budget").description("the ledger");
-  simple(budget, host, "show [account]", "limits and spending", (context, account = "") =>
-    showBudget(context, account),
-  );
-  simple(
-    budget,
-    host,
-    "top-up <account> <window> <unit> <limit>",
-    "a new limit for one window, such as total or day:2026-11-22",
-    (context, account = "", window = "", unit = "", limit = "") =>
-      topUpBudget(context, account, { window, unit, limit }),
-  );
 }
 
 function addMembership(program: Command, host: CliProcess): void {

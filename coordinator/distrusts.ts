@@ -1,11 +1,12 @@
 import { create } from "@bufbuild/protobuf";
-import { nextRecord, RecordError } from "../mesh/record.ts";
+import { distrustOf } from "../mesh/distrust-of.ts";
+import { type MeshRecord, nextRecord, RecordError } from "../mesh/record.ts";
 import { DISTRUST_MILLI_MAX, DISTRUST_MILLI_MIN } from "../mesh/record-op.ts";
 import { type Clock, monoMs } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import { DistrustReplySchema, type DistrustRequest } from "../proto/gen/altrace/v1/mesh_pb.ts";
-import { LimitSchema } from "../proto/gen/altrace/v1/record_pb.ts";
+import { type Distrust, LimitSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { parseScope } from "../proto/ids.ts";
 import { CommandRefused } from "./command-refused.ts";
 import type { Commands } from "./commands.ts";
@@ -48,7 +49,7 @@ export class Distrusts {
 
   /** Answers a node. What it asks for is the mesh's once its record is committed, not before. */
   async raise(
-    { provider, model, milli }: DistrustRequest,
+    { provider, model, milli, era }: DistrustRequest,
     { node, bootId }: RequestFrom,
   ): Promise<ReplyBody> {
     const { replica, registry, raises, clock, tell } = this.#options;
@@ -63,11 +64,14 @@ export class Distrusts {
     const id = `${provider}/${model}`;
     if (this.#models.now?.has(id) !== true)
       return refusedBody("model_unknown", `${id} is not in the policy`);
-    const current = replica.state.get(scope)?.op;
-    const known = current?.case === "limit" ? current.value.of : undefined;
-    if (known?.case === "distrust" && known.value.milli >= milli) {
-      const value = create(DistrustReplySchema, { milli: known.value.milli });
-      return { case: "distrust", value };
+    const known = distrustOf(replica.state.get(scope)?.op);
+    const knownEra = known?.era ?? 0n;
+    // The record that the node goes by has not come here yet: it asks again.
+    if (era > knownEra)
+      return refusedBody("distrust_era_unknown", `${id} is in era ${knownEra} here`);
+    // What was learnt before an operator's word is answered by it.
+    if (known !== undefined && (era < knownEra || known.milli >= milli)) {
+      return { case: "distrust", value: create(DistrustReplySchema, { milli: known.milli }) };
     }
     if (!raises.pass(node, monoMs(clock))) {
       return refusedBody("distrust_limited", `${node} asked for too many raises`);
@@ -80,7 +84,8 @@ export class Distrusts {
 
   async #commit(scope: string, milli: bigint, node: string): Promise<CommandRefused | undefined> {
     const { mesh, clock, random, signer, replica, commands } = this.#options;
-    const value = create(LimitSchema, { of: { case: "distrust", value: { milli } } });
+    const distrust = { milli, ...eraOf(replica.state.get(scope)) };
+    const value = create(LimitSchema, { of: { case: "distrust", value: distrust } });
     const fields = {
       mesh,
       scope,
@@ -99,4 +104,12 @@ export class Distrusts {
       throw error;
     }
   }
+}
+
+/** The era that the current record is of, and the proof that an operator began it. */
+function eraOf(current: MeshRecord | undefined): Pick<Distrust, "era" | "since"> {
+  const known = distrustOf(current?.op);
+  if (known === undefined || known.era === 0n) return { era: 0n, since: new Uint8Array(0) };
+  const { era, since } = known;
+  return { era, since: since.length > 0 ? since : (current as MeshRecord).bytes };
 }

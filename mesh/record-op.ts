@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import {
   type AccountLimit,
+  type Distrust,
   type Key,
   type Limit,
   type Policy,
@@ -33,6 +34,8 @@ export const TRUSTED_KEYS_MAX = 64;
 /** A hundred times the bill that was held; beyond that a price is not distrusted but wrong. */
 export const DISTRUST_MILLI_MAX = 100_000n;
 export const DISTRUST_MILLI_MIN = 1_000n;
+/** A record without a policy, a few signatures included, is some hundred bytes. */
+export const SINCE_BYTES_MAX = 4_096;
 /** Three units in four windows, and some to spare for windows that have just ended. */
 export const ACCOUNT_LIMITS_MAX = 16;
 
@@ -144,15 +147,20 @@ export function kidOf(publicKey: Uint8Array): string {
 function flawOfLimit(scope: Scope, limit: Limit): string | undefined {
   if (scope.kind === "distrust") {
     if (limit.of.case !== "distrust") return "limit.of";
-    const { milli } = limit.of.value;
-    const isBounded = milli >= DISTRUST_MILLI_MIN && milli <= DISTRUST_MILLI_MAX;
-    return isBounded ? undefined : "limit.distrust.milli";
+    return flawOfDistrust(limit.of.value);
   }
   const limits = accountLimitsOf(limit);
   if (limits.length === 0 || limits.length > ACCOUNT_LIMITS_MAX) return "limit.of";
   const rows = new Set(limits.map(({ unit, window }) => `${unit} ${window}`));
   if (rows.size !== limits.length) return "limit.accounts: a unit and window twice";
   return limits.map(flawOfAccountLimit).find((flaw) => flaw !== undefined);
+}
+
+function flawOfDistrust({ milli, era, since }: Distrust): string | undefined {
+  if (milli < DISTRUST_MILLI_MIN || milli > DISTRUST_MILLI_MAX) return "limit.distrust.milli";
+  if (era > COUNT_MAX) return "limit.distrust.era";
+  const isSinceGood = since.length <= SINCE_BYTES_MAX && (era > 0n || since.length === 0);
+  return isSinceGood ? undefined : "limit.distrust.since";
 }
 
 function flawOfAccountLimit({ unit, window, limit: amount }: AccountLimit): string | undefined {

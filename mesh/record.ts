@@ -10,6 +10,7 @@ import {
 } from "../proto/gen/altrace/v1/record_pb.ts";
 import { parseScope, type Scope } from "../proto/ids.ts";
 import { isSubjectOf } from "../proto/subjects.ts";
+import { distrustOf } from "./distrust-of.ts";
 import {
   flawOfOp,
   isOpOfScope,
@@ -313,7 +314,7 @@ function authorisedKids(
   if (inForce.length === 0) {
     throw new Refusal("key_expired", signers.map((key) => key.kid).join(" "));
   }
-  const allowed = inForce.filter((key) => maySignRecord(key, record));
+  const allowed = inForce.filter((key) => maySignRecord(key, record, context));
   if (allowed.length === 0) {
     const roles = inForce.map((key) => key.role).join(" ");
     throw new Refusal("signer_not_allowed", `${record.op.case} of ${record.scope} by ${roles}`);
@@ -321,17 +322,35 @@ function authorisedKids(
   return allowed.map((key) => key.kid);
 }
 
-function maySignRecord(key: TrustedKey, record: ReadRecord): boolean {
+function maySignRecord(key: TrustedKey, record: ReadRecord, context: OpenContext): boolean {
   if (!roleMaySign(key, record.op.case, record.parsed)) return false;
   switch (key.role) {
     case "coordinator":
-      return record.v <= COORDINATOR_VERSION_MAX;
+      return record.v <= COORDINATOR_VERSION_MAX && isInKnownEra(record, context);
     case "enrolment":
       // A node's key is put in once; whoever replaces it must be an operator.
       return record.v === 1;
     default:
-      return true;
+      // Who begins an era points back at nobody.
+      return (distrustOf(record.op)?.since.length ?? 0) === 0;
   }
+}
+
+/**
+ * R4: whether an operator has begun the era of a distrust is shown by the record itself. A coordinator's
+ * key could otherwise begin one, and so make it smaller.
+ */
+function isInKnownEra(record: ReadRecord, { subject: _own, ...context }: OpenContext): boolean {
+  const distrust = distrustOf(record.op);
+  if (distrust === undefined || distrust.era === 0n) return true;
+  // Looked at before its signature is: one that points back again would be read without end.
+  const read = restoreRecord(distrust.since, context);
+  const began =
+    read.ok && read.record.scope === record.scope ? distrustOf(read.record.op) : undefined;
+  if (began?.era !== distrust.era || began.since.length > 0) return false;
+  const opened = openRecord(distrust.since, context);
+  const kids = opened.ok ? opened.record.kids : [];
+  return kids.some((kid) => context.trust.lookup(kid)?.role === "operator");
 }
 
 function decode<T>(read: () => T): T {

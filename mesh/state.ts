@@ -1,11 +1,12 @@
 import { parseAgentId, scopesOfAgent } from "../proto/ids.ts";
+import { distrustOf } from "./distrust-of.ts";
 import type { MeshRecord } from "./record.ts";
 
 // Merged state of the mesh: for each scope the greatest record seen.
 //
 // K1. The same set of records gives the same state, in any order, with any repetition.
 // K3. At equal version a kill wins.
-// K4. The version of a scope never goes down.
+// K4. The version of a scope never goes down; of a distrust its era does not, nor its amount within one.
 
 /** What a merge did. */
 export type Merge = {
@@ -126,21 +127,20 @@ export class MeshState {
  * The order of two records of one scope that differ: total, and the same on every replica.
  *
  * Version decides, then kill over anything else, then the hash. Distrust is first compared by its
- * amount, because it only ever rises: a later record with a smaller one does not count.
+ * era, which an operator alone begins, and then by its amount: within an era it only ever rises, so that
+ * of two coordinators that learnt something at once neither lesson is lost, and nothing that is said
+ * again, however late, makes it smaller.
  */
 export function isGreater(left: MeshRecord, right: MeshRecord): boolean {
-  const amount = distrustMilli(left) - distrustMilli(right);
+  const [mine, other] = [distrustOf(left.op), distrustOf(right.op)];
+  const era = (mine?.era ?? 0n) - (other?.era ?? 0n);
+  if (era !== 0n) return era > 0n;
+  const amount = (mine?.milli ?? 0n) - (other?.milli ?? 0n);
   if (amount !== 0n) return amount > 0n;
   if (left.v !== right.v) return left.v > right.v;
   const isKill = left.op.case === "kill";
   if (isKill !== (right.op.case === "kill")) return isKill;
   return left.hashHex > right.hashHex;
-}
-
-function distrustMilli(record: MeshRecord): bigint {
-  const { op } = record;
-  if (op.case !== "limit" || op.value.of.case !== "distrust") return 0n;
-  return op.value.of.value.milli;
 }
 
 function firstAfter(sorted: readonly string[], text: string): number {

@@ -116,7 +116,7 @@ export class ControlThreadLink implements ControlLink {
   readonly #rates = new Map<number, (none: NoShare | undefined) => void>();
   #openTold = 0;
   /** By model; models are those of policy, so there are never many. */
-  readonly #distrust = new Map<string, number>();
+  readonly #distrust = new Map<string, { readonly distrustMilli: number; readonly era: number }>();
   #lastId = 0;
   #settledItems: SettledItem[] = [];
   #events: AgentEvent[] = [];
@@ -160,11 +160,11 @@ export class ControlThreadLink implements ControlLink {
   }
 
   distrustMilli(model: string): number {
-    return this.#distrust.get(model) ?? 0;
+    return this.#distrust.get(model)?.distrustMilli ?? 0;
   }
 
   settled(item: SettledItem): void {
-    if (item.distrustMilli !== undefined) this.#raiseDistrust(item.model, item.distrustMilli);
+    if (item.distrustMilli !== undefined) this.#onBilled(item.model, item.distrustMilli);
     this.#settledItems.push(item);
     const isNews = item.uncovered !== undefined || item.distrustMilli !== undefined;
     this.#planFlush(this.#settledItems.length, isNews);
@@ -240,7 +240,7 @@ export class ControlThreadLink implements ControlLink {
       case "rate_lent":
         return this.#onRate(message.id, message.none);
       case "distrust":
-        return this.#raiseDistrust(message.model, message.distrustMilli);
+        return this.#onDistrust(message);
       case "inspection":
         return handlers.inspection(message);
       case "standing":
@@ -264,8 +264,23 @@ export class ControlThreadLink implements ControlLink {
     resolve?.(none);
   }
 
-  #raiseDistrust(model: string, distrustMilli: number): void {
-    this.#distrust.set(model, Math.max(this.distrustMilli(model), distrustMilli));
+  /** A bill of this loop counts before anybody else has heard of it. */
+  #onBilled(model: string, distrustMilli: number): void {
+    this.#onDistrust({ model, distrustMilli, era: this.#distrust.get(model)?.era ?? 0 });
+  }
+
+  /** Within an era the most that was heard counts, whatever came first. */
+  #onDistrust({
+    model,
+    distrustMilli,
+    era,
+  }: Pick<Extract<ControlToLoop, { t: "distrust" }>, "model" | "distrustMilli" | "era">): void {
+    const known = this.#distrust.get(model);
+    const isNews = known === undefined || era > known.era;
+    if (isNews) this.#distrust.set(model, { distrustMilli, era });
+    else if (era === known.era && distrustMilli > known.distrustMilli) {
+      this.#distrust.set(model, { distrustMilli, era });
+    }
   }
 
   #onToppedUp(id: number, answer: TopUpAnswer): void {

@@ -10,6 +10,8 @@ export type NodeLog = {
   overrun(item: SettledItem): void;
   /** Holds of this model are raised from now on: a bill here or on another node was so far above its own. */
   distrust(model: string, distrustMilli: number, by: "bill" | "mesh"): void;
+  /** An operator has set what holds of this model count with, maybe lower than it was. */
+  distrustSet(model: string, distrustMilli: number): void;
   /** The coordinator did not take over, yet, what a bill has shown; it is asked again. */
   distrustRefused(model: string, reason: string): void;
   policyOffered(version: number, sha256: string): void;
@@ -46,6 +48,8 @@ export function nodeLog(logger: Logger): NodeLog {
       }),
     distrust: (model, distrustMilli, by) =>
       logger.error({ event: "price_distrust_raised", model, distrustMilli, by }),
+    distrustSet: (model, distrustMilli) =>
+      logger.warn({ event: "price_distrust_set", model, distrustMilli }),
     distrustRefused: (model, reason) =>
       logger.warn({ event: "price_distrust_not_shared", model, reason }),
     policyOffered: (version, sha256) => logger.info({ event: "policy_offered", version, sha256 }),

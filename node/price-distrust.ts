@@ -11,7 +11,8 @@ import type { NodeLog } from "./node-log.ts";
 
 // How far bills may exceed their holds, by model, beyond what price entries say.
 //
-// P1. What holds count with only rises: by this node's bills, and by the mesh's records.
+// P1. What holds count with only rises: by this node's bills, and by the mesh's records. An operator's
+//     record begins another era, with what it says; what is of an era before counts no more.
 // P2. A bill counts here at once; every other node hears of it as soon as a record is committed.
 // P3. What a bill has shown is on this node's disk until the mesh's record says as much, and the
 //     coordinator is asked again until then. A restart forgets neither.
@@ -36,6 +37,8 @@ export type PriceDistrustDeps = MeshAsker & {
 };
 
 type Known = {
+  /** How often an operator has set it, as far as is known here. */
+  era: number;
   /** What holds count with, thousandths. */
   milli: number;
   /** What the mesh's record says; 0 before there is one. */
@@ -51,6 +54,7 @@ type Known = {
 
 type Raise = {
   readonly milli: number;
+  readonly era: number;
   readonly by: "bill" | "mesh";
   readonly rid?: string | undefined;
   readonly rec?: string;
@@ -68,13 +72,13 @@ export class PriceDistrust {
   /** P3. What an earlier run of this node saw and the mesh may not know. */
   restore(): void {
     for (const [key, bytes] of this.#deps.store.list(PREFIX)) {
-      const milli = Number(Buffer.from(bytes).toString());
-      if (!Number.isSafeInteger(milli) || milli <= 0) continue;
+      const saved = decodeSaved(bytes);
       const model = key.slice(PREFIX.length);
       const known = this.#of(model);
-      if (known === undefined) continue;
-      known.savedMilli = milli;
-      if (milli > known.milli) this.#tell(model, known, milli);
+      if (saved === undefined || known === undefined) continue;
+      known.savedMilli = saved.milli;
+      if (saved.era < known.era) void this.#save(model, known);
+      else if (saved.era > known.era || saved.milli > known.milli) this.#tell(model, known, saved);
     }
     this.tick();
   }
@@ -86,7 +90,8 @@ export class PriceDistrust {
     readonly requestId: string;
   }): void {
     const milli = Math.min(bill.distrustMilli, RAISE_MILLI_MAX);
-    this.#raise(bill.model, { milli, by: "bill", rid: bill.requestId });
+    const era = this.#known.get(bill.model)?.era ?? 0;
+    this.#raise(bill.model, { milli, era, by: "bill", rid: bill.requestId });
     this.tick();
   }
 
@@ -94,11 +99,12 @@ export class PriceDistrust {
   said(record: {
     readonly model: string;
     readonly distrustMilli: number;
+    readonly era: number;
     readonly record: string;
   }): void {
-    const { model, distrustMilli: milli } = record;
-    const known = this.#raise(model, { milli, by: "mesh", rec: record.record });
-    if (known === undefined) return;
+    const { model, distrustMilli: milli, era } = record;
+    const known = this.#raise(model, { milli, era, by: "mesh", rec: record.record });
+    if (known === undefined || era < known.era) return;
     known.meshMilli = Math.max(known.meshMilli, milli);
     if (known.savedMilli > 0) void this.#save(model, known);
   }
@@ -113,13 +119,16 @@ export class PriceDistrust {
     }
   }
 
-  #raise(model: string, { milli, by, rid, rec }: Raise): Known | undefined {
+  #raise(model: string, { milli, era, by, rid, rec }: Raise): Known | undefined {
     const { node, clock, log, append } = this.#deps;
     const known = this.#of(model);
-    if (known === undefined || milli <= known.milli) return known;
-    this.#tell(model, known, milli);
+    if (known === undefined) return known;
+    const isOfNewEra = era > known.era;
+    if (!isOfNewEra && (era < known.era || milli <= known.milli)) return known;
+    this.#tell(model, known, { milli, era });
     known.askAtNs = 0n;
-    log.distrust(model, milli, by);
+    if (isOfNewEra) log.distrustSet(model, milli);
+    else log.distrust(model, milli, by);
     const of = { ...(rid !== undefined && { rid }), ...(rec !== undefined && { rec }) };
     try {
       append({ v: 1, k: "distrust", t: clock.nowMs(), node, model, milli, by, ...of });
@@ -130,15 +139,19 @@ export class PriceDistrust {
     return known;
   }
 
-  #tell(model: string, known: Known, distrustMilli: number): void {
+  #tell(model: string, known: Known, now: Pick<Raise, "milli" | "era">): void {
+    const { milli: distrustMilli, era } = now;
+    if (era > known.era) known.meshMilli = 0;
+    known.era = era;
     known.milli = distrustMilli;
-    for (const loop of this.#deps.loops) loop.post({ t: "distrust", model, distrustMilli });
+    for (const loop of this.#deps.loops) loop.post({ t: "distrust", model, distrustMilli, era });
   }
 
   #of(model: string): Known | undefined {
     const known = this.#known.get(model);
     if (known !== undefined || this.#known.size >= MODELS_MAX) return known;
     const made: Known = {
+      era: 0,
       milli: 0,
       meshMilli: 0,
       savedMilli: 0,
@@ -156,7 +169,7 @@ export class PriceDistrust {
     if (known.saving) return;
     known.saving = true;
     const milli = known.milli > known.meshMilli ? known.milli : 0;
-    const value = milli === 0 ? undefined : Buffer.from(String(milli));
+    const value = milli === 0 ? undefined : Buffer.from(`${milli} ${known.era}`);
     try {
       await this.#deps.store.commit([{ key: PREFIX + model, value }]);
       known.savedMilli = milli;
@@ -168,8 +181,10 @@ export class PriceDistrust {
 
   async #ask(model: string, known: Known): Promise<void> {
     known.asking = true;
-    const { milli } = known;
-    const reason = await this.#askOnce(model, milli).catch((error: unknown) => String(error));
+    const { milli, era } = known;
+    const reason = await this.#askOnce(model, { milli, era }).catch((error: unknown) =>
+      String(error),
+    );
     known.asking = false;
     // Taken is not yet committed: what no record says after a while is asked for once more.
     const isNew = known.milli > milli;
@@ -179,14 +194,24 @@ export class PriceDistrust {
   }
 
   /** Undefined: the coordinator took it over. */
-  async #askOnce(id: string, milli: number): Promise<string | undefined> {
+  async #askOnce(
+    id: string,
+    { milli, era }: Pick<Raise, "milli" | "era">,
+  ): Promise<string | undefined> {
     const { clock, random } = this.#deps;
     const [provider = "", ...rest] = id.split("/");
-    const of = { provider, model: rest.join("/"), milli: BigInt(milli) };
+    const of = { provider, model: rest.join("/"), milli: BigInt(milli), era: BigInt(era) };
     const requestId = uuidV7(clock.nowMs(), random);
     const body = { case: "distrust" as const, value: create(DistrustRequestSchema, of) };
     const reply = await askMesh(this.#deps, { requestId, body, timeoutMs: ASK_TIMEOUT_MS });
     if (reply?.case === "refused") return reply.value.reason;
     return reply?.case === "distrust" ? undefined : "unavailable";
   }
+}
+
+/** Thousandths, and the era where it is not the first: as an older version wrote it, without. */
+function decodeSaved(bytes: Uint8Array): Pick<Raise, "milli" | "era"> | undefined {
+  const [milli = 0, era = 0] = Buffer.from(bytes).toString().split(" ").map(Number);
+  const isGood = Number.isSafeInteger(milli) && milli > 0 && Number.isSafeInteger(era) && era >= 0;
+  return isGood ? { milli, era } : undefined;
 }

@@ -181,8 +181,13 @@ export type ControlToLoop =
   | ({ readonly t: "topped_up"; readonly id: number } & TopUpAnswer)
   /** With nothing: the row has its share. */
   | { readonly t: "rate_lent"; readonly id: number; readonly none: NoShare | undefined }
-  /** A bill was this far above its hold: holds of that model are to count on it. */
-  | { readonly t: "distrust"; readonly model: string; readonly distrustMilli: number }
+  /** Holds of that model are to count on bills this far above them: more than before, or of a later era. */
+  | {
+      readonly t: "distrust";
+      readonly model: string;
+      readonly distrustMilli: number;
+      readonly era: number;
+    }
   | { readonly t: "list_connections"; readonly id: number }
   | { readonly t: "list_holds"; readonly id: number }
   | { readonly t: "count_open"; readonly id: number }
@@ -340,6 +345,8 @@ export type MeshToControl =
       /** `provider/model`. */
       readonly model: string;
       readonly distrustMilli: number;
+      /** How often an operator has set it so far. */
+      readonly era: number;
       /** SHA-256 of the record, hexadecimal. */
       readonly record: string;
     }

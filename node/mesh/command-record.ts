@@ -1,6 +1,7 @@
 import type { CommandOp } from "../../audit/command-op.ts";
 import { type CommandRecord, recordable } from "../../audit/record.ts";
 import { recordableWords } from "../../audit/recordable-words.ts";
+import { distrustOf } from "../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import { OPERATOR_BYTES_MAX } from "../../mesh/record-op.ts";
 
@@ -35,9 +36,15 @@ export function commandRecord(
 }
 
 function commandOp({ parsed, op }: MeshRecord): CommandOp | undefined {
-  if (parsed.kind === "distrust") return undefined;
+  if (parsed.kind === "distrust" && !beginsEra(op)) return undefined;
   if (parsed.kind !== "key" && parsed.kind !== "node") return op.case === "key" ? "add" : op.case;
   return op.case === "kill" ? "remove" : "add";
+}
+
+/** Within an era coordinators raise it by themselves, for a node whose own record tells of the bill. */
+function beginsEra(op: MeshRecord["op"]): boolean {
+  const { era = 0n, since = "" } = distrustOf(op) ?? {};
+  return era > 0n && since.length === 0;
 }
 
 function wordsOf({ op }: MeshRecord): { readonly reason: string; readonly cause: string } {

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Delegation } from "../../authority/delegation.ts";
+import { distrustOf } from "../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel } from "../../ports/clock.ts";
 import type { NodeRequest } from "../../proto/gen/altrace/v1/mesh_pb.ts";
@@ -214,11 +215,11 @@ export class MeshThread {
   }
 
   #postDistrust({ parsed, op, hashHex }: MeshRecord): void {
-    if (parsed.kind !== "distrust" || op.case !== "limit" || op.value.of.case !== "distrust")
-      return;
+    const distrust = distrustOf(op);
+    if (parsed.kind !== "distrust" || distrust === undefined) return;
     const model = `${parsed.provider}/${parsed.model}`;
-    const distrustMilli = Number(op.value.of.value.milli);
-    this.#deps.post({ t: "distrust", model, distrustMilli, record: hashHex });
+    const [distrustMilli, era] = [Number(distrust.milli), Number(distrust.era)];
+    this.#deps.post({ t: "distrust", model, distrustMilli, era, record: hashHex });
   }
 
   #postKills(): void {

@@ -119,6 +119,9 @@ test("every order of an operator is in the log of the node that carries it out, 
   await run("key", "revoke", keyId);
   const day = `day:${new Date().toISOString().slice(0, 10)}`;
   await run("budget", "top-up", "agent/edges/poor", day, "usd", "1.00");
+  await run("distrust", "set", "openai/gpt-5-mini", "1.25");
+  const distrust = await run("distrust", "show", "openai/gpt-5-mini");
+  expect(distrust).toMatchObject({ distrust: 1.25, timesSet: 1 });
   await run("policy", "apply", policy, "--wait");
   const asked = async () => {
     const { stdout } = await here("audit", "query", "--kind", "command", "--json");
@@ -139,6 +142,7 @@ test("every order of an operator is in the log of the node that carries it out, 
     `add key/${keyId}`,
     `remove key/${keyId}`,
     "limit budget/agent/edges/poor",
+    "limit distrust/openai/gpt-5-mini",
     "policy policy",
   ];
   expect(seen.map(({ order }) => order)).toEqual(

@@ -257,6 +257,7 @@ export class SimNode {
       callDenied: () => undefined,
       distrust: quiet,
       distrustRefused: quiet,
+      distrustSet: quiet,
       kernel: () => undefined,
       meshPriority: quiet,
       policyOffered: quiet,

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { DistrustRequestSchema, type NodeReply } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
-import { PolicySchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
+import { LimitSchema, PolicySchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import { CoordinatorWorld, LIMITS, type TestNode, type WorldOptions } from "./coordinator-world.ts";
 
 const SCOPE = "distrust/openai/gpt-5";
@@ -22,8 +22,13 @@ async function mesh(options?: WorldOptions) {
   return { world, node };
 }
 
-function raise(node: TestNode, milli: bigint, model = "gpt-5"): Promise<NodeReply["body"]> {
-  const value = create(DistrustRequestSchema, { provider: "openai", model, milli });
+function raise(
+  node: TestNode,
+  milli: bigint,
+  model = "gpt-5",
+  era = 0n,
+): Promise<NodeReply["body"]> {
+  const value = create(DistrustRequestSchema, { provider: "openai", model, milli, era });
   return node.ask({ case: "distrust", value });
 }
 
@@ -50,6 +55,24 @@ test("one node's bill is every node's record, and one that says less changes not
   expect(saidOf(await raise(other, 3_000n))).toBe(3_000n);
   await world.until(() => milliOf(node) === 3_000n);
   expect(world.parts.replica.state.get(SCOPE)?.v).toBe(2);
+});
+
+test("an operator sets it lower, what was learnt before is answered by that, and later bills raise it", async () => {
+  const { world, node } = await mesh();
+  await raise(node, 5_000n);
+  await world.until(() => milliOf(node) === 5_000n);
+  const distrust = { case: "distrust" as const, value: { milli: 1_100n, era: 1n } };
+  const op = { case: "limit" as const, value: create(LimitSchema, { of: distrust }) };
+  await world.parts.commands.carry(world.sign(SCOPE, op), ["limit"]);
+  await world.until(() => milliOf(node) === 1_100n);
+  expect(saidOf(await raise(node, 5_000n))).toBe(1_100n);
+  expect(saidOf(await raise(node, 1_300n, "gpt-5", 2n))).toBe("distrust_era_unknown");
+  for (const milli of [1_300n, 1_400n]) {
+    expect(saidOf(await raise(node, milli, "gpt-5", 1n))).toBe(milli);
+    await world.until(() => milliOf(node) === milli);
+  }
+  // Nothing that was ever said makes it smaller again.
+  expect(milliOf(world.parts.replica)).toBe(1_400n);
 });
 
 test("a coordinator that starts again still says so", async () => {

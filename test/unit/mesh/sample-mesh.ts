@@ -102,9 +102,12 @@ export const limits = (...of: readonly [Unit, string][]): RecordOp => {
     }),
   };
 };
-export const distrust = (milli: bigint): RecordOp => ({
+export const distrust = (
+  milli: bigint,
+  of: { readonly era?: bigint; readonly since?: Uint8Array } = {},
+): RecordOp => ({
   case: "limit",
-  value: create(LimitSchema, { of: { case: "distrust", value: { milli } } }),
+  value: create(LimitSchema, { of: { case: "distrust", value: { milli, ...of } } }),
 });
 export const virtualKey = (agent = "payments/bot"): RecordOp => ({
   case: "key",

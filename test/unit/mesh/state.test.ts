@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { distrustOf } from "../../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import { isGreater, MeshState } from "../../../mesh/state.ts";
@@ -46,8 +47,8 @@ const key = fc
   .tuple(version, fc.boolean(), salt)
   .map(([v, isKill, n]) => bare("key/abcdefgh", v, isKill ? kill() : virtualKey(), n));
 const distrusted = fc
-  .tuple(version, fc.integer({ min: 1_000, max: 1_003 }), salt)
-  .map(([v, milli, n]) => bare("distrust/p/m", v, distrust(BigInt(milli)), n));
+  .tuple(version, fc.bigInt(1_000n, 1_003n), fc.bigInt(0n, 2n), salt)
+  .map(([v, milli, era, n]) => bare("distrust/p/m", v, distrust(milli, { era }), n));
 const anyRecord = fc.oneof(killable, key, distrusted);
 const history = fc.array(anyRecord, { maxLength: 24 });
 
@@ -162,16 +163,15 @@ describe("K4: no way back", () => {
     );
   });
 
-  test("distrust never goes down, whatever comes", () => {
+  test("distrust never goes down within the last era, whatever comes, and no era comes back", () => {
     fc.assert(
       fc.property(fc.array(distrusted, { minLength: 1, maxLength: 24 }), (records) => {
-        const milliOf = (each: MeshRecord): bigint => {
-          if (each.op.case !== "limit" || each.op.value.of.case !== "distrust") return 0n;
-          return each.op.value.of.value.milli;
-        };
+        const said = records.map(({ op }) => distrustOf(op) ?? { era: 0n, milli: 0n });
+        const most = (amounts: readonly bigint[]) => amounts.reduce((a, b) => (a > b ? a : b));
+        const era = most(said.map((one) => one.era));
+        const milli = most(said.map((one) => (one.era === era ? one.milli : 0n)));
         const current = merged(records).get("distrust/p/m");
-        const highest = records.map(milliOf).reduce((a, b) => (a > b ? a : b));
-        expect(current && milliOf(current)).toBe(highest);
+        expect(distrustOf(current?.op)).toMatchObject({ era, milli });
       }),
       PROPERTY,
     );

@@ -291,7 +291,7 @@ describe("the control thread", () => {
     await settle();
     expect(one.logged).toEqual(["overrun", "distrust", "distrustRefused"]);
     expect(one.posted).toEqual([
-      { t: "distrust", model: "openai/gpt-5-mini", distrustMilli: 1_800 },
+      { t: "distrust", model: "openai/gpt-5-mini", distrustMilli: 1_800, era: 0 },
     ]);
     expect(one.records).toMatchObject([
       { k: "distrust", model: "openai/gpt-5-mini", milli: 1_800, by: "bill", rid: "r1" },

@@ -26,6 +26,7 @@ function world(store: TwinStore = twinStore()) {
   const logged: unknown[][] = [];
   const records: AuditRecord[] = [];
   const asked: bigint[] = [];
+  const eras: bigint[] = [];
   let answer: NodeReply["body"] | undefined;
   const distrust = new PriceDistrust({
     node: "n1",
@@ -39,6 +40,7 @@ function world(store: TwinStore = twinStore()) {
       if (body.case !== "distrust") throw new Error("not what was to be asked");
       expect(`${body.value.provider}/${body.value.model}`).toBe(MODEL);
       asked.push(body.value.milli);
+      eras.push(body.value.era);
       if (answer === undefined) return undefined;
       const reply = toBinary(NodeReplySchema, create(NodeReplySchema, { body: answer }));
       return { bytes: reply, kid: "c1" };
@@ -59,6 +61,7 @@ function world(store: TwinStore = twinStore()) {
     logged,
     records,
     asked,
+    eras,
     answers: (body: NodeReply["body"] | undefined) => {
       answer = body;
     },
@@ -78,7 +81,9 @@ const taken: NodeReply["body"] = {
   value: create(DistrustReplySchema, { milli: 2_000n }),
 };
 const bill = (distrustMilli: number) => ({ model: MODEL, distrustMilli, requestId: RID });
-const said = (distrustMilli: number) => ({ model: MODEL, distrustMilli, record: RECORD });
+const said = (distrustMilli: number, era = 0) => {
+  return { model: MODEL, distrustMilli, era, record: RECORD };
+};
 const raises = (told: readonly ControlToLoop[]) =>
   told.map((one) => (one.t === "distrust" ? one.distrustMilli : undefined));
 
@@ -101,6 +106,42 @@ test("P2: a bill counts here before anybody has answered, and is told to the coo
   expect(raises(one.told)).toEqual([2_000]);
   await settled();
   expect(one.asked).toEqual([2_000n]);
+});
+
+test("P1: an operator's word is a new era: it may be lower, and what is of one before counts no more", async () => {
+  const one = world();
+  one.distrust.billed(bill(5_000));
+  one.distrust.said(said(5_000));
+  one.distrust.said(said(1_200, 1));
+  one.distrust.said(said(9_000));
+  await settled();
+  expect(raises(one.told)).toEqual([5_000, 1_200]);
+  expect(one.logged).toContainEqual(["distrustSet", MODEL, 1_200]);
+  expect(one.records.at(-1)).toMatchObject({ k: "distrust", milli: 1_200, rec: RECORD });
+  // Within the new era bills raise it again, and only that is asked for.
+  one.distrust.billed(bill(1_100));
+  one.distrust.billed(bill(1_300));
+  await settled();
+  expect(raises(one.told)).toEqual([5_000, 1_200, 1_300]);
+  expect(one.told.at(-1)).toMatchObject({ era: 1 });
+  expect(one.asked.at(-1)).toBe(1_300n);
+  expect(one.eras.at(-1)).toBe(1n);
+});
+
+test("P1: what an earlier run owed to the mesh is settled by an operator's word, before or after the start", async () => {
+  for (const isFirst of [true, false]) {
+    const one = world();
+    one.distrust.billed(bill(5_000));
+    await settled();
+    const again = world(one.store.crash());
+    if (isFirst) again.distrust.said(said(1_200, 1));
+    again.distrust.restore();
+    if (!isFirst) again.distrust.said(said(1_200, 1));
+    await again.pass(70_000);
+    expect(raises(again.told).at(-1)).toBe(1_200);
+    expect(again.store.list("distrust/")).toEqual([]);
+    expect(again.asked).toEqual(isFirst ? [] : [5_000n]);
+  }
 });
 
 test("P3: the coordinator is asked again, ever more rarely, until the mesh's record says as much", async () => {

@@ -23,6 +23,11 @@ function recordOf(scope: string, op: object, over: Partial<MeshRecord> = {}): Me
 
 const kill = (value: object = {}) => ({ case: "kill", value: { reason: "", cause: "", ...value } });
 
+const distrust = (era: bigint, since = Buffer.alloc(0)) => ({
+  case: "limit",
+  value: { of: { case: "distrust", value: { milli: 1_100n, era, since } } },
+});
+
 describe("an order in the log", () => {
   test.each([
     ["team/a", kill(), "kill"],
@@ -30,6 +35,7 @@ describe("an order in the log", () => {
     ["policy", { case: "policy", value: {} }, "policy"],
     ["trust", { case: "trust", value: {} }, "trust"],
     ["budget/agent/a/b", { case: "limit", value: {} }, "limit"],
+    ["distrust/openai/gpt-5", distrust(1n), "limit"],
     ["key/k1234567", { case: "key", value: {} }, "add"],
     ["key/k1234567", kill(), "remove"],
     ["node/n2", { case: "trust", value: {} }, "add"],
@@ -57,8 +63,9 @@ describe("an order in the log", () => {
   });
 
   test("is none where bills made a price dearer, or where it came from this disk", () => {
-    const distrust = recordOf("distrust/openai/gpt-5", { case: "limit", value: {} });
-    expect(commandRecord(distrust, now)).toBeUndefined();
+    for (const raise of [distrust(0n), distrust(2n, Buffer.from("by whom it was begun"))]) {
+      expect(commandRecord(recordOf("distrust/openai/gpt-5", raise), now)).toBeUndefined();
+    }
     expect(commandRecord(recordOf("team/a", kill(), { kids: [] }), now)).toBeUndefined();
   });
 });
