@@ -19,7 +19,7 @@ import { writeEnd } from "./pass-and-settle.ts";
 import { readBody } from "./read-body.ts";
 import { refuse } from "./refuse.ts";
 import { closedNow, tellAllowed } from "./relay-and-settle.ts";
-import { release } from "./table/reserve.ts";
+import { releaseUnsent } from "./release-unsent.ts";
 
 /**
  * The life of a request over plain HTTP, in absolute form, to a host that is no provider's: what a
@@ -101,7 +101,7 @@ async function passAndSettle(
   loop: LoopContext,
 ): Promise<void> {
   const { exchange, row } = asked;
-  const { facts, permit, reserved } = held;
+  const { facts, permit } = held;
   const { policy, requestId, standing } = facts;
   if (row === undefined || policy === undefined) {
     throw new Error("invariant broken: an allowed request was judged under a policy");
@@ -123,7 +123,7 @@ async function passAndSettle(
     refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",
   });
   const outcome = await loop.live.during(openAs(asked, sink), facts, () => ended);
-  if (!outcome.sent) release(loop.table, row.row, reserved);
+  if (!outcome.sent) releaseUnsent(loop, row.row, held);
   const bytesUp = outcome.sent ? permit.request.body.length : 0;
   writeEnd(asked, facts, { ...outcome, bytesUp }, loop);
 }

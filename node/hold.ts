@@ -15,6 +15,7 @@ import { rateReason } from "./decision/stages/13-rate.ts";
 import type { Refusal, Verdict } from "./decision/verdict.ts";
 import { type Asked, type Asker, factsNow } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
+import { releaseUnsent } from "./release-unsent.ts";
 import {
   askForMoney,
   lowerToWhatFits,
@@ -22,7 +23,6 @@ import {
   whatFits,
   whatFitsOverrun,
 } from "./shortage.ts";
-import { release } from "./table/reserve.ts";
 import type { NoShare, TopUpAnswer } from "./thread-messages.ts";
 import { upstreamRequest } from "./upstream-request.ts";
 
@@ -149,7 +149,7 @@ export async function onRecord<T extends Upstream>(
   while (!loop.log.isSynced(appendedNs)) {
     if (!loop.log.canAllow(loop.clock.monoNs())) {
       permit.revoke();
-      release(loop.table, row.row, reserved);
+      releaseUnsent(loop, row.row, held);
       undoRecord(facts, "audit_unavailable", recordContext(asked, loop), loop.log);
       return refused(facts, verdict, { reason: "audit_unavailable", stage: 14 }, true);
     }

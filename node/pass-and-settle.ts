@@ -12,8 +12,8 @@ import { recordContext } from "./hold.ts";
 import type { HeldTunnel } from "./hold-tunnel.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { closedNow, tellAllowed } from "./relay-and-settle.ts";
+import { releaseUnsent } from "./release-unsent.ts";
 import { tellCut } from "./settle-request.ts";
-import { release } from "./table/reserve.ts";
 
 type Greeted = Extract<HelloRead, { bytes: Buffer }>;
 
@@ -78,7 +78,7 @@ export function settleUnopened(
   const { facts } = held;
   if ("permit" in held && row !== undefined) {
     held.permit.revoke();
-    release(loop.table, row.row, held.reserved);
+    releaseUnsent(loop, row.row, held);
   }
   if (reason === "client_gone") tunnel.socket.destroy();
   else tunnel.answer(refusalAnswer({ requestId: facts.requestId, reason }));

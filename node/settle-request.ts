@@ -13,8 +13,9 @@ import type { LoopContext } from "./loop-context.ts";
 import { trustedPrice } from "./pricing/price-of.ts";
 import { type Outcome, type Settlement, settle as settlePrice } from "./pricing/settle.ts";
 import type { Allowed } from "./relay-and-settle.ts";
+import { atShare, releaseUnsent } from "./release-unsent.ts";
 import { rateShareOf } from "./table/rate-share.ts";
-import { refundBuckets, release, settle, type Uncovered } from "./table/reserve.ts";
+import { refundBuckets, settle, type Uncovered } from "./table/reserve.ts";
 
 /**
  * Ends what was held: charges what the provider counted, or the hold where nobody counted, gives
@@ -62,15 +63,17 @@ export function settleRequest(
 
 /** Gives back what was held and not spent. Returns what was spent that nothing there could pay. */
 function endHold(
-  { reserved, facts }: Allowed,
+  allowed: Allowed,
   row: number,
   end: { readonly outcome: RelayOutcome; readonly due: Settlement; readonly spent: Cost },
-  { table, clock }: LoopContext,
+  loop: LoopContext,
 ): Uncovered | undefined {
+  const { table, clock } = loop;
   const { outcome, due, spent } = end;
+  const { reserved, facts } = allowed;
   const { taken, charges } = reserved;
   if (!outcome.sent) {
-    release(table, row, reserved);
+    releaseUnsent(loop, row, allowed);
     return undefined;
   }
   const uncovered = settle(table, row, {
@@ -113,22 +116,6 @@ function unusedRate(buckets: readonly BucketCharge[], held: Cost, spent: Cost): 
     const unit = charge.metric === "tokens" ? "tokens" : "usdMicros";
     const unused = held[unit] - spent[unit];
     return unused > 0n ? [bucketCharge({ ...charge, amount: unused })] : [];
-  });
-}
-
-/**
- * A share that has grown since counts the same amount as less time; giving back the time that was taken
- * would give back more than that.
- */
-function atShare(
-  charges: readonly BucketCharge[],
-  before: number | undefined,
-  now: number,
-): readonly BucketCharge[] {
-  if (before === undefined || now <= before) return charges;
-  return charges.map((charge) => {
-    const unitPicos = (charge.unitPicos * BigInt(before)) / BigInt(now);
-    return bucketCharge({ ...charge, unitPicos });
   });
 }
 

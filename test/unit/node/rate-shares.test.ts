@@ -4,6 +4,7 @@ import { RateShares as Coordinator } from "../../../coordinator/rate-shares.ts";
 import { FULL_BUCKETS, RATE_WHOLE, type RateLags } from "../../../mesh/rate-share.ts";
 import { bucketCharges } from "../../../node/decision/stages/13-rate.ts";
 import { RateShares } from "../../../node/rate-shares.ts";
+import { releaseUnsent } from "../../../node/release-unsent.ts";
 import { rateShareOf } from "../../../node/table/rate-share.ts";
 import { reserve } from "../../../node/table/reserve.ts";
 import { createRowOwner } from "../../../node/table/rows.ts";
@@ -44,9 +45,14 @@ function mesh(nodes: number) {
         return heard ? answer : undefined;
       },
     });
+    const held: Parameters<typeof releaseUnsent>[2][] = [];
     return {
       shares,
       table,
+      /** Nothing of what passed has reached a provider after all. */
+      releaseAll: () => {
+        for (const one of held.splice(0)) releaseUnsent({ table, clock }, row.row, one);
+      },
       get row() {
         return row.row;
       },
@@ -73,6 +79,7 @@ function mesh(nodes: number) {
           buckets: bucketCharges(of),
         };
         const done = reserve(table, row.row, charges, clock.monoNs());
+        if ("taken" in done) held.push({ facts: of, reserved: { taken: done.taken, charges } });
         return "limited" in done ? done.retryAfterMs : undefined;
       },
     };
@@ -118,6 +125,26 @@ describe("an agent's rate on several nodes", () => {
     expect(first(one).share).toBe(RATE_WHOLE);
     await pass(one, 5);
     expect(await passing(first(one), 30)).toBe(5);
+  });
+
+  test("what was charged to a small share and never sent comes back as no more under a larger one", async () => {
+    const one = mesh(2);
+    await first(one).request();
+    await second(one).request();
+    await pass(one, 4);
+    await second(one).request();
+    expect(first(one).share).toBe(RATE_WHOLE / 2);
+    await pass(one, 20);
+    expect(await passing(first(one), 30)).toBe(BURST / 2);
+    await second(one).shares.releaseAll();
+    await pass(one, 3);
+    expect(first(one).share).toBe(RATE_WHOLE);
+    // Ten in the whole bucket: five were taken, three came back, and those five come back as five.
+    const before = await passing(first(one), 30);
+    first(one).releaseAll();
+    expect(before + (await passing(first(one), 30))).toBeLessThanOrEqual(2 * BURST);
+    first(one).releaseAll();
+    expect(await passing(first(one), 30)).toBe(BURST);
   });
 
   test("a burst on one node is not there again on the next", async () => {
