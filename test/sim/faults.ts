@@ -1,3 +1,4 @@
+import type { ControlPlane } from "./control-plane.ts";
 import type { Draw } from "./draw.ts";
 import { CALM, type Weather } from "./sim-bus.ts";
 import type { SimTime } from "./sim-clock.ts";
@@ -11,6 +12,8 @@ import type { SimServer } from "./sim-server.ts";
 const EVERY_MS = { min: 300, max: 4_000 };
 const DOWN_MS = { min: 50, max: 5_000 };
 const CUT_MS = { min: 300, max: 18_000 };
+/** Longer than a leader that says nothing stays leader, and than some leases last. */
+const SUSPENDED_MS = { min: 100, max: 14_000 };
 const WALL_JUMP_MS = 7_200_000;
 const ROLLED_BACK_SHARE = 0.3;
 /** Acknowledgements, acceptances and grants that are followed by a crash, and how soon. */
@@ -20,7 +23,7 @@ const STRUCK_MS = 3;
 export type FaultyParts = {
   readonly time: SimTime;
   readonly server: SimServer;
-  readonly coordinator: SimCoordinator;
+  readonly plane: ControlPlane;
   readonly nodes: readonly SimNode[];
   readonly weather: Weather;
   readonly logFaults: LogFaults;
@@ -68,26 +71,28 @@ export class Faults {
    */
   heard(event: SimEvent): void {
     if (this.#isOver) return;
-    const { nodes, coordinator, time } = this.#parts;
+    const { nodes, plane, time } = this.#parts;
     const isWord = event.t === "acked" || event.t === "accepted" || event.t === "lease";
     if (!isWord || !this.#draw.chance(STRUCK_SHARE)) return;
     const node = event.t === "acked" ? nodes.find(({ name }) => name === event.node) : undefined;
-    time.after(this.#draw.unit() * STRUCK_MS, () => this.#down(node ?? coordinator));
+    const { leader, coordinators } = plane;
+    const struck = node ?? leader ?? this.#draw.pick(coordinators);
+    time.after(this.#draw.unit() * STRUCK_MS, () => this.#strike(struck));
   }
 
   /** Everything works again, whatever was broken; what is down comes up. */
   end(): void {
     this.#isOver = true;
-    const { weather, logFaults, conduct, nodes, coordinator, server } = this.#parts;
+    const { weather, logFaults, conduct, nodes, plane, server } = this.#parts;
     Object.assign(weather, CALM);
     Object.assign(logFaults, { failing: 0, behind: 0 });
     conduct.faults = { unreachable: 0, refused: 0, broken: 0, hanging: 0, mute: 0 };
     this.commitFailures = 0;
-    for (const { cable } of [...nodes, coordinator])
-      Object.assign(cable, { out: false, in: false });
-    if (server.hub === undefined) void server.start(false);
-    if (!coordinator.isUp) coordinator.start();
-    for (const node of nodes) if (!node.isUp) node.start();
+    if (server.hub === undefined) void server.start("none");
+    for (const part of [...plane.coordinators, ...nodes]) {
+      Object.assign(part.cable, { out: false, in: false });
+      if (!part.isUp) part.start();
+    }
   }
 
   #next(): void {
@@ -99,8 +104,12 @@ export class Faults {
   }
 
   #break(): void {
-    const { nodes, coordinator } = this.#parts;
+    const { nodes, plane } = this.#parts;
     const node = this.#draw.pick(nodes);
+    const { leader, coordinators } = plane;
+    // Whoever leads is worth breaking more than the others.
+    const isOfLeader = leader !== undefined && this.#draw.chance(0.6);
+    const coordinator = isOfLeader ? leader : this.#draw.pick(coordinators);
     const deeds = [
       () => this.#down(node),
       () => this.#down(node),
@@ -109,11 +118,23 @@ export class Faults {
       () => this.#cut(node.cable),
       () => this.#cut(node.cable),
       () => this.#cut(coordinator.cable),
+      () => this.#suspend(coordinator),
+      () => this.#suspend(node),
       () => {
         node.machine.wallMs += this.#draw.between(-WALL_JUMP_MS, WALL_JUMP_MS);
       },
     ];
     this.#draw.pick(deeds)();
+  }
+
+  #strike(part: SimNode | SimCoordinator): void {
+    if (this.#draw.chance(0.5)) this.#down(part);
+    else this.#suspend(part);
+  }
+
+  #suspend(part: SimNode | SimCoordinator): void {
+    if (this.#isOver) return;
+    part.suspend(this.#draw.between(SUSPENDED_MS.min, SUSPENDED_MS.max));
   }
 
   #down(part: SimNode | SimCoordinator): void {
@@ -125,11 +146,13 @@ export class Faults {
   }
 
   #downServer(): void {
-    const { server } = this.#parts;
+    const { server, plane } = this.#parts;
     if (server.hub === undefined) return;
     server.stop();
+    const lost = plane.shape === "three" ? "but_ledger" : "all";
     this.#later(DOWN_MS, () => {
-      if (server.hub === undefined) void server.start(this.#draw.chance(ROLLED_BACK_SHARE));
+      const isRolledBack = this.#draw.chance(ROLLED_BACK_SHARE);
+      if (server.hub === undefined) void server.start(isRolledBack ? lost : "none");
     });
   }
 

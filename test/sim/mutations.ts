@@ -55,6 +55,21 @@ export const MUTATIONS: readonly Mutation[] = [
     oracles: ["grants-in-journal", "spent-within-granted"],
   },
   {
+    name: "append over another's link",
+    file: "coordinator/ledger-journal.ts",
+    find: "        const outcome = await bus.append(JOURNAL_SUBJECT, bytes, { msgId, expectSeq });\n",
+    replace:
+      "        const end = expectSeq >= 0 ? await bus.last(JOURNAL_STREAM, JOURNAL_SUBJECT) : undefined;\n        const outcome = await bus.append(JOURNAL_SUBJECT, bytes, { msgId, expectSeq: end?.seq ?? 0 });\n",
+    oracles: ["lease-rules", "grants-in-journal", "spent-within-granted", "spend-within-budget"],
+  },
+  {
+    name: "go on after another took over",
+    file: "coordinator/ledger-actor.ts",
+    find: '        if (outcome === "conflict") return this.#fence(calls);\n',
+    replace: "        void outcome;\n",
+    oracles: ["grants-in-journal", "spent-within-granted"],
+  },
+  {
     name: "grant a repeated question anew",
     file: "coordinator/ledger.ts",
     find: "    if (known) return this.#grantOf(known, env);\n",
@@ -75,6 +90,20 @@ export const MUTATIONS: readonly Mutation[] = [
     replace:
       '  if (!outcome.sent || outcome.kind === "client_gone") return { kind: "not_sent" };\n',
     oracles: ["spent-within-granted", "spend-within-budget"],
+  },
+  {
+    name: "lend the whole rate to everybody",
+    file: "coordinator/rate-shares.ts",
+    find: "    const share = mayGrow ? Math.min(most, before + account.free.share) : Math.min(most, before);\n",
+    replace: "    const share = mayGrow ? RATE_WHOLE : Math.min(most, before);\n",
+    oracles: ["rate-within-limit"],
+  },
+  {
+    name: "a share comes with full buckets",
+    file: "coordinator/rate-shares.ts",
+    find: "    const addedLags = freeLags(account.free, nowMs);\n",
+    replace: "    const addedLags = FULL_BUCKETS;\n",
+    oracles: ["rate-within-limit"],
   },
   {
     name: "acknowledge before the flush",

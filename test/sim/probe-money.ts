@@ -53,8 +53,8 @@ async function probeOne(probe: Probe, agent: SimAgent, node: SimNode): Promise<v
 }
 
 /** What the ledger could lend to this agent now, in money; nothing where calls have run out. */
-async function availableMicros({ coordinator }: Judged, agentId: string): Promise<number> {
-  const { parts } = coordinator;
+async function availableMicros({ plane }: Judged, agentId: string): Promise<number> {
+  const parts = plane.leader?.parts;
   if (parts === undefined) return 0;
   const accounts = [`agent/${agentId}`, `team/${agentId.split("/")[0]}`];
   let least = Number.POSITIVE_INFINITY;

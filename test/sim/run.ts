@@ -12,6 +12,8 @@ const { values: flags } = parseArgs({
   options: {
     seed: { type: "string", default: "1" },
     count: { type: "string", default: "1" },
+    // More seeds, after the others: the same one again must show the same.
+    also: { type: "string", default: "" },
     size: { type: "string", default: "small" },
     verbose: { type: "boolean", default: false },
     mutations: { type: "boolean", default: false },
@@ -23,8 +25,9 @@ if (flags.mutations) process.exit(runMutations(flags.only) ? 0 : 1);
 
 const first = Number(flags.seed);
 const count = Number(flags.count);
+const also = flags.also === "" ? [] : flags.also.split(",").map(Number);
 const size = SIZES[flags.size as keyof typeof SIZES];
-if (!Number.isSafeInteger(first) || !Number.isSafeInteger(count) || size === undefined) {
+if (![first, count, ...also].every(Number.isSafeInteger) || size === undefined) {
   console.error("usage: npm run sim -- --seed=N [--count=N] [--size=small|large] [--verbose]");
   process.exit(2);
 }
@@ -38,7 +41,8 @@ for (const event of ["uncaughtException", "unhandledRejection"] as const) {
     fail({ oracle: "no-bug-is-met", detail, atMs: 0 });
   });
 }
-for (; seed < first + count; seed++) {
+const seeds = Array.from({ length: count }, (_, no) => first + no);
+for (seed of [...seeds, ...also]) {
   const began = process.hrtime.bigint();
   const { violation, counts } = await runWorld(seed, size);
   if (flags.verbose) {
@@ -47,7 +51,8 @@ for (; seed < first + count; seed++) {
   }
   if (violation !== undefined) fail(violation);
 }
-console.log(`${count} worlds from seed ${first}, ${flags.size}: no oracle was contradicted`);
+const total = count + also.length;
+console.log(`${total} worlds from seed ${first}, ${flags.size}: no oracle was contradicted`);
 
 function fail({ oracle, detail, atMs }: Violation): never {
   console.log(`seed ${seed}: ${oracle} is contradicted after ${atMs} ms\n  ${detail}`);

@@ -7,6 +7,10 @@ import { MODEL, OUTPUT_TOKENS_MAX } from "./sim-policy.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 const PAUSE_MS = { min: 30, max: 1_500 };
+const QUICK_PAUSE_MS = { min: 20, max: 160 };
+const QUICK_WISH = { contentBytes: 10, outputTokens: 1, stream: false, bodyMs: 1 };
+/** How often a quick agent turns to another node. */
+const TURN_SHARE = 0.04;
 const BURSTS = [1, 1, 1, 2, 3, 6, 12] as const;
 const OPEN_MAX = 40;
 /** Beyond 16 KiB a body goes through the inspect pool. */
@@ -33,6 +37,9 @@ export class SimAgent {
   readonly #world: Surroundings;
   readonly #nodes: readonly SimNode[];
   readonly #draw: Draw;
+  readonly isQuick: boolean;
+  /** Where a quick agent asks most. */
+  #at: SimNode;
   #isStopped = false;
   #open = 0;
 
@@ -43,6 +50,8 @@ export class SimAgent {
       readonly key: string;
       readonly nodes: readonly SimNode[];
       readonly draw: Draw;
+      /** It asks for little, and often. */
+      readonly isQuick: boolean;
     },
   ) {
     this.#world = world;
@@ -50,6 +59,8 @@ export class SimAgent {
     this.#key = of.key;
     this.#nodes = of.nodes;
     this.#draw = of.draw;
+    this.isQuick = of.isQuick;
+    this.#at = of.draw.pick(of.nodes);
   }
 
   /** Requests that have not ended. */
@@ -58,6 +69,22 @@ export class SimAgent {
   }
 
   start(): void {
+    if (this.isQuick) this.#hurry();
+    else this.#go();
+  }
+
+  #hurry(): void {
+    const draw = this.#draw;
+    this.#world.time.after(draw.between(QUICK_PAUSE_MS.min, QUICK_PAUSE_MS.max), () => {
+      if (this.#isStopped) return;
+      if (draw.chance(TURN_SHARE)) this.#at = draw.pick(this.#nodes);
+      const node = draw.chance(0.8) ? this.#at : draw.pick(this.#nodes);
+      if (this.#open < OPEN_MAX) void this.ask(node, { ...QUICK_WISH, gonesAfterMs: undefined });
+      this.#hurry();
+    });
+  }
+
+  #go(): void {
     const draw = this.#draw;
     this.#world.time.after(draw.between(PAUSE_MS.min, PAUSE_MS.max), () => {
       if (this.#isStopped) return;
@@ -67,7 +94,7 @@ export class SimAgent {
       for (let i = 0; i < count && this.#open < OPEN_MAX; i++) {
         void this.ask(isSpread ? draw.pick(this.#nodes) : one, this.#wish());
       }
-      this.start();
+      this.#go();
     });
   }
 

@@ -12,7 +12,7 @@ import { StoreFault } from "../../ports/store.ts";
 import { type TwinStore, twinStore } from "../../ports/twin-store.ts";
 import { tapBus } from "./bus-tap.ts";
 import type { Draw } from "./draw.ts";
-import { LeaseJournal } from "./lease-journal.ts";
+import type { LeaseJournal } from "./lease-journal.ts";
 import { SimBus } from "./sim-bus.ts";
 import type { MachineClock } from "./sim-clock.ts";
 import { machineTime } from "./sim-clock.ts";
@@ -29,14 +29,27 @@ const REBOOT_MS = 300;
 /** The least that the ledger lends, so that little money is enough for many leases. */
 const SLICES = { min: 50_000, max: 1_500_000 };
 
-/** The control plane on its machine: its disk and its keys outlive its processes. */
-export class SimCoordinator {
-  readonly cable = { out: false, in: false };
+export type SimCoordinatorOptions = {
+  readonly name: string;
+  /** It has the operator's key in its HOME, and so founds the mesh. */
+  readonly isFounder: boolean;
+  /** Its ledger is a chain in a stream, as over NATS; otherwise it lies on its own disk. */
+  readonly isLedgerShared: boolean;
+  readonly leaderTtlMs: number;
   readonly journal: LeaseJournal;
+  readonly machine: MachineClock;
+  readonly operator: Signer;
+  readonly draw: Draw;
+};
+
+/** A coordinator on its machine: its disk and its keys outlive its processes. */
+export class SimCoordinator {
+  readonly name: string;
+  readonly cable = { out: false, in: false };
+  readonly #of: SimCoordinatorOptions;
   readonly #world: Surroundings;
   readonly #machine: MachineClock;
   readonly #keys: Keys;
-  readonly #operator: Signer;
   readonly #draw: Draw;
   #store: TwinStore;
   #process: SimProcess | undefined;
@@ -44,16 +57,13 @@ export class SimCoordinator {
   #parts: Parts | undefined;
   #stopping = new AbortController();
 
-  constructor(
-    world: Surroundings,
-    of: { readonly machine: MachineClock; readonly operator: Signer; readonly draw: Draw },
-  ) {
+  constructor(world: Surroundings, of: SimCoordinatorOptions) {
+    this.name = of.name;
+    this.#of = of;
     this.#world = world;
     this.#machine = of.machine;
-    this.#operator = of.operator;
     this.#draw = of.draw;
     this.#keys = world.keys.folder();
-    this.journal = new LeaseJournal((event) => world.tell(event));
     this.#store = twinStore(this.#disk());
   }
 
@@ -64,6 +74,10 @@ export class SimCoordinator {
 
   get enrolment(): Signer {
     return this.#keys.loadOrCreate("enrolment");
+  }
+
+  get signer(): Signer {
+    return this.#keys.loadOrCreate("coordinator");
   }
 
   /** The ledger's wall clock runs with this one. */
@@ -97,6 +111,11 @@ export class SimCoordinator {
     this.#store = this.#store.crash(this.#draw.below(this.#store.pendingCommits + 1));
   }
 
+  /** Its host stops running it for a while, and then it goes on as if nothing had happened. */
+  suspend(ms: number): void {
+    this.#process?.suspend(ms);
+  }
+
   get isUp(): boolean {
     return this.#process !== undefined;
   }
@@ -116,27 +135,23 @@ export class SimCoordinator {
     this.#bus = bus;
     const store = process.opened(this.#store);
     const epoch = await beginEpoch(store);
-    this.journal.beginEpoch(epoch.epoch);
-    const tell = (event: string, fields?: unknown): void => {
-      if (!process.isAlive) return;
-      // A disk that fails is the world's doing; a ledger that does not add up is ours.
-      const isCorrupt = event === "ledger_failed" && JSON.stringify(fields).includes("Corrupt");
-      if (event === "handler_failed" || isCorrupt) {
-        this.#world.tell({ t: "bug", where: "coordinator", error: fields });
-      }
-    };
-    const parts = buildParts({
-      config: CONFIG,
-      pin: { mesh: MESH, operatorPublicKey: this.#operator.publicKey },
+    if (!this.#of.isLedgerShared) this.#world.tell({ t: "led", coordinator: this.name });
+    const tell = this.#teller(process);
+    const parts: Parts = buildParts({
+      config: this.#config(),
+      pin: { mesh: MESH, operatorPublicKey: this.#of.operator.publicKey },
       epoch,
       clock,
       random,
       bus: tapBus(bus, {
-        beat: ({ stateHash }) => this.#world.tell({ t: "digest", stateHash }),
+        beat: ({ stateHash }) => {
+          const versionOf = (scope: string): number => parts.replica.state.get(scope)?.v ?? 0;
+          this.#world.tell({ t: "digest", stateHash, versionOf });
+        },
       }),
       store,
       verify: this.#keys.verify,
-      signer: this.#keys.loadOrCreate("coordinator"),
+      signer: this.signer,
       enrolmentSigner: this.enrolment,
       witnessSigner: this.#keys.loadOrCreate("witness"),
       outsideLogs: [],
@@ -160,8 +175,8 @@ export class SimCoordinator {
       clock,
       random,
       tell,
-      operator: this.#operator,
-      coordinator: this.#keys.loadOrCreate("coordinator"),
+      operator: this.#of.isFounder ? this.#of.operator : undefined,
+      coordinator: this.signer,
       enrolment: this.enrolment,
       signal: this.#stopping.signal,
     });
@@ -174,25 +189,42 @@ export class SimCoordinator {
     this.#parts = parts;
   }
 
+  #config() {
+    const { name, isLedgerShared, leaderTtlMs } = this.#of;
+    const natsUrl = isLedgerShared ? "nats://sim" : undefined;
+    return { ...CONFIG, replicaId: name, natsUrl, leaderTtlMs };
+  }
+
+  /** A disk that fails is the world's doing; a ledger that does not add up is ours. */
+  #teller(process: SimProcess): (event: string, fields?: unknown) => void {
+    return (event, fields) => {
+      if (!process.isAlive) return;
+      if (event === "ledger_led") this.#world.tell({ t: "led", coordinator: this.name });
+      const isOfLedger = event === "ledger_failed" || event === "journal_failed";
+      const isCorrupt = isOfLedger && /Corrupt|JournalFault/.test(JSON.stringify(fields));
+      if (event !== "handler_failed" && !isCorrupt) return;
+      this.#world.tell({ t: "bug", where: `coordinator ${this.name}`, error: fields });
+    };
+  }
+
   #disk() {
     const clock = machineTime(this.#world.time, this.#machine);
+    const { journal, isLedgerShared } = this.#of;
     return {
       delay: { clock, commitMs: () => syncMs(this.#draw) },
       commitFate: this.#world.commitFate(this.#draw.fork()),
-      onPersisted: (writes: Parameters<LeaseJournal["persisted"]>[0]) =>
-        this.journal.persisted(writes),
+      onPersisted: (writes: Parameters<LeaseJournal["persisted"]>[0]) => {
+        if (!isLedgerShared) journal.persisted(writes);
+      },
     };
   }
 }
 
 const CONFIG = {
   home: "/nowhere",
-  replicaId: "c1",
   mesh: undefined,
-  natsUrl: undefined,
   natsReplicas: 1 as const,
   trustFile: undefined,
-  leaderTtlMs: 10_000,
   metricsHost: "127.0.0.1",
   metricsPort: 0,
   grpcTls: undefined,

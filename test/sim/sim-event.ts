@@ -34,8 +34,15 @@ export type SimEvent =
     })
   /** A node said how it is. */
   | (At & { readonly t: "beat"; readonly isOpen: boolean; readonly stateHash: string })
-  /** The coordinator said what the mesh's state is. */
-  | { readonly t: "digest"; readonly stateHash: string }
+  /** A coordinator said what the mesh's state is. */
+  | {
+      readonly t: "digest";
+      readonly stateHash: string;
+      /** Of a scope in its state. */
+      readonly versionOf: (scope: string) => number;
+    }
+  /** A coordinator leads the ledger from now on. */
+  | { readonly t: "led"; readonly coordinator: string }
   /** A kill or a revive is in force on a node. */
   | (At & { readonly t: "enforced"; readonly record: MeshRecord })
   /** A node is up again, and what its disk had is in force. */
@@ -46,12 +53,11 @@ export type SimEvent =
   | { readonly t: "committed"; readonly record: MeshRecord }
   /** An operator was told that a revive is committed. */
   | { readonly t: "revived"; readonly scope: string; readonly v: number }
-  /** The ledger's disk holds another state of a lease. */
+  /** The ledger, where it lies, holds another state of a lease. */
   | {
       readonly t: "lease";
       readonly before: JournalLease | undefined;
       readonly after: JournalLease;
-      readonly epoch: number;
     }
   /** What an operator has signed as the most that an account may spend. */
   | { readonly t: "limited"; readonly account: string; readonly usdMicros: number }
@@ -68,5 +74,5 @@ export type SimEvent =
       readonly costMicros: number;
     };
 
-/** A lease as the ledger's disk has it. */
+/** A lease as it is where the ledger lies. */
 export type JournalLease = Omit<Lease, "knownSinceMs">;

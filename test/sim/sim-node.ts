@@ -122,6 +122,11 @@ export class SimNode {
     this.#controlStore = after(this.#controlStore);
   }
 
+  /** Its host stops running it for a while, and then it goes on as if nothing had happened. */
+  suspend(ms: number): void {
+    this.#process?.suspend(ms);
+  }
+
   async #boot(process: SimProcess): Promise<void> {
     const { clock, random } = process;
     const bootId = uuidV7(clock.nowMs(), random);

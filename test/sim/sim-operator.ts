@@ -3,6 +3,7 @@ import { create } from "@bufbuild/protobuf";
 import { newKey } from "../../cli/commands/key.ts";
 import type { Command } from "../../coordinator/command.ts";
 import { CommandRefused } from "../../coordinator/command-refused.ts";
+import { distrustOf } from "../../mesh/distrust-of.ts";
 import { nextRecord } from "../../mesh/record.ts";
 import type { OpName, RecordOp } from "../../mesh/record-op.ts";
 import type { Signer } from "../../ports/keys.ts";
@@ -10,6 +11,7 @@ import { type Random, uuidV7 } from "../../ports/random.ts";
 import { StoreFault } from "../../ports/store.ts";
 import {
   AccountLimitSchema,
+  DistrustSchema,
   KeySchema,
   LimitSchema,
   PolicySchema,
@@ -19,14 +21,15 @@ import {
   TrustSchema,
   Unit,
 } from "../../proto/gen/altrace/v1/record_pb.ts";
+import type { ControlPlane } from "./control-plane.ts";
 import { MESH, type SimCoordinator } from "./sim-coordinator.ts";
 import type { SimNode } from "./sim-node.ts";
 import type { Surroundings } from "./surroundings.ts";
 
-/** Whoever holds the operator's key, at the door of whatever coordinator is up. */
+/** Whoever holds the operator's key, at the door of some coordinator that is up. */
 export class SimOperator {
   readonly #world: Surroundings;
-  readonly #coordinator: SimCoordinator;
+  readonly #plane: ControlPlane;
   readonly #signer: Signer;
   readonly #random: Random;
   readonly #onSigned: (bytes: Uint8Array) => void;
@@ -34,7 +37,7 @@ export class SimOperator {
   constructor(
     world: Surroundings,
     of: {
-      readonly coordinator: SimCoordinator;
+      readonly plane: ControlPlane;
       readonly signer: Signer;
       readonly random: Random;
       /** A record is signed, and nobody has it yet. */
@@ -42,22 +45,23 @@ export class SimOperator {
     },
   ) {
     this.#world = world;
-    this.#coordinator = of.coordinator;
+    this.#plane = of.plane;
     this.#signer = of.signer;
     this.#random = of.random;
     this.#onSigned = of.onSigned;
   }
 
   async kill(scope: string): Promise<void> {
-    const { parts } = this.#coordinator;
+    const parts = this.#plane.reachable?.parts;
     const fields = { cmdId: this.#newId(), scope, reason: "", cause: "", operator: "olga" };
     const command = await this.#try(() => parts?.commands.kill(fields));
     if (command?.accepted) this.#world.tell({ t: "accepted", scope, v: command.v });
   }
 
   async revive(scope: string): Promise<void> {
-    if (this.#coordinator.parts?.replica.state.killed(scope) !== true) return;
-    await this.#carry(scope, { case: "revive", value: create(ReviveSchema, {}) }, "revive");
+    const at = this.#plane.reachable;
+    if (at?.parts?.replica.state.killed(scope) !== true) return;
+    await this.#carry(scope, { case: "revive", value: create(ReviveSchema, {}) }, "revive", { at });
   }
 
   /** Signs another limit for what is left of an account's window. */
@@ -74,6 +78,29 @@ export class SimOperator {
       },
     });
     await this.#carry(`budget/${account}`, { case: "limit", value }, "limit");
+  }
+
+  /** Says that the model's bills are to be trusted as its price entry says, whatever they were. */
+  async trustPrice(model: string): Promise<void> {
+    const at = this.#plane.reachable;
+    const scope = `distrust/${model}`;
+    const before = distrustOf(at?.parts?.replica.state.get(scope)?.op);
+    if (at === undefined || before === undefined) return;
+    const distrust = create(DistrustSchema, { milli: 1_000n, era: before.era + 1n });
+    const value = create(LimitSchema, { of: { case: "distrust", value: distrust } });
+    await this.#carry(scope, { case: "limit", value }, "limit", { at });
+  }
+
+  /** Adds coordinators to those that the founder of the mesh trusts. */
+  async trust(coordinators: readonly SimCoordinator[]): Promise<void> {
+    const op = this.#plane.founder.parts?.replica.state.get("trust")?.op;
+    if (op?.case !== "trust") throw new Error("the mesh has no trust bundle");
+    const added = coordinators.flatMap(({ signer, enrolment }) => [
+      { ...keyOf(signer), role: TrustRole.COORDINATOR },
+      { ...keyOf(enrolment), role: TrustRole.ENROLMENT },
+    ]);
+    const keys = [...op.value.keys, ...added];
+    await this.#carry("trust", { case: "trust", value: create(TrustSchema, { keys }) }, "trust");
   }
 
   async applyPolicy(bundle: Uint8Array): Promise<void> {
@@ -94,18 +121,24 @@ export class SimOperator {
     const { kid, publicKey } = signer;
     const key = create(TrustedKeySchema, { kid, publicKey, role: TrustRole.NODE });
     const op: RecordOp = { case: "trust", value: create(TrustSchema, { keys: [key] }) };
-    await this.#carry(`node/${name}`, op, "trust", this.#coordinator.enrolment);
+    await this.#carry(`node/${name}`, op, "trust", { signer: this.#plane.founder.enrolment });
   }
 
-  async #carry(scope: string, op: RecordOp, name: OpName, signer = this.#signer): Promise<void> {
-    const { parts } = this.#coordinator;
+  async #carry(
+    scope: string,
+    op: RecordOp,
+    name: OpName,
+    by: { readonly signer?: Signer; readonly at?: SimCoordinator } = {},
+  ): Promise<void> {
+    const { signer = this.#signer, at = this.#plane.reachable } = by;
+    const parts = at?.parts;
     if (parts === undefined) return;
     const fields = {
       mesh: MESH,
       scope,
       op,
       cmdId: this.#newId(),
-      issuedAtMs: this.#coordinator.nowMs(),
+      issuedAtMs: this.#plane.nowMs(),
       operator: "olga",
     };
     const bytes = nextRecord(parts.replica.state.get(scope), fields, signer);
@@ -123,6 +156,13 @@ export class SimOperator {
   }
 
   #newId(): string {
-    return uuidV7(this.#coordinator.nowMs(), this.#random);
+    return uuidV7(this.#plane.nowMs(), this.#random);
   }
+}
+
+function keyOf({ kid, publicKey }: Signer): {
+  readonly kid: string;
+  readonly publicKey: Uint8Array;
+} {
+  return { kid, publicKey };
 }

@@ -9,6 +9,9 @@ export const OUTPUT_TOKENS_MAX = 4_096;
 export const DISTRUST = 1.1;
 export const OVERRUN_LIMIT_MICROS = 2_000_000;
 const MICROS = 1_000_000;
+/** Its agent asks for little, on one node after another, faster than its rate. */
+export const QUICK_TEAM = "quick";
+const QUICK_WORLDS = 0.4;
 
 /** What an agent may spend, and in which window. */
 export type AgentBudget = {
@@ -16,7 +19,7 @@ export type AgentBudget = {
   readonly window: "total" | "hour";
   readonly calls: number | undefined;
   readonly clamps: boolean;
-  readonly requestsPerMinute: number | undefined;
+  readonly rate: { readonly requestsPerMinute: number; readonly burst: number } | undefined;
 };
 
 export type TeamBudget = {
@@ -43,12 +46,21 @@ export function drawBudgets(draw: Draw, size: { readonly agentsMax: number }): B
         window: draw.chance(0.3) ? "hour" : "total",
         calls: draw.chance(0.3) ? 5 + draw.below(60) : undefined,
         clamps: draw.chance(0.4),
-        requestsPerMinute: draw.chance(0.2) ? 30 + draw.below(600) : undefined,
+        rate: draw.chance(0.2) ? { requestsPerMinute: 30 + draw.below(600), burst: 10 } : undefined,
       });
     }
     teams.set(team, { usdMicros, window: draw.chance(0.3) ? "hour" : "total", agents });
   }
+  if (draw.chance(QUICK_WORLDS)) teams.set(QUICK_TEAM, quickTeam(draw));
   return teams;
+}
+
+/** Money is no matter there, so that the rate alone is what its one agent can hit. */
+function quickTeam(draw: Draw): TeamBudget {
+  const rate = { requestsPerMinute: 60 + draw.below(180), burst: 8 + draw.below(8) };
+  const budget = { usdMicros: 50 * MICROS, window: "total" as const };
+  const agent = { ...budget, calls: undefined, clamps: false, rate };
+  return { ...budget, agents: new Map([["a1", agent]]) };
 }
 
 /** The bundle that carries these budgets. */
@@ -95,13 +107,13 @@ overrun_limit_usd: "${usd(OVERRUN_LIMIT_MICROS)}"
 `;
 }
 
-function agentText({ usdMicros, window, calls, clamps, requestsPerMinute }: AgentBudget): string {
+function agentText({ usdMicros, window, calls, clamps, rate }: AgentBudget): string {
   const limits = [`usd: { ${window}: "${usd(usdMicros)}" }`];
   if (calls !== undefined) limits.push(`calls: { total: ${calls} }`);
   const members = [`budget: { ${limits.join(", ")} }`];
   if (clamps) members.push("on_unaffordable: clamp", "clamp_floor_tokens: 64");
-  if (requestsPerMinute !== undefined) {
-    members.push(`rate: { requests: ${requestsPerMinute}/minute burst 10 }`);
+  if (rate !== undefined) {
+    members.push(`rate: { requests: ${rate.requestsPerMinute}/minute burst ${rate.burst} }`);
   }
   return `{ ${members.join(", ")} }`;
 }

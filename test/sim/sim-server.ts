@@ -1,10 +1,12 @@
 import { type BusHub, createBusHub } from "../../adapters/in-process-bus.ts";
 import { type TwinStore, twinStore } from "../../ports/twin-store.ts";
+import { JOURNAL_STREAM, LEADER_STREAM } from "../../proto/subjects.ts";
 import type { Draw } from "./draw.ts";
 import { type MachineClock, machineTime, type SimTime } from "./sim-clock.ts";
 
 /** Copies of the stream's disk, to which a loss of power may take it back. */
 const SNAPSHOT_EVERY_MS = 4_000;
+const LEDGER_KEYS = new RegExp(`^bus/(${JOURNAL_STREAM}|${LEADER_STREAM})/`);
 
 /**
  * The server between everybody: it stores the streams and passes messages on. It may stop, and come
@@ -43,13 +45,17 @@ export class SimServer {
     this.#store = this.#store.crash(this.#draw.below(this.#store.pendingCommits + 1));
   }
 
-  /** @param rolledBack The disk lost what was written last, acknowledged or not. */
-  async start(rolledBack: boolean): Promise<void> {
-    if (rolledBack) {
-      this.#store = twinStore();
-      await this.#store.commit([...this.#snapshot].map(([key, value]) => ({ key, value })));
-    }
-    const kept = this.#store.durable;
+  /**
+   * @param rolledBack Streams of which the disk lost what was written last, acknowledged or not:
+   *   `all`, or all but the ledger's, which several coordinators have stored with every append.
+   */
+  async start(rolledBack: "none" | "all" | "but_ledger"): Promise<void> {
+    const stays = (key: string): boolean =>
+      rolledBack === "none" || (rolledBack === "but_ledger" && LEDGER_KEYS.test(key));
+    const kept = new Map([
+      ...[...this.#snapshot].filter(([key]) => !stays(key)),
+      ...[...this.#store.durable].filter(([key]) => stays(key)),
+    ]);
     this.#store = twinStore(this.#disk(), kept);
     this.#incarnation += 1;
     this.#hub = createBusHub(this.#store, machineTime(this.#time, this.#machine));

@@ -1,4 +1,6 @@
 import { restoreRecord } from "../../mesh/record.ts";
+import { JOURNAL_SUBJECT } from "../../proto/subjects.ts";
+import { ControlPlane, drawPlaneShape } from "./control-plane.ts";
 import { Draw } from "./draw.ts";
 import { Faults } from "./faults.ts";
 import { Meddler } from "./meddler.ts";
@@ -8,12 +10,12 @@ import { probeAll } from "./probe-money.ts";
 import { SimAgent } from "./sim-agent.ts";
 import { CALM } from "./sim-bus.ts";
 import { type MachineClock, SimTime } from "./sim-clock.ts";
-import { MESH, SimCoordinator } from "./sim-coordinator.ts";
+import { MESH, type SimCoordinator } from "./sim-coordinator.ts";
 import type { SimEvent } from "./sim-event.ts";
 import { SimKeys } from "./sim-keys.ts";
 import { SimNode } from "./sim-node.ts";
 import { SimOperator } from "./sim-operator.ts";
-import { bundleOf, drawBudgets } from "./sim-policy.ts";
+import { bundleOf, drawBudgets, MODEL, QUICK_TEAM } from "./sim-policy.ts";
 import { type ProviderConduct, SimProvider } from "./sim-provider.ts";
 import { SimServer } from "./sim-server.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -42,6 +44,8 @@ export type RunResult = {
 
 const SETUP_MS_MAX = 60_000;
 const LOOK_EVERY_MS = 100;
+/** Before anything breaks, for agents that ask faster than their rate. */
+const CALM_MS = 12_000;
 /** Requests end by their policy's total timeout; what was lent comes back when it was idle for long. */
 const QUIET_MS = 60_000;
 const OPERATOR_MS = { min: 200, max: 2_500 };
@@ -77,7 +81,7 @@ class World {
   readonly #draw: Draw;
   readonly #time: SimTime;
   readonly #surroundings: Surroundings;
-  readonly #coordinator: SimCoordinator;
+  readonly #plane: ControlPlane;
   readonly #nodes: readonly SimNode[];
   readonly #operator: SimOperator;
   readonly #faults: Faults;
@@ -103,8 +107,9 @@ class World {
     this.#surroundings = this.#makeSurroundings({ conduct, weather, logFaults });
     const operator = this.#surroundings.keys.newSigner();
     const world = this.#surroundings;
-    this.#coordinator = new SimCoordinator(world, {
-      machine: this.#machine(),
+    this.#plane = new ControlPlane(world, {
+      shape: drawPlaneShape(draw),
+      machine: () => this.#machine(),
       operator,
       draw: draw.fork(),
     });
@@ -114,18 +119,18 @@ class World {
       return new SimNode(world, { name, machine: this.#machine(), operatorKey, draw: draw.fork() });
     });
     this.#operator = new SimOperator(world, {
-      coordinator: this.#coordinator,
+      plane: this.#plane,
       signer: operator,
       random: draw.fork().random(),
       onSigned: (bytes) => this.#meddlerSaw(bytes),
     });
     const { time, server } = world;
-    const parts = { time, server, coordinator: this.#coordinator, nodes: this.#nodes };
+    const parts = { time, server, plane: this.#plane, nodes: this.#nodes };
     this.#faults = new Faults({ ...parts, weather, logFaults, conduct }, draw.fork());
     const names = this.#nodes.map(({ name }) => name);
     this.#meddler = new Meddler({ time, server, nodes: names, draw: draw.fork() });
     const budgets = drawBudgets(draw.fork(), size);
-    this.#judged = { time, coordinator: this.#coordinator, nodes: this.#nodes, budgets };
+    this.#judged = { time, plane: this.#plane, nodes: this.#nodes, budgets };
     this.#watches = ORACLES.map(({ name, watch }) => ({ ...watch(this.#judged), name }));
   }
 
@@ -133,10 +138,11 @@ class World {
   async live(): Promise<void> {
     this.#lookOn();
     await this.#setUp();
+    await this.#passCalmly();
     this.#faults.begin();
     this.#meddler.begin();
     this.#operate();
-    for (const agent of this.#agents) agent.start();
+    for (const agent of this.#agents) if (!agent.isQuick) agent.start();
     await this.#pass(this.#size.faultsMs);
     this.#isQuiet = true;
     this.#faults.end();
@@ -160,15 +166,15 @@ class World {
 
   async #setUp(): Promise<void> {
     const { budgets } = this.#judged;
-    this.#coordinator.start();
-    await this.#until(() => this.#coordinator.parts?.replica.state.get("trust") !== undefined);
+    await this.#setUpPlane();
     await this.#done(this.#operator.applyPolicy(bundleOf(budgets)));
     for (const node of this.#nodes) await this.#done(this.#operator.enrol(node));
     for (const [team, { agents }] of budgets) {
       for (const name of agents.keys()) {
         const agentId = `${team}/${name}`;
         const key = await this.#done(this.#operator.issueKey(agentId));
-        const of = { agentId, key, nodes: this.#nodes, draw: this.#draw.fork() };
+        const isQuick = team === QUICK_TEAM;
+        const of = { agentId, key, nodes: this.#nodes, draw: this.#draw.fork(), isQuick };
         this.#agents.push(new SimAgent(this.#surroundings, of));
       }
     }
@@ -176,6 +182,28 @@ class World {
     await this.#until(() =>
       this.#nodes.every(({ isOpen, run }) => isOpen && run?.control.policies.current !== undefined),
     );
+  }
+
+  /** What is lent of a rate moves within seconds, and faults hardly ever leave it as many. */
+  async #passCalmly(): Promise<void> {
+    const quick = this.#agents.filter(({ isQuick }) => isQuick);
+    for (const agent of quick) agent.start();
+    if (quick.length > 0) await this.#pass(CALM_MS);
+  }
+
+  async #setUpPlane(): Promise<void> {
+    const { founder, coordinators } = this.#plane;
+    const hasRead = ({ parts }: SimCoordinator): boolean =>
+      parts?.replica.state.get("trust")?.hashHex ===
+      founder.parts?.replica.state.get("trust")?.hashHex;
+    founder.start();
+    await this.#until(() => founder.parts?.replica.state.get("trust") !== undefined);
+    const others = coordinators.slice(1);
+    if (others.length > 0) {
+      await this.#done(this.#operator.trust(others));
+      for (const other of others) other.start();
+    }
+    await this.#until(() => coordinators.every(hasRead) && this.#plane.leader !== undefined);
   }
 
   /** An operator who kills, revives and raises budgets at any moment. */
@@ -205,13 +233,14 @@ class World {
       }
       return;
     }
+    if (draw.chance(0.3)) return this.#operator.trustPrice(`openai/${MODEL}`);
     if (own.window !== "total") return;
     const usdMicros = Math.round(own.usdMicros * draw.between(0.5, 2));
     await this.#operator.topUp(`agent/${team}/${agent}`, "total", usdMicros);
   }
 
   async #liftKills(): Promise<void> {
-    const { parts } = this.#coordinator;
+    const { parts } = this.#plane.founder;
     for (const scope of parts?.replica.state.killedScopes() ?? []) {
       if (!scope.startsWith("key/")) await this.#done(this.#operator.revive(scope));
     }
@@ -318,7 +347,8 @@ class World {
         if (!draw.chance(this.#faults.commitFailures)) return "good";
         return draw.chance(0.5) ? "fails_not_persisted" : "fails_but_persisted";
       },
-      onAppended: (_subject, bytes) => {
+      onAppended: (subject, bytes) => {
+        if (subject === JOURNAL_SUBJECT) return this.#plane.journal.linked(bytes);
         const read = restoreRecord(bytes, { mesh: MESH });
         if (read.ok) tell({ t: "committed", record: read.record });
       },

@@ -2,11 +2,16 @@ import type { Oracle } from "./oracle.ts";
 
 export const allConverge: Oracle = {
   name: "all-converge",
-  rule: "Once all faults are over, every node is open and has the coordinator's state (K1, K2).",
-  watch: ({ nodes, coordinator }) => ({
+  rule: "Once all faults are over, one coordinator leads the ledger, all have one state, and every node is open and has it (K1, K2, I9).",
+  watch: ({ nodes, plane }) => ({
     atEnd: () => {
-      const wanted = coordinator.parts?.replica.state.hashHex();
-      if (wanted === undefined) return "the coordinator is not up";
+      const wanted = plane.founder.parts?.replica.state.hashHex();
+      for (const { name, parts } of plane.coordinators) {
+        if (parts === undefined) return `${name} is not up`;
+        if (parts.replica.state.hashHex() !== wanted) return `${name} has another state`;
+      }
+      const leading = plane.coordinators.filter(({ parts }) => parts?.ledger.isLed);
+      if (leading.length !== 1) return `${leading.length} coordinators lead the ledger`;
       for (const { name, run } of nodes) {
         if (run === undefined) return `${name} is not up`;
         if (run.replica.state.hashHex() !== wanted) return `${name} has another state`;

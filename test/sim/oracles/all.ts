@@ -11,6 +11,7 @@ import { nothingLeaks } from "./nothing-leaks.ts";
 import { oneDecisionOneSettle } from "./one-decision-one-settle.ts";
 import { opensWithEqualState } from "./opens-with-equal-state.ts";
 import type { Oracle } from "./oracle.ts";
+import { rateWithinLimit } from "./rate-within-limit.ts";
 import { reviveIsCommitted } from "./revive-is-committed.ts";
 import { spendWithinBudget } from "./spend-within-budget.ts";
 import { spentWithinGranted } from "./spent-within-granted.ts";
@@ -23,6 +24,7 @@ export const ORACLES: readonly Oracle[] = [
   spentWithinGranted,
   grantsInJournal,
   leaseRules,
+  rateWithinLimit,
   oneDecisionOneSettle,
   noSendAfterAckedKill,
   durableKillSurvives,

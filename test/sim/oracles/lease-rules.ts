@@ -41,7 +41,7 @@ export const leaseRules: Oracle = {
 };
 
 function withinLimits(
-  { coordinator }: Judged,
+  { plane }: Judged,
   granted: JournalLease,
   limits: ReadonlyMap<string, number>,
 ): string | undefined {
@@ -50,7 +50,7 @@ function withinLimits(
     const limit = limits.get(account);
     if (limit === undefined) continue;
     let sum = 0;
-    for (const lease of coordinator.journal.leases.values()) {
+    for (const lease of plane.journal.leases.values()) {
       // Worlds begin shortly before or after an hour, so a window is an hour or all there is.
       if (lease.chain.includes(account) && hour(lease) === hour(granted)) sum += chargeOf(lease);
     }

@@ -18,7 +18,7 @@ export const nothingLeaks: Oracle = {
           charged.set(agentId, (charged.get(agentId) ?? 0) + amount);
         }
         const journal = new Map<string, number>();
-        for (const lease of world.coordinator.journal.leases.values()) {
+        for (const lease of world.plane.journal.leases.values()) {
           const agentId = (lease.chain[0] as string).replace("agent/", "");
           journal.set(agentId, (journal.get(agentId) ?? 0) + chargeOf(lease));
         }

@@ -1,5 +1,5 @@
+import type { ControlPlane } from "../control-plane.ts";
 import type { SimTime } from "../sim-clock.ts";
-import type { SimCoordinator } from "../sim-coordinator.ts";
 import type { SimEvent } from "../sim-event.ts";
 import type { SimNode } from "../sim-node.ts";
 import type { Budgets } from "../sim-policy.ts";
@@ -7,7 +7,7 @@ import type { Budgets } from "../sim-policy.ts";
 /** What oracles see of a world beside what they are told: everything, from outside. */
 export type Judged = {
   readonly time: SimTime;
-  readonly coordinator: SimCoordinator;
+  readonly plane: ControlPlane;
   readonly nodes: readonly SimNode[];
   readonly budgets: Budgets;
 };

@@ -10,7 +10,7 @@ export const spendWithinBudget: Oracle = {
   name: "spend-within-budget",
   rule: "What the provider bills for an agent or a team stays within its budget, up to what the overrun account bounds.",
   watch: (world) => {
-    const ledger = new RequestLedger(() => world.coordinator.nowMs());
+    const ledger = new RequestLedger(() => world.plane.nowMs());
     const limits = limitsOf(world);
     const spent = new Map<string, number>();
     let overrun = 0;

@@ -43,11 +43,11 @@ function exposureOf(request: KnownRequest, { nodes }: Judged): number {
 }
 
 function grantedTo(
-  { coordinator }: Judged,
+  { plane }: Judged,
   of: { readonly bootId: string; readonly agentId: string },
 ): number {
   let sum = 0;
-  for (const lease of coordinator.journal.leases.values()) {
+  for (const lease of plane.journal.leases.values()) {
     if (lease.bootId !== of.bootId || lease.chain[0] !== `agent/${of.agentId}`) continue;
     sum += chargeOf(lease);
   }

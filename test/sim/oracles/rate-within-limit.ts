@@ -1,0 +1,101 @@
+import { agentOf, type Judged, type Oracle } from "./oracle.ts";
+
+/** Clocks of nodes may run so much faster. */
+const DRIFT = 1.002;
+/** A new leader of the ledger has forgotten how full buckets are by the time that old shares have ended. */
+const FORGOTTEN_MS = 15_000;
+
+type Passed = { readonly requestId: string; readonly atMs: number };
+
+export const rateWithinLimit: Oracle = {
+  name: "rate-within-limit",
+  rule: "Over any time all nodes together let through no more requests of an agent than its burst and what came back, but for one request a node and one burst for each new leader of the ledger.",
+  watch: (world) => {
+    const limits = limitsOf(world);
+    /** By agent, in order of time: what was charged to its rate and not given back. */
+    const passed = new Map<string, Map<string, Passed>>();
+    const agents = new Map<string, string>();
+    const sent = new Set<string>();
+    const givenBackMs = new Map<string, number[]>();
+    const leadsMs: number[] = [];
+    let isLed = false;
+    const giveBack = (requestId: string): void => {
+      const agentId = agents.get(requestId) ?? "";
+      const wasCharged = passed.get(agentId)?.delete(requestId);
+      if (wasCharged) {
+        givenBackMs.set(agentId, [...(givenBackMs.get(agentId) ?? []), world.time.nowMs]);
+      }
+    };
+    return {
+      on: (event) => {
+        if (event.t === "led") {
+          // Before the first leader nobody had anything that could be forgotten.
+          if (isLed) leadsMs.push(world.time.nowMs);
+          isLed = true;
+        }
+        if (event.t === "sent") sent.add(event.requestId);
+        if (event.t === "settled" && !sent.has(event.record.rid)) giveBack(event.record.rid);
+        if (event.t !== "decided" || event.record.ph !== "request") return undefined;
+        const { rid, dec, ag } = event.record;
+        const agentId = agentOf(ag);
+        if (dec === "deny" || !limits.has(agentId)) return undefined;
+        agents.set(rid, agentId);
+        const own = passed.get(agentId) ?? new Map<string, Passed>();
+        passed.set(agentId, own.set(rid, { requestId: rid, atMs: world.time.nowMs }));
+        return undefined;
+      },
+      atEnd: () => {
+        for (const [agentId, limit] of limits) {
+          const requests = [...(passed.get(agentId)?.values() ?? [])];
+          const wrong = firstExcess(requests, limit, {
+            spare: world.nodes.length,
+            givenBackMs: givenBackMs.get(agentId) ?? [],
+            leadsMs,
+          });
+          if (wrong !== undefined) return `${agentId}: ${wrong}`;
+        }
+        return undefined;
+      },
+    };
+  },
+};
+
+type Limit = { readonly perMs: number; readonly burst: number };
+
+function limitsOf({ budgets }: Judged): ReadonlyMap<string, Limit> {
+  const limits = new Map<string, Limit>();
+  for (const [team, { agents }] of budgets) {
+    for (const [name, { rate }] of agents) {
+      if (rate === undefined) continue;
+      const { requestsPerMinute, burst } = rate;
+      limits.set(`${team}/${name}`, { perMs: requestsPerMinute / 60_000, burst });
+    }
+  }
+  return limits;
+}
+
+/** What was given back late may let one more through; what is missing from the count is not due to it. */
+function firstExcess(
+  passed: readonly Passed[],
+  { perMs, burst }: Limit,
+  of: {
+    readonly spare: number;
+    readonly givenBackMs: readonly number[];
+    readonly leadsMs: readonly number[];
+  },
+): string | undefined {
+  for (const [first, { atMs: fromMs }] of passed.entries()) {
+    for (let last = first; last < passed.length; last++) {
+      const { atMs: toMs } = passed[last] as Passed;
+      const within = (earlierMs: number) => (atMs: number) =>
+        atMs >= fromMs - earlierMs && atMs <= toMs;
+      const count = last - first + 1;
+      const back = of.givenBackMs.filter(within(0)).length;
+      const bursts = 1 + of.leadsMs.filter(within(FORGOTTEN_MS)).length;
+      const most = burst * bursts + perMs * (toMs - fromMs) * DRIFT + back + of.spare;
+      if (count <= most) continue;
+      return `${count} requests in ${Math.round(toMs - fromMs)} ms, of ${most.toFixed(1)} at most`;
+    }
+  }
+  return undefined;
+}
