@@ -25,7 +25,7 @@ export type WorstCase = {
  * The most that a request can cost, so that it can be held before the request is sent.
  *
  * W1. Every token of a byte-level tokeniser stands for at least one byte, so the body's bytes bound
- *     its tokens; what providers add beside the text is in the price entry.
+ *     its tokens; what providers add beside the text is in the price entry (docs/token-bound.md).
  * W2. Any of the input may be charged as written to a cache, so the dearest input price counts.
  * W3. Each of the `n` answers has the whole output limit; the input is charged once.
  * W4. Not less for more: no member of the request can grow and lower the bound.
