@@ -35,8 +35,12 @@ export type LedgerDoor = Pick<
   /** Name of the coordinator that leads it, as far as is known. */
   readonly leader: string | undefined;
   start(): void;
-  /** Calls `fn` each time this coordinator begins to lead. */
-  onLed(fn: () => void): void;
+  /**
+   * Calls `fn` each time this coordinator begins to lead.
+   *
+   * @param fn Told how many leads there have been, this one included: at 1 nobody has lent anything yet.
+   */
+  onLed(fn: (leads: number) => void): void;
 };
 
 export type SharedLedgerOptions = Omit<LedgerActorOptions, "epoch" | "onFenced"> &
@@ -78,7 +82,7 @@ export function ownLedger(
 export class SharedLedger implements LedgerDoor {
   readonly #options: SharedLedgerOptions;
   readonly #election: LeaderElection;
-  readonly #onLed: (() => void)[] = [];
+  readonly #onLed: ((leads: number) => void)[] = [];
   readonly #journal: LedgerJournal;
   readonly #stopping = new AbortController();
   #limits: AccountLimits = [];
@@ -110,7 +114,7 @@ export class SharedLedger implements LedgerDoor {
     void this.#start();
   }
 
-  onLed(fn: () => void): void {
+  onLed(fn: (leads: number) => void): void {
     this.#onLed.push(fn);
   }
 
@@ -206,7 +210,7 @@ export class SharedLedger implements LedgerDoor {
       actor.setLimits(this.#limits);
       this.#actor = actor;
       tell("ledger_led", { replica: replicaId, epoch: epoch.epoch });
-      for (const fn of this.#onLed) fn();
+      for (const fn of this.#onLed) fn(epoch.epoch);
     });
   }
 

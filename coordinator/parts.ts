@@ -228,9 +228,11 @@ function buildNodeDoor(
   });
   const replays = new ReplayGuard(clock);
   const rates = new RateDoor({ ...input, ...meshParts, replays });
-  // The first coordinator of a mesh that ever starts has no shares of anybody's to wait for.
-  if (epoch.epoch > 1) rates.begin();
-  ledger.onLed(() => rates.begin());
+  // Whoever lends first in a mesh has no shares of anybody's to wait for.
+  if (epoch.epoch > 1 && config.natsUrl === undefined) rates.begin();
+  ledger.onLed((leads) => {
+    if (leads > 1) rates.begin();
+  });
   const handlers = requestHandlers({
     ...input,
     ...meshParts,

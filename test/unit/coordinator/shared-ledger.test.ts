@@ -188,6 +188,20 @@ describe("a ledger that coordinators share", () => {
     expect(row).toMatchObject({ reserved: 9_000_000, available: 1_000_000 });
   });
 
+  test("whoever leads is told how many have, so that the first of all waits for nobody", async () => {
+    const world = new World();
+    const [a, b] = [world.coordinator("c1"), world.coordinator("c2")];
+    const leads: string[] = [];
+    for (const one of [a, b]) one.ledger.onLed((count) => leads.push(`${one.name} ${count}`));
+    a.ledger.start();
+    await world.pass(3_000);
+    b.ledger.start();
+    await world.pass(3_000);
+    await world.settled(a.ledger.stop());
+    await world.pass(6_000);
+    expect(leads).toEqual(["c1 1", "c2 2"]);
+  });
+
   test("one that stops in order is followed at once", async () => {
     const { world, a, b } = await two();
     await world.settled(a.ledger.stop());
