@@ -182,7 +182,7 @@ describe("the control thread", () => {
     topUp(one, 1, ref);
     await started;
     await settle();
-    expect(one.control.killed).toEqual(["team/t"]);
+    expect([...one.control.killed]).toEqual(["team/t"]);
     expect(answers(one)).toEqual([{ t: "topped_up", id: 1, outcome: "ok" }]);
     expect(one.store.get("settle/old")).toBeDefined();
   });
