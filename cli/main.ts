@@ -1,18 +1,15 @@
 import { readFileSync } from "node:fs";
 import { runProgram } from "./program.ts";
-
-/** Words that are processes of their own, with flags of their own. */
-const SERVERS: Readonly<Record<string, () => Promise<unknown>>> = {
-  enforcer: () => import("../node/kernel/main.ts"),
-  coordinator: () => import("../coordinator/main.ts"),
-  node: () => import("../node/main.ts"),
-};
+import { SERVER_WORDS, serverHelp } from "./server-words.ts";
 
 /** Asked for by commands that end by a signal; all others are ended by it as any program is. */
 let signal: Promise<string> | undefined;
 
-const server = SERVERS[process.argv[2] ?? ""];
-if (server === undefined) {
+const [word = "", ...words] = process.argv.slice(2);
+const server = Object.hasOwn(SERVER_WORDS, word) ? SERVER_WORDS[word] : undefined;
+if (server !== undefined && (words.includes("--help") || words.includes("-h"))) {
+  process.stdout.write(await serverHelp(word, server));
+} else if (server === undefined) {
   const code = await runProgram(process.argv.slice(2), {
     env: process.env,
     streams: { out: process.stdout, err: process.stderr },
@@ -31,7 +28,7 @@ if (server === undefined) {
 } else {
   // The server reads its own words, as if it had been started directly.
   process.argv.splice(2, 1);
-  await server();
+  await server.start();
 }
 
 function ownVersion(): string {

@@ -9,6 +9,7 @@ import { idsAsOperands } from "./ids-as-operands.ts";
 import { lazily } from "./lazily.ts";
 import { addMoney } from "./money-program.ts";
 import type { Streams } from "./output.ts";
+import { SERVER_WORDS } from "./server-words.ts";
 
 // A command loads what it needs when it runs: nobody waits for the parts of the others.
 const agent = lazily(
@@ -185,10 +186,10 @@ function addServers(program: Command, host: CliProcess): void {
       const { up } = await import("./commands/up.ts");
       await up(optionsOf(command), host);
     });
-  // These three are dispatched before this program is asked; they stand here for `--help`.
-  program.command("coordinator").description("the control plane of a mesh over NATS");
-  program.command("node").description("a node of a mesh over NATS");
-  program.command("enforcer").description("the privileged process beside a node; Linux only");
+  // These are dispatched before this program is asked; they stand here for `--help`.
+  for (const [word, { about }] of Object.entries(SERVER_WORDS)) {
+    program.command(word).description(about);
+  }
 }
 
 function addOperations(program: Command, host: CliProcess): void {

@@ -67,6 +67,15 @@ describe("wrong settings are told all at once, with exit code 2, and nothing is 
     }
   });
 
+  test("a process that is asked for help names its flags, and starts nothing", async () => {
+    const before = readdirSync(folder);
+    const { code, stdout, stderr } = await runAltrace(["node", "--help", "--home", folder]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toMatch(/^Usage: altrace node \[flags\]\n/);
+    expect(stdout).toMatch(/^ {2}--port-base <value> {2}ALTRACE_PORT_BASE\n.*\(default 4000\)$/m);
+    expect(readdirSync(folder)).toEqual(before);
+  });
+
   test("a word that is none suggests the right one", async () => {
     const { code, stderr } = await runAltrace(["kil", "global"]);
     expect(code).toBe(2);
