@@ -4,23 +4,28 @@ import { createConnection, createServer, isIPv6, type Socket } from "node:net";
 // The two ends of a canary's attempts: writing a word to an address by every ordinary means, and hearing
 // which words arrive.
 
-/** One attempt: where to, and by what. */
+/** One attempt: what to say, where to, and how. */
 export type CanaryTarget = {
+  readonly word: string;
   readonly by: "tcp" | "udp";
   readonly host: string;
   readonly port: number;
+  /** The port to come from; absent: any. */
+  readonly from?: number;
+  /** The datagram's length, filled up behind the word; absent: the word's own. */
+  readonly bytes?: number;
 };
 
 const ATTEMPT_MS = 1_000;
 
 /** Writes the word to the target. @returns What happened, in a word; it says nothing of what arrived. */
-export function attemptTarget({ by, host, port }: CanaryTarget, word: string): Promise<string> {
-  return by === "tcp" ? attemptTcp(host, port, word) : attemptUdp(host, port, word);
+export function attemptTarget(target: CanaryTarget): Promise<string> {
+  return target.by === "tcp" ? attemptTcp(target) : attemptUdp(target);
 }
 
-function attemptTcp(host: string, port: number, word: string): Promise<string> {
+function attemptTcp({ word, host, port, from }: CanaryTarget): Promise<string> {
   return new Promise((resolve) => {
-    const socket = createConnection({ host, port });
+    const socket = createConnection({ host, port, ...(from !== undefined && { localPort: from }) });
     const end = (how: string): void => {
       socket.destroy();
       resolve(how);
@@ -33,13 +38,20 @@ function attemptTcp(host: string, port: number, word: string): Promise<string> {
   });
 }
 
-function attemptUdp(host: string, port: number, word: string): Promise<string> {
+function attemptUdp({ word, host, port, from = 0, bytes = 0 }: CanaryTarget): Promise<string> {
+  const text = `${word}\n`.padEnd(bytes, ".");
   return new Promise((resolve) => {
-    const socket = createSocket(isIPv6(host) ? "udp6" : "udp4");
-    socket.on("error", () => undefined);
-    socket.send(word, port, host, (error) => {
+    const socket = createSocket({ type: isIPv6(host) ? "udp6" : "udp4", reuseAddr: from !== 0 });
+    const end = (how: string): void => {
       socket.close();
-      resolve(error === null ? "sent" : ((error as NodeJS.ErrnoException).code ?? "error"));
+      resolve(how);
+    };
+    socket.once("error", ({ code }: NodeJS.ErrnoException) => end(code ?? "error"));
+    socket.bind(from, () => {
+      socket.setBroadcast(true);
+      socket.send(text, port, host, (error) =>
+        end(error === null ? "sent" : ((error as NodeJS.ErrnoException).code ?? "error")),
+      );
     });
   });
 }
@@ -58,10 +70,7 @@ export async function canaryEars(
     socket.setTimeout(ATTEMPT_MS, () => socket.destroy());
     socket.on("error", () => undefined);
     socket.once("data", (chunk: Buffer) => {
-      onWord(
-        chunk.subarray(0, WORD_BYTES_MAX).toString("latin1").trim(),
-        socket.remoteAddress ?? "",
-      );
+      onWord(wordIn(chunk), socket.remoteAddress ?? "");
       socket.destroy();
     });
   });
@@ -74,7 +83,7 @@ export async function canaryEars(
   const ear = createSocket({ type: "udp6" });
   ear.on("error", () => undefined);
   ear.on("message", (bytes: Buffer, { address }: RemoteInfo) => {
-    onWord(bytes.subarray(0, WORD_BYTES_MAX).toString("latin1").trim(), address);
+    onWord(wordIn(bytes), address);
   });
   await new Promise<void>((resolve) => ear.bind({ port: bound, address: "::" }, resolve));
   return {
@@ -84,6 +93,12 @@ export async function canaryEars(
       ear.close();
     },
   };
+}
+
+/** The first line; behind it a datagram is filled up. */
+function wordIn(bytes: Buffer): string {
+  const [word = ""] = bytes.subarray(0, WORD_BYTES_MAX).toString("latin1").split("\n");
+  return word.trim();
 }
 
 const REQUEST_BYTES_MAX = 64 * 1024;

@@ -185,7 +185,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     port: parts.meshPort,
     clock,
     keyGeneration: () => keyGeneration(table),
-    cutScope: (by, scope) => cutting(() => connections.cutScope(by, scope), { clock, metrics }),
+    cutScope: (...kill) => cutting(() => connections.cutScope(...kill), { clock, metrics }),
   });
   const { certificates, ...tunnelling } = parts.tunnelling ?? NO_TUNNELS;
   return {

@@ -36,7 +36,7 @@ export type MeshLinkOptions = {
   /** Reads the table's cell. */
   readonly keyGeneration: () => number;
   /** Closes what a killed scope covers on this loop. */
-  readonly cutScope: (by: KilledBy, scope: string) => Promise<CutResult>;
+  readonly cutScope: (by: KilledBy, scope: string, isGated: boolean) => Promise<CutResult>;
 };
 
 /** A data loop's link to the mesh thread. */
@@ -224,8 +224,8 @@ export class MeshThreadLink implements MeshLink {
     pending.resolve(answer);
   }
 
-  async #onCut({ id, by, scope }: Extract<MeshToLoop, { t: "cut" }>): Promise<void> {
-    const { count, lastClosedNs } = await this.#options.cutScope(by, scope);
+  async #onCut({ id, by, scope, isGated }: Extract<MeshToLoop, { t: "cut" }>): Promise<void> {
+    const { count, lastClosedNs } = await this.#options.cutScope(by, scope, isGated);
     this.#send({ t: "cut_done", id, count, atNs: lastClosedNs });
   }
 

@@ -127,8 +127,17 @@ export type MeshToLoop =
     }
   /** What was told of that key does not hold any more: it is to be asked for again. */
   | { readonly t: "forget"; readonly keySha256: string }
-  /** A scope was killed: its cell already says so. Close what it covers, 10 a turn. */
-  | { readonly t: "cut"; readonly id: number; readonly by: KilledBy; readonly scope: string };
+  /**
+   * A scope was killed: its cell already says so. Close what it covers, 10 a turn. `isGated`: the kernel
+   * has it as well, so a captured client hears nothing but a reset.
+   */
+  | {
+      readonly t: "cut";
+      readonly id: number;
+      readonly by: KilledBy;
+      readonly scope: string;
+      readonly isGated: boolean;
+    };
 
 // Data loop and control thread.
 export type LoopToControl =

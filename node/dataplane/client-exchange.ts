@@ -6,7 +6,14 @@ import type { Reason } from "../../proto/reasons.ts";
 import type { Cost, Door } from "../decision/facts.ts";
 import type { ConnectionInfo } from "../thread-messages.ts";
 import type { Connections, CuttingLevel, OpenExchange } from "./connections.ts";
-import type { Answer, Cut, Exchange, RequestHead, Via } from "./exchange.ts";
+import {
+  type Answer,
+  type Cut,
+  type Exchange,
+  isUnheard,
+  type RequestHead,
+  type Via,
+} from "./exchange.ts";
 import type { GatewayLimits } from "./gateway-limits.ts";
 import { discard, type LingerPlaces } from "./lingering-close.ts";
 import { type BodyLimits, RequestBody } from "./request-body.ts";
@@ -128,6 +135,10 @@ export class ClientExchange implements Exchange, OpenExchange {
 
   answer(answer: Answer): void {
     if (!this.#mayBegin()) return;
+    if (isUnheard(this.#cut, this.door)) {
+      this.cut(undefined);
+      return;
+    }
     const { status, headers, body } =
       this.proxied === undefined ? answer : forProxied(answer, this.head.rawHeaders);
     const unread = !this.#body.isComplete();
@@ -184,7 +195,7 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.#phase = "cut";
     this.#closes = true;
     this.#cancelStalled?.();
-    if (!begun) {
+    if (!begun || isUnheard(this.#cut, this.door)) {
       this.reset();
       return;
     }

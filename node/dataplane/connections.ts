@@ -23,6 +23,8 @@ export type OpenExchange = CutTarget & {
   readonly requestId: string;
   /** False once it was refused: nothing flows but what the client sends and nobody reads. */
   isOpen(): boolean;
+  /** Whether other exchanges run within it. */
+  isCarrier?(): boolean;
   /** Whether it may not go on once its agent has come to this level of the ladder. */
   endsAt(level: CuttingLevel): boolean;
   info(nowNs: bigint): ConnectionInfo;
@@ -159,9 +161,15 @@ export class Connections {
   /**
    * Cuts what a killed scope covers. An exchange of which nobody knows yet whose it is falls under
    * `global` alone; for the others see R2.
+   *
+   * @param isGated The kernel has the kill as well; see `Cut`.
    */
-  cutScope(by: KilledBy, scopeText: string): Promise<CutResult> {
-    return this.#teardown.cut(this.#covered(scopeText).filter(isOpen), { by });
+  cutScope(by: KilledBy, scopeText: string, isGated = false): Promise<CutResult> {
+    const open = this.#covered(scopeText).filter(isOpen);
+    // A connection that is reset at once takes the requests within along: they are told before.
+    const inside = open.filter((one) => !one.isCarrier?.());
+    const targets = isGated ? [...inside, ...open.filter((one) => one.isCarrier?.())] : open;
+    return this.#teardown.cut(targets, isGated ? { by, isGated } : { by });
   }
 
   /** Cuts what an agent may not go on with at the level that it has come to. */

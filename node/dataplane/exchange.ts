@@ -37,7 +37,18 @@ export type Answer = {
 };
 
 /** Why an open exchange was ended from our side. */
-export type Cut = { readonly by: KilledBy } | { readonly by: "reason"; readonly reason: Reason };
+export type Cut =
+  | {
+      readonly by: KilledBy;
+      /** The kernel has the kill as well: to whoever it captured it lets nothing through but a reset. */
+      readonly isGated?: boolean;
+    }
+  | { readonly by: "reason"; readonly reason: Reason };
+
+/** Whether last words would be dropped on their way, so that a reset is all that can be heard. */
+export function isUnheard(cut: Cut | undefined, door: Door): boolean {
+  return door === "transparent" && cut !== undefined && cut.by !== "reason" && cut.isGated === true;
+}
 
 /**
  * One request of one client and everything that may be said back to it.

@@ -1,38 +1,21 @@
-import { isIP } from "node:net";
 import type { Clock } from "../../ports/clock.ts";
 import { pause } from "../../ports/pause.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { KernelFault } from "../../proto/kernel-faults.ts";
+import { type CanaryWay, canaryWays, isCanaryWay, WAYS_MAX, wordsOfWay } from "./canary-ways.ts";
 
 // On every machine one pod tries to get out, again and again, and is meant to fail. It is asked from
 // the machine's side, tries each way with a word that nobody else knows, and what counts is whether that
 // word arrives at the machine: never what the canary itself believes.
 
-export type CanaryWay = {
-  readonly by: "tcp" | "udp";
-  readonly host: string;
-  readonly port: number;
-};
-
-/** What a canary is asked. */
-export type CanaryQuestion = { readonly word: string; readonly ways: readonly CanaryWay[] };
-
-const WAYS_MAX = 64;
-const WORD = /^[0-9a-f-]{36}$/;
+/** What a canary is asked: all ways of one round at once. */
+export type CanaryQuestion = { readonly ways: readonly CanaryWay[] };
 
 /** Reads a question; undefined for anything else. */
 export function readCanaryQuestion(message: unknown): CanaryQuestion | undefined {
-  const { word, ways } = (message ?? {}) as { word?: unknown; ways?: unknown };
-  if (typeof word !== "string" || !WORD.test(word)) return undefined;
+  const { ways } = (message ?? {}) as { ways?: unknown };
   if (!Array.isArray(ways) || ways.length > WAYS_MAX) return undefined;
-  const isWay = ({ by, host, port }: Record<string, unknown>): boolean =>
-    (by === "tcp" || by === "udp") &&
-    typeof host === "string" &&
-    isIP(host) !== 0 &&
-    Number.isInteger(port) &&
-    (port as number) > 0 &&
-    (port as number) < 65_536;
-  return ways.every((way) => isWay(way ?? {})) ? { word, ways: ways as CanaryWay[] } : undefined;
+  return ways.every(isCanaryWay) ? { ways } : undefined;
 }
 
 export type CanaryRoundDeps = {
@@ -50,7 +33,7 @@ export type CanaryRoundDeps = {
 export class CanaryRounds {
   readonly #deps: CanaryRoundDeps;
   readonly #heard = new Set<string>();
-  #words = new Set<string>();
+  readonly #words = new Set<string>();
 
   constructor(deps: CanaryRoundDeps) {
     this.#deps = deps;
@@ -70,26 +53,20 @@ export class CanaryRounds {
 
   async #try(address: string): Promise<readonly KernelFault[]> {
     const { clock, random, machineAddresses, port, ask, settleMs } = this.#deps;
-    const hosts = machineAddresses();
-    const words = new Map<string, CanaryWay>();
-    for (const host of hosts)
-      for (const by of ["tcp", "udp"] as const)
-        words.set(uuidV7(clock.nowMs(), random), { by, host, port });
-    this.#words = new Set([...this.#words, ...words.keys()]);
-    const answers = await Promise.all(
-      [...words].map(([word, way]) => ask(address, { word, ways: [way] })),
-    );
+    const newWord = () => uuidV7(clock.nowMs(), random);
+    const ways = canaryWays({ hosts: machineAddresses(), port, newWord });
+    for (const { word } of ways) this.#words.add(word);
+    const answer = await ask(address, { ways });
     await pause(clock, settleMs);
-    const arrived = [...words].filter(([word]) => this.#heard.delete(word));
-    for (const word of words.keys()) this.#words.delete(word);
-    if (answers.some((answer) => answer === undefined))
-      return [...arrived.map(escaped), silent(`the canary at ${address} does not answer`)];
-    return arrived.map(escaped);
+    const arrived = ways.filter(({ word }) => this.#heard.delete(word)).map(escaped);
+    for (const { word } of ways) this.#words.delete(word);
+    if (answer !== undefined) return arrived;
+    return [...arrived, silent(`the canary at ${address} does not answer`)];
   }
 }
 
-function escaped([, { by, host, port }]: readonly [string, CanaryWay]): KernelFault {
-  return { rc: "kernel_bypass", what: `a canary reached ${host}:${port} over ${by}` };
+function escaped(way: CanaryWay): KernelFault {
+  return { rc: "kernel_bypass", what: `a canary reached ${wordsOfWay(way)}` };
 }
 
 /** A canary that does not try proves nothing. */

@@ -1,4 +1,12 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, watch, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  watch,
+  writeFileSync,
+} from "node:fs";
 import { networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
@@ -7,6 +15,7 @@ import { startAdminServer } from "../../adapters/admin-server.ts";
 import { askCanary, canaryEars } from "../../adapters/canary-sockets.ts";
 import { clusterApi } from "../../adapters/cluster-api.ts";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
+import { startGateHelper } from "../../adapters/gate-helper.ts";
 import { followHostCommand, hostCommand } from "../../adapters/host-command.ts";
 import { type LineConnection, serveLines } from "../../adapters/line-socket.ts";
 import { netlinkSocket } from "../../adapters/netlink-socket.ts";
@@ -14,14 +23,18 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { CanaryRounds, silent } from "./canary.ts";
 import { readCniResult } from "./cni-result.ts";
-import { Enforcer } from "./enforcer.ts";
+import { EbpfLayer, type PodGroup } from "./ebpf-layer.ts";
+import { Enforcer, type EnforcerEvents } from "./enforcer.ts";
 import type { EnforcerConfig } from "./enforcer-config.ts";
 import { type EnforcerMetrics, enforcerMetrics } from "./enforcer-metrics.ts";
+import { GateHelperKeeper } from "./gate-helper-keeper.ts";
 import { type GatePod, readGateQuestion } from "./gate-messages.ts";
+import { gatePipes } from "./gate-pipes.ts";
 import { KernelGate } from "./kernel-gate.ts";
 import type { NotedPod } from "./link-map.ts";
 import { readMachine } from "./machine-reader.ts";
 import type { Pod, PodSource } from "./pod.ts";
+import { podCgroupPaths } from "./pod-cgroup.ts";
 import { readPod, readPodList } from "./pod-list.ts";
 import { ClusterFault, PodWatch } from "./pod-watch.ts";
 import { rehearseGate } from "./rehearse-gate.ts";
@@ -36,10 +49,15 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
   const metrics = enforcerMetrics(registry, {
     pods: () => enforcer.pods,
     wrong: () => enforcer.wrong(),
+    hasHelper: () => helper.isRunning,
+    ebpfPods: () => ebpf?.podCount ?? 0,
   });
   const listeners = new Set<LineConnection>();
   rehearseGate();
-  const gate = openGate(config, metrics, log);
+  mkdirSync(dirname(config.gateSocket), { recursive: true, mode: 0o755 });
+  const helper = gateHelper(config, log);
+  const ebpf = await ebpfLayer(config, log);
+  const gate = openGate(config, { metrics, log, helper });
   const enforcer = new Enforcer({
     clock: systemClock,
     keeper: new RuleKeeper(hostCommand),
@@ -49,27 +67,10 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
     follow: followHostCommand,
     infraLinks: config.infraLinks,
     checkMs: config.checkMs,
-    events: {
-      onLoaded: (pods, tookNs) => {
-        metrics.loaded(tookNs);
-        log.info({ event: "rules_loaded", pods, ms: Number(tookNs / 1_000_000n) });
-      },
-      onRepair: (wrong) => {
-        metrics.repaired();
-        log.error({ event: "rules_repaired", wrong });
-      },
-      onUnplaced: (pods) =>
-        log.warn({ event: "pods_unplaced", pods: pods.map((p) => `${p.namespace}/${p.name}`) }),
-      onFault: (what) => log.error({ event: "rules_fault", what }),
-      onAnswer: (answer) => {
-        if (answer.t === "pods")
-          writePods(join(dirname(config.gateSocket), "pods.json"), answer.pods);
-        for (const listener of listeners) listener.send(answer);
-      },
-    },
+    events: enforcerEvents({ config, log, metrics, listeners, ebpf }),
   });
-  mkdirSync(dirname(config.gateSocket), { recursive: true, mode: 0o755 });
-  await enforcer.start();
+  // Before the node may connect, which then finds both ways.
+  await Promise.all([enforcer.start(), helper.start()]);
   const server = await serveLines(config.gateSocket, config.gateGid, (connection) => {
     listeners.add(connection);
     connection.send(enforcer.podsAnswer());
@@ -100,7 +101,37 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
     stop: async () => {
       canary.stop();
       enforcer.stop();
+      helper.stop();
       await Promise.all([server.close(), admin.close()]);
+    },
+  };
+}
+
+function enforcerEvents(of: {
+  readonly config: EnforcerConfig;
+  readonly log: Logger;
+  readonly metrics: EnforcerMetrics;
+  readonly listeners: ReadonlySet<LineConnection>;
+  readonly ebpf: EbpfLayer | undefined;
+}): EnforcerEvents {
+  const { config, log, metrics, listeners, ebpf } = of;
+  return {
+    onLoaded: (pods, tookNs) => {
+      metrics.loaded(tookNs);
+      log.info({ event: "rules_loaded", pods, ms: Number(tookNs / 1_000_000n) });
+    },
+    onRepair: (wrong) => {
+      metrics.repaired();
+      log.error({ event: "rules_repaired", wrong });
+    },
+    onUnplaced: (pods) =>
+      log.warn({ event: "pods_unplaced", pods: pods.map((p) => `${p.namespace}/${p.name}`) }),
+    onFault: (what) => log.error({ event: "rules_fault", what }),
+    onGoverned: (pods) => void ebpf?.sync(pods),
+    onAnswer: (answer) => {
+      if (answer.t === "pods")
+        writePods(join(dirname(config.gateSocket), "pods.json"), answer.pods);
+      for (const listener of listeners) listener.send(answer);
     },
   };
 }
@@ -120,7 +151,52 @@ export function writePods(file: string, pods: readonly GatePod[]): void {
   renameSync(`${file}.new`, file);
 }
 
-function openGate(config: EnforcerConfig, metrics: EnforcerMetrics, log: Logger): KernelGate {
+/** Where it was asked for. A kernel that does not take it is told, and changes nothing else. */
+async function ebpfLayer(config: EnforcerConfig, log: Logger): Promise<EbpfLayer | undefined> {
+  const { ebpfObject: object, ebpfPins: pins, cgroupRoot } = config;
+  if (object === undefined) return undefined;
+  const layer = new EbpfLayer({
+    run: hostCommand,
+    object,
+    pins,
+    groupOf: (uid) => groupOf(cgroupRoot, uid),
+    onFault: (what) => log.warn({ event: "ebpf_fault", what }),
+  });
+  if (await layer.load()) log.info({ event: "ebpf_loaded", pins });
+  return layer;
+}
+
+function groupOf(root: string, uid: string): PodGroup | undefined {
+  for (const name of podCgroupPaths(uid)) {
+    const path = join(root, name);
+    const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+    if (found !== undefined) return { path, id: found.ino };
+  }
+  return undefined;
+}
+
+function gateHelper(config: EnforcerConfig, log: Logger): GateHelperKeeper {
+  const { ask, say } = gatePipes(config.gateSocket);
+  const args = [ask, say, String(config.gateGid)];
+  return new GateHelperKeeper({
+    clock: systemClock,
+    start: (on) => startGateHelper(config.gateHelper, args, on),
+    onState: (why) => {
+      if (why === undefined) log.info({ event: "gate_helper_started" });
+      else log.warn({ event: "gate_helper_missing", program: config.gateHelper, why });
+    },
+  });
+}
+
+function openGate(
+  config: EnforcerConfig,
+  of: {
+    readonly metrics: EnforcerMetrics;
+    readonly log: Logger;
+    readonly helper: GateHelperKeeper;
+  },
+): KernelGate {
+  const { metrics, log, helper } = of;
   const [netfilter, sockets] = config.netlinkFds as [number, number];
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   const file = join(config.stateDir, "killed.json");
@@ -128,6 +204,7 @@ function openGate(config: EnforcerConfig, metrics: EnforcerMetrics, log: Logger)
     {
       clock: systemClock,
       calls: { netfilter: netlinkSocket(netfilter), sockets: netlinkSocket(sockets) },
+      onScopes: (addresses) => helper.setScopes(addresses),
       keep: (scopes) => {
         writeFileSync(`${file}.new`, JSON.stringify(scopes), { mode: 0o600, flush: true });
         renameSync(`${file}.new`, file);

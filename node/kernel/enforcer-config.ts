@@ -24,6 +24,12 @@ export const ENFORCER_SETTINGS = {
     read: integer({ min: 0, max: 2_147_483_646 }),
     help: "group that may open the gate's socket: the node's",
   },
+  gateHelper: {
+    env: "ALTRACE_GATE_HELPER",
+    byDefault: "altrace-gate",
+    read: text(/^[A-Za-z0-9_./-]{1,512}$/, "a program's name or path"),
+    help: "program that closes the gate within a turn of the node's; kills take longer without it",
+  },
   stateDir: {
     env: "ALTRACE_ENFORCER_STATE",
     byDefault: "/var/lib/altrace-enforcer",
@@ -71,6 +77,24 @@ export const ENFORCER_SETTINGS = {
     byDefault: "/var/lib/cni/results",
     read: path,
     help: "folder of the network plugin's notes, which say who is plugged where into a bridge",
+  },
+  ebpfObject: {
+    env: "ALTRACE_EBPF_OBJECT",
+    byDefault: undefined,
+    read: path,
+    help: "compiled agent.bpf.o of deploy/ebpf-notes, attached to governed pods; absent: none",
+  },
+  ebpfPins: {
+    env: "ALTRACE_EBPF_PINS",
+    byDefault: "/sys/fs/bpf/altrace",
+    read: path,
+    help: "folder of the BPF file system in which programs and maps are kept; emptied at start",
+  },
+  cgroupRoot: {
+    env: "ALTRACE_CGROUP_ROOT",
+    byDefault: "/sys/fs/cgroup",
+    read: path,
+    help: "root of control groups of version 2, where pods' own groups are looked for",
   },
   checkMs: {
     env: "ALTRACE_RULE_CHECK_MS",
@@ -120,6 +144,7 @@ export const ENFORCER_SETTINGS = {
 export type EnforcerConfig = {
   readonly gateSocket: string;
   readonly gateGid: number;
+  readonly gateHelper: string;
   readonly stateDir: string;
   readonly infraLinks: readonly string[];
   readonly podsFile: string | undefined;
@@ -128,6 +153,9 @@ export type EnforcerConfig = {
   readonly serviceAccountDir: string;
   readonly exemptNamespaces: readonly string[];
   readonly cniResults: string;
+  readonly ebpfObject: string | undefined;
+  readonly ebpfPins: string;
+  readonly cgroupRoot: string;
   readonly checkMs: number;
   readonly canaryPort: number;
   readonly canaryMs: number;
@@ -165,6 +193,7 @@ export function readEnforcerConfig(
     infraLinks: list(values.infraLinks),
     exemptNamespaces: list(values.exemptNamespaces),
     podsFile: values.podsFile,
+    ebpfObject: values.ebpfObject,
     kubernetesUrl: values.kubernetesUrl ?? clusterUrl(env),
     kubernetesNode: values.kubernetesNode,
     netlinkFds: values.netlinkFds?.split(",").map(Number) as [number, number] | undefined,

@@ -16,7 +16,12 @@ const SECOND_NS = 1e9;
 /** Registers the enforcer's metrics. Agents are no labels: they are asked for over gRPC. */
 export function enforcerMetrics(
   registry: Registry,
-  read: { readonly pods: () => readonly Pod[]; readonly wrong: () => readonly KernelFault[] },
+  read: {
+    readonly pods: () => readonly Pod[];
+    readonly wrong: () => readonly KernelFault[];
+    readonly hasHelper: () => boolean;
+    readonly ebpfPods: () => number;
+  },
 ): EnforcerMetrics {
   const registers = [registry];
   new Gauge({
@@ -39,6 +44,22 @@ export function enforcerMetrics(
     registers,
     collect() {
       this.set(read.wrong().length === 0 ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: "altrace_kernel_gate_helper",
+    help: "1 while the program runs that closes the gate within a turn of the node's.",
+    registers,
+    collect() {
+      this.set(read.hasHelper() ? 1 : 0);
+    },
+  });
+  new Gauge({
+    name: "altrace_kernel_ebpf_pods",
+    help: "Pods that the optional eBPF programs are attached to.",
+    registers,
+    collect() {
+      this.set(read.ebpfPods());
     },
   });
   const load = new Histogram({

@@ -43,9 +43,13 @@ export type EnforcerEvents = {
   readonly onRepair: (wrong: readonly string[]) => void;
   readonly onUnplaced: (pods: readonly Pod[]) => void;
   readonly onFault: (what: string) => void;
+  /** Pods that are governed, and which of them are killed, whenever either changes. */
+  readonly onGoverned: (pods: readonly GovernedPod[]) => void;
   /** For everybody who listens at the gate. */
   readonly onAnswer: (answer: GateAnswer) => void;
 };
+
+export type GovernedPod = { readonly uid: string; readonly isKilled: boolean };
 
 export class Enforcer {
   readonly #deps: EnforcerDeps;
@@ -71,6 +75,7 @@ export class Enforcer {
       this.#pods = pods;
       this.#deps.gate.setPods(pods);
       this.#deps.events.onAnswer(this.podsAnswer());
+      this.#tellGoverned();
       this.#want("load");
     });
     this.#follow("nft", ["monitor"], (line) => {
@@ -95,6 +100,7 @@ export class Enforcer {
       return question.t === "kill" ? gate.kill(question.scope) : gate.revive(question.scope);
     };
     const gated = change();
+    this.#tellGoverned();
     return { t: "done", n: question.n, ...(!gated.isGated && { error: gated.error }) };
   }
 
@@ -217,6 +223,12 @@ export class Enforcer {
       },
     });
     this.#stops.push(stop);
+  }
+
+  #tellGoverned(): void {
+    const { gate, events } = this.#deps;
+    const governed = this.#pods.filter(({ exempt }) => !exempt);
+    events.onGoverned(governed.map(({ uid, agent }) => ({ uid, isKilled: gate.isKilled(agent) })));
   }
 
   #tellState(): void {

@@ -1,5 +1,5 @@
 import type { Clock } from "../../ports/clock.ts";
-import { parseScope, type Scope, scopesOfAgent } from "../../proto/ids.ts";
+import { type AgentId, parseScope, type Scope, scopesOfAgent } from "../../proto/ids.ts";
 import { ofFamily } from "./kernel-view.ts";
 import type { Pod } from "./pod.ts";
 import { BATCH_ADDRESSES_MAX, batchResult, killedSetBatch } from "./set-elements.ts";
@@ -32,6 +32,8 @@ export type KernelCalls = {
 export type KernelGateDeps = {
   readonly clock: Clock;
   readonly calls: KernelCalls;
+  /** Addresses by the scope that covers them, whenever the pods are others. */
+  readonly onScopes: (addresses: ReadonlyMap<string, readonly string[]>) => void;
   /** Writes the killed scopes down. */
   readonly keep: (scopes: readonly string[]) => void;
   readonly onSwept: (scope: string, sockets: number) => void;
@@ -73,9 +75,16 @@ export class KernelGate {
     return [...new Set([...this.#scopes].flatMap((scope) => this.#addressesOf(scope)))].sort();
   }
 
+  /** Whether a pod of this agent is killed; of nobody's, whether everybody is. */
+  isKilled(agent: AgentId | undefined): boolean {
+    const scopes = agent ? scopesOfAgent(agent) : ["global"];
+    return scopes.some((scope) => this.#scopes.has(scope));
+  }
+
   /** The pods are these from now on. A pod of a killed agent is killed before it is known otherwise. */
   setPods(pods: readonly Pod[]): void {
     this.#addresses = addressesByScope(pods);
+    this.#deps.onScopes(this.#addresses);
     this.#trySync();
   }
 

@@ -102,8 +102,7 @@ async function canary(port: number): Promise<number> {
   const door = await serveCanary(port, async (message) => {
     const question = readCanaryQuestion(message);
     if (!question) return undefined;
-    const { word, ways } = question;
-    return { saw: await Promise.all(ways.map((way) => attemptTarget(way, word))) };
+    return { saw: await Promise.all(question.ways.map(attemptTarget)) };
   });
   await ended();
   door.close();

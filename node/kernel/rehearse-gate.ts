@@ -20,6 +20,7 @@ export function rehearseGate(): void {
     {
       clock: { monoNs: () => 0n, nowMs: () => 0, after: () => () => undefined },
       calls: { netfilter: calls, sockets: calls },
+      onScopes: () => undefined,
       keep: () => undefined,
       onSwept: () => undefined,
       onFault: () => undefined,

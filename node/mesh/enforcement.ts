@@ -34,13 +34,18 @@ export type EnforcedTimes = {
 /** What the rest of the node does when state changes. */
 export type EnforcementHooks = {
   /**
-   * Closes the kernel gate for a kill, opens it for a revive. `done` is called once, later: with the
-   * time at which the kernel had it, or with 0 when it has not and is not waited for any longer.
+   * Closes the kernel gate for a kill, opens it for a revive.
+   *
+   * @returns The time at which the kernel had it, when it has it by now. Else `done` is called once,
+   *   later: with that time, or with 0 when it has not and is not waited for any longer.
    */
-  readonly gate?: (record: MeshRecord, done: (atNs: bigint) => void) => void;
-  /** Has every loop close what the kill covers; `done` is called later, with their number and time. */
+  readonly gate?: (record: MeshRecord, done: (atNs: bigint) => void) => bigint | undefined;
+  /**
+   * Has every loop close what the kill covers; `done` is called later, with their number and time.
+   * `isGated`: the kernel lets nothing but a reset through to whoever it captured.
+   */
   readonly cut: (
-    kill: { readonly by: KilledBy; readonly scope: string },
+    kill: { readonly by: KilledBy; readonly scope: string; readonly isGated: boolean },
     done: (count: number, atNs: bigint) => void,
   ) => void;
   /** A kill or revive is in force, and the mesh was told. */
@@ -127,24 +132,25 @@ export class Enforcement {
     const { records, acks, hooks, onChange } = this.#deps;
     const by = killKind(record.parsed);
     const isCutting = by !== undefined && record.op.case === "kill";
-    const cut = (): void => {
+    const cut = (gatedNs: bigint): void => {
       if (!isCutting) return;
-      hooks.cut({ by, scope: record.scope }, (count, atNs) => acks.closed(record, count, atNs));
+      const kill = { by, scope: record.scope, isGated: gatedNs > 0n };
+      hooks.cut(kill, (count, atNs) => acks.closed(record, count, atNs));
     };
     const gate = by === undefined ? undefined : hooks.gate;
-    // Not waited for in this turn: the machine's helper may be slow, or gone.
-    if (gate)
-      gate(record, (gatedNs) => {
-        cut();
-        if (gatedNs > 0n) acks.gated(record, gatedNs);
-        this.#recordKill(record, { receivedNs, enforcedNs, gatedNs });
-      });
-    else cut();
+    // Where it is not closed within this turn it is not waited for: the machine's helper may be gone.
+    const inTurnNs = gate?.(record, (gatedNs) => {
+      cut(gatedNs);
+      if (gatedNs > 0n) acks.gated(record, gatedNs);
+      this.#recordKill(record, { receivedNs, enforcedNs, gatedNs });
+    });
+    const isWaiting = gate !== undefined && inTurnNs === undefined;
+    if (!isWaiting) cut(inTurnNs ?? 0n);
     records.flush();
-    const times = { receivedNs, enforcedNs, gatedNs: 0n };
+    const times = { receivedNs, enforcedNs, gatedNs: inTurnNs ?? 0n };
     if (isAcked) acks.enforced(record, { ...times, stall: window, isClosed: !isCutting });
     else acks.assume(record, false);
-    if (by !== undefined && !gate) this.#recordKill(record, times);
+    if (by !== undefined && !isWaiting) this.#recordKill(record, times);
     this.#recordIt(record, () => hooks.onCommand(record));
     this.#tell(record);
     onChange();

@@ -52,7 +52,7 @@ export class LoopPorts {
 
   /** Has every loop close what the kill covers; calls `done` once all have, never from within. */
   cut(
-    kill: { readonly by: KilledBy; readonly scope: string },
+    kill: { readonly by: KilledBy; readonly scope: string; readonly isGated: boolean },
     done: (count: number, atNs: bigint) => void,
   ): void {
     if (this.#ports.size === 0) {

@@ -187,19 +187,19 @@ export class MeshThread {
 
   /** Connections are filed under their own contract: everything below a revoked one is named. */
   #cut(
-    { by, scope }: { readonly by: KilledBy; readonly scope: string },
+    kill: { readonly by: KilledBy; readonly scope: string; readonly isGated: boolean },
     done: (count: number, atNs: bigint) => void,
   ): void {
-    const scopes = this.replica.directory.scopesUnder(scope);
+    const scopes = this.replica.directory.scopesUnder(kill.scope);
     if (scopes.length === 0) {
-      this.#loops.cut({ by, scope }, done);
+      this.#loops.cut(kill, done);
       return;
     }
     let waiting = scopes.length;
     let total = 0;
     let last = 0n;
     for (const one of scopes) {
-      this.#loops.cut({ by, scope: one }, (count, atNs) => {
+      this.#loops.cut({ ...kill, scope: one }, (count, atNs) => {
         waiting -= 1;
         total += count;
         if (atNs > last) last = atNs;

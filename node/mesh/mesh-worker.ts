@@ -15,14 +15,17 @@ import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { preferThisThread } from "../../adapters/thread-priority.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
+import { openTurnPipe } from "../../adapters/turn-pipe.ts";
 import type { Bus } from "../../ports/bus.ts";
 import { openWalSignal } from "../audit/wal-signal.ts";
 import { openWal, type Wal } from "../audit/wal-writer.ts";
 import { gatheredPort } from "../gathered-port.ts";
+import { gatePipes } from "../kernel/gate-pipes.ts";
 import { openTable, type Table } from "../table/table.ts";
 import type { ControlToMesh, MeshToControl, MeshToLoop } from "../thread-messages.ts";
 import { alarmLog } from "./alarm-log.ts";
 import { commandRecord } from "./command-record.ts";
+import { GatePipe } from "./gate-pipe.ts";
 import { openHostStall } from "./host-stall.ts";
 import { KernelGateLink, type KernelGateLinkDeps } from "./kernel-gate-link.ts";
 import { killRecord } from "./kill-record.ts";
@@ -135,9 +138,11 @@ function openGate(
   hooks: Pick<KernelGateLinkDeps, "killed" | "onState">,
 ): KernelGateLink | undefined {
   if (gateSocket === undefined) return undefined;
+  const pipes = gatePipes(gateSocket);
   return new KernelGateLink({
     clock: systemClock,
     connect: (handlers) => connectLines(gateSocket, handlers),
+    pipe: new GatePipe(systemClock, () => openTurnPipe(pipes.ask, pipes.say)),
     ...hooks,
     onFault: (what) =>
       process.stderr.write(`${JSON.stringify({ level: "warn", thread: "mesh", what })}\n`),

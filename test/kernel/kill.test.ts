@@ -1,5 +1,10 @@
+import { closeSync, openSync, readSync, writeSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connectLines, type LineConnection } from "../../adapters/line-socket.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { openTurnPipe } from "../../adapters/turn-pipe.ts";
+import { gatePipes } from "../../node/kernel/gate-pipes.ts";
+import { GatePipe } from "../../node/mesh/gate-pipe.ts";
 import { gateFiles, listPods, startEnforcer } from "../support/kernel-enforcer.ts";
 import {
   KernelLab,
@@ -14,6 +19,7 @@ import { FarSide } from "./far-side.ts";
 const unavailable = kernelUnavailable();
 const AGENT = "agent/research/worker-1";
 const PROXY = { uid: 4737, word: "capture-probe.ts" };
+const LOOKS_OFTEN = { ALTRACE_RULE_CHECK_MS: "200" };
 
 describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
   let lab: KernelLab;
@@ -26,7 +32,7 @@ describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
     lab = new KernelLab();
     far = await FarSide.open(lab);
     listPods(lab);
-    enforcer = await startEnforcer(lab);
+    enforcer = await startEnforcer(lab, LOOKS_OFTEN);
     gate = await Gate.open(lab);
     probe = await lab.captureProbe();
   });
@@ -102,7 +108,7 @@ describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
     expect(String(await connects("a1"))).toContain("ConnectionRefusedError");
     // As after the machine's own restart: no rules, and nobody has said yet what is killed.
     lab.run("node", "nft flush ruleset");
-    enforcer = await startEnforcer(lab);
+    enforcer = await startEnforcer(lab, LOOKS_OFTEN);
     expect(lab.run("node", "nft list set inet altrace killed4")).toContain(LAB.a1[0]);
     gate = await Gate.open(lab);
   });
@@ -117,6 +123,37 @@ describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
     expect(await gate.ask({ t: "kill", scope: "contract/x" })).toEqual({
       error: "no pods have this scope",
     });
+  });
+
+  test("the short way closes the gate in the turn that asks, and remembers nothing", async () => {
+    const { ask, say } = gatePipes(gateFiles(lab).socket);
+    const pipe = new GatePipe(systemClock, () => openTurnPipe(ask, say));
+    const held = () => lab.run("node", "nft list set inet altrace killed4");
+    // A machine that is busy may keep the program from answering in time: it then has not done it.
+    await waitUntil("the gate's helper to be in time", () => {
+      pipe.open();
+      return pipe.kill(AGENT) || undefined;
+    });
+    expect(held()).toContain(LAB.a1[0]);
+    expect(held()).not.toContain(LAB.a2[0]);
+    expect(lab.run("node", "nft list set inet altrace killed6")).toContain(LAB.a1[1]);
+    expect(pipe.kill("agent/research/nobody")).toBe(false);
+    // Nobody has killed it, as the enforcer knows: what is closed is opened again.
+    await waitUntil("the stray to be found", () =>
+      enforcer.said.some(({ wrong }) => String(wrong).includes("closed that is not killed")),
+    );
+    await waitUntil("it to be opened", () => !held().includes(LAB.a1[0]));
+    // Asked too late, and with words that are no question.
+    const [asked, said] = [openSync(ask, "w"), openSync(say, "r")];
+    const nowNs = systemClock.monoNs();
+    writeSync(asked, `no question\n1 2\n7 ${nowNs} ${AGENT}\n8 ${nowNs + 10n ** 10n} nobody\n`);
+    let answers = "";
+    // The pipe is never at its end while the program runs, so each read brings one.
+    while (answers.split("\n").length < 3) answers += readFirst(said);
+    expect(answers).toBe("7 62\n8 2\n");
+    expect(held()).not.toContain(LAB.a1[0]);
+    for (const fd of [asked, said]) closeSync(fd);
+    pipe.close();
   });
 
   test("ends open connections also where the proxy is stuck", async () => {
@@ -135,6 +172,11 @@ describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
     await gate.ask({ t: "revive", scope: AGENT });
   });
 });
+
+function readFirst(fd: number): string {
+  const bytes = Buffer.alloc(64);
+  return bytes.toString("latin1", 0, readSync(fd, bytes));
+}
 
 /** Asks the enforcer as a node does. */
 class Gate {

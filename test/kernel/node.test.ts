@@ -228,6 +228,23 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     });
     expect((await outside()).connections).toMatchObject({ [FILES]: 1 });
     await cli("revive", "team/research", "--wait");
+    // Also while the enforcer is held up: the node has a shorter way, which remembers nothing.
+    const wall = { uid: 0, word: "altrace.js\0enforcer" };
+    // Its launcher has the same words.
+    expect(lab.signal("node", wall, "SIGSTOP")).toBe(2);
+    try {
+      // On a busy machine it may not be answered in time, and nobody else answers now.
+      await waitUntil("a kill by the shorter way", async () => {
+        const said = JSON.parse(await cli("kill", "agent/research/worker-1", "--wait", "--json"));
+        if (Number(said.command.nodes[0].ack.gatedNs) > 0) return true;
+        await cli("revive", "agent/research/worker-1", "--wait");
+        return undefined;
+      });
+      expect(lab.run("node", "nft list set inet altrace killed4")).toContain(LAB.a1[0]);
+    } finally {
+      lab.signal("node", wall, "SIGCONT");
+    }
+    await cli("revive", "agent/research/worker-1", "--wait");
     expect(lab.run("node", "nft list set inet altrace killed4")).not.toContain(LAB.a1[0]);
     expect(await acts({ tunnel: FILES, at: OUTSIDE[FILES] })).toEqual({ tunnel: FILES });
   });

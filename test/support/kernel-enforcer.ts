@@ -39,6 +39,7 @@ export async function startEnforcer(
     env: {
       ALTRACE_PODS_FILE: join(lab.folder, "pods.json"),
       ALTRACE_GATE_SOCKET: socket,
+      ALTRACE_GATE_HELPER: lab.gateHelper(),
       ALTRACE_ENFORCER_STATE: join(lab.folder, "state"),
       ALTRACE_CNI_RESULTS: join(lab.folder, "none"),
       ...env,

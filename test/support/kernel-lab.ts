@@ -1,12 +1,16 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
 import {
   accessSync,
   chmodSync,
   constants,
+  copyFileSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -190,11 +194,29 @@ export class KernelLab implements Disposable {
     return oracle;
   }
 
-  /** The launcher, compiled once for this lab. */
   launcher(): string {
-    const out = join(this.folder, "altrace-launcher");
-    if (!existsSync(out))
-      execFileSync("make", ["-s", "-C", join(ROOT, "node/kernel/launcher"), `OUT=${out}`]);
+    return this.#program("launcher", "altrace-launcher");
+  }
+
+  gateHelper(): string {
+    return this.#program("gate-helper", "altrace-gate");
+  }
+
+  /** Compiled once for each text of it, and put where every user may start it. */
+  #program(source: string, name: string): string {
+    const out = join(this.folder, name);
+    if (existsSync(out)) return out;
+    const folder = join(ROOT, "node", "kernel", source);
+    const hash = createHash("sha256");
+    for (const file of readdirSync(folder).sort()) hash.update(readFileSync(join(folder, file)));
+    const cache = join(ROOT, "node_modules", ".cache", "altrace-programs");
+    const kept = join(cache, `${name}-${hash.digest("hex").slice(0, 16)}`);
+    if (!existsSync(kept)) {
+      mkdirSync(cache, { recursive: true });
+      execFileSync("make", ["-s", "-C", folder, `OUT=${kept}.${process.pid}`]);
+      renameSync(`${kept}.${process.pid}`, kept);
+    }
+    copyFileSync(kept, out);
     return out;
   }
 

@@ -5,7 +5,7 @@ import type { Door } from "../../decision/facts.ts";
 import type { ConnectionInfo } from "../../thread-messages.ts";
 import { reasonOf } from "../client-exchange.ts";
 import type { Connections, OpenExchange } from "../connections.ts";
-import type { Answer, Cut, RequestHead } from "../exchange.ts";
+import { type Answer, type Cut, isUnheard, type RequestHead } from "../exchange.ts";
 import { answerAndClose, type LingerPlaces } from "../lingering-close.ts";
 import { answerBytes } from "../refusal-answer.ts";
 import { resetConnection } from "../reset-connection.ts";
@@ -154,6 +154,10 @@ export class TunnelExchange implements OpenExchange {
     return this.#phase !== "refused" && this.#phase !== "closed";
   }
 
+  isCarrier(): boolean {
+    return this.#isHandedOver;
+  }
+
   /** What was handed over is HTTP, whose requests are each told for themselves. */
   endsAt(): boolean {
     return !this.#isHandedOver;
@@ -168,7 +172,7 @@ export class TunnelExchange implements OpenExchange {
       this.#host.onFault(error);
     }
     // The requests within say their last words; the reset that follows the flush ends the rest.
-    if (!this.#isHandedOver) this.reset();
+    if (!this.#isHandedOver || isUnheard(cut, this.door)) this.reset();
   }
 
   reset(): void {

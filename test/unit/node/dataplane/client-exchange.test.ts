@@ -1,13 +1,23 @@
 import { channel } from "node:diagnostics_channel";
-import type { Socket } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Socket } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../../adapters/system-clock.ts";
-import type { Cut, Exchange } from "../../../../node/dataplane/exchange.ts";
+import type { Cut, Exchange, Via } from "../../../../node/dataplane/exchange.ts";
 import { CUT_FLUSH_MS } from "../../../../node/dataplane/teardown.ts";
-import { type Door, eventually, openDoor, rawClient, refusalOf, statusesOf } from "./door.ts";
+import { type Door, eventually, HOST, openDoor, rawClient, refusalOf, statusesOf } from "./door.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const POST = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n";
+const CAPTURED: Via = {
+  host: "a",
+  port: 443,
+  door: "transparent",
+  original: "192.0.2.1:443",
+  agentId: "red/worker",
+  keyHandle: "k",
+  isContract: false,
+};
 const FRAME = Buffer.from('data: {"error":{"code":"killed_agent"}}\n\n');
 
 /** A door whose exchanges wait for the test, claimed by one agent. */
@@ -251,6 +261,30 @@ describe("a kill", () => {
     expect(await client.closed).toBe("fin");
     expect(client.text()).toMatch(/killed_agent.*\n\n\r\n0\r\n\r\n$/s);
     expect([door.registry.count(), door.gateway.connectionCount()]).toEqual([0, 0]);
+  });
+
+  test.each([
+    ["a stream", stream],
+    [
+      "who waits",
+      (exchange: Exchange) => exchange.onCut(() => exchange.answer(refusalOf(403, "killed_agent"))),
+    ],
+  ])("that the kernel has as well resets %s, if it was captured", async (_, begin) => {
+    const { door, exchanges } = await openWaitingDoor(begin);
+    const captured = createServer((socket) => door.gateway.serve(socket, CAPTURED));
+    captured.listen(0, HOST);
+    onTestFinished(() => void captured.close());
+    await once(captured, "listening");
+    const client = await rawClient((captured.address() as AddressInfo).port);
+    const other = await rawClient(door.port);
+    for (const { socket } of [client, other]) socket.write(GET);
+    await eventually(() => exchanges.length === 2, "both are served");
+    const { count } = await door.registry.cutScope("agent", "agent/red/worker", true);
+    expect(count).toBe(2);
+    expect(await client.closed).toBe("rst");
+    expect(client.text()).not.toContain("killed_agent");
+    // Whoever came by another door is not behind that gate, and is told.
+    expect(await other.closed).toBe("fin");
   });
 
   test("leaves an answer without a last frame unfinished, which fetch reports", async () => {

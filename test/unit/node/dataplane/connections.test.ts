@@ -16,6 +16,7 @@ class FakeExchange implements OpenExchange {
   readonly cuts: Cut[] = [];
   resets = 0;
   open = true;
+  carries = false;
   /** Levels of the ladder at which it may not go on. */
   ends: readonly string[] = [];
   onCut: (() => void) | undefined;
@@ -26,6 +27,10 @@ class FakeExchange implements OpenExchange {
 
   isOpen(): boolean {
     return this.open;
+  }
+
+  isCarrier(): boolean {
+    return this.carries;
   }
 
   endsAt(level: string): boolean {
@@ -214,6 +219,19 @@ describe("many cuts", () => {
     connections.remove(blue);
     await nextTurn();
     expect(resolved).toEqual(["red", "global"]);
+  });
+
+  test("of a gated kill reach what runs within a connection before the connection", async () => {
+    const { connections, add } = world();
+    const told: FakeExchange[] = [];
+    const all = Array.from({ length: CUTS_PER_TURN + 2 }, () => add("red/worker"));
+    for (const one of all) one.onCut = () => told.push(one);
+    const [first] = all as [FakeExchange];
+    first.carries = true;
+    void connections.cutScope("agent", "agent/red/worker", true);
+    while (told.length < all.length) await nextTurn();
+    expect(told.at(-1)).toBe(first);
+    expect(first.cuts).toEqual([{ by: "agent", isGated: true }]);
   });
 
   test("leave alone what is already refused", async () => {

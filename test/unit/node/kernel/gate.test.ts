@@ -41,6 +41,7 @@ function gateOf(scopes: readonly string[] = []) {
   const kept: (readonly string[])[] = [];
   const faults: string[] = [];
   const swept: string[] = [];
+  const told: ReadonlyMap<string, readonly string[]>[] = [];
   const kernel = { errno: 0, lists: 0, batches: 0 };
   const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
   const known = PODS.flatMap(({ addresses }) => addresses);
@@ -67,13 +68,14 @@ function gateOf(scopes: readonly string[] = []) {
     {
       clock,
       calls: { netfilter, sockets },
+      onScopes: (addresses) => told.push(addresses),
       keep: (all) => kept.push(all),
       onSwept: (scope) => swept.push(scope),
       onFault: (what) => faults.push(what),
     },
     scopes,
   );
-  return { gate, clock, held, kept, faults, swept, kernel };
+  return { gate, clock, held, kept, faults, swept, kernel, told };
 }
 
 describe("the kernel gate", () => {

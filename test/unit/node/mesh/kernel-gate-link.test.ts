@@ -16,12 +16,18 @@ function linkOf() {
   const states: string[] = [];
   const ends: (() => void)[] = [];
   const takes: ((message: unknown) => void)[] = [];
+  const pipe = { takes: false, asked: [] as string[] };
   const link = new KernelGateLink({
     clock,
     connect: ({ onMessage, onEnd }) => {
       takes.push(onMessage);
       ends.push(onEnd);
       return { send: (message) => sent.push(message), close: onEnd };
+    },
+    pipe: {
+      open: () => undefined,
+      kill: (scope) => pipe.takes && pipe.asked.push(scope) > 0,
+      close: () => undefined,
     },
     killed: () => new Set(["team/research"]),
     onFault: (what) => faults.push(what),
@@ -31,7 +37,8 @@ function linkOf() {
   const kill = (scope = "agent/research/worker-1") =>
     link.gate(record("kill", scope), (atNs) => done.push(atNs));
   const answer = (message: unknown) => takes.at(-1)?.(message);
-  return { link, clock, sent, faults, states, done, kill, answer, end: () => ends.at(-1)?.() };
+  const end = () => ends.at(-1)?.();
+  return { link, clock, sent, faults, states, done, kill, answer, pipe, end };
 }
 
 describe("the mesh thread's end of the gate", () => {
@@ -52,6 +59,24 @@ describe("the mesh thread's end of the gate", () => {
     clock.advance(1);
     answer({ t: "done", n: sent.at(-1)?.n });
     expect(done).toEqual([clock.monoNs()]);
+  });
+
+  test("K5: what the short way has closed is told at once, and said the long way all the same", () => {
+    const { link, done, kill, answer, sent, pipe, clock, faults } = linkOf();
+    link.open();
+    pipe.takes = true;
+    expect(kill()).toBe(clock.monoNs());
+    expect(pipe.asked).toEqual(["agent/research/worker-1"]);
+    expect(sent.at(-1)).toMatchObject({ t: "kill", scope: "agent/research/worker-1" });
+    answer({ t: "done", n: sent.at(-1)?.n });
+    clock.advance(GATE_WAIT_MS);
+    expect([done, faults]).toEqual([[], []]);
+    // A revive has one way alone, and so has a contract.
+    link.gate(record("revive", "team/research"), () => undefined);
+    expect(kill(`contract/${"c".repeat(43)}`)).toBeUndefined();
+    expect(pipe.asked).toHaveLength(1);
+    pipe.takes = false;
+    expect(kill()).toBeUndefined();
   });
 
   test("K2: goes on without a gate that does not answer, and says so", () => {

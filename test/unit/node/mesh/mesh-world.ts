@@ -6,6 +6,7 @@ import { type MeshRecord, nextRecord, restoreRecord } from "../../../../mesh/rec
 import type { RecordOp } from "../../../../mesh/record-op.ts";
 import { openSealed, seal } from "../../../../mesh/sealed.ts";
 import { MeshState } from "../../../../mesh/state.ts";
+import type { EnforcementHooks } from "../../../../node/mesh/enforcement.ts";
 import type { HostStall } from "../../../../node/mesh/host-stall.ts";
 import { type MeshAlarm, Replica } from "../../../../node/mesh/replica.ts";
 import { createTable, type Table } from "../../../../node/table/table.ts";
@@ -287,6 +288,7 @@ export type NodeOptions = {
   readonly token?: string | undefined;
   readonly table?: Table;
   readonly keySeed?: number;
+  readonly gate?: EnforcementHooks["gate"];
 };
 
 let boots = 0;
@@ -332,8 +334,9 @@ export class TestNode {
         nextTurn,
       },
       {
-        cut: ({ by, scope }, done) => {
-          this.order.push(`cut ${scope}`);
+        ...(options.gate && { gate: options.gate }),
+        cut: ({ by, scope, isGated }, done) => {
+          this.order.push(`cut ${scope}${isGated ? " behind the gate" : ""}`);
           this.cuts.push({ by, scope, done });
           if (this.loopsAnswer) queueMicrotask(() => done(3, clock.monoNs()));
         },

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { signRecord } from "../../../../mesh/record.ts";
-import { RECORD_RETRY_MS } from "../../../../node/mesh/enforcement.ts";
+import { type EnforcementHooks, RECORD_RETRY_MS } from "../../../../node/mesh/enforcement.ts";
 import { isKilled, killedBy } from "../../../../node/table/scope-cells.ts";
 import { openUntilNs } from "../../../../node/table/table.ts";
 import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
@@ -60,6 +60,33 @@ test("a kill on the fast path is in its cell before the node says so", async () 
     refused: "",
   });
 });
+
+test.each([
+  ["in its turn", (atNs: bigint) => atNs],
+  ["later", undefined],
+])(
+  "a gate that is closed %s is closed before the cut, and the mesh is told when",
+  async (_, now) => {
+    const asked: ((atNs: bigint) => void)[] = [];
+    const gate: EnforcementHooks["gate"] = (_record, done) => {
+      if (now) return now(world.clock.monoNs() + 7n);
+      asked.push(done);
+      return undefined;
+    };
+    const { world, node } = await openNode({ gate });
+    node.order.length = 0;
+    const record = world.make("team/red", kill(), signers.coordinator);
+    world.fast(record);
+    await settle();
+    if (!now) {
+      expect(node.order).toEqual([]);
+      asked[0]?.(world.clock.monoNs() + 7n);
+      await settle();
+    }
+    expect(node.order).toEqual(["cut team/red behind the gate", "enforced team/red"]);
+    expect(world.acksOf(record).at(-1)).toMatchObject({ gatedNs: 7n, closed: true, durable: true });
+  },
+);
 
 test("the mesh hears of a kill only after the cut was ordered and the cell stored", async () => {
   const { world, node } = await openNode();

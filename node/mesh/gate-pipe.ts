@@ -1,0 +1,109 @@
+import type { Clock } from "../../ports/clock.ts";
+
+// The short way to the kernel gate. The long one is a connection to the enforcer, which remembers what is
+// killed, and which takes a millisecond to be woken; this one ends at a small program that only adds to
+// the kernel's sets, and is answered within the turn in which a kill is put in force.
+//
+// S1. A kill goes both ways, the short one first: what the program did is never all that was done.
+// S2. The turn lasts at most TURN_NS longer for it. The program does nothing that it reads later.
+// S3. One that did not answer in time is not asked for REST_NS: many kills at once wait for it once.
+
+/** How long a turn waits for the answer. The thread must never be busy for a millisecond. */
+export const TURN_NS = 700_000n;
+export const REST_NS = 50_000_000n;
+/** Looks that follow at once: an answer takes less time than giving up the processor. */
+const LOOKS_AT_ONCE = 6;
+const PAUSE_US = 50;
+const REST_CHARS_MAX = 4_096;
+/** After so many the engine has compiled what a kill runs through. */
+const REHEARSALS = 100;
+/** No pod has it, so nothing is closed. */
+const NOBODY = "agent/rehearsal/nobody";
+
+/** The pipes, as far as they are needed; see `TurnPipe` of the adapters. */
+export type GatePipes = {
+  write(line: string): boolean;
+  read(): string;
+  pause(microseconds: number): void;
+  close(): void;
+};
+
+export class GatePipe {
+  readonly #clock: Clock;
+  readonly #open: () => GatePipes | undefined;
+  #pipes: GatePipes | undefined;
+  #lastNo: bigint;
+  #notBeforeNs = 0n;
+  #text = "";
+
+  /** @param open Undefined: the program is not there. */
+  constructor(clock: Clock, open: () => GatePipes | undefined) {
+    this.#clock = clock;
+    this.#open = open;
+    // Other numbers than those of a process before this one, whose answers may still lie there.
+    this.#lastNo = clock.monoNs();
+  }
+
+  /**
+   * Opens the pipes, if they are not, so that no kill has to; and asks for nobody until this runs as
+   * compiled code. A kill is rare, and the first one would else take longer than it may.
+   */
+  open(): void {
+    this.#pipes ??= this.#open();
+    for (let i = 0; i < REHEARSALS; i++) {
+      this.#notBeforeNs = 0n;
+      if (this.#pipes === undefined || this.#ask(NOBODY) === undefined) break;
+    }
+    this.#notBeforeNs = 0n;
+  }
+
+  /**
+   * Closes the gate for a scope.
+   *
+   * @returns True: the kernel has it. False: that is not known, or it is not so; the long way says.
+   */
+  kill(scope: string): boolean {
+    return this.#ask(scope) === "0";
+  }
+
+  close(): void {
+    this.#pipes?.close();
+    this.#pipes = undefined;
+    this.#text = "";
+  }
+
+  /** The kernel's error number, or undefined: no answer in time. */
+  #ask(scope: string): string | undefined {
+    const nowNs = this.#clock.monoNs();
+    if (nowNs < this.#notBeforeNs) return undefined;
+    this.#pipes ??= this.#open();
+    const pipes = this.#pipes;
+    if (pipes === undefined) return this.#rest(nowNs);
+    const no = ++this.#lastNo;
+    const deadlineNs = nowNs + TURN_NS;
+    if (!pipes.write(`${no} ${deadlineNs} ${scope}\n`)) {
+      this.close();
+      return this.#rest(nowNs);
+    }
+    for (let looks = 0; ; looks++) {
+      const code = this.#answerTo(no, pipes);
+      if (code !== undefined) return code;
+      const laterNs = this.#clock.monoNs();
+      if (laterNs > deadlineNs) return this.#rest(laterNs);
+      if (looks >= LOOKS_AT_ONCE) pipes.pause(PAUSE_US);
+    }
+  }
+
+  #rest(nowNs: bigint): undefined {
+    this.#notBeforeNs = nowNs + REST_NS;
+    return undefined;
+  }
+
+  /** The error's number for this question; those of others are passed over. */
+  #answerTo(no: bigint, pipes: GatePipes): string | undefined {
+    const lines = (this.#text + pipes.read()).split("\n");
+    this.#text = (lines.pop() ?? "").slice(-REST_CHARS_MAX);
+    const found = lines.find((line) => line.startsWith(`${no} `));
+    return found?.slice(`${no} `.length);
+  }
+}
