@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { bringTools, ProxyUnreached, VERIFIERS } from "./bring-tools.ts";
 import { CHECKS, runCheck } from "./checks.ts";
 import { DAEMON_STEPS } from "./daemon-once.ts";
-import { goHere } from "./go-toolchain.ts";
+import { findGo, goHere } from "./go-toolchain.ts";
 import { ROOT } from "./run-command.ts";
 import { runTests } from "./run-tests.ts";
 
@@ -42,20 +42,17 @@ console.log(`\n${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} s
 process.exitCode = failed === 0 && passed > 0 ? 0 : 1;
 
 /**
- * Where there is Go, what others verify a log with is compiled, and kustomize where the machine has no
- * kustomize or kubectl: tests that need them are then not skipped. Where there is none, or its modules
- * cannot be had from here, nothing is brought: the tests say so themselves.
+ * Where there is Go, what others verify a log with is compiled; where the machine has no kustomize or
+ * kubectl, kustomize is, and a Go is brought for it if there is none: overlays are built in every CI. What
+ * cannot be had from here is not brought, and its tests say so themselves.
  */
 async function bringVerifiers(): Promise<void> {
   const go = await goHere({ ownOnly: false });
-  if (go === undefined) {
-    console.log("there is no Go here: their tests are skipped");
-    return;
-  }
+  if (go === undefined) console.log("there is no Go here: verifiers' tests are skipped");
+  const ofManifests = hasKustomize() ? [] : ["kustomize"];
+  const ofLogs = go === undefined ? [] : [...VERIFIERS, "nats-server"];
   try {
-    const ofManifests = hasKustomize() ? [] : ["kustomize"];
-    const names = [...VERIFIERS, "nats-server", ...ofManifests];
-    await bringTools({ go: async () => go, names });
+    await bringTools({ go: () => findGo({ ownOnly: false }), names: [...ofLogs, ...ofManifests] });
   } catch (error) {
     if (error instanceof ProxyUnreached) process.env.ALTRACE_VERIFIERS = "unreached";
     else failed += 1;

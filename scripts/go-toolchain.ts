@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { ProxyUnreached } from "./bring-tools.ts";
 import { readZip, type ZipEntry } from "./read-zip.ts";
 import { ROOT, runCommand } from "./run-command.ts";
 
@@ -62,7 +63,9 @@ async function download(path: string): Promise<Buffer> {
   const proxy = (process.env.GOPROXY ?? "").split(/[,|]/)[0];
   const base = proxy?.startsWith("http") ? proxy : "https://proxy.golang.org";
   const url = `${base}/${path}.zip`;
-  const response = await fetch(url);
+  const response = await fetch(url).catch((cause: unknown) => {
+    throw new ProxyUnreached(`${url} cannot be reached`, { cause });
+  });
   if (!response.ok) throw new Error(`${url} answers ${response.status}`);
   return Buffer.from(await response.arrayBuffer());
 }

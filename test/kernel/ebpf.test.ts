@@ -4,11 +4,17 @@ import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { hostCommand } from "../../adapters/host-command.ts";
+import { EbpfLayer } from "../../node/kernel/ebpf-layer.ts";
+import { podCgroupPaths } from "../../node/kernel/pod-cgroup.ts";
 import { cgroupRoot } from "../support/cgroup-root.ts";
 import { kernelUnavailable } from "../support/kernel-lab.ts";
 
 const NOTES = join(import.meta.dirname, "..", "..", "deploy", "ebpf-notes");
-const ATTACHED = ["connect4", "connect6", "sendmsg4", "sendmsg6", "sock_create", "egress"];
+const UID = "0b5e3a52-6b1e-4c0a-9d55-1f0d4d3c2b1a";
+const OTHER_UID = "7c1f8d00-0000-4000-8000-1f0d4d3c2b1a";
+/** What the component gives the enforcer. */
+const RIGHTS = ["--bounding-set", "-all,+net_admin,+bpf", "--inh-caps", "-all"];
 
 /** The program is an option, so where it cannot be tried the walls stand no less: told, and skipped. */
 function unavailable(): string | undefined {
@@ -27,38 +33,36 @@ const why = unavailable();
 if (why !== undefined) console.log(`SKIPPED, the eBPF program: ${why}`);
 
 describe.skipIf(why !== undefined)("bpf: the eBPF program", () => {
-  const name = `alt-${process.pid}`;
+  const made: string[] = [];
+  const faults: string[] = [];
   let folder: string;
-  let cgroup: string;
-  let refused: string | undefined;
+  let layer: EbpfLayer;
+  let isLoaded = false;
   let server: Server;
   let port: number;
   const accepted: Socket[] = [];
 
   const bpftool = (...words: readonly string[]) =>
     execFileSync("bpftool", words, { encoding: "utf8", stdio: "pipe" });
-  const map = (what: "update" | "delete", of: string, key: Buffer) =>
-    bpftool(
-      ...["map", what, "pinned", join(folder, "bpf", "maps", of), "key", "hex"],
-      ...[...key].map((byte) => byte.toString(16).padStart(2, "0")),
-      ...(what === "update" ? ["value", "hex", "01"] : []),
-    );
-  /** The number by which the kernel knows the group. */
-  const groupKey = () => {
-    const key = Buffer.alloc(8);
-    key.writeBigUInt64LE(statSync(cgroup, { bigint: true }).ino);
-    return key;
+  const groupOf = (uid: string) => {
+    const path = made.find((one) => one.endsWith(`/pod${uid}`)) as string;
+    return { path, id: statSync(path, { bigint: true }).ino };
   };
-  /** Runs Python in the group, and says what it printed or the name of its error. */
-  const inGroup = (program: string, group = cgroup) => {
-    const shell = `echo $$ > ${group}/cgroup.procs && exec python3 -c '${program}'`;
+  const kills = (isKilled: boolean) =>
+    layer.sync([
+      { uid: UID, isKilled },
+      { uid: OTHER_UID, isKilled: false },
+    ]);
+  /** Runs Python in a container of the pod, and says what it printed or the name of its error. */
+  const inPod = (program: string, uid = UID) => {
+    const shell = `echo $$ > ${groupOf(uid).path}/c/cgroup.procs && exec python3 -c '${program}'`;
     const { stdout, stderr } = spawnSync("sh", ["-c", shell], { encoding: "utf8" });
     return stdout.trim() || (/(\w+Error)/.exec(stderr)?.[1] ?? stderr);
   };
-  const dial = (group?: string) =>
-    inGroup(
+  const dial = (uid?: string) =>
+    inPod(
       `import socket;s=socket.create_connection(("127.0.0.1",${port}));s.send(b"x");print("ok")`,
-      group,
+      uid,
     );
 
   beforeAll(async () => {
@@ -66,18 +70,21 @@ describe.skipIf(why !== undefined)("bpf: the eBPF program", () => {
     execFileSync("make", ["-s", "-C", NOTES, `OUT=${folder}`], { stdio: "pipe" });
     mkdirSync(join(folder, "bpf"));
     execFileSync("mount", ["-t", "bpf", "bpf", join(folder, "bpf")]);
-    cgroup = join(cgroupRoot() as string, name);
-    mkdirSync(cgroup);
-    mkdirSync(`${cgroup}-other`);
-    const program = join(folder, "agent.bpf.o");
-    const [at, maps] = [join(folder, "bpf", "programs"), join(folder, "bpf", "maps")];
-    const loaded = spawnSync("bpftool", ["prog", "loadall", program, at, "pinmaps", maps], {
-      encoding: "utf8",
+    const root = join(cgroupRoot() as string, `alt-${process.pid}`);
+    for (const uid of [UID, OTHER_UID])
+      made.push(join(root, podCgroupPaths(uid).find((one) => !one.includes("slice")) as string));
+    for (const path of made) mkdirSync(join(path, "c"), { recursive: true });
+    made.push(join(root, "kubepods"), root);
+    layer = new EbpfLayer({
+      run: (program, args, input) => hostCommand("setpriv", [...RIGHTS, program, ...args], input),
+      object: join(folder, "agent.bpf.o"),
+      pins: join(folder, "bpf", "altrace"),
+      groupOf,
+      onFault: (what) => faults.push(what),
     });
-    if (loaded.status !== 0) refused = loaded.stderr.trim().split("\n").at(-1);
-    if (refused !== undefined) console.log(`SKIPPED, the eBPF program: not loaded: ${refused}`);
-    else
-      for (const one of ATTACHED) bpftool("cgroup", "attach", cgroup, one, "pinned", join(at, one));
+    isLoaded = await layer.load();
+    if (!isLoaded) console.log(`SKIPPED, the eBPF program: ${faults}`);
+    else await kills(false);
     server = createServer((socket) => {
       accepted.push(socket);
       socket.on("error", () => undefined);
@@ -88,48 +95,56 @@ describe.skipIf(why !== undefined)("bpf: the eBPF program", () => {
   afterAll(() => {
     server?.close();
     for (const socket of accepted) socket.destroy();
-    for (const group of [cgroup, `${cgroup}-other`]) if (group) rmdirSync(group);
+    for (const path of made) {
+      if (path.includes("/pod")) rmdirSync(join(path, "c"));
+      rmdirSync(path);
+    }
     spawnSync("umount", [join(folder, "bpf")]);
     rmSync(folder, { recursive: true, force: true });
   });
 
-  test("refuses a killed group at once, in each family, and its neighbour not at all", (context) => {
-    if (refused !== undefined) context.skip();
+  test("refuses a killed pod at once, in each family, and its neighbour not at all", async (context) => {
+    if (!isLoaded) context.skip();
+    expect([faults, layer.podCount]).toEqual([[], 2]);
     expect(dial()).toBe("ok");
-    map("update", "killed", groupKey());
+    await kills(true);
     expect(dial()).toBe("PermissionError");
-    expect(inGroup(`import socket;socket.create_connection(("::1",${port}))`)).toBe(
+    expect(inPod(`import socket;socket.create_connection(("::1",${port}))`)).toBe(
       "PermissionError",
     );
     const datagram = (family: string, host: string) =>
-      inGroup(`import socket;socket.socket(socket.${family},2).sendto(b"x",("${host}",9))`);
+      inPod(`import socket;socket.socket(socket.${family},2).sendto(b"x",("${host}",9))`);
     expect(datagram("AF_INET", "127.0.0.1")).toBe("PermissionError");
     expect(datagram("AF_INET6", "::1")).toBe("PermissionError");
-    expect(dial(`${cgroup}-other`)).toBe("ok");
-    map("delete", "killed", groupKey());
+    expect(dial(OTHER_UID)).toBe("ok");
+    // A new enforcer attaches its own in the place of these, and is told of the kill before it does.
+    expect(await layer.load()).toBe(true);
+    await kills(true);
+    expect(dial()).toBe("PermissionError");
+    await kills(false);
     expect(dial()).toBe("ok");
+    expect(faults).toEqual([]);
   });
 
-  test("lets no program of the group make raw sockets, and does not see packet sockets", (context) => {
-    if (refused !== undefined) context.skip();
-    expect(inGroup("import socket;socket.socket(2,3,1)")).toBe("PermissionError");
+  test("lets no program of a pod make raw sockets, and does not see packet sockets", (context) => {
+    if (!isLoaded) context.skip();
+    expect(inPod("import socket;socket.socket(2,3,1)")).toBe("PermissionError");
     // Which is why the rules of nftables, and not this, are the wall.
-    expect(inGroup('import socket;socket.socket(17,3);print("made")')).toBe("made");
+    expect(inPod('import socket;socket.socket(17,3);print("made")')).toBe("made");
   });
 
-  test("counts what the group has sent", (context) => {
-    if (refused !== undefined) context.skip();
+  test("counts what a pod has sent", (context) => {
+    if (!isLoaded) context.skip();
     const rows = JSON.parse(
-      bpftool("-j", "map", "dump", "pinned", join(folder, "bpf", "maps", "sent")),
-    );
-    const mine = rows.find(({ key }: { key: string[] }) =>
-      Buffer.from(key.map(Number)).equals(groupKey()),
-    );
-    expect(mine?.formatted?.value?.packets).toBeGreaterThan(3);
+      bpftool("-j", "map", "dump", "pinned", join(folder, "bpf", "altrace", "maps", "sent")),
+    ) as { formatted: { key: number; values: { value: { packets: number } }[] } }[];
+    const mine = rows.find(({ formatted }) => BigInt(formatted.key) === groupOf(UID).id);
+    const packets = mine?.formatted.values.reduce((sum, { value }) => sum + value.packets, 0);
+    expect(packets).toBeGreaterThan(1);
   });
 
   test("ends open connections to an address when it is read", (context) => {
-    if (refused !== undefined) context.skip();
+    if (!isLoaded) context.skip();
     const pin = join(folder, "bpf", "reap");
     bpftool("iter", "pin", join(folder, "reaper.bpf.o"), pin);
     const known = JSON.parse(bpftool("-j", "map", "show")) as { id: number; name?: string }[];
@@ -142,6 +157,6 @@ describe.skipIf(why !== undefined)("bpf: the eBPF program", () => {
       `open("${pin}").read()`,
       `s.recv(1)`,
     ].join(";");
-    expect(inGroup(client)).toMatch(/^Connection(Aborted|Reset)Error$/);
+    expect(inPod(client)).toMatch(/^Connection(Aborted|Reset)Error$/);
   });
 });

@@ -55,11 +55,12 @@ function podSpecs(): readonly PodSpec[] {
 const containers = () =>
   podSpecs().flatMap((pod) => [...pod.containers, ...(pod.initContainers ?? [])]);
 const words = ({ command: first = [], args = [] }: Container) => [...first, ...args];
-const ours = () => containers().filter(({ image }) => image.startsWith("altrace@"));
+const ours = () => containers().filter(({ image }) => /^altrace(-ebpf)?@/.test(image));
 
 /** What each of our containers may do beyond nothing; each was tried with exactly these. */
 const CAPABILITIES: Readonly<Record<string, readonly string[]>> = {
   enforcer: ["NET_ADMIN"],
+  "enforcer with eBPF": ["NET_ADMIN", "BPF"],
   "altrace-rules": ["NET_ADMIN"],
   "own-state": ["CHOWN", "FOWNER"],
 };
@@ -150,7 +151,8 @@ describe.skipIf(command === undefined)("each overlay", () => {
       expect(right.allowPrivilegeEscalation, name).toBe(false);
       expect(right.privileged, name).toBeUndefined();
       expect(right.capabilities?.drop, name).toEqual(["ALL"]);
-      const added = isLauncher ? LAUNCHER : CAPABILITIES[name];
+      const isBpf = container.image.startsWith("altrace-ebpf@");
+      const added = isLauncher ? LAUNCHER : CAPABILITIES[isBpf ? `${name} with eBPF` : name];
       expect(right.capabilities?.add, name).toEqual(added);
       if (name !== "agent") expect(right.readOnlyRootFilesystem, name).toBe(true);
     }
@@ -172,6 +174,20 @@ describe.skipIf(command === undefined)("each overlay", () => {
     }[];
     for (const { rules } of roles)
       expect(rules).toEqual([{ apiGroups: [""], resources: ["pods"], verbs: ["list", "watch"] }]);
+  });
+
+  test("builds every component of the folder", () => {
+    const texts = names.map((name) =>
+      textOf(`deploy/kustomize/overlays/${name}/kustomization.yaml`),
+    );
+    const used = texts.flatMap((text) =>
+      [...text.matchAll(/components\/([a-z-]+)/g)].map(([, name]) => name),
+    );
+    expect([...new Set(used)].sort()).toEqual([...namesIn("deploy/kustomize/components")].sort());
+    const agent = all.find(
+      ({ kind, metadata }) => kind === "Deployment" && metadata.name === "worker",
+    );
+    expect(JSON.stringify(agent)).toContain("/etc/altrace/ca/bundle.crt");
   });
 
   test("has a disruption budget, and a network policy, for all that must stay", () => {
@@ -248,7 +264,9 @@ describe("outside of Kubernetes", () => {
     const text = textOf("deploy/Dockerfile");
     expect(text).toMatch(/^ARG BASE=\S+@sha256:[0-9a-f]{64}$/m);
     const bases = [...text.matchAll(/^FROM (\S+)/gm)].map(([, base]) => base);
-    expect(new Set(bases)).toEqual(new Set([["$", "{BASE}"].join(""), "packages", "scratch"]));
+    expect(new Set(bases)).toEqual(
+      new Set([["$", "{BASE}"].join(""), "packages", "scratch", "altrace"]),
+    );
     expect(text).toMatch(/^USER 4737:4737$/m);
     for (const [, path] of text.matchAll(/^COPY (?!--from)(\S+) /gm))
       if (path !== ".") expect(() => namesOrText(path as string)).not.toThrow();
