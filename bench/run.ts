@@ -6,6 +6,7 @@ import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { activation } from "./activation.ts";
 import { auditLog } from "./audit-log.ts";
+import { capture } from "./capture.ts";
 import { fanout } from "./fan-out.ts";
 import { gatewayJson, gatewaySse } from "./gateway-cost.ts";
 import { growth } from "./growth.ts";
@@ -50,6 +51,7 @@ const BENCHES: readonly Bench[] = [
   profileSse,
   profileActivation,
   kernel,
+  capture,
   k6Outside,
 ];
 

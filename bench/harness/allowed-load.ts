@@ -1,5 +1,6 @@
 import { type Wish, wishBody } from "../fixtures/upstream.ts";
 import { closedLoop } from "./closed-loop.ts";
+import type { RawTls } from "./raw-pool.ts";
 
 /** Connections that ask at once. */
 export const CONNECTIONS = 8;
@@ -19,10 +20,12 @@ export async function allowedLoad(of: {
   /** Where it takes chat completions, and what it wants besides the key; see `closedLoop`. */
   readonly path?: string;
   readonly headers?: Readonly<Record<string, string>>;
+  /** For an origin with TLS; see `RawPool`. */
+  readonly tls?: RawTls;
   /** Told how long each answer took, from the request to its last byte. */
   readonly onTook?: (ns: bigint) => void;
 }): Promise<number> {
-  const { origin, key, wish, ms, connections = CONNECTIONS, path, headers, onTook } = of;
+  const { origin, key, wish, ms, connections = CONNECTIONS, path, headers, tls, onTook } = of;
   const body = wishBody(wish, "load");
   let requests = 0;
   await closedLoop(
@@ -31,6 +34,7 @@ export async function allowedLoad(of: {
       key,
       ...(path !== undefined && { path }),
       ...(headers !== undefined && { headers }),
+      ...(tls !== undefined && { tls }),
       connections,
       pauseMs: 0,
       next: () => ({ id: "load", body }),

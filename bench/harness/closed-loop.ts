@@ -1,4 +1,4 @@
-import { RawPool } from "./raw-pool.ts";
+import { RawPool, type RawTls } from "./raw-pool.ts";
 
 export type Answer = {
   readonly status: number;
@@ -13,6 +13,8 @@ export type ClosedLoopOptions = {
   readonly path?: string;
   /** Besides the usual ones. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** For an origin with TLS; see `RawPool`. */
+  readonly tls?: RawTls;
   /** Each waits for its answer before it asks again. */
   readonly connections: number;
   /** Pause after each answer; 0: none. */
@@ -26,11 +28,10 @@ export type ClosedLoopOptions = {
 
 /** Asks until the signal says stop; resolves when the last answer is there. */
 export async function closedLoop(options: ClosedLoopOptions, signal: AbortSignal): Promise<void> {
-  const pool = new RawPool(options.origin, { connections: options.connections });
+  const { origin, connections, tls } = options;
+  const pool = new RawPool(origin, { connections, ...(tls !== undefined && { tls }) });
   try {
-    await Promise.all(
-      Array.from({ length: options.connections }, () => askInTurn(pool, options, signal)),
-    );
+    await Promise.all(Array.from({ length: connections }, () => askInTurn(pool, options, signal)));
   } finally {
     pool.close();
   }

@@ -1,9 +1,14 @@
 import { once } from "node:events";
 import { connect, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 
 /** What a request came back with. */
 export type RawAnswer = { readonly status: number; readonly reason: string | undefined };
 
+/** Where a server with TLS is really looked for, and whose certificates are believed. */
+export type RawTls = { readonly address: string; readonly ca: string };
+
+const TLS_PORT = 443;
 /** Bytes of an answer at most; none that this is for comes near. */
 const ANSWER_CHARS_MAX = 1_000_000;
 const HEAD_END = "\r\n\r\n";
@@ -18,14 +23,19 @@ export class RawPool {
   readonly #host: string;
   readonly #port: number;
   readonly #connectionsMax: number;
+  readonly #tls: RawTls | undefined;
+  readonly #hostHeader: string;
   readonly #idle: RawConnection[] = [];
   readonly #waiting: ((connection: RawConnection) => void)[] = [];
   readonly #all = new Set<RawConnection>();
 
-  constructor(origin: string, options: { readonly connections: number }) {
-    const { hostname, port } = new URL(origin);
+  /** @param options.tls Given for an origin with TLS, and only then. */
+  constructor(origin: string, options: { readonly connections: number; readonly tls?: RawTls }) {
+    const { hostname, port, host } = new URL(origin);
     this.#host = hostname;
-    this.#port = Number(port);
+    this.#port = Number(port || TLS_PORT);
+    this.#hostHeader = host;
+    this.#tls = options.tls;
     this.#connectionsMax = options.connections;
   }
 
@@ -44,7 +54,7 @@ export class RawPool {
     const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
     const idLine = id === undefined ? "" : `x-request-id: ${id}\r\n`;
     const request =
-      `POST ${path} HTTP/1.1\r\nhost: ${this.#host}:${this.#port}\r\n` +
+      `POST ${path} HTTP/1.1\r\nhost: ${this.#hostHeader}\r\n` +
       `content-type: application/json\r\nauthorization: Bearer ${key}\r\n${idLine}${more.join("")}` +
       `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
     const connection = await this.#take();
@@ -67,11 +77,18 @@ export class RawPool {
   }
 
   async #open(): Promise<RawConnection> {
-    const socket = connect({ host: this.#host, port: this.#port, noDelay: true });
+    const socket = this.#connect();
     const connection = new RawConnection(socket);
     this.#all.add(connection);
-    await once(socket, "connect");
+    await once(socket, this.#tls === undefined ? "connect" : "secureConnect");
     return connection;
+  }
+
+  #connect(): Socket {
+    const [port, name] = [this.#port, this.#host];
+    if (this.#tls === undefined) return connect({ host: name, port, noDelay: true });
+    const { address, ca } = this.#tls;
+    return connectTls({ host: address, port, servername: name, ca }).setNoDelay();
   }
 
   #giveBack(connection: RawConnection): void {

@@ -1,0 +1,94 @@
+import { kernelUnavailable, type Speaker } from "../test/support/kernel-lab.ts";
+import { NODE } from "../test/support/run-altrace.ts";
+import { CONNECTIONS } from "./harness/allowed-load.ts";
+import type { Bench, BenchOptions, BenchResult, Budget } from "./harness/bench.ts";
+import { cpuMicros } from "./harness/cpu-time.ts";
+import {
+  type KernelMachine,
+  kernelSkipped,
+  PROVIDER,
+  startKernelMachine,
+  wordOf,
+} from "./harness/kernel-machine.ts";
+import { TARGET } from "./harness/mesh-under-test.ts";
+import { interleave, judgePairs, median, PAIRS_MIN } from "./harness/paired.ts";
+
+const SLICE_MS = { full: 6_000, short: 1_500 };
+const WARM_UP_MS = { full: 5_000, short: 1_500 };
+/** Where the program in the pod believes that its provider is. */
+const ANYWHERE = "198.18.5.5";
+
+export const capture: Bench = {
+  name: "capture",
+  question:
+    "What does a request cost a node whose agent knows of nothing and is captured, compared with the gateway?",
+  run: async (options, budget) => {
+    const why = kernelUnavailable();
+    return why === undefined ? await measure(options, budget) : kernelSkipped(budget, why);
+  },
+};
+
+async function measure({ isFull, durationMs }: BenchOptions, budget: Budget): Promise<BenchResult> {
+  using machine = await startKernelMachine();
+  const key = await machine.operator.issueKey(TARGET);
+  const { lab, caFile, ready } = machine;
+  const place = `${import.meta.dirname}/fixtures/load-in-place.ts`;
+  const load = (at: "a1" | "node", of: object) =>
+    lab.speak(at, [NODE, place, JSON.stringify({ ...of, key })]);
+  const tls = { address: ANYWHERE, caFile };
+  const captured = load("a1", { origin: `https://${PROVIDER}`, tls });
+  const direct = load("node", { origin: ready.gateway });
+  for (const one of [captured, direct]) await wordOf(one, (word) => word.ready === true);
+  const warmUpMs = isFull ? WARM_UP_MS.full : WARM_UP_MS.short;
+  for (const one of [captured, direct]) await costOf(machine, one, warmUpMs);
+  const sliceMs = durationMs ?? (isFull ? SLICE_MS.full : SLICE_MS.short);
+  let requests = 0;
+  const counted = (by: Speaker) => async () => {
+    const cost = await costOf(machine, by, sliceMs);
+    requests += cost.requests;
+    return cost.cpuMicrosPerRequest;
+  };
+  const pairs = await interleave(PAIRS_MIN, {
+    subject: counted(captured),
+    baseline: counted(direct),
+  });
+  const verdict = judgePairs(pairs, budget.cpu_ratio?.must ?? Number.NaN);
+  const us = (name: string, values: readonly number[]) => ({
+    name,
+    value: median(values),
+    unit: "us",
+  });
+  return {
+    load: `${requests} requests on ${CONNECTIONS} connections, in ${PAIRS_MIN} pairs`,
+    figures: [
+      { name: "cpu_ratio", value: verdict.median, unit: "x", pairs: verdict },
+      us(
+        "captured_cpu_us",
+        pairs.map(({ subject }) => subject),
+      ),
+      us(
+        "gateway_cpu_us",
+        pairs.map(({ baseline }) => baseline),
+      ),
+    ],
+    notes: [
+      "One node, one agent, one provider with TLS. Captured: from a pod, to the provider's own name at an address of",
+      "nobody's; the connection is taken off its way and its TLS is ended by the node. Gateway: the same request in",
+      "plain HTTP from the machine itself. Connections are kept. CPU of the whole process, all its threads.",
+    ],
+  };
+}
+
+async function costOf(
+  { pid }: KernelMachine,
+  by: Speaker,
+  ms: number,
+): Promise<{ readonly cpuMicrosPerRequest: number; readonly requests: number }> {
+  by.said.length = 0;
+  const before = cpuMicros(pid);
+  by.child.stdin?.write(`${ms}\n`);
+  const word = await wordOf(by, ({ requests, failed }) => (requests ?? failed) !== undefined);
+  const used = cpuMicros(pid) - before;
+  if (typeof word.requests !== "number") throw new Error(JSON.stringify(word));
+  return { cpuMicrosPerRequest: used / word.requests, requests: word.requests };
+}

@@ -1,0 +1,132 @@
+import { chmodSync, chownSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { KERNEL_PACKAGES } from "../../test/setup/kernel-programs.ts";
+import { gateFiles, startEnforcer, writePodList } from "../../test/support/kernel-enforcer.ts";
+import {
+  KernelLab,
+  LAB,
+  LAUNCHER_CAPABILITIES,
+  type Said,
+  type Speaker,
+} from "../../test/support/kernel-lab.ts";
+import { NODE } from "../../test/support/run-altrace.ts";
+import { waitUntil } from "../../test/support/wait-until.ts";
+import { benchPolicy } from "../fixtures/policy.ts";
+import type { BenchResult, Budget } from "./bench.ts";
+import { NEIGHBOUR, TARGET } from "./mesh-under-test.ts";
+import { Operator } from "./operator.ts";
+import { type ProbeLog, readProbeLog } from "./probe-log.ts";
+import type { Ready } from "./start-altrace.ts";
+
+export const PROVIDER = "api.openai.com";
+/** Where tunnels may go. */
+export const SITE = "files.example.com";
+const SITE_AT = "10.9.0.3";
+const PROXY_UID = 4737;
+/** Longer than the probes keep what they have seen to themselves. */
+const PROBE_SETTLE_MS = 400;
+const CWD = join(import.meta.dirname, "..", "..");
+
+/** One governed machine with two pods, all of it real: rules, enforcer, launcher, node. */
+export type KernelMachine = Disposable & {
+  readonly lab: KernelLab;
+  readonly enforcer: Speaker;
+  readonly operator: Operator;
+  readonly ready: Ready;
+  /** The node's own process. */
+  readonly pid: number;
+  readonly caFile: string;
+  /** What the node's probes saw. */
+  probed(): Promise<ProbeLog>;
+};
+
+/** Starts it. `TARGET` lives in pod `a1`, `NEIGHBOUR` in `a2`. */
+export async function startKernelMachine(): Promise<KernelMachine> {
+  using stack = new DisposableStack();
+  const lab = stack.use(new KernelLab());
+  lab.run("inet", `ip addr add ${SITE_AT}/32 dev eth0`);
+  const far = lab.speak("inet", [
+    ...[NODE, join(CWD, "bench/fixtures/far-machine.ts"), PROVIDER, LAB.inet4, SITE_AT],
+  ]);
+  const pods = [
+    { name: "one", agent: TARGET, addresses: LAB.a1 },
+    { name: "two", agent: NEIGHBOUR, addresses: LAB.a2 },
+  ];
+  writePodList(lab, pods);
+  const [{ certificate }, enforcer] = await Promise.all([
+    wordOf(far, ({ ready }) => ready === true),
+    startEnforcer(lab),
+  ]);
+  const probes = join(lab.folder, "probes");
+  const node = startNode(lab, { probes, certificate: String(certificate) });
+  const ready = (await wordOf(node, (one) => one.ready === true)) as unknown as Ready;
+  const operator = stack.use(new Operator(ready));
+  const [pid] = lab.running("node", { uid: PROXY_UID, word: "altrace.js" });
+  if (pid === undefined) throw new Error("the node is not there");
+  const owned = stack.move();
+  return {
+    ...{ lab, enforcer, operator, ready, pid },
+    caFile: join(ready.home, "inspection-root.pem"),
+    probed: async () => {
+      await new Promise((resolve) => setTimeout(resolve, PROBE_SETTLE_MS));
+      return readProbeLog(probes);
+    },
+    [Symbol.dispose]: () => owned.dispose(),
+  };
+}
+
+/** What a bench of the kernel's part says where it cannot be tried. */
+export function kernelSkipped(budget: Budget, why: string): BenchResult {
+  const skipped = new Map(Object.keys(budget).map((name) => [name, why]));
+  const notes = [`It takes root, Linux and ${KERNEL_PACKAGES.join(", ")}.`];
+  return { load: "none", figures: [], skipped, notes };
+}
+
+/** The next such word, of all that was said. */
+export async function wordOf(by: Speaker, is: (one: Said) => boolean): Promise<Said> {
+  return waitUntil(
+    () => `a word of ${JSON.stringify(by.said.slice(-5))}`,
+    () => {
+      if (by.child.exitCode !== null) throw new Error(`it ended: ${JSON.stringify(by.said)}`);
+      return by.said.find(is);
+    },
+  );
+}
+
+/** As a machine of the manifests runs it, with probes in it. */
+function startNode(
+  lab: KernelLab,
+  of: { readonly probes: string; readonly certificate: string },
+): Speaker {
+  const home = join(lab.folder, "home");
+  for (const folder of [home, of.probes]) {
+    mkdirSync(folder, { mode: 0o700 });
+    chownSync(folder, PROXY_UID, PROXY_UID);
+  }
+  const file = (name: string, text: string): string => {
+    const path = join(lab.folder, name);
+    writeFileSync(path, text);
+    chmodSync(path, 0o644);
+    return path;
+  };
+  const policy = benchPolicy({ upstream: `https://${PROVIDER}`, crowd: 0, tunnelsTo: SITE });
+  const hosts = `127.0.0.1 localhost\n${LAB.inet4} ${PROVIDER}\n${SITE_AT} ${SITE}\n`;
+  const { socket, pods } = gateFiles(lab);
+  return lab.launch("node", {
+    flags: ["--port", "14001", "--uid", `${PROXY_UID}`, "--gid", `${PROXY_UID}`],
+    capabilities: LAUNCHER_CAPABILITIES,
+    script: "cli/altrace.js",
+    args: ["up", "--json", "--home", home, "--policy", file("policy.yaml", policy)],
+    files: { "/etc/hosts": file("hosts", hosts) },
+    env: {
+      OPENAI_API_KEY: "sk-of-the-bench",
+      NODE_EXTRA_CA_CERTS: file("far.pem", of.certificate),
+      NODE_OPTIONS: `--import ${join(lab.folder, "repository", "bench/harness/probe.ts")}`,
+      BENCH_PROBE_DIR: of.probes,
+      ALTRACE_PODS_FILE: pods,
+      ALTRACE_GATE_SOCKET: socket,
+      ALTRACE_DNS_HOSTS: "0.0.0.0,::",
+      ALTRACE_TUNNEL_RANGES: "10.9.0.0/24",
+    },
+  });
+}
