@@ -184,7 +184,7 @@ export class Enforcer {
 
   async #look(): Promise<void> {
     const { keeper, gate, events } = this.#deps;
-    const wrong = await keeper.missing(gate.killedAddresses());
+    const wrong = await keeper.missing(() => gate.killedAddresses());
     if (wrong.length === 0) return;
     events.onRepair(wrong);
     // Told before it is mended: that it was so, for however short a time, is a fact of its own.

@@ -48,18 +48,23 @@ export class RuleKeeper {
   /**
    * What is not as it was loaded, in words; empty when all is.
    *
-   * @param killed What the kernel must hold as killed.
+   * @param killedNow What the kernel must hold as killed. Asked before and after, because a kill or a
+   *   revive may come while the rules are read.
    */
-  async missing(killed: readonly string[]): Promise<readonly string[]> {
+  async missing(killedNow: () => readonly string[]): Promise<readonly string[]> {
     if (this.#expected === undefined) return ["the rules were never loaded"];
     const wrong: string[] = [];
+    const before = killedNow();
     const listings = (await this.#listings()).map((text) => text && readRuleListing(text));
+    const after = killedNow();
     const isSame = this.#expected.every((form, i) => (listings[i] as RuleListing)?.form === form);
     if (!isSame) wrong.push("rules were changed or removed");
     const held = (listings[0] as RuleListing | undefined)?.killed ?? [];
-    if (killed.some((address) => !held.includes(address))) wrong.push("a killed address is open");
+    if (before.some((address) => after.includes(address) && !held.includes(address)))
+      wrong.push("a killed address is open");
     // Twice in a row: one that has just been closed may be of a kill that is still on its way here.
-    const strays = held.filter((address) => !killed.includes(address));
+    const known = new Set([...before, ...after]);
+    const strays = held.filter((address) => !known.has(address));
     if (strays.some((address) => this.#strays.includes(address)))
       wrong.push("an address is closed that is not killed");
     this.#strays = strays;

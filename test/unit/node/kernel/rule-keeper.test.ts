@@ -1,0 +1,51 @@
+import { expect, test } from "vitest";
+import type { HostCommand } from "../../../../node/kernel/host-command.ts";
+import { RuleKeeper } from "../../../../node/kernel/rule-keeper.ts";
+
+const RULES = [
+  ...[100, 101, 110, 111].map((priority) => ({ priority })),
+  ...["lo", "eth0"].map((iif) => ({ priority: 105, iif })),
+];
+
+/** A keeper whose machine has everything that was loaded, and these addresses closed. */
+async function keeperOf(held: { now: string[] }) {
+  const run: HostCommand = async (program, args) => {
+    const said = (output: string) => ({ code: 0, output, errors: "" });
+    if (args.includes("rule")) return said(JSON.stringify(RULES));
+    if (program === "ip") return said("blackhole default\nlocal default");
+    const elements = held.now.length === 0 ? "" : `\t\telements = { ${held.now.join(", ")} }\n`;
+    return said(`\tset killed4 {\n\t\ttype ipv4_addr\n${elements}\t}\n`);
+  };
+  const keeper = new RuleKeeper(run);
+  await keeper.load({ infra: ["eth0"], bridges: [], pods: [], killed: [] });
+  return keeper;
+}
+
+/** What is killed at each look at it, before the rules are read and after. */
+function asked(...looks: readonly string[][]): () => readonly string[] {
+  let at = 0;
+  return () => looks[at++] ?? [];
+}
+
+test("a kill or a revive that comes while the rules are read is no fault", async () => {
+  const held = { now: [] as string[] };
+  const keeper = await keeperOf(held);
+  expect(await keeper.missing(asked(["10.0.0.1"], []))).toEqual([]);
+  expect(await keeper.missing(asked([], ["10.0.0.1"]))).toEqual([]);
+  held.now = ["10.0.0.1"];
+  for (const looks of [
+    [["10.0.0.1"], []],
+    [[], ["10.0.0.1"]],
+  ])
+    expect(await keeper.missing(asked(...looks))).toEqual([]);
+  held.now = [];
+  expect(await keeper.missing(() => ["10.0.0.1"])).toEqual(["a killed address is open"]);
+});
+
+test("an address that is closed without a kill is a fault at the second look", async () => {
+  const keeper = await keeperOf({ now: ["10.0.0.1"] });
+  expect(await keeper.missing(() => [])).toEqual([]);
+  expect(await keeper.missing(() => [])).toEqual(["an address is closed that is not killed"]);
+  expect(await keeper.missing(() => ["10.0.0.1"])).toEqual([]);
+  expect(await keeper.missing(() => [])).toEqual([]);
+});
