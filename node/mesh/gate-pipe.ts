@@ -35,6 +35,7 @@ export class GatePipe {
   #lastNo: bigint;
   #notBeforeNs = 0n;
   #text = "";
+  #isRehearsed = false;
 
   /** @param open Undefined: the program is not there. */
   constructor(clock: Clock, open: () => GatePipes | undefined) {
@@ -45,15 +46,15 @@ export class GatePipe {
   }
 
   /**
-   * Opens the pipes, if they are not, so that no kill has to; and asks for nobody until this runs as
-   * compiled code. A kill is rare, and the first one would else take longer than it may.
+   * Opens the pipes, if they are not, so that no kill has to; and the first time asks for nobody until
+   * this runs as compiled code. A kill is rare, and the first one would else take longer than it may.
    */
   open(): void {
+    this.#notBeforeNs = 0n;
     this.#pipes ??= this.#open();
-    for (let i = 0; i < REHEARSALS; i++) {
-      this.#notBeforeNs = 0n;
-      if (this.#pipes === undefined || this.#ask(NOBODY) === undefined) break;
-    }
+    if (this.#pipes === undefined || this.#isRehearsed) return;
+    this.#isRehearsed = true;
+    for (let i = 0; i < REHEARSALS && this.#ask(NOBODY) !== undefined; i++);
     this.#notBeforeNs = 0n;
   }
 

@@ -80,10 +80,13 @@ describe("the short way to the gate", () => {
     expect(pipe.kill(SCOPE)).toBe(false);
     expect(state).toMatchObject({ opened: 1, closed: 1 });
     state.isThere = true;
-    // Asked about nobody meanwhile, until what a kill runs through is compiled.
+    // The first time about nobody, until what a kill runs through is compiled; the thread is busy so long.
     pipe.open();
+    const rehearsed = asked.length;
+    expect(rehearsed).toBeGreaterThan(50);
     expect(asked.slice(1).every((line) => line.endsWith(" agent/rehearsal/nobody\n"))).toBe(true);
-    expect(asked.length).toBeGreaterThan(50);
+    pipe.open();
+    expect(asked.length).toBe(rehearsed);
     expect(pipe.kill(SCOPE)).toBe(true);
     expect(state.opened).toBe(2);
   });
