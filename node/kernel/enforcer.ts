@@ -175,8 +175,7 @@ export class Enforcer {
     if (text === this.#loaded) return;
     const startedNs = clock.monoNs();
     const killed = gate.killedAddresses();
-    await keeper.load({ ...view, killed });
-    gate.loaded(killed);
+    await keeper.load({ ...view, killed }, () => gate.loaded(killed));
     this.#loaded = text;
     this.#fault = undefined;
     events.onLoaded(view.pods.length, clock.monoNs() - startedNs);

@@ -33,11 +33,17 @@ export class RuleKeeper {
     this.#run = run;
   }
 
-  /** One transaction: the rules are the new ones, or those that were. @throws RuleFault */
-  async load(view: KernelView): Promise<void> {
+  /**
+   * One transaction: the rules are the new ones, or those that were.
+   *
+   * @param onInForce Called as soon as they are: what was killed or revived meanwhile is not in them.
+   * @throws RuleFault
+   */
+  async load(view: KernelView, onInForce: () => void = () => undefined): Promise<void> {
     const text = daemonsetRuleset(view);
     await this.#routes(view.infra);
     await this.#must("nft", ["-f", "-"], text);
+    onInForce();
     this.#infra = view.infra;
     // A bridge that is gone leaves a table behind, and none is no error.
     if (view.bridges.length === 0)

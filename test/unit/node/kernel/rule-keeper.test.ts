@@ -27,6 +27,20 @@ function asked(...looks: readonly string[][]): () => readonly string[] {
   return () => looks[at++] ?? [];
 }
 
+test("rules are told to be in force before they are read back", async () => {
+  const programs: string[] = [];
+  const run: HostCommand = async (program, args) => {
+    programs.push(`${program} ${args[0]}`);
+    return { code: 0, output: args.includes("rule") ? JSON.stringify(RULES) : "", errors: "" };
+  };
+  let before: string[] = [];
+  await new RuleKeeper(run).load({ infra: ["eth0"], bridges: [], pods: [], killed: [] }, () => {
+    before = [...programs];
+  });
+  expect(before.at(-1)).toBe("nft -f");
+  expect(programs.length).toBeGreaterThan(before.length);
+});
+
 test("a kill or a revive that comes while the rules are read is no fault", async () => {
   const held = { now: [] as string[] };
   const keeper = await keeperOf(held);
