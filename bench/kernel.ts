@@ -1,6 +1,7 @@
 import { GATE_WAIT_MS } from "../node/mesh/kernel-gate-link.ts";
+import type { Ack } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { writePodList } from "../test/support/kernel-enforcer.ts";
-import { kernelUnavailable } from "../test/support/kernel-lab.ts";
+import { kernelUnavailable, type Said } from "../test/support/kernel-lab.ts";
 import type { Bench, BenchOptions, BenchResult, Figure } from "./harness/bench.ts";
 import { Times } from "./harness/histogram.ts";
 import {
@@ -20,11 +21,18 @@ const PODS = 250;
 const NS_PER_MS = 1e6;
 /** Flows are under way before the kill, or their end would say nothing. Milliseconds. */
 const UNDER_WAY_MS = 20;
-/** Attempts to connect anew begin so long before the kill is ordered. Milliseconds. */
-const ANEW_MS = 1;
+/** Attempts to connect anew begin so long before the kill is ordered: each takes time of the node's. */
+const ANEW_MS = 2;
 
-/** The ends that an agent sees, each from the moment in which the node held the bytes of the kill. */
-const ENDS = ["idle", "chatty", "anew"] as const;
+/**
+ * What an agent does when it is killed, and the ends that it then sees. One after the other: attempts to
+ * connect keep the node busier than any agent, and flows would be reset by a node that is.
+ */
+const KINDS = [
+  { kind: "flows", ends: ["idle", "chatty"], forMs: UNDER_WAY_MS },
+  { kind: "anew", ends: ["anew"], forMs: ANEW_MS },
+] as const;
+type End = (typeof KINDS)[number]["ends"][number];
 
 export const kernel: Bench = {
   name: "kernel",
@@ -50,7 +58,7 @@ async function measure({ isFull }: BenchOptions): Promise<BenchResult> {
       unit: "ms",
     }));
   return {
-    load: `${gated.count} kills of one agent with two flows; ${loads.count} loads of ${PODS} pods`,
+    load: `${gated.count} kills of one agent, with two flows and while it connects in turn; ${loads.count} loads of ${PODS} pods`,
     figures: [
       ...percentiles("enforced", enforced),
       ...percentiles("gate", gated),
@@ -71,7 +79,7 @@ async function measure({ isFull }: BenchOptions): Promise<BenchResult> {
 }
 
 type Kills = {
-  readonly ends: Readonly<Record<(typeof ENDS)[number], Times>>;
+  readonly ends: Readonly<Record<End, Times>>;
   readonly enforced: Times;
   readonly gated: Times;
   gatesMissed: number;
@@ -81,45 +89,46 @@ async function kills(machine: KernelMachine, rounds: number): Promise<Kills> {
   const { lab, operator } = machine;
   const script = `${import.meta.dirname}/fixtures/killed-agent.py`;
   const agent = lab.speak("a1", ["python3", script, "198.18.5.5", SITE]);
-  const seen: Readonly<Record<string, unknown>>[] = [];
+  const seen: { readonly ends: readonly End[]; readonly said: Said }[] = [];
   const found: Kills = {
     ends: { idle: new Times(), chatty: new Times(), anew: new Times() },
     enforced: new Times(),
     gated: new Times(),
     gatesMissed: 0,
   };
-  for (let i = 0; i < rounds; i++) {
-    agent.child.stdin?.write("round\n");
-    await wordOf(agent, ({ armed }) => armed === true);
-    agent.said.length = 0;
-    await pause(UNDER_WAY_MS);
-    agent.child.stdin?.write("anew\n");
-    await pause(ANEW_MS);
-    const { nodes } = await operator.kill(SCOPE);
-    const ack = nodes[0]?.ack;
-    if (ack === undefined) throw new Error("a kill was done without the node's acknowledgement");
-    found.enforced.add(ack.enforcedNs);
-    // Not waited for any longer: it closed later, and how much later nobody has said.
-    if (ack.gatedNs === 0n) found.gatesMissed += 1;
-    found.gated.add(ack.gatedNs === 0n ? BigInt(GATE_WAIT_MS * NS_PER_MS) : ack.gatedNs);
-    seen.push(await wordOf(agent, ({ anew }) => anew !== undefined));
-    agent.said.length = 0;
-    await operator.revive(SCOPE);
-  }
+  for (let i = 0; i < rounds; i++)
+    for (const { kind, ends, forMs } of KINDS) {
+      agent.child.stdin?.write(`${kind}\n`);
+      await wordOf(agent, ({ armed }) => armed === true);
+      agent.said.length = 0;
+      await pause(forMs);
+      noteAck(found, (await operator.kill(SCOPE)).nodes[0]?.ack);
+      seen.push({ ends, said: await wordOf(agent, (said) => said[ends[0]] !== undefined) });
+      agent.said.length = 0;
+      await operator.revive(SCOPE);
+    }
   const { changes } = await machine.probed();
   const received = changes.filter(({ op, scope }) => op === "kill" && scope === SCOPE);
   if (received.length !== seen.length) throw new Error("the probe missed a kill");
-  seen.forEach((round, no) => {
-    for (const end of ENDS) {
+  seen.forEach(({ ends, said }, no) => {
+    for (const end of ends) {
+      const at = said[end];
       // An end that never came, or came by itself, must not look like a fast one.
-      if (typeof round[end] !== "number")
-        throw new Error(`${end} never ended: ${JSON.stringify(round)}`);
-      const tookNs = BigInt(round[end]) - (received[no]?.receivedNs ?? 0n);
+      if (typeof at !== "number") throw new Error(`${end} never ended: ${JSON.stringify(said)}`);
+      const tookNs = BigInt(at) - (received[no]?.receivedNs ?? 0n);
       if (tookNs < 0n) throw new Error(`${end} ended before the kill`);
       found.ends[end].add(tookNs);
     }
   });
   return found;
+}
+
+function noteAck(found: Kills, ack: Ack | undefined): void {
+  if (ack === undefined) throw new Error("a kill was done without the node's acknowledgement");
+  found.enforced.add(ack.enforcedNs);
+  // Not waited for any longer: it closed later, and how much later nobody has said.
+  if (ack.gatedNs === 0n) found.gatesMissed += 1;
+  found.gated.add(ack.gatedNs === 0n ? BigInt(GATE_WAIT_MS * NS_PER_MS) : ack.gatedNs);
 }
 
 /** As the enforcer itself measures it: routes, one transaction, and what then stands, read back. */
