@@ -40,7 +40,8 @@ export class LeaderProbe {
 
   /**
    * Asks the leader for its newest message: proof that it answers, and a look at whether the stream's
-   * end is still what was merged, or has gone on without our hearing. One question at a time: one that hangs must not let others pile up.
+   * end is still what was merged, or has gone on without our hearing. One question at a time: one that
+   * hangs must not let others pile up.
    */
   async ask(): Promise<void> {
     if (this.#isAsking) return;

@@ -45,6 +45,8 @@ type Known = {
   meshMilli: number;
   /** What is on this node's disk; 0 for nothing. */
   savedMilli: number;
+  /** Of what is on disk. */
+  savedEra: number;
   saving: boolean;
   asking: boolean;
   /** Monotonic ns before which the coordinator is not asked again. */
@@ -77,6 +79,7 @@ export class PriceDistrust {
       const known = this.#of(model);
       if (saved === undefined || known === undefined) continue;
       known.savedMilli = saved.milli;
+      known.savedEra = saved.era;
       if (saved.era < known.era) void this.#save(model, known);
       else if (saved.era > known.era || saved.milli > known.milli) this.#tell(model, known, saved);
     }
@@ -114,7 +117,8 @@ export class PriceDistrust {
     const nowNs = this.#deps.clock.monoNs();
     for (const [model, known] of this.#known) {
       if (known.milli <= known.meshMilli) continue;
-      if (known.savedMilli < known.milli) void this.#save(model, known);
+      const isSaved = known.savedEra === known.era && known.savedMilli >= known.milli;
+      if (!isSaved) void this.#save(model, known);
       if (!known.asking && nowNs >= known.askAtNs) void this.#ask(model, known);
     }
   }
@@ -155,6 +159,7 @@ export class PriceDistrust {
       milli: 0,
       meshMilli: 0,
       savedMilli: 0,
+      savedEra: 0,
       saving: false,
       asking: false,
       askAtNs: 0n,
@@ -169,10 +174,12 @@ export class PriceDistrust {
     if (known.saving) return;
     known.saving = true;
     const milli = known.milli > known.meshMilli ? known.milli : 0;
-    const value = milli === 0 ? undefined : Buffer.from(`${milli} ${known.era}`);
+    const { era } = known;
+    const value = milli === 0 ? undefined : Buffer.from(`${milli} ${era}`);
     try {
       await this.#deps.store.commit([{ key: PREFIX + model, value }]);
       known.savedMilli = milli;
+      known.savedEra = era;
     } catch (error) {
       this.#deps.log.fault("distrust", error);
     }

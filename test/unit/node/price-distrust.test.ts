@@ -144,6 +144,21 @@ test("P1: what an earlier run owed to the mesh is settled by an operator's word,
   }
 });
 
+test("P3: a raise of a new era is kept although the disk still has a larger one of the era before", async () => {
+  let fails = false;
+  const one = world(twinStore({ commitFate: () => (fails ? "fails_not_persisted" : "good") }));
+  one.distrust.billed(bill(5_000));
+  await settled();
+  fails = true;
+  one.distrust.said(said(1_200, 1));
+  await settled();
+  fails = false;
+  one.distrust.billed(bill(1_300));
+  await settled();
+  const [saved] = one.store.list("distrust/").map(([, value]) => Buffer.from(value).toString());
+  expect(saved).toBe("1300 1");
+});
+
 test("P3: the coordinator is asked again, ever more rarely, until the mesh's record says as much", async () => {
   const one = world();
   one.distrust.billed(bill(2_000));
