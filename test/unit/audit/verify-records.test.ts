@@ -96,6 +96,10 @@ describe("V2: records signed by the log that contradict each other", () => {
     const log = buildLog(entriesOf(records.with(400, { ...deny(400), rid: ridOf(7) })));
     const lintLimits = { backstepMsMax: 1_000, requestIdsMax: 100 };
     expect(verify(log, { lintLimits })).toMatchObject({ findings: [], sawAllIds: false });
+    // What is in the older half of what is remembered is seen yet.
+    const findings = [{ code: "rid_duplicate", index: 400 }];
+    const more = { ...lintLimits, requestIdsMax: 600 };
+    expect(verify(log, { lintLimits: more })).toMatchObject({ findings, sawAllIds: true });
   });
 
   test("a response's record shares the id of its request; a second settlement does not", () => {

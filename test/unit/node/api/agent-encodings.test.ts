@@ -56,8 +56,10 @@ describe("an agent's encoding", () => {
     encodings.of("a/1", undefined);
     put("a/1", { state: { ...newAgent(T0_MS), refused: 1 } });
     expect(shown(encodings.of("a/1", undefined)).refused).toBe(1n);
+    let balance = NOTHING;
     for (const unit of ["usdMicros", "tokens", "calls"] as const) {
-      put("a/1", { balance: { ...NOTHING, [unit]: 7n } });
+      balance = { ...balance, [unit]: 7n };
+      put("a/1", { balance });
       expect(shown(encodings.of("a/1", undefined)).available?.[unit]).toBe(7n);
     }
     world.killed = new Set(["team/b", "team/a"]);
@@ -92,14 +94,18 @@ describe("an agent's encoding", () => {
 
 test("whose encodings may go is looked up now and then, not for each that is new", () => {
   const { world, encodings } = nodeOf();
+  const present: string[] = [];
   let looks = 0;
   Object.defineProperty(world, "agentIds", {
     get: () => {
       looks += 1;
-      return [];
+      return present;
     },
   });
-  for (let no = 0; no < 5_000; no += 1) encodings.of(`a/${no}`, undefined);
+  for (let no = 0; no < 5_000; no += 1) {
+    present.push(`a/${no}`);
+    encodings.of(`a/${no}`, undefined);
+  }
   expect(looks).toBeGreaterThan(0);
   expect(looks).toBeLessThan(10);
 });
