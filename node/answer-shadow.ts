@@ -5,7 +5,7 @@ import type { ContentHit } from "./decision/facts.ts";
 /** What a stage in shadow would have cut an answer for. */
 export type ShadowObjection = {
   readonly reason: Reason;
-  /** The content rule, or the tool that is not granted. */
+  /** The content rule, the tool that is not granted, or its argument that may not be so. */
   readonly rule: string;
 };
 
@@ -20,16 +20,11 @@ export class AnswerShadow {
   readonly #stages: ReadonlySet<number>;
   /** Ids of rules that refuse answers. */
   readonly #refusing: ReadonlySet<string>;
-  #tool: string | undefined;
+  #tool: ShadowObjection | undefined;
 
   constructor(policy: CompiledPolicy | undefined) {
-    const rules = policy?.content ?? [];
-    this.#stages = policy?.shadowStages ?? new Set();
-    this.#refusing = new Set(
-      rules
-        .filter(({ action, direction }) => action === "refuse" && direction !== "request")
-        .map(({ id }) => id),
-    );
+    this.#stages = policy?.shadowStages ?? NONE;
+    this.#refusing = policy === undefined ? NONE : refusingAnswers(policy.content);
   }
 
   /** Whether a match of this rule ends the answer. */
@@ -40,15 +35,38 @@ export class AnswerShadow {
   /** Whether a call of a tool that is not granted passes all the same. */
   passesTool(name: string): boolean {
     if (!this.#stages.has(TOOL_STAGE)) return false;
-    this.#tool ??= name;
+    this.#tool ??= { reason: "tool_call_not_granted", rule: name };
+    return true;
+  }
+
+  /** Whether a call whose argument breaks a rule passes all the same. */
+  passesArgument(name: string): boolean {
+    if (!this.#stages.has(TOOL_STAGE)) return false;
+    this.#tool ??= { reason: "tool_argument_refused", rule: name };
     return true;
   }
 
   /** The first objection to the answer, in the order of the chain; told once it is over. */
   objection(hits: readonly ContentHit[]): ShadowObjection | undefined {
-    if (this.#tool !== undefined) return { reason: "tool_call_not_granted", rule: this.#tool };
+    if (this.#tool !== undefined) return this.#tool;
     if (!this.#stages.has(CONTENT_STAGE)) return undefined;
     const hit = hits.find(({ ruleId }) => this.#refusing.has(ruleId));
     return hit && { reason: "content_cut", rule: hit.ruleId };
   }
+}
+
+const NONE: ReadonlySet<never> = new Set();
+
+/** Worked out once for each policy: every answer asks for it. */
+const REFUSING = new WeakMap<CompiledPolicy["content"], ReadonlySet<string>>();
+
+function refusingAnswers(content: CompiledPolicy["content"]): ReadonlySet<string> {
+  const known = REFUSING.get(content);
+  if (known !== undefined) return known;
+  const refusing = content.filter(
+    ({ action, direction }) => action === "refuse" && direction !== "request",
+  );
+  const ids = new Set(refusing.map(({ id }) => id));
+  REFUSING.set(content, ids);
+  return ids;
 }

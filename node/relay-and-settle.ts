@@ -1,5 +1,9 @@
+import { refusedArgument } from "../policy/argument-rules.ts";
+import type { CompiledPolicy } from "../policy/compiled-policy.ts";
+import { covering } from "../policy/covering.ts";
 import { type Reason, stageOf } from "../proto/reasons.ts";
 import { AnswerShadow, type ShadowObjection } from "./answer-shadow.ts";
+import type { ArgumentRulesNow } from "./dataplane/call-judge.ts";
 import type { Outcome as RelayOutcome } from "./dataplane/client-leg.ts";
 import { grantedName } from "./dataplane/dialects/path-names.ts";
 import type { Answer } from "./dataplane/exchange.ts";
@@ -17,6 +21,7 @@ import { recordContext, type Shadowed } from "./hold.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { allowedAs } from "./loop-metrics.ts";
 import { sessionHolder } from "./mcp-session.ts";
+import { brokenOff, openHold } from "./open-hold.ts";
 import { openMeter } from "./pricing/meter.ts";
 import { refusalWords } from "./refuse.ts";
 import { settleRequest } from "./settle-request.ts";
@@ -60,38 +65,6 @@ export async function relayAndSettle(
   const objection = shadow.objection(outcome.hits);
   if (objection !== undefined) tellShadow(asked, allowed.facts, objection, loop);
   settleRequest(asked, allowed, outcome, loop);
-}
-
-/** Names the request as owner of its hold, for as long as it may take and a little more. */
-function openHold(asked: Asked, allowed: Allowed, loop: LoopContext): () => boolean {
-  const { facts, permit, reserved } = allowed;
-  const { policy, model, requestId } = facts;
-  return loop.holds.open({
-    requestId,
-    agentId: asked.row?.agentId ?? "",
-    model: model === undefined || isMissing(model) ? "" : model.id,
-    amount: reserved.taken,
-    overrunMicros: reserved.charges.overrunMicros,
-    lastsMs: policy?.limits.totalTimeoutMs ?? 0,
-    onOverdue: () => {
-      loop.metrics.holdOverdue();
-      settleRequest(asked, allowed, brokenOff(!permit.revoke()), loop);
-    },
-  });
-}
-
-function brokenOff(sent: boolean): RelayOutcome {
-  return {
-    kind: "cut",
-    reason: "stage_failed",
-    rule: undefined,
-    usage: undefined,
-    outputTextBytes: 0,
-    scannedBytes: 0,
-    hits: [],
-    status: 0,
-    sent,
-  };
 }
 
 /** Relays, and for as long as that goes on has what it was allowed by judged again. */
@@ -153,6 +126,7 @@ function relay(
       toolGranted: (name, verb) =>
         toolInContract(facts, grantedName(name, found), verb) &&
         (toolGranted(facts, grantedName(name, found), verb) || shadow.passesTool(name)),
+      ...argumentRules(policy, shadow),
       answerBytesMax: policy.limits.answerBytesMax,
       openEnded: read.openEnded === true,
       ...(found.dialect.family === "mcp" && {
@@ -176,6 +150,25 @@ function relay(
       refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",
     });
   });
+}
+
+/** What policy says of the arguments of calls that a model asks for, unless that is nothing. */
+function argumentRules(
+  { tools }: CompiledPolicy,
+  shadow: AnswerShadow,
+): { readonly argumentRules?: ArgumentRulesNow } {
+  const rules = tools.arguments;
+  if (rules.size === 0) return {};
+  return {
+    argumentRules: {
+      has: (tool) => covering(rules, tool) !== undefined,
+      refused: (tool, given) => {
+        const refused = refusedArgument(rules, tool, given);
+        if (refused === undefined || shadow.passesArgument(`${tool}.${refused}`)) return undefined;
+        return refused;
+      },
+    },
+  };
 }
 
 /** What the cells say in this instant against going on. */
@@ -240,7 +233,7 @@ function allowedHeaders({ facts }: Allowed, row: RowGrant, loop: LoopContext): s
 }
 
 /** The refusal of an answer of which nothing has been passed on yet. */
-function responseRefusal(
+export function responseRefusal(
   asked: Asked,
   facts: Facts,
   reason: Reason,

@@ -131,15 +131,23 @@ function writeOutcome(
   const n = outcome.outputTextBytes;
   const scanned = Math.min(n, outcome.scannedBytes);
   const rules = facts.policy?.content.length ?? 0;
+  const { bytes } = outcome;
   const inspection =
-    scanned < n ? { n, scanned, rules, skipped: reason ?? "incomplete" } : { n, scanned, rules };
+    bytes !== undefined
+      ? { n: bytes.up + bytes.down, scanned: 0, rules: 0, skipped: "tunnel" }
+      : scanned < n
+        ? { n, scanned, rules, skipped: reason ?? "incomplete" }
+        : { n, scanned, rules };
   if (reason !== undefined && outcome.kind === "cut") {
     const cut = { stage: stageOf(reason), reason, rule: outcome.rule };
     appendOrCount(loop, () => cutRecord(facts, cut, context));
     const cause = outcome.isWithdrawn ? undefined : ladderCause(reason, facts, outcome.rule);
     tellCut(asked, facts, { reason, cause }, loop);
   }
-  const end = { reason: reason ?? "ok", spent: due.spent, overrunMicros: due.over, inspection };
+  const end = {
+    ...{ reason: reason ?? "ok", spent: due.spent, overrunMicros: due.over, inspection },
+    ...(bytes !== undefined && { bytes }),
+  };
   appendOrCount(loop, () => settleRecord(facts, end, context));
 }
 

@@ -18,14 +18,17 @@ export const ARGUMENT_CHARS_MAX = 4096;
  *
  * A tool that has rules takes the arguments that they name and no others: what nobody has thought of is
  * not granted. One that is absent breaks no rule unless it is required.
+ *
+ * @param given Undefined: they are no object, or one that could be read in two ways.
  */
 export function refusedArgument(
   rules: ReadonlyMap<string, ArgumentRules>,
   tool: string,
-  given: CallArguments,
+  given: CallArguments | undefined,
 ): string | undefined {
   const ofTool = covering(rules, tool);
   if (ofTool === undefined) return undefined;
+  if (given === undefined) return UNREADABLE;
   for (const [name, value] of given) {
     const rule = ofTool.get(name);
     if (rule === undefined || !obeys(value, rule)) return name;
@@ -33,6 +36,9 @@ export function refusedArgument(
   for (const [name, { required }] of ofTool) if (required === true && !given.has(name)) return name;
   return undefined;
 }
+
+/** In the place of an argument's name, where there is none. */
+const UNREADABLE = "(unreadable)";
 
 function obeys(value: string | number | undefined, rule: ArgumentRule): boolean {
   const { oneOf, within, charsMax, atLeast, atMost } = rule;

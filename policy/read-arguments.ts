@@ -32,15 +32,12 @@ const OF_TEXT = ["one_of", "within", "chars_max"] as const;
 const OF_NUMBERS = ["at_least", "at_most"] as const;
 const NUMBERS = { min: -Number.MAX_SAFE_INTEGER, max: Number.MAX_SAFE_INTEGER };
 
-/** Calls are judged where they are made, and those of MCP servers' tools are made through the node. */
-const MCP = "mcp/";
-
 /** Reads what the arguments of calls may be, by tool. */
 export function readArguments(field: Field): ReadonlyMap<string, ArgumentRules> {
   const tools = new Map<string, ArgumentRules>();
   for (const [pattern, entry] of readEntries(field) ?? []) {
-    if (!isPattern(pattern) || !pattern.startsWith(MCP)) {
-      const message = 'is not a tool of an MCP server such as "mcp/files/read" or "mcp/files/*"';
+    if (!isPattern(pattern)) {
+      const message = 'is not a tool such as "run_shell", "mcp/files/read" or "mcp/files/*"';
       entry.findings.error(entry, "malformed", message);
     }
     tools.set(pattern, readRules(entry));

@@ -132,7 +132,7 @@ export const PASSAGE_LIMITS: Readonly<Record<keyof typeof PASSAGE_VALUES, LimitW
   helloTimeoutMs: words("until it is whole", "hello_timeout", "node/dataplane/relay-limits"),
 };
 
-/** Limits of a compressed request. */
+/** Limits of a compressed request, and of a compressed answer, which is `response_unscannable` beyond them. */
 export const COMPRESSED_LIMITS: Readonly<Record<keyof typeof DECODE_LIMITS, LimitWords>> = {
   ratioMax: words(
     "what a body becomes, in times its own size",
@@ -149,6 +149,11 @@ export const COMPRESSED_LIMITS: Readonly<Record<keyof typeof DECODE_LIMITS, Limi
     "malformed_encoding",
     "node/dataplane/decode-body",
   ),
+  stepBytes: words(
+    "what of an answer is decompressed at once",
+    undefined,
+    "node/dataplane/decoded-relay",
+  ),
 };
 
 const PASSAGE_VALUES = {
@@ -164,8 +169,9 @@ What bounds a request, an answer and a tunnel: each limit with its value, and th
 name. Where there is no reason, a connection is closed or made to wait, and nobody is refused.
 
 Requests may be compressed (gzip, br, zstd): they are decompressed in the inspect pool, within the bounds below and \`body_bytes_max\`,
-judged, and sent on uncompressed. Providers are asked not to compress, and an answer that is compressed all the same is refused
-(\`response_unscannable\`): nothing is decompressed in a loop. Plain HTTP and tunnels are passed on as they are.
+judged, and sent on uncompressed. Providers are asked not to compress. An answer that is compressed all the same is decompressed as it
+comes, in steps on libuv's pool and within the same ratio and window (\`response_unscannable\`), judged, and sent on uncompressed. Plain HTTP
+and tunnels are passed on as they are.
 
 Descriptors: a loop takes as many connections as two descriptors for each leave of the process's limit (\`ulimit -n\`), less 256 for logs,
 LMDB and the bus. Beyond that the connection that has been idle for longest makes room, or the new one is refused
@@ -183,7 +189,7 @@ export function limitsPage(): string {
     HEAD,
     section("Of policy (`limits` in its file)", ofPolicy),
     section("Of every door", rowsOf(GATEWAY_LIMITS, DOOR_LIMITS)),
-    section("Of compressed requests", rowsOf(DECODE_LIMITS, COMPRESSED_LIMITS)),
+    section("Of what is compressed", rowsOf(DECODE_LIMITS, COMPRESSED_LIMITS)),
     section("Of answers and tunnels", rowsOf(PASSAGE_VALUES, PASSAGE_LIMITS)),
   ].join("\n");
 }

@@ -1,6 +1,8 @@
+import type { PassedBytes } from "../../audit/record.ts";
 import { REASONS, type Reason } from "../../proto/reasons.ts";
 import type { ContentHit } from "../decision/facts.ts";
 import { type AnswerRules, AnswerScan, type Objection } from "./answer-scan.ts";
+import type { ArgumentRulesNow, CallObjection } from "./call-judge.ts";
 import type { RelayDialect, ToolGranted } from "./dialects/answer-part.ts";
 import type { Usage } from "./dialects/dialect.ts";
 import { mergeUsage } from "./dialects/usage.ts";
@@ -27,13 +29,15 @@ export type Outcome = {
   readonly kind: "done" | "cut" | "client_gone" | "upstream_failed";
   /** Undefined when it is done. */
   readonly reason: Reason | undefined;
-  /** The content rule that decided, or the tool that is not granted. */
+  /** The content rule that decided, the tool that is not granted, or its argument that may not be so. */
   readonly rule: string | undefined;
   readonly usage: Usage | undefined;
   /** What it was allowed by no longer holds, through nothing that its agent did. */
   readonly isWithdrawn?: true;
   /** Text came after the last report, so `usage` is of a part of the answer. */
   readonly hasUncounted?: true;
+  /** Of what was carried unread: how much it was. */
+  readonly bytes?: PassedBytes;
   /** Bytes of text that a model wrote. */
   readonly outputTextBytes: number;
   readonly scannedBytes: number;
@@ -53,6 +57,8 @@ export type RelayInput = {
   readonly wantsUsage: boolean;
   readonly rules: AnswerRules;
   readonly toolGranted: ToolGranted;
+  /** Absent: policy has none, so no call is waited for. */
+  readonly argumentRules?: ArgumentRulesNow;
   /** The answer is a stream without an end of its own: any end of it is one. */
   readonly openEnded?: boolean;
   /** What the client is given for the id of a session at the server. */
@@ -73,6 +79,14 @@ export type RelayInput = {
   readonly onOutcome: (outcome: Outcome) => void;
 };
 
+/** What stands between the provider and whoever reads its answer. */
+export type Decoder = {
+  /** The client takes more again. */
+  resume(): void;
+  /** Nobody reads any more. */
+  close(): void;
+};
+
 type End = Pick<Outcome, "kind" | "reason" | "rule">;
 
 /**
@@ -85,6 +99,7 @@ export class ClientLeg {
   readonly input: RelayInput;
   readonly scan: AnswerScan;
   #upstream: UpstreamHandle | undefined;
+  #decoder: Decoder | undefined;
   #usage: Usage | undefined;
   #hasUncounted = false;
   #status = 0;
@@ -95,7 +110,10 @@ export class ClientLeg {
     const { exchange } = input;
     this.input = input;
     this.scan = new AnswerScan(input.rules, RELAY_LIMITS);
-    exchange.onDrain(() => this.#upstream?.resume());
+    exchange.onDrain(() => {
+      if (this.#decoder === undefined) this.resumeProvider();
+      else this.#decoder.resume();
+    });
     exchange.onGone(() => {
       this.#end({ kind: "client_gone", reason: "client_gone", rule: undefined });
     });
@@ -109,6 +127,15 @@ export class ClientLeg {
   attach(upstream: UpstreamHandle): void {
     this.#upstream = upstream;
     if (this.#over) upstream.abort();
+  }
+
+  /** From here on what the client has room for comes from a decoder, and not from the provider. */
+  decodeBy(decoder: Decoder): void {
+    this.#decoder = decoder;
+  }
+
+  resumeProvider(): void {
+    this.#upstream?.resume();
   }
 
   addUsage(usage: Usage | undefined): void {
@@ -185,6 +212,10 @@ export class ClientLeg {
     return true;
   }
 
+  objectToCall(objection: CallObjection): void {
+    this.object(objection.reason, "rule" in objection ? objection.rule : undefined);
+  }
+
   get #answersTo(): Pick<RelayInput, "answersTo"> {
     const { answersTo } = this.input;
     return answersTo === undefined ? {} : { answersTo };
@@ -193,6 +224,7 @@ export class ClientLeg {
   #end(end: End): void {
     if (this.#over) return;
     this.#over = true;
+    this.#decoder?.close();
     if (end.kind !== "done") this.#upstream?.abort();
     this.input.onOutcome({
       ...end,

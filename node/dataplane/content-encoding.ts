@@ -1,6 +1,6 @@
 import type { Missing } from "../decision/facts.ts";
 
-/** How a request's body may be compressed. @see https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1 */
+/** How a body may be compressed. @see https://www.rfc-editor.org/rfc/rfc9110#section-8.4.1 */
 export const ENCODINGS = ["gzip", "br", "zstd"] as const;
 export type Encoding = (typeof ENCODINGS)[number];
 

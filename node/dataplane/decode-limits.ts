@@ -6,4 +6,6 @@ export const DECODE_LIMITS = {
   freeBytes: 64 * 1024,
   /** Memory for what was said before, bytes. @see https://www.rfc-editor.org/rfc/rfc9659 */
   zstdWindowBytesMax: 8 * 1024 * 1024,
+  /** What is decompressed of an answer before anything else may run, bytes. */
+  stepBytes: 16 * 1024,
 } as const;

@@ -1,3 +1,4 @@
+import type { BodyRelay } from "./body-relay.ts";
 import type { ClientLeg } from "./client-leg.ts";
 import { collectTexts } from "./dialects/collect-texts.ts";
 import type { JsonValue } from "./dialects/dialect.ts";
@@ -12,7 +13,7 @@ import { parseStrict } from "./strict-json.ts";
  * Providers show the key that they refused, and some echo the request, so what cannot be read in the
  * dialect is replaced by words of our own, and what can is scrubbed and scanned.
  */
-export class ErrorRelay {
+export class ErrorRelay implements BodyRelay {
   readonly #leg: ClientLeg;
   readonly #status: number;
   readonly #headers: readonly string[];
@@ -47,6 +48,11 @@ export class ErrorRelay {
     for (const text of texts) leg.scan.whole(text);
     if (leg.scan.objection !== undefined) this.#answer(this.#ownWords());
     else this.#answer(Buffer.from(JSON.stringify(scrubbed)));
+  }
+
+  /** Its status says enough. */
+  unreadable(): void {
+    this.#answer(this.#ownWords());
   }
 
   #read(): JsonValue | undefined {

@@ -1,3 +1,4 @@
+import { CallJudge, type CallObjection } from "./call-judge.ts";
 import type { ClientLeg } from "./client-leg.ts";
 import type { AnswerPart } from "./dialects/answer-part.ts";
 import { ANSWER_DEPTH_MAX } from "./dialects/json-shape.ts";
@@ -41,9 +42,20 @@ export class JsonRelay {
     leg.scan.readWhole(part);
     if (leg.objectToKill() || leg.objectToScan()) return;
     const refused = part.toolNames.find((name) => !leg.input.toolGranted(name));
+    const objection = callObjection(part, leg);
     if (refused !== undefined) leg.object("tool_call_not_granted", refused);
+    else if (objection !== undefined) leg.objectToCall(objection);
     else leg.answer(200, this.#headers, withGrantedTools(part, leg) ?? body);
   }
+}
+
+function callObjection({ calls }: AnswerPart, leg: ClientLeg): CallObjection | undefined {
+  const { argumentRules } = leg.input;
+  if (argumentRules === undefined || calls.length === 0) return undefined;
+  const judge = new CallJudge(argumentRules);
+  judge.read(calls);
+  judge.end();
+  return judge.objection;
 }
 
 /** A list of tools shows those that are granted, and no others. */

@@ -1,5 +1,8 @@
 import type { Reason } from "../../proto/reasons.ts";
+import type { BodyRelay } from "./body-relay.ts";
 import { ClientLeg, type RelayInput } from "./client-leg.ts";
+import { type Encoding, encodingOf } from "./content-encoding.ts";
+import { DecodedRelay } from "./decoded-relay.ts";
 import { EmptyRelay } from "./empty-relay.ts";
 import { ErrorRelay } from "./error-relay.ts";
 import { JsonRelay } from "./json-relay.ts";
@@ -22,15 +25,6 @@ export function relayAnswer(input: RelayInput): AnswerSink {
   return new AnswerRelay(new ClientLeg(input));
 }
 
-/** The part that depends on what kind of answer it is. */
-type BodyRelay = {
-  /** False: no more for now. */
-  data(chunk: Uint8Array): boolean;
-  end(): void;
-  /** All that the answer says has been relayed, whatever becomes of its connection. */
-  readonly complete?: boolean;
-};
-
 class AnswerRelay implements AnswerSink {
   readonly #leg: ClientLeg;
   #body: BodyRelay | undefined;
@@ -50,25 +44,29 @@ class AnswerRelay implements AnswerSink {
   }
 
   onHead(status: number, rawHeaders: readonly string[]): void {
-    if (this.#leg.over) return;
-    const { dialect } = this.#leg.input;
-    const head = readHead(rawHeaders, dialect.returnedHeaders, this.#leg.input.sessionGiven);
+    const leg = this.#leg;
+    if (leg.over) return;
+    const head = readHead(rawHeaders, leg.input.dialect.returnedHeaders, leg.input.sessionGiven);
+    const body = this.#relayOf(status, head);
+    if (body === undefined) leg.object("response_unscannable");
+    else if (head.encoding === undefined || leg.over) this.#body = body;
+    else this.#body = new DecodedRelay(leg, head.encoding, body);
+  }
+
+  /** Undefined: nobody can say what this answer is. */
+  #relayOf(status: number, head: AnswerHead): BodyRelay | undefined {
+    const { dialect, stream: isAsked } = this.#leg.input;
     const isEither = dialect.answersInEitherForm === true;
-    const stream = isEither ? head.type === "text/event-stream" : this.#leg.input.stream;
-    if (status >= 400) {
-      this.#body = new ErrorRelay(this.#leg, status, head.withoutType);
-    } else if (isEither && (SAYS_NOTHING.has(status) || (status === 200 && head.type === ""))) {
-      this.#body = new EmptyRelay(this.#leg, status === 204 ? 200 : status, head.withoutType);
-    } else if (status !== 200 || head.encoded) {
-      this.#leg.object("response_unscannable");
-    } else if (stream && head.type === "text/event-stream") {
-      this.#body = new SseRelay(this.#leg, head.returned);
-    } else if (!stream && head.type === "application/json") {
-      this.#body = new JsonRelay(this.#leg, head.returned);
-    } else {
-      // A stream's reader would take a document for an empty stream, and so for an end.
-      this.#leg.object("response_unscannable");
+    const stream = isEither ? head.type === "text/event-stream" : isAsked;
+    if (status >= 400) return new ErrorRelay(this.#leg, status, head.withoutType);
+    if (isEither && (SAYS_NOTHING.has(status) || (status === 200 && head.type === ""))) {
+      return new EmptyRelay(this.#leg, status === 204 ? 200 : status, head.withoutType);
     }
+    if (status !== 200 || !head.isReadable) return undefined;
+    if (stream && head.type === "text/event-stream") return new SseRelay(this.#leg, head.returned);
+    // A stream's reader would take a document for an empty stream, and so for an end.
+    const isDocument = !stream && head.type === "application/json";
+    return isDocument ? new JsonRelay(this.#leg, head.returned) : undefined;
   }
 
   onData(chunk: Uint8Array): boolean {
@@ -89,7 +87,9 @@ type AnswerHead = {
   /** Media type, lower case, without parameters. */
   readonly type: string;
   /** The body is compressed although we asked for it not to be. */
-  readonly encoded: boolean;
+  readonly encoding: Encoding | undefined;
+  /** False: in a way that is not known here, or in more than one. */
+  readonly isReadable: boolean;
   /** Headers that are passed on, flat. */
   readonly returned: readonly string[];
   readonly withoutType: readonly string[];
@@ -110,21 +110,21 @@ function readHead(
   const withoutType: string[] = [];
   let type = "";
   let typed = false;
-  let encoded = false;
   for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
     const name = (rawHeaders[index] as string).toLowerCase();
     const value = rawHeaders[index + 1] as string;
     // Of two types the client would be told the first: an answer that has them cannot be read.
     if (name === "content-type") type = typed ? "" : mediaType(value);
     if (name === "content-type") typed = true;
-    if (name === "content-encoding" && value.trim().toLowerCase() !== "identity") encoded = true;
     // A header that comes twice is passed on once: of two values a client may read either.
     if (!allowed.includes(name) || returned.includes(name)) continue;
     const shown = name === SESSION ? (sessionGiven?.(value) ?? value) : value;
     returned.push(name, shown);
     if (name !== "content-type") withoutType.push(name, shown);
   }
-  return { type, encoded, returned, withoutType };
+  const encoding = encodingOf(rawHeaders);
+  const isReadable = typeof encoding !== "object";
+  return { type, encoding: isReadable ? encoding : undefined, isReadable, returned, withoutType };
 }
 
 function mediaType(value: string): string {

@@ -1,3 +1,4 @@
+import { CallJudge } from "./call-judge.ts";
 import type { ClientLeg } from "./client-leg.ts";
 import type { AnswerPart, AnswerReader } from "./dialects/answer-part.ts";
 import { HoldBack } from "./hold-back.ts";
@@ -10,7 +11,8 @@ const EVENT_NAMES_MAX = 32;
 /**
  * Relays a stream frame by frame, byte-identical, holding back what may be forbidden.
  *
- * R1. A frame is read, its tools judged, its texts scanned and metered before any of it is released.
+ * R1. A frame is read, its tools judged with their arguments, its texts scanned and metered before any
+ *     of it is released.
  * R2. Nothing of a frame that is objected to is written, nor of those that still waited before it.
  *     What was clear before is: the output does not depend on how the bytes came in chunks.
  * R3. A stream that ends without its dialect's own end is cut: a client must not take it for one.
@@ -21,6 +23,7 @@ export class SseRelay {
   readonly #headers: readonly string[];
   readonly #frames = new SseFrames(RELAY_LIMITS);
   readonly #held = new HoldBack();
+  readonly #calls: CallJudge | undefined;
   readonly #cleanEvents = new Set<string>();
   #released: Uint8Array[] = [];
   /** The frame before was ours, and so was not passed on. */
@@ -29,7 +32,8 @@ export class SseRelay {
 
   /** @param headers Flat name, value, ...: those of the provider that are passed on. */
   constructor(leg: ClientLeg, headers: readonly string[]) {
-    const { dialect, wantsUsage } = leg.input;
+    const { dialect, wantsUsage, argumentRules } = leg.input;
+    if (argumentRules !== undefined) this.#calls = new CallJudge(argumentRules);
     this.#leg = leg;
     this.#reader = dialect.streamReader(wantsUsage);
     this.#headers = [...headers, "cache-control", "no-cache"];
@@ -102,13 +106,18 @@ export class SseRelay {
     if (part.last && input.openEnded === true) return false;
     if (part.failed) return this.#object(() => this.#leg.object("upstream_failed"));
     const before = scan.textBytes;
-    const waits = scan.read(part);
+    const waits = [...scan.read(part), ...(this.#calls?.read(part.calls) ?? [])];
     if (part.last) scan.end();
+    if (part.last) this.#calls?.end();
     // The scan comes first: a refused tool is named to people, so its name has to be clean.
     if (scan.objection !== undefined) return this.#object(() => this.#leg.objectToScan());
     const refused = part.toolNames.find((name) => !input.toolGranted(name));
     if (refused !== undefined) {
       return this.#object(() => this.#leg.object("tool_call_not_granted", refused));
+    }
+    const objection = this.#calls?.objection;
+    if (objection !== undefined) {
+      return this.#object(() => this.#leg.objectToCall(objection));
     }
     if (scan.textBytes > before) {
       if (part.usage === undefined) this.#leg.addUncounted(scan.textBytes - before);
@@ -167,6 +176,7 @@ const SAYS_NOTHING: AnswerPart = {
   aside: [],
   toolNames: [],
   endedGroups: [],
+  calls: [],
   usage: undefined,
   last: false,
   ours: false,

@@ -34,6 +34,10 @@ beforeAll(async () => {
   provider.script("drop", { tool: { name: "drop_table", json: ARGUMENTS } });
   provider.script("search", { tool: { name: "web_search", json: '{"q":"weather"}' } });
   provider.script("leak", { tool: { name: "web_search", json: `{"q":"${SECRET.join("")}"}` } });
+  provider.script("read", { tool: { name: "read_file", json: '{"path":"/srv/a"}' } });
+  provider.script("climb", { tool: { name: "read_file", json: '{"path":"/srv/../etc"}' } });
+  provider.script("packed", { isCompressed: true });
+  provider.script("packed-secret", { pieces: ["before ", ...SECRET], isCompressed: true });
   provider.script("broken", { pieces: ["begun "], breaksOff: true });
   altrace = await startAltrace({ policy: conformancePolicy(provider.origin), env: PROVIDER_KEYS });
   operator = new Operator(altrace.ready);
@@ -192,6 +196,36 @@ const RULES: readonly Rule[] = [
     writes: true,
     reason: "tool_call_not_granted",
     unseen: ["drop_table", "customers"],
+    reaches: true,
+  },
+  {
+    breaks: "nothing in a call's arguments",
+    ask: { prompt: "script read", tool: "read_file" },
+    writes: true,
+    reason: undefined,
+    reaches: true,
+  },
+  {
+    breaks: "a call's arguments",
+    ask: { prompt: "script climb", tool: "read_file" },
+    writes: true,
+    reason: "tool_argument_refused",
+    unseen: ["etc"],
+    reaches: true,
+  },
+  {
+    breaks: "nothing, compressed",
+    ask: { prompt: "script packed" },
+    writes: true,
+    reason: undefined,
+    reaches: true,
+  },
+  {
+    breaks: "content of a compressed answer",
+    ask: { prompt: "script packed-secret" },
+    writes: true,
+    reason: "content_cut",
+    unseen: SECRET.slice(0, 2),
     reaches: true,
   },
   {

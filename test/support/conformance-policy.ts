@@ -31,7 +31,9 @@ content:
   - { id: warns, pattern: 'offence-medium-[0-9]{4}', action: refuse, severity: medium }
   - { id: quarantines, pattern: 'offence-high-[0-9]{4}', action: refuse, severity: high }
   - { id: mail, detector: email-address, direction: request, action: label, severity: low, label: pii }
-tools: { verbs: { wipe_disk: admin } }
+tools:
+  verbs: { wipe_disk: admin }
+  arguments: { read_file: { path: { within: [/srv], required: true } } }
 teams:
   edges:
     budget: { usd: { day: "1000.00" } }
@@ -39,7 +41,7 @@ teams:
       budget: { usd: { day: "100.00" } }
       rate: { requests: 100000/minute burst 10000 }
       models: ${MODELS}
-      tools: { web_search: [call], wipe_disk: [call, write] }
+      tools: { web_search: [call], wipe_disk: [call, write], read_file: [call] }
       clearance: confidential
       quarantine: { models: ${MODELS} }
       max_output_tokens_default: 1024

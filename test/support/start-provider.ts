@@ -1,7 +1,9 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Transform } from "node:stream";
 import { text } from "node:stream/consumers";
+import { createBrotliCompress } from "node:zlib";
 import { type DemoRequest, readDemoRequest } from "../../cli/demo/demo-request.ts";
 import { type DemoRoute, demoRoute } from "../../cli/demo/demo-route.ts";
 import { countTokens } from "../../cli/demo/demo-tokens.ts";
@@ -18,6 +20,8 @@ export type Script = {
   readonly held?: boolean;
   /** An error in place of an answer, with this body. */
   readonly fails?: { readonly status: number; readonly body: string };
+  /** Its answers come compressed, whether they were asked for so or not. */
+  readonly isCompressed?: true;
   /** The connection breaks once the pieces are said. */
   readonly breaksOff?: boolean;
 };
@@ -110,13 +114,14 @@ export class Provider implements AsyncDisposable {
   #stream(response: ServerResponse, said: Said & { readonly name: string }): void {
     const { asked, wire, script, name } = said;
     const pieces = script.tool === undefined ? (script.pieces ?? PIECES) : [script.tool.json];
+    const to = said.script.isCompressed === true ? compressing(response) : response;
     response.writeHead(200, { "content-type": "text/event-stream" });
-    response.write(wire.open(asked, script.tool));
+    to.write(wire.open(asked, script.tool));
     const padding = script.paddingBytes ? `: ${"-".repeat(script.paddingBytes)}\n\n` : "";
     for (const piece of pieces) {
-      response.write(wire.piece(asked, piece, script.tool) + padding);
+      to.write(wire.piece(asked, piece, script.tool) + padding);
     }
-    const end = () => response.end(wire.close(asked, script.tool, endOf(pieces)));
+    const end = () => to.end(wire.close(asked, script.tool, endOf(pieces)));
     this.#open.set(response, { name, end });
     response.on("close", () => this.#open.delete(response));
     if (script.breaksOff === true) setImmediate(() => response.socket?.destroySoon());
@@ -129,8 +134,17 @@ type Said = { readonly asked: DemoRequest; readonly wire: DemoWire; readonly scr
 function answer(response: ServerResponse, { asked, wire, script }: Said): void {
   const pieces = script.pieces ?? PIECES;
   const body = wire.whole(asked, pieces.join(""), script.tool, endOf(pieces));
+  const to = script.isCompressed === true ? compressing(response) : response;
   response.writeHead(200, { "content-type": "application/json" });
-  response.end(JSON.stringify(body));
+  to.end(JSON.stringify(body));
+}
+
+/** What is written to it goes out in brotli, which is the hardest to tell from anything else. */
+function compressing(response: ServerResponse): Transform {
+  response.setHeader("content-encoding", "br");
+  const compressor = createBrotliCompress();
+  compressor.pipe(response);
+  return compressor;
 }
 
 function endOf(pieces: readonly string[]) {

@@ -1,4 +1,5 @@
 import type { Verb } from "../../../authority/tools.ts";
+import type { CallPart } from "./call-part.ts";
 import type { DialectAdapter, JsonValue, ResponsePart, Usage } from "./dialect.ts";
 
 /** Whether a tool may be used so, or called where no verb is given. */
@@ -27,6 +28,8 @@ export type AnswerPart = ResponsePart & {
   readonly aside: readonly string[];
   /** Groups that get no more text. */
   readonly endedGroups: readonly string[];
+  /** What is said of calls that the client is asked to make, in the order of the answer. */
+  readonly calls: readonly CallPart[];
   /** The provider says that it failed. */
   readonly failed: boolean;
   /** The part as JSON without what is not granted, where it lists tools or what can be read. */
@@ -56,6 +59,7 @@ export class PartDraft implements AnswerPart {
   readonly aside: string[] = [];
   readonly toolNames: string[] = [];
   readonly endedGroups: string[] = [];
+  readonly calls: CallPart[] = [];
   usage: Usage | undefined = undefined;
   last = false;
   ours = false;

@@ -1,5 +1,6 @@
 import { parseStrictText } from "../strict-json.ts";
 import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
+import type { CallGiven } from "./call-part.ts";
 import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
@@ -26,6 +27,8 @@ export function readMessagesAnswer(body: JsonValue): AnswerPart | undefined {
   for (const [position, one] of content.entries()) {
     const block = asObject(one);
     if (block === undefined || !readBlock(block, String(position), part)) return undefined;
+    const names = calledBy(block);
+    if (names.length > 0) part.calls.push({ kind: "whole", names, given: inputOf(block) });
   }
   collectOthers(message, ENVELOPE, part.aside);
   part.usage = readUsage(message.usage, ["input_tokens", "output_tokens"]);
@@ -41,6 +44,7 @@ export function readMessagesAnswer(body: JsonValue): AnswerPart | undefined {
  * @see https://docs.anthropic.com/en/docs/build-with-claude/streaming
  */
 export function messagesStreamReader(): AnswerReader {
+  const calls = new Map<string, StreamedCall>();
   return {
     frame: (event, data) => {
       const parsed = parseStrictText(data, { depthMax: ANSWER_DEPTH_MAX, mustRoundTrip: false });
@@ -50,10 +54,20 @@ export function messagesStreamReader(): AnswerReader {
       // SDKs go by the event's name, others by the type: one reading is left when they agree.
       if (event !== undefined && event !== type) return undefined;
       const part = new PartDraft();
-      return readEvent(type, members, part) ? part : undefined;
+      return readEvent(type, members, part, calls) ? part : undefined;
     },
   };
 }
+
+/** The call of one block. */
+type StreamedCall = {
+  readonly names: readonly string[];
+  /** Its arguments stood in the event that began it; what comes after counts as well. */
+  readonly isBegunWhole: boolean;
+  hasPieces: boolean;
+};
+
+type StreamedCalls = Map<string, StreamedCall>;
 
 /** Members that are read for what they are, by the type of what has them. */
 const READ: ReadonlyMap<string, ReadonlySet<string>> = new Map(
@@ -74,7 +88,12 @@ const READ: ReadonlyMap<string, ReadonlySet<string>> = new Map(
   }).map(([type, members]) => [type, new Set(["type", ...members])]),
 );
 
-function readEvent(type: string, event: JsonObject, part: PartDraft): boolean {
+function readEvent(
+  type: string,
+  event: JsonObject,
+  part: PartDraft,
+  calls: StreamedCalls,
+): boolean {
   collectOthers(event, READ.get(type) ?? NOTHING, part.aside);
   switch (type) {
     case "ping":
@@ -85,11 +104,11 @@ function readEvent(type: string, event: JsonObject, part: PartDraft): boolean {
     case "message_start":
       return readStart(asObject(event.message), part);
     case "content_block_start":
-      return readBlockStart(event, part);
+      return readBlockStart(event, part, calls);
     case "content_block_delta":
-      return readBlockDelta(event, part);
+      return readBlockDelta(event, part, calls);
     case "content_block_stop":
-      return readBlockStop(event, part);
+      return readBlockStop(event, part, calls);
     case "message_delta":
       return readEnd(event, part);
     case "message_stop":
@@ -122,11 +141,27 @@ function readStart(message: JsonObject | undefined, part: PartDraft): boolean {
   return true;
 }
 
-function readBlockStart(event: JsonObject, part: PartDraft): boolean {
+function readBlockStart(event: JsonObject, part: PartDraft, calls: StreamedCalls): boolean {
   const index = asIndex(event.index);
   const block = asObject(event.content_block);
   if (index === undefined || block === undefined) return false;
-  return readBlock(block, String(index), part);
+  const group = String(index);
+  if (!readBlock(block, group, part)) return false;
+  const names = calledBy(block);
+  if (names.length === 0) return true;
+  const isBegunWhole = Object.keys(asObject(block.input) ?? {}).length > 0;
+  if (isBegunWhole) part.calls.push({ kind: "whole", names, given: inputOf(block) });
+  calls.set(group, { names, isBegunWhole, hasPieces: false });
+  return true;
+}
+
+/** The tool that a block calls, whoever runs it. */
+function calledBy({ type, name }: JsonObject): readonly string[] {
+  return typeof type === "string" && type.endsWith(TOOL_USE) ? [name as string] : [];
+}
+
+function inputOf({ input }: JsonObject): CallGiven {
+  return { value: input ?? {} };
 }
 
 function readBlock(block: JsonObject, group: string, part: PartDraft): boolean {
@@ -145,7 +180,7 @@ function readBlock(block: JsonObject, group: string, part: PartDraft): boolean {
   return others(block, [], part);
 }
 
-function readBlockDelta(event: JsonObject, part: PartDraft): boolean {
+function readBlockDelta(event: JsonObject, part: PartDraft, calls: StreamedCalls): boolean {
   const index = asIndex(event.index);
   const delta = asObject(event.delta);
   if (index === undefined || delta === undefined) return false;
@@ -160,7 +195,7 @@ function readBlockDelta(event: JsonObject, part: PartDraft): boolean {
       return say(part, group, "thinking", thinking);
     case "input_json_delta":
       // A tool's name is complete when its input begins.
-      return say(part, group, "input", json, 1);
+      return sayInput(part, group, json, calls);
     case "signature_delta":
       return true;
     case "citations_delta":
@@ -173,10 +208,29 @@ function readBlockDelta(event: JsonObject, part: PartDraft): boolean {
   }
 }
 
-function readBlockStop(event: JsonObject, part: PartDraft): boolean {
+function sayInput(
+  part: PartDraft,
+  group: string,
+  text: JsonValue | undefined,
+  calls: StreamedCalls,
+): boolean {
+  if (!say(part, group, "input", text, 1)) return false;
+  if (text === "") return true;
+  const call = calls.get(group);
+  if (call !== undefined) call.hasPieces = true;
+  const names = call?.names ?? [];
+  part.calls.push({ kind: "piece", call: group, names, given: { text: text as string } });
+  return true;
+}
+
+function readBlockStop(event: JsonObject, part: PartDraft, calls: StreamedCalls): boolean {
   const index = asIndex(event.index);
   if (index === undefined) return false;
-  part.endedGroups.push(String(index));
+  const group = String(index);
+  part.endedGroups.push(group);
+  const call = calls.get(group);
+  if (call === undefined || (call.isBegunWhole && !call.hasPieces)) return true;
+  part.calls.push({ kind: "end", call: group, names: call.names });
   return true;
 }
 

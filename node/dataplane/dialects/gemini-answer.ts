@@ -28,6 +28,7 @@ export function readGeminiAnswer(body: JsonValue): AnswerPart | undefined {
   if (!readChunk(answer, pieces, new Map())) return undefined;
   const part = new PartDraft();
   part.toolNames.push(...pieces.toolNames);
+  part.calls.push(...pieces.calls);
   part.aside.push(...pieces.aside);
   part.usage = pieces.usage;
   for (const channel of new Set(pieces.pieces.map((piece) => piece.channel))) {
@@ -113,6 +114,7 @@ function readCall(call: JsonObject | undefined, part: PartDraft): boolean {
   // Arguments in pieces are for those who ask for them, which no request here can.
   if (call.partialArgs !== undefined || call.willContinue === true) return false;
   part.toolNames.push(call.name);
+  part.calls.push({ kind: "whole", names: [call.name], given: { value: call.args ?? {} } });
   collectTexts(call, part.aside);
   return true;
 }

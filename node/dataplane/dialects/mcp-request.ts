@@ -1,12 +1,7 @@
-import {
-  ARGUMENT_CHARS_MAX,
-  ARGUMENT_NAME_CHARS_MAX,
-  ARGUMENTS_MAX,
-  type CallArguments,
-} from "../../../policy/argument-rules.ts";
 import type { Missing } from "../../decision/facts.ts";
+import { callArguments } from "../call-arguments.ts";
 import { collectTexts } from "./collect-texts.ts";
-import type { JsonObject, JsonValue, ReadRequest, Route, ToolUse } from "./dialect.ts";
+import type { JsonObject, ReadRequest, Route, ToolUse } from "./dialect.ts";
 import { asObject } from "./json-shape.ts";
 import { plainName, resourceName } from "./mcp-names.ts";
 import { printable } from "./request-reading.ts";
@@ -23,7 +18,7 @@ const METHODS: ReadonlyMap<string, UsesOf | undefined> = new Map([
   ["tools/list", undefined],
   [
     "tools/call",
-    ({ name, arguments: given }) => [{ name: plainName(name), arguments: readArguments(given) }],
+    ({ name, arguments: given }) => [{ name: plainName(name), arguments: callArguments(given) }],
   ],
   ["resources/list", undefined],
   ["resources/templates/list", undefined],
@@ -94,19 +89,6 @@ export function readMcpBodyless({ method }: Route): ReadRequest {
     unbilled: true,
     ...(method === "GET" && { openEnded: true }),
   };
-}
-
-/** As much of a call's arguments as rules speak of: nothing of them is copied that could be large. */
-function readArguments(value: JsonValue | undefined): CallArguments {
-  const given = new Map<string, string | number | undefined>();
-  for (const [name, one] of Object.entries(asObject(value) ?? {})) {
-    // Of more there is one that no rule can name, and so it is with a longer name.
-    if (given.size > ARGUMENTS_MAX) break;
-    const isText = typeof one === "string" && one.length <= ARGUMENT_CHARS_MAX;
-    const isKnown = isText || typeof one === "number";
-    given.set(name.slice(0, ARGUMENT_NAME_CHARS_MAX + 1), isKnown ? one : undefined);
-  }
-  return given;
 }
 
 function malformed(detail: string): Missing {

@@ -1,5 +1,6 @@
 import { parseStrictText } from "../strict-json.ts";
 import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
+import type { CallGiven } from "./call-part.ts";
 import { collectOthers } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
@@ -36,15 +37,16 @@ export function readChatAnswer(body: JsonValue): AnswerPart | undefined {
   const choices = answer?.choices;
   if (answer === undefined || !Array.isArray(choices)) return undefined;
   const part = new PartDraft();
-  for (const one of choices) {
+  for (const [position, one] of choices.entries()) {
     const choice = asObject(one);
     const message = asObject(choice?.message);
     if (choice === undefined || message === undefined) return undefined;
     // A choice with a delta in it is of a stream; a client that reads both must not exist.
     if (choice.delta !== undefined) return undefined;
     const calls = new ToolCalls({ whole: true });
-    if (!readDelta(message, part, "0", calls)) return undefined;
-    calls.complete(part);
+    const group = String(position);
+    if (!readDelta(message, part, group, calls)) return undefined;
+    calls.complete(part, group);
     collectOthers(choice, CHOICE_ENVELOPE, part.aside);
   }
   collectOthers(answer, ENVELOPE, part.aside);
@@ -65,7 +67,7 @@ export function chatStreamReader(wantsUsage: boolean): AnswerReader {
       const part = new PartDraft();
       if (data === "[DONE]") {
         // A choice that was never ended is ended by this, and what it calls is called.
-        for (const calls of callsOf.values()) calls.complete(part);
+        for (const [group, calls] of callsOf) calls.complete(part, group);
         part.last = true;
         return part;
       }
@@ -101,7 +103,7 @@ function readChunk(
     // A chunk with a message in it is none; a client that reads it all the same must not exist.
     if (choice.message !== undefined) return undefined;
     if (typeof choice.finish_reason === "string") {
-      calls.complete(part);
+      calls.complete(part, group);
       part.endedGroups.push(group);
     }
     collectOthers(choice, CHOICE_ENVELOPE, part.aside);
@@ -185,13 +187,26 @@ class ToolCalls {
     const argument = asked ?? input;
     if (argument === undefined || argument === null) return true;
     if (typeof argument !== "string" || !this.#tell(index, part)) return false;
+    if (argument === "") return true;
     part.say({ channel: `${group}.call.${index}`, group, phase: phase + 1, text: argument });
+    const given: CallGiven = isGiven(input) ? { isRaw: true } : { text: argument };
+    const call = `${group}.${index}`;
+    part.calls.push({ kind: "piece", call, names: this.#namesOf(index), given });
     return true;
   }
 
-  /** No more pieces come: every name is complete. */
-  complete(part: PartDraft): void {
-    for (const index of this.#names.keys()) this.#tell(index, part);
+  /** No more pieces come: every name is complete, and so is every call. */
+  complete(part: PartDraft, group: string): void {
+    for (const index of this.#names.keys()) {
+      this.#tell(index, part);
+      part.calls.push({ kind: "end", call: `${group}.${index}`, names: this.#namesOf(index) });
+    }
+  }
+
+  #namesOf(index: number): readonly string[] {
+    const known = this.#names.get(index);
+    if (known === undefined) return [];
+    return known.name === known.last ? [known.name] : [known.name, known.last];
   }
 
   /** What is new of the name; undefined when it goes on after it was complete. */

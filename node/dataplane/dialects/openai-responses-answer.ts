@@ -1,5 +1,6 @@
 import { parseStrictText } from "../strict-json.ts";
 import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
+import type { CallGiven } from "./call-part.ts";
 import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
@@ -50,6 +51,7 @@ export function readResponsesAnswer(body: JsonValue): AnswerPart | undefined {
  * @see https://platform.openai.com/docs/api-reference/responses-streaming
  */
 export function responsesStreamReader(): AnswerReader {
+  const calls: OpenedCalls = new Map();
   return {
     frame: (event, data) => {
       const parsed = parseStrictText(data, { depthMax: ANSWER_DEPTH_MAX, mustRoundTrip: false });
@@ -59,12 +61,15 @@ export function responsesStreamReader(): AnswerReader {
       // SDKs go by the type, others by the event's name: one reading is left when they agree.
       if (event !== undefined && event !== type) return undefined;
       const part = new PartDraft();
-      return readEvent(type, members, part) ? part : undefined;
+      return readEvent(type, members, part, calls) ? part : undefined;
     },
   };
 }
 
-function readEvent(type: string, event: JsonObject, part: PartDraft): boolean {
+/** Items that call a tool, by their place in the output: what they are called by and their id. */
+type OpenedCalls = Map<number, { readonly name: string; readonly id: JsonValue | undefined }>;
+
+function readEvent(type: string, event: JsonObject, part: PartDraft, calls: OpenedCalls): boolean {
   collectOthers(event, envelopeOf(type), part.aside);
   switch (type) {
     case "error":
@@ -76,26 +81,46 @@ function readEvent(type: string, event: JsonObject, part: PartDraft): boolean {
       part.last = true;
       return readResponse(asObject(event.response), sayAside, part);
     case "response.output_item.added":
-      return readOpened(event, part);
+      return readOpened(event, part, calls);
     case "response.output_item.done":
-      return readClosed(event, part);
+      return readClosed(event, part, calls);
     default:
-      return readOtherEvent(type, event, part);
+      return readOtherEvent(type, event, part, calls);
   }
 }
 
-function readOtherEvent(type: string, event: JsonObject, part: PartDraft): boolean {
+function readOtherEvent(
+  type: string,
+  event: JsonObject,
+  part: PartDraft,
+  calls: OpenedCalls,
+): boolean {
   const response = asObject(event.response);
   if (LIFE_EVENTS.has(type)) {
     return isBare(response?.output) && readResponse(response, sayAside, part);
   }
-  if (type.endsWith(".delta")) return readDelta(type, event, part);
+  if (type.endsWith(".delta")) return readDelta(type, event, part, calls);
   // Clients put deltas behind the text that a part begins with.
   if (type.endsWith(".added") && !isBare(asObject(event.part)?.text)) return false;
-  const { name } = event;
-  // The arguments of a call, once they are whole, are said with the call's name.
-  if (typeof name === "string" && event.arguments !== undefined) part.toolNames.push(name);
+  return event.arguments === undefined || readArguments(event, part, calls);
+}
+
+/** The arguments of a call, once they are whole, are said again, mostly with the call's name. */
+function readArguments(event: JsonObject, part: PartDraft, calls: OpenedCalls): boolean {
+  const { name, output_index: at } = event;
+  if (typeof name === "string") part.toolNames.push(name);
+  const opened = calls.get(asIndex(at) ?? NOWHERE);
+  const names = [opened?.name, name].filter((one) => typeof one === "string");
+  part.calls.push({ kind: "whole", names, given: writtenIn(event) });
+  if (opened !== undefined) part.calls.push({ kind: "end", call: String(at), names });
   return true;
+}
+
+const NOWHERE = -1;
+
+/** Arguments are JSON text; what a tool takes as it is, or runs by itself, no rule can speak of. */
+function writtenIn({ arguments: given }: JsonObject): CallGiven {
+  return typeof given === "string" ? { text: given } : { isRaw: true };
 }
 
 /** Nothing yet: a text or a list that its deltas will fill. */
@@ -111,6 +136,7 @@ function readResponse(response: JsonObject | undefined, say: Say, part: PartDraf
   if (!Array.isArray(output) || typeof response.text === "string") return false;
   for (const [index, item] of output.entries()) {
     if (!readItem(asObject(item), String(index), say, part)) return false;
+    sayCall(asObject(item), part);
   }
   collectOthers(response, ENVELOPE, part.aside);
   part.usage = readUsage(response.usage);
@@ -121,16 +147,38 @@ function readResponse(response: JsonObject | undefined, say: Say, part: PartDraf
  * An item that begins: its tool's name is known before its arguments come. It must be empty still,
  * for clients put its deltas behind what it begins with.
  */
-function readOpened(event: JsonObject, part: PartDraft): boolean {
+function readOpened(event: JsonObject, part: PartDraft, calls: OpenedCalls): boolean {
   const item = asObject(event.item) ?? {};
+  const name = calledBy(item);
+  if (name !== undefined) calls.set(asIndex(event.output_index) ?? NOWHERE, { name, id: item.id });
   return FILLED_LATER.every((name) => isBare(item[name])) && readIndexed(event, part);
 }
 
 const FILLED_LATER = ["content", "summary", "arguments", "input"];
 
-function readClosed(event: JsonObject, part: PartDraft): boolean {
-  part.endedGroups.push(String(event.output_index));
-  return readIndexed(event, part);
+function readClosed(event: JsonObject, part: PartDraft, calls: OpenedCalls): boolean {
+  const { output_index: at } = event;
+  part.endedGroups.push(String(at));
+  if (!readIndexed(event, part)) return false;
+  sayCall(asObject(event.item), part);
+  const opened = calls.get(asIndex(at) ?? NOWHERE);
+  if (opened !== undefined) {
+    part.calls.push({ kind: "end", call: String(at), names: [opened.name] });
+  }
+  return true;
+}
+
+/** A call in an item that is complete. */
+function sayCall(item: JsonObject | undefined, part: PartDraft): void {
+  const name = item && calledBy(item);
+  if (name === undefined) return;
+  part.calls.push({ kind: "whole", names: [name], given: writtenIn(item as JsonObject) });
+}
+
+/** What an item calls; a tool of the provider's own has no name beside its type. */
+function calledBy({ type, name }: JsonObject): string | undefined {
+  if (typeof type !== "string" || !type.endsWith(CALL)) return undefined;
+  return typeof name === "string" ? name : type;
 }
 
 function readIndexed(event: JsonObject, part: PartDraft): boolean {
@@ -148,7 +196,6 @@ function readItem(item: JsonObject | undefined, group: string, say: Say, part: P
   if (item === undefined || typeof type !== "string") return false;
   if (type.endsWith(CALL)) {
     const { name } = item;
-    // A tool of the provider's own has no name beside its type.
     if (name !== undefined && (typeof name !== "string" || name === "")) return false;
     part.toolNames.push(name ?? type);
   }
@@ -214,15 +261,25 @@ const LIFE_EVENTS: ReadonlySet<string> = new Set(
   ),
 );
 
-function readDelta(type: string, event: JsonObject, part: PartDraft): boolean {
+function readDelta(type: string, event: JsonObject, part: PartDraft, calls: OpenedCalls): boolean {
   const index = asIndex(event.output_index);
   const { delta } = event;
   if (index === undefined || typeof delta !== "string") return false;
   const group = String(index);
   const inner = String(event.content_index ?? event.summary_index ?? 0);
   part.say({ channel: `${group}.${type}.${inner}`, group, phase: 0, text: delta });
+  const opened = calls.get(index);
+  const isJson = type.endsWith(ARGUMENTS_DELTA);
+  if (delta === "" || (opened === undefined && !isJson)) return true;
+  // Some clients go by the place and others by the id: one reading is left when they agree.
+  if ([...calls.values()].some((one) => one !== opened && one.id === event.item_id)) return false;
+  const names = opened === undefined ? [] : [opened.name];
+  const given: CallGiven = isJson ? { text: delta } : { isRaw: true };
+  part.calls.push({ kind: "piece", call: group, names, given });
   return true;
 }
+
+const ARGUMENTS_DELTA = "_arguments.delta";
 
 function readUsage(value: JsonValue | undefined): Usage | undefined {
   const usage = asObject(value);

@@ -36,10 +36,10 @@ describe("arguments of tools", () => {
   const at = "tools.arguments";
   everyCase([
     [
-      "of a tool that is called elsewhere",
+      "of what is no tool's name",
       "format: 1",
-      withRules("search: { a: {} }"),
-      [`2: ${at}.search malformed`],
+      withRules('"*": { a: {} }'),
+      [`2: ${at}.* malformed`],
     ],
     [
       "that are text and number at once",
@@ -72,6 +72,11 @@ describe("arguments of tools", () => {
       [`2: ${at}.mcp/x/a.n.matches unknown_field`],
     ],
   ]);
+
+  test("of tools that are called by a client, and of MCP servers'", () => {
+    const text = changed("format: 1", withRules("run_shell: { a: {} }, mcp/x/a: { a: {} }"));
+    expect(errorsOf(text)).toEqual([]);
+  });
 });
 
 describe("the document", () => {
