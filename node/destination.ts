@@ -93,7 +93,7 @@ export function routeWithin(
     if (dialect === "mcp" && target === (basePath || "/")) return endpointOf(method, name);
     if (dialect === "mcp" || !target.startsWith(`${basePath}/`)) continue;
     const found = findRoute(method, target.slice(basePath.length), rawHeaders);
-    if (!isMissing(found) && found.dialect.name === dialect) return found;
+    if (!isMissing(found) && found.dialect.family === dialect) return found;
   }
   return { missing: "route_unknown" };
 }

@@ -1,10 +1,12 @@
 import { answerDelegation } from "./answer-delegation.ts";
 import { answerLocally } from "./answer-locally.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
+import { SessionExchange } from "./dataplane/tunnel/session-exchange.ts";
 import { decide } from "./decision/decide.ts";
 import { factsNow, gatherBody, gatherHead, letGo } from "./gather.ts";
 import { hold } from "./hold.ts";
 import type { LoopContext } from "./loop-context.ts";
+import { passSession } from "./pass-session.ts";
 import { refuse } from "./refuse.ts";
 import { relayAndSettle } from "./relay-and-settle.ts";
 
@@ -30,6 +32,7 @@ export async function enforce(exchange: Exchange, loop: LoopContext): Promise<vo
     }
     if ("local" in held) return answerLocally(asked, held, loop);
 
+    if (exchange instanceof SessionExchange) return await passSession(asked, exchange, held, loop);
     await relayAndSettle(asked, held, loop);
   } finally {
     letGo(asked, loop);

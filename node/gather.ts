@@ -30,6 +30,7 @@ import { priceOf, trustedPrice } from "./pricing/price-of.ts";
 import { type Request as PricedRequest, worstCase } from "./pricing/worst-case.ts";
 import { readBody } from "./read-body.ts";
 import { gatherDelegation } from "./read-delegation.ts";
+import { sessionObjection } from "./session-objection.ts";
 import { rateShareOf } from "./table/rate-share.ts";
 import { unpin } from "./table/rows.ts";
 import { killedBy } from "./table/scope-cells.ts";
@@ -85,7 +86,9 @@ export async function gatherHead(exchange: Exchange, loop: LoopContext): Promise
     destination === undefined
       ? findRoute(head.method, head.target, head.rawHeaders)
       : routeWithin(destination, head, loop.policyOf(policyVersion(loop.table)));
-  const objection = isMissing(found) ? found : bodyHeadersObjection(head, found.route);
+  const objection = isMissing(found)
+    ? found
+    : (sessionObjection(exchange, found.route) ?? bodyHeadersObjection(head, found.route));
   const named = namedKey(exchange);
   const { identity, row } = await identify(exchange, named, loop);
   const session = sessionOf(exchange.head, found, identity, loop);
@@ -180,6 +183,8 @@ async function gatherGenerate(asked: Asked, loop: LoopContext): Promise<void> {
 function takeBodyless(asked: Asked, found: FoundRoute, policy: CompiledPolicy): void {
   const { dialect, route } = found;
   const read = dialect.read(route, {});
+  // Of what will be said in a session nothing is known.
+  if (route.isSession) asked.scan = { ...NOT_SCANNED, complete: false };
   if (isMissing(read)) throw new Error("invariant broken: a route without a body is readable");
   asked.scannedWith = policy.content;
   take(asked, found, { read, body: { head: {}, bulk: NO_BYTES }, bodyBytes: 0 });
@@ -285,6 +290,7 @@ function headRequest(found: FoundRoute): RequestFacts {
     model: undefined,
     tools: [],
     unpricedParameter: undefined,
+    ...(found.route.isSession && { isSession: true as const }),
   };
 }
 

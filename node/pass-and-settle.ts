@@ -27,6 +27,10 @@ const UNDECIDED: ReadonlySet<Reason> = new Set<Reason>([
   "tunnel_expired",
 ]);
 
+export function isUndecided(reason: Reason): boolean {
+  return UNDECIDED.has(reason);
+}
+
 /** Carries an allowed tunnel, or ends its TLS here, and writes how it ended. Resolves after that. */
 export async function passAndSettle(
   asked: AskedTunnel,
@@ -112,7 +116,7 @@ export function writeEnd(
     : { n: up + down, scanned: 0, rules: 0, skipped: "tunnel" };
   const spent = { usdMicros: 0n, tokens: 0n, calls: 0n };
   try {
-    if (reason !== undefined && !UNDECIDED.has(reason)) {
+    if (reason !== undefined && !isUndecided(reason)) {
       loop.log.append(
         cutRecord(facts, { stage: stageOf(reason), reason, rule: undefined }, context),
       );

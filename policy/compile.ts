@@ -109,8 +109,8 @@ function compileModels(
   for (const [id, model] of document.models) {
     const provider = providers.get(id.slice(0, id.indexOf("/")));
     if (provider === undefined) throw new Error(`${id}: a checked document has its provider`);
-    const { upstreamName, price, maxOutputTokens } = model;
-    const compiled = { id, provider, upstreamName, price, maxOutputTokens };
+    const { aliases: _, byOwnName: __, ...own } = model;
+    const compiled = { id, provider, ...own };
     for (const name of requestNames(id, model)) models.set(`${provider.dialect}:${name}`, compiled);
   }
   return models;

@@ -55,6 +55,8 @@ export type ModelPolicy = {
   readonly price: PriceEntry | undefined;
   /** The model's own bound on output, tokens. */
   readonly maxOutputTokens: number;
+  /** `unread`: WebSocket sessions are carried, and each costs the fixed charge of a call. */
+  readonly sessions?: "unread";
 };
 
 /** What a model costs. Micro-dollars per million tokens, and constants of the worst case. */
@@ -140,7 +142,7 @@ export type RateLimit = {
 export type ToolsPolicy = {
   /** What calling a tool does, by its name or `X/*`: the verb that a grant must have for it. */
   readonly verbs: ReadonlyMap<string, ToolVerb>;
-  /** What the arguments of a call may be, by the tool's name or `X/*`; tools of MCP servers alone. */
+  /** What the arguments of a call may be, by the tool's name or `X/*`. */
   readonly arguments: ReadonlyMap<string, ArgumentRules>;
 };
 

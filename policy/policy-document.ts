@@ -49,6 +49,7 @@ export type ModelDocument = {
   readonly byOwnName: boolean;
   readonly upstreamName: string;
   readonly maxOutputTokens: number;
+  readonly sessions?: "unread";
   readonly price: PriceEntry;
 };
 

@@ -41,6 +41,7 @@ export const MODEL_FIELDS = [
   "max_output_tokens",
   "price",
   "distrust",
+  "sessions",
 ] as const;
 const FOUR_PRICES = [
   "input_usd_per_mtok",
@@ -156,7 +157,7 @@ function readModel(
   const catalogued =
     reading.catalogue &&
     lookUpPrice(reading.catalogue, { provider: reading.provider.priceList, model: upstreamName });
-  return {
+  const model = {
     aliases: readOr<readonly string[]>(
       reading,
       { map, name: "aliases", fallback: [] },
@@ -172,6 +173,27 @@ function readModel(
     maxOutputTokens: readMaxOutput(map, catalogued),
     price: readModelPrice(map, { ...reading, catalogued, upstreamName }),
   };
+  return { ...model, ...readSessions(map, { ...reading, price: model.price }) };
+}
+
+const SESSIONS = ["unread"] as const;
+
+/** Nobody counts what is said in a session, so policy says what one costs, and that it may go unread. */
+function readSessions(
+  map: FieldMap,
+  { provider, price }: { readonly provider: ReadProvider; readonly price: PriceEntry },
+): Pick<ModelDocument, "sessions"> {
+  const field = map.get("sessions");
+  if (field === undefined) return {};
+  if (provider.dialect !== "openai") {
+    field.findings.error(field, "conflict", "only providers of the dialect openai have sessions");
+  }
+  if (price.fixedMicros === 0) {
+    const message = 'needs "price" with "fixed_usd_per_call": that is what a session costs';
+    field.findings.error(field, "unpriced_model", message);
+  }
+  const sessions = readWord(field, SESSIONS);
+  return sessions === undefined ? {} : { sessions };
 }
 
 function readAliases(field: Field): readonly string[] | undefined {

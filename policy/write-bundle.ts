@@ -85,14 +85,16 @@ function writeProvider(provider: ProviderDocument): PlainObject {
 }
 
 function writeModel(model: ModelDocument): PlainObject {
-  return {
+  return present({
     aliases: model.aliases,
     by_own_name: model.byOwnName,
     upstream_name: model.upstreamName,
     max_output_tokens: model.maxOutputTokens,
     price: writePrice(model.price),
     distrust: formatMilli(model.price.distrustMilli),
-  };
+    // Left out where there are none: nodes that do not know the field take such a bundle too.
+    sessions: model.sessions,
+  });
 }
 
 function writePrice(price: PriceEntry): PlainObject {

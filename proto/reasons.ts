@@ -74,7 +74,7 @@ export const REASONS = {
   server_name_mismatch: row(122, 400, "never", "CONNECT target and server name differ.", "The TLS handshake names another server than the CONNECT request."),
   encrypted_hello: row(123, 400, "never", "The ClientHello is encrypted (ECH), so where it goes cannot be seen.", "Encrypted ClientHello is not carried here; turn it off."),
   hello_timeout: row(124, 408, "later", "No whole ClientHello within hello_timeout_ms.", "The TLS handshake did not begin in time."),
-  upgrade_refused: row(125, 403, "never", "The request asks for another protocol, such as WebSocket, whose content rules could not see.", "No other protocol is served here; WebSocket is refused."),
+  upgrade_refused: row(125, 403, "never", "The request asks for another protocol where none is served, or for a WebSocket on a path that has no sessions.", "No other protocol is served here."),
   misdirected_request: row(126, 421, "never", "Host is not the server name of the TLS connection.", "This connection is for another host than the request names."),
   session_unknown: row(127, 404, "never", "An MCP session id that this node did not give to this agent for this server.", "No such session; begin a new one."),
   decompression_ratio: row(128, 413, "never", "The compressed body becomes more than ratioMax times its size.", "The compressed request body grows too much; send it without content-encoding."),
@@ -168,11 +168,12 @@ export const REASONS = {
   model_not_granted: row(901, 403, "never", "The model is not granted.", "This agent may not use that model."),
   model_unknown: row(902, 403, "never", "No provider in policy serves a model of that name.", "That model is not known here."),
   model_name_malformed: row(903, 403, "never", "The model's name is outside the grammar.", "That model name is not acceptable."),
+  session_not_granted: row(904, 403, "never", "A WebSocket session with a model whose sessions policy does not let go unread (models.*.sessions).", "Sessions with that model are not served here."),
   // 10 tool
   tool_not_granted: row(1001, 403, "never", "The request offers a tool that is not granted.", "This agent may not use one of the offered tools."),
   tool_call_not_granted: row(1002, 403, "never", "The response called a tool that is not granted.", "The model called a tool this agent may not use."),
   tool_unreadable: row(1003, 403, "never", "A tool definition has no name that can be judged.", "One of the offered tools cannot be identified."),
-  tool_argument_refused: row(1004, 403, "never", "An argument of a call breaks a rule of policy (tools.arguments), or none names it; the detail is its name.", "The call has an argument that this agent may not use so."),
+  tool_argument_refused: row(1004, 403, "never", "An argument of a call breaks a rule of policy (tools.arguments), or none names it; the detail is its name, in an answer after its tool's.", "The call has an argument that this agent may not use so."),
   // 11 classification
   class_not_cleared: row(1101, 403, "never", "The data's class is above the agent's clearance.", "The request carries data this agent is not cleared for."),
   class_not_cleared_provider: row(1102, 403, "never", "The data's class is above what the provider is cleared for.", "The request carries data that may not go to that provider."),

@@ -17,6 +17,7 @@ import { answerAndClose } from "./lingering-close.ts";
 import { answerBytes, type DoorRefusal, refusalAnswer } from "./refusal-answer.ts";
 import { type AbsoluteTarget, readAbsolute } from "./tunnel/absolute-target.ts";
 import type { ConnectTarget } from "./tunnel/connect-head.ts";
+import { SessionExchange } from "./tunnel/session-exchange.ts";
 
 /** A refusal that no exchange was ever served for, as the log wants it. */
 export type RefusedAtDoor = DoorRefusal & {
@@ -129,6 +130,38 @@ export class ClientConnection implements Carrier {
     this.#host.onRefused({ ...why, peer: this.peer, method, target, door: this.#host.door });
   }
 
+  /** Serves a request for a WebSocket, which the parser of node:http has let go of. */
+  acceptSession(request: IncomingMessage, first: Uint8Array): void {
+    const host = this.#host;
+    const { method = "", url: target = "", rawHeaders, httpVersion } = request;
+    const framing = this.#framing({ httpVersion, target, rawHeaders }, undefined, true);
+    // Neither a body belongs to a handshake, nor a word before it is answered.
+    if (isViolation(framing) || framing.bodyBytes !== 0 || first.length > 0) {
+      const why = isViolation(framing) ? framing : violation("malformed_http", "not a handshake");
+      this.refuseUnparsed(why, { method, target });
+      return;
+    }
+    if (!this.becomesTunnel()) return;
+    const session = new SessionExchange(host, {
+      requestId: this.#newId(),
+      door: this.via?.door ?? host.door,
+      head: { method, target, rawHeaders, peer: this.peer },
+      headAtNs: host.clock.monoNs(),
+      socket: this.socket,
+      first,
+      via: this.via,
+    });
+    const failed = (error: unknown): void => {
+      host.onFault(error);
+      session.reset();
+    };
+    try {
+      Promise.resolve(host.onExchange(session)).catch(failed);
+    } catch (error) {
+      failed(error);
+    }
+  }
+
   /** False: it was closed instead, because requests before the CONNECT still wait for answers. */
   becomesTunnel(): boolean {
     const isFree = this.#current === undefined && !this.#last;
@@ -184,9 +217,13 @@ export class ClientConnection implements Carrier {
   }
 
   /** What a request says of its host must be what its TLS connection, or its own target, is for. */
-  #framing(head: ParsedHead, absolute: AbsoluteTarget | HeadViolation | undefined) {
+  #framing(
+    head: ParsedHead,
+    absolute: AbsoluteTarget | HeadViolation | undefined,
+    mayUpgrade = false,
+  ) {
     if (absolute !== undefined && isViolation(absolute)) return absolute;
-    const framing = readHead(head, this.#host.limits);
+    const framing = readHead(head, { headersMax: this.#host.limits.headersMax, mayUpgrade });
     if (isViolation(framing)) return framing;
     const { via } = this;
     const named = hostOf(head.rawHeaders)?.toLowerCase();

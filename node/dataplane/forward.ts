@@ -1,10 +1,11 @@
 import type { Dispatcher } from "undici";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Reason } from "../../proto/reasons.ts";
-import type { Permit, UpstreamRequest } from "../decision/permit.ts";
+import type { Permit } from "../decision/permit.ts";
+import { addedHeaders } from "./added-headers.ts";
 import type { Credentials } from "./credentials.ts";
-import { DIALECTS } from "./dialects/registry.ts";
 import { pinnedUpstream } from "./pinned-upstream.ts";
+import { type Upgraded, type UpgradeOptions, upgrade } from "./upgrade.ts";
 import type { ResponseSink, UpstreamHandle } from "./upstream-leg.ts";
 import type { UpstreamPools } from "./upstream-pools.ts";
 
@@ -30,6 +31,8 @@ export type Forwarder = {
    * Nothing is retried or redirected: each attempt needs a permit of its own.
    */
   forward(permit: Permit, sink: ResponseSink, options: ForwardOptions): UpstreamHandle;
+  /** Makes the one request that the permit allows, for a connection that is a WebSocket then. */
+  upgrade(permit: Permit, options: UpgradeOptions): Promise<Upgraded>;
   /** Ends what runs and closes all connections. */
   close(): Promise<void>;
 };
@@ -47,6 +50,7 @@ export function createForwarder(deps: ForwarderDeps): Forwarder {
       request.start();
       return request;
     },
+    upgrade: (permit, options) => upgrade(permit, options, deps),
     close: () => deps.pools.close(),
   };
 }
@@ -72,10 +76,10 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
   #sent = false;
   #over = false;
   #paused = false;
-  /** Monotonic time of the last sign of life, nanoseconds. */
+  /** Monotonic time of the last sign of life since the answer began, nanoseconds; 0 before. */
   #activeNs = 0n;
+  #startNs = 0n;
   #cancelWatch: Cancel = () => {};
-  #cancelTotal: Cancel = () => {};
 
   constructor(permit: Permit, sink: ResponseSink, options: ForwardOptions, deps: ForwarderDeps) {
     this.#permit = permit;
@@ -96,10 +100,8 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
       this.#fail("credential_unavailable");
       return;
     }
-    this.#cancelTotal = clock.after(limits.totalTimeoutMs, () => this.#fail("upstream_timeout"));
-    this.#cancelWatch = clock.after(limits.firstByteTimeoutMs, () =>
-      this.#fail("upstream_timeout"),
-    );
+    this.#startNs = clock.monoNs();
+    this.#watch(Math.min(limits.firstByteTimeoutMs, limits.totalTimeoutMs));
     this.#pinned = request.addresses && pinnedUpstream(request.origin, request.addresses);
     const upstream = this.#pinned ?? pools.poolFor(request.origin);
     upstream.dispatch(
@@ -146,9 +148,11 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     if (this.#over || status < 200) return;
-    this.#cancelWatch();
     this.#activeNs = this.#deps.clock.monoNs();
-    this.#watchIdle(this.#options.limits.idleTimeoutMs);
+    // What has come with the head is told in this turn, and mostly that is all of it.
+    queueMicrotask(() => {
+      if (!this.#over) this.#look();
+    });
     this.#sink.onHead(status, flatHeaders(controller.rawHeaders));
   }
 
@@ -168,15 +172,27 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
     this.#fail(this.#sent ? "upstream_failed" : "upstream_unreachable");
   }
 
-  #watchIdle(delayMs: number): void {
-    const { clock } = this.#deps;
-    this.#cancelWatch = clock.after(delayMs, () => {
-      const idleMs = Number((clock.monoNs() - this.#activeNs) / 1_000_000n);
-      const leftMs = this.#options.limits.idleTimeoutMs - idleMs;
-      if (this.#paused) this.#watchIdle(this.#options.limits.idleTimeoutMs);
-      else if (leftMs > 0) this.#watchIdle(leftMs);
-      else this.#fail("upstream_timeout");
-    });
+  /** One timer at a time, for whatever has to happen next. */
+  #watch(delayMs: number): void {
+    this.#cancelWatch();
+    this.#cancelWatch = this.#deps.clock.after(delayMs, () => this.#look());
+  }
+
+  /** Ends what took too long, or waits for as long as it may take still. */
+  #look(): void {
+    const { firstByteTimeoutMs, idleTimeoutMs, totalTimeoutMs } = this.#options.limits;
+    const nowNs = this.#deps.clock.monoNs();
+    const leftOf = (fromNs: bigint, timeoutMs: number) =>
+      timeoutMs - Number((nowNs - fromNs) / 1_000_000n);
+    const isAnswered = this.#activeNs !== 0n;
+    const ownLeftMs = isAnswered
+      ? leftOf(this.#activeNs, idleTimeoutMs)
+      : leftOf(this.#startNs, firstByteTimeoutMs);
+    const totalLeftMs = leftOf(this.#startNs, totalTimeoutMs);
+    // While it is we who do not read, nothing is missing from the other side.
+    const waitMs = isAnswered && this.#paused ? idleTimeoutMs : ownLeftMs;
+    if (waitMs <= 0 || totalLeftMs <= 0) this.#fail("upstream_timeout");
+    else this.#watch(Math.min(waitMs, totalLeftMs));
   }
 
   #fail(reason: Reason): void {
@@ -190,23 +206,9 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
     if (this.#over) return false;
     this.#over = true;
     this.#cancelWatch();
-    this.#cancelTotal();
     this.#pinned?.destroy().catch(() => {});
     return true;
   }
-}
-
-/** Headers that are not the client's. Undefined: the credential cannot be had. */
-function addedHeaders(
-  { credential }: UpstreamRequest,
-  credentials: Credentials,
-): readonly string[] | undefined {
-  if (credential === undefined) return [];
-  const secret = credentials.secretOf(credential.name);
-  if (secret === undefined) return undefined;
-  // What is compressed cannot be scanned as it passes.
-  const encoding = ["accept-encoding", "identity"];
-  return [...encoding, ...DIALECTS[credential.dialect].credentialHeader(secret)];
 }
 
 function flatHeaders(raw: Dispatcher.DispatchController["rawHeaders"]): readonly string[] {

@@ -97,7 +97,10 @@ class GatewayDoor implements Gateway {
       onRefused,
       onFault,
     };
-    this.#server = createStrictServer(limits);
+    this.#server = createStrictServer(limits, (request) => this.#mayUpgrade(request));
+    this.#server.on("upgrade", (request, _, first) => {
+      this.#connections.get(request.socket)?.acceptSession(request, first);
+    });
     this.#server.on("connection", (socket) => this.#connected(socket));
     this.#server.on("request", (request, response) => this.#requested(request, response, false));
     this.#server.on("checkContinue", (request, response) =>
@@ -181,6 +184,12 @@ class GatewayDoor implements Gateway {
     this.#connections.get(request.socket)?.accept(request, response, expectsContinue);
   }
 
+  /** What asks for anything else is an ordinary request, which the head rules refuse for it. */
+  #mayUpgrade({ method, headers, socket }: IncomingMessage): boolean {
+    const isKnown = method === "GET" && headers.upgrade?.toLowerCase() === "websocket";
+    return isKnown && this.#host.door === "gateway" && this.#connections.has(socket);
+  }
+
   #asked(request: IncomingMessage, first: Buffer): void {
     const { method, url: target = "", socket, rawHeaders, httpVersion } = request;
     const { onTunnel, limits, clock } = this.#options;
@@ -260,7 +269,10 @@ class GatewayDoor implements Gateway {
 }
 
 /** Everything that two readers could read in two ways is an error, and every wait has an end. */
-function createStrictServer(limits: GatewayLimits) {
+function createStrictServer(
+  limits: GatewayLimits,
+  shouldUpgradeCallback: (request: IncomingMessage) => boolean,
+) {
   const server = http.createServer({
     ServerResponse: ClientResponse,
     insecureHTTPParser: false,
@@ -273,6 +285,7 @@ function createStrictServer(limits: GatewayLimits) {
     // Checked by the head rules, whose refusal says why; node's own would be a bare 400.
     requireHostHeader: false,
     optimizeEmptyRequests: true,
+    shouldUpgradeCallback,
     noDelay: true,
   });
   // Node drops headers above its own count in silence; the head rules count them and refuse.

@@ -33,7 +33,10 @@ const LENGTH_PATTERN = /^[0-9]{1,15}$/;
  */
 export function readHead(
   head: ParsedHead,
-  { headersMax }: { readonly headersMax: number },
+  {
+    headersMax,
+    mayUpgrade = false,
+  }: { readonly headersMax: number; readonly mayUpgrade?: boolean },
 ): Framing | HeadViolation {
   const { rawHeaders } = head;
   if (head.httpVersion !== "1.1") return malformed("HTTP/1.1 is required");
@@ -52,7 +55,7 @@ export function readHead(
       if (host !== undefined) return malformed("more than one Host");
       host = value;
     } else if (name.length === 7 && isNamed(name, "upgrade")) {
-      const violation = readUpgrade(value);
+      const violation = mayUpgrade ? undefined : readUpgrade(value);
       if (violation) return violation;
     } else if (name.length === 14 && isNamed(name, "content-length")) {
       if (length !== undefined) return malformed("more than one Content-Length");
@@ -83,8 +86,8 @@ function readFraming(length: string | undefined, coding: string | undefined) {
 
 /**
  * Some HTTP/2 clients offer `h2c` with every first request, which a server may leave unanswered.
- * Whoever asks for another protocol, such as WebSocket, is refused: content rules could not see what is
- * said in it.
+ * Whoever asks for another protocol is refused where it is not taken up: content rules could not see
+ * what is said in it.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
  */

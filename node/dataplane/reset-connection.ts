@@ -1,4 +1,5 @@
 import type { Socket } from "node:net";
+import { TLSSocket } from "node:tls";
 import { wireUnder } from "./tls/wire-under.ts";
 
 /**
@@ -14,7 +15,8 @@ export function resetConnection(socket: Socket): void {
   if (socket.destroyed) return;
   const wire = wireUnder(socket);
   const isEnded = socket.writableEnded && socket.writableLength === 0;
-  if (isEnded || wire.destroyed) socket.destroy();
+  // Of a TLS connection that somebody else has made there is no wire to reset.
+  if (isEnded || wire.destroyed || wire instanceof TLSSocket) socket.destroy();
   else wire.resetAndDestroy();
   // A wire that is reset takes what it carries with it, but only in a later turn.
   if (wire !== socket) socket.destroy();

@@ -106,7 +106,9 @@ export class SseRelay {
     if (part.last && input.openEnded === true) return false;
     if (part.failed) return this.#object(() => this.#leg.object("upstream_failed"));
     const before = scan.textBytes;
-    const waits = [...scan.read(part), ...(this.#calls?.read(part.calls) ?? [])];
+    const texts = scan.read(part);
+    const calls = this.#calls?.read(part.calls) ?? [];
+    const waits = calls.length === 0 ? texts : [...texts, ...calls];
     if (part.last) scan.end();
     if (part.last) this.#calls?.end();
     // The scan comes first: a refused tool is named to people, so its name has to be clean.

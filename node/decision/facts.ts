@@ -71,6 +71,8 @@ export type RequestFacts = {
   readonly toolsOut?: readonly string[];
   /** First parameter whose price or effect is unknown. */
   readonly unpricedParameter: string | undefined;
+  /** It asks for a connection in which nothing will be read or counted. */
+  readonly isSession?: true;
 };
 
 /** An address that a connection may be made to. */

@@ -26,6 +26,8 @@ export type Route = {
   readonly kind: "generate" | "models" | "delegate";
   /** A request to it has no body. */
   readonly bodyless?: true;
+  /** A request to it asks for a WebSocket, and none other does. */
+  readonly isSession?: true;
 };
 
 /** A tool that is offered or called, or what stands for one: something that is read. */

@@ -7,6 +7,7 @@ import { GEMINI_GENERATE } from "./gemini-generate.ts";
 import { MCP } from "./mcp.ts";
 import { OPENAI_CHAT } from "./openai-chat.ts";
 import { OPENAI_EMBEDDINGS } from "./openai-embeddings.ts";
+import { OPENAI_REALTIME, REALTIME } from "./openai-realtime.ts";
 import { OPENAI_RESPONSES } from "./openai-responses.ts";
 
 /** Every dialect this gateway speaks, by its name. */
@@ -33,6 +34,8 @@ const QUERIES: Readonly<Record<string, RegExp>> = {
   "anthropic.count_tokens": /^beta=true$/,
   // The answer is the whole list all the same, and says that there is no more.
   "anthropic.models": /^(?:beta=true|limit=\d{1,4})$/,
+  // The model of a session stands here and nowhere else.
+  "openai.realtime": /^model=[A-Za-z0-9._-]{1,64}$/,
   "gemini.models.v1": /^pageSize=\d{1,4}$/,
   "gemini.models.v1beta": /^pageSize=\d{1,4}$/,
   "gemini.stream.v1": /^alt=sse$/,
@@ -49,6 +52,7 @@ const DELEGATIONS: Route = {
 
 /** Routes that are another API without their query. */
 const QUERY_NEEDED: Readonly<Record<string, string>> = {
+  "openai.realtime": "a session names its model",
   "gemini.stream.v1": "streams are served with alt=sse only",
   "gemini.stream.v1beta": "streams are served with alt=sse only",
 };
@@ -56,7 +60,7 @@ const QUERY_NEEDED: Readonly<Record<string, string>> = {
 export type FoundRoute = {
   readonly dialect: RelayDialect;
   readonly route: Route;
-  /** The model that the path names, where it names one. */
+  /** The model that the path or its query names, where it names one. */
   readonly model: string | undefined;
 };
 
@@ -86,7 +90,7 @@ export function findRoute(
   }
   const needed = QUERY_NEEDED[route.id];
   if (question < 0 && needed !== undefined) return { missing: "route_unknown", detail: needed };
-  return one;
+  return route.isSession ? { ...one, model: target.slice(question + "?model=".length) } : one;
 }
 
 function ownedBy(found: readonly FoundRoute[], rawHeaders: readonly string[]): FoundRoute {
@@ -99,6 +103,7 @@ const ALL_ROUTES: readonly FoundRoute[] = [
     dialect.routes.map((route) => ({ dialect, route, model: undefined })),
   ),
   { dialect: DIALECTS.openai, route: DELEGATIONS, model: undefined },
+  { dialect: OPENAI_REALTIME, route: REALTIME, model: undefined },
 ];
 
 const EXACT_ROUTES = Map.groupBy(

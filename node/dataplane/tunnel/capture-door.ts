@@ -5,11 +5,12 @@ import type { Reason } from "../../../proto/reasons.ts";
 import { peerOf, type RefusedAtDoor } from "../client-connection.ts";
 import type { Gateway } from "../gateway.ts";
 import { refusalAnswer } from "../refusal-answer.ts";
+import type { CarryHost } from "./carried-exchange.ts";
 import type { OwnConnections } from "./own-connections.ts";
 import { readHello } from "./read-hello.ts";
-import { TunnelExchange, type TunnelHost } from "./tunnel-exchange.ts";
+import { TunnelExchange } from "./tunnel-exchange.ts";
 
-export type CaptureDoorOptions = TunnelHost & {
+export type CaptureDoorOptions = CarryHost & {
   /** A listening socket that this process was given, to which the kernel brings what it captures. */
   readonly listen: { readonly fd: number } | { readonly port: number; readonly host: string };
   readonly connectionsMax: number;

@@ -1,16 +1,19 @@
 import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../../../ports/clock.ts";
 import type { Reason } from "../../../proto/reasons.ts";
-import type { TunnelExchange } from "./tunnel-exchange.ts";
+import type { CarriedExchange } from "./carried-exchange.ts";
 
 /** How a tunnel ended. `undefined`: either side closed it. */
 export type TunnelEnd = { readonly reason: Reason | undefined };
 
 export type CarryInput = {
-  readonly tunnel: TunnelExchange;
+  readonly tunnel: CarriedExchange;
+  /** Connected already, or about to be. */
   readonly upstream: Socket;
   /** What the client has said already. */
   readonly first: Uint8Array;
+  /** The end of one side is the end of both, as it is of a WebSocket. */
+  readonly endsTogether?: true;
   readonly clock: Clock;
   readonly limits: {
     /** Until the far side takes the connection. */
@@ -27,7 +30,7 @@ export type CarryInput = {
  * Carries bytes both ways until both legs are closed. Resolves then; rejects never.
  *
  * A side that reads slowly holds the other one back: no more than a socket's own buffer is kept. An
- * end of one side is passed on, so that half-closed connections go on.
+ * end of one side is passed on, so that half-closed connections go on where there may be some.
  */
 export function carry(input: CarryInput): Promise<TunnelEnd> {
   return new Promise((resolve) => new Carrying(input, resolve).start());
@@ -52,14 +55,13 @@ class Carrying {
     tunnel.onCut(() => {});
     if (upstream.destroyed) return;
     this.#cancelTotal = clock.after(limits.totalTimeoutMs, () => this.#end("tunnel_expired"));
-    this.#cancelWatch = clock.after(limits.firstByteTimeoutMs, () => {
-      tunnel.fail("upstream_timeout");
-    });
-    upstream.once("connect", () => {
-      this.#activeNs = clock.monoNs();
-      this.#cancelWatch();
-      this.#watchIdle(limits.idleTimeoutMs);
-    });
+    if (!upstream.connecting) this.#connected();
+    else {
+      this.#cancelWatch = clock.after(limits.firstByteTimeoutMs, () => {
+        tunnel.fail("upstream_timeout");
+      });
+      upstream.once("connect", () => this.#connected());
+    }
     upstream.on("error", () => this.#failed());
     tunnel.bytesUp += first.length;
     upstream.write(first);
@@ -69,6 +71,13 @@ class Carrying {
     this.#pass(upstream, tunnel.socket, (bytes) => {
       tunnel.bytesDown += bytes;
     });
+  }
+
+  #connected(): void {
+    const { clock, limits } = this.#input;
+    this.#activeNs = clock.monoNs();
+    this.#cancelWatch();
+    this.#watchIdle(limits.idleTimeoutMs);
   }
 
   #pass(from: Socket, to: Socket, count: (bytes: number) => void): void {
@@ -83,7 +92,10 @@ class Carrying {
       if (!to.destroyed && !to.write(chunk)) from.pause();
     });
     to.on("drain", () => from.resume());
-    from.on("end", () => to.end());
+    from.on("end", () => {
+      to.end();
+      if (this.#input.endsTogether === true) for (const one of [from, to]) one.destroySoon();
+    });
     // A leg that is gone for good takes the other one with it, once what it said has been passed on.
     from.on("close", () => (to.writableEnded ? to.destroySoon() : to.destroy()));
     from.resume();

@@ -6,7 +6,7 @@ import type { RowOutcome } from "../verdict.ts";
  * Where does the agent stand on the ladder?
  *
  * Block refuses at the head. Quarantine leaves the named models and no tools, which only the body
- * shows; so at the head it passes, and with the body it is judged. It leaves no tunnels. Throttle is a
+ * shows; so at the head it passes, and with the body it is judged. It leaves no tunnels and no sessions. Throttle is a
  * matter of rate.
  */
 export function checkStanding(facts: Facts): RowOutcome {
@@ -28,6 +28,7 @@ function checkQuarantine(facts: Facts): RowOutcome {
   // What a connection to a provider carries is judged request by request.
   if (facts.destination?.mode === "inspect") return "pass";
   if (isTunnel(facts)) return { reason: "quarantined", detail: "tunnels" };
+  if (facts.request.isSession) return { reason: "quarantined", detail: "sessions" };
   if (facts.request.tools.length > 0) return { reason: "quarantined", detail: "tools" };
   if (facts.request.route === DELEGATIONS_ROUTE) {
     return { reason: "quarantined", detail: "delegation" };

@@ -1,7 +1,3 @@
-import { createHash } from "node:crypto";
-import { once } from "node:events";
-import { createServer } from "node:https";
-import type { AddressInfo, Socket } from "node:net";
 import { ProxyAgent, WebSocket } from "undici";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { setKilled } from "../../../node/table/scope-cells.ts";
@@ -11,45 +7,18 @@ import { eventually, HOST, sendAndDrain } from "./dataplane/door.ts";
 import { selfSigned } from "./dataplane/self-signed.ts";
 import { CELLS } from "./loop-world.ts";
 import { AGENT, FAR, KEY, proxyAuthorization, tunnelWorld } from "./tunnel-world.ts";
-
-/** RFC 6455, section 1.3. */
-const ACCEPT = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-const TEXT_FRAME = 0x81;
-
-/** A WebSocket server over TLS that says one text a connection and then keeps it open. */
-async function webSocketServer(word: string) {
-  const sockets: Socket[] = [];
-  const tls = selfSigned(FAR);
-  const server = createServer(tls);
-  server.on("upgrade", (request, socket: Socket) => {
-    sockets.push(socket);
-    socket.on("error", () => undefined);
-    const key = request.headers["sec-websocket-key"];
-    const accept = createHash("sha1").update(`${key}${ACCEPT}`).digest("base64");
-    socket.write(
-      "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n" +
-        `sec-websocket-accept: ${accept}\r\n\r\n`,
-    );
-    socket.write(Buffer.concat([Buffer.of(TEXT_FRAME, word.length), Buffer.from(word)]));
-  });
-  server.listen(0, HOST);
-  await once(server, "listening");
-  onTestFinished(() => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  });
-  return { port: (server.address() as AddressInfo).port, cert: tls.cert, sockets };
-}
+import { webSocketServer } from "./web-socket-server.ts";
 
 /** A client's WebSocket through the forward proxy, once it has been spoken to. */
 async function open() {
-  const far = await webSocketServer("hello");
+  const tls = selfSigned(FAR);
+  const far = await webSocketServer("hello", { tls });
   const hosts = [`${FAR}:${far.port}`];
   const it = await tunnelWorld({ agents: new Map([[AGENT, grant({ hosts })]]) });
   const dispatcher = new ProxyAgent({
     uri: `http://${HOST}:${it.door.port}`,
     token: proxyAuthorization(),
-    requestTls: { ca: far.cert },
+    requestTls: { ca: tls.cert },
   });
   onTestFinished(() => dispatcher.destroy());
   const client = new WebSocket(`wss://${FAR}:${far.port}/v1/realtime`, { dispatcher });

@@ -79,6 +79,23 @@ describe("arguments of tools", () => {
   });
 });
 
+describe("sessions of a model", () => {
+  const prices = 'input_usd_per_mtok: "1", output_usd_per_mtok: "1"';
+  const fixed = `price: { ${prices}, fixed_usd_per_call: "2" }`;
+  const codes = (model: string) => {
+    const text = changed("openai/gpt-5-mini: {}", `openai/gpt-5-mini: { ${model} }`);
+    return errorsOf(text).map((error) => error.slice(error.indexOf(" ") + 1));
+  };
+
+  test("may go unread where it is said what one costs", () => {
+    const at = "models.openai/gpt-5-mini.sessions";
+    expect(codes(`sessions: unread, ${fixed}`)).toEqual([]);
+    expect(codes("sessions: unread")).toEqual([`${at} unpriced_model`]);
+    expect(codes(`sessions: unread, price: { ${prices} }`)).toEqual([`${at} unpriced_model`]);
+    expect(codes(`sessions: read, ${fixed}`)).toHaveLength(1);
+  });
+});
+
 describe("the document", () => {
   everyCase([
     ["another format", "format: 1", "format: 2", ["1: format out_of_range"]],

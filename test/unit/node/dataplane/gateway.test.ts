@@ -107,8 +107,8 @@ describe("a request that two readers could read in two ways is refused and its c
     ["the preface of HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "malformed_http"],
     ["no HTTP at all", "\x16\x03\x01\x02\x00\x01\x00", 400, "malformed_http"],
     [
-      "a WebSocket",
-      `${HEAD}Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n`,
+      "another protocol",
+      `${HEAD}Connection: Upgrade\r\nUpgrade: spdy/3\r\n\r\n`,
       403,
       "upgrade_refused",
     ],

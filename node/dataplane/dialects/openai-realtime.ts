@@ -1,0 +1,44 @@
+import type { RelayDialect } from "./answer-part.ts";
+import type { ReadRequest, Route } from "./dialect.ts";
+import { OPENAI_CHAT } from "./openai-chat.ts";
+
+/** Where OpenAI's sessions begin. */
+export const REALTIME: Route = {
+  id: "openai.realtime",
+  method: "GET",
+  path: "/v1/realtime",
+  kind: "generate",
+  bodyless: true,
+  isSession: true,
+};
+
+/**
+ * OpenAI's Realtime API over WebSocket: no dialect of its own, for nothing of it is read. Of a session the handshake is judged; what is said in it is
+ * carried unread and counted by nobody, so policy has to let it, model by model.
+ *
+ * @see https://platform.openai.com/docs/guides/realtime-websocket
+ */
+export const OPENAI_REALTIME: RelayDialect = {
+  ...OPENAI_CHAT,
+  routes: [REALTIME],
+  // Extensions are left out: what is compressed could be looked into by nobody who comes later.
+  passedHeaders: ["sec-websocket-version", "sec-websocket-key", "sec-websocket-protocol"],
+  settableMembers: [],
+  read: () => SESSION,
+  upstreamBody: (_route, body) => body,
+  upstreamPath: ({ path }, model) => `${path}?model=${encodeURIComponent(model)}`,
+};
+
+/** The path's query names the model. */
+const SESSION: ReadRequest = {
+  model: "",
+  stream: true,
+  tools: [],
+  texts: [],
+  messages: 0,
+  maxOutputTokens: 0,
+  choices: 1,
+  unpricedParameter: undefined,
+  wantsUsage: false,
+  unbilled: true,
+};
