@@ -1,5 +1,6 @@
 import type { ContentHit } from "../decision/facts.ts";
 import type { AnswerPart, TextPiece } from "./dialects/answer-part.ts";
+import { JsonEscapes, withoutEscapes } from "./json-escapes.ts";
 import type { ScanSet } from "./scan/compile-rules.ts";
 import { createScanner, type Hit, type Scanner } from "./scan/scan-stream.ts";
 
@@ -24,6 +25,8 @@ export type Wait = { readonly channel: Channel; readonly end: number };
  * S1. A frame is clear when no match that is still possible begins before the end of its texts.
  * S2. A text of a later phase ends the channels of its group that could still match; a channel that
  *     was ended so must not go on. Otherwise its end, which `$` and `\b` saw, was none.
+ * S3. JSON text is scanned twice, as it is written and as a client will read it once it has parsed it: an
+ *     escape hides nothing, wherever it is cut.
  */
 export class AnswerScan {
   readonly #rules: AnswerRules;
@@ -71,6 +74,7 @@ export class AnswerScan {
       this.#scannedBytes += bytes.length;
       this.#note(channel.push(bytes));
       waits.push({ channel, end: channel.length });
+      if (piece.isJson === true) this.#readJson(piece, waits);
     }
     for (const text of part.aside) this.whole(text);
     for (const group of part.endedGroups) this.#endGroup(group);
@@ -79,9 +83,10 @@ export class AnswerScan {
 
   /** Scans an answer that is complete: each of its texts is one. */
   readWhole(part: AnswerPart): void {
-    for (const text of part.texts) {
+    for (const { text, isJson } of part.pieces) {
       this.#textBytes += Buffer.byteLength(text);
       this.whole(text);
+      if (isJson === true) this.whole(withoutEscapes(text));
     }
     for (const text of part.aside) this.whole(text);
   }
@@ -98,6 +103,15 @@ export class AnswerScan {
   /** The answer is complete: what waited for more is decided. */
   end(): void {
     for (const channel of this.#channels.values()) this.#note(channel.end());
+  }
+
+  /** The text beside the written one, in a channel of its own. */
+  #readJson({ channel: written, group, phase, text }: TextPiece, waits: Wait[]): void {
+    const channel = this.#channelOf({ channel: `${written}\\`, group, phase, text });
+    if (channel === undefined) return;
+    this.#note(channel.push(Buffer.from(channel.escapes.push(text))));
+    // A frame that ends within a character waits for that character.
+    waits.push({ channel, end: channel.length + (channel.escapes.isMid ? 1 : 0) });
   }
 
   #channelOf(piece: TextPiece): Channel | undefined {
@@ -145,6 +159,7 @@ export class AnswerScan {
 class Channel {
   readonly phase: number;
   readonly #scanner: Scanner;
+  #escapes: JsonEscapes | undefined;
   #length = 0;
   #ended = false;
 
@@ -156,6 +171,12 @@ class Channel {
   /** Bytes so far. */
   get length(): number {
     return this.#length;
+  }
+
+  /** What JSON text was cut in the midst of. */
+  get escapes(): JsonEscapes {
+    this.#escapes ??= new JsonEscapes();
+    return this.#escapes;
   }
 
   get ended(): boolean {
@@ -176,6 +197,7 @@ class Channel {
   /** Whether no match that is still possible begins before the offset. */
   isClear(offset = this.#length): boolean {
     if (this.#ended) return true;
+    if (offset > this.#length) return false;
     const pending = this.#scanner.pendingFrom();
     return pending === undefined || pending >= offset;
   }

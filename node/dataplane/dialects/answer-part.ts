@@ -1,4 +1,5 @@
 import type { Verb } from "../../../authority/tools.ts";
+import { withoutEscapes } from "../json-escapes.ts";
 import type { CallPart } from "./call-part.ts";
 import type { DialectAdapter, JsonValue, ResponsePart, Usage } from "./dialect.ts";
 
@@ -18,6 +19,8 @@ export type TextPiece = {
   readonly group: string;
   readonly phase: number;
   readonly text: string;
+  /** JSON text, such as a call's arguments: it is scanned as a client will read it too. */
+  readonly isJson?: true;
 };
 
 /** What one frame or one whole answer says, with what a stream's scan has to know beside it. */
@@ -71,6 +74,11 @@ export class PartDraft implements AnswerPart {
     if (piece.text === "") return;
     this.texts.push(piece.text);
     this.pieces.push(piece);
+  }
+
+  /** Adds JSON text that is complete in itself, and what a client will read in it. */
+  sayAsideJson(text: string): void {
+    this.aside.push(text, withoutEscapes(text));
   }
 }
 

@@ -214,12 +214,13 @@ function sayInput(
   text: JsonValue | undefined,
   calls: StreamedCalls,
 ): boolean {
-  if (!say(part, group, "input", text, 1)) return false;
+  if (typeof text !== "string") return false;
+  part.say({ channel: `${group}.input`, group, phase: 1, text, isJson: true });
   if (text === "") return true;
   const call = calls.get(group);
   if (call !== undefined) call.hasPieces = true;
   const names = call?.names ?? [];
-  part.calls.push({ kind: "piece", call: group, names, given: { text: text as string } });
+  part.calls.push({ kind: "piece", call: group, names, given: { text } });
   return true;
 }
 

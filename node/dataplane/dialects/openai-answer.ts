@@ -188,7 +188,8 @@ class ToolCalls {
     if (argument === undefined || argument === null) return true;
     if (typeof argument !== "string" || !this.#tell(index, part)) return false;
     if (argument === "") return true;
-    part.say({ channel: `${group}.call.${index}`, group, phase: phase + 1, text: argument });
+    const at = { channel: `${group}.call.${index}`, group, phase: phase + 1 };
+    part.say({ ...at, text: argument, ...(!isGiven(input) && { isJson: true }) });
     const given: CallGiven = isGiven(input) ? { isRaw: true } : { text: argument };
     const call = `${group}.${index}`;
     part.calls.push({ kind: "piece", call, names: this.#namesOf(index), given });

@@ -6,6 +6,7 @@ import {
   count,
   flag,
   freeForm,
+  jsonText,
   listOf,
   type MemberReader,
   type MemberTable,
@@ -90,7 +91,7 @@ const REFUSAL_PART: MemberTable = new Map([
 
 const CALLED: MemberTable = new Map([
   ["name", text],
-  ["arguments", text],
+  ["arguments", jsonText],
   ["input", text],
 ]);
 

@@ -110,6 +110,7 @@ function readArguments(event: JsonObject, part: PartDraft, calls: OpenedCalls): 
   const { name, output_index: at } = event;
   if (typeof name === "string") part.toolNames.push(name);
   const opened = calls.get(asIndex(at) ?? NOWHERE);
+  if (typeof event.arguments === "string") part.sayAsideJson(event.arguments);
   const names = [opened?.name, name].filter((one) => typeof one === "string");
   part.calls.push({ kind: "whole", names, given: writtenIn(event) });
   if (opened !== undefined) part.calls.push({ kind: "end", call: String(at), names });
@@ -203,6 +204,8 @@ function readItem(item: JsonObject | undefined, group: string, say: Say, part: P
     const value = item[member] as JsonValue;
     if (ITEM_ENVELOPE.has(member) || value === null) continue;
     if (!ITEM_NAMES.has(member)) part.aside.push(member);
+    // Beside what is said of it below, as it is written.
+    if (member === "arguments" && typeof value === "string") part.sayAsideJson(value);
     if (Array.isArray(value)) {
       for (const [index, one] of value.entries()) {
         readContent(one, { group, channel: `${member}.${index}` }, say, part);
@@ -267,9 +270,10 @@ function readDelta(type: string, event: JsonObject, part: PartDraft, calls: Open
   if (index === undefined || typeof delta !== "string") return false;
   const group = String(index);
   const inner = String(event.content_index ?? event.summary_index ?? 0);
-  part.say({ channel: `${group}.${type}.${inner}`, group, phase: 0, text: delta });
-  const opened = calls.get(index);
   const isJson = type.endsWith(ARGUMENTS_DELTA);
+  const at = { channel: `${group}.${type}.${inner}`, group, phase: 0 };
+  part.say({ ...at, text: delta, ...(isJson && { isJson }) });
+  const opened = calls.get(index);
   if (delta === "" || (opened === undefined && !isJson)) return true;
   // Some clients go by the place and others by the id: one reading is left when they agree.
   if ([...calls.values()].some((one) => one !== opened && one.id === event.item_id)) return false;

@@ -6,6 +6,7 @@ import {
   count,
   flag,
   freeForm,
+  jsonText,
   listOf,
   type MemberReader,
   type MemberTable,
@@ -123,7 +124,7 @@ const CALL: MemberTable = new Map([
   ["call_id", text],
   ["status", text],
   ["name", text],
-  ["arguments", text],
+  ["arguments", jsonText],
   ["input", text],
 ]);
 

@@ -1,3 +1,4 @@
+import { withoutEscapes } from "../json-escapes.ts";
 import { collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue } from "./dialect.ts";
 import { asObject } from "./json-shape.ts";
@@ -59,6 +60,12 @@ export function listOf(read: MemberReader): MemberReader {
 export const text: MemberReader = (value, at, reading) => {
   if (typeof value !== "string") malformed(value, at, reading);
   else if (value !== "") reading.texts.push(value);
+};
+
+/** JSON text: it is scanned as it is written, and as whoever parses it will read it. */
+export const jsonText: MemberReader = (value, at, reading) => {
+  text(value, at, reading);
+  if (typeof value === "string" && value.includes("\\")) reading.texts.push(withoutEscapes(value));
 };
 
 /** Free-form data: all its texts are scanned. */
