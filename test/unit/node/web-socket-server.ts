@@ -38,9 +38,11 @@ export async function webSocketServer(
     sockets.push(socket);
     asked.push(request);
     socket.on("error", () => undefined);
-    socket.on("end", () => socket.end());
     socket.on("data", (chunk: Buffer) => heard.push(chunk));
-    if (of.isSilent) return;
+    if (of.isSilent) {
+      socket.on("end", () => socket.end());
+      return;
+    }
     const key = request.headers["sec-websocket-key"];
     const accept = createHash("sha1").update(`${key}${ACCEPT}`).digest("base64");
     socket.write(

@@ -192,6 +192,19 @@ test("a client that asks on and on and reads nothing is closed after stalled_rea
   expect(door.registry.count()).toBe(0);
 });
 
+test("a chunked body that came with its head is bounded like any other", async () => {
+  const read: unknown[] = [];
+  const door = await openDoor(async (exchange) => {
+    read.push(await exchange.readBody({ bytesMax: 3, timeoutMs: 1_000 }));
+    exchange.answer({ status: 200, headers: [], body: Buffer.from("ok") });
+  });
+  const client = await rawClient(door.port);
+  const head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+  client.socket.write(`${head}3\r\nabc\r\n0\r\n\r\n${head}2\r\nab\r\n2\r\ncd\r\n0\r\n\r\n`);
+  await eventually(() => read.length === 2, "both are read");
+  expect(read.map(String)).toEqual(["abc", "body_too_large"]);
+});
+
 test("no two bodies share memory, so that each may be given to another thread", async () => {
   const bodies: Buffer[] = [];
   const door = await openDoor(async (exchange) => {
