@@ -94,7 +94,7 @@ export function readClaims(payload: Uint8Array): Claims {
     mustBeCanonical(value, text);
     throw error;
   }
-  if (writeClaims(read) === text) return read;
+  if (isSpelt(read, text)) return read;
   mustBeCanonical(value, text);
   throw new RefusedContract("contract_not_normal", "a list that has a shorter or sorted form");
 }
@@ -125,7 +125,22 @@ function claimsOf(value: unknown): Claims {
 
 /** The payload, in its one spelling. */
 export function writeClaims(of: Claims): string {
-  return canonicalJson({
+  return canonicalJson(payloadOf(of));
+}
+
+/**
+ * Whether the text is the one spelling. The engine writes members as they stand below, which is their order, and
+ * no text of a contract needs an escape; but a tool's name that begins with a digit it may put elsewhere.
+ */
+function isSpelt(of: Claims, text: string): boolean {
+  const payload = payloadOf(of);
+  const isInOrder = ![...of.authority.tools.keys()].some((name) => name < ":");
+  return isInOrder ? JSON.stringify(payload) === text : canonicalJson(payload) === text;
+}
+
+/** Members in the order of RFC 8785, here and in `writeAuthority`. */
+function payloadOf(of: Claims): object {
+  return {
     aud: `${AUDIENCE}${of.mesh}`,
     authorization_details: [writeAuthority(of.authority)],
     client_id: `spiffe://${of.mesh}/agent/${of.agent}`,
@@ -140,7 +155,7 @@ export function writeClaims(of: Claims): string {
     nbf: of.authority.validity.notBefore,
     par_hash: of.parent,
     sub: of.subject,
-  });
+  };
 }
 
 /** The issuer that a root under this operator's key names. */

@@ -44,10 +44,15 @@ export function readMembers<N extends string>(
   at: string,
 ): Readonly<Record<N, unknown>> {
   if (typeof value !== "object" || value === null || Array.isArray(value)) throw claims(at);
-  const missing = names.find((name) => !Object.hasOwn(value, name));
-  if (missing !== undefined) throw claims(`${at}.${missing} is missing`);
-  const extra = Object.keys(value).find((name) => !names.some((known) => known === name));
-  if (extra !== undefined) throw claims(`${at}.${extra.slice(0, 64)} is not known`);
+  for (const name of names) {
+    if (!Object.hasOwn(value, name)) throw claims(`${at}.${name} is missing`);
+  }
+  const found = Object.keys(value);
+  // All are there, so one that is not known is one too many.
+  if (found.length > names.length) {
+    const extra = found.find((name) => !names.some((known) => known === name)) ?? "";
+    throw claims(`${at}.${extra.slice(0, 64)} is not known`);
+  }
   return value as Readonly<Record<N, unknown>>;
 }
 

@@ -1,4 +1,5 @@
 import type { Dimension } from "./dimension.ts";
+import { isStrictlySorted } from "./strictly-sorted.ts";
 
 /**
  * The data that may be handled: everything up to a level whose labels are all among the
@@ -21,9 +22,13 @@ const NOTHING: DataClass = { scheme: "", level: -1, compartments: [] };
  * @see https://csrc.nist.gov/publications/history/bell76.pdf
  */
 export const dataClass: Dimension<DataClass> = {
-  normal: (value) => {
-    if (value.level < 0) return NOTHING;
-    return { ...value, compartments: [...new Set(value.compartments)].sort() };
+  normal: ({ scheme, level, compartments: some }) => {
+    if (level < 0) return NOTHING;
+    return {
+      scheme,
+      level,
+      compartments: isStrictlySorted(some) ? some : [...new Set(some)].sort(),
+    };
   },
   leq: (child, parent) => {
     if (child.level < 0) return true;

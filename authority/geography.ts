@@ -1,5 +1,6 @@
 import { isRegionCode } from "../proto/region-code.ts";
 import type { Dimension } from "./dimension.ts";
+import { isSameList, isStrictlySorted } from "./strictly-sorted.ts";
 
 export const FACETS = ["egr", "proc", "src"] as const;
 export type Facet = (typeof FACETS)[number];
@@ -21,7 +22,7 @@ export const geography: Dimension<Geography> = {
     eachFacet((facet) => {
       const [codes, others] = [one[facet], other[facet]];
       // A delegation mostly leaves places alone, and a set met with itself is itself.
-      if (isSame(codes, others)) return codes;
+      if (isSameList(codes, others)) return codes;
       return normalCodes(codes.flatMap((a) => others.flatMap((b) => commonPlace(a, b) ?? [])));
     }),
 };
@@ -46,11 +47,16 @@ function commonPlace(one: string, other: string): string | undefined {
   return liesIn(other, one) ? other : undefined;
 }
 
-function isSame(codes: readonly string[], others: readonly string[]): boolean {
-  return codes.length === others.length && codes.every((code, at) => code === others[at]);
-}
-
 function normalCodes(codes: readonly string[]): readonly string[] {
+  if (isStrictlySorted(codes) && !hasPart(codes)) return codes;
   const distinct = [...new Set(codes)].sort();
   return distinct.filter((one) => distinct.every((other) => other === one || !liesIn(one, other)));
+}
+
+/** A part of a country sorts behind it, with nothing but other parts of it in between. */
+function hasPart(codes: readonly string[]): boolean {
+  for (let i = 1; i < codes.length; i++) {
+    if (liesIn(codes[i] as string, codes[i - 1] as string)) return true;
+  }
+  return false;
 }

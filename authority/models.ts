@@ -1,5 +1,6 @@
 import type { Dimension } from "./dimension.ts";
 import { isCovered, meetOfPatterns, normalPatterns } from "./name-pattern.ts";
+import { isSameList } from "./strictly-sorted.ts";
 
 /** Models that may be used, as patterns over `provider/model`. None is bottom. */
 export type Models = readonly string[];
@@ -11,6 +12,8 @@ export type Models = readonly string[];
 export const models: Dimension<Models> = {
   normal: normalPatterns,
   leq: (child, parent) => child.every((one) => parent.some((other) => isCovered(one, other))),
-  meet: (one, other) =>
-    normalPatterns(one.flatMap((a) => other.flatMap((b) => meetOfPatterns(a, b) ?? []))),
+  meet: (one, other) => {
+    if (isSameList(one, other)) return one;
+    return normalPatterns(one.flatMap((a) => other.flatMap((b) => meetOfPatterns(a, b) ?? [])));
+  },
 };

@@ -1,3 +1,5 @@
+import { isStrictlySorted } from "./strictly-sorted.ts";
+
 /**
  * Names of models and tools as contracts spell them, and the patterns that grant them.
  *
@@ -37,8 +39,18 @@ export function meetOfPatterns(one: string, other: string): string | undefined {
 
 /** The same set of names in its one spelling: no pattern twice or inside another one, in order. */
 export function normalPatterns(patterns: readonly string[]): readonly string[] {
+  // What was signed is normal already, and to see that costs a fraction of making it so.
+  if (isStrictlySorted(patterns) && !hasCovered(patterns)) return patterns;
   const distinct = [...new Set(patterns)].sort();
   return distinct.filter((one) =>
     distinct.every((other) => other === one || !isCovered(one, other)),
   );
+}
+
+function hasCovered(patterns: readonly string[]): boolean {
+  for (const wide of patterns) {
+    if (!wide.endsWith("/*")) continue;
+    for (const one of patterns) if (one !== wide && isCovered(one, wide)) return true;
+  }
+  return false;
 }

@@ -34,7 +34,9 @@ export const rate: Dimension<Rate> = {
     eachMetric((metric) => {
       const [a, b] = [one[metric], other[metric]];
       const { amount, seconds } = isSlower(a, b) ? a : b;
-      return normalBucket({ burst: Math.min(a.burst, b.burst), amount, seconds });
+      // Both are normal, so their fractions are as short as they can be.
+      const burst = Math.min(a.burst, b.burst);
+      return burst === 0 ? EMPTY : { burst, amount, seconds };
     }),
 };
 

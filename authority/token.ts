@@ -1,6 +1,6 @@
 import { hash } from "node:crypto";
 import { canonicalJson } from "../proto/jcs.ts";
-import { strictBase64url } from "./base64url.ts";
+import { base64urlOfAlphabet } from "./base64url.ts";
 import { TOKEN_CHARS_MAX } from "./contract-limits.ts";
 import { RefusedContract } from "./contract-refusal.ts";
 
@@ -37,11 +37,14 @@ export function readEnvelope(token: string): Envelope {
     throw new RefusedContract("contract_too_large", `a token of ${token.length} characters`);
   }
   if (!TOKEN.test(token)) throw new RefusedContract("contract_malformed", "not a compact JWS");
-  const [header, payload, signature] = token.split(".").map(strictBase64url);
+  const [first, second] = [token.indexOf("."), token.lastIndexOf(".")];
+  const header = base64urlOfAlphabet(token.slice(0, first));
+  const payload = base64urlOfAlphabet(token.slice(first + 1, second));
+  const signature = base64urlOfAlphabet(token.slice(second + 1));
   if (!header || !payload || !signature) {
     throw new RefusedContract("contract_malformed", "base64url that is not canonical");
   }
-  const signingInput = Buffer.from(token.slice(0, token.lastIndexOf(".")), "latin1");
+  const signingInput = Buffer.from(token.slice(0, second), "latin1");
   const id = contractIdOf(signingInput);
   return { id, kid: kidOfHeader(header.toString("latin1")), signingInput, payload, signature };
 }

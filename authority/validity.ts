@@ -30,6 +30,10 @@ const NEVER: Validity = { notBefore: 0, expires: 0, hours: [] };
  */
 export const validity: Dimension<Validity> = {
   normal: ({ notBefore, expires, hours }) => {
+    // What was signed is normal already, and to see that costs a fraction of making it so.
+    if (notBefore < expires && areNormal(hours)) {
+      return { notBefore, expires, hours: hours.map(({ zone, minutes }) => ({ zone, minutes })) };
+    }
     const zones = new Map<string, Minutes>();
     for (const { zone, minutes } of hours) {
       const own = normalMinutes(minutes);
@@ -55,7 +59,7 @@ export const validity: Dimension<Validity> = {
     validity.normal({
       notBefore: Math.max(one.notBefore, other.notBefore),
       expires: Math.min(one.expires, other.expires),
-      hours: [...one.hours, ...other.hours],
+      hours: isSame(one.hours, other.hours) ? one.hours : [...one.hours, ...other.hours],
     }),
 };
 
@@ -116,4 +120,39 @@ function isWholeWeek(minutes: Minutes): boolean {
 
 function byZone([one]: [string, Minutes], [other]: [string, Minutes]): number {
   return one < other ? -1 : 1;
+}
+
+/** In the order of their zones, none twice, each with its minutes in order and bounded by them. */
+function areNormal(hours: readonly ZoneHours[]): boolean {
+  for (let i = 0; i < hours.length; i++) {
+    const { zone, minutes } = hours[i] as ZoneHours;
+    if (i > 0 && (hours[i - 1] as ZoneHours).zone >= zone) return false;
+    if (minutes.length === 0 || isWholeWeek(minutes) || !areJoined(minutes)) return false;
+  }
+  return true;
+}
+
+function areJoined(minutes: Minutes): boolean {
+  let last = -1;
+  for (const [from, until] of minutes) {
+    if (from <= last || from >= until) return false;
+    last = until;
+  }
+  return true;
+}
+
+/** A delegation mostly leaves hours alone. */
+function isSame(one: readonly ZoneHours[], other: readonly ZoneHours[]): boolean {
+  if (one.length !== other.length) return false;
+  return one.every(({ zone, minutes }, at) => {
+    const them = other[at] as ZoneHours;
+    return (
+      zone === them.zone &&
+      minutes.length === them.minutes.length &&
+      minutes.every(([from, until], no) => {
+        const [start, end] = them.minutes[no] as Minutes[number];
+        return from === start && until === end;
+      })
+    );
+  });
 }

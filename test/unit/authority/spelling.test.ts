@@ -1,0 +1,74 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import type { Authority } from "../../../authority/authority.ts";
+import { base64urlOfAlphabet, strictBase64url } from "../../../authority/base64url.ts";
+import { readClaims, writeClaims } from "../../../authority/claims.ts";
+import { RefusedContract } from "../../../authority/contract-refusal.ts";
+import type { Verb } from "../../../authority/tools.ts";
+import { canonicalJson } from "../../../proto/jcs.ts";
+import { AUTHORITY, root } from "../../support/contract-forge.ts";
+import { anyAuthority } from "./arbitrary.ts";
+
+// What is read fast is what would have been read slowly.
+
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+test("base64url of its alphabet has one spelling, by its end alone", () => {
+  const letter = fc.constantFrom(...ALPHABET);
+  fc.assert(
+    fc.property(fc.string({ unit: letter, minLength: 1, maxLength: 12 }), (text) => {
+      expect(base64urlOfAlphabet(text)).toEqual(strictBase64url(text));
+    }),
+    { numRuns: 500 },
+  );
+  for (const last of ALPHABET) {
+    for (const text of [last, `A${last}`, `AA${last}`, `AAA${last}`]) {
+      expect(base64urlOfAlphabet(text), text).toEqual(strictBase64url(text));
+    }
+  }
+});
+
+const withTools = (tools: Authority["tools"]) =>
+  root({ authority: { ...AUTHORITY, tools } }).claims;
+
+function read(payload: string): string {
+  try {
+    return writeClaims(readClaims(Buffer.from(payload)));
+  } catch (error) {
+    if (error instanceof RefusedContract) return error.refusal.refused;
+    throw error;
+  }
+}
+
+test("27: names of digits, which engines put in another order, are read in the order of JCS alone", () => {
+  const verbs: readonly Verb[] = ["read"];
+  const claims = withTools(
+    new Map([
+      ["10", verbs],
+      ["9", verbs],
+      ["a", verbs],
+    ]),
+  );
+  const written = writeClaims(claims);
+  expect(written).toContain('"tools":{"10":["read"],"9":["read"],"a":["read"]}');
+  expect(read(written)).toBe(written);
+  const engines = JSON.stringify(JSON.parse(written));
+  expect(engines).toContain('"tools":{"9":["read"],"10":["read"],"a":["read"]}');
+  expect(read(engines)).toBe("contract_not_canonical");
+});
+
+test("a contract is written in the order of JCS, and read as it was written", () => {
+  fc.assert(
+    fc.property(anyAuthority, (authority) => {
+      const { notBefore, expires } = authority.validity;
+      fc.pre(notBefore < expires && authority.dataClass.level >= 0);
+      const written = writeClaims({ ...root().claims, authority });
+      expect(canonicalJson(JSON.parse(written))).toBe(written);
+      expect(read(written)).toBe(written);
+      for (const other of [written.replace(",", ", "), written.replace('"aud"', '"\\u0061ud"')]) {
+        expect(read(other)).toBe("contract_not_canonical");
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
