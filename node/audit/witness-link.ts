@@ -9,6 +9,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { cosignedAt, headOf } from "../../audit/checkpoint.ts";
 import { consistencyProof } from "../../audit/merkle.ts";
+import { rememberedSubtrees } from "../../audit/remembered-subtrees.ts";
 import { KEY_TYPES, parseSignatureLine, parseVkey } from "../../audit/signed-note.ts";
 import { readTile, subtreesFromTiles, TileError } from "../../audit/tiles.ts";
 import { encodeAddCheckpoint } from "../../audit/witness.ts";
@@ -61,6 +62,8 @@ export class WitnessLink {
   #seenSize = 0;
   #turns = 0;
   #isRefused = false;
+  /** One proof a second, made by the control thread, of which nearly all was in the one before. */
+  readonly #remembered = rememberedSubtrees();
 
   constructor(options: WitnessLinkOptions) {
     this.#options = options;
@@ -161,7 +164,7 @@ export class WitnessLink {
   #bodyOf(checkpoint: string, size: number): Uint8Array | undefined {
     const oldSize = Math.min(this.#seenSize, size);
     const { read } = this.#options;
-    const subtrees = subtreesFromTiles(size, (tile) => readTile({ read }, tile));
+    const subtrees = this.#remembered(subtreesFromTiles(size, (tile) => readTile({ read }, tile)));
     try {
       const proof = consistencyProof(oldSize, size, subtrees);
       return Buffer.from(encodeAddCheckpoint({ oldSize, proof, checkpoint }), "utf8");

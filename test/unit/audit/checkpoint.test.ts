@@ -75,7 +75,27 @@ describe("the text has one spelling", () => {
   });
 });
 
+const WRONG = signatureLine(LOG.key, Buffer.alloc(64));
+
 describe("what the log must have signed", () => {
+  test.each([
+    ["repeated as often as a note may be signed", SIGNED.repeat(16), true, 1],
+    ["and a wrong one, sooner or later", SIGNED.repeat(15) + WRONG, false, 0],
+    ["and a wrong one first", WRONG + SIGNED.repeat(15), false, 0],
+    ["nothing but wrong", WRONG.repeat(16), false, 1],
+  ])("its signature, %s, is looked at once", (_name, lines, ok, checks) => {
+    let looked = 0;
+    const counted = {
+      ...LOG.key,
+      get publicKey() {
+        looked += 1;
+        return LOG.key.publicKey;
+      },
+    };
+    expect(openCheckpoint(Buffer.from(`${TEXT}\n${lines}`), counted, []).ok).toBe(ok);
+    expect(looked).toBe(checks);
+  });
+
   test.each([
     ["the size edited", GOOD.replace("\n70000\n", "\n70001\n"), "log_signature_wrong"],
     ["the root edited", GOOD.replace("jl4B", "jl4C"), "log_signature_wrong"],

@@ -1,11 +1,14 @@
 import { create } from "@bufbuild/protobuf";
-import { describe, expect, test } from "vitest";
-import { encodeVkey, KEY_TYPES } from "../../../audit/signed-note.ts";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
+import { checkpointText, signCheckpoint } from "../../../audit/checkpoint.ts";
+import { encodeNote, encodeVkey, KEY_TYPES } from "../../../audit/signed-note.ts";
 import { encodeBundle } from "../../../audit/tiles.ts";
+import { OPEN_LOGS_MAX } from "../../../coordinator/archive/archive.ts";
+import { ArchivedLog } from "../../../coordinator/archive/archived-log.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
 import { type ShipRequest, ShipRequestSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { proofCount } from "../../support/proof.ts";
-import { signerOf } from "../audit/sample-log.ts";
+import { buildLog, entriesOf, recordsOf, signerOf } from "../audit/sample-log.ts";
 import { TwinDisk } from "../node/audit/twin-disk.ts";
 import { Coordinator, DIR, LOG, logOf, ORIGIN, ShippingNode, VKEY } from "./archive-world.ts";
 
@@ -159,6 +162,49 @@ describe("an archive", () => {
     await node.settle();
     expect(node.kept.at(-1)).toBe(700);
     expect(coordinator.findings()).toEqual([]);
+  });
+
+  test("R3: what a failed write left in memory is forgotten", async () => {
+    const coordinator = new Coordinator();
+    const node = new ShippingNode(coordinator);
+    await node.cosigned(SMALL);
+    const fails = Object.assign(new Error("EIO"), { code: "EIO" });
+    coordinator.disk.options = {
+      onStep: () => {
+        throw fails;
+      },
+    };
+    await node.cosigned(MIDDLE);
+    const last = coordinator.asked.at(-1) as ShipRequest;
+    coordinator.disk.options = {};
+    const question = { ...last, first: 0n, entries: new Uint8Array(0) };
+    expect(await coordinator.ship(create(ShipRequestSchema, question))).toMatchObject({
+      next: 200n,
+      kept: 200n,
+    });
+  });
+
+  test(`keeps ${OPEN_LOGS_MAX} copies open, and takes up others from their files`, () => {
+    const { archive } = new Coordinator();
+    const opened = vi.spyOn(ArchivedLog, "open");
+    onTestFinished(() => opened.mockRestore());
+    const entries = entriesOf(recordsOf(2));
+    const root = buildLog(entries).edge.root();
+    const take = (no: number) => {
+      const origin = `acme/node-${no}/e1`;
+      const signer = signerOf(origin, KEY_TYPES.log, 1);
+      const text = checkpointText({ origin, size: 2, root });
+      const note = encodeNote(text, [signCheckpoint(text, signer)]);
+      const ask = { origin, vkey: encodeVkey(signer.key), checkpoint: note, proof: [] };
+      return archive.take({ ...ask, first: 0, entries: encodeBundle(entries) });
+    };
+    for (let no = 0; no <= OPEN_LOGS_MAX; no++) expect(take(no)).toMatchObject({ kept: 2 });
+    expect(opened).toHaveBeenCalledTimes(OPEN_LOGS_MAX + 1);
+    for (let no = 1; no <= OPEN_LOGS_MAX; no++) take(no);
+    expect(opened).toHaveBeenCalledTimes(OPEN_LOGS_MAX + 1);
+    // The first made room for the last.
+    expect(take(0)).toMatchObject({ refused: "elsewhere", next: 2, kept: 2 });
+    expect(opened).toHaveBeenCalledTimes(OPEN_LOGS_MAX + 2);
   });
 
   test.each(["tile/0/002.p/188", "tile/1/000.p/2", "tile/entries/002.p/188"])(

@@ -129,7 +129,11 @@ describe("the coordinator as a witness", () => {
 });
 
 /** A node's link to that witness, its log as the test says. */
-function linked(witness: Witness, clock: ReturnType<typeof twinClock>) {
+function linked(
+  witness: Witness,
+  clock: ReturnType<typeof twinClock>,
+  onRead: (path: string) => void = () => undefined,
+) {
   const seen = { cosigned: [] as string[], disowned: [] as string[], refused: [] as string[] };
   let log = made(1);
   let isReachable = true;
@@ -140,7 +144,10 @@ function linked(witness: Witness, clock: ReturnType<typeof twinClock>) {
     newId: () => "r",
     vkey: VKEY,
     clock,
-    read: (path) => log.files.get(path),
+    read: (path) => {
+      onRead(path);
+      return log.files.get(path);
+    },
     ask: async (_method, bytes) => {
       if (!isReachable) return undefined;
       if (isBroken) throw new Error("the way is closed");
@@ -181,6 +188,35 @@ describe("a node's log at its witness", () => {
     const second = linked(witness, clock);
     await second.signed(made(400));
     expect(second.seen).toMatchObject({ cosigned: [made(400).text], disowned: [], refused: [] });
+  });
+
+  test("K1: a witness that names another size each time is asked four times, and again after a second", async () => {
+    const { witness, clock } = setUp();
+    let asked = 0;
+    witness.add = async () => {
+      asked += 1;
+      return { status: 409, body: `${1 + (asked % 2)}`, cosigned: "" };
+    };
+    const { seen, signed } = linked(witness, clock);
+    await signed(made(300));
+    expect(asked).toBe(4);
+    clock.advance(1_000);
+    for (let i = 0; i < 50; i++) await new Promise(setImmediate);
+    expect(asked).toBe(8);
+    expect(seen).toEqual({ cosigned: [], disowned: [], refused: [] });
+  });
+
+  test("a proof reads what the one before did not have", async () => {
+    const { witness, clock } = setUp();
+    const reads: string[] = [];
+    const { seen, signed } = linked(witness, clock, (path) => reads.push(path));
+    for (const size of [256, 300, 301]) {
+      reads.length = 0;
+      await signed(made(size));
+    }
+    expect(seen.cosigned).toHaveLength(3);
+    // The full tile's root is remembered; what is at the edge is read once more.
+    expect(reads.filter((path) => !path.includes(".p/"))).toEqual([]);
   });
 
   test("a cosignature that is another text's does not count", async () => {
