@@ -39,7 +39,7 @@ export function contractHandlers(contracts: Contracts) {
     },
     carve: async (asked: CarveRequest, { node }: RequestFrom): Promise<ReplyBody> => {
       const named = asked.node === "" ? node : asked.node;
-      const opened = await contracts.open(asked.chain, "delegated", named);
+      const opened = await contracts.open(asked.chain, "delegated", { node: named, asker: node });
       if ("refused" in opened) return refusedBody(opened.refused, textOf(opened));
       const { id, parent } = opened.account;
       const left = await contracts.ownRate(parent);
@@ -58,7 +58,7 @@ type Asked = { readonly chain: string; readonly node: string };
 /** What an operator asks about contracts. */
 export function contractCalls(contracts: Contracts) {
   const open = async ({ chain, node }: Asked, kind: "root" | "delegated") => {
-    const opened = await contracts.open(chain, kind, node);
+    const opened = await contracts.open(chain, kind, { node });
     if ("refused" in opened) {
       throw new CallRefused({
         code: "FAILED_PRECONDITION",

@@ -6,6 +6,8 @@
 //     ledger, whichever hears of it first.
 // K3. A contract is lent to and served on one node: the one whose key it is held by, or where its agent
 //     holds it, the one that was named when its account was opened.
+// K4. A node may have carved what was delegated from a contract that it serves itself, and no other: it is the one
+//     that takes the child's rate from its delegator.
 
 import type { ContractRefusal } from "../authority/contract-refusal.ts";
 import { publicKeyOf } from "../authority/holder-key.ts";
@@ -44,6 +46,8 @@ export type NotOpened =
   | CarveRefusal
   /** A delegated contract where a root was wanted, or the other way round. */
   | { readonly refused: "contract_order"; readonly message: string }
+  /** Another node than its delegator's asks. */
+  | { readonly refused: "contract_elsewhere"; readonly message: string }
   /** Its agent holds it, and no node that the mesh knows was named to serve it. */
   | { readonly refused: "delegation_holder"; readonly message: string };
 
@@ -71,11 +75,12 @@ export class Contracts {
    * Opens the account of a root, or of what was delegated from a contract that is open.
    *
    * @param node Serves it, where its agent holds it.
+   * @param asker The node that asks, where one does: K4.
    */
   async open(
     chain: string,
     kind: "root" | "delegated",
-    node = "",
+    { node = "", asker }: { readonly node?: string; readonly asker?: string } = {},
   ): Promise<ContractView | NotOpened> {
     const verified = this.#verified(chain);
     if ("refused" in verified) return verified;
@@ -87,6 +92,10 @@ export class Contracts {
       return { refused: "delegation_holder", message: `node ${account.node}` };
     }
     return this.#options.ledger.contracts((contracts) => {
+      const delegator = contracts.get(account.parent)?.node;
+      if (asker !== undefined && delegator !== undefined && delegator !== asker) {
+        return { refused: "contract_elsewhere", message: `node ${delegator} serves its delegator` };
+      }
       const opened = contracts.open(account);
       return "refused" in opened
         ? opened

@@ -64,6 +64,7 @@ const LIES = [
   "depth",
   "subject",
   "early",
+  "elsewhere",
 ] as const;
 
 const grantable = anyAuthority.map((any): Authority => {
@@ -274,7 +275,9 @@ class Tree {
   async grow(link: Link): Promise<void> {
     const above = this.paths[link.parent % this.paths.length] as readonly Forged[];
     const path = [...above, delegated(above, this.paths, link)];
-    const opened = await this.#contracts.open(chainText(...path), "delegated");
+    // The node that serves the delegator asks, or one that has got hold of the chain.
+    const asker = link.lie === "elsewhere" ? "n9" : nodeOf(above.at(-1) as Forged);
+    const opened = await this.#contracts.open(chainText(...path), "delegated", { asker });
     if ("refused" in opened) {
       const name = `${link.lie} ${opened.refused}`;
       refusals.set(name, (refusals.get(name) ?? 0) + 1);
@@ -450,6 +453,7 @@ test("G1 to G4: no tree, however its holders lie, lets through or spends more th
   expect(Math.min(...Object.values(counts))).toBeGreaterThan(0);
   const tried = [...refusals.keys()].map((name) => name.split(" ")[0]);
   expect(new Set(tried)).toEqual(new Set(LIES));
+  expect([...refusals.keys()]).toContain("elsewhere contract_elsewhere");
 }, 1_800_000);
 
 /** G4. */
