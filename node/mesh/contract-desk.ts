@@ -34,6 +34,8 @@ import { type Carve, UnsettledCarves } from "./unsettled-carves.ts";
 export const CONTRACTS_KEPT_MAX = 10_000;
 /** How long the answer of a coordinator stands: then it is asked what is left of the rate. */
 const KEPT_NS = 30_000_000_000n;
+/** How long one stands that crossed a delegation. */
+const CROSSED_NS = 1_000_000_000n;
 const ASK_TIMEOUT_MS = 800;
 
 /** A contract as this node serves it. */
@@ -142,14 +144,10 @@ export class ContractDesk {
     this.#carves.end(carve, how);
     if (kept === undefined) {
       if (!this.#asking.has(keySha256)) this.#carves.forget(keySha256);
-      return;
-    }
-    const { served } = kept;
-    if (typeof end !== "string") {
+    } else if (typeof end !== "string") {
+      const { served } = kept;
       const rate = rates.meet(served.rate, end.left);
       this.#kept.set(keySha256, { ...kept, served: { ...served, rate } });
-    } else if (end === "unknown") {
-      this.#kept.set(keySha256, { ...kept, served: { ...served, freshUntilNs: 0n } });
     }
   }
 
@@ -200,7 +198,8 @@ export class ContractDesk {
     // A delegation has ended meanwhile: what was known of the rate is newer than this answer.
     const newer = this.#kept.get(keySha256)?.served.rate;
     if (newer === undefined) return "contract_unavailable";
-    return this.#keep({ served: { ...served, rate: newer, freshUntilNs: 0n }, trustVersion });
+    const again = { ...served, rate: newer, freshUntilNs: askedNs + CROSSED_NS };
+    return this.#keep({ served: again, trustVersion });
   }
 
   #seen(served: ServedContract): ServedContract {
