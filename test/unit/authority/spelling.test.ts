@@ -72,3 +72,22 @@ test("a contract is written in the order of JCS, and read as it was written", ()
     { numRuns: 200 },
   );
 });
+
+test.each<readonly [string, string, string]>([
+  ["a tool inside another one", '"mcp/jira/search"', '"mcp/github/x"'],
+  ["a model inside another one", '"openai/gpt-5-mini"', '"anthropic/claude-sonnet/4"'],
+  ["labels in another order", '["pci","pii"]', '["pii","pci"]'],
+  ["a label twice", '["pci","pii"]', '["pci","pci"]'],
+  ["a place inside another one", '["DE","FR","IE"]', '["DE","DE-BE","IE"]'],
+  ["windows that touch", "[1920,2520]", "[1080,2520]"],
+  ["a window that is the whole week", "[[480,1080],[1920,2520]]", "[[0,10080]]"],
+  [
+    "zones in another order",
+    '{"tz":"Europe/Berlin"',
+    '{"tz":"UTC","win":[[0,60]]},{"tz":"Europe/Berlin"',
+  ],
+])("39: %s is not the shortest form", (_name, from, to) => {
+  const written = writeClaims(root().claims);
+  expect(written).toContain(from);
+  expect(read(written.replace(from, to))).toBe("contract_not_normal");
+});
