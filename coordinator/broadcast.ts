@@ -1,5 +1,5 @@
 import type { Bus } from "../ports/bus.ts";
-import type { Clock } from "../ports/clock.ts";
+import type { Cancel, Clock } from "../ports/clock.ts";
 import { parseScope, type Scope } from "../proto/ids.ts";
 import { controlSubject, FAST_PREFIX, withPrefix } from "../proto/subjects.ts";
 import type { Command } from "./command.ts";
@@ -8,6 +8,8 @@ import type { Replica } from "./replica.ts";
 /** A broadcast may be lost and is small: so often it is said again, until every live node has it. */
 export const BROADCAST_EVERY_MS = 75;
 export const BROADCAST_FOR_MS = 30_000;
+/** So many periods more it waits while answers still come in: the missing ones are on their way too. */
+export const PERIODS_WAITED_MAX = 3;
 
 export type KillBroadcastsOptions = {
   readonly bus: Bus;
@@ -17,10 +19,23 @@ export type KillBroadcastsOptions = {
   readonly isAwaited: (command: Command) => boolean;
 };
 
+type Broadcast = {
+  readonly command: Command;
+  readonly subject: string;
+  readonly bytes: Uint8Array;
+  /** When it is given up, monotonic ns. */
+  readonly untilNs: bigint;
+  /** Periods since it was last said. */
+  waited: number;
+  /** Whether somebody has answered in this period. */
+  isAnswered: boolean;
+  cancel: Cancel;
+};
+
 /** Says kills on the fast path: at once, and then until every live node has answered. */
 export class KillBroadcasts {
   readonly #options: KillBroadcastsOptions;
-  readonly #cancels = new Map<string, () => void>();
+  readonly #broadcasts = new Map<string, Broadcast>();
 
   constructor(options: KillBroadcastsOptions) {
     this.#options = options;
@@ -29,34 +44,71 @@ export class KillBroadcasts {
   /** Says the command's record from now on, in place of one that it said before. */
   say(command: Command): void {
     const scope = parseScope(command.scope);
-    const bytes = command.bytes;
+    const { bytes, cmdId } = command;
     if (!scope || !bytes) return;
-    this.forget(command.cmdId);
-    const { bus, clock } = this.#options;
-    const subject = fastSubject(scope);
-    let leftMs = BROADCAST_FOR_MS;
-    const say = (): void => {
-      bus.send(subject, bytes);
-      leftMs -= BROADCAST_EVERY_MS;
-      const again = (): void => {
-        if (leftMs > 0 && this.#isNeeded(command)) say();
-        else this.forget(command.cmdId);
-      };
-      this.#cancels.set(command.cmdId, clock.after(BROADCAST_EVERY_MS, again));
+    this.forget(cmdId);
+    if (!this.#isCurrent(command)) return;
+    const broadcast: Broadcast = {
+      command,
+      subject: fastSubject(scope),
+      bytes,
+      untilNs: this.#options.clock.monoNs() + BigInt(BROADCAST_FOR_MS) * 1_000_000n,
+      waited: 0,
+      isAnswered: false,
+      cancel: () => undefined,
     };
-    if (this.#isCurrent(command)) say();
+    this.#broadcasts.set(cmdId, broadcast);
+    this.#say(broadcast);
+  }
+
+  /** Says everything again now that somebody has not acknowledged: there is a connection again. */
+  sayAll(): void {
+    for (const broadcast of [...this.#broadcasts.values()]) {
+      if (this.#isNeeded(broadcast)) this.#say(broadcast);
+      else this.forget(broadcast.command.cmdId);
+    }
+  }
+
+  noteAnswer(cmdId: string): void {
+    const broadcast = this.#broadcasts.get(cmdId);
+    if (broadcast) broadcast.isAnswered = true;
   }
 
   forget(cmdId: string): void {
-    this.#cancels.get(cmdId)?.();
-    this.#cancels.delete(cmdId);
+    this.#broadcasts.get(cmdId)?.cancel();
+    this.#broadcasts.delete(cmdId);
   }
 
   stop(): void {
-    for (const cmdId of [...this.#cancels.keys()]) this.forget(cmdId);
+    for (const cmdId of [...this.#broadcasts.keys()]) this.forget(cmdId);
   }
 
-  #isNeeded(command: Command): boolean {
+  #say(broadcast: Broadcast): void {
+    broadcast.cancel();
+    this.#options.bus.send(broadcast.subject, broadcast.bytes);
+    broadcast.waited = 0;
+    this.#wait(broadcast);
+  }
+
+  /** Every repetition is a message to every node, those included that have answered. */
+  #again(broadcast: Broadcast): void {
+    if (!this.#isNeeded(broadcast)) {
+      this.forget(broadcast.command.cmdId);
+      return;
+    }
+    broadcast.waited += 1;
+    const isComingIn = broadcast.isAnswered && broadcast.waited <= PERIODS_WAITED_MAX;
+    broadcast.isAnswered = false;
+    if (isComingIn) this.#wait(broadcast);
+    else this.#say(broadcast);
+  }
+
+  #wait(broadcast: Broadcast): void {
+    broadcast.cancel = this.#options.clock.after(BROADCAST_EVERY_MS, () => this.#again(broadcast));
+  }
+
+  #isNeeded({ command, untilNs }: Broadcast): boolean {
+    if (this.#options.clock.monoNs() >= untilNs) return false;
     return this.#isCurrent(command) && this.#options.isAwaited(command);
   }
 

@@ -8,15 +8,13 @@
 // C4. A commit is a compare-and-set on the scope's last sequence. A kill that lost is signed again on
 //     top of what won; an operator's record is not ours to change, so its caller is told `conflict`.
 
-import { create } from "@bufbuild/protobuf";
-import { type MeshRecord, nextRecord, RecordError, restoreRecord } from "../mesh/record.ts";
+import { type MeshRecord, restoreRecord } from "../mesh/record.ts";
 import type { OpName } from "../mesh/record-op.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
 import { pause } from "../ports/pause.ts";
 import { StoreFault, type Write } from "../ports/store.ts";
-import { KillSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { isKillScope, parseScope } from "../proto/ids.ts";
 import { KillBroadcasts } from "./broadcast.ts";
 import { type Command, isPending } from "./command.ts";
@@ -25,6 +23,7 @@ import { CommandRefused } from "./command-refused.ts";
 import { commitCommand } from "./commit-command.ts";
 import type { Tell } from "./events.ts";
 import type { Replica } from "./replica.ts";
+import { type KillFields, signKill, signKillAgain } from "./sign-kill.ts";
 import { commandKey, recordKey } from "./store-keys.ts";
 
 export type CommandsOptions = CommandBookOptions & {
@@ -36,15 +35,6 @@ export type CommandsOptions = CommandBookOptions & {
   readonly tell: Tell;
   /** Whether a live node has not said that it enforces the command's record. */
   readonly isAwaited: (command: Command) => boolean;
-};
-
-export type KillFields = {
-  readonly cmdId: string;
-  readonly scope: string;
-  readonly reason: string;
-  /** Snake-case cause when no person asked; otherwise empty. */
-  readonly cause: string;
-  readonly operator: string;
 };
 
 const WITHDRAW_RETRY_MS = 1_000;
@@ -70,6 +60,8 @@ export class Commands {
         options.onForget(cmdId);
       },
     });
+    // What was said while there was no connection was said to nobody.
+    options.bus.onUp(() => this.#broadcasts.sayAll());
   }
 
   /** Goes on with what an earlier run accepted and did not finish. */
@@ -102,7 +94,7 @@ export class Commands {
 
   #replaceIfTrusted(command: Command, own: MeshRecord): void {
     try {
-      this.#replace(command, this.#signKillAgain(own));
+      this.#replace(command, signKillAgain(own, this.#options));
     } catch (error) {
       // Our key of today is not in the bundle either: nothing that we sign counts.
       if (!(error instanceof CommandRefused)) throw error;
@@ -121,6 +113,11 @@ export class Commands {
 
   all(): IterableIterator<Command> {
     return this.#commands.all();
+  }
+
+  /** A node has answered to a command. */
+  noteAnswer(cmdId: string): void {
+    this.#broadcasts.noteAnswer(cmdId);
   }
 
   /** Calls `fn` whenever a command was accepted, committed, signed again or met a conflict. */
@@ -148,7 +145,7 @@ export class Commands {
     if (!scope || !(isKillScope(scope) || scope.kind === "contract")) {
       throw new CommandRefused("malformed_scope", `${fields.scope} cannot be killed`);
     }
-    const record = this.#signKill(fields);
+    const record = signKill(fields, this.#options);
     const command = this.#commandOf("kill", record);
     this.#commands.add(command);
     this.#options.replica.take(record);
@@ -215,22 +212,6 @@ export class Commands {
     return command;
   }
 
-  #signKill(fields: KillFields): MeshRecord {
-    const { replica, signer, clock, mesh } = this.#options;
-    const { reason, cause, ...rest } = fields;
-    const op = { case: "kill" as const, value: create(KillSchema, { reason, cause }) };
-    const issued = { ...rest, mesh, issuedAtMs: clock.nowMs(), op };
-    try {
-      const opened = replica.open(nextRecord(replica.state.get(fields.scope), issued, signer));
-      // Our own signature may not count: a key that is not in the bundle, or a version out of reach.
-      if (!opened.ok) throw new CommandRefused(opened.reason, opened.detail);
-      return opened.record;
-    } catch (error) {
-      if (error instanceof RecordError) throw new CommandRefused(error.reason, error.message);
-      throw error;
-    }
-  }
-
   #commandOf(kind: Command["kind"], record: MeshRecord): Command {
     return {
       cmdId: record.cmdId,
@@ -289,7 +270,8 @@ export class Commands {
   }
 
   async #accept(command: Command, also: readonly Write[]): Promise<void> {
-    const accepting = this.#commands.save(command, also);
+    // A turn later: what was just said of it leaves before the disk is busy with it.
+    const accepting = Promise.resolve().then(() => this.#commands.save(command, also));
     this.#accepting.set(command.cmdId, accepting);
     try {
       await accepting;
@@ -317,18 +299,12 @@ export class Commands {
   }
 
   async #signAgain(command: Command, own: MeshRecord): Promise<void> {
-    const record = this.#signKillAgain(own);
+    const record = signKillAgain(own, this.#options);
     this.#replace(command, record);
     this.#options.replica.take(record);
     this.#broadcasts.say(command);
     await this.#storeSoon(command, [{ key: recordKey(record.scope), value: record.bytes }]);
     this.#told(command, "command_conflict");
-  }
-
-  #signKillAgain({ cmdId, scope, operator, op }: MeshRecord): MeshRecord {
-    if (op.case !== "kill") throw new TypeError(`${cmdId} is no kill`);
-    const { reason, cause } = op.value;
-    return this.#signKill({ cmdId, scope, reason, cause, operator });
   }
 
   #replace(command: Command, record: MeshRecord): void {

@@ -147,6 +147,7 @@ function buildMeshParts(input: PartsInput): MeshParts {
     replica,
     acks,
     command: (cmdId) => commands.get(cmdId),
+    onAnswer: (cmdId) => commands.noteAnswer(cmdId),
     onEnforced: (seconds) => metrics.acknowledged(seconds),
   });
   const commands: Commands = new Commands({

@@ -12,7 +12,7 @@ import { isInForce } from "../mesh/trust.ts";
 import type { Bus, BusMessage } from "../ports/bus.ts";
 import { type Clock, monoMs } from "../ports/clock.ts";
 import type { Keys } from "../ports/keys.ts";
-import { AckSchema, type Beat, BeatSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { type Ack, AckSchema, type Beat, BeatSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { parseScope } from "../proto/ids.ts";
 import { ACK_PATTERN, HEARTBEAT_PATTERN } from "../proto/subjects.ts";
 import type { AckBook } from "./ack-book.ts";
@@ -36,6 +36,8 @@ export type RegistryOptions = {
   /** A node not heard for so long is silent. */
   readonly silentAfterMs: number;
   readonly command: (cmdId: string) => Command | undefined;
+  /** A node has said something new about a command. */
+  readonly onAnswer: (cmdId: string) => void;
   /** A node has said for the first time that a command is in force there: seconds after its start. */
   readonly onEnforced: (seconds: number) => void;
 };
@@ -61,6 +63,8 @@ export type NodeStatus = {
   readonly containedAtMs: number;
 };
 
+/** Acks that are read of one message, twice what nodes send. */
+const ACKS_PER_MESSAGE_MAX = 128;
 /** So long a command is looked at for every heartbeat, done or not. */
 const ACTIVE_MS_MIN = 60_000;
 
@@ -202,21 +206,26 @@ export class Registry {
   #onAck(message: BusMessage): void {
     const opened = this.#opened("ack", message);
     if (!opened) return;
-    const ack = decode(() => fromBinary(AckSchema, opened.payload));
-    const command = ack && this.#options.command(ack.cmdId);
-    if (ack?.node !== opened.node || (command && command.scope !== ack.scope)) {
-      this.#options.tell("ack_refused", { subject: message.subject });
-      return;
-    }
+    const { node, payload } = opened;
+    const taken = acksIn(payload)?.map((ack) => this.#takeAck(ack, node)) ?? [false];
+    if (taken.includes(false)) this.#options.tell("ack_refused", { subject: message.subject });
+  }
+
+  /** False: it speaks for another node, or of another scope than the command's. */
+  #takeAck(ack: Ack, node: string): boolean {
+    const command = this.#options.command(ack.cmdId);
+    if (ack.node !== node || (command && command.scope !== ack.scope)) return false;
     // Acks of what we do not remember, and of a record that was signed again since, say nothing.
-    if (!command || Buffer.from(ack.recordHash).toString("hex") !== command.hashHex) return;
-    const isFirst = !isOf(command, this.#options.acks.get(command.cmdId, opened.node));
-    if (!this.#options.acks.take(command, ack)) return;
+    if (!command || Buffer.from(ack.recordHash).toString("hex") !== command.hashHex) return true;
+    const isFirst = !isOf(command, this.#options.acks.get(command.cmdId, node));
+    if (!this.#options.acks.take(command, ack)) return true;
+    this.#options.onAnswer(command.cmdId);
     const inForceMs = this.#inForceMs.get(command.cmdId);
     if (isFirst && inForceMs !== undefined) {
       this.#options.onEnforced((monoMs(this.#options.clock) - inForceMs) / 1_000);
     }
     this.progressed(command.cmdId);
+    return true;
   }
 
   #onBeat(message: BusMessage): void {
@@ -323,6 +332,16 @@ export class Registry {
 function isOf(command: Command, ack: ReturnType<AckBook["get"]>): boolean {
   if (ack?.refused !== "") return false;
   return Buffer.from(ack.recordHash).toString("hex") === command.hashHex;
+}
+
+/** All acks of one message: the first, and those that came with it. */
+function acksIn(payload: Uint8Array): readonly Ack[] | undefined {
+  const first = decode(() => fromBinary(AckSchema, payload));
+  if (!first || first.also.length >= ACKS_PER_MESSAGE_MAX) return undefined;
+  const { also } = first;
+  // Whoever nests them would have us work for nothing.
+  if (also.some((ack) => ack.also.length > 0)) return undefined;
+  return [{ ...first, also: [] }, ...also];
 }
 
 function decode<T>(read: () => T): T | undefined {

@@ -18,15 +18,14 @@ import { backoffMs, pause } from "../ports/pause.ts";
 import { type Store, StoreFault } from "../ports/store.ts";
 import {
   COMMITTED_PATTERN,
-  COMMITTED_PREFIX,
   CONTROL_STREAM,
   controlSubject,
   FAST_PATTERN,
   HEAL_PATTERN,
   REVOCATION_STREAM,
-  withPrefix,
 } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
+import { RecordSubjects } from "./record-subjects.ts";
 import { RECORD_PREFIX, recordKey } from "./store-keys.ts";
 
 export type ReplicaOptions = {
@@ -53,8 +52,7 @@ export class Replica {
   readonly #onRecord: OnRecord[] = [];
   /** Each scope's newest message in the stream; without a record when it is none that counts. */
   readonly #inStream = new Map<string, { readonly seq: number; readonly record?: MeshRecord }>();
-  /** Scopes by the subject on which their committed copies are heard. */
-  readonly #scopes = new Map<string, string>();
+  readonly #subjects = new RecordSubjects();
   readonly #unsaved = new Set<string>();
   readonly #stops: (() => void)[] = [];
   readonly #stopping = new AbortController();
@@ -178,10 +176,10 @@ export class Replica {
 
   /**
    * Writes every record that is not on disk. A failure is told and tried again; the record counts
-   * meanwhile, since a kill must not wait for a disk.
+   * meanwhile, since a kill must not wait for a disk: what is said of it in this turn leaves first.
    */
   save(): Promise<void> {
-    this.#saving = this.#saving.then(() => this.#saveNow());
+    this.#saving = this.#saving.then(() => undefined).then(() => this.#saveNow());
     return this.#saving;
   }
 
@@ -226,14 +224,14 @@ export class Replica {
 
   #learn(record: MeshRecord): void {
     this.trust.learn(record);
-    this.#scopes.set(withPrefix(controlSubject(record.parsed), COMMITTED_PREFIX), record.scope);
+    this.#subjects.learn(record);
   }
 
   #onCommitted(message: BusMessage): void {
     const { seq } = message;
     const record = this.#opened(message, message.subject, "committed");
     // Whoever may write to the server wrote over a record: the stream keeps one message a subject.
-    if (!record && seq) void this.reoffer(this.#scopes.get(message.subject) ?? "");
+    if (!record && seq) void this.reoffer(this.#subjects.scopeOf(message.subject) ?? "");
     if (seq === undefined || record?.parsed.kind === "contract") {
       if (record) this.take(record);
       return;
@@ -261,6 +259,9 @@ export class Replica {
   }
 
   #opened(message: BusMessage, subject: string | undefined, via: string): MeshRecord | undefined {
+    const known = this.state.get(this.#subjects.scopeOf(subject ?? "") ?? "");
+    // What is current was looked at when it came; our own kills come back twice.
+    if (known && Buffer.compare(known.bytes, message.bytes) === 0) return known;
     const opened = this.open(message.bytes, subject);
     if (opened.ok) return opened.record;
     const { reason, detail } = opened;

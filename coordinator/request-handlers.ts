@@ -26,6 +26,7 @@ import { certify, type NodeCertifier } from "./certify.ts";
 import type { Commands } from "./commands.ts";
 import { contractHandlers } from "./contract-calls.ts";
 import type { Contracts } from "./contracts.ts";
+import { differences } from "./differences.ts";
 import type { Distrusts } from "./distrusts.ts";
 import type { Enrolment } from "./enrolment.ts";
 import type { Tell } from "./events.ts";
@@ -40,6 +41,7 @@ import {
 import type { Placement } from "./placement.ts";
 import type { RateDoor } from "./rate-door.ts";
 import type { RateGate } from "./rate-gate.ts";
+import { recordsPage, STATE_PAGE_COUNT } from "./records-page.ts";
 import type { Registry } from "./registry.ts";
 import type { ReplayGuard } from "./replay-guard.ts";
 import type { Replica } from "./replica.ts";
@@ -75,9 +77,6 @@ export type RequestHandlersOptions = {
 
 const NONCE_BYTES_MAX = 64;
 const FETCH_BYTES_MAX = 256 * 1024;
-const STATE_PAGE_COUNT = 2_048;
-/** Room for the reply's own fields below what the bus carries. */
-const STATE_PAGE_BYTES_MAX = 900_000;
 
 /** How each request of a node is answered. */
 export function requestHandlers(options: RequestHandlersOptions): RequestHandlers {
@@ -96,6 +95,7 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
     ship: (request, { node }) => options.archive.ship(request, node),
     fetch: (request) => fetchBody(options, request),
     state: ({ afterScope }) => statePage(options, afterScope),
+    sync: (request) => differences(options.replica.state, request),
     rate: (request, from) => options.rates.ask(request, from),
     distrust: (request, from) => options.distrusts.raise(request, from),
     certify: (request, { node }) => certify(options, request, node),
@@ -295,16 +295,8 @@ function fetchBody({ replica }: RequestHandlersOptions, request: FetchRequest): 
 }
 
 function statePage({ replica }: RequestHandlersOptions, afterScope: string): ReplyBody {
-  const page = replica.state.recordsAfter(afterScope, STATE_PAGE_COUNT);
-  const records = [];
-  let bytes = 0;
-  for (const record of page) {
-    bytes += record.bytes.length;
-    if (records.length > 0 && bytes > STATE_PAGE_BYTES_MAX) break;
-    records.push(fromBinary(SignedRecordSchema, record.bytes));
-  }
-  const more = records.length < page.length || page.length === STATE_PAGE_COUNT;
-  return { case: "state", value: create(StateReplySchema, { records, more }) };
+  const page = recordsPage(replica.state.recordsAfter(afterScope, STATE_PAGE_COUNT));
+  return { case: "state", value: create(StateReplySchema, page) };
 }
 
 function malformed(what: string): ReplyBody {

@@ -1,5 +1,6 @@
 import { parseAgentId, scopesOfAgent } from "../proto/ids.ts";
 import { distrustOf } from "./distrust-of.ts";
+import { BucketSums } from "./bucket-sums.ts";
 import type { MeshRecord } from "./record.ts";
 
 // Merged state of the mesh: for each scope the greatest record seen.
@@ -32,6 +33,7 @@ export class MeshState {
   /** Hashes that the sum does not know of yet: what came in, and what that took the place of. */
   readonly #unsummed: { readonly added: MeshRecord; readonly removed: MeshRecord | undefined }[] =
     [];
+  readonly #buckets = new BucketSums();
   #sortedScopes: readonly string[] | undefined;
 
   /** Takes in a record that `openRecord` or `restoreRecord` returned. */
@@ -84,6 +86,12 @@ export class MeshState {
     return this.#sum.toString(16).padStart(64, "0");
   }
 
+  /** What tells two states apart piece by piece, where their hashes only say that they differ. */
+  buckets(): BucketSums {
+    this.#sumUp();
+    return this.#buckets;
+  }
+
   /** Whether the scope's current record is a kill. */
   killed(scope: string): boolean {
     return this.#current.get(scope)?.op.case === "kill";
@@ -119,6 +127,7 @@ export class MeshState {
     for (const { added, removed } of this.#unsummed.splice(0)) {
       const gone = removed ? BigInt(`0x${removed.hashHex}`) : 0n;
       this.#sum = (this.#sum - gone + BigInt(`0x${added.hashHex}`) + MODULUS) % MODULUS;
+      this.#buckets.replace(removed, added);
     }
   }
 }

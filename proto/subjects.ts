@@ -55,6 +55,7 @@ export const REQUEST_METHODS = [
   "distrust",
   "rate",
   "ship",
+  "sync",
 ] as const;
 export type RequestMethod = (typeof REQUEST_METHODS)[number];
 /** All questions of one node. */

@@ -17,8 +17,10 @@ export function tapBus(
   return {
     send: (subject, bytes) => {
       if (subject.startsWith("alt.ack.")) {
-        const { scope, v, durable, refused } = fromBinary(AckSchema, payloadOf(bytes));
-        if (refused === "") told.ack?.({ scope, v: Number(v), isDurable: durable });
+        const first = fromBinary(AckSchema, payloadOf(bytes));
+        for (const { scope, v, durable, refused } of [first, ...first.also]) {
+          if (refused === "") told.ack?.({ scope, v: Number(v), isDurable: durable });
+        }
       } else if (subject === DIGEST_SUBJECT || subject.startsWith("alt.hb.")) {
         const { open, stateHash } = fromBinary(BeatSchema, payloadOf(bytes));
         told.beat?.({ isOpen: open, stateHash: Buffer.from(stateHash).toString("hex") });

@@ -13,7 +13,7 @@ import {
   TrustRole,
   TrustSchema,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
-import { CoordinatorWorld, LIMITS, MESH } from "./coordinator-world.ts";
+import { CoordinatorWorld, LIMITS, MESH, type TestNode } from "./coordinator-world.ts";
 
 const KILL_BOT = "alt.ctl.kill.agent.pay.bot";
 const SCOPE = "agent/pay/bot";
@@ -142,6 +142,50 @@ describe("kill", () => {
     await world.flush();
     await world.pass(1_000);
     expect(fast()).toBe(5);
+  });
+
+  test("is not heard again while answers still come in, but for 300 ms at most", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const nodes: TestNode[] = [];
+    for (let i = 1; i <= 5; i += 1) nodes.push(await world.addNode(`n${i}`));
+    for (const node of nodes) node.acknowledges = false;
+    const fast = () => world.heard.filter(({ subject }) => subject.startsWith("alt.fast.")).length;
+    await kill(world);
+    const record = world.parts.replica.state.get(SCOPE);
+    if (!record) throw new Error("no record");
+    for (const node of nodes.slice(0, 3)) {
+      node.ack(record);
+      await world.flush();
+      world.clock.advance(75);
+      await world.flush();
+      expect(fast()).toBe(1);
+    }
+    nodes[3]?.ack(record);
+    await world.flush();
+    world.clock.advance(75);
+    await world.flush();
+    expect(fast()).toBe(2);
+    // Nobody has answered since: the one that is missing may not have heard.
+    world.clock.advance(75);
+    await world.flush();
+    expect(fast()).toBe(3);
+  });
+
+  test("is heard again as soon as this coordinator has a connection again", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    node.acknowledges = false;
+    const fast = () => world.heard.filter(({ subject }) => subject.startsWith("alt.fast.")).length;
+    world.bus.cut("out");
+    world.bus.cut("in");
+    await kill(world);
+    await world.flush();
+    expect(fast()).toBe(0);
+    world.bus.heal();
+    await world.flush();
+    expect(fast()).toBe(1);
   });
 
   test("is repeated for 30 seconds at most", async () => {

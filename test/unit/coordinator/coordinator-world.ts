@@ -24,6 +24,7 @@ import { twinKeys } from "../../../ports/twin-keys.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
 import { type TwinStore, type TwinStoreOptions, twinStore } from "../../../ports/twin-store.ts";
 import {
+  type Ack,
   AckSchema,
   BeatSchema,
   type NodeReply,
@@ -290,6 +291,9 @@ export function readLimits(bundle: Uint8Array): AccountLimits {
   return value as AccountLimits;
 }
 
+type AckedRecord = Pick<MeshRecord, "scope" | "v" | "hash" | "cmdId">;
+type AckWords = { closed?: boolean; durable?: boolean; refused?: string };
+
 /** A node as far as a coordinator sees it: merges what it hears, acknowledges, beats, asks. */
 export class TestNode {
   readonly id: string;
@@ -352,13 +356,13 @@ export class TestNode {
     return bytes;
   }
 
-  ack(
-    record: Pick<MeshRecord, "scope" | "v" | "hash" | "cmdId">,
-    said: { closed?: boolean; durable?: boolean; refused?: string } = {},
-    as: { node?: string; signer?: Signer } = {},
-  ): void {
-    const ack = create(AckSchema, {
-      node: as.node ?? this.id,
+  ack(record: AckedRecord, said: AckWords = {}, as: { node?: string; signer?: Signer } = {}): void {
+    this.sendAck(this.ackOf(record, said, as.node), as.signer);
+  }
+
+  ackOf(record: AckedRecord, said: AckWords = {}, node = this.id, also: Ack[] = []): Ack {
+    return create(AckSchema, {
+      node,
       bootId: this.bootId,
       scope: record.scope,
       v: BigInt(record.v),
@@ -369,9 +373,12 @@ export class TestNode {
       durable: said.durable ?? true,
       durableNs: said.durable === false ? 0n : 900_000n,
       refused: said.refused ?? "",
+      also,
     });
-    const bytes = seal("ack", toBinary(AckSchema, ack), as.signer ?? this.signer);
-    this.bus.send(ackSubject(this.id), bytes);
+  }
+
+  sendAck(ack: Ack, signer = this.signer): void {
+    this.bus.send(ackSubject(this.id), seal("ack", toBinary(AckSchema, ack), signer));
   }
 
   /** Asks and returns the reply, whose seal and request id are checked. */

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import { seal } from "../../../mesh/sealed.ts";
+import { MeshState } from "../../../mesh/state.ts";
 import {
   type Answer,
   BatchRequestSchema,
@@ -15,6 +16,7 @@ import {
   Standing,
   StandingRequestSchema,
   StateRequestSchema,
+  SyncRequestSchema,
 } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import {
   KillSchema,
@@ -516,8 +518,43 @@ describe("fetch and state", () => {
       }
       more = reply.value.more;
     }
-    expect(seen.size).toBe(world.parts.replica.state.size);
+    const { state } = world.parts.replica;
+    expect(seen.size).toBe(state.size);
     expect(pages).toBe(2);
+    const compare = async (other: MeshState, after = "") => {
+      const value = create(SyncRequestSchema, {
+        sums: other.buckets().toBytes(),
+        afterScope: after,
+      });
+      const reply = await node.ask({ case: "sync", value });
+      if (reply.case !== "sync") throw new Error(reasonOf(reply));
+      const scopes = reply.value.records.map((record) => {
+        const opened = world.parts.replica.open(toBinary(SignedRecordSchema, record));
+        return opened.ok ? opened.record.scope : opened.reason;
+      });
+      return { ...reply.value, scopes };
+    };
+    // A state that has all but two of the records: their buckets are handed over, and no others.
+    const lacking = new MeshState();
+    const [one, two] = ["agent/many/a17", "agent/many/a400"] as const;
+    for (const record of state.records()) {
+      if (record.scope !== one && record.scope !== two) lacking.merge(record);
+    }
+    const found = await compare(lacking);
+    expect(found).toMatchObject({ more: false, buckets: { length: 2 } });
+    expect(found.scopes).toEqual(expect.arrayContaining([one, two]));
+    expect(found.scopes).toEqual([...state.buckets().scopesIn(found.buckets)].sort());
+    expect((await compare(lacking, one)).scopes).toEqual(
+      found.scopes.filter((scope) => scope > one),
+    );
+    expect(await compare(state)).toMatchObject({ more: false, buckets: [], records: [] });
+    // An empty one gets everything, in pages.
+    const first = await compare(new MeshState());
+    const last = await compare(new MeshState(), first.scopes.at(-1));
+    expect(first.more).toBe(true);
+    expect(new Set([...first.scopes, ...last.scopes])).toEqual(seen);
+    const malformed = create(SyncRequestSchema, { sums: new Uint8Array(7) });
+    expect(reasonOf(await node.ask({ case: "sync", value: malformed }))).toBe("malformed_request");
   });
 });
 

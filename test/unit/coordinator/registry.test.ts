@@ -1,23 +1,24 @@
-import { create } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import type { Command } from "../../../coordinator/command.ts";
 import { commandState } from "../../../coordinator/command-state.ts";
 import type { MeshRecord } from "../../../mesh/record.ts";
+import { type Ack, AckSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { KillSchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import { CoordinatorWorld, DEAD_MAN_MS, MARGIN_MS } from "./coordinator-world.ts";
 
 const SCOPE = "agent/pay/bot";
 
-async function killed(world: CoordinatorWorld): Promise<Command> {
+async function killed(world: CoordinatorWorld, scope = SCOPE): Promise<Command> {
   const cmdId = world.newId();
-  const fields = { cmdId, scope: SCOPE, reason: "drill", cause: "", operator: "olga" };
+  const fields = { cmdId, scope, reason: "drill", cause: "", operator: "olga" };
   const command = await world.parts.commands.kill(fields);
   await world.until(() => command.committed);
   return command;
 }
 
-function recordOf(world: CoordinatorWorld): MeshRecord {
-  const record = world.parts.replica.state.get(SCOPE);
+function recordOf(world: CoordinatorWorld, scope = SCOPE): MeshRecord {
+  const record = world.parts.replica.state.get(scope);
   if (!record) throw new Error("no record");
   return record;
 }
@@ -75,6 +76,45 @@ describe("nodes", () => {
     expect(stateOf(world, command)).toMatchObject({ nodesEnforced: 0, nodesDurable: 0 });
     expect(world.events("ack_refused").length).toBe(3);
     one.ack(record);
+    await world.flush();
+    expect(stateOf(world, command)).toMatchObject({ nodesEnforced: 1, nodesDurable: 1 });
+  });
+
+  test("N2: acks of many commands come in one message, and none of another node's among them", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const [one, two] = [await world.addNode("n1"), await world.addNode("n2")];
+    one.acknowledges = false;
+    two.acknowledges = false;
+    const commands: Command[] = [];
+    for (const scope of [SCOPE, "team/red", "global"]) commands.push(await killed(world, scope));
+    const records = commands.map(({ scope }) => recordOf(world, scope));
+    const [first, second, third] = records.map((record) => one.ackOf(record)) as [Ack, Ack, Ack];
+    one.sendAck({ ...first, also: [second, { ...third, node: "n2" }] });
+    await world.flush();
+    const enforced = () => commands.map((each) => stateOf(world, each).nodesEnforced);
+    expect(enforced()).toEqual([1, 1, 0]);
+    expect(world.events("ack_refused").length).toBe(1);
+    // Nobody may have us read without end.
+    one.sendAck({ ...first, also: [{ ...third, also: [third] }] });
+    one.sendAck({ ...first, also: Array.from({ length: 128 }, () => third) });
+    await world.flush();
+    expect(enforced()).toEqual([1, 1, 0]);
+    expect(world.events("ack_refused").length).toBe(3);
+  });
+
+  test("an ack alone in its message, as nodes before said every one, counts", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    node.acknowledges = false;
+    const command = await killed(world);
+    const ack = node.ackOf(recordOf(world));
+    // Field 16, the acks beside it, is not on the wire at all.
+    const numbers = AckSchema.fields.map(({ number }) => number);
+    expect(numbers.at(-1)).toBe(16);
+    expect(toBinary(AckSchema, ack)).toEqual(toBinary(AckSchema, { ...ack, also: [] }));
+    node.sendAck(ack);
     await world.flush();
     expect(stateOf(world, command)).toMatchObject({ nodesEnforced: 1, nodesDurable: 1 });
   });

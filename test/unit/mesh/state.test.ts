@@ -282,3 +282,38 @@ test("a page that was asked for before a scope came does not hide it", () => {
   state.merge(record("agent/a/b", kill()));
   expect(state.recordsAfter("", 10).map((each) => each.scope)).toEqual(["agent/a/b", "agent/a/c"]);
 });
+
+describe("buckets", () => {
+  const sumsOf = (state: MeshState) => state.buckets().toBytes();
+
+  test("the same records give the same sums, in any order", () => {
+    fc.assert(
+      fc.property(history, (records) => {
+        expect(sumsOf(merged(records))).toEqual(sumsOf(merged([...records].reverse())));
+      }),
+      PROPERTY,
+    );
+  });
+
+  test("the buckets that differ hold every scope whose records differ, and hardly another", () => {
+    fc.assert(
+      fc.property(history, history, (left, right) => {
+        const [one, other] = [merged(left), merged(right)];
+        const buckets = one.buckets().differing(sumsOf(other)) ?? [];
+        expect(other.buckets().differing(sumsOf(one))).toEqual(buckets);
+        const scopes = new Set([...one.records(), ...other.records()].map(({ scope }) => scope));
+        const differ = [...scopes].filter(
+          (scope) => one.get(scope)?.hashHex !== other.get(scope)?.hashHex,
+        );
+        const found = [one, other].flatMap((state) => state.buckets().scopesIn(buckets));
+        // Six scopes in 256 buckets: each has one of its own here.
+        expect([...new Set(found)].sort()).toEqual(differ.sort());
+      }),
+      PROPERTY,
+    );
+  });
+
+  test("sums of another length compare with nothing", () => {
+    expect(new MeshState().buckets().differing(new Uint8Array(2_047))).toBeUndefined();
+  });
+});

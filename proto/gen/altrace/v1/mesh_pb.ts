@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/mesh.proto.
  */
 export const file_altrace_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUirAIKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNEhYKDnBvbGljeV92ZXJzaW9uGA0gASgEEh4KFnBvbGljeV9yZWZ1c2VkX3ZlcnNpb24YDiABKAQSFgoOcG9saWN5X3JlZnVzZWQYDyABKAkikAIKA0FjaxIMCgRub2RlGAEgASgJEg8KB2Jvb3RfaWQYAiABKAkSDQoFc2NvcGUYAyABKAkSCQoBdhgEIAEoBBITCgtyZWNvcmRfaGFzaBgFIAEoDBIOCgZjbWRfaWQYBiABKAkSEwoLZW5mb3JjZWRfbnMYByABKAQSEAoIZ2F0ZWRfbnMYCCABKAQSEQoJY2xvc2VkX25zGAkgASgEEhIKCmR1cmFibGVfbnMYCiABKAQSFAoMY2xvc2VkX2NvdW50GAsgASgNEg4KBmNsb3NlZBgMIAEoCBIPCgdkdXJhYmxlGA0gASgIEg8KB3JlZnVzZWQYDiABKAkSFQoNaG9zdF9zdGFsbF9ucxgPIAEoBCLlBQoLTm9kZVJlcXVlc3QSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEhIKCnJlcXVlc3RfaWQYAyABKAkSKQoFbm9uY2UYCiABKAsyGC5hbHRyYWNlLnYxLk5vbmNlUmVxdWVzdEgAEikKBWxlYXNlGAsgASgLMhguYWx0cmFjZS52MS5MZWFzZVJlcXVlc3RIABIrCgZzZXR0bGUYDCABKAsyGS5hbHRyYWNlLnYxLlNldHRsZVJlcXVlc3RIABIvCghzdGFuZGluZxgNIAEoCzIbLmFsdHJhY2UudjEuU3RhbmRpbmdSZXF1ZXN0SAASKQoFZmV0Y2gYDiABKAsyGC5hbHRyYWNlLnYxLkZldGNoUmVxdWVzdEgAEikKBXN0YXRlGA8gASgLMhguYWx0cmFjZS52MS5TdGF0ZVJlcXVlc3RIABIpCgVlbnJvbBgQIAEoCzIYLmFsdHJhY2UudjEuRW5yb2xSZXF1ZXN0SAASKQoFYmF0Y2gYEiABKAsyGC5hbHRyYWNlLnYxLkJhdGNoUmVxdWVzdEgAEi8KCGNvbnRyYWN0GBMgASgLMhsuYWx0cmFjZS52MS5Db250cmFjdFJlcXVlc3RIABIpCgVjYXJ2ZRgUIAEoCzIYLmFsdHJhY2UudjEuQ2FydmVSZXF1ZXN0SAASLQoHd2l0bmVzcxgYIAEoCzIaLmFsdHJhY2UudjEuV2l0bmVzc1JlcXVlc3RIABItCgdjZXJ0aWZ5GBUgASgLMhouYWx0cmFjZS52MS5DZXJ0aWZ5UmVxdWVzdEgAEi8KCGRpc3RydXN0GBkgASgLMhsuYWx0cmFjZS52MS5EaXN0cnVzdFJlcXVlc3RIABInCgRyYXRlGBogASgLMhcuYWx0cmFjZS52MS5SYXRlUmVxdWVzdEgAEicKBHNoaXAYGyABKAsyFy5hbHRyYWNlLnYxLlNoaXBSZXF1ZXN0SABCBgoEYm9keSLOBQoJTm9kZVJlcGx5EhIKCnJlcXVlc3RfaWQYASABKAkSJwoFbm9uY2UYCiABKAsyFi5hbHRyYWNlLnYxLk5vbmNlUmVwbHlIABInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABItCghzdGFuZGluZxgNIAEoCzIZLmFsdHJhY2UudjEuU3RhbmRpbmdSZXBseUgAEicKBWZldGNoGA4gASgLMhYuYWx0cmFjZS52MS5GZXRjaFJlcGx5SAASJwoFc3RhdGUYDyABKAsyFi5hbHRyYWNlLnYxLlN0YXRlUmVwbHlIABInCgVlbnJvbBgQIAEoCzIWLmFsdHJhY2UudjEuRW5yb2xSZXBseUgAEiYKB3JlZnVzZWQYESABKAsyEy5hbHRyYWNlLnYxLlJlZnVzZWRIABInCgViYXRjaBgSIAEoCzIWLmFsdHJhY2UudjEuQmF0Y2hSZXBseUgAEi0KCGNvbnRyYWN0GBMgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFJlcGx5SAASJwoFY2FydmUYFCABKAsyFi5hbHRyYWNlLnYxLkNhcnZlUmVwbHlIABIrCgd3aXRuZXNzGBggASgLMhguYWx0cmFjZS52MS5XaXRuZXNzUmVwbHlIABIrCgdjZXJ0aWZ5GBUgASgLMhguYWx0cmFjZS52MS5DZXJ0aWZ5UmVwbHlIABItCghkaXN0cnVzdBgZIAEoCzIZLmFsdHJhY2UudjEuRGlzdHJ1c3RSZXBseUgAEiUKBHJhdGUYGiABKAsyFS5hbHRyYWNlLnYxLlJhdGVSZXBseUgAEiUKBHNoaXAYGyABKAsyFS5hbHRyYWNlLnYxLlNoaXBSZXBseUgAQgYKBGJvZHkiNwoMQmF0Y2hSZXF1ZXN0EicKCXF1ZXN0aW9ucxgBIAMoCzIULmFsdHJhY2UudjEuUXVlc3Rpb24ipwEKCFF1ZXN0aW9uEhIKCnJlcXVlc3RfaWQYASABKAkSKQoFbGVhc2UYCyABKAsyGC5hbHRyYWNlLnYxLkxlYXNlUmVxdWVzdEgAEisKBnNldHRsZRgMIAEoCzIZLmFsdHJhY2UudjEuU2V0dGxlUmVxdWVzdEgAEicKBHJhdGUYGiABKAsyFy5hbHRyYWNlLnYxLlJhdGVSZXF1ZXN0SABCBgoEYm9keSIxCgpCYXRjaFJlcGx5EiMKB2Fuc3dlcnMYASADKAsyEi5hbHRyYWNlLnYxLkFuc3dlciLHAQoGQW5zd2VyEhIKCnJlcXVlc3RfaWQYASABKAkSJwoFbGVhc2UYCyABKAsyFi5hbHRyYWNlLnYxLkxlYXNlUmVwbHlIABIpCgZzZXR0bGUYDCABKAsyFy5hbHRyYWNlLnYxLlNldHRsZVJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEiUKBHJhdGUYGiABKAsyFS5hbHRyYWNlLnYxLlJhdGVSZXBseUgAQgYKBGJvZHkiJAoOQ2VydGlmeVJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDCJICgxDZXJ0aWZ5UmVwbHkSEwoLY2VydGlmaWNhdGUYASABKAkSDQoFaG9zdHMYAiADKAkSFAoMbm90X2FmdGVyX21zGAMgASgDInwKB1JlZnVzZWQSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSJgoJYXZhaWxhYmxlGAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEigKCXNob3J0ZmFsbBgEIAEoCzIVLmFsdHJhY2UudjEuU2hvcnRmYWxsImAKCVNob3J0ZmFsbBIPCgdhY2NvdW50GAEgASgJEg4KBndpbmRvdxgCIAEoCRIeCgR1bml0GAMgASgOMhAuYWx0cmFjZS52MS5Vbml0EhIKCmVuZHNfYXRfbXMYBCABKAQiLgoMTm9uY2VSZXF1ZXN0Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkiTgoKTm9uY2VSZXBseRINCgVub25jZRgBIAEoDBIPCgdyZXBsaWNhGAIgASgJEg8KB2Jvb3RfaWQYAyABKAkSDwoHbW9ub19tcxgEIAEoBCI8CgdBbW91bnRzEhIKCnVzZF9taWNyb3MYASABKAQSDgoGdG9rZW5zGAIgASgEEg0KBWNhbGxzGAMgASgEImUKDExlYXNlUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEiEKBG5lZWQYAiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIQoEd2FudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cyK/AQoKTGVhc2VSZXBseRIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIPCgdhY2NvdW50GAMgASgJEiMKBmFtb3VudBgEIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIOCgZ0dGxfbXMYBSABKAQSIwoJdW5saW1pdGVkGAYgAygOMhAuYWx0cmFjZS52MS5Vbml0EiUKBG5ld3MYByABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzImoKC0FjY291bnROZXdzEiMKBHVzZXMYASADKAsyFS5hbHRyYWNlLnYxLkJ1ZGdldFVzZRIkCgZvdGhlcnMYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhAKCGhhc191c2VzGAMgASgIIm0KCUJ1ZGdldFVzZRIeCgR1bml0GAEgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgCIAEoCRINCgVsaW1pdBgDIAEoBBINCgVzcGVudBgEIAEoBBISCgplbmRzX2F0X21zGAUgASgDIoYBCg1TZXR0bGVSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBXNwZW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWZpbmFsGAQgASgIEiEKBGtlZXAYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMieAoLU2V0dGxlUmVwbHkSIgoFc3BlbnQYASABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFZmluYWwYAiABKAgSDwoHYWNjb3VudBgDIAEoCRIlCgRuZXdzGAQgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyKnAQoPU3RhbmRpbmdSZXF1ZXN0Eg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxINCgVjYXVzZRgDIAEoCRIQCghhc2tfa2lsbBgEIAEoCBITCgtzY29yZV9taWxsaRgFIAEoBBInCglzdGFuZHNfYXQYBiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nIl4KDVN0YW5kaW5nUmVwbHkSJgoIc3RhbmRpbmcYASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEiUKBG5ld3MYAiABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzIi4KDEZldGNoUmVxdWVzdBIOCgZzaGEyNTYYASABKAwSDgoGb2Zmc2V0GAIgASgEIikKCkZldGNoUmVwbHkSDAoEc2l6ZRgBIAEoBBINCgVieXRlcxgCIAEoDCIjCgxTdGF0ZVJlcXVlc3QSEwoLYWZ0ZXJfc2NvcGUYASABKAkiRQoKU3RhdGVSZXBseRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCI/CgxFbnJvbFJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBINCgV0b2tlbhgCIAEoCRIMCgRua2V5GAMgASgJIjYKCkVucm9sUmVwbHkSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiNwoPQ29udHJhY3RSZXF1ZXN0EhIKCmtleV9zaGEyNTYYASABKAwSEAoIY29udHJhY3QYAiABKAkiPgoNQ29udHJhY3RSZXBseRINCgVjaGFpbhgBIAEoCRIeCgRyYXRlGAIgASgLMhAuYWx0cmFjZS52MS5SYXRlIngKBFJhdGUSJAoIcmVxdWVzdHMYASABKAsyEi5hbHRyYWNlLnYxLkJ1Y2tldBIiCgZ0b2tlbnMYAiABKAsyEi5hbHRyYWNlLnYxLkJ1Y2tldBImCgp1c2RfbWljcm9zGAMgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQiOAoGQnVja2V0Eg0KBWJ1cnN0GAEgASgEEg4KBmFtb3VudBgCIAEoBBIPCgdzZWNvbmRzGAMgASgEIisKDENhcnZlUmVxdWVzdBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIkUKCkNhcnZlUmVwbHkSEAoIY29udHJhY3QYASABKAkSJQoLcGFyZW50X3JhdGUYAiABKAsyEC5hbHRyYWNlLnYxLlJhdGUiLAoOV2l0bmVzc1JlcXVlc3QSDAoEdmtleRgBIAEoCRIMCgRib2R5GAIgASgMIkwKDFdpdG5lc3NSZXBseRIOCgZzdGF0dXMYASABKA0SDAoEYm9keRgCIAEoCRIMCgR2a2V5GAMgASgJEhAKCGNvc2lnbmVkGAQgASgJIk4KD0Rpc3RydXN0UmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVtaWxsaRgDIAEoBBILCgNlcmEYBCABKAQiHgoNRGlzdHJ1c3RSZXBseRINCgVtaWxsaRgBIAEoBCJhCgtSYXRlUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEgwKBGhlbGQYAiABKA0SIgoEbGFncxgDIAEoCzIULmFsdHJhY2UudjEuUmF0ZUxhZ3MSDwoHcmVsZWFzZRgEIAEoCCJCCghSYXRlTGFncxITCgtyZXF1ZXN0c191cxgBIAEoBBIRCgl0b2tlbnNfdXMYAiABKAQSDgoGdXNkX3VzGAMgASgEImYKCVJhdGVSZXBseRINCgVzaGFyZRgBIAEoDRIOCgZ0dGxfbXMYAiABKAQSKAoKYWRkZWRfbGFncxgDIAEoCzIULmFsdHJhY2UudjEuUmF0ZUxhZ3MSEAoIcmV0cnlfbXMYBCABKAQibwoLU2hpcFJlcXVlc3QSDwoHcmVwbGljYRgBIAEoCRIMCgR2a2V5GAIgASgJEhIKCmNoZWNrcG9pbnQYAyABKAkSDQoFZmlyc3QYBCABKAQSDwoHZW50cmllcxgFIAEoDBINCgVwcm9vZhgGIAMoDCJrCglTaGlwUmVwbHkSDwoHcmVwbGljYRgBIAEoCRIPCgdyZWZ1c2VkGAIgASgJEg4KBmRldGFpbBgDIAEoCRIMCgRuZXh0GAQgASgEEgwKBGtlcHQYBSABKAQSEAoIcmV0cnlfbXMYBiABKAQqpgEKCFN0YW5kaW5nEhgKFFNUQU5ESU5HX1VOU1BFQ0lGSUVEEAASEwoPU1RBTkRJTkdfTk9STUFMEAESFAoQU1RBTkRJTkdfV0FSTklORxACEhUKEVNUQU5ESU5HX1RIUk9UVExFEAMSFwoTU1RBTkRJTkdfUVVBUkFOVElORRAEEhIKDlNUQU5ESU5HX0JMT0NLEAUSEQoNU1RBTkRJTkdfS0lMTBAGYgZwcm90bzM", [file_altrace_v1_record]);
+  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUirAIKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNEhYKDnBvbGljeV92ZXJzaW9uGA0gASgEEh4KFnBvbGljeV9yZWZ1c2VkX3ZlcnNpb24YDiABKAQSFgoOcG9saWN5X3JlZnVzZWQYDyABKAkirwIKA0FjaxIMCgRub2RlGAEgASgJEg8KB2Jvb3RfaWQYAiABKAkSDQoFc2NvcGUYAyABKAkSCQoBdhgEIAEoBBITCgtyZWNvcmRfaGFzaBgFIAEoDBIOCgZjbWRfaWQYBiABKAkSEwoLZW5mb3JjZWRfbnMYByABKAQSEAoIZ2F0ZWRfbnMYCCABKAQSEQoJY2xvc2VkX25zGAkgASgEEhIKCmR1cmFibGVfbnMYCiABKAQSFAoMY2xvc2VkX2NvdW50GAsgASgNEg4KBmNsb3NlZBgMIAEoCBIPCgdkdXJhYmxlGA0gASgIEg8KB3JlZnVzZWQYDiABKAkSFQoNaG9zdF9zdGFsbF9ucxgPIAEoBBIdCgRhbHNvGBAgAygLMg8uYWx0cmFjZS52MS5BY2sijgYKC05vZGVSZXF1ZXN0EgwKBG5vZGUYASABKAkSDwoHYm9vdF9pZBgCIAEoCRISCgpyZXF1ZXN0X2lkGAMgASgJEikKBW5vbmNlGAogASgLMhguYWx0cmFjZS52MS5Ob25jZVJlcXVlc3RIABIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASLwoIc3RhbmRpbmcYDSABKAsyGy5hbHRyYWNlLnYxLlN0YW5kaW5nUmVxdWVzdEgAEikKBWZldGNoGA4gASgLMhguYWx0cmFjZS52MS5GZXRjaFJlcXVlc3RIABIpCgVzdGF0ZRgPIAEoCzIYLmFsdHJhY2UudjEuU3RhdGVSZXF1ZXN0SAASKQoFZW5yb2wYECABKAsyGC5hbHRyYWNlLnYxLkVucm9sUmVxdWVzdEgAEikKBWJhdGNoGBIgASgLMhguYWx0cmFjZS52MS5CYXRjaFJlcXVlc3RIABIvCghjb250cmFjdBgTIAEoCzIbLmFsdHJhY2UudjEuQ29udHJhY3RSZXF1ZXN0SAASKQoFY2FydmUYFCABKAsyGC5hbHRyYWNlLnYxLkNhcnZlUmVxdWVzdEgAEi0KB3dpdG5lc3MYGCABKAsyGi5hbHRyYWNlLnYxLldpdG5lc3NSZXF1ZXN0SAASLQoHY2VydGlmeRgVIAEoCzIaLmFsdHJhY2UudjEuQ2VydGlmeVJlcXVlc3RIABIvCghkaXN0cnVzdBgZIAEoCzIbLmFsdHJhY2UudjEuRGlzdHJ1c3RSZXF1ZXN0SAASJwoEcmF0ZRgaIAEoCzIXLmFsdHJhY2UudjEuUmF0ZVJlcXVlc3RIABInCgRzaGlwGBsgASgLMhcuYWx0cmFjZS52MS5TaGlwUmVxdWVzdEgAEicKBHN5bmMYHCABKAsyFy5hbHRyYWNlLnYxLlN5bmNSZXF1ZXN0SABCBgoEYm9keSL1BQoJTm9kZVJlcGx5EhIKCnJlcXVlc3RfaWQYASABKAkSJwoFbm9uY2UYCiABKAsyFi5hbHRyYWNlLnYxLk5vbmNlUmVwbHlIABInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABItCghzdGFuZGluZxgNIAEoCzIZLmFsdHJhY2UudjEuU3RhbmRpbmdSZXBseUgAEicKBWZldGNoGA4gASgLMhYuYWx0cmFjZS52MS5GZXRjaFJlcGx5SAASJwoFc3RhdGUYDyABKAsyFi5hbHRyYWNlLnYxLlN0YXRlUmVwbHlIABInCgVlbnJvbBgQIAEoCzIWLmFsdHJhY2UudjEuRW5yb2xSZXBseUgAEiYKB3JlZnVzZWQYESABKAsyEy5hbHRyYWNlLnYxLlJlZnVzZWRIABInCgViYXRjaBgSIAEoCzIWLmFsdHJhY2UudjEuQmF0Y2hSZXBseUgAEi0KCGNvbnRyYWN0GBMgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFJlcGx5SAASJwoFY2FydmUYFCABKAsyFi5hbHRyYWNlLnYxLkNhcnZlUmVwbHlIABIrCgd3aXRuZXNzGBggASgLMhguYWx0cmFjZS52MS5XaXRuZXNzUmVwbHlIABIrCgdjZXJ0aWZ5GBUgASgLMhguYWx0cmFjZS52MS5DZXJ0aWZ5UmVwbHlIABItCghkaXN0cnVzdBgZIAEoCzIZLmFsdHJhY2UudjEuRGlzdHJ1c3RSZXBseUgAEiUKBHJhdGUYGiABKAsyFS5hbHRyYWNlLnYxLlJhdGVSZXBseUgAEiUKBHNoaXAYGyABKAsyFS5hbHRyYWNlLnYxLlNoaXBSZXBseUgAEiUKBHN5bmMYHCABKAsyFS5hbHRyYWNlLnYxLlN5bmNSZXBseUgAQgYKBGJvZHkiNwoMQmF0Y2hSZXF1ZXN0EicKCXF1ZXN0aW9ucxgBIAMoCzIULmFsdHJhY2UudjEuUXVlc3Rpb24ipwEKCFF1ZXN0aW9uEhIKCnJlcXVlc3RfaWQYASABKAkSKQoFbGVhc2UYCyABKAsyGC5hbHRyYWNlLnYxLkxlYXNlUmVxdWVzdEgAEisKBnNldHRsZRgMIAEoCzIZLmFsdHJhY2UudjEuU2V0dGxlUmVxdWVzdEgAEicKBHJhdGUYGiABKAsyFy5hbHRyYWNlLnYxLlJhdGVSZXF1ZXN0SABCBgoEYm9keSIxCgpCYXRjaFJlcGx5EiMKB2Fuc3dlcnMYASADKAsyEi5hbHRyYWNlLnYxLkFuc3dlciLHAQoGQW5zd2VyEhIKCnJlcXVlc3RfaWQYASABKAkSJwoFbGVhc2UYCyABKAsyFi5hbHRyYWNlLnYxLkxlYXNlUmVwbHlIABIpCgZzZXR0bGUYDCABKAsyFy5hbHRyYWNlLnYxLlNldHRsZVJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEiUKBHJhdGUYGiABKAsyFS5hbHRyYWNlLnYxLlJhdGVSZXBseUgAQgYKBGJvZHkiJAoOQ2VydGlmeVJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDCJICgxDZXJ0aWZ5UmVwbHkSEwoLY2VydGlmaWNhdGUYASABKAkSDQoFaG9zdHMYAiADKAkSFAoMbm90X2FmdGVyX21zGAMgASgDInwKB1JlZnVzZWQSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSJgoJYXZhaWxhYmxlGAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEigKCXNob3J0ZmFsbBgEIAEoCzIVLmFsdHJhY2UudjEuU2hvcnRmYWxsImAKCVNob3J0ZmFsbBIPCgdhY2NvdW50GAEgASgJEg4KBndpbmRvdxgCIAEoCRIeCgR1bml0GAMgASgOMhAuYWx0cmFjZS52MS5Vbml0EhIKCmVuZHNfYXRfbXMYBCABKAQiLgoMTm9uY2VSZXF1ZXN0Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkiTgoKTm9uY2VSZXBseRINCgVub25jZRgBIAEoDBIPCgdyZXBsaWNhGAIgASgJEg8KB2Jvb3RfaWQYAyABKAkSDwoHbW9ub19tcxgEIAEoBCI8CgdBbW91bnRzEhIKCnVzZF9taWNyb3MYASABKAQSDgoGdG9rZW5zGAIgASgEEg0KBWNhbGxzGAMgASgEImUKDExlYXNlUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEiEKBG5lZWQYAiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIQoEd2FudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cyK/AQoKTGVhc2VSZXBseRIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIPCgdhY2NvdW50GAMgASgJEiMKBmFtb3VudBgEIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIOCgZ0dGxfbXMYBSABKAQSIwoJdW5saW1pdGVkGAYgAygOMhAuYWx0cmFjZS52MS5Vbml0EiUKBG5ld3MYByABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzImoKC0FjY291bnROZXdzEiMKBHVzZXMYASADKAsyFS5hbHRyYWNlLnYxLkJ1ZGdldFVzZRIkCgZvdGhlcnMYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhAKCGhhc191c2VzGAMgASgIIm0KCUJ1ZGdldFVzZRIeCgR1bml0GAEgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgCIAEoCRINCgVsaW1pdBgDIAEoBBINCgVzcGVudBgEIAEoBBISCgplbmRzX2F0X21zGAUgASgDIoYBCg1TZXR0bGVSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBXNwZW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWZpbmFsGAQgASgIEiEKBGtlZXAYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMieAoLU2V0dGxlUmVwbHkSIgoFc3BlbnQYASABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFZmluYWwYAiABKAgSDwoHYWNjb3VudBgDIAEoCRIlCgRuZXdzGAQgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyKnAQoPU3RhbmRpbmdSZXF1ZXN0Eg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxINCgVjYXVzZRgDIAEoCRIQCghhc2tfa2lsbBgEIAEoCBITCgtzY29yZV9taWxsaRgFIAEoBBInCglzdGFuZHNfYXQYBiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nIl4KDVN0YW5kaW5nUmVwbHkSJgoIc3RhbmRpbmcYASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEiUKBG5ld3MYAiABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzIi4KDEZldGNoUmVxdWVzdBIOCgZzaGEyNTYYASABKAwSDgoGb2Zmc2V0GAIgASgEIikKCkZldGNoUmVwbHkSDAoEc2l6ZRgBIAEoBBINCgVieXRlcxgCIAEoDCIjCgxTdGF0ZVJlcXVlc3QSEwoLYWZ0ZXJfc2NvcGUYASABKAkiRQoKU3RhdGVSZXBseRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCIwCgtTeW5jUmVxdWVzdBIMCgRzdW1zGAEgASgMEhMKC2FmdGVyX3Njb3BlGAIgASgJIlUKCVN5bmNSZXBseRIPCgdidWNrZXRzGAEgAygNEikKB3JlY29yZHMYAiADKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZBIMCgRtb3JlGAMgASgIIj8KDEVucm9sUmVxdWVzdBISCgpwdWJsaWNfa2V5GAEgASgMEg0KBXRva2VuGAIgASgJEgwKBG5rZXkYAyABKAkiNgoKRW5yb2xSZXBseRIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI3Cg9Db250cmFjdFJlcXVlc3QSEgoKa2V5X3NoYTI1NhgBIAEoDBIQCghjb250cmFjdBgCIAEoCSI+Cg1Db250cmFjdFJlcGx5Eg0KBWNoYWluGAEgASgJEh4KBHJhdGUYAiABKAsyEC5hbHRyYWNlLnYxLlJhdGUieAoEUmF0ZRIkCghyZXF1ZXN0cxgBIAEoCzISLmFsdHJhY2UudjEuQnVja2V0EiIKBnRva2VucxgCIAEoCzISLmFsdHJhY2UudjEuQnVja2V0EiYKCnVzZF9taWNyb3MYAyABKAsyEi5hbHRyYWNlLnYxLkJ1Y2tldCI4CgZCdWNrZXQSDQoFYnVyc3QYASABKAQSDgoGYW1vdW50GAIgASgEEg8KB3NlY29uZHMYAyABKAQiKwoMQ2FydmVSZXF1ZXN0Eg0KBWNoYWluGAEgASgJEgwKBG5vZGUYAiABKAkiRQoKQ2FydmVSZXBseRIQCghjb250cmFjdBgBIAEoCRIlCgtwYXJlbnRfcmF0ZRgCIAEoCzIQLmFsdHJhY2UudjEuUmF0ZSIsCg5XaXRuZXNzUmVxdWVzdBIMCgR2a2V5GAEgASgJEgwKBGJvZHkYAiABKAwiTAoMV2l0bmVzc1JlcGx5Eg4KBnN0YXR1cxgBIAEoDRIMCgRib2R5GAIgASgJEgwKBHZrZXkYAyABKAkSEAoIY29zaWduZWQYBCABKAkiTgoPRGlzdHJ1c3RSZXF1ZXN0EhAKCHByb3ZpZGVyGAEgASgJEg0KBW1vZGVsGAIgASgJEg0KBW1pbGxpGAMgASgEEgsKA2VyYRgEIAEoBCIeCg1EaXN0cnVzdFJlcGx5Eg0KBW1pbGxpGAEgASgEImEKC1JhdGVSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSDAoEaGVsZBgCIAEoDRIiCgRsYWdzGAMgASgLMhQuYWx0cmFjZS52MS5SYXRlTGFncxIPCgdyZWxlYXNlGAQgASgIIkIKCFJhdGVMYWdzEhMKC3JlcXVlc3RzX3VzGAEgASgEEhEKCXRva2Vuc191cxgCIAEoBBIOCgZ1c2RfdXMYAyABKAQiZgoJUmF0ZVJlcGx5Eg0KBXNoYXJlGAEgASgNEg4KBnR0bF9tcxgCIAEoBBIoCgphZGRlZF9sYWdzGAMgASgLMhQuYWx0cmFjZS52MS5SYXRlTGFncxIQCghyZXRyeV9tcxgEIAEoBCJvCgtTaGlwUmVxdWVzdBIPCgdyZXBsaWNhGAEgASgJEgwKBHZrZXkYAiABKAkSEgoKY2hlY2twb2ludBgDIAEoCRINCgVmaXJzdBgEIAEoBBIPCgdlbnRyaWVzGAUgASgMEg0KBXByb29mGAYgAygMImsKCVNoaXBSZXBseRIPCgdyZXBsaWNhGAEgASgJEg8KB3JlZnVzZWQYAiABKAkSDgoGZGV0YWlsGAMgASgJEgwKBG5leHQYBCABKAQSDAoEa2VwdBgFIAEoBBIQCghyZXRyeV9tcxgGIAEoBCqmAQoIU3RhbmRpbmcSGAoUU1RBTkRJTkdfVU5TUEVDSUZJRUQQABITCg9TVEFORElOR19OT1JNQUwQARIUChBTVEFORElOR19XQVJOSU5HEAISFQoRU1RBTkRJTkdfVEhST1RUTEUQAxIXChNTVEFORElOR19RVUFSQU5USU5FEAQSEgoOU1RBTkRJTkdfQkxPQ0sQBRIRCg1TVEFORElOR19LSUxMEAZiBnByb3RvMw", [file_altrace_v1_record]);
 
 /**
  * Any signed message that is not a record. The signature covers the domain string of its type, NUL, payload.
@@ -156,7 +156,7 @@ export const BeatSchema: GenMessage<Beat> = /*@__PURE__*/
   messageDesc(file_altrace_v1_mesh, 1);
 
 /**
- * A node's word that a record is in force there. Sent once when enforced and once when also on disk.
+ * A node's word that a record is in force there, sent when it is and again when more is known: on disk, closed.
  *
  * @generated from message altrace.v1.Ack
  */
@@ -243,6 +243,14 @@ export type Ack = Message<"altrace.v1.Ack"> & {
    * @generated from field: uint64 host_stall_ns = 15;
    */
   hostStallNs: bigint;
+
+  /**
+   * Further acks of the same node and run, told in the same message: at most 63, without any of their own. A
+   * reader that does not know them takes the first, and heartbeats make the others good.
+   *
+   * @generated from field: repeated altrace.v1.Ack also = 16;
+   */
+  also: Ack[];
 };
 
 /**
@@ -368,6 +376,12 @@ export type NodeRequest = Message<"altrace.v1.NodeRequest"> & {
      */
     value: ShipRequest;
     case: "ship";
+  } | {
+    /**
+     * @generated from field: altrace.v1.SyncRequest sync = 28;
+     */
+    value: SyncRequest;
+    case: "sync";
   } | { case: undefined; value?: undefined };
 };
 
@@ -486,6 +500,12 @@ export type NodeReply = Message<"altrace.v1.NodeReply"> & {
      */
     value: ShipReply;
     case: "ship";
+  } | {
+    /**
+     * @generated from field: altrace.v1.SyncReply sync = 28;
+     */
+    value: SyncReply;
+    case: "sync";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1246,6 +1266,66 @@ export const StateReplySchema: GenMessage<StateReply> = /*@__PURE__*/
   messageDesc(file_altrace_v1_mesh, 27);
 
 /**
+ * Asks for what differs between two states, without the rest. Scopes fall into 256 buckets by the first byte of
+ * SHA-256 of their name.
+ *
+ * @generated from message altrace.v1.SyncRequest
+ */
+export type SyncRequest = Message<"altrace.v1.SyncRequest"> & {
+  /**
+   * For each bucket in turn the last 8 bytes of the sum mod 2^256 of its records' hashes: 2,048 bytes.
+   *
+   * @generated from field: bytes sums = 1;
+   */
+  sums: Uint8Array;
+
+  /**
+   * Records of scopes up to this one were handed over before.
+   *
+   * @generated from field: string after_scope = 2;
+   */
+  afterScope: string;
+};
+
+/**
+ * Describes the message altrace.v1.SyncRequest.
+ * Use `create(SyncRequestSchema)` to create a new message.
+ */
+export const SyncRequestSchema: GenMessage<SyncRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 28);
+
+/**
+ * @generated from message altrace.v1.SyncReply
+ */
+export type SyncReply = Message<"altrace.v1.SyncReply"> & {
+  /**
+   * Buckets whose sums differ, ascending.
+   *
+   * @generated from field: repeated uint32 buckets = 1;
+   */
+  buckets: number[];
+
+  /**
+   * The coordinator's records of these buckets, in scope order.
+   *
+   * @generated from field: repeated altrace.v1.SignedRecord records = 2;
+   */
+  records: SignedRecord[];
+
+  /**
+   * @generated from field: bool more = 3;
+   */
+  more: boolean;
+};
+
+/**
+ * Describes the message altrace.v1.SyncReply.
+ * Use `create(SyncReplySchema)` to create a new message.
+ */
+export const SyncReplySchema: GenMessage<SyncReply> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 29);
+
+/**
  * @generated from message altrace.v1.EnrolRequest
  */
 export type EnrolRequest = Message<"altrace.v1.EnrolRequest"> & {
@@ -1270,7 +1350,7 @@ export type EnrolRequest = Message<"altrace.v1.EnrolRequest"> & {
  * Use `create(EnrolRequestSchema)` to create a new message.
  */
 export const EnrolRequestSchema: GenMessage<EnrolRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 28);
+  messageDesc(file_altrace_v1_mesh, 30);
 
 /**
  * @generated from message altrace.v1.EnrolReply
@@ -1289,7 +1369,7 @@ export type EnrolReply = Message<"altrace.v1.EnrolReply"> & {
  * Use `create(EnrolReplySchema)` to create a new message.
  */
 export const EnrolReplySchema: GenMessage<EnrolReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 29);
+  messageDesc(file_altrace_v1_mesh, 31);
 
 /**
  * The contract that a virtual key was born with.
@@ -1317,7 +1397,7 @@ export type ContractRequest = Message<"altrace.v1.ContractRequest"> & {
  * Use `create(ContractRequestSchema)` to create a new message.
  */
 export const ContractRequestSchema: GenMessage<ContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 30);
+  messageDesc(file_altrace_v1_mesh, 32);
 
 /**
  * @generated from message altrace.v1.ContractReply
@@ -1343,7 +1423,7 @@ export type ContractReply = Message<"altrace.v1.ContractReply"> & {
  * Use `create(ContractReplySchema)` to create a new message.
  */
 export const ContractReplySchema: GenMessage<ContractReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 31);
+  messageDesc(file_altrace_v1_mesh, 33);
 
 /**
  * Token buckets of one contract: burst at once, amount per seconds for ever.
@@ -1372,7 +1452,7 @@ export type Rate = Message<"altrace.v1.Rate"> & {
  * Use `create(RateSchema)` to create a new message.
  */
 export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 32);
+  messageDesc(file_altrace_v1_mesh, 34);
 
 /**
  * @generated from message altrace.v1.Bucket
@@ -1399,7 +1479,7 @@ export type Bucket = Message<"altrace.v1.Bucket"> & {
  * Use `create(BucketSchema)` to create a new message.
  */
 export const BucketSchema: GenMessage<Bucket> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 33);
+  messageDesc(file_altrace_v1_mesh, 35);
 
 /**
  * A contract that was delegated: moves its money and rate out of the parent's account.
@@ -1425,7 +1505,7 @@ export type CarveRequest = Message<"altrace.v1.CarveRequest"> & {
  * Use `create(CarveRequestSchema)` to create a new message.
  */
 export const CarveRequestSchema: GenMessage<CarveRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 34);
+  messageDesc(file_altrace_v1_mesh, 36);
 
 /**
  * @generated from message altrace.v1.CarveReply
@@ -1451,7 +1531,7 @@ export type CarveReply = Message<"altrace.v1.CarveReply"> & {
  * Use `create(CarveReplySchema)` to create a new message.
  */
 export const CarveReplySchema: GenMessage<CarveReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 35);
+  messageDesc(file_altrace_v1_mesh, 37);
 
 /**
  * A checkpoint of this node's log, to be cosigned: add-checkpoint of c2sp.org/tlog-witness.
@@ -1479,7 +1559,7 @@ export type WitnessRequest = Message<"altrace.v1.WitnessRequest"> & {
  * Use `create(WitnessRequestSchema)` to create a new message.
  */
 export const WitnessRequestSchema: GenMessage<WitnessRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 36);
+  messageDesc(file_altrace_v1_mesh, 38);
 
 /**
  * @generated from message altrace.v1.WitnessReply
@@ -1519,7 +1599,7 @@ export type WitnessReply = Message<"altrace.v1.WitnessReply"> & {
  * Use `create(WitnessReplySchema)` to create a new message.
  */
 export const WitnessReplySchema: GenMessage<WitnessReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 37);
+  messageDesc(file_altrace_v1_mesh, 39);
 
 /**
  * A provider billed this node so far above a hold that every node's holds of that model have to count on it.
@@ -1557,7 +1637,7 @@ export type DistrustRequest = Message<"altrace.v1.DistrustRequest"> & {
  * Use `create(DistrustRequestSchema)` to create a new message.
  */
 export const DistrustRequestSchema: GenMessage<DistrustRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 38);
+  messageDesc(file_altrace_v1_mesh, 40);
 
 /**
  * @generated from message altrace.v1.DistrustReply
@@ -1576,7 +1656,7 @@ export type DistrustReply = Message<"altrace.v1.DistrustReply"> & {
  * Use `create(DistrustReplySchema)` to create a new message.
  */
 export const DistrustReplySchema: GenMessage<DistrustReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 39);
+  messageDesc(file_altrace_v1_mesh, 41);
 
 /**
  * Asks for a share of the rate that policy gives an agent, or says that the one it has is still used.
@@ -1618,7 +1698,7 @@ export type RateRequest = Message<"altrace.v1.RateRequest"> & {
  * Use `create(RateRequestSchema)` to create a new message.
  */
 export const RateRequestSchema: GenMessage<RateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 40);
+  messageDesc(file_altrace_v1_mesh, 42);
 
 /**
  * By metric. The same for every share of a rate, however large.
@@ -1647,7 +1727,7 @@ export type RateLags = Message<"altrace.v1.RateLags"> & {
  * Use `create(RateLagsSchema)` to create a new message.
  */
 export const RateLagsSchema: GenMessage<RateLags> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 41);
+  messageDesc(file_altrace_v1_mesh, 43);
 
 /**
  * @generated from message altrace.v1.RateReply
@@ -1687,7 +1767,7 @@ export type RateReply = Message<"altrace.v1.RateReply"> & {
  * Use `create(RateReplySchema)` to create a new message.
  */
 export const RateReplySchema: GenMessage<RateReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 42);
+  messageDesc(file_altrace_v1_mesh, 44);
 
 /**
  * Entries of this node's log for a coordinator's archive. Without any it asks how far that is.
@@ -1743,7 +1823,7 @@ export type ShipRequest = Message<"altrace.v1.ShipRequest"> & {
  * Use `create(ShipRequestSchema)` to create a new message.
  */
 export const ShipRequestSchema: GenMessage<ShipRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 43);
+  messageDesc(file_altrace_v1_mesh, 45);
 
 /**
  * @generated from message altrace.v1.ShipReply
@@ -1795,7 +1875,7 @@ export type ShipReply = Message<"altrace.v1.ShipReply"> & {
  * Use `create(ShipReplySchema)` to create a new message.
  */
 export const ShipReplySchema: GenMessage<ShipReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 44);
+  messageDesc(file_altrace_v1_mesh, 46);
 
 /**
  * Where an agent stands on the ladder of enforcement.
