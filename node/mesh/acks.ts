@@ -1,12 +1,19 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import type { MeshRecord } from "../../mesh/record.ts";
 import { seal } from "../../mesh/sealed.ts";
+import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Signer } from "../../ports/keys.ts";
-import { AckSchema } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import { type Ack, AckSchema } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import type { HostStall, StallWindow } from "./host-stall.ts";
 
 /** Refusals of one second that are answered; what comes beyond is refused in silence. */
 export const REFUSAL_ACKS_PER_SECOND = 20;
+/** What becomes true within so long of the first news is told in one message. */
+export const ACK_WINDOW_MS = 5;
+/** Acks of one message: some 20 KB at the longest scopes. */
+export const ACKS_PER_MESSAGE_MAX = 64;
+/** A kill that comes again sooner than this after its ack met that ack on the way. */
+export const REPEAT_AFTER_NS = 200_000_000n;
 
 /** What this node has done about a scope's current record. Monotonic nanoseconds. */
 type Progress = {
@@ -21,11 +28,16 @@ type Progress = {
   isClosed: boolean;
   isDurable: boolean;
   readonly stall: StallWindow | undefined;
+  /** When it was last told; `undefined` for never. */
+  toldNs: bigint | undefined;
 };
+
+type Words = Omit<MessageInitShape<typeof AckSchema>, "$typeName">;
 
 export type AckBookDeps = {
   readonly node: string;
   readonly bootId: string;
+  readonly clock: Clock;
   readonly signer: Signer;
   readonly stall: HostStall;
   readonly send: (ack: Uint8Array) => void;
@@ -37,10 +49,15 @@ export type AckBookDeps = {
  * A1. An ack says `enforced` only after the cells were stored, `durable` only after the record was on
  *     disk, `closed` only after every loop has said so.
  * A2. Each ack holds everything known so far, so any of them may be lost, doubled or late.
+ * A3. News wait a few milliseconds for one another, so that a kill costs the mesh one message of each
+ *     node. Nothing waits for an ack but what people see of the kill; in force it is before.
  */
 export class AckBook {
   readonly #deps: AckBookDeps;
   readonly #progress = new Map<string, Progress>();
+  readonly #due = new Set<Progress>();
+  readonly #refusals: Words[] = [];
+  #cancel: Cancel | undefined;
   #refusalsInSecond = 0;
   #refusalSecond = 0n;
 
@@ -67,9 +84,10 @@ export class AckBook {
       durableNs: 0n,
       closedCount: 0,
       isDurable: false,
+      toldNs: undefined,
     };
     this.#progress.set(record.scope, progress);
-    this.#send(progress);
+    this.#tellSoon(progress);
   }
 
   /** A record from before this process started, or one of a bulk repair: told when asked again. */
@@ -85,6 +103,7 @@ export class AckBook {
       isClosed: true,
       isDurable,
       stall: undefined,
+      toldNs: undefined,
     });
   }
 
@@ -94,7 +113,7 @@ export class AckBook {
     if (!progress || progress.isDurable) return;
     progress.isDurable = true;
     progress.durableNs = atNs;
-    this.#send(progress);
+    this.#news(progress);
   }
 
   /** The kernel gate has it. Told with whatever is told next, or by itself when nothing else is left. */
@@ -102,7 +121,7 @@ export class AckBook {
     const progress = this.#of(record);
     if (progress?.gatedNs !== 0n) return;
     progress.gatedNs = atNs;
-    if (progress.isClosed && progress.isDurable) this.#send(progress);
+    if (progress.isClosed && progress.isDurable) this.#news(progress);
   }
 
   /** Every loop has closed what the kill covers. */
@@ -112,13 +131,22 @@ export class AckBook {
     progress.isClosed = true;
     progress.closedNs = atNs;
     progress.closedCount = count;
-    this.#send(progress);
+    this.#news(progress);
   }
 
-  /** The record came again: says again how far it is. */
-  repeat(record: MeshRecord): void {
+  /**
+   * The record came again: says again how far it is.
+   *
+   * @param isCommitted It is the stream's copy, which everybody gets once and which asks for nothing: only
+   *   what was never told is told then. On the fast path somebody says it who may not have heard.
+   */
+  repeat(record: MeshRecord, isCommitted: boolean): void {
     const progress = this.#of(record);
-    if (progress) this.#send(progress, true);
+    if (!progress) return;
+    const { toldNs } = progress;
+    const isQuiet =
+      toldNs !== undefined && (isCommitted || this.#deps.clock.monoNs() - toldNs < REPEAT_AFTER_NS);
+    if (!isQuiet) this.#tellSoon(progress);
   }
 
   /** The record is not in force here, and why. */
@@ -128,9 +156,14 @@ export class AckBook {
     this.#refusalSecond = second;
     this.#refusalsInSecond += 1;
     if (this.#refusalsInSecond > REFUSAL_ACKS_PER_SECOND) return;
-    const { node, bootId, signer, send } = this.#deps;
-    const ack = create(AckSchema, { node, bootId, ...namesOf(record), refused: reason });
-    send(seal("ack", toBinary(AckSchema, ack), signer));
+    this.#refusals.push({ ...namesOf(record), refused: reason });
+    this.#arm();
+  }
+
+  /** Tells everything that waits, now. */
+  close(): void {
+    this.#cancel?.();
+    while (this.#tellSome());
   }
 
   #of(record: MeshRecord): Progress | undefined {
@@ -138,14 +171,50 @@ export class AckBook {
     return progress?.record.hashHex === record.hashHex ? progress : undefined;
   }
 
-  #send(progress: Progress, isRepeat = false): void {
-    const { node, bootId, signer, stall, send } = this.#deps;
-    // What was merged without an ack of its own is told by heartbeats until somebody asks.
-    if (progress.receivedNs === undefined && !isRepeat) return;
+  /** What was merged without an ack of its own is told by heartbeats until somebody asks. */
+  #news(progress: Progress): void {
+    if (progress.receivedNs !== undefined) this.#tellSoon(progress);
+  }
+
+  #tellSoon(progress: Progress): void {
+    this.#due.add(progress);
+    this.#arm();
+  }
+
+  #arm(delayMs = ACK_WINDOW_MS): void {
+    this.#cancel ??= this.#deps.clock.after(delayMs, () => {
+      this.#cancel = undefined;
+      // One message a turn: after a burst of kills the thread stays free for the next one.
+      if (this.#tellSome()) this.#arm(0);
+    });
+  }
+
+  /** Sends one message of what waits. Returns whether more does. */
+  #tellSome(): boolean {
+    const nowNs = this.#deps.clock.monoNs();
+    const words = this.#refusals.splice(0, ACKS_PER_MESSAGE_MAX);
+    for (const progress of this.#due) {
+      if (words.length === ACKS_PER_MESSAGE_MAX) break;
+      this.#due.delete(progress);
+      progress.toldNs = nowNs;
+      words.push(this.#wordsOf(progress));
+    }
+    if (words.length > 0) this.#send(words);
+    return this.#due.size + this.#refusals.length > 0;
+  }
+
+  /** One signature for all: the first ack brings the others. */
+  #send([first, ...also]: readonly Words[]): void {
+    const { node, bootId, signer, send } = this.#deps;
+    const own = (words: Words): Ack => create(AckSchema, { ...words, node, bootId });
+    const ack = create(AckSchema, { ...first, node, bootId, also: also.map(own) });
+    send(seal("ack", toBinary(AckSchema, ack), signer));
+  }
+
+  #wordsOf(progress: Progress): Words {
+    const { stall } = this.#deps;
     const after = (atNs: bigint): bigint => sinceNs(progress.receivedNs, atNs);
-    const ack = create(AckSchema, {
-      node,
-      bootId,
+    return {
       ...namesOf(progress.record),
       enforcedNs: after(progress.enforcedNs),
       gatedNs: after(progress.gatedNs),
@@ -155,8 +224,7 @@ export class AckBook {
       closed: progress.isClosed,
       durable: progress.isDurable,
       hostStallNs: progress.stall ? stall.longestNs(progress.stall) : 0n,
-    });
-    send(seal("ack", toBinary(AckSchema, ack), signer));
+    };
   }
 }
 

@@ -78,7 +78,7 @@ export class Merging {
   ): { readonly record: MeshRecord; readonly isNew: boolean } | undefined {
     const known = this.#bySubject.get(tailOf(arrival.subject));
     if (known && Buffer.compare(known.bytes, arrival.bytes) === 0) {
-      if (way === "live") this.#deps.acks.repeat(known);
+      if (way === "live") this.#deps.acks.repeat(known, arrival.seq !== undefined);
       return { record: known, isNew: false };
     }
     const record = this.#open(arrival, way);
@@ -93,7 +93,9 @@ export class Merging {
       const isAcked = way === "live" || (record.op.case === "kill" && !this.#deps.isStarting());
       const { receivedNs, stallMark } = arrival;
       this.#deps.enforcement.enforce(record, { receivedNs, stallMark, isAcked });
-    } else if (merge.outcome === "known" && way === "live") this.#deps.acks.repeat(record);
+    } else if (merge.outcome === "known" && way === "live") {
+      this.#deps.acks.repeat(record, arrival.seq !== undefined);
+    }
     return { record, isNew: merge.changed };
   }
 

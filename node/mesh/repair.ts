@@ -19,7 +19,11 @@ export const READ_COUNT = 256;
 export const HEAL_MAX = 10_000;
 export const BACKOFF_MS_MIN = 100;
 export const BACKOFF_MS_MAX = 5_000;
-/** Digests in a row that differ: from the third on the whole stream is read, from the fifth pages asked. */
+/**
+ * Digests in a row that differ: at the second a coordinator is asked for the difference, at the third the
+ * whole stream is read, at the fifth the whole state asked for.
+ */
+export const DIFFERENCES_AFTER = 2;
 export const FULL_AFTER = 3;
 export const PAGES_AFTER = 5;
 /** Then the same again from the start, with incremental readings between. */
@@ -32,6 +36,8 @@ export type RepairDeps = {
   readonly streams: readonly string[];
   /** Merges a committed record; returns it, if it is one that counts. */
   readonly take: (message: BusMessage) => MeshRecord | undefined;
+  /** Compares states with a coordinator, bucket by bucket, and merges what differs. False: no answer. */
+  readonly takeDifferences: () => Promise<boolean>;
   /** Asks a coordinator for its whole state and merges it. False: no answer. */
   readonly takePages: () => Promise<boolean>;
   /** This replica's state. */
@@ -41,9 +47,9 @@ export type RepairDeps = {
   readonly onAlarm: (name: "sequence_reused" | "repair_failed", detail: string) => void;
 };
 
-/** How deep a repair goes. Each includes those before it. */
-type Depth = "tail" | "full" | "pages";
-const DEPTHS: readonly Depth[] = ["tail", "full", "pages"];
+/** How deep a repair goes. What a deeper one finds includes what those before it would. */
+type Depth = "tail" | "differences" | "full" | "pages";
+const DEPTHS: readonly Depth[] = ["tail", "differences", "full", "pages"];
 
 export class Repair {
   readonly #deps: RepairDeps;
@@ -90,7 +96,8 @@ export class Repair {
     if (this.#running) return;
     this.#differing += 1;
     const step = ((this.#differing - 1) % ESCALATION_PERIOD) + 1;
-    if (step === FULL_AFTER) this.want("full");
+    if (step === DIFFERENCES_AFTER) this.want("differences");
+    else if (step === FULL_AFTER) this.want("full");
     else if (step === PAGES_AFTER) this.want("pages");
     else this.want("tail");
   }
@@ -133,13 +140,22 @@ export class Repair {
   }
 
   async #repair(depth: Depth): Promise<void> {
-    const { streams, takePages } = this.#deps;
-    if (depth === "tail") {
-      for (const stream of streams) {
-        await this.#readFrom(stream, this.mark(stream) + 1, (record) => this.#compare(record));
-      }
-      return;
+    if (depth === "tail") await this.#readTail();
+    else if (depth === "differences") {
+      // Together: either may have nobody who answers.
+      const asked = this.#deps.takeDifferences();
+      await this.#readTail().finally(() => asked);
+    } else await this.#readAll(depth);
+  }
+
+  async #readTail(): Promise<void> {
+    for (const stream of this.#deps.streams) {
+      await this.#readFrom(stream, this.mark(stream) + 1, (record) => this.#compare(record));
     }
+  }
+
+  async #readAll(depth: Depth): Promise<void> {
+    const { streams, takePages } = this.#deps;
     const inStream = new Map<string, string>();
     for (const stream of streams) {
       this.#marks.set(stream, 0);

@@ -19,6 +19,7 @@ import {
 import type { Table } from "../table/table.ts";
 import type { MeshStatus } from "../thread-messages.ts";
 import { AckBook } from "./acks.ts";
+import { takeDifferences } from "./differences.ts";
 import { Directory, type Resolved } from "./directory.ts";
 import { Enforcement, type EnforcementHooks } from "./enforcement.ts";
 import { Enrolment } from "./enrolment.ts";
@@ -162,6 +163,7 @@ export class Replica {
     await Promise.all([this.repair.close(), this.#enrolment.close()]);
     this.enforcement.close();
     await this.#records.close();
+    this.#acks.close();
   }
 
   /** The row that serves a key. Before everything on disk is in force nobody is told of a row. */
@@ -238,7 +240,7 @@ export class Replica {
 
   #connected(): void {
     this.#heartbeat.beat();
-    this.repair.want(this.#knowsCoordinator() ? "tail" : "full");
+    this.repair.want(this.#knowsCoordinator() ? "differences" : "full");
   }
 
   #knowsCoordinator(): boolean {
@@ -260,14 +262,10 @@ export class Replica {
   }
 
   #makeAcks(): AckBook {
+    const { bus, clock, stall } = this.#ports;
     const { node, bootId } = this.#config;
-    return new AckBook({
-      node,
-      bootId,
-      signer: this.#signer,
-      stall: this.#ports.stall,
-      send: (ack) => this.#ports.bus.send(ackSubject(node), ack),
-    });
+    const send = (ack: Uint8Array): void => bus.send(ackSubject(node), ack);
+    return new AckBook({ node, bootId, clock, stall, signer: this.#signer, send });
   }
 
   #makeRecords(): RecordStore {
@@ -326,15 +324,19 @@ export class Replica {
 
   #makeRepair(): Repair {
     const { bus, clock, nextTurn } = this.#ports;
+    const { requests, state } = this;
+    const told = (bytes: Uint8Array) => this.#merging.told(bytes);
+    const heal = ({ bytes }: MeshRecord) => bus.send(healSubject(this.#config.node), bytes);
     return new Repair({
       bus,
       clock,
       nextTurn,
       streams: [CONTROL_STREAM, REVOCATION_STREAM],
       take: (message) => this.#merging.committed(message),
-      takePages: () => takePages(this.requests, (bytes) => this.#merging.told(bytes), nextTurn),
-      state: this.state,
-      heal: (record: MeshRecord) => bus.send(healSubject(this.#config.node), record.bytes),
+      takeDifferences: () => takeDifferences({ requests, state, told, heal, nextTurn }),
+      takePages: () => takePages(requests, told, nextTurn),
+      state,
+      heal,
       onMark: (stream, seq) => this.#records.setMark(stream, seq),
       onAlarm: this.#hooks.onAlarm,
     });

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { createBusHub } from "../../adapters/in-process-bus.ts";
+import { MeshState } from "../../mesh/state.ts";
 import { isKilled } from "../../node/table/scope-cells.ts";
 import { twinBus } from "../../ports/twin-bus.ts";
 import { twinRandom } from "../../ports/twin-random.ts";
@@ -15,6 +16,7 @@ import {
   policy,
   revive,
   settle,
+  settleAcks,
   signers,
   TestNode,
   until,
@@ -51,7 +53,7 @@ test("K2: a committed kill whose broadcast was lost is found by the next digest"
   await settle();
   expect(isKilled(node.table, GLOBAL)).toBe(false);
   world.digest();
-  await settle();
+  await settleAcks(world);
   expect(isKilled(node.table, GLOBAL)).toBe(true);
   expect(world.acksOf(record).at(-1)).toMatchObject({ durable: true, closed: true });
 });
@@ -91,29 +93,73 @@ test("a partition closes the node after T; healed, it has every kill and opens a
   await openUp(world, node);
 });
 
-test("a node that hears digests and cannot read the stream asks a coordinator for its state", async () => {
-  const world = new World();
+/** An open node whose stream brings nothing from now on, and kills that only the coordinator knows. */
+async function withoutStream(world: World) {
   await world.found();
-  const inner = world.hub.connect();
   let reads = true;
-  const bus = new MovableBus(inner);
+  const bus = new MovableBus(world.hub.connect());
   const read = bus.read.bind(bus);
   bus.read = async (stream, fromSeq, count) => (reads ? read(stream, fromSeq, count) : []);
   const node = new TestNode(world, { bus });
   await node.replica.start();
   await openUp(world, node);
   reads = false;
-  // Known to the coordinator and to no stream: it left by age, or the stream lost it.
   const records = ["team/a", "team/b", "team/c", "team/d", "team/e"].map((scope) =>
     world.make(scope, kill(), signers.coordinator),
   );
   for (const record of records) world.state.merge(record);
-  for (let second = 0; second < 8; second++) {
+  world.asked.length = 0;
+  return { node, bus };
+}
+
+async function digests(world: World, count: number): Promise<void> {
+  for (let second = 0; second < count; second++) {
     world.digest();
     await settle(60);
     world.clock.advance(1_000);
   }
   await settle(60);
+}
+
+test("what no stream brings is found by comparing states, in one question for the difference", async () => {
+  const world = new World();
+  const { node } = await withoutStream(world);
+  await digests(world, 2);
+  expect(world.asked.filter((subject) => !subject.endsWith(".nonce"))).toEqual([
+    "alt.req.node-1.sync",
+  ]);
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
+  await digests(world, 1);
+  expect(node.isOpen).toBe(true);
+});
+
+test("a node that comes back hears of kills before any digest, though the stream has no leader", async () => {
+  const world = new World();
+  const { node, bus } = await withoutStream(world);
+  bus.move(world.hub.connect());
+  await settle(60);
+  expect(node.replica.state.killed("team/e")).toBe(true);
+  expect(world.asked).toEqual(["alt.req.node-1.sync"]);
+});
+
+test("what the coordinator has lost is offered to it after a comparison, and nothing else is", async () => {
+  const world = new World();
+  const { node } = await withoutStream(world);
+  await digests(world, 3);
+  const lost = node.replica.state.get("team/c");
+  const whole = world.state;
+  world.state = new MeshState();
+  for (const record of whole.records()) if (record.scope !== "team/c") world.state.merge(record);
+  world.heals.length = 0;
+  await digests(world, 2);
+  expect(world.heals.map(({ hashHex }) => hashHex)).toEqual([lost?.hashHex]);
+});
+
+test("beside a coordinator that compares no states, a node asks for its whole state", async () => {
+  const world = new World();
+  world.compares = false;
+  const { node } = await withoutStream(world);
+  await digests(world, 8);
   expect(world.asked).toContain("alt.req.node-1.state");
   expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
   expect(node.isOpen).toBe(true);

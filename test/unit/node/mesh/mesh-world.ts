@@ -2,11 +2,13 @@ import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type BusHub, createBusHub } from "../../../../adapters/in-process-bus.ts";
+import { differences } from "../../../../coordinator/differences.ts";
 import { type MeshRecord, nextRecord, restoreRecord } from "../../../../mesh/record.ts";
 import type { RecordOp } from "../../../../mesh/record-op.ts";
 import { openSealed, seal } from "../../../../mesh/sealed.ts";
 import { MeshState } from "../../../../mesh/state.ts";
 import type { EnforcementHooks } from "../../../../node/mesh/enforcement.ts";
+import { ACK_WINDOW_MS } from "../../../../node/mesh/acks.ts";
 import type { HostStall } from "../../../../node/mesh/host-stall.ts";
 import { type MeshAlarm, Replica } from "../../../../node/mesh/replica.ts";
 import { createTable, type Table } from "../../../../node/table/table.ts";
@@ -108,6 +110,8 @@ export class World {
   readonly random = twinRandom(99);
   state = new MeshState();
   readonly acks: Ack[] = [];
+  /** In how many messages they came. */
+  ackMessages = 0;
   readonly beats: Beat[] = [];
   readonly heals: MeshRecord[] = [];
   readonly asked: string[] = [];
@@ -115,6 +119,8 @@ export class World {
   replica = { from: "c1", bootId: "boot-c1", epoch: 1n, n: 0n };
   /** False: the coordinator answers nothing. */
   answers = true;
+  /** False: the coordinator compares no states. */
+  compares = true;
   /** False: the enrolment token is refused. */
   enrols = true;
   lastSeq = 0;
@@ -212,8 +218,12 @@ export class World {
   #hear(domain: "ack" | "beat", bytes: Uint8Array): void {
     const opened = openSealed(domain, bytes, (kid) => this.nodeKeys.get(kid), verify);
     if (!opened) return;
-    if (domain === "ack") this.acks.push(fromBinary(AckSchema, opened.payload));
-    else this.beats.push(fromBinary(BeatSchema, opened.payload));
+    if (domain === "ack") {
+      const first = fromBinary(AckSchema, opened.payload);
+      this.ackMessages += 1;
+      this.acks.push(first, ...first.also);
+    }
+    if (domain === "beat") this.beats.push(fromBinary(BeatSchema, opened.payload));
   }
 
   #answer({ subject, bytes, respond }: BusMessage): void {
@@ -266,6 +276,11 @@ export class World {
       const more = page.length === 3;
       return { case: "state", value: create(StateReplySchema, { records, more }) };
     }
+    if (body.case === "sync" && !this.compares) {
+      return { case: "refused", value: create(RefusedSchema, { reason: "malformed_request" }) };
+    }
+    // By the coordinator's own code.
+    if (body.case === "sync") return differences(this.state, body.value) as NodeReply["body"];
     return undefined;
   }
 
@@ -377,6 +392,13 @@ export const noStall: HostStall = {
 /** Lets everything that can happen without time passing happen. */
 export async function settle(turns = 30): Promise<void> {
   for (let i = 0; i < turns; i++) await nextTurn();
+}
+
+/** The same, and nodes tell what they have to tell. */
+export async function settleAcks(world: World): Promise<void> {
+  await settle();
+  world.clock.advance(ACK_WINDOW_MS);
+  await settle();
 }
 
 /** Waits until it is so; each round lets some time of the mesh pass. Fails by saying what is not so. */

@@ -21,6 +21,7 @@ import {
   revive,
   scopeSubject,
   settle,
+  settleAcks,
   sha256Hex,
   signers,
   TestNode,
@@ -48,17 +49,19 @@ test("a kill on the fast path is in its cell before the node says so", async () 
   });
   const record = world.make("global", kill(), signers.coordinator);
   world.fast(record);
-  await settle();
+  await settleAcks(world);
   expect(isKilled(node.table, GLOBAL)).toBe(true);
   expect(cellAtAck).toBe(true);
-  const [first] = world.acksOf(record);
+  const [first, ...others] = world.acksOf(record);
+  // What became true in the window of the first news is told with it, in one message.
   expect(first).toMatchObject({
     scope: "global",
     v: 1n,
-    durable: false,
-    closed: false,
+    durable: true,
+    closed: true,
     refused: "",
   });
+  expect(others).toEqual([]);
 });
 
 test.each([
@@ -93,7 +96,7 @@ test("the mesh hears of a kill only after the cut was ordered and the cell store
   node.order.length = 0;
   world.bus.listen("alt.ack.*", () => node.order.push("ack"));
   world.fast(world.make("team/red", kill(), signers.coordinator));
-  await settle();
+  await settleAcks(world);
   expect(node.order.slice(0, 3)).toEqual(["cut team/red", "enforced team/red", "ack"]);
 });
 
@@ -108,11 +111,11 @@ test("a kill is acknowledged as durable only once its commit is on disk", async 
   await flushAll(disk);
   const record = world.make("agent/red/a", kill(), signers.coordinator);
   world.fast(record);
-  await settle();
-  expect(world.acksOf(record).map((ack) => ack.durable)).toEqual([false, false]);
+  await settleAcks(world);
+  expect(world.acksOf(record).map((ack) => ack.durable)).toEqual([false]);
   expect(store.durable.has("rec/agent/red/a")).toBe(false);
   disk.advance(10);
-  await settle();
+  await settleAcks(world);
   expect(store.durable.has("rec/agent/red/a")).toBe(true);
   expect(world.acksOf(record).at(-1)).toMatchObject({ durable: true, closed: true });
 });
@@ -124,9 +127,9 @@ test("a commit that fails is not acknowledged and is tried again until it holds"
   fails = true;
   const record = world.make("global", kill(), signers.coordinator);
   world.fast(record);
-  await settle();
+  await settleAcks(world);
   world.clock.advance(3_000);
-  await settle();
+  await settleAcks(world);
   expect(isKilled(node.table, GLOBAL)).toBe(true);
   expect(world.acksOf(record).some((ack) => ack.durable)).toBe(false);
   expect(node.hasAlarm("store_failed")).toBe(true);
@@ -140,26 +143,28 @@ test("a kill counts as closed only once every loop has said so, with the number 
   node.loopsAnswer = false;
   const record = world.make("agent/red/a", kill(), signers.coordinator);
   world.fast(record);
-  await settle();
+  await settleAcks(world);
   expect(world.acksOf(record).some((ack) => ack.closed)).toBe(false);
   expect(world.acksOf(record).at(-1)?.durable).toBe(true);
   expect(node.cuts).toMatchObject([{ by: "agent", scope: "agent/red/a" }]);
   world.clock.advance(7);
   node.cuts[0]?.done(42, world.clock.monoNs());
-  await settle();
+  await settleAcks(world);
   const last = world.acksOf(record).at(-1);
   expect(last).toMatchObject({ closed: true, closedCount: 42, durable: true });
-  expect(last?.closedNs).toBe(7_000_000n);
+  // Five of them were the window of the first ack.
+  expect(last?.closedNs).toBe(12_000_000n);
 });
 
 test("a kill that comes again changes nothing and is acknowledged again, with all that is known", async () => {
   const { world, node } = await openNode();
   const record = world.make("global", kill(), signers.coordinator);
   world.fast(record);
-  await settle();
+  await settleAcks(world);
   const before = world.acksOf(record).length;
+  world.clock.advance(200);
   world.fast(record);
-  await settle();
+  await settleAcks(world);
   expect(world.acksOf(record).length).toBe(before + 1);
   expect(world.acksOf(record).at(-1)).toMatchObject({ durable: true, closed: true });
   expect(node.cuts.length).toBe(1);
@@ -186,28 +191,28 @@ test("after a restart a repeated kill is acknowledged as durable and closed", as
   const { world, node } = await openNode();
   const record = world.make("global", kill(), signers.coordinator);
   world.fast(record);
-  await settle();
+  await settleAcks(world);
   await node.replica.stop();
   const again = new TestNode(world, { store: (node.store as TwinStore).crash() });
   await again.replica.start();
   world.acks.length = 0;
   world.fast(record);
-  await settle();
+  await settleAcks(world);
   expect(world.acksOf(record)).toMatchObject([{ durable: true, closed: true, enforcedNs: 0n }]);
 });
 
 test("a revive counts when it is committed, and not before", async () => {
   const { world, node } = await openNode();
   await world.commit("global", kill(), signers.coordinator);
-  await settle();
+  await settleAcks(world);
   expect(isKilled(node.table, GLOBAL)).toBe(true);
   const undo = world.make("global", revive);
   world.fast(undo);
-  await settle();
+  await settleAcks(world);
   expect(isKilled(node.table, GLOBAL)).toBe(true);
   expect(world.acksOf(undo)).toEqual([]);
   await world.append(undo);
-  await settle();
+  await settleAcks(world);
   expect(isKilled(node.table, GLOBAL)).toBe(false);
   expect(world.acksOf(undo).at(-1)).toMatchObject({ durable: true });
 });
@@ -225,7 +230,7 @@ test("a revive that a coordinator signed is refused, and the ack says so", async
   await world.commit("global", kill(), signers.coordinator);
   const forged = world.make("global", revive, signers.coordinator);
   await world.append(forged);
-  await settle();
+  await settleAcks(world);
   expect(isKilled(node.table, GLOBAL)).toBe(true);
   expect(world.acksOf(forged)).toMatchObject([{ refused: "signer_not_allowed", durable: false }]);
 });
@@ -236,7 +241,7 @@ test("a kill by a stranger, or on another scope's subject, is refused", async ()
   world.fast(forged);
   const other = world.make("team/red", kill(), signers.coordinator);
   world.bus.send(withPrefix(scopeSubject("team/blue"), FAST_PREFIX), other.bytes);
-  await settle();
+  await settleAcks(world);
   expect(isKilled(node.table, GLOBAL)).toBe(false);
   expect(node.replica.state.killed("team/red")).toBe(false);
   expect(node.replica.state.killed("team/blue")).toBe(false);
@@ -533,17 +538,17 @@ test("what was cut for an earlier record of a scope says nothing of a later one"
   const { world, node } = await openNode();
   node.loopsAnswer = false;
   const first = await world.commit("global", kill(), signers.coordinator);
-  await settle();
+  await settleAcks(world);
   await world.commit("global", revive);
   const second = await world.commit("global", kill(), signers.coordinator);
-  await settle();
+  await settleAcks(world);
   expect(node.cuts.length).toBe(2);
   node.cuts[0]?.done(5, world.clock.monoNs());
-  await settle();
+  await settleAcks(world);
   expect(world.acksOf(first).some((ack) => ack.closed)).toBe(false);
   expect(world.acksOf(second).some((ack) => ack.closed)).toBe(false);
   node.cuts[1]?.done(1, world.clock.monoNs());
-  await settle();
+  await settleAcks(world);
   expect(world.acksOf(second).at(-1)).toMatchObject({ closed: true, closedCount: 1 });
 });
 

@@ -1,0 +1,123 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+import { openSealed } from "../../../../mesh/sealed.ts";
+import {
+  ACK_WINDOW_MS,
+  ACKS_PER_MESSAGE_MAX,
+  AckBook,
+  REPEAT_AFTER_NS,
+} from "../../../../node/mesh/acks.ts";
+import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
+import { type Ack, AckSchema } from "../../../../proto/gen/altrace/v1/mesh_pb.ts";
+import { kill, signers, verify, World } from "./mesh-world.ts";
+
+const world = new World();
+const STALL = { longestNs: () => 0n, mark: () => ({}), until: () => ({}) } as never;
+
+type Heard = { readonly first: Ack; readonly all: readonly Ack[] };
+
+function bookOf(): { clock: TwinClock; book: AckBook; heard: Heard[] } {
+  const clock = twinClock();
+  const heard: Heard[] = [];
+  const book = new AckBook({
+    node: "n1",
+    bootId: "boot",
+    clock,
+    signer: signers.stranger,
+    stall: STALL,
+    send: (bytes) => {
+      const opened = openSealed("ack", bytes, () => signers.stranger.publicKey, verify);
+      const first = fromBinary(AckSchema, opened?.payload ?? new Uint8Array(0));
+      heard.push({ first, all: [first, ...first.also] });
+    },
+  });
+  return { clock, book, heard };
+}
+
+const killOf = (scope: string) => world.make(scope, kill(), signers.coordinator);
+
+function enforce(book: AckBook, record: ReturnType<typeof killOf>, clock: TwinClock): void {
+  const nowNs = clock.monoNs();
+  const times = { receivedNs: nowNs, enforcedNs: nowNs + 1n, gatedNs: 0n };
+  book.enforced(record, { ...times, stall: {} as never, isClosed: false });
+}
+
+test("A3: all that becomes true of a kill within the window is one message", () => {
+  const { clock, book, heard } = bookOf();
+  const record = killOf("team/red");
+  enforce(book, record, clock);
+  book.closed(record, 3, clock.monoNs());
+  clock.advance(ACK_WINDOW_MS - 1);
+  book.durable(record, clock.monoNs());
+  expect(heard).toEqual([]);
+  clock.advance(1);
+  expect(heard.map(({ all }) => all.length)).toEqual([1]);
+  expect(heard[0]?.first).toMatchObject({ closed: true, durable: true, closedCount: 3 });
+  clock.advance(1_000);
+  expect(heard).toHaveLength(1);
+});
+
+test("A1: a disk that takes longer than the window is told of when it has the record", () => {
+  const { clock, book, heard } = bookOf();
+  const record = killOf("team/red");
+  enforce(book, record, clock);
+  clock.advance(ACK_WINDOW_MS);
+  expect(heard[0]?.first).toMatchObject({ durable: false, enforcedNs: 1n });
+  book.durable(record, clock.monoNs());
+  clock.advance(ACK_WINDOW_MS);
+  expect(heard[1]?.first).toMatchObject({ durable: true, durableNs: 5_000_000n });
+});
+
+test("A3: many kills of one window share messages, each of them signed by the node and bounded", () => {
+  const { clock, book, heard } = bookOf();
+  const records = Array.from({ length: 130 }, (_, i) => killOf(`agent/red/a${i}`));
+  for (const record of records) enforce(book, record, clock);
+  clock.advance(ACK_WINDOW_MS);
+  expect(heard.map(({ all }) => all.length)).toEqual([ACKS_PER_MESSAGE_MAX, 64, 2]);
+  const all = heard.flatMap((one) => one.all);
+  expect(all.map(({ scope }) => scope)).toEqual(records.map(({ scope }) => scope));
+  expect(all.every(({ node, bootId }) => node === "n1" && bootId === "boot")).toBe(true);
+});
+
+test("the stream's copy of what was told asks for nothing; a repetition on the fast path does", () => {
+  const { clock, book, heard } = bookOf();
+  const record = killOf("team/red");
+  enforce(book, record, clock);
+  clock.advance(ACK_WINDOW_MS);
+  book.repeat(record, true);
+  // The ack may still be on its way to whoever says it again.
+  book.repeat(record, false);
+  clock.advance(Number(REPEAT_AFTER_NS / 1_000_000n) - 1);
+  book.repeat(record, true);
+  clock.advance(1);
+  book.repeat(record, true);
+  clock.advance(ACK_WINDOW_MS);
+  expect(heard).toHaveLength(1);
+  book.repeat(record, false);
+  clock.advance(ACK_WINDOW_MS);
+  expect(heard).toHaveLength(2);
+});
+
+test("what was merged in silence is told when its copy comes, once", () => {
+  const { clock, book, heard } = bookOf();
+  const record = killOf("team/red");
+  book.assume(record, true);
+  clock.advance(1_000);
+  expect(heard).toEqual([]);
+  book.repeat(record, true);
+  clock.advance(ACK_WINDOW_MS);
+  book.repeat(record, true);
+  clock.advance(1_000);
+  expect(heard.map(({ first }) => first.durable)).toEqual([true]);
+});
+
+test("what waits is told at the end", () => {
+  const { clock, book, heard } = bookOf();
+  enforce(book, killOf("team/red"), clock);
+  book.refused(killOf("team/blue"), "key_unknown", clock.monoNs());
+  book.close();
+  expect(heard[0]?.all.map(({ scope, refused }) => [scope, refused])).toEqual([
+    ["team/blue", "key_unknown"],
+    ["team/red", ""],
+  ]);
+});
