@@ -26,6 +26,8 @@ const setup = JSON.parse(process.argv[2] ?? "") as FleetSetup;
 const numbers = Array.from({ length: setup.count }, (_, i) => setup.from + i);
 const alarms: Record<string, number> = {};
 const references: NatsConnection[] = [];
+// Whoever forked it is gone, which may be so before the first node has started.
+process.on("disconnect", () => process.exit(0));
 const store = openLmdbStore(setup.homeDir);
 const stall = openHostStall(systemClock);
 const nodes = await startNodes();
@@ -35,8 +37,6 @@ process.on("message", (question: FleetQuestion) => {
     tell(said);
   });
 });
-// Whoever forked it is gone.
-process.on("disconnect", () => process.exit(0));
 tell({ t: "done", id: 0 });
 
 function tell(said: FleetAnswer): void {

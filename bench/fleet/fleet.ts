@@ -2,6 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { create } from "@bufbuild/protobuf";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
@@ -28,6 +29,8 @@ const NODES_PER_PROCESS_MIN = 50;
 const APPENDS_AT_ONCE = 32;
 const READ_COUNT = 1_000;
 const READY_MS = 120_000;
+/** A kill that not every node has acknowledged by then is a fault, and never waited for without end. */
+const KILL_MS = 60_000;
 const LOOK_EVERY_MS = 20;
 
 type Question = FleetQuestion extends infer Q
@@ -118,8 +121,25 @@ export class Fleet implements AsyncDisposable {
     const acked = this.bus.nextKill(cmdId, this.size);
     const askedNs = Number(systemClock.monoNs());
     await this.calls.kill({ cmdId, scope, reason: "bench", operator: "bench" });
-    const ackedNs = await acked;
+    const ackedNs = await this.#untilAcked(acked);
     return { cmdId, askedNs, saidNs: this.bus.saidNs, ackedNs };
+  }
+
+  async #untilAcked(acked: Promise<number>): Promise<number> {
+    const late = new AbortController();
+    try {
+      return await Promise.race([
+        acked,
+        sleep(KILL_MS, undefined, { signal: late.signal, ref: false }).then(() => {
+          const { ackedCount } = this.bus;
+          throw new Error(
+            `${ackedCount} of ${this.size} nodes acknowledged a kill in ${KILL_MS} ms`,
+          );
+        }),
+      ]);
+    } finally {
+      late.abort();
+    }
   }
 
   /** When each node had the command in force, monotonic ns. */

@@ -30,6 +30,11 @@ export class TappedBus implements Bus {
     return this.#acks;
   }
 
+  /** Nodes that have acknowledged it. */
+  get ackedCount(): number {
+    return this.#acked.size;
+  }
+
   /** Waits for the next kill; resolves when so many nodes have acknowledged it, monotonic ns. */
   nextKill(cmdId: string, count: number): Promise<number> {
     this.#saidNs = 0;
