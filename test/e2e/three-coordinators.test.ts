@@ -21,6 +21,7 @@ beforeAll(async () => {
   mesh = await startMesh({
     nodes: 1,
     coordinators: 3,
+    tls: true,
     policy: e2ePolicy(provider.origin),
     nodeEnv: { ...PROVIDER_KEYS, ...SHIPS_AT_ONCE },
     coordinatorEnv: { ALTRACE_LEADER_TTL_MS: "1500", ...ARCHIVES_HERE },
@@ -80,7 +81,7 @@ function adds({ limit, available, reserved, spent, children }: Row): void {
   expect(sum).toBe(Number(limit));
 }
 
-describe("three coordinators over a real nats-server", () => {
+describe("three coordinators over a real nats-server, all of it over TLS", () => {
   test("are followed by every node, and one of them lends", async () => {
     await served(AGENT);
     const rows = await Promise.all(mesh.coordinators.map(ledgerAt));
@@ -111,9 +112,13 @@ describe("three coordinators over a real nats-server", () => {
     const live = mesh.coordinators.filter((one) => one.process?.isRunning());
     expect(live).toHaveLength(2);
     const [first, second] = live as [Member, Member];
-    expect((await mesh.cliVia(first, "kill", ACCOUNT, "--wait")).code).toBe(0);
+    // Neither call is made on the coordinators' machine; who may only look takes nothing away.
+    const refused = await mesh.cliOverTls(first, "viewer", "kill", ACCOUNT);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("role") });
+    expect(await now(AGENT)).toBe("200 ok");
+    expect((await mesh.cliOverTls(first, "operator", "kill", ACCOUNT, "--wait")).code).toBe(0);
     expect(await now(AGENT)).toBe("403 killed_agent");
-    expect((await mesh.cliVia(second, "kills")).stdout).toContain(ACCOUNT);
+    expect((await mesh.cliOverTls(second, "viewer", "kills")).stdout).toContain(ACCOUNT);
     const revived = await mesh.cliVia(second, "revive", ACCOUNT, "--wait");
     expect(revived.stderr + revived.stdout).toContain("durable 1/1");
     await served(AGENT);

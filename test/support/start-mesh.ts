@@ -1,7 +1,10 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { readTrustFile } from "../../adapters/trust-file.ts";
 import { freePortBase } from "../../bench/harness/free-ports.ts";
+import type { CallRole } from "../../proto/call-roles.ts";
+import { MeshCertificates } from "./mesh-certificates.ts";
 import { type AltraceProcess, startProcess } from "./run-altrace.ts";
 import { runCommand } from "./run-command.ts";
 import { type NatsServer, startNats } from "./start-nats.ts";
@@ -21,9 +24,12 @@ export type MeshOptions = {
   readonly natsProgram?: string | undefined;
   /** Further lines of the server's configuration, for the members as they will be. */
   readonly natsConfig?: (mesh: Pick<Mesh, "coordinators" | "nodes">) => string;
+  /** True: members and server speak TLS and show certificates, and coordinators listen for operators. */
+  readonly tls?: boolean;
 };
 
 const METRICS_OFFSET = { node: 91, coordinator: 93 } as const;
+const GRPC_OFFSET = { node: 90, coordinator: 92 } as const;
 const PORTS_OF_ONE = 100;
 
 /** A coordinator and its nodes, each a process, over a real nats-server. */
@@ -31,14 +37,17 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const { natsProgram: program } = options;
   const nats = await startNats({ started: false, ...(program === undefined ? {} : { program }) });
   const folder = mkdtempSync(join(tmpdir(), "altm-"));
+  const certificates = options.tls ? await MeshCertificates.in(folder) : undefined;
   const mesh = new Mesh({
     options,
+    certificates,
     nats,
     folder,
     portBases: await portBases(options.nodes + (options.coordinators ?? 1)),
   });
   try {
-    if (options.natsConfig !== undefined) nats.configure(options.natsConfig(mesh));
+    const lines = [options.natsConfig?.(mesh), certificates?.natsConfig].filter(Boolean);
+    if (lines.length > 0) nats.configure(lines.join("\n"));
     await nats.restart();
     await mesh.found();
     return mesh;
@@ -52,6 +61,8 @@ export type Member = {
   readonly name: string;
   readonly home: string;
   readonly metrics: string;
+  /** For operators over TLS, where the mesh has it. */
+  readonly grpc: string;
   readonly words: readonly string[];
   readonly env: Readonly<Record<string, string>>;
   process: AltraceProcess | undefined;
@@ -65,20 +76,24 @@ export class Mesh implements AsyncDisposable {
   readonly coordinator: Member;
   readonly coordinators: readonly Member[];
   readonly nodes: readonly MeshNode[];
+  readonly #certificates: MeshCertificates | undefined;
   readonly #folder: string;
   readonly #policy: string;
   readonly #keys = new Map<string, string>();
 
   constructor(of: {
     readonly options: MeshOptions;
+    readonly certificates: MeshCertificates | undefined;
     readonly nats: NatsServer;
     readonly folder: string;
     readonly portBases: readonly number[];
   }) {
-    const { options, nats, folder } = of;
+    const { options, certificates, nats, folder } = of;
+    const overTls = certificates?.memberEnv ?? {};
     const count = options.coordinators ?? 1;
     const bases = of.portBases.slice(count);
     this.nats = nats;
+    this.#certificates = certificates;
     this.#folder = folder;
     this.#policy = options.policy;
     const shared = (base: number, at: string) =>
@@ -92,8 +107,9 @@ export class Mesh implements AsyncDisposable {
         name,
         home: at,
         metrics: `http://127.0.0.1:${base + METRICS_OFFSET.coordinator}`,
+        grpc: `tls://127.0.0.1:${base + GRPC_OFFSET.coordinator}`,
         words: ["coordinator", ...shared(base, at), "--replica-id", name, ...joined],
-        env: options.coordinatorEnv ?? {},
+        env: { ...overTls, ...certificates?.grpcEnv, ...options.coordinatorEnv },
         process: undefined,
       };
     });
@@ -108,8 +124,9 @@ export class Mesh implements AsyncDisposable {
         home: at,
         gateway: `http://127.0.0.1:${base}`,
         metrics: `http://127.0.0.1:${base + METRICS_OFFSET.node}`,
+        grpc: `tls://127.0.0.1:${base + GRPC_OFFSET.node}`,
         words: ["node", ...shared(base, at), "--node-id", name, "--trust", trust],
-        env: options.nodeEnv ?? {},
+        env: { ...overTls, ...options.nodeEnv },
         process: undefined,
       };
     });
@@ -172,6 +189,14 @@ export class Mesh implements AsyncDisposable {
   /** The same by the socket of another coordinator, with the operator's key of the first. */
   cliVia(member: Member, ...words: string[]) {
     return this.cli(...words, "--coordinator", `unix:${join(member.home, "coordinator.sock")}`);
+  }
+
+  /** The same over TLS, in a role, as somebody on another machine would. */
+  async cliOverTls(member: Member, role: CallRole, ...words: string[]) {
+    if (this.#certificates === undefined) throw new Error("this mesh has no certificates");
+    const { mesh } = readTrustFile(join(this.coordinator.home, "trust.json"));
+    const identity = await this.#certificates.identity(mesh, role);
+    return this.cli(...words, "--coordinator", member.grpc, "--identity", identity);
   }
 
   cli(...words: string[]) {
