@@ -10,6 +10,7 @@ import { areGoProgramsRequired } from "../../support/go-programs.ts";
 import { builtOverlay, kustomizeCommand, type Manifest } from "../../support/kustomize.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import { namesIn, productSources, textOf } from "../../tidy/sources.ts";
+import { selfSigned } from "../node/dataplane/self-signed.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..", "..");
 const command = kustomizeCommand();
@@ -46,8 +47,8 @@ type PodSpec = {
   readonly initContainers?: readonly Container[];
 };
 
-function podSpecs(): readonly PodSpec[] {
-  return all.flatMap(({ spec }) => {
+function podSpecs(of: readonly Manifest[] = all): readonly PodSpec[] {
+  return of.flatMap(({ spec }) => {
     const template = (spec as { template?: { spec?: PodSpec } } | undefined)?.template;
     return template?.spec ? [template.spec] : [];
   });
@@ -227,7 +228,18 @@ describe("what is watched", () => {
 });
 
 describe("NATS", () => {
-  test.each(["base/mesh/nats.conf", "overlays/small/nats.conf"])("takes %s", (path) => {
+  test.skipIf(command === undefined)("in production is spoken to over TLS by all", () => {
+    const production = podSpecs(overlays.get("production")).flatMap((pod) => pod.containers);
+    const sets = ({ env = [] }: Container, name: string) => env.some((one) => one.name === name);
+    const members = production.filter((one) => sets(one, "ALTRACE_NATS_URL"));
+    expect(members.map(({ name }) => name).sort()).toEqual(["coordinator", "node"]);
+    for (const member of members) expect(sets(member, "ALTRACE_NATS_CA")).toBe(true);
+    const [server] = production.filter(({ name }) => name === "nats");
+    expect(server?.volumeMounts?.map(({ mountPath }) => mountPath)).toContain("/etc/nats-tls");
+  });
+
+  const files = ["base/mesh", "components/nats-tls", "overlays/small"];
+  test.each(files.map((folder) => `${folder}/nats.conf`))("takes %s", (path) => {
     const text = textOf(`deploy/kustomize/${path}`);
     const always = /^ {2}sync_interval: "always"$/m;
     expect(text).toMatch(always);
@@ -237,7 +249,11 @@ describe("NATS", () => {
     if (!isKnown) console.log(`SKIPPED for ${version.trim()}: sync_interval came with 2.10`);
     using folder = tempDir();
     const file = join(folder.path, "nats.conf");
-    writeFileSync(file, isKnown ? text : text.replace(always, ""));
+    const { key, cert } = selfSigned("altrace-nats");
+    const pems = { "tls.crt": cert, "tls.key": key, "ca.crt": cert };
+    for (const [name, pem] of Object.entries(pems)) writeFileSync(join(folder.path, name), pem);
+    const here = text.replaceAll("/etc/nats-tls", folder.path);
+    writeFileSync(file, isKnown ? here : here.replace(always, ""));
     const env = { ...process.env, NATS_PASSWORD: "a-password", NATS_SERVER_NAME: "n0" };
     execFileSync("nats-server", ["-t", "-c", file], { env, stdio: "pipe" });
   });
