@@ -11,6 +11,8 @@ export type NatsServer = AsyncDisposable & {
   readonly url: string;
   readonly port: number;
   readonly pid: number | undefined;
+  /** Where it stores its streams. */
+  readonly storeDir: string;
   /** Ends the process without a word to it; what it stored stays. */
   kill(): Promise<void>;
   /** Starts it again on the same port and folder; resolves once it takes connections. */
@@ -26,6 +28,8 @@ export type NatsServerOptions = {
   readonly started?: boolean;
   /** Path of the server's program; default: the one from PATH. */
   readonly program?: string;
+  /** Where it stores its streams; default: a folder of its own, which goes with it. */
+  readonly storeDir?: string;
 };
 
 const READY_MS = 20_000;
@@ -44,7 +48,8 @@ export async function startNats(options: NatsServerOptions = {}): Promise<NatsSe
   const program = options.program ?? natsServerProgram();
   const dir = tempDir();
   const port = await freePort();
-  const server = new RunningNats({ program, port, dir, config: options.config ?? "" });
+  const { config = "", storeDir = join(dir.path, "js") } = options;
+  const server = new RunningNats({ program, port, dir, storeDir, config });
   if (options.started !== false) await server.restart();
   return server;
 }
@@ -52,6 +57,7 @@ export async function startNats(options: NatsServerOptions = {}): Promise<NatsSe
 class RunningNats implements NatsServer {
   readonly url: string;
   readonly port: number;
+  readonly storeDir: string;
   readonly #program: string;
   readonly #dir: ReturnType<typeof tempDir>;
   readonly #configPath: string;
@@ -62,24 +68,25 @@ class RunningNats implements NatsServer {
     readonly program: string;
     readonly port: number;
     readonly dir: ReturnType<typeof tempDir>;
+    readonly storeDir: string;
     readonly config: string;
   }) {
     this.port = setup.port;
+    this.storeDir = setup.storeDir;
     this.url = `nats://127.0.0.1:${setup.port}`;
     this.#program = setup.program;
     this.#dir = setup.dir;
     this.#configPath = join(setup.dir.path, "nats.conf");
     this.#logPath = join(setup.dir.path, "nats.log");
-    mkdirSync(join(setup.dir.path, "js"));
+    mkdirSync(setup.storeDir, { recursive: true });
     this.configure(setup.config);
   }
 
   configure(config: string): void {
-    const storeDir = join(this.#dir.path, "js");
     const lines = [
       `listen: "127.0.0.1:${this.port}"`,
       // A value without quotes would swallow the closing brace.
-      `jetstream { store_dir: "${storeDir}", max_mem: 64M, max_file: 2G }`,
+      `jetstream { store_dir: "${this.storeDir}", max_mem: 64M, max_file: 2G }`,
       config,
     ];
     writeFileSync(this.#configPath, `${lines.join("\n")}\n`);

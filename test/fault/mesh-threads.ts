@@ -1,0 +1,217 @@
+import { once } from "node:events";
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Worker } from "node:worker_threads";
+import { fromBinary } from "@bufbuild/protobuf";
+import { cryptoRandom } from "../../adapters/crypto-random.ts";
+import { fileKeys } from "../../adapters/file-keys.ts";
+import { createGrpcClient } from "../../adapters/grpc-client.ts";
+import { openLmdbStore } from "../../adapters/lmdb-store.ts";
+import { connectNatsBus, type NatsBus } from "../../adapters/nats-bus.ts";
+import { ensureStreams } from "../../adapters/nats-streams.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { buildCoordinator } from "../../coordinator/app.ts";
+import { readCoordinatorConfig } from "../../coordinator/config.ts";
+import {
+  foundMesh,
+  keysPath,
+  socketPath,
+  storePath,
+  trustPath,
+} from "../../coordinator/found-mesh.ts";
+import { signRecord } from "../../mesh/record.ts";
+import { gatheredPort } from "../../node/gathered-port.ts";
+import type { MeshWorkerData } from "../../node/mesh/mesh-worker.ts";
+import { isKilled } from "../../node/table/scope-cells.ts";
+import { createTable, isFresh, type Table } from "../../node/table/table.ts";
+import type { MeshStatus, MeshToControl } from "../../node/thread-messages.ts";
+import { uuidV7 } from "../../ports/random.ts";
+import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { SignedRecordSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
+import { meshWal } from "../support/mesh-wal.ts";
+import type { NatsServer } from "../support/start-nats.ts";
+import { tempDir } from "../support/temp-dir.ts";
+import { revive } from "../unit/node/mesh/mesh-world.ts";
+
+/** T of these meshes: short, since tests wait for it. */
+export const DEAD_MAN_MS = 3_000;
+const DIGEST_MS = 100;
+const GLOBAL = 0;
+
+/** Ends what a mesh consists of, newest first. */
+export type Cleanups = (() => unknown)[];
+
+/** A mesh as it is run: a NATS server, a coordinator, and nodes that are mesh threads. */
+export async function startMesh(of: {
+  readonly nats: Pick<NatsServer, "url">;
+  readonly ensure?: (bus: NatsBus) => Promise<void>;
+  readonly cleanups: Cleanups;
+}) {
+  const { nats, cleanups, ensure = (bus) => ensureStreams(bus, { replicas: 1 }) } = of;
+  const home = tempDir();
+  cleanups.push(() => home[Symbol.dispose]());
+  const bus = await connectNatsBus({ url: nats.url, name: "coordinator" });
+  cleanups.push(() => bus.close());
+  await ensure(bus);
+  const founded = foundMesh({
+    home: home.path,
+    mesh: "nats-mesh",
+    operatorKeys: fileKeys(home.path),
+    random: cryptoRandom,
+  });
+  const read = readCoordinatorConfig({}, {}, { home: home.path });
+  if ("errors" in read) throw new Error(read.errors.join("\n"));
+  const config = { ...read.config, metricsPort: 0, digestMs: DIGEST_MS, deadManMs: DEAD_MAN_MS };
+  const store = openLmdbStore(storePath(home.path));
+  cleanups.push(() => store.close());
+  const coordinator = await buildCoordinator(config, founded.pin, {
+    clock: systemClock,
+    random: cryptoRandom,
+    bus,
+    store,
+    keys: fileKeys(keysPath(home.path)),
+    operator: founded.operator,
+    log: () => undefined,
+  });
+  await coordinator.start();
+  cleanups.push(() => coordinator.stop());
+  await coordinator.whenReady(AbortSignal.timeout(20_000));
+  const client = createGrpcClient(CoordinatorService, {
+    kind: "unix",
+    path: socketPath(home.path),
+  });
+  cleanups.push(() => client.close());
+  return { home: home.path, nats, bus, cleanups, calls: client.calls, operator: founded.operator };
+}
+
+export type MeshOfThreads = Awaited<ReturnType<typeof startMesh>>;
+
+export type NodeStart = {
+  readonly run: number;
+  readonly enrolToken?: string;
+  /** Where it finds the server, if not where the coordinator does. */
+  readonly url?: string;
+};
+
+/** One node's mesh thread, whose table the test reads as the node's loops do. */
+export class MeshThreadNode {
+  readonly table: Table = createTable({ rows: 8, loops: 1, scopes: 32, writers: 3 });
+  readonly worker: Worker;
+  readonly statuses: MeshStatus[] = [];
+
+  constructor(
+    mesh: MeshOfThreads,
+    id: string,
+    { run, enrolToken, url = mesh.nats.url }: NodeStart,
+  ) {
+    const homeDir = join(mesh.home, id);
+    mkdirSync(homeDir, { recursive: true, mode: 0o700 });
+    const workerData: MeshWorkerData = {
+      tableBuffer: this.table.buffer,
+      nodeId: id,
+      bootId: `boot-${run}`,
+      homeDir,
+      trustFile: trustPath(mesh.home),
+      ...(enrolToken === undefined ? {} : { enrolToken }),
+      bus: { kind: "nats", url },
+      timing: { deadManMs: DEAD_MAN_MS, digestMs: DIGEST_MS, heartbeatMs: 200 },
+      wal: meshWal(join(homeDir, `run-${run}`)),
+    };
+    this.worker = new Worker(new URL("../../node/mesh/mesh-worker.ts", import.meta.url), {
+      workerData,
+    });
+    gatheredPort(this.worker).on("message", (message: MeshToControl) => {
+      if (message.t === "status") this.statuses.push(message.status);
+    });
+    mesh.cleanups.push(() => this.worker.terminate());
+  }
+
+  get isOpen(): boolean {
+    return isFresh(this.table, systemClock.monoNs());
+  }
+
+  get isKilled(): boolean {
+    return isKilled(this.table, GLOBAL);
+  }
+
+  async opens(): Promise<void> {
+    await comes(() => this.isOpen).catch(async () => {
+      this.worker.postMessage({ t: "status", id: 1 });
+      await comes(() => this.statuses.length > 0);
+      throw new Error(`closed because ${this.statuses.at(-1)?.closedBecause.join(", ")}`);
+    });
+  }
+
+  async stop(): Promise<void> {
+    const ended = once(this.worker, "exit");
+    this.worker.postMessage({ t: "stop" });
+    await ended;
+  }
+}
+
+export async function startNode(
+  mesh: MeshOfThreads,
+  id: string,
+  url?: string,
+): Promise<MeshThreadNode> {
+  const { token } = await mesh.calls.createEnrolmentToken({ node: id });
+  const at = url === undefined ? {} : { url };
+  const node = new MeshThreadNode(mesh, id, { run: 1, enrolToken: token, ...at });
+  await node.opens();
+  return node;
+}
+
+export async function reviveGlobal({ calls, operator }: MeshOfThreads): Promise<void> {
+  if (!operator) throw new Error("no operator");
+  const current = await calls.getScope({ scope: "global" });
+  const bytes = signRecord(
+    {
+      mesh: current.mesh,
+      scope: "global",
+      v: Number(current.v) + 1,
+      prev: current.hash,
+      cmdId: uuidV7(systemClock.nowMs(), cryptoRandom),
+      issuedAtMs: systemClock.nowMs(),
+      operator: "test",
+      op: revive,
+    },
+    operator,
+  );
+  await calls.revive({ record: fromBinary(SignedRecordSchema, bytes) });
+}
+
+/**
+ * Looks at a node that is closed, or has the kill of everybody, for as long as `during` takes.
+ *
+ * @returns Whether it was ever open without that kill.
+ */
+export async function opensWithoutKill(
+  node: MeshThreadNode,
+  during: () => Promise<void>,
+): Promise<boolean> {
+  let isSeen = false;
+  const ended = new AbortController();
+  const watched = (async () => {
+    while (!ended.signal.aborted) {
+      isSeen ||= node.isOpen && !node.isKilled;
+      await sleep(2);
+    }
+  })();
+  await during().finally(() => ended.abort());
+  await watched;
+  return isSeen;
+}
+
+/** Waits until every node has the command on its disk and has closed what it covers. */
+export async function isDone({ calls }: MeshOfThreads, cmdId: string): Promise<void> {
+  for await (const { command } of calls.watchCommand({ cmdId })) if (command?.done) return;
+}
+
+export async function comes(isSo: () => boolean): Promise<void> {
+  for (let i = 0; i < 4_000; i++) {
+    if (isSo()) return;
+    await sleep(5);
+  }
+  throw new Error(`it never came about: ${isSo}`);
+}
