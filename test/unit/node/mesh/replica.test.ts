@@ -366,6 +366,27 @@ test("a kill that the audit log did not take is recorded as soon as it takes any
   expect(ordered.sort()).toEqual(["team/a", "team/b", "team/c"]);
 });
 
+test("a node that joins writes down each order that is in force, once, with when it was given; a restart none", async () => {
+  const world = new World();
+  await world.found();
+  const old = await world.commit("team/a", kill(), signers.coordinator);
+  await world.commit("team/b", kill(), signers.coordinator);
+  await world.commit("team/b", revive);
+  world.clock.advance(3_600_000);
+  const node = new TestNode(world);
+  await node.replica.start();
+  await openUp(world, node);
+  const scopes = node.commands.map(({ scope }) => scope).sort();
+  expect(scopes).toEqual(["node/node-1", "team/a", "team/b", "trust"]);
+  const told = node.commands.find(({ scope }) => scope === "team/a");
+  expect(told).toMatchObject({ hashHex: old.hashHex, issuedAtMs: old.issuedAtMs });
+  await node.replica.stop();
+  const again = new TestNode(world, { store: node.store });
+  await again.replica.start();
+  await openUp(world, again);
+  expect(again.commands).toEqual([]);
+});
+
 test("a node whose name an operator gives to another key closes at once", async () => {
   const { world, node } = await openNode();
   const other = twinSigner(twinRandom(99).bytes(32));
