@@ -323,7 +323,7 @@ export class Commands {
     const also: Write[] = [];
     if (record) {
       const { scope, bytes, hashHex } = record;
-      replica.noteCommitted(record, seq);
+      replica.noteStored(record, seq);
       replica.take(record);
       const isCurrent = replica.state.get(scope)?.hashHex === hashHex;
       if (isCurrent) also.push({ key: recordKey(scope), value: bytes });

@@ -43,9 +43,9 @@ export async function commitCommand(command: Command, options: CommitOptions): P
       await overtaken(command, own, other, options);
       continue;
     }
-    if (replica.isCommitted(own)) return committed(replica.seqOf(command.scope));
+    if (replica.stream.holds(own)) return committed(replica.stream.seqOf(command.scope));
     try {
-      const append = { msgId: command.cmdId, expectSeq: replica.seqOf(command.scope) };
+      const append = { msgId: command.cmdId, expectSeq: replica.stream.seqOf(command.scope) };
       const outcome = await bus.append(subject, own.bytes, append);
       if (outcome !== "conflict") return await committed(outcome.seq);
       const seq = await lookAgain(command, subject, options);
@@ -63,7 +63,7 @@ export async function commitCommand(command: Command, options: CommitOptions): P
  * has heard that it is committed.
  */
 function overtaker(own: MeshRecord, replica: Replica): MeshRecord | undefined {
-  const others = [replica.inStream(own.scope), replica.state.get(own.scope)];
+  const others = [replica.stream.recordOf(own.scope), replica.state.get(own.scope)];
   return others.find((other) => other && other.hashHex !== own.hashHex && other.v >= own.v);
 }
 
@@ -75,7 +75,7 @@ function overtaken(
 ): Promise<void> {
   // Whoever built on our record saw it committed, and what it did was undone since.
   const wasCommitted = Buffer.compare(current.prev, own.hash) === 0;
-  if (wasCommitted) return committed(replica.seqOf(command.scope));
+  if (wasCommitted) return committed(replica.stream.seqOf(command.scope));
   if (command.kind === "carried") return lost(`${own.scope} is at version ${current.v}`);
   return signAgain(own);
 }
@@ -92,12 +92,12 @@ async function lookAgain(
 ): Promise<number | undefined> {
   const last = await bus.last(streamOf(command), subject);
   if (!last) {
-    replica.forgetSeq(command.scope);
+    replica.stream.forget(command.scope);
     return undefined;
   }
   // What is no record is written over: it must not keep a kill from the stream.
   const found = replica.adopt(last);
-  if (!found) replica.noteSeq(command.scope, last.seq as number);
+  if (!found) replica.stream.noteSeq(command.scope, last.seq as number);
   return found && found.hashHex === command.record?.hashHex ? last.seq : undefined;
 }
 

@@ -49,7 +49,7 @@ export class LeaderProbe {
     const { bus, clock, replica, tell } = this.#options;
     const askedMs = monoMs(clock);
     try {
-      const newest = replica.newest();
+      const newest = replica.stream.newest();
       const subject = controlSubject(newest?.record.parsed ?? { kind: "trust" });
       const last = await bus.last(CONTROL_STREAM, subject);
       // Counted from the question: the leader may have answered at any moment since.

@@ -27,6 +27,7 @@ import {
 import type { Tell } from "./events.ts";
 import { RecordSubjects } from "./record-subjects.ts";
 import { RECORD_PREFIX, recordKey } from "./store-keys.ts";
+import { StreamView } from "./stream-view.ts";
 
 export type ReplicaOptions = {
   readonly pin: TrustPin;
@@ -47,11 +48,10 @@ const PERSIST_RETRY_MS = 1_000;
 
 export class Replica {
   readonly state = new MeshState();
+  readonly stream = new StreamView();
   readonly trust: TrustView;
   readonly #options: ReplicaOptions;
   readonly #onRecord: OnRecord[] = [];
-  /** Each scope's newest message in the stream; without a record when it is none that counts. */
-  readonly #inStream = new Map<string, { readonly seq: number; readonly record?: MeshRecord }>();
   readonly #subjects = new RecordSubjects();
   readonly #unsaved = new Set<string>();
   readonly #stops: (() => void)[] = [];
@@ -126,7 +126,7 @@ export class Replica {
    */
   take(record: MeshRecord, seq?: number): boolean {
     // A broadcast may be late and a page old, so only a higher sequence is news.
-    if (seq !== undefined && seq > this.seqOf(record.scope)) this.noteCommitted(record, seq);
+    if (seq !== undefined && seq > this.stream.seqOf(record.scope)) this.stream.note(record, seq);
     const { outcome, changed, before } = this.state.merge(record);
     if (outcome === "conflict") {
       const { scope, v, hashHex } = record;
@@ -140,38 +140,14 @@ export class Replica {
     return true;
   }
 
-  /** Sequence of the scope's newest message in the stream; 0 when none is known. */
-  seqOf(scope: string): number {
-    return this.#inStream.get(scope)?.seq ?? 0;
-  }
-
   /**
-   * Remembers where the leader said a record stands in the control stream, whatever was known before:
-   * a stream that was rolled back numbers anew (R3).
+   * The leader has just stored a record of ours there. A number that was read past before is given out a
+   * second time: the stream was rolled back (R3), and what it lost is offered again.
    */
-  noteCommitted(record: MeshRecord, seq: number): void {
-    if (record.parsed.kind === "contract") return;
-    this.#inStream.set(record.scope, { seq, record });
-  }
-
-  /** The scope's record in the control stream, as far as it is known. */
-  inStream(scope: string): MeshRecord | undefined {
-    return this.#inStream.get(scope)?.record;
-  }
-
-  /** Whether the control stream is known to hold this very record. */
-  isCommitted(record: MeshRecord): boolean {
-    return this.inStream(record.scope)?.hashHex === record.hashHex;
-  }
-
-  /** The leader's last message of a scope is no record: only its sequence counts. */
-  noteSeq(scope: string, seq: number): void {
-    this.#inStream.set(scope, { seq });
-  }
-
-  /** The leader has no message of that scope. */
-  forgetSeq(scope: string): void {
-    this.#inStream.delete(scope);
+  noteStored(record: MeshRecord, seq: number): void {
+    const isGivenAgain = seq <= this.#lastSeq && this.stream.seqOf(record.scope) !== seq;
+    this.stream.note(record, seq);
+    if (isGivenAgain && record.parsed.kind !== "contract") this.#rolledBack(seq);
   }
 
   /**
@@ -186,16 +162,6 @@ export class Replica {
   /** Records that count here and are not known to be on this disk. */
   get unsavedCount(): number {
     return this.#unsaved.size;
-  }
-
-  /** The newest message of the control stream that is known here. */
-  newest(): { readonly record: MeshRecord; readonly seq: number } | undefined {
-    let newest: { record: MeshRecord; seq: number } | undefined;
-    for (const [scope, { seq }] of this.#inStream) {
-      const record = this.state.get(scope);
-      if (record && seq > (newest?.seq ?? 0)) newest = { record, seq };
-    }
-    return newest;
   }
 
   /** Reads the stream from where it was merged, or anew, and writes again what it has lost. */
@@ -236,13 +202,18 @@ export class Replica {
       if (record) this.take(record);
       return;
     }
-    const wasKnown = seq <= this.#lastSeq;
+    // Our own kills are not new when their copies come: that nothing was known to stand there tells as much.
+    const isGivenAgain =
+      seq <= this.#lastSeq && record !== undefined && seq > this.stream.seqOf(record.scope);
     const isNew = record !== undefined && this.take(record, seq);
-    if (wasKnown && isNew) {
-      this.#options.tell("stream_rolled_back", { seq, found: this.#lastSeq });
-      this.repair({ fromStart: true });
-    } else if (seq === this.#lastSeq + 1) this.#lastSeq = seq;
+    if (isGivenAgain || (isNew && seq <= this.#lastSeq)) this.#rolledBack(seq);
+    else if (seq === this.#lastSeq + 1) this.#lastSeq = seq;
     else if (seq > this.#lastSeq) this.repair();
+  }
+
+  #rolledBack(seq: number): void {
+    this.#options.tell("stream_rolled_back", { seq, found: this.#lastSeq });
+    this.repair({ fromStart: true });
   }
 
   #onFast(message: BusMessage): void {
@@ -294,7 +265,7 @@ export class Replica {
       if (this.#fromStart) {
         this.#fromStart = false;
         this.#lastSeq = 0;
-        this.#inStream.clear();
+        this.stream.clear();
       }
       try {
         await this.#replay();
@@ -339,7 +310,7 @@ export class Replica {
   async #reofferMissing(): Promise<void> {
     for (const record of [...this.state.records()]) {
       if (record.parsed.kind === "contract") continue;
-      if (!this.isCommitted(record)) await this.reoffer(record.scope);
+      if (!this.stream.holds(record)) await this.reoffer(record.scope);
     }
   }
 
@@ -373,15 +344,15 @@ export class Replica {
     const subject = controlSubject(record.parsed);
     const last = await bus.last(CONTROL_STREAM, subject);
     // What is remembered of the stream may no longer be there; only what was just read counts.
-    if (!last) this.forgetSeq(scope);
-    else if (!this.adopt(last)) this.noteSeq(scope, last.seq as number);
+    if (!last) this.stream.forget(scope);
+    else if (!this.adopt(last)) this.stream.noteSeq(scope, last.seq as number);
     const current = this.state.get(scope) as MeshRecord;
-    if (this.isCommitted(current)) return true;
+    if (this.stream.holds(current)) return true;
     const expectSeq = last?.seq ?? 0;
     const msgId = `heal-${current.hashHex.slice(0, 32)}-${expectSeq}`;
     const outcome = await bus.append(subject, current.bytes, { msgId, expectSeq });
     if (outcome === "conflict") return false;
-    this.noteCommitted(current, outcome.seq);
+    this.noteStored(current, outcome.seq);
     tell("record_reoffered", { scope, v: current.v, seq: outcome.seq });
     return true;
   }
@@ -390,7 +361,7 @@ export class Replica {
   adopt(message: BusMessage): MeshRecord | undefined {
     const record = this.#opened(message, message.subject, "stream");
     if (record) {
-      this.noteCommitted(record, message.seq as number);
+      this.stream.note(record, message.seq as number);
       this.take(record);
     } else this.#options.tell("stream_overwritten", { subject: message.subject, seq: message.seq });
     return record;

@@ -252,7 +252,7 @@ function killState(
   const isListed = isKillScope(parsed) || parsed.kind === "contract";
   if (op.case !== "kill" || !isListed) return [];
   const { reason, cause } = op.value;
-  const committed = replica.isCommitted(record);
+  const committed = replica.stream.holds(record);
   const v = BigInt(record.v);
   const issuedAtMs = BigInt(record.issuedAtMs);
   return [{ scope, v, cmdId, issuedAtMs, operator, reason, cause, committed }];

@@ -450,7 +450,7 @@ describe("what this coordinator has not heard", () => {
   test("a sequence that the stream never gave out does not keep a kill from it", async () => {
     const world = new CoordinatorWorld();
     await world.founded();
-    world.parts.replica.noteSeq(SCOPE, 99);
+    world.parts.replica.stream.noteSeq(SCOPE, 99);
     const command = await kill(world);
     await world.until(() => command.committed);
     expect(await world.inStream(KILL_BOT)).toMatchObject({ cmdId: command.cmdId });

@@ -1,0 +1,54 @@
+import type { MeshRecord } from "../mesh/record.ts";
+
+type Place = { readonly seq: number; readonly record?: MeshRecord };
+
+/** What the control stream is known to hold: each scope's newest message, and where it stands. */
+export class StreamView {
+  /** Without a record where the message is none that counts. */
+  readonly #places = new Map<string, Place>();
+
+  /** Sequence of the scope's newest message; 0 when none is known. */
+  seqOf(scope: string): number {
+    return this.#places.get(scope)?.seq ?? 0;
+  }
+
+  recordOf(scope: string): MeshRecord | undefined {
+    return this.#places.get(scope)?.record;
+  }
+
+  /** Whether the stream is known to hold this very record. */
+  holds(record: MeshRecord): boolean {
+    return this.recordOf(record.scope)?.hashHex === record.hashHex;
+  }
+
+  /**
+   * Remembers where the leader said a record stands, whatever was known before: a stream that was rolled
+   * back numbers anew. Revoked contracts have a stream of their own.
+   */
+  note(record: MeshRecord, seq: number): void {
+    if (record.parsed.kind !== "contract") this.#places.set(record.scope, { seq, record });
+  }
+
+  /** The leader's last message of a scope is no record: only its sequence counts. */
+  noteSeq(scope: string, seq: number): void {
+    this.#places.set(scope, { seq });
+  }
+
+  /** The leader has no message of that scope. */
+  forget(scope: string): void {
+    this.#places.delete(scope);
+  }
+
+  clear(): void {
+    this.#places.clear();
+  }
+
+  /** The record with the highest sequence. */
+  newest(): { readonly record: MeshRecord; readonly seq: number } | undefined {
+    let newest: { record: MeshRecord; seq: number } | undefined;
+    for (const { record, seq } of this.#places.values()) {
+      if (record && seq > (newest?.seq ?? 0)) newest = { record, seq };
+    }
+    return newest;
+  }
+}
