@@ -10,6 +10,8 @@ import type { HostStall, StallWindow } from "./host-stall.ts";
 export const REFUSAL_ACKS_PER_SECOND = 20;
 /** What becomes true within so long of the first news is told in one message. */
 export const ACK_WINDOW_MS = 5;
+/** So long the first ack of a record waits for a disk that is slower. */
+export const DISK_WAIT_NS = 25_000_000n;
 /** Acks of one message: some 20 KB at the longest scopes. */
 export const ACKS_PER_MESSAGE_MAX = 64;
 /** A kill that comes again sooner than this after its ack met that ack on the way. */
@@ -30,6 +32,8 @@ type Progress = {
   readonly stall: StallWindow | undefined;
   /** When it was last told; `undefined` for never. */
   toldNs: bigint | undefined;
+  /** Since when there is something to tell. */
+  dueNs: bigint;
 };
 
 type Words = Omit<MessageInitShape<typeof AckSchema>, "$typeName">;
@@ -49,8 +53,9 @@ export type AckBookDeps = {
  * A1. An ack says `enforced` only after the cells were stored, `durable` only after the record was on
  *     disk, `closed` only after every loop has said so.
  * A2. Each ack holds everything known so far, so any of them may be lost, doubled or late.
- * A3. News wait a few milliseconds for one another, so that a kill costs the mesh one message of each
- *     node. Nothing waits for an ack but what people see of the kill; in force it is before.
+ * A3. News wait a few milliseconds for one another, and somewhat longer for the disk, so that a kill costs
+ *     the mesh one message of each node. Nothing waits for an ack but what people see of the kill; in
+ *     force it is before.
  */
 export class AckBook {
   readonly #deps: AckBookDeps;
@@ -85,6 +90,7 @@ export class AckBook {
       closedCount: 0,
       isDurable: false,
       toldNs: undefined,
+      dueNs: 0n,
     };
     this.#progress.set(record.scope, progress);
     this.#tellSoon(progress);
@@ -104,6 +110,7 @@ export class AckBook {
       isDurable,
       stall: undefined,
       toldNs: undefined,
+      dueNs: 0n,
     });
   }
 
@@ -163,7 +170,7 @@ export class AckBook {
   /** Tells everything that waits, now. */
   close(): void {
     this.#cancel?.();
-    while (this.#tellSome());
+    while (this.#tellSome(() => true));
   }
 
   #of(record: MeshRecord): Progress | undefined {
@@ -177,6 +184,7 @@ export class AckBook {
   }
 
   #tellSoon(progress: Progress): void {
+    if (!this.#due.has(progress)) progress.dueNs = this.#deps.clock.monoNs();
     this.#due.add(progress);
     this.#arm();
   }
@@ -184,23 +192,30 @@ export class AckBook {
   #arm(delayMs = ACK_WINDOW_MS): void {
     this.#cancel ??= this.#deps.clock.after(delayMs, () => {
       this.#cancel = undefined;
+      const nowNs = this.#deps.clock.monoNs();
+      const isReady = ({ isDurable, dueNs }: Progress): boolean =>
+        isDurable || nowNs - dueNs >= DISK_WAIT_NS;
       // One message a turn: after a burst of kills the thread stays free for the next one.
-      if (this.#tellSome()) this.#arm(0);
+      if (this.#tellSome(isReady)) this.#arm(0);
+      else if (this.#due.size > 0) this.#arm();
     });
   }
 
-  /** Sends one message of what waits. Returns whether more does. */
-  #tellSome(): boolean {
+  /** Sends one message of what waits and is ready. Returns whether more is. */
+  #tellSome(isReady: (progress: Progress) => boolean): boolean {
     const nowNs = this.#deps.clock.monoNs();
     const words = this.#refusals.splice(0, ACKS_PER_MESSAGE_MAX);
+    let isMore = this.#refusals.length > 0;
     for (const progress of this.#due) {
-      if (words.length === ACKS_PER_MESSAGE_MAX) break;
+      if (!isReady(progress)) continue;
+      isMore = words.length === ACKS_PER_MESSAGE_MAX;
+      if (isMore) break;
       this.#due.delete(progress);
       progress.toldNs = nowNs;
       words.push(this.#wordsOf(progress));
     }
     if (words.length > 0) this.#send(words);
-    return this.#due.size + this.#refusals.length > 0;
+    return isMore;
   }
 
   /** One signature for all: the first ack brings the others. */
