@@ -8,8 +8,11 @@ import type { Replica } from "./replica.ts";
 /** A broadcast may be lost and is small: so often it is said again, until every live node has it. */
 export const BROADCAST_EVERY_MS = 75;
 export const BROADCAST_FOR_MS = 30_000;
-/** So many periods more it waits while answers still come in: the missing ones are on their way too. */
-export const PERIODS_WAITED_MAX = 3;
+/**
+ * So many periods more it waits while answers still come in: the missing ones are on their way too, and what
+ * is said again is answered again. That is about a second, after which a digest tells of it anyway.
+ */
+export const PERIODS_WAITED_MAX = 12;
 
 export type KillBroadcastsOptions = {
   readonly bus: Bus;
