@@ -8,11 +8,19 @@ import { recordsPage, STATE_PAGE_COUNT } from "./records-page.ts";
 /** Beyond so many buckets the state's own order serves better than one made for this answer. */
 const SORTED_BUCKETS_MAX = 64;
 
-/** What this coordinator has in the buckets in which a node has something else: one page of it. */
-export function differences(state: MeshState, { sums, afterScope }: SyncRequest): ReplyBody {
+/**
+ * What this coordinator has in the buckets in which a node has something else: one page of it.
+ *
+ * @param isTold As for every page.
+ */
+export function differences(
+  state: MeshState,
+  { sums, afterScope }: SyncRequest,
+  isTold: (record: MeshRecord) => boolean,
+): ReplyBody {
   const buckets = state.buckets().differing(sums);
   if (buckets === undefined) return refusedBody("malformed_request", "sums");
-  const page = recordsPage(recordsOf(state, buckets, afterScope));
+  const page = recordsPage(recordsOf(state, buckets, afterScope), isTold);
   const value = create(SyncReplySchema, { buckets: [...buckets], ...page });
   return { case: "sync", value };
 }

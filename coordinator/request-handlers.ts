@@ -1,4 +1,5 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
+import type { MeshRecord } from "../mesh/record.ts";
 import { LADDER_CAUSES } from "../policy/compiled-policy.ts";
 import { type Clock, monoMs } from "../ports/clock.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
@@ -95,7 +96,7 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
     ship: (request, { node }) => options.archive.ship(request, node),
     fetch: (request) => fetchBody(options, request),
     state: ({ afterScope }) => statePage(options, afterScope),
-    sync: (request) => differences(options.replica.state, request),
+    sync: (request) => differences(options.replica.state, request, isTold(options.replica)),
     rate: (request, from) => options.rates.ask(request, from),
     distrust: (request, from) => options.distrusts.raise(request, from),
     certify: (request, { node }) => certify(options, request, node),
@@ -295,8 +296,14 @@ function fetchBody({ replica }: RequestHandlersOptions, request: FetchRequest): 
 }
 
 function statePage({ replica }: RequestHandlersOptions, afterScope: string): ReplyBody {
-  const page = recordsPage(replica.state.recordsAfter(afterScope, STATE_PAGE_COUNT));
+  const found = replica.state.recordsAfter(afterScope, STATE_PAGE_COUNT);
+  const page = recordsPage(found, isTold(replica));
   return { case: "state", value: create(StateReplySchema, page) };
+}
+
+/** A kill counts before its commit, and revoked contracts leave their stream by age; all else is committed first. */
+function isTold({ stream }: Replica): (record: MeshRecord) => boolean {
+  return (record) => record.op.case === "kill" || stream.holds(record);
 }
 
 function malformed(what: string): ReplyBody {

@@ -1,6 +1,6 @@
 import { parseAgentId, scopesOfAgent } from "../proto/ids.ts";
-import { distrustOf } from "./distrust-of.ts";
 import { BucketSums } from "./bucket-sums.ts";
+import { distrustOf } from "./distrust-of.ts";
 import type { MeshRecord } from "./record.ts";
 
 // Merged state of the mesh: for each scope the greatest record seen.

@@ -553,6 +553,12 @@ describe("fetch and state", () => {
     const last = await compare(new MeshState(), first.scopes.at(-1));
     expect(first.more).toBe(true);
     expect(new Set([...first.scopes, ...last.scopes])).toEqual(seen);
+    // A revive that somebody offered, and that the stream does not hold yet, is told to nobody.
+    const op = { case: "revive" as const, value: create(ReviveSchema, {}) };
+    const undo = world.parts.replica.open(world.sign(one, op));
+    if (!undo.ok) throw new Error(undo.reason);
+    world.parts.replica.take(undo.record);
+    expect((await compare(lacking)).scopes).not.toContain(one);
     const malformed = create(SyncRequestSchema, { sums: new Uint8Array(7) });
     expect(reasonOf(await node.ask({ case: "sync", value: malformed }))).toBe("malformed_request");
   });

@@ -7,8 +7,8 @@ import { type MeshRecord, nextRecord, restoreRecord } from "../../../../mesh/rec
 import type { RecordOp } from "../../../../mesh/record-op.ts";
 import { openSealed, seal } from "../../../../mesh/sealed.ts";
 import { MeshState } from "../../../../mesh/state.ts";
-import type { EnforcementHooks } from "../../../../node/mesh/enforcement.ts";
 import { ACK_WINDOW_MS } from "../../../../node/mesh/acks.ts";
+import type { EnforcementHooks } from "../../../../node/mesh/enforcement.ts";
 import type { HostStall } from "../../../../node/mesh/host-stall.ts";
 import { type MeshAlarm, Replica } from "../../../../node/mesh/replica.ts";
 import { createTable, type Table } from "../../../../node/table/table.ts";
@@ -280,7 +280,7 @@ export class World {
       return { case: "refused", value: create(RefusedSchema, { reason: "malformed_request" }) };
     }
     // By the coordinator's own code.
-    if (body.case === "sync") return differences(this.state, body.value) as NodeReply["body"];
+    if (body.case === "sync") return differences(this.state, body.value, () => true);
     return undefined;
   }
 

@@ -84,8 +84,8 @@ test.each([
     if (!now) {
       expect(node.order).toEqual([]);
       asked[0]?.(world.clock.monoNs() + 7n);
-      await settle();
     }
+    await settleAcks(world);
     expect(node.order).toEqual(["cut team/red behind the gate", "enforced team/red"]);
     expect(world.acksOf(record).at(-1)).toMatchObject({ gatedNs: 7n, closed: true, durable: true });
   },
