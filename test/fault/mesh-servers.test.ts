@@ -148,8 +148,6 @@ describe("one server", () => {
     await comes(() => node.isKilled);
     expect(kill.command).toMatchObject({ accepted: true, committed: false });
     rmSync(filler);
-    // A server of this age stops a stream that it could not write; it is started again, as it would be.
-    await nats.restart();
     await isDone(mesh, kill.command?.cmdId ?? "");
     expect(await reads(controlSubject({ kind: "global" }))).not.toHaveLength(0);
     await node.opens();
