@@ -11,7 +11,7 @@ export const contracts: Bench = {
     const badUs = badTokenCost();
     const sentUs = await sendingOverTlsCost();
     return {
-      load: "each part alone, warm, processor time of its thread, median of 15 batches of 20 ms",
+      load: "each part alone, warm, processor time of its thread, median of 9 batches of 100 ms",
       figures: [
         us("cold_us", coldChainCost()),
         us("five_signatures_us", signaturesCost()),

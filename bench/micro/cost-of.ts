@@ -1,12 +1,16 @@
 import { median } from "../harness/paired.ts";
 
-const BATCHES = 15;
-const BATCH_MS = 20;
+const BATCHES = 9;
+/** Kernels tell a thread's time in steps of up to 4 ms: a batch is many of them. */
+const BATCH_MS = 100;
+/** What is measured is what has run for a while: until then it is compiled, in several stages. */
+const WARM_MS = 400;
 
 /**
  * What one call costs, in microseconds of this thread's processor time, which another process on the
- * machine does not take part in: the median over batches of some 20 ms each, less what the empty loop costs. `work` returns something that depends on what it did, so that nothing of it can be
- * left out by the compiler.
+ * machine does not take part in: the median over batches of at
+ * least 100 ms each, less what the empty loop costs. `work` returns something that depends on what it did,
+ * so that nothing of it can be left out by the compiler.
  */
 export function costOf(work: (i: number) => unknown): number {
   const calls = callsPerBatch(work);
@@ -26,8 +30,9 @@ function batchNs(work: (i: number) => unknown, calls: number): number {
   return (user + system) * 1_000;
 }
 
-/** Doubles until a batch takes long enough; that also warms the code up. */
+/** Runs it until it is warm, then doubles until a batch takes long enough. */
 function callsPerBatch(work: (i: number) => unknown): number {
+  for (let warmNs = 0; warmNs < WARM_MS * 1e6; ) warmNs += batchNs(work, 16);
   for (let calls = 16; ; calls *= 2) {
     if (batchNs(work, calls) >= BATCH_MS * 1e6) return calls;
   }

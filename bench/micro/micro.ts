@@ -41,7 +41,7 @@ export const micro: Bench = {
     const scan = scanCosts();
     const us = (name: string, value: number) => ({ name, value, unit: "us" });
     return {
-      load: "each part alone, warm, processor time of its thread, median of 15 batches of 20 ms",
+      load: "each part alone, warm, processor time of its thread, median of 9 batches of 100 ms",
       figures: [
         us("decide_us", decideCost()),
         us("reserve_us", reserveCost()),
