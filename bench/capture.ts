@@ -2,6 +2,7 @@ import { kernelUnavailable, type Speaker } from "../test/support/kernel-lab.ts";
 import { NODE } from "../test/support/run-altrace.ts";
 import { CONNECTIONS } from "./harness/allowed-load.ts";
 import type { Bench, BenchOptions, BenchResult, Budget } from "./harness/bench.ts";
+import { costFigures } from "./harness/cost-pairs.ts";
 import { cpuMicros } from "./harness/cpu-time.ts";
 import {
   type KernelMachine,
@@ -11,7 +12,7 @@ import {
   wordOf,
 } from "./harness/kernel-machine.ts";
 import { TARGET } from "./harness/mesh-under-test.ts";
-import { interleave, judgePairs, median, PAIRS_MIN } from "./harness/paired.ts";
+import { interleave, PAIRS_MIN } from "./harness/paired.ts";
 
 const SLICE_MS = { full: 6_000, short: 1_500 };
 const WARM_UP_MS = { full: 5_000, short: 1_500 };
@@ -52,25 +53,13 @@ async function measure({ isFull, durationMs }: BenchOptions, budget: Budget): Pr
     subject: counted(captured),
     baseline: counted(direct),
   });
-  const verdict = judgePairs(pairs, budget.cpu_ratio?.must ?? Number.NaN);
-  const us = (name: string, values: readonly number[]) => ({
-    name,
-    value: median(values),
-    unit: "us",
-  });
   return {
     load: `${requests} requests on ${CONNECTIONS} connections, in ${PAIRS_MIN} pairs`,
-    figures: [
-      { name: "cpu_ratio", value: verdict.median, unit: "x", pairs: verdict },
-      us(
-        "captured_cpu_us",
-        pairs.map(({ subject }) => subject),
-      ),
-      us(
-        "gateway_cpu_us",
-        pairs.map(({ baseline }) => baseline),
-      ),
-    ],
+    figures: costFigures(
+      pairs,
+      { subject: "captured", baseline: "gateway" },
+      budget.cpu_ratio?.must,
+    ),
     notes: [
       "One node, one agent, one provider with TLS. Captured: from a pod, to the provider's own name at an address of",
       "nobody's; the connection is taken off its way and its TLS is ended by the node. Gateway: the same request in",

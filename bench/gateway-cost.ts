@@ -1,9 +1,10 @@
 import type { Wish } from "./fixtures/upstream.ts";
 import { allowedLoad, CONNECTIONS } from "./harness/allowed-load.ts";
 import type { Bench } from "./harness/bench.ts";
+import { costFigures } from "./harness/cost-pairs.ts";
 import { cpuMicros } from "./harness/cpu-time.ts";
 import { startMesh } from "./harness/mesh-under-test.ts";
-import { interleave, judgePairs, median, PAIRS_MIN } from "./harness/paired.ts";
+import { interleave, PAIRS_MIN } from "./harness/paired.ts";
 import { startBareProxy } from "./harness/start-bare-proxy.ts";
 
 const SLICE_MS = { full: 6_000, short: 1_500 };
@@ -53,25 +54,13 @@ function costBench(of: {
         subject: counted(altrace),
         baseline: counted(baseline),
       });
-      const verdict = judgePairs(pairs, budget.cpu_ratio?.must ?? Number.NaN);
-      const us = (label: string, values: readonly number[]) => ({
-        name: label,
-        value: median(values),
-        unit: "us",
-      });
       return {
         load: `${requests} requests on ${CONNECTIONS} connections, in ${PAIRS_MIN} pairs`,
-        figures: [
-          { name: "cpu_ratio", value: verdict.median, unit: "x", pairs: verdict },
-          us(
-            "altrace_cpu_us",
-            pairs.map(({ subject }) => subject),
-          ),
-          us(
-            "bare_cpu_us",
-            pairs.map(({ baseline: one }) => one),
-          ),
-        ],
+        figures: costFigures(
+          pairs,
+          { subject: "altrace", baseline: "bare" },
+          budget.cpu_ratio?.must,
+        ),
         notes: ["CPU of the whole process: all threads of node and coordinator, syncing included."],
       };
     },

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { freePortBase } from "../../bench/harness/free-ports.ts";
 import { type AltraceProcess, type Ended, startProcess } from "./run-altrace.ts";
-import { runCommand } from "./run-command.ts";
+import { runHere } from "./run-here.ts";
 import { waitUntil } from "./wait-until.ts";
 
 /** What `altrace up --json` says when it is ready. */
@@ -107,7 +107,7 @@ export class Altrace implements AsyncDisposable {
 
   /** Runs one command of the CLI against this HOME. */
   cli(...words: string[]) {
-    return runCommand([...words, "--home", this.home]);
+    return runHere(...words, "--home", this.home);
   }
 
   /** The same, when anything but success would end the test. */

@@ -6,7 +6,7 @@ import { freePortBase } from "../../bench/harness/free-ports.ts";
 import type { CallRole } from "../../proto/call-roles.ts";
 import { MeshCertificates } from "./mesh-certificates.ts";
 import { type AltraceProcess, startProcess } from "./run-altrace.ts";
-import { runCommand } from "./run-command.ts";
+import { runHere } from "./run-here.ts";
 import { type NatsServer, startNats } from "./start-nats.ts";
 import { waitUntil } from "./wait-until.ts";
 
@@ -200,7 +200,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   cli(...words: string[]) {
-    return runCommand([...words, "--home", this.coordinator.home]);
+    return runHere(...words, "--home", this.coordinator.home);
   }
 
   async mustCli(...words: string[]): Promise<string> {
