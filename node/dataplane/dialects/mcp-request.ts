@@ -5,6 +5,7 @@ import type { JsonObject, ReadRequest, Route, ToolUse } from "./dialect.ts";
 import { asObject } from "./json-shape.ts";
 import { plainName, resourceName } from "./mcp-names.ts";
 import { printable } from "./request-reading.ts";
+import { WORDLESS_REQUEST } from "./wordless-request.ts";
 
 /** What a request uses, by its parameters; an empty list where it uses nothing. */
 type UsesOf = (params: JsonObject) => readonly ToolUse[];
@@ -76,19 +77,9 @@ export function readMcpRequest(body: JsonObject): ReadRequest | Missing {
 
 /** A request without a message: the server's own stream (GET), or the end of a session (DELETE). */
 export function readMcpBodyless({ method }: Route): ReadRequest {
-  return {
-    model: "",
-    stream: method === "GET",
-    tools: [],
-    texts: [],
-    messages: 0,
-    maxOutputTokens: 0,
-    choices: 1,
-    unpricedParameter: undefined,
-    wantsUsage: false,
-    unbilled: true,
-    ...(method === "GET" && { openEnded: true }),
-  };
+  return method === "GET"
+    ? { ...WORDLESS_REQUEST, openEnded: true }
+    : { ...WORDLESS_REQUEST, stream: false };
 }
 
 function malformed(detail: string): Missing {

@@ -1,6 +1,7 @@
 import type { RelayDialect } from "./answer-part.ts";
-import type { ReadRequest, Route } from "./dialect.ts";
+import type { Route } from "./dialect.ts";
 import { OPENAI_CHAT } from "./openai-chat.ts";
+import { WORDLESS_REQUEST } from "./wordless-request.ts";
 
 /** Where OpenAI's sessions begin. */
 export const REALTIME: Route = {
@@ -24,21 +25,8 @@ export const OPENAI_REALTIME: RelayDialect = {
   // Extensions are left out: what is compressed could be looked into by nobody who comes later.
   passedHeaders: ["sec-websocket-version", "sec-websocket-key", "sec-websocket-protocol"],
   settableMembers: [],
-  read: () => SESSION,
+  // The path's query names the model.
+  read: () => WORDLESS_REQUEST,
   upstreamBody: (_route, body) => body,
   upstreamPath: ({ path }, model) => `${path}?model=${encodeURIComponent(model)}`,
-};
-
-/** The path's query names the model. */
-const SESSION: ReadRequest = {
-  model: "",
-  stream: true,
-  tools: [],
-  texts: [],
-  messages: 0,
-  maxOutputTokens: 0,
-  choices: 1,
-  unpricedParameter: undefined,
-  wantsUsage: false,
-  unbilled: true,
 };
