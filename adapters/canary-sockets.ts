@@ -1,29 +1,18 @@
 import { createSocket, type RemoteInfo } from "node:dgram";
 import { createConnection, createServer, isIPv6, type Socket } from "node:net";
+import type { CanaryWay } from "../ports/canary-way.ts";
 
 // The two ends of a canary's attempts: writing a word to an address by every ordinary means, and hearing
 // which words arrive.
 
-/** One attempt: what to say, where to, and how. */
-export type CanaryTarget = {
-  readonly word: string;
-  readonly by: "tcp" | "udp";
-  readonly host: string;
-  readonly port: number;
-  /** The port to come from; absent: any. */
-  readonly from?: number;
-  /** The datagram's length, filled up behind the word; absent: the word's own. */
-  readonly bytes?: number;
-};
-
 const ATTEMPT_MS = 1_000;
 
 /** Writes the word to the target. @returns What happened, in a word; it says nothing of what arrived. */
-export function attemptTarget(target: CanaryTarget): Promise<string> {
+export function attemptTarget(target: CanaryWay): Promise<string> {
   return target.by === "tcp" ? attemptTcp(target) : attemptUdp(target);
 }
 
-function attemptTcp({ word, host, port, from }: CanaryTarget): Promise<string> {
+function attemptTcp({ word, host, port, from }: CanaryWay): Promise<string> {
   return new Promise((resolve) => {
     const socket = createConnection({ host, port, ...(from !== undefined && { localPort: from }) });
     const end = (how: string): void => {
@@ -38,7 +27,7 @@ function attemptTcp({ word, host, port, from }: CanaryTarget): Promise<string> {
   });
 }
 
-function attemptUdp({ word, host, port, from = 0, bytes = 0 }: CanaryTarget): Promise<string> {
+function attemptUdp({ word, host, port, from = 0, bytes = 0 }: CanaryWay): Promise<string> {
   const text = `${word}\n`.padEnd(bytes, ".");
   return new Promise((resolve) => {
     const socket = createSocket({ type: isIPv6(host) ? "udp6" : "udp4", reuseAddr: from !== 0 });

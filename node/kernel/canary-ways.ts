@@ -1,16 +1,5 @@
 import { isIP, isIPv4 } from "node:net";
-
-/** One way on which a canary tries to get out to its machine, and the word that it carries there. */
-export type CanaryWay = {
-  readonly word: string;
-  readonly by: "tcp" | "udp";
-  readonly host: string;
-  readonly port: number;
-  /** The port that it comes from, where that is not left to the kernel: the one that answers come from. */
-  readonly from?: number;
-  /** Length of a datagram that is sent in fragments. */
-  readonly bytes?: number;
-};
+import type { CanaryWay } from "../../ports/canary-way.ts";
 
 export const WAYS_MAX = 128;
 const NAMES_PORT = 53;

@@ -1,8 +1,9 @@
+import type { CanaryWay } from "../../ports/canary-way.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { pause } from "../../ports/pause.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { KernelFault } from "../../proto/kernel-faults.ts";
-import { type CanaryWay, canaryWays, isCanaryWay, WAYS_MAX, wordsOfWay } from "./canary-ways.ts";
+import { canaryWays, isCanaryWay, WAYS_MAX, wordsOfWay } from "./canary-ways.ts";
 
 // On every machine one pod tries to get out, again and again, and is meant to fail. It is asked from
 // the machine's side, tries each way with a word that nobody else knows, and what counts is whether that
