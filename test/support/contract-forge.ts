@@ -124,12 +124,18 @@ export function chainText(...links: readonly Forged[]): string {
   return links.map(({ token }) => token).join(LINK_SEPARATOR);
 }
 
+/** What a trust bundle of the operator alone says of a key. */
+export function operatorEntry(kid: string) {
+  if (kid !== OPERATOR.kid) return undefined;
+  return { role: "operator", publicKey: OPERATOR.publicKey, notBeforeMs: 0, notAfterMs: 0 };
+}
+
 /** What verifies these chains. */
 export function chainEnv(changes: Partial<ChainEnv> = {}): ChainEnv {
   return {
     mesh: MESH,
     nowMs: NOW_S * 1000,
-    operatorKey: (kid) => (kid === OPERATOR.kid ? OPERATOR.publicKey : undefined),
+    operatorKey: (kid) => operatorEntry(kid)?.publicKey,
     verify: verifyEd25519,
     ...changes,
   };

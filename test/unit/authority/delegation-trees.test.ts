@@ -27,7 +27,7 @@ import {
   HOLDERS,
   MESH,
   NOW_S,
-  OPERATOR,
+  operatorEntry,
   root,
   testKey,
 } from "../../support/contract-forge.ts";
@@ -241,16 +241,10 @@ class Tree {
     this.world.nowMs = NOW_S * 1_000;
     const { contracts } = this.world.ledger;
     const keyOf = (node: string) => KEYS[Number(node.slice(1))];
-    const operator = {
-      role: "operator",
-      publicKey: OPERATOR.publicKey,
-      notBeforeMs: 0,
-      notAfterMs: 0,
-    };
     const replica = {
       state: { records: () => [], killed: () => false },
       trust: {
-        lookup: (kid: string) => (kid === OPERATOR.kid ? operator : undefined),
+        lookup: operatorEntry,
         nodeKey: keyOf,
         nodeIds: () => KEYS.map((_, at) => `n${at}`),
       },

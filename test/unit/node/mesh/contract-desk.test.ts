@@ -28,7 +28,7 @@ import {
   HOLDERS,
   MESH,
   NOW_S,
-  OPERATOR,
+  operatorEntry,
   root,
   testKey,
   verifyEd25519,
@@ -69,13 +69,7 @@ beforeEach(() => {
 });
 
 function deps(): ContractDeskDeps {
-  const operator = {
-    role: "operator",
-    publicKey: OPERATOR.publicKey,
-    notBeforeMs: 0,
-    notAfterMs: 0,
-  };
-  const lookup = (kid: string) => (trusted && kid === OPERATOR.kid ? operator : undefined);
+  const lookup = (kid: string) => (trusted ? operatorEntry(kid) : undefined);
   return {
     mesh: MESH,
     trust: { lookup } as unknown as TrustView,

@@ -27,7 +27,7 @@ import {
   halved,
   MESH,
   NOW_S,
-  OPERATOR,
+  operatorEntry,
   root,
   testKey,
   verifyEd25519,
@@ -59,14 +59,8 @@ beforeEach(async () => {
   asked = [];
   onRate = vi.fn<(key: string) => void>();
   const clock = twinClock({ nowMs: NOW_S * 1_000 });
-  const operator = {
-    role: "operator",
-    publicKey: OPERATOR.publicKey,
-    notBeforeMs: 0,
-    notAfterMs: 0,
-  };
   const trust = {
-    lookup: (kid: string) => (kid === OPERATOR.kid ? operator : undefined),
+    lookup: operatorEntry,
     nodeKey: (id: string) => (id === "node-2" ? { publicKey: OTHER_NODE.publicKey } : undefined),
   } as unknown as TrustView;
   const ask: DelegationsDeps["ask"] = async (body) => {

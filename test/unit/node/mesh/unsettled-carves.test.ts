@@ -26,7 +26,7 @@ import {
   halved,
   MESH,
   NOW_S,
-  OPERATOR,
+  operatorEntry,
   root,
   testKey,
   verifyEd25519,
@@ -59,11 +59,7 @@ beforeEach(async () => {
   clock = twinClock({ nowMs: NOW_S * 1_000 });
   waiting = { carve: [], contract: [] };
   told = [];
-  const lookup = (kid: string) =>
-    kid === OPERATOR.kid
-      ? { role: "operator", publicKey: OPERATOR.publicKey, notBeforeMs: 0, notAfterMs: 0 }
-      : undefined;
-  const trust = { lookup, nodeKey: () => undefined } as unknown as TrustView;
+  const trust = { lookup: operatorEntry, nodeKey: () => undefined } as unknown as TrustView;
   const ask: DelegationsDeps["ask"] = (body) => {
     const { promise, resolve } = Promise.withResolvers<Body>();
     waiting[body.case as "carve" | "contract"].push(resolve);
