@@ -1,4 +1,5 @@
 import type { Clock } from "../../ports/clock.ts";
+import type { TurnPipe } from "../../ports/turn-pipe.ts";
 
 // The short way to the kernel gate. The long one is a connection to the enforcer, which remembers what is
 // killed, and which takes a millisecond to be woken; this one ends at a small program that only adds to
@@ -20,25 +21,17 @@ const REHEARSALS = 100;
 /** No pod has it, so nothing is closed. */
 const NOBODY = "agent/rehearsal/nobody";
 
-/** The pipes, as far as they are needed; see `TurnPipe` of the adapters. */
-export type GatePipes = {
-  write(line: string): boolean;
-  read(): string;
-  pause(microseconds: number): void;
-  close(): void;
-};
-
 export class GatePipe {
   readonly #clock: Clock;
-  readonly #open: () => GatePipes | undefined;
-  #pipes: GatePipes | undefined;
+  readonly #open: () => TurnPipe | undefined;
+  #pipes: TurnPipe | undefined;
   #lastNo: bigint;
   #notBeforeNs = 0n;
   #text = "";
   #isRehearsed = false;
 
   /** @param open Undefined: the program is not there. */
-  constructor(clock: Clock, open: () => GatePipes | undefined) {
+  constructor(clock: Clock, open: () => TurnPipe | undefined) {
     this.#clock = clock;
     this.#open = open;
     // Other numbers than those of a process before this one, whose answers may still lie there.
@@ -101,7 +94,7 @@ export class GatePipe {
   }
 
   /** The error's number for this question; those of others are passed over. */
-  #answerTo(no: bigint, pipes: GatePipes): string | undefined {
+  #answerTo(no: bigint, pipes: TurnPipe): string | undefined {
     const lines = (this.#text + pipes.read()).split("\n");
     this.#text = (lines.pop() ?? "").slice(-REST_CHARS_MAX);
     const found = lines.find((line) => line.startsWith(`${no} `));
