@@ -1,4 +1,3 @@
-import type { Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import type { Clock } from "../ports/clock.ts";
@@ -8,11 +7,9 @@ import type { Keys } from "../ports/keys.ts";
 import { pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
 import { stageOf } from "../proto/reasons.ts";
-import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
 import { type Connections, createConnections } from "./dataplane/connections.ts";
 import { createPolicyScanners } from "./dataplane/content-scanners.ts";
 import { type Credentials, openCredentials } from "./dataplane/credentials.ts";
-import type { Via } from "./dataplane/exchange.ts";
 import { createForwarder } from "./dataplane/forward.ts";
 import type { Gateway } from "./dataplane/gateway.ts";
 import { createInspector, type Inspector } from "./dataplane/inspect.ts";
@@ -20,6 +17,7 @@ import type { BodyInspection } from "./dataplane/inspect-body.ts";
 import type { InspectTask } from "./dataplane/inspect-worker.ts";
 import { createMcpSessions } from "./dataplane/mcp-sessions.ts";
 import { ResolutionFault } from "./dataplane/name-resolution.ts";
+import type { RefusedAtDoor } from "./dataplane/serve-exchange.ts";
 import type { CutResult } from "./dataplane/teardown.ts";
 import type { HostCertificates } from "./dataplane/tls/host-certificates.ts";
 import type { UpstreamPools } from "./dataplane/upstream-pools.ts";
@@ -42,7 +40,7 @@ import { Possession } from "./possession.ts";
 import { StrangerSightings } from "./stranger-sightings.ts";
 import { isFresh, keyGeneration, policyVersion, type Table, trustVersion } from "./table/table.ts";
 import type { ClosablePort } from "./thread-port.ts";
-import { inspectTls, NO_INSPECTION } from "./tls-inspection.ts";
+import { inspectTls, NO_INSPECTION, type ServeWithin } from "./tls-inspection.ts";
 
 /** What a data loop is made of but its doors. */
 export type LoopParts = {
@@ -102,7 +100,7 @@ export function openDataLoop(
   const connections = createConnections({ clock, onFault: fail });
   let draining = false;
   const loop = buildContext(parts, connections, {
-    serve: (socket, via) => door()?.serve(socket, via),
+    serve: (...of) => door()?.serve(...of),
     isDraining: () => draining,
     drain: async (deadlineMs) => {
       draining = true;
@@ -143,7 +141,7 @@ function tellStrangers({ strangers, controlLink }: LoopContext): void {
 const OPEN_EVERY_MS = 1_000;
 
 type Turns = {
-  readonly serve: (socket: Socket, via: Via) => void;
+  readonly serve: ServeWithin;
   isDraining: () => boolean;
   drain: (deadlineMs: number) => Promise<void>;
 };
@@ -204,7 +202,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     scanners,
     credentials,
     ...tunnelling,
-    inspection: inspectionBy(certificates, turns),
+    inspection: inspectionBy(certificates, clock, turns),
     live: new LiveDecisions(),
     holds,
     refusals: new LocalRefusals(table, () => clock.monoNs()),
@@ -231,9 +229,10 @@ function credentialsOf(data: LoopParts["data"], clock: Clock): Credentials {
 
 function inspectionBy(
   certificates: HostCertificates | undefined,
+  clock: Clock,
   { serve }: Turns,
 ): LoopContext["inspection"] {
-  return certificates === undefined ? NO_INSPECTION : inspectTls({ certificates, serve });
+  return certificates === undefined ? NO_INSPECTION : inspectTls({ certificates, clock, serve });
 }
 
 /** Counts what a cut ended, and how long that took. */

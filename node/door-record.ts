@@ -1,7 +1,7 @@
 import type { DecisionRecord } from "../audit/record.ts";
 import type { CompiledPolicy } from "../policy/compiled-policy.ts";
 import { stageOf } from "../proto/reasons.ts";
-import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
+import type { RefusedAtDoor } from "./dataplane/serve-exchange.ts";
 import type { LoopContext } from "./loop-context.ts";
 
 /** The record of what was refused before there was an exchange to put to the chain. */

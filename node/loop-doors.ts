@@ -1,11 +1,11 @@
 import type { Random } from "../ports/random.ts";
-import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
 import type { Connections } from "./dataplane/connections.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
 import { type Gateway, startGateway } from "./dataplane/gateway.ts";
 import { GATEWAY_LIMITS } from "./dataplane/gateway-limits.ts";
 import { LingerPlaces } from "./dataplane/lingering-close.ts";
 import { type DnsDoor, openDnsDoor } from "./dataplane/names/dns-door.ts";
+import type { RefusedAtDoor } from "./dataplane/serve-exchange.ts";
 import { openCaptureDoor } from "./dataplane/tunnel/capture-door.ts";
 import { OwnConnections } from "./dataplane/tunnel/own-connections.ts";
 import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
@@ -88,7 +88,7 @@ export async function openDoors(of: {
     gatewayPort: gateway.port,
     forwardPort: forward.port,
     // What is within TLS is served as what comes to the gateway is.
-    serve: (socket, via) => gateway.serve(socket, via),
+    serve: (socket, via, protocol) => gateway.serve(socket, via, protocol),
     stopAccepting: () => {
       for (const door of doors) door.stopAccepting();
     },

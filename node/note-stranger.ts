@@ -1,6 +1,6 @@
 import type { Reason } from "../proto/reasons.ts";
 import { askedModel } from "./asked-model.ts";
-import type { RefusedAtDoor } from "./dataplane/client-connection.ts";
+import type { RefusedAtDoor } from "./dataplane/serve-exchange.ts";
 import { isMissing } from "./decision/facts.ts";
 import type { Asked, Asker } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";

@@ -1,9 +1,12 @@
 import { TLSSocket } from "node:tls";
+import type { Clock } from "../ports/clock.ts";
 import type { Via } from "./dataplane/exchange.ts";
+import type { Gateway, Protocol, Served } from "./dataplane/gateway.ts";
 import type { HostCertificates } from "./dataplane/tls/host-certificates.ts";
 import { carriesTls } from "./dataplane/tls/wire-under.ts";
 import type { TunnelEnd } from "./dataplane/tunnel/carry.ts";
-import type { HelloRead } from "./dataplane/tunnel/read-hello.ts";
+import { HELLO_TIMEOUT_MS, type HelloRead } from "./dataplane/tunnel/read-hello.ts";
+import type { TunnelExchange } from "./dataplane/tunnel/tunnel-exchange.ts";
 import { isMissing } from "./decision/facts.ts";
 import type { AskedTunnel } from "./gather-tunnel.ts";
 
@@ -24,50 +27,87 @@ export const NO_INSPECTION: TlsInspection = {
   },
 };
 
-/** The only protocol that is read within TLS; a client that offers others alone is refused. */
-const PROTOCOL = "http/1.1";
+/** What is read within TLS. */
+const SPOKEN: readonly string[] = ["h2", "http/1.1"] satisfies Protocol[];
+
+/** Serves what comes on a connection whose TLS was ended here. Undefined: nobody serves any more. */
+export type ServeWithin = (...of: Parameters<Gateway["serve"]>) => Served | undefined;
 
 /**
  * Ends TLS with a certificate of the node's own, and hands what is within to a door that serves it as
  * the gateway serves its requests.
  *
  * The connection stays in the registry as what it was opened as, so that a kill finds it also while no
- * request runs on it.
+ * request runs on it. Of the protocols that a client offers, the first one that is read here is
+ * spoken; one that offers others alone is refused.
  */
 export function inspectTls(of: {
   readonly certificates: HostCertificates;
-  readonly serve: (socket: TLSSocket, via: Via) => void;
+  readonly clock: Clock;
+  readonly serve: ServeWithin;
 }): TlsInspection {
   return {
     canInspect: (host) => of.certificates.canShow(host),
     serve: async (asked, { hello, bytes }) => {
-      const { exchange: tunnel, identity, keyHandle, isContract } = asked;
-      if (isMissing(identity) || keyHandle === undefined) {
-        throw new Error("invariant broken: an allowed tunnel is somebody's");
-      }
-      if (hello.protocols.length > 0 && !hello.protocols.includes(PROTOCOL)) {
+      const { exchange: tunnel } = asked;
+      const via = viaOf(asked);
+      const protocol = protocolOf(hello.protocols);
+      if (protocol === undefined) {
         tunnel.fail("not_inspectable");
       } else {
-        const { host, port } = tunnel.target;
-        const secureContext = await of.certificates.contextOf(host);
+        const secureContext = await of.certificates.contextOf(via.host);
         // The client may have gone, or the agent been killed, while the certificate was made.
         if (tunnel.isOpen()) {
           tunnel.socket.unshift(bytes);
-          const tls = new TLSSocket(tunnel.socket, {
-            isServer: true,
-            secureContext,
-            ALPNProtocols: [PROTOCOL],
-          });
+          const options = { isServer: true, secureContext, ALPNProtocols: [protocol] };
+          const tls = new TLSSocket(tunnel.socket, options);
           tls.on("error", () => tls.destroy());
           carriesTls(tunnel.socket, tls);
           tunnel.handOver();
-          const { agentId } = identity;
-          const { door, original } = tunnel;
-          of.serve(tls, { host, port, door, original, agentId, keyHandle, isContract });
+          serveWithin(tls, { tunnel, via, protocol }, of);
         }
       }
       await new Promise<void>((resolve) => tunnel.onClosed(resolve));
       return { reason: tunnel.cutReason };
     },
   };
+}
+
+function viaOf({ exchange: tunnel, identity, keyHandle, isContract }: AskedTunnel): Via {
+  if (isMissing(identity) || keyHandle === undefined) {
+    throw new Error("invariant broken: an allowed tunnel is somebody's");
+  }
+  const { target, door, original } = tunnel;
+  return { ...target, door, original, agentId: identity.agentId, keyHandle, isContract };
+}
+
+/** Undefined: there is none that is read here. A client that offers nothing speaks HTTP/1.1. */
+function protocolOf(offered: readonly string[]): Protocol | undefined {
+  if (offered.length === 0) return "http/1.1";
+  return offered.find((one) => SPOKEN.includes(one)) as Protocol | undefined;
+}
+
+function serveWithin(
+  tls: TLSSocket,
+  of: { readonly tunnel: TunnelExchange; readonly via: Via; readonly protocol: Protocol },
+  { clock, serve }: { readonly clock: Clock; readonly serve: ServeWithin },
+): void {
+  const { tunnel, via, protocol } = of;
+  let served: Served | undefined;
+  // What runs within says its last words by itself; the rest is closed here.
+  tunnel.onCut(() => served?.finish());
+  if (protocol === "http/1.1") {
+    served = serve(tls, via, protocol);
+    return;
+  }
+  // HTTP/1.1 has a time for its first head, which begins with the connection.
+  const cancel = clock.after(HELLO_TIMEOUT_MS, () => tls.destroy());
+  tls.once("close", cancel);
+  tls.once("secure", () => {
+    cancel();
+    if (tunnel.cutReason === undefined) served = serve(tls, via, protocol);
+    if (served === undefined) tls.destroy();
+    // A socket that no server of Node's has made counts as connecting there until it says this (Node 26.10).
+    else tls.emit("secureConnect");
+  });
 }

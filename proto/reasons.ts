@@ -80,6 +80,7 @@ export const REASONS = {
   decompression_ratio: row(128, 413, "never", "The compressed body becomes more than ratioMax times its size.", "The compressed request body grows too much; send it without content-encoding."),
   malformed_encoding: row(129, 400, "never", "The body is not what its content-encoding says, or something follows the compressed data.", "The request body is not what its content-encoding says."),
   batch_unsupported: row(130, 400, "never", "A JSON-RPC batch, which MCP has given up: of its answers no one could be told for one of its messages.", "Send JSON-RPC messages one by one; batches are not taken."),
+  http2_flood: row(131, 400, "never", "An HTTP/2 connection went over a bound of its own, which the detail names, and was ended.", "The HTTP/2 connection was ended for what it sent: too many requests given up, or frames without use."),
   // 2 identity
   credential_missing: row(201, 401, "never", "No credential.", "Send your Altrace key as the API key."),
   credential_malformed: row(202, 401, "never", "The credential is not a virtual key.", "The API key is not an Altrace key."),

@@ -1,40 +1,21 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
 import { http } from "../../ports/http-module.ts";
-import { type Random, uuidV7 } from "../../ports/random.ts";
+import { uuidV7 } from "../../ports/random.ts";
 import type { Reason } from "../../proto/reasons.ts";
-import type { Door } from "../decision/facts.ts";
-import { type Carrier, ClientExchange, type ExchangeHost } from "./client-exchange.ts";
-import type { Exchange, Via } from "./exchange.ts";
-import {
-  type HeadViolation,
-  isNamed,
-  isViolation,
-  type ParsedHead,
-  readHead,
-} from "./head-rules.ts";
+import { type Carrier, ClientExchange } from "./client-exchange.ts";
+import type { Via } from "./exchange.ts";
+import { headOfConnection } from "./head-of-connection.ts";
+import { type HeadViolation, isViolation, type ParsedHead } from "./head-rules.ts";
+import { Http1Wire } from "./http1-wire.ts";
 import { answerAndClose } from "./lingering-close.ts";
 import { answerBytes, type DoorRefusal, refusalAnswer } from "./refusal-answer.ts";
+import { type ServingHost, serveExchange } from "./serve-exchange.ts";
 import { type AbsoluteTarget, readAbsolute } from "./tunnel/absolute-target.ts";
-import type { ConnectTarget } from "./tunnel/connect-head.ts";
 import { SessionExchange } from "./tunnel/session-exchange.ts";
 
-/** A refusal that no exchange was ever served for, as the log wants it. */
-export type RefusedAtDoor = DoorRefusal & {
-  /** Remote address without port. */
-  readonly peer: string;
-  /** As received; `undefined` where no head could be parsed. */
-  readonly method: string | undefined;
-  readonly target: string | undefined;
-  readonly door: Door;
-};
-
 /** What all connections of a door share. */
-export type ConnectionHost = ExchangeHost & {
-  readonly random: Random;
-  readonly onExchange: (exchange: Exchange) => void | Promise<void>;
-  readonly onRefused: (refused: RefusedAtDoor) => void;
-  readonly isDraining: () => boolean;
+export type ConnectionHost = ServingHost & {
   /** Connections that carry no exchange now, the longest waiting first. */
   readonly idle: Set<ClientConnection>;
 };
@@ -173,11 +154,17 @@ export class ClientConnection implements Carrier {
     return isFree;
   }
 
+  /** No further request is served here, and the connection ends once none runs. */
+  finish(): void {
+    if (this.#current === undefined && !this.#last) this.socket.destroySoon();
+    this.#last = true;
+  }
+
   closed(): void {
     this.#last = true;
     this.#host.idle.delete(this);
     this.#waiting.length = 0;
-    this.#current?.socketClosed();
+    this.#current?.wireClosed();
   }
 
   #serve({ request, response, expectsContinue }: Waiting): void {
@@ -197,16 +184,13 @@ export class ClientConnection implements Carrier {
       headAtNs: host.clock.monoNs(),
       bodyBytes: violates ? doubtfulBody(request) : framing.bodyBytes,
       expectsContinue,
-      request,
-      response,
+      wire: new Http1Wire(request, response, this.socket),
       ...(proxied !== undefined && { proxied }),
     });
     this.#current = exchange;
     response.exchange = exchange;
     response.on("close", onResponseClose);
-    host.registry.register(exchange);
-    if (violates) this.#refuse(exchange, framing);
-    else this.#hand(exchange);
+    serveExchange(exchange, violates ? framing : undefined, host);
   }
 
   /** Absolute form is for proxies: within TLS, and at the gateway, only a path is a target. */
@@ -216,50 +200,14 @@ export class ClientConnection implements Carrier {
       : undefined;
   }
 
-  /** What a request says of its host must be what its TLS connection, or its own target, is for. */
   #framing(
     head: ParsedHead,
     absolute: AbsoluteTarget | HeadViolation | undefined,
     mayUpgrade = false,
   ) {
     if (absolute !== undefined && isViolation(absolute)) return absolute;
-    const framing = readHead(head, { headersMax: this.#host.limits.headersMax, mayUpgrade });
-    if (isViolation(framing)) return framing;
-    const { via } = this;
-    const named = hostOf(head.rawHeaders)?.toLowerCase();
-    if (via !== undefined && !isNamedBy(via, named)) {
-      return violation("misdirected_request", "Host is not the server name");
-    }
-    if (absolute !== undefined && !isNamedBy(absolute.to, named)) {
-      return violation("malformed_http", "Host is not the target");
-    }
-    return framing;
-  }
-
-  #refuse(exchange: ClientExchange, { reason, detail }: { reason: Reason; detail: string }): void {
-    const { requestId, head } = exchange;
-    exchange.answer(refusalAnswer({ requestId, reason, detail }));
-    const { method, target, peer } = head;
-    const { door } = this.#host;
-    this.#host.onRefused({ requestId, reason, detail, peer, method, target, door });
-  }
-
-  #hand(exchange: ClientExchange): void {
-    try {
-      const served = this.#host.onExchange(exchange);
-      if (served instanceof Promise) served.catch((error) => this.#failed(exchange, error));
-    } catch (error) {
-      this.#failed(exchange, error);
-    }
-  }
-
-  /** A bug of ours ends this exchange and no other. */
-  #failed(exchange: ClientExchange, error: unknown): void {
-    this.#host.onFault(error);
-    const { requestId } = exchange;
-    if (exchange.isUnanswered())
-      exchange.answer(refusalAnswer({ requestId, reason: "stage_failed" }));
-    else exchange.reset();
+    const { headersMax } = this.#host.limits;
+    return headOfConnection(head, { via: this.via, absolute, headersMax, mayUpgrade });
   }
 
   #rest(): void {
@@ -274,20 +222,8 @@ export class ClientConnection implements Carrier {
 
 const NO_TARGET: Partial<AbsoluteTarget> = {};
 
-/** A port may be left out, and most clients leave out a scheme's own. */
-function isNamedBy({ host, port }: ConnectTarget, named: string | undefined): boolean {
-  return named === host || named === `${host}:${port}`;
-}
-
 function violation(reason: Reason, detail: string): HeadViolation {
   return { reason, detail };
-}
-
-function hostOf(rawHeaders: readonly string[]): string | undefined {
-  for (let i = 0; i < rawHeaders.length; i += 2) {
-    if (isNamed(rawHeaders[i] as string, "host")) return rawHeaders[i + 1];
-  }
-  return undefined;
 }
 
 function onResponseClose(this: ClientResponse): void {

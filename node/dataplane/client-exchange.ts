@@ -1,10 +1,9 @@
 import assert from "node:assert/strict";
-import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Reason } from "../../proto/reasons.ts";
 import type { Cost, Door } from "../decision/facts.ts";
 import type { ConnectionInfo } from "../thread-messages.ts";
+import type { ClientWire } from "./client-wire.ts";
 import type { Connections, CuttingLevel, OpenExchange } from "./connections.ts";
 import {
   type Answer,
@@ -17,7 +16,6 @@ import {
 import type { GatewayLimits } from "./gateway-limits.ts";
 import { discard, type LingerPlaces } from "./lingering-close.ts";
 import { type BodyLimits, RequestBody } from "./request-body.ts";
-import { resetConnection } from "./reset-connection.ts";
 import type { ConnectTarget } from "./tunnel/connect-head.ts";
 import { forProxied } from "./tunnel/proxy-challenge.ts";
 
@@ -35,7 +33,6 @@ export type ExchangeHost = {
 /** The connection that carries an exchange, as the exchange sees it. */
 export type Carrier = {
   readonly id: string;
-  readonly socket: Socket;
   readonly via: Via | undefined;
   /** False: the answer is this connection's last. */
   mayGoOn(): boolean;
@@ -47,11 +44,10 @@ export type ExchangeInput = {
   readonly requestId: string;
   readonly head: RequestHead;
   readonly headAtNs: bigint;
-  /** Content-Length; `undefined` for a chunked body. */
+  /** Content-Length; `undefined` for a body that says its length by its end. */
   readonly bodyBytes: number | undefined;
   readonly expectsContinue: boolean;
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly wire: ClientWire;
   readonly proxied?: ConnectTarget;
 };
 
@@ -62,7 +58,7 @@ export type ExchangeInput = {
 type Phase = "waiting" | "begun" | "said" | "refused" | "cut" | "closed";
 
 /**
- * An exchange over node:http. See `Exchange` for what each member promises.
+ * An exchange with a client over HTTP. See `Exchange` for what each member promises.
  *
  * Calls that come after the client went away or a cut took the connection do nothing: both happen
  * at any moment, and the caller has been told by then.
@@ -76,8 +72,7 @@ export class ClientExchange implements Exchange, OpenExchange {
   readonly proxied?: ConnectTarget;
   readonly #host: ExchangeHost;
   readonly #carrier: Carrier;
-  readonly #request: IncomingMessage;
-  readonly #response: ServerResponse;
+  readonly #wire: ClientWire;
   readonly #body: RequestBody;
   #expectsContinue: boolean;
   #phase: Phase = "waiting";
@@ -106,10 +101,9 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.headAtNs = input.headAtNs;
     this.#host = host;
     this.#carrier = carrier;
-    this.#request = input.request;
-    this.#response = input.response;
+    this.#wire = input.wire;
     this.#expectsContinue = input.expectsContinue;
-    this.#body = new RequestBody(input.request, input.bodyBytes);
+    this.#body = new RequestBody(input.wire, input.bodyBytes);
   }
 
   claim(agentId: string, contractId: string | undefined): void {
@@ -124,7 +118,7 @@ export class ClientExchange implements Exchange, OpenExchange {
     const body = this.#body.read(limits, this.#host.clock);
     if (this.#expectsContinue && this.#body.isReading()) {
       this.#expectsContinue = false;
-      this.#response.writeContinue();
+      this.#wire.sayContinue();
     }
     return body;
   }
@@ -145,16 +139,16 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.#closes = status >= 400 || unread || !this.#carrier.mayGoOn();
     this.#phase = this.#closes ? "refused" : "said";
     this.#writeHead(status, headers, body.byteLength);
-    if (this.#onUnread !== undefined) this.#request.on("data", this.#onUnread);
+    const wire = this.#wire;
+    if (this.#onUnread !== undefined) wire.source.on("data", this.#onUnread);
     if (!unread || this.#inputBroken !== undefined) {
       this.#endResponse(body);
       return;
     }
-    // Ending the response now would make node:http destroy the socket with the body unread.
-    this.#response.write(body);
-    discard(this.#request, this.#agentId, this.#host.places, (outcome) => {
-      if (outcome === "ended") this.#endResponse();
-      else this.#carrier.socket.destroy();
+    wire.endUnread(body);
+    discard(wire.source, this.#agentId, this.#host.places, (outcome) => {
+      wire.unreadOver(outcome);
+      this.#watchUnsent();
     });
   }
 
@@ -163,23 +157,19 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.#closes = !this.#body.isComplete() || !this.#carrier.mayGoOn();
     this.#phase = "begun";
     this.#writeHead(status, headers, undefined);
-    // The head and a first chunk that follows in this turn leave in one packet.
-    const { socket } = this.#carrier;
-    socket.cork();
-    process.nextTick(uncork, socket);
-    this.#response.flushHeaders();
+    this.#wire.flushHead();
   }
 
   write(chunk: Uint8Array): boolean {
     if (this.#phase !== "begun") return true;
     this.#bytesDown += chunk.byteLength;
-    const roomLeft = this.#response.write(chunk);
+    const roomLeft = this.#wire.write(chunk);
     if (!roomLeft) this.#watchReader();
     return roomLeft;
   }
 
   onDrain(fn: () => void): void {
-    this.#response.on("drain", fn);
+    this.#wire.onDrain(fn);
   }
 
   end(): void {
@@ -201,8 +191,7 @@ export class ClientExchange implements Exchange, OpenExchange {
     }
     // A frame that names the cut is a whole answer. Without one the answer is left unfinished,
     // which the client's HTTP reader reports: neither is ever taken for an end.
-    if (frameFits) this.#response.end(lastFrame);
-    this.#carrier.socket.destroySoon();
+    this.#wire.cut(frameFits ? lastFrame : undefined);
     this.#host.registry.expectClose(this);
   }
 
@@ -217,7 +206,7 @@ export class ClientExchange implements Exchange, OpenExchange {
 
   onGone(fn: () => void): void {
     if (this.#phase === "closed") {
-      if (!this.#response.writableFinished) fn();
+      if (!this.#wire.isFinished()) fn();
       return;
     }
     this.#onGone ??= [];
@@ -245,6 +234,11 @@ export class ClientExchange implements Exchange, OpenExchange {
   /** True while nothing was said to the client. */
   isUnanswered(): boolean {
     return this.#phase === "waiting";
+  }
+
+  /** True once it was told to end, or ended so. */
+  isCut(): boolean {
+    return this.#cut !== undefined || this.#phase === "cut";
   }
 
   isOpen(): boolean {
@@ -279,7 +273,7 @@ export class ClientExchange implements Exchange, OpenExchange {
   }
 
   reset(): void {
-    resetConnection(this.#carrier.socket);
+    this.#wire.reset();
   }
 
   /** The bytes after what was parsed are not HTTP, or came too slowly. */
@@ -294,14 +288,15 @@ export class ClientExchange implements Exchange, OpenExchange {
   responseClosed(): void {
     if (this.#phase === "closed") return;
     // An exchange that ends its connection is over when the connection is.
-    if (this.#closes || !this.#response.writableFinished) this.#carrier.socket.destroySoon();
+    if (this.#closes || !this.#wire.isFinished()) this.#wire.closeSoon();
     else this.#end({ gone: false });
   }
 
-  socketClosed(): void {
+  /** Nothing more can be said or heard. */
+  wireClosed(): void {
     if (this.#phase === "closed") return;
     const over = this.#phase === "cut" || this.#phase === "refused";
-    this.#end({ gone: !over && !this.#response.writableFinished });
+    this.#end({ gone: !over && !this.#wire.isFinished() });
   }
 
   #mayBegin(): boolean {
@@ -326,23 +321,26 @@ export class ClientExchange implements Exchange, OpenExchange {
       assert(!this.#hasLength, "content-length follows from the body");
       all.push("content-length", String(length));
     }
-    if (this.#closes) all.push("connection", "close");
-    this.#response.writeHead(status, all);
+    this.#wire.writeHead(status, all, this.#closes);
   }
 
   /** What the kernel does not take at once may stand for ever if the client never reads. */
   #endResponse(body?: Uint8Array): void {
-    this.#response.end(body);
-    if (this.#carrier.socket.writableLength > 0) this.#watchReader();
+    this.#wire.end(body);
+    this.#watchUnsent();
+  }
+
+  #watchUnsent(): void {
+    if (this.#wire.unsentBytes() > 0) this.#watchReader();
   }
 
   #watchReader(): void {
     this.#cancelStalled?.();
-    const { socket } = this.#carrier;
-    const takenBytes = socket.bytesWritten - socket.writableLength;
+    const wire = this.#wire;
+    const takenBytes = wire.takenBytes();
     this.#cancelStalled = this.#host.clock.after(this.#host.limits.stalledReaderMs, () => {
-      if (socket.writableLength === 0) return;
-      if (socket.bytesWritten - socket.writableLength > takenBytes) this.#watchReader();
+      if (wire.unsentBytes() === 0) return;
+      if (wire.takenBytes() > takenBytes) this.#watchReader();
       else this.reset();
     });
   }
@@ -369,8 +367,4 @@ export class ClientExchange implements Exchange, OpenExchange {
 /** The reason that whoever waits for something of a cut exchange is given. */
 export function reasonOf(cut: Cut): Reason {
   return cut.by === "reason" ? cut.reason : `killed_${cut.by}`;
-}
-
-function uncork(socket: Socket): void {
-  socket.uncork();
 }

@@ -10,14 +10,16 @@ import {
   ClientResponse,
   type ConnectionHost,
   peerOf,
-  type RefusedAtDoor,
 } from "./client-connection.ts";
 import type { Connections } from "./connections.ts";
 import type { Exchange, Via } from "./exchange.ts";
 import type { GatewayLimits } from "./gateway-limits.ts";
 import { isViolation } from "./head-rules.ts";
+import { Http2Connection } from "./http2/http2-connection.ts";
+import { HTTP2_LIMITS } from "./http2/http2-limits.ts";
 import { answerAndClose, LingerPlaces } from "./lingering-close.ts";
 import { answerBytes, refusalAnswer } from "./refusal-answer.ts";
+import type { RefusedAtDoor } from "./serve-exchange.ts";
 import { readConnect } from "./tunnel/connect-head.ts";
 import { TunnelExchange } from "./tunnel/tunnel-exchange.ts";
 
@@ -45,10 +47,22 @@ export type GatewayOptions = {
   readonly onFault: (error: unknown) => void;
 };
 
+/** What is spoken within TLS, by its ALPN name. */
+export type Protocol = "http/1.1" | "h2";
+
+/** A connection that is being served. */
+export type Served = {
+  /** No further request is served on it, and it ends once none runs. */
+  finish(): void;
+};
+
 export type Gateway = {
   readonly port: number;
-  /** Serves the requests of a connection that did not come through the port: TLS was ended on it. */
-  serve(socket: Socket, via: Via): void;
+  /**
+   * Serves the requests of a connection that did not come through the port: TLS was ended on it.
+   * Undefined: no more are taken.
+   */
+  serve(socket: Socket, via: Via, protocol?: Protocol): Served | undefined;
   /** Open client connections of this door. */
   connectionCount(): number;
   /** Stops listening; running exchanges go on, each the last of its connection. */
@@ -71,6 +85,7 @@ class GatewayDoor implements Gateway {
   readonly #options: GatewayOptions;
   readonly #server: Server<typeof IncomingMessage, typeof ClientResponse>;
   readonly #connections = new Map<Socket, ClientConnection>();
+  readonly #http2 = new Set<Http2Connection>();
   readonly #turnedAway = new Set<Socket>();
   readonly #vias = new WeakMap<Socket, Via>();
   readonly #idle = new Set<ClientConnection>();
@@ -130,9 +145,21 @@ class GatewayDoor implements Gateway {
     });
   }
 
-  serve(socket: Socket, via: Via): void {
+  serve(socket: Socket, via: Via, protocol: Protocol = "http/1.1"): Served | undefined {
+    if (protocol === "h2") return this.#draining ? undefined : this.#serveHttp2(socket, via);
     this.#vias.set(socket, via);
     this.#server.emit("connection", socket);
+    return { finish: () => this.#connections.get(socket)?.finish() };
+  }
+
+  #serveHttp2(socket: Socket, via: Via): Served {
+    this.#connectionNo++;
+    const id = String(this.#connectionNo);
+    const limits = HTTP2_LIMITS;
+    const connection = new Http2Connection(this.#host, { socket, id, via, limits });
+    this.#http2.add(connection);
+    socket.on("close", () => this.#http2.delete(connection));
+    return connection;
   }
 
   connectionCount(): number {
@@ -142,6 +169,7 @@ class GatewayDoor implements Gateway {
   stopAccepting(): void {
     this.#draining = true;
     this.#server.close();
+    for (const connection of this.#http2) connection.finish();
   }
 
   async close(): Promise<void> {
@@ -151,6 +179,7 @@ class GatewayDoor implements Gateway {
       this.#server.close(() => resolve());
     });
     for (const socket of this.#connections.keys()) socket.destroy();
+    for (const { socket } of this.#http2) socket.destroy();
     for (const socket of this.#turnedAway) socket.destroy();
     await closed;
   }

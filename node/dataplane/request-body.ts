@@ -1,6 +1,9 @@
-import type { IncomingMessage } from "node:http";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Reason } from "../../proto/reasons.ts";
+import type { ClientWire } from "./client-wire.ts";
+
+/** Where a body comes from. */
+export type BodyWire = Pick<ClientWire, "source" | "isBodyComplete" | "isBodyBroken">;
 
 export type BodyLimits = { readonly bytesMax: number; readonly timeoutMs: number };
 
@@ -15,7 +18,7 @@ const EMPTY = Buffer.alloc(0);
 export class RequestBody {
   /** Body bytes that arrived so far. */
   receivedBytes = 0;
-  readonly #request: IncomingMessage;
+  readonly #wire: BodyWire;
   readonly #declaredBytes: number | undefined;
   #store: Buffer = EMPTY;
   #bytesMax = 0;
@@ -25,15 +28,15 @@ export class RequestBody {
   #onData: (chunk: Buffer) => void = nothing;
   #onEnd: () => void = nothing;
 
-  /** @param declaredBytes Content-Length; 0 for no body, `undefined` for a chunked one. */
-  constructor(request: IncomingMessage, declaredBytes: number | undefined) {
-    this.#request = request;
+  /** @param declaredBytes Content-Length; 0 for no body, `undefined` where its end says it. */
+  constructor(wire: BodyWire, declaredBytes: number | undefined) {
+    this.#wire = wire;
     this.#declaredBytes = declaredBytes;
   }
 
   /** True once nothing more of the body will come that has to be read. */
   isComplete(): boolean {
-    return this.#declaredBytes === 0 || this.#request.complete;
+    return this.#declaredBytes === 0 || this.#wire.isBodyComplete();
   }
 
   /**
@@ -50,9 +53,9 @@ export class RequestBody {
       this.#settle = resolve;
       this.#cancelTimer = clock.after(timeoutMs, () => this.fail("body_too_slow"));
       this.#onData = (chunk) => this.#take(chunk);
-      this.#onEnd = () => this.#finish(this.#whole());
-      this.#request.on("data", this.#onData);
-      this.#request.on("end", this.#onEnd);
+      this.#onEnd = () => this.#finish(this.#wire.isBodyBroken() ? "client_gone" : this.#whole());
+      this.#wire.source.on("data", this.#onData);
+      this.#wire.source.on("end", this.#onEnd);
     });
   }
 
@@ -99,10 +102,10 @@ export class RequestBody {
     if (settle === undefined) return;
     this.#settle = undefined;
     this.#cancelTimer?.();
-    this.#request.off("data", this.#onData);
-    this.#request.off("end", this.#onEnd);
+    this.#wire.source.off("data", this.#onData);
+    this.#wire.source.off("end", this.#onEnd);
     // Without a listener the parser must not go on filling the stream's own buffer.
-    if (typeof body === "string") this.#request.pause();
+    if (typeof body === "string") this.#wire.source.pause();
     this.#store = EMPTY;
     settle(body);
   }

@@ -1,11 +1,13 @@
 import { execFile } from "node:child_process";
 import { once } from "node:events";
 import { readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type ClientHttp2Session, connect as connectHttp2 } from "node:http2";
 import { connect as connectTcp } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type ConnectionOptions, connect, type TLSSocket } from "node:tls";
 import { promisify } from "node:util";
+import { type buildConnector, Client } from "undici";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from "vitest";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
@@ -142,6 +144,123 @@ async function asAgent(prompt: string) {
   return JSON.parse(stdout) as { whole: string; streamed: string; anthropics: string };
 }
 
+/** HTTP/2 within TLS within a tunnel. */
+async function http2Inside(agent: string): Promise<ClientHttp2Session> {
+  const tls = await inside(agent, { ALPNProtocols: ["h2", "http/1.1"] });
+  expect(tls.alpnProtocol).toBe("h2");
+  const session = connectHttp2(front.origin, { createConnection: () => tls });
+  session.on("error", () => undefined);
+  onTestFinished(() => void session.destroy());
+  return session;
+}
+
+/** What came of a request, as far as it has come. */
+function askHttp2(session: ClientHttp2Session, prompt: string, over: object = {}) {
+  const messages = [{ role: "user", content: prompt }];
+  const stream = session.request({
+    ":method": "POST",
+    ":path": "/v1/chat/completions",
+    "content-type": "application/json",
+  });
+  const answer = { status: 0, reason: "", text: "", isOver: false };
+  stream.on("response", (headers) => {
+    answer.status = headers[":status"] ?? 0;
+    answer.reason = String(headers["x-altrace-reason"]);
+  });
+  stream.setEncoding("utf8");
+  stream.on("data", (piece: string) => {
+    answer.text += piece;
+  });
+  stream.on("error", () => undefined);
+  stream.on("close", () => {
+    answer.isOver = true;
+  });
+  stream.end(JSON.stringify({ model: "gpt-5-mini", messages, ...over }));
+  return answer;
+}
+
+async function overHttp2(...of: Parameters<typeof askHttp2>) {
+  const answer = askHttp2(...of);
+  return waitUntil(
+    () => `the end of ${answer.text}`,
+    () => (answer.isOver ? answer : undefined),
+  );
+}
+
+describe("HTTP/2 within that TLS", () => {
+  test("is spoken with a client that has it first, and each request meets the chain", async () => {
+    const session = await http2Inside(AGENT);
+    const [allowed, refused, otherModel] = await Promise.all([
+      overHttp2(session, "over http2"),
+      overHttp2(session, "tell of project-nightjar-1234"),
+      overHttp2(session, "other", { model: "gpt-0" }),
+    ]);
+    expect(allowed).toMatchObject({ status: 200, text: expect.stringContaining("five pieces") });
+    expect(refused).toMatchObject({ status: 403, reason: "content_refused" });
+    expect(otherModel).toMatchObject({ status: 403, reason: "model_unknown" });
+    const [reached, ...more] = provider.reachedBy("over http2");
+    expect(more).toEqual([]);
+    expect(reached?.headers.authorization).toBe(`Bearer ${PROVIDER_KEYS.OPENAI_API_KEY}`);
+    expect(provider.reachedBy("nightjar-1234")).toEqual([]);
+  });
+
+  test("serves undici's client, whole and as a stream", async () => {
+    const tls = await inside(AGENT, { ALPNProtocols: ["h2"] });
+    // Its client for proxies offers HTTP/1.1 alone, whatever it is told.
+    const connect: buildConnector.connector = (_options, done) => done(null, tls);
+    const dispatcher = new Client(front.origin, { allowH2: true, connect });
+    onTestFinished(() => dispatcher.destroy());
+    for (const stream of [false, true]) {
+      const { statusCode, body } = await dispatcher.request({
+        path: "/v1/chat/completions",
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: BODY.replace("{", `{"stream":${stream},`),
+      });
+      expect([statusCode, await body.text()]).toEqual([200, expect.stringContaining("pieces.")]);
+    }
+  });
+
+  test("cuts a stream where a rule begins to match, and nothing beside it", async () => {
+    provider.script("leak2", { pieces: ["it is project-night", "jar-0042, ", "you know"] });
+    const session = await http2Inside(AGENT);
+    const [cut, beside] = await Promise.all([
+      overHttp2(session, "script leak2", { stream: true }),
+      overHttp2(session, "beside", { stream: true }),
+    ]);
+    expect(cut.text).toContain("content_cut");
+    expect(cut.text).not.toContain("project");
+    expect(cut.text).not.toContain("[DONE]");
+    expect(beside.text).toContain("[DONE]");
+  });
+
+  test("ends with a kill: streams are told, the idle connection is closed", async () => {
+    provider.script("held2", { held: true });
+    const [busy, idle] = [
+      await http2Inside("research/worker-3"),
+      await http2Inside("research/worker-3"),
+    ];
+    const streams = [1, 2].map(() => askHttp2(busy, "script held2", { stream: true }));
+    await waitUntil(
+      () => "both streams",
+      () => (streams.every(({ text }) => text.includes("data: ")) ? true : undefined),
+    );
+    await altrace.mustCli("kill", "agent/research/worker-3", "--wait");
+    await waitUntil(
+      () => "both connections to be closed",
+      () => (busy.destroyed && idle.destroyed ? true : undefined),
+    );
+    for (const { text } of streams) {
+      expect(text).toContain("killed_agent");
+      expect(text).not.toContain("[DONE]");
+    }
+    await waitUntil(
+      () => "the provider to be let go",
+      () => (provider.openStreams("held2") === 0 ? true : undefined),
+    );
+  });
+});
+
 describe("TLS to a model provider, through HTTPS_PROXY", () => {
   test("is looked into: the official SDKs are answered, with the provider's key", async () => {
     const { whole, streamed, anthropics } = await asAgent("through the proxy");
@@ -221,10 +340,10 @@ describe("TLS to a model provider, through HTTPS_PROXY", () => {
     expect(reasonOf(bytes.toString())).toBe("method_not_allowed");
   });
 
-  test("refuses another port of that host, and a client that speaks HTTP/2 alone", async () => {
+  test("refuses another port of that host, and a client that speaks neither HTTP/1.1 nor HTTP/2", async () => {
     const { answer } = await tunnel(AGENT, 1);
     expect([statusOf(answer), reasonOf(answer)]).toEqual([403, "not_inspectable"]);
-    await expect(inside(AGENT, { ALPNProtocols: ["h2"] })).rejects.toThrow(/alert/);
+    await expect(inside(AGENT, { ALPNProtocols: ["spdy/3"] })).rejects.toThrow(/alert/);
   });
 
   test("shows certificates that are good for that host alone", async () => {

@@ -10,10 +10,10 @@ import {
 import { onTestFinished } from "vitest";
 import { cryptoRandom } from "../../../adapters/crypto-random.ts";
 import { systemClock } from "../../../adapters/system-clock.ts";
-import type { RefusedAtDoor } from "../../../node/dataplane/client-connection.ts";
 import { type Connections, createConnections } from "../../../node/dataplane/connections.ts";
 import { type Gateway, startGateway } from "../../../node/dataplane/gateway.ts";
 import { GATEWAY_LIMITS } from "../../../node/dataplane/gateway-limits.ts";
+import type { RefusedAtDoor } from "../../../node/dataplane/serve-exchange.ts";
 import { createAddressRules } from "../../../node/dataplane/tunnel/address-rules.ts";
 import { enforceTunnel } from "../../../node/enforce-tunnel.ts";
 import { LiveDecisions } from "../../../node/live-decisions.ts";

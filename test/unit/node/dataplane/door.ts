@@ -4,7 +4,6 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { onTestFinished } from "vitest";
 import { cryptoRandom } from "../../../../adapters/crypto-random.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
-import type { RefusedAtDoor } from "../../../../node/dataplane/client-connection.ts";
 import { type Connections, createConnections } from "../../../../node/dataplane/connections.ts";
 import type { Exchange } from "../../../../node/dataplane/exchange.ts";
 import {
@@ -13,6 +12,7 @@ import {
   startGateway,
 } from "../../../../node/dataplane/gateway.ts";
 import { GATEWAY_LIMITS, type GatewayLimits } from "../../../../node/dataplane/gateway-limits.ts";
+import type { RefusedAtDoor } from "../../../../node/dataplane/serve-exchange.ts";
 
 export const HOST = "127.0.0.1";
 

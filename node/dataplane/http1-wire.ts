@@ -1,0 +1,92 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Socket } from "node:net";
+import type { ClientWire } from "./client-wire.ts";
+import { resetConnection } from "./reset-connection.ts";
+
+/** A request over HTTP/1.1, whose connection is its own until its answer has ended. */
+export class Http1Wire implements ClientWire {
+  readonly source: IncomingMessage;
+  readonly #response: ServerResponse;
+  readonly #socket: Socket;
+
+  constructor(request: IncomingMessage, response: ServerResponse, socket: Socket) {
+    this.source = request;
+    this.#response = response;
+    this.#socket = socket;
+  }
+
+  isBodyComplete(): boolean {
+    return this.source.complete;
+  }
+
+  /** Of a message that breaks off there is no `end`. */
+  isBodyBroken(): boolean {
+    return false;
+  }
+
+  sayContinue(): void {
+    this.#response.writeContinue();
+  }
+
+  writeHead(status: number, headers: readonly string[], closes: boolean): void {
+    this.#response.writeHead(status, closes ? [...headers, "connection", "close"] : [...headers]);
+  }
+
+  flushHead(): void {
+    // The head and a first chunk that follows in this turn leave in one packet.
+    this.#socket.cork();
+    process.nextTick(uncork, this.#socket);
+    this.#response.flushHeaders();
+  }
+
+  write(chunk: Uint8Array): boolean {
+    return this.#response.write(chunk);
+  }
+
+  onDrain(fn: () => void): void {
+    this.#response.on("drain", fn);
+  }
+
+  end(body?: Uint8Array): void {
+    this.#response.end(body);
+  }
+
+  endUnread(body: Uint8Array): void {
+    // Ending the response now would make node:http destroy the socket with the body unread.
+    this.#response.write(body);
+  }
+
+  unreadOver(outcome: "ended" | "bounded"): void {
+    if (outcome === "ended") this.end();
+    else this.#socket.destroy();
+  }
+
+  isFinished(): boolean {
+    return this.#response.writableFinished;
+  }
+
+  unsentBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  takenBytes(): number {
+    return this.#socket.bytesWritten - this.#socket.writableLength;
+  }
+
+  cut(lastFrame: Uint8Array | undefined): void {
+    if (lastFrame !== undefined) this.#response.end(lastFrame);
+    this.#socket.destroySoon();
+  }
+
+  closeSoon(): void {
+    this.#socket.destroySoon();
+  }
+
+  reset(): void {
+    resetConnection(this.#socket);
+  }
+}
+
+function uncork(socket: Socket): void {
+  socket.uncork();
+}

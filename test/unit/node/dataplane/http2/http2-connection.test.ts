@@ -1,0 +1,423 @@
+import { once } from "node:events";
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  constants,
+  type OutgoingHttpHeaders,
+} from "node:http2";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { describe, expect, onTestFinished, test } from "vitest";
+import type { Exchange, Via } from "../../../../../node/dataplane/exchange.ts";
+import {
+  GATEWAY_LIMITS,
+  type GatewayLimits,
+} from "../../../../../node/dataplane/gateway-limits.ts";
+import {
+  CONTINUATIONS_MAX,
+  HTTP2_LIMITS,
+} from "../../../../../node/dataplane/http2/http2-limits.ts";
+import { type Door, eventually, HOST, openDoor, refusalOf } from "../door.ts";
+import {
+  END_HEADERS,
+  END_STREAM,
+  FRAME,
+  frame,
+  frameClient,
+  head,
+  header,
+} from "./http2-frames.ts";
+
+const VIA: Via = {
+  host: "a",
+  port: 443,
+  door: "forward",
+  original: undefined,
+  agentId: "red/worker",
+  keyHandle: "k",
+  isContract: false,
+};
+
+type World = { readonly door: Door; readonly port: number; readonly exchanges: Exchange[] };
+
+/** A door that is handed connections as if their TLS had been ended. */
+async function world(
+  serve: (exchange: Exchange) => void | Promise<void>,
+  limits: Partial<GatewayLimits> = {},
+): Promise<World> {
+  const exchanges: Exchange[] = [];
+  const door = await openDoor(
+    (exchange) => {
+      exchanges.push(exchange);
+      exchange.claim("red/worker", undefined);
+      return serve(exchange);
+    },
+    { limits },
+  );
+  const sockets: Socket[] = [];
+  const tcp = createServer((socket) => {
+    sockets.push(socket);
+    socket.on("error", () => undefined);
+    door.gateway.serve(socket, VIA, "h2");
+  });
+  tcp.listen(0, HOST);
+  await once(tcp, "listening");
+  onTestFinished(() => {
+    for (const socket of sockets) socket.destroy();
+    tcp.close();
+  });
+  return { door, port: (tcp.address() as AddressInfo).port, exchanges };
+}
+
+function client({ port }: World): ClientHttp2Session {
+  // Whether there is TLS is for whoever makes the connection.
+  const session = connectHttp2("https://a", { createConnection: () => connect(port, HOST) });
+  session.on("error", () => undefined);
+  onTestFinished(() => void session.destroy());
+  return session;
+}
+
+type Told = { readonly status: number; readonly text: string; readonly code: number };
+
+/** The status, the body, and the code with which the stream ended. */
+function told(stream: ClientHttp2Stream): Promise<Told> {
+  let status = 0;
+  let text = "";
+  stream.on("response", (headers) => {
+    status = headers[":status"] ?? 0;
+  });
+  stream.setEncoding("utf8");
+  stream.on("data", (piece: string) => {
+    text += piece;
+  });
+  stream.on("error", () => undefined);
+  return new Promise((resolve) => {
+    stream.on("close", () => resolve({ status, text, code: stream.rstCode ?? 0 }));
+  });
+}
+
+function ask(session: ClientHttp2Session, headers: OutgoingHttpHeaders, body?: string) {
+  const stream = session.request({ ":method": "POST", ":path": "/v1/x", ...headers });
+  stream.end(body);
+  return told(stream);
+}
+
+const echo = async (exchange: Exchange): Promise<void> => {
+  const body = await exchange.readBody({ bytesMax: 1_000_000, timeoutMs: 5_000 });
+  if (typeof body === "string") exchange.answer(refusalOf(400, body));
+  else exchange.answer({ status: 200, headers: ["x-method", exchange.head.method], body });
+};
+
+describe("a request over HTTP/2", () => {
+  test("is an exchange like any other, and many run side by side", async () => {
+    const it = await world(echo);
+    const session = client(it);
+    const asked = Array.from({ length: 20 }, (_, i) => ask(session, {}, `body ${i}`));
+    const answers = await Promise.all(asked);
+    expect(answers.map(({ text }) => text)).toEqual(asked.map((_, i) => `body ${i}`));
+    const [exchange] = it.exchanges;
+    expect(exchange?.head).toMatchObject({ method: "POST", target: "/v1/x" });
+    expect(exchange?.head.rawHeaders.slice(0, 2)).toEqual(["host", "a:443"]);
+    expect(exchange).toMatchObject({ door: "forward", via: VIA });
+    await eventually(() => it.door.registry.count() === 0, "nothing is left open");
+  });
+
+  test("with a body as large as many windows comes whole, and so does its answer", async () => {
+    const it = await world(echo);
+    const body = "0123456789".repeat(60_000);
+    expect((await ask(client(it), {}, body)).text).toBe(body);
+  });
+
+  test("for another host is answered 421, whatever was asked on the connection before", async () => {
+    const it = await world(echo);
+    const session = client(it);
+    expect((await ask(session, {}, "x")).status).toBe(200);
+    for (const headers of [
+      { ":authority": "b" },
+      { ":authority": "a:444" },
+      { host: "b" },
+      { ":authority": "a", host: "b" },
+    ]) {
+      const answer = await ask(session, headers, "x");
+      expect([answer.status, JSON.parse(answer.text).error.code]).toEqual([
+        421,
+        "misdirected_request",
+      ]);
+    }
+    expect((await ask(session, { ":authority": "A:443" }, "x")).status).toBe(200);
+    expect(it.exchanges.length).toBe(2);
+    expect(it.door.refused.map(({ reason }) => reason)).toEqual(
+      Array(4).fill("misdirected_request"),
+    );
+  });
+
+  test.each([
+    ["another scheme", { ":scheme": "http" }, 400],
+    ["a target that is no path", { ":path": "*", ":method": "OPTIONS" }, 400],
+    ["a head above headBytesMax", { "x-a": "y".repeat(GATEWAY_LIMITS.headBytesMax) }, 431],
+    [
+      "more headers than headersMax",
+      Object.fromEntries(Array.from({ length: 129 }, (_, i) => [`x-${i}`, "y"])),
+      431,
+    ],
+  ])(
+    "with %s is refused with a reason, and the connection goes on",
+    async (_what, over, status) => {
+      const it = await world(echo);
+      const session = client(it);
+      expect((await ask(session, over, undefined)).status).toBe(status);
+      expect((await ask(session, {}, "x")).status).toBe(200);
+      expect(it.exchanges.length).toBe(1);
+    },
+  );
+
+  test("that asks for a tunnel is refused", async () => {
+    const it = await world(echo);
+    const stream = client(it).request({ ":method": "CONNECT", ":authority": "b:443" });
+    stream.end();
+    const answer = await told(stream);
+    expect([answer.status, JSON.parse(answer.text).error.code]).toEqual([
+      405,
+      "method_not_allowed",
+    ]);
+  });
+
+  test("whose body breaks off is none: it is never taken for a whole one", async () => {
+    const bodies: unknown[] = [];
+    const it = await world(async (exchange) => {
+      bodies.push(await exchange.readBody({ bytesMax: 1_000, timeoutMs: 5_000 }));
+    });
+    for (const code of [constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_CANCEL]) {
+      const raw = await frameClient(it.port);
+      raw.send(
+        frame(FRAME.headers, END_HEADERS, 1, head({ ":method": "POST" })),
+        frame(FRAME.data, 0, 1, Buffer.from('{"half":1}')),
+      );
+      await eventually(() => it.exchanges.length > 0, "it is served");
+      raw.send(frame(FRAME.reset, 0, 1, Buffer.of(0, 0, 0, code)));
+      await eventually(() => it.door.registry.count() === 0, "it is over");
+      it.exchanges.length = 0;
+    }
+    expect(bodies).toEqual(["client_gone", "client_gone"]);
+    expect(it.door.faults).toEqual([]);
+  });
+
+  test("that is refused before its body is told so, and the rest is thrown away within bounds", async () => {
+    const it = await world((exchange) => exchange.answer(refusalOf(403, "killed_agent")), {
+      lingerBytesMax: 100_000,
+    });
+    const session = client(it);
+    const small = await ask(session, {}, "y".repeat(50_000));
+    expect([small.status, small.code]).toEqual([403, constants.NGHTTP2_NO_ERROR]);
+    const large = await ask(session, {}, "y".repeat(400_000));
+    expect([large.status, large.code]).toEqual([403, constants.NGHTTP2_NO_ERROR]);
+    expect(large.text).toContain("killed_agent");
+  });
+});
+
+const CUT = Buffer.from('data: {"error":{"code":"killed_agent"}}\n\n');
+
+function stream(exchange: Exchange): void {
+  exchange.begin(200, ["content-type", "text/event-stream"]);
+  exchange.write(Buffer.from("data: 1\n\n"));
+  exchange.onCut(() => exchange.cut(CUT));
+}
+
+describe("an answer that streams", () => {
+  test("is told of a kill in its last frame, and its stream ends", async () => {
+    const it = await world(stream);
+    const session = client(it);
+    const asked = [ask(session, {}), ask(session, {})];
+    await eventually(() => it.exchanges.length === 2, "both are served");
+    const cut = await it.door.registry.cutScope("agent", "agent/red/worker");
+    expect(cut.count).toBe(2);
+    for (const answer of await Promise.all(asked)) {
+      expect(answer.text).toBe(`data: 1\n\n${CUT}`);
+    }
+  });
+
+  test("that may not go on and has no last frame is reset, never ended", async () => {
+    const it = await world((exchange) => {
+      exchange.begin(200, []);
+      exchange.write(Buffer.from("x"));
+      setImmediate(() => exchange.cut(undefined));
+    });
+    const answer = await ask(client(it), {});
+    expect([answer.text, answer.code]).toEqual(["x", constants.NGHTTP2_INTERNAL_ERROR]);
+  });
+
+  test("to a client that takes nothing is reset after stalledReaderMs", async () => {
+    const it = await world(
+      (exchange) => {
+        exchange.begin(200, []);
+        exchange.write(Buffer.alloc(500_000));
+      },
+      { stalledReaderMs: 50 },
+    );
+    const raw = await frameClient(it.port);
+    raw.send(frame(FRAME.headers, END_HEADERS | END_STREAM, 1, head()));
+    await eventually(() => raw.of(FRAME.reset).length === 1, "a reset");
+    await eventually(() => it.door.registry.count() === 0, "nothing is left open");
+  });
+
+  test("is given up with its client, which whoever serves it is told", async () => {
+    let gone = 0;
+    const it = await world((exchange) => {
+      stream(exchange);
+      exchange.onGone(() => {
+        gone += 1;
+      });
+    });
+    const session = client(it);
+    const asked = session.request({ ":path": "/" });
+    asked.on("error", () => undefined);
+    await once(asked, "response");
+    asked.close(constants.NGHTTP2_CANCEL);
+    await eventually(() => gone === 1, "it is told");
+    expect(session.destroyed).toBe(false);
+  });
+});
+
+describe("a connection is ended, and the log says why, for", () => {
+  test("more than resetsPerSecondMax requests given up, one after another", async () => {
+    const it = await world(() => {});
+    const raw = await frameClient(it.port);
+    for (let i = 0; !raw.socket.destroyed && i < 1_000; i++) {
+      raw.send(...givenUp(1 + 2 * i));
+      // What comes in one read is another matter: see below.
+      const isTaken = () => it.exchanges.length > i && it.door.registry.count() === 0;
+      while (!raw.socket.destroyed && !isTaken()) await new Promise(setImmediate);
+    }
+    expect(it.door.refused).toMatchObject([
+      { reason: "http2_flood", detail: "resets", peer: HOST },
+    ]);
+    expect(it.exchanges.length).toBe(HTTP2_LIMITS.resetsPerSecondMax + 1);
+    await eventually(() => it.door.registry.count() === 0, "nothing is left open");
+  });
+
+  test.each([
+    ["PING", frame(FRAME.ping, 0, 0, Buffer.alloc(8))],
+    ["SETTINGS", frame(FRAME.settings, 0, 0)],
+  ])("%s frames, one after another", async (_what, flood) => {
+    const it = await world(() => {});
+    const raw = await frameClient(it.port);
+    for (let i = 0; !raw.socket.destroyed && i < 5_000; i++) {
+      raw.send(flood);
+      await new Promise(setImmediate);
+    }
+    await eventually(() => it.door.refused.length > 0, "the log to be told");
+    const detail = "control frames";
+    expect(it.door.refused).toMatchObject([{ reason: "http2_flood", detail, peer: HOST }]);
+  });
+
+  const atOnce: readonly (readonly [string, string, () => readonly Buffer[]])[] = [
+    [
+      "requests given up, all at once",
+      "frames or heads that are not read",
+      () => Array.from({ length: 2_000 }, (_, i) => givenUp(1 + 2 * i)).flat(),
+    ],
+    [
+      "a head in more than CONTINUATIONS_MAX frames",
+      "CONTINUATION frames",
+      () => [
+        frame(FRAME.headers, END_STREAM, 1, head()),
+        ...Array.from({ length: CONTINUATIONS_MAX + 1 }, (_, i) =>
+          frame(FRAME.continuation, 0, 1, header(`x-${i}`, "y")),
+        ),
+      ],
+    ],
+    [
+      "more than streamsMax requests at once",
+      "streams",
+      () =>
+        Array.from({ length: HTTP2_LIMITS.streamsMax + 1 }, (_, i) =>
+          frame(FRAME.headers, END_HEADERS | END_STREAM, 1 + 2 * i, head()),
+        ),
+    ],
+    [
+      "empty DATA frames",
+      "frames or heads that are not read",
+      () => [
+        frame(FRAME.headers, END_HEADERS, 1, head({ ":method": "POST" })),
+        ...Array.from({ length: HTTP2_LIMITS.invalidFramesMax + 2 }, () => frame(FRAME.data, 0, 1)),
+      ],
+    ],
+  ];
+
+  test.each(atOnce)("%s", async (_what, detail, flood) => {
+    const it = await world((exchange) => {
+      void exchange.readBody({ bytesMax: 1_000, timeoutMs: 5_000 });
+    });
+    const raw = await frameClient(it.port);
+    raw.send(...flood());
+    await eventually(() => raw.socket.destroyed, "the connection to be closed");
+    await eventually(() => it.door.refused.length > 0, "the log to be told");
+    expect(it.door.refused).toMatchObject([{ reason: "http2_flood", detail, peer: HOST }]);
+    await eventually(() => it.door.registry.count() === 0, "nothing is left open");
+    expect(it.door.faults).toEqual([]);
+  });
+
+  test("nothing less: a head that is too large to be read is reset, and no request is served", async () => {
+    const it = await world(echo);
+    const raw = await frameClient(it.port);
+    raw.send(...largeHead(1));
+    await eventually(() => raw.of(FRAME.reset).length === 1, "a reset");
+    expect(raw.of(FRAME.reset)[0]?.payload.readUInt32BE(0)).toBe(
+      constants.NGHTTP2_ENHANCE_YOUR_CALM,
+    );
+    raw.send(frame(FRAME.headers, END_HEADERS | END_STREAM, 3, head({ ":method": "POST" })));
+    await eventually(() => raw.of(FRAME.headers).length === 1, "an answer to the next");
+    expect(it.exchanges.length).toBe(1);
+  });
+
+  test("what is no HTTP/2", async () => {
+    const it = await world(echo);
+    for (const bytes of ["GET / HTTP/1.1\r\n\r\n", "\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff"]) {
+      const socket = connect(it.port, HOST, () => socket.write(bytes));
+      socket.on("error", () => undefined);
+      socket.resume();
+      await once(socket, "close");
+    }
+    expect(it.door.refused.map(({ reason }) => reason)).toEqual([
+      "malformed_http",
+      "malformed_http",
+    ]);
+  });
+
+  test("no request in its time, before the first one and after the last", async () => {
+    const first = await world(echo, { headTimeoutMs: 30 });
+    const silent = connect(first.port, HOST);
+    silent.resume();
+    await once(silent, "close");
+    const session = client(await world(echo, { keepAliveTimeoutMs: 30 }));
+    expect((await ask(session, {}, "x")).status).toBe(200);
+    await once(session, "close");
+  });
+});
+
+/** A request, and its end by its client. */
+function givenUp(id: number): readonly Buffer[] {
+  return [
+    frame(FRAME.headers, END_HEADERS | END_STREAM, id, head()),
+    frame(FRAME.reset, 0, id, Buffer.of(0, 0, 0, 8)),
+  ];
+}
+
+/** A head that is too large to be read, in as many frames as it may have. */
+function largeHead(id: number): readonly Buffer[] {
+  const bytes = head(
+    {},
+    Array.from({ length: 7 }, (_, i) => header(`x-${i}`, "y".repeat(10_000))),
+  );
+  const pieces = Array.from({ length: Math.ceil(bytes.length / 16_000) }, (_, i) =>
+    bytes.subarray(16_000 * i, 16_000 * (i + 1)),
+  );
+  return pieces.map((piece, i) =>
+    frame(
+      i === 0 ? FRAME.headers : FRAME.continuation,
+      (i === 0 ? END_STREAM : 0) | (i === pieces.length - 1 ? END_HEADERS : 0),
+      id,
+      Buffer.from(piece),
+    ),
+  );
+}
