@@ -1,7 +1,9 @@
 import {
   ACK_PATTERN,
   ackSubject,
+  CALL_PATTERN,
   COMMITTED_PATTERN,
+  callSubject,
   DIGEST_SUBJECT,
   FAST_PATTERN,
   HEAL_PATTERN,
@@ -26,7 +28,12 @@ export type NatsMember = {
 export type NatsPermissions = {
   readonly publish: readonly string[];
   readonly subscribe: readonly string[];
+  /** Whether it may answer what it was asked on a subject of its own, wherever the answer is to go. */
+  readonly answers: boolean;
 };
+
+/** How long after a question its answer is let through: longer than anybody waits for one. */
+const ANSWER_WITHIN_S = 10;
 
 /** Where a member's answers come back: nobody else may listen there. */
 export function inboxPrefix(member: Pick<NatsMember, "role" | "name">): string {
@@ -51,7 +58,8 @@ export function permissionsOf(member: Pick<NatsMember, "role" | "name">): NatsPe
     ]);
     return {
       publish: [...own, ...read],
-      subscribe: [COMMITTED_PATTERN, FAST_PATTERN, DIGEST_SUBJECT, inbox],
+      subscribe: [COMMITTED_PATTERN, FAST_PATTERN, DIGEST_SUBJECT, callSubject(name), inbox],
+      answers: true,
     };
   }
   const streams = STREAMS.flatMap(({ name, prefix }) => [
@@ -64,7 +72,7 @@ export function permissionsOf(member: Pick<NatsMember, "role" | "name">): NatsPe
   ]);
   return {
     // Answers go to the inboxes of nodes.
-    publish: [FAST_PATTERN, DIGEST_SUBJECT, "_INBOX.>", ...streams],
+    publish: [FAST_PATTERN, DIGEST_SUBJECT, CALL_PATTERN, "_INBOX.>", ...streams],
     subscribe: [
       COMMITTED_PATTERN,
       FAST_PATTERN,
@@ -75,18 +83,20 @@ export function permissionsOf(member: Pick<NatsMember, "role" | "name">): NatsPe
       REQUEST_PATTERN,
       inbox,
     ],
+    answers: false,
   };
 }
 
 /** The `authorization` block of a nats-server's configuration that lets in these and nobody else. */
 export function natsAuthorization(members: readonly NatsMember[]): string {
   const users = members.map((member) => {
-    const { publish, subscribe } = permissionsOf(member);
+    const { publish, subscribe, answers } = permissionsOf(member);
     return [
       `    # ${member.role} ${member.name}`,
       `    { nkey: ${member.publicKey}, permissions: {`,
       `      publish: { allow: ${list(publish)} }`,
       `      subscribe: { allow: ${list(subscribe)} }`,
+      ...(answers ? [`      allow_responses: { max: 1, expires: "${ANSWER_WITHIN_S}s" }`] : []),
       "    } }",
     ].join("\n");
   });

@@ -9,6 +9,7 @@ import {
   type CarveRequest,
   ContractReplySchema,
   type ContractRequest,
+  FundCallSchema,
   type RateSchema,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { parseScope } from "../proto/ids.ts";
@@ -16,6 +17,7 @@ import { writeAmounts } from "./amounts.ts";
 import { CallRefused } from "./call-refusal.ts";
 import type { Contracts, ContractView, NotOpened } from "./contracts.ts";
 import { eachUnit } from "./ledger-amounts.ts";
+import type { CallResult, NodeCalls } from "./node-calls.ts";
 import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
 
 /** What a node asks about contracts. */
@@ -39,7 +41,7 @@ export function contractHandlers(contracts: Contracts) {
     },
     carve: async (asked: CarveRequest, { node }: RequestFrom): Promise<ReplyBody> => {
       const named = asked.node === "" ? node : asked.node;
-      const opened = await contracts.open(asked.chain, "delegated", { node: named, asker: node });
+      const opened = await contracts.carve(asked.chain, { node: named, asker: node });
       if ("refused" in opened) return refusedBody(opened.refused, textOf(opened));
       const { id, parent } = opened.account;
       const left = await contracts.ownRate(parent);
@@ -56,22 +58,21 @@ export function contractHandlers(contracts: Contracts) {
 type Asked = { readonly chain: string; readonly node: string };
 
 /** What an operator asks about contracts. */
-export function contractCalls(contracts: Contracts) {
-  const open = async ({ chain, node }: Asked, kind: "root" | "delegated") => {
-    const opened = await contracts.open(chain, kind, { node });
-    if ("refused" in opened) {
-      throw new CallRefused({
-        code: "FAILED_PRECONDITION",
-        reason: opened.refused,
-        message: textOf(opened),
-        field: "chain",
-      });
-    }
-    return { contract: stateOf(opened) };
-  };
+export function contractCalls(contracts: Contracts, nodes: Pick<NodeCalls, "ask">) {
   return {
-    issueContract: (asked: Asked) => open(asked, "root"),
-    delegate: (asked: Asked) => open(asked, "delegated"),
+    issueContract: async ({ chain, node }: Asked) => ({
+      contract: stateOf(orRefused(await contracts.issue(chain, { node }))),
+    }),
+    /** Its delegator's node has it carved, as if its delegator had asked there (K4 of ./contracts.ts). */
+    delegate: async ({ chain, node }: Asked) => {
+      const { contract, servedBy } = orRefused(await contracts.delegated(chain));
+      const value = create(FundCallSchema, { chain, node });
+      mustBeFunded(servedBy, await nodes.ask(servedBy, { case: "fund", value }));
+      // The ledger's word counts, whatever the node said.
+      const [opened] = await contracts.tree(contract);
+      if (opened === undefined) throw unavailable(`Node ${servedBy} says it is carved; it is not.`);
+      return { contract: stateOf(opened) };
+    },
     listContracts: async ({ contract }: ListContractsRequest) => {
       if (contract !== "") mustBeContract(contract);
       const views = await contracts.tree(contract === "" ? undefined : contract);
@@ -89,6 +90,33 @@ export function mustBeContract(id: string): void {
     message: `${id} is no contract's id.`,
     field: "contract",
   });
+}
+
+function orRefused<T extends object>(answer: T | NotOpened): T {
+  if (!("refused" in answer)) return answer;
+  throw new CallRefused({
+    code: "FAILED_PRECONDITION",
+    reason: answer.refused,
+    message: textOf(answer),
+    field: "chain",
+  });
+}
+
+/** @throws CallRefused The delegator's node did not have it carved, or did not say. */
+function mustBeFunded(node: string, result: CallResult): void {
+  if ("fault" in result) {
+    const said = `Node ${node}, which serves its delegator, gave no answer (${result.fault}).`;
+    throw unavailable(`${said} Asked again, it is the same delegation.`);
+  }
+  const { body } = result;
+  if (body.case === "fund") return;
+  const { reason, message } = body.value;
+  if (reason === "contract_unavailable") throw unavailable(`Node ${node}: ${message}.`);
+  throw new CallRefused({ code: "FAILED_PRECONDITION", reason, message, field: "chain" });
+}
+
+function unavailable(message: string): CallRefused {
+  return new CallRefused({ code: "UNAVAILABLE", reason: "contract_unavailable", message });
 }
 
 function textOf(refusal: NotOpened): string {

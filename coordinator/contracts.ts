@@ -6,8 +6,8 @@
 //     ledger, whichever hears of it first.
 // K3. A contract is lent to and served on one node: the one whose key it is held by, or where its agent
 //     holds it, the one that was named when its account was opened.
-// K4. A node may have carved what was delegated from a contract that it serves itself, and no other: it is the one
-//     that takes the child's rate from its delegator.
+// K4. What was delegated from a contract is carved for the node that serves that contract, and for nobody else, the
+//     operator included: it is the one that takes the child's rate from its delegator's requests first.
 
 import type { ContractRefusal } from "../authority/contract-refusal.ts";
 import { publicKeyOf } from "../authority/holder-key.ts";
@@ -72,28 +72,56 @@ export class Contracts {
   }
 
   /**
-   * Opens the account of a root, or of what was delegated from a contract that is open.
+   * Opens the account of a root.
    *
    * @param node Serves it, where its agent holds it.
-   * @param asker The node that asks, where one does: K4.
    */
-  async open(
+  issue(chain: string, { node }: { readonly node: string }): Promise<ContractView | NotOpened> {
+    return this.#open(chain, "root", { node, asker: "" });
+  }
+
+  /**
+   * Opens the account of what was delegated from a contract that is open.
+   *
+   * @param node Serves it, where its agent holds it.
+   * @param asker The node that asks: K4.
+   */
+  carve(
+    chain: string,
+    { node, asker }: { readonly node: string; readonly asker: string },
+  ): Promise<ContractView | NotOpened> {
+    return this.#open(chain, "delegated", { node, asker });
+  }
+
+  /** A chain's last contract, and the node that serves its delegator and so may have it carved (K4). */
+  async delegated(
+    chain: string,
+  ): Promise<{ readonly contract: string; readonly servedBy: string } | NotOpened> {
+    const verified = this.#verified(chain);
+    if ("refused" in verified) return verified;
+    const above = verified.links.at(-2);
+    if (above === undefined) return notOf("delegated");
+    const account = await this.#options.ledger.contracts((contracts) => contracts.get(above.id));
+    return account
+      ? { contract: verified.leaf.id, servedBy: account.node }
+      : { refused: "contract_unknown", message: above.id };
+  }
+
+  async #open(
     chain: string,
     kind: "root" | "delegated",
-    { node = "", asker }: { readonly node?: string; readonly asker?: string } = {},
+    { node, asker }: { readonly node: string; readonly asker: string },
   ): Promise<ContractView | NotOpened> {
     const verified = this.#verified(chain);
     if ("refused" in verified) return verified;
-    if ((verified.links.length === 1) !== (kind === "root")) {
-      return { refused: "contract_order", message: `a ${kind} contract is asked for` };
-    }
+    if ((verified.links.length === 1) !== (kind === "root")) return notOf(kind);
     const account = this.#accountOf(verified, chain, node);
     if (!this.#options.replica.trust.nodeIds().includes(account.node)) {
       return { refused: "delegation_holder", message: `node ${account.node}` };
     }
     return this.#options.ledger.contracts((contracts) => {
       const delegator = contracts.get(account.parent)?.node;
-      if (asker !== undefined && delegator !== undefined && delegator !== asker) {
+      if (delegator !== undefined && delegator !== asker) {
         return { refused: "contract_elsewhere", message: `node ${delegator} serves its delegator` };
       }
       const opened = contracts.open(account);
@@ -190,6 +218,10 @@ export class Contracts {
     // A ledger that cannot be written lends nothing meanwhile, and hears of it again at the next start.
     this.#options.ledger.contracts((contracts) => contracts.revoke(id)).catch(() => undefined);
   }
+}
+
+function notOf(kind: "root" | "delegated"): NotOpened {
+  return { refused: "contract_order", message: `a ${kind} contract is asked for` };
 }
 
 function viewOf(account: ContractAccount, rowOf: (unit: LedgerUnit) => LedgerRow): ContractView {

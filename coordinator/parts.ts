@@ -23,6 +23,7 @@ import { type LedgerDoor, ownLedger, SharedLedger } from "./ledger-door.ts";
 import { followLimits } from "./limit-sync.ts";
 import { MeshAgents } from "./mesh-agents.ts";
 import type { CoordinatorMetrics } from "./metrics.ts";
+import { NodeCalls } from "./node-calls.ts";
 import { NodeRequests } from "./node-requests.ts";
 import type { Placement } from "./placement.ts";
 import { RateDoor } from "./rate-door.ts";
@@ -118,6 +119,7 @@ export function buildParts(input: PartsInput): Parts {
     ...input,
     ...meshParts,
     contracts,
+    nodes: new NodeCalls({ ...input, ...meshParts }),
     witness,
     mesh: input.pin.mesh,
     ledger,

@@ -30,6 +30,7 @@ import { type Enrolment, TOKEN_TTL_MS_MAX } from "./enrolment.ts";
 import type { LedgerDoor } from "./ledger-door.ts";
 import { ledgerView } from "./ledger-view.ts";
 import type { MeshAgents } from "./mesh-agents.ts";
+import type { NodeCalls } from "./node-calls.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
 import type { Witness } from "./witness.ts";
@@ -44,6 +45,7 @@ export type ServiceOptions = {
   readonly ledger: LedgerDoor;
   readonly enrolment: Enrolment;
   readonly contracts: Contracts;
+  readonly nodes: Pick<NodeCalls, "ask">;
   readonly agents: MeshAgents;
   readonly witness: Witness;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
@@ -103,7 +105,7 @@ export function coordinatorService(options: ServiceOptions) {
       mustLead(options);
       return ledgerView(options.ledger, account);
     },
-    ...contractCalls(options.contracts),
+    ...contractCalls(options.contracts, options.nodes),
     revokeContract: async (request: RevokeContractRequest, call: Call) => ({
       command: commandState(await revokeContract(options, request, call), registry),
     }),

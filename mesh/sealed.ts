@@ -6,7 +6,16 @@ import { SealedSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
  * What a sealed message is. The name is under the signature, so that a message of one kind never
  * passes for another; records have a domain of their own, which is none of these.
  */
-export const SEAL_DOMAINS = ["beat", "ack", "request", "reply", "journal", "leader"] as const;
+export const SEAL_DOMAINS = [
+  "beat",
+  "ack",
+  "request",
+  "reply",
+  "call",
+  "answer",
+  "journal",
+  "leader",
+] as const;
 export type SealDomain = (typeof SEAL_DOMAINS)[number];
 
 /** Bytes of a sealed message at most; the bus carries no more. */

@@ -33,10 +33,13 @@ export const ACK_PATTERN = "alt.ack.*";
 export const HEARTBEAT_PATTERN = "alt.hb.*";
 export const REQUEST_PATTERN = "alt.req.*.*";
 export const HEAL_PATTERN = "alt.heal.*";
+/** What the control plane asks of nodes. */
+export const CALL_PATTERN = "alt.call.*";
 
 export const ackSubject = (node: string): string => `alt.ack.${node}`;
 export const heartbeatSubject = (node: string): string => `alt.hb.${node}`;
 export const healSubject = (node: string): string => `alt.heal.${node}`;
+export const callSubject = (node: string): string => `alt.call.${node}`;
 
 /** What a node asks of the control plane. */
 export const REQUEST_METHODS = [

@@ -6,7 +6,7 @@ import type { Delegation } from "../../authority/delegation.ts";
 import { type HolderJwk, holderJwk } from "../../authority/holder-key.ts";
 import type { Rate } from "../../authority/rate.ts";
 import { signingInputOf, tokenOf } from "../../authority/token.ts";
-import { LINK_SEPARATOR } from "../../authority/verify-chain.ts";
+import { type Contract, LINK_SEPARATOR } from "../../authority/verify-chain.ts";
 import type { TrustView } from "../../mesh/trust.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Signer } from "../../ports/keys.ts";
@@ -19,7 +19,7 @@ import {
 import { REASONS, type Reason } from "../../proto/reasons.ts";
 import { CONTRACT_KEY_PREFIX } from "../credential.ts";
 import { newVirtualKey } from "../new-virtual-key.ts";
-import type { DelegationAnswer, Funding } from "../thread-messages.ts";
+import { type DelegationAnswer, type Funding, heldHandle } from "../thread-messages.ts";
 import type { ContractDesk, ServedContract } from "./contract-desk.ts";
 import { readRate } from "./read-rate.ts";
 
@@ -89,6 +89,29 @@ export async function fund(
   const { rate } = verified.leaf.claims.authority;
   const carved = await carve({ chain, node, rate }, parent, deps);
   return "refused" in carved ? carved : { ...carved, chain };
+}
+
+/**
+ * The same for whoever shows nothing but the chain, on the control plane's word: its delegator is the contract
+ * above the last one, if this node serves that.
+ */
+export async function fundFor(funding: Funding, deps: DelegationsDeps): Promise<DelegationAnswer> {
+  const { desk } = deps;
+  const verified = await desk.verify(funding.chain);
+  if (typeof verified === "string") return { refused: verified, detail: "of the chain" };
+  const above = verified.links.at(-2);
+  if (above === undefined) return { refused: "contract_order", detail: "a root is issued" };
+  const handle = handleOf(above);
+  const parent = desk.known(handle) ?? (await desk.find(handle));
+  return typeof parent === "string"
+    ? { refused: parent, detail: "of the delegator" }
+    : fund(parent, funding, deps);
+}
+
+/** By what the desk knows a contract: its key's hash, or a name where its agent has a key of its own. */
+function handleOf({ id, claims }: Contract): string {
+  const { sha256 } = claims.bearer;
+  return sha256 === "" ? heldHandle(id) : Buffer.from(sha256, "base64url").toString("hex");
 }
 
 /**

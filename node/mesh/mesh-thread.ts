@@ -3,7 +3,6 @@ import type { Delegation } from "../../authority/delegation.ts";
 import { distrustOf } from "../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel } from "../../ports/clock.ts";
-import type { NodeRequest } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import type { KilledBy } from "../decision/facts.ts";
 import { type Table, trustVersion } from "../table/table.ts";
 import type {
@@ -13,8 +12,9 @@ import type {
   MeshToControl,
 } from "../thread-messages.ts";
 import type { ClosablePort } from "../thread-port.ts";
+import { Calls } from "./calls.ts";
 import { ContractDesk, resolveContract } from "./contract-desk.ts";
-import { delegate, fund } from "./delegations.ts";
+import { type DelegationsDeps, delegate, fund, fundFor } from "./delegations.ts";
 import type { Resolved } from "./directory.ts";
 import type { EnforcedTimes, EnforcementHooks } from "./enforcement.ts";
 import { LoopPorts } from "./loop-ports.ts";
@@ -56,6 +56,7 @@ export class MeshThread {
   readonly #loops: LoopPorts;
   readonly #sleep: SleepWatch;
   readonly #timers = new Map<"sweep" | "kills" | "sleep", Cancel>();
+  #stopCalls: () => void = () => undefined;
   #isStopping = false;
 
   constructor(deps: MeshThreadDeps) {
@@ -109,29 +110,46 @@ export class MeshThread {
   }
 
   async #delegate(keySha256: string, delegation: Delegation | Funding): Promise<DelegationAnswer> {
-    const { config, ports } = this.#deps;
-    const { trust, requests } = this.replica;
     const desk = this.#contracts;
-    const deps = {
-      ...ports,
-      node: config.node,
-      signer: this.replica.signer,
-      trust,
-      desk,
-      ask: (body: NodeRequest["body"], options: { readonly timeoutMs: number }) =>
-        requests.ask(body, options),
-      onRate: (delegator: string) => this.#loops.forget(delegator),
-    };
     const parent = desk.known(keySha256) ?? (await desk.find(keySha256));
     if (typeof parent === "string") return { refused: parent, detail: "of the delegator" };
     return "chain" in delegation
-      ? fund(parent, delegation, deps)
-      : delegate(parent, delegation, deps);
+      ? fund(parent, delegation, this.#delegations())
+      : delegate(parent, delegation, this.#delegations());
+  }
+
+  #delegations(): DelegationsDeps {
+    const { config, ports } = this.#deps;
+    const { trust, signer, requests } = this.replica;
+    return {
+      ...ports,
+      node: config.node,
+      signer,
+      trust,
+      desk: this.#contracts,
+      ask: (body, options) => requests.ask(body, options),
+      onRate: (delegator) => this.#loops.forget(delegator),
+    };
+  }
+
+  #listenToCalls(): () => void {
+    const { config, ports } = this.#deps;
+    const { trust, signer } = this.replica;
+    const calls = new Calls({
+      ...ports,
+      node: config.node,
+      signer,
+      trust,
+      verify: ports.keys.verify,
+      fund: (funding) => fundFor(funding, this.#delegations()),
+    });
+    return calls.listen();
   }
 
   /** Says `ready` when everything on disk is in force. */
   async start(): Promise<void> {
     await this.replica.start();
+    this.#stopCalls = this.#listenToCalls();
     this.#deps.post({ t: "ready" });
     this.#watchSleep();
   }
@@ -180,6 +198,7 @@ export class MeshThread {
     this.#isStopping = true;
     for (const cancel of this.#timers.values()) cancel();
     this.#deps.onStopping?.();
+    this.#stopCalls();
     await this.replica.stop();
     this.#loops.close();
     await this.#deps.onStopped();

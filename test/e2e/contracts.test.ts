@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { createGrpcClient } from "../../adapters/grpc-client.ts";
 import { runProgram } from "../../cli/program.ts";
+import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { type Altrace, startAltrace } from "../support/start-altrace.ts";
@@ -306,6 +308,35 @@ describe("contracts", () => {
     const own2 = ["--key", worker.file, "--chain", child.chain];
     const others = await cli("contract", "fund", ...own2, "--child", child.chain, ...at);
     expect(others.stderr).toContain("contract_parent");
+  });
+
+  test("an operator has it funded, and the delegator goes without that rate from then on", async () => {
+    const [planner, worker] = [ownKey("lead"), ownKey("hand")];
+    const root = await issue(GRANT, "--holder", planner.x);
+    const url = `${altrace.gateway}/v1/chat/completions`;
+    const ask = async (key: { readonly file: string }, chain: string) => {
+      const words = ["--key", key.file, "--chain", chain, "--url", url];
+      const { said } = await cli("contract", "prove", ...words);
+      return fetch(url, { ...HELLO, headers: { ...said, "content-type": "application/json" } });
+    };
+    expect((await ask(planner, root.chain)).status).toBe(200);
+    const part = join(folder, "all-of-it.json");
+    writeFileSync(part, JSON.stringify({ ...PART, rate: GRANT.rate }));
+    const wish = ["--holder", worker.x, "--grant", part];
+    const own = ["--key", planner.file, "--chain", root.chain];
+    const { chain, contract } = (await cli("contract", "delegate", "--offline", ...own, ...wish))
+      .said;
+    const path = join(altrace.home, "coordinator.sock");
+    const { calls, close } = createGrpcClient(CoordinatorService, { kind: "unix", path });
+    for (const _twice of ["carved", "known"]) {
+      const opened = await calls.delegate({ chain });
+      expect(opened.contract).toMatchObject({ contract, parent: root.contract, state: "open" });
+    }
+    await expect(calls.delegate({ chain: root.chain })).rejects.toThrow(/contract_order|delegated/);
+    close();
+    const without = await ask(planner, root.chain);
+    expect([without.status, reasonOf(without)]).toEqual([429, "rate_requests"]);
+    expect((await oncePaced(() => ask(worker, chain))).status).toBe(200);
   });
 
   test("a key without a contract cannot delegate, and one that nobody made is unknown", async () => {

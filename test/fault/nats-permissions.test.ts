@@ -1,9 +1,12 @@
-import { mkdirSync } from "node:fs";
+import { generateKeyPairSync } from "node:crypto";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { createGrpcClient } from "../../adapters/grpc-client.ts";
 import { inboxPrefix, natsAuthorization } from "../../adapters/nats-permissions.ts";
 import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
+import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { ARCHIVES_HERE, archived, SHIPS_AT_ONCE, verifiedArchive } from "../support/archived.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
@@ -16,6 +19,21 @@ import { waitUntil } from "../support/wait-until.ts";
 vi.setConfig(E2E_TIMEOUTS);
 
 const AGENT = "research/worker-1";
+const bucket = { b: 10, n: 10, w: 1 };
+const GRANT = {
+  budget: { calls: 100, tok: 10_000, usd_u: 1_000_000 },
+  class: { scheme: "public.internal.confidential.restricted", lvl: 2, cmp: [] },
+  geo: { src: ["DE"], proc: ["US", "EU"], egr: ["US", "EU"] },
+  models: ["openai/gpt-5-mini"],
+  rate: { req: bucket, tok: bucket, usd_u: bucket },
+  time: [],
+  tools: {},
+};
+const half = { b: 5, n: 5, w: 1 };
+const PART = {
+  budget: { calls: 10, tok: 1_000, usd_u: 1_000 },
+  rate: { req: half, tok: half, usd_u: half },
+};
 
 let provider: Provider;
 let mesh: Mesh;
@@ -102,6 +120,33 @@ describe("a server that lets in this mesh alone", () => {
     expect(accounts.map(({ account }) => account)).toContain(`agent/${AGENT}`);
   });
 
+  test("carries a coordinator's call to a node, and the node's answer", async () => {
+    using dir = tempDir();
+    const file = (name: string, content: string) => {
+      const path = join(dir.path, name);
+      writeFileSync(path, content, { mode: 0o600 });
+      return path;
+    };
+    const { privateKey } = generateKeyPairSync("ed25519");
+    const key = file("own.pem", privateKey.export({ format: "pem", type: "pkcs8" }) as string);
+    const { x = "" } = privateKey.export({ format: "jwk" });
+    const holder = ["--holder", x];
+    const grant = ["--grant", file("grant.json", JSON.stringify(GRANT))];
+    const issued = await mesh.mustCli(
+      ...["contract", "issue", AGENT, ...grant, ...holder, "--node", "n1", "--json"],
+    );
+    const { chain } = JSON.parse(issued) as { readonly chain: string };
+    const own = ["--key", key, "--chain", chain, ...holder];
+    const part = ["--grant", file("part.json", JSON.stringify(PART))];
+    const child = JSON.parse(
+      await mesh.mustCli("contract", "delegate", "--offline", ...own, ...part, "--json"),
+    ) as { readonly chain: string; readonly contract: string };
+    const path = join(mesh.coordinator.home, "coordinator.sock");
+    const { calls, close } = createGrpcClient(CoordinatorService, { kind: "unix", path });
+    const opened = await calls.delegate({ chain: child.chain }).finally(close);
+    expect(opened.contract).toMatchObject({ contract: child.contract, node: "n1", state: "open" });
+  });
+
   test.each([
     ["a kill ahead of its commit", "alt.fast.kill.global"],
     ["a record of the stream", "alt.ctl.kill.global"],
@@ -115,6 +160,8 @@ describe("a server that lets in this mesh alone", () => {
     ["a link of the ledger's journal", "alt.lj.0"],
     ["a word on who leads", "alt.coord.leader"],
     ["an answer to another node", "_INBOX.n2.x"],
+    ["a call to another node", "alt.call.n2"],
+    ["an answer that no coordinator asked for", "_INBOX_COORDINATOR.c1.x"],
     ["the end of a stream", "$JS.API.STREAM.DELETE.ALT_CTL"],
     ["a purge", "$JS.API.STREAM.PURGE.ALT_CTL"],
     ["another shape of a stream", "$JS.API.STREAM.UPDATE.ALT_CTL"],
@@ -129,16 +176,22 @@ describe("a server that lets in this mesh alone", () => {
     await nc.close();
   });
 
-  test.each(["alt.req.>", "alt.ack.*", "_INBOX.>", "_INBOX_COORDINATOR.c1.>", "alt.lj.>", ">"])(
-    "a node that was taken over cannot listen to %s",
-    async (subject) => {
-      const { nc, violations } = await connectAs(stolen.seed);
-      nc.subscribe(subject, { callback: () => undefined });
-      await judged(nc);
-      await vi.waitFor(() => expect(violations.join()).toContain(subject.toLowerCase()));
-      await nc.close();
-    },
-  );
+  test.each([
+    "alt.req.>",
+    "alt.ack.*",
+    "alt.call.*",
+    "alt.call.n2",
+    "_INBOX.>",
+    "_INBOX_COORDINATOR.c1.>",
+    "alt.lj.>",
+    ">",
+  ])("a node that was taken over cannot listen to %s", async (subject) => {
+    const { nc, violations } = await connectAs(stolen.seed);
+    nc.subscribe(subject, { callback: () => undefined });
+    await judged(nc);
+    await vi.waitFor(() => expect(violations.join()).toContain(subject.toLowerCase()));
+    await nc.close();
+  });
 
   test("its own word it has, so the refusals above are not those of a deaf server", async () => {
     const { nc, violations } = await connectAs(stolen.seed);

@@ -260,7 +260,7 @@ class Tree {
 
   async plant(): Promise<void> {
     const top = [root({ authority: WIDE })];
-    const opened = await this.#contracts.open(chainText(...top), "root");
+    const opened = await this.#contracts.issue(chainText(...top), { node: "" });
     if ("refused" in opened) throw new Error(opened.refused);
     this.paths.push(top);
   }
@@ -271,7 +271,7 @@ class Tree {
     const path = [...above, delegated(above, this.paths, link)];
     // The node that serves the delegator asks, or one that has got hold of the chain.
     const asker = link.lie === "elsewhere" ? "n9" : nodeOf(above.at(-1) as Forged);
-    const opened = await this.#contracts.open(chainText(...path), "delegated", { asker });
+    const opened = await this.#contracts.carve(chainText(...path), { node: "", asker });
     if ("refused" in opened) {
       const name = `${link.lie} ${opened.refused}`;
       refusals.set(name, (refusals.get(name) ?? 0) + 1);

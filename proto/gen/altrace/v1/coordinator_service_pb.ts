@@ -853,7 +853,7 @@ export type DelegateRequest = Message<"altrace.v1.DelegateRequest"> & {
   chain: string;
 
   /**
-   * As for a root.
+   * The node that serves it, where its agent holds it by a key of its own; empty: the one that serves its delegator.
    *
    * @generated from field: string node = 2;
    */
@@ -1508,7 +1508,8 @@ export const CoordinatorService: GenService<{
     output: typeof IssueContractResponseSchema;
   },
   /**
-   * Takes in a contract that its delegator signed, and moves its money out of the delegator's account.
+   * Takes in a contract that its delegator signed, and moves its money and its rate away from the delegator. The
+   * node that serves the delegator does it, so that node must answer. A repeated call is the same delegation.
    *
    * @generated from rpc altrace.v1.CoordinatorService.Delegate
    */

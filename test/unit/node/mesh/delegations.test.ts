@@ -6,12 +6,18 @@ import { holderJwk } from "../../../../authority/holder-key.ts";
 import { verifyChain } from "../../../../authority/verify-chain.ts";
 import type { TrustView } from "../../../../mesh/trust.ts";
 import { ContractDesk, type ServedContract } from "../../../../node/mesh/contract-desk.ts";
-import { type DelegationsDeps, delegate, fund } from "../../../../node/mesh/delegations.ts";
-import type { DelegationAnswer } from "../../../../node/thread-messages.ts";
+import {
+  type DelegationsDeps,
+  delegate,
+  fund,
+  fundFor,
+} from "../../../../node/mesh/delegations.ts";
+import { type DelegationAnswer, heldHandle } from "../../../../node/thread-messages.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { twinRandom } from "../../../../ports/twin-random.ts";
 import {
   CarveReplySchema,
+  ContractReplySchema,
   type NodeReply,
   NodeReplySchema,
   type NodeRequest,
@@ -100,13 +106,14 @@ beforeEach(async () => {
   parent = { keySha256: "p", chain, freshUntilNs: 1n << 62n, verified, rate: AUTHORITY.rate };
 });
 
-function carved(contract: string): NodeReply["body"] {
+function rateOf({ req, tok, usd_u }: typeof RATE) {
   const bucket = (amount: number) => ({ burst: 1n, amount: BigInt(amount), seconds: 1n });
-  const parentRate = create(RateSchema, {
-    requests: bucket(RATE.req),
-    tokens: bucket(RATE.tok),
-    usdMicros: bucket(RATE.usd_u),
-  });
+  const buckets = { requests: bucket(req), tokens: bucket(tok), usdMicros: bucket(usd_u) };
+  return create(RateSchema, buckets);
+}
+
+function carved(contract: string): NodeReply["body"] {
+  const parentRate = rateOf(RATE);
   return { case: "carve", value: create(CarveReplySchema, { contract, parentRate }) };
 }
 
@@ -227,5 +234,62 @@ describe("a contract that was signed without a node is funded", () => {
   ])("but none %s", async (_name, chain, node, reason) => {
     expect(await fund(parent, { chain, node }, deps)).toMatchObject({ refused: reason });
     expect(asked).toEqual([]);
+  });
+});
+
+describe("the control plane has it funded by what the chain shows", () => {
+  const top = root({ key: AGENT, bearer: { sha256: "", source: "" } });
+  const chain = chainText(top, child(top, { key: testKey(42) }));
+  const handle = heldHandle(top.id);
+  /** The ledger's word of the delegator, and then of the carve. */
+  const answering = (contract: () => NodeReply["body"], carve: () => NodeReply["body"]) => () =>
+    asked.at(-1)?.case === "contract" ? contract() : carve();
+  const served = (): NodeReply["body"] => ({
+    case: "contract",
+    value: create(ContractReplySchema, {
+      chain: chainText(top),
+      rate: rateOf({ req: 20, tok: 200_000, usd_u: 1_000_000 }),
+    }),
+  });
+
+  test("for the contract above its last, whose rate is at once what is left", async () => {
+    said = answering(served, () => carved("c-1"));
+    expect(await fundFor({ chain, node: "node-2" }, deps)).toEqual({ contract: "c-1", chain });
+    expect(asked).toMatchObject([
+      { case: "contract", value: { contract: top.id } },
+      { case: "carve", value: { chain, node: "node-2" } },
+    ]);
+    expect(onRate).toHaveBeenLastCalledWith(handle);
+    expect(desk.known(handle)?.rate.req).toEqual({ burst: 1, amount: 3, seconds: 1 });
+  });
+
+  test("the delegator goes without that rate from before the ledger is asked", async () => {
+    let meanwhile: unknown;
+    said = answering(served, () => {
+      meanwhile = desk.known(handle)?.rate.req.amount;
+      return refused("delegation_fan_out");
+    });
+    const before = await desk.find(handle);
+    expect(before).toMatchObject({ rate: { req: { amount: 20 } } });
+    expect(await fundFor({ chain, node: "" }, deps)).toMatchObject({
+      refused: "delegation_fan_out",
+    });
+    expect(meanwhile).toBeLessThan(20);
+    expect(desk.known(handle)?.rate.req.amount).toBe(20);
+  });
+
+  test.each<[string, string, string, number]>([
+    ["a root", chainText(top), "contract_order", 0],
+    [
+      "what somebody else signed",
+      chainText(top, child(top, { signedBy: testKey(66) })),
+      "contract_signature",
+      0,
+    ],
+    ["what another node serves", chain, "contract_elsewhere", 1],
+  ])("but not %s", async (_name, text, reason, questions) => {
+    said = () => refused("contract_elsewhere");
+    expect(await fundFor({ chain: text, node: "" }, deps)).toMatchObject({ refused: reason });
+    expect(asked).toHaveLength(questions);
   });
 });
