@@ -101,6 +101,17 @@ export const K6_SCRIPTS: readonly K6Script[] = [
     ],
   },
   {
+    name: "teardown-sessions",
+    asks: "target",
+    during: "kill",
+    told: [
+      ["sessions_cut", "count"],
+      ["sessions_refused", "count"],
+      ["session_ms", "p(50)"],
+      ["session_ms", "max"],
+    ],
+  },
+  {
     name: "overrun",
     asks: "adversary",
     during: "nothing",
