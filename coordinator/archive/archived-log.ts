@@ -115,8 +115,9 @@ export class ArchivedLog {
     if (!verifyConsistency(claim)) return "inconsistent";
     this.#edge = edge;
     for (const [i, entry] of entries.entries()) this.#add(entry, full[i] as readonly TileFile[]);
-    // The same checkpoint again, as after an answer that was lost, is not written again.
-    const isNews = !this.#published.startsWith(`${checkpoint.note.text}\n`);
+    // The same checkpoint again, as after an answer that was lost, is not written again. After a loss of power it may
+    // be there before the word that its entries are, and then they are to be brought to the disk once more.
+    const isNews = !this.#published.startsWith(`${checkpoint.note.text}\n`) || size > this.#kept;
     this.#due = edge.size === size && isNews ? note : undefined;
     return "taken";
   }

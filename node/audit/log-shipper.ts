@@ -38,7 +38,7 @@ export const SHIP_BYTES_MAX = 48 * 1024;
 /** After an answer that was none, the next question waits this long at first, and up to the second, ms. */
 const RETRY_MS = { first: 1_000, last: 30_000 } as const;
 const ASK_TIMEOUT_MS = 10_000;
-/** An archive that sends the node to and fro is asked more slowly. */
+/** Questions at once that bring nothing forward, as with an archive that sends the node to and fro. */
 const TURNS_MAX = 4;
 
 /** Asks the control plane; undefined when no answer came that counts. */
@@ -147,12 +147,27 @@ export class LogShipper {
       return { waitMs: Math.max(Number(reply.retryMs), RETRY_MS.first) };
     }
     this.#told = "";
-    this.#turns = 0;
-    this.#retryMs = RETRY_MS.first;
+    const keptBefore = this.#kept;
     this.#next = Number(reply.next);
     // Never more than was shown to be the beginning of this log.
     this.#noteKept(Math.min(Number(reply.kept), first + entries.length), kid);
-    return this.#next >= size && this.#kept >= size ? "done" : "on";
+    if (this.#next >= size && this.#kept >= size) {
+      this.#turns = 0;
+      this.#retryMs = RETRY_MS.first;
+      return "done";
+    }
+    return this.#again(entries.length > 0 || this.#kept > keptBefore);
+  }
+
+  /** The next question at once, unless the last ones have brought nothing forward. */
+  #again(isForward: boolean): StepOutcome {
+    if (isForward) {
+      this.#turns = 0;
+      this.#retryMs = RETRY_MS.first;
+      return "on";
+    }
+    this.#turns += 1;
+    return this.#turns < TURNS_MAX ? "on" : this.#later();
   }
 
   /**
@@ -165,8 +180,7 @@ export class LogShipper {
     if (Number(reply.kept) < this.#kept) this.#noteKept(Number(reply.kept), kid);
     // It has more than this checkpoint covers: there is nothing to bring.
     if (next > size) return "done";
-    this.#turns += 1;
-    return this.#turns < TURNS_MAX ? "on" : this.#later();
+    return this.#again(false);
   }
 
   #noteKept(kept: number, kid: string): void {

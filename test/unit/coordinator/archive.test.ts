@@ -12,6 +12,7 @@ import { buildLog, entriesOf, recordsOf, signerOf } from "../audit/sample-log.ts
 import { TwinDisk } from "../node/audit/twin-disk.ts";
 import { Coordinator, DIR, LOG, logOf, ORIGIN, ShippingNode, VKEY } from "./archive-world.ts";
 
+const LESS = logOf(120);
 const SMALL = logOf(200);
 const MIDDLE = logOf(700);
 const WHOLE = logOf(1_100);
@@ -225,6 +226,23 @@ describe("an archive", () => {
 });
 
 describe("a power cut at an archive", () => {
+  test("C2: between a checkpoint and the word that its entries are there: they are taken once more", async () => {
+    const coordinator = new Coordinator();
+    await new ShippingNode(coordinator).cosigned(LESS);
+    const word = coordinator.files().get("archived") as Buffer;
+    await new ShippingNode(coordinator).cosigned(SMALL);
+    const disk = coordinator.disk.afterCrash();
+    disk.spoil(`${DIR}/${ORIGIN}/archived`, () => word);
+    coordinator.restart(disk);
+    const node = new ShippingNode(coordinator);
+    const asked = coordinator.asked.length;
+    await node.cosigned(SMALL);
+    expect(node.kept.at(-1)).toBe(SMALL.size);
+    expect(coordinator.asked.length - asked).toBe(2);
+    expect(coordinator.files().get("archived")?.toString()).toMatch(/^200\n/);
+    expect(coordinator.findings()).toEqual([]);
+  });
+
   const { count, seed } = proofCount("archive-power", { small: 12, full: 400 });
   const random = twinRandom(seed);
   const draw = (): number => Buffer.from(random.bytes(4)).readUInt32BE(0) / 2 ** 32;
@@ -306,6 +324,20 @@ describe("a node that ships", () => {
     }
     expect(node.kept.at(-1)).toBe(700);
     expect(coordinator.findings()).toEqual([]);
+  });
+
+  test("H1: asks ever more slowly where nothing comes of it", async () => {
+    const coordinator = new Coordinator();
+    const ship = coordinator.ship.bind(coordinator);
+    coordinator.ship = async (request) => ({ ...(await ship(request)), kept: 0n });
+    const node = new ShippingNode(coordinator);
+    await node.cosigned(SMALL);
+    const inSixSeconds = coordinator.asked.length;
+    node.clock.advance(30_000);
+    await node.settle();
+    expect(inSixSeconds).toBeLessThan(20);
+    expect(coordinator.asked.length - inSixSeconds).toBeLessThan(10);
+    expect(node.kept.at(-1)).toBe(0);
   });
 
   test("does not take for its own what the archive has of another state of its log", async () => {
