@@ -9,6 +9,7 @@ import { type DIMENSIONS, readGrant, writeAuthority } from "./authority-json.ts"
 import { claims, readCount, readEntries, readPassing } from "./closed-json.ts";
 import { orRefusal } from "./contract-refusal.ts";
 import { publicKeyOf } from "./holder-key.ts";
+import { areOfOneTeam } from "./one-team.ts";
 
 /** Life of a delegated contract that says nothing else, seconds. */
 export const CHILD_LIFE_S_DEFAULT = 15 * 60;
@@ -73,7 +74,7 @@ export function planDelegation(
   if (delegator.depthLeft < 1) {
     return { refused: "delegation_too_deep", detail: "del_max_depth is reached" };
   }
-  if (teamOf(read.agent) !== teamOf(delegator.agent)) {
+  if (!areOfOneTeam(read.agent, delegator.agent)) {
     return { refused: "delegation_holder", detail: `${read.agent} is of another team` };
   }
   const wider = widerDimension(read.authority, delegator.effective);
@@ -126,10 +127,6 @@ function tooWide(name: DimensionName, asked: Authority, has: Authority): NotDele
   const fits = spelt(meet(asked, has));
   const detail = `${NAMES[name]}: asked ${spelt(asked)}, ${fits} would have fitted`;
   return { refused: "delegation_widens", detail };
-}
-
-function teamOf(agent: string): string {
-  return agent.slice(0, agent.indexOf("/"));
 }
 
 function isShort(text: string): boolean {

@@ -4,6 +4,7 @@ import { CHAIN_CHARS_MAX, DEPTH_MAX, ROOT_LIFE_S_MAX, SKEW_S_MAX } from "./contr
 import { type ContractRefusal, orRefusal, RefusedContract } from "./contract-refusal.ts";
 import { publicKeyOf, thumbprintUri } from "./holder-key.ts";
 import type { KnownLinks } from "./known-links.ts";
+import { areOfOneTeam } from "./one-team.ts";
 import { type Envelope, readEnvelope } from "./token.ts";
 
 // Whether a chain of contracts is genuine, and what it lets be done.
@@ -12,7 +13,8 @@ import { type Envelope, readEnvelope } from "./token.ts";
 // V2. A root is signed by an operator whom the caller trusts now, a link by the holder of the one
 //     above. A payload is not parsed before its signature is good.
 // V3. A link names what it was delegated from by hash, so it counts below that contract alone.
-// V4. Each link grants strictly less than the one above, or the chain is refused.
+// V4. Each link grants strictly less than the one above, on behalf of the same subject and within the same
+//     team, or the chain is refused.
 // V5. What counts is the meet of all links, never the last one alone.
 // V6. Of a link that is known, its signature and its form are known, and nothing else: who is trusted,
 //     where it stands, dates and what it grants are looked at again.
@@ -167,6 +169,9 @@ function checkDates(claims: Claims, parent: Claims | undefined, nowMs: number): 
 function mustNarrow(child: Claims, parent: Claims): void {
   if (child.subject !== parent.subject) {
     throw new RefusedContract("contract_subject", "sub differs from what it was delegated from");
+  }
+  if (!areOfOneTeam(child.agent, parent.agent)) {
+    throw new RefusedContract("contract_team", `${child.agent} is of another team`);
   }
   const wider = widerDimension(child.authority, parent.authority);
   if (wider !== undefined) throw new RefusedContract("contract_widens", wider);

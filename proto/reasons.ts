@@ -153,6 +153,7 @@ export const REASONS = {
   delegation_holder: row(534, 403, "never", "The delegation names a holder or a node that is not known.", "The named holder or node is not known here."),
   contract_unfunded: row(535, 403, "never", "No contract of that id has an account: nobody moved its money out of its delegator's.", "This contract is not funded: its delegator sends it to the delegations endpoint."),
   delegation_own_key: row(536, 403, "never", "The contract is held by its agent's own key, which no node can sign with.", "This contract is held by your own key: sign the delegation yourself."),
+  contract_team: row(537, 403, "never", "A contract is held by an agent of another team than what it was delegated from.", "The contract was delegated to another team."),
   // 6 time
   outside_hours: row(601, 403, "never", "Outside the granted hours of the week.", "This agent may not work at this time."),
   // 7 geography

@@ -91,6 +91,7 @@ function chains(): readonly (readonly [name: string, chain: string])[] {
     ["below another parent", chainText(root({ issuedAt: NOW_S - 30 }), one)],
     ["a depth left out", below({ depth: 2 })],
     ["another subject", below({ subject: "user:other" })],
+    ["an agent of another team", below({ agent: "billing/planner" })],
     ["issued in the future", root({ issuedAt: NOW_S + 31 }).token],
     [
       "expired",

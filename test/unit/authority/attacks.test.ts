@@ -285,6 +285,16 @@ describe("the shape of the chain", () => {
       "contract_subject: sub differs from what it was delegated from",
       () => refused(chainText(ROOT, child(ROOT, { subject: "user:other" }))),
     ],
+    [
+      "held by another team, at whose expense and by whose policy it would go",
+      "contract_team: billing/planner is of another team",
+      () => refused(chainText(ROOT, child(ROOT, { agent: "billing/planner" }))),
+    ],
+    [
+      "held by a team whose name begins with its own",
+      "contract_team: research-2/planner is of another team",
+      () => refused(chainText(ROOT, child(ROOT, { agent: "research-2/planner" }))),
+    ],
   ])("%s", (_name, refusal, run) => {
     expect(run()).toBe(refusal);
   });

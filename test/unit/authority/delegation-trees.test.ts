@@ -44,7 +44,8 @@ import { anyAuthority, anyName, anyVerb, CODES } from "./arbitrary.ts";
 //     few lines that share no code with the product and know nothing of meets and normal forms.
 // G2. What is lent below a contract is at most its budget, in each unit, whoever borrows on whichever node.
 // G3. The rates of a contract's requests and of all below it add up to at most its own.
-// G4. Each link that is taken grants strictly less than the one above, and is where it says it is.
+// G4. Each link that is taken grants strictly less than the one above, is where it says it is and stays in its
+//     team.
 
 const LEVELS = ["c4", "x", "y", "z"];
 const SCHEME = LEVELS.join(".");
@@ -63,6 +64,7 @@ const LIES = [
   "splice",
   "depth",
   "subject",
+  "team",
   "early",
   "elsewhere",
 ] as const;
@@ -368,6 +370,8 @@ function delegated(
       return child(parent, { ...changes, depth: parent.claims.depth });
     case "subject":
       return child(parent, { ...changes, subject: "user:other" });
+    case "team":
+      return child(parent, { ...changes, agent: "billing/planner" });
     case "early":
       return child(parent, { ...changes, issuedAt: parent.claims.issuedAt - 1 });
     default:
@@ -458,5 +462,6 @@ function mustNarrow(path: readonly Forged[]): void {
     if (parent === undefined) return;
     assert(isStrictlyLess(claims.authority, parent.claims.authority), `G4: link ${at} is no less`);
     assert(claims.subject === parent.claims.subject, "G4: on another's behalf");
+    assert(claims.agent.startsWith("research/"), "G4: of another team");
   });
 }

@@ -230,6 +230,12 @@ describe("a contract that was signed without a node is funded", () => {
       "",
       "contract_not_narrower",
     ],
+    [
+      "that gives it to another team",
+      chainText(root(), child(root(), { key: AGENT, agent: "billing/worker" })),
+      "",
+      "contract_team",
+    ],
     ["for a node that is none", chainText(root(), own), "node-9", "delegation_holder"],
   ])("but none %s", async (_name, chain, node, reason) => {
     expect(await fund(parent, { chain, node }, deps)).toMatchObject({ refused: reason });
