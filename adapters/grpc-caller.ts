@@ -18,12 +18,36 @@ import { RpcError, statusOf } from "./grpc-error.ts";
 /** A caller as its certificate has it. */
 export type Caller = { readonly role: CallRole; readonly name: string };
 
+/** A caller and the certificate that says so. */
+export type CallerOf = Caller & {
+  /** SHA-256 of the certificate, 64 hexadecimal digits. */
+  readonly fingerprint: string;
+};
+
 /** What of a verified certificate is looked at. */
 export type CallerCertificate = {
   /** As Node writes it: `URI:spiffe://..., DNS:...`; a value with a comma in it is in quotes. */
   readonly subjectaltname?: string | undefined;
   readonly valid_to: string;
+  /** SHA-256 in pairs of digits with colons between them, upper case. */
+  readonly fingerprint256: string;
 };
+
+/** Node's spelling of a fingerprint as records have it. */
+export function fingerprintOf({
+  fingerprint256,
+}: Pick<CallerCertificate, "fingerprint256">): string {
+  return fingerprint256.replaceAll(":", "").toLowerCase();
+}
+
+/** Who calls, by a verified certificate; undefined: none was shown, or it names nobody of this mesh. */
+export function callerBy(
+  certificate: CallerCertificate | undefined,
+  mesh: string,
+): CallerOf | undefined {
+  const caller = certificate && callerOf(certificate, mesh);
+  return caller && { ...caller, fingerprint: fingerprintOf(certificate) };
+}
 
 /** The caller of a verified certificate; undefined: it names none of this mesh. */
 export function callerOf(
@@ -72,15 +96,18 @@ export function callObjection(of: {
   return refused("PERMISSION_DENIED", "role_too_low", message);
 }
 
+/** Told of a call over TLS that its caller may not make. The method is as HTTP/2 carries it. */
+export type OnDenied = (why: RpcError, method: string, caller: CallerOf | undefined) => void;
+
 /** Refuses calls before their message is read. For servers behind TLS alone. */
-export function roleGate(mesh: string, onRefused: (why: RpcError, method: string) => void) {
+export function roleGate(mesh: string, onRefused: OnDenied) {
   const gate: ServerInterceptor = (method, call) => {
     const { sslPeerCertificate: certificate } = call.getAuthContext();
     const objection = callObjection({ path: method.path, mesh, certificate, nowMs: Date.now() });
     if (objection === undefined) return new ServerInterceptingCall(call);
     const listener = new ServerListenerBuilder()
       .withOnReceiveMetadata(() => {
-        onRefused(objection, method.path);
+        onRefused(objection, method.path, callerBy(certificate, mesh));
         call.sendStatus(statusOf(objection));
       })
       .build();

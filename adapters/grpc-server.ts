@@ -15,7 +15,7 @@ import {
   type ServerUnaryCall,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { callerOf, roleGate } from "./grpc-caller.ts";
+import { type CallerOf, callerBy, type OnDenied, roleGate } from "./grpc-caller.ts";
 import { EncodedMessage } from "./grpc-encoded-message.ts";
 import { RpcError, type RpcErrorFields, statusOf } from "./grpc-error.ts";
 import { addIntrospection, type SetServing } from "./grpc-introspection.ts";
@@ -36,8 +36,8 @@ export type CallContext = {
   readonly deadlineAtMs: number | undefined;
   /** Address of the caller, for logs. */
   readonly peer: string;
-  /** Name of the caller in its verified certificate; `undefined` on a unix socket. */
-  readonly certificateName: string | undefined;
+  /** The caller by its verified certificate; `undefined` on a unix socket. */
+  readonly caller: CallerOf | undefined;
 };
 
 /** A handler for each method of a service. It throws RpcError to refuse; anything else is a bug. */
@@ -96,7 +96,7 @@ export type GrpcServerOptions = {
   /** What a handler's error means to its caller; `undefined` for one that it should not have thrown. */
   readonly refusalOf?: (error: unknown) => RpcErrorFields | undefined;
   /** Told of a call over TLS whose caller may not make it. */
-  readonly onDenied?: (why: RpcError, method: string) => void;
+  readonly onDenied?: OnDenied;
   /** Called with what a handler threw that is no refusal: a bug, answered INTERNAL. */
   readonly onBug: (error: unknown, method: string) => void;
 };
@@ -278,7 +278,7 @@ function contextOf(call: ServerSurfaceCall, mesh: string | undefined): CallConte
     signal: controller.signal,
     deadlineAtMs: Number.isFinite(deadlineAtMs) ? deadlineAtMs : undefined,
     peer: call.getPeer(),
-    certificateName: certificate && callerOf(certificate, mesh ?? "")?.name,
+    caller: callerBy(certificate, mesh ?? ""),
   };
 }
 

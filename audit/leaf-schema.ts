@@ -1,5 +1,6 @@
 // The closed schema of the log's records: what each kind of them may say, and how it is written.
 
+import { CALL_WAYS } from "./call-fields.ts";
 import { COMMAND_OPS } from "./command-op.ts";
 import {
   boolean,
@@ -21,6 +22,7 @@ import {
   type Amounts,
   type AuditRecord,
   type BootRecord,
+  type CallRecord,
   CLIENT_ID_CHARS_MAX,
   type ClockRecord,
   type CloseRecord,
@@ -265,6 +267,18 @@ const KINDS: { readonly [K in AuditRecord["k"]]: (k: K) => Writer } = {
     who: may(token),
     why: may(words),
     cause: may(reason),
+  }),
+  call: kind<CallRecord>({
+    op: must(reason),
+    rc: must(reason),
+    via: must(oneOf(CALL_WAYS)),
+    who: may(token),
+    role: may(label),
+    crt: may(sha256Hex),
+    scope: may(scopeName),
+    cmd: may(token),
+    why: may(words),
+    n: may(integer(1)),
   }),
   standing: kind<StandingRecord>({
     ag: must(agent),

@@ -1,3 +1,4 @@
+import type { CallFields } from "./call-fields.ts";
 import type { CommandOp } from "./command-op.ts";
 
 /**
@@ -284,6 +285,9 @@ export type CommandRecord = Common & {
   readonly cause?: string;
 };
 
+/** What somebody asked of the control plane, and what they were told. */
+export type CallRecord = Common & { readonly k: "call" } & CallFields;
+
 /** An agent's standing changed. */
 export type StandingRecord = Common & {
   readonly k: "standing";
@@ -364,6 +368,7 @@ export type AuditRecord =
   | KeyRecord
   | KillRecord
   | CommandRecord
+  | CallRecord
   | StandingRecord
   | DistrustRecord
   | KernelRecord

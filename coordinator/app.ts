@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts";
+import { Denials } from "../adapters/grpc-denials.ts";
 import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
 import { grpcTlsListen } from "../adapters/grpc-tls-settings.ts";
 import { startWitnessServer, type WitnessServer } from "../adapters/witness-server.ts";
@@ -20,9 +21,12 @@ import type { NodeCertifier } from "./certify.ts";
 import type { CoordinatorConfig } from "./config.ts";
 import { beginEpoch } from "./epoch.ts";
 import type { Tell } from "./events.ts";
-import { socketPath } from "./found-mesh.ts";
+import { issuedPath, socketPath } from "./found-mesh.ts";
 import { exposureUsdMicros } from "./ledger-view.ts";
 import { CoordinatorMetrics } from "./metrics.ts";
+import { IssuedCertificates } from "./operations/issued-certificates.ts";
+import { enrolled, noteIn } from "./operations/note-in.ts";
+import { type NoteCall, recordedCalls } from "./operations/recorded-calls.ts";
 import { readOutsideLogs } from "./outside-logs.ts";
 import { buildParts, type Parts } from "./parts.ts";
 import { PLACED_EVERYWHERE, type Placement } from "./placement.ts";
@@ -49,13 +53,14 @@ export type CoordinatorPorts = {
   /** Certifies nodes for looking into TLS; without it none of them can. */
   readonly certifier?: NodeCertifier;
   /**
-   * Opens the folder of the copies of nodes' logs; without it nodes keep them to themselves.
+   * Opens the logs on this coordinator's disk: its own, and the copies of nodes'. Without it there are none.
    *
-   * @param witnessVkey What this coordinator's cosignatures are checked by.
+   * @param of.witnessVkey What this coordinator's cosignatures are checked by.
    */
-  readonly openArchive?:
-    | ((witnessVkey: string, onLost: (error: unknown) => void) => ArchiveLink)
-    | undefined;
+  readonly openArchive?: (
+    of: { readonly witnessVkey: string; readonly mesh: string },
+    onLost: (error: unknown) => void,
+  ) => ArchiveLink;
   /** What a policy bundle lets be spent; throws for what is no policy. */
   readonly limitsOf?: (bundle: Uint8Array) => AccountLimits;
 };
@@ -115,6 +120,7 @@ export async function buildCoordinator(
   const tell: Tell = (event, fields) => {
     metrics.event(event);
     ports.log(event, fields);
+    if (event === "node_enrolled") void note(enrolled(fields));
   };
   const { keys, store } = ports;
   const fenced = Promise.withResolvers<void>();
@@ -123,12 +129,14 @@ export async function buildCoordinator(
   const witnessSigner = keys.loadOrCreate("witness");
   const logsFile = config.witness?.logsFile;
   const witness = { mesh: pin.mesh, replicaId: config.replicaId, signer: witnessSigner };
-  const archive = ports.openArchive?.(encodeVkey(witnessKey(witness)), (error) =>
+  const named = { witnessVkey: encodeVkey(witnessKey(witness)), mesh: pin.mesh };
+  const archive = ports.openArchive?.(named, (error) =>
     tell("archive_lost", { error: String(error) }),
   );
+  const note = noteIn(archive, ports.clock, ports.log);
   const parts = buildParts({
     ...ports,
-    ...(archive !== undefined && { archive }),
+    ...(archive?.keepsCopies && { archive }),
     config,
     pin,
     epoch: await beginEpoch(store),
@@ -155,6 +163,7 @@ export async function buildCoordinator(
     metrics,
     parts,
     archive,
+    note,
     signers,
     fenced,
   });
@@ -168,6 +177,7 @@ type RunInput = {
   readonly metrics: CoordinatorMetrics;
   readonly parts: Parts;
   readonly archive: ArchiveLink | undefined;
+  readonly note: NoteCall;
   readonly signers: {
     readonly coordinator: Signer;
     readonly enrolment: Signer;
@@ -182,6 +192,7 @@ class RunningCoordinator implements Coordinator {
   readonly fenced: Promise<void>;
   readonly #run: RunInput;
   readonly #stopping = new AbortController();
+  readonly #issued: IssuedCertificates;
   #grpc: GrpcServer | undefined;
   #admin: AdminServer | undefined;
   #witnessing: WitnessServer | undefined;
@@ -196,6 +207,12 @@ class RunningCoordinator implements Coordinator {
     this.fenced = run.fenced.promise.then(() => {
       this.#isFenced = true;
     });
+    const { config, ports, note } = run;
+    this.#issued = new IssuedCertificates({
+      path: issuedPath(config.home),
+      store: ports.store,
+      note,
+    });
     this.#followMetrics();
   }
 
@@ -204,10 +221,11 @@ class RunningCoordinator implements Coordinator {
   }
 
   async start(): Promise<void> {
-    const { config, parts, tell } = this.#run;
+    const { config, parts, ports, tell, note } = this.#run;
     const { replica, registry, commands, requests, digest, ledger } = parts;
+    const denials = new Denials(ports.clock, (denial) => void note(denial));
     this.#grpc = await serveGrpc({
-      services: [served(CoordinatorService, parts.service)],
+      services: [served(CoordinatorService, recordedCalls(parts.service, note))],
       listen: [
         { kind: "unix", path: socketPath(config.home) },
         ...grpcTlsListen(config.grpcTls, this.mesh),
@@ -216,7 +234,10 @@ class RunningCoordinator implements Coordinator {
       streamsMax: STREAMS_MAX,
       connectionsMax: CONNECTIONS_MAX,
       refusalOf: callRefusalOf,
-      onDenied: ({ reason, message }, method) => tell("call_denied", { reason, method, message }),
+      onDenied: (why, method, caller) => {
+        tell("call_denied", { reason: why.reason, method, message: why.message });
+        denials.note(why, method, caller);
+      },
       onBug: (error, method) => tell("handler_failed", { method, error: String(error) }),
     });
     this.#admin = await startAdminServer({
@@ -239,6 +260,7 @@ class RunningCoordinator implements Coordinator {
     digest.start();
     this.#keepHouse();
     tell("started", { mesh: this.mesh, replica: config.replicaId });
+    void note({ op: "start", rc: "ok", via: "home" });
   }
 
   notReady(): readonly NotReady[] {
@@ -277,7 +299,7 @@ class RunningCoordinator implements Coordinator {
   }
 
   async stop(): Promise<void> {
-    const { config, parts, archive, tell } = this.#run;
+    const { config, parts, archive, note, tell } = this.#run;
     this.#stopping.abort();
     this.#cancelHousekeeping();
     parts.digest.stop();
@@ -288,6 +310,7 @@ class RunningCoordinator implements Coordinator {
     parts.registry.stop();
     await Promise.all([parts.commands.stop(), parts.replica.stop(), parts.ledger.stop()]);
     await parts.acks.save();
+    void note({ op: "stop", rc: "ok", via: "home" });
     await archive?.close();
     tell("stopped");
   }
@@ -319,6 +342,7 @@ class RunningCoordinator implements Coordinator {
     this.#grpc?.setServing("", isReady);
     this.#grpc?.setServing(CoordinatorService.typeName, isReady);
     this.#run.parts.registry.sweep();
+    void this.#issued.look();
     const { clock } = this.#run.ports;
     this.#cancelHousekeeping = clock.after(HOUSEKEEPING_EVERY_MS, () => this.#keepHouse());
   }

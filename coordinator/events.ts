@@ -5,6 +5,8 @@ export const COORDINATOR_EVENTS = {
   stopped: "info",
   /** A call over TLS by somebody who may not make it. */
   call_denied: "warn",
+  /** What was done is not in this coordinator's own log. */
+  call_unrecorded: "error",
   command_accepted: "info",
   command_committed: "info",
   command_conflict: "warn",

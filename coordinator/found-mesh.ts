@@ -2,10 +2,12 @@
 //
 //   trust.json         the mesh's name and the operator's public key: what nodes pin
 //   operator.key       the operator's key; may be moved away once the mesh stands
-//   keys/              coordinator.key and enrolment.key
+//   keys/              coordinator.key, enrolment.key, witness.key and operations.key
 //   coordinator/       LMDB: records, commands, acks, tokens, ledger, epoch
 //   coordinator.json   this coordinator's name and public keys, for an operator to trust
 //   coordinator.sock   gRPC
+//   log/               the coordinator's own log: what it was asked to do
+//   certificates.jsonl certificates that were issued under this HOME's authority
 
 import {
   closeSync,
@@ -40,6 +42,7 @@ export const trustPath = (home: string): string => join(home, "trust.json");
 export const storePath = (home: string): string => join(home, "coordinator");
 export const keysPath = (home: string): string => join(home, "keys");
 export const identityPath = (home: string): string => join(home, "coordinator.json");
+export const issuedPath = (home: string): string => join(home, "certificates.jsonl");
 export const socketPath = (home: string): string => join(home, "coordinator.sock");
 
 const OPERATOR_KEY = "operator";

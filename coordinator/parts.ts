@@ -64,7 +64,7 @@ export type PartsInput = {
   readonly metrics: CoordinatorMetrics;
   readonly onFenced: () => void;
   /** Where nodes ship their logs to. */
-  readonly archive?: ArchiveLink;
+  readonly archive?: Pick<ArchiveLink, "add">;
 };
 
 /** How long an answer waits for the stream before it says that nothing is committed yet. */

@@ -58,8 +58,8 @@ export type ServiceOptions = {
 /** What a handler knows of its call. */
 export type Call = {
   readonly signal: AbortSignal;
-  /** Common name of the caller's certificate, where there is one. */
-  readonly certificateName: string | undefined;
+  /** Whose certificate it came with, where there is one. */
+  readonly caller: { readonly name: string } | undefined;
 };
 
 /** Every request that brings a signed record. */
@@ -141,7 +141,7 @@ async function kill(options: ServiceOptions, request: KillRequest, call: Call): 
     reason: request.reason,
     cause: "",
     // A certificate says who calls; without one it is the caller's word, from the same user.
-    operator: call.certificateName ?? request.operator,
+    operator: call.caller?.name ?? request.operator,
   });
   // Our disk failed: what the stream says is then all that the caller can build on.
   return command.accepted ? command : commands.settled(command, commitWaitMs);
@@ -163,7 +163,7 @@ function revokeContract(
     scope: `contract/${contract}`,
     reason,
     cause: "",
-    operator: call.certificateName ?? operator,
+    operator: call.caller?.name ?? operator,
   });
 }
 

@@ -27,3 +27,5 @@ export const outsideLogKey = (origin: string): string => `outside-log/${origin}`
 /** Two checkpoints of a log that contradict each other: JSON. */
 export const evidenceKey = (origin: string, digest: string): string =>
   `${EVIDENCE_PREFIX}${origin}/${digest}`;
+/** Bytes of HOME's list of issued certificates that are in the coordinator's own log: decimal text. */
+export const certificateReadKey = "certificates-read";

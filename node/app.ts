@@ -2,6 +2,7 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import type { AdminServer } from "../adapters/admin-server.ts";
+import { Denials } from "../adapters/grpc-denials.ts";
 import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
 import { grpcTlsListen } from "../adapters/grpc-tls-settings.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
@@ -126,7 +127,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   );
   const view = nodeView({ parts, control, mesh: mesh.link, questions, audit, table, machine });
   const grpcSocket = join(config.home, "node.sock");
-  const grpc = await serveNodeGrpc(view, grpcSocket, parts);
+  const grpc = await serveNodeGrpc(view, grpcSocket, parts, audit.append);
   const admin = await serveAdmin({ parts, view, questions, control, table, mesh: mesh.link });
   return {
     control,
@@ -329,14 +330,21 @@ async function serveNodeGrpc(
   view: NodeView,
   path: string,
   { config, mesh, clock, log }: NodeParts,
+  append: AuditLog["append"],
 ): Promise<GrpcServer> {
+  const denials = new Denials(clock, (denial) =>
+    append({ v: 1, k: "call", t: clock.nowMs(), node: config.nodeId, ...denial }),
+  );
   const server = await serveGrpc({
     services: [served(NodeService, nodeServiceHandlers(view, clock))],
     listen: [{ kind: "unix", path }, ...grpcTlsListen(config.grpcTls, mesh)],
     requestBytesMax: GRPC_REQUEST_BYTES_MAX,
     streamsMax: 64,
     connectionsMax: 64,
-    onDenied: ({ reason, message }, method) => log.callDenied(method, reason, message),
+    onDenied: (why, method, caller) => {
+      log.callDenied(method, why.reason, why.message);
+      denials.note(why, method, caller);
+    },
     onBug: (error, method) => log.fault(method, error),
   });
   server.setServing(NodeService.typeName, true);

@@ -63,3 +63,8 @@ export function reaches(role: CallRole, least: CallRole): boolean {
 export function callerUri(mesh: string, role: CallRole, name: string): string {
   return `spiffe://${mesh}/role/${role}/${name}`;
 }
+
+/** A method's name as records have it: `create_enrolment_token` of `CreateEnrolmentToken`. */
+export function snakeCase(method: string): string {
+  return method.replace(/(?<!^)[A-Z]/g, "_$&").toLowerCase();
+}

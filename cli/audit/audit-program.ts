@@ -45,11 +45,13 @@ export function addAudit(program: Command, host: CliProcess, act: Act): void {
   const audit = program.command("audit").description("the log: verify, ask, prove, follow");
   const offline = "a folder with logs instead of this HOME's";
   const archive = "the coordinator's copies of all nodes' logs";
+  const own = "the coordinator's own log: what it was asked to do, and by whom";
   audit
     .command("verify")
     .description("every hash, signature and record, from files and public keys alone")
     .option("--offline <dir>", offline)
     .option("--archive", archive)
+    .option("--own", own)
     .option("--keys <file>", "public keys of logs, or a policy with witnesses and quorum")
     .option("--witnessed <dir>", "checkpoints that somebody else kept, as `audit logs --out` does")
     .action((options, command: Command) =>
@@ -60,15 +62,16 @@ export function addAudit(program: Command, host: CliProcess, act: Act): void {
     .description("records that answer a question, oldest first")
     .option("--offline <dir>", offline)
     .option("--archive", archive)
+    .option("--own", own)
     .option("--request <id>", "of one request")
     .option("--agent <agent>", "of one agent, team/agent")
     .option("--since <time>", "not before this time")
     .option("--until <time>", "before this time")
     .option("--reason <reason>", "with this reason")
     .option("--stage <no>", "that this stage decided")
-    .option("--kind <kind>", "decision, settle, flood, kill, command, gap, ...")
+    .option("--kind <kind>", "decision, settle, flood, kill, command, call, gap, ...")
     .option("--scope <scope>", "kills, revives and commands of this scope")
-    .option("--operator <name>", "commands that this operator gave")
+    .option("--operator <name>", "commands and calls of this operator")
     .option("--denied", "refusals alone")
     .option("--limit <count>", "at most so many (1000)")
     .action((options, command: Command) =>
@@ -117,7 +120,10 @@ function addReaders(audit: Command, host: CliProcess, act: Act): void {
   audit
     .command("keys")
     .description("public keys of this node's logs: keep them where the node cannot write")
-    .action((_, command: Command) => act(command, host, printKeys));
+    .option("--own", "of the coordinator's own log")
+    .action((options, command: Command) =>
+      act(command, host, (context) => printKeys(context, options)),
+    );
   audit
     .command("reindex")
     .description("make the index by request id anew")

@@ -1,10 +1,12 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join, relative, sep } from "node:path";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { type LogPolicy, parseLogPolicy } from "../../audit/log-policy.ts";
 import { KEY_TYPES, parseVkey, type VerifierKey, verifierKey } from "../../audit/signed-note.ts";
 import { CHECKPOINT_PATH, type LogReader } from "../../audit/tiles.ts";
 import { archiveFolder } from "../../coordinator/config.ts";
+import { keysPath } from "../../coordinator/found-mesh.ts";
+import { OPERATIONS_KEY, operationsFolder } from "../../coordinator/operations/operations-log.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { CommandError } from "../command-context.ts";
 
@@ -50,13 +52,17 @@ export type LogChoice = {
   readonly offline?: string;
   /** The copies of all nodes' logs that the coordinator of this HOME keeps. */
   readonly archive?: boolean;
+  /** The own log of the coordinator of this HOME. */
+  readonly own?: boolean;
 };
 
 /** The folder that is meant; without a choice it is that of this HOME's node. */
-export function chosenFolder(home: string, { offline, archive }: LogChoice): string {
-  if (offline !== undefined && archive === true) {
-    throw new CommandError("--offline and --archive name two places", 2);
+export function chosenFolder(home: string, { offline, archive, own }: LogChoice): string {
+  const named = [offline !== undefined, archive === true, own === true].filter(Boolean);
+  if (named.length > 1) {
+    throw new CommandError("--offline, --archive and --own name different places", 2);
   }
+  if (own === true) return operationsFolder(home);
   return offline ?? (archive === true ? archiveFolder(home) : nodeLogFolder(home));
 }
 
@@ -103,14 +109,22 @@ export function readKeysFile(path: string): LogPolicy {
   return { logs, witnesses: [], quorum: undefined };
 }
 
-/** Public keys of the logs that the node of this HOME signs itself. */
+/** Public keys of the logs that node and coordinator of this HOME sign themselves. */
 export function ownKeys(home: string, places: readonly LogPlace[]): readonly VerifierKey[] {
-  const keys = fileKeys(join(home, "node", "keys"));
-  return places.flatMap(({ origin }) => {
+  const nodeKeys = fileKeys(join(home, "node", "keys"));
+  return places.flatMap(({ dir, origin }) => {
     const epoch = /\/e([1-9][0-9]*)$/.exec(origin)?.[1];
-    const signer = epoch === undefined ? undefined : keys.load(`log-e${epoch}`);
-    return signer === undefined ? [] : [verifierKey(origin, KEY_TYPES.log, signer.publicKey)];
+    const isCoordinators = dir.startsWith(operationsFolder(home));
+    const signer = isCoordinators
+      ? fileKeys(keysPath(home)).load(OPERATIONS_KEY)
+      : epoch && nodeKeys.load(`log-e${epoch}`);
+    return signer ? [verifierKey(origin, KEY_TYPES.log, signer.publicKey)] : [];
   });
+}
+
+/** Logs that this HOME's node and its coordinator keep of themselves, as far as it has them. */
+export function homeLogs(home: string): readonly LogPlace[] {
+  return [nodeLogFolder(home), operationsFolder(home)].filter(existsSync).flatMap(logsBelow);
 }
 
 /** A checkpoint that somebody kept, and where it was read. */

@@ -113,9 +113,9 @@ function wantedBy(options: QueryOptions): Wanted {
   if (reason !== undefined) tests.push((record) => "rc" in record && record.rc === reason);
   if (kind !== undefined) tests.push(({ k }) => k === kind);
   if (scope !== undefined) tests.push((record) => "scope" in record && record.scope === scope);
-  if (operator !== undefined) tests.push((one) => one.k === "command" && one.who === operator);
+  if (operator !== undefined) tests.push((one) => "who" in one && one.who === operator);
   if (denied === true) {
-    tests.push((one) => one.k === "flood" || (one.k === "decision" && one.dec === "deny"));
+    tests.push(isRefusal);
   }
   if (options.stage !== undefined) {
     const stage = countOf("--stage", options.stage, 0);
@@ -126,6 +126,11 @@ function wantedBy(options: QueryOptions): Wanted {
   const until = timeOf("--until", options.until);
   if (until !== undefined) tests.push(({ t }) => t < until);
   return (record) => tests.every((test) => test(record));
+}
+
+function isRefusal(record: SealedRecord): boolean {
+  if (record.k === "call") return record.rc !== "ok";
+  return record.k === "flood" || (record.k === "decision" && record.dec === "deny");
 }
 
 function timeOf(flag: string, text: string | undefined): number | undefined {

@@ -12,6 +12,7 @@ import {
   type CheckpointFile,
   checkpointFiles,
   chosenFolder,
+  homeLogs,
   type LogChoice,
   type LogPlace,
   logsBelow,
@@ -93,7 +94,7 @@ async function logsToVerify(context: CommandContext, options: VerifyOptions): Pr
     const policy = readKeysFile(keys);
     return { folder: offline, places: named(logsBelow(offline), policy), policy };
   }
-  const places = logsBelow(folder);
+  const places = options.own === true ? logsBelow(folder) : homeLogs(context.home);
   if (places.length === 0) throw new CommandError(`${folder} holds no log`);
   const own = ownKeys(context.home, places);
   const policy =

@@ -1,12 +1,23 @@
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { isIP } from "node:net";
 import { join } from "node:path";
+import { fingerprintOf } from "../../adapters/grpc-caller.ts";
 import { createPrivateFile } from "../../adapters/private-file.ts";
 import { openRoot } from "../../adapters/stored-root.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
 import { issueCertificate, type Subject } from "../../adapters/x509-authority.ts";
-import { trustPath } from "../../coordinator/found-mesh.ts";
+import { issuedPath, trustPath } from "../../coordinator/found-mesh.ts";
+import { issuedLine } from "../../coordinator/operations/issued-certificates.ts";
 import { isHostName } from "../../policy/hosts.ts";
 import { CALL_ROLES, callerUri } from "../../proto/call-roles.ts";
 import { isName } from "../../proto/ids.ts";
@@ -37,7 +48,8 @@ export async function certifyServer(
     }
     return { type, value: host };
   });
-  await issue(context, { name: hosts[0] as string, names, use: "server" }, options);
+  const subject = { name: hosts[0] as string, names, use: "server" } as const;
+  await issue(context, { subject, role: "server" }, options);
 }
 
 /** `altrace certificate issue <name> --role ...`: what an operator shows to nodes and coordinators. */
@@ -50,12 +62,13 @@ export async function certifyCaller(
   if (role === undefined) throw new CommandError(`--role: one of ${CALL_ROLES.join(", ")}`, 2);
   if (!isName(name)) throw new CommandError(`${name}: expected a name of [a-z0-9-]`, 2);
   const uri = callerUri(meshOf(context), role, name);
-  await issue(context, { name, names: [{ type: "url", value: uri }], use: "client" }, options);
+  const subject = { name, names: [{ type: "url", value: uri }], use: "client" } as const;
+  await issue(context, { subject, role }, options);
 }
 
 async function issue(
   { home, output }: CommandContext,
-  subject: Subject,
+  { subject, role }: { readonly subject: Subject; readonly role: string },
   { out, days }: CertificateOptions,
 ): Promise<void> {
   if (!/^[1-9][0-9]{0,2}$/.test(days) || Number(days) > DAYS_MAX) {
@@ -74,15 +87,30 @@ async function issue(
   const root = await openRoot({ home, files: AUTHORITY_FILES, name, nowMs });
   const notAfterMs = nowMs + Number(days) * DAY_MS;
   const issued = await issueCertificate({ root, subject, nowMs, notAfterMs });
+  const fingerprint = fingerprintOf(new X509Certificate(issued.certificate));
+  // Before it is anybody's: the coordinator of this HOME takes it from here into its own log.
+  const line = { name: subject.name, role, fingerprint, issuedAtMs: nowMs, notAfterMs };
+  appendSynced(issuedPath(home), issuedLine(line));
   mkdirSync(out, { recursive: true, mode: 0o700 });
   createPrivateFile(paths.key, issued.privateKey);
   writeFileSync(paths.certificate, issued.certificate);
   writeFileSync(paths.authority, root.certificate);
   const notAfter = new Date(notAfterMs).toISOString();
-  output.result({ ...paths, notAfter }, () => {
+  output.result({ ...paths, notAfter, fingerprint }, () => {
     for (const path of Object.values(paths)) output.line(path);
-    output.line(`good until ${notAfter}`);
+    output.line(`good until ${notAfter}, sha256 ${fingerprint}`);
   });
+}
+
+/** The line is on the disk when this returns. */
+function appendSynced(path: string, line: string): void {
+  const file = openSync(path, "a", 0o600);
+  try {
+    writeSync(file, line);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
 }
 
 function meshOf({ home }: Pick<CommandContext, "home">): string {

@@ -19,7 +19,7 @@ export type ArchiveDoorOptions = {
   readonly replicaId: string;
   readonly witness: Witness;
   /** Absent: this coordinator keeps no copies. */
-  readonly archive: ArchiveLink | undefined;
+  readonly archive: Pick<ArchiveLink, "add"> | undefined;
   readonly tell: Tell;
 };
 

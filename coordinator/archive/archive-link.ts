@@ -1,6 +1,8 @@
 import { Worker } from "node:worker_threads";
 import type { CoordinatorPorts } from "../app.ts";
 import { archiveFolder, type CoordinatorConfig } from "../config.ts";
+import { CallsUnderWay } from "../operations/calls-under-way.ts";
+import type { CallEntry } from "../operations/operations-log.ts";
 import type { ArchiveAnswer, ArchiveAsk } from "./archive.ts";
 import type { ArchiveWorkerData, FromArchive, ToArchive } from "./archive-worker.ts";
 
@@ -21,21 +23,35 @@ export type LinkAnswer =
       readonly retryMs: number;
     };
 
-/** The archive of a coordinator, as its other parts are handed it. */
+/** The logs on a coordinator's disk, as its other parts are handed them. */
 export type ArchiveLink = {
+  /** False: nodes keep their logs to themselves, and `add` is not to be called. */
+  readonly keepsCopies: boolean;
   add(node: string, ask: ArchiveAsk): Promise<LinkAnswer>;
+  /**
+   * Writes a call into the coordinator's own log. Resolves once it is on the disk and signed over; to the
+   * words of a fault where that is not known.
+   */
+  record(call: CallEntry): Promise<string | undefined>;
   /** Resolves once everything that was taken is on the disk. */
   close(): Promise<void>;
 };
 
-/** How a coordinator with these settings opens its archive; undefined when it keeps none. */
-export function archiveOf({ home, archive }: CoordinatorConfig): CoordinatorPorts["openArchive"] {
-  if (archive === undefined) return undefined;
-  const { dir = archiveFolder(home), reserveBytes } = archive;
-  return (witnessVkey, onLost) => startArchive({ dir, reserveBytes, witnessVkey }, onLost);
+/** How a coordinator with these settings opens its logs. */
+export function archiveOf({
+  home,
+  archive,
+  replicaId: replica,
+}: CoordinatorConfig): NonNullable<CoordinatorPorts["openArchive"]> {
+  return ({ witnessVkey, mesh }, onLost) => {
+    const operations = { home, name: { mesh, replica } };
+    if (archive === undefined) return startArchive({ operations }, onLost);
+    const { dir = archiveFolder(home), reserveBytes } = archive;
+    return startArchive({ copies: { dir, reserveBytes, witnessVkey }, operations }, onLost);
+  };
 }
 
-/** Starts the archive's thread. When it is lost nodes are refused, and everything else goes on. */
+/** Starts the thread of logs. When it is lost nodes are refused, and what must be recorded first. */
 function startArchive(data: ArchiveWorkerData, onLost: (error: unknown) => void): ArchiveLink {
   const worker = new Worker(new URL("./archive-worker.ts", import.meta.url), {
     name: "archive",
@@ -54,12 +70,17 @@ function startArchive(data: ArchiveWorkerData, onLost: (error: unknown) => void)
     });
   });
   worker.on("error", onLost);
-  worker.on("message", ({ id, answer }: FromArchive) => {
-    waiting.get(id)?.(answer);
-    waiting.delete(id);
-  });
   const post = (message: ToArchive): void => worker.postMessage(message);
+  const calls = new CallsUnderWay((entries) => post({ t: "record", calls: entries }));
+  void ended.then(() => calls.end());
+  worker.on("message", (message: FromArchive) => {
+    if (message.t === "recorded") return calls.written(message.fault);
+    waiting.get(message.id)?.(message.answer);
+    waiting.delete(message.id);
+  });
   return {
+    keepsCopies: data.copies !== undefined,
+    record: (call) => calls.add(call),
     add: async (node, ask) => {
       const bytes = ask.entries.length + ask.checkpoint.length;
       const pending = ofNode.get(node) ?? 0;
@@ -81,6 +102,7 @@ function startArchive(data: ArchiveWorkerData, onLost: (error: unknown) => void)
     },
     close: async () => {
       isClosing = true;
+      await calls.drained();
       if (!isEnded) post({ t: "stop" });
       await ended;
     },

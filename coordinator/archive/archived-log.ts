@@ -105,6 +105,13 @@ export class ArchivedLog {
     return this.#due !== undefined;
   }
 
+  /** The root that the log would have with these entries. */
+  rootWith(entries: readonly Uint8Array[]): Buffer {
+    const edge = this.#edge.clone();
+    for (const entry of entries) edge.append(leafHash(entry));
+    return edge.root();
+  }
+
   /** Takes entries, in memory; nothing is changed unless all of them are. */
   take({ checkpoint, note, first, entries, proof }: Shipment): Taken {
     const { size, root } = checkpoint;

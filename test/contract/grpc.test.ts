@@ -410,7 +410,7 @@ describe("TLS", () => {
     const started = await start(
       {
         kill: async (_request, context) => ({
-          command: { scope: context.certificateName ?? "nobody" },
+          command: { scope: context.caller?.name ?? "nobody" },
         }),
       },
       listenOn(0),

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { Webhook } from "standardwebhooks";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { fileKeys } from "../../adapters/file-keys.ts";
-import type { CommandRecord } from "../../audit/record.ts";
+import type { CallRecord, CommandRecord } from "../../audit/record.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { E2E_TIMEOUTS, startProcess } from "../support/run-altrace.ts";
 import { runHere } from "../support/run-here.ts";
@@ -165,6 +165,38 @@ test("every order of an operator is in the log of the node that carries it out, 
   const enforced = (JSON.parse(stdout).records as { rec: string }[]).map(({ rec }) => rec);
   expect(enforced).toEqual([one("kill team/edges")?.rec, one("revive team/edges")?.rec]);
   expect((await here("audit", "verify")).code).toBe(0);
+});
+
+test("what was asked of the coordinator is in a log of its own, which verifies", async () => {
+  const token = await here("--json", "token", "edge-9");
+  expect(token.code).toBe(0);
+  const { stdout } = await here("audit", "query", "--own", "--kind", "call", "--json");
+  const calls = (JSON.parse(stdout).records as CallRecord[]).map(
+    ({ op, rc, scope }) => `${op} ${rc} ${scope}`,
+  );
+  expect(calls).toEqual(
+    expect.arrayContaining([
+      "start ok undefined",
+      "enrol ok node/node-1",
+      "kill ok team/edges",
+      "revive ok team/edges",
+      "apply_policy ok policy",
+      "create_enrolment_token ok node/edge-9",
+    ]),
+  );
+  const own = join(auditor.path, "own");
+  const ownKeys = join(auditor.path, "own.keys");
+  writeFileSync(ownKeys, (await here("audit", "keys", "--own")).stdout);
+  cpSync(join(altrace.home, "log"), own, { recursive: true });
+  const verify = () => offline("audit", "verify", "--offline", own, "--keys", ownKeys);
+  expect(await verify()).toMatchObject({ code: 0, said: { ok: true, missing_logs: [] } });
+  const files = readdirSync(own, { recursive: true, encoding: "utf8" });
+  // Of the bundles that checkpoints were signed over, the widest is the last one's.
+  const bundles = files.filter((path) => /entries\/000\.p\/\d+$/.test(path));
+  const widthOf = (path: string): number => Number(/\d+$/.exec(path)?.[0]);
+  const bundle = join(own, bundles.sort((a, b) => widthOf(b) - widthOf(a))[0] as string);
+  writeFileSync(bundle, readFileSync(bundle, "latin1").replace("edge-9", "edge-8"), "latin1");
+  expect(await verify()).toMatchObject({ code: 1, said: { ok: false } });
 });
 
 test("a changed byte, a withheld log and a stranger's key each end with exit 1 and a name", async () => {

@@ -6,6 +6,7 @@ import { NodeService } from "../../../proto/gen/altrace/v1/node_service_pb.ts";
 
 const nowMs = Date.UTC(2026, 10, 29);
 const valid_to = "Nov 30 00:00:00 2026 GMT";
+const fingerprint256 = `${"AB:".repeat(31)}CD`;
 const uri = (role: (typeof CALL_ROLES)[number]) => `URI:${callerUri("demo", role, "alice")}`;
 
 describe("the table of calls", () => {
@@ -65,16 +66,16 @@ describe("a call", () => {
     callObjection({
       path,
       mesh: "demo",
-      certificate: { subjectaltname: uri("operator"), valid_to },
+      certificate: { subjectaltname: uri("operator"), valid_to, fingerprint256 },
       nowMs,
       ...of,
     })?.reason;
 
   test("is made by whoever has its role or one above", () => {
     expect(reasonOf({})).toBeUndefined();
-    const admin = { subjectaltname: uri("admin"), valid_to };
+    const admin = { subjectaltname: uri("admin"), valid_to, fingerprint256 };
     expect(reasonOf({ certificate: admin })).toBeUndefined();
-    const auditor = { subjectaltname: uri("auditor"), valid_to };
+    const auditor = { subjectaltname: uri("auditor"), valid_to, fingerprint256 };
     expect(reasonOf({ certificate: auditor })).toBe("role_too_low");
   });
 
@@ -86,7 +87,7 @@ describe("a call", () => {
   test("C3: is refused once its certificate has ended, though the connection has not", () => {
     expect(reasonOf({ nowMs: nowMs + 2 * 86_400_000 })).toBe("certificate_expired");
     expect(reasonOf({ certificate: undefined })).toBe("certificate_expired");
-    const undated = { subjectaltname: uri("admin"), valid_to: "" };
+    const undated = { subjectaltname: uri("admin"), valid_to: "", fingerprint256 };
     expect(reasonOf({ certificate: undated })).toBe("certificate_expired");
   });
 });

@@ -41,6 +41,7 @@ function bent(record: AuditRecord, change: Record<string, unknown>): AuditRecord
 test("the samples hold every kind there is", () => {
   expect([...new Set(RECORDS.map((record) => record.k))].sort()).toEqual([
     "boot",
+    "call",
     "clock",
     "close",
     "command",

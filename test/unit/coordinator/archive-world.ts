@@ -118,7 +118,7 @@ export class Coordinator {
     const door = new ArchiveDoor({
       replicaId: this.replicaId,
       witness: this.witness,
-      archive: { ...link, close: async () => archive.close() },
+      archive: link,
       tell: (event) => this.told.push(event),
     });
     return [archive, door];
