@@ -268,9 +268,12 @@ function streamingHandler(
   };
 }
 
+/** Each call ends with it, the answered ones too; by default a new exception is made with its stack. */
+const GONE = new DOMException("the call has ended", "AbortError");
+
 function contextOf(call: ServerSurfaceCall, mesh: string | undefined): CallContext {
   const controller = new AbortController();
-  call.once("cancelled", () => controller.abort());
+  call.once("cancelled", () => controller.abort(GONE));
   const deadline = call.getDeadline();
   const deadlineAtMs = typeof deadline === "number" ? deadline : deadline.getTime();
   const certificate = mesh === undefined ? undefined : call.getAuthContext().sslPeerCertificate;

@@ -1,42 +1,60 @@
 import type { CompiledPolicy } from "../policy/compiled-policy.ts";
+import type { SeatMap } from "./actors/seat-map.ts";
 
 const AGENT_PREFIX = "agent/";
 
 export type AgentIdsDeps = {
   readonly policy: () => CompiledPolicy | undefined;
-  /** Accounts with an actor in memory, in any order. */
-  readonly accounts: () => Iterable<string>;
+  /** Accounts with an actor in memory. */
+  readonly accounts: Pick<SeatMap, "follow">;
 };
 
 /**
  * Ids of all agents that policy names or that did something here, in order.
  *
  * Pages of a list of ten thousand are asked for one after the other, on the thread that also lends
- * money: what policy names is put in order once, and the few others are added each time.
+ * money: which of its accounts policy does not name is known from their coming and going, and the
+ * whole is put in order only when it is another than before.
  */
 export class AgentIds {
-  readonly #deps: AgentIdsDeps;
+  readonly #policyNow: AgentIdsDeps["policy"];
+  readonly #here = new Set<string>();
+  /** Those of them that policy does not name. */
+  readonly #others = new Set<string>();
   #policy: CompiledPolicy | undefined;
   #named: readonly string[] = [];
-  /** The same as accounts, so that ten thousand of those are told apart without cutting each. */
-  #namedAccounts: ReadonlySet<string> = new Set();
+  /** Undefined: to be put in order. */
+  #all: readonly string[] | undefined = [];
 
-  constructor(deps: AgentIdsDeps) {
-    this.#deps = deps;
+  constructor({ policy, accounts }: AgentIdsDeps) {
+    this.#policyNow = policy;
+    accounts.follow((account, isHere) => this.#changed(account, isHere));
   }
 
   all(): readonly string[] {
-    const policy = this.#deps.policy();
-    if (policy !== this.#policy) {
-      this.#policy = policy;
-      this.#named = [...(policy?.agents.keys() ?? [])].sort();
-      this.#namedAccounts = new Set(this.#named.map((id) => AGENT_PREFIX + id));
-    }
-    const others: string[] = [];
-    for (const account of this.#deps.accounts()) {
-      if (this.#namedAccounts.has(account) || !account.startsWith(AGENT_PREFIX)) continue;
-      others.push(account.slice(AGENT_PREFIX.length));
-    }
-    return others.length === 0 ? this.#named : [...this.#named, ...others].sort();
+    const policy = this.#policyNow();
+    if (policy !== this.#policy) this.#switchTo(policy);
+    const others = this.#others;
+    this.#all ??= others.size === 0 ? this.#named : [...this.#named, ...others].sort();
+    return this.#all;
+  }
+
+  #changed(account: string, isHere: boolean): void {
+    if (!account.startsWith(AGENT_PREFIX)) return;
+    const id = account.slice(AGENT_PREFIX.length);
+    if (isHere) this.#here.add(id);
+    else this.#here.delete(id);
+    if (this.#policy?.agents.has(id) === true) return;
+    if (isHere) this.#others.add(id);
+    else this.#others.delete(id);
+    this.#all = undefined;
+  }
+
+  #switchTo(policy: CompiledPolicy | undefined): void {
+    this.#policy = policy;
+    this.#named = [...(policy?.agents.keys() ?? [])].sort();
+    this.#others.clear();
+    for (const id of this.#here) if (policy?.agents.has(id) !== true) this.#others.add(id);
+    this.#all = undefined;
   }
 }

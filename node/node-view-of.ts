@@ -23,7 +23,7 @@ export function nodeView(of: {
   const { config, clock, version } = parts;
   const agentIds = new AgentIds({
     policy: () => control.policies.current,
-    accounts: () => control.actors.accounts(),
+    accounts: control.actors.accounts,
   });
   return {
     node: config.nodeId,

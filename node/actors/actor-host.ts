@@ -28,6 +28,7 @@ import {
   viewOf,
   watchDeadline,
 } from "./seat.ts";
+import { SeatMap } from "./seat-map.ts";
 import { isOwed, SettlementOutbox } from "./settlement-outbox.ts";
 import { StandingWatch } from "./standing-watch.ts";
 import { readStored, recoverBooks, writesOf } from "./stored-accounts.ts";
@@ -56,7 +57,7 @@ export class ActorHost {
   readonly #outbox: SettlementOutbox;
   readonly #calls: LedgerCalls;
   readonly #standings: StandingWatch;
-  readonly #seats = new Map<string, Seat>();
+  readonly #seats = new SeatMap();
   readonly #replies = new Replies();
   readonly #refusals: Refusals;
   readonly #round: TickRound<Seat>;
@@ -157,11 +158,11 @@ export class ActorHost {
   /** Once a second: decay, settlements that were not acknowledged, idle accounts. */
   tick(idleNs: bigint): void {
     const { clock, policy } = this.#deps;
-    this.#round.begin(this.#seats, (seat) => {
-      const isIdle = clock.monoNs() - seat.lastUsedNs > idleNs;
-      const env = { ladder: policy()?.ladder, nowMs: clock.nowMs() };
-      if (isIdle && isForgettable(seat, env)) this.#forget(seat);
-      else if (!seat.stalled) this.#tickSeat(seat, isIdle);
+    this.#round.begin(this.#seats, (seat, nowNs) => {
+      const isIdle = nowNs - seat.lastUsedNs > idleNs;
+      if (isIdle && isForgettable(seat, { ladder: policy()?.ladder, nowMs: clock.nowMs() })) {
+        this.#forget(seat);
+      } else if (!seat.stalled) this.#tickSeat(seat, nowNs, isIdle);
     });
     void this.#outbox.send();
   }
@@ -188,8 +189,8 @@ export class ActorHost {
   }
 
   /** Accounts with an actor in memory, in no particular order. */
-  accounts(): Iterable<string> {
-    return this.#seats.keys();
+  get accounts(): Pick<SeatMap, "keys" | "follow"> {
+    return this.#seats;
   }
 
   /** Accounts with an actor in memory. */
@@ -364,12 +365,12 @@ export class ActorHost {
     }
   }
 
-  #tickSeat(seat: Seat, isIdle: boolean): void {
+  #tickSeat(seat: Seat, nowNs: bigint, isIdle: boolean): void {
     if (isIdle) this.#takeBack(seat, true);
     if (seat.unanswered && seat.state.asking === undefined && seat.calling === undefined) {
       this.#calls.findLost(seat);
     }
-    const { report, isWanted } = countTick(seat, this.#deps.clock.monoNs());
+    const { report, isWanted } = countTick(seat, nowNs);
     this.#standings.tick(seat, report);
     if (isWanted) this.#post(seat, { t: "tick", report });
   }

@@ -6,6 +6,8 @@ const PART_EVERY_MS = 40;
 /** Members of a part at least, so that a small round is over at once. */
 const PART_MIN = 50;
 
+type Visit<T> = (member: T, nowNs: bigint) => void;
+
 /**
  * Goes through all members of a large set, some at a time.
  *
@@ -25,8 +27,9 @@ export class TickRound<T> {
    * Begins a round, unless the one before is still under way. The first part is done when this returns.
    *
    * @param members May change meanwhile: whoever is added in time is visited, whoever is gone is not.
+   * @param visit Told the monotonic time at which its part began.
    */
-  begin(members: ReadonlyMap<unknown, T>, visit: (member: T) => void): void {
+  begin(members: ReadonlyMap<unknown, T>, visit: Visit<T>): void {
     if (this.#isUnderWay || this.#isStopped) return;
     this.#isUnderWay = true;
     this.#go(members.values(), visit, Math.max(PART_MIN, Math.ceil(members.size / PARTS)));
@@ -37,14 +40,15 @@ export class TickRound<T> {
     this.#isStopped = true;
   }
 
-  #go(rest: Iterator<T>, visit: (member: T) => void, perPart: number): void {
+  #go(rest: Iterator<T>, visit: Visit<T>, perPart: number): void {
+    const nowNs = this.#clock.monoNs();
     for (let left = perPart; left > 0 && !this.#isStopped; left -= 1) {
       const next = rest.next();
       if (next.done) {
         this.#isUnderWay = false;
         return;
       }
-      visit(next.value);
+      visit(next.value, nowNs);
     }
     this.#clock.after(PART_EVERY_MS, () => this.#go(rest, visit, perPart));
   }

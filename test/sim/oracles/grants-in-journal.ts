@@ -27,7 +27,7 @@ export const grantsInJournal: Oracle = {
       look: () => {
         for (const { name, run } of nodes) {
           const { actors } = run?.control ?? {};
-          for (const account of actors?.accounts() ?? []) {
+          for (const account of actors?.accounts.keys() ?? []) {
             for (const { id, amount, lent, spent } of actors?.view(account)?.state.book.leases ??
               []) {
               const granted = plane.journal.leases.get(id);
