@@ -327,8 +327,12 @@ function addMembership(program: Command, host: CliProcess): void {
     "trust the coordinator of a coordinator.json",
     (context, file = "") => addTrust(context, file),
   );
-  simple(trust, host, "remove <key>", "trust a key no more", (context, kid = "") =>
-    removeTrust(context, kid),
+  simple(
+    trust,
+    host,
+    "remove <key>",
+    "trust a key no more, or node/<id>: a node that is gone or was taken over",
+    (context, kid = "") => removeTrust(context, kid),
   );
   simple(program, host, "token <node>", "a one-time token to enrol a node", (context, id = "") =>
     issueToken(context, id),

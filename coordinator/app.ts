@@ -29,7 +29,7 @@ import { enrolled, noteIn } from "./operations/note-in.ts";
 import { type NoteCall, recordedCalls } from "./operations/recorded-calls.ts";
 import { readOutsideLogs } from "./outside-logs.ts";
 import { buildParts, type Parts } from "./parts.ts";
-import { PLACED_EVERYWHERE, type Placement } from "./placement.ts";
+import { PolicyPlacement } from "./placement.ts";
 import { limitsOfPolicy } from "./policy-limits.ts";
 import { modelsOfPolicy } from "./policy-models.ts";
 import { policyInSlices } from "./policy-of-bundle.ts";
@@ -48,8 +48,6 @@ export type CoordinatorPorts = {
   /** The operator's key, where it lies on this machine: it founds the mesh and signs nothing else. */
   readonly operator: Signer | undefined;
   readonly log: Tell;
-  /** Where agents run; without it every agent is placed on every node. */
-  readonly placement?: Placement;
   /** Certifies nodes for looking into TLS; without it none of them can. */
   readonly certifier?: NodeCertifier;
   /**
@@ -145,7 +143,7 @@ export async function buildCoordinator(
     enrolmentSigner,
     witnessSigner,
     outsideLogs: logsFile === undefined ? [] : readOutsideLogs(readFileSync(logsFile), pin.mesh),
-    placement: ports.placement ?? PLACED_EVERYWHERE,
+    placementOf: (replica) => new PolicyPlacement(replica),
     limitsOf: ports.limitsOf ?? limitsOfPolicy,
     readAhead: (bundle) => policyInSlices(bundle, ports.clock),
     modelsOf: modelsOfPolicy,

@@ -22,6 +22,7 @@ import type { CarveRefusal } from "./ledger-contracts.ts";
 import type { LedgerDoor } from "./ledger-door.ts";
 import type { LedgerRow } from "./ledger-row.ts";
 import { LEDGER_UNITS, type LedgerUnit } from "./ledger-window.ts";
+import type { Placement } from "./placement.ts";
 import type { Replica } from "./replica.ts";
 
 export type ContractsOptions = {
@@ -30,6 +31,7 @@ export type ContractsOptions = {
   readonly replica: Replica;
   readonly verify: Keys["verify"];
   readonly ledger: Pick<LedgerDoor, "contracts" | "onLed">;
+  readonly placement: Placement;
 };
 
 /** What an operator sees of a contract. */
@@ -48,6 +50,8 @@ export type NotOpened =
   | { readonly refused: "contract_order"; readonly message: string }
   /** Another node than its delegator's asks. */
   | { readonly refused: "contract_elsewhere"; readonly message: string }
+  /** Policy does not place the agent on the node that would serve it. */
+  | { readonly refused: "not_placed"; readonly message: string }
   /** Its agent holds it, and no node that the mesh knows was named to serve it. */
   | { readonly refused: "delegation_holder"; readonly message: string };
 
@@ -119,6 +123,9 @@ export class Contracts {
     if (!this.#options.replica.trust.nodeIds().includes(account.node)) {
       return { refused: "delegation_holder", message: `node ${account.node}` };
     }
+    if (!this.#isPlaced(account)) {
+      return { refused: "not_placed", message: `${account.agent} on node ${account.node}` };
+    }
     return this.#options.ledger.contracts((contracts) => {
       const delegator = contracts.get(account.parent)?.node;
       if (delegator !== undefined && delegator !== asker) {
@@ -129,6 +136,18 @@ export class Contracts {
         ? opened
         : viewOf(opened, (unit) => contracts.row(opened.id, unit));
     });
+  }
+
+  /** Whether policy still places a contract's agent on the node that serves it; true for what is unknown. */
+  isPlaced(name: string): Promise<boolean> {
+    return this.#options.ledger.contracts((contracts) => {
+      const account = contracts.get(name.slice("contract/".length));
+      return account === undefined || this.#isPlaced(account);
+    });
+  }
+
+  #isPlaced({ agent, node }: ContractAccount): boolean {
+    return this.#options.placement.isPlaced(node, `agent/${agent}`);
   }
 
   /** What is left to a contract's own requests after all that was delegated from it. */

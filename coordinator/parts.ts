@@ -54,7 +54,7 @@ export type PartsInput = {
   readonly witnessSigner: Signer;
   /** Keys of logs from outside of the mesh that are cosigned too. */
   readonly outsideLogs: readonly VerifierKey[];
-  readonly placement: Placement;
+  readonly placementOf: (replica: Replica) => Placement;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   /** Reads a bundle in slices, before it is anybody's policy. */
   readonly readAhead: (bundle: Uint8Array) => Promise<unknown>;
@@ -105,7 +105,14 @@ export function buildParts(input: PartsInput): Parts {
     tokensMax: TOKENS_MAX,
     commitWaitMs: COMMIT_WAIT_MS,
   });
-  const contracts = new Contracts({ ...input, ...meshParts, mesh: input.pin.mesh, ledger });
+  const placement = input.placementOf(meshParts.replica);
+  const contracts = new Contracts({
+    ...input,
+    ...meshParts,
+    placement,
+    mesh: input.pin.mesh,
+    ledger,
+  });
   const standings = new Standings(input.clock);
   followStandings(standings, meshParts.replica);
   const witness = new Witness({
@@ -134,6 +141,7 @@ export function buildParts(input: PartsInput): Parts {
     standings,
     witness,
     bootId,
+    placement,
   });
   return { ...meshParts, ...door, enrolment, ledger, witness, service };
 }
@@ -213,6 +221,7 @@ function buildNodeDoor(
     readonly witness: Witness;
     readonly bootId: string;
     readonly standings: Standings;
+    readonly placement: Placement;
   },
 ): Pick<Parts, "leader" | "digest" | "requests"> {
   const { config, clock, epoch, metrics } = input;
@@ -230,7 +239,7 @@ function buildNodeDoor(
     everyMs: digestMs,
   });
   const replays = new ReplayGuard(clock);
-  const rates = new RateDoor({ ...input, ...meshParts, replays });
+  const rates = new RateDoor({ ...input, ...meshParts, ...own, replays });
   // Whoever lends first in a mesh has no shares of anybody's to wait for.
   if (epoch.epoch > 1 && config.natsUrl === undefined) rates.begin();
   ledger.onLed((leads) => {

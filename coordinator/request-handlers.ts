@@ -131,7 +131,11 @@ async function lease(
   if (!options.registry.isCurrentBoot(from.node, from.bootId)) {
     return refusedBody("boot_ended", `${from.bootId} of ${from.node} has ended`);
   }
-  const barred = barredBy(options, account, from.node);
+  // Agents' questions of one batch are one commit: nothing is waited for between them.
+  const isContract = account.startsWith("contract/");
+  const barred = isContract
+    ? await contractBarred(options, account, from.node)
+    : barredBy(options, account, from.node);
   const ask = { ...from, account, need, want, ...(barred && { barred }) };
   const answer = await orUnavailable(options.ledger.lease(ask));
   if ("refused" in answer) {
@@ -161,18 +165,24 @@ function barredBy(
   account: string,
   node: string,
 ): Barred | undefined {
-  if (account === "overrun") return undefined;
-  if (!placement.isPlaced(node, account)) {
-    return { refused: "not_placed", message: `${account} is not placed on ${node}` };
-  }
   const scope = parseScope(account);
-  if (scope?.kind === "contract") {
-    const isKilled = replica.state.killed(account);
-    return isKilled ? { refused: "killed_contract", message: account } : undefined;
-  }
-  const [kill] =
-    scope?.kind === "agent" ? replica.state.killsFor(`${scope.team}/${scope.agent}`) : [];
+  if (scope?.kind !== "agent") return undefined;
+  if (!placement.isPlaced(node, account)) return notPlaced(account, node);
+  const [kill] = replica.state.killsFor(`${scope.team}/${scope.agent}`);
   return kill && { refused: `killed_${kill.parsed.kind}`, message: kill.scope };
+}
+
+async function contractBarred(
+  { replica, contracts }: RequestHandlersOptions,
+  account: string,
+  node: string,
+): Promise<Barred | undefined> {
+  if (replica.state.killed(account)) return { refused: "killed_contract", message: account };
+  return (await contracts.isPlaced(account)) ? undefined : notPlaced(account, node);
+}
+
+function notPlaced(account: string, node: string): Barred {
+  return { refused: "not_placed", message: `${account} is not placed on ${node}` };
 }
 
 function newsOf(

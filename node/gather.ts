@@ -145,6 +145,7 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
     delegation: asked.delegation,
     model,
     nodeRegion: loop.region,
+    node: loop.node,
     scan: asked.scan,
     cost: pass === "full" ? costOf(asked, loop, { model, grant, policy }) : undefined,
     openConnections: isMissing(identity) ? 0 : loop.connections.countOf(identity.agentId),

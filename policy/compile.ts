@@ -179,6 +179,7 @@ function compileGrant(
     tools: grant.tools ?? new Map(),
     ...(grant.onToolNotGranted === "filter" && { filtersTools: true }),
     hosts: [...new Set([...(grant.hosts ?? []), ...hostsOf(models, of)])],
+    ...(grant.nodes && { nodes: grant.nodes }),
     hours: (grant.hours ?? []).map(({ timeZone, minutes }) => ({ timeZone, minutes })),
     regions: grant.regions ?? {},
     clearance: levels.indexOf(grant.clearance ?? defaultClass),

@@ -102,6 +102,8 @@ export type AgentPolicy = {
   readonly filtersTools?: boolean;
   /** Stage 8: host names, or `*.example.com` for its subdomains, perhaps with a port. */
   readonly hosts: readonly string[];
+  /** Stage 7: names of nodes, or `<beginning>*`; absent: every node. */
+  readonly nodes?: readonly string[];
   /** Stage 6: half-open minutes of the local week (Monday 00:00 is 0, 10,080 ends it); all must hold. */
   readonly hours: readonly HoursWindow[];
   /** Stage 7: ISO codes; `US` covers `US-CA`. `undefined` in a facet: the policy sets no bound there. */

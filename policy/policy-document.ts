@@ -76,6 +76,8 @@ export type GrantDocument = {
   readonly tools?: ReadonlyMap<string, readonly ToolVerb[]>;
   readonly onToolNotGranted?: OnToolNotGranted;
   readonly hosts?: readonly string[];
+  /** Where it is placed: names of nodes, or `<beginning>*`. Absent: on every node. */
+  readonly nodes?: readonly string[];
   readonly hours?: readonly HoursDocument[];
   readonly regions?: RegionsDocument;
   /** A level's name. */

@@ -21,6 +21,7 @@ import { isHostPattern } from "./hosts.ts";
 import { checkTimeZone } from "./hours.ts";
 import { joinMinutes, parseWindow, WINDOW_GRAMMAR } from "./hours-grammar.ts";
 import { isPattern } from "./pattern.ts";
+import { isNodePattern } from "./placed-on.ts";
 import {
   AUDIT_MODES,
   type GrantDocument,
@@ -39,6 +40,7 @@ export const GRANT_FIELDS = [
   "tools",
   "on_tool_not_granted",
   "hosts",
+  "nodes",
   "hours",
   "regions",
   "clearance",
@@ -72,6 +74,7 @@ export function readGrant(field: Field, levels: readonly string[]): GrantDocumen
       readWord(at, ON_TOOL_NOT_GRANTED),
     ),
     ...readOptional(map, { name: "hosts", as: "hosts" }, readHosts),
+    ...readOptional(map, { name: "nodes", as: "nodes" }, readNodes),
     ...readOptional(map, { name: "hours", as: "hours" }, readHours),
     ...readOptional(map, { name: "regions", as: "regions" }, readRegions),
     ...readOptional(map, { name: "clearance", as: "clearance" }, (at) =>
@@ -129,6 +132,17 @@ function readHosts(field: Field): readonly string[] | undefined {
   );
   reportCount(field, hosts?.length ?? 0);
   return hosts;
+}
+
+function readNodes(field: Field): readonly string[] | undefined {
+  const nodes = readListOf(field, (item) =>
+    readMatching(item, isNodePattern, 'a node\'s name such as "edge-1", or "edge-*"'),
+  );
+  if (nodes?.length === 0) {
+    field.findings.error(field, "dead_rule", "names no node, so the agent could never work");
+  }
+  reportCount(field, nodes?.length ?? 0);
+  return nodes;
 }
 
 /** `always`, or one window of the week, or a list of windows that must all hold. */

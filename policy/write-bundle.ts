@@ -174,6 +174,7 @@ function writeGrant(grant: GrantDocument): PlainObject {
     tools: tools && Object.fromEntries(tools),
     on_tool_not_granted: grant.onToolNotGranted,
     hosts: grant.hosts,
+    nodes: grant.nodes,
     hours:
       hours?.length === 0
         ? ALWAYS

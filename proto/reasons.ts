@@ -159,6 +159,7 @@ export const REASONS = {
   // 7 geography
   region_not_granted: row(701, 403, "never", "The destination's region is not granted, or not known.", "Data may not go to that region."),
   source_region_not_granted: row(702, 403, "never", "This node's region is not granted to the agent.", "This agent may not work from here."),
+  agent_not_placed: row(703, 403, "never", "Policy does not place the agent on this node.", "This agent may not work through this gateway."),
   // 8 destination
   host_not_granted: row(801, 403, "never", "The destination host is not granted.", "This agent may not talk to that host."),
   provider_unknown: row(802, 403, "never", "No provider of that dialect is configured.", "No provider serves this endpoint."),

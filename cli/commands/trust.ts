@@ -5,11 +5,13 @@ import { restoreRecord } from "../../mesh/record.ts";
 import { kidOf } from "../../mesh/record-op.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import {
+  KillSchema,
   SignedRecordSchema,
   type Trust,
   TrustRole,
   TrustSchema,
 } from "../../proto/gen/altrace/v1/record_pb.ts";
+import { parseScope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { carrySigned } from "../operator-record.ts";
 import { table } from "../output.ts";
@@ -69,8 +71,9 @@ export async function addTrust(context: CommandContext, file: string): Promise<v
   });
 }
 
-/** `altrace trust remove <key>`: nothing that this key signs counts any more. */
+/** `altrace trust remove <key|node/id>`: nothing that this key, or that node, signs counts any more. */
 export async function removeTrust(context: CommandContext, kid: string): Promise<void> {
+  if (kid.includes("/")) return removeNode(context, kid);
   const count = await changeTrust(context, (keys) => {
     const removed = keys.find((key) => key.kid === kid);
     if (removed === undefined) throw new CommandError(`${kid}: the mesh trusts no such key`);
@@ -82,6 +85,27 @@ export async function removeTrust(context: CommandContext, kid: string): Promise
   });
   context.output.result({ kid, removed: true, coordinators: count }, () =>
     context.output.line(`${kid} is trusted no more; the mesh has ${count} coordinators`),
+  );
+}
+
+/** The node borrows nothing from then on, and cannot come back under its name by a token. */
+async function removeNode(context: CommandContext, scope: string): Promise<void> {
+  if (parseScope(scope)?.kind !== "node") {
+    throw new CommandError(`${scope}: expected a key's id, or node/<id>`, 2);
+  }
+  const value = create(KillSchema, { reason: "removed" });
+  const { calls } = context.coordinator();
+  await carrySigned(
+    context,
+    scope,
+    { case: "kill", value },
+    (record) => calls.putKey({ record }),
+    (current) => {
+      if (current !== "trust") throw new CommandError(`${scope} is not enrolled`);
+    },
+  );
+  context.output.result({ node: scope, removed: true }, () =>
+    context.output.line(`${scope} is removed; a node of that name needs an operator's record`),
   );
 }
 

@@ -153,6 +153,8 @@ export type Facts = {
   readonly model: ModelPolicy | Missing | undefined;
   /** ISO code of where this node is; `undefined` when not configured. */
   readonly nodeRegion: string | undefined;
+  /** This node's name. */
+  readonly node: string;
   readonly scan: ScanFacts | Missing;
   readonly cost: CostFacts | Missing | undefined;
   /** Connections of this agent on this loop, this one included. */

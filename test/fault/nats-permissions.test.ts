@@ -1,12 +1,29 @@
-import { generateKeyPairSync } from "node:crypto";
+import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { fileKeys } from "../../adapters/file-keys.ts";
 import { createGrpcClient } from "../../adapters/grpc-client.ts";
 import { inboxPrefix, natsAuthorization } from "../../adapters/nats-permissions.ts";
 import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
+import { readTrustFile } from "../../adapters/trust-file.ts";
+import { nextRecord } from "../../mesh/record.ts";
+import { openSealed, seal } from "../../mesh/sealed.ts";
+import type { Signer } from "../../ports/keys.ts";
+import { uuidV7 } from "../../ports/random.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import {
+  NodeReplySchema,
+  type NodeRequest,
+  NodeRequestSchema,
+  RateRequestSchema,
+  Standing,
+  StandingRequestSchema,
+} from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import { KillSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
+import { requestSubject } from "../../proto/subjects.ts";
 import { ARCHIVES_HERE, archived, SHIPS_AT_ONCE, verifiedArchive } from "../support/archived.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
@@ -37,14 +54,17 @@ const PART = {
 
 let provider: Provider;
 let mesh: Mesh;
-/** What a node that was taken over has in its hands. */
+/** What a node that was taken over has in its hands: its place on the bus, and its key. */
 let stolen: NatsUser;
+let nodeKey: Signer;
+/** Policy places it on another node. */
+const ELSEWHERE = "research/worker-3";
 
 beforeAll(async () => {
   provider = await startProvider();
   mesh = await startMesh({
     nodes: 1,
-    policy: e2ePolicy(provider.origin),
+    policy: e2ePolicy(provider.origin).replace("worker-3: {}", "worker-3: { nodes: [n2] }"),
     nodeEnv: { ...PROVIDER_KEYS, ...SHIPS_AT_ONCE },
     coordinatorEnv: ARCHIVES_HERE,
     natsConfig: ({ coordinators, nodes }) => {
@@ -63,6 +83,7 @@ beforeAll(async () => {
     },
   });
   await mesh.issueKey(AGENT);
+  nodeKey = fileKeys(join(mesh.node("n1").home, "node", "keys")).loadOrCreate("node");
 });
 afterAll(async () => {
   await mesh?.[Symbol.asyncDispose]();
@@ -84,6 +105,26 @@ async function connectAs(seed: Uint8Array) {
     }
   })();
   return { nc, violations };
+}
+
+type Asked = Extract<NodeRequest["body"], { case: "standing" | "rate" }>;
+const RANDOM = { bytes: (count: number) => randomBytes(count) };
+
+/** What a coordinator says to the node's key; undefined: nothing. */
+async function asked(nc: NatsConnection, body: Asked): Promise<string | undefined> {
+  const [requestId, bootId] = [uuidV7(Date.now(), RANDOM), uuidV7(Date.now(), RANDOM)];
+  const request = create(NodeRequestSchema, { node: "n1", bootId, requestId, body });
+  const payload = toBinary(NodeRequestSchema, request);
+  const sealed = seal("request", payload, nodeKey);
+  const answer = await nc.request(requestSubject("n1", body.case), sealed, { timeout: 5_000 });
+  const opened = openSealed(
+    "reply",
+    answer.data,
+    () => new Uint8Array(32),
+    () => true,
+  );
+  const reply = opened && fromBinary(NodeReplySchema, opened.payload);
+  return reply?.body.case === "refused" ? reply.body.value.reason : reply?.body.case;
 }
 
 async function now(): Promise<string> {
@@ -193,6 +234,50 @@ describe("a server that lets in this mesh alone", () => {
     await nc.close();
   });
 
+  test("its own keys get it nothing for an agent that is placed elsewhere", async () => {
+    const { nc } = await connectAs(stolen.seed);
+    const standing = (
+      agent: string,
+      { askKill = false, level = Standing.BLOCK as Standing } = {},
+    ) =>
+      asked(nc, {
+        case: "standing",
+        value: create(StandingRequestSchema, {
+          agent,
+          standing: level,
+          cause: "content_high",
+          askKill,
+        }),
+      });
+    const rate = (account: string) =>
+      asked(nc, { case: "rate", value: create(RateRequestSchema, { account }) });
+    expect(await standing(ELSEWHERE)).toBe("not_placed");
+    expect(await standing(ELSEWHERE, { askKill: true })).toBe("not_placed");
+    expect(await rate(`agent/${ELSEWHERE}`)).toBe("not_placed");
+    // Of its own agent the same key is heard.
+    expect(await standing(AGENT, { level: Standing.NORMAL })).toBe("standing");
+    expect(await mesh.mustCli("kills")).toBe("nothing is killed\n");
+    await nc.close();
+  });
+
+  test("a record that it signed itself is nobody's, though it may offer any", async () => {
+    const { nc, violations } = await connectAs(stolen.seed);
+    const { mesh: name } = readTrustFile(join(mesh.coordinator.home, "trust.json"));
+    const fields = { mesh: name, issuedAtMs: Date.now(), operator: "n1" };
+    const kill = { case: "kill" as const, value: create(KillSchema, { reason: "mine" }) };
+    const forged = nextRecord(
+      undefined,
+      { ...fields, scope: "global", cmdId: uuidV7(Date.now(), RANDOM), op: kill },
+      nodeKey,
+    );
+    nc.publish("alt.heal.n1", forged);
+    await judged(nc);
+    expect(violations).toEqual([]);
+    expect(await now()).toBe("200 ok");
+    expect(await mesh.mustCli("kills")).toBe("nothing is killed\n");
+    await nc.close();
+  });
+
   test("its own word it has, so the refusals above are not those of a deaf server", async () => {
     const { nc, violations } = await connectAs(stolen.seed);
     nc.subscribe("alt.dig", { callback: () => undefined });
@@ -216,5 +301,12 @@ describe("a server that lets in this mesh alone", () => {
   test("and after all that the mesh does as before", async () => {
     expect(await now()).toBe("200 ok");
     expect(await mesh.mustCli("nodes")).toMatch(/^n1 +live +open/m);
+  });
+
+  test("until an operator removes it: then it is none of the mesh's nodes", async () => {
+    expect(await mesh.mustCli("trust", "remove", "node/n1")).toContain("node/n1 is removed");
+    expect(await mesh.mustCli("nodes")).not.toMatch(/^n1 /m);
+    expect((await mesh.cli("trust", "remove", "node/n1")).stderr).toContain("not enrolled");
+    expect((await mesh.cli("token", "n1")).code).toBe(1);
   });
 });

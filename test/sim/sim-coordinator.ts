@@ -155,7 +155,7 @@ export class SimCoordinator {
       enrolmentSigner: this.enrolment,
       witnessSigner: this.#keys.loadOrCreate("witness"),
       outsideLogs: [],
-      placement: PLACED_EVERYWHERE,
+      placementOf: () => PLACED_EVERYWHERE,
       limitsOf: limitsOfPolicy,
       readAhead: async () => undefined,
       modelsOf: modelsOfPolicy,

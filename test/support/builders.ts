@@ -164,6 +164,7 @@ export function facts(over: Partial<Facts> = {}): Facts {
     contract: undefined,
     model: model(),
     nodeRegion: "DE",
+    node: "node-7",
     scan: { hits: [], scannedBytes: 200, complete: true },
     cost: {
       worst: { usdMicros: 5_000n, tokens: 1_000n, calls: 1n },

@@ -1,11 +1,12 @@
 import { placeGranted } from "../../../authority/geography.ts";
+import { placedOn } from "../../../policy/placed-on.ts";
 import { regionGranted } from "../../../policy/regions.ts";
 import { type Facts, isCarriedUnread, isMissing } from "../facts.ts";
 import { byContract, type RowOutcome } from "../verdict.ts";
 import { effectiveOf } from "./05-contract.ts";
 
 /**
- * May data go from here to there?
+ * May data go from here to there? First of all: may the agent work here?
  *
  * A facet that policy leaves out is not bounded, and a contract leaves none out; a place that is not
  * known is in no bound. Requests without a model reach no provider, so only the source is asked. What
@@ -14,8 +15,9 @@ import { effectiveOf } from "./05-contract.ts";
 export function checkGeography(facts: Facts): RowOutcome {
   const objection = contractObjection(facts);
   if (objection !== undefined) return objection;
-  const regions = facts.grant?.regions;
-  if (regions === undefined) return { reason: "no_grant" };
+  if (facts.grant === undefined) return { reason: "no_grant" };
+  const { regions, nodes } = facts.grant;
+  if (!placedOn(nodes, facts.node)) return { reason: "agent_not_placed", detail: facts.node };
   const { source, processing } = regions;
   if (source !== undefined && !regionGranted(source, facts.nodeRegion)) {
     return { reason: "source_region_not_granted", detail: facts.nodeRegion ?? "unknown" };

@@ -14,6 +14,7 @@ import {
 } from "../../../coordinator/contract-account.ts";
 import { Contracts, type ContractsOptions } from "../../../coordinator/contracts.ts";
 import type { LedgerAmounts } from "../../../coordinator/ledger-window.ts";
+import { PLACED_EVERYWHERE } from "../../../coordinator/placement.ts";
 import { decide } from "../../../node/decision/decide.ts";
 import type { ContractFacts } from "../../../node/decision/facts.ts";
 import { facts, grant, model, policy, provider, requestFacts } from "../../support/builders.ts";
@@ -257,7 +258,14 @@ class Tree {
       onLed: () => undefined,
     } as ContractsOptions["ledger"];
     const clock = { nowMs: () => NOW_S * 1_000 } as ContractsOptions["clock"];
-    this.#contracts = new Contracts({ mesh: MESH, clock, replica, verify: VERIFY, ledger });
+    this.#contracts = new Contracts({
+      mesh: MESH,
+      clock,
+      replica,
+      verify: VERIFY,
+      ledger,
+      placement: PLACED_EVERYWHERE,
+    });
   }
 
   async plant(): Promise<void> {

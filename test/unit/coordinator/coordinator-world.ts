@@ -7,7 +7,7 @@ import { beginEpoch } from "../../../coordinator/epoch.ts";
 import type { CoordinatorEvent } from "../../../coordinator/events.ts";
 import { CoordinatorMetrics } from "../../../coordinator/metrics.ts";
 import { buildParts, type Parts } from "../../../coordinator/parts.ts";
-import { PLACED_EVERYWHERE, type Placement } from "../../../coordinator/placement.ts";
+import { type Placement, PolicyPlacement } from "../../../coordinator/placement.ts";
 import { foundTrust } from "../../../coordinator/trust-bundle.ts";
 import type { RateLags } from "../../../mesh/rate-share.ts";
 import { type MeshRecord, nextRecord, openRecord } from "../../../mesh/record.ts";
@@ -151,7 +151,7 @@ export class CoordinatorWorld {
       enrolmentSigner: this.enrolment,
       witnessSigner: this.keys.loadOrCreate("witness"),
       outsideLogs: [],
-      placement: this.options.placement ?? PLACED_EVERYWHERE,
+      placementOf: (replica) => this.options.placement ?? new PolicyPlacement(replica),
       limitsOf: readLimits,
       readAhead: async () => undefined,
       modelsOf: () => MODELS,

@@ -123,6 +123,11 @@ const CASES: readonly Case[] = [
     reason: "outside_hours",
   },
   {
+    title: "a node that the agent is not placed on",
+    over: { grant: grant({ nodes: ["edge-1", "node-7x", "node-8*"] }) },
+    reason: "agent_not_placed",
+  },
+  {
     title: "a node outside the granted source regions",
     over: { grant: grant({ regions: { source: ["FR"] } }) },
     reason: "source_region_not_granted",

@@ -1,0 +1,113 @@
+import { create } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+import { ed25519Verifier } from "../../../adapters/ed25519-verifier.ts";
+import { Contracts, type ContractsOptions } from "../../../coordinator/contracts.ts";
+import { PolicyPlacement } from "../../../coordinator/placement.ts";
+import { contentScanner } from "../../../node/content-scanner.ts";
+import { readPolicy } from "../../../policy/read-policy.ts";
+import { PolicySchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
+import {
+  chainText,
+  HOLDERS,
+  MESH,
+  NOW_S,
+  operatorEntry,
+  root,
+} from "../../support/contract-forge.ts";
+import { LedgerWorld } from "./ledger-world.ts";
+
+const TEXT = `format: 1
+providers:
+  openai: { dialect: openai, base_url: "https://o.test", credential: openai, clearance: public }
+models:
+  openai/gpt-x:
+    price: { input_usd_per_mtok: "1", output_usd_per_mtok: "1" }
+    max_output_tokens: 100
+classification: { levels: [public], labels: {}, default_class: public }
+teams:
+  red:
+    budget: { usd: { total: "1" } }
+    defaults: { models: [openai/gpt-x], clearance: public, nodes: [edge-1, "gpu-*"] }
+    agents:
+      placed: {}
+      moved: { nodes: [edge-2] }
+  research:
+    budget: { usd: { total: "1" } }
+    defaults: { models: [openai/gpt-x], clearance: public }
+    agents:
+      planner: PLANNER
+`;
+
+function placementBy(planner = "{}"): PolicyPlacement {
+  const read = readPolicy(TEXT.replace("PLANNER", planner), {
+    file: "test",
+    scanner: contentScanner,
+  });
+  if (!read.ok) throw new Error(JSON.stringify(read.findings));
+  const value = create(PolicySchema, { body: read.bundle });
+  const policy = { hashHex: planner, op: { case: "policy", value } };
+  const state = { get: (scope: string) => (scope === "policy" ? policy : undefined) };
+  return new PolicyPlacement({ state } as unknown as ContractsOptions["replica"]);
+}
+
+test("an agent is placed where policy says, and everywhere where it says nothing", () => {
+  const placement = placementBy();
+  const nodes = ["edge-1", "edge-10", "edge-2", "gpu-1", "gpu"];
+  const of = (agent: string) => nodes.filter((node) => placement.isPlaced(node, `agent/${agent}`));
+  expect(of("red/placed")).toEqual(["edge-1", "gpu-1"]);
+  expect(of("red/moved")).toEqual(["edge-2"]);
+  expect(of("research/planner")).toEqual(nodes);
+  expect(of("red/nobody")).toEqual(nodes);
+  expect(placement.isPlaced("edge-9", "overrun")).toBe(true);
+});
+
+test("a contract is opened and lent for only where its agent is placed, as policy says now", async () => {
+  const world = new LedgerWorld([
+    { account: "team/research", parent: undefined, limits: [] },
+    { account: "agent/research/planner", parent: "team/research", limits: [] },
+  ]);
+  world.nowMs = NOW_S * 1_000;
+  let placement = placementBy("{ nodes: [n9] }");
+  const keys = [...HOLDERS];
+  const contracts = new Contracts({
+    mesh: MESH,
+    clock: { nowMs: () => NOW_S * 1_000 } as ContractsOptions["clock"],
+    replica: {
+      state: { records: () => [], killed: () => false },
+      trust: {
+        lookup: operatorEntry,
+        nodeKey: (node: string) => keys[Number(node.slice(1))],
+        nodeIds: () => keys.map((_, at) => `n${at}`),
+      },
+      onRecord: () => undefined,
+    } as unknown as ContractsOptions["replica"],
+    verify: ed25519Verifier(),
+    ledger: {
+      contracts: async (use) => use(world.ledger.contracts),
+      onLed: () => undefined,
+    } as ContractsOptions["ledger"],
+    placement: { isPlaced: (node, account) => placement.isPlaced(node, account) },
+  });
+  const chain = chainText(root());
+  expect(await contracts.issue(chain, { node: "" })).toMatchObject({ refused: "not_placed" });
+  placement = placementBy('{ nodes: ["n*"] }');
+  const opened = await contracts.issue(chain, { node: "" });
+  if ("refused" in opened) throw new Error(opened.refused);
+  const name = `contract/${opened.account.id}`;
+  expect(await contracts.isPlaced(name)).toBe(true);
+  placement = placementBy("{ nodes: [n9] }");
+  expect(await contracts.isPlaced(name)).toBe(false);
+});
+
+test("a lease is settled by the node that borrowed it, and by no other", () => {
+  const limits = [{ unit: "calls", window: "total", limit: 100 }] as const;
+  const world = new LedgerWorld([{ account: "agent/red/placed", parent: undefined, limits }]);
+  const lease = world.granted("agent/red/placed", { calls: 5 }, { node: "edge-1" });
+  for (const final of [false, true]) {
+    const stolen = world.settle(lease, { calls: 5 }, { node: "edge-2", final });
+    expect(stolen).toMatchObject({ refused: "lease_unknown" });
+  }
+  expect(world.settle(lease, { calls: 1 }, { node: "edge-1", final: true })).not.toHaveProperty(
+    "refused",
+  );
+});
