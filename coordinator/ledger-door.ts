@@ -52,6 +52,8 @@ export type SharedLedgerOptions = Omit<LedgerActorOptions, "epoch" | "onFenced">
     readonly replicaId: string;
     readonly bootId: string;
     readonly leaderTtlMs: number;
+    /** Takes in the mesh's newest trust bundle. Rejects with BusFault. */
+    readonly learnTrust: () => Promise<void>;
     /** Whether this coordinator could lead now: it has read the mesh's state, and is trusted. */
     readonly isFit: () => boolean;
   };

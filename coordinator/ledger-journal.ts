@@ -10,6 +10,9 @@
 // J4. A link counts by its seal and its place: its `prev` is the hash of the link before. What others
 //     wrote between is passed over and told.
 // J5. A snapshot is written long before the stream forgets the last one.
+// J6. Before anything is passed over for its seal, the mesh's newest trust bundle is taken in: a link
+//     may be of a coordinator that was added while this one heard nothing. Passing over such a link and
+//     writing behind it would be two ledgers in one chain.
 
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -24,6 +27,7 @@ import { JournalReading } from "./journal-reading.ts";
 import {
   entryOf,
   isSameBytes,
+  type JournalLink,
   type JournalTrust,
   linkHash,
   openLink,
@@ -39,6 +43,8 @@ export type LedgerJournalOptions = JournalTrust & {
   /** This coordinator's own store, which keeps the copy. */
   readonly store: Store;
   readonly tell: Tell;
+  /** Takes in the mesh's newest trust bundle. Rejects with BusFault. */
+  readonly learnTrust: () => Promise<void>;
   /** Links from one snapshot to the next; default 1,024. */
   readonly snapshotEvery?: number;
 };
@@ -70,6 +76,7 @@ export class LedgerJournal implements LedgerStore {
   readonly #closing = new AbortController();
   #queue: Promise<unknown> = Promise.resolve();
   #sinceSnapshot = { links: 0, bytes: 0 };
+  #hasLearntTrust = false;
 
   /** @throws StoreFault The copy on disk cannot be read. */
   constructor(options: LedgerJournalOptions) {
@@ -235,8 +242,9 @@ export class LedgerJournal implements LedgerStore {
 
   async #catchUp(): Promise<void> {
     const { bus } = this.#options;
+    this.#hasLearntTrust = false;
     const last = await bus.last(JOURNAL_STREAM, JOURNAL_SUBJECT);
-    const newest = last && openLink(last.bytes, this.#options);
+    const newest = last && (await this.#openLink(last.bytes));
     const { place } = this.#copy;
     if (!place.owesSnapshot && (await this.#isAt(place))) return this.#readOn(newest?.record);
     // Our place is not in the stream. It has moved on, or it has lost what we remember.
@@ -304,16 +312,25 @@ export class LedgerJournal implements LedgerStore {
   async #readInto(reading: JournalReading, fromSeq: number): Promise<void> {
     let page = await this.#options.bus.read(JOURNAL_STREAM, fromSeq, PAGE_COUNT);
     for (let end = page.at(-1)?.seq; end !== undefined; end = page.at(-1)?.seq) {
-      for (const message of page) this.#readLink(reading, message);
+      for (const message of page) await this.#readLink(reading, message);
       page = await this.#options.bus.read(JOURNAL_STREAM, end + 1, PAGE_COUNT);
     }
   }
 
-  #readLink(reading: JournalReading, message: BusMessage): void {
+  async #readLink(reading: JournalReading, message: BusMessage): Promise<void> {
     const { seq = 0, subject, bytes } = message;
-    const link = subject === JOURNAL_SUBJECT ? openLink(bytes, this.#options) : undefined;
+    const link = subject === JOURNAL_SUBJECT ? await this.#openLink(bytes) : undefined;
     const isTaken = reading.take(link, seq);
     if (!isTaken) this.#options.tell("journal_link_refused", { seq });
+  }
+
+  /** J6: asks once in each reading, whatever it meets. */
+  async #openLink(bytes: Uint8Array): Promise<JournalLink | undefined> {
+    const link = openLink(bytes, this.#options);
+    if (link !== undefined || this.#hasLearntTrust) return link;
+    await this.#options.learnTrust();
+    this.#hasLearntTrust = true;
+    return openLink(bytes, this.#options);
   }
 
   async #take({ place, base, writes }: JournalReading): Promise<void> {

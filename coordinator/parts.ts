@@ -204,6 +204,7 @@ function buildLedger(
           ...options,
           mesh: pin.mesh,
           trust: replica.trust,
+          learnTrust: () => replica.learnTrust(),
           bootId,
           leaderTtlMs: config.leaderTtlMs,
           isFit: () =>

@@ -176,6 +176,12 @@ export class Replica {
     });
   }
 
+  /** Takes in the newest trust bundle that the stream's leader has. Rejects with BusFault. */
+  async learnTrust(): Promise<void> {
+    const trust = await this.#options.bus.last(CONTROL_STREAM, controlSubject({ kind: "trust" }));
+    if (trust) this.#replayOne(trust);
+  }
+
   #restore(): void {
     const { store, pin } = this.#options;
     for (const [key, bytes] of store.list(RECORD_PREFIX)) {
@@ -283,8 +289,7 @@ export class Replica {
 
   async #replay(): Promise<void> {
     // Keys first: the bundle may stand behind records that only it lets count.
-    const trust = await this.#options.bus.last(CONTROL_STREAM, controlSubject({ kind: "trust" }));
-    if (trust) this.#replayOne(trust);
+    await this.learnTrust();
     await this.#readOn(CONTROL_STREAM, this.#lastSeq + 1, (seq) => {
       this.#lastSeq = Math.max(this.#lastSeq, seq);
     });

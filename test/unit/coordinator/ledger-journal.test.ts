@@ -5,6 +5,7 @@ import { JournalFault, LedgerJournal } from "../../../coordinator/ledger-journal
 import { EPOCH_KEY } from "../../../coordinator/store-keys.ts";
 import { kidOf } from "../../../mesh/record-op.ts";
 import { TrustView } from "../../../mesh/trust.ts";
+import { BusFault } from "../../../ports/bus.ts";
 import type { Signer } from "../../../ports/keys.ts";
 import { type AppendFate, type TwinBus, twinBus } from "../../../ports/twin-bus.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
@@ -33,9 +34,8 @@ class World {
     return new Replica(this, name, options);
   }
 
-  /** The trust view answers for the coordinators that a test made. */
-  view(): TrustView {
-    const trusted = this.trusted;
+  /** A trust view answers for the coordinators that a test has made when it last learnt of them. */
+  view(trusted: Pick<ReadonlyMap<string, Signer>, "get">): TrustView {
     return {
       lookup: (kid: string) => {
         const signer = trusted.get(kid);
@@ -71,6 +71,7 @@ type Options = {
   readonly appendFate?: () => AppendFate;
   readonly commitFate?: () => CommitFate;
   readonly snapshotEvery?: number;
+  readonly learnTrust?: () => Promise<void>;
 };
 
 class Replica {
@@ -80,6 +81,7 @@ class Replica {
   store: TwinStore;
   bus: TwinBus;
   journal: LedgerJournal;
+  #trusted: ReadonlyMap<string, Signer> = new Map();
 
   constructor(world: World, name: string, options: Options) {
     this.#world = world;
@@ -116,9 +118,13 @@ class Replica {
   #open(): LedgerJournal {
     const { clock, keys, told } = this.#world;
     const { snapshotEvery } = this.#options;
+    const learn = async () => {
+      this.#trusted = new Map(this.#world.trusted);
+    };
     return new LedgerJournal({
       mesh: MESH,
-      trust: this.#world.view(),
+      trust: this.#world.view({ get: (kid: string) => this.#trusted.get(kid) }),
+      learnTrust: this.#options.learnTrust ?? learn,
       signer: this.signer,
       verify: keys.verify,
       clock,
@@ -263,6 +269,30 @@ describe("the ledger's journal", () => {
     await a.journal.catchUp();
     expect(contents(a.journal)).toEqual(["x=1", "y=2"]);
     expect(world.told).toContain("journal_link_refused");
+  });
+
+  test("J6: a link of a coordinator that was added unheard is taken in, not written over", async () => {
+    const world = new World();
+    const a = world.coordinator("a");
+    await a.lead();
+    await a.journal.commit([put("x", "1")]);
+    const added = world.coordinator("b");
+    await added.lead();
+    await added.journal.commit([put("y", "2")]);
+    expect(await a.journal.commit([put("z", "3")])).toBe("conflict");
+    await a.lead();
+    expect(contents(a.journal)).toEqual(["x=1", "y=2"]);
+    expect(world.told).not.toContain("journal_link_refused");
+  });
+
+  test("J6: while nobody can say who may seal, nothing that may be a link is passed over", async () => {
+    const world = new World();
+    const a = world.coordinator("a", {
+      learnTrust: () => Promise.reject(new BusFault("timeout", "no answer")),
+    });
+    await a.lead();
+    await world.coordinator("b").lead();
+    await expect(a.lead()).rejects.toThrow(BusFault);
   });
 
   test("J4: a journal that begins behind what others wrote there is a journal", async () => {

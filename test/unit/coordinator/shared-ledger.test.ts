@@ -98,6 +98,7 @@ class Coordinator {
     this.ledger = new SharedLedger({
       mesh: "m",
       trust: this.#world.view(),
+      learnTrust: async () => undefined,
       signer: keys.loadOrCreate(this.name),
       verify: keys.verify,
       clock,
