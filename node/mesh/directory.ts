@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import type { Rate } from "../../authority/rate.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import type { Reason } from "../../proto/reasons.ts";
 import { emptyBuckets } from "../table/empty-buckets.ts";
+import { refitBuckets } from "../table/refit-buckets.ts";
 import { createRowOwner, type RowCells, type RowOwner, type RowRef } from "../table/rows.ts";
 import { NO_CELL } from "../table/scope-cells.ts";
 import { bumpKeyGeneration, keyGeneration, setTrustVersion, type Table } from "../table/table.ts";
@@ -17,6 +19,8 @@ import { ScopeCellMap } from "./scope-cell-map.ts";
 // D1. A row's scope cells say what merged state says before anybody is told of the row.
 // D2. A scope cell stays with its scope while any row under it can still be read.
 // D3. Answers carry the key generation they were made under; a change of keys makes a new one.
+// D4. Where the rate of a contract changes, its buckets hold no more right after than right before: what is
+//     moved to a child and back again fills no bucket in between.
 
 export type Resolved =
   | { readonly grant: RowGrant; readonly isNewRow: boolean }
@@ -40,6 +44,8 @@ type Holder = RowRef & {
   readonly scopes: readonly string[];
   /** Ids of its contract's chain, root first; none where there is no contract. */
   readonly lineage: readonly string[];
+  /** Of a contract: what its buckets are filled by. */
+  rate?: Rate;
 };
 
 /** As much of a contract's id as stands for its key in the log. */
@@ -135,9 +141,8 @@ export class Directory {
     const lineage = links.map(({ id }) => id);
     const holder = current ?? this.#seat(key, lineage);
     if (!holder) return { refused: "table_full" };
-    if (holder !== current && lineage.length > 1) {
-      emptyBuckets(this.#table, holder.row, rate, nowNs);
-    }
+    if (holder === current) this.#refit(holder, rate, nowNs);
+    else this.#begin(holder, rate, nowNs);
     const contract: ContractGrant = {
       ids: lineage,
       holders: links.map((link) => link.claims.agent),
@@ -149,6 +154,17 @@ export class Directory {
       ...(claims.bearer.sha256 === "" && { holder: claims.holder }),
     };
     return { grant: { ...this.#grant(key, holder), contract }, isNewRow: holder !== current };
+  }
+
+  /**
+   * Takes in at once that a contract's own requests may use less than before, or more (D4).
+   *
+   * @param nowNs Monotonic clock.
+   */
+  rateChanged({ verified, rate }: ServedContract, nowNs: bigint): void {
+    const { id, claims } = verified.leaf;
+    const holder = this.#holders.get(claims.agent)?.get(id);
+    if (holder !== undefined) this.#refit(holder, rate, nowNs);
   }
 
   /** A look-up that finds nothing counts against its source; false when it has none left. */
@@ -259,6 +275,19 @@ export class Directory {
       else scopes?.delete(scope);
       if (scopes?.size === 0) this.#under.delete(id);
     }
+  }
+
+  /** A root's buckets begin full; what is delegated takes nothing that its delegator has. */
+  #begin(holder: Holder, rate: Rate, nowNs: bigint): void {
+    holder.rate = rate;
+    if (holder.lineage.length > 1) emptyBuckets(this.#table, holder.row, rate, nowNs);
+  }
+
+  #refit(holder: Holder, rate: Rate, nowNs: bigint): void {
+    const before = holder.rate;
+    holder.rate = rate;
+    if (before === undefined || before === rate) return;
+    refitBuckets(this.#table, holder.row, { before, after: rate }, nowNs);
   }
 
   #grant(key: VirtualKey, holder: Holder): RowGrant {

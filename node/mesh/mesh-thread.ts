@@ -128,8 +128,16 @@ export class MeshThread {
       trust,
       desk: this.#contracts,
       ask: (body, options) => requests.ask(body, options),
-      onRate: (delegator) => this.#loops.forget(delegator),
+      onRate: (delegator) => this.#rateChanged(delegator),
     };
+  }
+
+  /** Its buckets first: whoever is told of the new rate finds them fitted to it. */
+  #rateChanged(delegator: string): void {
+    const served = this.#contracts.known(delegator);
+    const nowNs = this.#deps.ports.clock.monoNs();
+    if (served !== undefined) this.replica.directory.rateChanged(served, nowNs);
+    this.#loops.forget(delegator);
   }
 
   #listenToCalls(): () => void {

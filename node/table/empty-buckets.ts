@@ -1,4 +1,5 @@
 import type { Bucket, Rate } from "../../authority/rate.ts";
+import { arrivalWithin } from "./arrival.ts";
 import { ROW_LONG } from "./layout.ts";
 import { rowLong } from "./rows.ts";
 import type { Table } from "./table.ts";
@@ -21,7 +22,7 @@ export function emptyBuckets(table: Table, row: number, rate: Rate, nowNs: bigin
     [ROW_LONG.bucketUsd, rate.usd_u],
   ] as const;
   for (const [cell, bucket] of cells) {
-    Atomics.store(table.longs, first + cell, nowNs + fillNs(bucket));
+    Atomics.store(table.longs, first + cell, arrivalWithin(nowNs + fillNs(bucket)));
   }
 }
 

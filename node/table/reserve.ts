@@ -3,6 +3,7 @@ import type { RateMetric } from "../../policy/compiled-policy.ts";
 import type { BucketCharge } from "../decision/bucket-charge.ts";
 import type { Cost } from "../decision/facts.ts";
 import type { Charges } from "../decision/verdict.ts";
+import { ARRIVAL_NS_MAX } from "./arrival.ts";
 import { ROW_LONG } from "./layout.ts";
 import { rowLong } from "./rows.ts";
 import { UNIT, type UnitSet, unlimitedUnits } from "./standing.ts";
@@ -13,7 +14,7 @@ import type { Table } from "./table.ts";
 // M1. A balance is never below zero: it is lowered by compare-exchange only, and only to zero or more.
 // M2. Lent = balance + held + spent, for each account, whenever no call is under way.
 // M3. A `reserve` that does not succeed leaves every cell as if it had not been called.
-// M4. A bucket's theoretical arrival time is never raised beyond `now + tolerance`.
+// M4. A bucket's theoretical arrival time is never raised beyond `now + tolerance`, nor beyond what a cell holds.
 
 /** Which account does not cover its charge. Not a refusal yet: more may be had by asking. */
 export type Shortage = "usd" | "tokens" | "calls" | "overrun";
@@ -255,6 +256,8 @@ function takeBucket({ longs }: Table, first: number, charge: BucketCharge, nowNs
  * @see https://www.itu.int/rec/T-REC-I.371 (annex A, virtual scheduling)
  */
 function waitUntil(nextNs: bigint, { toleranceNs }: BucketCharge, nowNs: bigint): bigint {
+  // M4: a cell that ran over would be a full bucket. What takes a century to come back is not lent.
+  if (nextNs > ARRIVAL_NS_MAX) return nextNs - nowNs;
   const ahead = nextNs - nowNs;
   return ahead > toleranceNs ? ahead - toleranceNs : 0n;
 }
