@@ -10,7 +10,7 @@ import { flawed, type Parsed, parsed } from "./parsed.ts";
 /** Hashes of a full tile, and entries of a full bundle. */
 export const TILE_WIDTH = 256;
 /** Levels of the tree that one tile spans: 2^8 = 256. */
-const TILE_HEIGHT = 8;
+export const TILE_HEIGHT = 8;
 /** The format's own limit for one entry, in bytes; leaves of ours are far smaller. */
 export const ENTRY_BYTES_MAX = 0xffff;
 

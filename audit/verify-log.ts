@@ -8,11 +8,13 @@
 // removed once others had them, only the hashes are verified, and their number is told.
 
 import { type CheckpointFlaw, type OpenedCheckpoint, openCheckpoint } from "./checkpoint.ts";
+import { showsItsEnd } from "./ended-log.ts";
 import { decodeRecord, isSealed } from "./leaf.ts";
 import { LeafLint, LINT_LIMITS, type LintCode, type LintLimits } from "./leaf-lint.ts";
 import { hasQuorum, type LogPolicy } from "./log-policy.ts";
 import { HASH_BYTES, leafHash, sameHash } from "./merkle.ts";
 import { decisionsIn } from "./record.ts";
+import { retiredOf } from "./retired-log.ts";
 import type { VerifierKey } from "./signed-note.ts";
 import { TileEdge, type TileFile } from "./tile-edge.ts";
 import {
@@ -27,6 +29,7 @@ import {
   TILE_WIDTH,
   tilePath,
 } from "./tiles.ts";
+import { verifyHead } from "./verify-head.ts";
 
 /** Findings after which verification stops. */
 export const FINDINGS_MAX = 1_000;
@@ -52,6 +55,7 @@ export type FindingCode =
   | "anchor_root_differs"
   | "time_before_anchor"
   | "time_after_anchor"
+  | "retired_unended"
   | "stopped_at_findings_max";
 
 export type Finding = {
@@ -105,6 +109,8 @@ export type VerifyReport = {
   readonly leaves: number;
   /** Leaves of which only the hash was there. */
   readonly pruned: number;
+  /** Its records were removed for good, all of them: what is left has the signed root, and no more was looked at. */
+  readonly isRetired: boolean;
   /** Decisions that these leaves stand for. */
   readonly decisions: number;
   /** False: there were more request ids than the lint remembers, so older replays went unseen. */
@@ -113,7 +119,7 @@ export type VerifyReport = {
 
 /** Verifies a whole log. Never throws for what it reads, whatever that is. */
 export function verifyLog(request: VerifyRequest): VerifyReport {
-  const nothing = { leaves: 0, pruned: 0, decisions: 0, sawAllIds: true };
+  const nothing = { leaves: 0, pruned: 0, isRetired: false, decisions: 0, sawAllIds: true };
   const bytes = request.reader.read(CHECKPOINT_PATH);
   if (bytes === undefined) {
     return { ...nothing, findings: [{ code: "checkpoint_missing", detail: CHECKPOINT_PATH }] };
@@ -122,7 +128,11 @@ export function verifyLog(request: VerifyRequest): VerifyReport {
   if (!opened.ok) {
     return { ...nothing, findings: [{ code: opened.flaw, detail: opened.detail }] };
   }
-  return new LogWalk(request, opened.value).walk();
+  const retired = retiredOf(request.reader);
+  const isRetired =
+    retired?.size === opened.value.size &&
+    retired.root === Buffer.from(opened.value.root).toString("hex");
+  return new LogWalk(request, opened.value).walk(isRetired);
 }
 
 /** Tells that a walk ends early, past all the loops it is in. */
@@ -155,12 +165,12 @@ class LogWalk {
     this.#fromEntries = new TreeCheck(request.reader, new TileEdge());
   }
 
-  walk(): VerifyReport {
+  /** @param isRetired Only the head is there. */
+  walk(isRetired: boolean): VerifyReport {
     try {
       this.#checkSignersAndAnchors();
-      this.#checkAnchorsAt(0);
-      this.#walkBundles();
-      if (this.#isWhole) this.#judgeTrees();
+      if (isRetired) this.#walkHead();
+      else this.#walkRecords();
     } catch (error) {
       if (!(error instanceof EnoughFindings)) throw error;
     }
@@ -169,9 +179,33 @@ class LogWalk {
       checkpoint: this.#checkpoint,
       leaves: this.#leaves,
       pruned: this.#pruned,
+      isRetired,
       decisions: this.#decisions,
       sawAllIds: this.#lint.sawAllIds,
     };
+  }
+
+  #walkRecords(): void {
+    this.#checkAnchorsAt(0, () => this.#fromEntries.edge.root());
+    this.#walkBundles();
+    if (this.#isWhole) this.#judgeTrees();
+  }
+
+  #walkHead(): void {
+    const { size, root } = this.#checkpoint;
+    this.#pruned = size;
+    // Smaller anchors would need hashes that were removed with the records.
+    this.#checkAnchorsAt(size, () => root);
+    if (!showsItsEnd(this.#request.reader, this.#checkpoint)) {
+      this.#find("retired_unended", "nothing shows that the log had ended");
+    }
+    for (const { code, detail } of verifyHead(
+      this.#request.reader,
+      this.#checkpoint,
+      FINDINGS_MAX,
+    )) {
+      this.#find(code, detail);
+    }
   }
 
   #find(code: FindingCode, detail: string, index?: number): void {
@@ -237,7 +271,7 @@ class LogWalk {
     this.#differing.push(...differing.slice(0, FINDINGS_MAX - this.#differing.length));
     for (let i = 0; i < hashes.length; i++) {
       this.#fromEntries.append(hashes[i] as Uint8Array);
-      this.#checkAnchorsAt(first + i + 1);
+      this.#checkAnchorsAt(first + i + 1, () => this.#fromEntries.edge.root());
     }
   }
 
@@ -287,9 +321,9 @@ class LogWalk {
     }
   }
 
-  #checkAnchorsAt(size: number): void {
+  #checkAnchorsAt(size: number, root: () => Uint8Array): void {
     for (const anchor of this.#anchors) {
-      if (anchor.size === size && !sameHash(anchor.root, this.#fromEntries.edge.root())) {
+      if (anchor.size === size && !sameHash(anchor.root, root())) {
         this.#find("anchor_root_differs", `another root at size ${size}`);
       }
     }

@@ -15,7 +15,7 @@ import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { CoordinatorService } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import type { AccountLimits } from "./account-limits.ts";
-import type { ArchiveLink } from "./archive/archive-link.ts";
+import type { ArchiveLink, ArchiveTold } from "./archive/archive-link.ts";
 import { callRefusalOf } from "./call-refusal.ts";
 import type { NodeCertifier } from "./certify.ts";
 import type { CoordinatorConfig } from "./config.ts";
@@ -57,7 +57,7 @@ export type CoordinatorPorts = {
    */
   readonly openArchive?: (
     of: { readonly witnessVkey: string; readonly mesh: string },
-    onLost: (error: unknown) => void,
+    told: ArchiveTold,
   ) => ArchiveLink;
   /** What a policy bundle lets be spent; throws for what is no policy. */
   readonly limitsOf?: (bundle: Uint8Array) => AccountLimits;
@@ -128,9 +128,13 @@ export async function buildCoordinator(
   const logsFile = config.witness?.logsFile;
   const witness = { mesh: pin.mesh, replicaId: config.replicaId, signer: witnessSigner };
   const named = { witnessVkey: encodeVkey(witnessKey(witness)), mesh: pin.mesh };
-  const archive = ports.openArchive?.(named, (error) =>
-    tell("archive_lost", { error: String(error) }),
-  );
+  const archive = ports.openArchive?.(named, {
+    onLost: (error) => tell("archive_lost", { error: String(error) }),
+    onRetired: (origin, fault) => {
+      if (fault === undefined) tell("log_retired", { origin });
+      else tell("log_retirement_failed", { origin, detail: fault });
+    },
+  });
   const note = noteIn(archive, ports.clock, ports.log);
   const parts = buildParts({
     ...ports,

@@ -19,6 +19,7 @@ const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const NAME_EXPECTED = "a name: lower-case letters, digits and inner hyphens, at most 63";
 const SECOND_MS = 1_000;
 const MINUTE_MS = 60_000;
+const DAY_MS = 24 * 60 * 60 * 1_000;
 const BYTES_PER_MIB = 1024 * 1024;
 
 /** Every setting of a coordinator: its name, default, unit and bounds. */
@@ -164,6 +165,18 @@ export const COORDINATOR_SETTINGS = {
     read: integer({ min: 64, max: 1_048_576 }),
     help: "free room of that folder's disk below which nothing is taken from nodes, MiB",
   },
+  archiveKeepDays: {
+    env: "ALTRACE_ARCHIVE_KEEP_DAYS",
+    byDefault: "0",
+    read: integer({ min: 0, max: 36_500 }),
+    help: "days that a log stays after its end; then its head alone does; 0: for ever",
+  },
+  archiveColdDir: {
+    env: "ALTRACE_ARCHIVE_COLD_DIR",
+    byDefault: undefined,
+    read: path,
+    help: "folder to which a log is copied, whole and verified, before its records are removed",
+  },
   drainMs: {
     env: "ALTRACE_DRAIN_MS",
     byDefault: "5000",
@@ -208,7 +221,15 @@ export type CoordinatorConfig = {
   readonly autoKillsPerMinute: number;
   readonly commandsMax: number;
   /** Undefined: no copies are kept. Without `dir` they lie in `archiveFolder(home)`. */
-  readonly archive: { readonly dir: string | undefined; readonly reserveBytes: number } | undefined;
+  readonly archive:
+    | {
+        readonly dir: string | undefined;
+        readonly reserveBytes: number;
+        /** Undefined: nothing is removed by its age. */
+        readonly keepMs: number | undefined;
+        readonly coldDir: string | undefined;
+      }
+    | undefined;
   readonly drainMs: number;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
 };
@@ -275,10 +296,14 @@ function archiveOf(values: {
   readonly archive: string | undefined;
   readonly archiveDir: string | undefined;
   readonly archiveReserveMib: number | undefined;
+  readonly archiveKeepDays: number | undefined;
+  readonly archiveColdDir: string | undefined;
 }): CoordinatorConfig["archive"] {
   if (values.archive === "off") return undefined;
   const reserveBytes = Number(values.archiveReserveMib) * BYTES_PER_MIB;
-  return { dir: values.archiveDir, reserveBytes };
+  const days = Number(values.archiveKeepDays);
+  const keepMs = days === 0 ? undefined : days * DAY_MS;
+  return { dir: values.archiveDir, reserveBytes, keepMs, coldDir: values.archiveColdDir };
 }
 
 /** Where a coordinator keeps its copies of nodes' logs, when nobody says otherwise. */

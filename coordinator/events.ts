@@ -58,6 +58,9 @@ export const COORDINATOR_EVENTS = {
   archive_refused: "warn",
   /** The archive's thread has ended: nodes keep what they have until the next start. */
   archive_lost: "error",
+  /** A log's records were removed from the archive by their age. */
+  log_retired: "info",
+  log_retirement_failed: "error",
   node_enrolled: "info",
   enrolment_refused: "warn",
   beat_refused: "warn",

@@ -77,6 +77,7 @@ const THREAD_END_MS = 5_000;
 const GRPC_REQUEST_BYTES_MAX = 1_000_000;
 const LOOP_START_TIMEOUT_MS = 30_000;
 const BYTES_PER_MIB = 1024 * 1024;
+const DAY_MS = 24 * 60 * 60 * 1_000;
 /** How often coordinators send digests. */
 const DIGEST_MS = 1_000;
 
@@ -156,6 +157,8 @@ function startAuditOf(parts: NodeParts, home: string, table: Table): Promise<Aud
       reserveBytes: config.auditReserveMib * BYTES_PER_MIB,
       shipEveryMs: config.auditShipMs,
       keepBytes: config.auditKeepMib * BYTES_PER_MIB,
+      keepMs: config.auditKeepDays === 0 ? undefined : config.auditKeepDays * DAY_MS,
+      epochLimits: { records: config.auditEpochRecords, ageMs: config.auditEpochDays * DAY_MS },
       clock,
       disk: machineDisk,
       random,

@@ -6,9 +6,10 @@ import { type Disk, readWhole } from "../ports/disk.ts";
 import { errorMessage } from "../ports/error-message.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { AuditToControl, AuditWorkerData, EpochKey } from "./audit/audit-worker.ts";
+import type { EpochLimits } from "./audit/epoch-end.ts";
 import { findRequest } from "./audit/find-records.ts";
 import { removeFloodCounts } from "./audit/flood-count-file.ts";
-import { currentEpoch, type LogEpoch, openNextEpoch } from "./audit/log-epoch.ts";
+import { currentEpoch, type LogEpoch, openEpochAfter } from "./audit/log-epoch.ts";
 import { LogInMesh, type LogInMeshOptions } from "./audit/log-in-mesh.ts";
 import { logFolder } from "./audit/log-origin.ts";
 import { LogPruner } from "./audit/log-pruner.ts";
@@ -37,6 +38,10 @@ export type AuditLogOptions = {
   readonly shipEveryMs: number;
   /** Bytes of entries that stay here even when the coordinators have them. */
   readonly keepBytes: number;
+  /** Time that a log stays here after its end, ms; undefined: for ever. */
+  readonly keepMs: number | undefined;
+  /** When the log is ended and another one opened. */
+  readonly epochLimits: EpochLimits;
   readonly clock: Clock;
   readonly disk: Disk;
   readonly random: Random;
@@ -91,7 +96,7 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     if (record !== undefined) wal.append(record);
   }
   removeFloodCounts(disk, walDir, run);
-  const ties: { stop(): void }[] = [];
+  let tie: { stop(): void } | undefined;
   return {
     run,
     walDir,
@@ -99,16 +104,12 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
     meshWriter: loops + 1,
     append: (record) => appendOrTell(wal, record, onFault),
     isWritable: () => wal.canAllow(clock.monoNs()),
-    find: (requestId) => findInLogs(options, { walDir, epoch: epoch.epoch }, requestId),
+    find: (requestId) => findInLogs(options, { walDir, epoch: growing(thread.keys) }, requestId),
     joinMesh: (mesh) => {
-      const tie = tieTo(mesh, options, thread);
-      ties.push(
-        tie,
-        prunerOf(options, thread, (log) => tie.shippedSize(log)),
-      );
+      tie = tieTo(mesh, options, thread);
     },
     stop: async () => {
-      for (const tie of ties) tie.stop();
+      tie?.stop();
       appendOrTell(wal, runEndRecord({ t: clock.nowMs(), node }), onFault);
       wal.close();
       await endAuditThread(thread.worker, onLost);
@@ -130,43 +131,51 @@ async function findInLogs(
   return found;
 }
 
-/** Has the node's logs cosigned and copied from now on, as far as they are by now at once. */
-function tieTo(mesh: MeshOfLog, options: AuditLogOptions, thread: AuditThread): LogInMesh {
+/**
+ * Has the node's logs cosigned and copied from now on, as far as they are by now at once, and removes what
+ * need not be here. When another log is opened, all of it begins again with that one.
+ */
+function tieTo(mesh: MeshOfLog, options: AuditLogOptions, thread: AuditThread): { stop(): void } {
+  let tied = tieLogs(mesh, options, thread);
+  const stop = (): void => {
+    for (const one of tied.parts) one.stop();
+  };
+  thread.worker.on("message", (message: AuditToControl) => {
+    if (message.t === "signed") tied.logs.signed(message.checkpoint);
+    if (message.t !== "opened" || ending.has(thread.worker)) return;
+    stop();
+    tied = tieLogs(mesh, options, thread);
+  });
+  return { stop };
+}
+
+function tieLogs(mesh: MeshOfLog, options: AuditLogOptions, thread: AuditThread) {
   const { home, node, clock, disk, random, onLost, onFault } = options;
-  const { worker, keys } = thread;
-  const tie = new LogInMesh({
+  const { worker } = thread;
+  const keys = [...thread.keys];
+  const dirs = keys.map(({ epoch }) => logFolder(home, { mesh: options.mesh, node, epoch }));
+  const logs = new LogInMesh({
     ...mesh,
     newId: () => uuidV7(clock.nowMs(), random),
     node,
     clock,
-    logs: keys.map(({ epoch, vkey }) => {
-      const dir = logFolder(home, { mesh: options.mesh, node, epoch });
+    logs: keys.map(({ vkey }, no) => {
+      const dir = dirs[no] as string;
       return { vkey, read: (path: string) => readWhole(disk, join(dir, path)) };
     }),
     shipEveryMs: options.shipEveryMs,
     onCosigned: (text, line) => worker.postMessage({ t: "cosigned", text, line }),
     onDisowned: (cosigned) => {
-      openNextEpoch(disk, home, { rc: "disowned", prev: cosigned });
+      const opening = { rc: "disowned", prev: cosigned };
+      openEpochAfter(disk, home, { epoch: growing(keys), opening });
       onLost("log", new Error("a witness has seen another history of this log: it is closed"));
     },
     onFault,
   });
-  worker.on("message", (message: AuditToControl) => {
-    if (message.t === "signed") tie.signed(message.checkpoint);
-  });
-  return tie;
-}
-
-function prunerOf(
-  options: AuditLogOptions,
-  { keys }: AuditThread,
-  shippedSize: (log: number) => number,
-): LogPruner {
-  const { home, mesh, node } = options;
-  const dirs = keys.map(({ epoch }) => logFolder(home, { mesh, node, epoch }));
+  const shippedSize = (log: number): number => logs.shippedSize(log);
   const pruner = new LogPruner({ ...options, dirs, shippedSize });
   pruner.start();
-  return pruner;
+  return { logs, parts: [logs, pruner] };
 }
 
 function appendOrTell(wal: Wal, record: AuditRecord, onFault: (message: string) => void): void {
@@ -177,7 +186,7 @@ function appendOrTell(wal: Wal, record: AuditRecord, onFault: (message: string) 
   }
 }
 
-/** `keys` of all logs of this node; the last one grows. */
+/** `keys` of all logs of this node, by their epochs; the last one grows, and another one may follow. */
 type AuditThread = { readonly worker: Worker; readonly keys: readonly EpochKey[] };
 
 async function startAuditThread(of: {
@@ -198,7 +207,13 @@ async function startAuditThread(of: {
     tableBuffer: table.buffer,
     signalBuffer: signal.buffer,
     reserveBytes: options.reserveBytes,
-    log: { home: options.home, mesh: options.mesh, node: options.node, epoch },
+    log: {
+      home: options.home,
+      mesh: options.mesh,
+      node: options.node,
+      epoch,
+      limits: options.epochLimits,
+    },
   };
   const worker = new Worker(new URL("./audit/audit-worker.ts", import.meta.url), {
     name: "audit",
@@ -208,15 +223,23 @@ async function startAuditThread(of: {
   worker.on("exit", (code) => {
     if (!ending.has(worker)) onLost("audit", new Error(`the audit thread ended with ${code}`));
   });
-  const keys = await new Promise<readonly EpochKey[]>((resolve) => {
+  const keys: EpochKey[] = [];
+  await new Promise<void>((resolve) => {
     worker.on("message", (message: AuditToControl) => {
       if (message.t === "fault") onFault(message.message);
+      if (message.t === "opened") keys.push({ epoch: message.epoch, vkey: message.vkey });
       if (message.t !== "ready") return;
       const { earlier = [], vkey = "" } = message;
-      resolve([...earlier, { epoch: epoch.epoch, vkey }]);
+      keys.push(...earlier, { epoch: epoch.epoch, vkey });
+      resolve();
     });
   });
   return { worker, keys };
+}
+
+/** The epoch of the log that grows. */
+function growing(keys: readonly EpochKey[]): number {
+  return keys.at(-1)?.epoch ?? 1;
 }
 
 /** Threads that were told to end. */

@@ -179,6 +179,24 @@ export const NODE_SETTINGS = {
     read: integer({ min: 16, max: 67_108_864 }),
     help: "records that stay on this disk once most coordinators have them too, MiB",
   },
+  auditEpochDays: {
+    env: "ALTRACE_AUDIT_EPOCH_DAYS",
+    byDefault: "30",
+    read: integer({ min: 1, max: 3_650 }),
+    help: "age at which the log is ended and another one opened, days",
+  },
+  auditEpochRecords: {
+    env: "ALTRACE_AUDIT_EPOCH_RECORDS",
+    byDefault: "1073741824",
+    read: integer({ min: 100, max: 1_073_741_824 }),
+    help: "records after which the log is ended and another one opened",
+  },
+  auditKeepDays: {
+    env: "ALTRACE_AUDIT_KEEP_DAYS",
+    byDefault: "0",
+    read: integer({ min: 0, max: 36_500 }),
+    help: "days that a log which most coordinators have stays here after its end; 0: for ever",
+  },
   auditReserveMib: {
     env: "ALTRACE_AUDIT_RESERVE_MIB",
     byDefault: "512",
@@ -238,6 +256,9 @@ export type NodeConfig = {
   readonly auditSyncMaxMs: number;
   readonly auditShipMs: number;
   readonly auditKeepMib: number;
+  readonly auditEpochDays: number;
+  readonly auditKeepDays: number;
+  readonly auditEpochRecords: number;
   readonly auditReserveMib: number;
   readonly drainMs: number;
   /** Where the machine's enforcer listens, where there is one. */

@@ -2,11 +2,12 @@ import { join } from "node:path";
 import { headOf, openCheckpoint } from "../../audit/checkpoint.ts";
 import { minimumOf } from "../../audit/log-minimum.ts";
 import type { LogPolicy } from "../../audit/log-policy.ts";
+import type { SealedRecord } from "../../audit/record.ts";
 import { encodeVkey, type VerifierKey } from "../../audit/signed-note.ts";
 import { type Anchor, type VerifyReport, verifyLog } from "../../audit/verify-log.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import type { Output } from "../output.ts";
-import { sizeOf } from "./entries.ts";
+import { entryAt, sizeOf } from "./entries.ts";
 import { knownLogs } from "./known-logs.ts";
 import {
   type CheckpointFile,
@@ -41,6 +42,8 @@ export type LogVerdict = {
   readonly leaves: number;
   /** Records of which only the hash is here. */
   readonly pruned: number;
+  /** That is all of them: the log has ended, and its head alone is kept. */
+  readonly retired: boolean;
   readonly decisions: number;
   readonly cosigned_by: readonly string[];
   readonly saw_all_ids: boolean;
@@ -58,7 +61,10 @@ export async function verifyLogs(context: CommandContext, options: VerifyOptions
   const given = options.witnessed === undefined ? [] : checkpointFiles(options.witnessed);
   const copies = kept.map((one) => ({ ...one, isLater: isLaterThan(places, one) }));
   const behind = copies.filter(({ isLater }) => isLater).map(({ path }) => path);
-  const anchors = anchorsIn([...given, ...copies.filter(({ isLater }) => !isLater)], policy);
+  const anchors = [
+    ...anchorsIn([...given, ...copies.filter(({ isLater }) => !isLater)], policy),
+    ...anchorsIn(places.flatMap(quotedBy).filter(isOf(policy)), policy),
+  ];
   const against = { policy, anchors, mayBePruned: options.archive !== true };
   const verdicts = places.map((place) => verifyOne(place, against, output));
   const unseen = missing.map(({ name }) => name);
@@ -71,6 +77,32 @@ export async function verifyLogs(context: CommandContext, options: VerifyOptions
       output.line(`${name}  log_missing  its key is known, and it is not here`);
   });
   if (findings > 0) throw new CommandError(`${folder}: ${findings} findings`);
+}
+
+/**
+ * The last checkpoint of the log before, as the first record of one that followed in order quotes it: whoever
+ * rewrites the one must rewrite the other. One that a witness disowned is not what was quoted, by definition.
+ */
+function quotedBy(place: LogPlace): readonly CheckpointFile[] {
+  let genesis: SealedRecord | undefined;
+  try {
+    genesis = entryAt(place, 0, sizeOf(place))?.record;
+  } catch {
+    // The walk over the log says what is wrong with it.
+    return [];
+  }
+  if (genesis?.k !== "genesis" || genesis.rc === "disowned" || genesis.prev === undefined)
+    return [];
+  const path = `${place.origin}, which quotes the log before`;
+  return [{ path, bytes: Buffer.from(genesis.prev, "utf8") }];
+}
+
+/** Whether a checkpoint is of a log whose key is known. */
+function isOf({ logs }: LogPolicy): (file: CheckpointFile) => boolean {
+  return ({ bytes }) => {
+    const origin = bytes.toString("utf8").split("\n", 1)[0];
+    return logs.some(({ name }) => name === origin);
+  };
 }
 
 /** What is verified, and by what. `kept`: checkpoints that the coordinator cosigned. */
@@ -156,6 +188,7 @@ function verifyOne(place: LogPlace, against: Against, output: Output): LogVerdic
     root: Buffer.from(report.checkpoint?.root ?? []).toString("hex"),
     leaves: report.leaves,
     pruned: report.pruned,
+    retired: report.isRetired,
     decisions: report.decisions,
     cosigned_by: report.checkpoint?.cosignatures.map((one) => one.key.name) ?? [],
     saw_all_ids: report.sawAllIds,
@@ -202,6 +235,7 @@ function unknownLog({ dir, origin }: LogPlace): LogVerdict {
     root: "",
     leaves: 0,
     pruned: 0,
+    retired: false,
     decisions: 0,
     cosigned_by: [],
     saw_all_ids: true,
@@ -216,7 +250,9 @@ function print(verdict: LogVerdict, output: Output): void {
   output.line(
     `${origin}  ${good}  ${leaves} of ${size} records, ${decisions} decisions${cosigned}`,
   );
-  if (verdict.pruned > 0) {
+  if (verdict.retired) {
+    output.line(`  ${verdict.pruned} records were removed by their age: the head alone is here`);
+  } else if (verdict.pruned > 0) {
     output.line(`  ${verdict.pruned} records are not here any more, their hashes are: --archive`);
   }
   if (root !== "") output.line(`  root ${root}`);

@@ -43,16 +43,23 @@ export function archiveOf({
   archive,
   replicaId: replica,
 }: CoordinatorConfig): NonNullable<CoordinatorPorts["openArchive"]> {
-  return ({ witnessVkey, mesh }, onLost) => {
+  return ({ witnessVkey, mesh }, told) => {
     const operations = { home, name: { mesh, replica } };
-    if (archive === undefined) return startArchive({ operations }, onLost);
-    const { dir = archiveFolder(home), reserveBytes } = archive;
-    return startArchive({ copies: { dir, reserveBytes, witnessVkey }, operations }, onLost);
+    if (archive === undefined) return startArchive({ operations }, told);
+    const { dir = archiveFolder(home), ...settings } = archive;
+    return startArchive({ copies: { ...settings, dir, witnessVkey }, operations }, told);
   };
 }
 
+/** What a coordinator is told of its archive. */
+export type ArchiveTold = {
+  readonly onLost: (error: unknown) => void;
+  /** A log's records were removed by their age; with `fault`, could not be. */
+  readonly onRetired: (origin: string, fault: string | undefined) => void;
+};
+
 /** Starts the thread of logs. When it is lost nodes are refused, and what must be recorded first. */
-function startArchive(data: ArchiveWorkerData, onLost: (error: unknown) => void): ArchiveLink {
+function startArchive(data: ArchiveWorkerData, { onLost, onRetired }: ArchiveTold): ArchiveLink {
   const worker = new Worker(new URL("./archive-worker.ts", import.meta.url), {
     name: "archive",
     workerData: data,
@@ -75,6 +82,7 @@ function startArchive(data: ArchiveWorkerData, onLost: (error: unknown) => void)
   void ended.then(() => calls.end());
   worker.on("message", (message: FromArchive) => {
     if (message.t === "recorded") return calls.written(message.fault);
+    if (message.t === "retired") return onRetired(message.origin, message.fault);
     waiting.get(message.id)?.(message.answer);
     waiting.delete(message.id);
   });

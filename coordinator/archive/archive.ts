@@ -112,7 +112,18 @@ export class Archive {
 
   /** Brings what was taken to the disk. What fails is sent again by its node. */
   close(): void {
-    for (const origin of [...this.#open.keys()]) this.#shut(origin);
+    for (const origin of [...this.#open.keys()]) this.shut(origin);
+  }
+
+  /** Brings one copy to the disk and forgets it. The next shipment takes it up again from there. */
+  shut(origin: string): void {
+    const log = this.#open.get(origin);
+    this.#open.delete(origin);
+    try {
+      log?.settle();
+    } catch {
+      // R3: nobody was told that these were kept.
+    }
   }
 
   #give(log: ArchivedLog, ask: ArchiveAsk): ArchiveAnswer | undefined {
@@ -137,19 +148,9 @@ export class Archive {
       ArchivedLog.open(new LogFiles(disk, { home: dir, dir: join(dir, origin) }));
     this.#open.delete(origin);
     const [oldest] = this.#open.keys();
-    if (this.#open.size >= OPEN_LOGS_MAX && oldest !== undefined) this.#shut(oldest);
+    if (this.#open.size >= OPEN_LOGS_MAX && oldest !== undefined) this.shut(oldest);
     this.#open.set(origin, log);
     return log;
-  }
-
-  #shut(origin: string): void {
-    const log = this.#open.get(origin);
-    this.#open.delete(origin);
-    try {
-      log?.settle();
-    } catch {
-      // R3: nobody was told that these were kept.
-    }
   }
 }
 

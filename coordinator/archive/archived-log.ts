@@ -4,13 +4,15 @@
  * C1. Entries are taken only where they go on from what is here and lead to a checkpoint that the
  *     log's key has signed. Tiles are made here, from the entries; none is taken from the node.
  * C2. `kept` counts what is on the disk: it never goes back, whatever crashes.
- * C3. `checkpoint` is there only together with every file that its size asks for.
+ * C3. `checkpoint` is there only together with every file that its size asks for, until the log is retired.
+ * C4. A log that was retired still says that it is whole, and takes nothing more.
  */
 
 import { AuditFault } from "../../audit/audit-fault.ts";
 import type { OpenedCheckpoint } from "../../audit/checkpoint.ts";
 import type { LogFiles } from "../../audit/log-files.ts";
 import { leafHash, sameHash, verifyConsistency } from "../../audit/merkle.ts";
+import { retiredOf } from "../../audit/retired-log.ts";
 import { strictDecimal } from "../../audit/strict-text.ts";
 import { TileEdge, type TileFile } from "../../audit/tile-edge.ts";
 import {
@@ -29,7 +31,7 @@ const NOTHING = (): void => undefined;
 
 export type Shipment = {
   /** Signed by the log's key. */
-  readonly checkpoint: OpenedCheckpoint;
+  readonly checkpoint: Pick<OpenedCheckpoint, "size" | "root" | "note">;
   /** The same as it came, with all its signatures. */
   readonly note: string;
   /** Place of the first entry. */
@@ -51,6 +53,8 @@ export class ArchivedLog {
   /** Entries of the bundle at the edge. */
   #entries: Uint8Array[];
   #kept: number;
+  /** C4. Its records are gone: it is known where it ends, and nothing is added. */
+  readonly #isRetired: boolean;
   /** The checkpoint on the disk, verbatim. */
   #published: string;
   /** One that covers exactly what is here, to be published. */
@@ -74,10 +78,17 @@ export class ArchivedLog {
     if (edge.value.root().toString("hex") !== root) {
       throw new AuditFault("the archive's tiles do not have the root that was written");
     }
-    return new ArchivedLog(files, edge.value, entriesAtEdge(files, size));
+    const isRetired = retiredOf(files) !== undefined;
+    return new ArchivedLog(
+      files,
+      edge.value,
+      isRetired ? [] : entriesAtEdge(files, size),
+      isRetired,
+    );
   }
 
-  private constructor(files: LogFiles, edge: TileEdge, entries: Uint8Array[]) {
+  private constructor(files: LogFiles, edge: TileEdge, entries: Uint8Array[], isRetired = false) {
+    this.#isRetired = isRetired;
     this.#files = files;
     this.#edge = edge;
     this.#entries = entries;
@@ -116,6 +127,7 @@ export class ArchivedLog {
   take({ checkpoint, note, first, entries, proof }: Shipment): Taken {
     const { size, root } = checkpoint;
     if (first !== this.#edge.size || size < first + entries.length) return "elsewhere";
+    if (this.#isRetired && size > this.#edge.size) return "inconsistent";
     const edge = this.#edge.clone();
     const full = entries.map((entry) => edge.append(leafHash(entry)));
     const claim = { oldSize: edge.size, oldRoot: edge.root(), newSize: size, newRoot: root, proof };

@@ -155,14 +155,16 @@ export class AuditLog {
   /**
    * Puts a witness's line beside ours, if the checkpoint that it is for is still the last one.
    *
+   * @returns Whether it is.
    * @throws What the disk reports.
    */
-  cosign(text: string, line: string, between: () => void): void {
+  cosign(text: string, line: string, between: () => void): boolean {
     const signed = this.#signed;
-    if (signed?.text !== text) return;
+    if (signed?.text !== text) return false;
     const note = encodeCheckpoint(text, [signed.line, line]);
     this.#options.files.put(CHECKPOINT_PATH, Buffer.from(note, "utf8"));
     this.#options.files.settle(between);
+    return true;
   }
 
   /**

@@ -7,6 +7,7 @@ import type { AuditFault } from "../../audit/audit-fault.ts";
 import { encodeVkey } from "../../audit/signed-note.ts";
 import { openTable } from "../table/table.ts";
 import { DiskRoom } from "./disk-room.ts";
+import type { EpochLimits } from "./epoch-end.ts";
 import type { LogEpoch } from "./log-epoch.ts";
 import { logKey } from "./log-origin.ts";
 import { LogThread } from "./log-thread.ts";
@@ -33,6 +34,8 @@ export type AuditWorkerData = {
     readonly mesh: string;
     readonly node: string;
     readonly epoch: LogEpoch;
+    /** Left out, the log is never ended. */
+    readonly limits?: EpochLimits;
   };
 };
 
@@ -53,6 +56,8 @@ export type AuditToControl =
   | { readonly t: "ready"; readonly vkey?: string; readonly earlier?: readonly EpochKey[] }
   /** A checkpoint was signed and is on the disk. */
   | { readonly t: "signed"; readonly checkpoint: string }
+  /** The log was ended, and this one follows: it is the one that grows now. */
+  | ({ readonly t: "opened" } & EpochKey)
   /** Something could not be synced. Allows stop by themselves; whoever runs the node must know. */
   | { readonly t: "fault"; readonly message: string }
   /** All that was appended is on the disk. */
@@ -105,13 +110,15 @@ async function run(data: AuditWorkerData): Promise<void> {
 
 function openLog(
   { dir, run }: AuditWorkerData,
-  { home, mesh, node, epoch }: NonNullable<AuditWorkerData["log"]>,
+  { home, mesh, node, epoch, limits }: NonNullable<AuditWorkerData["log"]>,
   sync: WalSync,
   post: (message: AuditToControl) => void,
 ): LogThread {
   return new LogThread({
     name: { mesh, node, epoch: epoch.epoch },
     opening: epoch.opening,
+    ...(limits !== undefined && { limits }),
+    onOpened: (opened) => post({ t: "opened", ...opened }),
     onSigned: (checkpoint) => post({ t: "signed", checkpoint }),
     home,
     walDir: dir,

@@ -54,11 +54,11 @@ function whatIsWrong({
   if (![size, latestMs].every(isCount)) return "size or time is not a count";
   if (typeof root !== "string" || typeof doneBefore !== "string") return "a text is missing";
   if (!Array.isArray(positions)) return "positions are missing";
-  const isWhole = positions.every(
-    ({ run, writer, fileNo, bytes }) =>
-      typeof run === "string" && typeof writer === "string" && isCount(fileNo) && isCount(bytes),
-  );
-  return isWhole ? undefined : "a position is malformed";
+  return positions.every(isReadPosition) ? undefined : "a position is malformed";
+}
+
+export function isReadPosition({ run, writer, fileNo, bytes }: ReadPosition): boolean {
+  return typeof run === "string" && typeof writer === "string" && isCount(fileNo) && isCount(bytes);
 }
 
 function isCount(value: unknown): boolean {

@@ -4,13 +4,22 @@ import { join } from "node:path";
 import { AuditFault } from "../../audit/audit-fault.ts";
 import { LogFiles } from "../../audit/log-files.ts";
 import type { Disk } from "../../ports/disk.ts";
+import { type Consumed, isReadPosition } from "./consumed.ts";
+
+/** How far the WALs were read into the epochs before. */
+export type ConsumedBefore = Pick<Consumed, "doneBefore" | "positions">;
 
 /** Why an epoch was opened. */
 export type EpochOpening = {
-  /** Snake case: `first_epoch`, or `disowned` when a witness had seen another history of the last one. */
+  /**
+   * Snake case: `first_epoch`; `disowned` when a witness had seen another history of the last one; or why that
+   * one was ended, see `epoch-end.ts`.
+   */
   readonly rc: string;
-  /** What the witness had cosigned last of the epoch before, verbatim. */
+  /** The last checkpoint of the epoch before, verbatim. When disowned, what the witness had cosigned last. */
   readonly prev?: string;
+  /** The new log goes on where the one before was ended. Absent: it takes what the WALs still have. */
+  readonly consumed?: ConsumedBefore;
 };
 
 export type LogEpoch = { readonly epoch: number; readonly opening: EpochOpening };
@@ -25,7 +34,8 @@ export function currentEpoch(disk: Disk, home: string): LogEpoch {
   if (bytes === undefined) return FIRST;
   try {
     const { epoch, opening } = JSON.parse(bytes.toString("utf8")) as LogEpoch;
-    if (Number.isSafeInteger(epoch) && epoch > 1 && typeof opening.rc === "string") {
+    const isRead = opening.consumed === undefined || isConsumed(opening.consumed);
+    if (Number.isSafeInteger(epoch) && epoch > 1 && typeof opening.rc === "string" && isRead) {
       return { epoch, opening };
     }
   } catch {
@@ -34,12 +44,29 @@ export function currentEpoch(disk: Disk, home: string): LogEpoch {
   throw new AuditFault(`${join(home, FOLDER, NAME)} is not what was written`);
 }
 
-/** Makes the next start open a log of its own. It is on the disk when this returns. */
-export function openNextEpoch(disk: Disk, home: string, opening: EpochOpening): void {
-  const { epoch } = currentEpoch(disk, home);
+/**
+ * Says that a log of its own comes after `epoch`, for whoever opens it. It is on the disk when this returns.
+ *
+ * @returns False when another word was kept before: a log has one successor.
+ * @throws What the disk reports.
+ */
+export function openEpochAfter(
+  disk: Disk,
+  home: string,
+  next: { readonly epoch: number; readonly opening: EpochOpening },
+): boolean {
+  if (currentEpoch(disk, home).epoch !== next.epoch) return false;
   const files = filesOf(disk, home);
-  files.put(NAME, Buffer.from(`${JSON.stringify({ epoch: epoch + 1, opening })}\n`, "utf8"));
+  const text = JSON.stringify({ epoch: next.epoch + 1, opening: next.opening });
+  files.put(NAME, Buffer.from(`${text}\n`, "utf8"));
   files.settle(() => undefined);
+  return true;
+}
+
+function isConsumed({ doneBefore, positions }: ConsumedBefore): boolean {
+  return (
+    typeof doneBefore === "string" && Array.isArray(positions) && positions.every(isReadPosition)
+  );
 }
 
 function filesOf(disk: Disk, home: string): LogFiles {

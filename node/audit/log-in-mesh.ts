@@ -15,7 +15,7 @@ export type LogInMeshOptions = {
   readonly logs: readonly ShippedLog[];
   /** Time between two rounds of shipping, ms. */
   readonly shipEveryMs: number;
-  /** A checkpoint of the log that grows was cosigned. */
+  /** A checkpoint of one of the logs was cosigned. */
   readonly onCosigned: (text: string, line: string) => void;
   /** The witness has seen what the log that grows does not have: its last checkpoint of it. */
   readonly onDisowned: (cosigned: string) => void;
@@ -66,7 +66,7 @@ export class LogInMesh {
       ...log,
       onCosigned: (text, line, note) => {
         this.#shipping.cosigned(no, note);
-        if (grows) options.onCosigned(text, line);
+        options.onCosigned(text, line);
       },
       // An earlier log was left because of that, or is a copy of an older state: it is not shipped.
       onDisowned: grows ? options.onDisowned : () => undefined,

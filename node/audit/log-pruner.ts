@@ -5,12 +5,17 @@
  *     cosigned. Until then the disk fills, up to its reserve, and then nothing is allowed.
  * P2. Oldest first, and no more than the limit asks for. `minimum` says so before the first file goes.
  * P3. Hashes stay: the log can be gone on with, proofs can be made, and what is left can be verified.
+ * P4. A log that has ended goes whole, but for its head, once it is older than `keepMs` and most coordinators
+ *     have, or had, all of it.
  */
 
 import { join } from "node:path";
 import { AuditFault } from "../../audit/audit-fault.ts";
+import { endedLog } from "../../audit/ended-log.ts";
 import { LogFiles } from "../../audit/log-files.ts";
 import { encodeMinimum, MINIMUM_PATH, minimumOf } from "../../audit/log-minimum.ts";
+import { retiredOf } from "../../audit/retired-log.ts";
+import { RetiringLog } from "../../audit/retiring-log.ts";
 import { bundlePath, TILE_WIDTH } from "../../audit/tiles.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { type Disk, openIfThere } from "../../ports/disk.ts";
@@ -34,6 +39,8 @@ export type LogPrunerOptions = {
   readonly dirs: readonly string[];
   /** Bytes of entries that stay here even when they are shipped. */
   readonly keepBytes: number;
+  /** Time that a log stays after its end, ms. Left out, for ever. */
+  readonly keepMs?: number | undefined;
   readonly clock: Clock;
   /** Entries of the log with this place in `dirs` that most coordinators have. */
   readonly shippedSize: (log: number) => number;
@@ -75,13 +82,23 @@ export class LogPruner {
     this.#cancel();
   }
 
+  /** Removes a part of what is old; true: there is more to remove at once. */
+  #retireOld(): boolean {
+    const { keepMs, clock, shippedSize } = this.#options;
+    if (keepMs === undefined) return false;
+    const ended = this.#logs.slice(0, -1);
+    const due = ended.filter((log, no) => log.mayRetire(keepMs, clock.nowMs(), shippedSize(no)));
+    return due.some((log) => log.retire(FILES_PER_TURN));
+  }
+
   /**
-   * Counts what is new, and removes what is too much.
+   * Counts what is new, and removes what is too old or too much.
    *
    * @returns Whether there is more to do at once.
    * @throws What the disk reports.
    */
   turn(): boolean {
+    if (this.#retireOld()) return true;
     let left = FILES_PER_TURN;
     for (const log of this.#logs) left -= log.count(left);
     while (left > 0 && this.bytes > this.#options.keepBytes) {
@@ -94,9 +111,18 @@ export class LogPruner {
   }
 }
 
+function endOf(files: LogFiles): { readonly atMs: number; readonly size: number } | undefined {
+  const ended = endedLog(files);
+  return ended && { atMs: ended.close.t, size: ended.size };
+}
+
 /** The entries of one log. */
 class PrunedLog {
   bytes = 0;
+  readonly #retiring: RetiringLog;
+  #isRetired: boolean;
+  /** When it ended, by its last record, and how many leaves it has; undefined: it has not, as far as is known. */
+  #end: { readonly atMs: number; readonly size: number } | undefined;
   readonly #disk: Disk;
   readonly #dir: string;
   readonly #files: LogFiles;
@@ -108,13 +134,34 @@ class PrunedLog {
     this.#disk = disk;
     this.#dir = dir;
     this.#files = new LogFiles(disk, { home, dir });
+    this.#retiring = new RetiringLog(disk, { home, dir });
     this.#minimum = minimumOf(this.#files);
+    this.#isRetired = retiredOf(this.#files) !== undefined;
+    if (this.#isRetired) return;
     // A crash may have come between the word and the deed.
     if (this.#minimum > 0) this.#removeSegment(this.#minimum - SMALL_SEGMENT_LEAVES);
   }
 
+  /** P4. Asked of logs that do not grow any more. */
+  mayRetire(keepMs: number, nowMs: number, shippedSize: number): boolean {
+    if (this.#isRetired) return true;
+    if (shippedSize === 0) return false;
+    this.#end ??= endOf(this.#files);
+    const { atMs, size } = this.#end ?? { atMs: Number.POSITIVE_INFINITY, size: 0 };
+    return nowMs - atMs >= keepMs && shippedSize >= size;
+  }
+
+  /** Removes some of its files; returns whether there are more. */
+  retire(filesMax: number): boolean {
+    this.#isRetired = true;
+    this.bytes = 0;
+    this.#sizes = [];
+    return this.#retiring.turn(filesMax);
+  }
+
   /** Counts at most so many bundles that were not counted yet; returns how many it looked at. */
   count(filesMax: number): number {
+    if (this.#isRetired) return 0;
     for (let looked = 0; looked < filesMax; looked++) {
       const index = this.#minimum / TILE_WIDTH + this.#sizes.length;
       const bytes = this.#sizeOf(bundlePath({ index, width: TILE_WIDTH }));
@@ -128,6 +175,7 @@ class PrunedLog {
   /** P1. Only whole segments of the index go. */
   mayPrune(shippedSize: number): boolean {
     const end = this.#minimum + SMALL_SEGMENT_LEAVES;
+    if (this.#isRetired) return false;
     return end + TAIL_LEAVES_MIN <= shippedSize && this.#sizes.length >= BUNDLES_PER_SEGMENT;
   }
 

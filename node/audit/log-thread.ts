@@ -1,15 +1,23 @@
 import { AuditFault } from "../../audit/audit-fault.ts";
 import { encodeLeaf, RecordError } from "../../audit/leaf.ts";
 import { LogFiles } from "../../audit/log-files.ts";
-import type { AuditRecord } from "../../audit/record.ts";
+import { type AuditRecord, QUOTED_CHECKPOINT_CHARS_MAX } from "../../audit/record.ts";
 import { standsAt } from "../../audit/scan-leaf.ts";
 import { encodeVkey } from "../../audit/signed-note.ts";
+import { CHECKPOINT_PATH } from "../../audit/tiles.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Disk } from "../../ports/disk.ts";
 import type { Keys } from "../../ports/keys.ts";
 import { AuditLog } from "./audit-log.ts";
 import { type ClockStep, ClockWatch } from "./clock-watch.ts";
-import type { EpochOpening } from "./log-epoch.ts";
+import {
+  type EpochLimits,
+  encodeOpened,
+  epochEndOf,
+  OPENED_PATH,
+  openedMsOf,
+} from "./epoch-end.ts";
+import { type EpochOpening, openEpochAfter } from "./log-epoch.ts";
 import { type LogName, logFolder, logSigner } from "./log-origin.ts";
 import { DECISION_FRAME_BYTES_MIN } from "./recover-wal.ts";
 import { restoreLog } from "./restore-log.ts";
@@ -25,6 +33,11 @@ export const UNSIGNED_BYTES_MAX = 32 * 1024 * 1024;
 /** Frames that are taken between two looks at the WAL's sync. */
 const FRAMES_PER_TURN = 64;
 const TURNS_MAX = 32;
+/**
+ * A log that was ended waits so long for a witness, so that the next one can quote what was cosigned, ms. What
+ * is decided meanwhile waits in the WAL.
+ */
+export const SUCCESSOR_WAIT_MS = 10_000;
 /** A run's records may lie this far before the run before it without a word about the clock, ms. */
 const BACKSTEP_MS_MAX = 1_000;
 
@@ -40,39 +53,59 @@ export type LogThreadOptions = {
   readonly disk: Disk;
   /** Why the epoch was opened, and the last checkpoint of the one before; absent for a first one. */
   readonly opening?: EpochOpening;
+  /** When the log is ended; left out, it is not. */
+  readonly limits?: EpochLimits;
   /** A checkpoint is on the disk. */
   readonly onSigned?: (checkpoint: string) => void;
+  /** Another log has begun, and the one before does not grow any more. */
+  readonly onOpened?: (opened: { readonly epoch: number; readonly vkey: string }) => void;
   /** Told once when a checkpoint fails, until one succeeds. */
   readonly onFault: (fault: AuditFault) => void;
 };
 
+/** One log, as the thread has it open. */
+type OpenLog = {
+  readonly name: LogName;
+  readonly opening: EpochOpening | undefined;
+  readonly log: AuditLog;
+  readonly files: LogFiles;
+  readonly vkey: string;
+  openedMs: number;
+};
+
+/** The log was ended by its last leaf: nothing may be added, and another one is to follow. */
+type Ending = { readonly rc: string; readonly sinceNs: bigint; isCosigned: boolean };
+
 /** Takes what is synced into the log, and signs it. */
 export class LogThread implements SyncedFrames {
-  /** What the log's checkpoints are verified by. */
-  readonly vkey: string;
   readonly #options: LogThreadOptions;
-  readonly #log: AuditLog;
-  readonly #files: LogFiles;
   readonly #frames: WalFrames;
   readonly #watch: ClockWatch;
   readonly #damaged = new Set<string>();
+  #open: OpenLog;
+  /** The one before, whose last cosignature may come late. */
+  #before: AuditLog | undefined;
+  #ending: Ending | undefined;
   #checkpointAtNs = 0n;
   #isFailing = false;
 
   /** @throws AuditFault The log cannot be continued. */
   constructor(options: LogThreadOptions) {
-    const { name, home, walDir, run, disk, sync } = options;
+    const { name, opening, walDir, run, disk, sync, clock } = options;
     this.#options = options;
-    const signer = logSigner(options.keys, name);
-    this.vkey = encodeVkey(signer.key);
-    this.#files = new LogFiles(disk, { home, dir: logFolder(home, name) });
-    const { state, consumed } = restoreLog(this.#files, signer.key);
+    const { open, consumed, ended } = this.#take(name, opening);
+    this.#open = open;
+    if (ended !== undefined) this.#end(ended);
     if (run < consumed.doneBefore) throw new AuditFault(`the log is ahead of run ${run}`);
-    this.#log = new AuditLog({ files: this.#files, signer, epoch: name.epoch, state });
     const writers = sync.synced().map((writer) => writer.name);
     const marksOf = (writer: string) => sync.marksOf(writer);
     this.#frames = new WalFrames({ disk, dir: walDir, run, writers, consumed, marksOf });
-    this.#watch = new ClockWatch(options.clock);
+    this.#watch = new ClockWatch(clock);
+  }
+
+  /** What the log's checkpoints are verified by. */
+  get vkey(): string {
+    return this.#open.vkey;
   }
 
   /** Leaves that the last checkpoint covers. */
@@ -80,26 +113,39 @@ export class LogThread implements SyncedFrames {
     return this.#log.signedSize;
   }
 
+  get #log(): AuditLog {
+    return this.#open.log;
+  }
+
+  get #files(): LogFiles {
+    return this.#open.files;
+  }
+
   /** A witness has cosigned a checkpoint. A line that comes too late, or cannot be kept, is dropped. */
   cosigned(text: string, line: string): void {
     try {
-      this.#log.cosign(text, line, () => undefined);
+      this.#before?.cosign(text, line, () => undefined);
+      const isLast = this.#log.cosign(text, line, () => undefined);
+      if (isLast && this.#ending !== undefined) this.#ending.isCosigned = true;
     } catch (cause) {
       this.#options.onFault(new AuditFault("a cosignature could not be kept", { cause }));
     }
   }
 
   absorb(between: () => void): boolean {
-    const isMore = this.#takeFrames(between);
-    const { clock } = this.#options;
-    const sinceNs = clock.monoNs() - this.#checkpointAtNs;
-    if (sinceNs >= BigInt(CHECKPOINT_EVERY_MS) * 1_000_000n) this.#checkpoint(between);
-    return isMore;
+    // What was ended must not grow: frames wait for the log that follows.
+    const isMore = this.#ending === undefined && this.#takeFrames(between);
+    const sinceNs = this.#options.clock.monoNs() - this.#checkpointAtNs;
+    if (sinceNs >= BigInt(CHECKPOINT_EVERY_MS) * 1_000_000n) {
+      this.#endIfDue();
+      this.#checkpoint(between);
+    }
+    return isMore || this.#followIfDue();
   }
 
   finish(): void {
     const nothing = (): void => undefined;
-    while (this.#takeFrames(nothing)) {
+    while (this.#ending === undefined && this.#takeFrames(nothing)) {
       if (this.#files.waitingBytes > UNSIGNED_BYTES_MAX) this.#checkpoint(nothing);
       if (this.#isFailing) break;
     }
@@ -175,9 +221,74 @@ export class LogThread implements SyncedFrames {
 
   #putGenesis(t: number): void {
     const { origin } = this.#log;
-    const { rc, prev } = this.#options.opening ?? { rc: "first_epoch" };
+    const { rc, prev } = this.#open.opening ?? { rc: "first_epoch" };
     const quoted = prev === undefined || prev === "" ? {} : { prev };
+    this.#open.openedMs = t;
+    this.#files.put(OPENED_PATH, encodeOpened(t));
     this.#append({ ...this.#head(t), k: "genesis", origin, rc, ...quoted });
+  }
+
+  /** Takes up a log where it was left. */
+  #take(name: LogName, opening: EpochOpening | undefined) {
+    const { home, keys, disk, clock } = this.#options;
+    const signer = logSigner(keys, name);
+    const files = new LogFiles(disk, { home, dir: logFolder(home, name) });
+    const { state, consumed, ended } = restoreLog(files, signer.key);
+    const log = new AuditLog({ files, signer, epoch: name.epoch, state });
+    const openedMs = openedMsOf(files) ?? clock.nowMs();
+    const open: OpenLog = { name, opening, log, files, vkey: encodeVkey(signer.key), openedMs };
+    // Before its first checkpoint it stands where the one before was ended.
+    const isNew = log.size === 0 && opening?.consumed !== undefined;
+    return { open, ended, consumed: isNew ? opening.consumed : consumed };
+  }
+
+  #end(rc: string): void {
+    this.#ending = { rc, sinceNs: this.#options.clock.monoNs(), isCosigned: false };
+  }
+
+  #endIfDue(): void {
+    const { limits, clock } = this.#options;
+    if (limits === undefined || this.#ending !== undefined) return;
+    const { name, openedMs } = this.#open;
+    const nowMs = clock.nowMs();
+    const rc = epochEndOf({ epoch: name.epoch, size: this.#log.size, openedMs }, limits, nowMs);
+    if (rc === undefined) return;
+    this.#append({ ...this.#head(Math.max(nowMs, this.#log.latestMs)), k: "close", rc });
+    this.#end(rc);
+  }
+
+  /** Opens the log that follows an ended one, once that is signed and cosigned, or was not in time. */
+  #followIfDue(): boolean {
+    const ending = this.#ending;
+    if (ending === undefined || this.#log.signedSize < this.#log.size) return false;
+    const waitedNs = this.#options.clock.monoNs() - ending.sinceNs;
+    const isLate = waitedNs >= BigInt(SUCCESSOR_WAIT_MS) * 1_000_000n;
+    if (!ending.isCosigned && !isLate) return false;
+    try {
+      return this.#follow(ending);
+    } catch (cause) {
+      const fault = new AuditFault("the log that follows could not be opened", { cause });
+      if (!this.#isFailing) this.#options.onFault(fault);
+      this.#isFailing = true;
+      return false;
+    }
+  }
+
+  /** @returns False when a witness disowned this log meanwhile: the next start opens what follows. */
+  #follow({ rc }: Ending): boolean {
+    const { disk, home } = this.#options;
+    const { epoch } = this.#open.name;
+    const note = this.#files.read(CHECKPOINT_PATH)?.toString("utf8") ?? "";
+    const prev = note.length <= QUOTED_CHECKPOINT_CHARS_MAX ? note : "";
+    const opening = { rc, prev, consumed: this.#frames.consumed() };
+    const { open } = this.#take({ ...this.#open.name, epoch: epoch + 1 }, opening);
+    if (!openEpochAfter(disk, home, { epoch, opening })) return false;
+    this.#before = this.#log;
+    this.#open = open;
+    this.#ending = undefined;
+    this.#isFailing = false;
+    this.#options.onOpened?.({ epoch: epoch + 1, vkey: open.vkey });
+    return true;
   }
 
   #putStep(t: number, stepMs: number): void {

@@ -1,5 +1,6 @@
 import { AuditFault } from "../../audit/audit-fault.ts";
 import { openCheckpoint } from "../../audit/checkpoint.ts";
+import { decodeRecord } from "../../audit/leaf.ts";
 import { leafHash, sameHash } from "../../audit/merkle.ts";
 import type { VerifierKey } from "../../audit/signed-note.ts";
 import { TileEdge } from "../../audit/tile-edge.ts";
@@ -18,6 +19,8 @@ import { SMALL_SEGMENT_LEAVES } from "./index-segment.ts";
 export type RestoredLog = {
   readonly state: AuditLogState;
   readonly consumed: Pick<Consumed, "doneBefore" | "positions">;
+  /** Its last leaf says that it was ended, and why: nothing may be added. */
+  readonly ended?: string;
 };
 
 const NOTHING_CONSUMED = { doneBefore: "", positions: [] };
@@ -47,7 +50,22 @@ export function restoreLog(files: LogReader, key: VerifierKey): RestoredLog {
   const consumed = consumedAt(files, key, { size, root });
   const entries = entriesAtEdge(files, key, size);
   const tail = tailOf(files, size, entries);
-  return { state: { edge: edge.value, entries, tail, latestMs: consumed.latestMs }, consumed };
+  const state = { edge: edge.value, entries, tail, latestMs: consumed.latestMs };
+  const ended = endOf(entries.at(-1) ?? lastOfFull(files, key, size));
+  return { state, consumed, ...(ended !== undefined && { ended }) };
+}
+
+/** The last entry of a log whose last bundle is full. */
+function lastOfFull(files: LogReader, key: VerifierKey, size: number): Uint8Array | undefined {
+  if (size === 0) return undefined;
+  const bundle = readBundle(files, { index: size / TILE_WIDTH - 1, width: TILE_WIDTH });
+  if (!bundle.ok) throw unfit(key, bundle);
+  return bundle.value.at(-1);
+}
+
+function endOf(last: Uint8Array | undefined): string | undefined {
+  const leaf = last && decodeRecord(last);
+  return leaf?.ok && leaf.record.k === "close" ? leaf.record.rc : undefined;
 }
 
 function consumedAt(

@@ -2,6 +2,7 @@
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { checkpointText, cosignCheckpoint, signCheckpoint } from "../../../audit/checkpoint.ts";
+import type { AuditRecord } from "../../../audit/record.ts";
 import { encodeNote, encodeVkey, KEY_TYPES } from "../../../audit/signed-note.ts";
 import { verifyLog } from "../../../audit/verify-log.ts";
 import { Archive } from "../../../coordinator/archive/archive.ts";
@@ -25,7 +26,7 @@ export const DIR = "/home/archive";
 export const ORIGIN = "acme/node-7/e1";
 export const LOG = signerOf(ORIGIN, KEY_TYPES.log, 1);
 export const VKEY = encodeVkey(LOG.key);
-const WITNESS = signerOf("acme/witness/c1", KEY_TYPES.cosignature, 2);
+export const WITNESS = signerOf("acme/witness/c1", KEY_TYPES.cosignature, 2);
 const ALL = recordsOf(1_500);
 
 export type MadeLog = {
@@ -36,11 +37,27 @@ export type MadeLog = {
 
 /** The log of node-7 at some size; `bend` makes another history of it. */
 export function logOf(size: number, bend: (seq: number) => number = () => 0): MadeLog {
-  const records = ALL.slice(0, size).map((record, seq) => ({ ...record, t: record.t + bend(seq) }));
+  return madeOf(ALL.slice(0, size).map((record, seq) => ({ ...record, t: record.t + bend(seq) })));
+}
+
+/** The log of node-7 after its end, which is the last of so many leaves. */
+export function endedLogOf(size: number): MadeLog {
+  const t = T0_MS + size * 10;
+  const close = { v: 1, k: "close", t, node: "node-7", rc: "epoch_full" } as const;
+  return madeOf([...ALL.slice(0, size - 1), close]);
+}
+
+/** When the witness has cosigned a log of that size, ms. */
+export function cosignedMs(size: number): number {
+  return (Math.ceil(T0_MS / 1_000) + size) * 1_000;
+}
+
+function madeOf(records: readonly AuditRecord[]): MadeLog {
+  const size = records.length;
   const log = buildLog(entriesOf(records));
   const text = checkpointText({ origin: ORIGIN, size, root: log.edge.root() });
-  const time = Math.ceil(T0_MS / 1_000) + size;
-  const note = encodeNote(text, [signCheckpoint(text, LOG), cosignCheckpoint(text, WITNESS, time)]);
+  const cosigned = cosignCheckpoint(text, WITNESS, cosignedMs(size) / 1_000);
+  const note = encodeNote(text, [signCheckpoint(text, LOG), cosigned]);
   log.files.set("checkpoint", Buffer.from(note));
   return { files: log.files, size, note };
 }

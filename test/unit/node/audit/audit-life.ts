@@ -5,6 +5,8 @@ import type { AuditRecord, Place } from "../../../../audit/record.ts";
 import type { VerifierKey } from "../../../../audit/signed-note.ts";
 import { bundlesOf, readBundle } from "../../../../audit/tiles.ts";
 import { type Anchor, type VerifyReport, verifyLog } from "../../../../audit/verify-log.ts";
+import type { EpochLimits } from "../../../../node/audit/epoch-end.ts";
+import { currentEpoch } from "../../../../node/audit/log-epoch.ts";
 import { logFolder, logSigner } from "../../../../node/audit/log-origin.ts";
 import { LogThread } from "../../../../node/audit/log-thread.ts";
 import {
@@ -62,6 +64,7 @@ export function copyOfWorld(world: World): World {
 export type LifeOptions = {
   readonly kernelBootId?: string;
   readonly fileBytesMax?: number;
+  readonly limits?: EpochLimits;
 };
 
 export class Life {
@@ -74,6 +77,9 @@ export class Life {
   readonly sync: WalSync;
   readonly log: LogThread;
   readonly faults: string[] = [];
+  /** Checkpoints that were signed, as a witness is told of them. */
+  readonly signed: string[] = [];
+  readonly opened: number[] = [];
 
   constructor(world: World, disk: TwinDisk, options: LifeOptions = {}) {
     const { clock, keys } = world;
@@ -104,8 +110,13 @@ export class Life {
     };
     this.sync = new WalSync({ ...shared, writers: WRITERS, onFault });
     const { sync } = this;
+    const { epoch, opening } = currentEpoch(disk, HOME);
     this.log = new LogThread({
-      name: LOG_NAME,
+      name: { ...LOG_NAME, epoch },
+      opening,
+      ...(options.limits !== undefined && { limits: options.limits }),
+      onSigned: (checkpoint) => this.signed.push(checkpoint),
+      onOpened: (one) => this.opened.push(one.epoch),
       home: HOME,
       walDir: WAL_DIR,
       run,
@@ -168,26 +179,32 @@ export function nextRid(world: World): string {
   return `01998f3e-7c1a-7b2c-9d3e-${no.toString(16).padStart(12, "0")}`;
 }
 
-export function logKey(world: World): VerifierKey {
-  return logSigner(world.keys, LOG_NAME).key;
+export function logKey(world: World, epoch = 1): VerifierKey {
+  return logSigner(world.keys, { ...LOG_NAME, epoch }).key;
 }
 
-export function readerOf(disk: TwinDisk): { read(path: string): Buffer | undefined } {
-  return { read: (path) => disk.contentOf(`${LOG_DIR}/${path}`) };
+export function readerOf(disk: TwinDisk, epoch = 1): { read(path: string): Buffer | undefined } {
+  const dir = logFolder(HOME, { ...LOG_NAME, epoch });
+  return { read: (path) => disk.contentOf(`${dir}/${path}`) };
 }
 
 export function verify(
   world: World,
   disk: TwinDisk,
   anchors: readonly Anchor[] = [],
+  epoch = 1,
 ): VerifyReport {
-  return verifyLog({ reader: readerOf(disk), logKey: logKey(world), anchors });
+  return verifyLog({ reader: readerOf(disk, epoch), logKey: logKey(world, epoch), anchors });
 }
 
 /** Every record of the log, as its checkpoint has it. */
-export function recordsIn(disk: TwinDisk, size: number): readonly (AuditRecord & Partial<Place>)[] {
+export function recordsIn(
+  disk: TwinDisk,
+  size: number,
+  epoch = 1,
+): readonly (AuditRecord & Partial<Place>)[] {
   return [...bundlesOf(size)].flatMap((bundle) => {
-    const entries = readBundle(readerOf(disk), bundle);
+    const entries = readBundle(readerOf(disk, epoch), bundle);
     if (!entries.ok) throw new Error(entries.detail);
     return entries.value.map((entry) => {
       const decoded = decodeRecord(entry);

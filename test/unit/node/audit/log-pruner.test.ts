@@ -1,11 +1,19 @@
+import { dirname } from "node:path";
 import { expect, test } from "vitest";
 import { bundlePath } from "../../../../audit/tiles.ts";
+import { verifyLog } from "../../../../audit/verify-log.ts";
 import { SMALL_SEGMENT_LEAVES } from "../../../../node/audit/index-segment.ts";
-import { LogPruner, TAIL_LEAVES_MIN } from "../../../../node/audit/log-pruner.ts";
+import {
+  LogPruner,
+  type LogPrunerOptions,
+  TAIL_LEAVES_MIN,
+} from "../../../../node/audit/log-pruner.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
+import { buildLog, entriesOf, LOG, recordsOf } from "../../audit/sample-log.ts";
 import { TwinDisk } from "./twin-disk.ts";
 
 const DIRS = ["/home/log/e1", "/home/log/e2"];
+const KEEP_MS = 86_400_000;
 const BUNDLE_BYTES = 1_000;
 const SEGMENT = SMALL_SEGMENT_LEAVES / 256;
 
@@ -20,7 +28,7 @@ function setUp(bundles: readonly number[], keepBytes: number, disk = new TwinDis
   }
   const shipped = [0, 0];
   const faults: string[] = [];
-  const open = (on: TwinDisk) =>
+  const open = (on: TwinDisk, more: Partial<LogPrunerOptions> = {}) =>
     new LogPruner({
       disk: on,
       home: "/home",
@@ -29,13 +37,14 @@ function setUp(bundles: readonly number[], keepBytes: number, disk = new TwinDis
       clock: twinClock(),
       shippedSize: (log) => shipped[log] ?? 0,
       onFault: (message) => faults.push(message),
+      ...more,
     });
   return { disk, shipped, faults, open };
 }
 
-function writeFile(disk: TwinDisk, path: string, bytes: number): void {
+function writeFile(disk: TwinDisk, path: string, bytes: number, content?: Buffer): void {
   const fd = disk.create(path);
-  disk.write(fd, Buffer.alloc(bytes), 0);
+  disk.write(fd, content ?? Buffer.alloc(bytes), 0);
   disk.close(fd);
 }
 
@@ -111,4 +120,36 @@ test("a disk that does not let go is told once, and tried again", () => {
   pruner.start();
   expect(faults).toEqual(["shipped records could not be removed: EIO"]);
   pruner.stop();
+});
+
+test("P4: a log that ended goes once it is old and was shipped whole, and neither before", () => {
+  const { disk, shipped, open } = setUp([0, 0], 0);
+  const t = 1_790_000_000_000;
+  const close = { v: 1, k: "close", t, node: "node-7", rc: "epoch_age" } as const;
+  const { files } = buildLog(entriesOf([...recordsOf(600), close]));
+  for (const [path, bytes] of files) {
+    disk.makeFolder(dirname(`${DIRS[0]}/${path}`));
+    writeFile(disk, `${DIRS[0]}/${path}`, bytes.length, bytes);
+  }
+  const clock = twinClock({ nowMs: t + KEEP_MS - 1, monoNs: 0n });
+  const more = { clock, keepMs: KEEP_MS };
+  turnAll(open(disk, more));
+  shipped[0] = 601;
+  turnAll(open(disk, more));
+  expect(bundlesLeft(disk, DIRS[0] as string)).toBe(3);
+  shipped[0] = 600;
+  clock.advance(1);
+  turnAll(open(disk, more));
+  expect(bundlesLeft(disk, DIRS[0] as string)).toBe(3);
+  shipped[0] = 601;
+  turnAll(open(disk, more));
+  expect(bundlesLeft(disk, DIRS[0] as string)).toBe(0);
+  const reader = { read: (path: string) => disk.contentOf(`${DIRS[0]}/${path}`) };
+  const report = verifyLog({ reader, logKey: LOG.key });
+  expect(report).toMatchObject({ findings: [], isRetired: true, pruned: 601 });
+  // The next start leaves it as it is, and goes on.
+  const steps = disk.steps.length;
+  const pruner = open(disk.afterCrash(), more);
+  turnAll(pruner);
+  expect([pruner.bytes, disk.steps.length]).toEqual([0, steps]);
 });

@@ -1,0 +1,70 @@
+import { AuditFault } from "../../audit/audit-fault.ts";
+import type { EndedLog } from "../../audit/ended-log.ts";
+import type { LogFiles } from "../../audit/log-files.ts";
+import { consistencyProof, type SubtreeHash } from "../../audit/merkle.ts";
+import { rememberedSubtrees } from "../../audit/remembered-subtrees.ts";
+import { type Note, parseNote } from "../../audit/signed-note.ts";
+import { readBundle, readTile, subtreesFromTiles, TILE_WIDTH } from "../../audit/tiles.ts";
+import { ArchivedLog } from "./archived-log.ts";
+
+/** Bytes that wait for the disk of the copy, at most. */
+const WAITING_BYTES_MAX = 1024 * 1024;
+
+/**
+ * Copies a log that has ended to another disk, bundle by bundle. Each is shown to lead to the signed root before
+ * it is written, so that what was copied whole is what was signed. After a crash it goes on where it was.
+ */
+export class ColdCopy {
+  readonly #from: LogFiles;
+  readonly #to: ArchivedLog;
+  readonly #ended: EndedLog;
+  readonly #note: Note;
+  readonly #subtrees: SubtreeHash;
+
+  /** @throws AuditFault What is there already is not what was written. */
+  constructor(ended: EndedLog, { from, to }: { readonly from: LogFiles; readonly to: LogFiles }) {
+    const note = parseNote(Buffer.from(ended.checkpoint, "utf8"));
+    if (!note.ok) throw new AuditFault(`the log's checkpoint: ${note.detail}`);
+    this.#from = from;
+    this.#to = ArchivedLog.open(to);
+    this.#ended = ended;
+    this.#note = note.value;
+    this.#subtrees = rememberedSubtrees()(
+      subtreesFromTiles(ended.size, (tile) => readTile(from, tile)),
+    );
+  }
+
+  /**
+   * Copies at most so many bundles.
+   *
+   * @returns Whether there is more to copy. Once there is not, all of it is on the disk.
+   * @throws AuditFault What is here, or there, is not what was signed. Else what the disk reports.
+   */
+  turn(bundlesMax: number): boolean {
+    const { size } = this.#ended;
+    for (let i = 0; i < bundlesMax && this.#to.next < size; i++) this.#give(this.#entries());
+    const isWhole = this.#to.next === size;
+    // Without entries it is the word that all of them are there.
+    if (isWhole) this.#give([]);
+    if (isWhole || this.#to.waitingBytes > WAITING_BYTES_MAX) this.#to.settle();
+    return !isWhole;
+  }
+
+  #entries(): readonly Uint8Array[] {
+    const { next } = this.#to;
+    const index = Math.floor(next / TILE_WIDTH);
+    const width = Math.min(TILE_WIDTH, this.#ended.size - index * TILE_WIDTH);
+    const bundle = readBundle(this.#from, { index, width });
+    if (!bundle.ok) throw new AuditFault(`the log's entries: ${bundle.flaw}: ${bundle.detail}`);
+    return bundle.value.slice(next % TILE_WIDTH);
+  }
+
+  #give(entries: readonly Uint8Array[]): void {
+    const { size, root, checkpoint } = this.#ended;
+    const first = this.#to.next;
+    const proof = consistencyProof(first + entries.length, size, this.#subtrees);
+    const head = { size, root, note: this.#note };
+    const taken = this.#to.take({ checkpoint: head, note: checkpoint, first, entries, proof });
+    if (taken !== "taken") throw new AuditFault(`leaf ${first} does not lead to the signed root`);
+  }
+}
