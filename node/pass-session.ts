@@ -14,7 +14,7 @@ import { settleRequest } from "./settle-request.ts";
 
 /**
  * Opens an allowed session, carries it unread, and settles: it costs what policy says that one does,
- * whatever is said in it. Resolves when all of that is over.
+ * whatever is said in it, unless the provider has refused to open it. Resolves when all of that is over.
  */
 export async function passSession(
   asked: Asked,
@@ -93,13 +93,14 @@ function unopened(
   asked: Asked,
   session: SessionExchange,
   { facts }: Allowed,
-  { reason, sent }: Extract<Upgraded, { reason: Reason }>,
+  { reason, sent, isRefused }: Extract<Upgraded, { reason: Reason }>,
 ): Outcome {
   const why = session.cutReason ?? reason;
   const answer = responseRefusal(asked, facts, why, undefined);
   if (why === "client_gone") session.reset();
   else session.answer(answer);
-  return endOf(session, why, sent);
+  const end = endOf(session, why, sent);
+  return isRefused === undefined ? end : { ...end, isUnopened: true };
 }
 
 function endOf(session: SessionExchange, reason: Reason | undefined, sent: boolean): Outcome {

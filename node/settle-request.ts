@@ -93,6 +93,7 @@ function endHold(
 function priceOutcome(outcome: RelayOutcome): Outcome {
   const { usage, outputTextBytes: textBytes } = outcome;
   if (!outcome.sent) return { kind: "not_sent" };
+  if (outcome.isUnopened) return { kind: "unopened" };
   if (outcome.kind === "done" && outcome.status >= 400 && outcome.status < 500) {
     return { kind: "rejected" };
   }

@@ -36,6 +36,8 @@ export type Outcome = {
   readonly isWithdrawn?: true;
   /** Text came after the last report, so `usage` is of a part of the answer. */
   readonly hasUncounted?: true;
+  /** The far side has refused to open what was asked for, and so did nothing. */
+  readonly isUnopened?: true;
   /** Of what was carried unread: how much it was. */
   readonly bytes?: PassedBytes;
   /** Bytes of text that a model wrote. */

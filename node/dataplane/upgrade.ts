@@ -9,8 +9,11 @@ import type { ForwarderDeps, ForwardOptions } from "./forward.ts";
 /** What became of a request for another protocol. */
 export type Upgraded =
   | { readonly socket: Socket; readonly headers: readonly string[] }
-  /** `sent`: the provider may have seen the request. */
-  | { readonly reason: Reason; readonly sent: boolean };
+  /**
+   * `sent`: the provider may have seen the request. `isRefused`: it has, and has said in so many words
+   * that nothing comes of it.
+   */
+  | { readonly reason: Reason; readonly sent: boolean; readonly isRefused?: true };
 
 export type UpgradeOptions = ForwardOptions & {
   /** The headers of the answer to the client; undefined: the far side has not agreed. */
@@ -37,6 +40,8 @@ export function upgrade(
 
 /** Nothing may be sent any more; thrown where undici would write the head, it writes nothing. */
 class NotSent extends Error {}
+
+const NOT_REFUSED = { isRefused: false };
 
 class Upgrading implements Dispatcher.DispatchHandler {
   readonly #permit: Permit;
@@ -102,20 +107,20 @@ class Upgrading implements Dispatcher.DispatchHandler {
   }
 
   /** Whatever it says instead of agreeing, it is no session; its error may hold anything. */
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {
     if (status < 200) return;
-    controller.abort(new NotSent("no other protocol was agreed"));
-    this.#fail("upstream_failed");
+    // What a server's own fault has left behind, nobody knows.
+    this.#fail("upstream_failed", { isRefused: status >= 300 && status < 500 });
   }
 
   onResponseError(): void {
     this.#fail(this.#sent ? "upstream_failed" : "upstream_unreachable");
   }
 
-  #fail(reason: Reason): void {
+  #fail(reason: Reason, { isRefused }: { readonly isRefused: boolean } = NOT_REFUSED): void {
     if (!this.#finish()) return;
     this.#controller?.abort(new NotSent(reason));
-    this.#resolve({ reason, sent: this.#sent });
+    this.#resolve({ reason, sent: this.#sent, ...(isRefused && { isRefused }) });
   }
 
   #finish(): boolean {

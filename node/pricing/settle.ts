@@ -10,6 +10,8 @@ export type Held = { readonly cost: Cost; readonly overrunMicros: bigint };
 export type Outcome =
   /** Nothing went upstream: the connection was never made or the request never written. */
   | { readonly kind: "not_sent" }
+  /** A session that the provider refused to open: what is paid for is an open one. */
+  | { readonly kind: "unopened" }
   /** The provider refused the request as it stood (HTTP 4xx) and so did no work for it. */
   | { readonly kind: "rejected" }
   /** The answer came to its own end. */
@@ -39,13 +41,16 @@ export type Settlement = {
 /**
  * What a request is charged.
  *
- * S1. Not sent: nothing. Rejected: the call and the fixed charge, and the hold otherwise returns.
+ * S1. Not sent: nothing. Not opened: the call. Rejected: the call and the fixed charge, and the hold otherwise returns.
  * S2. Complete and counted to its end by the provider: that count, and never less than the text that passed.
  * S3. Anything else is charged in full, or by the count so far where that is more.
  * S4. `spent.usdMicros + overrunSpentMicros` is the whole bill; the first never exceeds the hold.
  */
 export function settle(held: Held, outcome: Outcome, price: PriceEntry): Settlement {
   if (outcome.kind === "not_sent") return { spent: NO_COST, ...NO_OVERRUN };
+  if (outcome.kind === "unopened") {
+    return { spent: { ...NO_COST, calls: held.cost.calls }, ...NO_OVERRUN };
+  }
   if (outcome.kind === "rejected") {
     const usdMicros = BigInt(price.fixedMicros);
     return { spent: { usdMicros, tokens: 0n, calls: held.cost.calls }, ...NO_OVERRUN };

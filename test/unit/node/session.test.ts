@@ -202,20 +202,33 @@ describe("a session", () => {
   test("that the far side does not agree to is refused, and another protocol than asked for", async () => {
     const head =
       "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
-    for (const answer of [
-      () => "HTTP/1.1 401 Unauthorized\r\ncontent-length: 14\r\n\r\nsk-of-provider",
-      () => `${head}sec-websocket-accept: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`,
-      (accept: string) =>
-        `${head}sec-websocket-accept: ${accept}\r\nsec-websocket-extensions: x\r\n\r\n`,
-      (accept: string) =>
-        `${head}sec-websocket-accept: ${accept}\r\nsec-websocket-protocol: x\r\n\r\n`,
-    ]) {
+    const paid = BigInt(SESSION_USD_MICROS);
+    const says = (status: string) => () =>
+      `HTTP/1.1 ${status}\r\ncontent-length: 14\r\n\r\nsk-of-provider`;
+    // What is refused in so many words was never opened; of anything else nobody knows.
+    for (const [answer, usdMicros] of [
+      [says("401 Unauthorized"), 0n],
+      [says("302 Found"), 0n],
+      [says("500 Internal Server Error"), paid],
+      [() => `${head}sec-websocket-accept: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`, paid],
+      [
+        (accept: string) =>
+          `${head}sec-websocket-accept: ${accept}\r\nsec-websocket-extensions: x\r\n\r\n`,
+        paid,
+      ],
+      [
+        (accept: string) =>
+          `${head}sec-websocket-accept: ${accept}\r\nsec-websocket-protocol: x\r\n\r\n`,
+        paid,
+      ],
+    ] as const) {
       const it = await sessionWorld({ answer });
       const text = await asked(it.port, [...HANDSHAKE, BEARER]);
       expect(text).toMatch(/^HTTP\/1\.1 502 /);
       expect(reasonIn(text)).toBe("upstream_failed");
       expect(text).not.toContain("sk-of");
       expect(it.world.settlements).toMatchObject([{ rc: "upstream_failed" }]);
+      expect(it.world.settled[0]?.spent).toMatchObject({ usdMicros });
       await eventually(() => it.far.sockets.every(({ readableEnded }) => readableEnded), "an end");
     }
   });
