@@ -33,6 +33,8 @@ export type OpenCall = { readonly isJudged: boolean };
 export class CallJudge {
   readonly #rules: ArgumentRulesNow;
   readonly #open = new Map<string, Collected>();
+  /** By what names each call has begun. */
+  readonly #names = new Map<string, readonly string[]>();
   #objection: CallObjection | undefined;
 
   constructor(rules: ArgumentRulesNow) {
@@ -74,11 +76,22 @@ export class CallJudge {
       this.#objection ??= { reason: "response_unscannable" };
       return undefined;
     }
+    if (!this.#isStill(id, names)) {
+      this.#objection ??= { reason: "response_unscannable" };
+      return undefined;
+    }
     if (ruled.length === 0) return undefined;
     const call = known ?? new Collected(ruled);
     this.#open.set(id, call);
     call.add(given);
     return call;
+  }
+
+  /** False for a call that becomes another tool's in its midst: one client reads it so, one otherwise. */
+  #isStill(id: string, names: readonly string[]): boolean {
+    const before = this.#names.get(id);
+    if (before === undefined) this.#names.set(id, names);
+    return before === undefined || before.join("\n") === names.join("\n");
   }
 
   #end(id: string, named: readonly string[]): void {

@@ -165,6 +165,19 @@ describe.each(WIRES)("in a stream of $name", (wire) => {
     expect(streamed(wire, frames).outcomes).toMatchObject([{ reason: "response_unscannable" }]);
   });
 
+  test("a call that becomes another tool's in its midst has two readings", () => {
+    for (const [first, second] of [
+      ["other", "read_file"],
+      ["read_file", "other"],
+    ] as const) {
+      const begun = [...wire.open(first), wire.piece(' {"path":'), ...wire.open(second)];
+      const frames = [...wire.before, ...begun, wire.piece('"/etc"}'), ...wire.close(second, "")];
+      const { exchange, outcomes } = streamed(wire, [...frames, ...wire.last]);
+      expect(outcomes).toMatchObject([{ reason: "response_unscannable" }]);
+      expect(exchange.written).not.toContain("/etc");
+    }
+  });
+
   test("of a tool that nobody has named there is no reading", () => {
     const { outcomes } = streamed(wire, [...wire.before, wire.piece("{")]);
     expect(outcomes).toMatchObject([{ reason: "response_unscannable" }]);
