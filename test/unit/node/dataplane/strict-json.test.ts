@@ -17,16 +17,35 @@ function readBytes(...bytes: number[]) {
 const PROOF_TIMEOUT_MS = 240_000;
 
 describe("what is read", () => {
-  test("is what JSON.parse reads, for every value that JSON carries", () => {
+  test(
+    "is what JSON.parse reads, for every value that JSON carries",
+    () => {
+      const { count, seed } = proofCount("JSON values", { small: 150, full: 5_000 });
+      fc.assert(
+        fc.property(fc.jsonValue({ noUnicodeString: false }), fc.nat(3), (value, space) => {
+          const text = JSON.stringify(value, null, space);
+          const wellFormed = text.isWellFormed() && !/\\ud[89a-f]/i.test(text);
+          const safe = !/\d{16}|[eE]\+/.test(text);
+          fc.pre(wellFormed && safe);
+          expect(read(text)).toEqual({ value: JSON.parse(text) });
+        }),
+        { numRuns: count, seed },
+      );
+    },
+    PROOF_TIMEOUT_MS,
+  );
+
+  test("ends a string where JSON does, however many backslashes stand before its quotes", () => {
+    const bits = ["\\", '"', "\\\\", "{", ":", "[", "a", '\\"'];
     fc.assert(
-      fc.property(fc.jsonValue({ noUnicodeString: false }), fc.nat(3), (value, space) => {
-        const text = JSON.stringify(value, null, space);
-        const wellFormed = text.isWellFormed() && !/\\ud[89a-f]/i.test(text);
-        const safe = !/\d{16}|[eE]\+/.test(text);
-        fc.pre(wellFormed && safe);
+      fc.property(fc.array(fc.constantFrom(...bits), { maxLength: 12 }), (parts) => {
+        const said = parts.join("");
+        const text = JSON.stringify({ [said]: said, b: [said] });
         expect(read(text)).toEqual({ value: JSON.parse(text) });
+        expect(read(text, 1)).toEqual({ missing: "json_too_deep" });
+        expect(read(`{"a":1,${text.slice(1, -1)},"a":2}`)).toEqual({ missing: "duplicate_key" });
       }),
-      { numRuns: 500 },
+      { numRuns: 100 },
     );
   });
 
