@@ -3,6 +3,7 @@ import type { Registry } from "prom-client";
 import type { Clock } from "../ports/clock.ts";
 import type { Compute } from "../ports/compute.ts";
 import { errorMessage } from "../ports/error-message.ts";
+import { http2 } from "../ports/http2-module.ts";
 import type { Keys } from "../ports/keys.ts";
 import { pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
@@ -19,7 +20,7 @@ import { createMcpSessions } from "./dataplane/mcp-sessions.ts";
 import { ResolutionFault } from "./dataplane/name-resolution.ts";
 import type { RefusedAtDoor } from "./dataplane/serve-exchange.ts";
 import type { CutResult } from "./dataplane/teardown.ts";
-import type { HostCertificates } from "./dataplane/tls/host-certificates.ts";
+import type { HostCertificates, InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { UpstreamPools } from "./dataplane/upstream-pools.ts";
 import { watchFreshness } from "./dataplane/watch-freshness.ts";
 import { stageName } from "./decision/chain.ts";
@@ -170,7 +171,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
         if (standing !== "quarantine" && standing !== "block") return;
         void cutting(() => connections.cutAtLevel(agentId, standing), { clock, metrics });
       },
-      inspection: (grant) => parts.tunnelling?.certificates.take(grant),
+      inspection: (grant) => takeGrant(grant, parts),
       drain: (deadlineMs) => void turns.drain(deadlineMs),
       connections: () => connections.list(clock.monoNs()),
       holds: () => holds.list(),
@@ -214,6 +215,12 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     trustVersion: () => trustVersion(table),
     isDraining: turns.isDraining,
   };
+}
+
+function takeGrant(grant: InspectionGrant, { tunnelling }: LoopParts): void {
+  tunnelling?.certificates.take(grant);
+  // The first client that speaks it must not be the one that all others wait for.
+  if (grant.hosts.length > 0) http2();
 }
 
 function credentialsOf(data: LoopParts["data"], clock: Clock): Credentials {

@@ -1,6 +1,7 @@
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import type { Cancel } from "../../../ports/clock.ts";
+import { http2 } from "../../../ports/http2-module.ts";
 import { uuidV7 } from "../../../ports/random.ts";
 import type { Reason } from "../../../proto/reasons.ts";
 import { peerOf } from "../client-connection.ts";
@@ -22,8 +23,6 @@ export type Http2Input = {
 };
 
 const NS_PER_SECOND = 1_000_000_000n;
-/** An import of it would cost every loop 40 ms of a processor; few look into TLS. */
-const http2 = () => process.getBuiltinModule("node:http2");
 
 /**
  * A client's HTTP/2 connection: its requests are served side by side, each as one of HTTP/1.1 is.
