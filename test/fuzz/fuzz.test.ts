@@ -1,17 +1,22 @@
 import { expect, test } from "vitest";
 import { proofCount } from "../support/proof.ts";
 import { fuzz } from "./fuzz.ts";
-import { TARGETS, type Target } from "./targets.ts";
+import type { Target } from "./target.ts";
+import { TARGETS } from "./targets.ts";
 
 const { count: RUNS, seed } = proofCount("fuzzed inputs", { small: 400, full: 30_000 });
 
-test.each(TARGETS)("$name: nothing that must hold is contradicted", (target) => {
-  const { failure, runs } = fuzz(target, { seed, isOver: (done) => done >= RUNS, batch: 100 });
+test.each(TARGETS)("$name: nothing that must hold is contradicted", async (target) => {
+  const { failure, runs } = await fuzz(target, {
+    seed,
+    isOver: (done) => done >= RUNS,
+    batch: 100,
+  });
   expect(failure).toBeUndefined();
   expect(runs).toBeGreaterThanOrEqual(RUNS);
 });
 
-test("what does not hold is found, and the input that shows it", () => {
+test("what does not hold is found, and the input that shows it", async () => {
   const brittle: Target = {
     name: "brittle",
     seeds: [new Uint8Array([97, 98])],
@@ -20,6 +25,6 @@ test("what does not hold is found, and the input that shows it", () => {
       if (bytes.includes(33)) throw new Error("no exclamations");
     },
   };
-  const { failure } = fuzz(brittle, { seed, isOver: (done) => done >= 1_000 });
+  const { failure } = await fuzz(brittle, { seed, isOver: (done) => done >= 1_000 });
   expect(failure?.input).toContain(33);
 });

@@ -1,6 +1,6 @@
 import { Coverage } from "./coverage.ts";
 import { mutate, numbersOf } from "./mutate.ts";
-import type { Target } from "./targets.ts";
+import type { Target } from "./target.ts";
 
 /** Looking at what was covered costs milliseconds, so many inputs are tried between two looks. */
 const BATCH = 400;
@@ -21,24 +21,24 @@ export type FuzzResult = {
  *
  * @param isOver Asked between batches.
  */
-export function fuzz(
+export async function fuzz(
   target: Target,
   of: {
     readonly seed: number;
     readonly isOver: (runs: number) => boolean;
     readonly batch?: number;
   },
-): FuzzResult {
+): Promise<FuzzResult> {
   const { seed, isOver, batch = BATCH } = of;
   using coverage = new Coverage();
   const draw = numbersOf(seed);
   const corpus = [...target.seeds];
   let runs = 0;
-  const tryOne = (input: Uint8Array) => {
+  const tryOne = async (input: Uint8Array) => {
     const cut = draw(input.length + 1);
     runs++;
     try {
-      target.run(input, cut);
+      await target.run(input, cut);
       return undefined;
     } catch (error) {
       return { input, cut, error };
@@ -51,7 +51,7 @@ export function fuzz(
     failure,
   });
   for (const input of corpus) {
-    const failure = tryOne(input);
+    const failure = await tryOne(input);
     if (failure !== undefined) return end(failure);
   }
   coverage.newBlocks();
@@ -60,7 +60,7 @@ export function fuzz(
     for (let i = 0; i < batch; i++) {
       const input = mutate(draw, { corpus, words: target.words });
       inputs.push(input);
-      const failure = tryOne(input);
+      const failure = await tryOne(input);
       if (failure !== undefined) return end(failure);
     }
     // Which of them it was is not asked: a few of the batch are as good to go on from.

@@ -23,7 +23,7 @@ if (names.some((name) => !known.includes(name)) || !(minutes > 0) || !Number.isI
 
 for (const target of TARGETS.filter(({ name }) => names.length === 0 || names.includes(name))) {
   const untilMs = Date.now() + minutes * 60_000;
-  const result = fuzz(target, { seed, isOver: () => Date.now() >= untilMs });
+  const result = await fuzz(target, { seed, isOver: () => Date.now() >= untilMs });
   const { runs, corpus, blocks, failure } = result;
   console.log(
     `${target.name}: ${runs} inputs, seed ${seed}, ${blocks} blocks reached, ${corpus} inputs kept`,

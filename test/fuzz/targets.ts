@@ -8,16 +8,10 @@ import { readAbsolute } from "../../node/dataplane/tunnel/absolute-target.ts";
 import { readConnect } from "../../node/dataplane/tunnel/connect-head.ts";
 import { relay, SECRET } from "../unit/node/dataplane/relay-fixture.ts";
 import { clientHello } from "../unit/node/dataplane/tls/hello-bytes.ts";
-
-/** A parser of bytes from outside, and what must hold of it whatever they are. */
-export type Target = {
-  readonly name: string;
-  readonly seeds: readonly Uint8Array[];
-  /** Words of its language, latin1. */
-  readonly words: readonly string[];
-  /** Throws when something does not hold. `cut` divides the input where it comes in pieces. */
-  readonly run: (bytes: Uint8Array, cut: number) => void;
-};
+import { DECODED } from "./decoded-target.ts";
+import { HANDSHAKE } from "./handshake-target.ts";
+import { HTTP2_HEAD } from "./http2-head-target.ts";
+import type { Target } from "./target.ts";
 
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"));
 
@@ -204,4 +198,13 @@ function addTexts(texts: Map<string, string>, data: string): boolean {
 }
 
 /** Every parser that is fuzzed, by name. */
-export const TARGETS: readonly Target[] = [hello, sse, json, head, stream];
+export const TARGETS: readonly Target[] = [
+  hello,
+  sse,
+  json,
+  head,
+  stream,
+  HTTP2_HEAD,
+  HANDSHAKE,
+  DECODED,
+];

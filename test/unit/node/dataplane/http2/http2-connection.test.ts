@@ -8,7 +8,7 @@ import {
 } from "node:http2";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
-import type { Exchange, Via } from "../../../../../node/dataplane/exchange.ts";
+import type { Exchange } from "../../../../../node/dataplane/exchange.ts";
 import {
   GATEWAY_LIMITS,
   type GatewayLimits,
@@ -27,16 +27,7 @@ import {
   head,
   header,
 } from "./http2-frames.ts";
-
-const VIA: Via = {
-  host: "a",
-  port: 443,
-  door: "forward",
-  original: undefined,
-  agentId: "red/worker",
-  keyHandle: "k",
-  isContract: false,
-};
+import { VIA } from "./via.ts";
 
 type World = { readonly door: Door; readonly port: number; readonly exchanges: Exchange[] };
 
