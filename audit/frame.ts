@@ -1,7 +1,7 @@
 // Frames of the write-ahead log: `u32 length | u32 CRC-32C of the leaf | leaf`, both big endian, as
 // all other binary integers of the log are.
 //
-// F1. A frame is taken whole or not at all: what `readFrames` returns was written by `encodeFrame`.
+// F1. A frame is taken whole or not at all: what `readFrames` returns was written by `fillFrame`.
 // F2. Bytes before the first flaw are whole frames; bytes from it on are not read at all.
 
 import { crc32c } from "./crc32c.ts";
@@ -38,14 +38,24 @@ export type Frames = {
  * @throws RangeError The leaf is empty or larger than `LEAF_BYTES_MAX`: a bug of ours.
  */
 export function encodeFrame(leaf: Uint8Array): Buffer {
+  const frame = Buffer.allocUnsafe(FRAME_HEAD_BYTES + leaf.length);
+  frame.set(leaf, FRAME_HEAD_BYTES);
+  fillFrame(frame);
+  return frame;
+}
+
+/**
+ * Makes a frame of bytes in which a leaf lies behind `FRAME_HEAD_BYTES` of anything.
+ *
+ * @throws RangeError As `encodeFrame`.
+ */
+export function fillFrame(bytes: Buffer): void {
+  const leaf = bytes.subarray(FRAME_HEAD_BYTES);
   if (leaf.length === 0 || leaf.length > LEAF_BYTES_MAX) {
     throw new RangeError(`a leaf of ${leaf.length} bytes has no frame`);
   }
-  const frame = Buffer.allocUnsafe(FRAME_HEAD_BYTES + leaf.length);
-  frame.writeUInt32BE(leaf.length, 0);
-  frame.writeUInt32BE(crc32c(leaf), 4);
-  frame.set(leaf, FRAME_HEAD_BYTES);
-  return frame;
+  bytes.writeUInt32BE(leaf.length, 0);
+  bytes.writeUInt32BE(crc32c(leaf), 4);
 }
 
 /** Reads frames up to the end or the first flaw. Never throws: a WAL is what a crash left. */

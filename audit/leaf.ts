@@ -44,13 +44,14 @@ export function encodeLeaf(record: AuditRecord): Buffer {
 /**
  * The same, and what `scanLeaf` would find in it.
  *
+ * @param headBytes Bytes before the leaf that are left for its frame, so that it need not be copied.
  * @throws RecordError As `encodeLeaf`.
  */
-export function encodeScannedLeaf(record: AuditRecord): ScannedLeaf {
+export function encodeScannedLeaf(record: AuditRecord, headBytes = 0): ScannedLeaf {
   if ("seq" in record || "ep" in record) throw new RecordError("the record already has a place");
   LEAF_MARKS.rid.isThere = false;
-  const { leaf, chars } = write(record);
-  if (chars !== leaf.length) return { leaf, scan: NOT_SCANNED };
+  const { leaf, chars } = write(record, headBytes);
+  if (chars !== leaf.length - headBytes) return { leaf, scan: NOT_SCANNED };
   const { ep, seq, k, rid } = LEAF_MARKS;
   const scan = {
     epAt: ep.at,
@@ -64,6 +65,7 @@ export function encodeScannedLeaf(record: AuditRecord): ScannedLeaf {
 }
 
 export type ScannedLeaf = {
+  /** Behind the bytes that were to be left, which hold anything. */
   readonly leaf: Buffer;
   /** `epAt` -1: its characters are not all bytes of their own, so nothing is known of their places. */
   readonly scan: LeafScan;
@@ -122,7 +124,10 @@ export function isSealed(record: AuditRecord & Partial<Place>): record is Sealed
   return record.seq !== undefined;
 }
 
-function write(record: AuditRecord & Partial<Place>): { leaf: Buffer; chars: number } {
+function write(
+  record: AuditRecord & Partial<Place>,
+  headBytes = 0,
+): { leaf: Buffer; chars: number } {
   const writer = LEAF_WRITERS.get(record.k);
   if (writer === undefined) throw new RecordError(`no kind of record is called ${record.k}`);
   let text: string;
@@ -132,8 +137,10 @@ function write(record: AuditRecord & Partial<Place>): { leaf: Buffer; chars: num
     if (!(error instanceof MemberError)) throw error;
     throw new RecordError(`${record.k}: ${error.message}`, { cause: error });
   }
-  const leaf = Buffer.from(text, "utf8");
-  if (leaf.length > LEAF_BYTES_MAX) throw new RecordError(`a leaf of ${leaf.length} bytes`);
+  const bytes = Buffer.byteLength(text);
+  if (bytes > LEAF_BYTES_MAX) throw new RecordError(`a leaf of ${bytes} bytes`);
+  const leaf = Buffer.allocUnsafe(headBytes + bytes);
+  leaf.write(text, headBytes, "utf8");
   return { leaf, chars: text.length };
 }
 

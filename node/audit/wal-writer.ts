@@ -12,7 +12,7 @@
  */
 
 import { AuditFault } from "../../audit/audit-fault.ts";
-import { encodeFrame } from "../../audit/frame.ts";
+import { FRAME_HEAD_BYTES, fillFrame } from "../../audit/frame.ts";
 import { encodeScannedLeaf, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import { type AuditRecord, decisionsIn, type GapRecord } from "../../audit/record.ts";
 import type { LeafScan } from "../../audit/scan-leaf.ts";
@@ -216,9 +216,11 @@ type Frame = { readonly bytes: Buffer; readonly scan: LeafScan };
 
 function frameOf(record: AuditRecord): Frame {
   try {
-    const { leaf, scan } = encodeScannedLeaf(record);
-    if (leaf.length > WAL_LEAF_BYTES_MAX) throw new RangeError(`a leaf of ${leaf.length} bytes`);
-    return { bytes: encodeFrame(leaf), scan };
+    const { leaf: bytes, scan } = encodeScannedLeaf(record, FRAME_HEAD_BYTES);
+    const leafBytes = bytes.length - FRAME_HEAD_BYTES;
+    if (leafBytes > WAL_LEAF_BYTES_MAX) throw new RangeError(`a leaf of ${leafBytes} bytes`);
+    fillFrame(bytes);
+    return { bytes, scan };
   } catch (cause) {
     throw new AuditFault(`a ${record.k} record cannot be written down`, { cause });
   }
