@@ -5,6 +5,7 @@
 //     with a name that has to be quoted, which could hold what looks like a second one.
 // C2. A method that the table does not name is nobody's.
 // C3. A connection may outlive its certificate; a call may not.
+// C4. A revoked certificate is nobody's, and connections that it opened are closed.
 
 import {
   ServerInterceptingCall,
@@ -14,6 +15,7 @@ import {
 import { CALL_ROLES, type CallRole, callerUri, LEAST_ROLE, reaches } from "../proto/call-roles.ts";
 import { isName } from "../proto/ids.ts";
 import { RpcError, statusOf } from "./grpc-error.ts";
+import type { CallerConnections, RevokedCertificates } from "./grpc-revoked.ts";
 
 /** A caller as its certificate has it. */
 export type Caller = { readonly role: CallRole; readonly name: string };
@@ -71,11 +73,15 @@ export function callObjection(of: {
   /** Undefined: none was shown. */
   readonly certificate: CallerCertificate | undefined;
   readonly nowMs: number;
+  readonly revoked?: Pick<RevokedCertificates, "has"> | undefined;
 }): RpcError | undefined {
-  const { path, mesh, certificate, nowMs } = of;
+  const { path, mesh, certificate, nowMs, revoked } = of;
   const validToMs = Date.parse(certificate?.valid_to ?? "");
   if (certificate === undefined || !(nowMs < validToMs)) {
     return refused("UNAUTHENTICATED", "certificate_expired", "The certificate is not valid now.");
+  }
+  if (revoked?.has(fingerprintOf(certificate))) {
+    return refused("UNAUTHENTICATED", "certificate_revoked", "The certificate was revoked.");
   }
   const caller = callerOf(certificate, mesh);
   if (caller === undefined) {
@@ -100,14 +106,24 @@ export function callObjection(of: {
 export type OnDenied = (why: RpcError, method: string, caller: CallerOf | undefined) => void;
 
 /** Refuses calls before their message is read. For servers behind TLS alone. */
-export function roleGate(mesh: string, onRefused: OnDenied) {
+export function roleGate(of: {
+  readonly mesh: string;
+  readonly onDenied: OnDenied;
+  readonly revoked: RevokedCertificates | undefined;
+  readonly connections: CallerConnections;
+}) {
+  const { mesh, onDenied, revoked, connections } = of;
   const gate: ServerInterceptor = (method, call) => {
     const { sslPeerCertificate: certificate } = call.getAuthContext();
-    const objection = callObjection({ path: method.path, mesh, certificate, nowMs: Date.now() });
-    if (objection === undefined) return new ServerInterceptingCall(call);
+    const nowMs = Date.now();
+    const objection = callObjection({ path: method.path, mesh, certificate, nowMs, revoked });
+    if (objection === undefined) {
+      if (certificate) connections.called(call.getPeer(), fingerprintOf(certificate));
+      return new ServerInterceptingCall(call);
+    }
     const listener = new ServerListenerBuilder()
       .withOnReceiveMetadata(() => {
-        onRefused(objection, method.path, callerBy(certificate, mesh));
+        onDenied(objection, method.path, callerBy(certificate, mesh));
         call.sendStatus(statusOf(objection));
       })
       .build();

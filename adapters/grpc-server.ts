@@ -26,6 +26,7 @@ import {
   type OutputInitOf,
   type ServiceDescriptor,
 } from "./grpc-method.ts";
+import { CallerConnections, type RevokedCertificates } from "./grpc-revoked.ts";
 import { listenOnTcp, listenOnUnixSocket } from "./grpc-socket.ts";
 
 /** What a handler knows of its call. */
@@ -97,6 +98,8 @@ export type GrpcServerOptions = {
   readonly refusalOf?: (error: unknown) => RpcErrorFields | undefined;
   /** Told of a call over TLS whose caller may not make it. */
   readonly onDenied?: OnDenied;
+  /** Certificates that count no more; connections of one that is added are closed. */
+  readonly revoked?: RevokedCertificates;
   /** Called with what a handler threw that is no refusal: a bug, answered INTERNAL. */
   readonly onBug: (error: unknown, method: string) => void;
 };
@@ -150,21 +153,25 @@ type Listening = {
  * told apart from those of a unix socket.
  */
 async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise<Listening> {
-  const { requestBytesMax, streamsMax, onDenied = () => undefined } = options;
+  const { requestBytesMax, streamsMax, revoked, onDenied = () => undefined } = options;
+  const connections = new CallerConnections();
+  revoked?.onAdded((fingerprint) => connections.close(fingerprint));
   const mesh = listen.kind === "tls" ? listen.mesh : undefined;
   const server = new Server({
     "grpc.max_receive_message_length": requestBytesMax,
     "grpc.max_concurrent_streams": streamsMax,
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
-    ...(mesh !== undefined && { interceptors: [roleGate(mesh, onDenied)] }),
+    ...(mesh !== undefined && {
+      interceptors: [roleGate({ mesh, onDenied, revoked, connections })],
+    }),
   });
   for (const service of options.services) addService(server, service, { ...options, mesh });
   const setServing = addIntrospection(
     server,
     options.services.map((service) => service.descriptor),
   );
-  const socket = await bind(server, listen, options.connectionsMax);
+  const socket = await bind(server, listen, options.connectionsMax, connections);
   return { kind: listen.kind, socket, server, setServing };
 }
 
@@ -172,9 +179,17 @@ async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise
  * We own the listening sockets, so that their modes and limits are ours and so that closing can wait
  * for connections: grpc-js's own shutdown does not, since Node's HTTP/2 server closes its sessions.
  */
-function bind(server: Server, listen: GrpcListen, connectionsMax: number): Promise<NetServer> {
+function bind(
+  server: Server,
+  listen: GrpcListen,
+  connectionsMax: number,
+  connections: CallerConnections,
+): Promise<NetServer> {
   const injector = server.createConnectionInjector(credentialsOf(listen));
-  const inject = (socket: Socket): void => injector.injectConnection(socket);
+  const inject = (socket: Socket): void => {
+    if (listen.kind === "tls") connections.opened(socket);
+    injector.injectConnection(socket);
+  };
   return listen.kind === "unix"
     ? listenOnUnixSocket(listen.path, connectionsMax, inject)
     : listenOnTcp({ host: listen.host, port: listen.port }, connectionsMax, inject);

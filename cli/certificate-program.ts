@@ -11,6 +11,11 @@ const certifyServer = lazily(
   (its) => its.certifyServer,
 );
 
+const revokeCertificate = lazily(
+  () => import("./commands/revoke-certificate.ts"),
+  (its) => its.revokeCertificate,
+);
+
 type Act = (
   command: Command,
   deed: (context: CommandContext) => void | Promise<void>,
@@ -29,6 +34,15 @@ export function addCertificates(program: Command, act: Act): void {
     .description("of a coordinator or a node, for ALTRACE_GRPC_CERT and ALTRACE_GRPC_KEY")
     .action((hosts: string[], options, command: Command) =>
       act(command, (context) => certifyServer(context, hosts, options)),
+    );
+  certificate
+    .command("revoke <certificate>")
+    .description("have every coordinator and node refuse it at once: its file, or its SHA-256")
+    .option("--reason <text>", "why, for the log")
+    .option("--wait", "until every node has it, or is contained")
+    .option("--timeout <seconds>", "how long to wait", "60")
+    .action((named: string, options, command: Command) =>
+      act(command, (context) => revokeCertificate(context, named, options)),
     );
   issued(certificate.command("issue <name>"))
     .description("of an operator, for --identity")

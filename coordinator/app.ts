@@ -34,6 +34,7 @@ import { limitsOfPolicy } from "./policy-limits.ts";
 import { modelsOfPolicy } from "./policy-models.ts";
 import { policyInSlices } from "./policy-of-bundle.ts";
 import { emptyLagsOfPolicy } from "./policy-rates.ts";
+import { revokedBy } from "./revoked-by.ts";
 import { foundTrust } from "./trust-bundle.ts";
 import { witnessKey } from "./witness.ts";
 
@@ -236,6 +237,7 @@ class RunningCoordinator implements Coordinator {
       streamsMax: STREAMS_MAX,
       connectionsMax: CONNECTIONS_MAX,
       refusalOf: callRefusalOf,
+      revoked: revokedBy(replica),
       onDenied: (why, method, caller) => {
         tell("call_denied", { reason: why.reason, method, message: why.message });
         denials.note(why, method, caller);

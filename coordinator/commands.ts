@@ -15,7 +15,7 @@ import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
 import { pause } from "../ports/pause.ts";
 import { StoreFault, type Write } from "../ports/store.ts";
-import { isKillScope, parseScope } from "../proto/ids.ts";
+import { isKillScope, isRevocable, parseScope } from "../proto/ids.ts";
 import { KillBroadcasts } from "./broadcast.ts";
 import { type Command, isPending } from "./command.ts";
 import { CommandBook, type CommandBookOptions } from "./command-book.ts";
@@ -142,7 +142,7 @@ export class Commands {
       throw new CommandRefused("cmd_id_reused", `${fields.cmdId} is of ${known.scope}`);
     }
     const scope = parseScope(fields.scope);
-    if (!scope || !(isKillScope(scope) || scope.kind === "contract")) {
+    if (!scope || !(isKillScope(scope) || isRevocable(scope))) {
       throw new CommandRefused("malformed_scope", `${fields.scope} cannot be killed`);
     }
     const record = signKill(fields, this.#options);

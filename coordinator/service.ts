@@ -13,11 +13,12 @@ import type {
   KillRequest,
   KillStateSchema,
   NodeStateSchema,
+  RevokeCertificateRequest,
   RevokeContractRequest,
   WatchCommandRequest,
 } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
-import { isKillScope, isName, parseScope } from "../proto/ids.ts";
+import { isKillScope, isName, isRevocable, parseScope } from "../proto/ids.ts";
 import type { AccountLimits } from "./account-limits.ts";
 import { CallRefused } from "./call-refusal.ts";
 import type { Command } from "./command.ts";
@@ -109,6 +110,9 @@ export function coordinatorService(options: ServiceOptions) {
     revokeContract: async (request: RevokeContractRequest, call: Call) => ({
       command: commandState(await revokeContract(options, request, call), registry),
     }),
+    revokeCertificate: async (request: RevokeCertificateRequest, call: Call) => ({
+      command: commandState(await revokeCertificate(options, request, call), registry),
+    }),
     createEnrolmentToken: async (request: CreateEnrolmentTokenRequest) => {
       mustLead(options);
       return { token: await createToken(enrolment, replica, request) };
@@ -147,23 +151,42 @@ async function kill(options: ServiceOptions, request: KillRequest, call: Call): 
   return command.accepted ? command : commands.settled(command, commitWaitMs);
 }
 
-/** A kill like any other, but of a scope that nothing revives. */
 function revokeContract(
   options: ServiceOptions,
   { contract, reason, operator }: RevokeContractRequest,
   call: Call,
 ): Promise<Command> {
   mustBeContract(contract);
-  const { clock, random, commands, replica } = options;
-  const before = replica.state.get(`contract/${contract}`);
+  return revoke(options, { scope: `contract/${contract}`, reason, operator }, call);
+}
+
+function revokeCertificate(
+  options: ServiceOptions,
+  { fingerprint, reason, operator }: RevokeCertificateRequest,
+  call: Call,
+): Promise<Command> {
+  const scope = `certificate/${fingerprint}`;
+  if (parseScope(scope) === undefined) {
+    const message = `${fingerprint} is no SHA-256 of a certificate.`;
+    throw refused("INVALID_ARGUMENT", "malformed_scope", message, "fingerprint");
+  }
+  return revoke(options, { scope, reason, operator }, call);
+}
+
+/** A kill like any other, but of a scope that nothing revives. */
+function revoke(
+  { clock, random, commands, replica }: ServiceOptions,
+  of: { readonly scope: string; readonly reason: string; readonly operator: string },
+  call: Call,
+): Promise<Command> {
+  const before = replica.state.get(of.scope);
   // Nothing undoes a revocation, so the first one is the only one.
   if (before) return Promise.resolve(mustKnow(commands, before.cmdId));
   return commands.kill({
+    ...of,
     cmdId: uuidV7(clock.nowMs(), random),
-    scope: `contract/${contract}`,
-    reason,
     cause: "",
-    operator: call.caller?.name ?? operator,
+    operator: call.caller?.name ?? of.operator,
   });
 }
 
@@ -251,7 +274,7 @@ function killState(
   record: MeshRecord,
 ): readonly MessageInitShape<typeof KillStateSchema>[] {
   const { scope, parsed, op, cmdId, operator } = record;
-  const isListed = isKillScope(parsed) || parsed.kind === "contract";
+  const isListed = isKillScope(parsed) || isRevocable(parsed);
   if (op.case !== "kill" || !isListed) return [];
   const { reason, cause } = op.value;
   const committed = replica.stream.holds(record);

@@ -44,6 +44,7 @@ const OPS_OF_SCOPE: { readonly [K in Scope["kind"]]: readonly OpName[] } = {
   team: ["kill", "revive"],
   agent: ["kill", "revive"],
   contract: ["kill"],
+  certificate: ["kill"],
   policy: ["policy"],
   trust: ["trust"],
   budget: ["limit"],

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import type { AdminServer } from "../adapters/admin-server.ts";
 import { Denials } from "../adapters/grpc-denials.ts";
+import type { RevokedCertificates } from "../adapters/grpc-revoked.ts";
 import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
 import { grpcTlsListen } from "../adapters/grpc-tls-settings.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
@@ -32,6 +33,7 @@ import type { MeshWorkerData } from "./mesh/mesh-worker.ts";
 import { MeshThreadLink } from "./mesh-thread-link.ts";
 import type { NodeLog } from "./node-log.ts";
 import { nodeView } from "./node-view-of.ts";
+import { revokedBy } from "./revoked-by.ts";
 import { serveAdmin } from "./serve-admin.ts";
 import { createTable, type Table } from "./table/table.ts";
 import { endOfWorker, watchWorker } from "./watched-worker.ts";
@@ -96,6 +98,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   });
   const audit = await startAuditOf(parts, home, table);
   const mesh = startMeshThread({ parts, home, bootId, audit, table });
+  const revoked = revokedBy(mesh.link);
   const machine = openMachineWatch(parts, audit, mesh.link);
   const shared = { parts, table, audit, mesh, sessionSecret: random.bytes(SECRET_BYTES) };
   const loops = Array.from({ length: config.loops }, (_, no) => startLoop(no, shared));
@@ -128,7 +131,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   );
   const view = nodeView({ parts, control, mesh: mesh.link, questions, audit, table, machine });
   const grpcSocket = join(config.home, "node.sock");
-  const grpc = await serveNodeGrpc(view, grpcSocket, parts, audit.append);
+  const grpc = await serveNodeGrpc(view, grpcSocket, parts, { audit, revoked });
   const admin = await serveAdmin({ parts, view, questions, control, table, mesh: mesh.link });
   return {
     control,
@@ -333,10 +336,10 @@ async function serveNodeGrpc(
   view: NodeView,
   path: string,
   { config, mesh, clock, log }: NodeParts,
-  append: AuditLog["append"],
+  { audit, revoked }: { readonly audit: AuditLog; readonly revoked: RevokedCertificates },
 ): Promise<GrpcServer> {
   const denials = new Denials(clock, (denial) =>
-    append({ v: 1, k: "call", t: clock.nowMs(), node: config.nodeId, ...denial }),
+    audit.append({ v: 1, k: "call", t: clock.nowMs(), node: config.nodeId, ...denial }),
   );
   const server = await serveGrpc({
     services: [served(NodeService, nodeServiceHandlers(view, clock))],
@@ -344,6 +347,7 @@ async function serveNodeGrpc(
     requestBytesMax: GRPC_REQUEST_BYTES_MAX,
     streamsMax: 64,
     connectionsMax: 64,
+    revoked,
     onDenied: (why, method, caller) => {
       log.callDenied(method, why.reason, why.message);
       denials.note(why, method, caller);

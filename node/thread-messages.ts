@@ -359,6 +359,8 @@ export type MeshToControl =
       /** SHA-256 of the record, hexadecimal. */
       readonly record: string;
     }
+  /** A certificate counts no more, by its SHA-256 in hexadecimal. */
+  | { readonly t: "revoked"; readonly fingerprint: string }
   /** A row now serves this agent; its actor should be active. */
   | { readonly t: "row"; readonly grant: RowGrant }
   | {

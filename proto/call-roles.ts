@@ -35,6 +35,7 @@ export const LEAST_ROLE: Readonly<Record<string, CallRole>> = {
   "altrace.v1.CoordinatorService/IssueContract": "admin",
   "altrace.v1.CoordinatorService/Delegate": "admin",
   "altrace.v1.CoordinatorService/RevokeContract": "operator",
+  "altrace.v1.CoordinatorService/RevokeCertificate": "operator",
   "altrace.v1.CoordinatorService/ListContracts": "auditor",
   "altrace.v1.CoordinatorService/CreateEnrolmentToken": "admin",
   "altrace.v1.NodeService/ListAgents": "viewer",

@@ -4,6 +4,8 @@ const NAME = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?";
 const NAME_PATTERN = new RegExp(`^${NAME}$`);
 const AGENT_PATTERN = new RegExp(`^(${NAME})/(${NAME})$`);
 const CONTRACT_ID_PATTERN = /^[A-Za-z0-9_-]{43}$/;
+/** SHA-256 of a certificate. */
+const FINGERPRINT_PATTERN = /^[0-9a-f]{64}$/;
 const KEY_ID_PATTERN = /^[a-z0-9]{8,32}$/;
 const MODEL_PATTERN = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
@@ -32,6 +34,7 @@ export type Scope =
   | { readonly kind: "team"; readonly team: string }
   | { readonly kind: "agent"; readonly team: string; readonly agent: string }
   | { readonly kind: "contract"; readonly id: string }
+  | { readonly kind: "certificate"; readonly id: string }
   | { readonly kind: "policy" }
   | { readonly kind: "trust" }
   | { readonly kind: "budget"; readonly account: string }
@@ -54,6 +57,8 @@ export function parseScope(text: string): Scope | undefined {
     }
     case "contract":
       return CONTRACT_ID_PATTERN.test(rest) ? { kind: "contract", id: rest } : undefined;
+    case "certificate":
+      return FINGERPRINT_PATTERN.test(rest) ? { kind: "certificate", id: rest } : undefined;
     case "budget":
       return isAccount(rest) ? { kind: "budget", account: rest } : undefined;
     case "key":
@@ -82,9 +87,14 @@ export function isAccount(text: string): boolean {
   return scope?.kind === "team" || scope?.kind === "agent" || scope?.kind === "contract";
 }
 
-/** Scopes that can be killed and revived by an operator. Contracts are killed only, by revocation. */
+/** Scopes that can be killed and revived by an operator. Contracts and certificates are revoked: killed, once. */
 export function isKillScope(scope: Scope): boolean {
   return scope.kind === "global" || scope.kind === "team" || scope.kind === "agent";
+}
+
+/** What is killed once and never revived. */
+export function isRevocable(scope: Scope): boolean {
+  return scope.kind === "contract" || scope.kind === "certificate";
 }
 
 /** A kill scope covers an agent when it names the agent, its team or everybody. */

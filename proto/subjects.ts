@@ -78,6 +78,8 @@ export function controlSubject(scope: Scope): string {
     case "contract":
       // Called a kill here too, so that it is heard ahead of its commit like every other one.
       return `alt.rev.kill.contract.${scope.id}`;
+    case "certificate":
+      return `alt.ctl.kill.certificate.${scope.id}`;
     case "policy":
       return "alt.ctl.policy";
     case "trust":

@@ -74,6 +74,7 @@ export class LightNode {
         onCommand: () => undefined,
         onLimit: () => undefined,
         onDistrust: () => undefined,
+        onCertificate: () => undefined,
         onRevived: () => undefined,
         onKills: () => undefined,
         onAlarm: (name, detail) => options.onAlarm?.(name, detail),

@@ -32,6 +32,7 @@ const RECORDED: Readonly<Record<string, Rule>> = {
   issueContract: { handsOut: true },
   delegate: { handsOut: true },
   revokeContract: { scope: ({ contract }) => `contract/${contract}` },
+  revokeCertificate: { scope: ({ fingerprint }) => `certificate/${fingerprint}` },
   createEnrolmentToken: { handsOut: true, scope: ({ node }) => `node/${node}` },
 };
 

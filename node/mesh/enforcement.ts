@@ -55,6 +55,8 @@ export type EnforcementHooks = {
   readonly onPolicy: (record: MeshRecord) => void;
   readonly onLimit: (record: MeshRecord) => void;
   readonly onDistrust: (record: MeshRecord) => void;
+  /** A certificate counts no more. */
+  readonly onCertificate: (record: MeshRecord) => void;
   /** An operator's revive of this agent is in force. */
   readonly onRevived: (agentId: string) => void;
   /** The set of killed scopes changed. */
@@ -106,6 +108,7 @@ export class Enforcement {
     this.#apply(record);
     // The policy is told once all is restored, so that no request under it is held for less.
     if (record.parsed.kind === "distrust") this.#deps.hooks.onDistrust(record);
+    if (record.parsed.kind === "certificate") this.#deps.hooks.onCertificate(record);
     this.#deps.acks.assume(record, true);
   }
 
@@ -222,6 +225,9 @@ export class Enforcement {
         return;
       case "distrust":
         hooks.onDistrust(record);
+        return;
+      case "certificate":
+        hooks.onCertificate(record);
         return;
       case "trust":
         onTrust();

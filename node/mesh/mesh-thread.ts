@@ -80,6 +80,9 @@ export class MeshThread {
       onPolicy: (record) => this.#postPolicy(record),
       onLimit: ({ scope }) => deps.post({ t: "limit", scope }),
       onDistrust: (record) => this.#postDistrust(record),
+      onCertificate: ({ parsed }) => {
+        if (parsed.kind === "certificate") deps.post({ t: "revoked", fingerprint: parsed.id });
+      },
       onRevived: (agentId) => deps.post({ t: "revived", agentId }),
       onKills: () => this.#later("kills", KILLS_EVERY_MS, () => this.#postKills()),
       onAlarm: deps.onAlarm,

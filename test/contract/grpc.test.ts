@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { createServer as createNetServer } from "node:net";
@@ -18,10 +19,13 @@ import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, service as healthService } from "grpc-health-check";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { fingerprintOf } from "../../adapters/grpc-caller.ts";
 import { createGrpcClient, type GrpcTarget } from "../../adapters/grpc-client.ts";
 import { RpcError } from "../../adapters/grpc-error.ts";
 import { INTROSPECTION } from "../../adapters/grpc-introspection.ts";
+import { RevokedCertificates } from "../../adapters/grpc-revoked.ts";
 import {
+  type CallContext,
   type GrpcListen,
   type GrpcServer,
   type Handlers,
@@ -72,6 +76,7 @@ const bugs: unknown[] = [];
 async function start(
   some: Partial<Handlers<typeof CoordinatorService>>,
   listen: GrpcListen = { kind: "unix", path: join(directory, "s.sock") },
+  revoked = new RevokedCertificates(),
 ): Promise<GrpcServer> {
   bugs.length = 0;
   const server = await serveGrpc({
@@ -80,6 +85,7 @@ async function start(
     requestBytesMax: 65_536,
     streamsMax: 16,
     connectionsMax: 8,
+    revoked,
     refusalOf: (error) =>
       error instanceof RangeError
         ? { code: "RESOURCE_EXHAUSTED", reason: "too_much", message: error.message }
@@ -434,6 +440,33 @@ describe("TLS", () => {
       const refused = await failure(client(target(one)).kill({}, soon));
       expect(["UNAVAILABLE", "DEADLINE_EXCEEDED"]).toContain(refused.code);
     }
+  });
+
+  test("C4: a certificate that is revoked ends what it has open, and nobody else's", async () => {
+    const revoked = new RevokedCertificates();
+    const watch = async function* (_request: unknown, context: CallContext) {
+      yield { command: { scope: context.caller?.name ?? "nobody" } };
+      await once(context.signal, "abort");
+    };
+    const started = await start({ watchCommand: watch }, listenOn(0), revoked);
+    port = started.ports[0] as number;
+    const [lost, kept] = await Promise.all([caller("viewer"), caller("viewer")]);
+    const streams = [lost, kept].map((who) =>
+      client(target(who)).watchCommand({ cmdId: "c" })[Symbol.asyncIterator](),
+    ) as [AsyncIterator<unknown>, AsyncIterator<unknown>];
+    for (const stream of streams) expect((await stream.next()).done).toBe(false);
+    const ended = failure(streams[0].next());
+    let isKeptEnded = false;
+    const noteEnd = (): void => {
+      isKeptEnded = true;
+    };
+    void streams[1].next().then(noteEnd, noteEnd);
+    revoked.add(fingerprintOf(new X509Certificate(lost.certificate)));
+    expect((await ended).code).toBe("UNAVAILABLE");
+    const refused = await failure(client(target(lost)).listKills({}));
+    expect(refused).toMatchObject({ code: "UNAUTHENTICATED", reason: "certificate_revoked" });
+    expect((await failure(client(target(kept)).listKills({}))).code).toBe("UNIMPLEMENTED");
+    expect(isKeptEnded).toBe(false);
   });
 
   test.each(CALL_ROLES)("lets %s make the calls of its role and none above it", async (role) => {

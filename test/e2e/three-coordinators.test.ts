@@ -1,8 +1,10 @@
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { ARCHIVES_HERE, archived, SHIPS_AT_ONCE, verifiedArchive } from "../support/archived.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
+import { runHere } from "../support/run-here.ts";
 import { type Member, type Mesh, startMesh } from "../support/start-mesh.ts";
 import { type Provider, startProvider } from "../support/start-provider.ts";
 import { waitUntil } from "../support/wait-until.ts";
@@ -15,6 +17,8 @@ const ACCOUNT = `agent/${AGENT}`;
 
 let provider: Provider;
 let mesh: Mesh;
+/** The coordinator that was killed, once it is back. */
+let restarted: Member;
 
 beforeAll(async () => {
   provider = await startProvider();
@@ -124,17 +128,41 @@ describe("three coordinators over a real nats-server, all of it over TLS", () =>
     await served(AGENT);
   });
 
-  test("the one that was killed comes back, follows, and knows the same", async () => {
-    const gone = mesh.coordinators.find((one) => !one.process?.isRunning()) as Member;
-    mesh.launch(gone);
+  test("a revoked certificate is refused by every one of them and by the node, also after a restart", async () => {
+    const live = mesh.coordinators.filter((one) => one.process?.isRunning());
+    const identity = await mesh.identity("operator");
+    const lost = (...words: string[]) => mesh.cli(...words, "--identity", identity);
+    const atNode = () => lost("holds", "--node-address", mesh.node("n1").grpc);
+    const at = ({ grpc }: Member) => lost("kills", "--coordinator", grpc);
+    expect((await atNode()).code).toBe(0);
+    const [first] = live as [Member];
+    const revoked = await mesh.cliVia(
+      first,
+      ...["certificate", "revoke", join(identity, "cert.pem"), "--reason", "lost", "--wait"],
+    );
+    expect(revoked).toMatchObject({ code: 0, stdout: expect.stringContaining("durable 1/1") });
+    restarted = mesh.coordinators.find((one) => !one.process?.isRunning()) as Member;
+    mesh.launch(restarted);
     await mesh.whenReady();
+    for (const refused of [...(await Promise.all(mesh.coordinators.map(at))), await atNode()]) {
+      expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("revoked") });
+    }
+    expect((await mesh.cliOverTls(first, "operator", "kills")).stdout).toContain("certificate/");
+    const own = await runHere(
+      ...["audit", "query", "--own", "--denied", "--json", "--home", first.home],
+    );
+    const reasons = (JSON.parse(own.stdout).records as { rc: string }[]).map(({ rc }) => rc);
+    expect(reasons).toEqual(expect.arrayContaining(["certificate_revoked"]));
+  });
+
+  test("the one that was killed comes back, follows, and knows the same", async () => {
     const rows = await Promise.all(mesh.coordinators.map(ledgerAt));
     expect(rows.filter((row) => row !== undefined)).toHaveLength(1);
     let said = "";
     await waitUntil(
       () => `the node's heartbeats: ${said}`,
       async () => {
-        said = (await mesh.cliVia(gone, "nodes")).stdout;
+        said = (await mesh.cliVia(restarted, "nodes")).stdout;
         return /^n1 +live +open/m.test(said);
       },
     );

@@ -126,7 +126,7 @@ export class Mesh implements AsyncDisposable {
         metrics: `http://127.0.0.1:${base + METRICS_OFFSET.node}`,
         grpc: `tls://127.0.0.1:${base + GRPC_OFFSET.node}`,
         words: ["node", ...shared(base, at), "--node-id", name, "--trust", trust],
-        env: { ...overTls, ...options.nodeEnv },
+        env: { ...overTls, ...certificates?.grpcEnv, ...options.nodeEnv },
         process: undefined,
       };
     });
@@ -193,10 +193,15 @@ export class Mesh implements AsyncDisposable {
 
   /** The same over TLS, in a role, as somebody on another machine would. */
   async cliOverTls(member: Member, role: CallRole, ...words: string[]) {
+    const identity = await this.identity(role);
+    return this.cli(...words, "--coordinator", member.grpc, "--identity", identity);
+  }
+
+  /** Folder with a new certificate of this role, for `--identity`. */
+  identity(role: CallRole): Promise<string> {
     if (this.#certificates === undefined) throw new Error("this mesh has no certificates");
     const { mesh } = readTrustFile(join(this.coordinator.home, "trust.json"));
-    const identity = await this.#certificates.identity(mesh, role);
-    return this.cli(...words, "--coordinator", member.grpc, "--identity", identity);
+    return this.#certificates.identity(mesh, role);
   }
 
   cli(...words: string[]) {

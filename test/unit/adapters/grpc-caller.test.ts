@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { callerOf, callObjection } from "../../../adapters/grpc-caller.ts";
+import { callerOf, callObjection, fingerprintOf } from "../../../adapters/grpc-caller.ts";
+import { RevokedCertificates } from "../../../adapters/grpc-revoked.ts";
 import { CALL_ROLES, callerUri, LEAST_ROLE } from "../../../proto/call-roles.ts";
 import { CoordinatorService } from "../../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { NodeService } from "../../../proto/gen/altrace/v1/node_service_pb.ts";
@@ -18,9 +19,12 @@ describe("the table of calls", () => {
     expect(named.toSorted()).toEqual(methods.toSorted());
   });
 
-  test.each(["Kill", "Revive", "RevokeContract"])("lets nobody below operator %s", (method) => {
-    expect(LEAST_ROLE[`altrace.v1.CoordinatorService/${method}`]).toBe("operator");
-  });
+  test.each(["Kill", "Revive", "RevokeContract", "RevokeCertificate"])(
+    "lets nobody below operator %s",
+    (method) => {
+      expect(LEAST_ROLE[`altrace.v1.CoordinatorService/${method}`]).toBe("operator");
+    },
+  );
 
   test.each([
     "ApplyPolicy",
@@ -83,6 +87,13 @@ describe("a call", () => {
     "C2: that the table does not name is nobody's: %s",
     (unlisted) => expect(reasonOf({ path: unlisted })).toBe("method_unlisted"),
   );
+
+  test("C4: is refused once its certificate was revoked, whatever its role", () => {
+    const revoked = new RevokedCertificates();
+    expect(reasonOf({ revoked })).toBeUndefined();
+    revoked.add(fingerprintOf({ fingerprint256 }));
+    expect(reasonOf({ revoked })).toBe("certificate_revoked");
+  });
 
   test("C3: is refused once its certificate has ended, though the connection has not", () => {
     expect(reasonOf({ nowMs: nowMs + 2 * 86_400_000 })).toBe("certificate_expired");

@@ -366,6 +366,7 @@ export class TestNode {
         onPolicy: (record) => this.told.push(`policy ${record.v}`),
         onLimit: (record) => this.told.push(`limit ${record.scope}`),
         onDistrust: (record) => this.told.push(`distrust ${record.scope}`),
+        onCertificate: ({ scope }) => this.told.push(`revoked ${scope}`),
         onRevived: (agentId) => this.told.push(`revived ${agentId}`),
         onKills: () => this.told.push("kills"),
         onAlarm: (name, detail) => this.alarms.push([name, detail]),
