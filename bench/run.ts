@@ -1,10 +1,11 @@
 // Measures: `npm run bench` (all, a short look), `npm run bench -- <name> [--duration S] [--minutes N]
-// [--nodes N,N] [--full] [--json] [--record]`. Ends with 1 when a figure is over its limit in budgets.json.
+// [--nodes N,N] [--records N] [--full] [--json] [--record]`. Ends with 1 when a figure is over its limit in budgets.json.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { parseArgs } from "node:util";
 import { activation } from "./activation.ts";
+import { auditIndex } from "./audit-index.ts";
 import { auditLog } from "./audit-log.ts";
 import { capture } from "./capture.ts";
 import { fanout } from "./fan-out.ts";
@@ -46,6 +47,7 @@ const BENCHES: readonly Bench[] = [
   micro,
   contracts,
   auditLog,
+  auditIndex,
   soak,
   profileJson,
   profileSse,
@@ -57,6 +59,8 @@ const BENCHES: readonly Bench[] = [
 
 /** Light nodes that one machine carries. */
 const NODES_MAX = 4_000;
+/** Records of a log: as many as one holds before it is ended. */
+const RECORDS_MAX = 2 ** 30;
 
 const { values: flags, positionals: names } = parseArgs({
   allowPositionals: true,
@@ -64,6 +68,7 @@ const { values: flags, positionals: names } = parseArgs({
     duration: { type: "string" },
     minutes: { type: "string" },
     nodes: { type: "string" },
+    records: { type: "string" },
     full: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
     record: { type: "boolean", default: false },
@@ -78,9 +83,15 @@ const unknown = names.filter((name) => !known.includes(name));
 const seconds = secondsOf(flags);
 const nodes = flags.nodes?.split(",").map(Number);
 const isSize = (size: number) => Number.isInteger(size) && size > 0 && size <= NODES_MAX;
-const areFlagsRead = (seconds === undefined || seconds > 0) && (nodes ?? []).every(isSize);
+const records = flags.records === undefined ? undefined : Number(flags.records);
+const isCount = (count: number) => Number.isInteger(count) && count > 0 && count <= RECORDS_MAX;
+const areFlagsRead =
+  (seconds === undefined || seconds > 0) &&
+  (nodes ?? []).every(isSize) &&
+  (records === undefined || isCount(records));
 if (unknown.length > 0 || !areFlagsRead) {
-  const options = "[--duration S | --minutes N] [--nodes N,N] [--full] [--json] [--record]";
+  const options =
+    "[--duration S | --minutes N] [--nodes N,N] [--records N] [--full] [--json] [--record]";
   console.error(`usage: npm run bench -- [${known.join(" | ")}] ${options}`);
   process.exit(2);
 }
@@ -106,7 +117,8 @@ async function runEach(benches: readonly Bench[]): Promise<number> {
 
 function isFlag(word: string, i: number, words: readonly string[]): boolean {
   return (
-    word.startsWith("--") || ["--duration", "--minutes", "--nodes"].includes(words[i - 1] ?? "")
+    word.startsWith("--") ||
+    ["--duration", "--minutes", "--nodes", "--records"].includes(words[i - 1] ?? "")
   );
 }
 
@@ -124,7 +136,10 @@ async function runOne(bench: Bench): Promise<number> {
   // What is recorded is measured in full.
   const isFull = flags.full || flags.record;
   if (!flags.json) console.log(`${bench.name}: ${bench.question}`);
-  const result = await bench.run({ durationMs, isFull, nodes, isRecorded: flags.record }, budget);
+  const result = await bench.run(
+    { durationMs, isFull, nodes, records, isRecorded: flags.record },
+    budget,
+  );
   const over = breaches(result, budget);
   if (flags.json) {
     console.log(JSON.stringify({ bench: bench.name, machine, ...result, budget, breaches: over }));

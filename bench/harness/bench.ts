@@ -8,6 +8,8 @@ export type BenchOptions = {
   readonly isFull: boolean;
   /** Sizes of the mesh, for a bench that measures several; undefined: as it thinks right. */
   readonly nodes?: readonly number[] | undefined;
+  /** Records of the log, for a bench that writes one; undefined: as it thinks right. */
+  readonly records?: number | undefined;
   /** The result is kept: so may be what is drawn from it. */
   readonly isRecorded: boolean;
 };
