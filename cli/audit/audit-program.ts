@@ -104,7 +104,7 @@ function addReaders(audit: Command, host: CliProcess, act: Act): void {
     .description("the newest records; with --follow --json a line for each, for log shippers")
     .option("--offline <dir>", offline)
     .option("--lines <count>", "so many of the newest (20)")
-    .option("--from <seq>", "from this leaf on instead")
+    .option("--from <seq>", "from this leaf on instead; <ep>/<seq>: of the log of that epoch")
     .option("--follow", "go on with each new record")
     .option("--ocsf", "decisions as events of the Open Cybersecurity Schema Framework")
     .action((options, command: Command) =>

@@ -21,21 +21,25 @@ export type TailOptions = {
 /**
  * `altrace audit tail`: the newest records of the log, and with `--follow` each new one as soon as a
  * checkpoint covers it. With `--json` one record a line, for log shippers; `--from` goes on where the
- * last one stopped (`seq` + 1), so that a shipper that was restarted neither loses nor repeats one.
+ * last one stopped (`ep`/`seq` + 1), so that a shipper that was restarted neither loses nor repeats one. A log
+ * that was ended is followed by the next one.
  */
 export async function tailLog(
   context: CommandContext,
   options: TailOptions,
   until: Promise<unknown>,
 ): Promise<void> {
-  const place = newestLog(options.offline ?? nodeLogFolder(context.home));
-  let size = sizeOf(place);
-  let next = firstLeaf(options, size);
+  const folder = options.offline ?? nodeLogFolder(context.home);
+  let { place, next } = beginning(folder, options);
   let isEnded = false;
   void until.then(() => {
     isEnded = true;
   });
   for (;;) {
+    // Asked first: once there is another log, this one does not grow any more.
+    const following = logAfter(folder, place);
+    const size = sizeOf(place);
+    if (size < next) throw new CommandError(`${place.origin}: the log became shorter`);
     for (const entries of entriesFrom(place, { from: next, size })) {
       for (const { record } of entries) {
         show(context, record, options.ocsf === true);
@@ -44,11 +48,14 @@ export async function tailLog(
       await nextTurn();
       if (isEnded) return;
     }
-    next = Math.max(next, size);
+    next = size;
+    if (following !== undefined) {
+      place = following;
+      next = 0;
+      continue;
+    }
     if (options.follow !== true || isEnded) return;
     await Promise.race([pause(LOOK_EVERY_MS), until]);
-    size = sizeOf(place);
-    if (size < next) throw new CommandError(`${place.origin}: the log became shorter`);
   }
 }
 
@@ -62,9 +69,22 @@ function show({ output }: CommandContext, record: SealedRecord, isOcsf: boolean)
   if (event !== undefined) output.result(event, () => output.line(JSON.stringify(event)));
 }
 
-function firstLeaf({ lines, from }: TailOptions, size: number): number {
-  if (from !== undefined) return numberOf("--from", from);
-  return Math.max(0, size - numberOf("--lines", lines ?? String(LINES_DEFAULT)));
+/** Where it begins: `--from` names a leaf of the newest log, or of the log of an epoch. */
+function beginning(
+  folder: string,
+  { lines, from }: TailOptions,
+): { readonly place: LogPlace; readonly next: number } {
+  if (from === undefined) {
+    const place = newestLog(folder);
+    const count = numberOf("--lines", lines ?? String(LINES_DEFAULT));
+    return { place, next: Math.max(0, sizeOf(place) - count) };
+  }
+  const [first = "", leaf] = from.split("/", 2);
+  if (leaf === undefined) return { place: newestLog(folder), next: numberOf("--from", first) };
+  const epoch = numberOf("--from", first);
+  const place = logsBelow(folder).find((one) => epochOf(one) === epoch);
+  if (place === undefined) throw new CommandError(`--from ${from}: there is no log e${epoch}`, 2);
+  return { place, next: numberOf("--from", leaf) };
 }
 
 function numberOf(flag: string, text: string): number {
@@ -76,8 +96,20 @@ function numberOf(flag: string, text: string): number {
 
 /** The log of the highest epoch; only that one grows. */
 function newestLog(folder: string): LogPlace {
-  const epochOf = ({ origin }: LogPlace): number => Number(/e([0-9]+)$/.exec(origin)?.[1] ?? 0);
   const [newest] = logsBelow(folder).toSorted((a, b) => epochOf(b) - epochOf(a));
   if (newest === undefined) throw new CommandError(`${folder} holds no log`);
   return newest;
+}
+
+/** The same node's log of the next epoch that there is. */
+function logAfter(folder: string, { origin }: LogPlace): LogPlace | undefined {
+  const epoch = epochOf({ origin });
+  const ofNode = origin.replace(/e[0-9]+$/, "");
+  return logsBelow(folder)
+    .filter((one) => one.origin.replace(/e[0-9]+$/, "") === ofNode && epochOf(one) > epoch)
+    .toSorted((a, b) => epochOf(a) - epochOf(b))[0];
+}
+
+function epochOf({ origin }: Pick<LogPlace, "origin">): number {
+  return Number(/e([0-9]+)$/.exec(origin)?.[1] ?? 0);
 }
