@@ -1,5 +1,4 @@
 import { hash } from "node:crypto";
-import { canonicalJson } from "../proto/jcs.ts";
 import { strictBase64url } from "./base64url.ts";
 
 /** An Ed25519 public key as RFC 8037 writes it, with exactly these members. */
@@ -46,9 +45,13 @@ export function publicKeyOf({ x }: HolderJwk): Uint8Array | undefined {
  * @see https://www.rfc-editor.org/rfc/rfc9278
  */
 export function thumbprintUri(jwk: HolderJwk): string {
-  const { crv, kty, x } = jwk;
-  const digest = hash("sha256", canonicalJson({ crv, kty, x }), "base64url");
+  const digest = hash("sha256", spellingOf(jwk), "base64url");
   return `urn:ietf:params:oauth:jwk-thumbprint:sha-256:${digest}`;
+}
+
+/** The canonical JSON of a key of which only `x` is anybody's choice, and that is base64url. */
+function spellingOf({ x }: HolderJwk): string {
+  return `{"crv":"Ed25519","kty":"OKP","x":"${x}"}`;
 }
 
 function isBeyondField(y: Uint8Array): boolean {

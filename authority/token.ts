@@ -18,6 +18,8 @@ const TYPE = "altrace-dc+jwt";
 
 const TOKEN = /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]{86}$/;
 const CHILD_HEADER = canonicalJson({ alg: ALGORITHM, typ: TYPE });
+/** Most links begin so: what is spelt like it need not be decoded. */
+const CHILD_START = encode(CHILD_HEADER);
 const ROOT_HEADER = /^\{"alg":"Ed25519","kid":"([0-9a-f]{16})","typ":"altrace-dc\+jwt"\}$/;
 
 /** A token whose form is right and of which nothing else is known yet. */
@@ -38,7 +40,8 @@ export function readEnvelope(token: string): Envelope {
   }
   if (!TOKEN.test(token)) throw new RefusedContract("contract_malformed", "not a compact JWS");
   const [first, second] = [token.indexOf("."), token.lastIndexOf(".")];
-  const header = base64urlOfAlphabet(token.slice(0, first));
+  const isChild = first === CHILD_START.length && token.startsWith(CHILD_START);
+  const header = isChild ? CHILD_HEADER : headerOf(token.slice(0, first));
   const payload = base64urlOfAlphabet(token.slice(first + 1, second));
   const signature = base64urlOfAlphabet(token.slice(second + 1));
   if (!header || !payload || !signature) {
@@ -46,7 +49,7 @@ export function readEnvelope(token: string): Envelope {
   }
   const signingInput = Buffer.from(token.slice(0, second), "latin1");
   const id = contractIdOf(signingInput);
-  return { id, kid: kidOfHeader(header.toString("latin1")), signingInput, payload, signature };
+  return { id, kid: kidOfHeader(header), signingInput, payload, signature };
 }
 
 /** What a signature is made over: of a root under the operator's `kid`, else of a delegation. */
@@ -68,6 +71,10 @@ export function contractIdOf(signingInput: string | Uint8Array): string {
 
 function encode(text: string): string {
   return Buffer.from(text).toString("base64url");
+}
+
+function headerOf(encoded: string): string | undefined {
+  return base64urlOfAlphabet(encoded)?.toString("latin1");
 }
 
 function kidOfHeader(header: string): string | undefined {
