@@ -16,6 +16,7 @@ import { breaches, budgetOf } from "./harness/budgets.ts";
 import { describeMachine } from "./harness/machine.ts";
 import { tellProgress } from "./harness/progress.ts";
 import { describeResult, recordResult } from "./harness/results.ts";
+import { inspectPool } from "./inspect-pool.ts";
 import { k6Outside } from "./k6-outside.ts";
 import { kernel } from "./kernel.ts";
 import { killBlock } from "./kill-block.ts";
@@ -46,6 +47,7 @@ const BENCHES: readonly Bench[] = [
   activation,
   micro,
   contracts,
+  inspectPool,
   auditLog,
   auditIndex,
   soak,

@@ -9,6 +9,7 @@ import {
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 import type { Exchange } from "../../../../../node/dataplane/exchange.ts";
+import type { Protocol, Served } from "../../../../../node/dataplane/gateway.ts";
 import {
   GATEWAY_LIMITS,
   type GatewayLimits,
@@ -29,7 +30,14 @@ import {
 } from "./http2-frames.ts";
 import { VIA } from "./via.ts";
 
-type World = { readonly door: Door; readonly port: number; readonly exchanges: Exchange[] };
+type World = {
+  readonly door: Door;
+  readonly port: number;
+  /** Where HTTP/1.1 is spoken in its place. */
+  readonly http1: number;
+  readonly exchanges: Exchange[];
+  readonly served: Served[];
+};
 
 /** A door that is handed connections as if their TLS had been ended. */
 async function world(
@@ -45,19 +53,24 @@ async function world(
     },
     { limits },
   );
-  const sockets: Socket[] = [];
-  const tcp = createServer((socket) => {
-    sockets.push(socket);
-    socket.on("error", () => undefined);
-    door.gateway.serve(socket, VIA, "h2");
-  });
-  tcp.listen(0, HOST);
-  await once(tcp, "listening");
-  onTestFinished(() => {
-    for (const socket of sockets) socket.destroy();
-    tcp.close();
-  });
-  return { door, port: (tcp.address() as AddressInfo).port, exchanges };
+  const served: Served[] = [];
+  const listen = async (protocol: Protocol): Promise<number> => {
+    const sockets: Socket[] = [];
+    const tcp = createServer((socket) => {
+      sockets.push(socket);
+      socket.on("error", () => undefined);
+      const one = door.gateway.serve(socket, VIA, protocol);
+      if (one !== undefined) served.push(one);
+    });
+    tcp.listen(0, HOST);
+    await once(tcp, "listening");
+    onTestFinished(() => {
+      for (const socket of sockets) socket.destroy();
+      tcp.close();
+    });
+    return (tcp.address() as AddressInfo).port;
+  };
+  return { door, port: await listen("h2"), http1: await listen("http/1.1"), exchanges, served };
 }
 
 function client({ port }: World): ClientHttp2Session {
@@ -266,6 +279,37 @@ describe("an answer that streams", () => {
     asked.close(constants.NGHTTP2_CANCEL);
     await eventually(() => gone === 1, "it is told");
     expect(session.destroyed).toBe(false);
+  });
+});
+
+describe("a connection that is to end", () => {
+  test("serves what runs on it to its end, and nothing more", async () => {
+    let running: Exchange | undefined;
+    const it = await world((exchange) => {
+      running = exchange;
+      exchange.begin(200, []);
+    });
+    const session = client(it);
+    const asked = ask(session, {});
+    await eventually(() => running !== undefined, "it is served");
+    it.door.gateway.stopAccepting();
+    await eventually(() => session.closed, "the client to be told");
+    running?.write(Buffer.from("the rest"));
+    running?.end();
+    expect(await asked).toMatchObject({ status: 200, text: "the rest" });
+    await eventually(() => session.destroyed, "the connection to end");
+    expect(it.exchanges.length).toBe(1);
+  });
+
+  test("and on which nothing runs is closed at once, as one of HTTP/1.1 is", async () => {
+    const it = await world(echo);
+    const session = client(it);
+    expect((await ask(session, {}, "x")).status).toBe(200);
+    const raw = connect(it.http1, HOST);
+    raw.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx");
+    await once(raw, "data");
+    for (const served of it.served) served.finish();
+    await Promise.all([once(raw, "close"), eventually(() => session.destroyed, "its end")]);
   });
 });
 
