@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
 import { TLSSocket } from "node:tls";
-import { wireUnder } from "./tls/wire-under.ts";
+import { tlsOver, wireUnder } from "./tls/wire-under.ts";
 
 /**
  * RST: what is still unsent is dropped, and the peer learns it at once.
@@ -14,10 +14,15 @@ import { wireUnder } from "./tls/wire-under.ts";
 export function resetConnection(socket: Socket): void {
   if (socket.destroyed) return;
   const wire = wireUnder(socket);
-  const isEnded = socket.writableEnded && socket.writableLength === 0;
+  // The FIN of a TLS connection that has ended is sent past the socket of its wire.
+  const isEnded = [wire, socket, tlsOver(wire)].some(hasEnded);
   // Of a TLS connection that somebody else has made there is no wire to reset.
   if (isEnded || wire.destroyed || wire instanceof TLSSocket) socket.destroy();
   else wire.resetAndDestroy();
   // A wire that is reset takes what it carries with it, but only in a later turn.
   if (wire !== socket) socket.destroy();
+}
+
+function hasEnded(socket: Socket | undefined): boolean {
+  return socket?.writableEnded === true && socket.writableLength === 0;
 }

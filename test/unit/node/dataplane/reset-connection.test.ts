@@ -1,7 +1,10 @@
 import { once } from "node:events";
 import { connect, createServer, type Socket } from "node:net";
+import { connect as connectTls, TLSSocket } from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
 import { resetConnection } from "../../../../node/dataplane/reset-connection.ts";
+import { carriesTls } from "../../../../node/dataplane/tls/wire-under.ts";
+import { selfSigned } from "./self-signed.ts";
 
 async function connectedPair(): Promise<{ ours: Socket; theirs: Socket }> {
   const server = createServer({ allowHalfOpen: true });
@@ -30,6 +33,19 @@ test("an open connection is reset", async () => {
 test("a connection whose FIN is on its way out closes", async () => {
   const { ours } = await connectedPair();
   ours.end();
+  resetConnection(ours);
+  await once(ours, "close");
+});
+
+test("a connection whose TLS has sent a FIN by itself closes", async () => {
+  const { ours, theirs } = await connectedPair();
+  const { key, cert } = selfSigned("localhost");
+  const server = new TLSSocket(ours, { isServer: true, key, cert });
+  const client = connectTls({ socket: theirs, rejectUnauthorized: false });
+  carriesTls(ours, server);
+  for (const one of [server, client]) one.on("error", () => {});
+  await once(client, "secureConnect");
+  server.end();
   resetConnection(ours);
   await once(ours, "close");
 });
