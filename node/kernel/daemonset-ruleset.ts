@@ -153,8 +153,12 @@ function hostChains(): string[] {
   const passed = `meta mark & ${MARK_PASSED} == ${MARK_PASSED}`;
   // Dropped, not rejected: a reset for the proxy's own half would bear the agent's address, and be routed
   // to whatever the agent had dialled.
-  const toKilled = (family: 4 | 6, header: string) =>
-    `    ${header} daddr @killed${family} meta l4proto tcp tcp flags & rst == 0 drop`;
+  const toKilled = (family: 4 | 6, header: string) => [
+    // The answer to a SYN that came in just before the kill. Without it the agent would not be refused before
+    // its next attempt, a second later; with it, its own answer meets the reset.
+    `    ${header} daddr @killed${family} tcp flags & (syn | ack) == syn | ack accept`,
+    `    ${header} daddr @killed${family} meta l4proto tcp tcp flags & rst == 0 drop`,
+  ];
   return [
     "  chain inward {",
     "    type filter hook input priority -10; policy accept;",
@@ -173,8 +177,8 @@ function hostChains(): string[] {
     "  }",
     "  chain outward {",
     "    type filter hook output priority -10; policy accept;",
-    toKilled(4, "ip"),
-    toKilled(6, "ip6"),
+    ...toKilled(4, "ip"),
+    ...toKilled(6, "ip6"),
     "  }",
   ];
 }

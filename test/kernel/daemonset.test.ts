@@ -22,6 +22,19 @@ const VIEW: KernelView = {
 /** What is tried again in each state of the machine: one of each way out. */
 const FEW = ["tcp4-443", "tcp6-443", "udp4-443", "dns-udp4", "icmp4-echo", "spoof4-outside"];
 
+/** Connects with one repetition at most, which a machine that says nothing would be given. */
+const ONE_ATTEMPT = `
+import json, socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET)
+s.setsockopt(socket.IPPROTO_TCP, socket.TCP_SYNCNT, 1)
+try:
+    s.connect((sys.argv[1], 443))
+    saw = str(s.recv(1))
+except OSError as error:
+    saw = type(error).__name__
+print(json.dumps({"saw": saw}))
+`;
+
 describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
   let lab: KernelLab;
   let far: FarSide;
@@ -169,6 +182,23 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
     const attempts = flood.said.find((one) => one.attempts !== undefined)?.attempts;
     expect(Number(attempts)).toBeGreaterThan(1_000);
     expect(await far.leaks()).toEqual([]);
+  });
+
+  test("kill: an attempt that had come in just before it is reset, and not left to try again", async () => {
+    await keeper.load({ ...VIEW, killed: LAB.a1 });
+    await using _ = await started(() => lab.captureProbe());
+    // In the place of a kill that comes between the first packet of a connection and its second.
+    lab.run(
+      "node",
+      "nft insert rule inet altrace admit iifname p1 tcp flags & (syn | ack) == syn counter accept",
+    );
+    for (const host of ["198.18.1.1", "2001:db8:1::1:1"]) {
+      const attempt = lab.speak("a1", ["python3", "-c", ONE_ATTEMPT, host]);
+      await attempt.exit;
+      expect(attempt.said).toEqual([{ saw: "ConnectionResetError" }]);
+    }
+    // Nothing was sent twice.
+    expect(lab.run("node", "nft list chain inet altrace admit")).toContain("counter packets 2 ");
   });
 
   test("a pod that nobody knows is captured, and what it sends is dropped", async () => {
