@@ -1,4 +1,5 @@
 import type { CommandState, NodeProgress } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import type { Ack } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { table } from "./output.ts";
 import { span } from "./standing-words.ts";
 
@@ -44,10 +45,15 @@ export function nodeLine(
     `  ${node}`,
     // Where a machine's kernel has a gate; without one there is no time to tell.
     `enforced ${ms(ack.enforcedNs)}${ack.gatedNs > 0n ? `, gated ${ms(ack.gatedNs)}` : ""}`,
-    ack.closed ? `closed ${ack.closedCount} in ${ms(ack.closedNs)}` : "closing",
+    `${ack.closed ? `closed ${ack.closedCount} in ${ms(ack.closedNs)}` : "closing"}${sweptWords(ack)}`,
     ack.durable ? `durable ${ms(ack.durableNs)}` : "not yet durable",
     ack.hostStallNs > 0n ? `host stall ${ms(ack.hostStallNs)}` : "",
   ];
+}
+
+/** What the machine's kernel ended before the node did. */
+function sweptWords({ sweptNs, sweptCount }: Ack): string {
+  return sweptNs > 0n ? `, swept ${sweptCount} in ${ms(sweptNs)}` : "";
 }
 
 function timeOf(atMs: bigint): string {

@@ -133,6 +133,9 @@ function mergeAcks(before: Ack, now: Ack): Ack {
     closedNs: before.closedNs || now.closedNs,
     durableNs: before.durableNs || now.durableNs,
     closedCount: Math.max(before.closedCount, now.closedCount),
+    // A later look may have found more.
+    sweptNs: before.sweptNs > now.sweptNs ? before.sweptNs : now.sweptNs,
+    sweptCount: Math.max(before.sweptCount, now.sweptCount),
     closed: before.closed || now.closed,
     durable: before.durable || now.durable,
     hostStallNs: before.hostStallNs > now.hostStallNs ? before.hostStallNs : now.hostStallNs,

@@ -117,7 +117,9 @@ export class ClientLeg {
       else this.#decoder.resume();
     });
     exchange.onGone(() => {
-      this.#end({ kind: "client_gone", reason: "client_gone", rule: undefined });
+      // The kernel may have ended its connection before word of the kill came here.
+      if (!this.objectToKill())
+        this.#end({ kind: "client_gone", reason: "client_gone", rule: undefined });
     });
     exchange.onCut((cut) => this.object(cut.by === "reason" ? cut.reason : `killed_${cut.by}`));
   }

@@ -49,7 +49,8 @@ class PlainRelay implements PlainSink {
     this.#input = input;
     const { exchange } = input;
     exchange.onDrain(() => this.#upstream?.resume());
-    exchange.onGone(() => this.#end("client_gone"));
+    // The kernel may have ended its connection before word of the kill came here.
+    exchange.onGone(() => this.#end(this.#input.closedNow() ?? "client_gone"));
     exchange.onCut((cut) => this.#object(cut.by === "reason" ? cut.reason : `killed_${cut.by}`));
   }
 

@@ -57,7 +57,13 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
   mkdirSync(dirname(config.gateSocket), { recursive: true, mode: 0o755 });
   const helper = gateHelper(config, log);
   const ebpf = await ebpfLayer(config, log);
-  const gate = openGate(config, { metrics, log, helper });
+  const gate = openGate(config, {
+    ...{ metrics, log, helper },
+    onSwept: (scope, count) => {
+      const atUs = Number(systemClock.monoNs() / 1_000n);
+      for (const listener of listeners) listener.send({ t: "swept", scope, count, atUs });
+    },
+  });
   const enforcer = new Enforcer({
     clock: systemClock,
     keeper: new RuleKeeper(hostCommand),
@@ -194,9 +200,10 @@ function openGate(
     readonly metrics: EnforcerMetrics;
     readonly log: Logger;
     readonly helper: GateHelperKeeper;
+    readonly onSwept: (scope: string, count: number) => void;
   },
 ): KernelGate {
-  const { metrics, log, helper } = of;
+  const { metrics, log, helper, onSwept } = of;
   const [netfilter, sockets] = config.netlinkFds as [number, number];
   mkdirSync(config.stateDir, { recursive: true, mode: 0o700 });
   const file = join(config.stateDir, "killed.json");
@@ -210,6 +217,7 @@ function openGate(
         renameSync(`${file}.new`, file);
       },
       onSwept: (scope, count) => {
+        onSwept(scope, count);
         metrics.swept(count);
         if (count > 0) log.warn({ event: "sockets_swept", scope, count });
       },

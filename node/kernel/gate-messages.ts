@@ -10,6 +10,11 @@ export type GateQuestion =
 export type GateAnswer =
   /** The kernel's sets were changed, or why they were not. */
   | { readonly t: "done"; readonly n: number; readonly error?: string }
+  /**
+   * Sockets that led to a killed scope were looked for, and so many were ended; microseconds of the machine's
+   * monotonic clock.
+   */
+  | { readonly t: "swept"; readonly scope: string; readonly count: number; readonly atUs: number }
   /** Who has which address; sent on every connection, and again on each change. */
   | { readonly t: "pods"; readonly pods: readonly GatePod[] }
   /** Why nothing must be relied on; empty when all is well. */

@@ -27,6 +27,8 @@ type Progress = {
   closedNs: bigint;
   durableNs: bigint;
   closedCount: number;
+  sweptNs: bigint;
+  sweptCount: number;
   isClosed: boolean;
   isDurable: boolean;
   readonly stall: StallWindow | undefined;
@@ -88,6 +90,8 @@ export class AckBook {
       closedNs: 0n,
       durableNs: 0n,
       closedCount: 0,
+      sweptNs: 0n,
+      sweptCount: 0,
       isDurable: false,
       toldNs: undefined,
       dueNs: 0n,
@@ -106,6 +110,8 @@ export class AckBook {
       closedNs: 0n,
       durableNs: 0n,
       closedCount: 0,
+      sweptNs: 0n,
+      sweptCount: 0,
       isClosed: true,
       isDurable,
       stall: undefined,
@@ -129,6 +135,18 @@ export class AckBook {
     if (progress?.gatedNs !== 0n) return;
     progress.gatedNs = atNs;
     if (progress.isClosed && progress.isDurable) this.#news(progress);
+  }
+
+  /**
+   * The kernel has looked for sockets that lead to the killed, and ended so many. That there were none is told
+   * with whatever is told next, or by itself when nothing else is left.
+   */
+  swept(record: MeshRecord, count: number, atNs: bigint): void {
+    const progress = this.#of(record);
+    if (!progress || (progress.sweptNs > 0n && count === 0)) return;
+    progress.sweptNs = atNs;
+    progress.sweptCount += count;
+    if (count > 0 || (progress.isClosed && progress.isDurable)) this.#news(progress);
   }
 
   /** Every loop has closed what the kill covers. */
@@ -236,6 +254,8 @@ export class AckBook {
       closedNs: after(progress.closedNs),
       durableNs: after(progress.durableNs),
       closedCount: progress.closedCount,
+      sweptNs: after(progress.sweptNs),
+      sweptCount: progress.sweptCount,
       closed: progress.isClosed,
       durable: progress.isDurable,
       hostStallNs: progress.stall ? stall.longestNs(progress.stall) : 0n,

@@ -31,15 +31,24 @@ export type EnforcedTimes = {
   readonly gatedNs: bigint;
 };
 
+/** What is heard of one change of the kernel gate. Monotonic nanoseconds. */
+export type GateNews = {
+  readonly done: (atNs: bigint) => void;
+  /** The kernel has ended so many sockets that led to the killed; called each time that it has looked. */
+  readonly swept: (count: number, atNs: bigint) => void;
+};
+
 /** What the rest of the node does when state changes. */
 export type EnforcementHooks = {
+  /** Bytes have come on the subject of a kill; nothing may change for them. */
+  readonly expect?: (subject: string) => void;
   /**
    * Closes the kernel gate for a kill, opens it for a revive.
    *
    * @returns The time at which the kernel had it, when it has it by now. Else `done` is called once,
    *   later: with that time, or with 0 when it has not and is not waited for any longer.
    */
-  readonly gate?: (record: MeshRecord, done: (atNs: bigint) => void) => bigint | undefined;
+  readonly gate?: (record: MeshRecord, on: GateNews) => bigint | undefined;
   /**
    * Has every loop close what the kill covers; `done` is called later, with their number and time.
    * `isGated`: the kernel lets nothing but a reset through to whoever it captured.
@@ -142,10 +151,13 @@ export class Enforcement {
     };
     const gate = by === undefined ? undefined : hooks.gate;
     // Where it is not closed within this turn it is not waited for: the machine's helper may be gone.
-    const inTurnNs = gate?.(record, (gatedNs) => {
-      cut(gatedNs);
-      if (gatedNs > 0n) acks.gated(record, gatedNs);
-      this.#recordKill(record, { receivedNs, enforcedNs, gatedNs });
+    const inTurnNs = gate?.(record, {
+      done: (gatedNs) => {
+        cut(gatedNs);
+        if (gatedNs > 0n) acks.gated(record, gatedNs);
+        this.#recordKill(record, { receivedNs, enforcedNs, gatedNs });
+      },
+      swept: (count, atNs) => acks.swept(record, count, atNs),
     });
     const isWaiting = gate !== undefined && inTurnNs === undefined;
     if (!isWaiting) cut(inTurnNs ?? 0n);

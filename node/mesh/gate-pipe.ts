@@ -3,23 +3,35 @@ import type { TurnPipe } from "../../ports/turn-pipe.ts";
 
 // The short way to the kernel gate. The long one is a connection to the enforcer, which remembers what is
 // killed, and which takes a millisecond to be woken; this one ends at a small program that only adds to
-// the kernel's sets, and is answered within the turn in which a kill is put in force.
+// the kernel's sets and ends sockets, and is answered within the turn in which a kill is put in force.
 //
 // S1. A kill goes both ways, the short one first: what the program did is never all that was done.
 // S2. The turn lasts at most TURN_NS longer for it. The program does nothing that it reads later.
 // S3. One that did not answer in time is not asked for REST_NS: many kills at once wait for it once.
+// S4. A word ahead of a kill asks for nothing to be changed: nobody has vouched for the kill yet.
 
 /** How long a turn waits for the answer. The thread must never be busy for a millisecond. */
 export const TURN_NS = 700_000n;
 export const REST_NS = 50_000_000n;
-/** Looks that follow at once: an answer takes less time than giving up the processor. */
-const LOOKS_AT_ONCE = 6;
+/**
+ * Words ahead of kills come at most so often. Each keeps a processor busy for a millisecond, and whoever can
+ * say kills that nobody signed must not be able to have it for good.
+ */
+export const AHEAD_EVERY_NS = 5_000_000n;
+/** Looks that follow at once, each some microseconds: an answer takes less time than giving up the processor. */
+const LOOKS_AT_ONCE = 100;
 const PAUSE_US = 50;
-const REST_CHARS_MAX = 4_096;
+/** Answers lie at the place of their number's rest; see node/kernel/gate-helper. */
+const PLACES = 64n;
 /** After so many the engine has compiled what a kill runs through. */
 const REHEARSALS = 100;
 /** No pod has it, so nothing is closed. */
 const NOBODY = "agent/rehearsal/nobody";
+/** A line is one question: what could end it is no scope. */
+const SCOPE = /^[a-z0-9/-]{1,200}$/;
+
+/** What came of a killed agent's sockets. Monotonic nanoseconds. */
+export type Swept = { readonly errno: string; readonly count: number; readonly atNs: bigint };
 
 export class GatePipe {
   readonly #clock: Clock;
@@ -27,7 +39,7 @@ export class GatePipe {
   #pipes: TurnPipe | undefined;
   #lastNo: bigint;
   #notBeforeNs = 0n;
-  #text = "";
+  #noWordBeforeNs = 0n;
   #isRehearsed = false;
 
   /** @param open Undefined: the program is not there. */
@@ -47,23 +59,40 @@ export class GatePipe {
     this.#pipes ??= this.#open();
     if (this.#pipes === undefined || this.#isRehearsed) return;
     this.#isRehearsed = true;
-    for (let i = 0; i < REHEARSALS && this.#ask(NOBODY) !== undefined; i++);
+    for (let i = 0; i < REHEARSALS && this.#ask(NOBODY) !== undefined; i++)
+      this.swept(this.#lastNo);
     this.#notBeforeNs = 0n;
+  }
+
+  /** Bytes have come that may be a kill of this scope: wakes the program, which looks what it would end. */
+  expect(scope: string): void {
+    const nowNs = this.#clock.monoNs();
+    if (nowNs < this.#notBeforeNs || nowNs < this.#noWordBeforeNs || !SCOPE.test(scope)) return;
+    this.#noWordBeforeNs = nowNs + AHEAD_EVERY_NS;
+    // One that is not there is found to be missing by the kill itself.
+    this.#pipes?.write(`? ${scope}\n`);
   }
 
   /**
    * Closes the gate for a scope.
    *
-   * @returns True: the kernel has it. False: that is not known, or it is not so; the long way says.
+   * @returns The question's number: the kernel has it. Undefined: that is not known, or it is not so; the long
+   *   way says.
    */
-  kill(scope: string): boolean {
-    return this.#ask(scope) === "0";
+  kill(scope: string): bigint | undefined {
+    return this.#ask(scope) === "0" ? this.#lastNo : undefined;
+  }
+
+  /** What came of the sockets of a kill by its question's number; undefined for nothing yet. */
+  swept(no: bigint): Swept | undefined {
+    const [, errno, count, atNs] = this.#answerTo(no) ?? [];
+    if (errno === undefined || count === undefined || atNs === undefined) return undefined;
+    return { errno, count: Number(count), atNs: BigInt(atNs) };
   }
 
   close(): void {
     this.#pipes?.close();
     this.#pipes = undefined;
-    this.#text = "";
   }
 
   /** The kernel's error number, or undefined: no answer in time. */
@@ -80,8 +109,8 @@ export class GatePipe {
       return this.#rest(nowNs);
     }
     for (let looks = 0; ; looks++) {
-      const code = this.#answerTo(no, pipes);
-      if (code !== undefined) return code;
+      const errno = this.#answerTo(no)?.[0];
+      if (errno !== undefined) return errno;
       const laterNs = this.#clock.monoNs();
       if (laterNs > deadlineNs) return this.#rest(laterNs);
       if (looks >= LOOKS_AT_ONCE) pipes.pause(PAUSE_US);
@@ -93,11 +122,14 @@ export class GatePipe {
     return undefined;
   }
 
-  /** The error's number for this question; those of others are passed over. */
-  #answerTo(no: bigint, pipes: TurnPipe): string | undefined {
-    const lines = (this.#text + pipes.read()).split("\n");
-    this.#text = (lines.pop() ?? "").slice(-REST_CHARS_MAX);
-    const found = lines.find((line) => line.startsWith(`${no} `));
-    return found?.slice(`${no} `.length);
+  /**
+   * The words at the place of a number; undefined while another's answer lies there. The number stands at
+   * both ends, because a look may meet the program while it writes.
+   */
+  #answerTo(no: bigint): readonly string[] | undefined {
+    const text = this.#pipes?.look(Number(no % PLACES)) ?? "";
+    if (!text.startsWith(`${no} `)) return undefined;
+    const words = text.trimEnd().split(" ");
+    return words.at(-1) === words[0] ? words.slice(1, -1) : undefined;
   }
 }

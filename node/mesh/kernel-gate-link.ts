@@ -1,7 +1,10 @@
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import { type KernelFault, readKernelFaults } from "../../proto/kernel-faults.ts";
+import { scopeSaidBy } from "../../proto/subjects.ts";
 import type { GateAnswer, GateQuestion } from "../kernel/gate-messages.ts";
+import type { GateNews } from "./enforcement.ts";
+import type { Swept } from "./gate-pipe.ts";
 
 // The mesh thread's end of the kernel gate. The other end is a process with the right to change the
 // kernel's rules, which this one does not have.
@@ -12,10 +15,17 @@ import type { GateAnswer, GateQuestion } from "../kernel/gate-messages.ts";
 // K4. A connection that ended, or that says what cannot be read, is a fault of the layer itself.
 // K5. Where there is a shorter way, a kill takes that one first and this one all the same: only the enforcer
 //     remembers it. What the short way has closed is not waited for again.
+// K6. What the kernel has swept is told of the latest kill of its scope, by whoever swept: the short way soon, the
+//     enforcer once more after a while.
 
 /** A gate that is slower does not hold up the cutting of connections. Milliseconds. */
 export const GATE_WAIT_MS = 50;
 const RECONNECT_MS = 250;
+/**
+ * When the short way is looked at for what it has swept: before the kill's first ack goes out, and again. What
+ * takes longer is left to the enforcer's word.
+ */
+const SWEPT_LOOKS_MS = [3, 10, 50, 200] as const;
 
 type Connection = { send(message: GateQuestion): void; close(): void };
 type Handlers = { readonly onMessage: (message: unknown) => void; readonly onEnd: () => void };
@@ -24,7 +34,13 @@ export type KernelGateLinkDeps = {
   readonly clock: Clock;
   readonly connect: (handlers: Handlers) => Connection;
   /** The way that is answered within the turn; see `GatePipe`. */
-  readonly pipe: { open(): void; kill(scope: string): boolean; close(): void };
+  readonly pipe: {
+    open(): void;
+    expect(scope: string): void;
+    kill(scope: string): bigint | undefined;
+    swept(no: bigint): Swept | undefined;
+    close(): void;
+  };
   /** Scopes that are killed now. */
   readonly killed: () => ReadonlySet<string>;
   readonly onFault: (what: string) => void;
@@ -37,6 +53,8 @@ type Waiting = { readonly done: (atNs: bigint) => void; readonly cancel: Cancel 
 export class KernelGateLink {
   readonly #deps: KernelGateLinkDeps;
   readonly #waiting = new Map<number, Waiting>();
+  /** Of killed scopes: who hears what was swept. */
+  readonly #sweeps = new Map<string, GateNews["swept"]>();
   #connection: Connection | undefined;
   #cancelReconnect: Cancel | undefined;
   #lastNo = 0;
@@ -62,7 +80,7 @@ export class KernelGateLink {
   /** Closes the gate for a kill, opens it for a revive; see `EnforcementHooks`. */
   readonly gate = (
     { op, parsed, scope }: MeshRecord,
-    done: (atNs: bigint) => void,
+    { done, swept }: GateNews,
   ): bigint | undefined => {
     const { clock, onFault, pipe } = this.#deps;
     const t = op.case;
@@ -72,9 +90,13 @@ export class KernelGateLink {
       return undefined;
     }
     const no = ++this.#lastNo;
-    if (t === "kill" && pipe.kill(scope)) {
+    if (t === "kill") this.#sweeps.set(scope, swept);
+    else this.#sweeps.delete(scope);
+    const asked = t === "kill" ? pipe.kill(scope) : undefined;
+    if (asked !== undefined) {
       const closedNs = clock.monoNs();
       this.#connection.send({ t, n: no, scope });
+      this.#lookLater(asked, swept);
       return closedNs;
     }
     const cancel = clock.after(GATE_WAIT_MS, () => {
@@ -86,6 +108,12 @@ export class KernelGateLink {
     return undefined;
   };
 
+  /** A committed copy comes after the kill itself, and needs nobody to be ready. */
+  readonly expect = (subject: string): void => {
+    const scope = scopeSaidBy(subject);
+    if (scope !== undefined) this.#deps.pipe.expect(scope);
+  };
+
   /** What waits goes on without the gate. */
   close(): void {
     this.#isClosed = true;
@@ -93,6 +121,17 @@ export class KernelGateLink {
     this.#connection?.close();
     this.#deps.pipe.close();
     this.#giveUp();
+  }
+
+  #lookLater(asked: bigint, swept: GateNews["swept"], looks = 0): void {
+    const delayMs = SWEPT_LOOKS_MS[looks];
+    if (delayMs === undefined) return;
+    this.#deps.clock.after(delayMs, () => {
+      const found = this.#deps.pipe.swept(asked);
+      if (found === undefined) this.#lookLater(asked, swept, looks + 1);
+      else if (found.errno === "0") swept(found.count, found.atNs);
+      else this.#deps.onFault(`the sockets of a kill were not swept: errno ${found.errno}`);
+    });
   }
 
   #ended(): void {
@@ -116,9 +155,16 @@ export class KernelGateLink {
       if (faults === undefined) this.#lost("the enforcer says what cannot be read");
       else this.#deps.onState(faults);
     }
+    if (answer.t === "swept") this.#takeSwept(answer);
     if (answer.t !== "done") return;
     if (answer.error !== undefined) this.#deps.onFault(`the kernel gate: ${answer.error}`);
     this.#settle(answer.n, answer.error === undefined ? this.#deps.clock.monoNs() : 0n);
+  }
+
+  #takeSwept({ scope, count, atUs }: Extract<GateAnswer, { t: "swept" }>): void {
+    const isCount = Number.isSafeInteger(count) && count >= 0;
+    if (!isCount || !Number.isSafeInteger(atUs)) return;
+    this.#sweeps.get(scope)?.(count, BigInt(atUs) * 1_000n);
   }
 
   #lost(what: string): void {

@@ -92,7 +92,7 @@ async function run(data: MeshWorkerData): Promise<void> {
       nextTurn,
     },
     post: (message) => control.postMessage(message),
-    ...(gate && { gate: gate.gate }),
+    ...(gate && { gate }),
     bootMs: () => uptime() * 1_000,
     onAlarm: alarmLog(systemClock, (line) => {
       const text = JSON.stringify({ level: "warn", thread: "mesh", node: data.nodeId, ...line });

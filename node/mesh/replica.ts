@@ -127,10 +127,9 @@ export class Replica {
     this.#enrolment = this.#makeEnrolment();
     this.#intake = new Intake({
       table,
-      clock: ports.clock,
-      stall: ports.stall,
-      nextTurn: ports.nextTurn,
+      ...ports,
       take: (arrival) => this.#merging.live(arrival),
+      expect: hooks.expect,
       overflow: () => {
         hooks.onAlarm("intake_overflow", `${this.#intake.queued} records wait`);
         this.repair.want("tail");

@@ -213,10 +213,19 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     const { command } = JSON.parse(killed) as { command: { nodes: { ack: Acked }[] } };
     const [{ ack }] = command.nodes as [{ ack: Acked }];
     expect(ack).toMatchObject({ closed: true, durable: true });
-    expect(ack.closedCount).toBeGreaterThan(0);
-    // In this order: the cell, the gate, the cut.
+    // Whoever came first has ended it: the loop, or the kernel.
+    expect(ack.closedCount + ack.sweptCount).toBeGreaterThan(0);
+    // In this order: the cell, the gate, the ends.
     expect(Number(ack.gatedNs)).toBeGreaterThan(Number(ack.enforcedNs));
     expect(Number(ack.closedNs)).toBeGreaterThan(Number(ack.gatedNs));
+    // Told later where the machine was too busy for the shorter way.
+    if (ack.sweptNs !== "0") expect(Number(ack.sweptNs)).toBeGreaterThan(Number(ack.gatedNs));
+    // Its tunnel was allowed, and ended for the kill and for nothing else.
+    await waitUntil("the record of its end", async () =>
+      (await cli("audit", "query", "--denied", "--json", "--limit", "1000")).includes(
+        "killed_team",
+      ),
+    );
     await said(agent, ({ ended, how }) => ended === FILES && how === "ECONNRESET");
     await waitUntil("the far side to lose it", async () => {
       const { open } = (await outside()) as { open: Record<string, number> };
@@ -338,9 +347,8 @@ type Stranger = Readonly<Record<"pod" | "tries" | "firstAtMs" | "lastAtMs", stri
   Readonly<Record<"hosts" | "doors" | "reasons", string[]>>;
 type Refused = { readonly rc?: string; readonly act?: { readonly orig?: string } };
 type RecordSeen = { readonly act?: { readonly model?: string }; readonly dec?: string };
-type Acked = Readonly<Record<"enforcedNs" | "gatedNs" | "closedNs", string>> & {
-  readonly closedCount: number;
-};
+type Acked = Readonly<Record<"enforcedNs" | "gatedNs" | "closedNs" | "sweptNs", string>> &
+  Readonly<Record<"closedCount" | "sweptCount", number>>;
 
 async function said(by: Speaker, is: (one: Said) => boolean): Promise<Said> {
   return waitUntil(

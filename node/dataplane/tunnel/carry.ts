@@ -96,8 +96,14 @@ class Carrying {
       to.end();
       if (this.#input.endsTogether === true) for (const one of [from, to]) one.destroySoon();
     });
-    // A leg that is gone for good takes the other one with it, once what it said has been passed on.
-    from.on("close", () => (to.writableEnded ? to.destroySoon() : to.destroy()));
+    from.on("close", () => {
+      // The kernel may have ended it before word of the kill came here.
+      const closed = this.#input.closedNow();
+      if (closed !== undefined) this.#end(closed);
+      // A leg that is gone for good takes the other one with it, once what it said has been passed on.
+      else if (to.writableEnded) to.destroySoon();
+      else to.destroy();
+    });
     from.resume();
   }
 

@@ -1,162 +1,71 @@
 /*
- * altrace-gate: closes the kernel's gate for a killed agent within the time that a thread can wait for.
+ * altrace-gate: closes the kernel's gate for a killed agent within the time that a thread can wait for, and
+ * ends the sockets that lead to the agent.
  *
  *   altrace-gate ASK SAY GID
  *
- * The enforcer starts it, keeps it running, and writes to its standard input what each scope means: the
- * batches of netfilter messages that close the gate for it, made and checked there. The node writes a line
- * into the named pipe ASK and reads one from SAY:
+ * The enforcer starts it, keeps it running, and writes to its standard input what each scope means: its
+ * addresses, and the batches of netfilter messages that close the gate for them, made and checked there.
+ * The node writes a line into the named pipe ASK and looks at the file SAY:
  *
+ *   ? <scope>                       a kill of it may come: nobody has vouched for it yet
  *   <number> <deadline> <scope>     the deadline on the machine's monotonic clock, in nanoseconds
- *   <number> <errno>                0: the kernel has it
  *
- * It adds to the killed sets and does nothing else: what it is asked has no address in it and no rule. A
- * kill is said to the enforcer as well, which remembers it and undoes it; this remembers nothing. What is read
- * too late is not done (ETIME), because a revive may have come in between. A scope that no pod of this machine
- * has is ENOENT.
+ * SAY has PLACES places of PLACE_BYTES. The answer to a number lies at the place number % PLACES, blanks
+ * behind it, and ends with the number again, so that half of one is no answer:
+ *
+ *   <number> <errno> <number>                              0: the kernel has it
+ *   <number> 0 <errno> <sockets> <time> <number>           later, when the sockets were ended: how that
+ *                                                          went, how many they were, and when it was done
+ *
+ * A word ahead of a kill changes nothing: the question behind it is waited for without giving up the processor,
+ * for AWAKE_NS at most.
+ *
+ * Finding sockets takes the kernel longer than all else that is done for a kill. So those of all governed pods are
+ * listed ahead, a few times a second; a kill ends what is on that list, and then what a list made after
+ * the gate had closed has beyond it.
+ *
+ * It adds to the killed sets, ends sockets of those that it has added, and does nothing else: what it is asked
+ * has no address in it and no rule. A kill is said to the enforcer as well, which remembers it, sweeps again and
+ * undoes it; this remembers nothing. What is read too late is not done (ETIME), because a revive may have come
+ * in between. A scope that no pod of this machine has is ENOENT.
  *
  * Ends when its standard input does. Needs CAP_NET_ADMIN in the machine's network namespace.
  */
 #define _GNU_SOURCE
+#include "fail.h"
+#include "netlink.h"
+#include "socket-sweep.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { WRONG_USAGE = 2, LINE_MAX_BYTES = 512, READ_BYTES = 65536, ANSWER_BYTES = 65536 };
-/* A machine's whole list of pods is well below a megabyte. */
-enum { FRAME_BYTES_MAX = 8 << 20, TABLE_BYTES_MAX = 64 << 20 };
+enum { WRONG_USAGE = 2, LINE_MAX_BYTES = 512, PLACES = 64, PLACE_BYTES = 128 };
+enum { SWEEPS_MAX = 64, ENDED_AT_ONCE = 16 };
+/* How old a list may be, and how little of a processor lists take: so long is rested for each nanosecond of one. */
+enum { LIST_AGE_MS = 250, REST_FOR_ONE = 200 };
+/* Kills that follow one another come before the list that is made after them. */
+static const uint64_t QUIET_NS = 1000000;
+/* Covers every governed pod. */
+static const char EVERYBODY[] = "global";
+/* So long a question is waited for without sleeping: being woken takes longer than all that is done then. */
+static const uint64_t AWAKE_NS = 1000000;
+/* After so long a revive may have come, and what the agent holds then is its own. */
+static const uint64_t SWEEP_NS = 200000000;
 
-static void fail(int code, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
-static void fail(int code, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  fputs("altrace-gate: ", stderr);
-  vfprintf(stderr, format, args);
-  fputc('\n', stderr);
-  va_end(args);
-  exit(code);
-}
-
-/* What one scope means: `bytes` of a length and a batch, and again. The name is behind them. */
-struct meaning { char *scope; unsigned char *batches; uint32_t bytes; };
-struct table { struct meaning *rows; size_t count, room, bytes; };
-
-static struct table current, next;
-
-static void clear(struct table *t) {
-  for (size_t i = 0; i < t->count; i++) free(t->rows[i].batches);
-  free(t->rows);
-  *t = (struct table){0};
-}
-
-static int by_scope(const void *left, const void *right) {
-  return strcmp(((const struct meaning *)left)->scope, ((const struct meaning *)right)->scope);
-}
-
-static uint32_t u32(const unsigned char *at) {
-  uint32_t value;
-  memcpy(&value, at, sizeof value);
-  return value;
-}
-
-/* One frame of the enforcer: a scope, a zero, its batches. An empty one ends the list, which is then whole. */
-static void take_frame(const unsigned char *frame, uint32_t bytes) {
-  if (bytes == 0) {
-    clear(&current);
-    current = next;
-    next = (struct table){0};
-    if (current.count) qsort(current.rows, current.count, sizeof *current.rows, by_scope);
-    return;
-  }
-  size_t name = strnlen((const char *)frame, bytes);
-  if (name == bytes) fail(1, "a frame without a scope");
-  uint32_t length = bytes - name - 1;
-  for (uint32_t at = 0; at < length;) {
-    if (length - at < 4 || u32(frame + name + 1 + at) > length - at - 4) fail(1, "half a batch");
-    at += 4 + u32(frame + name + 1 + at);
-  }
-  if ((next.bytes += bytes) > TABLE_BYTES_MAX) fail(1, "more than %d bytes of scopes", TABLE_BYTES_MAX);
-  if (next.count == next.room) {
-    next.room = next.room ? next.room * 2 : 64;
-    next.rows = realloc(next.rows, next.room * sizeof *next.rows);
-    if (!next.rows) fail(1, "no memory");
-  }
-  unsigned char *kept = malloc(bytes);
-  if (!kept) fail(1, "no memory");
-  memcpy(kept, frame + name + 1, length);
-  memcpy(kept + length, frame, name + 1);
-  next.rows[next.count++] = (struct meaning){(char *)kept + length, kept, length};
-}
-
-static unsigned char *pending;
-static size_t pending_bytes, pending_room;
-
-/* Returns 0 at the end of the input. */
-static int read_table(void) {
-  if (pending_room - pending_bytes < READ_BYTES) {
-    pending_room = pending_bytes + READ_BYTES;
-    pending = realloc(pending, pending_room);
-    if (!pending) fail(1, "no memory");
-  }
-  ssize_t count = read(STDIN_FILENO, pending + pending_bytes, READ_BYTES);
-  if (count < 0) return errno == EAGAIN || errno == EINTR;
-  if (count == 0) return 0;
-  pending_bytes += count;
-  size_t at = 0;
-  while (pending_bytes - at >= 4) {
-    uint32_t bytes = u32(pending + at);
-    if (bytes > FRAME_BYTES_MAX) fail(1, "a frame of %u bytes", bytes);
-    if (pending_bytes - at - 4 < bytes) break;
-    take_frame(pending + at + 4, bytes);
-    at += 4 + bytes;
-  }
-  memmove(pending, pending + at, pending_bytes -= at);
-  return 1;
-}
-
-/* The first error in an answer, or 0 for an acknowledgement; EPROTO when it holds neither. */
-static int word_of(const unsigned char *answer, ssize_t bytes, int before) {
-  int word = before;
-  for (ssize_t at = 0; at + (ssize_t)sizeof(struct nlmsghdr) <= bytes;) {
-    struct nlmsghdr head;
-    memcpy(&head, answer + at, sizeof head);
-    if (head.nlmsg_len < sizeof head || head.nlmsg_len > bytes - at) break;
-    if (head.nlmsg_type == NLMSG_ERROR && head.nlmsg_len >= sizeof head + sizeof(int)) {
-      int code;
-      memcpy(&code, answer + at + sizeof head, sizeof code);
-      if (word == EPROTO || code) word = -code;
-      if (word) return word;
-    }
-    at += NLMSG_ALIGN(head.nlmsg_len);
-  }
-  return word;
-}
-
-/* The kernel serves a batch within `send`, so what it has to say lies there when that returns. */
-static int change(int netfilter, const unsigned char *batch, uint32_t bytes) {
-  static unsigned char answer[ANSWER_BYTES];
-  while (recv(netfilter, answer, sizeof answer, 0) >= 0 || errno == ENOBUFS) continue;
-  if (send(netfilter, batch, bytes, 0) != (ssize_t)bytes) return errno ? errno : EIO;
-  int word = EPROTO;
-  for (;;) {
-    ssize_t count = recv(netfilter, answer, sizeof answer, 0);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return errno == EAGAIN ? word : errno;
-    word = word_of(answer, count, word);
-  }
-}
+struct ends { int ask, say, netfilter, diag; };
 
 static uint64_t now_ns(void) {
   struct timespec t;
@@ -164,14 +73,12 @@ static uint64_t now_ns(void) {
   return (uint64_t)t.tv_sec * 1000000000u + t.tv_nsec;
 }
 
-static int close_gate(int netfilter, uint64_t deadline, char *scope) {
+static int close_gate(int netfilter, uint64_t deadline, const char *scope) {
   if (now_ns() > deadline) return ETIME;
-  struct meaning wanted = {.scope = scope};
-  const struct meaning *found =
-      current.count ? bsearch(&wanted, current.rows, current.count, sizeof wanted, by_scope) : NULL;
+  const struct meaning *found = meaning_of(scope);
   if (!found) return ENOENT;
   for (uint32_t at = 0; at < found->bytes;) {
-    uint32_t bytes = u32(found->batches + at);
+    uint32_t bytes = u32_at(found->batches + at);
     int code = change(netfilter, found->batches + at + 4, bytes);
     if (code) return code;
     at += 4 + bytes;
@@ -179,58 +86,160 @@ static int close_gate(int netfilter, uint64_t deadline, char *scope) {
   return 0;
 }
 
-/* What is no question is passed over in silence: nobody waits for a number that was not given. */
-static void answer(int netfilter, int say, char *line) {
-  char *end = NULL, said[64];
-  uint64_t number = strtoull(line, &end, 10);
-  if (end == line || *end != ' ') return;
-  char *rest = end + 1;
-  uint64_t deadline = strtoull(rest, &end, 10);
-  if (end == rest || *end != ' ') return;
-  int code = close_gate(netfilter, deadline, end + 1);
-  int bytes = snprintf(said, sizeof said, "%llu %d\n", (unsigned long long)number, code);
-  /* A pipe that is full has no reader, and what nobody reads is not missed. */
-  if (write(say, said, bytes) < 0) return;
+static void say(int fd, uint64_t number, const char *format, ...) __attribute__((format(printf, 3, 4)));
+static void say(int fd, uint64_t number, const char *format, ...) {
+  char words[PLACE_BYTES], place[PLACE_BYTES + 1];
+  va_list args;
+  va_start(args, format);
+  vsnprintf(words, sizeof words, format, args);
+  va_end(args);
+  memset(place, ' ', sizeof place);
+  int bytes = snprintf(place, sizeof place, "%ju %s %ju", (uintmax_t)number, words, (uintmax_t)number);
+  if (bytes > PLACE_BYTES) return;
+  place[bytes] = ' ';
+  /* What nobody reads is not missed. */
+  if (pwrite(fd, place, PLACE_BYTES, number % PLACES * PLACE_BYTES) < 0) return;
 }
 
-/* Lines are shorter than what a pipe takes whole, so those of two writers do not mix. */
-static void read_questions(int ask, int netfilter, int say) {
+/* Kills whose sockets are still to be ended. What finds no room is left to the enforcer, which sweeps after every
+ * kill. */
+struct sweep {
+  uint64_t number, until;
+  char scope[LINE_MAX_BYTES];
+  size_t at;
+  uint32_t ended;
+};
+static struct sweep sweeps[SWEEPS_MAX];
+static size_t sweep_count;
+
+/* Sockets of all governed pods, and whether the list was made after the gate had closed for all of `sweeps`. */
+static struct sockets known;
+static int is_after_kills;
+static uint64_t next_list, last_kill;
+
+static int list_anew(int diag) {
+  uint64_t before = now_ns();
+  const struct meaning *everybody = meaning_of(EVERYBODY);
+  known.count = 0;
+  int code = everybody ? list_sockets(diag, &known, everybody) : 0;
+  for (size_t i = 0; i < sweep_count; i++) sweeps[i].at = 0;
+  is_after_kills = code == 0;
+  uint64_t now = now_ns(), rest = (now - before) * REST_FOR_ONE, age = LIST_AGE_MS * 1000000ull;
+  next_list = now + (rest > age ? rest : age);
+  return code;
+}
+
+static void begin_sweep(uint64_t number, const char *scope) {
+  is_after_kills = 0;
+  last_kill = now_ns();
+  if (sweep_count == SWEEPS_MAX) return;
+  struct sweep *sweep = &sweeps[sweep_count++];
+  *sweep = (struct sweep){.number = number, .until = last_kill + SWEEP_NS};
+  snprintf(sweep->scope, sizeof sweep->scope, "%s", scope);
+}
+
+static void finish_sweep(int fd, size_t i, int code) {
+  say(fd, sweeps[i].number, "0 %d %u %ju", code, sweeps[i].ended, (uintmax_t)now_ns());
+  sweeps[i] = sweeps[--sweep_count];
+}
+
+/* Ends a few sockets of one kill. Returns 0 when none are left on the list, or they cannot be ended. */
+static int end_some(const struct ends *to, struct sweep *sweep, int *code) {
+  const struct meaning *of = meaning_of(sweep->scope);
+  *code = of ? 0 : ENOENT;
+  for (int i = 0; of && *code == 0 && sweep->at < known.count && i < ENDED_AT_ONCE; sweep->at++) {
+    if (!leads_to(of, &known.rows[sweep->at])) continue;
+    *code = end_socket(to->diag, &known.rows[sweep->at], &sweep->ended);
+    i++;
+  }
+  return *code == 0 && sweep->at < known.count;
+}
+
+/* One piece of what is to be done, between which questions are answered. Returns for how many milliseconds
+ * nothing is, or -1. */
+static int work(const struct ends *to) {
+  for (size_t i = 0; i < sweep_count; i++) {
+    int code = now_ns() > sweeps[i].until ? ETIME : 0;
+    if (code == 0 && end_some(to, &sweeps[i], &code)) return 0;
+    if (code == 0 && !is_after_kills) continue;
+    finish_sweep(to->say, i, code);
+    return 0;
+  }
+  uint64_t now = now_ns(), due = sweep_count ? last_kill + QUIET_NS : next_list;
+  if (!sweep_count && !meaning_of(EVERYBODY)) return -1;
+  if (now < due) return (due - now) / 1000000 + 1;
+  int code = list_anew(to->diag);
+  while (code && sweep_count) finish_sweep(to->say, 0, code);
+  return 0;
+}
+
+/* What is no question is passed over in silence: nobody waits for a number that was not given. Returns 1 when
+ * a question is to be expected at once. */
+static int answer(const struct ends *to, char *line) {
+  if (line[0] == '?') return 1;
+  char *end = NULL;
+  uint64_t number = strtoull(line, &end, 10);
+  if (end == line || *end != ' ') return 0;
+  char *rest = end + 1;
+  uint64_t deadline = strtoull(rest, &end, 10);
+  if (end == rest || *end != ' ') return 0;
+  int code = close_gate(to->netfilter, deadline, end + 1);
+  say(to->say, number, "%d", code);
+  if (code == 0) begin_sweep(number, end + 1);
+  return 0;
+}
+
+/* Lines are shorter than what a pipe takes whole, so those of two writers do not mix. Returns what the last of them
+ * did, and -1 when there was none. */
+static int read_questions(const struct ends *to) {
   static char text[LINE_MAX_BYTES * 8];
   static size_t length;
-  ssize_t count = read(ask, text + length, sizeof text - 1 - length);
-  if (count <= 0) return;
+  int last = -1;
+  ssize_t count = read(to->ask, text + length, sizeof text - 1 - length);
+  if (count <= 0) return last;
   length += count;
   text[length] = 0;
   char *from = text;
   for (char *end; (end = memchr(from, '\n', text + length - from)); from = end + 1) {
     *end = 0;
-    answer(netfilter, say, from);
+    last = answer(to, from);
   }
   length -= from - text;
   if (length > LINE_MAX_BYTES) length = 0;
   memmove(text, from, length);
+  return last;
 }
 
-static int open_pipe(const char *path, gid_t group, mode_t mode) {
+static void stay_awake(const struct ends *to) {
+  uint64_t until = now_ns() + AWAKE_NS;
+  while (now_ns() < until && read_questions(to) != 0) continue;
+}
+
+/* With one processor the node's thread would wait for this one's. */
+static int has_two_processors(void) {
+  cpu_set_t may;
+  return sched_getaffinity(0, sizeof may, &may) == 0 && CPU_COUNT(&may) > 1;
+}
+
+static int open_pipe(const char *path, gid_t group) {
   struct stat found;
   if (mkfifo(path, 0600) && errno != EEXIST) fail(1, "%s: %s", path, strerror(errno));
   if (lstat(path, &found) || !S_ISFIFO(found.st_mode) || found.st_uid != geteuid())
     fail(1, "%s is no pipe of ours", path);
   /* Both ends, so that the pipe has them for as long as this runs, and a reader is never at its end. */
   int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
-  if (fd < 0 || fchown(fd, -1, group) || fchmod(fd, mode)) fail(1, "%s: %s", path, strerror(errno));
+  if (fd < 0 || fchown(fd, -1, group) || fchmod(fd, 0620)) fail(1, "%s: %s", path, strerror(errno));
   return fd;
 }
 
-static int open_netfilter(void) {
-  struct sockaddr_nl self = {.nl_family = AF_NETLINK};
-  int on = 1, bytes = 1 << 20;
-  int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_NETFILTER);
-  if (fd < 0 || bind(fd, (void *)&self, sizeof self)) fail(1, "netlink: %s", strerror(errno));
-  /* An error then does not bring the whole batch back. */
-  setsockopt(fd, SOL_NETLINK, NETLINK_CAP_ACK, &on, sizeof on);
-  setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
-  setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+/* Where the answers lie. What lay there before is nobody's any more. */
+static int open_places(const char *path, gid_t group) {
+  struct stat found;
+  if (lstat(path, &found) == 0 && (!S_ISREG(found.st_mode) || found.st_uid != geteuid()))
+    fail(1, "%s is no file of ours", path);
+  int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0 || ftruncate(fd, 0) || ftruncate(fd, PLACES * PLACE_BYTES)) fail(1, "%s: %s", path, strerror(errno));
+  if (fchown(fd, -1, group) || fchmod(fd, 0640)) fail(1, "%s: %s", path, strerror(errno));
   return fd;
 }
 
@@ -241,18 +250,21 @@ int main(int argc, char **argv) {
     fail(WRONG_USAGE, "expected ASK SAY GID");
   signal(SIGPIPE, SIG_IGN);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  int netfilter = open_netfilter();
-  int say = open_pipe(argv[2], group, 0640);
-  int ask = open_pipe(argv[1], group, 0620);
+  /* Where it may: a kill comes before what agents do. */
+  setpriority(PRIO_PROCESS, 0, -10);
+  struct ends to = {.netfilter = open_netlink(NETLINK_NETFILTER), .diag = open_netlink(NETLINK_SOCK_DIAG)};
+  to.say = open_places(argv[2], group);
+  to.ask = open_pipe(argv[1], group);
   /* What was asked before this ran is long past. */
-  for (char dropped[LINE_MAX_BYTES]; read(ask, dropped, sizeof dropped) > 0;) continue;
+  for (char dropped[LINE_MAX_BYTES]; read(to.ask, dropped, sizeof dropped) > 0;) continue;
   fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
   puts("ready");
   fflush(stdout);
-  struct pollfd from[] = {{.fd = ask, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
+  int may_stay_awake = has_two_processors();
+  struct pollfd from[] = {{.fd = to.ask, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
   for (;;) {
-    if (poll(from, 2, -1) < 0 && errno != EINTR) fail(1, "poll: %s", strerror(errno));
-    if (from[0].revents & POLLIN) read_questions(ask, netfilter, say);
+    if (poll(from, 2, work(&to)) < 0 && errno != EINTR) fail(1, "poll: %s", strerror(errno));
+    if (from[0].revents & POLLIN && read_questions(&to) == 1 && may_stay_awake) stay_awake(&to);
     if (from[1].revents && !read_table()) return 0;
   }
 }

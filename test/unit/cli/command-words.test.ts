@@ -12,6 +12,8 @@ const done = {
   closedNs: 1_800_000n,
   durable: true,
   durableNs: 10_900_000n,
+  sweptNs: 900_000n,
+  sweptCount: 2,
 };
 const command = create(CommandStateSchema, {
   scope: "team/red",
@@ -34,7 +36,7 @@ const command = create(CommandStateSchema, {
 
 test("a node's line says how far it is; a silent one's, when its dead-man switch has closed it", () => {
   expect(nodeLines(command, NOW_MS).split("\n")).toEqual([
-    "  n1  enforced 0.66 ms, gated 0.71 ms  closed 0 in 1.80 ms                             durable 10.90 ms",
+    "  n1  enforced 0.66 ms, gated 0.71 ms  closed 0 in 1.80 ms, swept 2 in 0.90 ms         durable 10.90 ms",
     "  n2  enforced 0.70 ms                 closing                                         not yet durable",
     "  n3  waited for",
     "  n4  silent                           contained in 14 s, at 2026-11-22T12:00:14.000Z",

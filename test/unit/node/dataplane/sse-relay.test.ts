@@ -241,6 +241,13 @@ describe.each(NAMES)("a stream of %s", (name) => {
     expect(relayed.outcomes).toMatchObject([{ kind: "client_gone", reason: "client_gone" }]);
   });
 
+  test("whose client was ended by the kernel's kill is settled as killed", () => {
+    const relayed = relay(name, { killedNow: () => "killed_agent" });
+    relayed.sink.onHead(200, EVENT_STREAM);
+    relayed.exchange.leave();
+    expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "killed_agent" }]);
+  });
+
   test("is whole once its dialect's end has come, however its connection ends", () => {
     const relayed = relay(name);
     relayed.sink.onHead(200, EVENT_STREAM);

@@ -10,26 +10,33 @@ const SCOPES = new Map([
 ]);
 
 /** What a frame holds, read as the program reads it. */
-function read(table: Uint8Array): { scope: string; batches: string[] }[] {
+function read(table: Uint8Array): { scope: string; peers: string[]; batches: string[] }[] {
   const bytes = Buffer.from(table);
-  const rows: { scope: string; batches: string[] }[] = [];
+  const rows: { scope: string; peers: string[]; batches: string[] }[] = [];
   for (let at = 0; at < bytes.length; ) {
     const end = at + 4 + bytes.readUInt32LE(at);
     const zero = bytes.indexOf(0, at + 4);
     if (end === at + 4) return at + 4 === bytes.length ? rows : [];
+    const peers: string[] = [];
+    let b = zero + 1;
+    for (const each of [4, 16]) {
+      const next = b + 4 + each * bytes.readUInt32LE(b);
+      for (b += 4; b < next; b += each) peers.push(bytes.subarray(b, b + each).toString("hex"));
+    }
     const batches: string[] = [];
-    for (let b = zero + 1; b < end; b += 4 + bytes.readUInt32LE(b))
+    for (; b < end; b += 4 + bytes.readUInt32LE(b))
       batches.push(bytes.subarray(b + 4, b + 4 + bytes.readUInt32LE(b)).toString("hex"));
-    rows.push({ scope: bytes.toString("latin1", at + 4, zero), batches });
+    rows.push({ scope: bytes.toString("latin1", at + 4, zero), peers, batches });
     at = end;
   }
   return [];
 }
 
 describe("the list of scopes for the gate's helper", () => {
-  test("names each scope that has addresses, with the batches that close the gate for them", () => {
+  test("names each scope that has addresses, its addresses, and the batches that close the gate", () => {
     const batch = Buffer.from(killedSetBatch("add", ["10.0.0.1", "fd00::1"])).toString("hex");
-    expect(read(gateTable(SCOPES))).toEqual([{ scope: "agent/a/b", batches: [batch] }]);
+    const peers = ["0a000001", `fd00${"0".repeat(27)}1`];
+    expect(read(gateTable(SCOPES))).toEqual([{ scope: "agent/a/b", peers, batches: [batch] }]);
   });
 
   test("has more batches where one would not be taken", () => {

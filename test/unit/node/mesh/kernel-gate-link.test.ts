@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { MeshRecord } from "../../../../mesh/record.ts";
 import type { GateQuestion } from "../../../../node/kernel/gate-messages.ts";
+import type { Swept } from "../../../../node/mesh/gate-pipe.ts";
 import { GATE_WAIT_MS, KernelGateLink } from "../../../../node/mesh/kernel-gate-link.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { parseScope } from "../../../../proto/ids.ts";
@@ -16,7 +17,12 @@ function linkOf() {
   const states: string[] = [];
   const ends: (() => void)[] = [];
   const takes: ((message: unknown) => void)[] = [];
-  const pipe = { takes: false, asked: [] as string[] };
+  const pipe = {
+    takes: false,
+    asked: [] as string[],
+    expected: [] as string[],
+    swept: undefined as Swept | undefined,
+  };
   const link = new KernelGateLink({
     clock,
     connect: ({ onMessage, onEnd }) => {
@@ -26,7 +32,9 @@ function linkOf() {
     },
     pipe: {
       open: () => undefined,
-      kill: (scope) => pipe.takes && pipe.asked.push(scope) > 0,
+      expect: (scope) => pipe.expected.push(scope),
+      kill: (scope) => (pipe.takes ? BigInt(pipe.asked.push(scope)) : undefined),
+      swept: () => pipe.swept,
       close: () => undefined,
     },
     killed: () => new Set(["team/research"]),
@@ -34,11 +42,16 @@ function linkOf() {
     onState: (faults) => states.push(faults.map(({ rc }) => rc).join()),
   });
   const done: bigint[] = [];
-  const kill = (scope = "agent/research/worker-1") =>
-    link.gate(record("kill", scope), (atNs) => done.push(atNs));
+  const swept: (readonly [count: number, atNs: bigint])[] = [];
+  const on = {
+    done: (atNs: bigint) => done.push(atNs),
+    swept: (count: number, atNs: bigint) => swept.push([count, atNs]),
+  };
+  const kill = (scope = "agent/research/worker-1") => link.gate(record("kill", scope), on);
+  const revive = (scope: string) => link.gate(record("revive", scope), on);
   const answer = (message: unknown) => takes.at(-1)?.(message);
   const end = () => ends.at(-1)?.();
-  return { link, clock, sent, faults, states, done, kill, answer, pipe, end };
+  return { link, clock, sent, faults, states, done, swept, kill, revive, answer, pipe, end };
 }
 
 describe("the mesh thread's end of the gate", () => {
@@ -62,7 +75,7 @@ describe("the mesh thread's end of the gate", () => {
   });
 
   test("K5: what the short way has closed is told at once, and said the long way all the same", () => {
-    const { link, done, kill, answer, sent, pipe, clock, faults } = linkOf();
+    const { link, done, kill, revive, answer, sent, pipe, clock, faults } = linkOf();
     link.open();
     pipe.takes = true;
     expect(kill()).toBe(clock.monoNs());
@@ -72,11 +85,45 @@ describe("the mesh thread's end of the gate", () => {
     clock.advance(GATE_WAIT_MS);
     expect([done, faults]).toEqual([[], []]);
     // A revive has one way alone, and so has a contract.
-    link.gate(record("revive", "team/research"), () => undefined);
+    revive("team/research");
     expect(kill(`contract/${"c".repeat(43)}`)).toBeUndefined();
     expect(pipe.asked).toHaveLength(1);
     pipe.takes = false;
     expect(kill()).toBeUndefined();
+  });
+
+  test("a kill that comes on the fast path is announced by the scope that its subject names", () => {
+    const { link, pipe } = linkOf();
+    for (const subject of ["alt.fast.kill.agent.a.b", "alt.bc.kill.global", "alt.fast.kill.global"])
+      link.expect(subject);
+    expect(pipe.expected).toEqual(["agent/a/b", "global"]);
+  });
+
+  test("K6: what was swept is told of the latest kill of the scope, whoever swept", () => {
+    const { link, kill, revive, answer, pipe, swept, faults, clock } = linkOf();
+    const scope = "agent/research/worker-1";
+    link.open();
+    pipe.takes = true;
+    kill();
+    clock.advance(5);
+    expect(swept).toEqual([]);
+    pipe.swept = { errno: "0", count: 2, atNs: 7n };
+    clock.advance(1_000);
+    expect(swept).toEqual([[2, 7n]]);
+    answer({ t: "swept", scope, count: 1, atUs: 9 });
+    for (const wrong of [{ count: -1 }, { atUs: 0.5 }, { scope: "team/other" }])
+      answer({ t: "swept", scope, count: 1, atUs: 9, ...wrong });
+    expect(swept).toEqual([
+      [2, 7n],
+      [1, 9_000n],
+    ]);
+    pipe.swept = { errno: "95", count: 0, atNs: 7n };
+    kill();
+    clock.advance(5);
+    expect(faults).toEqual(["the sockets of a kill were not swept: errno 95"]);
+    revive(scope);
+    answer({ t: "swept", scope, count: 1, atUs: 9 });
+    expect(swept).toHaveLength(2);
   });
 
   test("K2: goes on without a gate that does not answer, and says so", () => {

@@ -71,7 +71,9 @@ test.each([
   "a gate that is closed %s is closed before the cut, and the mesh is told when",
   async (_, now) => {
     const asked: ((atNs: bigint) => void)[] = [];
-    const gate: EnforcementHooks["gate"] = (_record, done) => {
+    const sweeps: ((count: number, atNs: bigint) => void)[] = [];
+    const gate: EnforcementHooks["gate"] = (_record, { done, swept }) => {
+      sweeps.push(swept);
       if (now) return now(world.clock.monoNs() + 7n);
       asked.push(done);
       return undefined;
@@ -85,9 +87,11 @@ test.each([
       expect(node.order).toEqual([]);
       asked[0]?.(world.clock.monoNs() + 7n);
     }
+    sweeps[0]?.(2, world.clock.monoNs() + 9n);
     await settleAcks(world);
     expect(node.order).toEqual(["cut team/red behind the gate", "enforced team/red"]);
-    expect(world.acksOf(record).at(-1)).toMatchObject({ gatedNs: 7n, closed: true, durable: true });
+    const told = { gatedNs: 7n, closed: true, durable: true, sweptNs: 9n, sweptCount: 2 };
+    expect(world.acksOf(record).at(-1)).toMatchObject(told);
   },
 );
 
