@@ -118,7 +118,12 @@ export async function contractTree(context: CommandContext, contract: string): P
 }
 
 function shownOf(of: ContractState) {
-  const usd = (amount: bigint | undefined) => Number(amount ?? 0n);
+  const amounts = (unit: "usdMicros" | "tokens" | "calls") => ({
+    limit: Number(of.limit?.[unit] ?? 0n),
+    available: Number(of.available?.[unit] ?? 0n),
+    spent: Number(of.spent?.[unit] ?? 0n),
+    children: Number(of.children?.[unit] ?? 0n),
+  });
   return {
     contract: of.contract,
     parent: of.parent,
@@ -127,19 +132,17 @@ function shownOf(of: ContractState) {
     depth: of.depth,
     state: of.state,
     expires_at: new Date(Number(of.expiresAtMs)).toISOString(),
-    usd_u: {
-      limit: usd(of.limit?.usdMicros),
-      available: usd(of.available?.usdMicros),
-      spent: usd(of.spent?.usdMicros),
-      children: usd(of.children?.usdMicros),
-    },
+    usd_u: amounts("usdMicros"),
+    tok: amounts("tokens"),
+    calls: amounts("calls"),
   };
 }
 
 function lineOf(of: ContractState): string {
-  const { contract, agent, depth, state, usd_u } = shownOf(of);
+  const { contract, agent, depth, state, usd_u, tok, calls } = shownOf(of);
   const dollars = (micros: number) => (micros / 1e6).toFixed(2);
-  const money = `${dollars(usd_u.available)} of ${dollars(usd_u.limit)} USD left`;
-  const moved = usd_u.children > 0 ? `, ${dollars(usd_u.children)} delegated` : "";
-  return `${"  ".repeat(depth)}${contract}  ${agent}  ${state}  ${money}${moved}`;
+  const money = `${dollars(usd_u.available)} of ${dollars(usd_u.limit)} USD`;
+  const counts = `${tok.available} of ${tok.limit} tokens, ${calls.available} of ${calls.limit} calls left`;
+  const moved = usd_u.children > 0 ? `, ${dollars(usd_u.children)} USD delegated` : "";
+  return `${"  ".repeat(depth)}${contract}  ${agent}  ${state}  ${money}, ${counts}${moved}`;
 }

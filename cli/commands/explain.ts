@@ -74,7 +74,9 @@ function linksOf(chain: string): readonly ExplainedLink[] {
     if ("refused" in read) break;
     const { depth, agent, subject, authority } = read.claims;
     const by = links.at(-1)?.agent ?? subject;
-    links.push({ contract: read.id, depth, agent, by, granted: writeAuthority(authority) });
+    const { notBefore, expires } = authority.validity;
+    const granted = { ...writeAuthority(authority), nbf: notBefore, exp: expires };
+    links.push({ contract: read.id, depth, agent, by, granted });
   }
   return links;
 }

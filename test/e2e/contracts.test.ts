@@ -158,7 +158,9 @@ describe("contracts", () => {
       depth: 1,
       chain: [{ contract: root.contract }, { contract: worker.contract }],
     });
-    expect(said.contract.chain[1].granted.models).toEqual(["openai/gpt-5-mini"]);
+    const { granted } = said.contract.chain[1];
+    expect(granted.models).toEqual(["openai/gpt-5-mini"]);
+    expect(granted.exp).toBeGreaterThan(granted.nbf);
     const [record] = said.records;
     expect(record.c).toEqual({ id: worker.contract, root: root.contract, d: 1 });
     expect(record.hold.acct).toBe(`contract/${worker.contract}`);
@@ -215,8 +217,19 @@ describe("contracts", () => {
     expect(await second.text()).toMatch(/asked 15000000 usd_micros, 5000000 would have fitted/);
     const { said } = await cli("contract", "tree", root.contract);
     expect(said.contracts).toMatchObject([
-      { contract: root.contract, usd_u: { limit: 20_000_000, children: 15_000_000 } },
-      { parent: root.contract, depth: 1, usd_u: { limit: 15_000_000 } },
+      {
+        contract: root.contract,
+        usd_u: { limit: 20_000_000, children: 15_000_000 },
+        tok: { children: 100_000 },
+        calls: { children: 10 },
+      },
+      {
+        parent: root.contract,
+        depth: 1,
+        usd_u: { limit: 15_000_000 },
+        tok: { limit: 100_000, available: 100_000 },
+        calls: { limit: 10, available: 10 },
+      },
     ]);
   });
 
