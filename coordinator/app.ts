@@ -215,6 +215,8 @@ class RunningCoordinator implements Coordinator {
       path: issuedPath(config.home),
       store: ports.store,
       note,
+      onFault: (error) =>
+        run.tell("call_unrecorded", { op: "issue_certificate", error: String(error) }),
     });
     this.#followMetrics();
   }

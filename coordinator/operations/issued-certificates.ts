@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { recordable } from "../../audit/record.ts";
-import { type Store, StoreFault } from "../../ports/store.ts";
+import type { Store } from "../../ports/store.ts";
 import { certificateReadKey } from "../store-keys.ts";
 import type { NoteCall } from "./recorded-calls.ts";
 
@@ -22,27 +22,35 @@ export type IssuedCertificate = {
 /** Bytes that are read at a time; lines are a few hundred. */
 const READ_BYTES_MAX = 64 * 1024;
 
+export type IssuedCertificatesOptions = {
+  readonly path: string;
+  readonly store: Pick<Store, "get" | "commit">;
+  readonly note: NoteCall;
+  /** The list or the store cannot be read or written now; the next look tries again. */
+  readonly onFault: (error: unknown) => void;
+};
+
 /** Brings certificates that were issued in this HOME into the coordinator's own log, each once. */
 export class IssuedCertificates {
-  readonly #options: { readonly path: string; readonly store: Store; readonly note: NoteCall };
+  readonly #options: IssuedCertificatesOptions;
   #isLooking = false;
+  #isFailing = false;
 
-  constructor(options: {
-    readonly path: string;
-    readonly store: Store;
-    readonly note: NoteCall;
-  }) {
+  constructor(options: IssuedCertificatesOptions) {
     this.#options = options;
   }
 
-  /** Reads what is new. What could not be written down is looked at again by the next call. */
+  /** Reads what is new. What could not be written down is looked at again by the next call. Never rejects. */
   async look(): Promise<void> {
     if (this.#isLooking) return;
     this.#isLooking = true;
     try {
       await this.#readOn();
+      this.#isFailing = false;
     } catch (error) {
-      if (!(error instanceof StoreFault)) throw error;
+      // Once for as long as it lasts: this is called every second.
+      if (!this.#isFailing) this.#options.onFault(error);
+      this.#isFailing = true;
     } finally {
       this.#isLooking = false;
     }
@@ -50,9 +58,11 @@ export class IssuedCertificates {
 
   async #readOn(): Promise<void> {
     const { path, store, note } = this.#options;
-    let at = Number(Buffer.from(store.get(certificateReadKey) ?? []).toString() || 0);
-    for (const line of wholeLines(path, at)) {
-      at += Buffer.byteLength(line) + 1;
+    const read = Number(Buffer.from(store.get(certificateReadKey) ?? []).toString() || 0);
+    const { from, lines } = wholeLines(path, read);
+    let at = from;
+    for (const line of lines) {
+      at += line.length + 1;
       const issued = parseIssued(line);
       const said = issued && {
         who: recordable(issued.name),
@@ -88,20 +98,26 @@ export function parseIssued(line: string): IssuedCertificate | undefined {
   }
 }
 
-/** Lines from an offset on; the last one only once its end is there. */
-function wholeLines(path: string, at: number): readonly string[] {
+/**
+ * Lines from an offset on, a character for each byte; the last one only once its end is there. A file that is
+ * shorter than what was read of it is another one, and is read from its beginning.
+ */
+function wholeLines(
+  path: string,
+  at: number,
+): { readonly from: number; readonly lines: readonly string[] } {
   let fd: number;
   try {
     fd = openSync(path, "r");
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return { from: 0, lines: [] };
     throw error;
   }
   try {
-    if (fstatSync(fd).size <= at) return [];
+    const from = fstatSync(fd).size < at ? 0 : at;
     const bytes = Buffer.alloc(READ_BYTES_MAX);
-    const count = readSync(fd, bytes, 0, bytes.length, at);
-    return bytes.subarray(0, count).toString("utf8").split("\n").slice(0, -1);
+    const count = readSync(fd, bytes, 0, bytes.length, from);
+    return { from, lines: bytes.subarray(0, count).toString("latin1").split("\n").slice(0, -1) };
   } finally {
     closeSync(fd);
   }
