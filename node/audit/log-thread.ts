@@ -236,6 +236,8 @@ export class LogThread implements SyncedFrames {
     const { state, consumed, ended } = restoreLog(files, signer.key);
     const log = new AuditLog({ files, signer, epoch: name.epoch, state });
     const openedMs = openedMsOf(files) ?? clock.nowMs();
+    // One that a program before this kept does not say it: it counts from here on, over restarts too.
+    if (log.size > 0) files.put(OPENED_PATH, encodeOpened(openedMs));
     const open: OpenLog = { name, opening, log, files, vkey: encodeVkey(signer.key), openedMs };
     // Before its first checkpoint it stands where the one before was ended.
     const isNew = log.size === 0 && opening?.consumed !== undefined;

@@ -2,6 +2,7 @@ import { describe, expect, test } from "vitest";
 import { cosignCheckpoint, headOf, openCheckpoint } from "../../../../audit/checkpoint.ts";
 import type { AuditRecord } from "../../../../audit/record.ts";
 import { KEY_TYPES } from "../../../../audit/signed-note.ts";
+import { LOG_EPOCHS_MAX } from "../../../../coordinator/witness.ts";
 import { EPOCHS_MAX, epochEndOf } from "../../../../node/audit/epoch-end.ts";
 import { currentEpoch, openEpochAfter } from "../../../../node/audit/log-epoch.ts";
 import { SUCCESSOR_WAIT_MS } from "../../../../node/audit/log-thread.ts";
@@ -10,6 +11,7 @@ import { signerOf } from "../../audit/sample-log.ts";
 import {
   HOME,
   Life,
+  LOG_DIR,
   logKey,
   newWorld,
   readerOf,
@@ -203,10 +205,31 @@ test("a log that is old is ended though nothing is decided", () => {
   expect(first.at(-1)).toMatchObject({ k: "close", rc: "epoch_age" });
 });
 
+test("a log that does not say when it was opened counts from the next start on", () => {
+  const world = newWorld();
+  const life = new Life(world, new TwinDisk(), { limits: LIMITS });
+  life.stop();
+  const old = life.disk.afterCrash();
+  old.remove(`${LOG_DIR}/opened`);
+  const upgraded = new Life(world, old, { limits: LIMITS });
+  upgraded.checkpoint();
+  world.clock.advance(LIMITS.ageMs - 10_000);
+  upgraded.stop();
+  const later = new Life(world, old.afterCrash(), { limits: LIMITS });
+  later.checkpoint();
+  expect(currentEpoch(later.disk, HOME).epoch).toBe(1);
+  world.clock.advance(10_000);
+  later.checkpoint();
+  world.clock.advance(SUCCESSOR_WAIT_MS);
+  later.checkpoint();
+  expect(later.opened).toEqual([2]);
+});
+
 test("an empty log is not ended, nor one beyond which a witness takes none", () => {
   const log = { epoch: 1, size: 0, openedMs: 0 };
   expect(epochEndOf(log, LIMITS, 400 * DAY_MS)).toBeUndefined();
   expect(epochEndOf({ ...log, size: 1 }, LIMITS, 400 * DAY_MS)).toBe("epoch_age");
   expect(epochEndOf({ ...log, size: 300 }, LIMITS, 1)).toBe("epoch_full");
   expect(epochEndOf({ ...log, size: 300, epoch: EPOCHS_MAX }, LIMITS, 1)).toBeUndefined();
+  expect(EPOCHS_MAX).toBe(LOG_EPOCHS_MAX);
 });
