@@ -3,7 +3,6 @@ import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { machineDisk } from "../adapters/machine-disk.ts";
 import { systemClock } from "../adapters/system-clock.ts";
-import { widenYoungHeaps } from "../adapters/young-heap.ts";
 import type { AuditRecord } from "../audit/record.ts";
 import type { AuditToControl, AuditWorkerData } from "../node/audit/audit-worker.ts";
 import { createWalSignal } from "../node/audit/wal-signal.ts";
@@ -89,8 +88,6 @@ async function paceAlone(dir: string, recordOf: RecordOf): Promise<number> {
 }
 
 async function startThread(workerData: AuditWorkerData): Promise<Worker> {
-  // As the process of a node does before it starts its threads.
-  widenYoungHeaps();
   const url = new URL("../node/audit/audit-worker.ts", import.meta.url);
   const worker = new Worker(url, { workerData, name: "audit" });
   await new Promise<void>((resolve, reject) => {

@@ -1,12 +1,10 @@
 import { readFileSync } from "node:fs";
-import { widenYoungHeaps } from "../adapters/young-heap.ts";
 import { runProgram } from "./program.ts";
 import { SERVER_WORDS, serverHelp } from "./server-words.ts";
 
 /** Asked for by commands that end by a signal; all others are ended by it as any program is. */
 let signal: Promise<string> | undefined;
 
-widenYoungHeaps();
 const [word = "", ...words] = process.argv.slice(2);
 const server = Object.hasOwn(SERVER_WORDS, word) ? SERVER_WORDS[word] : undefined;
 if (server !== undefined && (words.includes("--help") || words.includes("-h"))) {
