@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { isName } from "../../proto/ids.ts";
+import { canonicalAddress } from "./address-bytes.ts";
 import type { Pod } from "./pod.ts";
 
 /** Labels by which a pod says who it is; both are needed. */
@@ -46,7 +47,7 @@ export function readPod(shown: ShownPod, exemptNamespaces: readonly string[]): P
     namespace,
     name,
     agent: isName(team) && isName(agent) ? { team, agent } : undefined,
-    addresses: [...new Set(given.filter((ip): ip is string => isIP(ip ?? "") !== 0))],
+    addresses: [...new Set(given.filter(isPlainAddress).map(canonicalAddress))],
     // A canary lives in a namespace of the cluster's own, and is governed for what it is there for.
     exempt: exemptNamespaces.includes(namespace) && labels[LABEL_CANARY] !== "true",
     canary: labels[LABEL_CANARY] === "true",
@@ -91,7 +92,7 @@ function podOf({ name, agent, addresses, link, port, exempt, canary }: Row, i: n
   const [team = "", own = ""] = parts;
   const isAgent = parts.length === 2 && isName(team) && isName(own);
   if (agent !== undefined && !isAgent) return fail("agent is not team/agent");
-  if (!Array.isArray(addresses) || !addresses.every((one) => isText(one) && isIP(one) !== 0))
+  if (!Array.isArray(addresses) || !addresses.every(isPlainAddress))
     return fail("addresses is no list of addresses");
   for (const word of [link, port])
     if (word !== undefined && !isText(word)) fail("link and port are names of interfaces");
@@ -100,12 +101,18 @@ function podOf({ name, agent, addresses, link, port, exempt, canary }: Row, i: n
     namespace: "",
     name,
     agent: isAgent ? { team, agent: own } : undefined,
-    addresses: addresses as string[],
+    // The kernel shows them in one spelling, and a killed address is looked for in what it shows.
+    addresses: addresses.map(canonicalAddress),
     exempt: exempt === true,
     canary: canary === true,
     ...(isText(link) && { link }),
     ...(isText(port) && { port }),
   };
+}
+
+/** With a zone it would name an interface. */
+function isPlainAddress(value: unknown): value is string {
+  return typeof value === "string" && isIP(value) !== 0 && !value.includes("%");
 }
 
 function parsed(text: string): unknown {

@@ -58,6 +58,16 @@ describe("a list of pods by hand", () => {
     ]);
   });
 
+  test("has its addresses in the one spelling that the kernel shows, whoever wrote them", () => {
+    const text = JSON.stringify([{ name: "one", addresses: ["FD00:0::1", "10.0.0.1"] }]);
+    expect(readPodList(text)).toMatchObject([{ addresses: ["fd00::1", "10.0.0.1"] }]);
+    const zoned = JSON.stringify([{ name: "one", addresses: ["fe80::1%eth0"] }]);
+    expect(() => readPodList(zoned)).toThrow("addresses is no list of addresses");
+    const metadata = { uid: "1", name: "one", namespace: "n" };
+    const shown = { metadata, status: { podIP: "FD00::1", podIPs: [{ ip: "fd00::0:1" }] } };
+    expect(readPod(shown, [])?.addresses).toEqual(["fd00::1"]);
+  });
+
   test.each([
     ["{", "no JSON"],
     ["{}", "no array"],
