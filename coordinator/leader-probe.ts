@@ -1,6 +1,5 @@
 import { type Bus, BusFault } from "../ports/bus.ts";
 import { type Clock, monoMs } from "../ports/clock.ts";
-import type { Signer } from "../ports/keys.ts";
 import { CONTROL_STREAM, controlSubject } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
 import type { Replica } from "./replica.ts";
@@ -9,8 +8,6 @@ export type LeaderProbeOptions = {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly replica: Replica;
-  /** This coordinator's own. */
-  readonly signer: Pick<Signer, "kid">;
   readonly tell: Tell;
 };
 
@@ -67,13 +64,11 @@ export class LeaderProbe {
 
   /**
    * Whether another coordinator has committed what the subscription did not bring: a server drops
-   * messages for whoever is slow. Until it is merged no digest of ours opens anybody.
+   * messages for whoever is slow. Until it is merged no digest of ours opens anybody. One that knows of
+   * no other asks too: the bundle that lists others may be what it has missed.
    */
   async #hasMissed(): Promise<boolean> {
-    const { bus, replica, signer } = this.#options;
-    // One that is not listed may not have heard of the bundle that lists it.
-    const isAlone = replica.trust.keysOf("coordinator").every(({ kid }) => kid === signer.kid);
-    if (isAlone) return false;
+    const { bus, replica } = this.#options;
     return (await bus.read(CONTROL_STREAM, replica.lastSeq + 1, 1)).length > 0;
   }
 }

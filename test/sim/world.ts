@@ -44,6 +44,8 @@ export type RunResult = {
 
 const SETUP_MS_MAX = 60_000;
 const LOOK_EVERY_MS = 100;
+/** Between attempts to list the other coordinators. */
+const FOUNDING_LOOK_MS = 5;
 /** Before anything breaks, for agents that ask faster than their rate. */
 const CALM_MS = 12_000;
 /** Requests end by their policy's total timeout; what was lent comes back when it was idle for long. */
@@ -200,7 +202,12 @@ class World {
     await this.#until(() => founder.parts?.replica.state.get("trust") !== undefined);
     const others = coordinators.slice(1);
     if (others.length > 0) {
-      await this.#done(this.#operator.trust(others));
+      const before = founder.parts?.replica.state.get("trust")?.v;
+      // While the first bundle is on its way the next one is refused.
+      while (founder.parts?.replica.state.get("trust")?.v === before) {
+        await this.#done(this.#operator.trust(others));
+        await this.#pass(FOUNDING_LOOK_MS);
+      }
       for (const other of others) other.start();
     }
     await this.#until(() => coordinators.every(hasRead) && this.#plane.leader !== undefined);
