@@ -16,6 +16,7 @@ import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { NodeService } from "../proto/gen/altrace/v1/node_service_pb.ts";
+import { marksOf } from "./actors/stored-accounts.ts";
 import { openWebhook } from "./alerts/open-webhook.ts";
 import type { Webhook } from "./alerts/webhook.ts";
 import { nodeServiceHandlers } from "./api/node-service.ts";
@@ -96,13 +97,13 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     scopes: 2 * config.tableRows + SPARE_SCOPES,
     writers: config.loops + 2,
   });
-  const audit = await startAuditOf(parts, home, table);
+  const store = openLmdbStore(join(home, "control"));
+  const audit = await startAuditOf(parts, home, table, store);
   const mesh = startMeshThread({ parts, home, bootId, audit, table });
   const revoked = revokedBy(mesh.link);
   const machine = openMachineWatch(parts, audit, mesh.link);
   const shared = { parts, table, audit, mesh, sessionSecret: random.bytes(SECRET_BYTES) };
   const loops = Array.from({ length: config.loops }, (_, no) => startLoop(no, shared));
-  const store = openLmdbStore(join(home, "control"));
   const control = new Control({
     createKeyPair,
     mesh: parts.mesh,
@@ -115,6 +116,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     meshLink: mesh.link,
     loops: loops.map(({ link }) => link),
     append: audit.append,
+    ...audit.money,
     log: parts.log,
   });
   const webhook = startAlerts(parts, control, store);
@@ -147,11 +149,12 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
 }
 
 /** The log of a node in this home. */
-function startAuditOf(parts: NodeParts, home: string, table: Table): Promise<AuditLog> {
+function startAuditOf(parts: NodeParts, home: string, table: Table, store: Store) {
   const { config, clock, random } = parts;
   return startAudit(
     {
       home,
+      moneyMarks: (run) => marksOf(store, run),
       mesh: parts.mesh,
       node: config.nodeId,
       version: parts.version,

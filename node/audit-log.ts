@@ -5,6 +5,7 @@ import type { Clock } from "../ports/clock.ts";
 import { type Disk, readWhole } from "../ports/disk.ts";
 import { errorMessage } from "../ports/error-message.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
+import type { CrashProof, LogMark } from "./actors/table-mark.ts";
 import type { AuditToControl, AuditWorkerData, EpochKey } from "./audit/audit-worker.ts";
 import type { EpochLimits } from "./audit/epoch-end.ts";
 import { findRequest } from "./audit/find-records.ts";
@@ -19,8 +20,10 @@ import {
   gapRecord,
   recoverWal,
   runEndRecord,
+  type WalRecovery,
 } from "./audit/recover-wal.ts";
-import { createWalSignal, type WalSignal } from "./audit/wal-signal.ts";
+import { usedInWal } from "./audit/used-since.ts";
+import { createWalSignal, positionOf, type WalSignal } from "./audit/wal-signal.ts";
 import { openWal, type Wal } from "./audit/wal-writer.ts";
 import type { Table } from "./table/table.ts";
 
@@ -45,6 +48,8 @@ export type AuditLogOptions = {
   readonly clock: Clock;
   readonly disk: Disk;
   readonly random: Random;
+  /** From where on the log has to say what was used, by account, of a run that has ended. */
+  readonly moneyMarks: (run: string) => ReadonlyMap<string, LogMark["ends"]>;
   /** A sync failed; allows stop by themselves. */
   readonly onFault: (message: string) => void;
   readonly onLost: (what: string, error: unknown) => void;
@@ -58,6 +63,11 @@ export type AuditLog = {
   /** Id of this start of the node. */
   readonly run: string;
   readonly walDir: string;
+  /** Where the loops' logs end now, and what they prove of the last run if nothing is missing. */
+  readonly money: {
+    readonly logMark: () => LogMark;
+    readonly crashProof: CrashProof | undefined;
+  };
   readonly signalBuffer: SharedArrayBuffer;
   /** Place of the mesh thread's WAL in table and signal. */
   readonly meshWriter: number;
@@ -77,6 +87,8 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
   const walDir = join(home, "wal");
   const recovery = recoverWal({ dir: walDir, random: options.random, clock, disk });
   const { run } = recovery;
+  // Before the audit thread reads files of that run, and deletes what it has read.
+  const crashProof = proofIn(options, walDir, recovery);
   const epoch = currentEpoch(disk, home);
   const signal = createWalSignal(loops + 2);
   const thread = await startAuditThread({ options, run, epoch, walDir, signal, table });
@@ -100,6 +112,7 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
   return {
     run,
     walDir,
+    money: { logMark: () => ({ run, ends: endsOf(signal, loops) }), crashProof },
     signalBuffer: signal.buffer,
     meshWriter: loops + 1,
     append: (record) => appendOrTell(wal, record, onFault),
@@ -115,6 +128,26 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
       await endAuditThread(thread.worker, onLost);
     },
   };
+}
+
+/** The kernel keeps what a process wrote for as long as it runs itself: only then nothing is missing. */
+function proofIn(
+  { disk, moneyMarks, onFault }: AuditLogOptions,
+  walDir: string,
+  { lastRun: run, sameKernelBoot, tornBytes, damagedBytes }: WalRecovery,
+): CrashProof | undefined {
+  if (run === undefined || !sameKernelBoot || tornBytes > 0 || damagedBytes > 0) return undefined;
+  try {
+    return { run, used: usedInWal(disk, walDir, { run, marks: moneyMarks(run) }) };
+  } catch (error) {
+    onFault(`what was spent before the crash is not proven: ${errorMessage(error)}`);
+    return undefined;
+  }
+}
+
+function endsOf(signal: WalSignal, loops: number): LogMark["ends"] {
+  const writers = Array.from({ length: loops }, (_, no) => no);
+  return Object.fromEntries(writers.map((no) => [`loop${no}`, positionOf(signal, no)]));
 }
 
 /** Logs of earlier epochs do not grow any more, but they are answered from all the same. */

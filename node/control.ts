@@ -6,6 +6,7 @@ import { spiffeId } from "../proto/ids.ts";
 import { accountOf, type Holder } from "./account-of.ts";
 import { NOTHING } from "./actors/account-book.ts";
 import { ActorHost } from "./actors/actor-host.ts";
+import type { ActorHostDeps } from "./actors/actor-host-deps.ts";
 import type { LadderChange } from "./actors/ladder.ts";
 import { overrunTill, rowTill, type Till } from "./actors/till.ts";
 import { AgentHistory } from "./agent-history.ts";
@@ -38,7 +39,7 @@ const TICK_MS = 1_000;
 /** An account that nobody used for this long gives its money back. */
 const IDLE_NS = 30_000_000_000n;
 
-export type ControlDeps = {
+export type ControlDeps = Pick<ActorHostDeps, "logMark" | "crashProof"> & {
   readonly mesh: string;
   readonly node: string;
   readonly bootId: string;
@@ -118,8 +119,7 @@ export class Control {
       rowOf: (agentId) => this.#rows.get(`agent/${agentId}`),
     });
     this.actors = new ActorHost({
-      store,
-      clock,
+      ...deps,
       ledger,
       policy: () => this.policies.current,
       tillOf: (account) => this.#tillOf(account),

@@ -5,7 +5,8 @@ import type { Cost } from "../decision/facts.ts";
  * One account's money on this node: leases from the coordinator, and what of them lies in the table.
  *
  * B1. For each lease and unit: 0 <= spent <= lent <= amount.
- * B2. `lent` is stored before the table sees it, so after a crash what was lent counts as spent.
+ * B2. `lent` is stored before the table sees it, so after a crash what was lent counts as spent, but for
+ *     what a whole log proves to have lain in the table.
  * B3. Each amount that was spent is charged once: to a lease, or to the account's debt. A lease's
  *     `spent` never falls.
  * B4. Nothing of a lease is lent after its deadline.
@@ -210,15 +211,42 @@ export function interimSettlements(book: Book): {
 }
 
 /**
+ * What of a balance is money of leases that go on, and how much of each of them it can be at most. As much
+ * of it as leases that have ended still have out may be theirs, so that is left out.
+ */
+export function unheldIn(
+  book: Book,
+  balance: Cost,
+  nowNs: bigint,
+): { readonly unheld: Cost; readonly open: readonly Cost[] } {
+  const ended = expiredOnes(book, nowNs).map((index) => open(book.leases[index] as Lease));
+  return {
+    unheld: atLeastZero(minus(balance, ended.reduce(plus, NOTHING))),
+    open: book.leases.map((lease) => (isLive(lease, nowNs) ? open(lease) : NOTHING)),
+  };
+}
+
+/**
  * After a crash the table is gone: what was lent to it counts as spent, and every lease is closed.
  *
+ * @param proven What lay unheld in the table for certain; `open` as `unheldIn` told it. It goes back.
  * @returns The debt that the leases could not pay stays.
  */
-export function settleAfterCrash(book: Book): {
+export function settleAfterCrash(
+  book: Book,
+  proven: { readonly unheld: Cost; readonly open: readonly Cost[] } = { unheld: NOTHING, open: [] },
+): {
   readonly settlements: readonly LeaseSettlement[];
   readonly debt: Cost;
 } {
-  const spent = book.leases.map((lease) => ({ ...lease, spent: lease.lent }));
+  const lent = book.leases.map((lease) => ({ ...lease, spent: lease.lent }));
+  // As the table's money comes back: that of the newest lease first.
+  const { leases: spent } = spread(lent, {
+    order: lent.map((_, index) => index).reverse(),
+    amount: proven.unheld,
+    room: (lease, index) => least(lease.spent, proven.open[index] ?? NOTHING),
+    change: (lease, part) => ({ ...lease, spent: minus(lease.spent, part) }),
+  });
   const { leases, rest } = spread(spent, {
     order: spent.map((_, index) => index),
     amount: book.debt,
@@ -319,7 +347,7 @@ function spread(
     /** Indexes, first served first. */
     readonly order: readonly number[];
     readonly amount: Cost;
-    readonly room: (lease: Lease) => Cost;
+    readonly room: (lease: Lease, index: number) => Cost;
     readonly change: (lease: Lease, part: Cost) => Lease;
   },
 ): { readonly leases: readonly Lease[]; readonly rest: Cost } {
@@ -327,7 +355,7 @@ function spread(
   let rest = how.amount;
   for (const index of how.order) {
     const lease = changed[index] as Lease;
-    const part = least(rest, how.room(lease));
+    const part = least(rest, how.room(lease, index));
     changed[index] = how.change(lease, part);
     rest = minus(rest, part);
   }

@@ -44,7 +44,8 @@ import { TickRound } from "./tick-round.ts";
 // A3. Nothing is lent and no reply leaves before its commit resolved. A crash loses only what nobody
 //     was told, and the table is told last. A commit that failed is tried again before any later
 //     message is looked at, since nobody knows whether it took place.
-// A4. Recovery counts everything lent as spent: no table survives a crash.
+// A4. Recovery counts everything lent as spent, since no table survives a crash; but for what a whole
+//     log proves to have lain there.
 // A5. Mailboxes are bounded. A full one refuses a top-up as `unavailable`; it never waits.
 // A6. A settlement carries its lease's epoch; the ledger ignores one of another epoch.
 
@@ -80,7 +81,7 @@ export class ActorHost {
     });
   }
 
-  /** Settles what an earlier run left open: what was lent is spent, the rest of each lease goes back. */
+  /** Settles what an earlier run left open (A4); the rest of each lease goes back. */
   async recover(): Promise<void> {
     await recoverBooks(this.#deps);
     void this.#outbox.send();
@@ -257,7 +258,7 @@ export class ActorHost {
   async #commit(seat: Seat, result: StepResult): Promise<unknown> {
     if (!result.durable) return undefined;
     try {
-      await this.#deps.store.commit(writesOf(seat.account, seat.state, result));
+      await this.#deps.store.commit(writesOf(seat, result, this.#deps));
       return undefined;
     } catch (error) {
       return error;

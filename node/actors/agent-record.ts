@@ -10,6 +10,7 @@ import {
 import type { BudgetRung, BudgetUse } from "./budget-share.ts";
 import type { CauseScore } from "./cause-scores.ts";
 import type { LadderState, Level } from "./ladder.ts";
+import type { TableMark } from "./table-mark.ts";
 
 /** The stored forms of an actor's state: JSON, with 64-bit amounts as decimal strings. */
 
@@ -18,9 +19,10 @@ type StoredCost = readonly [usdMicros: string, tokens: string, calls: string];
 /** A stored value that this version cannot read; the agent is not served until somebody looked. */
 export class StoredStateError extends Error {}
 
-/** What a crash must not forget: leases, what of them was lent, debt. */
-export function encodeBook(book: Book): Uint8Array {
+/** What a crash must not forget: leases, what of them was lent, debt, and what lay in the table. */
+export function encodeBook(book: Book, mark?: TableMark): Uint8Array {
   return encode({
+    ...(mark && { mark: { ...mark, unheld: pack(mark.unheld), open: mark.open.map(pack) } }),
     leases: book.leases.map(({ id, epoch, amount, lent }) => ({
       id,
       epoch,
@@ -43,6 +45,26 @@ export function decodeBook(bytes: Uint8Array): Book {
       return { ...newLease({ id, epoch: asCount(one.epoch), amount, deadlineNs: 0n }), lent };
     });
     return { ...EMPTY_BOOK, leases, debt: unpack(stored.debt) };
+  });
+}
+
+/** Undefined where none was stored, as by an earlier version. */
+export function decodeTableMark(bytes: Uint8Array): TableMark | undefined {
+  return decoding(() => {
+    const { mark } = decode(bytes);
+    if (mark === undefined) return undefined;
+    const { run, ends, unheld, open } = asObject(mark);
+    if (!Array.isArray(open)) throw new TypeError("not a list");
+    const places = Object.entries(asObject(ends)).map(([writer, place]) => {
+      const { fileNo, bytes: before } = asObject(place);
+      return [writer, { fileNo: asCount(fileNo), bytes: asCount(before) }] as const;
+    });
+    return {
+      run: asText(run),
+      ends: Object.fromEntries(places),
+      unheld: unpack(unheld),
+      open: open.map(unpack),
+    };
   });
 }
 

@@ -12,6 +12,20 @@ export type Mutation = {
 /** What `npm run sim -- --mutations` breaks, one after another. */
 export const MUTATIONS: readonly Mutation[] = [
   {
+    name: "give back what the log says was used",
+    file: "node/actors/stored-accounts.ts",
+    find: "{ ...mark, unheld: atLeastZero(minus(mark.unheld, used)) }",
+    replace: "{ ...mark, unheld: atLeastZero(minus(mark.unheld, minus(used, used))) }",
+    oracles: ["spent-within-granted", "nothing-leaks"],
+  },
+  {
+    name: "take an open hold for unspent",
+    file: "node/audit/used-since.ts",
+    find: "for (const { account, held } of sharesOf(hold, hold.held)) add(account, hold, held);",
+    replace: "for (const { account } of sharesOf(hold, hold.held)) add(account, hold, NOTHING);",
+    oracles: ["spent-within-granted", "nothing-leaks"],
+  },
+  {
     name: "reserve after the call",
     file: "node/table/reserve.ts",
     find: "  const taken = withoutUnits(charges.cost, unlimitedUnits(table, row));\n",

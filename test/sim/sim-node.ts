@@ -1,5 +1,8 @@
 import { Registry } from "prom-client";
 import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
+import { marksOf } from "../../node/actors/stored-accounts.ts";
+import type { CrashProof } from "../../node/actors/table-mark.ts";
+import { type LoggedRecord, usedSince } from "../../node/audit/used-since.ts";
 import { Control } from "../../node/control.ts";
 import { openDataLoop } from "../../node/data-loop.ts";
 import type { Connections } from "../../node/dataplane/connections.ts";
@@ -14,7 +17,7 @@ import { createTable, type Table } from "../../node/table/table.ts";
 import type { ControlToMesh } from "../../node/thread-messages.ts";
 import type { Keys, Signer } from "../../ports/keys.ts";
 import { uuidV7 } from "../../ports/random.ts";
-import { StoreFault } from "../../ports/store.ts";
+import { type Store, StoreFault } from "../../ports/store.ts";
 import { type TwinStore, twinStore } from "../../ports/twin-store.ts";
 import { type Ack, tapBus } from "./bus-tap.ts";
 import type { Draw } from "./draw.ts";
@@ -56,6 +59,9 @@ export class SimNode {
   #process: SimProcess | undefined;
   #bus: SimBus | undefined;
   #run: NodeRun | undefined;
+  /** What the loop of the last start had written into its log, and whether all of it is there. */
+  #written: { readonly run: string; readonly records: LoggedRecord[] } = { run: "", records: [] };
+  #isLogWhole = false;
   /** Starts so far. */
   boots = 0;
 
@@ -110,8 +116,12 @@ export class SimNode {
     });
   }
 
-  /** Ends it as a loss of power does: memory and table are gone, and what was on its way to a disk. */
+  /**
+   * Ends it as a loss of power does: memory and table are gone, and what was on its way to a disk. Or as
+   * `kill -9` does, after which the log has all that was written into it.
+   */
   crash(): void {
+    this.#isLogWhole = this.#draw.chance(0.5);
     this.#process?.kill();
     void this.#bus?.close();
     this.#process = undefined;
@@ -136,6 +146,11 @@ export class SimNode {
     const [controlSide, loopOfControl] = simChannel(process, this.#draw.fork());
     const [meshOfLoop, loopSide] = simChannel(process, this.#draw.fork());
     const post = (message: unknown): void => meshSide.postMessage(message);
+    const store = process.opened(this.#controlStore);
+    const crashProof = this.#proofOf(store);
+    const records: LoggedRecord[] = [];
+    this.#written = { run: bootId, records };
+    const end = () => ({ fileNo: 1, bytes: records.length });
     const thread = this.#meshThread(process, { table, bootId, post });
     meshSide.on("message", (message: ControlToMesh) => thread.take(message));
     const control = new Control({
@@ -143,7 +158,9 @@ export class SimNode {
       node: this.name,
       bootId,
       table,
-      store: process.opened(this.#controlStore),
+      store,
+      logMark: () => ({ run: bootId, ends: { loop0: end() } }),
+      crashProof,
       clock,
       random,
       meshLink: new MeshThreadLink(controlOfMesh, clock),
@@ -169,6 +186,7 @@ export class SimNode {
           draw: this.#draw.fork(),
           faults: this.#world.logFaults,
           onRecord: (record, isKept) => {
+            if (isKept) records.push({ writer: "loop0", at: end(), record });
             if (record.k === "decision" && isKept) {
               this.#world.tell({ ...at, t: "decided", record });
             }
@@ -193,6 +211,12 @@ export class SimNode {
     this.#world.tell({ ...at, t: "restored", versionOf });
     await control.start();
     this.#run = { bootId, process, table, replica, control, loop, connections };
+  }
+
+  #proofOf(store: Store): CrashProof | undefined {
+    const { run, records } = this.#written;
+    if (!this.#isLogWhole) return undefined;
+    return { run, used: usedSince(records, marksOf(store, run)) };
   }
 
   #meshThread(
