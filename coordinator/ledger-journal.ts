@@ -9,7 +9,8 @@
 //     writes everything anew, as a snapshot, before it lends again.
 // J4. A link counts by its seal and its place: its `prev` is the hash of the link before. What others
 //     wrote between is passed over and told.
-// J5. A snapshot is written long before the stream forgets the last one.
+// J5. A snapshot is written long before the stream forgets the last one. Whoever has read half of one
+//     reads it again from its start.
 // J6. Before anything is passed over for its seal, the mesh's newest trust bundle is taken in: a link
 //     may be of a coordinator that was added while this one heard nothing. Passing over such a link and
 //     writing behind it would be two ledgers in one chain.
@@ -286,7 +287,8 @@ export class LedgerJournal implements LedgerStore {
     const { place } = this.#copy;
     const reading = new JournalReading(place);
     await this.#readInto(reading, place.endSeq + 1);
-    if (newest !== undefined && reading.isShortOf(newest)) throw lagging();
+    // Half of a snapshot was read before, and nothing joins on to its other half: from its start, then.
+    if (newest !== undefined && reading.isShortOf(newest)) return this.#reload(newest);
     await this.#take(reading);
   }
 

@@ -334,6 +334,26 @@ describe("the ledger's journal", () => {
     expect(contents(b.restart())).toEqual(contents(a.journal));
   });
 
+  test("J5: whoever read half of a snapshot takes over once it is whole", async () => {
+    const world = new World();
+    let fates: AppendFate[] = [];
+    const a = world.coordinator("a", { appendFate: () => fates.shift() ?? "good" });
+    const b = world.coordinator("b");
+    await a.lead();
+    const big = "v".repeat(200_000);
+    for (const key of ["x", "y", "z"]) await a.journal.commit([put(key, big)]);
+    fates = ["good", "not_stored"];
+    const writing = a.journal.snapshot();
+    for (let step = 0; step < 20; step += 1) await new Promise(setImmediate);
+    await b.journal.catchUp();
+    world.clock.advance(1_000);
+    expect(await writing).toBe("committed");
+    await a.journal.commit([put("w", "1")]);
+    b.restart();
+    expect(await b.lead()).toBe(2);
+    expect(contents(b.journal)).toEqual(contents(a.journal));
+  });
+
   test("J5: a journal without its beginning and without a snapshot is no ledger", async () => {
     const world = new World();
     const a = world.coordinator("a");
