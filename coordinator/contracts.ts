@@ -4,6 +4,7 @@
 // K1. Nothing is taken in that a node would refuse: the same verification, by the same trust.
 // K2. Below what is revoked nothing is opened and nothing is lent, by the mesh's state and by the
 //     ledger, whichever hears of it first.
+//     Nor below an agent that was killed: it may well have the keys of those that it delegated to.
 // K3. A contract is lent to and served on one node: the one whose key it is held by, or where its agent
 //     holds it, the one that was named when its account was opened.
 // K4. What was delegated from a contract is carved for the node that serves that contract, and for nobody else, the
@@ -42,6 +43,12 @@ export type ContractView = {
 
 /** What a node is told of a contract that it serves. */
 export type Served = { readonly chain: string; readonly rate: Rate };
+
+/** Nothing is lent: somebody is killed from whom its authority comes, or policy has its agent elsewhere. */
+export type ContractBar = {
+  readonly refused: "killed_contract" | "not_placed";
+  readonly message: string;
+};
 
 export type NotOpened =
   | ContractRefusal
@@ -138,12 +145,25 @@ export class Contracts {
     });
   }
 
-  /** Whether policy still places a contract's agent on the node that serves it; true for what is unknown. */
-  isPlaced(name: string): Promise<boolean> {
+  /** Why nothing is lent to the contract of that account, whatever it has left; `undefined` for what is unknown. */
+  barred(name: string): Promise<ContractBar | undefined> {
     return this.#options.ledger.contracts((contracts) => {
       const account = contracts.get(name.slice("contract/".length));
-      return account === undefined || this.#isPlaced(account);
+      if (account === undefined) return undefined;
+      // Its own agent's kill counts too: the account is lent from on nobody else's behalf.
+      for (let of: ContractAccount | undefined = account; of; of = contracts.get(of.parent)) {
+        const killed = this.#killedOf(of);
+        if (killed !== undefined) return { refused: "killed_contract", message: killed };
+      }
+      const message = `${name} is not placed on ${account.node}`;
+      return this.#isPlaced(account) ? undefined : { refused: "not_placed", message };
     });
+  }
+
+  /** The kill of a contract or of the agent that holds it. */
+  #killedOf({ id, agent }: { readonly id: string; readonly agent: string }): string | undefined {
+    const scopes = [contractAccountName(id), `agent/${agent}`];
+    return scopes.find((scope) => this.#options.replica.state.killed(scope));
   }
 
   #isPlaced({ agent, node }: ContractAccount): boolean {
@@ -199,8 +219,11 @@ export class Contracts {
       },
     });
     if ("refused" in verified) return verified;
-    const killed = verified.links.find(({ id }) => replica.state.killed(contractAccountName(id)));
-    return killed ? { refused: "killed_contract", message: killed.id } : verified;
+    const [leaf, ...above] = verified.links.toReversed();
+    const killed = above.map(({ id, claims: { agent } }) => this.#killedOf({ id, agent }));
+    if (leaf && replica.state.killed(contractAccountName(leaf.id))) killed.push(leaf.id);
+    const message = killed.find((scope) => scope !== undefined);
+    return message === undefined ? verified : { refused: "killed_contract", message };
   }
 
   #accountOf({ leaf, links }: VerifiedChain, chain: string, named: string): ContractAccount {

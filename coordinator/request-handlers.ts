@@ -134,7 +134,7 @@ async function lease(
   // Agents' questions of one batch are one commit: nothing is waited for between them.
   const isContract = account.startsWith("contract/");
   const barred = isContract
-    ? await contractBarred(options, account, from.node)
+    ? await options.contracts.barred(account)
     : barredBy(options, account, from.node);
   const ask = { ...from, account, need, want, ...(barred && { barred }) };
   const answer = await orUnavailable(options.ledger.lease(ask));
@@ -170,15 +170,6 @@ function barredBy(
   if (!placement.isPlaced(node, account)) return notPlaced(account, node);
   const [kill] = replica.state.killsFor(`${scope.team}/${scope.agent}`);
   return kill && { refused: `killed_${kill.parsed.kind}`, message: kill.scope };
-}
-
-async function contractBarred(
-  { replica, contracts }: RequestHandlersOptions,
-  account: string,
-  node: string,
-): Promise<Barred | undefined> {
-  if (replica.state.killed(account)) return { refused: "killed_contract", message: account };
-  return (await contracts.isPlaced(account)) ? undefined : notPlaced(account, node);
 }
 
 function notPlaced(account: string, node: string): Barred {

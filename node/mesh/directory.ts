@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Rate } from "../../authority/rate.ts";
+import type { Contract } from "../../authority/verify-chain.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import type { Reason } from "../../proto/reasons.ts";
@@ -21,6 +22,8 @@ import { ScopeCellMap } from "./scope-cell-map.ts";
 // D3. Answers carry the key generation they were made under; a change of keys makes a new one.
 // D4. Where the rate of a contract changes, its buckets hold no more right after than right before: what is
 //     moved to a child and back again fills no bucket in between.
+// D5. A contract's cell says killed while anything is killed that its authority comes from: the contract, one
+//     above it, or an agent that delegated in its chain. Such an agent may well have the worker's key.
 
 export type Resolved =
   | { readonly grant: RowGrant; readonly isNewRow: boolean }
@@ -42,14 +45,17 @@ type Holder = RowRef & {
   readonly agentId: string;
   readonly contractId: string | undefined;
   readonly scopes: readonly string[];
-  /** Ids of its contract's chain, root first; none where there is no contract. */
-  readonly lineage: readonly string[];
+  /** Where its authority comes from (D5); none where there is no contract. */
+  readonly sources: readonly string[];
   /** Of a contract: what its buckets are filled by. */
   rate?: Rate;
 };
 
 /** As much of a contract's id as stands for its key in the log. */
 const KEY_ID_CHARS = 16;
+
+/** A contract below a scope: all that may kill it, and how many rows serve it. */
+type Standing = { readonly sources: readonly string[]; rows: number };
 
 type Leaving = { readonly holder: Holder; told: boolean };
 
@@ -63,8 +69,8 @@ export class Directory {
   /** By agent, then by contract or "". */
   readonly #holders = new Map<string, Map<string, Holder>>();
   readonly #leaving = new Set<Leaving>();
-  /** Scopes of the contracts that stand under a contract, itself included, while a row serves them. */
-  readonly #under = new Map<string, Map<string, number>>();
+  /** By scope, the scopes of the contracts whose authority comes from it, while a row serves them. */
+  readonly #under = new Map<string, Map<string, Standing>>();
 
   constructor({ table, killed }: DirectoryDeps) {
     this.#table = table;
@@ -75,16 +81,18 @@ export class Directory {
 
   /** Stores a kill or a revive in the scope's cells; false when no row of this node is under it. */
   store(scope: string, killed: boolean): boolean {
-    let isUnder = false;
-    // A contract's row has one cell, for itself: a revocation is stored for everything below too.
-    for (const one of this.scopesUnder(scope)) isUnder = this.#cells.store(one, killed) || isUnder;
+    let isUnder = isContract(scope) ? false : this.#cells.store(scope, killed);
+    // A contract's row has one cell, for itself: what kills it from above is stored there too.
+    for (const [contract, { sources }] of this.#under.get(scope) ?? []) {
+      const isKilled = killed || this.#anyKilled(sources);
+      isUnder = this.#cells.store(contract, isKilled) || isUnder;
+    }
     return isUnder;
   }
 
-  /** The scopes with a cell that a kill of this one covers; for all but contracts it is that one. */
-  scopesUnder(scope: string): readonly string[] {
-    const id = contractOf(scope);
-    return id === undefined ? [scope] : [...(this.#under.get(id)?.keys() ?? [])];
+  /** Contracts that a kill of this scope covers (D5), as scopes; among them the one that it is. */
+  contractsUnder(scope: string): readonly string[] {
+    return [...(this.#under.get(scope)?.keys() ?? [])];
   }
 
   /** Takes in the current record of a key, and makes answers about keys void. */
@@ -114,7 +122,8 @@ export class Directory {
     }
     const { contractId } = key;
     const current = this.#holders.get(key.agentId)?.get(contractId ?? "");
-    const holder = current ?? this.#seat(key, contractId === undefined ? [] : [contractId]);
+    const sources = contractId === undefined ? [] : [`contract/${contractId}`];
+    const holder = current ?? this.#seat(key, sources);
     if (!holder) return { refused: "table_full" };
     return { grant: this.#grant(key, holder), isNewRow: holder !== current };
   }
@@ -138,13 +147,12 @@ export class Directory {
       notAfterMs: 0,
     };
     const current = this.#holders.get(key.agentId)?.get(leaf.id);
-    const lineage = links.map(({ id }) => id);
-    const holder = current ?? this.#seat(key, lineage);
+    const holder = current ?? this.#seat(key, sourcesOf(links));
     if (!holder) return { refused: "table_full" };
     if (holder === current) this.#refit(holder, rate, nowNs);
-    else this.#begin(holder, rate, nowNs);
+    else this.#begin(holder, { rate, isRoot: links.length === 1 }, nowNs);
     const contract: ContractGrant = {
-      ids: lineage,
+      ids: links.map(({ id }) => id),
       holders: links.map((link) => link.claims.agent),
       effective,
       rate,
@@ -208,7 +216,7 @@ export class Directory {
         this.#leaving.add(leaving);
       } else if (leaving.told && this.#rows.reclaim(holder.row)) {
         for (const scope of holder.scopes) this.#cells.drop(scope);
-        this.#leaveLineage(holder);
+        this.#leaveSources(holder);
       } else {
         this.#leaving.add(leaving);
       }
@@ -224,9 +232,9 @@ export class Directory {
     return this.#keys.size;
   }
 
-  #seat(key: VirtualKey, lineage: readonly string[]): Holder | undefined {
+  #seat(key: VirtualKey, sources: readonly string[]): Holder | undefined {
     const scopes = scopesOf(key);
-    const cells = this.#takeCells(scopes, lineage);
+    const cells = this.#takeCells(scopes, sources);
     if (!cells) return undefined;
     const ref = this.#rows.allot(cells);
     if (!ref) {
@@ -234,18 +242,17 @@ export class Directory {
       return undefined;
     }
     const { agentId, contractId } = key;
-    const holder = { ...ref, agentId, contractId, scopes, lineage };
-    this.#joinLineage(holder);
+    const holder = { ...ref, agentId, contractId, scopes, sources };
+    this.#joinSources(holder);
     const ofAgent = this.#holders.get(agentId) ?? new Map<string, Holder>();
     this.#holders.set(agentId, ofAgent.set(contractId ?? "", holder));
     return holder;
   }
 
-  #takeCells(scopes: readonly string[], lineage: readonly string[]): RowCells | undefined {
+  #takeCells(scopes: readonly string[], sources: readonly string[]): RowCells | undefined {
     const cells: number[] = [];
-    const isRevoked = lineage.some((id) => this.#killed(`contract/${id}`));
     for (const scope of scopes) {
-      const isKilled = contractOf(scope) === undefined ? this.#killed(scope) : isRevoked;
+      const isKilled = isContract(scope) ? this.#anyKilled(sources) : this.#killed(scope);
       const cell = this.#cells.take(scope, isKilled);
       if (cell === undefined) {
         for (const taken of scopes.slice(0, cells.length)) this.#cells.drop(taken);
@@ -258,29 +265,39 @@ export class Directory {
     return { team, agent, contract };
   }
 
-  #joinLineage({ contractId, lineage }: Holder): void {
-    for (const id of lineage) {
-      const scopes = this.#under.get(id) ?? new Map<string, number>();
-      const scope = `contract/${contractId}`;
-      this.#under.set(id, scopes.set(scope, (scopes.get(scope) ?? 0) + 1));
+  #anyKilled(sources: readonly string[]): boolean {
+    return sources.some((scope) => this.#killed(scope));
+  }
+
+  #joinSources({ contractId, sources }: Holder): void {
+    const contract = `contract/${contractId}`;
+    for (const scope of sources) {
+      const under = this.#under.get(scope) ?? new Map<string, Standing>();
+      const rows = (under.get(contract)?.rows ?? 0) + 1;
+      this.#under.set(scope, under.set(contract, { sources, rows }));
     }
   }
 
-  #leaveLineage({ contractId, lineage }: Holder): void {
-    for (const id of lineage) {
-      const scopes = this.#under.get(id);
-      const scope = `contract/${contractId}`;
-      const left = (scopes?.get(scope) ?? 1) - 1;
-      if (left > 0) scopes?.set(scope, left);
-      else scopes?.delete(scope);
-      if (scopes?.size === 0) this.#under.delete(id);
+  #leaveSources({ contractId, sources }: Holder): void {
+    const contract = `contract/${contractId}`;
+    for (const scope of sources) {
+      const under = this.#under.get(scope);
+      const standing = under?.get(contract);
+      if (standing === undefined || under === undefined) continue;
+      standing.rows -= 1;
+      if (standing.rows === 0) under.delete(contract);
+      if (under.size === 0) this.#under.delete(scope);
     }
   }
 
   /** A root's buckets begin full; what is delegated takes nothing that its delegator has. */
-  #begin(holder: Holder, rate: Rate, nowNs: bigint): void {
+  #begin(
+    holder: Holder,
+    { rate, isRoot }: { readonly rate: Rate; readonly isRoot: boolean },
+    nowNs: bigint,
+  ): void {
     holder.rate = rate;
-    if (holder.lineage.length > 1) emptyBuckets(this.#table, holder.row, rate, nowNs);
+    if (!isRoot) emptyBuckets(this.#table, holder.row, rate, nowNs);
   }
 
   #refit(holder: Holder, rate: Rate, nowNs: bigint): void {
@@ -312,6 +329,13 @@ function scopesOf(key: VirtualKey): readonly string[] {
   return key.contractId === undefined ? scopes : [...scopes, `contract/${key.contractId}`];
 }
 
-function contractOf(scope: string): string | undefined {
-  return scope.startsWith("contract/") ? scope.slice("contract/".length) : undefined;
+/** D5: every contract of a chain, and every agent that delegated in it. */
+function sourcesOf(links: readonly Contract[]): readonly string[] {
+  const contracts = links.map(({ id }) => `contract/${id}`);
+  const delegators = links.slice(0, -1).map(({ claims }) => `agent/${claims.agent}`);
+  return [...contracts, ...new Set(delegators)];
+}
+
+function isContract(scope: string): boolean {
+  return scope.startsWith("contract/");
 }

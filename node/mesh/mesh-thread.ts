@@ -215,21 +215,22 @@ export class MeshThread {
     await this.#deps.onStopped();
   }
 
-  /** Connections are filed under their own contract: everything below a revoked one is named. */
+  /** Connections are filed under their own contract: every one that a kill covers is named. */
   #cut(
     kill: { readonly by: KilledBy; readonly scope: string; readonly isGated: boolean },
     done: (count: number, atNs: bigint) => void,
   ): void {
-    const scopes = this.replica.directory.scopesUnder(kill.scope);
-    if (scopes.length === 0) {
-      this.#loops.cut(kill, done);
-      return;
-    }
-    let waiting = scopes.length;
+    const contracts = this.replica.directory.contractsUnder(kill.scope);
+    // The kernel has the killed agent's addresses, not those of whom it delegated to.
+    const isGated = kill.by === "contract" && kill.isGated;
+    const below = contracts.map((scope) => ({ by: "contract" as const, scope, isGated }));
+    // A contract is among those that its own revocation covers, if anybody here is served under it.
+    const cuts = kill.by === "contract" && below.length > 0 ? below : [kill, ...below];
+    let waiting = cuts.length;
     let total = 0;
     let last = 0n;
-    for (const one of scopes) {
-      this.#loops.cut({ ...kill, scope: one }, (count, atNs) => {
+    for (const cut of cuts) {
+      this.#loops.cut(cut, (count, atNs) => {
         waiting -= 1;
         total += count;
         if (atNs > last) last = atNs;

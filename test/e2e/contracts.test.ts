@@ -266,6 +266,24 @@ describe("contracts", () => {
     expect(JSON.stringify(kills.said)).toContain(`contract/${root.contract}`);
   });
 
+  test("a kill of an agent ends what it delegated to others, until it is revived", async () => {
+    const root = await issue();
+    const worker = await delegated(root.key, { agent: "research/worker-2", grant: PART });
+    provider.script("held", { held: true });
+    const messages = [{ role: "user", content: "script held" }];
+    const stream = await oncePaced(() => chat(worker.key, { stream: true, messages }));
+    expect(stream.status).toBe(200);
+    const text = stream.text();
+    expect((await cli("kill", "agent/research/worker-1", "--wait")).code).toBe(0);
+    const refused = await chat(worker.key);
+    expect([refused.status, reasonOf(refused)]).toEqual([403, "killed_contract"]);
+    expect(await text).toContain("killed_contract");
+    // Its own key has nothing to do with it.
+    expect((await chat(altrace.key("research/worker-2"))).status).toBe(200);
+    expect((await cli("revive", "agent/research/worker-1", "--wait")).code).toBe(0);
+    expect((await oncePaced(() => chat(worker.key))).status).toBe(200);
+  });
+
   test("a key that is bound to an address counts from no other", async () => {
     const { key } = await issue(GRANT, "--source", "192.0.2.7");
     const refused = await chat(key);

@@ -2,12 +2,17 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { ed25519Verifier } from "../../../adapters/ed25519-verifier.ts";
 import { Contracts, type ContractsOptions } from "../../../coordinator/contracts.ts";
-import { PolicyPlacement } from "../../../coordinator/placement.ts";
+import {
+  PLACED_EVERYWHERE,
+  type Placement,
+  PolicyPlacement,
+} from "../../../coordinator/placement.ts";
 import { contentScanner } from "../../../node/content-scanner.ts";
 import { readPolicy } from "../../../policy/read-policy.ts";
 import { PolicySchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import {
   chainText,
+  child,
   HOLDERS,
   MESH,
   NOW_S,
@@ -61,19 +66,19 @@ test("an agent is placed where policy says, and everywhere where it says nothing
   expect(placement.isPlaced("edge-9", "overrun")).toBe(true);
 });
 
-test("a contract is opened and lent for only where its agent is placed, as policy says now", async () => {
+/** Contracts over a ledger of their own, as the mesh's state and policy are at each moment. */
+function contractsIn(state: { placement: Placement; readonly killed: Set<string> }): Contracts {
   const world = new LedgerWorld([
     { account: "team/research", parent: undefined, limits: [] },
     { account: "agent/research/planner", parent: "team/research", limits: [] },
   ]);
   world.nowMs = NOW_S * 1_000;
-  let placement = placementBy("{ nodes: [n9] }");
   const keys = [...HOLDERS];
-  const contracts = new Contracts({
+  return new Contracts({
     mesh: MESH,
     clock: { nowMs: () => NOW_S * 1_000 } as ContractsOptions["clock"],
     replica: {
-      state: { records: () => [], killed: () => false },
+      state: { records: () => [], killed: (scope: string) => state.killed.has(scope) },
       trust: {
         lookup: operatorEntry,
         nodeKey: (node: string) => keys[Number(node.slice(1))],
@@ -86,17 +91,51 @@ test("a contract is opened and lent for only where its agent is placed, as polic
       contracts: async (use) => use(world.ledger.contracts),
       onLed: () => undefined,
     } as ContractsOptions["ledger"],
-    placement: { isPlaced: (node, account) => placement.isPlaced(node, account) },
+    placement: { isPlaced: (node, account) => state.placement.isPlaced(node, account) },
   });
+}
+
+async function opened(opening: ReturnType<Contracts["issue"]>): Promise<string> {
+  const view = await opening;
+  if ("refused" in view) throw new Error(view.refused);
+  return `contract/${view.account.id}`;
+}
+
+test("a contract is opened and lent for only where its agent is placed, as policy says now", async () => {
+  const state = { placement: placementBy("{ nodes: [n9] }"), killed: new Set<string>() };
+  const contracts = contractsIn(state);
   const chain = chainText(root());
   expect(await contracts.issue(chain, { node: "" })).toMatchObject({ refused: "not_placed" });
-  placement = placementBy('{ nodes: ["n*"] }');
-  const opened = await contracts.issue(chain, { node: "" });
-  if ("refused" in opened) throw new Error(opened.refused);
-  const name = `contract/${opened.account.id}`;
-  expect(await contracts.isPlaced(name)).toBe(true);
-  placement = placementBy("{ nodes: [n9] }");
-  expect(await contracts.isPlaced(name)).toBe(false);
+  state.placement = placementBy('{ nodes: ["n*"] }');
+  const name = await opened(contracts.issue(chain, { node: "" }));
+  expect(await contracts.barred(name)).toBeUndefined();
+  state.placement = placementBy("{ nodes: [n9] }");
+  expect(await contracts.barred(name)).toMatchObject({ refused: "not_placed" });
+});
+
+test("K2: nothing is opened or lent below an agent that is killed, until it is revived", async () => {
+  const state = { placement: PLACED_EVERYWHERE, killed: new Set<string>() };
+  const contracts = contractsIn(state);
+  const top = root({ agent: "research/planner" });
+  const low = child(top, { agent: "research/hand" });
+  const carve = () => contracts.carve(chainText(top, low), { node: "", asker: "n0" });
+  const name = await opened(contracts.issue(chainText(top), { node: "" }));
+  state.killed.add("agent/research/planner");
+  const refused = { refused: "killed_contract", message: "agent/research/planner" };
+  expect(await carve()).toMatchObject(refused);
+  expect(await contracts.barred(name)).toMatchObject(refused);
+  state.killed.clear();
+  const below = await opened(carve());
+  for (const scope of ["agent/research/planner", "agent/research/hand", name, below]) {
+    state.killed.add(scope);
+    expect(await contracts.barred(below)).toMatchObject({
+      refused: "killed_contract",
+      message: scope,
+    });
+    state.killed.clear();
+  }
+  state.killed.add("agent/research/hand");
+  expect(await contracts.barred(name)).toBeUndefined();
 });
 
 test("a lease is settled by the node that borrowed it, and by no other", () => {

@@ -1,4 +1,4 @@
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import type { MeshRecord } from "../../../../mesh/record.ts";
 import { Directory } from "../../../../node/mesh/directory.ts";
 import {
@@ -12,6 +12,7 @@ import { pin, unpin } from "../../../../node/table/rows.ts";
 import { killedBy } from "../../../../node/table/scope-cells.ts";
 import { createTable, keyGeneration, type Table } from "../../../../node/table/table.ts";
 import { agentHandle, type RowGrant } from "../../../../node/thread-messages.ts";
+import { AUTHORITY, child, type Forged, root } from "../../../support/contract-forge.ts";
 import { key, kill, sha256Hex, World } from "./mesh-world.ts";
 
 const CONTRACT = "c".repeat(43);
@@ -228,4 +229,71 @@ test("sources beyond the bound share one allowance, until others have rested", (
   const later = 60_000_000_000n;
   for (let i = 0; i < 1_000; i++) expect(limit.admit(`fresh ${i}`, later)).toBe(true);
   expect(limit.sourceCount).toBeLessThanOrEqual(LOOKUP_SOURCES_MAX);
+});
+
+describe("D5: a contract is killed with whatever its authority comes from", () => {
+  const top = root({ agent: "red/planner" });
+  const middle = child(top, { agent: "red/lead" });
+  const low = child(middle, { agent: "red/worker" });
+
+  function rowOf(...links: readonly [Forged, ...Forged[]]): number {
+    const leaf = links.at(-1) ?? links[0];
+    const verified = { links, root: links[0], leaf, effective: AUTHORITY };
+    const served = { keySha256: leaf.id, chain: "", freshUntilNs: 0n, verified };
+    const answer = directory.resolveContract({ ...served, rate: AUTHORITY.rate }, 0n);
+    if (!("grant" in answer)) throw new Error(answer.refused);
+    return answer.grant.row;
+  }
+
+  /** As enforcement does: merged state knows first. */
+  function store(scope: string, isKilled: boolean): boolean {
+    if (isKilled) killed.add(scope);
+    else killed.delete(scope);
+    return directory.store(scope, isKilled);
+  }
+
+  test("an agent that delegated, until it is revived, wherever it has no row itself", () => {
+    const [worker, lead] = [rowOf(top, middle, low), rowOf(top, middle)];
+    expect(directory.contractsUnder("agent/red/lead")).toEqual([`contract/${low.id}`]);
+    expect(store("agent/red/planner", true)).toBe(true);
+    expect([worker, lead].map((row) => killedBy(table, row))).toEqual(["contract", "contract"]);
+    expect(store("agent/red/planner", false)).toBe(true);
+    expect([worker, lead].map((row) => killedBy(table, row))).toEqual([undefined, undefined]);
+    store("agent/red/lead", true);
+    expect([worker, lead].map((row) => killedBy(table, row))).toEqual(["contract", "agent"]);
+  });
+
+  test("one that is killed already when the row is made", () => {
+    killed.add("agent/red/planner");
+    expect(killedBy(table, rowOf(top, middle, low))).toBe("contract");
+  });
+
+  test("a revive of one leaves what another kill covers", () => {
+    const worker = rowOf(top, middle, low);
+    store("agent/red/planner", true);
+    store(`contract/${middle.id}`, true);
+    store("agent/red/planner", false);
+    expect(killedBy(table, worker)).toBe("contract");
+    store("agent/red/lead", true);
+    store("agent/red/lead", false);
+    expect(killedBy(table, worker)).toBe("contract");
+  });
+
+  test("but not with whom it delegated to, nor with a neighbour", () => {
+    const lead = rowOf(top, middle);
+    for (const scope of ["agent/red/worker", `contract/${low.id}`, "agent/red/other"]) {
+      store(scope, true);
+    }
+    expect(killedBy(table, lead)).toBeUndefined();
+  });
+
+  test("and nothing is remembered of it once its row is gone", () => {
+    rowOf(top, middle, low);
+    directory.free("red/worker");
+    for (const { row, generation } of directory.sweep(8))
+      takeBackRetired(table, { row, generation });
+    directory.sweep(8);
+    expect(directory.contractsUnder("agent/red/planner")).toEqual([]);
+    expect(store("agent/red/planner", true)).toBe(false);
+  });
 });
