@@ -12,6 +12,8 @@ export const COORDINATOR_EVENTS = {
   command_conflict: "warn",
   /** A kill goes on although this coordinator's own disk did not take it. */
   kill_not_durable: "error",
+  /** A node's question was answered, and the answer could not be sent. */
+  reply_unsent: "warn",
   /** A node asked for an automatic kill. */
   auto_kill: "warn",
   auto_kill_limited: "warn",

@@ -131,6 +131,9 @@ export class NodeRequests {
           : await this.#answer(request);
       const reply = toBinary(NodeReplySchema, create(NodeReplySchema, { requestId, body }));
       message.respond?.(seal("reply", reply, this.#options.signer));
+    } catch (error) {
+      // The bus is closed, or takes no message of that size. Whoever asked hears nothing and asks again.
+      tell("reply_unsent", { subject: message.subject, error: String(error) });
     } finally {
       this.#inFlight -= 1;
     }

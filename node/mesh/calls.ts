@@ -10,6 +10,7 @@ import { openSealed, seal } from "../../mesh/sealed.ts";
 import { coordinatorKey, type TrustView } from "../../mesh/trust.ts";
 import type { Bus, BusMessage } from "../../ports/bus.ts";
 import type { Clock } from "../../ports/clock.ts";
+import { errorMessage } from "../../ports/error-message.ts";
 import type { Keys, Signer } from "../../ports/keys.ts";
 import {
   FundAnswerSchema,
@@ -62,7 +63,11 @@ export class Calls {
       requestId: call.requestId,
       body: await this.#answer(call),
     });
-    respond(seal("answer", toBinary(NodeAnswerSchema, answer), signer));
+    try {
+      respond(seal("answer", toBinary(NodeAnswerSchema, answer), signer));
+    } catch {
+      // The bus is closed: whoever asked hears nothing and asks again.
+    }
   }
 
   async #answer({ body }: NodeCall): Promise<AnswerBody> {
@@ -77,6 +82,8 @@ export class Calls {
       return "refused" in funded
         ? refused(funded.refused, funded.detail)
         : { case: "fund", value: create(FundAnswerSchema, { contract: funded.contract }) };
+    } catch (error) {
+      return refused("contract_unavailable", errorMessage(error));
     } finally {
       this.#inFlight -= 1;
     }

@@ -6,6 +6,7 @@ import { openSealed, type SealDomain, seal } from "../../../mesh/sealed.ts";
 import type { TrustView } from "../../../mesh/trust.ts";
 import { CALLS_IN_FLIGHT_MAX, Calls, type CallsDeps } from "../../../node/mesh/calls.ts";
 import type { DelegationAnswer, Funding } from "../../../node/thread-messages.ts";
+import { type Bus, BusFault, type BusMessage } from "../../../ports/bus.ts";
 import type { Signer } from "../../../ports/keys.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinKeys } from "../../../ports/twin-keys.ts";
@@ -137,6 +138,29 @@ describe("a node", () => {
     expect(await calls.ask("n1", { case: undefined })).toMatchObject({
       body: { case: "refused", value: { reason: "malformed_request" } },
     });
+  });
+
+  test("says that it could not, where carving fails", async () => {
+    fund.mockRejectedValue(new Error("closed"));
+    listening();
+    expect(await calls.ask("n1", FUND)).toMatchObject({
+      body: { case: "refused", value: { reason: "contract_unavailable", message: "closed" } },
+    });
+  });
+
+  test("goes on when an answer cannot be sent", async () => {
+    const heard: ((message: BusMessage) => void)[] = [];
+    const listen: Bus["listen"] = (_pattern, fn) => {
+      heard.push(fn);
+      return () => undefined;
+    };
+    listening({ bus: { listen } });
+    const bytes = seal("call", asked("n1"), COORDINATOR);
+    const respond = vi.fn(() => {
+      throw new BusFault("closed", "gone");
+    });
+    for (const take of heard) take({ subject: callSubject("n1"), bytes, respond });
+    await vi.waitFor(() => expect(respond).toHaveBeenCalledOnce());
   });
 
   test("refuses more calls than it answers at once, and takes them again afterwards", async () => {

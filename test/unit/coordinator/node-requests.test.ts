@@ -1,8 +1,14 @@
 import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import {
+  NodeRequests,
+  type RequestHandlers,
+  refusedBody,
+} from "../../../coordinator/node-requests.ts";
 import { seal } from "../../../mesh/sealed.ts";
 import { MeshState } from "../../../mesh/state.ts";
+import { type Bus, BusFault, type BusMessage } from "../../../ports/bus.ts";
 import {
   type Answer,
   BatchRequestSchema,
@@ -26,6 +32,7 @@ import {
   SignedRecordSchema,
   Unit,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
+import { requestSubject } from "../../../proto/subjects.ts";
 import { CoordinatorWorld, LIMITS, TestNode, type WorldOptions } from "./coordinator-world.ts";
 
 const BOT = "agent/pay/bot";
@@ -664,4 +671,47 @@ describe("enrolment", () => {
     const same = fromBinary(SignedRecordSchema, stored?.bytes ?? new Uint8Array(0));
     expect(same.payload).toEqual(body.value.record.payload);
   });
+});
+
+test("Q2: an answer that cannot be sent is told of, and ends nothing", async () => {
+  const { world, node } = await meshWithNode();
+  const heard: ((message: BusMessage) => void)[] = [];
+  const told: unknown[] = [];
+  const requests = new NodeRequests({
+    bus: {
+      listen: (_pattern: string, fn: (message: BusMessage) => void) => {
+        heard.push(fn);
+        return () => undefined;
+      },
+    } as unknown as Bus,
+    replica: world.parts.replica,
+    clock: world.clock,
+    signer: world.coordinator,
+    verify: world.keys.verify,
+    tell: (event, fields) => told.push([event, fields]),
+    handlers: { nonce: () => refusedBody("unavailable", "why") } as unknown as RequestHandlers,
+    replicaId: "c1",
+    isLed: () => true,
+    inFlightMax: 1,
+    count: () => undefined,
+  });
+  requests.start();
+  const { id, bootId, signer } = node;
+  const body = { case: "nonce", value: create(NonceRequestSchema) } as const;
+  const asked = create(NodeRequestSchema, { node: id, bootId, requestId: "r", body });
+  const bytes = seal("request", toBinary(NodeRequestSchema, asked), signer);
+  const subject = requestSubject(id, "nonce");
+  const respond = vi.fn(() => {
+    throw new BusFault("too_large", "an answer");
+  });
+  // The second one shows that the first is not counted as in flight any more.
+  for (let i = 1; i <= 2; i++) {
+    for (const take of heard) take({ subject, bytes, respond });
+    await vi.waitFor(() => expect(told).toHaveLength(i));
+  }
+  expect(told[0]).toEqual([
+    "reply_unsent",
+    { subject, error: expect.stringContaining("an answer") },
+  ]);
+  expect(respond).toHaveBeenCalledTimes(2);
 });
