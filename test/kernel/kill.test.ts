@@ -135,9 +135,11 @@ describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
     pipe.open();
     // A word ahead changes nothing, whoever it is about.
     pipe.expect(AGENT);
-    // A machine that is busy may keep the program from answering in time: it then has not done it.
+    // A machine that is busy may keep the program from answering in time, or its answer from being read.
+    let tries = 0;
     const no = await waitUntil("the gate's helper to be in time", () => {
       pipe.open();
+      tries += 1;
       return pipe.kill(AGENT);
     });
     expect(held()).toContain(LAB.a1[0]);
@@ -146,7 +148,13 @@ describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
     // Nobody tells the proxy anything.
     for (const one of open) expect((await ended(one, "ended")).ended).toBe("ConnectionResetError");
     const swept = await waitUntil("the sweep to be told", () => pipe.swept(no));
-    expect(swept).toMatchObject({ errno: "0", count: open.length });
+    expect(swept).toMatchObject({ errno: "0" });
+    // One whose answer was not read may have ended them already.
+    const counts = Array.from(
+      { length: tries },
+      (_, before) => pipe.swept(no - BigInt(before))?.count ?? 0,
+    );
+    expect(counts.reduce((all, count) => all + count, 0)).toBe(open.length);
     expect(neighbour.said.some((said) => said.ended !== undefined)).toBe(false);
     expect(pipe.kill("agent/research/nobody")).toBeUndefined();
     // Nobody has killed it, as the enforcer knows: what is closed is opened again.
