@@ -142,13 +142,15 @@ describe("an old log in the archive", () => {
       let left = steps;
       const disk = begun.afterCrash({
         onStep: () => {
-          if (left-- <= 0) throw new Killed();
+          if (left-- > 0) return;
+          isOver = false;
+          throw new Killed();
         },
       });
+      isOver = true;
       coordinator.restart(begun.afterCrash());
       coordinator.disk = disk;
       new Run(coordinator, { coldDir: COLD_DIR }).to(OLD_MS);
-      isOver = left > 0;
       coordinator.restart(disk.afterCrash());
       const here = verified(coordinator.files());
       expect(here.codes).toEqual([]);
@@ -156,7 +158,9 @@ describe("an old log in the archive", () => {
         expect(verified(coldFiles(coordinator.disk))).toMatchObject({ codes: [], leaves: SIZE });
       }
       const { retired, faults } = new Run(coordinator, { coldDir: COLD_DIR }).to(OLD_MS);
-      expect([retired, faults]).toEqual([isOver ? [] : [ORIGIN], []]);
+      expect(faults).toEqual([]);
+      // What is left to be done of one that says so already, at the last steps, may be nothing.
+      if (!here.isRetired) expect(retired).toEqual([ORIGIN]);
       expect(verified(coordinator.files())).toMatchObject({ isRetired: true, codes: [] });
     }
     expect(steps).toBeGreaterThan(50);
