@@ -39,9 +39,10 @@ export const DECODED: Target = {
     // Of what is broken a decoder may say more or less before it finds that out.
     const [less, more] = [whole.written, pieces.written].sort((a, b) => a.length - b.length);
     assert.ok(more?.startsWith(less ?? ""), "where it is cut changes nothing that is said");
-    if ([whole, pieces].some(({ kind }) => kind === "done")) assert.deepEqual(pieces, whole);
     const plain = decompressed(coding, sent);
+    // One whose last bytes are missing may be done before that is known: all that it said was scanned.
     if (plain === undefined) return;
+    if ([whole, pieces].some(({ kind }) => kind === "done")) assert.deepEqual(pieces, whole);
     // What another reader gets out of it, relayed as if it had come so.
     const asPlain = await relayed([plain], undefined);
     assert.ok(asPlain.written.startsWith(whole.written), "nothing is said that was not");

@@ -18,6 +18,7 @@ import { delimiter, join, relative } from "node:path";
 import { createInterface } from "node:readline";
 import type { HostCommand } from "../../node/kernel/host-command.ts";
 import { KERNEL_PACKAGES } from "../setup/kernel-programs.ts";
+import { cleanEnv } from "./run-altrace.ts";
 import { waitUntil } from "./wait-until.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -164,7 +165,7 @@ export class KernelLab implements Disposable {
   ): Speaker {
     const child = spawn("ip", ["netns", "exec", this.namespace(place), ...command], {
       stdio: ["pipe", "pipe", "pipe"],
-      env: { ...process.env, ...env },
+      env: { ...cleanEnv(), ...env },
     });
     const said: Said[] = [];
     for (const stream of [child.stdout, child.stderr])
