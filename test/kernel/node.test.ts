@@ -218,8 +218,9 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     // In this order: the cell, the gate, the ends.
     expect(Number(ack.gatedNs)).toBeGreaterThan(Number(ack.enforcedNs));
     expect(Number(ack.closedNs)).toBeGreaterThan(Number(ack.gatedNs));
-    // Told later where the machine was too busy for the shorter way.
-    if (ack.sweptNs !== "0") expect(Number(ack.sweptNs)).toBeGreaterThan(Number(ack.gatedNs));
+    // Told later, or not yet, where the machine was too busy for the shorter way; the gate's own time is then that of
+    // the longer one, and the ends may have come before.
+    if (ack.sweptNs !== "0") expect(Number(ack.sweptNs)).toBeGreaterThan(Number(ack.enforcedNs));
     // Its tunnel was allowed, and ended for the kill and for nothing else.
     await waitUntil("the record of its end", async () =>
       (await cli("audit", "query", "--denied", "--json", "--limit", "1000")).includes(
