@@ -12,6 +12,7 @@
 
 import type { ContractRefusal } from "../authority/contract-refusal.ts";
 import { publicKeyOf } from "../authority/holder-key.ts";
+import { killScopesOf } from "../authority/kill-scopes.ts";
 import { KnownLinks } from "../authority/known-links.ts";
 import type { Rate } from "../authority/rate.ts";
 import { type Contract, type VerifiedChain, verifyChain } from "../authority/verify-chain.ts";
@@ -152,18 +153,13 @@ export class Contracts {
       if (account === undefined) return undefined;
       // Its own agent's kill counts too: the account is lent from on nobody else's behalf.
       for (let of: ContractAccount | undefined = account; of; of = contracts.get(of.parent)) {
-        const killed = this.#killedOf(of);
+        const scopes = [contractAccountName(of.id), `agent/${of.agent}`];
+        const killed = scopes.find((scope) => this.#options.replica.state.killed(scope));
         if (killed !== undefined) return { refused: "killed_contract", message: killed };
       }
       const message = `${name} is not placed on ${account.node}`;
       return this.#isPlaced(account) ? undefined : { refused: "not_placed", message };
     });
-  }
-
-  /** The kill of a contract or of the agent that holds it. */
-  #killedOf({ id, agent }: { readonly id: string; readonly agent: string }): string | undefined {
-    const scopes = [contractAccountName(id), `agent/${agent}`];
-    return scopes.find((scope) => this.#options.replica.state.killed(scope));
   }
 
   #isPlaced({ agent, node }: ContractAccount): boolean {
@@ -219,11 +215,8 @@ export class Contracts {
       },
     });
     if ("refused" in verified) return verified;
-    const [leaf, ...above] = verified.links.toReversed();
-    const killed = above.map(({ id, claims: { agent } }) => this.#killedOf({ id, agent }));
-    if (leaf && replica.state.killed(contractAccountName(leaf.id))) killed.push(leaf.id);
-    const message = killed.find((scope) => scope !== undefined);
-    return message === undefined ? verified : { refused: "killed_contract", message };
+    const killed = killScopesOf(verified.links).find((scope) => replica.state.killed(scope));
+    return killed === undefined ? verified : { refused: "killed_contract", message: killed };
   }
 
   #accountOf({ leaf, links }: VerifiedChain, chain: string, named: string): ContractAccount {

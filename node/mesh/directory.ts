@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
+import { killScopesOf } from "../../authority/kill-scopes.ts";
 import type { Rate } from "../../authority/rate.ts";
-import type { Contract } from "../../authority/verify-chain.ts";
+import type { VerifiedChain } from "../../authority/verify-chain.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import type { Reason } from "../../proto/reasons.ts";
@@ -147,7 +148,7 @@ export class Directory {
       notAfterMs: 0,
     };
     const current = this.#holders.get(key.agentId)?.get(leaf.id);
-    const holder = current ?? this.#seat(key, sourcesOf(links));
+    const holder = current ?? this.#seat(key, sourcesOf(verified));
     if (!holder) return { refused: "table_full" };
     if (holder === current) this.#refit(holder, rate, nowNs);
     else this.#begin(holder, { rate, isRoot: links.length === 1 }, nowNs);
@@ -329,11 +330,9 @@ function scopesOf(key: VirtualKey): readonly string[] {
   return key.contractId === undefined ? scopes : [...scopes, `contract/${key.contractId}`];
 }
 
-/** D5: every contract of a chain, and every agent that delegated in it. */
-function sourcesOf(links: readonly Contract[]): readonly string[] {
-  const contracts = links.map(({ id }) => `contract/${id}`);
-  const delegators = links.slice(0, -1).map(({ claims }) => `agent/${claims.agent}`);
-  return [...contracts, ...new Set(delegators)];
+/** D5. An agent's own kill is not among them: its cell says that, and its connections are cut by it. */
+function sourcesOf({ links, leaf }: VerifiedChain): readonly string[] {
+  return killScopesOf(links).filter((scope) => scope !== `agent/${leaf.claims.agent}`);
 }
 
 function isContract(scope: string): boolean {

@@ -263,6 +263,16 @@ describe("D5: a contract is killed with whatever its authority comes from", () =
     expect([worker, lead].map((row) => killedBy(table, row))).toEqual(["contract", "agent"]);
   });
 
+  test("an agent that delegated to itself by its own cell alone: what it has open is cut once", () => {
+    const own = child(top, { agent: "red/planner" });
+    const row = rowOf(top, own);
+    expect(directory.contractsUnder("agent/red/planner")).toEqual([]);
+    store("agent/red/planner", true);
+    expect(killedBy(table, row)).toBe("agent");
+    store("agent/red/planner", false);
+    expect(killedBy(table, row)).toBeUndefined();
+  });
+
   test("one that is killed already when the row is made", () => {
     killed.add("agent/red/planner");
     expect(killedBy(table, rowOf(top, middle, low))).toBe("contract");
