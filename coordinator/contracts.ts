@@ -16,7 +16,7 @@ import { killScopesOf } from "../authority/kill-scopes.ts";
 import { KnownLinks } from "../authority/known-links.ts";
 import type { Rate } from "../authority/rate.ts";
 import { type Contract, type VerifiedChain, verifyChain } from "../authority/verify-chain.ts";
-import { isInForce } from "../mesh/trust.ts";
+import { operatorKey } from "../mesh/trust.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys } from "../ports/keys.ts";
 import { type ContractAccount, contractAccountName } from "./contract-account.ts";
@@ -209,10 +209,7 @@ export class Contracts {
       nowMs,
       verify,
       known: this.#links,
-      operatorKey: (kid) => {
-        const key = replica.trust.lookup(kid);
-        return key?.role === "operator" && isInForce(key, nowMs) ? key.publicKey : undefined;
-      },
+      operatorKey: operatorKey(replica.trust, nowMs),
     });
     if ("refused" in verified) return verified;
     const killed = killScopesOf(verified.links).find((scope) => replica.state.killed(scope));

@@ -1,6 +1,6 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { openSealed, seal } from "../mesh/sealed.ts";
-import { isInForce } from "../mesh/trust.ts";
+import { nodeKeyOf } from "../mesh/trust.ts";
 import { type Bus, BusFault, type BusFaultCode } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
@@ -62,9 +62,7 @@ export class NodeCalls {
 
   #open(node: string, bytes: Uint8Array): NodeAnswer | undefined {
     const { replica, verify, clock } = this.#deps;
-    const known = replica.trust.nodeKey(node);
-    const keyOf = (kid: string): Uint8Array | undefined =>
-      known?.kid === kid && isInForce(known, clock.nowMs()) ? known.publicKey : undefined;
+    const keyOf = nodeKeyOf(replica.trust, node, clock.nowMs());
     const opened = openSealed("answer", bytes, keyOf, verify);
     return opened && decode(opened.payload);
   }

@@ -9,7 +9,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { kidOf } from "../mesh/record-op.ts";
 import { openSealed, seal } from "../mesh/sealed.ts";
-import { isInForce } from "../mesh/trust.ts";
+import { nodeKeyOf } from "../mesh/trust.ts";
 import type { Bus, BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
@@ -185,11 +185,7 @@ export class NodeRequests {
 
   #open(message: BusMessage, node: string, method: string): NodeRequest | OpenRefusal {
     const { verify, replica, clock } = this.#options;
-    const known = replica.trust.nodeKey(node);
-    const keyOf = (kid: string, payload: Uint8Array): Uint8Array | undefined => {
-      if (method === "enrol") return enrolKey(kid, payload);
-      return known?.kid === kid && isInForce(known, clock.nowMs()) ? known.publicKey : undefined;
-    };
+    const keyOf = method === "enrol" ? enrolKey : nodeKeyOf(replica.trust, node, clock.nowMs());
     const opened = openSealed("request", message.bytes, keyOf, verify);
     if (!opened) return "unauthenticated";
     const request = decode(opened.payload);

@@ -8,7 +8,7 @@
 
 import { fromBinary } from "@bufbuild/protobuf";
 import { openSealed, type SealDomain } from "../mesh/sealed.ts";
-import { isInForce } from "../mesh/trust.ts";
+import { nodeKeyOf } from "../mesh/trust.ts";
 import type { Bus, BusMessage } from "../ports/bus.ts";
 import { type Clock, monoMs } from "../ports/clock.ts";
 import type { Keys } from "../ports/keys.ts";
@@ -273,13 +273,13 @@ export class Registry {
   ): { readonly node: string; readonly payload: Uint8Array } | undefined {
     const { replica, clock, verify, tell } = this.#options;
     const node = message.subject.slice(message.subject.lastIndexOf(".") + 1);
-    const key = replica.trust.nodeKey(node);
-    const keyOf = (kid: string): Uint8Array | undefined =>
-      key?.kid === kid && isInForce(key, clock.nowMs()) ? key.publicKey : undefined;
+    const keyOf = nodeKeyOf(replica.trust, node, clock.nowMs());
     const opened = openSealed(domain, message.bytes, keyOf, verify);
     if (opened) return { node, payload: opened.payload };
     // A node that is about to enrol beats before it counts, and that is nobody's fault.
-    if (key) tell(domain === "ack" ? "ack_refused" : "beat_refused", { subject: message.subject });
+    const isKnown = replica.trust.nodeKey(node) !== undefined;
+    if (isKnown)
+      tell(domain === "ack" ? "ack_refused" : "beat_refused", { subject: message.subject });
     return undefined;
   }
 

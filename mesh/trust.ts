@@ -142,14 +142,37 @@ export function isInForce(key: TrustedKey, nowMs: number): boolean {
   return key.notAfterMs === 0 || nowMs <= key.notAfterMs;
 }
 
-/** Looks up the raw public keys that coordinators may sign with at that time. */
-export function coordinatorKey(
-  trust: TrustView,
+/** Looks up a raw public key that may sign at that time, by its kid. */
+export type KeyLookup = (kid: string) => Uint8Array | undefined;
+
+/** Of coordinators. */
+export function coordinatorKey(trust: Pick<TrustView, "lookup">, nowMs: number): KeyLookup {
+  return keyOfRole(trust, "coordinator", nowMs);
+}
+
+/** Of operators. */
+export function operatorKey(trust: Pick<TrustView, "lookup">, nowMs: number): KeyLookup {
+  return keyOfRole(trust, "operator", nowMs);
+}
+
+/** Of one node. */
+export function nodeKeyOf(
+  trust: Pick<TrustView, "nodeKey">,
+  node: string,
   nowMs: number,
-): (kid: string) => Uint8Array | undefined {
+): KeyLookup {
+  const key = trust.nodeKey(node);
+  return (kid) => (key?.kid === kid && isInForce(key, nowMs) ? key.publicKey : undefined);
+}
+
+function keyOfRole(
+  trust: Pick<TrustView, "lookup">,
+  role: TrustRoleName,
+  nowMs: number,
+): KeyLookup {
   return (kid) => {
     const key = trust.lookup(kid);
-    return key?.role === "coordinator" && isInForce(key, nowMs) ? key.publicKey : undefined;
+    return key?.role === role && isInForce(key, nowMs) ? key.publicKey : undefined;
   };
 }
 

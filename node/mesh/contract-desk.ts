@@ -15,7 +15,7 @@ import { publicKeyOf } from "../../authority/holder-key.ts";
 import { KnownLinks } from "../../authority/known-links.ts";
 import { type Rate, rate as rates } from "../../authority/rate.ts";
 import { type VerifiedChain, verifySteps } from "../../authority/verify-chain.ts";
-import { isInForce, type TrustView } from "../../mesh/trust.ts";
+import { operatorKey, type TrustView } from "../../mesh/trust.ts";
 import { checkTimeZone } from "../../policy/hours.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Keys } from "../../ports/keys.ts";
@@ -160,10 +160,7 @@ export class ContractDesk {
       known: this.#links,
       nowMs,
       verify,
-      operatorKey: (kid) => {
-        const key = trust.lookup(kid);
-        return key?.role === "operator" && isInForce(key, nowMs) ? key.publicKey : undefined;
-      },
+      operatorKey: operatorKey(trust, nowMs),
     });
     let step = steps.next();
     while (!step.done) {
