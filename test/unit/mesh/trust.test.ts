@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { TrustView } from "../../../mesh/trust.ts";
+import { coordinatorKey, nodeKeyOf, operatorKey, TrustView } from "../../../mesh/trust.ts";
 import { TrustRole } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import {
   BUNDLE,
@@ -119,4 +119,34 @@ test("a key signs nothing outside its validity", () => {
   if (!key) throw new Error("the key is unknown");
   const at = (nowMs: number): boolean => view.maySign(key, "kill", { kind: "global" }, nowMs);
   expect([999, 1_000, 2_000, 2_001].map(at)).toEqual([false, true, true, false]);
+});
+
+test("a key is found by its role, its kid and its validity, and otherwise not", () => {
+  const from = { notBeforeMs: BigInt(NOW_MS), notAfterMs: BigInt(NOW_MS + 10) };
+  const view = trustView(
+    [
+      trustedKey(secondOperator, TrustRole.OPERATOR, from),
+      trustedKey(coordinator, TrustRole.COORDINATOR, from),
+    ],
+    false,
+  );
+  view.learn({
+    parsed: { kind: "node", id: "n1" },
+    op: trust(trustedKey(node, TrustRole.NODE, from)),
+  });
+  const found = (nowMs: number) =>
+    [secondOperator, coordinator, node, stranger].map(({ kid }) =>
+      [operatorKey(view, nowMs), coordinatorKey(view, nowMs), nodeKeyOf(view, "n1", nowMs)].map(
+        (lookup) => lookup(kid) !== undefined,
+      ),
+    );
+  expect(found(NOW_MS)).toEqual([
+    [true, false, false],
+    [false, true, false],
+    [false, false, true],
+    [false, false, false],
+  ]);
+  for (const nowMs of [NOW_MS - 1, NOW_MS + 11]) expect(found(nowMs).flat()).not.toContain(true);
+  expect(nodeKeyOf(view, "n2", NOW_MS)(node.kid)).toBeUndefined();
+  expect(nodeKeyOf(view, "n1", NOW_MS)(node.kid)).toEqual(node.publicKey);
 });
