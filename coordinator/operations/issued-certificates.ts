@@ -114,8 +114,10 @@ function wholeLines(
     throw error;
   }
   try {
-    const from = fstatSync(fd).size < at ? 0 : at;
-    const bytes = Buffer.alloc(READ_BYTES_MAX);
+    const { size } = fstatSync(fd);
+    const from = size < at ? 0 : at;
+    // It is looked at every second, and hardly ever longer than before.
+    const bytes = Buffer.alloc(Math.min(size - from, READ_BYTES_MAX));
     const count = readSync(fd, bytes, 0, bytes.length, from);
     return { from, lines: bytes.subarray(0, count).toString("latin1").split("\n").slice(0, -1) };
   } finally {
