@@ -5,21 +5,14 @@
 
 import { Counter, Trend } from "k6/metrics";
 import { WebSocket } from "k6/websockets";
-import { gateway, params, seconds, streams } from "./lib/options.js";
+import { gateway, holding, params, streams } from "./lib/options.js";
 
 const cut = new Counter("sessions_cut");
 const refused = new Counter("sessions_refused");
 const lived = new Trend("session_ms", true);
 
 export const options = {
-  scenarios: {
-    holding: {
-      executor: "per-vu-iterations",
-      vus: streams,
-      iterations: 1,
-      maxDuration: `${2 * seconds}s`,
-    },
-  },
+  scenarios: { holding },
   thresholds: { sessions_cut: [`count==${streams}`], sessions_refused: ["count==0"] },
   summaryTrendStats: ["count", "p(50)", "p(99)", "max"],
 };

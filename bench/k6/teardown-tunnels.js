@@ -5,7 +5,7 @@
 
 import http from "k6/http";
 import { Counter, Trend } from "k6/metrics";
-import { seconds, streams } from "./lib/options.js";
+import { holding, seconds, streams } from "./lib/options.js";
 
 const cut = new Counter("tunnels_cut");
 const lived = new Trend("tunnel_ms", true);
@@ -15,14 +15,7 @@ export const options = {
   insecureSkipTLSVerify: true,
   // A connection each: that is what a tunnel is.
   noConnectionReuse: true,
-  scenarios: {
-    holding: {
-      executor: "per-vu-iterations",
-      vus: streams,
-      iterations: 1,
-      maxDuration: `${2 * seconds}s`,
-    },
-  },
+  scenarios: { holding },
   thresholds: { tunnels_cut: [`count==${streams}`], tunnels_refused: ["count==0"] },
   summaryTrendStats: ["count", "p(50)", "p(99)", "max"],
 };

@@ -33,6 +33,14 @@ export function steady(rate, share = 1, from = 0) {
   };
 }
 
+/** As many users as are to be held open, each once: what the scripts do that end by a kill. */
+export const holding = {
+  executor: "per-vu-iterations",
+  vus: streams,
+  iterations: 1,
+  maxDuration: `${2 * seconds}s`,
+};
+
 export function params(key = KEY) {
   return {
     headers: { "content-type": "application/json", authorization: `Bearer ${key}` },
