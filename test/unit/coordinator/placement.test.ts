@@ -7,8 +7,6 @@ import {
   type Placement,
   PolicyPlacement,
 } from "../../../coordinator/placement.ts";
-import { contentScanner } from "../../../node/content-scanner.ts";
-import { readPolicy } from "../../../policy/read-policy.ts";
 import { PolicySchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import {
   chainText,
@@ -20,17 +18,9 @@ import {
   root,
 } from "../../support/contract-forge.ts";
 import { LedgerWorld } from "./ledger-world.ts";
+import { smallBundle } from "./small-policy.ts";
 
-const TEXT = `format: 1
-providers:
-  openai: { dialect: openai, base_url: "https://o.test", credential: openai, clearance: public }
-models:
-  openai/gpt-x:
-    price: { input_usd_per_mtok: "1", output_usd_per_mtok: "1" }
-    max_output_tokens: 100
-classification: { levels: [public], labels: {}, default_class: public }
-teams:
-  red:
+const TEAMS = `  red:
     budget: { usd: { total: "1" } }
     defaults: { models: [openai/gpt-x], clearance: public, nodes: [edge-1, "gpu-*"] }
     agents:
@@ -40,16 +30,10 @@ teams:
     budget: { usd: { total: "1" } }
     defaults: { models: [openai/gpt-x], clearance: public }
     agents:
-      planner: PLANNER
-`;
+      planner: PLANNER`;
 
 function placementBy(planner = "{}"): PolicyPlacement {
-  const read = readPolicy(TEXT.replace("PLANNER", planner), {
-    file: "test",
-    scanner: contentScanner,
-  });
-  if (!read.ok) throw new Error(JSON.stringify(read.findings));
-  const value = create(PolicySchema, { body: read.bundle });
+  const value = create(PolicySchema, { body: smallBundle(TEAMS.replace("PLANNER", planner)) });
   const policy = { hashHex: planner, op: { case: "policy", value } };
   const state = { get: (scope: string) => (scope === "policy" ? policy : undefined) };
   return new PolicyPlacement({ state } as unknown as ContractsOptions["replica"]);

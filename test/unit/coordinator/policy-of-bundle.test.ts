@@ -1,30 +1,17 @@
 import { expect, test, vi } from "vitest";
 import { policyInSlices, policyOfBundle } from "../../../coordinator/policy-of-bundle.ts";
-import { contentScanner } from "../../../node/content-scanner.ts";
-import { readPolicy } from "../../../policy/read-policy.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
+import { smallBundle } from "./small-policy.ts";
 
 /** A policy whose reading takes many steps, and which no other test has read. */
 function bundleOf(agents: number, note: string): Uint8Array {
   const lines = Array.from({ length: agents }, (_, no) => `      a${no}: {}`).join("\n");
-  const text = `format: 1
-providers:
-  openai: { dialect: openai, base_url: "https://${note}.test", credential: openai, clearance: public }
-models:
-  openai/gpt-x:
-    price: { input_usd_per_mtok: "1", output_usd_per_mtok: "1" }
-    max_output_tokens: 100
-classification: { levels: [public], labels: {}, default_class: public }
-teams:
-  red:
+  const teams = `  red:
     budget: { usd: { total: "1" } }
     defaults: { models: [openai/gpt-x], clearance: public }
     agents:
-${lines}
-`;
-  const read = readPolicy(text, { file: "test", scanner: contentScanner });
-  if (!read.ok) throw new Error(JSON.stringify(read.findings));
-  return read.bundle;
+${lines}`;
+  return smallBundle(teams, `${note}.test`);
 }
 
 /** A clock of which each look takes so long that every step fills a slice. */
