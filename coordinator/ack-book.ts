@@ -1,6 +1,6 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Clock } from "../ports/clock.ts";
-import { type Store, StoreFault } from "../ports/store.ts";
+import { type Store, StoreFault, type Write } from "../ports/store.ts";
 import { type Ack, AckSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import type { Command } from "./command.ts";
 import type { Tell } from "./events.ts";
@@ -21,14 +21,16 @@ export class AckBook {
   /** By command, then by node. */
   readonly #acks = new Map<string, Map<string, Ack>>();
   readonly #unsaved = new Map<string, Ack>();
+  /** Keys on disk of commands that nobody remembers. */
+  readonly #stray = new Set<string>();
   #cancelSave: (() => void) | undefined;
   #saving: Promise<void> = Promise.resolve();
 
   constructor(options: AckBookOptions) {
     this.#options = options;
     for (const [key, value] of options.store.list(ACK_PREFIX)) {
-      const [cmdId = "", node = ""] = key.slice(ACK_PREFIX.length).split("/");
-      this.#of(cmdId).set(node, fromBinary(AckSchema, value));
+      const node = key.slice(key.lastIndexOf("/") + 1);
+      this.#of(commandOf(key)).set(node, fromBinary(AckSchema, value));
     }
   }
 
@@ -71,6 +73,16 @@ export class AckBook {
     return this.take(command, ack);
   }
 
+  /** At the start: what a crash left of commands that were forgotten before it. */
+  keepOnly(isRemembered: (cmdId: string) => boolean): void {
+    for (const cmdId of [...this.#acks.keys()]) {
+      if (isRemembered(cmdId)) continue;
+      for (const node of this.#acks.get(cmdId)?.keys() ?? []) this.#stray.add(ackKey(cmdId, node));
+      this.#acks.delete(cmdId);
+    }
+    if (this.#stray.size > 0) this.#saveSoon();
+  }
+
   /** A command is no longer remembered. */
   forget(cmdId: string): void {
     this.#acks.delete(cmdId);
@@ -101,18 +113,30 @@ export class AckBook {
 
   async #saveNow(): Promise<void> {
     const entries = [...this.#unsaved];
-    if (entries.length === 0) return;
-    const writes = entries.map(([key, ack]) => ({ key, value: encode(ack) }));
+    const stray = [...this.#stray];
+    if (entries.length + stray.length === 0) return;
+    const writes: Write[] = entries.map(([key, ack]) => ({ key, value: encode(ack) }));
     try {
-      await this.#options.store.commit(writes);
+      await this.#options.store.commit([
+        ...stray.map((key) => ({ key, value: undefined })),
+        ...writes,
+      ]);
+      for (const key of stray) this.#stray.delete(key);
       for (const [key, ack] of entries) {
         if (this.#unsaved.get(key) === ack) this.#unsaved.delete(key);
+        // Forgotten while it was being written: whoever removed its acks did not find this one.
+        if (!this.#acks.has(commandOf(key))) this.#stray.add(key);
       }
+      if (this.#stray.size > 0) this.#saveSoon();
     } catch (error) {
       if (!(error instanceof StoreFault)) throw error;
       this.#options.tell("store_failed", { what: "acks", error: String(error) });
     }
   }
+}
+
+function commandOf(key: string): string {
+  return key.slice(ACK_PREFIX.length, key.lastIndexOf("/"));
 }
 
 function encode(ack: Ack): Uint8Array {

@@ -145,7 +145,19 @@ export class Commands {
     if (!scope || !(isKillScope(scope) || isRevocable(scope))) {
       throw new CommandRefused("malformed_scope", `${fields.scope} cannot be killed`);
     }
-    const record = signKill(fields, this.#options);
+    return this.#kill(signKill(fields, this.#options));
+  }
+
+  /**
+   * Takes up the current kill of a scope whose command is not remembered here, since it is old or another
+   * coordinator's: as it is and under its own id, so that it can be watched. Nothing is signed.
+   */
+  again(record: MeshRecord): Promise<Command> {
+    const known = this.#commands.get(record.cmdId);
+    return known ? this.#accepted(known) : this.#kill(record);
+  }
+
+  async #kill(record: MeshRecord): Promise<Command> {
     const command = this.#commandOf("kill", record);
     this.#commands.add(command);
     this.#options.replica.take(record);

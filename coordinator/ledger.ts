@@ -80,6 +80,13 @@ export type SettleAsk = {
   readonly final: boolean;
   /** What the node may still spend beside `spent`; the rest of the lease goes back. */
   readonly keep?: LedgerAmounts | undefined;
+  /**
+   * Whether that node is still one for the lease's agent. Where it is not, it takes nothing back: who moved the
+   * agent away may have done so for what the node says.
+   *
+   * @param account `agent/<t>/<a>`, or an account that is no agent's.
+   */
+  readonly isPlaced?: (account: string) => boolean;
 };
 
 export type LedgerRefusalReason =
@@ -92,7 +99,9 @@ export type LedgerRefusalReason =
   /** No such lease of that node. */
   | "lease_unknown"
   /** A node that reports more than it was lent is broken or lies; the lease stays charged in full. */
-  | "settle_above_lease";
+  | "settle_above_lease"
+  /** Its agent is placed elsewhere by now; the lease stays charged in full. */
+  | "not_placed";
 
 export type LedgerRefusal = {
   readonly refused: LedgerRefusalReason;
@@ -212,6 +221,10 @@ export class Ledger {
     const above = LEDGER_UNITS.find((unit) => ask.spent[unit] > lease.amount[unit]);
     if (above) return refusal("settle_above_lease", `${ask.spent[above]} ${above}`);
     const account = lease.chain[0] as string;
+    const agent = this.#agentOf(account);
+    if (ask.isPlaced?.(agent) === false) {
+      return refusal("not_placed", `${agent} is not placed on ${ask.node}`);
+    }
     if (lease.status === "final") return { account, spent: lease.spent, final: true };
     const before = lease.spent;
     const spent = eachUnit((unit) => Math.max(before[unit], ask.spent[unit]));
@@ -231,6 +244,13 @@ export class Ledger {
     } else if (ask.keep !== undefined) this.#shrink(lease, ask.spent, ask.keep);
     this.#state.putLease(lease);
     return { account, spent, final: ask.final };
+  }
+
+  /** Whose account it is: a contract's is its holder's. */
+  #agentOf(account: string): string {
+    if (!account.startsWith("contract/")) return account;
+    const contract = this.contracts.get(account.slice("contract/".length));
+    return contract === undefined ? account : `agent/${contract.agent}`;
   }
 
   /**

@@ -34,6 +34,7 @@ import { Replica } from "./replica.ts";
 import { requestHandlers } from "./request-handlers.ts";
 import { coordinatorService } from "./service.ts";
 import { Standings } from "./standings.ts";
+import { SyncPace } from "./sync-pace.ts";
 import { Witness } from "./witness.ts";
 
 /** What every part is made of. */
@@ -169,6 +170,7 @@ function buildMeshParts(input: PartsInput): MeshParts {
     onForget: (cmdId) => registry.forget(cmdId),
   });
   followCommands(commands, registry);
+  acks.keepOnly((cmdId) => commands.get(cmdId) !== undefined);
   return { replica, acks, registry, commands };
 }
 
@@ -261,6 +263,7 @@ function buildNodeDoor(
       mesh: input.pin.mesh,
       raises: new RateGate(RAISES_OF_A_NODE),
     }),
+    syncs: new SyncPace(),
     autoKills: new RateGate({ burst: autoKillsPerMinute, perMinute: autoKillsPerMinute }),
   });
   const requests = new NodeRequests({

@@ -171,6 +171,10 @@ export class Registry {
       const isOld = (this.#inForceMs.get(cmdId) ?? 0) < beforeMs;
       if (!command || (isOld && this.isDone(command))) this.#active.delete(cmdId);
     }
+    // One that was forgotten in the moment of its commit was noted after that.
+    for (const cmdId of this.#inForceMs.keys()) {
+      if (!this.#options.command(cmdId)) this.#inForceMs.delete(cmdId);
+    }
   }
 
   /** Calls `fn` when something about the command may have changed. */

@@ -47,6 +47,7 @@ import type { Registry } from "./registry.ts";
 import type { ReplayGuard } from "./replay-guard.ts";
 import type { Replica } from "./replica.ts";
 import type { Standings } from "./standings.ts";
+import type { SyncPace } from "./sync-pace.ts";
 import type { Witness } from "./witness.ts";
 
 export type RequestHandlersOptions = {
@@ -71,6 +72,8 @@ export type RequestHandlersOptions = {
   readonly certifier?: NodeCertifier;
   /** Automatic kills by node. */
   readonly autoKills: RateGate;
+  /** What of the state each node is told. */
+  readonly syncs: SyncPace;
   readonly tell: Tell;
   /** Tells reports of nodes from recordings of them. */
   readonly replays: ReplayGuard;
@@ -95,8 +98,11 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
     witness: ({ vkey, body }, { node }) => witness(options, { node, vkey, body }),
     ship: (request, { node }) => options.archive.ship(request, node),
     fetch: (request) => fetchBody(options, request),
-    state: ({ afterScope }) => statePage(options, afterScope),
-    sync: (request) => differences(options.replica.state, request, isTold(options.replica)),
+    state: ({ afterScope }, { node }) => paced(options, node, () => statePage(options, afterScope)),
+    sync: (request, { node }) =>
+      paced(options, node, () =>
+        differences(options.replica.state, request, isTold(options.replica)),
+      ),
     rate: (request, from) => options.rates.ask(request, from),
     distrust: (request, from) => options.distrusts.raise(request, from),
     certify: (request, { node }) => certify(options, request, node),
@@ -190,13 +196,15 @@ async function settle(
   request: SettleRequest,
   { node }: RequestFrom,
 ): Promise<ReplyBody> {
-  const { ledger, tell } = options;
+  const { ledger, placement, tell } = options;
   const spent = readAmounts(request.spent);
   const keep = request.keep && readAmounts(request.keep);
   const isRead = spent !== undefined && (keep !== undefined || request.keep === undefined);
   if (!isRead || request.epoch > BigInt(Number.MAX_SAFE_INTEGER)) return malformed("amounts");
   const { leaseId, final } = request;
-  const ask = { node, leaseId, epoch: Number(request.epoch), spent, final, keep };
+  const epoch = Number(request.epoch);
+  const isPlaced = (account: string) => placement.isPlaced(node, account);
+  const ask = { node, leaseId, epoch, spent, final, keep, isPlaced };
   const answer = await orUnavailable(ledger.settle(ask));
   if ("refused" in answer) {
     tell("request_refused", { node, lease: leaseId, reason: answer.refused });
@@ -300,6 +308,23 @@ function statePage({ replica }: RequestHandlersOptions, afterScope: string): Rep
   const found = replica.state.recordsAfter(afterScope, STATE_PAGE_COUNT);
   const page = recordsPage(found, isTold(replica));
   return { case: "state", value: create(StateReplySchema, page) };
+}
+
+/** Any coordinator answers these, and nothing but their number keeps a node from asking. */
+function paced(
+  { replica, syncs, clock }: RequestHandlersOptions,
+  node: string,
+  answer: () => ReplyBody,
+): ReplyBody {
+  const { size } = replica.state;
+  const nowMs = monoMs(clock);
+  if (!syncs.mayAsk(node, size, nowMs)) {
+    return refusedBody("sync_limited", `${node} was told the state several times already`);
+  }
+  const body = answer();
+  const records = body.case === "sync" || body.case === "state" ? body.value.records.length : 0;
+  syncs.note(node, records, { size, nowMs });
+  return body;
 }
 
 /** A kill counts before its commit, and revoked contracts leave their stream by age; all else is committed first. */

@@ -107,12 +107,10 @@ export function coordinatorService(options: ServiceOptions) {
       return ledgerView(options.ledger, account);
     },
     ...contractCalls(options.contracts, options.nodes),
-    revokeContract: async (request: RevokeContractRequest, call: Call) => ({
-      command: commandState(await revokeContract(options, request, call), registry),
-    }),
-    revokeCertificate: async (request: RevokeCertificateRequest, call: Call) => ({
-      command: commandState(await revokeCertificate(options, request, call), registry),
-    }),
+    revokeContract: async (request: RevokeContractRequest, call: Call) =>
+      revokedState(await revokeContract(options, request, call), registry),
+    revokeCertificate: async (request: RevokeCertificateRequest, call: Call) =>
+      revokedState(await revokeCertificate(options, request, call), registry),
     createEnrolmentToken: async (request: CreateEnrolmentTokenRequest) => {
       mustLead(options);
       return { token: await createToken(enrolment, replica, request) };
@@ -155,7 +153,7 @@ function revokeContract(
   options: ServiceOptions,
   { contract, reason, operator }: RevokeContractRequest,
   call: Call,
-): Promise<Command> {
+): Promise<Revoked> {
   mustBeContract(contract);
   return revoke(options, { scope: `contract/${contract}`, reason, operator }, call);
 }
@@ -164,7 +162,7 @@ function revokeCertificate(
   options: ServiceOptions,
   { fingerprint, reason, operator }: RevokeCertificateRequest,
   call: Call,
-): Promise<Command> {
+): Promise<Revoked> {
   const scope = `certificate/${fingerprint}`;
   if (parseScope(scope) === undefined) {
     const message = `${fingerprint} is no SHA-256 of a certificate.`;
@@ -174,20 +172,28 @@ function revokeCertificate(
 }
 
 /** A kill like any other, but of a scope that nothing revives. */
-function revoke(
+async function revoke(
   { clock, random, commands, replica }: ServiceOptions,
   of: { readonly scope: string; readonly reason: string; readonly operator: string },
   call: Call,
-): Promise<Command> {
+): Promise<Revoked> {
   const before = replica.state.get(of.scope);
   // Nothing undoes a revocation, so the first one is the only one.
-  if (before) return Promise.resolve(mustKnow(commands, before.cmdId));
-  return commands.kill({
+  if (before) return { command: await commands.again(before), wasRevoked: true };
+  const command = await commands.kill({
     ...of,
     cmdId: uuidV7(clock.nowMs(), random),
     cause: "",
     operator: call.caller?.name ?? of.operator,
   });
+  return { command, wasRevoked: false };
+}
+
+/** A revocation's command, and whether it had been revoked before this call. */
+type Revoked = { readonly command: Command; readonly wasRevoked: boolean };
+
+function revokedState({ command, wasRevoked }: Revoked, registry: Registry) {
+  return { command: commandState(command, registry), wasRevoked };
 }
 
 async function carry(

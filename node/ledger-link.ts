@@ -45,7 +45,12 @@ const EXHAUSTED = new Set(["budget_exhausted", "overrun_exhausted", "account_unk
 /** The coordinator failed in between: whether it granted anything is unknown even to itself. */
 const UNDECIDED = new Set(["budget_unavailable", "unavailable"]);
 /** The ledger has its own view of that lease, and no repetition will change it. */
-const SETTLED_OTHERWISE = new Set(["lease_unknown", "settle_above_lease", "malformed_request"]);
+const SETTLED_OTHERWISE = new Set([
+  "lease_unknown",
+  "settle_above_lease",
+  "not_placed",
+  "malformed_request",
+]);
 /** A question that is refused as undecided so often is refused for good. */
 const UNDECIDED_MAX = 3;
 

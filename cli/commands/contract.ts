@@ -98,13 +98,16 @@ export async function revokeContract(
 ): Promise<void> {
   const { calls } = context.coordinator();
   const reason = options.reason ?? "";
-  const { command } = await calls.revokeContract({
+  const { command, wasRevoked } = await calls.revokeContract({
     contract,
     reason,
     operator: context.operatorName,
   });
-  context.output.result({ contract, revoked: true, command: command?.cmdId }, () =>
-    context.output.line(`contract ${contract} and everything below it is revoked`),
+  const result = { contract, revoked: true, wasRevoked, command: command?.cmdId };
+  context.output.result(result, () =>
+    context.output.line(
+      `contract ${contract} and everything below it ${wasRevoked ? "was revoked before" : "is revoked"}`,
+    ),
   );
 }
 

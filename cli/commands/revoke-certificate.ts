@@ -15,11 +15,12 @@ export async function revokeCertificate(
   options: KillOptions,
 ): Promise<void> {
   const fingerprint = /^[0-9a-f]{64}$/i.test(named) ? named.toLowerCase() : inFile(named);
-  const { command } = await context.coordinator().calls.revokeCertificate({
+  const { command, wasRevoked } = await context.coordinator().calls.revokeCertificate({
     fingerprint,
     reason: options.reason ?? "",
     operator: context.operatorName,
   });
+  if (wasRevoked) context.output.line(`certificate ${fingerprint} was revoked before`);
   await tellCommand(context, command, options);
 }
 

@@ -103,6 +103,12 @@ export class Opening {
     this.#askedNs.clear();
   }
 
+  /** Closes the node, and lets no digest that came before open it once more: it slept, or it stops. */
+  reset(): void {
+    this.close();
+    this.forget();
+  }
+
   /** Closes the node now. The next digest that entitles opens it again. */
   close(): void {
     setOpenUntilNs(this.#deps.table, 0n);

@@ -155,7 +155,7 @@ export class Replica {
 
   /** Closes the node and writes what is not written. The ports are the caller's to close. */
   async stop(): Promise<void> {
-    this.opening.close();
+    this.opening.reset();
     for (const stop of this.#stops) stop();
     if (this.#isLoaded) this.#heartbeat.beat();
     this.#heartbeat.close();
@@ -187,8 +187,7 @@ export class Replica {
 
   /** The machine slept: this thread's clock stood still while the mesh went on. */
   noteSleep(): void {
-    this.opening.close();
-    this.opening.forget();
+    this.opening.reset();
     this.#hooks.onAlarm("host_slept", "closed until the next digest");
     this.repair.want("tail");
   }

@@ -550,3 +550,33 @@ describe("memory", () => {
     expect(world.store.list(`ack/${ids[7]}/`)).toHaveLength(1);
   });
 });
+
+describe("revocation", () => {
+  const contract = "c".repeat(43);
+  const scope = `contract/${contract}`;
+  const call = { signal: new AbortController().signal, caller: undefined };
+  const asked = { contract, reason: "lost", operator: "olga" } as const;
+
+  test("of what is revoked already is the first one's command, also where nobody remembers that", async () => {
+    const world = new CoordinatorWorld({ config: { commandsMax: 1 } });
+    await world.founded();
+    const node = await world.addNode("n1");
+    const revoke = () => world.parts.service.revokeContract(asked as never, call);
+    const first = await revoke();
+    expect(first).toMatchObject({ wasRevoked: false, command: { scope, v: 1n } });
+    const cmdId = first.command.cmdId as string;
+    await world.until(() => world.parts.commands.get(cmdId)?.committed === true);
+    expect(await revoke()).toMatchObject({ wasRevoked: true, command: { cmdId } });
+    await kill(world);
+    await kill(world, world.newId(), "team/pay");
+    await world.until(() => world.parts.commands.get(cmdId) === undefined);
+    const again = await revoke();
+    expect(again).toMatchObject({ wasRevoked: true, command: { cmdId, scope, v: 1n } });
+    const command = world.parts.commands.get(cmdId);
+    await world.until(() => command?.committed === true);
+    node.beat();
+    await world.flush();
+    if (command) expect(world.parts.registry.isDone(command)).toBe(true);
+    expect(world.parts.replica.state.get(scope)?.v).toBe(1);
+  });
+});

@@ -6,6 +6,7 @@ import {
   type RequestHandlers,
   refusedBody,
 } from "../../../coordinator/node-requests.ts";
+import { SYNC_PACE } from "../../../coordinator/sync-pace.ts";
 import { seal } from "../../../mesh/sealed.ts";
 import { MeshState } from "../../../mesh/state.ts";
 import { type Bus, BusFault, type BusMessage } from "../../../ports/bus.ts";
@@ -209,6 +210,27 @@ describe("nonce", () => {
   });
 });
 
+describe("state", () => {
+  const everything = {
+    case: "sync" as const,
+    value: create(SyncRequestSchema, { sums: new Uint8Array(2_048) }),
+  };
+
+  test("is told a node at its own pace, whole several times, and others meanwhile", async () => {
+    const { world, node } = await meshWithNode();
+    const other = await world.addNode("n2");
+    const { size } = world.parts.replica.state;
+    const wholes = Math.ceil((SYNC_PACE.wholes * size + SYNC_PACE.recordsMin) / 64);
+    for (let i = 0; i < wholes; i++) expect((await node.ask(everything)).case).toBe("sync");
+    expect(reasonOf(await node.ask(everything))).toBe("sync_limited");
+    const pages = { case: "state" as const, value: create(StateRequestSchema, {}) };
+    expect(reasonOf(await node.ask(pages))).toBe("sync_limited");
+    expect((await other.ask(everything)).case).toBe("sync");
+    world.clock.advance(60_000);
+    expect((await node.ask(everything)).case).toBe("sync");
+  });
+});
+
 describe("lease and settle", () => {
   test("lend from what policy gives, and take back what is left", async () => {
     const { world, node } = await meshWithNode();
@@ -304,6 +326,22 @@ describe("lease and settle", () => {
     expect(reasonOf(await node.ask(lease(BOT, 1n)))).toBe("not_placed");
     expect(reasonOf(await node.ask(standing(Standing.BLOCK)))).toBe("not_placed");
     expect((await node.ask(lease("overrun", 1n))).case).toBe("lease");
+  });
+
+  test("Q4: nothing is taken back for an agent that was placed elsewhere since", async () => {
+    let placed = "n1";
+    const { world, node } = await meshWithNode({
+      placement: { isPlaced: (on, account) => account !== BOT || on === placed },
+    });
+    const body = await node.ask(lease(BOT, 400_000n));
+    if (body.case !== "lease") throw new Error(reasonOf(body));
+    const { leaseId, epoch } = body.value;
+    placed = "n2";
+    expect(reasonOf(await node.ask(settle(leaseId, epoch, 0n, true)))).toBe("not_placed");
+    expect((await world.parts.ledger.rows(BOT))[0]).toMatchObject({ reserved: 400_000 });
+    placed = "n1";
+    expect((await node.ask(settle(leaseId, epoch, 0n, true))).case).toBe("settle");
+    expect((await world.parts.ledger.rows(BOT))[0]).toMatchObject({ reserved: 0 });
   });
 
   test("a boot of the node that has ended borrows nothing", async () => {

@@ -139,6 +139,7 @@ describe("the link to the ledger", () => {
       true,
     ],
     ["a lease that the ledger does not know", refused("lease_unknown"), true],
+    ["an agent that was moved away", refused("not_placed"), true],
     ["more than was lent", refused("settle_above_lease"), true],
     ["a ledger that could not be written", refused("budget_unavailable"), false],
     ["a coordinator that failed", refused("unavailable"), false],

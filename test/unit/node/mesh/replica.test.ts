@@ -585,3 +585,23 @@ async function flushAll(disk: TwinClock): Promise<void> {
     await settle(5);
   }
 }
+
+test("a node that stops is not opened by what its last repair brings", async () => {
+  const { world, node } = await openNode();
+  node.replica.opening.close();
+  // A digest of a state that the node does not have yet.
+  const record = world.make("team/red", kill(), signers.coordinator);
+  world.state.merge(record);
+  world.digest();
+  await settle(2);
+  expect(node.isOpen).toBe(false);
+  const stopped = node.replica.stop();
+  node.replica.enforcement.enforce(node.replica.state.merge(record) && record, {
+    receivedNs: 1n,
+    stallMark: { atNs: 1n, schedstat: "" },
+    isAcked: false,
+  });
+  await stopped;
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
+  expect(node.isOpen).toBe(false);
+});

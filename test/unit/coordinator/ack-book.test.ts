@@ -1,0 +1,49 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { expect, test } from "vitest";
+import { AckBook } from "../../../coordinator/ack-book.ts";
+import type { Command } from "../../../coordinator/command.ts";
+import { ackKey } from "../../../coordinator/store-keys.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
+import { type TwinStore, twinStore } from "../../../ports/twin-store.ts";
+import { AckSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+
+const command = { cmdId: "one", scope: "global", v: 1, hashHex: "" } as Command;
+const ack = create(AckSchema, { node: "n1", cmdId: "one", scope: "global", durable: true });
+
+function bookOver(store: TwinStore, clock = twinClock()): AckBook {
+  return new AckBook({ store, clock, tell: () => undefined });
+}
+
+test("an ack that is being written while its command is forgotten does not stay on disk", async () => {
+  const disk = twinClock();
+  const clock = twinClock();
+  const store = twinStore({ delay: { clock: disk, commitMs: () => 10 } });
+  const book = bookOver(store, clock);
+  book.take(command, ack);
+  const written = book.save();
+  await Promise.resolve();
+  expect(store.pendingCommits).toBe(1);
+  book.forget("one");
+  disk.advance(10);
+  await written;
+  expect(store.durable.has(ackKey("one", "n1"))).toBe(true);
+  const cleaned = book.save();
+  await Promise.resolve();
+  disk.advance(10);
+  await cleaned;
+  expect(store.durable.size).toBe(0);
+});
+
+test("what an earlier run left of commands that are not remembered goes, and the rest stays", async () => {
+  const store = twinStore();
+  const value = toBinary(AckSchema, ack);
+  await store.commit([
+    { key: ackKey("one", "n1"), value },
+    { key: ackKey("two", "n1"), value },
+  ]);
+  const book = bookOver(store);
+  book.keepOnly((cmdId) => cmdId === "two");
+  await book.save();
+  expect([...store.durable.keys()]).toEqual([ackKey("two", "n1")]);
+  expect([book.get("one", "n1"), book.get("two", "n1")?.node]).toEqual([undefined, "n1"]);
+});
