@@ -16,6 +16,11 @@ export type TableSize = {
   readonly scopes: number;
   /** Writers of the audit log: the loops first, then the other threads that write one. */
   readonly writers: number;
+  /**
+   * Cells for spent proofs of possession. Default: `PROOF_CELLS`, which the shares of contracts are
+   * measured for (S4 of proof-cells.ts); fewer are for tables that see few proofs.
+   */
+  readonly proofs?: number;
 };
 
 export const TABLE_ROWS_MAX = 1 << 20;
@@ -35,12 +40,13 @@ export const HEADER = {
   keyGeneration: 17,
   trustVersion: 19,
   moneyReturned: 20,
+  proofs: 21,
 } as const;
 
 /** "ALTB", so that a buffer of something else is not taken for a table. */
 export const TABLE_MAGIC = 0x414c5442;
 /** Changes whenever a cell moves. */
-export const LAYOUT_VERSION = 3;
+export const LAYOUT_VERSION = 4;
 
 /** Cells of one row, in `ints`, from the row's first. */
 export const ROW_INT = {
@@ -83,7 +89,7 @@ const INTS_PER_LINE = LINE_BYTES / 4;
 const LONGS_PER_LINE = LINE_BYTES / 8;
 const HEADER_INTS = 2 * INTS_PER_LINE;
 
-export type Layout = TableSize & {
+export type Layout = Required<TableSize> & {
   readonly bytes: number;
   /** Threads that may pin a row: the loops, then the control thread. */
   readonly pinners: number;
@@ -113,6 +119,8 @@ export function layoutOf(size: TableSize): Layout {
   assertSize("loops", size.loops, TABLE_LOOPS_MAX);
   assertSize("scopes", size.scopes, TABLE_SCOPES_MAX);
   assertSize("writers", size.writers, TABLE_WRITERS_MAX);
+  const { proofs = PROOF_CELLS } = size;
+  assertSize("proofs", proofs, PROOF_CELLS);
   const pinners = size.loops + 1;
   const pinStride = wholeLines(size.rows, INTS_PER_LINE);
   const scopesAt = HEADER_INTS;
@@ -130,7 +138,8 @@ export function layoutOf(size: TableSize): Layout {
     loops: size.loops,
     scopes: size.scopes,
     writers: size.writers,
-    bytes: (proofsAt + PROOF_CELLS) * 8,
+    proofs,
+    bytes: (proofsAt + proofs) * 8,
     pinners,
     scopesAt,
     rowIntsAt,

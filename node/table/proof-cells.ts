@@ -64,18 +64,18 @@ export function spendProof(table: Table, sha256: Uint8Array, { epoch, now }: Pro
   return "full";
 }
 
-/** Where a proof may lie, and what its cell holds. */
+/** Where a proof may lie, before it is wrapped to the table's cells, and what its cell holds. */
 type Place = { readonly first: number; readonly mine: bigint };
 
 function placeOf(sha256: Uint8Array, epoch: number): Place {
   const view = new DataView(sha256.buffer, sha256.byteOffset, sha256.byteLength);
-  const first = view.getUint32(8) % PROOF_CELLS;
+  const first = view.getUint32(8);
   // Plus one: a cell that says anything is told from an empty one.
   return { first, mine: (BigInt(epoch + 1) << HASH_BITS) | (view.getBigUint64(0) & HASH_MASK) };
 }
 
 function cellOf({ layout }: Table, { first }: Place, i: number): number {
-  return layout.proofsAt + ((first + i) % PROOF_CELLS);
+  return layout.proofsAt + ((first + i) % layout.proofs);
 }
 
 function timesFound(table: Table, place: Place): number {

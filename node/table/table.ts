@@ -38,6 +38,7 @@ export function createTable(size: TableSize): Table {
   Atomics.store(ints, HEADER.loops, size.loops);
   Atomics.store(ints, HEADER.scopes, size.scopes);
   Atomics.store(ints, HEADER.writers, size.writers);
+  Atomics.store(ints, HEADER.proofs, layout.proofs);
   Atomics.store(ints, HEADER.magic, TABLE_MAGIC);
   return table;
 }
@@ -52,6 +53,7 @@ export function openTable(buffer: SharedArrayBuffer): Table {
     loops: Atomics.load(ints, HEADER.loops),
     scopes: Atomics.load(ints, HEADER.scopes),
     writers: Atomics.load(ints, HEADER.writers),
+    proofs: Atomics.load(ints, HEADER.proofs),
   });
   assert.equal(buffer.byteLength, layout.bytes, "the table's size does not follow from its header");
   return viewsOf(buffer, layout);

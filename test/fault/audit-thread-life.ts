@@ -39,7 +39,7 @@ export async function startThread(home: string): Promise<Thread> {
   const dir = walFolder(home);
   const recovery = recoverWal({ dir, random: cryptoRandom, clock: systemClock, disk: machineDisk });
   const { run } = recovery;
-  const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 2 });
+  const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 2, proofs: 64 });
   const signal = createWalSignal(2);
   const workerData: AuditWorkerData = {
     dir,

@@ -77,7 +77,7 @@ test("a full disk refuses, keeps whole frames and is used again with room", asyn
     context.skip("a small file system can be mounted by root alone");
   }
   try {
-    const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 });
+    const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1, proofs: 64 });
     const wal = openWal({
       dir,
       run: recoverWal({ dir, random: cryptoRandom, disk: machineDisk }).run,

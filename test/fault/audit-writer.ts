@@ -12,7 +12,7 @@ const wal = openWal({
   dir,
   run,
   writer: { no: 0, name: "loop0" },
-  table: createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 }),
+  table: createTable({ rows: 16, loops: 1, scopes: 4, writers: 1, proofs: 64 }),
   signal: createWalSignal(1),
   clock: systemClock,
   syncMaxMs: 1_000,

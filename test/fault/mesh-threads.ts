@@ -96,7 +96,7 @@ export type NodeStart = {
 
 /** One node's mesh thread, whose table the test reads as the node's loops do. */
 export class MeshThreadNode {
-  readonly table: Table = createTable({ rows: 8, loops: 1, scopes: 32, writers: 3 });
+  readonly table: Table = createTable({ rows: 8, loops: 1, scopes: 32, writers: 3, proofs: 64 });
   readonly worker: Worker;
   readonly statuses: MeshStatus[] = [];
 

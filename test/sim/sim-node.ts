@@ -141,7 +141,7 @@ export class SimNode {
     const { clock, random } = process;
     const bootId = uuidV7(clock.nowMs(), random);
     const at = { node: this.name, bootId };
-    const table = createTable({ rows: 32, loops: 1, scopes: 128, writers: 3 });
+    const table = createTable({ rows: 32, loops: 1, scopes: 128, writers: 3, proofs: 64 });
     const [meshSide, controlOfMesh] = simChannel(process, this.#draw.fork());
     const [controlSide, loopOfControl] = simChannel(process, this.#draw.fork());
     const [meshOfLoop, loopSide] = simChannel(process, this.#draw.fork());

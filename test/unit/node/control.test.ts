@@ -38,7 +38,7 @@ const usd = (usdMicros: bigint): Cost => ({ usdMicros, tokens: 0n, calls: 0n });
 /** A control thread whose other threads are the test, and a ledger that grants what is wanted. */
 function world() {
   const clock = twinClock();
-  const table = createTable({ rows: 4, loops: 1, scopes: 8, writers: 3 });
+  const table = createTable({ rows: 4, loops: 1, scopes: 8, writers: 3, proofs: 64 });
   const owner = createRowOwner(table);
   const store = twinStore();
   const posted: ControlToLoop[] = [];

@@ -48,7 +48,7 @@ let whileScanned: () => void;
 
 beforeEach(() => {
   clock = twinClock();
-  table = createTable({ rows: 2, loops: 1, scopes: 8, writers: 1 });
+  table = createTable({ rows: 2, loops: 1, scopes: 8, writers: 1, proofs: 64 });
   setOpenUntilNs(table, clock.monoNs() + 3_600_000_000_000n);
   const rows = createRowOwner(table);
   const row = rows.allot({ team: 1, agent: 2, contract: NO_CELL });

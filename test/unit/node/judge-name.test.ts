@@ -9,7 +9,7 @@ const HOSTS = ["api.openai.com", "*.example.com", "db.example.org:5432"];
 
 function judgeOf(hosts = HOSTS) {
   const clock = twinClock();
-  const table = createTable({ rows: 16, loops: 1, scopes: 16, writers: 1 });
+  const table = createTable({ rows: 16, loops: 1, scopes: 16, writers: 1, proofs: 64 });
   setOpenUntilNs(table, clock.monoNs() + 1_000_000_000n);
   const agents = new Map([["research/worker-1", grant({ hosts })]]);
   const world = {

@@ -52,7 +52,7 @@ export const CELLS = { team: 1, agent: 2, contract: 3 };
 /** One data loop with a real table and one row; everything outside it says what the test wants. */
 export class LoopWorld {
   readonly clock = twinClock({ nowMs: CONTEXT.nowMs });
-  readonly table: Table = createTable({ rows: 2, loops: 1, scopes: 8, writers: 3 });
+  readonly table: Table = createTable({ rows: 2, loops: 1, scopes: 8, writers: 3, proofs: 64 });
   readonly row: RowRef;
   readonly records: AuditRecord[] = [];
   readonly settled: SettledItem[] = [];

@@ -29,7 +29,7 @@ function mesh(nodes: number) {
   const nowMs = () => Number(clock.monoNs() / 1_000_000n);
   let heard = true;
   const make = (no: number) => {
-    const table = createTable({ rows: 64, loops: 1, scopes: 8, writers: 3 });
+    const table = createTable({ rows: 64, loops: 1, scopes: 8, writers: 3, proofs: 64 });
     const owner = createRowOwner(table);
     const allot = () => owner.allot({ team: 1, agent: 2, contract: NO_CELL }) as never as Row;
     let row = allot();

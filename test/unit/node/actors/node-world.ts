@@ -149,7 +149,13 @@ export class NodeWorld {
 
   #boot(): void {
     this.bootId = `boot-${++this.#boots}`;
-    this.table = createTable({ rows: this.#options.rows ?? 8, loops: 1, scopes: 8, writers: 3 });
+    this.table = createTable({
+      rows: this.#options.rows ?? 8,
+      loops: 1,
+      scopes: 8,
+      writers: 3,
+      proofs: 64,
+    });
     this.owner = createRowOwner(this.table);
     this.rows.clear();
     const { table, bootId, clock, rows } = this;

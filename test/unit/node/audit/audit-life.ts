@@ -93,7 +93,13 @@ export class Life {
       kernelBootId: options.kernelBootId ?? "boot-1",
     });
     const { run } = this.recovery;
-    this.table = createTable({ rows: 16, loops: 2, scopes: 4, writers: WRITERS.length });
+    this.table = createTable({
+      rows: 16,
+      loops: 2,
+      scopes: 4,
+      writers: WRITERS.length,
+      proofs: 64,
+    });
     this.signal = createWalSignal(WRITERS.length);
     const shared = { dir: WAL_DIR, run, table: this.table, signal: this.signal, clock, disk };
     const { fileBytesMax } = options;

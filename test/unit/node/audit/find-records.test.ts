@@ -42,7 +42,7 @@ class Files implements Disposable {
     this.walDir = join(this.#home.path, "wal");
     this.logDir = logFolder(this.#home.path, NAME);
     mkdirSync(this.walDir);
-    const table = createTable({ rows: 16, loops: 2, scopes: 4, writers: 3 });
+    const table = createTable({ rows: 16, loops: 2, scopes: 4, writers: 3, proofs: 64 });
     const signal = createWalSignal(3);
     const shared = { dir: this.walDir, run, table, signal, clock };
     this.wals = WRITERS.map((writer) =>

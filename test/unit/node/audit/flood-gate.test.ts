@@ -32,7 +32,7 @@ function setUp(singlesMax = 3) {
     dir: DIR,
     run: RUN,
     writer: { no: 0, name: "loop0" },
-    table: createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 }),
+    table: createTable({ rows: 16, loops: 1, scopes: 4, writers: 1, proofs: 64 }),
     signal,
     clock,
     syncMaxMs: 1_000,

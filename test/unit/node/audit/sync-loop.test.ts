@@ -17,7 +17,7 @@ import { TwinDisk } from "./twin-disk.ts";
 function setUp(frames?: SyncedFrames) {
   const disk = new TwinDisk();
   const clock = twinClock();
-  const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1 });
+  const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 1, proofs: 64 });
   const signal = createWalSignal(1);
   const writer = { no: 0, name: "loop0" };
   const shared = { dir: "/home", run: "00000012.0a1b2c3d", table, signal, clock, disk };

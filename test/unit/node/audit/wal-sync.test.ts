@@ -17,7 +17,7 @@ const WRITERS = [
 function setUp() {
   const disk = new TwinDisk();
   const clock = twinClock();
-  const table = createTable({ rows: 16, loops: 2, scopes: 4, writers: 2 });
+  const table = createTable({ rows: 16, loops: 2, scopes: 4, writers: 2, proofs: 64 });
   const signal = createWalSignal(2);
   const shared = { dir: DIR, run: RUN, table, signal, clock, disk };
   const [first, second] = WRITERS.map((writer) =>

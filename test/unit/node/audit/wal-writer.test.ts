@@ -18,7 +18,7 @@ const SECOND = `${DIR}/${RUN}-loop0-2.log`;
 function setUp(fileBytesMax?: number) {
   const disk = new TwinDisk();
   const clock = twinClock();
-  const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 2 });
+  const table = createTable({ rows: 16, loops: 1, scopes: 4, writers: 2, proofs: 64 });
   const signal = createWalSignal(2);
   const wal: Wal = openWal({
     dir: DIR,

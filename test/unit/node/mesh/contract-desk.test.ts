@@ -236,7 +236,7 @@ describe("what is remembered", () => {
 
 describe("look-ups", () => {
   test("K4: who tries keys keeps nobody of the same address from a contract that is served", async () => {
-    const table = createTable({ rows: 4, loops: 1, scopes: 8, writers: 1 });
+    const table = createTable({ rows: 4, loops: 1, scopes: 8, writers: 1, proofs: 64 });
     const directory = new Directory({ table, killed: () => false });
     const resolve = (keySha256: string) =>
       resolveContract({ contracts: desk, directory, keySha256, source: "::1", nowNs: 0n });

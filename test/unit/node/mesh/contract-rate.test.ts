@@ -23,7 +23,7 @@ let table: Table;
 let directory: Directory;
 
 beforeEach(() => {
-  table = createTable({ rows: 32, loops: 1, scopes: 64, writers: 1 });
+  table = createTable({ rows: 32, loops: 1, scopes: 64, writers: 1, proofs: 64 });
   directory = new Directory({ table, killed: () => false });
 });
 

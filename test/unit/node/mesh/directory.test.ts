@@ -23,7 +23,7 @@ let directory: Directory;
 
 beforeEach(() => {
   world.state = new (world.state.constructor as new () => typeof world.state)();
-  table = createTable({ rows: 3, loops: 1, scopes: 8, writers: 1 });
+  table = createTable({ rows: 3, loops: 1, scopes: 8, writers: 1, proofs: 64 });
   killed = new Set();
   directory = new Directory({ table, killed: (scope) => killed.has(scope) });
 });
@@ -133,7 +133,7 @@ test("a full table refuses, whether it lacks a row or a scope cell, and gives no
   for (const agent of ["t1/a", "t1/b", "t1/c"]) grantOf(agent);
   expect(resolve("t1/d")).toEqual({ refused: "table_full" });
 
-  table = createTable({ rows: 8, loops: 1, scopes: 4, writers: 1 });
+  table = createTable({ rows: 8, loops: 1, scopes: 4, writers: 1, proofs: 64 });
   directory = new Directory({ table, killed: () => false });
   for (const [i, agent] of ["t1/a", "t2/b", "t1/c"].entries()) {
     addKey(`key1000${i}`, agent, agent);
@@ -185,7 +185,7 @@ test("D2: a request that still runs in a freed row sees kills of its scopes unti
 });
 
 test("a scope cell that was given up and reused says nothing of its former scope", () => {
-  table = createTable({ rows: 1, loops: 1, scopes: 3, writers: 1 });
+  table = createTable({ rows: 1, loops: 1, scopes: 3, writers: 1, proofs: 64 });
   directory = new Directory({ table, killed: (scope) => killed.has(scope) });
   addKey("key00001", "one", "red/a");
   addKey("key00002", "two", "blue/b");

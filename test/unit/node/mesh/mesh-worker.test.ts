@@ -28,7 +28,7 @@ import { key, kill, MESH, policy, sha256Hex, signers, TOKEN, World } from "./mes
 
 /** The real thread on real adapters; the mesh's other end is played by the test in this thread. */
 class RunningThread {
-  readonly table: Table = createTable({ rows: 8, loops: 1, scopes: 32, writers: 3 });
+  readonly table: Table = createTable({ rows: 8, loops: 1, scopes: 32, writers: 3, proofs: 64 });
   readonly said: MeshToControl[] = [];
   readonly toLoop: MeshToLoop[] = [];
   readonly worker: Worker;

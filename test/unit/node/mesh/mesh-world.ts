@@ -327,7 +327,8 @@ export class TestNode {
 
   constructor(world: World, options: NodeOptions = {}) {
     const { clock } = world;
-    this.table = options.table ?? createTable({ rows: 8, loops: 1, scopes: 32, writers: 3 });
+    this.table =
+      options.table ?? createTable({ rows: 8, loops: 1, scopes: 32, writers: 3, proofs: 64 });
     this.store = options.store ?? twinStore();
     this.replica = new Replica(
       {

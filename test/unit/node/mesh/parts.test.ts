@@ -26,7 +26,7 @@ import {
 } from "../../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { MESH, noStall, openNode, settle, signers, verify, World } from "./mesh-world.ts";
 
-const smallTable = () => createTable({ rows: 1, loops: 1, scopes: 1, writers: 1 });
+const smallTable = () => createTable({ rows: 1, loops: 1, scopes: 1, writers: 1, proofs: 64 });
 
 describe("intake", () => {
   const message = (subject: string, size = 1) => ({ subject, bytes: new Uint8Array(size) });

@@ -11,7 +11,7 @@ import { setKilled } from "../../../../node/table/scope-cells.ts";
 import { createTable } from "../../../../node/table/table.ts";
 
 const CELL = 2;
-const newTable = () => createTable({ rows: 1, loops: 1, scopes: 4, writers: 1 });
+const newTable = () => createTable({ rows: 1, loops: 1, scopes: 4, writers: 1, proofs: 64 });
 
 test("a look while a kill is read sees what that kill has stored", async () => {
   const table = newTable();

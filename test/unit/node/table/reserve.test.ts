@@ -15,7 +15,7 @@ import { setUnlimitedUnits, UNIT } from "../../../../node/table/standing.ts";
 import { createTable, type Table } from "../../../../node/table/table.ts";
 import { PlainRow } from "./plain-table.ts";
 
-const SIZE = { rows: 4, loops: 2, scopes: 8, writers: 3 };
+const SIZE = { rows: 4, loops: 2, scopes: 8, writers: 3, proofs: 64 };
 const ROW = 2;
 const NOTHING: Cost = { usdMicros: 0n, tokens: 0n, calls: 0n };
 

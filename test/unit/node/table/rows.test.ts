@@ -25,7 +25,7 @@ import {
   syncedAtNs,
 } from "../../../../node/table/table.ts";
 
-const SIZE = { rows: 3, loops: 2, scopes: 8, writers: 4 };
+const SIZE = { rows: 3, loops: 2, scopes: 8, writers: 4, proofs: 64 };
 const CELLS = { team: 1, agent: 2, contract: NO_CELL };
 const NOTHING = { usdMicros: 0n, tokens: 0n, calls: 0n };
 
@@ -205,7 +205,7 @@ test("a buffer that holds no table, or one cut short, is refused", () => {
 });
 
 test("no two cells of a table share a place", () => {
-  const table = createTable({ rows: 5, loops: 2, scopes: 9, writers: 3 });
+  const table = createTable({ rows: 5, loops: 2, scopes: 9, writers: 3, proofs: 64 });
   const owner = createRowOwner(table);
   const refs = Array.from({ length: 5 }, () => owner.allot({ team: 1, agent: 2, contract: 3 }));
   const before = new Uint8Array(table.buffer).slice();

@@ -34,7 +34,7 @@ function hammer(table: Table, refs: readonly RowRef[], rounds: number): Promise<
 }
 
 test("M1, M2: threads that reserve and settle at once create and lose no money", async () => {
-  const table = createTable({ rows: 2, loops: LOOPS, scopes: 4, writers: LOOPS });
+  const table = createTable({ rows: 2, loops: LOOPS, scopes: 4, writers: LOOPS, proofs: 64 });
   const owner = createRowOwner(table);
   const refs = [0, 1].map(() => owner.allot({ team: 1, agent: 2, contract: -1 }) as RowRef);
   const lent = { usd: 0n, tokens: 0n, calls: 0n, overrun: 0n };
@@ -78,7 +78,7 @@ test("M1, M2: threads that reserve and settle at once create and lose no money",
 }, 60_000);
 
 test("M1: what one thread holds no other can hold as well", async () => {
-  const table = createTable({ rows: 1, loops: 2, scopes: 4, writers: 2 });
+  const table = createTable({ rows: 1, loops: 2, scopes: 4, writers: 2, proofs: 64 });
   lend(table, 0, { usdMicros: 10n, tokens: 0n, calls: 0n });
   const duel = async (): Promise<{ won: number; shared: number }> => {
     const worker = new Worker(new URL("./duel.ts", import.meta.url), {
@@ -94,7 +94,7 @@ test("M1: what one thread holds no other can hold as well", async () => {
 }, 60_000);
 
 test("R1, R3: a row in use by other threads is never cleared under them", async () => {
-  const table = createTable({ rows: 1, loops: LOOPS, scopes: 64, writers: LOOPS });
+  const table = createTable({ rows: 1, loops: LOOPS, scopes: 64, writers: LOOPS, proofs: 64 });
   const owner = createRowOwner(table);
   let ref = owner.allot({ team: 1, agent: 2, contract: -1 }) as RowRef;
   lend(table, ref.row, { usdMicros: 1_000_000n, tokens: 1_000_000n, calls: 1_000_000n });
