@@ -1,6 +1,7 @@
 import { isRegionCode } from "../proto/region-code.ts";
 import { type Authority, normalAuthority } from "./authority.ts";
 import { BUDGET_UNITS } from "./budget.ts";
+import { GRAMMAR } from "./claims-grammar.ts";
 import {
   claims,
   readCount,
@@ -22,11 +23,11 @@ import { type Minutes, type Validity, WEEK_MINUTES, type ZoneHours } from "./val
 // There is one spelling of each authority: whoever reads one writes it again and compares, so lists
 // that are not in normal form are refused, and what is compared is what was signed.
 
-export const AUTHORITY_TYPE = "urn:altrace:authority:v1";
+const AUTHORITY_TYPE = GRAMMAR.authorityType;
 
 export const DIMENSIONS = ["budget", "class", "geo", "models", "rate", "time", "tools"] as const;
-const IDENTIFIER = /^[a-z0-9][a-z0-9._-]{0,127}$/;
-const ZONE = /^[A-Za-z0-9_+-]{1,32}(?:\/[A-Za-z0-9_+-]{1,32}){0,2}$/;
+const IDENTIFIER = new RegExp(`^${GRAMMAR.identifier}$`);
+const ZONE = new RegExp(`^${GRAMMAR.zone}$`);
 
 type Dates = Pick<Validity, "notBefore" | "expires">;
 

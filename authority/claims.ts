@@ -2,6 +2,7 @@ import { type AgentId, parseAgentId } from "../proto/ids.ts";
 import { canonicalJson } from "../proto/jcs.ts";
 import type { Authority } from "./authority.ts";
 import { readAuthority, writeAuthority } from "./authority-json.ts";
+import { GRAMMAR } from "./claims-grammar.ts";
 import {
   claims,
   mustBeCanonical,
@@ -15,6 +16,7 @@ import {
 import { DEPTH_MAX } from "./contract-limits.ts";
 import { RefusedContract } from "./contract-refusal.ts";
 import { type HolderJwk, publicKeyOf } from "./holder-key.ts";
+import { readPlainClaims } from "./plain-claims.ts";
 
 /** What a contract says, once its signature is known to be good. */
 export type Claims = {
@@ -68,22 +70,27 @@ const MEMBERS = [
 ] as const;
 
 const AUDIENCE = "altrace:mesh:";
-const MESH = /^altrace:mesh:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
-const SUBJECT = /^[A-Za-z0-9][A-Za-z0-9._:@/-]{0,127}$/;
-const ISSUER = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,159}$/;
-const LABEL = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
-const HASH = /^[A-Za-z0-9_-]{43}$/;
-const HASH_OR_NONE = /^(?:[A-Za-z0-9_-]{43})?$/;
-/** An address as the listener prints it: digits and dots, or hexadecimal groups. */
-const SOURCE = /^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9a-f:]{2,39})?$/;
+const MESH = new RegExp(`^${AUDIENCE}${GRAMMAR.mesh}$`);
+const SUBJECT = whole(GRAMMAR.subject);
+const ISSUER = whole(GRAMMAR.issuer);
+const LABEL = whole(GRAMMAR.label);
+const HASH = whole(GRAMMAR.hash);
+const HASH_OR_NONE = whole(GRAMMAR.hashOrNone);
+const SOURCE = whole(GRAMMAR.source);
+
+/** @throws RefusedContract The payload is not a contract's, byte for byte. */
+export function readClaims(payload: Uint8Array): Claims {
+  return readPlainClaims(payload) ?? readClaimsByMember(payload);
+}
 
 /**
- * Reads a payload, and writes down what it read: only what comes out as it went in is a contract. One
- * comparison shows that it is canonical, that nothing was overlooked and that every list is normal.
+ * The same without the short way. Reads a payload, and writes down what it read: only what comes out as it
+ * went in is a contract. One comparison shows that it is canonical, that nothing was overlooked and that
+ * every list is normal.
  *
- * @throws RefusedContract The payload is not a contract's, byte for byte.
+ * @throws RefusedContract As `readClaims`.
  */
-export function readClaims(payload: Uint8Array): Claims {
+export function readClaimsByMember(payload: Uint8Array): Claims {
   const { text, value } = readJson(payload);
   let read: Claims;
   try {
@@ -161,6 +168,10 @@ function payloadOf(of: Claims): object {
 /** The issuer that a root under this operator's key names. */
 export function operatorUri(kid: string): string {
   return `urn:altrace:operator:${kid}`;
+}
+
+function whole(source: string): RegExp {
+  return new RegExp(`^${source}$`);
 }
 
 function readAgent(value: unknown, mesh: string): string {

@@ -2,11 +2,13 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Authority } from "../../../authority/authority.ts";
 import { base64urlOfAlphabet, strictBase64url } from "../../../authority/base64url.ts";
-import { readClaims, writeClaims } from "../../../authority/claims.ts";
+import { readClaims, readClaimsByMember, writeClaims } from "../../../authority/claims.ts";
 import { RefusedContract } from "../../../authority/contract-refusal.ts";
+import { readPlainClaims } from "../../../authority/plain-claims.ts";
 import type { Verb } from "../../../authority/tools.ts";
 import { canonicalJson } from "../../../proto/jcs.ts";
 import { AUTHORITY, root } from "../../support/contract-forge.ts";
+import { proofCount } from "../../support/proof.ts";
 import { anyAuthority } from "./arbitrary.ts";
 
 // What is read fast is what would have been read slowly.
@@ -69,7 +71,7 @@ test("a contract is written in the order of JCS, and read as it was written", ()
         expect(read(other)).toBe("contract_not_canonical");
       }
     }),
-    { numRuns: 200 },
+    { numRuns: 100 },
   );
 });
 
@@ -90,4 +92,44 @@ test.each<readonly [string, string, string]>([
   const written = writeClaims(root().claims);
   expect(written).toContain(from);
   expect(read(written.replace(from, to))).toBe("contract_not_normal");
+});
+
+const anyContract = anyAuthority
+  .filter(({ validity: { notBefore, expires }, dataClass: { level } }) => {
+    return notBefore < expires && level >= 0;
+  })
+  .map((authority) => writeClaims({ ...root().claims, authority }));
+
+/** What a forger would change: characters anywhere, or one of the numbers. */
+const TEXTS = ["", "0", "00", "-1", "1e1", ",", "]", "}", '"', "a", "*", "é"];
+const NUMBERS = ["0", "9", "10080", "10081", "9007199254740991", "9007199254740992", "0.5"];
+const anyChange = fc.oneof(
+  fc
+    .record({ at: fc.nat(2_000), length: fc.nat(3), to: fc.constantFrom(...TEXTS) })
+    .map(({ at, length, to }) => (written: string) => {
+      const from = at % written.length;
+      return written.slice(0, from) + to + written.slice(from + length);
+    }),
+  fc
+    .record({ no: fc.nat(30), to: fc.constantFrom(...NUMBERS) })
+    .map(({ no, to }) => (written: string) => {
+      let left = no;
+      return written.replace(/(?<=[:[,])[0-9]+/g, (number) => (left-- === 0 ? to : number));
+    }),
+);
+
+test("P1, P3: the short way reads every contract, and of what is none takes nothing", () => {
+  const { count, seed } = proofCount("contracts read both ways", { small: 300, full: 100_000 });
+  let taken = 0;
+  const check = fc.property(anyContract, anyChange, (written, change) => {
+    const payload = Buffer.from(written);
+    expect(readPlainClaims(payload)).toEqual(readClaimsByMember(payload));
+    const changed = Buffer.from(change(written));
+    const plain = readPlainClaims(changed);
+    if (plain === undefined) return;
+    taken += 1;
+    expect(readClaimsByMember(changed)).toEqual(plain);
+  });
+  fc.assert(check, { numRuns: count, seed });
+  expect(taken).toBeGreaterThan(0);
 });
