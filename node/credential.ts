@@ -2,6 +2,11 @@ import { isMissing, type Missing } from "./decision/facts.ts";
 
 const VIRTUAL_KEY = /^altk_([a-z0-9]{8,32})_([A-Za-z0-9_-]{43})$/;
 const OURS = "altk_";
+/** As nearly all clients spell it. */
+const BEARER = "Bearer ";
+const CREDENTIAL_NAME_CHARS: ReadonlySet<number> = new Set(
+  ["x-api-key", "api-key", "x-goog-api-key", "authorization"].map(({ length }) => length),
+);
 
 /** A virtual key as presented: its id, and the whole of it to be hashed. */
 export type PresentedKey = { readonly keyId: string; readonly key: string };
@@ -22,16 +27,15 @@ export function isContractKey(keyId: string): boolean {
  * would otherwise have a way around us through us.
  */
 export function presentedKey(rawHeaders: readonly string[]): PresentedKey | Missing {
-  const found = new Set<string>();
+  let key: string | undefined;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const value = credentialIn(rawHeaders[i] as string, rawHeaders[i + 1] as string);
     // A header without a value presents nothing: SDKs send one when no key was set.
-    if (value !== undefined && value !== "") found.add(value);
+    if (value === undefined || value === "") continue;
+    if (key !== undefined && key !== value) return { missing: "credentials_conflict" };
+    key = value;
   }
-  if (found.size === 0) return { missing: "credential_missing" };
-  if (found.size > 1) return { missing: "credentials_conflict" };
-  const [key] = found as unknown as [string];
-  return asKey(key);
+  return key === undefined ? { missing: "credential_missing" } : asKey(key);
 }
 
 /** Whether a key of ours stands anywhere in a request but where a proxy's credential belongs. */
@@ -83,12 +87,15 @@ function asKey(key: string): PresentedKey | Missing {
 }
 
 function credentialIn(name: string, value: string): string | undefined {
+  // Every request pays for this, and most of its headers have a name of another length.
+  if (!CREDENTIAL_NAME_CHARS.has(name.length)) return undefined;
   switch (name.toLowerCase()) {
     case "x-api-key":
     case "api-key":
     case "x-goog-api-key":
       return value.trim();
     case "authorization": {
+      if (value.startsWith(BEARER)) return value.slice(BEARER.length).trim();
       const bearer = /^bearer(?: +(.*))?$/i.exec(value.trim());
       // Another scheme is a credential too, and not ours.
       return bearer === null ? value.trim() : (bearer[1] ?? "").trim();
