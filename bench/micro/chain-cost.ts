@@ -6,7 +6,7 @@ import { LoopKeyCache } from "../../node/loop-key-cache.ts";
 import { namedKey } from "../../node/named-key.ts";
 import type { RowGrant } from "../../node/thread-messages.ts";
 import { chainEnv, chainText, child, OPERATOR, root } from "../../test/support/contract-forge.ts";
-import { costOf } from "./cost-of.ts";
+import { type Cost, costOf, costsOf } from "./cost-of.ts";
 
 const DEPTH = 4;
 const KEY = `altk_ct00000001_${"A".repeat(43)}`;
@@ -17,21 +17,27 @@ function chainOf(depth: number): string {
   return chainText(...links);
 }
 
-/** A chain of four delegations of which nothing is known, not even the holders' keys. */
-export function coldChainCost(): number {
+/**
+ * A chain of four delegations of which nothing is known, not even the holders' keys; and in the same minute its
+ * five signatures alone, keys imported: what no reading of it can save.
+ */
+export function coldChainCost(): Readonly<Record<"cold" | "signatures", Cost>> {
   const chain = chainOf(DEPTH);
-  return costOf(() => {
-    const verified = verifyChain(chain, chainEnv({ verify: ed25519Verifier() }));
-    if ("refused" in verified) throw new Error(verified.refused);
-    return verified.links.length;
-  });
-}
-
-/** The five signatures of such a chain alone, keys imported: what no reading of it can save. */
-export function signaturesCost(): number {
   const { signingInput, signature } = readEnvelope(root().token);
   const verify = ed25519Verifier();
-  return (DEPTH + 1) * costOf(() => verify(OPERATOR.publicKey, signingInput, signature));
+  return costsOf({
+    cold: () => {
+      const verified = verifyChain(chain, chainEnv({ verify: ed25519Verifier() }));
+      if ("refused" in verified) throw new Error(verified.refused);
+      return verified.links.length;
+    },
+    signatures: () => {
+      for (let link = 0; link <= DEPTH; link += 1) {
+        if (!verify(OPERATOR.publicKey, signingInput, signature)) throw new Error("not signed");
+      }
+      return DEPTH;
+    },
+  });
 }
 
 /** The same once its links are known: what a node does each half a minute. */

@@ -1,6 +1,7 @@
 import type { Bench } from "../harness/bench.ts";
 import { badTokenCost, sendingOverTlsCost } from "./bad-token.ts";
-import { coldChainCost, knownChainCost, signaturesCost, warmContractCost } from "./chain-cost.ts";
+import { coldChainCost, knownChainCost, warmContractCost } from "./chain-cost.ts";
+import type { Cost } from "./cost-of.ts";
 
 export const contracts: Bench = {
   name: "contracts",
@@ -8,13 +9,14 @@ export const contracts: Bench = {
     "What does a contract cost: the first time, again, with each request, and to who forges one?",
   run: async () => {
     const us = (name: string, value: number) => ({ name, value, unit: "us" });
+    const { cold, signatures } = coldChainCost();
     const badUs = badTokenCost();
     const sentUs = await sendingOverTlsCost();
     return {
       load: "each part alone, warm, processor time of its thread, median of 9 batches of 100 ms",
       figures: [
-        us("cold_us", coldChainCost()),
-        us("five_signatures_us", signaturesCost()),
+        us("cold_us", cold.median),
+        us("five_signatures_us", signatures.median),
         us("known_us", knownChainCost()),
         us("warm_us", warmContractCost()),
         us("bad_token_us", badUs),
@@ -22,7 +24,8 @@ export const contracts: Bench = {
         { name: "bad_token_ratio", value: badUs / sentUs, unit: "x" },
       ],
       notes: [
-        "cold: a chain of four delegations of which nothing is known, verified whole; of that, five_signatures are the cryptography. " +
+        "cold: a chain of four delegations of which nothing is known, verified whole; of that, five_signatures are the cryptography, " +
+          `batch by batch in turn: ${range(cold)} and ${range(signatures)} us. ` +
           "known: once its links are known, as each half a minute. warm: whose key a request carries, by its hash. " +
           "bad_token: the dearest that one who holds nothing can send, a proof with all right but its signature. " +
           "bad_token_sent: what that costs its sender over TLS, a connection each, because a refusal ends it.",
@@ -30,3 +33,7 @@ export const contracts: Bench = {
     };
   },
 };
+
+function range({ least, most }: Cost): string {
+  return `${least.toFixed(0)} to ${most.toFixed(0)}`;
+}

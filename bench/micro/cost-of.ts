@@ -13,12 +13,32 @@ const WARM_MS = 400;
  * so that nothing of it can be left out by the compiler.
  */
 export function costOf(work: (i: number) => unknown): number {
-  const calls = callsPerBatch(work);
-  const batches = Array.from(
-    { length: BATCHES },
-    () => batchNs(work, calls) - batchNs(nothing, calls),
-  );
-  return Math.max(0, median(batches)) / calls / 1_000;
+  return costsOf({ work }).work.median;
+}
+
+export type Cost = { readonly median: number; readonly least: number; readonly most: number };
+
+/** The same of several things, batch by batch in turn, so that each had the same minute. */
+export function costsOf<N extends string>(
+  works: Readonly<Record<N, (i: number) => unknown>>,
+): Readonly<Record<N, Cost>> {
+  const each = Object.entries<(i: number) => unknown>(works).map(([name, work]) => ({
+    name,
+    work,
+    calls: callsPerBatch(work),
+    batches: [] as number[],
+  }));
+  for (let batch = 0; batch < BATCHES; batch += 1) {
+    for (const { work, calls, batches } of each) {
+      const ns = batchNs(work, calls) - batchNs(nothing, calls);
+      batches.push(Math.max(0, ns) / calls / 1_000);
+    }
+  }
+  const costs = each.map(({ name, batches }) => {
+    const range = { least: Math.min(...batches), most: Math.max(...batches) };
+    return [name, { median: median(batches), ...range }] as const;
+  });
+  return Object.fromEntries(costs) as Record<N, Cost>;
 }
 
 let sink = 0;
