@@ -3,6 +3,7 @@ import {
   ackSubject,
   CALL_PATTERN,
   COMMITTED_PATTERN,
+  COMMITTED_TO_NODES,
   callSubject,
   DIGEST_SUBJECT,
   FAST_PATTERN,
@@ -11,6 +12,7 @@ import {
   healSubject,
   heartbeatSubject,
   REQUEST_PATTERN,
+  REVIVE_PATTERN,
   requestsOf,
 } from "../proto/subjects.ts";
 import { STREAMS } from "./bus-subject.ts";
@@ -58,7 +60,14 @@ export function permissionsOf(member: Pick<NatsMember, "role" | "name">): NatsPe
     ]);
     return {
       publish: [...own, ...read],
-      subscribe: [COMMITTED_PATTERN, FAST_PATTERN, DIGEST_SUBJECT, callSubject(name), inbox],
+      subscribe: [
+        ...COMMITTED_TO_NODES,
+        FAST_PATTERN,
+        REVIVE_PATTERN,
+        DIGEST_SUBJECT,
+        callSubject(name),
+        inbox,
+      ],
       answers: true,
     };
   }
@@ -72,7 +81,7 @@ export function permissionsOf(member: Pick<NatsMember, "role" | "name">): NatsPe
   ]);
   return {
     // Answers go to the inboxes of nodes.
-    publish: [FAST_PATTERN, DIGEST_SUBJECT, CALL_PATTERN, "_INBOX.>", ...streams],
+    publish: [FAST_PATTERN, REVIVE_PATTERN, DIGEST_SUBJECT, CALL_PATTERN, "_INBOX.>", ...streams],
     subscribe: [
       COMMITTED_PATTERN,
       FAST_PATTERN,

@@ -25,6 +25,7 @@ import type { Tell } from "./events.ts";
 import type { Replica } from "./replica.ts";
 import { type KillFields, signKill, signKillAgain } from "./sign-kill.ts";
 import { commandKey, recordKey } from "./store-keys.ts";
+import { tellCommitted } from "./tell-committed.ts";
 
 export type CommandsOptions = CommandBookOptions & {
   readonly mesh: string;
@@ -337,6 +338,8 @@ export class Commands {
       const { scope, bytes, hashHex } = record;
       replica.noteStored(record, seq);
       replica.take(record);
+      // Ours was said before it was stored.
+      if (command.kind === "carried") tellCommitted(record, seq, this.#options);
       const isCurrent = replica.state.get(scope)?.hashHex === hashHex;
       if (isCurrent) also.push({ key: recordKey(scope), value: bytes });
     }

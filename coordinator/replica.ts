@@ -13,7 +13,7 @@ import { MeshState } from "../mesh/state.ts";
 import { type TrustPin, TrustView } from "../mesh/trust.ts";
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
-import type { Keys } from "../ports/keys.ts";
+import type { Keys, Signer } from "../ports/keys.ts";
 import { backoffMs, pause } from "../ports/pause.ts";
 import { type Store, StoreFault } from "../ports/store.ts";
 import {
@@ -28,6 +28,7 @@ import type { Tell } from "./events.ts";
 import { RecordSubjects } from "./record-subjects.ts";
 import { RECORD_PREFIX, recordKey } from "./store-keys.ts";
 import { StreamView } from "./stream-view.ts";
+import { tellCommitted } from "./tell-committed.ts";
 
 export type ReplicaOptions = {
   readonly pin: TrustPin;
@@ -35,6 +36,7 @@ export type ReplicaOptions = {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly verify: Keys["verify"];
+  readonly signer: Signer;
   readonly tell: Tell;
 };
 
@@ -205,13 +207,16 @@ export class Replica {
     // Whoever may write to the server wrote over a record: the stream keeps one message a subject.
     if (!record && seq) void this.reoffer(this.#subjects.scopeOf(message.subject) ?? "");
     if (seq === undefined || record?.parsed.kind === "contract") {
-      if (record) this.take(record);
+      const isNewHere = record !== undefined && this.take(record);
+      if (isNewHere && seq !== undefined) tellCommitted(record, seq, this.#options);
       return;
     }
     // Our own kills are not new when their copies come: that nothing was known to stand there tells as much.
     const isGivenAgain =
       seq <= this.#lastSeq && record !== undefined && seq > this.stream.seqOf(record.scope);
     const isNew = record !== undefined && this.take(record, seq);
+    // Whoever stored it may have died before saying it, and nodes hear no copy of a kill.
+    if (isNew && record.op.case === "kill") tellCommitted(record, seq, this.#options);
     if (isGivenAgain || (isNew && seq <= this.#lastSeq)) this.#rolledBack(seq);
     else if (seq === this.#lastSeq + 1) this.#lastSeq = seq;
     else if (seq > this.#lastSeq) this.repair();

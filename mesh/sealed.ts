@@ -15,6 +15,7 @@ export const SEAL_DOMAINS = [
   "answer",
   "journal",
   "leader",
+  "revived",
 ] as const;
 export type SealDomain = (typeof SEAL_DOMAINS)[number];
 

@@ -16,6 +16,7 @@ export const CONTROL_PREFIX = "alt.ctl.";
 export const REVOCATION_PREFIX = "alt.rev.";
 export const COMMITTED_PREFIX = "alt.bc.";
 export const FAST_PREFIX = "alt.fast.";
+export const REVIVE_PREFIX = "alt.revive.";
 export const JOURNAL_PREFIX = "alt.lj.";
 export const LEADER_PREFIX = "alt.coord.";
 
@@ -25,8 +26,22 @@ export const LEADER_SUBJECT = "alt.coord.leader";
 
 /** Committed copies of state records, as the server republishes them. */
 export const COMMITTED_PATTERN = "alt.bc.>";
+/**
+ * Those of them that nodes hear: all but what is killed and revived. Of a kill they have been told on the fast
+ * path, and a copy for each of them would be a third of what a kill costs the server.
+ */
+export const COMMITTED_TO_NODES = [
+  "alt.bc.policy",
+  "alt.bc.trust",
+  "alt.bc.budget.>",
+  "alt.bc.distrust.>",
+  "alt.bc.key.*",
+  "alt.bc.node.*",
+] as const;
 /** Kills ahead of their commit. */
 export const FAST_PATTERN = "alt.fast.kill.>";
+/** Revives, once a coordinator knows that they are committed. */
+export const REVIVE_PATTERN = "alt.revive.kill.>";
 /** Coordinators' digests. */
 export const DIGEST_SUBJECT = "alt.dig";
 export const ACK_PATTERN = "alt.ack.*";
@@ -113,7 +128,7 @@ function hexToken(text: string): string {
 /** The same record's subject on the fast path, the committed broadcast or the stream, by prefix. */
 export function withPrefix(
   subject: string,
-  prefix: typeof FAST_PREFIX | typeof COMMITTED_PREFIX,
+  prefix: typeof FAST_PREFIX | typeof COMMITTED_PREFIX | typeof REVIVE_PREFIX,
 ): string {
   return prefix + subject.slice(subject.indexOf(".", "alt.".length) + 1);
 }

@@ -1,6 +1,6 @@
 import type { BusMessage } from "../../ports/bus.ts";
 import type { Clock } from "../../ports/clock.ts";
-import { COMMITTED_PREFIX, FAST_PREFIX } from "../../proto/subjects.ts";
+import { FAST_PREFIX } from "../../proto/subjects.ts";
 import { beginKillReading, endKillReading } from "../table/kill-reading.ts";
 import type { Table } from "../table/table.ts";
 import type { HostStall, StallMark } from "./host-stall.ts";
@@ -10,7 +10,7 @@ export const SLICE_NS = 500_000n;
 /** Bytes that may wait. What comes beyond is dropped, and found again by repair. */
 export const QUEUED_BYTES_MAX = 32 * 1024 * 1024;
 
-const KILL_PREFIXES = [`${FAST_PREFIX}kill.`, `${COMMITTED_PREFIX}kill.`] as const;
+const KILL_PREFIX = `${FAST_PREFIX}kill.`;
 
 /** A record as it came, and when: monotonic nanoseconds at the bus's callback. */
 export type Arrival = {
@@ -58,7 +58,7 @@ export class Intake {
   push({ subject, bytes, seq }: BusMessage): void {
     const { clock, stall, table, expect } = this.#deps;
     const receivedNs = clock.monoNs();
-    const isKill = KILL_PREFIXES.some((prefix) => subject.startsWith(prefix));
+    const isKill = subject.startsWith(KILL_PREFIX);
     // First of all: however long the host holds this thread up now, nothing passes meanwhile.
     if (isKill) {
       beginKillReading(table, receivedNs);

@@ -1,10 +1,17 @@
 import { type MeshRecord, openRecord, restoreRecord } from "../../mesh/record.ts";
+import { openReviveNotice } from "../../mesh/revive-notice.ts";
 import type { MeshState } from "../../mesh/state.ts";
-import type { TrustView } from "../../mesh/trust.ts";
+import { coordinatorKey, type TrustView } from "../../mesh/trust.ts";
 import type { BusMessage } from "../../ports/bus.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Keys } from "../../ports/keys.ts";
-import { CONTROL_STREAM, controlSubject, REVOCATION_STREAM } from "../../proto/subjects.ts";
+import {
+  COMMITTED_PREFIX,
+  CONTROL_STREAM,
+  controlSubject,
+  REVIVE_PREFIX,
+  REVOCATION_STREAM,
+} from "../../proto/subjects.ts";
 import type { AckBook } from "./acks.ts";
 import type { Enforcement } from "./enforcement.ts";
 import type { HostStall } from "./host-stall.ts";
@@ -25,8 +32,8 @@ export type MergingDeps = {
   readonly stall: HostStall;
   readonly acks: AckBook;
   readonly enforcement: Enforcement;
-  /** A committed record came live. */
-  readonly onLive: (stream: string, seq: number, isNew: boolean) => void;
+  /** A committed record came live, or a kill that is new and of which nobody said its sequence. */
+  readonly onLive: (stream: string, seq: number | undefined, isNew: boolean) => void;
   /** While true, records of a repair are not acknowledged one by one. */
   readonly isStarting: () => boolean;
   readonly onAlarm: (name: "record_refused" | "versions_crossed", detail: string) => void;
@@ -50,11 +57,30 @@ export class Merging {
     this.#deps.enforcement.restore(record);
   }
 
-  /** From the fast path or the committed broadcast. */
+  /** From the fast path, the committed broadcast, or a coordinator's word on a revive. */
   live(arrival: Arrival): void {
+    if (arrival.subject.startsWith(REVIVE_PREFIX)) this.#revived(arrival);
+    else this.#live(arrival);
+  }
+
+  #live(arrival: Arrival): void {
     const result = this.#take(arrival, "live");
-    if (!result || arrival.seq === undefined) return;
+    if (!result || (arrival.seq === undefined && !result.isNew)) return;
     this.#deps.onLive(streamOf(result.record), arrival.seq, result.isNew);
+  }
+
+  /** I2: a coordinator says that it is committed. It may say so of nothing else. */
+  #revived(arrival: Arrival): void {
+    const { trust, clock, verify, onAlarm } = this.#deps;
+    const { subject, bytes } = arrival;
+    const notice = openReviveNotice(bytes, coordinatorKey(trust, clock.nowMs()), verify);
+    const named = notice && restoreRecord(notice.record, { mesh: this.#deps.mesh });
+    if (!notice || !named?.ok || named.record.op.case !== "revive") {
+      onAlarm("record_refused", `no revive that a coordinator vouches for on ${subject}`);
+      return;
+    }
+    const { record, seq } = notice;
+    this.#live({ ...arrival, subject: COMMITTED_PREFIX + tailOf(subject), bytes: record, seq });
   }
 
   /** From a stream, read by a repair. Returns the record, if it is one that counts. */
@@ -126,7 +152,7 @@ function streamOf({ parsed }: MeshRecord): string {
   return parsed.kind === "contract" ? REVOCATION_STREAM : CONTROL_STREAM;
 }
 
-/** `kill.global` of `alt.ctl.kill.global`, `alt.bc.kill.global` and `alt.fast.kill.global`. */
+/** `kill.global` of `alt.ctl.kill.global`, and of the same under every other prefix. */
 function tailOf(subject: string): string {
   return subject.slice(subject.indexOf(".", "alt.".length) + 1);
 }

@@ -13,6 +13,8 @@ import { SLICE_NS } from "./intake.ts";
 // G2. A record beyond a gap is merged at once; the gap is read afterwards.
 // G3. A sequence at or below `mark` that brings something new means that the stream was rolled back and
 //     gives out its numbers again. Then the mark is worth nothing, and everything is read again.
+// G4. Kills are told without their sequence. A gap that is no larger than what came beyond the mark is no sign of
+//     a loss, or each kill would have every node read the stream at the next policy; the next digest says.
 
 export const READ_COUNT = 256;
 /** Records offered to the coordinators after one full reading. */
@@ -54,6 +56,8 @@ const DEPTHS: readonly Depth[] = ["tail", "differences", "full", "pages"];
 export class Repair {
   readonly #deps: RepairDeps;
   readonly #marks = new Map<string, number>();
+  /** Messages by stream that were merged and lie beyond its mark. */
+  readonly #unplaced = new Map<string, number>();
   #wanted: Depth | undefined;
   #running: Promise<void> | undefined;
   #differing = 0;
@@ -74,11 +78,19 @@ export class Repair {
     this.#marks.set(stream, seq);
   }
 
-  /** A live committed message was merged; `isNew` if it changed the state. */
-  noteLive(stream: string, seq: number, isNew: boolean): void {
+  /**
+   * A live message was merged.
+   *
+   * @param seq Undefined: a kill on the fast path, which has a sequence that nobody said.
+   * @param isNew It changed the state.
+   */
+  noteLive(stream: string, seq: number | undefined, isNew: boolean): void {
     const mark = this.mark(stream);
+    const unplaced = this.#unplaced.get(stream) ?? 0;
     if (seq === mark + 1) this.#setMark(stream, seq);
-    else if (seq > mark) this.want("tail");
+    else if (seq === undefined || (seq > mark && seq - mark - 1 <= unplaced)) {
+      this.#unplaced.set(stream, unplaced + 1);
+    } else if (seq > mark) this.want("tail");
     else if (isNew) {
       this.#deps.onAlarm("sequence_reused", `${stream} ${seq} after ${mark}`);
       this.want("full");
@@ -88,6 +100,7 @@ export class Repair {
   /** A digest had our hash: nothing is missing up to its sequence. */
   noteEqual(lastSeq: number): void {
     this.#differing = 0;
+    this.#unplaced.clear();
     if (lastSeq > this.mark(CONTROL_STREAM)) this.#setMark(CONTROL_STREAM, lastSeq);
   }
 
@@ -175,7 +188,10 @@ export class Repair {
     let next = fromSeq;
     while (!this.#isClosed) {
       const messages = await this.#deps.bus.read(stream, next, READ_COUNT);
-      if (messages.length === 0) return;
+      if (messages.length === 0) {
+        this.#unplaced.delete(stream);
+        return;
+      }
       let sliceStartNs = this.#deps.clock.monoNs();
       for (const message of messages) {
         const record = this.#deps.take(message);

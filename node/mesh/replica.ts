@@ -8,12 +8,13 @@ import type { Random } from "../../ports/random.ts";
 import type { Store } from "../../ports/store.ts";
 import {
   ackSubject,
-  COMMITTED_PATTERN,
+  COMMITTED_TO_NODES,
   CONTROL_STREAM,
   DIGEST_SUBJECT,
   FAST_PATTERN,
   healSubject,
   heartbeatSubject,
+  REVIVE_PATTERN,
   REVOCATION_STREAM,
 } from "../../proto/subjects.ts";
 import type { Table } from "../table/table.ts";
@@ -144,8 +145,9 @@ export class Replica {
     this.#isLoaded = true;
     const { bus } = this.#ports;
     this.#stops.push(
-      bus.listen(FAST_PATTERN, (message) => this.#intake.push(message)),
-      bus.listen(COMMITTED_PATTERN, (message) => this.#intake.push(message)),
+      ...[FAST_PATTERN, REVIVE_PATTERN, ...COMMITTED_TO_NODES].map((pattern) =>
+        bus.listen(pattern, (message) => this.#intake.push(message)),
+      ),
       bus.listen(DIGEST_SUBJECT, ({ bytes }) => this.opening.digest(bytes)),
     );
     bus.onUp(() => this.#connected());

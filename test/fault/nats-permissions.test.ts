@@ -190,6 +190,7 @@ describe("a server that lets in this mesh alone", () => {
 
   test.each([
     ["a kill ahead of its commit", "alt.fast.kill.global"],
+    ["the word that a revive is committed", "alt.revive.kill.global"],
     ["a record of the stream", "alt.ctl.kill.global"],
     ["a revocation", "alt.rev.kill.contract.x"],
     ["a committed copy", "alt.bc.kill.global"],

@@ -12,6 +12,7 @@ import { foundTrust } from "../../../coordinator/trust-bundle.ts";
 import type { RateLags } from "../../../mesh/rate-share.ts";
 import { type MeshRecord, nextRecord, openRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
+import { openReviveNotice } from "../../../mesh/revive-notice.ts";
 import { openSealed, seal } from "../../../mesh/sealed.ts";
 import { MeshState } from "../../../mesh/state.ts";
 import { TrustView } from "../../../mesh/trust.ts";
@@ -35,9 +36,14 @@ import {
 import { TrustRole, TrustSchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import {
   ackSubject,
+  COMMITTED_PREFIX,
+  COMMITTED_TO_NODES,
+  FAST_PATTERN,
   healSubject,
   heartbeatSubject,
   REQUEST_METHODS,
+  REVIVE_PATTERN,
+  REVIVE_PREFIX,
   requestSubject,
 } from "../../../proto/subjects.ts";
 
@@ -323,8 +329,15 @@ export class TestNode {
 
   connect(): void {
     this.repair();
-    this.bus.listen("alt.bc.>", (message) => this.#onRecord(message));
-    this.bus.listen("alt.fast.kill.>", (message) => this.#onRecord(message));
+    for (const pattern of [...COMMITTED_TO_NODES, FAST_PATTERN]) {
+      this.bus.listen(pattern, (message) => this.#onRecord(message));
+    }
+    this.bus.listen(REVIVE_PATTERN, ({ subject, bytes }) => {
+      const { coordinator, keys } = this.#world;
+      const notice = openReviveNotice(bytes, () => coordinator.publicKey, keys.verify);
+      const committed = COMMITTED_PREFIX + subject.slice(REVIVE_PREFIX.length);
+      if (notice) this.#onRecord({ subject: committed, bytes: notice.record, seq: notice.seq });
+    });
   }
 
   /** From now on offers its records whenever a digest shows another state, as nodes do. */

@@ -94,7 +94,7 @@ describe("the mesh thread's end of the gate", () => {
 
   test("a kill that comes on the fast path is announced by the scope that its subject names", () => {
     const { link, pipe } = linkOf();
-    for (const subject of ["alt.fast.kill.agent.a.b", "alt.bc.kill.global", "alt.fast.kill.global"])
+    for (const subject of ["alt.fast.kill.agent.a.b", "alt.bc.policy", "alt.fast.kill.global"])
       link.expect(subject);
     expect(pipe.expected).toEqual(["agent/a/b", "global"]);
   });

@@ -3,6 +3,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type BusHub, createBusHub } from "../../../../adapters/in-process-bus.ts";
 import { differences } from "../../../../coordinator/differences.ts";
+import { tellCommitted } from "../../../../coordinator/tell-committed.ts";
 import { type MeshRecord, nextRecord, restoreRecord } from "../../../../mesh/record.ts";
 import type { RecordOp } from "../../../../mesh/record-op.ts";
 import { openSealed, seal } from "../../../../mesh/sealed.ts";
@@ -172,8 +173,16 @@ export class World {
     return read.record;
   }
 
+  /** Commits it and tells nodes so, as the coordinator that was asked for it does. */
   async commit(scope: string, op: RecordOp, signer?: Signer): Promise<MeshRecord> {
-    return this.append(this.make(scope, op, signer));
+    const record = await this.append(this.make(scope, op, signer));
+    this.tell(record);
+    return record;
+  }
+
+  /** By the coordinator's own code. */
+  tell(record: MeshRecord, signer: Signer = signers.coordinator): void {
+    tellCommitted(record, this.lastSeq, { bus: this.bus, signer });
   }
 
   async append(record: MeshRecord): Promise<MeshRecord> {

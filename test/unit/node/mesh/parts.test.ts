@@ -74,7 +74,7 @@ describe("intake", () => {
       overflow: () => undefined,
     });
     intake.push(message("alt.fast.kill.global"));
-    expect(() => intake.push(message("alt.bc.kill.team.a"))).toThrow("a bug");
+    expect(() => intake.push(message("alt.fast.kill.team.a"))).toThrow("a bug");
     expect(awaitKillReading(table, () => 1_000_000_000_000n)).toBe(true);
     intake.push(message("alt.bc.policy"));
     expect(waits).toEqual([true, true, false]);
@@ -102,9 +102,9 @@ describe("intake", () => {
     for (const subject of ["alt.bc.policy", "alt.bc.key.a", "alt.bc.key.b"]) {
       intake.push(message(subject));
     }
-    intake.push(message("alt.bc.kill.global"));
+    intake.push(message("alt.fast.kill.global"));
     intake.push(message("alt.fast.kill.team.a"));
-    expect(taken).toEqual(["alt.bc.policy", "alt.bc.kill.global", "alt.fast.kill.team.a"]);
+    expect(taken).toEqual(["alt.bc.policy", "alt.fast.kill.global", "alt.fast.kill.team.a"]);
   });
 
   test("what a kill leaves to do comes after it, before others, and in order", async () => {
@@ -123,7 +123,7 @@ describe("intake", () => {
       },
       overflow: () => undefined,
     });
-    for (const subject of ["alt.bc.kill.team.a", "alt.bc.policy", "alt.bc.kill.team.b"]) {
+    for (const subject of ["alt.fast.kill.team.a", "alt.bc.policy", "alt.fast.kill.team.b"]) {
       intake.push(message(subject));
     }
     for (let i = 0; i < 4; i++) {
@@ -131,10 +131,10 @@ describe("intake", () => {
       await settle(1);
     }
     expect(order).toEqual([
-      "alt.bc.kill.team.a",
-      "alt.bc.kill.team.b",
-      "after alt.bc.kill.team.a",
-      "after alt.bc.kill.team.b",
+      "alt.fast.kill.team.a",
+      "alt.fast.kill.team.b",
+      "after alt.fast.kill.team.a",
+      "after alt.fast.kill.team.b",
       "alt.bc.policy",
       "after alt.bc.policy",
     ]);

@@ -1,14 +1,16 @@
 import { expect, test } from "vitest";
-import { signRecord } from "../../../../mesh/record.ts";
+import { type MeshRecord, signRecord } from "../../../../mesh/record.ts";
+import { sealReviveNotice } from "../../../../mesh/revive-notice.ts";
 import { type EnforcementHooks, RECORD_RETRY_MS } from "../../../../node/mesh/enforcement.ts";
 import { isKilled, killedBy } from "../../../../node/table/scope-cells.ts";
 import { openUntilNs } from "../../../../node/table/table.ts";
+import type { Signer } from "../../../../ports/keys.ts";
 import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
 import { twinSigner } from "../../../../ports/twin-keys.ts";
 import { twinRandom } from "../../../../ports/twin-random.ts";
 import { type TwinStore, twinStore } from "../../../../ports/twin-store.ts";
 import { TrustRole } from "../../../../proto/gen/altrace/v1/record_pb.ts";
-import { FAST_PREFIX, withPrefix } from "../../../../proto/subjects.ts";
+import { FAST_PREFIX, REVIVE_PREFIX, withPrefix } from "../../../../proto/subjects.ts";
 import {
   DEAD_MAN_MS,
   distrust,
@@ -217,6 +219,7 @@ test("a revive counts when it is committed, and not before", async () => {
   expect(isKilled(node.table, GLOBAL)).toBe(true);
   expect(world.acksOf(undo)).toEqual([]);
   await world.append(undo);
+  world.tell(undo);
   await settleAcks(world);
   expect(isKilled(node.table, GLOBAL)).toBe(false);
   expect(world.acksOf(undo).at(-1)).toMatchObject({ durable: true });
@@ -235,9 +238,67 @@ test("a revive that a coordinator signed is refused, and the ack says so", async
   await world.commit("global", kill(), signers.coordinator);
   const forged = world.make("global", revive, signers.coordinator);
   await world.append(forged);
+  world.tell(forged);
   await settleAcks(world);
   expect(isKilled(node.table, GLOBAL)).toBe(true);
   expect(world.acksOf(forged)).toMatchObject([{ refused: "signer_not_allowed", durable: false }]);
+});
+
+test("the word that a revive is committed is a coordinator's, about a revive, on its own subject", async () => {
+  const { world, node } = await openNode();
+  await world.commit("global", kill(), signers.coordinator);
+  const undo = world.make("global", revive);
+  const say = (record: MeshRecord, signer: Signer, scope: string) => {
+    const notice = sealReviveNotice({ record: record.bytes, seq: 99 }, signer);
+    world.bus.send(withPrefix(scopeSubject(scope), REVIVE_PREFIX), notice);
+  };
+  say(undo, signers.operator, "global");
+  say(undo, signers.stranger, "global");
+  say(undo, signers.coordinator, "team/red");
+  say(world.make("policy", policy("{}")), signers.coordinator, "global");
+  world.bus.send(withPrefix(scopeSubject("global"), REVIVE_PREFIX), undo.bytes);
+  await settleAcks(world);
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+  expect(node.told).not.toContain("policy 1");
+  expect(node.alarms.filter(([name]) => name === "record_refused")).toHaveLength(5);
+  say(undo, signers.coordinator, "global");
+  await settleAcks(world);
+  expect(isKilled(node.table, GLOBAL)).toBe(false);
+  // Said again after the next kill it is an older record, and undoes nothing.
+  await world.append(undo);
+  await world.commit("global", kill(), signers.coordinator);
+  say(undo, signers.coordinator, "global");
+  await settleAcks(world);
+  expect(isKilled(node.table, GLOBAL)).toBe(true);
+});
+
+test("kills that were told without their sequence are no gap, and one that was not told is", async () => {
+  const world = new World();
+  await world.found();
+  const bus = world.hub.connect();
+  let reads = 0;
+  const read = bus.read.bind(bus);
+  bus.read = (stream, fromSeq, count) => {
+    reads += 1;
+    return read(stream, fromSeq, count);
+  };
+  const node = new TestNode(world, { bus });
+  await node.replica.start();
+  await openUp(world, node);
+  await settle();
+  reads = 0;
+  for (const scope of ["team/a", "team/b"]) await world.commit(scope, kill(), signers.coordinator);
+  await world.commit("policy", policy("{}"));
+  await world.commit("team/a", revive);
+  await settle();
+  expect(reads).toBe(0);
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
+  await world.append(world.make("team/c", kill(), signers.coordinator));
+  await world.commit("policy", policy("{ }"));
+  await settle();
+  expect(reads).toBeGreaterThan(0);
+  expect(node.replica.state.killed("team/c")).toBe(true);
+  expect(node.replica.status().lastSeq).toBe(world.lastSeq);
 });
 
 test("a kill by a stranger, or on another scope's subject, is refused", async () => {
