@@ -580,3 +580,41 @@ describe("revocation", () => {
     expect(world.parts.replica.state.get(scope)?.v).toBe(1);
   });
 });
+
+describe("what nodes are told", () => {
+  const about = (world: CoordinatorWorld, prefix: string) =>
+    world.heard.filter(({ subject }) => subject === `${prefix}kill.agent.pay.bot`);
+
+  test("of a revive is a coordinator's word, once it is stored and not before", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    const first = await kill(world);
+    await world.until(() => first.committed);
+    world.heard.length = 0;
+    const undone = await world.parts.commands.carry(world.sign(SCOPE, revive), ["revive"]);
+    await world.until(() => undone.committed);
+    await world.flush();
+    const subjects = world.heard.map(({ subject }) => subject);
+    const [stored, told] = ["alt.bc.", "alt.revive."].map((prefix) =>
+      subjects.indexOf(`${prefix}kill.agent.pay.bot`),
+    );
+    expect(stored).toBeGreaterThanOrEqual(0);
+    expect(told).toBeGreaterThan(stored as number);
+    expect(about(world, "alt.fast.")).toEqual([]);
+    expect(node.state.killed(SCOPE)).toBe(false);
+  });
+
+  test("of a kill that this coordinator hears first from the stream is the kill, once", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const bytes = world.sign(SCOPE, killed, world.coordinator);
+    for (const msgId of ["one", "two"]) {
+      const stored = await world.outside.append(KILL_BOT, bytes, { msgId, expectSeq: 0 });
+      if (msgId === "one") expect(stored).not.toBe("conflict");
+      await world.flush();
+    }
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+    expect(about(world, "alt.fast.").map((each) => each.bytes)).toEqual([bytes]);
+  });
+});

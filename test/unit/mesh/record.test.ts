@@ -17,7 +17,14 @@ import {
   TrustRole,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import { parseScope } from "../../../proto/ids.ts";
-import { controlSubject } from "../../../proto/subjects.ts";
+import {
+  COMMITTED_PREFIX,
+  COMMITTED_TO_NODES,
+  controlSubject,
+  FAST_PATTERN,
+  FAST_PREFIX,
+  withPrefix,
+} from "../../../proto/subjects.ts";
 import {
   context,
   coordinator,
@@ -87,6 +94,20 @@ describe("a good record", () => {
       expect(reasonOf(GOOD, { subject: `${prefix}.kill.agent.payments.bot` })).toBe("ok");
     }
   });
+
+  test.each(KINDS)(
+    "of $scope with $op.case is told nodes on one of the subjects that they hear",
+    ({ scope }) => {
+      const parsed = parseScope(scope);
+      if (!parsed) throw new Error("no scope");
+      const committed = withPrefix(controlSubject(parsed), COMMITTED_PREFIX);
+      const hears = (pattern: string) =>
+        new RegExp(`^${pattern.replaceAll(".", "\\.").replace("*", "[^.]+").replace(">", ".+")}$`);
+      const isCopied = COMMITTED_TO_NODES.some((pattern) => hears(pattern).test(committed));
+      const isSaid = hears(FAST_PATTERN).test(withPrefix(controlSubject(parsed), FAST_PREFIX));
+      expect([isCopied, isSaid].filter(Boolean)).toHaveLength(1);
+    },
+  );
 
   test("counts by one good signature among bad ones, and names that one alone", () => {
     const record = signed(GOOD);
