@@ -44,7 +44,10 @@ export class ControlPlane {
   ) {
     this.shape = of.shape;
     this.#draw = of.draw;
-    this.journal = new LeaseJournal((event) => world.tell(event));
+    this.journal = new LeaseJournal(
+      (event) => world.tell(event),
+      (bytes) => world.server.holds(bytes),
+    );
     const leaderTtlMs = of.draw.pick(LEADER_TTLS_MS);
     this.coordinators = Array.from({ length: of.shape === "three" ? 3 : 1 }, (_, no) => {
       return new SimCoordinator(world, {

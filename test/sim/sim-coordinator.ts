@@ -214,7 +214,8 @@ export class SimCoordinator {
       delay: { clock, commitMs: () => syncMs(this.#draw) },
       commitFate: this.#world.commitFate(this.#draw.fork()),
       onPersisted: (writes: Parameters<LeaseJournal["persisted"]>[0]) => {
-        if (!isLedgerShared) journal.persisted(writes);
+        if (isLedgerShared) journal.copied(writes);
+        else journal.persisted(writes);
       },
     };
   }

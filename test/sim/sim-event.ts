@@ -59,6 +59,17 @@ export type SimEvent =
       readonly before: JournalLease | undefined;
       readonly after: JournalLease;
     }
+  /**
+   * The stream has lost a link of the ledger's journal, and another has its number now.
+   * `isKept`: it is in the stream all the same, or was on a coordinator's disk.
+   */
+  | {
+      readonly t: "undone";
+      readonly n: number;
+      readonly isKept: boolean;
+      /** Ids of leases that it had granted or changed. */
+      readonly leases: readonly string[];
+    }
   /** What an operator has signed as the most that an account may spend. */
   | { readonly t: "limited"; readonly account: string; readonly usdMicros: number }
   /** A part of the product reported a fault of its own. */

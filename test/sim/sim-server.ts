@@ -40,6 +40,13 @@ export class SimServer {
     return this.#incarnation;
   }
 
+  /** Whether a stream on its disk has this message. */
+  holds(message: Uint8Array): boolean {
+    return [...this.#store.durable.values()].some((stored) =>
+      Buffer.from(stored).includes(message),
+    );
+  }
+
   stop(): void {
     this.#hub = undefined;
     this.#store = this.#store.crash(this.#draw.below(this.#store.pendingCommits + 1));

@@ -6,7 +6,7 @@ type LeaseEvent = Extract<SimEvent, { t: "lease" }>;
 
 export const leaseRules: Oracle = {
   name: "lease-rules",
-  rule: "The ledger's journal grants within limits (I1), once a request (I5), under one epoch after another (I6), expires after its node (I7), and settles upwards and once (I8).",
+  rule: "The ledger's journal grants within limits (I1), once a request (I5), under one epoch after another (I6), expires after its node (I7), and settles upwards and once (I8); what it has said stays said, whatever the stream loses (J3).",
   watch: (world) => {
     const limits = new Map<string, number>();
     for (const [team, { usdMicros, agents }] of world.budgets) {
@@ -29,6 +29,12 @@ export const leaseRules: Oracle = {
       on: (event) => {
         if (event.t === "limited") {
           limits.set(event.account, Math.max(limits.get(event.account) ?? 0, event.usdMicros));
+        }
+        if (event.t === "undone") {
+          if (event.isKept) return `J3: link ${event.n} was kept, and is undone`;
+          for (const [request, id] of byRequest) {
+            if (!world.plane.journal.leases.has(id)) byRequest.delete(request);
+          }
         }
         if (event.t !== "lease") return undefined;
         const { before, after } = event;

@@ -3,7 +3,10 @@ import { OVERRUN_LIMIT_MICROS } from "../sim-policy.ts";
 import type { Judged, Oracle } from "./oracle.ts";
 
 const HOUR_MS = 3_600_000;
-/** A lease ends with its window by its node's clock, which may run so much slower. */
+/**
+ * How far the clocks by which leases of one hour end and those of the next begin may be from the one that
+ * requests are timed by here. What is decided so close to the end of an hour may be of either.
+ */
 const DRIFT_MS = 200;
 
 export const spendWithinBudget: Oracle = {
@@ -14,21 +17,21 @@ export const spendWithinBudget: Oracle = {
     const limits = limitsOf(world);
     const spent = new Map<string, number>();
     let overrun = 0;
-    const add = (account: Account, key: string, amount: number): string | undefined => {
-      const sum = (spent.get(key) ?? 0) + amount;
-      spent.set(key, sum);
-      if (sum <= account.limit) return undefined;
-      return `${key} spent ${Math.round(sum)} of ${account.limit} micro-dollars`;
+    const add = (name: string, of: { atMs: number; amount: number }): string | undefined => {
+      const account = limits.get(name);
+      if (account === undefined) return `${name} has no budget`;
+      const windows = windowsAt(account, of.atMs);
+      const key = `${name} ${windows.join(" or ")}`;
+      spent.set(key, (spent.get(key) ?? 0) + of.amount);
+      return beyond(account, { name, windows, spent });
     };
     const charge = (request: KnownRequest): string | undefined => {
       const billed = request.billed ?? 0;
       overrun += Math.max(0, billed - request.held);
       if (overrun > OVERRUN_LIMIT_MICROS) return `${overrun} micro-dollars over all holds`;
-      const own = Math.min(billed, request.held);
+      const amount = Math.min(billed, request.held);
       for (const name of accountsOf(request.agentId)) {
-        const account = limits.get(name);
-        if (account === undefined) return `${name} has no budget`;
-        const wrong = add(account, `${name} ${windowOf(account, request.decidedMs)}`, own);
+        const wrong = add(name, { atMs: request.decidedMs, amount });
         if (wrong) return wrong;
       }
       return undefined;
@@ -67,6 +70,38 @@ function accountsOf(agentId: string): readonly string[] {
   return [`agent/${agentId}`, `team/${agentId.split("/")[0]}`];
 }
 
-function windowOf({ window }: Account, atMs: number): string {
-  return window === "total" ? "total" : String(Math.floor((atMs - DRIFT_MS) / HOUR_MS));
+/** The windows that what is decided at that time may be of: one, or two that meet there. */
+function windowsAt({ window }: Account, atMs: number): readonly string[] {
+  if (window === "total") return ["total"];
+  const [from, to] = [atMs - DRIFT_MS, atMs + DRIFT_MS].map((ms) => Math.floor(ms / HOUR_MS));
+  return from === to ? [`${from}`] : [`${from}`, `${to}`];
+}
+
+/** What is of either of two windows must fit into what each of them has left. */
+function beyond(
+  { limit }: Account,
+  of: {
+    readonly name: string;
+    readonly windows: readonly string[];
+    readonly spent: ReadonlyMap<string, number>;
+  },
+): string | undefined {
+  const sumOf = (window: string): number => of.spent.get(`${of.name} ${window}`) ?? 0;
+  const tooMuch = (window: string, sum: number, most: number): string | undefined =>
+    sum <= most
+      ? undefined
+      : `${of.name} ${window} spent ${Math.round(sum)} of ${most} micro-dollars`;
+  for (const window of of.windows) {
+    const wrong = tooMuch(window, sumOf(window), limit);
+    if (wrong) return wrong;
+  }
+  const pairs = [...of.spent.keys()]
+    .filter((key) => key.startsWith(`${of.name} `) && key.includes(" or "))
+    .map((key) => key.slice(of.name.length + 1));
+  for (const pair of pairs) {
+    const sum = [pair, ...pair.split(" or ")].reduce((all, window) => all + sumOf(window), 0);
+    const wrong = tooMuch(pair, sum, 2 * limit);
+    if (wrong) return wrong;
+  }
+  return undefined;
 }
