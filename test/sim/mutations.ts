@@ -77,13 +77,6 @@ export const MUTATIONS: readonly Mutation[] = [
     oracles: ["lease-rules", "grants-in-journal", "spent-within-granted", "spend-within-budget"],
   },
   {
-    name: "follow a stream that lost its end",
-    file: "coordinator/ledger-journal.ts",
-    find: "    if (place.n > 0 && !(newest && isAhead(newest.record, place))) {\n",
-    replace: "    if (place.n > 0 && newest === undefined) {\n",
-    oracles: ["lease-rules", "grants-in-journal"],
-  },
-  {
     name: "go on after another took over",
     file: "coordinator/ledger-actor.ts",
     find: '        if (outcome === "conflict") return this.#fence(calls);\n',
