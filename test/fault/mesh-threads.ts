@@ -20,7 +20,7 @@ import {
   storePath,
   trustPath,
 } from "../../coordinator/found-mesh.ts";
-import { signRecord } from "../../mesh/record.ts";
+import { restoreRecord, signRecord } from "../../mesh/record.ts";
 import { gatheredPort } from "../../node/gathered-port.ts";
 import type { MeshWorkerData } from "../../node/mesh/mesh-worker.ts";
 import { isKilled } from "../../node/table/scope-cells.ts";
@@ -29,6 +29,7 @@ import type { MeshStatus, MeshToControl } from "../../node/thread-messages.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { SignedRecordSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
+import { CONTROL_STREAM, REVOCATION_STREAM } from "../../proto/subjects.ts";
 import { meshWal } from "../support/mesh-wal.ts";
 import type { NatsServer } from "../support/start-nats.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -47,8 +48,15 @@ export async function startMesh(of: {
   readonly nats: Pick<NatsServer, "url">;
   readonly ensure?: (bus: NatsBus) => Promise<void>;
   readonly cleanups: Cleanups;
+  /** The coordinator's wall clock, where it is not the machine's. */
+  readonly nowMs?: () => number;
 }) {
-  const { nats, cleanups, ensure = (bus) => ensureStreams(bus, { replicas: 1 }) } = of;
+  const {
+    nats,
+    cleanups,
+    nowMs = systemClock.nowMs,
+    ensure = (bus) => ensureStreams(bus, { replicas: 1 }),
+  } = of;
   const home = tempDir();
   cleanups.push(() => home[Symbol.dispose]());
   const bus = await connectNatsBus({ url: nats.url, name: "coordinator" });
@@ -66,7 +74,7 @@ export async function startMesh(of: {
   const store = openLmdbStore(storePath(home.path));
   cleanups.push(() => store.close());
   const coordinator = await buildCoordinator(config, founded.pin, {
-    clock: systemClock,
+    clock: { ...systemClock, nowMs },
     random: cryptoRandom,
     bus,
     store,
@@ -82,7 +90,28 @@ export async function startMesh(of: {
     path: socketPath(home.path),
   });
   cleanups.push(() => client.close());
-  return { home: home.path, nats, bus, cleanups, calls: client.calls, operator: founded.operator };
+  return {
+    home: home.path,
+    nats,
+    bus,
+    cleanups,
+    calls: client.calls,
+    operator: founded.operator,
+    /** Makes the streams where they are missing, as the coordinator's program does every five seconds. */
+    ensure: () => ensure(bus),
+    /** What every node must have on its disk: the hash of each scope's record in the streams. */
+    inStreams: async () => {
+      const pages = await Promise.all(
+        [CONTROL_STREAM, REVOCATION_STREAM].map((stream) => bus.read(stream, 1, 1_000)),
+      );
+      const hashes = pages.flat().map(({ bytes }) => {
+        const read = restoreRecord(bytes, { mesh: founded.pin.mesh });
+        if (!read.ok) throw new Error(`the stream has no record: ${read.reason}`);
+        return [read.record.scope, read.record.hashHex] as const;
+      });
+      return new Map(hashes);
+    },
+  };
 }
 
 export type MeshOfThreads = Awaited<ReturnType<typeof startMesh>>;
@@ -99,6 +128,9 @@ export class MeshThreadNode {
   readonly table: Table = createTable({ rows: 8, loops: 1, scopes: 32, writers: 3, proofs: 64 });
   readonly worker: Worker;
   readonly statuses: MeshStatus[] = [];
+  /** By how many ms its wall clock, and the time since its machine's boot, are ahead of ours. */
+  readonly ahead = new Float64Array(new SharedArrayBuffer(16));
+  readonly #homeDir: string;
 
   constructor(
     mesh: MeshOfThreads,
@@ -106,8 +138,10 @@ export class MeshThreadNode {
     { run, enrolToken, url = mesh.nats.url }: NodeStart,
   ) {
     const homeDir = join(mesh.home, id);
+    this.#homeDir = homeDir;
     mkdirSync(homeDir, { recursive: true, mode: 0o700 });
-    const workerData: MeshWorkerData = {
+    const workerData: MeshWorkerData & { readonly ahead: ArrayBufferLike } = {
+      ahead: this.ahead.buffer,
       tableBuffer: this.table.buffer,
       nodeId: id,
       bootId: `boot-${run}`,
@@ -120,6 +154,7 @@ export class MeshThreadNode {
     };
     this.worker = new Worker(new URL("../../node/mesh/mesh-worker.ts", import.meta.url), {
       workerData,
+      execArgv: ["--import", new URL("../support/shifted-clocks.ts", import.meta.url).href],
     });
     gatheredPort(this.worker).on("message", (message: MeshToControl) => {
       if (message.t === "status") this.statuses.push(message.status);
@@ -133,6 +168,20 @@ export class MeshThreadNode {
 
   get isKilled(): boolean {
     return isKilled(this.table, GLOBAL);
+  }
+
+  /** What lies on its disk: the hash of each scope's record. It is stopped. */
+  async journal(): Promise<ReadonlyMap<string, string>> {
+    const store = openLmdbStore(join(this.#homeDir, "mesh"));
+    try {
+      const entries = store.list("rec/").map(([key, value]) => {
+        const read = restoreRecord(value, { mesh: "nats-mesh" });
+        return [key.slice("rec/".length), read.ok ? read.record.hashHex : read.reason] as const;
+      });
+      return new Map(entries);
+    } finally {
+      await store.close();
+    }
   }
 
   async opens(): Promise<void> {
@@ -162,13 +211,20 @@ export async function startNode(
   return node;
 }
 
-export async function reviveGlobal({ calls, operator }: MeshOfThreads): Promise<void> {
+export async function reviveGlobal(mesh: MeshOfThreads): Promise<void> {
+  await reviveScope(mesh, "global");
+}
+
+export async function reviveScope(
+  { calls, operator }: MeshOfThreads,
+  scope: string,
+): Promise<void> {
   if (!operator) throw new Error("no operator");
-  const current = await calls.getScope({ scope: "global" });
+  const current = await calls.getScope({ scope });
   const bytes = signRecord(
     {
       mesh: current.mesh,
-      scope: "global",
+      scope,
       v: Number(current.v) + 1,
       prev: current.hash,
       cmdId: uuidV7(systemClock.nowMs(), cryptoRandom),
