@@ -14,6 +14,8 @@ import type { NodeView } from "./node-view.ts";
 /** What an agent's message was made of, and the message. */
 type Encoded = {
   readonly actor: ActorView | undefined;
+  /** All scopes that were killed, and which of them cover the agent. */
+  killed: ReadonlySet<string>;
   readonly killedBy: readonly string[];
   readonly bytes: Uint8Array;
 };
@@ -45,12 +47,17 @@ export class AgentEncodings {
     if (open !== undefined || (actor?.state.ladder.scores.length ?? 0) > 0) {
       return encode(agentId, view, open);
     }
-    const killedBy = killsOf(agentId, view);
+    const killed = view.killed();
     const known = this.#known.get(agentId);
-    if (known !== undefined && isSame(known, actor, killedBy)) return known.bytes;
+    if (known !== undefined && showsSame(known.actor, actor)) {
+      // Whoever is killed, it is another set from then on.
+      if (known.killed === killed) return known.bytes;
+      known.killed = killed;
+      if (areEqual(known.killedBy, killsOf(agentId, view))) return known.bytes;
+    }
     const bytes = encode(agentId, view, open);
     this.#forgetStale();
-    this.#known.set(agentId, { actor, killedBy, bytes });
+    this.#known.set(agentId, { actor, killed, killedBy: killsOf(agentId, view), bytes });
     return bytes;
   }
 
@@ -93,18 +100,16 @@ function encode(agentId: string, view: NodeView, open: AgentOpen | undefined): U
 }
 
 /** An actor's state is never mutated, so the same object says the same. */
-function isSame(
-  known: Encoded,
-  actor: ActorView | undefined,
-  killedBy: readonly string[],
-): boolean {
-  if (known.actor?.state !== actor?.state) return false;
-  const [before, now] = [known.actor?.balance, actor?.balance];
+function showsSame(one: ActorView | undefined, other: ActorView | undefined): boolean {
+  if (one?.state !== other?.state) return false;
+  const [before, now] = [one?.balance, other?.balance];
   return (
     before?.usdMicros === now?.usdMicros &&
     before?.tokens === now?.tokens &&
-    before?.calls === now?.calls &&
-    known.killedBy.length === killedBy.length &&
-    killedBy.every((scope, i) => scope === known.killedBy[i])
+    before?.calls === now?.calls
   );
+}
+
+function areEqual(before: readonly string[], now: readonly string[]): boolean {
+  return before.length === now.length && before.every((scope, i) => scope === now[i]);
 }

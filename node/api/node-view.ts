@@ -19,7 +19,7 @@ export type NodeView = {
   actor(agentId: string): ActorView | undefined;
   /** Agents that policy names or that did something here, in order. */
   agentIds(): readonly string[];
-  /** Scopes that are killed now. */
+  /** Scopes that are killed now; another set after each change. */
   killed(): ReadonlySet<string>;
   lastDecisions(agentId: string): readonly AgentEvent[];
   /** Decisions as they are made. */

@@ -106,6 +106,6 @@ function pack(fileNo: number, bytes: number): bigint {
 }
 
 function cellOf(signal: WalSignal, writer: number): number {
-  assert(Number.isInteger(writer) && writer >= 0 && writer < signal.writers, `writer ${writer}`);
+  if (!(writer >= 0 && writer < signal.writers)) assert.fail(`writer ${writer}`);
   return (writer + 1) * LONGS_PER_LINE;
 }

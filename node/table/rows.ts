@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ROW_INT, ROW_INTS, ROW_LONG, ROW_LONGS } from "./layout.ts";
+import { type Layout, ROW_INT, ROW_INTS, ROW_LONG, ROW_LONGS } from "./layout.ts";
 import type { Table } from "./table.ts";
 
 // A row serves one account holder: an agent, or an agent under one contract.
@@ -45,18 +45,18 @@ export function pin(table: Table, pinner: number, ref: RowRef): boolean {
 /** Once for each successful `pin`, after the last use of the row. */
 export function unpin(table: Table, pinner: number, row: number): void {
   const before = Atomics.sub(table.ints, pinCell(table, pinner, row), 1);
-  assert(before > 0, `row ${row} was not pinned by ${pinner}`);
+  if (before <= 0) assert.fail(`row ${row} was not pinned by ${pinner}`);
 }
 
 /** First of the row's cells in `ints`. */
 export function rowInt({ layout }: Table, row: number): number {
-  assert(row >= 0 && row < layout.rows, `row ${row}`);
+  assertRow(layout, row);
   return layout.rowIntsAt + row * ROW_INTS;
 }
 
 /** First of the row's cells in `longs`. */
 export function rowLong({ layout }: Table, row: number): number {
-  assert(row >= 0 && row < layout.rows, `row ${row}`);
+  assertRow(layout, row);
   return layout.rowLongsAt + row * ROW_LONGS;
 }
 
@@ -146,7 +146,12 @@ function clearWhenIdle(table: Table, row: number): boolean {
 }
 
 function pinCell({ layout }: Table, pinner: number, row: number): number {
-  assert(pinner >= 0 && pinner < layout.pinners, `pinner ${pinner}`);
-  assert(row >= 0 && row < layout.rows, `row ${row}`);
+  if (!(pinner >= 0 && pinner < layout.pinners)) assert.fail(`pinner ${pinner}`);
+  assertRow(layout, row);
   return layout.pinsAt + pinner * layout.pinStride + row;
+}
+
+/** Looked at a dozen times a request, so nothing is worded before something is wrong. */
+function assertRow({ rows }: Layout, row: number): void {
+  if (!(row >= 0 && row < rows)) assert.fail(`row ${row}`);
 }

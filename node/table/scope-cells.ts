@@ -38,6 +38,6 @@ function covers({ ints, layout }: Table, cell: number): boolean {
 }
 
 function scopeCell({ layout }: Table, cell: number): number {
-  assert(cell >= 0 && cell < layout.scopes, `scope cell ${cell}`);
+  if (!(cell >= 0 && cell < layout.scopes)) assert.fail(`scope cell ${cell}`);
   return layout.scopesAt + cell;
 }

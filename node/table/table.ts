@@ -113,7 +113,7 @@ export function setSyncedAtNs(table: Table, writer: number, atNs: bigint): void 
 }
 
 function syncedCell({ layout }: Table, writer: number): number {
-  assert(writer >= 0 && writer < layout.writers, `writer ${writer}`);
+  if (!(writer >= 0 && writer < layout.writers)) assert.fail(`writer ${writer}`);
   return layout.syncedAt + writer * layout.syncedStride;
 }
 
