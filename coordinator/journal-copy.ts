@@ -1,4 +1,5 @@
 import { type Store, StoreFault, type Write } from "../ports/store.ts";
+import { JournalBarred } from "./journal-barred.ts";
 
 /** Where in the journal a coordinator stands. */
 export type JournalPlace = {
@@ -34,6 +35,8 @@ export class JournalCopy {
   readonly #store: Store;
   #place: JournalPlace;
   #entries: Map<string, Uint8Array>;
+  /** Keys whose links count no more behind this place. */
+  readonly barred = new JournalBarred();
   /** What a disk that failed may not hold yet: a place without it would be a lie. */
   readonly #unsaved = new Map<string, Uint8Array | undefined>();
 
@@ -45,6 +48,7 @@ export class JournalCopy {
     this.#entries = new Map(
       store.list(ENTRY_PREFIX).map(([key, value]) => [key.slice(ENTRY_PREFIX.length), value]),
     );
+    this.barred.replace(this.#entries.keys());
   }
 
   get place(): JournalPlace {
@@ -60,6 +64,7 @@ export class JournalCopy {
    * Rejects with StoreFault when it fails: after a restart they are read from the stream again.
    */
   async apply(writes: readonly Write[], place: JournalPlace): Promise<void> {
+    this.barred.change(writes);
     for (const { key, value } of writes) {
       if (value === undefined) this.#entries.delete(key);
       else this.#entries.set(key, value);
@@ -71,6 +76,7 @@ export class JournalCopy {
   async replace(entries: Map<string, Uint8Array>, place: JournalPlace): Promise<void> {
     const gone = [...this.#entries.keys()].filter((key) => !entries.has(key));
     this.#entries = entries;
+    this.barred.replace(entries.keys());
     const writes = [...entries].map(([key, value]) => ({ key, value }));
     await this.#save([...writes, ...gone.map((key) => ({ key, value: undefined }))], place);
   }

@@ -1,5 +1,6 @@
 import type { Write } from "../ports/store.ts";
 import type { JournalEntry, JournalRecord } from "../proto/gen/altrace/v1/journal_pb.ts";
+import type { JournalBarred } from "./journal-barred.ts";
 import type { JournalPlace } from "./journal-copy.ts";
 import { isSameBytes, type JournalLink, writeOf } from "./journal-record.ts";
 
@@ -13,12 +14,17 @@ export class JournalReading {
   linksSeen = 0;
   /** Sequence of the last message that was read, whatever it was. */
   endSeq = 0;
+  /** The last link that counts. */
+  newest: JournalRecord | undefined;
+  readonly #barred: JournalBarred;
   #lastN: bigint;
   #before: Uint8Array | undefined;
   #parts: { readonly firstSeq: number; readonly entries: JournalEntry[][] } | undefined;
 
-  constructor(place: JournalPlace | undefined) {
+  /** @param barred Keys whose links count no more at that place. */
+  constructor(place: JournalPlace | undefined, barred: JournalBarred) {
     this.place = place;
+    this.#barred = barred;
     this.#before = place?.hash;
     this.#lastN = BigInt(place?.n ?? 0);
   }
@@ -31,11 +37,13 @@ export class JournalReading {
     return isTaken;
   }
 
-  #takeLink({ record, hash }: JournalLink, seq: number): boolean {
+  #takeLink({ record, hash, kid, isOfFormer }: JournalLink, seq: number): boolean {
+    if (isOfFormer && this.#barred.has(kid)) return false;
     if (!this.#isNext(record)) return false;
-    const whole = this.#takeBody(record, seq);
+    const whole = this.#takeBody(record, { seq, isOfFormer });
     if (whole === "out_of_place") return false;
     this.linksSeen += 1;
+    this.newest = record;
     this.#lastN = record.n;
     this.#before = hash;
     if (this.place === undefined && !whole) return true;
@@ -67,7 +75,7 @@ export class JournalReading {
 
   #takeBody(
     { n, body }: JournalRecord,
-    seq: number,
+    { seq, isOfFormer }: { readonly seq: number; readonly isOfFormer: boolean },
   ): { readonly firstSeq: number } | "out_of_place" | undefined {
     if (body.case === "changes") {
       this.#parts = undefined;
@@ -90,11 +98,14 @@ export class JournalReading {
     const { firstSeq, entries: all } = this.#parts;
     this.#parts = undefined;
     this.base = new Map();
+    // Whoever may be barred itself could have left out that it is.
+    if (!isOfFormer) this.#barred.replace(all.flat().map(({ key }) => key));
     this.#write(all.flat());
     return { firstSeq };
   }
 
   #write(entries: readonly JournalEntry[]): void {
+    this.#barred.change(entries.map(writeOf));
     for (const write of entries.map(writeOf)) {
       if (!this.base) this.writes.push(write);
       else if (write.value === undefined) this.base.delete(write.key);

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { openSealed, seal } from "../mesh/sealed.ts";
-import { coordinatorKey, type TrustView } from "../mesh/trust.ts";
+import { coordinatorKey, formerCoordinatorKey, type TrustView } from "../mesh/trust.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
 import type { Write } from "../ports/store.ts";
@@ -22,29 +22,38 @@ export type JournalTrust = {
 };
 
 /** A record as it lies in the stream. */
-export type JournalLink = { readonly record: JournalRecord; readonly hash: Uint8Array };
+export type JournalLink = {
+  readonly record: JournalRecord;
+  readonly hash: Uint8Array;
+  /** Key that sealed it. */
+  readonly kid: string;
+  /** That key is in force no more: whether the link counts is for the chain before it to say. */
+  readonly isOfFormer: boolean;
+};
 
 /** Seals a record. The bytes are what the next record's `prev` is the hash of. */
 export function sealLink(record: JournalRecord, { signer }: JournalTrust): Uint8Array {
   return seal("journal", toBinary(JournalRecordSchema, record), signer);
 }
 
-/** Undefined for anything but a record of this mesh that a coordinator in force has sealed. */
+/** Undefined for anything but a record of this mesh that a coordinator has sealed, of now or before. */
 export function openLink(bytes: Uint8Array, trust: JournalTrust): JournalLink | undefined {
-  const opened = openSealed(
-    "journal",
-    bytes,
-    coordinatorKey(trust.trust, trust.clock.nowMs()),
-    trust.verify,
-  );
+  const opened = openSealed("journal", bytes, formerCoordinatorKey(trust.trust), trust.verify);
   if (!opened) return undefined;
+  const { kid } = opened;
   try {
     const record = fromBinary(JournalRecordSchema, opened.payload);
     const isOurs = record.mesh === trust.mesh && record.body.case !== undefined;
-    return isOurs && !record.$unknown ? { record, hash: linkHash(bytes) } : undefined;
+    if (!isOurs || record.$unknown) return undefined;
+    return { record, hash: linkHash(bytes), kid, isOfFormer: !isInForceNow(kid, trust) };
   } catch {
     return undefined;
   }
+}
+
+/** Whether this key seals for a coordinator now. */
+export function isInForceNow(kid: string, { trust, clock }: JournalTrust): boolean {
+  return coordinatorKey(trust, clock.nowMs())(kid) !== undefined;
 }
 
 export function linkHash(bytes: Uint8Array): Uint8Array {

@@ -14,6 +14,8 @@
 // J6. Before anything is passed over for its seal, the mesh's newest trust bundle is taken in: a link
 //     may be of a coordinator that was added while this one heard nothing. Passing over such a link and
 //     writing behind it would be two ledgers in one chain.
+// J7. What a coordinator wrote counts after its key was taken out of use too, until one in force has
+//     written that it knows (journal-barred.ts). What it lent meanwhile is lent.
 
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -23,10 +25,12 @@ import { type Guard, type Store, StoreFault, type Write } from "../ports/store.t
 import type { JournalEntry, JournalRecord } from "../proto/gen/altrace/v1/journal_pb.ts";
 import { JOURNAL_STREAM, JOURNAL_SUBJECT } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
+import { barring, JournalBarred } from "./journal-barred.ts";
 import { JournalCopy, type JournalPlace } from "./journal-copy.ts";
 import { JournalReading } from "./journal-reading.ts";
 import {
   entryOf,
+  isInForceNow,
   isSameBytes,
   type JournalLink,
   type JournalTrust,
@@ -107,13 +111,14 @@ export class LedgerJournal implements LedgerStore {
   commit(writes: readonly Write[], guard?: Guard): Promise<"committed" | "conflict"> {
     return this.#inTurn(async () => {
       if (guard && !isSameBytes(this.get(guard.key), guard.value)) return "conflict";
+      const all = [...writes, ...this.#barring()];
       const body: Body = {
         case: "changes",
-        value: { $typeName: "altrace.v1.JournalChanges", entries: writes.map(entryOf) },
+        value: { $typeName: "altrace.v1.JournalChanges", entries: all.map(entryOf) },
       };
       if (this.#copy.place.owesSnapshot && (await this.#snapshot()) === "conflict")
         return "conflict";
-      if ((await this.#append(body, writes)) === "conflict") return "conflict";
+      if ((await this.#append(body, all)) === "conflict") return "conflict";
       if (this.#isSnapshotDue()) await this.#snapshot();
       return "committed";
     });
@@ -241,18 +246,38 @@ export class LedgerJournal implements LedgerStore {
     throw new StoreFault("the journal was closed before it answered");
   }
 
+  /** J7. What the next link says of keys. A coordinator that is not in force itself says nothing. */
+  #barring(): readonly Write[] {
+    const { trust, clock, signer } = this.#options;
+    if (!isInForceNow(signer.kid, this.#options)) return [];
+    const former = trust.formerCoordinators(clock.nowMs());
+    return barring(this.#copy.barred, former, (kid) => isInForceNow(kid, this.#options));
+  }
+
   async #catchUp(): Promise<void> {
     const { bus } = this.#options;
     this.#hasLearntTrust = false;
     const last = await bus.last(JOURNAL_STREAM, JOURNAL_SUBJECT);
-    const newest = last && (await this.#openLink(last.bytes));
+    const link = last && (await this.#openLink(last.bytes));
+    // Whether a link of a former coordinator counts is known only once what is before it was read.
+    const told = link?.isOfFormer ? undefined : link?.record;
     const { place } = this.#copy;
-    if (!place.owesSnapshot && (await this.#isAt(place))) return this.#readOn(newest?.record);
+    if (!place.owesSnapshot && (await this.#isAt(place))) return this.#readOn(told);
     // Our place is not in the stream. It has moved on, or it has lost what we remember.
-    if (place.n > 0 && !(newest && isAhead(newest.record, place))) {
-      return this.#stayAhead(last, newest?.record);
-    }
-    await this.#reload(newest?.record);
+    const newest = told ?? (last && (await this.#newestLink()));
+    if (place.n > 0 && !(newest && isAhead(newest, place))) return this.#stayAhead(last, newest);
+    await this.#reload(newest);
+  }
+
+  /** The newest link that counts, where the last message tells nothing: anybody may write behind it. */
+  async #newestLink(): Promise<JournalRecord | undefined> {
+    const reading = new JournalReading(undefined, this.#barred());
+    await this.#readInto(reading, 1);
+    return reading.newest;
+  }
+
+  #barred(): JournalBarred {
+    return new JournalBarred(this.#copy.barred.kids);
   }
 
   /** Whether the stream still holds the link that we stand on. */
@@ -285,7 +310,7 @@ export class LedgerJournal implements LedgerStore {
 
   async #readOn(newest: JournalRecord | undefined): Promise<void> {
     const { place } = this.#copy;
-    const reading = new JournalReading(place);
+    const reading = new JournalReading(place, this.#barred());
     await this.#readInto(reading, place.endSeq + 1);
     // Half of a snapshot was read before, and nothing joins on to its other half: from its start, then.
     if (newest !== undefined && reading.isShortOf(newest)) return this.#reload(newest);
@@ -293,7 +318,7 @@ export class LedgerJournal implements LedgerStore {
   }
 
   async #reload(newest: JournalRecord | undefined): Promise<void> {
-    const reading = new JournalReading(undefined);
+    const reading = new JournalReading(undefined, this.#barred());
     await this.#readInto(reading, Math.max(1, Number(newest?.snapshotSeq ?? 0n)));
     if (newest !== undefined && reading.isShortOf(newest)) throw lagging();
     if (!reading.place) {
@@ -329,7 +354,7 @@ export class LedgerJournal implements LedgerStore {
   /** J6: asks once in each reading, whatever it meets. */
   async #openLink(bytes: Uint8Array): Promise<JournalLink | undefined> {
     const link = openLink(bytes, this.#options);
-    if (link !== undefined || this.#hasLearntTrust) return link;
+    if ((link !== undefined && !link.isOfFormer) || this.#hasLearntTrust) return link;
     await this.#options.learnTrust();
     this.#hasLearntTrust = true;
     return openLink(bytes, this.#options);

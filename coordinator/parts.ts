@@ -1,6 +1,6 @@
 import type { VerifierKey } from "../audit/signed-note.ts";
 import type { RateLags } from "../mesh/rate-share.ts";
-import type { TrustPin } from "../mesh/trust.ts";
+import { coordinatorKey, type TrustPin } from "../mesh/trust.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
@@ -191,7 +191,7 @@ function buildLedger(
   { replica, registry }: MeshParts,
   bootId: string,
 ): LedgerDoor {
-  const { config, pin, signer } = input;
+  const { config, pin, signer, clock } = input;
   const options = {
     ...input,
     replicaId: config.replicaId,
@@ -210,7 +210,8 @@ function buildLedger(
           bootId,
           leaderTtlMs: config.leaderTtlMs,
           isFit: () =>
-            replica.isReplayed && replica.trust.lookup(signer.kid)?.role === "coordinator",
+            replica.isReplayed &&
+            coordinatorKey(replica.trust, clock.nowMs())(signer.kid) !== undefined,
         });
   followLimits({ ...input, replica, ledger });
   return ledger;

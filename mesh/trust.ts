@@ -104,11 +104,20 @@ export class TrustView {
     return [...this.#nodes.keys()];
   }
 
-  /** Keys of that role, outside their validity or not. */
+  /** Keys of that role that were not taken out of use, outside their validity or not. */
   keysOf(role: Exclude<TrustRoleName, "node">): readonly TrustedKey[] {
-    const listed = [...this.#bundle.values()].filter((key) => key.role === role);
+    const listed = [...this.#bundle.values()].filter(
+      (key) => key.role === role && key.notAfterMs !== TAKEN_OUT_MS,
+    );
     if (role !== "operator") return listed;
     return [this.#pinned, ...listed.filter((key) => key.kid !== this.#pinned.kid)];
+  }
+
+  /** Names of the listed keys that were coordinators' and are in force no more, or not yet. */
+  formerCoordinators(nowMs: number): readonly string[] {
+    return [...this.#bundle.values()]
+      .filter((key) => key.role === "coordinator" && !isInForce(key, nowMs))
+      .map(({ kid }) => kid);
   }
 
   /**
@@ -136,6 +145,12 @@ export class TrustView {
   }
 }
 
+/**
+ * The end of the validity of a key that an operator has taken out of use, ms since the Unix epoch: over by
+ * any clock. It stays listed, so that what it signed before can still be told from what nobody signed.
+ */
+export const TAKEN_OUT_MS = 1;
+
 /** True within the key's validity, both ends included. */
 export function isInForce(key: TrustedKey, nowMs: number): boolean {
   if (key.notBeforeMs !== 0 && nowMs < key.notBeforeMs) return false;
@@ -148,6 +163,14 @@ export type KeyLookup = (kid: string) => Uint8Array | undefined;
 /** Of coordinators. */
 export function coordinatorKey(trust: Pick<TrustView, "lookup">, nowMs: number): KeyLookup {
   return keyOfRole(trust, "coordinator", nowMs);
+}
+
+/** Of coordinators, in force or not any more. For what may be older than the end of a validity. */
+export function formerCoordinatorKey(trust: Pick<TrustView, "lookup">): KeyLookup {
+  return (kid) => {
+    const key = trust.lookup(kid);
+    return key?.role === "coordinator" ? key.publicKey : undefined;
+  };
 }
 
 /** Of operators. */

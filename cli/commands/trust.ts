@@ -3,11 +3,13 @@ import { create, toBinary } from "@bufbuild/protobuf";
 import { readIdentity } from "../../coordinator/found-mesh.ts";
 import { restoreRecord } from "../../mesh/record.ts";
 import { kidOf } from "../../mesh/record-op.ts";
+import { TAKEN_OUT_MS } from "../../mesh/trust.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import {
   KillSchema,
   SignedRecordSchema,
   type Trust,
+  TrustedKeySchema,
   TrustRole,
   TrustSchema,
 } from "../../proto/gen/altrace/v1/record_pb.ts";
@@ -29,9 +31,9 @@ const ROLES: { readonly [R in TrustRole]: string } = {
 /** `altrace trust list`: whose signatures count. */
 export async function listTrust(context: CommandContext): Promise<void> {
   const { keys } = await currentTrust(context);
-  const shown = keys.map(({ kid, role, publicKey }) => ({
+  const shown = keys.map(({ kid, role, publicKey, notAfterMs }) => ({
     kid,
-    role: ROLES[role] ?? "unknown",
+    role: isTakenOut({ notAfterMs }) ? `${ROLES[role]} (removed)` : (ROLES[role] ?? "unknown"),
     publicKey: Buffer.from(publicKey).toString("hex"),
   }));
   context.output.result(shown, () => {
@@ -55,11 +57,14 @@ export async function addTrust(context: CommandContext, file: string): Promise<v
     { publicKey: enrolment, role: TrustRole.ENROLMENT },
   ].map((key) => ({ ...key, kid: kidOf(key.publicKey) }));
   const count = await changeTrust(context, (keys) => {
-    const known = new Set(keys.map(({ kid }) => kid));
+    const listed = keys.filter((key) => !isTakenOut(key));
+    const known = new Set(listed.map(({ kid }) => kid));
     if (added.every(({ kid }) => known.has(kid))) {
       throw new CommandError(`${replica} is trusted already`);
     }
-    const next = [...keys, ...added.filter(({ kid }) => !known.has(kid))];
+    const fresh = added.filter(({ kid }) => !known.has(kid));
+    const kept = keys.filter(({ kid }) => !fresh.some((key) => key.kid === kid));
+    const next = [...kept, ...fresh.map((key) => create(TrustedKeySchema, key))];
     if (coordinatorsIn(next) > COORDINATORS_MAX) {
       throw new CommandError(`a mesh has ${COORDINATORS_MAX} coordinators at most`);
     }
@@ -71,17 +76,23 @@ export async function addTrust(context: CommandContext, file: string): Promise<v
   });
 }
 
-/** `altrace trust remove <key|node/id>`: nothing that this key, or that node, signs counts any more. */
+/**
+ * `altrace trust remove <key|node/id>`: nothing that this key, or that node, signs counts any more.
+ *
+ * A coordinator's key stays listed as taken out of use: what it has lent is told by its signature until
+ * another leads. Removing it once more takes it off the list.
+ */
 export async function removeTrust(context: CommandContext, kid: string): Promise<void> {
   if (kid.includes("/")) return removeNode(context, kid);
   const count = await changeTrust(context, (keys) => {
     const removed = keys.find((key) => key.kid === kid);
     if (removed === undefined) throw new CommandError(`${kid}: the mesh trusts no such key`);
     const left = keys.filter((key) => key.kid !== kid);
-    if (removed.role === TrustRole.COORDINATOR && coordinatorsIn(left) === 0) {
+    if (removed.role !== TrustRole.COORDINATOR || isTakenOut(removed)) return left;
+    if (coordinatorsIn(left) === 0) {
       throw new CommandError("the last coordinator cannot be removed: every node would close");
     }
-    return left;
+    return [...left, { ...removed, notBeforeMs: 0n, notAfterMs: BigInt(TAKEN_OUT_MS) }];
   });
   context.output.result({ kid, removed: true, coordinators: count }, () =>
     context.output.line(`${kid} is trusted no more; the mesh has ${count} coordinators`),
@@ -109,7 +120,11 @@ async function removeNode(context: CommandContext, scope: string): Promise<void>
   );
 }
 
-type Key = Pick<Trust["keys"][number], "kid" | "publicKey" | "role">;
+type Key = Trust["keys"][number];
+
+function isTakenOut({ notAfterMs }: Pick<Key, "notAfterMs">): boolean {
+  return notAfterMs === BigInt(TAKEN_OUT_MS);
+}
 
 /** Signs a bundle of the keys that `change` makes of the current ones. @returns Coordinators in it. */
 async function changeTrust(
@@ -135,7 +150,7 @@ async function currentTrust(context: CommandContext): Promise<Trust> {
 }
 
 function coordinatorsIn(keys: readonly Key[]): number {
-  return keys.filter(({ role }) => role === TrustRole.COORDINATOR).length;
+  return keys.filter((key) => key.role === TrustRole.COORDINATOR && !isTakenOut(key)).length;
 }
 
 function readText(file: string): string {

@@ -1,5 +1,12 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import {
+  type CoordinatorIdentity,
+  identityPath,
+  readIdentity,
+} from "../../coordinator/found-mesh.ts";
+import { kidOf } from "../../mesh/record-op.ts";
 import { ARCHIVES_HERE, archived, SHIPS_AT_ONCE, verifiedArchive } from "../support/archived.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
@@ -175,5 +182,20 @@ describe("three coordinators over a real nats-server, all of it over TLS", () =>
       await archived(home, refused.headers.get("x-request-id") ?? "");
       expect(await verifiedArchive(home)).toHaveLength(1);
     }
+  });
+
+  test("when the one that lends is trusted no more, another lends on, and what it had lent stays lent", async () => {
+    const { leader, row: before } = await leaderOf(mesh.coordinators);
+    const identity = readIdentity(readFileSync(identityPath(leader.home), "utf8"));
+    const kid = kidOf((identity as CoordinatorIdentity).coordinator);
+    const others = mesh.coordinators.filter((one) => one !== leader);
+    const removed = await mesh.cliVia(others[0] as Member, "trust", "remove", kid);
+    expect(removed.stdout).toContain("the mesh has 2 coordinators");
+    const { row: after } = await leaderOf(others);
+    adds(after);
+    expect(Number(after.reserved) + Number(after.spent)).toBeGreaterThanOrEqual(
+      Number(before.reserved) + Number(before.spent),
+    );
+    expect(await mesh.mustCli("trust", "list")).toMatch(`${kid}  coordinator (removed)`);
   });
 });

@@ -4,7 +4,7 @@ import { beginEpoch } from "../../../coordinator/epoch.ts";
 import { JournalFault, LedgerJournal } from "../../../coordinator/ledger-journal.ts";
 import { EPOCH_KEY } from "../../../coordinator/store-keys.ts";
 import { kidOf } from "../../../mesh/record-op.ts";
-import { TrustView } from "../../../mesh/trust.ts";
+import { TAKEN_OUT_MS, TrustView } from "../../../mesh/trust.ts";
 import { BusFault } from "../../../ports/bus.ts";
 import type { Signer } from "../../../ports/keys.ts";
 import { type AppendFate, type TwinBus, twinBus } from "../../../ports/twin-bus.ts";
@@ -29,6 +29,8 @@ class World {
   });
   hub: BusHub = createBusHub(undefined, this.clock);
   readonly trusted = new Map<string, Signer>();
+  /** Keys of coordinators that an operator has taken out of use. */
+  readonly takenOut = new Set<string>();
 
   coordinator(name: string, options: Options = {}): Replica {
     return new Replica(this, name, options);
@@ -47,11 +49,22 @@ class World {
             nodeId: undefined,
             pinned: false,
             notBeforeMs: 0,
-            notAfterMs: 0,
+            notAfterMs: this.takenOut.has(kid) ? TAKEN_OUT_MS : 0,
           }
         );
       },
+      formerCoordinators: () => [...this.takenOut],
     } as unknown as TrustView;
+  }
+
+  /** A stream that holds these alone, behind so many sequences that it has forgotten. */
+  async refill(messages: readonly Uint8Array[], forgotten: number): Promise<void> {
+    this.hub = createBusHub(undefined, this.clock);
+    const bus = this.hub.connect();
+    const gone = Array.from({ length: forgotten }, () => Buffer.from("gone"));
+    for (const [expectSeq, bytes] of [...gone, ...messages].entries()) {
+      await bus.append(JOURNAL_SUBJECT, bytes, { msgId: `f${expectSeq}`, expectSeq });
+    }
   }
 
   /** A stream that has lost everything after its first `count` messages: a power cut, an old copy. */
@@ -142,7 +155,7 @@ const contents = (journal: LedgerJournal) =>
   journal
     .list("")
     .filter(([key]) => key !== EPOCH_KEY)
-    .map(([key, value]) => `${key}=${Buffer.from(value)}`);
+    .map(([key, value]) => (/^barred\//.test(key) ? "barred" : `${key}=${Buffer.from(value)}`));
 
 describe("the ledger's journal", () => {
   test("J1: of two that write on one link, one has written; the other may write no more", async () => {
@@ -293,6 +306,75 @@ describe("the ledger's journal", () => {
     await a.lead();
     await world.coordinator("b").lead();
     await expect(a.lead()).rejects.toThrow(BusFault);
+  });
+
+  test("J7: what a leader that is removed has lent is lent for the one that follows it", async () => {
+    const world = new World();
+    const [a, b, c] = [world.coordinator("a"), world.coordinator("b"), world.coordinator("c")];
+    await a.lead();
+    await b.journal.catchUp();
+    await a.journal.commit([put("lent", "unread by b")]);
+    world.takenOut.add(kidOf(a.signer.publicKey));
+    await a.journal.commit([put("later", "before a heard of it")]);
+    await b.lead();
+    await c.lead();
+    for (const { journal } of [b, c]) {
+      expect(contents(journal)).toEqual([
+        "barred",
+        "later=before a heard of it",
+        "lent=unread by b",
+      ]);
+    }
+  });
+
+  test("J7: what it writes once another has said that it knows counts for nobody", async () => {
+    const world = new World();
+    const [a, b, c] = [world.coordinator("a"), world.coordinator("b"), world.coordinator("c")];
+    await a.lead();
+    await a.journal.commit([put("x", "1")]);
+    world.takenOut.add(kidOf(a.signer.publicKey));
+    await b.lead();
+    // As one would that has the key and may write into the stream: a snapshot stands by itself.
+    await a.journal.catchUp();
+    await a.journal.commit([put("x", "all of it")]);
+    expect(await a.journal.snapshot()).toBe("committed");
+    for (const { journal } of [b, c]) {
+      await journal.catchUp();
+      expect(contents(journal)).toEqual(["barred", "x=1"]);
+    }
+    expect(world.told).toContain("journal_link_refused");
+    await c.lead();
+    await b.journal.catchUp();
+    expect(contents(b.journal)).toEqual(["barred", "x=1"]);
+  });
+
+  test("J7: one that is trusted again leads again, and its links count", async () => {
+    const world = new World();
+    const [a, b] = [world.coordinator("a"), world.coordinator("b")];
+    await a.lead();
+    world.takenOut.add(kidOf(a.signer.publicKey));
+    await b.lead();
+    world.takenOut.clear();
+    await a.lead();
+    await a.journal.commit([put("x", "1")]);
+    await b.journal.catchUp();
+    expect(contents(b.journal)).toEqual(["x=1"]);
+  });
+
+  test("J4: an unreadable last message is no lost end, though the own place is forgotten", async () => {
+    const world = new World();
+    const [a, b] = [world.coordinator("a", { snapshotEvery: 2 }), world.coordinator("b")];
+    await a.lead();
+    await b.journal.catchUp();
+    await a.journal.commit([put("x", "1")]);
+    await a.journal.commit([put("lent", "unread by b")]);
+    const kept = await world.hub.connect().read(JOURNAL_STREAM, 0, 100);
+    // Nothing of what b has read is there any more, and somebody has written behind the rest.
+    await world.refill([...kept.slice(-2).map(({ bytes }) => bytes), Buffer.from("junk")], 100);
+    b.restart();
+    await b.lead();
+    expect(contents(b.journal)).toEqual(["lent=unread by b", "x=1"]);
+    expect(world.told).not.toContain("journal_rolled_back");
   });
 
   test("J4: a journal that begins behind what others wrote there is a journal", async () => {

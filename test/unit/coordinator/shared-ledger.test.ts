@@ -51,7 +51,7 @@ class World {
         }
       );
     };
-    return { lookup } as unknown as TrustView;
+    return { lookup, formerCoordinators: () => [] } as unknown as TrustView;
   }
 
   async pass(ms: number): Promise<void> {
