@@ -22,11 +22,12 @@ import type { Clock } from "../ports/clock.ts";
 import { backoffMs, pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
 import { type Guard, type Store, StoreFault, type Write } from "../ports/store.ts";
-import type { JournalEntry, JournalRecord } from "../proto/gen/altrace/v1/journal_pb.ts";
+import type { JournalRecord } from "../proto/gen/altrace/v1/journal_pb.ts";
 import { JOURNAL_STREAM, JOURNAL_SUBJECT } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
 import { barring, JournalBarred } from "./journal-barred.ts";
 import { JournalCopy, type JournalPlace } from "./journal-copy.ts";
+import { partsOf } from "./journal-parts.ts";
 import { JournalReading } from "./journal-reading.ts";
 import {
   entryOf,
@@ -65,10 +66,6 @@ export class JournalFault extends Error {
 const SNAPSHOT_EVERY = 1_024;
 /** Bytes of links after which a snapshot is due, whatever their number. */
 const SNAPSHOT_EVERY_BYTES = 32 * 1024 * 1024;
-/** Bytes of entries in one link of a snapshot. */
-const PART_BYTES = 256 * 1024;
-/** Parts of one snapshot at most: two of them fit into the stream with room to spare. */
-const PARTS_MAX = 400;
 const NONCE_BYTES = 16;
 const PAGE_COUNT = 256;
 const RETRY_MS = { min: 50, max: 2_000 };
@@ -378,23 +375,6 @@ function lagging(): BusFault {
 function isAhead({ epoch, n }: JournalRecord, place: JournalPlace): boolean {
   if (Number(epoch) !== place.epoch) return Number(epoch) > place.epoch;
   return Number(n) > place.n;
-}
-
-function partsOf(entries: readonly JournalEntry[]): readonly (readonly JournalEntry[])[] {
-  const parts: JournalEntry[][] = [[]];
-  let bytes = 0;
-  for (const entry of entries) {
-    const size = entry.key.length + (entry.value?.length ?? 0);
-    if (bytes > 0 && bytes + size > PART_BYTES) {
-      parts.push([]);
-      bytes = 0;
-    }
-    parts.at(-1)?.push(entry);
-    bytes += size;
-  }
-  if (parts.length > PARTS_MAX)
-    throw new StoreFault(`a ledger of ${parts.length} parts is too large`);
-  return parts;
 }
 
 function epochAfter(writes: readonly Write[]): number | undefined {

@@ -145,6 +145,9 @@ async function lease(
   const ask = { ...from, account, need, want, ...(barred && { barred }) };
   const answer = await orUnavailable(options.ledger.lease(ask));
   if ("refused" in answer) {
+    if (OF_LIMITS.has(answer.refused) && isBehind(options, request)) {
+      return refusedBody("policy_unread", `policy ${request.policyV} is not read here`);
+    }
     const fits = "available" in answer ? answer : {};
     return refusedBody(answer.refused, answer.message, fits);
   }
@@ -158,6 +161,14 @@ async function lease(
     ...newsOf(options, answer.rows, { account, node: from.node }),
   });
   return { case: "lease", value };
+}
+
+/** Noes that another policy may make a yes of. */
+const OF_LIMITS = new Set(["budget_exhausted", "overrun_exhausted", "account_unknown"]);
+
+/** Whether the node has a policy in force of which this coordinator has at most heard. */
+function isBehind({ replica }: RequestHandlersOptions, { policyV }: LeaseRequest): boolean {
+  return BigInt(replica.state.get("policy")?.v ?? 0) < policyV;
 }
 
 /** Teams lend through their agents alone. */

@@ -105,11 +105,9 @@ export class Control {
       onRefused: () => this.#tellMesh(),
     });
     const ledger = ledgerLink({
+      ...{ node, bootId, clock, random },
       ask: meshLink.ask,
-      node,
-      bootId,
-      clock,
-      random,
+      policyVersion: () => this.policies.current?.version ?? 0,
       onNews: (account, news) => this.actors.news(account, news),
     });
     this.#rates = new RateShares({

@@ -34,14 +34,19 @@ import type { AskRate, RateAnswer, RateQuestion } from "./rate-shares.ts";
 export type LedgerLinkDeps = MeshAsker & {
   readonly clock: Clock;
   readonly random: Random;
+  /** Version of the policy in force here; 0 before there is one. */
+  readonly policyVersion: () => number;
   /** What an answer says of its account beside the answer itself. */
   readonly onNews: (account: string, news: AccountNews) => void;
 };
 
 const ASK_TIMEOUT_MS = 2_000;
 const UNAVAILABLE: LeaseAnswer = { outcome: "unavailable" };
-/** The ledger's ways to say that it does not fit. */
-const EXHAUSTED = new Set(["budget_exhausted", "overrun_exhausted", "account_unknown"]);
+/**
+ * The ledger's ways to say that it does not fit. That it knows no such account is none of them: policy
+ * names it here, so the two go by different policies, and which of them is the newer nobody has said.
+ */
+const EXHAUSTED = new Set(["budget_exhausted", "overrun_exhausted"]);
 /** The coordinator failed in between: whether it granted anything is unknown even to itself. */
 const UNDECIDED = new Set(["budget_unavailable", "unavailable"]);
 /** The ledger has its own view of that lease, and no repetition will change it. */
@@ -162,6 +167,7 @@ class LedgerLink implements LedgerPort {
       account,
       need: toAmounts(need),
       want: toAmounts(want),
+      policyV: BigInt(this.#deps.policyVersion()),
     });
     const reply = await this.#questions.ask(requestId, { case: "lease", value });
     if (reply?.case === "refused") return this.#refused(question, reply.value);

@@ -272,6 +272,19 @@ describe("lease and settle", () => {
     expect(world.parts.ledger).toBeDefined();
   });
 
+  test("say no to nothing under a policy that the node has and they have not read", async () => {
+    const { world, node } = await meshWithNode();
+    const v = BigInt(world.parts.replica.state.get("policy")?.v ?? 0);
+    const under = (account: string, usd: bigint, policyV: bigint) => {
+      const { value } = lease(account, usd);
+      return node.ask({ case: "lease", value: { ...value, policyV } });
+    };
+    expect(reasonOf(await under(BOT, 3_000_001n, v + 1n))).toBe("policy_unread");
+    expect(reasonOf(await under("agent/pay/ghost", 1n, v + 1n))).toBe("policy_unread");
+    expect(reasonOf(await under(BOT, 1n, v + 1n))).toBe("answered lease");
+    expect(reasonOf(await under(BOT, 3_000_001n, v))).toBe("budget_exhausted");
+  });
+
   test("Q4: nothing is lent for the killed, and their leases are still settled", async () => {
     const { world, node } = await meshWithNode();
     const body = await node.ask(lease(BOT, 400_000n));

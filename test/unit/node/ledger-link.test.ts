@@ -38,6 +38,7 @@ function linkWith(...answers: (NodeReply["body"] | undefined)[]) {
     bootId: "b1",
     clock: twinClock(),
     random: twinRandom(3),
+    policyVersion: () => 7,
     onNews: (...one) => news.push(one),
   });
   return { link, asked, news };
@@ -71,13 +72,16 @@ describe("the link to the ledger", () => {
       unlimited: { usdMicros: 0n, tokens: 1n, calls: 1n },
     });
     expect(asked[0]).toMatchObject({ node: "n1", bootId: "b1" });
-    expect(asked[0]?.body).toMatchObject({ value: { account: A, need: { usdMicros: 5n } } });
+    expect(asked[0]?.body).toMatchObject({
+      value: { account: A, need: { usdMicros: 5n }, policyV: 7n },
+    });
   });
 
   test.each([
     ["budget_exhausted", "exhausted"],
     ["overrun_exhausted", "exhausted"],
-    ["account_unknown", "exhausted"],
+    ["account_unknown", "unavailable"],
+    ["policy_unread", "unavailable"],
     ["killed_agent", "unavailable"],
     ["not_placed", "unavailable"],
     ["boot_ended", "unavailable"],

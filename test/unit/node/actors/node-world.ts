@@ -169,6 +169,7 @@ export class NodeWorld {
         bootId,
         clock,
         random,
+        policyVersion: () => this.#options.policy?.version ?? 0,
         onNews: (account, news) => this.host.news(account, news),
       }),
       policy: () => this.#options.policy,
