@@ -104,6 +104,10 @@ const removeTrust = lazily(
   () => import("./commands/trust.ts"),
   (its) => its.removeTrust,
 );
+const renewTrust = lazily(
+  () => import("./commands/renew-records.ts"),
+  (its) => its.renewTrust,
+);
 const violations = lazily(
   () => import("./commands/violations.ts"),
   (its) => its.violations,
@@ -333,6 +337,9 @@ function addMembership(program: Command, host: CliProcess): void {
     "remove <key>",
     "trust a key no more, or node/<id>: a node that is gone or was taken over",
     (context, kid = "") => removeTrust(context, kid),
+  );
+  simple(trust, host, "renew", "sign again what keys signed that count no more", (context) =>
+    renewTrust(context),
   );
   simple(program, host, "token <node>", "a one-time token to enrol a node", (context, id = "") =>
     issueToken(context, id),

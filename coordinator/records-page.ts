@@ -5,7 +5,7 @@ import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/r
 /** Records of one page at most. */
 export const STATE_PAGE_COUNT = 2_048;
 /** Room for the reply's own fields below what the bus carries. */
-const STATE_PAGE_BYTES_MAX = 900_000;
+export const STATE_PAGE_BYTES_MAX = 900_000;
 
 /**
  * As many of the records as one reply carries, and at least one.

@@ -8,8 +8,15 @@
 // R2. A subscription comes before the replay, so nothing falls in between.
 // R3. No message is dropped for its sequence: a stream that was rolled back numbers anew.
 
-import { type MeshRecord, type OpenedRecord, openRecord, restoreRecord } from "../mesh/record.ts";
+import {
+  type MeshRecord,
+  type OpenContext,
+  type OpenedRecord,
+  openRecord,
+  restoreRecord,
+} from "../mesh/record.ts";
 import { MeshState } from "../mesh/state.ts";
+import { stillCounts } from "../mesh/still-counts.ts";
 import { type TrustPin, TrustView } from "../mesh/trust.ts";
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -110,14 +117,17 @@ export class Replica {
 
   /** Opens bytes by the current trust view. */
   open(bytes: Uint8Array, subject?: string): OpenedRecord {
+    return openRecord(bytes, { ...this.#context(), ...(subject === undefined ? {} : { subject }) });
+  }
+
+  /** Whether whoever has never seen this record would take it now. */
+  counts(record: MeshRecord): boolean {
+    return stillCounts(record, this.#context());
+  }
+
+  #context(): OpenContext {
     const { clock, verify, pin } = this.#options;
-    return openRecord(bytes, {
-      mesh: pin.mesh,
-      verify,
-      trust: this.trust,
-      nowMs: clock.nowMs(),
-      ...(subject === undefined ? {} : { subject }),
-    });
+    return { mesh: pin.mesh, verify, trust: this.trust, nowMs: clock.nowMs() };
   }
 
   /**

@@ -34,6 +34,7 @@ import type { MeshAgents } from "./mesh-agents.ts";
 import type { NodeCalls } from "./node-calls.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
+import { staleRecords } from "./stale-records.ts";
 import type { Witness } from "./witness.ts";
 
 export type ServiceOptions = {
@@ -92,6 +93,7 @@ export function coordinatorService(options: ServiceOptions) {
     watchCommand: (request: WatchCommandRequest, call: Call) =>
       watchCommand(options, mustKnow(commands, request.cmdId), call),
     getScope: async (request: GetScopeRequest) => getScope(options, request),
+    listStaleRecords: async () => staleRecords(replica),
     listNodes: async () => ({ nodes: nodeStates(options) }),
     getAgent: async ({ agent }: { readonly agent: string }) => {
       mustLead(options);
@@ -214,14 +216,17 @@ async function carry(
 }
 
 async function mustBeCarriable(
-  { limitsOf, readAhead }: ServiceOptions,
+  { limitsOf, readAhead, replica }: ServiceOptions,
   record: MeshRecord,
 ): Promise<void> {
   const { op, parsed } = record;
+  const before = replica.state.get(record.scope);
   if (op.case === "kill" && parsed.kind !== "key" && parsed.kind !== "node") {
     // Beyond what a coordinator may number a thief of its key has been, and nodes take an operator's
     // kill alone: a scope that can be revived must be one that can be killed.
     if (record.v > COORDINATOR_VERSION_MAX) return;
+    // The kill stands, but whoever has never seen it could not check it: an operator renews it.
+    if (before?.op.case === "kill" && !replica.counts(before)) return;
     throw new CommandRefused("op_not_allowed", `${record.scope} is killed by Kill`);
   }
   if (op.case !== "policy") return;

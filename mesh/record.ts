@@ -322,7 +322,8 @@ function authorisedKids(
   return allowed.map((key) => key.kid);
 }
 
-function maySignRecord(key: TrustedKey, record: ReadRecord, context: OpenContext): boolean {
+/** Whether a key's role suffices for what a record says; its validity is looked at elsewhere. */
+export function maySignRecord(key: TrustedKey, record: ReadRecord, context: OpenContext): boolean {
   if (!roleMaySign(key, record.op.case, record.parsed)) return false;
   switch (key.role) {
     case "coordinator":

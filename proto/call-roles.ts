@@ -22,6 +22,7 @@ export const LEAST_ROLE: Readonly<Record<string, CallRole>> = {
   "altrace.v1.CoordinatorService/Kill": "operator",
   "altrace.v1.CoordinatorService/Revive": "operator",
   "altrace.v1.CoordinatorService/ListKills": "viewer",
+  "altrace.v1.CoordinatorService/ListStaleRecords": "auditor",
   "altrace.v1.CoordinatorService/WatchCommand": "viewer",
   "altrace.v1.CoordinatorService/ApplyPolicy": "admin",
   "altrace.v1.CoordinatorService/SetLimit": "admin",

@@ -18,6 +18,7 @@ import {
   judgePort,
   judgeRuntime,
 } from "../doctor/judge-host.ts";
+import { judgeRecords } from "../doctor/judge-records.ts";
 import { table } from "../output.ts";
 
 export type DoctorOptions = { readonly portBase?: string; readonly natsUrl?: string };
@@ -43,6 +44,7 @@ export async function doctor(context: CommandContext, options: DoctorOptions): P
     ...(await portFindings(portBase, node !== undefined && typeof node !== "string")),
     await natsFinding(options.natsUrl ?? context.natsUrl),
     ...judgeMesh(await meshOf(context)),
+    ...judgeRecords(await staleOf(context)),
     ...judgeNode(node),
   ];
   const failed = findings.filter(({ state }) => state === "fail").length;
@@ -95,6 +97,13 @@ async function meshOf(context: CommandContext) {
   if (!context.hasCoordinator()) return undefined;
   const answer = await orWhy(context.coordinator().calls.listNodes({}, { timeoutMs: TIMEOUT_MS }));
   return typeof answer === "string" ? answer : answer.nodes;
+}
+
+async function staleOf(context: CommandContext) {
+  if (!context.hasCoordinator()) return undefined;
+  const { calls } = context.coordinator();
+  const answer = await orWhy(calls.listStaleRecords({}, { timeoutMs: TIMEOUT_MS }));
+  return typeof answer === "string" ? answer : answer.records.length;
 }
 
 async function orWhy<T>(answer: Promise<T>): Promise<T | string> {

@@ -17,6 +17,7 @@ import { parseScope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { carrySigned } from "../operator-record.ts";
 import { table } from "../output.ts";
+import { renewedLine, renewRecords } from "./renew-records.ts";
 
 /** Nodes follow no more coordinators than these. */
 const COORDINATORS_MAX = 3;
@@ -94,9 +95,12 @@ export async function removeTrust(context: CommandContext, kid: string): Promise
     }
     return [...left, { ...removed, notBeforeMs: 0n, notAfterMs: BigInt(TAKEN_OUT_MS) }];
   });
-  context.output.result({ kid, removed: true, coordinators: count }, () =>
-    context.output.line(`${kid} is trusted no more; the mesh has ${count} coordinators`),
-  );
+  // What it has signed stands; a node that is yet to come could not check that.
+  const renewed = await renewRecords(context);
+  context.output.result({ kid, removed: true, coordinators: count, renewed }, () => {
+    context.output.line(`${kid} is trusted no more; the mesh has ${count} coordinators`);
+    if (renewed > 0) context.output.line(renewedLine(renewed));
+  });
 }
 
 /** The node borrows nothing from then on, and cannot come back under its name by a token. */

@@ -1,10 +1,28 @@
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { afterAll, afterEach, beforeAll, expect, test } from "vitest";
+import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
+import type { CommandContext } from "../../cli/command-context.ts";
+import { renewRecords } from "../../cli/commands/renew-records.ts";
+import { restoreRecord, signRecord } from "../../mesh/record.ts";
+import type { RecordOp } from "../../mesh/record-op.ts";
 import { openUntilNs } from "../../node/table/table.ts";
+import type { Signer } from "../../ports/keys.ts";
+import { uuidV7 } from "../../ports/random.ts";
+import { twinSigner } from "../../ports/twin-keys.ts";
 import { twinRandom } from "../../ports/twin-random.ts";
+import {
+  KillSchema,
+  type SignedRecord,
+  SignedRecordSchema,
+  TrustedKeySchema,
+  TrustRole,
+  TrustSchema,
+} from "../../proto/gen/altrace/v1/record_pb.ts";
+import { controlSubject } from "../../proto/subjects.ts";
 import { BroadcastLink, type Fate } from "../support/broadcast-link.ts";
 import { proofCount } from "../support/proof.ts";
 import { type NatsServer, startNats } from "../support/start-nats.ts";
@@ -147,6 +165,50 @@ test("a machine that slept is closed before it serves anybody, and open only wit
   await isDone(mesh, command?.cmdId ?? "");
   await reviveGlobal(mesh);
   await comes(() => !node.isKilled);
+}, 120_000);
+
+test("what a key signed that is trusted no more is renewed by an operator, and a node with an empty disk opens", async () => {
+  const { operator, calls, bus } = mesh;
+  if (!operator) throw new Error("no operator");
+  const other = twinSigner(twinRandom(7).bytes(32));
+  const signed = async (scope: string, op: RecordOp, signer: Signer = operator) => {
+    const { mesh: name, v, hash } = await calls.getScope({ scope });
+    const issuedAtMs = systemClock.nowMs();
+    const cmdId = uuidV7(issuedAtMs, cryptoRandom);
+    const fields = { mesh: name, scope, op, cmdId, issuedAtMs, operator: "test" };
+    return signRecord({ ...fields, v: Number(v) + 1, prev: hash }, signer);
+  };
+  const current = await calls.getScope({ scope: "trust" });
+  const read = restoreRecord(toBinary(SignedRecordSchema, current.record as SignedRecord), current);
+  const keys = read.ok && read.record.op.case === "trust" ? read.record.op.value.keys : [];
+  const { kid, publicKey } = other;
+  const more = [...keys, create(TrustedKeySchema, { kid, publicKey, role: TrustRole.COORDINATOR })];
+  const trust = async (of: typeof more) => {
+    const op = { case: "trust", value: create(TrustSchema, { keys: of }) } as const;
+    const record = fromBinary(SignedRecordSchema, await signed("trust", op));
+    await calls.putKey({ record });
+  };
+  await trust(more);
+  const op = { case: "kill", value: create(KillSchema, { reason: "test" }) } as const;
+  const subject = controlSubject({ kind: "team", team: "old" });
+  const stored = await bus.append(subject, await signed("team/old", op, other), {
+    msgId: "old",
+    expectSeq: 0,
+  });
+  expect(stored).not.toBe("conflict");
+  await comesToBe(async () => (await calls.getScope({ scope: "team/old" })).v === 1n);
+  await trust(keys);
+  const context = {
+    home: mesh.home,
+    operatorName: "test",
+    operatorKeys: () => ({ load: () => operator }),
+    coordinator: () => ({ calls }),
+  } as unknown as CommandContext;
+  expect(await renewRecords(context)).toBe(1);
+  expect(await renewRecords(context)).toBe(0);
+  const fresh = await startNode(mesh, "fresh");
+  await fresh.stop();
+  expect(await fresh.journal()).toEqual(await mesh.inStreams());
 }, 120_000);
 
 test("a stream that was wiped takes nothing from a node that runs or starts, and is filled again by its coordinator", async () => {

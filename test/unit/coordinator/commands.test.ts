@@ -1,9 +1,9 @@
 import { createHash } from "node:crypto";
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import { PERIODS_WAITED_MAX } from "../../../coordinator/broadcast.ts";
 import { CommandRefused } from "../../../coordinator/command-refused.ts";
-import { COORDINATOR_VERSION_MAX, signRecord } from "../../../mesh/record.ts";
+import { COORDINATOR_VERSION_MAX, restoreRecord, signRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import {
   KeySchema,
@@ -617,4 +617,50 @@ describe("what nodes are told", () => {
     expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
     expect(about(world, "alt.fast.").map((each) => each.bytes)).toEqual([bytes]);
   });
+});
+
+describe("records whose key counts no more", () => {
+  const bundle = (world: CoordinatorWorld, notAfterMs: number): RecordOp => {
+    const other = world.keys.loadOrCreate("another-coordinator");
+    const keys = [
+      { ...named(world.coordinator), role: TrustRole.COORDINATOR },
+      { ...named(world.enrolment), role: TrustRole.ENROLMENT },
+      { ...named(other), role: TrustRole.COORDINATOR, notAfterMs: BigInt(notAfterMs) },
+    ];
+    return { case: "trust", value: create(TrustSchema, { keys }) };
+  };
+  const named = ({ kid, publicKey }: { kid: string; publicKey: Uint8Array }) => ({
+    kid,
+    publicKey,
+  });
+  const staleIn = async (world: CoordinatorWorld) => {
+    const { records } = await world.parts.service.listStaleRecords();
+    return records.map((signed) => {
+      const read = restoreRecord(toBinary(SignedRecordSchema, signed), { mesh: MESH });
+      return read.ok ? read.record.scope : read.reason;
+    });
+  };
+
+  test("are listed once it has expired, and an operator signs the kill again, which nobody else's may", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const { commands, service } = world.parts;
+    const endsMs = world.clock.nowMs() + 60_000;
+    const trusted = await commands.carry(world.sign("trust", bundle(world, endsMs)), ["trust"]);
+    await world.until(() => trusted.committed);
+    const other = world.keys.loadOrCreate("another-coordinator");
+    const old = await commands.carry(world.sign(SCOPE, killed, other), ["kill"]);
+    await world.until(() => old.committed);
+    const put = () => service.putKey({ record: signedBy(world.sign(SCOPE, killed)) });
+    expect(await staleIn(world)).toEqual([]);
+    expect(await refusal(put())).toBe("op_not_allowed");
+    await world.pass(60_001);
+    expect(await staleIn(world)).toEqual([SCOPE]);
+    await put();
+    expect(await staleIn(world)).toEqual([]);
+    expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+    expect(await refusal(put())).toBe("op_not_allowed");
+  });
+
+  const signedBy = (bytes: Uint8Array) => fromBinary(SignedRecordSchema, bytes);
 });

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/coordinator_service.proto.
  */
 export const file_altrace_v1_coordinator_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhIKEExpc3RLaWxsc1JlcXVlc3QiOQoRTGlzdEtpbGxzUmVzcG9uc2USJAoFa2lsbHMYASADKAsyFS5hbHRyYWNlLnYxLktpbGxTdGF0ZSKPAQoJS2lsbFN0YXRlEg0KBXNjb3BlGAEgASgJEgkKAXYYAiABKAQSDgoGY21kX2lkGAMgASgJEhQKDGlzc3VlZF9hdF9tcxgEIAEoAxIQCghvcGVyYXRvchgFIAEoCRIOCgZyZWFzb24YBiABKAkSDQoFY2F1c2UYByABKAkSEQoJY29tbWl0dGVkGAggASgIIiUKE1dhdGNoQ29tbWFuZFJlcXVlc3QSDgoGY21kX2lkGAEgASgJIkEKFFdhdGNoQ29tbWFuZFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSKHAgoMQ29tbWFuZFN0YXRlEg4KBmNtZF9pZBgBIAEoCRINCgVzY29wZRgCIAEoCRIJCgF2GAMgASgEEhAKCGFjY2VwdGVkGAQgASgIEhEKCWNvbW1pdHRlZBgFIAEoCBITCgtub2Rlc190b3RhbBgGIAEoDRIWCg5ub2Rlc19lbmZvcmNlZBgHIAEoDRIVCg1ub2Rlc19kdXJhYmxlGAggASgNEhQKDG5vZGVzX2Nsb3NlZBgJIAEoDRIXCg9ub2Rlc19jb250YWluZWQYCiABKA0SJwoFbm9kZXMYCyADKAsyGC5hbHRyYWNlLnYxLk5vZGVQcm9ncmVzcxIMCgRkb25lGAwgASgIImYKDE5vZGVQcm9ncmVzcxIMCgRub2RlGAEgASgJEhwKA2FjaxgCIAEoCzIPLmFsdHJhY2UudjEuQWNrEhcKD2NvbnRhaW5lZF9hdF9tcxgDIAEoAxIRCgljb250YWluZWQYBCABKAgiPgoSQXBwbHlQb2xpY3lSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIkAKE0FwcGx5UG9saWN5UmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjsKD1NldExpbWl0UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI9ChBTZXRMaW1pdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI5Cg1QdXRLZXlSZXF1ZXN0EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIjsKDlB1dEtleVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSIgCg9HZXRTY29wZVJlcXVlc3QSDQoFc2NvcGUYASABKAkiYwoQR2V0U2NvcGVSZXNwb25zZRIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDAoEaGFzaBgDIAEoDBIoCgZyZWNvcmQYBCABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCISChBMaXN0Tm9kZXNSZXF1ZXN0IjkKEUxpc3ROb2Rlc1Jlc3BvbnNlEiQKBW5vZGVzGAEgAygLMhUuYWx0cmFjZS52MS5Ob2RlU3RhdGUigAIKCU5vZGVTdGF0ZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDAoEb3BlbhgDIAEoCBIYChBoZWFydGJlYXRfYWdlX21zGAQgASgEEhAKCGxhc3Rfc2VxGAUgASgEEg8KB2luX3N5bmMYBiABKAgSDgoGYWdlbnRzGAcgASgNEhMKC2Nvbm5lY3Rpb25zGAggASgNEhcKD2NvbnRhaW5lZF9hdF9tcxgJIAEoAxIWCg5wb2xpY3lfdmVyc2lvbhgKIAEoBBIeChZwb2xpY3lfcmVmdXNlZF92ZXJzaW9uGAsgASgEEhYKDnBvbGljeV9yZWZ1c2VkGAwgASgJIiMKEEdldExlZGdlclJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCSJhChFHZXRMZWRnZXJSZXNwb25zZRIlCghhY2NvdW50cxgBIAMoCzITLmFsdHJhY2UudjEuQWNjb3VudBIlCgZsZWFzZXMYAiADKAsyFS5hbHRyYWNlLnYxLk9wZW5MZWFzZSLCAQoJT3BlbkxlYXNlEhAKCGxlYXNlX2lkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDAoEbm9kZRgDIAEoCRIjCgZhbW91bnQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSFQoNZ3JhbnRlZF9hdF9tcxgGIAEoAxITCgtkZWFkbGluZV9tcxgHIAEoAxIPCgdleHBpcmVkGAggASgIIp8BCgdBY2NvdW50Eg8KB2FjY291bnQYASABKAkSHgoEdW5pdBgCIAEoDjIQLmFsdHJhY2UudjEuVW5pdBIOCgZ3aW5kb3cYAyABKAkSDQoFbGltaXQYBCABKAQSEQoJYXZhaWxhYmxlGAUgASgEEhAKCHJlc2VydmVkGAYgASgEEg0KBXNwZW50GAcgASgEEhAKCGNoaWxkcmVuGAggASgEIjsKG0NyZWF0ZUVucm9sbWVudFRva2VuUmVxdWVzdBIMCgRub2RlGAEgASgJEg4KBnR0bF9tcxgCIAEoBCItChxDcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJIjMKFElzc3VlQ29udHJhY3RSZXF1ZXN0Eg0KBWNoYWluGAEgASgJEgwKBG5vZGUYAiABKAkiRAoVSXNzdWVDb250cmFjdFJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIi4KD0RlbGVnYXRlUmVxdWVzdBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIj8KEERlbGVnYXRlUmVzcG9uc2USKwoIY29udHJhY3QYASABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiSwoVUmV2b2tlQ29udHJhY3RSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghvcGVyYXRvchgDIAEoCSJYChZSZXZva2VDb250cmFjdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZRITCgt3YXNfcmV2b2tlZBgCIAEoCCJRChhSZXZva2VDZXJ0aWZpY2F0ZVJlcXVlc3QSEwoLZmluZ2VycHJpbnQYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJIlsKGVJldm9rZUNlcnRpZmljYXRlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlEhMKC3dhc19yZXZva2VkGAIgASgIIigKFExpc3RDb250cmFjdHNSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJIkUKFUxpc3RDb250cmFjdHNSZXNwb25zZRIsCgljb250cmFjdHMYASADKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiqQIKDUNvbnRyYWN0U3RhdGUSEAoIY29udHJhY3QYASABKAkSDgoGcGFyZW50GAIgASgJEg0KBWFnZW50GAMgASgJEgwKBG5vZGUYBCABKAkSDQoFZGVwdGgYBSABKA0SDQoFc3RhdGUYBiABKAkSFQoNZXhwaXJlc19hdF9tcxgHIAEoAxIiCgVsaW1pdBgIIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCglhdmFpbGFibGUYCSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYCiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJQoIY2hpbGRyZW4YCyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFY2hhaW4YDCABKAkiMgohQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIkoKIkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5hbHRyYWNlLnYxLk1lc2hBZ2VudCJcCiNDb29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiZgokQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1Jlc3BvbnNlEiUKBmFnZW50cxgBIAMoCzIVLmFsdHJhY2UudjEuTWVzaEFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKkAQoJTWVzaEFnZW50Eg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIRCglraWxsZWRfYnkYAyADKAkSJQoGYnVkZ2V0GAQgAygLMhUuYWx0cmFjZS52MS5CdWRnZXRVc2USJgoFbm9kZXMYBSADKAsyFy5hbHRyYWNlLnYxLkFnZW50T25Ob2RlIucBCgtBZ2VudE9uTm9kZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDgoGbGVhc2VzGAMgASgNEiMKBmxlYXNlZBgEIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgFIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCghzdGFuZGluZxgGIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYByABKAkSEwoLc2NvcmVfbWlsbGkYCCABKAQSFwoPcmVwb3J0ZWRfYWdvX21zGAkgASgEIhEKD0xpc3RMb2dzUmVxdWVzdCJ3ChBMaXN0TG9nc1Jlc3BvbnNlEiIKBGxvZ3MYASADKAsyFC5hbHRyYWNlLnYxLkxvZ1N0YXRlEhQKDHdpdG5lc3NfdmtleRgCIAEoCRIpCghldmlkZW5jZRgDIAMoCzIXLmFsdHJhY2UudjEuTG9nRXZpZGVuY2UihgEKCExvZ1N0YXRlEg4KBm9yaWdpbhgBIAEoCRIMCgRub2RlGAIgASgJEgwKBHZrZXkYAyABKAkSFAoMb3BlbmVkX2F0X21zGAQgASgDEgwKBHNpemUYBSABKAQSEgoKY2hlY2twb2ludBgGIAEoCRIWCg5jb3NpZ25lZF9hdF9tcxgHIAEoAyJOCgtMb2dFdmlkZW5jZRIOCgZvcmlnaW4YASABKAkSDAoEa2luZBgCIAEoCRIQCghjb3NpZ25lZBgDIAEoCRIPCgdvZmZlcmVkGAQgASgJMp4MChJDb29yZGluYXRvclNlcnZpY2USOQoES2lsbBIXLmFsdHJhY2UudjEuS2lsbFJlcXVlc3QaGC5hbHRyYWNlLnYxLktpbGxSZXNwb25zZRI/CgZSZXZpdmUSGS5hbHRyYWNlLnYxLlJldml2ZVJlcXVlc3QaGi5hbHRyYWNlLnYxLlJldml2ZVJlc3BvbnNlEkgKCUxpc3RLaWxscxIcLmFsdHJhY2UudjEuTGlzdEtpbGxzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdEtpbGxzUmVzcG9uc2USUwoMV2F0Y2hDb21tYW5kEh8uYWx0cmFjZS52MS5XYXRjaENvbW1hbmRSZXF1ZXN0GiAuYWx0cmFjZS52MS5XYXRjaENvbW1hbmRSZXNwb25zZTABEk4KC0FwcGx5UG9saWN5Eh4uYWx0cmFjZS52MS5BcHBseVBvbGljeVJlcXVlc3QaHy5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVzcG9uc2USRQoIU2V0TGltaXQSGy5hbHRyYWNlLnYxLlNldExpbWl0UmVxdWVzdBocLmFsdHJhY2UudjEuU2V0TGltaXRSZXNwb25zZRI/CgZQdXRLZXkSGS5hbHRyYWNlLnYxLlB1dEtleVJlcXVlc3QaGi5hbHRyYWNlLnYxLlB1dEtleVJlc3BvbnNlEkUKCEdldFNjb3BlEhsuYWx0cmFjZS52MS5HZXRTY29wZVJlcXVlc3QaHC5hbHRyYWNlLnYxLkdldFNjb3BlUmVzcG9uc2USSAoJTGlzdE5vZGVzEhwuYWx0cmFjZS52MS5MaXN0Tm9kZXNSZXF1ZXN0Gh0uYWx0cmFjZS52MS5MaXN0Tm9kZXNSZXNwb25zZRJpCghHZXRBZ2VudBItLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXF1ZXN0Gi4uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlc3BvbnNlEm8KCkxpc3RBZ2VudHMSLy5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXF1ZXN0GjAuYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVzcG9uc2USRQoITGlzdExvZ3MSGy5hbHRyYWNlLnYxLkxpc3RMb2dzUmVxdWVzdBocLmFsdHJhY2UudjEuTGlzdExvZ3NSZXNwb25zZRJICglHZXRMZWRnZXISHC5hbHRyYWNlLnYxLkdldExlZGdlclJlcXVlc3QaHS5hbHRyYWNlLnYxLkdldExlZGdlclJlc3BvbnNlElQKDUlzc3VlQ29udHJhY3QSIC5hbHRyYWNlLnYxLklzc3VlQ29udHJhY3RSZXF1ZXN0GiEuYWx0cmFjZS52MS5Jc3N1ZUNvbnRyYWN0UmVzcG9uc2USRQoIRGVsZWdhdGUSGy5hbHRyYWNlLnYxLkRlbGVnYXRlUmVxdWVzdBocLmFsdHJhY2UudjEuRGVsZWdhdGVSZXNwb25zZRJXCg5SZXZva2VDb250cmFjdBIhLmFsdHJhY2UudjEuUmV2b2tlQ29udHJhY3RSZXF1ZXN0GiIuYWx0cmFjZS52MS5SZXZva2VDb250cmFjdFJlc3BvbnNlEmAKEVJldm9rZUNlcnRpZmljYXRlEiQuYWx0cmFjZS52MS5SZXZva2VDZXJ0aWZpY2F0ZVJlcXVlc3QaJS5hbHRyYWNlLnYxLlJldm9rZUNlcnRpZmljYXRlUmVzcG9uc2USVAoNTGlzdENvbnRyYWN0cxIgLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1JlcXVlc3QaIS5hbHRyYWNlLnYxLkxpc3RDb250cmFjdHNSZXNwb25zZRJpChRDcmVhdGVFbnJvbG1lbnRUb2tlbhInLmFsdHJhY2UudjEuQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0GiguYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlYgZwcm90bzM", [file_altrace_v1_mesh, file_altrace_v1_record]);
+  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhkKF0xpc3RTdGFsZVJlY29yZHNSZXF1ZXN0IlMKGExpc3RTdGFsZVJlY29yZHNSZXNwb25zZRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCISChBMaXN0S2lsbHNSZXF1ZXN0IjkKEUxpc3RLaWxsc1Jlc3BvbnNlEiQKBWtpbGxzGAEgAygLMhUuYWx0cmFjZS52MS5LaWxsU3RhdGUijwEKCUtpbGxTdGF0ZRINCgVzY29wZRgBIAEoCRIJCgF2GAIgASgEEg4KBmNtZF9pZBgDIAEoCRIUCgxpc3N1ZWRfYXRfbXMYBCABKAMSEAoIb3BlcmF0b3IYBSABKAkSDgoGcmVhc29uGAYgASgJEg0KBWNhdXNlGAcgASgJEhEKCWNvbW1pdHRlZBgIIAEoCCIlChNXYXRjaENvbW1hbmRSZXF1ZXN0Eg4KBmNtZF9pZBgBIAEoCSJBChRXYXRjaENvbW1hbmRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUihwIKDENvbW1hbmRTdGF0ZRIOCgZjbWRfaWQYASABKAkSDQoFc2NvcGUYAiABKAkSCQoBdhgDIAEoBBIQCghhY2NlcHRlZBgEIAEoCBIRCgljb21taXR0ZWQYBSABKAgSEwoLbm9kZXNfdG90YWwYBiABKA0SFgoObm9kZXNfZW5mb3JjZWQYByABKA0SFQoNbm9kZXNfZHVyYWJsZRgIIAEoDRIUCgxub2Rlc19jbG9zZWQYCSABKA0SFwoPbm9kZXNfY29udGFpbmVkGAogASgNEicKBW5vZGVzGAsgAygLMhguYWx0cmFjZS52MS5Ob2RlUHJvZ3Jlc3MSDAoEZG9uZRgMIAEoCCJmCgxOb2RlUHJvZ3Jlc3MSDAoEbm9kZRgBIAEoCRIcCgNhY2sYAiABKAsyDy5hbHRyYWNlLnYxLkFjaxIXCg9jb250YWluZWRfYXRfbXMYAyABKAMSEQoJY29udGFpbmVkGAQgASgIIj4KEkFwcGx5UG9saWN5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCJAChNBcHBseVBvbGljeVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI7Cg9TZXRMaW1pdFJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiPQoQU2V0TGltaXRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiOQoNUHV0S2V5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI7Cg5QdXRLZXlSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiIAoPR2V0U2NvcGVSZXF1ZXN0Eg0KBXNjb3BlGAEgASgJImMKEEdldFNjb3BlUmVzcG9uc2USDAoEbWVzaBgBIAEoCRIJCgF2GAIgASgEEgwKBGhhc2gYAyABKAwSKAoGcmVjb3JkGAQgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiEgoQTGlzdE5vZGVzUmVxdWVzdCI5ChFMaXN0Tm9kZXNSZXNwb25zZRIkCgVub2RlcxgBIAMoCzIVLmFsdHJhY2UudjEuTm9kZVN0YXRlIoACCglOb2RlU3RhdGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEgwKBG9wZW4YAyABKAgSGAoQaGVhcnRiZWF0X2FnZV9tcxgEIAEoBBIQCghsYXN0X3NlcRgFIAEoBBIPCgdpbl9zeW5jGAYgASgIEg4KBmFnZW50cxgHIAEoDRITCgtjb25uZWN0aW9ucxgIIAEoDRIXCg9jb250YWluZWRfYXRfbXMYCSABKAMSFgoOcG9saWN5X3ZlcnNpb24YCiABKAQSHgoWcG9saWN5X3JlZnVzZWRfdmVyc2lvbhgLIAEoBBIWCg5wb2xpY3lfcmVmdXNlZBgMIAEoCSIjChBHZXRMZWRnZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkiYQoRR2V0TGVkZ2VyUmVzcG9uc2USJQoIYWNjb3VudHMYASADKAsyEy5hbHRyYWNlLnYxLkFjY291bnQSJQoGbGVhc2VzGAIgAygLMhUuYWx0cmFjZS52MS5PcGVuTGVhc2UiwgEKCU9wZW5MZWFzZRIQCghsZWFzZV9pZBgBIAEoCRIPCgdhY2NvdW50GAIgASgJEgwKBG5vZGUYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAUgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEhUKDWdyYW50ZWRfYXRfbXMYBiABKAMSEwoLZGVhZGxpbmVfbXMYByABKAMSDwoHZXhwaXJlZBgIIAEoCCKfAQoHQWNjb3VudBIPCgdhY2NvdW50GAEgASgJEh4KBHVuaXQYAiABKA4yEC5hbHRyYWNlLnYxLlVuaXQSDgoGd2luZG93GAMgASgJEg0KBWxpbWl0GAQgASgEEhEKCWF2YWlsYWJsZRgFIAEoBBIQCghyZXNlcnZlZBgGIAEoBBINCgVzcGVudBgHIAEoBBIQCghjaGlsZHJlbhgIIAEoBCI7ChtDcmVhdGVFbnJvbG1lbnRUb2tlblJlcXVlc3QSDAoEbm9kZRgBIAEoCRIOCgZ0dGxfbXMYAiABKAQiLQocQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCSIzChRJc3N1ZUNvbnRyYWN0UmVxdWVzdBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIkQKFUlzc3VlQ29udHJhY3RSZXNwb25zZRIrCghjb250cmFjdBgBIAEoCzIZLmFsdHJhY2UudjEuQ29udHJhY3RTdGF0ZSIuCg9EZWxlZ2F0ZVJlcXVlc3QSDQoFY2hhaW4YASABKAkSDAoEbm9kZRgCIAEoCSI/ChBEZWxlZ2F0ZVJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIksKFVJldm9rZUNvbnRyYWN0UmVxdWVzdBIQCghjb250cmFjdBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEAoIb3BlcmF0b3IYAyABKAkiWAoWUmV2b2tlQ29udHJhY3RSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUSEwoLd2FzX3Jldm9rZWQYAiABKAgiUQoYUmV2b2tlQ2VydGlmaWNhdGVSZXF1ZXN0EhMKC2ZpbmdlcnByaW50GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghvcGVyYXRvchgDIAEoCSJbChlSZXZva2VDZXJ0aWZpY2F0ZVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZRITCgt3YXNfcmV2b2tlZBgCIAEoCCIoChRMaXN0Q29udHJhY3RzUmVxdWVzdBIQCghjb250cmFjdBgBIAEoCSJFChVMaXN0Q29udHJhY3RzUmVzcG9uc2USLAoJY29udHJhY3RzGAEgAygLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIqkCCg1Db250cmFjdFN0YXRlEhAKCGNvbnRyYWN0GAEgASgJEg4KBnBhcmVudBgCIAEoCRINCgVhZ2VudBgDIAEoCRIMCgRub2RlGAQgASgJEg0KBWRlcHRoGAUgASgNEg0KBXN0YXRlGAYgASgJEhUKDWV4cGlyZXNfYXRfbXMYByABKAMSIgoFbGltaXQYCCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJgoJYXZhaWxhYmxlGAkgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAogASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiUKCGNoaWxkcmVuGAsgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWNoYWluGAwgASgJIjIKIUNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVxdWVzdBINCgVhZ2VudBgBIAEoCSJKCiJDb29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuYWx0cmFjZS52MS5NZXNoQWdlbnQiXAojQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJImYKJENvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5hbHRyYWNlLnYxLk1lc2hBZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkipAEKCU1lc2hBZ2VudBINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEQoJa2lsbGVkX2J5GAMgAygJEiUKBmJ1ZGdldBgEIAMoCzIVLmFsdHJhY2UudjEuQnVkZ2V0VXNlEiYKBW5vZGVzGAUgAygLMhcuYWx0cmFjZS52MS5BZ2VudE9uTm9kZSLnAQoLQWdlbnRPbk5vZGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEg4KBmxlYXNlcxgDIAEoDRIjCgZsZWFzZWQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJgoIc3RhbmRpbmcYBiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAcgASgJEhMKC3Njb3JlX21pbGxpGAggASgEEhcKD3JlcG9ydGVkX2Fnb19tcxgJIAEoBCIRCg9MaXN0TG9nc1JlcXVlc3QidwoQTGlzdExvZ3NSZXNwb25zZRIiCgRsb2dzGAEgAygLMhQuYWx0cmFjZS52MS5Mb2dTdGF0ZRIUCgx3aXRuZXNzX3ZrZXkYAiABKAkSKQoIZXZpZGVuY2UYAyADKAsyFy5hbHRyYWNlLnYxLkxvZ0V2aWRlbmNlIoYBCghMb2dTdGF0ZRIOCgZvcmlnaW4YASABKAkSDAoEbm9kZRgCIAEoCRIMCgR2a2V5GAMgASgJEhQKDG9wZW5lZF9hdF9tcxgEIAEoAxIMCgRzaXplGAUgASgEEhIKCmNoZWNrcG9pbnQYBiABKAkSFgoOY29zaWduZWRfYXRfbXMYByABKAMiTgoLTG9nRXZpZGVuY2USDgoGb3JpZ2luGAEgASgJEgwKBGtpbmQYAiABKAkSEAoIY29zaWduZWQYAyABKAkSDwoHb2ZmZXJlZBgEIAEoCTL9DAoSQ29vcmRpbmF0b3JTZXJ2aWNlEjkKBEtpbGwSFy5hbHRyYWNlLnYxLktpbGxSZXF1ZXN0GhguYWx0cmFjZS52MS5LaWxsUmVzcG9uc2USPwoGUmV2aXZlEhkuYWx0cmFjZS52MS5SZXZpdmVSZXF1ZXN0GhouYWx0cmFjZS52MS5SZXZpdmVSZXNwb25zZRJICglMaXN0S2lsbHMSHC5hbHRyYWNlLnYxLkxpc3RLaWxsc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3RLaWxsc1Jlc3BvbnNlEl0KEExpc3RTdGFsZVJlY29yZHMSIy5hbHRyYWNlLnYxLkxpc3RTdGFsZVJlY29yZHNSZXF1ZXN0GiQuYWx0cmFjZS52MS5MaXN0U3RhbGVSZWNvcmRzUmVzcG9uc2USUwoMV2F0Y2hDb21tYW5kEh8uYWx0cmFjZS52MS5XYXRjaENvbW1hbmRSZXF1ZXN0GiAuYWx0cmFjZS52MS5XYXRjaENvbW1hbmRSZXNwb25zZTABEk4KC0FwcGx5UG9saWN5Eh4uYWx0cmFjZS52MS5BcHBseVBvbGljeVJlcXVlc3QaHy5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVzcG9uc2USRQoIU2V0TGltaXQSGy5hbHRyYWNlLnYxLlNldExpbWl0UmVxdWVzdBocLmFsdHJhY2UudjEuU2V0TGltaXRSZXNwb25zZRI/CgZQdXRLZXkSGS5hbHRyYWNlLnYxLlB1dEtleVJlcXVlc3QaGi5hbHRyYWNlLnYxLlB1dEtleVJlc3BvbnNlEkUKCEdldFNjb3BlEhsuYWx0cmFjZS52MS5HZXRTY29wZVJlcXVlc3QaHC5hbHRyYWNlLnYxLkdldFNjb3BlUmVzcG9uc2USSAoJTGlzdE5vZGVzEhwuYWx0cmFjZS52MS5MaXN0Tm9kZXNSZXF1ZXN0Gh0uYWx0cmFjZS52MS5MaXN0Tm9kZXNSZXNwb25zZRJpCghHZXRBZ2VudBItLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXF1ZXN0Gi4uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlc3BvbnNlEm8KCkxpc3RBZ2VudHMSLy5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXF1ZXN0GjAuYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVzcG9uc2USRQoITGlzdExvZ3MSGy5hbHRyYWNlLnYxLkxpc3RMb2dzUmVxdWVzdBocLmFsdHJhY2UudjEuTGlzdExvZ3NSZXNwb25zZRJICglHZXRMZWRnZXISHC5hbHRyYWNlLnYxLkdldExlZGdlclJlcXVlc3QaHS5hbHRyYWNlLnYxLkdldExlZGdlclJlc3BvbnNlElQKDUlzc3VlQ29udHJhY3QSIC5hbHRyYWNlLnYxLklzc3VlQ29udHJhY3RSZXF1ZXN0GiEuYWx0cmFjZS52MS5Jc3N1ZUNvbnRyYWN0UmVzcG9uc2USRQoIRGVsZWdhdGUSGy5hbHRyYWNlLnYxLkRlbGVnYXRlUmVxdWVzdBocLmFsdHJhY2UudjEuRGVsZWdhdGVSZXNwb25zZRJXCg5SZXZva2VDb250cmFjdBIhLmFsdHJhY2UudjEuUmV2b2tlQ29udHJhY3RSZXF1ZXN0GiIuYWx0cmFjZS52MS5SZXZva2VDb250cmFjdFJlc3BvbnNlEmAKEVJldm9rZUNlcnRpZmljYXRlEiQuYWx0cmFjZS52MS5SZXZva2VDZXJ0aWZpY2F0ZVJlcXVlc3QaJS5hbHRyYWNlLnYxLlJldm9rZUNlcnRpZmljYXRlUmVzcG9uc2USVAoNTGlzdENvbnRyYWN0cxIgLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1JlcXVlc3QaIS5hbHRyYWNlLnYxLkxpc3RDb250cmFjdHNSZXNwb25zZRJpChRDcmVhdGVFbnJvbG1lbnRUb2tlbhInLmFsdHJhY2UudjEuQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0GiguYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlYgZwcm90bzM", [file_altrace_v1_mesh, file_altrace_v1_record]);
 
 /**
  * @generated from message altrace.v1.KillRequest
@@ -106,6 +106,43 @@ export const ReviveResponseSchema: GenMessage<ReviveResponse> = /*@__PURE__*/
   messageDesc(file_altrace_v1_coordinator_service, 3);
 
 /**
+ * @generated from message altrace.v1.ListStaleRecordsRequest
+ */
+export type ListStaleRecordsRequest = Message<"altrace.v1.ListStaleRecordsRequest"> & {
+};
+
+/**
+ * Describes the message altrace.v1.ListStaleRecordsRequest.
+ * Use `create(ListStaleRecordsRequestSchema)` to create a new message.
+ */
+export const ListStaleRecordsRequestSchema: GenMessage<ListStaleRecordsRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 4);
+
+/**
+ * @generated from message altrace.v1.ListStaleRecordsResponse
+ */
+export type ListStaleRecordsResponse = Message<"altrace.v1.ListStaleRecordsResponse"> & {
+  /**
+   * @generated from field: repeated altrace.v1.SignedRecord records = 1;
+   */
+  records: SignedRecord[];
+
+  /**
+   * There are others, which are listed once these have been signed again.
+   *
+   * @generated from field: bool more = 2;
+   */
+  more: boolean;
+};
+
+/**
+ * Describes the message altrace.v1.ListStaleRecordsResponse.
+ * Use `create(ListStaleRecordsResponseSchema)` to create a new message.
+ */
+export const ListStaleRecordsResponseSchema: GenMessage<ListStaleRecordsResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 5);
+
+/**
  * @generated from message altrace.v1.ListKillsRequest
  */
 export type ListKillsRequest = Message<"altrace.v1.ListKillsRequest"> & {
@@ -116,7 +153,7 @@ export type ListKillsRequest = Message<"altrace.v1.ListKillsRequest"> & {
  * Use `create(ListKillsRequestSchema)` to create a new message.
  */
 export const ListKillsRequestSchema: GenMessage<ListKillsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 4);
+  messageDesc(file_altrace_v1_coordinator_service, 6);
 
 /**
  * @generated from message altrace.v1.ListKillsResponse
@@ -133,7 +170,7 @@ export type ListKillsResponse = Message<"altrace.v1.ListKillsResponse"> & {
  * Use `create(ListKillsResponseSchema)` to create a new message.
  */
 export const ListKillsResponseSchema: GenMessage<ListKillsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 5);
+  messageDesc(file_altrace_v1_coordinator_service, 7);
 
 /**
  * @generated from message altrace.v1.KillState
@@ -185,7 +222,7 @@ export type KillState = Message<"altrace.v1.KillState"> & {
  * Use `create(KillStateSchema)` to create a new message.
  */
 export const KillStateSchema: GenMessage<KillState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 6);
+  messageDesc(file_altrace_v1_coordinator_service, 8);
 
 /**
  * @generated from message altrace.v1.WatchCommandRequest
@@ -202,7 +239,7 @@ export type WatchCommandRequest = Message<"altrace.v1.WatchCommandRequest"> & {
  * Use `create(WatchCommandRequestSchema)` to create a new message.
  */
 export const WatchCommandRequestSchema: GenMessage<WatchCommandRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 7);
+  messageDesc(file_altrace_v1_coordinator_service, 9);
 
 /**
  * @generated from message altrace.v1.WatchCommandResponse
@@ -219,7 +256,7 @@ export type WatchCommandResponse = Message<"altrace.v1.WatchCommandResponse"> & 
  * Use `create(WatchCommandResponseSchema)` to create a new message.
  */
 export const WatchCommandResponseSchema: GenMessage<WatchCommandResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 8);
+  messageDesc(file_altrace_v1_coordinator_service, 10);
 
 /**
  * @generated from message altrace.v1.CommandState
@@ -301,7 +338,7 @@ export type CommandState = Message<"altrace.v1.CommandState"> & {
  * Use `create(CommandStateSchema)` to create a new message.
  */
 export const CommandStateSchema: GenMessage<CommandState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 9);
+  messageDesc(file_altrace_v1_coordinator_service, 11);
 
 /**
  * @generated from message altrace.v1.NodeProgress
@@ -335,7 +372,7 @@ export type NodeProgress = Message<"altrace.v1.NodeProgress"> & {
  * Use `create(NodeProgressSchema)` to create a new message.
  */
 export const NodeProgressSchema: GenMessage<NodeProgress> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 10);
+  messageDesc(file_altrace_v1_coordinator_service, 12);
 
 /**
  * @generated from message altrace.v1.ApplyPolicyRequest
@@ -352,7 +389,7 @@ export type ApplyPolicyRequest = Message<"altrace.v1.ApplyPolicyRequest"> & {
  * Use `create(ApplyPolicyRequestSchema)` to create a new message.
  */
 export const ApplyPolicyRequestSchema: GenMessage<ApplyPolicyRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 11);
+  messageDesc(file_altrace_v1_coordinator_service, 13);
 
 /**
  * @generated from message altrace.v1.ApplyPolicyResponse
@@ -369,7 +406,7 @@ export type ApplyPolicyResponse = Message<"altrace.v1.ApplyPolicyResponse"> & {
  * Use `create(ApplyPolicyResponseSchema)` to create a new message.
  */
 export const ApplyPolicyResponseSchema: GenMessage<ApplyPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 12);
+  messageDesc(file_altrace_v1_coordinator_service, 14);
 
 /**
  * @generated from message altrace.v1.SetLimitRequest
@@ -386,7 +423,7 @@ export type SetLimitRequest = Message<"altrace.v1.SetLimitRequest"> & {
  * Use `create(SetLimitRequestSchema)` to create a new message.
  */
 export const SetLimitRequestSchema: GenMessage<SetLimitRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 13);
+  messageDesc(file_altrace_v1_coordinator_service, 15);
 
 /**
  * @generated from message altrace.v1.SetLimitResponse
@@ -403,7 +440,7 @@ export type SetLimitResponse = Message<"altrace.v1.SetLimitResponse"> & {
  * Use `create(SetLimitResponseSchema)` to create a new message.
  */
 export const SetLimitResponseSchema: GenMessage<SetLimitResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 14);
+  messageDesc(file_altrace_v1_coordinator_service, 16);
 
 /**
  * @generated from message altrace.v1.PutKeyRequest
@@ -420,7 +457,7 @@ export type PutKeyRequest = Message<"altrace.v1.PutKeyRequest"> & {
  * Use `create(PutKeyRequestSchema)` to create a new message.
  */
 export const PutKeyRequestSchema: GenMessage<PutKeyRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 15);
+  messageDesc(file_altrace_v1_coordinator_service, 17);
 
 /**
  * @generated from message altrace.v1.PutKeyResponse
@@ -437,7 +474,7 @@ export type PutKeyResponse = Message<"altrace.v1.PutKeyResponse"> & {
  * Use `create(PutKeyResponseSchema)` to create a new message.
  */
 export const PutKeyResponseSchema: GenMessage<PutKeyResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 16);
+  messageDesc(file_altrace_v1_coordinator_service, 18);
 
 /**
  * @generated from message altrace.v1.GetScopeRequest
@@ -454,7 +491,7 @@ export type GetScopeRequest = Message<"altrace.v1.GetScopeRequest"> & {
  * Use `create(GetScopeRequestSchema)` to create a new message.
  */
 export const GetScopeRequestSchema: GenMessage<GetScopeRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 17);
+  messageDesc(file_altrace_v1_coordinator_service, 19);
 
 /**
  * @generated from message altrace.v1.GetScopeResponse
@@ -488,7 +525,7 @@ export type GetScopeResponse = Message<"altrace.v1.GetScopeResponse"> & {
  * Use `create(GetScopeResponseSchema)` to create a new message.
  */
 export const GetScopeResponseSchema: GenMessage<GetScopeResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 18);
+  messageDesc(file_altrace_v1_coordinator_service, 20);
 
 /**
  * @generated from message altrace.v1.ListNodesRequest
@@ -501,7 +538,7 @@ export type ListNodesRequest = Message<"altrace.v1.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 19);
+  messageDesc(file_altrace_v1_coordinator_service, 21);
 
 /**
  * @generated from message altrace.v1.ListNodesResponse
@@ -518,7 +555,7 @@ export type ListNodesResponse = Message<"altrace.v1.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 20);
+  messageDesc(file_altrace_v1_coordinator_service, 22);
 
 /**
  * @generated from message altrace.v1.NodeState
@@ -598,7 +635,7 @@ export type NodeState = Message<"altrace.v1.NodeState"> & {
  * Use `create(NodeStateSchema)` to create a new message.
  */
 export const NodeStateSchema: GenMessage<NodeState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 21);
+  messageDesc(file_altrace_v1_coordinator_service, 23);
 
 /**
  * @generated from message altrace.v1.GetLedgerRequest
@@ -617,7 +654,7 @@ export type GetLedgerRequest = Message<"altrace.v1.GetLedgerRequest"> & {
  * Use `create(GetLedgerRequestSchema)` to create a new message.
  */
 export const GetLedgerRequestSchema: GenMessage<GetLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 22);
+  messageDesc(file_altrace_v1_coordinator_service, 24);
 
 /**
  * @generated from message altrace.v1.GetLedgerResponse
@@ -641,7 +678,7 @@ export type GetLedgerResponse = Message<"altrace.v1.GetLedgerResponse"> & {
  * Use `create(GetLedgerResponseSchema)` to create a new message.
  */
 export const GetLedgerResponseSchema: GenMessage<GetLedgerResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 23);
+  messageDesc(file_altrace_v1_coordinator_service, 25);
 
 /**
  * @generated from message altrace.v1.OpenLease
@@ -701,7 +738,7 @@ export type OpenLease = Message<"altrace.v1.OpenLease"> & {
  * Use `create(OpenLeaseSchema)` to create a new message.
  */
 export const OpenLeaseSchema: GenMessage<OpenLease> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 24);
+  messageDesc(file_altrace_v1_coordinator_service, 26);
 
 /**
  * One account, unit and window: limit = available + reserved + spent + children.
@@ -757,7 +794,7 @@ export type Account = Message<"altrace.v1.Account"> & {
  * Use `create(AccountSchema)` to create a new message.
  */
 export const AccountSchema: GenMessage<Account> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 25);
+  messageDesc(file_altrace_v1_coordinator_service, 27);
 
 /**
  * @generated from message altrace.v1.CreateEnrolmentTokenRequest
@@ -779,7 +816,7 @@ export type CreateEnrolmentTokenRequest = Message<"altrace.v1.CreateEnrolmentTok
  * Use `create(CreateEnrolmentTokenRequestSchema)` to create a new message.
  */
 export const CreateEnrolmentTokenRequestSchema: GenMessage<CreateEnrolmentTokenRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 26);
+  messageDesc(file_altrace_v1_coordinator_service, 28);
 
 /**
  * @generated from message altrace.v1.CreateEnrolmentTokenResponse
@@ -796,7 +833,7 @@ export type CreateEnrolmentTokenResponse = Message<"altrace.v1.CreateEnrolmentTo
  * Use `create(CreateEnrolmentTokenResponseSchema)` to create a new message.
  */
 export const CreateEnrolmentTokenResponseSchema: GenMessage<CreateEnrolmentTokenResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 27);
+  messageDesc(file_altrace_v1_coordinator_service, 29);
 
 /**
  * @generated from message altrace.v1.IssueContractRequest
@@ -822,7 +859,7 @@ export type IssueContractRequest = Message<"altrace.v1.IssueContractRequest"> & 
  * Use `create(IssueContractRequestSchema)` to create a new message.
  */
 export const IssueContractRequestSchema: GenMessage<IssueContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 28);
+  messageDesc(file_altrace_v1_coordinator_service, 30);
 
 /**
  * @generated from message altrace.v1.IssueContractResponse
@@ -839,7 +876,7 @@ export type IssueContractResponse = Message<"altrace.v1.IssueContractResponse"> 
  * Use `create(IssueContractResponseSchema)` to create a new message.
  */
 export const IssueContractResponseSchema: GenMessage<IssueContractResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 29);
+  messageDesc(file_altrace_v1_coordinator_service, 31);
 
 /**
  * @generated from message altrace.v1.DelegateRequest
@@ -865,7 +902,7 @@ export type DelegateRequest = Message<"altrace.v1.DelegateRequest"> & {
  * Use `create(DelegateRequestSchema)` to create a new message.
  */
 export const DelegateRequestSchema: GenMessage<DelegateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 30);
+  messageDesc(file_altrace_v1_coordinator_service, 32);
 
 /**
  * @generated from message altrace.v1.DelegateResponse
@@ -882,7 +919,7 @@ export type DelegateResponse = Message<"altrace.v1.DelegateResponse"> & {
  * Use `create(DelegateResponseSchema)` to create a new message.
  */
 export const DelegateResponseSchema: GenMessage<DelegateResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 31);
+  messageDesc(file_altrace_v1_coordinator_service, 33);
 
 /**
  * @generated from message altrace.v1.RevokeContractRequest
@@ -911,7 +948,7 @@ export type RevokeContractRequest = Message<"altrace.v1.RevokeContractRequest"> 
  * Use `create(RevokeContractRequestSchema)` to create a new message.
  */
 export const RevokeContractRequestSchema: GenMessage<RevokeContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 32);
+  messageDesc(file_altrace_v1_coordinator_service, 34);
 
 /**
  * @generated from message altrace.v1.RevokeContractResponse
@@ -935,7 +972,7 @@ export type RevokeContractResponse = Message<"altrace.v1.RevokeContractResponse"
  * Use `create(RevokeContractResponseSchema)` to create a new message.
  */
 export const RevokeContractResponseSchema: GenMessage<RevokeContractResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 33);
+  messageDesc(file_altrace_v1_coordinator_service, 35);
 
 /**
  * @generated from message altrace.v1.RevokeCertificateRequest
@@ -966,7 +1003,7 @@ export type RevokeCertificateRequest = Message<"altrace.v1.RevokeCertificateRequ
  * Use `create(RevokeCertificateRequestSchema)` to create a new message.
  */
 export const RevokeCertificateRequestSchema: GenMessage<RevokeCertificateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 34);
+  messageDesc(file_altrace_v1_coordinator_service, 36);
 
 /**
  * @generated from message altrace.v1.RevokeCertificateResponse
@@ -990,7 +1027,7 @@ export type RevokeCertificateResponse = Message<"altrace.v1.RevokeCertificateRes
  * Use `create(RevokeCertificateResponseSchema)` to create a new message.
  */
 export const RevokeCertificateResponseSchema: GenMessage<RevokeCertificateResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 35);
+  messageDesc(file_altrace_v1_coordinator_service, 37);
 
 /**
  * @generated from message altrace.v1.ListContractsRequest
@@ -1009,7 +1046,7 @@ export type ListContractsRequest = Message<"altrace.v1.ListContractsRequest"> & 
  * Use `create(ListContractsRequestSchema)` to create a new message.
  */
 export const ListContractsRequestSchema: GenMessage<ListContractsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 36);
+  messageDesc(file_altrace_v1_coordinator_service, 38);
 
 /**
  * @generated from message altrace.v1.ListContractsResponse
@@ -1026,7 +1063,7 @@ export type ListContractsResponse = Message<"altrace.v1.ListContractsResponse"> 
  * Use `create(ListContractsResponseSchema)` to create a new message.
  */
 export const ListContractsResponseSchema: GenMessage<ListContractsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 37);
+  messageDesc(file_altrace_v1_coordinator_service, 39);
 
 /**
  * @generated from message altrace.v1.ContractState
@@ -1110,7 +1147,7 @@ export type ContractState = Message<"altrace.v1.ContractState"> & {
  * Use `create(ContractStateSchema)` to create a new message.
  */
 export const ContractStateSchema: GenMessage<ContractState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 38);
+  messageDesc(file_altrace_v1_coordinator_service, 40);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceGetAgentRequest
@@ -1127,7 +1164,7 @@ export type CoordinatorServiceGetAgentRequest = Message<"altrace.v1.CoordinatorS
  * Use `create(CoordinatorServiceGetAgentRequestSchema)` to create a new message.
  */
 export const CoordinatorServiceGetAgentRequestSchema: GenMessage<CoordinatorServiceGetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 39);
+  messageDesc(file_altrace_v1_coordinator_service, 41);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceGetAgentResponse
@@ -1144,7 +1181,7 @@ export type CoordinatorServiceGetAgentResponse = Message<"altrace.v1.Coordinator
  * Use `create(CoordinatorServiceGetAgentResponseSchema)` to create a new message.
  */
 export const CoordinatorServiceGetAgentResponseSchema: GenMessage<CoordinatorServiceGetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 40);
+  messageDesc(file_altrace_v1_coordinator_service, 42);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceListAgentsRequest
@@ -1175,7 +1212,7 @@ export type CoordinatorServiceListAgentsRequest = Message<"altrace.v1.Coordinato
  * Use `create(CoordinatorServiceListAgentsRequestSchema)` to create a new message.
  */
 export const CoordinatorServiceListAgentsRequestSchema: GenMessage<CoordinatorServiceListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 41);
+  messageDesc(file_altrace_v1_coordinator_service, 43);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceListAgentsResponse
@@ -1197,7 +1234,7 @@ export type CoordinatorServiceListAgentsResponse = Message<"altrace.v1.Coordinat
  * Use `create(CoordinatorServiceListAgentsResponseSchema)` to create a new message.
  */
 export const CoordinatorServiceListAgentsResponseSchema: GenMessage<CoordinatorServiceListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 42);
+  messageDesc(file_altrace_v1_coordinator_service, 44);
 
 /**
  * An agent as the whole mesh sees it.
@@ -1245,7 +1282,7 @@ export type MeshAgent = Message<"altrace.v1.MeshAgent"> & {
  * Use `create(MeshAgentSchema)` to create a new message.
  */
 export const MeshAgentSchema: GenMessage<MeshAgent> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 43);
+  messageDesc(file_altrace_v1_coordinator_service, 45);
 
 /**
  * @generated from message altrace.v1.AgentOnNode
@@ -1306,7 +1343,7 @@ export type AgentOnNode = Message<"altrace.v1.AgentOnNode"> & {
  * Use `create(AgentOnNodeSchema)` to create a new message.
  */
 export const AgentOnNodeSchema: GenMessage<AgentOnNode> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 44);
+  messageDesc(file_altrace_v1_coordinator_service, 46);
 
 /**
  * @generated from message altrace.v1.ListLogsRequest
@@ -1319,7 +1356,7 @@ export type ListLogsRequest = Message<"altrace.v1.ListLogsRequest"> & {
  * Use `create(ListLogsRequestSchema)` to create a new message.
  */
 export const ListLogsRequestSchema: GenMessage<ListLogsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 45);
+  messageDesc(file_altrace_v1_coordinator_service, 47);
 
 /**
  * @generated from message altrace.v1.ListLogsResponse
@@ -1350,7 +1387,7 @@ export type ListLogsResponse = Message<"altrace.v1.ListLogsResponse"> & {
  * Use `create(ListLogsResponseSchema)` to create a new message.
  */
 export const ListLogsResponseSchema: GenMessage<ListLogsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 46);
+  messageDesc(file_altrace_v1_coordinator_service, 48);
 
 /**
  * @generated from message altrace.v1.LogState
@@ -1399,7 +1436,7 @@ export type LogState = Message<"altrace.v1.LogState"> & {
  * Use `create(LogStateSchema)` to create a new message.
  */
 export const LogStateSchema: GenMessage<LogState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 47);
+  messageDesc(file_altrace_v1_coordinator_service, 49);
 
 /**
  * @generated from message altrace.v1.LogEvidence
@@ -1433,7 +1470,7 @@ export type LogEvidence = Message<"altrace.v1.LogEvidence"> & {
  * Use `create(LogEvidenceSchema)` to create a new message.
  */
 export const LogEvidenceSchema: GenMessage<LogEvidence> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 48);
+  messageDesc(file_altrace_v1_coordinator_service, 50);
 
 /**
  * @generated from service altrace.v1.CoordinatorService
@@ -1466,6 +1503,17 @@ export const CoordinatorService: GenService<{
     methodKind: "unary";
     input: typeof ListKillsRequestSchema;
     output: typeof ListKillsResponseSchema;
+  },
+  /**
+   * Current records whose signatures count no more, since their keys have expired or are trusted no more. They stand
+   * wherever they were merged, and keep a node with an empty disk closed until an operator has signed the same again.
+   *
+   * @generated from rpc altrace.v1.CoordinatorService.ListStaleRecords
+   */
+  listStaleRecords: {
+    methodKind: "unary";
+    input: typeof ListStaleRecordsRequestSchema;
+    output: typeof ListStaleRecordsResponseSchema;
   },
   /**
    * Progress of one command, from now until every node is durable and closed, or contained.

@@ -125,6 +125,8 @@ export class World {
   /** False: the enrolment token is refused. */
   enrols = true;
   lastSeq = 0;
+  /** Signs digests and answers. */
+  signer: Signer = signers.coordinator;
   /** How long the nodes' machine slept: its clock stood still while the coordinator's went on. */
   nodesSleptMs = 0n;
 
@@ -181,7 +183,7 @@ export class World {
   }
 
   /** By the coordinator's own code. */
-  tell(record: MeshRecord, signer: Signer = signers.coordinator): void {
+  tell(record: MeshRecord, signer: Signer = this.signer): void {
     tellCommitted(record, this.lastSeq, { bus: this.bus, signer });
   }
 
@@ -200,7 +202,7 @@ export class World {
     this.bus.send(withPrefix(controlSubject(record.parsed), FAST_PREFIX), bytes);
   }
 
-  digest(over: Partial<Beat> = {}, signer: Signer = signers.coordinator): void {
+  digest(over: Partial<Beat> = {}, signer: Signer = this.signer): void {
     this.replica.n += 1n;
     const beat = create(BeatSchema, {
       ...this.replica,
@@ -249,7 +251,7 @@ export class World {
     });
   }
 
-  sealReply(reply: { requestId: string; body: NodeReply["body"] }, signer = signers.coordinator) {
+  sealReply(reply: { requestId: string; body: NodeReply["body"] }, signer: Signer = this.signer) {
     return seal("reply", toBinary(NodeReplySchema, create(NodeReplySchema, reply)), signer);
   }
 

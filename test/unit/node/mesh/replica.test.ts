@@ -666,3 +666,30 @@ test("a node that stops is not opened by what its last repair brings", async () 
   expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
   expect(node.isOpen).toBe(false);
 });
+
+test("a record whose key counts no more keeps a node with an empty disk closed until an operator renews it", async () => {
+  const { world, node } = await openNode();
+  await world.commit("team/red", kill(), signers.coordinator);
+  const next = twinSigner(twinRandom(31).bytes(32));
+  const bundle = trust([
+    [next, TrustRole.COORDINATOR],
+    [signers.enrolment, TrustRole.ENROLMENT],
+  ]);
+  await world.commit("trust", bundle);
+  await settle();
+  world.signer = next;
+  const fresh = new TestNode(world, { node: "node-2", keySeed: 9 });
+  await fresh.replica.start();
+  for (let second = 0; second < 8; second++) {
+    world.digest();
+    await settle(60);
+    world.clock.advance(1_000);
+  }
+  expect(fresh.isOpen).toBe(false);
+  expect(fresh.replica.status().closedBecause).toContain("state_differs");
+  expect(node.isOpen).toBe(true);
+  await world.commit("team/red", kill(), signers.operator);
+  await openUp(world, fresh);
+  expect(fresh.replica.state.killed("team/red")).toBe(true);
+  expect(node.replica.state.hashHex()).toBe(fresh.replica.state.hashHex());
+});

@@ -1,0 +1,86 @@
+import { create, toBinary } from "@bufbuild/protobuf";
+import { distrustOf } from "../../mesh/distrust-of.ts";
+import { type MeshRecord, restoreRecord } from "../../mesh/record.ts";
+import type { RecordOp } from "../../mesh/record-op.ts";
+import {
+  DistrustSchema,
+  LimitSchema,
+  type SignedRecord,
+  SignedRecordSchema,
+} from "../../proto/gen/altrace/v1/record_pb.ts";
+import { type CommandContext, CommandError } from "../command-context.ts";
+import { carrySigned } from "../operator-record.ts";
+
+/** A mesh with more to renew is asked again as long as each answer brings something new. */
+const ROUNDS_MAX = 10_000;
+
+/**
+ * Signs with the operator's key what only the keys signed that have expired or are trusted no more: it says the
+ * same as before. A node with an empty disk could not check it, and would stay closed.
+ *
+ * @returns How many records were signed.
+ */
+export async function renewRecords(context: CommandContext): Promise<number> {
+  const { calls } = context.coordinator();
+  const renewed = new Set<string>();
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const { records, more } = await calls.listStaleRecords({});
+    if (records.length === 0) return renewed.size;
+    for (const signed of records) {
+      const record = await readIn(context, signed);
+      // Signed a moment ago and stale again: the operator's own key is not what the mesh takes.
+      if (renewed.has(record.scope)) {
+        throw new CommandError(`${record.scope}: this operator's key does not count either`);
+      }
+      await renew(context, record);
+      renewed.add(record.scope);
+    }
+    if (!more) return renewed.size;
+  }
+  return renewed.size;
+}
+
+/** `altrace trust renew`. */
+export async function renewTrust(context: CommandContext): Promise<void> {
+  const count = await renewRecords(context);
+  context.output.result({ renewed: count }, () => context.output.line(renewedLine(count)));
+}
+
+export function renewedLine(count: number): string {
+  return count === 0 ? "every record is signed by a key that counts" : `${count} records renewed`;
+}
+
+async function readIn(context: CommandContext, signed: SignedRecord): Promise<MeshRecord> {
+  const { mesh } = await context.coordinator().calls.getScope({ scope: "trust" });
+  const read = restoreRecord(toBinary(SignedRecordSchema, signed), { mesh });
+  if (read.ok) return read.record;
+  throw new CommandError(`a record cannot be read: ${read.detail}`);
+}
+
+async function renew(context: CommandContext, { scope, op }: MeshRecord): Promise<void> {
+  const { calls } = context.coordinator();
+  const carry = (record: SignedRecord) => {
+    switch (op.case) {
+      case "revive":
+        return calls.revive({ record });
+      case "policy":
+        return calls.applyPolicy({ record });
+      case "limit":
+        return calls.setLimit({ record });
+      default:
+        return calls.putKey({ record });
+    }
+  };
+  await carrySigned<unknown>(context, scope, asOperators(op), carry, (current) => {
+    if (current !== op.case) throw new CommandError(`${scope} has changed meanwhile; ask again`);
+  });
+}
+
+/** An operator's distrust points back at nobody: it may begin an era itself. */
+function asOperators(op: RecordOp): RecordOp {
+  const distrust = distrustOf(op);
+  if (distrust === undefined) return op;
+  const { milli, era } = distrust;
+  const value = create(DistrustSchema, { milli, era });
+  return { case: "limit", value: create(LimitSchema, { of: { case: "distrust", value } }) };
+}
