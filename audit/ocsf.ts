@@ -11,8 +11,15 @@ const ACTIVITY_OTHER = 99;
 const STATUS = { success: 1, failure: 2 } as const;
 const SEVERITY = { informational: 1, medium: 3 } as const;
 
-/** What one record is as an event; undefined: it is none, as what the log says of itself. */
-export function ocsfEvent(record: SealedRecord): Readonly<Record<string, unknown>> | undefined {
+/**
+ * What one record is as an event; undefined: it is none, as what the log says of itself.
+ *
+ * @param person On whose behalf, where that is to be said; else what stands for them.
+ */
+export function ocsfEvent(
+  record: SealedRecord,
+  person?: string,
+): Readonly<Record<string, unknown>> | undefined {
   if (record.k !== "decision" && record.k !== "flood") return undefined;
   const isRefused = record.k === "flood" || record.dec === "deny";
   return {
@@ -36,12 +43,17 @@ export function ocsfEvent(record: SealedRecord): Readonly<Record<string, unknown
     src_endpoint: { name: agentOf(record) },
     device: { hostname: record.node, type: "Server", type_id: 1 },
     policy: { version: record.pol, ...(hasRule(record) && { uid: record.rule }) },
-    unmapped: { stage: record.st, reason: record.rc },
+    unmapped: { stage: record.st, reason: record.rc, ...behalfOf(record, person) },
   };
 }
 
 function agentOf(record: AuditRecord): string {
   return "ag" in record && record.ag !== undefined ? record.ag : "unknown";
+}
+
+function behalfOf(record: DecisionRecord | FloodRecord, person: string | undefined) {
+  const behalf = person ?? ("sp" in record ? record.sp : undefined);
+  return behalf === undefined ? {} : { on_behalf_of: behalf };
 }
 
 function apiOf(record: DecisionRecord | FloodRecord) {

@@ -2,10 +2,8 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import type { AdminServer } from "../adapters/admin-server.ts";
-import { Denials } from "../adapters/grpc-denials.ts";
-import type { RevokedCertificates } from "../adapters/grpc-revoked.ts";
-import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
-import { grpcTlsListen } from "../adapters/grpc-tls-settings.ts";
+import { ed25519Verifier } from "../adapters/ed25519-verifier.ts";
+import type { GrpcServer } from "../adapters/grpc-server.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { machineDisk } from "../adapters/machine-disk.ts";
 import { openFilesMax } from "../adapters/open-files.ts";
@@ -15,11 +13,9 @@ import type { Clock } from "../ports/clock.ts";
 import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
-import { NodeService } from "../proto/gen/altrace/v1/node_service_pb.ts";
 import { marksOf } from "./actors/stored-accounts.ts";
 import { openWebhook } from "./alerts/open-webhook.ts";
 import type { Webhook } from "./alerts/webhook.ts";
-import { nodeServiceHandlers } from "./api/node-service.ts";
 import type { NodeView } from "./api/node-view.ts";
 import { type AuditLog, startAudit } from "./audit-log.ts";
 import { FORWARD_PORT_OFFSET, type NodeConfig } from "./config.ts";
@@ -34,8 +30,11 @@ import type { MeshWorkerData } from "./mesh/mesh-worker.ts";
 import { MeshThreadLink } from "./mesh-thread-link.ts";
 import type { NodeLog } from "./node-log.ts";
 import { nodeView } from "./node-view-of.ts";
+import { openPersons } from "./open-persons.ts";
+import type { PersonDesk } from "./person-desk.ts";
 import { revokedBy } from "./revoked-by.ts";
 import { serveAdmin } from "./serve-admin.ts";
+import { serveNodeGrpc } from "./serve-node-grpc.ts";
 import { createTable, type Table } from "./table/table.ts";
 import { endOfWorker, watchWorker } from "./watched-worker.ts";
 
@@ -77,7 +76,6 @@ export type RunningNode = {
 const SPARE_SCOPES = 1_024;
 /** How long a thread may take to end once nothing is left for it to do. */
 const THREAD_END_MS = 5_000;
-const GRPC_REQUEST_BYTES_MAX = 1_000_000;
 const LOOP_START_TIMEOUT_MS = 30_000;
 const BYTES_PER_MIB = 1024 * 1024;
 const DAY_MS = 24 * 60 * 60 * 1_000;
@@ -119,6 +117,11 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     ...audit.money,
     log: parts.log,
   });
+  const links = loops.map(({ link }) => link);
+  const persons = openPersons({
+    ...{ parts, home, loops: links, mesh: mesh.link, audit },
+    ...{ disk: machineDisk, verify: ed25519Verifier() },
+  });
   const webhook = startAlerts(parts, control, store);
   await control.start();
   audit.joinMesh({
@@ -127,11 +130,9 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     bootId,
   });
   const ports = await Promise.all(loops.map(({ listening }) => listening));
-  const questions = new LoopQuestions(
-    loops.map(({ link }) => link),
-    clock,
-  );
-  const view = nodeView({ parts, control, mesh: mesh.link, questions, audit, table, machine });
+  const questions = new LoopQuestions(links, clock);
+  const shown = { parts, control, mesh: mesh.link, questions, audit, table, machine, persons };
+  const view = nodeView(shown);
   const grpcSocket = join(config.home, "node.sock");
   const grpc = await serveNodeGrpc(view, grpcSocket, parts, { audit, revoked });
   const admin = await serveAdmin({ parts, view, questions, control, table, mesh: mesh.link });
@@ -144,7 +145,8 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
       metrics: `http://${urlHost(config.metricsHost)}:${admin.port}/metrics`,
     },
     whenReady: (timeoutMs) => whenReady(view, clock, timeoutMs),
-    stop: () => stopNode({ config, loops, control, webhook, mesh, audit, grpc, admin, machine }),
+    stop: () =>
+      stopNode({ config, loops, control, webhook, mesh, audit, grpc, admin, machine, persons }),
   };
 }
 
@@ -294,6 +296,7 @@ function startLoop(
     credentialTeams: config.credentialTeams,
     credentials: parts.credentials,
     sessionSecret,
+    recordsPersons: config.auditPersonsDays > 0,
   };
   const worker = new Worker(new URL("./loop-worker.ts", import.meta.url), {
     name: `loop${no}`,
@@ -335,32 +338,6 @@ function admissionCap(loops: number): number {
   return cap;
 }
 
-async function serveNodeGrpc(
-  view: NodeView,
-  path: string,
-  { config, mesh, clock, log }: NodeParts,
-  { audit, revoked }: { readonly audit: AuditLog; readonly revoked: RevokedCertificates },
-): Promise<GrpcServer> {
-  const denials = new Denials(clock, (denial) =>
-    audit.append({ v: 1, k: "call", t: clock.nowMs(), node: config.nodeId, ...denial }),
-  );
-  const server = await serveGrpc({
-    services: [served(NodeService, nodeServiceHandlers(view, clock))],
-    listen: [{ kind: "unix", path }, ...grpcTlsListen(config.grpcTls, mesh)],
-    requestBytesMax: GRPC_REQUEST_BYTES_MAX,
-    streamsMax: 64,
-    connectionsMax: 64,
-    revoked,
-    onDenied: (why, method, caller) => {
-      log.callDenied(method, why.reason, why.message);
-      denials.note(why, method, caller);
-    },
-    onBug: (error, method) => log.fault(method, error),
-  });
-  server.setServing(NodeService.typeName, true);
-  return server;
-}
-
 async function whenReady(view: NodeView, clock: Clock, timeoutMs: number): Promise<void> {
   const untilNs = clock.monoNs() + BigInt(timeoutMs) * 1_000_000n;
   for (;;) {
@@ -384,14 +361,16 @@ async function stopNode(running: {
   readonly grpc: GrpcServer;
   readonly admin: AdminServer;
   readonly machine: MachineWatch;
+  readonly persons: PersonDesk | undefined;
 }): Promise<void> {
-  const { config, loops, control, webhook, mesh, audit, grpc, admin, machine } = running;
+  const { config, loops, control, webhook, mesh, audit, grpc, admin, machine, persons } = running;
   await Promise.all(loops.map((loop) => loop.drain(config.drainMs)));
   webhook?.stop();
   await control.stop();
   await mesh.end();
   machine.stop();
   await Promise.all([grpc.close(500), admin.close()]);
+  persons?.stop();
   await audit.stop();
 }
 

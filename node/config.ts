@@ -197,6 +197,24 @@ export const NODE_SETTINGS = {
     read: integer({ min: 0, max: 36_500 }),
     help: "days that a log which most coordinators have stays here after its end; 0: for ever",
   },
+  auditPersonsDays: {
+    env: "ALTRACE_AUDIT_PERSONS_DAYS",
+    byDefault: "0",
+    read: integer({ min: 0, max: 366 }),
+    help: "days that a person stands in the log under one pseudonym; 0: no person is recorded",
+  },
+  auditPersonsKeepDays: {
+    env: "ALTRACE_AUDIT_PERSONS_KEEP_DAYS",
+    byDefault: "0",
+    read: integer({ min: 0, max: 36_500 }),
+    help: "days after which a pseudonym's key is erased once it is not used any more; 0: it is kept",
+  },
+  auditPersonsMax: {
+    env: "ALTRACE_AUDIT_PERSONS_MAX",
+    byDefault: "65536",
+    read: integer({ min: 16, max: 1_048_576 }),
+    help: "keys of persons that are kept at once, of 256 bytes each",
+  },
   auditReserveMib: {
     env: "ALTRACE_AUDIT_RESERVE_MIB",
     byDefault: "512",
@@ -259,6 +277,11 @@ export type NodeConfig = {
   readonly auditEpochDays: number;
   readonly auditKeepDays: number;
   readonly auditEpochRecords: number;
+  /** 0: no person is recorded. */
+  readonly auditPersonsDays: number;
+  /** 0: they are kept. */
+  readonly auditPersonsKeepDays: number;
+  readonly auditPersonsMax: number;
   readonly auditReserveMib: number;
   readonly drainMs: number;
   /** Where the machine's enforcer listens, where there is one. */

@@ -32,6 +32,7 @@ import type { LoopContext } from "./loop-context.ts";
 import { type LoopDoors, openDoors } from "./loop-doors.ts";
 import { type ControlLink, createControlLink, createMeshLink } from "./loop-links.ts";
 import { createLoopMetrics, type LoopMetrics } from "./loop-metrics.ts";
+import { LoopPersons } from "./loop-persons.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
 import { noteAtDoor } from "./note-stranger.ts";
 import { OpenHolds } from "./open-holds.ts";
@@ -46,7 +47,8 @@ import { inspectTls, NO_INSPECTION, type ServeWithin } from "./tls-inspection.ts
 /** What a data loop is made of but its doors. */
 export type LoopParts = {
   readonly data: Pick<LoopWorkerData, "loop" | "mesh" | "node" | "region"> &
-    Pick<LoopWorkerData, "credentials" | "credentialsDir" | "credentialTeams" | "sessionSecret">;
+    Pick<LoopWorkerData, "credentials" | "credentialsDir" | "credentialTeams" | "sessionSecret"> &
+    Partial<Pick<LoopWorkerData, "recordsPersons">>;
   readonly table: Table;
   readonly log: DecisionLog;
   readonly pool: Compute<InspectTask, BodyInspection>;
@@ -172,6 +174,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
         void cutting(() => connections.cutAtLevel(agentId, standing), { clock, metrics });
       },
       inspection: (grant) => takeGrant(grant, parts),
+      personsErased: () => persons?.forget(),
       drain: (deadlineMs) => void turns.drain(deadlineMs),
       connections: () => connections.list(clock.monoNs()),
       holds: () => holds.list(),
@@ -179,6 +182,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
       metrics: () => registry.getMetricsAsJSON(),
     },
   });
+  const persons = data.recordsPersons === true ? new LoopPersons(controlLink, clock) : undefined;
   const policyParts = { shelf, inspector, pools, controlLink };
   const meshLink = createMeshLink({
     port: parts.meshPort,
@@ -188,10 +192,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
   });
   const { certificates, ...tunnelling } = parts.tunnelling ?? NO_TUNNELS;
   return {
-    loop: data.loop,
-    mesh: data.mesh,
-    node: data.node,
-    region: data.region,
+    ...placeOf(data),
     table,
     clock,
     log,
@@ -209,12 +210,17 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     refusals: new LocalRefusals(table, () => clock.monoNs()),
     sessions: createMcpSessions(data.sessionSecret),
     possession: new Possession({ ...parts, secret: data.sessionSecret }),
+    ...(persons && { persons }),
     strangers: new StrangerSightings(),
     metrics,
     policyOf: (version) => shelf.of(version),
     trustVersion: () => trustVersion(table),
     isDraining: turns.isDraining,
   };
+}
+
+function placeOf({ loop, mesh, node, region }: LoopParts["data"]) {
+  return { loop, mesh, node, region };
 }
 
 function takeGrant(grant: InspectionGrant, { tunnelling }: LoopParts): void {

@@ -4,10 +4,11 @@ import { type Facts, type Identity, isMissing, type Missing } from "./decision/f
 import type { Asked, Asker } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
 import type { KeyAnswer } from "./loop-key-cache.ts";
+import type { LoopPersons } from "./loop-persons.ts";
 import { asNamed, type NamedKey, namedKey } from "./named-key.ts";
 import { pin, unpin } from "./table/rows.ts";
 import { isFresh, keyGeneration } from "./table/table.ts";
-import type { RowGrant } from "./thread-messages.ts";
+import type { ContractGrant, RowGrant } from "./thread-messages.ts";
 
 /** Who asks, and the row that is pinned for it. */
 export type WhoAsks = {
@@ -63,8 +64,21 @@ export async function identifyBy(
     return { identity: objection, row: undefined };
   }
   asker.claim(row.agentId, row.contractId);
-  const { agentId, keyId, contractId } = row;
-  return { identity: { agentId, keyId, contractId }, row };
+  const { agentId, keyId, contractId, contract } = row;
+  const identity = { agentId, keyId, contractId };
+  if (loop.persons === undefined || contract === undefined) return { identity, row };
+  return { identity: await withPerson(identity, contract, loop.persons), row };
+}
+
+/** Where persons are recorded, nothing is done for one of whom no record could tell. */
+async function withPerson(
+  identity: Identity,
+  { person }: ContractGrant,
+  persons: LoopPersons,
+): Promise<Identity | Missing> {
+  const pseudonym = persons.known(person) ?? (await persons.find(person));
+  if (pseudonym !== undefined) return { ...identity, pseudonym };
+  return { missing: "identity_unavailable", detail: "there is no key to record its person under" };
 }
 
 /** A key is judged by its dates at every look, not only when its request began. */

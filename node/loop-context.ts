@@ -13,6 +13,7 @@ import type { LiveDecisions } from "./live-decisions.ts";
 import type { LocalRefusals } from "./local-refusals.ts";
 import type { ControlLink, MeshLink } from "./loop-links.ts";
 import type { LoopMetrics } from "./loop-metrics.ts";
+import type { LoopPersons } from "./loop-persons.ts";
 import type { OpenHolds } from "./open-holds.ts";
 import type { Placement } from "./placement-file.ts";
 import type { Possession } from "./possession.ts";
@@ -49,6 +50,8 @@ export type LoopContext = {
   /** Who is at which address, for connections that are captured. */
   readonly placement: Placement;
   readonly possession: Possession;
+  /** What stands for persons in records; absent where they are not recorded. */
+  readonly persons?: LoopPersons;
   /** Who tries to get out and is no agent, until the control thread is told. */
   readonly strangers: StrangerSightings;
   readonly metrics: LoopMetrics;

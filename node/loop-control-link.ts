@@ -10,6 +10,7 @@ import type {
   ControlToLoop,
   LoopToControl,
   NoShare,
+  Pseudonym,
   SettledItem,
   TopUpAnswer,
 } from "./thread-messages.ts";
@@ -17,6 +18,10 @@ import type { ClosablePort } from "./thread-port.ts";
 
 /** Top-ups that are asked for and not yet answered; more are `unavailable` at once. */
 export const TOP_UPS_PENDING_MAX = 4_096;
+/** Persons that are asked for and not yet answered; more are nobody at once. */
+export const PERSONS_PENDING_MAX = 1_024;
+/** How long a request waits for what stands for its person: a key is made and synced in milliseconds. */
+const PERSON_WAIT_MS = 1_000;
 /** Settled requests or events in one message; what is more goes at once. */
 export const ITEMS_PER_MESSAGE_MAX = 512;
 /**
@@ -52,6 +57,8 @@ export type ControlHandlers = {
   policy(version: number, bundle: Uint8Array): void;
   standing(agentId: string, standing: Standing): void;
   inspection(grant: InspectionGrant): void;
+  /** What stood for persons does so no more. */
+  personsErased?(): void;
   drain(deadlineMs: number): void;
   connections(): readonly ConnectionInfo[];
   holds(): readonly HoldInfo[];
@@ -77,6 +84,8 @@ export type ControlLink = {
    * @returns Undefined: it is there.
    */
   needRate(row: RateNeed): Promise<NoShare | undefined>;
+  /** What stands for a person in records. Never rejects; undefined: there is nothing to be had. */
+  pseudonymOf(person: string): Promise<Pseudonym | undefined>;
   /** Sent with others within `GATHER_MS`, and before a top-up that is asked for. Never dropped. */
   settled(item: SettledItem): void;
   /**
@@ -114,6 +123,7 @@ export class ControlThreadLink implements ControlLink {
   readonly #options: ControlLinkOptions;
   readonly #topUps = new Map<number, PendingTopUp>();
   readonly #rates = new Map<number, (none: NoShare | undefined) => void>();
+  readonly #persons = new Map<number, (pseudonym: Pseudonym | undefined) => void>();
   #openTold = 0;
   /** By model; models are those of policy, so there are never many. */
   readonly #distrust = new Map<string, { readonly distrustMilli: number; readonly era: number }>();
@@ -156,6 +166,20 @@ export class ControlThreadLink implements ControlLink {
         resolve(none);
       });
       this.#send({ t: "need_rate", id, row, generation, agentId });
+    });
+  }
+
+  pseudonymOf(person: string): Promise<Pseudonym | undefined> {
+    if (this.#persons.size >= PERSONS_PENDING_MAX) return Promise.resolve(undefined);
+    const id = ++this.#lastId;
+    return new Promise((resolve) => {
+      const none = (): void => this.#onPseudonym(id, undefined);
+      const cancel = this.#options.clock.after(PERSON_WAIT_MS, none);
+      this.#persons.set(id, (pseudonym) => {
+        cancel();
+        resolve(pseudonym);
+      });
+      this.#send({ t: "person", id, person });
     });
   }
 
@@ -227,6 +251,7 @@ export class ControlThreadLink implements ControlLink {
     this.flush();
     for (const id of [...this.#topUps.keys()]) this.#onToppedUp(id, UNAVAILABLE);
     for (const id of [...this.#rates.keys()]) this.#onRate(id, "unanswered");
+    for (const id of [...this.#persons.keys()]) this.#onPseudonym(id, undefined);
     this.#options.port.close();
   }
 
@@ -239,6 +264,10 @@ export class ControlThreadLink implements ControlLink {
         return this.#onToppedUp(message.id, answerOf(message));
       case "rate_lent":
         return this.#onRate(message.id, message.none);
+      case "pseudonym":
+        return this.#onPseudonym(message.id, message.pseudonym);
+      case "persons_erased":
+        return handlers.personsErased?.();
       case "distrust":
         return this.#onDistrust(message);
       case "inspection":
@@ -262,6 +291,12 @@ export class ControlThreadLink implements ControlLink {
     const resolve = this.#rates.get(id);
     this.#rates.delete(id);
     resolve?.(none);
+  }
+
+  #onPseudonym(id: number, pseudonym: Pseudonym | undefined): void {
+    const resolve = this.#persons.get(id);
+    this.#persons.delete(id);
+    resolve?.(pseudonym);
   }
 
   /** A bill of this loop counts before anybody else has heard of it. */

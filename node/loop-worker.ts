@@ -56,6 +56,8 @@ export type LoopWorkerData = {
   readonly credentials: ReadonlyMap<string, string>;
   /** The same for all loops: a session's requests may come to any of them. */
   readonly sessionSecret: Uint8Array;
+  /** Records say on whose behalf a contract's requests are. */
+  readonly recordsPersons: boolean;
 };
 
 const INSPECT_THREADS = 1;

@@ -9,6 +9,7 @@ import type { Reason } from "../proto/reasons.ts";
 import type { Shortfall } from "./actors/ledger-port.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, KilledBy, Standing } from "./decision/facts.ts";
+import type { MeshStatus } from "./mesh-status.ts";
 import type { HoldInfo } from "./open-holds.ts";
 import type { StrangerNews } from "./stranger-sightings.ts";
 
@@ -66,6 +67,8 @@ export type ContractGrant = {
   readonly ids: readonly string[];
   /** Holders of the chain, `team/agent` each, root first. */
   readonly holders: readonly string[];
+  /** On whose behalf. */
+  readonly person: string;
   /** What the whole chain grants. */
   readonly effective: Authority;
   /** What its own requests may use of its rate. */
@@ -165,6 +168,8 @@ export type LoopToControl =
       readonly generation: number;
       readonly agentId: string;
     }
+  /** What stands for a person in records? */
+  | { readonly t: "person"; readonly id: number; readonly person: string }
   /** Requests that ended: what was held (now returned to the row less what was spent) and what was spent. */
   | { readonly t: "settled"; readonly items: readonly SettledItem[] }
   | { readonly t: "events"; readonly items: readonly AgentEvent[] }
@@ -197,6 +202,10 @@ export type ControlToLoop =
       readonly distrustMilli: number;
       readonly era: number;
     }
+  /** Absent: there is nothing to be had. */
+  | { readonly t: "pseudonym"; readonly id: number; readonly pseudonym?: Pseudonym }
+  /** Keys were erased: what stood for a person does so no more. */
+  | { readonly t: "persons_erased" }
   | { readonly t: "list_connections"; readonly id: number }
   | { readonly t: "list_holds"; readonly id: number }
   | { readonly t: "count_open"; readonly id: number }
@@ -206,6 +215,9 @@ export type ControlToLoop =
   | ({ readonly t: "inspection" } & InspectionGrant)
   /** Stop accepting; finish what runs until the deadline, then cut. */
   | { readonly t: "drain"; readonly deadlineMs: number };
+
+/** What stands for a person in records, and until when, ms since the Unix epoch. */
+export type Pseudonym = { readonly text: string; readonly untilMs: number };
 
 export type TopUpOutcome = "ok" | "exhausted" | "overrun_exhausted" | "unavailable" | "row_gone";
 
@@ -323,6 +335,7 @@ export type ControlToMesh =
     }
   | { readonly t: "free_row"; readonly agentId: string }
   | { readonly t: "status"; readonly id: number }
+  | { readonly t: "operator_key"; readonly id: number; readonly kid: string }
   | { readonly t: "stop" };
 
 export type MeshToControl =
@@ -376,15 +389,6 @@ export type MeshToControl =
   | { readonly t: "kernel"; readonly faults: readonly KernelFault[] }
   /** Merged kill state changed. */
   | { readonly t: "kills"; readonly scopes: readonly string[] }
+  /** The raw public key of an operator who counts now, if it is one. */
+  | { readonly t: "operator_key"; readonly id: number; readonly key: Uint8Array | undefined }
   | { readonly t: "status"; readonly id: number; readonly status: MeshStatus };
-
-export type MeshStatus = {
-  readonly open: boolean;
-  readonly busUp: boolean;
-  readonly digestAgeMs: number | undefined;
-  readonly lastSeq: number;
-  readonly stateHash: string;
-  readonly closedBecause: readonly string[];
-  /** Names of those that were heard, and how many the mesh trusts. */
-  readonly coordinators: { readonly names: readonly string[]; readonly trusted: number };
-};

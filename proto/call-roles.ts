@@ -49,6 +49,7 @@ export const LEAST_ROLE: Readonly<Record<string, CallRole>> = {
   "altrace.v1.NodeService/GetStanding": "viewer",
   "altrace.v1.NodeService/ListStrangers": "auditor",
   "altrace.v1.NodeService/GetNode": "viewer",
+  "altrace.v1.NodeService/RedactPerson": "admin",
   "grpc.health.v1.Health/Check": "viewer",
   "grpc.health.v1.Health/List": "viewer",
   "grpc.health.v1.Health/Watch": "viewer",

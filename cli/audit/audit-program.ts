@@ -23,6 +23,10 @@ const writeReceipts = lazily(
   () => import("./receipt.ts"),
   (its) => its.writeReceipts,
 );
+const redactPerson = lazily(
+  () => import("./redact.ts"),
+  (its) => its.redactPerson,
+);
 const reindexLogs = lazily(
   () => import("./reindex.ts"),
   (its) => its.reindexLogs,
@@ -72,6 +76,8 @@ export function addAudit(program: Command, host: CliProcess, act: Act): void {
     .option("--kind <kind>", "decision, settle, flood, kill, command, call, gap, ...")
     .option("--scope <scope>", "kills, revives and commands of this scope")
     .option("--operator <name>", "commands and calls of this operator")
+    .option("--person <person>", "on behalf of this person, where this HOME has the keys")
+    .option("--persons", "show persons, not only what stands for them")
     .option("--denied", "refusals alone")
     .option("--limit <count>", "at most so many (1000)")
     .action((options, command: Command) =>
@@ -86,7 +92,18 @@ export function addAudit(program: Command, host: CliProcess, act: Act): void {
     .action((request: string, options, command: Command) =>
       act(command, host, (context) => writeReceipts(context, request, options)),
     );
+  addRedact(audit, host, act);
   addReaders(audit, host, act);
+}
+
+function addRedact(audit: Command, host: CliProcess, act: Act): void {
+  audit
+    .command("redact <person>")
+    .description("has a node erase the keys under which a person stands in its log")
+    .option("--reason <word>", "one snake_case word, which stays in the log (person_erased)")
+    .action((person: string, options, command: Command) =>
+      act(command, host, (context) => redactPerson(context, person, options)),
+    );
 }
 
 function addReaders(audit: Command, host: CliProcess, act: Act): void {
@@ -106,6 +123,7 @@ function addReaders(audit: Command, host: CliProcess, act: Act): void {
     .option("--lines <count>", "so many of the newest (20)")
     .option("--from <seq>", "from this leaf on instead; <ep>/<seq>: of the log of that epoch")
     .option("--follow", "go on with each new record")
+    .option("--persons", "with --ocsf: show persons, not only what stands for them")
     .option("--ocsf", "decisions as events of the Open Cybersecurity Schema Framework")
     .action((options, command: Command) =>
       act(command, host, (context) => tailLog(context, options, host.untilSignal)),

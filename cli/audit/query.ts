@@ -5,6 +5,7 @@ import { parseAgentId } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { type Entry, entriesFrom, entryAt, sizeOf } from "./entries.ts";
 import { chosenFolder, type LogChoice, type LogPlace, logsBelow, readerOf } from "./log-place.ts";
+import { Persons } from "./persons.ts";
 import { bar } from "./verify.ts";
 
 /** Records that one query gives when nobody says how many. */
@@ -21,6 +22,8 @@ export type QueryOptions = LogChoice & {
   readonly kind?: string;
   readonly scope?: string;
   readonly operator?: string;
+  readonly person?: string;
+  readonly persons?: boolean;
   readonly denied?: boolean;
   readonly limit?: string;
 };
@@ -35,7 +38,8 @@ export function queryLogs(context: CommandContext, options: QueryOptions): void 
   const { output } = context;
   const limit = countOf("--limit", options.limit, LIMIT_DEFAULT);
   const places = logsBelow(chosenFolder(context.home, options));
-  const wanted = wantedBy(options);
+  const persons = new Persons(context.home, { isNamed: options.persons === true });
+  const wanted = wantedBy(options, persons);
   const found: SealedRecord[] = [];
   for (const place of places) {
     const size = sizeOf(place);
@@ -45,17 +49,31 @@ export function queryLogs(context: CommandContext, options: QueryOptions): void 
       options,
       output.terminal ? output.progress : silent,
     )) {
+      for (const record of records) persons.learn(record);
       found.push(...records.filter(wanted));
       if (found.length >= limit) break;
     }
   }
   const isCut = found.length > limit;
   const records = found.slice(0, limit);
-  output.result({ records, more: isCut }, () => {
-    for (const record of records) output.line(recordLine(record));
+  const named = namesIn(records, persons);
+  output.result({ records, ...(named && { persons: named }), more: isCut }, () => {
+    for (const record of records) output.line(recordLine(record, persons.nameOf(record)));
     if (isCut) output.line(`there are more than ${limit}: --limit, --since, --until`);
     if (records.length === 0) output.line("no record answers that");
   });
+}
+
+/** By pseudonym; undefined where none of them is known to be anybody's, or nobody's any more. */
+function namesIn(
+  records: readonly SealedRecord[],
+  persons: Persons,
+): Readonly<Record<string, string>> | undefined {
+  const names = records.flatMap((record) => {
+    const name = persons.nameOf(record);
+    return name !== undefined && "sp" in record ? [[record.sp as string, name] as const] : [];
+  });
+  return names.length === 0 ? undefined : Object.fromEntries(names);
 }
 
 function* batches(
@@ -102,7 +120,7 @@ function mentions(record: SealedRecord, request: string): boolean {
   return "rid" in record && record.rid === request;
 }
 
-function wantedBy(options: QueryOptions): Wanted {
+function wantedBy(options: QueryOptions, persons: Persons): Wanted {
   const tests: Wanted[] = [];
   const { agent, reason, kind, denied, scope, operator } = options;
   if (agent !== undefined) {
@@ -114,6 +132,11 @@ function wantedBy(options: QueryOptions): Wanted {
   if (kind !== undefined) tests.push(({ k }) => k === kind);
   if (scope !== undefined) tests.push((record) => "scope" in record && record.scope === scope);
   if (operator !== undefined) tests.push((one) => "who" in one && one.who === operator);
+  if (options.person !== undefined) {
+    const theirs = persons.pseudonymsOf(options.person);
+    if (theirs.size === 0) throw new CommandError(`no key of ${options.person} is kept here`);
+    tests.push((one) => "sp" in one && one.sp !== undefined && theirs.has(one.sp));
+  }
   if (denied === true) {
     tests.push(isRefusal);
   }
@@ -150,8 +173,8 @@ function countOf(flag: string, text: string | undefined, byDefault: number): num
   return Number(text);
 }
 
-/** One line for people: when, what, who, why. */
-export function recordLine(record: SealedRecord): string {
+/** One line for people: when, what, who, why; and on whose behalf, where that is to be said. */
+export function recordLine(record: SealedRecord, person?: string): string {
   const { v: _v, t, seq, k, node, ep: _ep, ...rest } = record;
   const agent = "ag" in rest ? rest.ag : undefined;
   const said: Record<string, unknown> = { ...rest };
@@ -160,6 +183,7 @@ export function recordLine(record: SealedRecord): string {
     ([name, value]) => `${name}=${typeof value === "object" ? JSON.stringify(value) : value}`,
   );
   const who = agent?.replace(/^spiffe:\/\/[^/]+\/agent\//, "");
+  if (person !== undefined) members.push(`person=${person}`);
   return [String(seq).padStart(8), new Date(t).toISOString(), node, k, who, ...members]
     .filter((part) => part !== undefined)
     .join("  ");

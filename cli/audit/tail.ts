@@ -4,6 +4,7 @@ import type { SealedRecord } from "../../audit/record.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { entriesFrom, sizeOf } from "./entries.ts";
 import { type LogPlace, logsBelow, nodeLogFolder } from "./log-place.ts";
+import { Persons } from "./persons.ts";
 import { recordLine } from "./query.ts";
 
 /** How often a log that is followed is looked at, ms. A checkpoint is signed once a second. */
@@ -16,6 +17,7 @@ export type TailOptions = {
   readonly from?: string;
   readonly follow?: boolean;
   readonly ocsf?: boolean;
+  readonly persons?: boolean;
 };
 
 /**
@@ -39,10 +41,13 @@ export async function tailLog(
     // Asked first: once there is another log, this one does not grow any more.
     const following = logAfter(folder, place);
     const size = sizeOf(place);
+    // Keys are made and erased while it is followed.
+    const persons = new Persons(context.home, { isNamed: options.persons === true });
     if (size < next) throw new CommandError(`${place.origin}: the log became shorter`);
     for (const entries of entriesFrom(place, { from: next, size })) {
       for (const { record } of entries) {
-        show(context, record, options.ocsf === true);
+        persons.learn(record);
+        show(context, record, { isOcsf: options.ocsf === true, person: persons.nameOf(record) });
       }
       // Writing waits for a slow reader; here a signal to end is heard.
       await nextTurn();
@@ -60,12 +65,16 @@ export async function tailLog(
 }
 
 /** As an event, what is none is left out. */
-function show({ output }: CommandContext, record: SealedRecord, isOcsf: boolean): void {
+function show(
+  { output }: CommandContext,
+  record: SealedRecord,
+  { isOcsf, person }: { readonly isOcsf: boolean; readonly person: string | undefined },
+): void {
   if (!isOcsf) {
-    output.result(record, () => output.line(recordLine(record)));
+    output.result(record, () => output.line(recordLine(record, person)));
     return;
   }
-  const event = ocsfEvent(record);
+  const event = ocsfEvent(record, person);
   if (event !== undefined) output.result(event, () => output.line(JSON.stringify(event)));
 }
 

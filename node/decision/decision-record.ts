@@ -131,9 +131,10 @@ export function cutRecord(
   };
 }
 
-function holder(facts: Facts, mesh: string): { ag?: string; kid?: string } {
-  if (isMissing(facts.identity)) return {};
-  return { ag: spiffeId(mesh, facts.identity.agentId), kid: facts.identity.keyId };
+function holder({ identity }: Facts, mesh: string): { ag?: string; kid?: string; sp?: string } {
+  if (isMissing(identity)) return {};
+  const { agentId, keyId: kid, pseudonym: sp } = identity;
+  return { ag: spiffeId(mesh, agentId), kid, ...(sp !== undefined && { sp }) };
 }
 
 /** Which contract it ran under, its root and how far below it stands. */

@@ -33,6 +33,8 @@ export type Identity = {
   readonly agentId: string;
   readonly keyId: string;
   readonly contractId: string | undefined;
+  /** What stands in records for the person it acts for; absent where persons are not recorded. */
+  readonly pseudonym?: string;
 };
 
 /** The signed contract that the request runs under, verified. */

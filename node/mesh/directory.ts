@@ -155,6 +155,7 @@ export class Directory {
     const contract: ContractGrant = {
       ids: links.map(({ id }) => id),
       holders: links.map((link) => link.claims.agent),
+      person: claims.subject,
       effective,
       rate,
       source: claims.bearer.source,

@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Delegation } from "../../authority/delegation.ts";
 import { distrustOf } from "../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
+import { operatorKey } from "../../mesh/trust.ts";
 import type { Cancel } from "../../ports/clock.ts";
 import type { KilledBy } from "../decision/facts.ts";
 import { type Table, trustVersion } from "../table/table.ts";
@@ -188,6 +189,11 @@ export class MeshThread {
       case "status": {
         const status = this.replica.status();
         this.#deps.post({ t: "status", id: message.id, status });
+        return;
+      }
+      case "operator_key": {
+        const key = operatorKey(this.replica.trust, this.#deps.ports.clock.nowMs())(message.kid);
+        this.#deps.post({ t: "operator_key", id: message.id, key });
         return;
       }
       case "stop":

@@ -17,8 +17,8 @@ import {
   REVIVE_PATTERN,
   REVOCATION_STREAM,
 } from "../../proto/subjects.ts";
+import type { MeshStatus } from "../mesh-status.ts";
 import type { Table } from "../table/table.ts";
-import type { MeshStatus } from "../thread-messages.ts";
 import { AckBook } from "./acks.ts";
 import { takeDifferences } from "./differences.ts";
 import { Directory, type Resolved } from "./directory.ts";

@@ -10,6 +10,7 @@ import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { type Altrace, startAltrace } from "../support/start-altrace.ts";
 import { type Provider, startProvider } from "../support/start-provider.ts";
+import { waitUntil } from "../support/wait-until.ts";
 
 vi.setConfig(E2E_TIMEOUTS);
 
@@ -42,7 +43,12 @@ beforeAll(async () => {
   provider = await startProvider();
   altrace = await startAltrace({
     policy: e2ePolicy(provider.origin),
-    env: { ...PROVIDER_KEYS, ALTRACE_DRAIN_MS: "500", ALTRACE_REGION: "DE" },
+    env: {
+      ...PROVIDER_KEYS,
+      ALTRACE_DRAIN_MS: "500",
+      ALTRACE_REGION: "DE",
+      ALTRACE_AUDIT_PERSONS_DAYS: "1",
+    },
   });
 });
 afterAll(async () => {
@@ -51,6 +57,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+type Redacted = { readonly kid: string; readonly rc: string };
 type Contract = { readonly contract: string; readonly key: string; readonly chain: string };
 
 /** A command line, read and carried out in this process: what is shown here is not its start. */
@@ -164,6 +171,31 @@ describe("contracts", () => {
     const [record] = said.records;
     expect(record.c).toEqual({ id: worker.contract, root: root.contract, d: 1 });
     expect(record.hold.acct).toBe(`contract/${worker.contract}`);
+  });
+
+  test("a person is found in the log until an operator has their key erased, and it verifies still", async () => {
+    const { key } = await issue(GRANT, "--sub", "user:alice");
+    expect((await chat(key)).status).toBe(200);
+    const query = (...words: string[]) => cli("audit", "query", "--persons", ...words);
+    const { records, persons } = await waitUntil("their records", async () => {
+      const { said } = await query("--person", "user:alice");
+      return said?.records.length > 1 ? said : undefined;
+    });
+    const [{ rid, sp }] = records;
+    expect(persons).toEqual({ [sp]: "user:alice" });
+    const redacted = await cli("audit", "redact", "user:alice", "--reason", "asked_for");
+    expect(redacted).toMatchObject({ code: 0, said: { node: "node-1", pseudonyms: [sp] } });
+    expect((await query("--person", "user:alice")).code).toBe(1);
+    const { said } = await query("--request", rid);
+    expect(said).toMatchObject({ records: [{ sp }, { sp }], persons: { [sp]: "redacted" } });
+    expect((await chat(key)).status).toBe(200);
+    await waitUntil("the order's own record", async () => {
+      const { said } = await query("--kind", "redact");
+      return said.records.some(({ kid, rc }: Redacted) => kid === sp && rc === "asked_for");
+    });
+    const again = (await query("--person", "user:alice")).said.records[0].sp;
+    expect(again).not.toBe(sp);
+    expect(await cli("audit", "verify")).toMatchObject({ code: 0, said: { ok: true } });
   });
 
   test("a delegation that is too wide is refused whole, with what would have fitted", async () => {

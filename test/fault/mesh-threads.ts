@@ -23,9 +23,10 @@ import {
 import { restoreRecord, signRecord } from "../../mesh/record.ts";
 import { gatheredPort } from "../../node/gathered-port.ts";
 import type { MeshWorkerData } from "../../node/mesh/mesh-worker.ts";
+import type { MeshStatus } from "../../node/mesh-status.ts";
 import { isKilled } from "../../node/table/scope-cells.ts";
 import { createTable, isFresh, type Table } from "../../node/table/table.ts";
-import type { MeshStatus, MeshToControl } from "../../node/thread-messages.ts";
+import type { MeshToControl } from "../../node/thread-messages.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { SignedRecordSchema } from "../../proto/gen/altrace/v1/record_pb.ts";

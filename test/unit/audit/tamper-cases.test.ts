@@ -3,6 +3,7 @@ import { checkpointText, cosignCheckpoint, signCheckpoint } from "../../../audit
 import { encodeFrame, readFrames } from "../../../audit/frame.ts";
 import { encodeLeaf } from "../../../audit/leaf.ts";
 import { consistencyProof, inclusionProof, leafHash } from "../../../audit/merkle.ts";
+import { PERSON_KEY_BYTES, pseudonymOf } from "../../../audit/pseudonym.ts";
 import { verifyReceipt } from "../../../audit/receipt.ts";
 import type { AuditRecord, DecisionRecord } from "../../../audit/record.ts";
 import { encodeNote } from "../../../audit/signed-note.ts";
@@ -191,6 +192,14 @@ describe("history, by whoever holds the log's key", () => {
     const wanted = buildLog(changed).files.get(E0) as Buffer;
     log.files.set(E0, wanted);
     expect(codes(verify(log).findings)).toEqual(["entry_altered", "root_differs"]);
+    // What is erased in order is a key that lies elsewhere: the log verifies with the same bytes.
+    const key = Buffer.alloc(PERSON_KEY_BYTES, 7);
+    const sp = pseudonymOf(key, "user:alice");
+    const kept = records.with(9, { ...ALLOW, sp, rid: ridOf(9), t: deny(9).t } as AuditRecord);
+    expect(codes(verify(buildLog(entriesOf(kept))).findings)).toEqual([]);
+    // Nobody else can be said to have stood there, not even by whoever has the key.
+    expect(pseudonymOf(key, "user:bob")).not.toBe(sp);
+    expect(() => pseudonymOf(key.subarray(1), "user:alice")).toThrow(RangeError);
     // The record holds nothing of the content, so no other content can be claimed for it.
     expect(encodeLeaf(ALLOW).toString()).not.toMatch(/"h":|content|prompt/);
   });

@@ -22,6 +22,7 @@ const URL = "http://mesh.example/v1/models";
 const GRANT = {
   ids: [CONTRACT],
   holders: ["research/worker-1"],
+  person: "user:alice",
   effective: AUTHORITY,
   rate: AUTHORITY.rate,
   source: "",

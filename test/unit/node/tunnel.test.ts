@@ -293,6 +293,7 @@ describe("a tunnel", () => {
     const contract = {
       ids: ["c".repeat(43)],
       holders: [AGENT],
+      person: "user:alice",
       effective: AUTHORITY,
       rate: AUTHORITY.rate,
       source: "",

@@ -7,13 +7,13 @@ import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import { gatheredPort } from "../../../../node/gathered-port.ts";
 import type { MeshWorkerData } from "../../../../node/mesh/mesh-worker.ts";
+import type { MeshStatus } from "../../../../node/mesh-status.ts";
 import { pin } from "../../../../node/table/rows.ts";
 import { isKilled, killedBy } from "../../../../node/table/scope-cells.ts";
 import { createTable, isFresh, openUntilNs, type Table } from "../../../../node/table/table.ts";
 import type {
   ControlToMesh,
   LoopToMesh,
-  MeshStatus,
   MeshToControl,
   MeshToLoop,
 } from "../../../../node/thread-messages.ts";

@@ -1,0 +1,53 @@
+import { join } from "node:path";
+import { machineDisk } from "../../adapters/machine-disk.ts";
+import { pseudonymOf } from "../../audit/pseudonym.ts";
+import type { SealedRecord } from "../../audit/record.ts";
+import { readPersons } from "../../node/audit/person-keys.ts";
+import type { PersonSlot } from "../../node/audit/person-slot.ts";
+
+/** What is shown where a person's key is erased. */
+export const REDACTED = "redacted";
+/** What is shown where a key does not give the pseudonym that it lies beside: somebody changed one of them. */
+export const ALTERED = "altered";
+
+/** What the pseudonyms of records stand for, as far as the keys in this HOME, and the log itself, say. */
+export class Persons {
+  readonly #slots = new Map<string, PersonSlot>();
+  readonly #redacted = new Set<string>();
+  readonly #isNamed: boolean;
+
+  /** @param options.isNamed Names are shown where their keys are here. */
+  constructor(home: string, options: { readonly isNamed: boolean }) {
+    this.#isNamed = options.isNamed;
+    for (const slot of readPersons(machineDisk, join(home, "node"))) {
+      this.#slots.set(slot.pseudonym, slot);
+    }
+  }
+
+  /** What the log says of erasures, wherever its keys are. */
+  learn(record: SealedRecord): void {
+    if (record.k === "redact") this.#redacted.add(record.kid);
+  }
+
+  /** Undefined: nothing but the pseudonym is to be shown. */
+  nameOf(record: SealedRecord): string | undefined {
+    const pseudonym = "sp" in record ? record.sp : undefined;
+    if (pseudonym === undefined) return undefined;
+    const slot = this.#slots.get(pseudonym);
+    if (slot?.state === "erased" || this.#redacted.has(pseudonym)) return REDACTED;
+    if (slot === undefined) return undefined;
+    // Keys lie where the log's own hashes do not reach.
+    if (pseudonymOf(slot.key, slot.person) !== pseudonym) return ALTERED;
+    return this.#isNamed ? slot.person : undefined;
+  }
+
+  /** What stood, or stands, for a person under keys that are here. */
+  pseudonymsOf(person: string): ReadonlySet<string> {
+    const slots = [...this.#slots.values()];
+    return new Set(
+      slots.flatMap((slot) =>
+        slot.state === "kept" && slot.person === person ? [slot.pseudonym] : [],
+      ),
+    );
+  }
+}
