@@ -4,7 +4,8 @@
 // K1. Nothing is taken in that a node would refuse: the same verification, by the same trust.
 // K2. Below what is revoked nothing is opened and nothing is lent, by the mesh's state and by the
 //     ledger, whichever hears of it first.
-//     Nor below an agent that was killed: it may well have the keys of those that it delegated to.
+//     Nor below an agent that was killed: it may well have the keys of those that it delegated to. Nor is
+//     anything lent while its team or everybody is killed.
 // K3. A contract is lent to and served on one node: the one whose key it is held by, or where its agent
 //     holds it, the one that was named when its account was opened.
 // K4. What was delegated from a contract is carved for the node that serves that contract, and for nobody else, the
@@ -153,8 +154,9 @@ export class Contracts {
       if (account === undefined) return undefined;
       // Its own agent's kill counts too: the account is lent from on nobody else's behalf.
       for (let of: ContractAccount | undefined = account; of; of = contracts.get(of.parent)) {
-        const scopes = [contractAccountName(of.id), `agent/${of.agent}`];
-        const killed = scopes.find((scope) => this.#options.replica.state.killed(scope));
+        const { state } = this.#options.replica;
+        const name = contractAccountName(of.id);
+        const killed = state.killed(name) ? name : state.killsFor(of.agent)[0]?.scope;
         if (killed !== undefined) return { refused: "killed_contract", message: killed };
       }
       const message = `${name} is not placed on ${account.node}`;

@@ -188,7 +188,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     port: parts.meshPort,
     clock,
     keyGeneration: () => keyGeneration(table),
-    cutScope: (...kill) => cutting(() => connections.cutScope(...kill), { clock, metrics }),
+    cutScope: (kill) => cutting(() => connections.cutKilled(kill), { clock, metrics }),
   });
   const { certificates, ...tunnelling } = parts.tunnelling ?? NO_TUNNELS;
   return {

@@ -53,7 +53,7 @@ export type Asked<E extends Asker = Exchange> = {
   readonly found: FoundRoute | Missing;
   readonly clientRequestId: string | undefined;
   /** The row that is pinned for this request, until `letGo`. */
-  readonly row: RowGrant | undefined;
+  row: RowGrant | undefined;
   /** SHA-256 of the key that was presented, hexadecimal; absent where none counts. */
   readonly keySha256?: string;
   identity: Identity | Missing;

@@ -88,21 +88,25 @@ export function withinValidity({ identity, row }: Asked<Asker>, nowMs: number): 
   return nowMs < row.notBeforeMs || isOver ? { missing: "key_expired" } : identity;
 }
 
-/** Asks for the key again if any key has changed since: it may have been removed meanwhile. */
+/**
+ * Asks for the key again if any key has changed since: it may have been removed meanwhile. A contract's rate
+ * changes without that, when a part of it is delegated, so whoever has one is asked for in any case.
+ */
 export async function identifyAgain(
   asked: Asked,
   loop: LoopContext,
   named = namedKey(asked.exchange),
 ): Promise<void> {
   const { exchange, row } = asked;
-  if (row === undefined || row.keyGeneration === keyGeneration(loop.table)) return;
-  if (isMissing(named)) return;
+  if (row === undefined || isMissing(named)) return;
+  const areKeysSame = row.keyGeneration === keyGeneration(loop.table);
+  if (areKeysSame && row.contract === undefined) return;
   const { handle, isContract } = named;
   const answer = await loop.meshLink.resolveKey(handle, exchange.head.peer, isContract);
   if (typeof answer === "string") asked.identity = { missing: unknownKey(answer, loop) };
   else if (answer.agentId !== row.agentId || answer.contractId !== row.contractId) {
     asked.identity = { missing: "key_revoked" };
-  }
+  } else if (answer.contract !== undefined) asked.row = { ...row, contract: answer.contract };
 }
 
 /** The contract that the key was born with, if it counts from where the request came. */

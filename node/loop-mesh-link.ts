@@ -2,9 +2,9 @@ import type { Delegation } from "../authority/delegation.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Reason } from "../proto/reasons.ts";
 import type { CutResult } from "./dataplane/teardown.ts";
-import type { KilledBy } from "./decision/facts.ts";
 import { type KeyAnswer, LoopKeyCache } from "./loop-key-cache.ts";
 import type {
+  CutScope,
   DelegationAnswer,
   Funding,
   LoopToMesh,
@@ -36,7 +36,7 @@ export type MeshLinkOptions = {
   /** Reads the table's cell. */
   readonly keyGeneration: () => number;
   /** Closes what a killed scope covers on this loop. */
-  readonly cutScope: (by: KilledBy, scope: string, isGated: boolean) => Promise<CutResult>;
+  readonly cutScope: (of: CutScope) => Promise<CutResult>;
 };
 
 /** A data loop's link to the mesh thread. */
@@ -224,8 +224,8 @@ export class MeshThreadLink implements MeshLink {
     pending.resolve(answer);
   }
 
-  async #onCut({ id, by, scope, isGated }: Extract<MeshToLoop, { t: "cut" }>): Promise<void> {
-    const { count, lastClosedNs } = await this.#options.cutScope(by, scope, isGated);
+  async #onCut({ id, ...of }: Extract<MeshToLoop, { t: "cut" }>): Promise<void> {
+    const { count, lastClosedNs } = await this.#options.cutScope(of);
     this.#send({ t: "cut_done", id, count, atNs: lastClosedNs });
   }
 

@@ -130,17 +130,18 @@ export type MeshToLoop =
     }
   /** What was told of that key does not hold any more: it is to be asked for again. */
   | { readonly t: "forget"; readonly keySha256: string }
-  /**
-   * A scope was killed: its cell already says so. Close what it covers, 10 a turn. `isGated`: the kernel
-   * has it as well, so a captured client hears nothing but a reset.
-   */
-  | {
-      readonly t: "cut";
-      readonly id: number;
-      readonly by: KilledBy;
-      readonly scope: string;
-      readonly isGated: boolean;
-    };
+  /** A scope was killed: its cell already says so. Close what it covers, 10 a turn. */
+  | ({ readonly t: "cut"; readonly id: number } & CutScope);
+
+/** What a kill has cut. */
+export type CutScope = {
+  readonly by: KilledBy;
+  readonly scope: string;
+  /** The kernel has it as well, so a captured client hears nothing but a reset. */
+  readonly isGated: boolean;
+  /** Ids of the contracts that it covers; connections are filed under their own alone. */
+  readonly contracts: readonly string[];
+};
 
 // Data loop and control thread.
 export type LoopToControl =

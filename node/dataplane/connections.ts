@@ -2,7 +2,7 @@ import type { Clock } from "../../ports/clock.ts";
 import { parseScope } from "../../proto/ids.ts";
 import type { Cost, KilledBy } from "../decision/facts.ts";
 import { type Link, OpenList } from "../open-list.ts";
-import type { AgentOpen, ConnectionInfo } from "../thread-messages.ts";
+import type { AgentOpen, ConnectionInfo, CutScope } from "../thread-messages.ts";
 import type { Cut } from "./exchange.ts";
 import { type CutResult, type CutTarget, Teardown } from "./teardown.ts";
 
@@ -163,9 +163,31 @@ export class Connections {
    * `global` alone; for the others see R2.
    *
    * @param isGated The kernel has the kill as well; see `Cut`.
+   * @param contracts Ids of those that the scope covers; among them the one that it is.
    */
-  cutScope(by: KilledBy, scopeText: string, isGated = false): Promise<CutResult> {
-    const open = this.#covered(scopeText).filter(isOpen);
+  async cutScope(
+    by: KilledBy,
+    scopeText: string,
+    of: { readonly isGated?: boolean; readonly contracts?: readonly string[] } = {},
+  ): Promise<CutResult> {
+    const { isGated = false, contracts = [] } = of;
+    const own = this.#cutAll(this.#covered(scopeText, contracts), by, isGated);
+    if (by === "contract" || contracts.length === 0) return own;
+    // The kernel has the killed agent's addresses, not those of whom it delegated to.
+    const below = this.#cutAll(this.#under(new Set(contracts)), "contract", false);
+    const [one, other] = await Promise.all([own, below]);
+    const isLater = other.lastClosedNs > one.lastClosedNs;
+    const { lastClosedNs } = isLater ? other : one;
+    return { count: one.count + other.count, lastClosedNs };
+  }
+
+  /** The same, as the mesh thread says it. */
+  cutKilled({ by, scope, ...of }: CutScope): Promise<CutResult> {
+    return this.cutScope(by, scope, of);
+  }
+
+  #cutAll(covered: readonly OpenExchange[], by: KilledBy, isGated: boolean): Promise<CutResult> {
+    const open = covered.filter(isOpen);
     // A connection that is reset at once takes the requests within along: they are told before.
     const inside = open.filter((one) => !one.isCarrier?.());
     const targets = isGated ? [...inside, ...open.filter((one) => one.isCarrier?.())] : open;
@@ -192,7 +214,7 @@ export class Connections {
     this.#teardown.expectClose(exchange);
   }
 
-  #covered(scopeText: string): OpenExchange[] {
+  #covered(scopeText: string, contracts: readonly string[]): OpenExchange[] {
     const scope = parseScope(scopeText);
     switch (scope?.kind) {
       case "global":
@@ -202,17 +224,21 @@ export class Connections {
       case "agent":
         return [...(this.#agents.get(`${scope.team}/${scope.agent}`)?.exchanges ?? [])];
       case "contract":
-        return this.#under(scope.id);
+        return this.#under(new Set([scope.id, ...contracts]));
       default:
         throw new Error(`not a scope that can be cut: ${scopeText}`);
     }
   }
 
-  /** Revocations are rare: what they cover is searched for, and requests pay nothing for it. */
-  #under(contractId: string): OpenExchange[] {
+  /**
+   * Revocations are rare: what they cover is searched for, and requests pay nothing for it. Once for all
+   * contracts, of which an agent may have thousands below its own.
+   */
+  #under(contracts: ReadonlySet<string>): OpenExchange[] {
     const covered: OpenExchange[] = [];
     for (const { exchange, membership } of this.#all) {
-      if (membership?.contractId === contractId) covered.push(exchange);
+      const id = membership?.contractId;
+      if (id !== undefined && contracts.has(id)) covered.push(exchange);
     }
     return covered;
   }

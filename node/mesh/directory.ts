@@ -5,6 +5,7 @@ import type { VerifiedChain } from "../../authority/verify-chain.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import type { Reason } from "../../proto/reasons.ts";
+import { bucketArrivals, setBucketArrivals } from "../table/bucket-arrivals.ts";
 import { emptyBuckets } from "../table/empty-buckets.ts";
 import { refitBuckets } from "../table/refit-buckets.ts";
 import { createRowOwner, type RowCells, type RowOwner, type RowRef } from "../table/rows.ts";
@@ -13,6 +14,7 @@ import { bumpKeyGeneration, keyGeneration, setTrustVersion, type Table } from ".
 import { agentOfHandle, type ContractGrant, type RowGrant } from "../thread-messages.ts";
 import type { ServedContract } from "./contract-desk.ts";
 import { KeyRing, type VirtualKey } from "./key-ring.ts";
+import { LeftBuckets } from "./left-buckets.ts";
 import { LookupLimit } from "./lookup-limit.ts";
 import { ScopeCellMap } from "./scope-cell-map.ts";
 
@@ -47,11 +49,14 @@ type Holder = RowRef & {
   readonly contractId: string | undefined;
   readonly scopes: readonly string[];
   /** Where its authority comes from (D5); none where there is no contract. */
-  readonly sources: readonly string[];
-  /** Of a contract: what its buckets are filled by. */
+  sources: readonly string[];
+  /** Of a contract whose chain was seen: what its buckets are filled by. */
   rate?: Rate;
+  /** The contract's id, if it is a root whose chain was seen. */
+  rootId?: string | undefined;
 };
 
+const CONTRACT = "contract/";
 /** As much of a contract's id as stands for its key in the log. */
 const KEY_ID_CHARS = 16;
 
@@ -69,6 +74,7 @@ export class Directory {
   readonly #limit = new LookupLimit();
   /** By agent, then by contract or "". */
   readonly #holders = new Map<string, Map<string, Holder>>();
+  readonly #left = new LeftBuckets();
   readonly #leaving = new Set<Leaving>();
   /** By scope, the scopes of the contracts whose authority comes from it, while a row serves them. */
   readonly #under = new Map<string, Map<string, Standing>>();
@@ -91,9 +97,9 @@ export class Directory {
     return isUnder;
   }
 
-  /** Contracts that a kill of this scope covers (D5), as scopes; among them the one that it is. */
+  /** Ids of the contracts that a kill of this scope covers (D5); among them the one that it is. */
   contractsUnder(scope: string): readonly string[] {
-    return [...(this.#under.get(scope)?.keys() ?? [])];
+    return Array.from(this.#under.get(scope)?.keys() ?? [], (one) => one.slice(CONTRACT.length));
   }
 
   /** Takes in the current record of a key, and makes answers about keys void. */
@@ -123,7 +129,7 @@ export class Directory {
     }
     const { contractId } = key;
     const current = this.#holders.get(key.agentId)?.get(contractId ?? "");
-    const sources = contractId === undefined ? [] : [`contract/${contractId}`];
+    const sources = contractId === undefined ? [] : [`${CONTRACT}${contractId}`];
     const holder = current ?? this.#seat(key, sources);
     if (!holder) return { refused: "table_full" };
     return { grant: this.#grant(key, holder), isNewRow: holder !== current };
@@ -150,8 +156,10 @@ export class Directory {
     const current = this.#holders.get(key.agentId)?.get(leaf.id);
     const holder = current ?? this.#seat(key, sourcesOf(verified));
     if (!holder) return { refused: "table_full" };
-    if (holder === current) this.#refit(holder, rate, nowNs);
-    else this.#begin(holder, { rate, isRoot: links.length === 1 }, nowNs);
+    if (holder.rate === undefined) {
+      this.#learnSources(holder, sourcesOf(verified));
+      this.#begin(holder, { rate, rootId: links.length === 1 ? leaf.id : undefined }, nowNs);
+    } else this.#refit(holder, holder.rate, { rate, nowNs });
     const contract: ContractGrant = {
       ids: links.map(({ id }) => id),
       holders: links.map((link) => link.claims.agent),
@@ -174,7 +182,7 @@ export class Directory {
   rateChanged({ verified, rate }: ServedContract, nowNs: bigint): void {
     const { id, claims } = verified.leaf;
     const holder = this.#holders.get(claims.agent)?.get(id);
-    if (holder !== undefined) this.#refit(holder, rate, nowNs);
+    if (holder?.rate !== undefined) this.#refit(holder, holder.rate, { rate, nowNs });
   }
 
   /** A look-up that finds nothing counts against its source; false when it has none left. */
@@ -186,6 +194,7 @@ export class Directory {
   free(agentId: string): void {
     for (const holder of this.#holders.get(agentId)?.values() ?? []) {
       this.#rows.retire(holder.row);
+      this.#keepBuckets(holder);
       this.#leaving.add({ holder, told: false });
     }
     this.#holders.delete(agentId);
@@ -234,8 +243,15 @@ export class Directory {
     return this.#keys.size;
   }
 
-  #seat(key: VirtualKey, sources: readonly string[]): Holder | undefined {
+  /** Nothing more is charged to a row that was given up; what is given back to it is lost, never given twice. */
+  #keepBuckets({ row, rate, rootId }: Holder): void {
+    if (rootId === undefined || rate === undefined) return;
+    this.#left.keep(rootId, { arrivals: bucketArrivals(this.#table, row), rate });
+  }
+
+  #seat(key: VirtualKey, named: readonly string[]): Holder | undefined {
     const scopes = scopesOf(key);
+    const sources = this.#knownSources(key) ?? named;
     const cells = this.#takeCells(scopes, sources);
     if (!cells) return undefined;
     const ref = this.#rows.allot(cells);
@@ -267,12 +283,30 @@ export class Directory {
     return { team, agent, contract };
   }
 
+  /**
+   * What its chain has shown: a key may name a contract without one, and must not make the cell that they share
+   * forget what kills it.
+   */
+  #knownSources({ contractId }: VirtualKey): readonly string[] | undefined {
+    const scope = `${CONTRACT}${contractId}`;
+    return this.#under.get(scope)?.get(scope)?.sources;
+  }
+
+  /** D5, of a row that was seated for a key that names the contract, before its chain was seen. */
+  #learnSources(holder: Holder, sources: readonly string[]): void {
+    if (holder.sources.length === sources.length) return;
+    this.#leaveSources(holder);
+    holder.sources = sources;
+    this.#joinSources(holder);
+    this.#cells.store(`${CONTRACT}${holder.contractId}`, this.#anyKilled(sources));
+  }
+
   #anyKilled(sources: readonly string[]): boolean {
     return sources.some((scope) => this.#killed(scope));
   }
 
   #joinSources({ contractId, sources }: Holder): void {
-    const contract = `contract/${contractId}`;
+    const contract = `${CONTRACT}${contractId}`;
     for (const scope of sources) {
       const under = this.#under.get(scope) ?? new Map<string, Standing>();
       const rows = (under.get(contract)?.rows ?? 0) + 1;
@@ -281,7 +315,7 @@ export class Directory {
   }
 
   #leaveSources({ contractId, sources }: Holder): void {
-    const contract = `contract/${contractId}`;
+    const contract = `${CONTRACT}${contractId}`;
     for (const scope of sources) {
       const under = this.#under.get(scope);
       const standing = under?.get(contract);
@@ -292,20 +326,28 @@ export class Directory {
     }
   }
 
-  /** A root's buckets begin full; what is delegated takes nothing that its delegator has. */
+  /** A root's buckets begin full, or as it left them; what is delegated takes nothing that its delegator has. */
   #begin(
     holder: Holder,
-    { rate, isRoot }: { readonly rate: Rate; readonly isRoot: boolean },
+    { rate, rootId }: { readonly rate: Rate; readonly rootId: string | undefined },
     nowNs: bigint,
   ): void {
+    const left = rootId === undefined ? "empty" : this.#left.take(rootId, nowNs);
+    holder.rootId = rootId;
     holder.rate = rate;
-    if (!isRoot) emptyBuckets(this.#table, holder.row, rate, nowNs);
+    if (left === "empty") emptyBuckets(this.#table, holder.row, rate, nowNs);
+    if (typeof left === "string") return;
+    setBucketArrivals(this.#table, holder.row, left.arrivals);
+    this.#refit(holder, left.rate, { rate, nowNs });
   }
 
-  #refit(holder: Holder, rate: Rate, nowNs: bigint): void {
-    const before = holder.rate;
+  #refit(
+    holder: Holder,
+    before: Rate,
+    { rate, nowNs }: { readonly rate: Rate; readonly nowNs: bigint },
+  ): void {
     holder.rate = rate;
-    if (before === undefined || before === rate) return;
+    if (before === rate) return;
     refitBuckets(this.#table, holder.row, { before, after: rate }, nowNs);
   }
 
@@ -337,5 +379,5 @@ function sourcesOf({ links, leaf }: VerifiedChain): readonly string[] {
 }
 
 function isContract(scope: string): boolean {
-  return scope.startsWith("contract/");
+  return scope.startsWith(CONTRACT);
 }

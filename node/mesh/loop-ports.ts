@@ -1,7 +1,7 @@
 import type { Delegation } from "../../authority/delegation.ts";
 import type { Clock } from "../../ports/clock.ts";
-import type { KilledBy } from "../decision/facts.ts";
 import type {
+  CutScope,
   DelegationAnswer,
   Funding,
   LoopToMesh,
@@ -51,10 +51,7 @@ export class LoopPorts {
   }
 
   /** Has every loop close what the kill covers; calls `done` once all have, never from within. */
-  cut(
-    kill: { readonly by: KilledBy; readonly scope: string; readonly isGated: boolean },
-    done: (count: number, atNs: bigint) => void,
-  ): void {
+  cut(kill: CutScope, done: (count: number, atNs: bigint) => void): void {
     if (this.#ports.size === 0) {
       queueMicrotask(() => done(0, this.#deps.clock.monoNs()));
       return;

@@ -4,7 +4,6 @@ import { distrustOf } from "../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import { operatorKey } from "../../mesh/trust.ts";
 import type { Cancel } from "../../ports/clock.ts";
-import type { KilledBy } from "../decision/facts.ts";
 import { type Table, trustVersion } from "../table/table.ts";
 import type {
   ControlToMesh,
@@ -75,7 +74,10 @@ export class MeshThread {
     });
     this.replica = new Replica(deps.config, deps.table, deps.ports, {
       ...(deps.gate && { gate: deps.gate.gate, expect: deps.gate.expect }),
-      cut: (kill, done) => this.#cut(kill, done),
+      cut: (kill, done) => {
+        const contracts = this.replica.directory.contractsUnder(kill.scope);
+        this.#loops.cut({ ...kill, contracts }, done);
+      },
       onEnforced: deps.onEnforced,
       onCommand: deps.onCommand,
       onPolicy: (record) => this.#postPolicy(record),
@@ -219,30 +221,6 @@ export class MeshThread {
     await this.replica.stop();
     this.#loops.close();
     await this.#deps.onStopped();
-  }
-
-  /** Connections are filed under their own contract: every one that a kill covers is named. */
-  #cut(
-    kill: { readonly by: KilledBy; readonly scope: string; readonly isGated: boolean },
-    done: (count: number, atNs: bigint) => void,
-  ): void {
-    const contracts = this.replica.directory.contractsUnder(kill.scope);
-    // The kernel has the killed agent's addresses, not those of whom it delegated to.
-    const isGated = kill.by === "contract" && kill.isGated;
-    const below = contracts.map((scope) => ({ by: "contract" as const, scope, isGated }));
-    // A contract is among those that its own revocation covers, if anybody here is served under it.
-    const cuts = kill.by === "contract" && below.length > 0 ? below : [kill, ...below];
-    let waiting = cuts.length;
-    let total = 0;
-    let last = 0n;
-    for (const cut of cuts) {
-      this.#loops.cut(cut, (count, atNs) => {
-        waiting -= 1;
-        total += count;
-        if (atNs > last) last = atNs;
-        if (waiting === 0) done(total, last);
-      });
-    }
   }
 
   #postPolicy({ v, op }: MeshRecord): void {

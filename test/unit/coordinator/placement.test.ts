@@ -62,7 +62,14 @@ function contractsIn(state: { placement: Placement; readonly killed: Set<string>
     mesh: MESH,
     clock: { nowMs: () => NOW_S * 1_000 } as ContractsOptions["clock"],
     replica: {
-      state: { records: () => [], killed: (scope: string) => state.killed.has(scope) },
+      state: {
+        records: () => [],
+        killed: (scope: string) => state.killed.has(scope),
+        killsFor: (agent: string) =>
+          ["global", "team/research", `agent/${agent}`]
+            .filter((scope) => state.killed.has(scope))
+            .map((scope) => ({ scope })),
+      },
       trust: {
         lookup: operatorEntry,
         nodeKey: (node: string) => keys[Number(node.slice(1))],
@@ -110,7 +117,8 @@ test("K2: nothing is opened or lent below an agent that is killed, until it is r
   expect(await contracts.barred(name)).toMatchObject(refused);
   state.killed.clear();
   const below = await opened(carve());
-  for (const scope of ["agent/research/planner", "agent/research/hand", name, below]) {
+  const above = ["global", "team/research", "agent/research/planner", name];
+  for (const scope of [...above, "agent/research/hand", below]) {
     state.killed.add(scope);
     expect(await contracts.barred(below)).toMatchObject({
       refused: "killed_contract",

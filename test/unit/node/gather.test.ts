@@ -30,6 +30,7 @@ import type { CompiledPolicy } from "../../../policy/compiled-policy.ts";
 import type { Compute } from "../../../ports/compute.ts";
 import { type TwinClock, twinClock } from "../../../ports/twin-clock.ts";
 import { contentRule, policy } from "../../support/builders.ts";
+import { AUTHORITY } from "../../support/contract-forge.ts";
 import { RecordedExchange } from "./dataplane/recorded-exchange.ts";
 
 const KEY = `altk_k1234567_${"A".repeat(43)}`;
@@ -185,6 +186,30 @@ describe("a key", () => {
       keyAnswer = { ...grant, keyGeneration: bumpKeyGeneration(table) };
     };
     expect(await refusalOf(SMALL)).toBeUndefined();
+  });
+
+  test("of a contract that gave a part of its rate away meanwhile has what is left", async () => {
+    const ids = ["c".repeat(43)];
+    const contract = {
+      ids,
+      holders: [grant.agentId],
+      person: "",
+      effective: AUTHORITY,
+      rate: AUTHORITY.rate,
+      source: "",
+      freshUntilNs: clock.monoNs() + 1_000_000_000n,
+      depthLeft: 3,
+    };
+    keyAnswer = grant = { ...grant, contractId: ids[0], contract };
+    const left = { ...AUTHORITY.rate, req: { burst: 1, amount: 1, seconds: 9 } };
+    meanwhile = () => {
+      keyAnswer = { ...grant, contract: { ...contract, rate: left } };
+    };
+    const loop = buildLoop();
+    const asked = await gatherHead(exchangeWith(SMALL), loop);
+    expect(factsNow(asked, loop, "head").contract).toMatchObject({ rate: AUTHORITY.rate });
+    await gatherBody(asked, loop);
+    expect(factsNow(asked, loop, "full").contract).toMatchObject({ rate: left });
   });
 
   test("that is another agent's by then is refused", async () => {

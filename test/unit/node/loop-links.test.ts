@@ -74,7 +74,7 @@ describe("the link to the mesh thread", () => {
       port: port1,
       clock,
       keyGeneration: () => state.generation,
-      cutScope: async (by, scope, isGated) => {
+      cutScope: async ({ by, scope, isGated }) => {
         cuts.push(`${by} ${scope} ${isGated}`);
         return { count: 3, lastClosedNs: 42n };
       },
@@ -232,7 +232,14 @@ describe("the link to the mesh thread", () => {
 
   test("cuts what it is told to, and says when that is done", async () => {
     const { mesh, cuts } = meshWorld();
-    mesh.send({ t: "cut", id: 9, by: "team", scope: "team/red", isGated: true });
+    mesh.send({
+      t: "cut",
+      id: 9,
+      by: "team",
+      scope: "team/red",
+      isGated: true,
+      contracts: [],
+    });
     expect(await mesh.got(1)).toEqual([{ t: "cut_done", id: 9, count: 3, atNs: 42n }]);
     expect(cuts).toEqual(["team team/red true"]);
   });

@@ -292,7 +292,7 @@ describe("a kill", () => {
     const other = await rawClient(door.port);
     for (const { socket } of [client, other]) socket.write(GET);
     await eventually(() => exchanges.length === 2, "both are served");
-    const { count } = await door.registry.cutScope("agent", "agent/red/worker", true);
+    const { count } = await door.registry.cutScope("agent", "agent/red/worker", { isGated: true });
     expect(count).toBe(2);
     expect(await client.closed).toBe("rst");
     expect(client.text()).not.toContain("killed_agent");

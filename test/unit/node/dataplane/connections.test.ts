@@ -116,9 +116,10 @@ describe("a cut reaches what its scope covers and nothing else", () => {
     expect([toolStream.cuts.length, stream.cuts.length]).toEqual([1, 0]);
     void connections.cutAtLevel("red/nobody", "block");
   });
-  test("a scope that cannot be cut is a bug of ours", () => {
+  test("a scope that cannot be cut is a bug of ours", async () => {
     const { connections } = world();
-    expect(() => connections.cutScope("agent", "policy")).toThrow("not a scope that can be cut");
+    const cut = connections.cutScope("agent", "policy");
+    await expect(cut).rejects.toThrow("not a scope that can be cut");
   });
 });
 
@@ -129,6 +130,22 @@ describe("R2: claimed after the cell, or cut by the kill", () => {
     connections.claim(exchange, "red/worker", undefined);
     void connections.cutScope("team", "team/red");
     expect(exchange.cuts).toEqual([{ by: "team" }]);
+  });
+
+  test.each([
+    ["agent", "agent/red/lead", { by: "agent", isGated: true }, { by: "contract" }],
+    ["contract", `contract/${CONTRACT}`, undefined, { by: "contract", isGated: true }],
+  ] as const)("of an %s, what runs under all contracts below it, each once", (...of) => {
+    const [by, scope, ownCut, belowCut] = of;
+    const { connections, add } = world();
+    const lower = "d".repeat(43);
+    const own = add("red/lead");
+    const below = [add("red/worker", CONTRACT), add("red/worker", lower)];
+    const other = add("red/worker");
+    void connections.cutScope(by, scope, { contracts: [CONTRACT, lower], isGated: true });
+    expect(own.cuts).toEqual(ownCut === undefined ? [] : [ownCut]);
+    expect(below.map(({ cuts }) => cuts)).toEqual([[belowCut], [belowCut]]);
+    expect(other.cuts).toEqual([]);
   });
 
   test("one that claims after the cut is left to the cells", async () => {
@@ -228,7 +245,7 @@ describe("many cuts", () => {
     for (const one of all) one.onCut = () => told.push(one);
     const [first] = all as [FakeExchange];
     first.carries = true;
-    void connections.cutScope("agent", "agent/red/worker", true);
+    void connections.cutScope("agent", "agent/red/worker", { isGated: true });
     while (told.length < all.length) await nextTurn();
     expect(told.at(-1)).toBe(first);
     expect(first.cuts).toEqual([{ by: "agent", isGated: true }]);

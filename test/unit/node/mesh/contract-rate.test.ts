@@ -5,6 +5,8 @@ import type { VerifiedChain } from "../../../../authority/verify-chain.ts";
 import { bucketCharges } from "../../../../node/decision/stages/13-rate.ts";
 import type { ServedContract } from "../../../../node/mesh/contract-desk.ts";
 import { Directory } from "../../../../node/mesh/directory.ts";
+import { LEFT_BUCKETS_MAX } from "../../../../node/mesh/left-buckets.ts";
+import { takeBackRetired } from "../../../../node/table/lend.ts";
 import { reserve } from "../../../../node/table/reserve.ts";
 import { createTable, type Table } from "../../../../node/table/table.ts";
 import { facts, grant } from "../../../support/builders.ts";
@@ -51,6 +53,39 @@ function passing(contract: ServedContract, nowNs: bigint): number {
   }
   return Number.POSITIVE_INFINITY;
 }
+
+describe("34: a root that comes back", () => {
+  const leave = (agentId: string) => {
+    directory.free(agentId);
+    for (const { row, generation } of directory.sweep(8)) {
+      takeBackRetired(table, { row, generation });
+    }
+    directory.sweep(8);
+  };
+  const agent = ROOT.claims.agent;
+  const whole = served(requests(20, 1, 10), ROOT);
+
+  test("has the burst that it left, and what came in since", () => {
+    expect(passing(whole, S)).toBe(20);
+    leave(agent);
+    expect(passing(whole, 31n * S)).toBe(3);
+    leave(agent);
+    // Read by the slower rate alone, what is missing would be half of what it is.
+    expect(passing(served(requests(20, 1, 20), ROOT), 42n * S)).toBe(1);
+  });
+
+  test("and never more, where too many left to be remembered", () => {
+    expect(passing(whole, S)).toBe(20);
+    leave(agent);
+    for (let no = 0; no < LEFT_BUCKETS_MAX; no += 1) {
+      const other = { ...ROOT, id: `other-${no}` };
+      directory.resolveContract(served(requests(20, 1, 10), other), S);
+      leave(agent);
+    }
+    expect(passing(whole, S)).toBe(0);
+    leave(agent);
+  });
+});
 
 describe("34: rate that is moved to and fro is none the more", () => {
   const whole = served(requests(20, 10), ROOT);

@@ -254,7 +254,7 @@ describe("D5: a contract is killed with whatever its authority comes from", () =
 
   test("an agent that delegated, until it is revived, wherever it has no row itself", () => {
     const [worker, lead] = [rowOf(top, middle, low), rowOf(top, middle)];
-    expect(directory.contractsUnder("agent/red/lead")).toEqual([`contract/${low.id}`]);
+    expect(directory.contractsUnder("agent/red/lead")).toEqual([low.id]);
     expect(store("agent/red/planner", true)).toBe(true);
     expect([worker, lead].map((row) => killedBy(table, row))).toEqual(["contract", "contract"]);
     expect(store("agent/red/planner", false)).toBe(true);
@@ -271,6 +271,20 @@ describe("D5: a contract is killed with whatever its authority comes from", () =
     expect(killedBy(table, row)).toBe("agent");
     store("agent/red/planner", false);
     expect(killedBy(table, row)).toBeUndefined();
+  });
+
+  test("whichever key named the contract first, or after", () => {
+    addKey("key00001", "first", "red/worker", low.id);
+    grantOf("first");
+    const worker = rowOf(top, middle, low);
+    expect(store("agent/red/planner", true)).toBe(true);
+    expect(killedBy(table, worker)).toBe("contract");
+    // It shares the contract's cell, and must not have it say less.
+    addKey("key00002", "after", "red/other", low.id);
+    const other = grantOf("after").row;
+    expect([worker, other].map((row) => killedBy(table, row))).toEqual(["contract", "contract"]);
+    store("agent/red/planner", false);
+    expect([worker, other].map((row) => killedBy(table, row))).toEqual([undefined, undefined]);
   });
 
   test("one that is killed already when the row is made", () => {

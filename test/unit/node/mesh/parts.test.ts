@@ -257,7 +257,10 @@ describe("loops", () => {
   test("what is void of a key is told to every loop, before what is told next", async () => {
     const { loops, heard } = loopsOf(2);
     loops.forget("k1");
-    loops.cut({ by: "agent", scope: "agent/research/worker-1", isGated: false }, () => undefined);
+    loops.cut(
+      { by: "agent", scope: "agent/research/worker-1", isGated: false, contracts: [] },
+      () => undefined,
+    );
     await hears(() => heard.every((mine) => mine.length === 2));
     for (const mine of heard) {
       expect(mine[0]).toEqual({ t: "forget", keySha256: "k1" });
@@ -269,7 +272,7 @@ describe("loops", () => {
   test("a cut is done when the last loop says so, with the sum of what was cut", async () => {
     const { loops, heard, say } = loopsOf(2);
     const done: [number, bigint][] = [];
-    const kill = { by: "team", scope: "team/red", isGated: true } as const;
+    const kill = { by: "team", scope: "team/red", isGated: true, contracts: ["c"] } as const;
     loops.cut(kill, (count, atNs) => done.push([count, atNs]));
     await hears(() => heard.every((mine) => mine.length === 1));
     expect(heard[0]?.[0]).toMatchObject({ t: "cut", ...kill });
@@ -287,7 +290,7 @@ describe("loops", () => {
   test("without loops there is nothing to cut, and that is said later, not from within", async () => {
     const { loops } = loopsOf(0);
     let done = -1;
-    loops.cut({ by: "global", scope: "global", isGated: true }, (count) => {
+    loops.cut({ by: "global", scope: "global", isGated: true, contracts: [] }, (count) => {
       done = count;
     });
     expect(done).toBe(-1);
@@ -298,7 +301,7 @@ describe("loops", () => {
   test("a loop that has ended is not waited for", async () => {
     const { loops, ends, heard, say } = loopsOf(2);
     let done = -1;
-    loops.cut({ by: "global", scope: "global", isGated: true }, (count) => {
+    loops.cut({ by: "global", scope: "global", isGated: true, contracts: [] }, (count) => {
       done = count;
     });
     await hears(() => heard.every((mine) => mine.length === 1));
