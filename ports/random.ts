@@ -8,11 +8,26 @@ export type Random = { bytes(count: number): Uint8Array };
  * @see https://www.rfc-editor.org/rfc/rfc9562#section-5.7
  */
 export function uuidV7(nowMs: number, random: Random): string {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUIntBE(nowMs, 0, 6);
-  bytes.set(random.bytes(10), 6);
-  bytes[6] = 0x70 | ((bytes[6] as number) & 0x0f);
-  bytes[8] = 0x80 | ((bytes[8] as number) & 0x3f);
-  const hex = bytes.toString("hex");
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  const drawn = random.bytes(10);
+  put(0, Math.floor(nowMs / 2 ** 40));
+  put(2, Math.floor(nowMs / 2 ** 32) & 0xff);
+  put(4, (nowMs >>> 24) & 0xff);
+  put(6, (nowMs >>> 16) & 0xff);
+  put(9, (nowMs >>> 8) & 0xff);
+  put(11, nowMs & 0xff);
+  put(14, 0x70 | ((drawn[0] as number) & 0x0f));
+  put(16, drawn[1] as number);
+  put(19, 0x80 | ((drawn[2] as number) & 0x3f));
+  put(21, drawn[3] as number);
+  for (let no = 4; no < 10; no++) put(16 + 2 * no, drawn[no] as number);
+  return UUID.toString("latin1");
+}
+
+/** Every request has an id: its digits are put where they stand, once, instead of cut out of a text. */
+const UUID = Buffer.from("00000000-0000-0000-0000-000000000000", "latin1");
+const DIGITS = Buffer.from("0123456789abcdef", "latin1");
+
+function put(at: number, byte: number): void {
+  UUID[at] = DIGITS[byte >>> 4] as number;
+  UUID[at + 1] = DIGITS[byte & 0x0f] as number;
 }
