@@ -1,6 +1,8 @@
 import { Counter, Histogram, type Registry } from "prom-client";
 import type { Reason } from "../proto/reasons.ts";
 import { stageName } from "./decision/chain.ts";
+import { TalliedCounter } from "./tallied-counter.ts";
+import { TalliedHistogram } from "./tallied-histogram.ts";
 
 /** One decision, as metrics see it. Labels come from closed sets; an agent's name is never one. */
 export type Decided = {
@@ -47,25 +49,25 @@ const TEARDOWN_BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.2, 2.5]
 /** Registers the loop's metrics and returns the way to feed them. */
 export function createLoopMetrics(registry: Registry): LoopMetrics {
   const registers = [registry];
-  const decisions = new Counter({
+  const decisions = new TalliedCounter({
     name: "altrace_decisions_total",
     help: "Decisions of the chain, by the deciding stage and its reason.",
     labelNames: ["stage", "reason", "decision"],
     registers,
   });
-  const seconds = new Histogram({
+  const seconds = new TalliedHistogram({
     name: "altrace_decision_seconds",
     help: "From the complete head to the decision.",
-    labelNames: ["decision"],
+    labelName: "decision",
     buckets: DECISION_BUCKETS,
-    registers,
+    registry,
   });
   const lost = new Counter({
     name: "altrace_audit_refusals_unrecorded_total",
     help: "Refusals whose record could not be written.",
     registers,
   });
-  const tokens = new Counter({
+  const tokens = new TalliedCounter({
     name: "gen_ai_client_token_usage",
     help: "Tokens as providers reported them.",
     labelNames: ["gen_ai_request_model", "gen_ai_token_type"],
@@ -102,13 +104,13 @@ export function createLoopMetrics(registry: Registry): LoopMetrics {
   return {
     decided: ({ stage, reason, tookNs, shadow = false }) => {
       const decision = shadow ? "would_refuse" : reason === "ok" ? "allow" : "deny";
-      decisions.inc({ stage, reason, decision });
-      seconds.observe({ decision }, Number(tookNs) * SECONDS_PER_NS);
+      decisions.add(`${decision} ${stage} ${reason}`, () => ({ stage, reason, decision }));
+      seconds.observe(decision, Number(tookNs) * SECONDS_PER_NS);
     },
     recordLost: () => lost.inc(),
     used: ({ model, inputTokens, outputTokens }) => {
-      tokens.inc({ gen_ai_request_model: model, gen_ai_token_type: "input" }, inputTokens);
-      tokens.inc({ gen_ai_request_model: model, gen_ai_token_type: "output" }, outputTokens);
+      tokens.add(`input ${model}`, () => tokenLabels(model, "input"), inputTokens);
+      tokens.add(`output ${model}`, () => tokenLabels(model, "output"), outputTokens);
     },
     holdOverdue: () => overdue.inc(),
     distrusted: (model) => distrusted.inc({ gen_ai_request_model: model }),
@@ -118,4 +120,8 @@ export function createLoopMetrics(registry: Registry): LoopMetrics {
       teardown.observe(Number(tookNs) * SECONDS_PER_NS);
     },
   };
+}
+
+function tokenLabels(model: string, type: "input" | "output") {
+  return { gen_ai_request_model: model, gen_ai_token_type: type };
 }
