@@ -1,6 +1,7 @@
 import { hash } from "node:crypto";
 import { isContractKey, type PresentedKey, presentedKey, presentedProxyKey } from "./credential.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
+import type { KeyMemo } from "./dataplane/key-memo.ts";
 import { type Identity, isMissing, type Missing } from "./decision/facts.ts";
 import { type PresentedContract, presentedContract } from "./presented-contract.ts";
 import { heldHandle } from "./thread-messages.ts";
@@ -23,7 +24,8 @@ export function namedKey({
   head,
   via,
   proxied,
-}: Pick<Exchange, "head" | "via" | "proxied">): NamedKey | Missing {
+  keyMemo,
+}: Pick<Exchange, "head" | "via" | "proxied" | "keyMemo">): NamedKey | Missing {
   const contract = presentedContract(head.rawHeaders);
   if (contract !== undefined) {
     if (isMissing(contract)) return contract;
@@ -33,7 +35,7 @@ export function namedKey({
   }
   const presented = presentedKey(head.rawHeaders);
   if (proxied !== undefined) return keyToProxy(head.rawHeaders, presented);
-  if (!isMissing(presented)) return asNamedKey(presented, "");
+  if (!isMissing(presented)) return asNamedKey(presented, "", keyMemo);
   if (via === undefined || presented.missing !== "credential_missing") return presented;
   return { handle: via.keyHandle, isContract: via.isContract, agentId: "" };
 }
@@ -61,13 +63,13 @@ export function namedProxyKey(rawHeaders: readonly string[]): NamedKey | Missing
 }
 
 /** A key as it was presented, and the name that was beside it. */
-function asNamedKey(presented: PresentedKey, agentId: string): NamedKey {
-  const { keyId } = presented;
-  return { handle: sha256Of(presented), isContract: isContractKey(keyId), agentId };
+function asNamedKey({ keyId, key }: PresentedKey, agentId: string, memo?: KeyMemo): NamedKey {
+  const handle = memo === undefined ? sha256Of(key) : memo.hashOf(key, sha256Of);
+  return { handle, isContract: isContractKey(keyId), agentId };
 }
 
 /** Of the whole key, hexadecimal. */
-function sha256Of({ key }: PresentedKey): string {
+function sha256Of(key: string): string {
   return hash("sha256", key, "hex");
 }
 

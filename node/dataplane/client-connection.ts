@@ -8,6 +8,7 @@ import type { Via } from "./exchange.ts";
 import { headOfConnection } from "./head-of-connection.ts";
 import { type HeadViolation, isViolation, type ParsedHead } from "./head-rules.ts";
 import { Http1Wire } from "./http1-wire.ts";
+import { KeyMemo } from "./key-memo.ts";
 import { answerAndClose } from "./lingering-close.ts";
 import { answerBytes, type DoorRefusal, refusalAnswer } from "./refusal-answer.ts";
 import { type ServingHost, serveExchange } from "./serve-exchange.ts";
@@ -37,6 +38,7 @@ export class ClientConnection implements Carrier {
   readonly socket: Socket;
   readonly peer: string;
   readonly via: Via | undefined;
+  readonly keyMemo = new KeyMemo();
   /** Monotonic time since which no request runs here, nanoseconds; of meaning while it is idle. */
   idleSinceNs = 0n;
   readonly #host: ConnectionHost;

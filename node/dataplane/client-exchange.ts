@@ -14,6 +14,7 @@ import {
   type Via,
 } from "./exchange.ts";
 import type { GatewayLimits } from "./gateway-limits.ts";
+import type { KeyMemo } from "./key-memo.ts";
 import { discard, type LingerPlaces } from "./lingering-close.ts";
 import { type BodyLimits, RequestBody } from "./request-body.ts";
 import type { ConnectTarget } from "./tunnel/connect-head.ts";
@@ -34,6 +35,7 @@ export type ExchangeHost = {
 export type Carrier = {
   readonly id: string;
   readonly via: Via | undefined;
+  readonly keyMemo?: KeyMemo;
   /** False: the answer is this connection's last. */
   mayGoOn(): boolean;
   /** The exchange is over. `reusable`: the next request may be served. */
@@ -70,6 +72,7 @@ export class ClientExchange implements Exchange, OpenExchange {
   readonly headAtNs: bigint;
   readonly via?: Via;
   readonly proxied?: ConnectTarget;
+  readonly keyMemo?: KeyMemo;
   readonly #host: ExchangeHost;
   readonly #carrier: Carrier;
   readonly #wire: ClientWire;
@@ -97,6 +100,7 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.door = carrier.via?.door ?? host.door;
     if (carrier.via !== undefined) this.via = carrier.via;
     if (input.proxied !== undefined) this.proxied = input.proxied;
+    if (carrier.keyMemo !== undefined) this.keyMemo = carrier.keyMemo;
     this.head = input.head;
     this.headAtNs = input.headAtNs;
     this.#host = host;

@@ -1,5 +1,6 @@
 import type { Reason } from "../../proto/reasons.ts";
 import type { Cost, Door, KilledBy } from "../decision/facts.ts";
+import type { KeyMemo } from "./key-memo.ts";
 import type { ConnectTarget } from "./tunnel/connect-head.ts";
 
 /** The head of a client's request, as parsed by node:http and not yet judged. */
@@ -65,6 +66,8 @@ export type Exchange = {
   readonly via?: Via;
   /** Where a request in absolute form goes, which only the forward proxy takes. */
   readonly proxied?: ConnectTarget;
+  /** What its connection remembers of the key that was sent on it last. */
+  readonly keyMemo?: KeyMemo;
   /** Monotonic time at which the head was complete, nanoseconds. */
   readonly headAtNs: bigint;
   /** Names the agent: from here on a kill of its scopes finds this exchange. */
