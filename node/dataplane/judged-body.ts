@@ -1,5 +1,5 @@
 import type { RelayDialect } from "./dialects/answer-part.ts";
-import type { JsonObject, Route } from "./dialects/dialect.ts";
+import type { JsonObject, JsonValue, Route } from "./dialects/dialect.ts";
 
 /**
  * A request's body as it was judged, on its way upstream.
@@ -19,13 +19,14 @@ export type BodySettings = Parameters<RelayDialect["upstreamBody"]>[2];
 
 /** Takes a judged value apart. */
 export function judgedBody(dialect: RelayDialect, value: JsonObject): JudgedBody {
-  const names = Object.keys(value);
-  const isHead = (name: string) => dialect.settableMembers.includes(name);
-  const bulk = JSON.stringify(membersOf(value, (name) => !isHead(name)));
-  return {
-    head: membersOf(value, isHead),
-    bulk: names.every(isHead) ? new Uint8Array(0) : ENCODER.encode(bulk.slice(1, -1)),
-  };
+  const head: Record<string, JsonValue> = {};
+  let bulk = "";
+  for (const name of Object.keys(value)) {
+    const member = value[name] as JsonValue;
+    if (dialect.settableMembers.includes(name)) head[name] = member;
+    else bulk += `${bulk === "" ? "" : ","}${JSON.stringify(name)}:${JSON.stringify(member)}`;
+  }
+  return { head, bulk: bulk === "" ? new Uint8Array(0) : ENCODER.encode(bulk) };
 }
 
 /** The bytes that go upstream: the judged members, with the dialect's settings among them. */
@@ -43,7 +44,3 @@ export function upstreamBytes(
 // Its arrays are its own, so they can be handed to another thread; a Buffer's may be a shared pool.
 const ENCODER = new TextEncoder();
 const CLOSING_BRACE = Buffer.from("}");
-
-function membersOf(value: JsonObject, wanted: (name: string) => boolean): JsonObject {
-  return Object.fromEntries(Object.entries(value).filter(([name]) => wanted(name)));
-}
