@@ -11,6 +11,8 @@ import {
   HEARTBEAT_PATTERN,
   healSubject,
   heartbeatSubject,
+  OWN_LOG_PATTERN,
+  ownLogSubject,
   REQUEST_PATTERN,
   REVIVE_PATTERN,
   requestsOf,
@@ -81,7 +83,15 @@ export function permissionsOf(member: Pick<NatsMember, "role" | "name">): NatsPe
   ]);
   return {
     // Answers go to the inboxes of nodes.
-    publish: [FAST_PATTERN, REVIVE_PATTERN, DIGEST_SUBJECT, CALL_PATTERN, "_INBOX.>", ...streams],
+    publish: [
+      FAST_PATTERN,
+      REVIVE_PATTERN,
+      DIGEST_SUBJECT,
+      CALL_PATTERN,
+      ownLogSubject(member.name),
+      "_INBOX.>",
+      ...streams,
+    ],
     subscribe: [
       COMMITTED_PATTERN,
       FAST_PATTERN,
@@ -90,6 +100,7 @@ export function permissionsOf(member: Pick<NatsMember, "role" | "name">): NatsPe
       HEARTBEAT_PATTERN,
       HEAL_PATTERN,
       REQUEST_PATTERN,
+      OWN_LOG_PATTERN,
       inbox,
     ],
     answers: false,

@@ -1,10 +1,12 @@
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts";
 import { Denials } from "../adapters/grpc-denials.ts";
 import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
 import { grpcTlsListen } from "../adapters/grpc-tls-settings.ts";
 import { startWitnessServer, type WitnessServer } from "../adapters/witness-server.ts";
 import { encodeVkey } from "../audit/signed-note.ts";
+import { CHECKPOINT_PATH } from "../audit/tiles.ts";
 import { ADD_CHECKPOINT_BYTES_MAX } from "../audit/witness.ts";
 import { coordinatorKey, type TrustPin } from "../mesh/trust.ts";
 import type { Bus } from "../ports/bus.ts";
@@ -26,6 +28,8 @@ import { exposureUsdMicros } from "./ledger-view.ts";
 import { CoordinatorMetrics } from "./metrics.ts";
 import { IssuedCertificates } from "./operations/issued-certificates.ts";
 import { enrolled, noteIn } from "./operations/note-in.ts";
+import { operationsFolder, operationsOrigin } from "./operations/operations-log.ts";
+import { OwnCheckpoint } from "./operations/own-checkpoint.ts";
 import { type NoteCall, recordedCalls } from "./operations/recorded-calls.ts";
 import { readOutsideLogs } from "./outside-logs.ts";
 import { buildParts, type Parts } from "./parts.ts";
@@ -196,6 +200,7 @@ class RunningCoordinator implements Coordinator {
   readonly #run: RunInput;
   readonly #stopping = new AbortController();
   readonly #issued: IssuedCertificates;
+  readonly #ownCheckpoint: OwnCheckpoint | undefined;
   #grpc: GrpcServer | undefined;
   #admin: AdminServer | undefined;
   #witnessing: WitnessServer | undefined;
@@ -218,6 +223,7 @@ class RunningCoordinator implements Coordinator {
       onFault: (error) =>
         run.tell("call_unrecorded", { op: "issue_certificate", error: String(error) }),
     });
+    this.#ownCheckpoint = run.archive && ownCheckpointOf(run);
     this.#followMetrics();
   }
 
@@ -227,7 +233,7 @@ class RunningCoordinator implements Coordinator {
 
   async start(): Promise<void> {
     const { config, parts, ports, tell, note } = this.#run;
-    const { replica, registry, commands, requests, digest, ledger } = parts;
+    const { replica, registry, commands, requests, digest, ledger, peerLogs } = parts;
     const denials = new Denials(ports.clock, (denial) => void note(denial));
     this.#grpc = await serveGrpc({
       services: [served(CoordinatorService, recordedCalls(parts.service, note))],
@@ -261,6 +267,8 @@ class RunningCoordinator implements Coordinator {
     ledger.start();
     registry.start();
     requests.start();
+    peerLogs.start();
+    this.#ownCheckpoint?.start();
     commands.resume();
     void this.#foundTrust();
     digest.start();
@@ -310,6 +318,8 @@ class RunningCoordinator implements Coordinator {
     this.#cancelHousekeeping();
     parts.digest.stop();
     parts.requests.stop();
+    parts.peerLogs.stop();
+    this.#ownCheckpoint?.stop();
     await this.#grpc?.close(config.drainMs);
     await this.#admin?.close();
     await this.#witnessing?.close();
@@ -369,4 +379,11 @@ class RunningCoordinator implements Coordinator {
       exposureUsdMicros: () => exposureUsdMicros(ledger),
     });
   }
+}
+
+function ownCheckpointOf({ config, pin, ports, signers }: RunInput): OwnCheckpoint {
+  const replica = config.replicaId;
+  const origin = operationsOrigin({ mesh: pin.mesh, replica });
+  const path = join(operationsFolder(config.home), origin, CHECKPOINT_PATH);
+  return new OwnCheckpoint({ ...ports, replica, origin, path, signer: signers.coordinator });
 }

@@ -51,6 +51,8 @@ export const COORDINATOR_EVENTS = {
   log_opened: "info",
   /** A log signed two checkpoints of one size; both are kept. */
   log_forked: "error",
+  /** Another coordinator's own log is shorter than it was; both checkpoints are kept. */
+  log_went_back: "error",
   /** A checkpoint does not go on from what was cosigned. */
   log_inconsistent: "error",
   /** A node offered a log under another key than the one it is known by. */

@@ -25,6 +25,7 @@ import { MeshAgents } from "./mesh-agents.ts";
 import type { CoordinatorMetrics } from "./metrics.ts";
 import { NodeCalls } from "./node-calls.ts";
 import { NodeRequests } from "./node-requests.ts";
+import { PeerLogs } from "./operations/peer-logs.ts";
 import type { Placement } from "./placement.ts";
 import { RateDoor } from "./rate-door.ts";
 import { RateGate } from "./rate-gate.ts";
@@ -83,6 +84,7 @@ export type Parts = MeshParts & {
   readonly digest: Digest;
   readonly requests: NodeRequests;
   readonly witness: Witness;
+  readonly peerLogs: PeerLogs;
   readonly service: ReturnType<typeof coordinatorService>;
 };
 
@@ -123,12 +125,19 @@ export function buildParts(input: PartsInput): Parts {
     signer: input.witnessSigner,
     outside: input.outsideLogs,
   });
+  const peerLogs = new PeerLogs({
+    ...input,
+    mesh: input.pin.mesh,
+    replicaId: input.config.replicaId,
+    trust: meshParts.replica.trust,
+  });
   const service = coordinatorService({
     ...input,
     ...meshParts,
     contracts,
     nodes: new NodeCalls({ ...input, ...meshParts }),
     witness,
+    peerLogs,
     mesh: input.pin.mesh,
     ledger,
     enrolment,
@@ -144,7 +153,7 @@ export function buildParts(input: PartsInput): Parts {
     bootId,
     placement,
   });
-  return { ...meshParts, ...door, enrolment, ledger, witness, service };
+  return { ...meshParts, ...door, enrolment, ledger, witness, peerLogs, service };
 }
 
 function buildMeshParts(input: PartsInput): MeshParts {

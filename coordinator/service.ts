@@ -32,6 +32,7 @@ import type { LedgerDoor } from "./ledger-door.ts";
 import { ledgerView } from "./ledger-view.ts";
 import type { MeshAgents } from "./mesh-agents.ts";
 import type { NodeCalls } from "./node-calls.ts";
+import type { PeerLogs } from "./operations/peer-logs.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
 import { staleRecords } from "./stale-records.ts";
@@ -50,6 +51,7 @@ export type ServiceOptions = {
   readonly nodes: Pick<NodeCalls, "ask">;
   readonly agents: MeshAgents;
   readonly witness: Witness;
+  readonly peerLogs: Pick<PeerLogs, "list">;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   /** Reads a bundle while others get their turns, so that `limitsOf` finds it read. Never rejects. */
   readonly readAhead: (bundle: Uint8Array) => Promise<unknown>;
@@ -103,7 +105,7 @@ export function coordinatorService(options: ServiceOptions) {
       mustLead(options);
       return agents.list(request);
     },
-    listLogs: async () => listLogs(options.witness),
+    listLogs: async () => listLogs(options),
     getLedger: async ({ account }: GetLedgerRequest) => {
       mustLead(options);
       return ledgerView(options.ledger, account);
@@ -121,7 +123,7 @@ export function coordinatorService(options: ServiceOptions) {
 }
 
 /** What an auditor holds the nodes' logs against. */
-function listLogs(witness: Witness) {
+function listLogs({ witness, peerLogs }: ServiceOptions) {
   const logs = witness.logs().map((log) => ({
     ...log,
     openedAtMs: BigInt(log.openedAtMs),
@@ -134,7 +136,11 @@ function listLogs(witness: Witness) {
     cosigned,
     offered,
   }));
-  return { logs, witnessVkey: witness.vkey, evidence };
+  const coordinators = peerLogs.list().map(({ origin, vkey, size, checkpoint, heardAtMs }) => ({
+    ...{ origin, vkey, checkpoint, size: BigInt(size) },
+    cosignedAtMs: BigInt(heardAtMs),
+  }));
+  return { logs, witnessVkey: witness.vkey, evidence, coordinators };
 }
 
 async function kill(options: ServiceOptions, request: KillRequest, call: Call): Promise<Command> {

@@ -11,6 +11,7 @@ export const ACK_PREFIX = "ack/";
 export const TOKEN_PREFIX = "token/";
 export const LOG_PREFIX = "log/";
 export const EVIDENCE_PREFIX = "evidence/";
+export const PEER_LOG_PREFIX = "peer-log/";
 
 /** The current record of a scope: a SignedRecord as it came. */
 export const recordKey = (scope: string): string => RECORD_PREFIX + scope;
@@ -24,6 +25,8 @@ export const tokenKey = (sha256Hex: string): string => TOKEN_PREFIX + sha256Hex;
 export const logKey = (origin: string): string => LOG_PREFIX + origin;
 /** A log from outside of the mesh, and what was cosigned last of it: JSON. */
 export const outsideLogKey = (origin: string): string => `outside-log/${origin}`;
+/** Another coordinator's own log, as it was heard last: JSON. */
+export const peerLogKey = (origin: string): string => PEER_LOG_PREFIX + origin;
 /** Two checkpoints of a log that contradict each other: JSON. */
 export const evidenceKey = (origin: string, digest: string): string =>
   `${EVIDENCE_PREFIX}${origin}/${digest}`;

@@ -16,6 +16,7 @@ export const SEAL_DOMAINS = [
   "journal",
   "leader",
   "revived",
+  "own_log",
 ] as const;
 export type SealDomain = (typeof SEAL_DOMAINS)[number];
 

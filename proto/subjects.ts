@@ -48,12 +48,15 @@ export const ACK_PATTERN = "alt.ack.*";
 export const HEARTBEAT_PATTERN = "alt.hb.*";
 export const REQUEST_PATTERN = "alt.req.*.*";
 export const HEAL_PATTERN = "alt.heal.*";
+/** How far coordinators' own logs are, for one another. */
+export const OWN_LOG_PATTERN = "alt.log.*";
 /** What the control plane asks of nodes. */
 export const CALL_PATTERN = "alt.call.*";
 
 export const ackSubject = (node: string): string => `alt.ack.${node}`;
 export const heartbeatSubject = (node: string): string => `alt.hb.${node}`;
 export const healSubject = (node: string): string => `alt.heal.${node}`;
+export const ownLogSubject = (replica: string): string => `alt.log.${replica}`;
 export const callSubject = (node: string): string => `alt.call.${node}`;
 
 /**

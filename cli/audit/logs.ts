@@ -7,7 +7,7 @@ const POLICY = "policy";
 
 /**
  * `altrace audit logs`: every log that must exist, as the coordinator knows them, and what it cosigned
- * last. With `--out DIR` also as files: a policy for `--keys`, and the checkpoints for `--witnessed`.
+ * last; and what it heard last of the other coordinators' own. With `--out DIR` also as files: a policy for `--keys`, and the checkpoints for `--witnessed`.
  */
 export async function listLogs(
   context: CommandContext,
@@ -20,7 +20,7 @@ export async function listLogs(
     const logs = answer.logs.map(({ vkey }) => `log ${vkey}\n`).join("");
     const witness = `witness coordinator ${answer.witnessVkey}\nquorum coordinator\n`;
     writeFileSync(join(out, POLICY), logs + witness);
-    for (const { origin, checkpoint } of answer.logs) {
+    for (const { origin, checkpoint } of [...answer.logs, ...answer.coordinators]) {
       if (checkpoint === "") continue;
       writeFileSync(join(out, `${origin.replaceAll("/", "_")}.checkpoint`), checkpoint);
     }
@@ -30,6 +30,10 @@ export async function listLogs(
       output.line(
         `${origin}  ${size} records  cosigned ${new Date(Number(cosignedAtMs)).toISOString()}`,
       );
+    }
+    for (const { origin, size, cosignedAtMs } of answer.coordinators) {
+      const heard = new Date(Number(cosignedAtMs)).toISOString();
+      output.line(`${origin}  ${size} records  heard ${heard}`);
     }
     for (const { origin, kind } of answer.evidence)
       output.line(`${origin}  ${kind}: both are kept`);

@@ -101,6 +101,20 @@ describe("three coordinators over a real nats-server, all of it over TLS", () =>
     expect(keys.match(/^\S+ +coordinator /gm)).toHaveLength(3);
   });
 
+  test("keep the newest checkpoints of one another's own logs", async () => {
+    for (const member of mesh.coordinators) {
+      const others = mesh.coordinators.filter((one) => one !== member).map(({ name }) => name);
+      await waitUntil(`${member.name} to have heard of the others' logs`, async () => {
+        const { stdout } = await mesh.cliVia(member, "audit", "logs", "--json");
+        const { coordinators } = JSON.parse(stdout) as {
+          readonly coordinators: readonly { readonly origin: string; readonly size: string }[];
+        };
+        const heard = coordinators.map(({ origin }) => origin.split("/").at(-2));
+        return heard.toSorted().join() === others.toSorted().join();
+      });
+    }
+  });
+
   test("when the one that lends is killed, nodes stay open and another lends on from the same books", async () => {
     const { leader, row: before } = await leaderOf(mesh.coordinators);
     adds(before);

@@ -191,6 +191,7 @@ describe("a server that lets in this mesh alone", () => {
   test.each([
     ["a kill ahead of its commit", "alt.fast.kill.global"],
     ["the word that a revive is committed", "alt.revive.kill.global"],
+    ["how far a coordinator's log is", "alt.log.c1"],
     ["a record of the stream", "alt.ctl.kill.global"],
     ["a revocation", "alt.rev.kill.contract.x"],
     ["a committed copy", "alt.bc.kill.global"],
@@ -223,6 +224,7 @@ describe("a server that lets in this mesh alone", () => {
     "alt.ack.*",
     "alt.call.*",
     "alt.call.n2",
+    "alt.log.*",
     "_INBOX.>",
     "_INBOX_COORDINATOR.c1.>",
     "alt.lj.>",
