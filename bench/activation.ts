@@ -13,10 +13,13 @@ import { Actives } from "./harness/actives.ts";
 import type { Bench } from "./harness/bench.ts";
 import { Times } from "./harness/histogram.ts";
 import { heapInUseMib, residentMib } from "./harness/memory.ts";
+import { SlowTurns } from "./harness/slow-turns.ts";
 
 const KNOWN = { full: 1_000_000, short: 50_000 };
 const ACTIVE = { full: 10_000, short: 1_000 };
 const WAVES = 5;
+/** How long an activation may take. */
+const LIMIT_MS = 2;
 /** Any number without a factor of the count: a wave's agents lie all over the disk. */
 const STRIDE = 611_953;
 
@@ -42,7 +45,9 @@ export const activation: Bench = {
         notes: [
           "activation: from the word that a row serves the agent to its actor in memory, read from disk, " +
             "with its standing in the table. first_lend: from a request's need to money in the table, " +
-            "its book flushed to disk before; the ledger answers at once. left_mib: heap beyond the " +
+            "its book flushed to disk before; the ledger answers at once. over_2_ms: activations that took longer, " +
+            "by why: not_run, the thread was ready and the kernel ran something else; collecting, the collector's " +
+            "pause fell into it; blocked, asleep in the kernel for a page of the store; own, on the processor for that long. left_mib: heap beyond the " +
             "first wave's once every later one was let go.",
         ],
       };
@@ -53,7 +58,12 @@ export const activation: Bench = {
 };
 
 async function waves(actives: Actives, of: { readonly known: number; readonly active: number }) {
-  const times = { activation: new Times(), firstLend: new Times() };
+  // The first of a process reads code that was never run; it is counted by itself.
+  const first = { activation: new Times(), firstLend: new Times() };
+  await actives.activate([knownAccount(0)], first);
+  await actives.letGo();
+  using slowTurns = new SlowTurns(LIMIT_MS);
+  const times = { activation: new Times(), firstLend: new Times(), slowTurns };
   const idleMib = heapInUseMib();
   let activeMib = 0;
   let leftMib = 0;
@@ -69,10 +79,19 @@ async function waves(actives: Actives, of: { readonly known: number; readonly ac
     leftMib = heapInUseMib() - afterFirstMib;
   }
   const ms = (name: string, value: number) => ({ name, value, unit: "ms" });
+  const count = (name: string, value: number) => ({ name, value, unit: "" });
+  const { slow, notRun, collecting, blocked, own } = slowTurns.counts;
   return [
+    count("activations", times.activation.count),
+    count("over_2_ms", slow),
+    count("over_2_ms_not_run", notRun),
+    count("over_2_ms_collecting", collecting),
+    count("over_2_ms_blocked", blocked),
+    count("over_2_ms_own", own),
     ms("activation_p50_ms", times.activation.percentileMs(50)),
     ms("activation_p99_ms", times.activation.percentileMs(99)),
     ms("activation_max_ms", times.activation.maxMs),
+    ms("very_first_ms", first.activation.maxMs),
     ms("first_lend_p50_ms", times.firstLend.percentileMs(50)),
     ms("first_lend_p99_ms", times.firstLend.percentileMs(99)),
     { name: "active_kib_per_agent", value: (activeMib * 1024) / of.active, unit: "KiB" },

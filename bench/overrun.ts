@@ -8,6 +8,7 @@ import {
   AGENT_BUDGET_USD,
   HONEST_MODEL,
   OVERCOUNTED_MODEL,
+  OVERRUN_LIMIT_USD,
   OVERRUN_TEAMS,
   overrunPolicy,
   PRICE,
@@ -30,6 +31,9 @@ const QUIET_MS = 50_000;
 const PROBES_AT_ONCE = 4;
 /** More than the smallest request is held for: a thousand tokens in, and sixteen out. */
 const PROBE_MICROS = 1_000 * PRICE.input + 16 * PRICE.output;
+/** What everybody's budget grows by before the probes, US dollars: enough for all of them, many times. */
+const TOP_UP_USD = { agent: 1, team: 25, overrun: 100 } as const;
+const TOP_UPS_AT_ONCE = 16;
 const FOR_MONEY = new Set(["budget_exhausted", "overrun_exhausted", "budget_unavailable"]);
 
 export const overrun: Bench = {
@@ -60,9 +64,12 @@ export const overrun: Bench = {
     await Promise.all(attacking);
     await mesh.whenReady();
     await pause(QUIET_MS);
+    const spent = { honest: billed(provider, false), overcounted: billed(provider, true) };
+    const before = await probeAll(operator, agents);
+    await topUp(operator, agents);
     const probed = await probeAll(operator, agents);
     await Promise.all(doors.map((door) => door.destroy()));
-    return describe(provider, { answers, strikes, probed, durationMs });
+    return describe(provider, { answers, strikes, spent, before, probed, durationMs });
   },
 };
 
@@ -120,8 +127,26 @@ async function strikeFor(mesh: Mesh, durationMs: number): Promise<Record<string,
   return strikes;
 }
 
+/** Gives everybody money again, so that whoever is refused for it is refused what there is. */
+async function topUp(operator: Operator, agents: readonly AdversaryOptions[]): Promise<void> {
+  const totals = new Map([["overrun", OVERRUN_LIMIT_USD + TOP_UP_USD.overrun]]);
+  for (const { agent } of agents) {
+    totals.set(`agent/${agent}`, AGENT_BUDGET_USD + TOP_UP_USD.agent);
+    totals.set(`team/${agent.split("/")[0]}`, TEAM_BUDGET_USD + TOP_UP_USD.team);
+  }
+  const queue = [...totals];
+  const some = async (): Promise<void> => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      await operator.setTotal(next[0], next[1] * 1_000_000);
+    }
+  };
+  await Promise.all(Array.from({ length: TOP_UPS_AT_ONCE }, some));
+}
+
 type Probed = {
   readonly asked: number;
+  /** How each was answered: `ok`, or the reason of a refusal. */
+  readonly answers: Readonly<Record<string, number>>;
   readonly refused: number;
   readonly phantom: readonly string[];
 };
@@ -132,6 +157,7 @@ type Probed = {
  */
 async function probeAll(operator: Operator, agents: readonly AdversaryOptions[]): Promise<Probed> {
   const phantom: string[] = [];
+  const answers: Record<string, number> = {};
   let asked = 0;
   let refused = 0;
   const teams = Map.groupBy(agents, ({ agent }) => agent.split("/")[0] as string);
@@ -143,6 +169,7 @@ async function probeAll(operator: Operator, agents: readonly AdversaryOptions[])
           const available = await availableMicros(operator, agent);
           const reason = await askForLittle(agent, door);
           asked += 1;
+          answers[reason] = (answers[reason] ?? 0) + 1;
           if (!FOR_MONEY.has(reason)) continue;
           refused += 1;
           if (available >= PROBE_MICROS) phantom.push(`${agent.agent} ${reason} of ${available}`);
@@ -151,7 +178,7 @@ async function probeAll(operator: Operator, agents: readonly AdversaryOptions[])
     }
   };
   await Promise.all(Array.from({ length: PROBES_AT_ONCE }, probeTeams));
-  return { asked, refused, phantom };
+  return { asked, answers, refused, phantom };
 }
 
 /** What the ledger could lend an agent for its own account, its team's and, for its share, overruns. */
@@ -178,13 +205,16 @@ function describe(
   seen: {
     readonly answers: Readonly<Record<string, number>>;
     readonly strikes: Readonly<Record<string, number>>;
+    readonly spent: { readonly [K in "honest" | "overcounted"]: ReturnType<typeof billed> };
+    /** Probes with what the attack has left of the budgets, and after everybody was given more. */
+    readonly before: Probed;
     readonly probed: Probed;
     readonly durationMs: number;
   },
 ): BenchResult {
-  const { answers, strikes, probed, durationMs } = seen;
-  const honest = billed(provider, false);
-  const overcounted = billed(provider, true);
+  const { answers, strikes, before, probed, durationMs } = seen;
+  const { honest, overcounted } = seen.spent;
+  const phantom = [...before.phantom, ...probed.phantom];
   const usd = (name: string, value: number) => ({ name, value, unit: "USD" });
   const count = (name: string, value: number) => ({ name, value, unit: "" });
   return {
@@ -198,13 +228,16 @@ function describe(
       usd("spend_overcounted_usd", overcounted.spend),
       usd("budget_overcounted_usd", overcounted.budget),
       usd("overrun_overcounted_usd", overcounted.overrun),
-      count("phantom_denials", probed.phantom.length),
-      count("probes", probed.asked),
-      count("probes_refused_for_money", probed.refused),
+      count("phantom_denials", phantom.length),
+      count("probes", before.asked + probed.asked),
+      count("probes_without_money", before.refused),
+      count("probes_with_money", probed.asked),
+      count("probes_with_money_refused", probed.asked - (probed.answers.ok ?? 0)),
     ],
     notes: [
       `Answers: ${JSON.stringify(answers)}.`,
-      ...probed.phantom.slice(0, 5),
+      `Probes with what was left: ${JSON.stringify(before.answers)}; with money again: ${JSON.stringify(probed.answers)}.`,
+      ...phantom.slice(0, 5),
       "spend: what the provider bills, counted at the provider. overrun: what of it lies above the budget of an agent or a team, whichever is more. overcounted: teams whose provider counts ten tokens for each, with distrust 10.",
     ],
   };

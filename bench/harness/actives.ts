@@ -9,6 +9,7 @@ import type { Clock } from "../../ports/clock.ts";
 import type { Store } from "../../ports/store.ts";
 import type { Times } from "./histogram.ts";
 import { pause } from "./operator.ts";
+import type { SlowTurns } from "./slow-turns.ts";
 
 const TABLE_ROWS = 65_536;
 const AT_ONCE = 64;
@@ -48,7 +49,11 @@ export class Actives {
   /** Brings agents into memory and lends to each what a first request needs. */
   async activate(
     accounts: readonly string[],
-    times: { readonly activation: Times; readonly firstLend: Times },
+    times: {
+      readonly activation: Times;
+      readonly firstLend: Times;
+      readonly slowTurns?: SlowTurns;
+    },
   ): Promise<void> {
     let next = 0;
     const work = async (): Promise<void> => {
@@ -57,9 +62,11 @@ export class Actives {
         const row = this.#owner.allot({ team: 1, agent: 2, contract: NO_CELL });
         if (row === undefined) throw new Error("the table is full");
         this.#rows.set(account, row);
+        const turn = times.slowTurns?.begin();
         const startedNs = this.#clock.monoNs();
         this.host.rowCame(account);
         times.activation.add(this.#clock.monoNs() - startedNs);
+        if (turn !== undefined) times.slowTurns?.end(turn);
         await this.lendMore(account);
         times.firstLend.add(this.#clock.monoNs() - startedNs);
       }

@@ -16,11 +16,14 @@ import {
 } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { NodeService } from "../../proto/gen/altrace/v1/node_service_pb.ts";
 import {
+  AccountLimitsSchema,
   KeySchema,
+  LimitSchema,
   PolicySchema,
   ReviveSchema,
   type SignedRecord,
   SignedRecordSchema,
+  Unit,
 } from "../../proto/gen/altrace/v1/record_pb.ts";
 import type { Ready } from "./start-altrace.ts";
 
@@ -102,6 +105,18 @@ export class Operator implements Disposable {
       this.coordinator.calls.revive({ record }),
     );
     return this.followed(command);
+  }
+
+  /** Sets what an account may spend in all, micro-dollars; resolves when every node has heard so. */
+  async setTotal(account: string, usdMicros: number): Promise<void> {
+    const limit = { unit: Unit.USD_MICROS, window: "total", limit: BigInt(usdMicros) };
+    const value = create(LimitSchema, {
+      of: { case: "accounts", value: create(AccountLimitsSchema, { limits: [limit] }) },
+    });
+    const { command } = await this.#carry(`budget/${account}`, { case: "limit", value }, (record) =>
+      this.coordinator.calls.setLimit({ record }),
+    );
+    await this.followed(command);
   }
 
   /** Waits until a command is done everywhere. */
