@@ -15,6 +15,8 @@ import { SLICE_NS } from "./intake.ts";
 //     gives out its numbers again. Then the mark is worth nothing, and everything is read again.
 // G4. Kills are told without their sequence. A gap that is no larger than what came beyond the mark is no sign of
 //     a loss, or each kill would have every node read the stream at the next policy; the next digest says.
+// G5. A stream that cannot be read keeps no kill from us: while digests say that we lack something, a coordinator
+//     is asked for it after each reading that failed.
 
 export const READ_COUNT = 256;
 /** Records offered to the coordinators after one full reading. */
@@ -61,6 +63,8 @@ export class Repair {
   #wanted: Depth | undefined;
   #running: Promise<void> | undefined;
   #differing = 0;
+  /** By the last digest. */
+  #isLacking = false;
   readonly #backoff: Backoff;
   #isClosed = false;
 
@@ -100,12 +104,14 @@ export class Repair {
   /** A digest had our hash: nothing is missing up to its sequence. */
   noteEqual(lastSeq: number): void {
     this.#differing = 0;
+    this.#isLacking = false;
     this.#unplaced.clear();
     if (lastSeq > this.mark(CONTROL_STREAM)) this.#setMark(CONTROL_STREAM, lastSeq);
   }
 
   /** A digest had another hash. The longer that goes on, the deeper the repair. */
   noteDiffering(): void {
+    this.#isLacking = true;
     if (this.#running) return;
     this.#differing += 1;
     const step = ((this.#differing - 1) % ESCALATION_PERIOD) + 1;
@@ -144,6 +150,7 @@ export class Repair {
         if (!(error instanceof BusFault)) throw error;
         if (this.#isClosed) break;
         this.#deps.onAlarm("repair_failed", error.message);
+        if (depth !== "differences" && this.#isLacking) await this.#deps.takeDifferences();
         await this.#backoff.pause();
         // Not lost, unless something deeper was asked for meanwhile; a later `up` or digest asks too.
         if (this.#deps.bus.isUp()) this.want(depth);

@@ -3,6 +3,7 @@ import { createBusHub } from "../../adapters/in-process-bus.ts";
 import { tellCommitted } from "../../coordinator/tell-committed.ts";
 import { MeshState } from "../../mesh/state.ts";
 import { isKilled } from "../../node/table/scope-cells.ts";
+import { BusFault, type BusMessage } from "../../ports/bus.ts";
 import { twinBus } from "../../ports/twin-bus.ts";
 import { twinRandom } from "../../ports/twin-random.ts";
 import { type TwinStore, twinStore } from "../../ports/twin-store.ts";
@@ -96,12 +97,12 @@ test("a partition closes the node after T; healed, it has every kill and opens a
 });
 
 /** An open node whose stream brings nothing from now on, and kills that only the coordinator knows. */
-async function withoutStream(world: World) {
+async function withoutStream(world: World, brings: () => readonly BusMessage[] = () => []) {
   await world.found();
   let reads = true;
   const bus = new MovableBus(world.hub.connect());
   const read = bus.read.bind(bus);
-  bus.read = async (stream, fromSeq, count) => (reads ? read(stream, fromSeq, count) : []);
+  bus.read = async (stream, fromSeq, count) => (reads ? read(stream, fromSeq, count) : brings());
   const node = new TestNode(world, { bus });
   await node.replica.start();
   await openUp(world, node);
@@ -132,6 +133,17 @@ test("what no stream brings is found by comparing states, in one question for th
   ]);
   expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
   await digests(world, 1);
+  expect(node.isOpen).toBe(true);
+});
+
+test("where every reading of the stream fails, states are compared all the same, and within T", async () => {
+  const world = new World();
+  const { node } = await withoutStream(world, () => {
+    throw new BusFault("timeout", "no leader");
+  });
+  await digests(world, 4);
+  expect(node.replica.state.killed("team/e")).toBe(true);
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
   expect(node.isOpen).toBe(true);
 });
 
