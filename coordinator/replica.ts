@@ -32,6 +32,7 @@ import {
   REVOCATION_STREAM,
 } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
+import { HeardKills } from "./heard-kills.ts";
 import { RecordSubjects } from "./record-subjects.ts";
 import { RECORD_PREFIX, recordKey } from "./store-keys.ts";
 import { StreamView } from "./stream-view.ts";
@@ -63,6 +64,7 @@ export class Replica {
   readonly #onRecord: OnRecord[] = [];
   readonly #subjects = new RecordSubjects();
   readonly #unsaved = new Set<string>();
+  readonly #heard: HeardKills;
   readonly #stops: (() => void)[] = [];
   readonly #stopping = new AbortController();
   #cancelRetry: () => void = () => undefined;
@@ -77,6 +79,7 @@ export class Replica {
   constructor(options: ReplicaOptions) {
     this.#options = options;
     this.trust = new TrustView(options.pin);
+    this.#heard = new HeardKills({ ...options, store: (scope) => void this.reoffer(scope) });
     this.#restore();
   }
 
@@ -109,6 +112,7 @@ export class Replica {
   /** Listens no more. Resolves once the store is no longer used. */
   async stop(): Promise<void> {
     this.#stopping.abort();
+    this.#heard.stop();
     this.#cancelRetry();
     for (const stop of this.#stops.splice(0)) stop();
     await this.#repairing;
@@ -216,6 +220,7 @@ export class Replica {
     const record = this.#opened(message, message.subject, "committed");
     // Whoever may write to the server wrote over a record: the stream keeps one message a subject.
     if (!record && seq) void this.reoffer(this.#subjects.scopeOf(message.subject) ?? "");
+    if (record && seq !== undefined) this.#heard.stored(record);
     if (seq === undefined || record?.parsed.kind === "contract") {
       const isNewHere = record !== undefined && this.take(record);
       if (isNewHere && seq !== undefined) tellCommitted(record, seq, this.#options);
@@ -240,14 +245,16 @@ export class Replica {
   #onFast(message: BusMessage): void {
     const record = this.#opened(message, message.subject, "fast");
     // Anything but a kill waits for its commit: a crash in between must not leave it half known.
-    if (record?.op.case === "kill") this.take(record);
+    if (record?.op.case === "kill" && this.take(record)) this.#heard.heard(record);
   }
 
   #onHeal(message: BusMessage): void {
     const record = this.#opened(message, undefined, "heal");
     if (!record) return;
-    this.take(record);
-    if (record.hashHex === this.state.get(record.scope)?.hashHex) void this.reoffer(record.scope);
+    const isNew = this.take(record);
+    const isCurrent = record.hashHex === this.state.get(record.scope)?.hashHex;
+    // Revoked contracts leave their stream by age, and nodes offer them for as long as they have them.
+    if (isNew || (isCurrent && record.parsed.kind !== "contract")) void this.reoffer(record.scope);
   }
 
   #opened(message: BusMessage, subject: string | undefined, via: string): MeshRecord | undefined {
@@ -360,14 +367,16 @@ export class Replica {
   async #reofferOnce(scope: string): Promise<boolean> {
     const { bus, tell } = this.#options;
     const record = this.state.get(scope);
-    if (!record || record.parsed.kind === "contract") return true;
+    if (!record) return true;
     const subject = controlSubject(record.parsed);
-    const last = await bus.last(CONTROL_STREAM, subject);
+    const isRevocation = record.parsed.kind === "contract";
+    const last = await bus.last(isRevocation ? REVOCATION_STREAM : CONTROL_STREAM, subject);
+    const found = last && this.adopt(last);
     // What is remembered of the stream may no longer be there; only what was just read counts.
     if (!last) this.stream.forget(scope);
-    else if (!this.adopt(last)) this.stream.noteSeq(scope, last.seq as number);
+    else if (!found) this.stream.noteSeq(scope, last.seq as number);
     const current = this.state.get(scope) as MeshRecord;
-    if (this.stream.holds(current)) return true;
+    if (found?.hashHex === current.hashHex) return true;
     const expectSeq = last?.seq ?? 0;
     const msgId = `heal-${current.hashHex.slice(0, 32)}-${expectSeq}`;
     const outcome = await bus.append(subject, current.bytes, { msgId, expectSeq });

@@ -1,5 +1,6 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
+import { HEARD_KILL_STORED_MS } from "../../../coordinator/heard-kills.ts";
 import { nextRecord } from "../../../mesh/record.ts";
 import { openSealed } from "../../../mesh/sealed.ts";
 import type { Bus, BusMessage } from "../../../ports/bus.ts";
@@ -11,6 +12,8 @@ import {
   TrustRole,
   TrustSchema,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
+import { parseScope, type Scope } from "../../../proto/ids.ts";
+import { controlSubject, FAST_PREFIX, withPrefix } from "../../../proto/subjects.ts";
 import { CoordinatorWorld, MESH } from "./coordinator-world.ts";
 
 const SCOPE = "agent/pay/bot";
@@ -84,6 +87,23 @@ describe("what the coordinator hears", () => {
     await world.flush();
     expect(world.store.durable.has(`record/${SCOPE}`)).toBe(true);
   });
+
+  test.each([SCOPE, `contract/${"c".repeat(43)}`])(
+    "a kill of %s that its own coordinator has not stored is stored by one that heard it",
+    async (scope) => {
+      const world = new CoordinatorWorld();
+      await world.founded();
+      const bytes = world.sign(scope, killOp(), world.coordinator);
+      const subject = controlSubject(parseScope(scope) as Scope);
+      const stream = subject.startsWith("alt.rev.") ? "ALT_REV" : "ALT_CTL";
+      world.outside.send(withPrefix(subject, FAST_PREFIX), bytes);
+      await world.pass(HEARD_KILL_STORED_MS - 250);
+      expect(await world.outside.last(stream, subject)).toBeUndefined();
+      await world.pass(500);
+      const last = await world.outside.last(stream, subject);
+      expect(Buffer.from(last?.bytes ?? [])).toEqual(Buffer.from(bytes));
+    },
+  );
 
   test("an older record from a node is not written over a newer one", async () => {
     const world = new CoordinatorWorld();
