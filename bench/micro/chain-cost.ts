@@ -1,11 +1,18 @@
 import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
 import { KnownLinks } from "../../authority/known-links.ts";
 import { readEnvelope } from "../../authority/token.ts";
-import { verifyChain } from "../../authority/verify-chain.ts";
+import { LINK_SEPARATOR, verifyChain } from "../../authority/verify-chain.ts";
 import { LoopKeyCache } from "../../node/loop-key-cache.ts";
 import { namedKey } from "../../node/named-key.ts";
 import type { RowGrant } from "../../node/thread-messages.ts";
-import { chainEnv, chainText, child, OPERATOR, root } from "../../test/support/contract-forge.ts";
+import {
+  chainEnv,
+  chainText,
+  child,
+  HOLDERS,
+  OPERATOR,
+  root,
+} from "../../test/support/contract-forge.ts";
 import { type Cost, costOf, costsOf } from "./cost-of.ts";
 
 const DEPTH = 4;
@@ -18,37 +25,41 @@ function chainOf(depth: number): string {
 }
 
 /**
- * A chain of four delegations of which nothing is known, not even the holders' keys; and in the same minute its
- * five signatures alone, keys imported: what no reading of it can save.
+ * A chain of four delegations of which nothing is known, not even the holders' keys; one of which all but the
+ * last is known, as each delegation is to a node that serves its delegator; and in the same minute the five
+ * signatures of the first alone, keys imported: what no reading of it can save.
  */
-export function coldChainCost(): Readonly<Record<"cold" | "signatures", Cost>> {
+export function unknownChainCost(): Readonly<Record<"cold" | "next" | "signatures", Cost>> {
   const chain = chainOf(DEPTH);
-  const { signingInput, signature } = readEnvelope(root().token);
+  const tokens = chain.split(LINK_SEPARATOR).map(readEnvelope);
+  const keys = [OPERATOR, ...HOLDERS].map(({ publicKey }) => publicKey);
   const verify = ed25519Verifier();
+  const known = new KnownLinks();
+  verifyChain(chainOf(DEPTH - 1), chainEnv({ verify, known }));
+  // What is found out here is forgotten, so that the last link is unknown each time.
+  known.keep = () => undefined;
   return costsOf({
-    cold: () => {
-      const verified = verifyChain(chain, chainEnv({ verify: ed25519Verifier() }));
-      if ("refused" in verified) throw new Error(verified.refused);
-      return verified.links.length;
-    },
+    cold: () => lengthOf(verifyChain(chain, chainEnv({ verify: ed25519Verifier() }))),
+    next: () => lengthOf(verifyChain(chain, chainEnv({ verify: ed25519Verifier(), known }))),
     signatures: () => {
-      for (let link = 0; link <= DEPTH; link += 1) {
-        if (!verify(OPERATOR.publicKey, signingInput, signature)) throw new Error("not signed");
+      for (const [at, { signingInput, signature }] of tokens.entries()) {
+        if (!verify(keys[at] as Uint8Array, signingInput, signature)) throw new Error("not signed");
       }
-      return DEPTH;
+      return tokens.length;
     },
   });
+}
+
+function lengthOf(verified: ReturnType<typeof verifyChain>): number {
+  if ("refused" in verified) throw new Error(verified.refused);
+  return verified.links.length;
 }
 
 /** The same once its links are known: what a node does each half a minute. */
 export function knownChainCost(): number {
   const chain = chainOf(DEPTH);
   const env = chainEnv({ verify: ed25519Verifier(), known: new KnownLinks() });
-  return costOf(() => {
-    const verified = verifyChain(chain, env);
-    if ("refused" in verified) throw new Error(verified.refused);
-    return verified.links.length;
-  });
+  return costOf(() => lengthOf(verifyChain(chain, env)));
 }
 
 /** What it costs to find whose contract a request runs under: its key is read, hashed and looked up. */
