@@ -338,10 +338,11 @@ export class Commands {
       const { scope, bytes, hashHex } = record;
       replica.noteStored(record, seq);
       replica.take(record);
-      // Ours was said before it was stored.
-      if (command.kind === "carried") tellCommitted(record, seq, this.#options);
       const isCurrent = replica.state.get(scope)?.hashHex === hashHex;
       if (isCurrent) also.push({ key: recordKey(scope), value: bytes });
+      // Ours was said before it was stored. Of what a kill has undone meanwhile nobody is told: who has lost that
+      // kill would take it for the last word.
+      if (isCurrent && command.kind === "carried") tellCommitted(record, seq, this.#options);
     }
     await this.#storeSoon(command, also);
     this.#told(command, "command_committed", { seq });

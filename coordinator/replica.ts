@@ -15,7 +15,7 @@ import {
   openRecord,
   restoreRecord,
 } from "../mesh/record.ts";
-import { MeshState } from "../mesh/state.ts";
+import { isGreater, MeshState } from "../mesh/state.ts";
 import { stillCounts } from "../mesh/still-counts.ts";
 import { type TrustPin, TrustView } from "../mesh/trust.ts";
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
@@ -158,9 +158,11 @@ export class Replica {
 
   /**
    * The leader has just stored a record of ours there. A number that was read past before is given out a
-   * second time: the stream was rolled back (R3), and what it lost is offered again.
+   * second time: the stream was rolled back (R3), and what it lost is offered again. Not where ours was overwritten.
    */
   noteStored(record: MeshRecord, seq: number): void {
+    const there = this.stream.recordOf(record.scope);
+    if (there && isGreater(there, record)) return;
     const isGivenAgain = seq <= this.#lastSeq && this.stream.seqOf(record.scope) !== seq;
     this.stream.note(record, seq);
     if (isGivenAgain && record.parsed.kind !== "contract") this.#rolledBack(seq);

@@ -605,6 +605,30 @@ describe("what nodes are told", () => {
     expect(node.state.killed(SCOPE)).toBe(false);
   });
 
+  test("of a revive that a kill has undone is nothing, though it was stored, and the kill's place stays its own", async () => {
+    let isUnanswered = false;
+    const world = new CoordinatorWorld({
+      busFaults: { appendFate: () => (isUnanswered ? "stored_unanswered" : "good") },
+    });
+    await world.founded();
+    const first = await kill(world);
+    await world.until(() => first.committed);
+    isUnanswered = true;
+    const undone = await world.parts.commands.carry(world.sign(SCOPE, revive), ["revive"]);
+    await world.flush();
+    isUnanswered = false;
+    const expectSeq = (await world.outside.last("ALT_CTL", KILL_BOT))?.seq ?? 0;
+    const bytes = world.sign(SCOPE, killed, world.coordinator);
+    const stored = await world.outside.append(KILL_BOT, bytes, { msgId: "other", expectSeq });
+    if (stored === "conflict") throw new Error("the revive is not stored");
+    await world.until(() => undone.committed);
+    await world.flush();
+    expect(about(world, "alt.revive.")).toEqual([]);
+    const { stream } = world.parts.replica;
+    expect(stream.recordOf(SCOPE)?.v).toBe(3);
+    expect(stream.seqOf(SCOPE)).toBe(stored.seq);
+  });
+
   test("of a kill that this coordinator hears first from the stream is the kill, once", async () => {
     const world = new CoordinatorWorld();
     await world.founded();
