@@ -37,6 +37,8 @@ export type FleetAnswer = { readonly id: number } & (
   | { readonly t: "enforced"; readonly atNs: readonly number[] }
 );
 
+/** First byte of a broadcast that is answered at once; any other is checked, and its answer signed. */
+export const UNSIGNED = 0;
 /** Where bare connections hear a broadcast, and the prefix under which they answer. */
 export const BARE_SUBJECT = "bench.bare";
 export const REFERENCE_ACK_PREFIX = "bench.ack.";

@@ -15,8 +15,9 @@ import {
   type FleetStatus,
   REFERENCE_ACK_BYTES,
   REFERENCE_ACK_PREFIX,
+  UNSIGNED,
 } from "./fleet-messages.ts";
-import { LightNode, lightNodeId } from "./light-node.ts";
+import { LightNode, lightNodeId, lightNodeSigner } from "./light-node.ts";
 import { sharedStore } from "./shared-store.ts";
 
 const CONNECTS_AT_ONCE = 32;
@@ -29,6 +30,7 @@ const references: NatsConnection[] = [];
 // Whoever forked it is gone, which may be so before the first node has started.
 process.on("disconnect", () => process.exit(0));
 const store = openLmdbStore(setup.homeDir);
+const { verify } = fileKeys(setup.homeDir);
 const stall = openHostStall(systemClock);
 const nodes = await startNodes();
 
@@ -46,7 +48,6 @@ function tell(said: FleetAnswer): void {
 async function startNodes(): Promise<readonly LightNode[]> {
   const base = JSON.parse(readFileSync(setup.baseFile, "utf8")) as [string, string][];
   const entries = base.map(([key, hex]) => [key, Buffer.from(hex, "hex")] as const);
-  const { verify } = fileKeys(setup.homeDir);
   const operatorPublicKey = Buffer.from(setup.operatorPublicKey, "hex");
   const started: LightNode[] = [];
   await eachOf(numbers, async (no) => {
@@ -109,8 +110,17 @@ function enforcedNs(cmdId: string): readonly number[] {
 async function connectBare(no: number): Promise<void> {
   const connection = await connect({ servers: setup.url.split(","), name: `bare ${no}` });
   references.push(connection);
+  const signer = lightNodeSigner(no);
+  const sig = signer.sign(ACK);
   connection.subscribe(BARE_SUBJECT, {
-    callback: () => connection.publish(`${REFERENCE_ACK_PREFIX}${no}`, ACK),
+    callback: (_error, { data }) => {
+      if (data[0] !== UNSIGNED) {
+        // What no node can leave out: it believes nobody's word, and nobody believes its own.
+        verify(signer.publicKey, ACK, sig);
+        signer.sign(ACK);
+      }
+      connection.publish(`${REFERENCE_ACK_PREFIX}${no}`, ACK);
+    },
   });
   await connection.flush();
 }

@@ -49,9 +49,8 @@ export class OwnCheckpoint {
   }
 
   #look(): void {
-    const { clock, keys, origin, bus, replica, signer } = this.#deps;
-    const checkpoint = this.#read();
-    const key = keys.load(OPERATIONS_KEY);
+    const { clock, origin, bus, replica, signer } = this.#deps;
+    const { checkpoint, key } = this.#read();
     if (checkpoint === undefined || key === undefined) return;
     const isNews = checkpoint !== this.#said;
     const nowNs = clock.monoNs();
@@ -63,12 +62,13 @@ export class OwnCheckpoint {
     this.#saidNs = nowNs;
   }
 
-  /** Undefined: nothing was written yet, or it cannot be read now. */
-  #read(): string | undefined {
+  /** Without a checkpoint or key: nothing was written yet, or it cannot be read now. */
+  #read(): { readonly checkpoint?: string; readonly key?: Signer | undefined } {
+    const { path, keys } = this.#deps;
     try {
-      return readFileSync(this.#deps.path, "utf8");
+      return { checkpoint: readFileSync(path, "utf8"), key: keys.load(OPERATIONS_KEY) };
     } catch {
-      return undefined;
+      return {};
     }
   }
 }
