@@ -1,5 +1,5 @@
 import { benchPolicy } from "../fixtures/policy.ts";
-import type { Axis } from "./axis.ts";
+import { type Axis, RESERVE_WAIT_MS } from "./axis.ts";
 
 /** Agents that a policy names, each with a budget, a table row to come and a place in every look-up. */
 export function agentsAxis(): Axis {
@@ -9,7 +9,8 @@ export function agentsAxis(): Axis {
     points: { full: [1, 10, 100, 1_000, 10_000, 19_990], short: [1, 1_000, 19_990] },
     end: "a policy of more than 20,000 agents is refused; 1,000,000 known ones are the bench `activation`",
     raise: async ({ operator, upstream, keys }, crowd) => {
-      await operator.applyPolicy(benchPolicy({ upstream: upstream.url, crowd }));
+      const policy = { upstream: upstream.url, crowd, reserveWaitMs: RESERVE_WAIT_MS };
+      await operator.applyPolicy(benchPolicy(policy));
       return keys.neighbour;
     },
   };

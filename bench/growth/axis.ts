@@ -1,5 +1,8 @@
 import type { MeshUnderTest } from "../harness/mesh-under-test.ts";
 
+/** What a request costs is asked here, and not how soon a busy machine's ledger has money for it, ms. */
+export const RESERVE_WAIT_MS = 5_000;
+
 /** One thing there can be more of, while a request stays the same. */
 export type Axis = {
   readonly name: string;

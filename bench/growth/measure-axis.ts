@@ -6,7 +6,7 @@ import { treeResidentMib } from "../harness/process-tree.ts";
 import { tellProgress } from "../harness/progress.ts";
 import { type BareProxy, startBareProxy } from "../harness/start-bare-proxy.ts";
 import { untilServed } from "../harness/until-served.ts";
-import type { Axis } from "./axis.ts";
+import { type Axis, RESERVE_WAIT_MS } from "./axis.ts";
 
 /** Streams that are open say something so rarely that it is no load of its own. */
 const HELD_EVERY_MS = 20_000;
@@ -29,6 +29,7 @@ export async function measureAxis(
 ): Promise<readonly Point[]> {
   await using mesh = await startMesh({
     heldEveryMs: HELD_EVERY_MS,
+    reserveWaitMs: RESERVE_WAIT_MS,
     env: { ALTRACE_REGION: "DE" },
   });
   await using bare = await startBareProxy(mesh.upstream.url);

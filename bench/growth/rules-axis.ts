@@ -1,5 +1,5 @@
 import { benchPolicy } from "../fixtures/policy.ts";
-import type { Axis } from "./axis.ts";
+import { type Axis, RESERVE_WAIT_MS } from "./axis.ts";
 
 /** Content rules, each of which every request and every delta is scanned for. */
 export function rulesAxis(): Axis {
@@ -9,7 +9,8 @@ export function rulesAxis(): Axis {
     points: { full: [1, 10, 100, 300, 1_000], short: [1, 100, 1_000] },
     end: "a policy of more than 1,024 content rules is refused",
     raise: async ({ operator, upstream, keys }, rules) => {
-      await operator.applyPolicy(benchPolicy({ upstream: upstream.url, crowd: 0, rules }));
+      const policy = { upstream: upstream.url, crowd: 0, rules, reserveWaitMs: RESERVE_WAIT_MS };
+      await operator.applyPolicy(benchPolicy(policy));
       return keys.neighbour;
     },
   };

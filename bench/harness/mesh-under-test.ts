@@ -37,6 +37,8 @@ export async function startMesh(options: {
   readonly tunnelsTo?: string;
   /** Where `profiler.ts` writes what it sampled of each thread; absent: it is not there. */
   readonly profileDir?: string;
+  /** How long a request waits for money at most; see `benchPolicy`. */
+  readonly reserveWaitMs?: number;
   /** How often a held stream says something; default: as the upstream thinks right. */
   readonly heldEveryMs?: number;
   /** Further settings of the node. */
@@ -64,11 +66,12 @@ export async function startMesh(options: {
   );
   setPriority(GENERATOR_NICENESS);
   const operator = stack.use(new Operator(altrace.ready));
-  const { crowd = 0, tunnelsTo } = options;
+  const { crowd = 0, tunnelsTo, reserveWaitMs } = options;
   const policy = benchPolicy({
     upstream: upstream.url,
     crowd,
     ...(tunnelsTo !== undefined && { tunnelsTo }),
+    ...(reserveWaitMs !== undefined && { reserveWaitMs }),
   });
   await operator.applyPolicy(policy);
   const keys = {
