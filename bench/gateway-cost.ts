@@ -4,11 +4,14 @@ import type { Bench } from "./harness/bench.ts";
 import { costFigures } from "./harness/cost-pairs.ts";
 import { cpuMicros } from "./harness/cpu-time.ts";
 import { startMesh } from "./harness/mesh-under-test.ts";
+import { pause } from "./harness/operator.ts";
 import { interleave, PAIRS_MIN } from "./harness/paired.ts";
 import { startBareProxy } from "./harness/start-bare-proxy.ts";
 
 const SLICE_MS = { full: 6_000, short: 1_500 };
 const WARM_UP_MS = { full: 5_000, short: 1_500 };
+/** Long enough for the kernel's ticks to tell what a node does that nobody asks anything of. */
+const IDLE_MS = { full: 6_000, short: 2_000 };
 
 export const gatewayJson = costBench({
   name: "gateway-json",
@@ -44,6 +47,7 @@ function costBench(of: {
       const warmUpMs = isFull ? WARM_UP_MS.full : WARM_UP_MS.short;
       await altrace(warmUpMs);
       await baseline(warmUpMs);
+      const idle = await idleMicrosPerSecond(mesh.altrace.pid, IDLE_MS[isFull ? "full" : "short"]);
       let requests = 0;
       const counted = (measure: typeof altrace) => async () => {
         const cost = await measure(sliceMs);
@@ -56,15 +60,23 @@ function costBench(of: {
       });
       return {
         load: `${requests} requests on ${CONNECTIONS} connections, in ${PAIRS_MIN} pairs`,
-        figures: costFigures(
-          pairs,
-          { subject: "altrace", baseline: "bare" },
-          budget.cpu_ratio?.must,
-        ),
-        notes: ["CPU of the whole process: all threads of node and coordinator, syncing included."],
+        figures: [
+          ...costFigures(pairs, { subject: "altrace", baseline: "bare" }, budget.cpu_ratio?.must),
+          { name: "idle_cpu_us_per_s", value: idle, unit: "us" },
+        ],
+        notes: [
+          "CPU of the whole process: all threads of node and coordinator, syncing included, and what it does idle.",
+        ],
       };
     },
   };
+}
+
+/** What the process uses in a second without a request; it is in the figure of a request too. */
+async function idleMicrosPerSecond(pid: number, ms: number): Promise<number> {
+  const before = cpuMicros(pid);
+  await pause(ms);
+  return ((cpuMicros(pid) - before) * 1_000) / ms;
 }
 
 type Cost = { readonly cpuMicrosPerRequest: number; readonly requests: number };
