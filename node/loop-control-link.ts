@@ -2,6 +2,7 @@ import type { Cancel, Clock } from "../ports/clock.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, Standing } from "./decision/facts.ts";
 import type { HoldInfo } from "./open-holds.ts";
+import { isNews, SettledItems } from "./settled-items.ts";
 import type { StrangerNews } from "./stranger-sightings.ts";
 import type {
   AgentEvent,
@@ -28,7 +29,7 @@ export const ITEMS_PER_MESSAGE_MAX = 512;
  * How long what the control thread need not know at once waits for more of its kind, ms. Each message
  * wakes that thread, which costs both threads more than most requests' own decision.
  */
-export const GATHER_MS = 5;
+export const GATHER_MS = 20;
 /**
  * Events a second that no score depends on: they only show what an agent did last, and a killed
  * agent that keeps asking must not occupy the control thread.
@@ -128,7 +129,7 @@ export class ControlThreadLink implements ControlLink {
   /** By model; models are those of policy, so there are never many. */
   readonly #distrust = new Map<string, { readonly distrustMilli: number; readonly era: number }>();
   #lastId = 0;
-  #settledItems: SettledItem[] = [];
+  readonly #settledItems = new SettledItems();
   #events: AgentEvent[] = [];
   /** It is planned for the end of this turn. */
   #flushPlanned = false;
@@ -189,9 +190,8 @@ export class ControlThreadLink implements ControlLink {
 
   settled(item: SettledItem): void {
     if (item.distrustMilli !== undefined) this.#onBilled(item.model, item.distrustMilli);
-    this.#settledItems.push(item);
-    const isNews = item.uncovered !== undefined || item.distrustMilli !== undefined;
-    this.#planFlush(this.#settledItems.length, isNews);
+    this.#settledItems.add(item);
+    this.#planFlush(this.#settledItems.count, isNews(item));
   }
 
   event(event: AgentEvent): void {
@@ -237,9 +237,8 @@ export class ControlThreadLink implements ControlLink {
   flush(): void {
     this.#cancelGathering?.();
     this.#cancelGathering = undefined;
-    if (this.#settledItems.length > 0) {
-      this.#send({ t: "settled", items: this.#settledItems });
-      this.#settledItems = [];
+    if (this.#settledItems.count > 0) {
+      this.#send({ t: "settled", items: this.#settledItems.take() });
     }
     if (this.#events.length > 0) {
       this.#send({ t: "events", items: this.#events });
@@ -336,10 +335,10 @@ export class ControlThreadLink implements ControlLink {
     return ++this.#shown <= SHOWN_EVENTS_PER_SECOND_MAX;
   }
 
-  #planFlush(gathered: number, isNews: boolean): void {
+  #planFlush(gathered: number, isUrgent: boolean): void {
     if (gathered >= ITEMS_PER_MESSAGE_MAX) {
       this.flush();
-    } else if (!isNews) {
+    } else if (!isUrgent) {
       this.#cancelGathering ??= this.#options.clock.after(GATHER_MS, () => this.flush());
     } else if (!this.#flushPlanned) {
       this.#flushPlanned = true;

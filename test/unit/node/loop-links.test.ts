@@ -328,11 +328,11 @@ describe("the link to the control thread", () => {
   const settledItem = (requestId: string): SettledItem => ({
     requestId,
     agentId: "red/worker",
-    row: 7,
+    row: Number(requestId),
     generation: 3,
     held: COST,
     spent: COST,
-    overrunHeldMicros: 0n,
+    overrunHeldMicros: 3n,
     overrunSpentMicros: 0n,
     model: "demo/small",
   });
@@ -400,6 +400,29 @@ describe("the link to the control thread", () => {
       ["events", 3],
       ["settled", 1],
     ]);
+  });
+
+  test("tells what a row settled as one sum, and what is news of it by itself", async () => {
+    const { link, control, clock } = controlWorld();
+    const at = (requestId: string, row: number, generation: number, overrunSpentMicros = 0n) =>
+      link.settled({ ...settledItem(requestId), row, generation, overrunSpentMicros });
+    at("1", 7, 1);
+    at("2", 8, 1);
+    at("3", 7, 1);
+    at("4", 7, 1, 5n);
+    // The row has become another account's.
+    at("5", 7, 2);
+    at("6", 7, 2);
+    clock.advance(GATHER_MS);
+    const [message] = await control.got(1);
+    const items = message?.t === "settled" ? message.items : [];
+    expect(items.map((item) => [item.requestId, item.spent.tokens, item.held.calls])).toEqual([
+      ["3", 12n, 2n],
+      ["2", 6n, 1n],
+      ["4", 6n, 1n],
+      ["6", 12n, 2n],
+    ]);
+    expect(items.map(({ overrunHeldMicros }) => overrunHeldMicros)).toEqual([6n, 3n, 3n, 6n]);
   });
 
   test("gathers over turns what nobody waits for, and sends at once what counts", async () => {
