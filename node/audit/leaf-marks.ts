@@ -11,8 +11,11 @@
 import { LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import type { LeafScan } from "../../audit/scan-leaf.ts";
 
-/** Leaves of one writer that are remembered: what 10,000 records a second write in a tenth of one. */
-export const MARKS_KEPT = 1_024;
+/**
+ * Leaves of one writer that are remembered: what 10,000 records a second write in four fifths of one. A
+ * checkpoint waits a dozen times for the disk, which may take a tenth of a second each time.
+ */
+export const MARKS_KEPT = 8_192;
 /** Numbers of a slot, in their order: the key, then what it is the key of. */
 const MEMBERS = 8;
 const [END, FILE, EP, SEQ, KIND, RID, T_LOW, T_HIGH] = [0, 1, 2, 3, 4, 5, 6, 7] as const;
