@@ -41,6 +41,7 @@ import {
   type KernelRecord,
   type KeyRecord,
   type KillRecord,
+  type LogRecord,
   type PassedBytes,
   type Place,
   type PolicyRecord,
@@ -74,6 +75,8 @@ const sha256Hex = plainText(/^[0-9a-f]{64}$/, 64);
 const stageLetters = plainText(/^[PDS-]{14}$/, STAGES);
 // A plus sign would break the origin's use as the name of a key.
 const origin = plainText(/^[\x21\x23-\x2a\x2c-\x5b\x5d-\x7e]+$/, 255);
+/** An origin, eight digits and the key in base64. */
+const vkey = plainText(VISIBLE, 320);
 const printableText = longText(CLIENT_ID_CHARS_MAX);
 const clientId: Writer = (value) => {
   if (typeof value === "string" && !/^[\x20-\x7e]*$/.test(value)) {
@@ -304,6 +307,12 @@ const KINDS: { readonly [K in AuditRecord["k"]]: (k: K) => Writer } = {
     origin: must(origin),
     rc: must(reason),
     prev: may(longText(QUOTED_CHECKPOINT_CHARS_MAX)),
+  }),
+  log: kind<LogRecord>({
+    origin: must(origin),
+    vkey: must(vkey),
+    size: must(count),
+    root: must(sha256Hex),
   }),
   close: kind<CloseRecord>({ rc: must(reason) }),
   redact: kind<RedactRecord>({ kid: must(token), by: must(token), rc: must(reason) }),

@@ -1,5 +1,6 @@
 import type { CallFields } from "./call-fields.ts";
 import type { CommandOp } from "./command-op.ts";
+import type { LogFields } from "./log-fields.ts";
 
 /**
  * The records of the audit log, as types: what a leaf says before it becomes bytes.
@@ -339,12 +340,11 @@ export type GenesisRecord = Common & {
   readonly prev?: string;
 };
 
-/** The last leaf of a log. */
-export type CloseRecord = Common & {
-  readonly k: "close";
-  /** Why, snake_case. */
-  readonly rc: string;
-};
+/** The last leaf of a log; `rc` says why, snake_case. */
+export type CloseRecord = Common & { readonly k: "close"; readonly rc: string };
+
+/** A log that must exist, in a coordinator's own log. */
+export type LogRecord = Common & { readonly k: "log" } & LogFields;
 
 /** A pseudonym key was erased: the records that carry it can no longer be linked to a person. */
 export type RedactRecord = Common & {
@@ -374,6 +374,7 @@ export type AuditRecord =
   | KernelRecord
   | GenesisRecord
   | CloseRecord
+  | LogRecord
   | RedactRecord;
 
 /** A record with its place in a log. */

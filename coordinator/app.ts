@@ -27,7 +27,7 @@ import { issuedPath, socketPath } from "./found-mesh.ts";
 import { exposureUsdMicros } from "./ledger-view.ts";
 import { CoordinatorMetrics } from "./metrics.ts";
 import { IssuedCertificates } from "./operations/issued-certificates.ts";
-import { enrolled, noteIn } from "./operations/note-in.ts";
+import { enrolled, noteIn, noteLogsIn } from "./operations/note-in.ts";
 import { operationsFolder, operationsOrigin } from "./operations/operations-log.ts";
 import { OwnCheckpoint } from "./operations/own-checkpoint.ts";
 import { type NoteCall, recordedCalls } from "./operations/recorded-calls.ts";
@@ -152,6 +152,7 @@ export async function buildCoordinator(
     enrolmentSigner,
     witnessSigner,
     outsideLogs: logsFile === undefined ? [] : readOutsideLogs(readFileSync(logsFile), pin.mesh),
+    ...(archive && { noteLog: noteLogsIn(archive, ports.clock) }),
     placementOf: (replica) => new PolicyPlacement(replica),
     limitsOf: ports.limitsOf ?? limitsOfPolicy,
     readAhead: (bundle) => policyInSlices(bundle, ports.clock),
@@ -275,6 +276,9 @@ class RunningCoordinator implements Coordinator {
     this.#keepHouse();
     tell("started", { mesh: this.mesh, replica: config.replicaId });
     void note({ op: "start", rc: "ok", via: "home" });
+    parts.witness.noteKnown().catch((error) => {
+      tell("handler_failed", { method: "note-logs", error: String(error) });
+    });
   }
 
   notReady(): readonly NotReady[] {

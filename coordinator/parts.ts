@@ -36,7 +36,7 @@ import { requestHandlers } from "./request-handlers.ts";
 import { coordinatorService } from "./service.ts";
 import { Standings } from "./standings.ts";
 import { SyncPace } from "./sync-pace.ts";
-import { Witness } from "./witness.ts";
+import { type NoteLog, Witness } from "./witness.ts";
 
 /** What every part is made of. */
 export type PartsInput = {
@@ -56,6 +56,8 @@ export type PartsInput = {
   readonly witnessSigner: Signer;
   /** Keys of logs from outside of the mesh that are cosigned too. */
   readonly outsideLogs: readonly VerifierKey[];
+  /** Writes down which logs must exist. */
+  readonly noteLog?: NoteLog;
   readonly placementOf: (replica: Replica) => Placement;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   /** Reads a bundle in slices, before it is anybody's policy. */
@@ -124,6 +126,7 @@ export function buildParts(input: PartsInput): Parts {
     replicaId: input.config.replicaId,
     signer: input.witnessSigner,
     outside: input.outsideLogs,
+    ...(input.noteLog && { noteLog: input.noteLog }),
   });
   const peerLogs = new PeerLogs({
     ...input,

@@ -6,7 +6,9 @@
 //     after it: two requests that cross cannot both be cosigned.
 // X3. A log from outside of the mesh is known from the operator's file alone, and kept apart: it is none that
 //     must exist.
-// X4. Checkpoints that contradict each other are kept, and nobody can fill the disk with them. Two of one size
+// X4. A log of the mesh is in the coordinator's own log, a Merkle tree that is signed over, before it is cosigned for
+//     the first time, and again while it grows: whoever takes it out of the list must rewrite that.
+// X5. Checkpoints that contradict each other are kept, and nobody can fill the disk with them. Two of one size
 //     speak for themselves, whoever brings them. A proof that leads nowhere is held against a log only when its
 //     own node has sent it: anybody can make one.
 
@@ -39,6 +41,8 @@ import { EVIDENCE_PREFIX, evidenceKey, LOG_PREFIX, logKey, outsideLogKey } from 
 export const LOG_EPOCHS_MAX = 1_024;
 /** Pairs of contradicting checkpoints that are kept of one log, of each kind. */
 export const EVIDENCE_MAX = 16;
+/** A log that grows is written down anew after this, ms. */
+const NOTE_EVERY_MS = 60_000;
 /** Requests that crossed this one before it is given up, to be asked again. */
 const CROSSINGS_MAX = 8;
 
@@ -52,11 +56,18 @@ export type WitnessOptions = {
   readonly tell: Tell;
   /** Keys of logs from outside of the mesh, each named after its log. */
   readonly outside?: readonly VerifierKey[];
+  /** Writes a log down in the coordinator's own; without it, as in a test, nobody does. */
+  readonly noteLog?: NoteLog;
 };
+
+/** Resolves once the log is written down; to the words of a fault where that is not known. */
+export type NoteLog = (
+  log: Pick<KnownLog, "origin" | "vkey" | "size" | "root">,
+) => Promise<string | undefined>;
 
 /** The answer of the tlog-witness protocol, and what the log needs when it was left behind. */
 export type WitnessSaid = {
-  /** As over HTTP: 200, 400, 403, 404, 409, 422. */
+  /** As over HTTP: 200, 400, 403, 404, 409, 422; 503: the coordinator cannot write its own log. */
   readonly status: number;
   /** 200: the signature line. 409: the size. Else why, for people. */
   readonly body: string;
@@ -75,6 +86,8 @@ export type KnownLog = {
   /** The checkpoint that was cosigned last, with that cosignature; empty: none yet. */
   readonly checkpoint: string;
   readonly cosignedAtMs: number;
+  /** When it was last written down in the coordinator's own log; absent: it never was. */
+  readonly notedAtMs?: number;
 };
 
 /** What a coordinator's cosignatures are checked by. */
@@ -210,17 +223,24 @@ export class Witness {
   ): Promise<WitnessSaid | undefined> {
     const { store, clock } = this.#options;
     const nowMs = clock.nowMs();
+    const root = Buffer.from(next.root).toString("hex");
+    const before = stored && readLog(stored);
+    const notedAtMs = await this.#note({ origin, vkey, size: next.size, root }, key, before);
+    if (notedAtMs === undefined) {
+      return { ...said(503, "the coordinator cannot write its own log"), cosigned: "" };
+    }
     const line = cosignCheckpoint(text, this.#signer, Math.floor(nowMs / 1_000));
-    const known = stored && readLog(stored);
+    const known = before;
     const log: KnownLog = {
       origin,
       node,
       vkey,
       openedAtMs: known?.openedAtMs ?? nowMs,
       size: next.size,
-      root: Buffer.from(next.root).toString("hex"),
+      root,
       checkpoint: next.checkpoint + line,
       cosignedAtMs: nowMs,
+      ...(notedAtMs > 0 && { notedAtMs }),
     };
     const value = Buffer.from(JSON.stringify(log));
     const outcome = await store.commit([{ key, value }], { key, value: stored });
@@ -228,6 +248,42 @@ export class Witness {
     this.#atHash.set(sha256Hex(origin), key);
     if (known === undefined) this.#options.tell("log_opened", { node, origin });
     return { status: 200, body: line, cosigned: log.checkpoint };
+  }
+
+  /**
+   * X4. Writes the log down where that is due.
+   *
+   * @returns When it was last written down, 0 for never. Undefined: it never was, and cannot be.
+   */
+  async #note(
+    log: Pick<KnownLog, "origin" | "vkey" | "size" | "root">,
+    at: string,
+    known: KnownLog | undefined,
+  ): Promise<number | undefined> {
+    const { noteLog, clock } = this.#options;
+    // One from outside of the mesh is none that must exist.
+    if (noteLog === undefined || at !== logKey(log.origin)) return 0;
+    const nowMs = clock.nowMs();
+    const { notedAtMs } = known ?? {};
+    if (notedAtMs !== undefined && Math.abs(nowMs - notedAtMs) < NOTE_EVERY_MS) return notedAtMs;
+    return (await noteLog(log)) === undefined ? nowMs : notedAtMs;
+  }
+
+  /**
+   * X4. Writes down what earlier versions of this program have cosigned and not written down. For once,
+   * at the start.
+   */
+  async noteKnown(): Promise<void> {
+    const { noteLog, store, clock } = this.#options;
+    if (noteLog === undefined) return;
+    for (const [key, value] of store.list(LOG_PREFIX)) {
+      const log = readLog(value);
+      if (log === undefined || log.notedAtMs !== undefined) continue;
+      if ((await noteLog(log)) !== undefined) return;
+      const noted = Buffer.from(JSON.stringify({ ...log, notedAtMs: clock.nowMs() }));
+      // A cosignature in between has written it down itself.
+      await store.commit([{ key, value: noted }], { key, value });
+    }
   }
 
   async #refuse(

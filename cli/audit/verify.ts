@@ -1,14 +1,18 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { systemClock } from "../../adapters/system-clock.ts";
 import { headOf, openCheckpoint } from "../../audit/checkpoint.ts";
 import { minimumOf } from "../../audit/log-minimum.ts";
 import type { LogPolicy } from "../../audit/log-policy.ts";
 import type { SealedRecord } from "../../audit/record.ts";
 import { encodeVkey, type VerifierKey } from "../../audit/signed-note.ts";
 import { type Anchor, type VerifyReport, verifyLog } from "../../audit/verify-log.ts";
+import { operationsFolder } from "../../coordinator/operations/operations-log.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import type { Output } from "../output.ts";
 import { entryAt, sizeOf } from "./entries.ts";
 import { knownLogs } from "./known-logs.ts";
+import { anchorOf, disappeared, isOwnLog, listedLogs, withOtherKey } from "./listed-logs.ts";
 import {
   type CheckpointFile,
   checkpointFiles,
@@ -57,24 +61,39 @@ export type LogVerdict = {
 export async function verifyLogs(context: CommandContext, options: VerifyOptions): Promise<void> {
   const { output } = context;
   const { folder, places, policy, kept = [] } = await logsToVerify(context, options);
+  const isHere = options.archive !== true && options.offline === undefined;
   const missing = policy.logs.filter(({ name }) => !places.some((one) => one.origin === name));
   const given = options.witnessed === undefined ? [] : checkpointFiles(options.witnessed);
+  const listed = listedLogs(places);
+  // Copies that were made one after the other need not be of one moment.
+  const asListed = listed.filter(({ origin, size }) => isHere || sizeAt(places, origin) >= size);
   const copies = kept.map((one) => ({ ...one, isLater: isLaterThan(places, one) }));
   const behind = copies.filter(({ isLater }) => isLater).map(({ path }) => path);
   const anchors = [
     ...anchorsIn([...given, ...copies.filter(({ isLater }) => !isLater)], policy),
     ...anchorsIn(places.flatMap(quotedBy).filter(isOf(policy)), policy),
+    ...asListed.map(anchorOf),
   ];
   const against = { policy, anchors, mayBePruned: options.archive !== true };
   const verdicts = places.map((place) => verifyOne(place, against, output));
-  const unseen = missing.map(({ name }) => name);
-  const findings = verdicts.reduce((sum, verdict) => sum + verdict.findings.length, unseen.length);
-  const answer = { ok: findings === 0, missing_logs: unseen, behind_logs: behind, logs: verdicts };
+  const here = isHere ? [...places, ...homeLogs(context.home)] : places;
+  const gone = disappeared(mayBeComplete(policy) ? listed : [], {
+    ...{ places: here, nowMs: systemClock.nowMs() },
+    ...(isHere && { home: context.home }),
+  }).filter(({ origin }) => !missing.some(({ name }) => name === origin));
+  const unseen = [...missing.map(({ name }) => name), ...gone.map(({ origin }) => origin)];
+  const rekeyed = withOtherKey(listed, policy.logs).map(({ origin }) => origin);
+  const ofLogs = verdicts.reduce((sum, verdict) => sum + verdict.findings.length, 0);
+  const findings = ofLogs + unseen.length + rekeyed.length;
+  const answer = {
+    ...{ ok: findings === 0, missing_logs: unseen, rekeyed_logs: rekeyed },
+    ...{ behind_logs: behind, listed_logs: listed.length, logs: verdicts },
+  };
   output.result(answer, () => {
     for (const verdict of verdicts) print(verdict, output);
     for (const name of behind) output.line(`${name}  more of it was cosigned than is here by now`);
-    for (const name of unseen)
-      output.line(`${name}  log_missing  its key is known, and it is not here`);
+    for (const name of unseen) output.line(`${name}  log_missing  it must exist, and is not here`);
+    for (const name of rekeyed) output.line(`${name}  log_rekeyed  it was listed with another key`);
   });
   if (findings > 0) throw new CommandError(`${folder}: ${findings} findings`);
 }
@@ -119,7 +138,12 @@ async function logsToVerify(context: CommandContext, options: VerifyOptions): Pr
   if (archive === true) {
     const known = await knownLogs(context);
     const policy = keys === undefined ? known.policy : readKeysFile(keys);
-    return { folder, places: logsBelow(folder), policy, kept: known.checkpoints };
+    const own = existsSync(operationsFolder(context.home))
+      ? logsBelow(operationsFolder(context.home))
+      : [];
+    const logs = [...policy.logs, ...(keys === undefined ? ownKeys(context.home, own) : [])];
+    const places = [...logsBelow(folder), ...own];
+    return { folder, places, policy: { ...policy, logs }, kept: known.checkpoints };
   }
   if (offline !== undefined) {
     if (keys === undefined) throw new CommandError("--offline needs --keys <file>", 2);
@@ -138,6 +162,17 @@ async function logsToVerify(context: CommandContext, options: VerifyOptions): Pr
 function isLaterThan(places: readonly LogPlace[], { path, bytes }: CheckpointFile): boolean {
   const place = places.find(({ origin }) => origin === path);
   return place !== undefined && (headOf(bytes.toString("utf8"))?.size ?? 0) > sizeOf(place);
+}
+
+/** Whoever asks about coordinators' own logs alone does not say that the others are here. */
+function mayBeComplete({ logs }: LogPolicy): boolean {
+  return logs.some((key) => !isOwnLog({ origin: key.name }));
+}
+
+/** By the log's own word; 0 where it is not here. */
+function sizeAt(places: readonly LogPlace[], origin: string): number {
+  const place = places.find((one) => one.origin === origin);
+  return place === undefined ? 0 : sizeOf(place);
 }
 
 /** A folder that is one log itself may lie anywhere: the only key there is names it. */

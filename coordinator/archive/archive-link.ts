@@ -2,7 +2,7 @@ import { Worker } from "node:worker_threads";
 import type { CoordinatorPorts } from "../app.ts";
 import { archiveFolder, type CoordinatorConfig } from "../config.ts";
 import { CallsUnderWay } from "../operations/calls-under-way.ts";
-import type { CallEntry } from "../operations/operations-log.ts";
+import type { OwnEntry } from "../operations/operations-log.ts";
 import type { ArchiveAnswer, ArchiveAsk } from "./archive.ts";
 import type { ArchiveWorkerData, FromArchive, ToArchive } from "./archive-worker.ts";
 
@@ -29,10 +29,10 @@ export type ArchiveLink = {
   readonly keepsCopies: boolean;
   add(node: string, ask: ArchiveAsk): Promise<LinkAnswer>;
   /**
-   * Writes a call into the coordinator's own log. Resolves once it is on the disk and signed over; to the
+   * Writes a call, or a log that must exist, into the coordinator's own log. Resolves once it is on the disk and signed over; to the
    * words of a fault where that is not known.
    */
-  record(call: CallEntry): Promise<string | undefined>;
+  record(call: OwnEntry): Promise<string | undefined>;
   /** Resolves once everything that was taken is on the disk. */
   close(): Promise<void>;
 };

@@ -6,10 +6,10 @@ import { parseVkey } from "../../audit/signed-note.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { keysPath } from "../found-mesh.ts";
 import {
-  type CallEntry,
   OPERATIONS_KEY,
   OperationsLog,
   type OperationsName,
+  type OwnEntry,
 } from "../operations/operations-log.ts";
 import { Archive, type ArchiveAnswer, type ArchiveAsk } from "./archive.ts";
 import { Retirement } from "./retirement.ts";
@@ -35,7 +35,7 @@ const TURN_EVERY_MS = { busy: 50, idle: 30_000 } as const;
 
 export type ToArchive =
   | { readonly t: "take"; readonly id: number; readonly ask: ArchiveAsk }
-  | { readonly t: "record"; readonly calls: readonly CallEntry[] }
+  | { readonly t: "record"; readonly calls: readonly OwnEntry[] }
   /** Bring everything to the disk and end. */
   | { readonly t: "stop" };
 
@@ -56,7 +56,7 @@ function run({ copies, operations }: ArchiveWorkerData): void {
   const archive = copies && new Archive({ ...copies, disk: machineDisk });
   const stopRetiring = copies && archive ? retireOld(copies, archive, post) : () => undefined;
   let log: OperationsLog | undefined;
-  const record = (calls: readonly CallEntry[]): FromArchive => {
+  const record = (calls: readonly OwnEntry[]): FromArchive => {
     try {
       log ??= openOperations(operations);
       log.append(calls);

@@ -1,27 +1,27 @@
-import type { CallEntry } from "./operations-log.ts";
+import type { OwnEntry } from "./operations-log.ts";
 
 /** Calls that wait to be written down; what comes beyond is refused. */
 const CALLS_WAITING_MAX = 10_000;
 
 type Waiting = {
-  readonly call: CallEntry;
+  readonly call: OwnEntry;
   readonly tell: (fault: string | undefined) => void;
 };
 
 /** Calls on their way to the log: while some are being written, others gather for the next write. */
 export class CallsUnderWay {
-  readonly #send: (calls: readonly CallEntry[]) => void;
+  readonly #send: (calls: readonly OwnEntry[]) => void;
   #gathered: Waiting[] = [];
   #sent: readonly Waiting[] = [];
   #isEnded = false;
   #onIdle: () => void = () => undefined;
 
-  constructor(send: (calls: readonly CallEntry[]) => void) {
+  constructor(send: (calls: readonly OwnEntry[]) => void) {
     this.#send = send;
   }
 
   /** Resolves once the call is on the disk; to the words of a fault where that is not known. */
-  add(call: CallEntry): Promise<string | undefined> {
+  add(call: OwnEntry): Promise<string | undefined> {
     if (this.#isEnded) return Promise.resolve(ENDED);
     if (this.#gathered.length >= CALLS_WAITING_MAX) return Promise.resolve("too many calls wait");
     return new Promise((tell) => {

@@ -1,6 +1,7 @@
 import type { Clock } from "../../ports/clock.ts";
 import type { ArchiveLink } from "../archive/archive-link.ts";
 import type { Tell } from "../events.ts";
+import type { NoteLog } from "../witness.ts";
 import type { NoteCall, NotedCall } from "./recorded-calls.ts";
 
 /** Writes calls into the coordinator's own log. Where it has none, as in a test, nothing is written. */
@@ -16,4 +17,10 @@ export function noteIn(archive: ArchiveLink | undefined, clock: Clock, tell: Tel
 /** A node that used its token. */
 export function enrolled({ node }: Readonly<Record<string, unknown>> = {}): NotedCall {
   return { op: "enrol", rc: "ok", via: "mesh", scope: `node/${node}` };
+}
+
+/** Writes down in the coordinator's own log which logs must exist. */
+export function noteLogsIn(archive: Pick<ArchiveLink, "record">, clock: Clock): NoteLog {
+  return ({ origin, vkey, size, root }) =>
+    archive.record({ k: "log", t: clock.nowMs(), origin, vkey, size, root });
 }

@@ -1,5 +1,6 @@
 /**
- * A coordinator's own log: what it was asked to do, by whom, and what it answered. It has the files and the
+ * A coordinator's own log: what it was asked to do, by whom, and what it answered, and every log of a node that
+ * must exist. It has the files and the
  * signatures of a node's log, so whatever verifies one verifies the other.
  *
  * O1. A record is on the disk, and signed over, before `append` returns.
@@ -18,7 +19,7 @@ import { decodeRecord, encodeLeaf, sealLeaf } from "../../audit/leaf.ts";
 import { LINT_LIMITS } from "../../audit/leaf-lint.ts";
 import { LogFiles } from "../../audit/log-files.ts";
 import { rootAt, sameHash } from "../../audit/merkle.ts";
-import type { AuditRecord, CallRecord } from "../../audit/record.ts";
+import type { AuditRecord, CallRecord, LogRecord } from "../../audit/record.ts";
 import { KEY_TYPES, type NoteSigner, verifierKey } from "../../audit/signed-note.ts";
 import {
   CHECKPOINT_PATH,
@@ -44,6 +45,10 @@ export type OperationsName = {
 
 /** What is said of a call; the log adds whose it is. */
 export type CallEntry = Omit<CallRecord, "v" | "k" | "node">;
+
+/** What is said of a log that must exist. */
+export type LogEntry = Omit<LogRecord, "v" | "node">;
+export type OwnEntry = CallEntry | LogEntry;
 
 /** The log's identity, and the name of its key. No node's log is called so: theirs have one part less. */
 export function operationsOrigin({ mesh, replica }: OperationsName): string {
@@ -86,14 +91,14 @@ export class OperationsLog {
   }
 
   /**
-   * Writes calls down, in their order; at least one.
+   * Writes down what was asked of the coordinator, and which logs there are, in their order; at least one.
    *
    * @throws AuditFault, RecordError, or what the disk reports: none of them is certain to be there.
    */
-  append(calls: readonly CallEntry[]): void {
+  append(calls: readonly OwnEntry[]): void {
     this.#log ??= this.#opened();
     const log = this.#log;
-    const first = calls[0] as CallEntry;
+    const first = calls[0] as OwnEntry;
     const records = [
       ...this.#before(first.t, log.next),
       ...calls.map((call) => this.#record(call)),
@@ -129,8 +134,9 @@ export class OperationsLog {
     return [{ ...head, k: "clock", step_ms: stepMs }];
   }
 
-  #record(call: CallEntry): CallRecord {
-    return { v: 1, k: "call", node: this.#node, ...call };
+  #record(entry: OwnEntry): CallRecord | LogRecord {
+    const head = { v: 1, node: this.#node } as const;
+    return "k" in entry ? { ...head, ...entry } : { ...head, k: "call", ...entry };
   }
 
   /** O2. */

@@ -167,7 +167,8 @@ test("every order of an operator is in the log of the node that carries it out, 
   expect((await here("audit", "verify")).code).toBe(0);
 });
 
-test("what was asked of the coordinator is in a log of its own, which verifies", async () => {
+test("what was asked of the coordinator, and which logs there are, is in a log of its own", async () => {
+  const keyLine = readFileSync(keys, "utf8").trim();
   const token = await here("--json", "token", "edge-9");
   expect(token.code).toBe(0);
   const { stdout } = await here("audit", "query", "--own", "--kind", "call", "--json");
@@ -184,6 +185,12 @@ test("what was asked of the coordinator is in a log of its own, which verifies",
       "create_enrolment_token ok node/edge-9",
     ]),
   );
+  const listed = await here("audit", "query", "--own", "--kind", "log", "--json");
+  expect(JSON.parse(listed.stdout)).toMatchObject({
+    records: expect.arrayContaining([
+      expect.objectContaining({ origin: expect.stringContaining("/node-1/e1"), vkey: keyLine }),
+    ]),
+  });
   const own = join(auditor.path, "own");
   const ownKeys = join(auditor.path, "own.keys");
   writeFileSync(ownKeys, (await here("audit", "keys", "--own")).stdout);

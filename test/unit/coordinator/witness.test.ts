@@ -10,7 +10,7 @@ import { consistencyProof } from "../../../audit/merkle.ts";
 import { encodeNote, encodeVkey, KEY_TYPES, parseVkey } from "../../../audit/signed-note.ts";
 import { readTile, subtreesFromTiles } from "../../../audit/tiles.ts";
 import { encodeAddCheckpoint } from "../../../audit/witness.ts";
-import { EVIDENCE_MAX, Witness } from "../../../coordinator/witness.ts";
+import { EVIDENCE_MAX, type NoteLog, Witness } from "../../../coordinator/witness.ts";
 import { WitnessLink } from "../../../node/audit/witness-link.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinKeys } from "../../../ports/twin-keys.ts";
@@ -44,7 +44,7 @@ function bodyFrom(oldSize: number, log: Made): Buffer {
   return Buffer.from(encodeAddCheckpoint({ oldSize, proof, checkpoint: log.checkpoint }));
 }
 
-function setUp() {
+function setUp(noteLog?: NoteLog) {
   const store = twinStore({});
   const told: string[] = [];
   const clock = twinClock();
@@ -55,11 +55,43 @@ function setUp() {
     store,
     clock,
     tell: (event) => told.push(event),
+    ...(noteLog && { noteLog }),
   });
   return { store, told, clock, witness };
 }
 
 describe("the coordinator as a witness", () => {
+  test("X4: a log is written down before it is cosigned, and while it grows once a minute", async () => {
+    const noted: number[] = [];
+    let fault: string | undefined = "the disk is full";
+    const { witness, store, clock } = setUp(async ({ size, vkey, origin }) => {
+      expect([vkey, origin]).toEqual([VKEY, ORIGIN]);
+      if (fault === undefined) noted.push(size);
+      return fault;
+    });
+    const refused = await witness.add("node-7", VKEY, bodyFrom(0, made(100)));
+    expect([refused.status, witness.logs()]).toEqual([503, []]);
+    fault = undefined;
+    expect((await witness.add("node-7", VKEY, bodyFrom(0, made(100)))).status).toBe(200);
+    expect((await witness.add("node-7", VKEY, bodyFrom(100, made(200)))).status).toBe(200);
+    expect(noted).toEqual([100]);
+    clock.advance(60_000);
+    // What is listed already is cosigned whatever its own log says, and written down later.
+    fault = "the disk is full";
+    expect((await witness.add("node-7", VKEY, bodyFrom(200, made(250)))).status).toBe(200);
+    fault = undefined;
+    expect((await witness.add("node-7", VKEY, bodyFrom(250, made(300)))).status).toBe(200);
+    expect(noted).toEqual([100, 300]);
+    await witness.noteKnown();
+    expect(noted).toEqual([100, 300]);
+    // As a version before this one has left it.
+    const [[key, value]] = store.list("") as [[string, Uint8Array]];
+    const { notedAtMs: _, ...before } = JSON.parse(Buffer.from(value).toString());
+    await store.commit([{ key, value: Buffer.from(JSON.stringify(before)) }]);
+    await witness.noteKnown();
+    expect(noted).toEqual([100, 300, 300]);
+  });
+
   test("X1: learns a log from its node, cosigns what goes on from there, and lists it", async () => {
     const { witness, told } = setUp();
     const first = await witness.add("node-7", VKEY, bodyFrom(0, made(100)));
