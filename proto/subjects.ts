@@ -59,15 +59,6 @@ export const healSubject = (node: string): string => `alt.heal.${node}`;
 export const ownLogSubject = (replica: string): string => `alt.log.${replica}`;
 export const callSubject = (node: string): string => `alt.call.${node}`;
 
-/**
- * The scope that a subject of the fast path names, as a text. Nobody has vouched for it, or for there being one;
- * `undefined` for other subjects.
- */
-export function scopeSaidBy(subject: string): string | undefined {
-  const prefix = `${FAST_PREFIX}kill.`;
-  return subject.startsWith(prefix) ? subject.slice(prefix.length).replaceAll(".", "/") : undefined;
-}
-
 /** What a node asks of the control plane. */
 export const REQUEST_METHODS = [
   "nonce",

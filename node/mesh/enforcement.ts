@@ -40,8 +40,6 @@ export type GateNews = {
 
 /** What the rest of the node does when state changes. */
 export type EnforcementHooks = {
-  /** Bytes have come on the subject of a kill; nothing may change for them. */
-  readonly expect?: (subject: string) => void;
   /**
    * Closes the kernel gate for a kill, opens it for a revive.
    *

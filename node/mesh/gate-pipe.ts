@@ -8,16 +8,10 @@ import type { TurnPipe } from "../../ports/turn-pipe.ts";
 // S1. A kill goes both ways, the short one first: what the program did is never all that was done.
 // S2. The turn lasts at most TURN_NS longer for it. The program does nothing that it reads later.
 // S3. One that did not answer in time is not asked for REST_NS: many kills at once wait for it once.
-// S4. A word ahead of a kill asks for nothing to be changed: nobody has vouched for the kill yet.
 
 /** How long a turn waits for the answer. The thread must never be busy for a millisecond. */
 export const TURN_NS = 700_000n;
 export const REST_NS = 50_000_000n;
-/**
- * Words ahead of kills come at most so often. Each keeps a processor busy for a millisecond, and whoever can
- * say kills that nobody signed must not be able to have it for good.
- */
-export const AHEAD_EVERY_NS = 5_000_000n;
 /** Looks that follow at once, each some microseconds: an answer takes less time than giving up the processor. */
 const LOOKS_AT_ONCE = 100;
 const PAUSE_US = 50;
@@ -27,8 +21,6 @@ const PLACES = 64n;
 const REHEARSALS = 100;
 /** No pod has it, so nothing is closed. */
 const NOBODY = "agent/rehearsal/nobody";
-/** A line is one question: what could end it is no scope. */
-const SCOPE = /^[a-z0-9/-]{1,200}$/;
 
 /** What came of a killed agent's sockets. Monotonic nanoseconds. */
 export type Swept = { readonly errno: string; readonly count: number; readonly atNs: bigint };
@@ -39,7 +31,6 @@ export class GatePipe {
   #pipes: TurnPipe | undefined;
   #lastNo: bigint;
   #notBeforeNs = 0n;
-  #noWordBeforeNs = 0n;
   #isRehearsed = false;
 
   /** @param open Undefined: the program is not there. */
@@ -62,15 +53,6 @@ export class GatePipe {
     for (let i = 0; i < REHEARSALS && this.#ask(NOBODY) !== undefined; i++)
       this.swept(this.#lastNo);
     this.#notBeforeNs = 0n;
-  }
-
-  /** Bytes have come that may be a kill of this scope: wakes the program, which looks what it would end. */
-  expect(scope: string): void {
-    const nowNs = this.#clock.monoNs();
-    if (nowNs < this.#notBeforeNs || nowNs < this.#noWordBeforeNs || !SCOPE.test(scope)) return;
-    this.#noWordBeforeNs = nowNs + AHEAD_EVERY_NS;
-    // One that is not there is found to be missing by the kill itself.
-    this.#pipes?.write(`? ${scope}\n`);
   }
 
   /**

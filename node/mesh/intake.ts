@@ -29,8 +29,6 @@ export type IntakeDeps = {
   /** Resolves after other events of this thread had their turn. */
   readonly nextTurn: () => Promise<void>;
   readonly take: (arrival: Arrival) => void;
-  /** Bytes have come on the subject of a kill. They were not looked at. */
-  readonly expect?: ((subject: string) => void) | undefined;
   /** Something was dropped. */
   readonly overflow: () => void;
 };
@@ -56,14 +54,11 @@ export class Intake {
   }
 
   push({ subject, bytes, seq }: BusMessage): void {
-    const { clock, stall, table, expect } = this.#deps;
+    const { clock, stall, table } = this.#deps;
     const receivedNs = clock.monoNs();
     const isKill = subject.startsWith(KILL_PREFIX);
     // First of all: however long the host holds this thread up now, nothing passes meanwhile.
-    if (isKill) {
-      beginKillReading(table, receivedNs);
-      expect?.(subject);
-    }
+    if (isKill) beginKillReading(table, receivedNs);
     const stallMark = stall.mark(receivedNs);
     const arrival = { subject, bytes, seq, receivedNs, stallMark };
     if (!this.#isInSlice) this.#sliceStartNs = receivedNs;

@@ -1,7 +1,6 @@
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import { type KernelFault, readKernelFaults } from "../../proto/kernel-faults.ts";
-import { scopeSaidBy } from "../../proto/subjects.ts";
 import type { GateAnswer, GateQuestion } from "../kernel/gate-messages.ts";
 import type { GateNews } from "./enforcement.ts";
 import type { Swept } from "./gate-pipe.ts";
@@ -36,7 +35,6 @@ export type KernelGateLinkDeps = {
   /** The way that is answered within the turn; see `GatePipe`. */
   readonly pipe: {
     open(): void;
-    expect(scope: string): void;
     kill(scope: string): bigint | undefined;
     swept(no: bigint): Swept | undefined;
     close(): void;
@@ -106,12 +104,6 @@ export class KernelGateLink {
     this.#waiting.set(no, { done, cancel });
     this.#connection.send({ t, n: no, scope });
     return undefined;
-  };
-
-  /** A committed copy comes after the kill itself, and needs nobody to be ready. */
-  readonly expect = (subject: string): void => {
-    const scope = scopeSaidBy(subject);
-    if (scope !== undefined) this.#deps.pipe.expect(scope);
   };
 
   /** What waits goes on without the gate. */

@@ -130,7 +130,6 @@ export class Replica {
       table,
       ...ports,
       take: (arrival) => this.#merging.live(arrival),
-      expect: hooks.expect,
       overflow: () => {
         hooks.onAlarm("intake_overflow", `${this.#intake.queued} records wait`);
         this.repair.want("tail");

@@ -8,7 +8,6 @@
  * addresses, and the batches of netfilter messages that close the gate for them, made and checked there.
  * The node writes a line into the named pipe ASK and looks at the file SAY:
  *
- *   ? <scope>                       a kill of it may come: nobody has vouched for it yet
  *   <number> <deadline> <scope>     the deadline on the machine's monotonic clock, in nanoseconds
  *
  * SAY has PLACES places of PLACE_BYTES. The answer to a number lies at the place number % PLACES, blanks
@@ -17,9 +16,6 @@
  *   <number> <errno> <number>                              0: the kernel has it
  *   <number> 0 <errno> <sockets> <time> <number>           later, when the sockets were ended: how that
  *                                                          went, how many they were, and when it was done
- *
- * A word ahead of a kill changes nothing: the question behind it is waited for without giving up the processor,
- * for AWAKE_NS at most.
  *
  * Finding sockets takes the kernel longer than all else that is done for a kill. So those of all governed pods are
  * listed ahead, a few times a second; a kill ends what is on that list, and then what a list made after
@@ -40,7 +36,6 @@
 #include <fcntl.h>
 #include <linux/netlink.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -60,8 +55,6 @@ enum { LIST_AGE_MS = 250, REST_FOR_ONE = 200 };
 static const uint64_t QUIET_NS = 1000000;
 /* Covers every governed pod. */
 static const char EVERYBODY[] = "global";
-/* So long a question is waited for without sleeping: being woken takes longer than all that is done then. */
-static const uint64_t AWAKE_NS = 1000000;
 /* After so long a revive may have come, and what the agent holds then is its own. */
 static const uint64_t SWEEP_NS = 200000000;
 
@@ -173,52 +166,35 @@ static int work(const struct ends *to) {
   return 0;
 }
 
-/* What is no question is passed over in silence: nobody waits for a number that was not given. Returns 1 when
- * a question is to be expected at once. */
-static int answer(const struct ends *to, char *line) {
-  if (line[0] == '?') return 1;
+/* What is no question is passed over in silence: nobody waits for a number that was not given. */
+static void answer(const struct ends *to, char *line) {
   char *end = NULL;
   uint64_t number = strtoull(line, &end, 10);
-  if (end == line || *end != ' ') return 0;
+  if (end == line || *end != ' ') return;
   char *rest = end + 1;
   uint64_t deadline = strtoull(rest, &end, 10);
-  if (end == rest || *end != ' ') return 0;
+  if (end == rest || *end != ' ') return;
   int code = close_gate(to->netfilter, deadline, end + 1);
   say(to->say, number, "%d", code);
   if (code == 0) begin_sweep(number, end + 1);
-  return 0;
 }
 
-/* Lines are shorter than what a pipe takes whole, so those of two writers do not mix. Returns what the last of them
- * did, and -1 when there was none. */
-static int read_questions(const struct ends *to) {
+/* Lines are shorter than what a pipe takes whole, so those of two writers do not mix. */
+static void read_questions(const struct ends *to) {
   static char text[LINE_MAX_BYTES * 8];
   static size_t length;
-  int last = -1;
   ssize_t count = read(to->ask, text + length, sizeof text - 1 - length);
-  if (count <= 0) return last;
+  if (count <= 0) return;
   length += count;
   text[length] = 0;
   char *from = text;
   for (char *end; (end = memchr(from, '\n', text + length - from)); from = end + 1) {
     *end = 0;
-    last = answer(to, from);
+    answer(to, from);
   }
   length -= from - text;
   if (length > LINE_MAX_BYTES) length = 0;
   memmove(text, from, length);
-  return last;
-}
-
-static void stay_awake(const struct ends *to) {
-  uint64_t until = now_ns() + AWAKE_NS;
-  while (now_ns() < until && read_questions(to) != 0) continue;
-}
-
-/* With one processor the node's thread would wait for this one's. */
-static int has_two_processors(void) {
-  cpu_set_t may;
-  return sched_getaffinity(0, sizeof may, &may) == 0 && CPU_COUNT(&may) > 1;
 }
 
 static int open_pipe(const char *path, gid_t group) {
@@ -260,11 +236,10 @@ int main(int argc, char **argv) {
   fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
   puts("ready");
   fflush(stdout);
-  int may_stay_awake = has_two_processors();
   struct pollfd from[] = {{.fd = to.ask, .events = POLLIN}, {.fd = STDIN_FILENO, .events = POLLIN}};
   for (;;) {
     if (poll(from, 2, work(&to)) < 0 && errno != EINTR) fail(1, "poll: %s", strerror(errno));
-    if (from[0].revents & POLLIN && read_questions(&to) == 1 && may_stay_awake) stay_awake(&to);
+    if (from[0].revents & POLLIN) read_questions(&to);
     if (from[1].revents && !read_table()) return 0;
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { AHEAD_EVERY_NS, GatePipe, REST_NS, TURN_NS } from "../../../../node/mesh/gate-pipe.ts";
+import { GatePipe, REST_NS, TURN_NS } from "../../../../node/mesh/gate-pipe.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 
 const SCOPE = "team/research";
@@ -10,7 +10,6 @@ const PLACES = 64n;
 function pipesTo(...codes: readonly (string | undefined)[]) {
   const clock = twinClock();
   const asked: string[] = [];
-  const words: string[] = [];
   const places = new Map<number, string>();
   const answer = (no: string, code: string) =>
     places.set(Number(BigInt(no) % PLACES), `${no} ${code} ${no}`.padEnd(128));
@@ -18,7 +17,6 @@ function pipesTo(...codes: readonly (string | undefined)[]) {
   const pipes = {
     write: (line: string) => {
       if (!state.isThere) return false;
-      if (line.startsWith("? ")) return words.push(line) > 0;
       const code = codes[asked.push(line) - 1];
       const [no = ""] = line.split(" ");
       if (code !== undefined) answer(no, code);
@@ -36,7 +34,7 @@ function pipesTo(...codes: readonly (string | undefined)[]) {
     return pipes;
   });
   const noOf = (question: number) => asked[question]?.split(" ")[0] ?? "";
-  return { pipe, clock, asked, words, places, answer, noOf, state };
+  return { pipe, clock, asked, places, answer, noOf, state };
 }
 
 describe("the short way to the gate", () => {
@@ -88,22 +86,6 @@ describe("the short way to the gate", () => {
     answer(noOf(0), "0 0 3 999");
     expect(pipe.swept(no)).toEqual({ errno: "0", count: 3, atNs: 999n });
     expect(pipe.swept(no + PLACES)).toBeUndefined();
-  });
-
-  test("S4: a word ahead of a kill names a scope, asks for nothing, and does not come too often", () => {
-    const { pipe, words, asked, clock } = pipesTo("0");
-    pipe.expect(SCOPE);
-    expect(words).toEqual([]);
-    pipe.kill(SCOPE);
-    clock.advance(1_000);
-    for (const scope of [SCOPE, "team/other"]) pipe.expect(scope);
-    expect(words).toEqual([`? ${SCOPE}\n`]);
-    clock.advance(Number(AHEAD_EVERY_NS / 1_000_000n));
-    // A line of its own would be a question, which nobody has signed.
-    for (const scope of ["global\n1 9 global", "team/x y", ""]) pipe.expect(scope);
-    pipe.expect("global");
-    expect(words).toEqual([`? ${SCOPE}\n`, "? global\n"]);
-    expect(asked).toHaveLength(1);
   });
 
   test("a program that is gone is looked for again later, and at once on a new connection", () => {
