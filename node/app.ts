@@ -220,7 +220,7 @@ function startMeshThread(of: {
       syncMaxMs: config.auditSyncMaxMs,
     },
     trustFile: config.trustFile,
-    ...(config.gateSocket !== undefined && { gateSocket: config.gateSocket }),
+    ...{ gateSocket: config.gateSocket, knockFd: config.knockFd },
     ...(config.enrolToken !== undefined && { enrolToken: config.enrolToken }),
     bus,
     timing: {

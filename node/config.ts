@@ -107,6 +107,12 @@ export const NODE_SETTINGS = {
     read: descriptors,
     help: "listening sockets of captured connections, as the launcher passes them, by commas",
   },
+  knockFd: {
+    env: "ALTRACE_KNOCK_FD",
+    byDefault: undefined,
+    read: integer({ min: 3, max: 65_535 }),
+    help: "socket by which a kill closes the kernel gate, as the launcher passes it",
+  },
   dnsHosts: {
     env: "ALTRACE_DNS_HOSTS",
     byDefault: undefined,
@@ -286,6 +292,7 @@ export type NodeConfig = {
   readonly drainMs: number;
   /** Where the machine's enforcer listens, where there is one. */
   readonly gateSocket: string | undefined;
+  readonly knockFd: number | undefined;
   readonly webhookFile: string | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
 };
@@ -330,6 +337,7 @@ export function readNodeConfig(
     credentialsDir: values.credentialsDir,
     credentialTeams: values.credentialTeams?.split(","),
     gateSocket: values.gateSocket,
+    knockFd: values.knockFd,
     webhookFile: values.webhookFile,
   } as NodeConfig;
   return { config: Object.freeze(config) };

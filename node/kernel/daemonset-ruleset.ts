@@ -9,6 +9,7 @@ import {
   ofFamily,
   TRANSPARENT_PORT,
 } from "./kernel-view.ts";
+import { KNOCKED_SETS, knockedSet, knockRule } from "./knock-form.ts";
 import { nftSet, quoted } from "./nft-set.ts";
 
 // The rules of a machine on which pods are governed. What must hold of them:
@@ -71,6 +72,8 @@ function sets({ infra, pods, killed }: KernelView): string[] {
     nftSet({ name: "exempt6", type: "ifname . ipv6_addr", elements: pairs(6, true) }),
     nftSet({ name: KILLED_SETS[4], type: "ipv4_addr", elements: ofFamily(killed, 4) }),
     nftSet({ name: KILLED_SETS[6], type: "ipv6_addr", elements: ofFamily(killed, 6) }),
+    knockedSet(4),
+    knockedSet(6),
     connections(4),
     connections(6),
   ];
@@ -98,6 +101,7 @@ function admitChain(): string[] {
     "    ip6 saddr @killed6 meta l4proto tcp counter name killed reject with tcp reset",
     "    ip saddr @killed4 counter name killed drop",
     "    ip6 saddr @killed6 counter name killed drop",
+    ...toKnocked,
     `    ip daddr ${METADATA[4]} meta l4proto tcp counter name refused reject with tcp reset`,
     `    ip6 daddr ${METADATA[6]} meta l4proto tcp counter name refused reject with tcp reset`,
     "    meta l4proto tcp accept",
@@ -108,6 +112,16 @@ function admitChain(): string[] {
     "  }",
   ];
 }
+
+/** The same for the addresses of knocks. They lie in a set of bytes: nft knows no address within a datagram. */
+const toKnocked = ([4, 6] as const).flatMap((family) => {
+  const source = family === 4 ? "@nh,96,32" : "@nh,64,128";
+  const knocked = `    meta nfproto ipv${family} ${source} @${KNOCKED_SETS[family]}`;
+  return [
+    `${knocked} meta l4proto tcp counter name killed reject with tcp reset`,
+    `${knocked} counter name killed drop`,
+  ];
+});
 
 function captureChain(): string[] {
   const captured = `meta mark set meta mark | ${MARK_CAPTURED} counter name captured accept`;
@@ -179,6 +193,12 @@ function hostChains(): string[] {
     "    type filter hook output priority -10; policy accept;",
     ...toKilled(4, "ip"),
     ...toKilled(6, "ip6"),
+    "  }",
+    // Each in a chain of its own system call: the node hears within it what became of its knock.
+    "  chain knocks {",
+    "    type filter hook output priority -10; policy accept;",
+    `    ${knockRule(4)}`,
+    `    ${knockRule(6)}`,
     "  }",
   ];
 }

@@ -1,6 +1,7 @@
 import type { Clock } from "../../ports/clock.ts";
 import { type AgentId, parseScope, type Scope, scopesOfAgent } from "../../proto/ids.ts";
 import { ofFamily } from "./kernel-view.ts";
+import { KNOCKED_SETS } from "./knock-form.ts";
 import type { Pod } from "./pod.ts";
 import { BATCH_ADDRESSES_MAX, batchResult, killedSetBatch } from "./set-elements.ts";
 import { destroyRequests, isSocketListComplete, socketsRequest } from "./socket-sweep.ts";
@@ -190,6 +191,7 @@ export class KernelGate {
     // One at a time: a batch with one that is gone already would leave the others.
     for (const address of [...this.#inKernel].filter((one) => !kept.has(one))) {
       this.#change(killedSetBatch("delete", [address]), [NO_SUCH_ELEMENT]);
+      this.#change(killedSetBatch("delete", [address], KNOCKED_SETS), [NO_SUCH_ELEMENT]);
       this.#inKernel.delete(address);
     }
   }

@@ -3,7 +3,7 @@ import { KILLED_SETS, TABLE } from "./daemonset-ruleset.ts";
 import { ofFamily } from "./kernel-view.ts";
 import { ackOf, attribute, FLAG, netlinkMessage, netlinkMessages } from "./netlink-message.ts";
 
-// One change of the killed sets, as the kernel takes it: a batch of one message for each family. What
+// One change of the sets that hold addresses, as the kernel takes it: a batch of one message for each family. What
 // `nft add element` would say, without starting a program and without reading the set first.
 // Source: linux/netfilter/nf_tables.h and nfnetlink.h.
 
@@ -22,19 +22,23 @@ const ATTRIBUTE = { table: 1, set: 2, elements: 3, element: 1, key: 1, value: 1 
 export const BATCH_ADDRESSES_MAX = 1_000;
 
 /**
- * Makes the batch that adds addresses to the killed sets of their families, or takes them away: all or
- * none of them. The kernel answers once, after the last, or tells of the first that failed.
+ * Makes the batch that adds addresses to the killed sets of their families, or takes them away from these or the
+ * knocked ones: all or none of them. The kernel answers once, after the last, or tells of the first that failed.
  *
  * @param addresses At least one, at most BATCH_ADDRESSES_MAX.
  */
-export function killedSetBatch(change: "add" | "delete", addresses: readonly string[]): Uint8Array {
+export function killedSetBatch(
+  change: "add" | "delete",
+  addresses: readonly string[],
+  sets: Readonly<Record<4 | 6, string>> = KILLED_SETS,
+): Uint8Array {
   const families = ([4, 6] as const).filter((family) => ofFamily(addresses, family).length > 0);
   const messages = families.map((family, i) => {
     const isAdd = change === "add";
     // An element that is there already is no error: a kill may come twice.
     const flags = (i === families.length - 1 ? FLAG.ack : 0) | (isAdd ? FLAG.create : 0);
     const type = isAdd ? NEW_SET_ELEMENT : DELETE_SET_ELEMENT;
-    const body = elementsBody(family, ofFamily(addresses, family));
+    const body = elementsBody(sets[family], ofFamily(addresses, family));
     return netlinkMessage({ type, flags, no: 2 + i, body });
   });
   const batch = generic(0, SUBSYSTEM_NFTABLES);
@@ -45,7 +49,7 @@ export function killedSetBatch(change: "add" | "delete", addresses: readonly str
   ]);
 }
 
-function elementsBody(family: 4 | 6, addresses: readonly string[]): Buffer {
+function elementsBody(set: string, addresses: readonly string[]): Buffer {
   const elements = addresses.map((address) =>
     attribute(
       ATTRIBUTE.element,
@@ -56,7 +60,7 @@ function elementsBody(family: 4 | 6, addresses: readonly string[]): Buffer {
   return Buffer.concat([
     generic(FAMILY_INET, 0),
     attribute(ATTRIBUTE.table, text(TABLE)),
-    attribute(ATTRIBUTE.set, text(KILLED_SETS[family])),
+    attribute(ATTRIBUTE.set, text(set)),
     attribute(ATTRIBUTE.elements, Buffer.concat(elements), true),
   ]);
 }

@@ -11,12 +11,12 @@ import type { RecordStore } from "./record-store.ts";
 // What a record that has become current does to this node, in this order:
 //
 // E1. The scope's cell is stored: from here on every loop refuses.
-// E2. The kernel gate closes, where one is installed.
+// E2. The kernel gate closes, where one is installed; at once where that takes microseconds.
 // E3. The loops are told to cut what the kill covers.
 // E4. The record goes to disk.
 // E5. The mesh is told, of each of these only after it is so.
 //
-// The first is done at once. The others are begun in this order, in the same turn if there is time
+// The first is done at once, and the second if it can be. The others are begun in this order, in the same turn if there is time
 // left in it: of many kills that come together, the last one's cell comes before the first one's ack.
 
 /** Kills and revives that wait for a log which takes nothing; beyond that the oldest are given up. */
@@ -38,15 +38,25 @@ export type GateNews = {
   readonly swept: (count: number, atNs: bigint) => void;
 };
 
+/** A gate that was closed without anybody else's help. Monotonic nanoseconds. */
+export type Shut = {
+  readonly atNs: bigint;
+  /** Who ends the agent's sockets was asked so, by this number. */
+  readonly asked: bigint | undefined;
+};
+
 /** What the rest of the node does when state changes. */
 export type EnforcementHooks = {
+  /** Closes the kernel gate for a kill if that takes microseconds; `undefined`: it is not closed yet. */
+  readonly shut?: (kill: MeshRecord) => Shut | undefined;
   /**
    * Closes the kernel gate for a kill, opens it for a revive.
    *
+   * @param shut What `shut` has done already: it is told to whoever has to remember it.
    * @returns The time at which the kernel had it, when it has it by now. Else `done` is called once,
    *   later: with that time, or with 0 when it has not and is not waited for any longer.
    */
-  readonly gate?: (record: MeshRecord, on: GateNews) => bigint | undefined;
+  readonly gate?: (record: MeshRecord, on: GateNews, shut?: Shut) => bigint | undefined;
   /**
    * Has every loop close what the kill covers; `done` is called later, with their number and time.
    * `isGated`: the kernel lets nothing but a reset through to whoever it captured.
@@ -99,6 +109,12 @@ export type Receipt = {
   readonly isAcked: boolean;
 };
 
+type InForce = {
+  readonly enforcedNs: bigint;
+  readonly window: StallWindow;
+  readonly shut: Shut | undefined;
+};
+
 export class Enforcement {
   readonly #deps: EnforcementDeps;
   readonly #killed = new Set<string>();
@@ -121,12 +137,13 @@ export class Enforcement {
 
   /** A record that has just become its scope's current one. */
   enforce(record: MeshRecord, receipt: Receipt): void {
-    const { clock, stall, records, defer } = this.#deps;
+    const { clock, stall, records, hooks, defer } = this.#deps;
     this.#apply(record);
     const enforcedNs = clock.monoNs();
+    const shut = record.op.case === "kill" ? hooks.shut?.(record) : undefined;
     records.add(record);
     const window = stall.until(receipt.stallMark, enforcedNs);
-    defer(() => this.#follow(record, receipt, { enforcedNs, window }));
+    defer(() => this.#follow(record, receipt, { enforcedNs, window, shut }));
   }
 
   /** Scopes that are killed now, contracts included. */
@@ -137,7 +154,7 @@ export class Enforcement {
   #follow(
     record: MeshRecord,
     { receivedNs, isAcked }: Receipt,
-    { enforcedNs, window }: { readonly enforcedNs: bigint; readonly window: StallWindow },
+    { enforcedNs, window, shut }: InForce,
   ): void {
     const { records, acks, hooks, onChange } = this.#deps;
     const by = killKind(record.parsed);
@@ -147,18 +164,21 @@ export class Enforcement {
       const kill = { by, scope: record.scope, isGated: gatedNs > 0n };
       hooks.cut(kill, (count, atNs) => acks.closed(record, count, atNs));
     };
+    // Before the enforcer is told, who would be run in place of the loops.
+    if (shut !== undefined) cut(shut.atNs);
     const gate = by === undefined ? undefined : hooks.gate;
     // Where it is not closed within this turn it is not waited for: the machine's helper may be gone.
-    const inTurnNs = gate?.(record, {
-      done: (gatedNs) => {
+    const news = {
+      done: (gatedNs: bigint) => {
         cut(gatedNs);
         if (gatedNs > 0n) acks.gated(record, gatedNs);
         this.#recordKill(record, { receivedNs, enforcedNs, gatedNs });
       },
-      swept: (count, atNs) => acks.swept(record, count, atNs),
-    });
+      swept: (count: number, atNs: bigint) => acks.swept(record, count, atNs),
+    };
+    const inTurnNs = gate?.(record, news, shut);
     const isWaiting = gate !== undefined && inTurnNs === undefined;
-    if (!isWaiting) cut(inTurnNs ?? 0n);
+    if (!isWaiting && shut === undefined) cut(inTurnNs ?? 0n);
     records.flush();
     const times = { receivedNs, enforcedNs, gatedNs: inTurnNs ?? 0n };
     if (isAcked) acks.enforced(record, { ...times, stall: window, isClosed: !isCutting });

@@ -5,7 +5,7 @@ import type { TurnPipe } from "../../ports/turn-pipe.ts";
 // killed, and which takes a millisecond to be woken; this one ends at a small program that only adds to
 // the kernel's sets and ends sockets, and is answered within the turn in which a kill is put in force.
 //
-// S1. A kill goes both ways, the short one first: what the program did is never all that was done.
+// S1. A kill goes the long way too: what the program did is never all that was done.
 // S2. The turn lasts at most TURN_NS longer for it. The program does nothing that it reads later.
 // S3. One that did not answer in time is not asked for REST_NS: many kills at once wait for it once.
 
@@ -17,6 +17,8 @@ const LOOKS_AT_ONCE = 100;
 const PAUSE_US = 50;
 /** Answers lie at the place of their number's rest; see node/kernel/gate-helper. */
 const PLACES = 64n;
+/** After so long a revive may have come, and the program leaves what the agent holds then. */
+const END_NS = 200_000_000n;
 /** After so many the engine has compiled what a kill runs through. */
 const REHEARSALS = 100;
 /** No pod has it, so nothing is closed. */
@@ -63,6 +65,20 @@ export class GatePipe {
    */
   kill(scope: string): bigint | undefined {
     return this.#ask(scope) === "0" ? this.#lastNo : undefined;
+  }
+
+  /**
+   * Has the sockets of a scope ended for which the gate is closed already. Nothing is waited for.
+   *
+   * @returns The question's number.
+   */
+  end(scope: string): bigint | undefined {
+    this.#pipes ??= this.#open();
+    const no = ++this.#lastNo;
+    const line = `= ${no} ${this.#clock.monoNs() + END_NS} ${scope}\n`;
+    if (this.#pipes?.write(line) === true) return no;
+    this.close();
+    return undefined;
   }
 
   /** What came of the sockets of a kill by its question's number; undefined for nothing yet. */

@@ -1,8 +1,8 @@
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import { type KernelFault, readKernelFaults } from "../../proto/kernel-faults.ts";
-import type { GateAnswer, GateQuestion } from "../kernel/gate-messages.ts";
-import type { GateNews } from "./enforcement.ts";
+import type { GateAnswer, GatePod, GateQuestion } from "../kernel/gate-messages.ts";
+import type { GateNews, Shut } from "./enforcement.ts";
 import type { Swept } from "./gate-pipe.ts";
 
 // The mesh thread's end of the kernel gate. The other end is a process with the right to change the
@@ -13,7 +13,7 @@ import type { Swept } from "./gate-pipe.ts";
 // K3. Each question is answered once: by the enforcer, by the end of the connection, or by time.
 // K4. A connection that ended, or that says what cannot be read, is a fault of the layer itself.
 // K5. Where there is a shorter way, a kill takes that one first and this one all the same: only the enforcer
-//     remembers it. What the short way has closed is not waited for again.
+//     remembers it. What a short way has closed is not waited for again.
 // K6. What the kernel has swept is told of the latest kill of its scope, by whoever swept: the short way soon, the
 //     enforcer once more after a while.
 
@@ -32,9 +32,14 @@ type Handlers = { readonly onMessage: (message: unknown) => void; readonly onEnd
 export type KernelGateLinkDeps = {
   readonly clock: Clock;
   readonly connect: (handlers: Handlers) => Connection;
+  /** The way that wakes nobody, where the launcher gave a socket for it; see `GateKnock`. */
+  readonly knock?:
+    | { setPods(pods: readonly GatePod[]): void; close(scope: string): boolean }
+    | undefined;
   /** The way that is answered within the turn; see `GatePipe`. */
   readonly pipe: {
     open(): void;
+    end(scope: string): bigint | undefined;
     kill(scope: string): bigint | undefined;
     swept(no: bigint): Swept | undefined;
     close(): void;
@@ -75,36 +80,57 @@ export class KernelGateLink {
     this.#connection.send({ t: "killed", n: ++this.#lastNo, scopes: [...killed()] });
   }
 
+  /** Closes the gate for a kill if that takes next to no time; see `EnforcementHooks`. */
+  readonly shut = ({ parsed, scope }: MeshRecord): Shut | undefined => {
+    const { clock, pipe, knock } = this.#deps;
+    // Without the enforcer nobody would remember it.
+    if (!this.#connection || parsed.kind === "contract" || !knock?.close(scope)) return undefined;
+    const atNs = clock.monoNs();
+    return { atNs, asked: pipe.end(scope) };
+  };
+
   /** Closes the gate for a kill, opens it for a revive; see `EnforcementHooks`. */
   readonly gate = (
     { op, parsed, scope }: MeshRecord,
     { done, swept }: GateNews,
+    shut?: Shut,
   ): bigint | undefined => {
-    const { clock, onFault, pipe } = this.#deps;
+    const { clock } = this.#deps;
     const t = op.case;
     const hasPods = parsed.kind !== "contract" && (t === "kill" || t === "revive");
     if (!this.#connection || !hasPods) {
+      // Closed, and lost since: what remembers it is told with all that is killed, on the next connection.
+      if (shut !== undefined) return shut.atNs;
       clock.after(0, () => done(0n));
       return undefined;
     }
     const no = ++this.#lastNo;
     if (t === "kill") this.#sweeps.set(scope, swept);
     else this.#sweeps.delete(scope);
-    const asked = t === "kill" ? pipe.kill(scope) : undefined;
-    if (asked !== undefined) {
-      const closedNs = clock.monoNs();
+    const closed = shut ?? (t === "kill" ? this.#shutByProgram(scope) : undefined);
+    if (closed !== undefined) {
       this.#connection.send({ t, n: no, scope });
-      this.#lookLater(asked, swept);
-      return closedNs;
+      if (closed.asked !== undefined) this.#lookLater(closed.asked, swept);
+      return closed.atNs;
     }
+    this.#wait(no, done);
+    this.#connection.send({ t, n: no, scope });
+    return undefined;
+  };
+
+  #shutByProgram(scope: string): Shut | undefined {
+    const asked = this.#deps.pipe.kill(scope);
+    return asked === undefined ? undefined : { atNs: this.#deps.clock.monoNs(), asked };
+  }
+
+  #wait(no: number, done: (atNs: bigint) => void): void {
+    const { clock, onFault } = this.#deps;
     const cancel = clock.after(GATE_WAIT_MS, () => {
       onFault(`the kernel gate has not answered within ${GATE_WAIT_MS} ms`);
       this.#settle(no, 0n);
     });
     this.#waiting.set(no, { done, cancel });
-    this.#connection.send({ t, n: no, scope });
-    return undefined;
-  };
+  }
 
   /** What waits goes on without the gate. */
   close(): void {
@@ -148,6 +174,7 @@ export class KernelGateLink {
       else this.#deps.onState(faults);
     }
     if (answer.t === "swept") this.#takeSwept(answer);
+    if (answer.t === "pods") this.#deps.knock?.setPods(answer.pods);
     if (answer.t !== "done") return;
     if (answer.error !== undefined) this.#deps.onFault(`the kernel gate: ${answer.error}`);
     this.#settle(answer.n, answer.error === undefined ? this.#deps.clock.monoNs() : 0n);

@@ -41,7 +41,7 @@ export type MeshThreadDeps = {
   /** Writes the audit record of an order, whatever it is about. */
   readonly onCommand: (record: MeshRecord) => void;
   /** Closes the kernel gate, where one is installed. */
-  readonly gate?: Required<Pick<EnforcementHooks, "gate">>;
+  readonly gate?: Required<Pick<EnforcementHooks, "gate" | "shut">>;
   /** Nothing new comes any more; what waits outside of this thread is given up. */
   readonly onStopping?: () => void;
   /** Everything of this thread has ended. */
@@ -73,7 +73,7 @@ export class MeshThread {
       onRow: (grant) => deps.post({ t: "row", grant }),
     });
     this.replica = new Replica(deps.config, deps.table, deps.ports, {
-      ...(deps.gate && { gate: deps.gate.gate }),
+      ...(deps.gate && { gate: deps.gate.gate, shut: deps.gate.shut }),
       cut: (kill, done) => {
         const contracts = this.replica.directory.contractsUnder(kill.scope);
         this.#loops.cut({ ...kill, contracts }, done);

@@ -5,6 +5,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { busOverPort } from "../../adapters/bus-over-port.ts";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
+import { knockSocket } from "../../adapters/knock-socket.ts";
 import { connectLines } from "../../adapters/line-socket.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { machineDisk } from "../../adapters/machine-disk.ts";
@@ -25,6 +26,7 @@ import { openTable, type Table } from "../table/table.ts";
 import type { ControlToMesh, MeshToControl, MeshToLoop } from "../thread-messages.ts";
 import { alarmLog } from "./alarm-log.ts";
 import { commandRecord } from "./command-record.ts";
+import { GateKnock } from "./gate-knock.ts";
 import { GatePipe } from "./gate-pipe.ts";
 import { openHostStall } from "./host-stall.ts";
 import { KernelGateLink, type KernelGateLinkDeps } from "./kernel-gate-link.ts";
@@ -47,7 +49,9 @@ export type MeshWorkerData = {
     | { readonly kind: "port"; readonly port: MessagePort };
   readonly timing: ReplicaConfig["timing"];
   /** Where the machine's enforcer listens, where there is one. */
-  readonly gateSocket?: string;
+  readonly gateSocket?: string | undefined;
+  /** The launcher's socket for knocks at the kernel gate. */
+  readonly knockFd?: number | undefined;
   /** The WAL of this thread. */
   readonly wal: {
     readonly dir: string;
@@ -134,7 +138,7 @@ function isCut({ t }: MeshToLoop): boolean {
 }
 
 function openGate(
-  { gateSocket }: MeshWorkerData,
+  { gateSocket, knockFd }: MeshWorkerData,
   hooks: Pick<KernelGateLinkDeps, "killed" | "onState">,
 ): KernelGateLink | undefined {
   if (gateSocket === undefined) return undefined;
@@ -142,6 +146,7 @@ function openGate(
   return new KernelGateLink({
     clock: systemClock,
     connect: (handlers) => connectLines(gateSocket, handlers),
+    ...(knockFd !== undefined && { knock: new GateKnock(knockSocket(knockFd)) }),
     pipe: new GatePipe(systemClock, () => openTurnPipe(pipes.ask, pipes.say)),
     ...hooks,
     onFault: (what) =>

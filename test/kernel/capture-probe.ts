@@ -2,9 +2,12 @@
 // and lets through only a TLS connection to allowed.example, which it dials by an address of its own.
 import { readFileSync, writeSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
+import { createInterface } from "node:readline";
 
+import { knockSocket } from "../../adapters/knock-socket.ts";
 import { openDnsDoor } from "../../node/dataplane/names/dns-door.ts";
 import { DNS_PORT } from "../../node/kernel/kernel-view.ts";
+import { isTaken, knockOf } from "../../node/kernel/knock-form.ts";
 
 const say = (what: object) => writeSync(1, `${JSON.stringify(what)}\n`);
 const fds = (process.env.ALTRACE_TRANSPARENT_FDS ?? "").split(",").map(Number);
@@ -53,6 +56,11 @@ for (const fd of fds) {
     say({ ready: true, uid: process.getuid?.(), capEff: /CapEff:\s*(\w+)/.exec(status)?.[1] });
   });
 }
+createInterface({ input: process.stdin }).on("line", (address) => {
+  const knock = knockOf(address);
+  const heard = knockSocket(Number(process.env.ALTRACE_KNOCK_FD))(knock);
+  say({ knocked: address, taken: heard !== undefined && isTaken(knock, heard) });
+});
 process.on("SIGUSR2", () => {
   for (const socket of open) socket.resetAndDestroy();
 });

@@ -173,6 +173,41 @@ describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
     pipe.close();
   });
 
+  test("a knock closes the gate within the call that makes it, for the proxy alone, until a revive", async () => {
+    const knocked = async (address: string): Promise<unknown> => {
+      probe.said.length = 0;
+      probe.child.stdin?.write(`${address}\n`);
+      return (await waitUntil("the knock", () => probe.said.find((one) => one.knocked === address)))
+        .taken;
+    };
+    const held = () => lab.run("node", "nft list table inet altrace").match(/elements = \{ 0x.*/g);
+    const chatty = await flow("a1");
+    // The same words from a socket without the mark: anybody's, root's of the machine too.
+    const forged =
+      'import\tsocket;socket.socket(2,2).sendto(b"?\\x0a\\x4d\\x00\\x0b",("127.0.0.1",9))';
+    lab.run("node", `python3 -c ${forged}`);
+    expect(held()).toBeNull();
+    for (const address of LAB.a1) expect(await knocked(address)).toBe(true);
+    chatty.child.stdin?.write("chat 1\n");
+    expect(String((await ended(chatty, "chat")).chat)).toMatch(/ConnectionReset|BrokenPipe/);
+    expect(String(await connects("a1"))).toContain("ConnectionRefusedError");
+    expect(String(await connects("a2"))).toContain("ConnectionResetError");
+    expect(held()).toHaveLength(2);
+    expect(await gate.ask({ t: "kill", scope: AGENT })).toEqual({});
+    expect(await gate.ask({ t: "revive", scope: AGENT })).toEqual({});
+    expect(held()).toBeNull();
+    expect(String(await connects("a1"))).toContain("ConnectionResetError");
+    // It must never be told that the gate is closed by rules that are not there.
+    lab.run("node", "nft delete chain inet altrace knocks");
+    expect(await knocked(LAB.a1[0])).toBe(false);
+    await waitUntil("the rules to be mended", () =>
+      lab.run("node", "nft list table inet altrace").includes("chain knocks"),
+    );
+    expect(await knocked(LAB.a1[0])).toBe(true);
+    expect(await gate.ask({ t: "kill", scope: AGENT })).toEqual({});
+    expect(await gate.ask({ t: "revive", scope: AGENT })).toEqual({});
+  });
+
   test("ends open connections also where the proxy is stuck", async () => {
     const stuck = await flow("a1");
     stuck.child.stdin?.write("wait\n");

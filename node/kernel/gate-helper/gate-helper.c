@@ -9,6 +9,7 @@
  * The node writes a line into the named pipe ASK and looks at the file SAY:
  *
  *   <number> <deadline> <scope>     the deadline on the machine's monotonic clock, in nanoseconds
+ *   = <number> <deadline> <scope>   the gate is closed already: only the sockets are to be ended
  *
  * SAY has PLACES places of PLACE_BYTES. The answer to a number lies at the place number % PLACES, blanks
  * behind it, and ends with the number again, so that half of one is no answer:
@@ -122,12 +123,13 @@ static int list_anew(int diag) {
   return code;
 }
 
-static void begin_sweep(uint64_t number, const char *scope) {
+static void begin_sweep(uint64_t number, uint64_t until, const char *scope) {
   is_after_kills = 0;
   last_kill = now_ns();
+  if (until == 0) until = last_kill + SWEEP_NS;
   if (sweep_count == SWEEPS_MAX) return;
   struct sweep *sweep = &sweeps[sweep_count++];
-  *sweep = (struct sweep){.number = number, .until = last_kill + SWEEP_NS};
+  *sweep = (struct sweep){.number = number, .until = until};
   snprintf(sweep->scope, sizeof sweep->scope, "%s", scope);
 }
 
@@ -169,14 +171,20 @@ static int work(const struct ends *to) {
 /* What is no question is passed over in silence: nobody waits for a number that was not given. */
 static void answer(const struct ends *to, char *line) {
   char *end = NULL;
+  int is_closed = line[0] == '=';
+  line += is_closed;
   uint64_t number = strtoull(line, &end, 10);
   if (end == line || *end != ' ') return;
   char *rest = end + 1;
   uint64_t deadline = strtoull(rest, &end, 10);
   if (end == rest || *end != ' ') return;
+  if (is_closed) {
+    if (meaning_of(end + 1)) begin_sweep(number, deadline, end + 1);
+    return;
+  }
   int code = close_gate(to->netfilter, deadline, end + 1);
   say(to->say, number, "%d", code);
-  if (code == 0) begin_sweep(number, end + 1);
+  if (code == 0) begin_sweep(number, 0, end + 1);
 }
 
 /* Lines are shorter than what a pipe takes whole, so those of two writers do not mix. */

@@ -5,7 +5,9 @@
  *   altrace-launcher --netlink -- node cli/altrace.js enforcer ...
  *
  * The first opens, for each data loop, one listener on 127.0.0.1 and one on ::1 with IP_TRANSPARENT,
- * which takes CAP_NET_ADMIN, and names their numbers in ALTRACE_TRANSPARENT_FDS (v4,v6,v4,v6,...). The
+ * which takes CAP_NET_ADMIN, and names their numbers in ALTRACE_TRANSPARENT_FDS (v4,v6,v4,v6,...). Beside them it
+ * opens a socket that is connected to itself and bears a mark, by which the program closes the kernel gate
+ * (ALTRACE_KNOCK_FD; see node/kernel/knock-form.ts). The
  * second opens the two netlink sockets of the kernel gate (ALTRACE_NETLINK_FDS: netfilter, sock_diag).
  *
  * The listeners belong to this process, which never ends on its own account while a program runs. So
@@ -37,6 +39,7 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { MARK_KNOCK = 0x40 };
 enum { FIRST_FD = 3, PAIRS_MAX = 64, BACKLOG = 4096, WRONG_USAGE = 2 };
 enum { RESPAWN_FIRST_MS = 50, RESPAWN_MAX_MS = 2000, STEADY_MS = 5000, CAPABILITY_LAST = 63 };
 
@@ -124,6 +127,24 @@ static int netlink_socket(int protocol) {
   return fd;
 }
 
+/* Nobody else's datagrams come in by it, and what is sent by it comes back. Where it cannot be marked, which takes
+ * the same right as the listeners, kills take a longer way. */
+static int knock_socket(void) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK, 0), mark = MARK_KNOCK;
+  struct sockaddr_in self = {.sin_family = AF_INET};
+  socklen_t bytes = sizeof self;
+  self.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (fd < 0) fail(1, "socket: %s", strerror(errno));
+  if (setsockopt(fd, SOL_SOCKET, SO_MARK, &mark, sizeof mark)) {
+    close(fd);
+    return -1;
+  }
+  if (bind(fd, (void *)&self, sizeof self) || getsockname(fd, (void *)&self, &bytes) ||
+      connect(fd, (void *)&self, sizeof self))
+    fail(1, "a socket to itself: %s", strerror(errno));
+  return fd;
+}
+
 static void name_fds(const char *variable, const int *fds, int count) {
   char text[PAIRS_MAX * 2 * 5] = "";
   for (int i = 0; i < count; i++)
@@ -148,6 +169,9 @@ static void open_sockets(const struct options *o) {
     fds[count++] = listener(AF_INET6, o->port, 1);
   }
   name_fds("ALTRACE_TRANSPARENT_FDS", fds, count);
+  int knock = knock_socket();
+  if (knock >= 0) name_fds("ALTRACE_KNOCK_FD", &knock, 1);
+  else unsetenv("ALTRACE_KNOCK_FD");
 }
 
 static void drop_privileges(const struct options *o) {

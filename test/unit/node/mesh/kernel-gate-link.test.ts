@@ -20,6 +20,8 @@ function linkOf() {
   const pipe = {
     takes: false,
     asked: [] as string[],
+    ended: [] as string[],
+    knocks: undefined as string[] | undefined,
     swept: undefined as Swept | undefined,
   };
   const link = new KernelGateLink({
@@ -32,8 +34,15 @@ function linkOf() {
     pipe: {
       open: () => undefined,
       kill: (scope) => (pipe.takes ? BigInt(pipe.asked.push(scope)) : undefined),
+      end: (scope) => BigInt(pipe.ended.push(scope)),
       swept: () => pipe.swept,
       close: () => undefined,
+    },
+    knock: {
+      setPods: (pods) => {
+        pipe.knocks = pods.map(({ address }) => address);
+      },
+      close: () => pipe.knocks !== undefined,
     },
     killed: () => new Set(["team/research"]),
     onFault: (what) => faults.push(what),
@@ -46,10 +55,26 @@ function linkOf() {
     swept: (count: number, atNs: bigint) => swept.push([count, atNs]),
   };
   const kill = (scope = "agent/research/worker-1") => link.gate(record("kill", scope), on);
+  const shut = (scope: string) => link.shut(record("kill", scope));
   const revive = (scope: string) => link.gate(record("revive", scope), on);
   const answer = (message: unknown) => takes.at(-1)?.(message);
   const end = () => ends.at(-1)?.();
-  return { link, clock, sent, faults, states, done, swept, kill, revive, answer, pipe, end };
+  return {
+    link,
+    clock,
+    sent,
+    faults,
+    states,
+    done,
+    swept,
+    on,
+    kill,
+    shut,
+    revive,
+    answer,
+    pipe,
+    end,
+  };
 }
 
 describe("the mesh thread's end of the gate", () => {
@@ -88,6 +113,43 @@ describe("the mesh thread's end of the gate", () => {
     expect(pipe.asked).toHaveLength(1);
     pipe.takes = false;
     expect(kill()).toBeUndefined();
+  });
+
+  test("K5: what a knock has closed is closed, told the enforcer, and its sockets are ended", () => {
+    const { link, shut, sent, pipe, clock, answer, on, swept, faults, done } = linkOf();
+    const scope = "agent/research/worker-1";
+    expect(shut(scope)).toBeUndefined();
+    link.open();
+    // Nobody has said yet who has which address.
+    expect(shut(scope)).toBeUndefined();
+    answer({ t: "pods", pods: [{ address: "10.0.0.1", namespace: "", name: "one" }] });
+    expect(pipe.knocks).toEqual(["10.0.0.1"]);
+    const closed = shut(scope);
+    expect(closed).toEqual({ atNs: clock.monoNs(), asked: 1n });
+    expect(pipe.ended).toEqual([scope]);
+    expect(sent).toHaveLength(1);
+    pipe.swept = { errno: "0", count: 2, atNs: 9n };
+    expect(link.gate(record("kill", scope), on, closed)).toBe(closed?.atNs);
+    expect(sent.at(-1)).toMatchObject({ t: "kill", scope });
+    clock.advance(GATE_WAIT_MS);
+    expect({ asked: pipe.asked, swept, faults, done }).toEqual({
+      ...{ asked: [], faults: [], done: [] },
+      swept: [[2, 9n]],
+    });
+    // A contract has no address.
+    expect(shut(`contract/${"c".repeat(43)}`)).toBeUndefined();
+  });
+
+  test("a knock whose enforcer has gone meanwhile stays closed, and is told with the rest", () => {
+    const { link, shut, sent, answer, on, end, done, clock } = linkOf();
+    link.open();
+    answer({ t: "pods", pods: [] });
+    const closed = shut("global");
+    end();
+    expect(link.gate(record("kill", "global"), on, closed)).toBe(closed?.atNs);
+    clock.advance(1_000);
+    expect(sent.map(({ t }) => t)).toEqual(["killed", "killed"]);
+    expect(done).toEqual([]);
   });
 
   test("K6: what was swept is told of the latest kill of the scope, whoever swept", () => {
