@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
 import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
@@ -48,6 +49,7 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     [["--port", "14001", "--", "true"], "needs --uid"],
     [["--port", "0", "--uid", "1", "--gid", "1", "--", "true"], "--port: expected"],
     [[...FLAGS, "--netlink", "--", "true"], "two different programs"],
+    [[...FLAGS, "--handover", "/".repeat(200), "--", "true"], "the path is too long"],
     [[...FLAGS, "--pairs", "65", "--", "true"], "--pairs: expected"],
     [["--elsewhere", "1", "--", "true"], "no such flag"],
     [FLAGS, "no program"],
@@ -69,16 +71,11 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
   });
 
   test("lifecycle: keeps connections waiting while its program is killed and replaced: none is refused", async () => {
-    const keeper = new RuleKeeper(lab.host);
-    await keeper.load({
-      ...{ infra: ["lo", "ext0"], bridges: [], killed: [] },
-      pods: [{ link: "p1", addresses: LAB.a1, exempt: false }],
-    });
+    await capture();
     const probe = await lab.captureProbe();
-    const clients = lab.speak("a1", ["python3", `${import.meta.dirname}/clients.py`, "198.18.5.5"]);
-    const served = () => clients.said.filter(({ held }) => held === true).length;
+    const { clients, more } = connecting();
     const ready = () => probe.said.filter((one) => one.ready === true).length;
-    await waitUntil("clients to be served", () => served() > 20);
+    await more();
     for (const [running, signal] of [
       [{ uid: 4737, word: "capture-probe.ts" }, "SIGKILL"],
       [{ uid: 0, word: "altrace-launcher" }, "SIGHUP"],
@@ -89,12 +86,68 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
         () => `the next program: ${JSON.stringify(probe.said.slice(-3))}`,
         () => ready() > before,
       );
-      const then = served();
-      await waitUntil("clients to be served again", () => served() > then + 20);
+      await more();
     }
     clients.child.stdin?.end();
     await clients.exit;
     // Those that the dead program had taken over die with it; those that waited are served.
     expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
   });
+
+  test("lifecycle: hands over to the launcher that takes its place: no SYN is refused, or sent twice", async () => {
+    await capture();
+    const door = ["--handover", join(lab.folder, "handover")];
+    const first = await lab.captureProbe(door);
+    const { clients, served, more } = connecting();
+    await more();
+    const repeated = synsRepeated();
+    const second = await lab.captureProbe(door);
+    await more();
+    // It waits, and goes on when the one that took its place comes to nothing.
+    expect(first.child.exitCode).toBeNull();
+    const ready = () => first.said.filter((one) => one.ready === true).length;
+    second.child.kill("SIGKILL");
+    await waitUntil("the launcher before to go on", () => ready() === 2);
+    await more();
+    const third = await lab.captureProbe(door);
+    first.child.kill("SIGTERM");
+    expect(await first.exit).toBe(0);
+    await more();
+    clients.child.stdin?.end();
+    await clients.exit;
+    expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
+    expect(synsRepeated() - repeated).toBe(0);
+    expect(served()).toBeGreaterThan(0);
+    third.child.kill("SIGTERM");
+    expect(await third.exit).toBe(0);
+  });
+
+  /** Rules under which the first pod is captured. */
+  async function capture(): Promise<void> {
+    const view = { infra: ["lo", "ext0"], bridges: [], killed: [] };
+    const pods = [{ link: "p1", addresses: LAB.a1, exempt: false }];
+    await new RuleKeeper(lab.host).load({ ...view, pods });
+  }
+
+  /** Clients in the pod that connect again and again. */
+  function connecting() {
+    const script = `${import.meta.dirname}/clients.py`;
+    const clients = lab.speak("a1", ["python3", script, "198.18.5.5"]);
+    const served = () => clients.said.filter(({ held }) => held === true).length;
+    const more = async () => {
+      const then = served();
+      await waitUntil("clients to be served", () => served() > then + 20);
+    };
+    return { clients, served, more };
+  }
+
+  /** First packets that a pod had to send again, because nobody answered them. */
+  function synsRepeated(): number {
+    const [names, values] = lab
+      .run("a1", "cat /proc/net/netstat")
+      .split("\n")
+      .filter((line) => line.startsWith("TcpExt:"))
+      .map((line) => line.split(" "));
+    return Number(values?.[names?.indexOf("TCPSynRetrans") ?? 0]);
+  }
 });

@@ -14,12 +14,19 @@
  * while the program is restarted, connections wait in the backlog; none is refused. With --uid the
  * program gets no capability, no supplementary group and no way to gain either.
  *
+ * With --handover PATH a launcher takes the sockets over from the one that serves at PATH, if there is one, and serves
+ * there itself. The one before tells its program to end, and says when it has; connections wait in the backlog of the
+ * sockets, which both hold, and the new program begins. The one before stays, without a program, until it is told
+ * to end: should the new launcher end first, it goes on in its place.
+ *
  * SIGTERM, SIGINT   passed on; ends with the program's exit code
  * SIGHUP            the program is told to end and is started again, for an upgrade in place
  * A program that ends otherwise is started again, after 50 ms at first and 2 s at most. One that ends
  * with 2 has wrong settings, and starting it again would not mend them: this ends with 2 as well.
  */
 #define _GNU_SOURCE
+#include "fail.h"
+#include "handover.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -27,12 +34,13 @@
 #include <linux/capability.h>
 #include <linux/netlink.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -46,19 +54,9 @@ enum { RESPAWN_FIRST_MS = 50, RESPAWN_MAX_MS = 2000, STEADY_MS = 5000, CAPABILIT
 struct options {
   long port, pairs, uid, gid;
   int netlink;
+  const char *handover;
   char **command;
 };
-
-static void fail(int code, const char *format, ...) __attribute__((noreturn, format(printf, 2, 3)));
-static void fail(int code, const char *format, ...) {
-  va_list args;
-  va_start(args, format);
-  fputs("altrace-launcher: ", stderr);
-  vfprintf(stderr, format, args);
-  fputc('\n', stderr);
-  va_end(args);
-  exit(code);
-}
 
 static long number(const char *flag, const char *text, long min, long max) {
   char *end = NULL;
@@ -70,7 +68,7 @@ static long number(const char *flag, const char *text, long min, long max) {
 }
 
 static struct options read_options(int argc, char **argv) {
-  struct options o = {.port = 0, .pairs = 1, .uid = -1, .gid = -1, .netlink = 0, .command = NULL};
+  struct options o = {.port = 0, .pairs = 1, .uid = -1, .gid = -1, .netlink = 0, .handover = NULL, .command = NULL};
   for (int i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "--")) { o.command = argv + i + 1; break; }
     if (!strcmp(argv[i], "--netlink")) { o.netlink = 1; continue; }
@@ -79,6 +77,7 @@ static struct options read_options(int argc, char **argv) {
     else if (!strcmp(flag, "--pairs")) o.pairs = number(flag, value, 1, PAIRS_MAX);
     else if (!strcmp(flag, "--uid")) o.uid = number(flag, value, 1, 2147483646);
     else if (!strcmp(flag, "--gid")) o.gid = number(flag, value, 1, 2147483646);
+    else if (!strcmp(flag, "--handover") && value) o.handover = value;
     else fail(WRONG_USAGE, "%s: no such flag", flag);
   }
   if (!o.command || !o.command[0]) fail(WRONG_USAGE, "no program after --");
@@ -152,19 +151,28 @@ static void name_fds(const char *variable, const int *fds, int count) {
   setenv(variable, text, 1);
 }
 
-static void open_sockets(const struct options *o) {
-  int fds[PAIRS_MAX * 2], count = 0;
-  /* Whatever was inherited is not the program's business, and its numbers are wanted. */
-  syscall(SYS_close_range, FIRST_FD, ~0U, 0);
-  if (o->netlink) {
-    fds[count++] = netlink_socket(NETLINK_NETFILTER);
-    fds[count++] = netlink_socket(NETLINK_SOCK_DIAG);
-    name_fds("ALTRACE_NETLINK_FDS", fds, count);
-    return;
+/* What the launcher before has handed over is what its options and ours both say. */
+static void check_handed(const struct options *o, const int *fds, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    struct sockaddr_in6 at = {0};
+    socklen_t bytes = sizeof at, word = sizeof(int);
+    int is_listening = 0, family = i % 2 ? AF_INET6 : AF_INET;
+    if (getsockname(fds[i], (void *)&at, &bytes) || at.sin6_family != family || ntohs(at.sin6_port) != o->port ||
+        getsockopt(fds[i], SOL_SOCKET, SO_ACCEPTCONN, &is_listening, &word) || !is_listening)
+      fail(1, "what was handed over is no listener of port %ld", o->port);
   }
-  probe_port(AF_INET, o->port);
-  probe_port(AF_INET6, o->port);
-  for (int i = 0; i < o->pairs; i++) {
+  if (count % 2 || count > PAIRS_MAX * 2) fail(1, "%zu sockets were handed over", count);
+}
+
+/* The sockets of the launcher before come first, as many as it had. Returns how many there are. */
+static size_t open_listeners(const struct options *o, int *fds, size_t handed) {
+  size_t count = handed;
+  check_handed(o, fds, handed);
+  if (handed == 0) {
+    probe_port(AF_INET, o->port);
+    probe_port(AF_INET6, o->port);
+  }
+  while (count < (size_t)o->pairs * 2) {
     fds[count++] = listener(AF_INET, o->port, 1);
     fds[count++] = listener(AF_INET6, o->port, 1);
   }
@@ -172,6 +180,12 @@ static void open_sockets(const struct options *o) {
   int knock = knock_socket();
   if (knock >= 0) name_fds("ALTRACE_KNOCK_FD", &knock, 1);
   else unsetenv("ALTRACE_KNOCK_FD");
+  return count;
+}
+
+static void open_netlink(void) {
+  int fds[] = {netlink_socket(NETLINK_NETFILTER), netlink_socket(NETLINK_SOCK_DIAG)};
+  name_fds("ALTRACE_NETLINK_FDS", fds, 2);
 }
 
 static void drop_privileges(const struct options *o) {
@@ -216,38 +230,114 @@ static int exit_code(int status) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-int main(int argc, char **argv) {
-  struct options o = read_options(argc, argv);
-  open_sockets(&o);
-  sigset_t watched, ending, before;
-  sigemptyset(&ending);
-  sigaddset(&ending, SIGTERM);
-  sigaddset(&ending, SIGINT);
-  watched = ending;
+/* What one launcher is about. Of `door` and `other` one is -1 at least: who hands over serves nobody else. */
+struct launcher {
+  struct options o;
+  int fds[PAIRS_MAX * 2];
+  size_t count;
+  int door, other;
+  sigset_t before, ending;
+  pid_t child;
+  int is_ending, is_replacing, code;
+  long delay, started;
+};
+
+static void begin(struct launcher *l) {
+  l->is_replacing = 0;
+  l->started = now_ms();
+  l->child = start(&l->o, &l->before);
+}
+
+/* Returns 1 when there is nothing left to do. */
+static int program_ended(struct launcher *l) {
+  l->child = 0;
+  if (l->is_ending) return 1;
+  if (l->other >= 0) {
+    say_ended(l->other);
+    return 0;
+  }
+  if (l->code == WRONG_USAGE && !l->is_replacing) return 1;
+  fprintf(stderr, "altrace-launcher: the program ended with %d and is started again\n", l->code);
+  if (now_ms() - l->started > STEADY_MS) l->delay = RESPAWN_FIRST_MS;
+  if (!l->is_replacing && pause_unless_ending(&l->ending, l->delay)) return 1;
+  if (!l->is_replacing && (l->delay *= 2) > RESPAWN_MAX_MS) l->delay = RESPAWN_MAX_MS;
+  begin(l);
+  return 0;
+}
+
+static int take_signal(struct launcher *l, int signal) {
+  if (signal == SIGTERM || signal == SIGINT) {
+    l->is_ending = 1;
+    if (!l->child) return 1;
+    kill(l->child, SIGTERM);
+  }
+  if (signal == SIGHUP && l->child && l->other < 0) l->is_replacing = 1, kill(l->child, SIGTERM);
+  if (signal != SIGCHLD) return 0;
+  pid_t ended;
+  int is_over = 0, status = 0;
+  /* As pid 1 of a container this also reaps what others left behind. */
+  while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
+    if (ended == l->child) is_over = 1, l->code = exit_code(status);
+  return is_over && program_ended(l);
+}
+
+/* Somebody would take over: from here on this one only waits. */
+static void leave(struct launcher *l) {
+  l->other = hand_over(l->door, l->fds, l->o.netlink ? 0 : l->count);
+  if (l->other < 0) return;
+  fprintf(stderr, "altrace-launcher: another launcher takes over\n");
+  close(l->door);
+  l->door = -1;
+  kill(l->child, SIGTERM);
+}
+
+/* The launcher that took over has ended. Returns 1 where a third one goes on in its place. */
+static int come_back(struct launcher *l) {
+  close(l->other);
+  l->other = -1;
+  if (is_served(l->o.handover)) return !l->child;
+  fprintf(stderr, "altrace-launcher: the launcher that took over is gone, and this one goes on\n");
+  l->door = serve(l->o.handover);
+  /* A program that still runs was told to end, and is started again when it has. */
+  if (l->child) l->is_replacing = 1;
+  else begin(l);
+  return 0;
+}
+
+static int run(struct launcher *l) {
+  sigset_t watched = l->ending;
+  struct signalfd_siginfo info;
   sigaddset(&watched, SIGHUP);
   sigaddset(&watched, SIGCHLD);
-  sigprocmask(SIG_BLOCK, &watched, &before);
-  int is_ending = 0, is_replacing = 0;
-  long delay = RESPAWN_FIRST_MS, started = now_ms();
-  pid_t child = start(&o, &before);
+  sigprocmask(SIG_BLOCK, &watched, &l->before);
+  int signals = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
+  if (signals < 0) fail(1, "signalfd: %s", strerror(errno));
+  begin(l);
   for (;;) {
-    int signal = sigwaitinfo(&watched, NULL), status = 0;
-    if (signal == SIGTERM || signal == SIGINT) is_ending = 1, kill(child, SIGTERM);
-    if (signal == SIGHUP) is_replacing = 1, kill(child, SIGTERM);
-    if (signal != SIGCHLD) continue;
-    pid_t ended;
-    int is_over = 0, code = 0;
-    /* As pid 1 of a container this also reaps what others left behind. */
-    while ((ended = waitpid(-1, &status, WNOHANG)) > 0)
-      if (ended == child) is_over = 1, code = exit_code(status);
-    if (!is_over) continue;
-    if (is_ending || (code == WRONG_USAGE && !is_replacing)) return code;
-    fprintf(stderr, "altrace-launcher: the program ended with %d and is started again\n", code);
-    if (now_ms() - started > STEADY_MS) delay = RESPAWN_FIRST_MS;
-    if (!is_replacing && pause_unless_ending(&ending, delay)) return code;
-    if (!is_replacing && (delay *= 2) > RESPAWN_MAX_MS) delay = RESPAWN_MAX_MS;
-    is_replacing = 0;
-    started = now_ms();
-    child = start(&o, &before);
+    struct pollfd from[] = {
+        {.fd = signals, .events = POLLIN}, {.fd = l->door, .events = POLLIN}, {.fd = l->other, .events = POLLIN}};
+    if (poll(from, 3, -1) < 0 && errno != EINTR) fail(1, "poll: %s", strerror(errno));
+    while (read(signals, &info, sizeof info) == sizeof info)
+      if (take_signal(l, info.ssi_signo)) return l->code;
+    if (from[1].revents && l->door >= 0 && l->child) leave(l);
+    /* It says nothing more: what comes is its end. */
+    if (from[2].revents && l->other >= 0 && come_back(l)) return l->code;
   }
+}
+
+int main(int argc, char **argv) {
+  struct launcher l = {.o = read_options(argc, argv), .door = -1, .other = -1, .delay = RESPAWN_FIRST_MS};
+  int before = -1;
+  /* Whatever was inherited is not the program's business, and its numbers are wanted. */
+  syscall(SYS_close_range, FIRST_FD, ~0U, 0);
+  if (l.o.handover) before = take_over(l.o.handover, l.fds, &l.count);
+  if (l.o.netlink) open_netlink();
+  else l.count = open_listeners(&l.o, l.fds, l.count);
+  /* The connection stays open as long as this runs, whereby the one before knows that it does. */
+  if (before >= 0 && !wait_for_end(before)) close(before);
+  if (l.o.handover) l.door = serve(l.o.handover);
+  sigemptyset(&l.ending);
+  sigaddset(&l.ending, SIGTERM);
+  sigaddset(&l.ending, SIGINT);
+  return run(&l);
 }

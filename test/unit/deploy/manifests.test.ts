@@ -65,6 +65,7 @@ const CAPABILITIES: Readonly<Record<string, readonly string[]>> = {
   "altrace-rules": ["NET_ADMIN"],
   "own-state": ["CHOWN", "FOWNER"],
 };
+const MACHINE = "DaemonSet altrace-machine";
 const LAUNCHER = ["NET_ADMIN", "SETUID", "SETGID", "SETPCAP", "KILL"];
 
 describe.skipIf(command === undefined)("each overlay", () => {
@@ -156,6 +157,20 @@ describe.skipIf(command === undefined)("each overlay", () => {
       const added = isLauncher ? LAUNCHER : CAPABILITIES[isBpf ? `${name} with eBPF` : name];
       expect(right.capabilities?.add, name).toEqual(added);
       if (name !== "agent") expect(right.readOnlyRootFilesystem, name).toBe(true);
+    }
+  });
+
+  test("replaces a machine's pod by one that comes first, and takes its listeners over", () => {
+    const machines = all.filter(({ kind, metadata }) => `${kind} ${metadata.name}` === MACHINE);
+    expect(machines.length).toBeGreaterThan(1);
+    for (const { spec } of machines)
+      expect(spec).toMatchObject({
+        updateStrategy: { rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+      });
+    for (const one of podSpecs(machines).flatMap((pod) => pod.containers)) {
+      // A declared port is the machine's own here, and no second pod would be placed beside the first.
+      expect(one.ports, one.name).toBeUndefined();
+      expect(words(one).join(" ")).toMatch(/^altrace-launcher .*--handover \/run\/altrace\/.* -- /);
     }
   });
 
