@@ -132,6 +132,10 @@ function enforcerEvents(of: {
     },
     onUnplaced: (pods) =>
       log.warn({ event: "pods_unplaced", pods: pods.map((p) => `${p.namespace}/${p.name}`) }),
+    onContested: (pods) => {
+      const addresses = pods.map(({ addresses, name }) => `${addresses[0]}: ${name}`);
+      log.warn({ event: "addresses_contested", addresses });
+    },
     onFault: (what) => log.error({ event: "rules_fault", what }),
     onGoverned: (pods) => void ebpf?.sync(pods),
     onAnswer: (answer) => {

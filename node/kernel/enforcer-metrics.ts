@@ -36,6 +36,8 @@ export function enforcerMetrics(
       count("governed", ({ agent, exempt }) => !exempt && agent !== undefined);
       count("unknown", ({ agent, exempt }) => !exempt && agent === undefined);
       count("exempt", ({ exempt }) => exempt);
+      // Each address that several pods have, beside these.
+      count("contested", ({ isContested }) => isContested === true);
     },
   });
   new Gauge({

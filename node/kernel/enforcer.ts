@@ -2,6 +2,7 @@ import type { Cancel, Clock } from "../../ports/clock.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import type { KernelFault } from "../../proto/kernel-faults.ts";
 import { canonicalAddress } from "./address-bytes.ts";
+import { settleAddresses } from "./contested.ts";
 import { daemonsetRuleset } from "./daemonset-ruleset.ts";
 import type { GateAnswer, GatePod, GateQuestion } from "./gate-messages.ts";
 import type { HostFollow } from "./host-command.ts";
@@ -19,6 +20,7 @@ import { isChangeOfOurs } from "./rule-watch.ts";
 // E3. A rule that somebody took away is loaded again as soon as the kernel tells of it, and a look
 //     every `checkMs` finds what it did not tell.
 // E4. Nothing is taken away when this ends.
+// E5. An address that several pods have is nobody's, and keeps no other pod's rules from being loaded.
 
 /** Loads that failed are tried again so much later. */
 const RETRY_MS = 1_000;
@@ -42,6 +44,8 @@ export type EnforcerEvents = {
   /** Somebody changed what must stand; it is loaded again. */
   readonly onRepair: (wrong: readonly string[]) => void;
   readonly onUnplaced: (pods: readonly Pod[]) => void;
+  /** Addresses that several pods have, each as the stranger that it is now; told when they change. */
+  readonly onContested: (addresses: readonly Pod[]) => void;
   readonly onFault: (what: string) => void;
   /** Pods that are governed, and which of them are killed, whenever either changes. */
   readonly onGoverned: (pods: readonly GovernedPod[]) => void;
@@ -62,6 +66,7 @@ export class Enforcer {
   #isBusy = false;
   #timer: Cancel | undefined;
   #told = "";
+  #contested = "[]";
   #isStopped = false;
 
   constructor(deps: EnforcerDeps) {
@@ -71,8 +76,10 @@ export class Enforcer {
   /** Resolves once rules stand that let no pod out. */
   async start(): Promise<void> {
     await this.#load();
-    this.#deps.pods.start((pods) => {
+    this.#deps.pods.start((listed) => {
+      const { pods, contested } = settleAddresses(listed);
       this.#pods = pods;
+      this.#tellContested(contested);
       this.#deps.gate.setPods(pods);
       this.#deps.events.onAnswer(this.podsAnswer());
       this.#tellGoverned();
@@ -228,6 +235,12 @@ export class Enforcer {
     const { gate, events } = this.#deps;
     const governed = this.#pods.filter(({ exempt }) => !exempt);
     events.onGoverned(governed.map(({ uid, agent }) => ({ uid, isKilled: gate.isKilled(agent) })));
+  }
+
+  #tellContested(contested: readonly Pod[]): void {
+    const text = JSON.stringify(contested);
+    if (text !== this.#contested) this.#deps.events.onContested(contested);
+    this.#contested = text;
   }
 
   #tellState(): void {

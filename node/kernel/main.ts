@@ -16,6 +16,7 @@ import { readFlags, unknownSettings } from "../../adapters/settings.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import { readCanaryQuestion } from "./canary.ts";
+import { settleAddresses } from "./contested.ts";
 import { daemonsetRuleset } from "./daemonset-ruleset.ts";
 import { podsOf, readNotes, startEnforcer, writePods } from "./enforcer-app.ts";
 import { ENFORCER_SETTINGS, type EnforcerConfig, readEnforcerConfig } from "./enforcer-config.ts";
@@ -74,7 +75,11 @@ function readConfig(
 
 async function print(config: EnforcerConfig): Promise<number> {
   const machine = await readMachine(hostCommand, () => readNotes(config.cniResults));
-  const { view, unplaced } = mapPods(machine, await podsOf(config), config.infraLinks);
+  const { view, unplaced } = mapPods(
+    machine,
+    settleAddresses(await podsOf(config)).pods,
+    config.infraLinks,
+  );
   process.stdout.write(daemonsetRuleset({ ...view, killed: [] }));
   for (const { namespace, name } of unplaced)
     process.stderr.write(`no interface is known for ${namespace}/${name}\n`);

@@ -13,6 +13,8 @@ export type Pod = {
   readonly exempt: boolean;
   /** Tries to get out, and is meant to fail. */
   readonly canary: boolean;
+  /** Stands for an address that several pods have; see `settleAddresses`. */
+  readonly isContested?: boolean;
   /** Where its packets come in, when whoever named the pod knows; else it is found out. */
   readonly link?: string;
   readonly port?: string;

@@ -68,7 +68,8 @@ export class GatePipe {
   }
 
   /**
-   * Has the sockets of a scope ended for which the gate is closed already. Nothing is waited for.
+   * Has the sockets of a scope ended for which the gate is closed already, and the gate closed for good. Nothing is
+   * waited for.
    *
    * @returns The question's number.
    */

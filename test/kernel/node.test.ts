@@ -204,6 +204,19 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
       expect.arrayContaining(["source_unknown", "server_name_missing"]),
     );
     expect(Number(stranger.firstAtMs)).toBeLessThanOrEqual(Number(stranger.lastAtMs));
+    // An address that two pods have is nobody's either, and the rules of the others are loaded.
+    writePodList(lab, [
+      one,
+      { name: "two", agent: "research/worker-2", addresses: LAB.a2 },
+      { name: "stale", agent: "research/worker-3", addresses: [LAB.a2[0]] },
+    ]);
+    const contested = await waitUntil("a contested address to be listed", async () => {
+      await lab.attack({ from: "a2", only: ["sni-evil"] });
+      const told = JSON.parse(await cli("discover", "--json")) as { strangers: Stranger[] };
+      return told.strangers.find(({ pod, tries }) => pod === "stale+two" && tries !== "0");
+    });
+    expect(contested.reasons).toContain("source_unknown");
+    expect(lab.run("node", "nft list set inet altrace assigned4")).toContain(LAB.a1[0]);
     listPods(lab);
     await waitUntil("it to be registered", async () => (await list()) === undefined);
   });
@@ -250,7 +263,9 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
         await cli("revive", "agent/research/worker-1", "--wait");
         return undefined;
       });
-      expect(lab.run("node", "nft list set inet altrace killed4")).toContain(LAB.a1[0]);
+      await waitUntil("the gate to be closed for good", () =>
+        lab.run("node", "nft list set inet altrace killed4").includes(LAB.a1[0]),
+      );
     } finally {
       lab.signal("node", wall, "SIGCONT");
     }

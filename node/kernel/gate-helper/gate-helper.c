@@ -9,7 +9,7 @@
  * The node writes a line into the named pipe ASK and looks at the file SAY:
  *
  *   <number> <deadline> <scope>     the deadline on the machine's monotonic clock, in nanoseconds
- *   = <number> <deadline> <scope>   the gate is closed already: only the sockets are to be ended
+ *   = <number> <deadline> <scope>   the gate is closed already, for a while: only what came of the sockets is told
  *
  * SAY has PLACES places of PLACE_BYTES. The answer to a number lies at the place number % PLACES, blanks
  * behind it, and ends with the number again, so that half of one is no answer:
@@ -178,13 +178,9 @@ static void answer(const struct ends *to, char *line) {
   char *rest = end + 1;
   uint64_t deadline = strtoull(rest, &end, 10);
   if (end == rest || *end != ' ') return;
-  if (is_closed) {
-    if (meaning_of(end + 1)) begin_sweep(number, deadline, end + 1);
-    return;
-  }
   int code = close_gate(to->netfilter, deadline, end + 1);
-  say(to->say, number, "%d", code);
-  if (code == 0) begin_sweep(number, 0, end + 1);
+  if (!is_closed) say(to->say, number, "%d", code);
+  if (code == 0) begin_sweep(number, is_closed ? deadline : 0, end + 1);
 }
 
 /* Lines are shorter than what a pipe takes whole, so those of two writers do not mix. */

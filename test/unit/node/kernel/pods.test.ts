@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { readCniResult } from "../../../../node/kernel/cni-result.ts";
+import { settleAddresses } from "../../../../node/kernel/contested.ts";
 import { mapPods } from "../../../../node/kernel/link-map.ts";
 import type { Pod } from "../../../../node/kernel/pod.ts";
 import { PodListError, readPod, readPodList } from "../../../../node/kernel/pod-list.ts";
@@ -47,6 +48,55 @@ describe("a pod of the cluster", () => {
     const labels = { "altrace.io/canary": "true" };
     const canary = readPod({ ...SHOWN, metadata: { ...SHOWN.metadata, labels } }, ["agents"]);
     expect(canary).toMatchObject({ exempt: false, canary: true });
+  });
+});
+
+describe("E5: an address that several pods have", () => {
+  const pod = (name: string, addresses: readonly string[], more: Partial<Pod> = {}): Pod => ({
+    ...{ uid: name, namespace: "ns", name, agent: { team: "t", agent: name } },
+    ...{ addresses, exempt: false, canary: false, ...more },
+  });
+
+  test("is a stranger's, and all the rest stays as it was", () => {
+    const other = pod("c", ["10.0.0.3"]);
+    const { pods, contested } = settleAddresses([
+      pod("b", ["10.0.0.1", "fd00::2"]),
+      pod("a", ["10.0.0.1", "FD00:0::1"], { exempt: true }),
+      other,
+    ]);
+    expect(contested).toEqual([
+      pod("ns/a+ns/b", ["10.0.0.1"], {
+        ...{ uid: "contested/10.0.0.1", namespace: "", agent: undefined, isContested: true },
+      }),
+    ]);
+    expect(pods.map(({ addresses }) => addresses)).toEqual([
+      ["fd00::2"],
+      ["FD00:0::1"],
+      ["10.0.0.3"],
+      ["10.0.0.1"],
+    ]);
+    expect(pods).toContain(contested[0]);
+  });
+
+  test("is known by its bytes, and is not contested by one pod that has it twice", () => {
+    const twice = [pod("a", ["fd00::1", "FD00:0::1"])];
+    expect(settleAddresses(twice)).toEqual({ pods: twice, contested: [] });
+    const spelt = settleAddresses([pod("a", ["fd00::1"]), pod("b", ["FD00:0::1"])]);
+    expect(spelt.contested.map(({ addresses }) => addresses)).toEqual([["fd00::1"]]);
+  });
+
+  test("comes in where all that claim it do, and is placed by nobody's word else", () => {
+    const at = (link: string, name: string) => pod(name, ["10.0.0.1"], { link, port: "v1" });
+    expect(settleAddresses([at("br0", "a"), at("br0", "b")]).contested[0]).toMatchObject({
+      ...{ link: "br0", port: "v1" },
+    });
+    const [apart] = settleAddresses([at("br0", "a"), at("br1", "b")]).contested;
+    expect([apart?.link, apart?.port]).toEqual([undefined, undefined]);
+  });
+
+  test("names four, and counts the rest", () => {
+    const many = Array.from({ length: 6 }, (_, i) => pod(`p${i}`, ["10.0.0.1"]));
+    expect(settleAddresses(many).contested[0]?.name).toBe("ns/p0+ns/p1+ns/p2+ns/p3+2-more");
   });
 });
 

@@ -88,6 +88,19 @@ describe("the short way to the gate", () => {
     expect(pipe.swept(no + PLACES)).toBeUndefined();
   });
 
+  test("ends sockets behind a gate that is closed without waiting, and again where it was gone", () => {
+    const { pipe, asked, state, answer } = pipesTo();
+    const no = pipe.end(SCOPE) ?? 0n;
+    expect(asked).toEqual([expect.stringMatching(new RegExp(`^= ${no} \\d+ ${SCOPE}\n$`))]);
+    answer(`${no}`, "0 0 3 999");
+    expect(pipe.swept(no)).toEqual({ errno: "0", count: 3, atNs: 999n });
+    state.isThere = false;
+    expect(pipe.end(SCOPE)).toBeUndefined();
+    state.isThere = true;
+    expect(pipe.end(SCOPE)).toBeDefined();
+    expect(state).toMatchObject({ opened: 2, closed: 1 });
+  });
+
   test("a program that is gone is looked for again later, and at once on a new connection", () => {
     const { pipe, clock, state, asked } = pipesTo(...new Array(300).fill("0"));
     state.isThere = false;
