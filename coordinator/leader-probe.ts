@@ -1,6 +1,6 @@
 import { type Bus, BusFault } from "../ports/bus.ts";
 import { type Clock, monoMs } from "../ports/clock.ts";
-import { CONTROL_STREAM, controlSubject } from "../proto/subjects.ts";
+import { CONTROL_STREAM, controlSubject, REVOCATION_STREAM } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
 import type { Replica } from "./replica.ts";
 
@@ -69,6 +69,10 @@ export class LeaderProbe {
    */
   async #hasMissed(): Promise<boolean> {
     const { bus, replica } = this.#options;
-    return (await bus.read(CONTROL_STREAM, replica.lastSeq + 1, 1)).length > 0;
+    const unread = await Promise.all([
+      bus.read(CONTROL_STREAM, replica.lastSeq + 1, 1),
+      bus.read(REVOCATION_STREAM, replica.stream.revokedSeq + 1, 1),
+    ]);
+    return unread.some(({ length }) => length > 0);
   }
 }

@@ -30,9 +30,11 @@ import {
   FAST_PATTERN,
   HEAL_PATTERN,
   REVOCATION_STREAM,
+  REVOKED_COPIES_PREFIX,
 } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
 import { HeardKills } from "./heard-kills.ts";
+import { readOn } from "./read-on.ts";
 import { RecordSubjects } from "./record-subjects.ts";
 import { RECORD_PREFIX, recordKey } from "./store-keys.ts";
 import { StreamView } from "./stream-view.ts";
@@ -51,7 +53,6 @@ export type ReplicaOptions = {
 /** Called after a record has become its scope's current one. */
 export type OnRecord = (record: MeshRecord, before: MeshRecord | undefined) => void;
 
-const PAGE_COUNT = 256;
 const RETRY_MS = { min: 100, max: 2_000 };
 /** A disk that failed is tried again this often. */
 const PERSIST_RETRY_MS = 1_000;
@@ -223,9 +224,11 @@ export class Replica {
     // Whoever may write to the server wrote over a record: the stream keeps one message a subject.
     if (!record && seq) void this.reoffer(this.#subjects.scopeOf(message.subject) ?? "");
     if (record && seq !== undefined) this.#heard.stored(record);
-    if (seq === undefined || record?.parsed.kind === "contract") {
+    const isRevocation = message.subject.startsWith(REVOKED_COPIES_PREFIX);
+    if (seq === undefined || isRevocation) {
       const isNewHere = record !== undefined && this.take(record);
       if (isNewHere && seq !== undefined) tellCommitted(record, seq, this.#options);
+      if (seq !== undefined) this.stream.heardRevoked(seq);
       return;
     }
     // Our own kills are not new when their copies come: that nothing was known to stand there tells as much.
@@ -312,23 +315,19 @@ export class Replica {
   }
 
   async #replay(): Promise<void> {
+    const { bus } = this.#options;
     // Keys first: the bundle may stand behind records that only it lets count.
     await this.learnTrust();
-    await this.#readOn(CONTROL_STREAM, this.#lastSeq + 1, (seq) => {
-      this.#lastSeq = Math.max(this.#lastSeq, seq);
+    await readOn(bus, { stream: CONTROL_STREAM, seq: this.#lastSeq + 1 }, (messages, endSeq) => {
+      for (const message of messages) this.#replayOne(message);
+      this.#lastSeq = Math.max(this.#lastSeq, endSeq);
     });
     // Revoked contracts have a stream of their own, which they leave once no contract needs them.
-    await this.#readOn(REVOCATION_STREAM, 1, () => undefined);
-  }
-
-  async #readOn(stream: string, fromSeq: number, onPage: (seq: number) => void): Promise<void> {
-    const { bus } = this.#options;
-    let page = await bus.read(stream, fromSeq, PAGE_COUNT);
-    for (let end = page.at(-1)?.seq; end !== undefined; end = page.at(-1)?.seq) {
-      for (const message of page) this.#replayOne(message);
-      onPage(end);
-      page = await bus.read(stream, end + 1, PAGE_COUNT);
-    }
+    this.stream.readRevoked(0);
+    await readOn(bus, { stream: REVOCATION_STREAM, seq: 1 }, (messages, endSeq) => {
+      for (const message of messages) this.#replayOne(message);
+      this.stream.readRevoked(endSeq);
+    });
   }
 
   #replayOne(message: BusMessage): void {

@@ -2,10 +2,30 @@ import type { MeshRecord } from "../mesh/record.ts";
 
 type Place = { readonly seq: number; readonly record?: MeshRecord };
 
-/** What the control stream is known to hold: each scope's newest message, and where it stands. */
+/**
+ * What the control stream is known to hold: each scope's newest message, and where it stands. Of the stream of
+ * revoked contracts, only how far it was read.
+ */
 export class StreamView {
   /** Without a record where the message is none that counts. */
   readonly #places = new Map<string, Place>();
+
+  #revokedSeq = 0;
+
+  /** Up to where the stream of revoked contracts was merged whole. */
+  get revokedSeq(): number {
+    return this.#revokedSeq;
+  }
+
+  /** That one was read up to there. */
+  readRevoked(seq: number): void {
+    this.#revokedSeq = seq;
+  }
+
+  /** The copy came of what stands there in that one. */
+  heardRevoked(seq: number): void {
+    if (seq === this.#revokedSeq + 1) this.#revokedSeq = seq;
+  }
 
   /** Sequence of the scope's newest message; 0 when none is known. */
   seqOf(scope: string): number {

@@ -38,6 +38,8 @@ export const COMMITTED_TO_NODES = [
   "alt.bc.key.*",
   "alt.bc.node.*",
 ] as const;
+/** Copies of what the stream of revoked contracts holds; its sequences are not the control stream's. */
+export const REVOKED_COPIES_PREFIX = "alt.bc.kill.contract.";
 /** Kills ahead of their commit. */
 export const FAST_PATTERN = "alt.fast.kill.>";
 /** Revives, once a coordinator knows that they are committed. */

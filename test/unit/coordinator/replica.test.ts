@@ -277,6 +277,31 @@ describe("sequences", () => {
     expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
   });
 
+  test("a contract that another coordinator revoked and no broadcast told is found with the next digest", async () => {
+    const { world } = await withBroadcasts(true);
+    await world.pass(2_000);
+    const scope = `contract/${"c".repeat(43)}`;
+    const bytes = world.sign(scope, killOp(), world.coordinator);
+    const subject = `alt.rev.kill.${scope.replace("/", ".")}`;
+    await world.outside.append(subject, bytes, { msgId: "another", expectSeq: 0 });
+    await world.pass(2_000);
+    expect(world.parts.replica.state.killed(scope)).toBe(true);
+  });
+
+  test("what is no record among revocations says nothing of the control stream", async () => {
+    const { world } = await withBroadcasts();
+    const { replica } = world.parts;
+    const command = await kill(world);
+    await world.until(() => command.committed);
+    const { lastSeq } = replica;
+    for (let i = 0; i <= lastSeq; i += 1) {
+      const subject = `alt.rev.kill.contract.${i}${"c".repeat(42)}`;
+      await world.outside.append(subject, Buffer.from("junk"), { msgId: `${i}`, expectSeq: 0 });
+    }
+    await world.flush();
+    expect(replica.lastSeq).toBe(lastSeq);
+  });
+
   test("a broadcast that comes late does not move a scope's sequence back", async () => {
     const { world, broadcast } = await withBroadcasts();
     const first = await kill(world);
