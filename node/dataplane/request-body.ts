@@ -48,8 +48,8 @@ export class RequestBody {
     const declared = this.#declaredBytes;
     if (declared === 0) return Promise.resolve(Buffer.alloc(0));
     if (declared !== undefined && declared > bytesMax) return Promise.resolve("body_too_large");
-    if (this.#hasCome(declared)) return Promise.resolve(this.#taken());
     this.#bytesMax = bytesMax;
+    if (this.#hasCome(declared)) return Promise.resolve(this.#taken());
     return new Promise((resolve) => {
       this.#settle = resolve;
       this.#cancelTimer = clock.after(timeoutMs, () => this.fail("body_too_slow"));
@@ -65,9 +65,12 @@ export class RequestBody {
     return this.#wire.isBodyComplete() && this.#wire.source.readableLength === declared;
   }
 
+  /** A stream hands out one piece at a time, as it came, and says when there is none left. */
   #taken(): Buffer {
-    const body = this.#wire.source.read() as Buffer;
-    this.receivedBytes = body.length;
+    const { source } = this.#wire;
+    for (let piece = source.read(); piece !== null; piece = source.read()) this.#take(piece);
+    const body = this.#whole();
+    this.#store = EMPTY;
     return body;
   }
 
