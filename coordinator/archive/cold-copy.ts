@@ -4,7 +4,14 @@ import type { LogFiles } from "../../audit/log-files.ts";
 import { consistencyProof, type SubtreeHash } from "../../audit/merkle.ts";
 import { rememberedSubtrees } from "../../audit/remembered-subtrees.ts";
 import { type Note, parseNote } from "../../audit/signed-note.ts";
-import { readBundle, readTile, subtreesFromTiles, TILE_WIDTH } from "../../audit/tiles.ts";
+import {
+  bundlePath,
+  readBundle,
+  readTile,
+  subtreesFromTiles,
+  TILE_WIDTH,
+  tilePath,
+} from "../../audit/tiles.ts";
 import { ArchivedLog } from "./archived-log.ts";
 
 /** Bytes that wait for the disk of the copy, at most. */
@@ -17,6 +24,10 @@ const WAITING_BYTES_MAX = 1024 * 1024;
 export class ColdCopy {
   readonly #from: LogFiles;
   readonly #to: ArchivedLog;
+  readonly #toFiles: LogFiles;
+  /** Full bundles that another run has copied, and how many of them were found there. */
+  readonly #before: number;
+  #found = 0;
   readonly #ended: EndedLog;
   readonly #note: Note;
   readonly #subtrees: SubtreeHash;
@@ -27,6 +38,8 @@ export class ColdCopy {
     if (!note.ok) throw new AuditFault(`the log's checkpoint: ${note.detail}`);
     this.#from = from;
     this.#to = ArchivedLog.open(to);
+    this.#toFiles = to;
+    this.#before = Math.floor(this.#to.next / TILE_WIDTH);
     this.#ended = ended;
     this.#note = note.value;
     this.#subtrees = rememberedSubtrees()(
@@ -42,12 +55,28 @@ export class ColdCopy {
    */
   turn(bundlesMax: number): boolean {
     const { size } = this.#ended;
+    if (this.#found < this.#before) return this.#findAgain(bundlesMax);
     for (let i = 0; i < bundlesMax && this.#to.next < size; i++) this.#give(this.#entries());
     const isWhole = this.#to.next === size;
     // Without entries it is the word that all of them are there.
     if (isWhole) this.#give([]);
     if (isWhole || this.#to.waitingBytes > WAITING_BYTES_MAX) this.#to.settle();
     return !isWhole;
+  }
+
+  /** What an earlier run has copied is there still, or what is to be removed would be nowhere. */
+  #findAgain(bundlesMax: number): true {
+    const until = Math.min(this.#found + bundlesMax, this.#before);
+    for (; this.#found < until; this.#found++) {
+      const full = { index: this.#found, width: TILE_WIDTH };
+      for (const path of [bundlePath(full), tilePath({ level: 0, ...full })]) {
+        const [here, there] = [this.#from.read(path), this.#toFiles.read(path)];
+        if (here === undefined || there === undefined || !here.equals(there)) {
+          throw new AuditFault(`${path} of the copy is not what is here`);
+        }
+      }
+    }
+    return true;
   }
 
   #entries(): readonly Uint8Array[] {

@@ -1,4 +1,4 @@
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { leafHash } from "../../../audit/merkle.ts";
 import { encodeRetired, RETIRED_PATH } from "../../../audit/retired-log.ts";
@@ -130,6 +130,33 @@ describe("an old log in the archive", () => {
     expect(run.retired).toEqual([]);
     const report = verified(coordinator.files());
     expect([report.isRetired, report.codes.includes("entry_altered")]).toEqual([false, true]);
+  });
+
+  test("Q2: stays when what an earlier run has copied is not there any more, or is something else", () => {
+    const whole = archiveOn();
+    new Run(whole, { coldDir: COLD_DIR }).to(OLD_MS);
+    for (const path of ["tile/entries/001", "tile/0/000"]) {
+      const coordinator = archiveOn();
+      for (const [name, bytes] of coldFiles(whole.disk)) {
+        const place = join(COLD_DIR, ORIGIN, name);
+        coordinator.disk.makeFolder(dirname(place));
+        const fd = coordinator.disk.create(place);
+        coordinator.disk.write(fd, bytes, 0);
+        coordinator.disk.close(fd);
+      }
+      const forged = join(COLD_DIR, ORIGIN, path);
+      const before = coordinator.files();
+      coordinator.disk.spoil(forged, (bytes) => Buffer.from(bytes).fill(0x20, 40, 41));
+      const run = new Run(coordinator, { coldDir: COLD_DIR }).to(OLD_MS);
+      expect(run).toMatchObject({
+        retired: [],
+        faults: [`${path} of the copy is not what is here`],
+      });
+      coordinator.disk.remove(forged);
+      run.to(OLD_MS + LOOK_EVERY_MS);
+      expect([run.retired, run.faults]).toMatchObject([[], { length: 2 }]);
+      expect(coordinator.files()).toEqual(before);
+    }
   });
 
   test("is whole in one place or the other wherever the coordinator is killed", () => {
