@@ -7,6 +7,7 @@ import { errorMessage } from "../ports/error-message.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { CrashProof, LogMark } from "./actors/table-mark.ts";
 import type { AuditToControl, AuditWorkerData, EpochKey } from "./audit/audit-worker.ts";
+import { crashProofIn } from "./audit/crash-proof.ts";
 import type { EpochLimits } from "./audit/epoch-end.ts";
 import { findRequest } from "./audit/find-records.ts";
 import { removeFloodCounts } from "./audit/flood-count-file.ts";
@@ -20,9 +21,7 @@ import {
   gapRecord,
   recoverWal,
   runEndRecord,
-  type WalRecovery,
 } from "./audit/recover-wal.ts";
-import { usedInWal } from "./audit/used-since.ts";
 import { createWalSignal, positionOf, type WalSignal } from "./audit/wal-signal.ts";
 import { openWal, type Wal } from "./audit/wal-writer.ts";
 import type { Table } from "./table/table.ts";
@@ -88,7 +87,7 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
   const recovery = recoverWal({ dir: walDir, random: options.random, clock, disk });
   const { run } = recovery;
   // Before the audit thread reads files of that run, and deletes what it has read.
-  const crashProof = proofIn(options, walDir, recovery);
+  const crashProof = crashProofIn(options, walDir, recovery);
   const epoch = currentEpoch(disk, home);
   const signal = createWalSignal(loops + 2);
   const thread = await startAuditThread({ options, run, epoch, walDir, signal, table });
@@ -128,21 +127,6 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
       await endAuditThread(thread.worker, onLost);
     },
   };
-}
-
-/** The kernel keeps what a process wrote for as long as it runs itself: only then nothing is missing. */
-function proofIn(
-  { disk, moneyMarks, onFault }: AuditLogOptions,
-  walDir: string,
-  { lastRun: run, sameKernelBoot, tornBytes, damagedBytes }: WalRecovery,
-): CrashProof | undefined {
-  if (run === undefined || !sameKernelBoot || tornBytes > 0 || damagedBytes > 0) return undefined;
-  try {
-    return { run, used: usedInWal(disk, walDir, { run, marks: moneyMarks(run) }) };
-  } catch (error) {
-    onFault(`what was spent before the crash is not proven: ${errorMessage(error)}`);
-    return undefined;
-  }
 }
 
 function endsOf(signal: WalSignal, loops: number): LogMark["ends"] {

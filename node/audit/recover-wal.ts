@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { AuditFault } from "../../audit/audit-fault.ts";
 import { FRAME_HEAD_BYTES } from "../../audit/frame.ts";
 import { decodeRecord, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
@@ -31,6 +31,8 @@ export type WalRecovery = {
   readonly tornFiles: number;
   /** Bytes that cannot be read in files that were complete. They are left as they are. */
   readonly damagedBytes: number;
+  /** A start before this one cut bytes of the last run away, and ended before it had a run of its own. */
+  readonly wasCut: boolean;
   /** Id of the kernel's present boot; undefined where the system has none to give. */
   readonly kernelBootId: string | undefined;
   /** The last run was under the same boot: the kernel kept what the process had written. */
@@ -55,8 +57,8 @@ export type RecoverWalOptions = {
  * Puts the WAL files of earlier runs in order and says in which state they were. Call it before
  * anybody opens a WAL.
  *
- * Money may be given back only if nothing can be missing: `sameKernelBoot`, and neither torn nor
- * damaged bytes.
+ * Money may be given back only if nothing can be missing: `sameKernelBoot`, neither torn nor damaged
+ * bytes, and none that were cut away before.
  *
  * @throws AuditFault The folder cannot be read or put in order.
  */
@@ -83,6 +85,7 @@ export function recoverWal(options: RecoverWalOptions): WalRecovery {
     tornBytes,
     tornFiles: left.tornFiles,
     damagedBytes,
+    wasCut: left.wasCut,
     kernelBootId,
     sameKernelBoot: bootId !== undefined && bootId === kernelBootId,
     lastMs,
@@ -152,6 +155,7 @@ type Left = {
   tornBytes: number;
   tornFiles: number;
   damagedBytes: number;
+  wasCut: boolean;
   /** Of the last run: the boot it was under, and the kind of its control thread's last record. */
   bootId: string | undefined;
   endKind: string | undefined;
@@ -160,8 +164,10 @@ type Left = {
 
 function putInOrder(disk: Disk, dir: string): Left {
   const files = listWalFiles(disk, dir);
+  const lastRun = files.at(-1)?.run;
   const left: Left = {
-    lastRun: files.at(-1)?.run,
+    lastRun,
+    wasCut: wasCut(disk, dir, lastRun),
     tornBytes: 0,
     tornFiles: 0,
     damagedBytes: 0,
@@ -175,6 +181,7 @@ function putInOrder(disk: Disk, dir: string): Left {
     const isLast = next?.run !== file.run || next.writer !== file.writer;
     const strayBytes = found.bytes - found.wholeBytes;
     if (strayBytes > 0 && isLast) {
+      noteCut(disk, dir, file.run);
       cutTail(disk, dir, file, found);
       left.tornBytes += strayBytes;
       left.tornFiles++;
@@ -230,6 +237,23 @@ function lookAt(disk: Disk, dir: string, file: WalFile): Found {
   } finally {
     disk.close(fd);
   }
+}
+
+const CUT_SUFFIX = ".was-cut";
+
+/**
+ * Whether a start has cut bytes of that run away. What it left looks whole to the next, so it says so in a
+ * file of its own first; of runs that are no longer the last nobody asks any more.
+ */
+function wasCut(disk: Disk, dir: string, lastRun: string | undefined): boolean {
+  const noted = disk.list(dir).filter((name) => name.endsWith(CUT_SUFFIX));
+  for (const name of noted) if (name !== `${lastRun}${CUT_SUFFIX}`) disk.remove(join(dir, name));
+  return noted.includes(`${lastRun}${CUT_SUFFIX}`);
+}
+
+function noteCut(disk: Disk, dir: string, run: string): void {
+  disk.close(disk.recreate(join(dir, `${run}${CUT_SUFFIX}`)));
+  disk.syncFolder(dir);
 }
 
 /** Cuts what is behind the last whole frame. */
