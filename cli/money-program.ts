@@ -10,6 +10,10 @@ const topUpBudget = lazily(
   () => import("./commands/budget.ts"),
   (its) => its.topUpBudget,
 );
+const writeBackBudget = lazily(
+  () => import("./commands/write-back.ts"),
+  (its) => its.writeBackBudget,
+);
 const showDistrust = lazily(
   () => import("./commands/distrust.ts"),
   (its) => its.showDistrust,
@@ -33,6 +37,12 @@ export function addMoney(program: Command, run: Run): void {
     .description("a new limit for one window, such as total or day:2026-11-22")
     .action((account: string, window: string, unit: string, limit: string, _, command: Command) =>
       run(command, (context) => topUpBudget(context, account, { window, unit, limit })),
+    );
+  budget
+    .command("write-back <account> <unit> <amount>")
+    .description("what a crash left charged and nobody spent can be spent again")
+    .action((account: string, unit: string, amount: string, _, command: Command) =>
+      run(command, (context) => writeBackBudget(context, account, { unit, amount })),
     );
   const distrust = program.command("distrust").description("bills that were above their holds");
   distrust

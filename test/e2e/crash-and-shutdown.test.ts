@@ -93,6 +93,18 @@ describe("after SIGKILL", () => {
     expect(await statusOf(AGENT)).toBe("200 ok");
     expect(await altrace.mustCli("explain", id)).toContain("allowed");
   });
+
+  test("what stays charged an operator writes back, and no more than that", async () => {
+    const { limit } = await dayOf();
+    const writeBack = (usd: string) =>
+      altrace.cli("budget", "write-back", `agent/${AGENT}`, "usd", usd);
+    expect(await writeBack("1000.00")).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining("no more can be written back"),
+    });
+    expect((await writeBack("0.000001")).stdout).toContain(`agent/${AGENT} day:`);
+    expect(Number((await dayOf()).limit)).toBe(Number(limit) + 1);
+  });
 });
 
 /** The ledger's row of the agent's day. */
@@ -227,5 +239,6 @@ type Account = {
   readonly window: string;
   readonly reserved: string;
   readonly spent: string;
+  readonly limit: string;
 };
 const USD = 1;
