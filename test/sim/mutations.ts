@@ -120,13 +120,6 @@ export const MUTATIONS: readonly Mutation[] = [
     oracles: ["rate-within-limit"],
   },
   {
-    name: "acknowledge before the flush",
-    file: "node/mesh/acks.ts",
-    find: "      isDurable: false,\n",
-    replace: "      isDurable: true,\n",
-    oracles: ["durable-kill-survives"],
-  },
-  {
     name: "keep a bill's lesson to oneself",
     file: "node/mesh/enforcement.ts",
     find: "        hooks.onDistrust(record);\n",
