@@ -11,7 +11,7 @@ import { planWriteBack, type RaisedLimits } from "../write-back-plan.ts";
 
 /**
  * `altrace budget write-back <account> <unit> <amount>`: what a crash left charged and nobody spent can be
- * spent again (docs/adr/0034). By signed limits, each of them in the coordinator's log.
+ * spent again (docs/adr/0036). By signed limits, each of them in the coordinator's log.
  */
 export async function writeBackBudget(
   context: CommandContext,

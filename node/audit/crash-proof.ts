@@ -16,7 +16,7 @@ export type CrashProofOptions = {
  *
  * The kernel keeps what a process wrote for as long as it runs itself: only then nothing is missing. So
  * another boot, an unknown one, a torn frame and a damaged one, also where an earlier start has cut it away,
- * each prove nothing, and everything that was lent counts as spent (docs/adr/0034).
+ * each prove nothing, and everything that was lent counts as spent (docs/adr/0036).
  */
 export function crashProofIn(
   { disk, moneyMarks, onFault }: CrashProofOptions,
