@@ -178,9 +178,16 @@ static void answer(const struct ends *to, char *line) {
   char *rest = end + 1;
   uint64_t deadline = strtoull(rest, &end, 10);
   if (end == rest || *end != ' ') return;
+  if (is_closed && now_ns() <= deadline && meaning_of(end + 1)) {
+    begin_sweep(number, deadline, end + 1);
+    /* Now: a change of the sets wakes whoever follows the rules, who would be run in between. */
+    for (size_t i = 0; i < sweep_count; i++)
+      if (sweeps[i].number == number) end_some(to, &sweeps[i], &(int){0});
+  }
   int code = close_gate(to->netfilter, deadline, end + 1);
-  if (!is_closed) say(to->say, number, "%d", code);
-  if (code == 0) begin_sweep(number, is_closed ? deadline : 0, end + 1);
+  if (is_closed) return;
+  say(to->say, number, "%d", code);
+  if (code == 0) begin_sweep(number, 0, end + 1);
 }
 
 /* Lines are shorter than what a pipe takes whole, so those of two writers do not mix. */
