@@ -3,7 +3,7 @@ import type { AuditRecord } from "../audit/record.ts";
 import { type OrderRefusal, openRedactOrder, type SignedOrder } from "../mesh/redact-order.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import type { Keys } from "../ports/keys.ts";
-import type { PersonKeys } from "./audit/person-keys.ts";
+import type { ErasedBy, PersonKeys } from "./audit/person-keys.ts";
 import type { ErasedPerson } from "./audit/person-slot.ts";
 import type { LoopLink } from "./loop-link.ts";
 import type { Pseudonym } from "./thread-messages.ts";
@@ -57,7 +57,8 @@ export class PersonDesk {
    * Erases a person's keys by an operator's signed order.
    *
    * @returns What stood for the person under keys that were there until now.
-   * @throws RpcError The order does not count; or the keys are erased, and the log cannot say so yet.
+   * @throws RpcError The order does not count; or the keys are erased, and the log cannot say so yet; or
+   *   some are kept, because they were made after it. Or what the disk reports: nothing is certain then.
    */
   async redact(signed: SignedOrder): Promise<readonly string[]> {
     const { mesh, clock, verify, keys } = this.#deps;
@@ -68,8 +69,8 @@ export class PersonDesk {
     if ("refused" in opened) throw refusalOf(opened.refused);
     const { person, reason, issuedAtMs } = opened.order;
     // An order that was kept and is brought again does not concern what was made after it.
-    const erased = keys.erase(person, Number(issuedAtMs), { by: signed.kid, reason, nowMs });
-    if (erased.length > 0) this.#tellLoops();
+    const by = { by: signed.kid, reason, nowMs };
+    const erased = this.#erase(person, Number(issuedAtMs), by);
     if (!this.#append(erased)) {
       throw new RpcError({
         code: "UNAVAILABLE",
@@ -77,7 +78,17 @@ export class PersonDesk {
         message: "The keys are erased; the log will say so as soon as it can be written.",
       });
     }
+    if (keys.hasKeyOf(person)) throw KEYS_LEFT;
     return erased.map(({ pseudonym }) => pseudonym);
+  }
+
+  /** Loops hear of one that failed as well: what it left of the keys is not to be used any more. */
+  #erase(person: string, madeByMs: number, by: ErasedBy): readonly ErasedPerson[] {
+    try {
+      return this.#deps.keys.erase(person, madeByMs, by);
+    } finally {
+      this.#tellLoops();
+    }
   }
 
   #pseudonymOf(person: string): Pseudonym | undefined {
@@ -128,6 +139,14 @@ export class PersonDesk {
     for (const loop of this.#deps.loops) loop.post({ t: "persons_erased" });
   }
 }
+
+/** Nobody may take a person for erased who is not: whoever signs may have a clock that is behind. */
+const KEYS_LEFT = new RpcError({
+  code: "FAILED_PRECONDITION",
+  reason: "keys_made_later",
+  message:
+    "Keys of this person that were made after the order was signed are kept: sign another one.",
+});
 
 function refusalOf(refused: OrderRefusal): RpcError {
   const { code, message } = REFUSALS[refused];

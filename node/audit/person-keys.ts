@@ -118,6 +118,11 @@ export class PersonKeys {
     return this.#eraseAt(at, by);
   }
 
+  /** Whether any key of a person is kept. */
+  hasKeyOf(person: string): boolean {
+    return this.#kept.has(person);
+  }
+
   /** Erases what has been kept for long enough. */
   eraseOld(nowMs: number): readonly ErasedPerson[] {
     const { keepMs } = this.#options;
@@ -166,8 +171,10 @@ export class PersonKeys {
       if (typeof slot === "string") continue;
       this.#slots[at] = slot;
       if (slot.state === "kept") this.#learn(at, slot);
+      // P2: the run before may have ended between writing this and bringing it to the disk.
+      else if (!slot.isTold) this.#write(at, slot);
     }
-    if (this.#damaged > 0) this.#sync();
+    if (this.#damaged > 0 || this.untold().length > 0) this.#sync();
   }
 
   /** As far as the disk lets it; else the next start finds a key that was never used. */
@@ -203,25 +210,38 @@ export class PersonKeys {
     return oldest?.at;
   }
 
+  /** P2: until the disk has all of it, it is not erased here either, and the same again writes it again. */
   #eraseAt(places: readonly number[], { by, reason, nowMs }: ErasedBy): readonly ErasedPerson[] {
+    if (places.length === 0) return [];
+    for (const at of places) {
+      const { person } = this.#slots[at] as KeptPerson;
+      // What may be gone from the disk stands for nobody from here on.
+      if (this.#current.get(person) === at) this.#current.delete(person);
+    }
     const erased = places.map((at) => {
-      const { person, pseudonym, madeMs } = this.#slots[at] as KeptPerson;
+      const { pseudonym, madeMs } = this.#slots[at] as KeptPerson;
       const slot = { pseudonym, madeMs, erasedMs: nowMs, by, reason, isTold: false };
-      this.#put(at, { state: "erased", ...slot });
+      return this.#write(at, { state: "erased", ...slot });
+    });
+    this.#sync();
+    for (const [no, at] of places.entries()) {
+      const { person } = this.#slots[at] as KeptPerson;
+      this.#slots[at] = erased[no];
       this.#kept.get(person)?.delete(at);
       if (this.#kept.get(person)?.size === 0) this.#kept.delete(person);
-      if (this.#current.get(person) === at) this.#current.delete(person);
-      return this.#slots[at] as ErasedPerson;
-    });
-    if (erased.length > 0) this.#sync();
+    }
     return erased;
   }
 
   #put(at: number, slot: PersonSlot): void {
+    this.#slots[at] = this.#write(at, slot);
+  }
+
+  #write<S extends PersonSlot>(at: number, slot: S): S {
     const { disk } = this.#options;
     const written = disk.write(this.#fd, encodeSlot(slot), at * SLOT_BYTES);
     if (written !== SLOT_BYTES) throw new AuditFault(`${written} bytes of a person's key`);
-    this.#slots[at] = slot;
+    return slot;
   }
 
   #sync(): void {

@@ -88,6 +88,31 @@ test("what the log could not take is told when it can be, after a restart as wel
   desk.stop();
 });
 
+test("nobody is told that a person is erased of whom a key was made after the order was signed", async () => {
+  const { desk, persons, order, redacted, clock } = world();
+  const behind = order("user:alice");
+  clock.advance(2_000);
+  const first = await persons.find("user:alice");
+  await expect(desk.redact(behind)).rejects.toMatchObject({ reason: "keys_made_later" });
+  expect(redacted()).toEqual([]);
+  expect(await desk.redact(order("user:alice"))).toEqual([first]);
+});
+
+test("a loop uses no key any more whose erasure failed", async () => {
+  const disk = new TwinDisk();
+  const { desk, persons, order } = world(disk);
+  const first = await persons.find("user:alice");
+  disk.options = {
+    onStep: (step) => {
+      if (step === "syncData") throw new Error("EIO");
+    },
+  };
+  await expect(desk.redact(order("user:alice"))).rejects.toThrow("EIO");
+  disk.options = {};
+  expect(persons.known("user:alice")).toBeUndefined();
+  expect(await persons.find("user:alice")).not.toBe(first);
+});
+
 test("an order that does not count erases nothing", async () => {
   const { desk, persons, order } = world();
   const first = await persons.find("user:alice");

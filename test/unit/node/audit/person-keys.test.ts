@@ -79,6 +79,41 @@ test("P2: an erased key is overwritten with the person's name, in all periods, a
   expect(all.map(({ pseudonym }) => pseudonym)).not.toContain(again);
 });
 
+test("P2: an erasure that the disk did not take is told to nobody, and the same again is all of it", () => {
+  const disk = new TwinDisk();
+  const keys = open(disk);
+  const [first, second] = [kept(keys, "user:alice"), kept(keys, "user:alice", T0 + DAY_MS)];
+  const order = () => keys.erase("user:alice", T0 + DAY_MS, { ...BY, nowMs: T0 + DAY_MS });
+  const onStep = (step: string) => {
+    if (step === "syncData") throw new Error("EIO");
+  };
+  disk.options = { onStep };
+  expect(order).toThrow("EIO");
+  expect(keys.untold()).toEqual([]);
+  disk.options = {};
+  expect([first, second]).not.toContain(kept(keys, "user:alice", T0 + DAY_MS + 1));
+  expect(order()).toMatchObject([first, second].map(({ pseudonym }) => ({ pseudonym })));
+  const after = disk.afterPowerLoss(() => 0);
+  for (const { key } of [first, second]) {
+    expect((readWhole(after, FILE) as Buffer).includes(Buffer.from(key))).toBe(false);
+  }
+});
+
+test("P2: an erasure that a crash kept from the disk is brought there before it is told", () => {
+  const disk = new TwinDisk();
+  const keys = open(disk);
+  kept(keys, "user:alice");
+  const onStep = (step: string) => {
+    if (step === "syncData") throw new Error("EIO");
+  };
+  disk.options = { onStep };
+  expect(() => keys.erase("user:alice", T0, { ...BY, nowMs: T0 })).toThrow("EIO");
+  const next = disk.afterCrash();
+  expect(open(next).untold()).toHaveLength(1);
+  const left = next.afterPowerLoss(() => 0);
+  expect(nameIn(left, "alice")).toBe(false);
+});
+
 test("an order leaves keys that were made after it", () => {
   const keys = open(new TwinDisk());
   kept(keys, "user:alice");
