@@ -35,15 +35,15 @@ export type LoopMetrics = {
   distrusted(model: string): void;
   /** A hold outlived its request's bound and was settled in its place. */
   holdOverdue(): void;
-  /** From the request's head to the first byte of its answer, nanoseconds. */
-  firstByte(tookNs: bigint): void;
+  /** From the request's head to the first text of its streamed answer, nanoseconds. */
+  firstText(model: string, tookNs: bigint): void;
   /** Connections ended from our side, and how long that took from the order to the last of them. */
   tornDown(count: number, tookNs: bigint): void;
 };
 
 const SECONDS_PER_NS = 1e-9;
 const DECISION_BUCKETS = [5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 1e-2, 0.1, 1];
-const FIRST_BYTE_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60];
+const FIRST_TEXT_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60];
 const TEARDOWN_BUCKETS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 1.2, 2.5];
 
 /** Registers the loop's metrics and returns the way to feed them. */
@@ -84,11 +84,12 @@ export function createLoopMetrics(registry: Registry): LoopMetrics {
     help: "Holds settled in full because their request did not end in its time.",
     registers,
   });
-  const firstByte = new Histogram({
+  const firstText = new TalliedHistogram({
     name: "gen_ai_server_time_to_first_token",
-    help: "From the request's head to the first byte of its answer, seconds.",
-    buckets: FIRST_BYTE_BUCKETS,
-    registers,
+    help: "From the request's head to the first text of its streamed answer, seconds.",
+    labelName: "gen_ai_request_model",
+    buckets: FIRST_TEXT_BUCKETS,
+    registry,
   });
   const teardown = new Histogram({
     name: "altrace_teardown_seconds",
@@ -114,7 +115,7 @@ export function createLoopMetrics(registry: Registry): LoopMetrics {
     },
     holdOverdue: () => overdue.inc(),
     distrusted: (model) => distrusted.inc({ gen_ai_request_model: model }),
-    firstByte: (tookNs) => firstByte.observe(Number(tookNs) * SECONDS_PER_NS),
+    firstText: (model, tookNs) => firstText.observe(model, Number(tookNs) * SECONDS_PER_NS),
     tornDown: (count, tookNs) => {
       torn.inc(count);
       teardown.observe(Number(tookNs) * SECONDS_PER_NS);

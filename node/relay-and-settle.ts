@@ -135,7 +135,9 @@ function relay(
       ...(read.answersTo !== undefined && { answersTo: read.answersTo }),
       killedNow: () => closedNow(loop, row.row),
       meter: {
-        onText: meter.countText,
+        onText: read.stream
+          ? withFirstText(asked, model.id, meter.countText, loop)
+          : meter.countText,
         onUsage: meter.countUsage,
         spent: meter.isHoldSpent,
       },
@@ -150,6 +152,21 @@ function relay(
       refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",
     });
   });
+}
+
+/** Counts a streamed answer's text, and tells when the first of it was there. */
+function withFirstText(
+  { exchange }: Asked,
+  model: string,
+  count: (bytes: number) => void,
+  loop: LoopContext,
+): (bytes: number) => void {
+  let isFirst = true;
+  return (bytes) => {
+    if (isFirst) loop.metrics.firstText(model, loop.clock.monoNs() - exchange.headAtNs);
+    isFirst = false;
+    count(bytes);
+  };
 }
 
 /** What policy says of the arguments of calls that a model asks for, unless that is nothing. */

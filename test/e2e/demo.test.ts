@@ -82,6 +82,10 @@ describe("`altrace up` without provider keys", () => {
     }
     expect(said.trimEnd()).toBe("a stream of several words");
     expect(usage?.completion_tokens).toBeGreaterThan(4);
+    const metrics = await (await fetch(altrace.ready.metrics)).text();
+    expect(metrics).toContain(
+      'gen_ai_server_time_to_first_token_count{gen_ai_request_model="openai/gpt-5-mini"} 1\n',
+    );
   });
 
   test("answers the anthropic client, with usage", async () => {
