@@ -46,7 +46,9 @@ export class Persons {
     const slots = [...this.#slots.values()];
     return new Set(
       slots.flatMap((slot) =>
-        slot.state === "kept" && slot.person === person ? [slot.pseudonym] : [],
+        slot.state === "kept" && slot.person === person && !this.#redacted.has(slot.pseudonym)
+          ? [slot.pseudonym]
+          : [],
       ),
     );
   }

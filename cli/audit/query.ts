@@ -39,6 +39,8 @@ export function queryLogs(context: CommandContext, options: QueryOptions): void 
   const limit = countOf("--limit", options.limit, LIMIT_DEFAULT);
   const places = logsBelow(chosenFolder(context.home, options));
   const persons = new Persons(context.home, { isNamed: options.persons === true });
+  // A backup that was brought back has keys of which the log says, further on, that they are erased.
+  if (options.persons === true || options.person !== undefined) learnAll(places, persons);
   const wanted = wantedBy(options, persons);
   const found: SealedRecord[] = [];
   for (const place of places) {
@@ -62,6 +64,14 @@ export function queryLogs(context: CommandContext, options: QueryOptions): void 
     if (isCut) output.line(`there are more than ${limit}: --limit, --since, --until`);
     if (records.length === 0) output.line("no record answers that");
   });
+}
+
+function learnAll(places: readonly LogPlace[], persons: Persons): void {
+  for (const place of places) {
+    for (const entries of entriesFrom(place, { from: 0, size: sizeOf(place) })) {
+      for (const { record } of entries) persons.learn(record);
+    }
+  }
 }
 
 /** By pseudonym; undefined where none of them is known to be anybody's, or nobody's any more. */

@@ -1,5 +1,5 @@
 import { generateKeyPairSync } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -182,6 +182,8 @@ describe("contracts", () => {
       return said?.records.length > 1 ? said : undefined;
     });
     const [{ rid, sp }] = records;
+    const keysFile = join(altrace.home, "node", "persons", "keys");
+    const backup = readFileSync(keysFile);
     expect(persons).toEqual({ [sp]: "user:alice" });
     const redacted = await cli("audit", "redact", "user:alice", "--reason", "asked_for");
     expect(redacted).toMatchObject({ code: 0, said: { node: "node-1", pseudonyms: [sp] } });
@@ -196,6 +198,11 @@ describe("contracts", () => {
     const again = (await query("--person", "user:alice")).said.records[0].sp;
     expect(again).not.toBe(sp);
     expect(await cli("audit", "verify")).toMatchObject({ code: 0, said: { ok: true } });
+    // The keys come back, as from a backup: the log has said that they are erased.
+    writeFileSync(keysFile, backup);
+    expect((await query("--person", "user:alice")).code).toBe(1);
+    const restored = (await query("--request", rid)).said;
+    expect(restored.persons).toEqual({ [sp]: "redacted" });
   });
 
   test("a delegation that is too wide is refused whole, with what would have fitted", async () => {
