@@ -263,7 +263,7 @@ export class LedgerJournal implements LedgerStore {
     // Our place is not in the stream. It has moved on, or it has lost what we remember.
     const newest = told ?? (last && (await this.#newestLink()));
     if (place.n > 0 && !(newest && isAhead(newest, place))) return this.#stayAhead(last, newest);
-    await this.#reload(newest);
+    await this.#reload(newest, told === undefined ? this.#barred() : new JournalBarred());
   }
 
   /** The newest link that counts, where the last message tells nothing: anybody may write behind it. */
@@ -310,12 +310,18 @@ export class LedgerJournal implements LedgerStore {
     const reading = new JournalReading(place, this.#barred());
     await this.#readInto(reading, place.endSeq + 1);
     // Half of a snapshot was read before, and nothing joins on to its other half: from its start, then.
-    if (newest !== undefined && reading.isShortOf(newest)) return this.#reload(newest);
+    if (newest !== undefined && reading.isShortOf(newest)) {
+      return this.#reload(newest, new JournalBarred());
+    }
     await this.#take(reading);
   }
 
-  async #reload(newest: JournalRecord | undefined): Promise<void> {
-    const reading = new JournalReading(undefined, this.#barred());
+  /**
+   * @param barred Keys that count for nothing from the first link on. None where one in force wrote the newest
+   *   link and so says where to begin: what a key sealed before it was barred counts there, as for anybody new.
+   */
+  async #reload(newest: JournalRecord | undefined, barred: JournalBarred): Promise<void> {
+    const reading = new JournalReading(undefined, barred);
     await this.#readInto(reading, Math.max(1, Number(newest?.snapshotSeq ?? 0n)));
     if (newest !== undefined && reading.isShortOf(newest)) throw lagging();
     if (!reading.place) {

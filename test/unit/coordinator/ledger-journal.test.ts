@@ -348,6 +348,25 @@ describe("the ledger's journal", () => {
     expect(contents(b.journal)).toEqual(["barred", "x=1"]);
   });
 
+  test("J7: what counted before a key was barred counts for one that reads it once more", async () => {
+    const world = new World();
+    const [a, b, c] = [world.coordinator("a"), world.coordinator("b"), world.coordinator("c")];
+    await a.lead();
+    await a.journal.commit([put("lent", "by a")]);
+    const { length } = await world.hub.connect().read(JOURNAL_STREAM, 0, 100);
+    world.takenOut.add(kidOf(a.signer.publicKey));
+    await b.lead();
+    await c.journal.catchUp();
+    // The stream loses what b wrote, and another one goes on from there that ends before its snapshot.
+    await world.rollBack(length);
+    const d = world.coordinator("d");
+    await d.journal.catchUp();
+    await beginEpoch(d.journal);
+    for (const value of "123456") await d.journal.commit([put("x", value)]);
+    await c.restart().catchUp();
+    expect(contents(c.journal)).toEqual(["barred", "lent=by a", "x=6"]);
+  });
+
   test("J7: one that is trusted again leads again, and its links count", async () => {
     const world = new World();
     const [a, b] = [world.coordinator("a"), world.coordinator("b")];
