@@ -143,6 +143,7 @@ export class LoopWorld {
         decided: ({ reason }: { reason: string }) => this.told.push(`decided ${reason}`),
         recordLost: () => this.told.push("record lost"),
         used: ({ model }: { model: string }) => this.told.push(`used ${model}`),
+        firstText: (model: string) => this.told.push(`first text ${model}`),
         holdOverdue: () => this.told.push("hold overdue"),
         distrusted: (model: string) => this.told.push(`distrusted ${model}`),
       },
