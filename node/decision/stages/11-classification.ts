@@ -13,8 +13,11 @@ export function checkClassification(facts: Facts): RowOutcome {
   const detail = policy.classification.levels[level] ?? String(level);
   const cleared = effectiveOf(facts)?.dataClass;
   if (cleared !== undefined) {
-    const data = { scheme: schemeOf(policy.classification), level, compartments: labels };
-    if (!classClears(cleared, data)) return byContract("class_not_cleared", detail);
+    const scheme = schemeOf(policy.classification);
+    // Whoever granted it under other levels is told which these are.
+    const words = cleared.scheme === scheme ? detail : `${detail} of ${scheme}`;
+    const isCleared = classClears(cleared, { scheme, level, compartments: labels });
+    if (!isCleared) return byContract("class_not_cleared", words);
   }
   if (level > grant.clearance) return { reason: "class_not_cleared", detail };
   if (level > model.provider.clearance) return { reason: "class_not_cleared_provider", detail };

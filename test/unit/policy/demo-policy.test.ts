@@ -1,8 +1,11 @@
 import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { readGrantFile } from "../../../cli/contract-grant.ts";
 import { compileRules } from "../../../node/dataplane/scan/compile-rules.ts";
 import { DETECTORS } from "../../../node/dataplane/scan/detectors.ts";
 import { SCAN_LIMITS } from "../../../node/dataplane/scan/scan-limits.ts";
+import { schemeOf } from "../../../node/decision/stages/11-classification.ts";
 import { compilePolicy } from "../../../policy/compile.ts";
 import type { ContentScanner } from "../../../policy/content-scanner.ts";
 import { covers } from "../../../policy/pattern.ts";
@@ -52,4 +55,20 @@ test("the demo's policy is clean: nothing to be told but what may be held", () =
     const rule = compiled.policy.content.find(({ detector }) => detector === id);
     expect(rule).toMatchObject({ id: `secrets.${id}`, action: "refuse", direction: "both" });
   }
+});
+
+test("the demo's grant fits the demo's policy: its classes, a model and where that is", () => {
+  const grant = fileURLToPath(new URL("../../../cli/demo/grant.yaml", import.meta.url));
+  const { dataClass, models, geography } = readGrantFile(grant, { notBefore: 0, expires: 3_600 });
+  const result = readPolicy(text, { file: "policy.yaml", scanner });
+  if (!result.ok) throw new Error("the demo's policy has errors");
+  const compiled = compilePolicy(result.bundle, { version: 1, scanner });
+  if (!compiled.ok) throw new Error(JSON.stringify(compiled.findings));
+  const { classification, providers } = compiled.policy;
+
+  expect(dataClass.scheme).toBe(schemeOf(classification));
+  expect(dataClass.level).toBeGreaterThanOrEqual(classification.defaultLevel);
+  expect(models).toEqual(["openai/gpt-5-mini"]);
+  const { region } = providers.get("openai") ?? {};
+  expect([geography.proc, geography.egr]).toEqual([[region], [region]]);
 });

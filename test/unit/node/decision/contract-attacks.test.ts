@@ -149,7 +149,9 @@ describe("33: data that the contract does not clear", () => {
 
   test("33: a level means nothing under a scheme of another name", () => {
     const other = { scheme: "public.secret", level: 3, compartments: ["pii"] };
-    expect(said({ dataClass: other })).toBe("class_not_cleared: internal, by its contract");
+    expect(said({ dataClass: other })).toBe(
+      "class_not_cleared: internal of public.internal.confidential.restricted, by its contract",
+    );
   });
 
   test("33: a label that is not among its compartments", () => {
