@@ -1,5 +1,7 @@
 import type { Missing } from "../decision/facts.ts";
 import type { JsonValue } from "./dialects/dialect.ts";
+import { parseNamed } from "./escaped-names.ts";
+import { COLON, QUOTE, stringEnd } from "./json-strings.ts";
 
 export type StrictOptions = {
   /** Arrays and objects inside one another; a scalar has depth 0. */
@@ -42,7 +44,7 @@ export function parseStrictText(
   if (shape.depth > depthMax) return { missing: "json_too_deep" };
   let value: JsonValue;
   try {
-    value = JSON.parse(text);
+    value = shape.hasEscapedName ? parseNamed(text) : JSON.parse(text);
   } catch {
     return { missing: "malformed_json" };
   }
@@ -97,42 +99,41 @@ function countMembers(value: JsonValue): number {
   return members;
 }
 
-/** Depth of nesting and number of members: brackets and colons that stand outside strings. */
-function shapeOf(text: string): { readonly depth: number; readonly members: number } {
+type Shape = {
+  /** Arrays and objects inside one another. */
+  readonly depth: number;
+  readonly members: number;
+  /** Whether a member's name is not spelt as it is. */
+  readonly hasEscapedName: boolean;
+};
+
+/** What stands outside strings: brackets for depth, and colons, each of which follows a name. */
+function shapeOf(text: string): Shape {
   let members = 0;
   let depth = 0;
   let open = 0;
+  let begin = 0;
+  let end = 0;
+  let backslash = text.indexOf("\\");
+  let hasEscapedName = false;
   for (let at = 0; at < text.length; at++) {
     const unit = text.charCodeAt(at);
-    if (unit === QUOTE) at = stringEnd(text, at);
-    else if (unit === COLON) members += 1;
+    if (unit === QUOTE) {
+      begin = at;
+      at = stringEnd(text, at);
+      end = at;
+    } else if (unit === COLON) {
+      members += 1;
+      if (backslash >= 0 && backslash < begin) backslash = text.indexOf("\\", begin);
+      hasEscapedName ||= backslash >= 0 && backslash < end;
+    }
     // `[` and `{`, `]` and `}` differ in one bit.
     else if ((unit | BRACE_BIT) === OPENING_BRACE) depth = Math.max(depth, ++open);
     else if ((unit | BRACE_BIT) === CLOSING_BRACE) open -= 1;
   }
-  return { depth, members };
+  return { depth, members, hasEscapedName };
 }
 
-/**
- * Where a string ends that begins at a quote: at the next quote that no backslash escapes. Most of a body is
- * in strings, and looking for a quote takes a tenth of looking at every character.
- */
-function stringEnd(text: string, begin: number): number {
-  let end = text.indexOf('"', begin + 1);
-  while (end > 0 && isEscaped(text, begin, end)) end = text.indexOf('"', end + 1);
-  return end < 0 ? text.length : end;
-}
-
-/** A backslash escapes what follows, another backslash too: an odd number of them escapes the quote. */
-function isEscaped(text: string, begin: number, quote: number): boolean {
-  let at = quote - 1;
-  while (at > begin && text.charCodeAt(at) === BACKSLASH) at -= 1;
-  return (quote - at) % 2 === 0;
-}
-
-const QUOTE = 0x22;
-const COLON = 0x3a;
-const BACKSLASH = 0x5c;
 const BRACE_BIT = 0x20;
 const OPENING_BRACE = 0x7b;
 const CLOSING_BRACE = 0x7d;

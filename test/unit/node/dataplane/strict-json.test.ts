@@ -125,6 +125,36 @@ describe("a member named twice", () => {
   );
 });
 
+describe("a name that is escaped", () => {
+  // Names with a backslash of their own, which the engine then expects in that place.
+  const misleading = ['{"x":1,"\\\\u006":2}', '{"\\"":1,"\\\\":2}', '[{"x":1,"\\\\u006":2}]'];
+
+  test.each([
+    ['{"x":1,"\\u006dodel":"large"}', { x: 1, model: "large" }],
+    ['[{"x":1,"\\u006dodel":{"x":1,"\\u006dodel":3}}]', [{ x: 1, model: { x: 1, model: 3 } }]],
+    ['{"\\"":1,"\\u0061":2}', { '"': 1, a: 2 }],
+    ['{"\\"":1,"\\n":2}', { '"': 1, "\n": 2 }],
+    ['{"x" :\t1,"\\u006":2}', undefined],
+    ['{"x":1,"\\\\u006":2}', { x: 1, "\\u006": 2 }],
+  ])("is read as itself, whatever was read before: %s", (text, value) => {
+    for (let i = 0; i < 10; i++) for (const earlier of misleading) read(earlier);
+    expect(read(text)).toEqual(value === undefined ? { missing: "malformed_json" } : { value });
+  });
+
+  test("is found to come twice, whatever was read before", () => {
+    for (let i = 0; i < 10; i++) for (const earlier of misleading) read(earlier);
+    const twice = '{"\\u0022":null,"\\u0061":{},"\\u0041":null,"\\u0061":0}';
+    expect(read(twice)).toEqual({ missing: "duplicate_key" });
+  });
+
+  test("is an ordinary one, also where it is __proto__ or a number", () => {
+    const text = '{"2":1,"\\u0031":2,"\\u005f_proto__":{"a":3}}';
+    const found = read(text);
+    expect(found).toEqual({ value: JSON.parse(text) });
+    expect(JSON.stringify(found)).toBe('{"value":{"1":2,"2":1,"__proto__":{"a":3}}}');
+  });
+});
+
 describe("text", () => {
   test.each([
     ["an overlong slash", [0x22, 0xc0, 0xaf, 0x22]],
