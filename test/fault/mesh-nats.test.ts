@@ -255,7 +255,11 @@ async function changesUnder(
   const { command } = await kill("team/tail");
   await isDone(mesh, command?.cmdId ?? "");
   const expected = await mesh.inStreams();
-  // Under the fault still: what was lost is found again by what is not lost.
+  // Under the fault still: what was lost is found again by what is not lost. Nobody waits for a revive.
+  await comesToBe(async () => {
+    const { nodes } = await mesh.calls.listNodes({});
+    return nodes.some((one) => one.node === "far" && one.inSync);
+  });
   await comes(() => node.isOpen);
   expect(link.disturbed).toBeGreaterThan(disturbedBefore);
   expect(await diskOfNode(), `seed ${seed}`).toEqual(expected);
