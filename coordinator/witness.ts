@@ -224,13 +224,12 @@ export class Witness {
     const { store, clock } = this.#options;
     const nowMs = clock.nowMs();
     const root = Buffer.from(next.root).toString("hex");
-    const before = stored && readLog(stored);
-    const notedAtMs = await this.#note({ origin, vkey, size: next.size, root }, key, before);
+    const known = stored && readLog(stored);
+    const notedAtMs = await this.#note({ origin, vkey, size: next.size, root }, key, known);
     if (notedAtMs === undefined) {
       return { ...said(503, "the coordinator cannot write its own log"), cosigned: "" };
     }
     const line = cosignCheckpoint(text, this.#signer, Math.floor(nowMs / 1_000));
-    const known = before;
     const log: KnownLog = {
       origin,
       node,
