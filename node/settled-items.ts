@@ -1,4 +1,4 @@
-import type { Cost } from "./decision/facts.ts";
+import { plus } from "./actors/account-book.ts";
 import type { SettledItem } from "./thread-messages.ts";
 
 /**
@@ -52,13 +52,5 @@ function sumOf(before: SettledItem, item: SettledItem): SettledItem {
     held: plus(before.held, item.held),
     spent: plus(before.spent, item.spent),
     overrunHeldMicros: before.overrunHeldMicros + item.overrunHeldMicros,
-  };
-}
-
-function plus(one: Cost, other: Cost): Cost {
-  return {
-    usdMicros: one.usdMicros + other.usdMicros,
-    tokens: one.tokens + other.tokens,
-    calls: one.calls + other.calls,
   };
 }
