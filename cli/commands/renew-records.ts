@@ -22,12 +22,13 @@ const ROUNDS_MAX = 10_000;
  */
 export async function renewRecords(context: CommandContext): Promise<number> {
   const { calls } = context.coordinator();
+  const { mesh } = await calls.getScope({ scope: "trust" });
   const renewed = new Set<string>();
   for (let round = 0; round < ROUNDS_MAX; round++) {
     const { records, more } = await calls.listStaleRecords({});
     if (records.length === 0) return renewed.size;
     for (const signed of records) {
-      const record = await readIn(context, signed);
+      const record = readIn(mesh, signed);
       // Signed a moment ago and stale again: the operator's own key is not what the mesh takes.
       if (renewed.has(record.scope)) {
         throw new CommandError(`${record.scope}: this operator's key does not count either`);
@@ -50,8 +51,7 @@ export function renewedLine(count: number): string {
   return count === 0 ? "every record is signed by a key that counts" : `${count} records renewed`;
 }
 
-async function readIn(context: CommandContext, signed: SignedRecord): Promise<MeshRecord> {
-  const { mesh } = await context.coordinator().calls.getScope({ scope: "trust" });
+function readIn(mesh: string, signed: SignedRecord): MeshRecord {
   const read = restoreRecord(toBinary(SignedRecordSchema, signed), { mesh });
   if (read.ok) return read.record;
   throw new CommandError(`a record cannot be read: ${read.detail}`);
