@@ -20,6 +20,7 @@ import {
   comes,
   DEAD_MAN_MS,
   isDone,
+  isStored,
   type MeshOfThreads,
   type MeshThreadNode,
   opensWithoutKill,
@@ -110,7 +111,7 @@ describe("one server", () => {
     await nats.restart();
     await node.opens();
     const lost = await mesh.calls.kill({ scope: "team/lost", reason: "test", operator: "test" });
-    await isDone(mesh, lost.command?.cmdId ?? "");
+    await isStored(mesh, lost.command?.cmdId ?? "");
     const subject = controlSubject({ kind: "team", team: "lost" });
     const before = await mesh.bus.last(CONTROL_STREAM, subject);
     expect(before?.seq).toBeGreaterThan(0);
@@ -134,8 +135,12 @@ describe("one server", () => {
     await revived();
   }, 120_000);
 
-  test("whose disk is full stores nothing and says so, kills are in force, and are stored when there is room", async (context) => {
+  // A server whose write of a record was cut short takes no more for that stream until it is started again: 2.9
+  // answers nothing, 2.15 calls it a critical write error. Only the first write into a new block leaves no trace.
+  test("whose disk is full stores nothing and says so, kills are in force, and are stored when it starts again with room", async (context) => {
     if (!isMounted) context.skip("a small file system can be mounted by root alone");
+    const first = await mesh.calls.kill({ scope: "team/first", reason: "test", operator: "test" });
+    await isStored(mesh, first.command?.cmdId ?? "");
     const filler = join(nats.storeDir, "filler");
     fill(filler);
     let stored = true;
@@ -149,6 +154,8 @@ describe("one server", () => {
     await comes(() => node.isKilled);
     expect(kill.command).toMatchObject({ accepted: true, committed: false });
     rmSync(filler);
+    await nats.restart();
+    await isStored(mesh, kill.command?.cmdId ?? "");
     await isDone(mesh, kill.command?.cmdId ?? "");
     expect(await reads(controlSubject({ kind: "global" }))).not.toHaveLength(0);
     await node.opens();

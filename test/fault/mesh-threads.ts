@@ -265,6 +265,14 @@ export async function isDone({ calls }: MeshOfThreads, cmdId: string): Promise<v
   for await (const { command } of calls.watchCommand({ cmdId })) if (command?.done) return;
 }
 
+/** Waits until the command is in its stream. A kill is done once nodes have it, which may be long before. */
+export async function isStored({ calls }: MeshOfThreads, cmdId: string): Promise<void> {
+  for (;;) {
+    for await (const { command } of calls.watchCommand({ cmdId })) if (command?.committed) return;
+    await sleep(20);
+  }
+}
+
 export async function comes(isSo: () => boolean): Promise<void> {
   for (let i = 0; i < 4_000; i++) {
     if (isSo()) return;
