@@ -57,10 +57,19 @@ export class AckBook {
   assume(
     command: Command,
     node: string,
-    said: { readonly bootId: string; readonly isDurable: boolean },
+    said: {
+      readonly bootId: string;
+      readonly isDurable: boolean;
+      /** The node has ended what the command covers. */
+      readonly isClosed: boolean;
+    },
   ): boolean {
     const known = this.get(command.cmdId, node);
-    if (known && known.refused === "" && (known.durable || !said.isDurable)) return false;
+    const isNews =
+      known?.refused !== "" ||
+      (said.isDurable && !known.durable) ||
+      (said.isClosed && !known.closed);
+    if (!isNews) return false;
     const ack = create(AckSchema, {
       node,
       bootId: said.bootId,
@@ -69,6 +78,7 @@ export class AckBook {
       recordHash: Buffer.from(command.hashHex, "hex"),
       cmdId: command.cmdId,
       durable: said.isDurable,
+      closed: said.isClosed,
     });
     return this.take(command, ack);
   }

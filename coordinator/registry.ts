@@ -254,7 +254,8 @@ export class Registry {
       const command = find(cmdId);
       const current = command && replica.state.get(command.scope);
       if (!command || !current || command.v > current.v) continue;
-      const said = { bootId: beat?.bootId ?? "", isDurable };
+      const isClosed = beat?.closed === true && this.#isCurrent(command);
+      const said = { bootId: beat?.bootId ?? "", isDurable, isClosed };
       if (acks.assume(command, node, said)) this.progressed(cmdId);
       this.#askAgain(command, node);
     }

@@ -58,11 +58,15 @@ export type AckBookDeps = {
  * A3. News wait a few milliseconds for one another, and somewhat longer for the disk, so that a kill costs
  *     the mesh one message of each node. Nothing waits for an ack but what people see of the kill; in
  *     force it is before.
+ * A4. Of what was told only once, heartbeats say how it stands: that all is closed is said from when every
+ *     loop has said so of every kill, and not from a kill's first moment on.
  */
 export class AckBook {
   readonly #deps: AckBookDeps;
   readonly #progress = new Map<string, Progress>();
   readonly #due = new Set<Progress>();
+  /** Kills that have not ended all they cover: the record's hash by its scope. */
+  readonly #closing = new Map<string, string>();
   readonly #refusals: Words[] = [];
   #cancel: Cancel | undefined;
   #refusalsInSecond = 0;
@@ -70,6 +74,17 @@ export class AckBook {
 
   constructor(deps: AckBookDeps) {
     this.#deps = deps;
+  }
+
+  /** Whether every kill in force has ended what it covers. */
+  get isAllClosed(): boolean {
+    return this.#closing.size === 0;
+  }
+
+  /** The record is its scope's current one from here on, in the turn in which it became so (A4). */
+  begun({ scope, hashHex }: MeshRecord, isClosing: boolean): void {
+    if (isClosing) this.#closing.set(scope, hashHex);
+    else this.#closing.delete(scope);
   }
 
   /** The record is in force as of `enforcedNs`; says so. */
@@ -101,7 +116,10 @@ export class AckBook {
   }
 
   /** A record from before this process started, or one of a bulk repair: told when asked again. */
-  assume(record: MeshRecord, isDurable: boolean): void {
+  assume(
+    record: MeshRecord,
+    { isDurable, isClosed }: { readonly isDurable: boolean; readonly isClosed: boolean },
+  ): void {
     this.#progress.set(record.scope, {
       record,
       receivedNs: undefined,
@@ -112,7 +130,7 @@ export class AckBook {
       closedCount: 0,
       sweptNs: 0n,
       sweptCount: 0,
-      isClosed: true,
+      isClosed,
       isDurable,
       stall: undefined,
       toldNs: undefined,
@@ -151,6 +169,7 @@ export class AckBook {
 
   /** Every loop has closed what the kill covers. */
   closed(record: MeshRecord, count: number, atNs: bigint): void {
+    if (this.#closing.get(record.scope) === record.hashHex) this.#closing.delete(record.scope);
     const progress = this.#of(record);
     if (!progress || progress.isClosed) return;
     progress.isClosed = true;

@@ -132,13 +132,14 @@ export class Enforcement {
     // The policy is told once all is restored, so that no request under it is held for less.
     if (record.parsed.kind === "distrust") this.#deps.hooks.onDistrust(record);
     if (record.parsed.kind === "certificate") this.#deps.hooks.onCertificate(record);
-    this.#deps.acks.assume(record, true);
+    this.#deps.acks.assume(record, { isDurable: true, isClosed: true });
   }
 
   /** A record that has just become its scope's current one. */
   enforce(record: MeshRecord, receipt: Receipt): void {
-    const { clock, stall, records, hooks, defer } = this.#deps;
+    const { clock, stall, records, hooks, defer, acks } = this.#deps;
     this.#apply(record);
+    acks.begun(record, isCutting(record));
     const enforcedNs = clock.monoNs();
     const shut = record.op.case === "kill" ? hooks.shut?.(record) : undefined;
     records.add(record);
@@ -158,9 +159,9 @@ export class Enforcement {
   ): void {
     const { records, acks, hooks, onChange } = this.#deps;
     const by = killKind(record.parsed);
-    const isCutting = by !== undefined && record.op.case === "kill";
+    const isClosed = !isCutting(record);
     const cut = (gatedNs: bigint): void => {
-      if (!isCutting) return;
+      if (by === undefined || isClosed) return;
       const kill = { by, scope: record.scope, isGated: gatedNs > 0n };
       hooks.cut(kill, (count, atNs) => acks.closed(record, count, atNs));
     };
@@ -181,8 +182,8 @@ export class Enforcement {
     if (!isWaiting && shut === undefined) cut(inTurnNs ?? 0n);
     records.flush();
     const times = { receivedNs, enforcedNs, gatedNs: inTurnNs ?? 0n };
-    if (isAcked) acks.enforced(record, { ...times, stall: window, isClosed: !isCutting });
-    else acks.assume(record, false);
+    if (isAcked) acks.enforced(record, { ...times, stall: window, isClosed });
+    else acks.assume(record, { isDurable: false, isClosed });
     if (by !== undefined && !isWaiting) this.#recordKill(record, times);
     this.#recordIt(record, () => hooks.onCommand(record));
     this.#tell(record);
@@ -285,4 +286,9 @@ export function killKind(scope: Scope): KilledBy | undefined {
     default:
       return undefined;
   }
+}
+
+/** Whether the record ends what runs, rather than only what comes. */
+function isCutting({ parsed, op }: MeshRecord): boolean {
+  return killKind(parsed) !== undefined && op.case === "kill";
 }

@@ -14,6 +14,8 @@ export type Pulse = {
   readonly lastSeq: number;
   readonly stateHash: Uint8Array;
   readonly durableStateHash: Uint8Array;
+  /** Every kill in the state has ended what it covers here. */
+  readonly closed: boolean;
   readonly open: boolean;
 };
 

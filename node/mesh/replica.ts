@@ -378,6 +378,7 @@ export class Replica {
         lastSeq: this.repair.mark(CONTROL_STREAM),
         stateHash: this.state.hash(),
         durableStateHash: this.#records.durableHash(),
+        closed: this.#acks.isAllClosed,
         open: this.opening.isOpen,
       }),
       send: (beat) => bus.send(heartbeatSubject(node), beat),

@@ -223,6 +223,23 @@ describe("kill", () => {
     expect(fast()).toBe(said + 1);
   });
 
+  test("is done by a heartbeat that says all is closed, where the ack that said so was lost", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    node.bus.cut("in");
+    const command = await kill(world);
+    node.repair();
+    node.beat();
+    await world.flush();
+    const ack = () => world.parts.acks.get(command.cmdId, "n1");
+    expect(ack()).toMatchObject({ durable: true, closed: false });
+    node.beat({ closed: true });
+    await world.flush();
+    expect(ack()).toMatchObject({ durable: true, closed: true });
+    expect(world.parts.registry.isDone(command)).toBe(true);
+  });
+
   test("a coordinator whose key is not in the bundle kills nothing", async () => {
     const world = new CoordinatorWorld();
     await world.founded();

@@ -352,7 +352,14 @@ export class TestNode {
     });
   }
 
-  beat(more: { readonly open?: boolean; readonly durable?: boolean; readonly n?: bigint } = {}) {
+  beat(
+    more: {
+      readonly open?: boolean;
+      readonly durable?: boolean;
+      readonly closed?: boolean;
+      readonly n?: bigint;
+    } = {},
+  ) {
     this.#n = more.n ?? this.#n + 1n;
     const beat = create(BeatSchema, {
       from: this.id,
@@ -361,6 +368,7 @@ export class TestNode {
       stateHash: this.state.hash(),
       durableStateHash: more.durable === false ? new Uint8Array(32) : this.state.hash(),
       open: more.open ?? true,
+      closed: more.closed ?? false,
       agents: 3,
       connections: 5,
     });

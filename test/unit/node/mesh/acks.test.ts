@@ -10,7 +10,7 @@ import {
 } from "../../../../node/mesh/acks.ts";
 import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
 import { type Ack, AckSchema } from "../../../../proto/gen/altrace/v1/mesh_pb.ts";
-import { kill, signers, verify, World } from "./mesh-world.ts";
+import { kill, revive, signers, verify, World } from "./mesh-world.ts";
 
 const world = new World();
 const DISK_WAIT_MS = Number(DISK_WAIT_NS / 1_000_000n);
@@ -122,7 +122,7 @@ test("the stream's copy of what was told asks for nothing; a repetition on the f
 test("what was merged in silence is told when its copy comes, once", () => {
   const { clock, book, heard } = bookOf();
   const record = killOf("team/red");
-  book.assume(record, true);
+  book.assume(record, { isDurable: true, isClosed: true });
   clock.advance(1_000);
   expect(heard).toEqual([]);
   book.repeat(record, true);
@@ -130,6 +130,24 @@ test("what was merged in silence is told when its copy comes, once", () => {
   book.repeat(record, true);
   clock.advance(1_000);
   expect(heard.map(({ first }) => first.durable)).toEqual([true]);
+});
+
+test("A4: all is closed only once every kill has ended what it covers, or was undone", () => {
+  const { clock, book } = bookOf();
+  const [first, undone] = [killOf("team/red"), killOf("team/blue")];
+  expect(book.isAllClosed).toBe(true);
+  book.begun(first, true);
+  book.begun(undone, true);
+  // Whether its ack is told or kept back makes no difference.
+  book.assume(first, { isDurable: false, isClosed: false });
+  enforce(book, undone, clock);
+  const again = world.make("team/red", kill(), signers.operator);
+  book.begun(again, true);
+  book.closed(first, 1, clock.monoNs());
+  book.begun(world.make("team/blue", revive), false);
+  expect(book.isAllClosed, "the newer kill of the scope is not through").toBe(false);
+  book.closed(again, 0, clock.monoNs());
+  expect(book.isAllClosed).toBe(true);
 });
 
 test("what waits is told at the end", () => {

@@ -331,9 +331,9 @@ export class TestNode {
   readonly alarms: [MeshAlarm, string][] = [];
   /** What happened, in its order. */
   readonly order: string[] = [];
-  /** False: the loops do not say that they have cut. */
   /** False: the audit log takes no record. */
   logTakes = true;
+  /** False: the loops do not say that they have cut. */
   loopsAnswer = true;
 
   constructor(world: World, options: NodeOptions = {}) {

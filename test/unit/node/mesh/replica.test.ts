@@ -588,6 +588,27 @@ test("heartbeats say what is merged, what is on disk, and that the node is open"
   expect(after?.n).toBeGreaterThan(before?.n ?? 0n);
 });
 
+test("heartbeats say that all is closed only once every loop has said so", async () => {
+  const { world, node } = await openNode();
+  node.loopsAnswer = false;
+  await world.commit("team/red", kill(), signers.coordinator);
+  await world.commit("team/blue", kill(), signers.coordinator);
+  await settle();
+  const isClosed = async () => {
+    world.clock.advance(2_000);
+    await settle();
+    const beat = world.beats.at(-1);
+    expect(Buffer.from(beat?.stateHash ?? []).toString("hex")).toBe(node.replica.state.hashHex());
+    return beat?.closed;
+  };
+  expect(node.cuts.map(({ scope }) => scope).sort()).toEqual(["team/blue", "team/red"]);
+  expect(await isClosed()).toBe(false);
+  node.cuts[0]?.done(1, world.clock.monoNs());
+  expect(await isClosed()).toBe(false);
+  node.cuts[1]?.done(0, world.clock.monoNs());
+  expect(await isClosed()).toBe(true);
+});
+
 test("a machine that slept is closed, and a digest from before its sleep does not open it", async () => {
   const { world, node } = await openNode();
   const before = world.monoMs();
