@@ -1,12 +1,10 @@
 import { createHash } from "node:crypto";
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { type ReadBundle, readBundle, readBundleInSlices } from "../policy/read-bundle.ts";
 import type { Clock } from "../ports/clock.ts";
+import { inSlices } from "../ports/in-slices.ts";
 
 /** The policy in force, the one to come, and one that somebody else may still be asking about. */
 const KEPT_MAX = 3;
-/** How long the thread that answers nodes may be away. */
-const SLICE_NS = 1_000_000n;
 
 /** By the SHA-256 of the bundle, newest last: the same policy comes in several messages. */
 const READ = new Map<string, ReadBundle>();
@@ -30,17 +28,12 @@ export async function policyInSlices(
   clock: Pick<Clock, "monoNs">,
 ): Promise<ReadBundle> {
   const hash = hashOf(bundle);
-  const steps = readBundleInSlices(bundle);
-  let sliceEndNs = clock.monoNs() + SLICE_NS;
-  for (;;) {
-    const known = READ.get(hash);
-    if (known !== undefined) return known;
-    const step = steps.next();
-    if (step.done) return keep(hash, step.value);
-    if (clock.monoNs() < sliceEndNs) continue;
-    await nextTurn();
-    sliceEndNs = clock.monoNs() + SLICE_NS;
-  }
+  // Somebody else may have read it meanwhile.
+  const isWanted = () => !READ.has(hash);
+  const read = isWanted()
+    ? await inSlices(readBundleInSlices(bundle), { clock, isWanted })
+    : undefined;
+  return READ.get(hash) ?? keep(hash, read as ReadBundle);
 }
 
 function keep(hash: string, read: ReadBundle): ReadBundle {

@@ -15,7 +15,8 @@ export function emptyLagsOfPolicy(bundle: Uint8Array): ReadonlyMap<string, RateL
   for (const [teamName, team] of read.document.teams) {
     const divided = divideRates(team);
     if (!divided.ok) continue;
-    for (const [name, rate] of divided.rates) {
+    for (const [name, { rate: own }] of team.agents) {
+      const rate = divided.rates.get(own) ?? [];
       const [requests = 0, tokens = 0, usdMicros = 0] = RATE_METRICS.map((metric) => {
         const limit = rate.find((one) => one.metric === metric);
         return limit === undefined ? 0 : fillUs(limit);

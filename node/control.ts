@@ -163,7 +163,7 @@ export class Control {
   #fromMesh(message: MeshToControl): void {
     switch (message.t) {
       case "policy":
-        this.policies.offer(message);
+        void this.policies.offer(message);
         return;
       case "limit":
         this.actors.limitsChanged();

@@ -155,7 +155,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
   const scanners = createPolicyScanners();
   const shelf = new PolicyShelf({
     scanners,
-    nowNs: () => clock.monoNs(),
+    clock,
     inForce: () => policyVersion(table),
     nextTurn,
   });

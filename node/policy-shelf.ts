@@ -1,16 +1,16 @@
-import { type CompileResult, compilePolicyInSlices } from "../policy/compile.ts";
+import { compilePolicyInSlices } from "../policy/compile.ts";
 import type { CompiledPolicy } from "../policy/compiled-policy.ts";
+import type { Clock } from "../ports/clock.ts";
+import { inSlices } from "../ports/in-slices.ts";
 import { contentScanner } from "./content-scanner.ts";
 import type { PolicyScanners } from "./dataplane/content-scanners.ts";
 
-/** How long a loop may be busy with a new policy before requests get their turn. */
-const SLICE_NS = 1_000_000n;
 /** The one in force, the one to come, and one that requests under way may still hold. */
 const KEPT_MAX = 3;
 
 export type PolicyShelfDeps = {
   readonly scanners: PolicyScanners;
-  readonly nowNs: () => bigint;
+  readonly clock: Pick<Clock, "monoNs">;
   /** Version in force, which stays on the shelf however many come after it and never are. */
   readonly inForce: () => number;
   /** Lets what is waiting run. */
@@ -47,14 +47,14 @@ export class PolicyShelf {
 
   /** Compiles the bundle in slices. Rejects with PolicyRefused. */
   async put(version: number, bundle: Uint8Array): Promise<CompiledPolicy> {
-    const compiled: CompileResult = await this.#inSlices(
-      compilePolicyInSlices(bundle, { version, scanner: contentScanner }),
-    );
+    const steps = compilePolicyInSlices(bundle, { version, scanner: contentScanner });
+    const compiled = await inSlices(steps, this.#deps);
+    if (compiled === undefined) throw new Error("invariant broken: a policy is always wanted");
     if (!compiled.ok) {
       const [first] = compiled.findings;
       throw new PolicyRefused(first === undefined ? "not a bundle" : first.message);
     }
-    await this.#inSlices(this.#deps.scanners.prepare(compiled.policy));
+    await inSlices(this.#deps.scanners.prepare(compiled.policy), this.#deps);
     this.#policies.set(version, compiled.policy);
     this.#dropOldest();
     return compiled.policy;
@@ -66,17 +66,6 @@ export class PolicyShelf {
     return new Set(
       policies.flatMap(({ providers }) => [...providers.values()].map(({ origin }) => origin)),
     );
-  }
-
-  async #inSlices<T>(steps: Generator<void, T, void>): Promise<T> {
-    let sliceEndNs = this.#deps.nowNs() + SLICE_NS;
-    for (;;) {
-      const step = steps.next();
-      if (step.done) return step.value;
-      if (this.#deps.nowNs() < sliceEndNs) continue;
-      await this.#deps.nextTurn();
-      sliceEndNs = this.#deps.nowNs() + SLICE_NS;
-    }
   }
 
   #dropOldest(): void {

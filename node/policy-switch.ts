@@ -1,5 +1,7 @@
-import { compilePolicy } from "../policy/compile.ts";
+import { compilePolicyInSlices } from "../policy/compile.ts";
 import type { CompiledPolicy } from "../policy/compiled-policy.ts";
+import type { Clock } from "../ports/clock.ts";
+import { inSlices } from "../ports/in-slices.ts";
 import { contentScanner } from "./content-scanner.ts";
 import type { LoopLink } from "./loop-link.ts";
 import type { NodeLog } from "./node-log.ts";
@@ -8,6 +10,7 @@ import type { PolicyWord } from "./thread-messages.ts";
 
 export type PolicySwitchDeps = {
   readonly table: Table;
+  readonly clock: Pick<Clock, "monoNs">;
   readonly loops: readonly LoopLink[];
   readonly log: NodeLog;
   /** The new policy is in force. */
@@ -34,6 +37,8 @@ type Offered = {
  */
 export class PolicySwitch {
   readonly #deps: PolicySwitchDeps;
+  /** Version of the newest bundle that came; one that is still being compiled and is older is given up. */
+  #newest = 0;
   #offered: Offered | undefined;
   #current: CompiledPolicy | undefined;
   #previous: CompiledPolicy | undefined;
@@ -63,9 +68,20 @@ export class PolicySwitch {
     return { version: this.#current?.version ?? 0, refusedVersion: version, refused };
   }
 
-  offer({ version, bundle }: { readonly version: number; readonly bundle: Uint8Array }): void {
-    const { loops, log } = this.#deps;
-    const compiled = compilePolicy(bundle, { version, scanner: contentScanner });
+  /** Compiles a bundle in slices, since agents' money waits for this thread, and hands it to the loops. */
+  async offer({
+    version,
+    bundle,
+  }: {
+    readonly version: number;
+    readonly bundle: Uint8Array;
+  }): Promise<void> {
+    const { loops, log, clock } = this.#deps;
+    this.#newest = version;
+    const isWanted = () => this.#newest === version;
+    const steps = compilePolicyInSlices(bundle, { version, scanner: contentScanner });
+    const compiled = await inSlices(steps, { clock, isWanted });
+    if (compiled === undefined || !isWanted()) return;
     if (!compiled.ok) {
       const found = compiled.findings.map(({ path, message }) =>
         path === "" ? message : `${path}: ${message}`,

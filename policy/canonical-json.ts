@@ -4,9 +4,6 @@
 /** A policy has nine levels. Deeper values from outside would cost stack and say nothing. */
 export const JSON_DEPTH_MAX = 32;
 
-/** Levels that are written entry by entry; what lies deeper is one piece. */
-const PIECEWISE_LEVELS = 4;
-
 /** JSON as `JSON.parse` gives it, or as a bundle is built. Numbers are finite. */
 export type PlainJson = null | boolean | number | string | readonly PlainJson[] | PlainObject;
 export type PlainObject = { readonly [key: string]: PlainJson };
@@ -23,20 +20,4 @@ export function canonicalJson(value: PlainJson, depth = 0): string {
     .sort()
     .map((key) => `${JSON.stringify(key)}:${canonicalJson(members[key] as PlainJson, depth + 1)}`);
   return `{${parts.join(",")}}`;
-}
-
-/** The same text in pieces, so that a thread which may not be away for long can stop in between. */
-export function* canonicalPieces(value: PlainJson, levels = PIECEWISE_LEVELS): Generator<string> {
-  if (levels === 0 || typeof value !== "object" || value === null || Array.isArray(value)) {
-    yield canonicalJson(value);
-    return;
-  }
-  const members = value as PlainObject;
-  let before = "{";
-  for (const key of Object.keys(members).sort()) {
-    yield `${before}${JSON.stringify(key)}:`;
-    yield* canonicalPieces(members[key] as PlainJson, levels - 1);
-    before = ",";
-  }
-  yield before === "{" ? "{}" : "}";
 }

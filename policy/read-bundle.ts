@@ -1,7 +1,7 @@
-import { canonicalPieces, type PlainJson } from "./canonical-json.ts";
+import { canonicalTree, NotCanonical } from "./canonical-tree.ts";
 import type { ContentScanner } from "./content-scanner.ts";
 import { BUNDLE_BYTES_MAX } from "./defaults.ts";
-import { NO_PLACE, nodeOfJson } from "./document-node.ts";
+import { type DocumentNode, NO_PLACE } from "./document-node.ts";
 import { type Finding, Findings } from "./findings.ts";
 import type { PolicyDocument } from "./policy-document.ts";
 import { readDocument } from "./read-document.ts";
@@ -30,10 +30,10 @@ export function* readBundleInSlices(
   scanner?: ContentScanner,
 ): Generator<void, ReadBundle, void> {
   const findings = new Findings("bundle");
-  const value = yield* parseCanonical(bundle, findings);
-  if (value !== undefined) {
+  const tree = yield* parseCanonical(bundle, findings);
+  if (tree !== undefined) {
     const reading = { complete: true, catalogue: undefined, scanner, findings };
-    const document = yield* readDocument(nodeOfJson(value), reading);
+    const document = yield* readDocument(tree, reading);
     if (document !== undefined) return { ok: true, document };
   }
   return { ok: false, findings: findings.sorted() };
@@ -42,7 +42,7 @@ export function* readBundleInSlices(
 function* parseCanonical(
   bundle: Uint8Array,
   findings: Findings,
-): Generator<void, PlainJson | undefined, void> {
+): Generator<void, DocumentNode | undefined, void> {
   const refuse = (code: "syntax" | "too_large", message: string) => {
     findings.error({ place: NO_PLACE, path: "" }, code, message);
     return undefined;
@@ -50,32 +50,10 @@ function* parseCanonical(
   if (bundle.byteLength > BUNDLE_BYTES_MAX) {
     return refuse("too_large", `the bundle is over ${BUNDLE_BYTES_MAX} bytes`);
   }
-  let text: string;
-  let value: PlainJson;
   try {
-    text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bundle);
-    value = JSON.parse(text);
+    return yield* canonicalTree(bundle);
   } catch (error) {
-    // Bytes from outside that are not UTF-8 (TypeError), not JSON, or nest beyond the stack.
-    return refuse("syntax", `the bundle is not JSON: ${(error as Error).message}`);
-  }
-  yield;
-  const isSame = yield* isCanonical(text, value);
-  return isSame ? value : refuse("syntax", "the bundle is not canonical JSON");
-}
-
-function* isCanonical(text: string, value: PlainJson): Generator<void, boolean, void> {
-  let length = 0;
-  try {
-    for (const piece of canonicalPieces(value)) {
-      if (!text.startsWith(piece, length)) return false;
-      length += piece.length;
-      yield;
-    }
-  } catch (error) {
-    // Deeper than any bundle nests.
-    if (error instanceof RangeError) return false;
+    if (error instanceof NotCanonical) return refuse("syntax", error.message);
     throw error;
   }
-  return length === text.length;
 }

@@ -49,7 +49,7 @@ const MONEY_GRAMMAR = 'an amount in US dollars such as "100.00", of at most six 
  * Reads a whole document and reports everything that is wrong with it.
  *
  * The one reader of files and bundles, so that a node takes no bundle that `policy check` would not
- * have. A step ends after each agent and each section.
+ * have. A step ends after each agent, each rule and each section.
  *
  * @returns `undefined` when there are errors; `findings` has them.
  */
@@ -75,7 +75,10 @@ export function* readDocument(
     : new Map();
   reportRequestNames(map, { models, providers });
   yield;
-  const content = readContent(section(map, "content", reading), { ...reading, classification });
+  const content = yield* readContent(section(map, "content", reading), {
+    ...reading,
+    classification,
+  });
   const toolsField = map.get("tools");
   const tools = toolsField === undefined ? NO_TOOLS : readToolsPolicy(toolsField);
   yield;

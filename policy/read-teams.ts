@@ -1,12 +1,13 @@
 import { isName } from "../proto/ids.ts";
 import * as defaults from "./defaults.ts";
+import type { DocumentNode } from "./document-node.ts";
 import { descend, type Field, readEntries, readMap } from "./field-reader.ts";
 import { covers, isNarrower } from "./pattern.ts";
 import type { Budget, GrantDocument, ModelDocument, TeamDocument } from "./policy-document.ts";
 import { readBudget, readRate } from "./read-budget.ts";
 import { readGrant } from "./read-grant.ts";
 import { didYouMean } from "./suggestion.ts";
-import { divideRates } from "./team-rates.ts";
+import { divideRatesInSlices } from "./team-rates.ts";
 
 export const TEAM_FIELDS = ["budget", "rate", "defaults", "agents"] as const;
 
@@ -63,25 +64,33 @@ function* readTeam(
   yield;
 
   const agents = new Map<string, GrantDocument>();
+  // Most agents of a large team are granted the same: what was read and found sound is that for all of them.
+  const known = new Map<DocumentNode, GrantDocument>();
   const list = map.get("agents");
   for (const [name, entry] of (list && readEntries(list)) ?? []) {
     reportName(entry, name);
-    const grant = readGrant(entry, reading.levels);
+    const grant = known.get(entry.node) ?? readAgent(entry, reading, team);
+    known.set(entry.node, grant);
     agents.set(name, grant);
-    const written = { field: entry, grant };
-    reportModels(written, { ...reading, granted: grant.models ?? team.defaults.models ?? [] });
-    reportBudget(written, team.budget);
-    reportUnbounded(written, team);
-    reportClamp(written, team.defaults);
     yield;
   }
   const whole = { ...team, agents };
-  const divided = divideRates(whole);
+  const divided = yield* divideRatesInSlices(whole);
   if (!divided.ok) field.findings.error(rate ?? field, "conflict", divided.message);
   return whole;
 }
 
 type Around = Omit<TeamDocument, "agents">;
+
+function readAgent(field: Field, reading: TeamReading, team: Around): GrantDocument {
+  const grant = readGrant(field, reading.levels);
+  const written = { field, grant };
+  reportModels(written, { ...reading, granted: grant.models ?? team.defaults.models ?? [] });
+  reportBudget(written, team.budget);
+  reportUnbounded(written, team);
+  reportClamp(written, team.defaults);
+  return grant;
+}
 
 /** Grants that no configured model answers to, and patterns that another one already covers. */
 function reportModels(

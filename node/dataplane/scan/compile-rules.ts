@@ -128,7 +128,7 @@ export function* compileRulesInSlices(
     yield;
   }
   if (errors.length > 0) return { ok: false, errors };
-  return { ok: true, set: buildSet(compiled, joinRules(graphs), options) };
+  return { ok: true, set: buildSet(compiled, yield* joinRules(graphs, edges), options) };
 }
 
 function buildSet(

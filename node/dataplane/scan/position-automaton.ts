@@ -93,18 +93,22 @@ export function assertionNode(assertion: AssertionKind): number {
   return FIRST_ASSERTION + ASSERTIONS.indexOf(assertion);
 }
 
-/** Joins rules, in the order of their numbers, into one automaton. */
-export function joinRules(graphs: readonly RuleGraph[]): PositionAutomaton {
+/** Joins rules, in the order of their numbers, into one automaton; a step ends after each. */
+export function* joinRules(
+  graphs: readonly RuleGraph[],
+  edgeCount: number,
+): Generator<void, PositionAutomaton, void> {
   const nodeCount = graphs.reduce((count, graph) => count + graph.nodes.length, 0);
   const kindOf = new Uint8Array(nodeCount);
   const ruleOf = new Uint16Array(nodeCount);
   const setOf = new Int32Array(nodeCount);
   const followFrom = new Int32Array(nodeCount + 1);
-  const followList: number[] = [];
+  const followList = new Int32Array(edgeCount);
   const startNodes: number[] = [];
   const matchNodes: number[] = [];
   const sets = new ByteSets();
   let node = 0;
+  let edge = 0;
   for (const [rule, graph] of graphs.entries()) {
     const first = node;
     matchNodes.push(first);
@@ -113,10 +117,14 @@ export function joinRules(graphs: readonly RuleGraph[]): PositionAutomaton {
       kindOf[node] = kind;
       ruleOf[node] = rule;
       setOf[node] = sets.indexOf(passes);
-      for (const follower of follow) followList.push(first + follower);
+      for (const follower of follow) {
+        followList[edge] = first + follower;
+        edge += 1;
+      }
       node += 1;
-      followFrom[node] = followList.length;
+      followFrom[node] = edge;
     }
+    yield;
   }
   const isStart = new Uint8Array(nodeCount);
   for (const start of startNodes) isStart[start] = 1;
@@ -126,7 +134,7 @@ export function joinRules(graphs: readonly RuleGraph[]): PositionAutomaton {
     ruleOf,
     setOf,
     followFrom,
-    followList: Int32Array.from(followList),
+    followList,
     startNodes,
     isStart,
     matchNodes,

@@ -15,8 +15,11 @@ export const SCAN_LIMITS = {
   ruleEdgesMax: 131_072,
   /** Edges of a whole set. */
   setEdgesMax: 524_288,
-  /** Rules of one set. */
-  rulesMax: 1024,
+  /**
+   * Rules of one set: as many as a policy has, and the detectors of its groups. How many there are costs
+   * memory; what a byte of text may cost is bounded by the edges.
+   */
+  rulesMax: 10_240,
   /** The longest match, in bytes, that a rule of a stream may have: the bound on hold-back. */
   streamMatchBytesMax: 4096,
   /** The longest match, in bytes, of a rule with a validation: each candidate is read again. */

@@ -13,7 +13,7 @@ test("a policy in force stays, however many come after it that never are", async
   if (!read.ok) throw new Error("the policy of the end-to-end tests is not one");
   const shelf = new PolicyShelf({
     scanners: createPolicyScanners(),
-    nowNs: () => 0n,
+    clock: { monoNs: () => 0n },
     inForce: () => 1,
     nextTurn: () => Promise.resolve(),
   });

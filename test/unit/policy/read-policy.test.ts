@@ -102,6 +102,12 @@ describe("the document", () => {
     ["format as text", "format: 1", 'format: "1"', ["1: format wrong_type"]],
     ["no format", "format: 1\n", "", ["1:  missing_field"]],
     ["an unknown section", "format: 1", "format: 1\nteam: {}", ["2: team unknown_field"]],
+    [
+      "an agent twice",
+      "      worker-1: {}",
+      "      worker-1: {}\n      worker-1: {}",
+      ["30:  syntax"],
+    ],
     ["a section twice", "format: 1", "format: 1\nteams: {}", ["23:  syntax"]],
     ["broken YAML", "format: 1", "format: [1", ["2:  syntax"]],
     ["an anchor", "credential: openai", "credential: &c openai", ["6:  syntax"]],

@@ -28,7 +28,7 @@ function team(
 function ratesOf(of: TeamDocument): readonly (readonly RateLimit[])[] {
   const divided = divideRates(of);
   if (!divided.ok) throw new Error(divided.message);
-  return [...divided.rates.values()];
+  return [...of.agents.values()].map((agent) => divided.rates.get(agent.rate) ?? []);
 }
 
 test("agents that name a rate have it, and the others share the rest", () => {
@@ -63,10 +63,9 @@ test("the agents' buckets together never let through more than the team's would"
   const own = fc.option(any, { nil: undefined }).map((limit) => (limit ? [limit] : []));
   fc.assert(
     fc.property(any, fc.array(own, { minLength: 1, maxLength: 5 }), (whole, agents) => {
-      const divided = divideRates(team([whole], agents));
-      fc.pre(divided.ok);
-      if (!divided.ok) return;
-      const all = [...divided.rates.values()].flat();
+      const of = team([whole], agents);
+      fc.pre(divideRates(of).ok);
+      const all = ratesOf(of).flat();
       expect(all).toHaveLength(agents.length);
       const perDay = (limit: RateLimit) =>
         BigInt(limit.amount) * BigInt(86_400_000 / limit.windowMs);

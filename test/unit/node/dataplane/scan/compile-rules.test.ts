@@ -146,11 +146,11 @@ describe("compileRules", () => {
     expect(codesOf(large, "body")).toEqual(["r13: set_too_large"]);
   });
 
-  test("compiles one rule per slice", () => {
+  test("compiles one rule per slice, and joins one per slice", () => {
     const rules = ["a", "b", "c"].map((pattern) => ({ id: pattern, pattern }));
     const slices = compileRulesInSlices(rules, { purpose: "body" });
-    const done = rules.map(() => slices.next().done);
-    expect(done).toEqual([false, false, false]);
+    const done = [...rules, ...rules].map(() => slices.next().done);
+    expect(done).toEqual([false, false, false, false, false, false]);
     expect(slices.next()).toMatchObject({ done: true, value: { ok: true } });
   });
 

@@ -1,0 +1,80 @@
+import { expect, test, vi } from "vitest";
+import { PolicySwitch } from "../../../node/policy-switch.ts";
+import { createTable, policyVersion } from "../../../node/table/table.ts";
+import type { ControlToLoop } from "../../../node/thread-messages.ts";
+import { smallBundle } from "../coordinator/small-policy.ts";
+
+const log = () => ({ policyOffered: vi.fn(), policySwitched: vi.fn(), policyRefused: vi.fn() });
+
+/** A switch with two loops, on a clock of which each look takes so long that every step fills a slice. */
+function world() {
+  const table = createTable({ rows: 4, loops: 2, scopes: 8, writers: 3, proofs: 64 });
+  const posted: [loop: number, message: ControlToLoop][] = [];
+  const loops = [0, 1].map((no) => ({
+    no,
+    post: (message: ControlToLoop) => void posted.push([no, message]),
+    onMessage: () => undefined,
+  }));
+  let ns = 0n;
+  const clock = { monoNs: () => (ns += 2_000_000n) };
+  const onSwitched = vi.fn();
+  const onRefused = vi.fn();
+  const switches = new PolicySwitch({
+    ...{ table, clock, loops, onSwitched, onRefused },
+    log: log() as never,
+  });
+  const offered = () =>
+    posted.map(([no, message]) => [no, message.t === "policy" && message.version]);
+  return { table, switches, offered, onSwitched, onRefused };
+}
+
+const bundleOf = (agents: number) =>
+  smallBundle(
+    `  red:
+    budget: { usd: { total: "1" } }
+    agents:
+${Array.from({ length: agents }, (_, no) => `      a${no}: {}`).join("\n")}`,
+  );
+
+test("a policy is compiled in slices, and is in force once every loop has it", async () => {
+  const { table, switches, offered, onSwitched } = world();
+  let turns = 0;
+  const other = setInterval(() => (turns += 1), 0);
+  await switches.offer({ version: 1, bundle: bundleOf(200) });
+  clearInterval(other);
+  expect(turns).toBeGreaterThan(5);
+  expect(offered()).toEqual([
+    [0, 1],
+    [1, 1],
+  ]);
+  switches.ready(0, 1);
+  expect(policyVersion(table)).toBe(0);
+  switches.ready(1, 1);
+  expect(policyVersion(table)).toBe(1);
+  expect(onSwitched).toHaveBeenCalledTimes(1);
+});
+
+test("one that a newer one overtakes while it is compiled never comes to the loops", async () => {
+  const { switches, offered, onRefused } = world();
+  const first = switches.offer({ version: 1, bundle: bundleOf(200) });
+  const bad = switches.offer({ version: 2, bundle: Buffer.from("{}") });
+  const last = switches.offer({ version: 3, bundle: bundleOf(2) });
+  await Promise.all([first, bad, last]);
+  expect(offered()).toEqual([
+    [0, 3],
+    [1, 3],
+  ]);
+  expect(onRefused).not.toHaveBeenCalled();
+  expect(switches.word).toMatchObject({ refusedVersion: 0 });
+});
+
+test("a policy that cannot be enforced is told, and the one before stays", async () => {
+  const { table, switches, onRefused } = world();
+  await switches.offer({ version: 1, bundle: bundleOf(1) });
+  switches.ready(0, 1);
+  switches.ready(1, 1);
+  await switches.offer({ version: 2, bundle: Buffer.from("{}") });
+  expect(onRefused).toHaveBeenCalledTimes(1);
+  expect(switches.word).toMatchObject({ version: 1, refusedVersion: 2 });
+  expect(policyVersion(table)).toBe(1);
+});
