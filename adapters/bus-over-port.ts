@@ -8,6 +8,7 @@ import {
 } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import { errorMessage } from "../ports/error-message.ts";
+import { streamOf } from "../proto/subjects.ts";
 import {
   callListener,
   mustBeMsgId,
@@ -16,7 +17,6 @@ import {
   mustBeStream,
   mustBeSubject,
   mustFit,
-  streamOf,
 } from "./bus-subject.ts";
 import { systemClock } from "./system-clock.ts";
 

@@ -9,6 +9,7 @@ import {
   LEADER_STREAM,
   REVOCATION_PREFIX,
   REVOCATION_STREAM,
+  streamOf,
 } from "../proto/subjects.ts";
 
 /**
@@ -44,11 +45,6 @@ export const STREAMS: readonly StreamShape[] = [
   { name: JOURNAL_STREAM, prefix: JOURNAL_PREFIX, keeps: JOURNAL_MESSAGES_MAX, republished: false },
   { name: LEADER_STREAM, prefix: LEADER_PREFIX, keeps: "last", republished: false },
 ];
-
-/** The stream that takes appends on this subject. */
-export function streamOf(subject: string): string | undefined {
-  return STREAMS.find(({ prefix }) => subject.startsWith(prefix))?.name;
-}
 
 /** The pattern of all subjects of a stream. */
 export function subjectsOf(name: string): string {

@@ -2,6 +2,7 @@ import type { MessagePort } from "node:worker_threads";
 import { type AppendOptions, type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Store } from "../ports/store.ts";
+import { streamOf } from "../proto/subjects.ts";
 import { BusLog } from "./bus-log.ts";
 import { serveBusOverPort } from "./bus-over-port.ts";
 import {
@@ -15,7 +16,6 @@ import {
   mustFit,
   READ_COUNT_MAX,
   STREAMS,
-  streamOf,
   subjectMatches,
 } from "./bus-subject.ts";
 import { systemClock } from "./system-clock.ts";

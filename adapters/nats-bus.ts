@@ -13,7 +13,7 @@ import {
 } from "@nats-io/transport-node";
 import { type AppendOptions, type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import { errorMessage } from "../ports/error-message.ts";
-import { COMMITTED_PREFIX } from "../proto/subjects.ts";
+import { COMMITTED_PREFIX, streamOf } from "../proto/subjects.ts";
 import {
   callListener,
   mustBeMsgId,
@@ -23,7 +23,6 @@ import {
   mustBeSubject,
   mustFit,
   READ_COUNT_MAX,
-  streamOf,
   subjectsOf,
 } from "./bus-subject.ts";
 import { connectionOptions, type NatsBusOptions, reconnectDelayMs } from "./nats-connection.ts";

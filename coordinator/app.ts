@@ -368,7 +368,7 @@ class RunningCoordinator implements Coordinator {
   }
 
   #followMetrics(): void {
-    const { replica, registry, leader, ledger } = this.#run.parts;
+    const { replica, registry, leader, ledger, streams } = this.#run.parts;
     this.metrics.follow({
       nodes: () => {
         const nodes = registry.nodes();
@@ -380,6 +380,7 @@ class RunningCoordinator implements Coordinator {
       lastSeq: () => replica.lastSeq,
       records: () => replica.state.size,
       recordsUnsaved: () => replica.unsavedCount,
+      streams,
       exposureUsdMicros: () => exposureUsdMicros(ledger),
     });
   }

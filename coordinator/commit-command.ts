@@ -90,7 +90,7 @@ async function lookAgain(
   subject: string,
   { bus, replica }: CommitOptions,
 ): Promise<number | undefined> {
-  const last = await bus.last(streamOf(command), subject);
+  const last = await bus.last(streamOfScope(command.scope), subject);
   if (!last) {
     replica.stream.forget(command.scope);
     return undefined;
@@ -102,6 +102,6 @@ async function lookAgain(
 }
 
 /** Revoked contracts have a stream of their own. */
-function streamOf({ scope }: Command): string {
+export function streamOfScope(scope: string): string {
   return scope.startsWith("contract/") ? REVOCATION_STREAM : CONTROL_STREAM;
 }

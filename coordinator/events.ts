@@ -30,6 +30,9 @@ export const COORDINATOR_EVENTS = {
   /** The stream lost its end, as after a power cut or a restored copy. */
   stream_rolled_back: "error",
   stream_unreachable: "warn",
+  /** A stream stores nothing for longer than an election takes; and that it does again. */
+  stream_takes_nothing: "error",
+  stream_takes_again: "info",
   store_failed: "error",
   /** Another coordinator has taken over the ledger: this one may lend nothing more. */
   ledger_fenced: "error",

@@ -1,5 +1,6 @@
 import { Counter, Gauge, Histogram, Registry as MetricsRegistry } from "prom-client";
 import { COORDINATOR_EVENTS, type CoordinatorEvent } from "./events.ts";
+import type { StreamWait } from "./stream-waits.ts";
 
 /** What a scrape reads from the running coordinator. */
 export type MetricsSource = {
@@ -8,6 +9,7 @@ export type MetricsSource = {
   readonly lastSeq: () => number;
   readonly records: () => number;
   readonly recordsUnsaved: () => number;
+  readonly streams: () => readonly StreamWait[];
   /** Micro-dollars; undefined where another coordinator knows it. */
   readonly exposureUsdMicros: () => Promise<number | undefined>;
 };
@@ -78,6 +80,24 @@ export class CoordinatorMetrics {
     const unsaved = "Records that count here and are not on this coordinator's disk";
     this.#gauge("altrace_mesh_records_unsaved", unsaved, [], (gauge) => {
       gauge.set(source.recordsUnsaved());
+    });
+    this.#followStreams(source);
+  }
+
+  #followStreams({ streams }: MetricsSource): void {
+    const uncommitted =
+      "Accepted commands that are not in the stream; kills among them are in force";
+    this.#gauge("altrace_mesh_commands_uncommitted", uncommitted, ["stream"], (gauge) => {
+      for (const wait of streams()) gauge.set({ stream: wait.stream }, wait.uncommitted);
+    });
+    const age =
+      "Age of the oldest accepted command that is not in the stream; 0 where there is none";
+    this.#gauge("altrace_mesh_commands_uncommitted_age_seconds", age, ["stream"], (gauge) => {
+      for (const wait of streams()) gauge.set({ stream: wait.stream }, wait.uncommittedMs / 1_000);
+    });
+    const unanswered = "For how long appends to the stream were tried and nothing was stored";
+    this.#gauge("altrace_mesh_stream_unanswered_seconds", unanswered, ["stream"], (gauge) => {
+      for (const wait of streams()) gauge.set({ stream: wait.stream }, wait.unansweredMs / 1_000);
     });
   }
 

@@ -8,6 +8,7 @@ import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import type { AccountLimits } from "./account-limits.ts";
 import { AckBook } from "./ack-book.ts";
+import { AppendWatch } from "./append-watch.ts";
 import { ArchiveDoor } from "./archive/archive-door.ts";
 import type { ArchiveLink } from "./archive/archive-link.ts";
 import { Commands } from "./commands.ts";
@@ -35,6 +36,7 @@ import { Replica } from "./replica.ts";
 import { requestHandlers } from "./request-handlers.ts";
 import { coordinatorService } from "./service.ts";
 import { Standings } from "./standings.ts";
+import { type StreamWait, streamWaits } from "./stream-waits.ts";
 import { SyncPace } from "./sync-pace.ts";
 import { type NoteLog, Witness } from "./witness.ts";
 
@@ -95,11 +97,17 @@ type MeshParts = {
   readonly acks: AckBook;
   readonly registry: Registry;
   readonly commands: Commands;
+  readonly streams: () => readonly StreamWait[];
 };
 
 /** Makes every part of a coordinator and joins them. Nothing listens or speaks yet. */
 export function buildParts(input: PartsInput): Parts {
-  const meshParts = buildMeshParts(input);
+  const appends = new AppendWatch(input);
+  return joinParts({ ...input, bus: appends.over(input.bus) }, appends);
+}
+
+function joinParts(input: PartsInput, appends: AppendWatch): Parts {
+  const meshParts = buildMeshParts(input, appends);
   const bootId = uuidV7(input.clock.nowMs(), input.random);
   const ledger = buildLedger(input, meshParts, bootId);
   const enrolment = new Enrolment({
@@ -159,8 +167,8 @@ export function buildParts(input: PartsInput): Parts {
   return { ...meshParts, ...door, enrolment, ledger, witness, peerLogs, service };
 }
 
-function buildMeshParts(input: PartsInput): MeshParts {
-  const { config, pin, metrics } = input;
+function buildMeshParts(input: PartsInput, appends: AppendWatch): MeshParts {
+  const { config, pin, metrics, clock } = input;
   const replica = new Replica(input);
   const acks = new AckBook(input);
   const registry: Registry = new Registry({
@@ -183,7 +191,8 @@ function buildMeshParts(input: PartsInput): MeshParts {
   });
   followCommands(commands, registry);
   acks.keepOnly((cmdId) => commands.get(cmdId) !== undefined);
-  return { replica, acks, registry, commands };
+  const streams = () => streamWaits({ commands, appends, clock });
+  return { replica, acks, registry, commands, streams };
 }
 
 /** A kill is in our digests from its acceptance on, anything else from its commit. */

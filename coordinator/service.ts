@@ -36,6 +36,7 @@ import type { PeerLogs } from "./operations/peer-logs.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
 import { staleRecords } from "./stale-records.ts";
+import type { StreamWait } from "./stream-waits.ts";
 import type { Witness } from "./witness.ts";
 
 export type ServiceOptions = {
@@ -45,6 +46,7 @@ export type ServiceOptions = {
   readonly replica: Replica;
   readonly commands: Commands;
   readonly registry: Registry;
+  readonly streams: () => readonly StreamWait[];
   readonly ledger: LedgerDoor;
   readonly enrolment: Enrolment;
   readonly contracts: Contracts;
@@ -97,6 +99,7 @@ export function coordinatorService(options: ServiceOptions) {
     getScope: async (request: GetScopeRequest) => getScope(options, request),
     listStaleRecords: async () => staleRecords(replica),
     listNodes: async () => ({ nodes: nodeStates(options) }),
+    listStreams: async () => ({ streams: options.streams().map(streamState) }),
     getAgent: async ({ agent }: { readonly agent: string }) => {
       mustLead(options);
       return { agent: await agents.get(agent) };
@@ -120,6 +123,10 @@ export function coordinatorService(options: ServiceOptions) {
       return { token: await createToken(enrolment, replica, request) };
     },
   };
+}
+
+function streamState({ uncommittedMs, unansweredMs, ...wait }: StreamWait) {
+  return { ...wait, uncommittedMs: BigInt(uncommittedMs), unansweredMs: BigInt(unansweredMs) };
 }
 
 /** What an auditor holds the nodes' logs against. */

@@ -29,6 +29,7 @@ export const LEAST_ROLE: Readonly<Record<string, CallRole>> = {
   "altrace.v1.CoordinatorService/PutKey": "admin",
   "altrace.v1.CoordinatorService/GetScope": "viewer",
   "altrace.v1.CoordinatorService/ListNodes": "viewer",
+  "altrace.v1.CoordinatorService/ListStreams": "viewer",
   "altrace.v1.CoordinatorService/GetAgent": "viewer",
   "altrace.v1.CoordinatorService/ListAgents": "viewer",
   "altrace.v1.CoordinatorService/ListLogs": "auditor",

@@ -20,6 +20,19 @@ export const REVIVE_PREFIX = "alt.revive.";
 export const JOURNAL_PREFIX = "alt.lj.";
 export const LEADER_PREFIX = "alt.coord.";
 
+/** Every stream, and the prefix of the subjects that it takes. */
+export const STREAM_PREFIXES: readonly (readonly [stream: string, prefix: string])[] = [
+  [CONTROL_STREAM, CONTROL_PREFIX],
+  [REVOCATION_STREAM, REVOCATION_PREFIX],
+  [JOURNAL_STREAM, JOURNAL_PREFIX],
+  [LEADER_STREAM, LEADER_PREFIX],
+];
+
+/** The stream that takes appends on this subject. */
+export function streamOf(subject: string): string | undefined {
+  return STREAM_PREFIXES.find(([, prefix]) => subject.startsWith(prefix))?.[0];
+}
+
 /** The journal's only chain: one ledger lends for the whole mesh. */
 export const JOURNAL_SUBJECT = "alt.lj.0";
 export const LEADER_SUBJECT = "alt.coord.leader";

@@ -19,6 +19,7 @@ import {
   judgeRuntime,
 } from "../doctor/judge-host.ts";
 import { judgeRecords } from "../doctor/judge-records.ts";
+import { judgeStreams } from "../doctor/judge-streams.ts";
 import { table } from "../output.ts";
 
 export type DoctorOptions = { readonly portBase?: string; readonly natsUrl?: string };
@@ -44,6 +45,7 @@ export async function doctor(context: CommandContext, options: DoctorOptions): P
     ...(await portFindings(portBase, node !== undefined && typeof node !== "string")),
     await natsFinding(options.natsUrl ?? context.natsUrl),
     ...judgeMesh(await meshOf(context)),
+    ...judgeStreams(await streamsOf(context)),
     ...judgeRecords(await staleOf(context)),
     ...judgeNode(node),
   ];
@@ -97,6 +99,13 @@ async function meshOf(context: CommandContext) {
   if (!context.hasCoordinator()) return undefined;
   const answer = await orWhy(context.coordinator().calls.listNodes({}, { timeoutMs: TIMEOUT_MS }));
   return typeof answer === "string" ? answer : answer.nodes;
+}
+
+async function streamsOf(context: CommandContext) {
+  if (!context.hasCoordinator()) return undefined;
+  const { calls } = context.coordinator();
+  const answer = await orWhy(calls.listStreams({}, { timeoutMs: TIMEOUT_MS }));
+  return typeof answer === "string" ? answer : answer.streams;
 }
 
 async function staleOf(context: CommandContext) {

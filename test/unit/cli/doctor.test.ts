@@ -19,7 +19,11 @@ import {
   judgePort,
   judgeRuntime,
 } from "../../../cli/doctor/judge-host.ts";
-import { NodeStateSchema } from "../../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { judgeStreams } from "../../../cli/doctor/judge-streams.ts";
+import {
+  NodeStateSchema,
+  StreamStateSchema,
+} from "../../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { GetNodeResponseSchema } from "../../../proto/gen/altrace/v1/node_service_pb.ts";
 
 function folder(): string {
@@ -160,5 +164,25 @@ describe("the daemons", () => {
     ]);
     expect(judgeMesh("no answer")).toMatchObject([{ state: "fail" }]);
     expect(judgeMesh(undefined)).toMatchObject([{ state: "skip" }]);
+  });
+
+  test("a stream that stores nothing fails, and one that is behind warns; an election is neither", () => {
+    const of = (state: { uncommitted?: number; uncommittedMs?: bigint; unansweredMs?: bigint }) =>
+      judgeStreams([create(StreamStateSchema, { stream: "ALT_CTL", error: "unknown", ...state })]);
+    const behind = { uncommitted: 2, uncommittedMs: 61_000n };
+    expect(of({})).toMatchObject([{ check: "streams", state: "ok" }]);
+    expect(of({ uncommitted: 1, uncommittedMs: 9_000n, unansweredMs: 9_000n })).toMatchObject([
+      { check: "streams", state: "ok" },
+    ]);
+    expect(of(behind)).toMatchObject([{ check: "ALT_CTL", state: "warn" }]);
+    const [stuck] = of({ ...behind, unansweredMs: 59_600n });
+    expect(stuck).toMatchObject({
+      check: "ALT_CTL",
+      state: "fail",
+      says: "it has stored nothing for 60 s (unknown); 2 command(s) are not in it, the oldest for 61 s",
+      todo: expect.stringContaining("restart the server that leads this stream"),
+    });
+    expect(judgeStreams("no answer")).toMatchObject([{ state: "skip" }]);
+    expect(judgeStreams(undefined)).toEqual([]);
   });
 });

@@ -267,6 +267,13 @@ describe("a running coordinator", () => {
     expect(text).toContain('altrace_coordinator_events_total{event="ledger_fenced"} 0');
     expect(text).toMatch(/altrace_mesh_nodes\{state="live"\} 0/);
     expect(text).toMatch(/altrace_mesh_records 2/);
+    // Its commit may be on its way.
+    expect(text).toMatch(/altrace_mesh_commands_uncommitted\{stream="ALT_CTL"\} [01]\n/);
+    expect(text).toMatch(/altrace_mesh_commands_uncommitted_age_seconds\{stream="ALT_REV"\} 0\n/);
+    expect(text).toMatch(/altrace_mesh_stream_unanswered_seconds\{stream="ALT_LEASE"\} 0/);
+    const { streams } = await mesh.calls.listStreams({});
+    const names = streams.map(({ stream }) => stream);
+    expect(names).toEqual(["ALT_CTL", "ALT_REV", "ALT_LEASE", "ALT_COORD"]);
     expect(text).not.toMatch(/node=|agent=/);
   });
 

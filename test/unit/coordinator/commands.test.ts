@@ -5,6 +5,7 @@ import { PERIODS_WAITED_MAX } from "../../../coordinator/broadcast.ts";
 import { CommandRefused } from "../../../coordinator/command-refused.ts";
 import { COORDINATOR_VERSION_MAX, restoreRecord, signRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
+import type { AppendFate } from "../../../ports/twin-bus.ts";
 import {
   KeySchema,
   KillSchema,
@@ -14,6 +15,7 @@ import {
   TrustRole,
   TrustSchema,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
+import { CONTROL_STREAM } from "../../../proto/subjects.ts";
 import { CoordinatorWorld, LIMITS, MESH, type TestNode } from "./coordinator-world.ts";
 
 const KILL_BOT = "alt.ctl.kill.agent.pay.bot";
@@ -187,6 +189,34 @@ describe("kill", () => {
     world.bus.heal();
     await world.flush();
     expect(fast()).toBe(1);
+  });
+
+  test("that its stream does not take is told with its age, and no more once it is stored", async () => {
+    let isStuck = false;
+    const appendFate = () => (isStuck ? "not_stored" : "good") as AppendFate;
+    const world = new CoordinatorWorld({ busFaults: { appendFate } });
+    await world.founded();
+    const ofControl = () => world.parts.streams().find(({ stream }) => stream === CONTROL_STREAM);
+    const nothing = { uncommitted: 0, uncommittedMs: 0, unansweredMs: 0, error: "" };
+    await world.pass(1_000);
+    expect(ofControl()).toMatchObject(nothing);
+    isStuck = true;
+    const command = await kill(world);
+    await kill(world, world.newId(), `contract/${"0".repeat(43)}`);
+    await world.pass(11_000);
+    expect(ofControl()).toMatchObject({ uncommitted: 1, uncommittedMs: 11_000 });
+    expect(ofControl()?.unansweredMs).toBeGreaterThan(10_000);
+    expect(world.events("stream_takes_nothing")).toContainEqual(
+      expect.objectContaining({ stream: CONTROL_STREAM }),
+    );
+    // What an earlier run accepted counts from then.
+    world.crash();
+    await world.start();
+    expect(ofControl()).toMatchObject({ uncommitted: 1, uncommittedMs: 11_000 });
+    isStuck = false;
+    await world.until(() => world.parts.commands.get(command.cmdId)?.committed === true);
+    await world.pass(5_000);
+    expect(ofControl()).toMatchObject(nothing);
   });
 
   test("is repeated for 30 seconds at most", async () => {

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/coordinator_service.proto.
  */
 export const file_altrace_v1_coordinator_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhkKF0xpc3RTdGFsZVJlY29yZHNSZXF1ZXN0IlMKGExpc3RTdGFsZVJlY29yZHNSZXNwb25zZRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCISChBMaXN0S2lsbHNSZXF1ZXN0IjkKEUxpc3RLaWxsc1Jlc3BvbnNlEiQKBWtpbGxzGAEgAygLMhUuYWx0cmFjZS52MS5LaWxsU3RhdGUijwEKCUtpbGxTdGF0ZRINCgVzY29wZRgBIAEoCRIJCgF2GAIgASgEEg4KBmNtZF9pZBgDIAEoCRIUCgxpc3N1ZWRfYXRfbXMYBCABKAMSEAoIb3BlcmF0b3IYBSABKAkSDgoGcmVhc29uGAYgASgJEg0KBWNhdXNlGAcgASgJEhEKCWNvbW1pdHRlZBgIIAEoCCIlChNXYXRjaENvbW1hbmRSZXF1ZXN0Eg4KBmNtZF9pZBgBIAEoCSJBChRXYXRjaENvbW1hbmRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUihwIKDENvbW1hbmRTdGF0ZRIOCgZjbWRfaWQYASABKAkSDQoFc2NvcGUYAiABKAkSCQoBdhgDIAEoBBIQCghhY2NlcHRlZBgEIAEoCBIRCgljb21taXR0ZWQYBSABKAgSEwoLbm9kZXNfdG90YWwYBiABKA0SFgoObm9kZXNfZW5mb3JjZWQYByABKA0SFQoNbm9kZXNfZHVyYWJsZRgIIAEoDRIUCgxub2Rlc19jbG9zZWQYCSABKA0SFwoPbm9kZXNfY29udGFpbmVkGAogASgNEicKBW5vZGVzGAsgAygLMhguYWx0cmFjZS52MS5Ob2RlUHJvZ3Jlc3MSDAoEZG9uZRgMIAEoCCJmCgxOb2RlUHJvZ3Jlc3MSDAoEbm9kZRgBIAEoCRIcCgNhY2sYAiABKAsyDy5hbHRyYWNlLnYxLkFjaxIXCg9jb250YWluZWRfYXRfbXMYAyABKAMSEQoJY29udGFpbmVkGAQgASgIIj4KEkFwcGx5UG9saWN5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCJAChNBcHBseVBvbGljeVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI7Cg9TZXRMaW1pdFJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiPQoQU2V0TGltaXRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiOQoNUHV0S2V5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI7Cg5QdXRLZXlSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiIAoPR2V0U2NvcGVSZXF1ZXN0Eg0KBXNjb3BlGAEgASgJImMKEEdldFNjb3BlUmVzcG9uc2USDAoEbWVzaBgBIAEoCRIJCgF2GAIgASgEEgwKBGhhc2gYAyABKAwSKAoGcmVjb3JkGAQgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiEgoQTGlzdE5vZGVzUmVxdWVzdCI5ChFMaXN0Tm9kZXNSZXNwb25zZRIkCgVub2RlcxgBIAMoCzIVLmFsdHJhY2UudjEuTm9kZVN0YXRlIoACCglOb2RlU3RhdGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEgwKBG9wZW4YAyABKAgSGAoQaGVhcnRiZWF0X2FnZV9tcxgEIAEoBBIQCghsYXN0X3NlcRgFIAEoBBIPCgdpbl9zeW5jGAYgASgIEg4KBmFnZW50cxgHIAEoDRITCgtjb25uZWN0aW9ucxgIIAEoDRIXCg9jb250YWluZWRfYXRfbXMYCSABKAMSFgoOcG9saWN5X3ZlcnNpb24YCiABKAQSHgoWcG9saWN5X3JlZnVzZWRfdmVyc2lvbhgLIAEoBBIWCg5wb2xpY3lfcmVmdXNlZBgMIAEoCSIjChBHZXRMZWRnZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkiYQoRR2V0TGVkZ2VyUmVzcG9uc2USJQoIYWNjb3VudHMYASADKAsyEy5hbHRyYWNlLnYxLkFjY291bnQSJQoGbGVhc2VzGAIgAygLMhUuYWx0cmFjZS52MS5PcGVuTGVhc2UiwgEKCU9wZW5MZWFzZRIQCghsZWFzZV9pZBgBIAEoCRIPCgdhY2NvdW50GAIgASgJEgwKBG5vZGUYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAUgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEhUKDWdyYW50ZWRfYXRfbXMYBiABKAMSEwoLZGVhZGxpbmVfbXMYByABKAMSDwoHZXhwaXJlZBgIIAEoCCKfAQoHQWNjb3VudBIPCgdhY2NvdW50GAEgASgJEh4KBHVuaXQYAiABKA4yEC5hbHRyYWNlLnYxLlVuaXQSDgoGd2luZG93GAMgASgJEg0KBWxpbWl0GAQgASgEEhEKCWF2YWlsYWJsZRgFIAEoBBIQCghyZXNlcnZlZBgGIAEoBBINCgVzcGVudBgHIAEoBBIQCghjaGlsZHJlbhgIIAEoBCI7ChtDcmVhdGVFbnJvbG1lbnRUb2tlblJlcXVlc3QSDAoEbm9kZRgBIAEoCRIOCgZ0dGxfbXMYAiABKAQiLQocQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCSIzChRJc3N1ZUNvbnRyYWN0UmVxdWVzdBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIkQKFUlzc3VlQ29udHJhY3RSZXNwb25zZRIrCghjb250cmFjdBgBIAEoCzIZLmFsdHJhY2UudjEuQ29udHJhY3RTdGF0ZSIuCg9EZWxlZ2F0ZVJlcXVlc3QSDQoFY2hhaW4YASABKAkSDAoEbm9kZRgCIAEoCSI/ChBEZWxlZ2F0ZVJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIksKFVJldm9rZUNvbnRyYWN0UmVxdWVzdBIQCghjb250cmFjdBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEAoIb3BlcmF0b3IYAyABKAkiWAoWUmV2b2tlQ29udHJhY3RSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUSEwoLd2FzX3Jldm9rZWQYAiABKAgiUQoYUmV2b2tlQ2VydGlmaWNhdGVSZXF1ZXN0EhMKC2ZpbmdlcnByaW50GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghvcGVyYXRvchgDIAEoCSJbChlSZXZva2VDZXJ0aWZpY2F0ZVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZRITCgt3YXNfcmV2b2tlZBgCIAEoCCIoChRMaXN0Q29udHJhY3RzUmVxdWVzdBIQCghjb250cmFjdBgBIAEoCSJFChVMaXN0Q29udHJhY3RzUmVzcG9uc2USLAoJY29udHJhY3RzGAEgAygLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIqkCCg1Db250cmFjdFN0YXRlEhAKCGNvbnRyYWN0GAEgASgJEg4KBnBhcmVudBgCIAEoCRINCgVhZ2VudBgDIAEoCRIMCgRub2RlGAQgASgJEg0KBWRlcHRoGAUgASgNEg0KBXN0YXRlGAYgASgJEhUKDWV4cGlyZXNfYXRfbXMYByABKAMSIgoFbGltaXQYCCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJgoJYXZhaWxhYmxlGAkgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAogASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiUKCGNoaWxkcmVuGAsgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWNoYWluGAwgASgJIjIKIUNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVxdWVzdBINCgVhZ2VudBgBIAEoCSJKCiJDb29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuYWx0cmFjZS52MS5NZXNoQWdlbnQiXAojQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJImYKJENvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5hbHRyYWNlLnYxLk1lc2hBZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkipAEKCU1lc2hBZ2VudBINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEQoJa2lsbGVkX2J5GAMgAygJEiUKBmJ1ZGdldBgEIAMoCzIVLmFsdHJhY2UudjEuQnVkZ2V0VXNlEiYKBW5vZGVzGAUgAygLMhcuYWx0cmFjZS52MS5BZ2VudE9uTm9kZSLnAQoLQWdlbnRPbk5vZGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEg4KBmxlYXNlcxgDIAEoDRIjCgZsZWFzZWQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJgoIc3RhbmRpbmcYBiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAcgASgJEhMKC3Njb3JlX21pbGxpGAggASgEEhcKD3JlcG9ydGVkX2Fnb19tcxgJIAEoBCIRCg9MaXN0TG9nc1JlcXVlc3QiowEKEExpc3RMb2dzUmVzcG9uc2USIgoEbG9ncxgBIAMoCzIULmFsdHJhY2UudjEuTG9nU3RhdGUSFAoMd2l0bmVzc192a2V5GAIgASgJEikKCGV2aWRlbmNlGAMgAygLMhcuYWx0cmFjZS52MS5Mb2dFdmlkZW5jZRIqCgxjb29yZGluYXRvcnMYBCADKAsyFC5hbHRyYWNlLnYxLkxvZ1N0YXRlIoYBCghMb2dTdGF0ZRIOCgZvcmlnaW4YASABKAkSDAoEbm9kZRgCIAEoCRIMCgR2a2V5GAMgASgJEhQKDG9wZW5lZF9hdF9tcxgEIAEoAxIMCgRzaXplGAUgASgEEhIKCmNoZWNrcG9pbnQYBiABKAkSFgoOY29zaWduZWRfYXRfbXMYByABKAMiTgoLTG9nRXZpZGVuY2USDgoGb3JpZ2luGAEgASgJEgwKBGtpbmQYAiABKAkSEAoIY29zaWduZWQYAyABKAkSDwoHb2ZmZXJlZBgEIAEoCTL9DAoSQ29vcmRpbmF0b3JTZXJ2aWNlEjkKBEtpbGwSFy5hbHRyYWNlLnYxLktpbGxSZXF1ZXN0GhguYWx0cmFjZS52MS5LaWxsUmVzcG9uc2USPwoGUmV2aXZlEhkuYWx0cmFjZS52MS5SZXZpdmVSZXF1ZXN0GhouYWx0cmFjZS52MS5SZXZpdmVSZXNwb25zZRJICglMaXN0S2lsbHMSHC5hbHRyYWNlLnYxLkxpc3RLaWxsc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3RLaWxsc1Jlc3BvbnNlEl0KEExpc3RTdGFsZVJlY29yZHMSIy5hbHRyYWNlLnYxLkxpc3RTdGFsZVJlY29yZHNSZXF1ZXN0GiQuYWx0cmFjZS52MS5MaXN0U3RhbGVSZWNvcmRzUmVzcG9uc2USUwoMV2F0Y2hDb21tYW5kEh8uYWx0cmFjZS52MS5XYXRjaENvbW1hbmRSZXF1ZXN0GiAuYWx0cmFjZS52MS5XYXRjaENvbW1hbmRSZXNwb25zZTABEk4KC0FwcGx5UG9saWN5Eh4uYWx0cmFjZS52MS5BcHBseVBvbGljeVJlcXVlc3QaHy5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVzcG9uc2USRQoIU2V0TGltaXQSGy5hbHRyYWNlLnYxLlNldExpbWl0UmVxdWVzdBocLmFsdHJhY2UudjEuU2V0TGltaXRSZXNwb25zZRI/CgZQdXRLZXkSGS5hbHRyYWNlLnYxLlB1dEtleVJlcXVlc3QaGi5hbHRyYWNlLnYxLlB1dEtleVJlc3BvbnNlEkUKCEdldFNjb3BlEhsuYWx0cmFjZS52MS5HZXRTY29wZVJlcXVlc3QaHC5hbHRyYWNlLnYxLkdldFNjb3BlUmVzcG9uc2USSAoJTGlzdE5vZGVzEhwuYWx0cmFjZS52MS5MaXN0Tm9kZXNSZXF1ZXN0Gh0uYWx0cmFjZS52MS5MaXN0Tm9kZXNSZXNwb25zZRJpCghHZXRBZ2VudBItLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXF1ZXN0Gi4uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlc3BvbnNlEm8KCkxpc3RBZ2VudHMSLy5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXF1ZXN0GjAuYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVzcG9uc2USRQoITGlzdExvZ3MSGy5hbHRyYWNlLnYxLkxpc3RMb2dzUmVxdWVzdBocLmFsdHJhY2UudjEuTGlzdExvZ3NSZXNwb25zZRJICglHZXRMZWRnZXISHC5hbHRyYWNlLnYxLkdldExlZGdlclJlcXVlc3QaHS5hbHRyYWNlLnYxLkdldExlZGdlclJlc3BvbnNlElQKDUlzc3VlQ29udHJhY3QSIC5hbHRyYWNlLnYxLklzc3VlQ29udHJhY3RSZXF1ZXN0GiEuYWx0cmFjZS52MS5Jc3N1ZUNvbnRyYWN0UmVzcG9uc2USRQoIRGVsZWdhdGUSGy5hbHRyYWNlLnYxLkRlbGVnYXRlUmVxdWVzdBocLmFsdHJhY2UudjEuRGVsZWdhdGVSZXNwb25zZRJXCg5SZXZva2VDb250cmFjdBIhLmFsdHJhY2UudjEuUmV2b2tlQ29udHJhY3RSZXF1ZXN0GiIuYWx0cmFjZS52MS5SZXZva2VDb250cmFjdFJlc3BvbnNlEmAKEVJldm9rZUNlcnRpZmljYXRlEiQuYWx0cmFjZS52MS5SZXZva2VDZXJ0aWZpY2F0ZVJlcXVlc3QaJS5hbHRyYWNlLnYxLlJldm9rZUNlcnRpZmljYXRlUmVzcG9uc2USVAoNTGlzdENvbnRyYWN0cxIgLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1JlcXVlc3QaIS5hbHRyYWNlLnYxLkxpc3RDb250cmFjdHNSZXNwb25zZRJpChRDcmVhdGVFbnJvbG1lbnRUb2tlbhInLmFsdHJhY2UudjEuQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0GiguYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlYgZwcm90bzM", [file_altrace_v1_mesh, file_altrace_v1_record]);
+  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhkKF0xpc3RTdGFsZVJlY29yZHNSZXF1ZXN0IlMKGExpc3RTdGFsZVJlY29yZHNSZXNwb25zZRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCISChBMaXN0S2lsbHNSZXF1ZXN0IjkKEUxpc3RLaWxsc1Jlc3BvbnNlEiQKBWtpbGxzGAEgAygLMhUuYWx0cmFjZS52MS5LaWxsU3RhdGUijwEKCUtpbGxTdGF0ZRINCgVzY29wZRgBIAEoCRIJCgF2GAIgASgEEg4KBmNtZF9pZBgDIAEoCRIUCgxpc3N1ZWRfYXRfbXMYBCABKAMSEAoIb3BlcmF0b3IYBSABKAkSDgoGcmVhc29uGAYgASgJEg0KBWNhdXNlGAcgASgJEhEKCWNvbW1pdHRlZBgIIAEoCCIlChNXYXRjaENvbW1hbmRSZXF1ZXN0Eg4KBmNtZF9pZBgBIAEoCSJBChRXYXRjaENvbW1hbmRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUihwIKDENvbW1hbmRTdGF0ZRIOCgZjbWRfaWQYASABKAkSDQoFc2NvcGUYAiABKAkSCQoBdhgDIAEoBBIQCghhY2NlcHRlZBgEIAEoCBIRCgljb21taXR0ZWQYBSABKAgSEwoLbm9kZXNfdG90YWwYBiABKA0SFgoObm9kZXNfZW5mb3JjZWQYByABKA0SFQoNbm9kZXNfZHVyYWJsZRgIIAEoDRIUCgxub2Rlc19jbG9zZWQYCSABKA0SFwoPbm9kZXNfY29udGFpbmVkGAogASgNEicKBW5vZGVzGAsgAygLMhguYWx0cmFjZS52MS5Ob2RlUHJvZ3Jlc3MSDAoEZG9uZRgMIAEoCCJmCgxOb2RlUHJvZ3Jlc3MSDAoEbm9kZRgBIAEoCRIcCgNhY2sYAiABKAsyDy5hbHRyYWNlLnYxLkFjaxIXCg9jb250YWluZWRfYXRfbXMYAyABKAMSEQoJY29udGFpbmVkGAQgASgIIj4KEkFwcGx5UG9saWN5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCJAChNBcHBseVBvbGljeVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI7Cg9TZXRMaW1pdFJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiPQoQU2V0TGltaXRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiOQoNUHV0S2V5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI7Cg5QdXRLZXlSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiIAoPR2V0U2NvcGVSZXF1ZXN0Eg0KBXNjb3BlGAEgASgJImMKEEdldFNjb3BlUmVzcG9uc2USDAoEbWVzaBgBIAEoCRIJCgF2GAIgASgEEgwKBGhhc2gYAyABKAwSKAoGcmVjb3JkGAQgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiEgoQTGlzdE5vZGVzUmVxdWVzdCI5ChFMaXN0Tm9kZXNSZXNwb25zZRIkCgVub2RlcxgBIAMoCzIVLmFsdHJhY2UudjEuTm9kZVN0YXRlIoACCglOb2RlU3RhdGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEgwKBG9wZW4YAyABKAgSGAoQaGVhcnRiZWF0X2FnZV9tcxgEIAEoBBIQCghsYXN0X3NlcRgFIAEoBBIPCgdpbl9zeW5jGAYgASgIEg4KBmFnZW50cxgHIAEoDRITCgtjb25uZWN0aW9ucxgIIAEoDRIXCg9jb250YWluZWRfYXRfbXMYCSABKAMSFgoOcG9saWN5X3ZlcnNpb24YCiABKAQSHgoWcG9saWN5X3JlZnVzZWRfdmVyc2lvbhgLIAEoBBIWCg5wb2xpY3lfcmVmdXNlZBgMIAEoCSIUChJMaXN0U3RyZWFtc1JlcXVlc3QiPwoTTGlzdFN0cmVhbXNSZXNwb25zZRIoCgdzdHJlYW1zGAEgAygLMhcuYWx0cmFjZS52MS5TdHJlYW1TdGF0ZSJwCgtTdHJlYW1TdGF0ZRIOCgZzdHJlYW0YASABKAkSEwoLdW5jb21taXR0ZWQYAiABKA0SFgoOdW5jb21taXR0ZWRfbXMYAyABKAQSFQoNdW5hbnN3ZXJlZF9tcxgEIAEoBBINCgVlcnJvchgFIAEoCSIjChBHZXRMZWRnZXJSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkiYQoRR2V0TGVkZ2VyUmVzcG9uc2USJQoIYWNjb3VudHMYASADKAsyEy5hbHRyYWNlLnYxLkFjY291bnQSJQoGbGVhc2VzGAIgAygLMhUuYWx0cmFjZS52MS5PcGVuTGVhc2UiwgEKCU9wZW5MZWFzZRIQCghsZWFzZV9pZBgBIAEoCRIPCgdhY2NvdW50GAIgASgJEgwKBG5vZGUYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAUgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEhUKDWdyYW50ZWRfYXRfbXMYBiABKAMSEwoLZGVhZGxpbmVfbXMYByABKAMSDwoHZXhwaXJlZBgIIAEoCCKfAQoHQWNjb3VudBIPCgdhY2NvdW50GAEgASgJEh4KBHVuaXQYAiABKA4yEC5hbHRyYWNlLnYxLlVuaXQSDgoGd2luZG93GAMgASgJEg0KBWxpbWl0GAQgASgEEhEKCWF2YWlsYWJsZRgFIAEoBBIQCghyZXNlcnZlZBgGIAEoBBINCgVzcGVudBgHIAEoBBIQCghjaGlsZHJlbhgIIAEoBCI7ChtDcmVhdGVFbnJvbG1lbnRUb2tlblJlcXVlc3QSDAoEbm9kZRgBIAEoCRIOCgZ0dGxfbXMYAiABKAQiLQocQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXNwb25zZRINCgV0b2tlbhgBIAEoCSIzChRJc3N1ZUNvbnRyYWN0UmVxdWVzdBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIkQKFUlzc3VlQ29udHJhY3RSZXNwb25zZRIrCghjb250cmFjdBgBIAEoCzIZLmFsdHJhY2UudjEuQ29udHJhY3RTdGF0ZSIuCg9EZWxlZ2F0ZVJlcXVlc3QSDQoFY2hhaW4YASABKAkSDAoEbm9kZRgCIAEoCSI/ChBEZWxlZ2F0ZVJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIksKFVJldm9rZUNvbnRyYWN0UmVxdWVzdBIQCghjb250cmFjdBgBIAEoCRIOCgZyZWFzb24YAiABKAkSEAoIb3BlcmF0b3IYAyABKAkiWAoWUmV2b2tlQ29udHJhY3RSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUSEwoLd2FzX3Jldm9rZWQYAiABKAgiUQoYUmV2b2tlQ2VydGlmaWNhdGVSZXF1ZXN0EhMKC2ZpbmdlcnByaW50GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghvcGVyYXRvchgDIAEoCSJbChlSZXZva2VDZXJ0aWZpY2F0ZVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZRITCgt3YXNfcmV2b2tlZBgCIAEoCCIoChRMaXN0Q29udHJhY3RzUmVxdWVzdBIQCghjb250cmFjdBgBIAEoCSJFChVMaXN0Q29udHJhY3RzUmVzcG9uc2USLAoJY29udHJhY3RzGAEgAygLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIqkCCg1Db250cmFjdFN0YXRlEhAKCGNvbnRyYWN0GAEgASgJEg4KBnBhcmVudBgCIAEoCRINCgVhZ2VudBgDIAEoCRIMCgRub2RlGAQgASgJEg0KBWRlcHRoGAUgASgNEg0KBXN0YXRlGAYgASgJEhUKDWV4cGlyZXNfYXRfbXMYByABKAMSIgoFbGltaXQYCCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJgoJYXZhaWxhYmxlGAkgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiIKBXNwZW50GAogASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEiUKCGNoaWxkcmVuGAsgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWNoYWluGAwgASgJIjIKIUNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVxdWVzdBINCgVhZ2VudBgBIAEoCSJKCiJDb29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlc3BvbnNlEiQKBWFnZW50GAEgASgLMhUuYWx0cmFjZS52MS5NZXNoQWdlbnQiXAojQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJImYKJENvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXNwb25zZRIlCgZhZ2VudHMYASADKAsyFS5hbHRyYWNlLnYxLk1lc2hBZ2VudBIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkipAEKCU1lc2hBZ2VudBINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEQoJa2lsbGVkX2J5GAMgAygJEiUKBmJ1ZGdldBgEIAMoCzIVLmFsdHJhY2UudjEuQnVkZ2V0VXNlEiYKBW5vZGVzGAUgAygLMhcuYWx0cmFjZS52MS5BZ2VudE9uTm9kZSLnAQoLQWdlbnRPbk5vZGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEg4KBmxlYXNlcxgDIAEoDRIjCgZsZWFzZWQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJgoIc3RhbmRpbmcYBiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAcgASgJEhMKC3Njb3JlX21pbGxpGAggASgEEhcKD3JlcG9ydGVkX2Fnb19tcxgJIAEoBCIRCg9MaXN0TG9nc1JlcXVlc3QiowEKEExpc3RMb2dzUmVzcG9uc2USIgoEbG9ncxgBIAMoCzIULmFsdHJhY2UudjEuTG9nU3RhdGUSFAoMd2l0bmVzc192a2V5GAIgASgJEikKCGV2aWRlbmNlGAMgAygLMhcuYWx0cmFjZS52MS5Mb2dFdmlkZW5jZRIqCgxjb29yZGluYXRvcnMYBCADKAsyFC5hbHRyYWNlLnYxLkxvZ1N0YXRlIoYBCghMb2dTdGF0ZRIOCgZvcmlnaW4YASABKAkSDAoEbm9kZRgCIAEoCRIMCgR2a2V5GAMgASgJEhQKDG9wZW5lZF9hdF9tcxgEIAEoAxIMCgRzaXplGAUgASgEEhIKCmNoZWNrcG9pbnQYBiABKAkSFgoOY29zaWduZWRfYXRfbXMYByABKAMiTgoLTG9nRXZpZGVuY2USDgoGb3JpZ2luGAEgASgJEgwKBGtpbmQYAiABKAkSEAoIY29zaWduZWQYAyABKAkSDwoHb2ZmZXJlZBgEIAEoCTLNDQoSQ29vcmRpbmF0b3JTZXJ2aWNlEjkKBEtpbGwSFy5hbHRyYWNlLnYxLktpbGxSZXF1ZXN0GhguYWx0cmFjZS52MS5LaWxsUmVzcG9uc2USPwoGUmV2aXZlEhkuYWx0cmFjZS52MS5SZXZpdmVSZXF1ZXN0GhouYWx0cmFjZS52MS5SZXZpdmVSZXNwb25zZRJICglMaXN0S2lsbHMSHC5hbHRyYWNlLnYxLkxpc3RLaWxsc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3RLaWxsc1Jlc3BvbnNlEl0KEExpc3RTdGFsZVJlY29yZHMSIy5hbHRyYWNlLnYxLkxpc3RTdGFsZVJlY29yZHNSZXF1ZXN0GiQuYWx0cmFjZS52MS5MaXN0U3RhbGVSZWNvcmRzUmVzcG9uc2USUwoMV2F0Y2hDb21tYW5kEh8uYWx0cmFjZS52MS5XYXRjaENvbW1hbmRSZXF1ZXN0GiAuYWx0cmFjZS52MS5XYXRjaENvbW1hbmRSZXNwb25zZTABEk4KC0FwcGx5UG9saWN5Eh4uYWx0cmFjZS52MS5BcHBseVBvbGljeVJlcXVlc3QaHy5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVzcG9uc2USRQoIU2V0TGltaXQSGy5hbHRyYWNlLnYxLlNldExpbWl0UmVxdWVzdBocLmFsdHJhY2UudjEuU2V0TGltaXRSZXNwb25zZRI/CgZQdXRLZXkSGS5hbHRyYWNlLnYxLlB1dEtleVJlcXVlc3QaGi5hbHRyYWNlLnYxLlB1dEtleVJlc3BvbnNlEkUKCEdldFNjb3BlEhsuYWx0cmFjZS52MS5HZXRTY29wZVJlcXVlc3QaHC5hbHRyYWNlLnYxLkdldFNjb3BlUmVzcG9uc2USSAoJTGlzdE5vZGVzEhwuYWx0cmFjZS52MS5MaXN0Tm9kZXNSZXF1ZXN0Gh0uYWx0cmFjZS52MS5MaXN0Tm9kZXNSZXNwb25zZRJOCgtMaXN0U3RyZWFtcxIeLmFsdHJhY2UudjEuTGlzdFN0cmVhbXNSZXF1ZXN0Gh8uYWx0cmFjZS52MS5MaXN0U3RyZWFtc1Jlc3BvbnNlEmkKCEdldEFnZW50Ei0uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlcXVlc3QaLi5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVzcG9uc2USbwoKTGlzdEFnZW50cxIvLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1JlcXVlc3QaMC5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXNwb25zZRJFCghMaXN0TG9ncxIbLmFsdHJhY2UudjEuTGlzdExvZ3NSZXF1ZXN0GhwuYWx0cmFjZS52MS5MaXN0TG9nc1Jlc3BvbnNlEkgKCUdldExlZGdlchIcLmFsdHJhY2UudjEuR2V0TGVkZ2VyUmVxdWVzdBodLmFsdHJhY2UudjEuR2V0TGVkZ2VyUmVzcG9uc2USVAoNSXNzdWVDb250cmFjdBIgLmFsdHJhY2UudjEuSXNzdWVDb250cmFjdFJlcXVlc3QaIS5hbHRyYWNlLnYxLklzc3VlQ29udHJhY3RSZXNwb25zZRJFCghEZWxlZ2F0ZRIbLmFsdHJhY2UudjEuRGVsZWdhdGVSZXF1ZXN0GhwuYWx0cmFjZS52MS5EZWxlZ2F0ZVJlc3BvbnNlElcKDlJldm9rZUNvbnRyYWN0EiEuYWx0cmFjZS52MS5SZXZva2VDb250cmFjdFJlcXVlc3QaIi5hbHRyYWNlLnYxLlJldm9rZUNvbnRyYWN0UmVzcG9uc2USYAoRUmV2b2tlQ2VydGlmaWNhdGUSJC5hbHRyYWNlLnYxLlJldm9rZUNlcnRpZmljYXRlUmVxdWVzdBolLmFsdHJhY2UudjEuUmV2b2tlQ2VydGlmaWNhdGVSZXNwb25zZRJUCg1MaXN0Q29udHJhY3RzEiAuYWx0cmFjZS52MS5MaXN0Q29udHJhY3RzUmVxdWVzdBohLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1Jlc3BvbnNlEmkKFENyZWF0ZUVucm9sbWVudFRva2VuEicuYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlcXVlc3QaKC5hbHRyYWNlLnYxLkNyZWF0ZUVucm9sbWVudFRva2VuUmVzcG9uc2ViBnByb3RvMw", [file_altrace_v1_mesh, file_altrace_v1_record]);
 
 /**
  * @generated from message altrace.v1.KillRequest
@@ -638,6 +638,81 @@ export const NodeStateSchema: GenMessage<NodeState> = /*@__PURE__*/
   messageDesc(file_altrace_v1_coordinator_service, 23);
 
 /**
+ * @generated from message altrace.v1.ListStreamsRequest
+ */
+export type ListStreamsRequest = Message<"altrace.v1.ListStreamsRequest"> & {
+};
+
+/**
+ * Describes the message altrace.v1.ListStreamsRequest.
+ * Use `create(ListStreamsRequestSchema)` to create a new message.
+ */
+export const ListStreamsRequestSchema: GenMessage<ListStreamsRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 24);
+
+/**
+ * @generated from message altrace.v1.ListStreamsResponse
+ */
+export type ListStreamsResponse = Message<"altrace.v1.ListStreamsResponse"> & {
+  /**
+   * @generated from field: repeated altrace.v1.StreamState streams = 1;
+   */
+  streams: StreamState[];
+};
+
+/**
+ * Describes the message altrace.v1.ListStreamsResponse.
+ * Use `create(ListStreamsResponseSchema)` to create a new message.
+ */
+export const ListStreamsResponseSchema: GenMessage<ListStreamsResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 25);
+
+/**
+ * @generated from message altrace.v1.StreamState
+ */
+export type StreamState = Message<"altrace.v1.StreamState"> & {
+  /**
+   * @generated from field: string stream = 1;
+   */
+  stream: string;
+
+  /**
+   * Accepted commands that are not in it. Kills among them are in force all the same.
+   *
+   * @generated from field: uint32 uncommitted = 2;
+   */
+  uncommitted: number;
+
+  /**
+   * Age of the oldest of them; 0 where there is none.
+   *
+   * @generated from field: uint64 uncommitted_ms = 3;
+   */
+  uncommittedMs: bigint;
+
+  /**
+   * For how long this coordinator has tried to append and nothing was stored; 0 where nothing waits.
+   *
+   * @generated from field: uint64 unanswered_ms = 4;
+   */
+  unansweredMs: bigint;
+
+  /**
+   * What the last attempt met.
+   *
+   * @generated from field: string error = 5;
+   */
+  error: string;
+};
+
+/**
+ * Describes the message altrace.v1.StreamState.
+ * Use `create(StreamStateSchema)` to create a new message.
+ */
+export const StreamStateSchema: GenMessage<StreamState> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 26);
+
+/**
  * @generated from message altrace.v1.GetLedgerRequest
  */
 export type GetLedgerRequest = Message<"altrace.v1.GetLedgerRequest"> & {
@@ -654,7 +729,7 @@ export type GetLedgerRequest = Message<"altrace.v1.GetLedgerRequest"> & {
  * Use `create(GetLedgerRequestSchema)` to create a new message.
  */
 export const GetLedgerRequestSchema: GenMessage<GetLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 24);
+  messageDesc(file_altrace_v1_coordinator_service, 27);
 
 /**
  * @generated from message altrace.v1.GetLedgerResponse
@@ -678,7 +753,7 @@ export type GetLedgerResponse = Message<"altrace.v1.GetLedgerResponse"> & {
  * Use `create(GetLedgerResponseSchema)` to create a new message.
  */
 export const GetLedgerResponseSchema: GenMessage<GetLedgerResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 25);
+  messageDesc(file_altrace_v1_coordinator_service, 28);
 
 /**
  * @generated from message altrace.v1.OpenLease
@@ -738,7 +813,7 @@ export type OpenLease = Message<"altrace.v1.OpenLease"> & {
  * Use `create(OpenLeaseSchema)` to create a new message.
  */
 export const OpenLeaseSchema: GenMessage<OpenLease> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 26);
+  messageDesc(file_altrace_v1_coordinator_service, 29);
 
 /**
  * One account, unit and window: limit = available + reserved + spent + children.
@@ -794,7 +869,7 @@ export type Account = Message<"altrace.v1.Account"> & {
  * Use `create(AccountSchema)` to create a new message.
  */
 export const AccountSchema: GenMessage<Account> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 27);
+  messageDesc(file_altrace_v1_coordinator_service, 30);
 
 /**
  * @generated from message altrace.v1.CreateEnrolmentTokenRequest
@@ -816,7 +891,7 @@ export type CreateEnrolmentTokenRequest = Message<"altrace.v1.CreateEnrolmentTok
  * Use `create(CreateEnrolmentTokenRequestSchema)` to create a new message.
  */
 export const CreateEnrolmentTokenRequestSchema: GenMessage<CreateEnrolmentTokenRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 28);
+  messageDesc(file_altrace_v1_coordinator_service, 31);
 
 /**
  * @generated from message altrace.v1.CreateEnrolmentTokenResponse
@@ -833,7 +908,7 @@ export type CreateEnrolmentTokenResponse = Message<"altrace.v1.CreateEnrolmentTo
  * Use `create(CreateEnrolmentTokenResponseSchema)` to create a new message.
  */
 export const CreateEnrolmentTokenResponseSchema: GenMessage<CreateEnrolmentTokenResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 29);
+  messageDesc(file_altrace_v1_coordinator_service, 32);
 
 /**
  * @generated from message altrace.v1.IssueContractRequest
@@ -859,7 +934,7 @@ export type IssueContractRequest = Message<"altrace.v1.IssueContractRequest"> & 
  * Use `create(IssueContractRequestSchema)` to create a new message.
  */
 export const IssueContractRequestSchema: GenMessage<IssueContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 30);
+  messageDesc(file_altrace_v1_coordinator_service, 33);
 
 /**
  * @generated from message altrace.v1.IssueContractResponse
@@ -876,7 +951,7 @@ export type IssueContractResponse = Message<"altrace.v1.IssueContractResponse"> 
  * Use `create(IssueContractResponseSchema)` to create a new message.
  */
 export const IssueContractResponseSchema: GenMessage<IssueContractResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 31);
+  messageDesc(file_altrace_v1_coordinator_service, 34);
 
 /**
  * @generated from message altrace.v1.DelegateRequest
@@ -902,7 +977,7 @@ export type DelegateRequest = Message<"altrace.v1.DelegateRequest"> & {
  * Use `create(DelegateRequestSchema)` to create a new message.
  */
 export const DelegateRequestSchema: GenMessage<DelegateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 32);
+  messageDesc(file_altrace_v1_coordinator_service, 35);
 
 /**
  * @generated from message altrace.v1.DelegateResponse
@@ -919,7 +994,7 @@ export type DelegateResponse = Message<"altrace.v1.DelegateResponse"> & {
  * Use `create(DelegateResponseSchema)` to create a new message.
  */
 export const DelegateResponseSchema: GenMessage<DelegateResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 33);
+  messageDesc(file_altrace_v1_coordinator_service, 36);
 
 /**
  * @generated from message altrace.v1.RevokeContractRequest
@@ -948,7 +1023,7 @@ export type RevokeContractRequest = Message<"altrace.v1.RevokeContractRequest"> 
  * Use `create(RevokeContractRequestSchema)` to create a new message.
  */
 export const RevokeContractRequestSchema: GenMessage<RevokeContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 34);
+  messageDesc(file_altrace_v1_coordinator_service, 37);
 
 /**
  * @generated from message altrace.v1.RevokeContractResponse
@@ -972,7 +1047,7 @@ export type RevokeContractResponse = Message<"altrace.v1.RevokeContractResponse"
  * Use `create(RevokeContractResponseSchema)` to create a new message.
  */
 export const RevokeContractResponseSchema: GenMessage<RevokeContractResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 35);
+  messageDesc(file_altrace_v1_coordinator_service, 38);
 
 /**
  * @generated from message altrace.v1.RevokeCertificateRequest
@@ -1003,7 +1078,7 @@ export type RevokeCertificateRequest = Message<"altrace.v1.RevokeCertificateRequ
  * Use `create(RevokeCertificateRequestSchema)` to create a new message.
  */
 export const RevokeCertificateRequestSchema: GenMessage<RevokeCertificateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 36);
+  messageDesc(file_altrace_v1_coordinator_service, 39);
 
 /**
  * @generated from message altrace.v1.RevokeCertificateResponse
@@ -1027,7 +1102,7 @@ export type RevokeCertificateResponse = Message<"altrace.v1.RevokeCertificateRes
  * Use `create(RevokeCertificateResponseSchema)` to create a new message.
  */
 export const RevokeCertificateResponseSchema: GenMessage<RevokeCertificateResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 37);
+  messageDesc(file_altrace_v1_coordinator_service, 40);
 
 /**
  * @generated from message altrace.v1.ListContractsRequest
@@ -1046,7 +1121,7 @@ export type ListContractsRequest = Message<"altrace.v1.ListContractsRequest"> & 
  * Use `create(ListContractsRequestSchema)` to create a new message.
  */
 export const ListContractsRequestSchema: GenMessage<ListContractsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 38);
+  messageDesc(file_altrace_v1_coordinator_service, 41);
 
 /**
  * @generated from message altrace.v1.ListContractsResponse
@@ -1063,7 +1138,7 @@ export type ListContractsResponse = Message<"altrace.v1.ListContractsResponse"> 
  * Use `create(ListContractsResponseSchema)` to create a new message.
  */
 export const ListContractsResponseSchema: GenMessage<ListContractsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 39);
+  messageDesc(file_altrace_v1_coordinator_service, 42);
 
 /**
  * @generated from message altrace.v1.ContractState
@@ -1147,7 +1222,7 @@ export type ContractState = Message<"altrace.v1.ContractState"> & {
  * Use `create(ContractStateSchema)` to create a new message.
  */
 export const ContractStateSchema: GenMessage<ContractState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 40);
+  messageDesc(file_altrace_v1_coordinator_service, 43);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceGetAgentRequest
@@ -1164,7 +1239,7 @@ export type CoordinatorServiceGetAgentRequest = Message<"altrace.v1.CoordinatorS
  * Use `create(CoordinatorServiceGetAgentRequestSchema)` to create a new message.
  */
 export const CoordinatorServiceGetAgentRequestSchema: GenMessage<CoordinatorServiceGetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 41);
+  messageDesc(file_altrace_v1_coordinator_service, 44);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceGetAgentResponse
@@ -1181,7 +1256,7 @@ export type CoordinatorServiceGetAgentResponse = Message<"altrace.v1.Coordinator
  * Use `create(CoordinatorServiceGetAgentResponseSchema)` to create a new message.
  */
 export const CoordinatorServiceGetAgentResponseSchema: GenMessage<CoordinatorServiceGetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 42);
+  messageDesc(file_altrace_v1_coordinator_service, 45);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceListAgentsRequest
@@ -1212,7 +1287,7 @@ export type CoordinatorServiceListAgentsRequest = Message<"altrace.v1.Coordinato
  * Use `create(CoordinatorServiceListAgentsRequestSchema)` to create a new message.
  */
 export const CoordinatorServiceListAgentsRequestSchema: GenMessage<CoordinatorServiceListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 43);
+  messageDesc(file_altrace_v1_coordinator_service, 46);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceListAgentsResponse
@@ -1234,7 +1309,7 @@ export type CoordinatorServiceListAgentsResponse = Message<"altrace.v1.Coordinat
  * Use `create(CoordinatorServiceListAgentsResponseSchema)` to create a new message.
  */
 export const CoordinatorServiceListAgentsResponseSchema: GenMessage<CoordinatorServiceListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 44);
+  messageDesc(file_altrace_v1_coordinator_service, 47);
 
 /**
  * An agent as the whole mesh sees it.
@@ -1282,7 +1357,7 @@ export type MeshAgent = Message<"altrace.v1.MeshAgent"> & {
  * Use `create(MeshAgentSchema)` to create a new message.
  */
 export const MeshAgentSchema: GenMessage<MeshAgent> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 45);
+  messageDesc(file_altrace_v1_coordinator_service, 48);
 
 /**
  * @generated from message altrace.v1.AgentOnNode
@@ -1343,7 +1418,7 @@ export type AgentOnNode = Message<"altrace.v1.AgentOnNode"> & {
  * Use `create(AgentOnNodeSchema)` to create a new message.
  */
 export const AgentOnNodeSchema: GenMessage<AgentOnNode> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 46);
+  messageDesc(file_altrace_v1_coordinator_service, 49);
 
 /**
  * @generated from message altrace.v1.ListLogsRequest
@@ -1356,7 +1431,7 @@ export type ListLogsRequest = Message<"altrace.v1.ListLogsRequest"> & {
  * Use `create(ListLogsRequestSchema)` to create a new message.
  */
 export const ListLogsRequestSchema: GenMessage<ListLogsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 47);
+  messageDesc(file_altrace_v1_coordinator_service, 50);
 
 /**
  * @generated from message altrace.v1.ListLogsResponse
@@ -1394,7 +1469,7 @@ export type ListLogsResponse = Message<"altrace.v1.ListLogsResponse"> & {
  * Use `create(ListLogsResponseSchema)` to create a new message.
  */
 export const ListLogsResponseSchema: GenMessage<ListLogsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 48);
+  messageDesc(file_altrace_v1_coordinator_service, 51);
 
 /**
  * @generated from message altrace.v1.LogState
@@ -1443,7 +1518,7 @@ export type LogState = Message<"altrace.v1.LogState"> & {
  * Use `create(LogStateSchema)` to create a new message.
  */
 export const LogStateSchema: GenMessage<LogState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 49);
+  messageDesc(file_altrace_v1_coordinator_service, 52);
 
 /**
  * @generated from message altrace.v1.LogEvidence
@@ -1478,7 +1553,7 @@ export type LogEvidence = Message<"altrace.v1.LogEvidence"> & {
  * Use `create(LogEvidenceSchema)` to create a new message.
  */
 export const LogEvidenceSchema: GenMessage<LogEvidence> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 50);
+  messageDesc(file_altrace_v1_coordinator_service, 53);
 
 /**
  * @generated from service altrace.v1.CoordinatorService
@@ -1576,6 +1651,16 @@ export const CoordinatorService: GenService<{
     methodKind: "unary";
     input: typeof ListNodesRequestSchema;
     output: typeof ListNodesResponseSchema;
+  },
+  /**
+   * What this coordinator has to bring into each stream, and whether that stream takes it.
+   *
+   * @generated from rpc altrace.v1.CoordinatorService.ListStreams
+   */
+  listStreams: {
+    methodKind: "unary";
+    input: typeof ListStreamsRequestSchema;
+    output: typeof ListStreamsResponseSchema;
   },
   /**
    * One agent over all nodes: who holds its leases, what each node makes of it, its budget, its kills.

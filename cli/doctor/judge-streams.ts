@@ -1,0 +1,34 @@
+import type { StreamState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { type Finding, fail, ok, skip, warn } from "./finding.ts";
+
+/** A stream's servers elect another leader within nine seconds; what waits longer waits for somebody. */
+const WAITS_MS = 10_000;
+const REMEDY =
+  "see that NATS is reached and give the disks of its servers room; then restart the server that leads this stream: " +
+  "one whose disk was full may take nothing until it is started again";
+
+/** @param streams A text: why the coordinator does not say. Undefined: none has run in this HOME. */
+export function judgeStreams(
+  streams: readonly StreamState[] | string | undefined,
+): readonly Finding[] {
+  if (streams === undefined) return [];
+  if (typeof streams === "string")
+    return [skip("streams", `the coordinator does not say: ${streams}`)];
+  const waiting = streams.flatMap(judgeStream);
+  return waiting.length > 0 ? waiting : [ok("streams", "all that was accepted is in them")];
+}
+
+function judgeStream(state: StreamState): Finding[] {
+  const { stream, uncommitted, uncommittedMs, unansweredMs, error } = state;
+  const isLate = uncommitted > 0 && uncommittedMs >= WAITS_MS;
+  const commands = `${uncommitted} command(s) are not in it, the oldest for ${seconds(uncommittedMs)}`;
+  if (unansweredMs >= WAITS_MS) {
+    const says = `it has stored nothing for ${seconds(unansweredMs)} (${error})`;
+    return [fail(stream, isLate ? `${says}; ${commands}` : says, REMEDY)];
+  }
+  return isLate ? [warn(stream, commands, REMEDY)] : [];
+}
+
+function seconds(ms: bigint): string {
+  return `${Math.round(Number(ms) / 1_000)} s`;
+}
