@@ -97,6 +97,7 @@ export async function startMesh(of: {
     bus,
     cleanups,
     calls: client.calls,
+    metrics: () => coordinator.metrics.registry.metrics(),
     operator: founded.operator,
     /** Makes the streams where they are missing, as the coordinator's program does every five seconds. */
     ensure: () => ensure(bus),
