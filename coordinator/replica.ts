@@ -36,6 +36,7 @@ import type { Tell } from "./events.ts";
 import { HeardKills } from "./heard-kills.ts";
 import { readOn } from "./read-on.ts";
 import { RecordSubjects } from "./record-subjects.ts";
+import { Reoffers } from "./reoffers.ts";
 import { RECORD_PREFIX, recordKey } from "./store-keys.ts";
 import { StreamView } from "./stream-view.ts";
 import { tellCommitted } from "./tell-committed.ts";
@@ -69,7 +70,7 @@ export class Replica {
   readonly #stops: (() => void)[] = [];
   readonly #stopping = new AbortController();
   #cancelRetry: () => void = () => undefined;
-  readonly #reoffering = new Set<string>();
+  readonly #reoffers: Reoffers;
   #saving: Promise<void> = Promise.resolve();
   #repairing: Promise<void> | undefined;
   #repairAgain = false;
@@ -80,6 +81,14 @@ export class Replica {
   constructor(options: ReplicaOptions) {
     this.#options = options;
     this.trust = new TrustView(options.pin);
+    this.#reoffers = new Reoffers({
+      ...options,
+      state: this.state,
+      stream: this.stream,
+      adopt: (message) => this.adopt(message),
+      noteStored: (record, seq) => this.noteStored(record, seq),
+      signal: this.#stopping.signal,
+    });
     this.#heard = new HeardKills({ ...options, store: (scope) => void this.reoffer(scope) });
     this.#restore();
   }
@@ -342,49 +351,9 @@ export class Replica {
     }
   }
 
-  /**
-   * Makes the stream hold the scope's current record, unless it holds a greater one. Does nothing
-   * while another call does the same for that scope. Never rejects.
-   */
-  async reoffer(scope: string): Promise<void> {
-    if (this.#reoffering.has(scope)) return;
-    this.#reoffering.add(scope);
-    const { signal } = this.#stopping;
-    try {
-      for (let attempt = 0; !signal.aborted; attempt += 1) {
-        try {
-          if (await this.#reofferOnce(scope)) return;
-        } catch (error) {
-          if (!(error instanceof BusFault)) throw error;
-          await pause(this.#options.clock, backoffMs(attempt, RETRY_MS), signal);
-        }
-      }
-    } finally {
-      this.#reoffering.delete(scope);
-    }
-  }
-
-  /** Returns false when another writer was faster and it must look again. */
-  async #reofferOnce(scope: string): Promise<boolean> {
-    const { bus, tell } = this.#options;
-    const record = this.state.get(scope);
-    if (!record) return true;
-    const subject = controlSubject(record.parsed);
-    const isRevocation = record.parsed.kind === "contract";
-    const last = await bus.last(isRevocation ? REVOCATION_STREAM : CONTROL_STREAM, subject);
-    const found = last && this.adopt(last);
-    // What is remembered of the stream may no longer be there; only what was just read counts.
-    if (!last) this.stream.forget(scope);
-    else if (!found) this.stream.noteSeq(scope, last.seq as number);
-    const current = this.state.get(scope) as MeshRecord;
-    if (found?.hashHex === current.hashHex) return true;
-    const expectSeq = last?.seq ?? 0;
-    const msgId = `heal-${current.hashHex.slice(0, 32)}-${expectSeq}`;
-    const outcome = await bus.append(subject, current.bytes, { msgId, expectSeq });
-    if (outcome === "conflict") return false;
-    this.noteStored(current, outcome.seq);
-    tell("record_reoffered", { scope, v: current.v, seq: outcome.seq });
-    return true;
+  /** Makes the stream hold the scope's current record, unless it holds a greater one. Never rejects. */
+  reoffer(scope: string): Promise<void> {
+    return this.#reoffers.offer(scope);
   }
 
   /** Takes in what the leader holds for a subject; what is no record is told and left out. */

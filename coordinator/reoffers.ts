@@ -1,0 +1,77 @@
+import type { MeshRecord } from "../mesh/record.ts";
+import type { MeshState } from "../mesh/state.ts";
+import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
+import type { Clock } from "../ports/clock.ts";
+import { backoffMs, pause } from "../ports/pause.ts";
+import { CONTROL_STREAM, controlSubject, REVOCATION_STREAM } from "../proto/subjects.ts";
+import type { Tell } from "./events.ts";
+import type { StreamView } from "./stream-view.ts";
+
+export type ReoffersOptions = {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly tell: Tell;
+  readonly state: Pick<MeshState, "get">;
+  readonly stream: StreamView;
+  /** Takes in what the leader holds for a subject; `undefined` for what is no record. */
+  readonly adopt: (message: BusMessage) => MeshRecord | undefined;
+  readonly noteStored: (record: MeshRecord, seq: number) => void;
+  readonly signal: AbortSignal;
+};
+
+const RETRY_MS = { min: 100, max: 2_000 };
+
+/** Writes again what the stream does not have. */
+export class Reoffers {
+  readonly #options: ReoffersOptions;
+  readonly #running = new Set<string>();
+
+  constructor(options: ReoffersOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Makes the stream hold the scope's current record, unless it holds a greater one. Does nothing
+   * while another call does the same for that scope. Never rejects.
+   */
+  async offer(scope: string): Promise<void> {
+    if (this.#running.has(scope)) return;
+    this.#running.add(scope);
+    const { signal, clock } = this.#options;
+    try {
+      for (let attempt = 0; !signal.aborted; attempt += 1) {
+        try {
+          if (await this.#offerOnce(scope)) return;
+        } catch (error) {
+          if (!(error instanceof BusFault)) throw error;
+          await pause(clock, backoffMs(attempt, RETRY_MS), signal);
+        }
+      }
+    } finally {
+      this.#running.delete(scope);
+    }
+  }
+
+  /** Returns false when another writer was faster and it must look again. */
+  async #offerOnce(scope: string): Promise<boolean> {
+    const { bus, tell, state, stream, adopt, noteStored } = this.#options;
+    const record = state.get(scope);
+    if (!record) return true;
+    const subject = controlSubject(record.parsed);
+    const isRevocation = record.parsed.kind === "contract";
+    const last = await bus.last(isRevocation ? REVOCATION_STREAM : CONTROL_STREAM, subject);
+    const found = last && adopt(last);
+    // What is remembered of the stream may no longer be there; only what was just read counts.
+    if (!last) stream.forget(scope);
+    else if (!found) stream.noteSeq(scope, last.seq as number);
+    const current = state.get(scope) as MeshRecord;
+    if (found?.hashHex === current.hashHex) return true;
+    const expectSeq = last?.seq ?? 0;
+    const msgId = `heal-${current.hashHex.slice(0, 32)}-${expectSeq}`;
+    const outcome = await bus.append(subject, current.bytes, { msgId, expectSeq });
+    if (outcome === "conflict") return false;
+    noteStored(current, outcome.seq);
+    tell("record_reoffered", { scope, v: current.v, seq: outcome.seq });
+    return true;
+  }
+}
