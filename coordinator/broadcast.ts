@@ -30,7 +30,7 @@ type Broadcast = {
   readonly untilNs: bigint;
   /** Periods since it was last said. */
   waited: number;
-  /** Whether somebody has answered in this period. */
+  /** Whether somebody has answered in this period who had not before. */
   isAnswered: boolean;
   cancel: Cancel;
 };

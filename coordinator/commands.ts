@@ -116,7 +116,7 @@ export class Commands {
     return this.#commands.all();
   }
 
-  /** A node has answered to a command. */
+  /** A node has said for the first time that it enforces a command. */
   noteAnswer(cmdId: string): void {
     this.#broadcasts.noteAnswer(cmdId);
   }

@@ -36,7 +36,7 @@ export type RegistryOptions = {
   /** A node not heard for so long is silent. */
   readonly silentAfterMs: number;
   readonly command: (cmdId: string) => Command | undefined;
-  /** A node has said something new about a command. */
+  /** A node has said for the first time that it enforces a command's record, or refuses it. */
   readonly onAnswer: (cmdId: string) => void;
   /** A node has said for the first time that a command is in force there: seconds after its start. */
   readonly onEnforced: (seconds: number) => void;
@@ -223,7 +223,8 @@ export class Registry {
     if (!command || Buffer.from(ack.recordHash).toString("hex") !== command.hashHex) return true;
     const isFirst = !isOf(command, this.#options.acks.get(command.cmdId, node));
     if (!this.#options.acks.take(command, ack)) return true;
-    this.#options.onAnswer(command.cmdId);
+    // What it adds later to its first word is no sign that others have heard the kill.
+    if (isFirst) this.#options.onAnswer(command.cmdId);
     const inForceMs = this.#inForceMs.get(command.cmdId);
     if (isFirst && inForceMs !== undefined) {
       this.#options.onEnforced((monoMs(this.#options.clock) - inForceMs) / 1_000);

@@ -175,6 +175,29 @@ describe("kill", () => {
     expect(fast()).toBe(3);
   });
 
+  test("what nodes add to their answers does not keep it from those that have not answered", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const [near, far] = [await world.addNode("n1"), await world.addNode("n2")];
+    for (const node of [near, far]) node.acknowledges = false;
+    const fast = () => world.heard.filter(({ subject }) => subject.startsWith("alt.fast.")).length;
+    await kill(world);
+    const record = world.parts.replica.state.get(SCOPE);
+    if (!record) throw new Error("no record");
+    const period = async (said: { closed: boolean; durable: boolean }) => {
+      near.ack(record, said);
+      await world.flush();
+      world.clock.advance(75);
+      await world.flush();
+    };
+    await period({ closed: false, durable: false });
+    expect(fast()).toBe(1);
+    await period({ closed: true, durable: false });
+    expect(fast()).toBe(2);
+    await period({ closed: true, durable: true });
+    expect(fast()).toBe(3);
+  });
+
   test("is heard again as soon as this coordinator has a connection again", async () => {
     const world = new CoordinatorWorld();
     await world.founded();
