@@ -145,12 +145,11 @@ export class ControlThreadLink implements ControlLink {
 
   topUp(request: TopUpRequest): Promise<TopUpAnswer> {
     if (this.#topUps.size >= TOP_UPS_PENDING_MAX) return Promise.resolve(UNAVAILABLE);
-    const { clock, reserveWaitMaxMs } = this.#options;
     const id = ++this.#lastId;
     // What was spent is told first: the actor then lends from what is really left.
     this.flush();
     return new Promise((resolve) => {
-      const cancelTimer = clock.after(reserveWaitMaxMs(), () => this.#onToppedUp(id, UNAVAILABLE));
+      const cancelTimer = this.#whenWaited(() => this.#onToppedUp(id, UNAVAILABLE));
       this.#topUps.set(id, { resolve, cancelTimer });
       this.#send({ t: "top_up", id, ...request });
     });
@@ -158,10 +157,9 @@ export class ControlThreadLink implements ControlLink {
 
   needRate({ row, generation, agentId }: RateNeed): Promise<NoShare | undefined> {
     if (this.#rates.size >= TOP_UPS_PENDING_MAX) return Promise.resolve("unanswered");
-    const { clock, reserveWaitMaxMs } = this.#options;
     const id = ++this.#lastId;
     return new Promise((resolve) => {
-      const cancel = clock.after(reserveWaitMaxMs(), () => this.#onRate(id, "unanswered"));
+      const cancel = this.#whenWaited(() => this.#onRate(id, "unanswered"));
       this.#rates.set(id, (none) => {
         cancel();
         resolve(none);
@@ -284,6 +282,22 @@ export class ControlThreadLink implements ControlLink {
       case "collect_metrics":
         return this.#send({ t: "metrics", id: message.id, json: await handlers.metrics() });
     }
+  }
+
+  /**
+   * Calls `fn` once a request has waited for as long as it may. A thread that had no processor meanwhile hears of
+   * the time before it hears of the answer, so what has come by then is read first.
+   */
+  #whenWaited(fn: () => void): Cancel {
+    const { clock, reserveWaitMaxMs } = this.#options;
+    let planned: NodeJS.Immediate | undefined;
+    const cancel = clock.after(reserveWaitMaxMs(), () => {
+      planned = setImmediate(fn);
+    });
+    return () => {
+      cancel();
+      clearImmediate(planned);
+    };
   }
 
   #onRate(id: number, none: NoShare | undefined): void {

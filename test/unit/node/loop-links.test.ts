@@ -376,6 +376,15 @@ describe("the link to the control thread", () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  test("takes an answer that lay there when the time was over", async () => {
+    const { link, control, clock } = controlWorld();
+    const asked = link.topUp(TOP_UP);
+    await control.got(1);
+    control.send({ t: "topped_up", id: 1, outcome: "ok" });
+    clock.advance(250);
+    expect(await asked).toEqual({ outcome: "ok" });
+  });
+
   test(`has at most ${TOP_UPS_PENDING_MAX} top-ups under way`, async () => {
     const { link } = controlWorld();
     for (let i = 0; i < TOP_UPS_PENDING_MAX; i++) void link.topUp(TOP_UP);
