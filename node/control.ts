@@ -14,6 +14,7 @@ import { DecisionFeed } from "./decision-feed.ts";
 import { idleAgents } from "./idle-agents.ts";
 import { InspectionRenewal, type InspectionRenewalDeps } from "./inspection-renewal.ts";
 import { ledgerLink } from "./ledger-link.ts";
+import { LedgerWay } from "./ledger-way.ts";
 import type { LoopLink } from "./loop-link.ts";
 import type { MeshThreadLink } from "./mesh-thread-link.ts";
 import type { NodeLog } from "./node-log.ts";
@@ -79,6 +80,7 @@ export class Control {
   readonly #distrust: PriceDistrust;
   readonly #rates: RateShares;
   readonly strangers: StrangerBook;
+  readonly ledgerWay: LedgerWay;
 
   constructor(deps: ControlDeps) {
     this.#deps = deps;
@@ -86,13 +88,8 @@ export class Control {
     const { createKeyPair } = deps;
     if (createKeyPair !== undefined) {
       this.#inspection = new InspectionRenewal({
+        ...{ node, bootId, clock, random, loops, createKeyPair },
         ask: meshLink.ask,
-        node,
-        bootId,
-        clock,
-        random,
-        loops,
-        createKeyPair,
         onProblem: (why) => log.fault("inspection", new Error(why)),
       });
     }
@@ -125,6 +122,7 @@ export class Control {
       onStanding: (agentId, change, scoreMilli) => this.#standing(agentId, change, scoreMilli),
       onFault: (error) => log.fault("actor", error),
     });
+    this.ledgerWay = new LedgerWay(clock, (need) => this.actors.topUp(OVERRUN, need));
   }
 
   /** Settles what an earlier run left open, then hears what other threads have to say. */
@@ -146,6 +144,7 @@ export class Control {
   /** Takes lent money back and settles it. Loops have drained by then. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.ledgerWay.stop();
     this.#inspection?.stop();
     await Promise.all([this.actors.drain(), this.#rates.releaseAll()]);
   }
@@ -358,6 +357,7 @@ export class Control {
     const { current, previous } = this.policies;
     this.actors.limitsChanged();
     if (current === undefined) return;
+    this.ledgerWay.find();
     append({
       v: 1,
       k: "policy",

@@ -52,6 +52,7 @@ export function nodeView(of: {
       const because = [...status.closedBecause];
       if (!isFresh(table, clock.monoNs()) && because.length === 0) because.push("mesh_stale");
       if (control.policies.current === undefined) because.push("policy_missing");
+      else if (!control.ledgerWay.isOpen) because.push("budget_unavailable");
       if (!audit.isWritable()) because.push("audit_unavailable");
       return because;
     },

@@ -1,11 +1,12 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { AuditRecord } from "../../../audit/record.ts";
 import { EMPTY_BOOK, newLease } from "../../../node/actors/account-book.ts";
 import { encodeBook } from "../../../node/actors/agent-record.ts";
+import { contentScanner } from "../../../node/content-scanner.ts";
 import { Control, type ControlDeps } from "../../../node/control.ts";
 import type { Cost } from "../../../node/decision/facts.ts";
-import { balance } from "../../../node/table/lend.ts";
+import { balance, overrunBalance } from "../../../node/table/lend.ts";
 import { createRowOwner, pin } from "../../../node/table/rows.ts";
 import { NO_CELL } from "../../../node/table/scope-cells.ts";
 import { standingOf } from "../../../node/table/standing.ts";
@@ -19,6 +20,7 @@ import type {
   RowGrant,
   SettledItem,
 } from "../../../node/thread-messages.ts";
+import { readPolicy } from "../../../policy/read-policy.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
 import { twinStore } from "../../../ports/twin-store.ts";
@@ -31,6 +33,7 @@ import {
   NodeReplySchema,
   NodeRequestSchema,
 } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+import { e2ePolicy } from "../../support/e2e-policy.ts";
 
 const AGENT = "t/a";
 const usd = (usdMicros: bigint): Cost => ({ usdMicros, tokens: 0n, calls: 0n });
@@ -151,6 +154,24 @@ async function settle(): Promise<void> {
 const answers = (one: World) => one.posted.filter(({ t }) => t === "topped_up");
 
 describe("the control thread", () => {
+  test("has a share of the overrun account with its first policy, before any request", async () => {
+    const one = world();
+    await one.control.start();
+    await settle();
+    expect(one.control.ledgerWay.isOpen).toBe(false);
+    const text = e2ePolicy("http://127.0.0.1:1");
+    const read = readPolicy(text, { file: "policy.yaml", scanner: contentScanner });
+    if (!read.ok) throw new Error("the policy of the end-to-end tests is not one");
+    one.mesh({ t: "policy", version: 1, sha256: "0".repeat(64), bundle: read.bundle });
+    await vi.waitFor(() =>
+      expect(one.posted).toContainEqual(expect.objectContaining({ t: "policy" })),
+    );
+    one.loop({ t: "policy_ready", version: 1 });
+    await settle();
+    expect(one.control.ledgerWay.isOpen).toBe(true);
+    expect(overrunBalance(one.table)).toBeGreaterThan(0n);
+  });
+
   test("gives up rows that nobody uses, but only once half of the table is in use", async () => {
     const one = world();
     await one.control.start();

@@ -1,0 +1,60 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import { ASK_AGAIN_MS, LedgerWay } from "../../../node/ledger-way.ts";
+import type { TopUpAnswer } from "../../../node/thread-messages.ts";
+import { twinClock } from "../../../ports/twin-clock.ts";
+
+/** A ledger that answers as it is told, in turn; the last word stands. */
+function world(...words: TopUpAnswer["outcome"][]) {
+  const clock = twinClock();
+  let asked = 0;
+  const way = new LedgerWay(clock, async (need) => {
+    expect(need.usdMicros).toBeGreaterThan(0n);
+    const outcome = words[Math.min(asked, words.length - 1)] as TopUpAnswer["outcome"];
+    asked += 1;
+    return { outcome };
+  });
+  return { way, clock, asked: () => asked };
+}
+
+describe("the way to the ledger", () => {
+  test("is not known before there is a policy to borrow under", async () => {
+    const { way, clock, asked } = world("ok");
+    clock.advance(10 * ASK_AGAIN_MS);
+    await nextTurn();
+    expect(way.isOpen).toBe(false);
+    expect(asked()).toBe(0);
+  });
+
+  test("is asked for until somebody answers, and no more then", async () => {
+    const { way, clock, asked } = world("unavailable", "unavailable", "ok");
+    way.find();
+    await nextTurn();
+    expect(way.isOpen).toBe(false);
+    for (const isOpen of [false, true, true]) {
+      clock.advance(ASK_AGAIN_MS);
+      await nextTurn();
+      expect(way.isOpen).toBe(isOpen);
+    }
+    expect(asked()).toBe(3);
+  });
+
+  test("is open where the ledger says no, which no time would change", async () => {
+    const { way, asked } = world("exhausted");
+    way.find();
+    way.find();
+    await nextTurn();
+    expect(way.isOpen).toBe(true);
+    expect(asked()).toBe(1);
+  });
+
+  test("is looked for no more once the node ends", async () => {
+    const { way, clock, asked } = world("unavailable");
+    way.find();
+    await nextTurn();
+    way.stop();
+    clock.advance(10 * ASK_AGAIN_MS);
+    await nextTurn();
+    expect(asked()).toBe(1);
+  });
+});
