@@ -7,6 +7,8 @@ import { type Guard, type Store, StoreFault, type Write } from "../ports/store.t
 export const KEY_BYTES_MAX = 1024;
 /** Bytes of one commit at most. */
 export const COMMIT_BYTES_MAX = 64 * 1024 * 1024;
+/** Bytes of commits that wait for others of the same go; with so many the transaction begins. */
+const GATHERED_BYTES_MAX = 1024 * 1024;
 /**
  * Free bytes on the disk below which nothing is written, beyond four times the commit itself.
  *
@@ -51,6 +53,16 @@ export function openLmdbStore(
 /** What a commit that has not resolved makes of a key. */
 type Pending = { readonly value: Buffer | undefined; readonly commitNo: number };
 
+/** A write as the library takes it. */
+type Copy = { readonly key: Buffer; readonly value: Buffer | undefined };
+
+/** Commits that were called in one go. */
+type Gathered = {
+  readonly copies: Copy[];
+  bytes: number;
+  readonly done: PromiseWithResolvers<"committed" | "conflict">;
+};
+
 class LmdbStore implements Store {
   readonly #path: string;
   readonly #db: RootDatabase<Buffer, Buffer>;
@@ -58,6 +70,7 @@ class LmdbStore implements Store {
   /** Reads look here first: a commit counts from its call, and its transaction runs later. */
   readonly #pending = new Map<string, Pending>();
   readonly #running = new Set<Promise<unknown>>();
+  #gathered: Gathered | undefined;
   #commitNo = 0;
   #closing: Promise<void> | undefined;
 
@@ -108,7 +121,9 @@ class LmdbStore implements Store {
       key: keyBytes(key),
       value: value === undefined ? undefined : Buffer.from(value),
     }));
-    this.#mustHaveRoom(copies);
+    const bytes = bytesOf(copies);
+    if (bytes > COMMIT_BYTES_MAX) throw new StoreFault(`a commit of ${bytes} bytes is too large`);
+    if (guard) this.#mustHaveRoom(bytes);
     if (guard && !isSame(this.get(guard.key), guard.value)) return "conflict";
     this.#commitNo += 1;
     const commitNo = this.#commitNo;
@@ -116,9 +131,12 @@ class LmdbStore implements Store {
       this.#pending.set(key, { value: copies[index]?.value, commitNo });
     }
     try {
+      if (guard === undefined) return await this.#together(copies, bytes);
+      // What was called before is written before.
+      this.#writeGathered();
       return await this.#run(() => this.#write(copies, guard));
     } catch (cause) {
-      throw faultOf(this.#path, cause);
+      throw cause instanceof StoreFault ? cause : faultOf(this.#path, cause);
     } finally {
       for (const { key } of writes) {
         if (this.#pending.get(key)?.commitNo === commitNo) this.#pending.delete(key);
@@ -131,8 +149,38 @@ class LmdbStore implements Store {
     return this.#closing;
   }
 
+  /**
+   * Commits that are called in one go are one transaction: each of its own costs a look at the disk, a call
+   * from the thread that writes and back, and a turn for each that is told, several times the write.
+   * Which of them failed is not known, and so all did.
+   */
+  #together(copies: readonly Copy[], bytes: number): Promise<"committed" | "conflict"> {
+    if (this.#gathered === undefined) {
+      this.#gathered = { copies: [], bytes: 0, done: Promise.withResolvers() };
+      queueMicrotask(() => this.#writeGathered());
+    }
+    const { done } = this.#gathered;
+    this.#gathered.copies.push(...copies);
+    this.#gathered.bytes += bytes;
+    if (this.#gathered.bytes >= GATHERED_BYTES_MAX) this.#writeGathered();
+    return done.promise;
+  }
+
+  #writeGathered(): void {
+    const gathered = this.#gathered;
+    if (gathered === undefined) return;
+    this.#gathered = undefined;
+    try {
+      this.#mustHaveRoom(gathered.bytes);
+      gathered.done.resolve(this.#run(() => this.#write(gathered.copies, undefined)));
+    } catch (error) {
+      gathered.done.reject(error);
+    }
+  }
+
   /** The library refuses the writes of transactions that were queued when it is told to close. */
   async #finish(): Promise<void> {
+    this.#writeGathered();
     await Promise.allSettled(this.#running);
     await this.#db.close();
   }
@@ -148,10 +196,7 @@ class LmdbStore implements Store {
     }
   }
 
-  #write(
-    copies: readonly { readonly key: Buffer; readonly value: Buffer | undefined }[],
-    guard: Guard | undefined,
-  ): "committed" | "conflict" {
+  #write(copies: readonly Copy[], guard: Guard | undefined): "committed" | "conflict" {
     // Looked at again: an earlier commit that the first look counted on may have failed since.
     if (guard && !isSame(this.#db.get(keyBytes(guard.key)), guard.value)) return "conflict";
     for (const { key, value } of copies) {
@@ -161,12 +206,7 @@ class LmdbStore implements Store {
     return "committed";
   }
 
-  #mustHaveRoom(
-    copies: readonly { readonly key: Buffer; readonly value: Buffer | undefined }[],
-  ): void {
-    let bytes = 0;
-    for (const { key, value } of copies) bytes += key.length + (value?.length ?? 0);
-    if (bytes > COMMIT_BYTES_MAX) throw new StoreFault(`a commit of ${bytes} bytes is too large`);
+  #mustHaveRoom(bytes: number): void {
     const { bavail, bsize } = statfsSync(this.#path);
     const freeBytes = bavail * bsize;
     if (freeBytes < this.#freeBytesMin + 4 * bytes) {
@@ -177,6 +217,10 @@ class LmdbStore implements Store {
   #mustBeOpen(): void {
     if (this.#closing) throw new StoreFault(`${this.#path} is closed`);
   }
+}
+
+function bytesOf(copies: readonly Copy[]): number {
+  return copies.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
 }
 
 function keyBytes(key: string): Buffer {

@@ -128,6 +128,21 @@ describe.each(Object.entries(PLACES))("store on %s", (_name, open) => {
     expect(text(place.store.get("a"))).toBe("99");
   });
 
+  test("what is called in one go is there afterwards in the order of the calls", async () => {
+    await using place = open();
+    const { store } = place;
+    const done = [
+      store.commit([put("k", "1"), put("a", "1")]),
+      store.commit([put("k", "2")]),
+      store.commit([put("k", "3"), put("b", "1")], { key: "k", value: bytes("2") }),
+      store.commit([put("k", "4"), remove("a")]),
+    ];
+    expect(text(store.get("k"))).toBe("4");
+    expect(await Promise.all(done)).toEqual(Array(4).fill("committed"));
+    await place.reopen();
+    expect(listed(place.store, "")).toEqual(["b=1", "k=4"]);
+  });
+
   test("a list has the keys of its prefix, after its start, at most so many, in order of bytes", async () => {
     await using place = open();
     const { store } = place;
@@ -269,6 +284,17 @@ describe("LMDB alone", () => {
     await expect(store.commit([put("a", "2")])).rejects.toThrow(StoreFault);
     expect(text(store.get("a"))).toBe("1");
     await store.close();
+  });
+
+  test("closed at once, it still writes what was called in one go", async () => {
+    using dir = tempDir();
+    const store = openLmdbStore(dir.path);
+    const done = Array.from({ length: 50 }, (_, n) => store.commit([put(`k${n}`, "x")]));
+    await store.close();
+    await Promise.all(done);
+    const again = openLmdbStore(dir.path);
+    expect(again.list("k")).toHaveLength(50);
+    await again.close();
   });
 
   test("its folder is open to its owner alone", async () => {
