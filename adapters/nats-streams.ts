@@ -5,6 +5,7 @@ import {
   RetentionPolicy,
   StorageType,
   type StreamConfig,
+  type StreamInfo,
 } from "@nats-io/jetstream";
 import { COMMITTED_PATTERN, REVOCATION_STREAM } from "../proto/subjects.ts";
 import { DUPLICATE_WINDOW_MS } from "./bus-log.ts";
@@ -26,19 +27,36 @@ export class StreamConfigFault extends Error {
   }
 }
 
+/** Servers whose copy is not current, or of which the leader hears nothing: by stream, where there are any. */
+export type ServersBehind = ReadonlyMap<string, readonly string[]>;
+
 /**
  * Makes the mesh's streams where they are missing, and checks those that are there.
  *
  * @param replicas Servers that hold each stream: 1 or 3.
+ * @returns What each stream's leader says of its other servers.
  * @throws StreamConfigFault A stream is configured otherwise; nothing was changed.
  * @throws BusFault `closed`: there is no connection.
  */
 export async function ensureStreams(
   bus: NatsBus,
   options: { readonly replicas: 1 | 3 },
-): Promise<void> {
+): Promise<ServersBehind> {
   const manager = bus.manager();
-  for (const shape of STREAMS) await ensureStream(manager, configFor(shape, options.replicas));
+  const behind = new Map<string, readonly string[]>();
+  for (const shape of STREAMS) {
+    const info = await ensureStream(manager, configFor(shape, options.replicas));
+    const names = serversBehind(info);
+    if (names.length > 0) behind.set(shape.name, names);
+  }
+  return behind;
+}
+
+function serversBehind(info: StreamInfo | undefined): readonly string[] {
+  const others = info?.cluster?.replicas ?? [];
+  return others
+    .filter(({ current, offline }) => !current || offline === true)
+    .map(({ name }) => name);
 }
 
 type WantedConfig = Pick<StreamConfig, "name"> & Partial<StreamConfig>;
@@ -66,28 +84,30 @@ function configFor(shape: StreamShape, replicas: number): WantedConfig {
   };
 }
 
-async function ensureStream(manager: JetStreamManager, wanted: WantedConfig): Promise<void> {
-  const existing = await configOf(manager, wanted.name);
+/** Returns what is known of one that was there before. */
+async function ensureStream(
+  manager: JetStreamManager,
+  wanted: WantedConfig,
+): Promise<StreamInfo | undefined> {
+  const existing = await infoOf(manager, wanted.name);
   if (!existing) {
     await manager.streams.add(wanted);
-    return;
+    return undefined;
   }
   const differences = Object.entries(wanted).flatMap(([name, value]) => {
-    const actual = existing[name as keyof StreamConfig];
+    const actual = existing.config[name as keyof StreamConfig];
     const isSame = JSON.stringify(actual ?? 0) === JSON.stringify(value ?? 0);
     return isSame ? [] : [`${name} is ${JSON.stringify(actual)}, not ${JSON.stringify(value)}`];
   });
   if (differences.length > 0) {
     throw new StreamConfigFault(`stream ${wanted.name}: ${differences.join("; ")}`);
   }
+  return existing;
 }
 
-async function configOf(
-  manager: JetStreamManager,
-  name: string,
-): Promise<StreamConfig | undefined> {
+async function infoOf(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {
   try {
-    return (await manager.streams.info(name)).config;
+    return await manager.streams.info(name);
   } catch (error) {
     if (error instanceof JetStreamApiError && error.code === STREAM_NOT_FOUND) return undefined;
     throw error;

@@ -32,7 +32,7 @@ import { operationsFolder, operationsOrigin } from "./operations/operations-log.
 import { OwnCheckpoint } from "./operations/own-checkpoint.ts";
 import { type NoteCall, recordedCalls } from "./operations/recorded-calls.ts";
 import { readOutsideLogs } from "./outside-logs.ts";
-import { buildParts, type Parts } from "./parts.ts";
+import { buildParts, type Parts, type PartsInput } from "./parts.ts";
 import { PolicyPlacement } from "./placement.ts";
 import { limitsOfPolicy } from "./policy-limits.ts";
 import { modelsOfPolicy } from "./policy-models.ts";
@@ -46,6 +46,8 @@ export type CoordinatorPorts = {
   readonly clock: Clock;
   readonly random: Random;
   readonly bus: Bus;
+  /** Servers whose copy of a stream is not current, by stream. */
+  readonly serversBehind?: PartsInput["serversBehind"];
   /** The coordinator's own; not closed here. */
   readonly store: Store;
   /** Holds `coordinator`, `enrolment` and `witness`; they are made when there are none. */

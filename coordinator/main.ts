@@ -8,7 +8,7 @@ import { holdInstance } from "../adapters/instance-lock.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { connectNatsBus, type NatsBus } from "../adapters/nats-bus.ts";
 import { inboxPrefix } from "../adapters/nats-permissions.ts";
-import { ensureStreams } from "../adapters/nats-streams.ts";
+import { ensureStreams, type ServersBehind } from "../adapters/nats-streams.ts";
 import { natsUser } from "../adapters/nats-user.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
@@ -105,10 +105,12 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     ...(config.natsTls && { tls: config.natsTls }),
     onTrouble: (message) => log.warn({ message }, "bus_trouble"),
   });
+  const streams = new KeptStreams(bus, config);
   const coordinator = await buildCoordinator(config, pin, {
     clock: systemClock,
     random: cryptoRandom,
     bus,
+    serversBehind: () => streams.behind,
     store,
     keys,
     operator,
@@ -121,7 +123,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     }),
   });
   collectDefaultMetrics({ register: coordinator.metrics.registry });
-  void keepStreams(bus, config, stopping.signal, (message) => log.warn({ message }, "bus_trouble"));
+  void streams.keep(stopping.signal, (message) => log.warn({ message }, "bus_trouble"));
   await coordinator.start();
   const code = await Promise.race([
     aborted(stopping.signal).then(() => 0),
@@ -139,19 +141,31 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
  * The streams are made as soon as the server can be reached, and again if it loses them: without
  * them nothing is committed, and every node closes.
  */
-async function keepStreams(
-  bus: NatsBus,
-  config: CoordinatorConfig,
-  signal: AbortSignal,
-  warn: (message: string) => void,
-): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      await ensureStreams(bus, { replicas: config.natsReplicas });
-      await pause(systemClock, STREAM_CHECK_MS, signal);
-    } catch (error) {
-      warn(describe(error));
-      await pause(systemClock, STREAM_RETRY_MS, signal);
+class KeptStreams {
+  readonly #bus: NatsBus;
+  readonly #replicas: 1 | 3;
+  #behind: ServersBehind = new Map();
+
+  constructor(bus: NatsBus, { natsReplicas }: Pick<CoordinatorConfig, "natsReplicas">) {
+    this.#bus = bus;
+    this.#replicas = natsReplicas;
+  }
+
+  /** As the streams' leaders said last; nothing while they do not answer. */
+  get behind(): ServersBehind {
+    return this.#behind;
+  }
+
+  async keep(signal: AbortSignal, warn: (message: string) => void): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        this.#behind = await ensureStreams(this.#bus, { replicas: this.#replicas });
+        await pause(systemClock, STREAM_CHECK_MS, signal);
+      } catch (error) {
+        this.#behind = new Map();
+        warn(describe(error));
+        await pause(systemClock, STREAM_RETRY_MS, signal);
+      }
     }
   }
 }

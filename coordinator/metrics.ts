@@ -99,6 +99,10 @@ export class CoordinatorMetrics {
     this.#gauge("altrace_mesh_stream_unanswered_seconds", unanswered, ["stream"], (gauge) => {
       for (const wait of streams()) gauge.set({ stream: wait.stream }, wait.unansweredMs / 1_000);
     });
+    const behind = "Servers whose copy of the stream is not current, as its leader says";
+    this.#gauge("altrace_mesh_stream_servers_behind", behind, ["stream"], (gauge) => {
+      for (const wait of streams()) gauge.set({ stream: wait.stream }, wait.behind.length);
+    });
   }
 
   #gauge(

@@ -36,7 +36,7 @@ import { Replica } from "./replica.ts";
 import { requestHandlers } from "./request-handlers.ts";
 import { coordinatorService } from "./service.ts";
 import { Standings } from "./standings.ts";
-import { type StreamWait, streamWaits } from "./stream-waits.ts";
+import { type StreamWait, type StreamWaitsOptions, streamWaits } from "./stream-waits.ts";
 import { SyncPace } from "./sync-pace.ts";
 import { type NoteLog, Witness } from "./witness.ts";
 
@@ -48,6 +48,8 @@ export type PartsInput = {
   readonly clock: Clock;
   readonly random: Random;
   readonly bus: Bus;
+  /** Servers whose copy of a stream is not current, by stream. Without it there is one server, or nobody asks. */
+  readonly serversBehind?: StreamWaitsOptions["serversBehind"];
   readonly store: Store;
   readonly verify: Keys["verify"];
   /** Signs kills, digests and replies. */
@@ -168,7 +170,7 @@ function joinParts(input: PartsInput, appends: AppendWatch): Parts {
 }
 
 function buildMeshParts(input: PartsInput, appends: AppendWatch): MeshParts {
-  const { config, pin, metrics, clock } = input;
+  const { config, pin, metrics } = input;
   const replica = new Replica(input);
   const acks = new AckBook(input);
   const registry: Registry = new Registry({
@@ -191,7 +193,7 @@ function buildMeshParts(input: PartsInput, appends: AppendWatch): MeshParts {
   });
   followCommands(commands, registry);
   acks.keepOnly((cmdId) => commands.get(cmdId) !== undefined);
-  const streams = () => streamWaits({ commands, appends, clock });
+  const streams = () => streamWaits({ ...input, commands, appends });
   return { replica, acks, registry, commands, streams };
 }
 

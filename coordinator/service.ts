@@ -125,8 +125,9 @@ export function coordinatorService(options: ServiceOptions) {
   };
 }
 
-function streamState({ uncommittedMs, unansweredMs, ...wait }: StreamWait) {
-  return { ...wait, uncommittedMs: BigInt(uncommittedMs), unansweredMs: BigInt(unansweredMs) };
+function streamState({ uncommittedMs, unansweredMs, behind, ...wait }: StreamWait) {
+  const times = { uncommittedMs: BigInt(uncommittedMs), unansweredMs: BigInt(unansweredMs) };
+  return { ...wait, ...times, behind: [...behind] };
 }
 
 /** What an auditor holds the nodes' logs against. */

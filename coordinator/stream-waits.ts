@@ -14,14 +14,19 @@ export type StreamWait = {
   /** Since when appends come to nothing, in ms, and what the last one met; 0 where none waits. */
   readonly unansweredMs: number;
   readonly error: string;
+  /** Servers whose copy of it is not current. */
+  readonly behind: readonly string[];
 };
 
-/** Every stream of the mesh, by what this coordinator has to bring into it. */
-export function streamWaits(of: {
+export type StreamWaitsOptions = {
   readonly commands: Pick<Commands, "all">;
   readonly appends: AppendWatch;
   readonly clock: Clock;
-}): readonly StreamWait[] {
+  readonly serversBehind?: (() => ReadonlyMap<string, readonly string[]>) | undefined;
+};
+
+/** Every stream of the mesh, by what this coordinator has to bring into it. */
+export function streamWaits(of: StreamWaitsOptions): readonly StreamWait[] {
   const pending = [...of.commands.all()].filter(isPending);
   return STREAM_PREFIXES.map(([stream]) => {
     const own = pending.filter(({ scope }) => streamOfScope(scope) === stream);
@@ -32,6 +37,7 @@ export function streamWaits(of: {
       uncommittedMs: ageMs(own, of.clock.nowMs()),
       unansweredMs: unanswered?.forMs ?? 0,
       error: unanswered?.error ?? "",
+      behind: of.serversBehind?.().get(stream) ?? [],
     };
   });
 }

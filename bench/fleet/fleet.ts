@@ -85,7 +85,7 @@ export class Fleet implements AsyncDisposable {
   static async start(of: {
     readonly url: string;
     readonly size: number;
-    readonly ensure: (bus: NatsBus) => Promise<void>;
+    readonly ensure: (bus: NatsBus) => Promise<unknown>;
   }): Promise<Fleet> {
     await using stack = new AsyncDisposableStack();
     const home = mkdtempSync(join(tmpdir(), "altf-"));

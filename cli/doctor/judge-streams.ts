@@ -6,6 +6,8 @@ const WAITS_MS = 10_000;
 const REMEDY =
   "see that NATS is reached and give the disks of its servers room; then restart the server that leads this stream: " +
   "one whose disk was full may take nothing until it is started again";
+const BEHIND_REMEDY =
+  "it is moments behind where much is written; if it stays so, see to that server's disk and then restart it, or one more loss stops the stream";
 
 /** @param streams A text: why the coordinator does not say. Undefined: none has run in this HOME. */
 export function judgeStreams(
@@ -19,14 +21,16 @@ export function judgeStreams(
 }
 
 function judgeStream(state: StreamState): Finding[] {
-  const { stream, uncommitted, uncommittedMs, unansweredMs, error } = state;
+  const { stream, uncommitted, uncommittedMs, unansweredMs, error, behind } = state;
   const isLate = uncommitted > 0 && uncommittedMs >= WAITS_MS;
   const commands = `${uncommitted} command(s) are not in it, the oldest for ${seconds(uncommittedMs)}`;
   if (unansweredMs >= WAITS_MS) {
     const says = `it has stored nothing for ${seconds(unansweredMs)} (${error})`;
     return [fail(stream, isLate ? `${says}; ${commands}` : says, REMEDY)];
   }
-  return isLate ? [warn(stream, commands, REMEDY)] : [];
+  if (isLate) return [warn(stream, commands, REMEDY)];
+  if (behind.length === 0) return [];
+  return [warn(stream, `its copy on ${behind.join(" and ")} is not current`, BEHIND_REMEDY)];
 }
 
 function seconds(ms: bigint): string {

@@ -47,7 +47,7 @@ export type Cleanups = (() => unknown)[];
 /** A mesh as it is run: a NATS server, a coordinator, and nodes that are mesh threads. */
 export async function startMesh(of: {
   readonly nats: Pick<NatsServer, "url">;
-  readonly ensure?: (bus: NatsBus) => Promise<void>;
+  readonly ensure?: (bus: NatsBus) => Promise<unknown>;
   readonly cleanups: Cleanups;
   /** The coordinator's wall clock, where it is not the machine's. */
   readonly nowMs?: () => number;

@@ -182,6 +182,13 @@ describe("the daemons", () => {
       says: "it has stored nothing for 60 s (unknown); 2 command(s) are not in it, the oldest for 61 s",
       todo: expect.stringContaining("restart the server that leads this stream"),
     });
+    const [lame] = judgeStreams([
+      create(StreamStateSchema, { stream: "ALT_CTL", behind: ["nats-0", "nats-2"] }),
+    ]);
+    expect(lame).toMatchObject({
+      state: "warn",
+      says: "its copy on nats-0 and nats-2 is not current",
+    });
     expect(judgeStreams("no answer")).toMatchObject([{ state: "skip" }]);
     expect(judgeStreams(undefined)).toEqual([]);
   });
