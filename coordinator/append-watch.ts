@@ -5,7 +5,7 @@ import type { Tell } from "./events.ts";
 
 /** A stream that stores nothing of what is appended to it. */
 export type Unanswered = {
-  /** Since the first of the appends that came to nothing, in ms. */
+  /** From the first of the appends that came to nothing to the end of the last one, in ms. */
   readonly forMs: number;
   /** What the last of them met. */
   readonly error: string;
@@ -59,9 +59,8 @@ export class AppendWatch {
   unanswered(stream: string): Unanswered | undefined {
     const failing = this.#failing.get(stream);
     if (!failing) return undefined;
-    const nowMs = monoMs(this.#clock);
-    if (nowMs - failing.lastMs <= QUIET_MS) {
-      return { forMs: Math.ceil(nowMs - failing.sinceMs), error: failing.error };
+    if (monoMs(this.#clock) - failing.lastMs <= QUIET_MS) {
+      return { forMs: Math.ceil(failing.lastMs - failing.sinceMs), error: failing.error };
     }
     this.#failing.delete(stream);
     return undefined;

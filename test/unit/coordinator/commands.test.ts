@@ -226,8 +226,8 @@ describe("kill", () => {
     isStuck = true;
     const command = await kill(world);
     await kill(world, world.newId(), `contract/${"0".repeat(43)}`);
-    await world.pass(11_000);
-    expect(ofControl()).toMatchObject({ uncommitted: 1, uncommittedMs: 11_000 });
+    await world.pass(13_000);
+    expect(ofControl()).toMatchObject({ uncommitted: 1, uncommittedMs: 13_000 });
     expect(ofControl()?.unansweredMs).toBeGreaterThan(10_000);
     expect(world.events("stream_takes_nothing")).toContainEqual(
       expect.objectContaining({ stream: CONTROL_STREAM }),
@@ -235,7 +235,7 @@ describe("kill", () => {
     // What an earlier run accepted counts from then.
     world.crash();
     await world.start();
-    expect(ofControl()).toMatchObject({ uncommitted: 1, uncommittedMs: 11_000 });
+    expect(ofControl()).toMatchObject({ uncommitted: 1, uncommittedMs: 13_000 });
     isStuck = false;
     await world.until(() => world.parts.commands.get(command.cmdId)?.committed === true);
     await world.pass(5_000);
