@@ -37,7 +37,7 @@ import { PolicyPlacement } from "./placement.ts";
 import { limitsOfPolicy } from "./policy-limits.ts";
 import { modelsOfPolicy } from "./policy-models.ts";
 import { policyInSlices } from "./policy-of-bundle.ts";
-import { emptyLagsOfPolicy } from "./policy-rates.ts";
+import { ratesOfPolicy } from "./policy-rates.ts";
 import { revokedBy } from "./revoked-by.ts";
 import { foundTrust } from "./trust-bundle.ts";
 import { witnessKey } from "./witness.ts";
@@ -159,7 +159,7 @@ export async function buildCoordinator(
     limitsOf: ports.limitsOf ?? limitsOfPolicy,
     readAhead: (bundle) => policyInSlices(bundle, ports.clock),
     modelsOf: modelsOfPolicy,
-    emptyLagsOf: emptyLagsOfPolicy,
+    ratesOf: ratesOfPolicy,
     tell,
     metrics,
     onFenced: fenced.resolve,

@@ -1,5 +1,4 @@
 import type { VerifierKey } from "../audit/signed-note.ts";
-import type { RateLags } from "../mesh/rate-share.ts";
 import { coordinatorKey, type TrustPin } from "../mesh/trust.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -28,6 +27,7 @@ import { NodeCalls } from "./node-calls.ts";
 import { NodeRequests } from "./node-requests.ts";
 import { PeerLogs } from "./operations/peer-logs.ts";
 import type { Placement } from "./placement.ts";
+import type { AgentRates } from "./policy-rates.ts";
 import { RateDoor } from "./rate-door.ts";
 import { RateGate } from "./rate-gate.ts";
 import { Registry } from "./registry.ts";
@@ -67,7 +67,7 @@ export type PartsInput = {
   /** Reads a bundle in slices, before it is anybody's policy. */
   readonly readAhead: (bundle: Uint8Array) => Promise<unknown>;
   readonly modelsOf: (bundle: Uint8Array) => ReadonlySet<string>;
-  readonly emptyLagsOf: (bundle: Uint8Array) => ReadonlyMap<string, RateLags>;
+  readonly ratesOf: (bundle: Uint8Array) => ReadonlyMap<string, AgentRates>;
   readonly tell: Tell;
   readonly metrics: CoordinatorMetrics;
   readonly onFenced: () => void;

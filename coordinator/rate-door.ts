@@ -1,14 +1,17 @@
 import { create } from "@bufbuild/protobuf";
-import type { RateLags } from "../mesh/rate-share.ts";
+import { eachMetric, type PerMetric, RATE_WHOLE, type RateLags } from "../mesh/rate-share.ts";
 import { type Clock, monoMs } from "../ports/clock.ts";
 import {
   type RateLags as RateLagsMessage,
   RateLagsSchema,
+  type RateParts as RatePartsMessage,
+  RatePartsSchema,
   RateReplySchema,
   type RateRequest,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
 import type { Placement } from "./placement.ts";
+import type { AgentRates } from "./policy-rates.ts";
 import { PolicyView } from "./policy-view.ts";
 import { RateShares } from "./rate-shares.ts";
 import type { Registry } from "./registry.ts";
@@ -21,8 +24,11 @@ export type RateDoorOptions = {
   readonly registry: Registry;
   readonly placement: Placement;
   readonly replays: ReplayGuard;
-  readonly emptyLagsOf: (bundle: Uint8Array) => ReadonlyMap<string, RateLags>;
+  readonly ratesOf: (bundle: Uint8Array) => ReadonlyMap<string, AgentRates>;
 };
+
+/** Ids of contracts are UUIDs. */
+const CONTRACT_ID_MAX = 64;
 
 /** A share lasts for ten seconds, so that a node which is gone is missed for no longer. */
 const SETTINGS = {
@@ -30,18 +36,20 @@ const SETTINGS = {
   renewMs: 2_000,
   driftMilli: 10,
   guardMs: 1_000,
-  accountsMax: 100_000,
+  poolsMax: 200_000,
+  rowsMax: 200_000,
+  rowsOfNodeMax: 65_536,
 } as const;
 
 /** What nodes ask about agents' rates, answered by the coordinator that leads the ledger. */
 export class RateDoor {
   readonly #options: RateDoorOptions;
   readonly #shares = new RateShares(SETTINGS);
-  readonly #emptyLags: PolicyView<ReadonlyMap<string, RateLags>>;
+  readonly #rates: PolicyView<ReadonlyMap<string, AgentRates>>;
 
   constructor(options: RateDoorOptions) {
     this.#options = options;
-    this.#emptyLags = new PolicyView(options.replica, options.emptyLagsOf);
+    this.#rates = new PolicyView(options.replica, options.ratesOf);
   }
 
   /** From here on this coordinator lends, and another one, or an earlier run, did until now. */
@@ -51,7 +59,7 @@ export class RateDoor {
 
   ask(request: RateRequest, from: RequestFrom): ReplyBody {
     const { registry, placement, replays, replica, clock } = this.#options;
-    const { account, held, release } = request;
+    const { account, contract, held, release } = request;
     const { node, bootId, requestId } = from;
     if (!placement.isPlaced(node, account)) {
       return refusedBody("not_placed", `${account} is not placed on ${node}`);
@@ -59,26 +67,44 @@ export class RateDoor {
     if (!registry.isCurrentBoot(node, bootId)) {
       return refusedBody("boot_ended", `${bootId} of ${node} has ended`);
     }
-    const empty = this.#emptyLags.now?.get(account);
-    if (empty === undefined) return refusedBody("account_unknown", `no rate for ${account}`);
+    const rates = this.#rates.now?.get(account);
+    const rate = contract === "" ? rates?.policy : rates?.contracts;
+    if (rate === undefined) return refusedBody("account_unknown", `no rate for ${account}`);
     const lags = readLags(request.lags);
     if (lags === undefined) return refusedBody("malformed_request", "lags");
+    if (contract.length > CONTRACT_ID_MAX) return refusedBody("malformed_request", "contract");
     // A recording of what the node had once would free what it has now.
-    if (!replays.pass(`${node} rate ${account}`, requestId)) {
+    if (!replays.pass(`${node} rate ${contract || account}`, requestId)) {
       return refusedBody("replayed", `${requestId} was heard before, or its time is not now`);
     }
     const loan = this.#shares.ask(
-      { node, bootId, account, held, lags, release },
-      { nowMs: monoMs(clock), empty, isAlone: replica.trust.nodeIds().length <= 1 },
+      {
+        ...{ node, bootId, account, contract, lags, release },
+        held: readParts(request.shares, held),
+        needs: readParts(request.needs, 1),
+        wants: readParts(request.wants, RATE_WHOLE),
+      },
+      { nowMs: monoMs(clock), rate, isAlone: replica.trust.nodeIds().length <= 1 },
     );
+    const [requests, tokens, usd] = loan.shares;
     const value = create(RateReplySchema, {
-      share: loan.share,
+      share: Math.min(requests, tokens, usd),
+      shares: create(RatePartsSchema, { requests, tokens, usd }),
       ttlMs: BigInt(loan.ttlMs),
       addedLags: writeLags(loan.addedLags),
       retryMs: BigInt(Math.ceil(loan.retryMs)),
     });
     return { case: "rate", value };
   }
+}
+
+/** A node of an earlier version says one number of all metrics, or nothing. */
+function readParts(parts: RatePartsMessage | undefined, otherwise: number): PerMetric {
+  const { requests, tokens, usd } = parts ?? {
+    ...{ requests: otherwise, tokens: otherwise, usd: otherwise },
+  };
+  const read = [requests, tokens, usd] as const;
+  return eachMetric((at) => Math.min(RATE_WHOLE, read[at]));
 }
 
 function readLags(lags: RateLagsMessage | undefined): RateLags | undefined {

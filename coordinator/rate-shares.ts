@@ -1,21 +1,27 @@
-// The rate of an agent that several nodes serve, lent to them in shares.
+// The rates of agents and teams, lent in shares to the rows in which nodes serve agents.
 //
-// R1. The shares of one account that nodes may be using never add up to more than the whole. A share
-//     is free again once its node has said that it refills by less, has given it back, or cannot be
-//     using it any more by any clock within the drift that leases allow for.
-// R2. How full buckets are moves with the share: what a node used before it gave a share up is missing
+// R1. The shares of one rate that rows may be using never add up to more than the whole. A share is
+//     free again once its node has said that it refills by less, has given it back, or cannot be using
+//     it any more by any clock within the drift that leases allow for.
+// R2. How full buckets are moves with the share: what a row used before it gave a share up is missing
 //     from it, and what nobody can say counts as used.
 // R3. After another coordinator lent, nobody gets more than it says it has until all of that has ended.
+// R4. A row of a team is lent what one request needs at least, or nothing: it never has to pass one that
+//     is larger than what it has.
 //
 // In memory alone: shares last for seconds, and their nodes say what they have.
 
 import {
   FULL_BUCKETS,
-  lagsAfter,
-  mergeLags,
+  NO_PARTS,
+  type PerMetric,
   RATE_WHOLE,
   type RateLags,
+  type RateParts,
 } from "../mesh/rate-share.ts";
+import type { AgentRate, MetricRate, PoolPart } from "./policy-rates.ts";
+import { difference, heldOf, partsOf, shareOf, shareWithin } from "./rate-parts.ts";
+import { RatePool } from "./rate-pool.ts";
 
 export type RateShareSettings = {
   /** How long a share lasts unless it is asked for again. */
@@ -25,15 +31,23 @@ export type RateShareSettings = {
   /** How much slower a node's clock may run, thousandths. */
   readonly driftMilli: number;
   readonly guardMs: number;
-  /** Accounts that are known at once; beyond it nothing is lent to others. */
-  readonly accountsMax: number;
+  /** Rates that are known at once, and rows; beyond it nothing is lent to others. */
+  readonly poolsMax: number;
+  readonly rowsMax: number;
+  /** Rows of one node, so that none keeps the others from theirs. */
+  readonly rowsOfNodeMax: number;
 };
 
 export type RateAsk = {
   readonly node: string;
   readonly bootId: string;
   readonly account: string;
-  readonly held: number;
+  /** The contract that the row serves, or "" for policy alone. */
+  readonly contract: string;
+  readonly held: RateParts;
+  /** The least that is of use, and what would be used if it were there. */
+  readonly needs: RateParts;
+  readonly wants: RateParts;
   /** Microseconds. */
   readonly lags: RateLags;
   readonly release: boolean;
@@ -42,48 +56,53 @@ export type RateAsk = {
 export type RateEnv = {
   /** Monotonic clock, ms. */
   readonly nowMs: number;
-  /** Lags of empty buckets of this account, microseconds. */
-  readonly empty: RateLags;
+  readonly rate: AgentRate;
   /** No other node could have a share of anything. */
   readonly isAlone: boolean;
 };
 
 export type RateLoan = {
-  readonly share: number;
+  readonly shares: RateParts;
   readonly ttlMs: number;
   readonly addedLags: RateLags;
+  /** Above 0: less than is needed is lent, and asking again makes sense after so long. */
   readonly retryMs: number;
 };
 
-/** A part of a rate that nobody refills by, and how full it was at a time. */
-type Free = { share: number; lags: RateLags; atMs: number };
+/** What a row may be using of one metric. */
+type Metric = {
+  readonly rate: MetricRate;
+  share: number;
+  /** How far its bucket was from full when its node said so last, and what was added last; µs. */
+  lagUs: number;
+  addedLagUs: number;
+};
 
-type Holder = {
+type Row = {
+  readonly key: string;
+  readonly node: string;
   readonly bootId: string;
-  /** The most that the node may be refilling by. */
-  reserved: number;
-  /** How full its buckets were when it said so last. */
-  lags: RateLags;
-  /** How full the part was that was added last. */
-  addedLags: RateLags;
-  /** When it was last told a share, and said how full its buckets were. */
+  rate: AgentRate;
+  metrics: (Metric | undefined)[];
   toldMs: number;
   expiresMs: number;
 };
 
-type Account = {
-  readonly free: Free;
-  readonly holders: Map<string, Holder>;
-  /** Nodes that have less than their part, and until when that counts. */
-  readonly waiting: Map<string, number>;
-};
-
-const NOTHING_LENT = { share: 0, ttlMs: 0, addedLags: FULL_BUCKETS } as const;
+const NOTHING_LENT = { shares: NO_PARTS, ttlMs: 0, addedLags: FULL_BUCKETS } as const;
 const US_PER_MS = 1_000;
+/** Of a team, for whoever asks next. */
+const TEAM_RESERVE = RATE_WHOLE / 16;
+/** What a row of a team begins with, where others leave it. */
+const FIRST_REQUESTS = 4;
+/** A share that would lose less than this part of it stays as it is. */
+const SLACK = 1 / 8;
 
 export class RateShares {
   readonly #settings: RateShareSettings;
-  readonly #accounts = new Map<string, Account>();
+  readonly #pools = new Map<string, RatePool>();
+  /** In the order in which they end. */
+  readonly #rows = new Map<string, Row>();
+  readonly #rowsOf = new Map<string, number>();
   #unknownUntilMs = Number.NEGATIVE_INFINITY;
 
   constructor(settings: RateShareSettings) {
@@ -92,107 +111,269 @@ export class RateShares {
 
   /** R3. What was lent until now was lent by another, or by a run that ended. */
   begin(nowMs: number): void {
-    this.#accounts.clear();
+    this.#pools.clear();
+    this.#rows.clear();
+    this.#rowsOf.clear();
     this.#unknownUntilMs = nowMs + this.#lastsMs();
   }
 
-  /** Takes in what a node says it has, and says what it may have from now on. */
+  /** Takes in what a node says of a row, and says what the row may have from now on. */
   ask(ask: RateAsk, env: RateEnv): RateLoan {
-    const account = this.#account(ask.account, env);
-    if (account === undefined) return { ...NOTHING_LENT, retryMs: this.#settings.ttlMs };
-    for (const [node, holder] of account.holders) {
-      const isOver =
-        env.nowMs >= holder.expiresMs || (node === ask.node && holder.bootId !== ask.bootId);
-      if (isOver) giveUp(account, node, { share: holder.reserved, lags: env.empty, env });
+    const { nowMs } = env;
+    for (const [key, row] of this.#rows) {
+      if (nowMs < row.expiresMs) break;
+      this.#end(key, row, { lags: undefined, nowMs });
     }
-    const holder = this.#heard(account, ask, env);
-    account.waiting.delete(ask.node);
-    if (!ask.release) return this.#offer(account, { ...ask, holder }, env);
-    giveUp(account, ask.node, { share: holder.reserved, lags: ask.lags, env });
+    const key = `${ask.node} ${ask.account} ${ask.contract}`;
+    const before = this.#rows.get(key);
+    if (before !== undefined && before.bootId !== ask.bootId) {
+      this.#end(key, before, { lags: undefined, nowMs });
+    }
+    const row = this.#heard(key, ask, env);
+    if (row === undefined) return { ...NOTHING_LENT, retryMs: this.#settings.ttlMs };
+    if (!ask.release) return this.#offer(row, ask, env);
+    this.#end(key, row, { lags: ask.lags, nowMs });
     return { ...NOTHING_LENT, retryMs: 0 };
   }
 
-  /** For operators and tests: what nodes may be using of an account, in parts of the whole. */
-  lent(account: string): ReadonlyMap<string, number> {
-    const holders = this.#accounts.get(account)?.holders ?? new Map<string, Holder>();
-    return new Map([...holders].map(([node, { reserved }]) => [node, reserved]));
-  }
-
-  #account(name: string, env: RateEnv): Account | undefined {
-    const known = this.#accounts.get(name);
-    if (known !== undefined) return known;
-    if (this.#accounts.size >= this.#settings.accountsMax) this.#forgetIdle(env.nowMs);
-    if (this.#accounts.size >= this.#settings.accountsMax) return undefined;
-    const lags = env.nowMs < this.#unknownUntilMs ? env.empty : FULL_BUCKETS;
-    const free = { share: RATE_WHOLE, lags: env.isAlone ? FULL_BUCKETS : lags, atMs: env.nowMs };
-    const account = { free, holders: new Map(), waiting: new Map() };
-    this.#accounts.set(name, account);
-    return account;
-  }
-
-  /** R1, R2. What the node does not say it has it cannot be using: a node asks once at a time. */
-  #heard(account: Account, ask: RateAsk, env: RateEnv): Holder {
-    const known = account.holders.get(ask.node);
-    if (known === undefined) return this.#newHolder(account, ask, env);
-    const held = Math.min(ask.held, known.reserved);
-    const share = known.reserved - held;
-    if (share > 0) {
-      // Nobody refilled it since: by now it is at most as empty as what the node has, as what it said it
-      // had, or as what was offered to it and may never have arrived.
-      const sinceUs = (env.nowMs - known.toldMs) * US_PER_MS;
-      const before = lagsAfter(larger(known.lags, known.addedLags), sinceUs);
-      addFree(account.free, { share, lags: larger(ask.lags, before), env });
-      known.reserved = held;
+  /** For operators and tests: what rows may be using of an agent's rate, in parts of the whole. */
+  lent(account: string, metric: 0 | 1 | 2 = 0): ReadonlyMap<string, number> {
+    const lent = new Map<string, number>();
+    for (const [key, { metrics }] of this.#rows) {
+      const [node = "", of] = key.split(" ");
+      if (of === account) lent.set(node, (lent.get(node) ?? 0) + (metrics[metric]?.share ?? 0));
     }
-    known.lags = ask.lags;
-    return known;
+    return lent;
   }
 
-  #newHolder(account: Account, ask: RateAsk, env: RateEnv): Holder {
-    const isUnknown = env.nowMs < this.#unknownUntilMs;
-    const reserved = isUnknown ? Math.min(ask.held, account.free.share) : 0;
-    account.free.share -= reserved;
-    const holder = {
+  /** R1, R2. What the node does not say it has it cannot be using: a row asks once at a time. */
+  #heard(key: string, ask: RateAsk, env: RateEnv): Row | undefined {
+    const { nowMs } = env;
+    const row = this.#rows.get(key) ?? this.#newRow(key, ask, env);
+    if (row === undefined) return undefined;
+    if (row.rate !== env.rate) this.#move(row, ask, env);
+    for (const [at, metric] of row.metrics.entries()) {
+      if (metric === undefined) continue;
+      const held = Math.min(ask.held[at] ?? 0, metric.share);
+      const lagUs = ask.lags[at] ?? 0;
+      if (held < metric.share) {
+        // Nobody refilled it since: by now it is at most as empty as what the row has, as what it said it
+        // had, or as what was offered to it and may never have arrived.
+        const sinceUs = (nowMs - row.toldMs) * US_PER_MS;
+        const before = Math.max(0, Math.max(metric.lagUs, metric.addedLagUs) - sinceUs);
+        this.#giveBack(row, metric, { to: held, lagUs: Math.max(lagUs, before), nowMs });
+      }
+      metric.lagUs = lagUs;
+    }
+    return row;
+  }
+
+  #newRow(key: string, ask: RateAsk, env: RateEnv): Row | undefined {
+    const { nowMs, rate } = env;
+    const { rowsMax, rowsOfNodeMax } = this.#settings;
+    const ofNode = this.#rowsOf.get(ask.node) ?? 0;
+    if (this.#rows.size >= rowsMax || ofNode >= rowsOfNodeMax) return undefined;
+    if (!this.#hasPools(env)) return undefined;
+    const expiresMs = nowMs + this.#lastsMs();
+    const row = {
+      key,
+      node: ask.node,
       bootId: ask.bootId,
-      reserved,
-      lags: ask.lags,
-      addedLags: FULL_BUCKETS,
-      toldMs: env.nowMs,
-      expiresMs: env.nowMs + this.#lastsMs(),
+      rate,
+      metrics: metricsOf(rate),
+      toldMs: nowMs,
+      expiresMs,
     };
-    account.holders.set(ask.node, holder);
-    return holder;
+    // R3. What it has of another's lending is taken out of what there is.
+    if (nowMs < this.#unknownUntilMs) this.#keep(row, ask.held, env);
+    this.#rows.set(key, row);
+    this.#rowsOf.set(ask.node, ofNode + 1);
+    return row;
   }
 
-  #offer(account: Account, { node, holder }: RateAsk & { readonly holder: Holder }, env: RateEnv) {
+  /** Policy has changed what bounds the agent: as much of its share as there is under the new bounds. */
+  #move(row: Row, ask: RateAsk, env: RateEnv): void {
+    const held = row.metrics.map((metric) => metric?.share ?? 0) as unknown as PerMetric;
+    this.#giveAllBack(row, { lags: ask.lags, nowMs: env.nowMs });
+    row.rate = env.rate;
+    row.metrics = metricsOf(env.rate);
+    if (this.#hasPools(env)) this.#keep(row, held, env);
+  }
+
+  #keep(row: Row, held: RateParts, { nowMs }: RateEnv): void {
+    for (const [at, metric] of row.metrics.entries()) {
+      if (metric === undefined) continue;
+      const share = Math.min(held[at] ?? 0, this.#availableTo(metric));
+      if (share === 0) continue;
+      const when = { atMs: nowMs, untilMs: nowMs + this.#settings.ttlMs };
+      for (const part of metric.rate.pools) {
+        this.#pool(part).claim(row.key, { min: 1, want: partsOf(share, part) }, when);
+      }
+      this.#take(row, metric, share, nowMs);
+    }
+  }
+
+  #offer(row: Row, ask: RateAsk, env: RateEnv): RateLoan {
     const { nowMs } = env;
     const { ttlMs } = this.#settings;
-    const before = holder.reserved;
-    const most = Math.floor(RATE_WHOLE / sharing(account, node, nowMs));
     const mayGrow = nowMs >= this.#unknownUntilMs || env.isAlone;
-    const share = mayGrow ? Math.min(most, before + account.free.share) : Math.min(most, before);
-    const added = Math.max(0, share - before);
-    const addedLags = freeLags(account.free, nowMs);
-    account.free.share -= added;
-    holder.reserved += added;
-    holder.addedLags = added > 0 ? addedLags : FULL_BUCKETS;
-    holder.toldMs = nowMs;
-    holder.expiresMs = nowMs + this.#lastsMs();
-    if (share < most) account.waiting.set(node, nowMs + ttlMs);
-    if (share > 0)
-      return { share, ttlMs, addedLags: added > 0 ? addedLags : FULL_BUCKETS, retryMs: 0 };
-    if (holder.reserved === 0) account.holders.delete(node);
-    return { ...NOTHING_LENT, retryMs: this.#retryMs(account, nowMs) };
+    row.toldMs = nowMs;
+    row.expiresMs = nowMs + this.#lastsMs();
+    this.#rows.delete(row.key);
+    this.#rows.set(row.key, row);
+    let retryMs = 0;
+    const shares: number[] = [];
+    const addedLags: number[] = [];
+    for (const [at, metric] of row.metrics.entries()) {
+      const need = Math.max(1, ask.needs[at] ?? 1);
+      const want = Math.max(need, ask.wants[at] || firstWant(metric, need));
+      const share =
+        metric === undefined
+          ? RATE_WHOLE
+          : this.#offerOf(row, metric, { need, want, mayGrow, nowMs });
+      shares.push(share);
+      addedLags.push(metric?.addedLagUs ?? 0);
+      if (metric !== undefined && share < (metric.rate.isShared ? need : 1)) {
+        retryMs = Math.max(retryMs, this.#retryMs(row, metric, nowMs));
+      }
+    }
+    const lent = { shares, addedLags } as unknown as Pick<RateLoan, "shares" | "addedLags">;
+    return { ...lent, ttlMs, retryMs };
   }
 
-  /** Whoever has a share hears of this node when it asks again; whoever is silent loses it. */
-  #retryMs({ holders }: Account, nowMs: number): number {
+  #offerOf(
+    row: Row,
+    metric: Metric,
+    of: {
+      readonly need: number;
+      readonly want: number;
+      readonly mayGrow: boolean;
+      readonly nowMs: number;
+    },
+  ): number {
+    const { need, want, mayGrow, nowMs } = of;
+    const when = { atMs: nowMs, untilMs: nowMs + this.#settings.ttlMs };
+    let target = RATE_WHOLE;
+    for (const part of metric.rate.pools) {
+      const pool = this.#pool(part);
+      const min = metric.rate.isShared ? partsOf(need, part) : 1;
+      pool.claim(row.key, { min, want: Math.max(min, partsOf(want, part)) }, when);
+      target = Math.min(target, shareOf(Math.ceil(pool.fairFor(row.key, nowMs)), part));
+    }
+    const before = metric.share;
+    const most = mayGrow ? before + this.#availableTo(metric) : before;
+    // R4. Told to give all of it up, it asks again when it needs some.
+    const isSlack = target < before && target >= before * (1 - SLACK);
+    const wanted = isSlack && !this.#isWaitedFor(row, metric) ? before : target;
+    const share = Math.min(wanted, most);
+    const least = metric.rate.isShared ? need : 1;
+    metric.addedLagUs = 0;
+    if (share > before && share >= least) this.#take(row, metric, share - before, nowMs);
+    return share > before && share < least ? before : share;
+  }
+
+  #isWaitedFor({ key }: Row, { rate }: Metric): boolean {
+    return rate.pools.some((part) => this.#pool(part).isWaitedFor(key));
+  }
+
+  /** Shares beyond what the row has that are free in all of what bounds it. */
+  #availableTo(metric: Metric): number {
+    let most = RATE_WHOLE - metric.share;
+    for (const part of metric.rate.pools) {
+      const { free } = this.#pool(part);
+      const own = heldOf(metric.share, part);
+      most = Math.min(most, shareWithin(own.rate + free.rate, part.rate) - metric.share);
+      most = Math.min(most, shareWithin(own.burst + free.burst, part.burst) - metric.share);
+    }
+    return Math.max(0, most);
+  }
+
+  #take(row: Row, metric: Metric, added: number, nowMs: number): void {
+    const { rate } = metric;
+    let lagUs = 0;
+    for (const part of rate.pools) {
+      const moved = difference(heldOf(metric.share + added, part), heldOf(metric.share, part));
+      const level = this.#pool(part).take(row.key, moved, nowMs);
+      const fullness = Math.min(1, level / (added * part.burst || 1));
+      lagUs = Math.max(lagUs, Math.ceil((1 - fullness) * rate.emptyUs));
+    }
+    metric.share += added;
+    metric.addedLagUs = lagUs;
+  }
+
+  #giveBack(
+    row: Row,
+    metric: Metric,
+    of: { readonly to: number; readonly lagUs: number; readonly nowMs: number },
+  ): void {
+    const { to, lagUs, nowMs } = of;
+    const fullness = Math.max(0, 1 - lagUs / metric.rate.emptyUs);
+    for (const part of metric.rate.pools) {
+      const back = difference(heldOf(metric.share, part), heldOf(to, part));
+      const level = (metric.share - to) * part.burst * fullness;
+      this.#pool(part).giveBack(row.key, { ...back, level }, nowMs);
+    }
+    metric.share = to;
+  }
+
+  /** @param of Without lags: what was left when it ended nobody can say, so nothing was. */
+  #giveAllBack(
+    row: Row,
+    of: { readonly lags: RateLags | undefined; readonly nowMs: number },
+  ): void {
+    const { lags, nowMs } = of;
+    for (const [at, metric] of row.metrics.entries()) {
+      if (metric === undefined) continue;
+      const sinceUs = Math.max(0, nowMs - row.expiresMs) * US_PER_MS;
+      const lagUs = lags?.[at] ?? Math.max(0, metric.rate.emptyUs - sinceUs);
+      if (metric.share > 0) this.#giveBack(row, metric, { to: 0, lagUs, nowMs });
+      for (const part of metric.rate.pools) this.#pool(part).drop(row.key);
+    }
+  }
+
+  #end(
+    key: string,
+    row: Row,
+    of: { readonly lags: RateLags | undefined; readonly nowMs: number },
+  ): void {
+    this.#giveAllBack(row, of);
+    this.#rows.delete(key);
+    const left = (this.#rowsOf.get(row.node) ?? 1) - 1;
+    if (left > 0) this.#rowsOf.set(row.node, left);
+    else this.#rowsOf.delete(row.node);
+  }
+
+  #hasPools({ rate, nowMs, isAlone }: RateEnv): boolean {
+    const isFull = nowMs >= this.#unknownUntilMs || isAlone;
+    for (const { pools } of rate.filter((one) => one !== undefined)) {
+      for (const { name, emptyUs, isTeam } of pools) {
+        const emptyMs = emptyUs / US_PER_MS;
+        const known = this.#pools.get(name);
+        if (known !== undefined) {
+          known.emptyMs = emptyMs;
+          continue;
+        }
+        if (this.#pools.size >= this.#settings.poolsMax) this.#forgetIdle(nowMs);
+        if (this.#pools.size >= this.#settings.poolsMax) return false;
+        const reserve = isTeam ? TEAM_RESERVE : 0;
+        this.#pools.set(name, new RatePool({ emptyMs, reserve, isFull, nowMs }));
+      }
+    }
+    return true;
+  }
+
+  #pool({ name }: PoolPart): RatePool {
+    const pool = this.#pools.get(name);
+    if (pool === undefined) throw new Error(`invariant broken: no pool ${name}`);
+    return pool;
+  }
+
+  /** Whoever has a share hears of this row when it asks again; whoever is silent loses it. */
+  #retryMs(row: Row, { rate }: Metric, nowMs: number): number {
     const { renewMs } = this.#settings;
     if (nowMs < this.#unknownUntilMs) return Math.ceil(this.#unknownUntilMs - nowMs);
-    const next = [...holders.values()].map(({ toldMs, expiresMs }) =>
-      nowMs < toldMs + 2 * renewMs ? toldMs + renewMs : expiresMs,
-    );
-    return Math.max(renewMs / 4, Math.ceil(Math.min(...next) - nowMs));
+    const next = rate.pools.map((part) => this.#pool(part).heardNextMs(row.key, renewMs, nowMs));
+    return Math.max(renewMs / 4, Math.ceil(Math.max(...next) - nowMs));
   }
 
   #lastsMs(): number {
@@ -202,52 +383,17 @@ export class RateShares {
 
   /** What nobody has and what would be full by now is as if it had never been. */
   #forgetIdle(nowMs: number): void {
-    for (const [name, { free, holders }] of this.#accounts) {
-      const isFull = freeLags(free, nowMs).every((lag) => lag === 0);
-      const isOver = [...holders.values()].every(({ expiresMs }) => nowMs >= expiresMs);
-      if (holders.size === 0 ? isFull : isOver && isFull) this.#accounts.delete(name);
+    for (const [name, pool] of this.#pools) {
+      if (pool.isIdle(nowMs)) this.#pools.delete(name);
     }
   }
 }
 
-/** Nodes that the whole is to be divided among: those that have of it, those that wait, and this one. */
-function sharing({ holders, waiting }: Account, node: string, nowMs: number): number {
-  const nodes = new Set([...holders.keys(), node]);
-  for (const [one, untilMs] of waiting) {
-    if (nowMs < untilMs) nodes.add(one);
-    else waiting.delete(one);
-  }
-  return nodes.size;
+/** Of whom nothing is known yet: an even part of its own rate, and of its team's some requests. */
+function firstWant(metric: Metric | undefined, need: number): number {
+  return metric?.rate.isShared ? Math.min(RATE_WHOLE, FIRST_REQUESTS * need) : RATE_WHOLE;
 }
 
-function giveUp(
-  account: Account,
-  node: string,
-  of: { readonly share: number; readonly lags: RateLags; readonly env: RateEnv },
-): void {
-  addFree(account.free, of);
-  account.holders.delete(node);
-}
-
-function addFree(
-  free: Free,
-  of: { readonly share: number; readonly lags: RateLags; readonly env: RateEnv },
-): void {
-  const { share, lags, env } = of;
-  const own = { share: free.share, lags: freeLags(free, env.nowMs) };
-  free.lags = mergeLags(own, { share, lags: smaller(lags, env.empty) });
-  free.share += share;
-  free.atMs = env.nowMs;
-}
-
-function freeLags({ lags, atMs }: Free, nowMs: number): RateLags {
-  return lagsAfter(lags, (nowMs - atMs) * US_PER_MS);
-}
-
-function larger(one: RateLags, other: RateLags): RateLags {
-  return [Math.max(one[0], other[0]), Math.max(one[1], other[1]), Math.max(one[2], other[2])];
-}
-
-function smaller(one: RateLags, other: RateLags): RateLags {
-  return [Math.min(one[0], other[0]), Math.min(one[1], other[1]), Math.min(one[2], other[2])];
+function metricsOf(rate: AgentRate): (Metric | undefined)[] {
+  return rate.map((one) => one && { rate: one, share: 0, lagUs: 0, addedLagUs: 0 });
 }

@@ -1,31 +1,31 @@
 /** Parts of the whole of a rate. */
 export const RATE_WHOLE = 65_536;
 
-/** The buckets of a rate, in the order in which lags are told. */
+/** The buckets of a rate, in the order in which all that is said of each is told. */
 export const RATE_METRICS = ["requests", "tokens", "usd_micros"] as const;
 
+/** One number for each bucket of a rate. */
+export type PerMetric = readonly [requests: number, tokens: number, usdMicros: number];
+
+/** Parts of `RATE_WHOLE`, by metric. A metric without a limit has the whole. */
+export type RateParts = PerMetric;
+
 /**
- * How far buckets are from full, by metric: the time that they take to fill up. It is the same for
- * every share of a rate, since a share has its part of the burst and refills at its part of the rate.
+ * How far buckets are from full, by metric: the time that they take to fill up, microseconds. It is the
+ * same for every share of a rate, since a share has its part of the burst and refills at its part of the rate.
  */
-export type RateLags = readonly [requests: number, tokens: number, usdMicros: number];
+export type RateLags = PerMetric;
 
 export const FULL_BUCKETS: RateLags = [0, 0, 0];
+export const NO_PARTS: RateParts = [0, 0, 0];
+export const WHOLE_PARTS: RateParts = [RATE_WHOLE, RATE_WHOLE, RATE_WHOLE];
 
-/** The lags that parts of one rate have together: what is in them adds up, and is rounded down. */
-export function mergeLags(
-  one: { readonly share: number; readonly lags: RateLags },
-  other: { readonly share: number; readonly lags: RateLags },
-): RateLags {
-  const share = one.share + other.share;
-  if (share === 0) return FULL_BUCKETS;
-  const merged = (at: 0 | 1 | 2): number =>
-    Math.ceil((one.share * one.lags[at] + other.share * other.lags[at]) / share);
-  return [merged(0), merged(1), merged(2)];
+/** The same of each metric. */
+export function eachMetric(of: (at: 0 | 1 | 2) => number): PerMetric {
+  return [of(0), of(1), of(2)];
 }
 
 /** The lags after a time in which nothing was taken, and any time before is negative. */
 export function lagsAfter(lags: RateLags, passed: number): RateLags {
-  const later = (lag: number): number => Math.max(0, Math.ceil(lag - passed));
-  return [later(lags[0]), later(lags[1]), later(lags[2])];
+  return eachMetric((at) => Math.max(0, Math.ceil(lags[at] - passed)));
 }

@@ -111,7 +111,7 @@ export class Control {
       table,
       clock,
       ask: ledger.rate,
-      rowOf: (agentId) => this.#rows.get(`agent/${agentId}`),
+      rowOf: (holder) => this.#rows.get(accountOf(holder)),
     });
     this.actors = new ActorHost({
       ...deps,
@@ -227,7 +227,7 @@ export class Control {
 
   async #needRate(message: Extract<LoopToControl, { t: "need_rate" }>) {
     // A row that is gone: the request after this one is given another.
-    return this.#rowCame(message, message) ? this.#rates.need(message.agentId) : { retryMs: 0 };
+    return this.#rowCame(message, message) ? this.#rates.need(message) : { retryMs: 0 };
   }
 
   async #topUp(message: Extract<LoopToControl, { t: "top_up" }>): Promise<TopUpAnswer> {

@@ -19,6 +19,7 @@ import type {
 import { isMissing } from "./decision/facts.ts";
 import { killedScopeOf } from "./decision/stages/03-kill.ts";
 import { effectiveOf } from "./decision/stages/05-contract.ts";
+import { isRateLent } from "./decision/stages/13-rate.ts";
 import { destinationNow, routeWithin, type WantedDestination, wantedBy } from "./destination.ts";
 import { bodyHeadersObjection } from "./head-body.ts";
 import { contractOf, identify, identifyAgain, withinValidity } from "./identify.ts";
@@ -31,7 +32,7 @@ import { type Request as PricedRequest, worstCase } from "./pricing/worst-case.t
 import { readBody } from "./read-body.ts";
 import { gatherDelegation } from "./read-delegation.ts";
 import { sessionObjection } from "./session-objection.ts";
-import { rateShareOf } from "./table/rate-share.ts";
+import { rateSharesOf } from "./table/rate-share.ts";
 import { unpin } from "./table/rows.ts";
 import { killedBy } from "./table/scope-cells.ts";
 import { standingOf } from "./table/standing.ts";
@@ -263,14 +264,15 @@ function take(
   };
 }
 
-/** A contract's rate is its node's alone; what policy gives an agent several nodes may share. */
+/** What policy gives an agent its team, its contracts and several nodes share. */
 function rateShareFact(
   { row }: Asked<Asker>,
   grant: Facts["grant"],
   { table, clock }: LoopContext,
-): { readonly rateShare?: number } {
-  if (row === undefined || row.contract !== undefined || !grant?.rate.length) return {};
-  return { rateShare: rateShareOf(table, row.row, clock.monoNs()) };
+): Pick<Facts, "rateShares"> {
+  if (row === undefined || grant === undefined) return {};
+  if (!isRateLent(grant.rate, row.contract !== undefined)) return {};
+  return { rateShares: rateSharesOf(table, row.row, clock.monoNs()) };
 }
 
 function killFacts({ row, unread }: Asked<Asker>, loop: LoopContext): Facts["kill"] {

@@ -1,13 +1,16 @@
+import type { RateParts } from "../mesh/rate-share.ts";
 import { stageOf } from "../proto/reasons.ts";
 import { commit, commitLocal } from "./decision/commit.ts";
 import { decide } from "./decision/decide.ts";
 import type { Facts } from "./decision/facts.ts";
 import type { Upstream } from "./decision/permit.ts";
+import { lackingShares } from "./decision/stages/13-rate.ts";
 import type { Verdict } from "./decision/verdict.ts";
 import { type Asked, type Asker, factsNow } from "./gather.ts";
 import {
   type HeldFor,
   noShare,
+  noteHeld,
   onRecord,
   type RefusedVerdict,
   rateWait,
@@ -41,7 +44,7 @@ export async function holdUnpriced<T extends Upstream>(
 ): Promise<Unpriced<T>> {
   let held = holdOnce(asked, upstreamOf, loop);
   for (let attempt = 0; attempt < SHARE_ATTEMPTS_MAX && "unlent" in held; attempt++) {
-    const wait = await rateWait(asked, held.facts, loop);
+    const wait = await rateWait(asked, held.facts, held.unlent, loop);
     if (wait !== undefined) return refused(held.facts, held.verdict, wait, false);
     held = holdOnce(asked, upstreamOf, loop);
   }
@@ -58,8 +61,8 @@ export async function holdUnpriced<T extends Upstream>(
 type Once<T extends Upstream> = (
   | Unpriced<T>
   | { readonly facts: Facts; readonly moved: true }
-  /** Nothing of its rate was lent to this node. */
-  | { readonly facts: Facts; readonly unlent: true }
+  /** Its row was lent less of its rate than this. */
+  | { readonly facts: Facts; readonly unlent: RateParts }
 ) & {
   readonly verdict: Verdict;
 };
@@ -73,7 +76,8 @@ function holdOnce<T extends Upstream>(
   const facts = factsNow(asked, loop, "full");
   const verdict = decide(facts);
   if (verdict.refusal !== undefined) return { facts, verdict, refused: verdict };
-  if (facts.rateShare === 0) return { facts, verdict, unlent: true };
+  const unlent = lackingShares(facts);
+  if (unlent !== undefined) return { facts, verdict, unlent };
   if (row === undefined) throw new Error("invariant broken: what is allowed has a row");
   const { wouldRefuse } = verdict;
   const upstream = upstreamOf(facts);
@@ -82,6 +86,7 @@ function holdOnce<T extends Upstream>(
   const deps = { table: loop.table, log: loop.log, nowNs: () => loop.clock.monoNs() };
   const result =
     "inspect" in upstream ? commitLocal(input, deps) : commit({ ...input, upstream }, deps);
+  noteHeld(asked, facts, verdict, result, loop);
   if ("permit" in result) return { facts, verdict, wouldRefuse, ...result };
   if ("local" in result) return { facts, verdict, wouldRefuse, inspect: true };
   if ("moved" in result) return { facts, verdict, moved: true };

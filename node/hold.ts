@@ -1,3 +1,4 @@
+import type { RateParts } from "../mesh/rate-share.ts";
 import { pause } from "../ports/pause.ts";
 import { stageOf } from "../proto/reasons.ts";
 import {
@@ -11,11 +12,11 @@ import { decide } from "./decision/decide.ts";
 import type { RecordContext } from "./decision/decision-record.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
 import type { Permit, Upstream, UpstreamRequest } from "./decision/permit.ts";
-import { rateReason } from "./decision/stages/13-rate.ts";
+import { lackingShares, METRIC_AT, rateReason } from "./decision/stages/13-rate.ts";
 import type { Refusal, Verdict } from "./decision/verdict.ts";
 import { type Asked, type Asker, factsNow } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
-import { releaseUnsent } from "./release-unsent.ts";
+import { noteUse, releaseUnsent } from "./release-unsent.ts";
 import {
   askForMoney,
   lowerToWhatFits,
@@ -75,12 +76,14 @@ export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
     const verdict = decide(facts);
     if (verdict.refusal !== undefined) return { facts, refused: verdict };
     // Nothing may be waited for between a decision and its commit.
-    if (facts.rateShare === 0) {
-      const wait = await rateWait(asked, facts, loop);
+    const needs = lackingShares(facts);
+    if (needs !== undefined) {
+      const wait = await rateWait(asked, facts, needs, loop);
       if (wait !== undefined) return refused(facts, verdict, wait, false);
       continue;
     }
     const result = commitOnce(asked, facts, verdict, loop);
+    noteHeld(asked, facts, verdict, result, loop);
     if ("permit" in result) return onRecord(asked, facts, verdict, result, loop);
     if ("local" in result) return { facts, wouldRefuse: verdict.wouldRefuse, local: true };
     if ("refusal" in result) return refused(facts, verdict, result.refusal, result.recorded);
@@ -100,32 +103,52 @@ export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
   return refused(facts, verdict, atBudget("budget_unavailable"), false);
 }
 
+/** What was taken of the shares that the row was lent tells what it needs of them. */
+export function noteHeld(
+  { row }: Asked<Asker>,
+  { rateShares: shares }: Facts,
+  { charges }: Verdict,
+  result: object,
+  { table }: LoopContext,
+): void {
+  if (shares === undefined || row === undefined) return;
+  if ("permit" in result || "local" in result) {
+    noteUse(table, row.row, charges.buckets, { shares, sign: 1 });
+  }
+}
+
 /**
- * Has a share of the agent's rate brought to its row, which has none on this node.
+ * Has shares of the agent's rate brought to its row, which has less of it than this request needs.
  *
- * @returns Undefined: it is there, and everything is to be looked at anew. Otherwise all of it is in
- *   use on other nodes, or nobody lends.
+ * @returns Undefined: they are there, and everything is to be looked at anew. Otherwise all of it is in
+ *   use by others or on other nodes, or nobody lends.
  */
 export async function rateWait(
   { row }: Asked<Asker>,
   facts: Facts,
+  needs: RateParts,
   loop: LoopContext,
 ): Promise<StagedRefusal | undefined> {
   if (row === undefined) throw new Error("invariant broken: a request with a rate has a row");
-  const { row: no, generation, agentId } = row;
-  const none = await loop.controlLink.needRate({ row: no, generation, agentId });
+  const { row: no, generation, agentId, contractId } = row;
+  const none = await loop.controlLink.needRate({ row: no, generation, agentId, contractId, needs });
   return none === undefined ? undefined : noShare(facts, none);
 }
 
-/** All of the agent's rate is in use on other nodes, which is its own doing; or nobody lends. */
+/** All of the rate is in use, by its team or on other nodes; or nobody lends. */
 export function noShare(facts: Facts, none: NoShare): StagedRefusal {
   if (none === "unanswered") {
     const reason = "rate_unavailable";
     return { reason, stage: stageOf(reason), retryAfterMs: UNANSWERED_RETRY_MS };
   }
   const { retryMs: retryAfterMs } = none;
-  const reason = rateReason(facts.grant?.rate[0]?.metric ?? "requests");
-  const detail = "no part of its rate is free for this node now";
+  const needs = lackingShares(facts);
+  const lacking = facts.grant?.rate.find(({ metric }) => {
+    const at = METRIC_AT[metric];
+    return (facts.rateShares?.[at] ?? 0) < (needs?.[at] ?? 0);
+  });
+  const reason = rateReason(lacking?.metric ?? "requests");
+  const detail = "too little of its rate, or of its team's, is free for it here now";
   return { reason, stage: stageOf(reason), detail, retryAfterMs };
 }
 

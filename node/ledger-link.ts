@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { RATE_WHOLE, type RateLags } from "../mesh/rate-share.ts";
+import { RATE_WHOLE, type RateLags, type RateParts } from "../mesh/rate-share.ts";
 import type { Clock } from "../ports/clock.ts";
 import { pooledRandom } from "../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
@@ -11,6 +11,7 @@ import {
   LeaseRequestSchema,
   type NodeReply,
   RateLagsSchema,
+  RatePartsSchema,
   RateRequestSchema,
   type Refused,
   SettleRequestSchema,
@@ -139,20 +140,28 @@ class LedgerLink implements LedgerPort {
     return true;
   }
 
-  async rate({ account, held, lags, release }: RateQuestion): Promise<RateAnswer | undefined> {
+  async rate(question: RateQuestion): Promise<RateAnswer | undefined> {
+    const { account, contract, held, needs, wants, lags, release } = question;
     const [requestsUs, tokensUs, usdUs] = lags.map(BigInt) as [bigint, bigint, bigint];
     const value = create(RateRequestSchema, {
       account,
-      held,
+      contract,
+      // For coordinators of earlier versions, which lend one share of every metric.
+      held: Math.min(...held),
+      shares: toParts(held),
+      needs: toParts(needs),
+      wants: toParts(wants),
       lags: create(RateLagsSchema, { requestsUs, tokensUs, usdUs }),
       release,
     });
     const reply = await this.#questions.ask(this.#newId(), { case: "rate", value });
-    if (reply?.case !== "rate" || reply.value.share > RATE_WHOLE) return undefined;
-    const { share, ttlMs, addedLags, retryMs } = reply.value;
+    if (reply?.case !== "rate" || reply.value.shares === undefined) return undefined;
+    const { shares, ttlMs, addedLags, retryMs } = reply.value;
+    const lent = [shares.requests, shares.tokens, shares.usd] as const;
+    if (lent.some((share) => share > RATE_WHOLE)) return undefined;
     const added = addedLags ?? create(RateLagsSchema);
     return {
-      share,
+      shares: lent,
       ttlMs: Number(ttlMs),
       addedLags: [added.requestsUs, added.tokensUs, added.usdUs].map(Number) as never as RateLags,
       retryMs: Number(retryMs),
@@ -263,6 +272,10 @@ function shortfallOf({ account, window, endsAtMs }: ShortfallMessage): Shortfall
 const NAME_OF_LIMIT = /^[A-Za-z0-9:/_.-]{1,160}$/;
 /** @see https://tc39.es/ecma262/#sec-time-values-and-time-range */
 const DATE_MAX_MS = 8.64e15;
+
+function toParts([requests, tokens, usd]: RateParts) {
+  return create(RatePartsSchema, { requests, tokens, usd });
+}
 
 function toAmounts({ usdMicros, tokens, calls }: Cost): Amounts {
   return create(AmountsSchema, { usdMicros, tokens, calls });

@@ -1,3 +1,4 @@
+import type { RateParts } from "../mesh/rate-share.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, Standing } from "./decision/facts.ts";
@@ -51,6 +52,9 @@ export type RateNeed = {
   readonly row: number;
   readonly generation: number;
   readonly agentId: string;
+  readonly contractId: string | undefined;
+  /** Parts, by metric. */
+  readonly needs: RateParts;
 };
 
 /** What the control thread asks of a loop. */
@@ -155,7 +159,7 @@ export class ControlThreadLink implements ControlLink {
     });
   }
 
-  needRate({ row, generation, agentId }: RateNeed): Promise<NoShare | undefined> {
+  needRate(need: RateNeed): Promise<NoShare | undefined> {
     if (this.#rates.size >= TOP_UPS_PENDING_MAX) return Promise.resolve("unanswered");
     const id = ++this.#lastId;
     return new Promise((resolve) => {
@@ -164,7 +168,7 @@ export class ControlThreadLink implements ControlLink {
         cancel();
         resolve(none);
       });
-      this.#send({ t: "need_rate", id, row, generation, agentId });
+      this.#send({ t: "need_rate", id, ...need });
     });
   }
 

@@ -1,31 +1,53 @@
-import { FULL_BUCKETS, lagsAfter, type RateLags } from "../mesh/rate-share.ts";
+import {
+  eachMetric,
+  FULL_BUCKETS,
+  lagsAfter,
+  NO_PARTS,
+  RATE_WHOLE,
+  type RateLags,
+  type RateParts,
+  WHOLE_PARTS,
+} from "../mesh/rate-share.ts";
 import type { Clock } from "../ports/clock.ts";
-import { rateLagsOf, retiredRateLags, setRateShare } from "./table/rate-share.ts";
+import { accountOf, type Holder } from "./account-of.ts";
+import {
+  type RateUse,
+  rateLagsOf,
+  rateUseOf,
+  retiredRateLags,
+  setRateShares,
+} from "./table/rate-share.ts";
 import { controlPinner, pin, type RowRef, unpin } from "./table/rows.ts";
 import type { Table } from "./table/table.ts";
 import type { NoShare } from "./thread-messages.ts";
 
-// This node's shares of the rates that policy gives agents, on the control thread.
+// What this node's rows have of the rates that policy gives agents, on the control thread.
 //
-// N1. One question an agent is under way at a time. A share that was not answered for ends by the time
-//     its question was sent, so the coordinator never counts on less than what is used here.
+// N1. One question a row is under way at a time. Shares that were not answered for end by the time
+//     their question was sent, so the coordinator never counts on less than what is used here.
 // N2. A share that got smaller is in force before the coordinator is told so.
-// N3. Whoever has not asked for a while gives its share back, with how full its buckets are.
+// N3. Whoever has not asked for a while gives its shares back, with how full its buckets are.
 
-/** What a node says of an agent's rate, and what it may have of it. */
+/** What a node says of a row's rate, and what it may have of it. */
 export type RateQuestion = {
   /** `agent/<t>/<a>` */
   readonly account: string;
-  readonly held: number;
+  /** "" for policy alone. */
+  readonly contract: string;
+  readonly held: RateParts;
+  /** One request's worth, and what would be used if it were there. */
+  readonly needs: RateParts;
+  readonly wants: RateParts;
   /** Microseconds. */
   readonly lags: RateLags;
   readonly release: boolean;
 };
 
 export type RateAnswer = {
-  readonly share: number;
+  readonly shares: RateParts;
   readonly ttlMs: number;
   readonly addedLags: RateLags;
+  /** Above 0: less than it needs. */
   readonly retryMs: number;
 };
 
@@ -36,20 +58,29 @@ export type RateSharesDeps = {
   readonly table: Table;
   readonly clock: Clock;
   readonly ask: AskRate;
-  /** The row that serves an agent under policy alone, if there is one now. */
-  readonly rowOf: (agentId: string) => RowRef | undefined;
+  /** The row that serves an agent, under policy alone or under a contract, if there is one now. */
+  readonly rowOf: (holder: Holder) => RowRef | undefined;
 };
 
 /** Shares are asked for again so often while their agents ask. */
 const RENEW_NS = 2_000_000_000n;
 const IDLE_NS = 30_000_000_000n;
-/** Agents of which a share is remembered; beyond it an agent waits for another to fall idle. */
+/** What the largest request took counts as needed for so long after it was asked for. */
+const NEED_NS = 10_000_000_000n;
+/** A use is measured over this time at least. */
+const MEASURE_NS = 500_000_000n;
+/** So much more than what was used is wanted: use may grow before the next question. */
+const ROOM = 2;
+/** What is left of an earlier want at the next question. */
+const FADE = 3 / 4;
+/** Rows of which shares are remembered; beyond it an agent waits for another to fall idle. */
 export const SHARES_MAX = 65_536;
 const NS_PER_MS = 1_000_000n;
 const NS_PER_US = 1_000n;
 
 type Share = {
-  share: number;
+  readonly holder: Holder;
+  shares: RateParts;
   untilNs: bigint;
   /** The row whose cells say so. */
   row: RowRef | undefined;
@@ -61,10 +92,16 @@ type Share = {
   asking: Promise<NoShare | undefined> | undefined;
   /** No question before this: there was nothing to be had. */
   retryAtNs: bigint;
+  needs: RateParts;
+  neededAtNs: bigint;
+  wants: RateParts;
+  /** The row's counts when its use was measured last. */
+  measured: { readonly row: RowRef; readonly use: RateUse; readonly atNs: bigint } | undefined;
 };
 
 export class RateShares {
   readonly #deps: RateSharesDeps;
+  /** By account of the row. */
   readonly #shares = new Map<string, Share>();
 
   constructor(deps: RateSharesDeps) {
@@ -72,127 +109,157 @@ export class RateShares {
   }
 
   /**
-   * Brings a share of the agent's rate into its row.
+   * Brings what a request needs of its agent's rate into its row.
    *
-   * @returns Undefined: it is there now.
+   * @returns Undefined: it is there now, or may be had by asking again.
    */
-  need(agentId: string): Promise<NoShare | undefined> {
+  async need(of: Holder & { readonly needs: RateParts }): Promise<NoShare | undefined> {
+    const { needs } = of;
     const nowNs = this.#deps.clock.monoNs();
-    const share = this.#of(agentId, nowNs);
-    if (share === undefined) return Promise.resolve("unanswered");
+    const share = this.#of(of, nowNs);
+    if (share === undefined) return "unanswered";
     share.usedAtNs = nowNs;
-    if (share.asking !== undefined) return share.asking;
-    if (share.share > 0 && nowNs < share.untilNs && !this.#isInForce(agentId, share)) {
-      return Promise.resolve(this.#moveTo(agentId, share) ? undefined : "unanswered");
+    share.neededAtNs = nowNs;
+    share.needs = eachMetric((at) => Math.max(share.needs[at], needs[at]));
+    if (share.asking === undefined && isCovered(share, needs, nowNs)) {
+      if (this.#isInForce(share)) return undefined;
+      return this.#moveTo(share) ? undefined : "unanswered";
     }
     const waitNs = share.retryAtNs - nowNs;
-    if (waitNs > 0n) {
-      return Promise.resolve({ retryMs: Number((waitNs + NS_PER_MS - 1n) / NS_PER_MS) });
+    if (share.asking === undefined && waitNs > 0n) {
+      return { retryMs: Number((waitNs + NS_PER_MS - 1n) / NS_PER_MS) };
     }
-    return this.#ask(agentId, share);
+    const none = await (share.asking ?? this.#ask(share, { isWanting: true }));
+    return isCovered(share, needs, this.#deps.clock.monoNs()) ? undefined : none;
   }
 
   /** Once a second: asks again for what is used, and gives back what is not. */
   tick(): void {
     const nowNs = this.#deps.clock.monoNs();
-    for (const [agentId, share] of this.#shares) {
+    for (const share of this.#shares.values()) {
       this.#look(share, nowNs);
       if (share.asking !== undefined) continue;
       const isIdle = nowNs - share.usedAtNs >= IDLE_NS;
-      const isOver = share.share === 0 || nowNs >= share.untilNs;
-      if (isIdle) void this.#release(agentId, share);
-      else if (!isOver && nowNs - share.askedAtNs >= RENEW_NS) void this.#ask(agentId, share);
+      const isOver = share.shares.includes(0) || nowNs >= share.untilNs;
+      if (isIdle) void this.#release(share);
+      else if (!isOver && nowNs - share.askedAtNs >= RENEW_NS) void this.#ask(share);
     }
   }
 
   /** Gives everything back; for an orderly end. */
   async releaseAll(): Promise<void> {
-    const all = [...this.#shares];
-    await Promise.all(all.map(([, { asking }]) => asking));
-    await Promise.all(all.map(([agentId, share]) => this.#release(agentId, share)));
+    const all = [...this.#shares.values()];
+    await Promise.all(all.map(({ asking }) => asking));
+    await Promise.all(all.map((share) => this.#release(share)));
   }
 
-  #of(agentId: string, nowNs: bigint): Share | undefined {
-    const known = this.#shares.get(agentId);
+  #of(holder: Holder, nowNs: bigint): Share | undefined {
+    const account = accountOf(holder);
+    const known = this.#shares.get(account);
     if (known !== undefined || this.#shares.size >= SHARES_MAX) return known;
+    const { agentId, contractId } = holder;
     const share: Share = {
-      share: 0,
+      holder: { agentId, contractId },
+      shares: NO_PARTS,
       untilNs: 0n,
-      row: this.#deps.rowOf(agentId),
+      row: this.#deps.rowOf(holder),
       lags: FULL_BUCKETS,
       lookedAtNs: nowNs,
       usedAtNs: nowNs,
       askedAtNs: nowNs,
       asking: undefined,
       retryAtNs: 0n,
+      needs: NO_PARTS,
+      neededAtNs: nowNs,
+      wants: NO_PARTS,
+      measured: undefined,
     };
-    this.#shares.set(agentId, share);
+    this.#shares.set(account, share);
     return share;
   }
 
-  #ask(agentId: string, share: Share): Promise<NoShare | undefined> {
-    const asking = this.#askOnce(agentId, share)
+  #ask(share: Share, how = { isWanting: false }): Promise<NoShare | undefined> {
+    const asking = this.#askOnce(share, how)
       .catch((): NoShare => "unanswered")
       .finally(() => {
-        share.asking = undefined;
+        // What was told at once after it is another question.
+        if (share.asking === asking) share.asking = undefined;
       });
     share.asking = asking;
     return asking;
   }
 
   /** N1, N2. */
-  async #askOnce(agentId: string, share: Share): Promise<NoShare | undefined> {
-    const { clock, ask } = this.#deps;
+  async #askOnce(
+    share: Share,
+    { isWanting }: { readonly isWanting: boolean },
+  ): Promise<NoShare | undefined> {
+    const { clock } = this.#deps;
     const sentNs = clock.monoNs();
     this.#look(share, sentNs);
-    const held = sentNs < share.untilNs ? share.share : 0;
+    this.#measure(share, sentNs);
+    const held = sentNs < share.untilNs ? share.shares : NO_PARTS;
+    // Whoever had some and needs more has use for all that others leave.
+    if (isWanting && !held.every((one) => one === 0)) share.wants = wantsOf(held, share.needs);
     share.askedAtNs = sentNs;
-    const account = `agent/${agentId}`;
-    const answer = await ask({ account, held, lags: share.lags, release: false });
+    const answer = await this.#say(share, held, false);
     if (answer === undefined) return clock.monoNs() < share.untilNs ? undefined : "unanswered";
-    const isLent = this.#putInForce(agentId, share, { answer, held, sentNs });
-    if (answer.share === 0) {
+    const isLent = this.#putInForce(share, { answer, held, sentNs });
+    const isLess = held.some((had, at) => (answer.shares[at] ?? 0) < had);
+    // Told at once, or the others wait for it until the next time.
+    if (isLess) void Promise.resolve().then(() => this.#confirm(share, held));
+    if (answer.retryMs > 0) {
       share.retryAtNs = clock.monoNs() + BigInt(answer.retryMs) * NS_PER_MS;
       return { retryMs: answer.retryMs };
     }
-    // Told at once, or the others wait for it until the next time.
-    if (answer.share < held) void Promise.resolve().then(() => this.#ask(agentId, share));
     return isLent ? undefined : "unanswered";
   }
 
+  /** Whoever was told to have none of a rate gives up what belongs to it, and asks again when it needs it. */
+  #confirm(share: Share, held: RateParts): void {
+    const isNone = held.some((had, at) => had > 0 && share.shares[at] === 0);
+    void (isNone ? this.#release(share) : this.#ask(share));
+  }
+
+  #say(share: Share, held: RateParts, release: boolean): Promise<RateAnswer | undefined> {
+    const { holder, needs, wants, lags } = share;
+    const account = `agent/${holder.agentId}`;
+    const contract = holder.contractId ?? "";
+    return this.#deps.ask({ account, contract, held, needs, wants, lags, release });
+  }
+
   #putInForce(
-    agentId: string,
     share: Share,
-    of: { readonly answer: RateAnswer; readonly held: number; readonly sentNs: bigint },
+    of: { readonly answer: RateAnswer; readonly held: RateParts; readonly sentNs: bigint },
   ): boolean {
     const { answer, held, sentNs } = of;
     const { clock } = this.#deps;
     const untilNs = sentNs + BigInt(answer.ttlMs) * NS_PER_MS;
     // Of the row's own only while it has not ended meanwhile, and only where it has been counted in.
-    const isSame = this.#isInForce(agentId, share);
+    const isSame = this.#isInForce(share);
     const nowNs = clock.monoNs();
-    if (!isSame && held > 0) this.#moveTo(agentId, share);
-    const before = Math.min(held, answer.share);
-    share.share = answer.share;
+    if (!isSame && held.some((one) => one > 0)) this.#moveTo(share);
+    const before = eachMetric((at) => Math.min(held[at], answer.shares[at]));
+    share.shares = answer.shares;
     share.untilNs = untilNs;
-    const lent = { share: answer.share, untilNs, before, addedLags: answer.addedLags };
-    share.row = this.#deps.rowOf(agentId);
-    return this.#inRow(share, (row) => setRateShare(this.#deps.table, row, lent, nowNs));
+    const lent = { shares: answer.shares, untilNs, before, addedLags: answer.addedLags };
+    share.row = this.#deps.rowOf(share.holder);
+    return this.#inRow(share, (row) => setRateShares(this.#deps.table, row, lent, nowNs));
   }
 
-  /** An agent's row may change under its share: the new one starts as full as the old one was. */
-  #moveTo(agentId: string, share: Share): boolean {
+  /** An agent's row may change under its shares: the new one starts as full as the old one was. */
+  #moveTo(share: Share): boolean {
     const { clock, table, rowOf } = this.#deps;
     const nowNs = clock.monoNs();
     this.#look(share, nowNs);
-    share.row = rowOf(agentId);
-    const { share: parts, untilNs, lags } = share;
-    const lent = { share: parts, untilNs, before: 0, addedLags: lags };
-    return this.#inRow(share, (row) => setRateShare(table, row, lent, nowNs));
+    share.row = rowOf(share.holder);
+    const { shares, untilNs, lags } = share;
+    const lent = { shares, untilNs, before: NO_PARTS, addedLags: lags };
+    return this.#inRow(share, (row) => setRateShares(table, row, lent, nowNs));
   }
 
-  #isInForce(agentId: string, { row }: Share): boolean {
-    const now = this.#deps.rowOf(agentId);
+  #isInForce({ holder, row }: Share): boolean {
+    const now = this.#deps.rowOf(holder);
     return row !== undefined && now?.row === row.row && now.generation === row.generation;
   }
 
@@ -207,10 +274,33 @@ export class RateShares {
     const left = isLive || share.row === undefined ? undefined : share.row;
     const last = left && retiredRateLags(table, left, nowNs);
     // Nobody refills a row that was given up, so the emptier of the two is the later one.
-    if (last) lags = emptierOf(before, last);
+    if (last) lags = eachMetric((at) => Math.max(before[at], last[at]));
     if (lags.some((lag, at) => lag > (before[at] ?? 0) + 1)) share.usedAtNs = nowNs;
     share.lags = lags;
     share.lookedAtNs = nowNs;
+  }
+
+  /** What of the rates would be used: what was, with room for more; all, where there was too little. */
+  #measure(share: Share, nowNs: bigint): void {
+    const { row, measured } = share;
+    if (nowNs - share.neededAtNs >= NEED_NS) share.needs = [share.needs[0], 0, 0];
+    if (row === undefined) return;
+    let use: RateUse | undefined;
+    this.#inRow(share, () => {
+      use = rateUseOf(this.#deps.table, row.row);
+    });
+    if (use === undefined) return;
+    const isSame = measured?.row.row === row.row && measured.row.generation === row.generation;
+    if (isSame && nowNs - measured.atNs < MEASURE_NS) return;
+    share.measured = { row, use, atNs: nowNs };
+    if (!isSame) return;
+    const passedUs = Number((nowNs - measured.atNs) / NS_PER_US);
+    const { usedUs, limited } = use;
+    const used = eachMetric((at) => Math.max(0, (usedUs[at] - measured.use.usedUs[at]) | 0));
+    if (used.some((one) => one > 0)) share.usedAtNs = nowNs;
+    if (limited !== measured.use.limited) share.wants = WHOLE_PARTS;
+    else
+      share.wants = eachMetric((at) => fadedWant(share, at, partsUsed(ROOM * used[at], passedUs)));
   }
 
   #inRow({ row }: Share, act: (row: number) => void): boolean {
@@ -226,20 +316,35 @@ export class RateShares {
   }
 
   /** In force before it is told: the row has nothing any more. */
-  async #release(agentId: string, share: Share): Promise<void> {
-    this.#shares.delete(agentId);
-    const { table, clock, ask } = this.#deps;
+  async #release(share: Share): Promise<void> {
+    this.#shares.delete(accountOf(share.holder));
+    const { table, clock } = this.#deps;
     const nowNs = clock.monoNs();
-    const none = { share: 0, untilNs: 0n, before: 0, addedLags: FULL_BUCKETS };
-    this.#inRow(share, (row) => setRateShare(table, row, none, nowNs));
+    const none = { shares: NO_PARTS, untilNs: 0n, before: NO_PARTS, addedLags: FULL_BUCKETS };
+    this.#inRow(share, (row) => setRateShares(table, row, none, nowNs));
     this.#look(share, nowNs);
-    if (share.share === 0 || nowNs >= share.untilNs) return;
-    const { share: held, lags } = share;
+    if (share.shares.every((one) => one === 0) || nowNs >= share.untilNs) return;
     // Unheard it ends by itself.
-    await ask({ account: `agent/${agentId}`, held, lags, release: true }).catch(() => undefined);
+    await this.#say(share, share.shares, true).catch(() => undefined);
   }
 }
 
-function emptierOf(one: RateLags, other: RateLags): RateLags {
-  return [Math.max(one[0], other[0]), Math.max(one[1], other[1]), Math.max(one[2], other[2])];
+function isCovered({ shares, untilNs }: Share, needs: RateParts, nowNs: bigint): boolean {
+  return nowNs < untilNs && needs.every((need, at) => need <= (shares[at] ?? 0));
+}
+
+/** All of what it lacks. */
+function wantsOf(held: RateParts, needs: RateParts): RateParts {
+  return eachMetric((at) => (held[at] < needs[at] ? RATE_WHOLE : Math.max(held[at], needs[at])));
+}
+
+/** Little by little: agents work in bursts, and what they leave others have meanwhile. */
+function fadedWant({ shares, wants, needs }: Share, at: 0 | 1 | 2, used: number): number {
+  // Whoever had nothing shows no need of it by using nothing.
+  if (shares[at] === 0) return wants[at];
+  return Math.max(used, Math.floor(wants[at] * FADE), needs[at]);
+}
+
+function partsUsed(usedUs: number, passedUs: number): number {
+  return Math.min(RATE_WHOLE, Math.ceil((RATE_WHOLE * usedUs) / Math.max(1, passedUs)));
 }

@@ -13,9 +13,8 @@ import type { LoopContext } from "./loop-context.ts";
 import { trustedPrice } from "./pricing/price-of.ts";
 import { type Outcome, type Settlement, settle as settlePrice } from "./pricing/settle.ts";
 import type { Allowed } from "./relay-and-settle.ts";
-import { atShare, releaseUnsent } from "./release-unsent.ts";
-import { rateShareOf } from "./table/rate-share.ts";
-import { refundBuckets, settle, type Uncovered } from "./table/reserve.ts";
+import { refundUnused, releaseUnsent } from "./release-unsent.ts";
+import { settle, type Uncovered } from "./table/reserve.ts";
 
 /**
  * Ends what was held: charges what the provider counted, or the hold where nobody counted, gives
@@ -68,7 +67,7 @@ function endHold(
   end: { readonly outcome: RelayOutcome; readonly due: Settlement; readonly spent: Cost },
   loop: LoopContext,
 ): Uncovered | undefined {
-  const { table, clock } = loop;
+  const { table } = loop;
   const { outcome, due, spent } = end;
   const { reserved, facts } = allowed;
   const { taken, charges } = reserved;
@@ -82,9 +81,7 @@ function endHold(
     overrunHeldMicros: charges.overrunMicros,
     overrunSpentMicros: due.overrunSpentMicros,
   });
-  const shareNow = rateShareOf(table, row, clock.monoNs());
-  const unused = unusedRate(charges.buckets, charges.cost, due.spent);
-  refundBuckets(table, row, atShare(unused, facts.rateShare, shareNow));
+  refundUnused(loop, row, unusedRate(charges.buckets, charges.cost, due.spent), facts);
   const { usdMicros, tokens, calls, overrunMicros } = uncovered;
   return usdMicros + tokens + calls + overrunMicros > 0n ? uncovered : undefined;
 }

@@ -3,6 +3,7 @@ import type { Authority } from "../authority/authority.ts";
 import type { Delegation } from "../authority/delegation.ts";
 import type { HolderJwk } from "../authority/holder-key.ts";
 import type { Rate } from "../authority/rate.ts";
+import type { RateParts } from "../mesh/rate-share.ts";
 import type { LadderCause } from "../policy/compiled-policy.ts";
 import type { KernelFault } from "../proto/kernel-faults.ts";
 import type { Reason } from "../proto/reasons.ts";
@@ -161,13 +162,16 @@ export type LoopToControl =
       readonly floor?: Cost;
       readonly overrunMicros: bigint;
     }
-  /** The agent's row has no share of its rate: bring one, or say when there may be one. */
+  /** The row has less of its agent's rate than a request needs: bring it, or say when there may be more. */
   | {
       readonly t: "need_rate";
       readonly id: number;
       readonly row: number;
       readonly generation: number;
       readonly agentId: string;
+      readonly contractId: string | undefined;
+      /** Parts, by metric. */
+      readonly needs: RateParts;
     }
   /** What stands for a person in records? */
   | { readonly t: "person"; readonly id: number; readonly person: string }
@@ -185,7 +189,7 @@ export type LoopToControl =
   | { readonly t: "drained"; readonly open: number };
 
 /**
- * Why a row has no share of its agent's rate: all of it is in use on other nodes until then, or nobody
+ * Why a row has not what it needs of its agent's rate: others use it until then, or nobody
  * said anything about it in time. The agent was too fast in neither case.
  */
 export type NoShare = { readonly retryMs: number } | "unanswered";

@@ -19,7 +19,7 @@ import {
 } from "./policy-document.ts";
 import { readBundleInSlices } from "./read-bundle.ts";
 import { requestNames } from "./request-names.ts";
-import { divideRatesInSlices } from "./team-rates.ts";
+import { agentRate } from "./team-rates.ts";
 
 export type CompileResult =
   | { readonly ok: true; readonly policy: CompiledPolicy }
@@ -151,16 +151,16 @@ function* compileAgents(
 ): Generator<void, ReadonlyMap<string, AgentPolicy>, void> {
   const agents = new Map<string, AgentPolicy>();
   for (const [teamName, team] of document.teams) {
-    const divided = yield* divideRatesInSlices(team);
-    if (!divided.ok) throw new Error(`${teamName}: ${divided.message}`);
     // Agents that are granted the same have one copy of it: 100,000 of their own would be 70 MB a thread.
     const compiled = new Map<GrantDocument, CompiledGrant>();
     for (const [name, own] of team.agents) {
       const agentId = `${teamName}/${name}`;
-      const grant = compiled.get(own) ?? compileGrant(inherit(own, team), { document, providers });
+      const grant = compiled.get(own) ?? {
+        ...compileGrant(inherit(own, team), { document, providers }),
+        rate: agentRate(team, own),
+      };
       compiled.set(own, grant);
-      const rate = divided.rates.get(own.rate) ?? [];
-      agents.set(agentId, { agentId, team: teamName, agent: name, ...grant, rate });
+      agents.set(agentId, { agentId, team: teamName, agent: name, ...grant });
       yield;
     }
   }
@@ -172,7 +172,7 @@ function inherit(own: GrantDocument, team: TeamDocument): GrantDocument {
   return { ...team.defaults, ...own };
 }
 
-type CompiledGrant = Omit<AgentPolicy, "agentId" | "team" | "agent" | "rate">;
+type CompiledGrant = Omit<AgentPolicy, "agentId" | "team" | "agent">;
 
 function compileGrant(
   grant: GrantDocument,
@@ -180,7 +180,7 @@ function compileGrant(
     readonly document: PolicyDocument;
     readonly providers: ReadonlyMap<string, ProviderPolicy>;
   },
-): CompiledGrant {
+): Omit<CompiledGrant, "rate"> {
   const { levels, defaultClass } = of.document.classification;
   const models = grant.models ?? [];
   return {

@@ -114,7 +114,7 @@ export type AgentPolicy = {
   /** Stage 11: highest class it may send, index into `classification.levels`. */
   readonly clearance: number;
   /** Stage 13. */
-  readonly rate: readonly RateLimit[];
+  readonly rate: readonly AgentRateLimit[];
   /** Stage 4: what is left to it in quarantine. */
   readonly quarantine: { readonly models: readonly string[] };
   /** Output tokens reserved when a request names no limit. */
@@ -138,6 +138,12 @@ export type RateLimit = {
   readonly amount: number;
   readonly windowMs: number;
   readonly burst: number;
+};
+
+/** What an agent may have at most of one metric. */
+export type AgentRateLimit = RateLimit & {
+  /** Its team's rate bounds it as well, so that a burst may not go beyond what was lent. */
+  readonly shared?: true;
 };
 
 /** What policy says of tools, whoever uses them. */

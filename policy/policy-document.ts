@@ -61,7 +61,7 @@ export type ClassificationDocument = {
 
 export type TeamDocument = {
   readonly budget: Budget;
-  /** Bounds the sum of its agents' rates. */
+  /** Bounds what its agents do together. Their own rates may add up to more than it. */
   readonly rate: Rate;
   /** What each agent has that does not say otherwise. */
   readonly defaults: GrantDocument;

@@ -3,11 +3,17 @@ import * as defaults from "./defaults.ts";
 import type { DocumentNode } from "./document-node.ts";
 import { descend, type Field, readEntries, readMap } from "./field-reader.ts";
 import { covers, isNarrower } from "./pattern.ts";
-import type { Budget, GrantDocument, ModelDocument, TeamDocument } from "./policy-document.ts";
+import type {
+  Budget,
+  GrantDocument,
+  ModelDocument,
+  Rate,
+  TeamDocument,
+} from "./policy-document.ts";
 import { readBudget, readRate } from "./read-budget.ts";
 import { readGrant } from "./read-grant.ts";
 import { didYouMean } from "./suggestion.ts";
-import { divideRatesInSlices } from "./team-rates.ts";
+import { isFaster, rateOf } from "./team-rates.ts";
 
 export const TEAM_FIELDS = ["budget", "rate", "defaults", "agents"] as const;
 
@@ -59,6 +65,7 @@ function* readTeam(
     const written = { field: common, grant: team.defaults };
     reportModels(written, { ...reading, granted: team.defaults.models });
     reportBudget(written, team.budget);
+    reportRate(written, team.rate);
     reportClamp(written, team.defaults);
   }
   yield;
@@ -74,10 +81,7 @@ function* readTeam(
     agents.set(name, grant);
     yield;
   }
-  const whole = { ...team, agents };
-  const divided = yield* divideRatesInSlices(whole);
-  if (!divided.ok) field.findings.error(rate ?? field, "conflict", divided.message);
-  return whole;
+  return { ...team, agents };
 }
 
 type Around = Omit<TeamDocument, "agents">;
@@ -87,6 +91,7 @@ function readAgent(field: Field, reading: TeamReading, team: Around): GrantDocum
   const written = { field, grant };
   reportModels(written, { ...reading, granted: grant.models ?? team.defaults.models ?? [] });
   reportBudget(written, team.budget);
+  reportRate(written, team.rate);
   reportUnbounded(written, team);
   reportClamp(written, team.defaults);
   return grant;
@@ -125,6 +130,17 @@ function reportBudget({ field, grant }: Written, team: Budget): void {
     const unit = limit.unit === "usd_micros" ? "usd" : limit.unit;
     const at = descend(field, "budget", unit, limit.window);
     at.findings.error(at, "dead_rule", "is above its team's limit and can never be reached");
+  }
+}
+
+/** Rates that the team's own never lets an agent come to. All of them may add up to more than it. */
+function reportRate({ field, grant }: Written, team: Rate): void {
+  for (const limit of grant.rate) {
+    const above = rateOf(team, limit.metric);
+    if (above === undefined) continue;
+    if (!isFaster(limit, above) && limit.burst <= above.burst) continue;
+    const at = descend(field, "rate", limit.metric === "usd_micros" ? "usd" : limit.metric);
+    at.findings.error(at, "dead_rule", "is above its team's rate and can never be reached");
   }
 }
 

@@ -3,6 +3,8 @@ import type { RateMetric } from "../../policy/compiled-policy.ts";
 /** A bucket charge: the cost of the request in the bucket's own metric. */
 export type BucketCharge = {
   readonly metric: RateMetric;
+  /** Of policy's rate, of which a part was lent to the row; else of the row's own, a contract's. */
+  readonly lent?: true;
   readonly amount: bigint;
   /** Nanoseconds that one unit takes to come back, times 1000 so that fractions survive. */
   readonly unitPicos: bigint;
@@ -14,8 +16,10 @@ export type BucketCharge = {
 
 /** A charge of `amount`, whose units take `unitPicos` each. */
 export function bucketCharge(of: Omit<BucketCharge, "stepNs">): BucketCharge {
-  const { metric, amount, unitPicos, toleranceNs } = of;
-  return { metric, amount, unitPicos, stepNs: stepNsOf(amount, unitPicos), toleranceNs };
+  const { metric, amount, unitPicos, toleranceNs, lent } = of;
+  const stepNs = stepNsOf(amount, unitPicos);
+  if (lent) return { metric, amount, unitPicos, stepNs, toleranceNs, lent };
+  return { metric, amount, unitPicos, stepNs, toleranceNs };
 }
 
 /** Rounded up, so that rounding never lets more through; a refund rounds the same way. */

@@ -2,6 +2,7 @@ import type { Authority } from "../../authority/authority.ts";
 import type { Delegation } from "../../authority/delegation.ts";
 import type { Rate } from "../../authority/rate.ts";
 import type { Verb } from "../../authority/tools.ts";
+import type { RateParts } from "../../mesh/rate-share.ts";
 import type { CallArguments } from "../../policy/argument-rules.ts";
 import type {
   AgentPolicy,
@@ -141,10 +142,10 @@ export type Facts = {
   readonly kill: { readonly killedBy: KilledBy | undefined; readonly fresh: boolean };
   readonly standing: Standing;
   /**
-   * The part of policy's rate that was lent to this node, in parts of `RATE_WHOLE`; 0: none is, so it
-   * has to be asked for. Absent where the rate is this node's alone: a contract has one node.
+   * What of policy's rate was lent to this row, in parts of `RATE_WHOLE`; where it is less than the
+   * request needs, more has to be asked for. Absent where policy gives no rate.
    */
-  readonly rateShare?: number;
+  readonly rateShares?: RateParts;
   readonly policy: CompiledPolicy | undefined;
   readonly grant: AgentPolicy | undefined;
   /** `undefined` where the key is bound to none: then policy alone decides. */

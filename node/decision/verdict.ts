@@ -36,7 +36,7 @@ export type RowOutcome = "pass" | "not_applicable" | Refusal;
 export type Charges = {
   readonly cost: Cost;
   readonly overrunMicros: bigint;
-  /** At most one a metric; throttle and lent shares are already in the numbers. */
+  /** At most one a metric of what is lent and of the row's own; throttle and shares are in the numbers. */
   readonly buckets: readonly BucketCharge[];
 };
 

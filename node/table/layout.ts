@@ -46,7 +46,7 @@ export const HEADER = {
 /** "ALTB", so that a buffer of something else is not taken for a table. */
 export const TABLE_MAGIC = 0x414c5442;
 /** Changes whenever a cell moves. */
-export const LAYOUT_VERSION = 4;
+export const LAYOUT_VERSION = 5;
 
 /** Cells of one row, in `ints`, from the row's first. */
 export const ROW_INT = {
@@ -57,7 +57,6 @@ export const ROW_INT = {
   contractCell: 4,
   standing: 5,
   unlimited: 6,
-  rateShare: 7,
 } as const;
 /** Two rows fill one cache line. */
 export const ROW_INTS = 8;
@@ -73,13 +72,36 @@ export const ROW_LONG = {
   usd: 3,
   tokens: 4,
   calls: 5,
-  /** Monotonic ns at which the row's share of its agent's rate ends. No balance. */
-  rateUntil: 6,
+  // 6 is nobody's.
   /** Proofs of possession that were spent in the present epoch. No balance. */
   proofs: 7,
 } as const;
 /** A row's cells fill one cache line. */
 export const ROW_LONGS = 8;
+
+/** What a row has of the rates that policy gives its agent, in `ints`: parts, by metric. */
+export const SHARE_INT = {
+  requests: 0,
+  tokens: 1,
+  usd: 2,
+  /** What was used of the whole rates since ever, as the time that they take to give it back: µs, running over. */
+  usedRequests: 3,
+  usedTokens: 4,
+  usedUsd: 5,
+  /** How often a request found too little of it. */
+  limited: 6,
+} as const;
+export const SHARE_INTS = 8;
+
+/** The same in `longs`: its buckets. Contracts have buckets of their own beside them. */
+export const SHARE_LONG = {
+  bucketRequests: 0,
+  bucketTokens: 1,
+  bucketUsd: 2,
+  /** Monotonic ns at which the shares end. */
+  until: 3,
+} as const;
+export const SHARE_LONGS = 4;
 
 /** Proofs of possession that are remembered at once: some five thousand a second, in 4 MiB. */
 export const PROOF_CELLS = 1 << 19;
@@ -101,12 +123,14 @@ export type Layout = Required<TableSize> & {
   readonly pinStride: number;
   /** For each row, and last for the overrun account, the number of the ledger's no that stands; or 0. */
   readonly refusalsAt: number;
+  readonly shareIntsAt: number;
   // In `longs`.
   readonly openUntilAt: number;
   /** Beside the cell before it: the mesh thread writes both, and each look at one reads the other. */
   readonly killReadingAt: number;
   readonly syncedAt: number;
   readonly syncedStride: number;
+  readonly shareLongsAt: number;
   readonly rowLongsAt: number;
   /** The node's overrun account: the last account cell, so that it is the last one reserved. */
   readonly overrunAt: number;
@@ -127,10 +151,12 @@ export function layoutOf(size: TableSize): Layout {
   const rowIntsAt = scopesAt + wholeLines(size.scopes, INTS_PER_LINE);
   const pinsAt = rowIntsAt + wholeLines(size.rows * ROW_INTS, INTS_PER_LINE);
   const refusalsAt = pinsAt + pinners * pinStride;
-  const intsEnd = refusalsAt + wholeLines(size.rows + 1, INTS_PER_LINE);
+  const shareIntsAt = refusalsAt + wholeLines(size.rows + 1, INTS_PER_LINE);
+  const intsEnd = shareIntsAt + wholeLines(size.rows * SHARE_INTS, INTS_PER_LINE);
   const openUntilAt = intsEnd / 2;
   const syncedAt = openUntilAt + LONGS_PER_LINE;
-  const rowLongsAt = syncedAt + size.writers * LONGS_PER_LINE;
+  const shareLongsAt = syncedAt + size.writers * LONGS_PER_LINE;
+  const rowLongsAt = shareLongsAt + wholeLines(size.rows * SHARE_LONGS, LONGS_PER_LINE);
   const overrunAt = rowLongsAt + size.rows * ROW_LONGS;
   const proofsAt = overrunAt + LONGS_PER_LINE;
   return {
@@ -146,10 +172,12 @@ export function layoutOf(size: TableSize): Layout {
     pinsAt,
     pinStride,
     refusalsAt,
+    shareIntsAt,
     openUntilAt,
     killReadingAt: openUntilAt + 1,
     syncedAt,
     syncedStride: LONGS_PER_LINE,
+    shareLongsAt,
     rowLongsAt,
     overrunAt,
     proofsAt,

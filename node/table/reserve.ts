@@ -4,8 +4,9 @@ import type { BucketCharge } from "../decision/bucket-charge.ts";
 import type { Cost } from "../decision/facts.ts";
 import type { Charges } from "../decision/verdict.ts";
 import { ARRIVAL_NS_MAX } from "./arrival.ts";
-import { ROW_LONG } from "./layout.ts";
-import { rowLong } from "./rows.ts";
+import { ROW_LONG, SHARE_LONG } from "./layout.ts";
+import { noteRateLimited } from "./rate-share.ts";
+import { rowLong, shareLong } from "./rows.ts";
 import { UNIT, type UnitSet, unlimitedUnits } from "./standing.ts";
 import type { Table } from "./table.ts";
 
@@ -49,19 +50,19 @@ export function reserve(table: Table, row: number, charges: Charges, nowNs: bigi
   const buckets = inOrder(charges.buckets);
   const taken = withoutUnits(charges.cost, unlimitedUnits(table, row));
   const refusal =
-    emptyBucket(table, first, buckets, nowNs) ??
+    emptyBucket(table, row, buckets, nowNs) ??
     shortAccount(table, first, taken, charges.overrunMicros);
   if (refusal) return refusal;
   for (let i = 0; i < buckets.length; i++) {
     const charge = buckets[i] as BucketCharge;
-    const waitNs = takeBucket(table, first, charge, nowNs);
+    const waitNs = takeBucket(table, row, charge, nowNs);
     if (waitNs === 0n) continue;
-    refundFirst(table, first, buckets, i);
-    return limitedFor(charge, waitNs);
+    refundFirst(table, row, buckets, i);
+    return limitedFor(table, row, charge, waitNs);
   }
   const short = takeAccounts(table, first, taken, charges.overrunMicros);
   if (!short) return { taken };
-  refundFirst(table, first, buckets, buckets.length);
+  refundFirst(table, row, buckets, buckets.length);
   return { short };
 }
 
@@ -88,7 +89,7 @@ export function release(
  */
 export function refundBuckets(table: Table, row: number, buckets: readonly BucketCharge[]): void {
   const ordered = inOrder(buckets);
-  refundFirst(table, rowLong(table, row), ordered, ordered.length);
+  refundFirst(table, row, ordered, ordered.length);
 }
 
 export type Settlement = {
@@ -169,17 +170,17 @@ function takeUpTo({ longs }: Table, cell: number, wanted: bigint): bigint {
 }
 
 function emptyBucket(
-  { longs }: Table,
-  first: number,
+  table: Table,
+  row: number,
   buckets: readonly BucketCharge[],
   nowNs: bigint,
 ): Limited | undefined {
   for (let i = 0; i < buckets.length; i++) {
     const charge = buckets[i] as BucketCharge;
-    const arrivalNs = Atomics.load(longs, bucketCell(first, charge));
+    const arrivalNs = Atomics.load(table.longs, bucketCell(table, row, charge));
     const nextNs = max(arrivalNs, nowNs) + charge.stepNs;
     const waitNs = waitUntil(nextNs, charge, nowNs);
-    if (waitNs > 0n) return limitedFor(charge, waitNs);
+    if (waitNs > 0n) return limitedFor(table, row, charge, waitNs);
   }
   return undefined;
 }
@@ -238,8 +239,9 @@ function add({ longs }: Table, cell: number, amount: bigint): void {
 }
 
 /** 0: taken. Otherwise nanoseconds until the same charge would pass. */
-function takeBucket({ longs }: Table, first: number, charge: BucketCharge, nowNs: bigint): bigint {
-  const cell = bucketCell(first, charge);
+function takeBucket(table: Table, row: number, charge: BucketCharge, nowNs: bigint): bigint {
+  const { longs } = table;
+  const cell = bucketCell(table, row, charge);
   for (;;) {
     const arrivalNs = Atomics.load(longs, cell);
     const nextNs = max(arrivalNs, nowNs) + charge.stepNs;
@@ -263,14 +265,14 @@ function waitUntil(nextNs: bigint, { toleranceNs }: BucketCharge, nowNs: bigint)
 }
 
 function refundFirst(
-  { longs }: Table,
-  first: number,
+  table: Table,
+  row: number,
   buckets: readonly BucketCharge[],
   count: number,
 ): void {
   for (let i = count - 1; i >= 0; i--) {
     const charge = buckets[i] as BucketCharge;
-    Atomics.sub(longs, bucketCell(first, charge), charge.stepNs);
+    Atomics.sub(table.longs, bucketCell(table, row, charge), charge.stepNs);
   }
 }
 
@@ -280,25 +282,37 @@ const BUCKET_CELL: Readonly<Record<RateMetric, number>> = {
   usd_micros: ROW_LONG.bucketUsd,
 };
 
-function bucketCell(first: number, charge: BucketCharge): number {
-  return first + BUCKET_CELL[charge.metric];
+const LENT_CELL: Readonly<Record<RateMetric, number>> = {
+  requests: SHARE_LONG.bucketRequests,
+  tokens: SHARE_LONG.bucketTokens,
+  usd_micros: SHARE_LONG.bucketUsd,
+};
+
+function bucketCell(table: Table, row: number, { lent, metric }: BucketCharge): number {
+  if (lent) return shareLong(table, row) + LENT_CELL[metric];
+  return rowLong(table, row) + BUCKET_CELL[metric];
 }
 
-/** By cell; charges usually are in order already and are then returned as they are. */
+/** By cell, what is lent before a contract's own; charges usually are in order and are returned as they are. */
 function inOrder(buckets: readonly BucketCharge[]): readonly BucketCharge[] {
   for (let i = 1; i < buckets.length; i++) {
     const [before, here] = [buckets[i - 1] as BucketCharge, buckets[i] as BucketCharge];
-    assert(before.metric !== here.metric, "two charges on one bucket");
-    if (BUCKET_CELL[before.metric] > BUCKET_CELL[here.metric]) {
-      return buckets.toSorted((a, b) => BUCKET_CELL[a.metric] - BUCKET_CELL[b.metric]);
-    }
+    assert(placeOf(before) !== placeOf(here), "two charges on one bucket");
+    if (placeOf(before) > placeOf(here)) return buckets.toSorted((a, b) => placeOf(a) - placeOf(b));
   }
   return buckets;
 }
 
+function placeOf({ lent, metric }: BucketCharge): number {
+  return lent ? LENT_CELL[metric] : OWN_AFTER_LENT + BUCKET_CELL[metric];
+}
+
+const OWN_AFTER_LENT = 8;
+
 /** What has to be waited for is the part of the charge that did not fit; a part of a unit does not. */
-function limitedFor(charge: BucketCharge, waitNs: bigint): Limited {
+function limitedFor(table: Table, row: number, charge: BucketCharge, waitNs: bigint): Limited {
   const { metric, amount, unitPicos } = charge;
+  if (charge.lent) noteRateLimited(table, row);
   const over = unitPicos === 0n ? amount : (waitNs * 1000n + unitPicos - 1n) / unitPicos;
   return {
     limited: metric,

@@ -1,5 +1,13 @@
 import assert from "node:assert/strict";
-import { type Layout, ROW_INT, ROW_INTS, ROW_LONG, ROW_LONGS } from "./layout.ts";
+import {
+  type Layout,
+  ROW_INT,
+  ROW_INTS,
+  ROW_LONG,
+  ROW_LONGS,
+  SHARE_INTS,
+  SHARE_LONGS,
+} from "./layout.ts";
 import type { Table } from "./table.ts";
 
 // A row serves one account holder: an agent, or an agent under one contract.
@@ -58,6 +66,18 @@ export function rowInt({ layout }: Table, row: number): number {
 export function rowLong({ layout }: Table, row: number): number {
   assertRow(layout, row);
   return layout.rowLongsAt + row * ROW_LONGS;
+}
+
+/** First of the cells in `ints` that say what the row has of its agent's rates. */
+export function shareInt({ layout }: Table, row: number): number {
+  assertRow(layout, row);
+  return layout.shareIntsAt + row * SHARE_INTS;
+}
+
+/** The same in `longs`. */
+export function shareLong({ layout }: Table, row: number): number {
+  assertRow(layout, row);
+  return layout.shareLongsAt + row * SHARE_LONGS;
 }
 
 /** Whether the row is retired and of the generation that followed this one. */
@@ -142,6 +162,9 @@ function clearWhenIdle(table: Table, row: number): boolean {
   for (let cell = 0; cell < ROW_LONGS; cell++) Atomics.store(longs, money + cell, 0n);
   // The generation stays: it only ever grows.
   for (let cell = ROW_INT.state; cell < ROW_INTS; cell++) Atomics.store(ints, first + cell, 0);
+  const [share, buckets] = [shareInt(table, row), shareLong(table, row)];
+  for (let cell = 0; cell < SHARE_INTS; cell++) Atomics.store(ints, share + cell, 0);
+  for (let cell = 0; cell < SHARE_LONGS; cell++) Atomics.store(longs, buckets + cell, 0n);
   return true;
 }
 

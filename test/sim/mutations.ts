@@ -108,15 +108,15 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: "lend the whole rate to everybody",
     file: "coordinator/rate-shares.ts",
-    find: "    const share = mayGrow ? Math.min(most, before + account.free.share) : Math.min(most, before);\n",
-    replace: "    const share = mayGrow ? RATE_WHOLE : Math.min(most, before);\n",
+    find: "    const most = mayGrow ? before + this.#availableTo(metric) : before;\n",
+    replace: "    const most = mayGrow ? RATE_WHOLE : before;\n",
     oracles: ["rate-within-limit"],
   },
   {
     name: "a share comes with full buckets",
     file: "coordinator/rate-shares.ts",
-    find: "    const addedLags = freeLags(account.free, nowMs);\n",
-    replace: "    const addedLags = FULL_BUCKETS;\n",
+    find: "    metric.addedLagUs = lagUs;\n",
+    replace: "    metric.addedLagUs = 0 * lagUs;\n",
     oracles: ["rate-within-limit"],
   },
   {

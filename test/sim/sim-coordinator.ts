@@ -5,7 +5,7 @@ import { buildParts, type Parts } from "../../coordinator/parts.ts";
 import { PLACED_EVERYWHERE } from "../../coordinator/placement.ts";
 import { limitsOfPolicy } from "../../coordinator/policy-limits.ts";
 import { modelsOfPolicy } from "../../coordinator/policy-models.ts";
-import { emptyLagsOfPolicy } from "../../coordinator/policy-rates.ts";
+import { ratesOfPolicy } from "../../coordinator/policy-rates.ts";
 import { foundTrust } from "../../coordinator/trust-bundle.ts";
 import type { Keys, Signer } from "../../ports/keys.ts";
 import { StoreFault } from "../../ports/store.ts";
@@ -159,7 +159,7 @@ export class SimCoordinator {
       limitsOf: limitsOfPolicy,
       readAhead: async () => undefined,
       modelsOf: modelsOfPolicy,
-      emptyLagsOf: emptyLagsOfPolicy,
+      ratesOf: ratesOfPolicy,
       tell,
       metrics: new CoordinatorMetrics(),
       onFenced: () => undefined,

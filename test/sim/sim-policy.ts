@@ -9,7 +9,7 @@ export const OUTPUT_TOKENS_MAX = 4_096;
 export const DISTRUST = 1.1;
 export const OVERRUN_LIMIT_MICROS = 2_000_000;
 const MICROS = 1_000_000;
-/** Its agent asks for little, on one node after another, faster than its rate. */
+/** Its agents ask for little, on one node after another, faster than their rate. */
 export const QUICK_TEAM = "quick";
 const QUICK_WORLDS = 0.4;
 
@@ -19,12 +19,16 @@ export type AgentBudget = {
   readonly window: "total" | "hour";
   readonly calls: number | undefined;
   readonly clamps: boolean;
-  readonly rate: { readonly requestsPerMinute: number; readonly burst: number } | undefined;
+  readonly rate: RequestRate | undefined;
 };
+
+export type RequestRate = { readonly requestsPerMinute: number; readonly burst: number };
 
 export type TeamBudget = {
   readonly usdMicros: number;
   readonly window: "total" | "hour";
+  /** What its agents share, whatever their own rates add up to. */
+  readonly rate: RequestRate | undefined;
   readonly agents: ReadonlyMap<string, AgentBudget>;
 };
 
@@ -46,21 +50,31 @@ export function drawBudgets(draw: Draw, size: { readonly agentsMax: number }): B
         window: draw.chance(0.3) ? "hour" : "total",
         calls: draw.chance(0.3) ? 5 + draw.below(60) : undefined,
         clamps: draw.chance(0.4),
-        rate: draw.chance(0.2) ? { requestsPerMinute: 30 + draw.below(600), burst: 10 } : undefined,
+        rate: draw.chance(0.2) ? { requestsPerMinute: 30 + draw.below(30), burst: 10 } : undefined,
       });
     }
-    teams.set(team, { usdMicros, window: draw.chance(0.3) ? "hour" : "total", agents });
+    const rate = draw.chance(0.2)
+      ? { requestsPerMinute: 60 + draw.below(600), burst: 20 }
+      : undefined;
+    teams.set(team, { usdMicros, window: draw.chance(0.3) ? "hour" : "total", rate, agents });
   }
   if (draw.chance(QUICK_WORLDS)) teams.set(QUICK_TEAM, quickTeam(draw));
   return teams;
 }
 
-/** Money is no matter there, so that the rate alone is what its one agent can hit. */
+/** Money is no matter there, so that its one agent's rate, or what several share, is all that they can hit. */
 function quickTeam(draw: Draw): TeamBudget {
   const rate = { requestsPerMinute: 60 + draw.below(180), burst: 8 + draw.below(8) };
   const budget = { usdMicros: 50 * MICROS, window: "total" as const };
-  const agent = { ...budget, calls: undefined, clamps: false, rate };
-  return { ...budget, agents: new Map([["a1", agent]]) };
+  const agent = { ...budget, calls: undefined, clamps: false };
+  if (draw.chance(0.4))
+    return { ...budget, rate: undefined, agents: new Map([["a1", { ...agent, rate }]]) };
+  const agents = new Map<string, AgentBudget>();
+  for (let no = 1; no <= 2 + draw.below(2); no++) {
+    const own = { requestsPerMinute: 30 + draw.below(30), burst: 4 + draw.below(4) };
+    agents.set(`a${no}`, { ...agent, rate: draw.chance(0.3) ? own : undefined });
+  }
+  return { ...budget, rate, agents };
 }
 
 /** The bundle that carries these budgets. */
@@ -71,11 +85,12 @@ export function bundleOf(budgets: Budgets): Uint8Array<ArrayBuffer> {
 }
 
 function textOf(budgets: Budgets): string {
-  const teams = [...budgets].map(([team, { usdMicros, window, agents }]) => {
+  const teams = [...budgets].map(([team, { usdMicros, window, rate, agents }]) => {
     const lines = [...agents].map(([agent, budget]) => `      ${agent}: ${agentText(budget)}`);
     return [
       `  ${team}:`,
       `    budget: { usd: { ${window}: "${usd(usdMicros)}" } }`,
+      ...(rate === undefined ? [] : [`    ${rateText(rate)}`]),
       "    defaults:",
       `      models: [openai/${MODEL}]`,
       "      clearance: restricted",
@@ -112,10 +127,12 @@ function agentText({ usdMicros, window, calls, clamps, rate }: AgentBudget): str
   if (calls !== undefined) limits.push(`calls: { total: ${calls} }`);
   const members = [`budget: { ${limits.join(", ")} }`];
   if (clamps) members.push("on_unaffordable: clamp", "clamp_floor_tokens: 64");
-  if (rate !== undefined) {
-    members.push(`rate: { requests: ${rate.requestsPerMinute}/minute burst ${rate.burst} }`);
-  }
+  if (rate !== undefined) members.push(rateText(rate));
   return `{ ${members.join(", ")} }`;
+}
+
+function rateText({ requestsPerMinute, burst }: RequestRate): string {
+  return `rate: { requests: ${requestsPerMinute}/minute burst ${burst} }`;
 }
 
 function usd(micros: number): string {

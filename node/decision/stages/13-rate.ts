@@ -1,6 +1,6 @@
 import { type Bucket, isSlower, type Rate } from "../../../authority/rate.ts";
-import { RATE_WHOLE } from "../../../mesh/rate-share.ts";
-import type { RateLimit, RateMetric } from "../../../policy/compiled-policy.ts";
+import { RATE_WHOLE, type RateParts, WHOLE_PARTS } from "../../../mesh/rate-share.ts";
+import type { AgentRateLimit, RateLimit, RateMetric } from "../../../policy/compiled-policy.ts";
 import { RATE_AT_THROTTLE } from "../../../policy/defaults.ts";
 import { formatUsdMicros } from "../../../policy/money.ts";
 import type { Reason } from "../../../proto/reasons.ts";
@@ -34,7 +34,7 @@ export function checkRate(facts: Facts): RowOutcome {
   if (facts.openConnections > connectionsMax) {
     return { reason: "too_many_connections", detail: `at most ${connectionsMax}` };
   }
-  for (const limit of limitsOf(facts)) {
+  for (const limit of [...lentLimits(facts), ...ownLimits(facts)]) {
     if (limit.amount === 0) return { reason: rateReason(limit.metric), detail: "no rate is left" };
     const amount = amountOf(limit.metric, facts);
     if (amount > limit.burst) {
@@ -59,21 +59,49 @@ function of(metric: RateMetric, amount: bigint | number): string {
   return `${amount} ${metric}`;
 }
 
-/** What the request takes from each bucket of its grant. */
+/** What the request takes from each bucket: of what was lent of policy's rate, and of its contract's own. */
 export function bucketCharges(facts: Facts): readonly BucketCharge[] {
   const charges: BucketCharge[] = [];
   const isThrottled = facts.standing === "throttle";
-  const share = facts.rateShare ?? RATE_WHOLE;
-  // Nothing is charged to what is not there: the request asks for a share before it commits.
-  if (share === 0) return [];
-  for (const limit of limitsOf(facts)) {
+  const shares = facts.rateShares ?? WHOLE_PARTS;
+  for (const limit of lentLimits(facts)) {
     const amount = amountOf(limit.metric, facts);
-    if (amount > 0n) charges.push(chargeOf(limit, amount, { isThrottled, share }));
+    const share = shares[METRIC_AT[limit.metric]];
+    // Nothing is charged to what is not there: the request asks for a share before it commits.
+    if (amount === 0n || share === 0) continue;
+    charges.push(chargeOf(limit, amount, { isThrottled, share, lent: true }));
+  }
+  for (const limit of ownLimits(facts)) {
+    const amount = amountOf(limit.metric, facts);
+    if (amount > 0n) charges.push(chargeOf(limit, amount, { isThrottled, share: RATE_WHOLE }));
   }
   const hasRate = charges.some(({ metric }) => metric === "requests");
   // A quarter of no limit would be none: throttle would do nothing to whom policy gives no rate.
   if (isThrottled && !hasRate) charges.push(chargeOf(RATE_AT_THROTTLE, 1n));
   return charges;
+}
+
+/** Where each metric is told, of all that is told by metric. */
+export const METRIC_AT = { requests: 0, tokens: 1, usd_micros: 2 } as const;
+
+/**
+ * Undefined: the row has the shares that this request needs. Otherwise what it needs. Of its own rate an
+ * agent needs something; of a team's as much as the request takes at once, for in a team a debt of
+ * each of its agents would be many at once.
+ */
+export function lackingShares(facts: Facts): RateParts | undefined {
+  const { rateShares: shares } = facts;
+  if (shares === undefined) return undefined;
+  const needs: [number, number, number] = [0, 0, 0];
+  let isLacking = false;
+  for (const { metric, burst, shared } of lentLimits(facts)) {
+    const amount = amountOf(metric, facts);
+    const at = METRIC_AT[metric];
+    if (amount === 0n) continue;
+    needs[at] = shared ? Math.min(RATE_WHOLE, Math.ceil((RATE_WHOLE * Number(amount)) / burst)) : 1;
+    if (shares[at] < needs[at]) isLacking = true;
+  }
+  return isLacking ? needs : undefined;
 }
 
 const BUCKET_OF: Record<RateMetric, keyof Rate> = {
@@ -83,34 +111,55 @@ const BUCKET_OF: Record<RateMetric, keyof Rate> = {
 };
 
 /**
- * Policy's rate of the agent, met with what the contract has left. A contract bounds every metric.
+ * What is lent of policy's rate. Under a contract that is its team's alone: what policy gives the agent
+ * itself bounds each contract of it by itself.
+ */
+function lentLimits({ grant, contract }: Facts): readonly AgentRateLimit[] {
+  const granted = grant?.rate ?? NO_LIMITS;
+  return contract === undefined ? granted : sharedOf(granted);
+}
+
+const NO_LIMITS: readonly AgentRateLimit[] = [];
+const SHARED = new WeakMap<readonly AgentRateLimit[], readonly AgentRateLimit[]>();
+
+function sharedOf(granted: readonly AgentRateLimit[]): readonly AgentRateLimit[] {
+  const known = SHARED.get(granted);
+  if (known !== undefined) return known;
+  const shared = granted.filter((limit) => limit.shared === true);
+  SHARED.set(granted, shared);
+  return shared;
+}
+
+/** Whether shares of policy's rate have to be lent to a row. */
+export function isRateLent(granted: readonly AgentRateLimit[], isContract: boolean): boolean {
+  return (isContract ? sharedOf(granted) : granted).length > 0;
+}
+
+/**
+ * What the contract has left, met with policy's rate of the agent where that is no team's. A contract
+ * bounds every metric.
  *
  * The same two rates meet in every request of a contract: what came of it last is kept with the
  * contract's, which only repeats what follows from both.
  */
-function limitsOf({ grant, contract }: Facts): readonly RateLimit[] {
+function ownLimits({ grant, contract }: Facts): readonly RateLimit[] {
+  if (contract === undefined || isMissing(contract)) return [];
   const granted = grant?.rate ?? NO_LIMITS;
-  if (contract === undefined || isMissing(contract)) return granted;
   const known = MET.get(contract.rate);
   if (known?.granted === granted) return known.limits;
   const limits = (Object.keys(BUCKET_OF) as RateMetric[]).map((metric) => {
     const own = contract.rate[BUCKET_OF[metric]];
-    const policy = granted.find((limit) => limit.metric === metric);
+    const policy = granted.find((limit) => limit.metric === metric && limit.shared !== true);
     return policy === undefined ? limitOf(metric, own) : metLimit(policy, own);
   });
   MET.set(contract.rate, { granted, limits });
   return limits;
 }
 
-const NO_LIMITS: readonly RateLimit[] = [];
 const MET = new WeakMap<
   Rate,
   { readonly granted: readonly RateLimit[]; readonly limits: readonly RateLimit[] }
 >();
-
-function limitOf(metric: RateMetric, { burst, amount, seconds }: Bucket): RateLimit {
-  return { metric, amount, windowMs: seconds * MS_PER_S, burst };
-}
 
 function metLimit(policy: RateLimit, own: Bucket): RateLimit {
   const { metric, amount, windowMs } = policy;
@@ -124,10 +173,14 @@ function metLimit(policy: RateLimit, own: Bucket): RateLimit {
   return { ...slower, burst: Math.min(policy.burst, own.burst) };
 }
 
+function limitOf(metric: RateMetric, { burst, amount, seconds }: Bucket): RateLimit {
+  return { metric, amount, windowMs: seconds * MS_PER_S, burst };
+}
+
 function chargeOf(
   limit: RateLimit,
   amount: bigint,
-  { isThrottled, share }: Scale = { isThrottled: false, share: RATE_WHOLE },
+  { isThrottled, share, lent }: Scale = { isThrottled: false, share: RATE_WHOLE },
 ): BucketCharge {
   const { wholePicos, burstNs } = paceOf(limit);
   const slowedPicos = isThrottled ? wholePicos * THROTTLE_FACTOR : wholePicos;
@@ -135,7 +188,8 @@ function chargeOf(
   // A request that is larger than this share of the burst, or than its quarter at throttle, still fits
   // an idle bucket, which then takes its time: a small share slows an agent down, it does not shut it out.
   const { metric } = limit;
-  const charge = bucketCharge({ metric, amount, unitPicos, toleranceNs: burstNs });
+  const of = { metric, amount, unitPicos, toleranceNs: burstNs };
+  const charge = bucketCharge(lent ? { ...of, lent } : of);
   return charge.stepNs > burstNs ? { ...charge, toleranceNs: charge.stepNs } : charge;
 }
 
@@ -161,7 +215,7 @@ function paceOf(limit: RateLimit): Pace {
   return pace;
 }
 
-type Scale = { readonly isThrottled: boolean; readonly share: number };
+type Scale = { readonly isThrottled: boolean; readonly share: number; readonly lent?: true };
 
 function amountOf(metric: RateMetric, facts: Facts): bigint {
   // A connection whose requests are judged one by one is none itself.

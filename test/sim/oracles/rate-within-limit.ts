@@ -1,3 +1,4 @@
+import type { RequestRate } from "../sim-policy.ts";
 import { agentOf, type Judged, type Oracle } from "./oracle.ts";
 
 /** Clocks of nodes may run so much faster. */
@@ -9,10 +10,10 @@ type Passed = { readonly requestId: string; readonly atMs: number };
 
 export const rateWithinLimit: Oracle = {
   name: "rate-within-limit",
-  rule: "Over any time all nodes together let through no more requests of an agent than its burst and what came back, but for one request a node and one burst for each new leader of the ledger.",
+  rule: "Over any time all nodes together let through no more requests of an agent, and of all agents of a team, than its burst and what came back, but for one burst for each new leader of the ledger, and one request a node where an agent's rate is no team's.",
   watch: (world) => {
     const limits = limitsOf(world);
-    /** By agent, in order of time: what was charged to its rate and not given back. */
+    /** By agent or team, in order of time: what was charged to its rate and not given back. */
     const passed = new Map<string, Map<string, Passed>>();
     const agents = new Map<string, string>();
     const sent = new Set<string>();
@@ -20,10 +21,9 @@ export const rateWithinLimit: Oracle = {
     const leadsMs: number[] = [];
     let isLed = false;
     const giveBack = (requestId: string): void => {
-      const agentId = agents.get(requestId) ?? "";
-      const wasCharged = passed.get(agentId)?.delete(requestId);
-      if (wasCharged) {
-        givenBackMs.set(agentId, [...(givenBackMs.get(agentId) ?? []), world.time.nowMs]);
+      for (const whose of boundsOf(agents.get(requestId) ?? "")) {
+        if (!passed.get(whose)?.delete(requestId)) continue;
+        givenBackMs.set(whose, [...(givenBackMs.get(whose) ?? []), world.time.nowMs]);
       }
     };
     return {
@@ -38,21 +38,23 @@ export const rateWithinLimit: Oracle = {
         if (event.t !== "decided" || event.record.ph !== "request") return undefined;
         const { rid, dec, ag } = event.record;
         const agentId = agentOf(ag);
-        if (dec === "deny" || !limits.has(agentId)) return undefined;
+        if (dec === "deny") return undefined;
         agents.set(rid, agentId);
-        const own = passed.get(agentId) ?? new Map<string, Passed>();
-        passed.set(agentId, own.set(rid, { requestId: rid, atMs: world.time.nowMs }));
+        for (const whose of boundsOf(agentId).filter((one) => limits.has(one))) {
+          const own = passed.get(whose) ?? new Map<string, Passed>();
+          passed.set(whose, own.set(rid, { requestId: rid, atMs: world.time.nowMs }));
+        }
         return undefined;
       },
       atEnd: () => {
-        for (const [agentId, limit] of limits) {
-          const requests = [...(passed.get(agentId)?.values() ?? [])];
+        for (const [whose, limit] of limits) {
+          const requests = [...(passed.get(whose)?.values() ?? [])];
           const wrong = firstExcess(requests, limit, {
-            spare: world.nodes.length,
-            givenBackMs: givenBackMs.get(agentId) ?? [],
+            spare: limit.isShared ? 0 : world.nodes.length,
+            givenBackMs: givenBackMs.get(whose) ?? [],
             leadsMs,
           });
-          if (wrong !== undefined) return `${agentId}: ${wrong}`;
+          if (wrong !== undefined) return `${whose}: ${wrong}`;
         }
         return undefined;
       },
@@ -60,16 +62,24 @@ export const rateWithinLimit: Oracle = {
   },
 };
 
-type Limit = { readonly perMs: number; readonly burst: number };
+/** `isShared`: a team's, or of an agent whose team has one. Nobody is let through beyond it. */
+type Limit = { readonly perMs: number; readonly burst: number; readonly isShared: boolean };
+
+/** Whose rates bound an agent's requests. */
+function boundsOf(agentId: string): readonly string[] {
+  return [agentId, agentId.slice(0, agentId.indexOf("/"))];
+}
 
 function limitsOf({ budgets }: Judged): ReadonlyMap<string, Limit> {
   const limits = new Map<string, Limit>();
-  for (const [team, { agents }] of budgets) {
-    for (const [name, { rate }] of agents) {
-      if (rate === undefined) continue;
-      const { requestsPerMinute, burst } = rate;
-      limits.set(`${team}/${name}`, { perMs: requestsPerMinute / 60_000, burst });
-    }
+  const set = (whose: string, rate: RequestRate | undefined, isShared: boolean): void => {
+    if (rate === undefined) return;
+    const { requestsPerMinute, burst } = rate;
+    limits.set(whose, { perMs: requestsPerMinute / 60_000, burst, isShared });
+  };
+  for (const [team, { agents, rate: whole }] of budgets) {
+    set(team, whole, true);
+    for (const [name, { rate }] of agents) set(`${team}/${name}`, rate, whole !== undefined);
   }
   return limits;
 }

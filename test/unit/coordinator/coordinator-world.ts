@@ -8,8 +8,8 @@ import type { CoordinatorEvent } from "../../../coordinator/events.ts";
 import { CoordinatorMetrics } from "../../../coordinator/metrics.ts";
 import { buildParts, type Parts } from "../../../coordinator/parts.ts";
 import { type Placement, PolicyPlacement } from "../../../coordinator/placement.ts";
+import type { AgentRates } from "../../../coordinator/policy-rates.ts";
 import { foundTrust } from "../../../coordinator/trust-bundle.ts";
-import type { RateLags } from "../../../mesh/rate-share.ts";
 import { type MeshRecord, nextRecord, openRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import { openReviveNotice } from "../../../mesh/revive-notice.ts";
@@ -73,8 +73,18 @@ export const LIMITS: AccountLimits = [
 export const MODELS: ReadonlySet<string> = new Set(["openai/gpt-5-mini", "openai/gpt-5"]);
 
 /** What an empty bucket of the one agent with a rate takes to fill up: ten seconds. */
-export const EMPTY_LAGS: ReadonlyMap<string, RateLags> = new Map([
-  ["agent/pay/bot", [10_000_000, 0, 0]],
+const BOTS_RATE = {
+  emptyUs: 10_000_000,
+  isShared: false,
+  pools: [
+    { name: "agent/pay/bot requests", isTeam: false, emptyUs: 10_000_000, rate: 1, burst: 1 },
+  ],
+};
+const RATES: ReadonlyMap<string, AgentRates> = new Map([
+  [
+    "agent/pay/bot",
+    { policy: [BOTS_RATE, undefined, undefined], contracts: [undefined, undefined, undefined] },
+  ],
 ]);
 
 const CONFIG: CoordinatorConfig = {
@@ -161,7 +171,7 @@ export class CoordinatorWorld {
       limitsOf: readLimits,
       readAhead: async () => undefined,
       modelsOf: () => MODELS,
-      emptyLagsOf: () => EMPTY_LAGS,
+      ratesOf: () => RATES,
       tell: (event, fields) => this.told.push({ event, fields }),
       metrics: new CoordinatorMetrics(),
       onFenced: () => {

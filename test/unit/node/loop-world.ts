@@ -1,6 +1,6 @@
 import { encodeLeaf } from "../../../audit/leaf.ts";
 import type { AuditRecord, DecisionRecord, SettleRecord } from "../../../audit/record.ts";
-import { FULL_BUCKETS, RATE_WHOLE } from "../../../mesh/rate-share.ts";
+import { FULL_BUCKETS, NO_PARTS, WHOLE_PARTS } from "../../../mesh/rate-share.ts";
 import { DIALECTS } from "../../../node/dataplane/dialects/registry.ts";
 import { createMcpSessions } from "../../../node/dataplane/mcp-sessions.ts";
 import type { CommitDeps } from "../../../node/decision/commit.ts";
@@ -16,7 +16,7 @@ import { NO_PLACEMENT } from "../../../node/placement-file.ts";
 import { Possession } from "../../../node/possession.ts";
 import { StrangerSightings } from "../../../node/stranger-sightings.ts";
 import { balance, lend, lendOverrun, overrunBalance } from "../../../node/table/lend.ts";
-import { setRateShare } from "../../../node/table/rate-share.ts";
+import { setRateShares } from "../../../node/table/rate-share.ts";
 import { createRowOwner, pin, type RowRef } from "../../../node/table/rows.ts";
 import {
   createTable,
@@ -70,8 +70,8 @@ export class LoopWorld {
   /** As the control thread answers for a share of a rate: at once, with the whole. */
   onNeedRate = (): NoShare | undefined => {
     const untilNs = this.clock.monoNs() + 10_000_000_000n;
-    const whole = { share: RATE_WHOLE, untilNs, before: 0, addedLags: FULL_BUCKETS };
-    setRateShare(this.table, this.row.row, whole, this.clock.monoNs());
+    const whole = { shares: WHOLE_PARTS, untilNs, before: NO_PARTS, addedLags: FULL_BUCKETS };
+    setRateShares(this.table, this.row.row, whole, this.clock.monoNs());
     return undefined;
   };
   distrust = new Map<string, number>();

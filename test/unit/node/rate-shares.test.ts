@@ -1,51 +1,90 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import type { AgentRate } from "../../../coordinator/policy-rates.ts";
 import { RateShares as Coordinator } from "../../../coordinator/rate-shares.ts";
-import { FULL_BUCKETS, RATE_WHOLE, type RateLags } from "../../../mesh/rate-share.ts";
-import { bucketCharges } from "../../../node/decision/stages/13-rate.ts";
+import { RATE_WHOLE } from "../../../mesh/rate-share.ts";
+import { bucketCharges, lackingShares } from "../../../node/decision/stages/13-rate.ts";
 import { RateShares } from "../../../node/rate-shares.ts";
-import { releaseUnsent } from "../../../node/release-unsent.ts";
-import { rateShareOf } from "../../../node/table/rate-share.ts";
+import { noteUse, releaseUnsent } from "../../../node/release-unsent.ts";
+import { rateSharesOf } from "../../../node/table/rate-share.ts";
 import { reserve } from "../../../node/table/reserve.ts";
 import { createRowOwner } from "../../../node/table/rows.ts";
 import { NO_CELL } from "../../../node/table/scope-cells.ts";
 import { ALL_UNITS, setUnlimitedUnits } from "../../../node/table/standing.ts";
 import { createTable } from "../../../node/table/table.ts";
+import type { AgentRateLimit } from "../../../policy/compiled-policy.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { facts, grant } from "../../support/builders.ts";
 import { proofCount } from "../../support/proof.ts";
 
-const AGENT = "pay/bot";
 /** Ten at once and one a second for ever. */
 const BURST = 10;
 const RATE = { metric: "requests", amount: 60, windowMs: 60_000, burst: BURST } as const;
-const EMPTY: RateLags = [10_000_000, 0, 0];
-const SETTINGS = { ttlMs: 10_000, renewMs: 2_000, driftMilli: 10, guardMs: 1_000, accountsMax: 9 };
+const EMPTY_US = 10_000_000;
+const SETTINGS = {
+  ...{ ttlMs: 10_000, renewMs: 2_000, driftMilli: 10, guardMs: 1_000 },
+  ...{ poolsMax: 9, rowsMax: 99, rowsOfNodeMax: 99 },
+};
+
+/** What policy gives an agent, as nodes and as the coordinator read it. */
+type Policy = { readonly limit: AgentRateLimit; readonly rate: AgentRate };
+
+function policyOf(
+  agent: string,
+  { isShared, times }: { readonly isShared: boolean; readonly times: number },
+): Policy {
+  const whole = { ...RATE, amount: RATE.amount * times, burst: RATE.burst * times };
+  const name = isShared ? "team/pay requests" : `agent/pay/${agent} requests`;
+  const pool = { name, isTeam: isShared, emptyUs: EMPTY_US, rate: 1, burst: 1 };
+  const rate = [{ emptyUs: EMPTY_US, isShared, pools: [pool] }, undefined, undefined];
+  return { limit: isShared ? { ...whole, shared: true } : whole, rate };
+}
+
+/** A row of a node: an agent's, or one of its contracts'. */
+type Who = { readonly agent: string; readonly contractId?: string };
+const BOT: Who = { agent: "bot" };
 
 /** One coordinator and nodes with a table each, on one clock; `heard` says which answers arrive. */
-function mesh(nodes: number) {
+function mesh(nodes: number, { isShared = false, times = 1 } = {}) {
   const clock = twinClock();
   const coordinator = new Coordinator(SETTINGS);
+  const policies = new Map<string, Policy>();
+  const policy = (agent: string): Policy => {
+    const known = policies.get(agent) ?? policyOf(agent, { isShared, times });
+    policies.set(agent, known);
+    return known;
+  };
   const nowMs = () => Number(clock.monoNs() / 1_000_000n);
   let heard = true;
   const make = (no: number) => {
     const table = createTable({ rows: 64, loops: 1, scopes: 8, writers: 3, proofs: 64 });
     const owner = createRowOwner(table);
-    const allot = () => owner.allot({ team: 1, agent: 2, contract: NO_CELL }) as never as Row;
-    let row = allot();
-    setUnlimitedUnits(table, row.row, ALL_UNITS);
+    const allot = () => {
+      const row = owner.allot({ team: 1, agent: 2, contract: NO_CELL }) as never as Row;
+      setUnlimitedUnits(table, row.row, ALL_UNITS);
+      return row;
+    };
+    const rows = new Map<string, Row>();
+    const rowOf = ({ agent, contractId }: Who): Row => {
+      const key = `${agent} ${contractId}`;
+      const row = rows.get(key) ?? allot();
+      rows.set(key, row);
+      return row;
+    };
     const shares = new RateShares({
       table,
       clock,
-      rowOf: () => row,
+      rowOf: ({ agentId, contractId }) =>
+        rowOf({ agent: agentId.slice("pay/".length), ...(contractId && { contractId }) }),
       ask: async (question) => {
         const ask = { node: `n${no}`, bootId: "b1", ...question };
-        const env = { nowMs: nowMs(), empty: EMPTY, isAlone: false };
-        const answer = coordinator.ask(ask, env);
+        const { rate } = policy(question.account.slice("agent/pay/".length));
+        const answer = coordinator.ask(ask, { nowMs: nowMs(), rate, isAlone: false });
         return heard ? answer : undefined;
       },
     });
     const held: Parameters<typeof releaseUnsent>[2][] = [];
+    const sharesOf = (who: Who) => rateSharesOf(table, rowOf(who).row, clock.monoNs());
     return {
       shares,
       table,
@@ -53,35 +92,39 @@ function mesh(nodes: number) {
       held,
       /** These have not reached a provider after all. */
       release: (unsent: typeof held) => {
-        for (const one of unsent) releaseUnsent({ table, clock }, row.row, one);
+        for (const one of unsent) releaseUnsent({ table, clock }, rowOf(BOT).row, one);
       },
-      get row() {
-        return row.row;
+      share: (who = BOT) => sharesOf(who)[0],
+      newRow: (who = BOT) => {
+        const before = rowOf(who);
+        rows.delete(`${who.agent} ${who.contractId}`);
+        owner.retire(before.row);
+        rowOf(who);
       },
-      get share() {
-        return rateShareOf(table, row.row, clock.monoNs());
-      },
-      newRow: () => {
-        owner.retire(row.row);
-        row = allot();
-        setUnlimitedUnits(table, row.row, ALL_UNITS);
-      },
-      /** As a request is: asks for a share if there is none, then takes one of its bucket. */
-      request: async () => {
-        const share = () => rateShareOf(table, row.row, clock.monoNs());
-        if (share() === 0) {
-          const none = await shares.need(AGENT);
+      /** As a request is: asks for a share if it lacks one, then takes one of its bucket. */
+      request: async (who = BOT) => {
+        const { limit } = policy(who.agent);
+        const factsNow = () =>
+          facts({ grant: grant({ rate: [limit] }), rateShares: sharesOf(who) });
+        const needs = lackingShares(factsNow());
+        if (needs !== undefined) {
+          const holder = { agentId: `pay/${who.agent}`, contractId: who.contractId };
+          const none = await shares.need({ ...holder, needs });
           if (none === "unanswered") return none;
-          if (none !== undefined || share() === 0) return none?.retryMs ?? 0;
+          if (none !== undefined || lackingShares(factsNow())) return none?.retryMs ?? 0;
         }
-        const of = facts({ grant: grant({ rate: [RATE] }), rateShare: share() });
+        const of = factsNow();
         const charges = {
           cost: { usdMicros: 0n, tokens: 0n, calls: 0n },
           overrunMicros: 0n,
           buckets: bucketCharges(of),
         };
-        const done = reserve(table, row.row, charges, clock.monoNs());
-        if ("taken" in done) held.push({ facts: of, reserved: { taken: done.taken, charges } });
+        const { row } = rowOf(who);
+        const done = reserve(table, row, charges, clock.monoNs());
+        if ("taken" in done) {
+          held.push({ facts: of, reserved: { taken: done.taken, charges } });
+          noteUse(table, row, charges.buckets, { shares: sharesOf(who), sign: 1 });
+        }
         return "limited" in done ? done.retryAfterMs : undefined;
       },
     };
@@ -114,9 +157,13 @@ async function pass(one: Mesh, seconds: number): Promise<void> {
 const first = (one: Mesh) => one.nodes[0] as Mesh["nodes"][number];
 const second = (one: Mesh) => one.nodes[1] as Mesh["nodes"][number];
 
-async function passing(node: Mesh["nodes"][number], tries: number): Promise<number> {
+async function passing(
+  node: Mesh["nodes"][number],
+  tries: number,
+  who: Who = BOT,
+): Promise<number> {
   let passed = 0;
-  for (let i = 0; i < tries; i++) if ((await node.request()) === undefined) passed++;
+  for (let i = 0; i < tries; i++) if ((await node.request(who)) === undefined) passed++;
   return passed;
 }
 
@@ -124,7 +171,7 @@ describe("an agent's rate on several nodes", () => {
   test("one node alone has all of it at its first request", async () => {
     const one = mesh(1);
     expect(await passing(first(one), 30)).toBe(BURST);
-    expect(first(one).share).toBe(RATE_WHOLE);
+    expect(first(one).share()).toBe(RATE_WHOLE);
     await pass(one, 5);
     expect(await passing(first(one), 30)).toBe(5);
   });
@@ -135,18 +182,21 @@ describe("an agent's rate on several nodes", () => {
     await second(one).request();
     await pass(one, 4);
     await second(one).request();
-    expect(first(one).share).toBe(RATE_WHOLE / 2);
-    await pass(one, 20);
+    expect(first(one).share()).toBe(RATE_WHOLE / 2);
+    await pass(one, 8);
     first(one).held.length = 0;
-    expect(await passing(first(one), 30)).toBe(BURST / 2);
+    const share = first(one).share();
+    expect(share).toBeLessThan(0.6 * RATE_WHOLE);
+    const few = await passing(first(one), 30);
+    expect(few).toBe(Math.floor((BURST * share) / RATE_WHOLE));
     const unsent = first(one).held.splice(0);
     await second(one).shares.releaseAll();
     await pass(one, 3);
-    expect(first(one).share).toBe(RATE_WHOLE);
-    // At half the rate each of the five took two seconds, and is worth one now.
+    expect(first(one).share()).toBe(RATE_WHOLE);
+    // At half the rate each of them took two seconds, and is worth one now.
     await passing(first(one), 30);
     first(one).release(unsent);
-    expect(await passing(first(one), 30)).toBe(BURST / 2);
+    expect(await passing(first(one), 30)).toBe(few);
   });
 
   test("a burst on one node is not there again on the next", async () => {
@@ -155,12 +205,15 @@ describe("an agent's rate on several nodes", () => {
     expect(await passing(second(one), 30)).toBe(0);
     await pass(one, 4);
     await second(one).request();
-    expect(second(one).share).toBe(RATE_WHOLE / 2);
-    expect(first(one).share).toBe(RATE_WHOLE / 2);
+    expect(second(one).share()).toBe(RATE_WHOLE / 2);
+    expect(first(one).share()).toBe(RATE_WHOLE / 2);
     await pass(one, 20);
-    // Both are full by now: of ten at once each has five.
-    expect(await passing(first(one), 30)).toBe(BURST / 2);
-    expect(await passing(second(one), 30)).toBe(BURST / 2);
+    // Both are full by now: of ten at once each has its part.
+    for (const node of one.nodes) {
+      const part = Math.floor((BURST * node.share()) / RATE_WHOLE);
+      expect(part).toBeGreaterThanOrEqual(4);
+      expect(await passing(node, 30)).toBe(part);
+    }
   });
 
   test("what is said about asking again is true", async () => {
@@ -176,7 +229,7 @@ describe("an agent's rate on several nodes", () => {
     expect(waitMs).toBeLessThanOrEqual(SETTINGS.renewMs);
     await pass(one, Math.ceil(waitMs / 1_000) + 1);
     await second(one).request();
-    expect(second(one).share).toBe(RATE_WHOLE / 2);
+    expect(second(one).share()).toBe(RATE_WHOLE / 2);
   });
 
   test("a node that lost the coordinator uses its share no longer than it was lent", async () => {
@@ -184,9 +237,9 @@ describe("an agent's rate on several nodes", () => {
     await first(one).request();
     one.hear(false);
     await pass(one, 9);
-    expect(first(one).share).toBe(RATE_WHOLE);
+    expect(first(one).share()).toBe(RATE_WHOLE);
     await pass(one, 1);
-    expect(first(one).share).toBe(0);
+    expect(first(one).share()).toBe(0);
     expect(await first(one).request()).toBe("unanswered");
   });
 
@@ -212,9 +265,9 @@ describe("an agent's rate on several nodes", () => {
     await pass(one, 25);
     await passing(first(one), 30);
     await first(one).shares.releaseAll();
-    expect(first(one).share).toBe(0);
+    expect(first(one).share()).toBe(0);
     expect(await passing(second(one), 30)).toBe(0);
-    expect(second(one).share).toBe(RATE_WHOLE);
+    expect(second(one).share()).toBe(RATE_WHOLE);
     await pass(one, 3);
     expect(await passing(second(one), 30)).toBe(3);
   });
@@ -255,9 +308,80 @@ describe("an agent's rate on several nodes", () => {
     );
   });
 
-  test("nothing is lent by what a share does not have", () => {
-    const of = facts({ grant: grant({ rate: [RATE] }), rateShare: 0 });
+  test("nothing is charged to a share that is not there", () => {
+    const of = facts({ grant: grant({ rate: [RATE] }), rateShares: [0, 0, 0] });
     expect(bucketCharges(of)).toEqual([]);
-    expect(FULL_BUCKETS).toEqual([0, 0, 0]);
+    expect(lackingShares(of)).toEqual([1, 0, 0]);
+  });
+});
+
+describe("a team's rate", () => {
+  const calm = (no: number): Who => ({ agent: `calm${no}` });
+
+  test("is all there for the one agent that asks, but for what the next one begins with", async () => {
+    const one = mesh(1, { isShared: true });
+    expect(await passing(first(one), 30)).toBe(BURST - 1);
+    await pass(one, 20);
+    expect(await passing(first(one), 30)).toBe(BURST - 1);
+    await pass(one, 5);
+    expect(await passing(first(one), 30)).toBe(5);
+  });
+
+  test("what is said about asking again is true, also for whoever waits for others to make room", async () => {
+    const one = mesh(1, { isShared: true });
+    await passing(first(one), 30);
+    const waitMs = (await first(one).request(calm(1))) as number;
+    expect(waitMs).toBe(SETTINGS.renewMs);
+    await pass(one, waitMs / 1_000);
+    expect(await first(one).request(calm(1))).toBeUndefined();
+  });
+
+  test("moves to whoever is busy while others hardly ask", async () => {
+    // A hundred at once and ten a second for ever.
+    const one = mesh(2, { isShared: true, times: 10 });
+    let [passed, refused] = [0, 0];
+    for (let round = 0; round < 20; round++) {
+      const calms = [first(one).request(calm(1)), second(one).request(calm(2))];
+      const waits = await Promise.all(calms);
+      if (round > 2) refused += waits.filter((wait) => wait !== undefined).length;
+      for (let at = 0; at < 4; at++) {
+        const count = await passing(first(one), 15);
+        if (round >= 10) passed += count;
+        await pass(one, 1);
+      }
+    }
+    expect(refused).toBe(0);
+    // Of 400 in 40 seconds the others made 20, and as much again is there for more of theirs.
+    expect(passed).toBeGreaterThan(290);
+    expect(first(one).share()).toBeGreaterThan(0.7 * RATE_WHOLE);
+  });
+
+  const PROOF = proofCount("a team's rate over nodes", { small: 60, full: 3_000 });
+
+  test("all its agents and their contracts on all nodes let through no more than it allows", async () => {
+    const step = fc.record({
+      node: fc.integer({ min: 0, max: 1 }),
+      who: fc.constantFrom<Who>(BOT, calm(1), { agent: "bot", contractId: "c1" }, calm(2)),
+      does: fc.constantFrom("ask", "flood", "flood", "deaf", "hears", "row", "release"),
+      passS: fc.constantFrom(0, 0, 1, 2, 3, 12, 40),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 40 }), async (steps) => {
+        const one = mesh(2, { isShared: true });
+        const beganNs = one.clock.monoNs();
+        let through = 0;
+        for (const { node: no, who, does, passS } of steps) {
+          const node = one.nodes[no] as Mesh["nodes"][number];
+          if (does === "deaf" || does === "hears") one.hear(does === "hears");
+          else if (does === "row") node.newRow(who);
+          else if (does === "release") await node.shares.releaseAll();
+          else through += await passing(node, does === "flood" ? 15 : 1, who);
+          await pass(one, passS);
+          const passedS = Number(one.clock.monoNs() - beganNs) / 1e9;
+          expect(through).toBeLessThanOrEqual(BURST + passedS + 1e-6);
+        }
+      }),
+      { numRuns: PROOF.count, seed: PROOF.seed },
+    );
   });
 });

@@ -562,10 +562,10 @@ describe("teams and agents", () => {
       ["29: teams.research.agents.worker-1.rate.requests malformed"],
     ],
     [
-      "rates that add up to more than the team's",
+      "a rate that its team's never lets it come to",
       "    defaults:\n",
       "    rate: { requests: 10/minute }\n    defaults:\n      rate: { requests: 11/minute }\n",
-      ["25: teams.research.rate conflict"],
+      ["27: teams.research.defaults.rate.requests dead_rule"],
     ],
   ]);
 

@@ -372,7 +372,11 @@ describe("the chain", () => {
     const requests = { metric: "requests" as const, amount: 7, windowMs: 60_000, burst: 1 };
     const tokens = { metric: "tokens" as const, amount: 7, windowMs: 60_000, burst };
     const rates = grant({ rate: [requests, tokens] });
-    for (const of of [{}, { standing: "throttle" as const }, { rateShare: 21_845 }]) {
+    for (const of of [
+      {},
+      { standing: "throttle" as const },
+      { rateShares: [21_845, 21_845, 21_845] as const },
+    ]) {
       const { buckets } = decide(facts({ grant: rates, ...of })).charges;
       expect(buckets.map(({ amount }) => amount)).toEqual([1n, worst.tokens]);
       for (const { stepNs, toleranceNs } of buckets) {
