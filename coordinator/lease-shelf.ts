@@ -28,10 +28,14 @@ export class LeaseShelf {
     return this.#countOf.get(account) ?? 0;
   }
 
-  put(lease: Lease): void {
-    if (!this.#byId.has(lease.id)) this.#count(lease, 1);
+  /** The lease that it takes the place of: the same one, where it was changed. */
+  put(lease: Lease): Lease | undefined {
+    const before = this.#byId.get(lease.id);
+    if (before === lease) return before;
+    if (before === undefined) this.#count(lease, 1);
     this.#byId.set(lease.id, lease);
     this.#idOfMemo.set(memoKey(lease), lease.id);
+    return before;
   }
 
   /** False: there is none of that id. */

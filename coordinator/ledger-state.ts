@@ -35,14 +35,14 @@ export class LedgerCorrupt extends Error {
 
 /** Rows, leases and overrides, and the writes that make the store equal to them. */
 export class LedgerState {
-  readonly #rows = new Map<RowKey, LedgerRow>();
-  /** The same by account: a grant looks at dozens, and their keys are long texts to put together. */
+  /** By account. A grant looks at dozens: each new text that a map is asked for costs more than all of them. */
   readonly #rowsOf = new Map<string, LedgerRow[]>();
   readonly #leases = new LeaseShelf();
   readonly #overrides = new Map<RowKey, StoredOverride>();
   readonly #contracts = new ContractShelf();
-  /** Keys of rows and overrides by window, to find what an ended window leaves behind. */
-  readonly #keysOfWindow = new Map<string, Set<RowKey>>();
+  /** Rows, and keys of overrides, by window: to find what an ended window leaves behind. */
+  readonly #rowsIn = new Map<string, Set<LedgerRow>>();
+  readonly #overridesIn = new Map<string, Set<RowKey>>();
   /** Rows and leases to write. Their texts are made when they are taken: many turns change one row. */
   readonly #changedRows = new Set<LedgerRow>();
   readonly #changedLeases = new Set<Lease>();
@@ -95,8 +95,8 @@ export class LedgerState {
     return this.#leases.ofMemo(memo);
   }
 
-  rows(): IterableIterator<LedgerRow> {
-    return this.#rows.values();
+  *rows(): IterableIterator<LedgerRow> {
+    for (const rows of this.#rowsOf.values()) yield* rows;
   }
 
   row(account: string, unit: LedgerUnit, window: string): LedgerRow | undefined {
@@ -117,14 +117,13 @@ export class LedgerState {
   }
 
   putRow(row: LedgerRow): void {
-    if (this.#rows.get(row.key) !== row) this.#keepRow(row);
+    if (this.row(row.account, row.unit, row.window) !== row) this.#keepRow(row);
     this.#changedRows.add(row);
   }
 
   putLease(lease: Lease): void {
-    const before = this.#leases.get(lease.id);
-    if (before !== lease) this.#forgetWrite(LEASE_PREFIX + lease.id, this.#changedLeases, before);
-    this.#leases.put(lease);
+    const before = this.#leases.put(lease);
+    if (before !== lease) this.#forgetWrite(LEASE_PREFIX, lease.id, this.#changedLeases, before);
     this.#changedLeases.add(lease);
   }
 
@@ -151,7 +150,7 @@ export class LedgerState {
     for (const { unit, window, limit } of limits) {
       const key = rowKey(account, unit, window);
       this.#overrides.set(key, { limit, v });
-      this.#index(window, key);
+      addTo(this.#overridesIn, window, key);
       this.#write(LIMIT_PREFIX + key, () => ({ limit, v }));
     }
     return true;
@@ -197,7 +196,11 @@ export class LedgerState {
   dropContract(id: string, account: string): void {
     this.#contracts.drop(id);
     this.#changed.set(CONTRACT_PREFIX + id, undefined);
-    for (const unit of LEDGER_UNITS) this.#forget(rowKey(account, unit, "total"));
+    for (const unit of LEDGER_UNITS) {
+      const row = this.row(account, unit, "total");
+      if (row !== undefined) this.#dropRow(row);
+      this.#dropOverride(rowKey(account, unit, "total"));
+    }
   }
 
   /** Moves the wall clock on; a time before the latest is ignored. Ended windows are forgotten. */
@@ -208,10 +211,15 @@ export class LedgerState {
     if (isSameHour) return;
     // Windows are hours at the smallest, so this is as often as the stored clock has to move.
     this.#write(NOW_KEY, () => nowMs);
-    for (const [window, keys] of this.#keysOfWindow) {
+    for (const [window, rows] of this.#rowsIn) {
       if (!this.#hasEnded(window)) continue;
-      this.#keysOfWindow.delete(window);
-      for (const key of keys) this.#forget(key);
+      this.#rowsIn.delete(window);
+      for (const row of rows) this.#dropRow(row);
+    }
+    for (const [window, keys] of this.#overridesIn) {
+      if (!this.#hasEnded(window)) continue;
+      this.#overridesIn.delete(window);
+      for (const key of keys) this.#dropOverride(key);
     }
   }
 
@@ -238,8 +246,9 @@ export class LedgerState {
    * say is reserved, and what all leases are charged must be in the rows.
    */
   flaws(): readonly string[] {
-    const open = new LedgerState();
-    const charged = new LedgerState();
+    const open = new Map<RowKey, LedgerRow>();
+    const charged = new Map<RowKey, LedgerRow>();
+    const stored = new Map([...this.rows()].map((row) => [row.key, row]));
     for (const lease of this.#leases.all()) {
       const rest = (unit: LedgerUnit): number => lease.amount[unit] - lease.spent[unit];
       const isFinal = lease.status === "final";
@@ -247,27 +256,27 @@ export class LedgerState {
       this.#sumUp(charged, lease, (unit) => (isFinal ? lease.spent : lease.amount)[unit]);
     }
     const flaws: string[] = [];
-    for (const [key, row] of charged.#rows) {
-      const actual = this.#rows.get(key);
+    for (const [key, row] of charged) {
+      const actual = stored.get(key);
       const taken = actual ? actual.reserved + actual.spent + actual.children : 0;
       if (taken < row.reserved + row.children) flaws.push(`${key} holds less than its leases`);
     }
-    for (const [key, row] of this.#rows) {
-      const held = open.#rows.get(key)?.reserved ?? 0;
+    for (const [key, row] of stored) {
+      const held = open.get(key)?.reserved ?? 0;
       if (row.reserved !== held) flaws.push(`${key} reserves ${row.reserved}, its leases ${held}`);
     }
     return flaws;
   }
 
-  #sumUp(into: LedgerState, lease: Lease, amountOf: (unit: LedgerUnit) => number): void {
+  #sumUp(into: Map<RowKey, LedgerRow>, lease: Lease, amountOf: (unit: LedgerUnit) => number): void {
     for (const unit of LEDGER_UNITS) {
       const amount = amountOf(unit);
       if (amount === 0) continue;
       for (const [depth, account] of lease.chain.entries()) {
         for (const [key, row] of this.#rowsAt(account, unit, lease.grantedAtMs)) {
-          const sum = into.#rows.get(key) ?? emptyRow(account, unit, row, undefined);
+          const sum = into.get(key) ?? emptyRow(account, unit, row, undefined);
           moveInRow(sum, depth === 0 ? { reserved: amount } : { children: amount });
-          into.#rows.set(key, sum);
+          into.set(key, sum);
         }
       }
     }
@@ -288,40 +297,38 @@ export class LedgerState {
     return kind === undefined || window !== windowAt(kind, this.#nowMs);
   }
 
-  #forget(key: RowKey): void {
-    const row = this.#rows.get(key);
-    if (row !== undefined) this.#dropRow(row);
+  #dropOverride(key: RowKey): void {
     if (this.#overrides.delete(key)) this.#changed.set(LIMIT_PREFIX + key, undefined);
   }
 
   #keepRow(row: LedgerRow): void {
-    const { account, key, window } = row;
-    this.#forgetWrite(ROW_PREFIX + key, this.#changedRows, this.#rows.get(key));
-    const others = this.#rowsOf.get(account)?.filter((one) => one.key !== key) ?? [];
-    this.#rowsOf.set(account, [...others, row]);
-    this.#rows.set(key, row);
-    this.#index(window, key);
+    const { account, key, unit, window } = row;
+    const before = this.row(account, unit, window);
+    this.#forgetWrite(ROW_PREFIX, key, this.#changedRows, before);
+    if (before !== undefined) this.#unlist(before);
+    const others = this.#rowsOf.get(account);
+    if (others === undefined) this.#rowsOf.set(account, [row]);
+    else others.push(row);
+    addTo(this.#rowsIn, window, row);
   }
 
   #dropRow(row: LedgerRow): void {
-    const { account, key } = row;
     this.#changedRows.delete(row);
-    const others = this.#rowsOf.get(account)?.filter((one) => one.key !== key) ?? [];
-    if (others.length > 0) this.#rowsOf.set(account, others);
-    else this.#rowsOf.delete(account);
-    this.#rows.delete(key);
-    this.#changed.set(ROW_PREFIX + key, undefined);
+    this.#unlist(row);
+    this.#changed.set(ROW_PREFIX + row.key, undefined);
   }
 
-  #index(window: string, key: RowKey): void {
-    const keys = this.#keysOfWindow.get(window);
-    if (keys) keys.add(key);
-    else this.#keysOfWindow.set(window, new Set([key]));
+  #unlist(row: LedgerRow): void {
+    const { account, window } = row;
+    const others = this.#rowsOf.get(account)?.filter((one) => one !== row) ?? [];
+    if (others.length > 0) this.#rowsOf.set(account, others);
+    else this.#rowsOf.delete(account);
+    this.#rowsIn.get(window)?.delete(row);
   }
 
   /** What takes this key over is written alone: one commit says one thing of one key. */
-  #forgetWrite<T>(key: string, changed: Set<T>, before: T | undefined): void {
-    this.#changed.delete(key);
+  #forgetWrite<T>(prefix: string, key: string, changed: Set<T>, before: T | undefined): void {
+    if (this.#changed.size > 0) this.#changed.delete(prefix + key);
     if (before !== undefined) changed.delete(before);
   }
 
@@ -357,7 +364,7 @@ export class LedgerState {
     const stored = members(value, ["limit", "v"]);
     const override = { limit: count(stored.limit), v: count(stored.v) };
     this.#overrides.set(key, override);
-    this.#index(window, key);
+    addTo(this.#overridesIn, window, key);
   }
 
   #mustAddUp(): void {
@@ -367,6 +374,12 @@ export class LedgerState {
 }
 
 const NO_ROWS: readonly LedgerRow[] = [];
+
+function addTo<T>(sets: Map<string, Set<T>>, name: string, member: T): void {
+  const set = sets.get(name);
+  if (set) set.add(member);
+  else sets.set(name, new Set([member]));
+}
 
 function textOf(value: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(value));
