@@ -4,8 +4,8 @@ import { decodeSettlement, encodeSettlement } from "./agent-record.ts";
 import type { LedgerPort } from "./ledger-port.ts";
 
 const PREFIX = "settle/";
-/** Settlements under way at once. */
-const AT_ONCE_MAX = 16;
+/** Settlements under way at once: a thousand agents that went idle in one second are a few signed messages. */
+const AT_ONCE_MAX = 128;
 
 export type SettlementOutboxDeps = {
   readonly store: Store;
