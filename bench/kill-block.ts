@@ -16,6 +16,8 @@ const PAUSE_MS = 1;
 const SCOPE = `agent/${TARGET}`;
 /** How long requests go on after a kill is in force everywhere, and before the next. */
 const AFTER_MS = 10;
+/** Threads that take less of a processor are left out. */
+const SHOWN_CORES_MIN = 0.005;
 
 export const killBlock: Bench = {
   name: "kill-block",
@@ -117,6 +119,15 @@ function coresOf({ cores }: Crowd): Figure[] {
   ];
 }
 
+/** Which of the node's threads the rate takes most of. */
+function threadsOf({ cores }: Crowd): string {
+  return [...cores.threads]
+    .filter(([, share]) => share >= SHOWN_CORES_MIN)
+    .sort(([, left], [, right]) => right - left)
+    .map(([name, share]) => `${name} ${share.toFixed(2)}`)
+    .join(", ");
+}
+
 async function describe(
   mesh: MeshUnderTest,
   measured: { readonly floor: Times; readonly crowd: Crowd; readonly loaded: Loaded },
@@ -166,6 +177,7 @@ async function describe(
     ],
     notes: [
       `Answers: ${JSON.stringify(loaded.answers)}.`,
+      `Of node_and_coordinator_cores, by thread: ${threadsOf(crowd)}.`,
       `The five slowest kills, ms (host stall): ${slowest(loaded.kills)}.`,
       "enforced: from the receipt of the kill to the store that enforces it. own: the same, less the " +
         "time that the mesh thread waited for a processor or the collector; a host stall is more " +

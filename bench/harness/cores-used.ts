@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { cpuMicros, TICKS_PER_SECOND } from "./cpu-time.ts";
+import { threadMicros } from "./thread-time.ts";
 
 /** Processors that were at work, on average over a time. */
 export type CoresUsed = {
@@ -7,6 +8,8 @@ export type CoresUsed = {
   readonly node: number;
   /** By this process. */
   readonly generator: number;
+  /** Of the process that is measured, by name of its threads. */
+  readonly threads: ReadonlyMap<string, number>;
   /** By everything else on the machine: what neither of them could have. */
   readonly others: number;
 };
@@ -15,6 +18,7 @@ export type CoresUsed = {
 export function coresUsed(pid: number): () => CoresUsed {
   const startedMs = performance.now();
   const node = cpuMicros(pid);
+  const threads = threadMicros(pid);
   const own = process.cpuUsage();
   const all = machineMicros();
   return () => {
@@ -22,8 +26,12 @@ export function coresUsed(pid: number): () => CoresUsed {
     const { user, system } = process.cpuUsage(own);
     const nodeUs = cpuMicros(pid) - node;
     const othersUs = machineMicros() - all - nodeUs - user - system;
+    const shares = [...threadMicros(pid)].map(
+      ([name, us]) => [name, (us - (threads.get(name) ?? 0)) / tookUs] as const,
+    );
     return {
       node: nodeUs / tookUs,
+      threads: new Map(shares),
       generator: (user + system) / tookUs,
       others: Math.max(0, othersUs) / tookUs,
     };

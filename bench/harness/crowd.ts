@@ -58,7 +58,7 @@ export class Crowd {
 
   /** Processors at work while the agents made their first requests. */
   get cores(): CoresUsed {
-    return this.#used ?? { node: 0, generator: 0, others: 0 };
+    return this.#used ?? { node: 0, threads: new Map(), generator: 0, others: 0 };
   }
 
   describe(): string {
