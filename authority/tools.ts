@@ -9,27 +9,26 @@ export type Verb = (typeof VERBS)[number];
 /** Verbs by the pattern of the tools they are granted for. None is bottom. */
 export type Tools = ReadonlyMap<string, readonly Verb[]>;
 
-type Pair = readonly [pattern: string, verb: Verb];
-
-/** A set of (pattern, verb); each pair must lie in one pair of the other side. */
+/** A set of (pattern, verb); each pair must lie in one pair of the other side. Compared pattern by pattern. */
 export const tools: Dimension<Tools> = {
-  normal: (value) => (isNormal(value) ? value : normalPairs(pairsOf(value))),
+  normal: (value) => (isNormal(value) ? value : withoutInside(value)),
   leq: (child, parent) => {
-    const granted = pairsOf(parent);
-    return pairsOf(child).every((pair) => granted.some((other) => lies(pair, other)));
+    for (const [pattern, verbs] of child) if (!areGranted(parent, pattern, verbs)) return false;
+    return true;
   },
   meet: (one, other) => {
     // A delegation mostly leaves tools alone, and a set met with itself is itself.
     if (isSame(one, other)) return one;
-    const right = pairsOf(other);
-    return normalPairs(
-      pairsOf(one).flatMap(([a, verb]) =>
-        right.flatMap(([b, same]): Pair[] => {
-          const both = verb === same ? meetOfPatterns(a, b) : undefined;
-          return both === undefined ? [] : [[both, verb]];
-        }),
-      ),
-    );
+    const both = new Map<string, Verb[]>();
+    for (const [a, verbs] of one) {
+      for (const [b, others] of other) {
+        const pattern = meetOfPatterns(a, b);
+        if (pattern === undefined) continue;
+        const common = verbs.filter((verb) => others.includes(verb));
+        both.set(pattern, [...(both.get(pattern) ?? []), ...common]);
+      }
+    }
+    return withoutInside(both);
   },
 };
 
@@ -41,26 +40,28 @@ export function toolsGrant(granted: Tools, name: string, verb: Verb): boolean {
   return false;
 }
 
-function pairsOf(value: Tools): readonly Pair[] {
-  const pairs: Pair[] = [];
-  for (const [pattern, verbs] of value) for (const verb of verbs) pairs.push([pattern, verb]);
-  return pairs;
-}
-
-function lies([pattern, verb]: Pair, [wide, same]: Pair): boolean {
-  return verb === same && isCovered(pattern, wide);
-}
-
-function normalPairs(pairs: readonly Pair[]): Tools {
-  const verbsOf = new Map<string, Set<Verb>>();
-  for (const [pattern, verb] of pairs) {
-    const isInside = pairs.some((other) => other[0] !== pattern && lies([pattern, verb], other));
-    if (isInside) continue;
-    const verbs = verbsOf.get(pattern) ?? new Set<Verb>();
-    verbsOf.set(pattern, verbs.add(verb));
+function areGranted(parent: Tools, pattern: string, verbs: readonly Verb[]): boolean {
+  let missing = verbs;
+  for (const [wide, granted] of parent) {
+    if (missing.length === 0) return true;
+    if (isCovered(pattern, wide)) missing = missing.filter((verb) => !granted.includes(verb));
   }
-  const patterns = [...verbsOf.keys()].sort();
-  return new Map(patterns.map((pattern) => [pattern, [...(verbsOf.get(pattern) ?? [])].sort()]));
+  return missing.length === 0;
+}
+
+/** Nothing that lies in something else, nothing twice, in order. */
+function withoutInside(value: Tools): Tools {
+  const left = new Map<string, readonly Verb[]>();
+  for (const pattern of [...value.keys()].sort()) {
+    let verbs = [...new Set(value.get(pattern))].sort();
+    for (const [wide, others] of value) {
+      if (verbs.length === 0) break;
+      const isInside = wide !== pattern && isCovered(pattern, wide);
+      if (isInside) verbs = verbs.filter((verb) => !others.includes(verb));
+    }
+    if (verbs.length > 0) left.set(pattern, verbs);
+  }
+  return left;
 }
 
 /** What was signed is normal already, and to see that costs a fraction of making it so. */
