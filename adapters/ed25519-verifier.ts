@@ -12,11 +12,17 @@ type Key = Parameters<typeof verify>[2];
  * comes again: most holders of contracts have signed one thing, and the object is dearer than its use.
  */
 export function ed25519Verifier(): Keys["verify"] {
-  const keys = new Map<string, KeyObject | undefined>();
+  const keyOf = ed25519Importer();
   return (publicKey, bytes, signature) => {
     if (publicKey.length !== 32 || signature.length !== 64) return false;
-    return verify(null, bytes, keyOf(keys, publicKey), signature);
+    return verify(null, bytes, keyOf(publicKey), signature);
   };
+}
+
+/** Raw public keys, 32 bytes, as `verify` takes them. */
+export function ed25519Importer(): (publicKey: Uint8Array) => Key {
+  const keys = new Map<string, KeyObject | undefined>();
+  return (publicKey) => keyOf(keys, publicKey);
 }
 
 function keyOf(keys: Map<string, KeyObject | undefined>, publicKey: Uint8Array): Key {

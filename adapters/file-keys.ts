@@ -8,6 +8,7 @@ import {
 import { join } from "node:path";
 import { kidOf } from "../mesh/record-op.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
+import { ed25519Aside } from "./ed25519-aside.ts";
 import { ed25519Verifier } from "./ed25519-verifier.ts";
 import { createPrivateFile, KeyFileFault, readPrivateFile } from "./private-file.ts";
 
@@ -26,6 +27,7 @@ export function fileKeys(dir: string): Keys {
     load: (name) => loadKey(pathOf(dir, name)),
     loadOrCreate: (name) => loadKey(pathOf(dir, name)) ?? createKey(dir, name),
     verify: ed25519Verifier(),
+    verifyAside: ed25519Aside(),
   };
 }
 

@@ -20,7 +20,12 @@ export function orRefusal<T>(read: () => T): T | ContractRefusal {
   try {
     return read();
   } catch (error) {
-    if (error instanceof RefusedContract) return error.refusal;
-    throw error;
+    return refusalOf(error);
   }
+}
+
+/** @throws The error itself, where it is no refusal. */
+export function refusalOf(error: unknown): ContractRefusal {
+  if (error instanceof RefusedContract) return error.refusal;
+  throw error;
 }

@@ -20,7 +20,7 @@ export class KnownLinks {
   /** What the link says, if that key's signature of it was good before. */
   find({ id, signature }: Envelope, key: Uint8Array): Claims | undefined {
     const known = this.#links.get(id);
-    return known?.signedBy === nameOf(key, signature) ? known.claims : undefined;
+    return known?.signedBy === signatureName(key, signature) ? known.claims : undefined;
   }
 
   /** Only what was verified. The oldest make room. */
@@ -29,7 +29,7 @@ export class KnownLinks {
       if (this.#links.size < KNOWN_LINKS_MAX) break;
       this.#links.delete(oldest);
     }
-    this.#links.set(id, { signedBy: nameOf(key, signature), claims });
+    this.#links.set(id, { signedBy: signatureName(key, signature), claims });
   }
 
   get size(): number {
@@ -38,6 +38,6 @@ export class KnownLinks {
 }
 
 /** A text of its own: a signature's bytes are a view of far more, which would stay in memory with them. */
-function nameOf(key: Uint8Array, signature: Buffer): string {
+export function signatureName(key: Uint8Array, signature: Buffer): string {
   return Buffer.concat([key, signature]).toString("latin1");
 }

@@ -18,21 +18,34 @@ import { type Envelope, readEnvelope } from "./token.ts";
 // V5. What counts is the meet of all links, never the last one alone.
 // V6. Of a link that is known, its signature and its form are known, and nothing else: who is trusted,
 //     where it stands, dates and what it grants are looked at again.
+// V7. There is one order of these steps, whoever looks at the signatures and when (node/mesh/verify-aside.ts).
 
 /** Between the tokens of a chain, root first. */
 export const LINK_SEPARATOR = "~";
 
-export type ChainEnv = {
+/** What a chain is held against, but for its signatures. */
+export type ChainBasis = {
   /** The installation that this is. */
   readonly mesh: string;
   /** Wall clock, ms since the Unix epoch. */
   readonly nowMs: number;
   /** The raw public key of an operator who is trusted now; undefined for anybody else. */
   readonly operatorKey: (kid: string) => Uint8Array | undefined;
-  /** Ed25519. False for a malformed key or signature. */
-  readonly verify: (key: Uint8Array, bytes: Uint8Array, signature: Uint8Array) => boolean;
   /** Links that were found genuine before, whatever chain they were in. */
   readonly known?: KnownLinks;
+};
+
+export type ChainEnv = ChainBasis & {
+  /** Ed25519. False for a malformed key or signature. */
+  readonly verify: (key: Uint8Array, bytes: Uint8Array, signature: Uint8Array) => boolean;
+};
+
+/** Is the link's signature that key's? To be answered before anything else of the chain is looked at. */
+export type Question = {
+  readonly envelope: Envelope;
+  readonly key: Uint8Array;
+  /** The links below, of which nothing but their form is known yet. */
+  readonly below: readonly Envelope[];
 };
 
 /** One contract of a chain that was found genuine. */
@@ -50,41 +63,52 @@ export type VerifiedChain = {
 
 /** @returns The chain, or why it does not count. Never throws for what the text holds. */
 export function verifyChain(text: string, env: ChainEnv): VerifiedChain | ContractRefusal {
-  const steps = verifySteps(text, env);
-  for (;;) {
-    const step = steps.next();
-    if (step.done) return step.value;
-  }
+  return orRefusal(() => {
+    const steps = chainSteps(text, env);
+    let step = steps.next(false);
+    while (!step.done) {
+      const question = step.value;
+      step = steps.next(question !== undefined && isSigned(question, env));
+    }
+    return step.value;
+  });
+}
+
+/** Whether it is, by this thread. */
+export function isSigned({ key, envelope }: Question, { verify }: ChainEnv): boolean {
+  return verify(key, envelope.signingInput, envelope.signature);
 }
 
 /**
- * The same in steps, for a thread that has something else to do within a millisecond: each looks at
- * the signature of one link at most.
+ * The steps themselves. Each ends with a question, or with nothing where a link is done and others follow: a
+ * thread that has something else to do does it there.
+ *
+ * @throws RefusedContract The chain does not count.
  */
-export function* verifySteps(
+export function* chainSteps(
   text: string,
-  env: ChainEnv,
-): Generator<void, VerifiedChain | ContractRefusal, void> {
-  const envelopes = orRefusal(() => readChain(text));
-  if ("refused" in envelopes) return envelopes;
+  env: ChainBasis,
+): Generator<Question | undefined, VerifiedChain, boolean> {
+  const envelopes = readChain(text);
   const links: Contract[] = [];
+  let effective: Authority | undefined;
   for (const envelope of envelopes) {
     const parent = links.at(-1);
     if (parent !== undefined) yield;
-    const link = orRefusal(() => verifyLink(envelope, parent, env));
-    if ("refused" in link) return link;
+    const key = signerOf(envelope, parent, env);
+    const below = envelopes.slice(links.length + 1);
+    const claims =
+      env.known?.find(envelope, key) ??
+      readSigned(envelope, key, { isGood: yield { envelope, key, below }, known: env.known });
+    const link = { id: envelope.id, claims };
+    checkLink(envelope, link, parent, env);
+    const { authority } = claims;
+    effective = effective === undefined ? authority : meet(effective, authority);
     links.push(link);
   }
-  const [root, ...below] = links as [Contract, ...Contract[]];
-  return {
-    links: [root, ...below],
-    root,
-    leaf: below.at(-1) ?? root,
-    effective: below.reduce(
-      (all, { claims }) => meet(all, claims.authority),
-      root.claims.authority,
-    ),
-  };
+  const [root, ...others] = links as [Contract, ...Contract[]];
+  const leaf = others.at(-1) ?? root;
+  return { links: [root, ...others], root, leaf, effective: effective ?? leaf.claims.authority };
 }
 
 /** V1. */
@@ -104,14 +128,34 @@ function readChain(text: string): readonly Envelope[] {
   return envelopes;
 }
 
-/** V2 to V4, and what is compared with the clock. */
-function verifyLink(envelope: Envelope, parent: Contract | undefined, env: ChainEnv): Contract {
-  const { id, kid } = envelope;
+/** V2: whose signature the link must have. */
+function signerOf({ kid }: Envelope, parent: Contract | undefined, env: ChainBasis): Uint8Array {
   const key = parent === undefined ? operatorKey(kid, env) : publicKeyOf(parent.claims.holder);
-  const claims = key && (env.known?.find(envelope, key) ?? readSigned(envelope, key, env));
-  if (claims === undefined) {
-    throw new RefusedContract("contract_signature", parent === undefined ? "root" : "link");
+  if (key === undefined) throw new RefusedContract("contract_signature", "link");
+  return key;
+}
+
+/** V2. */
+function readSigned(
+  envelope: Envelope,
+  key: Uint8Array,
+  { isGood, known }: { readonly isGood: boolean; readonly known: KnownLinks | undefined },
+): Claims {
+  if (!isGood) {
+    throw new RefusedContract("contract_signature", envelope.kid === undefined ? "link" : "root");
   }
+  const claims = readClaims(envelope.payload);
+  known?.keep(envelope, key, claims);
+  return claims;
+}
+
+/** V3 and V4, and what is compared with the clock. */
+function checkLink(
+  { kid }: Envelope,
+  { claims }: Contract,
+  parent: Contract | undefined,
+  env: ChainBasis,
+): void {
   const issuer =
     parent === undefined ? operatorUri(kid ?? "") : thumbprintUri(parent.claims.holder);
   if (claims.issuer !== issuer) throw new RefusedContract("contract_issuer", "iss");
@@ -122,18 +166,9 @@ function verifyLink(envelope: Envelope, parent: Contract | undefined, env: Chain
   checkDepth(claims, parent?.claims);
   checkDates(claims, parent?.claims, env.nowMs);
   if (parent !== undefined) mustNarrow(claims, parent.claims);
-  return { id, claims };
 }
 
-/** V2; undefined: the signature is not that key's. */
-function readSigned(envelope: Envelope, key: Uint8Array, env: ChainEnv): Claims | undefined {
-  if (!env.verify(key, envelope.signingInput, envelope.signature)) return undefined;
-  const claims = readClaims(envelope.payload);
-  env.known?.keep(envelope, key, claims);
-  return claims;
-}
-
-function operatorKey(kid: string | undefined, env: ChainEnv): Uint8Array {
+function operatorKey(kid: string | undefined, env: ChainBasis): Uint8Array {
   const key = kid === undefined ? undefined : env.operatorKey(kid);
   if (key === undefined) throw new RefusedContract("contract_untrusted", kid ?? "no kid");
   return key;

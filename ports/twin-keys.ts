@@ -31,11 +31,14 @@ export function twinKeys(random: Random): TwinKeys {
     remove: (name) => {
       signers.delete(name);
     },
-    verify: (publicKey, bytes, signature) => {
-      if (publicKey.length !== 32 || signature.length !== 64) return false;
-      return verify(null, bytes, publicKeyOf(publicKey), signature);
-    },
+    verify: isSigned,
+    verifyAside: async (...of) => isSigned(...of),
   };
+}
+
+function isSigned(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean {
+  if (publicKey.length !== 32 || signature.length !== 64) return false;
+  return verify(null, bytes, publicKeyOf(publicKey), signature);
 }
 
 /** A signer from a private seed of 32 bytes (RFC 8032). */

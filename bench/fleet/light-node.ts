@@ -59,7 +59,12 @@ export class LightNode {
       {
         bus,
         store,
-        keys: { load: () => signer, loadOrCreate: () => signer, verify },
+        keys: {
+          load: () => signer,
+          loadOrCreate: () => signer,
+          verify,
+          verifyAside: async (...of) => verify(...of),
+        },
         clock: systemClock,
         random: cryptoRandom,
         stall,

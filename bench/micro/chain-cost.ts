@@ -1,8 +1,11 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { ed25519Aside } from "../../adapters/ed25519-aside.ts";
 import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
 import { KnownLinks } from "../../authority/known-links.ts";
 import { readEnvelope } from "../../authority/token.ts";
 import { LINK_SEPARATOR, verifyChain } from "../../authority/verify-chain.ts";
 import { LoopKeyCache } from "../../node/loop-key-cache.ts";
+import { SignaturesAside, verifyChainAside } from "../../node/mesh/verify-aside.ts";
 import { namedKey } from "../../node/named-key.ts";
 import type { RowGrant } from "../../node/thread-messages.ts";
 import {
@@ -13,7 +16,7 @@ import {
   OPERATOR,
   root,
 } from "../../test/support/contract-forge.ts";
-import { type Cost, costOf, costsOf } from "./cost-of.ts";
+import { type Cost, costOf, costsOf, type Wait, waitsOf } from "./cost-of.ts";
 
 const DEPTH = 4;
 const KEY = `altk_ct00000001_${"A".repeat(43)}`;
@@ -25,11 +28,11 @@ function chainOf(depth: number): string {
 }
 
 /**
- * A chain of four delegations of which nothing is known, not even the holders' keys; one of which all but the
- * last is known, as each delegation is to a node that serves its delegator; and in the same minute the five
- * signatures of the first alone, keys imported: what no reading of it can save.
+ * The processor time of a chain of four delegations, looked at by one thread alone: nothing of it is known, not even
+ * the holders' keys; all but the last is known, as each delegation is to a node that serves its delegator; and in
+ * the same minute the five signatures of the first alone, keys imported: what no reading of it can save.
  */
-export function unknownChainCost(): Readonly<Record<"cold" | "next" | "signatures", Cost>> {
+export function unknownChainCost(): Readonly<Record<"alone" | "next" | "signatures", Cost>> {
   const chain = chainOf(DEPTH);
   const tokens = chain.split(LINK_SEPARATOR).map(readEnvelope);
   const keys = [OPERATOR, ...HOLDERS].map(({ publicKey }) => publicKey);
@@ -39,13 +42,31 @@ export function unknownChainCost(): Readonly<Record<"cold" | "next" | "signature
   // What is found out here is forgotten, so that the last link is unknown each time.
   known.keep = () => undefined;
   return costsOf({
-    cold: () => lengthOf(verifyChain(chain, chainEnv({ verify: ed25519Verifier() }))),
+    alone: () => lengthOf(verifyChain(chain, chainEnv({ verify: ed25519Verifier() }))),
     next: () => lengthOf(verifyChain(chain, chainEnv({ verify: ed25519Verifier(), known }))),
     signatures: () => {
       for (const [at, { signingInput, signature }] of tokens.entries()) {
         if (!verify(keys[at] as Uint8Array, signingInput, signature)) throw new Error("not signed");
       }
       return tokens.length;
+    },
+  });
+}
+
+/**
+ * What whoever asks a node waits for, once it has the text: the same chain as `ContractDesk` has it verified, with
+ * some signatures in libuv's pool; in turn with the same by one thread alone.
+ */
+export function unknownChainWait(): Promise<Readonly<Record<"aside" | "alone", Wait>>> {
+  const chain = chainOf(DEPTH);
+  return waitsOf({
+    aside: async () => {
+      const env = chainEnv({ verify: ed25519Verifier() });
+      const aside = new SignaturesAside(ed25519Aside());
+      lengthOf(await verifyChainAside(chain, { ...env, aside, nextTurn }));
+    },
+    alone: async () => {
+      lengthOf(verifyChain(chain, chainEnv({ verify: ed25519Verifier() })));
     },
   });
 }

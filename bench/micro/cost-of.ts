@@ -3,6 +3,8 @@ import { median } from "../harness/paired.ts";
 const BATCHES = 9;
 /** Kernels tell a thread's time in steps of up to 4 ms: a batch is many of them. */
 const BATCH_MS = 100;
+/** Of waits, of which some are interrupted: enough for a median. */
+const WAIT_BATCH_MS = 200;
 /** What is measured is what has run for a while: until then it is compiled, in several stages. */
 const WARM_MS = 400;
 
@@ -39,6 +41,57 @@ export function costsOf<N extends string>(
     return [name, { median: median(batches), ...range }] as const;
   });
   return Object.fromEntries(costs) as Record<N, Cost>;
+}
+
+/** One after the other, in microseconds each. */
+export type Wait = {
+  /** Medians over batches of the clock's median in each. */
+  readonly median: number;
+  readonly least: number;
+  readonly most: number;
+  /** Processor time of the thread that waits: what nothing else of it can run in. */
+  readonly blocked: number;
+  /** Processor time of all threads. */
+  readonly processor: number;
+};
+
+/** What each takes by the clock, batch by batch in turn. Other work on the machine takes part in it. */
+export async function waitsOf<N extends string>(
+  works: Readonly<Record<N, () => Promise<void>>>,
+): Promise<Readonly<Record<N, Wait>>> {
+  const each = Object.entries<() => Promise<void>>(works).map(([name, work]) => ({
+    name,
+    work,
+    batches: [] as Awaited<ReturnType<typeof waitBatch>>[],
+  }));
+  for (const { work } of each) await waitBatch(work, WARM_MS);
+  for (let batch = 0; batch < BATCHES; batch += 1) {
+    for (const { work, batches } of each) batches.push(await waitBatch(work, WAIT_BATCH_MS));
+  }
+  const waits = each.map(({ name, batches }) => {
+    const waited = batches.map(({ wait }) => wait);
+    const range = { least: Math.min(...waited), most: Math.max(...waited) };
+    const blocked = median(batches.map((of) => of.blocked));
+    const processor = median(batches.map((of) => of.processor));
+    return [name, { median: median(waited), ...range, blocked, processor }] as const;
+  });
+  return Object.fromEntries(waits) as Record<N, Wait>;
+}
+
+async function waitBatch(work: () => Promise<void>, leastMs: number) {
+  const [thread, whole] = [process.threadCpuUsage(), process.cpuUsage()];
+  const waits: number[] = [];
+  for (const end = performance.now() + leastMs; performance.now() < end; ) {
+    const begun = performance.now();
+    await work();
+    waits.push((performance.now() - begun) * 1_000);
+  }
+  const each = ({ user, system }: NodeJS.CpuUsage) => (user + system) / waits.length;
+  return {
+    wait: median(waits),
+    blocked: each(process.threadCpuUsage(thread)),
+    processor: each(process.cpuUsage(whole)),
+  };
 }
 
 let sink = 0;

@@ -3,8 +3,8 @@
 // K1. A contract counts by its signatures under this node's trust alone; who sent it is nothing.
 // K2. It is served by the node that holds its key, for the virtual key that was signed into it; one that
 //     its agent holds, by the node for which it was funded, for whoever proves possession of its key.
-// K3. What was verified under one trust bundle is verified again under the next. Signatures that were found
-//     good are not looked at again; who is trusted is.
+// K3. What was verified under one trust bundle is verified again under the next, also where that came in the
+//     middle. Signatures that were found good are not looked at again; who is trusted is.
 // K4. What is delegated from a contract is not its own any more from before the ledger is asked, whatever comes of
 //     the question (./unsettled-carves.ts).
 // K5. Keys that nobody has cost their source look-ups, and the coordinator no more than those. A contract
@@ -14,7 +14,7 @@ import { create } from "@bufbuild/protobuf";
 import { publicKeyOf } from "../../authority/holder-key.ts";
 import { KnownLinks } from "../../authority/known-links.ts";
 import { type Rate, rate as rates } from "../../authority/rate.ts";
-import { type VerifiedChain, verifySteps } from "../../authority/verify-chain.ts";
+import type { VerifiedChain } from "../../authority/verify-chain.ts";
 import { operatorKey, type TrustView } from "../../mesh/trust.ts";
 import { checkTimeZone } from "../../policy/hours.ts";
 import type { Clock } from "../../ports/clock.ts";
@@ -29,6 +29,7 @@ import { contractOfHandle } from "../thread-messages.ts";
 import type { Directory, Resolved } from "./directory.ts";
 import { readRate } from "./read-rate.ts";
 import { type Carve, UnsettledCarves } from "./unsettled-carves.ts";
+import { type AsideEnv, SignaturesAside, verifyChainAside } from "./verify-aside.ts";
 
 /** Contracts kept at once; the one that was asked for longest ago makes room. */
 export const CONTRACTS_KEPT_MAX = 10_000;
@@ -60,6 +61,7 @@ export type ContractDeskDeps = {
   readonly mesh: string;
   readonly trust: TrustView;
   readonly verify: Keys["verify"];
+  readonly verifyAside: Keys["verifyAside"];
   readonly clock: Clock;
   /** Of the trust bundle in force. */
   readonly trustVersion: () => number;
@@ -98,11 +100,13 @@ export class ContractDesk {
   readonly #deps: ContractDeskDeps;
   readonly #kept = new Map<string, Kept>();
   readonly #links = new KnownLinks();
+  readonly #aside: SignaturesAside;
   readonly #carves = new UnsettledCarves();
   readonly #asking = new Map<string, Promise<ServedContract | Reason>>();
 
   constructor(deps: ContractDeskDeps) {
     this.#deps = deps;
+    this.#aside = new SignaturesAside(deps.verifyAside);
   }
 
   /** The contract of that key as it is known now; undefined: it is to be asked for. */
@@ -151,23 +155,34 @@ export class ContractDesk {
     }
   }
 
-  /** The chain under this node's trust; a reason where it does not count here. */
-  async verify(chain: string): Promise<VerifiedChain | Reason> {
-    const { mesh, trust, verify, clock } = this.#deps;
+  /** The chain under this node's trust as it is once it is answered; a reason where it does not count here. */
+  verify(chain: string): Promise<VerifiedChain | Reason> {
+    return this.#verified(chain, {});
+  }
+
+  async #verified(chain: string, by: Pick<AsideEnv, "aside">): Promise<VerifiedChain | Reason> {
+    for (;;) {
+      const trustVersion = this.#deps.trustVersion();
+      const verified = await this.#verifiedOnce(chain, by);
+      if (trustVersion === this.#deps.trustVersion()) return verified;
+    }
+  }
+
+  async #verifiedOnce(
+    chain: string,
+    { aside }: Pick<AsideEnv, "aside">,
+  ): Promise<VerifiedChain | Reason> {
+    const { mesh, trust, verify, clock, nextTurn } = this.#deps;
     const nowMs = clock.nowMs();
-    const steps = verifySteps(chain, {
+    const verified = await verifyChainAside(chain, {
       mesh,
       known: this.#links,
+      ...(aside && { aside }),
       nowMs,
       verify,
       operatorKey: operatorKey(trust, nowMs),
+      nextTurn,
     });
-    let step = steps.next();
-    while (!step.done) {
-      await this.#deps.nextTurn();
-      step = steps.next();
-    }
-    const verified = step.value;
     if ("refused" in verified) return verified.refused;
     const { hours } = verified.effective.validity;
     const areKnown = hours.every(({ zone }) => checkTimeZone(zone).known);
@@ -177,7 +192,6 @@ export class ContractDesk {
   async #find(keySha256: string): Promise<ServedContract | Reason> {
     const askedNs = this.#deps.clock.monoNs();
     const askedAt = this.#carves.now();
-    const trustVersion = this.#deps.trustVersion();
     const held = contractOfHandle(keySha256);
     const result = await this.#ask(
       held === undefined ? { keySha256: Buffer.from(keySha256, "hex") } : { contract: held },
@@ -191,6 +205,8 @@ export class ContractDesk {
     const freshUntilNs = askedNs + KEPT_NS;
     const served = await this.#served({ keySha256, chain: body.value.chain, rate, freshUntilNs });
     if (typeof served === "string") return served;
+    // The one that it was verified under: nothing else has run since.
+    const trustVersion = this.#deps.trustVersion();
     if (this.#carves.isAnswered(keySha256, askedAt)) return this.#keep({ served, trustVersion });
     // A delegation has ended meanwhile: what was known of the rate is newer than this answer.
     const newer = this.#kept.get(keySha256)?.served.rate;
@@ -230,7 +246,8 @@ export class ContractDesk {
   /** K1, K2. */
   async #served(of: Omit<ServedContract, "verified">): Promise<ServedContract | Reason> {
     const { keySha256, chain } = of;
-    const verified = await this.verify(chain);
+    // A coordinator has verified what it says, and has no use for a chain that does not count.
+    const verified = await this.#verified(chain, { aside: this.#aside });
     if (typeof verified === "string") return verified;
     const { bearer, holder } = verified.leaf.claims;
     const held = contractOfHandle(keySha256);

@@ -99,6 +99,7 @@ export class MeshThread {
       mesh: config.pin.mesh,
       trust,
       verify: ports.keys.verify,
+      verifyAside: ports.keys.verifyAside,
       clock: ports.clock,
       holder: signer.publicKey,
       trustVersion: () => trustVersion(table),

@@ -61,6 +61,32 @@ describe.each(Object.entries(HOLDERS))("keys of %s", (_name, open) => {
     }
   });
 
+  test("another thread, where one is to spare, says the same of good, bad and malformed ones", async () => {
+    using holder = open();
+    const { keys } = holder;
+    const signer = keys.loadOrCreate("a");
+    for (let no = 0; no < 20; no++) {
+      const message = bytes(`pay ${no}`);
+      const signature = signer.sign(no % 3 === 0 ? bytes("pay") : message);
+      const key = no % 7 === 0 ? new Uint8Array(no).fill(255) : signer.publicKey;
+      const of = [key, message, signature.slice(no % 5 === 0 ? 1 : 0)] as const;
+      const said = keys.verify(...of);
+      expect((await keys.verifyAside(...of)) ?? said).toBe(said);
+    }
+    const nothing = [new Uint8Array(32).fill(255), bytes("x"), new Uint8Array(64)] as const;
+    expect((await keys.verifyAside(...nothing)) ?? false).toBe(false);
+  });
+
+  test("what is asked of another thread is read before the question returns", async () => {
+    using holder = open();
+    const { keys } = holder;
+    const signer = keys.loadOrCreate("a");
+    const message = bytes("pay 100");
+    const answer = keys.verifyAside(signer.publicKey, message, signer.sign(message));
+    message.fill(0);
+    expect((await answer) ?? true).toBe(true);
+  });
+
   test("malformed keys and signatures do not verify and do not throw", () => {
     using holder = open();
     const { keys } = holder;

@@ -39,6 +39,7 @@ export class SimKeys {
         return signer;
       },
       verify: this.verify,
+      verifyAside: async (...of) => this.verify(...of),
     };
   }
 }

@@ -53,6 +53,8 @@ let trustVersion: number;
 let answer: (asked: NodeRequest["body"]) => Said;
 let asked: NodeRequest["body"][];
 let looked: number;
+/** What happens between two links. */
+let between: () => void;
 let turns: number;
 let clock: ReturnType<typeof twinClock>;
 let desk: ContractDesk;
@@ -63,6 +65,7 @@ beforeEach(() => {
   answer = () => contract(CHAIN);
   asked = [];
   looked = 0;
+  between = () => undefined;
   turns = 0;
   clock = twinClock({ nowMs: NOW_S * 1_000 });
   desk = new ContractDesk(deps());
@@ -76,12 +79,14 @@ function deps(): ContractDeskDeps {
     clock,
     holder: NODE.publicKey,
     trustVersion: () => trustVersion,
-    verify: (...args) => {
+    verify: (...of) => {
       looked += 1;
-      return verifyEd25519(...args);
+      return verifyEd25519(...of);
     },
+    verifyAside: () => undefined,
     nextTurn: async () => {
       turns += 1;
+      between();
     },
     ask: async (body) => {
       asked.push(body);
@@ -212,6 +217,24 @@ describe("what is remembered", () => {
     expect(await found()).toBe("contract_untrusted");
     answer = () => ({ case: "silence" });
     expect(await found()).toBe("contract_unavailable");
+  });
+
+  test("K3: an operator who is removed while signatures are looked at has issued nothing", async () => {
+    between = () => {
+      trusted = false;
+      trustVersion = 2;
+    };
+    expect(await found()).toBe("contract_untrusted");
+    expect(desk.known(HANDLE)).toBeUndefined();
+  });
+
+  test("K3: a chain that was taken across a change of trust is known under the new one", async () => {
+    between = () => {
+      trustVersion = 2;
+    };
+    expect(await found()).toBe(SERVED);
+    expect(desk.known(HANDLE)).toBeDefined();
+    expect(looked).toBe(2);
   });
 
   test("K3: no signature that was good is looked at again; dates are", async () => {

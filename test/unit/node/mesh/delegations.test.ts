@@ -37,6 +37,7 @@ import {
   root,
   testKey,
   verifyEd25519,
+  verifyEd25519Aside,
 } from "../../../support/contract-forge.ts";
 
 // HOLDERS[0] is this node's key, which the root is held by.
@@ -83,6 +84,7 @@ beforeEach(async () => {
     holder: NODE.publicKey,
     trustVersion: () => 1,
     verify: verifyEd25519,
+    verifyAside: verifyEd25519Aside,
     nextTurn: async () => undefined,
     ask,
   });

@@ -30,6 +30,7 @@ import {
   root,
   testKey,
   verifyEd25519,
+  verifyEd25519Aside,
 } from "../../../support/contract-forge.ts";
 
 const NODE = HOLDERS[0];
@@ -77,6 +78,7 @@ beforeEach(async () => {
     holder: NODE.publicKey,
     trustVersion: () => 1,
     verify: verifyEd25519,
+    verifyAside: verifyEd25519Aside,
     nextTurn: async () => undefined,
   });
   deps = {
