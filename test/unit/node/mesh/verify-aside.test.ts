@@ -2,6 +2,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { holderJwk } from "../../../../authority/holder-key.ts";
 import { KnownLinks } from "../../../../authority/known-links.ts";
+import { readEnvelope } from "../../../../authority/token.ts";
 import { verifyChain } from "../../../../authority/verify-chain.ts";
 import {
   type AsideEnv,
@@ -18,6 +19,7 @@ import {
   HOLDERS,
   OPERATOR,
   root,
+  type TestKey,
   testKey,
   verifyEd25519,
   verifyEd25519Aside,
@@ -208,6 +210,34 @@ describe("A2, A5: what is looked at, and where", () => {
     await verifyChainAside(chainText(...LINKS.slice(0, 3), leaf), asideEnv({ ...env, known }));
     expect(looked).toEqual(["2"]);
   });
+});
+
+test("links that are known below one that is not are not asked about", async () => {
+  const known = new KnownLinks();
+  LINKS.slice(1).forEach(({ token, claims }, at) => {
+    known.keep(readEnvelope(token), (HOLDERS[at] as TestKey).publicKey, claims);
+  });
+  const { env, looked } = counted();
+  await verifyChainAside(CHAIN, asideEnv({ ...env, known }));
+  expect(looked).toEqual(["operator"]);
+});
+
+test("A4: what nobody is waiting for any more is not kept, good or bad", async () => {
+  const { env, looked } = counted();
+  const bad = [...LINKS.slice(0, 4).map(({ token }) => token), bent(LINKS[4] as Forged)].join("~");
+  for (const chain of [CHAIN, bad]) {
+    looked.length = 0;
+    for (let times = 1; times <= 2; times++) {
+      await verifyChainAside(chain, asideEnv(env));
+      expect(looked).toHaveLength(LINKS.length * times);
+    }
+  }
+});
+
+test("A4: chains that come in one turn hand their links over once", async () => {
+  const { env, looked } = counted();
+  await Promise.all([CHAIN, CHAIN].map((chain) => verifyChainAside(chain, asideEnv(env))));
+  expect(looked.filter((each) => each.startsWith("aside"))).toHaveLength(3);
 });
 
 test("A4: chains that come at once are looked at once", async () => {
