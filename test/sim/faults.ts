@@ -18,6 +18,8 @@ const WALL_JUMP_MS = 7_200_000;
 const ROLLED_BACK_SHARE = 0.3;
 /** Acknowledgements, acceptances and grants that are followed by a crash, and how soon. */
 const STRUCK_SHARE = 0.02;
+/** Of a node's words that something is on its disk, said while that disk still writes. */
+const STRUCK_WRITING_SHARE = 0.5;
 const STRUCK_MS = 3;
 
 export type FaultyParts = {
@@ -73,11 +75,15 @@ export class Faults {
     if (this.#isOver) return;
     const { nodes, plane, time } = this.#parts;
     const isWord = event.t === "acked" || event.t === "accepted" || event.t === "lease";
-    if (!isWord || !this.#draw.chance(STRUCK_SHARE)) return;
+    const isDurable = event.t === "acked" && event.isDurable;
     const node = event.t === "acked" ? nodes.find(({ name }) => name === event.node) : undefined;
+    const isEarly = isDurable && node?.isWriting === true;
+    if (!isWord || !this.#draw.chance(isEarly ? STRUCK_WRITING_SHARE : STRUCK_SHARE)) return;
     const { leader, coordinators } = plane;
     const struck = node ?? leader ?? this.#draw.pick(coordinators);
-    time.after(this.#draw.unit() * STRUCK_MS, () => this.#strike(struck));
+    time.after(this.#draw.unit() * STRUCK_MS, () =>
+      isEarly ? this.#down(struck) : this.#strike(struck),
+    );
   }
 
   /** Everything works again, whatever was broken; what is down comes up. */

@@ -134,6 +134,14 @@ export const MUTATIONS: readonly Mutation[] = [
     oracles: ["versions-never-fall", "no-send-after-acked-kill", "durable-kill-survives"],
   },
   {
+    name: "acknowledge before the flush",
+    file: "node/mesh/record-store.ts",
+    find: "    await this.#deps.store.commit(writes);\n",
+    replace:
+      "    for (const record of batch) this.#deps.onDurable(record);\n    await this.#deps.store.commit(writes);\n",
+    oracles: ["durable-kill-survives"],
+  },
+  {
     name: "a digest entitles without its hash",
     file: "mesh/entitlement.ts",
     find: 'if (Buffer.compare(beat.stateHash, ownStateHash) !== 0) return refuse("state_differs");',

@@ -29,7 +29,7 @@ import { DEAD_MAN_MS, MESH } from "./sim-coordinator.ts";
 import { simLog } from "./sim-log.ts";
 import { SimProcess } from "./sim-process.ts";
 import type { Surroundings } from "./surroundings.ts";
-import { syncMs } from "./sync-time.ts";
+import { SLOW_SYNCS, syncMs } from "./sync-time.ts";
 
 const REBOOT_MS = 300;
 const NODE_KEY = "node";
@@ -80,7 +80,9 @@ export class SimNode {
     this.#operatorKey = of.operatorKey;
     this.#draw = of.draw;
     this.#keys = world.keys.folder();
-    this.#meshStore = twinStore(this.#disk());
+    // What it says of its disk is true also where that takes long.
+    const slow = this.#draw.chance(0.3) ? SLOW_SYNCS.busy : SLOW_SYNCS.usual;
+    this.#meshStore = twinStore(this.#disk(slow));
     this.#controlStore = twinStore(this.#disk());
   }
 
@@ -130,6 +132,11 @@ export class SimNode {
       store.crash(this.#draw.below(store.pendingCommits + 1));
     this.#meshStore = after(this.#meshStore);
     this.#controlStore = after(this.#controlStore);
+  }
+
+  /** The disk of its mesh state has not taken all that it was given. */
+  get isWriting(): boolean {
+    return this.#meshStore.pendingCommits > 0;
   }
 
   /** Its host stops running it for a while, and then it goes on as if nothing had happened. */
@@ -304,9 +311,9 @@ export class SimNode {
     this.#world.tell({ t: "bug", where: `${this.name} ${where}`, error });
   }
 
-  #disk() {
+  #disk(slow: number = SLOW_SYNCS.usual) {
     const clock = machineTime(this.#world.time, this.machine);
-    const delay = { clock, commitMs: () => syncMs(this.#draw) };
+    const delay = { clock, commitMs: () => syncMs(this.#draw, slow) };
     return { delay, commitFate: this.#world.commitFate(this.#draw.fork()) };
   }
 }
