@@ -15,7 +15,7 @@ import type { AgentRates } from "./policy-rates.ts";
 import { PolicyView } from "./policy-view.ts";
 import { RateShares } from "./rate-shares.ts";
 import type { Registry } from "./registry.ts";
-import type { ReplayGuard } from "./replay-guard.ts";
+import { ReplayGuard } from "./replay-guard.ts";
 import type { Replica } from "./replica.ts";
 
 export type RateDoorOptions = {
@@ -45,10 +45,13 @@ const SETTINGS = {
 export class RateDoor {
   readonly #options: RateDoorOptions;
   readonly #shares = new RateShares(SETTINGS);
+  /** A node may name any contracts: those it makes up push out none of what others were heard of. */
+  readonly #contractReplays: ReplayGuard;
   readonly #rates: PolicyView<ReadonlyMap<string, AgentRates>>;
 
   constructor(options: RateDoorOptions) {
     this.#options = options;
+    this.#contractReplays = new ReplayGuard(options.clock);
     this.#rates = new PolicyView(options.replica, options.ratesOf);
   }
 
@@ -74,7 +77,8 @@ export class RateDoor {
     if (lags === undefined) return refusedBody("malformed_request", "lags");
     if (contract.length > CONTRACT_ID_MAX) return refusedBody("malformed_request", "contract");
     // A recording of what the node had once would free what it has now.
-    if (!replays.pass(`${node} rate ${contract || account}`, requestId)) {
+    const guard = contract === "" ? replays : this.#contractReplays;
+    if (!guard.pass(`${node} rate ${contract || account}`, requestId)) {
       return refusedBody("replayed", `${requestId} was heard before, or its time is not now`);
     }
     const loan = this.#shares.ask(

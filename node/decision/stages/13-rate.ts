@@ -34,17 +34,19 @@ export function checkRate(facts: Facts): RowOutcome {
   if (facts.openConnections > connectionsMax) {
     return { reason: "too_many_connections", detail: `at most ${connectionsMax}` };
   }
-  for (const limit of [...lentLimits(facts), ...ownLimits(facts)]) {
-    if (limit.amount === 0) return { reason: rateReason(limit.metric), detail: "no rate is left" };
-    const amount = amountOf(limit.metric, facts);
-    if (amount > limit.burst) {
-      const { metric, burst } = limit;
-      const detail = `asked for ${of(metric, amount)}, more than the burst of ${of(metric, burst)}`;
-      // No wait makes a bucket hold more than its burst.
-      return { reason: rateReason(metric), detail, isFinal: true };
-    }
+  return beyond(lentLimits(facts), facts) ?? beyond(ownLimits(facts), facts) ?? "pass";
+}
+
+function beyond(limits: readonly RateLimit[], facts: Facts): RowOutcome | undefined {
+  for (const { metric, amount: rate, burst } of limits) {
+    if (rate === 0) return { reason: rateReason(metric), detail: "no rate is left" };
+    const amount = amountOf(metric, facts);
+    if (amount <= burst) continue;
+    const detail = `asked for ${of(metric, amount)}, more than the burst of ${of(metric, burst)}`;
+    // No wait makes a bucket hold more than its burst.
+    return { reason: rateReason(metric), detail, isFinal: true };
   }
-  return "pass";
+  return undefined;
 }
 
 /** For the developer: what was asked of a bucket that has run dry, what it had, and when it has enough. */
