@@ -53,8 +53,12 @@ export class RequestBody {
     return new Promise((resolve) => {
       this.#settle = resolve;
       this.#cancelTimer = clock.after(timeoutMs, () => this.fail("body_too_slow"));
-      this.#onData = (chunk) => this.#take(chunk);
-      this.#onEnd = () => this.#finish(this.#wire.isBodyBroken() ? "client_gone" : this.#whole());
+      // Not written straight into the fields: a function that is, V8 puts among the old objects, and
+      // until its next full collection all that the function knows of this request hangs on it.
+      const onData = (chunk: Buffer) => this.#take(chunk);
+      const onEnd = () => this.#finish(this.#wire.isBodyBroken() ? "client_gone" : this.#whole());
+      this.#onData = onData;
+      this.#onEnd = onEnd;
       this.#wire.source.on("data", this.#onData);
       this.#wire.source.on("end", this.#onEnd);
     });
