@@ -22,6 +22,8 @@ export type PolicySwitchDeps = {
 /** Of why a policy was refused; heartbeats carry it. */
 const REFUSAL_CHARS_MAX = 500;
 
+type Bundle = { readonly version: number; readonly bundle: Uint8Array };
+
 type Offered = {
   readonly policy: CompiledPolicy;
   /** Loops that have not said ready. */
@@ -37,8 +39,9 @@ type Offered = {
  */
 export class PolicySwitch {
   readonly #deps: PolicySwitchDeps;
-  /** Version of the newest bundle that came; one that is still being compiled and is older is given up. */
-  #newest = 0;
+  /** The newest bundle that came while another was being compiled; what it overtook is left out. */
+  #next: Bundle | undefined;
+  #compiling: Promise<void> | undefined;
   #offered: Offered | undefined;
   #current: CompiledPolicy | undefined;
   #previous: CompiledPolicy | undefined;
@@ -68,20 +71,33 @@ export class PolicySwitch {
     return { version: this.#current?.version ?? 0, refusedVersion: version, refused };
   }
 
-  /** Compiles a bundle in slices, since agents' money waits for this thread, and hands it to the loops. */
-  async offer({
-    version,
-    bundle,
-  }: {
-    readonly version: number;
-    readonly bundle: Uint8Array;
-  }): Promise<void> {
+  /**
+   * Compiles a bundle in slices, since agents' money waits for this thread, and hands it to the loops. One that is
+   * being compiled is not given up for a newer one: that may be refused, and then the one before is the one to have.
+   */
+  offer(bundle: Bundle): Promise<void> {
+    this.#next = bundle;
+    this.#compiling ??= this.#compileAll();
+    return this.#compiling;
+  }
+
+  async #compileAll(): Promise<void> {
+    try {
+      while (this.#next !== undefined) {
+        const bundle = this.#next;
+        this.#next = undefined;
+        await this.#compile(bundle);
+      }
+    } finally {
+      this.#compiling = undefined;
+    }
+  }
+
+  async #compile({ version, bundle }: Bundle): Promise<void> {
     const { loops, log, clock } = this.#deps;
-    this.#newest = version;
-    const isWanted = () => this.#newest === version;
     const steps = compilePolicyInSlices(bundle, { version, scanner: contentScanner });
-    const compiled = await inSlices(steps, { clock, isWanted });
-    if (compiled === undefined || !isWanted()) return;
+    const compiled = await inSlices(steps, { clock });
+    if (compiled === undefined) throw new Error("invariant broken: a policy is always wanted");
     if (!compiled.ok) {
       const found = compiled.findings.map(({ path, message }) =>
         path === "" ? message : `${path}: ${message}`,
@@ -102,7 +118,7 @@ export class PolicySwitch {
     this.#offered = undefined;
     this.#previous = this.#current;
     this.#current = offered.policy;
-    this.#refusal = undefined;
+    if ((this.#refusal?.version ?? 0) <= version) this.#refusal = undefined;
     setPolicyVersion(this.#deps.table, version);
     this.#deps.log.policySwitched(version, offered.policy.sha256);
     this.#deps.onSwitched();
