@@ -155,6 +155,8 @@ class LmdbStore implements Store {
    * Which of them failed is not known, and so all did.
    */
   #together(copies: readonly Copy[], bytes: number): Promise<"committed" | "conflict"> {
+    // One for which there is no room must not keep small ones, a kill among them, from being written.
+    if (bytes >= GATHERED_BYTES_MAX) this.#writeGathered();
     if (this.#gathered === undefined) {
       this.#gathered = { copies: [], bytes: 0, done: Promise.withResolvers() };
       queueMicrotask(() => this.#writeGathered());

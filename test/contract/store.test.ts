@@ -1,9 +1,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, statfsSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
-import { openLmdbStore } from "../../adapters/lmdb-store.ts";
+import { COMMIT_BYTES_MAX, KEY_BYTES_MAX, openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { type Store, StoreFault } from "../../ports/store.ts";
 import { type CommitFate, twinStore } from "../../ports/twin-store.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -283,6 +283,22 @@ describe("LMDB alone", () => {
     const store = openLmdbStore(dir.path, { freeBytesMin: Number.MAX_SAFE_INTEGER });
     await expect(store.commit([put("a", "2")])).rejects.toThrow(StoreFault);
     expect(text(store.get("a"))).toBe("1");
+    await store.close();
+  });
+
+  test("one that the disk has no room for takes none with it that was called in the same go", async () => {
+    using dir = tempDir();
+    const { bavail, bsize } = statfsSync(dir.path);
+    // Room for half of the large one, as far as whoever else writes to this disk leaves it.
+    const store = openLmdbStore(dir.path, { freeBytesMin: bavail * bsize - 2 * COMMIT_BYTES_MAX });
+    const large = new Uint8Array(COMMIT_BYTES_MAX - KEY_BYTES_MAX);
+    const done = await Promise.allSettled([
+      store.commit([put("before", "1")]),
+      store.commit([{ key: "large", value: large }]),
+      store.commit([put("after", "1")]),
+    ]);
+    expect(done.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
+    expect(listed(store, "")).toEqual(["after=1", "before=1"]);
     await store.close();
   });
 
