@@ -66,7 +66,8 @@ export class AckBook {
   ): boolean {
     const known = this.get(command.cmdId, node);
     const isNews =
-      known?.refused !== "" ||
+      known === undefined ||
+      !isOf(command, known) ||
       (said.isDurable && !known.durable) ||
       (said.isClosed && !known.closed);
     if (!isNews) return false;
@@ -151,6 +152,12 @@ function commandOf(key: string): string {
 
 function encode(ack: Ack): Uint8Array {
   return toBinary(AckSchema, ack);
+}
+
+/** Whether the ack says that the command's record is enforced, and not one from before it was signed again. */
+export function isOf(command: Command, ack: Ack | undefined): boolean {
+  if (ack?.refused !== "") return false;
+  return Buffer.from(ack.recordHash).toString("hex") === command.hashHex;
 }
 
 /** Of two acks of one node: what either says is done is done, at the time that was told first. */

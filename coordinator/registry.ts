@@ -15,7 +15,7 @@ import type { Keys } from "../ports/keys.ts";
 import { type Ack, AckSchema, type Beat, BeatSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { parseScope } from "../proto/ids.ts";
 import { ACK_PATTERN, HEARTBEAT_PATTERN } from "../proto/subjects.ts";
-import type { AckBook } from "./ack-book.ts";
+import { type AckBook, isOf } from "./ack-book.ts";
 import { BROADCAST_FOR_MS, fastSubject } from "./broadcast.ts";
 import type { Command } from "./command.ts";
 import type { Tell } from "./events.ts";
@@ -266,7 +266,8 @@ export class Registry {
   #askAgain(command: Command, node: string): void {
     const { acks, bus, clock, replica } = this.#options;
     if (command.op !== "kill" || !this.#isCurrent(command)) return;
-    if (acks.get(command.cmdId, node)?.closed) return;
+    const ack = acks.get(command.cmdId, node);
+    if (isOf(command, ack) && ack?.closed) return;
     const sinceMs = monoMs(clock) - (this.#inForceMs.get(command.cmdId) ?? 0);
     const scope = parseScope(command.scope);
     const record = replica.state.get(command.scope);
@@ -332,12 +333,6 @@ export class Registry {
   progressed(cmdId: string): void {
     for (const fn of this.#onProgress.get(cmdId) ?? []) fn();
   }
-}
-
-/** Whether the ack says that the node enforces the command's record, as it is now. */
-function isOf(command: Command, ack: ReturnType<AckBook["get"]>): boolean {
-  if (ack?.refused !== "") return false;
-  return Buffer.from(ack.recordHash).toString("hex") === command.hashHex;
 }
 
 /** All acks of one message: the first, and those that came with it. */

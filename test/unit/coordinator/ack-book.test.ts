@@ -47,3 +47,15 @@ test("what an earlier run left of commands that are not remembered goes, and the
   expect([...store.durable.keys()]).toEqual([ackKey("two", "n1")]);
   expect([book.get("one", "n1"), book.get("two", "n1")?.node]).toEqual([undefined, "n1"]);
 });
+
+test("a heartbeat speaks of a kill's record of now, whatever was said before it was signed again", () => {
+  const book = bookOver(twinStore());
+  const first = { ...command, hashHex: "aa" };
+  const said = { bootId: "b", isDurable: true, isClosed: true };
+  expect(book.assume(first, "n1", said)).toBe(true);
+  const again = { ...command, v: 2, hashHex: "bb" };
+  expect(book.assume(again, "n1", { ...said, isClosed: false })).toBe(true);
+  expect(book.get("one", "n1")).toMatchObject({ v: 2n, durable: true, closed: false });
+  expect(book.assume(again, "n1", said)).toBe(true);
+  expect(book.assume(again, "n1", said)).toBe(false);
+});
