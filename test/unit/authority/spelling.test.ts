@@ -133,3 +133,48 @@ test("P1, P3: the short way reads every contract, and of what is none takes noth
   fc.assert(check, { numRuns: count, seed });
   expect(taken).toBeGreaterThan(0);
 });
+
+test.each(["research", "research//x", "-a/b", "a/b-", "a/b/c", `a/${"b".repeat(64)}`, "/b"])(
+  "P1: an agent called %j holds no contract",
+  (agent) => {
+    expect(read(writeClaims({ ...root().claims, agent }))).toBe("contract_claims");
+  },
+);
+
+/** In order, none inside another one, as short as names can be. */
+const names = (count: number) =>
+  Array.from({ length: count }, (_, no) => `n${String(no).padStart(2, "0")}`);
+const minutes = (count: number) =>
+  Array.from({ length: count }, (_, no) => [2 * no, 2 * no + 1] as const);
+
+test.each<readonly [string, (count: number) => Partial<Authority>]>([
+  ["models", (count) => ({ models: names(count) })],
+  ["tools", (count) => ({ tools: new Map(names(count).map((name) => [name, ["read"]])) })],
+  ["labels", (count) => ({ dataClass: { scheme: "c4", level: 2, compartments: names(count) } })],
+  [
+    "places",
+    (count) => ({
+      geography: { ...AUTHORITY.geography, egr: names(count).map((name) => `DE-${name.slice(1)}`) },
+    }),
+  ],
+  [
+    "zones",
+    (count) => ({
+      validity: {
+        ...AUTHORITY.validity,
+        hours: names(count).map((zone) => ({ zone, minutes: [[0, 1]] })),
+      },
+    }),
+  ],
+  [
+    "windows",
+    (count) => ({
+      validity: { ...AUTHORITY.validity, hours: [{ zone: "UTC", minutes: minutes(count) }] },
+    }),
+  ],
+])("38: 64 %s are taken in their one spelling, and 65 are not", (_name, of) => {
+  const writtenWith = (count: number) =>
+    writeClaims({ ...root().claims, authority: { ...AUTHORITY, ...of(count) } });
+  expect(read(writtenWith(64))).toBe(writtenWith(64));
+  expect(read(writtenWith(65))).toBe("contract_too_large");
+});
