@@ -65,6 +65,31 @@ test("a tunnel leads to no place that is known, so a contract opens none", () =>
   );
 });
 
+test.each(["egr", "proc"] as const)("32: a provider's place must be granted as %s too", (facet) => {
+  const geography = { ...WIDE.geography, [facet]: ["DE"] };
+  expect(said({ geography })).toBe("region_not_granted: US, by its contract");
+});
+
+test("34: a request is charged at the slower of policy's rate and the contract's, within the smaller burst", () => {
+  const charged = (burst: number, amount: number) => {
+    const own = { burst, amount, seconds: 1 };
+    const contract = { ids: ["c"], effective: WIDE, rate: { req: own, tok: LOTS, usd_u: LOTS } };
+    const rate = [{ metric: "requests", amount: 10, windowMs: 1_000, burst: 6 }] as const;
+    const given = facts({
+      identity: { agentId: "research/worker-1", keyId: "k1234567", contractId: "c" },
+      model: model({ provider: provider({ region: "US", clearance: 3 }) }),
+      grant: grant({ clearance: 3, rate }),
+      contract: { ...contract, depthLeft: 4 },
+    });
+    const found = decide(given).charges.buckets.find(({ metric }) => metric === "requests");
+    return [found?.stepNs, found?.toleranceNs];
+  };
+  expect(charged(2, 1)).toEqual([1_000_000_000n, 2_000_000_000n]);
+  expect(charged(20, 1)).toEqual([1_000_000_000n, 6_000_000_000n]);
+  expect(charged(2, 100)).toEqual([100_000_000n, 200_000_000n]);
+  expect(charged(20, 100)).toEqual([100_000_000n, 600_000_000n]);
+});
+
 describe("29: names that lead elsewhere", () => {
   test.each([
     "mcp/github/../jira",
