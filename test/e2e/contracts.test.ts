@@ -195,7 +195,10 @@ describe("contracts", () => {
       const { said } = await query("--kind", "redact");
       return said.records.some(({ kid, rc }: Redacted) => kid === sp && rc === "asked_for");
     });
-    const again = (await query("--person", "user:alice")).said.records[0].sp;
+    const again = await waitUntil("what they asked for since", async () => {
+      const { said } = await query("--person", "user:alice");
+      return said?.records[0]?.sp;
+    });
     expect(again).not.toBe(sp);
     expect(await cli("audit", "verify")).toMatchObject({ code: 0, said: { ok: true } });
     // The keys come back, as from a backup: the log has said that they are erased.

@@ -63,7 +63,8 @@ test("M1, M2: threads that reserve and settle at once create and lose no money",
   const told = await all;
   const sum = (pick: (one: Told) => bigint): bigint => told.reduce((to, one) => to + pick(one), 0n);
   const left = refs.map(({ row }) => balance(table, row));
-  expect(told.every((one) => one.won > 0)).toBe(true);
+  // Which of them found something to take is the scheduler's to say.
+  expect(sum((one) => BigInt(one.won))).toBeGreaterThan(0n);
   expect(sum((one) => BigInt(one.negative))).toBe(0n);
   expect(sum((one) => one.spent.usd) + left.reduce((to, one) => to + one.usdMicros, 0n)).toBe(
     lent.usd,
