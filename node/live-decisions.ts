@@ -5,6 +5,7 @@ import { type Facts, isMissing, type Missing } from "./decision/facts.ts";
 import { type Asked, type Asker, factsNow } from "./gather.ts";
 import type { AskedTunnel } from "./gather-tunnel.ts";
 import type { LoopContext } from "./loop-context.ts";
+import { OpenList } from "./open-list.ts";
 import { keyGeneration, policyVersion } from "./table/table.ts";
 
 /** How often a loop looks whether the policy or any key has changed. */
@@ -34,8 +35,8 @@ export type LiveDecision = {
   readonly origin?: string;
 };
 
-/** What a decision rested on when it was last looked at. */
-type Judged = { policy: number; keys: number };
+/** A decision, and what it rested on when it was last looked at. `isOver`: nothing lives on it. */
+type Judged = { readonly live: LiveDecision; policy: number; keys: number; isOver: boolean };
 
 /**
  * The decisions of one loop that something still lives on: tunnels, plain HTTP that is passed on unread,
@@ -48,7 +49,7 @@ type Judged = { policy: number; keys: number };
  *     decision and its entry here is seen at the next look.
  */
 export class LiveDecisions {
-  readonly #live = new Map<LiveDecision, Judged>();
+  readonly #live = new OpenList<Judged>();
 
   get count(): number {
     return this.#live.size;
@@ -65,17 +66,19 @@ export class LiveDecisions {
     work: () => Promise<T>,
   ): Promise<T> {
     const keys = live.asked.row?.keyGeneration ?? 0;
-    this.#live.set(live, { policy: facts.policy?.version ?? 0, keys });
+    const judged = { live, policy: facts.policy?.version ?? 0, keys, isOver: false };
+    const link = this.#live.add(judged);
     try {
       return await work();
     } finally {
-      this.#live.delete(live);
+      this.#live.remove(link);
+      judged.isOver = true;
     }
   }
 
   /** Judges all of them again. Resolves when the last one was judged. */
   judge(loop: LoopContext): Promise<void> {
-    return this.#judge([...this.#live.keys()], loop);
+    return this.#judge([...this.#live], loop);
   }
 
   /** Judges again what has changed under it, and everything now and then in any case. */
@@ -94,29 +97,29 @@ export class LiveDecisions {
     loop.clock.after(JUDGE_LOOK_MS, () => void look());
   }
 
-  #outdated({ table }: LoopContext): LiveDecision[] {
+  #outdated({ table }: LoopContext): Judged[] {
     const policy = policyVersion(table);
     const keys = keyGeneration(table);
-    const outdated: LiveDecision[] = [];
-    for (const [live, judged] of this.#live) {
-      if (judged.policy !== policy || judged.keys !== keys) outdated.push(live);
+    const outdated: Judged[] = [];
+    for (const judged of this.#live) {
+      if (judged.policy !== policy || judged.keys !== keys) outdated.push(judged);
     }
     return outdated;
   }
 
-  async #judge(all: readonly LiveDecision[], loop: LoopContext): Promise<void> {
+  async #judge(all: readonly Judged[], loop: LoopContext): Promise<void> {
     let inTurn = 0;
-    for (const live of all) {
+    for (const judged of all) {
       if (++inTurn % JUDGED_PER_TURN === 0) await nextTurn();
-      const judged = this.#live.get(live);
-      if (judged === undefined) continue;
+      if (judged.isOver) continue;
+      const { live } = judged;
       // Before anything is looked at: what changes meanwhile is then seen at the next look.
       const policy = policyVersion(loop.table);
       const keys = keyGeneration(loop.table);
       const isAnswered = await identifyAgain(live, loop);
       judged.policy = policy;
       if (isAnswered) judged.keys = keys;
-      const objection = this.#live.has(live) ? objectionTo(live, loop) : undefined;
+      const objection = judged.isOver ? undefined : objectionTo(live, loop);
       if (objection !== undefined) live.close(objection);
     }
   }
