@@ -79,8 +79,14 @@ export class BusLog {
   }
 
   last(subject: string): BusMessage | undefined {
-    const entry = this.#last.get(subject);
+    const entry = this.#lastOf(subject);
     return entry && messageOf(entry);
+  }
+
+  /** What had to make room for newer messages is nobody's last any more. */
+  #lastOf(subject: string): Entry | undefined {
+    const entry = this.#last.get(subject);
+    return entry && this.#isCurrent(entry) ? entry : undefined;
   }
 
   #leave(): void {
@@ -95,7 +101,7 @@ export class BusLog {
     this.#forgetOldIds();
     const known = this.#seqOfId.get(msgId);
     if (known) return { seq: known.seq, duplicate: true };
-    if ((this.#last.get(subject)?.seq ?? 0) !== expectSeq) return "conflict";
+    if ((this.#lastOf(subject)?.seq ?? 0) !== expectSeq) return "conflict";
     const seq = this.#lastSeq + 1;
     const atMs = this.#clock.nowMs();
     const entry = { subject, seq, msgId, atMs, bytes: new Uint8Array(bytes) };
@@ -118,6 +124,7 @@ export class BusLog {
     const kept = keeps === "last" ? this.#last.size : keeps;
     if (this.#order.length > 2 * kept + 64) {
       this.#order = this.#order.filter((each) => this.#isCurrent(each));
+      for (const [each, last] of this.#last) if (!this.#isCurrent(last)) this.#last.delete(each);
     }
   }
 

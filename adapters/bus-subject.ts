@@ -7,6 +7,8 @@ import {
   JOURNAL_STREAM,
   LEADER_PREFIX,
   LEADER_STREAM,
+  PART_PREFIX,
+  PART_STREAM,
   REVOCATION_PREFIX,
   REVOCATION_STREAM,
   streamOf,
@@ -38,12 +40,16 @@ export type StreamShape = {
 /** Messages of the journal that are kept. Snapshots come far more often. */
 export const JOURNAL_MESSAGES_MAX = 16_384;
 
+/** Parts of policies that are kept: of the two largest that there may be, and of many that are not so large. */
+export const PART_MESSAGES_MAX = 256;
+
 /** Every stream of the mesh. */
 export const STREAMS: readonly StreamShape[] = [
   { name: CONTROL_STREAM, prefix: CONTROL_PREFIX, keeps: "last", republished: true },
   { name: REVOCATION_STREAM, prefix: REVOCATION_PREFIX, keeps: "last", republished: true },
   { name: JOURNAL_STREAM, prefix: JOURNAL_PREFIX, keeps: JOURNAL_MESSAGES_MAX, republished: false },
   { name: LEADER_STREAM, prefix: LEADER_PREFIX, keeps: "last", republished: false },
+  { name: PART_STREAM, prefix: PART_PREFIX, keeps: PART_MESSAGES_MAX, republished: false },
 ];
 
 /** The pattern of all subjects of a stream. */

@@ -13,6 +13,7 @@ import {
   heartbeatSubject,
   OWN_LOG_PATTERN,
   ownLogSubject,
+  PART_STREAM,
   REQUEST_PATTERN,
   REVIVE_PATTERN,
   requestsOf,
@@ -60,6 +61,8 @@ export function permissionsOf(member: Pick<NatsMember, "role" | "name">): NatsPe
       `$JS.API.DIRECT.GET.${stream}.>`,
       `$JS.API.STREAM.MSG.GET.${stream}`,
     ]);
+    // One part at a time, by its hash.
+    read.push(`$JS.API.STREAM.MSG.GET.${PART_STREAM}`);
     return {
       publish: [...own, ...read],
       subscribe: [

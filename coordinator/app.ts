@@ -34,9 +34,8 @@ import { type NoteCall, recordedCalls } from "./operations/recorded-calls.ts";
 import { readOutsideLogs } from "./outside-logs.ts";
 import { buildParts, type Parts, type PartsInput } from "./parts.ts";
 import { PolicyPlacement } from "./placement.ts";
-import { limitsOfPolicy } from "./policy-limits.ts";
+import { limitsInSlices, limitsOfPolicy } from "./policy-limits.ts";
 import { modelsOfPolicy } from "./policy-models.ts";
-import { policyInSlices } from "./policy-of-bundle.ts";
 import { ratesOfPolicy } from "./policy-rates.ts";
 import { revokedBy } from "./revoked-by.ts";
 import { foundTrust } from "./trust-bundle.ts";
@@ -155,9 +154,9 @@ export async function buildCoordinator(
     witnessSigner,
     outsideLogs: logsFile === undefined ? [] : readOutsideLogs(readFileSync(logsFile), pin.mesh),
     ...(archive && { noteLog: noteLogsIn(archive, ports.clock) }),
-    placementOf: (replica) => new PolicyPlacement(replica),
+    placementOf: (policy) => new PolicyPlacement(policy),
     limitsOf: ports.limitsOf ?? limitsOfPolicy,
-    readAhead: (bundle) => policyInSlices(bundle, ports.clock),
+    readAhead: (bundle) => limitsInSlices(bundle, ports.clock),
     modelsOf: modelsOfPolicy,
     ratesOf: ratesOfPolicy,
     tell,
@@ -325,6 +324,7 @@ class RunningCoordinator implements Coordinator {
     parts.digest.stop();
     parts.requests.stop();
     parts.peerLogs.stop();
+    parts.policy.stop();
     this.#ownCheckpoint?.stop();
     await this.#grpc?.close(config.drainMs);
     await this.#admin?.close();

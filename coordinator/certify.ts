@@ -1,11 +1,11 @@
 import { create } from "@bufbuild/protobuf";
 import { parseBaseUrl } from "../policy/base-url.ts";
 import { isHostName } from "../policy/hosts.ts";
-import { readBundle } from "../policy/read-bundle.ts";
 import type { Clock } from "../ports/clock.ts";
 import { CertifyReplySchema, type CertifyRequest } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { type ReplyBody, refusedBody } from "./node-requests.ts";
-import type { Replica } from "./replica.ts";
+import type { PolicyInHand } from "./policy-in-hand.ts";
+import { policyOfBundle } from "./policy-of-bundle.ts";
 
 /** Signs with the root under which agents trust what a node shows them. It stays here. */
 export type NodeCertifier = (of: {
@@ -25,17 +25,20 @@ const PUBLIC_KEY_BYTES_MAX = 256;
  * not say which. A host of clear text has no TLS, and an address cannot be constrained to.
  */
 export async function certify(
-  of: { readonly certifier?: NodeCertifier; readonly replica: Replica; readonly clock: Clock },
+  of: {
+    readonly certifier?: NodeCertifier;
+    readonly policy: Pick<PolicyInHand, "now">;
+    readonly clock: Clock;
+  },
   { publicKey }: CertifyRequest,
   node: string,
 ): Promise<ReplyBody> {
-  const { certifier, replica, clock } = of;
+  const { certifier, policy, clock } = of;
   if (certifier === undefined) return refusedBody("no_root", "this coordinator has no root");
   if (publicKey.length === 0 || publicKey.length > PUBLIC_KEY_BYTES_MAX) {
     return refusedBody("malformed_request", "public key");
   }
-  const op = replica.state.get("policy")?.op;
-  const hosts = op?.case === "policy" ? inspectedHosts(op.value.body) : [];
+  const hosts = policy.now === undefined ? [] : inspectedHosts(policy.now.bundle);
   if (hosts.length === 0) return refusedBody("no_hosts", "policy names no host to look into");
   const nowMs = clock.nowMs();
   const notAfterMs = nowMs + CERTIFICATE_MS;
@@ -45,7 +48,7 @@ export async function certify(
 }
 
 function inspectedHosts(bundle: Uint8Array): readonly string[] {
-  const read = readBundle(bundle);
+  const read = policyOfBundle(bundle);
   if (!read.ok) return [];
   const urls = [...read.document.providers.values()].map(({ baseUrl }) => parseBaseUrl(baseUrl));
   const hosts = urls.flatMap((url) =>

@@ -8,6 +8,8 @@ export type CommandRefusal =
   | "cmd_id_reused"
   /** The scope has moved on since the record was built: read it again and sign anew. */
   | "conflict"
+  /** A part that the policy names was not handed over. */
+  | "policy_part_missing"
   /** The bundle cannot be read as a policy. */
   | "policy_malformed";
 

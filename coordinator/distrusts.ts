@@ -12,6 +12,7 @@ import { CommandRefused } from "./command-refused.ts";
 import type { Commands } from "./commands.ts";
 import type { Tell } from "./events.ts";
 import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
+import type { PolicyInHand } from "./policy-in-hand.ts";
 import { PolicyView } from "./policy-view.ts";
 import type { RateGate } from "./rate-gate.ts";
 import type { Registry } from "./registry.ts";
@@ -23,6 +24,7 @@ export type DistrustsOptions = {
   readonly random: Random;
   readonly signer: Signer;
   readonly replica: Replica;
+  readonly policy: Pick<PolicyInHand, "now">;
   readonly registry: Registry;
   readonly commands: Commands;
   readonly modelsOf: (bundle: Uint8Array) => ReadonlySet<string>;
@@ -44,7 +46,7 @@ export class Distrusts {
 
   constructor(options: DistrustsOptions) {
     this.#options = options;
-    this.#models = new PolicyView(options.replica, options.modelsOf);
+    this.#models = new PolicyView(options.policy, options.modelsOf);
   }
 
   /** Answers a node. What it asks for is the mesh's once its record is committed, not before. */

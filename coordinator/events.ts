@@ -50,6 +50,8 @@ export const COORDINATOR_EVENTS = {
   journal_failed: "error",
   /** A signed policy that this program cannot read; the limits before it stay. */
   policy_unusable: "error",
+  /** A signed policy of which a part is neither here nor in the stream; it is asked for until it is. */
+  policy_part_missing: "warn",
   /** A node opened a log, which from then on must exist. */
   log_opened: "info",
   /** A log signed two checkpoints of one size; both are kept. */

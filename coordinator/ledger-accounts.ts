@@ -27,7 +27,7 @@ export class LedgerAccounts {
   readonly #contracts: LedgerContracts;
   readonly #entries = new Map<string, AccountEntry>();
   /** Policy's limits by account: each grant looks at some dozens. */
-  readonly #limits = new Map<string, AccountLimit[]>();
+  readonly #limits = new Map<string, readonly AccountLimit[]>();
 
   constructor(state: LedgerState, contracts: LedgerContracts) {
     this.#state = state;
@@ -41,7 +41,7 @@ export class LedgerAccounts {
     for (const entry of limits) {
       this.#entries.set(entry.account, entry);
       const known = this.#limits.get(entry.account);
-      this.#limits.set(entry.account, known ? [...known, ...entry.limits] : [...entry.limits]);
+      this.#limits.set(entry.account, known ? [...known, ...entry.limits] : entry.limits);
     }
     for (const row of this.#state.rows()) {
       setLimit(row, this.limitAt(row.account, row.unit, row.window));

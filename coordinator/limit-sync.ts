@@ -6,10 +6,12 @@ import { readUnit } from "./amounts.ts";
 import type { Tell } from "./events.ts";
 import { LedgerFault } from "./ledger-actor.ts";
 import type { LedgerDoor } from "./ledger-door.ts";
+import type { PolicyInHand, PolicyNow } from "./policy-in-hand.ts";
 import type { Replica } from "./replica.ts";
 
 export type LimitSyncOptions = {
   readonly replica: Replica;
+  readonly policy: Pick<PolicyInHand, "now" | "onChange">;
   readonly ledger: LedgerDoor;
   readonly clock: Clock;
   readonly tell: Tell;
@@ -18,29 +20,30 @@ export type LimitSyncOptions = {
 
 const RETRY_MS = 1_000;
 
-/** Keeps the ledger's limits to what the current `policy` and `budget/...` records say. */
+/** Keeps the ledger's limits to what the policy in hand and the current `budget/...` records say. */
 export function followLimits(options: LimitSyncOptions): void {
-  const { replica, ledger } = options;
+  const { replica, policy, ledger } = options;
   const applyAll = (): void => {
-    for (const record of replica.state.records()) apply(options, record);
+    if (policy.now !== undefined) applyPolicy(options, policy.now);
+    for (const record of replica.state.records()) {
+      if (record.parsed.kind === "budget") void override(options, record);
+    }
   };
   applyAll();
-  replica.onRecord((record) => apply(options, record));
+  policy.onChange((now) => applyPolicy(options, now));
+  replica.onRecord((record) => {
+    if (record.parsed.kind === "budget") void override(options, record);
+  });
   // What was said while another led is in its ledger, unless it was said in between.
   ledger.onLed(applyAll);
 }
 
-function apply(options: LimitSyncOptions, record: MeshRecord): void {
-  if (record.op.case === "policy") applyPolicy(options, record, record.op.value.body);
-  else if (record.parsed.kind === "budget") void override(options, record);
-}
-
 /** A policy that cannot be read changes nothing: the limits before it are the operator's last word. */
-function applyPolicy(options: LimitSyncOptions, record: MeshRecord, body: Uint8Array): void {
+function applyPolicy(options: LimitSyncOptions, { v, hashHex, bundle }: PolicyNow): void {
   try {
-    options.ledger.setLimits(options.limitsOf(body));
+    options.ledger.setLimits(options.limitsOf(bundle));
   } catch (error) {
-    options.tell("policy_unusable", { v: record.v, hash: record.hashHex, error: String(error) });
+    options.tell("policy_unusable", { v, hash: hashHex, error: String(error) });
   }
 }
 

@@ -27,6 +27,8 @@ import { NodeCalls } from "./node-calls.ts";
 import { NodeRequests } from "./node-requests.ts";
 import { PeerLogs } from "./operations/peer-logs.ts";
 import type { Placement } from "./placement.ts";
+import { PolicyInHand } from "./policy-in-hand.ts";
+import { PolicyParts } from "./policy-parts.ts";
 import type { AgentRates } from "./policy-rates.ts";
 import { RateDoor } from "./rate-door.ts";
 import { RateGate } from "./rate-gate.ts";
@@ -62,7 +64,7 @@ export type PartsInput = {
   readonly outsideLogs: readonly VerifierKey[];
   /** Writes down which logs must exist. */
   readonly noteLog?: NoteLog;
-  readonly placementOf: (replica: Replica) => Placement;
+  readonly placementOf: (policy: PolicyInHand) => Placement;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   /** Reads a bundle in slices, before it is anybody's policy. */
   readonly readAhead: (bundle: Uint8Array) => Promise<unknown>;
@@ -96,6 +98,8 @@ export type Parts = MeshParts & {
 
 type MeshParts = {
   readonly replica: Replica;
+  readonly policyParts: PolicyParts;
+  readonly policy: PolicyInHand;
   readonly acks: AckBook;
   readonly registry: Registry;
   readonly commands: Commands;
@@ -120,7 +124,7 @@ function joinParts(input: PartsInput, appends: AppendWatch): Parts {
     tokensMax: TOKENS_MAX,
     commitWaitMs: COMMIT_WAIT_MS,
   });
-  const placement = input.placementOf(meshParts.replica);
+  const placement = input.placementOf(meshParts.policy);
   const contracts = new Contracts({
     ...input,
     ...meshParts,
@@ -172,6 +176,9 @@ function joinParts(input: PartsInput, appends: AppendWatch): Parts {
 function buildMeshParts(input: PartsInput, appends: AppendWatch): MeshParts {
   const { config, pin, metrics } = input;
   const replica = new Replica(input);
+  const policyParts = new PolicyParts(input);
+  // Before whoever asks for it when a record comes: they hear of records in this order.
+  const policy = new PolicyInHand({ ...input, replica, parts: policyParts });
   const acks = new AckBook(input);
   const registry: Registry = new Registry({
     ...input,
@@ -194,7 +201,7 @@ function buildMeshParts(input: PartsInput, appends: AppendWatch): MeshParts {
   followCommands(commands, registry);
   acks.keepOnly((cmdId) => commands.get(cmdId) !== undefined);
   const streams = () => streamWaits({ ...input, commands, appends });
-  return { replica, acks, registry, commands, streams };
+  return { replica, policyParts, policy, acks, registry, commands, streams };
 }
 
 /** A kill is in our digests from its acceptance on, anything else from its commit. */
@@ -211,7 +218,7 @@ function followCommands(commands: Commands, registry: Registry): void {
 /** Where NATS joins several coordinators the ledger is theirs together; alone it is one's own. */
 function buildLedger(
   input: PartsInput,
-  { replica, registry }: MeshParts,
+  { replica, policy, registry }: MeshParts,
   bootId: string,
 ): LedgerDoor {
   const { config, pin, signer, clock } = input;
@@ -236,7 +243,7 @@ function buildLedger(
             replica.isReplayed &&
             coordinatorKey(replica.trust, clock.nowMs())(signer.kid) !== undefined,
         });
-  followLimits({ ...input, replica, ledger });
+  followLimits({ ...input, replica, policy, ledger });
   return ledger;
 }
 

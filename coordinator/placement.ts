@@ -1,8 +1,8 @@
 import { placedOn } from "../policy/placed-on.ts";
 import { parseScope } from "../proto/ids.ts";
+import type { PolicyInHand } from "./policy-in-hand.ts";
 import { policyOfBundle } from "./policy-of-bundle.ts";
 import { PolicyView } from "./policy-view.ts";
-import type { Replica } from "./replica.ts";
 
 /**
  * Where agents run. A node may borrow, report, have contracts carved and ask for kills only for agents that
@@ -26,8 +26,8 @@ export type PlacedAgents = ReadonlyMap<string, readonly string[]>;
 export class PolicyPlacement implements Placement {
   readonly #placed: PolicyView<PlacedAgents>;
 
-  constructor(replica: Pick<Replica, "state">) {
-    this.#placed = new PolicyView(replica, placedByPolicy);
+  constructor(policy: Pick<PolicyInHand, "now">) {
+    this.#placed = new PolicyView(policy, placedByPolicy);
   }
 
   isPlaced(node: string, account: string): boolean {

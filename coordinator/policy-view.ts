@@ -1,27 +1,22 @@
-import type { MeshState } from "../mesh/state.ts";
+import type { PolicyInHand } from "./policy-in-hand.ts";
 
-/** Whoever holds the mesh's state. */
-type StateHolder = { readonly state: Pick<MeshState, "get"> };
-
-/** What one part of the coordinator needs of the policy in force, read once from each bundle. */
+/** What one part of the coordinator needs of the policy in hand, read once from each bundle. */
 export class PolicyView<T> {
-  readonly #of: StateHolder;
+  readonly #of: Pick<PolicyInHand, "now">;
   readonly #read: (bundle: Uint8Array) => T;
   #seen: { readonly hashHex: string; readonly value: T } | undefined;
 
-  constructor(of: StateHolder, read: (bundle: Uint8Array) => T) {
+  constructor(of: Pick<PolicyInHand, "now">, read: (bundle: Uint8Array) => T) {
     this.#of = of;
     this.#read = read;
   }
 
   /** Undefined: there is no policy yet. */
   get now(): T | undefined {
-    const policy = this.#of.state.get("policy");
-    if (policy?.op.case !== "policy") return undefined;
-    const { hashHex, op } = policy;
-    if (this.#seen?.hashHex !== hashHex) {
-      this.#seen = { hashHex, value: this.#read(op.value.body) };
-    }
+    const policy = this.#of.now;
+    if (policy === undefined) return undefined;
+    const { hashHex, bundle } = policy;
+    if (this.#seen?.hashHex !== hashHex) this.#seen = { hashHex, value: this.#read(bundle) };
     return this.#seen?.value;
   }
 }

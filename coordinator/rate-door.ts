@@ -11,6 +11,7 @@ import {
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
 import type { Placement } from "./placement.ts";
+import type { PolicyInHand } from "./policy-in-hand.ts";
 import type { AgentRates } from "./policy-rates.ts";
 import { PolicyView } from "./policy-view.ts";
 import { RateShares } from "./rate-shares.ts";
@@ -21,6 +22,7 @@ import type { Replica } from "./replica.ts";
 export type RateDoorOptions = {
   readonly clock: Clock;
   readonly replica: Replica;
+  readonly policy: Pick<PolicyInHand, "now">;
   readonly registry: Registry;
   readonly placement: Placement;
   readonly replays: ReplayGuard;
@@ -52,7 +54,7 @@ export class RateDoor {
   constructor(options: RateDoorOptions) {
     this.#options = options;
     this.#contractReplays = new ReplayGuard(options.clock);
-    this.#rates = new PolicyView(options.replica, options.ratesOf);
+    this.#rates = new PolicyView(options.policy, options.ratesOf);
   }
 
   /** From here on this coordinator lends, and another one, or an earlier run, did until now. */

@@ -40,6 +40,7 @@ import {
   refusedBody,
 } from "./node-requests.ts";
 import type { Placement } from "./placement.ts";
+import type { PolicyInHand } from "./policy-in-hand.ts";
 import type { RateDoor } from "./rate-door.ts";
 import type { RateGate } from "./rate-gate.ts";
 import { recordsPage, STATE_PAGE_COUNT } from "./records-page.ts";
@@ -58,6 +59,7 @@ export type RequestHandlersOptions = {
   readonly clock: Clock;
   readonly random: Random;
   readonly replica: Replica;
+  readonly policy: Pick<PolicyInHand, "now">;
   readonly registry: Registry;
   readonly ledger: LedgerDoor;
   readonly commands: Commands;
@@ -167,8 +169,8 @@ async function lease(
 const OF_LIMITS = new Set(["budget_exhausted", "overrun_exhausted", "account_unknown"]);
 
 /** Whether the node has a policy in force of which this coordinator has at most heard. */
-function isBehind({ replica }: RequestHandlersOptions, { policyV }: LeaseRequest): boolean {
-  return BigInt(replica.state.get("policy")?.v ?? 0) < policyV;
+function isBehind({ policy }: RequestHandlersOptions, { policyV }: LeaseRequest): boolean {
+  return BigInt(policy.now?.v ?? 0) < policyV;
 }
 
 /** Teams lend through their agents alone. */
@@ -303,16 +305,18 @@ async function autoKill(
 }
 
 /** Bodies that records name by hash: the policy bundle, also in pieces. */
-function fetchBody({ replica }: RequestHandlersOptions, request: FetchRequest): ReplyBody {
+function fetchBody({ replica, policy }: RequestHandlersOptions, request: FetchRequest): ReplyBody {
   const op = replica.state.get("policy")?.op;
-  const body = op?.case === "policy" ? op.value : undefined;
-  if (!body || Buffer.compare(body.sha256, request.sha256) !== 0) {
+  const named = op?.case === "policy" ? op.value : undefined;
+  const isHere = policy.now?.hashHex === replica.state.get("policy")?.hashHex;
+  if (!named || !isHere || Buffer.compare(named.sha256, request.sha256) !== 0) {
     return refusedBody("body_unknown", Buffer.from(request.sha256).toString("hex"));
   }
-  if (request.offset > body.size) return malformed("offset");
+  const { size } = named;
+  if (request.offset > size) return malformed("offset");
   const offset = Number(request.offset);
-  const bytes = body.body.subarray(offset, offset + FETCH_BYTES_MAX);
-  return { case: "fetch", value: create(FetchReplySchema, { size: body.size, bytes }) };
+  const bytes = policy.now?.bundle.slice(offset, offset + FETCH_BYTES_MAX) ?? new Uint8Array(0);
+  return { case: "fetch", value: create(FetchReplySchema, { size, bytes }) };
 }
 
 function statePage({ replica }: RequestHandlersOptions, afterScope: string): ReplyBody {

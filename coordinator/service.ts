@@ -1,10 +1,12 @@
 import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { COORDINATOR_VERSION_MAX, type MeshRecord } from "../mesh/record.ts";
 import type { OpName } from "../mesh/record-op.ts";
+import { BusFault } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import { errorMessage } from "../ports/error-message.ts";
 import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
+import type { Write } from "../ports/store.ts";
 import type {
   CoordinatorServiceListAgentsRequest,
   CreateEnrolmentTokenRequest,
@@ -33,6 +35,8 @@ import { ledgerView } from "./ledger-view.ts";
 import type { MeshAgents } from "./mesh-agents.ts";
 import type { NodeCalls } from "./node-calls.ts";
 import type { PeerLogs } from "./operations/peer-logs.ts";
+import type { PolicyInHand } from "./policy-in-hand.ts";
+import type { PolicyParts } from "./policy-parts.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
 import { staleRecords } from "./stale-records.ts";
@@ -44,6 +48,8 @@ export type ServiceOptions = {
   readonly clock: Clock;
   readonly random: Random;
   readonly replica: Replica;
+  readonly policy: Pick<PolicyInHand, "bundleOf">;
+  readonly policyParts: PolicyParts;
   readonly commands: Commands;
   readonly registry: Registry;
   readonly streams: () => readonly StreamWait[];
@@ -88,6 +94,10 @@ export function coordinatorService(options: ServiceOptions) {
     }),
     revive: ({ record }: Carried) => carried(record, ["revive"]),
     applyPolicy: ({ record }: Carried) => carried(record, ["policy"]),
+    putPolicyPart: async ({ part }: { readonly part: Uint8Array }) => {
+      options.policyParts.offer(part);
+      return {};
+    },
     setLimit: ({ record }: Carried) => carried(record, ["limit"]),
     // A node's record is its key: an operator replaces or removes it as any other.
     putKey: ({ record }: Carried) => carried(record, ["key", "trust", "kill"]),
@@ -221,7 +231,8 @@ async function carry(
   const bytes = toBinary(SignedRecordSchema, record);
   const opened = options.replica.open(bytes);
   if (opened.ok) await mustBeCarriable(options, opened.record);
-  const command = await options.commands.carry(bytes, ops);
+  const also = opened.ok ? await withParts(options, opened.record) : [];
+  const command = await options.commands.carry(bytes, ops, also);
   await options.commands.settled(command, options.commitWaitMs);
   if (command.conflict) {
     throw new CommandRefused("conflict", `another record of ${command.scope} was faster`);
@@ -230,7 +241,7 @@ async function carry(
 }
 
 async function mustBeCarriable(
-  { limitsOf, readAhead, replica }: ServiceOptions,
+  { limitsOf, readAhead, replica, policy }: ServiceOptions,
   record: MeshRecord,
 ): Promise<void> {
   const { op, parsed } = record;
@@ -244,13 +255,34 @@ async function mustBeCarriable(
     throw new CommandRefused("op_not_allowed", `${record.scope} is killed by Kill`);
   }
   if (op.case !== "policy") return;
-  await readAhead(op.value.body);
   try {
-    limitsOf(op.value.body);
+    const bundle = await policy.bundleOf(op.value);
+    if (bundle === undefined) {
+      throw new CommandRefused("policy_part_missing", "not all of its parts were handed over");
+    }
+    await readAhead(bundle);
+    limitsOf(bundle);
   } catch (cause) {
+    if (cause instanceof CommandRefused) throw cause;
     const message = errorMessage(cause);
     throw new CommandRefused("policy_malformed", message, { cause });
   }
+}
+
+/** Puts a policy's parts where nodes find them, before the record that names them; what to write beside that. */
+async function withParts(
+  { policyParts }: ServiceOptions,
+  { op }: MeshRecord,
+): Promise<readonly Write[]> {
+  if (op.case !== "policy" || op.value.parts.length === 0) return [];
+  try {
+    await policyParts.publish(op.value, { onlyMissing: false });
+  } catch (error) {
+    if (!(error instanceof BusFault)) throw error;
+    const message = "The stream does not take the policy's parts now; nothing was accepted.";
+    throw refused("UNAVAILABLE", "stream_unavailable", message);
+  }
+  return policyParts.writesOf(op.value);
 }
 
 /** Money and enrolment are one coordinator's at a time. */

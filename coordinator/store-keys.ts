@@ -12,9 +12,12 @@ export const TOKEN_PREFIX = "token/";
 export const LOG_PREFIX = "log/";
 export const EVIDENCE_PREFIX = "evidence/";
 export const PEER_LOG_PREFIX = "peer-log/";
+export const PART_STORE_PREFIX = "part/";
 
 /** The current record of a scope: a SignedRecord as it came. */
 export const recordKey = (scope: string): string => RECORD_PREFIX + scope;
+/** A part of a policy, by its SHA-256. */
+export const partKey = (sha256Hex: string): string => PART_STORE_PREFIX + sha256Hex;
 /** A command and how far it got: JSON. */
 export const commandKey = (cmdId: string): string => COMMAND_PREFIX + cmdId;
 /** A node's newest Ack of a command: protobuf. */

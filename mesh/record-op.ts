@@ -13,6 +13,7 @@ import {
 } from "../proto/gen/altrace/v1/record_pb.ts";
 import { parseAgentId, type Scope } from "../proto/ids.ts";
 import { accountLimitsOf } from "./account-limits-of.ts";
+import { BODY_BYTES_MAX, flawOfParts } from "./policy-parts.ts";
 
 /**
  * What a record may say about what: which op belongs to which scope, and the bounds of every field.
@@ -28,7 +29,6 @@ export const REASON_BYTES_MAX = 256;
 export const OPERATOR_BYTES_MAX = 128;
 export const CAUSE_BYTES_MAX = 64;
 export const NKEY_BYTES_MAX = 64;
-export const POLICY_BYTES_MAX = 512 * 1024;
 /** Operators, coordinators and enrolment keys together. */
 export const TRUSTED_KEYS_MAX = 64;
 /** A hundred times the bill that was held; beyond that a price is not distrusted but wrong. */
@@ -96,7 +96,8 @@ function isCause(cause: string): boolean {
 
 function flawOfPolicy(policy: Policy): string | undefined {
   if (policy.sha256.length !== 32) return "policy.sha256";
-  if (policy.body.length === 0 || policy.body.length > POLICY_BYTES_MAX) return "policy.body";
+  if (policy.parts.length > 0) return flawOfParts(policy);
+  if (policy.body.length === 0 || policy.body.length > BODY_BYTES_MAX) return "policy.body";
   if (policy.size !== BigInt(policy.body.length)) return "policy.size";
   const actual = createHash("sha256").update(policy.body).digest();
   return actual.equals(policy.sha256) ? undefined : "policy.sha256";

@@ -1,3 +1,4 @@
+import { openParts, type PackedBundle, PartsMalformed } from "../mesh/policy-parts.ts";
 import { compilePolicyInSlices } from "../policy/compile.ts";
 import type { CompiledPolicy } from "../policy/compiled-policy.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -22,7 +23,10 @@ export type PolicySwitchDeps = {
 /** Of why a policy was refused; heartbeats carry it. */
 const REFUSAL_CHARS_MAX = 500;
 
-type Bundle = { readonly version: number; readonly bundle: Uint8Array };
+export type OfferedBundle = {
+  readonly version: number;
+  readonly bundle: Uint8Array | PackedBundle;
+};
 
 type Offered = {
   readonly policy: CompiledPolicy;
@@ -40,7 +44,7 @@ type Offered = {
 export class PolicySwitch {
   readonly #deps: PolicySwitchDeps;
   /** The newest bundle that came while another was being compiled; what it overtook is left out. */
-  #next: Bundle | undefined;
+  #next: OfferedBundle | undefined;
   #compiling: Promise<void> | undefined;
   #offered: Offered | undefined;
   #current: CompiledPolicy | undefined;
@@ -72,10 +76,11 @@ export class PolicySwitch {
   }
 
   /**
-   * Compiles a bundle in slices, since agents' money waits for this thread, and hands it to the loops. One that is
-   * being compiled is not given up for a newer one: that may be refused, and then the one before is the one to have.
+   * Opens and compiles a bundle in slices, since agents' money waits for this thread, and hands it to the loops.
+   * One that is being compiled is not given up for a newer one: that may be refused, and then the one before is
+   * the one to have.
    */
-  offer(bundle: Bundle): Promise<void> {
+  offer(bundle: OfferedBundle): Promise<void> {
     this.#next = bundle;
     this.#compiling ??= this.#compileAll();
     return this.#compiling;
@@ -93,20 +98,17 @@ export class PolicySwitch {
     }
   }
 
-  async #compile({ version, bundle }: Bundle): Promise<void> {
+  async #compile({ version, bundle: offered }: OfferedBundle): Promise<void> {
     const { loops, log, clock } = this.#deps;
-    const steps = compilePolicyInSlices(bundle, { version, scanner: contentScanner });
-    const compiled = await inSlices(steps, { clock });
-    if (compiled === undefined) throw new Error("invariant broken: a policy is always wanted");
-    if (!compiled.ok) {
-      const found = compiled.findings.map(({ path, message }) =>
-        path === "" ? message : `${path}: ${message}`,
-      );
-      this.#refuse(version, found.join("; "));
+    const result = await inSlices(compileOffered(version, offered), { clock });
+    if (result === undefined) throw new Error("invariant broken: a policy is always wanted");
+    if ("refused" in result) {
+      this.#refuse(version, result.refused);
       return;
     }
-    this.#offered = { policy: compiled.policy, waiting: new Set(loops.map(({ no }) => no)) };
-    log.policyOffered(version, compiled.policy.sha256);
+    const { bundle, policy } = result;
+    this.#offered = { policy, waiting: new Set(loops.map(({ no }) => no)) };
+    log.policyOffered(version, policy.sha256);
     for (const loop of loops) loop.post({ t: "policy", version, bundle });
   }
 
@@ -135,4 +137,28 @@ export class PolicySwitch {
     this.#deps.log.policyRefused(version, message);
     this.#deps.onRefused();
   }
+}
+
+type Compiled =
+  | { readonly bundle: Uint8Array; readonly policy: CompiledPolicy }
+  | { readonly refused: string };
+
+/** A bundle in parts is opened once, into memory that the loops share. */
+function* compileOffered(
+  version: number,
+  offered: OfferedBundle["bundle"],
+): Generator<void, Compiled, void> {
+  let bundle: Uint8Array;
+  try {
+    bundle = offered instanceof Uint8Array ? offered : yield* openParts(offered);
+  } catch (error) {
+    if (error instanceof PartsMalformed) return { refused: error.message };
+    throw error;
+  }
+  const compiled = yield* compilePolicyInSlices(bundle, { version, scanner: contentScanner });
+  if (compiled.ok) return { bundle, policy: compiled.policy };
+  const found = compiled.findings.map(({ path, message }) =>
+    path === "" ? message : `${path}: ${message}`,
+  );
+  return { refused: found.join("; ") };
 }

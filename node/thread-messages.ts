@@ -3,6 +3,7 @@ import type { Authority } from "../authority/authority.ts";
 import type { Delegation } from "../authority/delegation.ts";
 import type { HolderJwk } from "../authority/holder-key.ts";
 import type { Rate } from "../authority/rate.ts";
+import type { PackedBundle } from "../mesh/policy-parts.ts";
 import type { RateParts } from "../mesh/rate-share.ts";
 import type { LadderCause } from "../policy/compiled-policy.ts";
 import type { KernelFault } from "../proto/kernel-faults.ts";
@@ -357,12 +358,12 @@ export type MeshToControl =
       readonly reply: MeshAnswer | undefined;
       readonly fault: string | undefined;
     }
-  /** The current policy record changed; the bundle is verified against its hash. */
+  /** The current policy record changed; a bundle in parts is verified where they are opened. */
   | {
       readonly t: "policy";
       readonly version: number;
       readonly sha256: string;
-      readonly bundle: Uint8Array;
+      readonly bundle: Uint8Array | PackedBundle;
     }
   /** A `limit` record changed. */
   | { readonly t: "limit"; readonly scope: string }

@@ -1,60 +1,36 @@
 import { mergeBudgets } from "./merge-budgets.ts";
-import type { AccountUnit, AccountWindow, Budget, PolicyDocument } from "./policy-document.ts";
+import type { Budget, PolicyDocument } from "./policy-document.ts";
 
-/** One limit of one account of the mesh's ledger. */
-export type AccountLimit = {
+/** One account of the mesh's ledger, and what policy lets be spent there. */
+export type PolicyAccount = {
   /** `team/<t>`, `agent/<t>/<a>` or `overrun`. */
   readonly account: string;
   /** The account that this one's charges count against too; a team and `overrun` have none. */
   readonly parent: string | undefined;
-  readonly unit: AccountUnit;
-  readonly window: AccountWindow;
-  /** Micro-dollars, tokens or calls. */
-  readonly limit: number;
+  /** A unit without a limit is bounded by the parent alone. Accounts with the same limits share one list. */
+  readonly limits: Budget;
 };
 
-/**
- * Every limit that a policy sets.
- *
- * A unit that an account has no limit for is bounded by its parent alone; `accountParents` has also
- * those accounts that have no limit of their own.
- */
-export function accountLimits(document: PolicyDocument): readonly AccountLimit[] {
-  const limits: AccountLimit[] = [
-    {
-      account: "overrun",
-      parent: undefined,
-      unit: "usd_micros",
-      window: "total",
-      limit: document.overrunLimitUsdMicros,
-    },
-  ];
+/** Every account of a policy; a step ends after each, for a thread that may not be away for long. */
+export function* accountsOf(
+  document: PolicyDocument,
+): Generator<void, readonly PolicyAccount[], void> {
+  const overrun = {
+    unit: "usd_micros",
+    window: "total",
+    limit: document.overrunLimitUsdMicros,
+  } as const;
+  const accounts: PolicyAccount[] = [{ account: "overrun", parent: undefined, limits: [overrun] }];
   for (const [teamName, team] of document.teams) {
     const parent = `team/${teamName}`;
-    limits.push(...limitsOf(team.budget, { account: parent, parent: undefined }));
-    for (const [name, agent] of team.agents) {
-      const budget = mergeBudgets(agent.budget, team.defaults.budget);
-      limits.push(...limitsOf(budget, { account: `agent/${teamName}/${name}`, parent }));
+    accounts.push({ account: parent, parent: undefined, limits: team.budget });
+    const merged = new Map<Budget, Budget>();
+    for (const [name, { budget }] of team.agents) {
+      const limits = merged.get(budget) ?? mergeBudgets(budget, team.defaults.budget);
+      merged.set(budget, limits);
+      accounts.push({ account: `agent/${teamName}/${name}`, parent, limits });
+      yield;
     }
   }
-  return limits;
-}
-
-/** Every account of a policy and its parent. */
-export function accountParents(document: PolicyDocument): ReadonlyMap<string, string | undefined> {
-  const parents = new Map<string, string | undefined>([["overrun", undefined]]);
-  for (const [teamName, team] of document.teams) {
-    parents.set(`team/${teamName}`, undefined);
-    for (const name of team.agents.keys()) {
-      parents.set(`agent/${teamName}/${name}`, `team/${teamName}`);
-    }
-  }
-  return parents;
-}
-
-function limitsOf(
-  budget: Budget,
-  of: { readonly account: string; readonly parent: string | undefined },
-): readonly AccountLimit[] {
-  return budget.map(({ unit, window, limit }) => ({ ...of, unit, window, limit }));
+  return accounts;
 }

@@ -143,13 +143,13 @@ export const BLOCK_COOL_DOWN_MS = { min: 0, max: 30 * 24 * HOUR_MS } as const;
 /** No known model writes more in one answer than its context window, and none is beyond this. */
 export const MAX_OUTPUT_TOKENS = { min: 0, max: 10_000_000 } as const;
 
-/** Sizes of a policy. The bundle's is what one record of the mesh can carry. */
-export const POLICY_TEXT_BYTES_MAX = 4 * MIB;
-export const BUNDLE_BYTES_MAX = 512 * 1024;
+/** Sizes of a policy. The bundle's is what the mesh carries in parts: 100,000 agents with 300 bytes each. */
+export const POLICY_TEXT_BYTES_MAX = 32 * MIB;
+export const BUNDLE_BYTES_MAX = 32 * MIB;
 export const PROVIDERS_MAX = 64;
 export const MODELS_MAX = 1024;
 export const TEAMS_MAX = 1024;
-export const AGENTS_MAX = 20_000;
+export const AGENTS_MAX = 100_000;
 export const CONTENT_RULES_MAX = 10_000;
 export const TOOL_VERBS_MAX = 1024;
 export const LEVELS_MAX = 16;

@@ -25,6 +25,7 @@ export const LEAST_ROLE: Readonly<Record<string, CallRole>> = {
   "altrace.v1.CoordinatorService/ListStaleRecords": "auditor",
   "altrace.v1.CoordinatorService/WatchCommand": "viewer",
   "altrace.v1.CoordinatorService/ApplyPolicy": "admin",
+  "altrace.v1.CoordinatorService/PutPolicyPart": "admin",
   "altrace.v1.CoordinatorService/SetLimit": "admin",
   "altrace.v1.CoordinatorService/PutKey": "admin",
   "altrace.v1.CoordinatorService/GetScope": "viewer",

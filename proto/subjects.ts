@@ -9,6 +9,8 @@ export const REVOCATION_STREAM = "ALT_REV";
 
 /** The ledger's journal: every change of it, in one chain, until a snapshot covers it. */
 export const JOURNAL_STREAM = "ALT_LEASE";
+/** Parts of policies that are too large for one message, each by its hash. */
+export const PART_STREAM = "ALT_PART";
 /** Which coordinator leads the ledger. */
 export const LEADER_STREAM = "ALT_COORD";
 
@@ -19,6 +21,7 @@ export const FAST_PREFIX = "alt.fast.";
 export const REVIVE_PREFIX = "alt.revive.";
 export const JOURNAL_PREFIX = "alt.lj.";
 export const LEADER_PREFIX = "alt.coord.";
+export const PART_PREFIX = "alt.part.";
 
 /** Every stream, and the prefix of the subjects that it takes. */
 export const STREAM_PREFIXES: readonly (readonly [stream: string, prefix: string])[] = [
@@ -26,6 +29,7 @@ export const STREAM_PREFIXES: readonly (readonly [stream: string, prefix: string
   [REVOCATION_STREAM, REVOCATION_PREFIX],
   [JOURNAL_STREAM, JOURNAL_PREFIX],
   [LEADER_STREAM, LEADER_PREFIX],
+  [PART_STREAM, PART_PREFIX],
 ];
 
 /** The stream that takes appends on this subject. */
@@ -68,6 +72,8 @@ export const OWN_LOG_PATTERN = "alt.log.*";
 /** What the control plane asks of nodes. */
 export const CALL_PATTERN = "alt.call.*";
 
+/** @param sha256Hex Of the part's bytes. */
+export const partSubject = (sha256Hex: string): string => PART_PREFIX + sha256Hex;
 export const ackSubject = (node: string): string => `alt.ack.${node}`;
 export const heartbeatSubject = (node: string): string => `alt.hb.${node}`;
 export const healSubject = (node: string): string => `alt.heal.${node}`;

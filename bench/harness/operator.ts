@@ -4,6 +4,7 @@ import { fileKeys } from "../../adapters/file-keys.ts";
 import { createGrpcClient, type GrpcClient } from "../../adapters/grpc-client.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { newKey } from "../../cli/commands/key.ts";
+import { packPolicy } from "../../mesh/policy-parts.ts";
 import { signRecord } from "../../mesh/record.ts";
 import type { RecordOp } from "../../mesh/record-op.ts";
 import { contentScanner } from "../../node/content-scanner.ts";
@@ -19,7 +20,6 @@ import {
   AccountLimitsSchema,
   KeySchema,
   LimitSchema,
-  PolicySchema,
   ReviveSchema,
   type SignedRecord,
   SignedRecordSchema,
@@ -51,13 +51,12 @@ export class Operator implements Disposable {
   async applyPolicy(text: string): Promise<void> {
     const read = readPolicy(text, { file: "bench policy", scanner: contentScanner });
     if (!read.ok) throw new Error(JSON.stringify(read.findings, undefined, 1));
-    const sha256 = await sha256Of(read.bundle);
-    const size = BigInt(read.bundle.byteLength);
-    const value = create(PolicySchema, { sha256, size, body: read.bundle });
+    const { policy: value, parts } = packPolicy(read.bundle);
+    for (const part of parts) await this.coordinator.calls.putPolicyPart({ part });
     await this.#carry("policy", { case: "policy", value }, (record) =>
       this.coordinator.calls.applyPolicy({ record }),
     );
-    const wanted = Buffer.from(sha256).toString("hex");
+    const wanted = Buffer.from(value.sha256).toString("hex");
     const deadlineMs = Date.now() + IN_FORCE_MS;
     while ((await this.node.calls.getNode({})).policySha256 !== wanted) {
       if (Date.now() > deadlineMs) throw new Error("the node does not take the policy");
@@ -169,8 +168,4 @@ export function pause(ms: number): Promise<void> {
 
 function unixTarget(address: string): { readonly kind: "unix"; readonly path: string } {
   return { kind: "unix", path: address.slice("unix:".length) };
-}
-
-async function sha256Of(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
-  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 }

@@ -1,5 +1,5 @@
 import type { Clock } from "../../ports/clock.ts";
-import type { MeshAlarm } from "./replica.ts";
+import type { MeshAlarm } from "./mesh-alarms.ts";
 
 /** Lines of one kind a second; what comes beyond is counted and told with the next line. */
 export const ALARM_LINES_PER_SECOND = 5;

@@ -18,7 +18,9 @@ import { type DelegationsDeps, delegate, fund, fundFor } from "./delegations.ts"
 import type { Resolved } from "./directory.ts";
 import type { EnforcedTimes, EnforcementHooks } from "./enforcement.ts";
 import { LoopPorts } from "./loop-ports.ts";
-import { type MeshAlarm, Replica, type ReplicaConfig, type ReplicaPorts } from "./replica.ts";
+import type { MeshAlarm } from "./mesh-alarms.ts";
+import { PolicyFetch } from "./policy-fetch.ts";
+import { Replica, type ReplicaConfig, type ReplicaPorts } from "./replica.ts";
 import { SleepWatch } from "./sleep-watch.ts";
 
 /** How often rows that were given up are looked at, and how many of them at once. */
@@ -54,6 +56,7 @@ export class MeshThread {
   readonly #contracts: ContractDesk;
   readonly #deps: MeshThreadDeps;
   readonly #loops: LoopPorts;
+  readonly #policy: PolicyFetch;
   readonly #sleep: SleepWatch;
   readonly #timers = new Map<"sweep" | "kills" | "sleep", Cancel>();
   #stopCalls: () => void = () => undefined;
@@ -63,6 +66,11 @@ export class MeshThread {
     this.#deps = deps;
     const { clock } = deps.ports;
     this.#sleep = new SleepWatch({ bootMs: deps.bootMs, monoNs: clock.monoNs });
+    this.#policy = new PolicyFetch({
+      ...deps.ports,
+      onWhole: (version, sha256, bundle) => deps.post({ t: "policy", version, sha256, bundle }),
+      onTrouble: (detail) => deps.onAlarm("policy_incomplete", detail),
+    });
     this.#loops = new LoopPorts({
       clock,
       resolve: (keySha256, source, isContract) =>
@@ -80,7 +88,7 @@ export class MeshThread {
       },
       onEnforced: deps.onEnforced,
       onCommand: deps.onCommand,
-      onPolicy: (record) => this.#postPolicy(record),
+      onPolicy: (record) => this.#policy.take(record),
       onLimit: ({ scope }) => deps.post({ t: "limit", scope }),
       onDistrust: (record) => this.#postDistrust(record),
       onCertificate: ({ parsed }) => {
@@ -219,15 +227,10 @@ export class MeshThread {
     for (const cancel of this.#timers.values()) cancel();
     this.#deps.onStopping?.();
     this.#stopCalls();
+    this.#policy.close();
     await this.replica.stop();
     this.#loops.close();
     await this.#deps.onStopped();
-  }
-
-  #postPolicy({ v, op }: MeshRecord): void {
-    if (op.case !== "policy") return;
-    const sha256 = Buffer.from(op.value.sha256).toString("hex");
-    this.#deps.post({ t: "policy", version: v, sha256, bundle: op.value.body });
   }
 
   #postDistrust({ parsed, op, hashHex }: MeshRecord): void {

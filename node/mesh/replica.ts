@@ -29,6 +29,7 @@ import type { HostStall } from "./host-stall.ts";
 import { Intake } from "./intake.ts";
 import { type Membership, membershipOf } from "./membership.ts";
 import { Merging } from "./merging.ts";
+import type { MeshAlarm } from "./mesh-alarms.ts";
 import { Opening } from "./opening.ts";
 import { RecordStore } from "./record-store.ts";
 import { Repair } from "./repair.ts";
@@ -63,20 +64,6 @@ export type ReplicaPorts = {
   /** Resolves after other events of this thread had their turn. */
   readonly nextTurn: () => Promise<void>;
 };
-
-/** What an operator should look at. */
-export const MESH_ALARMS = [
-  "record_refused",
-  "versions_crossed",
-  "sequence_reused",
-  "repair_failed",
-  "stored_record_unreadable",
-  "store_failed",
-  "intake_overflow",
-  "host_slept",
-  "kill_unrecorded",
-] as const;
-export type MeshAlarm = (typeof MESH_ALARMS)[number];
 
 export type ReplicaHooks = EnforcementHooks & {
   readonly onAlarm: (name: MeshAlarm, detail: string) => void;

@@ -320,8 +320,19 @@ describe.each(RUN)("three nodes over the $name", ({ program }) => {
   test("keep their policy where the next cannot be put in force, and each says why", async () => {
     using folder = tempDir();
     const file = join(folder.path, "policy.yaml");
-    writeFileSync(file, e2ePolicy(provider.origin));
+    const policy = e2ePolicy(provider.origin);
     const apply = () => mesh.mustCli("policy", "apply", file, "--wait");
+    // Of so many that no message carries it: its parts come from the stream.
+    const fleet = Array.from({ length: 12_000 }, (_, no) => {
+      return `      fleet-${no}: { budget: { usd: { day: "1.000001" } } }\n`;
+    });
+    writeFileSync(
+      file,
+      policy.replace("      worker-2: {}\n", (one) => one + fleet.join("")),
+    );
+    expect(await apply()).toMatch(/^in force 3\/3$/m);
+    expect(await everywhere(OTHER)).toEqual(all("200 ok"));
+    writeFileSync(file, policy);
     expect(await apply()).toMatch(/^in force 3\/3$/m);
     // Signed by the operator, and of a format that only later nodes know.
     await appendBundle(Buffer.from('{"format":9}'));

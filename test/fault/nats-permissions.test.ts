@@ -202,6 +202,8 @@ describe("a server that lets in this mesh alone", () => {
     ["another node's question", "alt.req.n2.lease"],
     ["a link of the ledger's journal", "alt.lj.0"],
     ["a word on who leads", "alt.coord.leader"],
+    ["a part of a policy", "alt.part.x"],
+    ["a reading of all parts in turn", "$JS.API.DIRECT.GET.ALT_PART"],
     ["an answer to another node", "_INBOX.n2.x"],
     ["a call to another node", "alt.call.n2"],
     ["an answer that no coordinator asked for", "_INBOX_COORDINATOR.c1.x"],
@@ -291,6 +293,11 @@ describe("a server that lets in this mesh alone", () => {
       JSON.stringify({ seq: 1, next_by_subj: "alt.ctl.>" }),
     );
     expect(last.headers?.get("Nats-Subject")).toMatch(/^alt\.ctl\./);
+    const part = await nc.request(
+      "$JS.API.STREAM.MSG.GET.ALT_PART",
+      JSON.stringify({ last_by_subj: "alt.part.x" }),
+    );
+    expect(part.json()).toMatchObject({ error: { description: "no message found" } });
     expect(violations).toEqual([]);
     await nc.close();
   });

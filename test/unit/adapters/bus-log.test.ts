@@ -23,6 +23,15 @@ test("a stream that keeps so many messages keeps the newest of all subjects, acr
     expect(kept).toEqual(expected);
   }
   expect(log.last("h.b")).toMatchObject({ seq: 300 });
+  // Who has made room for newer ones is forgotten, as a server forgets it: its subject begins anew.
+  for (let no = 301; no <= 304; no += 1) {
+    await log.append("h.a", Buffer.from(""), { msgId: `m${no}`, expectSeq: last["h.a"] });
+    last["h.a"] = no;
+  }
+  expect(log.last("h.b")).toBeUndefined();
+  expect(await log.append("h.b", Buffer.from(""), { msgId: "new", expectSeq: 0 })).toMatchObject({
+    seq: 305,
+  });
   expect(store.durable.size).toBe(4);
   expect(await log.append("h.a", Buffer.from(""), { msgId: "x", expectSeq: 1 })).toBe("conflict");
 });

@@ -28,6 +28,7 @@ describe("the table of calls", () => {
 
   test.each([
     "ApplyPolicy",
+    "PutPolicyPart",
     "SetLimit",
     "PutKey",
     "IssueContract",

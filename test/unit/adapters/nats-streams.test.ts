@@ -27,7 +27,7 @@ function servers() {
 test("says whose copy of a stream is not current, and nothing of one that it has just made", async () => {
   const { configs, replicas, bus } = servers();
   expect((await ensureStreams(bus, { replicas: 3 })).size).toBe(0);
-  expect(configs.size).toBe(4);
+  expect(configs.size).toBe(5);
   expect((await ensureStreams(bus, { replicas: 3 })).size).toBe(0);
   replicas.set(CONTROL_STREAM, [
     { name: "n2", current: true },

@@ -273,7 +273,7 @@ describe("a running coordinator", () => {
     expect(text).toMatch(/altrace_mesh_stream_unanswered_seconds\{stream="ALT_LEASE"\} 0/);
     const { streams } = await mesh.calls.listStreams({});
     const names = streams.map(({ stream }) => stream);
-    expect(names).toEqual(["ALT_CTL", "ALT_REV", "ALT_LEASE", "ALT_COORD"]);
+    expect(names).toEqual(["ALT_CTL", "ALT_REV", "ALT_LEASE", "ALT_COORD", "ALT_PART"]);
     expect(text).not.toMatch(/node=|agent=/);
   });
 

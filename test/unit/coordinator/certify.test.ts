@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { certify } from "../../../coordinator/certify.ts";
-import type { Replica } from "../../../coordinator/replica.ts";
+import type { PolicyInHand } from "../../../coordinator/policy-in-hand.ts";
 import { contentScanner } from "../../../node/content-scanner.ts";
 import { readPolicy } from "../../../policy/read-policy.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
@@ -16,7 +16,7 @@ async function asked(providerOrigin: string | undefined, keyBytes = 91) {
   const answer = await certify(
     {
       clock: twinClock({ nowMs: NOW_MS }),
-      replica: replicaWith(providerOrigin),
+      policy: policyWith(providerOrigin),
       certifier: async ({ hosts, node }) => {
         signed.push({ hosts, node });
         return "PEM";
@@ -28,14 +28,12 @@ async function asked(providerOrigin: string | undefined, keyBytes = 91) {
   return { answer, signed };
 }
 
-function replicaWith(providerOrigin: string | undefined): Replica {
+function policyWith(providerOrigin: string | undefined): Pick<PolicyInHand, "now"> {
   const read =
     providerOrigin === undefined
       ? undefined
       : readPolicy(e2ePolicy(providerOrigin), { file: "p", scanner: contentScanner });
-  const body = read?.ok ? read.bundle : undefined;
-  const op = body && { case: "policy", value: { body } };
-  return { state: { get: () => op && { op } } } as unknown as Replica;
+  return { now: read?.ok ? { v: 1, hashHex: "h", bundle: read.bundle } : undefined };
 }
 
 const reasonOf = ({ answer }: Awaited<ReturnType<typeof asked>>) =>
@@ -68,7 +66,7 @@ test("what is no key is refused before anything is signed", async () => {
 
 test("a coordinator without a root says so", async () => {
   const answer = await certify(
-    { clock: twinClock({ nowMs: NOW_MS }), replica: replicaWith("https://llm.example.com") },
+    { clock: twinClock({ nowMs: NOW_MS }), policy: policyWith("https://llm.example.com") },
     create(CertifyRequestSchema, { publicKey: new Uint8Array(91) }),
     "n1",
   );

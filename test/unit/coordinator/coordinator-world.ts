@@ -167,7 +167,7 @@ export class CoordinatorWorld {
       enrolmentSigner: this.enrolment,
       witnessSigner: this.keys.loadOrCreate("witness"),
       outsideLogs: [],
-      placementOf: (replica) => this.options.placement ?? new PolicyPlacement(replica),
+      placementOf: (policy) => this.options.placement ?? new PolicyPlacement(policy),
       limitsOf: readLimits,
       readAhead: async () => undefined,
       modelsOf: () => MODELS,

@@ -1,4 +1,3 @@
-import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { ed25519Verifier } from "../../../adapters/ed25519-verifier.ts";
 import { Contracts, type ContractsOptions } from "../../../coordinator/contracts.ts";
@@ -7,7 +6,6 @@ import {
   type Placement,
   PolicyPlacement,
 } from "../../../coordinator/placement.ts";
-import { PolicySchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import {
   chainText,
   child,
@@ -33,10 +31,8 @@ const TEAMS = `  red:
       planner: PLANNER`;
 
 function placementBy(planner = "{}"): PolicyPlacement {
-  const value = create(PolicySchema, { body: smallBundle(TEAMS.replace("PLANNER", planner)) });
-  const policy = { hashHex: planner, op: { case: "policy", value } };
-  const state = { get: (scope: string) => (scope === "policy" ? policy : undefined) };
-  return new PolicyPlacement({ state } as unknown as ContractsOptions["replica"]);
+  const bundle = smallBundle(TEAMS.replace("PLANNER", planner));
+  return new PolicyPlacement({ now: { v: 1, hashHex: planner, bundle } });
 }
 
 test("an agent is placed where policy says, and everywhere where it says nothing", () => {

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { accountLimits, accountParents } from "../../../policy/account-limits.ts";
+import { accountsOf } from "../../../policy/account-limits.ts";
 import { readPolicy } from "../../../policy/read-policy.ts";
 import { isAccount } from "../../../proto/ids.ts";
 import { PLAIN_SCANNER } from "./policy-texts.ts";
@@ -8,11 +8,17 @@ import { PLAIN_SCANNER } from "./policy-texts.ts";
 const text = readFileSync(new URL("./every-field.yaml", import.meta.url), "utf8");
 const result = readPolicy(text, { file: "p.yaml", scanner: PLAIN_SCANNER });
 if (!result.ok) throw new Error(JSON.stringify(result.findings));
-const { document } = result;
+
+const steps = accountsOf(result.document);
+let step = steps.next();
+while (!step.done) step = steps.next();
+const accounts = step.value;
 
 test("every limit of a policy is one of an account, and agents have their team's defaults", () => {
-  const rows = accountLimits(document).map(({ account, parent, unit, window, limit }) =>
-    [account, parent ?? "-", unit, window, limit].join(" "),
+  const rows = accounts.flatMap(({ account, parent, limits }) =>
+    limits.map(({ unit, window, limit }) =>
+      [account, parent ?? "-", unit, window, limit].join(" "),
+    ),
   );
   expect(rows.toSorted()).toEqual(
     [
@@ -34,16 +40,14 @@ test("every limit of a policy is one of an account, and agents have their team's
 });
 
 test("accounts without a limit of their own are known too", () => {
-  expect(accountParents(document)).toEqual(
-    new Map([
-      ["overrun", undefined],
-      ["team/a", undefined],
-      ["agent/a/one", "team/a"],
-      ["agent/a/two", "team/a"],
-    ]),
-  );
+  expect(accounts.map(({ account, parent }) => [account, parent])).toEqual([
+    ["overrun", undefined],
+    ["team/a", undefined],
+    ["agent/a/one", "team/a"],
+    ["agent/a/two", "team/a"],
+  ]);
 });
 
 test("accounts are spelt as scopes are", () => {
-  for (const account of accountParents(document).keys()) expect(isAccount(account)).toBe(true);
+  for (const { account } of accounts) expect(isAccount(account)).toBe(true);
 });

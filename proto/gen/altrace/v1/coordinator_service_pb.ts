@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/coordinator_service.proto.
  */
 export const file_altrace_v1_coordinator_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhkKF0xpc3RTdGFsZVJlY29yZHNSZXF1ZXN0IlMKGExpc3RTdGFsZVJlY29yZHNSZXNwb25zZRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCISChBMaXN0S2lsbHNSZXF1ZXN0IjkKEUxpc3RLaWxsc1Jlc3BvbnNlEiQKBWtpbGxzGAEgAygLMhUuYWx0cmFjZS52MS5LaWxsU3RhdGUijwEKCUtpbGxTdGF0ZRINCgVzY29wZRgBIAEoCRIJCgF2GAIgASgEEg4KBmNtZF9pZBgDIAEoCRIUCgxpc3N1ZWRfYXRfbXMYBCABKAMSEAoIb3BlcmF0b3IYBSABKAkSDgoGcmVhc29uGAYgASgJEg0KBWNhdXNlGAcgASgJEhEKCWNvbW1pdHRlZBgIIAEoCCIlChNXYXRjaENvbW1hbmRSZXF1ZXN0Eg4KBmNtZF9pZBgBIAEoCSJBChRXYXRjaENvbW1hbmRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUihwIKDENvbW1hbmRTdGF0ZRIOCgZjbWRfaWQYASABKAkSDQoFc2NvcGUYAiABKAkSCQoBdhgDIAEoBBIQCghhY2NlcHRlZBgEIAEoCBIRCgljb21taXR0ZWQYBSABKAgSEwoLbm9kZXNfdG90YWwYBiABKA0SFgoObm9kZXNfZW5mb3JjZWQYByABKA0SFQoNbm9kZXNfZHVyYWJsZRgIIAEoDRIUCgxub2Rlc19jbG9zZWQYCSABKA0SFwoPbm9kZXNfY29udGFpbmVkGAogASgNEicKBW5vZGVzGAsgAygLMhguYWx0cmFjZS52MS5Ob2RlUHJvZ3Jlc3MSDAoEZG9uZRgMIAEoCCJmCgxOb2RlUHJvZ3Jlc3MSDAoEbm9kZRgBIAEoCRIcCgNhY2sYAiABKAsyDy5hbHRyYWNlLnYxLkFjaxIXCg9jb250YWluZWRfYXRfbXMYAyABKAMSEQoJY29udGFpbmVkGAQgASgIIj4KEkFwcGx5UG9saWN5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCJAChNBcHBseVBvbGljeVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI7Cg9TZXRMaW1pdFJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiPQoQU2V0TGltaXRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiOQoNUHV0S2V5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI7Cg5QdXRLZXlSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiIAoPR2V0U2NvcGVSZXF1ZXN0Eg0KBXNjb3BlGAEgASgJImMKEEdldFNjb3BlUmVzcG9uc2USDAoEbWVzaBgBIAEoCRIJCgF2GAIgASgEEgwKBGhhc2gYAyABKAwSKAoGcmVjb3JkGAQgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiEgoQTGlzdE5vZGVzUmVxdWVzdCI5ChFMaXN0Tm9kZXNSZXNwb25zZRIkCgVub2RlcxgBIAMoCzIVLmFsdHJhY2UudjEuTm9kZVN0YXRlIoACCglOb2RlU3RhdGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEgwKBG9wZW4YAyABKAgSGAoQaGVhcnRiZWF0X2FnZV9tcxgEIAEoBBIQCghsYXN0X3NlcRgFIAEoBBIPCgdpbl9zeW5jGAYgASgIEg4KBmFnZW50cxgHIAEoDRITCgtjb25uZWN0aW9ucxgIIAEoDRIXCg9jb250YWluZWRfYXRfbXMYCSABKAMSFgoOcG9saWN5X3ZlcnNpb24YCiABKAQSHgoWcG9saWN5X3JlZnVzZWRfdmVyc2lvbhgLIAEoBBIWCg5wb2xpY3lfcmVmdXNlZBgMIAEoCSIUChJMaXN0U3RyZWFtc1JlcXVlc3QiPwoTTGlzdFN0cmVhbXNSZXNwb25zZRIoCgdzdHJlYW1zGAEgAygLMhcuYWx0cmFjZS52MS5TdHJlYW1TdGF0ZSKAAQoLU3RyZWFtU3RhdGUSDgoGc3RyZWFtGAEgASgJEhMKC3VuY29tbWl0dGVkGAIgASgNEhYKDnVuY29tbWl0dGVkX21zGAMgASgEEhUKDXVuYW5zd2VyZWRfbXMYBCABKAQSDQoFZXJyb3IYBSABKAkSDgoGYmVoaW5kGAYgAygJIiMKEEdldExlZGdlclJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCSJhChFHZXRMZWRnZXJSZXNwb25zZRIlCghhY2NvdW50cxgBIAMoCzITLmFsdHJhY2UudjEuQWNjb3VudBIlCgZsZWFzZXMYAiADKAsyFS5hbHRyYWNlLnYxLk9wZW5MZWFzZSLCAQoJT3BlbkxlYXNlEhAKCGxlYXNlX2lkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDAoEbm9kZRgDIAEoCRIjCgZhbW91bnQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSFQoNZ3JhbnRlZF9hdF9tcxgGIAEoAxITCgtkZWFkbGluZV9tcxgHIAEoAxIPCgdleHBpcmVkGAggASgIIp8BCgdBY2NvdW50Eg8KB2FjY291bnQYASABKAkSHgoEdW5pdBgCIAEoDjIQLmFsdHJhY2UudjEuVW5pdBIOCgZ3aW5kb3cYAyABKAkSDQoFbGltaXQYBCABKAQSEQoJYXZhaWxhYmxlGAUgASgEEhAKCHJlc2VydmVkGAYgASgEEg0KBXNwZW50GAcgASgEEhAKCGNoaWxkcmVuGAggASgEIjsKG0NyZWF0ZUVucm9sbWVudFRva2VuUmVxdWVzdBIMCgRub2RlGAEgASgJEg4KBnR0bF9tcxgCIAEoBCItChxDcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJIjMKFElzc3VlQ29udHJhY3RSZXF1ZXN0Eg0KBWNoYWluGAEgASgJEgwKBG5vZGUYAiABKAkiRAoVSXNzdWVDb250cmFjdFJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIi4KD0RlbGVnYXRlUmVxdWVzdBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIj8KEERlbGVnYXRlUmVzcG9uc2USKwoIY29udHJhY3QYASABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiSwoVUmV2b2tlQ29udHJhY3RSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghvcGVyYXRvchgDIAEoCSJYChZSZXZva2VDb250cmFjdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZRITCgt3YXNfcmV2b2tlZBgCIAEoCCJRChhSZXZva2VDZXJ0aWZpY2F0ZVJlcXVlc3QSEwoLZmluZ2VycHJpbnQYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJIlsKGVJldm9rZUNlcnRpZmljYXRlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlEhMKC3dhc19yZXZva2VkGAIgASgIIigKFExpc3RDb250cmFjdHNSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJIkUKFUxpc3RDb250cmFjdHNSZXNwb25zZRIsCgljb250cmFjdHMYASADKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiqQIKDUNvbnRyYWN0U3RhdGUSEAoIY29udHJhY3QYASABKAkSDgoGcGFyZW50GAIgASgJEg0KBWFnZW50GAMgASgJEgwKBG5vZGUYBCABKAkSDQoFZGVwdGgYBSABKA0SDQoFc3RhdGUYBiABKAkSFQoNZXhwaXJlc19hdF9tcxgHIAEoAxIiCgVsaW1pdBgIIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCglhdmFpbGFibGUYCSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYCiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJQoIY2hpbGRyZW4YCyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFY2hhaW4YDCABKAkiMgohQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIkoKIkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5hbHRyYWNlLnYxLk1lc2hBZ2VudCJcCiNDb29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiZgokQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1Jlc3BvbnNlEiUKBmFnZW50cxgBIAMoCzIVLmFsdHJhY2UudjEuTWVzaEFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKkAQoJTWVzaEFnZW50Eg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIRCglraWxsZWRfYnkYAyADKAkSJQoGYnVkZ2V0GAQgAygLMhUuYWx0cmFjZS52MS5CdWRnZXRVc2USJgoFbm9kZXMYBSADKAsyFy5hbHRyYWNlLnYxLkFnZW50T25Ob2RlIucBCgtBZ2VudE9uTm9kZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDgoGbGVhc2VzGAMgASgNEiMKBmxlYXNlZBgEIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgFIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCghzdGFuZGluZxgGIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYByABKAkSEwoLc2NvcmVfbWlsbGkYCCABKAQSFwoPcmVwb3J0ZWRfYWdvX21zGAkgASgEIhEKD0xpc3RMb2dzUmVxdWVzdCKjAQoQTGlzdExvZ3NSZXNwb25zZRIiCgRsb2dzGAEgAygLMhQuYWx0cmFjZS52MS5Mb2dTdGF0ZRIUCgx3aXRuZXNzX3ZrZXkYAiABKAkSKQoIZXZpZGVuY2UYAyADKAsyFy5hbHRyYWNlLnYxLkxvZ0V2aWRlbmNlEioKDGNvb3JkaW5hdG9ycxgEIAMoCzIULmFsdHJhY2UudjEuTG9nU3RhdGUihgEKCExvZ1N0YXRlEg4KBm9yaWdpbhgBIAEoCRIMCgRub2RlGAIgASgJEgwKBHZrZXkYAyABKAkSFAoMb3BlbmVkX2F0X21zGAQgASgDEgwKBHNpemUYBSABKAQSEgoKY2hlY2twb2ludBgGIAEoCRIWCg5jb3NpZ25lZF9hdF9tcxgHIAEoAyJOCgtMb2dFdmlkZW5jZRIOCgZvcmlnaW4YASABKAkSDAoEa2luZBgCIAEoCRIQCghjb3NpZ25lZBgDIAEoCRIPCgdvZmZlcmVkGAQgASgJMs0NChJDb29yZGluYXRvclNlcnZpY2USOQoES2lsbBIXLmFsdHJhY2UudjEuS2lsbFJlcXVlc3QaGC5hbHRyYWNlLnYxLktpbGxSZXNwb25zZRI/CgZSZXZpdmUSGS5hbHRyYWNlLnYxLlJldml2ZVJlcXVlc3QaGi5hbHRyYWNlLnYxLlJldml2ZVJlc3BvbnNlEkgKCUxpc3RLaWxscxIcLmFsdHJhY2UudjEuTGlzdEtpbGxzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdEtpbGxzUmVzcG9uc2USXQoQTGlzdFN0YWxlUmVjb3JkcxIjLmFsdHJhY2UudjEuTGlzdFN0YWxlUmVjb3Jkc1JlcXVlc3QaJC5hbHRyYWNlLnYxLkxpc3RTdGFsZVJlY29yZHNSZXNwb25zZRJTCgxXYXRjaENvbW1hbmQSHy5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlcXVlc3QaIC5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlc3BvbnNlMAESTgoLQXBwbHlQb2xpY3kSHi5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVxdWVzdBofLmFsdHJhY2UudjEuQXBwbHlQb2xpY3lSZXNwb25zZRJFCghTZXRMaW1pdBIbLmFsdHJhY2UudjEuU2V0TGltaXRSZXF1ZXN0GhwuYWx0cmFjZS52MS5TZXRMaW1pdFJlc3BvbnNlEj8KBlB1dEtleRIZLmFsdHJhY2UudjEuUHV0S2V5UmVxdWVzdBoaLmFsdHJhY2UudjEuUHV0S2V5UmVzcG9uc2USRQoIR2V0U2NvcGUSGy5hbHRyYWNlLnYxLkdldFNjb3BlUmVxdWVzdBocLmFsdHJhY2UudjEuR2V0U2NvcGVSZXNwb25zZRJICglMaXN0Tm9kZXMSHC5hbHRyYWNlLnYxLkxpc3ROb2Rlc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3ROb2Rlc1Jlc3BvbnNlEk4KC0xpc3RTdHJlYW1zEh4uYWx0cmFjZS52MS5MaXN0U3RyZWFtc1JlcXVlc3QaHy5hbHRyYWNlLnYxLkxpc3RTdHJlYW1zUmVzcG9uc2USaQoIR2V0QWdlbnQSLS5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVxdWVzdBouLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXNwb25zZRJvCgpMaXN0QWdlbnRzEi8uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVxdWVzdBowLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1Jlc3BvbnNlEkUKCExpc3RMb2dzEhsuYWx0cmFjZS52MS5MaXN0TG9nc1JlcXVlc3QaHC5hbHRyYWNlLnYxLkxpc3RMb2dzUmVzcG9uc2USSAoJR2V0TGVkZ2VyEhwuYWx0cmFjZS52MS5HZXRMZWRnZXJSZXF1ZXN0Gh0uYWx0cmFjZS52MS5HZXRMZWRnZXJSZXNwb25zZRJUCg1Jc3N1ZUNvbnRyYWN0EiAuYWx0cmFjZS52MS5Jc3N1ZUNvbnRyYWN0UmVxdWVzdBohLmFsdHJhY2UudjEuSXNzdWVDb250cmFjdFJlc3BvbnNlEkUKCERlbGVnYXRlEhsuYWx0cmFjZS52MS5EZWxlZ2F0ZVJlcXVlc3QaHC5hbHRyYWNlLnYxLkRlbGVnYXRlUmVzcG9uc2USVwoOUmV2b2tlQ29udHJhY3QSIS5hbHRyYWNlLnYxLlJldm9rZUNvbnRyYWN0UmVxdWVzdBoiLmFsdHJhY2UudjEuUmV2b2tlQ29udHJhY3RSZXNwb25zZRJgChFSZXZva2VDZXJ0aWZpY2F0ZRIkLmFsdHJhY2UudjEuUmV2b2tlQ2VydGlmaWNhdGVSZXF1ZXN0GiUuYWx0cmFjZS52MS5SZXZva2VDZXJ0aWZpY2F0ZVJlc3BvbnNlElQKDUxpc3RDb250cmFjdHMSIC5hbHRyYWNlLnYxLkxpc3RDb250cmFjdHNSZXF1ZXN0GiEuYWx0cmFjZS52MS5MaXN0Q29udHJhY3RzUmVzcG9uc2USaQoUQ3JlYXRlRW5yb2xtZW50VG9rZW4SJy5hbHRyYWNlLnYxLkNyZWF0ZUVucm9sbWVudFRva2VuUmVxdWVzdBooLmFsdHJhY2UudjEuQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXNwb25zZWIGcHJvdG8z", [file_altrace_v1_mesh, file_altrace_v1_record]);
+  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhkKF0xpc3RTdGFsZVJlY29yZHNSZXF1ZXN0IlMKGExpc3RTdGFsZVJlY29yZHNSZXNwb25zZRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCISChBMaXN0S2lsbHNSZXF1ZXN0IjkKEUxpc3RLaWxsc1Jlc3BvbnNlEiQKBWtpbGxzGAEgAygLMhUuYWx0cmFjZS52MS5LaWxsU3RhdGUijwEKCUtpbGxTdGF0ZRINCgVzY29wZRgBIAEoCRIJCgF2GAIgASgEEg4KBmNtZF9pZBgDIAEoCRIUCgxpc3N1ZWRfYXRfbXMYBCABKAMSEAoIb3BlcmF0b3IYBSABKAkSDgoGcmVhc29uGAYgASgJEg0KBWNhdXNlGAcgASgJEhEKCWNvbW1pdHRlZBgIIAEoCCIlChNXYXRjaENvbW1hbmRSZXF1ZXN0Eg4KBmNtZF9pZBgBIAEoCSJBChRXYXRjaENvbW1hbmRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUihwIKDENvbW1hbmRTdGF0ZRIOCgZjbWRfaWQYASABKAkSDQoFc2NvcGUYAiABKAkSCQoBdhgDIAEoBBIQCghhY2NlcHRlZBgEIAEoCBIRCgljb21taXR0ZWQYBSABKAgSEwoLbm9kZXNfdG90YWwYBiABKA0SFgoObm9kZXNfZW5mb3JjZWQYByABKA0SFQoNbm9kZXNfZHVyYWJsZRgIIAEoDRIUCgxub2Rlc19jbG9zZWQYCSABKA0SFwoPbm9kZXNfY29udGFpbmVkGAogASgNEicKBW5vZGVzGAsgAygLMhguYWx0cmFjZS52MS5Ob2RlUHJvZ3Jlc3MSDAoEZG9uZRgMIAEoCCJmCgxOb2RlUHJvZ3Jlc3MSDAoEbm9kZRgBIAEoCRIcCgNhY2sYAiABKAsyDy5hbHRyYWNlLnYxLkFjaxIXCg9jb250YWluZWRfYXRfbXMYAyABKAMSEQoJY29udGFpbmVkGAQgASgIIj4KEkFwcGx5UG9saWN5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCIkChRQdXRQb2xpY3lQYXJ0UmVxdWVzdBIMCgRwYXJ0GAEgASgMIhcKFVB1dFBvbGljeVBhcnRSZXNwb25zZSJAChNBcHBseVBvbGljeVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI7Cg9TZXRMaW1pdFJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiPQoQU2V0TGltaXRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiOQoNUHV0S2V5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI7Cg5QdXRLZXlSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiIAoPR2V0U2NvcGVSZXF1ZXN0Eg0KBXNjb3BlGAEgASgJImMKEEdldFNjb3BlUmVzcG9uc2USDAoEbWVzaBgBIAEoCRIJCgF2GAIgASgEEgwKBGhhc2gYAyABKAwSKAoGcmVjb3JkGAQgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiEgoQTGlzdE5vZGVzUmVxdWVzdCI5ChFMaXN0Tm9kZXNSZXNwb25zZRIkCgVub2RlcxgBIAMoCzIVLmFsdHJhY2UudjEuTm9kZVN0YXRlIoACCglOb2RlU3RhdGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEgwKBG9wZW4YAyABKAgSGAoQaGVhcnRiZWF0X2FnZV9tcxgEIAEoBBIQCghsYXN0X3NlcRgFIAEoBBIPCgdpbl9zeW5jGAYgASgIEg4KBmFnZW50cxgHIAEoDRITCgtjb25uZWN0aW9ucxgIIAEoDRIXCg9jb250YWluZWRfYXRfbXMYCSABKAMSFgoOcG9saWN5X3ZlcnNpb24YCiABKAQSHgoWcG9saWN5X3JlZnVzZWRfdmVyc2lvbhgLIAEoBBIWCg5wb2xpY3lfcmVmdXNlZBgMIAEoCSIUChJMaXN0U3RyZWFtc1JlcXVlc3QiPwoTTGlzdFN0cmVhbXNSZXNwb25zZRIoCgdzdHJlYW1zGAEgAygLMhcuYWx0cmFjZS52MS5TdHJlYW1TdGF0ZSKAAQoLU3RyZWFtU3RhdGUSDgoGc3RyZWFtGAEgASgJEhMKC3VuY29tbWl0dGVkGAIgASgNEhYKDnVuY29tbWl0dGVkX21zGAMgASgEEhUKDXVuYW5zd2VyZWRfbXMYBCABKAQSDQoFZXJyb3IYBSABKAkSDgoGYmVoaW5kGAYgAygJIiMKEEdldExlZGdlclJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCSJhChFHZXRMZWRnZXJSZXNwb25zZRIlCghhY2NvdW50cxgBIAMoCzITLmFsdHJhY2UudjEuQWNjb3VudBIlCgZsZWFzZXMYAiADKAsyFS5hbHRyYWNlLnYxLk9wZW5MZWFzZSLCAQoJT3BlbkxlYXNlEhAKCGxlYXNlX2lkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDAoEbm9kZRgDIAEoCRIjCgZhbW91bnQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSFQoNZ3JhbnRlZF9hdF9tcxgGIAEoAxITCgtkZWFkbGluZV9tcxgHIAEoAxIPCgdleHBpcmVkGAggASgIIp8BCgdBY2NvdW50Eg8KB2FjY291bnQYASABKAkSHgoEdW5pdBgCIAEoDjIQLmFsdHJhY2UudjEuVW5pdBIOCgZ3aW5kb3cYAyABKAkSDQoFbGltaXQYBCABKAQSEQoJYXZhaWxhYmxlGAUgASgEEhAKCHJlc2VydmVkGAYgASgEEg0KBXNwZW50GAcgASgEEhAKCGNoaWxkcmVuGAggASgEIjsKG0NyZWF0ZUVucm9sbWVudFRva2VuUmVxdWVzdBIMCgRub2RlGAEgASgJEg4KBnR0bF9tcxgCIAEoBCItChxDcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJIjMKFElzc3VlQ29udHJhY3RSZXF1ZXN0Eg0KBWNoYWluGAEgASgJEgwKBG5vZGUYAiABKAkiRAoVSXNzdWVDb250cmFjdFJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIi4KD0RlbGVnYXRlUmVxdWVzdBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIj8KEERlbGVnYXRlUmVzcG9uc2USKwoIY29udHJhY3QYASABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiSwoVUmV2b2tlQ29udHJhY3RSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghvcGVyYXRvchgDIAEoCSJYChZSZXZva2VDb250cmFjdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZRITCgt3YXNfcmV2b2tlZBgCIAEoCCJRChhSZXZva2VDZXJ0aWZpY2F0ZVJlcXVlc3QSEwoLZmluZ2VycHJpbnQYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJIlsKGVJldm9rZUNlcnRpZmljYXRlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlEhMKC3dhc19yZXZva2VkGAIgASgIIigKFExpc3RDb250cmFjdHNSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJIkUKFUxpc3RDb250cmFjdHNSZXNwb25zZRIsCgljb250cmFjdHMYASADKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiqQIKDUNvbnRyYWN0U3RhdGUSEAoIY29udHJhY3QYASABKAkSDgoGcGFyZW50GAIgASgJEg0KBWFnZW50GAMgASgJEgwKBG5vZGUYBCABKAkSDQoFZGVwdGgYBSABKA0SDQoFc3RhdGUYBiABKAkSFQoNZXhwaXJlc19hdF9tcxgHIAEoAxIiCgVsaW1pdBgIIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCglhdmFpbGFibGUYCSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYCiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJQoIY2hpbGRyZW4YCyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFY2hhaW4YDCABKAkiMgohQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIkoKIkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5hbHRyYWNlLnYxLk1lc2hBZ2VudCJcCiNDb29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiZgokQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1Jlc3BvbnNlEiUKBmFnZW50cxgBIAMoCzIVLmFsdHJhY2UudjEuTWVzaEFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKkAQoJTWVzaEFnZW50Eg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIRCglraWxsZWRfYnkYAyADKAkSJQoGYnVkZ2V0GAQgAygLMhUuYWx0cmFjZS52MS5CdWRnZXRVc2USJgoFbm9kZXMYBSADKAsyFy5hbHRyYWNlLnYxLkFnZW50T25Ob2RlIucBCgtBZ2VudE9uTm9kZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDgoGbGVhc2VzGAMgASgNEiMKBmxlYXNlZBgEIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgFIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCghzdGFuZGluZxgGIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYByABKAkSEwoLc2NvcmVfbWlsbGkYCCABKAQSFwoPcmVwb3J0ZWRfYWdvX21zGAkgASgEIhEKD0xpc3RMb2dzUmVxdWVzdCKjAQoQTGlzdExvZ3NSZXNwb25zZRIiCgRsb2dzGAEgAygLMhQuYWx0cmFjZS52MS5Mb2dTdGF0ZRIUCgx3aXRuZXNzX3ZrZXkYAiABKAkSKQoIZXZpZGVuY2UYAyADKAsyFy5hbHRyYWNlLnYxLkxvZ0V2aWRlbmNlEioKDGNvb3JkaW5hdG9ycxgEIAMoCzIULmFsdHJhY2UudjEuTG9nU3RhdGUihgEKCExvZ1N0YXRlEg4KBm9yaWdpbhgBIAEoCRIMCgRub2RlGAIgASgJEgwKBHZrZXkYAyABKAkSFAoMb3BlbmVkX2F0X21zGAQgASgDEgwKBHNpemUYBSABKAQSEgoKY2hlY2twb2ludBgGIAEoCRIWCg5jb3NpZ25lZF9hdF9tcxgHIAEoAyJOCgtMb2dFdmlkZW5jZRIOCgZvcmlnaW4YASABKAkSDAoEa2luZBgCIAEoCRIQCghjb3NpZ25lZBgDIAEoCRIPCgdvZmZlcmVkGAQgASgJMqMOChJDb29yZGluYXRvclNlcnZpY2USOQoES2lsbBIXLmFsdHJhY2UudjEuS2lsbFJlcXVlc3QaGC5hbHRyYWNlLnYxLktpbGxSZXNwb25zZRI/CgZSZXZpdmUSGS5hbHRyYWNlLnYxLlJldml2ZVJlcXVlc3QaGi5hbHRyYWNlLnYxLlJldml2ZVJlc3BvbnNlEkgKCUxpc3RLaWxscxIcLmFsdHJhY2UudjEuTGlzdEtpbGxzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdEtpbGxzUmVzcG9uc2USXQoQTGlzdFN0YWxlUmVjb3JkcxIjLmFsdHJhY2UudjEuTGlzdFN0YWxlUmVjb3Jkc1JlcXVlc3QaJC5hbHRyYWNlLnYxLkxpc3RTdGFsZVJlY29yZHNSZXNwb25zZRJTCgxXYXRjaENvbW1hbmQSHy5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlcXVlc3QaIC5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlc3BvbnNlMAESTgoLQXBwbHlQb2xpY3kSHi5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVxdWVzdBofLmFsdHJhY2UudjEuQXBwbHlQb2xpY3lSZXNwb25zZRJUCg1QdXRQb2xpY3lQYXJ0EiAuYWx0cmFjZS52MS5QdXRQb2xpY3lQYXJ0UmVxdWVzdBohLmFsdHJhY2UudjEuUHV0UG9saWN5UGFydFJlc3BvbnNlEkUKCFNldExpbWl0EhsuYWx0cmFjZS52MS5TZXRMaW1pdFJlcXVlc3QaHC5hbHRyYWNlLnYxLlNldExpbWl0UmVzcG9uc2USPwoGUHV0S2V5EhkuYWx0cmFjZS52MS5QdXRLZXlSZXF1ZXN0GhouYWx0cmFjZS52MS5QdXRLZXlSZXNwb25zZRJFCghHZXRTY29wZRIbLmFsdHJhY2UudjEuR2V0U2NvcGVSZXF1ZXN0GhwuYWx0cmFjZS52MS5HZXRTY29wZVJlc3BvbnNlEkgKCUxpc3ROb2RlcxIcLmFsdHJhY2UudjEuTGlzdE5vZGVzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdE5vZGVzUmVzcG9uc2USTgoLTGlzdFN0cmVhbXMSHi5hbHRyYWNlLnYxLkxpc3RTdHJlYW1zUmVxdWVzdBofLmFsdHJhY2UudjEuTGlzdFN0cmVhbXNSZXNwb25zZRJpCghHZXRBZ2VudBItLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXF1ZXN0Gi4uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlc3BvbnNlEm8KCkxpc3RBZ2VudHMSLy5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXF1ZXN0GjAuYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVzcG9uc2USRQoITGlzdExvZ3MSGy5hbHRyYWNlLnYxLkxpc3RMb2dzUmVxdWVzdBocLmFsdHJhY2UudjEuTGlzdExvZ3NSZXNwb25zZRJICglHZXRMZWRnZXISHC5hbHRyYWNlLnYxLkdldExlZGdlclJlcXVlc3QaHS5hbHRyYWNlLnYxLkdldExlZGdlclJlc3BvbnNlElQKDUlzc3VlQ29udHJhY3QSIC5hbHRyYWNlLnYxLklzc3VlQ29udHJhY3RSZXF1ZXN0GiEuYWx0cmFjZS52MS5Jc3N1ZUNvbnRyYWN0UmVzcG9uc2USRQoIRGVsZWdhdGUSGy5hbHRyYWNlLnYxLkRlbGVnYXRlUmVxdWVzdBocLmFsdHJhY2UudjEuRGVsZWdhdGVSZXNwb25zZRJXCg5SZXZva2VDb250cmFjdBIhLmFsdHJhY2UudjEuUmV2b2tlQ29udHJhY3RSZXF1ZXN0GiIuYWx0cmFjZS52MS5SZXZva2VDb250cmFjdFJlc3BvbnNlEmAKEVJldm9rZUNlcnRpZmljYXRlEiQuYWx0cmFjZS52MS5SZXZva2VDZXJ0aWZpY2F0ZVJlcXVlc3QaJS5hbHRyYWNlLnYxLlJldm9rZUNlcnRpZmljYXRlUmVzcG9uc2USVAoNTGlzdENvbnRyYWN0cxIgLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1JlcXVlc3QaIS5hbHRyYWNlLnYxLkxpc3RDb250cmFjdHNSZXNwb25zZRJpChRDcmVhdGVFbnJvbG1lbnRUb2tlbhInLmFsdHJhY2UudjEuQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0GiguYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlYgZwcm90bzM", [file_altrace_v1_mesh, file_altrace_v1_record]);
 
 /**
  * @generated from message altrace.v1.KillRequest
@@ -392,6 +392,38 @@ export const ApplyPolicyRequestSchema: GenMessage<ApplyPolicyRequest> = /*@__PUR
   messageDesc(file_altrace_v1_coordinator_service, 13);
 
 /**
+ * @generated from message altrace.v1.PutPolicyPartRequest
+ */
+export type PutPolicyPartRequest = Message<"altrace.v1.PutPolicyPartRequest"> & {
+  /**
+   * As its record names it by hash.
+   *
+   * @generated from field: bytes part = 1;
+   */
+  part: Uint8Array;
+};
+
+/**
+ * Describes the message altrace.v1.PutPolicyPartRequest.
+ * Use `create(PutPolicyPartRequestSchema)` to create a new message.
+ */
+export const PutPolicyPartRequestSchema: GenMessage<PutPolicyPartRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 14);
+
+/**
+ * @generated from message altrace.v1.PutPolicyPartResponse
+ */
+export type PutPolicyPartResponse = Message<"altrace.v1.PutPolicyPartResponse"> & {
+};
+
+/**
+ * Describes the message altrace.v1.PutPolicyPartResponse.
+ * Use `create(PutPolicyPartResponseSchema)` to create a new message.
+ */
+export const PutPolicyPartResponseSchema: GenMessage<PutPolicyPartResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 15);
+
+/**
  * @generated from message altrace.v1.ApplyPolicyResponse
  */
 export type ApplyPolicyResponse = Message<"altrace.v1.ApplyPolicyResponse"> & {
@@ -406,7 +438,7 @@ export type ApplyPolicyResponse = Message<"altrace.v1.ApplyPolicyResponse"> & {
  * Use `create(ApplyPolicyResponseSchema)` to create a new message.
  */
 export const ApplyPolicyResponseSchema: GenMessage<ApplyPolicyResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 14);
+  messageDesc(file_altrace_v1_coordinator_service, 16);
 
 /**
  * @generated from message altrace.v1.SetLimitRequest
@@ -423,7 +455,7 @@ export type SetLimitRequest = Message<"altrace.v1.SetLimitRequest"> & {
  * Use `create(SetLimitRequestSchema)` to create a new message.
  */
 export const SetLimitRequestSchema: GenMessage<SetLimitRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 15);
+  messageDesc(file_altrace_v1_coordinator_service, 17);
 
 /**
  * @generated from message altrace.v1.SetLimitResponse
@@ -440,7 +472,7 @@ export type SetLimitResponse = Message<"altrace.v1.SetLimitResponse"> & {
  * Use `create(SetLimitResponseSchema)` to create a new message.
  */
 export const SetLimitResponseSchema: GenMessage<SetLimitResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 16);
+  messageDesc(file_altrace_v1_coordinator_service, 18);
 
 /**
  * @generated from message altrace.v1.PutKeyRequest
@@ -457,7 +489,7 @@ export type PutKeyRequest = Message<"altrace.v1.PutKeyRequest"> & {
  * Use `create(PutKeyRequestSchema)` to create a new message.
  */
 export const PutKeyRequestSchema: GenMessage<PutKeyRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 17);
+  messageDesc(file_altrace_v1_coordinator_service, 19);
 
 /**
  * @generated from message altrace.v1.PutKeyResponse
@@ -474,7 +506,7 @@ export type PutKeyResponse = Message<"altrace.v1.PutKeyResponse"> & {
  * Use `create(PutKeyResponseSchema)` to create a new message.
  */
 export const PutKeyResponseSchema: GenMessage<PutKeyResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 18);
+  messageDesc(file_altrace_v1_coordinator_service, 20);
 
 /**
  * @generated from message altrace.v1.GetScopeRequest
@@ -491,7 +523,7 @@ export type GetScopeRequest = Message<"altrace.v1.GetScopeRequest"> & {
  * Use `create(GetScopeRequestSchema)` to create a new message.
  */
 export const GetScopeRequestSchema: GenMessage<GetScopeRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 19);
+  messageDesc(file_altrace_v1_coordinator_service, 21);
 
 /**
  * @generated from message altrace.v1.GetScopeResponse
@@ -525,7 +557,7 @@ export type GetScopeResponse = Message<"altrace.v1.GetScopeResponse"> & {
  * Use `create(GetScopeResponseSchema)` to create a new message.
  */
 export const GetScopeResponseSchema: GenMessage<GetScopeResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 20);
+  messageDesc(file_altrace_v1_coordinator_service, 22);
 
 /**
  * @generated from message altrace.v1.ListNodesRequest
@@ -538,7 +570,7 @@ export type ListNodesRequest = Message<"altrace.v1.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 21);
+  messageDesc(file_altrace_v1_coordinator_service, 23);
 
 /**
  * @generated from message altrace.v1.ListNodesResponse
@@ -555,7 +587,7 @@ export type ListNodesResponse = Message<"altrace.v1.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 22);
+  messageDesc(file_altrace_v1_coordinator_service, 24);
 
 /**
  * @generated from message altrace.v1.NodeState
@@ -635,7 +667,7 @@ export type NodeState = Message<"altrace.v1.NodeState"> & {
  * Use `create(NodeStateSchema)` to create a new message.
  */
 export const NodeStateSchema: GenMessage<NodeState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 23);
+  messageDesc(file_altrace_v1_coordinator_service, 25);
 
 /**
  * @generated from message altrace.v1.ListStreamsRequest
@@ -648,7 +680,7 @@ export type ListStreamsRequest = Message<"altrace.v1.ListStreamsRequest"> & {
  * Use `create(ListStreamsRequestSchema)` to create a new message.
  */
 export const ListStreamsRequestSchema: GenMessage<ListStreamsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 24);
+  messageDesc(file_altrace_v1_coordinator_service, 26);
 
 /**
  * @generated from message altrace.v1.ListStreamsResponse
@@ -665,7 +697,7 @@ export type ListStreamsResponse = Message<"altrace.v1.ListStreamsResponse"> & {
  * Use `create(ListStreamsResponseSchema)` to create a new message.
  */
 export const ListStreamsResponseSchema: GenMessage<ListStreamsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 25);
+  messageDesc(file_altrace_v1_coordinator_service, 27);
 
 /**
  * @generated from message altrace.v1.StreamState
@@ -717,7 +749,7 @@ export type StreamState = Message<"altrace.v1.StreamState"> & {
  * Use `create(StreamStateSchema)` to create a new message.
  */
 export const StreamStateSchema: GenMessage<StreamState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 26);
+  messageDesc(file_altrace_v1_coordinator_service, 28);
 
 /**
  * @generated from message altrace.v1.GetLedgerRequest
@@ -736,7 +768,7 @@ export type GetLedgerRequest = Message<"altrace.v1.GetLedgerRequest"> & {
  * Use `create(GetLedgerRequestSchema)` to create a new message.
  */
 export const GetLedgerRequestSchema: GenMessage<GetLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 27);
+  messageDesc(file_altrace_v1_coordinator_service, 29);
 
 /**
  * @generated from message altrace.v1.GetLedgerResponse
@@ -760,7 +792,7 @@ export type GetLedgerResponse = Message<"altrace.v1.GetLedgerResponse"> & {
  * Use `create(GetLedgerResponseSchema)` to create a new message.
  */
 export const GetLedgerResponseSchema: GenMessage<GetLedgerResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 28);
+  messageDesc(file_altrace_v1_coordinator_service, 30);
 
 /**
  * @generated from message altrace.v1.OpenLease
@@ -820,7 +852,7 @@ export type OpenLease = Message<"altrace.v1.OpenLease"> & {
  * Use `create(OpenLeaseSchema)` to create a new message.
  */
 export const OpenLeaseSchema: GenMessage<OpenLease> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 29);
+  messageDesc(file_altrace_v1_coordinator_service, 31);
 
 /**
  * One account, unit and window: limit = available + reserved + spent + children.
@@ -876,7 +908,7 @@ export type Account = Message<"altrace.v1.Account"> & {
  * Use `create(AccountSchema)` to create a new message.
  */
 export const AccountSchema: GenMessage<Account> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 30);
+  messageDesc(file_altrace_v1_coordinator_service, 32);
 
 /**
  * @generated from message altrace.v1.CreateEnrolmentTokenRequest
@@ -898,7 +930,7 @@ export type CreateEnrolmentTokenRequest = Message<"altrace.v1.CreateEnrolmentTok
  * Use `create(CreateEnrolmentTokenRequestSchema)` to create a new message.
  */
 export const CreateEnrolmentTokenRequestSchema: GenMessage<CreateEnrolmentTokenRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 31);
+  messageDesc(file_altrace_v1_coordinator_service, 33);
 
 /**
  * @generated from message altrace.v1.CreateEnrolmentTokenResponse
@@ -915,7 +947,7 @@ export type CreateEnrolmentTokenResponse = Message<"altrace.v1.CreateEnrolmentTo
  * Use `create(CreateEnrolmentTokenResponseSchema)` to create a new message.
  */
 export const CreateEnrolmentTokenResponseSchema: GenMessage<CreateEnrolmentTokenResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 32);
+  messageDesc(file_altrace_v1_coordinator_service, 34);
 
 /**
  * @generated from message altrace.v1.IssueContractRequest
@@ -941,7 +973,7 @@ export type IssueContractRequest = Message<"altrace.v1.IssueContractRequest"> & 
  * Use `create(IssueContractRequestSchema)` to create a new message.
  */
 export const IssueContractRequestSchema: GenMessage<IssueContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 33);
+  messageDesc(file_altrace_v1_coordinator_service, 35);
 
 /**
  * @generated from message altrace.v1.IssueContractResponse
@@ -958,7 +990,7 @@ export type IssueContractResponse = Message<"altrace.v1.IssueContractResponse"> 
  * Use `create(IssueContractResponseSchema)` to create a new message.
  */
 export const IssueContractResponseSchema: GenMessage<IssueContractResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 34);
+  messageDesc(file_altrace_v1_coordinator_service, 36);
 
 /**
  * @generated from message altrace.v1.DelegateRequest
@@ -984,7 +1016,7 @@ export type DelegateRequest = Message<"altrace.v1.DelegateRequest"> & {
  * Use `create(DelegateRequestSchema)` to create a new message.
  */
 export const DelegateRequestSchema: GenMessage<DelegateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 35);
+  messageDesc(file_altrace_v1_coordinator_service, 37);
 
 /**
  * @generated from message altrace.v1.DelegateResponse
@@ -1001,7 +1033,7 @@ export type DelegateResponse = Message<"altrace.v1.DelegateResponse"> & {
  * Use `create(DelegateResponseSchema)` to create a new message.
  */
 export const DelegateResponseSchema: GenMessage<DelegateResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 36);
+  messageDesc(file_altrace_v1_coordinator_service, 38);
 
 /**
  * @generated from message altrace.v1.RevokeContractRequest
@@ -1030,7 +1062,7 @@ export type RevokeContractRequest = Message<"altrace.v1.RevokeContractRequest"> 
  * Use `create(RevokeContractRequestSchema)` to create a new message.
  */
 export const RevokeContractRequestSchema: GenMessage<RevokeContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 37);
+  messageDesc(file_altrace_v1_coordinator_service, 39);
 
 /**
  * @generated from message altrace.v1.RevokeContractResponse
@@ -1054,7 +1086,7 @@ export type RevokeContractResponse = Message<"altrace.v1.RevokeContractResponse"
  * Use `create(RevokeContractResponseSchema)` to create a new message.
  */
 export const RevokeContractResponseSchema: GenMessage<RevokeContractResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 38);
+  messageDesc(file_altrace_v1_coordinator_service, 40);
 
 /**
  * @generated from message altrace.v1.RevokeCertificateRequest
@@ -1085,7 +1117,7 @@ export type RevokeCertificateRequest = Message<"altrace.v1.RevokeCertificateRequ
  * Use `create(RevokeCertificateRequestSchema)` to create a new message.
  */
 export const RevokeCertificateRequestSchema: GenMessage<RevokeCertificateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 39);
+  messageDesc(file_altrace_v1_coordinator_service, 41);
 
 /**
  * @generated from message altrace.v1.RevokeCertificateResponse
@@ -1109,7 +1141,7 @@ export type RevokeCertificateResponse = Message<"altrace.v1.RevokeCertificateRes
  * Use `create(RevokeCertificateResponseSchema)` to create a new message.
  */
 export const RevokeCertificateResponseSchema: GenMessage<RevokeCertificateResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 40);
+  messageDesc(file_altrace_v1_coordinator_service, 42);
 
 /**
  * @generated from message altrace.v1.ListContractsRequest
@@ -1128,7 +1160,7 @@ export type ListContractsRequest = Message<"altrace.v1.ListContractsRequest"> & 
  * Use `create(ListContractsRequestSchema)` to create a new message.
  */
 export const ListContractsRequestSchema: GenMessage<ListContractsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 41);
+  messageDesc(file_altrace_v1_coordinator_service, 43);
 
 /**
  * @generated from message altrace.v1.ListContractsResponse
@@ -1145,7 +1177,7 @@ export type ListContractsResponse = Message<"altrace.v1.ListContractsResponse"> 
  * Use `create(ListContractsResponseSchema)` to create a new message.
  */
 export const ListContractsResponseSchema: GenMessage<ListContractsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 42);
+  messageDesc(file_altrace_v1_coordinator_service, 44);
 
 /**
  * @generated from message altrace.v1.ContractState
@@ -1229,7 +1261,7 @@ export type ContractState = Message<"altrace.v1.ContractState"> & {
  * Use `create(ContractStateSchema)` to create a new message.
  */
 export const ContractStateSchema: GenMessage<ContractState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 43);
+  messageDesc(file_altrace_v1_coordinator_service, 45);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceGetAgentRequest
@@ -1246,7 +1278,7 @@ export type CoordinatorServiceGetAgentRequest = Message<"altrace.v1.CoordinatorS
  * Use `create(CoordinatorServiceGetAgentRequestSchema)` to create a new message.
  */
 export const CoordinatorServiceGetAgentRequestSchema: GenMessage<CoordinatorServiceGetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 44);
+  messageDesc(file_altrace_v1_coordinator_service, 46);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceGetAgentResponse
@@ -1263,7 +1295,7 @@ export type CoordinatorServiceGetAgentResponse = Message<"altrace.v1.Coordinator
  * Use `create(CoordinatorServiceGetAgentResponseSchema)` to create a new message.
  */
 export const CoordinatorServiceGetAgentResponseSchema: GenMessage<CoordinatorServiceGetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 45);
+  messageDesc(file_altrace_v1_coordinator_service, 47);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceListAgentsRequest
@@ -1294,7 +1326,7 @@ export type CoordinatorServiceListAgentsRequest = Message<"altrace.v1.Coordinato
  * Use `create(CoordinatorServiceListAgentsRequestSchema)` to create a new message.
  */
 export const CoordinatorServiceListAgentsRequestSchema: GenMessage<CoordinatorServiceListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 46);
+  messageDesc(file_altrace_v1_coordinator_service, 48);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceListAgentsResponse
@@ -1316,7 +1348,7 @@ export type CoordinatorServiceListAgentsResponse = Message<"altrace.v1.Coordinat
  * Use `create(CoordinatorServiceListAgentsResponseSchema)` to create a new message.
  */
 export const CoordinatorServiceListAgentsResponseSchema: GenMessage<CoordinatorServiceListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 47);
+  messageDesc(file_altrace_v1_coordinator_service, 49);
 
 /**
  * An agent as the whole mesh sees it.
@@ -1364,7 +1396,7 @@ export type MeshAgent = Message<"altrace.v1.MeshAgent"> & {
  * Use `create(MeshAgentSchema)` to create a new message.
  */
 export const MeshAgentSchema: GenMessage<MeshAgent> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 48);
+  messageDesc(file_altrace_v1_coordinator_service, 50);
 
 /**
  * @generated from message altrace.v1.AgentOnNode
@@ -1425,7 +1457,7 @@ export type AgentOnNode = Message<"altrace.v1.AgentOnNode"> & {
  * Use `create(AgentOnNodeSchema)` to create a new message.
  */
 export const AgentOnNodeSchema: GenMessage<AgentOnNode> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 49);
+  messageDesc(file_altrace_v1_coordinator_service, 51);
 
 /**
  * @generated from message altrace.v1.ListLogsRequest
@@ -1438,7 +1470,7 @@ export type ListLogsRequest = Message<"altrace.v1.ListLogsRequest"> & {
  * Use `create(ListLogsRequestSchema)` to create a new message.
  */
 export const ListLogsRequestSchema: GenMessage<ListLogsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 50);
+  messageDesc(file_altrace_v1_coordinator_service, 52);
 
 /**
  * @generated from message altrace.v1.ListLogsResponse
@@ -1476,7 +1508,7 @@ export type ListLogsResponse = Message<"altrace.v1.ListLogsResponse"> & {
  * Use `create(ListLogsResponseSchema)` to create a new message.
  */
 export const ListLogsResponseSchema: GenMessage<ListLogsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 51);
+  messageDesc(file_altrace_v1_coordinator_service, 53);
 
 /**
  * @generated from message altrace.v1.LogState
@@ -1525,7 +1557,7 @@ export type LogState = Message<"altrace.v1.LogState"> & {
  * Use `create(LogStateSchema)` to create a new message.
  */
 export const LogStateSchema: GenMessage<LogState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 52);
+  messageDesc(file_altrace_v1_coordinator_service, 54);
 
 /**
  * @generated from message altrace.v1.LogEvidence
@@ -1560,7 +1592,7 @@ export type LogEvidence = Message<"altrace.v1.LogEvidence"> & {
  * Use `create(LogEvidenceSchema)` to create a new message.
  */
 export const LogEvidenceSchema: GenMessage<LogEvidence> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 53);
+  messageDesc(file_altrace_v1_coordinator_service, 55);
 
 /**
  * @generated from service altrace.v1.CoordinatorService
@@ -1622,6 +1654,16 @@ export const CoordinatorService: GenService<{
     methodKind: "unary";
     input: typeof ApplyPolicyRequestSchema;
     output: typeof ApplyPolicyResponseSchema;
+  },
+  /**
+   * Hands over a part of a policy before the record that names it is applied. It counts for nothing by itself.
+   *
+   * @generated from rpc altrace.v1.CoordinatorService.PutPolicyPart
+   */
+  putPolicyPart: {
+    methodKind: "unary";
+    input: typeof PutPolicyPartRequestSchema;
+    output: typeof PutPolicyPartResponseSchema;
   },
   /**
    * @generated from rpc altrace.v1.CoordinatorService.SetLimit

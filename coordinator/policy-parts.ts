@@ -1,0 +1,109 @@
+import { createHash } from "node:crypto";
+import { PACKED_BYTES_MAX, PARTS_MAX, type PackedBundle } from "../mesh/policy-parts.ts";
+import type { Bus } from "../ports/bus.ts";
+import type { Store, Write } from "../ports/store.ts";
+import type { Policy } from "../proto/gen/altrace/v1/record_pb.ts";
+import { PART_STREAM, partSubject } from "../proto/subjects.ts";
+import { CommandRefused } from "./command-refused.ts";
+import { PART_STORE_PREFIX, partKey } from "./store-keys.ts";
+
+export type PolicyPartsOptions = { readonly store: Store; readonly bus: Bus };
+
+/**
+ * Parts of policies: handed over by an operator, kept on this coordinator's disk, and put into the stream, where
+ * nodes and the other coordinators find them by their hashes.
+ */
+export class PolicyParts {
+  readonly #options: PolicyPartsOptions;
+  /** What was handed over and is of no record yet, oldest first. */
+  readonly #offered = new Map<string, Uint8Array>();
+
+  constructor(options: PolicyPartsOptions) {
+    this.#options = options;
+  }
+
+  /** Keeps a part until a record names it, or as many newer ones came as a policy can have. */
+  offer(part: Uint8Array): void {
+    if (part.length === 0 || part.length > PACKED_BYTES_MAX) {
+      throw new CommandRefused("record_too_large", `a part has 1 to ${PACKED_BYTES_MAX} bytes`);
+    }
+    const hash = hashOf(part);
+    this.#offered.delete(hash);
+    this.#offered.set(hash, part);
+    const [oldest] = this.#offered.keys();
+    if (this.#offered.size > PARTS_MAX && oldest !== undefined) this.#offered.delete(oldest);
+  }
+
+  /** The policy's parts, as far as they are here; `undefined` when one is not. */
+  here(policy: Policy): PackedBundle | undefined {
+    const parts = policy.parts.flatMap((hash) => this.#part(hexOf(hash)) ?? []);
+    return parts.length === policy.parts.length ? packed(policy, parts) : undefined;
+  }
+
+  /** The same, with what is not here from the stream; that is kept. Rejects with BusFault or StoreFault. */
+  async find(policy: Policy): Promise<PackedBundle | undefined> {
+    const { bus, store } = this.#options;
+    for (const hash of policy.parts.map(hexOf)) {
+      if (this.#part(hash) !== undefined) continue;
+      const found = await bus.last(PART_STREAM, partSubject(hash));
+      if (found === undefined || hashOf(found.bytes) !== hash) return undefined;
+      await store.commit([{ key: partKey(hash), value: found.bytes }]);
+    }
+    return this.here(policy);
+  }
+
+  /** What has to be on the disk before anybody is told that the record is accepted. */
+  writesOf({ parts }: Policy): readonly Write[] {
+    return parts.map(hexOf).flatMap((hash) => {
+      const value = this.#offered.get(hash);
+      return value === undefined ? [] : [{ key: partKey(hash), value }];
+    });
+  }
+
+  /**
+   * Makes the policy's parts the newest of the stream: it keeps so many of all, and parts of an old policy that
+   * this one has too would be the next to go. Rejects with BusFault.
+   *
+   * @param onlyMissing Leaves alone what is there.
+   */
+  async publish(policy: Policy, options: { readonly onlyMissing: boolean }): Promise<void> {
+    const { bus } = this.#options;
+    for (const hash of new Set(policy.parts.map(hexOf))) {
+      const part = this.#part(hash);
+      if (part === undefined) continue;
+      const subject = partSubject(hash);
+      const expectSeq = (await bus.last(PART_STREAM, subject))?.seq ?? 0;
+      if (options.onlyMissing && expectSeq > 0) continue;
+      // In a conflict somebody else has just put it there.
+      await bus.append(subject, part, { msgId: `${hash.slice(0, 48)}-${expectSeq}`, expectSeq });
+    }
+  }
+
+  /** Drops from the disk what the policy in force does not have. Rejects with StoreFault. */
+  async keepOnly(policy: Policy): Promise<void> {
+    const { store } = this.#options;
+    const kept = new Set(policy.parts.map(hexOf));
+    for (const hash of kept) this.#offered.delete(hash);
+    const gone = store
+      .list(PART_STORE_PREFIX)
+      .filter(([key]) => !kept.has(key.slice(PART_STORE_PREFIX.length)))
+      .map(([key]) => ({ key, value: undefined }));
+    if (gone.length > 0) await store.commit(gone);
+  }
+
+  #part(hash: string): Uint8Array | undefined {
+    return this.#offered.get(hash) ?? this.#options.store.get(partKey(hash));
+  }
+}
+
+function packed({ sha256, size }: Policy, parts: readonly Uint8Array[]): PackedBundle {
+  return { sha256: hexOf(sha256), size: Number(size), parts };
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
+
+function hashOf(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
+}

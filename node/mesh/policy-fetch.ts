@@ -1,0 +1,129 @@
+import { createHash } from "node:crypto";
+import type { PackedBundle } from "../../mesh/policy-parts.ts";
+import type { MeshRecord } from "../../mesh/record.ts";
+import { type Bus, BusFault } from "../../ports/bus.ts";
+import type { Clock } from "../../ports/clock.ts";
+import { type Store, StoreFault } from "../../ports/store.ts";
+import type { Policy } from "../../proto/gen/altrace/v1/record_pb.ts";
+import { PART_STREAM, partSubject } from "../../proto/subjects.ts";
+import { Backoff } from "./backoff.ts";
+
+const PART_PREFIX = "part/";
+const RETRY_MS = { minMs: 100, maxMs: 5_000 };
+
+export type PolicyFetchDeps = {
+  readonly bus: Pick<Bus, "last">;
+  readonly store: Store;
+  readonly clock: Clock;
+  /** The policy is whole; whoever gets it opens and compiles it. */
+  readonly onWhole: (version: number, sha256: string, bundle: Uint8Array | PackedBundle) => void;
+  /** A part is nowhere to be had, or could not be kept; told once for each policy. */
+  readonly onTrouble: (detail: string) => void;
+};
+
+/**
+ * Brings the newest policy together: at once where it travels in its record, else part by part from this node's
+ * disk or from the stream.
+ *
+ * One part is asked for at a time, so that a kill never waits behind more than one of them. The policy before stays
+ * in force meanwhile. Parts are kept, so that a node which starts without a bus has its policy.
+ */
+export class PolicyFetch {
+  readonly #deps: PolicyFetchDeps;
+  readonly #backoff: Backoff;
+  #newest: MeshRecord | undefined;
+  #isClosed = false;
+
+  constructor(deps: PolicyFetchDeps) {
+    this.#deps = deps;
+    this.#backoff = new Backoff(deps.clock, RETRY_MS);
+  }
+
+  take(record: MeshRecord): void {
+    if (record.op.case !== "policy") return;
+    this.#newest = record;
+    const policy = record.op.value;
+    if (policy.parts.length > 0) void this.#bring(record, policy);
+    else this.#deps.onWhole(record.v, hexOf(policy.sha256), policy.body);
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#backoff.close();
+  }
+
+  async #bring(record: MeshRecord, policy: Policy): Promise<void> {
+    const isWanted = () => !this.#isClosed && this.#newest === record;
+    for (let attempt = 0; isWanted(); attempt += 1) {
+      const parts = await this.#parts(policy, isWanted, (detail) => {
+        if (attempt === 0) this.#deps.onTrouble(detail);
+      });
+      if (!isWanted()) return;
+      if (parts !== undefined) {
+        const [sha256, size] = [hexOf(policy.sha256), Number(policy.size)];
+        this.#backoff.reset();
+        this.#deps.onWhole(record.v, sha256, { sha256, size, parts });
+        return this.#keepOnly(policy);
+      }
+      await this.#backoff.pause();
+    }
+  }
+
+  async #parts(
+    policy: Policy,
+    isWanted: () => boolean,
+    trouble: (detail: string) => void,
+  ): Promise<readonly Uint8Array[] | undefined> {
+    const parts: Uint8Array[] = [];
+    for (const hash of policy.parts.map(hexOf)) {
+      if (!isWanted()) return undefined;
+      const part =
+        this.#deps.store.get(PART_PREFIX + hash) ?? (await this.#fromStream(hash, trouble));
+      if (part === undefined) return undefined;
+      parts.push(part);
+    }
+    return parts;
+  }
+
+  async #fromStream(
+    hash: string,
+    trouble: (detail: string) => void,
+  ): Promise<Uint8Array | undefined> {
+    const { bus, store } = this.#deps;
+    try {
+      const found = await bus.last(PART_STREAM, partSubject(hash));
+      const actual = found && createHash("sha256").update(found.bytes).digest("hex");
+      if (found === undefined || actual !== hash) {
+        trouble(`part ${hash} is not in the stream`);
+        return undefined;
+      }
+      await store.commit([{ key: PART_PREFIX + hash, value: found.bytes }]).catch((error) => {
+        if (!(error instanceof StoreFault)) throw error;
+        // In force it comes all the same; the next start asks for it again.
+        trouble(String(error));
+      });
+      return found.bytes;
+    } catch (error) {
+      if (!(error instanceof BusFault)) throw error;
+      return undefined;
+    }
+  }
+
+  /** Drops what other policies had. */
+  async #keepOnly(policy: Policy): Promise<void> {
+    const { store } = this.#deps;
+    const kept = new Set(policy.parts.map((hash) => PART_PREFIX + hexOf(hash)));
+    const gone = store.list(PART_PREFIX).filter(([key]) => !kept.has(key));
+    if (gone.length === 0) return;
+    try {
+      await store.commit(gone.map(([key]) => ({ key, value: undefined })));
+    } catch (error) {
+      // They stay until the next policy comes.
+      if (!(error instanceof StoreFault)) throw error;
+    }
+  }
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
+}
