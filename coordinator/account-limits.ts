@@ -20,3 +20,12 @@ export type AccountEntry = {
 
 /** What policy lets be spent, as the ledger reads it. */
 export type AccountLimits = readonly AccountEntry[];
+
+const NAMES = new WeakMap<AccountLimits, readonly string[]>();
+
+/** Their accounts: the same list for the same limits, so that who has made something of it can tell. */
+export function accountNamesOf(limits: AccountLimits): readonly string[] {
+  const names = NAMES.get(limits) ?? limits.map(({ account }) => account);
+  NAMES.set(limits, names);
+  return names;
+}

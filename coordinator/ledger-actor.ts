@@ -10,7 +10,7 @@ import { type Clock, monoMs } from "../ports/clock.ts";
 import { pooledRandom } from "../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
-import type { AccountLimits } from "./account-limits.ts";
+import { type AccountLimits, accountNamesOf } from "./account-limits.ts";
 import type { Epoch } from "./epoch.ts";
 import type { Tell } from "./events.ts";
 import {
@@ -176,7 +176,7 @@ export class LedgerActor {
 
   /** Accounts that policy gives limits. */
   accountNames(): readonly string[] {
-    return this.#limits.map(({ account }) => account);
+    return accountNamesOf(this.#limits);
   }
 
   /** Takes no more calls. Resolves once the store is no longer used. */

@@ -4,7 +4,7 @@ import type { Clock } from "../ports/clock.ts";
 import { pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
 import { type Store, StoreFault } from "../ports/store.ts";
-import type { AccountLimits } from "./account-limits.ts";
+import { type AccountLimits, accountNamesOf } from "./account-limits.ts";
 import { beginEpoch } from "./epoch.ts";
 import type { JournalTrust } from "./journal-record.ts";
 import { LeaderElection } from "./leader-election.ts";
@@ -146,7 +146,7 @@ export class SharedLedger implements LedgerDoor {
   }
 
   accountNames(): readonly string[] {
-    return this.#limits.map(({ account }) => account);
+    return accountNamesOf(this.#limits);
   }
 
   async contracts<T>(turn: (contracts: LedgerContracts) => T): Promise<T> {

@@ -6,7 +6,7 @@ import type {
   MeshAgentSchema,
 } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { Standing } from "../proto/gen/altrace/v1/mesh_pb.ts";
-import { parseAgentId, parseScope } from "../proto/ids.ts";
+import { parseAgentId } from "../proto/ids.ts";
 import { budgetUse } from "./account-news.ts";
 import { writeAmounts } from "./amounts.ts";
 import { CallRefused } from "./call-refusal.ts";
@@ -26,6 +26,7 @@ export type MeshAgentsOptions = {
   readonly replica: Replica;
 };
 
+const AGENT_PREFIX = "agent/";
 const PAGE_SIZE_DEFAULT = 100;
 const PAGE_SIZE_MAX = 1_000;
 const FILTER_PATTERN = /^[a-z0-9-]{1,63}(\/[a-z0-9-]{1,63})?$/;
@@ -33,6 +34,7 @@ const FILTER_PATTERN = /^[a-z0-9-]{1,63}(\/[a-z0-9-]{1,63})?$/;
 /** Agents over all nodes, put together from what the ledger lent, nodes report and operators killed. */
 export class MeshAgents {
   readonly #options: MeshAgentsOptions;
+  #ordered: { readonly names: readonly string[]; readonly ids: readonly string[] } | undefined;
 
   constructor(options: MeshAgentsOptions) {
     this.#options = options;
@@ -41,9 +43,10 @@ export class MeshAgents {
   /** @throws CallRefused */
   async get(agent: string): Promise<MessageInitShape<typeof MeshAgentSchema>> {
     if (parseAgentId(agent) === undefined) throw malformed("agent", "an agent is named team/agent");
-    const leases = await this.#options.ledger.openLeases();
-    const isKnown = this.#agentIds(leases).has(agent);
-    if (isKnown) return this.#agentOf(agent, leases);
+    const leases = byAccount(await this.#options.ledger.openLeases());
+    const ids = this.#ids(leases);
+    const isKnown = ids.inPolicy.at(firstAfter(ids.inPolicy, agent) - 1) === agent;
+    if (isKnown || ids.others.has(agent)) return this.#agentOf(agent, leases);
     throw new CallRefused({
       code: "NOT_FOUND",
       reason: "agent_unknown",
@@ -57,37 +60,53 @@ export class MeshAgents {
     if (filter !== "" && !FILTER_PATTERN.test(filter)) {
       throw malformed("filter", "a filter is a team, a team/agent, or empty");
     }
-    const leases = await this.#options.ledger.openLeases();
-    const ids = [...this.#agentIds(leases)]
-      .filter((id) => filter === "" || id === filter || id.startsWith(`${filter}/`))
-      .filter((id) => id > pageToken)
-      .sort();
+    const leases = byAccount(await this.#options.ledger.openLeases());
+    const { inPolicy, others } = this.#ids(leases);
+    const isAsked = (id: string) =>
+      id > pageToken && (filter === "" || id === filter || id.startsWith(`${filter}/`));
     const size = Math.min(pageSize === 0 ? PAGE_SIZE_DEFAULT : pageSize, PAGE_SIZE_MAX);
+    // One more than the page, to know whether there is another.
+    const ids: string[] = [];
+    for (let at = firstAfter(inPolicy, pageToken); at < inPolicy.length; at += 1) {
+      const id = inPolicy[at] as string;
+      if (isAsked(id)) ids.push(id);
+      if (ids.length > size) break;
+    }
+    for (const id of others) if (isAsked(id)) ids.push(id);
+    ids.sort();
     const page = ids.slice(0, size);
     const agents = await Promise.all(page.map((id) => this.#agentOf(id, leases)));
     return { agents, nextPageToken: ids.length > size ? (page.at(-1) ?? "") : "" };
   }
 
-  #agentIds(leases: readonly Lease[]): ReadonlySet<string> {
+  /** Agents of the policy in order, put in order once for each policy, and all others that are known. */
+  #ids(leases: LeasesByAccount): {
+    readonly inPolicy: readonly string[];
+    readonly others: ReadonlySet<string>;
+  } {
     const { ledger, standings } = this.#options;
-    const ids = new Set(standings.agents());
-    const accounts = ledger.accountNames();
-    for (const account of [...accounts, ...leases.map(({ chain }) => chain[0] as string)]) {
-      const scope = parseScope(account);
-      if (scope?.kind === "agent") ids.add(`${scope.team}/${scope.agent}`);
+    const names = ledger.accountNames();
+    if (this.#ordered?.names !== names) {
+      this.#ordered = { names, ids: names.flatMap((account) => agentOf(account) ?? []).sort() };
     }
-    return ids;
+    const inPolicy = this.#ordered.ids;
+    const isOther = (id: string) => inPolicy.at(firstAfter(inPolicy, id) - 1) !== id;
+    const known = [
+      ...standings.agents(),
+      ...[...leases.keys()].flatMap((one) => agentOf(one) ?? []),
+    ];
+    return { inPolicy, others: new Set(known.filter(isOther)) };
   }
 
   async #agentOf(
     agent: string,
-    leases: readonly Lease[],
+    leases: LeasesByAccount,
   ): Promise<MessageInitShape<typeof MeshAgentSchema>> {
     const { clock, ledger, replica, standings } = this.#options;
     const account = `agent/${agent}`;
     const killedBy = replica.state.killsFor(agent).map(({ scope }) => scope);
     const rows = await ledger.rows(account);
-    const own = leases.filter(({ chain }) => chain[0] === account);
+    const own = leases.get(account) ?? [];
     return {
       agent,
       standing: killedBy.length > 0 ? Standing.KILL : standsAt(standings.reports(agent)),
@@ -120,6 +139,36 @@ export class MeshAgents {
       };
     });
   }
+}
+
+type LeasesByAccount = ReadonlyMap<string, readonly Lease[]>;
+
+function byAccount(leases: readonly Lease[]): LeasesByAccount {
+  const grouped = new Map<string, Lease[]>();
+  for (const lease of leases) {
+    const account = lease.chain[0] as string;
+    const others = grouped.get(account);
+    if (others) others.push(lease);
+    else grouped.set(account, [lease]);
+  }
+  return grouped;
+}
+
+/** `team/agent` of an agent's account. */
+function agentOf(account: string): string | undefined {
+  return account.startsWith(AGENT_PREFIX) ? account.slice(AGENT_PREFIX.length) : undefined;
+}
+
+/** Index of the first of `ordered` that is greater than `id`. */
+function firstAfter(ordered: readonly string[], id: string): number {
+  let low = 0;
+  let high = ordered.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((ordered[middle] as string) <= id) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 function standsAt(reports: readonly KnownReport[]): Standing {
