@@ -10,7 +10,7 @@ export function contractsAxis(): Axis {
     name: "contracts",
     of: "delegations above the contract",
     points: { full: [0, 1, 2, 4, 6, 8], short: [0, 4, 8] },
-    end: "a contract lies at most 8 below its root",
+    end: "a contract lies at most 8 below its root, by design: what a chain costs to check when it is new grows with it",
     raise: async (mesh, to) => {
       if (at.depth < 0) at = { key: await issueRoot(mesh), depth: 0 };
       while (at.depth < to) {

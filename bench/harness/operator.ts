@@ -27,7 +27,7 @@ import {
 } from "../../proto/gen/altrace/v1/record_pb.ts";
 import type { Ready } from "./start-altrace.ts";
 
-const IN_FORCE_MS = 30_000;
+const IN_FORCE_MS = 120_000;
 const LOOK_EVERY_MS = 20;
 const COMMAND_TIMEOUT_MS = 30_000;
 const NAME = "bench";
