@@ -3,7 +3,16 @@ import { GATEWAY_LIMITS } from "../node/dataplane/gateway-limits.ts";
 import { RELAY_LIMITS } from "../node/dataplane/relay-limits.ts";
 import { HELLO_BYTES_MAX, HELLO_RECORDS_MAX } from "../node/dataplane/tls/client-hello.ts";
 import { HELLO_TIMEOUT_MS } from "../node/dataplane/tunnel/read-hello.ts";
-import { LIMITS } from "../policy/defaults.ts";
+import {
+  AGENTS_MAX,
+  BUNDLE_BYTES_MAX,
+  CONTENT_RULES_MAX,
+  LIMITS,
+  MODELS_MAX,
+  POLICY_TEXT_BYTES_MAX,
+  TEAMS_MAX,
+} from "../policy/defaults.ts";
+import type { FindingCode } from "../policy/findings.ts";
 import type { Reason } from "../proto/reasons.ts";
 import { markdownTable } from "./markdown-table.ts";
 
@@ -11,7 +20,7 @@ import { markdownTable } from "./markdown-table.ts";
 export type LimitWords = {
   readonly what: string;
   /** Undefined: beyond it a connection is closed or made to wait, and nobody is refused. */
-  readonly reason: Reason | undefined;
+  readonly reason: Reason | FindingCode | undefined;
   /** Below `test/unit/`. */
   readonly test: string;
 };
@@ -156,6 +165,25 @@ export const COMPRESSED_LIMITS: Readonly<Record<keyof typeof DECODE_LIMITS, Limi
   ),
 };
 
+/** Sizes of a policy; who reads a file or a bundle beyond one says `too_large`, and nothing of it is in force. */
+export const SIZE_LIMITS: Readonly<Record<keyof typeof SIZE_VALUES, LimitWords>> = {
+  policyTextBytesMax: words("its file", "too_large", "policy/policy-sizes"),
+  bundleBytesMax: words("what is made of it, for the mesh to carry", "too_large", "policy/bundle"),
+  agentsMax: words("its agents, of all teams", "too_large", "policy/policy-sizes"),
+  teamsMax: words("its teams", "too_large", "policy/policy-sizes"),
+  modelsMax: words("its models", "too_large", "policy/policy-sizes"),
+  contentRulesMax: words("its content rules", "too_large", "policy/policy-sizes"),
+};
+
+const SIZE_VALUES = {
+  policyTextBytesMax: POLICY_TEXT_BYTES_MAX,
+  bundleBytesMax: BUNDLE_BYTES_MAX,
+  agentsMax: AGENTS_MAX,
+  teamsMax: TEAMS_MAX,
+  modelsMax: MODELS_MAX,
+  contentRulesMax: CONTENT_RULES_MAX,
+};
+
 const PASSAGE_VALUES = {
   ...RELAY_LIMITS,
   helloBytesMax: HELLO_BYTES_MAX,
@@ -188,6 +216,7 @@ export function limitsPage(): string {
   return [
     HEAD,
     section("Of policy (`limits` in its file)", ofPolicy),
+    section("Of a policy's size (`policy check` says so)", rowsOf(SIZE_VALUES, SIZE_LIMITS)),
     section("Of every door", rowsOf(GATEWAY_LIMITS, DOOR_LIMITS)),
     section("Of what is compressed", rowsOf(DECODE_LIMITS, COMPRESSED_LIMITS)),
     section("Of answers and tunnels", rowsOf(PASSAGE_VALUES, PASSAGE_LIMITS)),
@@ -212,6 +241,6 @@ function section(title: string, rows: readonly (readonly string[])[]): string {
   return [`## ${title}`, "", ...markdownTable([COLUMNS, ...rows]), ""].join("\n");
 }
 
-function words(what: string, reason: Reason | undefined, test: string): LimitWords {
+function words(what: string, reason: LimitWords["reason"], test: string): LimitWords {
   return { what, reason, test };
 }

@@ -15,6 +15,8 @@ export type PolicyFetchDeps = {
   readonly bus: Pick<Bus, "last">;
   readonly store: Store;
   readonly clock: Clock;
+  /** Resolves after other events of this thread had their turn: a kill waits for no more than one part. */
+  readonly nextTurn: () => Promise<void>;
   /** The policy is whole; whoever gets it opens and compiles it. */
   readonly onWhole: (version: number, sha256: string, bundle: Uint8Array | PackedBundle) => void;
   /** A part is nowhere to be had, or could not be kept; told once for each policy. */
@@ -81,6 +83,7 @@ export class PolicyFetch {
         this.#deps.store.get(PART_PREFIX + hash) ?? (await this.#fromStream(hash, trouble));
       if (part === undefined) return undefined;
       parts.push(part);
+      await this.#deps.nextTurn();
     }
     return parts;
   }
@@ -111,15 +114,20 @@ export class PolicyFetch {
 
   /** Drops what other policies had. */
   async #keepOnly(policy: Policy): Promise<void> {
-    const { store } = this.#deps;
+    const { store, nextTurn } = this.#deps;
     const kept = new Set(policy.parts.map((hash) => PART_PREFIX + hexOf(hash)));
-    const gone = store.list(PART_PREFIX).filter(([key]) => !kept.has(key));
-    if (gone.length === 0) return;
-    try {
-      await store.commit(gone.map(([key]) => ({ key, value: undefined })));
-    } catch (error) {
-      // They stay until the next policy comes.
-      if (!(error instanceof StoreFault)) throw error;
+    let after = PART_PREFIX;
+    while (!this.#isClosed) {
+      const [found] = store.list(PART_PREFIX, { after, limit: 1 });
+      if (found === undefined) return;
+      [after] = found;
+      try {
+        if (!kept.has(after)) await store.commit([{ key: after, value: undefined }]);
+      } catch (error) {
+        // It stays until the next policy comes.
+        if (!(error instanceof StoreFault)) throw error;
+      }
+      await nextTurn();
     }
   }
 }

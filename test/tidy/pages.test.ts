@@ -7,6 +7,7 @@ import {
   limitsPage,
   PASSAGE_LIMITS,
   POLICY_LIMITS,
+  SIZE_LIMITS,
 } from "../../scripts/limits-page.ts";
 import { reasonsPage } from "../../scripts/reasons-page.ts";
 import { settingsPage } from "../../scripts/settings-page.ts";
@@ -26,7 +27,12 @@ describe("docs/reasons.md", () => {
 });
 
 describe("docs/limits.md", () => {
-  const limits = Object.entries({ ...POLICY_LIMITS, ...DOOR_LIMITS, ...PASSAGE_LIMITS });
+  const limits = Object.entries({
+    ...POLICY_LIMITS,
+    ...SIZE_LIMITS,
+    ...DOOR_LIMITS,
+    ...PASSAGE_LIMITS,
+  });
 
   test("is what the tables of limits say", () => {
     expect(textOf("docs/limits.md")).toBe(limitsPage());

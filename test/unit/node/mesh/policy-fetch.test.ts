@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { expect, test, vi } from "vitest";
 import { createBusHub } from "../../../../adapters/in-process-bus.ts";
 import { type PackedBundle, packPolicy } from "../../../../mesh/policy-parts.ts";
@@ -28,6 +29,7 @@ function world() {
     const asked = vi.spyOn(bus, "last");
     const fetch = new PolicyFetch({
       ...{ bus, store, clock },
+      nextTurn: () => setImmediate(),
       onWhole: (version, _sha256, bundle) => whole.push([version, bundle]),
       onTrouble: (detail) => trouble.push(detail),
     });
