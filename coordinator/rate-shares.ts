@@ -130,7 +130,8 @@ export class RateShares {
       this.#end(key, before, { lags: undefined, nowMs });
     }
     const row = this.#heard(key, ask, env);
-    if (row === undefined) return { ...NOTHING_LENT, retryMs: this.#settings.ttlMs };
+    const isKnown = row !== undefined && (ask.release || this.#hasPools(env));
+    if (!isKnown) return { ...NOTHING_LENT, retryMs: this.#settings.ttlMs };
     if (!ask.release) return this.#offer(row, ask, env);
     this.#end(key, row, { lags: ask.lags, nowMs });
     return { ...NOTHING_LENT, retryMs: 0 };
@@ -327,7 +328,7 @@ export class RateShares {
       const sinceUs = Math.max(0, nowMs - row.expiresMs) * US_PER_MS;
       const lagUs = lags?.[at] ?? Math.max(0, metric.rate.emptyUs - sinceUs);
       if (metric.share > 0) this.#giveBack(row, metric, { to: 0, lagUs, nowMs });
-      for (const part of metric.rate.pools) this.#pool(part).drop(row.key);
+      for (const { name } of metric.rate.pools) this.#pools.get(name)?.drop(row.key);
     }
   }
 
@@ -381,7 +382,7 @@ export class RateShares {
     return (ttlMs * (1000 + driftMilli)) / 1000 + guardMs;
   }
 
-  /** What nobody has and what would be full by now is as if it had never been. */
+  /** What nobody has and what would be full by now is as if it had never been, also to rows that wait. */
   #forgetIdle(nowMs: number): void {
     for (const [name, pool] of this.#pools) {
       if (pool.isIdle(nowMs)) this.#pools.delete(name);

@@ -67,6 +67,25 @@ describe("shares of a rate", () => {
     });
   });
 
+  test("a rate is forgotten under a row that waits for some of it, which asks again or ends as ever", () => {
+    const forgotten = () => {
+      const one = world();
+      one.ask("n1");
+      expect(one.ask("n2").share).toBe(0);
+      one.ask("n1", RATE_WHOLE, { release: true });
+      one.pass(SETTINGS.ttlMs);
+      for (let no = 0; no < SETTINGS.poolsMax; no++)
+        one.ask("n3", 0, { account: `agent/pay/${no}` });
+      return one;
+    };
+    const asking = forgotten();
+    expect(asking.ask("n2").share).toBe(0);
+    expect(asking.ask("n3", 0, { account: "agent/pay/0" }).share).toBe(RATE_WHOLE);
+    const ending = forgotten();
+    ending.pass(LASTS_MS + SETTINGS.ttlMs);
+    expect(ending.ask("n2").share).toBe(RATE_WHOLE);
+  });
+
   test("R1: a second node gets nothing until the first has said that it refills by half", () => {
     const one = world();
     one.ask("n1");
