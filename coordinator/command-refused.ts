@@ -1,4 +1,4 @@
-import type { RecordRefusal } from "../mesh/record.ts";
+import type { RecordRefusal } from "../mesh/record-form.ts";
 
 export type CommandRefusal =
   | RecordRefusal

@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import { type MeshRecord, nextRecord, openRecord, RecordError } from "../mesh/record.ts";
+import { type MeshRecord, nextOpened, RecordError } from "../mesh/record.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
 import { KillSchema } from "../proto/gen/altrace/v1/record_pb.ts";
@@ -37,8 +37,8 @@ export function signKill(fields: KillFields, options: SignKillOptions): MeshReco
   const verify = (publicKey: Uint8Array): boolean =>
     Buffer.compare(publicKey, signer.publicKey) === 0;
   try {
-    const bytes = nextRecord(replica.state.get(fields.scope), issued, signer);
-    const opened = openRecord(bytes, { mesh, verify, trust: replica.trust, nowMs });
+    const context = { mesh, verify, trust: replica.trust, nowMs };
+    const opened = nextOpened(replica.state.get(fields.scope), issued, signer, context);
     if (!opened.ok) throw new CommandRefused(opened.reason, opened.detail);
     return opened.record;
   } catch (error) {

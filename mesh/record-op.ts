@@ -84,8 +84,9 @@ export function flawOfOp(scope: Scope, op: RecordOp): string | undefined {
   }
 }
 
-/** True for text that fits and has no control characters, which could rewrite a terminal. */
+/** True for text that fits, reads the same once encoded, and has no control characters, which could rewrite a terminal. */
 export function isShortText(text: string, bytesMax: number): boolean {
+  if (!text.isWellFormed()) return false;
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused.
   return Buffer.byteLength(text) <= bytesMax && !/[\u0000-\u001f\u007f-\u009f]/.test(text);
 }

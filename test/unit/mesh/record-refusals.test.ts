@@ -1,12 +1,12 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
+import { COORDINATOR_VERSION_MAX } from "../../../mesh/record.ts";
 import {
-  COORDINATOR_VERSION_MAX,
   RECORD_BYTES_MAX,
   RECORD_REFUSALS,
   type RecordRefusal,
   SMALL_RECORD_BYTES_MAX,
-} from "../../../mesh/record.ts";
+} from "../../../mesh/record-form.ts";
 import {
   RecordSchema,
   type Signature,

@@ -5,11 +5,10 @@ import {
   nextRecord,
   openRecord,
   RecordError,
-  type RecordRefusal,
   restoreRecord,
   signRecord,
-  VERSION_MAX,
 } from "../../../mesh/record.ts";
+import { type RecordRefusal, VERSION_MAX } from "../../../mesh/record-form.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import {
   type SignedRecord,
