@@ -134,7 +134,7 @@ function captureChain(): string[] {
     "    type filter hook prerouting priority mangle; policy accept;",
     "    iifname @infra return",
     `    meta mark & ${MARK_PASSED} == ${MARK_PASSED} accept`,
-    "    meta l4proto != { tcp, udp, ipv6-icmp } drop",
+    "    meta l4proto != { tcp, udp, icmpv6 } drop",
     `    ct direction reply ct state established meta mark set meta mark | ${MARK_PASSED} accept`,
     "    meta l4proto tcp ct state invalid drop",
     over(4, "ip"),

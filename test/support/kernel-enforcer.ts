@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from "node:fs";
+import { existsSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type KernelLab, LAB, type Speaker } from "./kernel-lab.ts";
 import { waitUntil } from "./wait-until.ts";
@@ -18,6 +18,11 @@ export function writePodList(lab: KernelLab, pods: readonly object[]): void {
   writeFileSync(join(lab.folder, "pods.json"), JSON.stringify(pods));
 }
 
+/** Images bring no names of protocols and services, and rules must be read without them. */
+const SLIM = Object.fromEntries(
+  ["/etc/protocols", "/etc/services"].filter(existsSync).map((path) => [path, "/dev/null"]),
+);
+
 /** Where the enforcer listens for the node, and writes who is where. */
 export function gateFiles(lab: KernelLab): { readonly socket: string; readonly pods: string } {
   const run = join(lab.folder, "run");
@@ -36,6 +41,7 @@ export async function startEnforcer(
     capabilities: ["net_admin"],
     script: "cli/altrace.js",
     args: ["enforcer", "--infra-links", "lo,ext0", "--enforcer-metrics-port", "0"],
+    files: SLIM,
     env: {
       ALTRACE_PODS_FILE: join(lab.folder, "pods.json"),
       ALTRACE_GATE_SOCKET: socket,
