@@ -12,6 +12,7 @@ import { ensureStreams, type ServersBehind } from "../adapters/nats-streams.ts";
 import { natsUser } from "../adapters/nats-user.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
+import { rehearseKill } from "../mesh/rehearse-kill.ts";
 import { pause } from "../ports/pause.ts";
 import { buildCoordinator } from "./app.ts";
 import { archiveOf } from "./archive/archive-link.ts";
@@ -116,14 +117,11 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     operator,
     log: eventLog(log, systemClock),
     openArchive: archiveOf(config),
-    certifier: await openInspectionRoot({
-      home: config.home,
-      mesh: pin.mesh,
-      nowMs: systemClock.nowMs(),
-    }),
+    certifier: await openInspectionRoot({ home, mesh: pin.mesh, nowMs: systemClock.nowMs() }),
   });
   collectDefaultMetrics({ register: coordinator.metrics.registry });
   void streams.keep(stopping.signal, (message) => log.warn({ message }, "bus_trouble"));
+  rehearseKill(keys.loadOrCreate("coordinator"), keys.verify);
   await coordinator.start();
   const code = await Promise.race([
     aborted(stopping.signal).then(() => 0),

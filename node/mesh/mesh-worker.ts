@@ -17,6 +17,7 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import { preferThisThread } from "../../adapters/thread-priority.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
 import { openTurnPipe } from "../../adapters/turn-pipe.ts";
+import { rehearseKill } from "../../mesh/rehearse-kill.ts";
 import type { Bus } from "../../ports/bus.ts";
 import { openWalSignal } from "../audit/wal-signal.ts";
 import { openWal, type Wal } from "../audit/wal-writer.ts";
@@ -76,6 +77,7 @@ async function run(data: MeshWorkerData): Promise<void> {
     killed: () => thread.replica.enforcement.killed,
     onState: (faults) => control.postMessage({ t: "kernel", faults } satisfies MeshToControl),
   });
+  const keys = fileKeys(join(data.homeDir, "keys"));
   const thread = new MeshThread({
     table,
     config: {
@@ -89,7 +91,7 @@ async function run(data: MeshWorkerData): Promise<void> {
     ports: {
       bus,
       store,
-      keys: fileKeys(join(data.homeDir, "keys")),
+      keys,
       clock: systemClock,
       random: cryptoRandom,
       stall,
@@ -126,6 +128,7 @@ async function run(data: MeshWorkerData): Promise<void> {
     if (message.t !== "loop_port") thread.take(message);
     else thread.addLoop(message.loop, gatheredPort(message.port, isCut));
   });
+  rehearseKill(thread.replica.signer, keys.verify);
   await thread.start();
   // Only now is it known what is killed, which is the first thing that the enforcer is told.
   gate?.open();
