@@ -79,13 +79,18 @@ export class PolicyFetch {
     const parts: Uint8Array[] = [];
     for (const hash of policy.parts.map(hexOf)) {
       if (!isWanted()) return undefined;
-      const part =
-        this.#deps.store.get(PART_PREFIX + hash) ?? (await this.#fromStream(hash, trouble));
+      const part = this.#kept(hash) ?? (await this.#fromStream(hash, trouble));
       if (part === undefined) return undefined;
       parts.push(part);
       await this.#deps.nextTurn();
     }
     return parts;
+  }
+
+  /** A part that its disk has changed is as good as none: with it the policy would be refused at every start. */
+  #kept(hash: string): Uint8Array | undefined {
+    const part = this.#deps.store.get(PART_PREFIX + hash);
+    return part !== undefined && hashOf(part) === hash ? part : undefined;
   }
 
   async #fromStream(
@@ -95,8 +100,7 @@ export class PolicyFetch {
     const { bus, store } = this.#deps;
     try {
       const found = await bus.last(PART_STREAM, partSubject(hash));
-      const actual = found && createHash("sha256").update(found.bytes).digest("hex");
-      if (found === undefined || actual !== hash) {
+      if (found === undefined || hashOf(found.bytes) !== hash) {
         trouble(`part ${hash} is not in the stream`);
         return undefined;
       }
@@ -130,6 +134,10 @@ export class PolicyFetch {
       await nextTurn();
     }
   }
+}
+
+function hashOf(part: Uint8Array): string {
+  return createHash("sha256").update(part).digest("hex");
 }
 
 function hexOf(bytes: Uint8Array): string {

@@ -86,6 +86,22 @@ test("what was fetched is on the disk: the next start asks nobody", async () => 
   expect(second.asked).not.toHaveBeenCalled();
 });
 
+test("a part that its disk has changed is asked for again, and kept as it was", async () => {
+  const { node, publish, until } = world();
+  const packed = packedOf("a");
+  await publish(packed);
+  const first = node();
+  first.fetch.take(recordOf(1, packed));
+  await until(() => first.versions().length > 0);
+  const key = `part/${keysOf(packed)[0]}`;
+  await first.store.commit([{ key, value: Buffer.from("rotten") }]);
+  const second = node(first.store);
+  second.fetch.take(recordOf(1, packed));
+  await until(() => second.versions().length > 0);
+  expect(second.asked).toHaveBeenCalledTimes(1);
+  expect(Buffer.from(second.store.get(key) ?? "").equals(packed.parts[0] as Uint8Array)).toBe(true);
+});
+
 test("bytes that are not of their hash are no part, whoever put them there", async () => {
   const { node, publish, outside, until } = world();
   const { fetch, versions, trouble, store } = node();
