@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { endNow } from "../adapters/end-now.ts";
 import { runProgram } from "./program.ts";
 import { SERVER_WORDS, serverHelp } from "./server-words.ts";
 
@@ -20,7 +21,7 @@ if (server !== undefined && (words.includes("--help") || words.includes("-h"))) 
     },
     abort: (why) => {
       process.stderr.write(`altrace: ${why}\n`);
-      process.exit(1);
+      endNow();
     },
   });
   // What was written is flushed first; a thread that will not end must not keep the process.

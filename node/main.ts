@@ -1,11 +1,12 @@
 // The node's process: `altrace node --home DIR --trust FILE --enrol TOKEN --nats-url nats://...`.
-// Exit codes: 0 stopped as asked, 1 could not start or lost a thread, 2 wrong settings.
+// Exit codes: 0 stopped as asked, 1 could not start, 2 wrong settings, 137 lost a thread or its log, and said so.
 
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
+import { endNow } from "../adapters/end-now.ts";
 import { ownFolder } from "../adapters/grpc-socket.ts";
 import { holdInstance } from "../adapters/instance-lock.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
@@ -108,7 +109,7 @@ async function serve(config: NodeConfig): Promise<number> {
     credentials: credentialsFromEnv(process.env),
     onLost: (what, error) => {
       log.fault(what, error);
-      process.exit(1);
+      endNow();
     },
   });
   const { gateway, grpcSocket, metrics } = node.addresses;
