@@ -133,6 +133,7 @@ export class MeshThreadNode {
   /** By how many ms its wall clock, and the time since its machine's boot, are ahead of ours. */
   readonly ahead = new Float64Array(new SharedArrayBuffer(16));
   readonly #homeDir: string;
+  readonly #ended: Promise<unknown>;
 
   constructor(
     mesh: MeshOfThreads,
@@ -161,7 +162,9 @@ export class MeshThreadNode {
     gatheredPort(this.worker).on("message", (message: MeshToControl) => {
       if (message.t === "status") this.statuses.push(message.status);
     });
-    mesh.cleanups.push(() => this.worker.terminate());
+    this.#ended = once(this.worker, "exit");
+    // A thread that is ended within a transaction takes the process along: LMDB calls it back.
+    mesh.cleanups.push(() => this.stop());
   }
 
   get isOpen(): boolean {
@@ -195,9 +198,8 @@ export class MeshThreadNode {
   }
 
   async stop(): Promise<void> {
-    const ended = once(this.worker, "exit");
     this.worker.postMessage({ t: "stop" });
-    await ended;
+    await this.#ended;
   }
 }
 
