@@ -1,5 +1,11 @@
-import { createHash } from "node:crypto";
-import { PACKED_BYTES_MAX, PARTS_MAX, type PackedBundle } from "../mesh/policy-parts.ts";
+import {
+  PACKED_BYTES_MAX,
+  PARTS_MAX,
+  type PackedBundle,
+  packedBundle,
+  partHash,
+  partHashes,
+} from "../mesh/policy-parts.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Store, Write } from "../ports/store.ts";
 import type { Policy } from "../proto/gen/altrace/v1/record_pb.ts";
@@ -27,7 +33,7 @@ export class PolicyParts {
     if (part.length === 0 || part.length > PACKED_BYTES_MAX) {
       throw new CommandRefused("record_too_large", `a part has 1 to ${PACKED_BYTES_MAX} bytes`);
     }
-    const hash = hashOf(part);
+    const hash = partHash(part);
     this.#offered.delete(hash);
     this.#offered.set(hash, part);
     const [oldest] = this.#offered.keys();
@@ -36,25 +42,25 @@ export class PolicyParts {
 
   /** The policy's parts, as far as they are here; `undefined` when one is not. */
   here(policy: Policy): PackedBundle | undefined {
-    const parts = policy.parts.flatMap((hash) => this.#part(hexOf(hash)) ?? []);
-    return parts.length === policy.parts.length ? packed(policy, parts) : undefined;
+    const parts = partHashes(policy).flatMap((hash) => this.#part(hash) ?? []);
+    return parts.length === policy.parts.length ? packedBundle(policy, parts) : undefined;
   }
 
   /** The same, with what is not here from the stream; that is kept. Rejects with BusFault or StoreFault. */
   async find(policy: Policy): Promise<PackedBundle | undefined> {
     const { bus, store } = this.#options;
-    for (const hash of policy.parts.map(hexOf)) {
+    for (const hash of partHashes(policy)) {
       if (this.#part(hash) !== undefined) continue;
       const found = await bus.last(PART_STREAM, partSubject(hash));
-      if (found === undefined || hashOf(found.bytes) !== hash) return undefined;
+      if (found === undefined || partHash(found.bytes) !== hash) return undefined;
       await store.commit([{ key: partKey(hash), value: found.bytes }]);
     }
     return this.here(policy);
   }
 
   /** What has to be on the disk before anybody is told that the record is accepted. */
-  writesOf({ parts }: Policy): readonly Write[] {
-    return parts.map(hexOf).flatMap((hash) => {
+  writesOf(policy: Policy): readonly Write[] {
+    return partHashes(policy).flatMap((hash) => {
       const value = this.#offered.get(hash);
       return value === undefined ? [] : [{ key: partKey(hash), value }];
     });
@@ -68,7 +74,7 @@ export class PolicyParts {
    */
   async publish(policy: Policy, options: { readonly onlyMissing: boolean }): Promise<void> {
     const { bus } = this.#options;
-    for (const hash of new Set(policy.parts.map(hexOf))) {
+    for (const hash of new Set(partHashes(policy))) {
       const part = this.#part(hash);
       if (part === undefined) continue;
       const subject = partSubject(hash);
@@ -82,7 +88,7 @@ export class PolicyParts {
   /** Drops from the disk what the policy in force does not have. Rejects with StoreFault. */
   async keepOnly(policy: Policy): Promise<void> {
     const { store } = this.#options;
-    const kept = new Set(policy.parts.map(hexOf));
+    const kept = new Set(partHashes(policy));
     for (const hash of kept) this.#offered.delete(hash);
     const gone = store
       .list(PART_STORE_PREFIX)
@@ -94,16 +100,4 @@ export class PolicyParts {
   #part(hash: string): Uint8Array | undefined {
     return this.#offered.get(hash) ?? this.#options.store.get(partKey(hash));
   }
-}
-
-function packed({ sha256, size }: Policy, parts: readonly Uint8Array[]): PackedBundle {
-  return { sha256: hexOf(sha256), size: Number(size), parts };
-}
-
-function hexOf(bytes: Uint8Array): string {
-  return Buffer.from(bytes).toString("hex");
-}
-
-function hashOf(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
 }

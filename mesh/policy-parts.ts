@@ -19,6 +19,16 @@ export const PARTS_MAX = 128;
 /** Of a packed part: what cannot be packed is stored as it is, with five bytes for each 16 KiB. */
 export const PACKED_BYTES_MAX = PART_BYTES + 1024;
 
+/** By which a part is named where it is kept: the hash of what is packed, in hexadecimal. */
+export function partHash(part: Uint8Array): string {
+  return hexOf(sha256(part));
+}
+
+/** The hashes of a policy's parts in their order, in hexadecimal. */
+export function partHashes({ parts }: Policy): readonly string[] {
+  return parts.map(hexOf);
+}
+
 /** Parts that are not what the record says. Their hashes are signed, so whoever signed it made it so. */
 export class PartsMalformed extends Error {
   constructor(message: string, options?: { cause: unknown }) {
@@ -51,6 +61,10 @@ export type PackedBundle = {
   /** In their order, each of the hash that the record gives it. */
   readonly parts: readonly Uint8Array[];
 };
+
+export function packedBundle({ sha256, size }: Policy, parts: readonly Uint8Array[]): PackedBundle {
+  return { sha256: hexOf(sha256), size: Number(size), parts };
+}
 
 /**
  * Opens the parts into memory that threads can share, one a step.
@@ -94,4 +108,8 @@ export function flawOfParts({ size, parts, body }: Policy): string | undefined {
 
 function sha256(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
   return new Uint8Array(createHash("sha256").update(bytes).digest());
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("hex");
 }

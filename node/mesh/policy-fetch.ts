@@ -1,5 +1,4 @@
-import { createHash } from "node:crypto";
-import type { PackedBundle } from "../../mesh/policy-parts.ts";
+import { type PackedBundle, packedBundle, partHash, partHashes } from "../../mesh/policy-parts.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import { type Bus, BusFault } from "../../ports/bus.ts";
 import type { Clock } from "../../ports/clock.ts";
@@ -62,9 +61,9 @@ export class PolicyFetch {
       });
       if (!isWanted()) return;
       if (parts !== undefined) {
-        const [sha256, size] = [hexOf(policy.sha256), Number(policy.size)];
+        const packed = packedBundle(policy, parts);
         this.#backoff.reset();
-        this.#deps.onWhole(record.v, sha256, { sha256, size, parts });
+        this.#deps.onWhole(record.v, packed.sha256, packed);
         return this.#keepOnly(policy);
       }
       await this.#backoff.pause();
@@ -77,7 +76,7 @@ export class PolicyFetch {
     trouble: (detail: string) => void,
   ): Promise<readonly Uint8Array[] | undefined> {
     const parts: Uint8Array[] = [];
-    for (const hash of policy.parts.map(hexOf)) {
+    for (const hash of partHashes(policy)) {
       if (!isWanted()) return undefined;
       const part = this.#kept(hash) ?? (await this.#fromStream(hash, trouble));
       if (part === undefined) return undefined;
@@ -90,7 +89,7 @@ export class PolicyFetch {
   /** A part that its disk has changed is as good as none: with it the policy would be refused at every start. */
   #kept(hash: string): Uint8Array | undefined {
     const part = this.#deps.store.get(PART_PREFIX + hash);
-    return part !== undefined && hashOf(part) === hash ? part : undefined;
+    return part !== undefined && partHash(part) === hash ? part : undefined;
   }
 
   async #fromStream(
@@ -100,7 +99,7 @@ export class PolicyFetch {
     const { bus, store } = this.#deps;
     try {
       const found = await bus.last(PART_STREAM, partSubject(hash));
-      if (found === undefined || hashOf(found.bytes) !== hash) {
+      if (found === undefined || partHash(found.bytes) !== hash) {
         trouble(`part ${hash} is not in the stream`);
         return undefined;
       }
@@ -119,7 +118,7 @@ export class PolicyFetch {
   /** Drops what other policies had. */
   async #keepOnly(policy: Policy): Promise<void> {
     const { store, nextTurn } = this.#deps;
-    const kept = new Set(policy.parts.map((hash) => PART_PREFIX + hexOf(hash)));
+    const kept = new Set(partHashes(policy).map((hash) => PART_PREFIX + hash));
     let after = PART_PREFIX;
     while (!this.#isClosed) {
       const [found] = store.list(PART_PREFIX, { after, limit: 1 });
@@ -134,10 +133,6 @@ export class PolicyFetch {
       await nextTurn();
     }
   }
-}
-
-function hashOf(part: Uint8Array): string {
-  return createHash("sha256").update(part).digest("hex");
 }
 
 function hexOf(bytes: Uint8Array): string {
