@@ -83,7 +83,6 @@ export class PolicyInHand {
     const { sha256 } = packed;
     if (this.#opened?.sha256 === sha256) return this.#opened.bundle;
     const bundle = await inSlices(openParts(packed), this.#options);
-    if (bundle === undefined) return undefined;
     noteHash(bundle, sha256);
     this.#opened = { sha256, bundle };
     return bundle;

@@ -49,7 +49,6 @@ export class PolicyShelf {
   async put(version: number, bundle: Uint8Array): Promise<CompiledPolicy> {
     const steps = compilePolicyInSlices(bundle, { version, scanner: contentScanner });
     const compiled = await inSlices(steps, this.#deps);
-    if (compiled === undefined) throw new Error("invariant broken: a policy is always wanted");
     if (!compiled.ok) {
       const [first] = compiled.findings;
       throw new PolicyRefused(first === undefined ? "not a bundle" : first.message);

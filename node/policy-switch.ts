@@ -101,7 +101,6 @@ export class PolicySwitch {
   async #compile({ version, bundle: offered }: OfferedBundle): Promise<void> {
     const { loops, log, clock } = this.#deps;
     const result = await inSlices(compileOffered(version, offered), { clock });
-    if (result === undefined) throw new Error("invariant broken: a policy is always wanted");
     if ("refused" in result) {
       this.#refuse(version, result.refused);
       return;

@@ -8,8 +8,11 @@ export type SliceOptions = {
   readonly clock: Pick<Clock, "monoNs">;
   /** Lets what is waiting run. */
   readonly nextTurn?: () => Promise<unknown>;
+};
+
+type Dispensable = {
   /** Asked after each turn of others: whether the result is still wanted. */
-  readonly isWanted?: () => boolean;
+  readonly isWanted: () => boolean;
 };
 
 /**
@@ -17,9 +20,18 @@ export type SliceOptions = {
  *
  * @returns What the last step gave; `undefined` when it was not wanted any more.
  */
+export function inSlices<T>(
+  steps: Generator<void, T, void>,
+  options: SliceOptions & Dispensable,
+): Promise<T | undefined>;
+export function inSlices<T>(steps: Generator<void, T, void>, options: SliceOptions): Promise<T>;
 export async function inSlices<T>(
   steps: Generator<void, T, void>,
-  { clock, nextTurn = () => setImmediate(), isWanted = () => true }: SliceOptions,
+  {
+    clock,
+    nextTurn = () => setImmediate(),
+    isWanted = () => true,
+  }: SliceOptions & Partial<Dispensable>,
 ): Promise<T | undefined> {
   let sliceEndNs = clock.monoNs() + SLICE_NS;
   for (;;) {
