@@ -3,7 +3,8 @@ import type { MeshState } from "../mesh/state.ts";
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import { backoffMs, pause } from "../ports/pause.ts";
-import { CONTROL_STREAM, controlSubject, REVOCATION_STREAM } from "../proto/subjects.ts";
+import { controlSubject } from "../proto/subjects.ts";
+import { streamOfScope } from "./commit-command.ts";
 import type { Tell } from "./events.ts";
 import type { StreamView } from "./stream-view.ts";
 
@@ -58,8 +59,7 @@ export class Reoffers {
     const record = state.get(scope);
     if (!record) return true;
     const subject = controlSubject(record.parsed);
-    const isRevocation = record.parsed.kind === "contract";
-    const last = await bus.last(isRevocation ? REVOCATION_STREAM : CONTROL_STREAM, subject);
+    const last = await bus.last(streamOfScope(scope), subject);
     const found = last && adopt(last);
     // What is remembered of the stream may no longer be there; only what was just read counts.
     if (!last) stream.forget(scope);
