@@ -1,6 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { policyInSlices, policyOfBundle } from "../../../coordinator/policy-of-bundle.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
+import { turnsDuring } from "../../support/loop-turns.ts";
 import { smallBundle } from "./small-policy.ts";
 
 /** A policy whose reading takes many steps, and which no other test has read. */
@@ -23,16 +24,7 @@ const slowClock = () => {
 
 test("a policy is read in slices, and once for all copies of its bytes", async () => {
   const bundle = bundleOf(200, "sliced");
-  let turns = 0;
-  let isReading = true;
-  // Turns of the loop, not of a clock: how many slices fit into a millisecond is the machine's.
-  const other = () => {
-    turns += 1;
-    if (isReading) setImmediate(other);
-  };
-  setImmediate(other);
-  const read = await policyInSlices(bundle, slowClock());
-  isReading = false;
+  const { turns, result: read } = await turnsDuring(policyInSlices(bundle, slowClock()));
   expect(turns).toBeGreaterThan(5);
   expect(read).toMatchObject({ ok: true });
   expect(policyOfBundle(Buffer.from(bundle))).toBe(read);

@@ -2,6 +2,7 @@ import { expect, test, vi } from "vitest";
 import { PolicySwitch } from "../../../node/policy-switch.ts";
 import { createTable, policyVersion } from "../../../node/table/table.ts";
 import type { ControlToLoop } from "../../../node/thread-messages.ts";
+import { turnsDuring } from "../../support/loop-turns.ts";
 import { smallBundle } from "../coordinator/small-policy.ts";
 
 const log = () => ({ policyOffered: vi.fn(), policySwitched: vi.fn(), policyRefused: vi.fn() });
@@ -38,16 +39,7 @@ ${Array.from({ length: agents }, (_, no) => `      a${no}: {}`).join("\n")}`,
 
 test("a policy is compiled in slices, and is in force once every loop has it", async () => {
   const { table, switches, offered, onSwitched } = world();
-  let turns = 0;
-  let isCompiling = true;
-  // Turns of the loop, not of a clock: how many slices fit into a millisecond is the machine's.
-  const other = () => {
-    turns += 1;
-    if (isCompiling) setImmediate(other);
-  };
-  setImmediate(other);
-  await switches.offer({ version: 1, bundle: bundleOf(200) });
-  isCompiling = false;
+  const { turns } = await turnsDuring(switches.offer({ version: 1, bundle: bundleOf(200) }));
   expect(turns).toBeGreaterThan(5);
   expect(offered()).toEqual([
     [0, 1],
