@@ -185,8 +185,13 @@ test("what was asked of the coordinator, and which logs there are, is in a log o
       "create_enrolment_token ok node/edge-9",
     ]),
   );
-  const listed = await here("audit", "query", "--own", "--kind", "log", "--json");
-  expect(JSON.parse(listed.stdout)).toMatchObject({
+  // Listed before it is cosigned for the first time, which is in its own time.
+  const listed = await waitUntil("a log that is listed", async () => {
+    const { stdout } = await here("audit", "query", "--own", "--kind", "log", "--json");
+    const said = JSON.parse(stdout) as { readonly records: readonly unknown[] };
+    return said.records.length > 0 ? said : undefined;
+  });
+  expect(listed).toMatchObject({
     records: expect.arrayContaining([
       expect.objectContaining({ origin: expect.stringContaining("/node-1/e1"), vkey: keyLine }),
     ]),
