@@ -6,7 +6,10 @@ const OFFSETS = [0, 80, 90, 91, 92, 93, 99];
 /** Below the range from which Linux draws ports for connections, so that none of ours is one. */
 const BASE_MIN = 10_000;
 const BASE_MAX = 32_000;
+const PORT_MAX = 32_768;
 const TRIES = 50;
+
+const given = new Set<number>();
 
 /** A base whose ports all are free on 127.0.0.1 now. */
 export async function freePortBase(): Promise<number> {
@@ -18,15 +21,18 @@ export async function freePortBase(): Promise<number> {
   throw new Error(`no free port base among ${TRIES}`);
 }
 
-/** A port that is free on 127.0.0.1 now. */
+/**
+ * A port that is free on 127.0.0.1 now and was not given before by this process: who was given one may not
+ * listen on it yet.
+ */
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no TCP address");
-  return address.port;
+  for (let i = 0; i < TRIES; i += 1) {
+    const port = BASE_MIN + Math.floor(Math.random() * (PORT_MAX - BASE_MIN));
+    if (given.has(port)) continue;
+    given.add(port);
+    if (await isFree(port)) return port;
+  }
+  throw new Error(`no free port among ${TRIES}`);
 }
 
 async function isFree(port: number): Promise<boolean> {

@@ -12,6 +12,7 @@ import {
   SOCKET_PATH_BYTES_MAX,
 } from "../../adapters/instance-lock.ts";
 import { openFilesMax } from "../../adapters/open-files.ts";
+import { freePort } from "../../bench/harness/free-ports.ts";
 
 function tempHome(): string {
   const home = mkdtempSync(join(tmpdir(), "altrace-lock-"));
@@ -34,13 +35,6 @@ async function listening(where: Parameters<Server["listen"]>[0]): Promise<Server
 }
 
 const portOf = (server: Server) => (server.address() as { port: number }).port;
-
-async function freePort(): Promise<number> {
-  const server = await listening({ port: 0, host: "127.0.0.1" });
-  const port = portOf(server);
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
 
 /** Another process, and the first line it says. */
 async function otherProcess(...args: string[]): Promise<{ child: ChildProcess; said: string }> {

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { connectNatsBus } from "../../adapters/nats-bus.ts";
+import { freePort } from "../../bench/harness/free-ports.ts";
 import { CONTROL_STREAM, controlSubject } from "../../proto/subjects.ts";
 import { FaultyLink, type LinkFault } from "../support/faulty-link.ts";
 import {
@@ -14,7 +15,7 @@ import {
 } from "../support/nats-cluster.ts";
 import { NATS_PROGRAMS } from "../support/nats-programs.ts";
 import { proofCount } from "../support/proof.ts";
-import { freePort, type NatsServer, startNats } from "../support/start-nats.ts";
+import { type NatsServer, startNats } from "../support/start-nats.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import {
   type Cleanups,

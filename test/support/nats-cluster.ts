@@ -1,6 +1,7 @@
 import type { NatsBus } from "../../adapters/nats-bus.ts";
 import { ensureStreams, StreamConfigFault } from "../../adapters/nats-streams.ts";
-import { freePort, type NatsServer, startNats } from "./start-nats.ts";
+import { freePort } from "../../bench/harness/free-ports.ts";
+import { type NatsServer, startNats } from "./start-nats.ts";
 import { waitUntil } from "./wait-until.ts";
 
 const SERVERS = 3;
@@ -15,14 +16,15 @@ export type NatsCluster = AsyncDisposable & {
 };
 
 /**
- * Starts three servers on 127.0.0.1 that know one another.
+ * Starts three servers on 127.0.0.1 that know one another. Their clients are told of none but those that they
+ * know: one that knows a single server stays with it, whatever becomes of it.
  *
  * @param options.program Path of their program; default: the one from PATH.
  */
 export async function startNatsCluster(
   options: { readonly program?: string } = {},
 ): Promise<NatsCluster> {
-  const routes = await freePorts(SERVERS);
+  const routes = await Promise.all(Array.from({ length: SERVERS }, freePort));
   const peers = routes.map((port) => `"nats-route://127.0.0.1:${port}"`).join(", ");
   const servers = await Promise.all(
     routes.map((port, i) =>
@@ -31,7 +33,7 @@ export async function startNatsCluster(
         started: false,
         config: [
           `server_name: ${nameOf(i)}`,
-          `cluster { name: alt, listen: "127.0.0.1:${port}", routes: [${peers}] }`,
+          `cluster { name: alt, listen: "127.0.0.1:${port}", no_advertise: true, routes: [${peers}] }`,
         ].join("\n"),
       }),
     ),
@@ -71,11 +73,4 @@ export async function ensureReplicatedStreams(bus: NatsBus): Promise<void> {
 
 function nameOf(i: number): string {
   return `n${i + 1}`;
-}
-
-/** Free ports, no two the same. */
-async function freePorts(count: number): Promise<readonly number[]> {
-  const ports = new Set<number>();
-  while (ports.size < count) ports.add(await freePort());
-  return [...ports];
 }

@@ -1,9 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { delimiter, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freePort } from "../../bench/harness/free-ports.ts";
 import { tempDir } from "./temp-dir.ts";
 
 /** A real nats-server with JetStream, on 127.0.0.1, with a folder of its own. */
@@ -128,16 +129,6 @@ class RunningNats implements NatsServer {
     const log = existsSync(this.#logPath) ? readFileSync(this.#logPath, "utf8") : "no log";
     throw new Error(`nats-server does not answer on ${this.url}:\n${log}`);
   }
-}
-
-/** A port on 127.0.0.1 that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
 }
 
 /** True once the server greets: it listens before JetStream is ready, and greets after. */
