@@ -15,7 +15,7 @@ import { TARGET } from "./harness/mesh-under-test.ts";
 import { pause } from "./harness/operator.ts";
 
 const SCOPE = `agent/${TARGET}`;
-const ROUNDS = { full: 200, short: 20 };
+const ROUNDS = { full: 120, short: 20 };
 const LOADS = { full: 15, short: 5 };
 const PODS = 250;
 const NS_PER_MS = 1e6;
@@ -23,7 +23,7 @@ const NS_PER_MS = 1e6;
 const UNDER_WAY_MS = 20;
 /** Long enough for the gate's helper to have listed them: an agent's flows are rarely younger. */
 const LISTED_MS = 300;
-/** Attempts to connect anew begin so long before the kill is ordered: each takes time of the node's. */
+/** Attempts to connect anew begin so long before the kill is ordered. */
 const ANEW_MS = 2;
 
 /**
@@ -38,6 +38,8 @@ const KINDS: readonly { kind: "flows" | "anew"; ends: readonly End[]; forMs: num
 type End = "idle" | "chatty" | "young" | "anew";
 /** What the agent calls the end of a young flow, which is an idle one. */
 const saidAs = (end: End) => (end === "young" ? "idle" : end);
+/** Of each end: when its reset came in at the agent's interface, and when the agent had seen it. */
+type EndTimes = { readonly came: Times; readonly seen: Times };
 
 export const kernel: Bench = {
   name: "kernel",
@@ -68,24 +70,29 @@ async function measure({ isFull }: BenchOptions): Promise<BenchResult> {
       ...percentiles("enforced", enforced),
       ...percentiles("gate", gated),
       { name: "gates_missed", value: gatesMissed, unit: "" },
-      ...percentiles("idle_rst", ends.idle),
-      ...percentiles("chatty_rst", ends.chatty),
-      ...percentiles("young_rst", ends.young),
-      ...percentiles("refused", ends.anew),
+      ...percentiles("idle_rst", ends.idle.came),
+      ...percentiles("chatty_rst", ends.chatty.came),
+      ...percentiles("young_rst", ends.young.came),
+      ...percentiles("refused", ends.anew.came),
+      ...percentiles("idle_seen", ends.idle.seen),
+      ...percentiles("chatty_seen", ends.chatty.seen),
+      ...percentiles("young_seen", ends.young.seen),
+      ...percentiles("refusal_seen", ends.anew.seen),
       ...percentiles("load_250_pods", loads),
     ],
     notes: [
       "Real rules, enforcer, helper, launcher and node (`altrace up`), in namespaces. All times of a kill begin when",
       "the node's bus callback holds its bytes, which a probe in the node writes down: signature check, cell,",
-      "gate and resets are all in them. `enforced` and `gate` are the node's own words in its acknowledgement; the",
-      "others are the agent's own, its interpreter's waking included, and for `refused` the half millisecond",
+      "gate and resets are all in them. `enforced` and `gate` are the node's own words in its acknowledgement;",
+      "`rst` and `refused` are the kernel's stamps on the resets as they came in at the agent's interface; `seen` is the",
+      "agent's own word, its interpreter's waking included. In `refused` is the tenth of a millisecond or more",
       `between two attempts. Flows are captured tunnels, ${LISTED_MS} ms old, and idle for young_rst, ${UNDER_WAY_MS} ms. Loads are as the enforcer measures them, in whole milliseconds.`,
     ],
   };
 }
 
 type Kills = {
-  readonly ends: Readonly<Record<End, Times>>;
+  readonly ends: Readonly<Record<End, EndTimes>>;
   readonly enforced: Times;
   readonly gated: Times;
   gatesMissed: number;
@@ -97,7 +104,7 @@ async function kills(machine: KernelMachine, rounds: number): Promise<Kills> {
   const agent = lab.speak("a1", ["python3", script, "198.18.5.5", SITE]);
   const seen: { readonly ends: readonly End[]; readonly said: Said }[] = [];
   const found: Kills = {
-    ends: { idle: new Times(), chatty: new Times(), young: new Times(), anew: new Times() },
+    ends: { idle: endTimes(), chatty: endTimes(), young: endTimes(), anew: endTimes() },
     enforced: new Times(),
     gated: new Times(),
     gatesMissed: 0,
@@ -120,16 +127,29 @@ async function kills(machine: KernelMachine, rounds: number): Promise<Kills> {
   const received = changes.filter(({ op, scope }) => op === "kill" && scope === SCOPE);
   if (received.length !== seen.length) throw new Error("the probe missed a kill");
   seen.forEach(({ ends, said }, no) => {
-    for (const end of ends) {
-      const at = said[saidAs(end)];
-      // An end that never came, or came by itself, must not look like a fast one.
-      if (typeof at !== "number") throw new Error(`${end} never ended: ${JSON.stringify(said)}`);
-      const tookNs = BigInt(at) - (received[no]?.receivedNs ?? 0n);
-      if (tookNs < 0n) throw new Error(`${end} ended before the kill`);
-      found.ends[end].add(tookNs);
-    }
+    const receivedNs = received[no]?.receivedNs ?? 0n;
+    for (const end of ends) noteEnd(found.ends[end], saidAs(end), { said, receivedNs });
   });
   return found;
+}
+
+const endTimes = (): EndTimes => ({ came: new Times(), seen: new Times() });
+
+function noteEnd(
+  to: EndTimes,
+  name: string,
+  of: { readonly said: Said; readonly receivedNs: bigint },
+): void {
+  const took = (word: string): bigint => {
+    const at = of.said[word];
+    // An end that never came, or came by itself, must not look like a fast one.
+    if (typeof at !== "number") throw new Error(`${word} never came: ${JSON.stringify(of.said)}`);
+    const tookNs = BigInt(at) - of.receivedNs;
+    if (tookNs < 0n) throw new Error(`${word} came before the kill`);
+    return tookNs;
+  };
+  to.came.add(took(`${name}_rst`));
+  to.seen.add(took(name));
 }
 
 function noteAck(found: Kills, ack: Ack | undefined): void {

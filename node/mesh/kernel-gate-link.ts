@@ -16,10 +16,14 @@ import type { Swept } from "./gate-pipe.ts";
 //     remembers it. What a short way has closed is not waited for again.
 // K6. What the kernel has swept is told of the latest kill of its scope, by whoever swept: the short way soon, the
 //     enforcer once more after a while.
+// K7. Of what a knock has closed the enforcer is told a little later: it works for a millisecond on each kill, on a
+//     processor that the loops need meanwhile. Nothing that is said afterwards overtakes it.
 
 /** A gate that is slower does not hold up the cutting of connections. Milliseconds. */
 export const GATE_WAIT_MS = 50;
 const RECONNECT_MS = 250;
+/** K7. */
+export const TOLD_AFTER_MS = 3;
 /**
  * When the short way is looked at for what it has swept: before the kill's first ack goes out, and again. What
  * takes longer is left to the enforcer's word.
@@ -60,6 +64,8 @@ export class KernelGateLink {
   readonly #sweeps = new Map<string, GateNews["swept"]>();
   #connection: Connection | undefined;
   #cancelReconnect: Cancel | undefined;
+  /** What the enforcer is still to be told, in order. */
+  #untold: GateQuestion[] = [];
   #lastNo = 0;
   #isClosed = false;
   #wasReached = true;
@@ -109,14 +115,31 @@ export class KernelGateLink {
     else this.#sweeps.delete(scope);
     const closed = shut ?? (t === "kill" ? this.#shutByProgram(scope) : undefined);
     if (closed !== undefined) {
-      this.#connection.send({ t, n: no, scope });
+      if (shut === undefined) this.#tell({ t, n: no, scope });
+      else this.#tellLater({ t, n: no, scope });
       if (closed.asked !== undefined) this.#lookLater(closed.asked, swept);
       return closed.atNs;
     }
     this.#wait(no, done);
-    this.#connection.send({ t, n: no, scope });
+    this.#tell({ t, n: no, scope });
     return undefined;
   };
+
+  #tell(question: GateQuestion): void {
+    this.#tellAll();
+    this.#connection?.send(question);
+  }
+
+  #tellLater(question: GateQuestion): void {
+    if (this.#untold.push(question) === 1)
+      this.#deps.clock.after(TOLD_AFTER_MS, () => this.#tellAll());
+  }
+
+  #tellAll(): void {
+    const untold = this.#untold;
+    this.#untold = [];
+    for (const question of untold) this.#connection?.send(question);
+  }
 
   #shutByProgram(scope: string): Shut | undefined {
     const asked = this.#deps.pipe.kill(scope);
@@ -136,6 +159,7 @@ export class KernelGateLink {
   close(): void {
     this.#isClosed = true;
     this.#cancelReconnect?.();
+    this.#tellAll();
     this.#connection?.close();
     this.#deps.pipe.close();
     this.#giveUp();
@@ -154,6 +178,8 @@ export class KernelGateLink {
 
   #ended(): void {
     this.#connection = undefined;
+    // The next connection begins with all that is killed.
+    this.#untold = [];
     this.#giveUp();
     if (this.#isClosed) return;
     if (this.#wasReached) this.#deps.onFault("the kernel gate cannot be reached");

@@ -15,6 +15,10 @@ def clients():
         s.settimeout(20)
         try:
             s.connect((host, 443))
+        except ConnectionResetError as error:
+            # A handshake that is refused says so otherwise: this one had ended before the thread was run again.
+            print(json.dumps({"cut": str(error)}), flush=True)
+            continue
         except OSError as error:
             print(json.dumps({"refused": str(error)}), flush=True)
             continue

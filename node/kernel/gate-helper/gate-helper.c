@@ -9,7 +9,8 @@
  * The node writes a line into the named pipe ASK and looks at the file SAY:
  *
  *   <number> <deadline> <scope>     the deadline on the machine's monotonic clock, in nanoseconds
- *   = <number> <deadline> <scope>   the gate is closed already, for a while: only what came of the sockets is told
+ *   = <number> <deadline> <scope>   the gate is closed already, for a while: only what came of the sockets is told,
+ *                                   and then it is closed for good
  *
  * SAY has PLACES places of PLACE_BYTES. The answer to a number lies at the place number % PLACES, blanks
  * behind it, and ends with the number again, so that half of one is no answer:
@@ -36,6 +37,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
+#include <linux/sched/types.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -45,6 +47,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -54,6 +57,8 @@ enum { SWEEPS_MAX = 64, ENDED_AT_ONCE = 16 };
 enum { LIST_AGE_MS = 250, REST_FOR_ONE = 200 };
 /* Kills that follow one another come before the list that is made after them. */
 static const uint64_t QUIET_NS = 1000000;
+/* The least that the kernel takes for what is done at a time. */
+static const uint64_t SLICE_NS = 100000;
 /* Covers every governed pod. */
 static const char EVERYBODY[] = "global";
 /* After so long a revive may have come, and what the agent holds then is its own. */
@@ -102,6 +107,9 @@ struct sweep {
   char scope[LINE_MAX_BYTES];
   size_t at;
   uint32_t ended;
+  /* The gate is closed for a while, and for good once the sockets have ended: a change of the sets wakes whoever
+   * follows the rules, who would be run in place of those who reset connections. */
+  int is_for_good;
 };
 static struct sweep sweeps[SWEEPS_MAX];
 static size_t sweep_count;
@@ -123,18 +131,20 @@ static int list_anew(int diag) {
   return code;
 }
 
-static void begin_sweep(uint64_t number, uint64_t until, const char *scope) {
+static void begin_sweep(uint64_t number, uint64_t until, const char *scope, int is_for_good) {
   is_after_kills = 0;
   last_kill = now_ns();
   if (until == 0) until = last_kill + SWEEP_NS;
   if (sweep_count == SWEEPS_MAX) return;
   struct sweep *sweep = &sweeps[sweep_count++];
-  *sweep = (struct sweep){.number = number, .until = until};
+  *sweep = (struct sweep){.number = number, .until = until, .is_for_good = is_for_good};
   snprintf(sweep->scope, sizeof sweep->scope, "%s", scope);
 }
 
-static void finish_sweep(int fd, size_t i, int code) {
-  say(fd, sweeps[i].number, "0 %d %u %ju", code, sweeps[i].ended, (uintmax_t)now_ns());
+/* What the sets then say does not change what became of the sockets: the enforcer, told as well, sees to them. */
+static void finish_sweep(const struct ends *to, size_t i, int code) {
+  say(to->say, sweeps[i].number, "0 %d %u %ju", code, sweeps[i].ended, (uintmax_t)now_ns());
+  if (!sweeps[i].is_for_good) close_gate(to->netfilter, sweeps[i].until, sweeps[i].scope);
   sweeps[i] = sweeps[--sweep_count];
 }
 
@@ -157,14 +167,14 @@ static int work(const struct ends *to) {
     int code = now_ns() > sweeps[i].until ? ETIME : 0;
     if (code == 0 && end_some(to, &sweeps[i], &code)) return 0;
     if (code == 0 && !is_after_kills) continue;
-    finish_sweep(to->say, i, code);
+    finish_sweep(to, i, code);
     return 0;
   }
   uint64_t now = now_ns(), due = sweep_count ? last_kill + QUIET_NS : next_list;
   if (!sweep_count && !meaning_of(EVERYBODY)) return -1;
   if (now < due) return (due - now) / 1000000 + 1;
   int code = list_anew(to->diag);
-  while (code && sweep_count) finish_sweep(to->say, 0, code);
+  while (code && sweep_count) finish_sweep(to, 0, code);
   return 0;
 }
 
@@ -178,16 +188,15 @@ static void answer(const struct ends *to, char *line) {
   char *rest = end + 1;
   uint64_t deadline = strtoull(rest, &end, 10);
   if (end == rest || *end != ' ') return;
-  if (is_closed && now_ns() <= deadline && meaning_of(end + 1)) {
-    begin_sweep(number, deadline, end + 1);
-    /* Now: a change of the sets wakes whoever follows the rules, who would be run in between. */
-    for (size_t i = 0; i < sweep_count; i++)
-      if (sweeps[i].number == number) end_some(to, &sweeps[i], &(int){0});
+  if (is_closed) {
+    if (now_ns() > deadline || !meaning_of(end + 1)) return;
+    if (sweep_count == SWEEPS_MAX) close_gate(to->netfilter, deadline, end + 1);
+    begin_sweep(number, deadline, end + 1, 0);
+    return;
   }
   int code = close_gate(to->netfilter, deadline, end + 1);
-  if (is_closed) return;
   say(to->say, number, "%d", code);
-  if (code == 0) begin_sweep(number, 0, end + 1);
+  if (code == 0) begin_sweep(number, 0, end + 1, 1);
 }
 
 /* Lines are shorter than what a pipe takes whole, so those of two writers do not mix. */
@@ -230,6 +239,15 @@ static int open_places(const char *path, gid_t group) {
   return fd;
 }
 
+/* A kill comes before what agents do. To be preferred takes a right; to be run at once when woken takes none,
+ * since Linux 6.12, of a program that says how little it does at a time. */
+static void run_soon(void) {
+  struct sched_attr wanted = {.size = SCHED_ATTR_SIZE_VER0, .sched_runtime = SLICE_NS};
+  setpriority(PRIO_PROCESS, 0, -10);
+  wanted.sched_nice = getpriority(PRIO_PROCESS, 0);
+  if (syscall(SYS_sched_setattr, 0, &wanted, 0)) return;
+}
+
 int main(int argc, char **argv) {
   char *end = NULL;
   long group = argc == 4 ? strtol(argv[3], &end, 10) : -1;
@@ -237,8 +255,7 @@ int main(int argc, char **argv) {
     fail(WRONG_USAGE, "expected ASK SAY GID");
   signal(SIGPIPE, SIG_IGN);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  /* Where it may: a kill comes before what agents do. */
-  setpriority(PRIO_PROCESS, 0, -10);
+  run_soon();
   struct ends to = {.netfilter = open_netlink(NETLINK_NETFILTER), .diag = open_netlink(NETLINK_SOCK_DIAG)};
   to.say = open_places(argv[2], group);
   to.ask = open_pipe(argv[1], group);

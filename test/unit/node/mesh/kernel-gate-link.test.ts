@@ -2,7 +2,11 @@ import { describe, expect, test } from "vitest";
 import type { MeshRecord } from "../../../../mesh/record.ts";
 import type { GateQuestion } from "../../../../node/kernel/gate-messages.ts";
 import type { Swept } from "../../../../node/mesh/gate-pipe.ts";
-import { GATE_WAIT_MS, KernelGateLink } from "../../../../node/mesh/kernel-gate-link.ts";
+import {
+  GATE_WAIT_MS,
+  KernelGateLink,
+  TOLD_AFTER_MS,
+} from "../../../../node/mesh/kernel-gate-link.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { parseScope } from "../../../../proto/ids.ts";
 
@@ -130,6 +134,7 @@ describe("the mesh thread's end of the gate", () => {
     expect(sent).toHaveLength(1);
     pipe.swept = { errno: "0", count: 2, atNs: 9n };
     expect(link.gate(record("kill", scope), on, closed)).toBe(closed?.atNs);
+    clock.advance(TOLD_AFTER_MS);
     expect(sent.at(-1)).toMatchObject({ t: "kill", scope });
     clock.advance(GATE_WAIT_MS);
     expect({ asked: pipe.asked, swept, faults, done }).toEqual({
@@ -138,6 +143,38 @@ describe("the mesh thread's end of the gate", () => {
     });
     // A contract has no address.
     expect(shut(`contract/${"c".repeat(43)}`)).toBeUndefined();
+  });
+
+  test("K7: of what a knock has closed the enforcer is told later, and before anything else", () => {
+    const { link, shut, kill, revive, sent, answer, on, end, clock } = linkOf();
+    const [scope, other] = ["agent/research/worker-1", "agent/research/worker-2"];
+    const words = () => sent.map((one) => (one.t === "killed" ? one.t : `${one.t} ${one.scope}`));
+    const knocked = (which: string) => link.gate(record("kill", which), on, shut(which));
+    link.open();
+    answer({ t: "pods", pods: [] });
+    knocked(scope);
+    knocked(other);
+    expect(words()).toEqual(["killed"]);
+    clock.advance(TOLD_AFTER_MS);
+    expect(words()).toEqual(["killed", `kill ${scope}`, `kill ${other}`]);
+    knocked(scope);
+    revive(scope);
+    kill(other);
+    expect(words().slice(3)).toEqual([`kill ${scope}`, `revive ${scope}`, `kill ${other}`]);
+    knocked(scope);
+    link.close();
+    expect(words().slice(6)).toEqual([`kill ${scope}`]);
+    clock.advance(TOLD_AFTER_MS);
+    expect(sent).toHaveLength(7);
+    const lost = linkOf();
+    lost.link.open();
+    lost.answer({ t: "pods", pods: [] });
+    lost.link.gate(record("kill", scope), lost.on, lost.shut(scope));
+    lost.end();
+    lost.clock.advance(1_000);
+    // The second of them is the next connection's first word, which names all that is killed.
+    expect(lost.sent.map(({ t }) => t)).toEqual(["killed", "killed"]);
+    end();
   });
 
   test("a knock whose enforcer has gone meanwhile stays closed, and is told with the rest", () => {
