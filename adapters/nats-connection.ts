@@ -14,6 +14,8 @@ export const PING_INTERVAL_MS = 2_000;
 export const PINGS_OUT_MAX = 2;
 /** Wait between attempts, and at most as much again, so that a fleet does not come all at once. */
 export const RECONNECT_WAIT_MS = 250;
+/** Of a coordinator: there are three at most, and all nodes that came back before it wait for its word. */
+export const COORDINATOR_RECONNECT_WAIT_MS = 50;
 
 export type NatsBusOptions = {
   /** `nats://[user:password@]host[:port]` or `tls://`; several are separated by commas. */

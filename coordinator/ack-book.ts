@@ -44,13 +44,17 @@ export class AckBook {
    * @returns Whether it said something new.
    */
   take(command: Command, ack: Ack): boolean {
-    const before = this.get(command.cmdId, ack.node);
-    const merged = before ? mergeAcks(before, ack) : ack;
-    if (before && Buffer.compare(encode(before), encode(merged)) === 0) return false;
+    const merged = this.#merged(command, ack);
+    if (merged === undefined) return false;
     this.#of(command.cmdId).set(ack.node, merged);
     this.#unsaved.set(ackKey(command.cmdId, ack.node), merged);
     this.#saveSoon();
     return true;
+  }
+
+  /** Whether `take` would keep anything of it. */
+  adds(command: Command, ack: Ack): boolean {
+    return this.#merged(command, ack) !== undefined;
   }
 
   /** A heartbeat says that the node holds exactly our state: so it enforces this command too. */
@@ -110,6 +114,14 @@ export class AckBook {
     return this.#saving;
   }
 
+  /** `undefined` where everything that it says is known. */
+  #merged({ cmdId }: Command, ack: Ack): Ack | undefined {
+    const before = this.get(cmdId, ack.node);
+    if (before === undefined) return ack;
+    const merged = mergeAcks(before, ack);
+    return Buffer.compare(encode(before), encode(merged)) === 0 ? undefined : merged;
+  }
+
   #of(cmdId: string): Map<string, Ack> {
     const known = this.#acks.get(cmdId);
     if (known) return known;
@@ -156,8 +168,12 @@ function encode(ack: Ack): Uint8Array {
 
 /** Whether the ack says that the command's record is enforced, and not one from before it was signed again. */
 export function isOf(command: Command, ack: Ack | undefined): boolean {
-  if (ack?.refused !== "") return false;
-  return Buffer.from(ack.recordHash).toString("hex") === command.hashHex;
+  return ack?.refused === "" && isOfRecord(command, ack);
+}
+
+/** Whether the ack speaks of the command's record as it is now. */
+export function isOfRecord(command: Command, { recordHash }: Ack): boolean {
+  return Buffer.from(recordHash).toString("hex") === command.hashHex;
 }
 
 /** Of two acks of one node: what either says is done is done, at the time that was told first. */

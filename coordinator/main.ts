@@ -7,6 +7,7 @@ import { openInspectionRoot } from "../adapters/inspection-root.ts";
 import { holdInstance } from "../adapters/instance-lock.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { connectNatsBus, type NatsBus } from "../adapters/nats-bus.ts";
+import { COORDINATOR_RECONNECT_WAIT_MS } from "../adapters/nats-connection.ts";
 import { inboxPrefix } from "../adapters/nats-permissions.ts";
 import { ensureStreams, type ServersBehind } from "../adapters/nats-streams.ts";
 import { natsUser } from "../adapters/nats-user.ts";
@@ -103,6 +104,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     name: config.replicaId,
     inboxPrefix: inboxPrefix({ role: "coordinator", name: config.replicaId }),
     nkeySeed: natsUser(keysPath(home)).seed,
+    reconnectWaitMs: COORDINATOR_RECONNECT_WAIT_MS,
     ...(config.natsTls && { tls: config.natsTls }),
     onTrouble: (message) => log.warn({ message }, "bus_trouble"),
   });

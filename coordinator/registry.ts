@@ -1,7 +1,8 @@
 // The nodes of the mesh: who is alive, what each has acknowledged, and by when a silent one is closed.
 //
 // N1. A node is one that is enrolled and not removed; nothing else is counted, and nothing less.
-// N2. An ack or heartbeat counts only under that node's own signature, and says nothing of others.
+// N2. An ack or heartbeat counts only under that node's own signature, and says nothing of others. The
+//     signature of one that adds nothing to what is known is not looked at: a thousand nodes repeat themselves.
 // N3. A silent node counts as contained only after its dead-man switch must have closed it: twice its
 //     time after it was last heard, and never before all digests have carried the command for that
 //     long, because a node may hear us while we do not hear it.
@@ -15,7 +16,7 @@ import type { Keys } from "../ports/keys.ts";
 import { type Ack, AckSchema, type Beat, BeatSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { parseScope } from "../proto/ids.ts";
 import { ACK_PATTERN, HEARTBEAT_PATTERN } from "../proto/subjects.ts";
-import { type AckBook, isOf } from "./ack-book.ts";
+import { type AckBook, isOf, isOfRecord } from "./ack-book.ts";
 import { BROADCAST_FOR_MS, fastSubject } from "./broadcast.ts";
 import type { Command } from "./command.ts";
 import type { Tell } from "./events.ts";
@@ -208,11 +209,22 @@ export class Registry {
   }
 
   #onAck(message: BusMessage): void {
-    const opened = this.#opened("ack", message);
+    const opened = this.#opened("ack", message, (payload, node) => {
+      const acks = acksIn(payload);
+      return acks?.some((ack) => this.#isNews(ack, node)) === false ? undefined : (acks ?? []);
+    });
     if (!opened) return;
-    const { node, payload } = opened;
-    const taken = acksIn(payload)?.map((ack) => this.#takeAck(ack, node)) ?? [false];
-    if (taken.includes(false)) this.#options.tell("ack_refused", { subject: message.subject });
+    const taken = opened.content.map((ack) => this.#takeAck(ack, opened.node));
+    if (taken.length === 0 || taken.includes(false)) {
+      this.#options.tell("ack_refused", { subject: message.subject });
+    }
+  }
+
+  /** False for what is known of the node already, if it was the node that said it. */
+  #isNews(ack: Ack, node: string): boolean {
+    const command = this.#options.command(ack.cmdId);
+    if (!command || ack.node !== node || command.scope !== ack.scope) return true;
+    return isOfRecord(command, ack) && this.#options.acks.adds(command, ack);
   }
 
   /** False: it speaks for another node, or of another scope than the command's. */
@@ -220,7 +232,7 @@ export class Registry {
     const command = this.#options.command(ack.cmdId);
     if (ack.node !== node || (command && command.scope !== ack.scope)) return false;
     // Acks of what we do not remember, and of a record that was signed again since, say nothing.
-    if (!command || Buffer.from(ack.recordHash).toString("hex") !== command.hashHex) return true;
+    if (!command || !isOfRecord(command, ack)) return true;
     const isFirst = !isOf(command, this.#options.acks.get(command.cmdId, node));
     if (!this.#options.acks.take(command, ack)) return true;
     // What it adds later to its first word is no sign that others have heard the kill.
@@ -234,9 +246,9 @@ export class Registry {
   }
 
   #onBeat(message: BusMessage): void {
-    const opened = this.#opened("beat", message);
+    const opened = this.#opened("beat", message, (payload) => payload);
     if (!opened) return;
-    const beat = decode(() => fromBinary(BeatSchema, opened.payload));
+    const beat = decode(() => fromBinary(BeatSchema, opened.content));
     const watch = this.#watches.get(opened.node);
     if (!watch || beat?.from !== opened.node || beat.bootId === "") {
       this.#options.tell("beat_refused", { subject: message.subject });
@@ -274,15 +286,24 @@ export class Registry {
     if (sinceMs > BROADCAST_FOR_MS && scope && record) bus.send(fastSubject(scope), record.bytes);
   }
 
-  #opened(
+  /** @param read What is worth a look at the signature; `undefined` for nothing. */
+  #opened<T>(
     domain: SealDomain,
     message: BusMessage,
-  ): { readonly node: string; readonly payload: Uint8Array } | undefined {
+    read: (payload: Uint8Array, node: string) => T | undefined,
+  ): { readonly node: string; readonly content: T } | undefined {
     const { replica, clock, verify, tell } = this.#options;
     const node = message.subject.slice(message.subject.lastIndexOf(".") + 1);
     const keyOf = nodeKeyOf(replica.trust, node, clock.nowMs());
-    const opened = openSealed(domain, message.bytes, keyOf, verify);
-    if (opened) return { node, payload: opened.payload };
+    const found: { content?: T | undefined; isNothing?: boolean } = {};
+    const lookup = (kid: string, payload: Uint8Array): Uint8Array | undefined => {
+      found.content = read(payload, node);
+      found.isNothing = found.content === undefined;
+      return found.isNothing ? undefined : keyOf(kid);
+    };
+    const opened = openSealed(domain, message.bytes, lookup, verify);
+    if (opened && found.content !== undefined) return { node, content: found.content };
+    if (found.isNothing) return undefined;
     // A node that is about to enrol beats before it counts, and that is nobody's fault.
     const isKnown = replica.trust.nodeKey(node) !== undefined;
     if (isKnown)

@@ -9,6 +9,7 @@ import { fileKeys } from "../../adapters/file-keys.ts";
 import { createGrpcClient } from "../../adapters/grpc-client.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { connectNatsBus, type NatsBus } from "../../adapters/nats-bus.ts";
+import { COORDINATOR_RECONNECT_WAIT_MS } from "../../adapters/nats-connection.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { buildCoordinator, type Coordinator } from "../../coordinator/app.ts";
 import { readCoordinatorConfig } from "../../coordinator/config.ts";
@@ -90,7 +91,8 @@ export class Fleet implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const home = mkdtempSync(join(tmpdir(), "altf-"));
     stack.defer(() => rmSync(home, { recursive: true, force: true }));
-    const nats = await connectNatsBus({ url: of.url, name: "coordinator" });
+    const reconnectWaitMs = COORDINATOR_RECONNECT_WAIT_MS;
+    const nats = await connectNatsBus({ url: of.url, name: "coordinator", reconnectWaitMs });
     stack.defer(() => nats.close());
     await of.ensure(nats);
     const bus = new TappedBus(nats);

@@ -44,6 +44,7 @@ export type HeartbeatDeps = {
 export class Heartbeat {
   readonly #deps: HeartbeatDeps;
   #n = 0n;
+  #saidNs = 0n;
   #counts: Counts = { agents: 0, connections: 0, policy: NO_POLICY };
   #cancel: Cancel | undefined;
   #isClosed = false;
@@ -72,6 +73,7 @@ export class Heartbeat {
     if (this.#isClosed) return;
     const { node, bootId, clock, signer, pulse, send } = this.#deps;
     this.#n += 1n;
+    this.#saidNs = clock.monoNs();
     const { lastSeq, ...rest } = pulse();
     const { agents, connections, policy } = this.#counts;
     const beat = create(BeatSchema, {
@@ -100,7 +102,9 @@ export class Heartbeat {
     // Up to a tenth earlier, so that nodes that started together do not stay together.
     const [draw = 0] = random.bytes(1);
     this.#cancel = clock.after(everyMs * (1 - draw / 2560), () => {
-      this.beat();
+      // One that was out of turn, as after a connection, is as good: nobody is told twice in half a period.
+      const sinceNs = clock.monoNs() - this.#saidNs;
+      if (sinceNs * 2n >= BigInt(Math.round(everyMs)) * 1_000_000n) this.beat();
       this.#arm();
     });
   }

@@ -102,8 +102,8 @@ export class Merging {
     arrival: Arrival,
     way: Way,
   ): { readonly record: MeshRecord; readonly isNew: boolean } | undefined {
-    const known = this.#bySubject.get(tailOf(arrival.subject));
-    if (known && Buffer.compare(known.bytes, arrival.bytes) === 0) {
+    const known = this.#known(arrival);
+    if (known) {
       if (way === "live") this.#deps.acks.repeat(known, arrival.seq !== undefined);
       return { record: known, isNew: false };
     }
@@ -123,6 +123,16 @@ export class Merging {
       this.#deps.acks.repeat(record, arrival.seq !== undefined);
     }
     return { record, isNew: merge.changed };
+  }
+
+  /** The current record that came again, byte for byte; what is told comes without its subject. */
+  #known({ subject, bytes }: Pick<Arrival, "subject" | "bytes">): MeshRecord | undefined {
+    const isNamed = subject !== "";
+    const read = isNamed ? undefined : restoreRecord(bytes, { mesh: this.#deps.mesh });
+    const scope = read?.ok ? read.record.scope : "";
+    const { state } = this.#deps;
+    const current = isNamed ? this.#bySubject.get(tailOf(subject)) : state.get(scope);
+    return current && Buffer.compare(current.bytes, bytes) === 0 ? current : undefined;
   }
 
   #open({ subject, bytes, receivedNs }: Arrival, way: Way): MeshRecord | undefined {

@@ -17,10 +17,14 @@ import { SLICE_NS } from "./intake.ts";
 //     a loss, or each kill would have every node read the stream at the next policy; the next digest says.
 // G5. A stream that cannot be read keeps no kill from us: while digests say that we lack something, a coordinator
 //     is asked for it after each reading that failed.
+// G6. Who has told us all that differs leaves nothing to read for: a fleet that comes back reads no stream. A
+//     coordinator that does not answer soon is not waited for.
 
 export const READ_COUNT = 256;
 /** Records offered to the coordinators after one full reading. */
 export const HEAL_MAX = 10_000;
+/** The stream is read too when a coordinator has not answered by then. */
+export const ANSWER_WAIT_MS = 1_000;
 export const BACKOFF_MS_MIN = 100;
 export const BACKOFF_MS_MAX = 5_000;
 /**
@@ -161,11 +165,18 @@ export class Repair {
 
   async #repair(depth: Depth): Promise<void> {
     if (depth === "tail") await this.#readTail();
-    else if (depth === "differences") {
-      // Together: either may have nobody who answers.
-      const asked = this.#deps.takeDifferences();
-      await this.#readTail().finally(() => asked);
-    } else await this.#readAll(depth);
+    else if (depth === "differences") await this.#takeDifferences();
+    else await this.#readAll(depth);
+  }
+
+  /** G6. */
+  async #takeDifferences(): Promise<void> {
+    const { clock, takeDifferences } = this.#deps;
+    const asked = takeDifferences();
+    const late = Promise.withResolvers<false>();
+    const cancel = clock.after(ANSWER_WAIT_MS, () => late.resolve(false));
+    const isTold = await Promise.race([asked, late.promise]).finally(cancel);
+    if (!isTold) await this.#readTail().finally(() => asked);
   }
 
   async #readTail(): Promise<void> {

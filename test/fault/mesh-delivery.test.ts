@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { createBusHub } from "../../adapters/in-process-bus.ts";
 import { tellCommitted } from "../../coordinator/tell-committed.ts";
 import { MeshState } from "../../mesh/state.ts";
+import { ANSWER_WAIT_MS } from "../../node/mesh/repair.ts";
 import { isKilled } from "../../node/table/scope-cells.ts";
 import { BusFault, type BusMessage } from "../../ports/bus.ts";
 import { twinBus } from "../../ports/twin-bus.ts";
@@ -154,6 +155,27 @@ test("a node that comes back hears of kills before any digest, though the stream
   await settle(60);
   expect(node.replica.state.killed("team/e")).toBe(true);
   expect(world.asked).toEqual(["alt.req.node-1.sync"]);
+});
+
+test("a node that comes back reads no stream beside a coordinator that answers, and soon reads it beside a mute one", async () => {
+  const world = new World();
+  let reads = 0;
+  const { node, bus } = await withoutStream(world, () => {
+    reads += 1;
+    return [];
+  });
+  reads = 0;
+  bus.move(world.hub.connect());
+  await settle(60);
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
+  expect(reads).toBe(0);
+  world.answers = false;
+  bus.move(world.hub.connect());
+  await settle(60);
+  expect(reads).toBe(0);
+  world.clock.advance(ANSWER_WAIT_MS);
+  await settle(60);
+  expect(reads, "one a stream").toBe(2);
 });
 
 test("what the coordinator has lost is offered to it after a comparison, and nothing else is", async () => {

@@ -1,5 +1,5 @@
 import { create, isFieldSet } from "@bufbuild/protobuf";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { Command } from "../../../coordinator/command.ts";
 import { commandState } from "../../../coordinator/command-state.ts";
 import type { MeshRecord } from "../../../mesh/record.ts";
@@ -101,6 +101,30 @@ describe("nodes", () => {
     await world.flush();
     expect(enforced()).toEqual([1, 1, 0]);
     expect(world.events("ack_refused").length).toBe(3);
+  });
+
+  test("N2: the signature of an ack that adds nothing is not looked at, and it counts for nothing", async () => {
+    const world = new CoordinatorWorld();
+    const verify = vi.spyOn(world.keys, "verify");
+    await world.founded();
+    const [one, two] = [await world.addNode("n1"), await world.addNode("n2")];
+    for (const node of [one, two]) node.acknowledges = false;
+    const command = await killed(world);
+    const record = recordOf(world);
+    const looked = async (send: () => void): Promise<number> => {
+      const before = verify.mock.calls.length;
+      send();
+      await world.flush();
+      return verify.mock.calls.length - before;
+    };
+    expect(await looked(() => one.ack(record, { durable: false }))).toBe(1);
+    expect(await looked(() => one.ack(record, { durable: false }))).toBe(0);
+    expect(await looked(() => one.ack(record, {}, { signer: two.signer })), "of another key").toBe(
+      0,
+    );
+    expect(stateOf(world, command)).toMatchObject({ nodesEnforced: 1, nodesDurable: 0 });
+    expect(await looked(() => one.ack(record))).toBe(1);
+    expect(stateOf(world, command)).toMatchObject({ nodesEnforced: 1, nodesDurable: 1 });
   });
 
   test("an ack alone in its message, as nodes before said every one, counts", async () => {

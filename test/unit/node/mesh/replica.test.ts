@@ -588,6 +588,26 @@ test("heartbeats say what is merged, what is on disk, and that the node is open"
   expect(after?.n).toBeGreaterThan(before?.n ?? 0n);
 });
 
+test("a heartbeat out of turn spares the next one when that is near, and none for longer", async () => {
+  const { world, node } = await openNode();
+  const policy = { version: 1, refusedVersion: 0, refused: "" };
+  const after = async (ms: number): Promise<number> => {
+    const before = world.beats.length;
+    world.clock.advance(ms);
+    await settle();
+    return world.beats.length - before;
+  };
+  // To right after one of the regular ones.
+  while ((await after(50)) === 0);
+  await after(1_200);
+  node.replica.noteCounts({ agents: 0, connections: 0, policy });
+  await settle();
+  const count = world.beats.length;
+  expect(await after(1_400), "it was due in between").toBe(0);
+  for (let second = 0; second < 4; second++) await after(1_000);
+  expect(world.beats.length - count).toBe(2);
+});
+
 test("heartbeats say that all is closed only once every loop has said so", async () => {
   const { world, node } = await openNode();
   node.loopsAnswer = false;
