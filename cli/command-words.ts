@@ -10,11 +10,16 @@ const BAR_CELLS = 20;
 export function summary(command: CommandState, bar: boolean): string {
   const { nodesTotal: total } = command;
   const of = (count: number) => `${count}/${total}`;
-  const done = command.nodesDurable + command.nodesContained;
+  const isErasing = isRedaction(command.scope);
+  const done = isErasing ? command.nodesClosed : command.nodesDurable + command.nodesContained;
   const cells = total === 0 ? 0 : Math.round((Math.min(done, total) / total) * BAR_CELLS);
-  return [
+  const head = [
     bar ? `[${"#".repeat(cells).padEnd(BAR_CELLS, ".")}]` : command.scope,
     command.committed ? "committed" : command.accepted ? "accepted" : "pending",
+  ];
+  if (isErasing) return [...head, `erased ${of(command.nodesClosed)}`].join("  ");
+  return [
+    ...head,
     `enforced ${of(command.nodesEnforced)}`,
     `closed ${of(command.nodesClosed)}`,
     `durable ${of(command.nodesDurable)}`,
@@ -24,14 +29,25 @@ export function summary(command: CommandState, bar: boolean): string {
 
 /** One line a node, with its own times; for a silent one, when its dead-man switch closes it. */
 export function nodeLines(command: CommandState, nowMs: number): string {
-  return table(command.nodes.map((one) => nodeLine(one, nowMs)));
+  return table(command.nodes.map((one) => nodeLine(command.scope, one, nowMs)));
 }
 
 /** The cells of one node's line. */
-export function nodeLine(
-  { node, ack, contained, containedAtMs }: NodeProgress,
-  nowMs: number,
-): string[] {
+export function nodeLine(scope: string, progress: NodeProgress, nowMs: number): string[] {
+  return isRedaction(scope) ? redactionLine(progress) : killLine(progress, nowMs);
+}
+
+function redactionLine({ node, ack }: NodeProgress): string[] {
+  if (ack === undefined) return [`  ${node}`, "waited for"];
+  if (ack.refused !== "") return [`  ${node}`, "refused", ack.refused];
+  return [`  ${node}`, ack.closed ? `erased ${ack.closedCount} keys` : "erasing"];
+}
+
+function isRedaction(scope: string): boolean {
+  return scope.startsWith("redaction/");
+}
+
+function killLine({ node, ack, contained, containedAtMs }: NodeProgress, nowMs: number): string[] {
   if (contained) {
     return [`  ${node}`, "silent", `contained since ${timeOf(containedAtMs)}`, "", ""];
   }

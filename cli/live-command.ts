@@ -39,11 +39,13 @@ export function liveLines(command: CommandState, nowMs: number, height: number):
   return [
     command.scope,
     summary(command, true),
-    ...(shown.length === 0 ? [] : table(shown.map((one) => nodeLine(one, nowMs))).split("\n")),
+    ...(shown.length === 0
+      ? []
+      : table(shown.map((one) => nodeLine(command.scope, one, nowMs))).split("\n")),
     ...(left.length === 0 ? [] : [rest]),
   ];
 }
 
-function isDone({ ack, contained }: NodeProgress): boolean {
+export function isDone({ ack, contained }: NodeProgress): boolean {
   return contained || (ack !== undefined && (ack.refused !== "" || (ack.durable && ack.closed)));
 }

@@ -10,6 +10,8 @@ export type CommandRefusal =
   | "conflict"
   /** A part that the policy names was not handed over. */
   | "policy_part_missing"
+  /** An order to erase a person's keys that is of another time than now. */
+  | "redaction_expired"
   /** The bundle cannot be read as a policy. */
   | "policy_malformed";
 

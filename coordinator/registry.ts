@@ -140,7 +140,9 @@ export class Registry {
     return this.#sorted().map((watch) => {
       const { node } = watch;
       const isLive = this.#isLive(watch);
-      const atMs = this.#containedAtMs(watch, command);
+      // Who is silent lets nothing through, and keeps what it has: keys are erased only by whoever comes back.
+      const isEver = command.op !== "redact";
+      const atMs = isEver ? this.#containedAtMs(watch, command) : Number.POSITIVE_INFINITY;
       return {
         node,
         ack: acks.get(command.cmdId, node),
@@ -151,10 +153,10 @@ export class Registry {
     });
   }
 
-  /** Whether every node is durable and closed, or contained. */
+  /** Whether every node is durable and closed, or contained where that will do. */
   isDone(command: Command): boolean {
     const isAccepted = command.committed || (command.kind === "kill" && command.accepted);
-    const closes = command.op === "kill" && this.#isCurrent(command);
+    const closes = (command.op === "kill" || command.op === "redact") && this.#isCurrent(command);
     return (
       isAccepted &&
       this.progress(command).every(({ ack, isContained }) => {

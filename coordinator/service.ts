@@ -1,9 +1,8 @@
 import { fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
-import { COORDINATOR_VERSION_MAX, type MeshRecord } from "../mesh/record.ts";
+import type { MeshRecord } from "../mesh/record.ts";
 import type { OpName } from "../mesh/record-op.ts";
 import { BusFault } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
-import { errorMessage } from "../ports/error-message.ts";
 import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Write } from "../ports/store.ts";
@@ -23,6 +22,7 @@ import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/r
 import { isKillScope, isName, isRevocable, parseScope } from "../proto/ids.ts";
 import type { AccountLimits } from "./account-limits.ts";
 import { CallRefused } from "./call-refusal.ts";
+import { mustBeCarriable } from "./carriable.ts";
 import type { Command } from "./command.ts";
 import { CommandRefused } from "./command-refused.ts";
 import { commandState } from "./command-state.ts";
@@ -99,6 +99,7 @@ export function coordinatorService(options: ServiceOptions) {
       return {};
     },
     setLimit: ({ record }: Carried) => carried(record, ["limit"]),
+    redactPerson: ({ record }: Carried) => carried(record, ["redact"]),
     // A node's record is its key: an operator replaces or removes it as any other.
     putKey: ({ record }: Carried) => carried(record, ["key", "trust", "kill"]),
     listKills: async () => ({
@@ -238,35 +239,6 @@ async function carry(
     throw new CommandRefused("conflict", `another record of ${command.scope} was faster`);
   }
   return command;
-}
-
-async function mustBeCarriable(
-  { limitsOf, readAhead, replica, policy }: ServiceOptions,
-  record: MeshRecord,
-): Promise<void> {
-  const { op, parsed } = record;
-  const before = replica.state.get(record.scope);
-  if (op.case === "kill" && parsed.kind !== "key" && parsed.kind !== "node") {
-    // Beyond what a coordinator may number a thief of its key has been, and nodes take an operator's
-    // kill alone: a scope that can be revived must be one that can be killed.
-    if (record.v > COORDINATOR_VERSION_MAX) return;
-    // The kill stands, but whoever has never seen it could not check it: an operator renews it.
-    if (before?.op.case === "kill" && !replica.counts(before)) return;
-    throw new CommandRefused("op_not_allowed", `${record.scope} is killed by Kill`);
-  }
-  if (op.case !== "policy") return;
-  try {
-    const bundle = await policy.bundleOf(op.value);
-    if (bundle === undefined) {
-      throw new CommandRefused("policy_part_missing", "not all of its parts were handed over");
-    }
-    await readAhead(bundle);
-    limitsOf(bundle);
-  } catch (cause) {
-    if (cause instanceof CommandRefused) throw cause;
-    const message = errorMessage(cause);
-    throw new CommandRefused("policy_malformed", message, { cause });
-  }
 }
 
 /** Puts a policy's parts where nodes find them, before the record that names them; what to write beside that. */

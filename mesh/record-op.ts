@@ -6,6 +6,7 @@ import {
   type Limit,
   type Policy,
   type Record as RecordMessage,
+  type Redact,
   type Trust,
   type TrustedKey as TrustedKeyMessage,
   TrustRole,
@@ -14,6 +15,7 @@ import {
 import { parseAgentId, type Scope } from "../proto/ids.ts";
 import { accountLimitsOf } from "./account-limits-of.ts";
 import { BODY_BYTES_MAX, flawOfParts } from "./policy-parts.ts";
+import { isRedactReason, PERSON_TAG_BYTES } from "./redaction.ts";
 
 /**
  * What a record may say about what: which op belongs to which scope, and the bounds of every field.
@@ -51,6 +53,7 @@ const OPS_OF_SCOPE: { readonly [K in Scope["kind"]]: readonly OpName[] } = {
   distrust: ["limit"],
   key: ["key", "kill"],
   node: ["trust", "kill"],
+  redaction: ["redact"],
 };
 
 const CAUSE_PATTERN = /^[a-z][a-z0-9_]*$/;
@@ -81,6 +84,8 @@ export function flawOfOp(scope: Scope, op: RecordOp): string | undefined {
       return flawOfLimit(scope, op.value);
     case "key":
       return flawOfKey(op.value);
+    case "redact":
+      return flawOfRedact(op.value);
   }
 }
 
@@ -179,6 +184,12 @@ function flawOfKey(key: Key): string | undefined {
   if (!parseAgentId(key.agent)) return "key.agent";
   if (key.contract !== "" && !CONTRACT_ID_PATTERN.test(key.contract)) return "key.contract";
   return isValidity(key.notBeforeMs, key.notAfterMs) ? undefined : "key: validity";
+}
+
+function flawOfRedact({ person, madeByMs, reason }: Redact): string | undefined {
+  if (person.length !== PERSON_TAG_BYTES) return "redact.person";
+  if (madeByMs < 0n || madeByMs > COUNT_MAX) return "redact.made_by_ms";
+  return isRedactReason(reason) ? undefined : "redact.reason";
 }
 
 function isValidity(notBeforeMs: bigint, notAfterMs: bigint): boolean {

@@ -2,7 +2,6 @@ import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import type { AdminServer } from "../adapters/admin-server.ts";
-import { ed25519Verifier } from "../adapters/ed25519-verifier.ts";
 import type { GrpcServer } from "../adapters/grpc-server.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { machineDisk } from "../adapters/machine-disk.ts";
@@ -120,7 +119,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const links = loops.map(({ link }) => link);
   const persons = openPersons({
     ...{ parts, home, loops: links, mesh: mesh.link, audit },
-    ...{ disk: machineDisk, verify: ed25519Verifier() },
+    disk: machineDisk,
   });
   const webhook = startAlerts(parts, control, store);
   await control.start();
@@ -131,7 +130,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   });
   const ports = await Promise.all(loops.map(({ listening }) => listening));
   const questions = new LoopQuestions(links, clock);
-  const shown = { parts, control, mesh: mesh.link, questions, audit, table, machine, persons };
+  const shown = { parts, control, mesh: mesh.link, questions, audit, table, machine };
   const view = nodeView(shown);
   const grpcSocket = join(config.home, "node.sock");
   const grpc = await serveNodeGrpc(view, grpcSocket, parts, { audit, revoked });

@@ -3,6 +3,7 @@ import type { Cancel, Clock } from "../ports/clock.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, Standing } from "./decision/facts.ts";
 import type { HoldInfo } from "./open-holds.ts";
+import type { Pseudonym } from "./person-messages.ts";
 import { isNews, SettledItems } from "./settled-items.ts";
 import type { StrangerNews } from "./stranger-sightings.ts";
 import type {
@@ -12,7 +13,6 @@ import type {
   ControlToLoop,
   LoopToControl,
   NoShare,
-  Pseudonym,
   SettledItem,
   TopUpAnswer,
 } from "./thread-messages.ts";

@@ -1,6 +1,6 @@
 import type { Clock } from "../ports/clock.ts";
 import type { ControlLink } from "./loop-links.ts";
-import type { Pseudonym } from "./thread-messages.ts";
+import type { Pseudonym } from "./person-messages.ts";
 
 /** Persons whose pseudonyms a loop remembers; who was first heard of longest ago is asked for again. */
 const REMEMBERED_MAX = 4_096;

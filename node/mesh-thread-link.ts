@@ -25,7 +25,6 @@ export class MeshThreadLink {
   readonly #clock: Clock;
   readonly #asks = new Map<number, (reply: MeshAnswer | undefined) => void>();
   readonly #statuses = new Map<number, (status: MeshStatus) => void>();
-  readonly #operatorKeys = new Map<number, (key: Uint8Array | undefined) => void>();
   #lastId = 0;
   #niceness = 0;
 
@@ -35,7 +34,6 @@ export class MeshThreadLink {
     worker.on("message", (message: MeshToControl) => {
       if (message.t === "answer") settle(this.#asks, message.id, message.reply);
       if (message.t === "status") settle(this.#statuses, message.id, message.status);
-      if (message.t === "operator_key") settle(this.#operatorKeys, message.id, message.key);
       if (message.t === "priority") this.#niceness = message.niceness;
     });
   }
@@ -62,20 +60,6 @@ export class MeshThreadLink {
         resolve(status);
       });
       this.post({ t: "status", id });
-    });
-  }
-
-  /** The raw public key of an operator, if it counts now; undefined as well where nobody says so in time. */
-  operatorKey(kid: string): Promise<Uint8Array | undefined> {
-    return new Promise((resolve) => {
-      const id = ++this.#lastId;
-      const settleIt = (): void => settle(this.#operatorKeys, id, undefined);
-      const cancel = this.#clock.after(STATUS_TIMEOUT_MS, settleIt);
-      this.#operatorKeys.set(id, (key) => {
-        cancel();
-        resolve(key);
-      });
-      this.post({ t: "operator_key", id, kid });
     });
   }
 

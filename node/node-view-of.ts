@@ -6,7 +6,6 @@ import type { Control } from "./control.ts";
 import type { LoopQuestions } from "./loop-questions.ts";
 import type { MachineWatch } from "./machine-watch.ts";
 import type { MeshThreadLink } from "./mesh-thread-link.ts";
-import type { PersonDesk } from "./person-desk.ts";
 import { strangersNow } from "./strangers-now.ts";
 import { isFresh, type Table } from "./table/table.ts";
 
@@ -19,9 +18,8 @@ export function nodeView(of: {
   readonly audit: AuditLog;
   readonly table: Table;
   readonly machine: MachineWatch;
-  readonly persons: PersonDesk | undefined;
 }): NodeView {
-  const { parts, control, mesh, questions, audit, table, machine, persons } = of;
+  const { parts, control, mesh, questions, audit, table, machine } = of;
   const { config, clock, version } = parts;
   const agentIds = new AgentIds({
     policy: () => control.policies.current,
@@ -65,7 +63,6 @@ export function nodeView(of: {
       }),
       unlisted: control.strangers.unlisted,
     }),
-    redact: persons && ((order) => persons.redact(order)),
     recordsOf: (requestId) => audit.find(requestId),
   };
 }

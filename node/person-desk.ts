@@ -1,40 +1,47 @@
-import { RpcError, type RpcErrorFields } from "../adapters/grpc-error.ts";
 import type { AuditRecord } from "../audit/record.ts";
-import { type OrderRefusal, openRedactOrder, type SignedOrder } from "../mesh/redact-order.ts";
+import { madeByOf } from "../mesh/redaction.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
-import type { Keys } from "../ports/keys.ts";
-import type { ErasedBy, PersonKeys } from "./audit/person-keys.ts";
+import type { PersonKeys } from "./audit/person-keys.ts";
 import type { ErasedPerson } from "./audit/person-slot.ts";
 import type { LoopLink } from "./loop-link.ts";
-import type { Pseudonym } from "./thread-messages.ts";
+import type { MeshThreadLink } from "./mesh-thread-link.ts";
+import type { Pseudonym, Redaction } from "./person-messages.ts";
 
-/** How often old keys are looked for, and erasures that the log may not have, ms. */
+/** How often old keys are looked for, and orders and erasures that the disk or the log did not take, ms. */
 const TURN_EVERY_MS = 60_000;
 
 export type PersonDeskDeps = {
-  readonly mesh: string;
   readonly node: string;
   readonly keys: PersonKeys;
+  readonly mesh: Pick<MeshThreadLink, "onMessage" | "post">;
   readonly loops: readonly LoopLink[];
   readonly clock: Clock;
-  readonly verify: Keys["verify"];
-  /** Raw public key of an operator, if it counts now. */
-  readonly operatorKey: (kid: string) => Promise<Uint8Array | undefined>;
   readonly append: (record: AuditRecord) => void;
   /** Whether what was appended last is in the log, or on its way. */
   readonly isWritable: () => boolean;
   readonly onFault: (error: unknown) => void;
 };
 
-/** The control thread's part in recording persons: it makes their keys, and erases them. */
+/**
+ * The control thread's part in recording persons: it makes their keys, and erases them.
+ *
+ * Every order that the mesh has comes here, at each start again: what a backup brought back goes again.
+ */
 export class PersonDesk {
   readonly #deps: PersonDeskDeps;
   /** Pseudonyms whose erasure this run has appended, with when that was, ms since the Unix epoch. */
   readonly #appended = new Map<string, number>();
+  /** Orders of which the mesh has not heard that they are done, with how many keys each has erased: none until it has. */
+  readonly #orders = new Map<string, { readonly order: Redaction; erased: number | undefined }>();
   #cancel: Cancel = () => undefined;
 
   constructor(deps: PersonDeskDeps) {
     this.#deps = deps;
+    deps.mesh.onMessage((message) => {
+      if (message.t !== "redaction") return;
+      this.#orders.set(message.scope, { order: message, erased: undefined });
+      this.#guarded(() => this.#carryOut());
+    });
     for (const loop of deps.loops) {
       loop.onMessage((message) => {
         if (message.t !== "person") return;
@@ -53,41 +60,41 @@ export class PersonDesk {
     this.#deps.keys.close();
   }
 
-  /**
-   * Erases a person's keys by an operator's signed order.
-   *
-   * @returns What stood for the person under keys that were there until now.
-   * @throws RpcError The order does not count; or the keys are erased, and the log cannot say so yet; or
-   *   some are kept, because they were made after it. Or what the disk reports: nothing is certain then.
-   */
-  async redact(signed: SignedOrder): Promise<readonly string[]> {
-    const { mesh, clock, verify, keys } = this.#deps;
-    const key = await this.#deps.operatorKey(signed.kid);
+  /** What is not done is tried again: the mesh hears of an order once its keys are gone and the log says so. */
+  #carryOut(): void {
+    const { keys, mesh, clock } = this.#deps;
     const nowMs = clock.nowMs();
-    const context = { mesh, verify, nowMs, operatorKey: () => key };
-    const opened = openRedactOrder(signed, context);
-    if ("refused" in opened) throw refusalOf(opened.refused);
-    const { person, reason, issuedAtMs } = opened.order;
-    // An order that was kept and is brought again does not concern what was made after it.
-    const by = { by: signed.kid, reason, nowMs };
-    const erased = this.#erase(person, Number(issuedAtMs), by);
-    if (!this.#append(erased)) {
-      throw new RpcError({
-        code: "UNAVAILABLE",
-        reason: "audit_unavailable",
-        message: "The keys are erased; the log will say so as soon as it can be written.",
-      });
+    for (const one of this.#orders.values()) {
+      const { tag, by, reason } = one.order;
+      // Not once more while the log is waited for: who came back since stays.
+      one.erased ??= this.#erase(() =>
+        keys.erase(tag, madeByOf(one.order, nowMs), { by, reason, nowMs }),
+      );
     }
-    if (keys.hasKeyOf(person)) throw KEYS_LEFT;
-    return erased.map(({ pseudonym }) => pseudonym);
+    if (!this.#append(keys.untold())) return;
+    for (const { order, erased = 0 } of this.#orders.values()) {
+      mesh.post({ t: "redacted", scope: order.scope, record: order.record, count: erased });
+    }
+    this.#orders.clear();
   }
 
   /** Loops hear of one that failed as well: what it left of the keys is not to be used any more. */
-  #erase(person: string, madeByMs: number, by: ErasedBy): readonly ErasedPerson[] {
+  #erase(erase: () => readonly ErasedPerson[]): number {
+    let isKept = false;
     try {
-      return this.#deps.keys.erase(person, madeByMs, by);
+      const { length } = erase();
+      isKept = length === 0;
+      return length;
     } finally {
-      this.#tellLoops();
+      if (!isKept) this.#tellLoops();
+    }
+  }
+
+  #guarded(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      this.#deps.onFault(error);
     }
   }
 
@@ -104,23 +111,23 @@ export class PersonDesk {
   }
 
   #turn(): void {
-    const { keys, clock, isWritable, onFault } = this.#deps;
-    this.#cancel = clock.after(TURN_EVERY_MS, () => this.#turn());
-    try {
-      // Appended a turn ago, and the log has taken everything since: it is on the disk.
-      const before = clock.nowMs() - TURN_EVERY_MS;
-      const waiting = keys.untold();
-      const areThere = waiting.filter(({ pseudonym }) => {
-        const atMs = this.#appended.get(pseudonym);
-        return atMs !== undefined && atMs <= before;
-      });
-      if (isWritable()) keys.told(areThere.map(({ pseudonym }) => pseudonym));
-      for (const { pseudonym } of areThere) this.#appended.delete(pseudonym);
-      if (keys.eraseOld(clock.nowMs()).length > 0) this.#tellLoops();
-      this.#append(keys.untold());
-    } catch (error) {
-      onFault(error);
-    }
+    this.#cancel = this.#deps.clock.after(TURN_EVERY_MS, () => this.#turn());
+    this.#guarded(() => this.#noteTold());
+    this.#guarded(() => this.#erase(() => this.#deps.keys.eraseOld(this.#deps.clock.nowMs())));
+    this.#guarded(() => this.#carryOut());
+  }
+
+  /** Appended a turn ago, and the log has taken everything since: it is on the disk. */
+  #noteTold(): void {
+    const { keys, clock, isWritable } = this.#deps;
+    if (!isWritable()) return;
+    const before = clock.nowMs() - TURN_EVERY_MS;
+    const areThere = keys.untold().filter(({ pseudonym }) => {
+      const atMs = this.#appended.get(pseudonym);
+      return atMs !== undefined && atMs <= before;
+    });
+    keys.told(areThere.map(({ pseudonym }) => pseudonym));
+    for (const { pseudonym } of areThere) this.#appended.delete(pseudonym);
   }
 
   /** @returns False where the log may not have taken one. */
@@ -139,27 +146,3 @@ export class PersonDesk {
     for (const loop of this.#deps.loops) loop.post({ t: "persons_erased" });
   }
 }
-
-/** Nobody may take a person for erased who is not: whoever signs may have a clock that is behind. */
-const KEYS_LEFT = new RpcError({
-  code: "FAILED_PRECONDITION",
-  reason: "keys_made_later",
-  message:
-    "Keys of this person that were made after the order was signed are kept: sign another one.",
-});
-
-function refusalOf(refused: OrderRefusal): RpcError {
-  const { code, message } = REFUSALS[refused];
-  return new RpcError({ code, reason: refused, message });
-}
-
-const REFUSALS: { readonly [K in OrderRefusal]: Pick<RpcErrorFields, "code" | "message"> } = {
-  order_malformed: { code: "INVALID_ARGUMENT", message: "The order cannot be read." },
-  key_unknown: { code: "PERMISSION_DENIED", message: "No operator of this mesh has that key." },
-  signature_invalid: { code: "PERMISSION_DENIED", message: "The order is not what was signed." },
-  mesh_mismatch: { code: "PERMISSION_DENIED", message: "The order is for another mesh." },
-  order_expired: {
-    code: "FAILED_PRECONDITION",
-    message: "The order was signed too long ago, or a clock is wrong: sign another one.",
-  },
-};

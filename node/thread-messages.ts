@@ -13,6 +13,7 @@ import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, KilledBy, Standing } from "./decision/facts.ts";
 import type { MeshStatus } from "./mesh-status.ts";
 import type { HoldInfo } from "./open-holds.ts";
+import type { Pseudonym, Redaction } from "./person-messages.ts";
 import type { StrangerNews } from "./stranger-sightings.ts";
 
 /**
@@ -222,9 +223,6 @@ export type ControlToLoop =
   /** Stop accepting; finish what runs until the deadline, then cut. */
   | { readonly t: "drain"; readonly deadlineMs: number };
 
-/** What stands for a person in records, and until when, ms since the Unix epoch. */
-export type Pseudonym = { readonly text: string; readonly untilMs: number };
-
 export type TopUpOutcome = "ok" | "exhausted" | "overrun_exhausted" | "unavailable" | "row_gone";
 
 export type TopUpAnswer = {
@@ -341,7 +339,8 @@ export type ControlToMesh =
     }
   | { readonly t: "free_row"; readonly agentId: string }
   | { readonly t: "status"; readonly id: number }
-  | { readonly t: "operator_key"; readonly id: number; readonly kid: string }
+  /** So many keys that the current order of that scope names are erased, and the log says so. */
+  | ({ readonly t: "redacted"; readonly count: number } & Pick<Redaction, "scope" | "record">)
   | { readonly t: "stop" };
 
 export type MeshToControl =
@@ -395,6 +394,5 @@ export type MeshToControl =
   | { readonly t: "kernel"; readonly faults: readonly KernelFault[] }
   /** Merged kill state changed. */
   | { readonly t: "kills"; readonly scopes: readonly string[] }
-  /** The raw public key of an operator who counts now, if it is one. */
-  | { readonly t: "operator_key"; readonly id: number; readonly key: Uint8Array | undefined }
+  | ({ readonly t: "redaction" } & Redaction)
   | { readonly t: "status"; readonly id: number; readonly status: MeshStatus };

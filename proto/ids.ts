@@ -7,6 +7,8 @@ const CONTRACT_ID_PATTERN = /^[A-Za-z0-9_-]{43}$/;
 /** SHA-256 of a certificate. */
 const FINGERPRINT_PATTERN = /^[0-9a-f]{64}$/;
 const KEY_ID_PATTERN = /^[a-z0-9]{8,32}$/;
+/** A UUID: each order has a scope of its own. */
+const ORDER_ID_PATTERN = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 const MODEL_PATTERN = /^[a-z0-9][a-z0-9._-]{0,63}$/;
 
 /** A team's or an agent's own name: one DNS label, so it also is a NATS token and a SPIFFE segment. */
@@ -40,6 +42,7 @@ export type Scope =
   | { readonly kind: "budget"; readonly account: string }
   | { readonly kind: "key"; readonly id: string }
   | { readonly kind: "node"; readonly id: string }
+  | { readonly kind: "redaction"; readonly id: string }
   | { readonly kind: "distrust"; readonly provider: string; readonly model: string };
 
 /** Reads a scope; `undefined` when it is malformed. Doubt is a refusal: there is no second spelling. */
@@ -65,6 +68,8 @@ export function parseScope(text: string): Scope | undefined {
       return KEY_ID_PATTERN.test(rest) ? { kind: "key", id: rest } : undefined;
     case "node":
       return isName(rest) ? { kind: "node", id: rest } : undefined;
+    case "redaction":
+      return ORDER_ID_PATTERN.test(rest) ? { kind: "redaction", id: rest } : undefined;
     case "distrust":
       return parseDistrust(rest);
     default:

@@ -52,6 +52,7 @@ export const COMMITTED_TO_NODES = [
   "alt.bc.trust",
   "alt.bc.budget.>",
   "alt.bc.distrust.>",
+  "alt.bc.redaction.*",
   "alt.bc.key.*",
   "alt.bc.node.*",
 ] as const;
@@ -129,6 +130,8 @@ export function controlSubject(scope: Scope): string {
       return `alt.ctl.key.${scope.id}`;
     case "node":
       return `alt.ctl.node.${scope.id}`;
+    case "redaction":
+      return `alt.ctl.redaction.${scope.id}`;
     case "distrust":
       // Names of models hold dots, which would be tokens of their own on the bus.
       return `alt.ctl.distrust.${hexToken(scope.provider)}.${hexToken(scope.model)}`;

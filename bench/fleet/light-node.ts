@@ -81,6 +81,9 @@ export class LightNode {
         onLimit: () => undefined,
         onDistrust: () => undefined,
         onCertificate: () => undefined,
+        // It records nobody.
+        onRedaction: ({ scope, hashHex }) =>
+          this.replica.redacted({ scope, record: hashHex, count: 0 }),
         onRevived: () => undefined,
         onKills: () => undefined,
         onAlarm: (name, detail) => options.onAlarm?.(name, detail),

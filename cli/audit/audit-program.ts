@@ -99,8 +99,9 @@ export function addAudit(program: Command, host: CliProcess, act: Act): void {
 function addRedact(audit: Command, host: CliProcess, act: Act): void {
   audit
     .command("redact <person>")
-    .description("has a node erase the keys under which a person stands in its log")
+    .description("has every node erase the keys under which a person stands in its log")
     .option("--reason <word>", "one snake_case word, which stays in the log (person_erased)")
+    .option("--timeout <seconds>", "wait so long for every node (60); who is away does it later")
     .action((person: string, options, command: Command) =>
       act(command, host, (context) => redactPerson(context, person, options)),
     );

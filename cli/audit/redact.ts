@@ -1,20 +1,28 @@
+import { create } from "@bufbuild/protobuf";
+import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
-import { isPerson, isRedactReason, signRedactOrder } from "../../mesh/redact-order.ts";
+import { isPerson, isRedactReason, personTag } from "../../mesh/redaction.ts";
+import { uuidV7 } from "../../ports/random.ts";
+import { RedactSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
+import { type KillOptions, tellCommand } from "../commands/kill.ts";
+import { carrySigned } from "../operator-record.ts";
 
 const REASON_DEFAULT = "person_erased";
 
+export type RedactOptions = Pick<KillOptions, "reason" | "timeout">;
+
 /**
- * `altrace audit redact <person>`: has a node erase the keys under which a person stands in its log, by an
- * order that the operator's key signs. The log keeps every leaf, hash and proof; what stood for the person
- * can be resolved by nobody any more. Each node has keys of its own, so each is asked by itself.
+ * `altrace audit redact <person>`: has every node erase the keys under which a person stands in its log, by an
+ * order that the operator's key signs. The logs keep every leaf, hash and proof; what stood for the person
+ * can be resolved by nobody any more. Ends once every node has said that it is done; one that is away does
+ * it when it comes back.
  */
 export async function redactPerson(
   context: CommandContext,
   person: string,
-  options: { readonly reason?: string },
+  options: RedactOptions,
 ): Promise<void> {
-  const { output } = context;
   if (!isPerson(person)) {
     throw new CommandError(`${person}: expected what a contract says of on whose behalf it is`, 2);
   }
@@ -25,16 +33,14 @@ export async function redactPerson(
       2,
     );
   }
-  const signer = context.operatorKeys().load("operator");
-  if (signer === undefined) {
-    throw new CommandError(`${context.home}/operator.key: not there; this needs an operator's key`);
-  }
-  const { mesh } = await context.coordinator().calls.getScope({ scope: "trust" });
-  const issuedAtMs = BigInt(systemClock.nowMs());
-  const signed = signRedactOrder({ mesh, person, issuedAtMs, reason }, signer);
-  const { node, pseudonyms } = await context.node().calls.redactPerson(signed);
-  output.result({ node, pseudonyms }, () => {
-    if (pseudonyms.length === 0) output.line(`node ${node} keeps no key of ${person}`);
-    for (const one of pseudonyms) output.line(`node ${node}: ${one} is nobody's any more`);
-  });
+  const { calls } = context.coordinator();
+  const { mesh } = await calls.getScope({ scope: "trust" });
+  const nowMs = systemClock.nowMs();
+  const scope = `redaction/${uuidV7(nowMs, cryptoRandom)}`;
+  const tag = personTag(mesh, person);
+  const value = create(RedactSchema, { person: tag, madeByMs: BigInt(nowMs), reason });
+  const { command } = await carrySigned(context, scope, { case: "redact", value }, (record) =>
+    calls.redactPerson({ record }),
+  );
+  await tellCommand(context, command, { ...options, wait: true });
 }

@@ -2,7 +2,7 @@ import { RpcError } from "../../adapters/grpc-error.ts";
 import type { CommandState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { summary } from "../command-words.ts";
-import { drawCommand } from "../live-command.ts";
+import { drawCommand, isDone } from "../live-command.ts";
 
 /** Shows a command's way through the mesh until every node is durable and closed, or contained. */
 export async function followCommand(
@@ -36,6 +36,11 @@ export async function followCommand(
   throw new CommandError(
     last === undefined
       ? `command ${cmdId}: the coordinator said nothing`
-      : `command ${cmdId} did not reach every node in time: ${summary(last, false)}`,
+      : `command ${cmdId} did not reach every node in time: ${summary(last, false)}${waitedFor(last)}`,
   );
+}
+
+function waitedFor({ nodes }: CommandState): string {
+  const left = nodes.filter((one) => !isDone(one)).map(({ node }) => node);
+  return left.length === 0 ? "" : `; waited for ${left.join(", ")}`;
 }

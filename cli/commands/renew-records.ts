@@ -67,6 +67,8 @@ async function renew(context: CommandContext, { scope, op }: MeshRecord): Promis
         return calls.applyPolicy({ record });
       case "limit":
         return calls.setLimit({ record });
+      case "redact":
+        return calls.redactPerson({ record });
       default:
         return calls.putKey({ record });
     }

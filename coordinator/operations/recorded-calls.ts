@@ -29,6 +29,7 @@ const RECORDED: Readonly<Record<string, Rule>> = {
   applyPolicy: {},
   setLimit: {},
   putKey: {},
+  redactPerson: {},
   issueContract: { handsOut: true },
   delegate: { handsOut: true },
   revokeContract: { scope: ({ contract }) => `contract/${contract}` },

@@ -52,11 +52,6 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
       return standingExplained(agent, view);
     },
     listStrangers: async (request) => listStrangers(view, request),
-    redactPerson: async ({ order, kid, signature }) => {
-      if (view.redact === undefined) throw personsUnrecorded(view.node);
-      const pseudonyms = await view.redact({ order, kid, signature });
-      return { node: view.node, pseudonyms: [...pseudonyms] };
-    },
     getNode: async () => {
       const [mesh, connections, closedBecause] = await Promise.all([
         view.mesh(),
@@ -81,14 +76,6 @@ export function nodeServiceHandlers(view: NodeView, clock: Clock): Handlers<type
       };
     },
   };
-}
-
-function personsUnrecorded(node: string): RpcError {
-  return new RpcError({
-    code: "FAILED_PRECONDITION",
-    reason: "persons_not_recorded",
-    message: `Node ${node} records no persons: ALTRACE_AUDIT_PERSONS_DAYS is not set there.`,
-  });
 }
 
 async function getAgent(view: NodeView, agent: string) {

@@ -1,5 +1,4 @@
 import type { AuditRecord } from "../../audit/record.ts";
-import type { SignedOrder } from "../../mesh/redact-order.ts";
 import type { LadderPolicy } from "../../policy/compiled-policy.ts";
 import type { KernelFault } from "../../proto/kernel-faults.ts";
 import type { ActorView } from "../actors/seat.ts";
@@ -9,7 +8,7 @@ import type { HoldInfo } from "../open-holds.ts";
 import type { StrangerSighting } from "../stranger-sightings.ts";
 import type { AgentEvent, AgentOpen, ConnectionInfo } from "../thread-messages.ts";
 
-/** What operators may see of a running node. But for `redact`, nothing in here can change it. */
+/** What operators may see of a running node. Nothing in here can change it. */
 export type NodeView = {
   readonly node: string;
   readonly version: string;
@@ -45,8 +44,6 @@ export type NodeView = {
     /** Tries since the start whose source was not remembered. */
     readonly unlisted: number;
   };
-  /** Has a person's keys erased by a signed order; undefined where persons are not recorded. */
-  readonly redact: ((order: SignedOrder) => Promise<readonly string[]>) | undefined;
   /** The log's records of one request, oldest first. */
   recordsOf(requestId: string): Promise<readonly AuditRecord[]>;
 };

@@ -38,6 +38,8 @@ export type PersonKeysOptions = {
   readonly keepMs: number | undefined;
   /** Places of the file: keys, and what is left of erased ones. */
   readonly slotsMax: number;
+  /** What stands for a person in orders. */
+  readonly tagOf: (person: string) => string;
 };
 
 /** Who has keys erased, and why, as the log will say. */
@@ -50,6 +52,8 @@ export class PersonKeys {
   /** Where the key is that records are made under now, by person. */
   readonly #current = new Map<string, number>();
   readonly #kept = new Map<string, Set<number>>();
+  /** Persons of whom a key is kept, by what stands for them in orders. */
+  readonly #byTag = new Map<string, string>();
   #damaged = 0;
 
   /** @throws AuditFault, or what the disk reports: the keys cannot be used. */
@@ -106,21 +110,16 @@ export class PersonKeys {
   }
 
   /**
-   * Erases every key of a person that was made by an instant.
+   * Erases every key, made by an instant, of the person whom an order means.
    *
    * @returns What stood for the person under them.
    * @throws What the disk reports: some may be erased; the same again erases the rest.
    */
-  erase(person: string, madeByMs: number, by: ErasedBy): readonly ErasedPerson[] {
-    const at = [...(this.#kept.get(person) ?? [])].filter(
+  erase(tag: string, madeByMs: number, by: ErasedBy): readonly ErasedPerson[] {
+    const at = [...(this.#kept.get(this.#byTag.get(tag) ?? "") ?? [])].filter(
       (no) => (this.#slots[no] as PersonSlot).madeMs <= madeByMs,
     );
     return this.#eraseAt(at, by);
-  }
-
-  /** Whether any key of a person is kept. */
-  hasKeyOf(person: string): boolean {
-    return this.#kept.has(person);
   }
 
   /** Erases what has been kept for long enough. */
@@ -189,6 +188,7 @@ export class PersonKeys {
 
   #learn(at: number, slot: KeptPerson): void {
     const kept = this.#kept.get(slot.person) ?? new Set<number>();
+    if (kept.size === 0) this.#byTag.set(this.#options.tagOf(slot.person), slot.person);
     this.#kept.set(slot.person, kept.add(at));
     const current = this.#slots[this.#current.get(slot.person) ?? -1];
     const isNewest = current?.state !== "kept" || current.untilMs <= slot.untilMs;
@@ -228,7 +228,9 @@ export class PersonKeys {
       const { person } = this.#slots[at] as KeptPerson;
       this.#slots[at] = erased[no];
       this.#kept.get(person)?.delete(at);
-      if (this.#kept.get(person)?.size === 0) this.#kept.delete(person);
+      if (this.#kept.get(person)?.size !== 0) continue;
+      this.#kept.delete(person);
+      this.#byTag.delete(this.#options.tagOf(person));
     }
     return erased;
   }
@@ -250,6 +252,13 @@ export class PersonKeys {
 }
 
 const EMPTY = Buffer.alloc(SLOT_BYTES);
+
+/** Whether a home has keys of persons, or has had any. */
+export function hasPersons(disk: Disk, home: string): boolean {
+  const fd = openIfThere(disk, join(home, FOLDER, FILE));
+  if (fd !== undefined) disk.close(fd);
+  return fd !== undefined;
+}
 
 /** Reads the keys of a home while its node may be running. */
 export function readPersons(disk: Disk, home: string): readonly PersonSlot[] {

@@ -53,7 +53,7 @@ export type AckBookDeps = {
  * Tells the mesh what is in force here.
  *
  * A1. An ack says `enforced` only after the cells were stored, `durable` only after the record was on
- *     disk, `closed` only after every loop has said so.
+ *     disk, `closed` only after every loop has said so, or whoever keeps persons' keys.
  * A2. Each ack holds everything known so far, so any of them may be lost, doubled or late.
  * A3. News wait a few milliseconds for one another, and somewhat longer for the disk, so that a kill costs
  *     the mesh one message of each node. Nothing waits for an ack but what people see of the kill; in
@@ -65,7 +65,7 @@ export class AckBook {
   readonly #deps: AckBookDeps;
   readonly #progress = new Map<string, Progress>();
   readonly #due = new Set<Progress>();
-  /** Kills that have not ended all they cover: the record's hash by its scope. */
+  /** Kills and redactions that have not ended all they cover: the record's hash by its scope. */
   readonly #closing = new Map<string, string>();
   readonly #refusals: Words[] = [];
   #cancel: Cancel | undefined;
@@ -76,7 +76,7 @@ export class AckBook {
     this.#deps = deps;
   }
 
-  /** Whether every kill in force has ended what it covers. */
+  /** Whether every kill in force has ended what it covers, and every redaction. */
   get isAllClosed(): boolean {
     return this.#closing.size === 0;
   }
@@ -167,7 +167,7 @@ export class AckBook {
     if (count > 0 || (progress.isClosed && progress.isDurable)) this.#news(progress);
   }
 
-  /** Every loop has closed what the kill covers. */
+  /** Every loop has closed what the kill covers, or so many keys that the redaction names are erased. */
   closed(record: MeshRecord, count: number, atNs: bigint): void {
     if (this.#closing.get(record.scope) === record.hashHex) this.#closing.delete(record.scope);
     const progress = this.#of(record);

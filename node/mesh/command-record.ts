@@ -52,6 +52,7 @@ function wordsOf({ op }: MeshRecord): { readonly reason: string; readonly cause:
     case "kill":
       return { reason: op.value.reason, cause: op.value.cause };
     case "revive":
+    case "redact":
       return { reason: op.value.reason, cause: "" };
     default:
       return { reason: "", cause: "" };

@@ -74,6 +74,8 @@ export type EnforcementHooks = {
   readonly onDistrust: (record: MeshRecord) => void;
   /** A certificate counts no more. */
   readonly onCertificate: (record: MeshRecord) => void;
+  /** Persons' keys are to be erased; `closed` of the acks once they are. */
+  readonly onRedaction: (record: MeshRecord) => void;
   /** An operator's revive of this agent is in force. */
   readonly onRevived: (agentId: string) => void;
   /** The set of killed scopes changed. */
@@ -132,14 +134,18 @@ export class Enforcement {
     // The policy is told once all is restored, so that no request under it is held for less.
     if (record.parsed.kind === "distrust") this.#deps.hooks.onDistrust(record);
     if (record.parsed.kind === "certificate") this.#deps.hooks.onCertificate(record);
-    this.#deps.acks.assume(record, { isDurable: true, isClosed: true });
+    const isClosed = record.op.case !== "redact";
+    // Before it came here, or after it was carried out, a backup may have been brought back: it is done again.
+    this.#deps.acks.begun(record, !isClosed);
+    this.#deps.acks.assume(record, { isDurable: true, isClosed });
+    if (!isClosed) this.#deps.hooks.onRedaction(record);
   }
 
   /** A record that has just become its scope's current one. */
   enforce(record: MeshRecord, receipt: Receipt): void {
     const { clock, stall, records, hooks, defer, acks } = this.#deps;
     this.#apply(record);
-    acks.begun(record, isCutting(record));
+    acks.begun(record, isEnding(record));
     const enforcedNs = clock.monoNs();
     const shut = record.op.case === "kill" ? hooks.shut?.(record) : undefined;
     records.add(record);
@@ -159,7 +165,7 @@ export class Enforcement {
   ): void {
     const { records, acks, hooks, onChange } = this.#deps;
     const by = killKind(record.parsed);
-    const isClosed = !isCutting(record);
+    const isClosed = !isEnding(record);
     const cut = (gatedNs: bigint): void => {
       if (by === undefined || isClosed) return;
       const kill = { by, scope: record.scope, isGated: gatedNs > 0n };
@@ -260,6 +266,9 @@ export class Enforcement {
       case "certificate":
         hooks.onCertificate(record);
         return;
+      case "redaction":
+        hooks.onRedaction(record);
+        return;
       case "trust":
         onTrust();
         return;
@@ -288,7 +297,7 @@ export function killKind(scope: Scope): KilledBy | undefined {
   }
 }
 
-/** Whether the record ends what runs, rather than only what comes. */
-function isCutting({ parsed, op }: MeshRecord): boolean {
-  return killKind(parsed) !== undefined && op.case === "kill";
+/** Whether the record ends what is there, rather than only what comes: what runs, or persons' keys. */
+function isEnding({ parsed, op }: MeshRecord): boolean {
+  return op.case === "redact" || (killKind(parsed) !== undefined && op.case === "kill");
 }

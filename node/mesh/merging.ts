@@ -116,7 +116,7 @@ export class Merging {
     }
     if (merge.changed) {
       this.#remember(record);
-      const isAcked = way === "live" || (record.op.case === "kill" && !this.#deps.isStarting());
+      const isAcked = way === "live" || this.#isAwaited(record);
       const { receivedNs, stallMark } = arrival;
       this.#deps.enforcement.enforce(record, { receivedNs, stallMark, isAcked });
     } else if (merge.outcome === "known" && way === "live") {
@@ -133,6 +133,11 @@ export class Merging {
     const { state } = this.#deps;
     const current = isNamed ? this.#bySubject.get(tailOf(subject)) : state.get(scope);
     return current && Buffer.compare(current.bytes, bytes) === 0 ? current : undefined;
+  }
+
+  /** Of what a repair brought: somebody waits to hear of it more than heartbeats say. */
+  #isAwaited({ op }: MeshRecord): boolean {
+    return op.case === "redact" || (op.case === "kill" && !this.#deps.isStarting());
   }
 
   #open({ subject, bytes, receivedNs }: Arrival, way: Way): MeshRecord | undefined {

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Delegation } from "../../authority/delegation.ts";
 import { distrustOf } from "../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
-import { operatorKey } from "../../mesh/trust.ts";
+import { decodeSignedRecord } from "../../mesh/signed-record.ts";
 import type { Cancel } from "../../ports/clock.ts";
 import { type Table, trustVersion } from "../table/table.ts";
 import type {
@@ -94,6 +94,7 @@ export class MeshThread {
       onCertificate: ({ parsed }) => {
         if (parsed.kind === "certificate") deps.post({ t: "revoked", fingerprint: parsed.id });
       },
+      onRedaction: (record) => this.#postRedaction(record),
       onRevived: (agentId) => deps.post({ t: "revived", agentId }),
       onKills: () => this.#later("kills", KILLS_EVERY_MS, () => this.#postKills()),
       onAlarm: deps.onAlarm,
@@ -202,11 +203,9 @@ export class MeshThread {
         this.#deps.post({ t: "status", id: message.id, status });
         return;
       }
-      case "operator_key": {
-        const key = operatorKey(this.replica.trust, this.#deps.ports.clock.nowMs())(message.kid);
-        this.#deps.post({ t: "operator_key", id: message.id, key });
+      case "redacted":
+        this.replica.redacted(message);
         return;
-      }
       case "stop":
         void this.#stop();
         return;
@@ -239,6 +238,16 @@ export class MeshThread {
     const model = `${parsed.provider}/${parsed.model}`;
     const [distrustMilli, era] = [Number(distrust.milli), Number(distrust.era)];
     this.#deps.post({ t: "distrust", model, distrustMilli, era, record: hashHex });
+  }
+
+  #postRedaction({ scope, op, kids, bytes, hashHex: record }: MeshRecord): void {
+    if (op.case !== "redact") return;
+    const { person, madeByMs, reason } = op.value;
+    // Of a record from this disk it was known, when it came, that one of them counts.
+    const by = kids[0] ?? decodeSignedRecord(bytes).signatures[0]?.kid ?? "";
+    const tag = Buffer.from(person).toString("hex");
+    const order = { scope, record, tag, madeByMs: Number(madeByMs), by, reason };
+    this.#deps.post({ t: "redaction", ...order });
   }
 
   #postKills(): void {

@@ -18,6 +18,7 @@ import {
   REVOCATION_STREAM,
 } from "../../proto/subjects.ts";
 import type { MeshStatus } from "../mesh-status.ts";
+import type { Redaction } from "../person-messages.ts";
 import type { Table } from "../table/table.ts";
 import { AckBook } from "./acks.ts";
 import { takeDifferences } from "./differences.ts";
@@ -171,6 +172,17 @@ export class Replica {
 
   noteCounts(counts: Counts): void {
     this.#heartbeat.note(counts);
+  }
+
+  /** So many keys are erased that this record names. */
+  redacted({
+    scope,
+    record,
+    count,
+  }: Pick<Redaction, "scope" | "record"> & { count: number }): void {
+    const current = this.state.get(scope);
+    if (current?.hashHex !== record) return;
+    this.#acks.closed(current, count, this.#ports.clock.monoNs());
   }
 
   /** The machine slept: this thread's clock stood still while the mesh went on. */

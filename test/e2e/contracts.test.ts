@@ -186,7 +186,8 @@ describe("contracts", () => {
     const backup = readFileSync(keysFile);
     expect(persons).toEqual({ [sp]: "user:alice" });
     const redacted = await cli("audit", "redact", "user:alice", "--reason", "asked_for");
-    expect(redacted).toMatchObject({ code: 0, said: { node: "node-1", pseudonyms: [sp] } });
+    const command = { nodesTotal: 1, nodesClosed: 1, done: true };
+    expect(redacted).toMatchObject({ code: 0, said: { command } });
     expect((await query("--person", "user:alice")).code).toBe(1);
     const { said } = await query("--request", rid);
     expect(said).toMatchObject({ records: [{ sp }, { sp }], persons: { [sp]: "redacted" } });
@@ -195,6 +196,8 @@ describe("contracts", () => {
       const { said } = await query("--kind", "redact");
       return said.records.some(({ kid, rc }: Redacted) => kid === sp && rc === "asked_for");
     });
+    const orders = (await query("--kind", "command", "--operator", "tester")).said.records;
+    expect(orders).toContainEqual(expect.objectContaining({ op: "redact", why: "asked_for" }));
     const again = await waitUntil("what they asked for since", async () => {
       const { said } = await query("--person", "user:alice");
       return said?.records[0]?.sp;

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from "node:crypto";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { create } from "@bufbuild/protobuf";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -85,8 +85,8 @@ const BUCKET = { b: 1_000_000, n: 1_000_000, w: 1 };
 const RATE = { req: BUCKET, tok: BUCKET, usd_u: BUCKET };
 const PART = { b: 300_000, n: 300_000, w: 1 };
 
-/** A contract of so many calls that n1 holds; its key. */
-async function issueRoot(calls: number): Promise<string> {
+/** A contract of so many calls that n1 holds, or another node, on somebody's behalf; its key. */
+async function issueRoot(calls: number, person = "user:alice", node = "n1"): Promise<string> {
   const grant = {
     budget: { calls, tok: 10_000_000, usd_u: 20_000_000 },
     class: { scheme: "public.internal.confidential.restricted", lvl: 2, cmp: [] },
@@ -99,10 +99,19 @@ async function issueRoot(calls: number): Promise<string> {
   const folder = mkdtempSync(join(tmpdir(), "alt-grant-"));
   const file = join(folder, "grant.json");
   writeFileSync(file, JSON.stringify(grant));
-  const words = ["contract", "issue", AGENT, "--grant", file, "--node", "n1"];
-  const said = await mesh.mustCli("--json", ...words);
+  const words = ["contract", "issue", AGENT, "--grant", file, "--node", node];
+  const said = await mesh.mustCli("--json", ...words, "--sub", person);
   rmSync(folder, { recursive: true });
   return JSON.parse(said).key;
+}
+
+/** Where a node keeps the keys under which persons stand in its log. */
+function personsOf(node: string): string {
+  return join(mesh.node(node).home, "node", "persons", "keys");
+}
+
+function keepsKeyOf(node: string, person: string): boolean {
+  return readFileSync(personsOf(node)).includes(person);
 }
 
 function send(node: string, path: string, key: string, body: unknown): Promise<Response> {
@@ -140,6 +149,10 @@ async function spendAll(node: string, key: string): Promise<number> {
   }
 }
 
+/** The keys of n3, from before anybody was erased. */
+const backup = join(mkdtempSync(join(tmpdir(), "alt-persons-")), "keys");
+afterAll(() => rmSync(dirname(backup), { recursive: true }));
+
 const all = (said: string) => NODES.map(() => said);
 
 describe.each(RUN)("three nodes over the $name", ({ program }) => {
@@ -148,7 +161,7 @@ describe.each(RUN)("three nodes over the $name", ({ program }) => {
     mesh = await startMesh({
       nodes: NODES.length,
       policy: e2ePolicy(provider.origin),
-      nodeEnv: { ...PROVIDER_KEYS, ALTRACE_REGION: "DE" },
+      nodeEnv: { ...PROVIDER_KEYS, ALTRACE_REGION: "DE", ALTRACE_AUDIT_PERSONS_DAYS: "30" },
       natsProgram: program,
     });
     await mesh.issueKey(AGENT);
@@ -196,6 +209,20 @@ describe.each(RUN)("three nodes over the $name", ({ program }) => {
     }
     expect(await spendAll("n1", root)).toBe(0);
   }, 120_000);
+
+  test("erase a person, for whom they all worked, by one order of an operator", async () => {
+    expect((await chat("n3", await issueRoot(1, "user:bob", "n3"))).status).toBe(200);
+    copyFileSync(personsOf("n3"), backup);
+    for (const name of NODES) expect(keepsKeyOf(name, "user:alice")).toBe(true);
+    const { code, stdout } = await mesh.cli("audit", "redact", "user:alice");
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^redaction\/[0-9a-f-]{36} {2}committed {2}erased 3\/3$/m);
+    for (const name of NODES) {
+      expect(stdout).toMatch(new RegExp(`^ {2}${name} +erased [12] keys$`, "m"));
+      expect(keepsKeyOf(name, "user:alice")).toBe(false);
+    }
+    expect(keepsKeyOf("n3", "user:bob")).toBe(true);
+  });
 
   test("acknowledge a kill one by one, and cut the streams that run on any of them", async () => {
     provider.script("held-on-n2", { pieces: ["begun "], held: true });
@@ -261,7 +288,7 @@ describe.each(RUN)("three nodes over the $name", ({ program }) => {
     expect(await mesh.mustCli("kills")).toMatch(/^team\/research .* committed/m);
   });
 
-  test("a node that missed a kill while it was down refuses from its first request on", async () => {
+  test("a node that missed orders while it was down keeps them from its first request on", async () => {
     const { nodes } = mesh;
     const [third] = nodes.slice(2);
     if (third === undefined) throw new Error("there are three nodes");
@@ -271,6 +298,11 @@ describe.each(RUN)("three nodes over the $name", ({ program }) => {
     expect(waited.code).toBe(1);
     expect(waited.stderr).toMatch(/did not reach every node in time: .* enforced [0-2]\/3 /);
     await waitUntil("the others", async () => (await now("n1", OTHER)) === "403 killed_team");
+    const redacted = await mesh.cli("audit", "redact", "user:bob", "--timeout", "1");
+    expect(redacted.code).toBe(1);
+    expect(redacted.stderr).toMatch(/erased 2\/3; waited for n3$/m);
+    // Who was erased long ago comes back as well, as from a backup.
+    copyFileSync(backup, personsOf("n3"));
     const before = provider.received.length;
     mesh.launch(third);
     const answers = await firstAnswers(mesh.door("n3"), OTHER, {
@@ -279,6 +311,9 @@ describe.each(RUN)("three nodes over the $name", ({ program }) => {
     expect(new Set(answers).has("200 ok")).toBe(false);
     expect(provider.received.length).toBe(before);
     await mesh.whenReady();
+    for (const person of ["user:alice", "user:bob"]) {
+      await waitUntil(`${person} is erased`, async () => !keepsKeyOf("n3", person));
+    }
     await mesh.mustCli("revive", "team/support", "--wait");
     expect(await everywhere(OTHER)).toEqual(all("200 ok"));
   });

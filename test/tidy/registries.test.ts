@@ -102,11 +102,11 @@ describe("what two processes must agree on", () => {
     expect(cases(NodeReplySchema).sort()).toEqual([...REQUEST_METHODS, "refused"].sort());
   });
 
-  test("the mesh has six operations and no seventh", () => {
+  test("the mesh has seven operations and no eighth", () => {
     const ops = RecordSchema.oneofs.flatMap(({ fields }) =>
       fields.map(({ localName }) => localName),
     );
-    expect(ops).toEqual(["kill", "revive", "policy", "trust", "limit", "key"]);
+    expect(ops).toEqual(["kill", "revive", "policy", "trust", "limit", "key", "redact"]);
   });
 
   test("digest and heartbeat are one message, so that one reader judges both", () => {

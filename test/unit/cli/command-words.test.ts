@@ -59,3 +59,23 @@ test("the picture shows whoever is waited for first, and counts the rest", () =>
   // Time passes between two words of the coordinator.
   expect(liveLines(command, NOW_MS + 4_000, 24).join("\n")).toContain("contained in 10 s");
 });
+
+test("of an order to erase a person it says who has, and whom it waits for", () => {
+  const order = create(CommandStateSchema, {
+    ...{ scope: "redaction/01998f3e", accepted: true, committed: true },
+    ...{ nodesTotal: 4, nodesEnforced: 2, nodesClosed: 1, nodesDurable: 2 },
+    nodes: [
+      { node: "n1", ack: { ...done, closedCount: 2 } },
+      { node: "n2", ack: { durable: true } },
+      { node: "n3" },
+      { node: "n4", ack: { refused: "field_unknown" } },
+    ],
+  });
+  expect(summary(order, true)).toBe("[#####...............]  committed  erased 1/4");
+  expect(nodeLines(order, NOW_MS).split("\n")).toEqual([
+    "  n1  erased 2 keys",
+    "  n2  erasing",
+    "  n3  waited for",
+    "  n4  refused        field_unknown",
+  ]);
+});

@@ -13,9 +13,11 @@ import {
   limit,
   limits,
   node,
+  ORDER_SCOPE,
   operator,
   policy,
   reasonOf,
+  redact,
   signLoosely,
   stranger,
   trust,
@@ -48,6 +50,15 @@ describe("a record is refused as field_malformed for", () => {
     ["nothing in it", { case: "limit", value: create(LimitSchema, {}) } as const],
   ])("a limit with %s", (_title, op) => {
     expect(reasonOf(signLoosely("budget/team/payments", op))).toBe("field_malformed");
+  });
+
+  test.each([
+    ["the name of a person", { person: Buffer.from("user:alice") }],
+    ["a negative time", { madeByMs: -1n }],
+    ["a time that no number holds", { madeByMs: 2n ** 53n }],
+    ["a reason of two words", { reason: "asked for" }],
+  ])("an order to erase a person with %s", (_title, wrong) => {
+    expect(reasonOf(signLoosely(ORDER_SCOPE, redact(wrong)))).toBe("field_malformed");
   });
 
   test.each([

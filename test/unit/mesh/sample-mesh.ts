@@ -10,6 +10,7 @@ import {
   signRecord,
 } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
+import { personTag } from "../../../mesh/redaction.ts";
 import { TrustView } from "../../../mesh/trust.ts";
 import type { Signer } from "../../../ports/keys.ts";
 import { uuidV7 } from "../../../ports/random.ts";
@@ -23,6 +24,8 @@ import {
   LimitSchema,
   PolicySchema,
   RecordSchema,
+  type Redact,
+  RedactSchema,
   ReviveSchema,
   SignedRecordSchema,
   type TrustedKey,
@@ -114,6 +117,15 @@ export const virtualKey = (agent = "payments/bot"): RecordOp => ({
   value: create(KeySchema, { sha256: Buffer.alloc(32, 1), agent }),
 });
 
+export const ORDER_SCOPE = "redaction/01998f3e-0000-7000-8000-000000000001";
+export const redact = (wrong: Partial<Redact> = {}): RecordOp => ({
+  case: "redact",
+  value: create(RedactSchema, {
+    ...{ person: personTag(MESH, "user:alice"), madeByMs: BigInt(NOW_MS), reason: "asked_for" },
+    ...wrong,
+  }),
+});
+
 /** One good record of every kind: its scope, its op, and the roles that may sign it. */
 export const KINDS: readonly {
   readonly scope: string;
@@ -133,6 +145,7 @@ export const KINDS: readonly {
   { scope: "budget/team/payments", op: limit(1n), signers: ["operator"] },
   { scope: "distrust/openai/gpt-4.1", op: distrust(1_200n), signers: ["operator", "coordinator"] },
   { scope: "key/abcdefgh", op: virtualKey(), signers: ["operator"] },
+  { scope: ORDER_SCOPE, op: redact(), signers: ["operator"] },
   { scope: "trust", op: trust(...BUNDLE), signers: ["operator"] },
   {
     scope: "node/n1",

@@ -1,41 +1,50 @@
 import { randomBytes } from "node:crypto";
 import { expect, test } from "vitest";
 import type { AuditRecord, RedactRecord } from "../../../audit/record.ts";
-import { signRedactOrder } from "../../../mesh/redact-order.ts";
-import { PersonKeys } from "../../../node/audit/person-keys.ts";
+import { personTag, REDACTION_FRESH_MS } from "../../../mesh/redaction.ts";
+import { PersonKeys, readPersons } from "../../../node/audit/person-keys.ts";
 import { LoopPersons } from "../../../node/loop-persons.ts";
 import { PersonDesk } from "../../../node/person-desk.ts";
-import type { ControlToLoop, LoopToControl, Pseudonym } from "../../../node/thread-messages.ts";
+import type { Pseudonym, Redaction } from "../../../node/person-messages.ts";
+import type {
+  ControlToLoop,
+  ControlToMesh,
+  LoopToControl,
+  MeshToControl,
+} from "../../../node/thread-messages.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
-import { twinKeys } from "../../../ports/twin-keys.ts";
 import { TwinDisk } from "./audit/twin-disk.ts";
 
-/** A node's desk and one loop, on a disk. */
+const OPERATOR = "0011223344556677";
+const tagOf = (person: string) => personTag("acme", person).toString("hex");
+
+/** A node's desk, one loop and the mesh, on a disk. */
 function world(disk = new TwinDisk(), { isWritable = true, slotsMax = 16 } = {}) {
   const random = { bytes: (count: number) => randomBytes(count) };
   const clock = twinClock();
-  const signers = twinKeys(random);
-  const operator = signers.loadOrCreate("operator");
   const log: AuditRecord[] = [];
   const faults: unknown[] = [];
+  const answers: ControlToMesh[] = [];
   const state = { isWritable };
   const waiting = new Map<number, (pseudonym: Pseudonym | undefined) => void>();
-  const heard: { fn?: (message: LoopToControl) => void } = {};
+  const heard: { fn?: (message: LoopToControl) => void; mesh?: (one: MeshToControl) => void } = {};
   const post = (message: ControlToLoop): void => {
     if (message.t === "pseudonym") waiting.get(message.id)?.(message.pseudonym);
     if (message.t === "persons_erased") persons.forget();
   };
+  const keys = new PersonKeys({
+    ...{ disk, home: "/home", random, slotsMax, tagOf },
+    ...{ periodMs: 86_400_000, keepMs: undefined },
+  });
   const desk = new PersonDesk({
-    mesh: "acme",
     node: "node-7",
     clock,
-    verify: signers.verify,
-    keys: new PersonKeys({
-      ...{ disk, home: "/home", random, slotsMax },
-      ...{ periodMs: 86_400_000, keepMs: undefined },
-    }),
+    keys,
     loops: [{ no: 0, post, onMessage: (fn) => Object.assign(heard, { fn }) }],
-    operatorKey: async (kid) => (kid === operator.kid ? operator.publicKey : undefined),
+    mesh: {
+      onMessage: (mesh) => Object.assign(heard, { mesh }),
+      post: (message) => answers.push(message),
+    },
     append: (record) => {
       if (state.isWritable) log.push(record);
     },
@@ -50,78 +59,113 @@ function world(disk = new TwinDisk(), { isWritable = true, slotsMax = 16 } = {})
       }),
   };
   const persons = new LoopPersons(link, clock);
-  const order = (person: string) => {
-    const fields = { mesh: "acme", person, issuedAtMs: BigInt(clock.nowMs()), reason: "asked_for" };
-    return signRedactOrder(fields, operator);
-  };
+  const orderOf = (person: string, id = "1"): Redaction => ({
+    ...{ scope: `redaction/${id}`, record: `hash of ${id}`, tag: tagOf(person) },
+    ...{ madeByMs: clock.nowMs(), by: OPERATOR, reason: "asked_for" },
+  });
+  const order = (one: Redaction) => heard.mesh?.({ t: "redaction", ...one });
   const redacted = () => (log as RedactRecord[]).map(({ kid, by, rc }) => ({ kid, by, rc }));
   desk.start();
-  return { desk, persons, order, redacted, faults, state, clock, operator };
+  return { desk, persons, orderOf, order, redacted, faults, answers, state, clock };
+}
+
+/** What the mesh hears of the order with this id. */
+function done(count: number, id = "1"): ControlToMesh {
+  return { t: "redacted", scope: `redaction/${id}`, record: `hash of ${id}`, count };
 }
 
 test("a loop asks once for a person, and again once that person was erased, which the log says", async () => {
-  const { desk, persons, order, redacted, operator } = world();
+  const { persons, order, orderOf, redacted, answers } = world();
   expect(persons.known("user:alice")).toBeUndefined();
   const first = await persons.find("user:alice");
   expect(persons.known("user:alice")).toBe(first);
-  expect(await desk.redact(order("user:alice"))).toEqual([first]);
-  expect(redacted()).toEqual([{ kid: first, by: operator.kid, rc: "asked_for" }]);
+  order(orderOf("user:alice"));
+  expect(answers).toEqual([done(1)]);
+  expect(redacted()).toEqual([{ kid: first, by: OPERATOR, rc: "asked_for" }]);
   expect(persons.known("user:alice")).toBeUndefined();
   expect(await persons.find("user:alice")).not.toBe(first);
-  expect(await desk.redact(order("user:nobody"))).toEqual([]);
+});
+
+test("an order for somebody whom the node does not know is done, and nobody is erased by it", async () => {
+  const { persons, order, orderOf, redacted, answers } = world();
+  const first = await persons.find("user:alice");
+  order(orderOf("user:nobody"));
+  expect(answers).toEqual([done(0)]);
+  expect(persons.known("user:alice")).toBe(first);
+  expect(redacted()).toEqual([]);
 });
 
 test("what the log could not take is told when it can be, after a restart as well, and once", async () => {
   const disk = new TwinDisk();
-  const { desk, persons, order, redacted, state, clock } = world(disk);
+  const { desk, persons, order, orderOf, redacted, answers, state, clock } = world(disk);
   const first = await persons.find("user:alice");
   state.isWritable = false;
-  await expect(desk.redact(order("user:alice"))).rejects.toMatchObject({
-    reason: "audit_unavailable",
-  });
+  order(orderOf("user:alice"));
+  // The key is gone; that it is done is said once the log says so too.
   expect(await persons.find("user:alice")).not.toBe(first);
+  expect(answers).toEqual([]);
   const next = world(disk.afterCrash());
   expect(next.redacted()).toMatchObject([{ kid: first }]);
   state.isWritable = true;
   for (let minute = 0; minute < 4; minute++) clock.advance(60_000);
   expect(redacted()).toMatchObject([{ kid: first }]);
+  expect(answers).toEqual([done(1)]);
   desk.stop();
 });
 
-test("nobody is told that a person is erased of whom a key was made after the order was signed", async () => {
-  const { desk, persons, order, redacted, clock } = world();
-  const behind = order("user:alice");
+test("while an order is of now all keys go, by whatever clock they were made", async () => {
+  const { persons, order, orderOf, redacted, clock } = world();
+  const behind = orderOf("user:alice");
   clock.advance(2_000);
   const first = await persons.find("user:alice");
-  await expect(desk.redact(behind)).rejects.toMatchObject({ reason: "keys_made_later" });
-  expect(redacted()).toEqual([]);
-  expect(await desk.redact(order("user:alice"))).toEqual([first]);
+  order(behind);
+  expect(redacted()).toMatchObject([{ kid: first }]);
 });
 
-test("a loop uses no key any more whose erasure failed", async () => {
+test("an order that is carried out again later leaves who came back since", async () => {
+  const { persons, order, orderOf, answers, clock } = world();
+  const earlier = orderOf("user:alice");
+  clock.advance(1_000);
+  const first = await persons.find("user:alice");
+  clock.advance(REDACTION_FRESH_MS);
+  order(earlier);
+  expect(answers).toEqual([done(0)]);
+  expect(persons.known("user:alice")).toBe(first);
+});
+
+test("keys that a backup brings back go again at the next start", async () => {
   const disk = new TwinDisk();
-  const { desk, persons, order } = world(disk);
+  const before = world(disk);
+  const first = await before.persons.find("user:alice");
+  const backup = disk.afterCrash();
+  const order = before.orderOf("user:alice");
+  before.order(order);
+  const restored = world(backup);
+  restored.clock.advance(30 * 86_400_000);
+  restored.order(order);
+  expect(restored.answers).toEqual([done(1)]);
+  expect(restored.redacted()).toMatchObject([{ kid: first }]);
+  expect(readPersons(backup, "/home")).toMatchObject([{ state: "erased", pseudonym: first }]);
+});
+
+test("a loop uses no key any more whose erasure failed, and the order is carried out a minute later", async () => {
+  const disk = new TwinDisk();
+  const { persons, order, orderOf, answers, faults, clock } = world(disk);
   const first = await persons.find("user:alice");
   disk.options = {
     onStep: (step) => {
       if (step === "syncData") throw new Error("EIO");
     },
   };
-  await expect(desk.redact(order("user:alice"))).rejects.toThrow("EIO");
+  order(orderOf("user:alice"));
+  expect(faults.map(String)).toEqual(["Error: EIO"]);
+  expect(answers).toEqual([]);
   disk.options = {};
   expect(persons.known("user:alice")).toBeUndefined();
   expect(await persons.find("user:alice")).not.toBe(first);
-});
-
-test("an order that does not count erases nothing", async () => {
-  const { desk, persons, order } = world();
-  const first = await persons.find("user:alice");
-  const signed = order("user:alice");
-  await expect(desk.redact({ ...signed, kid: "8899aabbccddeeff" })).rejects.toMatchObject({
-    code: "PERMISSION_DENIED",
-    reason: "key_unknown",
-  });
-  expect(persons.known("user:alice")).toBe(first);
+  clock.advance(60_000);
+  // The one of before and the one since: the order is still of now.
+  expect(answers).toEqual([done(2)]);
 });
 
 test("where there is no room for a key there is no pseudonym, and the operator hears of it", async () => {

@@ -16,7 +16,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/coordinator_service.proto.
  */
 export const file_altrace_v1_coordinator_service: GenFile = /*@__PURE__*/
-  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhkKF0xpc3RTdGFsZVJlY29yZHNSZXF1ZXN0IlMKGExpc3RTdGFsZVJlY29yZHNSZXNwb25zZRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCISChBMaXN0S2lsbHNSZXF1ZXN0IjkKEUxpc3RLaWxsc1Jlc3BvbnNlEiQKBWtpbGxzGAEgAygLMhUuYWx0cmFjZS52MS5LaWxsU3RhdGUijwEKCUtpbGxTdGF0ZRINCgVzY29wZRgBIAEoCRIJCgF2GAIgASgEEg4KBmNtZF9pZBgDIAEoCRIUCgxpc3N1ZWRfYXRfbXMYBCABKAMSEAoIb3BlcmF0b3IYBSABKAkSDgoGcmVhc29uGAYgASgJEg0KBWNhdXNlGAcgASgJEhEKCWNvbW1pdHRlZBgIIAEoCCIlChNXYXRjaENvbW1hbmRSZXF1ZXN0Eg4KBmNtZF9pZBgBIAEoCSJBChRXYXRjaENvbW1hbmRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUihwIKDENvbW1hbmRTdGF0ZRIOCgZjbWRfaWQYASABKAkSDQoFc2NvcGUYAiABKAkSCQoBdhgDIAEoBBIQCghhY2NlcHRlZBgEIAEoCBIRCgljb21taXR0ZWQYBSABKAgSEwoLbm9kZXNfdG90YWwYBiABKA0SFgoObm9kZXNfZW5mb3JjZWQYByABKA0SFQoNbm9kZXNfZHVyYWJsZRgIIAEoDRIUCgxub2Rlc19jbG9zZWQYCSABKA0SFwoPbm9kZXNfY29udGFpbmVkGAogASgNEicKBW5vZGVzGAsgAygLMhguYWx0cmFjZS52MS5Ob2RlUHJvZ3Jlc3MSDAoEZG9uZRgMIAEoCCJmCgxOb2RlUHJvZ3Jlc3MSDAoEbm9kZRgBIAEoCRIcCgNhY2sYAiABKAsyDy5hbHRyYWNlLnYxLkFjaxIXCg9jb250YWluZWRfYXRfbXMYAyABKAMSEQoJY29udGFpbmVkGAQgASgIIj4KEkFwcGx5UG9saWN5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCIkChRQdXRQb2xpY3lQYXJ0UmVxdWVzdBIMCgRwYXJ0GAEgASgMIhcKFVB1dFBvbGljeVBhcnRSZXNwb25zZSJAChNBcHBseVBvbGljeVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI7Cg9TZXRMaW1pdFJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiPQoQU2V0TGltaXRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiOQoNUHV0S2V5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI7Cg5QdXRLZXlSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiIAoPR2V0U2NvcGVSZXF1ZXN0Eg0KBXNjb3BlGAEgASgJImMKEEdldFNjb3BlUmVzcG9uc2USDAoEbWVzaBgBIAEoCRIJCgF2GAIgASgEEgwKBGhhc2gYAyABKAwSKAoGcmVjb3JkGAQgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiEgoQTGlzdE5vZGVzUmVxdWVzdCI5ChFMaXN0Tm9kZXNSZXNwb25zZRIkCgVub2RlcxgBIAMoCzIVLmFsdHJhY2UudjEuTm9kZVN0YXRlIoACCglOb2RlU3RhdGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEgwKBG9wZW4YAyABKAgSGAoQaGVhcnRiZWF0X2FnZV9tcxgEIAEoBBIQCghsYXN0X3NlcRgFIAEoBBIPCgdpbl9zeW5jGAYgASgIEg4KBmFnZW50cxgHIAEoDRITCgtjb25uZWN0aW9ucxgIIAEoDRIXCg9jb250YWluZWRfYXRfbXMYCSABKAMSFgoOcG9saWN5X3ZlcnNpb24YCiABKAQSHgoWcG9saWN5X3JlZnVzZWRfdmVyc2lvbhgLIAEoBBIWCg5wb2xpY3lfcmVmdXNlZBgMIAEoCSIUChJMaXN0U3RyZWFtc1JlcXVlc3QiPwoTTGlzdFN0cmVhbXNSZXNwb25zZRIoCgdzdHJlYW1zGAEgAygLMhcuYWx0cmFjZS52MS5TdHJlYW1TdGF0ZSKAAQoLU3RyZWFtU3RhdGUSDgoGc3RyZWFtGAEgASgJEhMKC3VuY29tbWl0dGVkGAIgASgNEhYKDnVuY29tbWl0dGVkX21zGAMgASgEEhUKDXVuYW5zd2VyZWRfbXMYBCABKAQSDQoFZXJyb3IYBSABKAkSDgoGYmVoaW5kGAYgAygJIiMKEEdldExlZGdlclJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCSJhChFHZXRMZWRnZXJSZXNwb25zZRIlCghhY2NvdW50cxgBIAMoCzITLmFsdHJhY2UudjEuQWNjb3VudBIlCgZsZWFzZXMYAiADKAsyFS5hbHRyYWNlLnYxLk9wZW5MZWFzZSLCAQoJT3BlbkxlYXNlEhAKCGxlYXNlX2lkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDAoEbm9kZRgDIAEoCRIjCgZhbW91bnQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSFQoNZ3JhbnRlZF9hdF9tcxgGIAEoAxITCgtkZWFkbGluZV9tcxgHIAEoAxIPCgdleHBpcmVkGAggASgIIp8BCgdBY2NvdW50Eg8KB2FjY291bnQYASABKAkSHgoEdW5pdBgCIAEoDjIQLmFsdHJhY2UudjEuVW5pdBIOCgZ3aW5kb3cYAyABKAkSDQoFbGltaXQYBCABKAQSEQoJYXZhaWxhYmxlGAUgASgEEhAKCHJlc2VydmVkGAYgASgEEg0KBXNwZW50GAcgASgEEhAKCGNoaWxkcmVuGAggASgEIjsKG0NyZWF0ZUVucm9sbWVudFRva2VuUmVxdWVzdBIMCgRub2RlGAEgASgJEg4KBnR0bF9tcxgCIAEoBCItChxDcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJIjMKFElzc3VlQ29udHJhY3RSZXF1ZXN0Eg0KBWNoYWluGAEgASgJEgwKBG5vZGUYAiABKAkiRAoVSXNzdWVDb250cmFjdFJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIi4KD0RlbGVnYXRlUmVxdWVzdBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIj8KEERlbGVnYXRlUmVzcG9uc2USKwoIY29udHJhY3QYASABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiSwoVUmV2b2tlQ29udHJhY3RSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghvcGVyYXRvchgDIAEoCSJYChZSZXZva2VDb250cmFjdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZRITCgt3YXNfcmV2b2tlZBgCIAEoCCJRChhSZXZva2VDZXJ0aWZpY2F0ZVJlcXVlc3QSEwoLZmluZ2VycHJpbnQYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJIlsKGVJldm9rZUNlcnRpZmljYXRlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlEhMKC3dhc19yZXZva2VkGAIgASgIIigKFExpc3RDb250cmFjdHNSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJIkUKFUxpc3RDb250cmFjdHNSZXNwb25zZRIsCgljb250cmFjdHMYASADKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiqQIKDUNvbnRyYWN0U3RhdGUSEAoIY29udHJhY3QYASABKAkSDgoGcGFyZW50GAIgASgJEg0KBWFnZW50GAMgASgJEgwKBG5vZGUYBCABKAkSDQoFZGVwdGgYBSABKA0SDQoFc3RhdGUYBiABKAkSFQoNZXhwaXJlc19hdF9tcxgHIAEoAxIiCgVsaW1pdBgIIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCglhdmFpbGFibGUYCSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYCiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJQoIY2hpbGRyZW4YCyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFY2hhaW4YDCABKAkiMgohQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIkoKIkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5hbHRyYWNlLnYxLk1lc2hBZ2VudCJcCiNDb29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiZgokQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1Jlc3BvbnNlEiUKBmFnZW50cxgBIAMoCzIVLmFsdHJhY2UudjEuTWVzaEFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKkAQoJTWVzaEFnZW50Eg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIRCglraWxsZWRfYnkYAyADKAkSJQoGYnVkZ2V0GAQgAygLMhUuYWx0cmFjZS52MS5CdWRnZXRVc2USJgoFbm9kZXMYBSADKAsyFy5hbHRyYWNlLnYxLkFnZW50T25Ob2RlIucBCgtBZ2VudE9uTm9kZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDgoGbGVhc2VzGAMgASgNEiMKBmxlYXNlZBgEIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgFIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCghzdGFuZGluZxgGIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYByABKAkSEwoLc2NvcmVfbWlsbGkYCCABKAQSFwoPcmVwb3J0ZWRfYWdvX21zGAkgASgEIhEKD0xpc3RMb2dzUmVxdWVzdCKjAQoQTGlzdExvZ3NSZXNwb25zZRIiCgRsb2dzGAEgAygLMhQuYWx0cmFjZS52MS5Mb2dTdGF0ZRIUCgx3aXRuZXNzX3ZrZXkYAiABKAkSKQoIZXZpZGVuY2UYAyADKAsyFy5hbHRyYWNlLnYxLkxvZ0V2aWRlbmNlEioKDGNvb3JkaW5hdG9ycxgEIAMoCzIULmFsdHJhY2UudjEuTG9nU3RhdGUihgEKCExvZ1N0YXRlEg4KBm9yaWdpbhgBIAEoCRIMCgRub2RlGAIgASgJEgwKBHZrZXkYAyABKAkSFAoMb3BlbmVkX2F0X21zGAQgASgDEgwKBHNpemUYBSABKAQSEgoKY2hlY2twb2ludBgGIAEoCRIWCg5jb3NpZ25lZF9hdF9tcxgHIAEoAyJOCgtMb2dFdmlkZW5jZRIOCgZvcmlnaW4YASABKAkSDAoEa2luZBgCIAEoCRIQCghjb3NpZ25lZBgDIAEoCRIPCgdvZmZlcmVkGAQgASgJMqMOChJDb29yZGluYXRvclNlcnZpY2USOQoES2lsbBIXLmFsdHJhY2UudjEuS2lsbFJlcXVlc3QaGC5hbHRyYWNlLnYxLktpbGxSZXNwb25zZRI/CgZSZXZpdmUSGS5hbHRyYWNlLnYxLlJldml2ZVJlcXVlc3QaGi5hbHRyYWNlLnYxLlJldml2ZVJlc3BvbnNlEkgKCUxpc3RLaWxscxIcLmFsdHJhY2UudjEuTGlzdEtpbGxzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdEtpbGxzUmVzcG9uc2USXQoQTGlzdFN0YWxlUmVjb3JkcxIjLmFsdHJhY2UudjEuTGlzdFN0YWxlUmVjb3Jkc1JlcXVlc3QaJC5hbHRyYWNlLnYxLkxpc3RTdGFsZVJlY29yZHNSZXNwb25zZRJTCgxXYXRjaENvbW1hbmQSHy5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlcXVlc3QaIC5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlc3BvbnNlMAESTgoLQXBwbHlQb2xpY3kSHi5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVxdWVzdBofLmFsdHJhY2UudjEuQXBwbHlQb2xpY3lSZXNwb25zZRJUCg1QdXRQb2xpY3lQYXJ0EiAuYWx0cmFjZS52MS5QdXRQb2xpY3lQYXJ0UmVxdWVzdBohLmFsdHJhY2UudjEuUHV0UG9saWN5UGFydFJlc3BvbnNlEkUKCFNldExpbWl0EhsuYWx0cmFjZS52MS5TZXRMaW1pdFJlcXVlc3QaHC5hbHRyYWNlLnYxLlNldExpbWl0UmVzcG9uc2USPwoGUHV0S2V5EhkuYWx0cmFjZS52MS5QdXRLZXlSZXF1ZXN0GhouYWx0cmFjZS52MS5QdXRLZXlSZXNwb25zZRJFCghHZXRTY29wZRIbLmFsdHJhY2UudjEuR2V0U2NvcGVSZXF1ZXN0GhwuYWx0cmFjZS52MS5HZXRTY29wZVJlc3BvbnNlEkgKCUxpc3ROb2RlcxIcLmFsdHJhY2UudjEuTGlzdE5vZGVzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdE5vZGVzUmVzcG9uc2USTgoLTGlzdFN0cmVhbXMSHi5hbHRyYWNlLnYxLkxpc3RTdHJlYW1zUmVxdWVzdBofLmFsdHJhY2UudjEuTGlzdFN0cmVhbXNSZXNwb25zZRJpCghHZXRBZ2VudBItLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXF1ZXN0Gi4uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlc3BvbnNlEm8KCkxpc3RBZ2VudHMSLy5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXF1ZXN0GjAuYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVzcG9uc2USRQoITGlzdExvZ3MSGy5hbHRyYWNlLnYxLkxpc3RMb2dzUmVxdWVzdBocLmFsdHJhY2UudjEuTGlzdExvZ3NSZXNwb25zZRJICglHZXRMZWRnZXISHC5hbHRyYWNlLnYxLkdldExlZGdlclJlcXVlc3QaHS5hbHRyYWNlLnYxLkdldExlZGdlclJlc3BvbnNlElQKDUlzc3VlQ29udHJhY3QSIC5hbHRyYWNlLnYxLklzc3VlQ29udHJhY3RSZXF1ZXN0GiEuYWx0cmFjZS52MS5Jc3N1ZUNvbnRyYWN0UmVzcG9uc2USRQoIRGVsZWdhdGUSGy5hbHRyYWNlLnYxLkRlbGVnYXRlUmVxdWVzdBocLmFsdHJhY2UudjEuRGVsZWdhdGVSZXNwb25zZRJXCg5SZXZva2VDb250cmFjdBIhLmFsdHJhY2UudjEuUmV2b2tlQ29udHJhY3RSZXF1ZXN0GiIuYWx0cmFjZS52MS5SZXZva2VDb250cmFjdFJlc3BvbnNlEmAKEVJldm9rZUNlcnRpZmljYXRlEiQuYWx0cmFjZS52MS5SZXZva2VDZXJ0aWZpY2F0ZVJlcXVlc3QaJS5hbHRyYWNlLnYxLlJldm9rZUNlcnRpZmljYXRlUmVzcG9uc2USVAoNTGlzdENvbnRyYWN0cxIgLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1JlcXVlc3QaIS5hbHRyYWNlLnYxLkxpc3RDb250cmFjdHNSZXNwb25zZRJpChRDcmVhdGVFbnJvbG1lbnRUb2tlbhInLmFsdHJhY2UudjEuQ3JlYXRlRW5yb2xtZW50VG9rZW5SZXF1ZXN0GiguYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlYgZwcm90bzM", [file_altrace_v1_mesh, file_altrace_v1_record]);
+  fileDesc("CiRhbHRyYWNlL3YxL2Nvb3JkaW5hdG9yX3NlcnZpY2UucHJvdG8SCmFsdHJhY2UudjEiTgoLS2lsbFJlcXVlc3QSDQoFc2NvcGUYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJEg4KBmNtZF9pZBgEIAEoCSI5CgxLaWxsUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIjkKDVJldml2ZVJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiOwoOUmV2aXZlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlIhkKF0xpc3RTdGFsZVJlY29yZHNSZXF1ZXN0IlMKGExpc3RTdGFsZVJlY29yZHNSZXNwb25zZRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCISChBMaXN0S2lsbHNSZXF1ZXN0IjkKEUxpc3RLaWxsc1Jlc3BvbnNlEiQKBWtpbGxzGAEgAygLMhUuYWx0cmFjZS52MS5LaWxsU3RhdGUijwEKCUtpbGxTdGF0ZRINCgVzY29wZRgBIAEoCRIJCgF2GAIgASgEEg4KBmNtZF9pZBgDIAEoCRIUCgxpc3N1ZWRfYXRfbXMYBCABKAMSEAoIb3BlcmF0b3IYBSABKAkSDgoGcmVhc29uGAYgASgJEg0KBWNhdXNlGAcgASgJEhEKCWNvbW1pdHRlZBgIIAEoCCIlChNXYXRjaENvbW1hbmRSZXF1ZXN0Eg4KBmNtZF9pZBgBIAEoCSJBChRXYXRjaENvbW1hbmRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUihwIKDENvbW1hbmRTdGF0ZRIOCgZjbWRfaWQYASABKAkSDQoFc2NvcGUYAiABKAkSCQoBdhgDIAEoBBIQCghhY2NlcHRlZBgEIAEoCBIRCgljb21taXR0ZWQYBSABKAgSEwoLbm9kZXNfdG90YWwYBiABKA0SFgoObm9kZXNfZW5mb3JjZWQYByABKA0SFQoNbm9kZXNfZHVyYWJsZRgIIAEoDRIUCgxub2Rlc19jbG9zZWQYCSABKA0SFwoPbm9kZXNfY29udGFpbmVkGAogASgNEicKBW5vZGVzGAsgAygLMhguYWx0cmFjZS52MS5Ob2RlUHJvZ3Jlc3MSDAoEZG9uZRgMIAEoCCJmCgxOb2RlUHJvZ3Jlc3MSDAoEbm9kZRgBIAEoCRIcCgNhY2sYAiABKAsyDy5hbHRyYWNlLnYxLkFjaxIXCg9jb250YWluZWRfYXRfbXMYAyABKAMSEQoJY29udGFpbmVkGAQgASgIIj4KEkFwcGx5UG9saWN5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCIkChRQdXRQb2xpY3lQYXJ0UmVxdWVzdBIMCgRwYXJ0GAEgASgMIhcKFVB1dFBvbGljeVBhcnRSZXNwb25zZSJAChNBcHBseVBvbGljeVJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZSI7Cg9TZXRMaW1pdFJlcXVlc3QSKAoGcmVjb3JkGAEgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiPQoQU2V0TGltaXRSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiPwoTUmVkYWN0UGVyc29uUmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCJBChRSZWRhY3RQZXJzb25SZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiOQoNUHV0S2V5UmVxdWVzdBIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI7Cg5QdXRLZXlSZXNwb25zZRIpCgdjb21tYW5kGAEgASgLMhguYWx0cmFjZS52MS5Db21tYW5kU3RhdGUiIAoPR2V0U2NvcGVSZXF1ZXN0Eg0KBXNjb3BlGAEgASgJImMKEEdldFNjb3BlUmVzcG9uc2USDAoEbWVzaBgBIAEoCRIJCgF2GAIgASgEEgwKBGhhc2gYAyABKAwSKAoGcmVjb3JkGAQgASgLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQiEgoQTGlzdE5vZGVzUmVxdWVzdCI5ChFMaXN0Tm9kZXNSZXNwb25zZRIkCgVub2RlcxgBIAMoCzIVLmFsdHJhY2UudjEuTm9kZVN0YXRlIoACCglOb2RlU3RhdGUSDAoEbm9kZRgBIAEoCRIMCgRsaXZlGAIgASgIEgwKBG9wZW4YAyABKAgSGAoQaGVhcnRiZWF0X2FnZV9tcxgEIAEoBBIQCghsYXN0X3NlcRgFIAEoBBIPCgdpbl9zeW5jGAYgASgIEg4KBmFnZW50cxgHIAEoDRITCgtjb25uZWN0aW9ucxgIIAEoDRIXCg9jb250YWluZWRfYXRfbXMYCSABKAMSFgoOcG9saWN5X3ZlcnNpb24YCiABKAQSHgoWcG9saWN5X3JlZnVzZWRfdmVyc2lvbhgLIAEoBBIWCg5wb2xpY3lfcmVmdXNlZBgMIAEoCSIUChJMaXN0U3RyZWFtc1JlcXVlc3QiPwoTTGlzdFN0cmVhbXNSZXNwb25zZRIoCgdzdHJlYW1zGAEgAygLMhcuYWx0cmFjZS52MS5TdHJlYW1TdGF0ZSKAAQoLU3RyZWFtU3RhdGUSDgoGc3RyZWFtGAEgASgJEhMKC3VuY29tbWl0dGVkGAIgASgNEhYKDnVuY29tbWl0dGVkX21zGAMgASgEEhUKDXVuYW5zd2VyZWRfbXMYBCABKAQSDQoFZXJyb3IYBSABKAkSDgoGYmVoaW5kGAYgAygJIiMKEEdldExlZGdlclJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCSJhChFHZXRMZWRnZXJSZXNwb25zZRIlCghhY2NvdW50cxgBIAMoCzITLmFsdHJhY2UudjEuQWNjb3VudBIlCgZsZWFzZXMYAiADKAsyFS5hbHRyYWNlLnYxLk9wZW5MZWFzZSLCAQoJT3BlbkxlYXNlEhAKCGxlYXNlX2lkGAEgASgJEg8KB2FjY291bnQYAiABKAkSDAoEbm9kZRgDIAEoCRIjCgZhbW91bnQYBCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSFQoNZ3JhbnRlZF9hdF9tcxgGIAEoAxITCgtkZWFkbGluZV9tcxgHIAEoAxIPCgdleHBpcmVkGAggASgIIp8BCgdBY2NvdW50Eg8KB2FjY291bnQYASABKAkSHgoEdW5pdBgCIAEoDjIQLmFsdHJhY2UudjEuVW5pdBIOCgZ3aW5kb3cYAyABKAkSDQoFbGltaXQYBCABKAQSEQoJYXZhaWxhYmxlGAUgASgEEhAKCHJlc2VydmVkGAYgASgEEg0KBXNwZW50GAcgASgEEhAKCGNoaWxkcmVuGAggASgEIjsKG0NyZWF0ZUVucm9sbWVudFRva2VuUmVxdWVzdBIMCgRub2RlGAEgASgJEg4KBnR0bF9tcxgCIAEoBCItChxDcmVhdGVFbnJvbG1lbnRUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJIjMKFElzc3VlQ29udHJhY3RSZXF1ZXN0Eg0KBWNoYWluGAEgASgJEgwKBG5vZGUYAiABKAkiRAoVSXNzdWVDb250cmFjdFJlc3BvbnNlEisKCGNvbnRyYWN0GAEgASgLMhkuYWx0cmFjZS52MS5Db250cmFjdFN0YXRlIi4KD0RlbGVnYXRlUmVxdWVzdBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIj8KEERlbGVnYXRlUmVzcG9uc2USKwoIY29udHJhY3QYASABKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiSwoVUmV2b2tlQ29udHJhY3RSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJEg4KBnJlYXNvbhgCIAEoCRIQCghvcGVyYXRvchgDIAEoCSJYChZSZXZva2VDb250cmFjdFJlc3BvbnNlEikKB2NvbW1hbmQYASABKAsyGC5hbHRyYWNlLnYxLkNvbW1hbmRTdGF0ZRITCgt3YXNfcmV2b2tlZBgCIAEoCCJRChhSZXZva2VDZXJ0aWZpY2F0ZVJlcXVlc3QSEwoLZmluZ2VycHJpbnQYASABKAkSDgoGcmVhc29uGAIgASgJEhAKCG9wZXJhdG9yGAMgASgJIlsKGVJldm9rZUNlcnRpZmljYXRlUmVzcG9uc2USKQoHY29tbWFuZBgBIAEoCzIYLmFsdHJhY2UudjEuQ29tbWFuZFN0YXRlEhMKC3dhc19yZXZva2VkGAIgASgIIigKFExpc3RDb250cmFjdHNSZXF1ZXN0EhAKCGNvbnRyYWN0GAEgASgJIkUKFUxpc3RDb250cmFjdHNSZXNwb25zZRIsCgljb250cmFjdHMYASADKAsyGS5hbHRyYWNlLnYxLkNvbnRyYWN0U3RhdGUiqQIKDUNvbnRyYWN0U3RhdGUSEAoIY29udHJhY3QYASABKAkSDgoGcGFyZW50GAIgASgJEg0KBWFnZW50GAMgASgJEgwKBG5vZGUYBCABKAkSDQoFZGVwdGgYBSABKA0SDQoFc3RhdGUYBiABKAkSFQoNZXhwaXJlc19hdF9tcxgHIAEoAxIiCgVsaW1pdBgIIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCglhdmFpbGFibGUYCSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYCiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJQoIY2hpbGRyZW4YCyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFY2hhaW4YDCABKAkiMgohQ29vcmRpbmF0b3JTZXJ2aWNlR2V0QWdlbnRSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIkoKIkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVzcG9uc2USJAoFYWdlbnQYASABKAsyFS5hbHRyYWNlLnYxLk1lc2hBZ2VudCJcCiNDb29yZGluYXRvclNlcnZpY2VMaXN0QWdlbnRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiZgokQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1Jlc3BvbnNlEiUKBmFnZW50cxgBIAMoCzIVLmFsdHJhY2UudjEuTWVzaEFnZW50EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKkAQoJTWVzaEFnZW50Eg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIRCglraWxsZWRfYnkYAyADKAkSJQoGYnVkZ2V0GAQgAygLMhUuYWx0cmFjZS52MS5CdWRnZXRVc2USJgoFbm9kZXMYBSADKAsyFy5hbHRyYWNlLnYxLkFnZW50T25Ob2RlIucBCgtBZ2VudE9uTm9kZRIMCgRub2RlGAEgASgJEgwKBGxpdmUYAiABKAgSDgoGbGVhc2VzGAMgASgNEiMKBmxlYXNlZBgEIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgFIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCghzdGFuZGluZxgGIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYByABKAkSEwoLc2NvcmVfbWlsbGkYCCABKAQSFwoPcmVwb3J0ZWRfYWdvX21zGAkgASgEIhEKD0xpc3RMb2dzUmVxdWVzdCKjAQoQTGlzdExvZ3NSZXNwb25zZRIiCgRsb2dzGAEgAygLMhQuYWx0cmFjZS52MS5Mb2dTdGF0ZRIUCgx3aXRuZXNzX3ZrZXkYAiABKAkSKQoIZXZpZGVuY2UYAyADKAsyFy5hbHRyYWNlLnYxLkxvZ0V2aWRlbmNlEioKDGNvb3JkaW5hdG9ycxgEIAMoCzIULmFsdHJhY2UudjEuTG9nU3RhdGUihgEKCExvZ1N0YXRlEg4KBm9yaWdpbhgBIAEoCRIMCgRub2RlGAIgASgJEgwKBHZrZXkYAyABKAkSFAoMb3BlbmVkX2F0X21zGAQgASgDEgwKBHNpemUYBSABKAQSEgoKY2hlY2twb2ludBgGIAEoCRIWCg5jb3NpZ25lZF9hdF9tcxgHIAEoAyJOCgtMb2dFdmlkZW5jZRIOCgZvcmlnaW4YASABKAkSDAoEa2luZBgCIAEoCRIQCghjb3NpZ25lZBgDIAEoCRIPCgdvZmZlcmVkGAQgASgJMvYOChJDb29yZGluYXRvclNlcnZpY2USOQoES2lsbBIXLmFsdHJhY2UudjEuS2lsbFJlcXVlc3QaGC5hbHRyYWNlLnYxLktpbGxSZXNwb25zZRI/CgZSZXZpdmUSGS5hbHRyYWNlLnYxLlJldml2ZVJlcXVlc3QaGi5hbHRyYWNlLnYxLlJldml2ZVJlc3BvbnNlEkgKCUxpc3RLaWxscxIcLmFsdHJhY2UudjEuTGlzdEtpbGxzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdEtpbGxzUmVzcG9uc2USXQoQTGlzdFN0YWxlUmVjb3JkcxIjLmFsdHJhY2UudjEuTGlzdFN0YWxlUmVjb3Jkc1JlcXVlc3QaJC5hbHRyYWNlLnYxLkxpc3RTdGFsZVJlY29yZHNSZXNwb25zZRJTCgxXYXRjaENvbW1hbmQSHy5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlcXVlc3QaIC5hbHRyYWNlLnYxLldhdGNoQ29tbWFuZFJlc3BvbnNlMAESTgoLQXBwbHlQb2xpY3kSHi5hbHRyYWNlLnYxLkFwcGx5UG9saWN5UmVxdWVzdBofLmFsdHJhY2UudjEuQXBwbHlQb2xpY3lSZXNwb25zZRJUCg1QdXRQb2xpY3lQYXJ0EiAuYWx0cmFjZS52MS5QdXRQb2xpY3lQYXJ0UmVxdWVzdBohLmFsdHJhY2UudjEuUHV0UG9saWN5UGFydFJlc3BvbnNlEkUKCFNldExpbWl0EhsuYWx0cmFjZS52MS5TZXRMaW1pdFJlcXVlc3QaHC5hbHRyYWNlLnYxLlNldExpbWl0UmVzcG9uc2USPwoGUHV0S2V5EhkuYWx0cmFjZS52MS5QdXRLZXlSZXF1ZXN0GhouYWx0cmFjZS52MS5QdXRLZXlSZXNwb25zZRJRCgxSZWRhY3RQZXJzb24SHy5hbHRyYWNlLnYxLlJlZGFjdFBlcnNvblJlcXVlc3QaIC5hbHRyYWNlLnYxLlJlZGFjdFBlcnNvblJlc3BvbnNlEkUKCEdldFNjb3BlEhsuYWx0cmFjZS52MS5HZXRTY29wZVJlcXVlc3QaHC5hbHRyYWNlLnYxLkdldFNjb3BlUmVzcG9uc2USSAoJTGlzdE5vZGVzEhwuYWx0cmFjZS52MS5MaXN0Tm9kZXNSZXF1ZXN0Gh0uYWx0cmFjZS52MS5MaXN0Tm9kZXNSZXNwb25zZRJOCgtMaXN0U3RyZWFtcxIeLmFsdHJhY2UudjEuTGlzdFN0cmVhbXNSZXF1ZXN0Gh8uYWx0cmFjZS52MS5MaXN0U3RyZWFtc1Jlc3BvbnNlEmkKCEdldEFnZW50Ei0uYWx0cmFjZS52MS5Db29yZGluYXRvclNlcnZpY2VHZXRBZ2VudFJlcXVlc3QaLi5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUdldEFnZW50UmVzcG9uc2USbwoKTGlzdEFnZW50cxIvLmFsdHJhY2UudjEuQ29vcmRpbmF0b3JTZXJ2aWNlTGlzdEFnZW50c1JlcXVlc3QaMC5hbHRyYWNlLnYxLkNvb3JkaW5hdG9yU2VydmljZUxpc3RBZ2VudHNSZXNwb25zZRJFCghMaXN0TG9ncxIbLmFsdHJhY2UudjEuTGlzdExvZ3NSZXF1ZXN0GhwuYWx0cmFjZS52MS5MaXN0TG9nc1Jlc3BvbnNlEkgKCUdldExlZGdlchIcLmFsdHJhY2UudjEuR2V0TGVkZ2VyUmVxdWVzdBodLmFsdHJhY2UudjEuR2V0TGVkZ2VyUmVzcG9uc2USVAoNSXNzdWVDb250cmFjdBIgLmFsdHJhY2UudjEuSXNzdWVDb250cmFjdFJlcXVlc3QaIS5hbHRyYWNlLnYxLklzc3VlQ29udHJhY3RSZXNwb25zZRJFCghEZWxlZ2F0ZRIbLmFsdHJhY2UudjEuRGVsZWdhdGVSZXF1ZXN0GhwuYWx0cmFjZS52MS5EZWxlZ2F0ZVJlc3BvbnNlElcKDlJldm9rZUNvbnRyYWN0EiEuYWx0cmFjZS52MS5SZXZva2VDb250cmFjdFJlcXVlc3QaIi5hbHRyYWNlLnYxLlJldm9rZUNvbnRyYWN0UmVzcG9uc2USYAoRUmV2b2tlQ2VydGlmaWNhdGUSJC5hbHRyYWNlLnYxLlJldm9rZUNlcnRpZmljYXRlUmVxdWVzdBolLmFsdHJhY2UudjEuUmV2b2tlQ2VydGlmaWNhdGVSZXNwb25zZRJUCg1MaXN0Q29udHJhY3RzEiAuYWx0cmFjZS52MS5MaXN0Q29udHJhY3RzUmVxdWVzdBohLmFsdHJhY2UudjEuTGlzdENvbnRyYWN0c1Jlc3BvbnNlEmkKFENyZWF0ZUVucm9sbWVudFRva2VuEicuYWx0cmFjZS52MS5DcmVhdGVFbnJvbG1lbnRUb2tlblJlcXVlc3QaKC5hbHRyYWNlLnYxLkNyZWF0ZUVucm9sbWVudFRva2VuUmVzcG9uc2ViBnByb3RvMw", [file_altrace_v1_mesh, file_altrace_v1_record]);
 
 /**
  * @generated from message altrace.v1.KillRequest
@@ -475,6 +475,40 @@ export const SetLimitResponseSchema: GenMessage<SetLimitResponse> = /*@__PURE__*
   messageDesc(file_altrace_v1_coordinator_service, 18);
 
 /**
+ * @generated from message altrace.v1.RedactPersonRequest
+ */
+export type RedactPersonRequest = Message<"altrace.v1.RedactPersonRequest"> & {
+  /**
+   * @generated from field: altrace.v1.SignedRecord record = 1;
+   */
+  record?: SignedRecord | undefined;
+};
+
+/**
+ * Describes the message altrace.v1.RedactPersonRequest.
+ * Use `create(RedactPersonRequestSchema)` to create a new message.
+ */
+export const RedactPersonRequestSchema: GenMessage<RedactPersonRequest> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 19);
+
+/**
+ * @generated from message altrace.v1.RedactPersonResponse
+ */
+export type RedactPersonResponse = Message<"altrace.v1.RedactPersonResponse"> & {
+  /**
+   * @generated from field: altrace.v1.CommandState command = 1;
+   */
+  command?: CommandState | undefined;
+};
+
+/**
+ * Describes the message altrace.v1.RedactPersonResponse.
+ * Use `create(RedactPersonResponseSchema)` to create a new message.
+ */
+export const RedactPersonResponseSchema: GenMessage<RedactPersonResponse> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_coordinator_service, 20);
+
+/**
  * @generated from message altrace.v1.PutKeyRequest
  */
 export type PutKeyRequest = Message<"altrace.v1.PutKeyRequest"> & {
@@ -489,7 +523,7 @@ export type PutKeyRequest = Message<"altrace.v1.PutKeyRequest"> & {
  * Use `create(PutKeyRequestSchema)` to create a new message.
  */
 export const PutKeyRequestSchema: GenMessage<PutKeyRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 19);
+  messageDesc(file_altrace_v1_coordinator_service, 21);
 
 /**
  * @generated from message altrace.v1.PutKeyResponse
@@ -506,7 +540,7 @@ export type PutKeyResponse = Message<"altrace.v1.PutKeyResponse"> & {
  * Use `create(PutKeyResponseSchema)` to create a new message.
  */
 export const PutKeyResponseSchema: GenMessage<PutKeyResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 20);
+  messageDesc(file_altrace_v1_coordinator_service, 22);
 
 /**
  * @generated from message altrace.v1.GetScopeRequest
@@ -523,7 +557,7 @@ export type GetScopeRequest = Message<"altrace.v1.GetScopeRequest"> & {
  * Use `create(GetScopeRequestSchema)` to create a new message.
  */
 export const GetScopeRequestSchema: GenMessage<GetScopeRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 21);
+  messageDesc(file_altrace_v1_coordinator_service, 23);
 
 /**
  * @generated from message altrace.v1.GetScopeResponse
@@ -557,7 +591,7 @@ export type GetScopeResponse = Message<"altrace.v1.GetScopeResponse"> & {
  * Use `create(GetScopeResponseSchema)` to create a new message.
  */
 export const GetScopeResponseSchema: GenMessage<GetScopeResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 22);
+  messageDesc(file_altrace_v1_coordinator_service, 24);
 
 /**
  * @generated from message altrace.v1.ListNodesRequest
@@ -570,7 +604,7 @@ export type ListNodesRequest = Message<"altrace.v1.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 23);
+  messageDesc(file_altrace_v1_coordinator_service, 25);
 
 /**
  * @generated from message altrace.v1.ListNodesResponse
@@ -587,7 +621,7 @@ export type ListNodesResponse = Message<"altrace.v1.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 24);
+  messageDesc(file_altrace_v1_coordinator_service, 26);
 
 /**
  * @generated from message altrace.v1.NodeState
@@ -667,7 +701,7 @@ export type NodeState = Message<"altrace.v1.NodeState"> & {
  * Use `create(NodeStateSchema)` to create a new message.
  */
 export const NodeStateSchema: GenMessage<NodeState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 25);
+  messageDesc(file_altrace_v1_coordinator_service, 27);
 
 /**
  * @generated from message altrace.v1.ListStreamsRequest
@@ -680,7 +714,7 @@ export type ListStreamsRequest = Message<"altrace.v1.ListStreamsRequest"> & {
  * Use `create(ListStreamsRequestSchema)` to create a new message.
  */
 export const ListStreamsRequestSchema: GenMessage<ListStreamsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 26);
+  messageDesc(file_altrace_v1_coordinator_service, 28);
 
 /**
  * @generated from message altrace.v1.ListStreamsResponse
@@ -697,7 +731,7 @@ export type ListStreamsResponse = Message<"altrace.v1.ListStreamsResponse"> & {
  * Use `create(ListStreamsResponseSchema)` to create a new message.
  */
 export const ListStreamsResponseSchema: GenMessage<ListStreamsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 27);
+  messageDesc(file_altrace_v1_coordinator_service, 29);
 
 /**
  * @generated from message altrace.v1.StreamState
@@ -749,7 +783,7 @@ export type StreamState = Message<"altrace.v1.StreamState"> & {
  * Use `create(StreamStateSchema)` to create a new message.
  */
 export const StreamStateSchema: GenMessage<StreamState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 28);
+  messageDesc(file_altrace_v1_coordinator_service, 30);
 
 /**
  * @generated from message altrace.v1.GetLedgerRequest
@@ -768,7 +802,7 @@ export type GetLedgerRequest = Message<"altrace.v1.GetLedgerRequest"> & {
  * Use `create(GetLedgerRequestSchema)` to create a new message.
  */
 export const GetLedgerRequestSchema: GenMessage<GetLedgerRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 29);
+  messageDesc(file_altrace_v1_coordinator_service, 31);
 
 /**
  * @generated from message altrace.v1.GetLedgerResponse
@@ -792,7 +826,7 @@ export type GetLedgerResponse = Message<"altrace.v1.GetLedgerResponse"> & {
  * Use `create(GetLedgerResponseSchema)` to create a new message.
  */
 export const GetLedgerResponseSchema: GenMessage<GetLedgerResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 30);
+  messageDesc(file_altrace_v1_coordinator_service, 32);
 
 /**
  * @generated from message altrace.v1.OpenLease
@@ -852,7 +886,7 @@ export type OpenLease = Message<"altrace.v1.OpenLease"> & {
  * Use `create(OpenLeaseSchema)` to create a new message.
  */
 export const OpenLeaseSchema: GenMessage<OpenLease> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 31);
+  messageDesc(file_altrace_v1_coordinator_service, 33);
 
 /**
  * One account, unit and window: limit = available + reserved + spent + children.
@@ -908,7 +942,7 @@ export type Account = Message<"altrace.v1.Account"> & {
  * Use `create(AccountSchema)` to create a new message.
  */
 export const AccountSchema: GenMessage<Account> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 32);
+  messageDesc(file_altrace_v1_coordinator_service, 34);
 
 /**
  * @generated from message altrace.v1.CreateEnrolmentTokenRequest
@@ -930,7 +964,7 @@ export type CreateEnrolmentTokenRequest = Message<"altrace.v1.CreateEnrolmentTok
  * Use `create(CreateEnrolmentTokenRequestSchema)` to create a new message.
  */
 export const CreateEnrolmentTokenRequestSchema: GenMessage<CreateEnrolmentTokenRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 33);
+  messageDesc(file_altrace_v1_coordinator_service, 35);
 
 /**
  * @generated from message altrace.v1.CreateEnrolmentTokenResponse
@@ -947,7 +981,7 @@ export type CreateEnrolmentTokenResponse = Message<"altrace.v1.CreateEnrolmentTo
  * Use `create(CreateEnrolmentTokenResponseSchema)` to create a new message.
  */
 export const CreateEnrolmentTokenResponseSchema: GenMessage<CreateEnrolmentTokenResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 34);
+  messageDesc(file_altrace_v1_coordinator_service, 36);
 
 /**
  * @generated from message altrace.v1.IssueContractRequest
@@ -973,7 +1007,7 @@ export type IssueContractRequest = Message<"altrace.v1.IssueContractRequest"> & 
  * Use `create(IssueContractRequestSchema)` to create a new message.
  */
 export const IssueContractRequestSchema: GenMessage<IssueContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 35);
+  messageDesc(file_altrace_v1_coordinator_service, 37);
 
 /**
  * @generated from message altrace.v1.IssueContractResponse
@@ -990,7 +1024,7 @@ export type IssueContractResponse = Message<"altrace.v1.IssueContractResponse"> 
  * Use `create(IssueContractResponseSchema)` to create a new message.
  */
 export const IssueContractResponseSchema: GenMessage<IssueContractResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 36);
+  messageDesc(file_altrace_v1_coordinator_service, 38);
 
 /**
  * @generated from message altrace.v1.DelegateRequest
@@ -1016,7 +1050,7 @@ export type DelegateRequest = Message<"altrace.v1.DelegateRequest"> & {
  * Use `create(DelegateRequestSchema)` to create a new message.
  */
 export const DelegateRequestSchema: GenMessage<DelegateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 37);
+  messageDesc(file_altrace_v1_coordinator_service, 39);
 
 /**
  * @generated from message altrace.v1.DelegateResponse
@@ -1033,7 +1067,7 @@ export type DelegateResponse = Message<"altrace.v1.DelegateResponse"> & {
  * Use `create(DelegateResponseSchema)` to create a new message.
  */
 export const DelegateResponseSchema: GenMessage<DelegateResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 38);
+  messageDesc(file_altrace_v1_coordinator_service, 40);
 
 /**
  * @generated from message altrace.v1.RevokeContractRequest
@@ -1062,7 +1096,7 @@ export type RevokeContractRequest = Message<"altrace.v1.RevokeContractRequest"> 
  * Use `create(RevokeContractRequestSchema)` to create a new message.
  */
 export const RevokeContractRequestSchema: GenMessage<RevokeContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 39);
+  messageDesc(file_altrace_v1_coordinator_service, 41);
 
 /**
  * @generated from message altrace.v1.RevokeContractResponse
@@ -1086,7 +1120,7 @@ export type RevokeContractResponse = Message<"altrace.v1.RevokeContractResponse"
  * Use `create(RevokeContractResponseSchema)` to create a new message.
  */
 export const RevokeContractResponseSchema: GenMessage<RevokeContractResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 40);
+  messageDesc(file_altrace_v1_coordinator_service, 42);
 
 /**
  * @generated from message altrace.v1.RevokeCertificateRequest
@@ -1117,7 +1151,7 @@ export type RevokeCertificateRequest = Message<"altrace.v1.RevokeCertificateRequ
  * Use `create(RevokeCertificateRequestSchema)` to create a new message.
  */
 export const RevokeCertificateRequestSchema: GenMessage<RevokeCertificateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 41);
+  messageDesc(file_altrace_v1_coordinator_service, 43);
 
 /**
  * @generated from message altrace.v1.RevokeCertificateResponse
@@ -1141,7 +1175,7 @@ export type RevokeCertificateResponse = Message<"altrace.v1.RevokeCertificateRes
  * Use `create(RevokeCertificateResponseSchema)` to create a new message.
  */
 export const RevokeCertificateResponseSchema: GenMessage<RevokeCertificateResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 42);
+  messageDesc(file_altrace_v1_coordinator_service, 44);
 
 /**
  * @generated from message altrace.v1.ListContractsRequest
@@ -1160,7 +1194,7 @@ export type ListContractsRequest = Message<"altrace.v1.ListContractsRequest"> & 
  * Use `create(ListContractsRequestSchema)` to create a new message.
  */
 export const ListContractsRequestSchema: GenMessage<ListContractsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 43);
+  messageDesc(file_altrace_v1_coordinator_service, 45);
 
 /**
  * @generated from message altrace.v1.ListContractsResponse
@@ -1177,7 +1211,7 @@ export type ListContractsResponse = Message<"altrace.v1.ListContractsResponse"> 
  * Use `create(ListContractsResponseSchema)` to create a new message.
  */
 export const ListContractsResponseSchema: GenMessage<ListContractsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 44);
+  messageDesc(file_altrace_v1_coordinator_service, 46);
 
 /**
  * @generated from message altrace.v1.ContractState
@@ -1261,7 +1295,7 @@ export type ContractState = Message<"altrace.v1.ContractState"> & {
  * Use `create(ContractStateSchema)` to create a new message.
  */
 export const ContractStateSchema: GenMessage<ContractState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 45);
+  messageDesc(file_altrace_v1_coordinator_service, 47);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceGetAgentRequest
@@ -1278,7 +1312,7 @@ export type CoordinatorServiceGetAgentRequest = Message<"altrace.v1.CoordinatorS
  * Use `create(CoordinatorServiceGetAgentRequestSchema)` to create a new message.
  */
 export const CoordinatorServiceGetAgentRequestSchema: GenMessage<CoordinatorServiceGetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 46);
+  messageDesc(file_altrace_v1_coordinator_service, 48);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceGetAgentResponse
@@ -1295,7 +1329,7 @@ export type CoordinatorServiceGetAgentResponse = Message<"altrace.v1.Coordinator
  * Use `create(CoordinatorServiceGetAgentResponseSchema)` to create a new message.
  */
 export const CoordinatorServiceGetAgentResponseSchema: GenMessage<CoordinatorServiceGetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 47);
+  messageDesc(file_altrace_v1_coordinator_service, 49);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceListAgentsRequest
@@ -1326,7 +1360,7 @@ export type CoordinatorServiceListAgentsRequest = Message<"altrace.v1.Coordinato
  * Use `create(CoordinatorServiceListAgentsRequestSchema)` to create a new message.
  */
 export const CoordinatorServiceListAgentsRequestSchema: GenMessage<CoordinatorServiceListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 48);
+  messageDesc(file_altrace_v1_coordinator_service, 50);
 
 /**
  * @generated from message altrace.v1.CoordinatorServiceListAgentsResponse
@@ -1348,7 +1382,7 @@ export type CoordinatorServiceListAgentsResponse = Message<"altrace.v1.Coordinat
  * Use `create(CoordinatorServiceListAgentsResponseSchema)` to create a new message.
  */
 export const CoordinatorServiceListAgentsResponseSchema: GenMessage<CoordinatorServiceListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 49);
+  messageDesc(file_altrace_v1_coordinator_service, 51);
 
 /**
  * An agent as the whole mesh sees it.
@@ -1396,7 +1430,7 @@ export type MeshAgent = Message<"altrace.v1.MeshAgent"> & {
  * Use `create(MeshAgentSchema)` to create a new message.
  */
 export const MeshAgentSchema: GenMessage<MeshAgent> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 50);
+  messageDesc(file_altrace_v1_coordinator_service, 52);
 
 /**
  * @generated from message altrace.v1.AgentOnNode
@@ -1457,7 +1491,7 @@ export type AgentOnNode = Message<"altrace.v1.AgentOnNode"> & {
  * Use `create(AgentOnNodeSchema)` to create a new message.
  */
 export const AgentOnNodeSchema: GenMessage<AgentOnNode> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 51);
+  messageDesc(file_altrace_v1_coordinator_service, 53);
 
 /**
  * @generated from message altrace.v1.ListLogsRequest
@@ -1470,7 +1504,7 @@ export type ListLogsRequest = Message<"altrace.v1.ListLogsRequest"> & {
  * Use `create(ListLogsRequestSchema)` to create a new message.
  */
 export const ListLogsRequestSchema: GenMessage<ListLogsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 52);
+  messageDesc(file_altrace_v1_coordinator_service, 54);
 
 /**
  * @generated from message altrace.v1.ListLogsResponse
@@ -1508,7 +1542,7 @@ export type ListLogsResponse = Message<"altrace.v1.ListLogsResponse"> & {
  * Use `create(ListLogsResponseSchema)` to create a new message.
  */
 export const ListLogsResponseSchema: GenMessage<ListLogsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 53);
+  messageDesc(file_altrace_v1_coordinator_service, 55);
 
 /**
  * @generated from message altrace.v1.LogState
@@ -1557,7 +1591,7 @@ export type LogState = Message<"altrace.v1.LogState"> & {
  * Use `create(LogStateSchema)` to create a new message.
  */
 export const LogStateSchema: GenMessage<LogState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 54);
+  messageDesc(file_altrace_v1_coordinator_service, 56);
 
 /**
  * @generated from message altrace.v1.LogEvidence
@@ -1592,7 +1626,7 @@ export type LogEvidence = Message<"altrace.v1.LogEvidence"> & {
  * Use `create(LogEvidenceSchema)` to create a new message.
  */
 export const LogEvidenceSchema: GenMessage<LogEvidence> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_coordinator_service, 55);
+  messageDesc(file_altrace_v1_coordinator_service, 57);
 
 /**
  * @generated from service altrace.v1.CoordinatorService
@@ -1682,6 +1716,17 @@ export const CoordinatorService: GenService<{
     methodKind: "unary";
     input: typeof PutKeyRequestSchema;
     output: typeof PutKeyResponseSchema;
+  },
+  /**
+   * Carries an operator-signed order to erase the keys under which a person stands in the nodes' logs. It is done
+   * once every node has, those included that are away now.
+   *
+   * @generated from rpc altrace.v1.CoordinatorService.RedactPerson
+   */
+  redactPerson: {
+    methodKind: "unary";
+    input: typeof RedactPersonRequestSchema;
+    output: typeof RedactPersonResponseSchema;
   },
   /**
    * What to build the next record of a scope on.

@@ -14,100 +14,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/node_service.proto.
  */
 export const file_altrace_v1_node_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hbHRyYWNlL3YxL25vZGVfc2VydmljZS5wcm90bxIKYWx0cmFjZS52MSJEChNSZWRhY3RQZXJzb25SZXF1ZXN0Eg0KBW9yZGVyGAEgASgMEgsKA2tpZBgCIAEoCRIRCglzaWduYXR1cmUYAyABKAwiUQoLUmVkYWN0T3JkZXISDAoEbWVzaBgBIAEoCRIOCgZwZXJzb24YAiABKAkSFAoMaXNzdWVkX2F0X21zGAMgASgDEg4KBnJlYXNvbhgEIAEoCSI4ChRSZWRhY3RQZXJzb25SZXNwb25zZRIMCgRub2RlGAEgASgJEhIKCnBzZXVkb255bXMYAiADKAkiSgoRTGlzdEFnZW50c1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJEhEKCXBhZ2Vfc2l6ZRgCIAEoDRISCgpwYWdlX3Rva2VuGAMgASgJIlUKEkxpc3RBZ2VudHNSZXNwb25zZRImCgZhZ2VudHMYASADKAsyFi5hbHRyYWNlLnYxLkFnZW50U3RhdGUSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIiAKD0dldEFnZW50UmVxdWVzdBINCgVhZ2VudBgBIAEoCSK1AQoQR2V0QWdlbnRSZXNwb25zZRIlCgVhZ2VudBgBIAEoCzIWLmFsdHJhY2UudjEuQWdlbnRTdGF0ZRIrCgtjb25uZWN0aW9ucxgCIAMoCzIWLmFsdHJhY2UudjEuQ29ubmVjdGlvbhIfCgVob2xkcxgDIAMoCzIQLmFsdHJhY2UudjEuSG9sZBIsCg5sYXN0X2RlY2lzaW9ucxgEIAMoCzIULmFsdHJhY2UudjEuRGVjaXNpb24iJAoSV2F0Y2hBZ2VudHNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCSJKChNXYXRjaEFnZW50c1Jlc3BvbnNlEiUKBWFnZW50GAEgASgLMhYuYWx0cmFjZS52MS5BZ2VudFN0YXRlEgwKBGdvbmUYAiABKAgiggEKFVdhdGNoRGVjaXNpb25zUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSFAoMcmVmdXNlZF9vbmx5GAIgASgIEg8KB3JlYXNvbnMYAyADKAkSDQoFc3RhZ2UYBCABKA0SDgoGcmVjZW50GAUgASgNEhMKC3JlY2VudF9vbmx5GAYgASgIIl8KFldhdGNoRGVjaXNpb25zUmVzcG9uc2USDQoFYWdlbnQYASABKAkSJgoIZGVjaXNpb24YAiABKAsyFC5hbHRyYWNlLnYxLkRlY2lzaW9uEg4KBm1pc3NlZBgDIAEoBCKJAwoKQWdlbnRTdGF0ZRINCgVhZ2VudBgBIAEoCRImCghzdGFuZGluZxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSFgoOc3RhbmRpbmdfY2F1c2UYAyABKAkSEwoLc2NvcmVfbWlsbGkYBCABKAQSDgoGa2lsbGVkGAUgASgIEhEKCWtpbGxlZF9ieRgGIAMoCRIjCgZsZWFzZWQYByABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIgoFc3BlbnQYCCABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSJgoJYXZhaWxhYmxlGAkgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEhgKEG9wZW5fY29ubmVjdGlvbnMYCiABKA0SDwoHYWxsb3dlZBgLIAEoBBIPCgdyZWZ1c2VkGAwgASgEEg4KBmFjdGl2ZRgNIAEoCBIUCgxvcGVuX3N0cmVhbXMYDiABKA0SIQoEaGVsZBgPIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cyK1AQoESG9sZBISCgpyZXF1ZXN0X2lkGAEgASgJEiMKBmFtb3VudBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIOCgZhZ2VfbXMYAyABKAQSDQoFYWdlbnQYBCABKAkSDQoFbW9kZWwYBSABKAkSGgoSb3ZlcnJ1bl91c2RfbWljcm9zGAYgASgEEhUKDXN0YXJ0ZWRfYXRfbXMYByABKAMSEwoLZGVhZGxpbmVfbXMYCCABKAMiXQoIRGVjaXNpb24SEgoKcmVxdWVzdF9pZBgBIAEoCRINCgVhdF9tcxgCIAEoAxIPCgdhbGxvd2VkGAMgASgIEg0KBXN0YWdlGAQgASgJEg4KBnJlYXNvbhgFIAEoCSKgAQoKQ29ubmVjdGlvbhIKCgJpZBgBIAEoCRINCgVhZ2VudBgCIAEoCRIMCgRkb29yGAMgASgJEgwKBHBlZXIYBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIRCglzdHJlYW1pbmcYBiABKAgSDgoGYWdlX21zGAcgASgEEhAKCGJ5dGVzX3VwGAggASgEEhIKCmJ5dGVzX2Rvd24YCSABKAQiJAoORXhwbGFpblJlcXVlc3QSEgoKcmVxdWVzdF9pZBgBIAEoCSKEAQoPRXhwbGFpblJlc3BvbnNlEg8KB3JlY29yZHMYASADKAkSJAoEcm93cxgCIAMoCzIWLmFsdHJhY2UudjEuRXhwbGFpblJvdxIPCgdhbGxvd2VkGAMgASgIEg4KBnJlYXNvbhgEIAEoCRIZChFvcGVyYXRvcl9zZW50ZW5jZRgFIAEoCSJWCgpFeHBsYWluUm93EgoKAm5vGAEgASgNEg0KBXN0YWdlGAIgASgJEgwKBGFza3MYAyABKAkSDwoHb3V0Y29tZRgEIAEoCRIOCgZyZWFzb24YBSABKAkiIgoQTGlzdEhvbGRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkiNAoRTGlzdEhvbGRzUmVzcG9uc2USHwoFaG9sZHMYASADKAsyEC5hbHRyYWNlLnYxLkhvbGQiKAoWTGlzdENvbm5lY3Rpb25zUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkiRgoXTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USKwoLY29ubmVjdGlvbnMYASADKAsyFi5hbHRyYWNlLnYxLkNvbm5lY3Rpb24iEAoOR2V0Tm9kZVJlcXVlc3QisAIKD0dldE5vZGVSZXNwb25zZRIMCgRub2RlGAEgASgJEgwKBG9wZW4YAiABKAgSFgoOY2xvc2VkX2JlY2F1c2UYAyADKAkSFQoNZGlnZXN0X2FnZV9tcxgEIAEoBBIVCg1wb2xpY3lfc2hhMjU2GAUgASgJEhYKDnBvbGljeV92ZXJzaW9uGAYgASgEEhAKCGxhc3Rfc2VxGAcgASgEEhIKCnN0YXRlX2hhc2gYCCABKAkSDQoFbG9vcHMYCSABKA0SEwoLY29ubmVjdGlvbnMYCiABKA0SDwoHdmVyc2lvbhgLIAEoCRIYChBoYXNfa2VybmVsX2xheWVyGAwgASgIEi4KDWtlcm5lbF9mYXVsdHMYDSADKAsyFy5hbHRyYWNlLnYxLktlcm5lbEZhdWx0IicKC0tlcm5lbEZhdWx0EgoKAnJjGAEgASgJEgwKBHdoYXQYAiABKAkiIwoSR2V0U3RhbmRpbmdSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIt4EChNHZXRTdGFuZGluZ1Jlc3BvbnNlEgwKBG5vZGUYASABKAkSDQoFYWdlbnQYAiABKAkSJgoIc3RhbmRpbmcYAyABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAQgASgJEhIKCnJlcXVlc3RfaWQYBSABKAkSEAoIc2luY2VfbXMYBiABKAMSEQoJa2lsbGVkX2J5GAcgAygJEiMKBWxldmVsGAggASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxITCgtzY29yZV9taWxsaRgJIAEoBBImCgZzaGFyZXMYCiADKAsyFi5hbHRyYWNlLnYxLlNjb3JlU2hhcmUSJQoFbWFya3MYCyADKAsyFi5hbHRyYWNlLnYxLkxhZGRlck1hcmsSJAoFZmFsbHMYDCADKAsyFS5hbHRyYWNlLnYxLkxldmVsRmFsbBIWCg5uZWVkc19vcGVyYXRvchgNIAEoCBIYChB3YXRjaGVkX3VudGlsX21zGA4gASgDEioKDGJ1ZGdldF9sZXZlbBgPIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSJQoGYnVkZ2V0GBAgAygLMhUuYWx0cmFjZS52MS5CdWRnZXRVc2USHAoUYnVkZ2V0X3dhcm5pbmdfbWlsbGkYESABKA0SHQoVYnVkZ2V0X3Rocm90dGxlX21pbGxpGBIgASgNEiQKBm90aGVycxgTIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEAoIa2lsbF9mb3IYFCABKAkSEQoJYXV0b19raWxsGBUgAygJInYKClNjb3JlU2hhcmUSDQoFY2F1c2UYASABKAkSDQoFbWlsbGkYAiABKAQSDQoFY291bnQYAyABKAQSEgoKbGFzdF9hdF9tcxgEIAEoAxIRCgl3aW5kb3dfbXMYBSABKAQSFAoMaGFsZl9saWZlX21zGAYgASgEIlsKCkxhZGRlck1hcmsSIwoFbGV2ZWwYASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhMKC2VudGVyX21pbGxpGAIgASgEEhMKC2xlYXZlX21pbGxpGAMgASgEIjwKCUxldmVsRmFsbBIgCgJ0bxgBIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFYXRfbXMYAiABKAMiPQoUTGlzdFN0cmFuZ2Vyc1JlcXVlc3QSEQoJcGFnZV9zaXplGAEgASgNEhIKCnBhZ2VfdG9rZW4YAiABKAkicQoVTGlzdFN0cmFuZ2Vyc1Jlc3BvbnNlEicKCXN0cmFuZ2VycxgBIAMoCzIULmFsdHJhY2UudjEuU3RyYW5nZXISFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJEhYKDnVubGlzdGVkX3RyaWVzGAMgASgEIq8BCghTdHJhbmdlchIOCgZzb3VyY2UYASABKAkSCwoDcG9kGAIgASgJEg8KB2NsYWltZWQYAyABKAkSEwoLZmlyc3RfYXRfbXMYBCABKAMSEgoKbGFzdF9hdF9tcxgFIAEoAxINCgV0cmllcxgGIAEoBBINCgVkb29ycxgHIAMoCRINCgVob3N0cxgIIAMoCRIOCgZtb2RlbHMYCSADKAkSDwoHcmVhc29ucxgKIAMoCTL1BgoLTm9kZVNlcnZpY2USSwoKTGlzdEFnZW50cxIdLmFsdHJhY2UudjEuTGlzdEFnZW50c1JlcXVlc3QaHi5hbHRyYWNlLnYxLkxpc3RBZ2VudHNSZXNwb25zZRJFCghHZXRBZ2VudBIbLmFsdHJhY2UudjEuR2V0QWdlbnRSZXF1ZXN0GhwuYWx0cmFjZS52MS5HZXRBZ2VudFJlc3BvbnNlElAKC1dhdGNoQWdlbnRzEh4uYWx0cmFjZS52MS5XYXRjaEFnZW50c1JlcXVlc3QaHy5hbHRyYWNlLnYxLldhdGNoQWdlbnRzUmVzcG9uc2UwARJZCg5XYXRjaERlY2lzaW9ucxIhLmFsdHJhY2UudjEuV2F0Y2hEZWNpc2lvbnNSZXF1ZXN0GiIuYWx0cmFjZS52MS5XYXRjaERlY2lzaW9uc1Jlc3BvbnNlMAESQgoHRXhwbGFpbhIaLmFsdHJhY2UudjEuRXhwbGFpblJlcXVlc3QaGy5hbHRyYWNlLnYxLkV4cGxhaW5SZXNwb25zZRJICglMaXN0SG9sZHMSHC5hbHRyYWNlLnYxLkxpc3RIb2xkc1JlcXVlc3QaHS5hbHRyYWNlLnYxLkxpc3RIb2xkc1Jlc3BvbnNlEloKD0xpc3RDb25uZWN0aW9ucxIiLmFsdHJhY2UudjEuTGlzdENvbm5lY3Rpb25zUmVxdWVzdBojLmFsdHJhY2UudjEuTGlzdENvbm5lY3Rpb25zUmVzcG9uc2USTgoLR2V0U3RhbmRpbmcSHi5hbHRyYWNlLnYxLkdldFN0YW5kaW5nUmVxdWVzdBofLmFsdHJhY2UudjEuR2V0U3RhbmRpbmdSZXNwb25zZRJUCg1MaXN0U3RyYW5nZXJzEiAuYWx0cmFjZS52MS5MaXN0U3RyYW5nZXJzUmVxdWVzdBohLmFsdHJhY2UudjEuTGlzdFN0cmFuZ2Vyc1Jlc3BvbnNlEkIKB0dldE5vZGUSGi5hbHRyYWNlLnYxLkdldE5vZGVSZXF1ZXN0GhsuYWx0cmFjZS52MS5HZXROb2RlUmVzcG9uc2USUQoMUmVkYWN0UGVyc29uEh8uYWx0cmFjZS52MS5SZWRhY3RQZXJzb25SZXF1ZXN0GiAuYWx0cmFjZS52MS5SZWRhY3RQZXJzb25SZXNwb25zZWIGcHJvdG8z", [file_altrace_v1_mesh]);
-
-/**
- * @generated from message altrace.v1.RedactPersonRequest
- */
-export type RedactPersonRequest = Message<"altrace.v1.RedactPersonRequest"> & {
-  /**
-   * A RedactOrder.
-   *
-   * @generated from field: bytes order = 1;
-   */
-  order: Uint8Array;
-
-  /**
-   * Ed25519 over "altrace/v1/redact", a zero byte and the order, by an operator's key.
-   *
-   * @generated from field: string kid = 2;
-   */
-  kid: string;
-
-  /**
-   * @generated from field: bytes signature = 3;
-   */
-  signature: Uint8Array;
-};
-
-/**
- * Describes the message altrace.v1.RedactPersonRequest.
- * Use `create(RedactPersonRequestSchema)` to create a new message.
- */
-export const RedactPersonRequestSchema: GenMessage<RedactPersonRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 0);
-
-/**
- * @generated from message altrace.v1.RedactOrder
- */
-export type RedactOrder = Message<"altrace.v1.RedactOrder"> & {
-  /**
-   * @generated from field: string mesh = 1;
-   */
-  mesh: string;
-
-  /**
-   * As contracts name on whose behalf they are.
-   *
-   * @generated from field: string person = 2;
-   */
-  person: string;
-
-  /**
-   * Keys that were made later stay. Milliseconds since the Unix epoch.
-   *
-   * @generated from field: int64 issued_at_ms = 3;
-   */
-  issuedAtMs: bigint;
-
-  /**
-   * A snake_case word for the log.
-   *
-   * @generated from field: string reason = 4;
-   */
-  reason: string;
-};
-
-/**
- * Describes the message altrace.v1.RedactOrder.
- * Use `create(RedactOrderSchema)` to create a new message.
- */
-export const RedactOrderSchema: GenMessage<RedactOrder> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 1);
-
-/**
- * @generated from message altrace.v1.RedactPersonResponse
- */
-export type RedactPersonResponse = Message<"altrace.v1.RedactPersonResponse"> & {
-  /**
-   * @generated from field: string node = 1;
-   */
-  node: string;
-
-  /**
-   * What stood for the person under the keys that were erased now.
-   *
-   * @generated from field: repeated string pseudonyms = 2;
-   */
-  pseudonyms: string[];
-};
-
-/**
- * Describes the message altrace.v1.RedactPersonResponse.
- * Use `create(RedactPersonResponseSchema)` to create a new message.
- */
-export const RedactPersonResponseSchema: GenMessage<RedactPersonResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 2);
+  fileDesc("Ch1hbHRyYWNlL3YxL25vZGVfc2VydmljZS5wcm90bxIKYWx0cmFjZS52MSJKChFMaXN0QWdlbnRzUmVxdWVzdBIOCgZmaWx0ZXIYASABKAkSEQoJcGFnZV9zaXplGAIgASgNEhIKCnBhZ2VfdG9rZW4YAyABKAkiVQoSTGlzdEFnZW50c1Jlc3BvbnNlEiYKBmFnZW50cxgBIAMoCzIWLmFsdHJhY2UudjEuQWdlbnRTdGF0ZRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiIAoPR2V0QWdlbnRSZXF1ZXN0Eg0KBWFnZW50GAEgASgJIrUBChBHZXRBZ2VudFJlc3BvbnNlEiUKBWFnZW50GAEgASgLMhYuYWx0cmFjZS52MS5BZ2VudFN0YXRlEisKC2Nvbm5lY3Rpb25zGAIgAygLMhYuYWx0cmFjZS52MS5Db25uZWN0aW9uEh8KBWhvbGRzGAMgAygLMhAuYWx0cmFjZS52MS5Ib2xkEiwKDmxhc3RfZGVjaXNpb25zGAQgAygLMhQuYWx0cmFjZS52MS5EZWNpc2lvbiIkChJXYXRjaEFnZW50c1JlcXVlc3QSDgoGZmlsdGVyGAEgASgJIkoKE1dhdGNoQWdlbnRzUmVzcG9uc2USJQoFYWdlbnQYASABKAsyFi5hbHRyYWNlLnYxLkFnZW50U3RhdGUSDAoEZ29uZRgCIAEoCCKCAQoVV2F0Y2hEZWNpc2lvbnNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCRIUCgxyZWZ1c2VkX29ubHkYAiABKAgSDwoHcmVhc29ucxgDIAMoCRINCgVzdGFnZRgEIAEoDRIOCgZyZWNlbnQYBSABKA0SEwoLcmVjZW50X29ubHkYBiABKAgiXwoWV2F0Y2hEZWNpc2lvbnNSZXNwb25zZRINCgVhZ2VudBgBIAEoCRImCghkZWNpc2lvbhgCIAEoCzIULmFsdHJhY2UudjEuRGVjaXNpb24SDgoGbWlzc2VkGAMgASgEIokDCgpBZ2VudFN0YXRlEg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIWCg5zdGFuZGluZ19jYXVzZRgDIAEoCRITCgtzY29yZV9taWxsaRgEIAEoBBIOCgZraWxsZWQYBSABKAgSEQoJa2lsbGVkX2J5GAYgAygJEiMKBmxlYXNlZBgHIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIiCgVzcGVudBgIIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxImCglhdmFpbGFibGUYCSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSGAoQb3Blbl9jb25uZWN0aW9ucxgKIAEoDRIPCgdhbGxvd2VkGAsgASgEEg8KB3JlZnVzZWQYDCABKAQSDgoGYWN0aXZlGA0gASgIEhQKDG9wZW5fc3RyZWFtcxgOIAEoDRIhCgRoZWxkGA8gASgLMhMuYWx0cmFjZS52MS5BbW91bnRzIrUBCgRIb2xkEhIKCnJlcXVlc3RfaWQYASABKAkSIwoGYW1vdW50GAIgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg4KBmFnZV9tcxgDIAEoBBINCgVhZ2VudBgEIAEoCRINCgVtb2RlbBgFIAEoCRIaChJvdmVycnVuX3VzZF9taWNyb3MYBiABKAQSFQoNc3RhcnRlZF9hdF9tcxgHIAEoAxITCgtkZWFkbGluZV9tcxgIIAEoAyJdCghEZWNpc2lvbhISCgpyZXF1ZXN0X2lkGAEgASgJEg0KBWF0X21zGAIgASgDEg8KB2FsbG93ZWQYAyABKAgSDQoFc3RhZ2UYBCABKAkSDgoGcmVhc29uGAUgASgJIqABCgpDb25uZWN0aW9uEgoKAmlkGAEgASgJEg0KBWFnZW50GAIgASgJEgwKBGRvb3IYAyABKAkSDAoEcGVlchgEIAEoCRISCgpyZXF1ZXN0X2lkGAUgASgJEhEKCXN0cmVhbWluZxgGIAEoCBIOCgZhZ2VfbXMYByABKAQSEAoIYnl0ZXNfdXAYCCABKAQSEgoKYnl0ZXNfZG93bhgJIAEoBCIkCg5FeHBsYWluUmVxdWVzdBISCgpyZXF1ZXN0X2lkGAEgASgJIoQBCg9FeHBsYWluUmVzcG9uc2USDwoHcmVjb3JkcxgBIAMoCRIkCgRyb3dzGAIgAygLMhYuYWx0cmFjZS52MS5FeHBsYWluUm93Eg8KB2FsbG93ZWQYAyABKAgSDgoGcmVhc29uGAQgASgJEhkKEW9wZXJhdG9yX3NlbnRlbmNlGAUgASgJIlYKCkV4cGxhaW5Sb3cSCgoCbm8YASABKA0SDQoFc3RhZ2UYAiABKAkSDAoEYXNrcxgDIAEoCRIPCgdvdXRjb21lGAQgASgJEg4KBnJlYXNvbhgFIAEoCSIiChBMaXN0SG9sZHNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCSI0ChFMaXN0SG9sZHNSZXNwb25zZRIfCgVob2xkcxgBIAMoCzIQLmFsdHJhY2UudjEuSG9sZCIoChZMaXN0Q29ubmVjdGlvbnNSZXF1ZXN0Eg4KBmZpbHRlchgBIAEoCSJGChdMaXN0Q29ubmVjdGlvbnNSZXNwb25zZRIrCgtjb25uZWN0aW9ucxgBIAMoCzIWLmFsdHJhY2UudjEuQ29ubmVjdGlvbiIQCg5HZXROb2RlUmVxdWVzdCKwAgoPR2V0Tm9kZVJlc3BvbnNlEgwKBG5vZGUYASABKAkSDAoEb3BlbhgCIAEoCBIWCg5jbG9zZWRfYmVjYXVzZRgDIAMoCRIVCg1kaWdlc3RfYWdlX21zGAQgASgEEhUKDXBvbGljeV9zaGEyNTYYBSABKAkSFgoOcG9saWN5X3ZlcnNpb24YBiABKAQSEAoIbGFzdF9zZXEYByABKAQSEgoKc3RhdGVfaGFzaBgIIAEoCRINCgVsb29wcxgJIAEoDRITCgtjb25uZWN0aW9ucxgKIAEoDRIPCgd2ZXJzaW9uGAsgASgJEhgKEGhhc19rZXJuZWxfbGF5ZXIYDCABKAgSLgoNa2VybmVsX2ZhdWx0cxgNIAMoCzIXLmFsdHJhY2UudjEuS2VybmVsRmF1bHQiJwoLS2VybmVsRmF1bHQSCgoCcmMYASABKAkSDAoEd2hhdBgCIAEoCSIjChJHZXRTdGFuZGluZ1JlcXVlc3QSDQoFYWdlbnQYASABKAki3gQKE0dldFN0YW5kaW5nUmVzcG9uc2USDAoEbm9kZRgBIAEoCRINCgVhZ2VudBgCIAEoCRImCghzdGFuZGluZxgDIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSDQoFY2F1c2UYBCABKAkSEgoKcmVxdWVzdF9pZBgFIAEoCRIQCghzaW5jZV9tcxgGIAEoAxIRCglraWxsZWRfYnkYByADKAkSIwoFbGV2ZWwYCCABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhMKC3Njb3JlX21pbGxpGAkgASgEEiYKBnNoYXJlcxgKIAMoCzIWLmFsdHJhY2UudjEuU2NvcmVTaGFyZRIlCgVtYXJrcxgLIAMoCzIWLmFsdHJhY2UudjEuTGFkZGVyTWFyaxIkCgVmYWxscxgMIAMoCzIVLmFsdHJhY2UudjEuTGV2ZWxGYWxsEhYKDm5lZWRzX29wZXJhdG9yGA0gASgIEhgKEHdhdGNoZWRfdW50aWxfbXMYDiABKAMSKgoMYnVkZ2V0X2xldmVsGA8gASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIlCgZidWRnZXQYECADKAsyFS5hbHRyYWNlLnYxLkJ1ZGdldFVzZRIcChRidWRnZXRfd2FybmluZ19taWxsaRgRIAEoDRIdChVidWRnZXRfdGhyb3R0bGVfbWlsbGkYEiABKA0SJAoGb3RoZXJzGBMgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxIQCghraWxsX2ZvchgUIAEoCRIRCglhdXRvX2tpbGwYFSADKAkidgoKU2NvcmVTaGFyZRINCgVjYXVzZRgBIAEoCRINCgVtaWxsaRgCIAEoBBINCgVjb3VudBgDIAEoBBISCgpsYXN0X2F0X21zGAQgASgDEhEKCXdpbmRvd19tcxgFIAEoBBIUCgxoYWxmX2xpZmVfbXMYBiABKAQiWwoKTGFkZGVyTWFyaxIjCgVsZXZlbBgBIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEwoLZW50ZXJfbWlsbGkYAiABKAQSEwoLbGVhdmVfbWlsbGkYAyABKAQiPAoJTGV2ZWxGYWxsEiAKAnRvGAEgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxINCgVhdF9tcxgCIAEoAyI9ChRMaXN0U3RyYW5nZXJzUmVxdWVzdBIRCglwYWdlX3NpemUYASABKA0SEgoKcGFnZV90b2tlbhgCIAEoCSJxChVMaXN0U3RyYW5nZXJzUmVzcG9uc2USJwoJc3RyYW5nZXJzGAEgAygLMhQuYWx0cmFjZS52MS5TdHJhbmdlchIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkSFgoOdW5saXN0ZWRfdHJpZXMYAyABKAQirwEKCFN0cmFuZ2VyEg4KBnNvdXJjZRgBIAEoCRILCgNwb2QYAiABKAkSDwoHY2xhaW1lZBgDIAEoCRITCgtmaXJzdF9hdF9tcxgEIAEoAxISCgpsYXN0X2F0X21zGAUgASgDEg0KBXRyaWVzGAYgASgEEg0KBWRvb3JzGAcgAygJEg0KBWhvc3RzGAggAygJEg4KBm1vZGVscxgJIAMoCRIPCgdyZWFzb25zGAogAygJMqIGCgtOb2RlU2VydmljZRJLCgpMaXN0QWdlbnRzEh0uYWx0cmFjZS52MS5MaXN0QWdlbnRzUmVxdWVzdBoeLmFsdHJhY2UudjEuTGlzdEFnZW50c1Jlc3BvbnNlEkUKCEdldEFnZW50EhsuYWx0cmFjZS52MS5HZXRBZ2VudFJlcXVlc3QaHC5hbHRyYWNlLnYxLkdldEFnZW50UmVzcG9uc2USUAoLV2F0Y2hBZ2VudHMSHi5hbHRyYWNlLnYxLldhdGNoQWdlbnRzUmVxdWVzdBofLmFsdHJhY2UudjEuV2F0Y2hBZ2VudHNSZXNwb25zZTABElkKDldhdGNoRGVjaXNpb25zEiEuYWx0cmFjZS52MS5XYXRjaERlY2lzaW9uc1JlcXVlc3QaIi5hbHRyYWNlLnYxLldhdGNoRGVjaXNpb25zUmVzcG9uc2UwARJCCgdFeHBsYWluEhouYWx0cmFjZS52MS5FeHBsYWluUmVxdWVzdBobLmFsdHJhY2UudjEuRXhwbGFpblJlc3BvbnNlEkgKCUxpc3RIb2xkcxIcLmFsdHJhY2UudjEuTGlzdEhvbGRzUmVxdWVzdBodLmFsdHJhY2UudjEuTGlzdEhvbGRzUmVzcG9uc2USWgoPTGlzdENvbm5lY3Rpb25zEiIuYWx0cmFjZS52MS5MaXN0Q29ubmVjdGlvbnNSZXF1ZXN0GiMuYWx0cmFjZS52MS5MaXN0Q29ubmVjdGlvbnNSZXNwb25zZRJOCgtHZXRTdGFuZGluZxIeLmFsdHJhY2UudjEuR2V0U3RhbmRpbmdSZXF1ZXN0Gh8uYWx0cmFjZS52MS5HZXRTdGFuZGluZ1Jlc3BvbnNlElQKDUxpc3RTdHJhbmdlcnMSIC5hbHRyYWNlLnYxLkxpc3RTdHJhbmdlcnNSZXF1ZXN0GiEuYWx0cmFjZS52MS5MaXN0U3RyYW5nZXJzUmVzcG9uc2USQgoHR2V0Tm9kZRIaLmFsdHJhY2UudjEuR2V0Tm9kZVJlcXVlc3QaGy5hbHRyYWNlLnYxLkdldE5vZGVSZXNwb25zZWIGcHJvdG8z", [file_altrace_v1_mesh]);
 
 /**
  * @generated from message altrace.v1.ListAgentsRequest
@@ -138,7 +45,7 @@ export type ListAgentsRequest = Message<"altrace.v1.ListAgentsRequest"> & {
  * Use `create(ListAgentsRequestSchema)` to create a new message.
  */
 export const ListAgentsRequestSchema: GenMessage<ListAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 3);
+  messageDesc(file_altrace_v1_node_service, 0);
 
 /**
  * @generated from message altrace.v1.ListAgentsResponse
@@ -160,7 +67,7 @@ export type ListAgentsResponse = Message<"altrace.v1.ListAgentsResponse"> & {
  * Use `create(ListAgentsResponseSchema)` to create a new message.
  */
 export const ListAgentsResponseSchema: GenMessage<ListAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 4);
+  messageDesc(file_altrace_v1_node_service, 1);
 
 /**
  * @generated from message altrace.v1.GetAgentRequest
@@ -177,7 +84,7 @@ export type GetAgentRequest = Message<"altrace.v1.GetAgentRequest"> & {
  * Use `create(GetAgentRequestSchema)` to create a new message.
  */
 export const GetAgentRequestSchema: GenMessage<GetAgentRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 5);
+  messageDesc(file_altrace_v1_node_service, 2);
 
 /**
  * @generated from message altrace.v1.GetAgentResponse
@@ -209,7 +116,7 @@ export type GetAgentResponse = Message<"altrace.v1.GetAgentResponse"> & {
  * Use `create(GetAgentResponseSchema)` to create a new message.
  */
 export const GetAgentResponseSchema: GenMessage<GetAgentResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 6);
+  messageDesc(file_altrace_v1_node_service, 3);
 
 /**
  * @generated from message altrace.v1.WatchAgentsRequest
@@ -226,7 +133,7 @@ export type WatchAgentsRequest = Message<"altrace.v1.WatchAgentsRequest"> & {
  * Use `create(WatchAgentsRequestSchema)` to create a new message.
  */
 export const WatchAgentsRequestSchema: GenMessage<WatchAgentsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 7);
+  messageDesc(file_altrace_v1_node_service, 4);
 
 /**
  * @generated from message altrace.v1.WatchAgentsResponse
@@ -250,7 +157,7 @@ export type WatchAgentsResponse = Message<"altrace.v1.WatchAgentsResponse"> & {
  * Use `create(WatchAgentsResponseSchema)` to create a new message.
  */
 export const WatchAgentsResponseSchema: GenMessage<WatchAgentsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 8);
+  messageDesc(file_altrace_v1_node_service, 5);
 
 /**
  * @generated from message altrace.v1.WatchDecisionsRequest
@@ -302,7 +209,7 @@ export type WatchDecisionsRequest = Message<"altrace.v1.WatchDecisionsRequest"> 
  * Use `create(WatchDecisionsRequestSchema)` to create a new message.
  */
 export const WatchDecisionsRequestSchema: GenMessage<WatchDecisionsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 9);
+  messageDesc(file_altrace_v1_node_service, 6);
 
 /**
  * @generated from message altrace.v1.WatchDecisionsResponse
@@ -333,7 +240,7 @@ export type WatchDecisionsResponse = Message<"altrace.v1.WatchDecisionsResponse"
  * Use `create(WatchDecisionsResponseSchema)` to create a new message.
  */
 export const WatchDecisionsResponseSchema: GenMessage<WatchDecisionsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 10);
+  messageDesc(file_altrace_v1_node_service, 7);
 
 /**
  * @generated from message altrace.v1.AgentState
@@ -436,7 +343,7 @@ export type AgentState = Message<"altrace.v1.AgentState"> & {
  * Use `create(AgentStateSchema)` to create a new message.
  */
 export const AgentStateSchema: GenMessage<AgentState> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 11);
+  messageDesc(file_altrace_v1_node_service, 8);
 
 /**
  * @generated from message altrace.v1.Hold
@@ -498,7 +405,7 @@ export type Hold = Message<"altrace.v1.Hold"> & {
  * Use `create(HoldSchema)` to create a new message.
  */
 export const HoldSchema: GenMessage<Hold> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 12);
+  messageDesc(file_altrace_v1_node_service, 9);
 
 /**
  * @generated from message altrace.v1.Decision
@@ -535,7 +442,7 @@ export type Decision = Message<"altrace.v1.Decision"> & {
  * Use `create(DecisionSchema)` to create a new message.
  */
 export const DecisionSchema: GenMessage<Decision> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 13);
+  messageDesc(file_altrace_v1_node_service, 10);
 
 /**
  * @generated from message altrace.v1.Connection
@@ -592,7 +499,7 @@ export type Connection = Message<"altrace.v1.Connection"> & {
  * Use `create(ConnectionSchema)` to create a new message.
  */
 export const ConnectionSchema: GenMessage<Connection> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 14);
+  messageDesc(file_altrace_v1_node_service, 11);
 
 /**
  * @generated from message altrace.v1.ExplainRequest
@@ -609,7 +516,7 @@ export type ExplainRequest = Message<"altrace.v1.ExplainRequest"> & {
  * Use `create(ExplainRequestSchema)` to create a new message.
  */
 export const ExplainRequestSchema: GenMessage<ExplainRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 15);
+  messageDesc(file_altrace_v1_node_service, 12);
 
 /**
  * @generated from message altrace.v1.ExplainResponse
@@ -648,7 +555,7 @@ export type ExplainResponse = Message<"altrace.v1.ExplainResponse"> & {
  * Use `create(ExplainResponseSchema)` to create a new message.
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 16);
+  messageDesc(file_altrace_v1_node_service, 13);
 
 /**
  * @generated from message altrace.v1.ExplainRow
@@ -687,7 +594,7 @@ export type ExplainRow = Message<"altrace.v1.ExplainRow"> & {
  * Use `create(ExplainRowSchema)` to create a new message.
  */
 export const ExplainRowSchema: GenMessage<ExplainRow> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 17);
+  messageDesc(file_altrace_v1_node_service, 14);
 
 /**
  * @generated from message altrace.v1.ListHoldsRequest
@@ -706,7 +613,7 @@ export type ListHoldsRequest = Message<"altrace.v1.ListHoldsRequest"> & {
  * Use `create(ListHoldsRequestSchema)` to create a new message.
  */
 export const ListHoldsRequestSchema: GenMessage<ListHoldsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 18);
+  messageDesc(file_altrace_v1_node_service, 15);
 
 /**
  * @generated from message altrace.v1.ListHoldsResponse
@@ -725,7 +632,7 @@ export type ListHoldsResponse = Message<"altrace.v1.ListHoldsResponse"> & {
  * Use `create(ListHoldsResponseSchema)` to create a new message.
  */
 export const ListHoldsResponseSchema: GenMessage<ListHoldsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 19);
+  messageDesc(file_altrace_v1_node_service, 16);
 
 /**
  * @generated from message altrace.v1.ListConnectionsRequest
@@ -744,7 +651,7 @@ export type ListConnectionsRequest = Message<"altrace.v1.ListConnectionsRequest"
  * Use `create(ListConnectionsRequestSchema)` to create a new message.
  */
 export const ListConnectionsRequestSchema: GenMessage<ListConnectionsRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 20);
+  messageDesc(file_altrace_v1_node_service, 17);
 
 /**
  * @generated from message altrace.v1.ListConnectionsResponse
@@ -761,7 +668,7 @@ export type ListConnectionsResponse = Message<"altrace.v1.ListConnectionsRespons
  * Use `create(ListConnectionsResponseSchema)` to create a new message.
  */
 export const ListConnectionsResponseSchema: GenMessage<ListConnectionsResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 21);
+  messageDesc(file_altrace_v1_node_service, 18);
 
 /**
  * @generated from message altrace.v1.GetNodeRequest
@@ -774,7 +681,7 @@ export type GetNodeRequest = Message<"altrace.v1.GetNodeRequest"> & {
  * Use `create(GetNodeRequestSchema)` to create a new message.
  */
 export const GetNodeRequestSchema: GenMessage<GetNodeRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 22);
+  messageDesc(file_altrace_v1_node_service, 19);
 
 /**
  * @generated from message altrace.v1.GetNodeResponse
@@ -856,7 +763,7 @@ export type GetNodeResponse = Message<"altrace.v1.GetNodeResponse"> & {
  * Use `create(GetNodeResponseSchema)` to create a new message.
  */
 export const GetNodeResponseSchema: GenMessage<GetNodeResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 23);
+  messageDesc(file_altrace_v1_node_service, 20);
 
 /**
  * @generated from message altrace.v1.KernelFault
@@ -880,7 +787,7 @@ export type KernelFault = Message<"altrace.v1.KernelFault"> & {
  * Use `create(KernelFaultSchema)` to create a new message.
  */
 export const KernelFaultSchema: GenMessage<KernelFault> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 24);
+  messageDesc(file_altrace_v1_node_service, 21);
 
 /**
  * @generated from message altrace.v1.GetStandingRequest
@@ -897,7 +804,7 @@ export type GetStandingRequest = Message<"altrace.v1.GetStandingRequest"> & {
  * Use `create(GetStandingRequestSchema)` to create a new message.
  */
 export const GetStandingRequestSchema: GenMessage<GetStandingRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 25);
+  messageDesc(file_altrace_v1_node_service, 22);
 
 /**
  * An agent stands at the highest of three levels: by its own offences, by its budget, by other nodes' word.
@@ -1040,7 +947,7 @@ export type GetStandingResponse = Message<"altrace.v1.GetStandingResponse"> & {
  * Use `create(GetStandingResponseSchema)` to create a new message.
  */
 export const GetStandingResponseSchema: GenMessage<GetStandingResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 26);
+  messageDesc(file_altrace_v1_node_service, 23);
 
 /**
  * What one cause adds to a score.
@@ -1088,7 +995,7 @@ export type ScoreShare = Message<"altrace.v1.ScoreShare"> & {
  * Use `create(ScoreShareSchema)` to create a new message.
  */
 export const ScoreShareSchema: GenMessage<ScoreShare> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 27);
+  messageDesc(file_altrace_v1_node_service, 24);
 
 /**
  * @generated from message altrace.v1.LadderMark
@@ -1117,7 +1024,7 @@ export type LadderMark = Message<"altrace.v1.LadderMark"> & {
  * Use `create(LadderMarkSchema)` to create a new message.
  */
 export const LadderMarkSchema: GenMessage<LadderMark> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 28);
+  messageDesc(file_altrace_v1_node_service, 25);
 
 /**
  * @generated from message altrace.v1.LevelFall
@@ -1139,7 +1046,7 @@ export type LevelFall = Message<"altrace.v1.LevelFall"> & {
  * Use `create(LevelFallSchema)` to create a new message.
  */
 export const LevelFallSchema: GenMessage<LevelFall> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 29);
+  messageDesc(file_altrace_v1_node_service, 26);
 
 /**
  * @generated from message altrace.v1.ListStrangersRequest
@@ -1163,7 +1070,7 @@ export type ListStrangersRequest = Message<"altrace.v1.ListStrangersRequest"> & 
  * Use `create(ListStrangersRequestSchema)` to create a new message.
  */
 export const ListStrangersRequestSchema: GenMessage<ListStrangersRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 30);
+  messageDesc(file_altrace_v1_node_service, 27);
 
 /**
  * @generated from message altrace.v1.ListStrangersResponse
@@ -1192,7 +1099,7 @@ export type ListStrangersResponse = Message<"altrace.v1.ListStrangersResponse"> 
  * Use `create(ListStrangersResponseSchema)` to create a new message.
  */
 export const ListStrangersResponseSchema: GenMessage<ListStrangersResponse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 31);
+  messageDesc(file_altrace_v1_node_service, 28);
 
 /**
  * @generated from message altrace.v1.Stranger
@@ -1270,7 +1177,7 @@ export type Stranger = Message<"altrace.v1.Stranger"> & {
  * Use `create(StrangerSchema)` to create a new message.
  */
 export const StrangerSchema: GenMessage<Stranger> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_node_service, 32);
+  messageDesc(file_altrace_v1_node_service, 29);
 
 /**
  * @generated from service altrace.v1.NodeService
@@ -1376,16 +1283,6 @@ export const NodeService: GenService<{
     methodKind: "unary";
     input: typeof GetNodeRequestSchema;
     output: typeof GetNodeResponseSchema;
-  },
-  /**
-   * Erases the keys under which a person stands in this node's log, by an operator's signed order.
-   *
-   * @generated from rpc altrace.v1.NodeService.RedactPerson
-   */
-  redactPerson: {
-    methodKind: "unary";
-    input: typeof RedactPersonRequestSchema;
-    output: typeof RedactPersonResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_altrace_v1_node_service, 0);

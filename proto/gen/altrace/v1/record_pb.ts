@@ -12,7 +12,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/record.proto.
  */
 export const file_altrace_v1_record: GenFile = /*@__PURE__*/
-  fileDesc("ChdhbHRyYWNlL3YxL3JlY29yZC5wcm90bxIKYWx0cmFjZS52MSJKCgxTaWduZWRSZWNvcmQSDwoHcGF5bG9hZBgBIAEoDBIpCgpzaWduYXR1cmVzGAIgAygLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUiJQoJU2lnbmF0dXJlEgsKA2tpZBgBIAEoCRILCgNzaWcYAiABKAwi0gIKBlJlY29yZBIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDQoFc2NvcGUYAyABKAkSDAoEcHJldhgEIAEoDBIOCgZjbWRfaWQYBSABKAkSFAoMaXNzdWVkX2F0X21zGAYgASgDEhAKCG9wZXJhdG9yGAcgASgJEiAKBGtpbGwYCiABKAsyEC5hbHRyYWNlLnYxLktpbGxIABIkCgZyZXZpdmUYCyABKAsyEi5hbHRyYWNlLnYxLlJldml2ZUgAEiQKBnBvbGljeRgMIAEoCzISLmFsdHJhY2UudjEuUG9saWN5SAASIgoFdHJ1c3QYDSABKAsyES5hbHRyYWNlLnYxLlRydXN0SAASIgoFbGltaXQYDiABKAsyES5hbHRyYWNlLnYxLkxpbWl0SAASHgoDa2V5GA8gASgLMg8uYWx0cmFjZS52MS5LZXlIAEIECgJvcCIlCgRLaWxsEg4KBnJlYXNvbhgBIAEoCRINCgVjYXVzZRgCIAEoCSIYCgZSZXZpdmUSDgoGcmVhc29uGAEgASgJIkMKBlBvbGljeRIOCgZzaGEyNTYYASABKAwSDAoEc2l6ZRgCIAEoBBIMCgRib2R5GAMgASgMEg0KBXBhcnRzGAQgAygMIi0KBVRydXN0EiQKBGtleXMYASADKAsyFi5hbHRyYWNlLnYxLlRydXN0ZWRLZXkijQEKClRydXN0ZWRLZXkSCwoDa2lkGAEgASgJEhIKCnB1YmxpY19rZXkYAiABKAwSIwoEcm9sZRgDIAEoDjIVLmFsdHJhY2UudjEuVHJ1c3RSb2xlEhUKDW5vdF9iZWZvcmVfbXMYBCABKAMSFAoMbm90X2FmdGVyX21zGAUgASgDEgwKBG5rZXkYBiABKAkikwEKBUxpbWl0EisKB2FjY291bnQYASABKAsyGC5hbHRyYWNlLnYxLkFjY291bnRMaW1pdEgAEigKCGRpc3RydXN0GAIgASgLMhQuYWx0cmFjZS52MS5EaXN0cnVzdEgAEi0KCGFjY291bnRzGAMgASgLMhkuYWx0cmFjZS52MS5BY2NvdW50TGltaXRzSABCBAoCb2YiOQoNQWNjb3VudExpbWl0cxIoCgZsaW1pdHMYASADKAsyGC5hbHRyYWNlLnYxLkFjY291bnRMaW1pdCJNCgxBY2NvdW50TGltaXQSHgoEdW5pdBgBIAEoDjIQLmFsdHJhY2UudjEuVW5pdBIOCgZ3aW5kb3cYAiABKAkSDQoFbGltaXQYAyABKAQiNQoIRGlzdHJ1c3QSDQoFbWlsbGkYASABKAQSCwoDZXJhGAIgASgEEg0KBXNpbmNlGAMgASgMImMKA0tleRIOCgZzaGEyNTYYASABKAwSDQoFYWdlbnQYAiABKAkSEAoIY29udHJhY3QYAyABKAkSFQoNbm90X2JlZm9yZV9tcxgEIAEoAxIUCgxub3RfYWZ0ZXJfbXMYBSABKAMqiwEKCVRydXN0Um9sZRIaChZUUlVTVF9ST0xFX1VOU1BFQ0lGSUVEEAASFwoTVFJVU1RfUk9MRV9PUEVSQVRPUhABEhoKFlRSVVNUX1JPTEVfQ09PUkRJTkFUT1IQAhIYChRUUlVTVF9ST0xFX0VOUk9MTUVOVBADEhMKD1RSVVNUX1JPTEVfTk9ERRAEKlIKBFVuaXQSFAoQVU5JVF9VTlNQRUNJRklFRBAAEhMKD1VOSVRfVVNEX01JQ1JPUxABEg8KC1VOSVRfVE9LRU5TEAISDgoKVU5JVF9DQUxMUxADYgZwcm90bzM");
+  fileDesc("ChdhbHRyYWNlL3YxL3JlY29yZC5wcm90bxIKYWx0cmFjZS52MSJKCgxTaWduZWRSZWNvcmQSDwoHcGF5bG9hZBgBIAEoDBIpCgpzaWduYXR1cmVzGAIgAygLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUiJQoJU2lnbmF0dXJlEgsKA2tpZBgBIAEoCRILCgNzaWcYAiABKAwi+AIKBlJlY29yZBIMCgRtZXNoGAEgASgJEgkKAXYYAiABKAQSDQoFc2NvcGUYAyABKAkSDAoEcHJldhgEIAEoDBIOCgZjbWRfaWQYBSABKAkSFAoMaXNzdWVkX2F0X21zGAYgASgDEhAKCG9wZXJhdG9yGAcgASgJEiAKBGtpbGwYCiABKAsyEC5hbHRyYWNlLnYxLktpbGxIABIkCgZyZXZpdmUYCyABKAsyEi5hbHRyYWNlLnYxLlJldml2ZUgAEiQKBnBvbGljeRgMIAEoCzISLmFsdHJhY2UudjEuUG9saWN5SAASIgoFdHJ1c3QYDSABKAsyES5hbHRyYWNlLnYxLlRydXN0SAASIgoFbGltaXQYDiABKAsyES5hbHRyYWNlLnYxLkxpbWl0SAASHgoDa2V5GA8gASgLMg8uYWx0cmFjZS52MS5LZXlIABIkCgZyZWRhY3QYECABKAsyEi5hbHRyYWNlLnYxLlJlZGFjdEgAQgQKAm9wIiUKBEtpbGwSDgoGcmVhc29uGAEgASgJEg0KBWNhdXNlGAIgASgJIhgKBlJldml2ZRIOCgZyZWFzb24YASABKAkiQwoGUG9saWN5Eg4KBnNoYTI1NhgBIAEoDBIMCgRzaXplGAIgASgEEgwKBGJvZHkYAyABKAwSDQoFcGFydHMYBCADKAwiLQoFVHJ1c3QSJAoEa2V5cxgBIAMoCzIWLmFsdHJhY2UudjEuVHJ1c3RlZEtleSKNAQoKVHJ1c3RlZEtleRILCgNraWQYASABKAkSEgoKcHVibGljX2tleRgCIAEoDBIjCgRyb2xlGAMgASgOMhUuYWx0cmFjZS52MS5UcnVzdFJvbGUSFQoNbm90X2JlZm9yZV9tcxgEIAEoAxIUCgxub3RfYWZ0ZXJfbXMYBSABKAMSDAoEbmtleRgGIAEoCSKTAQoFTGltaXQSKwoHYWNjb3VudBgBIAEoCzIYLmFsdHJhY2UudjEuQWNjb3VudExpbWl0SAASKAoIZGlzdHJ1c3QYAiABKAsyFC5hbHRyYWNlLnYxLkRpc3RydXN0SAASLQoIYWNjb3VudHMYAyABKAsyGS5hbHRyYWNlLnYxLkFjY291bnRMaW1pdHNIAEIECgJvZiI5Cg1BY2NvdW50TGltaXRzEigKBmxpbWl0cxgBIAMoCzIYLmFsdHJhY2UudjEuQWNjb3VudExpbWl0Ik0KDEFjY291bnRMaW1pdBIeCgR1bml0GAEgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgCIAEoCRINCgVsaW1pdBgDIAEoBCI1CghEaXN0cnVzdBINCgVtaWxsaRgBIAEoBBILCgNlcmEYAiABKAQSDQoFc2luY2UYAyABKAwiYwoDS2V5Eg4KBnNoYTI1NhgBIAEoDBINCgVhZ2VudBgCIAEoCRIQCghjb250cmFjdBgDIAEoCRIVCg1ub3RfYmVmb3JlX21zGAQgASgDEhQKDG5vdF9hZnRlcl9tcxgFIAEoAyI8CgZSZWRhY3QSDgoGcGVyc29uGAEgASgMEhIKCm1hZGVfYnlfbXMYAiABKAMSDgoGcmVhc29uGAMgASgJKosBCglUcnVzdFJvbGUSGgoWVFJVU1RfUk9MRV9VTlNQRUNJRklFRBAAEhcKE1RSVVNUX1JPTEVfT1BFUkFUT1IQARIaChZUUlVTVF9ST0xFX0NPT1JESU5BVE9SEAISGAoUVFJVU1RfUk9MRV9FTlJPTE1FTlQQAxITCg9UUlVTVF9ST0xFX05PREUQBCpSCgRVbml0EhQKEFVOSVRfVU5TUEVDSUZJRUQQABITCg9VTklUX1VTRF9NSUNST1MQARIPCgtVTklUX1RPS0VOUxACEg4KClVOSVRfQ0FMTFMQA2IGcHJvdG8z");
 
 /**
  * A record as it travels and as it lies on disk. Signatures cover "altrace/v1/record" NUL payload, byte
@@ -157,6 +157,12 @@ export type Record = Message<"altrace.v1.Record"> & {
      */
     value: Key;
     case: "key";
+  } | {
+    /**
+     * @generated from field: altrace.v1.Redact redact = 16;
+     */
+    value: Redact;
+    case: "redact";
   } | { case: undefined; value?: undefined };
 };
 
@@ -483,6 +489,43 @@ export type Key = Message<"altrace.v1.Key"> & {
  */
 export const KeySchema: GenMessage<Key> = /*@__PURE__*/
   messageDesc(file_altrace_v1_record, 12);
+
+/**
+ * Every node erases the keys under which a person stands in its log. Only an operator signs it, and each order has
+ * a scope of its own, redaction/<id>.
+ *
+ * @generated from message altrace.v1.Redact
+ */
+export type Redact = Message<"altrace.v1.Redact"> & {
+  /**
+   * HMAC-SHA-256 under the mesh's id of the name, so that nobody is named in what is kept for ever. Whoever holds it
+   * can try names on it, and so learn that somebody was erased; what they did, nobody learns.
+   *
+   * @generated from field: bytes person = 1;
+   */
+  person: Uint8Array;
+
+  /**
+   * Keys that were made later are somebody's who came back, and stay. Milliseconds since the Unix epoch.
+   *
+   * @generated from field: int64 made_by_ms = 2;
+   */
+  madeByMs: bigint;
+
+  /**
+   * A snake_case word for the log.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message altrace.v1.Redact.
+ * Use `create(RedactSchema)` to create a new message.
+ */
+export const RedactSchema: GenMessage<Redact> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_record, 13);
 
 /**
  * @generated from enum altrace.v1.TrustRole

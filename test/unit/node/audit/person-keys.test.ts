@@ -14,7 +14,11 @@ const BY = { by: "0011223344556677", reason: "person_erased" };
 function open(disk: TwinDisk, more: { slotsMax?: number; keepMs?: number } = {}): PersonKeys {
   const random = { bytes: (count: number) => randomBytes(count) };
   const of = { disk, home: "/home", random, periodMs: DAY_MS, keepMs: undefined, slotsMax: 16 };
-  return new PersonKeys({ ...of, ...more });
+  return new PersonKeys({ ...of, tagOf, ...more });
+}
+
+function tagOf(person: string): string {
+  return `tag of ${person}`;
 }
 
 function nameIn(disk: TwinDisk, name: string): boolean {
@@ -67,7 +71,7 @@ test("P2: an erased key is overwritten with the person's name, in all periods, a
   const keys = open(disk);
   const all = [kept(keys, "user:alice"), kept(keys, "user:alice", T0 + DAY_MS)];
   const bob = kept(keys, "user:bob");
-  const erased = keys.erase("user:alice", T0 + DAY_MS, { ...BY, nowMs: T0 + DAY_MS });
+  const erased = keys.erase(tagOf("user:alice"), T0 + DAY_MS, { ...BY, nowMs: T0 + DAY_MS });
   expect(erased.map(({ pseudonym }) => pseudonym)).toEqual(all.map(({ pseudonym }) => pseudonym));
   const after = disk.afterPowerLoss(() => 0);
   const bytes = readWhole(after, FILE) as Buffer;
@@ -83,7 +87,7 @@ test("P2: an erasure that the disk did not take is told to nobody, and the same 
   const disk = new TwinDisk();
   const keys = open(disk);
   const [first, second] = [kept(keys, "user:alice"), kept(keys, "user:alice", T0 + DAY_MS)];
-  const order = () => keys.erase("user:alice", T0 + DAY_MS, { ...BY, nowMs: T0 + DAY_MS });
+  const order = () => keys.erase(tagOf("user:alice"), T0 + DAY_MS, { ...BY, nowMs: T0 + DAY_MS });
   const onStep = (step: string) => {
     if (step === "syncData") throw new Error("EIO");
   };
@@ -107,7 +111,7 @@ test("P2: an erasure that a crash kept from the disk is brought there before it 
     if (step === "syncData") throw new Error("EIO");
   };
   disk.options = { onStep };
-  expect(() => keys.erase("user:alice", T0, { ...BY, nowMs: T0 })).toThrow("EIO");
+  expect(() => keys.erase(tagOf("user:alice"), T0, { ...BY, nowMs: T0 })).toThrow("EIO");
   const next = disk.afterCrash();
   expect(open(next).untold()).toHaveLength(1);
   const left = next.afterPowerLoss(() => 0);
@@ -118,8 +122,8 @@ test("an order leaves keys that were made after it", () => {
   const keys = open(new TwinDisk());
   kept(keys, "user:alice");
   const later = kept(keys, "user:alice", T0 + DAY_MS);
-  expect(keys.erase("user:alice", T0, { ...BY, nowMs: T0 + DAY_MS })).toHaveLength(1);
-  expect(keys.erase("user:alice", T0, { ...BY, nowMs: T0 + DAY_MS })).toEqual([]);
+  expect(keys.erase(tagOf("user:alice"), T0, { ...BY, nowMs: T0 + DAY_MS })).toHaveLength(1);
+  expect(keys.erase(tagOf("user:alice"), T0, { ...BY, nowMs: T0 + DAY_MS })).toEqual([]);
   expect(kept(keys, "user:alice", T0 + DAY_MS).pseudonym).toBe(later.pseudonym);
 });
 
@@ -135,7 +139,7 @@ test("P3: an erasure waits to be told through restarts, and then makes room for 
   const disk = new TwinDisk();
   const keys = open(disk, { slotsMax: 1 });
   const { pseudonym } = kept(keys, "user:alice");
-  keys.erase("user:alice", T0, { ...BY, nowMs: T0 });
+  keys.erase(tagOf("user:alice"), T0, { ...BY, nowMs: T0 });
   expect(keys.pseudonymFor("user:bob", T0)).toBe("full");
   const next = open(disk.afterCrash(), { slotsMax: 1 });
   expect(next.untold()).toMatchObject([{ ...BY, pseudonym, state: "erased" }]);

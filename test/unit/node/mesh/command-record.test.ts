@@ -40,6 +40,11 @@ describe("an order in the log", () => {
     ["key/k1234567", kill(), "remove"],
     ["node/n2", { case: "trust", value: {} }, "add"],
     ["node/n2", kill(), "remove"],
+    [
+      "redaction/01998f3e-0000-7000-8000-000000000001",
+      { case: "redact", value: { reason: "asked_for" } },
+      "redact",
+    ],
   ])("of %s says what it did", (scope, op, said) => {
     const record = commandRecord(recordOf(scope, op), now);
     expect(record).toMatchObject({ op: said, scope, by: ["0123456789abcdef"], who: "alice" });

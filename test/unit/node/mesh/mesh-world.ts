@@ -6,6 +6,7 @@ import { differences } from "../../../../coordinator/differences.ts";
 import { tellCommitted } from "../../../../coordinator/tell-committed.ts";
 import { type MeshRecord, nextRecord, restoreRecord } from "../../../../mesh/record.ts";
 import type { RecordOp } from "../../../../mesh/record-op.ts";
+import { personTag } from "../../../../mesh/redaction.ts";
 import { openSealed, seal } from "../../../../mesh/sealed.ts";
 import { MeshState } from "../../../../mesh/state.ts";
 import { ACK_WINDOW_MS } from "../../../../node/mesh/acks.ts";
@@ -41,6 +42,7 @@ import {
   KillSchema,
   LimitSchema,
   PolicySchema,
+  RedactSchema,
   ReviveSchema,
   SignedRecordSchema,
   TrustedKeySchema,
@@ -74,6 +76,10 @@ export const verify = twinKeys(twinRandom(5)).verify;
 export const kill = (reason = "test"): RecordOp => ({
   case: "kill",
   value: create(KillSchema, { reason }),
+});
+export const redact = (person: string): RecordOp => ({
+  case: "redact",
+  value: create(RedactSchema, { person: personTag(MESH, person), reason: "asked_for" }),
 });
 export const distrust = (milli: bigint): RecordOp => ({
   case: "limit",
@@ -380,6 +386,7 @@ export class TestNode {
         onLimit: (record) => this.told.push(`limit ${record.scope}`),
         onDistrust: (record) => this.told.push(`distrust ${record.scope}`),
         onCertificate: ({ scope }) => this.told.push(`revoked ${scope}`),
+        onRedaction: (record) => this.told.push(`redaction ${record.scope}`),
         onRevived: (agentId) => this.told.push(`revived ${agentId}`),
         onKills: () => this.told.push("kills"),
         onAlarm: (name, detail) => this.alarms.push([name, detail]),

@@ -20,6 +20,7 @@ import {
   openNode,
   openUp,
   policy,
+  redact,
   revive,
   scopeSubject,
   settle,
@@ -627,6 +628,49 @@ test("heartbeats say that all is closed only once every loop has said so", async
   expect(await isClosed()).toBe(false);
   node.cuts[1]?.done(0, world.clock.monoNs());
   expect(await isClosed()).toBe(true);
+});
+
+test("an order to erase a person is closed once the keys are gone, and told again at every start", async () => {
+  const { world, node } = await openNode();
+  const scope = "redaction/01998f3e-0000-7000-8000-000000000001";
+  const record = await world.commit(scope, redact("user:alice"));
+  await settleAcks(world);
+  const beat = async () => {
+    world.clock.advance(2_000);
+    await settle();
+    return world.beats.at(-1);
+  };
+  expect(node.told).toContain(`redaction ${scope}`);
+  expect(world.acksOf(record).at(-1)).toMatchObject({ durable: true, closed: false });
+  expect(await beat()).toMatchObject({ closed: false });
+  node.replica.redacted({ scope, record: "of another record", count: 9 });
+  expect(await beat()).toMatchObject({ closed: false });
+  node.replica.redacted({ scope, record: record.hashHex, count: 2 });
+  await settleAcks(world);
+  expect(world.acksOf(record).at(-1)).toMatchObject({ closed: true, closedCount: 2 });
+  expect(await beat()).toMatchObject({ closed: true });
+  await node.replica.stop();
+  // Its disk may have been brought back from before the order was carried out.
+  const again = new TestNode(world, { store: (node.store as TwinStore).crash() });
+  await again.replica.start();
+  await openUp(world, again);
+  expect(again.told).toContain(`redaction ${scope}`);
+  expect(await beat()).toMatchObject({ closed: false });
+  again.replica.redacted({ scope, record: record.hashHex, count: 0 });
+  expect(await beat()).toMatchObject({ closed: true });
+});
+
+test("an order to erase a person that was given while a node was away is acknowledged when it is back", async () => {
+  const { world, node } = await openNode();
+  await node.replica.stop();
+  const scope = "redaction/01998f3e-0000-7000-8000-000000000002";
+  const record = await world.commit(scope, redact("user:alice"));
+  const again = new TestNode(world, { store: (node.store as TwinStore).crash() });
+  await again.replica.start();
+  await until(world, "it has the order", () => again.told.includes(`redaction ${scope}`));
+  again.replica.redacted({ scope, record: record.hashHex, count: 3 });
+  await settleAcks(world);
+  expect(world.acksOf(record).at(-1)).toMatchObject({ closed: true, closedCount: 3 });
 });
 
 test("a machine that slept is closed, and a digest from before its sleep does not open it", async () => {
