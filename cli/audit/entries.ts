@@ -20,13 +20,20 @@ export function sizeOf({ dir }: LogPlace): number {
 /** A record as its log has it: the bytes that are hashed, and what they say. */
 export type Entry = { readonly bytes: Uint8Array; readonly record: SealedRecord };
 
+type Wanted = {
+  readonly from: number;
+  readonly size: number;
+  /** Entries without these bytes are left out, unread. */
+  readonly holding?: Uint8Array;
+};
+
 /**
  * The entries of one bundle of a log of `size` leaves, from leaf `from` on; none when the bundle was removed in
  * order in this moment.
  */
 export function bundleOf(
   place: LogPlace,
-  { index, size, from }: { readonly index: number; readonly size: number; readonly from: number },
+  { index, size, from, holding }: Wanted & { readonly index: number },
 ): readonly Entry[] {
   const width = Math.min(TILE_WIDTH, size - index * TILE_WIDTH);
   const reader = readerOf(place.dir);
@@ -36,6 +43,7 @@ export function bundleOf(
   if (!entries.ok) throw new CommandError(`${place.origin}: ${entries.flaw}: ${entries.detail}`);
   return entries.value.flatMap((bytes, i) => {
     if (index * TILE_WIDTH + i < from) return [];
+    if (holding !== undefined && asBuffer(bytes).indexOf(holding) < 0) return [];
     const decoded = decodeRecord(bytes);
     if (!decoded.ok || !isSealed(decoded.record)) {
       const seq = index * TILE_WIDTH + i;
@@ -48,13 +56,11 @@ export function bundleOf(
 }
 
 /** All entries from leaf `from` on, a bundle at a time. */
-export function* entriesFrom(
-  place: LogPlace,
-  { from, size }: { readonly from: number; readonly size: number },
-): Generator<readonly Entry[]> {
+export function* entriesFrom(place: LogPlace, wanted: Wanted): Generator<readonly Entry[]> {
+  const { from, size } = wanted;
   const first = Math.max(from, minimumOf(readerOf(place.dir)));
   for (let index = Math.floor(first / TILE_WIDTH); index * TILE_WIDTH < size; index++) {
-    yield bundleOf(place, { index, size, from });
+    yield bundleOf(place, { index, ...wanted });
   }
 }
 
@@ -63,4 +69,9 @@ export function entryAt(place: LogPlace, index: number, size: number): Entry | u
   if (index >= size || index < minimumOf(readerOf(place.dir))) return undefined;
   const bundle = Math.floor(index / TILE_WIDTH);
   return bundleOf(place, { index: bundle, size, from: index })[0];
+}
+
+/** The same bytes, by a type that can be searched. */
+function asBuffer({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length);
 }

@@ -4,6 +4,7 @@ import { pseudonymOf } from "../../audit/pseudonym.ts";
 import type { SealedRecord } from "../../audit/record.ts";
 import { readPersons } from "../../node/audit/person-keys.ts";
 import type { PersonSlot } from "../../node/audit/person-slot.ts";
+import type { Erasures } from "./erasures.ts";
 
 /** What is shown where a person's key is erased. */
 export const REDACTED = "redacted";
@@ -13,20 +14,19 @@ export const ALTERED = "altered";
 /** What the pseudonyms of records stand for, as far as the keys in this HOME, and the log itself, say. */
 export class Persons {
   readonly #slots = new Map<string, PersonSlot>();
-  readonly #redacted = new Set<string>();
+  readonly #erasures: Pick<Erasures, "has">;
   readonly #isNamed: boolean;
 
-  /** @param options.isNamed Names are shown where their keys are here. */
-  constructor(home: string, options: { readonly isNamed: boolean }) {
+  /** @param options.isNamed Names are shown where their keys are here, and nothing says that they are erased. */
+  constructor(
+    home: string,
+    options: { readonly isNamed: boolean; readonly erasures: Pick<Erasures, "has"> },
+  ) {
     this.#isNamed = options.isNamed;
+    this.#erasures = options.erasures;
     for (const slot of readPersons(machineDisk, join(home, "node"))) {
       this.#slots.set(slot.pseudonym, slot);
     }
-  }
-
-  /** What the log says of erasures, wherever its keys are. */
-  learn(record: SealedRecord): void {
-    if (record.k === "redact") this.#redacted.add(record.kid);
   }
 
   /** Undefined: nothing but the pseudonym is to be shown. */
@@ -34,7 +34,7 @@ export class Persons {
     const pseudonym = "sp" in record ? record.sp : undefined;
     if (pseudonym === undefined) return undefined;
     const slot = this.#slots.get(pseudonym);
-    if (slot?.state === "erased" || this.#redacted.has(pseudonym)) return REDACTED;
+    if (slot?.state === "erased" || this.#erasures.has(pseudonym)) return REDACTED;
     if (slot === undefined) return undefined;
     // Keys lie where the log's own hashes do not reach.
     if (pseudonymOf(slot.key, slot.person) !== pseudonym) return ALTERED;
@@ -46,7 +46,7 @@ export class Persons {
     const slots = [...this.#slots.values()];
     return new Set(
       slots.flatMap((slot) =>
-        slot.state === "kept" && slot.person === person && !this.#redacted.has(slot.pseudonym)
+        slot.state === "kept" && slot.person === person && !this.#erasures.has(slot.pseudonym)
           ? [slot.pseudonym]
           : [],
       ),

@@ -4,6 +4,7 @@ import { indexedLeaves } from "../../node/audit/request-index.ts";
 import { parseAgentId } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { type Entry, entriesFrom, entryAt, sizeOf } from "./entries.ts";
+import { Erasures } from "./erasures.ts";
 import { chosenFolder, type LogChoice, type LogPlace, logsBelow, readerOf } from "./log-place.ts";
 import { Persons } from "./persons.ts";
 import { bar } from "./verify.ts";
@@ -37,10 +38,11 @@ type Wanted = (record: SealedRecord) => boolean;
 export function queryLogs(context: CommandContext, options: QueryOptions): void {
   const { output } = context;
   const limit = countOf("--limit", options.limit, LIMIT_DEFAULT);
-  const places = logsBelow(chosenFolder(context.home, options));
-  const persons = new Persons(context.home, { isNamed: options.persons === true });
-  // A backup that was brought back has keys of which the log says, further on, that they are erased.
-  if (options.persons === true || options.person !== undefined) learnAll(places, persons);
+  const folder = chosenFolder(context.home, options);
+  const places = logsBelow(folder);
+  const erasures = new Erasures(context.home, folder);
+  const persons = new Persons(context.home, { isNamed: options.persons === true, erasures });
+  if (options.persons === true || options.person !== undefined) erasures.catchUp();
   const wanted = wantedBy(options, persons);
   const found: SealedRecord[] = [];
   for (const place of places) {
@@ -51,7 +53,7 @@ export function queryLogs(context: CommandContext, options: QueryOptions): void 
       options,
       output.terminal ? output.progress : silent,
     )) {
-      for (const record of records) persons.learn(record);
+      for (const record of records) erasures.note(record);
       found.push(...records.filter(wanted));
       if (found.length >= limit) break;
     }
@@ -64,14 +66,6 @@ export function queryLogs(context: CommandContext, options: QueryOptions): void 
     if (isCut) output.line(`there are more than ${limit}: --limit, --since, --until`);
     if (records.length === 0) output.line("no record answers that");
   });
-}
-
-function learnAll(places: readonly LogPlace[], persons: Persons): void {
-  for (const place of places) {
-    for (const entries of entriesFrom(place, { from: 0, size: sizeOf(place) })) {
-      for (const { record } of entries) persons.learn(record);
-    }
-  }
 }
 
 /** By pseudonym; undefined where none of them is known to be anybody's, or nobody's any more. */

@@ -3,6 +3,7 @@ import { ocsfEvent } from "../../audit/ocsf.ts";
 import type { SealedRecord } from "../../audit/record.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { entriesFrom, sizeOf } from "./entries.ts";
+import { Erasures } from "./erasures.ts";
 import { type LogPlace, logsBelow, nodeLogFolder } from "./log-place.ts";
 import { Persons } from "./persons.ts";
 import { recordLine } from "./query.ts";
@@ -32,6 +33,8 @@ export async function tailLog(
   until: Promise<unknown>,
 ): Promise<void> {
   const folder = options.offline ?? nodeLogFolder(context.home);
+  const isNamed = options.persons === true;
+  const erasures = new Erasures(context.home, folder);
   let { place, next } = beginning(folder, options);
   let isEnded = false;
   void until.then(() => {
@@ -41,12 +44,13 @@ export async function tailLog(
     // Asked first: once there is another log, this one does not grow any more.
     const following = logAfter(folder, place);
     const size = sizeOf(place);
-    // Keys are made and erased while it is followed.
-    const persons = new Persons(context.home, { isNamed: options.persons === true });
+    // Keys are made and erased while it is followed, and of those that a backup brought back the log tells.
+    const persons = new Persons(context.home, { isNamed, erasures });
+    if (isNamed) erasures.catchUp();
     if (size < next) throw new CommandError(`${place.origin}: the log became shorter`);
     for (const entries of entriesFrom(place, { from: next, size })) {
       for (const { record } of entries) {
-        persons.learn(record);
+        erasures.note(record);
         show(context, record, { isOcsf: options.ocsf === true, person: persons.nameOf(record) });
       }
       // Writing waits for a slow reader; here a signal to end is heard.
