@@ -76,6 +76,15 @@ export function encodeBundle(entries: readonly Uint8Array[]): Buffer {
   if (entries.length === 0 || entries.length > TILE_WIDTH) {
     throw new RangeError(`a bundle of ${entries.length} entries`);
   }
+  return encodeEntries(entries);
+}
+
+/**
+ * The same of any number of entries.
+ *
+ * @throws RangeError One is above `ENTRY_BYTES_MAX`.
+ */
+export function encodeEntries(entries: readonly Uint8Array[]): Buffer {
   const parts: Uint8Array[] = [];
   for (const entry of entries) {
     if (entry.length > ENTRY_BYTES_MAX) throw new RangeError(`an entry of ${entry.length} bytes`);
@@ -106,10 +115,10 @@ export function decodeBundle(bytes: Uint8Array, width: number): Parsed<Uint8Arra
   return parsed(entries);
 }
 
-/** Reads entries to the end of `bytes`, at most as many as a bundle holds. They share its memory. */
-export function decodeEntries(bytes: Uint8Array): Parsed<Uint8Array[], BundleFlaw> {
+/** Reads entries to the end of `bytes`, at most `most` of them. They share its memory. */
+export function decodeEntries(bytes: Uint8Array, most: number): Parsed<Uint8Array[], BundleFlaw> {
   let count = 0;
-  for (let at = 0; at < bytes.length && count < TILE_WIDTH; count++) {
+  for (let at = 0; at < bytes.length && count < most; count++) {
     const length = (bytes[at] as number) * 256 + (bytes[at + 1] ?? 0);
     at += 2 + length;
   }

@@ -8,8 +8,8 @@ import type { ReplyBody } from "../node-requests.ts";
 import type { Witness } from "../witness.ts";
 import type { ArchiveLink } from "./archive-link.ts";
 
-/** Bytes of one shipment, entries and checkpoint each, at most. */
-const SHIPMENT_BYTES_MAX = 512 * 1024;
+/** Bytes of one shipment's entries, as they come, at most; of such as are hardly alike. */
+const SHIPMENT_BYTES_MAX = 128 * 1024;
 const CHECKPOINT_CHARS_MAX = 8_192;
 /** A log that is not known yet is about to be, by the node's question to the witness. */
 const UNKNOWN_RETRY_MS = 2_000;
@@ -33,12 +33,12 @@ export class ArchiveDoor {
 
   async ship(request: ShipRequest, node: string): Promise<ReplyBody> {
     const { archive, witness, tell } = this.#options;
-    const { vkey, checkpoint, entries, proof, first } = request;
+    const { vkey, checkpoint, packed, proof, first } = request;
     if (archive === undefined) return this.#say({ refused: "archive_off", retryMs: OFF_RETRY_MS });
     const key = parseVkey(vkey);
     const isWithin =
       checkpoint.length <= CHECKPOINT_CHARS_MAX &&
-      entries.length <= SHIPMENT_BYTES_MAX &&
+      packed.length <= SHIPMENT_BYTES_MAX &&
       isProof(proof) &&
       first <= BigInt(Number.MAX_SAFE_INTEGER);
     if (!key.ok || key.value.type !== KEY_TYPES.log || !isWithin) {
@@ -58,7 +58,7 @@ export class ArchiveDoor {
       vkey,
       checkpoint,
       first: Number(first),
-      entries,
+      packed,
       proof,
     });
     const { refused, detail } = answer;

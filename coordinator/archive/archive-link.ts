@@ -90,7 +90,7 @@ function startArchive(data: ArchiveWorkerData, { onLost, onRetired }: ArchiveTol
     keepsCopies: data.copies !== undefined,
     record: (call) => calls.add(call),
     add: async (node, ask) => {
-      const bytes = ask.entries.length + ask.checkpoint.length;
+      const bytes = ask.packed.length + ask.checkpoint.length;
       const pending = ofNode.get(node) ?? 0;
       if (isEnded) return LOST;
       const isFull = pendingBytes + bytes > PENDING_BYTES_MAX || waiting.size >= PENDING_MAX;

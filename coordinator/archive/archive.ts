@@ -13,8 +13,8 @@ import { openCheckpoint } from "../../audit/checkpoint.ts";
 import { LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import { LogFiles } from "../../audit/log-files.ts";
 import { isProof } from "../../audit/merkle.ts";
+import { unpackEntries } from "../../audit/packed-entries.ts";
 import { parseVkey, type VerifierKey } from "../../audit/signed-note.ts";
-import { decodeEntries } from "../../audit/tiles.ts";
 import type { Disk } from "../../ports/disk.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { ArchivedLog } from "./archived-log.ts";
@@ -35,7 +35,8 @@ export type ArchiveAsk = {
   readonly vkey: string;
   readonly checkpoint: string;
   readonly first: number;
-  readonly entries: Uint8Array;
+  /** Entries as `packEntries` makes them of any; empty for none. */
+  readonly packed: Uint8Array;
   readonly proof: readonly Uint8Array[];
 };
 
@@ -129,7 +130,7 @@ export class Archive {
   #give(log: ArchivedLog, ask: ArchiveAsk): ArchiveAnswer | undefined {
     const { vkey, checkpoint: note, first, proof } = ask;
     const key = parseVkey(vkey);
-    const entries = decodeEntries(ask.entries);
+    const entries = unpackEntries(ask.packed);
     const areLeaves = entries.ok && entries.value.every((one) => one.length <= LEAF_BYTES_MAX);
     if (!key.ok || !entries.ok || !areLeaves || !isProof(proof)) {
       return refusal("malformed", entries.ok ? "key, entry or proof" : entries.detail);

@@ -9,9 +9,9 @@
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { consistencyProof } from "../../audit/merkle.ts";
+import { PACKED_ENTRIES_MAX, packEntries, UNPACKED_BYTES_MAX } from "../../audit/packed-entries.ts";
 import { rememberedSubtrees } from "../../audit/remembered-subtrees.ts";
 import {
-  encodeBundle,
   readBundle,
   readTile,
   subtreesFromTiles,
@@ -31,10 +31,14 @@ import type { MeshAnswer } from "../thread-messages.ts";
 import { NewestFirst, type StepOutcome } from "./newest-first.ts";
 
 /**
- * Entries of one message, at most, bytes; one entry may be larger. The mesh thread signs the message in one
- * turn, which must stay well below a millisecond.
+ * Entries of one message, packed, at most, bytes. The mesh thread signs the message in one turn, which must stay well
+ * below a millisecond.
  */
 export const SHIP_BYTES_MAX = 48 * 1024;
+/** What each entry is preceded by, bytes. */
+const ENTRY_HEAD_BYTES = 2;
+/** Entries of a bundle that is too large for one message; as many of the largest leaves are not. */
+const LARGE_ENTRIES = 16;
 /** After an answer that was none, the next question waits this long at first, and up to the second, ms. */
 const RETRY_MS = { first: 1_000, last: 30_000 } as const;
 const ASK_TIMEOUT_MS = 10_000;
@@ -70,6 +74,9 @@ export type LogShipperOptions = {
   /** Told once for each reason, until something is taken again. */
   readonly onRefused: (why: string) => void;
 };
+
+/** The entries of one message. `count` 0: it only asks. */
+type Package = { readonly count: number; readonly packed: Uint8Array };
 
 /** What an archive said, and by which key. */
 type Said = { readonly reply: ShipReply; readonly kid: string };
@@ -131,10 +138,11 @@ export class LogShipper {
       this.#tell(`entries before ${first} are no longer here: copy the archive of another`);
       return { waitMs: RETRY_MS.last };
     }
-    const proof = this.#proof(first + entries.length, size);
+    const { count, packed } = packageOf(entries);
+    const proof = this.#proof(first + count, size);
     // The log has grown past a partial tile since: a newer checkpoint is on its way.
     if (proof === undefined) return "done";
-    const said = await this.#ask({ cosigned, first, entries, proof });
+    const said = await this.#ask({ cosigned, first, packed, proof });
     if (said === undefined) return this.#later();
     const { reply, kid } = said;
     if (reply.refused === "elsewhere") return this.#goTo(said, size);
@@ -150,13 +158,13 @@ export class LogShipper {
     const keptBefore = this.#kept;
     this.#next = Number(reply.next);
     // Never more than was shown to be the beginning of this log.
-    this.#noteKept(Math.min(Number(reply.kept), first + entries.length), kid);
+    this.#noteKept(Math.min(Number(reply.kept), first + count), kid);
     if (this.#next >= size && this.#kept >= size) {
       this.#turns = 0;
       this.#retryMs = RETRY_MS.first;
       return "done";
     }
-    return this.#again(entries.length > 0 || this.#kept > keptBefore);
+    return this.#again(count > 0 || this.#kept > keptBefore);
   }
 
   /** The next question at once, unless the last ones have brought nothing forward. */
@@ -207,21 +215,32 @@ export class LogShipper {
     this.#told = why;
   }
 
-  /** Entries of one bundle, from leaf `first` on, as many as a message takes. */
+  /**
+   * Entries from leaf `first` on, as many as may be in one message, and whole bundles where they fit: their proofs
+   * are read and not hashed. Undefined where the first is gone.
+   */
   #entriesFrom(first: number, size: number): readonly Uint8Array[] | undefined {
-    if (first >= size) return [];
+    const entries: Uint8Array[] = [];
+    let room = UNPACKED_BYTES_MAX;
+    while (first + entries.length < size) {
+      const bundle = this.#bundleFrom(first + entries.length, size);
+      if (bundle === undefined) return entries.length === 0 ? undefined : entries;
+      const bytes = bundle.reduce((sum, entry) => sum + ENTRY_HEAD_BYTES + entry.length, 0);
+      if (bytes > room || entries.length + bundle.length > PACKED_ENTRIES_MAX) {
+        return entries.length === 0 ? bundle.slice(0, LARGE_ENTRIES) : entries;
+      }
+      entries.push(...bundle);
+      room -= bytes;
+    }
+    return entries;
+  }
+
+  /** What its bundle holds from leaf `first` on. */
+  #bundleFrom(first: number, size: number): readonly Uint8Array[] | undefined {
     const index = Math.floor(first / TILE_WIDTH);
     const width = Math.min(TILE_WIDTH, size - index * TILE_WIDTH);
     const bundle = readBundle(this.#options, { index, width });
-    if (!bundle.ok) return undefined;
-    const entries: Uint8Array[] = [];
-    let bytes = 0;
-    for (const entry of bundle.value.slice(first % TILE_WIDTH)) {
-      bytes += entry.length;
-      if (entries.length > 0 && bytes > SHIP_BYTES_MAX) break;
-      entries.push(entry);
-    }
-    return entries;
+    return bundle.ok ? bundle.value.slice(first % TILE_WIDTH) : undefined;
   }
 
   #proof(from: number, size: number): Uint8Array[] | undefined {
@@ -243,7 +262,7 @@ export class LogShipper {
   async #ask(of: {
     readonly cosigned: Cosigned;
     readonly first: number;
-    readonly entries: readonly Uint8Array[];
+    readonly packed: Uint8Array;
     readonly proof: readonly Uint8Array[];
   }): Promise<Said | undefined> {
     const { ask, node, bootId, newId, vkey, replica } = this.#options;
@@ -252,7 +271,7 @@ export class LogShipper {
       vkey,
       checkpoint: of.cosigned.note,
       first: BigInt(of.first),
-      entries: of.entries.length === 0 ? new Uint8Array(0) : encodeBundle(of.entries),
+      packed: of.packed,
       proof: [...of.proof],
     });
     const request = create(NodeRequestSchema, {
@@ -264,5 +283,13 @@ export class LogShipper {
     const answer = await ask("ship", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
     const reply = answer && fromBinary(NodeReplySchema, answer.bytes).body;
     return reply?.case === "ship" ? { reply: reply.value, kid: answer?.kid ?? "" } : undefined;
+  }
+}
+
+/** As many of the entries as make a message that is not too large: all of them, unless they are hardly alike. */
+function packageOf(entries: readonly Uint8Array[]): Package {
+  for (let count = entries.length; ; count = Math.ceil(count / 2)) {
+    const packed = packEntries(entries.slice(0, count));
+    if (packed.length <= SHIP_BYTES_MAX || count <= 1) return { count, packed };
   }
 }

@@ -1,8 +1,14 @@
+import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { checkpointText, signCheckpoint } from "../../../audit/checkpoint.ts";
+import {
+  PACKED_ENTRIES_MAX,
+  packEntries,
+  UNPACKED_BYTES_MAX,
+  unpackEntries,
+} from "../../../audit/packed-entries.ts";
 import { encodeNote, encodeVkey, KEY_TYPES } from "../../../audit/signed-note.ts";
-import { encodeBundle } from "../../../audit/tiles.ts";
 import { OPEN_LOGS_MAX } from "../../../coordinator/archive/archive.ts";
 import { ArchivedLog } from "../../../coordinator/archive/archived-log.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
@@ -23,13 +29,22 @@ const CUT_LOGS = [logOf(40), logOf(300), CUT_LAST];
 async function sent(bend: (request: ShipRequest) => Partial<ShipRequest>) {
   const coordinator = new Coordinator();
   const node = new ShippingNode(coordinator);
-  await node.cosigned(MIDDLE);
-  const [request] = coordinator.asked.filter(({ entries }) => entries.length > 0);
+  await node.cosigned(WHOLE);
+  const [request] = coordinator.asked.filter(({ packed }) => packed.length > 0);
   const victim = new Coordinator();
   const answer = await victim.ship(
     create(ShipRequestSchema, { ...(request as ShipRequest), ...bend(request as ShipRequest) }),
   );
   return { answer, victim };
+}
+
+/** The same package with other bytes in it. */
+function repacked(
+  { packed }: ShipRequest,
+  bend: (bytes: Buffer) => Uint8Array,
+): Partial<ShipRequest> {
+  const params = { [constants.ZSTD_c_windowLog]: 19 };
+  return { packed: zstdCompressSync(bend(zstdDecompressSync(packed)), { params }) };
 }
 
 describe("an archive", () => {
@@ -53,34 +68,56 @@ describe("an archive", () => {
   test.each<[string, (request: ShipRequest) => Partial<ShipRequest>]>([
     [
       "inconsistent",
-      ({ entries }) => {
-        const other = Buffer.from(entries);
-        other[100] = (other[100] as number) ^ 1;
-        return { entries: other };
-      },
+      (request) => repacked(request, (bytes) => bytes.fill((bytes[100] as number) ^ 1, 100, 101)),
     ],
-    ["inconsistent", () => ({ entries: new Uint8Array(encodeBundle([Buffer.from("{}")])) })],
+    ["inconsistent", () => ({ packed: packEntries([Buffer.from("{}")]) })],
     ["inconsistent", ({ proof }) => ({ proof: proof.slice(1) })],
     ["inconsistent", () => ({ proof: [Buffer.alloc(32)] })],
-    ["malformed", ({ entries }) => ({ entries: entries.subarray(0, -1) })],
-    ["malformed", ({ entries }) => ({ entries: Buffer.concat([entries, Buffer.from("x")]) })],
+    ["malformed", (request) => repacked(request, (bytes) => bytes.subarray(0, -1))],
+    [
+      "malformed",
+      (request) => repacked(request, (bytes) => Buffer.concat([bytes, Buffer.from("x")])),
+    ],
+    ["malformed", ({ packed }) => ({ packed: packed.subarray(0, -1) })],
+    ["malformed", () => ({ packed: Buffer.from("no package") })],
+    // Each is small on its way, and would be large where it is read.
+    ["malformed", (request) => repacked(request, () => Buffer.alloc(UNPACKED_BYTES_MAX + 1))],
+    ["malformed", (request) => repacked(request, () => Buffer.alloc(2 * PACKED_ENTRIES_MAX + 2))],
+    ["malformed", () => ({ packed: zstdCompressSync(Buffer.alloc(1024 * 1024, "records")) })],
     ["malformed", () => ({ proof: [Buffer.alloc(31)] })],
     ["elsewhere", () => ({ first: 1n })],
     ["malformed", () => ({ vkey: "x" })],
     ["malformed", () => ({ first: 2n ** 60n })],
-    ["malformed", () => ({ entries: new Uint8Array(600_000) })],
+    ["malformed", () => ({ packed: new Uint8Array(600_000) })],
     ["log_unknown", () => ({ vkey: encodeVkey(signerOf("acme/node-8/e1", KEY_TYPES.log, 1).key) })],
     [
       "log_unknown",
       () => ({ vkey: encodeVkey(signerOf("other/node-7/e1", KEY_TYPES.log, 1).key) }),
     ],
     ["log_unknown", () => ({ vkey: encodeVkey(signerOf(ORIGIN, KEY_TYPES.log, 9).key) })],
-    ["log_unknown", ({ checkpoint }) => ({ checkpoint: checkpoint.replace("\n700\n", "\n701\n") })],
+    [
+      "log_unknown",
+      ({ checkpoint }) => ({ checkpoint: checkpoint.replace("\n1100\n", "\n1101\n") }),
+    ],
     ["log_unknown", () => ({ checkpoint: "" })],
   ])("C1: refuses as %s what a node made up, and writes nothing", async (reason, bend) => {
     const { answer, victim } = await sent(bend);
     expect(answer).toMatchObject({ refused: reason, kept: 0n });
     expect([...victim.files().keys()]).toEqual([]);
+  });
+
+  test("C1: takes as many bundles at once as a package may hold, and whole ones", async () => {
+    const coordinator = new Coordinator();
+    const node = new ShippingNode(coordinator);
+    await node.cosigned(LESS);
+    await node.cosigned(logOf(1_500));
+    const counts = coordinator.asked.map(({ packed }) => {
+      const entries = unpackEntries(packed);
+      return entries.ok ? entries.value.length : Number.NaN;
+    });
+    // What an earlier checkpoint ended within is made whole first.
+    expect(counts).toEqual([0, 120, 904, 476]);
+    expect(node.kept.at(-1)).toBe(1_500);
   });
 
   test("C1: refuses a cosignature that its own witness did not give", async () => {
@@ -178,7 +215,7 @@ describe("an archive", () => {
     await node.cosigned(MIDDLE);
     const last = coordinator.asked.at(-1) as ShipRequest;
     coordinator.disk.options = {};
-    const question = { ...last, first: 0n, entries: new Uint8Array(0) };
+    const question = { ...last, first: 0n, packed: new Uint8Array(0) };
     expect(await coordinator.ship(create(ShipRequestSchema, question))).toMatchObject({
       next: 200n,
       kept: 200n,
@@ -197,7 +234,7 @@ describe("an archive", () => {
       const text = checkpointText({ origin, size: 2, root });
       const note = encodeNote(text, [signCheckpoint(text, signer)]);
       const ask = { origin, vkey: encodeVkey(signer.key), checkpoint: note, proof: [] };
-      return archive.take({ ...ask, first: 0, entries: encodeBundle(entries) });
+      return archive.take({ ...ask, first: 0, packed: packEntries(entries) });
     };
     for (let no = 0; no <= OPEN_LOGS_MAX; no++) expect(take(no)).toMatchObject({ kept: 2 });
     expect(opened).toHaveBeenCalledTimes(OPEN_LOGS_MAX + 1);
@@ -293,7 +330,7 @@ describe("a node that ships", () => {
     const before = coordinator.asked.length;
     await restarted.cosigned(MIDDLE);
     const [question, ...rest] = coordinator.asked.slice(before);
-    expect(question).toMatchObject({ first: 0n, entries: new Uint8Array(0) });
+    expect(question).toMatchObject({ first: 0n, packed: new Uint8Array(0) });
     expect(rest[0]).toMatchObject({ first: 200n });
     expect(restarted.kept.at(-1)).toBe(700);
   });
@@ -314,7 +351,7 @@ describe("a node that ships", () => {
     const original = coordinator.ship.bind(coordinator);
     coordinator.ship = async (request) => {
       const answer = await original(request);
-      if (request.entries.length > 0 && lost-- > 0) throw new Error("no answer");
+      if (request.packed.length > 0 && lost-- > 0) throw new Error("no answer");
       return answer;
     };
     await node.cosigned(MIDDLE);
@@ -359,7 +396,7 @@ describe("a node that ships", () => {
     node.clock.advance(60_000);
     await node.settle();
     expect(node.kept.at(-1)).toBe(700);
-    const entries = coordinator.asked.flatMap(({ first, entries: bytes }) =>
+    const entries = coordinator.asked.flatMap(({ first, packed: bytes }) =>
       bytes.length > 0 ? [first] : [],
     );
     expect(new Set(entries).size).toBe(entries.length);

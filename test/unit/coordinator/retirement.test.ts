@@ -247,7 +247,7 @@ describe("a folder that says its log was retired", () => {
 test("whoever kept 256 records shows by the head alone that they were in the log", async () => {
   const coordinator = archiveOn();
   new Run(coordinator).to(OLD_MS);
-  const entries = decodeEntries(ENDED.files.get("tile/entries/001") as Buffer);
+  const entries = decodeEntries(ENDED.files.get("tile/entries/001") as Buffer, 256);
   if (!entries.ok) throw new Error(entries.detail);
   const edge = new TileEdge();
   for (const entry of entries.value) edge.append(leafHash(entry));
