@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
-import { endNow } from "../adapters/end-now.ts";
+import { endWith } from "../adapters/end-now.ts";
 import { runProgram } from "./program.ts";
 import { SERVER_WORDS, serverHelp } from "./server-words.ts";
 
 /** Asked for by commands that end by a signal; all others are ended by it as any program is. */
 let signal: Promise<string> | undefined;
+let end: (code: number) => never = (code) => process.exit(code);
 
 const [word = "", ...words] = process.argv.slice(2);
 const server = Object.hasOwn(SERVER_WORDS, word) ? SERVER_WORDS[word] : undefined;
@@ -19,13 +20,16 @@ if (server !== undefined && (words.includes("--help") || words.includes("-h"))) 
       signal ??= signalled();
       return signal;
     },
+    onStores: () => {
+      end = endWith;
+    },
     abort: (why) => {
       process.stderr.write(`altrace: ${why}\n`);
-      endNow();
+      endWith(1);
     },
   });
   // What was written is flushed first; a thread that will not end must not keep the process.
-  process.stdout.write("", () => process.exit(code));
+  process.stdout.write("", () => end(code));
 } else {
   // The server reads its own words, as if it had been started directly.
   process.argv.splice(2, 1);

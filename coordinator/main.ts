@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import { collectDefaultMetrics } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
+import { endWith } from "../adapters/end-now.ts";
 import { fileKeys } from "../adapters/file-keys.ts";
 import { ownFolder } from "../adapters/grpc-socket.ts";
 import { openInspectionRoot } from "../adapters/inspection-root.ts";
@@ -32,7 +33,8 @@ void run().then(
   (code) => process.exit(code),
   (error: unknown) => {
     process.stderr.write(`altrace coordinator: ${describe(error)}\n`);
-    process.exit(1);
+    // It may be in the middle of a write.
+    endWith(1);
   },
 );
 

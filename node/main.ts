@@ -1,12 +1,12 @@
 // The node's process: `altrace node --home DIR --trust FILE --enrol TOKEN --nats-url nats://...`.
-// Exit codes: 0 stopped as asked, 1 could not start, 2 wrong settings, 137 lost a thread or its log, and said so.
+// Exit codes: 0 stopped as asked, 1 could not start or lost a thread or its log, 2 wrong settings.
 
 import { readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
-import { endNow } from "../adapters/end-now.ts";
+import { endWith } from "../adapters/end-now.ts";
 import { ownFolder } from "../adapters/grpc-socket.ts";
 import { holdInstance } from "../adapters/instance-lock.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
@@ -28,11 +28,11 @@ const { version } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8"),
 ) as { version: string };
 
-// Whatever was started by then ends with the process: half a node must not go on.
 process.exit(
   await run().catch((error: unknown) => {
     process.stderr.write(`altrace node: ${errorMessage(error)}\n`);
-    return 1;
+    // Whatever was started by then ends with the process, in the middle of what it writes: half a node must not go on.
+    endWith(1);
   }),
 );
 
@@ -109,7 +109,7 @@ async function serve(config: NodeConfig): Promise<number> {
     credentials: credentialsFromEnv(process.env),
     onLost: (what, error) => {
       log.fault(what, error);
-      endNow();
+      endWith(1);
     },
   });
   const { gateway, grpcSocket, metrics } = node.addresses;

@@ -138,6 +138,7 @@ async function start(
     random: cryptoRandom,
   });
   mkdirSync(storePath(home), { recursive: true, mode: 0o700 });
+  host.onStores?.();
   const store = openLmdbStore(storePath(home));
   started.defer(() => store.close());
   const hub = createBusHub(store);
