@@ -1,4 +1,4 @@
-import { openParts, PartsMalformed } from "../mesh/policy-parts.ts";
+import { openParts, type PackedBundle, PartsMalformed } from "../mesh/policy-parts.ts";
 import type { MeshRecord } from "../mesh/record.ts";
 import { type Bus, BusFault } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -75,10 +75,10 @@ export class PolicyInHand {
    */
   async bundleOf(policy: Policy): Promise<Uint8Array | undefined> {
     if (policy.parts.length === 0) return policy.body;
-    return this.#open(this.#options.parts.here(policy));
+    return this.#open(await this.#options.parts.here(policy));
   }
 
-  async #open(packed: ReturnType<PolicyParts["here"]>): Promise<Uint8Array | undefined> {
+  async #open(packed: PackedBundle | undefined): Promise<Uint8Array | undefined> {
     if (packed === undefined) return undefined;
     const { sha256 } = packed;
     if (this.#opened?.sha256 === sha256) return this.#opened.bundle;

@@ -5,13 +5,13 @@ import { CommandRefused } from "../../../coordinator/command-refused.ts";
 import { PolicyInHand } from "../../../coordinator/policy-in-hand.ts";
 import { policyInSlices } from "../../../coordinator/policy-of-bundle.ts";
 import { PolicyParts } from "../../../coordinator/policy-parts.ts";
-import { PACKED_BYTES_MAX, packPolicy } from "../../../mesh/policy-parts.ts";
+import { PACKED_BYTES_MAX, packPolicy, partHashes } from "../../../mesh/policy-parts.ts";
 import type { MeshRecord } from "../../../mesh/record.ts";
 import { twinBus } from "../../../ports/twin-bus.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinStore } from "../../../ports/twin-store.ts";
 import { type Policy, SignedRecordSchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
-import { PART_STREAM } from "../../../proto/subjects.ts";
+import { PART_STREAM, partSubject } from "../../../proto/subjects.ts";
 import { CoordinatorWorld } from "./coordinator-world.ts";
 
 /** Bundles of a megabyte and a half that begin alike, of a few members each, which are read in no time. */
@@ -137,15 +137,37 @@ test("a stream that was lost gets the parts again from whoever has them", async 
   });
 });
 
+test("a part that the disk has changed is as good as none, and has its place in the stream no longer", async () => {
+  const { coordinator, until, hub } = world();
+  const store = twinStore();
+  const { policy, parts } = packPolicy(bundleOf("rotten"));
+  const whole = coordinator();
+  for (const part of parts) whole.parts.offer(part);
+  const before = coordinator(undefined, store);
+  for (const part of parts) before.parts.offer(part);
+  await store.commit(before.parts.writesOf(policy));
+  const hash = partHashes(policy)[0] as string;
+  const key = `part/${hash}`;
+  await store.commit([{ key, value: Buffer.from("rotten") }]);
+  const bad = { msgId: "bad", expectSeq: 0 };
+  await hub.connect().append(partSubject(hash), Buffer.from("rotten"), bad);
+  const after = coordinator(recordOf(1, policy), store);
+  await until(() => after.told.includes("policy_part_missing"));
+  expect(after.told).not.toContain("policy_unusable");
+  await whole.parts.publish(policy, { onlyMissing: true });
+  await until(() => after.policy.now?.v === 1);
+  expect(Buffer.from(store.get(key) ?? "").equals(parts[0] as Uint8Array)).toBe(true);
+});
+
 test("what is handed over is bounded, in size and in number", async () => {
   const { parts } = world().coordinator();
   expect(() => parts.offer(new Uint8Array(0))).toThrow(CommandRefused);
   expect(() => parts.offer(new Uint8Array(PACKED_BYTES_MAX + 1))).toThrow(CommandRefused);
   const packed = packPolicy(bundleOf("first"));
   for (const part of packed.parts) parts.offer(part);
-  expect(parts.here(packed.policy)).toBeDefined();
+  expect(await parts.here(packed.policy)).toBeDefined();
   for (let no = 0; no < 128; no += 1) parts.offer(Buffer.from(`part ${no}`));
-  expect(parts.here(packed.policy)).toBeUndefined();
+  expect(await parts.here(packed.policy)).toBeUndefined();
 });
 
 test("a record is carried once all of its parts were handed over, and they are in the stream before it", async () => {
