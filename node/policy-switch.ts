@@ -20,6 +20,8 @@ export type PolicySwitchDeps = {
   readonly onRefused: () => void;
 };
 
+/** Beside the one in force a loop's shelf keeps as many, whatever came after them. */
+const OFFERED_MAX = 2;
 /** Of why a policy was refused; heartbeats carry it. */
 const REFUSAL_CHARS_MAX = 500;
 
@@ -39,14 +41,15 @@ type Offered = {
  *
  * Two steps: the bundle goes to every loop, each compiles it and says ready; only then is the
  * table's version cell stored, which every request reads once. A bundle that this node cannot
- * compile is refused here, and the policy before it stays.
+ * compile is refused here, and the policy before it stays, or comes if it was on its way.
  */
 export class PolicySwitch {
   readonly #deps: PolicySwitchDeps;
   /** The newest bundle that came while another was being compiled; what it overtook is left out. */
   #next: OfferedBundle | undefined;
   #compiling: Promise<void> | undefined;
-  #offered: Offered | undefined;
+  /** By version, in the order in which they were offered. */
+  readonly #offered = new Map<number, Offered>();
   #current: CompiledPolicy | undefined;
   #previous: CompiledPolicy | undefined;
   #refusal: { readonly version: number; readonly message: string } | undefined;
@@ -106,17 +109,19 @@ export class PolicySwitch {
       return;
     }
     const { bundle, policy } = result;
-    this.#offered = { policy, waiting: new Set(loops.map(({ no }) => no)) };
+    this.#offered.set(version, { policy, waiting: new Set(loops.map(({ no }) => no)) });
+    const [oldest = version] = this.#offered.keys();
+    if (this.#offered.size > OFFERED_MAX) this.#offered.delete(oldest);
     log.policyOffered(version, policy.sha256);
     for (const loop of loops) loop.post({ t: "policy", version, bundle });
   }
 
   ready(loop: number, version: number): void {
-    const offered = this.#offered;
-    if (offered === undefined || offered.policy.version !== version) return;
+    const offered = this.#offered.get(version);
+    if (offered === undefined) return;
     offered.waiting.delete(loop);
     if (offered.waiting.size > 0) return;
-    this.#offered = undefined;
+    for (const older of this.#offered.keys()) if (older <= version) this.#offered.delete(older);
     this.#previous = this.#current;
     this.#current = offered.policy;
     if ((this.#refusal?.version ?? 0) <= version) this.#refusal = undefined;
@@ -126,8 +131,7 @@ export class PolicySwitch {
   }
 
   failed(loop: number, version: number, message: string): void {
-    if (this.#offered?.policy.version !== version) return;
-    this.#offered = undefined;
+    if (!this.#offered.delete(version)) return;
     this.#refuse(version, `loop ${loop}: ${message}`);
   }
 

@@ -86,3 +86,29 @@ test("a policy that cannot be enforced is told, and the one before stays", async
   expect(switches.word).toMatchObject({ version: 1, refusedVersion: 2 });
   expect(policyVersion(table)).toBe(1);
 });
+
+test("one that loops are still compiling comes into force though a loop cannot have the next", async () => {
+  const { table, switches, onRefused } = world();
+  await switches.offer({ version: 1, bundle: bundleOf(1) });
+  switches.ready(0, 1);
+  await switches.offer({ version: 2, bundle: bundleOf(2) });
+  switches.failed(0, 2, "no memory");
+  expect(onRefused).toHaveBeenCalledTimes(1);
+  expect(policyVersion(table)).toBe(0);
+  switches.ready(1, 1);
+  expect(policyVersion(table)).toBe(1);
+  expect(switches.word).toMatchObject({ version: 1, refusedVersion: 2 });
+});
+
+test("an older one that is ready late comes not over a newer one, nor once loops may have dropped it", async () => {
+  const { table, switches } = world();
+  for (const version of [1, 2]) await switches.offer({ version, bundle: bundleOf(version) });
+  for (const loop of [0, 1]) switches.ready(loop, 2);
+  for (const loop of [0, 1]) switches.ready(loop, 1);
+  expect(policyVersion(table)).toBe(2);
+  for (const version of [3, 4, 5]) await switches.offer({ version, bundle: bundleOf(version) });
+  for (const loop of [0, 1]) switches.ready(loop, 3);
+  expect(policyVersion(table)).toBe(2);
+  for (const loop of [0, 1]) switches.ready(loop, 4);
+  expect(policyVersion(table)).toBe(4);
+});
