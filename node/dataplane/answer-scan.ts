@@ -31,9 +31,10 @@ export type Wait = { readonly channel: Channel; readonly end: number };
 export class AnswerScan {
   readonly #rules: AnswerRules;
   readonly #channelsMax: number;
-  readonly #channels = new Map<string, Channel>();
-  readonly #groups = new Map<string, Channel[]>();
-  readonly #reported = new Map<string, ContentHit>();
+  // Answers that are one document have no channels.
+  #channels: Map<string, Channel> | undefined;
+  #groups: Map<string, Channel[]> | undefined;
+  #reported: Map<string, ContentHit> | undefined;
   #objection: Objection | undefined;
   #textBytes = 0;
   #scannedBytes = 0;
@@ -54,7 +55,7 @@ export class AnswerScan {
 
   /** One hit for each rule that hit, in the order in which they did. */
   get hits(): readonly ContentHit[] {
-    return [...this.#reported.values()];
+    return this.#reported === undefined ? NO_HITS : [...this.#reported.values()];
   }
 
   /** The first objection; what came with it must not be released, nor anything after. */
@@ -95,14 +96,12 @@ export class AnswerScan {
   whole(text: string): void {
     const bytes = Buffer.from(text);
     this.#scannedBytes += bytes.length;
-    const scanner = createScanner(this.#rules.set);
-    this.#note(scanner.push(bytes));
-    this.#note(scanner.end());
+    this.#note(createScanner(this.#rules.set).last(bytes));
   }
 
   /** The answer is complete: what waited for more is decided. */
   end(): void {
-    for (const channel of this.#channels.values()) this.#note(channel.end());
+    for (const channel of this.#channels?.values() ?? []) this.#note(channel.end());
   }
 
   /** The text beside the written one, in a channel of its own. */
@@ -115,6 +114,7 @@ export class AnswerScan {
   }
 
   #channelOf(piece: TextPiece): Channel | undefined {
+    this.#channels ??= new Map();
     const known = this.#channels.get(piece.channel);
     if (known !== undefined) {
       if (!known.ended) return known;
@@ -127,6 +127,7 @@ export class AnswerScan {
     }
     const channel = new Channel(createScanner(this.#rules.set), piece.phase);
     this.#channels.set(piece.channel, channel);
+    this.#groups ??= new Map();
     const group = this.#groups.get(piece.group);
     if (group === undefined) this.#groups.set(piece.group, [channel]);
     else group.push(channel);
@@ -134,17 +135,18 @@ export class AnswerScan {
   }
 
   #settleOthers({ group, phase }: TextPiece): void {
-    for (const channel of this.#groups.get(group) ?? []) {
+    for (const channel of this.#groups?.get(group) ?? []) {
       if (channel.phase !== phase && !channel.isClear()) this.#note(channel.end());
     }
   }
 
   #endGroup(group: string): void {
-    for (const channel of this.#groups.get(group) ?? []) this.#note(channel.end());
+    for (const channel of this.#groups?.get(group) ?? []) this.#note(channel.end());
   }
 
   #note(hits: readonly Hit[]): void {
     for (const { id, end } of hits) {
+      this.#reported ??= new Map();
       if (!this.#reported.has(id)) this.#reported.set(id, { ruleId: id, end });
       if (this.#rules.refuses(id)) this.#object({ reason: "content_cut", rule: id });
     }
@@ -154,6 +156,8 @@ export class AnswerScan {
     this.#objection ??= objection;
   }
 }
+
+const NO_HITS: readonly ContentHit[] = [];
 
 /** One text, piece by piece. */
 class Channel {

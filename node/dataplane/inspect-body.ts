@@ -34,7 +34,7 @@ export type InspectOptions = {
   /** Arrays and objects inside one another. */
   readonly depthMax: number;
   /** What tools may be offered, where others are to be left out. */
-  readonly offer?: ToolOffer;
+  readonly offer?: ToolOffer | undefined;
   /** Asked between two steps of at most 16 KB. */
   readonly pastDeadline: () => boolean;
 };
@@ -81,7 +81,7 @@ function readBody(dialect: RelayDialect, value: JsonObject, read: ReadRequest): 
 /** Each text is one: a rule never matches across the end of a message. One hit a rule is told. */
 function scanTexts(texts: readonly string[], options: InspectOptions): ScanFacts | Missing {
   const { set, pastDeadline } = options;
-  const hits = new Map<string, ContentHit>();
+  let hits: Map<string, ContentHit> | undefined;
   let scannedBytes = 0;
   for (const text of texts) {
     if (pastDeadline()) return { missing: "scan_timeout" };
@@ -89,8 +89,9 @@ function scanTexts(texts: readonly string[], options: InspectOptions): ScanFacts
     if (!result.complete) return { missing: "scan_timeout" };
     scannedBytes += result.scannedBytes;
     for (const { id, end } of result.hits) {
+      hits ??= new Map();
       if (!hits.has(id)) hits.set(id, { ruleId: id, end });
     }
   }
-  return { hits: [...hits.values()], scannedBytes, complete: true };
+  return { hits: hits === undefined ? [] : [...hits.values()], scannedBytes, complete: true };
 }

@@ -39,6 +39,8 @@ export type Scanner = {
   pendingFrom(): number | undefined;
   /** Says that the text ends here, which `$` and `\b` want to know. Nothing comes after it. */
   end(): readonly Hit[];
+  /** `push` and `end` in one: of a piece that nothing follows no byte has to be remembered. */
+  last(bytes: Uint8Array): readonly Hit[];
   /** Work done so far: bytes read in either direction, nodes and edges looked at. */
   readonly steps: number;
 };
@@ -58,7 +60,7 @@ class SetScanner implements Scanner {
   #ended = false;
   #hits: Hit[] = [];
   /** Per rule that has hit: how often, and where the last of the ends that are one hit is. */
-  readonly #told = new Map<number, { count: number; lastEnd: number }>();
+  #told: Map<number, { count: number; lastEnd: number }> | undefined;
   /** No match that is unfinished now begins before this offset. */
   #idleTo = 0;
   /** No such match that holds bytes back begins before this one. */
@@ -74,12 +76,27 @@ class SetScanner implements Scanner {
   }
 
   push(bytes: Uint8Array): readonly Hit[] {
+    this.#hits = [];
+    this.#read(bytes);
+    const { open, holding } = this.#state.facts;
+    this.#history.release({ bytes: open ? this.#historyBytesMax : 1 });
+    if (!holding) this.#releasedTo = this.#position;
+    return this.#hits;
+  }
+
+  last(bytes: Uint8Array): readonly Hit[] {
+    this.#hits = [];
+    this.#read(bytes);
+    this.#end();
+    return this.#hits;
+  }
+
+  #read(bytes: Uint8Array): void {
     if (this.#ended) throw new Error("the text has ended");
     const { forward, automaton } = this.#set;
     const { symbolOf } = automaton;
     const { cache } = forward;
     const workBefore = forward.work;
-    this.#hits = [];
     this.#history.begin(bytes);
     let row = cache.current(this.#state).row;
     let table = cache.table;
@@ -98,11 +115,7 @@ class SetScanner implements Scanner {
     this.#position += bytes.length;
     this.#state = cache.at(row);
     this.steps += bytes.length + forward.work - workBefore;
-    const { open, holding } = this.#state.facts;
-    this.#history.release({ bytes: open ? this.#historyBytesMax : 1 });
-    if (!open) this.#idleTo = this.#position;
-    if (!holding) this.#releasedTo = this.#position;
-    return this.#hits;
+    if (!this.#state.facts.open) this.#idleTo = this.#position;
   }
 
   pendingFrom(): number | undefined {
@@ -127,10 +140,15 @@ class SetScanner implements Scanner {
   }
 
   end(): readonly Hit[] {
+    this.#hits = [];
+    this.#end();
+    return this.#hits;
+  }
+
+  #end(): void {
     if (this.#ended) throw new Error("the text has ended");
     const { forward, automaton } = this.#set;
     const workBefore = forward.work;
-    this.#hits = [];
     const state = forward.step(forward.cache.current(this.#state), automaton.edgeSymbol);
     this.steps += 1 + forward.work - workBefore;
     // The edge takes no byte, so what it settles is the present position.
@@ -138,7 +156,6 @@ class SetScanner implements Scanner {
       this.#found(rule, this.#position, state.context);
     }
     this.#ended = true;
-    return this.#hits;
   }
 
   #tell(state: ForwardState, position: number): void {
@@ -147,7 +164,7 @@ class SetScanner implements Scanner {
   }
 
   #found(rule: number, end: number, after: number): void {
-    const told = this.#told.get(rule);
+    const told = this.#told?.get(rule);
     if (told !== undefined) {
       if (end - told.lastEnd <= 1) {
         told.lastEnd = end;
@@ -168,6 +185,7 @@ class SetScanner implements Scanner {
     const start = validate === undefined ? known : this.#firstValid(validate, starts.offsets, end);
     if (start === undefined) return;
     this.#hits.push({ rule, id, start, end, startIsExact: starts.complete });
+    this.#told ??= new Map();
     this.#told.set(rule, { count: (told?.count ?? 0) + 1, lastEnd: end });
   }
 

@@ -27,12 +27,15 @@ export function scanBytes(
   if (!Number.isInteger(stepBytes) || stepBytes < 1) throw new Error("a step has at least a byte");
   const scanner = createScanner(set);
   const hits: Hit[] = [];
-  for (let from = 0; from < bytes.length; from += stepBytes) {
+  let from = 0;
+  for (;;) {
     if (from > 0 && deadline()) {
       return { hits, scannedBytes: from, complete: false, steps: scanner.steps };
     }
+    if (bytes.length - from <= stepBytes) break;
     hits.push(...scanner.push(bytes.subarray(from, from + stepBytes)));
+    from += stepBytes;
   }
-  hits.push(...scanner.end());
+  hits.push(...scanner.last(from === 0 ? bytes : bytes.subarray(from)));
   return { hits, scannedBytes: bytes.length, complete: true, steps: scanner.steps };
 }

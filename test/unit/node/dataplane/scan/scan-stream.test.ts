@@ -198,6 +198,30 @@ describe("scanners of one set", () => {
   });
 });
 
+describe("last", () => {
+  test("tells what push and end tell, wherever the text is cut before", () => {
+    const set = setOf(["\\bcat\\b", "ab+$", "secret-[0-9]{2,4}", "€x", "t\\b"]);
+    const words = fc.constantFrom("cat", "ab", "b", "secret-1", "23", "€x", "€", " ", "t", ".");
+    fc.assert(
+      fc.property(fc.array(words, { maxLength: 12 }), cutPlaces, (parts, places) => {
+        const pieces = cutAt(bytesOf(parts.join("")), places);
+        const rest = pieces.pop() ?? new Uint8Array(0);
+        const [one, other] = [createScanner(set), createScanner(set)];
+        for (const piece of pieces) expect(one.push(piece)).toEqual(other.push(piece));
+        expect(one.last(rest)).toEqual([...other.push(rest), ...other.end()]);
+      }),
+    );
+  });
+
+  test("ends the text", () => {
+    const scanner = createScanner(setOf(["ab"], { purpose: "stream" }));
+    expect(scanner.last(bytesOf("xa"))).toEqual([]);
+    expect(scanner.pendingFrom()).toBeUndefined();
+    expect(() => scanner.push(bytesOf("b"))).toThrow("the text has ended");
+    expect(() => scanner.last(bytesOf("b"))).toThrow("the text has ended");
+  });
+});
+
 describe("validation", () => {
   const even = (text: string) => Number(text.replace(/[^0-9]/g, "")) % 2 === 0;
 
