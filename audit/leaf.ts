@@ -140,7 +140,7 @@ function write(
   const bytes = Buffer.byteLength(text);
   if (bytes > LEAF_BYTES_MAX) throw new RecordError(`a leaf of ${bytes} bytes`);
   const leaf = Buffer.allocUnsafe(headBytes + bytes);
-  leaf.write(text, headBytes, "utf8");
+  leaf.write(text, headBytes, bytes === text.length ? "latin1" : "utf8");
   return { leaf, chars: text.length };
 }
 

@@ -57,7 +57,8 @@ export function object<T>(
       name,
       write,
       mandatory,
-      prefix: `${canonicalString(name)}:`,
+      first: `${canonicalString(name)}:`,
+      next: `,${canonicalString(name)}:`,
       mark: marks[name],
       // Most texts are what they were in the record before: what fitted then fits now.
       last: undefined as string | undefined,
@@ -80,13 +81,13 @@ export function object<T>(
         if (row.mandatory) throw new MemberError(row.name, "is missing");
         continue;
       }
-      if (seen > 0) text += ",";
+      text += seen > 0 ? row.next : row.first;
       seen++;
       if (member === row.last) {
         text += row.lastText;
         continue;
       }
-      const memberText = row.prefix + writeMember(row.name, row.write, member);
+      const memberText = writeMember(row.name, row.write, member);
       if (typeof member === "string") {
         row.last = member;
         row.lastText = memberText;
@@ -94,11 +95,18 @@ export function object<T>(
       text += memberText;
     }
     // A count is enough: every member seen is in the table, so one more is one that is not.
-    if (Object.keys(members).length !== seen) throw unknownMember(members, table);
+    if (countOf(members) !== seen) throw unknownMember(members, table);
     const wrong = check?.(value as T);
     if (wrong !== undefined) throw new MemberError("", wrong);
     return `${text}}`;
   };
+}
+
+/** As many as `Object.keys` would list, without the list. */
+function countOf(members: object): number {
+  let count = 0;
+  for (const _ in members) count++;
+  return count;
 }
 
 function writeMember(name: string, write: Writer, value: unknown): string {

@@ -73,6 +73,7 @@ export class ClientExchange implements Exchange, OpenExchange {
   readonly via?: Via;
   readonly proxied?: ConnectTarget;
   readonly keyMemo?: KeyMemo;
+  filed: OpenExchange["filed"] = undefined;
   readonly #host: ExchangeHost;
   readonly #carrier: Carrier;
   readonly #wire: ClientWire;

@@ -21,6 +21,8 @@ export type CuttingLevel = "quarantine" | "block";
 /** What the registry needs of an exchange. */
 export type OpenExchange = CutTarget & {
   readonly requestId: string;
+  /** Where the registry has it; the registry's alone. A map of exchanges would cost each of them more. */
+  filed?: Link<Filed> | undefined;
   /** False once it was refused: nothing flows but what the client sends and nobody reads. */
   isOpen(): boolean;
   /** Whether other exchanges run within it. */
@@ -36,8 +38,8 @@ type AgentGroup = {
   waitingBodies: number;
 };
 
-/** Where an exchange is filed. */
-type Filed = {
+/** What the registry knows of an exchange. */
+export type Filed = {
   readonly exchange: OpenExchange;
   membership: Membership | undefined;
 };
@@ -65,7 +67,6 @@ export type ConnectionsOptions = {
  */
 export class Connections {
   readonly #all = new OpenList<Filed>();
-  readonly #links = new WeakMap<OpenExchange, Link<Filed>>();
   readonly #agents = new Map<string, AgentGroup>();
   readonly #teams = new Map<string, Set<AgentGroup>>();
   readonly #teardown: Teardown;
@@ -75,12 +76,12 @@ export class Connections {
   }
 
   register(exchange: OpenExchange): void {
-    this.#links.set(exchange, this.#all.add({ exchange, membership: undefined }));
+    exchange.filed = this.#all.add({ exchange, membership: undefined });
   }
 
   /** Does nothing for an exchange that is closed or claimed already: its client may be gone. */
   claim(exchange: OpenExchange, agentId: string, contractId: string | undefined): void {
-    const filed = this.#links.get(exchange)?.item;
+    const filed = exchange.filed?.item;
     if (filed === undefined || filed.membership !== undefined) return;
     const group = this.#groupOf(agentId);
     filed.membership = { group, link: group.exchanges.add(exchange), contractId };
@@ -88,9 +89,9 @@ export class Connections {
 
   /** The exchange is over and its connection closed or free for the next request. */
   remove(exchange: OpenExchange): void {
-    const link = this.#links.get(exchange);
+    const link = exchange.filed;
     if (link === undefined) return;
-    this.#links.delete(exchange);
+    exchange.filed = undefined;
     this.#all.remove(link);
     const { membership } = link.item;
     if (membership !== undefined) {

@@ -213,7 +213,5 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
 
 function flatHeaders(raw: Dispatcher.DispatchController["rawHeaders"]): readonly string[] {
   if (!Array.isArray(raw)) return [];
-  return raw.map((item) =>
-    typeof item === "string" ? item : Buffer.from(item).toString("latin1"),
-  );
+  return raw.map((item) => (typeof item === "string" ? item : item.toString("latin1")));
 }

@@ -8,6 +8,8 @@ export class Http1Wire implements ClientWire {
   readonly source: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #socket: Socket;
+  #onDrain: (() => void) | undefined;
+  #hasFilled = false;
 
   constructor(request: IncomingMessage, response: ServerResponse, socket: Socket) {
     this.source = request;
@@ -40,11 +42,17 @@ export class Http1Wire implements ClientWire {
   }
 
   write(chunk: Uint8Array): boolean {
-    return this.#response.write(chunk);
+    const hasRoom = this.#response.write(chunk);
+    if (!hasRoom && !this.#hasFilled && this.#onDrain !== undefined) {
+      this.#hasFilled = true;
+      this.#response.on("drain", this.#onDrain);
+    }
+    return hasRoom;
   }
 
+  /** Listened for once there is something to wait for, which most answers never see. */
   onDrain(fn: () => void): void {
-    this.#response.on("drain", fn);
+    this.#onDrain = fn;
   }
 
   end(body?: Uint8Array): void {

@@ -39,7 +39,6 @@ export type Upstream = UpstreamRequest | UpstreamTunnel;
 /** Last look at the cells, in the turn in which the head is written; false ends the request. */
 export type LastLook = () => boolean;
 
-const minted = new WeakSet<Permit<Upstream>>();
 let mayMint = false;
 
 /**
@@ -51,12 +50,12 @@ let mayMint = false;
 export class Permit<T extends Upstream = UpstreamRequest> {
   readonly request: T;
   readonly #lastLook: LastLook;
+  #isGood = true;
 
   constructor(request: T, lastLook: LastLook) {
     assert(mayMint, "a permit is minted by commit alone");
     this.request = request;
     this.#lastLook = lastLook;
-    minted.add(this);
   }
 
   /**
@@ -64,13 +63,16 @@ export class Permit<T extends Upstream = UpstreamRequest> {
    * or an agent was killed since it was minted; nothing may be sent.
    */
   consume(): boolean {
-    if (!minted.delete(this)) return false;
+    if (!(#isGood in this && this.#isGood)) return false;
+    this.#isGood = false;
     return this.#lastLook();
   }
 
   /** Makes the permit useless. True: it had not been used, so nothing was sent and nothing will be. */
   revoke(): boolean {
-    return minted.delete(this);
+    const isGood = this.#isGood;
+    this.#isGood = false;
+    return isGood;
   }
 }
 

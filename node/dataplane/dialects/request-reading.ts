@@ -33,10 +33,14 @@ export function readMembers(
 ): void {
   for (const name of Object.keys(object)) {
     const read = table.get(name);
-    const path = at === "" ? printable(name) : `${at}.${printable(name)}`;
-    if (read === undefined) unpriced(null, path, reading);
-    else if (object[name] !== null) read(object[name] as JsonValue, path, reading);
+    const value = object[name] as JsonValue;
+    if (read === undefined) unpriced(null, pathOf(at, printable(name)), reading);
+    else if (value !== null) read(value, pathOf(at, name), reading);
   }
+}
+
+function pathOf(at: string, name: string): string {
+  return at === "" ? name : `${at}.${name}`;
 }
 
 /** An object with the members of a table. */

@@ -46,6 +46,7 @@ export abstract class CarriedExchange implements OpenExchange {
   readonly head: RequestHead;
   readonly headAtNs: bigint;
   readonly socket: Socket;
+  filed: OpenExchange["filed"] = undefined;
   bytesUp = 0;
   bytesDown = 0;
   protected first: Uint8Array;
