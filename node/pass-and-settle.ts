@@ -109,7 +109,7 @@ export function writeEnd(
   { reason, bytesUp: up, bytesDown: down }: PassedEnd,
   loop: LoopContext,
 ): void {
-  const context = { ...recordContext(asked, loop), nowMs: loop.clock.nowMs() };
+  const context = recordContext(asked, loop);
   const isInspected = facts.destination?.mode === "inspect";
   const inspection = isInspected
     ? { n: 0, scanned: 0, rules: 0 }

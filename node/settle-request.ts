@@ -1,4 +1,3 @@
-import type { AuditRecord } from "../audit/record.ts";
 import type { LadderCause } from "../policy/compiled-policy.ts";
 import { type Reason, stageOf } from "../proto/reasons.ts";
 import type { Outcome as RelayOutcome } from "./dataplane/client-leg.ts";
@@ -52,12 +51,15 @@ export function settleRequest(
     overrunHeldMicros: held.overrunMicros,
     overrunSpentMicros: due.overrunSpentMicros,
     model: model.id,
-    ...(uncovered !== undefined && { uncovered }),
-    ...(due.distrustMilli !== undefined && { distrustMilli: due.distrustMilli }),
+    uncovered,
+    distrustMilli: due.distrustMilli,
   });
   if (due.distrustMilli !== undefined) loop.metrics.distrusted(model.id);
   if (outcome.usage !== undefined) loop.metrics.used({ model: model.id, ...outcome.usage });
-  writeOutcome(asked, facts, outcome, { spent: due.spent, over: due.overrunSpentMicros }, loop);
+  const over = due.overrunSpentMicros;
+  // What its account may have been charged beyond its hold has to be on record before anything else is done.
+  const isWithinHold = over === 0n && due.spent.tokens <= held.cost.tokens;
+  writeOutcome(asked, facts, outcome, { spent: due.spent, over, isWithinHold }, loop);
 }
 
 /** Gives back what was held and not spent. Returns what was spent that nothing there could pay. */
@@ -121,10 +123,10 @@ function writeOutcome(
   asked: Asked,
   facts: Facts,
   outcome: RelayOutcome,
-  due: { readonly spent: Cost; readonly over: bigint },
+  due: { readonly spent: Cost; readonly over: bigint; readonly isWithinHold: boolean },
   loop: LoopContext,
 ): void {
-  const context = { ...recordContext(asked, loop), nowMs: loop.clock.nowMs() };
+  const context = recordContext(asked, loop);
   const { reason } = outcome;
   const n = outcome.outputTextBytes;
   const scanned = Math.min(n, outcome.scannedBytes);
@@ -138,21 +140,23 @@ function writeOutcome(
         : { n, scanned, rules };
   if (reason !== undefined && outcome.kind === "cut") {
     const cut = { stage: stageOf(reason), reason, rule: outcome.rule };
-    appendOrCount(loop, () => cutRecord(facts, cut, context));
+    orCount(loop, () => loop.log.append(cutRecord(facts, cut, context)));
     const cause = outcome.isWithdrawn ? undefined : ladderCause(reason, facts, outcome.rule);
     tellCut(asked, facts, { reason, cause }, loop);
   }
-  const end = {
-    ...{ reason: reason ?? "ok", spent: due.spent, overrunMicros: due.over, inspection },
-    ...(bytes !== undefined && { bytes }),
-  };
-  appendOrCount(loop, () => settleRecord(facts, end, context));
+  const { spent, over: overrunMicros } = due;
+  const end = { reason: reason ?? "ok", spent, overrunMicros, inspection, bytes };
+  orCount(loop, () => {
+    const record = settleRecord(facts, end, context);
+    if (due.isWithinHold) loop.log.appendSoon(record);
+    else loop.log.append(record);
+  });
 }
 
 /** One record that the log does not take must not cost another one, nor what the ladder is told. */
-function appendOrCount(loop: LoopContext, record: () => AuditRecord): void {
+function orCount(loop: LoopContext, append: () => void): void {
   try {
-    loop.log.append(record());
+    append();
   } catch (error) {
     // The hold has been settled; the log reports its own fault and stops further allows.
     loop.metrics.recordLost(error);

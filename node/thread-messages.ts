@@ -267,9 +267,9 @@ export type SettledItem = {
   /** `provider/model`, for the distrust of prices. */
   readonly model: string;
   /** What of `spent` the row could not pay; absent where it paid all. */
-  readonly uncovered?: Cost & { readonly overrunMicros: bigint };
+  readonly uncovered?: (Cost & { readonly overrunMicros: bigint }) | undefined;
   /** The bill over its hold, thousandths, where that is more than the price entry allows for. */
-  readonly distrustMilli?: number;
+  readonly distrustMilli?: number | undefined;
 };
 
 export type AgentEvent = {

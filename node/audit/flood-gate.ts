@@ -57,6 +57,10 @@ export class FloodGate implements Wal {
     else this.#options.wal.append(record);
   }
 
+  appendSoon(record: AuditRecord): void {
+    this.#options.wal.appendSoon(record);
+  }
+
   canAllow(nowNs: bigint): boolean {
     return this.#options.wal.canAllow(nowNs);
   }

@@ -9,6 +9,8 @@
  *     find out when a write succeeds again.
  * W4. Refusals that could not be written are counted, and said in a `gap` record before the next
  *     one.
+ * W5. What `appendSoon` took stands before whatever is appended after it. Where it cannot be written it
+ *     waits for a write that succeeds.
  */
 
 import { AuditFault } from "../../audit/audit-fault.ts";
@@ -28,6 +30,8 @@ import { marksOf, publishPosition, roomOf, type WalSignal } from "./wal-signal.t
  * Bytes of a leaf without its place: `"ep":` and `"seq":` with their numbers must fit beside it.
  */
 export const WAL_LEAF_BYTES_MAX = LEAF_BYTES_MAX - 64;
+/** What may wait for a write, give or take a record: a turn's records are some hundred bytes each. */
+const WAITING_BYTES_MAX = 64 * 1024;
 
 export type Wal = DecisionLog & {
   /**
@@ -36,10 +40,16 @@ export type Wal = DecisionLog & {
    * @throws AuditFault It could not be written, or it breaks its schema; then nothing was.
    */
   append(record: AuditRecord): void;
+  /**
+   * Writes the record with the next one, or at the end of this turn of the event loop.
+   *
+   * @throws AuditFault It breaks its schema, or too many wait for a disk that takes none.
+   */
+  appendSoon(record: AuditRecord): void;
   /** @param nowNs Monotonic now, as the clock given to `openWal` tells it. */
   canAllow(nowNs: bigint): boolean;
   /**
-   * Whether all that was appended by an instant is on the disk.
+   * Whether all that `append` was given by an instant is on the disk.
    *
    * @param sinceNs Monotonic time, taken after the append.
    */
@@ -88,6 +98,10 @@ class WalWriter implements Wal {
   /** Bytes of a failed write may lie behind `#bytes`. */
   #hasRemains = false;
   #lost: LostDecisions | undefined;
+  /** Frames that go with the next write, in their order. */
+  #waiting: Frame[] = [];
+  #waitingBytes = 0;
+  #isWritePlanned = false;
 
   constructor(options: WalOptions) {
     this.#options = options;
@@ -110,13 +124,28 @@ class WalWriter implements Wal {
         this.#lost = undefined;
       }
       this.#write(frame);
-      this.#hasFailed = false;
     } catch (cause) {
-      this.#hasFailed = true;
       this.#lost = withLost(this.#lost, record);
       const { name } = this.#options.writer;
       throw new AuditFault(`${name}: a record could not be written`, { cause });
     }
+  }
+
+  appendSoon(record: AuditRecord): void {
+    const frame = frameOf(record);
+    if (this.#waitingBytes >= WAITING_BYTES_MAX) this.#makeRoom();
+    this.#waiting.push(frame);
+    this.#waitingBytes += frame.bytes.length;
+    if (this.#isWritePlanned) return;
+    this.#isWritePlanned = true;
+    setImmediate(() => {
+      this.#isWritePlanned = false;
+      try {
+        this.#write();
+      } catch {
+        // It goes on waiting, and until a write succeeds nothing is allowed.
+      }
+    });
   }
 
   canAllow(nowNs: bigint): boolean {
@@ -134,18 +163,45 @@ class WalWriter implements Wal {
 
   close(): void {
     if (this.#fd === undefined) return;
-    this.#disk.close(this.#fd);
-    this.#fd = undefined;
+    try {
+      this.#write();
+    } finally {
+      this.#disk.close(this.#fd);
+      this.#fd = undefined;
+    }
   }
 
-  #write({ bytes: frame, scan }: Frame): void {
+  #makeRoom(): void {
+    try {
+      this.#write();
+    } catch (cause) {
+      const { name } = this.#options.writer;
+      throw new AuditFault(`${name}: no more records can wait`, { cause });
+    }
+  }
+
+  /** Writes what waits, and behind it the frame. */
+  #write(frame?: Frame): void {
+    const frames = frame === undefined ? this.#waiting : [...this.#waiting, frame];
+    if (frames.length === 0) return;
+    this.#hasFailed = true;
     if (this.#fd === undefined) throw new AuditFault("the log is closed");
+    this.#writeFrames(frames);
+    this.#hasFailed = false;
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+
+  #writeFrames(frames: readonly Frame[]): void {
     // First of all: remains in a file that is left behind would look torn when it is read again.
     if (this.#hasRemains) this.#cutRemains();
-    if (this.#bytes + frame.length > this.#fileBytesMax) this.#openNextFile();
-    this.#writeWhole(frame);
-    this.#bytes += frame.length;
-    this.#marks.tell({ fileNo: this.#fileNo, bytes: this.#bytes }, scan);
+    const bytes = bytesOf(frames);
+    if (this.#bytes + bytes.length > this.#fileBytesMax) this.#openNextFile();
+    this.#writeWhole(bytes);
+    for (const { bytes: frame, scan } of frames) {
+      this.#bytes += frame.length;
+      this.#marks.tell({ fileNo: this.#fileNo, bytes: this.#bytes }, scan);
+    }
     this.#publish();
     // After the write and its publication: a sync that began before this instant counts neither.
     const nowNs = this.#options.clock.monoNs();
@@ -213,6 +269,12 @@ function gapOf({ count, t0, t1 }: LostDecisions, { t, node }: AuditRecord): GapR
 
 /** A frame, and where things stand in its leaf. */
 type Frame = { readonly bytes: Buffer; readonly scan: LeafScan };
+
+function bytesOf(frames: readonly Frame[]): Buffer {
+  const [only] = frames;
+  if (frames.length === 1 && only !== undefined) return only.bytes;
+  return Buffer.concat(frames.map(({ bytes }) => bytes));
+}
 
 function frameOf(record: AuditRecord): Frame {
   try {

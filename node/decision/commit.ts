@@ -15,6 +15,12 @@ import type { Charges, Refusal, Verdict } from "./verdict.ts";
 export type DecisionLog = {
   /** Hands the record to the kernel before it returns. Throws when it could not. */
   append(record: AuditRecord): void;
+  /**
+   * Takes the record, and hands it to the kernel with the next one that `append` is given, at the latest at the
+   * end of this turn. For what nothing is done upon: a crash in between leaves the request without its
+   * outcome, as one a little earlier would have. Throws when it cannot be written down.
+   */
+  appendSoon(record: AuditRecord): void;
   /** False while records may be unsynced for longer than the bound, or the last write failed. */
   canAllow(nowNs: bigint): boolean;
   /** Whether all that was appended before this instant is on the disk; monotonic nanoseconds. */

@@ -77,7 +77,7 @@ export function settleRecord(
     readonly spent: Cost;
     readonly overrunMicros: bigint;
     readonly inspection: Inspection | undefined;
-    readonly bytes?: PassedBytes;
+    readonly bytes?: PassedBytes | undefined;
   },
   context: RecordContext,
 ): SettleRecord {

@@ -18,15 +18,17 @@ export function simLog(of: {
   readonly onRecord: (record: AuditRecord, isKept: boolean) => void;
 }): DecisionLog {
   const { process, draw, faults, onRecord } = of;
+  const append = (record: AuditRecord): void => {
+    if (!process.isAlive) return;
+    encodeLeaf(record);
+    const isKept = !draw.chance(faults.failing);
+    onRecord(record, isKept);
+    if (!isKept) throw new Error("no space left on device");
+  };
   return {
     canAllow: () => !draw.chance(faults.behind),
     isSynced: (sinceNs) => process.clock.monoNs() - sinceNs > SYNC_NS,
-    append: (record) => {
-      if (!process.isAlive) return;
-      encodeLeaf(record);
-      const isKept = !draw.chance(faults.failing);
-      onRecord(record, isKept);
-      if (!isKept) throw new Error("no space left on device");
-    },
+    append,
+    appendSoon: append,
   };
 }

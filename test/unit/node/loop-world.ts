@@ -55,6 +55,8 @@ export class LoopWorld {
   readonly table: Table = createTable({ rows: 2, loops: 1, scopes: 8, writers: 3, proofs: 64 });
   readonly row: RowRef;
   readonly records: AuditRecord[] = [];
+  /** Of them, those that the log may write a little later. */
+  readonly soon: AuditRecord[] = [];
   readonly settled: SettledItem[] = [];
   readonly events: AgentEvent[] = [];
   readonly topUps: TopUpRequest[] = [];
@@ -208,14 +210,19 @@ export class LoopWorld {
   }
 
   #log(): CommitDeps["log"] {
+    const append = (record: AuditRecord): void => {
+      this.onAppend(record);
+      // As the log itself does: what it cannot write down was not recorded.
+      encodeLeaf(record);
+      this.records.push(record);
+    };
     return {
       canAllow: () => this.canAllow,
       isSynced: (sinceNs) => this.syncedNs >= sinceNs,
-      append: (record) => {
-        this.onAppend(record);
-        // As the log itself does: what it cannot write down was not recorded.
-        encodeLeaf(record);
-        this.records.push(record);
+      append,
+      appendSoon: (record) => {
+        append(record);
+        this.soon.push(record);
       },
     };
   }

@@ -56,7 +56,7 @@ describe("settle a request", () => {
     expect(of.world.settled).toMatchObject([
       { spent: { usdMicros: 425n, tokens: 300n, calls: 1n }, overrunSpentMicros: 0n },
     ]);
-    expect(of.world.settled[0]).not.toHaveProperty("uncovered");
+    expect(of.world.settled[0]?.uncovered).toBeUndefined();
     expect(of.world.settlements).toMatchObject([
       {
         rc: "ok",
@@ -127,11 +127,26 @@ describe("settle a request", () => {
     expect(of.world.settlements).toMatchObject([{ settled: { over_u: Number(over) } }]);
   });
 
+  test("only what kept within its hold may be written a little later", async () => {
+    const within = await allowed();
+    end(within, {});
+    expect(within.world.soon).toHaveLength(1);
+    const overMoney = await allowed();
+    end(overMoney, { usage: usage(0, 4_000) });
+    const overTokens = await allowed();
+    const { tokens } = overTokens.held.reserved.charges.cost;
+    end(overTokens, { usage: usage(Number(tokens) + 1, 0) });
+    for (const { world } of [overMoney, overTokens]) {
+      expect(world.settlements).toHaveLength(1);
+      expect(world.soon).toHaveLength(0);
+    }
+  });
+
   test("distrust is told once: what is known already is no news", async () => {
     const of = await allowed();
     of.world.distrust.set("openai/gpt-5-mini", 3_000);
     end(of, { usage: usage(0, 4_000) });
-    expect(of.world.settled[0]).not.toHaveProperty("distrustMilli");
+    expect(of.world.settled[0]?.distrustMilli).toBeUndefined();
     expect(of.world.told).not.toContain("distrusted openai/gpt-5-mini");
   });
 

@@ -107,6 +107,70 @@ describe("append", () => {
   });
 });
 
+describe("appendSoon", () => {
+  const SOON: AuditRecord = { ...ALLOW, t: ALLOW.t + 1 };
+  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+  test("is written in the same write as the next record, and before it", () => {
+    const { disk, wal, signal } = setUp();
+    const writes = disk.steps.length;
+    wal.appendSoon(SOON);
+    wal.appendSoon(SOON);
+    expect(recordsOf(disk, FIRST)).toEqual([]);
+    wal.append(ALLOW);
+    expect(recordsOf(disk, FIRST)).toEqual([SOON, SOON, ALLOW]);
+    expect(disk.steps.slice(writes)).toEqual([`write ${FIRST}`]);
+    expect(positionOf(signal, 0)).toEqual({ fileNo: 1, bytes: disk.contentOf(FIRST)?.length });
+  });
+
+  test("is written by itself at the end of the turn, and once", async () => {
+    const { disk, wal } = setUp();
+    wal.appendSoon(SOON);
+    await turn();
+    expect(recordsOf(disk, FIRST)).toEqual([SOON]);
+    wal.appendSoon(SOON);
+    wal.append(ALLOW);
+    await turn();
+    expect(recordsOf(disk, FIRST)).toEqual([SOON, SOON, ALLOW]);
+  });
+
+  test("is written by close", () => {
+    const { disk, wal } = setUp();
+    wal.appendSoon(SOON);
+    wal.close();
+    expect(recordsOf(disk, FIRST)).toEqual([SOON]);
+    expect(disk.openFiles).toBe(0);
+  });
+
+  test("waits for a write that succeeds, and until then nothing is allowed", async () => {
+    const { disk, wal, canAllow } = setUp();
+    disk.options = { taken: () => 5 };
+    wal.appendSoon(SOON);
+    await turn();
+    expect(canAllow()).toBe(false);
+    expect(() => wal.append(ALLOW)).toThrow(AuditFault);
+    expect(recordsOf(disk, FIRST)).toEqual([]);
+    disk.options = {};
+    wal.append(DENY);
+    expect(canAllow()).toBe(true);
+    expect(recordsOf(disk, FIRST)).toEqual([SOON, DENY]);
+  });
+
+  test("throws where too much waits for a disk that takes nothing, and for what is no record", () => {
+    const { disk, wal } = setUp();
+    expect(() => wal.appendSoon({ ...DENY, sv: "PPP" })).toThrow(AuditFault);
+    disk.options = { taken: () => 0 };
+    const fill = (): void => {
+      for (let i = 0; i < 1_000; i++) wal.appendSoon(SOON);
+    };
+    expect(fill).toThrow("no more records can wait");
+    disk.options = {};
+    wal.appendSoon(DENY);
+    wal.append(ALLOW);
+    expect(recordsOf(disk, FIRST).slice(-2)).toEqual([DENY, ALLOW]);
+  });
+});
+
 describe("a write that fails", () => {
   test.each([0, 1, 7, 8, 300])("is cut back to whole frames when only %i bytes are taken", (n) => {
     const { disk, wal, canAllow, signal } = setUp();
