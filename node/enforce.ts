@@ -17,13 +17,15 @@ import { relayAndSettle } from "./relay-and-settle.ts";
  * here finds it. Gathering waits; deciding and committing do not, and both look at the cells again.
  */
 export async function enforce(exchange: Exchange, loop: LoopContext): Promise<void> {
+  // Waited for in any case: what has come of the body with the head is read in the meantime.
   const asked = await gatherHead(exchange, loop);
   try {
     const atHead = factsNow(asked, loop, "head");
     const headVerdict = decide(atHead);
     if (headVerdict.refusal !== undefined) return refuse(asked, atHead, headVerdict, loop);
 
-    await gatherBody(asked, loop);
+    const body = gatherBody(asked, loop);
+    if (body instanceof Promise) await body;
 
     const held = await hold(asked, loop);
     if ("refused" in held) return refuse(asked, held.facts, held.refused, loop);

@@ -1,5 +1,6 @@
 import type { CompiledPolicy } from "../policy/compiled-policy.ts";
 import type { Reason } from "../proto/reasons.ts";
+import { type AtOnce, andThen } from "./at-once.ts";
 import { encodingOf } from "./dataplane/content-encoding.ts";
 import type { ReadRequest } from "./dataplane/dialects/dialect.ts";
 import { withPathNames } from "./dataplane/dialects/path-names.ts";
@@ -50,13 +51,13 @@ export type Asker = Pick<
 export type Asked<E extends Asker = Exchange> = {
   readonly exchange: E;
   /** Where it wants to go, unless it came to the gateway. */
-  readonly destination?: WantedDestination;
+  readonly destination?: WantedDestination | undefined;
   readonly found: FoundRoute | Missing;
   readonly clientRequestId: string | undefined;
   /** The row that is pinned for this request, until `letGo`. */
   row: RowGrant | undefined;
   /** SHA-256 of the key that was presented, hexadecimal; absent where none counts. */
-  readonly keySha256?: string;
+  readonly keySha256?: string | undefined;
   identity: Identity | Missing;
   /** Present once the body was read and understood. */
   read?: ReadRequest;
@@ -68,7 +69,7 @@ export type Asked<E extends Asker = Exchange> = {
   /** Output limit that the request was lowered to because more cannot be paid, tokens. */
   outputTokensMax?: number;
   /** The id of its session at an MCP server, as that server gave it. */
-  readonly session?: string;
+  readonly session?: string | undefined;
   /** What is to be delegated, where that is what is asked. */
   delegation?: NonNullable<Facts["delegation"]>;
   scan: ScanFacts | Missing;
@@ -80,33 +81,41 @@ export type Asked<E extends Asker = Exchange> = {
 const NOT_SCANNED: ScanFacts = { hits: [], scannedBytes: 0, complete: true };
 
 /** What the head alone says. Claims the exchange for its agent before any cell is read. */
-export async function gatherHead(exchange: Exchange, loop: LoopContext): Promise<Asked> {
+export function gatherHead(exchange: Exchange, loop: LoopContext): AtOnce<Asked> {
   const { head } = exchange;
   const destination = wantedBy(exchange);
   const found =
     destination === undefined
       ? findRoute(head.method, head.target, head.rawHeaders)
       : routeWithin(destination, head, loop.policyOf(policyVersion(loop.table)));
-  const objection = isMissing(found)
-    ? found
-    : (sessionObjection(exchange, found.route) ?? bodyHeadersObjection(head, found.route));
   const named = namedKey(exchange);
-  const { identity, row } = await identify(exchange, named, loop);
-  const session = sessionOf(exchange.head, found, identity, loop);
-  const refusedHead = objection ?? (isMissing(session) ? session : undefined);
-  return {
-    exchange,
-    ...(session !== undefined && !isMissing(session) && { session: session.id }),
-    ...(destination !== undefined && { destination }),
-    found,
-    clientRequestId: headerOf(head.rawHeaders, "x-request-id"),
-    row,
-    ...(!isMissing(named) && { keySha256: named.handle }),
-    identity,
-    bodyBytes: 0,
-    scan: NOT_SCANNED,
-    request: isMissing(found) ? found : (refusedHead ?? headRequest(found)),
-  };
+  return andThen(identify(exchange, named, loop), ({ identity, row }) => {
+    const session = sessionOf(head, found, identity, loop);
+    return {
+      exchange,
+      session: session === undefined || isMissing(session) ? undefined : session.id,
+      destination,
+      found,
+      clientRequestId: headerOf(head.rawHeaders, "x-request-id"),
+      row,
+      keySha256: isMissing(named) ? undefined : named.handle,
+      identity,
+      bodyBytes: 0,
+      scan: NOT_SCANNED,
+      request: isMissing(found) ? found : requestByHead(exchange, found, session),
+    };
+  });
+}
+
+function requestByHead(
+  exchange: Exchange,
+  found: FoundRoute,
+  session: ReturnType<typeof sessionOf>,
+): RequestFacts | Missing {
+  const objection =
+    sessionObjection(exchange, found.route) ?? bodyHeadersObjection(exchange.head, found.route);
+  if (objection !== undefined) return objection;
+  return session !== undefined && isMissing(session) ? session : headRequest(found);
 }
 
 /** Unpins the row. Nothing of the request may touch the table afterwards. */
@@ -127,8 +136,7 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
     asked.unread === "policy_missing" ? undefined : loop.policyOf(policyVersion(table));
   const grant = isMissing(identity) ? undefined : policy?.agents.get(identity.agentId);
   const model = pass === "full" ? modelOf(asked, policy) : undefined;
-  const destination =
-    asked.destination && destinationNow(asked.destination, { policy, loop, pass });
+  const { destination } = asked;
   return {
     requestId: exchange.requestId,
     door: exchange.door,
@@ -136,10 +144,10 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
     pass,
     request: asked.request,
     identity,
-    ...(destination !== undefined && { destination }),
+    destination: destination && destinationNow(destination, { policy, loop, pass }),
     kill: killFacts(asked, loop),
     standing: row === undefined ? "normal" : standingOf(table, row.row),
-    ...rateShareFact(asked, grant, loop),
+    rateShares: rateShareFact(row, grant, loop),
     policy,
     grant,
     contract: contractOf(asked),
@@ -159,13 +167,14 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
  *
  * A body may take long to come, so what the head said of its key is looked at once more after it.
  */
-export async function gatherBody(asked: Asked, loop: LoopContext): Promise<void> {
-  await gatherGenerate(asked, loop);
-  await gatherDelegation(asked, loop);
-  await identifyAgain(asked, loop);
+export function gatherBody(asked: Asked, loop: LoopContext): AtOnce<void> {
+  const { found } = asked;
+  const isDelegation = !isMissing(found) && found.route.kind === "delegate";
+  const read = isDelegation ? gatherDelegation(asked, loop) : gatherGenerate(asked, loop);
+  return andThen(read, () => identifyAgain(asked, loop));
 }
 
-async function gatherGenerate(asked: Asked, loop: LoopContext): Promise<void> {
+function gatherGenerate(asked: Asked, loop: LoopContext): AtOnce<void> {
   const { found, identity } = asked;
   const policy = loop.policyOf(policyVersion(loop.table));
   if (isMissing(found) || isMissing(identity) || found.route.kind !== "generate") return;
@@ -176,9 +185,11 @@ async function gatherGenerate(asked: Asked, loop: LoopContext): Promise<void> {
   }
   if (found.route.bodyless) return takeBodyless(asked, found, policy);
   const { agentId } = identity;
-  const body = await readBody(asked, { agentId, limits: policy.limits }, loop);
-  if (body === undefined) return;
-  await inspectBody(asked, { body, found, agentId, before: policy }, loop);
+  const read = readBody(asked, { agentId, limits: policy.limits }, loop);
+  return andThen(read, (body) => {
+    if (body === undefined) return undefined;
+    return inspectBody(asked, { body, found, agentId, before: policy }, loop);
+  });
 }
 
 /** A request that says all in its head: there is nothing to scan. */
@@ -189,13 +200,13 @@ function takeBodyless(asked: Asked, found: FoundRoute, policy: CompiledPolicy): 
   if (route.isSession) asked.scan = { ...NOT_SCANNED, complete: false };
   if (isMissing(read)) throw new Error("invariant broken: a route without a body is readable");
   asked.scannedWith = policy.content;
-  take(asked, found, { read, body: { head: {}, bulk: NO_BYTES }, bodyBytes: 0 });
+  take(asked, found, { read, body: { head: {}, bulk: NO_BYTES } }, 0);
 }
 
 const NO_BYTES = new Uint8Array(0);
 
 /** Scans with the rules in force now: others may have come while the body did. */
-async function inspectBody(
+function inspectBody(
   asked: Asked,
   of: {
     readonly body: Buffer;
@@ -204,7 +215,7 @@ async function inspectBody(
     readonly before: CompiledPolicy;
   },
   loop: LoopContext,
-): Promise<void> {
+): AtOnce<void> {
   const { body, found, agentId } = of;
   const { dialect, route } = found;
   const policy = loop.policyOf(policyVersion(loop.table)) ?? of.before;
@@ -213,18 +224,13 @@ async function inspectBody(
   const offer = toolOffer(asked, policy, agentId);
   const encoding = encodingOf(asked.exchange.head.rawHeaders);
   if (typeof encoding === "object") throw new Error("invariant broken: the head was not refused");
-  const seen = await loop.inspector.inspect({
-    ...{ agentId, body, dialect, route, policy },
-    ...(offer !== undefined && { offer }),
-    ...(encoding !== undefined && { encoding }),
+  const request = { agentId, body, dialect, route, policy, offer, encoding };
+  return andThen(loop.inspector.inspect(request), (seen) => {
+    asked.scan = seen.scan;
+    asked.scannedWith = policy.content;
+    if ("missing" in seen.request) asked.request = seen.request;
+    else take(asked, found, seen.request, bodyBytes);
   });
-  asked.scan = seen.scan;
-  asked.scannedWith = policy.content;
-  if ("missing" in seen.request) {
-    asked.request = seen.request;
-    return;
-  }
-  take(asked, found, { bodyBytes, ...seen.request });
 }
 
 const TOOL_STAGE = 10;
@@ -239,13 +245,9 @@ function toolOffer(asked: Asked, policy: CompiledPolicy, agentId: string): ToolO
   return effective === undefined ? offer : { ...offer, contract: effective.tools };
 }
 
-/** Makes a request's members facts. */
-function take(
-  asked: Asked,
-  found: FoundRoute,
-  of: ReadBody & { readonly bodyBytes: number },
-): void {
-  const { body: judged, bodyBytes, toolsOut } = of;
+/** Makes a request's members facts. @param cameBytes How long its body was, as it came. */
+function take(asked: Asked, found: FoundRoute, of: ReadBody, cameBytes: number): void {
+  const { body: judged, bodyBytes = cameBytes, toolsOut } = of;
   const read = withPathNames(of.read, found);
   asked.read = read;
   // Before it is judged: word of a quarantine that comes after that finds it marked.
@@ -266,13 +268,13 @@ function take(
 
 /** What policy gives an agent its team, its contracts and several nodes share. */
 function rateShareFact(
-  { row }: Asked<Asker>,
+  row: RowGrant | undefined,
   grant: Facts["grant"],
   { table, clock }: LoopContext,
-): Pick<Facts, "rateShares"> {
-  if (row === undefined || grant === undefined) return {};
-  if (!isRateLent(grant.rate, row.contract !== undefined)) return {};
-  return { rateShares: rateSharesOf(table, row.row, clock.monoNs()) };
+): Facts["rateShares"] {
+  if (row === undefined || grant === undefined) return undefined;
+  if (!isRateLent(grant.rate, row.contract !== undefined)) return undefined;
+  return rateSharesOf(table, row.row, clock.monoNs());
 }
 
 function killFacts({ row, unread }: Asked<Asker>, loop: LoopContext): Facts["kill"] {

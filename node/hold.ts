@@ -1,6 +1,7 @@
 import type { RateParts } from "../mesh/rate-share.ts";
 import { pause } from "../ports/pause.ts";
 import { stageOf } from "../proto/reasons.ts";
+import type { AtOnce } from "./at-once.ts";
 import {
   type CommitResult,
   commit,
@@ -24,7 +25,7 @@ import {
   whatFits,
   whatFitsOverrun,
 } from "./shortage.ts";
-import type { NoShare, TopUpAnswer } from "./thread-messages.ts";
+import type { NoShare, RowGrant, TopUpAnswer } from "./thread-messages.ts";
 import { upstreamRequest } from "./upstream-request.ts";
 
 /** A refused verdict; `recorded` when the log already holds the record that ends it. */
@@ -38,8 +39,10 @@ export type HeldFor<T extends Upstream> = {
   readonly wouldRefuse: Shadowed;
 };
 
+export type RefusedBy = { readonly facts: Facts; readonly refused: RefusedVerdict };
+
 export type Held =
-  | { readonly facts: Facts; readonly refused: RefusedVerdict }
+  | RefusedBy
   /** Nothing goes upstream: the node itself answers, and the record is written. */
   | { readonly facts: Facts; readonly local: true; readonly wouldRefuse: Shadowed }
   | HeldFor<UpstreamRequest>;
@@ -157,16 +160,27 @@ export function noShare(facts: Facts, none: NoShare): StagedRefusal {
  * in time is undone and the request refused. What else changes while it waits voids the permit, which
  * looks at the cells once more where it is consumed.
  */
-export async function onRecord<T extends Upstream>(
+export function onRecord<T extends Upstream>(
   asked: Asked<Asker>,
   facts: Facts,
   verdict: Verdict,
   { permit, reserved }: { readonly permit: Permit<T>; readonly reserved: Reserved },
   loop: LoopContext,
-): Promise<HeldFor<T> | { readonly facts: Facts; readonly refused: RefusedVerdict }> {
+): AtOnce<HeldFor<T> | RefusedBy> {
   const { row } = asked;
   const held = { facts, permit, reserved, wouldRefuse: verdict.wouldRefuse };
   if (facts.grant?.auditStrict !== true || row === undefined) return held;
+  return onceSynced(asked, row, verdict, held, loop);
+}
+
+async function onceSynced<T extends Upstream>(
+  asked: Asked<Asker>,
+  row: RowGrant,
+  verdict: Verdict,
+  held: HeldFor<T>,
+  loop: LoopContext,
+): Promise<HeldFor<T> | RefusedBy> {
+  const { facts, permit } = held;
   const appendedNs = loop.clock.monoNs();
   // Past the bound on what may be unsynced, the log itself says no.
   while (!loop.log.isSynced(appendedNs)) {
@@ -267,7 +281,7 @@ export function refused(
   verdict: Verdict,
   refusal: StagedRefusal,
   recorded: boolean,
-): { readonly facts: Facts; readonly refused: RefusedVerdict } {
+): RefusedBy {
   const stages = `${verdict.stages.slice(0, refusal.stage - 1)}D`.padEnd(14, "-");
   return { facts, refused: { ...verdict, refusal, stages, recorded } };
 }

@@ -1,4 +1,5 @@
 import type { Reason } from "../proto/reasons.ts";
+import { type AtOnce, andThen } from "./at-once.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
 import { type Facts, type Identity, isMissing, type Missing } from "./decision/facts.ts";
 import type { Asked, Asker } from "./gather.ts";
@@ -17,29 +18,30 @@ export type WhoAsks = {
 };
 
 /** Who asks, as the key says; on a connection that was opened with one, the two must agree. */
-export async function identify(
+export function identify(
   exchange: Exchange,
   named: NamedKey | Missing,
   loop: LoopContext,
-): Promise<WhoAsks> {
+): AtOnce<WhoAsks> {
   const { via } = exchange;
   if (isMissing(named)) return { identity: named, row: undefined };
-  const { identity, row } = await identifyNamed(named, exchange, loop);
-  // The connection and the request on it must be one agent's.
-  if (via === undefined || isMissing(identity) || identity.agentId === via.agentId) {
-    return { identity, row };
-  }
-  return { identity: { missing: "credentials_conflict" }, row };
+  return andThen(identifyNamed(named, exchange, loop), (who) => {
+    const { identity, row } = who;
+    // The connection and the request on it must be one agent's.
+    if (via === undefined || isMissing(identity) || identity.agentId === via.agentId) return who;
+    return { identity: { missing: "credentials_conflict" }, row };
+  });
 }
 
 /** Whose key it is, if that is who the name beside it says. */
-export async function identifyNamed(
+export function identifyNamed(
   named: NamedKey,
   asker: Pick<Asker, "head" | "claim">,
   loop: LoopContext,
-): Promise<WhoAsks> {
-  const { identity, row } = await identifyBy(named.handle, asker, loop, named);
-  return { identity: asNamed(identity, named.agentId), row };
+): AtOnce<WhoAsks> {
+  const who = identifyBy(named.handle, asker, loop, named);
+  if (named.agentId === "") return who;
+  return andThen(who, ({ identity, row }) => ({ identity: asNamed(identity, named.agentId), row }));
 }
 
 /**
@@ -48,14 +50,23 @@ export async function identifyNamed(
  * Where a contract is presented, nothing is claimed or kept before possession of its key is proven:
  * whoever has the contract alone is nobody.
  */
-export async function identifyBy(
+export function identifyBy(
   handle: string,
   asker: Pick<Asker, "head" | "claim">,
   loop: LoopContext,
   of: Pick<NamedKey, "isContract" | "presented"> = { isContract: false },
-): Promise<WhoAsks> {
+): AtOnce<WhoAsks> {
   const { isContract, presented } = of;
-  const row = await pinnedRow({ handle, peer: asker.head.peer, isContract }, loop);
+  const pinned = pinnedRow({ handle, peer: asker.head.peer, isContract }, loop);
+  return andThen(pinned, (row) => whoHas(row, presented, asker, loop));
+}
+
+function whoHas(
+  row: KeyAnswer,
+  presented: NamedKey["presented"],
+  asker: Pick<Asker, "head" | "claim">,
+  loop: LoopContext,
+): AtOnce<WhoAsks> {
   if (typeof row === "string")
     return { identity: { missing: unknownKey(row, loop) }, row: undefined };
   const objection = loop.possession.objection(row, presented, asker.head);
@@ -67,7 +78,7 @@ export async function identifyBy(
   const { agentId, keyId, contractId, contract } = row;
   const identity = { agentId, keyId, contractId };
   if (loop.persons === undefined || contract === undefined) return { identity, row };
-  return { identity: await withPerson(identity, contract, loop.persons), row };
+  return withPerson(identity, contract, loop.persons).then((known) => ({ identity: known, row }));
 }
 
 /** Where persons are recorded, nothing is done for one of whom no record could tell. */
@@ -92,15 +103,17 @@ export function withinValidity({ identity, row }: Asked<Asker>, nowMs: number): 
  * Asks for the key again if any key has changed since: it may have been removed meanwhile. A contract's rate
  * changes without that, when a part of it is delegated, so whoever has one is asked for in any case.
  */
-export async function identifyAgain(
-  asked: Asked,
-  loop: LoopContext,
-  named = namedKey(asked.exchange),
-): Promise<void> {
-  const { exchange, row } = asked;
-  if (row === undefined || isMissing(named)) return;
+export function identifyAgain(asked: Asked, loop: LoopContext, named?: NamedKey | Missing) {
+  const { row } = asked;
+  if (row === undefined) return undefined;
   const areKeysSame = row.keyGeneration === keyGeneration(loop.table);
-  if (areKeysSame && row.contract === undefined) return;
+  if (areKeysSame && row.contract === undefined) return undefined;
+  const again = named ?? namedKey(asked.exchange);
+  return isMissing(again) ? undefined : askAgain(asked, row, again, loop);
+}
+
+async function askAgain(asked: Asked, row: RowGrant, named: NamedKey, loop: LoopContext) {
+  const { exchange } = asked;
   const { handle, isContract } = named;
   const answer = await loop.meshLink.resolveKey(handle, exchange.head.peer, isContract);
   if (typeof answer === "string") asked.identity = { missing: unknownKey(answer, loop) };
@@ -123,19 +136,17 @@ function unknownKey(reason: Reason, loop: LoopContext): Reason {
   return reason === "key_unknown" && !knows ? "identity_unavailable" : reason;
 }
 
+type AskedKey = { readonly handle: string; readonly peer: string; readonly isContract: boolean };
+
 /** A row may be freed between the answer and the pin; then the key is asked for once more. */
-async function pinnedRow(
-  of: { readonly handle: string; readonly peer: string; readonly isContract: boolean },
-  loop: LoopContext,
-): Promise<KeyAnswer> {
+function pinnedRow(of: AskedKey, loop: LoopContext, attemptsLeft = 2): AtOnce<KeyAnswer> {
+  if (attemptsLeft === 0) return "identity_unavailable";
   const { handle, peer, isContract } = of;
-  for (let attempt = 0; attempt < 2; attempt++) {
-    const answer = loop.meshLink.resolveKey(handle, peer, isContract);
-    const row = answer instanceof Promise ? await answer : answer;
+  return andThen(loop.meshLink.resolveKey(handle, peer, isContract), (row) => {
     if (typeof row === "string") return row;
     const isStale = row.contract !== undefined && row.contract.freshUntilNs <= loop.clock.monoNs();
     if (!isStale && pin(loop.table, loop.loop, row)) return row;
     loop.meshLink.forget(handle);
-  }
-  return "identity_unavailable";
+    return pinnedRow(of, loop, attemptsLeft - 1);
+  });
 }

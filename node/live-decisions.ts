@@ -65,15 +65,23 @@ export class LiveDecisions {
     facts: Pick<Facts, "policy">,
     work: () => Promise<T>,
   ): Promise<T> {
-    const keys = live.asked.row?.keyGeneration ?? 0;
-    const judged = { live, policy: facts.policy?.version ?? 0, keys, isOver: false };
-    const link = this.#live.add(judged);
+    const end = this.begin(live, facts);
     try {
       return await work();
     } finally {
+      end();
+    }
+  }
+
+  /** Keeps the decision judged until what it returns is called. */
+  begin(live: LiveDecision, facts: Pick<Facts, "policy">): () => void {
+    const keys = live.asked.row?.keyGeneration ?? 0;
+    const judged = { live, policy: facts.policy?.version ?? 0, keys, isOver: false };
+    const link = this.#live.add(judged);
+    return () => {
       this.#live.remove(link);
       judged.isOver = true;
-    }
+    };
   }
 
   /** Judges all of them again. Resolves when the last one was judged. */

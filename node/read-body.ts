@@ -1,5 +1,6 @@
 import type { LimitsPolicy } from "../policy/compiled-policy.ts";
 import { stageOf } from "../proto/reasons.ts";
+import { type AtOnce, andThen } from "./at-once.ts";
 import type { Asked } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
 
@@ -11,22 +12,23 @@ const KILL_STAGE = 3;
  *
  * @returns Undefined: there is none, and why has become a fact.
  */
-export async function readBody(
+export function readBody(
   asked: Asked,
   of: { readonly agentId: string; readonly limits: LimitsPolicy },
   { connections }: LoopContext,
-): Promise<Buffer | undefined> {
+): AtOnce<Buffer | undefined> {
   const { agentId, limits } = of;
   if (!connections.startWaiting(agentId, limits.bodiesWaitingMax)) {
     asked.request = { missing: "too_many_waiting" };
     return undefined;
   }
-  const body = await asked.exchange
-    .readBody({ bytesMax: limits.bodyBytesMax, timeoutMs: limits.bodyTimeoutMs })
-    .finally(() => connections.stopWaiting(agentId));
-  if (typeof body !== "string") return body;
-  // A kill while the body came is stage 3's to tell, and stands even if it is undone by then.
-  if (stageOf(body) === KILL_STAGE) asked.unread = body;
-  else asked.request = { missing: body };
-  return undefined;
+  const bounds = { bytesMax: limits.bodyBytesMax, timeoutMs: limits.bodyTimeoutMs };
+  return andThen(asked.exchange.readBody(bounds), (body) => {
+    connections.stopWaiting(agentId);
+    if (typeof body !== "string") return body;
+    // A kill while the body came is stage 3's to tell, and stands even if it is undone by then.
+    if (stageOf(body) === KILL_STAGE) asked.unread = body;
+    else asked.request = { missing: body };
+    return undefined;
+  });
 }

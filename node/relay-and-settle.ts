@@ -18,6 +18,7 @@ import { killReason } from "./decision/stages/03-kill.ts";
 import { toolGranted, toolInContract } from "./decision/stages/10-tool.ts";
 import type { Asked, Asker } from "./gather.ts";
 import { recordContext, type Shadowed } from "./hold.ts";
+import type { LiveDecision } from "./live-decisions.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { allowedAs } from "./loop-metrics.ts";
 import { sessionHolder } from "./mcp-session.ts";
@@ -42,7 +43,8 @@ export type Allowed = {
 /**
  * Sends the request, relays its answer, and settles. Resolves when all of that is over.
  *
- * The relay says the client's last word whatever happens, and tells its outcome exactly once.
+ * The relay says the client's last word whatever happens, and tells its outcome exactly once. For as long as
+ * it goes on, what it was allowed by is judged again.
  */
 export async function relayAndSettle(
   asked: Asked,
@@ -52,10 +54,14 @@ export async function relayAndSettle(
   const shadow = new AnswerShadow(allowed.facts.policy);
   let outcome: RelayOutcome;
   const endHold = openHold(asked, allowed, loop);
+  const relayed = new RelayedDecision(asked, allowed);
+  const endJudging = loop.live.begin(relayed, allowed.facts);
   try {
     asked.exchange.setHeld(allowed.reserved.taken);
-    outcome = await relayJudged(asked, allowed, shadow, loop);
+    outcome = await relay(asked, allowed, shadow, loop, relayed);
+    endJudging();
   } catch (error) {
+    endJudging();
     // A bug of ours must not leave money held that nobody will ever give back.
     if (endHold()) settleRequest(asked, allowed, brokenOff(!allowed.permit.revoke()), loop);
     throw error;
@@ -64,33 +70,31 @@ export async function relayAndSettle(
   if (!endHold()) return;
   const objection = shadow.objection(outcome.hits);
   if (objection !== undefined) tellShadow(asked, allowed.facts, objection, loop);
-  settleRequest(asked, allowed, outcome, loop);
+  const told = relayed.isWithdrawn ? { ...outcome, isWithdrawn: true as const } : outcome;
+  settleRequest(asked, allowed, told, loop);
 }
 
-/** Relays, and for as long as that goes on has what it was allowed by judged again. */
-async function relayJudged(
-  asked: Asked,
-  allowed: Allowed,
-  shadow: AnswerShadow,
-  loop: LoopContext,
-): Promise<RelayOutcome> {
-  const { facts, permit } = allowed;
-  const isContract = asked.row?.contractId !== undefined;
-  let isWithdrawn: true | undefined;
-  let sink: AnswerSink | undefined;
-  const live = {
-    asked: { ...asked, keyHandle: asked.keySha256, isContract },
-    origin: permit.request.origin,
-    close: (reason: Reason) => {
-      if (sink?.close(reason) === true) isWithdrawn = true;
-    },
-  };
-  const outcome = await loop.live.during(live, facts, () =>
-    relay(asked, allowed, shadow, loop, (made) => {
-      sink = made;
-    }),
-  );
-  return isWithdrawn === undefined ? outcome : { ...outcome, isWithdrawn };
+/** An allowed request as it is judged again while its answer is relayed. */
+class RelayedDecision implements LiveDecision {
+  readonly asked: LiveDecision["asked"];
+  readonly origin: string;
+  /** It was ended because what it was allowed by no longer holds. */
+  isWithdrawn = false;
+  #sink: AnswerSink | undefined;
+
+  constructor(asked: Asked, { permit }: Allowed) {
+    const isContract = asked.row?.contractId !== undefined;
+    this.asked = { ...asked, keyHandle: asked.keySha256, isContract };
+    this.origin = permit.request.origin;
+  }
+
+  endsBy(sink: AnswerSink): void {
+    this.#sink = sink;
+  }
+
+  close(reason: Reason): void {
+    if (this.#sink?.close(reason) === true) this.isWithdrawn = true;
+  }
 }
 
 function relay(
@@ -98,7 +102,7 @@ function relay(
   allowed: Allowed,
   shadow: AnswerShadow,
   loop: LoopContext,
-  onSink: (sink: AnswerSink) => void,
+  relayed: RelayedDecision,
 ): Promise<RelayOutcome> {
   const { exchange, found, read, row } = asked;
   const { facts, permit } = allowed;
@@ -146,7 +150,7 @@ function relay(
       scrub: (text) => loop.credentials.scrub(text),
       onOutcome: resolve,
     });
-    onSink(sink);
+    relayed.endsBy(sink);
     loop.forwarder.forward(permit, sink, {
       limits: policy.limits,
       refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",
@@ -225,7 +229,7 @@ function tellShadow(
   const stage = stageOf(reason);
   const tookNs = loop.clock.monoNs() - asked.exchange.headAtNs;
   loop.metrics.decided({ stage: stageName(stage), reason, tookNs, shadow: true });
-  const context = { ...recordContext(asked, loop), nowMs: loop.clock.nowMs() };
+  const context = recordContext(asked, loop);
   try {
     loop.log.append(cutRecord(facts, { stage, reason, rule, shadow: true }, context));
   } catch (error) {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Reason } from "../../proto/reasons.ts";
+import type { AtOnce } from "../at-once.ts";
 import type { Cost, Door } from "../decision/facts.ts";
 import type { ConnectionInfo } from "../thread-messages.ts";
 import type { ClientWire } from "./client-wire.ts";
@@ -116,10 +117,10 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.#host.registry.claim(this, agentId, contractId);
   }
 
-  readBody(limits: BodyLimits): Promise<Buffer | Reason> {
-    if (this.#phase === "closed") return Promise.resolve("client_gone");
-    if (this.#cut !== undefined) return Promise.resolve(reasonOf(this.#cut));
-    if (this.#inputBroken !== undefined) return Promise.resolve(this.#inputBroken);
+  readBody(limits: BodyLimits): AtOnce<Buffer | Reason> {
+    if (this.#phase === "closed") return "client_gone";
+    if (this.#cut !== undefined) return reasonOf(this.#cut);
+    if (this.#inputBroken !== undefined) return this.#inputBroken;
     const body = this.#body.read(limits, this.#host.clock);
     if (this.#expectsContinue && this.#body.isReading()) {
       this.#expectsContinue = false;

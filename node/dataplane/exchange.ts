@@ -1,4 +1,5 @@
 import type { Reason } from "../../proto/reasons.ts";
+import type { AtOnce } from "../at-once.ts";
 import type { Cost, Door, KilledBy } from "../decision/facts.ts";
 import type { KeyMemo } from "./key-memo.ts";
 import type { ConnectTarget } from "./tunnel/connect-head.ts";
@@ -79,7 +80,7 @@ export type Exchange = {
   readBody(limits: {
     readonly bytesMax: number;
     readonly timeoutMs: number;
-  }): Promise<Buffer | Reason>;
+  }): AtOnce<Buffer | Reason>;
   /** Sees what is discarded of a body that nobody reads; to be called before the answer. */
   onUnread(fn: (piece: Uint8Array) => void): void;
   /** The whole answer at once. An unread body is discarded within bounds before the close. */

@@ -19,9 +19,9 @@ export type InspectRequest = {
   readonly dialect: RelayDialect;
   readonly route: Route;
   readonly policy: Pick<CompiledPolicy, "sha256" | "content" | "limits">;
-  readonly offer?: ToolOffer;
+  readonly offer?: ToolOffer | undefined;
   /** How the body is compressed; such a one is never read in the loop. */
-  readonly encoding?: Encoding;
+  readonly encoding?: Encoding | undefined;
 };
 
 export type Inspector = {
@@ -97,8 +97,8 @@ class PooledInspector implements Inspector {
     }
     const { request: set } = scanners.of(policy);
     const pastDeadline = () => clock.monoNs() > deadlineNs;
-    const options = { dialect, route, set, depthMax, pastDeadline };
-    return inspectBody(body, offer === undefined ? options : { ...options, offer });
+    const options = { dialect, route, set, depthMax, pastDeadline, offer };
+    return inspectBody(body, options);
   }
 
   async warm(policy: InspectRequest["policy"]): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Reason } from "../../proto/reasons.ts";
+import type { AtOnce } from "../at-once.ts";
 import type { ClientWire } from "./client-wire.ts";
 
 /** Where a body comes from. */
@@ -44,12 +45,12 @@ export class RequestBody {
    * `body_too_large` (for a declared length, before anything is read), `body_too_slow`, or what
    * `fail` was called with. After any of these the rest of the body is still to be discarded.
    */
-  read({ bytesMax, timeoutMs }: BodyLimits, clock: Clock): Promise<Buffer | Reason> {
+  read({ bytesMax, timeoutMs }: BodyLimits, clock: Clock): AtOnce<Buffer | Reason> {
     const declared = this.#declaredBytes;
-    if (declared === 0) return Promise.resolve(Buffer.alloc(0));
-    if (declared !== undefined && declared > bytesMax) return Promise.resolve("body_too_large");
+    if (declared === 0) return Buffer.alloc(0);
+    if (declared !== undefined && declared > bytesMax) return "body_too_large";
     this.#bytesMax = bytesMax;
-    if (this.#hasCome(declared)) return Promise.resolve(this.#taken());
+    if (this.#hasCome(declared)) return this.#taken();
     return new Promise((resolve) => {
       this.#settle = resolve;
       this.#cancelTimer = clock.after(timeoutMs, () => this.fail("body_too_slow"));

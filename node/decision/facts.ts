@@ -138,14 +138,14 @@ export type Facts = {
   readonly request: RequestFacts | Missing;
   readonly identity: Identity | Missing;
   /** Absent for a request to the gateway. */
-  readonly destination?: Destination;
+  readonly destination?: Destination | undefined;
   readonly kill: { readonly killedBy: KilledBy | undefined; readonly fresh: boolean };
   readonly standing: Standing;
   /**
    * What of policy's rate was lent to this row, in parts of `RATE_WHOLE`; where it is less than the
    * request needs, more has to be asked for. Absent where policy gives no rate.
    */
-  readonly rateShares?: RateParts;
+  readonly rateShares?: RateParts | undefined;
   readonly policy: CompiledPolicy | undefined;
   readonly grant: AgentPolicy | undefined;
   /** `undefined` where the key is bound to none: then policy alone decides. */
