@@ -1,4 +1,9 @@
-import type { AccountEntry, AccountLimits } from "./account-limits.ts";
+import {
+  type AccountEntry,
+  type AccountIndex,
+  type AccountLimits,
+  accountIndexOf,
+} from "./account-limits.ts";
 import { eachUnit } from "./ledger-amounts.ts";
 import type { LedgerContracts } from "./ledger-contracts.ts";
 import type { Lease } from "./ledger-lease.ts";
@@ -16,8 +21,6 @@ import {
 /** An account, its team, the mesh, and one to spare. Deeper is a cycle. */
 const CHAIN_MAX = 4;
 
-type AccountLimit = AccountEntry["limits"][number];
-
 /** The limited row that has the least available. */
 type Tightest = Pick<LedgerRow, "account" | "window" | "available">;
 
@@ -25,35 +28,37 @@ type Tightest = Pick<LedgerRow, "account" | "window" | "available">;
 export class LedgerAccounts {
   readonly #state: LedgerState;
   readonly #contracts: LedgerContracts;
-  readonly #entries = new Map<string, AccountEntry>();
-  /** Policy's limits by account: each grant looks at some dozens. */
-  readonly #limits = new Map<string, readonly AccountLimit[]>();
+  #policy: AccountIndex = accountIndexOf([]);
+  /** Rows that go by `#policy`. The others are fitted when they are looked at: a large fleet has many. */
+  #fitted = new WeakSet<LedgerRow>();
 
   constructor(state: LedgerState, contracts: LedgerContracts) {
     this.#state = state;
     this.#contracts = contracts;
+    // What a contract was granted is no policy's, and its rows are looked at without this.
+    for (const row of state.rows()) this.#fit(row);
   }
 
   /** Takes over what policy says now. */
   setLimits(limits: AccountLimits): void {
-    this.#entries.clear();
-    this.#limits.clear();
-    for (const entry of limits) {
-      this.#entries.set(entry.account, entry);
-      const known = this.#limits.get(entry.account);
-      this.#limits.set(entry.account, known ? [...known, ...entry.limits] : entry.limits);
-    }
-    for (const row of this.#state.rows()) {
-      setLimit(row, this.limitAt(row.account, row.unit, row.window));
-    }
+    this.#policy = accountIndexOf(limits);
+    this.#fitted = new WeakSet();
   }
 
   /** An operator's limits of an account changed; what is taken from it stays taken. */
   limitsMoved(account: string): void {
-    for (const row of this.#state.rows()) {
-      if (row.account !== account) continue;
-      setLimit(row, this.limitAt(account, row.unit, row.window));
-    }
+    for (const row of this.#state.rowsOf(account)) this.#fit(row);
+  }
+
+  #row(account: string, unit: LedgerUnit, window: string): LedgerRow | undefined {
+    const row = this.#state.row(account, unit, window);
+    if (row !== undefined && !this.#fitted.has(row)) this.#fit(row);
+    return row;
+  }
+
+  #fit(row: LedgerRow): void {
+    setLimit(row, this.limitAt(row.account, row.unit, row.window));
+    this.#fitted.add(row);
   }
 
   /** Every row of an account, or of all, in the windows that hold the last turn's time. */
@@ -64,7 +69,7 @@ export class LedgerAccounts {
       for (const unit of LEDGER_UNITS) {
         for (const kind of WINDOW_KINDS) {
           const window = windowAt(kind, this.#state.nowMs);
-          const row = this.#state.row(name, unit, window);
+          const row = this.#row(name, unit, window);
           const limit = row ? row.limit : this.limitAt(name, unit, window);
           if (limit === undefined) continue;
           rows.push(row ? { ...row } : emptyRow(name, unit, window, limit));
@@ -75,7 +80,7 @@ export class LedgerAccounts {
   }
 
   #names(): readonly string[] {
-    return [...new Set([...this.#entries.keys(), ...this.#state.accounts()])].sort();
+    return [...new Set([...this.#policy.entries.keys(), ...this.#state.accounts()])].sort();
   }
 
   /** What the tightest row of each unit has left; in units without a limit, the need. */
@@ -89,7 +94,7 @@ export class LedgerAccounts {
     for (const account of chain) {
       for (const kind of WINDOW_KINDS) {
         const window = windowAt(kind, this.#state.nowMs);
-        const row = this.#state.row(account, unit, window);
+        const row = this.#row(account, unit, window);
         const limit = row ? row.limit : this.limitAt(account, unit, window);
         if (limit === undefined) continue;
         const available = row ? row.available : limit;
@@ -125,7 +130,7 @@ export class LedgerAccounts {
 
   #rowNow(account: string, unit: LedgerUnit, window: string): LedgerRow {
     return (
-      this.#state.row(account, unit, window) ??
+      this.#row(account, unit, window) ??
       emptyRow(account, unit, window, this.limitAt(account, unit, window))
     );
   }
@@ -138,7 +143,7 @@ export class LedgerAccounts {
     const granted = kind === "total" ? this.#contracts.limit(account, unit) : undefined;
     if (granted !== undefined) return granted;
     let smallest: number | undefined;
-    for (const one of this.#limits.get(account) ?? []) {
+    for (const one of this.#policy.limits.get(account) ?? []) {
       if (one.unit !== unit || one.window !== kind) continue;
       // Two limits of one window are both meant: the smaller one stands.
       if (smallest === undefined || one.limit < smallest) smallest = one.limit;
@@ -151,7 +156,7 @@ export class LedgerAccounts {
     const chain: string[] = [];
     for (let name: string | undefined = account; name !== undefined; ) {
       const entry: AccountEntry | undefined =
-        this.#entries.get(name) ?? this.#contracts.entry(name, node);
+        this.#policy.entries.get(name) ?? this.#contracts.entry(name, node);
       if (!entry || chain.length >= CHAIN_MAX) return undefined;
       chain.push(name);
       name = entry.parent;

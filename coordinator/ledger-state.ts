@@ -99,8 +99,13 @@ export class LedgerState {
     for (const rows of this.#rowsOf.values()) yield* rows;
   }
 
+  /** Of one account, in all windows. */
+  rowsOf(account: string): readonly LedgerRow[] {
+    return this.#rowsOf.get(account) ?? NO_ROWS;
+  }
+
   row(account: string, unit: LedgerUnit, window: string): LedgerRow | undefined {
-    for (const row of this.#rowsOf.get(account) ?? NO_ROWS) {
+    for (const row of this.rowsOf(account)) {
       if (row.unit === unit && row.window === window) return row;
     }
     return undefined;

@@ -3,7 +3,7 @@ import type { PolicyDocument } from "../policy/policy-document.ts";
 import type { ReadBundle } from "../policy/read-bundle.ts";
 import type { Clock } from "../ports/clock.ts";
 import { inSlices } from "../ports/in-slices.ts";
-import type { AccountLimits } from "./account-limits.ts";
+import { type AccountLimits, indexAccounts } from "./account-limits.ts";
 import { policyInSlices, policyOfBundle } from "./policy-of-bundle.ts";
 
 /** Of documents that were read; a policy is asked about when it comes, and when it is the mesh's. */
@@ -44,7 +44,7 @@ export async function limitsInSlices(
   const limits = isWanted()
     ? await inSlices(accountsOf(read.document), { clock, isWanted })
     : undefined;
-  if (limits !== undefined) keep(read.document, limits);
+  if (limits !== undefined) await inSlices(indexAccounts(keep(read.document, limits)), { clock });
 }
 
 function keep(document: PolicyDocument, limits: AccountLimits): AccountLimits {

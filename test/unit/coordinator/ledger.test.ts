@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { AccountLimits } from "../../../coordinator/account-limits.ts";
 import { LedgerCorrupt, LedgerState } from "../../../coordinator/ledger-state.ts";
 import { LedgerWorld } from "./ledger-world.ts";
@@ -388,6 +388,26 @@ describe("limits", () => {
     world.pass(30 * 60_000);
     world.ledger.roll(world.env());
     expect(world.row(AGENT, "usd_micros", "hour:2026-11-22T10").limit).toBe(2_000);
+  });
+
+  test("policy's new limits are in force for all at once, though no account is looked at for that", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(AGENT, { usd_micros: 1_500 });
+    world.granted(OTHER, { usd_micros: 500 });
+    const lower = LIMITS.map((entry) => ({
+      ...entry,
+      limits: entry.limits.map((one) => ({ ...one, limit: Math.floor(one.limit / 2) })),
+    }));
+    const looks = (["rows", "rowsOf", "row"] as const).map((name) => vi.spyOn(world.state, name));
+    world.setLimits(lower);
+    for (const look of looks) expect(look).not.toHaveBeenCalled();
+    vi.restoreAllMocks();
+    expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject({ limit: 1_000, available: -500 });
+    // Less than its own limit leaves: the team's row, which nobody has looked at since, says no.
+    expect(world.lease(OTHER, { usd_micros: 1 })).toMatchObject({ refused: "budget_exhausted" });
+    world.setLimits(LIMITS);
+    expect(world.row(AGENT, "usd_micros", HOUR)).toMatchObject({ limit: 2_000, available: 500 });
+    world.granted(OTHER, { usd_micros: 1_000 });
   });
 
   test("an operator's limit of a window that policy does not limit is one", () => {
