@@ -235,7 +235,7 @@ class RunningCoordinator implements Coordinator {
 
   async start(): Promise<void> {
     const { config, parts, ports, tell, note } = this.#run;
-    const { replica, registry, commands, requests, digest, ledger, peerLogs } = parts;
+    const { replica, registry, commands, requests, digest, ledger, peerLogs, saidAgain } = parts;
     const denials = new Denials(ports.clock, (denial) => void note(denial));
     this.#grpc = await serveGrpc({
       services: [served(CoordinatorService, recordedCalls(parts.service, note))],
@@ -272,6 +272,7 @@ class RunningCoordinator implements Coordinator {
     peerLogs.start();
     this.#ownCheckpoint?.start();
     commands.resume();
+    saidAgain.start();
     void this.#foundTrust();
     digest.start();
     this.#keepHouse();
@@ -330,7 +331,8 @@ class RunningCoordinator implements Coordinator {
     await this.#admin?.close();
     await this.#witnessing?.close();
     parts.registry.stop();
-    await Promise.all([parts.commands.stop(), parts.replica.stop(), parts.ledger.stop()]);
+    const { saidAgain, commands, replica, ledger } = parts;
+    await Promise.all([saidAgain, commands, replica, ledger].map((part) => part.stop()));
     await parts.acks.save();
     void note({ op: "stop", rc: "ok", via: "home" });
     await archive?.close();

@@ -25,6 +25,8 @@ export const COORDINATOR_EVENTS = {
   record_conflict: "warn",
   /** The stream did not have what this coordinator has; it was written again. */
   record_reoffered: "warn",
+  /** A kill or a distrust of a coordinator whose key counts no more is said under this one's key. */
+  record_said_again: "warn",
   /** A subject of the stream held something that is no record; it was written over. */
   stream_overwritten: "error",
   /** The stream lost its end, as after a power cut or a restored copy. */

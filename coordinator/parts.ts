@@ -36,6 +36,7 @@ import { Registry } from "./registry.ts";
 import { ReplayGuard } from "./replay-guard.ts";
 import { Replica } from "./replica.ts";
 import { requestHandlers } from "./request-handlers.ts";
+import { SaidAgain } from "./said-again.ts";
 import { coordinatorService } from "./service.ts";
 import { Standings } from "./standings.ts";
 import { type StreamWait, type StreamWaitsOptions, streamWaits } from "./stream-waits.ts";
@@ -103,6 +104,7 @@ type MeshParts = {
   readonly acks: AckBook;
   readonly registry: Registry;
   readonly commands: Commands;
+  readonly saidAgain: SaidAgain;
   readonly streams: () => readonly StreamWait[];
 };
 
@@ -200,8 +202,9 @@ function buildMeshParts(input: PartsInput, appends: AppendWatch): MeshParts {
   });
   followCommands(commands, registry);
   acks.keepOnly((cmdId) => commands.get(cmdId) !== undefined);
+  const saidAgain = new SaidAgain({ ...input, mesh: pin.mesh, replica, commands });
   const streams = () => streamWaits({ ...input, commands, appends });
-  return { replica, policyParts, policy, acks, registry, commands, streams };
+  return { replica, policyParts, policy, acks, registry, commands, saidAgain, streams };
 }
 
 /** A kill is in our digests from its acceptance on, anything else from its commit. */

@@ -34,6 +34,7 @@ import {
 } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
 import { HeardKills } from "./heard-kills.ts";
+import { openKept } from "./kept-records.ts";
 import { readOn } from "./read-on.ts";
 import { RecordSubjects } from "./record-subjects.ts";
 import { Reoffers } from "./reoffers.ts";
@@ -64,6 +65,7 @@ export class Replica {
   readonly trust: TrustView;
   readonly #options: ReplicaOptions;
   readonly #onRecord: OnRecord[] = [];
+  readonly #onKept: (() => void)[] = [];
   readonly #subjects = new RecordSubjects();
   readonly #unsaved = new Set<string>();
   readonly #heard: HeardKills;
@@ -105,6 +107,11 @@ export class Replica {
 
   onRecord(fn: OnRecord): void {
     this.#onRecord.push(fn);
+  }
+
+  /** Calls `fn` while a record is current that counts by a node's word alone: nobody else takes it. */
+  onKept(fn: () => void): void {
+    this.#onKept.push(fn);
   }
 
   /** Listens, then reads the stream in the background until that has succeeded. */
@@ -263,10 +270,15 @@ export class Replica {
   }
 
   #onHeal(message: BusMessage): void {
-    const record = this.#opened(message, undefined, "heal");
+    const kept = openKept(message, this.#context());
+    const record = kept ?? this.#opened(message, undefined, "heal");
     if (!record) return;
     const isNew = this.take(record);
     const isCurrent = record.hashHex === this.state.get(record.scope)?.hashHex;
+    if (kept) {
+      if (isCurrent) for (const fn of this.#onKept) fn();
+      return;
+    }
     // Revoked contracts leave their stream by age, and nodes offer them for as long as they have them.
     if (isNew || (isCurrent && record.parsed.kind !== "contract")) void this.reoffer(record.scope);
   }

@@ -17,6 +17,7 @@ export const SEAL_DOMAINS = [
   "leader",
   "revived",
   "own_log",
+  "kept",
 ] as const;
 export type SealDomain = (typeof SEAL_DOMAINS)[number];
 

@@ -205,15 +205,20 @@ export function roleMaySign(key: TrustedKey, op: OpName, scope: Scope): boolean 
     case "operator":
       return scope.kind === "trust" ? key.pinned : true;
     case "coordinator":
-      if (op === "kill") return scope.kind !== "key" && scope.kind !== "node";
-      // A larger distrust only lowers what a request may cost, and it must rise without a person. That it
-      // is larger is seen to by the merge, and that its era is an operator's by `openRecord`.
-      return op === "limit" && scope.kind === "distrust";
+      return coordinatorMaySign(op, scope);
     case "enrolment":
       return op === "trust" && scope.kind === "node";
     case "node":
       return false;
   }
+}
+
+/** T3, of coordinators. */
+export function coordinatorMaySign(op: OpName, scope: Scope): boolean {
+  if (op === "kill") return scope.kind !== "key" && scope.kind !== "node";
+  // A larger distrust only lowers what a request may cost, and it must rise without a person. That it
+  // is larger is seen to by the merge, and that its era is an operator's by `openRecord`.
+  return op === "limit" && scope.kind === "distrust";
 }
 
 function bundleOf(trust: Trust): Map<string, TrustedKey> {

@@ -81,7 +81,8 @@ export async function addTrust(context: CommandContext, file: string): Promise<v
  * `altrace trust remove <key|node/id>`: nothing that this key, or that node, signs counts any more.
  *
  * A coordinator's key stays listed as taken out of use: what it has lent is told by its signature until
- * another leads. Removing it once more takes it off the list.
+ * another leads, and a kill that a node alone has heard until another has said it again. Removing it once more
+ * takes it off the list.
  */
 export async function removeTrust(context: CommandContext, kid: string): Promise<void> {
   if (kid.includes("/")) return removeNode(context, kid);

@@ -12,7 +12,6 @@ import {
   CONTROL_STREAM,
   DIGEST_SUBJECT,
   FAST_PATTERN,
-  healSubject,
   heartbeatSubject,
   REVIVE_PATTERN,
   REVOCATION_STREAM,
@@ -31,6 +30,7 @@ import { Intake } from "./intake.ts";
 import { type Membership, membershipOf } from "./membership.ts";
 import { Merging } from "./merging.ts";
 import type { MeshAlarm } from "./mesh-alarms.ts";
+import { offerRecord } from "./offer-record.ts";
 import { Opening } from "./opening.ts";
 import { RecordStore } from "./record-store.ts";
 import { Repair } from "./repair.ts";
@@ -321,10 +321,11 @@ export class Replica {
   }
 
   #makeRepair(): Repair {
-    const { bus, clock, nextTurn } = this.#ports;
-    const { requests, state } = this;
+    const { bus, clock, nextTurn, keys } = this.#ports;
+    const { requests, state, trust } = this;
     const told = (bytes: Uint8Array) => this.#merging.told(bytes);
-    const heal = ({ bytes }: MeshRecord) => bus.send(healSubject(this.#config.node), bytes);
+    const by = { ...this.#config, bus, clock, trust, verify: keys.verify, signer: this.#signer };
+    const heal = (record: MeshRecord) => offerRecord(record, by);
     return new Repair({
       bus,
       clock,

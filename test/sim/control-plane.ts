@@ -1,3 +1,4 @@
+import { TAKEN_OUT_MS } from "../../mesh/trust.ts";
 import type { Signer } from "../../ports/keys.ts";
 import type { Draw } from "./draw.ts";
 import { LeaseJournal } from "./lease-journal.ts";
@@ -64,14 +65,24 @@ export class ControlPlane {
     this.founder = this.coordinators[0] as SimCoordinator;
   }
 
+  /** Those that no operator has taken out of the mesh, by what the founder knows. */
+  get members(): readonly SimCoordinator[] {
+    const op = this.founder.parts?.replica.state.get("trust")?.op;
+    if (op?.case !== "trust") return this.coordinators;
+    const out = op.value.keys.filter((key) => Number(key.notAfterMs) === TAKEN_OUT_MS);
+    if (out.length === 0) return this.coordinators;
+    const kids = new Set(out.map(({ kid }) => kid));
+    return this.coordinators.filter(({ signer }) => !kids.has(signer.kid));
+  }
+
   /** The one whose books count, as far as those that are up know. */
   get leader(): SimCoordinator | undefined {
-    return this.coordinators.find(({ parts }) => parts?.ledger.isLed === true);
+    return this.members.find(({ parts }) => parts?.ledger.isLed === true);
   }
 
   /** One that an operator can reach now; undefined while none is up. */
   get reachable(): SimCoordinator | undefined {
-    const up = this.coordinators.filter(({ parts }) => parts !== undefined);
+    const up = this.members.filter(({ parts }) => parts !== undefined);
     return up.length === 0 ? undefined : this.#draw.pick(up);
   }
 

@@ -127,6 +127,13 @@ export const MUTATIONS: readonly Mutation[] = [
     oracles: ["distrust-is-shared"],
   },
   {
+    name: "leave to itself what a removed coordinator said",
+    file: "coordinator/kept-records.ts",
+    find: "  return opened.record.kids.some(isOfCoordinator) ? opened.record : undefined;\n",
+    replace: "  return opened.record.kids.every(isOfCoordinator) ? undefined : opened.record;\n",
+    oracles: ["all-converge", "no-kill-is-lost"],
+  },
+  {
     name: "skip the version merge",
     file: "mesh/state.ts",
     find: "    const changed = isGreater(record, before);\n",

@@ -169,6 +169,7 @@ export class SimCoordinator {
     parts.registry.start();
     parts.requests.start();
     parts.commands.resume();
+    parts.saidAgain.start();
     void foundTrust({
       ...parts,
       mesh: MESH,

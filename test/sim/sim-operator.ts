@@ -6,6 +6,7 @@ import { CommandRefused } from "../../coordinator/command-refused.ts";
 import { distrustOf } from "../../mesh/distrust-of.ts";
 import { nextRecord } from "../../mesh/record.ts";
 import type { OpName, RecordOp } from "../../mesh/record-op.ts";
+import { TAKEN_OUT_MS } from "../../mesh/trust.ts";
 import type { Signer } from "../../ports/keys.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import { StoreFault } from "../../ports/store.ts";
@@ -52,7 +53,11 @@ export class SimOperator {
   }
 
   async kill(scope: string): Promise<void> {
-    const parts = this.#plane.reachable?.parts;
+    await this.#killAt(this.#plane.reachable, scope);
+  }
+
+  async #killAt(at: SimCoordinator | undefined, scope: string): Promise<void> {
+    const parts = at?.parts;
     const fields = { cmdId: this.#newId(), scope, reason: "", cause: "", operator: "olga" };
     const command = await this.#try(() => parts?.commands.kill(fields));
     if (command?.accepted) this.#world.tell({ t: "accepted", scope, v: command.v });
@@ -101,6 +106,29 @@ export class SimOperator {
     ]);
     const keys = [...op.value.keys, ...added];
     await this.#carry("trust", { case: "trust", value: create(TrustSchema, { keys }) }, "trust");
+  }
+
+  /**
+   * Takes a coordinator out of the mesh, the one that lends where it may, as `altrace trust remove` does:
+   * its key stays listed, good for what it said. Once in a world, and never the founder, by whom all is judged.
+   *
+   * @param lastKill What somebody has that coordinator kill while its removal is on its way.
+   */
+  async remove(lastKill: string): Promise<void> {
+    const { founder, members, leader, reachable: at } = this.#plane;
+    const bundle = at?.parts?.replica.state.get("trust")?.op;
+    if (at === undefined || bundle?.case !== "trust" || members.length < 3) return;
+    const others = members.filter((one) => one !== founder);
+    const gone = others.find((one) => one === leader) ?? others[0];
+    if (gone === undefined) return;
+    const keys = bundle.value.keys.map((key) =>
+      key.kid === gone.signer.kid
+        ? create(TrustedKeySchema, { ...key, notBeforeMs: 0n, notAfterMs: BigInt(TAKEN_OUT_MS) })
+        : key,
+    );
+    const op = { case: "trust" as const, value: create(TrustSchema, { keys }) };
+    const removing = this.#carry("trust", op, "trust", { at });
+    await Promise.all([removing, this.#killAt(gone, lastKill)]);
   }
 
   async applyPolicy(bundle: Uint8Array): Promise<void> {

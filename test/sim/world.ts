@@ -51,6 +51,8 @@ const CALM_MS = 12_000;
 /** Requests end by their policy's total timeout; what was lent comes back when it was idle for long. */
 const QUIET_MS = 60_000;
 const OPERATOR_MS = { min: 200, max: 2_500 };
+/** Of what is neither a kill nor a revive; it happens once at most, where there are three coordinators. */
+const REMOVALS_SHARE = 0.25;
 /** Commands for the one agent that is killed and revived over and over. */
 const FAVOURITE_SHARE = 0.6;
 /** Drift that the product allows for is twice as much. */
@@ -241,6 +243,7 @@ class World {
       return;
     }
     if (draw.chance(0.3)) return this.#operator.trustPrice(`openai/${MODEL}`);
+    if (draw.chance(REMOVALS_SHARE)) return this.#operator.remove(scope);
     if (own.window !== "total") return;
     const usdMicros = Math.round(own.usdMicros * draw.between(0.5, 2));
     await this.#operator.topUp(`agent/${team}/${agent}`, "total", usdMicros);

@@ -5,6 +5,7 @@ import { grantsInJournal } from "./grants-in-journal.ts";
 import { killIsContained } from "./kill-is-contained.ts";
 import { leaseRules } from "./lease-rules.ts";
 import { noBugIsMet } from "./no-bug-is-met.ts";
+import { noKillIsLost } from "./no-kill-is-lost.ts";
 import { noPhantomDenial } from "./no-phantom-denial.ts";
 import { noSendAfterAckedKill } from "./no-send-after-acked-kill.ts";
 import { nothingLeaks } from "./nothing-leaks.ts";
@@ -31,6 +32,7 @@ export const ORACLES: readonly Oracle[] = [
   versionsNeverFall,
   reviveIsCommitted,
   killIsContained,
+  noKillIsLost,
   opensWithEqualState,
   allConverge,
   nothingLeaks,

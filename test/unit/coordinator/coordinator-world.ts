@@ -178,11 +178,12 @@ export class CoordinatorWorld {
         this.isFenced = true;
       },
     });
-    const { replica, registry, commands, requests, digest } = this.parts;
+    const { replica, registry, commands, saidAgain, requests, digest } = this.parts;
     replica.start();
     registry.start();
     requests.start();
     commands.resume();
+    saidAgain.start();
     void foundTrust({
       ...this.parts,
       mesh: MESH,
@@ -216,11 +217,12 @@ export class CoordinatorWorld {
   /** Ends the coordinator as a crash would; `start` begins the next one. */
   crash(): void {
     this.#stopping.abort();
-    const { digest, requests, registry, commands, replica, ledger } = this.parts;
+    const { digest, requests, registry, commands, saidAgain, replica, ledger } = this.parts;
     digest.stop();
     requests.stop();
     registry.stop();
     void commands.stop();
+    void saidAgain.stop();
     void replica.stop();
     void ledger.stop();
     this.store = this.store.crash();

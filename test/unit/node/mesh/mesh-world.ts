@@ -122,6 +122,8 @@ export class World {
   ackMessages = 0;
   readonly beats: Beat[] = [];
   readonly heals: MeshRecord[] = [];
+  /** Offered under a node's seal. */
+  readonly kept: MeshRecord[] = [];
   readonly asked: string[] = [];
   readonly nodeKeys = new Map<string, Uint8Array>();
   replica = { from: "c1", bootId: "boot-c1", epoch: 1n, n: 0n };
@@ -147,6 +149,9 @@ export class World {
     this.bus.listen("alt.heal.*", ({ bytes }) => {
       const read = restoreRecord(bytes, { mesh: MESH });
       if (read.ok) this.heals.push(read.record);
+      const sealed = openSealed("kept", bytes, (kid) => this.nodeKeys.get(kid), verify);
+      const kept = sealed && restoreRecord(sealed.payload, { mesh: MESH });
+      if (kept?.ok) this.kept.push(kept.record);
     });
     this.bus.listen("alt.req.*.*", (message) => this.#answer(message));
   }

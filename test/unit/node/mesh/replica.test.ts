@@ -778,3 +778,26 @@ test("a record whose key counts no more keeps a node with an empty disk closed u
   expect(fresh.replica.state.killed("team/red")).toBe(true);
   expect(node.replica.state.hashHex()).toBe(fresh.replica.state.hashHex());
 });
+
+test("a kill that a node alone heard of a coordinator that was removed is offered under the node's own seal", async () => {
+  const { world, node } = await openNode();
+  const removed = signers.stranger;
+  const roles = [
+    [signers.coordinator, TrustRole.COORDINATOR],
+    [signers.enrolment, TrustRole.ENROLMENT],
+  ] as const;
+  await world.commit("trust", trust([...roles, [removed, TrustRole.COORDINATOR]]));
+  await settle();
+  const only = world.make("team/red", kill(), removed);
+  world.fast(only);
+  await settle();
+  expect(node.replica.state.killed("team/red")).toBe(true);
+  await world.commit("trust", trust(roles));
+  for (let second = 0; second < 5; second++) {
+    world.digest();
+    await settle(60);
+    world.clock.advance(1_000);
+  }
+  expect(world.kept.map(({ hashHex }) => hashHex)).toContain(only.hashHex);
+  expect(world.heals.map(({ scope }) => scope)).not.toContain("team/red");
+});

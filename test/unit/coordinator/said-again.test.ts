@@ -1,0 +1,154 @@
+import { create } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
+import type { RecordOp } from "../../../mesh/record-op.ts";
+import { seal } from "../../../mesh/sealed.ts";
+import { TAKEN_OUT_MS } from "../../../mesh/trust.ts";
+import type { Signer } from "../../../ports/keys.ts";
+import {
+  KillSchema,
+  LimitSchema,
+  ReviveSchema,
+  TrustRole,
+  TrustSchema,
+} from "../../../proto/gen/altrace/v1/record_pb.ts";
+import { CoordinatorWorld } from "./coordinator-world.ts";
+
+const SCOPE = "agent/pay/bot";
+const KILL_BOT = "alt.ctl.kill.agent.pay.bot";
+/** One coordinator's turn, and the commits. */
+const TURN_MS = 2_000;
+
+const killed: RecordOp = { case: "kill", value: create(KillSchema, { reason: "enough" }) };
+const revive: RecordOp = { case: "revive", value: create(ReviveSchema, {}) };
+const dearer = (milli: bigint): RecordOp => ({
+  case: "limit",
+  value: create(LimitSchema, { of: { case: "distrust", value: { milli } } }),
+});
+
+const named = ({ kid, publicKey }: Signer) => ({ kid, publicKey });
+
+/** Coordinators in force, and those that were taken out of use. */
+async function trustIs(
+  world: CoordinatorWorld,
+  inForce: readonly Signer[],
+  removed: readonly Signer[] = [],
+): Promise<void> {
+  const role = TrustRole.COORDINATOR;
+  const keys = [
+    { ...named(world.enrolment), role: TrustRole.ENROLMENT },
+    ...inForce.map((signer) => ({ ...named(signer), role })),
+    ...removed.map((key) => ({ ...named(key), role, notAfterMs: BigInt(TAKEN_OUT_MS) })),
+  ];
+  const op = { case: "trust" as const, value: create(TrustSchema, { keys }) };
+  const command = await world.parts.commands.carry(world.sign("trust", op), ["trust"]);
+  await world.until(() => command.committed);
+}
+
+/** A mesh of two coordinators, of which one is real, and a node. */
+async function meshOfTwo() {
+  const world = new CoordinatorWorld();
+  await world.founded();
+  const other = world.keys.loadOrCreate("another-coordinator");
+  await trustIs(world, [world.coordinator, other]);
+  const node = await world.addNode("n1");
+  const offer = (bytes: Uint8Array) => world.outside.send("alt.heal.n1", bytes);
+  return { world, other, node, offer };
+}
+
+function current(world: CoordinatorWorld, scope = SCOPE) {
+  const record = world.parts.replica.state.get(scope);
+  return record && { op: record.op.case, v: record.v, counts: world.parts.replica.counts(record) };
+}
+
+describe("what a coordinator said whose key was taken out of use", () => {
+  test("is said again under a key in force, kills and distrust alike, after a restart too", async () => {
+    const { world, other } = await meshOfTwo();
+    const { commands } = world.parts;
+    for (const [scope, op] of [
+      [SCOPE, killed],
+      ["distrust/openai/gpt-5", dearer(2_000n)],
+    ] as const) {
+      const command = await commands.carry(world.sign(scope, op, other), [op.case]);
+      await world.until(() => command.committed);
+    }
+    await trustIs(world, [world.coordinator], [other]);
+    expect(current(world)).toEqual({ op: "kill", v: 1, counts: false });
+    world.crash();
+    await world.start();
+    await world.pass(TURN_MS);
+    expect(current(world)).toEqual({ op: "kill", v: 2, counts: true });
+    const distrust = world.parts.replica.state.get("distrust/openai/gpt-5");
+    expect(distrust?.op).toMatchObject({ value: { of: { value: { milli: 2_000n } } } });
+    expect(current(world, "distrust/openai/gpt-5")).toMatchObject({ v: 2, counts: true });
+    expect(await world.inStream(KILL_BOT)).toMatchObject({ v: 2, op: { case: "kill" } });
+    expect(world.events("record_said_again")).toHaveLength(2);
+    await world.pass(10_000);
+    expect(world.events("record_said_again")).toHaveLength(2);
+  });
+
+  test("is left alone by the removed coordinator itself, and where an operator's word follows", async () => {
+    const { world, other } = await meshOfTwo();
+    const fields = { cmdId: world.newId(), scope: SCOPE, reason: "", cause: "", operator: "olga" };
+    const own = await world.parts.commands.kill(fields);
+    await world.until(() => own.committed);
+    await trustIs(world, [other], [world.coordinator]);
+    await world.pass(10_000);
+    expect(current(world)).toEqual({ op: "kill", v: 1, counts: false });
+    const undone = await world.parts.commands.carry(world.sign(SCOPE, revive), ["revive"]);
+    await world.until(() => undone.committed);
+    await trustIs(world, [world.coordinator], [other]);
+    await world.pass(TURN_MS);
+    expect(current(world)).toEqual({ op: "revive", v: 2, counts: true });
+    expect(world.events("record_said_again")).toEqual([]);
+  });
+
+  test("and that a node alone has heard is the mesh's by the node's seal, and is said again", async () => {
+    const { world, other, node, offer } = await meshOfTwo();
+    const heard = world.sign(SCOPE, killed, other);
+    await trustIs(world, [world.coordinator], [other]);
+    offer(seal("kept", heard, node.signer));
+    await world.pass(TURN_MS);
+    expect(current(world)).toEqual({ op: "kill", v: 2, counts: true });
+    expect(await world.inStream(KILL_BOT)).toMatchObject({ v: 2, op: { case: "kill" } });
+    offer(seal("kept", heard, node.signer));
+    await world.pass(TURN_MS);
+    expect(current(world)).toMatchObject({ v: 2 });
+  });
+
+  test("is nothing without a node's seal, and nothing but a kill or a distrust with it", async () => {
+    const { world, other, node, offer } = await meshOfTwo();
+    const heard = world.sign(SCOPE, killed, other);
+    const undone = world.sign("team/pay", revive, other);
+    await trustIs(world, [world.coordinator], [other]);
+    const stranger = world.keys.loadOrCreate("stranger");
+    offer(heard);
+    offer(seal("kept", heard, stranger));
+    offer(seal("ack", heard, node.signer));
+    offer(seal("kept", undone, node.signer));
+    offer(seal("kept", world.sign("team/pay", killed, stranger), node.signer));
+    offer(seal("kept", world.sign("team/pay", killed, node.signer), node.signer));
+    world.outside.send("alt.heal.n2", seal("kept", heard, node.signer));
+    await world.pass(TURN_MS);
+    expect(current(world)).toBeUndefined();
+    expect(current(world, "team/pay")).toBeUndefined();
+    expect(world.events("record_refused")).toHaveLength(7);
+  });
+
+  test("is nobody's once its key is off the list, nor older than what the mesh has", async () => {
+    const { world, other, node, offer } = await meshOfTwo();
+    const heard = world.sign(SCOPE, killed, other);
+    const old = world.sign("team/pay", killed, other);
+    const { commands } = world.parts;
+    for (const op of [killed, revive]) {
+      const command = await commands.carry(world.sign("team/pay", op), [op.case]);
+      await world.until(() => command.committed);
+    }
+    await trustIs(world, [world.coordinator], [other]);
+    offer(seal("kept", old, node.signer));
+    await trustIs(world, [world.coordinator]);
+    offer(seal("kept", heard, node.signer));
+    await world.pass(TURN_MS);
+    expect(current(world)).toBeUndefined();
+    expect(current(world, "team/pay")).toMatchObject({ op: "revive", v: 2 });
+  });
+});
