@@ -6,6 +6,7 @@ import { Ledger } from "../../coordinator/ledger.ts";
 import { CONTRACTS_MAX } from "../../coordinator/ledger-contracts.ts";
 import { LedgerState } from "../../coordinator/ledger-state.ts";
 import { NO_AMOUNTS } from "../../coordinator/ledger-window.ts";
+import { RATE_METRICS } from "../../mesh/rate-share.ts";
 import { decide } from "../../node/decision/decide.ts";
 import { decisionRecord } from "../../node/decision/decision-record.ts";
 import type { Facts } from "../../node/decision/facts.ts";
@@ -46,6 +47,7 @@ export const micro: Bench = {
         us("decide_us", decideCost()),
         us("reserve_us", reserveCost()),
         us("hold_us", holdCost()),
+        us("hold_team_us", holdCost({ shared: true })),
         us("leaf_us", leafCost()),
         us("scan_us_per_kb", scan.clean),
         us("scan_dirty_us_per_kb", scan.dirty),
@@ -59,7 +61,7 @@ export const micro: Bench = {
       ],
       notes: [
         "decide: all 14 rows of an allowed request. reserve: with its release, three units and the " +
-          "overrun. hold: both, for a request with three rate buckets, under a contract two deep. leaf: one decision record to a frame. scan: clean text through all detectors. " +
+          "overrun. hold: both, for a request with three rate buckets, under a contract two deep. hold_team: where its team has those rates, with six. leaf: one decision record to a frame. scan: clean text through all detectors. " +
           "scan_dirty: with a card number, a key and an address in each sentence. scan_hostile: the worst of " +
           "texts that begin many matches and end none. jcs: the same record as canonical JSON.",
         "lattice: is a contract strictly less than another, and what have they in common (what one costs to " +
@@ -79,12 +81,9 @@ function decideCost(): number {
 }
 
 /** Decides, and takes what was decided from the row: all that stands between a request and its record. */
-function holdCost(): number {
-  const limit = { amount: 1_000_000, windowMs: 1_000, burst: 1_000_000 };
-  const rate = [
-    { metric: "requests" as const, ...limit },
-    { metric: "tokens" as const, ...limit },
-  ];
+function holdCost(of: { readonly shared?: true } = {}): number {
+  const limit = { amount: 1_000_000, windowMs: 1_000, burst: 1_000_000, ...of };
+  const rate = RATE_METRICS.map((metric) => ({ metric, ...limit }));
   const allowed = underContract(facts({ grant: grant({ rate }) }));
   const { refusal: objection } = decide(allowed);
   if (objection !== undefined) throw new Error(`the sample is refused: ${objection.reason}`);

@@ -2,6 +2,8 @@ import fc from "fast-check";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Bucket, Rate } from "../../../../authority/rate.ts";
 import type { VerifiedChain } from "../../../../authority/verify-chain.ts";
+import { WHOLE_PARTS } from "../../../../mesh/rate-share.ts";
+import type { BucketCharge } from "../../../../node/decision/bucket-charge.ts";
 import { bucketCharges } from "../../../../node/decision/stages/13-rate.ts";
 import type { ServedContract } from "../../../../node/mesh/contract-desk.ts";
 import { Directory } from "../../../../node/mesh/directory.ts";
@@ -39,14 +41,22 @@ function served(rate: Rate, ...links: readonly [Forged, ...Forged[]]): ServedCon
   return { keySha256: leaf.id, chain: "", freshUntilNs: 0n, verified, rate };
 }
 
-/** Requests that pass one after the other at that instant, as loops make them that ask for the row then. */
-function passing(contract: ServedContract, nowNs: bigint): number {
+/** The row that serves it. */
+function granted(contract: ServedContract, nowNs: bigint) {
   const answer = directory.resolveContract(contract, nowNs);
   if (!("grant" in answer) || answer.grant.contract === undefined) throw new Error("no row");
-  const { row, contract: granted } = answer.grant;
+  return { row: answer.grant.row, contract: answer.grant.contract };
+}
+
+/** Requests that pass one after the other at that instant, as loops make them that ask for the row then. */
+function passing(of: ServedContract, nowNs: bigint): number {
+  const { row, contract } = granted(of, nowNs);
   // Stage 13 asks no bucket that could never serve.
-  if (granted.rate.req.amount === 0 || granted.rate.req.burst === 0) return 0;
-  const buckets = bucketCharges(facts({ contract: granted, grant: grant({ rate: [] }) }));
+  if (contract.rate.req.amount === 0 || contract.rate.req.burst === 0) return 0;
+  return passed(row, bucketCharges(facts({ contract, grant: grant({ rate: [] }) })), nowNs);
+}
+
+function passed(row: number, buckets: readonly BucketCharge[], nowNs: bigint): number {
   const charges = { cost: { usdMicros: 0n, tokens: 0n, calls: 0n }, overrunMicros: 0n, buckets };
   for (let count = 0; count < 1_000; count++) {
     if (!("taken" in reserve(table, row, charges, nowNs))) return count;
@@ -85,6 +95,25 @@ describe("34: a root that comes back", () => {
     expect(passing(whole, S)).toBe(0);
     leave(agent);
   });
+});
+
+test("what a contract has and what its team lends are two curves, and it may have whatever lies below both", () => {
+  const own = served(requests(20, 1), ROOT);
+  const lent = {
+    metric: "requests",
+    amount: 40,
+    windowMs: 1_000,
+    burst: 10,
+    shared: true,
+  } as const;
+  const { row } = granted(own, S);
+  const passes = (nowNs: bigint): number => {
+    const of = facts({ contract: granted(own, nowNs).contract, grant: grant({ rate: [lent] }) });
+    return passed(row, bucketCharges({ ...of, rateShares: WHOLE_PARTS }), nowNs);
+  };
+  // Ten at once, by what is lent. A second later that is full again, and of its own it has eleven: one bucket of
+  // the lower burst and the lower rate would let one through.
+  expect([passes(S), passes(2n * S), passes(3n * S), passes(60n * S)]).toEqual([10, 10, 2, 10]);
 });
 
 describe("34: rate that is moved to and fro is none the more", () => {
