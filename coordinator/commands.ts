@@ -20,7 +20,7 @@ import { KillBroadcasts } from "./broadcast.ts";
 import { type Command, isPending } from "./command.ts";
 import { CommandBook, type CommandBookOptions } from "./command-book.ts";
 import { CommandRefused } from "./command-refused.ts";
-import { commitCommand } from "./commit-command.ts";
+import { commitCommand, NOT_COUNTED } from "./commit-command.ts";
 import type { Tell } from "./events.ts";
 import type { Replica } from "./replica.ts";
 import { type KillFields, signKill, signKillAgain } from "./sign-kill.ts";
@@ -93,12 +93,14 @@ export class Commands {
     }
   }
 
-  #replaceIfTrusted(command: Command, own: MeshRecord): void {
+  /** False: our key of today is not in force either, and nothing that we sign counts. */
+  #replaceIfTrusted(command: Command, own: MeshRecord): boolean {
     try {
       this.#replace(command, signKillAgain(own, this.#options));
+      return true;
     } catch (error) {
-      // Our key of today is not in the bundle either: nothing that we sign counts.
       if (!(error instanceof CommandRefused)) throw error;
+      return false;
     }
   }
 
@@ -312,8 +314,8 @@ export class Commands {
   }
 
   async #signAgain(command: Command, own: MeshRecord): Promise<void> {
-    const record = signKillAgain(own, this.#options);
-    this.#replace(command, record);
+    if (!this.#replaceIfTrusted(command, own)) return this.#lost(command, NOT_COUNTED);
+    const record = command.record as MeshRecord;
     this.#options.replica.take(record);
     this.#broadcasts.say(command);
     await this.#storeSoon(command, [{ key: recordKey(record.scope), value: record.bytes }]);

@@ -20,6 +20,8 @@ export type CommitOptions = {
 };
 
 const RETRY_MS = { min: 75, max: 1_000 };
+/** Its key was taken away before it was stored. */
+export const NOT_COUNTED = "its signature does not count any more";
 
 /**
  * Brings a command's record into the stream, through faults and for as long as it takes.
@@ -37,13 +39,15 @@ export async function commitCommand(command: Command, options: CommitOptions): P
     if (attempt > 1) await pause(clock, backoffMs(attempt - 2, RETRY_MS), signal);
     const own = command.record;
     // Accepted by an earlier run, and its signature counts no more: its key was taken away since.
-    if (!own) return lost("its signature does not count any more");
+    if (!own) return lost(NOT_COUNTED);
     const other = overtaker(own, replica);
     if (other) {
       await overtaken(command, own, other, options);
       continue;
     }
     if (replica.stream.holds(own)) return committed(replica.stream.seqOf(command.scope));
+    // Nobody else would take it: a stream that holds it would say that it is in force.
+    if (!replica.counts(own)) return lost(NOT_COUNTED);
     try {
       const append = { msgId: command.cmdId, expectSeq: replica.stream.seqOf(command.scope) };
       const outcome = await bus.append(subject, own.bytes, append);

@@ -14,6 +14,8 @@ export type ReoffersOptions = {
   readonly tell: Tell;
   readonly state: Pick<MeshState, "get">;
   readonly stream: StreamView;
+  /** Whether whoever has never seen the record would take it. */
+  readonly counts: (record: MeshRecord) => boolean;
   /** Takes in what the leader holds for a subject; `undefined` for what is no record. */
   readonly adopt: (message: BusMessage) => MeshRecord | undefined;
   readonly noteStored: (record: MeshRecord, seq: number) => void;
@@ -32,8 +34,8 @@ export class Reoffers {
   }
 
   /**
-   * Makes the stream hold the scope's current record, unless it holds a greater one. Does nothing
-   * while another call does the same for that scope. Never rejects.
+   * Makes the stream hold the scope's current record, unless it holds a greater one, or nobody else would
+   * take it. Does nothing while another call does the same for that scope. Never rejects.
    */
   async offer(scope: string): Promise<void> {
     if (this.#running.has(scope)) return;
@@ -55,9 +57,9 @@ export class Reoffers {
 
   /** Returns false when another writer was faster and it must look again. */
   async #offerOnce(scope: string): Promise<boolean> {
-    const { bus, tell, state, stream, adopt, noteStored } = this.#options;
+    const { bus, tell, state, stream, counts, adopt, noteStored } = this.#options;
     const record = state.get(scope);
-    if (!record) return true;
+    if (!record || !counts(record)) return true;
     const subject = controlSubject(record.parsed);
     const last = await bus.last(streamOfScope(scope), subject);
     const found = last && adopt(last);
@@ -65,7 +67,7 @@ export class Reoffers {
     if (!last) stream.forget(scope);
     else if (!found) stream.noteSeq(scope, last.seq as number);
     const current = state.get(scope) as MeshRecord;
-    if (found?.hashHex === current.hashHex) return true;
+    if (found?.hashHex === current.hashHex || !counts(current)) return true;
     const expectSeq = last?.seq ?? 0;
     const msgId = `heal-${current.hashHex.slice(0, 32)}-${expectSeq}`;
     const outcome = await bus.append(subject, current.bytes, { msgId, expectSeq });

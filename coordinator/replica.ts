@@ -87,6 +87,7 @@ export class Replica {
       ...options,
       state: this.state,
       stream: this.stream,
+      counts: (record) => this.counts(record),
       adopt: (message) => this.adopt(message),
       noteStored: (record, seq) => this.noteStored(record, seq),
       signal: this.#stopping.signal,

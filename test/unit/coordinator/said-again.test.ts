@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
+import { restoreRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import { seal } from "../../../mesh/sealed.ts";
 import { TAKEN_OUT_MS } from "../../../mesh/trust.ts";
@@ -11,7 +12,7 @@ import {
   TrustRole,
   TrustSchema,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
-import { CoordinatorWorld } from "./coordinator-world.ts";
+import { CoordinatorWorld, MESH } from "./coordinator-world.ts";
 
 const SCOPE = "agent/pay/bot";
 const KILL_BOT = "alt.ctl.kill.agent.pay.bot";
@@ -33,15 +34,23 @@ async function trustIs(
   inForce: readonly Signer[],
   removed: readonly Signer[] = [],
 ): Promise<void> {
+  const op = bundle(world, inForce, removed);
+  const command = await world.parts.commands.carry(world.sign("trust", op), ["trust"]);
+  await world.until(() => command.committed);
+}
+
+function bundle(
+  world: CoordinatorWorld,
+  inForce: readonly Signer[],
+  removed: readonly Signer[],
+): RecordOp {
   const role = TrustRole.COORDINATOR;
   const keys = [
     { ...named(world.enrolment), role: TrustRole.ENROLMENT },
     ...inForce.map((signer) => ({ ...named(signer), role })),
     ...removed.map((key) => ({ ...named(key), role, notAfterMs: BigInt(TAKEN_OUT_MS) })),
   ];
-  const op = { case: "trust" as const, value: create(TrustSchema, { keys }) };
-  const command = await world.parts.commands.carry(world.sign("trust", op), ["trust"]);
-  await world.until(() => command.committed);
+  return { case: "trust", value: create(TrustSchema, { keys }) };
 }
 
 /** A mesh of two coordinators, of which one is real, and a node. */
@@ -100,6 +109,36 @@ describe("what a coordinator said whose key was taken out of use", () => {
     await world.pass(TURN_MS);
     expect(current(world)).toEqual({ op: "revive", v: 2, counts: true });
     expect(world.events("record_said_again")).toEqual([]);
+  });
+
+  test.each([
+    ["nobody has written since", undefined],
+    ["an operator's revive was written over", revive],
+  ])("is told as lost where it was on its way and %s", async (_what, since) => {
+    const { world, other } = await meshOfTwo();
+    const fields = { scope: SCOPE, reason: "", cause: "", operator: "olga" };
+    const { commands } = world.parts;
+    const first = await commands.kill({ ...fields, cmdId: world.newId() });
+    await world.until(() => first.committed);
+    const put = async (subject: string, bytes: Uint8Array) => {
+      const expectSeq = (await world.outside.last("ALT_CTL", subject))?.seq ?? 0;
+      const stored = await world.outside.append(subject, bytes, { msgId: subject, expectSeq });
+      expect(stored).not.toBe("conflict");
+    };
+    world.bus.cut("out");
+    world.bus.cut("in");
+    if (since) await put(KILL_BOT, world.sign(SCOPE, since));
+    const second = await commands.kill({ ...fields, cmdId: world.newId() });
+    await put("alt.ctl.trust", world.sign("trust", bundle(world, [other], [world.coordinator])));
+    world.bus.heal();
+    await world.until(() => second.conflict);
+    await world.pass(TURN_MS);
+    expect(second.committed).toBe(false);
+    const last = await world.outside.last("ALT_CTL", KILL_BOT);
+    const read = restoreRecord(last?.bytes ?? new Uint8Array(0), { mesh: MESH });
+    expect(read.ok && read.record).toMatchObject(
+      since ? { v: 2, op: { case: "revive" } } : { v: 1 },
+    );
   });
 
   test("and that a node alone has heard is the mesh's by the node's seal, and is said again", async () => {
