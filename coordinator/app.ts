@@ -235,7 +235,7 @@ class RunningCoordinator implements Coordinator {
 
   async start(): Promise<void> {
     const { config, parts, ports, tell, note } = this.#run;
-    const { replica, registry, commands, requests, digest, ledger, peerLogs, saidAgain } = parts;
+    const { replica, registry, commands, requests, digest, ledger, peerLogs } = parts;
     const denials = new Denials(ports.clock, (denial) => void note(denial));
     this.#grpc = await serveGrpc({
       services: [served(CoordinatorService, recordedCalls(parts.service, note))],
@@ -272,7 +272,8 @@ class RunningCoordinator implements Coordinator {
     peerLogs.start();
     this.#ownCheckpoint?.start();
     commands.resume();
-    saidAgain.start();
+    parts.saidAgain.start();
+    parts.peerDigests.start();
     void this.#foundTrust();
     digest.start();
     this.#keepHouse();
@@ -325,6 +326,7 @@ class RunningCoordinator implements Coordinator {
     parts.digest.stop();
     parts.requests.stop();
     parts.peerLogs.stop();
+    parts.peerDigests.stop();
     parts.policy.stop();
     this.#ownCheckpoint?.stop();
     await this.#grpc?.close(config.drainMs);

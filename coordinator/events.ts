@@ -31,6 +31,8 @@ export const COORDINATOR_EVENTS = {
   stream_overwritten: "error",
   /** The stream lost its end, as after a power cut or a restored copy. */
   stream_rolled_back: "error",
+  /** Another coordinator says another state, for longer than a record takes: the whole stream is read again. */
+  states_differ: "error",
   stream_unreachable: "warn",
   /** A stream stores nothing for longer than an election takes; and that it does again. */
   stream_takes_nothing: "error",

@@ -26,6 +26,7 @@ import type { CoordinatorMetrics } from "./metrics.ts";
 import { NodeCalls } from "./node-calls.ts";
 import { NodeRequests } from "./node-requests.ts";
 import { PeerLogs } from "./operations/peer-logs.ts";
+import { PeerDigests } from "./peer-digests.ts";
 import type { Placement } from "./placement.ts";
 import { PolicyInHand } from "./policy-in-hand.ts";
 import { PolicyParts } from "./policy-parts.ts";
@@ -105,6 +106,7 @@ type MeshParts = {
   readonly registry: Registry;
   readonly commands: Commands;
   readonly saidAgain: SaidAgain;
+  readonly peerDigests: PeerDigests;
   readonly streams: () => readonly StreamWait[];
 };
 
@@ -204,7 +206,9 @@ function buildMeshParts(input: PartsInput, appends: AppendWatch): MeshParts {
   acks.keepOnly((cmdId) => commands.get(cmdId) !== undefined);
   const saidAgain = new SaidAgain({ ...input, mesh: pin.mesh, replica, commands });
   const streams = () => streamWaits({ ...input, commands, appends });
-  return { replica, policyParts, policy, acks, registry, commands, saidAgain, streams };
+  const peerDigests = new PeerDigests({ ...input, ...config, replica });
+  const made = { replica, policyParts, policy, acks, registry };
+  return { ...made, commands, saidAgain, peerDigests, streams };
 }
 
 /** A kill is in our digests from its acceptance on, anything else from its commit. */

@@ -170,6 +170,7 @@ export class SimCoordinator {
     parts.requests.start();
     parts.commands.resume();
     parts.saidAgain.start();
+    parts.peerDigests.start();
     void foundTrust({
       ...parts,
       mesh: MESH,

@@ -184,6 +184,7 @@ export class CoordinatorWorld {
     requests.start();
     commands.resume();
     saidAgain.start();
+    this.parts.peerDigests.start();
     void foundTrust({
       ...this.parts,
       mesh: MESH,
@@ -219,6 +220,7 @@ export class CoordinatorWorld {
     this.#stopping.abort();
     const { digest, requests, registry, commands, saidAgain, replica, ledger } = this.parts;
     digest.stop();
+    this.parts.peerDigests.stop();
     requests.stop();
     registry.stop();
     void commands.stop();

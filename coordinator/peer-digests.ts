@@ -1,0 +1,81 @@
+import { fromBinary } from "@bufbuild/protobuf";
+import { openSealed } from "../mesh/sealed.ts";
+import { coordinatorKey } from "../mesh/trust.ts";
+import type { Bus } from "../ports/bus.ts";
+import type { Clock } from "../ports/clock.ts";
+import type { Keys } from "../ports/keys.ts";
+import { type Beat, BeatSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { DIGEST_SUBJECT } from "../proto/subjects.ts";
+import type { Tell } from "./events.ts";
+import type { Replica } from "./replica.ts";
+
+export type PeerDigestsOptions = {
+  readonly replicaId: string;
+  readonly bus: Pick<Bus, "listen">;
+  readonly clock: Clock;
+  readonly verify: Keys["verify"];
+  readonly replica: Replica;
+  readonly tell: Tell;
+};
+
+/** Digests of one coordinator in a row that say another state than ours, read as far as ours is. */
+export const DIFFERING_FROM = 5;
+/** The next look comes after twice as many, and at the most after these. */
+const DIFFERING_MAX = 80;
+
+type Peer = { differing: number; lookAt: number };
+
+/**
+ * Compares this coordinator's state with the others'.
+ *
+ * A stream that lost its end and went on may hold less than a coordinator believes that it wrote there: that it
+ * was rolled back shows only in a number that is given out twice, and who was away then did not see it. Another coordinator
+ * which never had the record is then content with the stream, and nodes with whichever of the two they agree
+ * with. So who differs for long reads all of the stream again, and writes what it lacks.
+ */
+export class PeerDigests {
+  readonly #options: PeerDigestsOptions;
+  readonly #peers = new Map<string, Peer>();
+  #stop: () => void = () => undefined;
+
+  constructor(options: PeerDigestsOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#stop = this.#options.bus.listen(DIGEST_SUBJECT, ({ bytes }) => this.#heard(bytes));
+  }
+
+  stop(): void {
+    this.#stop();
+  }
+
+  #heard(bytes: Uint8Array): void {
+    const { replica, clock, verify, replicaId, tell } = this.#options;
+    const sealed = openSealed("beat", bytes, coordinatorKey(replica.trust, clock.nowMs()), verify);
+    const beat = sealed && read(sealed.payload);
+    if (!sealed || !beat || beat.from === replicaId) return;
+    // By its key: what it calls itself is its own affair, and this must not grow.
+    const peer = this.#peers.get(sealed.kid) ?? { differing: 0, lookAt: DIFFERING_FROM };
+    this.#peers.set(sealed.kid, peer);
+    // Whoever has read further or less far has that to read first.
+    if (Number(beat.lastSeq) !== replica.lastSeq) return;
+    if (Buffer.compare(beat.stateHash, replica.state.hash()) === 0) {
+      Object.assign(peer, { differing: 0, lookAt: DIFFERING_FROM });
+      return;
+    }
+    peer.differing += 1;
+    if (peer.differing < peer.lookAt) return;
+    tell("states_differ", { replica: beat.from, last_seq: replica.lastSeq });
+    Object.assign(peer, { differing: 0, lookAt: Math.min(DIFFERING_MAX, 2 * peer.lookAt) });
+    replica.repair({ fromStart: true });
+  }
+}
+
+function read(payload: Uint8Array): Beat | undefined {
+  try {
+    return fromBinary(BeatSchema, payload);
+  } catch {
+    return undefined;
+  }
+}
