@@ -3,10 +3,8 @@ import { leafHashInPlace } from "./merkle.ts";
 import { PLACE_BYTES_MAX, placeLeafInto } from "./place-leaf.ts";
 import type { Place } from "./record.ts";
 import type { LeafScan } from "./scan-leaf.ts";
-import { TILE_WIDTH } from "./tiles.ts";
+import { LENGTH_BYTES, TILE_WIDTH } from "./tiles.ts";
 
-/** Bytes before each entry: its length. */
-const LENGTH_BYTES = 2;
 /** Room that a bundle begins with, bytes. */
 const BYTES_MIN = 64 * 1024;
 

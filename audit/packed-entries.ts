@@ -14,18 +14,19 @@ export const PACKED_ENTRIES_MAX = 4 * TILE_WIDTH;
 export const UNPACKED_BYTES_MAX = 512 * 1024;
 /** Log2 of the memory that a package asks for where it is unpacked; one that asks for more is refused. */
 const WINDOW_LOG = 19;
-/** The output is put together from pieces of this size, bytes. */
-const PIECE_BYTES = 128 * 1024;
+/** Room for all of a package that is small enough to be sent: what takes more is put together from pieces. */
+const PACKED_BYTES = 64 * 1024;
+/** What is unpacked is so much larger, at most, or it is put together from pieces. */
+const LIKELY_RATIO = 16;
 
 const PACKING = {
-  chunkSize: PIECE_BYTES,
+  chunkSize: PACKED_BYTES,
   params: {
     [constants.ZSTD_c_compressionLevel]: 1,
     [constants.ZSTD_c_windowLog]: WINDOW_LOG,
   },
 };
 const UNPACKING = {
-  chunkSize: PIECE_BYTES,
   maxOutputLength: UNPACKED_BYTES_MAX,
   params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG },
 };
@@ -36,8 +37,12 @@ const UNPACKING = {
  */
 export function packEntries(entries: readonly Uint8Array[]): Uint8Array {
   if (entries.length === 0) return new Uint8Array(0);
-  return zstdCompressSync(encodeEntries(entries), PACKING);
+  room ??= Buffer.allocUnsafeSlow(UNPACKED_BYTES_MAX);
+  return zstdCompressSync(encodeEntries(entries, room), PACKING);
 }
+
+/** What is packed, while it is: new memory of that size, a hundred times a second, makes V8 collect all it has. */
+let room: Buffer | undefined;
 
 /** Reads a package that anybody may have made. The entries share memory. */
 export function unpackEntries(
@@ -46,7 +51,8 @@ export function unpackEntries(
   if (packed.length === 0) return { ok: true, value: [] };
   let bytes: Buffer;
   try {
-    bytes = zstdDecompressSync(packed, UNPACKING);
+    const chunkSize = Math.min(LIKELY_RATIO * packed.length, UNPACKED_BYTES_MAX);
+    bytes = zstdDecompressSync(packed, { ...UNPACKING, chunkSize });
   } catch (error) {
     return flawed("package_malformed", errorMessage(error));
   }

@@ -14,6 +14,9 @@ export const TILE_HEIGHT = 8;
 /** The format's own limit for one entry, in bytes; leaves of ours are far smaller. */
 export const ENTRY_BYTES_MAX = 0xffff;
 
+/** What stands before each entry of a bundle: its length. */
+export const LENGTH_BYTES = 2;
+
 /** Where the signed tree head lies. */
 export const CHECKPOINT_PATH = "checkpoint";
 
@@ -76,21 +79,30 @@ export function encodeBundle(entries: readonly Uint8Array[]): Buffer {
   if (entries.length === 0 || entries.length > TILE_WIDTH) {
     throw new RangeError(`a bundle of ${entries.length} entries`);
   }
-  return encodeEntries(entries);
+  return encodeEntries(entries, Buffer.allocUnsafe(encodedBytes(entries)));
+}
+
+/** Bytes that entries take in a bundle. */
+export function encodedBytes(entries: readonly Uint8Array[]): number {
+  return entries.reduce((sum, entry) => sum + LENGTH_BYTES + entry.length, 0);
 }
 
 /**
- * The same of any number of entries.
+ * The same of any number of entries, into memory that is there.
  *
+ * @param room Has `encodedBytes` of them.
+ * @returns What of it they take.
  * @throws RangeError One is above `ENTRY_BYTES_MAX`.
  */
-export function encodeEntries(entries: readonly Uint8Array[]): Buffer {
-  const parts: Uint8Array[] = [];
+export function encodeEntries(entries: readonly Uint8Array[], room: Buffer): Buffer {
+  let at = 0;
   for (const entry of entries) {
     if (entry.length > ENTRY_BYTES_MAX) throw new RangeError(`an entry of ${entry.length} bytes`);
-    parts.push(Uint8Array.of(entry.length >> 8, entry.length & 0xff), entry);
+    at = room.writeUInt16BE(entry.length, at);
+    room.set(entry, at);
+    at += entry.length;
   }
-  return Buffer.concat(parts);
+  return room.subarray(0, at);
 }
 
 export type BundleFlaw = "bundle_truncated" | "bundle_trailing_bytes";

@@ -134,6 +134,7 @@ export class ArchivedLog {
     if (!verifyConsistency(claim)) return "inconsistent";
     this.#edge = edge;
     for (const [i, entry] of entries.entries()) this.#add(entry, full[i] as readonly TileFile[]);
+    this.#ownLast(entries.length);
     // The same checkpoint again, as after an answer that was lost, is not written again. After a loss of power it may
     // be there before the word that its entries are, and then they are to be brought to the disk once more.
     const isNews = !this.#published.startsWith(`${checkpoint.note.text}\n`) || size > this.#kept;
@@ -165,14 +166,21 @@ export class ArchivedLog {
   }
 
   #add(entry: Uint8Array, full: readonly TileFile[]): void {
-    // A copy, or it would keep the whole message that it came in.
-    this.#entries.push(Buffer.from(entry));
+    this.#entries.push(entry);
     for (const { tile, bytes } of full) this.#putFull(tilePath(tile), bytes);
     if (this.#entries.length < TILE_WIDTH) return;
     // The tile of level 0 that is completed together with a bundle has its index.
     const { index } = (full[0] as TileFile).tile;
     this.#putFull(bundlePath({ index, width: TILE_WIDTH }), encodeBundle(this.#entries));
     this.#entries = [];
+  }
+
+  /** Copies what waits of the entries that came last, or they would keep the whole message that they came in. */
+  #ownLast(count: number): void {
+    const first = Math.max(0, this.#entries.length - count);
+    for (let i = first; i < this.#entries.length; i++) {
+      this.#entries[i] = Buffer.from(this.#entries[i] as Uint8Array);
+    }
   }
 
   #putFull(path: string, bytes: Uint8Array): void {

@@ -12,6 +12,7 @@ import { consistencyProof } from "../../audit/merkle.ts";
 import { PACKED_ENTRIES_MAX, packEntries, UNPACKED_BYTES_MAX } from "../../audit/packed-entries.ts";
 import { rememberedSubtrees } from "../../audit/remembered-subtrees.ts";
 import {
+  encodedBytes,
   readBundle,
   readTile,
   subtreesFromTiles,
@@ -35,8 +36,6 @@ import { NewestFirst, type StepOutcome } from "./newest-first.ts";
  * below a millisecond.
  */
 export const SHIP_BYTES_MAX = 48 * 1024;
-/** What each entry is preceded by, bytes. */
-const ENTRY_HEAD_BYTES = 2;
 /** Entries of a bundle that is too large for one message; as many of the largest leaves are not. */
 const LARGE_ENTRIES = 16;
 /** After an answer that was none, the next question waits this long at first, and up to the second, ms. */
@@ -225,7 +224,7 @@ export class LogShipper {
     while (first + entries.length < size) {
       const bundle = this.#bundleFrom(first + entries.length, size);
       if (bundle === undefined) return entries.length === 0 ? undefined : entries;
-      const bytes = bundle.reduce((sum, entry) => sum + ENTRY_HEAD_BYTES + entry.length, 0);
+      const bytes = encodedBytes(bundle);
       if (bytes > room || entries.length + bundle.length > PACKED_ENTRIES_MAX) {
         return entries.length === 0 ? bundle.slice(0, LARGE_ENTRIES) : entries;
       }
