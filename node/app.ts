@@ -5,6 +5,7 @@ import type { AdminServer } from "../adapters/admin-server.ts";
 import type { GrpcServer } from "../adapters/grpc-server.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { machineDisk } from "../adapters/machine-disk.ts";
+import { createNameResolver } from "../adapters/name-resolution.ts";
 import { openFilesMax } from "../adapters/open-files.ts";
 import { readPrivateFile } from "../adapters/private-file.ts";
 import { createKeyPair } from "../adapters/signing-keys.ts";
@@ -184,6 +185,7 @@ function startAlerts(parts: NodeParts, control: Control, store: Store): Webhook 
     path: config.webhookFile,
     readPrivate: readPrivateFile,
     store,
+    names: () => createNameResolver({ clock: parts.clock }),
     from: { mesh, node: config.nodeId },
     onProblem: (why) => log.fault("webhook", new Error(why)),
   });

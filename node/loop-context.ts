@@ -1,12 +1,12 @@
 import type { CompiledPolicy } from "../policy/compiled-policy.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { NameResolver } from "../ports/names.ts";
 import type { Connections } from "./dataplane/connections.ts";
 import type { PolicyScanners } from "./dataplane/content-scanners.ts";
 import type { Credentials } from "./dataplane/credentials.ts";
 import type { Forwarder } from "./dataplane/forward.ts";
 import type { Inspector } from "./dataplane/inspect.ts";
 import type { McpSessions } from "./dataplane/mcp-sessions.ts";
-import type { NameResolver } from "./dataplane/name-resolution.ts";
 import type { AddressRules } from "./dataplane/tunnel/address-rules.ts";
 import type { DecisionLog } from "./decision/commit.ts";
 import type { LiveDecisions } from "./live-decisions.ts";

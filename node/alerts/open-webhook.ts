@@ -1,5 +1,5 @@
+import type { NameResolver } from "../../ports/names.ts";
 import type { Store } from "../../ports/store.ts";
-import { createNameResolver } from "../dataplane/name-resolution.ts";
 import { Webhook, type WebhookOptions } from "./webhook.ts";
 import { readWebhookFile, WebhookFileFault } from "./webhook-file.ts";
 import { webhookPost } from "./webhook-post.ts";
@@ -10,14 +10,19 @@ export type OpenWebhook = Pick<WebhookOptions, "from" | "clock" | "random" | "on
   /** Reads a file that its owner alone may read; undefined: there is none. */
   readonly readPrivate: (path: string) => Uint8Array | undefined;
   readonly store: Store;
+  readonly names: () => NameResolver;
 };
 
 /** @throws WebhookFileFault The file is not there, or is not understood. */
-export function openWebhook({ path, readPrivate, ...options }: OpenWebhook): Webhook | undefined {
+export function openWebhook({
+  path,
+  readPrivate,
+  names,
+  ...options
+}: OpenWebhook): Webhook | undefined {
   if (path === undefined) return undefined;
   const bytes = readPrivate(path);
   if (bytes === undefined) throw new WebhookFileFault(`${path} is not there`);
   const target = readWebhookFile(bytes);
-  const names = createNameResolver({ clock: options.clock });
-  return new Webhook({ ...options, target, post: webhookPost(target, names) });
+  return new Webhook({ ...options, target, post: webhookPost(target, names()) });
 }

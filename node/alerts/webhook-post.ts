@@ -1,4 +1,4 @@
-import type { NameResolver } from "../dataplane/name-resolution.ts";
+import type { NameResolver } from "../../ports/names.ts";
 import { createAddressRules } from "../dataplane/tunnel/address-rules.ts";
 import type { WebhookTarget } from "./webhook-file.ts";
 import type { WebhookRequest } from "./webhook-message.ts";

@@ -1,5 +1,5 @@
 import { type Dispatcher, Pool } from "undici";
-import type { NameResolver } from "./name-resolution.ts";
+import type { NameResolver } from "../../ports/names.ts";
 
 export type UpstreamPools = {
   /** The pool of connections to an origin: scheme, host and port. */

@@ -71,7 +71,7 @@ const BANS: readonly Ban[] = [
   },
   {
     pattern: /dns\.lookup\(|\blookup\(\s*["'`]/,
-    why: "dns.lookup shares libuv's pool with disk syncs: use node/dataplane/name-resolution.ts",
+    why: "dns.lookup shares libuv's pool with disk syncs: use adapters/name-resolution.ts",
     except: [],
   },
   {

@@ -10,7 +10,7 @@ import { Webhook as Verifier } from "standardwebhooks";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { webhookRequest } from "../../../../node/alerts/webhook-message.ts";
 import { webhookPost } from "../../../../node/alerts/webhook-post.ts";
-import type { NameResolver } from "../../../../node/dataplane/name-resolution.ts";
+import type { NameResolver } from "../../../../ports/names.ts";
 
 const SECRET = Buffer.alloc(32, 9);
 const LOOPBACK = [["127.0.0.0", 8]] as const;

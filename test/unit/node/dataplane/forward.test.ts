@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
 import { afterEach, describe, expect, test, vi } from "vitest";
+import { createNameResolver } from "../../../../adapters/name-resolution.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import { openCredentials } from "../../../../node/dataplane/credentials.ts";
 import {
@@ -8,7 +9,6 @@ import {
   type Forwarder,
   type ForwardLimits,
 } from "../../../../node/dataplane/forward.ts";
-import { createNameResolver } from "../../../../node/dataplane/name-resolution.ts";
 import type { ResponseSink, UpstreamHandle } from "../../../../node/dataplane/upstream-leg.ts";
 import { createUpstreamPools } from "../../../../node/dataplane/upstream-pools.ts";
 import { mintPermit, type UpstreamRequest } from "../../../../node/decision/permit.ts";

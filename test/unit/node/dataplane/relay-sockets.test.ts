@@ -1,6 +1,7 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { createNameResolver } from "../../../../adapters/name-resolution.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import { type DemoProvider, startDemoProvider } from "../../../../cli/demo/provider.ts";
 import type { Outcome, RelayInput } from "../../../../node/dataplane/client-leg.ts";
@@ -10,7 +11,6 @@ import type { Exchange } from "../../../../node/dataplane/exchange.ts";
 import { createForwarder, type Forwarder } from "../../../../node/dataplane/forward.ts";
 import { inspectBody } from "../../../../node/dataplane/inspect-body.ts";
 import { upstreamBytes } from "../../../../node/dataplane/judged-body.ts";
-import { createNameResolver } from "../../../../node/dataplane/name-resolution.ts";
 import { relayAnswer } from "../../../../node/dataplane/relay-answer.ts";
 import { createUpstreamPools } from "../../../../node/dataplane/upstream-pools.ts";
 import { mintPermit } from "../../../../node/decision/permit.ts";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { createNameResolver } from "../../../../adapters/name-resolution.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
-import { createNameResolver } from "../../../../node/dataplane/name-resolution.ts";
 import {
   createUpstreamPools,
   type UpstreamPools,

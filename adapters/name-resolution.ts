@@ -1,27 +1,8 @@
 import { type RecordWithTtl, Resolver } from "node:dns";
 import { readFileSync, statSync } from "node:fs";
 import { isIP, type LookupFunction } from "node:net";
-import type { Clock } from "../../ports/clock.ts";
-
-export type Address = { readonly address: string; readonly family: 4 | 6 };
-
-/** Why a name has no address. */
-export class ResolutionFault extends Error {
-  /** As c-ares has it, `ENOTFOUND` or `ETIMEOUT` among others. */
-  readonly code: string;
-  constructor(code: string, name: string) {
-    super(`${code}: ${name}`);
-    this.name = "ResolutionFault";
-    this.code = code;
-  }
-}
-
-export type NameResolver = {
-  /** The addresses of a name, at least one. Rejects with ResolutionFault. */
-  resolve(name: string): Promise<readonly Address[]>;
-  /** The same as sockets want it. */
-  readonly lookup: LookupFunction;
-};
+import type { Clock } from "../ports/clock.ts";
+import { type Address, type NameResolver, ResolutionFault } from "../ports/names.ts";
 
 export type NameResolverOptions = {
   readonly clock: Clock;

@@ -6,12 +6,9 @@ import type { LookupFunction } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import {
-  createNameResolver,
-  type NameResolver,
-  parseHosts,
-} from "../../../../node/dataplane/name-resolution.ts";
-import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
+import { createNameResolver, parseHosts } from "../../../adapters/name-resolution.ts";
+import type { NameResolver } from "../../../ports/names.ts";
+import { type TwinClock, twinClock } from "../../../ports/twin-clock.ts";
 
 type Zone = { [name: string]: { v4?: string[]; v6?: string[]; ttl?: number } };
 
