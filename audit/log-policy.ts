@@ -19,9 +19,20 @@ export type Quorum =
   | { readonly witness: VerifierKey }
   | { readonly k: number; readonly members: readonly Quorum[] };
 
+/** A witness that checkpoints can be brought to. */
+export type WitnessPlace = {
+  /** What the file calls it: for people. Its key has a name of its own. */
+  readonly name: string;
+  readonly key: VerifierKey;
+  /** As the file has it; by the specification the submission prefix. */
+  readonly url: string;
+};
+
 export type LogPolicy = {
   readonly logs: readonly VerifierKey[];
   readonly witnesses: readonly VerifierKey[];
+  /** Those of the witnesses that have a URL, in the file's order; absent: there is no file. */
+  readonly places?: readonly WitnessPlace[];
   /** `undefined` when the file says `quorum none`: no cosignature is asked for. */
   readonly quorum: Quorum | undefined;
 };
@@ -70,6 +81,7 @@ type Wrong = readonly [PolicyFlaw, string];
 class PolicyReader {
   readonly #logs: VerifierKey[] = [];
   readonly #witnesses: VerifierKey[] = [];
+  readonly #places: WitnessPlace[] = [];
   readonly #names = new Map<string, Quorum>();
   readonly #members = new Set<string>();
   #quorum: { readonly of: Quorum | undefined } | undefined;
@@ -94,6 +106,7 @@ class PolicyReader {
     return parsed({
       logs: this.#logs,
       witnesses: this.#witnesses,
+      places: this.#places,
       quorum: this.#quorum.of,
     });
   }
@@ -103,12 +116,15 @@ class PolicyReader {
     return this.#takeKey(vkey, KEY_TYPES.log, this.#logs);
   }
 
-  #takeWitness([name, vkey, _url, ...rest]: readonly string[]): Wrong | undefined {
+  #takeWitness([name, vkey, url, ...rest]: readonly string[]): Wrong | undefined {
     if (name === undefined || vkey === undefined || rest.length > 0) {
       return ["policy_line", "witness <name> <vkey> [<url>]"];
     }
     const wrong = this.#takeKey(vkey, KEY_TYPES.cosignature, this.#witnesses);
-    return wrong ?? this.#define(name, { witness: this.#witnesses.at(-1) as VerifierKey });
+    if (wrong !== undefined) return wrong;
+    const key = this.#witnesses.at(-1) as VerifierKey;
+    if (url !== undefined) this.#places.push({ name, key, url });
+    return this.#define(name, { witness: key });
   }
 
   #takeKey(vkey: string, type: KeyType, keys: VerifierKey[]): Wrong | undefined {

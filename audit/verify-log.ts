@@ -7,16 +7,16 @@
 // What it cannot see: logs that are withheld whole, and what was never written. Of entries that were
 // removed once others had them, only the hashes are verified, and their number is told.
 
-import { type CheckpointFlaw, type OpenedCheckpoint, openCheckpoint } from "./checkpoint.ts";
+import type { CheckpointFlaw, OpenedCheckpoint } from "./checkpoint.ts";
 import { showsItsEnd } from "./ended-log.ts";
 import { decodeRecord, isSealed } from "./leaf.ts";
 import { LeafLint, LINT_LIMITS, type LintCode, type LintLimits } from "./leaf-lint.ts";
-import { hasQuorum, type LogPolicy } from "./log-policy.ts";
+import type { LogPolicy } from "./log-policy.ts";
 import { HASH_BYTES, leafHash, sameHash } from "./merkle.ts";
 import { decisionsIn } from "./record.ts";
 import { retiredOf } from "./retired-log.ts";
 import type { VerifierKey } from "./signed-note.ts";
-import { TileEdge, type TileFile } from "./tile-edge.ts";
+import { TileEdge } from "./tile-edge.ts";
 import {
   type Bundle,
   bundlePath,
@@ -29,7 +29,9 @@ import {
   TILE_WIDTH,
   tilePath,
 } from "./tiles.ts";
+import { TreeCheck } from "./tree-check.ts";
 import { verifyHead } from "./verify-head.ts";
+import { type HeadsRead, readHeads, WITNESSED_PATH, type WitnessedHead } from "./witnessed.ts";
 
 /** Findings after which verification stops. */
 export const FINDINGS_MAX = 1_000;
@@ -38,6 +40,7 @@ export type FindingCode =
   | "checkpoint_missing"
   | CheckpointFlaw
   | "quorum_not_met"
+  | "quorum_behind"
   | "bundle_missing"
   | "bundle_truncated"
   | "bundle_trailing_bytes"
@@ -71,6 +74,8 @@ export type Anchor = {
   readonly root: Uint8Array;
   /** When it was cosigned, seconds since the Unix epoch. */
   readonly timeSeconds?: number;
+  /** It may have waited for long: its time says nothing of what came after it. */
+  readonly isLate?: boolean;
 };
 
 export type AnchorLimits = {
@@ -78,9 +83,15 @@ export type AnchorLimits = {
   readonly skewMsMax: number;
   /** How long after its signing a checkpoint may be cosigned, ms. */
   readonly cosignDelayMsMax: number;
+  /** How much younger a record may be than the quorum's cosignatures, ms. */
+  readonly quorumDelayMsMax: number;
 };
 
-export const ANCHOR_LIMITS: AnchorLimits = { skewMsMax: 5_000, cosignDelayMsMax: 60_000 };
+export const ANCHOR_LIMITS: AnchorLimits = {
+  skewMsMax: 5_000,
+  cosignDelayMsMax: 60_000,
+  quorumDelayMsMax: 15 * 60_000,
+};
 
 export type VerifyRequest = {
   readonly reader: LogReader;
@@ -105,6 +116,8 @@ export type VerifyReport = {
   readonly findings: readonly Finding[];
   /** Absent when the checkpoint could not be believed; then nothing else was looked at. */
   readonly checkpoint?: OpenedCheckpoint;
+  /** The newest checkpoint that the policy's quorum has cosigned, if there is one: this, or one before it. */
+  readonly quorum?: WitnessedHead;
   /** Leaves whose entries were read and hashed. */
   readonly leaves: number;
   /** Leaves of which only the hash was there. */
@@ -120,19 +133,20 @@ export type VerifyReport = {
 /** Verifies a whole log. Never throws for what it reads, whatever that is. */
 export function verifyLog(request: VerifyRequest): VerifyReport {
   const nothing = { leaves: 0, pruned: 0, isRetired: false, decisions: 0, sawAllIds: true };
-  const bytes = request.reader.read(CHECKPOINT_PATH);
-  if (bytes === undefined) {
+  const { reader, logKey, policy } = request;
+  const witnessed = reader.read(WITNESSED_PATH);
+  const checkpoint = reader.read(CHECKPOINT_PATH);
+  if (checkpoint === undefined) {
     return { ...nothing, findings: [{ code: "checkpoint_missing", detail: CHECKPOINT_PATH }] };
   }
-  const opened = openCheckpoint(bytes, request.logKey, request.policy?.witnesses ?? []);
-  if (!opened.ok) {
-    return { ...nothing, findings: [{ code: opened.flaw, detail: opened.detail }] };
+  const heads = readHeads({ checkpoint, witnessed }, logKey, policy);
+  if (!heads.ok) {
+    return { ...nothing, findings: [{ code: heads.flaw, detail: heads.detail }] };
   }
-  const retired = retiredOf(request.reader);
-  const isRetired =
-    retired?.size === opened.value.size &&
-    retired.root === Buffer.from(opened.value.root).toString("hex");
-  return new LogWalk(request, opened.value).walk(isRetired);
+  const { size, root } = heads.value.checkpoint;
+  const retired = retiredOf(reader);
+  const isRetired = retired?.size === size && retired.root === Buffer.from(root).toString("hex");
+  return new LogWalk(request, heads.value).walk(isRetired);
 }
 
 /** Tells that a walk ends early, past all the loops it is in. */
@@ -141,6 +155,8 @@ class EnoughFindings extends Error {}
 class LogWalk {
   readonly #request: VerifyRequest;
   readonly #checkpoint: OpenedCheckpoint;
+  readonly #quorum: WitnessedHead | undefined;
+  #isBehindTold = false;
   readonly #anchors: readonly Anchor[];
   readonly #limits: AnchorLimits;
   readonly #lint: LeafLint;
@@ -156,13 +172,15 @@ class LogWalk {
   #pruned = 0;
   #decisions = 0;
 
-  constructor(request: VerifyRequest, checkpoint: OpenedCheckpoint) {
+  constructor(request: VerifyRequest, { checkpoint, beside, quorum }: HeadsRead) {
     this.#request = request;
     this.#checkpoint = checkpoint;
-    this.#anchors = request.anchors ?? [];
+    this.#quorum = quorum;
+    const also = beside === undefined ? [] : [{ ...beside, isLate: true }];
+    this.#anchors = [...(request.anchors ?? []), ...also];
     this.#limits = request.anchorLimits ?? ANCHOR_LIMITS;
     this.#lint = new LeafLint(checkpoint.origin, request.lintLimits ?? LINT_LIMITS);
-    this.#fromEntries = new TreeCheck(request.reader, new TileEdge());
+    this.#fromEntries = new TreeCheck(request.reader, new TileEdge(), FINDINGS_MAX);
   }
 
   /** @param isRetired Only the head is there. */
@@ -177,6 +195,7 @@ class LogWalk {
     return {
       findings: this.#findings,
       checkpoint: this.#checkpoint,
+      ...(this.#quorum && { quorum: this.#quorum }),
       leaves: this.#leaves,
       pruned: this.#pruned,
       isRetired,
@@ -219,9 +238,9 @@ class LogWalk {
   #checkSignersAndAnchors(): void {
     const { size, cosignatures } = this.#checkpoint;
     const { policy } = this.#request;
-    const cosigners = cosignatures.map(({ key }) => key);
-    if (policy !== undefined && !hasQuorum(policy, cosigners)) {
-      this.#find("quorum_not_met", `${cosigners.length} of ${policy.witnesses.length} witnesses`);
+    if (policy !== undefined && this.#quorum === undefined) {
+      const count = `${cosignatures.length} of ${policy.witnesses.length} witnesses`;
+      this.#find("quorum_not_met", count);
     }
     for (const anchor of this.#anchors) {
       if (anchor.size > size) this.#find("rolled_back", `${anchor.size} leaves were seen before`);
@@ -301,22 +320,41 @@ class LogWalk {
     const { record } = leaf;
     this.#decisions += decisionsIn(record);
     this.#lint.look(record, (code, detail) => this.#find(code, detail, index));
-    for (const { size, timeSeconds } of this.#anchors) {
+    for (const { size, timeSeconds, isLate = false } of this.#anchors) {
       if (timeSeconds === undefined) continue;
-      this.#checkTime(record.t, index, { size, timeMs: timeSeconds * 1_000 });
+      this.#checkTime(record.t, index, { size, timeMs: timeSeconds * 1_000, isLate });
     }
+    this.#checkQuorumAge(record.t, index);
+  }
+
+  /** What the quorum has not seen yet is young, by the records' own time. */
+  #checkQuorumAge(t: number, index: number): void {
+    const { size = 0, timeSeconds } = this.#quorum ?? {};
+    if (timeSeconds === undefined || index < size || this.#isBehindTold) return;
+    const behindMs = t - timeSeconds * 1_000;
+    if (behindMs <= this.#limits.quorumDelayMsMax) return;
+    this.#isBehindTold = true;
+    this.#find("quorum_behind", `${behindMs} ms after what was witnessed last`, index);
   }
 
   /**
    * What was there when a witness signed is not younger than that, and what came after not older.
    */
-  #checkTime(t: number, index: number, anchor: { size: number; timeMs: number }): void {
+  #checkTime(
+    t: number,
+    index: number,
+    anchor: { readonly size: number; readonly timeMs: number; readonly isLate: boolean },
+  ): void {
     const { skewMsMax, cosignDelayMsMax } = this.#limits;
     // The witness's time is cut to whole seconds, hence one more.
     if (index < anchor.size && t > anchor.timeMs + 1_000 + skewMsMax) {
       this.#find("time_after_anchor", `${t - anchor.timeMs} ms`, index);
     }
-    if (index >= anchor.size && t < anchor.timeMs - skewMsMax - cosignDelayMsMax) {
+    if (
+      !anchor.isLate &&
+      index >= anchor.size &&
+      t < anchor.timeMs - skewMsMax - cosignDelayMsMax
+    ) {
       this.#find("time_before_anchor", `${anchor.timeMs - t} ms`, index);
     }
   }
@@ -348,49 +386,6 @@ class LogWalk {
       // Without a tree that has the signed root there is nothing to hold an upper tile against.
       const canTell = isEntriesRight || isTilesRight || code !== "upper_tile_altered";
       if (canTell) this.#find(code, path);
-    }
-  }
-}
-
-type WrongTile = {
-  readonly code: "tile_missing" | "tile_width_wrong" | "upper_tile_altered";
-  readonly path: string;
-};
-
-/** Grows a tree and compares its tiles above level 0 with the stored ones. */
-class TreeCheck {
-  readonly edge: TileEdge;
-  readonly wrong: WrongTile[] = [];
-  readonly #reader: LogReader;
-
-  constructor(reader: LogReader, edge: TileEdge) {
-    this.#reader = reader;
-    this.edge = edge;
-  }
-
-  fork(): TreeCheck {
-    const fork = new TreeCheck(this.#reader, this.edge.clone());
-    fork.wrong.push(...this.wrong);
-    return fork;
-  }
-
-  append(hash: Uint8Array): void {
-    this.#compare(this.edge.append(hash));
-  }
-
-  end(): void {
-    this.#compare(this.edge.partials());
-  }
-
-  #compare(files: readonly TileFile[]): void {
-    for (const { tile, bytes } of files) {
-      // Level 0 is compared hash by hash where its entries are read.
-      if (tile.level === 0 || this.wrong.length === FINDINGS_MAX) continue;
-      const stored = readTile(this.#reader, tile);
-      const path = tilePath(tile);
-      if (stored === undefined) this.wrong.push({ code: "tile_missing", path });
-      else if (stored.length !== bytes.length) this.wrong.push({ code: "tile_width_wrong", path });
-      else if (!sameHash(stored, bytes)) this.wrong.push({ code: "upper_tile_altered", path });
     }
   }
 }

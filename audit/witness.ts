@@ -8,7 +8,7 @@
 //     lines beside them: too many of them, or a wrong one in a witness's name, make a note that nobody reads.
 
 import { type OpenedCheckpoint, openCheckpoint, parseCheckpointText } from "./checkpoint.ts";
-import { HASH_BYTES, PROOF_HASHES_MAX, verifyConsistency } from "./merkle.ts";
+import { emptyRoot, HASH_BYTES, PROOF_HASHES_MAX, sameHash, verifyConsistency } from "./merkle.ts";
 import { flawed, type Parsed, parsed } from "./parsed.ts";
 import {
   encodeNote,
@@ -116,12 +116,16 @@ function judgeOpened(
   const { oldSize, proof, checkpoint } = request;
   if (oldSize > size) return { status: 400, detail: `old ${oldSize} is above ${size}` };
   if (oldSize !== (seen?.size ?? 0)) return elsewhere(request, opened, seen);
+  if (size === 0 && !sameHash(root, emptyRoot())) {
+    return { status: 422, detail: "no tree without leaves has this root" };
+  }
   if (seen === undefined || oldSize === 0) {
     if (proof.length > 0) return { status: 422, detail: "a proof from nothing" };
     return { status: 200, text: note.text, next: { size, root, checkpoint } };
   }
   if (size === oldSize && Buffer.compare(root, seen.root) !== 0) {
-    return { status: 409, size: seen.size, evidence: evidenceOf("fork", request, seen) };
+    const evidence = evidenceOf("fork", request, seen);
+    return { status: 422, detail: "another root at this size", evidence };
   }
   const claim = { oldSize, oldRoot: seen.root, newSize: size, newRoot: root, proof };
   if (!verifyConsistency(claim)) {

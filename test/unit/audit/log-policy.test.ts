@@ -49,6 +49,15 @@ function quorate(text: string, names: string): boolean {
   return hasQuorum(policy(text), cosigners as (typeof WITNESS.key)[]);
 }
 
+test("witnesses with a URL are places to which checkpoints can be brought", () => {
+  const line = (name: string, url = "") => `witness ${name} ${vkeyOf(name)}${url}\n`;
+  const text = `${line("X1")}${line("X2", "  https://x2.example/a ")}quorum none\n`;
+  expect(policy(text).places).toEqual([
+    { name: "X2", key: keys.get("X2"), url: "https://x2.example/a" },
+  ]);
+  expect(policy(text).witnesses).toHaveLength(2);
+});
+
 describe("the specification's example", () => {
   test("knows its log and witnesses", () => {
     expect(policy(TWO_GROUPS).logs).toEqual([LOG.key]);

@@ -149,7 +149,7 @@ describe("history, by whoever holds the log's key", () => {
   test("case 9: two checkpoints of one size: the witness keeps both as evidence of a fork", () => {
     const fork = buildLog(entriesOf(records.with(599, { ...deny(599), tb: 43 })));
     const answer = offered(fork, SIZE, witnessed(SIZE));
-    expect(answer).toMatchObject({ status: 409, evidence: { kind: "fork" } });
+    expect(answer).toMatchObject({ status: 422, evidence: { kind: "fork" } });
   });
 
   test("case 12: another key under the log's name, all signed anew: log_signature_missing", () => {

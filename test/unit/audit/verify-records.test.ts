@@ -62,7 +62,7 @@ describe("V2: records signed by the log that contradict each other", () => {
     const seconds = T0_MS / 1_000;
     expect(at(seconds + 3)).toEqual([]);
     // Even without any tolerance, a witness that signs as the 300th is written fits all records.
-    const anchorLimits = { skewMsMax: 0, cosignDelayMsMax: 0 };
+    const anchorLimits = { skewMsMax: 0, cosignDelayMsMax: 0, quorumDelayMsMax: 0 };
     const anchors = [{ size: 300, root, timeSeconds: seconds + 3 }];
     expect(verify(buildLog(entries), { anchors, anchorLimits }).findings).toEqual([]);
     expect(codes(at(seconds + 120))).toEqual(["time_before_anchor"]);

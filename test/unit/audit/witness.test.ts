@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { signCheckpoint } from "../../../audit/checkpoint.ts";
-import { consistencyProof } from "../../../audit/merkle.ts";
+import { checkpointText, signCheckpoint } from "../../../audit/checkpoint.ts";
+import { consistencyProof, emptyRoot } from "../../../audit/merkle.ts";
 import { encodeNote } from "../../../audit/signed-note.ts";
 import { readTile, subtreesFromTiles } from "../../../audit/tiles.ts";
 import {
@@ -87,17 +87,31 @@ describe("a witness", () => {
     expect(judgeCheckpoint(request, known, seen)).toMatchObject(expected);
   });
 
+  test("knows the root of a log without leaves", () => {
+    const empty = (root: Uint8Array) => {
+      const text = checkpointText({ origin: ORIGIN, size: 0, root });
+      return { oldSize: 0, proof: [], checkpoint: encodeNote(text, [signCheckpoint(text, LOG)]) };
+    };
+    expect(judgeCheckpoint(empty(emptyRoot()), keys, undefined)).toMatchObject({ status: 200 });
+    expect(judgeCheckpoint(empty(Buffer.alloc(32, 1)), keys, undefined)).toEqual({
+      status: 422,
+      detail: "no tree without leaves has this root",
+    });
+  });
+
   test("N3: keeps both of two checkpoints of one size, whichever old size is named", () => {
     const offered = forked(300);
-    for (const oldSize of [300, 0]) {
+    for (const [oldSize, status] of [
+      [300, { status: 422 }],
+      [0, { status: 409, size: 300 }],
+    ] as const) {
       const answer = judgeCheckpoint(
         { oldSize, proof: [], checkpoint: offered },
         keys,
         seenAt(300),
       );
       expect(answer).toMatchObject({
-        status: 409,
-        size: 300,
+        ...status,
         evidence: { kind: "fork", offered, cosigned: checkpointAt(300) },
       });
     }

@@ -152,7 +152,7 @@ describe("the coordinator as a witness", () => {
     await witness.add("node-7", VKEY, bodyFrom(0, made(100)));
     for (let i = 1; i <= EVIDENCE_MAX + 2; i++) {
       const fork = made(100, (t) => t + i);
-      expect((await witness.add("node-7", VKEY, bodyFrom(100, fork))).status).toBe(409);
+      expect((await witness.add("node-7", VKEY, bodyFrom(100, fork))).status).toBe(422);
     }
     expect(witness.evidence()).toHaveLength(EVIDENCE_MAX);
     expect(witness.evidence()[0]).toMatchObject({ kind: "fork", origin: ORIGIN });
