@@ -24,7 +24,6 @@ import {
 } from "../audit/signed-note.ts";
 import {
   type AddCheckpoint,
-  type Evidence,
   judgeCheckpoint,
   originOf,
   parseAddCheckpoint,
@@ -35,12 +34,11 @@ import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
 import type { Store } from "../ports/store.ts";
 import type { Tell } from "./events.ts";
-import { EVIDENCE_PREFIX, evidenceKey, LOG_PREFIX, logKey, outsideLogKey } from "./store-keys.ts";
+import { type KeptEvidence, keepEvidence } from "./evidence.ts";
+import { EVIDENCE_PREFIX, LOG_PREFIX, logKey, outsideLogKey } from "./store-keys.ts";
 
 /** Epochs of one node's log; a node that opens more has lost its disk very often, or lies. */
 export const LOG_EPOCHS_MAX = 1_024;
-/** Pairs of contradicting checkpoints that are kept of one log, of each kind. */
-export const EVIDENCE_MAX = 16;
 /** A log that grows is written down anew after this, ms. */
 const NOTE_EVERY_MS = 60_000;
 /** Requests that crossed this one before it is given up, to be asked again. */
@@ -96,6 +94,11 @@ export function witnessKey(of: Pick<WitnessOptions, "mesh" | "replicaId" | "sign
   return verifierKey(name, KEY_TYPES.cosignature, of.signer.publicKey);
 }
 
+/** Logs that must exist, by origin, as they are kept. */
+export function knownLogs(store: Store): readonly KnownLog[] {
+  return store.list(LOG_PREFIX).flatMap(([, bytes]) => readLog(bytes) ?? []);
+}
+
 export class Witness {
   /** What cosignatures are checked by. */
   readonly vkey: string;
@@ -116,7 +119,7 @@ export class Witness {
 
   /** Logs that must exist, by origin. */
   logs(): readonly KnownLog[] {
-    return this.#options.store.list(LOG_PREFIX).flatMap(([, bytes]) => readLog(bytes) ?? []);
+    return knownLogs(this.#options.store);
   }
 
   /** The key that a log is known by; undefined when it is not known. */
@@ -126,7 +129,7 @@ export class Witness {
   }
 
   /** Pairs of checkpoints that contradict each other, oldest log first. */
-  evidence(): readonly (Evidence & { readonly origin: string })[] {
+  evidence(): readonly KeptEvidence[] {
     return this.#options.store
       .list(EVIDENCE_PREFIX)
       .map(([, bytes]) => JSON.parse(Buffer.from(bytes).toString("utf8")));
@@ -292,24 +295,12 @@ export class Witness {
   ): Promise<WitnessSaid> {
     const { evidence } = answer;
     if (evidence !== undefined && (isByNode || evidence.kind === "fork")) {
-      await this.#keepEvidence(node, origin, evidence);
+      const { store, tell } = this.#options;
+      const event = evidence.kind === "fork" ? "log_forked" : "log_inconsistent";
+      await keepEvidence(store, { ...evidence, origin }, () => tell(event, { node, origin }));
     }
     const body = answer.status === 409 ? String(answer.size) : answer.detail;
     return { ...said(answer.status, body), cosigned: known?.checkpoint ?? "" };
-  }
-
-  /** What is kept already is neither told nor kept again, however often it is brought. */
-  async #keepEvidence(node: string, origin: string, evidence: Evidence): Promise<void> {
-    const { store, tell } = this.#options;
-    const { kind } = evidence;
-    const key = evidenceKey(origin, `${kind}-${sha256Hex(evidence.offered)}`);
-    if (store.get(key) !== undefined) return;
-    tell(kind === "fork" ? "log_forked" : "log_inconsistent", { node, origin });
-    const limit = { limit: EVIDENCE_MAX };
-    if (store.list(evidenceKey(origin, `${kind}-`), limit).length >= EVIDENCE_MAX) return;
-    const proof = evidence.proof.map((hash) => Buffer.from(hash).toString("base64"));
-    const value = Buffer.from(JSON.stringify({ ...evidence, origin, proof }));
-    await store.commit([{ key, value }]);
   }
 
   #sizeAt(key: string): number {

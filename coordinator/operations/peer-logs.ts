@@ -9,7 +9,6 @@
 // That a log which grew beyond a checkpoint goes on from it is not shown by its size: `altrace audit verify --own
 // --witnessed` shows it, by what `altrace audit logs --out` of another coordinator has written.
 
-import { createHash } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
 import { type OpenedCheckpoint, openCheckpoint } from "../../audit/checkpoint.ts";
 import { KEY_TYPES, parseVkey } from "../../audit/signed-note.ts";
@@ -22,12 +21,12 @@ import { type Store, StoreFault } from "../../ports/store.ts";
 import { OwnLogSchema } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import { OWN_LOG_PATTERN } from "../../proto/subjects.ts";
 import type { Tell } from "../events.ts";
-import { evidenceKey, PEER_LOG_PREFIX, peerLogKey } from "../store-keys.ts";
+import { keepEvidence } from "../evidence.ts";
+import { PEER_LOG_PREFIX, peerLogKey } from "../store-keys.ts";
 import { operationsOrigin } from "./operations-log.ts";
 
 /** A mesh has three coordinators; the rest is of those that were. */
 const LOGS_MAX = 64;
-const EVIDENCE_MAX = 16;
 
 /** Another coordinator's own log, as it was heard last. */
 export type PeerLog = {
@@ -110,19 +109,10 @@ export class PeerLogs {
 
   async #hold(heard: PeerLog, kept: PeerLog, kind: "fork" | "rollback"): Promise<void> {
     const { store, tell } = this.#deps;
-    const { origin } = heard;
-    const digest = createHash("sha256").update(heard.checkpoint).digest("hex");
-    const key = evidenceKey(origin, `${kind}-${digest}`);
-    if (store.get(key) !== undefined) return;
-    tell(kind === "fork" ? "log_forked" : "log_went_back", {
-      origin,
-      size: heard.size,
-      found: kept.size,
-    });
-    const limit = { limit: EVIDENCE_MAX };
-    if (store.list(evidenceKey(origin, `${kind}-`), limit).length >= EVIDENCE_MAX) return;
+    const { origin, size } = heard;
     const of = { origin, kind, cosigned: kept.checkpoint, offered: heard.checkpoint };
-    await store.commit([{ key, value: Buffer.from(JSON.stringify(of)) }]);
+    const event = kind === "fork" ? "log_forked" : "log_went_back";
+    await keepEvidence(store, of, () => tell(event, { origin, size, found: kept.size }));
   }
 
   /** P1. */
