@@ -17,7 +17,8 @@ import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { CoordinatorService } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import type { AccountLimits } from "./account-limits.ts";
-import type { ArchiveLink, ArchiveTold } from "./archive/archive-link.ts";
+import type { ArchiveLink, ArchiveOf, ArchiveTold } from "./archive/archive-link.ts";
+import { openArchive } from "./archive/open-archive.ts";
 import { callRefusalOf } from "./call-refusal.ts";
 import type { NodeCertifier } from "./certify.ts";
 import type { CoordinatorConfig } from "./config.ts";
@@ -56,15 +57,8 @@ export type CoordinatorPorts = {
   readonly log: Tell;
   /** Certifies nodes for looking into TLS; without it none of them can. */
   readonly certifier?: NodeCertifier;
-  /**
-   * Opens the logs on this coordinator's disk: its own, and the copies of nodes'. Without it there are none.
-   *
-   * @param of.witnessVkey What this coordinator's cosignatures are checked by.
-   */
-  readonly openArchive?: (
-    of: { readonly witnessVkey: string; readonly mesh: string },
-    told: ArchiveTold,
-  ) => ArchiveLink;
+  /** Opens the logs on this coordinator's disk: its own, and the copies of nodes'. Without it there are none. */
+  readonly openArchive?: (of: ArchiveOf, told: ArchiveTold) => ArchiveLink;
   /** What a policy bundle lets be spent; throws for what is no policy. */
   readonly limitsOf?: (bundle: Uint8Array) => AccountLimits;
 };
@@ -134,17 +128,12 @@ export async function buildCoordinator(
   const logsFile = config.witness?.logsFile;
   const witness = { mesh: pin.mesh, replicaId: config.replicaId, signer: witnessSigner };
   const named = { witnessVkey: encodeVkey(witnessKey(witness)), mesh: pin.mesh };
-  const archive = ports.openArchive?.(named, {
-    onLost: (error) => tell("archive_lost", { error: String(error) }),
-    onRetired: (origin, fault) => {
-      if (fault === undefined) tell("log_retired", { origin });
-      else tell("log_retirement_failed", { origin, detail: fault });
-    },
-  });
+  const archive = openArchive(ports.openArchive, named, { store, tell, metrics });
   const note = noteIn(archive, ports.clock, ports.log);
   const parts = buildParts({
     ...ports,
     ...(archive?.keepsCopies && { archive }),
+    outsidePolicy: archive?.outsidePolicy ?? "",
     config,
     pin,
     epoch: await beginEpoch(store),

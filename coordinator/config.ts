@@ -87,6 +87,18 @@ export const COORDINATOR_SETTINGS = {
     read: path,
     help: "policy file (c2sp.org/tlog-policy) with the keys of logs from outside of the mesh that are cosigned",
   },
+  outsideFile: {
+    env: "ALTRACE_OUTSIDE_WITNESSES",
+    byDefault: undefined,
+    read: path,
+    help: "policy file (c2sp.org/tlog-policy) with the witnesses outside of the mesh to which logs are brought, by URL",
+  },
+  outsideEveryS: {
+    env: "ALTRACE_OUTSIDE_WITNESS_EVERY_S",
+    byDefault: "60",
+    read: integer({ min: 1, max: 86_400 }),
+    help: "time between two checkpoints of one log that are brought to them, s",
+  },
   digestMs: {
     env: "ALTRACE_DIGEST_MS",
     byDefault: "1000",
@@ -212,6 +224,8 @@ export type CoordinatorConfig = {
   readonly witness:
     | { readonly host: string; readonly port: number; readonly logsFile: string | undefined }
     | undefined;
+  /** The file of witnesses outside of the mesh, and how often logs are brought to them. */
+  readonly outside: { readonly file: string; readonly everyMs: number } | undefined;
   readonly digestMs: number;
   readonly deadManMs: number;
   readonly containmentMarginMs: number;
@@ -277,6 +291,10 @@ export function readCoordinatorConfig(
       witnessPort === undefined
         ? undefined
         : { host: witnessHost ?? "127.0.0.1", port: witnessPort, logsFile: witnessLogsFile },
+    outside:
+      values.outsideFile === undefined
+        ? undefined
+        : { file: values.outsideFile, everyMs: Number(values.outsideEveryS) * SECOND_MS },
     digestMs: Number(values.digestMs),
     deadManMs: Number(values.deadManMs),
     containmentMarginMs: Number(values.containmentMarginMs),

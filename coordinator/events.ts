@@ -66,6 +66,17 @@ export const COORDINATOR_EVENTS = {
   log_inconsistent: "error",
   /** A node offered a log under another key than the one it is known by. */
   log_key_refused: "error",
+  /** A witness outside of the mesh has not answered for a minute; and that it does again. */
+  outside_witness_silent: "error",
+  outside_witness_answers: "info",
+  /** One does not cosign a log: it was not told of it, or finds fault with what it was sent. */
+  outside_witness_refused: "error",
+  /** One has seen more of a log than is here. */
+  outside_witness_ahead: "error",
+  /** One has seen another log than is here: what it shows is kept. */
+  outside_witness_disputes: "error",
+  /** What was cosigned could not be kept, or what lies here not be read. */
+  outside_witness_fault: "error",
   /** Shipped entries do not go on to what their log has signed. */
   archive_inconsistent: "error",
   archive_refused: "warn",

@@ -1,5 +1,7 @@
 import { Counter, Gauge, Histogram, Registry as MetricsRegistry } from "prom-client";
 import { COORDINATOR_EVENTS, type CoordinatorEvent } from "./events.ts";
+import type { OutsideStatus } from "./outside/outside-witnesses.ts";
+import { OUTCOMES } from "./outside/witness-lane.ts";
 import type { StreamWait } from "./stream-waits.ts";
 
 /** What a scrape reads from the running coordinator. */
@@ -36,6 +38,30 @@ export class CoordinatorMetrics {
     registers: [this.registry],
   });
 
+  readonly #outsideAnswers = new Counter({
+    name: "altrace_outside_witness_answers_total",
+    help: "Answers of witnesses outside of the mesh, by what they were",
+    labelNames: ["witness", "outcome"],
+    registers: [this.registry],
+  });
+  readonly #outsideLogs = new Gauge({
+    name: "altrace_outside_witness_logs",
+    help: "Logs by what a witness outside of the mesh is to them",
+    labelNames: ["witness", "standing"],
+    registers: [this.registry],
+  });
+  readonly #outsideWaiting = new Gauge({
+    name: "altrace_outside_witness_waiting_seconds",
+    help: "For how long the log that waits longest for this witness waits; 0 where none does",
+    labelNames: ["witness"],
+    registers: [this.registry],
+  });
+  readonly #unwitnessed = new Gauge({
+    name: "altrace_outside_unwitnessed_seconds",
+    help: "For how long the log that waits longest for its quorum of witnesses waits; 0 where none does",
+    registers: [this.registry],
+  });
+
   constructor() {
     // Present from the start, so that an alert on a rate sees the first one.
     for (const event of Object.keys(COORDINATOR_EVENTS)) this.#events.inc({ event }, 0);
@@ -51,6 +77,21 @@ export class CoordinatorMetrics {
 
   acknowledged(seconds: number): void {
     this.#acks.observe(seconds);
+  }
+
+  /** How it stands with witnesses outside of the mesh, now and since it was told last. */
+  outside({ witnesses, unwitnessedMs }: OutsideStatus): void {
+    this.#unwitnessed.set(unwitnessedMs / 1_000);
+    for (const { name: witness, logs, waitingMs, answers } of witnesses) {
+      this.#outsideWaiting.set({ witness }, waitingMs / 1_000);
+      for (const [standing, count] of Object.entries(logs)) {
+        this.#outsideLogs.set({ witness, standing }, count);
+      }
+      // Present from the start, as events are.
+      for (const outcome of OUTCOMES) {
+        this.#outsideAnswers.inc({ witness, outcome }, answers[outcome] ?? 0);
+      }
+    }
   }
 
   /** Adds what is read at each scrape. */

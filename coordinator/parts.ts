@@ -64,6 +64,8 @@ export type PartsInput = {
   readonly witnessSigner: Signer;
   /** Keys of logs from outside of the mesh that are cosigned too. */
   readonly outsideLogs: readonly VerifierKey[];
+  /** The operator's file of witnesses outside of the mesh; empty: there is none. */
+  readonly outsidePolicy: string;
   /** Writes down which logs must exist. */
   readonly noteLog?: NoteLog;
   readonly placementOf: (policy: PolicyInHand) => Placement;

@@ -60,6 +60,7 @@ export type ServiceOptions = {
   readonly agents: MeshAgents;
   readonly witness: Witness;
   readonly peerLogs: Pick<PeerLogs, "list">;
+  readonly outsidePolicy: string;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   /** Reads a bundle while others get their turns, so that `limitsOf` finds it read. Never rejects. */
   readonly readAhead: (bundle: Uint8Array) => Promise<unknown>;
@@ -142,7 +143,7 @@ function streamState({ uncommittedMs, unansweredMs, behind, ...wait }: StreamWai
 }
 
 /** What an auditor holds the nodes' logs against. */
-function listLogs({ witness, peerLogs }: ServiceOptions) {
+function listLogs({ witness, peerLogs, outsidePolicy }: ServiceOptions) {
   const logs = witness.logs().map((log) => ({
     ...log,
     openedAtMs: BigInt(log.openedAtMs),
@@ -159,7 +160,7 @@ function listLogs({ witness, peerLogs }: ServiceOptions) {
     ...{ origin, vkey, checkpoint, size: BigInt(size) },
     cosignedAtMs: BigInt(heardAtMs),
   }));
-  return { logs, witnessVkey: witness.vkey, evidence, coordinators };
+  return { logs, witnessVkey: witness.vkey, evidence, coordinators, outsidePolicy };
 }
 
 async function kill(options: ServiceOptions, request: KillRequest, call: Call): Promise<Command> {

@@ -52,10 +52,17 @@ const TOOLS: readonly Tool[] = [
     sum: "h1:IXjGowubcLR0T3zUQrysSMKgtTh9KGKQ0iajUiubyP4=",
   },
   { name: "tlogcheck", folder: join("test", "go", "tlogcheck") },
+  {
+    name: "omniwitness",
+    module: "github.com/transparency-dev/witness",
+    path: "cmd/omniwitness",
+    version: "v0.0.0-20260720115447-2e1c6971d19e",
+    sum: "h1:YGwUZRKoG5GjoissskUoEumfgaFtXuon4L3j6+SBnrc=",
+  },
 ];
 
-/** The programs by which others verify a log, without a line of ours between. */
-export const VERIFIERS = ["fsck", "tlogcheck"] as const;
+/** The programs by which others verify and witness a log, without a line of ours between. */
+export const VERIFIERS = ["fsck", "tlogcheck", "omniwitness"] as const;
 
 const BIN = join(ROOT, ".tools", "bin");
 const STAMPS = join(BIN, "stamps.json");

@@ -4,6 +4,7 @@ import { fileKeys } from "../../adapters/file-keys.ts";
 import { type LogPolicy, parseLogPolicy } from "../../audit/log-policy.ts";
 import { KEY_TYPES, parseVkey, type VerifierKey, verifierKey } from "../../audit/signed-note.ts";
 import { CHECKPOINT_PATH, type LogReader } from "../../audit/tiles.ts";
+import { WITNESSED_PATH } from "../../audit/witnessed.ts";
 import { archiveFolder } from "../../coordinator/config.ts";
 import { keysPath } from "../../coordinator/found-mesh.ts";
 import { OPERATIONS_KEY, operationsFolder } from "../../coordinator/operations/operations-log.ts";
@@ -76,6 +77,16 @@ export function readerOf(dir: string): LogReader {
         return undefined;
       }
     },
+  };
+}
+
+/** The same, with what witnesses outside have cosigned of a node's log, which lies beside the copy of it. */
+export function readerBeside(home: string, { dir, origin }: LogPlace): LogReader {
+  const own = readerOf(dir);
+  if (!dir.startsWith(nodeLogFolder(home))) return own;
+  const copy = readerOf(join(archiveFolder(home), origin));
+  return {
+    read: (path) => own.read(path) ?? (path === WITNESSED_PATH ? copy.read(path) : undefined),
   };
 }
 

@@ -4,6 +4,8 @@ import type { CommandContext } from "../command-context.ts";
 
 /** Name of the policy file that `--out` writes. */
 const POLICY = "policy";
+/** And of the one with the witnesses outside of the mesh, where the coordinator has such. */
+const OUTSIDE_POLICY = "outside-policy";
 
 /**
  * `altrace audit logs`: every log that must exist, as the coordinator knows them, and what it cosigned
@@ -20,6 +22,10 @@ export async function listLogs(
     const logs = answer.logs.map(({ vkey }) => `log ${vkey}\n`).join("");
     const witness = `witness coordinator ${answer.witnessVkey}\nquorum coordinator\n`;
     writeFileSync(join(out, POLICY), logs + witness);
+    const own = /^[ \t]*log[ \t]/m.test(answer.outsidePolicy) ? "" : logs;
+    if (answer.outsidePolicy !== "") {
+      writeFileSync(join(out, OUTSIDE_POLICY), own + answer.outsidePolicy);
+    }
     for (const { origin, checkpoint } of [...answer.logs, ...answer.coordinators]) {
       if (checkpoint === "") continue;
       writeFileSync(join(out, `${origin.replaceAll("/", "_")}.checkpoint`), checkpoint);

@@ -1,10 +1,17 @@
 import { readFileSync, writeFileSync } from "node:fs";
-import { parseCheckpointText } from "../../audit/checkpoint.ts";
+import { type Checkpoint, parseCheckpointText } from "../../audit/checkpoint.ts";
 import { decodeRecord } from "../../audit/leaf.ts";
 import { inclusionProof, leafHash, verifyInclusion } from "../../audit/merkle.ts";
 import { encodeReceipt, parseReceipt, verifyReceipt } from "../../audit/receipt.ts";
 import { parseNote } from "../../audit/signed-note.ts";
-import { CHECKPOINT_PATH, readTile, subtreesFromTiles } from "../../audit/tiles.ts";
+import {
+  CHECKPOINT_PATH,
+  type LogReader,
+  readTile,
+  subtreesFromTiles,
+  TileError,
+} from "../../audit/tiles.ts";
+import { WITNESSED_PATH } from "../../audit/witnessed.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import type { Entry } from "./entries.ts";
@@ -13,7 +20,7 @@ import {
   type LogChoice,
   type LogPlace,
   logsBelow,
-  readerOf,
+  readerBeside,
   readKeysFile,
 } from "./log-place.ts";
 import { recordLine, requestEntries } from "./query.ts";
@@ -30,7 +37,7 @@ export function writeReceipts(
   options: ReceiptOptions,
 ): void {
   const places = logsBelow(chosenFolder(context.home, options));
-  const made = places.flatMap((place) => receiptsOf(place, request));
+  const made = places.flatMap((place) => receiptsOf(context.home, place, request));
   if (made.length === 0) {
     throw new CommandError(`no checkpoint covers a record of ${request} yet, or there is none`);
   }
@@ -77,31 +84,52 @@ export function checkReceipt(
 
 type Made = { readonly origin: string; readonly entry: Entry; readonly text: string };
 
-function receiptsOf(place: LogPlace, request: string): readonly Made[] {
-  const reader = readerOf(place.dir);
-  const bytes = reader.read(CHECKPOINT_PATH);
-  const note = bytes && parseNote(bytes);
-  const checkpoint = note?.ok ? parseCheckpointText(note.value.text) : undefined;
-  if (bytes === undefined || !checkpoint?.ok) {
+function receiptsOf(home: string, place: LogPlace, request: string): readonly Made[] {
+  const reader = readerBeside(home, place);
+  const witnessed = headIn(reader, WITNESSED_PATH);
+  const newest = headIn(reader, CHECKPOINT_PATH);
+  if (newest === undefined) {
     throw new CommandError(`${place.dir}: its checkpoint cannot be read`);
   }
-  const { size, root, origin } = checkpoint.value;
-  const subtrees = subtreesFromTiles(size, (tile) => readTile(reader, tile));
+  const { size, origin } = newest;
   return requestEntries(place, request, size).map((entry) => {
-    const index = entry.record.seq;
-    const proof = inclusionProof(index, size, subtrees);
+    // What witnesses outside have cosigned convinces more people, once it covers the record.
+    const heads = [witnessed, newest].filter((head) => head?.origin === origin);
+    const [text] = heads.flatMap((head) => (head && receiptUnder(head, reader, entry)) ?? []);
     // Made from tiles that nobody has verified: a receipt that proves nothing is not handed out.
-    if (!verifyInclusion({ index, size, leaf: leafHash(entry.bytes), proof, root })) {
-      throw new CommandError(`${origin}: leaf ${index} is not what was signed: \`audit verify\``);
-    }
-    const text = encodeReceipt({
-      index,
-      proof,
-      checkpoint: bytes.toString(),
-      entry: entry.bytes,
-    });
-    return { origin, entry, text };
+    if (text !== undefined) return { origin, entry, text };
+    const { seq } = entry.record;
+    throw new CommandError(`${origin}: leaf ${seq} is not what was signed: \`audit verify\``);
   });
+}
+
+type Head = Checkpoint & { readonly note: string };
+
+function headIn(reader: LogReader, path: string): Head | undefined {
+  const bytes = reader.read(path);
+  const note = bytes && parseNote(bytes);
+  const checkpoint = note?.ok ? parseCheckpointText(note.value.text) : undefined;
+  if (bytes === undefined || !checkpoint?.ok) return undefined;
+  return { ...checkpoint.value, note: Buffer.from(bytes).toString("utf8") };
+}
+
+/** Undefined where that checkpoint does not cover the record, or no proof leads from what lies here to it. */
+function receiptUnder(
+  { size, root, note }: Head,
+  reader: LogReader,
+  { record, bytes }: Entry,
+): string | undefined {
+  const index = record.seq;
+  if (index >= size) return undefined;
+  try {
+    const subtrees = subtreesFromTiles(size, (tile) => readTile(reader, tile));
+    const proof = inclusionProof(index, size, subtrees);
+    if (!verifyInclusion({ index, size, leaf: leafHash(bytes), proof, root })) return undefined;
+    return encodeReceipt({ index, proof, checkpoint: note, entry: bytes });
+  } catch (error) {
+    if (error instanceof TileError) return undefined;
+    throw error;
+  }
 }
 
 function fileAt(path: string): Buffer {

@@ -8,6 +8,7 @@ import type { SealedRecord } from "../../audit/record.ts";
 import { encodeVkey, type VerifierKey } from "../../audit/signed-note.ts";
 import { type Anchor, type VerifyReport, verifyLog } from "../../audit/verify-log.ts";
 import { operationsFolder } from "../../coordinator/operations/operations-log.ts";
+import { isBrought } from "../../coordinator/outside/outside-file.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import type { Output } from "../output.ts";
 import { entryAt, sizeOf } from "./entries.ts";
@@ -22,6 +23,7 @@ import {
   type LogPlace,
   logsBelow,
   ownKeys,
+  readerBeside,
   readerOf,
   readKeysFile,
 } from "./log-place.ts";
@@ -50,6 +52,9 @@ export type LogVerdict = {
   readonly retired: boolean;
   readonly decisions: number;
   readonly cosigned_by: readonly string[];
+  /** Records that the quorum of witnesses has seen, by the policy; absent: it asks for none. */
+  readonly witnessed_size?: number;
+  readonly witnessed_by?: readonly string[];
   readonly saw_all_ids: boolean;
   readonly findings: VerifyReport["findings"];
 };
@@ -60,7 +65,7 @@ export type LogVerdict = {
  */
 export async function verifyLogs(context: CommandContext, options: VerifyOptions): Promise<void> {
   const { output } = context;
-  const { folder, places, policy, kept = [] } = await logsToVerify(context, options);
+  const { folder, places, policy, outside, kept = [] } = await logsToVerify(context, options);
   const isHere = options.archive !== true && options.offline === undefined;
   const missing = policy.logs.filter(({ name }) => !places.some((one) => one.origin === name));
   const given = options.witnessed === undefined ? [] : checkpointFiles(options.witnessed);
@@ -74,7 +79,10 @@ export async function verifyLogs(context: CommandContext, options: VerifyOptions
     ...anchorsIn(places.flatMap(quotedBy).filter(isOf(policy)), policy),
     ...asListed.map(anchorOf),
   ];
-  const against = { policy, anchors, mayBePruned: options.archive !== true };
+  const against = {
+    ...{ policy, anchors, mayBePruned: options.archive !== true, home: context.home },
+    hasQuorum: (origin: string) => outside === undefined || isBrought(outside, origin),
+  };
   const verdicts = places.map((place) => verifyOne(place, against, output));
   const here = isHere ? [...places, ...homeLogs(context.home)] : places;
   const gone = disappeared(mayBeComplete(policy) ? listed : [], {
@@ -129,6 +137,8 @@ type ToVerify = {
   readonly folder: string;
   readonly places: readonly LogPlace[];
   readonly policy: LogPolicy;
+  /** Witnesses outside of the mesh, as the coordinator's operator has them. */
+  readonly outside?: LogPolicy | undefined;
   readonly kept?: readonly CheckpointFile[];
 };
 
@@ -137,13 +147,14 @@ async function logsToVerify(context: CommandContext, options: VerifyOptions): Pr
   const folder = chosenFolder(context.home, options);
   if (archive === true) {
     const known = await knownLogs(context);
-    const policy = keys === undefined ? known.policy : readKeysFile(keys);
+    const { policy, outside } =
+      keys === undefined ? known : { policy: readKeysFile(keys), outside: undefined };
     const own = existsSync(operationsFolder(context.home))
       ? logsBelow(operationsFolder(context.home))
       : [];
     const logs = [...policy.logs, ...(keys === undefined ? ownKeys(context.home, own) : [])];
     const places = [...logsBelow(folder), ...own];
-    return { folder, places, policy: { ...policy, logs }, kept: known.checkpoints };
+    return { folder, places, policy: { ...policy, logs }, outside, kept: known.checkpoints };
   }
   if (offline !== undefined) {
     if (keys === undefined) throw new CommandError("--offline needs --keys <file>", 2);
@@ -191,6 +202,9 @@ type Against = {
   readonly anchors: readonly NamedAnchor[];
   /** A node removes what coordinators have; they themselves remove nothing. */
   readonly mayBePruned: boolean;
+  readonly home: string;
+  /** Whether the policy's quorum is asked for of this log. */
+  readonly hasQuorum: (origin: string) => boolean;
 };
 type NamedAnchor = Anchor & { readonly origin: string };
 
@@ -226,22 +240,29 @@ function verifyOne(place: LogPlace, against: Against, output: Output): LogVerdic
     retired: report.isRetired,
     decisions: report.decisions,
     cosigned_by: report.checkpoint?.cosignatures.map((one) => one.key.name) ?? [],
+    ...witnessedOf(report, against.policy),
     saw_all_ids: report.sawAllIds,
     findings: report.findings,
   };
 }
 
+function witnessedOf({ quorum }: VerifyReport, policy: LogPolicy) {
+  if (policy.quorum === undefined || quorum === undefined) return {};
+  const { size, cosignatures } = quorum;
+  return { witnessed_size: size, witnessed_by: cosignatures.map(({ key }) => key.name) };
+}
+
 function verifyBy(
   logKey: VerifierKey,
   place: LogPlace,
-  { policy, anchors, mayBePruned }: Against,
+  { policy, anchors, mayBePruned, home, hasQuorum }: Against,
   output: Output,
 ): VerifyReport {
   let shown = 0;
   return verifyLog({
-    reader: readerOf(place.dir),
+    reader: readerBeside(home, place),
     logKey,
-    policy,
+    policy: hasQuorum(place.origin) ? policy : { ...policy, quorum: undefined },
     anchors: anchors.filter(({ origin }) => origin === place.origin),
     ...(mayBePruned ? { minimum: () => minimumOf(readerOf(place.dir)) } : {}),
     onProgress: ({ leaves, size }) => {
@@ -291,6 +312,8 @@ function print(verdict: LogVerdict, output: Output): void {
     output.line(`  ${verdict.pruned} records are not here any more, their hashes are: --archive`);
   }
   if (root !== "") output.line(`  root ${root}`);
+  const { witnessed_size: seen, witnessed_by: by = [] } = verdict;
+  if (seen !== undefined) output.line(`  ${seen} of ${size} records witnessed by ${by}`);
   if (!verdict.saw_all_ids) output.line("  request ids further apart than the lint remembers");
   for (const { code, detail, index } of findings.slice(0, FINDINGS_SHOWN_MAX)) {
     output.line(`  ${code}${index === undefined ? "" : ` at ${index}`}: ${detail}`);

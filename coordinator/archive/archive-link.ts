@@ -1,10 +1,12 @@
+import { readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
 import type { CoordinatorPorts } from "../app.ts";
 import { archiveFolder, type CoordinatorConfig } from "../config.ts";
 import { CallsUnderWay } from "../operations/calls-under-way.ts";
 import type { OwnEntry } from "../operations/operations-log.ts";
+import { readOutsideFile } from "../outside/outside-file.ts";
 import type { ArchiveAnswer, ArchiveAsk } from "./archive.ts";
-import type { ArchiveWorkerData, FromArchive, ToArchive } from "./archive-worker.ts";
+import type { ArchiveWorkerData, FromArchive, FromOutside, ToArchive } from "./archive-worker.ts";
 
 /** Bytes that wait for the archive's thread; what comes beyond is refused, and nodes ask again. */
 export const PENDING_BYTES_MAX = 32 * 1024 * 1024;
@@ -27,6 +29,8 @@ export type LinkAnswer =
 export type ArchiveLink = {
   /** False: nodes keep their logs to themselves, and `add` is not to be called. */
   readonly keepsCopies: boolean;
+  /** The operator's file of witnesses outside of the mesh; empty: there is none. */
+  readonly outsidePolicy: string;
   add(node: string, ask: ArchiveAsk): Promise<LinkAnswer>;
   /**
    * Writes a call, or a log that must exist, into the coordinator's own log. Resolves once it is on the disk and signed over; to the
@@ -37,29 +41,49 @@ export type ArchiveLink = {
   close(): Promise<void>;
 };
 
-/** How a coordinator with these settings opens its logs. */
+/**
+ * How a coordinator with these settings opens its logs. That throws OutsideFileFault for a file of witnesses that is
+ * not understood.
+ */
 export function archiveOf({
   home,
   archive,
+  outside,
   replicaId: replica,
 }: CoordinatorConfig): NonNullable<CoordinatorPorts["openArchive"]> {
-  return ({ witnessVkey, mesh }, told) => {
-    const operations = { home, name: { mesh, replica } };
-    if (archive === undefined) return startArchive({ operations }, told);
-    const { dir = archiveFolder(home), ...settings } = archive;
-    return startArchive({ copies: { ...settings, dir, witnessVkey }, operations }, told);
+  return ({ witnessVkey, mesh, logs }, told) => {
+    const text = outside && readOutsideFile(readFileSync(outside.file)).text;
+    const data: ArchiveWorkerData = {
+      witnessVkey,
+      operations: { home, name: { mesh, replica } },
+      ...(archive && { copies: { ...archive, dir: archive.dir ?? archiveFolder(home) } }),
+      ...(outside && text !== undefined && { outside: { text, everyMs: outside.everyMs, logs } }),
+    };
+    return startArchive(data, told);
   };
 }
+
+/** Whose logs they are. */
+export type ArchiveOf = {
+  readonly mesh: string;
+  /** What this coordinator's cosignatures are checked by. */
+  readonly witnessVkey: string;
+  /** Logs of nodes that are known from earlier runs. */
+  readonly logs: readonly { readonly origin: string; readonly vkey: string }[];
+};
 
 /** What a coordinator is told of its archive. */
 export type ArchiveTold = {
   readonly onLost: (error: unknown) => void;
   /** A log's records were removed by their age; with `fault`, could not be. */
   readonly onRetired: (origin: string, fault: string | undefined) => void;
+  /** What is to be said of witnesses outside of the mesh. */
+  readonly onOutside: (said: FromOutside) => void;
 };
 
 /** Starts the thread of logs. When it is lost nodes are refused, and what must be recorded first. */
-function startArchive(data: ArchiveWorkerData, { onLost, onRetired }: ArchiveTold): ArchiveLink {
+function startArchive(data: ArchiveWorkerData, told: ArchiveTold): ArchiveLink {
+  const { onLost, onRetired, onOutside } = told;
   const worker = new Worker(new URL("./archive-worker.ts", import.meta.url), {
     name: "archive",
     workerData: data,
@@ -83,11 +107,13 @@ function startArchive(data: ArchiveWorkerData, { onLost, onRetired }: ArchiveTol
   worker.on("message", (message: FromArchive) => {
     if (message.t === "recorded") return calls.written(message.fault);
     if (message.t === "retired") return onRetired(message.origin, message.fault);
+    if (message.t !== "taken") return onOutside(message);
     waiting.get(message.id)?.(message.answer);
     waiting.delete(message.id);
   });
   return {
     keepsCopies: data.copies !== undefined,
+    outsidePolicy: data.outside?.text ?? "",
     record: (call) => calls.add(call),
     add: async (node, ask) => {
       const bytes = ask.packed.length + ask.checkpoint.length;

@@ -1,7 +1,9 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { machineDisk } from "../../adapters/machine-disk.ts";
+import { createNameResolver } from "../../adapters/name-resolution.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
+import { openWitnessClient } from "../../adapters/witness-client.ts";
 import { parseVkey } from "../../audit/signed-note.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { keysPath } from "../found-mesh.ts";
@@ -10,17 +12,22 @@ import {
   OperationsLog,
   type OperationsName,
   type OwnEntry,
+  operationsFolder,
 } from "../operations/operations-log.ts";
+import { BroughtLogs } from "../outside/brought-logs.ts";
+import { readOutsideFile } from "../outside/outside-file.ts";
+import type { OutsideEvidence, OutsideNews, OutsideStatus } from "../outside/outside-witnesses.ts";
 import { Archive, type ArchiveAnswer, type ArchiveAsk } from "./archive.ts";
 import { Retirement } from "./retirement.ts";
 
 /** What the thread of a coordinator's logs is started with. */
 export type ArchiveWorkerData = {
+  /** This coordinator as a witness. */
+  readonly witnessVkey: string;
   /** Copies of nodes' logs; absent: none are kept. */
   readonly copies?: {
     readonly dir: string;
     readonly reserveBytes: number;
-    readonly witnessVkey: string;
     /** Logs that ended longer ago go, ms. Left out, none does. */
     readonly keepMs?: number | undefined;
     /** Where they go before. */
@@ -28,6 +35,14 @@ export type ArchiveWorkerData = {
   };
   /** The coordinator's own log. */
   readonly operations: { readonly home: string; readonly name: OperationsName };
+  /** Witnesses outside of the mesh; absent: there are none. */
+  readonly outside?: {
+    /** The operator's file, which was understood. */
+    readonly text: string;
+    readonly everyMs: number;
+    /** Logs of nodes that are known at the start. */
+    readonly logs: readonly { readonly origin: string; readonly vkey: string }[];
+  };
 };
 
 /** Time between two turns of what removes old logs, ms. */
@@ -44,22 +59,35 @@ export type FromArchive =
   /** The calls that were sent last are on the disk, or `fault` says why that is not known. */
   | { readonly t: "recorded"; readonly fault?: string }
   /** A log's records were removed by their age; or could not be, and why. */
-  | { readonly t: "retired"; readonly origin: string; readonly fault?: string };
+  | { readonly t: "retired"; readonly origin: string; readonly fault?: string }
+  | FromOutside;
+
+/** What is to be said of witnesses outside of the mesh. */
+export type FromOutside =
+  | ({ readonly t: "news" } & OutsideNews)
+  | { readonly t: "status"; readonly status: OutsideStatus }
+  | { readonly t: "evidence"; readonly evidence: OutsideEvidence };
 
 /**
  * The only thread of a coordinator that waits for the disk of logs: commands and digests must not.
  */
-function run({ copies, operations }: ArchiveWorkerData): void {
+function run(data: ArchiveWorkerData): void {
+  const { copies, operations, witnessVkey } = data;
   const control = parentPort;
   if (control === null) throw new Error("the archive is started as a worker");
   const post = (message: FromArchive): void => control.postMessage(message);
-  const archive = copies && new Archive({ ...copies, disk: machineDisk });
-  const stopRetiring = copies && archive ? retireOld(copies, archive, post) : () => undefined;
+  const outside = openOutside(data, post);
+  const onPublished = outside?.published;
+  const archive =
+    copies &&
+    new Archive({ ...copies, witnessVkey, disk: machineDisk, ...(onPublished && { onPublished }) });
+  const stopRetiring = copies && archive ? retireOld(data, archive, post) : () => undefined;
   let log: OperationsLog | undefined;
   const record = (calls: readonly OwnEntry[]): FromArchive => {
     try {
       log ??= openOperations(operations);
-      log.append(calls);
+      const note = log.append(calls);
+      outside?.own(log.key, note);
       return { t: "recorded" };
     } catch (error) {
       return { t: "recorded", fault: errorMessage(error) };
@@ -68,6 +96,7 @@ function run({ copies, operations }: ArchiveWorkerData): void {
   control.on("message", (message: ToArchive) => {
     if (message.t === "stop") {
       stopRetiring();
+      outside?.stop();
       archive?.close();
       control.close();
     } else if (message.t === "record") post(record(message.calls));
@@ -77,12 +106,13 @@ function run({ copies, operations }: ArchiveWorkerData): void {
 
 /** Removes old logs in small parts, between shipments. */
 function retireOld(
-  { dir, witnessVkey, keepMs, coldDir }: NonNullable<ArchiveWorkerData["copies"]>,
+  { copies, witnessVkey }: ArchiveWorkerData,
   archive: Archive,
   post: (message: FromArchive) => void,
 ): () => void {
   const witness = parseVkey(witnessVkey);
-  if (keepMs === undefined || !witness.ok) return () => undefined;
+  if (copies?.keepMs === undefined || !witness.ok) return () => undefined;
+  const { dir, keepMs, coldDir } = copies;
   const retirement = new Retirement({
     disk: machineDisk,
     dir,
@@ -100,6 +130,37 @@ function retireOld(
   };
   turn();
   return () => cancel();
+}
+
+/** Brings logs to witnesses outside of the mesh. It has the logs' thread, which waits for no answer. */
+function openOutside(
+  { outside, copies, operations, witnessVkey }: ArchiveWorkerData,
+  post: (message: FromArchive) => void,
+) {
+  const coordinator = parseVkey(witnessVkey);
+  if (outside === undefined || !coordinator.ok) return undefined;
+  const client = openWitnessClient(createNameResolver({ clock: systemClock }));
+  const logs = new BroughtLogs({
+    outside: readOutsideFile(Buffer.from(outside.text, "utf8")),
+    everyMs: outside.everyMs,
+    call: client.call,
+    clock: systemClock,
+    disk: machineDisk,
+    copies: copies?.dir,
+    own: { home: operations.home, dir: operationsFolder(operations.home) },
+    coordinator: coordinator.value,
+    post,
+  });
+  for (const log of outside.logs) logs.known(log);
+  logs.start();
+  return {
+    published: logs.published,
+    own: logs.own,
+    stop: () => {
+      logs.stop();
+      void client.close();
+    },
+  };
 }
 
 function openOperations({ home, name }: ArchiveWorkerData["operations"]): OperationsLog {

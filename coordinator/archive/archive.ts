@@ -68,6 +68,10 @@ export type ArchiveOptions = {
   readonly witnessVkey: string;
   /** Default: `WAITING_BYTES_MAX`. */
   readonly waitingBytesMax?: number;
+  /** A copy has a newer checkpoint, and all that it covers, on the disk. */
+  readonly onPublished?: (
+    of: Pick<ArchiveAsk, "origin" | "vkey"> & { readonly note: string },
+  ) => void;
 };
 
 export class Archive {
@@ -103,7 +107,10 @@ export class Archive {
     const refused = this.#give(log, ask);
     if (refused !== undefined) return { ...refused, next: log.next, kept: log.kept };
     try {
+      const before = log.published;
       if (log.isDue || log.waitingBytes > waitingBytesMax) log.settle();
+      const { published: note } = log;
+      if (note !== before) this.#options.onPublished?.({ ...ask, note });
     } catch (error) {
       this.#open.delete(ask.origin);
       return refusal("archive_unwritten", errorMessage(error), UNWRITTEN_RETRY_MS);

@@ -106,6 +106,11 @@ export class ArchivedLog {
     return this.#kept;
   }
 
+  /** The checkpoint on the disk, verbatim; empty: none yet. */
+  get published(): string {
+    return this.#published;
+  }
+
   /** Bytes that wait for `settle`. */
   get waitingBytes(): number {
     return this.#files.waitingBytes;

@@ -12,6 +12,7 @@ import {
   TILE_WIDTH,
   tilePath,
 } from "../../audit/tiles.ts";
+import { WITNESSED_PATH } from "../../audit/witnessed.ts";
 import { ArchivedLog } from "./archived-log.ts";
 
 /** Bytes that wait for the disk of the copy, at most. */
@@ -61,6 +62,7 @@ export class ColdCopy {
     // Without entries it is the word that all of them are there.
     if (isWhole) this.#give([]);
     if (isWhole || this.#to.waitingBytes > WAITING_BYTES_MAX) this.#to.settle();
+    if (isWhole) this.#giveWitnessed();
     return !isWhole;
   }
 
@@ -77,6 +79,14 @@ export class ColdCopy {
       }
     }
     return true;
+  }
+
+  /** What witnesses outside of the mesh have cosigned can be had from nobody again. */
+  #giveWitnessed(): void {
+    const witnessed = this.#from.read(WITNESSED_PATH);
+    if (witnessed === undefined) return;
+    this.#toFiles.put(WITNESSED_PATH, witnessed);
+    this.#toFiles.settle(() => undefined);
   }
 
   #entries(): readonly Uint8Array[] {

@@ -20,7 +20,12 @@ import { LINT_LIMITS } from "../../audit/leaf-lint.ts";
 import { LogFiles } from "../../audit/log-files.ts";
 import { rootAt, sameHash } from "../../audit/merkle.ts";
 import type { AuditRecord, CallRecord, LogRecord } from "../../audit/record.ts";
-import { KEY_TYPES, type NoteSigner, verifierKey } from "../../audit/signed-note.ts";
+import {
+  KEY_TYPES,
+  type NoteSigner,
+  type VerifierKey,
+  verifierKey,
+} from "../../audit/signed-note.ts";
 import {
   CHECKPOINT_PATH,
   readBundle,
@@ -90,12 +95,18 @@ export class OperationsLog {
     this.#latestMs = this.#lastTime(this.#log.next);
   }
 
+  /** What its checkpoints are verified by. */
+  get key(): VerifierKey {
+    return this.#signer.key;
+  }
+
   /**
    * Writes down what was asked of the coordinator, and which logs there are, in their order; at least one.
    *
+   * @returns The checkpoint that covers them.
    * @throws AuditFault, RecordError, or what the disk reports: none of them is certain to be there.
    */
-  append(calls: readonly OwnEntry[]): void {
+  append(calls: readonly OwnEntry[]): string {
     this.#log ??= this.#opened();
     const log = this.#log;
     const first = calls[0] as OwnEntry;
@@ -120,6 +131,7 @@ export class OperationsLog {
       throw error;
     }
     this.#latestMs = Math.max(this.#latestMs, ...calls.map(({ t }) => t));
+    return note;
   }
 
   /** The first leaf of all, and a word about a clock that went back. */

@@ -1,7 +1,15 @@
-import { cpSync, rmSync } from "node:fs";
+import { cpSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { createGrpcClient } from "../../adapters/grpc-client.ts";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { startWitnessServer } from "../../adapters/witness-server.ts";
+import { encodeVkey, parseVkey } from "../../audit/signed-note.ts";
+import { ADD_CHECKPOINT_BYTES_MAX } from "../../audit/witness.ts";
+import { Witness, witnessKey } from "../../coordinator/witness.ts";
+import { twinKeys } from "../../ports/twin-keys.ts";
+import { twinRandom } from "../../ports/twin-random.ts";
+import { twinStore } from "../../ports/twin-store.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import {
   ARCHIVES_HERE,
@@ -108,3 +116,81 @@ test("a log that was put back is seen by the witness, is closed, and the next on
   expect(withheld.code).toBe(1);
   expect(JSON.parse(withheld.stdout)).toMatchObject({ missing_logs: [logs[0]?.origin] });
 });
+
+/** A witness of somebody else, who is told of our logs while it runs. Until then it cannot answer. */
+async function startOutsideWitness() {
+  const signer = twinKeys(twinRandom(11)).loadOrCreate("witness");
+  const of = { mesh: "auditor", replicaId: "w1", signer };
+  let witness: Witness | undefined;
+  const server = await startWitnessServer({
+    ...{ host: "127.0.0.1", port: 0, bodyBytesMax: ADD_CHECKPOINT_BYTES_MAX },
+    door: {
+      add: async (body) => (await witness?.addFromOutside(body)) ?? { status: 503, body: "soon" },
+      latest: (hash) => witness?.latest(hash),
+    },
+    onBug: (error) => expect.fail(String(error)),
+  });
+  const line = `witness auditor ${encodeVkey(witnessKey(of))}`;
+  const tell = (vkeys: readonly string[]): void => {
+    const keys = vkeys.map((vkey) => parseVkey(vkey)).flatMap((key) => (key.ok ? key.value : []));
+    const told = { store: twinStore({}), clock: systemClock, tell: () => undefined };
+    witness = new Witness({ ...of, ...told, outside: keys });
+  };
+  return {
+    line,
+    url: `http://127.0.0.1:${server.port}/`,
+    tell,
+    [Symbol.asyncDispose]: () => server.close(),
+  };
+}
+
+test("a witness outside cosigns every log, and receipts and auditors count it", async () => {
+  await using provider = await startProvider();
+  await using outside = await startOutsideWitness();
+  using auditor = tempDir();
+  const file = join(auditor.path, "witnesses");
+  writeFileSync(file, `${outside.line} ${outside.url}\nquorum auditor\n`);
+  await using altrace = await startAltrace({
+    policy: e2ePolicy(provider.origin),
+    env: {
+      ...{ ...PROVIDER_KEYS, ...SHIPS_AT_ONCE, ...ARCHIVES_HERE },
+      ...{ ALTRACE_OUTSIDE_WITNESSES: file, ALTRACE_OUTSIDE_WITNESS_EVERY_S: "1" },
+    },
+  });
+  const request = await refuse(altrace);
+  await archived(altrace.home, request);
+  const keysOf = async (...words: string[]): Promise<readonly string[]> =>
+    JSON.parse(await altrace.mustCli("audit", "keys", ...words, "--json")).logs;
+  const vkeys = [...(await keysOf()), ...(await keysOf("--own"))];
+  outside.tell(vkeys);
+  const keys = join(auditor.path, "keys");
+  const logs = vkeys.map((vkey) => `log ${vkey}\n`).join("");
+  writeFileSync(keys, `${logs}${outside.line}\nquorum auditor\n`);
+
+  await waitUntil("a receipt that the auditor takes", async () => {
+    const out = join(auditor.path, "one");
+    const made = await altrace.cli("audit", "receipt", request, "--archive", "--out", out);
+    const proof = ["audit", "check", `${out}.tlog-proof`, "--keys", keys];
+    return made.code === 0 && (await runHere(...proof)).code === 0;
+  });
+  // The node's own copy of the log has no cosignature from outside; the receipt has it all the same.
+  const own = join(auditor.path, "own");
+  await altrace.mustCli("audit", "receipt", request, "--out", own);
+  const checked = await runHere("audit", "check", `${own}.tlog-proof`, "--keys", keys);
+  expect(checked).toMatchObject({ code: 0, stdout: expect.stringContaining("auditor/witness/w1") });
+
+  const verified = await waitUntil("both logs with their quorum", async () => {
+    const { code, stdout } = await askArchive(altrace.home, "verify");
+    return code === 0 ? (JSON.parse(stdout) as { logs: readonly Verdict[] }) : undefined;
+  });
+  expect(verified.logs).toHaveLength(2);
+  for (const { witnessed_size, witnessed_by } of verified.logs) {
+    expect(witnessed_size).toBeGreaterThan(0);
+    expect(witnessed_by).toContain("auditor/witness/w1");
+  }
+  const copy = join(altrace.home, "archive");
+  const offline = await runHere("audit", "verify", "--offline", copy, "--keys", keys, "--json");
+  expect(JSON.parse(offline.stdout).logs).toMatchObject([{ findings: [] }]);
+});
+
+type Verdict = { readonly witnessed_size?: number; readonly witnessed_by?: readonly string[] };

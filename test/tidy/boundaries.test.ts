@@ -153,6 +153,15 @@ describe("boundaries", () => {
     expect(wrong).toEqual([]);
   });
 
+  test("nothing but the coordinator's thread of logs calls witnesses", () => {
+    const callers = sources
+      .filter(({ imports }) =>
+        imports.some(({ target }) => target === "adapters/witness-client.ts"),
+      )
+      .map(({ path }) => path);
+    expect(callers).toEqual(["coordinator/archive/archive-worker.ts"]);
+  });
+
   test("only commit mints permits", () => {
     const importers = sources
       .filter(({ text }) => /\bmintPermit\b/.test(text))

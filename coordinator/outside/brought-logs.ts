@@ -1,0 +1,89 @@
+import { join } from "node:path";
+import { LogFiles } from "../../audit/log-files.ts";
+import { retiredOf } from "../../audit/retired-log.ts";
+import { parseVkey, type VerifierKey } from "../../audit/signed-note.ts";
+import type { Disk } from "../../ports/disk.ts";
+import { errorMessage } from "../../ports/error-message.ts";
+import type { FromOutside } from "../archive/archive-worker.ts";
+import { OutsideWitnesses, type OutsideWitnessesOptions } from "./outside-witnesses.ts";
+
+export type BroughtLogsOptions = Pick<
+  OutsideWitnessesOptions,
+  "outside" | "everyMs" | "call" | "clock"
+> & {
+  readonly disk: Disk;
+  /** Folder of all copies; undefined: none are kept. */
+  readonly copies: string | undefined;
+  /** Where the coordinator's own log lies, and a folder above it whose name is on the disk. */
+  readonly own: { readonly home: string; readonly dir: string };
+  /** This coordinator as a witness. */
+  readonly coordinator: VerifierKey;
+  readonly post: (message: FromOutside) => void;
+};
+
+/** The logs on a coordinator's disk, handed to what brings them to witnesses as they grow. Never throws. */
+export class BroughtLogs {
+  readonly #options: BroughtLogsOptions;
+  readonly #witnesses: OutsideWitnesses;
+
+  constructor(options: BroughtLogsOptions) {
+    const { post } = options;
+    this.#options = options;
+    this.#witnesses = new OutsideWitnesses({
+      ...options,
+      onNews: (news) => post({ t: "news", ...news }),
+      onStatus: (status) => post({ t: "status", status }),
+      onEvidence: (evidence) => post({ t: "evidence", evidence }),
+    });
+  }
+
+  /** A log of a node that may lie here, from earlier runs. */
+  known({ origin, vkey }: { readonly origin: string; readonly vkey: string }): void {
+    const { copies } = this.#options;
+    const key = parseVkey(vkey);
+    if (copies === undefined || !key.ok) return;
+    this.#take(key.value, false, { home: copies, dir: join(copies, origin) });
+  }
+
+  /** A copy has a newer checkpoint on the disk. */
+  readonly published = (of: {
+    readonly origin: string;
+    readonly vkey: string;
+    readonly note: string;
+  }): void => {
+    if (!this.#witnesses.has(of.origin)) this.known(of);
+    this.#witnesses.offer(of.origin, of.note);
+  };
+
+  /** The coordinator's own log has. */
+  readonly own = (key: VerifierKey, note: string): void => {
+    const { home, dir } = this.#options.own;
+    if (!this.#witnesses.has(key.name)) this.#take(key, true, { home, dir: join(dir, key.name) });
+    this.#witnesses.offer(key.name, note);
+  };
+
+  start(): void {
+    this.#witnesses.start();
+  }
+
+  stop(): void {
+    this.#witnesses.stop();
+  }
+
+  #take(
+    key: VerifierKey,
+    isOwn: boolean,
+    at: { readonly home: string; readonly dir: string },
+  ): void {
+    const { disk, coordinator, post } = this.#options;
+    try {
+      const files = new LogFiles(disk, at);
+      // It has ended, and what proofs are made of is not here any more.
+      if (retiredOf(files) !== undefined) return;
+      this.#witnesses.take({ key, isOwn, files, coordinator });
+    } catch (error) {
+      const fields = { witness: "", origin: key.name, detail: errorMessage(error) };
+      post({ t: "news", event: "outside_witness_fault", fields });
+    }
+  }
+}
