@@ -19,14 +19,20 @@ export function isContractKey(keyId: string): boolean {
   return keyId.startsWith(CONTRACT_KEY_PREFIX);
 }
 
+/** The virtual key of a request; see `presentedCredential`. */
+export function presentedKey(rawHeaders: readonly string[]): PresentedKey | Missing {
+  const credential = presentedCredential(rawHeaders);
+  return typeof credential === "string" ? asKey(credential) : credential;
+}
+
 /**
- * The one credential of a request, whichever header it came in.
+ * The one credential of a request, whichever header it came in; it may be none of ours.
  *
  * SDKs send it as a bearer token or as `x-api-key`; some send both, and then both must be the same.
  * A credential that is not ours is refused, never passed on: an agent that holds a provider's key
  * would otherwise have a way around us through us.
  */
-export function presentedKey(rawHeaders: readonly string[]): PresentedKey | Missing {
+export function presentedCredential(rawHeaders: readonly string[]): string | Missing {
   let key: string | undefined;
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     const value = credentialIn(rawHeaders[i] as string, rawHeaders[i + 1] as string);
@@ -35,7 +41,7 @@ export function presentedKey(rawHeaders: readonly string[]): PresentedKey | Miss
     if (key !== undefined && key !== value) return { missing: "credentials_conflict" };
     key = value;
   }
-  return key === undefined ? { missing: "credential_missing" } : asKey(key);
+  return key ?? { missing: "credential_missing" };
 }
 
 /** Whether a key of ours stands anywhere in a request but where a proxy's credential belongs. */
@@ -80,7 +86,8 @@ export function presentedProxyKey(rawHeaders: readonly string[]): ProxyKey | Mis
   return isMissing(key) ? key : { ...key, agentId: text.slice(0, colon) };
 }
 
-function asKey(key: string): PresentedKey | Missing {
+/** A credential as a virtual key, if it is one. */
+export function asKey(key: string): PresentedKey | Missing {
   if (!key.startsWith(OURS)) return { missing: "foreign_credential" };
   const match = VIRTUAL_KEY.exec(key);
   return match === null ? { missing: "credential_malformed" } : { keyId: match[1] as string, key };

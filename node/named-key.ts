@@ -1,7 +1,13 @@
 import { hash } from "node:crypto";
-import { isContractKey, type PresentedKey, presentedKey, presentedProxyKey } from "./credential.ts";
+import {
+  asKey,
+  isContractKey,
+  type PresentedKey,
+  presentedCredential,
+  presentedKey,
+  presentedProxyKey,
+} from "./credential.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
-import type { KeyMemo } from "./dataplane/key-memo.ts";
 import { type Identity, isMissing, type Missing } from "./decision/facts.ts";
 import { type PresentedContract, presentedContract } from "./presented-contract.ts";
 import { heldHandle } from "./thread-messages.ts";
@@ -33,11 +39,18 @@ export function namedKey({
     const handle = heldHandle(contract.id);
     return { handle, isContract: true, agentId: "", presented: contract };
   }
-  const presented = presentedKey(head.rawHeaders);
-  if (proxied !== undefined) return keyToProxy(head.rawHeaders, presented);
-  if (!isMissing(presented)) return asNamedKey(presented, "", keyMemo);
-  if (via === undefined || presented.missing !== "credential_missing") return presented;
+  if (proxied !== undefined) return keyToProxy(head.rawHeaders, presentedKey(head.rawHeaders));
+  const credential = presentedCredential(head.rawHeaders);
+  if (typeof credential === "string") {
+    return keyMemo === undefined ? keyIn(credential) : keyMemo.of(credential, keyIn);
+  }
+  if (via === undefined || credential.missing !== "credential_missing") return credential;
   return { handle: via.keyHandle, isContract: via.isContract, agentId: "" };
+}
+
+function keyIn(credential: string): NamedKey | Missing {
+  const key = asKey(credential);
+  return isMissing(key) ? key : asNamedKey(key, "");
 }
 
 function keyToProxy(
@@ -63,14 +76,10 @@ export function namedProxyKey(rawHeaders: readonly string[]): NamedKey | Missing
 }
 
 /** A key as it was presented, and the name that was beside it. */
-function asNamedKey({ keyId, key }: PresentedKey, agentId: string, memo?: KeyMemo): NamedKey {
-  const handle = memo === undefined ? sha256Of(key) : memo.hashOf(key, sha256Of);
+function asNamedKey({ keyId, key }: PresentedKey, agentId: string): NamedKey {
+  // Of the whole key, hexadecimal.
+  const handle = hash("sha256", key, "hex");
   return { handle, isContract: isContractKey(keyId), agentId };
-}
-
-/** Of the whole key, hexadecimal. */
-function sha256Of(key: string): string {
-  return hash("sha256", key, "hex");
 }
 
 /** A name beside a key is nothing but a second statement of who asks: the two must agree. */

@@ -111,12 +111,14 @@ function charged(spent: Cost, taken: Cost, held: Cost): Cost {
 
 /** The part of each bucket's charge that the request did not use. Requests are never given back. */
 function unusedRate(buckets: readonly BucketCharge[], held: Cost, spent: Cost): BucketCharge[] {
-  return buckets.flatMap((charge) => {
-    if (charge.metric === "requests") return [];
+  const given: BucketCharge[] = [];
+  for (const charge of buckets) {
+    if (charge.metric === "requests") continue;
     const unit = charge.metric === "tokens" ? "tokens" : "usdMicros";
     const unused = held[unit] - spent[unit];
-    return unused > 0n ? [bucketCharge({ ...charge, amount: unused })] : [];
-  });
+    if (unused > 0n) given.push(bucketCharge({ ...charge, amount: unused }));
+  }
+  return given;
 }
 
 function writeOutcome(

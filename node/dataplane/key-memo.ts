@@ -1,17 +1,21 @@
+import type { Missing } from "../decision/facts.ts";
+import type { NamedKey } from "../named-key.ts";
+
 /**
- * The key that a connection named last, and its hash: a client sends the same one with each request, and
- * hashing it again costs more than the rest of reading it. It is kept for as long as the connection is
- * open and no longer, and says nothing of whether the key is good: that is asked each time.
+ * What was read in the credential that a connection sent last: a client sends the same one with each request,
+ * and reading and hashing it again costs more than all else of its head. It is kept for as long as the
+ * connection is open and no longer, and says nothing of whether the key is good: that is asked each time.
  */
 export class KeyMemo {
-  #key = "";
-  #hash = "";
+  #credential = "";
+  #named: NamedKey | Missing | undefined;
 
-  hashOf(key: string, hash: (key: string) => string): string {
-    if (key !== this.#key) {
-      this.#hash = hash(key);
-      this.#key = key;
+  /** @param read Says the same of the same credential. */
+  of(credential: string, read: (credential: string) => NamedKey | Missing): NamedKey | Missing {
+    if (this.#named === undefined || credential !== this.#credential) {
+      this.#named = read(credential);
+      this.#credential = credential;
     }
-    return this.#hash;
+    return this.#named;
   }
 }

@@ -1,15 +1,15 @@
 import { expect, test } from "vitest";
 import { KeyMemo } from "../../../../node/dataplane/key-memo.ts";
 
-test("a connection's key is hashed once, and no key is ever given another's hash", () => {
+test("a connection's credential is read once, and none is ever taken for another", () => {
   const memo = new KeyMemo();
-  const hashed: string[] = [];
-  const hash = (key: string): string => {
-    hashed.push(key);
-    return `hash of ${key}`;
+  const asked: string[] = [];
+  const read = (credential: string) => {
+    asked.push(credential);
+    return { handle: `hash of ${credential}`, isContract: false, agentId: "" };
   };
-  for (const key of ["one", "one", "other", "other", "one"]) {
-    expect(memo.hashOf(key, hash)).toBe(`hash of ${key}`);
+  for (const credential of ["", "one", "one", "other", "other", "one"]) {
+    expect(memo.of(credential, read)).toMatchObject({ handle: `hash of ${credential}` });
   }
-  expect(hashed).toEqual(["one", "other", "one"]);
+  expect(asked).toEqual(["", "one", "other", "one"]);
 });
