@@ -14,6 +14,7 @@ export type CommandBookOptions = {
 export class CommandBook {
   readonly #options: CommandBookOptions;
   readonly #commands = new Map<string, Command>();
+  readonly #byScope = new Map<string, Set<Command>>();
 
   /** @throws StoreFault What is stored is not a command. */
   constructor(options: CommandBookOptions) {
@@ -21,7 +22,7 @@ export class CommandBook {
     for (const [key, value] of options.store.list(COMMAND_PREFIX)) {
       try {
         const command = decodeCommand(value);
-        this.#commands.set(command.cmdId, command);
+        this.add(command);
       } catch (cause) {
         throw new StoreFault(`${key} is not a command`, { cause });
       }
@@ -36,12 +37,24 @@ export class CommandBook {
     return this.#commands.values();
   }
 
+  /** Those on one scope. */
+  on(scope: string): Iterable<Command> {
+    return this.#byScope.get(scope) ?? [];
+  }
+
   add(command: Command): void {
     this.#commands.set(command.cmdId, command);
+    const others = this.#byScope.get(command.scope) ?? new Set();
+    this.#byScope.set(command.scope, others.add(command));
   }
 
   remove(cmdId: string): void {
+    const command = this.#commands.get(cmdId);
+    if (command === undefined) return;
     this.#commands.delete(cmdId);
+    const others = this.#byScope.get(command.scope);
+    others?.delete(command);
+    if (others?.size === 0) this.#byScope.delete(command.scope);
   }
 
   /** Writes a command, and `also`, or none of it. Rejects with StoreFault. */
@@ -57,7 +70,7 @@ export class CommandBook {
     for (const command of this.#commands.values()) {
       if (this.#commands.size <= commandsMax) break;
       if (isPending(command)) continue;
-      this.#commands.delete(command.cmdId);
+      this.remove(command.cmdId);
       onForget(command.cmdId);
       writes.push({ key: commandKey(command.cmdId), value: undefined });
       const acks = store.list(`${ACK_PREFIX}${command.cmdId}/`);

@@ -253,8 +253,8 @@ export class Commands {
     if (!isNext) {
       throw new CommandRefused("conflict", `${record.scope} is at version ${current?.v ?? 0}`);
     }
-    for (const other of this.#commands.all()) {
-      if (other.kind === "carried" && other.scope === record.scope && isPending(other)) {
+    for (const other of this.#commands.on(record.scope)) {
+      if (other.kind === "carried" && isPending(other)) {
         throw new CommandRefused("conflict", `${other.cmdId} is on its way for ${other.scope}`);
       }
     }

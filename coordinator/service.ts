@@ -81,7 +81,8 @@ type Carried = { readonly record?: SignedRecord | undefined };
 const TOKEN_TTL_MS_DEFAULT = 3_600_000;
 /** Containment comes with time and not with a message, so a watcher looks again this often. */
 const WATCH_EVERY_MS = 250;
-const WATCH_GAP_MS = 20;
+/** Between two messages to a watcher: a millisecond for each node that has a line in them, up to this. */
+const WATCH_GAP_MS_MAX = 20;
 
 /** `altrace.v1.CoordinatorService`. Refuses by throwing what `callRefusalOf` knows. */
 export function coordinatorService(options: ServiceOptions) {
@@ -282,7 +283,8 @@ async function* watchCommand({ registry, clock }: ServiceOptions, command: Comma
     if (gist !== told) yield { command: state };
     told = gist;
     // Acks of many nodes come at once; one message tells of all that came in the meantime.
-    if (!state.done) await pause(clock, WATCH_GAP_MS, call.signal);
+    const gapMs = Math.min(WATCH_GAP_MS_MAX, state.nodes?.length ?? 0);
+    if (!state.done) await pause(clock, gapMs, call.signal);
     if (!state.done)
       await pause(clock, WATCH_EVERY_MS, AbortSignal.any([news.signal, call.signal]));
     off();
