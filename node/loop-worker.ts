@@ -107,7 +107,7 @@ async function run(data: LoopWorkerData): Promise<void> {
     table,
     log,
     pool,
-    pools: createUpstreamPools({ resolver }),
+    pools: createUpstreamPools({ resolver, clock: systemClock }),
     tunnelling: {
       certificates: new HostCertificates({ clock: systemClock, certifyHost, createKeyPair }),
       resolver,

@@ -103,7 +103,7 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
     this.#startNs = clock.monoNs();
     this.#watch(Math.min(limits.firstByteTimeoutMs, limits.totalTimeoutMs));
     this.#pinned = request.addresses && pinnedUpstream(request.origin, request.addresses);
-    const upstream = this.#pinned ?? pools.poolFor(request.origin);
+    const upstream: Pick<Dispatcher, "dispatch"> = this.#pinned ?? pools.poolFor(request.origin);
     upstream.dispatch(
       {
         method: request.method,

@@ -1,9 +1,11 @@
-import { type Dispatcher, Pool } from "undici";
+import { Client, type Dispatcher } from "undici";
+import type { Clock } from "../../ports/clock.ts";
 import type { NameResolver } from "../../ports/names.ts";
+import { OriginPool } from "./origin-pool.ts";
 
 export type UpstreamPools = {
   /** The pool of connections to an origin: scheme, host and port. */
-  poolFor(origin: string): Dispatcher;
+  poolFor(origin: string): Pick<Dispatcher, "dispatch">;
   /** Closes the pools of all other origins once what runs on them has ended. */
   retain(origins: ReadonlySet<string>): void;
   /** Ends what runs and closes all connections. */
@@ -12,6 +14,7 @@ export type UpstreamPools = {
 
 export type UpstreamPoolsOptions = {
   readonly resolver: NameResolver;
+  readonly clock: Pick<Clock, "monoNs">;
   /** TCP and TLS together. */
   readonly connectTimeoutMs?: number;
   /** Certificates of authorities, PEM, that are trusted in place of the machine's. */
@@ -35,7 +38,7 @@ const HEAD_BYTES_MAX = 32 * 1024;
  * the turn in which the head is written. TLS is always verified, whatever the environment says.
  */
 export function createUpstreamPools(options: UpstreamPoolsOptions): UpstreamPools {
-  const pools = new Map<string, Pool>();
+  const pools = new Map<string, OriginPool>();
   return {
     poolFor: (origin) => {
       const known = pools.get(origin);
@@ -48,8 +51,8 @@ export function createUpstreamPools(options: UpstreamPoolsOptions): UpstreamPool
       for (const [origin, pool] of pools) {
         if (origins.has(origin)) continue;
         pools.delete(origin);
-        // Closing waits for what runs; a fault of it is a connection that is gone, as wanted.
-        pool.close().catch(() => {});
+        // Closing waits for what runs.
+        void pool.close();
       }
     },
     close: async () => {
@@ -60,13 +63,12 @@ export function createUpstreamPools(options: UpstreamPoolsOptions): UpstreamPool
   };
 }
 
-function createPool(origin: string, options: UpstreamPoolsOptions): Pool {
-  const { resolver, authorities, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
-  return new Pool(origin, {
+function createPool(origin: string, options: UpstreamPoolsOptions): OriginPool {
+  const { resolver, clock, authorities, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
+  const settings: Client.Options = {
     pipelining: 1,
     allowH2: false,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    clientTtl: CONNECTION_AGE_MS_MAX,
     maxHeaderSize: HEAD_BYTES_MAX,
     connect: {
       timeout: connectTimeoutMs,
@@ -75,5 +77,10 @@ function createPool(origin: string, options: UpstreamPoolsOptions): Pool {
       minVersion: "TLSv1.2",
       ...(authorities !== undefined && { ca: [...authorities] }),
     },
+  };
+  return new OriginPool({
+    make: () => new Client(origin, settings),
+    clock,
+    ageMsMax: CONNECTION_AGE_MS_MAX,
   });
 }

@@ -141,7 +141,7 @@ describe("boundaries", () => {
     const dialling =
       /\b(?:net|tls)\.connect\(|\bcreateConnection\(|\bhttps?\.(?:request|get)\(|\bfetch\(|\bnew (?:Pool|Agent|Client)\(|\.dispatch\(|\bconnect\b.* from "node:(?:net|tls)"/;
     const allowed = [
-      /^node\/dataplane\/(forward|upgrade|upstream-pools|pinned-upstream|tunnel\/dial)\.ts$/,
+      /^node\/dataplane\/(forward|upgrade|origin-pool|upstream-pools|pinned-upstream|tunnel\/dial)\.ts$/,
       // The bus, the doors' own sockets and the command line talk to the mesh, never to a provider.
       ADAPTERS,
       /^cli\//,

@@ -130,7 +130,7 @@ function bytesOf(
   const lookup = () => {
     throw new Error("no name is needed");
   };
-  const pools = createUpstreamPools({ resolver: { ...resolver, lookup } });
+  const pools = createUpstreamPools({ resolver: { ...resolver, lookup }, clock: systemClock });
   return {
     scanners,
     credentials,

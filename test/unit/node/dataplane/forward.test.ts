@@ -36,7 +36,7 @@ async function provider(...args: Parameters<typeof startFakeProvider>): Promise<
 
 function forwarder(clock = systemClock): Forwarder {
   const resolver = createNameResolver({ clock: systemClock });
-  const pools = createUpstreamPools({ resolver });
+  const pools = createUpstreamPools({ resolver, clock: systemClock });
   const credentials = openCredentials({ clock, values: new Map([["main", KEY]]) });
   const made = createForwarder({ pools, credentials, clock });
   opened.push(made);

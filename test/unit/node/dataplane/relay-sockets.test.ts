@@ -30,7 +30,7 @@ beforeEach(async () => {
   outcomes = [];
   demo = await startDemoProvider({ port: 0, wordDelayMs: 1 });
   forwarder = createForwarder({
-    pools: createUpstreamPools({ resolver: createNameResolver({ clock }) }),
+    pools: createUpstreamPools({ resolver: createNameResolver({ clock }), clock }),
     credentials: openCredentials({ clock, values: new Map([["main", "provider-key-0001"]]) }),
     clock,
   });

@@ -1,3 +1,4 @@
+import { Dispatcher } from "undici";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createNameResolver } from "../../../../adapters/name-resolution.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
@@ -15,8 +16,13 @@ let pools: UpstreamPools | undefined;
 
 async function get(origin: string, authorities?: readonly string[]): Promise<string> {
   const resolver = createNameResolver({ clock: systemClock });
-  pools = createUpstreamPools({ resolver, ...(authorities && { authorities }) });
-  const { body } = await pools.poolFor(origin).request({ path: "/", method: "GET" });
+  pools = createUpstreamPools({
+    resolver,
+    clock: systemClock,
+    ...(authorities && { authorities }),
+  });
+  const pool = pools.poolFor(origin) as Dispatcher;
+  const { body } = await Dispatcher.prototype.request.call(pool, { path: "/", method: "GET" });
   return body.text();
 }
 
