@@ -27,7 +27,7 @@ export const profileActivation: Bench = {
     const profileDir = mkdtempSync(join(tmpdir(), "altrace-profile-"));
     await using mesh = await startMesh({ crowd: count, profileDir });
     const { pid } = mesh.altrace;
-    const { requests } = await Crowd.gather(mesh, { size: count });
+    const { requests } = await Crowd.gather(mesh, { size: count, perSecond: 0, warmUp: 0 });
     await requests.atOnce(third, AT_ONCE);
     const before = threadMicros(pid);
     const ours = process.cpuUsage();

@@ -21,15 +21,15 @@ export class AgentLister implements Disposable {
     this.#client = new Client(address, ChannelCredentials.createInsecure());
   }
 
-  /** One whole list, page after page; how many agents it has. */
-  async list(signal: AbortSignal): Promise<number> {
+  /** One list of at most `most` agents, page after page; how many it has. */
+  async list(most: number, signal: AbortSignal): Promise<number> {
     let listed = 0;
     let pageToken = "";
     do {
       const page = countAgents(await this.#page(pageToken));
       listed += page.agents;
       pageToken = page.nextPageToken;
-    } while (pageToken !== "" && !signal.aborted);
+    } while (pageToken !== "" && listed < most && !signal.aborted);
     return listed;
   }
 

@@ -19,6 +19,8 @@ export type ClosedLoopOptions = {
   readonly connections: number;
   /** Pause after each answer; 0: none. */
   readonly pauseMs: number;
+  /** Awaited before each question. */
+  readonly turn?: () => Promise<void>;
   /** The next request's id and body. */
   readonly next: () => { readonly id: string; readonly body: string };
   readonly onAnswer: (answer: Answer, id: string) => void;
@@ -38,8 +40,10 @@ export async function closedLoop(options: ClosedLoopOptions, signal: AbortSignal
 }
 
 async function askInTurn(pool: RawPool, options: ClosedLoopOptions, signal: AbortSignal) {
-  const { key, path, headers, pauseMs, next, onAnswer } = options;
+  const { key, path, headers, pauseMs, turn, next, onAnswer } = options;
   while (!signal.aborted) {
+    await turn?.();
+    if (signal.aborted) return;
     const { id, body } = next();
     const startedNs = process.hrtime.bigint();
     try {

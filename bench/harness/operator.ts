@@ -14,6 +14,7 @@ import { uuidV7 } from "../../ports/random.ts";
 import {
   type CommandState,
   CoordinatorService,
+  type GetScopeResponse,
 } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { NodeService } from "../../proto/gen/altrace/v1/node_service_pb.ts";
 import {
@@ -72,23 +73,26 @@ export class Operator implements Disposable {
 
   /** The same for many agents, in their order. */
   async issueKeys(agents: readonly string[]): Promise<readonly string[]> {
-    const keys: string[] = [];
-    for (let from = 0; from < agents.length; from += KEYS_AT_ONCE) {
-      const issued = await Promise.all(
-        agents.slice(from, from + KEYS_AT_ONCE).map((agent) => this.#putKey(agent)),
-      );
-      keys.push(...issued.map(({ key }) => key));
-      for (const { command } of issued) await this.followed(command);
-    }
-    return keys;
+    const { mesh } = await this.coordinator.calls.getScope({ scope: "global" });
+    const issued: { readonly key: string; readonly command: CommandState | undefined }[] = [];
+    let next = 0;
+    const issueInTurn = async () => {
+      for (let no = next++; no < agents.length; no = next++) {
+        issued[no] = await this.#putKey(agents[no] as string, mesh);
+      }
+    };
+    await Promise.all(Array.from({ length: KEYS_AT_ONCE }, issueInTurn));
+    // Keys are committed in the order in which they were taken: whoever has the last has all.
+    await Promise.all(issued.slice(-2 * KEYS_AT_ONCE).map(({ command }) => this.followed(command)));
+    return issued.map(({ key }) => key);
   }
 
-  async #putKey(agent: string) {
+  /** Nothing was said of a new key before, so nobody has to be asked what. */
+  async #putKey(agent: string, mesh: string) {
     const { id, key, sha256 } = newKey(cryptoRandom);
-    const value = create(KeySchema, { sha256, agent });
-    const { command } = await this.#carry(`key/${id}`, { case: "key", value }, (record) =>
-      this.coordinator.calls.putKey({ record }),
-    );
+    const op: RecordOp = { case: "key", value: create(KeySchema, { sha256, agent }) };
+    const record = this.#signed({ scope: `key/${id}`, mesh, v: 0n, hash: new Uint8Array(0) }, op);
+    const { command } = await this.coordinator.calls.putKey({ record });
     return { key, command };
   }
 
@@ -145,10 +149,18 @@ export class Operator implements Disposable {
     carry: (record: SignedRecord) => Promise<Answer>,
   ): Promise<Answer> {
     const current = await this.coordinator.calls.getScope({ scope });
+    return carry(this.#signed({ ...current, scope }, op));
+  }
+
+  /** @param current What the scope says now; version 0 and no hash: nothing. */
+  #signed(
+    current: Pick<GetScopeResponse, "mesh" | "v" | "hash"> & { readonly scope: string },
+    op: RecordOp,
+  ): SignedRecord {
     const bytes = signRecord(
       {
         mesh: current.mesh,
-        scope,
+        scope: current.scope,
         v: Number(current.v) + 1,
         prev: current.hash,
         cmdId: uuidV7(systemClock.nowMs(), cryptoRandom),
@@ -158,7 +170,7 @@ export class Operator implements Disposable {
       },
       this.#signer,
     );
-    return carry(fromBinary(SignedRecordSchema, bytes));
+    return fromBinary(SignedRecordSchema, bytes);
   }
 }
 
