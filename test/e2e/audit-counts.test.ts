@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { expect, test, vi } from "vitest";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
-import { verifyLog } from "../../audit/verify-log.ts";
+import type { DecisionRecord, FloodRecord } from "../../audit/record.ts";
+import { type VerifyReport, verifyLog } from "../../audit/verify-log.ts";
 import { readerOf } from "../../cli/audit/log-place.ts";
 import { logFolder, logSigner } from "../../node/audit/log-origin.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
@@ -18,6 +19,8 @@ import { waitUntil } from "../support/wait-until.ts";
 vi.setConfig(E2E_TIMEOUTS);
 
 const PROOF = proofCount("decisions counted", { small: 800, full: 50_000 });
+/** Requests of an agent before and after a crash, fewer than a second of them would be coalesced. */
+const CALM = 20;
 /** Requests that are under way at once. */
 const AT_ONCE = 16;
 const UNKNOWN = "Bearer altk_0000000000_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -43,15 +46,18 @@ function send(gateway: string, authorization: string): Promise<number> {
   });
 }
 
+function workerOf(altrace: Altrace): string {
+  return `Bearer ${altrace.key("research/worker-1")}`;
+}
+
 /** Resolves with the number of answers. */
 async function sendAll(altrace: Altrace, count: number): Promise<number> {
   let answers = 0;
-  const worker = `Bearer ${altrace.key("research/worker-1")}`;
   let next = 0;
   const client = async (): Promise<void> => {
     while (next < count) {
       const no = next++;
-      await send(altrace.gateway, no % 20 === 0 ? worker : UNKNOWN);
+      await send(altrace.gateway, no % 20 === 0 ? workerOf(altrace) : UNKNOWN);
       answers++;
     }
   };
@@ -71,39 +77,78 @@ async function countedByMetrics(altrace: Altrace): Promise<{ all: number; coales
   };
 }
 
-test("requests sent, decisions counted and the log's sum are one number, in a flood too", async () => {
+/** Every log of the node's home, one epoch after another, as a verifier sees it. */
+function verified(altrace: Altrace): readonly VerifyReport[] {
+  const home = join(altrace.home, "node");
+  const { mesh } = readTrustFile(join(altrace.home, "trust.json"));
+  const reports: VerifyReport[] = [];
+  for (let epoch = 1; ; epoch++) {
+    const name = { mesh, node: "node-1", epoch };
+    const folder = logFolder(home, name);
+    if (!existsSync(join(folder, "checkpoint"))) return reports;
+    const { key } = logSigner(fileKeys(join(home, "keys")), name);
+    reports.push(verifyLog({ reader: readerOf(folder), logKey: key }));
+  }
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, value) => total + value, 0);
+}
+
+async function recordsOf<R>(altrace: Altrace, ...words: string[]): Promise<readonly R[]> {
+  const said = await altrace.mustCli("audit", "query", "--limit", "1000000", "--json", ...words);
+  return JSON.parse(said).records;
+}
+
+/** Answers that the kill cut: a second decision of a request, in the log and in the metrics. */
+async function cutsIn(altrace: Altrace): Promise<number> {
+  const words = ["--kind", "decision", "--reason", "killed_team"];
+  const killed = await recordsOf<DecisionRecord>(altrace, ...words);
+  return killed.filter(({ ph }) => ph === "response").length;
+}
+
+async function coalescedIn(altrace: Altrace): Promise<number> {
+  return sum((await recordsOf<FloodRecord>(altrace, "--kind", "flood")).map(({ n }) => n));
+}
+
+test("requests sent, decisions counted and the log's sum are one number: in floods, by kills, over restarts", async () => {
   await using provider = await startProvider();
   await using altrace = await startAltrace({
     policy: e2ePolicy(provider.origin),
     env: { ...PROVIDER_KEYS, ALTRACE_AUDIT_EPOCH_RECORDS: "100" },
   });
-  const home = join(altrace.home, "node");
+  const epochFile = join(altrace.home, "node", "log", "epoch.json");
   const half = PROOF.count / 2;
-  const answered = await sendAll(altrace, half);
-  // The log is ended meanwhile, for its size, and another one follows.
-  await waitUntil("a second log", async () => existsSync(join(home, "log", "epoch.json")));
-  expect(answered + (await sendAll(altrace, half))).toBe(PROOF.count);
+  expect(await sendAll(altrace, half)).toBe(half);
+  // The log is ended meanwhile, for its size, and another one follows; the one agent is killed, and comes back.
+  await waitUntil("a second log", async () => existsSync(epochFile));
+  const rest = sendAll(altrace, half);
+  await altrace.mustCli("kill", "team/research", "--wait");
+  expect(await send(altrace.gateway, workerOf(altrace))).toBe(403);
+  await altrace.mustCli("revive", "team/research", "--wait");
+  expect(await rest).toBe(half);
+  let sent = PROOF.count + 1;
   const counted = await countedByMetrics(altrace);
-  expect(counted.all).toBe(PROOF.count);
   expect(counted.coalesced).toBeGreaterThan(0);
-  await altrace.stop();
+  // What was only counted is written once a second; what was answered one by one is there when its answer is.
+  await waitUntil(
+    "the flood's count",
+    async () => (await coalescedIn(altrace)) === counted.coalesced,
+  );
+  const cuts = await cutsIn(altrace);
+  expect(counted.all).toBe(sent + cuts);
+  for (let no = 0; no < CALM; no++) await send(altrace.gateway, workerOf(altrace));
+  sent += CALM;
+  expect((await countedByMetrics(altrace)).all).toBe(sent + cuts);
+  await altrace.crash();
 
-  const { mesh } = readTrustFile(join(altrace.home, "trust.json"));
-  let [decisions, leaves, epoch] = [0, 0, 0];
-  for (let isThere = true; isThere; ) {
-    const name = { mesh, node: "node-1", epoch: ++epoch };
-    const { key } = logSigner(fileKeys(join(home, "keys")), name);
-    const folder = logFolder(home, name);
-    const report = verifyLog({ reader: readerOf(folder), logKey: key });
-    isThere = existsSync(join(folder, "checkpoint"));
-    if (!isThere) break;
-    expect(report.findings).toEqual([]);
-    decisions += report.decisions;
-    leaves += report.leaves;
-  }
-  expect(epoch - 1).toBeGreaterThan(1);
-  expect(decisions).toBe(PROOF.count);
-  // What was counted is not written one by one.
-  expect(leaves).toBeLessThan(PROOF.count - counted.coalesced / 2);
+  await altrace.start();
+  for (let no = 0; no < CALM; no++) await send(altrace.gateway, workerOf(altrace));
+  expect((await countedByMetrics(altrace)).all).toBe(CALM);
+  await altrace.stop();
+  const reports = verified(altrace);
+  expect(reports.flatMap(({ findings }) => findings)).toEqual([]);
+  expect(reports.length).toBeGreaterThan(1);
+  expect(sum(reports.map(({ decisions }) => decisions))).toBe(sent + cuts + CALM);
   expect(await runHere("audit", "verify", "--home", altrace.home)).toMatchObject({ code: 0 });
 });
