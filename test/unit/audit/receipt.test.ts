@@ -198,6 +198,12 @@ describe("the text has one spelling", () => {
       text.replace("\nindex 257", "\nindex 257 x"),
       "receipt_index",
     ],
+    ["another word for the index", text.replace("\nindex ", "\nplace "), "receipt_index"],
+    [
+      "more hashes than a tree has levels",
+      text.replace(hash, `${hash}\n`.repeat(64) + hash),
+      "receipt_proof",
+    ],
     ["no index", text.replace(/index \d+\n/, ""), "receipt_index"],
     ["extra data that is not base64", text.replace("extra ", "extra !"), "receipt_extra"],
     ["extra data twice", text.replace("\nindex", "\nextra AAAA\nindex"), "receipt_index"],

@@ -54,6 +54,17 @@ function edited(from: string | RegExp, to: string): string[] {
   });
 }
 
+function edge64(log: SampleLog): string {
+  return Buffer.from(log.edge.root()).toString("base64");
+}
+
+/** Base64 of 32 bytes that decodes to the same and is not what an encoder writes. */
+function otherSpelling(base64: string): string {
+  const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const last = digits.indexOf(base64.at(-2) as string);
+  return `${base64.slice(0, -2)}${digits[last ^ 1]}=`;
+}
+
 /** What a witness that cosigned `size` leaves of the good log knows. */
 function witnessed(size: number): Witnessed {
   const { edge, text } = buildLog(entries.slice(0, size));
@@ -212,7 +223,7 @@ describe("signatures and notes", () => {
     expect(edited(/\n[A-Za-z0-9+/]{43}=\n/, `\n${other}\n`)).toEqual(["log_signature_wrong"]);
   });
 
-  test("case 11: a cosignature removed, a stranger's, another text's: quorum_not_met, cosignature_wrong", () => {
+  test("case 11: a cosignature removed, a stranger's, another text's or second's: quorum_not_met, cosignature_wrong", () => {
     const time = cosignTimeOf(SIZE);
     const own = (log: SampleLog) => signCheckpoint(log.text, LOG);
     expect(found((log) => resign(log, [own(log)]))).toEqual(["quorum_not_met"]);
@@ -223,6 +234,15 @@ describe("signatures and notes", () => {
     const text = checkpointText({ origin: ORIGIN, size: 1, root: Buffer.alloc(32) });
     const moved = found((log) => resign(log, [own(log), cosignCheckpoint(text, WITNESS, time)]));
     expect(moved).toEqual(["cosignature_wrong"]);
+    // The witness's own signature of this text, said to be of another second.
+    const later = found((log) => {
+      const line = cosignCheckpoint(log.text, WITNESS, time);
+      const blob = Buffer.from(line.slice(line.lastIndexOf(" ") + 1), "base64");
+      blob.writeBigUInt64BE(BigInt(time + 1), 4);
+      const dated = `${line.slice(0, line.lastIndexOf(" ") + 1)}${blob.toString("base64")}\n`;
+      resign(log, [own(log), dated]);
+    });
+    expect(later).toEqual(["cosignature_wrong"]);
   });
 
   test("case 20: another spelling of the note: its own flaw for each", () => {
@@ -230,6 +250,9 @@ describe("signatures and notes", () => {
     expect(edited("\n\n", "\n\n\n")).toEqual(["checkpoint_lines"]);
     expect(edited("\n600\n", "\n0600\n")).toEqual(["checkpoint_size"]);
     expect(edited(/=\n$/, "\n")).toEqual(["note_signature_malformed"]);
+    // A root of the same bytes, whose last character has bits that stand for nothing.
+    const root = edge64(good);
+    expect(edited(root, otherSpelling(root))).toEqual(["checkpoint_root"]);
     expect(edited(/(— .*\n)$/, "$1".repeat(16))).toEqual(["note_too_many_signatures"]);
   });
 });

@@ -3,9 +3,15 @@ import { checkpointText, cosignCheckpoint, signCheckpoint } from "../../../audit
 import { encodeLeaf, sealLeaf } from "../../../audit/leaf.ts";
 import { emptyRoot } from "../../../audit/merkle.ts";
 import type { AuditRecord } from "../../../audit/record.ts";
+import { encodeRetired, RETIRED_PATH } from "../../../audit/retired-log.ts";
 import { parseSignatureLine, signatureLine } from "../../../audit/signed-note.ts";
 import { encodeBundle } from "../../../audit/tiles.ts";
-import { FINDINGS_MAX, type Finding, type VerifyRequest } from "../../../audit/verify-log.ts";
+import {
+  FINDINGS_MAX,
+  type Finding,
+  type VerifyRequest,
+  verifyLog,
+} from "../../../audit/verify-log.ts";
 import {
   buildLog,
   cosignTimeOf,
@@ -146,6 +152,22 @@ describe("V2: damage to files", () => {
       log.files.delete("tile/0/001");
     });
     expect(codes(findings)).toEqual(["bundle_missing", "tile_missing"]);
+  });
+
+  test("an upper tile deleted is told beside a root that nothing has", () => {
+    const log = buildLog(entriesOf(records.with(7, { ...(records[7] as AuditRecord), t: 1 })));
+    log.files.set("checkpoint", buildLog(entries).files.get("checkpoint") as Buffer);
+    log.files.delete("tile/1/000.p/2");
+    const told = codes(verify(log).findings);
+    expect(told).toEqual(expect.arrayContaining(["root_differs", "tile_missing"]));
+    expect(told).not.toContain("upper_tile_altered");
+  });
+
+  test("a log of whose witnesses nobody asks needs none", () => {
+    const log = buildLog(entries);
+    resign(log, [signCheckpoint(log.text, LOG)]);
+    const reader = { read: (path: string) => log.files.get(path) };
+    expect(verifyLog({ reader, logKey: LOG.key }).findings).toEqual([]);
   });
 
   test("an upper tile deleted", () => {
@@ -302,6 +324,22 @@ describe("a log whose first entries were removed", () => {
     const gone = without("tile/entries/000", "tile/entries/001");
     expect(codes(verify(gone, { minimum: () => 256 }).findings)).toEqual(["bundle_missing"]);
     expect(codes(verify(gone).findings)).toEqual(["bundle_missing"]);
+  });
+
+  test("is excused for what is gone alone: what is there is read, and damage to it told", () => {
+    const whole = verify(buildLog(entries), { minimum: () => 512 });
+    expect(whole).toMatchObject({ findings: [], leaves: SIZE, pruned: 0 });
+    const damaged = buildLog(entries);
+    flip(damaged, "tile/entries/000", 0);
+    const { findings, pruned } = verify(damaged, { minimum: () => 512 });
+    expect([codes(findings), pruned]).toEqual([["bundle_truncated"], 0]);
+  });
+
+  test("is no log whose records were all removed, where the word of that is of another root", () => {
+    const log = buildLog(entries);
+    const root = Buffer.alloc(32, 7).toString("hex");
+    log.files.set(RETIRED_PATH, encodeRetired({ size: SIZE, root, isDone: true }));
+    expect(verify(log)).toMatchObject({ findings: [], leaves: SIZE, isRetired: false });
   });
 
   test("cannot hide an altered hash", () => {

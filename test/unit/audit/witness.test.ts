@@ -99,6 +99,18 @@ describe("a witness", () => {
     });
   });
 
+  test("N3: takes nobody for a fork who is asked from a wrong size, behind it or where it is", () => {
+    const seen = seenAt(300);
+    for (const [oldSize, size] of [
+      [100, 300],
+      [100, 400],
+      [200, 200],
+    ] as const) {
+      const request = { oldSize, proof: [], checkpoint: checkpointAt(size) };
+      expect(judgeCheckpoint(request, keys, seen)).toEqual({ status: 409, size: 300 });
+    }
+  });
+
   test("N3: keeps both of two checkpoints of one size, whichever old size is named", () => {
     const offered = forked(300);
     for (const [oldSize, status] of [
