@@ -41,8 +41,10 @@ export async function listLogs(
       const heard = new Date(Number(cosignedAtMs)).toISOString();
       output.line(`${origin}  ${size} records  heard ${heard}`);
     }
-    for (const { origin, kind } of answer.evidence)
-      output.line(`${origin}  ${kind}: both are kept`);
+    for (const { origin, kind, cosigned } of answer.evidence) {
+      const kept = cosigned === "" ? "a witness says so, and shows nothing" : "both are kept";
+      output.line(`${origin}  ${kind}: ${kept}`);
+    }
     output.line(`witness  ${answer.witnessVkey}`);
   });
 }
