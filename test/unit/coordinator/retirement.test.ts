@@ -1,5 +1,6 @@
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { LogFiles } from "../../../audit/log-files.ts";
 import { leafHash } from "../../../audit/merkle.ts";
 import { encodeRetired, RETIRED_PATH } from "../../../audit/retired-log.ts";
 import { TileEdge } from "../../../audit/tile-edge.ts";
@@ -102,7 +103,21 @@ describe("an old log in the archive", () => {
     expect(verified(head)).toMatchObject({ isRetired: true, codes: [], pruned: SIZE, leaves: 0 });
     const cold = coldFiles(coordinator.disk);
     for (const [path, bytes] of ENDED.files) expect(cold.get(path)).toEqual(bytes);
+    expect(cold.has("witnessed")).toBe(false);
     expect(verified(cold)).toMatchObject({ isRetired: false, codes: [], leaves: SIZE });
+  });
+
+  test("Q2: takes what witnesses outside have cosigned along, and leaves it with the head", () => {
+    const coordinator = archiveOn();
+    const at = join(DIR, ORIGIN);
+    const files = new LogFiles(coordinator.disk, { home: DIR, dir: at });
+    files.put("witnessed", Buffer.from(ENDED.note));
+    files.settle(() => undefined);
+    new Run(coordinator, { coldDir: COLD_DIR }).to(OLD_MS);
+    for (const kept of [coldFiles(coordinator.disk), coordinator.files()]) {
+      expect(String(kept.get("witnessed"))).toBe(ENDED.note);
+      expect(verified(kept)).toMatchObject({ codes: [] });
+    }
   });
 
   test("Q1: stays while it grows, is young, or this coordinator has not cosigned its end", async () => {
