@@ -1,4 +1,5 @@
 import type { MeshRecord } from "../mesh/record.ts";
+import { isGreater } from "../mesh/state.ts";
 import { type Bus, BusFault } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import { backoffMs, pause } from "../ports/pause.ts";
@@ -34,6 +35,8 @@ export async function commitCommand(command: Command, options: CommitOptions): P
   const scope = parseScope(command.scope);
   if (!scope) throw new TypeError(`${command.cmdId} has no scope`);
   const subject = controlSubject(scope);
+  // Where a revoked contract's last message stands, by the leader's word: nothing else remembers it.
+  let revokedAt = 0;
   for (let attempt = 0; !signal.aborted && isPending(command); attempt += 1) {
     // Whoever keeps writing to this scope gets the next turn.
     if (attempt > 1) await pause(clock, backoffMs(attempt - 2, RETRY_MS), signal);
@@ -49,11 +52,14 @@ export async function commitCommand(command: Command, options: CommitOptions): P
     // Nobody else would take it: a stream that holds it would say that it is in force.
     if (!replica.counts(own)) return lost(NOT_COUNTED);
     try {
-      const append = { msgId: command.cmdId, expectSeq: replica.stream.seqOf(command.scope) };
+      const isRevoked = scope.kind === "contract";
+      const expectSeq = isRevoked ? revokedAt : replica.stream.seqOf(command.scope);
+      const append = { msgId: command.cmdId, expectSeq };
       const outcome = await bus.append(subject, own.bytes, append);
       if (outcome !== "conflict") return await committed(outcome.seq);
-      const seq = await lookAgain(command, subject, options);
-      if (seq !== undefined) return await committed(seq);
+      const found = await lookAgain(command, subject, options);
+      if (found?.isOwn === true) return await committed(found.seq);
+      revokedAt = found?.seq ?? 0;
     } catch (error) {
       if (!(error instanceof BusFault)) throw error;
       await pause(clock, backoffMs(attempt, RETRY_MS), signal);
@@ -64,11 +70,13 @@ export async function commitCommand(command: Command, options: CommitOptions): P
 /**
  * Another record that has our version or a later one, here or in the stream: ours must not be written
  * over it. At one version the stream's counts, even where ours would win a merge, because its author
- * has heard that it is committed.
+ * has heard that it is committed. A revocation that is kept for longer than ours is not written over either.
  */
 function overtaker(own: MeshRecord, replica: Replica): MeshRecord | undefined {
   const others = [replica.stream.recordOf(own.scope), replica.state.get(own.scope)];
-  return others.find((other) => other && other.hashHex !== own.hashHex && other.v >= own.v);
+  const isOver = (other: MeshRecord): boolean =>
+    other.v >= own.v || (own.parsed.kind === "contract" && isGreater(other, own));
+  return others.find((other) => other && other.hashHex !== own.hashHex && isOver(other));
 }
 
 function overtaken(
@@ -87,13 +95,13 @@ function overtaken(
 /**
  * The scope's last sequence is not what we thought: asks the leader what is there.
  *
- * @returns Its sequence, where it is our own record: an earlier attempt was stored after all.
+ * @returns Where it stands, and whether it is our own record: an earlier attempt was stored after all.
  */
 async function lookAgain(
   command: Command,
   subject: string,
   { bus, replica }: CommitOptions,
-): Promise<number | undefined> {
+): Promise<{ readonly seq: number; readonly isOwn: boolean } | undefined> {
   const last = await bus.last(streamOfScope(command.scope), subject);
   if (!last) {
     replica.stream.forget(command.scope);
@@ -101,8 +109,9 @@ async function lookAgain(
   }
   // What is no record is written over: it must not keep a kill from the stream.
   const found = replica.adopt(last);
-  if (!found) replica.stream.noteSeq(command.scope, last.seq as number);
-  return found && found.hashHex === command.record?.hashHex ? last.seq : undefined;
+  const seq = last.seq as number;
+  if (!found) replica.stream.noteSeq(command.scope, seq);
+  return { seq, isOwn: found !== undefined && found.hashHex === command.record?.hashHex };
 }
 
 /** Revoked contracts have a stream of their own. */

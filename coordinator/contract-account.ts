@@ -1,4 +1,5 @@
 import { type Bucket, RATE_METRICS, type Rate } from "../authority/rate.ts";
+import type { Store } from "../ports/store.ts";
 import { LEDGER_UNITS, type LedgerAmounts } from "./ledger-window.ts";
 
 /** What the ledger keeps of a contract: whose it is, what it may spend, and where that went. */
@@ -28,6 +29,15 @@ export type ContractAccount = {
 
 export const CONTRACT_STATES = ["open", "revoked", "ended", "released"] as const;
 export type ContractState = (typeof CONTRACT_STATES)[number];
+
+/** Its key in the ledger's store follows. */
+export const CONTRACT_PREFIX = "ledger/contract/";
+
+/** When a contract ends that a ledger's store knows, ms since the Unix epoch; `undefined` for any other. */
+export function storedContractEndMs(store: Pick<Store, "get">, id: string): number | undefined {
+  const value = store.get(CONTRACT_PREFIX + id);
+  return value && readContractAccount(JSON.parse(Buffer.from(value).toString())).expiresMs;
+}
 
 /** The account's name in the ledger. */
 export function contractAccountName(id: string): string {

@@ -205,7 +205,7 @@ export class Contracts {
 
   #verified(chain: string): VerifiedChain | NotOpened {
     const { mesh, clock, replica, verify } = this.#options;
-    const nowMs = clock.nowMs();
+    const nowMs = Math.max(clock.nowMs(), replica.state.contractsEndedMs);
     const verified = verifyChain(chain, {
       mesh,
       nowMs,

@@ -11,9 +11,9 @@
 
 import type { Rate } from "../authority/rate.ts";
 import { rateLeft, rateShortage } from "../authority/rate-left.ts";
+import { DueHeap } from "../mesh/due-heap.ts";
 import type { AccountEntry } from "./account-limits.ts";
 import { type ContractAccount, contractAccountName } from "./contract-account.ts";
-import { DueHeap } from "./due-heap.ts";
 import { emptyRow, type LedgerRow, moveInRow } from "./ledger-row.ts";
 import type { LedgerState } from "./ledger-state.ts";
 import { LEDGER_UNITS, type LedgerAmounts, type LedgerUnit } from "./ledger-window.ts";

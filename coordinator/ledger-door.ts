@@ -5,6 +5,7 @@ import { pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
 import { type Store, StoreFault } from "../ports/store.ts";
 import { type AccountLimits, accountNamesOf } from "./account-limits.ts";
+import { storedContractEndMs } from "./contract-account.ts";
 import { beginEpoch } from "./epoch.ts";
 import type { JournalTrust } from "./journal-record.ts";
 import { LeaderElection } from "./leader-election.ts";
@@ -32,6 +33,11 @@ export type LedgerDoor = Pick<
 > & {
   /** Whether what nodes ask of the ledger is this coordinator's to answer. */
   readonly isLed: boolean;
+  /**
+   * When a contract ends, ms since the Unix epoch, as far as this coordinator's own copy of the ledger knows, whoever
+   * leads it; `undefined` for a contract that was never opened.
+   */
+  contractEndMs(id: string): number | undefined;
   /** Name of the coordinator that leads it, as far as is known. */
   readonly leader: string | undefined;
   start(): void;
@@ -76,6 +82,7 @@ export function ownLedger(
     openLeases: () => actor.openLeases(),
     accountNames: () => actor.accountNames(),
     contracts: (turn) => actor.contracts(turn),
+    contractEndMs: (id) => storedContractEndMs(options.store, id),
     stop: () => actor.stop(),
   };
 }
@@ -151,6 +158,10 @@ export class SharedLedger implements LedgerDoor {
 
   async contracts<T>(turn: (contracts: LedgerContracts) => T): Promise<T> {
     return this.#mustLead().contracts(turn);
+  }
+
+  contractEndMs(id: string): number | undefined {
+    return storedContractEndMs(this.#journal, id);
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,5 @@
 import type { Write } from "../ports/store.ts";
-import type { ContractAccount } from "./contract-account.ts";
+import { CONTRACT_PREFIX, type ContractAccount } from "./contract-account.ts";
 import { ContractShelf } from "./contract-shelf.ts";
 import { LeaseShelf } from "./lease-shelf.ts";
 import { count, leaseOf, members } from "./ledger-entry.ts";
@@ -12,7 +12,6 @@ export const LEDGER_PREFIX = "ledger/";
 const ROW_PREFIX = "ledger/row/";
 const LEASE_PREFIX = "ledger/lease/";
 const LIMIT_PREFIX = "ledger/limit/";
-const CONTRACT_PREFIX = "ledger/contract/";
 const NOW_KEY = "ledger/now";
 
 /** An operator's limit of one window instance. */

@@ -13,8 +13,8 @@
 // L1. limit = available + reserved + spent + children in every row after every change.
 // L2. The ledger's wall clock never goes back, so that a window which ended is never lent from again.
 
+import { DueHeap } from "../mesh/due-heap.ts";
 import type { AccountLimits } from "./account-limits.ts";
-import { DueHeap } from "./due-heap.ts";
 import { LedgerAccounts } from "./ledger-accounts.ts";
 import { eachUnit, negative } from "./ledger-amounts.ts";
 import { LedgerContracts } from "./ledger-contracts.ts";

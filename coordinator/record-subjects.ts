@@ -9,6 +9,11 @@ export class RecordSubjects {
     this.#scopes.set(tailOf(controlSubject(parsed)), scope);
   }
 
+  /** No record of that scope is known any more. */
+  forget({ parsed }: MeshRecord): void {
+    this.#scopes.delete(tailOf(controlSubject(parsed)));
+  }
+
   /** `undefined` for one of which no record is known. */
   scopeOf(subject: string): string | undefined {
     return this.#scopes.get(tailOf(subject));

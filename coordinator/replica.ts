@@ -22,7 +22,7 @@ import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
 import { backoffMs, pause } from "../ports/pause.ts";
-import { type Store, StoreFault } from "../ports/store.ts";
+import { type Store, StoreFault, type Write } from "../ports/store.ts";
 import {
   COMMITTED_PATTERN,
   CONTROL_STREAM,
@@ -60,7 +60,7 @@ const RETRY_MS = { min: 100, max: 2_000 };
 const PERSIST_RETRY_MS = 1_000;
 
 export class Replica {
-  readonly state = new MeshState();
+  readonly state = new MeshState({ onForgotten: (record) => this.#forgotten(record) });
   readonly stream = new StreamView();
   readonly trust: TrustView;
   readonly #options: ReplicaOptions;
@@ -68,6 +68,8 @@ export class Replica {
   readonly #onKept: (() => void)[] = [];
   readonly #subjects = new RecordSubjects();
   readonly #unsaved = new Set<string>();
+  /** Scopes whose records the disk is to forget, as the state has. */
+  readonly #gone = new Set<string>();
   readonly #heard: HeardKills;
   readonly #stops: (() => void)[] = [];
   readonly #stopping = new AbortController();
@@ -169,6 +171,8 @@ export class Replica {
     if (!changed) return false;
     this.#learn(record);
     this.#unsaved.add(record.scope);
+    this.#gone.delete(record.scope);
+    if (record.parsed.kind === "contract") this.state.forgetEnded();
     for (const fn of this.#onRecord) fn(record, before);
     void this.save();
     return true;
@@ -225,9 +229,18 @@ export class Replica {
       if (!read.ok || recordKey(read.record.scope) !== key) {
         throw new StoreFault(`${key} holds no record of this mesh`);
       }
-      this.state.merge(read.record);
-      this.#learn(read.record);
+      if (this.state.merge(read.record).changed) this.#learn(read.record);
+      else this.#gone.add(read.record.scope);
     }
+    while (this.state.forgetEnded());
+  }
+
+  /** A revocation whose contract has ended is no part of the state any more. */
+  #forgotten(record: MeshRecord): void {
+    this.#subjects.forget(record);
+    this.#unsaved.delete(record.scope);
+    this.#gone.add(record.scope);
+    if (this.#gone.size === 1) void this.save();
   }
 
   #learn(record: MeshRecord): void {
@@ -296,12 +309,14 @@ export class Replica {
   }
 
   async #saveNow(): Promise<void> {
-    const scopes = [...this.#unsaved];
-    if (scopes.length === 0) return;
-    const records = scopes.map((scope) => this.state.get(scope) as MeshRecord);
-    const writes = records.map(({ scope, bytes }) => ({ key: recordKey(scope), value: bytes }));
+    const records = [...this.#unsaved].flatMap((scope) => this.state.get(scope) ?? []);
+    const gone = [...this.#gone];
+    if (records.length + gone.length === 0) return;
+    const writes: Write[] = gone.map((scope) => ({ key: recordKey(scope), value: undefined }));
+    writes.push(...records.map(({ scope, bytes }) => ({ key: recordKey(scope), value: bytes })));
     try {
       await this.#options.store.commit(writes);
+      for (const scope of gone) if (!this.#unsaved.has(scope)) this.#gone.delete(scope);
       for (const { scope, hashHex } of records) {
         if (this.state.get(scope)?.hashHex === hashHex) this.#unsaved.delete(scope);
       }

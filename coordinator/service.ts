@@ -27,7 +27,7 @@ import type { Command } from "./command.ts";
 import { CommandRefused } from "./command-refused.ts";
 import { commandState } from "./command-state.ts";
 import type { Commands } from "./commands.ts";
-import { contractCalls, mustBeContract } from "./contract-calls.ts";
+import { contractCalls } from "./contract-calls.ts";
 import type { Contracts } from "./contracts.ts";
 import { type Enrolment, TOKEN_TTL_MS_MAX } from "./enrolment.ts";
 import type { LedgerDoor } from "./ledger-door.ts";
@@ -39,6 +39,7 @@ import type { PolicyInHand } from "./policy-in-hand.ts";
 import type { PolicyParts } from "./policy-parts.ts";
 import type { Registry } from "./registry.ts";
 import type { Replica } from "./replica.ts";
+import { revokeCertificate, revokeContract, revokedState } from "./revoke.ts";
 import { staleRecords } from "./stale-records.ts";
 import type { StreamWait } from "./stream-waits.ts";
 import type { Witness } from "./witness.ts";
@@ -128,9 +129,9 @@ export function coordinatorService(options: ServiceOptions) {
     },
     ...contractCalls(options.contracts, options.nodes),
     revokeContract: async (request: RevokeContractRequest, call: Call) =>
-      revokedState(await revokeContract(options, request, call), registry),
+      revokedState(await revokeContract(options, request, call.caller?.name), registry),
     revokeCertificate: async (request: RevokeCertificateRequest, call: Call) =>
-      revokedState(await revokeCertificate(options, request, call), registry),
+      revokedState(await revokeCertificate(options, request, call.caller?.name), registry),
     createEnrolmentToken: async (request: CreateEnrolmentTokenRequest) => {
       mustLead(options);
       return { token: await createToken(enrolment, replica, request) };
@@ -176,53 +177,6 @@ async function kill(options: ServiceOptions, request: KillRequest, call: Call): 
   });
   // Our disk failed: what the stream says is then all that the caller can build on.
   return command.accepted ? command : commands.settled(command, commitWaitMs);
-}
-
-function revokeContract(
-  options: ServiceOptions,
-  { contract, reason, operator }: RevokeContractRequest,
-  call: Call,
-): Promise<Revoked> {
-  mustBeContract(contract);
-  return revoke(options, { scope: `contract/${contract}`, reason, operator }, call);
-}
-
-function revokeCertificate(
-  options: ServiceOptions,
-  { fingerprint, reason, operator }: RevokeCertificateRequest,
-  call: Call,
-): Promise<Revoked> {
-  const scope = `certificate/${fingerprint}`;
-  if (parseScope(scope) === undefined) {
-    const message = `${fingerprint} is no SHA-256 of a certificate.`;
-    throw refused("INVALID_ARGUMENT", "malformed_scope", message, "fingerprint");
-  }
-  return revoke(options, { scope, reason, operator }, call);
-}
-
-/** A kill like any other, but of a scope that nothing revives. */
-async function revoke(
-  { clock, random, commands, replica }: ServiceOptions,
-  of: { readonly scope: string; readonly reason: string; readonly operator: string },
-  call: Call,
-): Promise<Revoked> {
-  const before = replica.state.get(of.scope);
-  // Nothing undoes a revocation, so the first one is the only one.
-  if (before) return { command: await commands.again(before), wasRevoked: true };
-  const command = await commands.kill({
-    ...of,
-    cmdId: uuidV7(clock.nowMs(), random),
-    cause: "",
-    operator: call.caller?.name ?? of.operator,
-  });
-  return { command, wasRevoked: false };
-}
-
-/** A revocation's command, and whether it had been revoked before this call. */
-type Revoked = { readonly command: Command; readonly wasRevoked: boolean };
-
-function revokedState({ command, wasRevoked }: Revoked, registry: Registry) {
-  return { command: commandState(command, registry), wasRevoked };
 }
 
 async function carry(

@@ -1,4 +1,5 @@
 import { create } from "@bufbuild/protobuf";
+import { contractEndOf } from "../mesh/contract-end.ts";
 import { type MeshRecord, nextOpened, RecordError } from "../mesh/record.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
@@ -13,6 +14,8 @@ export type KillFields = {
   /** Snake-case cause when no person asked; otherwise empty. */
   readonly cause: string;
   readonly operator: string;
+  /** Of a contract that is revoked: when it ends, ms since the Unix epoch; absent where that is not known. */
+  readonly contractEndMs?: number | undefined;
 };
 
 export type SignKillOptions = {
@@ -29,8 +32,9 @@ export type SignKillOptions = {
  */
 export function signKill(fields: KillFields, options: SignKillOptions): MeshRecord {
   const { mesh, replica, clock, signer } = options;
-  const { reason, cause, ...rest } = fields;
-  const op = { case: "kill" as const, value: create(KillSchema, { reason, cause }) };
+  const { reason, cause, contractEndMs = 0, ...rest } = fields;
+  const value = create(KillSchema, { reason, cause, contractEndMs: BigInt(contractEndMs) });
+  const op = { case: "kill" as const, value };
   const nowMs = clock.nowMs();
   const issued = { ...rest, mesh, issuedAtMs: nowMs, op };
   // Signed in this process a moment ago: whether the key may sign is asked, the signature is not verified.
@@ -47,10 +51,13 @@ export function signKill(fields: KillFields, options: SignKillOptions): MeshReco
   }
 }
 
-/** The same kill again, on top of what is current now. */
+/** The same kill again, on top of what is current now; of a contract, for as long as either of them is kept. */
 export function signKillAgain(own: MeshRecord, options: SignKillOptions): MeshRecord {
   const { cmdId, scope, operator, op } = own;
   if (op.case !== "kill") throw new TypeError(`${cmdId} is no kill`);
   const { reason, cause } = op.value;
-  return signKill({ cmdId, scope, reason, cause, operator }, options);
+  const current = options.replica.state.get(scope);
+  const ends = [own, current].flatMap((record) => (record && contractEndOf(record)) ?? []);
+  const contractEndMs = ends.length === 0 ? undefined : Math.max(...ends);
+  return signKill({ cmdId, scope, reason, cause, operator, contractEndMs }, options);
 }

@@ -20,15 +20,17 @@ export class BucketSums {
   #bytes: Buffer | undefined;
   readonly #scopes = new Map<number, Set<string>>();
 
-  /** A record has taken the place of another of its scope, or the scope's empty place. */
-  replace(before: MeshRecord | undefined, record: MeshRecord): void {
-    const bucket = bucketOf(record.scope);
+  /** A record of a scope has taken the place of another, or of nothing; or nothing has taken its place. */
+  replace(before: MeshRecord | undefined, record: MeshRecord | undefined): void {
+    const scope = (record ?? before)?.scope;
+    if (scope === undefined) return;
+    const bucket = bucketOf(scope);
     const sum = this.#sums[bucket] as bigint;
-    this.#sums[bucket] = sum - (before ? tailOf(before) : 0n) + tailOf(record);
+    this.#sums[bucket] = sum - (before ? tailOf(before) : 0n) + (record ? tailOf(record) : 0n);
     this.#bytes = undefined;
-    if (before) return;
     const scopes = this.#scopes.get(bucket) ?? new Set();
-    this.#scopes.set(bucket, scopes.add(record.scope));
+    if (record === undefined) scopes.delete(scope);
+    else if (before === undefined) this.#scopes.set(bucket, scopes.add(scope));
   }
 
   /** All sums, 8 bytes big endian each. Whoever gets them changes nothing of them. */

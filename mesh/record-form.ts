@@ -50,6 +50,8 @@ export const RECORD_REFUSALS = [
   "op_not_allowed",
   /** The op exists for that scope, but takes another role's signature. */
   "signer_not_allowed",
+  /** It revokes a contract that would end later than any contract can, by this reader's clock. */
+  "end_too_far",
 ] as const;
 export type RecordRefusal = (typeof RECORD_REFUSALS)[number];
 
@@ -73,7 +75,7 @@ export type ReadRecord = {
   /** Hash of the record this one was built on; empty for the first. */
   readonly prev: Uint8Array;
   readonly cmdId: string;
-  /** Wall clock of the issuer, ms since the Unix epoch. Nothing is decided by it. */
+  /** Wall clock of the issuer, ms since the Unix epoch. Nothing is decided by it but `contractEndOf`. */
   readonly issuedAtMs: number;
   readonly operator: string;
   readonly op: RecordOp;

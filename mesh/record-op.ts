@@ -73,6 +73,7 @@ export function flawOfOp(scope: Scope, op: RecordOp): string | undefined {
   switch (op.case) {
     case "kill":
       if (!isShortText(op.value.reason, REASON_BYTES_MAX)) return "kill.reason";
+      if (!isContractEnd(scope, op.value.contractEndMs)) return "kill.contract_end_ms";
       return isCause(op.value.cause) ? undefined : "kill.cause";
     case "revive":
       return isShortText(op.value.reason, REASON_BYTES_MAX) ? undefined : "revive.reason";
@@ -98,6 +99,10 @@ export function isShortText(text: string, bytesMax: number): boolean {
 
 function isCause(cause: string): boolean {
   return cause === "" || (cause.length <= CAUSE_BYTES_MAX && CAUSE_PATTERN.test(cause));
+}
+
+function isContractEnd(scope: Scope, endMs: bigint): boolean {
+  return endMs === 0n || (scope.kind === "contract" && endMs > 0n && endMs <= COUNT_MAX);
 }
 
 function flawOfPolicy(policy: Policy): string | undefined {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { Keys, Signer } from "../ports/keys.ts";
 import { RecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
+import { CONTRACT_END_AHEAD_MS, contractEndOf } from "./contract-end.ts";
 import { distrustOf } from "./distrust-of.ts";
 import {
   checkedRecord,
@@ -63,6 +64,7 @@ export function openRecord(bytes: Uint8Array, context: OpenContext): OpenedRecor
     const signers = verifiedSigners(signed, context);
     const record = decodeRecord(bytes, signed.payload, context);
     const kids = authorisedKids(record, signers, context);
+    mustEndSoon(record, context);
     return hashed(signed.payload, { ...record, kids });
   });
 }
@@ -169,6 +171,7 @@ export function nextOpened(
   const { signed, record } = made(following(current, fields), signer);
   return refusalOr(() => {
     const kids = authorisedKids(record, verifiedSigners(signed, context), context);
+    mustEndSoon(record, context);
     return hashed(signed.payload, { ...record, kids });
   });
 }
@@ -235,6 +238,17 @@ function authorisedKids(
     throw new Refusal("signer_not_allowed", `${record.op.case} of ${record.scope} by ${roles}`);
   }
   return allowed.map((key) => key.kid);
+}
+
+/**
+ * What a revocation says of its contract's end has others forgotten that have ended two days before. No contract
+ * ends so late as to have one forgotten that has not ended; a coordinator's key alone must not say so either.
+ */
+function mustEndSoon(record: ReadRecord, { nowMs }: OpenContext): void {
+  const endMs = contractEndOf(record);
+  if (endMs !== undefined && endMs > nowMs + CONTRACT_END_AHEAD_MS) {
+    throw new Refusal("end_too_far", `${record.scope} ends ${endMs - nowMs} ms from now`);
+  }
 }
 
 /** Whether a key's role suffices for what a record says; its validity is looked at elsewhere. */

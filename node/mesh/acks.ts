@@ -87,6 +87,14 @@ export class AckBook {
     else this.#closing.delete(scope);
   }
 
+  /** The record is no part of the state any more. */
+  forget({ scope }: MeshRecord): void {
+    const progress = this.#progress.get(scope);
+    if (progress) this.#due.delete(progress);
+    this.#progress.delete(scope);
+    this.#closing.delete(scope);
+  }
+
   /** The record is in force as of `enforcedNs`; says so. */
   enforced(
     record: MeshRecord,

@@ -63,6 +63,8 @@ export type ContractDeskDeps = {
   readonly verify: Keys["verify"];
   readonly verifyAside: Keys["verifyAside"];
   readonly clock: Clock;
+  /** Contracts that end by then have ended, whatever the clock shows: ms since the Unix epoch. */
+  readonly endedMs: () => number;
   /** Of the trust bundle in force. */
   readonly trustVersion: () => number;
   /** Raw public key of this node. */
@@ -113,7 +115,9 @@ export class ContractDesk {
   known(keySha256: string): ServedContract | undefined {
     const kept = this.#kept.get(keySha256);
     if (kept === undefined || kept.trustVersion !== this.#deps.trustVersion()) return undefined;
-    const isFresh = this.#deps.clock.monoNs() < kept.served.freshUntilNs;
+    const { expires } = kept.served.verified.effective.validity;
+    const isFresh =
+      this.#deps.clock.monoNs() < kept.served.freshUntilNs && expires * 1000 > this.#deps.endedMs();
     return isFresh ? this.#seen(kept.served) : undefined;
   }
 
@@ -172,8 +176,8 @@ export class ContractDesk {
     chain: string,
     { aside }: Pick<AsideEnv, "aside">,
   ): Promise<VerifiedChain | Reason> {
-    const { mesh, trust, verify, clock, nextTurn } = this.#deps;
-    const nowMs = clock.nowMs();
+    const { mesh, trust, verify, clock, endedMs, nextTurn } = this.#deps;
+    const nowMs = Math.max(clock.nowMs(), endedMs());
     const verified = await verifyChainAside(chain, {
       mesh,
       known: this.#links,

@@ -78,6 +78,8 @@ export class Directory {
   readonly #leaving = new Set<Leaving>();
   /** By scope, the scopes of the contracts whose authority comes from it, while a row serves them. */
   readonly #under = new Map<string, Map<string, Standing>>();
+  /** Those of them that were revoked and have ended since. */
+  readonly #ended = new Set<string>();
 
   constructor({ table, killed }: DirectoryDeps) {
     this.#table = table;
@@ -95,6 +97,11 @@ export class Directory {
       isUnder = this.#cells.store(contract, isKilled) || isUnder;
     }
     return isUnder;
+  }
+
+  /** The revocation of an ended contract is forgotten: what it keeps closed here stays so, for as long as a row is under it. */
+  ended(scope: string): void {
+    if (this.#under.has(scope)) this.#ended.add(scope);
   }
 
   /** Ids of the contracts that a kill of this scope covers (D5); among them the one that it is. */
@@ -302,7 +309,7 @@ export class Directory {
   }
 
   #anyKilled(sources: readonly string[]): boolean {
-    return sources.some((scope) => this.#killed(scope));
+    return sources.some((scope) => this.#killed(scope) || this.#ended.has(scope));
   }
 
   #joinSources({ contractId, sources }: Holder): void {
@@ -322,7 +329,9 @@ export class Directory {
       if (standing === undefined || under === undefined) continue;
       standing.rows -= 1;
       if (standing.rows === 0) under.delete(contract);
-      if (under.size === 0) this.#under.delete(scope);
+      if (under.size > 0) continue;
+      this.#under.delete(scope);
+      this.#ended.delete(scope);
     }
   }
 

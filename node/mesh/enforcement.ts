@@ -153,6 +153,20 @@ export class Enforcement {
     defer(() => this.#follow(record, receipt, { enforcedNs, window, shut }));
   }
 
+  /** Runs `fn` soon, after what kills have begun. */
+  later(fn: () => void): void {
+    this.#deps.defer(fn);
+  }
+
+  /** A revocation is no part of the state any more, because its contract has ended. */
+  forget(record: MeshRecord): void {
+    const { directory, acks, hooks } = this.#deps;
+    this.#killed.delete(record.scope);
+    directory.ended(record.scope);
+    acks.forget(record);
+    hooks.onKills();
+  }
+
   /** Scopes that are killed now, contracts included. */
   get killed(): ReadonlySet<string> {
     return this.#killed;

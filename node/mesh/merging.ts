@@ -57,6 +57,12 @@ export class Merging {
     this.#deps.enforcement.restore(record);
   }
 
+  /** A revocation is no part of the state any more. */
+  forget(record: MeshRecord): void {
+    this.#bySubject.delete(tailOf(controlSubject(record.parsed)));
+    this.#deps.enforcement.forget(record);
+  }
+
   /** From the fast path, the committed broadcast, or a coordinator's word on a revive. */
   live(arrival: Arrival): void {
     if (arrival.subject.startsWith(REVIVE_PREFIX)) this.#revived(arrival);
@@ -119,6 +125,7 @@ export class Merging {
       const isAcked = way === "live" || this.#isAwaited(record);
       const { receivedNs, stallMark } = arrival;
       this.#deps.enforcement.enforce(record, { receivedNs, stallMark, isAcked });
+      if (record.parsed.kind === "contract") this.#forgetSoon();
     } else if (merge.outcome === "known" && way === "live") {
       this.#deps.acks.repeat(record, arrival.seq !== undefined);
     }
@@ -138,6 +145,13 @@ export class Merging {
   /** Of what a repair brought: somebody waits to hear of it more than heartbeats say. */
   #isAwaited({ op }: MeshRecord): boolean {
     return op.case === "redact" || (op.case === "kill" && !this.#deps.isStarting());
+  }
+
+  /** A revocation may let many earlier ones go, and kills come before that. */
+  #forgetSoon(): void {
+    this.#deps.enforcement.later(() => {
+      if (this.#deps.state.forgetEnded()) this.#forgetSoon();
+    });
   }
 
   #open({ subject, bytes, receivedNs }: Arrival, way: Way): MeshRecord | undefined {

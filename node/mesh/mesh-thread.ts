@@ -111,6 +111,7 @@ export class MeshThread {
       verifyAside: ports.keys.verifyAside,
       clock: ports.clock,
       holder: signer.publicKey,
+      endedMs: () => this.replica.state.contractsEndedMs,
       trustVersion: () => trustVersion(table),
       nextTurn,
       ask: (body, options) => requests.ask(body, options),

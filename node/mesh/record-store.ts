@@ -9,6 +9,7 @@ import { Backoff } from "./backoff.ts";
 // S1. A record is on disk when `onDurable` names it, and not before it was merged.
 // S2. A stream's mark on disk never lies beyond a record that is not on disk.
 // S3. A commit that failed is tried again until it succeeds: what was merged is never given up.
+// S4. A revocation leaves the disk when the state that is there has forgotten it, and not before.
 
 /** Records of one commit: its transaction runs in this thread, which must stay free for kills. */
 export const COMMIT_RECORDS_MAX = 64;
@@ -30,7 +31,9 @@ export type RecordStoreDeps = {
 
 export class RecordStore {
   readonly #deps: RecordStoreDeps;
-  readonly #durable = new MeshState();
+  readonly #durable = new MeshState({ onForgotten: ({ scope }) => this.#gone.add(scope) });
+  /** Scopes whose records are to leave the disk (S4). */
+  readonly #gone = new Set<string>();
   readonly #dirty = new Map<string, MeshRecord>();
   readonly #marks = new Map<string, number>();
   readonly #backoff: Backoff;
@@ -68,7 +71,7 @@ export class RecordStore {
         if (!read.ok) unreadable(key, `${read.reason}: ${read.detail}`);
         else if (RECORD_PREFIX + read.record.scope !== key) unreadable(key, read.record.scope);
         else {
-          this.#durable.merge(read.record);
+          if (!this.#durable.merge(read.record).changed) this.#gone.add(read.record.scope);
           take(read.record);
         }
       }
@@ -80,11 +83,12 @@ export class RecordStore {
   /** Notes a record that has become its scope's current one. Until it is written no mark passes it. */
   add(record: MeshRecord): void {
     this.#dirty.set(record.scope, record);
+    this.#gone.delete(record.scope);
   }
 
   /** Writes what was added. Records that come while others are being written go together. */
   flush(): void {
-    if (this.#dirty.size > 0) this.#flushing ??= this.#flush();
+    if (this.#isBehind) this.#flushing ??= this.#flush();
   }
 
   /** How far the stream was read when the process last wrote that down; 0 for never. */
@@ -120,8 +124,12 @@ export class RecordStore {
     if (this.#dirty.size === 0) await this.#commit([]).catch(() => undefined);
   }
 
+  get #isBehind(): boolean {
+    return this.#dirty.size + this.#gone.size > 0;
+  }
+
   async #flush(): Promise<void> {
-    while (this.#dirty.size > 0) {
+    while (this.#isBehind) {
       const batch = this.#nextBatch();
       try {
         await this.#commit(batch);
@@ -158,11 +166,18 @@ export class RecordStore {
         writes.push({ key: MARK_PREFIX + stream, value: writeMark(seq) });
       }
     }
+    const gone =
+      batch.length < COMMIT_RECORDS_MAX ? [...this.#gone].slice(0, COMMIT_RECORDS_MAX) : [];
+    for (const scope of gone) writes.push({ key: RECORD_PREFIX + scope, value: undefined });
     await this.#deps.store.commit(writes);
+    for (const scope of gone) this.#gone.delete(scope);
     for (const record of batch) {
       this.#durable.merge(record);
+      // It may have been forgotten while it was being written.
+      if (!this.#durable.get(record.scope)) this.#gone.add(record.scope);
       this.#deps.onDurable(record);
     }
+    this.#durable.forgetEnded();
   }
 
   /** A newer record of the scope may have come in the meantime; then that one is written. */

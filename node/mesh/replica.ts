@@ -77,7 +77,7 @@ export type ReplicaHooks = EnforcementHooks & {
  * to before it is read; and only a digest that entitles opens the node.
  */
 export class Replica {
-  readonly state = new MeshState();
+  readonly state = new MeshState({ onForgotten: (record) => this.#merging.forget(record) });
   readonly trust: TrustView;
   readonly requests: Requests;
   readonly directory: Directory;

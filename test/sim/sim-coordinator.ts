@@ -16,6 +16,7 @@ import type { LeaseJournal } from "./lease-journal.ts";
 import { SimBus } from "./sim-bus.ts";
 import type { MachineClock } from "./sim-clock.ts";
 import { machineTime } from "./sim-clock.ts";
+import { versionIn } from "./sim-contracts.ts";
 import { SimProcess } from "./sim-process.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { syncMs } from "./sync-time.ts";
@@ -145,7 +146,7 @@ export class SimCoordinator {
       random,
       bus: tapBus(bus, {
         beat: ({ stateHash }) => {
-          const versionOf = (scope: string): number => parts.replica.state.get(scope)?.v ?? 0;
+          const versionOf = (scope: string): number => versionIn(parts.replica.state, scope);
           this.#world.tell({ t: "digest", stateHash, versionOf });
         },
       }),

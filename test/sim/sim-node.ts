@@ -25,6 +25,7 @@ import { SimBus } from "./sim-bus.ts";
 import { simChannel } from "./sim-channel.ts";
 import { type MachineClock, machineTime } from "./sim-clock.ts";
 import { simCompute } from "./sim-compute.ts";
+import { versionIn } from "./sim-contracts.ts";
 import { DEAD_MAN_MS, MESH } from "./sim-coordinator.ts";
 import { simLog } from "./sim-log.ts";
 import { SimProcess } from "./sim-process.ts";
@@ -214,7 +215,7 @@ export class SimNode {
     thread.take({ t: "loop_port", loop: 0, port: meshOfLoop as never });
     await thread.start();
     const { replica } = thread;
-    const versionOf = (scope: string): number => replica.state.get(scope)?.v ?? 0;
+    const versionOf = (scope: string): number => versionIn(replica.state, scope);
     this.#world.tell({ ...at, t: "restored", versionOf });
     await control.start();
     this.#run = { bootId, process, table, replica, control, loop, connections };

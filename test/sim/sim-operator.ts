@@ -23,6 +23,7 @@ import {
   Unit,
 } from "../../proto/gen/altrace/v1/record_pb.ts";
 import type { ControlPlane } from "./control-plane.ts";
+import { revokedScope } from "./sim-contracts.ts";
 import { MESH, type SimCoordinator } from "./sim-coordinator.ts";
 import type { SimNode } from "./sim-node.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -34,6 +35,7 @@ export class SimOperator {
   readonly #signer: Signer;
   readonly #random: Random;
   readonly #onSigned: (bytes: Uint8Array) => void;
+  #revoked = 0;
 
   constructor(
     world: Surroundings,
@@ -61,6 +63,15 @@ export class SimOperator {
     const fields = { cmdId: this.#newId(), scope, reason: "", cause: "", operator: "olga" };
     const command = await this.#try(() => parts?.commands.kill(fields));
     if (command?.accepted) this.#world.tell({ t: "accepted", scope, v: command.v });
+  }
+
+  /** Revokes a contract that ends then, ms since the Unix epoch. */
+  async revoke(contractEndMs: number): Promise<void> {
+    const parts = this.#plane.reachable?.parts;
+    this.#revoked += 1;
+    const scope = revokedScope(contractEndMs, this.#revoked);
+    const fields = { cmdId: this.#newId(), scope, reason: "", cause: "", operator: "olga" };
+    await this.#try(() => parts?.commands.kill({ ...fields, contractEndMs }));
   }
 
   async revive(scope: string): Promise<void> {

@@ -55,6 +55,8 @@ const OPERATOR_MS = { min: 200, max: 2_500 };
 const REMOVALS_SHARE = 0.25;
 /** Commands for the one agent that is killed and revived over and over. */
 const FAVOURITE_SHARE = 0.6;
+/** Ends of contracts that are revoked lie this far from now: those before are soon to be forgotten. */
+const REVOKED_MS = 24 * 3_600_000;
 /** Drift that the product allows for is twice as much. */
 const DRIFT_MAX = 0.0004;
 /** Half a minute before an hour ends. */
@@ -242,6 +244,10 @@ class World {
       }
       return;
     }
+    if (draw.chance(0.3)) {
+      const fromNowMs = Math.round(draw.between(-REVOKED_MS, REVOKED_MS));
+      return this.#operator.revoke(this.#plane.nowMs() + fromNowMs);
+    }
     if (draw.chance(0.3)) return this.#operator.trustPrice(`openai/${MODEL}`);
     if (draw.chance(REMOVALS_SHARE)) return this.#operator.remove(scope);
     if (own.window !== "total") return;
@@ -252,13 +258,14 @@ class World {
   async #liftKills(): Promise<void> {
     const { parts } = this.#plane.founder;
     for (const scope of parts?.replica.state.killedScopes() ?? []) {
-      if (!scope.startsWith("key/")) await this.#done(this.#operator.revive(scope));
+      if (!isForGood(scope)) await this.#done(this.#operator.revive(scope));
     }
     await this.#until(() => this.#nodes.every((node) => this.#hasNoKill(node)));
   }
 
   #hasNoKill({ run }: SimNode): boolean {
-    return run?.replica.state.killedScopes().length === 0 && run.replica.opening.isOpen;
+    const left = run?.replica.state.killedScopes().filter((scope) => !isForGood(scope));
+    return left?.length === 0 && run?.replica.opening.isOpen === true;
   }
 
   async #pass(ms: number): Promise<void> {
@@ -365,4 +372,9 @@ class World {
       tell,
     };
   }
+}
+
+/** What is killed once and never revived. */
+function isForGood(scope: string): boolean {
+  return scope.startsWith("key/") || scope.startsWith("contract/");
 }

@@ -1,9 +1,15 @@
 import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { PERIODS_WAITED_MAX } from "../../../coordinator/broadcast.ts";
 import { CommandRefused } from "../../../coordinator/command-refused.ts";
-import { COORDINATOR_VERSION_MAX, restoreRecord, signRecord } from "../../../mesh/record.ts";
+import { contractEndOf } from "../../../mesh/contract-end.ts";
+import {
+  COORDINATOR_VERSION_MAX,
+  type MeshRecord,
+  restoreRecord,
+  signRecord,
+} from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import type { AppendFate } from "../../../ports/twin-bus.ts";
 import {
@@ -648,6 +654,86 @@ describe("revocation", () => {
     await world.flush();
     if (command) expect(world.parts.registry.isDone(command)).toBe(true);
     expect(world.parts.replica.state.get(scope)?.v).toBe(1);
+  });
+});
+
+describe("the end of a revoked contract", () => {
+  const contract = "c".repeat(43);
+  const scope = `contract/${contract}`;
+  const call = { signal: new AbortController().signal, caller: undefined };
+  const asked = { contract, reason: "lost", operator: "olga" } as const;
+
+  async function revoking(endMs: (nowMs: number) => number) {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const known = endMs(world.clock.nowMs());
+    vi.spyOn(world.parts.ledger, "contractEndMs").mockReturnValue(known);
+    const revoke = () => world.parts.service.revokeContract(asked as never, call);
+    const current = () => world.parts.replica.state.get(scope);
+    return { world, revoke, current, known };
+  }
+
+  test("is the ledger's, and what was revoked for less is revoked once more", async () => {
+    const { world, revoke, current, known } = await revoking((nowMs) => nowMs + 60_000);
+    const fields = { cmdId: world.newId(), scope, reason: "", cause: "", operator: "thief" };
+    const short = { ...fields, contractEndMs: known - 1 };
+    const before = await world.parts.commands.kill(short);
+    await world.until(() => before.committed);
+    expect(await revoke()).toMatchObject({ wasRevoked: true, command: { v: 2n } });
+    expect(current() && contractEndOf(current() as MeshRecord)).toBe(known);
+    const cmdId = current()?.cmdId as string;
+    await world.until(() => world.parts.commands.get(cmdId)?.committed === true);
+    const last = await world.outside.last("ALT_REV", `alt.rev.kill.contract.${contract}`);
+    expect(last?.bytes).toEqual(current()?.bytes);
+    expect(await revoke()).toMatchObject({ wasRevoked: true, command: { cmdId } });
+  });
+
+  test("that the mesh has passed is no use to revoke", async () => {
+    const { world, revoke } = await revoking((nowMs) => nowMs - 28 * 3_600_000);
+    const other = `contract/${"d".repeat(43)}`;
+    const fields = { cmdId: world.newId(), scope: other, reason: "", cause: "", operator: "o" };
+    await world.parts.commands.kill({ ...fields, contractEndMs: world.clock.nowMs() + 86_400_000 });
+    await expect(revoke()).rejects.toMatchObject({ fields: { reason: "contract_expired" } });
+  });
+
+  test("of two that revoke it at once the later stands, and both are told that it is stored", async () => {
+    const { world, current, known } = await revoking((nowMs) => nowMs + 60_000);
+    const op = create(KillSchema, { contractEndMs: BigInt(known + 1_000) });
+    const theirs = world.sign(scope, { case: "kill", value: op }, world.coordinator);
+    const subject = `alt.rev.kill.contract.${contract}`;
+    world.bus.cut("in");
+    await world.outside.append(subject, theirs, { msgId: "theirs", expectSeq: 0 });
+    const fields = { cmdId: world.newId(), scope, reason: "", cause: "", operator: "olga" };
+    world.bus.heal();
+    const command = await world.parts.commands.kill({ ...fields, contractEndMs: known });
+    await world.until(() => command.committed);
+    expect(current()?.cmdId).toBe(command.cmdId);
+    expect(contractEndOf(current() as MeshRecord)).toBe(known + 1_000);
+    const last = await world.outside.last("ALT_REV", subject);
+    expect(last?.bytes).toEqual(current()?.bytes);
+  });
+
+  test("gone by, its revocation leaves memory and disk, and stays out at the next start", async () => {
+    const { world } = await revoking((nowMs) => nowMs);
+    const revoke = async (id: string, contractEndMs: number) => {
+      const of = { cmdId: world.newId(), scope: `contract/${id.repeat(43)}`, contractEndMs };
+      const fields = { ...of, reason: "", cause: "", operator: "o" };
+      const command = await world.parts.commands.kill(fields);
+      await world.until(() => command.committed);
+      return command.scope;
+    };
+    const nowMs = world.clock.nowMs();
+    const early = await revoke("a", nowMs - 27 * 3_600_000);
+    expect(world.store.get(`record/${early}`)).toBeDefined();
+    await revoke("b", nowMs + 86_400_000);
+    await world.pass(1_000);
+    expect(world.parts.replica.state.killed(early)).toBe(false);
+    expect(world.store.get(`record/${early}`)).toBeUndefined();
+    const hash = world.parts.replica.state.hashHex();
+    world.crash();
+    await world.start();
+    await world.until(() => world.parts.replica.isReplayed);
+    expect(world.parts.replica.state.hashHex()).toBe(hash);
   });
 });
 

@@ -1,5 +1,6 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
+import { CONTRACT_END_AHEAD_MS as END_AHEAD_MS } from "../../../mesh/contract-end.ts";
 import { COORDINATOR_VERSION_MAX } from "../../../mesh/record.ts";
 import {
   RECORD_BYTES_MAX,
@@ -27,6 +28,7 @@ import {
   policy,
   reasonOf,
   revive,
+  revocation,
   secondOperator,
   sign,
   signLoosely,
@@ -276,6 +278,19 @@ const REFUSED: { readonly [K in RecordRefusal]: readonly (readonly [string, () =
     ["a limit on an agent", () => reasonOf(signLoosely("agent/a/b", limit(1n)))],
     ["a key on an agent", () => reasonOf(signLoosely("agent/a/b", virtualKey()))],
     ["a bundle on a team", () => reasonOf(signLoosely("team/a", trust(...BUNDLE)))],
+  ],
+  end_too_far: [
+    [
+      "a contract that would end later than any does",
+      () => reasonOf(sign(`contract/${CONTRACT_ID}`, revocation(NOW_MS + END_AHEAD_MS + 1))),
+    ],
+    [
+      "one of an unknown end, revoked a day from now",
+      () =>
+        reasonOf(
+          sign(`contract/${CONTRACT_ID}`, kill(), coordinator, { issuedAtMs: NOW_MS + 9e7 }),
+        ),
+    ],
   ],
   signer_not_allowed: [
     ["a coordinator's revive", () => reasonOf(sign("global", revive(), coordinator))],

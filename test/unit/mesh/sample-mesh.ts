@@ -69,6 +69,10 @@ export const kill = (reason = "", cause = ""): RecordOp => ({
   case: "kill",
   value: create(KillSchema, { reason, cause }),
 });
+export const revocation = (contractEndMs: number): RecordOp => ({
+  case: "kill",
+  value: create(KillSchema, { contractEndMs: BigInt(contractEndMs) }),
+});
 export const revive = (reason = ""): RecordOp => ({
   case: "revive",
   value: create(ReviveSchema, { reason }),

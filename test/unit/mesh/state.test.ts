@@ -1,13 +1,23 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { CONTRACT_END_AHEAD_MS, contractEndOf } from "../../../mesh/contract-end.ts";
 import { distrustOf } from "../../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import { isGreater, MeshState } from "../../../mesh/state.ts";
 import { parseScope } from "../../../proto/ids.ts";
 import { proofCount } from "../../support/proof.ts";
-import { after, distrust, kill, limit, record, revive, virtualKey } from "./sample-mesh.ts";
+import {
+  after,
+  distrust,
+  kill,
+  limit,
+  record,
+  revive,
+  revocation,
+  virtualKey,
+} from "./sample-mesh.ts";
 
 const { count: RUNS, seed } = proofCount("merge", { small: 200, full: 5_000 });
 const PROPERTY = { numRuns: RUNS, seed };
@@ -16,7 +26,8 @@ const PROPERTY = { numRuns: RUNS, seed };
 function bare(scope: string, v: number, op: RecordOp, salt: number): MeshRecord {
   const parsed = parseScope(scope);
   if (!parsed) throw new Error(scope);
-  const amount = op.case === "limit" ? JSON.stringify(op.value.of.value, bigintText) : "";
+  const said = op.case === "limit" ? op.value.of.value : op.case === "kill" ? op.value : "";
+  const amount = JSON.stringify(said, bigintText);
   const payload = `${scope} ${v} ${op.case} ${amount} ${salt}`;
   const hash = createHash("sha256").update(payload).digest();
   return {
@@ -49,7 +60,12 @@ const key = fc
 const distrusted = fc
   .tuple(version, fc.bigInt(1_000n, 1_003n), fc.bigInt(0n, 2n), salt)
   .map(([v, milli, era, n]) => bare("distrust/p/m", v, distrust(milli, { era }), n));
-const anyRecord = fc.oneof(killable, key, distrusted);
+const HOUR_MS = 3_600_000;
+const contract = (no: number) => `contract/${String(no).repeat(43)}`;
+const revoked = fc
+  .tuple(fc.integer({ min: 1, max: 6 }), version, fc.integer({ min: 1, max: 80 }), salt)
+  .map(([no, v, hours, n]) => bare(contract(no), v, revocation(hours * HOUR_MS), n));
+const anyRecord = fc.oneof(killable, key, distrusted, revoked);
 const history = fc.array(anyRecord, { maxLength: 24 });
 
 function merged(records: Iterable<MeshRecord>): MeshState {
@@ -175,6 +191,80 @@ describe("K4: no way back", () => {
       }),
       PROPERTY,
     );
+  });
+});
+
+describe("K8: revocations of ended contracts", () => {
+  const AHEAD_H = 49;
+
+  test("are no part of the state once one of a contract is there that ends two days later", () => {
+    fc.assert(
+      fc.property(fc.array(revoked, { minLength: 1, maxLength: 24 }), (records) => {
+        const forgotten: string[] = [];
+        const state = new MeshState({ onForgotten: ({ scope }) => forgotten.push(scope) });
+        for (const each of records) state.merge(each);
+        state.hash();
+        const ends = records.map((each) => contractEndOf(each) ?? 0);
+        const endedMs = Math.max(...ends) - CONTRACT_END_AHEAD_MS;
+        expect(state.contractsEndedMs).toBe(Math.max(0, endedMs));
+        const latest = new Map<string, number>();
+        records.forEach(({ scope }, i) => {
+          latest.set(scope, Math.max(latest.get(scope) ?? 0, ends[i] as number));
+        });
+        const kept = [...latest].filter(([, endMs]) => endMs > state.contractsEndedMs);
+        expect([...state.records()].map(({ scope }) => scope).sort()).toEqual(
+          kept.map(([scope]) => scope).sort(),
+        );
+        for (const [scope, endMs] of kept) {
+          expect(contractEndOf(state.get(scope) as MeshRecord), "K4").toBe(endMs);
+        }
+        expect(new Set(forgotten).size, "each is told once").toBe(forgotten.length);
+      }),
+      PROPERTY,
+    );
+  });
+
+  test("stay out when they come again, and buckets know nothing of them", () => {
+    const state = merged([bare(contract(1), 1, revocation(HOUR_MS), 0)]);
+    const late = bare(contract(2), 1, revocation((2 + AHEAD_H) * HOUR_MS), 0);
+    state.merge(late);
+    expect(state.merge(bare(contract(1), 2, revocation(HOUR_MS), 1))).toMatchObject({
+      changed: false,
+    });
+    const only = merged([late]);
+    expect(state.hashHex()).toBe(only.hashHex());
+    expect(state.killed(contract(1))).toBe(false);
+    expect(state.buckets().differing(only.buckets().toBytes())).toEqual([]);
+    expect(state.buckets().scopesIn(Array.from({ length: 256 }, (_, i) => i))).toEqual([
+      contract(2),
+    ]);
+  });
+
+  test("of which nobody told the end are kept for as long as a contract of that time may live", () => {
+    const untold = { ...bare(contract(1), 1, kill(), 0), issuedAtMs: 100 * HOUR_MS };
+    const state = merged([untold, bare(contract(2), 1, revocation(150 * HOUR_MS), 0)]);
+    expect(state.killed(contract(1))).toBe(true);
+    state.merge(bare(contract(3), 1, revocation(173 * HOUR_MS), 0));
+    state.hash();
+    expect(state.killed(contract(1))).toBe(false);
+    expect(state.killed(contract(2))).toBe(true);
+  });
+
+  test("go a little at a time where that is asked for, and all before a hash", () => {
+    const many = Array.from({ length: 200 }, (_, i) =>
+      bare(`contract/${String(i).padStart(43, "x")}`, 1, revocation(HOUR_MS), i),
+    );
+    const late = bare(contract(2), 1, revocation(60 * HOUR_MS), 0);
+    const [slow, fast] = [merged([...many, late]), merged([...many, late])];
+    let rounds = 1;
+    while (slow.forgetEnded()) {
+      rounds += 1;
+      expect(slow.size).toBeGreaterThan(1);
+    }
+    expect(rounds).toBeGreaterThan(2);
+    expect(slow.size).toBe(1);
+    expect(fast.hashHex()).toBe(slow.hashHex());
+    expect(fast.size).toBe(1);
   });
 });
 

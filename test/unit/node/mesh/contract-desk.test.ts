@@ -50,6 +50,7 @@ type Said = NodeReply["body"] | { readonly case: "silence" };
 
 let trusted: boolean;
 let trustVersion: number;
+let endedMs: number;
 let answer: (asked: NodeRequest["body"]) => Said;
 let asked: NodeRequest["body"][];
 let looked: number;
@@ -62,6 +63,7 @@ let desk: ContractDesk;
 beforeEach(() => {
   trusted = true;
   trustVersion = 1;
+  endedMs = 0;
   answer = () => contract(CHAIN);
   asked = [];
   looked = 0;
@@ -78,6 +80,7 @@ function deps(): ContractDeskDeps {
     trust: { lookup } as unknown as TrustView,
     clock,
     holder: NODE.publicKey,
+    endedMs: () => endedMs,
     trustVersion: () => trustVersion,
     verify: (...of) => {
       looked += 1;
@@ -113,6 +116,16 @@ async function found(handle = HANDLE): Promise<string> {
 }
 
 const SERVED = `served ${CHILD.id}`;
+
+test("what the mesh knows to have ended is served no more, however far back this node's clock is", async () => {
+  const { expires } = CHILD.claims.authority.validity;
+  endedMs = expires * 1000 - 1;
+  expect(await found()).toBe(SERVED);
+  expect(desk.known(HANDLE)).toBeDefined();
+  endedMs += 1;
+  expect(desk.known(HANDLE)).toBeUndefined();
+  expect(await found()).toBe("contract_expired");
+});
 
 describe("what a coordinator says", () => {
   test("K2: is served for the key that was signed into it, with the rate that is left", async () => {

@@ -82,6 +82,7 @@ beforeEach(async () => {
     trust,
     clock,
     holder: NODE.publicKey,
+    endedMs: () => 0,
     trustVersion: () => 1,
     verify: verifyEd25519,
     verifyAside: verifyEd25519Aside,

@@ -292,6 +292,21 @@ describe("D5: a contract is killed with whatever its authority comes from", () =
     expect(killedBy(table, rowOf(top, middle, low))).toBe("contract");
   });
 
+  test("one that was revoked and has ended, for as long as a row is under it", () => {
+    const worker = rowOf(top, middle, low);
+    store(`contract/${top.id}`, true);
+    killed.delete(`contract/${top.id}`);
+    directory.ended(`contract/${top.id}`);
+    store("agent/red/planner", true);
+    store("agent/red/planner", false);
+    expect(killedBy(table, worker)).toBe("contract");
+    directory.free("red/worker");
+    while (directory.isLeaving) directory.sweep(8);
+    expect(killedBy(table, rowOf(top, middle, low)), "who verifies a chain knows its end").toBe(
+      undefined,
+    );
+  });
+
   test("a revive of one leaves what another kill covers", () => {
     const worker = rowOf(top, middle, low);
     store("agent/red/planner", true);

@@ -1,9 +1,11 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import type { MeshRecord } from "../../../../mesh/record.ts";
 import { COMMIT_RECORDS_MAX, RecordStore } from "../../../../node/mesh/record-store.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { type TwinStore, type TwinStoreOptions, twinStore } from "../../../../ports/twin-store.ts";
+import { KillSchema } from "../../../../proto/gen/altrace/v1/record_pb.ts";
 import { CONTROL_STREAM } from "../../../../proto/subjects.ts";
 import { kill, MESH, revive, settle, signers, World } from "./mesh-world.ts";
 
@@ -166,3 +168,50 @@ async function copy(store: TwinStore): Promise<TwinStore> {
   if (writes.length > 0) await other.commit(writes);
   return other;
 }
+
+const HOUR_MS = 3_600_000;
+const revoked = (no: number, endHours: number): MeshRecord => {
+  const value = create(KillSchema, { contractEndMs: BigInt(endHours * HOUR_MS) });
+  const op = { case: "kill" as const, value };
+  return world.make(`contract/${String(no).padStart(43, "c")}`, op, signers.coordinator);
+};
+
+test("S4: what the state forgets leaves the disk, and not before that because of which it is forgotten", async () => {
+  const seen: string[][] = [];
+  const store = twinStore({
+    commitFate: (writes) => {
+      seen.push(writes.map(({ key, value }) => `${value ? "+" : "-"}${key.slice(0, 12)}`));
+      return "good";
+    },
+  });
+  const { records } = storeOn(store);
+  const many = Array.from({ length: COMMIT_RECORDS_MAX + 6 }, (_, i) => revoked(i, 1));
+  for (const record of many) records.add(record);
+  records.flush();
+  await settle(20);
+  expect(store.list("rec/").length).toBe(many.length);
+  seen.length = 0;
+  const last = revoked(9_999, 60);
+  records.add(last);
+  records.flush();
+  await settle(20);
+  expect(seen[0]?.some((write) => write.startsWith("-"))).toBe(false);
+  expect(store.list("rec/").map(([key]) => key)).toEqual([`rec/${last.scope}`]);
+  const again = await loaded(store.crash());
+  expect(again.found.map(({ scope }) => scope)).toEqual([last.scope]);
+  expect(again.records.durableHash()).toEqual(records.durableHash());
+});
+
+test("S4: what a crash left on the disk is gone after the next commit", async () => {
+  const store = twinStore();
+  const [early, late] = [revoked(1, 1), revoked(2, 60)];
+  await store.commit(
+    [early, late].map(({ scope, bytes }) => ({ key: `rec/${scope}`, value: bytes })),
+  );
+  const { records } = await loaded(store);
+  const hash = Buffer.from(records.durableHash());
+  records.flush();
+  await settle(20);
+  expect(store.list("rec/").map(([key]) => key)).toEqual([`rec/${late.scope}`]);
+  expect(Buffer.from(records.durableHash())).toEqual(hash);
+});

@@ -1,3 +1,4 @@
+import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { type MeshRecord, signRecord } from "../../../../mesh/record.ts";
 import { sealReviveNotice } from "../../../../mesh/revive-notice.ts";
@@ -9,7 +10,7 @@ import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
 import { twinSigner } from "../../../../ports/twin-keys.ts";
 import { twinRandom } from "../../../../ports/twin-random.ts";
 import { type TwinStore, twinStore } from "../../../../ports/twin-store.ts";
-import { TrustRole } from "../../../../proto/gen/altrace/v1/record_pb.ts";
+import { KillSchema, TrustRole } from "../../../../proto/gen/altrace/v1/record_pb.ts";
 import { FAST_PREFIX, REVIVE_PREFIX, withPrefix } from "../../../../proto/subjects.ts";
 import {
   DEAD_MAN_MS,
@@ -535,6 +536,36 @@ test("distrust of a price is told when it rises, and at a restart before the pol
   const again = new TestNode(world, { store: (node.store as TwinStore).crash() });
   await again.replica.start();
   expect(again.told.slice(0, 2)).toEqual([`distrust ${scope}`, "policy 1"]);
+});
+
+test("a revocation whose contract has ended is forgotten with the next that ends two days later, and stays so", async () => {
+  const { world, node } = await openNode();
+  const nowMs = world.clock.nowMs();
+  const revoke = (id: string, endMs: number) => {
+    const value = create(KillSchema, { contractEndMs: BigInt(endMs) });
+    const scope = `contract/${id.repeat(43)}`;
+    return world.make(scope, { case: "kill", value }, signers.coordinator);
+  };
+  const [early, late] = [revoke("a", nowMs - 27 * 3_600_000), revoke("b", nowMs + 86_400_000)];
+  for (const record of [early, late]) {
+    world.fast(record);
+    world.state.merge(record);
+    await settleAcks(world);
+  }
+  expect(world.acksOf(early)).toHaveLength(1);
+  expect(node.replica.state.killed(early.scope)).toBe(false);
+  expect([...node.replica.enforcement.killed]).toEqual([late.scope]);
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
+  expect(node.store.get(`rec/${early.scope}`)).toBeUndefined();
+  // Somebody who has not heard of the other says it again.
+  world.fast(early);
+  await settleAcks(world);
+  expect([...node.replica.enforcement.killed]).toEqual([late.scope]);
+  expect(world.acksOf(early)).toHaveLength(1);
+  await openUp(world, node);
+  const again = new TestNode(world, { store: (node.store as TwinStore).crash() });
+  await again.replica.start();
+  expect(again.replica.state.hashHex()).toBe(world.state.hashHex());
 });
 
 test("a heartbeat says at once which policy is in force, and which is refused and why", async () => {

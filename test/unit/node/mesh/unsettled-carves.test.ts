@@ -76,6 +76,7 @@ beforeEach(async () => {
     clock,
     ask,
     holder: NODE.publicKey,
+    endedMs: () => 0,
     trustVersion: () => 1,
     verify: verifyEd25519,
     verifyAside: verifyEd25519Aside,

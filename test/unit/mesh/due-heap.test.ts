@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { DueHeap } from "../../../coordinator/due-heap.ts";
+import { DueHeap } from "../../../mesh/due-heap.ts";
 
 test("everything is taken once, in the order of its time, and nothing before it", () => {
   const times = fc.array(fc.integer({ min: 0, max: 50 }), { maxLength: 200 });
