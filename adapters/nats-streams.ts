@@ -7,6 +7,7 @@ import {
   type StreamConfig,
   type StreamInfo,
 } from "@nats-io/jetstream";
+import { errorMessage } from "../ports/error-message.ts";
 import { COMMITTED_PATTERN, REVOCATION_STREAM } from "../proto/subjects.ts";
 import { DUPLICATE_WINDOW_MS } from "./bus-log.ts";
 import { STREAMS, type StreamShape } from "./bus-subject.ts";
@@ -30,12 +31,28 @@ export class StreamConfigFault extends Error {
 /** Servers whose copy is not current, or of which the leader hears nothing: by stream, where there are any. */
 export type ServersBehind = ReadonlyMap<string, readonly string[]>;
 
+/** Nobody speaks for some of the streams. */
+export class StreamsSilent extends Error {
+  /** Why, by stream. */
+  readonly silent: ReadonlyMap<string, string>;
+  /** Of those that were spoken for. */
+  readonly behind: ServersBehind;
+
+  constructor(silent: ReadonlyMap<string, string>, behind: ServersBehind) {
+    super([...silent].map(([stream, why]) => `stream ${stream}: ${why}`).join("; "));
+    this.name = "StreamsSilent";
+    this.silent = silent;
+    this.behind = behind;
+  }
+}
+
 /**
  * Makes the mesh's streams where they are missing, and checks those that are there.
  *
  * @param replicas Servers that hold each stream: 1 or 3.
  * @returns What each stream's leader says of its other servers.
  * @throws StreamConfigFault A stream is configured otherwise; nothing was changed.
+ * @throws StreamsSilent Of some there is no answer; all others were looked at.
  * @throws BusFault `closed`: there is no connection.
  */
 export async function ensureStreams(
@@ -44,16 +61,23 @@ export async function ensureStreams(
 ): Promise<ServersBehind> {
   const manager = bus.manager();
   const behind = new Map<string, readonly string[]>();
-  for (const shape of STREAMS) {
-    const info = await ensureStream(manager, configFor(shape, options.replicas));
-    const names = serversBehind(info);
-    if (names.length > 0) behind.set(shape.name, names);
+  const silent = new Map<string, string>();
+  // Together: one that nobody speaks for keeps none of the others waiting.
+  const infos = await Promise.allSettled(STREAMS.map(({ name }) => infoOf(manager, name)));
+  for (const [at, shape] of STREAMS.entries()) {
+    const info = infos[at] as PromiseSettledResult<StreamInfo | undefined>;
+    if (info.status === "rejected") silent.set(shape.name, errorMessage(info.reason));
+    else {
+      const names = await ensureStream(manager, configFor(shape, options.replicas), info.value);
+      if (names.length > 0) behind.set(shape.name, names);
+    }
   }
+  if (silent.size > 0) throw new StreamsSilent(silent, behind);
   return behind;
 }
 
-function serversBehind(info: StreamInfo | undefined): readonly string[] {
-  const others = info?.cluster?.replicas ?? [];
+function serversBehind({ cluster }: StreamInfo): readonly string[] {
+  const others = cluster?.replicas ?? [];
   return others
     .filter(({ current, offline }) => !current || offline === true)
     .map(({ name }) => name);
@@ -84,15 +108,15 @@ function configFor(shape: StreamShape, replicas: number): WantedConfig {
   };
 }
 
-/** Returns what is known of one that was there before. */
+/** Returns which of its servers are behind. */
 async function ensureStream(
   manager: JetStreamManager,
   wanted: WantedConfig,
-): Promise<StreamInfo | undefined> {
-  const existing = await infoOf(manager, wanted.name);
+  existing: StreamInfo | undefined,
+): Promise<readonly string[]> {
   if (!existing) {
     await manager.streams.add(wanted);
-    return undefined;
+    return [];
   }
   const differences = Object.entries(wanted).flatMap(([name, value]) => {
     const actual = existing.config[name as keyof StreamConfig];
@@ -102,7 +126,7 @@ async function ensureStream(
   if (differences.length > 0) {
     throw new StreamConfigFault(`stream ${wanted.name}: ${differences.join("; ")}`);
   }
-  return existing;
+  return serversBehind(existing);
 }
 
 async function infoOf(manager: JetStreamManager, name: string): Promise<StreamInfo | undefined> {

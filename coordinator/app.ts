@@ -48,6 +48,7 @@ export type CoordinatorPorts = {
   readonly bus: Bus;
   /** Servers whose copy of a stream is not current, by stream. */
   readonly serversBehind?: PartsInput["serversBehind"];
+  readonly streamsSilent?: PartsInput["streamsSilent"];
   /** The coordinator's own; not closed here. */
   readonly store: Store;
   /** Holds `coordinator`, `enrolment` and `witness`; they are made when there are none. */

@@ -10,7 +10,7 @@ import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { connectNatsBus, type NatsBus } from "../adapters/nats-bus.ts";
 import { COORDINATOR_RECONNECT_WAIT_MS } from "../adapters/nats-connection.ts";
 import { inboxPrefix } from "../adapters/nats-permissions.ts";
-import { ensureStreams, type ServersBehind } from "../adapters/nats-streams.ts";
+import { ensureStreams, type ServersBehind, StreamsSilent } from "../adapters/nats-streams.ts";
 import { natsUser } from "../adapters/nats-user.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
@@ -116,6 +116,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     random: cryptoRandom,
     bus,
     serversBehind: () => streams.behind,
+    streamsSilent: () => streams.silent,
     store,
     keys,
     operator,
@@ -147,6 +148,7 @@ class KeptStreams {
   readonly #bus: NatsBus;
   readonly #replicas: 1 | 3;
   #behind: ServersBehind = new Map();
+  #silent: ReadonlyMap<string, string> = new Map();
 
   constructor(bus: NatsBus, { natsReplicas }: Pick<CoordinatorConfig, "natsReplicas">) {
     this.#bus = bus;
@@ -158,13 +160,21 @@ class KeptStreams {
     return this.#behind;
   }
 
+  /** Why nobody spoke for a stream when it was last asked for, by stream. */
+  get silent(): ReadonlyMap<string, string> {
+    return this.#silent;
+  }
+
   async keep(signal: AbortSignal, warn: (message: string) => void): Promise<void> {
     while (!signal.aborted) {
       try {
         this.#behind = await ensureStreams(this.#bus, { replicas: this.#replicas });
+        this.#silent = new Map();
         await pause(systemClock, STREAM_CHECK_MS, signal);
       } catch (error) {
-        this.#behind = new Map();
+        const isSilent = error instanceof StreamsSilent;
+        this.#behind = isSilent ? error.behind : new Map();
+        this.#silent = isSilent ? error.silent : new Map();
         warn(describe(error));
         await pause(systemClock, STREAM_RETRY_MS, signal);
       }

@@ -142,7 +142,11 @@ export class CoordinatorMetrics {
     });
     const behind = "Servers whose copy of the stream is not current, as its leader says";
     this.#gauge("altrace_mesh_stream_servers_behind", behind, ["stream"], (gauge) => {
-      for (const wait of streams()) gauge.set({ stream: wait.stream }, wait.behind.length);
+      gauge.reset();
+      for (const { stream, behind: names, silent } of streams()) {
+        // Of what nobody speaks for none is known to be behind, which is not that none is.
+        if (silent === "") gauge.set({ stream }, names.length);
+      }
     });
   }
 

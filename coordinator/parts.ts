@@ -54,6 +54,7 @@ export type PartsInput = {
   readonly bus: Bus;
   /** Servers whose copy of a stream is not current, by stream. Without it there is one server, or nobody asks. */
   readonly serversBehind?: StreamWaitsOptions["serversBehind"];
+  readonly streamsSilent?: StreamWaitsOptions["streamsSilent"];
   readonly store: Store;
   readonly verify: Keys["verify"];
   /** Signs kills, digests and replies. */

@@ -16,6 +16,8 @@ export type StreamWait = {
   readonly error: string;
   /** Servers whose copy of it is not current. */
   readonly behind: readonly string[];
+  /** Why its leader did not say which are; empty where it did, or nobody asks. */
+  readonly silent: string;
 };
 
 export type StreamWaitsOptions = {
@@ -23,6 +25,7 @@ export type StreamWaitsOptions = {
   readonly appends: AppendWatch;
   readonly clock: Clock;
   readonly serversBehind?: (() => ReadonlyMap<string, readonly string[]>) | undefined;
+  readonly streamsSilent?: (() => ReadonlyMap<string, string>) | undefined;
 };
 
 /** Every stream of the mesh, by what this coordinator has to bring into it. */
@@ -38,6 +41,7 @@ export function streamWaits(of: StreamWaitsOptions): readonly StreamWait[] {
       unansweredMs: unanswered?.forMs ?? 0,
       error: unanswered?.error ?? "",
       behind: of.serversBehind?.().get(stream) ?? [],
+      silent: of.streamsSilent?.().get(stream) ?? "",
     };
   });
 }

@@ -6,6 +6,8 @@ const WAITS_MS = 10_000;
 const REMEDY =
   "see that NATS is reached and give the disks of its servers room; then restart the server that leads this stream: " +
   "one whose disk was full may take nothing until it is started again";
+const SILENT_REMEDY =
+  "after an election it is soon spoken for again; if it stays so, restart the server that leads it: one whose disk was full may answer nothing of it";
 const BEHIND_REMEDY =
   "it is moments behind where much is written; if it stays so, see to that server's disk and then restart it, or one more loss stops the stream";
 
@@ -21,7 +23,7 @@ export function judgeStreams(
 }
 
 function judgeStream(state: StreamState): Finding[] {
-  const { stream, uncommitted, uncommittedMs, unansweredMs, error, behind } = state;
+  const { stream, uncommitted, uncommittedMs, unansweredMs, error, behind, silent } = state;
   const isLate = uncommitted > 0 && uncommittedMs >= WAITS_MS;
   const commands = `${uncommitted} command(s) are not in it, the oldest for ${seconds(uncommittedMs)}`;
   if (unansweredMs >= WAITS_MS) {
@@ -29,6 +31,11 @@ function judgeStream(state: StreamState): Finding[] {
     return [fail(stream, isLate ? `${says}; ${commands}` : says, REMEDY)];
   }
   if (isLate) return [warn(stream, commands, REMEDY)];
+  if (silent !== "") {
+    return [
+      warn(stream, `its leader does not say how its servers stand: ${silent}`, SILENT_REMEDY),
+    ];
+  }
   if (behind.length === 0) return [];
   return [warn(stream, `its copy on ${behind.join(" and ")} is not current`, BEHIND_REMEDY)];
 }

@@ -189,6 +189,11 @@ describe("the daemons", () => {
       state: "warn",
       says: "its copy on nats-0 and nats-2 is not current",
     });
+    const [mute] = judgeStreams([
+      create(StreamStateSchema, { stream: "ALT_CTL", silent: "timeout" }),
+    ]);
+    expect(mute).toMatchObject({ check: "ALT_CTL", state: "warn" });
+    expect(mute?.says).toContain("timeout");
     expect(judgeStreams("no answer")).toMatchObject([{ state: "skip" }]);
     expect(judgeStreams(undefined)).toEqual([]);
   });
