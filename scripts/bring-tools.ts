@@ -18,7 +18,12 @@ type ModuleTool = {
 };
 
 /** A program of this repository over modules of others, which its go.sum pins. */
-type LocalTool = { readonly name: string; readonly folder: string };
+type LocalTool = {
+  readonly name: string;
+  readonly folder: string;
+  /** It takes a quarter of an hour to compile: brought only when it is named. */
+  readonly isDear?: true;
+};
 
 type Tool = ModuleTool | LocalTool;
 
@@ -59,6 +64,7 @@ const TOOLS: readonly Tool[] = [
     version: "v0.0.0-20260720115447-2e1c6971d19e",
     sum: "h1:YGwUZRKoG5GjoissskUoEumfgaFtXuon4L3j6+SBnrc=",
   },
+  { name: "controlplane", folder: join("test", "go", "controlplane"), isDear: true },
 ];
 
 /** The programs by which others verify and witness a log, without a line of ours between. */
@@ -92,14 +98,14 @@ export class ProxyUnreached extends Error {
  * Brings tools that are missing or of another version.
  *
  * @param go Asked for the path of a `go` only when something has to be compiled.
- * @param names Of these tools alone. Default: all.
+ * @param names Of these tools alone. Default: all but those that are dear.
  * @throws ProxyUnreached A module could not be asked for.
  */
 export async function bringTools(of: {
   readonly go: () => Promise<string>;
   readonly names?: readonly string[];
 }): Promise<void> {
-  const wanted = TOOLS.filter(({ name }) => of.names?.includes(name) ?? true);
+  const wanted = TOOLS.filter((tool) => of.names?.includes(tool.name) ?? !("isDear" in tool));
   mkdirSync(BIN, { recursive: true });
   const missing = wanted.filter((tool) => !isThere(tool));
   if (missing.length > 0) {

@@ -1,0 +1,78 @@
+// Applies every overlay to a control plane of Kubernetes, its own API, controllers and scheduler, without a cluster:
+// `npm run cluster`. Of machines there are none: that a pod runs is said in their place, and what is in an image is not
+// tried here. Brings the control plane, a program of `test/go/controlplane`, which takes a quarter of an hour once.
+
+import { join } from "node:path";
+import { builtOverlay, kustomizeCommand } from "../test/support/kustomize.ts";
+import { namesIn } from "../test/tidy/sources.ts";
+import { bringTools } from "./bring-tools.ts";
+import { runCheck } from "./checks.ts";
+import type { ApiObject, ClusterApi } from "./cluster/cluster-api.ts";
+import { ControlPlane } from "./cluster/control-plane.ts";
+import { governedPods } from "./cluster/governed-pods.ts";
+import { applyAll, defineOthers, removeAll } from "./cluster/overlays.ts";
+import { portsStandInTheWay, rollsOver } from "./cluster/rollout.ts";
+import { StandInMachines } from "./cluster/stand-in-machines.ts";
+import { findGo } from "./go-toolchain.ts";
+import { ROOT } from "./run-command.ts";
+
+const MACHINES = ["machine-1", "machine-2", "machine-3"];
+const OVERLAYS = "deploy/kustomize/overlays";
+
+const kustomize = kustomizeCommand();
+if (kustomize === undefined) {
+  console.log("SKIPPED, the cluster: no kustomize and no kubectl, `npm run tools` brings one");
+} else {
+  await bringTools({ go: () => findGo({ ownOnly: false }), names: ["controlplane"] });
+  process.exitCode = (await tryOverlays(kustomize)) ? 0 : 1;
+}
+
+async function tryOverlays(command: readonly string[]): Promise<boolean> {
+  await using plane = await ControlPlane.start(join(ROOT, ".tools", "bin", "controlplane"));
+  await using machines = new StandInMachines(plane.api, MACHINES);
+  await defineOthers(plane.api);
+  await machines.start();
+  let isGood = true;
+  for (const name of namesIn(OVERLAYS)) {
+    const objects = builtOverlay(command, name) as readonly ApiObject[];
+    isGood = (await tryOverlay({ name, objects, api: plane.api, machines })) && isGood;
+  }
+  return isGood;
+}
+
+async function tryOverlay(of: {
+  readonly name: string;
+  readonly objects: readonly ApiObject[];
+  readonly api: ClusterApi;
+  readonly machines: StandInMachines;
+}): Promise<boolean> {
+  const { name, objects, api, machines } = of;
+  const check = (what: string, run: () => Promise<string | undefined>) =>
+    runCheck({ name: `${name}: ${what}`, run });
+  let isGood = await check("every object is taken, every pod is placed", () =>
+    wrong(() => applyAll(api, objects)),
+  );
+  const machine = objects.find(
+    ({ kind, metadata }) => kind === "DaemonSet" && metadata.name === "altrace-machine",
+  );
+  if (isGood && machine) {
+    const rolls = () => rollsOver(api, machines, machine);
+    isGood = await check("a new node comes before the old one ends, on each machine", rolls);
+    const control = () => portsStandInTheWay(api, machines, machine);
+    isGood = (await check("it would not if it declared its ports", control)) && isGood;
+  }
+  if (objects.some(({ kind }) => kind === "ValidatingAdmissionPolicy")) {
+    const pods = () => governedPods(api);
+    isGood = (await check("the API takes and refuses agents' pods as it should", pods)) && isGood;
+  }
+  return (await check("is removed", () => wrong(() => removeAll(api, objects)))) && isGood;
+}
+
+async function wrong(work: () => Promise<void>): Promise<string | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    return String(error);
+  }
+}
