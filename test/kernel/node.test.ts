@@ -1,6 +1,10 @@
 import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { encodeVkey } from "../../audit/signed-note.ts";
+import { witnessKey } from "../../coordinator/witness.ts";
+import { twinKeys } from "../../ports/twin-keys.ts";
+import { twinRandom } from "../../ports/twin-random.ts";
 import { PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { gateFiles, listPods, startEnforcer, writePodList } from "../support/kernel-enforcer.ts";
 import {
@@ -357,6 +361,36 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     );
     expect((await outside()).connections).toMatchObject({ [EVIL]: 0 });
   });
+
+  test("lifecycle: one that is replaced serves what is open until its drain ends, and what is new waits", async () => {
+    const ready = () => altrace.said.filter((one) => one.ready === true).length;
+    const cut = () => agent.said.filter(({ ended }) => ended === FILES).length;
+    await waitUntil(
+      "a tunnel",
+      async () => (await acts({ tunnel: FILES, at: OUTSIDE[FILES] })).tunnel === FILES,
+    );
+    const answers = { answer: expect.stringMatching(/^HTTP/) };
+    expect(await acts({ through: FILES })).toMatchObject(answers);
+    const [readyBefore, cutBefore] = [ready(), cut()];
+    const clients = lab.speak("a2", ["python3", `${import.meta.dirname}/clients.py`, "198.18.5.5"]);
+    await waitUntil("clients", () => clients.said.length > 10);
+    expect(lab.signal("node", { uid: 0, word: "altrace-launcher\0--port" }, "SIGHUP")).toBe(1);
+    await waitUntil("new connections to wait in the launcher's backlog", () =>
+      /^LISTEN\s+[1-9]/m.test(lab.run("node", "ss -Hltn sport = :14001")),
+    );
+    expect(await acts({ through: FILES })).toMatchObject(answers);
+    await waitUntil("the drain to end", () => cut() > cutBefore);
+    await waitUntil(
+      () => `the next one: ${tail(altrace)}`,
+      () => ready() > readyBefore,
+    );
+    const served = clients.said.length;
+    await waitUntil("clients to be served again", () => clients.said.length > served + 10);
+    clients.child.stdin?.end();
+    await clients.exit;
+    expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
+    expect((await outside()).connections).toMatchObject({ [EVIL]: 0 });
+  });
 });
 
 type Stranger = Readonly<Record<"pod" | "tries" | "firstAtMs" | "lastAtMs", string>> &
@@ -416,8 +450,17 @@ function startNode(lab: KernelLab, certificates: readonly string[]): Speaker {
       ALTRACE_GATE_SOCKET: socket,
       ALTRACE_DNS_HOSTS: "0.0.0.0,::",
       ALTRACE_TUNNEL_RANGES: "10.9.0.0/24",
+      ALTRACE_DRAIN_MS: "1500",
+      ALTRACE_OUTSIDE_WITNESSES: file("witnesses", deafWitness()),
     },
   });
+}
+
+/** Somebody outside of the mesh who answers nothing: how long logs wait for it is measured all the same. */
+function deafWitness(): string {
+  const signer = twinKeys(twinRandom(1)).loadOrCreate("witness");
+  const key = encodeVkey(witnessKey({ mesh: "other", replicaId: "deaf", signer }));
+  return `witness deaf ${key} http://127.0.0.1:9\nquorum none\n`;
 }
 
 /**
