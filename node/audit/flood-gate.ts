@@ -34,7 +34,10 @@ export type FloodGateOptions = {
   readonly pending: FloodCountFile;
   /** So many refusals were counted, and will be told by fewer records. */
   readonly onCounted: () => void;
-  /** A flood record could not be written; the writer counts what it stood for. */
+  /**
+   * A flood record could not be written; the writer counts what it stood for. Or at the end, what waited for the
+   * disk could not.
+   */
   readonly onFault: (error: unknown) => void;
 };
 
@@ -69,10 +72,16 @@ export class FloodGate implements Wal {
     return this.#options.wal.isSynced(sinceNs);
   }
 
+  /** Never throws: a disk that takes nothing is no reason for its thread to end otherwise than in order. */
   close(): void {
+    const { wal, pending, onFault } = this.#options;
     this.#endWindow();
-    this.#options.pending.close();
-    this.#options.wal.close();
+    pending.close();
+    try {
+      wal.close();
+    } catch (error) {
+      onFault(error);
+    }
   }
 
   #refused(record: DecisionRecord): void {

@@ -43,7 +43,7 @@ export type Wal = DecisionLog & {
   /**
    * Writes the record with the next one, or at the end of this turn of the event loop.
    *
-   * @throws AuditFault It breaks its schema, or too many wait for a disk that takes none.
+   * @throws AuditFault It breaks its schema, too many wait for a disk that takes none, or the log is closed.
    */
   appendSoon(record: AuditRecord): void;
   /** @param nowNs Monotonic now, as the clock given to `openWal` tells it. */
@@ -54,7 +54,11 @@ export type Wal = DecisionLog & {
    * @param sinceNs Monotonic time, taken after the append.
    */
   isSynced(sinceNs: bigint): boolean;
-  /** No record can be appended any more. What was appended is synced by the audit thread. */
+  /**
+   * No record can be appended any more. What was appended is synced by the audit thread.
+   *
+   * @throws AuditFault What `appendSoon` took could not be written. It is closed all the same.
+   */
   close(): void;
 };
 
@@ -133,6 +137,8 @@ class WalWriter implements Wal {
 
   appendSoon(record: AuditRecord): void {
     const frame = frameOf(record);
+    // It would wait for a write that nothing makes any more, and be missed by nobody.
+    if (this.#fd === undefined) throw new AuditFault("the log is closed");
     if (this.#waitingBytes >= WAITING_BYTES_MAX) this.#makeRoom();
     this.#waiting.push(frame);
     this.#waitingBytes += frame.bytes.length;

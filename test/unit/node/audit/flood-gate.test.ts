@@ -119,6 +119,17 @@ describe("a flood", () => {
     expect(sum()).toBe(2);
   });
 
+  test("ends in order where the disk does not take what waits, and says so", () => {
+    const { disk, gate, written, counts } = setUp();
+    gate.append(ALLOW);
+    gate.appendSoon({ ...ALLOW, t: ALLOW.t + 1 });
+    disk.options = { taken: () => 5 };
+    gate.close();
+    expect(counts()).toEqual({ counted: 0, faults: 1 });
+    expect(written()).toEqual([ALLOW]);
+    expect(disk.openFiles).toBe(0);
+  });
+
   test("touches neither allows nor what follows them", () => {
     const { gate, written } = setUp(0);
     gate.append(ALLOW);

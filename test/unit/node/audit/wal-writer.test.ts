@@ -142,6 +142,12 @@ describe("appendSoon", () => {
     expect(disk.openFiles).toBe(0);
   });
 
+  test("throws once the log is closed", () => {
+    const { wal } = setUp();
+    wal.close();
+    expect(() => wal.appendSoon(SOON)).toThrow(AuditFault);
+  });
+
   test("waits for a write that succeeds, and until then nothing is allowed", async () => {
     const { disk, wal, canAllow } = setUp();
     disk.options = { taken: () => 5 };
