@@ -14,6 +14,8 @@ const CHECKPOINT_CHARS_MAX = 8_192;
 /** A log that is not known yet is about to be, by the node's question to the witness. */
 const UNKNOWN_RETRY_MS = 2_000;
 const OFF_RETRY_MS = 60_000;
+/** Where a node from before packages has its entries in a `ShipRequest`. */
+const UNPACKED_FIELD = 5;
 
 export type ArchiveDoorOptions = {
   readonly replicaId: string;
@@ -43,6 +45,11 @@ export class ArchiveDoor {
       first <= BigInt(Number.MAX_SAFE_INTEGER);
     if (!key.ok || key.value.type !== KEY_TYPES.log || !isWithin) {
       return this.#say({ refused: "malformed", retryMs: OFF_RETRY_MS });
+    }
+    // Its proof goes on from entries that nobody reads here: it would look like a log that was rewritten.
+    if (request.$unknown?.some(({ no }) => no === UNPACKED_FIELD)) {
+      const detail = "entries are taken packed alone: the node is older than this coordinator";
+      return this.#say({ refused: "malformed", detail, retryMs: OFF_RETRY_MS });
     }
     const origin = key.value.name;
     if (!witness.isOf(node, origin)) {

@@ -1,5 +1,6 @@
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { create } from "@bufbuild/protobuf";
+import { WireType } from "@bufbuild/protobuf/wire";
 import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { checkpointText, signCheckpoint } from "../../../audit/checkpoint.ts";
 import {
@@ -104,6 +105,17 @@ describe("an archive", () => {
     const { answer, victim } = await sent(bend);
     expect(answer).toMatchObject({ refused: reason, kept: 0n });
     expect([...victim.files().keys()]).toEqual([]);
+  });
+
+  test("C1: a node from before packages is not taken for one that rewrote its log", async () => {
+    const unread = { no: 5, wireType: WireType.LengthDelimited, data: Uint8Array.of(3, 0, 1, 65) };
+    const { answer, victim } = await sent(() => ({
+      packed: new Uint8Array(0),
+      $unknown: [unread],
+    }));
+    expect(answer).toMatchObject({ refused: "malformed", kept: 0n, retryMs: 60_000n });
+    expect(answer.detail).toContain("the node is older");
+    expect(victim.told).toEqual([]);
   });
 
   test("C1: takes as many bundles at once as a package may hold, and whole ones", async () => {
