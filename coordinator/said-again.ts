@@ -24,8 +24,8 @@ export type SaidAgainOptions = {
 const FIRST_AFTER_MS = 1_000;
 /** Between the turns of two coordinators: the later one finds nothing left, unless the earlier is down. */
 const TURN_MS = 3_000;
-/** Records that are looked at in one turn: a kill must not wait for more of them. */
-const LOOKED_AT_ONCE = 64;
+/** Records that are looked at in one turn, signatures and all: a kill must not wait for more of them. */
+const LOOKED_AT_ONCE = 16;
 /** So long the next record waits for this one's commit, which goes on by itself after that. */
 const COMMIT_WAIT_MS = 2_000;
 

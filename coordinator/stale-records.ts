@@ -5,8 +5,8 @@ import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/r
 import { STATE_PAGE_BYTES_MAX } from "./records-page.ts";
 import type { Replica } from "./replica.ts";
 
-/** Records that are looked at in one turn: a kill must not wait for more of them. */
-const LOOKED_AT_ONCE = 64;
+/** Records that are looked at in one turn, signatures and all: a kill must not wait for more of them. */
+const LOOKED_AT_ONCE = 16;
 
 /**
  * Current records that only those still take who have them, as many as one answer carries.

@@ -270,7 +270,9 @@ export function maySignRecord(key: TrustedKey, record: ReadRecord, context: Open
  * R4: whether an operator has begun the era of a distrust is shown by the record itself. A coordinator's
  * key could otherwise begin one, and so make it smaller.
  */
-function isInKnownEra(record: ReadRecord, { subject: _own, ...context }: OpenContext): boolean {
+function isInKnownEra(record: ReadRecord, own: OpenContext): boolean {
+  // Nobody vouches for the operator's record: whoever says it again needs it to count today.
+  const { subject: _own, signed: _once, ...context } = own;
   const distrust = distrustOf(record.op);
   if (distrust === undefined || distrust.era === 0n) return true;
   // Looked at before its signature is: one that points back again would be read without end.

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { restoreRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import { seal } from "../../../mesh/sealed.ts";
+import { decodeSignedRecord, encodeSignedRecord } from "../../../mesh/signed-record.ts";
 import { TAKEN_OUT_MS } from "../../../mesh/trust.ts";
 import type { Signer } from "../../../ports/keys.ts";
 import {
@@ -53,6 +54,13 @@ function bundle(
   return { case: "trust", value: create(TrustSchema, { keys }) };
 }
 
+/** The same record with a signature beside it that this key never made. */
+function alsoNaming({ kid }: Signer, bytes: Uint8Array): Uint8Array {
+  const { payload, signatures } = decodeSignedRecord(bytes);
+  const sig = signatures[0]?.sig as Uint8Array;
+  return encodeSignedRecord({ payload, signatures: [{ kid, sig }, ...signatures] });
+}
+
 /** A mesh of two coordinators, of which one is real, and a node. */
 async function meshOfTwo() {
   const world = new CoordinatorWorld();
@@ -94,6 +102,32 @@ describe("what a coordinator said whose key was taken out of use", () => {
     await world.pass(10_000);
     expect(world.events("record_said_again")).toHaveLength(2);
   });
+
+  test.each([
+    ["as it was heard", false],
+    ["as it lies on the disk", true],
+  ])(
+    "is said again though it names a key in force that never signed it, %s",
+    async (_how, isRestored) => {
+      const { world, other, node } = await meshOfTwo();
+      const { coordinator, operator } = world;
+      const heard = alsoNaming(coordinator, alsoNaming(operator, world.sign(SCOPE, killed, other)));
+      const command = await world.parts.commands.carry(heard, ["kill"]);
+      await world.until(() => command.committed);
+      const vouched = alsoNaming(coordinator, world.sign("team/pay", killed, other));
+      await trustIs(world, [coordinator], [other]);
+      expect(current(world)).toEqual({ op: "kill", v: 1, counts: false });
+      if (isRestored) {
+        world.crash();
+        await world.start();
+        expect(current(world)).toEqual({ op: "kill", v: 1, counts: false });
+      }
+      world.outside.send("alt.heal.n1", seal("kept", vouched, node.signer));
+      await world.pass(2 * TURN_MS);
+      expect(current(world)).toEqual({ op: "kill", v: 2, counts: true });
+      expect(current(world, "team/pay")).toEqual({ op: "kill", v: 2, counts: true });
+    },
+  );
 
   test("is left alone by the removed coordinator itself, and where an operator's word follows", async () => {
     const { world, other } = await meshOfTwo();

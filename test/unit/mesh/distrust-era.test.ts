@@ -1,7 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { openRecord } from "../../../mesh/record.ts";
 import { MeshState } from "../../../mesh/state.ts";
+import { TAKEN_OUT_MS } from "../../../mesh/trust.ts";
 import type { Signer } from "../../../ports/keys.ts";
+import { TrustRole } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import {
   context,
   coordinator,
@@ -12,6 +14,8 @@ import {
   secondOperator,
   sign,
   stranger,
+  trustedKey,
+  trustView,
 } from "./sample-mesh.ts";
 
 const SCOPE = "distrust/openai/gpt-4.1";
@@ -39,6 +43,18 @@ describe("an era of distrust", () => {
     ["by no record", [1_000n, { era: 1n, since: Buffer.from("operator") }]],
   ] as const)("is not begun by a coordinator %s", (_title, [milli, of]) => {
     expect(reasonOf(made(coordinator, [milli, of]))).toBe("signer_not_allowed");
+  });
+
+  test("is not begun by an operator's key that has expired, whoever vouches for a coordinator's", () => {
+    const first = made(secondOperator, [1_000n, { era: 1n }]);
+    const raised = made(coordinator, [2_000n, { era: 1n, since: first }]);
+    const notAfterMs = BigInt(TAKEN_OUT_MS);
+    const both = [
+      trustedKey(secondOperator, TrustRole.OPERATOR, { notAfterMs }),
+      trustedKey(coordinator, TrustRole.COORDINATOR, { notAfterMs }),
+    ];
+    expect(reasonOf(raised, { signed: "once" })).toBe("ok");
+    expect(reasonOf(raised, { signed: "once", trust: trustView(both) })).toBe("signer_not_allowed");
   });
 
   test("points back at nobody where an operator begins it, and the first has no beginning", () => {
