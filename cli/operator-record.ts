@@ -25,7 +25,7 @@ const ATTEMPTS_MAX = 5;
 export async function carrySigned<Answer>(
   context: CommandContext,
   scope: string,
-  op: RecordOp | ((current: SignedRecord | undefined) => RecordOp),
+  op: RecordOp | ((current: SignedRecord | undefined, mesh: string) => RecordOp),
   carry: (record: SignedRecord) => Promise<Answer>,
   mayFollow: (current: OpName | undefined) => void = () => undefined,
 ): Promise<Answer> {
@@ -46,7 +46,7 @@ export async function carrySigned<Answer>(
         cmdId: uuidV7(systemClock.nowMs(), cryptoRandom),
         issuedAtMs: systemClock.nowMs(),
         operator: context.operatorName,
-        op: typeof op === "function" ? op(current.record) : op,
+        op: typeof op === "function" ? op(current.record, current.mesh) : op,
       },
       signer,
     );
@@ -59,10 +59,16 @@ export async function carrySigned<Answer>(
   }
 }
 
-/** What the scope's current record does; undefined where there is none. */
-function opOf({ mesh, record }: GetScopeResponse): OpName | undefined {
+/**
+ * What the scope's current record does; undefined where there is none. It must be the one that the next follows: an
+ * older one, shown beside the newest number, would be built on once more.
+ */
+function opOf({ mesh, v, hash, record }: GetScopeResponse): OpName | undefined {
   if (record === undefined) return undefined;
   const read = restoreRecord(toBinary(SignedRecordSchema, record), { mesh });
-  if (read.ok) return read.record.op.case;
-  throw new CommandError(`the scope's record cannot be read: ${read.detail}`);
+  if (!read.ok) throw new CommandError(`the scope's record cannot be read: ${read.detail}`);
+  if (BigInt(read.record.v) === v && Buffer.compare(read.record.hash, hash) === 0) {
+    return read.record.op.case;
+  }
+  throw new CommandError("the coordinator shows another record than the one it numbers");
 }

@@ -59,6 +59,8 @@ function readIn(mesh: string, signed: SignedRecord): MeshRecord {
 
 async function renew(context: CommandContext, { scope, op }: MeshRecord): Promise<void> {
   const { calls } = context.coordinator();
+  // The pinned key alone signs it, and that one always counts: whoever asks for this wants other keys signed.
+  if (scope === "trust") throw new CommandError("the coordinator has the trust bundle renewed");
   const carry = (record: SignedRecord) => {
     switch (op.case) {
       case "revive":

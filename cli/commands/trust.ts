@@ -1,12 +1,14 @@
 import { readFileSync } from "node:fs";
 import { create, toBinary } from "@bufbuild/protobuf";
+import { systemClock } from "../../adapters/system-clock.ts";
 import { readIdentity } from "../../coordinator/found-mesh.ts";
-import { restoreRecord } from "../../mesh/record.ts";
-import { kidOf } from "../../mesh/record-op.ts";
-import { TAKEN_OUT_MS } from "../../mesh/trust.ts";
+import { openRecord, restoreRecord } from "../../mesh/record.ts";
+import { kidOf, type RecordOp } from "../../mesh/record-op.ts";
+import { TAKEN_OUT_MS, TrustView } from "../../mesh/trust.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import {
   KillSchema,
+  type SignedRecord,
   SignedRecordSchema,
   type Trust,
   TrustedKeySchema,
@@ -21,6 +23,7 @@ import { renewedLine, renewRecords } from "./renew-records.ts";
 
 /** Nodes follow no more coordinators than these. */
 const COORDINATORS_MAX = 3;
+const NO_BUNDLE = "the mesh has no trust bundle yet: is its first coordinator up?";
 const ROLES: { readonly [R in TrustRole]: string } = {
   [TrustRole.UNSPECIFIED]: "none",
   [TrustRole.OPERATOR]: "operator",
@@ -86,9 +89,13 @@ export async function addTrust(context: CommandContext, file: string): Promise<v
  */
 export async function removeTrust(context: CommandContext, kid: string): Promise<void> {
   if (kid.includes("/")) return removeNode(context, kid);
+  let wasTakenOut: boolean | undefined;
   const count = await changeTrust(context, (keys) => {
     const removed = keys.find((key) => key.kid === kid);
     if (removed === undefined) throw new CommandError(`${kid}: the mesh trusts no such key`);
+    wasTakenOut ??= isTakenOut(removed);
+    // Another operator has just done the same: once more would be more than was asked for.
+    if (wasTakenOut !== isTakenOut(removed)) throw new CommandError(`${kid} is taken out already`);
     const left = keys.filter((key) => key.kid !== kid);
     if (removed.role !== TrustRole.COORDINATOR || isTakenOut(removed)) return left;
     if (coordinatorsIn(left) === 0) {
@@ -136,14 +143,39 @@ async function changeTrust(
   context: CommandContext,
   change: (keys: readonly Key[]) => readonly Key[],
 ): Promise<number> {
-  const { keys } = await currentTrust(context);
-  const next = change(keys);
-  const value = create(TrustSchema, { keys: [...next] });
+  let count = 0;
+  const next = (current: SignedRecord | undefined, mesh: string): RecordOp => {
+    const keys = [...change(ownBundle(context, current, mesh).keys)];
+    count = coordinatorsIn(keys);
+    return { case: "trust", value: create(TrustSchema, { keys }) };
+  };
   const { calls } = context.coordinator();
-  await carrySigned(context, "trust", { case: "trust", value }, (record) =>
-    calls.putKey({ record }),
+  await carrySigned(context, "trust", next, (record) => calls.putKey({ record }));
+  return count;
+}
+
+/**
+ * The bundle that the next is made of. Only one that this operator's key has signed: a coordinator that shows another
+ * would have its keys signed with the rest.
+ */
+function ownBundle(
+  context: CommandContext,
+  current: SignedRecord | undefined,
+  mesh: string,
+): Trust {
+  if (current === undefined) throw new CommandError(NO_BUNDLE);
+  const keys = context.operatorKeys();
+  const operatorPublicKey = keys.load("operator")?.publicKey ?? new Uint8Array(0);
+  const opened = openRecord(toBinary(SignedRecordSchema, current), {
+    mesh,
+    verify: keys.verify,
+    trust: new TrustView({ mesh, operatorPublicKey }),
+    nowMs: systemClock.nowMs(),
+  });
+  if (opened.ok && opened.record.op.case === "trust") return opened.record.op.value;
+  throw new CommandError(
+    "the bundle that the coordinator shows is not signed by this operator's key",
   );
-  return coordinatorsIn(next);
 }
 
 async function currentTrust(context: CommandContext): Promise<Trust> {
@@ -151,7 +183,7 @@ async function currentTrust(context: CommandContext): Promise<Trust> {
   const read = record && restoreRecord(toBinary(SignedRecordSchema, record), { mesh });
   const op = read?.ok ? read.record.op : undefined;
   if (op?.case === "trust") return op.value;
-  throw new CommandError("the mesh has no trust bundle yet: is its first coordinator up?");
+  throw new CommandError(NO_BUNDLE);
 }
 
 function coordinatorsIn(keys: readonly Key[]): number {
