@@ -23,7 +23,8 @@ export const DIFFERING_FROM = 5;
 /** The next look comes after twice as many, and at the most after these. */
 const DIFFERING_MAX = 80;
 
-type Peer = { differing: number; lookAt: number };
+type Peer = { differing: number; lookAt: number; epoch: bigint; n: bigint };
+const UNHEARD: Peer = { differing: 0, lookAt: DIFFERING_FROM, epoch: -1n, n: -1n };
 
 /**
  * Compares this coordinator's state with the others'.
@@ -56,8 +57,11 @@ export class PeerDigests {
     const beat = sealed && read(sealed.payload);
     if (!sealed || !beat || beat.from === replicaId) return;
     // By its key: what it calls itself is its own affair, and this must not grow.
-    const peer = this.#peers.get(sealed.kid) ?? { differing: 0, lookAt: DIFFERING_FROM };
+    const peer = this.#peers.get(sealed.kid) ?? { ...UNHEARD };
     this.#peers.set(sealed.kid, peer);
+    // Whoever carries digests may say an old one again, and the whole stream is not read for that.
+    if (beat.epoch < peer.epoch || (beat.epoch === peer.epoch && beat.n <= peer.n)) return;
+    Object.assign(peer, { epoch: beat.epoch, n: beat.n });
     // Whoever has read further or less far has that to read first.
     if (Number(beat.lastSeq) !== replica.lastSeq) return;
     if (Buffer.compare(beat.stateHash, replica.state.hash()) === 0) {
