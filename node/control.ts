@@ -324,9 +324,9 @@ export class Control {
     this.history.note(event);
     this.feed.tell(event);
     this.#deps.log.decision(event);
-    const { allowed, cause, standing: judgedAt, requestId } = event;
+    const { allowed, cause, standing: judgedAt, requestId, more = 0 } = event;
     const offence = cause && { cause, judgedAt, requestId };
-    this.actors.tell(`agent/${event.agentId}`, { t: "event", allowed, offence });
+    this.actors.tell(`agent/${event.agentId}`, { t: "event", allowed, offence, more });
   }
 
   #standing(agentId: string, change: LadderChange, scoreMilli: number): void {

@@ -17,7 +17,7 @@ export type DecisionFilter = (event: AgentEvent) => boolean;
 
 export type FedDecision = {
   readonly event: AgentEvent;
-  /** Matching decisions before this one that this watcher was too slow for. */
+  /** Matching decisions before this one that this watcher was too slow for, or that it stands for. */
   readonly missed: number;
 };
 
@@ -77,8 +77,7 @@ class Watcher {
     if (!this.#filter(event)) return;
     this.#waiting.push(event);
     if (this.#waiting.length > WAITING_MAX) {
-      this.#waiting.shift();
-      this.#missed++;
+      this.#missed += 1 + (this.#waiting.shift()?.more ?? 0);
     }
     this.wake();
   }
@@ -91,7 +90,7 @@ class Watcher {
     while (!signal.aborted) {
       const event = this.#waiting.shift();
       if (event !== undefined) {
-        const missed = this.#missed;
+        const missed = this.#missed + (event.more ?? 0);
         this.#missed = 0;
         yield { event, missed };
         continue;

@@ -32,8 +32,8 @@ export const ITEMS_PER_MESSAGE_MAX = 512;
  */
 export const GATHER_MS = 20;
 /**
- * Events a second that no score depends on: they only show what an agent did last, and a killed
- * agent that keeps asking must not occupy the control thread.
+ * Events a second that no score depends on, allows and refusals each: a killed agent that keeps asking must
+ * not occupy the control thread, and allowed requests must not hide a refusal.
  */
 export const SHOWN_EVENTS_PER_SECOND_MAX = 1_000;
 
@@ -100,10 +100,10 @@ export type ControlLink = {
   distrustMilli(model: string): number;
   /**
    * One that a score depends on is sent with the others of this turn; one that none does, within
-   * `GATHER_MS`, and it may be dropped.
+   * `GATHER_MS`. Of too many, allows are dropped, and equal refusals become one with their count.
    */
   event(event: AgentEvent): void;
-  /** Events dropped since the start. */
+  /** Allows dropped since the start. */
   eventsDropped(): number;
   listening(gatewayPort: number, forwardPort: number): void;
   policyReady(version: number): void;
@@ -138,8 +138,10 @@ export class ControlThreadLink implements ControlLink {
   /** It is planned for the end of this turn. */
   #flushPlanned = false;
   #cancelGathering: Cancel | undefined;
+  /** Refusals that are too many to be sent singly: the last of each kind, with how many it stands for. */
+  readonly #alike = new Map<string, AgentEvent>();
   #shownSinceNs = 0n;
-  #shown = 0;
+  #shown = { allowed: 0, refused: 0 };
   #dropped = 0;
 
   constructor(options: ControlLinkOptions) {
@@ -197,8 +199,9 @@ export class ControlThreadLink implements ControlLink {
   }
 
   event(event: AgentEvent): void {
-    if (event.cause === undefined && !this.#mayShow()) {
-      this.#dropped++;
+    if (event.cause === undefined && !this.#mayShow(event)) {
+      if (event.allowed) this.#dropped++;
+      else this.#countAlike(event);
       return;
     }
     this.#events.push(event);
@@ -242,9 +245,10 @@ export class ControlThreadLink implements ControlLink {
     if (this.#settledItems.count > 0) {
       this.#send({ t: "settled", items: this.#settledItems.take() });
     }
-    if (this.#events.length > 0) {
-      this.#send({ t: "events", items: this.#events });
+    if (this.#events.length + this.#alike.size > 0) {
+      this.#send({ t: "events", items: [...this.#events, ...this.#alike.values()] });
       this.#events = [];
+      this.#alike.clear();
     }
   }
 
@@ -344,13 +348,20 @@ export class ControlThreadLink implements ControlLink {
     pending.resolve(answer);
   }
 
-  #mayShow(): boolean {
+  #mayShow({ allowed }: AgentEvent): boolean {
     const nowNs = this.#options.clock.monoNs();
     if (nowNs - this.#shownSinceNs >= 1_000_000_000n) {
       this.#shownSinceNs = nowNs;
-      this.#shown = 0;
+      this.#shown = { allowed: 0, refused: 0 };
     }
-    return ++this.#shown <= SHOWN_EVENTS_PER_SECOND_MAX;
+    return ++this.#shown[allowed ? "allowed" : "refused"] <= SHOWN_EVENTS_PER_SECOND_MAX;
+  }
+
+  #countAlike(event: AgentEvent): void {
+    const key = `${event.agentId} ${event.reason}`;
+    const before = this.#alike.get(key);
+    this.#alike.set(key, before === undefined ? event : { ...event, more: (before.more ?? 0) + 1 });
+    this.#planFlush(this.#alike.size, false);
   }
 
   #planFlush(gathered: number, isUrgent: boolean): void {

@@ -283,6 +283,8 @@ export type AgentEvent = {
   readonly standing: Standing;
   /** What the ladder makes of it; absent for what never feeds the score. */
   readonly cause: LadderCause | undefined;
+  /** Equal refusals before it that it stands for too, where they came too fast to be told singly. */
+  readonly more?: number;
 };
 
 /** What one agent has open on one loop. */

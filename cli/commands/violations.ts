@@ -41,26 +41,35 @@ export async function violations(
     for await (const said of context.node().calls.watchDecisions(request, { signal })) {
       const { decision } = said;
       if (decision === undefined) continue;
-      const since = follow && !every ? toldSince(told, said.agent, decision) : 0;
-      if (since === undefined) continue;
-      show(context, said.agent, decision, since + Number(said.missed));
+      const missed = Number(said.missed);
+      const more = follow && !every ? moreSince(told, said.agent, decision, missed) : missed;
+      if (more !== undefined) show(context, said.agent, decision, more);
     }
   } catch (error) {
     if (!aborted.signal.aborted) throw error;
   }
 }
 
-/** How many of the kind were not shown since the last that was; undefined: this one is not either. */
-function toldSince(told: Map<string, Told>, agent: string, decision: Decision): number | undefined {
+/**
+ * How many of the kind were not shown since the last that was; undefined: this one is not either.
+ *
+ * @param missed Those before it that the node did not tell singly.
+ */
+function moreSince(
+  told: Map<string, Told>,
+  agent: string,
+  decision: Decision,
+  missed: number,
+): number | undefined {
   const key = `${agent} ${decision.reason}`;
   const atMs = Number(decision.atMs);
   const last = told.get(key);
   if (last !== undefined && atMs - last.atMs < TOLD_EVERY_MS) {
-    last.more++;
+    last.more += 1 + missed;
     return undefined;
   }
   told.set(key, { atMs, more: 0 });
-  return last?.more ?? 0;
+  return (last?.more ?? 0) + missed;
 }
 
 function show(context: CommandContext, agent: string, decision: Decision, more: number): void {

@@ -133,12 +133,12 @@ function onLimitsChanged(state: AgentState): StepResult {
 
 function onEvent(
   state: AgentState,
-  { allowed, offence }: Extract<AgentMessage, { t: "event" }>,
+  { allowed, offence, more = 0 }: Extract<AgentMessage, { t: "event" }>,
   env: StepEnv,
 ): StepResult {
   const counted = allowed
     ? { ...state, allowed: state.allowed + 1 }
-    : { ...state, refused: state.refused + 1 };
+    : { ...state, refused: state.refused + 1 + more };
   if (offence === undefined || env.ladder === undefined) return quiet(counted);
   return onLadder(counted, climb(state.ladder, offence, env.ladder, env.nowMs));
 }

@@ -112,7 +112,13 @@ export type AgentMessage =
   | { readonly t: "taken_back"; readonly amount: Cost; readonly giveBack: boolean }
   | { readonly t: "limits_changed" }
   /** @param offence Undefined for what says nothing against the agent. */
-  | { readonly t: "event"; readonly allowed: boolean; readonly offence: Offence | undefined }
+  | {
+      readonly t: "event";
+      readonly allowed: boolean;
+      readonly offence: Offence | undefined;
+      /** Refusals like it that it stands for too. */
+      readonly more?: number;
+    }
   /** Packets that the kernel saw and no honest agent sends. */
   | { readonly t: "evidence"; readonly count: number }
   | ({ readonly t: "news" } & AccountNews)

@@ -48,13 +48,13 @@ export class AlertBook {
   }
 
   /** Counts a refusal. @returns Whether its kind may be told now. */
-  note({ agentId, reason, requestId, stage, atMs }: AgentEvent): boolean {
+  note({ agentId, reason, requestId, stage, atMs, more = 0 }: AgentEvent): boolean {
     const own = { agent: agentId, reason };
     const isKnown = this.#kinds.has(kindKey(own));
     const isFull = !isKnown && this.#kinds.size >= ALERT_KINDS_MAX;
     const { agent } = isFull ? { agent: ALL_OTHERS } : own;
     const before = this.#kinds.get(kindKey({ agent, reason }));
-    const count = (before?.waiting?.count ?? 0) + 1;
+    const count = (before?.waiting?.count ?? 0) + 1 + more;
     const firstMs = before?.waiting?.firstMs ?? atMs;
     const waiting = { count, firstMs, lastMs: atMs, stage, requestId };
     const toldMs = before?.toldMs ?? 0;

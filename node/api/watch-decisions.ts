@@ -24,7 +24,7 @@ export async function* watchDecisions(
     });
   }
   for (const event of feed.recent(wanted, Math.min(request.recent, REFUSALS_KEPT_MAX))) {
-    yield messageOf(event, 0);
+    yield messageOf(event, event.more ?? 0);
   }
   if (live === undefined) return;
   for await (const { event, missed } of live) yield messageOf(event, missed);

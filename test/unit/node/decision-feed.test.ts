@@ -58,6 +58,17 @@ describe("a watcher", () => {
     ]);
   });
 
+  test("hears how many a refusal stands for, of those too that it was too slow for", async () => {
+    const feed = new DecisionFeed();
+    const { iterator } = watch(feed);
+    feed.tell(event(0, { more: 3 }));
+    for (let i = 1; i < WAITING_MAX; i++) feed.tell(event(i));
+    feed.tell(event(WAITING_MAX, { more: 2 }));
+    expect(await take(iterator, 1)).toMatchObject([{ event: { requestId: "1" }, missed: 4 }]);
+    const rest = await take(iterator, WAITING_MAX - 1);
+    expect(rest.at(-1)).toMatchObject({ missed: 2 });
+  });
+
   test("ends with its caller, waiting or not, and makes room for another", async () => {
     const feed = new DecisionFeed();
     const watchers = Array.from({ length: WATCHERS_MAX }, () => watch(feed));

@@ -472,12 +472,13 @@ describe("the link to the control thread", () => {
     );
   });
 
-  test(`drops events that no score depends on above ${SHOWN_EVENTS_PER_SECOND_MAX} a second`, async () => {
+  test(`drops allows above ${SHOWN_EVENTS_PER_SECOND_MAX} a second, and hides no refusal by them`, async () => {
     const { link, control, clock } = controlWorld();
-    for (let i = 0; i < SHOWN_EVENTS_PER_SECOND_MAX + 10; i++) link.event(event("shown"));
+    const allow = { ...event("shown"), allowed: true, reason: "ok", stage: 0 } as const;
+    for (let i = 0; i < SHOWN_EVENTS_PER_SECOND_MAX + 10; i++) link.event(allow);
     for (let i = 0; i < 10; i++) link.event(event("scored", "refusal"));
     clock.advance(1_000);
-    link.event(event("shown"));
+    link.event(event("refused"));
     link.flush();
     await settle();
     const items = control.received.flatMap((message) =>
@@ -486,6 +487,23 @@ describe("the link to the control thread", () => {
     expect(items.filter(({ requestId }) => requestId === "scored")).toHaveLength(10);
     expect(items).toHaveLength(SHOWN_EVENTS_PER_SECOND_MAX + 11);
     expect(link.eventsDropped()).toBe(10);
+  });
+
+  test("tells refusals that are too many by the last of each kind, with all of their count", async () => {
+    const { link, control } = controlWorld();
+    const total = SHOWN_EVENTS_PER_SECOND_MAX + 10;
+    for (let i = 0; i < total; i++) link.event(event(String(i)));
+    const other = { ...event("other"), agentId: "red/other" };
+    link.event(other);
+    link.flush();
+    link.flush();
+    await settle();
+    const items = control.received.flatMap((message) =>
+      message.t === "events" ? message.items : [],
+    );
+    expect(items.slice(-2)).toEqual([{ ...event(String(total - 1)), more: 9 }, other]);
+    expect(items.reduce((sum, { more = 0 }) => sum + 1 + more, 0)).toBe(total + 1);
+    expect(link.eventsDropped()).toBe(0);
   });
 
   test("hands over what the control thread says, and answers what it asks", async () => {

@@ -228,7 +228,8 @@ export type WatchDecisionsResponse = Message<"altrace.v1.WatchDecisionsResponse"
   decision?: Decision | undefined;
 
   /**
-   * Matching decisions before this one that the caller was too slow for.
+   * Matching decisions before this one that are not told singly: the caller was too slow for them, or
+   * they were refusals like this one that came faster than a node tells of.
    *
    * @generated from field: uint64 missed = 3;
    */
