@@ -28,6 +28,8 @@ export const ALERTS_WAITING_MAX = 1_000;
 export const ALERT_LIFE_MS = 24 * 60 * 60 * 1_000;
 /** Wait after a first failure; it doubles up to the longest. ms */
 export const RETRY_MS = { min: 1_000, max: 300_000 };
+/** Attempts under way at once, while none fails: a receiver's answer takes longer than refusals take to come. */
+export const POSTS_MAX = 32;
 const TICK_MS = 1_000;
 const KIND_PREFIX = "webhook/kind/";
 const ALERT_PREFIX = "webhook/alert/";
@@ -48,11 +50,12 @@ export class Webhook {
   readonly #book: AlertBook;
   /** Alerts on the disk, next one first. */
   readonly #waiting: Alert[];
+  /** Those of which an attempt is under way. */
+  readonly #posting = new Set<Alert>();
   readonly #stopping = new AbortController();
   /** Something is to be told that is not on the disk yet. */
   #isWanted = false;
   #isSaving = false;
-  #isPosting = false;
   #failures = 0;
   #notBeforeNs = 0n;
 
@@ -112,37 +115,44 @@ export class Webhook {
       this.#options.onProblem(`alerts could not be kept: ${errorMessage(error)}`);
     }
     this.#waiting.push(...alerts);
-    void this.#deliver();
+    this.#deliver();
   }
 
-  async #deliver(): Promise<void> {
+  /** One at a time once the receiver failed: its return is tried for, and nothing is heaped on it. */
+  #deliver(): void {
     const { clock } = this.#options;
-    if (this.#isPosting) return;
-    this.#isPosting = true;
-    while (!this.#stopping.signal.aborted && clock.monoNs() >= this.#notBeforeNs) {
-      const alert = this.#waiting[0];
-      if (alert === undefined) break;
-      await this.#attempt(alert);
+    const atOnce = this.#failures === 0 ? POSTS_MAX : 1;
+    if (this.#stopping.signal.aborted || clock.monoNs() < this.#notBeforeNs) return;
+    while (this.#posting.size < atOnce) {
+      const alert = this.#waiting.find((one) => !this.#posting.has(one));
+      if (alert === undefined) return;
+      this.#posting.add(alert);
+      void this.#attempt(alert).finally(() => {
+        this.#posting.delete(alert);
+        this.#deliver();
+      });
     }
-    this.#isPosting = false;
   }
 
   async #attempt(alert: Alert): Promise<void> {
     const { target, from, clock, post } = this.#options;
     const nowMs = clock.nowMs();
+    const failuresBefore = this.#failures;
     try {
       const request = webhookRequest(alert, from, { secret: target.secret, nowMs });
       await post(request, this.#stopping.signal);
       this.#failures = 0;
-      await this.#remove(alert);
+      // The next one does not wait for the disk to forget this one.
+      void this.#remove(alert);
     } catch (error) {
       if (this.#stopping.signal.aborted) return;
       if (this.#failures === 0) this.#options.onProblem(errorMessage(error));
-      this.#failures++;
+      // Those that were under way together have failed once.
+      this.#failures = Math.max(this.#failures, failuresBefore + 1);
       this.#notBeforeNs = clock.monoNs() + BigInt(this.#pauseMs()) * 1_000_000n;
       if (nowMs - alert.lastMs > ALERT_LIFE_MS) await this.#giveUp(alert);
       // One that the receiver does not like must not keep the others from it.
-      else this.#waiting.push(...this.#waiting.splice(0, 1));
+      else this.#waiting.push(...this.#waiting.splice(this.#waiting.indexOf(alert), 1));
     }
   }
 

@@ -1,7 +1,12 @@
 import { setImmediate } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { ALERT_EVERY_MS } from "../../../../node/alerts/alert-book.ts";
-import { ALERT_LIFE_MS, ALERTS_WAITING_MAX, Webhook } from "../../../../node/alerts/webhook.ts";
+import {
+  ALERT_LIFE_MS,
+  ALERTS_WAITING_MAX,
+  POSTS_MAX,
+  Webhook,
+} from "../../../../node/alerts/webhook.ts";
 import type { WebhookRequest } from "../../../../node/alerts/webhook-message.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { type TwinStore, twinStore } from "../../../../ports/twin-store.ts";
@@ -12,7 +17,7 @@ function world(store: TwinStore = twinStore(), reasons: readonly string[] = []) 
   const clock = twinClock();
   const posted: WebhookRequest[] = [];
   const problems: string[] = [];
-  const receiver = { isUp: true };
+  const receiver = { isUp: true, answers: Promise.resolve() };
   let drawn = 0;
   const numbered = (count: number): Buffer => {
     const bytes = Buffer.alloc(Math.max(count, 4));
@@ -28,6 +33,7 @@ function world(store: TwinStore = twinStore(), reasons: readonly string[] = []) 
       random: { bytes: numbered },
       post: async (request) => {
         posted.push(request);
+        await receiver.answers;
         if (!receiver.isUp) throw new Error("it is down");
       },
       onProblem: (why) => problems.push(why),
@@ -132,6 +138,30 @@ describe("a webhook", () => {
     await settle();
     await advance(2_000);
     expect(posted.filter(({ body }) => body.includes("research/liked"))).toHaveLength(1);
+  });
+
+  test("some are under way at once, and their failing together is one failure", async () => {
+    const { clock, problems, receiver, store, start, settle, advance, ids } = world();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    receiver.answers = promise;
+    const webhook = start(store);
+    const total = POSTS_MAX + 2;
+    for (let i = 0; i < total; i++) webhook.decided(refusal(clock.nowMs(), { agentId: `a/${i}` }));
+    await settle();
+    expect(new Set(ids()).size).toBe(POSTS_MAX);
+    receiver.isUp = false;
+    resolve();
+    await settle();
+    expect(ids()).toHaveLength(POSTS_MAX);
+    expect(problems).toEqual(["it is down"]);
+    // The wait after a first failure, a quarter of it at most on top; then it is one that is tried.
+    await advance(1_000);
+    await advance(1_000);
+    expect(ids()).toHaveLength(POSTS_MAX + 1);
+    receiver.isUp = true;
+    for (let second = 0; second < 5; second++) await advance(1_000);
+    expect(new Set(ids()).size).toBe(total);
+    expect([...store.durable.keys()].filter((key) => key.includes("alert/"))).toEqual([]);
   });
 
   test("H3: what waits is bounded, and what is beyond is counted and told later", async () => {
