@@ -31,6 +31,7 @@ import { refuse } from "./refuse.ts";
 import { soak } from "./soak.ts";
 import { teardown } from "./teardown.ts";
 import { tunnels } from "./tunnels.ts";
+import { violations } from "./violations.ts";
 
 const BENCHES: readonly Bench[] = [
   killBlock,
@@ -50,6 +51,7 @@ const BENCHES: readonly Bench[] = [
   inspectPool,
   auditLog,
   auditIndex,
+  violations,
   soak,
   profileJson,
   profileSse,
