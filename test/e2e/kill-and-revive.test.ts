@@ -139,8 +139,12 @@ describe("by gRPC", () => {
     expect(last).toMatchObject({ done: true, nodesTotal: 1, nodesDurable: 1, nodesClosed: 1 });
     expect(last?.nodes[0]?.ack).toMatchObject({ durable: true, closed: true });
     expect(await said(TRIAGE)).toEqual(["403 killed_team"]);
-    const { kills } = await coordinator.calls.listKills({});
-    expect(kills).toMatchObject([{ scope: "team/support", operator: "sre", committed: true }]);
+    // Done is where the nodes have it, which may be before the stream does.
+    const kills = await waitUntil("the kill to be stored", async () => {
+      const { kills } = await coordinator.calls.listKills({});
+      return kills[0]?.committed === true && kills;
+    });
+    expect(kills).toMatchObject([{ scope: "team/support", operator: "sre" }]);
     // What operators are shown follows; what requests are judged by does not wait for it.
     const shown = await waitUntil("the node to show it", async () => {
       const { agent } = await node.calls.getAgent({ agent: TRIAGE });
