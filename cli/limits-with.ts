@@ -1,12 +1,11 @@
-import { create, fromBinary } from "@bufbuild/protobuf";
+import { create } from "@bufbuild/protobuf";
 import { accountLimitsOf } from "../mesh/account-limits-of.ts";
+import type { MeshRecord } from "../mesh/record.ts";
 import type { RecordOp } from "../mesh/record-op.ts";
 import {
   type AccountLimit,
   AccountLimitsSchema,
   LimitSchema,
-  RecordSchema,
-  type SignedRecord,
 } from "../proto/gen/altrace/v1/record_pb.ts";
 
 /**
@@ -16,10 +15,10 @@ import {
  */
 export function limitsWith(
   own: readonly AccountLimit[],
-  current: SignedRecord | undefined,
+  current: Pick<MeshRecord, "op"> | undefined,
   nowMs: number,
 ): RecordOp {
-  const before = current && fromBinary(RecordSchema, current.payload).op;
+  const before = current?.op;
   const known = before?.case === "limit" ? accountLimitsOf(before.value) : [];
   const others = known.filter(({ unit, window }) => {
     const isOwn = own.some((one) => one.unit === unit && one.window === window);

@@ -1,9 +1,20 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { fromBinary, toBinary } from "@bufbuild/protobuf";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { RpcError } from "../adapters/grpc-error.ts";
 import { systemClock } from "../adapters/system-clock.ts";
-import { restoreRecord, signRecord } from "../mesh/record.ts";
+import { readTrustFile } from "../adapters/trust-file.ts";
+import {
+  type MeshRecord,
+  type OpenedRecord,
+  openRecord,
+  restoreRecord,
+  signRecord,
+} from "../mesh/record.ts";
 import type { OpName, RecordOp } from "../mesh/record-op.ts";
+import { TrustView } from "../mesh/trust.ts";
+import type { Signer } from "../ports/keys.ts";
 import { uuidV7 } from "../ports/random.ts";
 import type { GetScopeResponse } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
@@ -17,7 +28,9 @@ const ATTEMPTS_MAX = 5;
  *
  * @param op What it says; or what follows from the scope's record of now, where it builds on that.
  *
- * The coordinator cannot make such a record itself: nodes check the operator's signature.
+ * The coordinator cannot make such a record itself: nodes check the operator's signature. So what is built on must
+ * be signed by keys that count, by the bundle of the key that is pinned: a coordinator that was taken over would
+ * have its own words signed with the operator's.
  *
  * @param mayFollow Throws when the record must not replace one of this op. Asked before each signature,
  * because another may have come in between.
@@ -25,7 +38,7 @@ const ATTEMPTS_MAX = 5;
 export async function carrySigned<Answer>(
   context: CommandContext,
   scope: string,
-  op: RecordOp | ((current: SignedRecord | undefined, mesh: string) => RecordOp),
+  op: RecordOp | ((current: MeshRecord | undefined) => RecordOp),
   carry: (record: SignedRecord) => Promise<Answer>,
   mayFollow: (current: OpName | undefined) => void = () => undefined,
 ): Promise<Answer> {
@@ -36,7 +49,7 @@ export async function carrySigned<Answer>(
   const { calls } = context.coordinator();
   for (let attempt = 1; ; attempt++) {
     const current = await calls.getScope({ scope });
-    mayFollow(opOf(current));
+    mayFollow(opOf(scope, current));
     const bytes = signRecord(
       {
         mesh: current.mesh,
@@ -46,7 +59,7 @@ export async function carrySigned<Answer>(
         cmdId: uuidV7(systemClock.nowMs(), cryptoRandom),
         issuedAtMs: systemClock.nowMs(),
         operator: context.operatorName,
-        op: typeof op === "function" ? op(current.record, current.mesh) : op,
+        op: typeof op === "function" ? op(await counted(context, scope, current, signer)) : op,
       },
       signer,
     );
@@ -63,12 +76,47 @@ export async function carrySigned<Answer>(
  * What the scope's current record does; undefined where there is none. It must be the one that the next follows: an
  * older one, shown beside the newest number, would be built on once more.
  */
-function opOf({ mesh, v, hash, record }: GetScopeResponse): OpName | undefined {
+function opOf(scope: string, { mesh, v, hash, record }: GetScopeResponse): OpName | undefined {
   if (record === undefined) return undefined;
   const read = restoreRecord(toBinary(SignedRecordSchema, record), { mesh });
   if (!read.ok) throw new CommandError(`the scope's record cannot be read: ${read.detail}`);
-  if (BigInt(read.record.v) === v && Buffer.compare(read.record.hash, hash) === 0) {
-    return read.record.op.case;
-  }
+  const isNumbered = BigInt(read.record.v) === v && Buffer.compare(read.record.hash, hash) === 0;
+  if (isNumbered && read.record.scope === scope) return read.record.op.case;
   throw new CommandError("the coordinator shows another record than the one it numbers");
+}
+
+/** @throws CommandError No key that counts has signed it. */
+async function counted(
+  context: CommandContext,
+  scope: string,
+  { mesh, record }: GetScopeResponse,
+  signer: Signer,
+): Promise<MeshRecord | undefined> {
+  if (record === undefined) return undefined;
+  const pin = pinIn(context.home) ?? { mesh, operatorPublicKey: signer.publicKey };
+  const trust = new TrustView(pin);
+  const open = (signed: SignedRecord): OpenedRecord =>
+    openRecord(toBinary(SignedRecordSchema, signed), {
+      mesh: pin.mesh,
+      trust,
+      verify: context.operatorKeys().verify,
+      nowMs: systemClock.nowMs(),
+    });
+  if (scope !== "trust") {
+    const bundle = await context.coordinator().calls.getScope({ scope: "trust" });
+    const opened = bundle.record && open(bundle.record);
+    if (opened?.ok && opened.record.scope === "trust") trust.learn(opened.record);
+  }
+  const opened = open(record);
+  if (opened.ok) return opened.record;
+  throw new CommandError(
+    `${scope}: what the coordinator shows is not signed by a key that counts (${opened.reason}); ` +
+      "altrace trust renew shows and signs what keys signed that count no more",
+  );
+}
+
+/** The key that this HOME was given as its mesh's; an operator's own HOME may have none but the key itself. */
+function pinIn(home: string): { mesh: string; operatorPublicKey: Uint8Array } | undefined {
+  const path = join(home, "trust.json");
+  return existsSync(path) ? readTrustFile(path) : undefined;
 }

@@ -36,7 +36,7 @@ export async function setDistrust(
   const { command } = await carrySigned(
     context,
     scopeOf(model),
-    (current) => setTo(milli, known(current)),
+    (current) => setTo(milli, current && distrustOf(current.op)),
     (record) => calls.setLimit({ record }),
   );
   context.output.result({ command }, () =>

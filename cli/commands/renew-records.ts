@@ -1,4 +1,5 @@
 import { create, toBinary } from "@bufbuild/protobuf";
+import { accountLimitsOf } from "../../mesh/account-limits-of.ts";
 import { distrustOf } from "../../mesh/distrust-of.ts";
 import { type MeshRecord, restoreRecord } from "../../mesh/record.ts";
 import type { RecordOp } from "../../mesh/record-op.ts";
@@ -8,43 +9,81 @@ import {
   type SignedRecord,
   SignedRecordSchema,
 } from "../../proto/gen/altrace/v1/record_pb.ts";
+import { shownAmount, unitWord } from "../budget-amount.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { carrySigned } from "../operator-record.ts";
 
 /** A mesh with more to renew is asked again as long as each answer brings something new. */
 const ROUNDS_MAX = 10_000;
 
+/** What of the records that a coordinator calls stale is signed, and who is told of each. */
+export type Renewal = {
+  readonly may?: (record: MeshRecord) => boolean;
+  readonly tell?: (record: MeshRecord, isRenewed: boolean) => void;
+};
+
 /**
  * Signs with the operator's key what only the keys signed that have expired or are trusted no more: it says the
  * same as before. A node with an empty disk could not check it, and would stay closed.
  *
+ * Nobody can check any more who signed these: what `may` does not name is left as it is, since a coordinator that
+ * was taken over can show what it likes.
+ *
  * @returns How many records were signed.
  */
-export async function renewRecords(context: CommandContext): Promise<number> {
+export async function renewRecords(
+  context: CommandContext,
+  { may = () => true, tell = () => undefined }: Renewal = {},
+): Promise<number> {
   const { calls } = context.coordinator();
   const { mesh } = await calls.getScope({ scope: "trust" });
   const renewed = new Set<string>();
+  const left = new Set<string>();
   for (let round = 0; round < ROUNDS_MAX; round++) {
     const { records, more } = await calls.listStaleRecords({});
-    if (records.length === 0) return renewed.size;
+    const before = renewed.size;
     for (const signed of records) {
       const record = readIn(mesh, signed);
+      if (!may(record)) {
+        if (!left.has(record.scope)) tell(record, false);
+        left.add(record.scope);
+        continue;
+      }
       // Signed a moment ago and stale again: the operator's own key is not what the mesh takes.
       if (renewed.has(record.scope)) {
         throw new CommandError(`${record.scope}: this operator's key does not count either`);
       }
       await renew(context, record);
       renewed.add(record.scope);
+      tell(record, true);
     }
-    if (!more) return renewed.size;
+    if (!more || renewed.size === before) return renewed.size;
   }
   return renewed.size;
 }
 
 /** `altrace trust renew`. */
 export async function renewTrust(context: CommandContext): Promise<void> {
-  const count = await renewRecords(context);
-  context.output.result({ renewed: count }, () => context.output.line(renewedLine(count)));
+  const records: RenewedRecord[] = [];
+  const count = await renewRecords(context, { tell: (record) => records.push(shownOf(record)) });
+  context.output.result({ renewed: count, records }, () => {
+    for (const { scope, says } of records) context.output.line(`${scope}: ${says}`);
+    context.output.line(renewedLine(count));
+  });
+}
+
+export type RenewedRecord = { readonly scope: string; readonly says: string };
+
+/** What an operator's key has been put under, so that whoever gave it can see what was widened. */
+export function shownOf({ scope, op }: MeshRecord): RenewedRecord {
+  if (op.case === "policy") {
+    return { scope, says: `policy ${Buffer.from(op.value.sha256).toString("hex")}` };
+  }
+  const limits = op.case === "limit" ? accountLimitsOf(op.value) : [];
+  const said = limits.map(
+    ({ window, unit, limit }) => `${window} ${shownAmount(unit, limit)} ${unitWord(unit)}`,
+  );
+  return { scope, says: [op.case, ...said].join(" ") };
 }
 
 export function renewedLine(count: number): string {

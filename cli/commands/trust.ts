@@ -1,25 +1,23 @@
 import { readFileSync } from "node:fs";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { systemClock } from "../../adapters/system-clock.ts";
 import { readIdentity } from "../../coordinator/found-mesh.ts";
-import { openRecord, restoreRecord } from "../../mesh/record.ts";
-import { kidOf, type RecordOp } from "../../mesh/record-op.ts";
-import { TAKEN_OUT_MS, TrustView } from "../../mesh/trust.ts";
+import { type MeshRecord, restoreRecord } from "../../mesh/record.ts";
+import { kidOf, type OpName, type RecordOp } from "../../mesh/record-op.ts";
+import { coordinatorMaySign, TAKEN_OUT_MS } from "../../mesh/trust.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import {
   KillSchema,
-  type SignedRecord,
   SignedRecordSchema,
   type Trust,
   TrustedKeySchema,
   TrustRole,
   TrustSchema,
 } from "../../proto/gen/altrace/v1/record_pb.ts";
-import { parseScope } from "../../proto/ids.ts";
+import { parseScope, type Scope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { carrySigned } from "../operator-record.ts";
 import { table } from "../output.ts";
-import { renewedLine, renewRecords } from "./renew-records.ts";
+import { type RenewedRecord, renewedLine, renewRecords, shownOf } from "./renew-records.ts";
 
 /** Nodes follow no more coordinators than these. */
 const COORDINATORS_MAX = 3;
@@ -90,9 +88,11 @@ export async function addTrust(context: CommandContext, file: string): Promise<v
 export async function removeTrust(context: CommandContext, kid: string): Promise<void> {
   if (kid.includes("/")) return removeNode(context, kid);
   let wasTakenOut: boolean | undefined;
+  let role: TrustRole = TrustRole.UNSPECIFIED;
   const count = await changeTrust(context, (keys) => {
     const removed = keys.find((key) => key.kid === kid);
     if (removed === undefined) throw new CommandError(`${kid}: the mesh trusts no such key`);
+    role = removed.role;
     wasTakenOut ??= isTakenOut(removed);
     // Another operator has just done the same: once more would be more than was asked for.
     if (wasTakenOut !== isTakenOut(removed)) throw new CommandError(`${kid} is taken out already`);
@@ -104,10 +104,20 @@ export async function removeTrust(context: CommandContext, kid: string): Promise
     return [...left, { ...removed, notBeforeMs: 0n, notAfterMs: BigInt(TAKEN_OUT_MS) }];
   });
   // What it has signed stands; a node that is yet to come could not check that.
-  const renewed = await renewRecords(context);
-  context.output.result({ kid, removed: true, coordinators: count, renewed }, () => {
+  const left: RenewedRecord[] = [];
+  const renewed = await renewRecords(context, {
+    may: ({ op, parsed }) => couldSign(role, op.case, parsed),
+    tell: (record, isRenewed) => {
+      if (!isRenewed) left.push(shownOf(record));
+    },
+  });
+  context.output.result({ kid, removed: true, coordinators: count, renewed, left }, () => {
     context.output.line(`${kid} is trusted no more; the mesh has ${count} coordinators`);
     if (renewed > 0) context.output.line(renewedLine(renewed));
+    for (const { scope, says } of left) {
+      context.output.line(`not renewed, as this key could not sign it: ${scope}: ${says}`);
+    }
+    if (left.length > 0) context.output.line("altrace trust renew signs these too");
   });
 }
 
@@ -134,6 +144,13 @@ async function removeNode(context: CommandContext, scope: string): Promise<void>
 
 type Key = Trust["keys"][number];
 
+/** Whether a key of that role alone was enough for such a record, so that it is stale without the key. */
+function couldSign(role: TrustRole, op: OpName, scope: Scope): boolean {
+  if (role === TrustRole.COORDINATOR) return coordinatorMaySign(op, scope);
+  if (role === TrustRole.ENROLMENT) return op === "trust" && scope.kind === "node";
+  return role === TrustRole.OPERATOR;
+}
+
 function isTakenOut({ notAfterMs }: Pick<Key, "notAfterMs">): boolean {
   return notAfterMs === BigInt(TAKEN_OUT_MS);
 }
@@ -144,38 +161,15 @@ async function changeTrust(
   change: (keys: readonly Key[]) => readonly Key[],
 ): Promise<number> {
   let count = 0;
-  const next = (current: SignedRecord | undefined, mesh: string): RecordOp => {
-    const keys = [...change(ownBundle(context, current, mesh).keys)];
+  const next = (current: MeshRecord | undefined): RecordOp => {
+    if (current?.op.case !== "trust") throw new CommandError(NO_BUNDLE);
+    const keys = [...change(current.op.value.keys)];
     count = coordinatorsIn(keys);
     return { case: "trust", value: create(TrustSchema, { keys }) };
   };
   const { calls } = context.coordinator();
   await carrySigned(context, "trust", next, (record) => calls.putKey({ record }));
   return count;
-}
-
-/**
- * The bundle that the next is made of. Only one that this operator's key has signed: a coordinator that shows another
- * would have its keys signed with the rest.
- */
-function ownBundle(
-  context: CommandContext,
-  current: SignedRecord | undefined,
-  mesh: string,
-): Trust {
-  if (current === undefined) throw new CommandError(NO_BUNDLE);
-  const keys = context.operatorKeys();
-  const operatorPublicKey = keys.load("operator")?.publicKey ?? new Uint8Array(0);
-  const opened = openRecord(toBinary(SignedRecordSchema, current), {
-    mesh,
-    verify: keys.verify,
-    trust: new TrustView({ mesh, operatorPublicKey }),
-    nowMs: systemClock.nowMs(),
-  });
-  if (opened.ok && opened.record.op.case === "trust") return opened.record.op.value;
-  throw new CommandError(
-    "the bundle that the coordinator shows is not signed by this operator's key",
-  );
 }
 
 async function currentTrust(context: CommandContext): Promise<Trust> {

@@ -1,6 +1,8 @@
 import { fromBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import type { CommandContext } from "../../../cli/command-context.ts";
+import { topUpBudget } from "../../../cli/commands/budget.ts";
+import { renewTrust } from "../../../cli/commands/renew-records.ts";
 import { removeTrust } from "../../../cli/commands/trust.ts";
 import { openRecord, restoreRecord } from "../../../mesh/record.ts";
 import type { Signer } from "../../../ports/keys.ts";
@@ -15,9 +17,11 @@ import {
   context,
   coordinator,
   keys,
+  limit,
   MESH,
   opened,
   operator,
+  secondOperator,
   sign,
   stranger,
   trust,
@@ -27,20 +31,30 @@ import {
 
 const second = trustedKey(keys.loadOrCreate("second-coordinator"), TrustRole.COORDINATOR);
 const LISTED = [...BUNDLE, second];
+const ACCOUNT = "budget/team/research";
 const thief = trustedKey(stranger, TrustRole.OPERATOR);
 
 function bundle(of: readonly TrustedKey[], signer: Signer = operator, v = 4): Uint8Array {
   return sign("trust", trust(...of), signer, { v });
 }
 
-/** An operator whose coordinator shows these bytes as the current bundle, and these as stale. */
+/** An operator whose coordinator shows these bytes as the current record of what is asked, and these as stale. */
 function operatorOf(shown: Uint8Array, { v = 4, stale = [] as Uint8Array[] } = {}) {
   const carried: SignedRecord[] = [];
-  const record = fromBinary(SignedRecordSchema, shown);
-  const { hash } = opened(restoreRecord(shown, { mesh: MESH }));
+  const said: unknown[] = [];
+  const answerOf = (bytes: Uint8Array) => {
+    const { hash } = opened(restoreRecord(bytes, { mesh: MESH }));
+    return { mesh: MESH, v: BigInt(v), hash, record: fromBinary(SignedRecordSchema, bytes) };
+  };
+  const isBundle = opened(restoreRecord(shown, { mesh: MESH })).scope === "trust";
   const calls = {
-    getScope: async () => ({ mesh: MESH, v: BigInt(v), hash, record }),
+    getScope: async ({ scope }: { scope: string }) =>
+      answerOf(scope === "trust" && !isBundle ? bundle(LISTED) : shown),
     putKey: async (of: { record: SignedRecord }) => void carried.push(of.record),
+    setLimit: async (of: { record: SignedRecord }) => {
+      carried.push(of.record);
+      return {};
+    },
     listStaleRecords: async () => ({
       records: stale.map((bytes) => fromBinary(SignedRecordSchema, bytes)),
       more: false,
@@ -51,9 +65,9 @@ function operatorOf(shown: Uint8Array, { v = 4, stale = [] as Uint8Array[] } = {
     operatorName: "olga",
     operatorKeys: () => ({ ...keys, load: () => operator, verify: keys.verify }),
     coordinator: () => ({ calls }),
-    output: { result: () => undefined },
+    output: { result: (result: unknown) => void said.push(result) },
   } as unknown as CommandContext;
-  return { acting, carried };
+  return { acting, carried, said };
 }
 
 test("a bundle is made of the one that the operator's key has signed", async () => {
@@ -70,7 +84,9 @@ test.each([
 ])("of one that was signed %s nothing is made", async (_whose, shown) => {
   expect(openRecord(shown, context({ trust: trustView() })).ok).toBe(false);
   const { acting, carried } = operatorOf(shown);
-  await expect(removeTrust(acting, coordinator.kid)).rejects.toThrow("not signed by this operator");
+  await expect(removeTrust(acting, coordinator.kid)).rejects.toThrow(
+    "not signed by a key that counts",
+  );
   expect(carried).toEqual([]);
 });
 
@@ -80,9 +96,52 @@ test("an older bundle is not built on as if it were the newest", async () => {
   expect(carried).toEqual([]);
 });
 
+test.each([
+  ["a coordinator's", coordinator],
+  ["nobody's", stranger],
+])("%s word on an account's limits is not signed with the next of them", async (_whose, signer) => {
+  const inflated = sign(ACCOUNT, limit(5_000_000n), signer, { v: 4 });
+  const { acting, carried } = operatorOf(inflated);
+  const wish = { window: "total", unit: "usd", limit: "1" };
+  await expect(topUpBudget(acting, "team/research", wish)).rejects.toThrow(
+    "not signed by a key that counts",
+  );
+  expect(carried).toEqual([]);
+});
+
+test("limits that this or another operator has signed are built on", async () => {
+  for (const signer of [operator, secondOperator]) {
+    const { acting, carried } = operatorOf(sign(ACCOUNT, limit(5_000_000n), signer, { v: 4 }));
+    await topUpBudget(acting, "team/research", { window: "total", unit: "usd", limit: "1" });
+    expect(carried).toHaveLength(1);
+  }
+});
+
+test("another account's limits are not taken for this one's", async () => {
+  const { acting, carried } = operatorOf(
+    sign("budget/team/support", limit(5_000_000n), operator, { v: 4 }),
+  );
+  const wish = { window: "total", unit: "usd", limit: "1" };
+  await expect(topUpBudget(acting, "team/research", wish)).rejects.toThrow("another record than");
+  expect(carried).toEqual([]);
+});
+
+test("who removes a coordinator signs none of what only an operator could have signed", async () => {
+  const stale = [sign(ACCOUNT, limit(5_000_000n), stranger, { v: 4 })];
+  const { acting, carried, said } = operatorOf(bundle(LISTED), { stale });
+  await removeTrust(acting, coordinator.kid);
+  expect(carried).toHaveLength(1);
+  expect(said).toEqual([
+    expect.objectContaining({
+      renewed: 0,
+      left: [{ scope: ACCOUNT, says: "limit total 5.00 usd" }],
+    }),
+  ]);
+});
+
 test("no bundle is signed because a coordinator calls it stale", async () => {
   const stale = [bundle([...LISTED, thief], stranger)];
   const { acting, carried } = operatorOf(bundle(LISTED), { stale });
-  await expect(removeTrust(acting, coordinator.kid)).rejects.toThrow("trust bundle renewed");
-  expect(carried).toHaveLength(1);
+  await expect(renewTrust(acting)).rejects.toThrow("trust bundle renewed");
+  expect(carried).toEqual([]);
 });
