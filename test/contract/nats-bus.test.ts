@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { connect as connectRaw, headers as natsHeaders, nkeys } from "@nats-io/transport-node";
 import { expect, test, vi } from "vitest";
@@ -9,6 +9,7 @@ import { createRoot, issueCertificate } from "../../adapters/x509-authority.ts";
 import { BusFault, type BusMessage } from "../../ports/bus.ts";
 import { CONTROL_STREAM } from "../../proto/subjects.ts";
 import { startNats } from "../support/start-nats.ts";
+import { stopProcess } from "../support/stop-process.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const SUBJECT = "alt.ctl.kill.global";
@@ -150,23 +151,12 @@ test("after kill -9 and restart of the server it is up again with its listeners,
   await vi.waitFor(() => expect(heard).toEqual([first, seqOf(next)]), WAIT);
 });
 
-/** Stops a process; its threads go on for a moment after the signal was sent, so that is awaited. */
-async function stopped(pid: number): Promise<void> {
-  process.kill(pid, "SIGSTOP");
-  const states = () =>
-    readdirSync(`/proc/${pid}/task`).map(
-      (task) =>
-        /^State:\s+(\S)/m.exec(readFileSync(`/proc/${pid}/task/${task}/status`, "utf8"))?.[1],
-    );
-  await vi.waitFor(() => expect(new Set(states())).toEqual(new Set(["T"])), WAIT);
-}
-
 test("an append without an answer is unknown, and the same id asked again is stored once", async () => {
   await using server = await startNats();
   await using side = await open(server.url, { pingIntervalMs: 60_000 });
   const { bus } = side;
   await ensureStreams(bus, { replicas: 1 });
-  await stopped(server.pid as number);
+  await stopProcess(server.pid as number);
   const options = { msgId: "once", expectSeq: 0 };
   const code = await codeOf(bus.append(SUBJECT, bytes("x"), options));
   process.kill(server.pid as number, "SIGCONT");
@@ -185,7 +175,7 @@ test("a server that goes silent without closing is noticed by its pings", async 
   await using server = await startNats();
   await using side = await open(server.url);
   await vi.waitFor(() => expect(side.ups).toBe(1), WAIT);
-  process.kill(server.pid as number, "SIGSTOP");
+  await stopProcess(server.pid as number);
   await vi.waitFor(() => expect(side.bus.isUp()).toBe(false), WAIT);
   process.kill(server.pid as number, "SIGCONT");
   await vi.waitFor(() => expect(side.ups).toBe(2), WAIT);

@@ -23,6 +23,7 @@ import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { runHere } from "../support/run-here.ts";
 import { type Altrace, startAltrace } from "../support/start-altrace.ts";
 import { startProvider } from "../support/start-provider.ts";
+import { stopProcess } from "../support/stop-process.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
@@ -62,7 +63,7 @@ test("a log that was put back is seen by the witness, is closed, and the next on
     return (await witnessedSize(altrace)) || undefined;
   });
   // It stands still meanwhile, as under a snapshot of the disk: partial tiles come and go.
-  process.kill(altrace.process.pid, "SIGSTOP");
+  await stopProcess(altrace.process.pid);
   for (const folder of ["log", "wal"]) {
     cpSync(join(home, folder), join(older, folder), { recursive: true });
   }

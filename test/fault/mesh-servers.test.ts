@@ -16,6 +16,7 @@ import {
 import { NATS_PROGRAMS } from "../support/nats-programs.ts";
 import { proofCount } from "../support/proof.ts";
 import { type NatsServer, startNats } from "../support/start-nats.ts";
+import { stopProcess } from "../support/stop-process.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import {
   type Cleanups,
@@ -237,7 +238,7 @@ describe("three servers", () => {
       const leader = await leaderNow();
       follower = cluster.servers.find((server) => server !== leader) as NatsServer;
       node = await startNode(mesh, `n${round}`, follower.url);
-      process.kill(leader.pid as number, "SIGSTOP");
+      await stopProcess(leader.pid as number);
       const kill = await killGlobal();
       await comes(() => node.isKilled);
       const hasOpened = await opensWithoutKill(node, async () => {
@@ -250,7 +251,7 @@ describe("three servers", () => {
     }, 120_000);
 
     test(`a node behind a follower that slept does not open by what that one has (${round})`, async () => {
-      process.kill(follower.pid as number, "SIGSTOP");
+      await stopProcess(follower.pid as number);
       const kill = await killGlobal();
       // A digest from before the kill lies in the follower too, and opens a node for as long as it is younger
       // than the dead man's time: that is what containment means. After that nothing may.
