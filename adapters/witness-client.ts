@@ -1,4 +1,5 @@
 import { Agent } from "undici";
+import type { CallWitness } from "../ports/call-witness.ts";
 import type { NameResolver } from "../ports/names.ts";
 
 const CONNECT_TIMEOUT_MS = 5_000;
@@ -9,20 +10,7 @@ const CONNECTIONS_MAX = 4;
 const IDLE_MS_MAX = 90_000;
 
 export type WitnessClient = {
-  /**
-   * One question, to the address that was named and nowhere else: an answer that points elsewhere is an answer.
-   *
-   * @throws When there is no whole answer within `timeoutMs`, or it is longer than `answerBytesMax`.
-   */
-  call(
-    url: string,
-    ask: {
-      readonly method: "POST" | "GET";
-      readonly body?: string;
-      readonly answerBytesMax: number;
-      readonly timeoutMs: number;
-    },
-  ): Promise<{ readonly status: number; readonly body: Buffer }>;
+  readonly call: CallWitness;
   /** Gives up what is under way. */
   close(): Promise<void>;
 };

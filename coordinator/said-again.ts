@@ -101,10 +101,11 @@ export class SaidAgain {
     for (const record of [...replica.state.records()]) {
       looked += 1;
       if (looked % LOOKED_AT_ONCE === 0) await pause(clock, 0, signal);
-      if (signal.aborted || this.#rank() < 0) return;
+      if (signal.aborted) return;
       if (!coordinatorMaySign(record.op.case, record.parsed) || replica.counts(record)) continue;
       // Another may have taken its place while the ones before were said.
       if (replica.state.get(record.scope)?.hashHex !== record.hashHex) continue;
+      if (this.#rank() < 0) return;
       await this.#say(record);
     }
   }

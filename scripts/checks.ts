@@ -15,6 +15,16 @@ export const CHECKS: readonly Check[] = [
   { name: "nothing unused (knip)", run: () => clean("knip", ["--no-progress"]) },
 ];
 
+/** What is wrong with some work, for a check: why it failed, or `undefined`. */
+export async function wrongIn(work: () => Promise<void>): Promise<string | undefined> {
+  try {
+    await work();
+    return undefined;
+  } catch (error) {
+    return String(error);
+  }
+}
+
 /** Runs one check and says so in a line. */
 export async function runCheck({ name, run }: Check): Promise<boolean> {
   const startedNs = process.hrtime.bigint();

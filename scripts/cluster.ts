@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { builtOverlay, kustomizeCommand } from "../test/support/kustomize.ts";
 import { namesIn } from "../test/tidy/sources.ts";
 import { bringTools } from "./bring-tools.ts";
-import { runCheck } from "./checks.ts";
+import { runCheck, wrongIn } from "./checks.ts";
 import type { ApiObject, ClusterApi } from "./cluster/cluster-api.ts";
 import { ControlPlane } from "./cluster/control-plane.ts";
 import { governedPods } from "./cluster/governed-pods.ts";
@@ -50,7 +50,7 @@ async function tryOverlay(of: {
   const check = (what: string, run: () => Promise<string | undefined>) =>
     runCheck({ name: `${name}: ${what}`, run });
   let isGood = await check("every object is taken, every pod is placed", () =>
-    wrong(() => applyAll(api, objects)),
+    wrongIn(() => applyAll(api, objects)),
   );
   const machine = objects.find(
     ({ kind, metadata }) => kind === "DaemonSet" && metadata.name === "altrace-machine",
@@ -65,14 +65,5 @@ async function tryOverlay(of: {
     const pods = () => governedPods(api);
     isGood = (await check("the API takes and refuses agents' pods as it should", pods)) && isGood;
   }
-  return (await check("is removed", () => wrong(() => removeAll(api, objects)))) && isGood;
-}
-
-async function wrong(work: () => Promise<void>): Promise<string | undefined> {
-  try {
-    await work();
-    return undefined;
-  } catch (error) {
-    return String(error);
-  }
+  return (await check("is removed", () => wrongIn(() => removeAll(api, objects)))) && isGood;
 }

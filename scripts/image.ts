@@ -17,7 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { type Check, runCheck } from "./checks.ts";
+import { type Check, runCheck, wrongIn } from "./checks.ts";
 import { type Box, Boxes, machineBox } from "./image/boxes.ts";
 import { buildah, buildImage, IMAGE } from "./image/build-image.ts";
 import { runCommand } from "./run-command.ts";
@@ -50,7 +50,7 @@ async function tryImage(): Promise<boolean> {
   if (
     !(await runCheck({
       name: "the Dockerfile builds",
-      run: () => wrong(() => buildImage(values.base)),
+      run: () => wrongIn(() => buildImage(values.base)),
     }))
   )
     return false;
@@ -187,14 +187,5 @@ async function until(look: () => Promise<string | undefined>): Promise<string | 
     const wrongNow = await look();
     if (wrongNow === undefined || performance.now() > endMs) return wrongNow;
     await pause(200);
-  }
-}
-
-async function wrong(work: () => Promise<void>): Promise<string | undefined> {
-  try {
-    await work();
-    return undefined;
-  } catch (error) {
-    return String(error);
   }
 }

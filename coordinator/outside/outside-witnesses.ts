@@ -5,17 +5,12 @@
 // W3. What a witness says of a log is kept only if it has signed it; and it is evidence against the log only if the log
 //     has signed it too. That it says so is told in any case.
 
+import type { CallWitness } from "../../ports/call-witness.ts";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import { monoMs } from "../../ports/clock.ts";
 import { BroughtLog, type BroughtLogOptions } from "./brought-log.ts";
 import { isBrought, type OutsidePolicy } from "./outside-file.ts";
-import {
-  type CallWitness,
-  type LaneTold,
-  type LogStanding,
-  type Outcome,
-  WitnessLane,
-} from "./witness-lane.ts";
+import { type LaneTold, type LogStanding, type Outcome, WitnessLane } from "./witness-lane.ts";
 
 /** How often it is looked for what is due. */
 const TURN_MS = 1_000;

@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import type { WitnessPlace } from "../../audit/log-policy.ts";
 import { NOTE_BYTES_MAX } from "../../audit/signed-note.ts";
 import { readWitnessAnswer, type WitnessHeard } from "../../audit/witness-answer.ts";
+import type { CallWitness } from "../../ports/call-witness.ts";
 import { type Clock, monoMs } from "../../ports/clock.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { backoffMs } from "../../ports/pause.ts";
@@ -30,17 +31,6 @@ const SILENT_RETRY_MS = { min: 1_000, max: 300_000 };
 const FAULTY_PAUSE_MS = 1_000;
 const REFUSED_RETRY_MS = { min: 60_000, max: 3_600_000 };
 const ELSEWHERE_RETRY_MS = 5_000;
-
-/** Asks a witness over HTTP. Rejects when there is no whole answer in time, or it is too long. */
-export type CallWitness = (
-  url: string,
-  ask: {
-    readonly method: "POST" | "GET";
-    readonly body?: string;
-    readonly answerBytesMax: number;
-    readonly timeoutMs: number;
-  },
-) => Promise<{ readonly status: number; readonly body: Uint8Array }>;
 
 /** What a witness is to a log. */
 export type LogStanding =

@@ -13,8 +13,8 @@ import {
   type OutsideStatus,
   OutsideWitnesses,
 } from "../../../coordinator/outside/outside-witnesses.ts";
-import type { CallWitness } from "../../../coordinator/outside/witness-lane.ts";
 import { Witness, witnessKey } from "../../../coordinator/witness.ts";
+import type { CallWitness } from "../../../ports/call-witness.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinKeys } from "../../../ports/twin-keys.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";

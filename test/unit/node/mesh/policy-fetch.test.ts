@@ -73,13 +73,19 @@ test("parts come from the stream, as soon as all of them are there", async () =>
   expect(trouble).toHaveLength(1);
 });
 
-test("what was fetched is on the disk: the next start asks nobody", async () => {
+/** A node that has fetched a policy, and others on its disk. */
+async function fetchedOnce() {
   const { node, publish, until } = world();
   const packed = packedOf("a");
   await publish(packed);
   const first = node();
   first.fetch.take(recordOf(1, packed));
   await until(() => first.versions().length > 0);
+  return { packed, first, node, until };
+}
+
+test("what was fetched is on the disk: the next start asks nobody", async () => {
+  const { packed, first, node, until } = await fetchedOnce();
   const second = node(first.store);
   second.fetch.take(recordOf(1, packed));
   await until(() => second.versions().length > 0);
@@ -87,12 +93,7 @@ test("what was fetched is on the disk: the next start asks nobody", async () => 
 });
 
 test("a part that its disk has changed is asked for again, and kept as it was", async () => {
-  const { node, publish, until } = world();
-  const packed = packedOf("a");
-  await publish(packed);
-  const first = node();
-  first.fetch.take(recordOf(1, packed));
-  await until(() => first.versions().length > 0);
+  const { packed, first, node, until } = await fetchedOnce();
   const key = `part/${keysOf(packed)[0]}`;
   await first.store.commit([{ key, value: Buffer.from("rotten") }]);
   const second = node(first.store);
