@@ -1,13 +1,13 @@
 import { readFileSync } from "node:fs";
 import type { GrpcListen } from "./grpc-server.ts";
-import { path, type SettingTable, text } from "./settings.ts";
+import { address, path, type SettingTable } from "./settings.ts";
 
 /** Settings of gRPC over TLS, of node and coordinator alike. */
 export const GRPC_TLS_SETTINGS = {
   grpcHost: {
     env: "ALTRACE_GRPC_HOST",
     byDefault: "127.0.0.1",
-    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
+    read: address,
     help: "address of gRPC over TLS, which is on when its three files are given",
   },
   grpcCertificateFile: {

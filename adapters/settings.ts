@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { parseArgs } from "node:util";
 import { errorMessage } from "../ports/error-message.ts";
 
@@ -107,6 +108,17 @@ export function oneOf<Word extends string>(...words: readonly Word[]): ReadSetti
     if (word !== undefined) return word;
     throw new SettingError(`expected one of ${words.join(", ")}`);
   };
+}
+
+/** An IPv4 or IPv6 address, without brackets or zone. */
+export const address: ReadSetting<string> = (value) => {
+  if (isIP(value) !== 0 && !value.includes("%")) return value;
+  throw new SettingError("expected an IP address");
+};
+
+/** One or more of what `read` takes, with commas between. */
+export function listOf<T>(read: ReadSetting<T>): ReadSetting<readonly T[]> {
+  return (value) => value.split(",").map(read);
 }
 
 /** A path; what stands there is the reader's to check. */

@@ -5,7 +5,9 @@ import {
   readGrpcTls,
 } from "../adapters/grpc-tls-settings.ts";
 import { NATS_TLS_SETTINGS, type NatsTls, readNatsTls } from "../adapters/nats-tls-settings.ts";
+import { type LogLevel, SERVER_SETTINGS } from "../adapters/server-settings.ts";
 import {
+  address,
   integer,
   oneOf,
   path,
@@ -62,12 +64,7 @@ export const COORDINATOR_SETTINGS = {
     read: integer({ min: 1024, max: 65_435 }),
     help: "gRPC over TLS is on base + 92, metrics on base + 93",
   },
-  metricsHost: {
-    env: "ALTRACE_METRICS_HOST",
-    byDefault: "127.0.0.1",
-    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
-    help: "address of /metrics, /healthz and /readyz, which say nothing secret and change nothing",
-  },
+  ...SERVER_SETTINGS,
   ...GRPC_TLS_SETTINGS,
   witnessPort: {
     env: "ALTRACE_WITNESS_PORT",
@@ -78,7 +75,7 @@ export const COORDINATOR_SETTINGS = {
   witnessHost: {
     env: "ALTRACE_WITNESS_HOST",
     byDefault: "127.0.0.1",
-    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
+    read: address,
     help: "address of that port",
   },
   witnessLogsFile: {
@@ -195,12 +192,6 @@ export const COORDINATOR_SETTINGS = {
     read: integer({ min: 0, max: 600 * SECOND_MS }),
     help: "time that running calls get at shutdown, ms",
   },
-  logLevel: {
-    env: "ALTRACE_LOG_LEVEL",
-    byDefault: "info",
-    read: oneOf("debug", "info", "warn", "error", "silent"),
-    help: "least severe line that is logged",
-  },
 } as const satisfies SettingTable;
 
 /** Ports of a coordinator, counted from its base. */
@@ -245,7 +236,7 @@ export type CoordinatorConfig = {
       }
     | undefined;
   readonly drainMs: number;
-  readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+  readonly logLevel: LogLevel;
 };
 
 /**

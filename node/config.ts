@@ -4,9 +4,11 @@ import {
   readGrpcTls,
 } from "../adapters/grpc-tls-settings.ts";
 import { NATS_TLS_SETTINGS, type NatsTls, readNatsTls } from "../adapters/nats-tls-settings.ts";
+import { type LogLevel, SERVER_SETTINGS } from "../adapters/server-settings.ts";
 import {
+  address,
   integer,
-  oneOf,
+  listOf,
   path,
   readSettings,
   SettingError,
@@ -82,16 +84,11 @@ export const NODE_SETTINGS = {
     read: integer({ min: 1024, max: 65_435 }),
     help: "gateway port; the forward proxy is on base + 80, gRPC over TLS on + 90, metrics on + 91",
   },
-  metricsHost: {
-    env: "ALTRACE_METRICS_HOST",
-    byDefault: "127.0.0.1",
-    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
-    help: "address of /metrics, /healthz and /readyz, which say nothing secret and change nothing",
-  },
+  ...SERVER_SETTINGS,
   host: {
     env: "ALTRACE_HOST",
     byDefault: "127.0.0.1",
-    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
+    read: address,
     help: "address that the gateway and the forward proxy listen on",
   },
   ...GRPC_TLS_SETTINGS,
@@ -116,7 +113,7 @@ export const NODE_SETTINGS = {
   dnsHosts: {
     env: "ALTRACE_DNS_HOSTS",
     byDefault: undefined,
-    read: text(/^[0-9a-fA-F.:]+(,[0-9a-fA-F.:]+)*$/, "addresses with commas between"),
+    read: listOf(address),
     help: "addresses on whose port 14053 captured agents' questions for names are answered",
   },
   podsFile: {
@@ -245,12 +242,6 @@ export const NODE_SETTINGS = {
     read: path,
     help: "file that says where refusals are told of, mode 0600; without it they are not (docs/webhook.md)",
   },
-  logLevel: {
-    env: "ALTRACE_LOG_LEVEL",
-    byDefault: "info",
-    read: oneOf("debug", "info", "warn", "error", "silent"),
-    help: "least severe line that is logged",
-  },
 } as const satisfies SettingTable;
 
 /** A node's settings, checked and frozen. Times in ms. */
@@ -294,7 +285,7 @@ export type NodeConfig = {
   readonly gateSocket: string | undefined;
   readonly knockFd: number | undefined;
   readonly webhookFile: string | undefined;
-  readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+  readonly logLevel: LogLevel;
 };
 
 /** Ports of a node, counted from its base. */
@@ -332,7 +323,7 @@ export function readNodeConfig(
     region: values.region,
     tunnelRanges: values.tunnelRanges ?? [],
     transparentFds: values.transparentFds ?? [],
-    dnsHosts: values.dnsHosts?.split(",") ?? [],
+    dnsHosts: values.dnsHosts ?? [],
     podsFile: values.podsFile,
     credentialsDir: values.credentialsDir,
     credentialTeams: values.credentialTeams?.split(","),

@@ -1,12 +1,6 @@
 import { dirname, join } from "node:path";
-import {
-  integer,
-  oneOf,
-  path,
-  readSettings,
-  type SettingTable,
-  text,
-} from "../../adapters/settings.ts";
+import { type LogLevel, SERVER_SETTINGS } from "../../adapters/server-settings.ts";
+import { integer, path, readSettings, type SettingTable, text } from "../../adapters/settings.ts";
 
 const NAME_LIST = /^[A-Za-z0-9][A-Za-z0-9_.*-]*(,[A-Za-z0-9][A-Za-z0-9_.*-]*)*$/;
 
@@ -114,12 +108,7 @@ export const ENFORCER_SETTINGS = {
     read: integer({ min: 500, max: 600_000 }),
     help: "time between two rounds of the canary, ms",
   },
-  metricsHost: {
-    env: "ALTRACE_METRICS_HOST",
-    byDefault: "127.0.0.1",
-    read: text(/^[0-9a-fA-F.:]+$/, "an IP address"),
-    help: "address of /metrics, /healthz and /readyz, which say nothing secret and change nothing",
-  },
+  ...SERVER_SETTINGS,
   metricsPort: {
     env: "ALTRACE_ENFORCER_METRICS_PORT",
     byDefault: "4094",
@@ -131,12 +120,6 @@ export const ENFORCER_SETTINGS = {
     byDefault: undefined,
     read: text(/^\d{1,4},\d{1,4}$/, "two numbers of open files, as the launcher gives them"),
     help: "netlink sockets that the launcher has opened: netfilter, sock_diag",
-  },
-  logLevel: {
-    env: "ALTRACE_LOG_LEVEL",
-    byDefault: "info",
-    read: oneOf("debug", "info", "warn", "error", "silent"),
-    help: "least severe line that is logged",
   },
 } as const satisfies SettingTable;
 
@@ -163,7 +146,7 @@ export type EnforcerConfig = {
   readonly metricsPort: number;
   /** Absent where the process was not started by the launcher. */
   readonly netlinkFds: readonly [number, number] | undefined;
-  readonly logLevel: "debug" | "info" | "warn" | "error" | "silent";
+  readonly logLevel: LogLevel;
 };
 
 /** Settings to EnforcerConfig; all errors at once. */
