@@ -1,11 +1,11 @@
-import { hash, sign } from "node:crypto";
+import { hash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { Delegation } from "../../../../authority/delegation.ts";
 import { holderJwk } from "../../../../authority/holder-key.ts";
 import { verifyChain } from "../../../../authority/verify-chain.ts";
 import type { TrustView } from "../../../../mesh/trust.ts";
-import { ContractDesk, type ServedContract } from "../../../../node/mesh/contract-desk.ts";
+import type { ServedContract } from "../../../../node/mesh/contract-desk.ts";
 import {
   type DelegationsDeps,
   delegate,
@@ -14,7 +14,6 @@ import {
 } from "../../../../node/mesh/delegations.ts";
 import { type DelegationAnswer, heldHandle } from "../../../../node/thread-messages.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
-import { twinRandom } from "../../../../ports/twin-random.ts";
 import {
   CarveReplySchema,
   ContractReplySchema,
@@ -29,19 +28,14 @@ import {
   chainEnv,
   chainText,
   child,
-  HOLDERS,
   halved,
-  MESH,
   NOW_S,
   operatorEntry,
   root,
   testKey,
-  verifyEd25519,
-  verifyEd25519Aside,
 } from "../../../support/contract-forge.ts";
+import { delegationWorld, NODE } from "./delegation-world.ts";
 
-// HOLDERS[0] is this node's key, which the root is held by.
-const NODE = HOLDERS[0];
 const OTHER_NODE = testKey(40);
 const AGENT = testKey(41);
 const RATE = { req: 3, tok: 4, usd_u: 5 };
@@ -57,8 +51,8 @@ const WISH: Delegation = {
 let said: () => NodeReply["body"] | "silence" | Error;
 let asked: NodeRequest["body"][];
 let onRate: ReturnType<typeof vi.fn<(key: string) => void>>;
-let desk: ContractDesk;
-let deps: DelegationsDeps;
+let desk: typeof deps.desk;
+let deps: ReturnType<typeof delegationWorld>;
 let parent: ServedContract;
 
 beforeEach(async () => {
@@ -77,32 +71,8 @@ beforeEach(async () => {
     if (answer === "silence") return { fault: "timeout" };
     return { reply: create(NodeReplySchema, { requestId: "r", body: answer }) };
   };
-  desk = new ContractDesk({
-    mesh: MESH,
-    trust,
-    clock,
-    holder: NODE.publicKey,
-    endedMs: () => 0,
-    trustVersion: () => 1,
-    verify: verifyEd25519,
-    verifyAside: verifyEd25519Aside,
-    nextTurn: async () => undefined,
-    ask,
-  });
-  deps = {
-    node: "node-1",
-    signer: {
-      kid: NODE.kid,
-      publicKey: NODE.publicKey,
-      sign: (bytes) => sign(null, bytes, NODE.privateKey),
-    },
-    trust,
-    desk,
-    clock,
-    random: twinRandom(5),
-    ask,
-    onRate,
-  };
+  deps = delegationWorld({ trust, clock, ask, onRate });
+  desk = deps.desk;
   const chain = chainText(root());
   const verified = await desk.verify(chain);
   if (typeof verified === "string") throw new Error(verified);

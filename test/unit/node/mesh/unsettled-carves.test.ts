@@ -1,15 +1,13 @@
-import { sign } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { beforeEach, describe, expect, test } from "vitest";
 import type { Delegation } from "../../../../authority/delegation.ts";
 import type { Rate } from "../../../../authority/rate.ts";
 import type { TrustView } from "../../../../mesh/trust.ts";
-import { ContractDesk, type ServedContract } from "../../../../node/mesh/contract-desk.ts";
+import type { ServedContract } from "../../../../node/mesh/contract-desk.ts";
 import { type DelegationsDeps, delegate, fund } from "../../../../node/mesh/delegations.ts";
 import { CARVES_UNSETTLED_MAX } from "../../../../node/mesh/unsettled-carves.ts";
 import { heldHandle } from "../../../../node/thread-messages.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
-import { twinRandom } from "../../../../ports/twin-random.ts";
 import {
   CarveReplySchema,
   ContractReplySchema,
@@ -22,18 +20,14 @@ import {
   AUTHORITY,
   chainText,
   child,
-  HOLDERS,
   halved,
-  MESH,
   NOW_S,
   operatorEntry,
   root,
   testKey,
-  verifyEd25519,
-  verifyEd25519Aside,
 } from "../../../support/contract-forge.ts";
+import { delegationWorld } from "./delegation-world.ts";
 
-const NODE = HOLDERS[0];
 const KEY = heldHandle(root().id);
 /** Of ten requests a second the child gets three. */
 const CHILD_RATE = evenRate(3);
@@ -48,8 +42,8 @@ const WISH: Delegation = {
 type Body = NodeReply["body"] | "silence";
 
 let clock: ReturnType<typeof twinClock>;
-let desk: ContractDesk;
-let deps: DelegationsDeps;
+let desk: typeof deps.desk;
+let deps: ReturnType<typeof delegationWorld>;
 /** Answers of the ledger, given when the test says so; by what was asked. */
 let waiting: Record<"carve" | "contract", ((body: Body) => void)[]>;
 /** Keys that loops are told of, with what they would be told if they asked then. */
@@ -70,32 +64,8 @@ beforeEach(async () => {
         : { reply: create(NodeReplySchema, { requestId: "r", body: said }) },
     );
   };
-  desk = new ContractDesk({
-    mesh: MESH,
-    trust,
-    clock,
-    ask,
-    holder: NODE.publicKey,
-    endedMs: () => 0,
-    trustVersion: () => 1,
-    verify: verifyEd25519,
-    verifyAside: verifyEd25519Aside,
-    nextTurn: async () => undefined,
-  });
-  deps = {
-    node: "node-1",
-    signer: {
-      kid: NODE.kid,
-      publicKey: NODE.publicKey,
-      sign: (bytes) => sign(null, bytes, NODE.privateKey),
-    },
-    trust,
-    desk,
-    clock,
-    random: twinRandom(5),
-    ask,
-    onRate: (key) => told.push([key, left()]),
-  };
+  deps = delegationWorld({ trust, clock, ask, onRate: (key) => told.push([key, left()]) });
+  desk = deps.desk;
   parent = await find(10);
   expect(left()).toBe(10);
 });
