@@ -137,6 +137,8 @@ describe("what a coordinator said whose key was taken out of use", () => {
     await trustIs(world, [other], [world.coordinator]);
     await world.pass(10_000);
     expect(current(world)).toEqual({ op: "kill", v: 1, counts: false });
+    // It has not even tried: under its own key the record would have been refused, and told.
+    expect(world.events("record_refused")).toEqual([]);
     const undone = await world.parts.commands.carry(world.sign(SCOPE, revive), ["revive"]);
     await world.until(() => undone.committed);
     await trustIs(world, [world.coordinator], [other]);
