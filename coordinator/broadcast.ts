@@ -13,6 +13,12 @@ export const BROADCAST_FOR_MS = 30_000;
  * is said again is answered again. That is about a second, after which a digest tells of it anyway.
  */
 export const PERIODS_WAITED_MAX = 12;
+/**
+ * For each so many live nodes it waits a period more, though no answer comes. To say it again costs the server
+ * as much as the first time and tells only whoever has lost it; the more nodes share a server and a coordinator,
+ * the later each is heard.
+ */
+export const NODES_PER_PERIOD = 100;
 
 export type KillBroadcastsOptions = {
   readonly bus: Bus;
@@ -20,6 +26,7 @@ export type KillBroadcastsOptions = {
   readonly replica: Replica;
   /** Whether a live node has not said that it enforces the command's record. */
   readonly isAwaited: (command: Command) => boolean;
+  readonly liveNodes: () => number;
 };
 
 type Broadcast = {
@@ -100,10 +107,15 @@ export class KillBroadcasts {
       return;
     }
     broadcast.waited += 1;
-    const isComingIn = broadcast.isAnswered && broadcast.waited <= PERIODS_WAITED_MAX;
+    const patience = broadcast.isAnswered ? PERIODS_WAITED_MAX : this.#periodsWaitedMin();
     broadcast.isAnswered = false;
-    if (isComingIn) this.#wait(broadcast);
+    if (broadcast.waited <= patience) this.#wait(broadcast);
     else this.#say(broadcast);
+  }
+
+  #periodsWaitedMin(): number {
+    const periods = Math.floor(this.#options.liveNodes() / NODES_PER_PERIOD);
+    return Math.min(periods, PERIODS_WAITED_MAX);
   }
 
   #wait(broadcast: Broadcast): void {

@@ -36,6 +36,7 @@ export type CommandsOptions = CommandBookOptions & {
   readonly tell: Tell;
   /** Whether a live node has not said that it enforces the command's record. */
   readonly isAwaited: (command: Command) => boolean;
+  readonly liveNodes: () => number;
 };
 
 const WITHDRAW_RETRY_MS = 1_000;

@@ -203,6 +203,7 @@ function buildMeshParts(input: PartsInput, appends: AppendWatch): MeshParts {
     replica,
     commandsMax: config.commandsMax,
     isAwaited: (command) => registry.isAwaited(command),
+    liveNodes: () => registry.liveCount,
     onForget: (cmdId) => registry.forget(cmdId),
   });
   followCommands(commands, registry);

@@ -12,6 +12,13 @@ export const REFUSAL_ACKS_PER_SECOND = 20;
 export const ACK_WINDOW_MS = 5;
 /** So long the first ack of a record waits for a disk that is slower. */
 export const DISK_WAIT_NS = 25_000_000n;
+/**
+ * And for so many looks, each in a turn of its own: a thread that was held up for all of that time has not been
+ * told yet of what the disk did meanwhile.
+ */
+export const DISK_LOOKS_MIN = 5;
+/** A thread that is held up without end tells what it knows. */
+export const DISK_WAIT_NS_MAX = 500_000_000n;
 /** Acks of one message: some 20 KB at the longest scopes. */
 export const ACKS_PER_MESSAGE_MAX = 64;
 /** A kill that comes again sooner than this after its ack met that ack on the way. */
@@ -36,6 +43,8 @@ type Progress = {
   toldNs: bigint | undefined;
   /** Since when there is something to tell. */
   dueNs: bigint;
+  /** How often it was not told since, for want of the disk. */
+  looks: number;
 };
 
 type Words = Omit<MessageInitShape<typeof AckSchema>, "$typeName">;
@@ -118,6 +127,7 @@ export class AckBook {
       isDurable: false,
       toldNs: undefined,
       dueNs: 0n,
+      looks: 0,
     };
     this.#progress.set(record.scope, progress);
     this.#tellSoon(progress);
@@ -143,6 +153,7 @@ export class AckBook {
       stall: undefined,
       toldNs: undefined,
       dueNs: 0n,
+      looks: 0,
     });
   }
 
@@ -229,7 +240,10 @@ export class AckBook {
   }
 
   #tellSoon(progress: Progress): void {
-    if (!this.#due.has(progress)) progress.dueNs = this.#deps.clock.monoNs();
+    if (!this.#due.has(progress)) {
+      progress.dueNs = this.#deps.clock.monoNs();
+      progress.looks = 0;
+    }
     this.#due.add(progress);
     this.#arm();
   }
@@ -238,8 +252,8 @@ export class AckBook {
     this.#cancel ??= this.#deps.clock.after(delayMs, () => {
       this.#cancel = undefined;
       const nowNs = this.#deps.clock.monoNs();
-      const isReady = ({ isDurable, dueNs }: Progress): boolean =>
-        isDurable || nowNs - dueNs >= DISK_WAIT_NS;
+      const isReady = (progress: Progress): boolean =>
+        progress.isDurable || hasWaited(progress, nowNs);
       // One message a turn: after a burst of kills the thread stays free for the next one.
       if (this.#tellSome(isReady)) this.#arm(0);
       else if (this.#due.size > 0) this.#arm();
@@ -288,6 +302,14 @@ export class AckBook {
       hostStallNs: progress.stall ? stall.longestNs(progress.stall) : 0n,
     };
   }
+}
+
+/** Looks once more whether the disk was waited for long enough. */
+function hasWaited(progress: Progress, nowNs: bigint): boolean {
+  progress.looks += 1;
+  const waitedNs = nowNs - progress.dueNs;
+  if (waitedNs >= DISK_WAIT_NS_MAX) return true;
+  return waitedNs >= DISK_WAIT_NS && progress.looks >= DISK_LOOKS_MIN;
 }
 
 function namesOf({ scope, v, hash, cmdId }: MeshRecord) {

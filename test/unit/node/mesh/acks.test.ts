@@ -5,7 +5,9 @@ import {
   ACK_WINDOW_MS,
   ACKS_PER_MESSAGE_MAX,
   AckBook,
+  DISK_LOOKS_MIN,
   DISK_WAIT_NS,
+  DISK_WAIT_NS_MAX,
   REPEAT_AFTER_NS,
 } from "../../../../node/mesh/acks.ts";
 import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
@@ -14,17 +16,27 @@ import { kill, revive, signers, verify, World } from "./mesh-world.ts";
 
 const world = new World();
 const DISK_WAIT_MS = Number(DISK_WAIT_NS / 1_000_000n);
+const DISK_WAIT_MS_MAX = Number(DISK_WAIT_NS_MAX / 1_000_000n);
 const STALL = { longestNs: () => 0n, mark: () => ({}), until: () => ({}) } as never;
 
 type Heard = { readonly first: Ack; readonly all: readonly Ack[] };
 
-function bookOf(): { clock: TwinClock; book: AckBook; heard: Heard[] } {
+type BookWorld = {
+  readonly clock: TwinClock;
+  readonly book: AckBook;
+  readonly heard: readonly Heard[];
+  /** Time passes in which this thread does nothing. */
+  readonly holdUp: (ms: number) => void;
+};
+
+function bookOf(): BookWorld {
   const clock = twinClock();
+  let heldNs = 0n;
   const heard: Heard[] = [];
   const book = new AckBook({
     node: "n1",
     bootId: "boot",
-    clock,
+    clock: { ...clock, monoNs: () => clock.monoNs() + heldNs },
     signer: signers.stranger,
     stall: STALL,
     send: (bytes) => {
@@ -33,7 +45,10 @@ function bookOf(): { clock: TwinClock; book: AckBook; heard: Heard[] } {
       heard.push({ first, all: [first, ...first.also] });
     },
   });
-  return { clock, book, heard };
+  const holdUp = (ms: number) => {
+    heldNs += BigInt(ms) * 1_000_000n;
+  };
+  return { clock, book, heard, holdUp };
 }
 
 const killOf = (scope: string) => world.make(scope, kill(), signers.coordinator);
@@ -85,6 +100,35 @@ test("A1: a disk that takes longer still is told of when it has the record", () 
   book.durable(record, clock.monoNs());
   passes(clock, ACK_WINDOW_MS);
   expect(heard[1]?.first).toMatchObject({ durable: true, durableNs: 25_000_000n });
+});
+
+test("A3: a thread that was held up looks again before it says that the disk is not done", () => {
+  const { clock, book, heard, holdUp } = bookOf();
+  const record = killOf("team/red");
+  enforce(book, record, clock);
+  const look = () => {
+    holdUp(DISK_WAIT_MS);
+    clock.advance(ACK_WINDOW_MS);
+  };
+  for (let i = 1; i < DISK_LOOKS_MIN; i += 1) look();
+  expect(heard).toEqual([]);
+  book.durable(record, clock.monoNs());
+  look();
+  expect(heard.map(({ first }) => first.durable)).toEqual([true]);
+  const another = killOf("team/blue");
+  enforce(book, another, clock);
+  for (let i = 1; i < DISK_LOOKS_MIN; i += 1) look();
+  expect(heard).toHaveLength(1);
+  look();
+  expect(heard.map(({ first }) => first.durable)).toEqual([true, false]);
+});
+
+test("A3: a thread that is held up without end tells what it knows", () => {
+  const { clock, book, heard, holdUp } = bookOf();
+  enforce(book, killOf("team/red"), clock);
+  holdUp(DISK_WAIT_MS_MAX);
+  clock.advance(ACK_WINDOW_MS);
+  expect(heard.map(({ first }) => first.durable)).toEqual([false]);
 });
 
 test("A3: many kills of one window share messages, each of them signed by the node and bounded", () => {
