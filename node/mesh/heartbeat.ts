@@ -1,9 +1,11 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import { seal } from "../../mesh/sealed.ts";
+import type { Bus } from "../../ports/bus.ts";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Signer } from "../../ports/keys.ts";
 import type { Random } from "../../ports/random.ts";
 import { BeatSchema } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import { heartbeatSubject } from "../../proto/subjects.ts";
 import type { PolicyWord } from "../thread-messages.ts";
 
 /** Before any policy was offered. */
@@ -34,7 +36,7 @@ export type HeartbeatDeps = {
   readonly random: Random;
   readonly signer: Signer;
   readonly pulse: () => Pulse;
-  readonly send: (beat: Uint8Array) => void;
+  readonly bus: Pick<Bus, "isUp" | "send">;
 };
 
 /**
@@ -44,18 +46,31 @@ export type HeartbeatDeps = {
 export class Heartbeat {
   readonly #deps: HeartbeatDeps;
   #n = 0n;
-  #saidNs = 0n;
+  /** When it was last said to a server; long ago at first. */
+  #saidNs: bigint;
+  /** Somebody waited for one, and there was no server. */
+  #isOwed = false;
   #counts: Counts = { agents: 0, connections: 0, policy: NO_POLICY };
   #cancel: Cancel | undefined;
   #isClosed = false;
 
   constructor(deps: HeartbeatDeps) {
     this.#deps = deps;
+    this.#saidNs = deps.clock.monoNs() - 2n * this.#everyNs;
   }
 
   start(): void {
     this.beat();
     this.#arm();
+  }
+
+  /**
+   * There is a connection again. Whoever was heard lately is not missed: of a fleet that comes back each has more
+   * to ask for than to say, and its regular beat follows.
+   */
+  connected(): void {
+    const unheardNs = this.#deps.clock.monoNs() - this.#saidNs;
+    if (this.#isOwed || unheardNs >= 2n * this.#everyNs) this.beat();
   }
 
   /** Takes in what all further beats say beside the pulse. */
@@ -70,8 +85,13 @@ export class Heartbeat {
 
   /** One more now: something changed that the coordinators wait for. */
   beat(): void {
-    if (this.#isClosed) return;
-    const { node, bootId, clock, signer, pulse, send } = this.#deps;
+    this.#isOwed = !this.#deps.bus.isUp();
+    this.#beat();
+  }
+
+  #beat(): void {
+    const { node, bootId, clock, signer, pulse, bus } = this.#deps;
+    if (this.#isClosed || !bus.isUp()) return;
     this.#n += 1n;
     this.#saidNs = clock.monoNs();
     const { lastSeq, ...rest } = pulse();
@@ -89,12 +109,16 @@ export class Heartbeat {
       policyRefusedVersion: BigInt(policy.refusedVersion),
       policyRefused: policy.refused,
     });
-    send(seal("beat", toBinary(BeatSchema, beat), signer));
+    bus.send(heartbeatSubject(node), seal("beat", toBinary(BeatSchema, beat), signer));
   }
 
   close(): void {
     this.#isClosed = true;
     this.#cancel?.();
+  }
+
+  get #everyNs(): bigint {
+    return BigInt(Math.round(this.#deps.everyMs)) * 1_000_000n;
   }
 
   #arm(): void {
@@ -104,7 +128,7 @@ export class Heartbeat {
     this.#cancel = clock.after(everyMs * (1 - draw / 2560), () => {
       // One that was out of turn, as after a connection, is as good: nobody is told twice in half a period.
       const sinceNs = clock.monoNs() - this.#saidNs;
-      if (sinceNs * 2n >= BigInt(Math.round(everyMs)) * 1_000_000n) this.beat();
+      if (2n * sinceNs >= this.#everyNs) this.#beat();
       this.#arm();
     });
   }

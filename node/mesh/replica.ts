@@ -12,7 +12,6 @@ import {
   CONTROL_STREAM,
   DIGEST_SUBJECT,
   FAST_PATTERN,
-  heartbeatSubject,
   REVIVE_PATTERN,
   REVOCATION_STREAM,
 } from "../../proto/subjects.ts";
@@ -237,7 +236,7 @@ export class Replica {
   }
 
   #connected(): void {
-    this.#heartbeat.beat();
+    this.#heartbeat.connected();
     this.repair.want(this.#knowsCoordinator() ? "differences" : "full");
   }
 
@@ -381,7 +380,7 @@ export class Replica {
         closed: this.#acks.isAllClosed,
         open: this.opening.isOpen,
       }),
-      send: (beat) => bus.send(heartbeatSubject(node), beat),
+      bus,
     });
   }
 

@@ -35,15 +35,18 @@ describe("a kill that not all have answered", () => {
     [NODES_PER_PERIOD, 2],
     [10 * NODES_PER_PERIOD, 11],
     [100 * NODES_PER_PERIOD, PERIODS_WAITED_MAX + 1],
-  ])("is said again to %i nodes that are silent after %i periods, and so on", (liveNodes, periods) => {
-    const world = said(liveNodes);
-    for (const times of [1, 2]) {
-      world.clock.advance(periods * BROADCAST_EVERY_MS - 1);
-      expect(world.times).toBe(times);
-      world.clock.advance(1);
-      expect(world.times).toBe(times + 1);
-    }
-  });
+  ])(
+    "is said again to %i nodes that are silent after %i periods, and so on",
+    (liveNodes, periods) => {
+      const world = said(liveNodes);
+      for (const times of [1, 2]) {
+        world.clock.advance(periods * BROADCAST_EVERY_MS - 1);
+        expect(world.times).toBe(times);
+        world.clock.advance(1);
+        expect(world.times).toBe(times + 1);
+      }
+    },
+  );
 
   test("is said again a period after the last answer, if it has waited for as many nodes by then", () => {
     const world = said(NODES_PER_PERIOD);
