@@ -14,8 +14,9 @@ import {
 } from "@grpc/grpc-js";
 import { CALL_ROLES, type CallRole, callerUri, LEAST_ROLE, reaches } from "../proto/call-roles.ts";
 import { isName } from "../proto/ids.ts";
-import { RpcError, statusOf } from "./grpc-error.ts";
+import { RpcError } from "./grpc-error.ts";
 import type { CallerConnections, RevokedCertificates } from "./grpc-revoked.ts";
+import { statusObjectOf } from "./grpc-status.ts";
 
 /** A caller as its certificate has it. */
 export type Caller = { readonly role: CallRole; readonly name: string };
@@ -124,7 +125,7 @@ export function roleGate(of: {
     const listener = new ServerListenerBuilder()
       .withOnReceiveMetadata(() => {
         onDenied(objection, method.path, callerBy(certificate, mesh));
-        call.sendStatus(statusOf(objection));
+        call.sendStatus(statusObjectOf(objection));
       })
       .build();
     return new ServerInterceptingCall(call, { start: (next) => next(listener) });

@@ -1,10 +1,26 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
 import { type Any, AnySchema } from "@bufbuild/protobuf/wkt";
-import { Metadata, type StatusObject, status } from "@grpc/grpc-js";
 
-/** The gRPC status names that this system answers with. */
-export type RpcCode = Exclude<keyof typeof status, "OK" | "UNKNOWN" | "DATA_LOSS">;
+/** The gRPC status codes that this system answers with, by name. */
+export const RPC_CODES = {
+  CANCELLED: 1,
+  INVALID_ARGUMENT: 3,
+  DEADLINE_EXCEEDED: 4,
+  NOT_FOUND: 5,
+  ALREADY_EXISTS: 6,
+  PERMISSION_DENIED: 7,
+  RESOURCE_EXHAUSTED: 8,
+  FAILED_PRECONDITION: 9,
+  ABORTED: 10,
+  OUT_OF_RANGE: 11,
+  UNIMPLEMENTED: 12,
+  INTERNAL: 13,
+  UNAVAILABLE: 14,
+  UNAUTHENTICATED: 16,
+} as const;
+
+export type RpcCode = keyof typeof RPC_CODES;
 
 export type RpcErrorFields = {
   readonly code: RpcCode;
@@ -39,48 +55,45 @@ export class RpcError extends Error {
 /** Whose reasons these are, so that a caller of several systems can tell them apart. */
 export const ERROR_DOMAIN = "altrace.v1";
 
-const DETAILS_KEY = "grpc-status-details-bin";
+/** The trailer that carries an error's details. */
+export const DETAILS_KEY = "grpc-status-details-bin";
 const ERROR_INFO_URL = "type.googleapis.com/google.rpc.ErrorInfo";
 const BAD_REQUEST_URL = "type.googleapis.com/google.rpc.BadRequest";
 /** Trailers travel in one header block, which peers bound at 8 KiB by default. */
 const MESSAGE_CHARS_MAX = 1024;
 
-/** The status object that grpc-js sends for an error. */
-export function statusOf(error: RpcError): StatusObject {
+/** A status as it travels. */
+export type WireStatus = {
+  readonly code: number;
+  readonly message: string;
+  /** What `grpc-status-details-bin` holds, where it came. */
+  readonly details: Uint8Array | undefined;
+};
+
+/** The status that tells of an error. */
+export function statusOf(error: RpcError): WireStatus & { readonly details: Uint8Array } {
   // The header is percent-encoded, and a lone surrogate has no encoding: it would throw there.
   const message = error.message.slice(0, MESSAGE_CHARS_MAX).toWellFormed();
-  const metadata = new Metadata();
-  const code = status[error.code];
-  metadata.set(DETAILS_KEY, Buffer.from(encodeStatus(code, message, error)));
-  return { code, details: message, metadata };
+  const code = RPC_CODES[error.code];
+  return { code, message, details: encodeStatus(code, message, error) };
 }
 
 /** The error behind a failed call. A status without readable details keeps its code as the reason. */
-export function errorOfStatus(failed: {
-  readonly code: number;
-  readonly details: string;
-  readonly metadata: Metadata;
-}): RpcError {
-  const code = codeName(failed.code);
-  const bytes = failed.metadata.get(DETAILS_KEY)[0];
-  const details = typeof bytes === "object" ? decodeStatus(bytes) : {};
-  return new RpcError(
-    {
-      code,
-      reason: details.reason ?? code.toLowerCase(),
-      message: failed.details,
-      ...(details.field === undefined ? {} : { field: details.field }),
-    },
-    { cause: failed },
-  );
+export function errorOfStatus({ code: number, message, details: bytes }: WireStatus): RpcError {
+  const code = codeName(number);
+  const details = bytes === undefined ? {} : decodeStatus(bytes);
+  return new RpcError({
+    code,
+    reason: details.reason ?? code.toLowerCase(),
+    message,
+    ...(details.field === undefined ? {} : { field: details.field }),
+  });
 }
 
+/** A code outside the registry, and those we never send, say only that something went wrong. */
 function codeName(code: number): RpcCode {
-  const name = status[code];
-  // A code outside the registry, and those we never send, say only that something went wrong.
-  return name === undefined || ["OK", "UNKNOWN", "DATA_LOSS"].includes(name)
-    ? "INTERNAL"
-    : (name as RpcCode);
+  const known = Object.entries(RPC_CODES).find(([, number]) => number === code);
+  return (known?.[0] as RpcCode | undefined) ?? "INTERNAL";
 }
 
 // google.rpc.Status {int32 code = 1; string message = 2; repeated google.protobuf.Any details = 3}

@@ -17,7 +17,7 @@ import {
 } from "@grpc/grpc-js";
 import { type CallerOf, callerBy, type OnDenied, roleGate } from "./grpc-caller.ts";
 import { EncodedMessage } from "./grpc-encoded-message.ts";
-import { RpcError, type RpcErrorFields, statusOf } from "./grpc-error.ts";
+import { RpcError, type RpcErrorFields } from "./grpc-error.ts";
 import { addIntrospection, type SetServing } from "./grpc-introspection.ts";
 import {
   asBuffer,
@@ -28,6 +28,7 @@ import {
 } from "./grpc-method.ts";
 import { CallerConnections, type RevokedCertificates } from "./grpc-revoked.ts";
 import { listenOnTcp, listenOnUnixSocket } from "./grpc-socket.ts";
+import { statusObjectOf } from "./grpc-status.ts";
 
 /** What a handler knows of its call. */
 export type CallContext = {
@@ -250,7 +251,7 @@ function unaryHandler(
       encode(method, await handler(decode(method, call.request), context));
     answer().then(
       (bytes) => callback(null, bytes),
-      (error: unknown) => callback(statusOf(asRpcError(error, method, context, errors))),
+      (error: unknown) => callback(statusObjectOf(asRpcError(error, method, context, errors))),
     );
   };
 }
@@ -276,7 +277,7 @@ function streamingHandler(
       // grpc-js takes the status of a stream from its error event.
       (error: unknown) => {
         if (!context.signal.aborted) {
-          call.emit("error", statusOf(asRpcError(error, method, context, errors)));
+          call.emit("error", statusObjectOf(asRpcError(error, method, context, errors)));
         }
       },
     );

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { GrpcTarget } from "../adapters/grpc-client.ts";
+import type { GrpcTarget } from "../adapters/grpc-connection.ts";
 import { readPrivateFile } from "../adapters/private-file.ts";
 import { errorMessage } from "../ports/error-message.ts";
 

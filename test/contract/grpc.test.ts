@@ -2,7 +2,13 @@ import { execFileSync } from "node:child_process";
 import { X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
-import { createServer as createNetServer } from "node:net";
+import {
+  createServer as createHttp2Server,
+  constants as http2Constants,
+  type ServerHttp2Session,
+  type ServerHttp2Stream,
+} from "node:http2";
+import { createServer as createNetServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fromBinary } from "@bufbuild/protobuf";
@@ -20,7 +26,8 @@ import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, service as healthService } from "grpc-health-check";
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { fingerprintOf } from "../../adapters/grpc-caller.ts";
-import { createGrpcClient, type GrpcTarget } from "../../adapters/grpc-client.ts";
+import { createGrpcClient } from "../../adapters/grpc-client.ts";
+import type { GrpcTarget } from "../../adapters/grpc-connection.ts";
 import { RpcError } from "../../adapters/grpc-error.ts";
 import { INTROSPECTION } from "../../adapters/grpc-introspection.ts";
 import { RevokedCertificates } from "../../adapters/grpc-revoked.ts";
@@ -287,6 +294,119 @@ describe("errors", () => {
     const error = await failure(client().kill({ reason: "r".repeat(70_000) }));
     expect(error.code).toBe("RESOURCE_EXHAUSTED");
     expect(called).toBe(false);
+  });
+});
+
+/** What is no server of ours: it answers every call as it is told. */
+async function answering(fn: (stream: ServerHttp2Stream) => void): Promise<void> {
+  const server = createHttp2Server();
+  const sessions = new Set<ServerHttp2Session>();
+  server.on("session", (session) => sessions.add(session));
+  server.on("stream", (stream) => {
+    stream.on("error", () => undefined);
+    fn(stream);
+  });
+  server.listen(join(directory, "s.sock"));
+  cleanups.push(() => {
+    for (const session of sessions) session.destroy();
+    server.close();
+  });
+  await once(server, "listening");
+}
+
+const answer = (trailers: object, ...frames: readonly Buffer[]) => {
+  return (stream: ServerHttp2Stream): void => {
+    stream.respond({ "content-type": "application/grpc" }, { waitForTrailers: true });
+    stream.on("wantTrailers", () => stream.sendTrailers({ ...trailers }));
+    stream.end(Buffer.concat(frames));
+  };
+};
+const OK = { "grpc-status": "0" };
+const EMPTY = Buffer.from([0, 0, 0, 0, 0]);
+
+describe("a client of a server that is not ours", () => {
+  const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = http2Constants;
+  test.each<[string, (stream: ServerHttp2Stream) => void, RpcError["code"], RegExp]>([
+    [
+      "a status in its only head",
+      (s) => s.respond({ "grpc-status": "9" }, { endStream: true }),
+      "FAILED_PRECONDITION",
+      /^$/,
+    ],
+    [
+      "a message that is percent-encoded",
+      answer({ "grpc-status": "5", "grpc-message": "no%20t%C3%A4m" }),
+      "NOT_FOUND",
+      /^no täm$/,
+    ],
+    [
+      "one that is not, rightly",
+      answer({ "grpc-status": "5", "grpc-message": "100%" }),
+      "NOT_FOUND",
+      /^100%$/,
+    ],
+    ["a code that nobody knows", answer({ "grpc-status": "77" }), "INTERNAL", /^$/],
+    [
+      "details that are none",
+      answer({ "grpc-status": "10", "grpc-status-details-bin": "//8" }),
+      "ABORTED",
+      /^$/,
+    ],
+    ["no status", answer({}, EMPTY), "INTERNAL", /without a status/],
+    ["no message", answer(OK), "INTERNAL", /0 messages/],
+    ["two messages", answer(OK, EMPTY, EMPTY), "INTERNAL", /2 messages/],
+    ["half a message", answer(OK, Buffer.from([0, 0, 0, 0, 9, 1])), "INTERNAL", /inside a message/],
+    ["a compressed one", answer(OK, Buffer.from([1, 0, 0, 0, 0])), "INTERNAL", /compressed/],
+    [
+      "one that is too long",
+      answer(OK, Buffer.from([0, 0x10, 0, 0, 0])),
+      "RESOURCE_EXHAUSTED",
+      /at most/,
+    ],
+    [
+      "HTTP's own no",
+      (s) => s.respond({ ":status": 503 }, { endStream: true }),
+      "UNAVAILABLE",
+      /503/,
+    ],
+    ["its going", (s) => s.session?.destroy(), "UNAVAILABLE", /No connection/],
+    [
+      "its not having looked",
+      (s) => s.close(NGHTTP2_REFUSED_STREAM),
+      "UNAVAILABLE",
+      /No connection/,
+    ],
+    ["its breaking off", (s) => s.close(NGHTTP2_CANCEL), "INTERNAL", /without a status \(8\)/],
+  ])("hears %s", async (_what, fn, code, message) => {
+    await answering(fn);
+    const error = await failure(client().kill({}));
+    expect(error.code).toBe(code);
+    expect(error.message).toMatch(message);
+    expect(error.reason).toBe(code.toLowerCase());
+  });
+
+  test("finds it again once it is back, and is told why it is not there", async () => {
+    const calls = client();
+    const missing = await failure(calls.kill({}));
+    expect(missing).toMatchObject({ code: "UNAVAILABLE", reason: "unavailable" });
+    expect(missing.message).toContain("ENOENT");
+    for (let i = 0; i < 2; i += 1) {
+      const server = await start({ kill: async () => ({ command: { v: BigInt(i) } }) });
+      const answers = await Promise.all([calls.kill({}), calls.kill({})]);
+      expect(answers.map(({ command }) => command?.v)).toEqual([BigInt(i), BigInt(i)]);
+      await server.close(0);
+    }
+  });
+
+  test("does not wait longer than it was told for one that says nothing", async () => {
+    const silent = createNetServer().listen(join(directory, "s.sock"));
+    cleanups.push(() => silent.close());
+    const sockets: Socket[] = [];
+    silent.on("connection", (socket) => sockets.push(socket));
+    await once(silent, "listening");
+    const error = await failure(client().kill({}, { timeoutMs: 20 }));
+    expect(error.code).toBe("DEADLINE_EXCEEDED");
+    for (const socket of sockets) socket.destroy();
   });
 });
 
