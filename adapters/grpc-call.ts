@@ -44,6 +44,8 @@ export async function* callMethod(
 
 class Call {
   readonly #stream: ClientHttp2Stream;
+  /** The stream forgets it at its end. */
+  readonly #session: ClientHttp2Stream["session"];
   readonly #closed: Promise<void>;
   readonly #options: CallOptions;
   readonly #late: NodeJS.Timeout | undefined;
@@ -59,6 +61,7 @@ class Call {
     this.#options = options;
     const stream = connection.request(path, timeoutMs === undefined ? "" : `${timeoutMs}m`);
     this.#stream = stream;
+    this.#session = stream.session;
     const closed = Promise.withResolvers<void>();
     this.#closed = closed.promise;
     stream.once("close", closed.resolve);
@@ -132,14 +135,17 @@ class Call {
 
   /** The call has ended without a status. */
   #unsaid(): RpcError {
-    const { session, rstCode } = this.#stream;
+    const { rstCode } = this.#stream;
     const cause = { cause: this.#fault };
     const status = this.#headers[":status"];
     if (status !== undefined && Number(status) !== 200) {
       const message = `The server answered ${status}, which no gRPC server does.`;
       return new RpcError({ ...ofHttpStatus(Number(status)), message }, cause);
     }
-    if (rstCode === http2().constants.NGHTTP2_REFUSED_STREAM || !session || session.destroyed) {
+    if (
+      rstCode === http2().constants.NGHTTP2_REFUSED_STREAM ||
+      this.#session?.destroyed !== false
+    ) {
       const why = this.#fault === undefined ? "it was closed" : wordsOf(this.#fault);
       return new RpcError({ ...UNAVAILABLE, message: `No connection: ${why}.` }, cause);
     }

@@ -3,6 +3,7 @@ import { errorMessage } from "../ports/error-message.ts";
 import { type Record as RecordMessage, RecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { parseScope, type Scope } from "../proto/ids.ts";
 import { isSubjectOf } from "../proto/subjects.ts";
+import { decodeKillMessage } from "./kill-message.ts";
 import {
   flawOfOp,
   isOpOfScope,
@@ -64,6 +65,9 @@ export class Refusal extends Error {
   }
 }
 
+/** The fields of the message. */
+export type RecordValues = Omit<RecordMessage, "$typeName" | "$unknown">;
+
 type RecordContext = { readonly mesh: string; readonly subject?: string };
 
 /** What a record says. */
@@ -111,6 +115,8 @@ export function decodeRecord(
   payload: Uint8Array,
   context: RecordContext,
 ): ReadRecord {
+  const kill = decodeKillMessage(payload);
+  if (kill) return boundedRecord(kill, bytes, context);
   return checkedRecord(
     decode(() => fromBinary(RecordSchema, payload)),
     bytes,
@@ -124,6 +130,15 @@ export function checkedRecord(
   context: RecordContext,
 ): ReadRecord {
   refuseUnknownFields(message, "Record");
+  return boundedRecord(message, bytes, context);
+}
+
+/** A record whose fields are all known, once each of them is within its bounds. @throws Refusal */
+export function boundedRecord(
+  message: RecordValues,
+  bytes: Uint8Array,
+  context: RecordContext,
+): ReadRecord {
   if (message.mesh !== context.mesh) {
     throw new Refusal("mesh_mismatch", `${message.mesh} is not ${context.mesh}`);
   }
@@ -156,7 +171,7 @@ export function checkedRecord(
   };
 }
 
-function flawOfFields(message: RecordMessage): string | undefined {
+function flawOfFields(message: RecordValues): string | undefined {
   if (message.v < 1n || message.v > BigInt(VERSION_MAX)) return "v";
   // The first record of a scope follows nothing, every other one follows something.
   if (message.prev.length !== (message.v === 1n ? 0 : 32)) return "prev";

@@ -4,13 +4,16 @@ import type { Keys, Signer } from "../ports/keys.ts";
 import { RecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { CONTRACT_END_AHEAD_MS, contractEndOf } from "./contract-end.ts";
 import { distrustOf } from "./distrust-of.ts";
+import { encodeKillMessage } from "./kill-message.ts";
 import {
+  boundedRecord,
   checkedRecord,
   decodeRecord,
   decodeSigned,
   mustBeSigned,
   type ReadRecord,
   type RecordRefusal,
+  type RecordValues,
   Refusal,
 } from "./record-form.ts";
 import type { RecordOp } from "./record-op.ts";
@@ -129,18 +132,38 @@ function made(
   signer: Signer,
 ): { readonly signed: SignedRecord; readonly record: ReadRecord } {
   const { v, issuedAtMs, ...rest } = fields;
-  const message = create(RecordSchema, { ...rest, v: BigInt(v), issuedAtMs: BigInt(issuedAtMs) });
-  const payload = toBinary(RecordSchema, message);
+  const { payload, read } = encoded({ ...rest, v: BigInt(v), issuedAtMs: BigInt(issuedAtMs) });
   const sig = signer.sign(signedBytes(payload));
   const signed = { payload, signatures: [{ kid: signer.kid, sig }] };
   const bytes = encodeSignedRecord(signed);
   try {
     mustBeSigned(signed, bytes);
-    return { signed, record: checkedRecord(message, bytes, { mesh: fields.mesh }) };
+    return { signed, record: read(bytes) };
   } catch (error) {
     if (error instanceof Refusal) throw new RecordError(error.reason, error.message);
     throw error;
   }
+}
+
+/** `read` throws Refusal. */
+function encoded(values: RecordValues): {
+  readonly payload: Uint8Array;
+  readonly read: (bytes: Uint8Array) => ReadRecord;
+} {
+  const { op, ...rest } = values;
+  const { mesh } = values;
+  if (op.case === "kill") {
+    const kill = { ...rest, op };
+    return {
+      payload: encodeKillMessage(kill),
+      read: (bytes) => boundedRecord(kill, bytes, { mesh }),
+    };
+  }
+  const message = create(RecordSchema, values);
+  return {
+    payload: toBinary(RecordSchema, message),
+    read: (bytes) => checkedRecord(message, bytes, { mesh }),
+  };
 }
 
 /**

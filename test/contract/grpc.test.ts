@@ -302,7 +302,7 @@ async function answering(fn: (stream: ServerHttp2Stream) => void): Promise<void>
   const server = createHttp2Server();
   const sessions = new Set<ServerHttp2Session>();
   server.on("session", (session) => sessions.add(session));
-  server.on("stream", (stream) => {
+  server.on("stream", (stream: ServerHttp2Stream) => {
     stream.on("error", () => undefined);
     fn(stream);
   });
