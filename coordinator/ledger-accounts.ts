@@ -110,7 +110,7 @@ export class LedgerAccounts {
     lease: Lease,
     change: { readonly reserved?: LedgerAmounts; readonly spent?: LedgerAmounts },
   ): void {
-    this.#contracts.moved(lease.chain[0] as string);
+    this.#contracts.moved(lease.chain[0] as string, change.spent);
     for (const unit of LEDGER_UNITS) {
       const reserved = change.reserved?.[unit] ?? 0;
       const spent = change.spent?.[unit] ?? 0;

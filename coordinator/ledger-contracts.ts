@@ -3,8 +3,10 @@
 // C1. A contract's account holds its limit, once: `carve` takes it out of the parent's `available` in
 //     the turn that makes the account, so two children of one parent cannot both have it.
 // C2. What a child did not spend comes back to its parent once, when the child has ended, nobody can
-//     spend from a lease of it any more and everything below it has come back.
-// C3. The rates of a contract's open children and its own add up to at most what it was granted.
+//     spend from a lease of it any more and everything below it has come back. What a node says only then
+//     of a lease that had run out comes back as well, past all that have come back before it.
+// C3. The rates of a contract's children and its own add up to at most what it was granted. A child that has
+//     ended keeps its rate until its money comes back: till then a node may not have heard of its end.
 // C4. The same contract is carved once, however often it is asked for.
 // C5. Every lease of a contract is also charged to its holder, the holder's team and the mesh, so
 //     delegation is no way around their windows.
@@ -77,10 +79,25 @@ export class LedgerContracts {
     for (const child of this.#state.contractsBelow(id)) this.revoke(child.id);
   }
 
-  /** What is reserved in that account has changed. */
-  moved(name: string): void {
+  /**
+   * What is reserved or spent in that account changes.
+   *
+   * @param spent By how much; undefined: by nothing.
+   */
+  moved(name: string, spent: LedgerAmounts | undefined): void {
     const account = this.#named(name);
     if (account && isEnding(account)) this.#touched.add(account.id);
+    if (account && spent) this.#passOn(account, spent);
+  }
+
+  /** C2: of one that has come back, its parent's children change, and so on upwards. */
+  #passOn(account: ContractAccount, spent: LedgerAmounts): void {
+    for (let at = account; at.state === "released" && at.parent !== ""; ) {
+      const parent = this.#state.contract(at.parent);
+      if (parent === undefined) return;
+      this.#move(contractAccountName(parent.id), (unit) => spent[unit]);
+      at = parent;
+    }
   }
 
   /** The account as the ledger lends from it; undefined when that node may not borrow from it. */
@@ -118,7 +135,7 @@ export class LedgerContracts {
   ownRate({ id, rate }: ContractAccount): Rate {
     const left = rateLeft(
       rate,
-      this.#openBelow(id).map((child) => child.rate),
+      [...this.#state.contractsUnreleasedBelow(id).values()].map((child) => child.rate),
     );
     if (!left) throw new Error(`invariant broken: C3 of ${id}`);
     return left;

@@ -28,6 +28,7 @@ import { REQUEST_PATTERN } from "../proto/subjects.ts";
 import { writeAmounts, writeShortfall } from "./amounts.ts";
 import type { Tell } from "./events.ts";
 import type { LedgerRefusal } from "./ledger.ts";
+import { LedgerFault } from "./ledger-actor.ts";
 import type { Replica } from "./replica.ts";
 
 export type ReplyBody = Exclude<NodeReply["body"], { case: undefined }>;
@@ -172,8 +173,9 @@ export class NodeRequests {
       return await handler(body.value, { node, bootId, requestId });
     } catch (error) {
       // The node closes or refuses on its own when it gets no money; it needs to know that and no more.
-      // A disk that fails is the machine's; anything else that is thrown here is ours.
-      const event = error instanceof StoreFault ? "store_failed" : "handler_failed";
+      // A disk that fails, or a ledger that another leads by now, is nobody's fault; anything else here is ours.
+      const isOfDisk = error instanceof StoreFault || error instanceof LedgerFault;
+      const event = isOfDisk ? "store_failed" : "handler_failed";
       this.#options.tell(event, { method: body.case, error: String(error) });
       return refusedBody("unavailable", "the coordinator could not answer; its log says why");
     }

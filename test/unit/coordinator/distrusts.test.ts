@@ -1,7 +1,11 @@
 import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { DistrustRequestSchema, type NodeReply } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+import {
+  ContractRequestSchema,
+  DistrustRequestSchema,
+  type NodeReply,
+} from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { LimitSchema, PolicySchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import { CoordinatorWorld, LIMITS, type TestNode, type WorldOptions } from "./coordinator-world.ts";
 
@@ -114,13 +118,17 @@ test("a start of a node that has ended raises nothing", async () => {
   expect(saidOf(await raise(node, 2_000n))).toBe("boot_ended");
 });
 
-test("a broken disk answers for itself, and is not taken for a bug of ours", async () => {
+test("a broken disk and a ledger that is led no more answer for themselves, and are no bugs of ours", async () => {
   let isBroken = false;
   const { world, node } = await mesh({
     store: { commitFate: () => (isBroken ? "fails_but_persisted" : "good") },
   });
   isBroken = true;
   expect(saidOf(await raise(node, 2_000n))).toBe("unavailable");
-  expect(world.events("store_failed")).toMatchObject([{ method: "distrust" }]);
+  await world.parts.ledger.stop();
+  const value = create(ContractRequestSchema, { keySha256: new Uint8Array(32) });
+  expect(saidOf(await node.ask({ case: "contract", value }))).toBe("unavailable");
+  const failed = world.events("store_failed");
+  expect(failed).toMatchObject([{ method: "distrust" }, { method: "contract" }]);
   expect(world.events("handler_failed")).toEqual([]);
 });

@@ -274,6 +274,41 @@ describe("release", () => {
     expect(contracts.row("root", "usd_micros").available).toBe(left);
   });
 
+  test("C2: what a node says of a lease after its contract came back is still its parents' money", () => {
+    const world = new LedgerWorld(LIMITS);
+    const { contracts } = world.ledger;
+    const middle = below(ROOT, "a", { expiresMs: START_MS + 60_000 });
+    contracts.open(ROOT);
+    contracts.open(middle);
+    contracts.open(below(middle, "b", { limit: half(ROOT.limit), expiresMs: START_MS + 30_000 }));
+    const lease = world.granted("contract/b", { usd_micros: 100, calls: 1 });
+    world.pass(200_000);
+    world.ledger.roll(world.env());
+    expect(["a", "b"].map((id) => contracts.get(id)?.state)).toEqual(["released", "released"]);
+    const taken = lease.amount.usd_micros;
+    expect(contracts.row("root", "usd_micros")).toMatchObject({ children: taken });
+    for (let i = 0; i < 2; i++) world.settle(lease, { usd_micros: 40 }, { final: true });
+    for (const id of ["a", "root"]) {
+      expect(contracts.row(id, "usd_micros")).toMatchObject({ children: 40 });
+    }
+    expect(world.state.flaws()).toEqual([]);
+  });
+
+  test("C3: a child that was revoked keeps its rate until its money is back", () => {
+    const world = new LedgerWorld(LIMITS);
+    const { contracts } = world.ledger;
+    contracts.open(ROOT);
+    contracts.open(below(ROOT, "a", { limit: half(ROOT.limit), rate: AMPLE }));
+    const lease = world.granted("contract/a", { usd_micros: 100 });
+    contracts.revoke("a");
+    expect(contracts.ownRate(ROOT).req).toMatchObject({ burst: 0, amount: 0 });
+    world.settle(lease, { usd_micros: 100 }, { final: true });
+    world.pass(1_000);
+    world.ledger.roll(world.env());
+    expect(contracts.get("a")?.state).toBe("released");
+    expect(contracts.ownRate(ROOT)).toEqual(AMPLE);
+  });
+
   test("what lies in the store is what lies in memory, after any restart", () => {
     const world = new LedgerWorld(LIMITS);
     world.ledger.contracts.open(ROOT);
