@@ -166,7 +166,8 @@ export type Facts = {
 };
 
 export function isMissing(fact: object | undefined): fact is Missing {
-  return fact !== undefined && "missing" in fact;
+  // A member is read at half the cost of asking whether it is there, and each request asks some fifty times.
+  return fact !== undefined && (fact as Partial<Missing>).missing !== undefined;
 }
 
 /** True when what passes is not read here: only its destination is judged. */

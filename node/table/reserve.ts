@@ -53,9 +53,15 @@ export function reserve(table: Table, row: number, charges: Charges, nowNs: bigi
     emptyBucket(table, row, buckets, nowNs) ??
     shortAccount(table, first, taken, charges.overrunMicros);
   if (refusal) return refusal;
+  const { longs } = table;
+  const share = shareLong(table, row);
   for (let i = 0; i < buckets.length; i++) {
     const charge = buckets[i] as BucketCharge;
-    const waitNs = takeBucket(table, row, charge, nowNs);
+    const cell = bucketCell(share, first, charge);
+    const seen = SEEN[i] as bigint;
+    // As it was a moment ago, nearly always: what was worked out then need not be worked out again.
+    if (Atomics.compareExchange(longs, cell, seen, NEXT[i] as bigint) === seen) continue;
+    const waitNs = takeBucket(table, cell, charge, nowNs);
     if (waitNs === 0n) continue;
     refundFirst(table, row, buckets, i);
     return limitedFor(table, row, charge, waitNs);
@@ -65,6 +71,10 @@ export function reserve(table: Table, row: number, charges: Charges, nowNs: bigi
   refundFirst(table, row, buckets, buckets.length);
   return { short };
 }
+
+/** What the buckets held in the look ahead of this `reserve`, and are to hold after it: it is one turn's. */
+const SEEN: bigint[] = [];
+const NEXT: bigint[] = [];
 
 /** Undoes a `reserve` whose request never went upstream. */
 export function release(
@@ -175,12 +185,22 @@ function emptyBucket(
   buckets: readonly BucketCharge[],
   nowNs: bigint,
 ): Limited | undefined {
+  const { longs } = table;
+  const share = shareLong(table, row);
+  const first = rowLong(table, row);
   for (let i = 0; i < buckets.length; i++) {
     const charge = buckets[i] as BucketCharge;
-    const arrivalNs = Atomics.load(table.longs, bucketCell(table, row, charge));
-    const nextNs = max(arrivalNs, nowNs) + charge.stepNs;
-    const waitNs = waitUntil(nextNs, charge, nowNs);
-    if (waitNs > 0n) return limitedFor(table, row, charge, waitNs);
+    const cell = bucketCell(share, first, charge);
+    let arrivalNs = longs[cell] as bigint;
+    let nextNs = (arrivalNs > nowNs ? arrivalNs : nowNs) + charge.stepNs;
+    if (waitUntil(nextNs, charge, nowNs) > 0n) {
+      arrivalNs = Atomics.load(longs, cell);
+      nextNs = (arrivalNs > nowNs ? arrivalNs : nowNs) + charge.stepNs;
+      const waitNs = waitUntil(nextNs, charge, nowNs);
+      if (waitNs > 0n) return limitedFor(table, row, charge, waitNs);
+    }
+    SEEN[i] = arrivalNs;
+    NEXT[i] = nextNs;
   }
   return undefined;
 }
@@ -191,10 +211,10 @@ function shortAccount(
   { usdMicros, tokens, calls }: Cost,
   overrunMicros: bigint,
 ): Reservation | undefined {
-  if (Atomics.load(longs, first + ROW_LONG.usd) < usdMicros) return { short: "usd" };
-  if (Atomics.load(longs, first + ROW_LONG.tokens) < tokens) return { short: "tokens" };
-  if (Atomics.load(longs, first + ROW_LONG.calls) < calls) return { short: "calls" };
-  if (Atomics.load(longs, layout.overrunAt) < overrunMicros) return { short: "overrun" };
+  if (isBelow(longs, first + ROW_LONG.usd, usdMicros)) return { short: "usd" };
+  if (isBelow(longs, first + ROW_LONG.tokens, tokens)) return { short: "tokens" };
+  if (isBelow(longs, first + ROW_LONG.calls, calls)) return { short: "calls" };
+  if (isBelow(longs, layout.overrunAt, overrunMicros)) return { short: "overrun" };
   return undefined;
 }
 
@@ -226,11 +246,18 @@ function takeAccounts(
 function take({ longs }: Table, cell: number, amount: bigint): boolean {
   if (amount === 0n) return true;
   assert(amount > 0n, "a charge is not negative");
-  for (;;) {
-    const balance = Atomics.load(longs, cell);
-    if (balance < amount) return false;
-    if (Atomics.compareExchange(longs, cell, balance, balance - amount) === balance) return true;
+  let balance = longs[cell] as bigint;
+  if (balance < amount) balance = Atomics.load(longs, cell);
+  while (balance >= amount) {
+    const found = Atomics.compareExchange(longs, cell, balance, balance - amount);
+    if (found === balance) return true;
+    balance = found;
   }
+  return false;
+}
+
+function isBelow(longs: Table["longs"], cell: number, amount: bigint): boolean {
+  return (longs[cell] as bigint) < amount && Atomics.load(longs, cell) < amount;
 }
 
 function add({ longs }: Table, cell: number, amount: bigint): void {
@@ -239,12 +266,10 @@ function add({ longs }: Table, cell: number, amount: bigint): void {
 }
 
 /** 0: taken. Otherwise nanoseconds until the same charge would pass. */
-function takeBucket(table: Table, row: number, charge: BucketCharge, nowNs: bigint): bigint {
-  const { longs } = table;
-  const cell = bucketCell(table, row, charge);
+function takeBucket({ longs }: Table, cell: number, charge: BucketCharge, nowNs: bigint): bigint {
   for (;;) {
     const arrivalNs = Atomics.load(longs, cell);
-    const nextNs = max(arrivalNs, nowNs) + charge.stepNs;
+    const nextNs = (arrivalNs > nowNs ? arrivalNs : nowNs) + charge.stepNs;
     const waitNs = waitUntil(nextNs, charge, nowNs);
     if (waitNs > 0n) return waitNs;
     if (Atomics.compareExchange(longs, cell, arrivalNs, nextNs) === arrivalNs) return 0n;
@@ -270,27 +295,26 @@ function refundFirst(
   buckets: readonly BucketCharge[],
   count: number,
 ): void {
+  const [share, first] = [shareLong(table, row), rowLong(table, row)];
   for (let i = count - 1; i >= 0; i--) {
     const charge = buckets[i] as BucketCharge;
-    Atomics.sub(table.longs, bucketCell(table, row, charge), charge.stepNs);
+    Atomics.sub(table.longs, bucketCell(share, first, charge), charge.stepNs);
   }
 }
 
-const BUCKET_CELL: Readonly<Record<RateMetric, number>> = {
-  requests: ROW_LONG.bucketRequests,
-  tokens: ROW_LONG.bucketTokens,
-  usd_micros: ROW_LONG.bucketUsd,
-};
+/** @param share First of the row's cells for what is lent. @param first The same of its own. */
+function bucketCell(share: number, first: number, { lent, metric }: BucketCharge): number {
+  return lent ? share + lentCell(metric) : first + ownCell(metric);
+}
 
-const LENT_CELL: Readonly<Record<RateMetric, number>> = {
-  requests: SHARE_LONG.bucketRequests,
-  tokens: SHARE_LONG.bucketTokens,
-  usd_micros: SHARE_LONG.bucketUsd,
-};
+function lentCell(metric: RateMetric): number {
+  if (metric === "requests") return SHARE_LONG.bucketRequests;
+  return metric === "tokens" ? SHARE_LONG.bucketTokens : SHARE_LONG.bucketUsd;
+}
 
-function bucketCell(table: Table, row: number, { lent, metric }: BucketCharge): number {
-  if (lent) return shareLong(table, row) + LENT_CELL[metric];
-  return rowLong(table, row) + BUCKET_CELL[metric];
+function ownCell(metric: RateMetric): number {
+  if (metric === "requests") return ROW_LONG.bucketRequests;
+  return metric === "tokens" ? ROW_LONG.bucketTokens : ROW_LONG.bucketUsd;
 }
 
 /** By cell, what is lent before a contract's own; charges usually are in order and are returned as they are. */
@@ -304,7 +328,7 @@ function inOrder(buckets: readonly BucketCharge[]): readonly BucketCharge[] {
 }
 
 function placeOf({ lent, metric }: BucketCharge): number {
-  return lent ? LENT_CELL[metric] : OWN_AFTER_LENT + BUCKET_CELL[metric];
+  return lent ? lentCell(metric) : OWN_AFTER_LENT + ownCell(metric);
 }
 
 const OWN_AFTER_LENT = 8;

@@ -5,9 +5,9 @@ import { RATE_AT_THROTTLE } from "../../../policy/defaults.ts";
 import { formatUsdMicros } from "../../../policy/money.ts";
 import type { Reason } from "../../../proto/reasons.ts";
 import type { Limited } from "../../table/reserve.ts";
-import { type BucketCharge, bucketCharge, stepNsOf } from "../bucket-charge.ts";
+import { type BucketCharge, stepNsOf } from "../bucket-charge.ts";
 import { type Facts, isMissing } from "../facts.ts";
-import type { RowOutcome } from "../verdict.ts";
+import type { Refusal, RowOutcome } from "../verdict.ts";
 
 const PICOS_PER_MS = 1_000_000_000n;
 const MS_PER_S = 1_000;
@@ -37,16 +37,21 @@ export function checkRate(facts: Facts): RowOutcome {
   return beyond(lentLimits(facts), facts) ?? beyond(ownLimits(facts), facts) ?? "pass";
 }
 
-function beyond(limits: readonly RateLimit[], facts: Facts): RowOutcome | undefined {
-  for (const { metric, amount: rate, burst } of limits) {
-    if (rate === 0) return { reason: rateReason(metric), detail: "no rate is left" };
-    const amount = amountOf(metric, facts);
-    if (amount <= burst) continue;
-    const detail = `asked for ${of(metric, amount)}, more than the burst of ${of(metric, burst)}`;
-    // No wait makes a bucket hold more than its burst.
-    return { reason: rateReason(metric), detail, isFinal: true };
+function beyond(limits: readonly PacedLimit[], facts: Facts): RowOutcome | undefined {
+  for (const limit of limits) {
+    const amount = amountOf(limit.metric, facts);
+    if (limit.amount !== 0 && amount <= limit.burstAmount) continue;
+    return objection(limit, amount);
   }
   return undefined;
+}
+
+function objection({ metric, amount: rate, burst }: RateLimit, amount: bigint): Refusal {
+  const reason = rateReason(metric);
+  if (rate === 0) return { reason, detail: "no rate is left" };
+  const detail = `asked for ${of(metric, amount)}, more than the burst of ${of(metric, burst)}`;
+  // No wait makes a bucket hold more than its burst.
+  return { reason, detail, isFinal: true };
 }
 
 /** For the developer: what was asked of a bucket that has run dry, what it had, and when it has enough. */
@@ -71,15 +76,15 @@ export function bucketCharges(facts: Facts): readonly BucketCharge[] {
     const share = shares[METRIC_AT[limit.metric]];
     // Nothing is charged to what is not there: the request asks for a share before it commits.
     if (amount === 0n || share === 0) continue;
-    charges.push(chargeOf(limit, amount, { isThrottled, share, lent: true }));
+    charges.push(chargeOf(limit, amount, isThrottled, share));
   }
   for (const limit of ownLimits(facts)) {
     const amount = amountOf(limit.metric, facts);
-    if (amount > 0n) charges.push(chargeOf(limit, amount, { isThrottled, share: RATE_WHOLE }));
+    if (amount > 0n) charges.push(chargeOf(limit, amount, isThrottled, RATE_WHOLE));
   }
   const hasRate = charges.some(({ metric }) => metric === "requests");
   // A quarter of no limit would be none: throttle would do nothing to whom policy gives no rate.
-  if (isThrottled && !hasRate) charges.push(chargeOf(RATE_AT_THROTTLE, 1n));
+  if (isThrottled && !hasRate) charges.push(chargeOf(AT_THROTTLE, 1n, false, RATE_WHOLE));
   return charges;
 }
 
@@ -112,29 +117,48 @@ const BUCKET_OF: Record<RateMetric, keyof Rate> = {
   usd_micros: "usd_u",
 };
 
+/** A limit, and what follows from it alone. */
+type PacedLimit = AgentRateLimit & {
+  readonly burstAmount: bigint;
+  /** What one unit takes to come back, nanoseconds times 1000, and what the whole burst does, nanoseconds. */
+  readonly wholePicos: bigint;
+  readonly burstNs: bigint;
+  /** Of policy's rate, of which a part was lent to the row. */
+  readonly lent: boolean;
+  /** One unit of the whole of it, as every request takes of those: none is made for it. */
+  readonly one?: BucketCharge;
+};
+
 /**
  * What is lent of policy's rate. Under a contract that is its team's alone: what policy gives the agent
  * itself bounds each contract of it by itself.
  */
-function lentLimits({ grant, contract }: Facts): readonly AgentRateLimit[] {
-  const granted = grant?.rate ?? NO_LIMITS;
-  return contract === undefined ? granted : sharedOf(granted);
+function lentLimits({ grant, contract }: Facts): readonly PacedLimit[] {
+  if (grant === undefined) return NO_LIMITS;
+  const { all, shared } = lentOf(grant.rate);
+  return contract === undefined ? all : shared;
 }
 
-const NO_LIMITS: readonly AgentRateLimit[] = [];
-const SHARED = new WeakMap<readonly AgentRateLimit[], readonly AgentRateLimit[]>();
+const NO_LIMITS: readonly PacedLimit[] = [];
+/** Worked out once for each of policy's grants. */
+const LENT = new WeakMap<
+  readonly AgentRateLimit[],
+  { readonly all: readonly PacedLimit[]; readonly shared: readonly PacedLimit[] }
+>();
 
-function sharedOf(granted: readonly AgentRateLimit[]): readonly AgentRateLimit[] {
-  const known = SHARED.get(granted);
+function lentOf(granted: readonly AgentRateLimit[]) {
+  const known = LENT.get(granted);
   if (known !== undefined) return known;
-  const shared = granted.filter((limit) => limit.shared === true);
-  SHARED.set(granted, shared);
-  return shared;
+  const all = granted.map((limit) => paced(limit, true));
+  const made = { all, shared: all.filter(({ shared }) => shared === true) };
+  LENT.set(granted, made);
+  return made;
 }
 
 /** Whether shares of policy's rate have to be lent to a row. */
 export function isRateLent(granted: readonly AgentRateLimit[], isContract: boolean): boolean {
-  return (isContract ? sharedOf(granted) : granted).length > 0;
+  const { all, shared } = lentOf(granted);
+  return (isContract ? shared : all).length > 0;
 }
 
 /**
@@ -144,15 +168,16 @@ export function isRateLent(granted: readonly AgentRateLimit[], isContract: boole
  * The same two rates meet in every request of a contract: what came of it last is kept with the
  * contract's, which only repeats what follows from both.
  */
-function ownLimits({ grant, contract }: Facts): readonly RateLimit[] {
-  if (contract === undefined || isMissing(contract)) return [];
+function ownLimits({ grant, contract }: Facts): readonly PacedLimit[] {
+  if (contract === undefined || isMissing(contract)) return NO_LIMITS;
   const granted = grant?.rate ?? NO_LIMITS;
   const known = MET.get(contract.rate);
   if (known?.granted === granted) return known.limits;
   const limits = (Object.keys(BUCKET_OF) as RateMetric[]).map((metric) => {
     const own = contract.rate[BUCKET_OF[metric]];
     const policy = granted.find((limit) => limit.metric === metric && limit.shared !== true);
-    return policy === undefined ? limitOf(metric, own) : metLimit(policy, own);
+    const met = policy === undefined ? limitOf(metric, own) : metLimit(policy, own);
+    return paced(met, false);
   });
   MET.set(contract.rate, { granted, limits });
   return limits;
@@ -160,7 +185,7 @@ function ownLimits({ grant, contract }: Facts): readonly RateLimit[] {
 
 const MET = new WeakMap<
   Rate,
-  { readonly granted: readonly RateLimit[]; readonly limits: readonly RateLimit[] }
+  { readonly granted: readonly RateLimit[]; readonly limits: readonly PacedLimit[] }
 >();
 
 function metLimit(policy: RateLimit, own: Bucket): RateLimit {
@@ -180,19 +205,21 @@ function limitOf(metric: RateMetric, { burst, amount, seconds }: Bucket): RateLi
 }
 
 function chargeOf(
-  limit: RateLimit,
+  limit: PacedLimit,
   amount: bigint,
-  { isThrottled, share, lent }: Scale = { isThrottled: false, share: RATE_WHOLE },
+  isThrottled: boolean,
+  share: number,
 ): BucketCharge {
-  const { wholePicos, burstNs } = paceOf(limit);
+  const { metric, wholePicos, burstNs, lent, one } = limit;
+  if (one !== undefined && amount === 1n && !isThrottled && share === RATE_WHOLE) return one;
   const slowedPicos = isThrottled ? wholePicos * THROTTLE_FACTOR : wholePicos;
   const unitPicos = share === RATE_WHOLE ? slowedPicos : partOf(slowedPicos, share);
+  const stepNs = stepNsOf(amount, unitPicos);
   // A request that is larger than this share of the burst, or than its quarter at throttle, still fits
   // an idle bucket, which then takes its time: a small share slows an agent down, it does not shut it out.
-  const { metric } = limit;
-  const of = { metric, amount, unitPicos, toleranceNs: burstNs };
-  const charge = bucketCharge(lent ? { ...of, lent } : of);
-  return charge.stepNs > burstNs ? { ...charge, toleranceNs: charge.stepNs } : charge;
+  const toleranceNs = stepNs > burstNs ? stepNs : burstNs;
+  if (lent) return { metric, amount, unitPicos, stepNs, toleranceNs, lent };
+  return { metric, amount, unitPicos, stepNs, toleranceNs };
 }
 
 /** Rounded up: a share is never more than its part. The burst's time is the same for every share. */
@@ -201,23 +228,20 @@ function partOf(unitPicos: bigint, share: number): bigint {
   return (unitPicos * BigInt(RATE_WHOLE) + parts - 1n) / parts;
 }
 
-/** What one unit takes to come back and the whole burst, worked out once for each limit. */
-type Pace = { readonly wholePicos: bigint; readonly burstNs: bigint };
-const PACES = new WeakMap<RateLimit, Pace>();
-
-function paceOf(limit: RateLimit): Pace {
-  const known = PACES.get(limit);
-  if (known !== undefined) return known;
-  // Both rounded up: no rate is faster than policy says, and a charge of the whole burst fits a full bucket.
+function paced(limit: AgentRateLimit, lent: boolean): PacedLimit {
+  const burstAmount = BigInt(limit.burst);
   const amount = BigInt(limit.amount);
+  // Nothing comes back of no rate: it is refused before anything is charged to it.
+  if (amount === 0n) return { ...limit, lent, burstAmount, wholePicos: 0n, burstNs: 0n };
+  // Both rounded up: no rate is faster than policy says, and a charge of the whole burst fits a full bucket.
   const wholePicos = (BigInt(limit.windowMs) * PICOS_PER_MS + amount - 1n) / amount;
-  const burstNs = stepNsOf(BigInt(limit.burst), wholePicos);
-  const pace = { wholePicos, burstNs };
-  PACES.set(limit, pace);
-  return pace;
+  const burstNs = stepNsOf(burstAmount, wholePicos);
+  const whole = { ...limit, lent, burstAmount, wholePicos, burstNs };
+  return { ...whole, one: chargeOf(whole, 1n, false, RATE_WHOLE) };
 }
 
-type Scale = { readonly isThrottled: boolean; readonly share: number; readonly lent?: true };
+/** For whom policy gives no rate. */
+const AT_THROTTLE = paced(RATE_AT_THROTTLE, false);
 
 function amountOf(metric: RateMetric, facts: Facts): bigint {
   // A connection whose requests are judged one by one is none itself.
