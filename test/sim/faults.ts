@@ -22,6 +22,9 @@ const STRUCK_SHARE = 0.02;
 const STRUCK_WRITING_SHARE = 0.5;
 const STRUCK_MS = 3;
 
+/** What is told by somebody who may go down in that moment. */
+const WORDS: ReadonlySet<SimEvent["t"]> = new Set(["acked", "accepted", "lease", "contract"]);
+
 export type FaultyParts = {
   readonly time: SimTime;
   readonly server: SimServer;
@@ -74,7 +77,8 @@ export class Faults {
   heard(event: SimEvent): void {
     if (this.#isOver) return;
     const { nodes, plane, time } = this.#parts;
-    const isWord = event.t === "acked" || event.t === "accepted" || event.t === "lease";
+    if (event.t === "settled") this.#strikeWaiting(event);
+    const isWord = WORDS.has(event.t);
     const isDurable = event.t === "acked" && event.isDurable;
     const node = event.t === "acked" ? nodes.find(({ name }) => name === event.node) : undefined;
     const isEarly = isDurable && node?.isWriting === true;
@@ -84,6 +88,13 @@ export class Faults {
     time.after(this.#draw.unit() * STRUCK_MS, () =>
       isEarly ? this.#down(struck) : this.#strike(struck),
     );
+  }
+
+  /** A node dies while the record of an outcome lies in the memory of a loop. */
+  #strikeWaiting({ node, fate }: Extract<SimEvent, { t: "settled" }>): void {
+    if (fate !== "waits" || !this.#draw.chance(STRUCK_SHARE)) return;
+    const struck = this.#parts.nodes.find(({ name }) => name === node);
+    this.#parts.time.after(this.#draw.unit() * STRUCK_MS, () => struck && this.#down(struck));
   }
 
   /** Everything works again, whatever was broken; what is down comes up. */

@@ -1,32 +1,52 @@
 import { createHash } from "node:crypto";
 import { fromBinary } from "@bufbuild/protobuf";
+import {
+  CONTRACT_PREFIX,
+  type ContractAccount,
+  readContractAccount,
+} from "../../coordinator/contract-account.ts";
+import type { LedgerUnit } from "../../coordinator/ledger-window.ts";
 import type { Write } from "../../ports/store.ts";
 import { JournalRecordSchema } from "../../proto/gen/altrace/v1/journal_pb.ts";
 import { SealedSchema } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import type { JournalLease, SimEvent } from "./sim-event.ts";
 
 const LEASE_PREFIX = "ledger/lease/";
+const ROW_PREFIX = "ledger/row/contract/";
+const PREFIXES = [LEASE_PREFIX, CONTRACT_PREFIX, ROW_PREFIX];
 const PLACE_KEY = "journal/place";
 
 type Entry = { readonly key: string; readonly value?: Uint8Array | undefined };
 
-/** A link as it was stored, and what the leases that it changed were before. */
+/** A link as it was stored, and what the entries that it changed were before. */
 type Link = {
   readonly n: bigint;
   readonly hash: string;
   readonly bytes: Uint8Array;
-  readonly before: (readonly [id: string, lease: JournalLease | undefined])[];
+  readonly before: Entry[];
 };
 
+/** Of a contract's account, where its grant went. */
+export type JournalRow = {
+  readonly reserved: number;
+  readonly spent: number;
+  readonly children: number;
+};
+
+const NO_ROW: JournalRow = { reserved: 0, spent: 0, children: 0 };
+
 /**
- * The ledger's leases as they are where it lies, whatever any coordinator's memory says: on the disk
- * of the one coordinator, or in the stream in which several write it.
+ * The ledger's leases and contracts as they are where it lies, whatever any coordinator's memory says: on
+ * the disk of the one coordinator, or in the stream in which several write it.
  *
  * A link counts from when the stream has it. Where the stream loses it before any coordinator's disk has
  * it, nobody was told of it (J2), and the link that takes its number undoes it; that is told as well.
  */
 export class LeaseJournal {
   readonly leases = new Map<string, JournalLease>();
+  readonly contracts = new Map<string, ContractAccount>();
+  readonly #rows = new Map<string, JournalRow>();
+  readonly #values = new Map<string, Uint8Array>();
   readonly #tell: (event: SimEvent) => void;
   readonly #isStored: (bytes: Uint8Array) => boolean;
   /** Links that were taken in: a message may come twice. */
@@ -42,9 +62,27 @@ export class LeaseJournal {
     this.#isStored = isStored;
   }
 
+  /** Where a contract's grant of one unit went. */
+  row(contractId: string, unit: LedgerUnit): JournalRow {
+    return this.#rows.get(`${ROW_PREFIX}${contractId}|${unit}|total`) ?? NO_ROW;
+  }
+
+  /** A contract and those above it, as far as they have accounts. */
+  chainOf(contractId: string | undefined): readonly ContractAccount[] {
+    const chain: ContractAccount[] = [];
+    for (let id = contractId; id !== undefined && id !== ""; id = chain.at(-1)?.parent) {
+      const account = this.contracts.get(id);
+      if (account === undefined) break;
+      chain.push(account);
+    }
+    return chain;
+  }
+
   /** Called with each commit, once it is on the disk. */
   persisted(writes: readonly Write[]): void {
+    if (!writes.some(({ key }) => isWatched(key))) return;
     for (const write of writes) this.#take(write, []);
+    this.#tell({ t: "written" });
   }
 
   /** Called with each commit of a coordinator whose ledger is a chain, once it is on the disk. */
@@ -64,50 +102,76 @@ export class LeaseJournal {
     this.#chain.push(link);
     if (body.case === "changes")
       for (const entry of body.value.entries) this.#take(entry, link.before);
-    if (body.case !== "part") return;
-    const { no, count, entries } = body.value;
-    this.#parts = no === 0 ? [...entries] : [...this.#parts, ...entries];
-    if (no === count - 1) this.#replace(this.#parts, link.before);
+    if (body.case === "part") {
+      const { no, count, entries } = body.value;
+      this.#parts = no === 0 ? [...entries] : [...this.#parts, ...entries];
+      if (no === count - 1) this.#replace(this.#parts, link.before);
+    }
+    this.#tell({ t: "written" });
   }
 
   /** Takes back the links that others have taken the numbers of, the newest first. */
   #undoFrom(n: bigint): void {
     for (let last = this.#chain.at(-1); last && last.n >= n; last = this.#chain.at(-1)) {
       this.#chain.pop();
-      const ofLeases = [...new Set(last.before.map(([id]) => id))];
-      for (const [id, lease] of last.before.toReversed()) {
-        if (lease === undefined) this.leases.delete(id);
-        else this.leases.set(id, lease);
+      const leases = new Set<string>();
+      for (const { key } of last.before) {
+        if (key.startsWith(LEASE_PREFIX)) leases.add(key.slice(LEASE_PREFIX.length));
       }
+      for (const { key, value } of last.before.toReversed()) this.#put(key, value);
       const isKept = this.#copied.has(last.hash) || this.#isStored(last.bytes);
-      this.#tell({ t: "undone", n: Number(last.n), isKept, leases: ofLeases });
+      this.#tell({ t: "undone", n: Number(last.n), isKept, leases: [...leases] });
     }
   }
 
   /** A snapshot is all that there is: what it does not have was never granted to anybody. */
   #replace(entries: readonly Entry[], changed: Link["before"]): void {
     const keys = new Set(entries.map(({ key }) => key));
-    for (const [id, lease] of this.leases) {
-      if (keys.has(LEASE_PREFIX + id)) continue;
-      changed.push([id, lease]);
-      this.leases.delete(id);
+    for (const [key, value] of this.#values) {
+      if (keys.has(key)) continue;
+      changed.push({ key, value });
+      this.#put(key, undefined);
     }
     for (const entry of entries) this.#take(entry, changed);
   }
 
   #take({ key, value }: Entry, changed: Link["before"]): void {
-    if (!key.startsWith(LEASE_PREFIX)) return;
-    const id = key.slice(LEASE_PREFIX.length);
-    const before = this.leases.get(id);
-    if (value === undefined) {
-      changed.push([id, before]);
-      this.leases.delete(id);
-      return;
+    if (!isWatched(key)) return;
+    const before = this.#values.get(key);
+    if (before !== undefined && value !== undefined && Buffer.compare(before, value) === 0) return;
+    changed.push({ key, value: before });
+    const [lease, contract] = [this.leases.get(idIn(key)), this.contracts.get(idIn(key))];
+    this.#put(key, value);
+    if (value === undefined) return;
+    if (key.startsWith(LEASE_PREFIX)) {
+      const after = this.leases.get(idIn(key)) as JournalLease;
+      this.#tell({ t: "lease", before: lease, after });
+    } else if (key.startsWith(CONTRACT_PREFIX)) {
+      const after = this.contracts.get(idIn(key)) as ContractAccount;
+      this.#tell({ t: "contract", before: contract, after });
     }
-    const after = { ...JSON.parse(Buffer.from(value).toString()), id } as JournalLease;
-    if (before !== undefined && JSON.stringify(before) === JSON.stringify(after)) return;
-    changed.push([id, before]);
-    this.leases.set(id, after);
-    this.#tell({ t: "lease", before, after });
   }
+
+  #put(key: string, value: Uint8Array | undefined): void {
+    if (value === undefined) this.#values.delete(key);
+    else this.#values.set(key, value);
+    const read = value && JSON.parse(Buffer.from(value).toString());
+    if (key.startsWith(LEASE_PREFIX))
+      put(this.leases, idIn(key), read && { ...read, id: idIn(key) });
+    else if (key.startsWith(ROW_PREFIX)) put(this.#rows, key, read);
+    else put(this.contracts, idIn(key), read && readContractAccount(read));
+  }
+}
+
+function isWatched(key: string): boolean {
+  return PREFIXES.some((prefix) => key.startsWith(prefix));
+}
+
+function idIn(key: string): string {
+  return key.slice(key.lastIndexOf("/") + 1);
+}
+
+function put<T>(into: Map<string, T>, key: string, value: T | undefined): void {
+  if (value === undefined) into.delete(key);
+  else into.set(key, value);
 }

@@ -1,3 +1,4 @@
+import type { Holder } from "./contract-holders.ts";
 import type { Judged } from "./oracles/oracle.ts";
 import type { SimAgent, Wish } from "./sim-agent.ts";
 import type { SimEvent } from "./sim-event.ts";
@@ -21,6 +22,7 @@ const PROBE_MS_MAX = 20_000;
 export type Probe = {
   readonly judged: Judged;
   readonly agents: readonly SimAgent[];
+  readonly holders: readonly Holder[];
   readonly tell: (event: SimEvent) => void;
   /** Lets time pass, until it is over at most. */
   readonly pass: (ms: number, isOver: () => boolean) => Promise<void>;
@@ -29,13 +31,23 @@ export type Probe = {
 /** Has every agent ask once on every node for little, one after another, and tells how each fared. */
 export async function probeAll(probe: Probe): Promise<void> {
   for (const agent of probe.agents) {
-    for (const node of probe.judged.nodes) await probeOne(probe, agent, node);
+    const accounts = [`agent/${agent.agentId}`];
+    for (const node of probe.judged.nodes) await probeOne(probe, { agent, accounts }, node);
+  }
+  for (const { contract, agent } of probe.holders) {
+    const accounts = [`contract/${contract.id}`, `agent/${agent.agentId}`];
+    await probeOne(probe, { agent, accounts }, contract.node);
   }
 }
 
-async function probeOne(probe: Probe, agent: SimAgent, node: SimNode): Promise<void> {
+async function probeOne(
+  probe: Probe,
+  { agent, accounts }: { readonly agent: SimAgent; readonly accounts: readonly string[] },
+  node: SimNode,
+): Promise<void> {
   const { agentId } = agent;
-  const available = await settled(probe, availableMicros(probe.judged, agentId));
+  const team = `team/${agentId.split("/")[0]}`;
+  const available = await settled(probe, availableMicros(probe.judged, [...accounts, team]));
   const outcome = await settled(probe, agent.ask(node, WISH));
   if (available === undefined || outcome === undefined) {
     const error = new Error(`${agentId} had no answer on ${node.name} in ${PROBE_MS_MAX} ms`);
@@ -52,11 +64,14 @@ async function probeOne(probe: Probe, agent: SimAgent, node: SimNode): Promise<v
   });
 }
 
-/** What the ledger could lend to this agent now, in money; nothing where calls have run out. */
-async function availableMicros({ plane }: Judged, agentId: string): Promise<number> {
+/** What the ledger could lend to whom these are the accounts of now, in money; nothing where calls have run out. */
+async function availableMicros({ plane }: Judged, accounts: readonly string[]): Promise<number> {
   const parts = plane.leader?.parts;
   if (parts === undefined) return 0;
-  const accounts = [`agent/${agentId}`, `team/${agentId.split("/")[0]}`];
+  const { contracts } = plane.journal;
+  const isOver = (account: string): boolean =>
+    account.startsWith("contract/") && contracts.get(account.slice(9))?.state !== "open";
+  if (accounts.some(isOver)) return 0;
   let least = Number.POSITIVE_INFINITY;
   for (const account of accounts) {
     for (const row of await parts.ledger.rows(account)) {

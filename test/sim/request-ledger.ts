@@ -5,13 +5,18 @@ import type { SimEvent } from "./sim-event.ts";
 export type KnownRequest = {
   readonly requestId: string;
   readonly agentId: string;
+  readonly contractId: string | undefined;
+  /** Who pays: `agent/<t>/<a>` or `contract/<id>`. */
+  readonly account: string;
   readonly node: string;
   readonly bootId: string;
   /** World's time of the decision, ms. */
   readonly decidedMs: number;
   readonly held: number;
+  readonly heldTokens: number;
   /** What the provider bills; undefined while it has seen nothing of it. */
   billed: number | undefined;
+  billedTokens: number;
   isSettled: boolean;
   /** What the node charged for it. */
   charged: number;
@@ -34,11 +39,15 @@ export class RequestLedger {
       const request: KnownRequest = {
         requestId: record.rid,
         agentId: agentOf(record.ag),
+        contractId: record.c?.id,
+        account: record.c ? `contract/${record.c.id}` : `agent/${agentOf(record.ag)}`,
         node,
         bootId,
         decidedMs: this.#nowMs(),
         held: record.hold?.usd_u ?? 0,
+        heldTokens: record.hold?.tok ?? 0,
         billed: undefined,
+        billedTokens: 0,
         isSettled: false,
         charged: 0,
       };
@@ -47,7 +56,10 @@ export class RequestLedger {
     }
     if (event.t === "sent") {
       const request = this.requests.get(event.requestId);
-      if (request) request.billed = event.bill.picos / 1e6;
+      if (request === undefined) return undefined;
+      const { picos, inputTokens, outputTokens } = event.bill;
+      request.billed = picos / 1e6;
+      request.billedTokens = inputTokens + outputTokens;
       return request;
     }
     if (event.t !== "settled") return undefined;

@@ -1,7 +1,7 @@
 import { enforce } from "../../node/enforce.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import type { Draw } from "./draw.ts";
-import { type ClientOutcome, SimExchange } from "./sim-exchange.ts";
+import { type ClientConduct, type ClientOutcome, SimExchange } from "./sim-exchange.ts";
 import type { NodeRun, SimNode } from "./sim-node.ts";
 import { MODEL, OUTPUT_TOKENS_MAX } from "./sim-policy.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -9,6 +9,7 @@ import type { Surroundings } from "./surroundings.ts";
 const PAUSE_MS = { min: 30, max: 1_500 };
 const QUICK_PAUSE_MS = { min: 20, max: 160 };
 const QUICK_WISH = { contentBytes: 10, outputTokens: 1, stream: false, bodyMs: 1 };
+const PATIENT: ClientConduct = { bodyMs: 1, gonesAfterMs: undefined };
 /** How often a quick agent turns to another node. */
 const TURN_SHARE = 0.04;
 const BURSTS = [1, 1, 1, 2, 3, 6, 12] as const;
@@ -103,16 +104,30 @@ export class SimAgent {
   }
 
   /** Undefined when nobody listens there. */
-  async ask(node: SimNode, wish: Wish): Promise<ClientOutcome | undefined> {
-    const { run } = node;
+  ask(node: SimNode, wish: Wish): Promise<ClientOutcome | undefined> {
+    return this.#post(node, "/v1/chat/completions", wish, (requestId) => bodyOf(requestId, wish));
+  }
+
+  /** Asks for a part of its own contract to be delegated. Undefined when nobody listens there. */
+  delegate(node: SimNode, wish: object): Promise<ClientOutcome | undefined> {
+    const body = Buffer.from(JSON.stringify(wish));
+    return this.#post(node, "/altrace/v1/delegations", PATIENT, () => body);
+  }
+
+  async #post(
+    { run }: SimNode,
+    target: string,
+    conduct: ClientConduct,
+    bodyFor: (requestId: string) => Buffer,
+  ): Promise<ClientOutcome | undefined> {
     if (run === undefined) return undefined;
     const { clock, random } = run.process;
     const requestId = uuidV7(clock.nowMs(), random);
-    const exchange = new SimExchange(requestId, this.#head(), {
+    const exchange = new SimExchange(requestId, this.#head(target), {
       process: run.process,
       connections: run.connections,
-      body: bodyOf(requestId, wish),
-      conduct: wish,
+      body: bodyFor(requestId),
+      conduct,
     });
     run.connections.register(exchange);
     this.#open += 1;
@@ -128,11 +143,11 @@ export class SimAgent {
     });
   }
 
-  #head() {
+  #head(target: string) {
     const { agentId } = this;
     return {
       method: "POST",
-      target: "/v1/chat/completions",
+      target,
       rawHeaders: ["content-type", "application/json", "authorization", `Bearer ${this.#key}`],
       peer: agentId,
     };

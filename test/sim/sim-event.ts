@@ -1,6 +1,8 @@
 import type { DecisionRecord, SettleRecord } from "../../audit/record.ts";
+import type { ContractAccount } from "../../coordinator/contract-account.ts";
 import type { Lease } from "../../coordinator/ledger-lease.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
+import type { RecordFate } from "./sim-log.ts";
 import type { Bill } from "./sim-provider.ts";
 
 /** Where something happened: a node, and which of its starts. */
@@ -13,14 +15,16 @@ export type SimEvent =
   | (At & {
       readonly t: "settled";
       readonly record: SettleRecord;
-      /** False: the outcome stands, and the log's disk did not take the record of it. */
-      readonly isKept: boolean;
+      /** What became of its record; the outcome stands all the same. */
+      readonly fate: RecordFate;
     })
   /** The provider has the head of a request, and will bill it. */
   | (At & {
       readonly t: "sent";
       readonly requestId: string;
       readonly agentId: string;
+      /** The contract that it runs under. */
+      readonly contractId: string | undefined;
       readonly bill: Bill;
     })
   /** A node told the mesh what it has done about a record. */
@@ -59,6 +63,14 @@ export type SimEvent =
       readonly before: JournalLease | undefined;
       readonly after: JournalLease;
     }
+  /** The same of the account of a contract. */
+  | {
+      readonly t: "contract";
+      readonly before: ContractAccount | undefined;
+      readonly after: ContractAccount;
+    }
+  /** All of one commit of the ledger, or of one link of its journal, has been told. */
+  | { readonly t: "written" }
   /**
    * The stream has lost a link of the ledger's journal, and another has its number now.
    * `isKept`: it is in the stream all the same, or was on a coordinator's disk.

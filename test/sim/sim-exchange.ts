@@ -14,7 +14,12 @@ export type ClientConduct = {
 };
 
 /** How a request ended for its client. */
-export type ClientOutcome = { readonly status: number; readonly reason: string };
+export type ClientOutcome = {
+  readonly status: number;
+  readonly reason: string;
+  /** Of an answer of the node's own. */
+  readonly body?: string;
+};
 
 /** One request of one client, without a socket between. */
 export class SimExchange implements Exchange, OpenExchange {
@@ -77,11 +82,11 @@ export class SimExchange implements Exchange, OpenExchange {
 
   onUnread(): void {}
 
-  answer({ status, headers }: Answer): void {
+  answer({ status, headers, body }: Answer): void {
     if (this.#phase !== "waiting") return;
     this.#status = status;
     const at = headers.indexOf("x-altrace-reason");
-    this.#close(at < 0 ? "ok" : (headers[at + 1] as string));
+    this.#close(at < 0 ? "ok" : (headers[at + 1] as string), String(body ?? ""));
   }
 
   begin(status: number): void {
@@ -164,10 +169,10 @@ export class SimExchange implements Exchange, OpenExchange {
     for (const hook of hooks) hook();
   }
 
-  #close(reason: string): void {
+  #close(reason: string, body = ""): void {
     this.#phase = "closed";
     this.#connections.remove(this);
-    this.#end({ status: this.#status, reason });
+    this.#end({ status: this.#status, reason, body });
   }
 }
 

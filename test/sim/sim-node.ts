@@ -28,6 +28,7 @@ import { simCompute } from "./sim-compute.ts";
 import { versionIn } from "./sim-contracts.ts";
 import { DEAD_MAN_MS, MESH } from "./sim-coordinator.ts";
 import { simLog } from "./sim-log.ts";
+import { REGION } from "./sim-policy.ts";
 import { SimProcess } from "./sim-process.ts";
 import type { Surroundings } from "./surroundings.ts";
 import { SLOW_SYNCS, syncMs } from "./sync-time.ts";
@@ -149,7 +150,7 @@ export class SimNode {
     const { clock, random } = process;
     const bootId = uuidV7(clock.nowMs(), random);
     const at = { node: this.name, bootId };
-    const table = createTable({ rows: 32, loops: 1, scopes: 128, writers: 3, proofs: 64 });
+    const table = createTable({ rows: 96, loops: 1, scopes: 256, writers: 3, proofs: 64 });
     const [meshSide, controlOfMesh] = simChannel(process, this.#draw.fork());
     const [controlSide, loopOfControl] = simChannel(process, this.#draw.fork());
     const [meshOfLoop, loopSide] = simChannel(process, this.#draw.fork());
@@ -159,6 +160,9 @@ export class SimNode {
     const records: LoggedRecord[] = [];
     this.#written = { run: bootId, records };
     const end = () => ({ fileNo: 1, bytes: records.length });
+    const onWritten = (record: LoggedRecord["record"]): void => {
+      records.push({ writer: "loop0", at: end(), record });
+    };
     const thread = this.#meshThread(process, { table, bootId, post });
     meshSide.on("message", (message: ControlToMesh) => thread.take(message));
     const control = new Control({
@@ -182,7 +186,7 @@ export class SimNode {
           loop: 0,
           mesh: MESH,
           node: this.name,
-          region: undefined,
+          region: REGION,
           credentials: new Map([["openai", "sk-simulated-0123456789"]]),
           credentialsDir: undefined,
           credentialTeams: undefined,
@@ -193,13 +197,14 @@ export class SimNode {
           process,
           draw: this.#draw.fork(),
           faults: this.#world.logFaults,
-          onRecord: (record, isKept) => {
-            if (isKept) records.push({ writer: "loop0", at: end(), record });
-            if (record.k === "decision" && isKept) {
+          onRecord: (record, fate) => {
+            if (fate === "kept") onWritten(record);
+            if (record.k === "decision" && fate === "kept") {
               this.#world.tell({ ...at, t: "decided", record });
             }
-            if (record.k === "settle") this.#world.tell({ ...at, t: "settled", record, isKept });
+            if (record.k === "settle") this.#world.tell({ ...at, t: "settled", record, fate });
           },
+          onWritten,
         }),
         pool: simCompute(process, this.#draw.fork()),
         pools: this.#world.provider.pools(process),

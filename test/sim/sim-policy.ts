@@ -5,6 +5,10 @@ import { INPUT_MICROS_PER_MTOK, OUTPUT_MICROS_PER_MTOK } from "./sim-provider.ts
 
 export const ORIGIN = "https://provider.sim";
 export const MODEL = "gpt-sim";
+/** Where all nodes and the provider are; contracts name it. */
+export const REGION = "DE";
+/** Levels of the policy's classes of data, as contracts name them. */
+export const CLASS_SCHEME = "public.restricted";
 export const OUTPUT_TOKENS_MAX = 4_096;
 export const DISTRUST = 1.1;
 export const OVERRUN_LIMIT_MICROS = 2_000_000;
@@ -100,7 +104,7 @@ function textOf(budgets: Budgets): string {
   });
   return `format: 1
 providers:
-  openai: { dialect: openai, base_url: "${ORIGIN}", credential: openai, clearance: restricted }
+  openai: { dialect: openai, base_url: "${ORIGIN}", credential: openai, clearance: restricted, region: ${REGION} }
 models:
   openai/${MODEL}:
     max_output_tokens: ${OUTPUT_TOKENS_MAX}

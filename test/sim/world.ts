@@ -1,5 +1,9 @@
+import type { DecisionRecord } from "../../audit/record.ts";
 import { restoreRecord } from "../../mesh/record.ts";
+import type { Signer } from "../../ports/keys.ts";
 import { JOURNAL_SUBJECT } from "../../proto/subjects.ts";
+import { ContractHolders } from "./contract-holders.ts";
+import { ContractOffice } from "./contract-office.ts";
 import { ControlPlane, drawPlaneShape } from "./control-plane.ts";
 import { Draw } from "./draw.ts";
 import { Faults } from "./faults.ts";
@@ -52,6 +56,7 @@ const CALM_MS = 12_000;
 const QUIET_MS = 60_000;
 const OPERATOR_MS = { min: 200, max: 2_500 };
 /** Of what is neither a kill nor a revive; it happens once at most, where there are three coordinators. */
+const CONTRACT_WORLDS = 0.5;
 const REMOVALS_SHARE = 0.25;
 /** Commands for the one agent that is killed and revived over and over. */
 const FAVOURITE_SHARE = 0.6;
@@ -90,13 +95,15 @@ class World {
   readonly #plane: ControlPlane;
   readonly #nodes: readonly SimNode[];
   readonly #operator: SimOperator;
+  /** Undefined where nobody works under a contract. */
+  readonly #holders: ContractHolders | undefined;
   readonly #faults: Faults;
   readonly #meddler: Meddler;
   readonly #judged: Judged;
   readonly #watches: readonly (Watch & { readonly name: string })[];
   readonly #agents: SimAgent[] = [];
   /** Who asked, by request. */
-  readonly #askedBy = new Map<string, string>();
+  readonly #askedBy = new Map<string, DecisionRecord>();
   #isQuiet = false;
 
   constructor(seed: number, size: WorldSize) {
@@ -137,6 +144,7 @@ class World {
     this.#meddler = new Meddler({ time, server, nodes: names, draw: draw.fork() });
     const budgets = drawBudgets(draw.fork(), size);
     this.#judged = { time, plane: this.#plane, nodes: this.#nodes, budgets };
+    if (draw.chance(CONTRACT_WORLDS)) this.#holders = this.#contractHolders(operator, draw.fork());
     this.#watches = ORACLES.map(({ name, watch }) => ({ ...watch(this.#judged), name }));
   }
 
@@ -145,6 +153,7 @@ class World {
     this.#lookOn();
     await this.#setUp();
     await this.#passCalmly();
+    await this.#holders?.begin((call) => this.#done(call));
     this.#faults.begin();
     this.#meddler.begin();
     this.#operate();
@@ -154,6 +163,7 @@ class World {
     this.#faults.end();
     this.#meddler.end();
     for (const agent of this.#agents) agent.stop();
+    this.#holders?.end();
     await this.#pass(QUIET_MS);
     if (this.violation) return;
     this.#judgeEnd();
@@ -163,6 +173,7 @@ class World {
     await probeAll({
       judged: this.#judged,
       agents: this.#agents,
+      holders: this.#holders?.all ?? [],
       tell: (event) => this.tell(event),
       pass: (ms, isOver) => this.#time.run(ms, () => isOver() || this.violation !== undefined),
     });
@@ -188,6 +199,14 @@ class World {
     await this.#until(() =>
       this.#nodes.every(({ isOpen, run }) => isOpen && run?.control.policies.current !== undefined),
     );
+  }
+
+  #contractHolders(operator: Signer, draw: Draw): ContractHolders {
+    const [plane, nodes] = [this.#plane, this.#nodes];
+    const of = { plane, operator, random: draw.fork().random() };
+    const office = new ContractOffice(this.#surroundings, of);
+    const { budgets } = this.#judged;
+    return new ContractHolders(this.#surroundings, { nodes, office, plane, budgets, draw });
   }
 
   /** What is lent of a rate moves within seconds, and faults hardly ever leave it as many. */
@@ -307,7 +326,7 @@ class World {
 
   tell(event: SimEvent): void {
     this.counts[event.t] = (this.counts[event.t] ?? 0) + 1;
-    if (event.t === "decided") this.#askedBy.set(event.record.rid, agentOf(event.record.ag));
+    if (event.t === "decided") this.#askedBy.set(event.record.rid, event.record);
     this.#faults.heard(event);
     if (event.t === "committed") this.#meddler.saw(event.record);
     for (const { name, on } of this.#watches) {
@@ -349,8 +368,9 @@ class World {
       onSent: (process, requestId, bill) => {
         const node = this.#nodes.find(({ run }) => run?.process === process);
         const bootId = node?.run?.bootId ?? "";
-        const agentId = this.#askedBy.get(requestId) ?? "";
-        tell({ t: "sent", node: node?.name ?? "", bootId, requestId, agentId, bill });
+        const { ag, c } = this.#askedBy.get(requestId) ?? {};
+        const by = { requestId, agentId: agentOf(ag), contractId: c?.id };
+        tell({ t: "sent", node: node?.name ?? "", bootId, ...by, bill });
       },
     });
     return {

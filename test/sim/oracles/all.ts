@@ -1,4 +1,6 @@
 import { allConverge } from "./all-converge.ts";
+import { contractMoneyMoves } from "./contract-money-moves.ts";
+import { contractWithinGrant } from "./contract-within-grant.ts";
 import { distrustIsShared } from "./distrust-is-shared.ts";
 import { durableKillSurvives } from "./durable-kill-survives.ts";
 import { grantsInJournal } from "./grants-in-journal.ts";
@@ -14,6 +16,7 @@ import { opensWithEqualState } from "./opens-with-equal-state.ts";
 import type { Oracle } from "./oracle.ts";
 import { rateWithinLimit } from "./rate-within-limit.ts";
 import { reviveIsCommitted } from "./revive-is-committed.ts";
+import { revokedCommitsNothing } from "./revoked-commits-nothing.ts";
 import { spendWithinBudget } from "./spend-within-budget.ts";
 import { spentWithinGranted } from "./spent-within-granted.ts";
 import { versionsNeverFall } from "./versions-never-fall.ts";
@@ -24,6 +27,9 @@ export const ORACLES: readonly Oracle[] = [
   spendWithinBudget,
   spentWithinGranted,
   grantsInJournal,
+  contractWithinGrant,
+  contractMoneyMoves,
+  revokedCommitsNothing,
   leaseRules,
   rateWithinLimit,
   oneDecisionOneSettle,

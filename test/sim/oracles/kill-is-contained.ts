@@ -4,7 +4,8 @@ import { type Oracle, scopesOf } from "./oracle.ts";
 export const killIsContained: Oracle = {
   name: "kill-is-contained",
   rule: "From the dead-man's time after an operator was told that a kill is accepted, and after the last digest of another coordinator that does not know it, no node sends anything of what it covers, whether or not it has heard of it (K7).",
-  watch: ({ time, plane }) => {
+  watch: (world) => {
+    const { time, plane } = world;
     type Accepted = { readonly scope: string; readonly v: number; atMs: number };
     const isAlone = plane.coordinators.length === 1;
     const accepted: Accepted[] = [];
@@ -25,7 +26,7 @@ export const killIsContained: Oracle = {
           revived.set(scope, Math.max(revived.get(scope) ?? 0, v));
         }
         if (event.t !== "sent") return undefined;
-        const scopes = scopesOf(event.agentId);
+        const scopes = scopesOf(world, event);
         for (const { scope, v, atMs } of accepted) {
           if (!scopes.includes(scope) || (revived.get(scope) ?? 0) > v) continue;
           const sinceMs = time.nowMs - atMs;

@@ -2,8 +2,8 @@ import { type Oracle, scopesOf } from "./oracle.ts";
 
 export const noSendAfterAckedKill: Oracle = {
   name: "no-send-after-acked-kill",
-  rule: "Nothing of a killed agent reaches the provider from a node that has acknowledged the kill, until a later revive is in force there.",
-  watch: ({ nodes }) => {
+  rule: "Nothing of a killed agent, of a revoked contract, or of what was delegated from either reaches the provider from a node that has acknowledged the kill, until a later revive is in force there.",
+  watch: (world) => {
     /** Highest version acknowledged, by start and scope. */
     const acked = new Map<string, number>();
     return {
@@ -13,8 +13,8 @@ export const noSendAfterAckedKill: Oracle = {
           acked.set(key, Math.max(acked.get(key) ?? 0, event.v));
         }
         if (event.t !== "sent") return undefined;
-        const run = nodes.find(({ name }) => name === event.node)?.run;
-        for (const scope of scopesOf(event.agentId)) {
+        const run = world.nodes.find(({ name }) => name === event.node)?.run;
+        for (const scope of scopesOf(world, event)) {
           const v = acked.get(`${event.bootId} ${scope}`);
           if (v === undefined) continue;
           const now = run?.replica.state.get(scope);

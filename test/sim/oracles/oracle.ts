@@ -35,8 +35,14 @@ export function agentOf(spiffeId: string | undefined): string {
   return spiffeId?.split("/agent/")[1] ?? "";
 }
 
-/** Scopes under which an agent can be killed. */
-export function scopesOf(agentId: string): readonly string[] {
-  const [team = ""] = agentId.split("/");
-  return ["global", `team/${team}`, `agent/${agentId}`];
+/** Scopes under which a request can be killed: its agent's, its contract's, and of all whose authority it has. */
+export function scopesOf(
+  { plane }: Judged,
+  of: { readonly agentId: string; readonly contractId: string | undefined },
+): readonly string[] {
+  const [team = ""] = of.agentId.split("/");
+  const above = plane.journal.chainOf(of.contractId);
+  const contracts = above.map(({ id }) => `contract/${id}`);
+  const delegators = above.slice(1).map(({ agent }) => `agent/${agent}`);
+  return ["global", `team/${team}`, `agent/${of.agentId}`, ...contracts, ...delegators];
 }

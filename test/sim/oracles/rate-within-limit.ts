@@ -1,3 +1,4 @@
+import type { ContractAccount } from "../../../coordinator/contract-account.ts";
 import type { RequestRate } from "../sim-policy.ts";
 import { agentOf, type Judged, type Oracle } from "./oracle.ts";
 
@@ -10,24 +11,32 @@ type Passed = { readonly requestId: string; readonly atMs: number };
 
 export const rateWithinLimit: Oracle = {
   name: "rate-within-limit",
-  rule: "Over any time all nodes together let through no more requests of an agent, and of all agents of a team, than its burst and what came back, but for one burst for each new leader of the ledger, and one request a node where an agent's rate is no team's.",
+  rule: "Over any time all nodes together let through no more requests of an agent, of all agents of a team, and of a root contract and all that was delegated from it, than its burst and what came back, but for one burst for each new leader of the ledger, or for each start of the node that serves the root, and one request a node where an agent's rate is no team's.",
   watch: (world) => {
     const limits = limitsOf(world);
     /** By agent or team, in order of time: what was charged to its rate and not given back. */
     const passed = new Map<string, Map<string, Passed>>();
-    const agents = new Map<string, string>();
+    /** Whose rates a request was charged to. */
+    const bounds = new Map<string, readonly string[]>();
     const sent = new Set<string>();
     const givenBackMs = new Map<string, number[]>();
     const leadsMs: number[] = [];
+    const bootsMs = new Map<string, number[]>();
     let isLed = false;
     const giveBack = (requestId: string): void => {
-      for (const whose of boundsOf(agents.get(requestId) ?? "")) {
+      for (const whose of bounds.get(requestId) ?? []) {
         if (!passed.get(whose)?.delete(requestId)) continue;
         givenBackMs.set(whose, [...(givenBackMs.get(whose) ?? []), world.time.nowMs]);
       }
     };
     return {
       on: (event) => {
+        if (event.t === "contract" && event.after.parent === "") {
+          limits.set(`contract/${event.after.id}`, limitOfRoot(event.after));
+        }
+        if (event.t === "restored") {
+          bootsMs.set(event.node, [...(bootsMs.get(event.node) ?? []), world.time.nowMs]);
+        }
         if (event.t === "led") {
           // Before the first leader nobody had anything that could be forgotten.
           if (isLed) leadsMs.push(world.time.nowMs);
@@ -36,11 +45,11 @@ export const rateWithinLimit: Oracle = {
         if (event.t === "sent") sent.add(event.requestId);
         if (event.t === "settled" && !sent.has(event.record.rid)) giveBack(event.record.rid);
         if (event.t !== "decided" || event.record.ph !== "request") return undefined;
-        const { rid, dec, ag } = event.record;
-        const agentId = agentOf(ag);
+        const { rid, dec, ag, c } = event.record;
         if (dec === "deny") return undefined;
-        agents.set(rid, agentId);
-        for (const whose of boundsOf(agentId).filter((one) => limits.has(one))) {
+        const bound = boundsOf(world, agentOf(ag), c?.id);
+        bounds.set(rid, bound);
+        for (const whose of bound) {
           const own = passed.get(whose) ?? new Map<string, Passed>();
           passed.set(whose, own.set(rid, { requestId: rid, atMs: world.time.nowMs }));
         }
@@ -49,10 +58,11 @@ export const rateWithinLimit: Oracle = {
       atEnd: () => {
         for (const [whose, limit] of limits) {
           const requests = [...(passed.get(whose)?.values() ?? [])];
+          if (requests.length === 0) continue;
           const wrong = firstExcess(requests, limit, {
             spare: limit.isShared ? 0 : world.nodes.length,
             givenBackMs: givenBackMs.get(whose) ?? [],
-            leadsMs,
+            forgottenMs: limit.node === undefined ? leadsMs : (bootsMs.get(limit.node) ?? []),
           });
           if (wrong !== undefined) return `${whose}: ${wrong}`;
         }
@@ -63,14 +73,31 @@ export const rateWithinLimit: Oracle = {
 };
 
 /** `isShared`: a team's, or of an agent whose team has one. Nobody is let through beyond it. */
-type Limit = { readonly perMs: number; readonly burst: number; readonly isShared: boolean };
+type Limit = {
+  readonly perMs: number;
+  readonly burst: number;
+  readonly isShared: boolean;
+  /** Serves the root contract whose rate it is, and begins with full buckets each time. */
+  readonly node?: string;
+};
 
-/** Whose rates bound an agent's requests. */
-function boundsOf(agentId: string): readonly string[] {
-  return [agentId, agentId.slice(0, agentId.indexOf("/"))];
+function limitOfRoot({ rate, node }: ContractAccount): Limit {
+  const { burst, amount, seconds } = rate.req;
+  return { perMs: amount / seconds / 1_000, burst, isShared: true, node };
 }
 
-function limitsOf({ budgets }: Judged): ReadonlyMap<string, Limit> {
+/**
+ * Whose rates bound a request. What policy gives an agent itself bounds each of its contracts by itself, and
+ * is not looked at here; a contract's own is moved to what is delegated from it, so all of a tree is bound
+ * by its root's.
+ */
+function boundsOf({ plane }: Judged, agentId: string, contractId: string | undefined) {
+  const team = agentId.slice(0, agentId.indexOf("/"));
+  const root = plane.journal.chainOf(contractId).at(-1);
+  return root === undefined ? [agentId, team] : [`contract/${root.id}`, team];
+}
+
+function limitsOf({ budgets }: Judged): Map<string, Limit> {
   const limits = new Map<string, Limit>();
   const set = (whose: string, rate: RequestRate | undefined, isShared: boolean): void => {
     if (rate === undefined) return;
@@ -91,7 +118,8 @@ function firstExcess(
   of: {
     readonly spare: number;
     readonly givenBackMs: readonly number[];
-    readonly leadsMs: readonly number[];
+    /** When it was forgotten how full the bucket was. */
+    readonly forgottenMs: readonly number[];
   },
 ): string | undefined {
   for (const [first, { atMs: fromMs }] of passed.entries()) {
@@ -101,7 +129,7 @@ function firstExcess(
         atMs >= fromMs - earlierMs && atMs <= toMs;
       const count = last - first + 1;
       const back = of.givenBackMs.filter(within(0)).length;
-      const bursts = 1 + of.leadsMs.filter(within(FORGOTTEN_MS)).length;
+      const bursts = 1 + of.forgottenMs.filter(within(FORGOTTEN_MS)).length;
       const most = burst * bursts + perMs * (toMs - fromMs) * DRIFT + back + of.spare;
       if (count <= most) continue;
       return `${count} requests in ${Math.round(toMs - fromMs)} ms, of ${most.toFixed(1)} at most`;

@@ -7,29 +7,29 @@ export const spentWithinGranted: Oracle = {
   rule: "What the agents of one start of a node hold and spend is never more than what its leases are charged.",
   watch: (world) => {
     const ledger = new RequestLedger(() => world.time.nowMs);
-    /** By start and agent. */
+    /** By start and account. */
     const byHolder = new Map<string, KnownRequest[]>();
-    const judge = (bootId: string, agentId: string): string | undefined => {
-      const exposed = (byHolder.get(`${bootId} ${agentId}`) ?? [])
+    const judge = (bootId: string, account: string): string | undefined => {
+      const exposed = (byHolder.get(`${bootId} ${account}`) ?? [])
         .map((request) => exposureOf(request, world))
         .reduce((sum, one) => sum + one, 0);
-      const granted = grantedTo(world, { bootId, agentId });
+      const granted = grantedTo(world, { bootId, account });
       if (exposed <= granted) return undefined;
-      return `${agentId} under ${bootId} holds and spent ${Math.round(exposed)}, leases are charged ${granted}`;
+      return `${account} under ${bootId} holds and spent ${Math.round(exposed)}, leases are charged ${granted}`;
     };
     return {
       on: (event) => {
         if (event.t === "lease") {
           const { bootId, chain } = event.after;
           const account = chain[0] as string;
-          return account.startsWith("agent/") ? judge(bootId, account.slice(6)) : undefined;
+          return account === "overrun" ? undefined : judge(bootId, account);
         }
         const request = ledger.take(event);
         if (request === undefined) return undefined;
-        const holder = `${request.bootId} ${request.agentId}`;
+        const holder = `${request.bootId} ${request.account}`;
         const known = byHolder.get(holder) ?? [];
         if (event.t === "decided") byHolder.set(holder, [...known, request]);
-        return event.t === "settled" ? undefined : judge(request.bootId, request.agentId);
+        return event.t === "settled" ? undefined : judge(request.bootId, request.account);
       },
     };
   },
@@ -44,11 +44,11 @@ function exposureOf(request: KnownRequest, { nodes }: Judged): number {
 
 function grantedTo(
   { plane }: Judged,
-  of: { readonly bootId: string; readonly agentId: string },
+  of: { readonly bootId: string; readonly account: string },
 ): number {
   let sum = 0;
   for (const lease of plane.journal.leases.values()) {
-    if (lease.bootId !== of.bootId || lease.chain[0] !== `agent/${of.agentId}`) continue;
+    if (lease.bootId !== of.bootId || lease.chain[0] !== of.account) continue;
     sum += chargeOf(lease);
   }
   return sum;

@@ -42,7 +42,7 @@ function copyAt(bytes: Uint8Array) {
 function journalOf(stored: ReadonlySet<Uint8Array> = new Set()) {
   const told: SimEvent[] = [];
   const journal = new LeaseJournal(
-    (event) => told.push(event),
+    (event) => event.t !== "written" && told.push(event),
     (bytes) => stored.has(bytes),
   );
   return { journal, told };
@@ -89,4 +89,29 @@ test("a snapshot behind all that was written undoes nothing", () => {
   journal.linked(changes(1, LEASE));
   journal.linked(snapshot(2, SPENT));
   expect(told.map(({ t }) => t)).toEqual(["lease", "lease"]);
+});
+
+test("a carve in a lost link is gone, with what its parent's row said of it", () => {
+  const { journal } = journalOf();
+  const bucket = { burst: 1, amount: 1, seconds: 1 };
+  const common = { agent: "a/b", node: "n1", depth: 0, keySha256: "", chain: "", state: "open" };
+  const rate = { req: bucket, tok: bucket, usd_u: bucket };
+  const limit = { usd_micros: 9, tokens: 9, calls: 9 };
+  const contract = (id: string, parent: string) => ({
+    key: `ledger/contract/${id}`,
+    value: Buffer.from(JSON.stringify({ ...common, id, parent, rate, limit, expiresMs: 1 })),
+  });
+  const row = (children: number) => ({
+    key: "ledger/row/contract/root|calls|total",
+    value: Buffer.from(JSON.stringify({ reserved: 0, spent: 0, children })),
+  });
+  const link = (n: number, ...entries: readonly ReturnType<typeof row>[]) =>
+    sealed(n, { case: "changes", value: { entries: [...entries] } });
+  journal.linked(link(1, contract("root", ""), row(0)));
+  journal.linked(link(2, contract("child", "root"), row(9)));
+  expect(journal.chainOf("child").map(({ id }) => id)).toEqual(["child", "root"]);
+  expect(journal.row("root", "calls").children).toBe(9);
+  journal.linked(link(2, row(0), contract("other", "root")));
+  expect([...journal.contracts.keys()]).toEqual(["root", "other"]);
+  expect(journal.row("root", "calls").children).toBe(0);
 });
