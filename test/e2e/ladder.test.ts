@@ -211,8 +211,16 @@ describe("what runs when an agent climbs", () => {
     await refused(agent, "launch-code-123456");
     await standsAt(agent, Standing.BLOCK);
     expect(await refused(agent, "anything")).toBe("403 blocked");
+    const { holds } = JSON.parse(await altrace.mustCli("holds", agent, "--json"));
+    expect(holds).toMatchObject([{ agent, model: "openai/gpt-5-mini" }]);
+    expect(Number(holds[0].amount.usdMicros)).toBeGreaterThan(0);
+    expect(Number(holds[0].deadlineMs)).toBeGreaterThan(Number(holds[0].startedAtMs));
     provider.release("running");
     expect((await running).length).toBeGreaterThan(0);
+    await waitUntil("its hold to end", async () => {
+      const { holds: left } = await operator.node.calls.listHolds({ filter: agent });
+      return left.length === 0;
+    });
   });
 });
 

@@ -413,6 +413,17 @@ describe.each(STREAMS)("a stream of $dialect", ({ dialect, stream, counts, ...ro
     expect(outcome?.usage === undefined || outcome.hasUncounted === true).toBe(true);
   });
 
+  test("is cut where its cost reaches the hold, and says so in its dialect", () => {
+    const meter = { onText: () => {}, onUsage: () => {}, spent: () => true };
+    const { sink, outcomes, exchange, upstream } = relay(dialect, { meter });
+    sink.onHead(200, EVENT_STREAM);
+    for (const frame of stream) if (!upstream.aborted) sink.onData(Buffer.from(frame));
+    expect(outcomes).toMatchObject([{ kind: "cut", reason: "hold_spent" }]);
+    expect(exchange.written).not.toContain("hi");
+    expect(exchange.ended).toBe(false);
+    expect(exchange.lastFrame ?? exchange.answered?.body.toString()).toContain("hold_spent");
+  });
+
   test("is asked for its count where it has to be, and the client sees only what it asked for", () => {
     const found = routeOf({ dialect, ...row } as Row);
     const asking = dialect === "gemini" ? row.bare : { ...row.bare, stream: true };
