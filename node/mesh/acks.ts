@@ -17,8 +17,8 @@ export const DISK_WAIT_NS = 25_000_000n;
  * told yet of what the disk did meanwhile.
  */
 export const DISK_LOOKS_MIN = 5;
-/** A thread that is held up without end tells what it knows. */
-export const DISK_WAIT_NS_MAX = 500_000_000n;
+/** A thread that is held up for longer tells what it knows: by then a heartbeat is near, which tells it too. */
+export const DISK_WAIT_NS_MAX = 1_000_000_000n;
 /** Acks of one message: some 20 KB at the longest scopes. */
 export const ACKS_PER_MESSAGE_MAX = 64;
 /** A kill that comes again sooner than this after its ack met that ack on the way. */
