@@ -67,9 +67,9 @@ function ofChildren(journal: LeaseJournal, id: string, unit: LedgerUnit) {
   return { least, most };
 }
 
-/** What a child has of its parent's money: its whole grant, or once that has come back, what it used. */
+/** What a child has of its parent's money: its whole grant, or once that has come back, what it used or may use. */
 function outOf(journal: LeaseJournal, child: ContractAccount, unit: LedgerUnit): number {
   if (child.state !== "released") return child.limit[unit];
-  const { spent, children } = journal.row(child.id, unit);
-  return spent + children;
+  const { reserved, spent, children } = journal.row(child.id, unit);
+  return reserved + spent + children;
 }
