@@ -351,7 +351,7 @@ export type RedactRecord = Common & {
   readonly k: "redact";
   /** Id of the erased key. */
   readonly kid: string;
-  /** Who ordered it: id of an operator's key. */
+  /** Who ordered it: id of an operator's key; `unknown` where that is listed no more and the order is done again. */
   readonly by: string;
   /** Why, snake_case. */
   readonly rc: string;

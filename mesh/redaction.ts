@@ -35,10 +35,14 @@ export function personTag(mesh: string, person: string): Buffer {
 
 /**
  * Until when keys must have been made that an order erases, ms since the Unix epoch. While the order is of now
- * all of them go, so that no two clocks have to agree. Later it is carried out again, after a restart or over a
+ * all of them go, so that no two clocks have to agree: it is of now if it was heard as it was given, or comes within
+ * minutes. Later it is carried out again, after a restart or over a
  * backup that was brought back, and whoever came back since stays.
  */
-export function madeByOf(order: { readonly madeByMs: number }, nowMs: number): number {
-  const isFresh = Math.abs(nowMs - order.madeByMs) <= REDACTION_FRESH_MS;
+export function madeByOf(
+  order: { readonly madeByMs: number; readonly isLive: boolean },
+  nowMs: number,
+): number {
+  const isFresh = order.isLive || Math.abs(nowMs - order.madeByMs) <= REDACTION_FRESH_MS;
   return isFresh ? Math.max(nowMs, order.madeByMs) : order.madeByMs;
 }

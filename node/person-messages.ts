@@ -10,7 +10,9 @@ export type Redaction = {
   readonly tag: string;
   /** Keys that were made later stay, ms since the Unix epoch. */
   readonly madeByMs: number;
-  /** The operator's key. */
+  /** It was heard as it was given. */
+  readonly isLive: boolean;
+  /** The operator's key; `unknown`: no listed key has signed it, since it was taken. */
   readonly by: string;
   readonly reason: string;
 };

@@ -74,8 +74,12 @@ export type EnforcementHooks = {
   readonly onDistrust: (record: MeshRecord) => void;
   /** A certificate counts no more. */
   readonly onCertificate: (record: MeshRecord) => void;
-  /** Persons' keys are to be erased; `closed` of the acks once they are. */
-  readonly onRedaction: (record: MeshRecord) => void;
+  /**
+   * Persons' keys are to be erased; `closed` of the acks once they are.
+   *
+   * @param isLive It was heard as it was given, so it is of now whatever this node's clock shows.
+   */
+  readonly onRedaction: (record: MeshRecord, isLive: boolean) => void;
   /** An operator's revive of this agent is in force. */
   readonly onRevived: (agentId: string) => void;
   /** The set of killed scopes changed. */
@@ -109,6 +113,8 @@ export type Receipt = {
   readonly stallMark: StallMark;
   /** False: one of many of a repair, which heartbeats acknowledge together. */
   readonly isAcked: boolean;
+  /** It was heard as it was said, and not read from a stream or an answer. */
+  readonly isLive: boolean;
 };
 
 type InForce = {
@@ -135,10 +141,9 @@ export class Enforcement {
     if (record.parsed.kind === "distrust") this.#deps.hooks.onDistrust(record);
     if (record.parsed.kind === "certificate") this.#deps.hooks.onCertificate(record);
     const isClosed = record.op.case !== "redact";
-    // Before it came here, or after it was carried out, a backup may have been brought back: it is done again.
+    // Before it came here, or after it was carried out, a backup may have been brought back: an order is done again.
     this.#deps.acks.begun(record, !isClosed);
     this.#deps.acks.assume(record, { isDurable: true, isClosed });
-    if (!isClosed) this.#deps.hooks.onRedaction(record);
   }
 
   /** A record that has just become its scope's current one. */
@@ -174,7 +179,7 @@ export class Enforcement {
 
   #follow(
     record: MeshRecord,
-    { receivedNs, isAcked }: Receipt,
+    { receivedNs, isAcked, isLive }: Receipt,
     { enforcedNs, window, shut }: InForce,
   ): void {
     const { records, acks, hooks, onChange } = this.#deps;
@@ -206,7 +211,7 @@ export class Enforcement {
     else acks.assume(record, { isDurable: false, isClosed });
     if (by !== undefined && !isWaiting) this.#recordKill(record, times);
     this.#recordIt(record, () => hooks.onCommand(record));
-    this.#tell(record);
+    this.#tell(record, isLive);
     onChange();
   }
 
@@ -265,7 +270,7 @@ export class Enforcement {
   }
 
   /** After the order above, whatever is not urgent. */
-  #tell(record: MeshRecord): void {
+  #tell(record: MeshRecord, isLive: boolean): void {
     const { hooks, onTrust } = this.#deps;
     switch (record.parsed.kind) {
       case "policy":
@@ -281,7 +286,7 @@ export class Enforcement {
         hooks.onCertificate(record);
         return;
       case "redaction":
-        hooks.onRedaction(record);
+        hooks.onRedaction(record, isLive);
         return;
       case "trust":
         onTrust();

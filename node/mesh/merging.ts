@@ -124,7 +124,12 @@ export class Merging {
       this.#remember(record);
       const isAcked = way === "live" || this.#isAwaited(record);
       const { receivedNs, stallMark } = arrival;
-      this.#deps.enforcement.enforce(record, { receivedNs, stallMark, isAcked });
+      this.#deps.enforcement.enforce(record, {
+        receivedNs,
+        stallMark,
+        isAcked,
+        isLive: way === "live",
+      });
       if (record.parsed.kind === "contract") this.#forgetSoon();
     } else if (merge.outcome === "known" && way === "live") {
       this.#deps.acks.repeat(record, arrival.seq !== undefined);

@@ -2,7 +2,6 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Delegation } from "../../authority/delegation.ts";
 import { distrustOf } from "../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
-import { decodeSignedRecord } from "../../mesh/signed-record.ts";
 import type { Cancel } from "../../ports/clock.ts";
 import { type Table, trustVersion } from "../table/table.ts";
 import type {
@@ -19,6 +18,7 @@ import type { Resolved } from "./directory.ts";
 import type { EnforcedTimes, EnforcementHooks } from "./enforcement.ts";
 import { LoopPorts } from "./loop-ports.ts";
 import type { MeshAlarm } from "./mesh-alarms.ts";
+import { orderedBy } from "./ordered-by.ts";
 import { PolicyFetch } from "./policy-fetch.ts";
 import { Replica, type ReplicaConfig, type ReplicaPorts } from "./replica.ts";
 import { SleepWatch } from "./sleep-watch.ts";
@@ -94,7 +94,7 @@ export class MeshThread {
       onCertificate: ({ parsed }) => {
         if (parsed.kind === "certificate") deps.post({ t: "revoked", fingerprint: parsed.id });
       },
-      onRedaction: (record) => this.#postRedaction(record),
+      onRedaction: (record, isLive) => this.#postRedaction(record, isLive),
       onRevived: (agentId) => deps.post({ t: "revived", agentId }),
       onKills: () => this.#later("kills", KILLS_EVERY_MS, () => this.#postKills()),
       onAlarm: deps.onAlarm,
@@ -241,13 +241,17 @@ export class MeshThread {
     this.#deps.post({ t: "distrust", model, distrustMilli, era, record: hashHex });
   }
 
-  #postRedaction({ scope, op, kids, bytes, hashHex: record }: MeshRecord): void {
+  #postRedaction(of: MeshRecord, isLive: boolean): void {
+    const { scope, op, hashHex: record } = of;
     if (op.case !== "redact") return;
     const { person, madeByMs, reason } = op.value;
-    // Of a record from this disk it was known, when it came, that one of them counts.
-    const by = kids[0] ?? decodeSignedRecord(bytes).signatures[0]?.kid ?? "";
+    const { config, ports } = this.#deps;
+    const { mesh } = config.pin;
+    const { verify } = ports.keys;
+    const nowMs = ports.clock.nowMs();
+    const by = orderedBy(of, { mesh, verify, nowMs, trust: this.replica.trust });
     const tag = Buffer.from(person).toString("hex");
-    const order = { scope, record, tag, madeByMs: Number(madeByMs), by, reason };
+    const order = { scope, record, tag, madeByMs: Number(madeByMs), isLive, by, reason };
     this.#deps.post({ t: "redaction", ...order });
   }
 

@@ -31,6 +31,7 @@ import { Merging } from "./merging.ts";
 import type { MeshAlarm } from "./mesh-alarms.ts";
 import { offerRecord } from "./offer-record.ts";
 import { Opening } from "./opening.ts";
+import { orderAgain } from "./ordered-by.ts";
 import { RecordStore } from "./record-store.ts";
 import { Repair } from "./repair.ts";
 import { Requests } from "./requests.ts";
@@ -209,8 +210,7 @@ export class Replica {
 
   #closedBecause(): readonly string[] {
     if (this.opening.isOpen) return [];
-    const reasons: string[] = [];
-    if (!this.#isLoaded) reasons.push("loading");
+    const reasons: string[] = this.#isLoaded ? [] : ["loading"];
     if (!this.#ports.bus.isUp()) reasons.push("bus_down");
     reasons.push(...this.opening.closedBecause());
     if (this.#enrolment.refusal !== undefined) reasons.push(this.#enrolment.refusal);
@@ -232,6 +232,7 @@ export class Replica {
     }
     const policy = this.state.get("policy");
     if (policy) this.#hooks.onPolicy(policy);
+    await orderAgain(this.state, this.#hooks.onRedaction, this.#ports.nextTurn);
     if (this.enforcement.killed.size > 0) this.#hooks.onKills();
   }
 

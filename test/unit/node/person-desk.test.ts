@@ -61,7 +61,7 @@ function world(disk = new TwinDisk(), { isWritable = true, slotsMax = 16 } = {})
   const persons = new LoopPersons(link, clock);
   const orderOf = (person: string, id = "1"): Redaction => ({
     ...{ scope: `redaction/${id}`, record: `hash of ${id}`, tag: tagOf(person) },
-    ...{ madeByMs: clock.nowMs(), by: OPERATOR, reason: "asked_for" },
+    ...{ madeByMs: clock.nowMs(), isLive: false, by: OPERATOR, reason: "asked_for" },
   });
   const order = (one: Redaction) => heard.mesh?.({ t: "redaction", ...one });
   const redacted = () => (log as RedactRecord[]).map(({ kid, by, rc }) => ({ kid, by, rc }));
@@ -120,6 +120,16 @@ test("while an order is of now all keys go, by whatever clock they were made", a
   const first = await persons.find("user:alice");
   order(behind);
   expect(redacted()).toMatchObject([{ kid: first }]);
+});
+
+test("an order that is heard as it is given takes all keys, though this node's clock is an hour ahead", async () => {
+  const { persons, order, orderOf, answers, redacted, clock } = world();
+  const given = orderOf("user:alice");
+  clock.advance(3_600_000);
+  const first = await persons.find("user:alice");
+  order({ ...given, isLive: true });
+  expect(redacted()).toMatchObject([{ kid: first }]);
+  expect(answers).toEqual([done(1)]);
 });
 
 test("an order that is carried out again later leaves who came back since", async () => {
