@@ -8,6 +8,9 @@ import { DIGEST_SUBJECT } from "../proto/subjects.ts";
 import type { LeaderProbe } from "./leader-probe.ts";
 import type { Replica } from "./replica.ts";
 
+/** A digest out of turn comes at least so long after the one before, ms. */
+export const DIGEST_APART_MS = 200;
+
 export type DigestOptions = {
   readonly replicaId: string;
   readonly bootId: string;
@@ -33,6 +36,8 @@ export class Digest {
   #n = 0n;
   #isStopped = false;
   #cancel: () => void = () => undefined;
+  #sentNs: bigint | undefined;
+  #cancelSoon: (() => void) | undefined;
 
   constructor(options: DigestOptions) {
     this.#options = options;
@@ -49,9 +54,24 @@ export class Digest {
     this.#tick();
   }
 
+  /**
+   * For a node that has just begun: it opens on a digest alone, and what its agents ask for waits meanwhile.
+   * However many begin at once, all of them hear one digest, and those of one moment no more than that.
+   */
+  soon(): void {
+    if (this.#cancelSoon !== undefined || this.#sentNs === undefined) return;
+    const { clock } = this.#options;
+    const agoMs = Number((clock.monoNs() - this.#sentNs) / 1_000_000n);
+    this.#cancelSoon = clock.after(Math.max(0, DIGEST_APART_MS - agoMs), () => {
+      this.#cancelSoon = undefined;
+      this.#send();
+    });
+  }
+
   stop(): void {
     this.#isStopped = true;
     this.#cancel();
+    this.#cancelSoon?.();
   }
 
   #tick(): void {
@@ -71,6 +91,7 @@ export class Digest {
     // Before it has read the stream this replica knows of no kills that it could vouch for.
     if (this.#isStopped || !replica.isReplayed) return;
     this.#n += 1n;
+    this.#sentNs = this.#options.clock.monoNs();
     const beat = create(BeatSchema, {
       from: replicaId,
       bootId,

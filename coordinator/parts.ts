@@ -283,6 +283,7 @@ function buildNodeDoor(
     leader,
     everyMs: digestMs,
   });
+  meshParts.registry.onBegun(() => digest.soon());
   const replays = new ReplayGuard(clock);
   const rates = new RateDoor({ ...input, ...meshParts, ...own, replays });
   // Whoever lends first in a mesh has no shares of anybody's to wait for.

@@ -78,6 +78,7 @@ export class Registry {
   readonly #active = new Set<string>();
   readonly #onProgress = new Map<string, Set<() => void>>();
   readonly #stops: (() => void)[] = [];
+  #onBegun: () => void = () => undefined;
 
   constructor(options: RegistryOptions) {
     this.#options = options;
@@ -88,6 +89,11 @@ export class Registry {
       if (options.replica.trust.nodeKey(id)) this.#watch(id);
       else this.#watches.delete(id);
     });
+  }
+
+  /** Calls `fn` when a node is heard for the first time since it began, or since this coordinator did. */
+  onBegun(fn: () => void): void {
+    this.#onBegun = fn;
   }
 
   start(): void {
@@ -258,7 +264,10 @@ export class Registry {
     }
     const { clock } = this.#options;
     const now = { monoMs: monoMs(clock), wallMs: clock.nowMs(), isSilent: !this.#isLive(watch) };
-    if (takeBeat(watch, beat, now) && this.#isOurs(beat.stateHash)) this.#acknowledgeAll(watch);
+    const bootBefore = watch.beat?.bootId;
+    if (!takeBeat(watch, beat, now)) return;
+    if (beat.bootId !== bootBefore) this.#onBegun();
+    if (this.#isOurs(beat.stateHash)) this.#acknowledgeAll(watch);
   }
 
   /** The node's state is ours, so everything that is in it is in force there. */

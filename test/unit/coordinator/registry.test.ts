@@ -2,9 +2,11 @@ import { create, isFieldSet } from "@bufbuild/protobuf";
 import { describe, expect, test, vi } from "vitest";
 import type { Command } from "../../../coordinator/command.ts";
 import { commandState } from "../../../coordinator/command-state.ts";
+import { DIGEST_APART_MS } from "../../../coordinator/digest.ts";
 import type { MeshRecord } from "../../../mesh/record.ts";
 import { type Ack, AckSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { KillSchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
+import { DIGEST_SUBJECT } from "../../../proto/subjects.ts";
 import { CoordinatorWorld, DEAD_MAN_MS, MARGIN_MS } from "./coordinator-world.ts";
 
 const SCOPE = "agent/pay/bot";
@@ -56,6 +58,33 @@ describe("nodes", () => {
     expect(silent).toMatchObject({ isLive: false });
     const heardAtMs = world.clock.nowMs() - (silent?.heardAgoMs ?? 0);
     expect(silent?.containedAtMs).toBeCloseTo(heardAtMs + 2 * DEAD_MAN_MS + MARGIN_MS, -2);
+  });
+
+  test("one that begins anew has a digest out of turn, and many that do have one", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    await world.pass(1_250);
+    const digests = () => world.heard.filter(({ subject }) => subject === DIGEST_SUBJECT).length;
+    const before = digests();
+    node.beat();
+    await world.flush();
+    expect(digests()).toBe(before);
+    node.bootId = world.newId();
+    node.beat();
+    await world.flush();
+    world.clock.advance(0);
+    await world.flush();
+    expect(digests()).toBe(before + 1);
+    for (let i = 0; i < 5; i += 1) {
+      node.bootId = world.newId();
+      node.beat();
+      await world.flush();
+    }
+    expect(digests()).toBe(before + 1);
+    world.clock.advance(DIGEST_APART_MS);
+    await world.flush();
+    expect(digests()).toBe(before + 2);
   });
 
   test("N2: a heartbeat or ack under another key, or in another's name, counts for nothing", async () => {
