@@ -5,6 +5,7 @@ import { SERVER_WORDS, serverHelp } from "./server-words.ts";
 
 /** Asked for by commands that end by a signal; all others are ended by it as any program is. */
 let signal: Promise<string> | undefined;
+let hangUp: Promise<string> | undefined;
 let end: (code: number) => never = (code) => process.exit(code);
 
 const [word = "", ...words] = process.argv.slice(2);
@@ -17,8 +18,12 @@ if (server !== undefined && (words.includes("--help") || words.includes("-h"))) 
     streams: { out: process.stdout, err: process.stderr },
     version: ownVersion(),
     get untilSignal() {
-      signal ??= signalled();
+      signal ??= signalled("SIGINT", "SIGTERM");
       return signal;
+    },
+    get untilHangUp() {
+      hangUp ??= signalled("SIGHUP");
+      return hangUp;
     },
     onStores: () => {
       end = endWith;
@@ -41,10 +46,8 @@ function ownVersion(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-function signalled(): Promise<string> {
+function signalled(...signals: readonly NodeJS.Signals[]): Promise<string> {
   return new Promise((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) {
-      process.once(signal, () => resolve(signal));
-    }
+    for (const signal of signals) process.once(signal, () => resolve(signal));
   });
 }

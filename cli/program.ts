@@ -120,6 +120,8 @@ export type CliProcess = {
   readonly version: string;
   /** Resolves when the process is told to end. */
   readonly untilSignal: Promise<string>;
+  /** Resolves when another process waits to take its place, or its terminal is gone. */
+  readonly untilHangUp?: Promise<string>;
   /** Called before stores are opened: from then on the process may be in the middle of a write whenever it ends. */
   readonly onStores?: () => void;
   /** Ends the process at once, because a thread of it was lost. */

@@ -1,6 +1,6 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
+import { MessageChannel, type MessagePort } from "node:worker_threads";
 import type { AdminServer } from "../adapters/admin-server.ts";
 import type { GrpcServer } from "../adapters/grpc-server.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
@@ -10,13 +10,11 @@ import { openFilesMax } from "../adapters/open-files.ts";
 import { readPrivateFile } from "../adapters/private-file.ts";
 import { createKeyPair } from "../adapters/signing-keys.ts";
 import type { Clock } from "../ports/clock.ts";
-import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { marksOf } from "./actors/stored-accounts.ts";
 import { openWebhook } from "./alerts/open-webhook.ts";
 import type { Webhook } from "./alerts/webhook.ts";
-import type { NodeView } from "./api/node-view.ts";
 import { type AuditLog, startAudit } from "./audit-log.ts";
 import { FORWARD_PORT_OFFSET, type NodeConfig } from "./config.ts";
 import { Control } from "./control.ts";
@@ -32,11 +30,13 @@ import type { NodeLog } from "./node-log.ts";
 import { nodeView } from "./node-view-of.ts";
 import { openPersons } from "./open-persons.ts";
 import type { PersonDesk } from "./person-desk.ts";
+import { type PreparedThread, type PreparedThreads, prepareThreads } from "./prepared-threads.ts";
 import { revokedBy } from "./revoked-by.ts";
 import { serveAdmin } from "./serve-admin.ts";
 import { serveNodeGrpc } from "./serve-node-grpc.ts";
 import { createTable, type Table } from "./table/table.ts";
 import { endOfWorker, watchWorker } from "./watched-worker.ts";
+import { captureWhenReady, whenReady } from "./when-ready.ts";
 
 /** What a node needs of the process it lives in. */
 export type NodeParts = {
@@ -51,6 +51,8 @@ export type NodeParts = {
   readonly busPort: MessagePort | undefined;
   /** Provider credentials from the environment, by name. */
   readonly credentials: ReadonlyMap<string, string>;
+  /** Threads for it that were started early, as many loops among them as it has. */
+  readonly threads?: PreparedThreads;
   /** A thread ended that should not have: the process must end, and the rules of doubt apply. */
   readonly onLost: (what: string, error: unknown) => void;
 };
@@ -68,6 +70,11 @@ export type RunningNode = {
   readonly control: Control;
   /** Resolves once the node allows requests, or rejects after `timeoutMs` with why it does not. */
   whenReady(timeoutMs: number): Promise<void>;
+  /**
+   * Serves on, and resolves once nothing is open any more that is open now, or when that has had its time: for a node
+   * whose place another one takes, before it is stopped.
+   */
+  outlive(): Promise<void>;
   /** Lets running requests end, takes lent money back, closes the log. */
   stop(): Promise<void>;
 };
@@ -84,7 +91,7 @@ const DIGEST_MS = 1_000;
 
 /** Starts a node: its threads, its state, its doors. Rejects when anything of it cannot be had. */
 export async function startNode(parts: NodeParts): Promise<RunningNode> {
-  const { config, clock, random } = parts;
+  const { config, clock, random, threads = prepareThreads(config.loops) } = parts;
   const home = join(config.home, "node");
   mkdirSync(home, { recursive: true, mode: 0o700 });
   // Leases belong to a start, and so do heartbeats: both name it alike.
@@ -96,12 +103,12 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     writers: config.loops + 2,
   });
   const store = openLmdbStore(join(home, "control"));
-  const audit = await startAuditOf(parts, home, table, store);
-  const mesh = startMeshThread({ parts, home, bootId, audit, table });
+  const audit = await startAuditOf({ parts, home, table, store, thread: threads.audit });
+  const mesh = startMeshThread({ parts, home, bootId, audit, table, thread: threads.mesh });
   const revoked = revokedBy(mesh.link);
   const machine = openMachineWatch(parts, audit, mesh.link);
   const shared = { parts, table, audit, mesh, sessionSecret: random.bytes(SECRET_BYTES) };
-  const loops = Array.from({ length: config.loops }, (_, no) => startLoop(no, shared));
+  const loops = threads.loops.map((thread, no) => startLoop(no, thread, shared));
   const control = new Control({
     createKeyPair,
     mesh: parts.mesh,
@@ -136,6 +143,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const grpcSocket = join(config.home, "node.sock");
   const grpc = await serveNodeGrpc(view, grpcSocket, parts, { audit, revoked });
   const admin = await serveAdmin({ parts, view, questions, control, table, mesh: mesh.link });
+  void captureWhenReady(view, clock, links);
   return {
     control,
     addresses: {
@@ -145,13 +153,23 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
       metrics: `http://${urlHost(config.metricsHost)}:${admin.port}/metrics`,
     },
     whenReady: (timeoutMs) => whenReady(view, clock, timeoutMs),
+    outlive: async () => {
+      await Promise.all(loops.map((loop) => loop.outlive(config.drainMs)));
+    },
     stop: () =>
       stopNode({ config, loops, control, webhook, mesh, audit, grpc, admin, machine, persons }),
   };
 }
 
 /** The log of a node in this home. */
-function startAuditOf(parts: NodeParts, home: string, table: Table, store: Store) {
+function startAuditOf(of: {
+  readonly parts: NodeParts;
+  readonly home: string;
+  readonly table: Table;
+  readonly store: Store;
+  readonly thread: PreparedThread;
+}) {
+  const { parts, home, table, store, thread } = of;
   const { config, clock, random } = parts;
   return startAudit(
     {
@@ -174,6 +192,7 @@ function startAuditOf(parts: NodeParts, home: string, table: Table, store: Store
       onLost: parts.onLost,
     },
     table,
+    thread,
   );
 }
 
@@ -201,8 +220,9 @@ function startMeshThread(of: {
   readonly bootId: string;
   readonly audit: AuditLog;
   readonly table: Table;
+  readonly thread: PreparedThread;
 }): MeshThread {
-  const { parts, home, bootId, audit, table } = of;
+  const { parts, home, bootId, audit, table, thread } = of;
   const { config, busPort } = parts;
   const bus: MeshWorkerData["bus"] =
     busPort === undefined
@@ -230,11 +250,8 @@ function startMeshThread(of: {
       heartbeatMs: config.heartbeatMs,
     },
   };
-  const worker = new Worker(new URL("./mesh/mesh-worker.ts", import.meta.url), {
-    name: "mesh",
-    workerData: data,
-    transferList: busPort === undefined ? [] : [busPort],
-  });
+  const { worker } = thread;
+  thread.begin(data, busPort === undefined ? [] : [busPort]);
   const ended = watchWorker(worker, "mesh", parts.onLost);
   const endWithin = (ms: number) => endOfWorker(worker, ended.exit, parts.clock, ms);
   const link = new MeshThreadLink(gatheredPort(worker), parts.clock);
@@ -253,6 +270,7 @@ type ListeningPorts = { readonly gatewayPort: number; readonly forwardPort: numb
 type Loop = {
   readonly link: LoopLink;
   readonly listening: Promise<ListeningPorts>;
+  outlive(deadlineMs: number): Promise<void>;
   drain(deadlineMs: number): Promise<void>;
 };
 
@@ -260,6 +278,7 @@ const SECRET_BYTES = 32;
 
 function startLoop(
   no: number,
+  thread: PreparedThread,
   with_: {
     readonly parts: NodeParts;
     readonly table: Table;
@@ -299,17 +318,19 @@ function startLoop(
     sessionSecret,
     recordsPersons: config.auditPersonsDays > 0,
   };
-  const worker = new Worker(new URL("./loop-worker.ts", import.meta.url), {
-    name: `loop${no}`,
-    workerData: data,
-    transferList: [channel.port2],
-  });
+  const { worker } = thread;
+  thread.begin(data, [channel.port2]);
   const ended = watchWorker(worker, `loop${no}`, parts.onLost);
   const endWithin = (ms: number) => endOfWorker(worker, ended.exit, parts.clock, ms);
   const link = loopLink(no, gatheredPort(worker));
   return {
     link,
     listening: firstPort(link, ended.exit, parts.clock),
+    outlive: (deadlineMs) =>
+      new Promise((resolve) => {
+        link.onMessage(({ t }) => t === "drained" && resolve());
+        link.post({ t: "outlive", deadlineMs });
+      }),
     drain: async (deadlineMs) => {
       ended.expected();
       link.post({ t: "drain", deadlineMs });
@@ -338,18 +359,6 @@ function admissionCap(loops: number): number {
   if (cap === undefined) throw new Error(`open files: ${files} are too few, raise \`ulimit -n\``);
   return cap;
 }
-
-async function whenReady(view: NodeView, clock: Clock, timeoutMs: number): Promise<void> {
-  const untilNs = clock.monoNs() + BigInt(timeoutMs) * 1_000_000n;
-  for (;;) {
-    const because = await view.closedBecause();
-    if (because.length === 0) return;
-    if (clock.monoNs() > untilNs) throw new Error(`the node does not open: ${because.join(", ")}`);
-    await pause(clock, READY_LOOK_MS);
-  }
-}
-
-const READY_LOOK_MS = 20;
 
 /** Doors first, so that nothing new is held; then money; then the mesh; the log last. */
 async function stopNode(running: {

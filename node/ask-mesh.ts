@@ -5,7 +5,7 @@ import {
   NodeRequestSchema,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import type { RequestMethod } from "../proto/subjects.ts";
-import type { MeshAnswer } from "./thread-messages.ts";
+import type { MeshAnswer } from "./mesh-status.ts";
 
 /** Asks the control plane through the mesh thread; undefined when no answer came that counts. */
 export type AskMesh = (

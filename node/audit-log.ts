@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
+import type { Worker } from "node:worker_threads";
 import type { AuditRecord } from "../audit/record.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Disk, readWhole } from "../ports/disk.ts";
@@ -24,6 +24,7 @@ import {
 } from "./audit/recover-wal.ts";
 import { createWalSignal, positionOf, type WalSignal } from "./audit/wal-signal.ts";
 import { openWal, type Wal } from "./audit/wal-writer.ts";
+import type { PreparedThread } from "./prepared-threads.ts";
 import type { Table } from "./table/table.ts";
 
 export type AuditLogOptions = {
@@ -81,7 +82,11 @@ export type AuditLog = {
 };
 
 /** Puts the files of earlier runs in order, starts the audit thread and writes the boot record. */
-export async function startAudit(options: AuditLogOptions, table: Table): Promise<AuditLog> {
+export async function startAudit(
+  options: AuditLogOptions,
+  table: Table,
+  prepared: PreparedThread,
+): Promise<AuditLog> {
   const { home, node, version, loops, clock, disk, onFault, onLost } = options;
   const walDir = join(home, "wal");
   const recovery = recoverWal({ dir: walDir, random: options.random, clock, disk });
@@ -90,7 +95,7 @@ export async function startAudit(options: AuditLogOptions, table: Table): Promis
   const crashProof = crashProofIn(options, walDir, recovery);
   const epoch = currentEpoch(disk, home);
   const signal = createWalSignal(loops + 2);
-  const thread = await startAuditThread({ options, run, epoch, walDir, signal, table });
+  const thread = await startAuditThread({ options, run, epoch, walDir, signal, table, prepared });
   const wal = openWal({
     dir: walDir,
     run,
@@ -213,8 +218,9 @@ async function startAuditThread(of: {
   readonly walDir: string;
   readonly signal: WalSignal;
   readonly table: Table;
+  readonly prepared: PreparedThread;
 }): Promise<AuditThread> {
-  const { options, run, epoch, walDir, signal, table } = of;
+  const { options, run, epoch, walDir, signal, table, prepared } = of;
   const { loops, onFault, onLost } = options;
   const loopWriters = Array.from({ length: loops }, (_, no) => ({ no, name: `loop${no}` }));
   const workerData: AuditWorkerData = {
@@ -232,14 +238,12 @@ async function startAuditThread(of: {
       limits: options.epochLimits,
     },
   };
-  const worker = new Worker(new URL("./audit/audit-worker.ts", import.meta.url), {
-    name: "audit",
-    workerData,
-  });
+  const { worker } = prepared;
   worker.on("error", (error) => onLost("audit", error));
   worker.on("exit", (code) => {
     if (!ending.has(worker)) onLost("audit", new Error(`the audit thread ended with ${code}`));
   });
+  prepared.begin(workerData);
   const keys: EpochKey[] = [];
   await new Promise<void>((resolve) => {
     worker.on("message", (message: AuditToControl) => {

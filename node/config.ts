@@ -110,6 +110,12 @@ export const NODE_SETTINGS = {
     read: integer({ min: 3, max: 65_535 }),
     help: "socket by which a kill closes the kernel gate, as the launcher passes it",
   },
+  turnFd: {
+    env: "ALTRACE_TURN_FD",
+    byDefault: undefined,
+    read: integer({ min: 3, max: 65_535 }),
+    help: "where the launcher says that the node before has ended, as it passes it",
+  },
   dnsHosts: {
     env: "ALTRACE_DNS_HOSTS",
     byDefault: undefined,
@@ -284,6 +290,8 @@ export type NodeConfig = {
   /** Where the machine's enforcer listens, where there is one. */
   readonly gateSocket: string | undefined;
   readonly knockFd: number | undefined;
+  /** Present for a node that takes the place of another one. */
+  readonly turnFd: number | undefined;
   readonly webhookFile: string | undefined;
   readonly logLevel: LogLevel;
 };
@@ -329,6 +337,7 @@ export function readNodeConfig(
     credentialTeams: values.credentialTeams?.split(","),
     gateSocket: values.gateSocket,
     knockFd: values.knockFd,
+    turnFd: values.turnFd,
     webhookFile: values.webhookFile,
   } as NodeConfig;
   return { config: Object.freeze(config) };

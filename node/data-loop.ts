@@ -6,12 +6,12 @@ import { errorMessage } from "../ports/error-message.ts";
 import { http2 } from "../ports/http2-module.ts";
 import type { Keys } from "../ports/keys.ts";
 import { ResolutionFault } from "../ports/names.ts";
-import { pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
 import { stageOf } from "../proto/reasons.ts";
 import { type Connections, createConnections } from "./dataplane/connections.ts";
 import { createPolicyScanners } from "./dataplane/content-scanners.ts";
 import { type Credentials, openCredentials } from "./dataplane/credentials.ts";
+import { Drain } from "./dataplane/drain.ts";
 import { createForwarder } from "./dataplane/forward.ts";
 import type { Gateway } from "./dataplane/gateway.ts";
 import { createInspector, type Inspector } from "./dataplane/inspect.ts";
@@ -29,6 +29,7 @@ import { doorRecord } from "./door-record.ts";
 import { LiveDecisions } from "./live-decisions.ts";
 import { LocalRefusals } from "./local-refusals.ts";
 import type { LoopContext } from "./loop-context.ts";
+import type { ControlHandlers } from "./loop-control-link.ts";
 import { type LoopDoors, openDoors } from "./loop-doors.ts";
 import { type ControlLink, createControlLink, createMeshLink } from "./loop-links.ts";
 import { createLoopMetrics, type LoopMetrics } from "./loop-metrics.ts";
@@ -73,7 +74,8 @@ export type DataLoopParts = Omit<LoopParts, "data"> & {
 };
 
 /** What takes requests in, as far as an orderly end needs it. */
-export type LoopDoor = Pick<Gateway, "serve" | "stopAccepting" | "close">;
+export type LoopDoor = Pick<Gateway, "serve" | "stopAccepting" | "close"> &
+  Partial<Pick<LoopDoors, "capture" | "stopCapturing">>;
 
 /** How long a request waits for money before there is a policy to say so. */
 const RESERVE_WAIT_MS_DEFAULT = 250;
@@ -101,21 +103,35 @@ export function openDataLoop(
 ): { readonly loop: LoopContext; readonly connections: Connections } {
   const { clock, table } = parts;
   const connections = createConnections({ clock, onFault: fail });
+  const drain = new Drain(connections, clock);
   let draining = false;
+  const endOf = async (deadlineMs: number): Promise<void> => {
+    if (drain.isReplaced) {
+      // Those that came last have a moment to say what they want: a refusal now would be of the change's making.
+      door()?.stopCapturing?.();
+      await drain.latecomers();
+    }
+    draining = true;
+    door()?.stopAccepting();
+    await drain.ended(deadlineMs);
+    tellStrangers(loop);
+    loop.controlLink.drained(connections.count());
+    await door()?.close();
+    await Promise.all([loop.forwarder.close(), loop.inspector.close()]);
+    loop.credentials.close();
+    loop.controlLink.flush();
+    parts.onEnd();
+  };
+  const outlive = async (deadlineMs: number): Promise<void> => {
+    await drain.outlived(deadlineMs);
+    loop.controlLink.drained(connections.count());
+  };
   const loop = buildContext(parts, connections, {
     serve: (...of) => door()?.serve(...of),
     isDraining: () => draining,
-    drain: async (deadlineMs) => {
-      draining = true;
-      door()?.stopAccepting();
-      await idle(connections, clock, deadlineMs);
-      tellStrangers(loop);
-      loop.controlLink.drained(connections.count());
-      await door()?.close();
-      await Promise.all([loop.forwarder.close(), loop.inspector.close()]);
-      loop.credentials.close();
-      loop.controlLink.flush();
-      parts.onEnd();
+    asked: {
+      capture: () => void door()?.capture?.(),
+      drain: (deadlineMs, accepts) => void (accepts ? outlive(deadlineMs) : endOf(deadlineMs)),
     },
   });
   watchFreshness({
@@ -146,7 +162,8 @@ const OPEN_EVERY_MS = 1_000;
 type Turns = {
   readonly serve: ServeWithin;
   isDraining: () => boolean;
-  drain: (deadlineMs: number) => Promise<void>;
+  /** By the control thread. */
+  readonly asked: Pick<ControlHandlers, "capture" | "drain">;
 };
 
 function buildContext(parts: LoopParts, connections: Connections, turns: Turns): LoopContext {
@@ -175,7 +192,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
       },
       inspection: (grant) => takeGrant(grant, parts),
       personsErased: () => persons?.forget(),
-      drain: (deadlineMs) => void turns.drain(deadlineMs),
+      ...turns.asked,
       connections: () => connections.list(clock.monoNs()),
       holds: () => holds.list(),
       openByAgent: () => connections.byAgent(clock.monoNs()),
@@ -300,16 +317,6 @@ function recordAtDoor(refused: RefusedAtDoor, loop: LoopContext): void {
     loop.metrics.recordLost(error);
   }
 }
-
-/** Waits until nothing runs, or until the deadline; what still runs then is cut by `close`. */
-async function idle(connections: Connections, clock: Clock, deadlineMs: number): Promise<void> {
-  const untilNs = clock.monoNs() + BigInt(deadlineMs) * 1_000_000n;
-  while (connections.count() > 0 && clock.monoNs() < untilNs) {
-    await pause(clock, DRAIN_LOOK_MS);
-  }
-}
-
-const DRAIN_LOOK_MS = 20;
 
 /** A bug, found while one exchange was served: that exchange was ended, the loop goes on. */
 function fail(error: unknown): void {

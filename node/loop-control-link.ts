@@ -64,7 +64,9 @@ export type ControlHandlers = {
   inspection(grant: InspectionGrant): void;
   /** What stood for persons does so no more. */
   personsErased?(): void;
-  drain(deadlineMs: number): void;
+  /** @param accepts Only what is open now is waited for, and nothing is cut. */
+  drain(deadlineMs: number, accepts: boolean): void;
+  capture?(): void;
   connections(): readonly ConnectionInfo[];
   holds(): readonly HoldInfo[];
   openByAgent(): readonly AgentOpen[];
@@ -279,8 +281,11 @@ export class ControlThreadLink implements ControlLink {
         return handlers.inspection(message);
       case "standing":
         return handlers.standing(message.agentId, message.standing);
+      case "capture":
+        return handlers.capture?.();
       case "drain":
-        return handlers.drain(message.deadlineMs);
+      case "outlive":
+        return handlers.drain(message.deadlineMs, message.t === "outlive");
       case "list_holds":
         return this.#send({ t: "holds", id: message.id, items: handlers.holds() });
       case "list_connections":

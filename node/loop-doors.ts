@@ -24,9 +24,13 @@ import { policyVersion } from "./table/table.ts";
 export type LoopDoors = Pick<Gateway, "serve" | "stopAccepting" | "close"> & {
   readonly gatewayPort: number;
   readonly forwardPort: number;
+  /** Takes in what the kernel captures, from now on. */
+  capture(): Promise<void>;
+  /** Leaves it to the next process; all other doors stay open. */
+  stopCapturing(): void;
 };
 
-/** Opens all doors of a loop. Rejects, with none of them open, when a port cannot be had. */
+/** Opens the doors of a loop but that for what is captured. Rejects, with none open, when a port cannot be had. */
 export async function openDoors(of: {
   readonly data: Pick<
     LoopWorkerData,
@@ -73,13 +77,18 @@ export async function openDoors(of: {
   doors.push(forward);
   // Only where something is captured can what we dial be.
   const own = data.captureFds.length > 0 ? new OwnConnections() : undefined;
-  for (const fd of data.captureFds) {
+  const openCapture = (fd: number) => {
     const places = new LingerPlaces({ limits: GATEWAY_LIMITS, clock: loop.clock });
     const { backlog } = GATEWAY_LIMITS;
-    doors.push(
-      await openCaptureDoor({ ...common, own, listen: { fd }, places, backlog, onTunnel }),
-    );
-  }
+    return openCaptureDoor({ ...common, own, listen: { fd }, places, backlog, onTunnel });
+  };
+  const captures: (typeof doors)[number][] = [];
+  let isEnding = false;
+  const stopCapturing = (): void => {
+    if (isEnding) return;
+    isEnding = true;
+    for (const door of captures) door.stopAccepting();
+  };
   const names = await openNames(of).catch(async (error: unknown) => {
     await Promise.all(doors.map((door) => door.close()));
     throw error;
@@ -89,8 +98,19 @@ export async function openDoors(of: {
     forwardPort: forward.port,
     // What is within TLS is served as what comes to the gateway is.
     serve: (socket, via, protocol) => gateway.serve(socket, via, protocol),
+    capture: async () => {
+      for (const fd of data.captureFds) {
+        if (isEnding) return;
+        const door = await openCapture(fd);
+        doors.push(door);
+        captures.push(door);
+        if (isEnding) door.stopAccepting();
+      }
+    },
+    stopCapturing,
     stopAccepting: () => {
-      for (const door of doors) door.stopAccepting();
+      stopCapturing();
+      for (const door of doors) if (!captures.includes(door)) door.stopAccepting();
     },
     close: async () => {
       await Promise.all([...doors.map((door) => door.close()), names?.close()]);

@@ -1,4 +1,4 @@
-import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { type MessagePort, parentPort } from "node:worker_threads";
 import { Registry } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { ed25519Verifier } from "../adapters/ed25519-verifier.ts";
@@ -7,6 +7,7 @@ import { createNameResolver } from "../adapters/name-resolution.ts";
 import { createPiscinaCompute } from "../adapters/piscina-compute.ts";
 import { createKeyPair } from "../adapters/signing-keys.ts";
 import { systemClock } from "../adapters/system-clock.ts";
+import type { Compute } from "../ports/compute.ts";
 import { openFloodCountFile } from "./audit/flood-count-file.ts";
 import { FloodGate, SINGLE_REFUSALS_PER_SECOND_MAX } from "./audit/flood-gate.ts";
 import { openWalSignal, roomOf } from "./audit/wal-signal.ts";
@@ -22,6 +23,7 @@ import { createFloodMetrics } from "./flood-metrics.ts";
 import { gatheredPort } from "./gathered-port.ts";
 import { NO_PLACEMENT, openPlacementFile } from "./placement-file.ts";
 import { openTable } from "./table/table.ts";
+import { beginning } from "./thread-beginning.ts";
 
 /** What a data loop's thread is started with. */
 export type LoopWorkerData = {
@@ -66,7 +68,10 @@ const INSPECT_THREADS = 1;
 const certifyHost: CertifyHost = async (of) =>
   (await import("../adapters/x509-authority.ts")).certifyHost(of);
 
-async function run(data: LoopWorkerData): Promise<void> {
+async function run(
+  data: LoopWorkerData,
+  pool: Compute<InspectTask, BodyInspection>,
+): Promise<void> {
   if (parentPort === null) throw new Error("a data loop is started as a worker");
   const control = gatheredPort(parentPort);
   const meshPort = gatheredPort(data.meshPort);
@@ -95,11 +100,6 @@ async function run(data: LoopWorkerData): Promise<void> {
       writer: `loop${data.loop}`,
     }),
     ...floods,
-  });
-  const pool = createPiscinaCompute<InspectTask, BodyInspection>({
-    ...INSPECT_POOL,
-    clock: systemClock,
-    threads: INSPECT_THREADS,
   });
   const resolver = createNameResolver({ clock: systemClock });
   await startDataLoop({
@@ -136,4 +136,10 @@ function podsUnread(why: string): void {
   process.stderr.write(`${JSON.stringify({ level: "warn", event: "pods_unread", why })}\n`);
 }
 
-await run(workerData as LoopWorkerData);
+// Its threads load their program meanwhile, and no policy is in force before they have.
+const inspecting = createPiscinaCompute<InspectTask, BodyInspection>({
+  ...INSPECT_POOL,
+  clock: systemClock,
+  threads: INSPECT_THREADS,
+});
+await run(await beginning<LoopWorkerData>(), inspecting);

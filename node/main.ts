@@ -12,6 +12,7 @@ import { holdInstance } from "../adapters/instance-lock.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { readTrustFile } from "../adapters/trust-file.ts";
+import { turnAtLauncher } from "../adapters/turn-at-launcher.ts";
 import { errorMessage } from "../ports/error-message.ts";
 import {
   FORWARD_PORT_OFFSET,
@@ -22,6 +23,7 @@ import {
 } from "./config.ts";
 import { credentialsFromEnv } from "./credentials-from-env.ts";
 import { nodeLog } from "./node-log.ts";
+import { prepareThreads } from "./prepared-threads.ts";
 import { checkThreadPool } from "./thread-pool.ts";
 
 const { version } = JSON.parse(
@@ -80,7 +82,16 @@ async function serve(config: NodeConfig): Promise<number> {
   checkThreadPool(process.env.UV_THREADPOOL_SIZE);
   const logger = pino({ level: config.logLevel });
   const log = nodeLog(logger);
+  const stopped = told("SIGTERM", "SIGINT");
+  const replaced = told("SIGHUP");
   const { mesh } = readTrustFile(config.trustFile);
+  // Loaded once the settings are good: who has mistyped one is told at once.
+  const threads = prepareThreads(config.loops);
+  const { startNode } = await import("./app.ts");
+  if (config.turnFd !== undefined) {
+    await threads.loaded;
+    await turnAtLauncher(config.turnFd);
+  }
   ownFolder(config.home);
   const lock = await holdInstance({
     home: config.home,
@@ -92,12 +103,6 @@ async function serve(config: NodeConfig): Promise<number> {
       ...(config.grpcTls ? [{ host: config.grpcTls.host, port: config.grpcTls.port }] : []),
     ],
   });
-  const stopped = new Promise<string>((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const)
-      process.once(signal, () => resolve(signal));
-  });
-  // Loaded once the settings are good: who has mistyped one is told at once.
-  const { startNode } = await import("./app.ts");
   const node = await startNode({
     config: { ...config, enrolToken: config.enrolToken ?? tokenIn(config.enrolFile) },
     mesh,
@@ -106,6 +111,7 @@ async function serve(config: NodeConfig): Promise<number> {
     random: cryptoRandom,
     log,
     busPort: undefined,
+    threads,
     credentials: credentialsFromEnv(process.env),
     onLost: (what, error) => {
       log.fault(what, error);
@@ -114,8 +120,20 @@ async function serve(config: NodeConfig): Promise<number> {
   });
   const { gateway, grpcSocket, metrics } = node.addresses;
   log.started({ node: config.nodeId, mesh, gateway, grpc: grpcSocket, metrics });
-  log.stopped(await stopped);
+  const outlived = replaced.then(() => {
+    log.replaced();
+    return node.outlive();
+  });
+  await Promise.race([stopped, outlived]);
+  log.stopped(await Promise.race([stopped, replaced]));
   await node.stop();
   await lock.release();
   return 0;
+}
+
+/** Resolves at the first of these signals. */
+function told(...signals: readonly NodeJS.Signals[]): Promise<string> {
+  return new Promise((resolve) => {
+    for (const signal of signals) process.once(signal, () => resolve(signal));
+  });
 }

@@ -9,3 +9,6 @@ export type MeshStatus = {
   /** Names of those that were heard, and how many the mesh trusts. */
   readonly coordinators: { readonly names: readonly string[]; readonly trusted: number };
 };
+
+/** What the control plane answered: the reply as it came, and the key that signed it. */
+export type MeshAnswer = { readonly bytes: Uint8Array; readonly kid: string };

@@ -1,7 +1,7 @@
 import type { Clock } from "../ports/clock.ts";
 import type { AskMesh } from "./ask-mesh.ts";
-import type { MeshStatus } from "./mesh-status.ts";
-import type { ControlToMesh, MeshAnswer, MeshToControl } from "./thread-messages.ts";
+import type { MeshAnswer, MeshStatus } from "./mesh-status.ts";
+import type { ControlToMesh, MeshToControl } from "./thread-messages.ts";
 import type { ThreadPort } from "./thread-port.ts";
 
 /** How long the mesh thread may take to say how it is. */

@@ -25,6 +25,8 @@ export type NodeLog = {
   /** What is wrong with this machine's kernel layer has changed; empty: nothing is. */
   kernel(faults: readonly KernelFault[]): void;
   started(facts: Readonly<Record<string, string | number>>): void;
+  /** Another process waits for this one's end. */
+  replaced(): void;
   stopped(reason: string): void;
 };
 
@@ -66,6 +68,7 @@ export function nodeLog(logger: Logger): NodeLog {
       else logger.info({ event: "kernel_layer", faults });
     },
     started: (facts) => logger.info({ event: "started", ...facts }),
+    replaced: () => logger.info({ event: "replaced" }),
     stopped: (reason) => logger.info({ event: "stopped", reason }),
   };
 }

@@ -11,7 +11,7 @@ import type { Reason } from "../proto/reasons.ts";
 import type { Shortfall } from "./actors/ledger-port.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, KilledBy, Standing } from "./decision/facts.ts";
-import type { MeshStatus } from "./mesh-status.ts";
+import type { MeshAnswer, MeshStatus } from "./mesh-status.ts";
 import type { HoldInfo } from "./open-holds.ts";
 import type { Pseudonym, Redaction } from "./person-messages.ts";
 import type { StrangerNews } from "./stranger-sightings.ts";
@@ -220,8 +220,10 @@ export type ControlToLoop =
   | { readonly t: "standing"; readonly agentId: string; readonly standing: Standing }
   /** What this node may show certificates for from now on. */
   | ({ readonly t: "inspection" } & InspectionGrant)
-  /** Stop accepting; finish what runs until the deadline, then cut. */
-  | { readonly t: "drain"; readonly deadlineMs: number };
+  /** Take in what the kernel captures. */
+  | { readonly t: "capture" }
+  /** Finish what runs until the deadline: stop accepting, and then cut; or go on accepting, and cut nothing. */
+  | { readonly t: "drain" | "outlive"; readonly deadlineMs: number };
 
 export type TopUpOutcome = "ok" | "exhausted" | "overrun_exhausted" | "unavailable" | "row_gone";
 
@@ -319,9 +321,6 @@ export type PolicyWord = {
   /** Why, for operators; bounded. */
   readonly refused: string;
 };
-
-/** What the control plane answered: the reply as it came, and the key that signed it. */
-export type MeshAnswer = { readonly bytes: Uint8Array; readonly kid: string };
 
 // Control thread and mesh thread.
 export type ControlToMesh =

@@ -11,6 +11,7 @@ import { checkSocketPath, holdInstance, type InstanceInput } from "../../adapter
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { unknownSettings } from "../../adapters/settings.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
+import { turnAtLauncher } from "../../adapters/turn-at-launcher.ts";
 import { buildCoordinator, type Coordinator } from "../../coordinator/app.ts";
 import { archiveOf } from "../../coordinator/archive/archive-link.ts";
 import {
@@ -36,6 +37,7 @@ import {
 } from "../../node/config.ts";
 import { credentialsFromEnv } from "../../node/credentials-from-env.ts";
 import { nodeLog } from "../../node/node-log.ts";
+import { prepareThreads } from "../../node/prepared-threads.ts";
 import { checkThreadPool } from "../../node/thread-pool.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { CommandError, homeOf } from "../command-context.ts";
@@ -65,13 +67,18 @@ export async function up(options: UpOptions, host: CliProcess): Promise<void> {
     env: host.env,
   });
   const output = createOutput(host.streams, options.json === true);
+  const replaced = host.untilHangUp;
   // Whatever was started when a later part cannot start, or a signal comes, is stopped again.
   await using started = new AsyncDisposableStack();
   const starting = start(configs, policy, host, started);
   const running = await Promise.race([starting, host.untilSignal.then(() => undefined)]);
   if (running === undefined) throw new CommandError("stopped before it was up");
   announce(running, home, output);
-  await host.untilSignal;
+  const outlived = replaced?.then(() => {
+    output.error("another process waits, or the terminal is gone: what is open gets its time");
+    return running.node.outlive();
+  });
+  await Promise.race([host.untilSignal, outlived ?? NEVER]);
   output.line("stopping: running requests get their time");
 }
 
@@ -126,6 +133,11 @@ async function start(
   started: AsyncDisposableStack,
 ): Promise<Running> {
   const { home } = configs.node;
+  const threads = started.use(prepareThreads(configs.node.loops));
+  if (configs.node.turnFd !== undefined) {
+    await threads.loaded;
+    await turnAtLauncher(configs.node.turnFd);
+  }
   ownFolder(home);
   const logger = pino({ level: host.env.ALTRACE_LOG_LEVEL ?? "warn" }, pino.destination(2));
   const lock = await holdInstance(lockOf(configs));
@@ -169,6 +181,7 @@ async function start(
     random: cryptoRandom,
     log: nodeLog(logger),
     busPort: channel.port2,
+    threads,
     credentials: new Map([...demo.credentials, ...credentialsFromEnv(host.env)]),
     onLost: (what, error) => host.abort(`${what}: ${errorMessage(error)}`),
   });
@@ -194,3 +207,4 @@ function lockOf({ node, coordinator }: Configs): InstanceInput {
 }
 
 const READY_TIMEOUT_MS = 30_000;
+const NEVER = new Promise<never>(() => {});

@@ -1,11 +1,12 @@
 import { join } from "node:path";
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { machineDisk } from "../../adapters/machine-disk.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import type { AuditFault } from "../../audit/audit-fault.ts";
 import { encodeVkey } from "../../audit/signed-note.ts";
 import { openTable } from "../table/table.ts";
+import { beginning } from "../thread-beginning.ts";
 import { DiskRoom } from "./disk-room.ts";
 import type { EpochLimits } from "./epoch-end.ts";
 import type { LogEpoch } from "./log-epoch.ts";
@@ -147,4 +148,4 @@ function messageOf(fault: AuditFault): string {
   return cause instanceof Error ? `${fault.message}: ${cause.message}` : fault.message;
 }
 
-await run(workerData as AuditWorkerData);
+await run(await beginning<AuditWorkerData>());

@@ -28,7 +28,7 @@ import {
   type ShipReply,
   ShipRequestSchema,
 } from "../../proto/gen/altrace/v1/mesh_pb.ts";
-import type { MeshAnswer } from "../thread-messages.ts";
+import type { MeshAnswer } from "../mesh-status.ts";
 import { NewestFirst, type StepOutcome } from "./newest-first.ts";
 
 /**

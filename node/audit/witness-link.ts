@@ -21,7 +21,7 @@ import {
   type WitnessReply,
   WitnessRequestSchema,
 } from "../../proto/gen/altrace/v1/mesh_pb.ts";
-import type { MeshAnswer } from "../thread-messages.ts";
+import type { MeshAnswer } from "../mesh-status.ts";
 import { NewestFirst, type StepOutcome } from "./newest-first.ts";
 
 const ASK_TIMEOUT_MS = 2_000;

@@ -27,6 +27,8 @@ export type OpenExchange = CutTarget & {
   isOpen(): boolean;
   /** Whether other exchanges run within it. */
   isCarrier?(): boolean;
+  /** Bytes that it has carried unread, either way; undefined while it carries none so. */
+  carried?(): { readonly up: number; readonly down: number } | undefined;
   /** Whether it may not go on once its agent has come to this level of the ladder. */
   endsAt(level: CuttingLevel): boolean;
   info(nowNs: bigint): ConnectionInfo;
@@ -105,6 +107,11 @@ export class Connections {
   /** Exchanges that are registered, claimed or not. */
   count(): number {
     return this.#all.size;
+  }
+
+  /** The same, the longest open first. */
+  open(): readonly OpenExchange[] {
+    return Array.from(this.#all, ({ exchange }) => exchange);
   }
 
   /** Exchanges that an agent holds now, the asking one included. */
@@ -207,7 +214,7 @@ export class Connections {
 
   /** Cuts everything that is open, for a reason of the node's own. */
   closeAll(cut: Cut): Promise<CutResult> {
-    return this.#teardown.cut(this.#everyOne().filter(isOpen), cut);
+    return this.#teardown.cut(this.open().filter(isOpen), cut);
   }
 
   /** For an exchange that was cut by its own relay: closed within the flush time, or reset. */
@@ -219,7 +226,7 @@ export class Connections {
     const scope = parseScope(scopeText);
     switch (scope?.kind) {
       case "global":
-        return this.#everyOne();
+        return [...this.open()];
       case "team":
         return [...(this.#teams.get(scope.team) ?? [])].flatMap((group) => [...group.exchanges]);
       case "agent":
@@ -242,10 +249,6 @@ export class Connections {
       if (id !== undefined && contracts.has(id)) covered.push(exchange);
     }
     return covered;
-  }
-
-  #everyOne(): OpenExchange[] {
-    return Array.from(this.#all, ({ exchange }) => exchange);
   }
 
   #groupOf(agentId: string): AgentGroup {

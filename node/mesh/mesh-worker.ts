@@ -1,7 +1,7 @@
 import { uptime } from "node:os";
 import { join } from "node:path";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { type MessagePort, parentPort, workerData } from "node:worker_threads";
+import { type MessagePort, parentPort } from "node:worker_threads";
 import { busOverPort } from "../../adapters/bus-over-port.ts";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
@@ -24,6 +24,7 @@ import { openWal, type Wal } from "../audit/wal-writer.ts";
 import { gatheredPort } from "../gathered-port.ts";
 import { gatePipes } from "../kernel/gate-pipes.ts";
 import { openTable, type Table } from "../table/table.ts";
+import { beginning } from "../thread-beginning.ts";
 import type { ControlToMesh, MeshToControl, MeshToLoop } from "../thread-messages.ts";
 import { alarmLog } from "./alarm-log.ts";
 import { commandRecord } from "./command-record.ts";
@@ -181,4 +182,4 @@ async function openBus({ bus, nodeId }: MeshWorkerData, user: NatsUser | undefin
   });
 }
 
-await run(workerData as MeshWorkerData);
+await run(await beginning<MeshWorkerData>());

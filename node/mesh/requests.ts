@@ -13,7 +13,7 @@ import {
   NodeRequestSchema,
 } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import { REQUEST_METHODS, type RequestMethod, requestSubject } from "../../proto/subjects.ts";
-import type { MeshAnswer } from "../thread-messages.ts";
+import type { MeshAnswer } from "../mesh-status.ts";
 
 /** Requests of this node that wait for an answer. */
 export const REQUESTS_WAITING_MAX = 1_000;

@@ -1,10 +1,11 @@
 // Stands where the proxy stands: accepts on the listeners it has inherited, says who came for what,
 // and lets through only a TLS connection to allowed.example, which it dials by an address of its own.
-import { readFileSync, writeSync } from "node:fs";
+import { existsSync, readFileSync, writeSync } from "node:fs";
 import { connect, createServer, type Socket } from "node:net";
 import { createInterface } from "node:readline";
 
 import { knockSocket } from "../../adapters/knock-socket.ts";
+import { turnAtLauncher } from "../../adapters/turn-at-launcher.ts";
 import { openDnsDoor } from "../../node/dataplane/names/dns-door.ts";
 import { DNS_PORT } from "../../node/kernel/kernel-view.ts";
 import { isTaken, knockOf } from "../../node/kernel/knock-form.ts";
@@ -12,6 +13,7 @@ import { isTaken, knockOf } from "../../node/kernel/knock-form.ts";
 const say = (what: object) => writeSync(1, `${JSON.stringify(what)}\n`);
 const fds = (process.env.ALTRACE_TRANSPARENT_FDS ?? "").split(",").map(Number);
 const open = new Set<Socket>();
+const holds = new Set<Socket>();
 
 function take(socket: Socket): void {
   open.add(socket);
@@ -21,7 +23,12 @@ function take(socket: Socket): void {
   socket.on("close", () => open.delete(socket));
   socket.once("data", (first) => {
     const text = first.toString("latin1");
-    if (text.startsWith("HOLD")) {
+    if (text.startsWith("LONG")) {
+      holds.add(socket);
+      socket.on("close", () => holds.delete(socket));
+      socket.on("data", (more) => socket.write(more));
+    }
+    if (text.startsWith("HOLD") || text.startsWith("LONG")) {
       say({ held: agent, dst });
       socket.write("held");
       return;
@@ -34,6 +41,14 @@ function take(socket: Socket): void {
     upstream.write(first);
     upstream.pipe(socket).pipe(upstream);
   });
+}
+
+// As a node does that takes another one's place: what takes long is behind it before it is its turn.
+const { ALTRACE_TURN_FD: turn, PROBE_FLAW: flaw } = process.env;
+if (turn !== undefined) {
+  if (flaw !== undefined && existsSync(flaw)) process.exit(3);
+  say({ prepared: process.pid });
+  await turnAtLauncher(Number(turn));
 }
 
 // The real resolver, with a judge that knows one name.
@@ -65,3 +80,8 @@ process.on("SIGUSR2", () => {
   for (const socket of open) socket.resetAndDestroy();
 });
 process.on("SIGTERM", () => process.exit(0));
+// Another one waits: those that hold a connection are let go on until they end.
+process.on("SIGHUP", () => {
+  say({ replaced: process.pid });
+  setInterval(() => holds.size === 0 && process.exit(0), 5);
+});

@@ -1,4 +1,5 @@
 import { spawnSync } from "node:child_process";
+import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
@@ -94,33 +95,82 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
   });
 
-  test("lifecycle: hands over to the launcher that takes its place: no SYN is refused, or sent twice", async () => {
+  test("lifecycle: prepares the next program beside the one that serves, and keeps that where it cannot", async () => {
     await capture();
-    const door = ["--handover", join(lab.folder, "handover")];
-    const first = await lab.captureProbe(door);
-    const { clients, served, more } = connecting();
+    const flaw = join(lab.folder, "flaw");
+    const probe = await lab.captureProbe(["--early"], { PROBE_FLAW: flaw });
+    const { clients, more } = connecting();
+    const said = (word: string) => probe.said.filter((one) => one[word] !== undefined).length;
+    const hangUp = () => lab.signal("node", { uid: 0, word: "altrace-launcher" }, "SIGHUP");
+    const long = await held();
+    writeFileSync(flaw, "");
+    expect(hangUp()).toBe(1);
+    await waitUntil("the launcher to say so", () =>
+      JSON.stringify(probe.said).includes(
+        "the next program ended with 3, and the one before goes on",
+      ),
+    );
     await more();
-    const repeated = synsRepeated();
-    const second = await lab.captureProbe(door);
+    rmSync(flaw);
+    expect(hangUp()).toBe(1);
+    await waitUntil("the one before to hear of the next", () => said("replaced") === 1);
+    expect(said("prepared")).toBe(1);
+    // It serves on for as long as somebody stays.
     await more();
-    // It waits, and goes on when the one that took its place comes to nothing.
-    expect(first.child.exitCode).toBeNull();
-    const ready = () => first.said.filter((one) => one.ready === true).length;
-    second.child.kill("SIGKILL");
-    await waitUntil("the launcher before to go on", () => ready() === 2);
-    await more();
-    const third = await lab.captureProbe(door);
-    first.child.kill("SIGTERM");
-    expect(await first.exit).toBe(0);
+    expect(said("ready")).toBe(1);
+    expect(await long.answers()).toBe(true);
+    long.end();
+    await waitUntil("the next to begin", () => said("ready") === 2);
     await more();
     clients.child.stdin?.end();
     await clients.exit;
     expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
-    expect(synsRepeated() - repeated).toBe(0);
-    expect(served()).toBeGreaterThan(0);
-    third.child.kill("SIGTERM");
-    expect(await third.exit).toBe(0);
+    // A program that dies while the next one is being prepared is followed by that.
+    expect(lab.signal("node", { uid: 4737, word: "capture-probe.ts" }, "SIGSTOP")).toBe(1);
+    expect(hangUp()).toBe(1);
+    await waitUntil("a third to be prepared", () => said("prepared") === 2);
+    const next = probe.said.findLast(({ prepared }) => prepared !== undefined)?.prepared;
+    const running = () => lab.running("node", { uid: 4737, word: "capture-probe.ts" });
+    process.kill(running().find((pid) => pid !== next) as number, "SIGKILL");
+    await waitUntil("it to go on", () => said("ready") === 3);
+    expect(running()).toEqual([next]);
+    probe.child.kill("SIGTERM");
+    expect(await probe.exit).toBe(0);
   });
+
+  test.each([
+    { flags: [], how: "one program after the other" },
+    { flags: ["--early"], how: "the next one prepared beside it" },
+  ])(
+    "lifecycle: hands over to the launcher that takes its place: no SYN is refused, or sent twice; $how",
+    async ({ flags }) => {
+      await capture();
+      const door = [...flags, "--handover", join(lab.folder, `handover${flags.length}`)];
+      const first = await lab.captureProbe(door);
+      const { clients, served, more } = connecting();
+      await more();
+      const repeated = synsRepeated();
+      const second = await lab.captureProbe(door);
+      await more();
+      // It waits, and goes on when the one that took its place comes to nothing.
+      expect(first.child.exitCode).toBeNull();
+      const ready = () => first.said.filter((one) => one.ready === true).length;
+      second.child.kill("SIGKILL");
+      await waitUntil("the launcher before to go on", () => ready() === 2);
+      await more();
+      const third = await lab.captureProbe(door);
+      first.child.kill("SIGTERM");
+      expect(await first.exit).toBe(0);
+      await more();
+      clients.child.stdin?.end();
+      await clients.exit;
+      expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
+      expect(synsRepeated() - repeated).toBe(0);
+      expect(served()).toBeGreaterThan(0);
+      third.child.kill("SIGTERM");
+      expect(await third.exit).toBe(0);
+    },
+  );
 
   /** Rules under which the first pod is captured. */
   async function capture(): Promise<void> {
@@ -139,6 +189,26 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
       await waitUntil("clients to be served", () => served() > then + 20);
     };
     return { clients, served, more };
+  }
+
+  /** A connection out of the other pod that somebody keeps. */
+  async function held() {
+    const script = `
+import json, socket, sys
+s = socket.create_connection(("198.18.5.6", 443))
+s.send(b"LONG")
+for line in sys.stdin:
+    s.send(b"still")
+    print(json.dumps({"answer": s.recv(16) != b""}), flush=True)
+`;
+    const client = lab.speak("a1", ["python3", "-c", script]);
+    const answers = async () => {
+      const before = client.said.length;
+      client.child.stdin?.write("ask\n");
+      return (await waitUntil("an answer", () => client.said[before])).answer;
+    };
+    expect(await answers()).toBe(true);
+    return { answers, end: () => client.child.stdin?.end() };
   }
 
   /** First packets that a pod had to send again, because nobody answered them. */

@@ -309,6 +309,7 @@ export class SimNode {
         if (process.isAlive && !isOfStore(error)) this.#bug(where, error);
       },
       started: quiet,
+      replaced: () => undefined,
       stopped: quiet,
     };
   }

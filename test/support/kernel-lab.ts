@@ -252,12 +252,12 @@ export class KernelLab implements Disposable {
   }
 
   /** In the place of the node: lets through one name, and says who came for what. */
-  async captureProbe(flags: readonly string[] = []): Promise<Speaker> {
+  async captureProbe(flags: readonly string[] = [], env = {}): Promise<Speaker> {
     const probe = this.launch("node", {
       flags: ["--port", "14001", "--uid", "4737", "--gid", "4737", ...flags],
       capabilities: LAUNCHER_CAPABILITIES,
       script: "test/kernel/capture-probe.ts",
-      env: { PROBE_ALLOWED: LAB.inet4 },
+      env: { PROBE_ALLOWED: LAB.inet4, ...env },
     });
     await waitUntil(
       () => `the probe: ${JSON.stringify(probe.said)}`,

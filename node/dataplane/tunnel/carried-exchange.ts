@@ -155,6 +155,11 @@ export abstract class CarriedExchange implements OpenExchange {
     return this.#isHandedOver;
   }
 
+  carried(): { readonly up: number; readonly down: number } | undefined {
+    const isUnread = this.#phase === "passing" && !this.#isHandedOver;
+    return isUnread ? { up: this.bytesUp, down: this.bytesDown } : undefined;
+  }
+
   /** What was handed over is HTTP, whose requests are each told for themselves. */
   endsAt(): boolean {
     return !this.#isHandedOver;

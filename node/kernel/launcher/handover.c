@@ -11,7 +11,7 @@
 
 /* The words of the two, a byte each. The sockets come with the first, and the second says that they have arrived:
  * whoever dies between the two changes nothing. */
-static const char SOCKETS = 's', ARRIVED = 'a', ENDED = 'e';
+static const char SOCKETS = 's', ARRIVED = 'a', READY = 'r', ENDED = 'e';
 /* What is said between two launchers is said at once, or one of them is stuck. */
 enum { ANSWER_MS = 5000 };
 
@@ -76,13 +76,15 @@ int take_over(const char *path, int *fds, size_t *count) {
   return from.fd;
 }
 
-int wait_for_end(int connection) {
+/* What has been said already; anything else is the other one's end. */
+static int has_said(int connection, char word) {
   char said = 0;
-  ssize_t bytes;
-  do bytes = recv(connection, &said, 1, 0);
-  while (bytes < 0 && errno == EINTR);
-  return bytes == 1 && said == ENDED;
+  return recv(connection, &said, 1, MSG_DONTWAIT) == 1 && said == word;
 }
+
+int hear_ready(int connection) { return has_said(connection, READY); }
+
+int hear_end(int connection) { return has_said(connection, ENDED); }
 
 int serve(const char *path) {
   struct sockaddr_un at = address_of(path);
@@ -112,7 +114,11 @@ int hand_over(int door, const int *fds, size_t count) {
   return -1;
 }
 
-void say_ended(int connection) {
-  /* One that has gone meanwhile is found to be. */
-  if (send(connection, &ENDED, 1, MSG_NOSIGNAL) < 0) return;
+/* To one that has gone meanwhile nothing can be said, which is found out otherwise. */
+static void say(int connection, char word) {
+  if (send(connection, &word, 1, MSG_NOSIGNAL) < 0) return;
 }
+
+void say_ready(int connection) { say(connection, READY); }
+
+void say_ended(int connection) { say(connection, ENDED); }

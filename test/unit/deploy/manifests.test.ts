@@ -171,6 +171,8 @@ describe.skipIf(command === undefined)("each overlay", () => {
       // A declared port is the machine's own here, and no second pod would be placed beside the first.
       expect(one.ports, one.name).toBeUndefined();
       expect(words(one).join(" ")).toMatch(/^altrace-launcher .*--handover \/run\/altrace\/.* -- /);
+      // A node takes a while to load, and its agents wait for it.
+      if (one.name === "node") expect(words(one)).toContain("--early");
     }
   });
 

@@ -6,6 +6,7 @@ import { encodeBook } from "../../../node/actors/agent-record.ts";
 import { contentScanner } from "../../../node/content-scanner.ts";
 import { Control, type ControlDeps } from "../../../node/control.ts";
 import type { Cost } from "../../../node/decision/facts.ts";
+import type { MeshAnswer } from "../../../node/mesh-status.ts";
 import { balance, overrunBalance } from "../../../node/table/lend.ts";
 import { createRowOwner, pin } from "../../../node/table/rows.ts";
 import { NO_CELL } from "../../../node/table/scope-cells.ts";
@@ -15,7 +16,6 @@ import type {
   ControlToLoop,
   ControlToMesh,
   LoopToControl,
-  MeshAnswer,
   MeshToControl,
   RowGrant,
   SettledItem,

@@ -1,0 +1,102 @@
+import type { Clock } from "../../ports/clock.ts";
+import { pause } from "../../ports/pause.ts";
+import type { Connections, OpenExchange } from "./connections.ts";
+
+/** What the drain needs of the loop's connections. */
+export type DrainedConnections = Pick<Connections, "open">;
+
+/** Between the last connection that is taken in and the first request that is refused for the end, ms. */
+export const LATECOMERS_MS = 200;
+/** How often it looks, ms. */
+export const DRAIN_LOOK_MS = 20;
+/** A tunnel that has been silent for so long after an answer has nothing under way, ms. */
+export const TUNNEL_QUIET_MS = 2_000;
+
+/** What a tunnel had carried when it last carried something. */
+type Carried = {
+  readonly up: number;
+  readonly down: number;
+  readonly atNs: bigint;
+  /** The far side had the last word, as far as looks this far apart can tell. */
+  readonly isAnswered: boolean;
+};
+
+/**
+ * Waits for what is open on a loop, first while it still accepts and then while it does not. It ends nothing.
+ *
+ * Of a tunnel nobody knows whether something is under way in it. Clients keep theirs for the next request, so
+ * one that is quiet after an answer is not waited for; one that waits for its answer is.
+ */
+export class Drain {
+  readonly #connections: DrainedConnections;
+  readonly #clock: Clock;
+  readonly #carried = new WeakMap<OpenExchange, Carried>();
+  #before: ReadonlySet<OpenExchange> = new Set();
+  #isReplaced = false;
+  #isEnding = false;
+
+  constructor(connections: DrainedConnections, clock: Clock) {
+    this.#connections = connections;
+    this.#clock = clock;
+  }
+
+  /**
+   * Resolves once everything has ended that is open now, or at the deadline. What comes meanwhile is not waited for,
+   * and what is left then has had its time: `ended` does not wait for it once more. Whoever waits for that does not
+   * wait for this any longer.
+   */
+  async outlived(deadlineMs: number): Promise<void> {
+    this.#isReplaced = true;
+    this.#before = new Set(this.#connections.open());
+    await this.#until(
+      deadlineMs,
+      () => this.#isEnding || !this.#connections.open().some((one) => this.#before.has(one)),
+    );
+  }
+
+  /** Another process takes this one's place, and what is new is its business. */
+  get isReplaced(): boolean {
+    return this.#isReplaced;
+  }
+
+  /** Resolves once those that were taken in last have had the time to say what they want. */
+  latecomers(): Promise<void> {
+    return this.#until(LATECOMERS_MS, () => this.#connections.open().length === 0);
+  }
+
+  /** Resolves once nothing is under way, or at the deadline. */
+  ended(deadlineMs: number): Promise<void> {
+    this.#isEnding = true;
+    const isOver = (exchange: OpenExchange, nowNs: bigint) =>
+      this.#before.has(exchange) || this.#isQuiet(exchange, nowNs);
+    return this.#until(deadlineMs, (nowNs) =>
+      this.#connections.open().every((exchange) => isOver(exchange, nowNs)),
+    );
+  }
+
+  async #until(deadlineMs: number, isOver: (nowNs: bigint) => boolean): Promise<void> {
+    const untilNs = this.#clock.monoNs() + BigInt(deadlineMs) * 1_000_000n;
+    for (;;) {
+      const nowNs = this.#clock.monoNs();
+      this.#look(nowNs);
+      if (isOver(nowNs) || nowNs >= untilNs) return;
+      await pause(this.#clock, DRAIN_LOOK_MS);
+    }
+  }
+
+  #look(nowNs: bigint): void {
+    for (const exchange of this.#connections.open()) {
+      const now = exchange.carried?.();
+      const last = this.#carried.get(exchange);
+      if (now === undefined || (last?.up === now.up && last.down === now.down)) continue;
+      const isAnswered = now.down > (last?.down ?? 0);
+      this.#carried.set(exchange, { ...now, atNs: nowNs, isAnswered });
+    }
+  }
+
+  #isQuiet(exchange: OpenExchange, nowNs: bigint): boolean {
+    const last = this.#carried.get(exchange);
+    if (last === undefined || exchange.carried?.() === undefined) return false;
+    return last.isAnswered && nowNs - last.atNs >= BigInt(TUNNEL_QUIET_MS) * 1_000_000n;
+  }
+}

@@ -1,0 +1,26 @@
+import { once } from "node:events";
+import { type MessagePort, workerData } from "node:worker_threads";
+
+/** What the thread of a program that was loaded early is started with: the other end hands over the rest. */
+export type EarlyThread = { readonly beginsBy: MessagePort };
+
+/** To whoever prepared the thread: its program is loaded. */
+export const LOADED = "loaded";
+
+/**
+ * For the program of a thread: what it is started with. One that was prepared early says that it is loaded and
+ * waits here; call it once everything that takes long and needs nothing of it is done.
+ */
+export async function beginning<Data>(): Promise<Data> {
+  if (!isEarly(workerData)) return workerData as Data;
+  const { beginsBy } = workerData;
+  const told = once(beginsBy, "message");
+  beginsBy.postMessage(LOADED);
+  const [data] = (await told) as [Data];
+  beginsBy.close();
+  return data;
+}
+
+function isEarly(data: unknown): data is EarlyThread {
+  return typeof data === "object" && data !== null && "beginsBy" in data;
+}

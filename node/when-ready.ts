@@ -1,0 +1,36 @@
+import type { Clock } from "../ports/clock.ts";
+import { pause } from "../ports/pause.ts";
+import type { NodeView } from "./api/node-view.ts";
+import type { LoopLink } from "./loop-link.ts";
+
+const LOOK_MS = 20;
+
+/** Resolves once the node allows requests, or rejects after `timeoutMs` with why it does not. */
+export async function whenReady(
+  view: Pick<NodeView, "closedBecause">,
+  clock: Clock,
+  timeoutMs: number,
+): Promise<void> {
+  const untilNs = clock.monoNs() + BigInt(timeoutMs) * 1_000_000n;
+  for (;;) {
+    const because = await view.closedBecause();
+    if (because.length === 0) return;
+    if (clock.monoNs() > untilNs) throw new Error(`the node does not open: ${because.join(", ")}`);
+    await pause(clock, LOOK_MS);
+  }
+}
+
+const CAPTURE_WAITS_MAX_MS = 5_000;
+
+/**
+ * What is captured waits in the backlog of sockets that are not this process's own, and is not refused for that this
+ * one has only begun. Whatever the node waits for may not come: then it says so to each by itself. Never rejects.
+ */
+export async function captureWhenReady(
+  view: Pick<NodeView, "closedBecause">,
+  clock: Clock,
+  loops: readonly Pick<LoopLink, "post">[],
+): Promise<void> {
+  await whenReady(view, clock, CAPTURE_WAITS_MAX_MS).catch(() => undefined);
+  for (const loop of loops) loop.post({ t: "capture" });
+}

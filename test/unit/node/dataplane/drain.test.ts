@@ -1,0 +1,89 @@
+import { describe, expect, test } from "vitest";
+import type { OpenExchange } from "../../../../node/dataplane/connections.ts";
+import { DRAIN_LOOK_MS, Drain, TUNNEL_QUIET_MS } from "../../../../node/dataplane/drain.ts";
+import { twinClock } from "../../../../ports/twin-clock.ts";
+
+/** Exchanges that are open, as their registry tells. */
+function drainWorld() {
+  const clock = twinClock();
+  const open: OpenExchange[] = [];
+  const drain = new Drain({ open: () => open }, clock);
+  const begin = (carried?: { up: number; down: number }): OpenExchange => {
+    const exchange = { carried: () => carried } as unknown as OpenExchange;
+    open.push(exchange);
+    return exchange;
+  };
+  const end = (exchange: OpenExchange) => void open.splice(open.indexOf(exchange), 1);
+  const pass = async (ms: number) => {
+    for (let at = 0; at < ms; at += DRAIN_LOOK_MS) {
+      clock.advance(Math.min(DRAIN_LOOK_MS, ms - at));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  /** Whether it has resolved. */
+  const watched = (waiting: Promise<void>) => {
+    const seen = { isOver: false };
+    void waiting.then(() => {
+      seen.isOver = true;
+    });
+    return seen;
+  };
+  return { drain, begin, end, pass, watched };
+}
+
+describe("a loop whose node is replaced", () => {
+  test("waits for what was open, and not for what came meanwhile", async () => {
+    const { drain, begin, end, pass, watched } = drainWorld();
+    const before = begin();
+    const waiting = watched(drain.outlived(60_000));
+    begin();
+    await pass(1_000);
+    expect(waiting.isOver).toBe(false);
+    end(before);
+    await pass(DRAIN_LOOK_MS);
+    expect(waiting.isOver).toBe(true);
+  });
+
+  test("what is left at the deadline has had its time; what came later has its own", async () => {
+    const { drain, begin, end, pass, watched } = drainWorld();
+    begin();
+    const outlived = watched(drain.outlived(1_000));
+    const later = begin();
+    await pass(1_000);
+    expect(outlived.isOver).toBe(true);
+    const ended = watched(drain.ended(60_000));
+    await pass(1_000);
+    expect(ended.isOver).toBe(false);
+    end(later);
+    await pass(DRAIN_LOOK_MS);
+    expect(ended.isOver).toBe(true);
+  });
+
+  test("waits no longer than it may", async () => {
+    const { drain, begin, pass, watched } = drainWorld();
+    begin();
+    const ended = watched(drain.ended(500));
+    await pass(500 - DRAIN_LOOK_MS);
+    expect(ended.isOver).toBe(false);
+    await pass(DRAIN_LOOK_MS);
+    expect(ended.isOver).toBe(true);
+  });
+
+  test("does not wait for a tunnel that has been quiet after an answer", async () => {
+    const { drain, begin, pass, watched } = drainWorld();
+    const carried = { up: 100, down: 0 };
+    begin(carried);
+    const ended = watched(drain.ended(600_000));
+    // Its answer takes long.
+    await pass(3 * TUNNEL_QUIET_MS);
+    expect(ended.isOver).toBe(false);
+    carried.down = 40;
+    await pass(TUNNEL_QUIET_MS - DRAIN_LOOK_MS);
+    // The next piece of the answer.
+    carried.down = 80;
+    await pass(TUNNEL_QUIET_MS - DRAIN_LOOK_MS);
+    expect(ended.isOver).toBe(false);
+    await pass(2 * DRAIN_LOOK_MS);
+    expect(ended.isOver).toBe(true);
+  });
+});
