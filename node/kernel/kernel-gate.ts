@@ -14,9 +14,13 @@ import { destroyRequests, isSocketListComplete, socketsRequest } from "./socket-
 //     after it was answered.
 // G3. After SWEEP_AFTER_MS the killed agent's sockets are ended, whether their owner is alive or not.
 // G4. A load that was made before a kill and ends after it does not undo it: the sets are made right.
+// G5. The helper closes the gate for good behind a kill's sweep, which may be after the revive. What it may have closed
+//     is opened once more when it can no longer.
 
 /** Time in which the proxy ends its connections by itself, before the sweep. Milliseconds. */
 export const SWEEP_AFTER_MS = 600;
+/** The helper does nothing more for a kill after `SWEEP_NS`, gate-helper.c. Milliseconds. */
+export const CLOSED_LATE_MS = 250;
 const FAMILIES = [4, 6] as const;
 const NO_SUCH_ELEMENT = 2;
 
@@ -100,9 +104,10 @@ export class KernelGate {
   }
 
   revive(scope: string): Gated {
-    this.#scopes.delete(scope);
+    const wasKilled = this.#scopes.delete(scope);
     const gated = this.#trySync();
     this.#keepSoon();
+    if (wasKilled) this.#openLater(scope);
     return gated;
   }
 
@@ -166,6 +171,18 @@ export class KernelGate {
       } catch (error) {
         onFault(`sweep of ${scope}: ${String(error)}`);
       }
+    });
+  }
+
+  /** G5. What a new kill has closed meanwhile by a knock stays closed: that is in a set of its own. */
+  #openLater(scope: string): void {
+    this.#deps.clock.after(CLOSED_LATE_MS, () => {
+      const kept = new Set(this.killedAddresses());
+      const open = this.#addressesOf(scope).filter((address) => !kept.has(address));
+      this.#try(open.length, () => {
+        for (const address of open)
+          this.#change(killedSetBatch("delete", [address]), [NO_SUCH_ELEMENT]);
+      });
     });
   }
 

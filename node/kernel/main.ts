@@ -11,6 +11,7 @@
 import { isIP } from "node:net";
 import { pino } from "pino";
 import { attemptTarget, serveCanary } from "../../adapters/canary-sockets.ts";
+import { endWith } from "../../adapters/end-now.ts";
 import { hostCommand } from "../../adapters/host-command.ts";
 import { readFlags, unknownSettings } from "../../adapters/settings.ts";
 import { errorMessage } from "../../ports/error-message.ts";
@@ -28,12 +29,12 @@ import { RuleKeeper } from "./rule-keeper.ts";
 const COMMANDS = ["print", "uninstall", "canary", "sidecar"] as const;
 type EnforcerCommand = (typeof COMMANDS)[number];
 
-process.exit(
-  await run(process.argv.slice(2)).catch((error: unknown) => {
-    process.stderr.write(`altrace enforcer: ${errorMessage(error)}\n`);
-    return 1;
-  }),
-);
+const code = await run(process.argv.slice(2)).catch((error: unknown) => {
+  process.stderr.write(`altrace enforcer: ${errorMessage(error)}\n`);
+  return 1;
+});
+// What was printed is flushed first. Then nothing may keep the process: neither a watch that hangs nor a helper that waits.
+process.stdout.write("", () => endWith(code));
 
 async function run(argv: readonly string[]): Promise<number> {
   const command = COMMANDS.find((word) => word === argv[0]);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { addressBytes } from "../../../../node/kernel/address-bytes.ts";
-import { KernelGate, SWEEP_AFTER_MS } from "../../../../node/kernel/kernel-gate.ts";
+import { CLOSED_LATE_MS, KernelGate, SWEEP_AFTER_MS } from "../../../../node/kernel/kernel-gate.ts";
 import { netlinkMessage } from "../../../../node/kernel/netlink-message.ts";
 import type { Pod } from "../../../../node/kernel/pod.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
@@ -159,6 +159,23 @@ describe("the kernel gate", () => {
     held.clear();
     gate.loaded(rendered);
     expect([...held]).toEqual(["10.0.0.3"]);
+  });
+
+  test("G5: what the helper closes after the revive is opened again, and nothing that is killed", () => {
+    const { gate, clock, held } = gateOf();
+    gate.setPods(PODS);
+    gate.kill("team/research");
+    gate.revive("team/research");
+    expect(held.size).toBe(0);
+    for (const late of ["10.0.0.1", "fd00::1", "10.0.0.2"]) held.add(late);
+    gate.kill("agent/research/worker-2");
+    clock.advance(CLOSED_LATE_MS);
+    expect([...held]).toEqual(["10.0.0.2"]);
+    // Whoever was killed before as well stays so, and so does who is killed again.
+    gate.revive("agent/research/worker-2");
+    gate.kill("agent/research/worker-2");
+    clock.advance(CLOSED_LATE_MS);
+    expect([...held]).toEqual(["10.0.0.2"]);
   });
 
   test("a kernel that refuses is told as a fault, and asked again with the next load", () => {
