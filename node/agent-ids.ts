@@ -28,7 +28,9 @@ export class AgentIds {
 
   constructor({ policy, accounts }: AgentIdsDeps) {
     this.#policyNow = policy;
-    accounts.follow((account, isHere) => this.#changed(account, isHere));
+    accounts.follow((account, what) => {
+      if (what !== "changed") this.#changed(account, what === "came");
+    });
   }
 
   all(): readonly string[] {

@@ -11,7 +11,6 @@ import type { LadderChange } from "./actors/ladder.ts";
 import { overrunTill, rowTill, type Till } from "./actors/till.ts";
 import { AgentHistory } from "./agent-history.ts";
 import { DecisionFeed } from "./decision-feed.ts";
-import { idleAgents } from "./idle-agents.ts";
 import { InspectionRenewal, type InspectionRenewalDeps } from "./inspection-renewal.ts";
 import { ledgerLink } from "./ledger-link.ts";
 import { LedgerWay } from "./ledger-way.ts";
@@ -21,6 +20,7 @@ import type { NodeLog } from "./node-log.ts";
 import { PolicySwitch } from "./policy-switch.ts";
 import { PriceDistrust } from "./price-distrust.ts";
 import { RateShares } from "./rate-shares.ts";
+import { RowBook } from "./row-book.ts";
 import { StrangerBook } from "./stranger-book.ts";
 import { overrunBalance, takeBackRetired } from "./table/lend.ts";
 import { setMoneyReturned } from "./table/refusal-no.ts";
@@ -67,10 +67,7 @@ export class Control {
   readonly history = new AgentHistory();
   readonly feed = new DecisionFeed();
   readonly #deps: ControlDeps;
-  /** The row that serves an account, by account, and whose it is. */
-  readonly #rows = new Map<string, RowRef & { readonly agentId: string }>();
-  /** Accounts of contracts with a row, by their holder. */
-  readonly #contractsOf = new Map<string, Set<string>>();
+  readonly #rows = new RowBook();
   /** Messages that came before the books of the last run were settled; absent from then on. */
   #early: (() => void)[] | undefined = [];
   #killed: ReadonlySet<string> = new Set();
@@ -111,7 +108,7 @@ export class Control {
       table,
       clock,
       ask: ledger.rate,
-      rowOf: (holder) => this.#rows.get(accountOf(holder)),
+      rowOf: (holder) => this.#rows.of(accountOf(holder)),
     });
     this.actors = new ActorHost({
       ...deps,
@@ -122,6 +119,7 @@ export class Control {
       onStanding: (agentId, change, scoreMilli) => this.#standing(agentId, change, scoreMilli),
       onFault: (error) => log.fault("actor", error),
     });
+    this.actors.accounts.follow((account, what) => this.#rows.noteActor(account, what));
     this.ledgerWay = new LedgerWay(clock, (need) => this.actors.topUp(OVERRUN, need));
   }
 
@@ -251,11 +249,11 @@ export class Control {
     const { table } = this.#deps;
     const { agentId } = holder;
     const account = accountOf(holder);
-    const known = this.#rows.get(account);
+    const known = this.#rows.of(account);
     if (!pin(table, controlPinner(table), { row, generation })) return false;
     unpin(table, controlPinner(table), row);
     if (known?.row === row && known.generation === generation) return true;
-    this.#rows.set(account, { row, generation, agentId });
+    this.#rows.put(account, { row, generation, agentId }, this.#isActive(account));
     this.actors.rowCame(account);
     if (holder.contractId !== undefined) this.#contractCame(account, agentId);
     // Requests may go on in the row before for minutes; what lies unheld in it is wanted here.
@@ -266,15 +264,14 @@ export class Control {
   #tillOf(account: string): Till {
     const { table } = this.#deps;
     if (account === OVERRUN) return overrunTill(table);
-    const till = rowTill(table, () => this.#rows.get(account));
+    const till = rowTill(table, () => this.#rows.of(account));
     // A contract has money of its own and no standing: that is its holder's.
     return account.startsWith("contract/") ? { ...till, setStanding: () => undefined } : till;
   }
 
   /** An agent stands where it stands, whichever contract it works under. */
   #contractCame(account: string, agentId: string): void {
-    const accounts = this.#contractsOf.get(agentId) ?? new Set<string>();
-    this.#contractsOf.set(agentId, accounts.add(account));
+    this.#rows.contractCame(account, agentId);
     const own = `agent/${agentId}`;
     // Brings the agent's actor back where it was forgotten.
     this.actors.rowCame(own);
@@ -282,18 +279,13 @@ export class Control {
   }
 
   #setStanding(account: string, standing: LadderChange["to"]): void {
-    rowTill(this.#deps.table, () => this.#rows.get(account)).setStanding(standing);
+    rowTill(this.#deps.table, () => this.#rows.of(account)).setStanding(standing);
   }
 
   #rowFreed(freed: Extract<MeshToControl, { t: "row_freed" }>): void {
-    const { agentId, row, generation } = freed;
     const account = accountOf(freed);
-    const known = this.#rows.get(account);
-    if (known?.row === row && known.generation === generation) {
-      this.#rows.delete(account);
-      this.#contractsOf.get(agentId)?.delete(account);
-    }
-    const back = takeBackRetired(this.#deps.table, { row, generation });
+    this.#rows.freed(account, freed);
+    const back = takeBackRetired(this.#deps.table, freed);
     this.actors.takenBack(account, back);
   }
 
@@ -332,7 +324,7 @@ export class Control {
   #standing(agentId: string, change: LadderChange, scoreMilli: number): void {
     const { mesh, node, clock, append, log, loops } = this.#deps;
     log.standing(agentId, change);
-    for (const account of this.#contractsOf.get(agentId) ?? []) {
+    for (const account of this.#rows.contractsOf(agentId)) {
       this.#setStanding(account, change.to);
     }
     for (const loop of loops) loop.post({ t: "standing", agentId, standing: change.to });
@@ -369,17 +361,21 @@ export class Control {
   }
 
   #freeIdleRows(): void {
-    const isActive = (account: string) => this.actors.view(account) !== undefined;
-    const of = { rows: this.#rows, contractsOf: this.#contractsOf, isActive };
-    for (const agentId of idleAgents(of, this.#deps.table.layout.rows)) {
-      this.#deps.meshLink.post({ t: "free_row", agentId });
+    const { table, meshLink } = this.#deps;
+    const isActive = (account: string) => this.#isActive(account);
+    for (const agentId of this.#rows.idleAgents(table.layout.rows, isActive)) {
+      meshLink.post({ t: "free_row", agentId });
     }
+  }
+
+  #isActive(account: string): boolean {
+    return this.actors.accounts.has(account);
   }
 
   /** What heartbeats say of this node. */
   #tellMesh(): void {
     const connections = [...this.#open.values()].reduce((sum, count) => sum + count, 0);
-    const agents = this.actors.activeCount;
+    const agents = this.actors.accounts.size;
     this.#deps.meshLink.post({ t: "counts", agents, connections, policy: this.policies.word });
   }
 

@@ -44,7 +44,7 @@ export function registerNodeMetrics(
   });
   gauge("altrace_mesh_thread_niceness", "Niceness of the thread that enforces kills.", niceness);
   gauge("altrace_agents_active", "Accounts with an actor in memory.", () => {
-    return control.actors.activeCount;
+    return control.actors.accounts.size;
   });
   gauge("altrace_overrun_available_usd", "Overrun lent to this node and not held.", () => {
     return Number(overrunBalance(table)) / MICROS_PER_USD;

@@ -9,6 +9,8 @@ import type { MeshThreadLink } from "./mesh-thread-link.ts";
 import { strangersNow } from "./strangers-now.ts";
 import { isFresh, type Table } from "./table/table.ts";
 
+const AGENT_PREFIX = "agent/";
+
 /** Gathers what operators may see from the threads that know it. */
 export function nodeView(of: {
   readonly parts: NodeParts;
@@ -32,6 +34,10 @@ export function nodeView(of: {
     nowMs: () => clock.nowMs(),
     ladder: () => control.policies.current?.ladder,
     actor: (agentId) => control.actors.view(`agent/${agentId}`),
+    followActors: (tell) =>
+      control.actors.accounts.follow((account) => {
+        if (account.startsWith(AGENT_PREFIX)) tell(account.slice(AGENT_PREFIX.length));
+      }),
     agentIds: () => agentIds.all(),
     killed: () => control.killed,
     feed: control.feed,

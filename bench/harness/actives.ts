@@ -72,7 +72,7 @@ export class Actives {
       }
     };
     await Promise.all(Array.from({ length: AT_ONCE }, work));
-    if (this.host.activeCount !== accounts.length) throw new Error("somebody is missing");
+    if (this.host.accounts.size !== accounts.length) throw new Error("somebody is missing");
   }
 
   /** Asks the actor for what one more request needs. */
@@ -84,8 +84,8 @@ export class Actives {
   /** Nobody asks any more: waits until the host has forgotten all of them, and frees their rows. */
   async letGo(): Promise<void> {
     const endMs = Date.now() + LET_GO_MS_MAX;
-    while (this.host.activeCount > 0) {
-      if (Date.now() > endMs) throw new Error(`${this.host.activeCount} actors are kept`);
+    while (this.host.accounts.size > 0) {
+      if (Date.now() > endMs) throw new Error(`${this.host.accounts.size} actors are kept`);
       this.host.tick(0n);
       await pause(LOOK_EVERY_MS);
     }

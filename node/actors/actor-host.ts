@@ -3,7 +3,7 @@ import type { Cost } from "../decision/facts.ts";
 import type { TopUpAnswer } from "../thread-messages.ts";
 import { isNothing, NOTHING, plus } from "./account-book.ts";
 import type { ActorHostDeps } from "./actor-host-deps.ts";
-import { step } from "./agent-actor.ts";
+import { isNews, step } from "./agent-actor.ts";
 import {
   type AccountNews,
   type AgentMessage,
@@ -24,6 +24,7 @@ import {
   isForgettable,
   isQuietAfter,
   newSeat,
+  phaseOf,
   type Seat,
   viewOf,
   watchDeadline,
@@ -126,7 +127,9 @@ export class ActorHost {
   /** What the coordinator knows of an account. Whoever is not active here is not woken by it. */
   news(account: string, news: AccountNews): void {
     const seat = this.#seats.get(account);
-    if (seat !== undefined && seat.mailbox.length < MAILBOX_MAX)
+    if (seat === undefined || seat.mailbox.length >= MAILBOX_MAX) return;
+    // With nothing before it that may change what the account knows, no turn is needed to see that it is no news.
+    if (seat.running || seat.stalled || isNews(seat.state, news))
       this.#post(seat, { t: "news", ...news });
   }
 
@@ -160,10 +163,12 @@ export class ActorHost {
   tick(idleNs: bigint): void {
     const { clock, policy } = this.#deps;
     this.#round.begin(this.#seats, (seat, nowNs) => {
-      const isIdle = nowNs - seat.lastUsedNs > idleNs;
-      if (isIdle && isForgettable(seat, { ladder: policy()?.ladder, nowMs: clock.nowMs() })) {
-        this.#forget(seat);
-      } else if (!seat.stalled) this.#tickSeat(seat, nowNs, isIdle);
+      const phase = phaseOf(seat, nowNs, idleNs);
+      if (phase === "rests" || seat.stalled) return;
+      const isIdle = phase === "idle";
+      const now = { ladder: policy()?.ladder, nowMs: clock.nowMs() };
+      if (isIdle && isForgettable(seat, now)) this.#forget(seat);
+      else this.#tickSeat(seat, nowNs, isIdle);
     });
     void this.#outbox.send();
   }
@@ -190,13 +195,8 @@ export class ActorHost {
   }
 
   /** Accounts with an actor in memory, in no particular order. */
-  get accounts(): Pick<SeatMap, "keys" | "follow"> {
+  get accounts(): Pick<SeatMap, "keys" | "has" | "size" | "follow"> {
     return this.#seats;
-  }
-
-  /** Accounts with an actor in memory. */
-  get activeCount(): number {
-    return this.#seats.size;
   }
 
   /** Undefined: what is stored of the account cannot be read, so it is not served. */
@@ -237,10 +237,7 @@ export class ActorHost {
     if (result === undefined) return;
     seat.isQuiet = isQuietAfter(seat, message, result);
     const error = await this.#commit(seat, result);
-    if (error === undefined) {
-      this.#apply(seat, result);
-      return;
-    }
+    if (error === undefined) return this.#apply(seat, result);
     // What was lent to a top-up and what was not is the same to the ledger, so that may be forgotten.
     // Everything else is news that came once.
     if (message.t === "top_up") this.#replies.tell(message.id, UNAVAILABLE);
@@ -249,9 +246,11 @@ export class ActorHost {
 
   #apply(seat: Seat, { state, effects }: StepResult): void {
     this.#refusals.moved(seat, state);
+    const before = seat.state;
     seat.state = state;
     this.#carryOutAll(seat, effects);
-    watchDeadline(seat, this.#deps.clock, () => this.#leaseEnded(seat));
+    watchDeadline(seat, before, this.#deps.clock, () => this.#leaseEnded(seat));
+    this.#seats.changed(seat.account);
   }
 
   /** B2, A3: what is about to be lent, and what is owed, is on disk before anything else happens. */

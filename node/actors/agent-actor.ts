@@ -16,6 +16,7 @@ import {
   takenBack,
 } from "./account-book.ts";
 import {
+  type AccountNews,
   type AgentMessage,
   type AgentState,
   andThen,
@@ -88,15 +89,20 @@ function onSettled(
   return andThen(spent, (next) => onLadder(next, step));
 }
 
+/** Of nearly every agent nobody says anything, and its account has no limit of its own. */
+export function isNews({ ladder }: AgentState, { uses, others }: AccountNews): boolean {
+  const isUnlimited = ladder.uses.length === 0 && (uses?.length ?? 0) === 0;
+  return !isUnlimited || ladder.rung !== 0 || others !== ladder.others;
+}
+
 /** The ledger counts what it was told; what this node has spent since is added to that. */
 function onNews(
   state: AgentState,
-  { uses, others }: Extract<AgentMessage, { t: "news" }>,
+  news: Extract<AgentMessage, { t: "news" }>,
   env: StepEnv,
 ): StepResult {
-  // Of nearly every agent nobody says anything, and its account has no limit of its own.
-  const isUnlimited = state.ladder.uses.length === 0 && (uses?.length ?? 0) === 0;
-  if (isUnlimited && state.ladder.rung === 0 && others === state.ladder.others) return quiet(state);
+  const { uses, others } = news;
+  if (!isNews(state, news)) return quiet(state);
   const heard = onLadder(state, othersReport(state.ladder, others, env.nowMs));
   const { ladder: policy, nowMs } = env;
   if (uses === undefined || policy === undefined) return heard;

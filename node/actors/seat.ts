@@ -24,6 +24,8 @@ export type Seat = {
   refusalNo: number;
   /** Its last message was a tick that found nothing to do, and no other can before another message. */
   isQuiet: boolean;
+  /** While it is quiet, no tick is for it before then; monotonic nanoseconds. */
+  restsUntilNs: bigint;
   /** Ticks so far: whoever came at another time reports at another. */
   ticks: number;
   /** Ticks in each of which the mesh is asked what it knows of the account. */
@@ -52,6 +54,7 @@ export function newSeat(
     lastUsedNs: of.nowNs,
     refusalNo: 0,
     isQuiet: false,
+    restsUntilNs: 0n,
     ticks: 0,
     pollTicks: 0,
     polledNs: of.nowNs,
@@ -62,8 +65,18 @@ export function newSeat(
   };
 }
 
-/** Money leaves the table when the first lease it may belong to ends, whoever is busy then. */
-export function watchDeadline(seat: Seat, clock: Clock, onDue: () => void): void {
+/**
+ * Money leaves the table when the first lease it may belong to ends, whoever is busy then.
+ *
+ * @param before The state before this one: where leases and limits are the same, so is the end.
+ */
+export function watchDeadline(
+  seat: Seat,
+  before: AgentState,
+  clock: Clock,
+  onDue: () => void,
+): void {
+  if (seat.state.book === before.book && seat.state.limits === before.limits) return;
   const nowNs = clock.monoNs();
   const dueNs = nextEndNs(seat.state, nowNs);
   if (dueNs === seat.deadlineNs) return;
@@ -121,6 +134,22 @@ export function isQuietAfter(
   const { book, ladder, waiting, asking } = state;
   if (book !== before.book || waiting.length > 0 || asking !== undefined) return false;
   return isNothing(book.debt) && isAtRest(ladder);
+}
+
+/**
+ * Whether there is a tick for the seat: none while it `rests`, in use and with nothing that a tick would do.
+ *
+ * Of ten thousands nearly all rest, and to look at more of each than this takes as long as lending to many.
+ */
+export function phaseOf(seat: Seat, nowNs: bigint, idleNs: bigint): "rests" | "used" | "idle" {
+  if (seat.isQuiet && nowNs <= seat.restsUntilNs) return "rests";
+  const idleAtNs = seat.lastUsedNs + idleNs;
+  if (nowNs > idleAtNs) return "idle";
+  const { isQuiet, unanswered, pollTicks, state } = seat;
+  const isHeld = state.ladder.others !== "normal";
+  if (!isQuiet || unanswered || pollTicks > 0 || isHeld) return "used";
+  seat.restsUntilNs = idleAtNs;
+  return "rests";
 }
 
 /** Nothing of it would be lost: it is told again by the store and the ledger when it comes back. */

@@ -6,59 +6,55 @@ import {
   ListAgentsResponseSchema,
   WatchAgentsResponseSchema,
 } from "../../proto/gen/altrace/v1/node_service_pb.ts";
-import type { ActorView } from "../actors/seat.ts";
 import type { AgentOpen } from "../thread-messages.ts";
-import { agentMessage, killsOf } from "./agent-message.ts";
+import { agentMessage } from "./agent-message.ts";
 import type { NodeView } from "./node-view.ts";
 
-/** What an agent's message was made of, and the message. */
-type Encoded = {
-  readonly actor: ActorView | undefined;
-  /** All scopes that were killed, and which of them cover the agent. */
-  killed: ReadonlySet<string>;
-  readonly killedBy: readonly string[];
-  readonly bytes: Uint8Array;
-};
+/** An agent's message, while nobody has said that it shows something else. */
+type Encoded = { readonly bytes: Uint8Array; readonly untilMs: number };
 
 /** Encodings of agents that may be gone, before somebody looks which are. */
 const STALE_MAX = 1_024;
+/** What was taken of a balance and given back as it was is told by nobody, so all are made anew so often. */
+export const ENCODING_LASTS_MS = 10_000;
 
 /**
  * The messages that show agents, each encoded once for what it shows.
  *
  * Of ten thousand agents that somebody lists twice a second nearly all are as they were, and this is the
- * thread that lends them money: to tell that one has not changed costs a tenth of encoding it.
+ * thread that lends them money: even to look at each whether it has changed costs more than to lend to those
+ * that have. So whoever changes says so.
  */
 export class AgentEncodings {
   readonly #view: NodeView;
   readonly #known = new Map<string, Encoded>();
+  /** Scopes that were killed when they were made. */
+  #killed: ReadonlySet<string> = new Set();
   /** With so many of them it is looked which are of agents that are gone. */
   #lookAt = STALE_MAX;
 
   constructor(view: NodeView) {
     this.#view = view;
+    view.followActors((agentId) => this.#known.delete(agentId));
   }
 
   /** An `AgentState`. As long as the agent shows the same, mostly the very same bytes. */
   of(agentId: string, open: AgentOpen | undefined): Uint8Array {
     const view = this.#view;
-    const actor = view.actor(agentId);
-    // What is open, and a score that decays, change without anybody's word.
-    if (open !== undefined || (actor?.state.ladder.scores.length ?? 0) > 0) {
-      return encode(agentId, view, open);
-    }
-    const killed = view.killed();
+    this.#noteKilled();
+    // What is open changes without anybody's word.
+    if (open !== undefined) return encode(agentId, view, open);
     const known = this.#known.get(agentId);
-    if (known !== undefined && showsSame(known.actor, actor)) {
-      // Whoever is killed, it is another set from then on.
-      if (known.killed === killed) return known.bytes;
-      known.killed = killed;
-      if (areEqual(known.killedBy, killsOf(agentId, view))) return known.bytes;
-    }
+    const nowMs = view.nowMs();
+    if (known !== undefined && nowMs < known.untilMs) return known.bytes;
     const bytes = encode(agentId, view, open);
+    // And so does a score, which decays.
+    if ((view.actor(agentId)?.state.ladder.scores.length ?? 0) > 0) return bytes;
     this.#forgetStale();
-    this.#known.set(agentId, { actor, killed, killedBy: killsOf(agentId, view), bytes });
-    return bytes;
+    const isSame = known !== undefined && Buffer.compare(known.bytes, bytes) === 0;
+    const kept = { bytes: isSame ? known.bytes : bytes, untilMs: nowMs + ENCODING_LASTS_MS };
+    this.#known.set(agentId, kept);
+    return kept.bytes;
   }
 
   /** A `ListAgentsResponse`. */
@@ -76,6 +72,24 @@ export class AgentEncodings {
       writer.tag(next.number, WireType.LengthDelimited).string(nextPageToken);
     }
     return new EncodedMessage(writer.finish());
+  }
+
+  /** Whoever is killed, it is another set from then on. */
+  #noteKilled(): void {
+    const [before, killed] = [this.#killed, this.#view.killed()];
+    if (before === killed) return;
+    this.#killed = killed;
+    for (const scope of before) if (!killed.has(scope)) this.#forgetUnder(scope);
+    for (const scope of killed) if (!before.has(scope)) this.#forgetUnder(scope);
+  }
+
+  #forgetUnder(scope: string): void {
+    if (scope === "global") this.#known.clear();
+    else if (scope.startsWith("agent/")) this.#known.delete(scope.slice("agent/".length));
+    else if (scope.startsWith("team/")) {
+      const team = `${scope.slice("team/".length)}/`;
+      for (const id of this.#known.keys()) if (id.startsWith(team)) this.#known.delete(id);
+    }
   }
 
   #forgetStale(): void {
@@ -97,19 +111,4 @@ export function watchedAgent(agent: Uint8Array): EncodedMessage {
 function encode(agentId: string, view: NodeView, open: AgentOpen | undefined): Uint8Array {
   const message = create(AgentStateSchema, agentMessage(agentId, view, open));
   return toBinary(AgentStateSchema, message);
-}
-
-/** An actor's state is never mutated, so the same object says the same. */
-function showsSame(one: ActorView | undefined, other: ActorView | undefined): boolean {
-  if (one?.state !== other?.state) return false;
-  const [before, now] = [one?.balance, other?.balance];
-  return (
-    before?.usdMicros === now?.usdMicros &&
-    before?.tokens === now?.tokens &&
-    before?.calls === now?.calls
-  );
-}
-
-function areEqual(before: readonly string[], now: readonly string[]): boolean {
-  return before.length === now.length && before.every((scope, i) => scope === now[i]);
 }

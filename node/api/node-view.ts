@@ -18,6 +18,11 @@ export type NodeView = {
   /** The ladder of the policy in force. */
   ladder(): LadderPolicy | undefined;
   actor(agentId: string): ActorView | undefined;
+  /**
+   * Tells of each agent whose `actor` may be another than before, once it is. What a request has open is taken from
+   * its balance first and told when it has ended.
+   */
+  followActors(tell: (agentId: string) => void): void;
   /** Agents that policy names or that did something here, in order. */
   agentIds(): readonly string[];
   /** Scopes that are killed now; another set after each change. */

@@ -187,6 +187,28 @@ describe("the actor host", () => {
     expect(await one.available(A, "usd_micros")).toBe(10 * USD);
   });
 
+  test("whoever is in use is let be once nothing is left to do, until told something or idle", async () => {
+    const one = world();
+    one.row(A);
+    await one.host.topUp(A, usd(700n));
+    await one.pass(12_000);
+    let changes = 0;
+    one.host.accounts.follow((account, what) => {
+      if (account === A && what === "changed") changes += 1;
+    });
+    one.asked.length = 0;
+    await one.pass(10_000);
+    expect(changes).toBe(0);
+    one.host.settled(A, usd(700n));
+    await one.pass(6_000);
+    // What it has spent is reported, though it is not idle.
+    expect(one.asked).toEqual(["settle"]);
+    expect(changes).toBeGreaterThan(0);
+    await one.pass(40_000);
+    expect(one.host.accounts.has(A)).toBe(false);
+    expect(await one.available(A, "usd_micros")).toBe(10 * USD - 700);
+  });
+
   test("a settlement that does not arrive is sent until it does", async () => {
     const one = world();
     one.row(A);
@@ -320,7 +342,7 @@ describe("the actor host", () => {
     expect(await one.host.topUp(A, usd(9_000_000n))).toEqual({ outcome: "ok" });
     expect(unlimitedUnits(one.table, row)).not.toBe(0);
     await one.pass(70_000);
-    expect(one.host.activeCount).toBe(0);
+    expect(one.host.accounts.size).toBe(0);
     expect(unlimitedUnits(one.table, row)).toBe(0);
   });
 
@@ -347,9 +369,9 @@ describe("the actor host", () => {
     const one = world();
     one.row(A);
     await one.host.topUp(A, usd(700n));
-    expect(one.host.activeCount).toBe(1);
+    expect(one.host.accounts.size).toBe(1);
     await one.pass(35_000);
-    expect(one.host.activeCount).toBe(0);
+    expect(one.host.accounts.size).toBe(0);
     expect(await one.available(A, "usd_micros")).toBe(10 * USD);
     expect([...one.store.durable.keys()]).toEqual([]);
   });
@@ -415,9 +437,9 @@ describe("the actor host", () => {
     one.row(A);
     for (let i = 0; i < 2; i++) one.host.tell(A, refusal());
     await one.pass(40_000);
-    expect(one.host.activeCount).toBe(1);
+    expect(one.host.accounts.size).toBe(1);
     await one.pass(1_000_000);
-    expect(one.host.activeCount).toBe(0);
+    expect(one.host.accounts.size).toBe(0);
   });
 
   test("a spent budget blocks, and a top-up lifts the block though nobody may ask", async () => {

@@ -3,7 +3,11 @@ import { describe, expect, test } from "vitest";
 import { NOTHING } from "../../../../node/actors/account-book.ts";
 import { newAgent } from "../../../../node/actors/agent-state.ts";
 import type { ActorView } from "../../../../node/actors/seat.ts";
-import { AgentEncodings, watchedAgent } from "../../../../node/api/agent-encodings.ts";
+import {
+  AgentEncodings,
+  ENCODING_LASTS_MS,
+  watchedAgent,
+} from "../../../../node/api/agent-encodings.ts";
 import type { NodeView } from "../../../../node/api/node-view.ts";
 import type { AgentOpen } from "../../../../node/thread-messages.ts";
 import {
@@ -20,20 +24,32 @@ const NONE: ReadonlyMap<string, AgentOpen> = new Map();
 function nodeOf(...agentIds: string[]) {
   const actors = new Map<string, ActorView>();
   const world = { agentIds, killed: new Set<string>(), nowMs: T0_MS };
+  let tell: (agentId: string) => void = () => undefined;
   const view = {
     actor: (agentId: string) => actors.get(agentId),
+    followActors: (fn: typeof tell) => {
+      tell = fn;
+    },
     agentIds: () => world.agentIds,
     killed: () => world.killed,
     ladder: () => ({ windowMs: 60_000, halfLifeMs: 60_000, halfLifeMsOf: new Map() }),
     nowMs: () => world.nowMs,
   } as unknown as NodeView;
-  const put = (agentId: string, actor: Partial<ActorView>) => {
+  const putUnsaid = (agentId: string, actor: Partial<ActorView>) => {
     const known = actors.get(agentId);
     const state = actor.state ?? known?.state ?? newAgent(T0_MS);
     const balance = actor.balance ?? known?.balance ?? NOTHING;
     actors.set(agentId, { account: `agent/${agentId}`, state, balance });
   };
-  return { world, actors, put, encodings: new AgentEncodings(view) };
+  const put = (agentId: string, actor: Partial<ActorView>) => {
+    putUnsaid(agentId, actor);
+    tell(agentId);
+  };
+  const forget = (agentId: string) => {
+    actors.delete(agentId);
+    tell(agentId);
+  };
+  return { world, put, putUnsaid, forget, encodings: new AgentEncodings(view) };
 }
 
 const shown = (bytes: Uint8Array) => fromBinary(AgentStateSchema, bytes);
@@ -51,7 +67,7 @@ describe("an agent's encoding", () => {
   });
 
   test("is another after each thing that it shows has changed", () => {
-    const { world, put, actors, encodings } = nodeOf("a/1");
+    const { world, put, forget, encodings } = nodeOf("a/1");
     put("a/1", {});
     encodings.of("a/1", undefined);
     put("a/1", { state: { ...newAgent(T0_MS), refused: 1 } });
@@ -67,10 +83,25 @@ describe("an agent's encoding", () => {
     expect(shown(encodings.of("a/1", undefined))).toMatchObject(killed);
     world.killed = new Set(["team/b", "agent/a/1"]);
     expect(shown(encodings.of("a/1", undefined)).killedBy).toEqual(["agent/a/1"]);
+    world.killed = new Set(["global"]);
+    expect(shown(encodings.of("a/1", undefined)).killedBy).toEqual(["global"]);
     world.killed = new Set();
     expect(shown(encodings.of("a/1", undefined)).killed).toBe(false);
-    actors.clear();
+    forget("a/1");
     expect(shown(encodings.of("a/1", undefined))).toMatchObject({ active: false, refused: 0n });
+  });
+
+  test("stays while others are killed, and is looked at again after a while", () => {
+    const { world, put, putUnsaid, encodings } = nodeOf("a/1");
+    put("a/1", {});
+    const before = encodings.of("a/1", undefined);
+    world.killed = new Set(["team/aa", "agent/a/11", "contract/a/1"]);
+    expect(encodings.of("a/1", undefined)).toBe(before);
+    world.nowMs += ENCODING_LASTS_MS;
+    expect(encodings.of("a/1", undefined)).toBe(before);
+    putUnsaid("a/1", { balance: { ...NOTHING, calls: 7n } });
+    world.nowMs += ENCODING_LASTS_MS;
+    expect(shown(encodings.of("a/1", undefined)).available?.calls).toBe(7n);
   });
 
   test("says what is open now, and is not kept for when nothing is", () => {
