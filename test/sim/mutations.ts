@@ -155,13 +155,6 @@ export const MUTATIONS: readonly Mutation[] = [
     oracles: ["revoked-commits-nothing", "contract-money-moves", "no-bug-is-met"],
   },
   {
-    name: "delegate a rate and keep it",
-    file: "coordinator/ledger-contracts.ts",
-    find: "      [...this.#state.contractsUnreleasedBelow(id).values()].map((child) => child.rate),\n",
-    replace: "      [],\n",
-    oracles: ["rate-within-limit"],
-  },
-  {
     name: "lend the whole rate to everybody",
     file: "coordinator/rate-shares.ts",
     find: "    const most = mayGrow ? before + this.#availableTo(metric) : before;\n",
