@@ -41,7 +41,12 @@ type Call =
       readonly fromSeq: number;
       readonly count: number;
     }
-  | { readonly t: "last"; readonly stream: string; readonly subject: string };
+  | {
+      readonly t: "last";
+      readonly stream: string;
+      readonly subject: string;
+      readonly from: "any" | undefined;
+    };
 
 /** From the thread that uses the bus. */
 type ToServer =
@@ -182,7 +187,7 @@ class PortServer {
       case "read":
         return this.#bus.read(call.stream, call.fromSeq, call.count);
       case "last":
-        return this.#bus.last(call.stream, call.subject);
+        return this.#bus.last(call.stream, call.subject, call.from);
     }
   }
 }
@@ -257,10 +262,10 @@ class PortClient implements Bus {
     return (await this.#call({ t: "read", stream, fromSeq, count })) as readonly BusMessage[];
   }
 
-  async last(stream: string, subject: string): Promise<BusMessage | undefined> {
+  async last(stream: string, subject: string, from?: "any"): Promise<BusMessage | undefined> {
     mustBeStream(stream);
     mustBeSubject(subject);
-    return (await this.#call({ t: "last", stream, subject })) as BusMessage | undefined;
+    return (await this.#call({ t: "last", stream, subject, from })) as BusMessage | undefined;
   }
 
   onUp(fn: () => void): void {

@@ -189,12 +189,16 @@ class NatsConnectionBus implements NatsBus {
     }
   }
 
-  async last(stream: string, subject: string): Promise<BusMessage | undefined> {
+  async last(stream: string, subject: string, from?: "any"): Promise<BusMessage | undefined> {
     mustBeStream(stream);
     mustBeSubject(subject);
     const { manager } = this.#mustBeUp();
+    const query = { last_by_subj: subject };
     try {
-      const message = await manager.streams.getMessage(stream, { last_by_subj: subject });
+      const message =
+        from === "any"
+          ? await manager.direct.getMessage(stream, query)
+          : await manager.streams.getMessage(stream, query);
       return message ? storedMessage(message) : undefined;
     } catch (error) {
       throw natsFault(error, subject);

@@ -13,6 +13,7 @@ import {
   heartbeatSubject,
   OWN_LOG_PATTERN,
   ownLogSubject,
+  PART_PREFIX,
   PART_STREAM,
   REQUEST_PATTERN,
   REVIVE_PATTERN,
@@ -61,7 +62,8 @@ export function permissionsOf(member: Pick<NatsMember, "role" | "name">): NatsPe
       `$JS.API.DIRECT.GET.${stream}.>`,
       `$JS.API.STREAM.MSG.GET.${stream}`,
     ]);
-    // One part at a time, by its hash.
+    // One part at a time, by its hash: from any server's copy, or from the leader where that one lags.
+    read.push(`$JS.API.DIRECT.GET.${PART_STREAM}.${PART_PREFIX}*`);
     read.push(`$JS.API.STREAM.MSG.GET.${PART_STREAM}`);
     return {
       publish: [...own, ...read],

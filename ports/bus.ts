@@ -55,8 +55,13 @@ export type Bus = {
    * An empty answer is not proof that there are none: a lagging replica may have given it.
    */
   read(stream: string, fromSeq: number, count: number): Promise<readonly BusMessage[]>;
-  /** The stream's last message on one subject, from its leader; `undefined` when there is none. */
-  last(stream: string, subject: string): Promise<BusMessage | undefined>;
+  /**
+   * The stream's last message on one subject; `undefined` when there is none.
+   *
+   * @param from By default the stream's leader. `any`: whichever server has a copy, so that many who ask share them.
+   *   It may lag: nothing, or what was there before, is no proof. For what can be checked by its bytes alone.
+   */
+  last(stream: string, subject: string, from?: "any"): Promise<BusMessage | undefined>;
   /** Calls `fn` after each (re)connection: whatever was sent in between is lost to listeners. */
   onUp(fn: () => void): void;
   /** Whether a connection stands now. */

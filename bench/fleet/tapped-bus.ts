@@ -78,8 +78,8 @@ export class TappedBus implements Bus {
     return this.#inner.read(stream, fromSeq, count);
   }
 
-  last(stream: string, subject: string) {
-    return this.#inner.last(stream, subject);
+  last(stream: string, subject: string, from?: "any") {
+    return this.#inner.last(stream, subject, from);
   }
 
   onUp(fn: () => void): void {

@@ -96,23 +96,40 @@ export class PolicyFetch {
     hash: string,
     trouble: (detail: string) => void,
   ): Promise<Uint8Array | undefined> {
-    const { bus, store } = this.#deps;
+    const { store } = this.#deps;
     try {
-      const found = await bus.last(PART_STREAM, partSubject(hash));
-      if (found === undefined || partHash(found.bytes) !== hash) {
+      const found = (await this.#copyOf(hash)) ?? (await this.#asked(hash));
+      if (found === undefined) {
         trouble(`part ${hash} is not in the stream`);
         return undefined;
       }
-      await store.commit([{ key: PART_PREFIX + hash, value: found.bytes }]).catch((error) => {
+      await store.commit([{ key: PART_PREFIX + hash, value: found }]).catch((error) => {
         if (!(error instanceof StoreFault)) throw error;
         // In force it comes all the same; the next start asks for it again.
         trouble(String(error));
       });
-      return found.bytes;
+      return found;
     } catch (error) {
       if (!(error instanceof BusFault)) throw error;
       return undefined;
     }
+  }
+
+  /** From whichever server has it: a mesh that asks one alone has that one say every part to every node. */
+  async #copyOf(hash: string): Promise<Uint8Array | undefined> {
+    try {
+      return await this.#asked(hash, "any");
+    } catch (error) {
+      // Also where the server's permissions are from before nodes asked so.
+      if (!(error instanceof BusFault)) throw error;
+      return undefined;
+    }
+  }
+
+  /** A part is whatever has its hash, whoever says it. */
+  async #asked(hash: string, from?: "any"): Promise<Uint8Array | undefined> {
+    const found = await this.#deps.bus.last(PART_STREAM, partSubject(hash), from);
+    return found && partHash(found.bytes) === hash ? found.bytes : undefined;
   }
 
   /** Drops what other policies had. */

@@ -273,6 +273,9 @@ describe.each(RUN)("bus on %s", (_name, open) => {
       bytes: bytes("one"),
       ...(stored as object),
     });
+    const copy = () => reader.last(CONTROL_STREAM, `alt.ctl.kill.team.${t}`, "any");
+    await vi.waitFor(async () => expect(text((await copy())?.bytes ?? bytes(""))).toBe("one"));
+    expect(await copy()).toEqual(await reader.last(CONTROL_STREAM, `alt.ctl.kill.team.${t}`));
   });
 
   test("an append with another sequence than the last is a conflict and leaves nothing", async () => {
@@ -365,6 +368,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
   test("a subject that nothing was stored on has no last message", async () => {
     const bus = await connect();
     expect(await bus.last(CONTROL_STREAM, `alt.ctl.key.${unique()}`)).toBeUndefined();
+    expect(await bus.last(CONTROL_STREAM, `alt.ctl.key.${unique()}`, "any")).toBeUndefined();
   });
 
   test("revocations have a stream of their own", async () => {

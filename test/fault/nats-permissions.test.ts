@@ -298,6 +298,8 @@ describe("a server that lets in this mesh alone", () => {
       JSON.stringify({ last_by_subj: "alt.part.x" }),
     );
     expect(part.json()).toMatchObject({ error: { description: "no message found" } });
+    const copy = await nc.request("$JS.API.DIRECT.GET.ALT_PART.alt.part.x");
+    expect(copy.headers?.code).toBe(404);
     expect(violations).toEqual([]);
     await nc.close();
   });

@@ -4,6 +4,7 @@ import { createBusHub } from "../../../../adapters/in-process-bus.ts";
 import { type PackedBundle, packPolicy } from "../../../../mesh/policy-parts.ts";
 import type { MeshRecord } from "../../../../mesh/record.ts";
 import { PolicyFetch } from "../../../../node/mesh/policy-fetch.ts";
+import { BusFault, type BusMessage } from "../../../../ports/bus.ts";
 import { twinBus } from "../../../../ports/twin-bus.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { type TwinStore, twinStore } from "../../../../ports/twin-store.ts";
@@ -101,6 +102,28 @@ test("a part that its disk has changed is asked for again, and kept as it was", 
   await until(() => second.versions().length > 0);
   expect(second.asked).toHaveBeenCalledTimes(1);
   expect(Buffer.from(second.store.get(key) ?? "").equals(packed.parts[0] as Uint8Array)).toBe(true);
+});
+
+test.each<[string, (part: BusMessage) => Promise<BusMessage | undefined>]>([
+  ["has it not yet", async () => undefined],
+  ["has other bytes", async (part) => ({ ...part, bytes: Buffer.from("before") })],
+  ["may not be asked", () => Promise.reject(new BusFault("unknown", "no permission"))],
+])("any server is asked for a part, and the leader where that one %s", async (_what, copyOf) => {
+  const { node, outside, publish, until } = world();
+  const packed = packedOf("a");
+  await publish(packed);
+  for (const lags of [false, true]) {
+    const { fetch, versions, asked, trouble } = node();
+    asked.mockImplementation(async (stream, subject, from) => {
+      const found = await outside.last(stream, subject);
+      return lags && found && from === "any" ? copyOf(found) : found;
+    });
+    fetch.take(recordOf(1, packed));
+    await until(() => versions().length > 0);
+    const each = lags ? ["any", undefined] : ["any"];
+    expect(asked.mock.calls.map(([, , from]) => from)).toEqual(packed.parts.flatMap(() => each));
+    expect(trouble).toEqual([]);
+  }
 });
 
 test("bytes that are not of their hash are no part, whoever put them there", async () => {
