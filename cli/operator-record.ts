@@ -17,7 +17,11 @@ import { TrustView } from "../mesh/trust.ts";
 import type { Signer } from "../ports/keys.ts";
 import { uuidV7 } from "../ports/random.ts";
 import type { GetScopeResponse } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
-import { type SignedRecord, SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
+import {
+  type SignedRecord,
+  SignedRecordSchema,
+  type Trust,
+} from "../proto/gen/altrace/v1/record_pb.ts";
 import { type CommandContext, CommandError } from "./command-context.ts";
 
 /** Another operator may write the same scope in between; then it is read and signed again. */
@@ -43,9 +47,7 @@ export async function carrySigned<Answer>(
   mayFollow: (current: OpName | undefined) => void = () => undefined,
 ): Promise<Answer> {
   const signer = context.operatorKeys().load("operator");
-  if (signer === undefined) {
-    throw new CommandError(`${context.home}/operator.key: not there; this needs an operator's key`);
-  }
+  if (signer === undefined) throw noKey(context);
   const { calls } = context.coordinator();
   for (let attempt = 1; ; attempt++) {
     const current = await calls.getScope({ scope });
@@ -93,26 +95,64 @@ async function counted(
   signer: Signer,
 ): Promise<MeshRecord | undefined> {
   if (record === undefined) return undefined;
-  const pin = pinIn(context.home) ?? { mesh, operatorPublicKey: signer.publicKey };
-  const trust = new TrustView(pin);
-  const open = (signed: SignedRecord): OpenedRecord =>
-    openRecord(toBinary(SignedRecordSchema, signed), {
-      mesh: pin.mesh,
-      trust,
-      verify: context.operatorKeys().verify,
-      nowMs: systemClock.nowMs(),
-    });
-  if (scope !== "trust") {
-    const bundle = await context.coordinator().calls.getScope({ scope: "trust" });
-    const opened = bundle.record && open(bundle.record);
-    if (opened?.ok && opened.record.scope === "trust") trust.learn(opened.record);
-  }
+  const { trust, open } = pinned(context, mesh, signer);
+  if (scope !== "trust") await learnBundle(context, { trust, open });
   const opened = open(record);
   if (opened.ok) return opened.record;
   throw new CommandError(
     `${scope}: what the coordinator shows is not signed by a key that counts (${opened.reason}); ` +
-      "altrace trust renew shows and signs what keys signed that count no more",
+      "altrace trust renew signs again what listed keys signed, and names what they did not",
   );
+}
+
+/** How this operator reads what a coordinator shows. */
+type Reading = { readonly trust: TrustView; readonly open: (signed: SignedRecord) => OpenedRecord };
+
+/** By the pinned key alone. */
+function pinned(context: CommandContext, mesh: string, signer: Signer): Reading {
+  const pin = pinIn(context.home) ?? { mesh, operatorPublicKey: signer.publicKey };
+  const trust = new TrustView(pin);
+  const { verify } = context.operatorKeys();
+  const open = (signed: SignedRecord): OpenedRecord =>
+    openRecord(toBinary(SignedRecordSchema, signed), {
+      ...{ mesh: pin.mesh, trust, verify },
+      nowMs: systemClock.nowMs(),
+    });
+  return { trust, open };
+}
+
+/** By the bundle too, if the pinned key has signed the one that is shown. */
+async function learnBundle(context: CommandContext, { trust, open }: Reading): Promise<void> {
+  const bundle = await context.coordinator().calls.getScope({ scope: "trust" });
+  const opened = bundle.record && open(bundle.record);
+  if (opened?.ok && opened.record.scope === "trust") trust.learn(opened.record);
+}
+
+/**
+ * Names the keys that signed a record, in force or not: of the bundle that the pinned key has signed, or of
+ * `keys`, which was that before.
+ */
+export async function signersOf(
+  context: CommandContext,
+  keys?: Trust,
+): Promise<(record: MeshRecord) => readonly string[]> {
+  const signer = context.operatorKeys().load("operator");
+  if (signer === undefined) throw noKey(context);
+  const { mesh } = await context.coordinator().calls.getScope({ scope: "trust" });
+  const reading = pinned(context, mesh, signer);
+  const { trust } = reading;
+  if (keys === undefined) await learnBundle(context, reading);
+  else trust.learn({ parsed: { kind: "trust" }, op: { case: "trust", value: keys } });
+  const { verify } = context.operatorKeys();
+  return ({ bytes }) => {
+    const nowMs = systemClock.nowMs();
+    const opened = openRecord(bytes, { mesh, trust, verify, nowMs, signed: "once" });
+    return opened.ok ? opened.record.kids : [];
+  };
+}
+
+function noKey({ home }: CommandContext): CommandError {
+  return new CommandError(`${home}/operator.key: not there; this needs an operator's key`);
 }
 
 /** The key that this HOME was given as its mesh's; an operator's own HOME may have none but the key itself. */

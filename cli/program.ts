@@ -342,9 +342,12 @@ function addMembership(program: Command, host: CliProcess): void {
     "trust a key no more, or node/<id>: a node that is gone or was taken over",
     (context, kid = "") => removeTrust(context, kid),
   );
-  simple(trust, host, "renew", "sign again what keys signed that count no more", (context) =>
-    renewTrust(context),
-  );
+  trust
+    .command("renew [scopes...]")
+    .description("sign again what keys signed that count no more, and these scopes whoever did")
+    .action((scopes: string[], _options, command: Command) =>
+      act(command, host, (context) => renewTrust(context, scopes)),
+    );
   simple(program, host, "token <node>", "a one-time token to enrol a node", (context, id = "") =>
     issueToken(context, id),
   );

@@ -3,6 +3,7 @@ import { accountLimitsOf } from "../../mesh/account-limits-of.ts";
 import { distrustOf } from "../../mesh/distrust-of.ts";
 import { type MeshRecord, restoreRecord } from "../../mesh/record.ts";
 import type { RecordOp } from "../../mesh/record-op.ts";
+import { coordinatorMaySign } from "../../mesh/trust.ts";
 import {
   DistrustSchema,
   LimitSchema,
@@ -11,7 +12,7 @@ import {
 } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { shownAmount, unitWord } from "../budget-amount.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
-import { carrySigned } from "../operator-record.ts";
+import { carrySigned, signersOf } from "../operator-record.ts";
 
 /** A mesh with more to renew is asked again as long as each answer brings something new. */
 const ROUNDS_MAX = 10_000;
@@ -26,8 +27,7 @@ export type Renewal = {
  * Signs with the operator's key what only the keys signed that have expired or are trusted no more: it says the
  * same as before. A node with an empty disk could not check it, and would stay closed.
  *
- * Nobody can check any more who signed these: what `may` does not name is left as it is, since a coordinator that
- * was taken over can show what it likes.
+ * What `may` does not name is left as it is: a coordinator that was taken over can show what it likes.
  *
  * @returns How many records were signed.
  */
@@ -62,14 +62,35 @@ export async function renewRecords(
   return renewed.size;
 }
 
-/** `altrace trust renew`. */
-export async function renewTrust(context: CommandContext): Promise<void> {
+/**
+ * `altrace trust renew [scope...]`: signs again what a listed key has signed, in force or not, and kills, which a
+ * coordinator could say itself. Of the rest nobody can check any more who signed it, or whether anybody did: it is
+ * shown, and signed once its scope is named.
+ */
+export async function renewTrust(
+  context: CommandContext,
+  named: readonly string[] = [],
+): Promise<void> {
   const records: RenewedRecord[] = [];
-  const count = await renewRecords(context, { tell: (record) => records.push(shownOf(record)) });
-  context.output.result({ renewed: count, records }, () => {
-    for (const { scope, says } of records) context.output.line(`${scope}: ${says}`);
-    context.output.line(renewedLine(count));
+  const left: RenewedRecord[] = [];
+  const signers = await signersOf(context);
+  const count = await renewRecords(context, {
+    may: (record) =>
+      named.includes(record.scope) || isCoordinators(record) || signers(record).length > 0,
+    tell: (record, isRenewed) => (isRenewed ? records : left).push(shownOf(record)),
   });
+  context.output.result({ renewed: count, records, left }, () => {
+    for (const { scope, says } of records) context.output.line(`${scope}: ${says}`);
+    context.output.line(left.length > 0 ? `${count} records renewed` : renewedLine(count));
+    for (const { scope, says } of left) {
+      context.output.line(`not renewed, as no listed key signed it: ${scope}: ${says}`);
+    }
+    if (left.length > 0) context.output.line("altrace trust renew <scope> signs it all the same");
+  });
+}
+
+function isCoordinators({ op, parsed }: MeshRecord): boolean {
+  return op.case === "kill" && coordinatorMaySign(op.case, parsed);
 }
 
 export type RenewedRecord = { readonly scope: string; readonly says: string };

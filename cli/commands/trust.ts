@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { readIdentity } from "../../coordinator/found-mesh.ts";
 import { type MeshRecord, restoreRecord } from "../../mesh/record.ts";
-import { kidOf, type OpName, type RecordOp } from "../../mesh/record-op.ts";
-import { coordinatorMaySign, TAKEN_OUT_MS } from "../../mesh/trust.ts";
+import { kidOf, type RecordOp } from "../../mesh/record-op.ts";
+import { TAKEN_OUT_MS } from "../../mesh/trust.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import {
   KillSchema,
@@ -13,9 +13,9 @@ import {
   TrustRole,
   TrustSchema,
 } from "../../proto/gen/altrace/v1/record_pb.ts";
-import { parseScope, type Scope } from "../../proto/ids.ts";
+import { parseScope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
-import { carrySigned } from "../operator-record.ts";
+import { carrySigned, signersOf } from "../operator-record.ts";
 import { table } from "../output.ts";
 import { type RenewedRecord, renewedLine, renewRecords, shownOf } from "./renew-records.ts";
 
@@ -88,11 +88,11 @@ export async function addTrust(context: CommandContext, file: string): Promise<v
 export async function removeTrust(context: CommandContext, kid: string): Promise<void> {
   if (kid.includes("/")) return removeNode(context, kid);
   let wasTakenOut: boolean | undefined;
-  let role: TrustRole = TrustRole.UNSPECIFIED;
+  let before: readonly Key[] = [];
   const count = await changeTrust(context, (keys) => {
     const removed = keys.find((key) => key.kid === kid);
     if (removed === undefined) throw new CommandError(`${kid}: the mesh trusts no such key`);
-    role = removed.role;
+    before = keys;
     wasTakenOut ??= isTakenOut(removed);
     // Another operator has just done the same: once more would be more than was asked for.
     if (wasTakenOut !== isTakenOut(removed)) throw new CommandError(`${kid} is taken out already`);
@@ -105,8 +105,9 @@ export async function removeTrust(context: CommandContext, kid: string): Promise
   });
   // What it has signed stands; a node that is yet to come could not check that.
   const left: RenewedRecord[] = [];
+  const signers = await signersOf(context, create(TrustSchema, { keys: [...before] }));
   const renewed = await renewRecords(context, {
-    may: ({ op, parsed }) => couldSign(role, op.case, parsed),
+    may: (record) => signers(record).includes(kid),
     tell: (record, isRenewed) => {
       if (!isRenewed) left.push(shownOf(record));
     },
@@ -115,9 +116,9 @@ export async function removeTrust(context: CommandContext, kid: string): Promise
     context.output.line(`${kid} is trusted no more; the mesh has ${count} coordinators`);
     if (renewed > 0) context.output.line(renewedLine(renewed));
     for (const { scope, says } of left) {
-      context.output.line(`not renewed, as this key could not sign it: ${scope}: ${says}`);
+      context.output.line(`not renewed, as this key did not sign it: ${scope}: ${says}`);
     }
-    if (left.length > 0) context.output.line("altrace trust renew signs these too");
+    if (left.length > 0) context.output.line("altrace trust renew looks at these too");
   });
 }
 
@@ -143,13 +144,6 @@ async function removeNode(context: CommandContext, scope: string): Promise<void>
 }
 
 type Key = Trust["keys"][number];
-
-/** Whether a key of that role alone was enough for such a record, so that it is stale without the key. */
-function couldSign(role: TrustRole, op: OpName, scope: Scope): boolean {
-  if (role === TrustRole.COORDINATOR) return coordinatorMaySign(op, scope);
-  if (role === TrustRole.ENROLMENT) return op === "trust" && scope.kind === "node";
-  return role === TrustRole.OPERATOR;
-}
 
 function isTakenOut({ notAfterMs }: Pick<Key, "notAfterMs">): boolean {
   return notAfterMs === BigInt(TAKEN_OUT_MS);
