@@ -40,22 +40,22 @@ export type Frames = {
 export function encodeFrame(leaf: Uint8Array): Buffer {
   const frame = Buffer.allocUnsafe(FRAME_HEAD_BYTES + leaf.length);
   frame.set(leaf, FRAME_HEAD_BYTES);
-  fillFrame(frame);
+  fillFrame(frame, 0, leaf.length);
   return frame;
 }
 
 /**
- * Makes a frame of bytes in which a leaf lies behind `FRAME_HEAD_BYTES` of anything.
+ * Makes a frame at a place of bytes where a leaf lies behind `FRAME_HEAD_BYTES` of anything.
  *
  * @throws RangeError As `encodeFrame`.
  */
-export function fillFrame(bytes: Buffer): void {
-  const leaf = bytes.subarray(FRAME_HEAD_BYTES);
-  if (leaf.length === 0 || leaf.length > LEAF_BYTES_MAX) {
-    throw new RangeError(`a leaf of ${leaf.length} bytes has no frame`);
+export function fillFrame(bytes: Buffer, at: number, leafBytes: number): void {
+  if (leafBytes === 0 || leafBytes > LEAF_BYTES_MAX) {
+    throw new RangeError(`a leaf of ${leafBytes} bytes has no frame`);
   }
-  bytes.writeUInt32BE(leaf.length, 0);
-  bytes.writeUInt32BE(crc32c(leaf), 4);
+  const leafAt = at + FRAME_HEAD_BYTES;
+  bytes.writeUInt32BE(leafBytes, at);
+  bytes.writeUInt32BE(crc32c(bytes.subarray(leafAt, leafAt + leafBytes)), at + 4);
 }
 
 /** Reads frames up to the end or the first flaw. Never throws: a WAL is what a crash left. */

@@ -38,22 +38,27 @@ export type DecodedLeaf =
  */
 export function encodeLeaf(record: AuditRecord): Buffer {
   if ("seq" in record || "ep" in record) throw new RecordError("the record already has a place");
-  return write(record).leaf;
+  return leafOf(record);
 }
 
 /**
- * The same, and what `scanLeaf` would find in it.
+ * Puts such a leaf where it is to lie, which costs less than memory of its own, and says what `scanLeaf` would
+ * find in it.
  *
- * @param headBytes Bytes before the leaf that are left for its frame, so that it need not be copied.
- * @throws RecordError As `encodeLeaf`.
+ * @param into Has room for `LEAF_BYTES_MAX` bytes from `at` on.
+ * @throws RecordError As `encodeLeaf`; then nothing was put.
  */
-export function encodeScannedLeaf(record: AuditRecord, headBytes = 0): ScannedLeaf {
+export function putLeaf(record: AuditRecord, into: Buffer, at: number): PutLeaf {
   if ("seq" in record || "ep" in record) throw new RecordError("the record already has a place");
   LEAF_MARKS.rid.isThere = false;
-  const { leaf, chars } = write(record, headBytes);
-  if (chars !== leaf.length - headBytes) return { leaf, scan: NOT_SCANNED };
+  const { text, bytes } = write(record);
+  put(text, bytes, into, at);
+  return { bytes, scan: bytes === text.length ? scanOf(record) : NOT_SCANNED };
+}
+
+function scanOf(record: AuditRecord): LeafScan {
   const { ep, seq, k, rid } = LEAF_MARKS;
-  const scan = {
+  return {
     epAt: ep.at,
     seqAt: seq.at,
     isPlaced: false,
@@ -61,12 +66,10 @@ export function encodeScannedLeaf(record: AuditRecord, headBytes = 0): ScannedLe
     ridAt: rid.isThere ? rid.at + '"rid":"'.length : -1,
     t: record.t,
   };
-  return { leaf, scan };
 }
 
-export type ScannedLeaf = {
-  /** Behind the bytes that were to be left, which hold anything. */
-  readonly leaf: Buffer;
+export type PutLeaf = {
+  readonly bytes: number;
   /** `epAt` -1: its characters are not all bytes of their own, so nothing is known of their places. */
   readonly scan: LeafScan;
 };
@@ -89,7 +92,7 @@ export function sealLeaf(leaf: Uint8Array, place: Place): Buffer {
   const decoded = decodeRecord(leaf);
   if (!decoded.ok) throw new RecordError(`${decoded.flaw}: ${decoded.detail}`);
   if (decoded.record.seq !== undefined) throw new RecordError("the leaf already has a place");
-  return write({ ...decoded.record, ep: place.ep, seq: place.seq }).leaf;
+  return leafOf({ ...decoded.record, ep: place.ep, seq: place.seq });
 }
 
 /** Reads a leaf with or without a place. Anything but the one canonical spelling is refused. */
@@ -124,10 +127,18 @@ export function isSealed(record: AuditRecord & Partial<Place>): record is Sealed
   return record.seq !== undefined;
 }
 
-function write(
-  record: AuditRecord & Partial<Place>,
-  headBytes = 0,
-): { leaf: Buffer; chars: number } {
+function leafOf(record: AuditRecord & Partial<Place>): Buffer {
+  const { text, bytes } = write(record);
+  const leaf = Buffer.allocUnsafe(bytes);
+  put(text, bytes, leaf, 0);
+  return leaf;
+}
+
+function put(text: string, bytes: number, into: Buffer, at: number): void {
+  into.write(text, at, bytes === text.length ? "latin1" : "utf8");
+}
+
+function write(record: AuditRecord & Partial<Place>): { text: string; bytes: number } {
   const writer = LEAF_WRITERS.get(record.k);
   if (writer === undefined) throw new RecordError(`no kind of record is called ${record.k}`);
   let text: string;
@@ -139,9 +150,7 @@ function write(
   }
   const bytes = Buffer.byteLength(text);
   if (bytes > LEAF_BYTES_MAX) throw new RecordError(`a leaf of ${bytes} bytes`);
-  const leaf = Buffer.allocUnsafe(headBytes + bytes);
-  leaf.write(text, headBytes, bytes === text.length ? "latin1" : "utf8");
-  return { leaf, chars: text.length };
+  return { text, bytes };
 }
 
 function flaw(name: LeafFlaw, detail: string): DecodedLeaf {

@@ -15,7 +15,7 @@
 
 import { AuditFault } from "../../audit/audit-fault.ts";
 import { FRAME_HEAD_BYTES, fillFrame } from "../../audit/frame.ts";
-import { encodeScannedLeaf, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
+import { LEAF_BYTES_MAX, putLeaf } from "../../audit/leaf.ts";
 import { type AuditRecord, decisionsIn, type GapRecord } from "../../audit/record.ts";
 import type { LeafScan } from "../../audit/scan-leaf.ts";
 import type { Clock } from "../../ports/clock.ts";
@@ -32,6 +32,7 @@ import { marksOf, publishPosition, roomOf, type WalSignal } from "./wal-signal.t
 export const WAL_LEAF_BYTES_MAX = LEAF_BYTES_MAX - 64;
 /** What may wait for a write, give or take a record: a turn's records are some hundred bytes each. */
 const WAITING_BYTES_MAX = 64 * 1024;
+const FRAME_BYTES_MAX = FRAME_HEAD_BYTES + LEAF_BYTES_MAX;
 
 export type Wal = DecisionLog & {
   /**
@@ -102,7 +103,8 @@ class WalWriter implements Wal {
   /** Bytes of a failed write may lie behind `#bytes`. */
   #hasRemains = false;
   #lost: LostDecisions | undefined;
-  /** Frames that go with the next write, in their order. */
+  /** Frames that go with the next write, one behind the other; after them, the one that is being written. */
+  readonly #kept = Buffer.allocUnsafeSlow(WAITING_BYTES_MAX + 2 * FRAME_BYTES_MAX);
   #waiting: Frame[] = [];
   #waitingBytes = 0;
   #isWritePlanned = false;
@@ -121,11 +123,13 @@ class WalWriter implements Wal {
   }
 
   append(record: AuditRecord): void {
-    const frame = frameOf(record);
+    let frame = this.#put(record);
     try {
       if (this.#lost !== undefined) {
-        this.#write(frameOf(gapOf(this.#lost, record)));
+        this.#write(this.#put(gapOf(this.#lost, record)));
         this.#lost = undefined;
+        // The gap was put in its place.
+        frame = this.#put(record);
       }
       this.#write(frame);
     } catch (cause) {
@@ -136,12 +140,12 @@ class WalWriter implements Wal {
   }
 
   appendSoon(record: AuditRecord): void {
-    const frame = frameOf(record);
     // It would wait for a write that nothing makes any more, and be missed by nobody.
     if (this.#fd === undefined) throw new AuditFault("the log is closed");
     if (this.#waitingBytes >= WAITING_BYTES_MAX) this.#makeRoom();
+    const frame = this.#put(record);
     this.#waiting.push(frame);
-    this.#waitingBytes += frame.bytes.length;
+    this.#waitingBytes += frame.bytes;
     if (this.#isWritePlanned) return;
     this.#isWritePlanned = true;
     setImmediate(() => {
@@ -186,33 +190,48 @@ class WalWriter implements Wal {
     }
   }
 
-  /** Writes what waits, and behind it the frame. */
+  /** Makes the record a frame behind all that waits, where the next one goes too unless it is kept. */
+  #put(record: AuditRecord): Frame {
+    const at = this.#waitingBytes;
+    try {
+      const { bytes: leafBytes, scan } = putLeaf(record, this.#kept, at + FRAME_HEAD_BYTES);
+      if (leafBytes > WAL_LEAF_BYTES_MAX) throw new RangeError(`a leaf of ${leafBytes} bytes`);
+      fillFrame(this.#kept, at, leafBytes);
+      return { bytes: FRAME_HEAD_BYTES + leafBytes, scan };
+    } catch (cause) {
+      throw new AuditFault(`a ${record.k} record cannot be written down`, { cause });
+    }
+  }
+
+  /** Writes what waits, and behind it the frame that was put there. */
   #write(frame?: Frame): void {
-    const frames = frame === undefined ? this.#waiting : [...this.#waiting, frame];
-    if (frames.length === 0) return;
+    const bytes = this.#waitingBytes + (frame?.bytes ?? 0);
+    if (bytes === 0) return;
     this.#hasFailed = true;
     if (this.#fd === undefined) throw new AuditFault("the log is closed");
-    this.#writeFrames(frames);
+    this.#writeFrames(bytes, frame);
     this.#hasFailed = false;
-    this.#waiting = [];
+    this.#waiting.length = 0;
     this.#waitingBytes = 0;
   }
 
-  #writeFrames(frames: readonly Frame[]): void {
+  #writeFrames(bytes: number, last: Frame | undefined): void {
     // First of all: remains in a file that is left behind would look torn when it is read again.
     if (this.#hasRemains) this.#cutRemains();
-    const bytes = bytesOf(frames);
-    if (this.#bytes + bytes.length > this.#fileBytesMax) this.#openNextFile();
-    this.#writeWhole(bytes);
-    for (const { bytes: frame, scan } of frames) {
-      this.#bytes += frame.length;
-      this.#marks.tell({ fileNo: this.#fileNo, bytes: this.#bytes }, scan);
-    }
+    if (this.#bytes + bytes > this.#fileBytesMax) this.#openNextFile();
+    this.#writeWhole(this.#kept.subarray(0, bytes));
+    for (const frame of this.#waiting) this.#tell(frame);
+    if (last !== undefined) this.#tell(last);
     this.#publish();
     // After the write and its publication: a sync that began before this instant counts neither.
     const nowNs = this.#options.clock.monoNs();
     if (this.#lastWrittenNs <= this.#syncedNs()) this.#oldestUnsyncedNs = nowNs;
     this.#lastWrittenNs = nowNs;
+  }
+
+  #tell({ bytes, scan }: Frame): void {
+    this.#bytes += bytes;
+    this.#marks.tell({ fileNo: this.#fileNo, bytes: this.#bytes }, scan);
   }
 
   #writeWhole(frame: Uint8Array): void {
@@ -273,23 +292,5 @@ function gapOf({ count, t0, t1 }: LostDecisions, { t, node }: AuditRecord): GapR
   return { v: 1, k: "gap", t, node, n: count, exact: true, rc: "audit_unavailable", t0, t1 };
 }
 
-/** A frame, and where things stand in its leaf. */
-type Frame = { readonly bytes: Buffer; readonly scan: LeafScan };
-
-function bytesOf(frames: readonly Frame[]): Buffer {
-  const [only] = frames;
-  if (frames.length === 1 && only !== undefined) return only.bytes;
-  return Buffer.concat(frames.map(({ bytes }) => bytes));
-}
-
-function frameOf(record: AuditRecord): Frame {
-  try {
-    const { leaf: bytes, scan } = encodeScannedLeaf(record, FRAME_HEAD_BYTES);
-    const leafBytes = bytes.length - FRAME_HEAD_BYTES;
-    if (leafBytes > WAL_LEAF_BYTES_MAX) throw new RangeError(`a leaf of ${leafBytes} bytes`);
-    fillFrame(bytes);
-    return { bytes, scan };
-  } catch (cause) {
-    throw new AuditFault(`a ${record.k} record cannot be written down`, { cause });
-  }
-}
+/** How long a frame is, and where things stand in its leaf. */
+type Frame = { readonly bytes: number; readonly scan: LeafScan };

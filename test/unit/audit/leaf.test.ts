@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 import {
   decodeRecord,
   encodeLeaf,
-  encodeScannedLeaf,
   isSealed,
   LEAF_BYTES_MAX,
+  putLeaf,
   RecordError,
   sealLeaf,
 } from "../../../audit/leaf.ts";
@@ -68,9 +68,14 @@ describe.each(byKind)("%s", (_name, record) => {
   });
 
   test("is said to have its members where a reader finds them", () => {
-    encodeScannedLeaf(ALLOW);
-    const { leaf, scan } = encodeScannedLeaf(record);
+    const into = Buffer.alloc(LEAF_BYTES_MAX + 16, 0xee);
+    putLeaf(ALLOW, into, 8);
+    into.fill(0xee);
+    const { bytes, scan } = putLeaf(record, into, 8);
+    const leaf = into.subarray(8, 8 + bytes);
     expect(leaf).toEqual(encodeLeaf(record));
+    const around = [...into.subarray(0, 8), ...into.subarray(8 + bytes)];
+    expect(around.every((byte) => byte === 0xee)).toBe(true);
     if (leaf.length === leaf.toString().length) expect(scan).toEqual(scanLeaf(leaf));
     else expect(scan.epAt).toBe(-1);
   });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { encodeScannedLeaf } from "../../../../audit/leaf.ts";
+import { LEAF_BYTES_MAX, putLeaf } from "../../../../audit/leaf.ts";
+import type { AuditRecord } from "../../../../audit/record.ts";
 import type { LeafScan } from "../../../../audit/scan-leaf.ts";
 import {
   MARK_INTS,
@@ -10,8 +11,15 @@ import {
 import { createWalSignal, marksOf } from "../../../../node/audit/wal-signal.ts";
 import { ALLOW, DENY } from "../../audit/sample-records.ts";
 
-const A = encodeScannedLeaf(ALLOW);
-const B = encodeScannedLeaf({ ...DENY, t: 2 ** 45 + 2 ** 31 + 7 });
+const A = put(ALLOW);
+const B = put({ ...DENY, t: 2 ** 45 + 2 ** 31 + 7 });
+
+function put(record: AuditRecord) {
+  const into = Buffer.alloc(LEAF_BYTES_MAX);
+  const { bytes, scan } = putLeaf(record, into, 0);
+  return { leaf: into.subarray(0, bytes), scan };
+}
+
 const at = (bytes: number, fileNo = 1) => ({ fileNo, bytes });
 
 function ends() {
