@@ -16,6 +16,11 @@ export class OpenList<T> {
     return this.#size;
   }
 
+  /** Where the longest open stands. */
+  get first(): Link<T> | undefined {
+    return this.#first;
+  }
+
   /** Puts an item at the end; what it returns takes it out again. */
   add(item: T): Link<T> {
     const link: Link<T> = { item, before: this.#last, after: undefined, isIn: true };

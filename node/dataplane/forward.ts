@@ -8,6 +8,7 @@ import { pinnedUpstream } from "./pinned-upstream.ts";
 import { type Upgraded, type UpgradeOptions, upgrade } from "./upgrade.ts";
 import type { ResponseSink, UpstreamHandle } from "./upstream-leg.ts";
 import type { UpstreamPools } from "./upstream-pools.ts";
+import { type Wait, type Waiting, Waits } from "./waits.ts";
 
 export type ForwardLimits = {
   /** From the call to the head of the answer. */
@@ -44,9 +45,10 @@ export type ForwarderDeps = {
 };
 
 export function createForwarder(deps: ForwarderDeps): Forwarder {
+  const exchangeDeps = { ...deps, waits: new Waits(deps.clock) };
   return {
     forward: (permit, sink, options) => {
-      const request = new UpstreamExchange(permit, sink, options, deps);
+      const request = new UpstreamExchange(permit, sink, options, exchangeDeps);
       request.start();
       return request;
     },
@@ -54,6 +56,8 @@ export function createForwarder(deps: ForwarderDeps): Forwarder {
     close: () => deps.pools.close(),
   };
 }
+
+type ExchangeDeps = ForwarderDeps & { readonly waits: Waits };
 
 /** Nothing may be sent any more; thrown where undici would write the head, it writes nothing. */
 class NotSent extends Error {}
@@ -65,11 +69,11 @@ class NotSent extends Error {}
  *     there sends nothing, so a kill that lands while a connection is made is not outrun.
  * F2. The sink is told exactly one end, unless it aborted.
  */
-class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
+class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle, Waiting {
   readonly #permit: Permit;
   readonly #sink: ResponseSink;
   readonly #options: ForwardOptions;
-  readonly #deps: ForwarderDeps;
+  readonly #deps: ExchangeDeps;
   #controller: Dispatcher.DispatchController | undefined;
   /** The connection of this request alone, where it may go to no other addresses. */
   #pinned: Dispatcher | undefined;
@@ -79,9 +83,11 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
   /** Monotonic time of the last sign of life since the answer began, nanoseconds; 0 before. */
   #activeNs = 0n;
   #startNs = 0n;
-  #cancelWatch: Cancel = () => {};
+  #wait: Wait | undefined;
+  /** A later one than the first, of whatever length is left. */
+  #cancelWatch: Cancel | undefined;
 
-  constructor(permit: Permit, sink: ResponseSink, options: ForwardOptions, deps: ForwarderDeps) {
+  constructor(permit: Permit, sink: ResponseSink, options: ForwardOptions, deps: ExchangeDeps) {
     this.#permit = permit;
     this.#sink = sink;
     this.#options = options;
@@ -89,7 +95,7 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
   }
 
   start(): void {
-    const { pools, credentials, clock } = this.#deps;
+    const { pools, credentials, clock, waits } = this.#deps;
     const { request } = this.#permit;
     const { limits } = this.#options;
     this.#sink.attach(this);
@@ -101,7 +107,8 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
       return;
     }
     this.#startNs = clock.monoNs();
-    this.#watch(Math.min(limits.firstByteTimeoutMs, limits.totalTimeoutMs));
+    const waitMs = Math.min(limits.firstByteTimeoutMs, limits.totalTimeoutMs);
+    this.#wait = waits.begin(this, waitMs, this.#startNs);
     this.#pinned = request.addresses && pinnedUpstream(request.origin, request.addresses);
     const upstream: Pick<Dispatcher, "dispatch"> = this.#pinned ?? pools.poolFor(request.origin);
     upstream.dispatch(
@@ -172,9 +179,13 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
     this.#fail(this.#sent ? "upstream_failed" : "upstream_unreachable");
   }
 
-  /** One timer at a time, for whatever has to happen next. */
+  onDue(): void {
+    this.#look();
+  }
+
+  /** One at a time, for whatever has to happen next. */
   #watch(delayMs: number): void {
-    this.#cancelWatch();
+    this.#unwatch();
     this.#cancelWatch = this.#deps.clock.after(delayMs, () => this.#look());
   }
 
@@ -195,6 +206,12 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
     else this.#watch(Math.min(waitMs, totalLeftMs));
   }
 
+  #unwatch(): void {
+    if (this.#wait !== undefined) this.#deps.waits.end(this.#wait);
+    this.#wait = undefined;
+    this.#cancelWatch?.();
+  }
+
   #fail(reason: Reason): void {
     if (!this.#finish()) return;
     this.#controller?.abort(new NotSent(reason));
@@ -205,7 +222,7 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle {
   #finish(): boolean {
     if (this.#over) return false;
     this.#over = true;
-    this.#cancelWatch();
+    this.#unwatch();
     this.#pinned?.destroy().catch(() => {});
     return true;
   }

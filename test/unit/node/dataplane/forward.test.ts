@@ -349,10 +349,13 @@ describe("time", () => {
     expect(await sink.ended.promise).toBe("upstream_timeout sent");
   });
 
-  test("leaves no timer behind", async () => {
+  test("leaves no timer of its own behind, and in the end none at all", async () => {
     const { origin } = await provider((response) => response.end("x"));
     const clock = twinClock();
-    await send(forwarder(clock), request(origin)).ended.promise;
+    const made = forwarder(clock);
+    for (let no = 0; no < 3; no++) await send(made, request(origin)).ended.promise;
+    expect(clock.pendingTimers).toBe(1);
+    clock.advance(LIMITS.firstByteTimeoutMs);
     expect(clock.pendingTimers).toBe(0);
   });
 });
