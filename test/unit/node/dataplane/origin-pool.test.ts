@@ -113,6 +113,43 @@ test("an old connection takes no more requests", async () => {
   await vi.waitFor(() => expect(provider.sockets.size).toBe(1));
 });
 
+test("undici says that a connection takes more only where nothing runs on it", async () => {
+  const provider = await heldProvider();
+  const client = new Client(provider.origin, { pipelining: 1, allowH2: false });
+  opened.push({ close: () => client.destroy() });
+  let freed = 0;
+  client.on("drain", () => freed++);
+  const begin = (onRequestStart: () => void) => {
+    const ended = Promise.withResolvers<void>();
+    const isFree = client.dispatch(
+      { path: "/", method: "GET" },
+      {
+        onRequestStart,
+        onResponseStart: () => undefined,
+        onResponseData: () => undefined,
+        onResponseEnd: () => ended.resolve(),
+        onResponseError: () => ended.resolve(),
+      },
+    );
+    return { isFree, running: client.stats.size, ended: ended.promise };
+  };
+  // Before there is a connection, and on one that is there: busy, and told once when it is free.
+  for (const no of [1, 2, 3]) {
+    const { isFree, running, ended } = begin(() => undefined);
+    expect([isFree, running, freed]).toEqual([false, 1, no - 1]);
+    await ended;
+    await nextTurn();
+    expect([client.stats.size, freed]).toEqual([0, no]);
+  }
+  const refused = begin(() => {
+    throw new Error("not sent");
+  });
+  await refused.ended;
+  await nextTurn();
+  // It is free, and that was said at once or has been told by now.
+  expect([client.stats.size, refused.isFree || freed === 4]).toEqual([0, true]);
+});
+
 test("what was refused before a byte of it was sent leaves its connection free", async () => {
   const provider = await heldProvider();
   const pool = poolOf(provider.origin);
