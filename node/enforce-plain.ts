@@ -1,4 +1,5 @@
 import { type Reason, stageOf } from "../proto/reasons.ts";
+import { closedNow } from "./closed-now.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
 import { passedOn } from "./dataplane/hop-headers.ts";
 import { type PlainOutcome, type PlainSink, relayPlain } from "./dataplane/plain-relay.ts";
@@ -18,7 +19,7 @@ import type { LoopContext } from "./loop-context.ts";
 import { writeEnd } from "./pass-and-settle.ts";
 import { readBody } from "./read-body.ts";
 import { refuse } from "./refuse.ts";
-import { closedNow, tellAllowed } from "./relay-and-settle.ts";
+import { tellAllowed } from "./relay-and-settle.ts";
 import { releaseUnsent } from "./release-unsent.ts";
 
 /**

@@ -27,7 +27,8 @@ export async function enforce(exchange: Exchange, loop: LoopContext): Promise<vo
     const body = gatherBody(asked, loop);
     if (body instanceof Promise) await body;
 
-    const held = await hold(asked, loop);
+    const holding = hold(asked, loop);
+    const held = holding instanceof Promise ? await holding : holding;
     if ("refused" in held) return refuse(asked, held.facts, held.refused, loop);
     if ("local" in held && asked.delegation !== undefined) {
       return await answerDelegation(asked, held.facts, loop);

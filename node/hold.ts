@@ -71,34 +71,61 @@ const SYNC_LOOK_MS = 1;
  * finds the row short, because others were quicker, asks again within its time; when that is over the
  * budget was unavailable, not exhausted.
  */
-export async function hold(asked: Asked, loop: LoopContext): Promise<Held> {
+export function hold(asked: Asked, loop: LoopContext): AtOnce<Held> {
+  const tried = attempt(asked, loop);
+  return "again" in tried ? holdAfter(tried, asked, loop) : tried.held;
+}
+
+/** What stands between a request and its hold: a policy that has moved, or who is to be asked first. */
+type NotYet = {
+  readonly again: "moved" | "rate" | "money";
+  readonly facts: Facts;
+  readonly verdict: Verdict;
+  /** Parts of a rate that its row lacks. */
+  readonly needs?: RateParts;
+};
+
+/** One decision and its commit, between which nothing is waited for. */
+function attempt(asked: Asked, loop: LoopContext): { readonly held: AtOnce<Held> } | NotYet {
+  const facts = factsNow(asked, loop, "full");
+  const verdict = decide(facts);
+  if (verdict.refusal !== undefined) return { held: { facts, refused: verdict } };
+  const needs = lackingShares(facts);
+  if (needs !== undefined) return { again: "rate", facts, verdict, needs };
+  const result = commitOnce(asked, facts, verdict, loop);
+  noteHeld(asked, facts, verdict, result, loop);
+  if ("permit" in result) return { held: onRecord(asked, facts, verdict, result, loop) };
+  if ("local" in result) {
+    return { held: { facts, wouldRefuse: verdict.wouldRefuse, local: true } };
+  }
+  if ("refusal" in result) {
+    return { held: refused(facts, verdict, result.refusal, result.recorded) };
+  }
+  return { again: "moved" in result ? "moved" : "money", facts, verdict };
+}
+
+async function holdAfter(first: NotYet, asked: Asked, loop: LoopContext): Promise<Held> {
   const sinceNs = loop.clock.monoNs();
   let hasMoved = false;
-  for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
-    const facts = factsNow(asked, loop, "full");
-    const verdict = decide(facts);
-    if (verdict.refusal !== undefined) return { facts, refused: verdict };
-    // Nothing may be waited for between a decision and its commit.
-    const needs = lackingShares(facts);
+  let tried = first;
+  for (let no = 0; no < ATTEMPTS_MAX; no++) {
+    const { again, facts, verdict, needs } = tried;
     if (needs !== undefined) {
       const wait = await rateWait(asked, facts, needs, loop);
       if (wait !== undefined) return refused(facts, verdict, wait, false);
-      continue;
-    }
-    const result = commitOnce(asked, facts, verdict, loop);
-    noteHeld(asked, facts, verdict, result, loop);
-    if ("permit" in result) return onRecord(asked, facts, verdict, result, loop);
-    if ("local" in result) return { facts, wouldRefuse: verdict.wouldRefuse, local: true };
-    if ("refusal" in result) return refused(facts, verdict, result.refusal, result.recorded);
-    if ("moved" in result) {
+    } else if (again === "moved") {
       if (hasMoved) return refused(facts, verdict, atBudget("policy_changed"), false);
       hasMoved = true;
-      continue;
+    } else {
+      if (no > 0 && waitedTooLong(facts, sinceNs, loop)) break;
+      const answer = await askForMoney(topUpRequest(asked, facts, verdict, loop), loop);
+      const final = finalShortage(asked, facts, answer, loop);
+      if (final !== undefined) return refused(facts, verdict, final, false);
     }
-    if (attempt > 0 && waitedTooLong(facts, sinceNs, loop)) break;
-    const answer = await askForMoney(topUpRequest(asked, facts, verdict, loop), loop);
-    const final = finalShortage(asked, facts, answer, loop);
-    if (final !== undefined) return refused(facts, verdict, final, false);
+    if (no + 1 === ATTEMPTS_MAX) break;
+    const next = attempt(asked, loop);
+    if (!("again" in next)) return next.held;
+    tried = next;
   }
   const facts = factsNow(asked, loop, "full");
   const verdict = decide(facts);

@@ -73,9 +73,16 @@ export class LiveDecisions {
     }
   }
 
-  /** Keeps the decision judged until what it returns is called. */
-  begin(live: LiveDecision, facts: Pick<Facts, "policy">): () => void {
-    const keys = live.asked.row?.keyGeneration ?? 0;
+  /**
+   * Keeps the decision judged until what it returns is called.
+   *
+   * @param keys Generation of keys that it was decided under.
+   */
+  begin(
+    live: LiveDecision,
+    facts: Pick<Facts, "policy">,
+    keys: number = live.asked.row?.keyGeneration ?? 0,
+  ): () => void {
     const judged = { live, policy: facts.policy?.version ?? 0, keys, isOver: false };
     const link = this.#live.add(judged);
     return () => {

@@ -30,7 +30,8 @@ export type NewHold = Pick<
   readonly onOverdue: () => void;
 };
 
-type OpenHold = NewHold & {
+type OpenHold = {
+  readonly hold: NewHold;
   readonly sinceNs: bigint;
   readonly deadlineNs: bigint;
   /** False: it has ended before. */
@@ -59,7 +60,7 @@ export class OpenHolds {
     const sinceNs = this.#clock.monoNs();
     const deadlineNs = sinceNs + BigInt(hold.lastsMs + HOLD_GRACE_MS) * NS_PER_MS;
     const end = (): boolean => this.#holds.remove(link);
-    const link: Link<OpenHold> = this.#holds.add({ ...hold, sinceNs, deadlineNs, end });
+    const link: Link<OpenHold> = this.#holds.add({ hold, sinceNs, deadlineNs, end });
     this.#watch();
     return end;
   }
@@ -72,8 +73,9 @@ export class OpenHolds {
   list(): HoldInfo[] {
     const nowNs = this.#clock.monoNs();
     const infos: HoldInfo[] = [];
-    for (const { requestId, agentId, model, amount, overrunMicros, ...times } of this.#holds) {
+    for (const { hold, ...times } of this.#holds) {
       if (infos.length === HOLDS_LISTED_MAX) break;
+      const { requestId, agentId, model, amount, overrunMicros } = hold;
       const ageMs = Number((nowNs - times.sinceNs) / NS_PER_MS);
       const leftMs = Math.max(0, Number((times.deadlineNs - nowNs) / NS_PER_MS));
       infos.push({ requestId, agentId, model, amount, overrunMicros, ageMs, leftMs });
@@ -94,8 +96,8 @@ export class OpenHolds {
 
   #sweep(): void {
     const nowNs = this.#clock.monoNs();
-    for (const hold of [...this.#holds]) {
-      if (nowNs >= hold.deadlineNs && hold.end()) hold.onOverdue();
+    for (const { hold, deadlineNs, end } of [...this.#holds]) {
+      if (nowNs >= deadlineNs && end()) hold.onOverdue();
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { Reason } from "../proto/reasons.ts";
 import { stageOf } from "../proto/reasons.ts";
+import { closedNow } from "./closed-now.ts";
 import { refusalAnswer } from "./dataplane/refusal-answer.ts";
 import { carry } from "./dataplane/tunnel/carry.ts";
 import { dial } from "./dataplane/tunnel/dial.ts";
@@ -11,7 +12,7 @@ import type { AskedTunnel } from "./gather-tunnel.ts";
 import { recordContext } from "./hold.ts";
 import type { HeldTunnel } from "./hold-tunnel.ts";
 import type { LoopContext } from "./loop-context.ts";
-import { closedNow, tellAllowed } from "./relay-and-settle.ts";
+import { tellAllowed } from "./relay-and-settle.ts";
 import { releaseUnsent } from "./release-unsent.ts";
 import { tellCut } from "./settle-request.ts";
 

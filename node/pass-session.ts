@@ -1,4 +1,5 @@
 import type { Reason } from "../proto/reasons.ts";
+import { closedNow } from "./closed-now.ts";
 import type { Outcome } from "./dataplane/client-leg.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
 import { carry } from "./dataplane/tunnel/carry.ts";
@@ -9,7 +10,8 @@ import type { Asked } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
 import { brokenOff, openHold } from "./open-hold.ts";
 import { isUndecided } from "./pass-and-settle.ts";
-import { type Allowed, closedNow, responseRefusal, tellAllowed } from "./relay-and-settle.ts";
+import { type Allowed, tellAllowed } from "./relay-and-settle.ts";
+import { responseRefusal } from "./relayed-answer.ts";
 import { settleRequest } from "./settle-request.ts";
 
 /**

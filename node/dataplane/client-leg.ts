@@ -186,13 +186,13 @@ export class ClientLeg {
   /** Ends what may not go on: with a refusal where nothing was begun, else with a cut. */
   object(reason: Reason, rule?: string): void {
     if (this.#over) return;
-    const { exchange, dialect, refusal } = this.input;
+    const { exchange, dialect } = this.input;
     if (this.#begun) {
       const { status, developer: message } = REASONS[reason];
       const words = { reason, message, requestId: exchange.requestId, status, ...this.#answersTo };
       exchange.cut(dialect.cutFrame(words));
     } else {
-      const answer = refusal(reason, rule);
+      const answer = this.input.refusal(reason, rule);
       this.#status = answer.status;
       exchange.answer(answer);
     }
@@ -230,16 +230,19 @@ export class ClientLeg {
     this.#over = true;
     this.#decoder?.close();
     if (end.kind !== "done") this.#upstream?.abort();
-    this.input.onOutcome({
-      ...end,
+    const outcome: Outcome = {
+      kind: end.kind,
+      reason: end.reason,
+      rule: end.rule,
       usage: this.#usage,
-      ...(this.#hasUncounted && this.#usage !== undefined && { hasUncounted: true }),
       outputTextBytes: this.scan.textBytes,
       scannedBytes: this.scan.scannedBytes,
       hits: this.scan.hits,
       status: this.#status,
       sent: this.#upstream?.sent ?? false,
-    });
+    };
+    const isPart = this.#hasUncounted && this.#usage !== undefined;
+    this.input.onOutcome(isPart ? { ...outcome, hasUncounted: true } : outcome);
   }
 }
 

@@ -42,7 +42,7 @@ export class ErrorRelay implements BodyRelay {
       this.#answer(this.#ownWords());
       return;
     }
-    const scrubbed = mapTexts(value, leg.input.scrub);
+    const scrubbed = mapTexts(value, (text) => leg.input.scrub(text));
     const texts: string[] = [];
     collectTexts(scrubbed, texts);
     for (const text of texts) leg.scan.whole(text);

@@ -60,6 +60,6 @@ function callObjection({ calls }: AnswerPart, leg: ClientLeg): CallObjection | u
 
 /** A list of tools shows those that are granted, and no others. */
 function withGrantedTools(part: AnswerPart, leg: ClientLeg): Uint8Array | undefined {
-  const own = part.rewritten?.(leg.input.toolGranted);
+  const own = part.rewritten?.((name, verb) => leg.input.toolGranted(name, verb));
   return own === undefined ? undefined : Buffer.from(own);
 }

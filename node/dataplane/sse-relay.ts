@@ -129,7 +129,7 @@ export class SseRelay {
     // A line feed alone may be the rest of the line end of the frame that was left out.
     const leftOut = part.ours || (this.#leftOut && frame.bytes.length === 1);
     if (part.rewritten !== undefined) {
-      const own = `event: message\ndata: ${part.rewritten(input.toolGranted)}\n\n`;
+      const own = `event: message\ndata: ${part.rewritten((name, verb) => input.toolGranted(name, verb))}\n\n`;
       this.#held.pass(Buffer.from(own), waits, this.#release);
     } else if (leftOut) this.#held.pass(NO_BYTES, waits, this.#release);
     else this.#held.pass(frame.bytes, waits, this.#release);

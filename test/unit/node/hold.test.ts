@@ -289,7 +289,7 @@ describe("hold", () => {
     world.syncedNs = 0n;
     const waiting = hold(world.asked(), world.loop);
     let isHeld = false;
-    void waiting.then(() => {
+    void Promise.resolve(waiting).then(() => {
       isHeld = true;
     });
     world.clock.advance(1);

@@ -1,0 +1,12 @@
+import type { Reason } from "../proto/reasons.ts";
+import { killReason } from "./decision/stages/03-kill.ts";
+import type { LoopContext } from "./loop-context.ts";
+import { killedBy } from "./table/scope-cells.ts";
+import { isFresh } from "./table/table.ts";
+
+/** What the cells say in this instant against going on. */
+export function closedNow(loop: LoopContext, row: number): Reason | undefined {
+  const by = killedBy(loop.table, row);
+  if (by !== undefined) return killReason(by);
+  return isFresh(loop.table, loop.clock.monoNs()) ? undefined : "mesh_stale";
+}
