@@ -7,7 +7,7 @@ import { withPathNames } from "./dataplane/dialects/path-names.ts";
 import { type FoundRoute, findRoute } from "./dataplane/dialects/registry.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
 import type { ReadBody } from "./dataplane/inspect-body.ts";
-import type { JudgedBody } from "./dataplane/judged-body.ts";
+import { bulkBytes, type JudgedBody } from "./dataplane/judged-body.ts";
 import type { ToolOffer } from "./dataplane/tool-offer.ts";
 import type {
   CostFacts,
@@ -255,15 +255,15 @@ function take(asked: Asked, found: FoundRoute, of: ReadBody, cameBytes: number):
   if (read.stream && usesTools) asked.exchange.markToolStream();
   asked.body = judged;
   asked.bodyBytes = Math.max(bodyBytes, judgedBytes(judged));
-  asked.request = {
+  const request = {
     ...headRequest(found),
     stream: read.stream,
     bodyBytes,
     model: read.model,
     tools: read.tools,
-    ...(toolsOut !== undefined && { toolsOut }),
     unpricedParameter: read.unpricedParameter,
   };
+  asked.request = toolsOut === undefined ? request : { ...request, toolsOut };
 }
 
 /** What policy gives an agent its team, its contracts and several nodes share. */
@@ -286,18 +286,20 @@ function killFacts({ row, unread }: Asked<Asker>, loop: LoopContext): Facts["kil
 }
 
 function headRequest(found: FoundRoute): RequestFacts {
-  return {
+  const request = {
     route: found.route.id,
     dialect: found.dialect.family,
     method: found.route.method,
     stream: false,
     bodyBytes: 0,
     model: undefined,
-    tools: [],
+    tools: NO_TOOLS,
     unpricedParameter: undefined,
-    ...(found.route.isSession && { isSession: true as const }),
   };
+  return found.route.isSession ? { ...request, isSession: true } : request;
 }
+
+const NO_TOOLS: RequestFacts["tools"] = [];
 
 function modelOf(asked: Asked<Asker>, policy: CompiledPolicy | undefined): Facts["model"] {
   if (asked.read === undefined || isMissing(asked.found)) return undefined;
@@ -373,8 +375,8 @@ export function pricedRequest(
 /** What is set in a body on its way upstream: the model's other name, limits, usage asked for. */
 const SETTINGS_BYTES_MAX = 512;
 
-function judgedBytes({ head, bulk }: JudgedBody): number {
-  return Buffer.byteLength(JSON.stringify(head)) + bulk.length + SETTINGS_BYTES_MAX;
+function judgedBytes(body: JudgedBody): number {
+  return Buffer.byteLength(JSON.stringify(body.head)) + bulkBytes(body) + SETTINGS_BYTES_MAX;
 }
 
 function headerOf(rawHeaders: readonly string[], wanted: string): string | undefined {

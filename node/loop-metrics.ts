@@ -105,14 +105,13 @@ export function createLoopMetrics(registry: Registry): LoopMetrics {
   return {
     decided: ({ stage, reason, tookNs, shadow = false }) => {
       const decision = shadow ? "would_refuse" : reason === "ok" ? "allow" : "deny";
-      decisions.add(`${decision} ${stage} ${reason}`, () => ({ stage, reason, decision }));
+      const isAllow = decision === "allow" && stage === "none";
+      const key = isAllow ? PLAIN_ALLOW : `${decision} ${stage} ${reason}`;
+      decisions.add(key, () => ({ stage, reason, decision }));
       seconds.observe(decision, Number(tookNs) * SECONDS_PER_NS);
     },
     recordLost: () => lost.inc(),
-    used: ({ model, inputTokens, outputTokens }) => {
-      tokens.add(`input ${model}`, () => tokenLabels(model, "input"), inputTokens);
-      tokens.add(`output ${model}`, () => tokenLabels(model, "output"), outputTokens);
-    },
+    used: tokensInto(tokens),
     holdOverdue: () => overdue.inc(),
     distrusted: (model) => distrusted.inc({ gen_ai_request_model: model }),
     firstText: (model, tookNs) => firstText.observe(model, Number(tookNs) * SECONDS_PER_NS),
@@ -120,6 +119,25 @@ export function createLoopMetrics(registry: Registry): LoopMetrics {
       torn.inc(count);
       teardown.observe(Number(tookNs) * SECONDS_PER_NS);
     },
+  };
+}
+
+/** What nearly all decisions are counted under. */
+const PLAIN_ALLOW = "allow none ok";
+
+type TokenCounter = TalliedCounter<"gen_ai_request_model" | "gen_ai_token_type">;
+
+/** A text that is made anew is looked at whole to find its entry, so each model's two keys are kept. */
+function tokensInto(counter: TokenCounter): LoopMetrics["used"] {
+  const keysOf = new Map<string, { readonly input: string; readonly output: string }>();
+  return ({ model, inputTokens, outputTokens }) => {
+    let keys = keysOf.get(model);
+    if (keys === undefined) {
+      keys = { input: `input ${model}`, output: `output ${model}` };
+      keysOf.set(model, keys);
+    }
+    counter.add(keys.input, () => tokenLabels(model, "input"), inputTokens);
+    counter.add(keys.output, () => tokenLabels(model, "output"), outputTokens);
   };
 }
 

@@ -9,7 +9,7 @@ import type { SettledItem } from "./thread-messages.ts";
  * What an actor does not merely add up stands by itself: a bill above its hold, or one that nothing paid.
  */
 export class SettledItems {
-  #items: SettledItem[] = [];
+  #items: Sum[] = [];
   /** Where a row's sum stands among them. */
   readonly #sums = new Map<number, number>();
 
@@ -19,17 +19,14 @@ export class SettledItems {
 
   add(item: SettledItem): void {
     if (isNews(item) || item.overrunSpentMicros > 0n) {
-      this.#items.push(item);
+      this.#items.push({ ...item });
       return;
     }
     const at = this.#sums.get(item.row);
     const before = at === undefined ? undefined : this.#items[at];
     // A row may have become another account's in between.
-    if (at !== undefined && before !== undefined && before.generation === item.generation) {
-      this.#items[at] = sumOf(before, item);
-    } else {
-      this.#sums.set(item.row, this.#items.push(item) - 1);
-    }
+    if (before !== undefined && before.generation === item.generation) addTo(before, item);
+    else this.#sums.set(item.row, this.#items.push({ ...item }) - 1);
   }
 
   /** All of them, in the order in which each was first added; then there are none. */
@@ -46,11 +43,17 @@ export function isNews({ uncovered, distrustMilli }: SettledItem): boolean {
   return uncovered !== undefined || distrustMilli !== undefined;
 }
 
-function sumOf(before: SettledItem, item: SettledItem): SettledItem {
-  return {
-    ...item,
-    held: plus(before.held, item.held),
-    spent: plus(before.spent, item.spent),
-    overrunHeldMicros: before.overrunHeldMicros + item.overrunHeldMicros,
-  };
+/** An item that may still grow, and so is nobody else's. */
+type Sum = { -readonly [Member in keyof SettledItem]: SettledItem[Member] };
+
+/** The sum goes under the name of the last request, which is also the one that says what is the same in all. */
+function addTo(sum: Sum, item: SettledItem): void {
+  const { held, spent } = item;
+  sum.requestId = item.requestId;
+  sum.agentId = item.agentId;
+  sum.contractId = item.contractId;
+  sum.model = item.model;
+  sum.held = plus(sum.held, held);
+  sum.spent = plus(sum.spent, spent);
+  sum.overrunHeldMicros += item.overrunHeldMicros;
 }

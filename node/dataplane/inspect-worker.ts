@@ -8,6 +8,7 @@ import type { RelayDialect } from "./dialects/answer-part.ts";
 import type { Route } from "./dialects/dialect.ts";
 import { DIALECTS } from "./dialects/registry.ts";
 import { type BodyInspection, inspectBody, NOT_SCANNED } from "./inspect-body.ts";
+import { apart } from "./judged-body.ts";
 import type { ToolOffer } from "./tool-offer.ts";
 
 /** A body for the inspect pool. Everything in it can be copied between threads. */
@@ -50,8 +51,9 @@ export function runInspectTask(task: InspectTask): BodyInspection {
   });
   const { request } = inspection;
   if (isMissing(request)) return inspection;
-  const buffers = [request.body.bulk.buffer as ArrayBuffer];
-  return handingOver({ ...inspection, request: { ...request, bodyBytes: bytes.length } }, buffers);
+  const body = apart(request.body);
+  const given = { ...inspection, request: { ...request, body, bodyBytes: bytes.length } };
+  return handingOver(given, [body.bulk.buffer as ArrayBuffer]);
 }
 
 function scannersOf({ rulesKey, rules }: InspectTask): ContentScanners {

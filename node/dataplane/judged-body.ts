@@ -10,8 +10,11 @@ import type { JsonObject, JsonValue, Route } from "./dialects/dialect.ts";
 export type JudgedBody = {
   /** The members that a dialect sets: model, output limit, stream options. */
   readonly head: JsonObject;
-  /** All others as JSON text, UTF-8, without the braces around them; empty when there are none. */
-  readonly bulk: Uint8Array;
+  /**
+   * All others as JSON text without the braces around them; empty when there are none. UTF-8 where it is to be
+   * another thread's.
+   */
+  readonly bulk: string | Uint8Array;
 };
 
 /** What is set in a body before it goes upstream. */
@@ -26,7 +29,17 @@ export function judgedBody(dialect: RelayDialect, value: JsonObject): JudgedBody
     if (dialect.settableMembers.includes(name)) head[name] = member;
     else bulk += `${bulk === "" ? "" : ","}${JSON.stringify(name)}:${JSON.stringify(member)}`;
   }
-  return { head, bulk: bulk === "" ? new Uint8Array(0) : ENCODER.encode(bulk) };
+  return { head, bulk };
+}
+
+/** The same body in memory of its own, which can be handed to another thread. */
+export function apart({ head, bulk }: JudgedBody) {
+  return { head, bulk: typeof bulk === "string" ? ENCODER.encode(bulk) : bulk };
+}
+
+/** Bytes of all but what is set. */
+export function bulkBytes({ bulk }: JudgedBody): number {
+  return typeof bulk === "string" ? Buffer.byteLength(bulk) : bulk.length;
 }
 
 /** The bytes that go upstream: the judged members, with the dialect's settings among them. */
@@ -38,6 +51,7 @@ export function upstreamBytes(
 ): Buffer {
   const head = JSON.stringify(dialect.upstreamBody(route, body.head, set)).slice(1, -1);
   const separator = head === "" || body.bulk.length === 0 ? "" : ",";
+  if (typeof body.bulk === "string") return Buffer.from(`{${head}${separator}${body.bulk}}`);
   return Buffer.concat([Buffer.from(`{${head}${separator}`), body.bulk, CLOSING_BRACE]);
 }
 

@@ -98,6 +98,9 @@ type AnswerHead = {
 /** The id in it is the server's own, which no client is told. */
 const SESSION = "mcp-session-id";
 
+/** As nearly all documents are called. */
+const JSON_TYPE = "application/json";
+
 /** An MCP server has nothing to say to a notification, or to the end of a session. */
 const SAYS_NOTHING: ReadonlySet<number> = new Set([202, 204]);
 
@@ -128,5 +131,6 @@ function readHead(
 }
 
 function mediaType(value: string): string {
+  if (value === JSON_TYPE) return JSON_TYPE;
   return (value.split(";", 1)[0] as string).trim().toLowerCase();
 }

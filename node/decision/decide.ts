@@ -18,23 +18,55 @@ const NO_CHARGES: Charges = {
  * asked, and no refusal means "go on reading", not "allowed".
  */
 export function decide(facts: Facts): Verdict {
-  const rows = facts.pass === "head" ? CHAIN.slice(0, HEAD_ROWS) : CHAIN;
+  const isHead = facts.pass === "head";
+  const rows = isHead ? HEAD : CHAIN;
   const shadow = facts.policy?.shadowStages;
-  const wouldRefuse: (Refusal & { stage: number })[] = [];
-  let stages = "";
+  let wouldRefuse: (Refusal & { stage: number })[] | undefined;
+  let said = 1;
   for (const row of rows) {
     const outcome = ask(row, facts);
-    if (outcome === "pass" || outcome === "not_applicable") {
-      stages += outcome === "pass" ? "P" : "S";
+    if (outcome === "pass") {
+      said = 3 * said + PASSED;
+    } else if (outcome === "not_applicable") {
+      said = 3 * said + SKIPPED;
     } else if (shadow?.has(row.no) && canBeShadowed(outcome)) {
+      wouldRefuse ??= [];
       wouldRefuse.push({ ...outcome, stage: row.no });
-      stages += "D";
+      said = 3 * said + DENIED;
     } else {
-      return refused(`${stages}D`, { ...outcome, stage: row.no }, wouldRefuse);
+      const stages = stagesText(3 * said + DENIED);
+      return refused(stages, { ...outcome, stage: row.no }, wouldRefuse ?? NOTHING);
     }
   }
-  const charges = facts.pass === "head" ? NO_CHARGES : chargesOf(facts);
-  return { refusal: undefined, stages: stages.padEnd(CHAIN.length, "-"), wouldRefuse, charges };
+  const charges = isHead ? NO_CHARGES : chargesOf(facts);
+  return {
+    refusal: undefined,
+    stages: stagesText(said),
+    wouldRefuse: wouldRefuse ?? NOTHING,
+    charges,
+  };
+}
+
+const HEAD: readonly Row[] = CHAIN.slice(0, HEAD_ROWS);
+const NOTHING: Verdict["wouldRefuse"] = [];
+
+const [PASSED, SKIPPED, DENIED] = [0, 1, 2] as const;
+const LETTERS = "PSD";
+/** Nearly all requests are answered alike, stage by stage: what was written once is not written again. */
+const TEXTS = new Map<number, string>();
+const TEXTS_KEPT_MAX = 1_024;
+
+/** What the stages that were asked said, a letter each. @param said Digits to the base of 3, after a 1. */
+function stagesText(said: number): string {
+  const known = TEXTS.get(said);
+  if (known !== undefined) return known;
+  let text = "";
+  for (let left = said; left > 1; left = Math.floor(left / 3)) {
+    text = `${LETTERS.charAt(left % 3)}${text}`;
+  }
+  text = text.padEnd(CHAIN.length, "-");
+  if (TEXTS.size < TEXTS_KEPT_MAX) TEXTS.set(said, text);
+  return text;
 }
 
 /** What each of the 14 rows says, none left out: for people and for proposed policies. */
@@ -61,9 +93,10 @@ function refused(
   refusal: Refusal & { stage: number },
   wouldRefuse: Verdict["wouldRefuse"],
 ): Verdict {
-  return { refusal, stages: stages.padEnd(CHAIN.length, "-"), wouldRefuse, charges: NO_CHARGES };
+  return { refusal, stages, wouldRefuse, charges: NO_CHARGES };
 }
 
 function chargesOf(facts: Facts): Charges {
-  return { ...accountCharges(facts), buckets: bucketCharges(facts) };
+  const { cost, overrunMicros } = accountCharges(facts);
+  return { cost, overrunMicros, buckets: bucketCharges(facts) };
 }

@@ -42,32 +42,39 @@ export function decisionRecord(
   const inspection = inspectionOf(facts);
   const clamped =
     facts.cost !== undefined && !isMissing(facts.cost) ? facts.cost.outputTokensSet : undefined;
-  return {
+  const record: Growing<DecisionRecord> = {
     v: 1,
     k: "decision",
     t: context.nowMs,
     node: context.node,
     rid: facts.requestId,
-    ...holder(facts, context.mesh),
-    ...contractRef(facts),
     ph: "request",
     dec: refusal !== undefined ? "deny" : shadow !== undefined ? "would_refuse" : "allow",
     st: objection?.stage ?? 0,
     sv: verdict.stages,
     rc: objection?.reason ?? "ok",
-    ...(objection?.rule !== undefined && { rule: recordable(objection.rule) }),
     act: actOf(facts),
-    pol: facts.policy === undefined ? "none" : `sha256:${facts.policy.sha256}`,
+    pol: policyOf(facts),
     tb: context.trustVersion,
-    ...(hold !== undefined && { hold }),
-    ...(clamped !== undefined && { clamped }),
-    ...(inspection !== undefined && { in: inspection }),
-    ...(context.clientRequestId !== undefined && {
-      cid: recordable(context.clientRequestId, CLIENT_ID_CHARS_MAX),
-    }),
     lat_us: context.latencyUs,
   };
+  addHolder(record, facts, context.mesh);
+  addContract(record, facts);
+  if (objection?.rule !== undefined) record.rule = recordable(objection.rule);
+  if (hold !== undefined) record.hold = hold;
+  if (clamped !== undefined) record.clamped = clamped;
+  if (inspection !== undefined) record.in = inspection;
+  if (context.clientRequestId !== undefined) {
+    record.cid = recordable(context.clientRequestId, CLIENT_ID_CHARS_MAX);
+  }
+  return record;
 }
+
+/**
+ * A record that is being made. What it may lack is added by name: spreading an object into another, as one
+ * might for each of them, costs more than all else that a record takes, and there are two of every request.
+ */
+type Growing<T> = { -readonly [Member in keyof T]: T[Member] };
 
 /** How an allowed request ended. `reason` is `ok` for an answer that went through whole. */
 export function settleRecord(
@@ -81,20 +88,21 @@ export function settleRecord(
   },
   context: RecordContext,
 ): SettleRecord {
-  return {
+  const record: Growing<SettleRecord> = {
     v: 1,
     k: "settle",
     t: context.nowMs,
     node: context.node,
     rid: facts.requestId,
-    ...holder(facts, context.mesh),
     ph: "response",
     rc: end.reason,
     settled: amounts(end.spent, end.overrunMicros),
-    ...(end.bytes !== undefined && { bytes: end.bytes }),
-    ...(end.inspection !== undefined && { in: end.inspection }),
     lat_us: context.latencyUs,
   };
+  addHolder(record, facts, context.mesh);
+  if (end.bytes !== undefined) record.bytes = end.bytes;
+  if (end.inspection !== undefined) record.in = end.inspection;
+  return record;
 }
 
 /** The second record of a request whose answer was cut by a rule. */
@@ -109,42 +117,60 @@ export function cutRecord(
   },
   context: RecordContext,
 ): DecisionRecord {
-  return {
+  const record: Growing<DecisionRecord> = {
     v: 1,
     k: "decision",
     t: context.nowMs,
     node: context.node,
     rid: facts.requestId,
-    ...holder(facts, context.mesh),
-    ...contractRef(facts),
     ph: "response",
     dec: cut.shadow === true ? "would_refuse" : "deny",
     st: cut.stage,
     // An answer is put to nothing but what cut it: the other stages were asked of the request.
     sv: `${"-".repeat(cut.stage - 1)}D`.padEnd(STAGES, "-"),
     rc: cut.reason,
-    ...(cut.rule !== undefined && { rule: recordable(cut.rule) }),
     act: actOf(facts),
-    pol: facts.policy === undefined ? "none" : `sha256:${facts.policy.sha256}`,
+    pol: policyOf(facts),
     tb: context.trustVersion,
     lat_us: context.latencyUs,
   };
+  addHolder(record, facts, context.mesh);
+  addContract(record, facts);
+  if (cut.rule !== undefined) record.rule = recordable(cut.rule);
+  return record;
 }
 
-function holder({ identity }: Facts, mesh: string): { ag?: string; kid?: string; sp?: string } {
-  if (isMissing(identity)) return {};
-  const { agentId, keyId: kid, pseudonym: sp } = identity;
-  return { ag: spiffeId(mesh, agentId), kid, ...(sp !== undefined && { sp }) };
+function policyOf({ policy }: Facts): string {
+  if (policy === undefined) return "none";
+  const known = POLICY_TEXTS.get(policy);
+  if (known !== undefined) return known;
+  const text = `sha256:${policy.sha256}`;
+  POLICY_TEXTS.set(policy, text);
+  return text;
+}
+
+/** Made once: a text that is the one of the record before is not looked at letter by letter. */
+const POLICY_TEXTS = new WeakMap<object, string>();
+
+function addHolder(
+  record: Growing<Pick<DecisionRecord, "ag" | "kid" | "sp">>,
+  { identity }: Facts,
+  mesh: string,
+): void {
+  if (isMissing(identity)) return;
+  record.ag = spiffeId(mesh, identity.agentId);
+  record.kid = identity.keyId;
+  if (identity.pseudonym !== undefined) record.sp = identity.pseudonym;
 }
 
 /** Which contract it ran under, its root and how far below it stands. */
-function contractRef({ contract }: Facts): Pick<DecisionRecord, "c"> {
-  if (contract === undefined || isMissing(contract)) return {};
+function addContract(record: Growing<Pick<DecisionRecord, "c">>, { contract }: Facts): void {
+  if (contract === undefined || isMissing(contract)) return;
   const [root] = contract.ids;
   const id = contract.ids.at(-1);
-  return root === undefined || id === undefined
-    ? {}
-    : { c: { id, root, d: contract.ids.length - 1 } };
+  if (root !== undefined && id !== undefined) {
+    record.c = { id, root, d: contract.ids.length - 1 };
+  }
 }
 
 function actOf(facts: Facts): Act {
@@ -156,25 +182,26 @@ function actOf(facts: Facts): Act {
       : model !== undefined && !isMissing(model)
         ? model.provider.host
         : undefined;
-  const where = {
-    door: facts.door,
-    ...(host !== undefined && { host }),
-    ...(original !== undefined && { orig: original }),
-  };
-  if (isMissing(request)) return where;
-  return {
-    ...where,
-    route: request.route,
-    ...(request.model !== undefined && { model: recordable(request.model) }),
-    // A request with more of them was refused for that.
-    tools: request.tools
-      .slice(0, RECORD_TOOLS_MAX)
-      .map(({ name }) => (name === undefined ? "?" : recordable(name))),
-    ...(request.toolsOut !== undefined && {
-      out: request.toolsOut.slice(0, RECORD_TOOLS_MAX).map((name) => recordable(name)),
-    }),
-    stream: request.stream,
-  };
+  const act: Growing<Act> = { door: facts.door };
+  if (host !== undefined) act.host = host;
+  if (original !== undefined) act.orig = original;
+  if (isMissing(request)) return act;
+  const { tools, toolsOut } = request;
+  act.route = request.route;
+  if (request.model !== undefined) act.model = recordable(request.model);
+  act.tools = tools.length === 0 ? NO_TOOLS : toolNames(tools);
+  if (toolsOut !== undefined) act.out = toolNames(toolsOut.map((name) => ({ name })));
+  act.stream = request.stream;
+  return act;
+}
+
+const NO_TOOLS: readonly string[] = [];
+
+/** A request with more of them was refused for that. */
+function toolNames(tools: readonly { readonly name: string | undefined }[]): readonly string[] {
+  return tools
+    .slice(0, RECORD_TOOLS_MAX)
+    .map(({ name }) => (name === undefined ? "?" : recordable(name)));
 }
 
 const HOST_CHARS_MAX = 253;
@@ -186,8 +213,12 @@ function shownHost({ host, port }: Destination): string {
 
 function holdOf(facts: Facts, verdict: Verdict): Hold | undefined {
   if (facts.cost === undefined || isMissing(facts.identity)) return undefined;
+  const { cost, overrunMicros } = verdict.charges;
   return {
-    ...amounts(verdict.charges.cost, verdict.charges.overrunMicros),
+    usd_u: count(cost.usdMicros),
+    tok: count(cost.tokens),
+    calls: count(cost.calls),
+    over_u: count(overrunMicros),
     acct: accountOf(facts.identity),
     lease: "table",
   };

@@ -37,8 +37,8 @@ export function readChatAnswer(body: JsonValue): AnswerPart | undefined {
   const choices = answer?.choices;
   if (answer === undefined || !Array.isArray(choices)) return undefined;
   const part = new PartDraft();
-  for (const [position, one] of choices.entries()) {
-    const choice = asObject(one);
+  for (let position = 0; position < choices.length; position++) {
+    const choice = asObject(choices[position]);
     const message = asObject(choice?.message);
     if (choice === undefined || message === undefined) return undefined;
     // A choice with a delta in it is of a stream; a client that reads both must not exist.
@@ -149,7 +149,8 @@ const LEGACY_CALL = -1;
  * the pieces and others keep the last one, so both names have to be granted.
  */
 class ToolCalls {
-  readonly #names = new Map<number, { name: string; last: string; told: boolean }>();
+  // Most answers call nothing.
+  #names: Map<number, { name: string; last: string; told: boolean }> | undefined;
   readonly #whole: boolean;
 
   /** @param options `whole`: each call comes once, so its place in the list is its number. */
@@ -198,20 +199,21 @@ class ToolCalls {
 
   /** No more pieces come: every name is complete, and so is every call. */
   complete(part: PartDraft, group: string): void {
-    for (const index of this.#names.keys()) {
+    for (const index of this.#names?.keys() ?? []) {
       this.#tell(index, part);
       part.calls.push({ kind: "end", call: `${group}.${index}`, names: this.#namesOf(index) });
     }
   }
 
   #namesOf(index: number): readonly string[] {
-    const known = this.#names.get(index);
+    const known = this.#names?.get(index);
     if (known === undefined) return [];
     return known.name === known.last ? [known.name] : [known.name, known.last];
   }
 
   /** What is new of the name; undefined when it goes on after it was complete. */
   #addName(index: number, name: string): string | undefined {
+    this.#names ??= new Map();
     const known = this.#names.get(index);
     if (known === undefined) {
       this.#names.set(index, { name, last: name, told: false });
@@ -227,7 +229,7 @@ class ToolCalls {
   }
 
   #tell(index: number, part: PartDraft): boolean {
-    const known = this.#names.get(index);
+    const known = this.#names?.get(index);
     if (known === undefined) return false;
     if (!known.told) part.toolNames.push(known.name);
     if (!known.told && known.last !== known.name) part.toolNames.push(known.last);

@@ -4,7 +4,7 @@
  */
 export class ScanHistory {
   readonly #bytesMax: number;
-  #tail = new Uint8Array(0);
+  #tail: Uint8Array = NO_BYTES;
   #tailBytes = 0;
   #piece: Uint8Array = NO_BYTES;
   #pieceStart = 0;
