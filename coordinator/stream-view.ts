@@ -1,6 +1,7 @@
 import type { MeshRecord } from "../mesh/record.ts";
 
 type Place = { readonly seq: number; readonly record?: MeshRecord };
+type Newest = { readonly seq: number; readonly record: MeshRecord };
 
 /**
  * What the control stream is known to hold: each scope's newest message, and where it stands. Of the stream of
@@ -10,6 +11,8 @@ export class StreamView {
   /** Without a record where the message is none that counts. */
   readonly #places = new Map<string, Place>();
 
+  /** Kept, since the leader is asked for it every second; undefined while it has to be looked for. */
+  #newest: Newest | undefined;
   #revokedSeq = 0;
 
   /** Up to where the stream of revoked contracts was merged whole. */
@@ -46,26 +49,42 @@ export class StreamView {
    * back numbers anew. Revoked contracts have a stream of their own.
    */
   note(record: MeshRecord, seq: number): void {
-    if (record.parsed.kind !== "contract") this.#places.set(record.scope, { seq, record });
+    if (record.parsed.kind === "contract") return;
+    if (this.#newest !== undefined && seq > this.#newest.seq) this.#newest = { seq, record };
+    else this.#leave(record.scope);
+    this.#places.set(record.scope, { seq, record });
   }
 
   /** The leader's last message of a scope is no record: only its sequence counts. */
   noteSeq(scope: string, seq: number): void {
+    this.#leave(scope);
     this.#places.set(scope, { seq });
   }
 
   /** The leader has no message of that scope. */
   forget(scope: string): void {
+    this.#leave(scope);
     this.#places.delete(scope);
   }
 
   clear(): void {
     this.#places.clear();
+    this.#newest = undefined;
   }
 
   /** The record with the highest sequence. */
-  newest(): { readonly record: MeshRecord; readonly seq: number } | undefined {
-    let newest: { record: MeshRecord; seq: number } | undefined;
+  newest(): Newest | undefined {
+    this.#newest ??= this.#lookForNewest();
+    return this.#newest;
+  }
+
+  /** The scope's message is another from here on. */
+  #leave(scope: string): void {
+    if (this.#newest?.record.scope === scope) this.#newest = undefined;
+  }
+
+  #lookForNewest(): Newest | undefined {
+    let newest: Newest | undefined;
     for (const { record, seq } of this.#places.values()) {
       if (record && seq > (newest?.seq ?? 0)) newest = { record, seq };
     }
