@@ -370,9 +370,9 @@ export class ActorHost {
     if (seat.unanswered && seat.state.asking === undefined && seat.calling === undefined) {
       this.#calls.findLost(seat);
     }
-    const { report, isWanted } = countTick(seat, nowNs);
+    const { report, tell, isWanted } = countTick(seat, nowNs);
     this.#standings.tick(seat, report);
-    if (isWanted) this.#post(seat, { t: "tick", report });
+    if (isWanted) this.#post(seat, { t: "tick", report: tell });
   }
 
   #takeBack(seat: Seat, giveBack = false): void {

@@ -9,6 +9,8 @@ import type { Till } from "./till.ts";
 const NS_PER_MS = 1_000_000n;
 /** Ticks between reports of what leases that go on have paid for. */
 const REPORT_EVERY_TICKS = 5;
+/** The same, where nothing is decided by it: an agent without a limit of its own. */
+const UNLIMITED_EVERY_TICKS = 60;
 
 /** One account in the host: its actor's state and everything that belongs to running it. */
 export type Seat = {
@@ -99,16 +101,25 @@ function nextEndNs({ book, limits }: AgentState, nowNs: bigint): bigint | undefi
 /**
  * Counts a tick of the seat.
  *
- * @returns Whether what its leases have paid for is reported in this one, and whether its actor is to
- *   have it: one that reports nothing may find nothing to do.
+ * @returns Whether it is one in which agents are reported, whether what its leases have paid for is told as
+ *   well, and whether its actor is to have it: one of the others may find nothing to do.
  */
 export function countTick(
   seat: Seat,
   nowNs: bigint,
-): { readonly report: boolean; readonly isWanted: boolean } {
+): { readonly report: boolean; readonly tell: boolean; readonly isWanted: boolean } {
   seat.ticks += 1;
   const report = seat.ticks % REPORT_EVERY_TICKS === 0;
-  return { report, isWanted: !seat.isQuiet && (report || !isAtPeace(seat, nowNs)) };
+  const tell = report && (isCounted(seat) || seat.ticks % UNLIMITED_EVERY_TICKS === 0);
+  return { report, tell, isWanted: !seat.isQuiet && (report || !isAtPeace(seat, nowNs)) };
+}
+
+/**
+ * Whether somebody counts what the account has spent: for most agents the ledger keeps no limit but their team's, to
+ * which lent and spent are the same, and word of the one's becoming the other is a third of all that is said to it.
+ */
+function isCounted({ account, state }: Seat): boolean {
+  return state.ladder.uses.length > 0 || !account.startsWith("agent/");
 }
 
 /**
@@ -126,11 +137,14 @@ function isAtPeace({ state }: Seat, nowNs: bigint): boolean {
  * and a ladder that is calm falls no further.
  */
 export function isQuietAfter(
-  { state: before }: Seat,
+  seat: Seat,
   message: AgentMessage,
   { state, effects }: StepResult,
 ): boolean {
-  if (message.t !== "tick" || !message.report || effects.length > 0) return false;
+  if (message.t !== "tick" || effects.length > 0) return false;
+  // What nobody counts may stay untold meanwhile.
+  if (!message.report && isCounted(seat)) return false;
+  const { state: before } = seat;
   const { book, ladder, waiting, asking } = state;
   if (book !== before.book || waiting.length > 0 || asking !== undefined) return false;
   return isNothing(book.debt) && isAtRest(ladder);

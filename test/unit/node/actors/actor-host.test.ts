@@ -188,7 +188,7 @@ describe("the actor host", () => {
   });
 
   test("whoever is in use is let be once nothing is left to do, until told something or idle", async () => {
-    const one = world();
+    const one = world({ policy: policy() });
     one.row(A);
     await one.host.topUp(A, usd(700n));
     await one.pass(12_000);
@@ -374,6 +374,32 @@ describe("the actor host", () => {
     expect(one.host.accounts.size).toBe(0);
     expect(await one.available(A, "usd_micros")).toBe(10 * USD);
     expect([...one.store.durable.keys()]).toEqual([]);
+  });
+
+  test("what an agent spends is told as it goes on while a limit counts it, and else with its lease", async () => {
+    const team = { account: "team/t", parent: undefined };
+    const limits = [
+      { ...team, limits: [{ unit: "usd_micros", window: "total", limit: 100 * USD }] },
+      { account: A, parent: "team/t", limits: [] },
+    ] as const;
+    const settlements = async (one: NodeWorld) => {
+      one.row(A);
+      await one.host.topUp(A, usd(700n));
+      holdUsd(one, A, 700n);
+      endUsd(one, A, 700n, 123n);
+      await one.pass(11_000);
+      const told = one.asked.filter((method) => method === "settle").length;
+      await one.pass(25_000);
+      const inAll = one.asked.filter((method) => method === "settle").length;
+      return { told, inAll, left: await one.available("team/t", "usd_micros") };
+    };
+    const left = 100 * USD - 123;
+    expect(await settlements(world({ policy: policy() }))).toEqual({ told: 1, inAll: 2, left });
+    expect(await settlements(world({ limits, policy: policy() }))).toEqual({
+      told: 0,
+      inAll: 1,
+      left,
+    });
   });
 
   test("draining settles everything exactly and refuses more", async () => {

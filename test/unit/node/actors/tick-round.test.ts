@@ -57,7 +57,13 @@ test("a seat is left alone after a tick that found nothing, and after nothing el
   const tick = { t: "tick", report: true } as const;
   const nothing = { state, effects: [], durable: false };
   expect(isQuietAfter(seat, tick, nothing)).toBe(true);
-  expect(isQuietAfter(seat, { t: "tick", report: false }, nothing)).toBe(false);
+  // One that told nothing says so of an agent alone that no limit counts.
+  const untold = { t: "tick", report: false } as const;
+  expect(isQuietAfter(seat, untold, nothing)).toBe(true);
+  expect(isQuietAfter({ ...seat, account: "contract/c1" }, untold, nothing)).toBe(false);
+  const use = { unit: "calls", window: "total", limit: 9, spent: 1, endsAtMs: 0 } as const;
+  const counted = { ...state, ladder: { ...state.ladder, uses: [use] } };
+  expect(isQuietAfter({ ...seat, state: counted }, untold, nothing)).toBe(false);
   expect(isQuietAfter(seat, { t: "limits_changed" }, nothing)).toBe(false);
   const told = { ...nothing, effects: [{ t: "take_back" as const }] };
   expect(isQuietAfter(seat, tick, told)).toBe(false);
