@@ -1,9 +1,10 @@
-import { type Lease, memoKey } from "./ledger-lease.ts";
+import type { Lease, LeaseRequest } from "./ledger-lease.ts";
 
 /** The ledger's leases, found by id and by the request they were granted to, and counted by account. */
 export class LeaseShelf {
   readonly #byId = new Map<string, Lease>();
-  readonly #idOfMemo = new Map<string, string>();
+  /** By start of a node, then by request: a text for each pair would be as long as all else of a lease. */
+  readonly #byRequest = new Map<string, Map<string, Lease>>();
   readonly #countOf = new Map<string, number>();
 
   get size(): number {
@@ -18,9 +19,8 @@ export class LeaseShelf {
     return this.#byId.get(id);
   }
 
-  ofMemo(memo: string): Lease | undefined {
-    const id = this.#idOfMemo.get(memo);
-    return id === undefined ? undefined : this.#byId.get(id);
+  ofRequest(request: LeaseRequest): Lease | undefined {
+    return this.#byRequest.get(startOf(request))?.get(request.requestId);
   }
 
   /** Leases of exactly that account. */
@@ -34,7 +34,9 @@ export class LeaseShelf {
     if (before === lease) return before;
     if (before === undefined) this.#count(lease, 1);
     this.#byId.set(lease.id, lease);
-    this.#idOfMemo.set(memoKey(lease), lease.id);
+    const start = startOf(lease);
+    const ofStart = this.#byRequest.get(start) ?? new Map<string, Lease>();
+    this.#byRequest.set(start, ofStart.set(lease.requestId, lease));
     return before;
   }
 
@@ -43,7 +45,10 @@ export class LeaseShelf {
     const lease = this.#byId.get(id);
     if (lease === undefined) return false;
     this.#byId.delete(id);
-    this.#idOfMemo.delete(memoKey(lease));
+    const start = startOf(lease);
+    const ofStart = this.#byRequest.get(start);
+    ofStart?.delete(lease.requestId);
+    if (ofStart?.size === 0) this.#byRequest.delete(start);
     this.#count(lease, -1);
     return true;
   }
@@ -54,4 +59,8 @@ export class LeaseShelf {
     if (count === 0) this.#countOf.delete(account);
     else this.#countOf.set(account, count);
   }
+}
+
+function startOf({ node, bootId }: LeaseRequest): string {
+  return `${node}|${bootId}`;
 }

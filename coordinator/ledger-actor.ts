@@ -19,13 +19,13 @@ import {
   Ledger,
   type LedgerEnv,
   type LedgerRefusal,
-  type LedgerSettings,
   type SettleAsk,
   type Settled,
 } from "./ledger.ts";
 import type { LedgerContracts } from "./ledger-contracts.ts";
 import { type Lease, memoKey } from "./ledger-lease.ts";
 import type { LedgerRow } from "./ledger-row.ts";
+import type { LedgerSettings } from "./ledger-settings.ts";
 import { LEDGER_PREFIX, LedgerState, type LimitOverride } from "./ledger-state.ts";
 
 /** Where the ledger lies. Reads show commits once they have resolved: it makes one at a time. */
@@ -108,7 +108,7 @@ export class LedgerActor {
       const memo = memoKey(ask);
       const refusedBefore = this.#refused.get(memo);
       if (refusedBefore) return refusedBefore;
-      const isGranted = this.#open?.state.leaseOf(memo) !== undefined;
+      const isGranted = this.#open?.state.leaseOf(ask) !== undefined;
       const refused = isGranted ? undefined : ask.barred;
       const answer = refused ?? ledger.lease({ ...ask, leaseId }, env);
       if ("refused" in answer) {

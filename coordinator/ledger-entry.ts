@@ -51,7 +51,7 @@ export function count(value: unknown): number {
   return value as number;
 }
 
-function text(value: unknown): string {
+export function text(value: unknown): string {
   if (typeof value !== "string") throw new TypeError("not a text");
   return value;
 }

@@ -29,10 +29,9 @@ export type Lease = {
 };
 
 /** What identifies the request behind a lease, so that a repetition finds the same lease. */
-export function memoKey(request: {
-  readonly node: string;
-  readonly bootId: string;
-  readonly requestId: string;
-}): string {
-  return `${request.node}|${request.bootId}|${request.requestId}`;
+export type LeaseRequest = Pick<Lease, "node" | "bootId" | "requestId">;
+
+/** The same as one text. */
+export function memoKey({ node, bootId, requestId }: LeaseRequest): string {
+  return `${node}|${bootId}|${requestId}`;
 }

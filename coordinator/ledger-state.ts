@@ -1,15 +1,16 @@
 import type { Write } from "../ports/store.ts";
 import { CONTRACT_PREFIX, type ContractAccount } from "./contract-account.ts";
 import { ContractShelf } from "./contract-shelf.ts";
+import { FORGOTTEN_PREFIX, ForgottenRequests } from "./forgotten-requests.ts";
 import { LeaseShelf } from "./lease-shelf.ts";
 import { count, leaseOf, members } from "./ledger-entry.ts";
-import type { Lease } from "./ledger-lease.ts";
+import type { Lease, LeaseRequest } from "./ledger-lease.ts";
 import { emptyRow, type LedgerRow, moveInRow, type RowKey, rowKey } from "./ledger-row.ts";
 import { kindOfWindow, LEDGER_UNITS, type LedgerUnit, windowAt } from "./ledger-window.ts";
+import { partsOfKey, ROW_PREFIX, ROWS_PREFIX, RowShelf } from "./row-shelf.ts";
 
 /** Keys of the ledger in the coordinator's store. */
 export const LEDGER_PREFIX = "ledger/";
-const ROW_PREFIX = "ledger/row/";
 const LEASE_PREFIX = "ledger/lease/";
 const LIMIT_PREFIX = "ledger/limit/";
 const NOW_KEY = "ledger/now";
@@ -34,16 +35,14 @@ export class LedgerCorrupt extends Error {
 
 /** Rows, leases and overrides, and the writes that make the store equal to them. */
 export class LedgerState {
-  /** By account. A grant looks at dozens: each new text that a map is asked for costs more than all of them. */
-  readonly #rowsOf = new Map<string, LedgerRow[]>();
+  readonly #rows = new RowShelf();
   readonly #leases = new LeaseShelf();
+  readonly #forgotten = new ForgottenRequests();
   readonly #overrides = new Map<RowKey, StoredOverride>();
   readonly #contracts = new ContractShelf();
-  /** Rows, and keys of overrides, by window: to find what an ended window leaves behind. */
-  readonly #rowsIn = new Map<string, Set<LedgerRow>>();
+  /** Keys of overrides, by window: to find what an ended window leaves behind. */
   readonly #overridesIn = new Map<string, Set<RowKey>>();
-  /** Rows and leases to write. Their texts are made when they are taken: many turns change one row. */
-  readonly #changedRows = new Set<LedgerRow>();
+  /** Leases to write. Their texts are made when they are taken: a lease may be changed by many turns. */
   readonly #changedLeases = new Set<Lease>();
   /** All else to write, in a form of its own; undefined: to be removed. */
   readonly #changed = new Map<string, (() => unknown) | undefined>();
@@ -90,29 +89,31 @@ export class LedgerState {
     return this.#leases.get(id);
   }
 
-  leaseOf(memo: string): Lease | undefined {
-    return this.#leases.ofMemo(memo);
+  leaseOf(request: LeaseRequest): Lease | undefined {
+    return this.#leases.ofRequest(request);
   }
 
-  *rows(): IterableIterator<LedgerRow> {
-    for (const rows of this.#rowsOf.values()) yield* rows;
+  /** Whether a lease may have been granted to the request of which nothing is remembered. */
+  isForgotten(request: LeaseRequest): boolean {
+    return this.#forgotten.has(request);
+  }
+
+  rows(): IterableIterator<LedgerRow> {
+    return this.#rows.all();
   }
 
   /** Of one account, in all windows. */
   rowsOf(account: string): readonly LedgerRow[] {
-    return this.#rowsOf.get(account) ?? NO_ROWS;
+    return this.#rows.of(account);
   }
 
   row(account: string, unit: LedgerUnit, window: string): LedgerRow | undefined {
-    for (const row of this.rowsOf(account)) {
-      if (row.unit === unit && row.window === window) return row;
-    }
-    return undefined;
+    return this.#rows.find(account, unit, window);
   }
 
   /** Accounts that have a row, in no particular order. */
   accounts(): ReadonlySet<string> {
-    return new Set(this.#rowsOf.keys());
+    return this.#rows.accounts();
   }
 
   overrideOf(account: string, unit: LedgerUnit, window: string): number | undefined {
@@ -121,13 +122,16 @@ export class LedgerState {
   }
 
   putRow(row: LedgerRow): void {
-    if (this.row(row.account, row.unit, row.window) !== row) this.#keepRow(row);
-    this.#changedRows.add(row);
+    this.#rows.put(row);
   }
 
   putLease(lease: Lease): void {
     const before = this.#leases.put(lease);
-    if (before !== lease) this.#forgetWrite(LEASE_PREFIX, lease.id, this.#changedLeases, before);
+    if (before !== lease) {
+      // One commit says one thing of one key.
+      this.#changed.delete(LEASE_PREFIX + lease.id);
+      if (before !== undefined) this.#changedLeases.delete(before);
+    }
     this.#changedLeases.add(lease);
   }
 
@@ -135,6 +139,7 @@ export class LedgerState {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;
     this.#leases.drop(id);
+    this.#forgotten.add(lease);
     this.#changedLeases.delete(lease);
     this.#changed.set(LEASE_PREFIX + id, undefined);
   }
@@ -145,7 +150,7 @@ export class LedgerState {
    * @returns False, and nothing is changed, when a record as new or newer has spoken already.
    */
   putOverrides(account: string, limits: readonly LimitOverride[], v: number): boolean {
-    const known = [...this.#overrides].filter(([key]) => partsOf(key).account === account);
+    const known = [...this.#overrides].filter(([key]) => partsOfKey(key).account === account);
     if (known.some(([, one]) => one.v >= v)) return false;
     for (const [key] of known) {
       this.#overrides.delete(key);
@@ -202,7 +207,7 @@ export class LedgerState {
     this.#changed.set(CONTRACT_PREFIX + id, undefined);
     for (const unit of LEDGER_UNITS) {
       const row = this.row(account, unit, "total");
-      if (row !== undefined) this.#dropRow(row);
+      if (row !== undefined) this.#rows.drop(row);
       this.#dropOverride(rowKey(account, unit, "total"));
     }
   }
@@ -215,11 +220,7 @@ export class LedgerState {
     if (isSameHour) return;
     // Windows are hours at the smallest, so this is as often as the stored clock has to move.
     this.#write(NOW_KEY, () => nowMs);
-    for (const [window, rows] of this.#rowsIn) {
-      if (!this.#hasEnded(window)) continue;
-      this.#rowsIn.delete(window);
-      for (const row of rows) this.#dropRow(row);
-    }
+    this.#rows.dropEnded((window) => this.#hasEnded(window));
     for (const [window, keys] of this.#overridesIn) {
       if (!this.#hasEnded(window)) continue;
       this.#overridesIn.delete(window);
@@ -229,18 +230,14 @@ export class LedgerState {
 
   /** What must be written for the store to hold this state, and forgets that it must. */
   takeWrites(): readonly Write[] {
-    const writes: Write[] = [];
+    const writes: Write[] = [...this.#rows.takeWrites(), ...this.#forgotten.takeWrites()];
     for (const [key, valueNow] of this.#changed) {
       writes.push({ key, value: valueNow && textOf(valueNow()) });
-    }
-    for (const { key, reserved, spent, children } of this.#changedRows) {
-      writes.push({ key: ROW_PREFIX + key, value: textOf({ reserved, spent, children }) });
     }
     for (const { id, knownSinceMs: _knownSinceMs, ...stored } of this.#changedLeases) {
       writes.push({ key: LEASE_PREFIX + id, value: textOf(stored) });
     }
     this.#changed.clear();
-    this.#changedRows.clear();
     this.#changedLeases.clear();
     return writes;
   }
@@ -305,45 +302,17 @@ export class LedgerState {
     if (this.#overrides.delete(key)) this.#changed.set(LIMIT_PREFIX + key, undefined);
   }
 
-  #keepRow(row: LedgerRow): void {
-    const { account, key, unit, window } = row;
-    const before = this.row(account, unit, window);
-    this.#forgetWrite(ROW_PREFIX, key, this.#changedRows, before);
-    if (before !== undefined) this.#unlist(before);
-    const others = this.#rowsOf.get(account);
-    if (others === undefined) this.#rowsOf.set(account, [row]);
-    else others.push(row);
-    addTo(this.#rowsIn, window, row);
-  }
-
-  #dropRow(row: LedgerRow): void {
-    this.#changedRows.delete(row);
-    this.#unlist(row);
-    this.#changed.set(ROW_PREFIX + row.key, undefined);
-  }
-
-  #unlist(row: LedgerRow): void {
-    const { account, window } = row;
-    const others = this.#rowsOf.get(account)?.filter((one) => one !== row) ?? [];
-    if (others.length > 0) this.#rowsOf.set(account, others);
-    else this.#rowsOf.delete(account);
-    this.#rowsIn.get(window)?.delete(row);
-  }
-
-  /** What takes this key over is written alone: one commit says one thing of one key. */
-  #forgetWrite<T>(prefix: string, key: string, changed: Set<T>, before: T | undefined): void {
-    if (this.#changed.size > 0) this.#changed.delete(prefix + key);
-    if (before !== undefined) changed.delete(before);
-  }
-
   #write(key: string, valueNow: () => unknown): void {
     this.#changed.set(key, valueNow);
   }
 
   #loadEntry(key: string, value: unknown, monoMs: number): void {
     if (key === NOW_KEY) this.#nowMs = Math.max(this.#nowMs, count(value));
-    else if (key.startsWith(ROW_PREFIX)) this.#loadRow(key.slice(ROW_PREFIX.length), value);
-    else if (key.startsWith(LIMIT_PREFIX)) this.#loadLimit(key.slice(LIMIT_PREFIX.length), value);
+    else if (key.startsWith(ROWS_PREFIX)) this.#rows.load(key.slice(ROWS_PREFIX.length), value);
+    else if (key.startsWith(ROW_PREFIX)) this.#loadFormerRow(key, value);
+    else if (key.startsWith(FORGOTTEN_PREFIX)) {
+      this.#forgotten.load(key.slice(FORGOTTEN_PREFIX.length), value);
+    } else if (key.startsWith(LIMIT_PREFIX)) this.#loadLimit(key.slice(LIMIT_PREFIX.length), value);
     else if (key.startsWith(CONTRACT_PREFIX)) {
       this.#contracts.load(key.slice(CONTRACT_PREFIX.length), value);
     } else if (key.startsWith(LEASE_PREFIX)) {
@@ -351,20 +320,13 @@ export class LedgerState {
     } else throw new TypeError("unknown key");
   }
 
-  #loadRow(key: RowKey, value: unknown): void {
-    const { account, unit, window } = partsOf(key);
+  #loadFormerRow(key: string, value: unknown): void {
     const stored = members(value, ["reserved", "spent", "children"]);
-    const row = emptyRow(account, unit, window, undefined);
-    moveInRow(row, {
-      reserved: count(stored.reserved),
-      spent: count(stored.spent),
-      children: count(stored.children),
-    });
-    this.#keepRow(row);
+    this.#rows.loadFormer(key.slice(ROW_PREFIX.length), stored);
   }
 
   #loadLimit(key: RowKey, value: unknown): void {
-    const { window } = partsOf(key);
+    const { window } = partsOfKey(key);
     const stored = members(value, ["limit", "v"]);
     const override = { limit: count(stored.limit), v: count(stored.v) };
     this.#overrides.set(key, override);
@@ -377,8 +339,6 @@ export class LedgerState {
   }
 }
 
-const NO_ROWS: readonly LedgerRow[] = [];
-
 function addTo<T>(sets: Map<string, Set<T>>, name: string, member: T): void {
   const set = sets.get(name);
   if (set) set.add(member);
@@ -387,13 +347,4 @@ function addTo<T>(sets: Map<string, Set<T>>, name: string, member: T): void {
 
 function textOf(value: unknown): Uint8Array {
   return Buffer.from(JSON.stringify(value));
-}
-
-function partsOf(key: RowKey): { account: string; unit: LedgerUnit; window: string } {
-  const [account, unitText, window, ...rest] = key.split("|");
-  const unit = LEDGER_UNITS.find((each) => each === unitText);
-  if (!account || !unit || !window || rest.length > 0 || !kindOfWindow(window)) {
-    throw new TypeError("not a row's key");
-  }
-  return { account, unit, window };
 }

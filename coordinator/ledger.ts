@@ -6,10 +6,9 @@
 //     the grant. A lease charges its amount in full until it is final, then what was spent.
 // I2. What nodes spent is at most what is charged.
 // I4. A grant is told only after the writes collected with it are on disk (the actor's part).
-// I5. One lease at most for one (node, boot, request).
+// I5. One lease at most for one (node, boot, request), remembered or not.
 // I7. A lease expires here only after its node's own deadline, however far clocks drift within rho.
-// I8. `spent` of a lease never falls and its amount never rises, `final` stays, and a refund happens
-//     once.
+// I8. `spent` of a lease never falls, its amount never rises, `final` stays, a refund happens once.
 // L1. limit = available + reserved + spent + children in every row after every change.
 // L2. The ledger's wall clock never goes back, so that a window which ended is never lent from again.
 
@@ -19,9 +18,9 @@ import { LedgerAccounts } from "./ledger-accounts.ts";
 import { eachUnit, negative } from "./ledger-amounts.ts";
 import { LedgerContracts } from "./ledger-contracts.ts";
 import type { Lease } from "./ledger-lease.ts";
-import { memoKey } from "./ledger-lease.ts";
 import type { LedgerRow } from "./ledger-row.ts";
-import { type SliceBounds, sliceOf } from "./ledger-slice.ts";
+import type { LedgerSettings } from "./ledger-settings.ts";
+import { sliceOf } from "./ledger-slice.ts";
 import type { LedgerState, LimitOverride } from "./ledger-state.ts";
 import {
   kindOfWindow,
@@ -33,20 +32,6 @@ import {
   windowAt,
   windowEndMs,
 } from "./ledger-window.ts";
-
-export type LedgerSettings = {
-  readonly slices: { readonly [U in LedgerUnit]: SliceBounds };
-  /** Longest lease. */
-  readonly leaseTtlMs: number;
-  /** How much slower a node's clock may run, thousandths. */
-  readonly driftMilli: number;
-  /** Added before a lease counts as expired here. */
-  readonly expiryGuardMs: number;
-  /** How long a request is remembered after its grant; at least twice the longest lease. */
-  readonly memoMs: number;
-  /** Leases kept at once; beyond it nothing is lent. */
-  readonly leasesMax: number;
-};
 
 /** What a turn of the ledger is told about the world. */
 export type LedgerEnv = {
@@ -96,6 +81,8 @@ export type LedgerRefusalReason =
   | "overrun_exhausted"
   /** `leasesMax` leases are kept. */
   | "budget_unavailable"
+  /** Something may have been granted to it, and is settled: it is to be asked anew under another id. */
+  | "request_forgotten"
   /** No such lease of that node. */
   | "lease_unknown"
   /** A node that reports more than it was lent is broken or lies; the lease stays charged in full. */
@@ -182,8 +169,9 @@ export class Ledger {
   /** Grants a lease, or says why not. The same request gets the same lease. */
   lease(ask: LeaseAsk, env: LedgerEnv): LeaseGrant | LedgerRefusal {
     this.roll(env);
-    const known = this.#state.leaseOf(memoKey(ask));
+    const known = this.#state.leaseOf(ask);
     if (known) return this.#grantOf(known, env);
+    if (this.#state.isForgotten(ask)) return refusal("request_forgotten", ask.requestId);
     const chain = this.#accounts.chainOf(ask.account, ask.node);
     if (!chain) return refusal("account_unknown", `no policy for ${ask.account}`);
     if (this.#state.leaseCount >= this.#settings.leasesMax) {
@@ -277,21 +265,26 @@ export class Ledger {
       // One that is gone, or settled since it was to expire, has an entry of its own by now.
       if (!lease) continue;
       if (lease.status === "open" && env.monoMs >= this.#expiresAtMs(lease)) this.#expire(lease);
-      const isRemembered = env.monoMs < this.#rememberedUntilMs(lease);
-      if (lease.status === "final" && !isRemembered) this.#state.dropLease(lease.id);
+      if (lease.status !== "final") continue;
+      if (this.#isRemembered(lease, env)) this.#lookLater(lease, env.monoMs);
+      else this.#state.dropLease(id);
     }
     this.contracts.roll();
   }
 
   /** An expired lease is looked at when it is settled: until then there is nothing to do. */
-  #lookLater(lease: Lease): void {
-    const { id, status } = lease;
+  #lookLater(lease: Lease, fromMs = lease.knownSinceMs): void {
+    const { id, status, knownSinceMs } = lease;
+    const { memoMs } = this.#settings;
     if (status === "open") this.#due.add({ atMs: this.#expiresAtMs(lease), id });
-    if (status === "final") this.#due.add({ atMs: this.#rememberedUntilMs(lease), id });
+    if (status !== "final") return;
+    this.#due.add({ atMs: Math.min(fromMs + memoMs.min, knownSinceMs + memoMs.max), id });
   }
 
-  #rememberedUntilMs({ knownSinceMs }: Lease): number {
-    return knownSinceMs + this.#settings.memoMs;
+  #isRemembered({ knownSinceMs }: Lease, { monoMs }: LedgerEnv): boolean {
+    const { memoMs, leasesRemembered } = this.#settings;
+    const isCrowded = this.#state.leaseCount > leasesRemembered;
+    return monoMs < knownSinceMs + (isCrowded ? memoMs.min : memoMs.max);
   }
 
   /** Every row of an account, or of all, in the windows that hold the last turn's time. */

@@ -1,11 +1,10 @@
 import type { Clock } from "../ports/clock.ts";
+import { timeOfUuidV7 } from "../ports/random.ts";
 
 /** How far a request's id may be from our wall clock. Nodes whose clock is further off are told so. */
 export const ID_AGE_MS_MAX = 120_000;
 /** Senders that are remembered; the one silent longest makes room. */
 export const SENDERS_MAX = 100_000;
-
-const UUID_V7 = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
 type Newest = { readonly atMs: number; readonly ids: Set<string> };
 
@@ -25,7 +24,7 @@ export class ReplayGuard {
 
   /** False: heard before, older than what was heard, or not of this time. */
   pass(sender: string, requestId: string): boolean {
-    const atMs = timeOf(requestId);
+    const atMs = timeOfUuidV7(requestId);
     if (atMs === undefined || Math.abs(this.#clock.nowMs() - atMs) > ID_AGE_MS_MAX) return false;
     const newest = this.#newest.get(sender);
     if (newest !== undefined && atMs < newest.atMs) return false;
@@ -39,10 +38,4 @@ export class ReplayGuard {
     }
     return true;
   }
-}
-
-/** Milliseconds since the Unix epoch in a UUIDv7. */
-function timeOf(id: string): number | undefined {
-  const match = UUID_V7.exec(id);
-  return match ? Number.parseInt(`${match[1]}${match[2]}`, 16) : undefined;
 }

@@ -87,6 +87,7 @@ class LedgerLink implements LedgerPort {
   readonly #questions: LedgerQuestions;
   /** By account; one question an account is under way at a time. */
   readonly #unanswered = new Map<string, Unanswered>();
+  #latestLeaseMs = 0;
 
   constructor(deps: LedgerLinkDeps) {
     this.#deps = deps;
@@ -97,7 +98,7 @@ class LedgerLink implements LedgerPort {
   async lease(account: string, need: Cost, want: Cost): Promise<LeaseAnswer> {
     const found = await this.again(account);
     if (found !== undefined && found.outcome !== "exhausted") return found;
-    const requestId = this.#newId();
+    const requestId = this.#newLeaseId();
     return this.#ask({ requestId, account, need, want, undecided: 0 });
   }
 
@@ -225,6 +226,12 @@ class LedgerLink implements LedgerPort {
 
   #newId(): string {
     return uuidV7(this.#deps.clock.nowMs(), this.#random);
+  }
+
+  /** None is of an earlier time than one before, wherever the clock is set: the ledger would take it for an old one. */
+  #newLeaseId(): string {
+    this.#latestLeaseMs = Math.max(this.#latestLeaseMs, this.#deps.clock.nowMs());
+    return uuidV7(this.#latestLeaseMs, this.#random);
   }
 
   async #send(body: {

@@ -23,6 +23,14 @@ export function uuidV7(nowMs: number, random: Random): string {
   return UUID.toString("latin1");
 }
 
+/** Milliseconds since the Unix epoch in a UUIDv7; `undefined` for any other text. */
+export function timeOfUuidV7(id: string): number | undefined {
+  const match = UUID_V7.exec(id);
+  return match ? Number.parseInt(`${match[1]}${match[2]}`, 16) : undefined;
+}
+
+const UUID_V7 = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
 /** Every request has an id: its digits are put where they stand, once, instead of cut out of a text. */
 const UUID = Buffer.from("00000000-0000-0000-0000-000000000000", "latin1");
 const DIGITS = Buffer.from("0123456789abcdef", "latin1");

@@ -12,8 +12,8 @@ import { SealedSchema } from "../../proto/gen/altrace/v1/mesh_pb.ts";
 import type { JournalLease, SimEvent } from "./sim-event.ts";
 
 const LEASE_PREFIX = "ledger/lease/";
-const ROW_PREFIX = "ledger/row/contract/";
-const PREFIXES = [LEASE_PREFIX, CONTRACT_PREFIX, ROW_PREFIX];
+const ROWS_PREFIX = "ledger/rows/contract/";
+const PREFIXES = [LEASE_PREFIX, CONTRACT_PREFIX, ROWS_PREFIX];
 const PLACE_KEY = "journal/place";
 
 type Entry = { readonly key: string; readonly value?: Uint8Array | undefined };
@@ -33,7 +33,8 @@ export type JournalRow = {
   readonly children: number;
 };
 
-const NO_ROW: JournalRow = { reserved: 0, spent: 0, children: 0 };
+/** What is stored of an account's rows: reserved, spent and children by unit and window. */
+type StoredRows = { readonly [name: string]: readonly [number, number, number] };
 
 /**
  * The ledger's leases and contracts as they are where it lies, whatever any coordinator's memory says: on
@@ -45,7 +46,7 @@ const NO_ROW: JournalRow = { reserved: 0, spent: 0, children: 0 };
 export class LeaseJournal {
   readonly leases = new Map<string, JournalLease>();
   readonly contracts = new Map<string, ContractAccount>();
-  readonly #rows = new Map<string, JournalRow>();
+  readonly #rows = new Map<string, StoredRows>();
   readonly #values = new Map<string, Uint8Array>();
   readonly #tell: (event: SimEvent) => void;
   readonly #isStored: (bytes: Uint8Array) => boolean;
@@ -64,7 +65,9 @@ export class LeaseJournal {
 
   /** Where a contract's grant of one unit went. */
   row(contractId: string, unit: LedgerUnit): JournalRow {
-    return this.#rows.get(`${ROW_PREFIX}${contractId}|${unit}|total`) ?? NO_ROW;
+    const stored = this.#rows.get(contractId)?.[`${unit}|total`] ?? [0, 0, 0];
+    const [reserved, spent, children] = stored;
+    return { reserved, spent, children };
   }
 
   /** A contract and those above it, as far as they have accounts. */
@@ -158,7 +161,7 @@ export class LeaseJournal {
     const read = value && JSON.parse(Buffer.from(value).toString());
     if (key.startsWith(LEASE_PREFIX))
       put(this.leases, idIn(key), read && { ...read, id: idIn(key) });
-    else if (key.startsWith(ROW_PREFIX)) put(this.#rows, key, read);
+    else if (key.startsWith(ROWS_PREFIX)) put(this.#rows, idIn(key), read);
     else put(this.contracts, idIn(key), read && readContractAccount(read));
   }
 }

@@ -164,8 +164,8 @@ describe("the ledger's actor", () => {
     const actor = await world.open();
     await world.ask(actor, 400);
     await actor.stop();
-    const value = Buffer.from(JSON.stringify({ reserved: 1, spent: 0, children: 0 }));
-    await world.store.commit([{ key: "ledger/row/overrun|usd_micros|total", value }]);
+    const value = Buffer.from('{"usd_micros|total":[1,0,0]}');
+    await world.store.commit([{ key: "ledger/rows/overrun", value }]);
     await expect(world.open()).rejects.toThrow(LedgerCorrupt);
   });
 

@@ -120,7 +120,7 @@ class Adversary {
   ledgerNowMs = START_MS;
 
   constructor(limits: AccountLimits) {
-    this.world = new LedgerWorld(limits, { memoMs: 7 * 86_400_000 });
+    this.world = new LedgerWorld(limits, { memoMs: { max: 7 * 86_400_000, min: 60_000 } });
     this.world.ledger.roll(this.world.env());
   }
 

@@ -4,8 +4,8 @@ import {
   Ledger,
   type LedgerEnv,
   type LedgerRefusal,
-  type LedgerSettings,
 } from "../../../coordinator/ledger.ts";
+import type { LedgerSettings } from "../../../coordinator/ledger-settings.ts";
 import { LedgerState } from "../../../coordinator/ledger-state.ts";
 import type { LedgerAmounts } from "../../../coordinator/ledger-window.ts";
 
@@ -18,7 +18,8 @@ export const SETTINGS: LedgerSettings = {
   leaseTtlMs: 300_000,
   driftMilli: 10,
   expiryGuardMs: 2_000,
-  memoMs: 600_000,
+  memoMs: { max: 600_000, min: 60_000 },
+  leasesRemembered: 500,
   leasesMax: 1_000,
 };
 

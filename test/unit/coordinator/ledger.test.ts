@@ -1,7 +1,8 @@
 import { describe, expect, test, vi } from "vitest";
 import type { AccountLimits } from "../../../coordinator/account-limits.ts";
 import { LedgerCorrupt, LedgerState } from "../../../coordinator/ledger-state.ts";
-import { LedgerWorld } from "./ledger-world.ts";
+import { uuidV7 } from "../../../ports/random.ts";
+import { LedgerWorld, START_MS } from "./ledger-world.ts";
 
 const AGENT = "agent/pay/bot";
 const OTHER = "agent/pay/helper";
@@ -314,7 +315,92 @@ describe("settling", () => {
   });
 });
 
+/** Rewrites the entries of rows as earlier versions had them. */
+function formerRows(stored: Map<string, Uint8Array>): void {
+  for (const [key, value] of [...stored]) {
+    if (!key.startsWith("ledger/rows/")) continue;
+    stored.delete(key);
+    const rows: Record<string, number[]> = JSON.parse(Buffer.from(value).toString());
+    for (const [name, [reserved, spent, children]] of Object.entries(rows)) {
+      const former = JSON.stringify({ reserved, spent, children });
+      stored.set(`ledger/row/${key.slice(12)}|${name}`, Buffer.from(former));
+    }
+  }
+}
+
+/** The id of a request that its node asked so long after the world began. */
+function idAt(ms: number): string {
+  return uuidV7(START_MS + ms, { bytes: (count) => new Uint8Array(count) });
+}
+
 describe("I5: repetition", () => {
+  test("who repeats a request whose lease was settled and forgotten is granted no other", () => {
+    const world = new LedgerWorld(LIMITS, { leasesRemembered: 0 });
+    const [first, second] = [idAt(1_000), idAt(2_000)];
+    for (const requestId of [second, first]) {
+      world.settle(world.granted(AGENT, { usd_micros: 400 }, { requestId }), {}, { final: true });
+    }
+    world.pass(60_000);
+    world.ledger.roll(world.env());
+    expect(world.state.leaseCount).toBe(0);
+    const asked = (requestId: string, more = {}) =>
+      world.lease(AGENT, { usd_micros: 1 }, { requestId, ...more });
+    const forgotten = { refused: "request_forgotten" };
+    // Of one as old that was never heard of nobody can tell, and its node asks anew.
+    for (const id of [first, second, idAt(1_500)]) expect(asked(id)).toMatchObject(forgotten);
+    world.restart();
+    expect(asked(second)).toMatchObject(forgotten);
+    expect(asked(second, { node: "n2" })).toHaveProperty("leaseId");
+    expect(asked(second, { bootId: "b2" })).toHaveProperty("leaseId");
+    expect(asked(idAt(2_001))).toHaveProperty("leaseId");
+  });
+
+  test("where there is room a settled lease answers for its request for as long as it may", () => {
+    const world = new LedgerWorld(LIMITS, { leasesRemembered: 1 });
+    const ids = [1_000, 2_000].map(idAt);
+    const settle = (requestId: string) =>
+      world.settle(world.granted(AGENT, { usd_micros: 4 }, { requestId }), {}, { final: true });
+    const roll = (ms: number) => {
+      world.pass(ms);
+      world.ledger.roll(world.env());
+      return world.state.leaseCount;
+    };
+    for (const id of ids) settle(id);
+    expect([roll(59_000), roll(1_000)]).toEqual([2, 1]);
+    expect(roll(539_000)).toBe(1);
+    expect(world.lease(AGENT, { usd_micros: 4 }, { requestId: ids[1] as string })).toMatchObject({
+      ttlMs: 0,
+    });
+    expect([roll(1_000), roll(60_000)]).toEqual([0, 0]);
+  });
+
+  test("a lease that is not settled is remembered, however old it and its request are", () => {
+    const world = new LedgerWorld(LIMITS, { leasesRemembered: 0 });
+    const first = world.granted(AGENT, { usd_micros: 400 }, { requestId: idAt(1_000) });
+    const next = world.granted(AGENT, { usd_micros: 1 }, { requestId: idAt(2_000) });
+    world.settle(next, {}, { final: true });
+    world.pass(4_000_000);
+    world.ledger.roll(world.env());
+    const again = world.granted(AGENT, { usd_micros: 400 }, { requestId: idAt(1_000) });
+    expect(again).toMatchObject({ leaseId: first.leaseId, ttlMs: 0 });
+  });
+
+  test("an earlier start's lease that is settled late takes nothing from what is forgotten since", () => {
+    const world = new LedgerWorld(LIMITS, { leasesRemembered: 0 });
+    const old = world.granted(AGENT, { usd_micros: 400 }, { requestId: idAt(0), bootId: "b0" });
+    world.pass(10_000);
+    const own = world.granted(AGENT, { usd_micros: 1 }, { requestId: idAt(10_000) });
+    world.settle(own, {}, { final: true });
+    world.pass(120_000);
+    world.ledger.roll(world.env());
+    world.settle(old, {}, { final: true });
+    world.pass(1_000);
+    world.ledger.roll(world.env());
+    expect(world.state.leaseCount).toBe(0);
+    const repeated = world.lease(AGENT, { usd_micros: 1 }, { requestId: idAt(10_000) });
+    expect(repeated).toMatchObject({ refused: "request_forgotten" });
+  });
+
   test("the same request gets the same lease, also after a restart, with the time that is left", () => {
     const world = new LedgerWorld(LIMITS);
     const first = world.granted(AGENT, { usd_micros: 400 }, { requestId: "same" });
@@ -471,12 +557,29 @@ describe("limits", () => {
 });
 
 describe("store", () => {
+  test("all rows of an account are one entry, and what an earlier version wrote becomes that", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.granted(AGENT, { usd_micros: 400, calls: 3 });
+    world.flush();
+    const names = [...world.stored.keys()].filter((key) => key.includes(AGENT));
+    expect(names).toEqual([`ledger/rows/${AGENT}`]);
+    const row = world.row(AGENT, "usd_micros", HOUR);
+    formerRows(world.stored);
+    expect(world.stored.has(`ledger/row/${AGENT}|usd_micros|${HOUR}`)).toBe(true);
+    world.restart();
+    expect(world.row(AGENT, "usd_micros", HOUR)).toEqual(row);
+    world.granted(AGENT, { usd_micros: 100 });
+    world.restart();
+    expect(world.row(AGENT, "usd_micros", HOUR).reserved).toBe(500);
+    expect([...world.stored.keys()].filter((key) => key.startsWith("ledger/row/"))).toEqual([]);
+  });
+
   test("a row that disagrees with its leases is not loaded", () => {
     const world = new LedgerWorld(LIMITS);
     world.granted(AGENT, { usd_micros: 400 });
     world.flush();
-    const key = `ledger/row/${AGENT}|usd_micros|${HOUR}`;
-    const tampered = Buffer.from(JSON.stringify({ reserved: 300, spent: 0, children: 0 }));
+    const key = `ledger/rows/${AGENT}`;
+    const tampered = Buffer.from(`{"usd_micros|${HOUR}":[300,0,0]}`);
     const entries = [...world.stored, [key, tampered] as const];
     expect(() => LedgerState.load(entries, 0)).toThrow(LedgerCorrupt);
   });
@@ -487,6 +590,13 @@ describe("store", () => {
       ["ledger/row/a|usd_micros|total", '{"reserved":1}'],
       ["ledger/row/a|euros|total", '{"reserved":1,"spent":0,"children":0}'],
       ["ledger/row/a|usd_micros|week", '{"reserved":1,"spent":0,"children":0}'],
+      ["ledger/rows/a", '{"usd_micros|total":[-1,0,0]}'],
+      ["ledger/rows/a", '{"usd_micros|total":[1,0]}'],
+      ["ledger/rows/a", '{"euros|total":[1,0,0]}'],
+      ["ledger/rows/a", '{"usd_micros|week":[1,0,0]}'],
+      ["ledger/rows/", '{"usd_micros|total":[1,0,0]}'],
+      ["ledger/rows/a", "1"],
+      ["ledger/forgotten/n1", '{"bootId":"b","askedMs":1}'],
       ["ledger/lease/x", "{}"],
       ["ledger/now", "1.5"],
       ["ledger/other", "1"],

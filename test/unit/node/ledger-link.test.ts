@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { AskMesh } from "../../../node/ask-mesh.ts";
 import type { Cost } from "../../../node/decision/facts.ts";
 import { ledgerLink } from "../../../node/ledger-link.ts";
+import { timeOfUuidV7 } from "../../../ports/random.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
 import {
@@ -25,6 +26,7 @@ const usd = (usdMicros: bigint): Cost => ({ usdMicros, tokens: 0n, calls: 0n });
 /** A control plane that answers what it is told to, in order; undefined is no answer. */
 function linkWith(...answers: (NodeReply["body"] | undefined)[]) {
   const asked: NodeRequest[] = [];
+  const clock = twinClock();
   const news: unknown[][] = [];
   const ask: AskMesh = async (_method, bytes) => {
     asked.push(fromBinary(NodeRequestSchema, bytes));
@@ -36,12 +38,12 @@ function linkWith(...answers: (NodeReply["body"] | undefined)[]) {
     ask,
     node: "n1",
     bootId: "b1",
-    clock: twinClock(),
+    clock,
     random: twinRandom(3),
     policyVersion: () => 7,
     onNews: (...one) => news.push(one),
   });
-  return { link, asked, news };
+  return { link, asked, news, clock };
 }
 
 const granted = (usdMicros: bigint, unlimited: Unit[] = []): NodeReply["body"] => ({
@@ -118,6 +120,16 @@ describe("the link to the ledger", () => {
     await link.lease(A, usd(50n), usd(50n));
     expect(await link.lease(A, usd(2n), usd(2n))).toMatchObject({ leaseId: "l2" });
     expect(asked.map(({ requestId }) => requestId)[2]).not.toBe(asked[0]?.requestId);
+  });
+
+  test("a question that the ledger may have granted and forgotten is put under another id, and a later one", async () => {
+    const { link, asked, clock } = linkWith(undefined, refused("request_forgotten"), granted(2n));
+    await link.lease(A, usd(2n), usd(2n));
+    clock.jumpWall(-3_600_000);
+    expect(await link.lease(A, usd(2n), usd(2n))).toMatchObject({ leaseId: "l2" });
+    const [first = "", again, next = ""] = asked.map(({ requestId }) => requestId);
+    expect(again).toBe(first);
+    expect(timeOfUuidV7(next)).toBe(timeOfUuidV7(first));
   });
 
   test("a coordinator that never decides is not asked the same for ever", async () => {

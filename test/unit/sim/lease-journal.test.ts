@@ -102,8 +102,8 @@ test("a carve in a lost link is gone, with what its parent's row said of it", ()
     value: Buffer.from(JSON.stringify({ ...common, id, parent, rate, limit, expiresMs: 1 })),
   });
   const row = (children: number) => ({
-    key: "ledger/row/contract/root|calls|total",
-    value: Buffer.from(JSON.stringify({ reserved: 0, spent: 0, children })),
+    key: "ledger/rows/contract/root",
+    value: Buffer.from(JSON.stringify({ "calls|total": [0, 0, children] })),
   });
   const link = (n: number, ...entries: readonly ReturnType<typeof row>[]) =>
     sealed(n, { case: "changes", value: { entries: [...entries] } });

@@ -1,0 +1,18 @@
+import type { SliceBounds } from "./ledger-slice.ts";
+import type { LedgerUnit } from "./ledger-window.ts";
+
+export type LedgerSettings = {
+  readonly slices: { readonly [U in LedgerUnit]: SliceBounds };
+  /** Longest lease. */
+  readonly leaseTtlMs: number;
+  /** How much slower a node's clock may run, thousandths. */
+  readonly driftMilli: number;
+  /** Added before a lease counts as expired here. */
+  readonly expiryGuardMs: number;
+  /** How long a lease is remembered after its grant, at most and at least; one that is not settled, until it is. */
+  readonly memoMs: { readonly max: number; readonly min: number };
+  /** While more leases are kept, one that is settled is remembered no longer than it must be. */
+  readonly leasesRemembered: number;
+  /** Leases kept at once; beyond it nothing is lent. */
+  readonly leasesMax: number;
+};
