@@ -66,6 +66,7 @@ export class LedgerAccounts {
     // Every answer to a node reads one account: that must not cost a look at all of them.
     const rows: LedgerRow[] = [];
     for (const name of account === undefined ? this.#names() : [account]) {
+      if (this.#isFree(name)) continue;
       for (const unit of LEDGER_UNITS) {
         for (const kind of WINDOW_KINDS) {
           const window = windowAt(kind, this.#state.nowMs);
@@ -92,6 +93,7 @@ export class LedgerAccounts {
   tightest(chain: readonly string[], unit: LedgerUnit): Tightest | undefined {
     let tightest: Tightest | undefined;
     for (const account of chain) {
+      if (this.#isFree(account)) continue;
       for (const kind of WINDOW_KINDS) {
         const window = windowAt(kind, this.#state.nowMs);
         const row = this.#row(account, unit, window);
@@ -133,6 +135,17 @@ export class LedgerAccounts {
       this.#row(account, unit, window) ??
       emptyRow(account, unit, window, this.limitAt(account, unit, window))
     );
+  }
+
+  /** Those that something limits by themselves. */
+  limited(chain: readonly string[]): readonly string[] {
+    return chain.filter((account) => !this.#isFree(account));
+  }
+
+  /** Nothing limits most agents but what limits their team: no window of theirs has to be looked at. */
+  #isFree(account: string): boolean {
+    if (this.#state.isOverridden(account) || account.startsWith("contract/")) return false;
+    return (this.#policy.limits.get(account)?.length ?? 0) === 0;
   }
 
   /** What stands in this window: an operator's word, else a contract's grant, else policy. */

@@ -39,6 +39,8 @@ export class LedgerState {
   readonly #leases = new LeaseShelf();
   readonly #forgotten = new ForgottenRequests();
   readonly #overrides = new Map<RowKey, StoredOverride>();
+  /** Accounts that have or had one. */
+  readonly #overridden = new Set<string>();
   readonly #contracts = new ContractShelf();
   /** Keys of overrides, by window: to find what an ended window leaves behind. */
   readonly #overridesIn = new Map<string, Set<RowKey>>();
@@ -116,8 +118,13 @@ export class LedgerState {
     return this.#rows.accounts();
   }
 
+  /** False: no operator has set anything of it. */
+  isOverridden(account: string): boolean {
+    return this.#overridden.has(account);
+  }
+
   overrideOf(account: string, unit: LedgerUnit, window: string): number | undefined {
-    if (this.#overrides.size === 0) return undefined;
+    if (!this.isOverridden(account)) return undefined;
     return this.#overrides.get(rowKey(account, unit, window))?.limit;
   }
 
@@ -156,6 +163,7 @@ export class LedgerState {
       this.#overrides.delete(key);
       this.#changed.set(LIMIT_PREFIX + key, undefined);
     }
+    this.#overridden.add(account);
     for (const { unit, window, limit } of limits) {
       const key = rowKey(account, unit, window);
       this.#overrides.set(key, { limit, v });
@@ -326,7 +334,8 @@ export class LedgerState {
   }
 
   #loadLimit(key: RowKey, value: unknown): void {
-    const { window } = partsOfKey(key);
+    const { account, window } = partsOfKey(key);
+    this.#overridden.add(account);
     const stored = members(value, ["limit", "v"]);
     const override = { limit: count(stored.limit), v: count(stored.v) };
     this.#overrides.set(key, override);

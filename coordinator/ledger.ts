@@ -348,7 +348,7 @@ export class Ledger {
     );
     for (const unit of LEDGER_UNITS) {
       if (unlimited.includes(unit)) continue;
-      for (const account of chain) {
+      for (const account of this.#accounts.limited(chain)) {
         for (const kind of WINDOW_KINDS) {
           if (this.#accounts.limitAt(account, unit, windowAt(kind, nowMs)) === undefined) continue;
           endMs = Math.min(endMs, windowEndMs(kind, nowMs));

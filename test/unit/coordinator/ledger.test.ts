@@ -556,6 +556,35 @@ describe("limits", () => {
   });
 });
 
+describe("an account without a limit", () => {
+  const limits = LIMITS.map((entry) =>
+    entry.account === OTHER ? { ...entry, limits: [] } : entry,
+  );
+
+  test("is counted, and what was taken stays taken when an operator sets one", () => {
+    const world = new LedgerWorld(limits);
+    world.granted(OTHER, { usd_micros: 400 });
+    expect(world.ledger.rows(OTHER)).toEqual([]);
+    const limit = { unit: "usd_micros", window: DAY, limit: 500 } as const;
+    expect(world.ledger.override(OTHER, [limit], 1, world.env())).toBe(true);
+    for (const _ of ["", "after a restart"]) {
+      expect(world.row(OTHER, "usd_micros", DAY)).toMatchObject({ available: 100, reserved: 400 });
+      expect(world.lease(OTHER, { usd_micros: 101 })).toMatchObject({
+        refused: "budget_exhausted",
+      });
+      world.restart();
+    }
+    expect(world.granted(OTHER, { usd_micros: 100 }).ttlMs).toBe(300_000);
+  });
+
+  test("and when policy does", () => {
+    const world = new LedgerWorld(limits);
+    world.granted(OTHER, { usd_micros: 400 });
+    world.setLimits(LIMITS);
+    expect(world.row(OTHER, "usd_micros", DAY)).toMatchObject({ available: 4_600, reserved: 400 });
+  });
+});
+
 describe("store", () => {
   test("all rows of an account are one entry, and what an earlier version wrote becomes that", () => {
     const world = new LedgerWorld(LIMITS);
