@@ -1,5 +1,4 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { AccountNewsSchema, BudgetUseSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import type { AccountNews, BudgetUse } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { parseScope } from "../proto/ids.ts";
 import { writeUnit } from "./amounts.ts";
 import { LedgerFault } from "./ledger-actor.ts";
@@ -7,8 +6,6 @@ import type { LedgerDoor } from "./ledger-door.ts";
 import type { LedgerRow } from "./ledger-row.ts";
 import { kindOfWindow, windowEndMs } from "./ledger-window.ts";
 import type { Standings } from "./standings.ts";
-
-type News = MessageInitShape<typeof AccountNewsSchema>;
 
 /**
  * What a node is told of an agent's account with every answer about it: how much of its own limits is
@@ -22,7 +19,7 @@ export async function accountNews(
   },
   account: string,
   node: string,
-): Promise<News | undefined> {
+): Promise<AccountNews | undefined> {
   if (parseScope(account)?.kind !== "agent") return undefined;
   return newsWith(of, await rowsOf(of.ledger, account), account, node);
 }
@@ -37,12 +34,12 @@ export function newsWith(
   rows: readonly LedgerRow[] | undefined,
   account: string,
   node: string,
-): News | undefined {
+): AccountNews | undefined {
   const scope = parseScope(account);
   if (scope?.kind !== "agent") return undefined;
   const others = of.standings.highest(`${scope.team}/${scope.agent}`, { except: node });
   const uses = rows?.map((row) => budgetUse(row, of.nowMs)) ?? [];
-  return { others, hasUses: rows !== undefined, uses };
+  return { $typeName: "altrace.v1.AccountNews", others, hasUses: rows !== undefined, uses };
 }
 
 async function rowsOf(ledger: Pick<LedgerDoor, "rows">, account: string) {
@@ -56,13 +53,11 @@ async function rowsOf(ledger: Pick<LedgerDoor, "rows">, account: string) {
 }
 
 /** One limited row, as nodes and operators see it. */
-export function budgetUse(
-  { unit, window, limit = 0, spent }: LedgerRow,
-  nowMs: number,
-): MessageInitShape<typeof BudgetUseSchema> {
+export function budgetUse({ unit, window, limit = 0, spent }: LedgerRow, nowMs: number): BudgetUse {
   const kind = kindOfWindow(window);
   const endsAtMs = kind === undefined ? 0 : windowEndMs(kind, nowMs);
   return {
+    $typeName: "altrace.v1.BudgetUse",
     unit: writeUnit(unit),
     window,
     limit: BigInt(Math.max(0, limit)),

@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import type { Amounts, AmountsSchema, ShortfallSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import type { Amounts, ShortfallSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { Unit } from "../proto/gen/altrace/v1/record_pb.ts";
 import type { Shortfall } from "./ledger.ts";
 import { type LedgerAmounts, type LedgerUnit, NO_AMOUNTS } from "./ledger-window.ts";
@@ -14,8 +14,10 @@ export function readAmounts(message: Amounts | undefined): LedgerAmounts | undef
   return { usd_micros: Number(usdMicros), tokens: Number(tokens), calls: Number(calls) };
 }
 
-export function writeAmounts(amounts: LedgerAmounts): MessageInitShape<typeof AmountsSchema> {
+/** Made whole: the library takes longer to make a message than to write it, and each lease has several. */
+export function writeAmounts(amounts: LedgerAmounts): Amounts {
   return {
+    $typeName: "altrace.v1.Amounts",
     usdMicros: BigInt(amounts.usd_micros),
     tokens: BigInt(amounts.tokens),
     calls: BigInt(amounts.calls),

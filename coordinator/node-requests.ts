@@ -16,7 +16,6 @@ import type { Keys, Signer } from "../ports/keys.ts";
 import { StoreFault } from "../ports/store.ts";
 import {
   type Answer,
-  BatchReplySchema,
   type BatchRequest,
   type NodeReply,
   NodeReplySchema,
@@ -130,8 +129,8 @@ export class NodeRequests {
         request.body.case === "batch"
           ? await this.#answerAll(request, request.body.value)
           : await this.#answer(request);
-      const reply = toBinary(NodeReplySchema, create(NodeReplySchema, { requestId, body }));
-      message.respond?.(seal("reply", reply, this.#options.signer));
+      const reply: NodeReply = { $typeName: "altrace.v1.NodeReply", requestId, body };
+      message.respond?.(seal("reply", toBinary(NodeReplySchema, reply), this.#options.signer));
     } catch (error) {
       // The bus is closed, or takes no message of that size. Whoever asked hears nothing and asks again.
       tell("reply_unsent", { subject: message.subject, error: String(error) });
@@ -149,12 +148,12 @@ export class NodeRequests {
     }
     const { node, bootId } = batch;
     const answers = await Promise.all(
-      questions.map(async ({ requestId, body }) => ({
-        requestId,
-        body: (await this.#answer({ node, bootId, requestId, body })) as Answer["body"],
-      })),
+      questions.map(async ({ requestId, body }): Promise<Answer> => {
+        const answer = await this.#answer({ node, bootId, requestId, body });
+        return { $typeName: "altrace.v1.Answer", requestId, body: answer as Answer["body"] };
+      }),
     );
-    return { case: "batch", value: create(BatchReplySchema, { answers }) };
+    return { case: "batch", value: { $typeName: "altrace.v1.BatchReply", answers } };
   }
 
   async #answer(request: Single): Promise<ReplyBody> {

@@ -7,10 +7,10 @@ import {
   EnrolReplySchema,
   FetchReplySchema,
   type FetchRequest,
-  LeaseReplySchema,
+  type LeaseReply,
   type LeaseRequest,
   NonceReplySchema,
-  SettleReplySchema,
+  type SettleReply,
   type SettleRequest,
   Standing,
   StandingReplySchema,
@@ -153,7 +153,8 @@ async function lease(
     const fits = "available" in answer ? answer : {};
     return refusedBody(answer.refused, answer.message, fits);
   }
-  const value = create(LeaseReplySchema, {
+  const value: LeaseReply = {
+    $typeName: "altrace.v1.LeaseReply",
     leaseId: answer.leaseId,
     epoch: BigInt(answer.epoch),
     account,
@@ -161,7 +162,7 @@ async function lease(
     ttlMs: BigInt(answer.ttlMs),
     unlimited: answer.unlimited.map(writeUnit),
     ...newsOf(options, answer.rows, { account, node: from.node }),
-  });
+  };
   return { case: "lease", value };
 }
 
@@ -224,13 +225,14 @@ async function settle(
     return refusedBody(answer.refused, answer.message);
   }
   const { account } = answer;
-  const value = {
+  const value: SettleReply = {
+    $typeName: "altrace.v1.SettleReply",
     spent: writeAmounts(answer.spent),
     final: answer.final,
     account,
     ...newsOf(options, answer.rows, { account, node }),
   };
-  return { case: "settle", value: create(SettleReplySchema, value) };
+  return { case: "settle", value };
 }
 
 /** A ledger that cannot be written lends nothing; the node may ask again. */

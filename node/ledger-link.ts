@@ -6,15 +6,14 @@ import { type Random, uuidV7 } from "../ports/random.ts";
 import {
   type AccountNews as AccountNewsMessage,
   type Amounts,
-  AmountsSchema,
   type BudgetUse as BudgetUseMessage,
-  LeaseRequestSchema,
+  type LeaseRequest,
   type NodeReply,
   RateLagsSchema,
   RatePartsSchema,
   RateRequestSchema,
   type Refused,
-  SettleRequestSchema,
+  type SettleRequest,
   type Shortfall as ShortfallMessage,
   type Standing as StandingLevel,
   type StandingRequest,
@@ -112,13 +111,14 @@ class LedgerLink implements LedgerPort {
   }
 
   async settle({ leaseId, epoch, spent, final, keep }: LeaseSettlement): Promise<boolean> {
-    const value = create(SettleRequestSchema, {
+    const value: SettleRequest = {
+      $typeName: "altrace.v1.SettleRequest",
       leaseId,
       epoch: BigInt(epoch),
       spent: toAmounts(spent),
       final,
       ...(keep !== undefined && { keep: toAmounts(keep) }),
-    });
+    };
     const reply = await this.#questions.ask(this.#newId(), { case: "settle", value });
     if (reply?.case === "refused") return SETTLED_OTHERWISE.has(reply.value.reason);
     if (reply?.case !== "settle") return false;
@@ -173,12 +173,13 @@ class LedgerLink implements LedgerPort {
     const { account, requestId, need, want } = question;
     // Unanswered from here on: what ends in between may have been granted.
     this.#unanswered.set(account, question);
-    const value = create(LeaseRequestSchema, {
+    const value: LeaseRequest = {
+      $typeName: "altrace.v1.LeaseRequest",
       account,
       need: toAmounts(need),
       want: toAmounts(want),
       policyV: BigInt(this.#deps.policyVersion()),
-    });
+    };
     const reply = await this.#questions.ask(requestId, { case: "lease", value });
     if (reply?.case === "refused") return this.#refused(question, reply.value);
     if (reply?.case !== "lease" || reply.value.amount === undefined) return UNAVAILABLE;
@@ -284,8 +285,9 @@ function toParts([requests, tokens, usd]: RateParts) {
   return create(RatePartsSchema, { requests, tokens, usd });
 }
 
+/** Made whole, as what is made of it: the library takes longer to make a message than to write it. */
 function toAmounts({ usdMicros, tokens, calls }: Cost): Amounts {
-  return create(AmountsSchema, { usdMicros, tokens, calls });
+  return { $typeName: "altrace.v1.Amounts", usdMicros, tokens, calls };
 }
 
 function fromAmounts({ usdMicros, tokens, calls }: Amounts): Cost {

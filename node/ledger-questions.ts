@@ -1,12 +1,10 @@
-import { create } from "@bufbuild/protobuf";
 import type { Cancel, Clock } from "../ports/clock.ts";
-import {
-  type Answer,
-  BatchRequestSchema,
-  type NodeReply,
-  type NodeRequest,
-  type Question,
-  QuestionSchema,
+import type {
+  Answer,
+  BatchRequest,
+  NodeReply,
+  NodeRequest,
+  Question,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import type { RequestMethod } from "../proto/subjects.ts";
 import { askMesh, type MeshAsker } from "./ask-mesh.ts";
@@ -112,8 +110,10 @@ export class LedgerQuestions {
   }
 
   async #sendTogether(batch: readonly Waiting[]): Promise<(LedgerAnswer | undefined)[]> {
-    const questions = batch.map((one) => create(QuestionSchema, one));
-    const value = create(BatchRequestSchema, { questions });
+    const questions = batch.map(
+      ({ requestId, body }): Question => ({ $typeName: "altrace.v1.Question", requestId, body }),
+    );
+    const value: BatchRequest = { $typeName: "altrace.v1.BatchRequest", questions };
     // The message needs a name too; that of its first question belongs to no other message.
     const requestId = batch[0]?.requestId ?? "";
     const reply = await this.#message(requestId, { case: "batch", value });
