@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { endWith } from "../adapters/end-now.ts";
+import { untilSignal } from "../adapters/process-signals.ts";
 import { runProgram } from "./program.ts";
 import { SERVER_WORDS, serverHelp } from "./server-words.ts";
 
@@ -18,11 +19,11 @@ if (server !== undefined && (words.includes("--help") || words.includes("-h"))) 
     streams: { out: process.stdout, err: process.stderr },
     version: ownVersion(),
     get untilSignal() {
-      signal ??= signalled("SIGINT", "SIGTERM");
+      signal ??= untilSignal("SIGINT", "SIGTERM");
       return signal;
     },
     get untilHangUp() {
-      hangUp ??= signalled("SIGHUP");
+      hangUp ??= untilSignal("SIGHUP");
       return hangUp;
     },
     onStores: () => {
@@ -44,10 +45,4 @@ if (server !== undefined && (words.includes("--help") || words.includes("-h"))) 
 function ownVersion(): string {
   const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
   return (JSON.parse(text) as { version: string }).version;
-}
-
-function signalled(...signals: readonly NodeJS.Signals[]): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of signals) process.once(signal, () => resolve(signal));
-  });
 }

@@ -12,6 +12,7 @@ import { COORDINATOR_RECONNECT_WAIT_MS } from "../adapters/nats-connection.ts";
 import { inboxPrefix } from "../adapters/nats-permissions.ts";
 import { ensureStreams, type ServersBehind, StreamsSilent } from "../adapters/nats-streams.ts";
 import { natsUser } from "../adapters/nats-user.ts";
+import { untilSignal } from "../adapters/process-signals.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { rehearseKill } from "../mesh/rehearse-kill.ts";
@@ -72,9 +73,7 @@ function readConfig(
 async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number> {
   const log = pino({ level: config.logLevel });
   const stopping = new AbortController();
-  for (const signal of ["SIGTERM", "SIGINT"] as const) {
-    process.once(signal, () => stopping.abort());
-  }
+  void untilSignal("SIGTERM", "SIGINT").then(() => stopping.abort());
   const { home } = config;
   ownFolder(home);
   const lock = await holdInstance({

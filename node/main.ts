@@ -9,6 +9,7 @@ import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { endWith } from "../adapters/end-now.ts";
 import { ownFolder } from "../adapters/grpc-socket.ts";
 import { holdInstance } from "../adapters/instance-lock.ts";
+import { untilSignal } from "../adapters/process-signals.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { readTrustFile } from "../adapters/trust-file.ts";
@@ -82,8 +83,8 @@ async function serve(config: NodeConfig): Promise<number> {
   checkThreadPool(process.env.UV_THREADPOOL_SIZE);
   const logger = pino({ level: config.logLevel });
   const log = nodeLog(logger);
-  const stopped = told("SIGTERM", "SIGINT");
-  const replaced = told("SIGHUP");
+  const stopped = untilSignal("SIGTERM", "SIGINT");
+  const replaced = untilSignal("SIGHUP");
   const { mesh } = readTrustFile(config.trustFile);
   // Loaded once the settings are good: who has mistyped one is told at once.
   const threads = prepareThreads(config.loops);
@@ -129,11 +130,4 @@ async function serve(config: NodeConfig): Promise<number> {
   await node.stop();
   await lock.release();
   return 0;
-}
-
-/** Resolves at the first of these signals. */
-function told(...signals: readonly NodeJS.Signals[]): Promise<string> {
-  return new Promise((resolve) => {
-    for (const signal of signals) process.once(signal, () => resolve(signal));
-  });
 }

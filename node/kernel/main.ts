@@ -13,6 +13,7 @@ import { pino } from "pino";
 import { attemptTarget, serveCanary } from "../../adapters/canary-sockets.ts";
 import { endWith } from "../../adapters/end-now.ts";
 import { hostCommand } from "../../adapters/host-command.ts";
+import { untilSignal } from "../../adapters/process-signals.ts";
 import { readFlags, unknownSettings } from "../../adapters/settings.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { parseAgentId } from "../../proto/ids.ts";
@@ -110,21 +111,15 @@ async function canary(port: number): Promise<number> {
     if (!question) return undefined;
     return { saw: await Promise.all(question.ways.map(attemptTarget)) };
   });
-  await ended();
+  await untilSignal("SIGTERM", "SIGINT");
   door.close();
   return 0;
 }
 
 async function serve(config: EnforcerConfig): Promise<number> {
   const enforcer = await startEnforcer(config, pino({ level: config.logLevel }));
-  await ended();
+  await untilSignal("SIGTERM", "SIGINT");
   // The rules stay: an agent must not be able to outlive them.
   await enforcer.stop();
   return 0;
-}
-
-function ended(): Promise<void> {
-  return new Promise((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => resolve());
-  });
 }
