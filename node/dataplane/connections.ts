@@ -27,8 +27,8 @@ export type OpenExchange = CutTarget & {
   isOpen(): boolean;
   /** Whether other exchanges run within it. */
   isCarrier?(): boolean;
-  /** Bytes that it has carried unread, either way; undefined while it carries none so. */
-  carried?(): { readonly up: number; readonly down: number } | undefined;
+  /** When it last carried something unread, either way, monotonic ns, 0: never. Undefined: it carries nothing so. */
+  lastCarried?(): { readonly upNs: bigint; readonly downNs: bigint } | undefined;
   /** Whether it may not go on once its agent has come to this level of the ladder. */
   endsAt(level: CuttingLevel): boolean;
   info(nowNs: bigint): ConnectionInfo;

@@ -11,15 +11,9 @@ export const LATECOMERS_MS = 200;
 export const DRAIN_LOOK_MS = 20;
 /** A tunnel that has been silent for so long after an answer has nothing under way, ms. */
 export const TUNNEL_QUIET_MS = 2_000;
-
-/** What a tunnel had carried when it last carried something. */
-type Carried = {
-  readonly up: number;
-  readonly down: number;
-  readonly atNs: bigint;
-  /** The far side had the last word, as far as looks this far apart can tell. */
-  readonly isAnswered: boolean;
-};
+/** What a client sends so soon behind an answer tells that it was read, and asks for nothing, ms. */
+export const TUNNEL_THANKS_MS = 20;
+const NS_PER_MS = 1_000_000n;
 
 /**
  * Waits for what is open on a loop, first while it still accepts and then while it does not. It ends nothing.
@@ -30,7 +24,6 @@ type Carried = {
 export class Drain {
   readonly #connections: DrainedConnections;
   readonly #clock: Clock;
-  readonly #carried = new WeakMap<OpenExchange, Carried>();
   #before: ReadonlySet<OpenExchange> = new Set();
   #isReplaced = false;
   #isEnding = false;
@@ -68,35 +61,28 @@ export class Drain {
   ended(deadlineMs: number): Promise<void> {
     this.#isEnding = true;
     const isOver = (exchange: OpenExchange, nowNs: bigint) =>
-      this.#before.has(exchange) || this.#isQuiet(exchange, nowNs);
+      this.#before.has(exchange) || isQuiet(exchange, nowNs);
     return this.#until(deadlineMs, (nowNs) =>
       this.#connections.open().every((exchange) => isOver(exchange, nowNs)),
     );
   }
 
   async #until(deadlineMs: number, isOver: (nowNs: bigint) => boolean): Promise<void> {
-    const untilNs = this.#clock.monoNs() + BigInt(deadlineMs) * 1_000_000n;
+    const untilNs = this.#clock.monoNs() + BigInt(deadlineMs) * NS_PER_MS;
     for (;;) {
       const nowNs = this.#clock.monoNs();
-      this.#look(nowNs);
       if (isOver(nowNs) || nowNs >= untilNs) return;
       await pause(this.#clock, DRAIN_LOOK_MS);
     }
   }
+}
 
-  #look(nowNs: bigint): void {
-    for (const exchange of this.#connections.open()) {
-      const now = exchange.carried?.();
-      const last = this.#carried.get(exchange);
-      if (now === undefined || (last?.up === now.up && last.down === now.down)) continue;
-      const isAnswered = now.down > (last?.down ?? 0);
-      this.#carried.set(exchange, { ...now, atNs: nowNs, isAnswered });
-    }
-  }
-
-  #isQuiet(exchange: OpenExchange, nowNs: bigint): boolean {
-    const last = this.#carried.get(exchange);
-    if (last === undefined || exchange.carried?.() === undefined) return false;
-    return last.isAnswered && nowNs - last.atNs >= BigInt(TUNNEL_QUIET_MS) * 1_000_000n;
-  }
+/** The far side had the last word, and that some time ago. */
+function isQuiet(exchange: OpenExchange, nowNs: bigint): boolean {
+  const last = exchange.lastCarried?.();
+  if (last === undefined || last.downNs === 0n) return false;
+  const { upNs, downNs } = last;
+  const isAnswered = upNs - downNs <= BigInt(TUNNEL_THANKS_MS) * NS_PER_MS;
+  const lastNs = upNs > downNs ? upNs : downNs;
+  return isAnswered && nowNs - lastNs >= BigInt(TUNNEL_QUIET_MS) * NS_PER_MS;
 }

@@ -59,6 +59,8 @@ export abstract class CarriedExchange implements OpenExchange {
   #onCut: (cut: Cut) => void = () => {};
   #onClosed: () => void = () => {};
   #isHandedOver = false;
+  #upNs = 0n;
+  #downNs = 0n;
 
   /** @param isAsked The client has asked over HTTP, and waits for an answer. */
   constructor(host: CarryHost, input: CarriedInput, { isAsked }: { readonly isAsked: boolean }) {
@@ -155,9 +157,21 @@ export abstract class CarriedExchange implements OpenExchange {
     return this.#isHandedOver;
   }
 
-  carried(): { readonly up: number; readonly down: number } | undefined {
+  /** Bytes of the client's were carried. @param nowNs Monotonic now. */
+  wentUp(bytes: number, nowNs: bigint): void {
+    this.bytesUp += bytes;
+    this.#upNs = nowNs;
+  }
+
+  /** The same of the far side's. */
+  wentDown(bytes: number, nowNs: bigint): void {
+    this.bytesDown += bytes;
+    this.#downNs = nowNs;
+  }
+
+  lastCarried(): { readonly upNs: bigint; readonly downNs: bigint } | undefined {
     const isUnread = this.#phase === "passing" && !this.#isHandedOver;
-    return isUnread ? { up: this.bytesUp, down: this.bytesDown } : undefined;
+    return isUnread ? { upNs: this.#upNs, downNs: this.#downNs } : undefined;
   }
 
   /** What was handed over is HTTP, whose requests are each told for themselves. */

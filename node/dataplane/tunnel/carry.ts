@@ -63,14 +63,10 @@ class Carrying {
       upstream.once("connect", () => this.#connected());
     }
     upstream.on("error", () => this.#failed());
-    tunnel.bytesUp += first.length;
+    if (first.length > 0) tunnel.wentUp(first.length, clock.monoNs());
     upstream.write(first);
-    this.#pass(tunnel.socket, upstream, (bytes) => {
-      tunnel.bytesUp += bytes;
-    });
-    this.#pass(upstream, tunnel.socket, (bytes) => {
-      tunnel.bytesDown += bytes;
-    });
+    this.#pass(tunnel.socket, upstream, (bytes, nowNs) => tunnel.wentUp(bytes, nowNs));
+    this.#pass(upstream, tunnel.socket, (bytes, nowNs) => tunnel.wentDown(bytes, nowNs));
   }
 
   #connected(): void {
@@ -80,15 +76,15 @@ class Carrying {
     this.#watchIdle(limits.idleTimeoutMs);
   }
 
-  #pass(from: Socket, to: Socket, count: (bytes: number) => void): void {
+  #pass(from: Socket, to: Socket, count: (bytes: number, nowNs: bigint) => void): void {
     from.on("data", (chunk: Buffer) => {
       const closed = this.#input.closedNow();
       if (closed !== undefined) {
         this.#end(closed);
         return;
       }
-      count(chunk.length);
       this.#activeNs = this.#input.clock.monoNs();
+      count(chunk.length, this.#activeNs);
       if (!to.destroyed && !to.write(chunk)) from.pause();
     });
     to.on("drain", () => from.resume());

@@ -46,6 +46,9 @@ describe("a tunnel", () => {
     const { client, tls } = await openTunnel(it);
     expect(client.text()).toMatch(/^HTTP\/1.1 200 /);
     expect(await echo(tls, "hello")).toBe("HELLO");
+    const last = it.connections.open()[0]?.lastCarried?.();
+    expect(last?.upNs).toBeGreaterThan(0n);
+    expect(last?.downNs).toBeGreaterThan(last?.upNs as bigint);
     tls.end();
     await client.closed;
     await eventually(() => it.world.settlements.length === 1, "settled");

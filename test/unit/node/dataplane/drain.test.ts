@@ -1,6 +1,11 @@
 import { describe, expect, test } from "vitest";
 import type { OpenExchange } from "../../../../node/dataplane/connections.ts";
-import { DRAIN_LOOK_MS, Drain, TUNNEL_QUIET_MS } from "../../../../node/dataplane/drain.ts";
+import {
+  DRAIN_LOOK_MS,
+  Drain,
+  TUNNEL_QUIET_MS,
+  TUNNEL_THANKS_MS,
+} from "../../../../node/dataplane/drain.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 
 /** Exchanges that are open, as their registry tells. */
@@ -8,8 +13,8 @@ function drainWorld() {
   const clock = twinClock();
   const open: OpenExchange[] = [];
   const drain = new Drain({ open: () => open }, clock);
-  const begin = (carried?: { up: number; down: number }): OpenExchange => {
-    const exchange = { carried: () => carried } as unknown as OpenExchange;
+  const begin = (last?: { upNs: bigint; downNs: bigint }): OpenExchange => {
+    const exchange = { lastCarried: () => last } as unknown as OpenExchange;
     open.push(exchange);
     return exchange;
   };
@@ -28,7 +33,7 @@ function drainWorld() {
     });
     return seen;
   };
-  return { drain, begin, end, pass, watched };
+  return { clock, drain, begin, end, pass, watched };
 }
 
 describe("a loop whose node is replaced", () => {
@@ -70,20 +75,46 @@ describe("a loop whose node is replaced", () => {
   });
 
   test("does not wait for a tunnel that has been quiet after an answer", async () => {
-    const { drain, begin, pass, watched } = drainWorld();
-    const carried = { up: 100, down: 0 };
-    begin(carried);
+    const { clock, drain, begin, pass, watched } = drainWorld();
+    const last = { upNs: clock.monoNs(), downNs: 0n };
+    begin(last);
     const ended = watched(drain.ended(600_000));
     // Its answer takes long.
     await pass(3 * TUNNEL_QUIET_MS);
     expect(ended.isOver).toBe(false);
-    carried.down = 40;
+    last.downNs = clock.monoNs();
     await pass(TUNNEL_QUIET_MS - DRAIN_LOOK_MS);
     // The next piece of the answer.
-    carried.down = 80;
+    last.downNs = clock.monoNs();
     await pass(TUNNEL_QUIET_MS - DRAIN_LOOK_MS);
     expect(ended.isOver).toBe(false);
     await pass(2 * DRAIN_LOOK_MS);
+    expect(ended.isOver).toBe(true);
+  });
+
+  test("waits for an answer that was asked for before the end began, in a tunnel that had others", async () => {
+    const { clock, drain, begin, pass, watched } = drainWorld();
+    const last = { upNs: 0n, downNs: clock.monoNs() };
+    await pass(1_000);
+    last.upNs = clock.monoNs();
+    begin(last);
+    await pass(3 * TUNNEL_QUIET_MS);
+    const ended = watched(drain.ended(600_000));
+    await pass(3 * TUNNEL_QUIET_MS);
+    expect(ended.isOver).toBe(false);
+    last.downNs = clock.monoNs();
+    // It says that it has it.
+    last.upNs = clock.monoNs() + BigInt(TUNNEL_THANKS_MS) * 1_000_000n;
+    await pass(TUNNEL_QUIET_MS + TUNNEL_THANKS_MS + DRAIN_LOOK_MS);
+    expect(ended.isOver).toBe(true);
+  });
+
+  test("one that has long been quiet then is not waited for at all", async () => {
+    const { clock, drain, begin, pass, watched } = drainWorld();
+    begin({ upNs: clock.monoNs(), downNs: clock.monoNs() });
+    await pass(TUNNEL_QUIET_MS);
+    const ended = watched(drain.ended(600_000));
+    await pass(DRAIN_LOOK_MS);
     expect(ended.isOver).toBe(true);
   });
 });
