@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import { describe, expect, test } from "vitest";
 import { JUDGE_LOOK_MS } from "../../../node/live-decisions.ts";
 import { setStanding } from "../../../node/table/standing.ts";
-import { bumpKeyGeneration } from "../../../node/table/table.ts";
+import { bumpKeyGeneration, setOpenUntilNs } from "../../../node/table/table.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { model, provider } from "../../support/builders.ts";
 import { eventually } from "./dataplane/door.ts";
@@ -120,6 +120,13 @@ describe("a running answer", () => {
     await look();
     await (await asking).text();
     expect(it.world.decisions.map(({ rc }) => rc)).toEqual(["ok", "model_not_granted"]);
+  });
+
+  test("is cut at its next piece by a cell alone", async () => {
+    const it = await running();
+    setOpenUntilNs(it.world.table, 0n);
+    it.say("second ");
+    await expectCut(it, "mesh_stale");
   });
 
   test("ends within what it holds when its agent is blocked", async () => {

@@ -124,7 +124,7 @@ describe("appendSoon", () => {
   });
 
   test("is written by itself at the end of the turn, and once", async () => {
-    const { disk, wal } = setUp();
+    const { disk, wal, signal } = setUp();
     wal.appendSoon(SOON);
     await turn();
     expect(recordsOf(disk, FIRST)).toEqual([SOON]);
@@ -132,6 +132,18 @@ describe("appendSoon", () => {
     wal.append(ALLOW);
     await turn();
     expect(recordsOf(disk, FIRST)).toEqual([SOON, SOON, ALLOW]);
+    expect(positionOf(signal, 0)).toEqual({ fileNo: 1, bytes: disk.contentOf(FIRST)?.length });
+  });
+
+  test("keeps records that are as long as may be whole, as many as may wait and one behind them", () => {
+    const { disk, wal } = setUp();
+    const prev = "\u0001".repeat(2_700);
+    const long = { v: 1, k: "genesis", t: 1, node: "n", origin: "o", rc: "new", prev } as const;
+    const writes = disk.steps.length;
+    for (let i = 0; i < 5; i++) wal.appendSoon(long);
+    wal.append({ ...long, t: 2 });
+    expect(disk.steps.slice(writes)).toEqual([`write ${FIRST}`]);
+    expect(recordsOf(disk, FIRST)).toEqual([long, long, long, long, long, { ...long, t: 2 }]);
   });
 
   test("is written by close", () => {
