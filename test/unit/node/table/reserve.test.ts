@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type BucketCharge, bucketCharge } from "../../../../node/decision/bucket-charge.ts";
 import type { Cost } from "../../../../node/decision/facts.ts";
 import type { Charges } from "../../../../node/decision/verdict.ts";
+import { ROW_LONG } from "../../../../node/table/layout.ts";
 import {
   balance,
   lend,
@@ -11,6 +12,7 @@ import {
   takeBack,
 } from "../../../../node/table/lend.ts";
 import { release, reserve, settle } from "../../../../node/table/reserve.ts";
+import { rowLong } from "../../../../node/table/rows.ts";
 import { setUnlimitedUnits, UNIT } from "../../../../node/table/standing.ts";
 import { createTable, type Table } from "../../../../node/table/table.ts";
 import { PlainRow } from "./plain-table.ts";
@@ -235,6 +237,43 @@ describe("buckets", () => {
       expect(reserve(table, ROW, charge({ buckets }), 9n)).toMatchObject({ limited: "tokens" });
       expect(table.longs).toEqual(before);
     }
+  });
+
+  test.each([
+    [1, "taken", 2],
+    [3, "limited", 3],
+  ])(
+    "%i of 3 that another thread takes between the look and the taking count: %s",
+    (others, said, all) => {
+      const table = createTable(SIZE);
+      const cell = rowLong(table, ROW) + ROW_LONG.bucketRequests;
+      const now = 10_000_000_000n;
+      const buckets = [requests(1, 3)];
+      const charges: Charges = {
+        cost: NOTHING,
+        buckets,
+        // Asked for once the buckets have been looked at.
+        get overrunMicros() {
+          Atomics.compareExchange(table.longs, cell, 0n, now + BigInt(others) * 1_000_000n);
+          return 0n;
+        },
+      };
+      expect(reserve(table, ROW, charges, now)).toHaveProperty(said);
+      expect(table.longs[cell]).toBe(now + BigInt(all) * 1_000_000n);
+    },
+  );
+
+  test("what is lent and the row's own are two buckets", () => {
+    const table = createTable(SIZE);
+    const own = requests(3, 3);
+    const lent: BucketCharge = { ...own, lent: true };
+    const now = 10_000_000_000n;
+    expect(reserve(table, ROW, charge({ buckets: [own] }), now)).toHaveProperty("taken");
+    expect(reserve(table, ROW, charge({ buckets: [own] }), now)).toHaveProperty("limited");
+    expect(reserve(table, ROW, charge({ buckets: [lent] }), now)).toHaveProperty("taken");
+    expect(reserve(table, ROW, charge({ buckets: [lent] }), now)).toHaveProperty("limited");
+    expect(reserve(table, ROW + 1, charge({ buckets: [own] }), now)).toHaveProperty("taken");
+    expect(reserve(table, ROW + 1, charge({ buckets: [lent] }), now)).toHaveProperty("taken");
   });
 
   test("fractions of a nanosecond are charged in full", () => {
