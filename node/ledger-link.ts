@@ -229,9 +229,12 @@ class LedgerLink implements LedgerPort {
     return uuidV7(this.#deps.clock.nowMs(), this.#random);
   }
 
-  /** None is of an earlier time than one before, wherever the clock is set: the ledger would take it for an old one. */
+  /**
+   * Each is of a later time than all before, wherever the clock is set: the ledger would take it for an old one. Were
+   * many of the same, while a clock that was set back has not caught up, one forgotten would bar all that follow.
+   */
   #newLeaseId(): string {
-    this.#latestLeaseMs = Math.max(this.#latestLeaseMs, this.#deps.clock.nowMs());
+    this.#latestLeaseMs = Math.max(this.#latestLeaseMs + 1, this.#deps.clock.nowMs());
     return uuidV7(this.#latestLeaseMs, this.#random);
   }
 
