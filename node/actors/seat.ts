@@ -161,9 +161,10 @@ export function phaseOf(seat: Seat, nowNs: bigint, idleNs: bigint): "rests" | "u
   if (nowNs > idleAtNs) return "idle";
   const { isQuiet, unanswered, pollTicks, state } = seat;
   const isHeld = state.ladder.others !== "normal";
-  if (!isQuiet || unanswered || pollTicks > 0 || isHeld) return "used";
-  seat.restsUntilNs = idleAtNs;
-  return "rests";
+  const hasToDo = !isQuiet || unanswered || pollTicks > 0 || isHeld;
+  // What it found before something came to do says nothing of when that is done.
+  seat.restsUntilNs = hasToDo ? 0n : idleAtNs;
+  return hasToDo ? "used" : "rests";
 }
 
 /** Nothing of it would be lost: it is told again by the store and the ledger when it comes back. */

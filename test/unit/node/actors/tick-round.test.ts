@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { newAgent } from "../../../../node/actors/agent-state.ts";
-import { isQuietAfter, newSeat } from "../../../../node/actors/seat.ts";
+import { isQuietAfter, newSeat, phaseOf } from "../../../../node/actors/seat.ts";
 import { TickRound } from "../../../../node/actors/tick-round.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 
@@ -80,4 +80,20 @@ test("a seat is left alone after a tick that found nothing, and after nothing el
   }
   const moved = { ...state, book: { ...state.book } };
   expect(isQuietAfter(seat, tick, { ...nothing, state: moved })).toBe(false);
+});
+
+test("a seat that rested has ticks again until all that came is done, though it is quiet by then", () => {
+  const till = {} as Parameters<typeof newSeat>[0]["till"];
+  const seat = newSeat({ account: "agent/t/a", till, state: newAgent(0), nowNs: 0n });
+  const phaseAt = (nowNs: bigint) => phaseOf(seat, nowNs, 30n);
+  seat.isQuiet = true;
+  expect(phaseAt(1n)).toBe("rests");
+  // A question of a message in between has had no answer, and a tick finds nothing else to do.
+  Object.assign(seat, { isQuiet: false, unanswered: true });
+  expect(phaseAt(2n)).toBe("used");
+  seat.isQuiet = true;
+  expect(phaseAt(3n)).toBe("used");
+  seat.unanswered = false;
+  expect(phaseAt(4n)).toBe("rests");
+  expect(phaseAt(31n)).toBe("idle");
 });
