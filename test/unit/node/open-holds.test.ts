@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { createPolicyScanners } from "../../../node/dataplane/content-scanners.ts";
+import type { ResponseSink } from "../../../node/dataplane/upstream-leg.ts";
 import { hold } from "../../../node/hold.ts";
 import { HOLD_GRACE_MS, OpenHolds } from "../../../node/open-holds.ts";
 import { relayAndSettle } from "../../../node/relay-and-settle.ts";
@@ -48,13 +49,19 @@ describe("open holds", () => {
     const asked = world.asked({ maxOutputTokens: 2_000 });
     const held = await hold(asked, world.loop);
     if (!("permit" in held)) throw new Error("not allowed");
-    const stuck = { forward: () => void held.permit.consume() };
+    let sink: ResponseSink | undefined;
+    const stuck = {
+      forward: (_: unknown, answer: ResponseSink) => {
+        held.permit.consume();
+        sink = answer;
+      },
+    };
     const loop = {
       ...world.loop,
       forwarder: stuck,
       scanners: createPolicyScanners(),
     } as unknown as typeof world.loop;
-    void relayAndSettle(asked, held, loop);
+    const over = relayAndSettle(asked, held, loop);
     const [listed] = loop.holds.list();
     expect(listed).toMatchObject({
       requestId: asked.exchange.requestId,
@@ -71,5 +78,10 @@ describe("open holds", () => {
       calls: before.calls - calls,
     });
     expect(world.settled).toHaveLength(1);
+    // It ends after all: it was settled in its place.
+    sink?.onError("upstream_timeout", true);
+    await over;
+    expect(world.settled).toHaveLength(1);
+    expect(world.settlements).toHaveLength(1);
   });
 });
