@@ -61,6 +61,44 @@ test("bytes that were changed, cut or put together are never read as another one
   expect(readings).toBeGreaterThan(100);
 });
 
+test("fields of any number, wire type and order are never read as another kill than in general", () => {
+  const bodies = {
+    0: [[0], [0x81, 0x00], [0xff, 0x01]],
+    2: [[0], [1, 0x61], [2, 0x18, 5], [1, 0xff]],
+  };
+  const field = fc
+    .tuple(fc.integer({ min: 1, max: 7 }), fc.constantFrom(0, 2, 2, 2), fc.nat(3))
+    .map(([no, type, which]) => {
+      const some = bodies[type as 0 | 2];
+      return { no, bytes: [(no << 3) | type, ...(some[which % some.length] as number[])] };
+    });
+  const inner = fc.constantFrom(
+    [0],
+    [2, 0x0a, 0],
+    [2, 0x18, 5],
+    [2, 0x10, 0],
+    [4, 0x12, 0, 0x0a, 0],
+  );
+  let readings = 0;
+  fc.assert(
+    fc.property(
+      fc.array(field, { maxLength: 3 }),
+      fc.boolean(),
+      inner,
+      (fields, isSorted, kill) => {
+        const some = isSorted ? fields.toSorted((a, b) => a.no - b.no) : fields;
+        const bytes = Uint8Array.from([...some.flatMap((one) => one.bytes), 0x52, ...kill]);
+        const read = decodeKillMessage(bytes);
+        if (read === undefined) return;
+        readings += 1;
+        expect(read).toEqual(inGeneral(bytes));
+      },
+    ),
+    { numRuns: 2_000 },
+  );
+  expect(readings).toBeGreaterThan(100);
+});
+
 test("another op, an unknown field and another wire type are left to the general reader", () => {
   const written = toBinary(
     RecordSchema,
@@ -74,6 +112,14 @@ test("another op, an unknown field and another wire type are left to the general
     [0x52, 0x02, 0x20, 0x01],
   ]) {
     expect(decodeKillMessage(Buffer.concat([written, Buffer.from(tail)]))).toBeUndefined();
+  }
+  const ofOtherFields = [
+    [0x12, 0x00, 0x52, 0x00],
+    [0x52, 0x02, 0x1a, 0x00],
+    [0x52, 0x04, 0x0a, 0x00, 0x0a, 0x00],
+  ];
+  for (const bytes of ofOtherFields) {
+    expect(decodeKillMessage(Uint8Array.from(bytes))).toBeUndefined();
   }
   const revive = create(RecordSchema, { mesh: "m", op: { case: "revive", value: {} } });
   expect(decodeKillMessage(toBinary(RecordSchema, revive))).toBeUndefined();
