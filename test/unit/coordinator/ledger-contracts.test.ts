@@ -86,11 +86,17 @@ describe("keeping contracts", () => {
     world.pass(26 * HOUR_MS);
     world.settle(lease, { usd_micros: 40 }, { final: true });
     expect(contracts.get("root")?.state).toBe("released");
+    world.flush();
+    const stored = () => String(world.stored.get("ledger/rows/contract/root"));
     world.pass(60_001);
     world.ledger.roll(world.env());
     world.pass(60_001);
     world.ledger.roll(world.env());
     expect(contracts.get("root")).toBeUndefined();
+    // What has no end of its own leaves the store as well; the rest does with its windows.
+    expect(stored()).toContain("|total");
+    world.flush();
+    expect(stored()).not.toContain("|total");
   });
 });
 

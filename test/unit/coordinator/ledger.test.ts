@@ -603,6 +603,18 @@ describe("store", () => {
     expect([...world.stored.keys()].filter((key) => key.startsWith("ledger/row/"))).toEqual([]);
   });
 
+  test("the rows of a window that is over leave the store, though nobody uses their account", () => {
+    const world = new LedgerWorld(LIMITS);
+    world.settle(world.granted(AGENT, { usd_micros: 400 }), { usd_micros: 9 }, { final: true });
+    world.flush();
+    world.pass(3_600_000);
+    world.ledger.roll(world.env());
+    world.restart();
+    const rows = Buffer.from(world.stored.get(`ledger/rows/${AGENT}`) ?? "").toString();
+    expect(rows).toContain(DAY);
+    expect(rows).not.toContain(HOUR);
+  });
+
   test("a row that disagrees with its leases is not loaded", () => {
     const world = new LedgerWorld(LIMITS);
     world.granted(AGENT, { usd_micros: 400 });
