@@ -234,6 +234,8 @@ describe("a bug while relaying", () => {
     expect(of.world.left).toEqual(of.before);
     expect(of.held.permit.consume()).toBe(false);
     expect(of.world.settlements).toMatchObject([{ rc: "stage_failed" }]);
+    expect(loop.live.count).toBe(0);
+    expect(loop.holds.count).toBe(0);
   });
 
   test("after the head was written charges the hold in full", async () => {

@@ -14,7 +14,7 @@ import {
 } from "../../../../node/dataplane/inspect.ts";
 import type { BodyInspection } from "../../../../node/dataplane/inspect-body.ts";
 import type { InspectTask } from "../../../../node/dataplane/inspect-worker.ts";
-import { upstreamBytes } from "../../../../node/dataplane/judged-body.ts";
+import { apart, bulkBytes, upstreamBytes } from "../../../../node/dataplane/judged-body.ts";
 import type { ContentRule, LimitsPolicy } from "../../../../policy/compiled-policy.ts";
 import { type Compute, ComputeFault } from "../../../../ports/compute.ts";
 import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
@@ -127,6 +127,16 @@ describe.each(["at once", "in the pool"])("a body that is looked through %s", (w
       max_tokens: 5,
       stream_options: { include_usage: true },
     });
+  });
+
+  test("a body is as long as its bytes are, whichever thread it is for", () => {
+    const body = { head: { model: "m" }, bulk: '"user":"\u00fc\u20ac\ud83d\ude00"' };
+    expect(bulkBytes(body)).toBe('"user":""'.length + 2 + 3 + 4);
+    expect(bulkBytes(apart(body))).toBe(bulkBytes(body));
+    const set = { model: "m", maxOutputTokens: undefined };
+    expect(upstreamBytes(DIALECT, ROUTE, apart(body), set)).toEqual(
+      upstreamBytes(DIALECT, ROUTE, body, set),
+    );
   });
 
   test("tells one hit for each rule", async () => {

@@ -52,6 +52,12 @@ test("a contract that does not verify is refused by its own reason", () => {
   expect(said({}, { contract })).toBe("contract_expired: an hour ago");
 });
 
+test("a contract of which no rate is left lets nothing through, whatever its burst is", () => {
+  const rate = { req: { ...LOTS, amount: 0 }, tok: LOTS, usd_u: LOTS };
+  const contract = { ids: ["c"], effective: WIDE, rate, depthLeft: 4 };
+  expect(said({}, { contract })).toBe("rate_requests: no rate is left");
+});
+
 test("a tunnel leads to no place that is known, so a contract opens none", () => {
   const destination = {
     host: "git.example.com",
