@@ -89,9 +89,11 @@ async function serve(config: NodeConfig): Promise<number> {
   // Loaded once the settings are good: who has mistyped one is told at once.
   const threads = prepareThreads(config.loops);
   const { startNode } = await import("./app.ts");
-  if (config.turnFd !== undefined) {
-    await threads.loaded;
-    await turnAtLauncher(config.turnFd);
+  const { turnFd } = config;
+  if (turnFd !== undefined) {
+    const turn = threads.loaded.then(() => turnAtLauncher(turnFd));
+    // Both may be told to end while the one before still serves: nobody's turn comes then.
+    if ((await Promise.race([turn, stopped])) !== undefined) return 0;
   }
   ownFolder(config.home);
   const lock = await holdInstance({

@@ -1,9 +1,12 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Duplex } from "node:stream";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { freePort, freePortBase } from "../../bench/harness/free-ports.ts";
-import { E2E_TIMEOUTS, runAltrace, startProcess } from "../support/run-altrace.ts";
+import { cleanEnv, E2E_TIMEOUTS, NODE, runAltrace, startProcess } from "../support/run-altrace.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
 vi.setConfig(E2E_TIMEOUTS);
@@ -169,5 +172,22 @@ describe("a start that is not wanted any more", () => {
     });
     expect(asked.status).toBe(503);
     expect((await node.end("SIGTERM")).code).toBe(0);
+  });
+
+  test("ends at SIGTERM where it waits for the node before to end", async () => {
+    const trust = join(folder, "trust-of-next.json");
+    writeFileSync(trust, `{"mesh":"m","operator_public_key":"${"00".repeat(32)}"}\n`);
+    const home = join(folder, "next");
+    const words = ["node", "--home", home, "--trust", trust, "--nats-url", "nats://127.0.0.1:1"];
+    const next = spawn(NODE, ["cli/altrace.js", ...words], {
+      env: { ...cleanEnv(), ALTRACE_TURN_FD: "3" },
+      stdio: ["ignore", "ignore", "inherit", "pipe"],
+    });
+    const ended = once(next, "exit");
+    await Promise.race([once(next.stdio[3] as Duplex, "data"), ended]);
+    expect(next.exitCode).toBeNull();
+    next.kill("SIGTERM");
+    expect(await ended).toEqual([0, null]);
+    expect(existsSync(home)).toBe(false);
   });
 });
