@@ -1,6 +1,6 @@
 """Says of one connection after another how long it took until its far side had answered, until standard input ends.
 
-Each sends what a TLS client says first. With "long" behind the name, one more connection is kept, and its end is said.
+Each sends what a TLS client says first.
 """
 import json, os, socket, ssl, sys, threading, time
 
@@ -47,22 +47,8 @@ def anew():
         over.wait(0.01)
 
 
-def long():
-    try:
-        with opened() as wire:
-            say(long="open")
-            wire.settimeout(None)
-            while wire.recv(4096):
-                pass
-    except OSError:
-        pass
-    say(long="ended")
-
-
 HELLO = first_words()
 threads = [threading.Thread(target=anew) for _ in range(2)]
-if sys.argv[3:] == ["long"]:
-    threads.append(threading.Thread(target=long, daemon=True))
 for one in threads:
     one.start()
 sys.stdin.read()
