@@ -3,6 +3,7 @@ import type { OpenExchange } from "../../../../node/dataplane/connections.ts";
 import {
   DRAIN_LOOK_MS,
   Drain,
+  LATECOMERS_MS,
   TUNNEL_QUIET_MS,
   TUNNEL_THANKS_MS,
 } from "../../../../node/dataplane/drain.ts";
@@ -62,6 +63,32 @@ describe("a loop whose node is replaced", () => {
     end(later);
     await pass(DRAIN_LOOK_MS);
     expect(ended.isOver).toBe(true);
+  });
+
+  test("told to end meanwhile, it waits for the end alone", async () => {
+    const { drain, begin, pass, watched } = drainWorld();
+    begin();
+    expect(drain.isReplaced).toBe(false);
+    const outlived = watched(drain.outlived(60_000));
+    expect(drain.isReplaced).toBe(true);
+    // What was open has had its time, by the word of whoever ends it.
+    const ended = watched(drain.ended(60_000));
+    await pass(DRAIN_LOOK_MS);
+    expect([outlived.isOver, ended.isOver]).toEqual([true, true]);
+  });
+
+  test("those that came last have a moment, or until they are served", async () => {
+    const { drain, begin, end, pass, watched } = drainWorld();
+    const last = begin();
+    const moment = watched(drain.latecomers());
+    await pass(LATECOMERS_MS - DRAIN_LOOK_MS);
+    expect(moment.isOver).toBe(false);
+    await pass(DRAIN_LOOK_MS);
+    expect(moment.isOver).toBe(true);
+    const served = watched(drain.latecomers());
+    end(last);
+    await pass(DRAIN_LOOK_MS);
+    expect(served.isOver).toBe(true);
   });
 
   test("waits no longer than it may", async () => {
