@@ -2,13 +2,7 @@ import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
 import { errorMessage } from "../ports/error-message.ts";
 import { http2 } from "../ports/http2-module.ts";
 import type { GrpcConnection } from "./grpc-connection.ts";
-import {
-  DETAILS_KEY,
-  errorOfStatus,
-  RPC_CODES,
-  RpcError,
-  type RpcErrorFields,
-} from "./grpc-error.ts";
+import { DETAILS_KEY, errorOfStatus, RpcError, type RpcErrorFields } from "./grpc-error.ts";
 import { FrameFault, FrameReader, framed } from "./grpc-frames.ts";
 
 export type CallOptions = {
@@ -125,12 +119,16 @@ class Call {
     // What the server has said to the end counts, though we were about to leave.
     if (code === undefined && this.#ending) throw new RpcError(this.#ending);
     if (code === undefined) throw this.#unsaid();
-    if (code === "0" && !isCut) return;
-    throw errorOfStatus({
-      code: isCut ? RPC_CODES.INTERNAL : Number(code),
-      message: isCut ? "The answer ends inside a message." : percentDecoded(said["grpc-message"]),
-      details: binaryOf(said[DETAILS_KEY]),
-    });
+    if (code !== "0") {
+      throw errorOfStatus({
+        code: Number(code),
+        message: percentDecoded(said["grpc-message"]),
+        details: binaryOf(said[DETAILS_KEY]),
+      });
+    }
+    if (!isCut) return;
+    const message = "The answer ends inside a message.";
+    throw new RpcError({ code: "INTERNAL", reason: "internal", message });
   }
 
   /** The call has ended without a status. */
@@ -179,7 +177,8 @@ function wordsOf(fault: unknown): string {
 }
 
 function boundedOf(timeoutMs: number | undefined): number | undefined {
-  return timeoutMs && Math.min(Math.max(1, Math.ceil(timeoutMs)), TIMEOUT_MS_MAX);
+  if (timeoutMs === undefined) return undefined;
+  return Math.min(Math.max(1, Math.ceil(timeoutMs)), TIMEOUT_MS_MAX);
 }
 
 function percentDecoded(text: string | string[] = ""): string {

@@ -77,7 +77,7 @@ export class GrpcConnection {
     });
     const late = setTimeout(() => {
       session.destroy(new Error(`no connection within ${CONNECT_MS_MAX} ms`));
-    }, CONNECT_MS_MAX);
+    }, CONNECT_MS_MAX).unref();
     session.once("connect", () => clearTimeout(late));
     session.once("close", () => clearTimeout(late));
     // Every call hears of it by its own stream.

@@ -355,6 +355,12 @@ describe("a client of a server that is not ours", () => {
     ["no status", answer({}, EMPTY), "INTERNAL", /without a status/],
     ["no message", answer(OK), "INTERNAL", /0 messages/],
     ["two messages", answer(OK, EMPTY, EMPTY), "INTERNAL", /2 messages/],
+    [
+      "half a message, and why",
+      answer({ "grpc-status": "8", "grpc-message": "full" }, Buffer.from([0, 0, 0, 0, 9, 1])),
+      "RESOURCE_EXHAUSTED",
+      /^full$/,
+    ],
     ["half a message", answer(OK, Buffer.from([0, 0, 0, 0, 9, 1])), "INTERNAL", /inside a message/],
     ["a compressed one", answer(OK, Buffer.from([1, 0, 0, 0, 0])), "INTERNAL", /compressed/],
     [
