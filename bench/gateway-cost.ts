@@ -7,11 +7,11 @@ import { startMesh } from "./harness/mesh-under-test.ts";
 import { pause } from "./harness/operator.ts";
 import { interleave, PAIRS_MIN } from "./harness/paired.ts";
 import { startBareProxy } from "./harness/start-bare-proxy.ts";
+import { askedAtLeast } from "./harness/warm-up.ts";
 
 const SLICE_MS = { full: 6_000, short: 1_500 };
 /** Requests until the node is compiled, mostly; a busy machine takes longer over them. */
 const WARM_UP = { full: 40_000, short: 4_000 };
-const WARM_UP_SLICE_MS = 1_000;
 const WARM_UP_MS_MAX = 60_000;
 /** Long enough for the kernel's ticks to tell what a node does that nobody asks anything of. */
 const IDLE_MS = { full: 6_000, short: 2_000 };
@@ -47,9 +47,9 @@ function costBench(of: {
         costOf({ origin, pid, key, wish, ms });
       const altrace = through(mesh.altrace.ready.gateway, mesh.altrace.pid);
       const baseline = through(bare.origin, bare.pid);
-      const warmUp = isFull ? WARM_UP.full : WARM_UP.short;
-      const warmed = await askedAtLeast(warmUp, altrace);
-      await askedAtLeast(warmUp, baseline);
+      const warmUp = { count: WARM_UP[isFull ? "full" : "short"], msMax: WARM_UP_MS_MAX };
+      const warmed = await askedAtLeast(warmUp, async (ms) => (await altrace(ms)).requests);
+      await askedAtLeast(warmUp, async (ms) => (await baseline(ms)).requests);
       const idle = await idleMicrosPerSecond(mesh.altrace.pid, IDLE_MS[isFull ? "full" : "short"]);
       let requests = 0;
       const counted = (measure: typeof altrace) => async () => {
@@ -73,15 +73,6 @@ function costBench(of: {
       };
     },
   };
-}
-
-/** Asks until so many were answered, or the time for that is over; returns how many were. */
-async function askedAtLeast(count: number, ask: (ms: number) => Promise<Cost>): Promise<number> {
-  let asked = 0;
-  for (let ms = 0; asked < count && ms < WARM_UP_MS_MAX; ms += WARM_UP_SLICE_MS) {
-    asked += (await ask(WARM_UP_SLICE_MS)).requests;
-  }
-  return asked;
 }
 
 /** What the process uses in a second without a request; it is in the figure of a request too. */

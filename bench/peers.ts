@@ -1,17 +1,18 @@
 import { startUpstream } from "./fixtures/upstream.ts";
-import { CONNECTIONS } from "./harness/allowed-load.ts";
+import { allowedLoad, CONNECTIONS } from "./harness/allowed-load.ts";
 import type { Bench, Budget, Figure } from "./harness/bench.ts";
 import { startMesh } from "./harness/mesh-under-test.ts";
 import { judgePairs, PAIRS_MIN } from "./harness/paired.ts";
 import { tellProgress } from "./harness/progress.ts";
 import { startAltrace } from "./harness/start-altrace.ts";
 import { untilServed } from "./harness/until-served.ts";
+import { askedAtLeast } from "./harness/warm-up.ts";
 import { bifrost } from "./peers/bifrost.ts";
 import { bringPeer } from "./peers/bring-peer.ts";
 import { haproxy } from "./peers/haproxy.ts";
 import { litellm } from "./peers/litellm.ts";
 import { measureRounds, type Round, WISHES } from "./peers/measure-rounds.ts";
-import { measureTarget, type SliceMs } from "./peers/measure-target.ts";
+import type { SliceMs } from "./peers/measure-target.ts";
 import { nginx } from "./peers/nginx.ts";
 import { NotToBeHad, type Peer } from "./peers/peer.ts";
 import { DIRECT, peerTable } from "./peers/peer-table.ts";
@@ -24,7 +25,11 @@ const SLICE_MS: { readonly full: SliceMs; readonly short: SliceMs } = {
   full: { busy: 2_000, alone: 800 },
   short: { busy: 700, alone: 300 },
 };
-const WARM_UP_MS = { full: { busy: 3_000, alone: 500 }, short: { busy: 1_000, alone: 200 } };
+/** Each is given the same, and the slowest at most that long. */
+const WARM_UP = {
+  full: { answer: 40_000, stream: 4_000, msMax: 30_000 },
+  short: { answer: 2_000, stream: 100, msMax: 1_000 },
+};
 const ALTRACE = "altrace";
 
 export const peers: Bench = {
@@ -54,7 +59,8 @@ export const peers: Bench = {
     for (const target of targets) {
       await checkWhole(target);
       for (const wish of WISHES) {
-        await measureTarget(target, wish, WARM_UP_MS[isFull ? "full" : "short"]);
+        const { [wish]: count, msMax } = WARM_UP[isFull ? "full" : "short"];
+        await askedAtLeast({ count, msMax }, (ms) => allowedLoad({ ...target, wish, ms }));
       }
     }
     const rounds = await measureRounds(targets, sliceMs);
