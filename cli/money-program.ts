@@ -34,7 +34,9 @@ export function addMoney(program: Command, run: Run): void {
     );
   budget
     .command("top-up <account> <window> <unit> <limit>")
-    .description("a new limit for one window, such as total or day:2026-11-22")
+    .description(
+      "a new limit for one window, such as total or day:2026-11-22; a contract's is at most its grant",
+    )
     .action((account: string, window: string, unit: string, limit: string, _, command: Command) =>
       run(command, (context) => topUpBudget(context, account, { window, unit, limit })),
     );

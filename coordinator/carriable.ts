@@ -1,10 +1,13 @@
+import { accountLimitsOf } from "../mesh/account-limits-of.ts";
 import { COORDINATOR_VERSION_MAX, type MeshRecord } from "../mesh/record.ts";
 import { REDACTION_FRESH_MS } from "../mesh/redaction.ts";
 import type { Clock } from "../ports/clock.ts";
 import { errorMessage } from "../ports/error-message.ts";
-import type { Policy, Redact } from "../proto/gen/altrace/v1/record_pb.ts";
+import type { Limit, Policy, Redact } from "../proto/gen/altrace/v1/record_pb.ts";
 import type { AccountLimits } from "./account-limits.ts";
+import { readUnit } from "./amounts.ts";
 import { CommandRefused } from "./command-refused.ts";
+import type { LedgerDoor } from "./ledger-door.ts";
 import type { PolicyInHand } from "./policy-in-hand.ts";
 import type { Replica } from "./replica.ts";
 
@@ -12,6 +15,7 @@ export type CarriableDeps = {
   readonly clock: Pick<Clock, "nowMs">;
   readonly replica: Pick<Replica, "state" | "counts">;
   readonly policy: Pick<PolicyInHand, "bundleOf">;
+  readonly ledger: Pick<LedgerDoor, "contractGrant">;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   readonly readAhead: (bundle: Uint8Array) => Promise<unknown>;
 };
@@ -25,6 +29,13 @@ export async function mustBeCarriable(deps: CarriableDeps, record: MeshRecord): 
   const { op, parsed } = record;
   if (op.case === "policy") return mustBeReadable(deps, op.value);
   if (op.case === "redact") return mustBeOfNow(deps, record, op.value);
+  if (op.case === "limit" && parsed.kind === "budget") {
+    return mustBeWithinGrant(deps, {
+      scope: record.scope,
+      account: parsed.account,
+      limit: op.value,
+    });
+  }
   if (op.case !== "kill" || parsed.kind === "key" || parsed.kind === "node") return;
   // Beyond what a coordinator may number a thief of its key has been, and nodes take an operator's
   // kill alone: a scope that can be revived must be one that can be killed.
@@ -69,4 +80,36 @@ function mustBeOfNow(
     "redaction_expired",
     "it was signed too long ago, or a clock is wrong: sign another one",
   );
+}
+
+/**
+ * The ledger lends no more than a contract was granted, whatever a record says (C6 of its contracts); here whoever asks for
+ * it is told. What stands already may be said again: other limits are set beside it, and other keys sign it.
+ */
+function mustBeWithinGrant(
+  { ledger, replica }: CarriableDeps,
+  {
+    scope,
+    account,
+    limit,
+  }: { readonly scope: string; readonly account: string; readonly limit: Limit },
+): void {
+  const [kind, id = ""] = account.split("/");
+  if (kind !== "contract") return;
+  const before = replica.state.get(scope)?.op;
+  const known = before?.case === "limit" ? accountLimitsOf(before.value) : [];
+  const granted = ledger.contractGrant(id);
+  for (const { unit: wireUnit, window, limit: asked } of accountLimitsOf(limit)) {
+    const unit = readUnit(wireUnit);
+    const isSaid = known.some(
+      (one) => one.unit === wireUnit && one.window === window && one.limit === asked,
+    );
+    if (unit === undefined || isSaid) continue;
+    if (granted === undefined) throw new CommandRefused("contract_unknown", account);
+    if (window !== "total" || asked <= BigInt(granted[unit])) continue;
+    throw new CommandRefused(
+      "limit_above_grant",
+      `${account} was granted ${granted[unit]} ${unit}: it can have less, and for more it takes another contract`,
+    );
+  }
 }

@@ -8,6 +8,10 @@ export type CommandRefusal =
   | "cmd_id_reused"
   /** The scope has moved on since the record was built: read it again and sign anew. */
   | "conflict"
+  /** A limit of a contract that was never opened, or ended long ago. */
+  | "contract_unknown"
+  /** A limit of a contract above what it was granted. */
+  | "limit_above_grant"
   /** A part that the policy names was not handed over. */
   | "policy_part_missing"
   /** An order to erase a person's keys that is of another time than now. */

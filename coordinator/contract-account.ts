@@ -33,10 +33,10 @@ export type ContractState = (typeof CONTRACT_STATES)[number];
 /** Its key in the ledger's store follows. */
 export const CONTRACT_PREFIX = "ledger/contract/";
 
-/** When a contract ends that a ledger's store knows, ms since the Unix epoch; `undefined` for any other. */
-export function storedContractEndMs(store: Pick<Store, "get">, id: string): number | undefined {
+/** A contract that a ledger's store knows; `undefined` for any other. */
+export function storedContract(store: Pick<Store, "get">, id: string): ContractAccount | undefined {
   const value = store.get(CONTRACT_PREFIX + id);
-  return value && readContractAccount(JSON.parse(Buffer.from(value).toString())).expiresMs;
+  return value && readContractAccount(JSON.parse(Buffer.from(value).toString()));
 }
 
 /** The account's name in the ledger. */

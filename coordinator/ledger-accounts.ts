@@ -148,13 +148,13 @@ export class LedgerAccounts {
     return (this.#policy.limits.get(account)?.length ?? 0) === 0;
   }
 
-  /** What stands in this window: an operator's word, else a contract's grant, else policy. */
+  /** What stands in this window: what a contract was granted, else an operator's word, else policy. */
   limitAt(account: string, unit: LedgerUnit, window: string): number | undefined {
-    const override = this.#state.overrideOf(account, unit, window);
-    if (override !== undefined) return override;
     const kind = kindOfWindow(window);
     const granted = kind === "total" ? this.#contracts.limit(account, unit) : undefined;
     if (granted !== undefined) return granted;
+    const override = this.#state.overrideOf(account, unit, window);
+    if (override !== undefined) return override;
     let smallest: number | undefined;
     for (const one of this.#policy.limits.get(account) ?? []) {
       if (one.unit !== unit || one.window !== kind) continue;

@@ -10,6 +10,8 @@
 // C4. The same contract is carved once, however often it is asked for.
 // C5. Every lease of a contract is also charged to its holder, the holder's team and the mesh, so
 //     delegation is no way around their windows.
+// C6. An operator's limit of a contract may take from what it was granted, and never adds to it: what is more
+//     was carved out of nobody's account, and would come out of its delegator's unasked.
 
 import type { Rate } from "../authority/rate.ts";
 import { rateLeft, rateShortage } from "../authority/rate-left.ts";
@@ -107,9 +109,11 @@ export class LedgerContracts {
     return isOpen && account.node === node ? entryOf(account) : undefined;
   }
 
-  /** Its limit of one unit, as long as anything of it is remembered. */
+  /** C6. Its limit of one unit, as long as anything of it is remembered. */
   limit(name: string, unit: LedgerUnit): number | undefined {
-    return this.#named(name)?.limit[unit];
+    const granted = this.#named(name)?.limit[unit];
+    if (granted === undefined) return undefined;
+    return Math.min(granted, this.#state.overrideOf(name, unit, "total") ?? granted);
   }
 
   /** The end of its right to spend, ms since the Unix epoch; Infinity for what is no contract. */

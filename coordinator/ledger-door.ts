@@ -5,7 +5,7 @@ import { pause } from "../ports/pause.ts";
 import type { Random } from "../ports/random.ts";
 import { type Store, StoreFault } from "../ports/store.ts";
 import { type AccountLimits, accountNamesOf } from "./account-limits.ts";
-import { storedContractEndMs } from "./contract-account.ts";
+import { storedContract } from "./contract-account.ts";
 import { beginEpoch } from "./epoch.ts";
 import type { JournalTrust } from "./journal-record.ts";
 import { LeaderElection } from "./leader-election.ts";
@@ -13,6 +13,7 @@ import { LedgerActor, type LedgerActorOptions, LedgerFault } from "./ledger-acto
 import type { LedgerContracts } from "./ledger-contracts.ts";
 import { JournalFault, LedgerJournal } from "./ledger-journal.ts";
 import { LedgerCorrupt } from "./ledger-state.ts";
+import type { LedgerAmounts } from "./ledger-window.ts";
 
 /** This coordinator's run that may have said last that it leads. */
 const LEADER_BOOT_KEY = "leader-boot";
@@ -38,6 +39,8 @@ export type LedgerDoor = Pick<
    * leads it; `undefined` for a contract that was never opened.
    */
   contractEndMs(id: string): number | undefined;
+  /** What a contract was granted, by the same copy; `undefined` for one that was never opened, or ended long ago. */
+  contractGrant(id: string): LedgerAmounts | undefined;
   /** Name of the coordinator that leads it, as far as is known. */
   readonly leader: string | undefined;
   start(): void;
@@ -82,7 +85,8 @@ export function ownLedger(
     openLeases: () => actor.openLeases(),
     accountNames: () => actor.accountNames(),
     contracts: (turn) => actor.contracts(turn),
-    contractEndMs: (id) => storedContractEndMs(options.store, id),
+    contractEndMs: (id) => storedContract(options.store, id)?.expiresMs,
+    contractGrant: (id) => storedContract(options.store, id)?.limit,
     stop: () => actor.stop(),
   };
 }
@@ -161,7 +165,11 @@ export class SharedLedger implements LedgerDoor {
   }
 
   contractEndMs(id: string): number | undefined {
-    return storedContractEndMs(this.#journal, id);
+    return storedContract(this.#journal, id)?.expiresMs;
+  }
+
+  contractGrant(id: string): LedgerAmounts | undefined {
+    return storedContract(this.#journal, id)?.limit;
   }
 
   async stop(): Promise<void> {

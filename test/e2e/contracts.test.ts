@@ -278,6 +278,21 @@ describe("contracts", () => {
     ]);
   });
 
+  test("an operator's limit takes from what was delegated, and adds nothing to it", async () => {
+    const root = await issue();
+    const { contract } = await delegated(root.key, { grant: PART });
+    const limit = (amount: string) =>
+      cli("budget", "top-up", `contract/${contract}`, "total", "usd", amount);
+    const more = await limit("2.01");
+    expect(more).toMatchObject({ code: 1, stderr: expect.stringContaining("limit_above_grant") });
+    expect(more.stderr).toContain("was granted 2000000 usd_micros");
+    expect((await limit("1.5")).code).toBe(0);
+    const shown = await cli("budget", "show", `contract/${contract}`);
+    expect(shown.said.accounts).toContainEqual(
+      expect.objectContaining({ window: "total", limit: "1500000" }),
+    );
+  });
+
   test("rate is moved too, and a chain is as deep as its root lets it be", async () => {
     const root = await issue(GRANT, "--max-depth", "1");
     const worker = await delegated(root.key, { grant: PART });

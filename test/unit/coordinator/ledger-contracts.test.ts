@@ -257,6 +257,39 @@ describe("carving", () => {
 });
 
 describe("release", () => {
+  test("C6: an operator's limit takes from a grant, whether or not anything of it was used, and adds nothing", () => {
+    const world = new LedgerWorld(LIMITS);
+    const { contracts } = world.ledger;
+    contracts.open(ROOT);
+    const limit = amountsOf({ usd_micros: 600, calls: 10 });
+    contracts.open(below(ROOT, "a", { limit, rate: AMPLE }));
+    const set = (id: string, most: number, v: number) =>
+      world.ledger.override(
+        `contract/${id}`,
+        [{ unit: "usd_micros", window: "total", limit: most }],
+        v,
+        world.env(),
+      );
+    set("a", 5_000, 1);
+    set("root", 5_000, 1);
+    for (const _ of ["", "after a restart"]) {
+      expect(world.row("contract/a", "usd_micros", "total").limit).toBe(600);
+      expect(world.row("contract/root", "usd_micros", "total")).toMatchObject({ available: 400 });
+      expect(world.lease("contract/a", { usd_micros: 601 })).toMatchObject({
+        refused: "budget_exhausted",
+      });
+      world.restart();
+    }
+    // Nothing was lent to it yet: it has no row that could say so.
+    set("a", 300, 2);
+    const asked = amountsOf({ usd_micros: 301 });
+    expect(
+      world.ledger.contracts.open(below(ROOT, "b", { parent: "a", limit: asked })),
+    ).toMatchObject({ message: "budget: asked 301 usd_micros, 300 would have fitted" });
+    world.granted("contract/a", { usd_micros: 300 });
+    expect(world.lease("contract/a", { usd_micros: 1 })).toHaveProperty("refused");
+  });
+
   test("C2: what a child did not spend comes back once, after its end and its last lease", () => {
     const world = new LedgerWorld(LIMITS);
     const { contracts } = world.ledger;
