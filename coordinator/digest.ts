@@ -9,7 +9,7 @@ import type { LeaderProbe } from "./leader-probe.ts";
 import type { Replica } from "./replica.ts";
 
 /** A digest out of turn comes at least so long after the one before, ms. */
-export const DIGEST_APART_MS = 200;
+const DIGEST_APART_MS = 200;
 
 export type DigestOptions = {
   readonly replicaId: string;

@@ -191,6 +191,26 @@ describe("the control thread", () => {
     expect([...new Set(freed)].sort()).toEqual(agents);
   });
 
+  test("so does an agent whose row came while it was active, once it is not", async () => {
+    const one = world();
+    await one.control.start();
+    const event = { agentId: AGENT, allowed: true, requestId: "r1" };
+    one.loop({ t: "events", items: [event] } as unknown as LoopToControl);
+    await settle();
+    for (const agentId of [AGENT, "t/b", "t/c"]) {
+      one.mesh({ t: "row", grant: { ...grantOf(one.allot()), agentId } });
+    }
+    const given = () => one.toMesh.flatMap((said) => (said.t === "free_row" ? [said.agentId] : []));
+    one.clock.advance(2_000);
+    await settle();
+    expect(given()).not.toContain(AGENT);
+    for (let i = 0; i < 3; i++) {
+      one.clock.advance(60_000);
+      await settle();
+    }
+    expect(given()).toContain(AGENT);
+  });
+
   test("hears what is said while it still settles the books of the last run", async () => {
     const one = world();
     const lease = newLease({ id: "old", epoch: 1, amount: usd(5n), deadlineNs: 0n });

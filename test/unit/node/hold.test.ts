@@ -110,6 +110,19 @@ describe("hold", () => {
     expect(world.left).toEqual({ ...NOTHING, overrunMicros: 0n });
   });
 
+  test("whoever is killed during the last of its waits for money hears of that, not of the money", async () => {
+    const world = new LoopWorld();
+    world.onTopUp = () => ({ outcome: "ok" });
+    expect(refusalOf(await hold(world.asked(), world.loop))).toBe("budget_unavailable");
+    const waits = world.topUps.splice(0).length;
+    world.onTopUp = () => {
+      if (world.topUps.length === waits) setKilled(world.table, CELLS.agent, true);
+      return { outcome: "ok" };
+    };
+    expect(refusalOf(await hold(world.asked(), world.loop))).toBe("killed_agent");
+    expect(world.topUps).toHaveLength(waits);
+  });
+
   test.each([
     ["exhausted", "budget_exhausted"],
     ["overrun_exhausted", "overrun_exhausted"],

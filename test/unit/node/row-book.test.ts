@@ -45,6 +45,18 @@ test("an account whose row has changed keeps the one that it has now", () => {
   book.put("agent/t/1", { row: 2, generation: 5, agentId: "t/1" }, true);
   book.freed("agent/t/1", { row: 1, generation: 1 });
   expect(book.of("agent/t/1")).toEqual({ row: 2, generation: 5, agentId: "t/1" });
+  // The same row was given up and given to it again in between.
+  book.freed("agent/t/1", { row: 2, generation: 4 });
+  expect(book.of("agent/t/1")).toEqual({ row: 2, generation: 5, agentId: "t/1" });
+});
+
+test("no more agents give up their rows in one go than the mesh thread frees meanwhile", () => {
+  const { book, idle } = bookOf();
+  const names = Array.from({ length: 1_025 }, (_, no) => `t/${no}`);
+  for (const [row, agentId] of names.entries()) {
+    book.put(`agent/${agentId}`, { row, generation: 1, agentId }, false);
+  }
+  expect(idle()).toEqual(names.slice(0, 1_024));
 });
 
 test("an account that cannot be served, so that there is no actor, gives up its row too", () => {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { newAgent } from "../../../../node/actors/agent-state.ts";
-import { isQuietAfter, newSeat, phaseOf } from "../../../../node/actors/seat.ts";
+import { countTick, isQuietAfter, newSeat, phaseOf } from "../../../../node/actors/seat.ts";
 import { TickRound } from "../../../../node/actors/tick-round.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 
@@ -96,4 +96,20 @@ test("a seat that rested has ticks again until all that came is done, though it 
   seat.unanswered = false;
   expect(phaseAt(4n)).toBe("rests");
   expect(phaseAt(31n)).toBe("idle");
+});
+
+test("what leases have paid for is told every five ticks; of an agent that no limit counts, every sixty", () => {
+  const till = {} as Parameters<typeof newSeat>[0]["till"];
+  const use = { unit: "calls", window: "total", limit: 9, spent: 1, endsAtMs: 0 } as const;
+  const free = newAgent(0);
+  const counted = { ...free, ladder: { ...free.ladder, uses: [use] } };
+  const tellsOf = (account: string, state = free) => {
+    const seat = newSeat({ account, till, state, nowNs: 0n });
+    const ticks = Array.from({ length: 120 }, (_, no) => no + 1);
+    return ticks.filter(() => countTick(seat, 0n).tell);
+  };
+  const everyFive = Array.from({ length: 24 }, (_, no) => 5 * (no + 1));
+  expect(tellsOf("agent/t/a")).toEqual([60, 120]);
+  expect(tellsOf("agent/t/a", counted)).toEqual(everyFive);
+  expect(tellsOf("contract/c")).toEqual(everyFive);
 });
