@@ -1,11 +1,12 @@
 import type { Wish } from "./fixtures/upstream.ts";
-import { allowedLoad, CONNECTIONS } from "./harness/allowed-load.ts";
+import { CONNECTIONS } from "./harness/allowed-load.ts";
 import type { Bench } from "./harness/bench.ts";
 import { costFigures } from "./harness/cost-pairs.ts";
 import { cpuMicros } from "./harness/cpu-time.ts";
 import { startMesh } from "./harness/mesh-under-test.ts";
 import { pause } from "./harness/operator.ts";
 import { interleave, PAIRS_MIN } from "./harness/paired.ts";
+import { requestCost } from "./harness/request-cost.ts";
 import { startBareProxy } from "./harness/start-bare-proxy.ts";
 import { askedAtLeast } from "./harness/warm-up.ts";
 
@@ -44,7 +45,7 @@ function costBench(of: {
       await using bare = await startBareProxy(mesh.upstream.url);
       const key = mesh.keys.neighbour;
       const through = (origin: string, pid: number) => (ms: number) =>
-        costOf({ origin, pid, key, wish, ms });
+        requestCost({ origin, pid, key, wish, ms });
       const altrace = through(mesh.altrace.ready.gateway, mesh.altrace.pid);
       const baseline = through(bare.origin, bare.pid);
       const warmUp = { count: WARM_UP[isFull ? "full" : "short"], msMax: WARM_UP_MS_MAX };
@@ -80,18 +81,4 @@ async function idleMicrosPerSecond(pid: number, ms: number): Promise<number> {
   const before = cpuMicros(pid);
   await pause(ms);
   return ((cpuMicros(pid) - before) * 1_000) / ms;
-}
-
-type Cost = { readonly cpuMicrosPerRequest: number; readonly requests: number };
-
-async function costOf(of: {
-  readonly origin: string;
-  readonly pid: number;
-  readonly key: string;
-  readonly wish: Wish;
-  readonly ms: number;
-}): Promise<Cost> {
-  const before = cpuMicros(of.pid);
-  const requests = await allowedLoad(of);
-  return { cpuMicrosPerRequest: (cpuMicros(of.pid) - before) / requests, requests };
 }

@@ -13,6 +13,7 @@ import { curveSvg } from "./plots/curve-svg.ts";
 
 const PLOTS = join(import.meta.dirname, "plots");
 const SLICE_MS = { full: 1_200, short: 500 };
+const WARM_UP = { full: { count: 40_000, msMax: 60_000 }, short: { count: 2_000, msMax: 2_000 } };
 
 export const growth: Bench = {
   name: "growth",
@@ -25,7 +26,8 @@ export const growth: Bench = {
     const table: string[][] = [["axis", "at", "CPU us", "bare proxy us", "RSS MiB"]];
     const axes = [agentsAxis(), streamsAxis(), contractsAxis(), rulesAxis()];
     for (const axis of axes) {
-      const measured = { points: axis.points[size], sliceMs: durationMs ?? SLICE_MS[size] };
+      const sliceMs = durationMs ?? SLICE_MS[size];
+      const measured = { points: axis.points[size], sliceMs, warmUp: WARM_UP[size] };
       const points = await measureAxis(axis, measured);
       writeFileSync(join(folder, `${axis.name}.svg`), plotOf(axis, points));
       figures.push(growthOf(axis, points, budget));

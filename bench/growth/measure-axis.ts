@@ -1,15 +1,16 @@
-import { allowedLoad } from "../harness/allowed-load.ts";
-import { cpuMicros } from "../harness/cpu-time.ts";
-import { type MeshUnderTest, startMesh } from "../harness/mesh-under-test.ts";
+import { startMesh } from "../harness/mesh-under-test.ts";
 import { median, PAIRS_MIN, type Pair } from "../harness/paired.ts";
 import { treeResidentMib } from "../harness/process-tree.ts";
 import { tellProgress } from "../harness/progress.ts";
-import { type BareProxy, startBareProxy } from "../harness/start-bare-proxy.ts";
+import { type RequestCost, requestCost } from "../harness/request-cost.ts";
+import { startBareProxy } from "../harness/start-bare-proxy.ts";
 import { untilServed } from "../harness/until-served.ts";
+import { askedAtLeast } from "../harness/warm-up.ts";
 import { type Axis, RESERVE_WAIT_MS } from "./axis.ts";
 
 /** Streams that are open say something so rarely that it is no load of its own. */
 const HELD_EVERY_MS = 20_000;
+/** After each step: what is new there is compiled and cached. */
 const WARM_UP_FACTOR = 3;
 
 export type Point = {
@@ -22,11 +23,15 @@ export type Point = {
   readonly pairs: readonly Pair[];
 };
 
+export type AxisMeasured = {
+  readonly points: readonly number[];
+  readonly sliceMs: number;
+  /** Requests through node and bare proxy before the first point, which else were the dearest. */
+  readonly warmUp: { readonly count: number; readonly msMax: number };
+};
+
 /** One mesh for a whole axis: what it has compiled and cached, it keeps. */
-export async function measureAxis(
-  axis: Axis,
-  of: { readonly points: readonly number[]; readonly sliceMs: number },
-): Promise<readonly Point[]> {
+export async function measureAxis(axis: Axis, of: AxisMeasured): Promise<readonly Point[]> {
   await using mesh = await startMesh({
     heldEveryMs: HELD_EVERY_MS,
     reserveWaitMs: RESERVE_WAIT_MS,
@@ -38,7 +43,20 @@ export async function measureAxis(
     for (const at of of.points) {
       tellProgress(`${axis.name}: ${at}`);
       const key = await axis.raise(mesh, at);
-      points.push(await measurePoint({ at, key, mesh, bare, sliceMs: of.sliceMs }));
+      await untilServed(mesh.altrace.ready.gateway, key);
+      const { pid, ready } = mesh.altrace;
+      const node = asks(key, { origin: ready.gateway, pid });
+      const sides = { node, proxy: asks(key, { origin: bare.origin, pid: bare.pid }) };
+      if (points.length === 0) {
+        for (const ask of [sides.node, sides.proxy]) {
+          await askedAtLeast(of.warmUp, async (ms) => (await ask(ms)).requests);
+        }
+      }
+      points.push({
+        at,
+        ...(await measurePoint(sides, of.sliceMs)),
+        residentMib: treeResidentMib(mesh.altrace.pid),
+      });
     }
   } finally {
     axis.close?.();
@@ -46,35 +64,26 @@ export async function measureAxis(
   return points;
 }
 
-async function measurePoint(of: {
-  readonly at: number;
-  readonly key: string;
-  readonly mesh: MeshUnderTest;
-  readonly bare: BareProxy;
-  readonly sliceMs: number;
-}): Promise<Point> {
-  const { at, key, mesh, bare, sliceMs } = of;
-  const { altrace } = mesh;
-  const cost = async (origin: string, pid: number, ms: number): Promise<number> => {
-    const before = cpuMicros(pid);
-    const requests = await allowedLoad({ origin, key, wish: "answer", ms });
-    return (cpuMicros(pid) - before) / requests;
-  };
-  const node = (ms: number) => cost(altrace.ready.gateway, altrace.pid, ms);
-  const proxy = (ms: number) => cost(bare.origin, bare.pid, ms);
-  await untilServed(altrace.ready.gateway, key);
+type Ask = (ms: number) => Promise<RequestCost>;
+
+function asks(key: string, server: { readonly origin: string; readonly pid: number }): Ask {
+  return (ms) => requestCost({ ...server, key, wish: "answer", ms });
+}
+
+async function measurePoint(
+  { node, proxy }: { readonly node: Ask; readonly proxy: Ask },
+  sliceMs: number,
+): Promise<Omit<Point, "at" | "residentMib">> {
   await node(WARM_UP_FACTOR * sliceMs);
   await proxy(sliceMs);
   const pairs: Pair[] = [];
   while (pairs.length < PAIRS_MIN) {
-    const subject = await node(sliceMs);
-    pairs.push({ subject, baseline: await proxy(sliceMs) });
+    const subject = (await node(sliceMs)).cpuMicrosPerRequest;
+    pairs.push({ subject, baseline: (await proxy(sliceMs)).cpuMicrosPerRequest });
   }
   return {
-    at,
     cpuMicros: median(pairs.map(({ subject }) => subject)),
     bareMicros: median(pairs.map(({ baseline }) => baseline)),
-    residentMib: treeResidentMib(altrace.pid),
     pairs,
   };
 }
