@@ -1,12 +1,12 @@
 import type { Write } from "../ports/store.ts";
 import { CONTRACT_PREFIX, type ContractAccount } from "./contract-account.ts";
 import { ContractShelf } from "./contract-shelf.ts";
-import { FORGOTTEN_PREFIX, ForgottenRequests } from "./forgotten-requests.ts";
 import { LeaseShelf } from "./lease-shelf.ts";
 import { count, leaseOf, members } from "./ledger-entry.ts";
 import type { Lease, LeaseRequest } from "./ledger-lease.ts";
 import { emptyRow, type LedgerRow, moveInRow, type RowKey, rowKey } from "./ledger-row.ts";
 import { kindOfWindow, LEDGER_UNITS, type LedgerUnit, windowAt } from "./ledger-window.ts";
+import { FORMER_START_PREFIX, NodeStarts, START_PREFIX, type StartRefusal } from "./node-starts.ts";
 import { partsOfKey, ROW_PREFIX, ROWS_PREFIX, RowShelf } from "./row-shelf.ts";
 
 /** Keys of the ledger in the coordinator's store. */
@@ -37,7 +37,7 @@ export class LedgerCorrupt extends Error {
 export class LedgerState {
   readonly #rows = new RowShelf();
   readonly #leases = new LeaseShelf();
-  readonly #forgotten = new ForgottenRequests();
+  readonly #starts = new NodeStarts();
   readonly #overrides = new Map<RowKey, StoredOverride>();
   /** Accounts that have or had one. */
   readonly #overridden = new Set<string>();
@@ -95,9 +95,19 @@ export class LedgerState {
     return this.#leases.ofRequest(request);
   }
 
-  /** Whether a lease may have been granted to the request of which nothing is remembered. */
-  isForgotten(request: LeaseRequest): boolean {
-    return this.#forgotten.has(request);
+  /** Takes in that a start of a node asks for a lease, of which none is remembered; or says why it may not. */
+  takeStart(request: LeaseRequest): StartRefusal | undefined {
+    return this.#starts.take(request);
+  }
+
+  /** Nodes that have asked for leases, and were not dropped. */
+  nodes(): IterableIterator<string> {
+    return this.#starts.nodes();
+  }
+
+  /** Forgets a node that is none of the mesh any more. */
+  dropNode(node: string): void {
+    this.#starts.drop(node);
   }
 
   rows(): IterableIterator<LedgerRow> {
@@ -146,7 +156,7 @@ export class LedgerState {
     const lease = this.#leases.get(id);
     if (lease === undefined) return;
     this.#leases.drop(id);
-    this.#forgotten.add(lease);
+    this.#starts.forget(lease);
     this.#changedLeases.delete(lease);
     this.#changed.set(LEASE_PREFIX + id, undefined);
   }
@@ -238,7 +248,7 @@ export class LedgerState {
 
   /** What must be written for the store to hold this state, and forgets that it must. */
   takeWrites(): readonly Write[] {
-    const writes: Write[] = [...this.#rows.takeWrites(), ...this.#forgotten.takeWrites()];
+    const writes: Write[] = [...this.#rows.takeWrites(), ...this.#starts.takeWrites()];
     for (const [key, valueNow] of this.#changed) {
       writes.push({ key, value: valueNow && textOf(valueNow()) });
     }
@@ -318,8 +328,9 @@ export class LedgerState {
     if (key === NOW_KEY) this.#nowMs = Math.max(this.#nowMs, count(value));
     else if (key.startsWith(ROWS_PREFIX)) this.#rows.load(key.slice(ROWS_PREFIX.length), value);
     else if (key.startsWith(ROW_PREFIX)) this.#loadFormerRow(key, value);
-    else if (key.startsWith(FORGOTTEN_PREFIX)) {
-      this.#forgotten.load(key.slice(FORGOTTEN_PREFIX.length), value);
+    else if (key.startsWith(START_PREFIX)) this.#starts.load(key.slice(START_PREFIX.length), value);
+    else if (key.startsWith(FORMER_START_PREFIX)) {
+      this.#starts.loadFormer(key.slice(FORMER_START_PREFIX.length), value);
     } else if (key.startsWith(LIMIT_PREFIX)) this.#loadLimit(key.slice(LIMIT_PREFIX.length), value);
     else if (key.startsWith(CONTRACT_PREFIX)) {
       this.#contracts.load(key.slice(CONTRACT_PREFIX.length), value);

@@ -32,6 +32,7 @@ import {
   windowAt,
   windowEndMs,
 } from "./ledger-window.ts";
+import type { StartRefusal } from "./node-starts.ts";
 
 /** What a turn of the ledger is told about the world. */
 export type LedgerEnv = {
@@ -81,8 +82,8 @@ export type LedgerRefusalReason =
   | "overrun_exhausted"
   /** `leasesMax` leases are kept. */
   | "budget_unavailable"
-  /** Something may have been granted to it, and is settled: it is to be asked anew under another id. */
-  | "request_forgotten"
+  /** Another start of the node has asked since; or something may have been granted to the request before. */
+  | StartRefusal
   /** No such lease of that node. */
   | "lease_unknown"
   /** A node that reports more than it was lent is broken or lies; the lease stays charged in full. */
@@ -171,7 +172,8 @@ export class Ledger {
     this.roll(env);
     const known = this.#state.leaseOf(ask);
     if (known) return this.#grantOf(known, env);
-    if (this.#state.isForgotten(ask)) return refusal("request_forgotten", ask.requestId);
+    const objection = this.#state.takeStart(ask);
+    if (objection) return refusal(objection, `${ask.requestId} of ${ask.node} ${ask.bootId}`);
     const chain = this.#accounts.chainOf(ask.account, ask.node);
     if (!chain) return refusal("account_unknown", `no policy for ${ask.account}`);
     if (this.#state.leaseCount >= this.#settings.leasesMax) {

@@ -10,12 +10,13 @@ import { openFilesMax } from "../adapters/open-files.ts";
 import { readPrivateFile } from "../adapters/private-file.ts";
 import { createKeyPair } from "../adapters/signing-keys.ts";
 import type { Clock } from "../ports/clock.ts";
-import { type Random, uuidV7 } from "../ports/random.ts";
+import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { marksOf } from "./actors/stored-accounts.ts";
 import { openWebhook } from "./alerts/open-webhook.ts";
 import type { Webhook } from "./alerts/webhook.ts";
 import { type AuditLog, startAudit } from "./audit-log.ts";
+import { nextBootId } from "./boot-id.ts";
 import { FORWARD_PORT_OFFSET, type NodeConfig } from "./config.ts";
 import { Control } from "./control.ts";
 import { connectionsMaxOf } from "./dataplane/admission-cap.ts";
@@ -94,8 +95,6 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const { config, clock, random, threads = prepareThreads(config.loops) } = parts;
   const home = join(config.home, "node");
   mkdirSync(home, { recursive: true, mode: 0o700 });
-  // Leases belong to a start, and so do heartbeats: both name it alike.
-  const bootId = uuidV7(clock.nowMs(), random);
   const table = createTable({
     rows: config.tableRows,
     loops: config.loops,
@@ -103,6 +102,8 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     writers: config.loops + 2,
   });
   const store = openLmdbStore(join(home, "control"));
+  // Leases belong to a start, and so do heartbeats: both name it alike.
+  const bootId = await nextBootId(store, clock, random);
   const audit = await startAuditOf({ parts, home, table, store, thread: threads.audit });
   const mesh = startMeshThread({ parts, home, bootId, audit, table, thread: threads.mesh });
   const revoked = revokedBy(mesh.link);

@@ -3,6 +3,7 @@ import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
 import { marksOf } from "../../node/actors/stored-accounts.ts";
 import type { CrashProof } from "../../node/actors/table-mark.ts";
 import { type LoggedRecord, usedSince } from "../../node/audit/used-since.ts";
+import { nextBootId } from "../../node/boot-id.ts";
 import { Control } from "../../node/control.ts";
 import { openDataLoop } from "../../node/data-loop.ts";
 import type { Connections } from "../../node/dataplane/connections.ts";
@@ -16,7 +17,6 @@ import type { NodeLog } from "../../node/node-log.ts";
 import { createTable, type Table } from "../../node/table/table.ts";
 import type { ControlToMesh } from "../../node/thread-messages.ts";
 import type { Keys, Signer } from "../../ports/keys.ts";
-import { uuidV7 } from "../../ports/random.ts";
 import { type Store, StoreFault } from "../../ports/store.ts";
 import { type TwinStore, twinStore } from "../../ports/twin-store.ts";
 import { type Ack, tapBus } from "./bus-tap.ts";
@@ -148,14 +148,14 @@ export class SimNode {
 
   async #boot(process: SimProcess): Promise<void> {
     const { clock, random } = process;
-    const bootId = uuidV7(clock.nowMs(), random);
+    const store = process.opened(this.#controlStore);
+    const bootId = await nextBootId(store, clock, random);
     const at = { node: this.name, bootId };
     const table = createTable({ rows: 96, loops: 1, scopes: 256, writers: 3, proofs: 64 });
     const [meshSide, controlOfMesh] = simChannel(process, this.#draw.fork());
     const [controlSide, loopOfControl] = simChannel(process, this.#draw.fork());
     const [meshOfLoop, loopSide] = simChannel(process, this.#draw.fork());
     const post = (message: unknown): void => meshSide.postMessage(message);
-    const store = process.opened(this.#controlStore);
     const crashProof = this.#proofOf(store);
     const records: LoggedRecord[] = [];
     this.#written = { run: bootId, records };

@@ -637,6 +637,8 @@ describe("store", () => {
       ["ledger/rows/a", '{"usd_micros|week":[1,0,0]}'],
       ["ledger/rows/", '{"usd_micros|total":[1,0,0]}'],
       ["ledger/rows/a", "1"],
+      ["ledger/start/n1", '{"bootId":"b"}'],
+      ["ledger/start/n1", '{"bootId":1,"askedMs":1}'],
       ["ledger/forgotten/n1", '{"bootId":"b","askedMs":1}'],
       ["ledger/lease/x", "{}"],
       ["ledger/now", "1.5"],

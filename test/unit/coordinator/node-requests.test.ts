@@ -34,7 +34,13 @@ import {
   Unit,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import { requestSubject } from "../../../proto/subjects.ts";
-import { CoordinatorWorld, LIMITS, TestNode, type WorldOptions } from "./coordinator-world.ts";
+import {
+  CoordinatorWorld,
+  LIMITS,
+  MESH,
+  TestNode,
+  type WorldOptions,
+} from "./coordinator-world.ts";
 
 const BOT = "agent/pay/bot";
 
@@ -365,6 +371,19 @@ describe("lease and settle", () => {
     node.beat({ n: 1n });
     await world.flush();
     expect((await node.ask(lease(BOT, 1n))).case).toBe("lease");
+    node.bootId = before;
+    expect(reasonOf(await node.ask(lease(BOT, 1n)))).toBe("boot_ended");
+  });
+
+  test("a boot that has ended borrows nothing of a coordinator that has begun since and heard no heartbeat", async () => {
+    const { world, node } = await meshWithNode();
+    const before = node.bootId;
+    expect((await node.ask(lease(BOT, 1n))).case).toBe("lease");
+    world.clock.advance(1);
+    node.bootId = world.newId();
+    expect((await node.ask(lease(BOT, 1n))).case).toBe("lease");
+    world.crash();
+    await world.founded();
     node.bootId = before;
     expect(reasonOf(await node.ask(lease(BOT, 1n)))).toBe("boot_ended");
   });

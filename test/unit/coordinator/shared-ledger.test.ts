@@ -119,10 +119,10 @@ class Coordinator {
     return this.ledger;
   }
 
-  lease(requestId: string, amount: number) {
+  lease(requestId: string, amount: number, bootId = "b1") {
     return this.ledger.lease({
       node: "n1",
-      bootId: "b1",
+      bootId,
       requestId,
       account: BOT,
       need: usd(amount),
@@ -204,6 +204,17 @@ describe("a ledger that coordinators share", () => {
   });
 
   test("one that stops in order is followed at once", async () => {
+  test("I5: whoever follows lends nothing to a recording of a start that had ended before", async () => {
+    const { world, a, b } = await two();
+    await world.settled(a.lease("r1", 1));
+    await world.settled(a.lease("r2", 1, "b2"));
+    a.bus.cut("out");
+    a.bus.cut("in");
+    await world.pass(3 * TTL_MS);
+    expect(await world.settled(b.lease("recorded", 1))).toMatchObject({ refused: "boot_ended" });
+    expect(await world.settled(b.lease("r3", 1, "b2"))).toHaveProperty("leaseId");
+  });
+
     const { world, a, b } = await two();
     await world.settled(a.ledger.stop());
     await world.pass(TTL_MS / 3);
