@@ -7,16 +7,20 @@ import { systemClock } from "../adapters/system-clock.ts";
 import type { AccountLimits } from "../coordinator/account-limits.ts";
 import { ledgerSettings } from "../coordinator/config.ts";
 import { beginEpoch } from "../coordinator/epoch.ts";
+import { Ledger } from "../coordinator/ledger.ts";
 import { LedgerActor } from "../coordinator/ledger-actor.ts";
+import { LedgerState } from "../coordinator/ledger-state.ts";
 import { NO_AMOUNTS } from "../coordinator/ledger-window.ts";
 import { uuidV7 } from "../ports/random.ts";
 import type { Bench } from "./harness/bench.ts";
+import { heapInUseMib } from "./harness/memory.ts";
 
 const TEAMS = 100;
 const AGENTS = 10_000;
 /** Questions under way at once, as some nodes with many agents have them. */
 const IN_FLIGHT = 512;
 const SECONDS = 4;
+const REMEMBERED = 50_000;
 const LIMIT_USD_MICROS = 1_000_000_000_000;
 
 export const ledger: Bench = {
@@ -42,6 +46,7 @@ export const ledger: Bench = {
       settings: ledgerSettings({ leaseTtlMs: 60_000, usdMicros: { min: 1, max: 1_000 } }),
       epoch: await beginEpoch(store),
       activeNodes: () => 3,
+      isRemoved: () => false,
       mailboxMax: 2 * IN_FLIGHT,
       onFenced: () => undefined,
     });
@@ -57,11 +62,15 @@ export const ledger: Bench = {
       const perSecond = Math.round((grants / tookUs) * 1e6);
       return {
         load: `${AGENTS} agents of ${TEAMS} teams, ${IN_FLIGHT} questions under way`,
-        figures: [{ name: "grant_cpu_us", value: (user + system) / grants, unit: "us" }],
+        figures: [
+          { name: "grant_cpu_us", value: (user + system) / grants, unit: "us" },
+          { name: "settled_lease_bytes", value: settledLeaseBytes(), unit: "bytes" },
+        ],
         notes: [
           `${perSecond} grants/s; ${grants} grants in ${commits} commits, each an fdatasync of LMDB.`,
           "grant: one lease, charged to an agent and its team in two limited windows each; " +
             "processor time of all threads, so that it can be told on a busy machine too.",
+          `settled lease: what one of ${REMEMBERED} that are remembered takes of the heap, right after they were settled.`,
         ],
       };
     } finally {
@@ -71,6 +80,32 @@ export const ledger: Bench = {
     }
   },
 };
+
+/** Of as many as a crowded ledger remembers, with all that finds them again. */
+function settledLeaseBytes(): number {
+  const nowMs = systemClock.nowMs();
+  const settings = ledgerSettings({ leaseTtlMs: 300_000, usdMicros: { min: 1, max: 1_000 } });
+  const state = LedgerState.load([], 0);
+  const ledger = new Ledger(settings, state);
+  ledger.setLimits(limits());
+  const env = { nowMs, monoMs: 0, epoch: 1, activeNodes: 3, isRemoved: () => false };
+  const amounts = { ...NO_AMOUNTS, usd_micros: 500 };
+  const lendAndSettle = (no: number): void => {
+    const account = accountOf(no % AGENTS);
+    const [requestId, leaseId] = [0, 1].map(() => uuidV7(nowMs, cryptoRandom)) as [string, string];
+    const of = { node: "n1", bootId: "b1", requestId, leaseId, account };
+    const lease = ledger.lease({ ...of, need: amounts, want: amounts }, env);
+    if ("refused" in lease) throw new Error(lease.message);
+    ledger.settle({ node: "n1", leaseId, epoch: 1, spent: amounts, final: true }, env);
+  };
+  // Accounts have their rows before it is measured.
+  for (let no = 0; no < AGENTS; no += 1) lendAndSettle(no);
+  state.takeWrites();
+  const before = heapInUseMib();
+  for (let no = 0; no < REMEMBERED; no += 1) lendAndSettle(no);
+  state.takeWrites();
+  return ((heapInUseMib() - before) * 2 ** 20) / REMEMBERED;
+}
 
 /** Borrows in a closed loop; returns how many were granted. */
 async function grantFor(actor: LedgerActor, durationMs: number): Promise<number> {

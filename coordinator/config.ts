@@ -337,6 +337,7 @@ export function ledgerSettings(options: {
     expiryGuardMs: 2_000,
     memoMs: { max: Math.max(2 * leaseTtlMs, 60 * MINUTE_MS), min: MINUTE_MS },
     leasesRemembered: 50_000,
+    unsettledMax: 50_000,
     leasesMax: 1_000_000,
   };
 }

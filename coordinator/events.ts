@@ -46,6 +46,8 @@ export const COORDINATOR_EVENTS = {
   ledger_left: "warn",
   journal_unreachable: "warn",
   /** The journal has lost its end; what this coordinator remembers of it is written again. */
+  /** What a node did not say of leases that ran out counts as spent for good: it was removed, or there were too many. */
+  leases_written_off: "warn",
   journal_rolled_back: "error",
   /** The journal went on without what this coordinator remembers. */
   journal_reloaded: "error",

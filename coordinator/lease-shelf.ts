@@ -23,6 +23,12 @@ export class LeaseShelf {
     return this.#byRequest.get(startOf(request))?.get(request.requestId);
   }
 
+  /** Whether there is one of any start of that node. */
+  hasOf(node: string): boolean {
+    for (const start of this.#byRequest.keys()) if (start.startsWith(`${node}|`)) return true;
+    return false;
+  }
+
   /** Leases of exactly that account. */
   countOf(account: string): number {
     return this.#countOf.get(account) ?? 0;

@@ -40,6 +40,8 @@ export type LedgerActorOptions = {
   readonly epoch: Epoch;
   /** Nodes that share what is left. */
   readonly activeNodes: () => number;
+  /** Whether a node was taken out of the mesh. */
+  readonly isRemoved: (node: string) => boolean;
   /** Calls that wait for a turn. */
   readonly mailboxMax: number;
   /** Called once, when another run has taken over (A2). */
@@ -225,10 +227,17 @@ export class LedgerActor {
         if (outcome === "conflict") return this.#fence(calls);
       }
       for (const [index, call] of calls.entries()) call.resolve(answers[index]);
+      this.#tellWrittenOff(ledger);
     } catch (cause) {
       this.#open = undefined;
       this.#options.tell("ledger_failed", { error: String(cause) });
       this.#rejectAll(calls, new LedgerFault("the ledger could not be written", { cause }));
+    }
+  }
+
+  #tellWrittenOff(ledger: Ledger): void {
+    for (const { unknown, ...rest } of ledger.ends.takeWrittenOff()) {
+      this.#options.tell("leases_written_off", { ...rest, ...unknown });
     }
   }
 
@@ -254,12 +263,13 @@ export class LedgerActor {
   }
 
   #env(): LedgerEnv {
-    const { clock, epoch, activeNodes } = this.#options;
+    const { clock, epoch, activeNodes, isRemoved } = this.#options;
     return {
       nowMs: clock.nowMs(),
       monoMs: monoMs(clock),
       epoch: epoch.epoch,
       activeNodes: activeNodes(),
+      isRemoved,
     };
   }
 

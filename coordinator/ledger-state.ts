@@ -201,6 +201,11 @@ export class LedgerState {
     return this.#contracts.unreleasedBelow(parent);
   }
 
+  /** Whether a lease of that node is remembered. */
+  hasLeases(node: string): boolean {
+    return this.#leases.hasOf(node);
+  }
+
   /** Leases of exactly that account that are remembered, final ones included. */
   leasesOf(account: string): number {
     return this.#leases.countOf(account);

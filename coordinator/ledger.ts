@@ -12,8 +12,8 @@
 // L1. limit = available + reserved + spent + children in every row after every change.
 // L2. The ledger's wall clock never goes back, so that a window which ended is never lent from again.
 
-import { DueHeap } from "../mesh/due-heap.ts";
 import type { AccountLimits } from "./account-limits.ts";
+import { LeaseEnds } from "./lease-ends.ts";
 import { LedgerAccounts } from "./ledger-accounts.ts";
 import { eachUnit, negative } from "./ledger-amounts.ts";
 import { LedgerContracts } from "./ledger-contracts.ts";
@@ -44,6 +44,8 @@ export type LedgerEnv = {
   readonly epoch: number;
   /** Nodes that share what is left. */
   readonly activeNodes: number;
+  /** Whether a node was taken out of the mesh: what its key signs counts for nothing. */
+  readonly isRemoved: (node: string) => boolean;
 };
 
 export type LeaseAsk = {
@@ -131,8 +133,8 @@ export class Ledger {
   readonly #accounts: LedgerAccounts;
   /** Delegation: the accounts of contracts, which policy does not list. */
   readonly contracts: LedgerContracts;
-  /** When leases expire, and when final ones may be forgotten. */
-  readonly #due = new DueHeap();
+  /** When leases run out, and when they may be forgotten. */
+  readonly ends: LeaseEnds;
   #nextSweepMs = 0;
 
   constructor(settings: LedgerSettings, state: LedgerState) {
@@ -140,7 +142,7 @@ export class Ledger {
     this.#state = state;
     this.contracts = new LedgerContracts(state);
     this.#accounts = new LedgerAccounts(state, this.contracts);
-    for (const lease of state.leases()) this.#lookLater(lease);
+    this.ends = new LeaseEnds(settings, state, this.#accounts);
   }
 
   /** Takes over what policy says now. What is taken from accounts stays taken. */
@@ -197,7 +199,7 @@ export class Ledger {
     };
     this.#accounts.charge(lease, { reserved: lease.amount });
     this.#state.putLease(lease);
-    this.#lookLater(lease);
+    this.ends.granted(lease);
     return this.#grantOf(lease, env);
   }
 
@@ -230,7 +232,7 @@ export class Ledger {
     lease.spent = spent;
     if (ask.final) {
       lease.status = "final";
-      this.#lookLater(lease);
+      this.ends.settled(lease, env.monoMs);
     } else if (ask.keep !== undefined) this.#shrink(lease, ask.spent, ask.keep);
     this.#state.putLease(lease);
     return { account, spent, final: ask.final };
@@ -262,31 +264,8 @@ export class Ledger {
     // Late is safe here, and many turns happen in between.
     if (env.monoMs < this.#nextSweepMs) return;
     this.#nextSweepMs = env.monoMs + SWEEP_EVERY_MS;
-    for (let id = this.#due.take(env.monoMs); id; id = this.#due.take(env.monoMs)) {
-      const lease = this.#state.lease(id);
-      // One that is gone, or settled since it was to expire, has an entry of its own by now.
-      if (!lease) continue;
-      if (lease.status === "open" && env.monoMs >= this.#expiresAtMs(lease)) this.#expire(lease);
-      if (lease.status !== "final") continue;
-      if (this.#isRemembered(lease, env)) this.#lookLater(lease, env.monoMs);
-      else this.#state.dropLease(id);
-    }
+    this.ends.roll(env);
     this.contracts.roll();
-  }
-
-  /** An expired lease is looked at when it is settled: until then there is nothing to do. */
-  #lookLater(lease: Lease, fromMs = lease.knownSinceMs): void {
-    const { id, status, knownSinceMs } = lease;
-    const { memoMs } = this.#settings;
-    if (status === "open") this.#due.add({ atMs: this.#expiresAtMs(lease), id });
-    if (status !== "final") return;
-    this.#due.add({ atMs: Math.min(fromMs + memoMs.min, knownSinceMs + memoMs.max), id });
-  }
-
-  #isRemembered({ knownSinceMs }: Lease, { monoMs }: LedgerEnv): boolean {
-    const { memoMs, leasesRemembered } = this.#settings;
-    const isCrowded = this.#state.leaseCount > leasesRemembered;
-    return monoMs < knownSinceMs + (isCrowded ? memoMs.min : memoMs.max);
   }
 
   /** Every row of an account, or of all, in the windows that hold the last turn's time. */
@@ -374,18 +353,6 @@ export class Ledger {
       ttlMs: lease.status === "open" ? Math.max(0, Math.floor(leftMs)) : 0,
       unlimited: lease.unlimited,
     };
-  }
-
-  #expiresAtMs(lease: Lease): number {
-    const { driftMilli, expiryGuardMs } = this.#settings;
-    return lease.knownSinceMs + (lease.ttlMs * (1000 + driftMilli)) / 1000 + expiryGuardMs;
-  }
-
-  #expire(lease: Lease): void {
-    const unknown = eachUnit((unit) => lease.amount[unit] - lease.spent[unit]);
-    this.#accounts.charge(lease, { reserved: negative(unknown), spent: unknown });
-    lease.status = "expired";
-    this.#state.putLease(lease);
   }
 }
 

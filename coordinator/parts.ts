@@ -240,6 +240,7 @@ function buildLedger(
     activeNodes: () => registry.liveCount,
     mailboxMax: MAILBOX_MAX,
   };
+    isRemoved: (node: string) => replica.state.killed(`node/${node}`),
   const ledger =
     config.natsUrl === undefined
       ? ownLedger(options)

@@ -86,6 +86,7 @@ class Bank {
       settings: ledgerSettings({ leaseTtlMs: 60_000, usdMicros: { min: 1, max: 500 } }),
       epoch: await beginEpoch(this.store),
       activeNodes: () => 2,
+      isRemoved: () => false,
       mailboxMax: 100,
       onFenced: () => undefined,
     });

@@ -39,6 +39,7 @@ class ActorWorld {
       settings: ledgerSettings({ leaseTtlMs: 60_000, usdMicros: { min: 1, max: 1_000 } }),
       epoch: await beginEpoch(this.store),
       activeNodes: () => 1,
+      isRemoved: () => false,
       mailboxMax,
       onFenced: () => {
         this.fencedCount += 1;

@@ -21,6 +21,7 @@ async function ledger() {
     settings: ledgerSettings({ leaseTtlMs: 60_000, usdMicros: { min: 1, max: 1_000 } }),
     epoch: await beginEpoch(store),
     activeNodes: () => 1,
+    isRemoved: () => false,
     mailboxMax: 100,
     onFenced: () => undefined,
   });

@@ -20,6 +20,7 @@ export const SETTINGS: LedgerSettings = {
   expiryGuardMs: 2_000,
   memoMs: { max: 600_000, min: 60_000 },
   leasesRemembered: 500,
+  unsettledMax: 500,
   leasesMax: 1_000,
 };
 
@@ -42,6 +43,7 @@ export class LedgerWorld {
   monoMs = 1_000;
   epoch = 1;
   activeNodes = 2;
+  readonly removed = new Set<string>();
   readonly settings: LedgerSettings;
   readonly stored = new Map<string, Uint8Array>();
   #leaseNo = 0;
@@ -55,8 +57,8 @@ export class LedgerWorld {
   }
 
   env(): LedgerEnv {
-    const { nowMs, monoMs, epoch, activeNodes } = this;
-    return { nowMs, monoMs, epoch, activeNodes };
+    const { nowMs, monoMs, epoch, activeNodes, removed } = this;
+    return { nowMs, monoMs, epoch, activeNodes, isRemoved: (node) => removed.has(node) };
   }
 
   setLimits(limits: AccountLimits): void {

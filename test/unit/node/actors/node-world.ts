@@ -98,6 +98,7 @@ export class NodeWorld {
       settings: ledgerSettings({ leaseTtlMs, usdMicros: leaseUsdMicros }),
       epoch,
       activeNodes: () => 1,
+      isRemoved: () => false,
       mailboxMax: 10_000,
       onFenced: () => undefined,
     });
