@@ -6,7 +6,9 @@ import { RpcError } from "../adapters/grpc-error.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { readTrustFile } from "../adapters/trust-file.ts";
 import {
+  COORDINATOR_VERSION_MAX,
   type MeshRecord,
+  type OpenContext,
   type OpenedRecord,
   openRecord,
   restoreRecord,
@@ -52,6 +54,7 @@ export async function carrySigned<Answer>(
   for (let attempt = 1; ; attempt++) {
     const current = await calls.getScope({ scope });
     mayFollow(opOf(scope, current));
+    await mustBeNumbered(context, scope, current, signer);
     const bytes = signRecord(
       {
         mesh: current.mesh,
@@ -87,6 +90,36 @@ function opOf(scope: string, { mesh, v, hash, record }: GetScopeResponse): OpNam
   throw new CommandError("the coordinator shows another record than the one it numbers");
 }
 
+/**
+ * A coordinator that was taken over could show any number, and have the operator sign the last one that there is: nobody
+ * could kill or revive the scope any more. By itself it may number up to `COORDINATOR_VERSION_MAX`; so what is beyond that must be
+ * an operator's.
+ *
+ * @throws CommandError
+ */
+async function mustBeNumbered(
+  context: CommandContext,
+  scope: string,
+  current: GetScopeResponse,
+  signer: Signer,
+): Promise<void> {
+  if (current.record === undefined && current.v !== 0n) {
+    throw new CommandError(
+      `${scope}: the coordinator shows no record of the version that it names`,
+    );
+  }
+  if (current.record === undefined || current.v <= BigInt(COORDINATOR_VERSION_MAX)) return;
+  // A listed key will do, in force or not: who renews a record finds one whose key counts no more.
+  const reading = pinned(context, current.mesh, signer, "once");
+  await learnBundle(context, reading);
+  const opened = reading.open(current.record);
+  if (opened.ok) return;
+  throw new CommandError(
+    `${scope}: version ${current.v} is beyond what a coordinator may give, and no operator's key that is ` +
+      `listed has signed it (${opened.reason})`,
+  );
+}
+
 /** @throws CommandError No key that counts has signed it. */
 async function counted(
   context: CommandContext,
@@ -108,8 +141,13 @@ async function counted(
 /** How this operator reads what a coordinator shows. */
 type Reading = { readonly trust: TrustView; readonly open: (signed: SignedRecord) => OpenedRecord };
 
-/** By the pinned key alone. */
-function pinned(context: CommandContext, mesh: string, signer: Signer): Reading {
+/** By the pinned key alone. With `once` a key counts that is not in force. */
+function pinned(
+  context: CommandContext,
+  mesh: string,
+  signer: Signer,
+  taken?: OpenContext["signed"],
+): Reading {
   const pin = pinIn(context.home) ?? { mesh, operatorPublicKey: signer.publicKey };
   const trust = new TrustView(pin);
   const { verify } = context.operatorKeys();
@@ -117,6 +155,7 @@ function pinned(context: CommandContext, mesh: string, signer: Signer): Reading 
     openRecord(toBinary(SignedRecordSchema, signed), {
       ...{ mesh: pin.mesh, trust, verify },
       nowMs: systemClock.nowMs(),
+      ...(taken && { signed: taken }),
     });
   return { trust, open };
 }

@@ -17,6 +17,8 @@ export const COORDINATOR_EVENTS = {
   /** A node asked for an automatic kill. */
   auto_kill: "warn",
   auto_kill_limited: "warn",
+  /** It cannot be signed with this coordinator's key: an operator has to kill that agent. */
+  auto_kill_refused: "error",
   /** A bill was so far above its hold that every node is told to hold more for that model. */
   distrust_raised: "error",
   /** Bytes from the bus that are no record which counts. */

@@ -26,6 +26,7 @@ import type { ArchiveDoor } from "./archive/archive-door.ts";
 import { certify, type NodeCertifier } from "./certify.ts";
 import type { Commands } from "./commands.ts";
 import { contractHandlers } from "./contract-calls.ts";
+import { CommandRefused } from "./command-refused.ts";
 import type { Contracts } from "./contracts.ts";
 import { differences } from "./differences.ts";
 import type { Distrusts } from "./distrusts.ts";
@@ -296,14 +297,22 @@ async function autoKill(
     return refusedBody("auto_kill_limited", `${node} asked for too many kills`);
   }
   tell("auto_kill", { node, agent, cause });
-  await commands.kill({
-    cmdId: uuidV7(clock.nowMs(), random),
-    scope: `agent/${agent}`,
-    reason: `asked for by node ${node}`,
-    cause,
-    operator: `node/${node}`,
-  });
-  return undefined;
+  try {
+    await commands.kill({
+      cmdId: uuidV7(clock.nowMs(), random),
+      scope: `agent/${agent}`,
+      reason: `asked for by node ${node}`,
+      cause,
+      operator: `node/${node}`,
+    });
+    return undefined;
+  } catch (error) {
+    // Our key is not in force, or a thief of one has used up the scope's numbers: an operator has to kill it.
+    if (!(error instanceof CommandRefused)) throw error;
+    const { reason, message } = error;
+    tell("auto_kill_refused", { node, agent, cause, reason });
+    return refusedBody(reason, message);
+  }
 }
 
 /** Bodies that records name by hash: the policy bundle, also in pieces. */

@@ -1,10 +1,11 @@
-import { fromBinary } from "@bufbuild/protobuf";
-import { expect, test } from "vitest";
+import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { describe, expect, test } from "vitest";
 import type { CommandContext } from "../../../cli/command-context.ts";
 import { topUpBudget } from "../../../cli/commands/budget.ts";
+import { revive } from "../../../cli/commands/kill.ts";
 import { renewTrust } from "../../../cli/commands/renew-records.ts";
 import { removeTrust } from "../../../cli/commands/trust.ts";
-import { openRecord, restoreRecord } from "../../../mesh/record.ts";
+import { COORDINATOR_VERSION_MAX, openRecord, restoreRecord } from "../../../mesh/record.ts";
 import type { Signer } from "../../../ports/keys.ts";
 import {
   type SignedRecord,
@@ -55,6 +56,10 @@ function operatorOf(shown: Uint8Array, { v = 4, stale = [] as Uint8Array[] } = {
     setLimit: async (of: { record: SignedRecord }) => {
       carried.push(of.record);
       return {};
+    },
+    revive: async (of: { record: SignedRecord }) => {
+      carried.push(of.record);
+      return { command: { cmdId: "c", nodes: [] } };
     },
     listStaleRecords: async () => ({
       records: stale.map((bytes) => fromBinary(SignedRecordSchema, bytes)),
@@ -183,4 +188,41 @@ test("no bundle is signed because a coordinator calls it stale", async () => {
   expect(carried).toEqual([]);
   await expect(renewTrust(acting, ["trust"])).rejects.toThrow("trust bundle renewed");
   expect(carried).toEqual([]);
+});
+
+describe("the number under which an operator signs", () => {
+  const [last, beyond] = [COORDINATOR_VERSION_MAX, Number.MAX_SAFE_INTEGER - 1];
+  const scope = "team/research";
+
+  test.each([
+    ["up to what a coordinator may give, whoever signed it", stranger, last],
+    ["beyond that one of an operator's", secondOperator, beyond],
+  ])("follows %s", async (_what, signer, v) => {
+    const { acting, carried } = operatorOf(sign(scope, kill(), signer, { v }), { v });
+    await revive(acting, scope, {});
+    const read = carried.map((one) =>
+      restoreRecord(toBinary(SignedRecordSchema, one), { mesh: MESH }),
+    );
+    expect(read).toMatchObject([{ ok: true, record: { v: v + 1, op: { case: "revive" } } }]);
+  });
+
+  test.each([
+    ["a coordinator's", coordinator, last + 1],
+    ["nobody's", stranger, beyond],
+  ])("does not follow one beyond it that is %s", async (_whose, signer, v) => {
+    const shown = sign(scope, kill(), signer, { v });
+    const { acting, carried } = operatorOf(shown, { v, stale: [shown] });
+    await expect(revive(acting, scope, {})).rejects.toThrow("beyond what a coordinator may give");
+    await expect(renewTrust(acting)).rejects.toThrow("beyond what a coordinator may give");
+    expect(carried).toEqual([]);
+  });
+
+  test("does not follow a number that is shown without its record", async () => {
+    const { acting, carried } = operatorOf(sign(scope, kill(), operator, { v: 4 }));
+    const { calls } = acting.coordinator();
+    const getScope = async () => ({ mesh: MESH, v: BigInt(beyond), hash: new Uint8Array(32) });
+    Object.assign(calls, { getScope });
+    await expect(revive(acting, scope, {})).rejects.toThrow("shows no record of the version");
+    expect(carried).toEqual([]);
+  });
 });

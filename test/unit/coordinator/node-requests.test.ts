@@ -7,6 +7,7 @@ import {
   refusedBody,
 } from "../../../coordinator/node-requests.ts";
 import { SYNC_PACE } from "../../../coordinator/sync-pace.ts";
+import { COORDINATOR_VERSION_MAX, signRecord } from "../../../mesh/record.ts";
 import { seal } from "../../../mesh/sealed.ts";
 import { MeshState } from "../../../mesh/state.ts";
 import { type Bus, BusFault, type BusMessage } from "../../../ports/bus.ts";
@@ -487,6 +488,23 @@ describe("standing", () => {
     await world.pass(30_000);
     expect((await ask("pay/three", "content_high")).case).toBe("standing");
   });
+});
+
+test("an agent whose scope has no number left for a coordinator is not killed for a node, and that is told", async () => {
+  const { world, node } = await meshWithNode();
+  const fields = { mesh: MESH, scope: BOT, cmdId: world.newId(), issuedAtMs: 1, operator: "" };
+  const op = { case: "kill" as const, value: create(KillSchema, {}) };
+  const stolen = { ...fields, v: COORDINATOR_VERSION_MAX, prev: new Uint8Array(32), op };
+  world.outside.send("alt.heal.n1", signRecord(stolen, world.coordinator));
+  await world.pass(1_000);
+  const value = create(ReviveSchema, {});
+  const bytes = world.sign(BOT, { case: "revive", value });
+  const undone = await world.parts.commands.carry(bytes, ["revive"]);
+  await world.until(() => undone.committed);
+  const ask = { cause: "content_high", askKill: true };
+  expect(reasonOf(await node.ask(standing(Standing.BLOCK, ask)))).toBe("signer_not_allowed");
+  expect(world.events("auto_kill_refused")).toMatchObject([{ agent: "pay/bot" }]);
+  expect(world.events("handler_failed")).toEqual([]);
 });
 
 describe("an agent over the mesh", () => {

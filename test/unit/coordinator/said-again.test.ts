@@ -1,6 +1,6 @@
-import { create } from "@bufbuild/protobuf";
+import { create, fromBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
-import { restoreRecord } from "../../../mesh/record.ts";
+import { COORDINATOR_VERSION_MAX, restoreRecord, signRecord } from "../../../mesh/record.ts";
 import type { RecordOp } from "../../../mesh/record-op.ts";
 import { seal } from "../../../mesh/sealed.ts";
 import { decodeSignedRecord, encodeSignedRecord } from "../../../mesh/signed-record.ts";
@@ -10,6 +10,7 @@ import {
   KillSchema,
   LimitSchema,
   ReviveSchema,
+  SignedRecordSchema,
   TrustRole,
   TrustSchema,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
@@ -207,6 +208,50 @@ describe("what a coordinator said whose key was taken out of use", () => {
     expect(current(world)).toBeUndefined();
     expect(current(world, "team/pay")).toBeUndefined();
     expect(world.events("record_refused")).toHaveLength(7);
+  });
+
+  test("stays that node's alone where nobody could say it again, and the mesh goes on", async () => {
+    const { world, other, node, offer } = await meshOfTwo();
+    const of = (scope: string, v: number) => {
+      const fields = { mesh: MESH, scope, v, prev: new Uint8Array(32), op: killed };
+      return signRecord(
+        { ...fields, cmdId: world.newId(), issuedAtMs: 1, operator: "olga" },
+        other,
+      );
+    };
+    await trustIs(world, [world.coordinator], [other]);
+    offer(seal("kept", of(SCOPE, COORDINATOR_VERSION_MAX), node.signer));
+    offer(seal("kept", of("team/pay", COORDINATOR_VERSION_MAX - 1), node.signer));
+    await world.pass(TURN_MS);
+    expect(current(world)).toBeUndefined();
+    expect(current(world, "team/pay")).toMatchObject({ v: COORDINATOR_VERSION_MAX, counts: true });
+    expect(world.events("record_refused")).toHaveLength(1);
+  });
+
+  test("with the last number, that coordinators have, is told, and an operator renews it", async () => {
+    const { world, other, offer } = await meshOfTwo();
+    const fields = {
+      mesh: MESH,
+      scope: SCOPE,
+      prev: new Uint8Array(32),
+      op: killed,
+      issuedAtMs: 1,
+    };
+    const of = { ...fields, v: COORDINATOR_VERSION_MAX, cmdId: world.newId(), operator: "olga" };
+    offer(signRecord(of, other));
+    await world.pass(TURN_MS);
+    await trustIs(world, [world.coordinator], [other]);
+    await world.pass(TURN_MS);
+    expect(current(world)).toEqual({ op: "kill", v: COORDINATOR_VERSION_MAX, counts: false });
+    expect(world.events("record_refused")).toHaveLength(1);
+    const { service } = world.parts;
+    const renewed = world.sign(SCOPE, killed);
+    await service.putKey({ record: fromBinary(SignedRecordSchema, renewed) });
+    await world.pass(TURN_MS);
+    expect(current(world)).toEqual({ op: "kill", v: COORDINATOR_VERSION_MAX + 1, counts: true });
+    const undone = await world.parts.commands.carry(world.sign(SCOPE, revive), ["revive"]);
+    await world.until(() => undone.committed);
+    expect(current(world)).toMatchObject({ op: "revive", v: COORDINATOR_VERSION_MAX + 2 });
   });
 
   test("is nobody's once its key is off the list, nor older than what the mesh has", async () => {
