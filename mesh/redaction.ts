@@ -2,7 +2,7 @@ import { createHmac } from "node:crypto";
 
 // Orders to erase the keys under which a person stands in the nodes' logs.
 
-/** How far an order's time and the clock of whoever hears of it may be apart for it to be of now, ms. */
+/** How far an order's time and the clock of the coordinator that takes it may be apart, ms. */
 export const REDACTION_FRESH_MS = 10 * 60_000;
 /** Bytes of what stands for a person in an order. */
 export const PERSON_TAG_BYTES = 32;
@@ -31,18 +31,4 @@ export function personTag(mesh: string, person: string): Buffer {
   return createHmac("sha256", DOMAIN + mesh)
     .update(person, "utf8")
     .digest();
-}
-
-/**
- * Until when keys must have been made that an order erases, ms since the Unix epoch. While the order is of now
- * all of them go, so that no two clocks have to agree: it is of now if it was heard as it was given, or comes within
- * minutes. Later it is carried out again, after a restart or over a
- * backup that was brought back, and whoever came back since stays.
- */
-export function madeByOf(
-  order: { readonly madeByMs: number; readonly isLive: boolean },
-  nowMs: number,
-): number {
-  const isFresh = order.isLive || Math.abs(nowMs - order.madeByMs) <= REDACTION_FRESH_MS;
-  return isFresh ? Math.max(nowMs, order.madeByMs) : order.madeByMs;
 }

@@ -1,6 +1,7 @@
 import { personTag } from "../mesh/redaction.ts";
 import type { Disk } from "../ports/disk.ts";
 import type { NodeParts } from "./app.ts";
+import { CarriedOrders } from "./audit/carried-orders.ts";
 import { hasPersons, PersonKeys } from "./audit/person-keys.ts";
 import type { AuditLog } from "./audit-log.ts";
 import type { LoopLink } from "./loop-link.ts";
@@ -51,6 +52,7 @@ export function openPersons(of: {
     ...audit,
     node: config.nodeId,
     keys,
+    carried: new CarriedOrders(disk, home),
     mesh,
     loops,
     clock,

@@ -1,6 +1,6 @@
 import type { AuditRecord } from "../audit/record.ts";
-import { madeByOf } from "../mesh/redaction.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
+import type { CarriedOrders } from "./audit/carried-orders.ts";
 import type { PersonKeys } from "./audit/person-keys.ts";
 import type { ErasedPerson } from "./audit/person-slot.ts";
 import type { LoopLink } from "./loop-link.ts";
@@ -13,6 +13,7 @@ const TURN_EVERY_MS = 60_000;
 export type PersonDeskDeps = {
   readonly node: string;
   readonly keys: PersonKeys;
+  readonly carried: Pick<CarriedOrders, "has" | "add" | "close">;
   readonly mesh: Pick<MeshThreadLink, "onMessage" | "post">;
   readonly loops: readonly LoopLink[];
   readonly clock: Clock;
@@ -58,18 +59,25 @@ export class PersonDesk {
   stop(): void {
     this.#cancel();
     this.#deps.keys.close();
+    this.#deps.carried.close();
   }
 
-  /** What is not done is tried again: the mesh hears of an order once its keys are gone and the log says so. */
+  /**
+   * What is not done is tried again: the mesh hears of an order once its keys are gone and the log says so.
+   *
+   * An order that is new to this home takes all keys: they were made before it was known here, whatever clock they were made
+   * by. Once it was carried out it takes what was made by its time, as a backup may bring that back, and who came
+   * back since stays.
+   */
   #carryOut(): void {
-    const { keys, mesh, clock } = this.#deps;
+    const { keys, carried, mesh, clock } = this.#deps;
     const nowMs = clock.nowMs();
     for (const one of this.#orders.values()) {
-      const { tag, by, reason } = one.order;
+      const { scope, tag, by, reason, madeByMs } = one.order;
+      const byMs = carried.has(scope) ? madeByMs : Number.POSITIVE_INFINITY;
       // Not once more while the log is waited for: who came back since stays.
-      one.erased ??= this.#erase(() =>
-        keys.erase(tag, madeByOf(one.order, nowMs), { by, reason, nowMs }),
-      );
+      one.erased ??= this.#erase(() => keys.erase(tag, byMs, { by, reason, nowMs }));
+      carried.add(scope);
     }
     if (!this.#append(keys.untold())) return;
     for (const { order, erased = 0 } of this.#orders.values()) {

@@ -8,10 +8,8 @@ export type Redaction = {
   readonly record: string;
   /** What stands for the person in it, hexadecimal: nobody is named. */
   readonly tag: string;
-  /** Keys that were made later stay, ms since the Unix epoch. */
+  /** Once it was carried out, keys that were made later stay, ms since the Unix epoch. */
   readonly madeByMs: number;
-  /** It was heard as it was given. */
-  readonly isLive: boolean;
   /** The operator's key; `unknown`: no listed key has signed it, since it was taken. */
   readonly by: string;
   readonly reason: string;

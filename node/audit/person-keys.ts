@@ -24,7 +24,7 @@ import {
 } from "./person-slot.ts";
 
 /** Below a node's home, in none of the folders of the log. */
-const FOLDER = "persons";
+export const PERSONS_FOLDER = "persons";
 const FILE = "keys";
 
 export type PersonKeysOptions = {
@@ -60,7 +60,7 @@ export class PersonKeys {
   constructor(options: PersonKeysOptions) {
     const { disk, home } = options;
     this.#options = options;
-    const folder = join(home, FOLDER);
+    const folder = join(home, PERSONS_FOLDER);
     const path = join(folder, FILE);
     let fd = openIfThere(disk, path);
     if (fd === undefined) {
@@ -255,14 +255,14 @@ const EMPTY = Buffer.alloc(SLOT_BYTES);
 
 /** Whether a home has keys of persons, or has had any. */
 export function hasPersons(disk: Disk, home: string): boolean {
-  const fd = openIfThere(disk, join(home, FOLDER, FILE));
+  const fd = openIfThere(disk, join(home, PERSONS_FOLDER, FILE));
   if (fd !== undefined) disk.close(fd);
   return fd !== undefined;
 }
 
 /** Reads the keys of a home while its node may be running. */
 export function readPersons(disk: Disk, home: string): readonly PersonSlot[] {
-  const bytes = readWhole(disk, join(home, FOLDER, FILE)) ?? Buffer.alloc(0);
+  const bytes = readWhole(disk, join(home, PERSONS_FOLDER, FILE)) ?? Buffer.alloc(0);
   const slots: PersonSlot[] = [];
   for (let at = 0; at + SLOT_BYTES <= bytes.length; at += SLOT_BYTES) {
     const slot = decodeSlot(bytes.subarray(at, at + SLOT_BYTES));

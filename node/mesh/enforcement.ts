@@ -74,12 +74,8 @@ export type EnforcementHooks = {
   readonly onDistrust: (record: MeshRecord) => void;
   /** A certificate counts no more. */
   readonly onCertificate: (record: MeshRecord) => void;
-  /**
-   * Persons' keys are to be erased; `closed` of the acks once they are.
-   *
-   * @param isLive It was heard as it was given, so it is of now whatever this node's clock shows.
-   */
-  readonly onRedaction: (record: MeshRecord, isLive: boolean) => void;
+  /** Persons' keys are to be erased; `closed` of the acks once they are. */
+  readonly onRedaction: (record: MeshRecord) => void;
   /** An operator's revive of this agent is in force. */
   readonly onRevived: (agentId: string) => void;
   /** The set of killed scopes changed. */
@@ -113,8 +109,6 @@ export type Receipt = {
   readonly stallMark: StallMark;
   /** False: one of many of a repair, which heartbeats acknowledge together. */
   readonly isAcked: boolean;
-  /** It was heard as it was said, and not read from a stream or an answer. */
-  readonly isLive: boolean;
 };
 
 type InForce = {
@@ -179,7 +173,7 @@ export class Enforcement {
 
   #follow(
     record: MeshRecord,
-    { receivedNs, isAcked, isLive }: Receipt,
+    { receivedNs, isAcked }: Receipt,
     { enforcedNs, window, shut }: InForce,
   ): void {
     const { records, acks, hooks, onChange } = this.#deps;
@@ -211,7 +205,7 @@ export class Enforcement {
     else acks.assume(record, { isDurable: false, isClosed });
     if (by !== undefined && !isWaiting) this.#recordKill(record, times);
     this.#recordIt(record, () => hooks.onCommand(record));
-    this.#tell(record, isLive);
+    this.#tell(record);
     onChange();
   }
 
@@ -270,7 +264,7 @@ export class Enforcement {
   }
 
   /** After the order above, whatever is not urgent. */
-  #tell(record: MeshRecord, isLive: boolean): void {
+  #tell(record: MeshRecord): void {
     const { hooks, onTrust } = this.#deps;
     switch (record.parsed.kind) {
       case "policy":
@@ -286,7 +280,7 @@ export class Enforcement {
         hooks.onCertificate(record);
         return;
       case "redaction":
-        hooks.onRedaction(record, isLive);
+        hooks.onRedaction(record);
         return;
       case "trust":
         onTrust();

@@ -128,7 +128,6 @@ export class Merging {
         receivedNs,
         stallMark,
         isAcked,
-        isLive: way === "live",
       });
       if (record.parsed.kind === "contract") this.#forgetSoon();
     } else if (merge.outcome === "known" && way === "live") {

@@ -94,7 +94,7 @@ export class MeshThread {
       onCertificate: ({ parsed }) => {
         if (parsed.kind === "certificate") deps.post({ t: "revoked", fingerprint: parsed.id });
       },
-      onRedaction: (record, isLive) => this.#postRedaction(record, isLive),
+      onRedaction: (record) => this.#postRedaction(record),
       onRevived: (agentId) => deps.post({ t: "revived", agentId }),
       onKills: () => this.#later("kills", KILLS_EVERY_MS, () => this.#postKills()),
       onAlarm: deps.onAlarm,
@@ -241,7 +241,7 @@ export class MeshThread {
     this.#deps.post({ t: "distrust", model, distrustMilli, era, record: hashHex });
   }
 
-  #postRedaction(of: MeshRecord, isLive: boolean): void {
+  #postRedaction(of: MeshRecord): void {
     const { scope, op, hashHex: record } = of;
     if (op.case !== "redact") return;
     const { person, madeByMs, reason } = op.value;
@@ -251,7 +251,7 @@ export class MeshThread {
     const nowMs = ports.clock.nowMs();
     const by = orderedBy(of, { mesh, verify, nowMs, trust: this.replica.trust });
     const tag = Buffer.from(person).toString("hex");
-    const order = { scope, record, tag, madeByMs: Number(madeByMs), isLive, by, reason };
+    const order = { scope, record, tag, madeByMs: Number(madeByMs), by, reason };
     this.#deps.post({ t: "redaction", ...order });
   }
 

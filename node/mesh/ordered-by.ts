@@ -22,11 +22,11 @@ export function orderedBy({ kids, bytes }: MeshRecord, context: OpenContext): st
 /** Hands over the orders from this disk once all keys are known: who signed each is looked for, one a turn. */
 export async function orderAgain(
   state: MeshState,
-  onOrder: (record: MeshRecord, isLive: boolean) => void,
+  onOrder: (record: MeshRecord) => void,
   nextTurn: () => Promise<void>,
 ): Promise<void> {
   for (const record of [...state.records()].filter(({ op }) => op.case === "redact")) {
-    onOrder(record, false);
+    onOrder(record);
     await nextTurn();
   }
 }

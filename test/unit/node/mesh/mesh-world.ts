@@ -391,8 +391,7 @@ export class TestNode {
         onLimit: (record) => this.told.push(`limit ${record.scope}`),
         onDistrust: (record) => this.told.push(`distrust ${record.scope}`),
         onCertificate: ({ scope }) => this.told.push(`revoked ${scope}`),
-        onRedaction: ({ scope }, isLive) =>
-          this.told.push(`redaction ${scope}${isLive ? " live" : ""}`),
+        onRedaction: ({ scope }) => this.told.push(`redaction ${scope}`),
         onRevived: (agentId) => this.told.push(`revived ${agentId}`),
         onKills: () => this.told.push("kills"),
         onAlarm: (name, detail) => this.alarms.push([name, detail]),
