@@ -134,7 +134,8 @@ export async function buildCoordinator(
   const parts = buildParts({
     ...ports,
     ...(archive?.keepsCopies && { archive }),
-    outsidePolicy: archive?.outsidePolicy ?? "",
+    outsidePolicy: () => archive?.outsidePolicy ?? "",
+    witnessedOf: (origin) => archive?.witnessed(origin),
     config,
     pin,
     epoch: await beginEpoch(store),

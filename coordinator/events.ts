@@ -70,6 +70,9 @@ export const COORDINATOR_EVENTS = {
   log_inconsistent: "error",
   /** A node offered a log under another key than the one it is known by. */
   log_key_refused: "error",
+  /** The operator's file of witnesses has changed, and they are those from now on; or it cannot be used, and they stay. */
+  outside_file_taken: "info",
+  outside_file_refused: "error",
   /** A witness outside of the mesh has not answered for a minute; and that it does again. */
   outside_witness_silent: "error",
   outside_witness_answers: "info",

@@ -15,6 +15,7 @@ import { natsUser } from "../adapters/nats-user.ts";
 import { untilSignal } from "../adapters/process-signals.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
+import { fileWatch } from "../adapters/watched-file.ts";
 import { rehearseKill } from "../mesh/rehearse-kill.ts";
 import { pause } from "../ports/pause.ts";
 import { buildCoordinator } from "./app.ts";
@@ -120,7 +121,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     keys,
     operator,
     log: eventLog(log, systemClock),
-    openArchive: archiveOf(config),
+    openArchive: archiveOf(config, fileWatch(systemClock)),
     certifier: await openInspectionRoot({ home, mesh: pin.mesh, nowMs: systemClock.nowMs() }),
   });
   collectDefaultMetrics({ register: coordinator.metrics.registry });

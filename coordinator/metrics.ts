@@ -82,6 +82,9 @@ export class CoordinatorMetrics {
   /** How it stands with witnesses outside of the mesh, now and since it was told last. */
   outside({ witnesses, unwitnessedMs }: OutsideStatus): void {
     this.#unwitnessed.set(unwitnessedMs / 1_000);
+    // One that the operator has taken out of the file waits for nothing.
+    this.#outsideWaiting.reset();
+    this.#outsideLogs.reset();
     for (const { name: witness, logs, waitingMs, answers } of witnesses) {
       this.#outsideWaiting.set({ witness }, waitingMs / 1_000);
       for (const [standing, count] of Object.entries(logs)) {

@@ -66,7 +66,9 @@ export type PartsInput = {
   /** Keys of logs from outside of the mesh that are cosigned too. */
   readonly outsideLogs: readonly VerifierKey[];
   /** The operator's file of witnesses outside of the mesh; empty: there is none. */
-  readonly outsidePolicy: string;
+  readonly outsidePolicy: () => string;
+  /** What they have cosigned of a log; undefined: nothing. */
+  readonly witnessedOf: (origin: string) => ReturnType<ArchiveLink["witnessed"]>;
   /** Writes down which logs must exist. */
   readonly noteLog?: NoteLog;
   readonly placementOf: (policy: PolicyInHand) => Placement;

@@ -61,7 +61,7 @@ export type ServiceOptions = {
   readonly agents: MeshAgents;
   readonly witness: Witness;
   readonly peerLogs: Pick<PeerLogs, "list">;
-  readonly outsidePolicy: string;
+  readonly outsidePolicy: () => string;
   readonly limitsOf: (bundle: Uint8Array) => AccountLimits;
   /** Reads a bundle while others get their turns, so that `limitsOf` finds it read. Never rejects. */
   readonly readAhead: (bundle: Uint8Array) => Promise<unknown>;
@@ -162,7 +162,13 @@ function listLogs({ witness, peerLogs, outsidePolicy }: ServiceOptions) {
     ...{ origin, vkey, checkpoint, size: BigInt(size) },
     cosignedAtMs: BigInt(heardAtMs),
   }));
-  return { logs, witnessVkey: witness.vkey, evidence, coordinators, outsidePolicy };
+  return {
+    logs,
+    witnessVkey: witness.vkey,
+    evidence,
+    coordinators,
+    outsidePolicy: outsidePolicy(),
+  };
 }
 
 async function kill(options: ServiceOptions, request: KillRequest, call: Call): Promise<Command> {

@@ -12,6 +12,7 @@ import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { unknownSettings } from "../../adapters/settings.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { turnAtLauncher } from "../../adapters/turn-at-launcher.ts";
+import { fileWatch } from "../../adapters/watched-file.ts";
 import { buildCoordinator, type Coordinator } from "../../coordinator/app.ts";
 import { archiveOf } from "../../coordinator/archive/archive-link.ts";
 import {
@@ -163,7 +164,7 @@ async function start(
     keys: fileKeys(keysPath(home)),
     operator,
     log: eventLog(logger, systemClock),
-    openArchive: archiveOf(configs.coordinator),
+    openArchive: archiveOf(configs.coordinator, fileWatch(systemClock)),
     certifier: await openInspectionRoot({ home, mesh: pin.mesh, nowMs: systemClock.nowMs() }),
   });
   started.defer(() => coordinator.stop());

@@ -1,10 +1,10 @@
-import { readFileSync } from "node:fs";
 import { Worker } from "node:worker_threads";
+import type { WatchFile } from "../../ports/watch-file.ts";
 import type { CoordinatorPorts } from "../app.ts";
 import { archiveFolder, type CoordinatorConfig } from "../config.ts";
 import { CallsUnderWay } from "../operations/calls-under-way.ts";
 import type { OwnEntry } from "../operations/operations-log.ts";
-import { readOutsideFile } from "../outside/outside-file.ts";
+import { type FollowedFile, followOutsideFile } from "../outside/followed-file.ts";
 import type { ArchiveAnswer, ArchiveAsk } from "./archive.ts";
 import type { ArchiveWorkerData, FromArchive, FromOutside, ToArchive } from "./archive-worker.ts";
 
@@ -29,7 +29,7 @@ export type LinkAnswer =
 export type ArchiveLink = {
   /** False: nodes keep their logs to themselves, and `add` is not to be called. */
   readonly keepsCopies: boolean;
-  /** The operator's file of witnesses outside of the mesh; empty: there is none. */
+  /** The operator's file of witnesses outside of the mesh, as it is now; empty: there is none. */
   readonly outsidePolicy: string;
   add(node: string, ask: ArchiveAsk): Promise<LinkAnswer>;
   /**
@@ -45,21 +45,19 @@ export type ArchiveLink = {
  * How a coordinator with these settings opens its logs. That throws OutsideFileFault for a file of witnesses that is
  * not understood.
  */
-export function archiveOf({
-  home,
-  archive,
-  outside,
-  replicaId: replica,
-}: CoordinatorConfig): NonNullable<CoordinatorPorts["openArchive"]> {
+export function archiveOf(
+  { home, archive, outside, replicaId: replica }: CoordinatorConfig,
+  watch: WatchFile,
+): NonNullable<CoordinatorPorts["openArchive"]> {
   return ({ witnessVkey, mesh, logs }, told) => {
-    const text = outside && readOutsideFile(readFileSync(outside.file)).text;
+    const file = outside && followOutsideFile(outside.file, watch);
     const data: ArchiveWorkerData = {
       witnessVkey,
       operations: { home, name: { mesh, replica } },
       ...(archive && { copies: { ...archive, dir: archive.dir ?? archiveFolder(home) } }),
-      ...(outside && text !== undefined && { outside: { text, everyMs: outside.everyMs, logs } }),
+      ...(file && { outside: { text: file.text, everyMs: outside.everyMs, logs } }),
     };
-    return startArchive(data, told);
+    return startArchive(data, told, file);
   };
 }
 
@@ -82,7 +80,11 @@ export type ArchiveTold = {
 };
 
 /** Starts the thread of logs. When it is lost nodes are refused, and what must be recorded first. */
-function startArchive(data: ArchiveWorkerData, told: ArchiveTold): ArchiveLink {
+function startArchive(
+  data: ArchiveWorkerData,
+  told: ArchiveTold,
+  file: FollowedFile | undefined,
+): ArchiveLink {
   const { onLost, onRetired, onOutside } = told;
   const worker = new Worker(new URL("./archive-worker.ts", import.meta.url), {
     name: "archive",
@@ -102,6 +104,7 @@ function startArchive(data: ArchiveWorkerData, told: ArchiveTold): ArchiveLink {
   });
   worker.on("error", onLost);
   const post = (message: ToArchive): void => worker.postMessage(message);
+  file?.follow({ onText: (text) => post({ t: "outside", text }), tell: onOutside });
   const calls = new CallsUnderWay((entries) => post({ t: "record", calls: entries }));
   void ended.then(() => calls.end());
   worker.on("message", (message: FromArchive) => {
@@ -113,7 +116,9 @@ function startArchive(data: ArchiveWorkerData, told: ArchiveTold): ArchiveLink {
   });
   return {
     keepsCopies: data.copies !== undefined,
-    outsidePolicy: data.outside?.text ?? "",
+    get outsidePolicy() {
+      return file?.text ?? "";
+    },
     record: (call) => calls.add(call),
     add: async (node, ask) => {
       const bytes = ask.packed.length + ask.checkpoint.length;
@@ -136,6 +141,7 @@ function startArchive(data: ArchiveWorkerData, told: ArchiveTold): ArchiveLink {
     },
     close: async () => {
       isClosing = true;
+      file?.close();
       await calls.drained();
       if (!isEnded) post({ t: "stop" });
       await ended;

@@ -51,6 +51,8 @@ const TURN_EVERY_MS = { busy: 50, idle: 30_000 } as const;
 export type ToArchive =
   | { readonly t: "take"; readonly id: number; readonly ask: ArchiveAsk }
   | { readonly t: "record"; readonly calls: readonly OwnEntry[] }
+  /** The operator's file of witnesses has changed, and was understood. */
+  | { readonly t: "outside"; readonly text: string }
   /** Bring everything to the disk and end. */
   | { readonly t: "stop" };
 
@@ -100,6 +102,7 @@ function run(data: ArchiveWorkerData): void {
       archive?.close();
       control.close();
     } else if (message.t === "record") post(record(message.calls));
+    else if (message.t === "outside") outside?.replace(message.text);
     else if (archive) post({ t: "taken", id: message.id, answer: archive.take(message.ask) });
   });
 }
@@ -140,8 +143,9 @@ function openOutside(
   const coordinator = parseVkey(witnessVkey);
   if (outside === undefined || !coordinator.ok) return undefined;
   const client = openWitnessClient(createNameResolver({ clock: systemClock }));
+  const policyOf = (text: string) => readOutsideFile(Buffer.from(text, "utf8"));
   const logs = new BroughtLogs({
-    outside: readOutsideFile(Buffer.from(outside.text, "utf8")),
+    outside: policyOf(outside.text),
     everyMs: outside.everyMs,
     call: client.call,
     clock: systemClock,
@@ -156,6 +160,7 @@ function openOutside(
   return {
     published: logs.published,
     own: logs.own,
+    replace: (text: string) => logs.replace(policyOf(text)),
     stop: () => {
       logs.stop();
       void client.close();

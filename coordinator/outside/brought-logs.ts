@@ -5,6 +5,7 @@ import { parseVkey, type VerifierKey } from "../../audit/signed-note.ts";
 import type { Disk } from "../../ports/disk.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import type { FromOutside } from "../archive/archive-worker.ts";
+import type { OutsidePolicy } from "./outside-file.ts";
 import { OutsideWitnesses, type OutsideWitnessesOptions } from "./outside-witnesses.ts";
 
 export type BroughtLogsOptions = Pick<
@@ -21,20 +22,30 @@ export type BroughtLogsOptions = Pick<
   readonly post: (message: FromOutside) => void;
 };
 
+type NamedLog = {
+  readonly key: VerifierKey;
+  readonly isOwn: boolean;
+  readonly at: { readonly home: string; readonly dir: string };
+};
+
 /** The logs on a coordinator's disk, handed to what brings them to witnesses as they grow. Never throws. */
 export class BroughtLogs {
   readonly #options: BroughtLogsOptions;
-  readonly #witnesses: OutsideWitnesses;
+  /** By origin, those that are not brought among them. */
+  readonly #named = new Map<string, NamedLog>();
+  #witnesses: OutsideWitnesses;
 
   constructor(options: BroughtLogsOptions) {
-    const { post } = options;
     this.#options = options;
-    this.#witnesses = new OutsideWitnesses({
-      ...options,
-      onNews: (news) => post({ t: "news", ...news }),
-      onStatus: (status) => post({ t: "status", status }),
-      onEvidence: (evidence) => post({ t: "evidence", evidence }),
-    });
+    this.#witnesses = this.#openWitnesses(options.outside);
+  }
+
+  /** Goes on with other witnesses, as a start would: what was cosigned so far stays beside the logs. */
+  replace(outside: OutsidePolicy): void {
+    this.#witnesses.stop();
+    this.#witnesses = this.#openWitnesses(outside);
+    for (const log of this.#named.values()) this.#take(log);
+    this.#witnesses.start();
   }
 
   /** A log of a node that may lie here, from earlier runs. */
@@ -42,7 +53,8 @@ export class BroughtLogs {
     const { copies } = this.#options;
     const key = parseVkey(vkey);
     if (copies === undefined || !key.ok) return;
-    this.#take(key.value, false, { home: copies, dir: join(copies, origin) });
+    const at = { home: copies, dir: join(copies, origin) };
+    this.#take({ key: key.value, isOwn: false, at });
   }
 
   /** A copy has a newer checkpoint on the disk. */
@@ -58,7 +70,8 @@ export class BroughtLogs {
   /** The coordinator's own log has. */
   readonly own = (key: VerifierKey, note: string): void => {
     const { home, dir } = this.#options.own;
-    if (!this.#witnesses.has(key.name)) this.#take(key, true, { home, dir: join(dir, key.name) });
+    const at = { home, dir: join(dir, key.name) };
+    if (!this.#witnesses.has(key.name)) this.#take({ key, isOwn: true, at });
     this.#witnesses.offer(key.name, note);
   };
 
@@ -70,11 +83,20 @@ export class BroughtLogs {
     this.#witnesses.stop();
   }
 
-  #take(
-    key: VerifierKey,
-    isOwn: boolean,
-    at: { readonly home: string; readonly dir: string },
-  ): void {
+  #openWitnesses(outside: OutsidePolicy): OutsideWitnesses {
+    const { post } = this.#options;
+    return new OutsideWitnesses({
+      ...this.#options,
+      outside,
+      onNews: (news) => post({ t: "news", ...news }),
+      onStatus: (status) => post({ t: "status", status }),
+      onEvidence: (evidence) => post({ t: "evidence", evidence }),
+    });
+  }
+
+  #take(log: NamedLog): void {
+    const { key, isOwn, at } = log;
+    this.#named.set(key.name, log);
     const { disk, coordinator, post } = this.#options;
     try {
       const files = new LogFiles(disk, at);

@@ -33,6 +33,8 @@ export type OutsideStatus = {
 
 /** Something to be told: names are of `coordinator/events.ts`. */
 export type OutsideNews =
+  | { readonly event: "outside_file_taken"; readonly fields: { readonly witnesses: string } }
+  | { readonly event: "outside_file_refused"; readonly fields: { readonly detail: string } }
   | {
       readonly event: "outside_witness_silent" | "outside_witness_answers";
       readonly fields: { readonly witness: string; readonly detail?: string };
@@ -108,7 +110,10 @@ export class OutsideWitnesses {
   take(of: Omit<BroughtLogOptions, "policy">): void {
     const { policy } = this.#options.outside;
     if (this.#logs.has(of.key.name) || !isBrought(policy, of.key.name)) return;
-    this.#logs.set(of.key.name, new BroughtLog({ ...of, policy }));
+    const log = new BroughtLog({ ...of, policy });
+    this.#logs.set(of.key.name, log);
+    // What it took up may be without one who is a witness by now, and nothing newer may come.
+    if (log.candidate !== undefined) for (const lane of this.#lanes) lane.want(log);
   }
 
   /** A log has a newer checkpoint; one that was not taken is left out. */

@@ -145,7 +145,7 @@ export class WitnessLane {
     }
   }
 
-  /** Asks nothing more. What is under way ends by itself. */
+  /** Asks nothing more. What is under way ends by itself, and is not kept: another may write by now. */
   stop(): void {
     this.#isEnded = true;
   }
@@ -190,6 +190,7 @@ export class WitnessLane {
       const body = entry.log.question(candidate, oldSize);
       if (body === undefined) return this.#later(entry, "unprovable");
       const heard = await this.#hear(entry.log, candidate, body);
+      if (this.#isEnded) return;
       if (heard.t !== "unanswered" && heard.t !== "unreached") this.#answers();
       switch (heard.t) {
         case "cosigned":

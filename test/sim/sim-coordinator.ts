@@ -156,7 +156,7 @@ export class SimCoordinator {
       enrolmentSigner: this.enrolment,
       witnessSigner: this.#keys.loadOrCreate("witness"),
       outsideLogs: [],
-      outsidePolicy: "",
+      outsidePolicy: () => "",
       placementOf: () => PLACED_EVERYWHERE,
       limitsOf: limitsOfPolicy,
       readAhead: async () => undefined,

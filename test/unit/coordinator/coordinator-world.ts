@@ -168,7 +168,7 @@ export class CoordinatorWorld {
       enrolmentSigner: this.enrolment,
       witnessSigner: this.keys.loadOrCreate("witness"),
       outsideLogs: [],
-      outsidePolicy: "",
+      outsidePolicy: () => "",
       placementOf: (policy) => this.options.placement ?? new PolicyPlacement(policy),
       limitsOf: readLimits,
       readAhead: async () => undefined,
