@@ -51,7 +51,17 @@ async function* answersOf(
 ): AsyncGenerator<Message, void> {
   const bytes = toBinary(method.input, create(method.input, request));
   for await (const answer of callMethod(connection, pathOf(method), bytes, options)) {
-    yield fromBinary(method.output, answer);
+    yield decoded(method, answer);
+  }
+}
+
+/** @throws RpcError It is not the message that the method answers with. */
+function decoded({ name, output }: DescMethod, answer: Uint8Array): Message {
+  try {
+    return fromBinary(output, answer);
+  } catch (cause) {
+    const message = `${name} was answered with something that is no ${output.name}.`;
+    throw new RpcError({ code: "INTERNAL", reason: "malformed_message", message }, { cause });
   }
 }
 

@@ -391,6 +391,13 @@ describe("a client of a server that is not ours", () => {
     expect(error.reason).toBe(code.toLowerCase());
   });
 
+  test("hears that an answer is no message of the method's as a refusal with its reason", async () => {
+    await answering(answer(OK, Buffer.from([0, 0, 0, 0, 2, 0x0a, 0xff])));
+    const error = await failure(client().kill({}));
+    expect(error).toMatchObject({ code: "INTERNAL", reason: "malformed_message" });
+    expect(error.message).toMatch(/^Kill was answered with something that is no KillResponse/);
+  });
+
   test("finds it again once it is back, and is told why it is not there", async () => {
     const calls = client();
     const missing = await failure(calls.kill({}));
