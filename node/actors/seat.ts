@@ -159,9 +159,8 @@ export function phaseOf(seat: Seat, nowNs: bigint, idleNs: bigint): "rests" | "u
   if (seat.isQuiet && nowNs <= seat.restsUntilNs) return "rests";
   const idleAtNs = seat.lastUsedNs + idleNs;
   if (nowNs > idleAtNs) return "idle";
-  const { isQuiet, unanswered, pollTicks, state } = seat;
-  const isHeld = state.ladder.others !== "normal";
-  const hasToDo = !isQuiet || unanswered || pollTicks > 0 || isHeld;
+  const { isQuiet, unanswered, pollTicks } = seat;
+  const hasToDo = !isQuiet || unanswered || pollTicks > 0;
   // What it found before something came to do says nothing of when that is done.
   seat.restsUntilNs = hasToDo ? 0n : idleAtNs;
   return hasToDo ? "used" : "rests";
