@@ -46,10 +46,10 @@ export const COORDINATOR_EVENTS = {
   /** This coordinator leads the ledger from here on, or leads it no more. */
   ledger_led: "info",
   ledger_left: "warn",
-  journal_unreachable: "warn",
-  /** The journal has lost its end; what this coordinator remembers of it is written again. */
   /** What a node did not say of leases that ran out counts as spent for good: it was removed, or there were too many. */
   leases_written_off: "warn",
+  journal_unreachable: "warn",
+  /** The journal has lost its end; what this coordinator remembers of it is written again. */
   journal_rolled_back: "error",
   /** The journal went on without what this coordinator remembers. */
   journal_reloaded: "error",

@@ -240,9 +240,9 @@ function buildLedger(
     replicaId: config.replicaId,
     settings: config.ledger,
     activeNodes: () => registry.liveCount,
+    isRemoved: (node: string) => replica.state.killed(`node/${node}`),
     mailboxMax: MAILBOX_MAX,
   };
-    isRemoved: (node: string) => replica.state.killed(`node/${node}`),
   const ledger =
     config.natsUrl === undefined
       ? ownLedger(options)

@@ -1,4 +1,5 @@
 import { create, fromBinary } from "@bufbuild/protobuf";
+import { parseVkey } from "../audit/signed-note.ts";
 import type { MeshRecord } from "../mesh/record.ts";
 import { LADDER_CAUSES } from "../policy/compiled-policy.ts";
 import { type Clock, monoMs } from "../ports/clock.ts";
@@ -17,6 +18,7 @@ import {
   type StandingRequest,
   StateReplySchema,
   WitnessReplySchema,
+  type WitnessRequest,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { SignedRecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { isAccount, parseAgentId, parseScope } from "../proto/ids.ts";
@@ -24,9 +26,9 @@ import { accountNews, newsWith } from "./account-news.ts";
 import { readAmounts, writeAmounts, writeUnit } from "./amounts.ts";
 import type { ArchiveDoor } from "./archive/archive-door.ts";
 import { certify, type NodeCertifier } from "./certify.ts";
+import { CommandRefused } from "./command-refused.ts";
 import type { Commands } from "./commands.ts";
 import { contractHandlers } from "./contract-calls.ts";
-import { CommandRefused } from "./command-refused.ts";
 import type { Contracts } from "./contracts.ts";
 import { differences } from "./differences.ts";
 import type { Distrusts } from "./distrusts.ts";
@@ -70,6 +72,10 @@ export type RequestHandlersOptions = {
   readonly rates: RateDoor;
   readonly standings: Standings;
   readonly witness: Witness;
+  /** What witnesses outside of the mesh have cosigned of a log. */
+  readonly witnessedOf: (
+    origin: string,
+  ) => { readonly size: number; readonly note: string } | undefined;
   readonly archive: ArchiveDoor;
   readonly placement: Placement;
   readonly certifier?: NodeCertifier;
@@ -98,7 +104,7 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
     settle: (request, from) => settle(options, request, from),
     standing: (request, from) => standing(options, request, from),
     ...contractHandlers(options.contracts),
-    witness: ({ vkey, body }, { node }) => witness(options, { node, vkey, body }),
+    witness: (request, { node }) => witness(options, node, request),
     ship: (request, { node }) => options.archive.ship(request, node),
     fetch: (request) => fetchBody(options, request),
     state: ({ afterScope }, { node }) => paced(options, node, () => statePage(options, afterScope)),
@@ -121,10 +127,15 @@ export function requestHandlers(options: RequestHandlersOptions): RequestHandler
 /** A store that fails rejects, and then nothing was cosigned. */
 async function witness(
   options: RequestHandlersOptions,
-  { node, vkey, body }: { readonly node: string; readonly vkey: string; readonly body: Uint8Array },
+  node: string,
+  { vkey, body, witnessedSize }: WitnessRequest,
 ): Promise<ReplyBody> {
   const said = await options.witness.add(node, vkey, body);
-  const value = create(WitnessReplySchema, { ...said, vkey: options.witness.vkey });
+  const key = parseVkey(vkey);
+  const isOurs = said.status === 200 && key.ok;
+  const seen = isOurs ? options.witnessedOf(key.value.name) : undefined;
+  const witnessed = seen && BigInt(seen.size) > witnessedSize ? seen.note : "";
+  const value = create(WitnessReplySchema, { ...said, vkey: options.witness.vkey, witnessed });
   return { case: "witness", value };
 }
 

@@ -187,6 +187,10 @@ function tieLogs(mesh: MeshOfLog, options: AuditLogOptions, thread: AuditThread)
     }),
     shipEveryMs: options.shipEveryMs,
     onCosigned: (text, line) => worker.postMessage({ t: "cosigned", text, line }),
+    onWitnessed: (no, note) => {
+      const { epoch } = keys[no] as EpochKey;
+      worker.postMessage({ t: "witnessed", epoch, note });
+    },
     onDisowned: (cosigned) => {
       const opening = { rc: "disowned", prev: cosigned };
       openEpochAfter(disk, home, { epoch: growing(keys), opening });

@@ -86,7 +86,8 @@ export function readerBeside(home: string, { dir, origin }: LogPlace): LogReader
   if (!dir.startsWith(nodeLogFolder(home))) return own;
   const copy = readerOf(join(archiveFolder(home), origin));
   return {
-    read: (path) => own.read(path) ?? (path === WITNESSED_PATH ? copy.read(path) : undefined),
+    // The node hears of it later, and not of every line.
+    read: (path) => (path === WITNESSED_PATH ? copy.read(path) : undefined) ?? own.read(path),
   };
 }
 

@@ -6,7 +6,13 @@ import { CallsUnderWay } from "../operations/calls-under-way.ts";
 import type { OwnEntry } from "../operations/operations-log.ts";
 import { type FollowedFile, followOutsideFile } from "../outside/followed-file.ts";
 import type { ArchiveAnswer, ArchiveAsk } from "./archive.ts";
-import type { ArchiveWorkerData, FromArchive, FromOutside, ToArchive } from "./archive-worker.ts";
+import type {
+  ArchiveWorkerData,
+  FromArchive,
+  FromOutside,
+  ToArchive,
+  WitnessedLog,
+} from "./archive-worker.ts";
 
 /** Bytes that wait for the archive's thread; what comes beyond is refused, and nodes ask again. */
 export const PENDING_BYTES_MAX = 32 * 1024 * 1024;
@@ -31,6 +37,8 @@ export type ArchiveLink = {
   readonly keepsCopies: boolean;
   /** The operator's file of witnesses outside of the mesh, as it is now; empty: there is none. */
   readonly outsidePolicy: string;
+  /** The newest checkpoint of a log that is brought to them and that they have cosigned; undefined: there is none. */
+  witnessed(origin: string): Pick<WitnessedLog, "size" | "note"> | undefined;
   add(node: string, ask: ArchiveAsk): Promise<LinkAnswer>;
   /**
    * Writes a call, or a log that must exist, into the coordinator's own log. Resolves once it is on the disk and signed over; to the
@@ -92,6 +100,8 @@ function startArchive(
   });
   const waiting = new Map<number, (answer: LinkAnswer) => void>();
   const ofNode = new Map<string, number>();
+  /** One for each log that this coordinator has a copy of, and its own. */
+  const witnessed = new Map<string, WitnessedLog>();
   let [lastId, pendingBytes, isEnded, isClosing] = [0, 0, false, false];
   const ended = new Promise<void>((resolve) => {
     worker.once("exit", () => {
@@ -109,6 +119,7 @@ function startArchive(
   void ended.then(() => calls.end());
   worker.on("message", (message: FromArchive) => {
     if (message.t === "recorded") return calls.written(message.fault);
+    if (message.t === "witnessed") return void witnessed.set(message.origin, message);
     if (message.t === "retired") return onRetired(message.origin, message.fault);
     if (message.t !== "taken") return onOutside(message);
     waiting.get(message.id)?.(message.answer);
@@ -119,6 +130,7 @@ function startArchive(
     get outsidePolicy() {
       return file?.text ?? "";
     },
+    witnessed: (origin) => witnessed.get(origin),
     record: (call) => calls.add(call),
     add: async (node, ask) => {
       const bytes = ask.packed.length + ask.checkpoint.length;

@@ -62,7 +62,16 @@ export type FromArchive =
   | { readonly t: "recorded"; readonly fault?: string }
   /** A log's records were removed by their age; or could not be, and why. */
   | { readonly t: "retired"; readonly origin: string; readonly fault?: string }
+  | WitnessedLog
   | FromOutside;
+
+/** The newest checkpoint of a log that witnesses outside of the mesh have cosigned, verbatim. */
+export type WitnessedLog = {
+  readonly t: "witnessed";
+  readonly origin: string;
+  readonly size: number;
+  readonly note: string;
+};
 
 /** What is to be said of witnesses outside of the mesh. */
 export type FromOutside =

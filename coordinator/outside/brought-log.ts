@@ -43,6 +43,8 @@ export type BroughtLogOptions = {
   readonly policy: LogPolicy;
   /** This coordinator as a witness: its line stays beside those from outside. */
   readonly coordinator: VerifierKey;
+  /** What is kept in `witnessed`, at first and whenever it is another. */
+  readonly onWitnessed: (size: number, note: string) => void;
 };
 
 /** What a witness's own checkpoint of a log is to ours. */
@@ -63,6 +65,7 @@ export class BroughtLog {
   readonly #files: LogFiles;
   readonly #policy: LogPolicy;
   readonly #coordinator: VerifierKey;
+  readonly #onWitnessed: BroughtLogOptions["onWitnessed"];
   /** Newest last. */
   readonly #candidates: Waiting[] = [];
   #kept: { readonly size: number; readonly count: number; readonly isQuorum: boolean } | undefined;
@@ -72,8 +75,9 @@ export class BroughtLog {
   #unwitnessedMs: number | undefined;
 
   /** Takes up what was cosigned before, as far as it is still right. */
-  constructor({ key, isOwn, files, policy, coordinator }: BroughtLogOptions) {
+  constructor({ key, isOwn, files, policy, coordinator, onWitnessed }: BroughtLogOptions) {
     this.key = key;
+    this.#onWitnessed = onWitnessed;
     this.isOwn = isOwn;
     this.#files = files;
     this.#policy = policy;
@@ -167,10 +171,11 @@ export class BroughtLog {
     if (isQuorum && of === this.candidate) this.#unwitnessedMs = undefined;
     const next = { size: of.size, count: of.cosigned.size, isQuorum };
     if (!isBetter(next, this.#kept)) return;
-    const lines = [...of.cosigned.values()].map((one) => one.line);
-    this.#files.put(WITNESSED_PATH, Buffer.from(of.note + lines.join(""), "utf8"));
+    const note = of.note + [...of.cosigned.values()].map((one) => one.line).join("");
+    this.#files.put(WITNESSED_PATH, Buffer.from(note, "utf8"));
     this.#files.settle(NOTHING);
     this.#kept = next;
+    this.#onWitnessed(of.size, note);
   }
 
   /**
@@ -207,6 +212,7 @@ export class BroughtLog {
     );
     this.#candidates.push({ ...this.#candidateOf(opened.value), cosigned });
     this.#kept = { size, count: cosigned.size, isQuorum: this.#isQuorum(keys) };
+    this.#onWitnessed(size, bytes.toString("utf8"));
   }
 
   #candidateOf({ size, root, note }: OpenedCheckpoint): Candidate {

@@ -4,7 +4,7 @@ import { retiredOf } from "../../audit/retired-log.ts";
 import { parseVkey, type VerifierKey } from "../../audit/signed-note.ts";
 import type { Disk } from "../../ports/disk.ts";
 import { errorMessage } from "../../ports/error-message.ts";
-import type { FromOutside } from "../archive/archive-worker.ts";
+import type { FromOutside, WitnessedLog } from "../archive/archive-worker.ts";
 import type { OutsidePolicy } from "./outside-file.ts";
 import { OutsideWitnesses, type OutsideWitnessesOptions } from "./outside-witnesses.ts";
 
@@ -19,7 +19,7 @@ export type BroughtLogsOptions = Pick<
   readonly own: { readonly home: string; readonly dir: string };
   /** This coordinator as a witness. */
   readonly coordinator: VerifierKey;
-  readonly post: (message: FromOutside) => void;
+  readonly post: (message: FromOutside | WitnessedLog) => void;
 };
 
 type NamedLog = {
@@ -102,7 +102,9 @@ export class BroughtLogs {
       const files = new LogFiles(disk, at);
       // It has ended, and what proofs are made of is not here any more.
       if (retiredOf(files) !== undefined) return;
-      this.#witnesses.take({ key, isOwn, files, coordinator });
+      const onWitnessed = (size: number, note: string): void =>
+        post({ t: "witnessed", origin: key.name, size, note });
+      this.#witnesses.take({ key, isOwn, files, coordinator, onWitnessed });
     } catch (error) {
       const fields = { witness: "", origin: key.name, detail: errorMessage(error) };
       post({ t: "news", event: "outside_witness_fault", fields });

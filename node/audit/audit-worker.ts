@@ -43,6 +43,8 @@ export type AuditWorkerData = {
 export type ControlToAudit =
   /** A witness has cosigned the checkpoint with this text. */
   | { readonly t: "cosigned"; readonly text: string; readonly line: string }
+  /** Witnesses outside of the mesh have cosigned this checkpoint of one of the node's logs. */
+  | { readonly t: "witnessed"; readonly epoch: number; readonly note: string }
   /** Sync once more and end: send it after all writers are closed. */
   | { readonly t: "stop" };
 
@@ -101,6 +103,7 @@ async function run(data: AuditWorkerData): Promise<void> {
   });
   control.on("message", (message: ControlToAudit) => {
     if (message.t === "stop") loop.stop();
+    else if (message.t === "witnessed") log?.witnessed(message.epoch, message.note);
     else log?.cosigned(message.text, message.line);
   });
   post({ t: "ready", ...(log && { vkey: log.vkey, earlier: earlierKeys(data.log) }) });

@@ -17,6 +17,8 @@ export type LogInMeshOptions = {
   readonly shipEveryMs: number;
   /** A checkpoint of one of the logs was cosigned. */
   readonly onCosigned: (text: string, line: string) => void;
+  /** Witnesses outside of the mesh have cosigned a checkpoint of the log with this place in `logs`. */
+  readonly onWitnessed: (log: number, note: string) => void;
   /** The witness has seen what the log that grows does not have: its last checkpoint of it. */
   readonly onDisowned: (cosigned: string) => void;
   readonly onFault: (message: string) => void;
@@ -68,6 +70,7 @@ export class LogInMesh {
         this.#shipping.cosigned(no, note);
         options.onCosigned(text, line);
       },
+      onWitnessed: (note) => options.onWitnessed(no, note),
       // An earlier log was left because of that, or is a copy of an older state: it is not shipped.
       onDisowned: grows ? options.onDisowned : () => undefined,
       onRefused: (why) => onFault(`the witness refuses: ${why}`),

@@ -5,6 +5,7 @@ import { type AuditRecord, QUOTED_CHECKPOINT_CHARS_MAX } from "../../audit/recor
 import { standsAt } from "../../audit/scan-leaf.ts";
 import { encodeVkey } from "../../audit/signed-note.ts";
 import { CHECKPOINT_PATH } from "../../audit/tiles.ts";
+import { WITNESSED_PATH } from "../../audit/witnessed.ts";
 import type { Clock } from "../../ports/clock.ts";
 import type { Disk } from "../../ports/disk.ts";
 import type { Keys } from "../../ports/keys.ts";
@@ -129,6 +130,21 @@ export class LogThread implements SyncedFrames {
       if (isLast && this.#ending !== undefined) this.#ending.isCosigned = true;
     } catch (cause) {
       this.#options.onFault(new AuditFault("a cosignature could not be kept", { cause }));
+    }
+  }
+
+  /** Witnesses outside of the mesh have cosigned a checkpoint: it is kept beside that log's own, for receipts. */
+  witnessed(epoch: number, note: string): void {
+    const { home, disk, name } = this.#options;
+    const files = new LogFiles(disk, { home, dir: logFolder(home, { ...name, epoch }) });
+    try {
+      // Of a log that was removed meanwhile nothing is made anew.
+      if (files.read(CHECKPOINT_PATH) === undefined) return;
+      files.put(WITNESSED_PATH, Buffer.from(note, "utf8"));
+      files.settle(() => undefined);
+    } catch (cause) {
+      const message = "what witnesses outside have cosigned could not be kept";
+      this.#options.onFault(new AuditFault(message, { cause }));
     }
   }
 

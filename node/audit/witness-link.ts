@@ -7,12 +7,13 @@
  */
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { cosignedAt, headOf } from "../../audit/checkpoint.ts";
+import { cosignedAt, headOf, openCheckpoint } from "../../audit/checkpoint.ts";
 import { consistencyProof } from "../../audit/merkle.ts";
 import { rememberedSubtrees } from "../../audit/remembered-subtrees.ts";
 import { KEY_TYPES, parseSignatureLine, parseVkey } from "../../audit/signed-note.ts";
 import { readTile, subtreesFromTiles, TileError } from "../../audit/tiles.ts";
 import { encodeAddCheckpoint } from "../../audit/witness.ts";
+import { WITNESSED_PATH } from "../../audit/witnessed.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import {
@@ -49,6 +50,8 @@ export type WitnessLinkOptions = {
   readonly clock: Clock;
   /** The witness has cosigned this checkpoint: its text, the witness's line, and the note with it. */
   readonly onCosigned: (text: string, line: string, note: string) => void;
+  /** Witnesses outside of the mesh have cosigned this checkpoint of the log, which was found to be its own. */
+  readonly onWitnessed: (note: string) => void;
   /** The witness has seen what this log does not have: its last checkpoint of it. */
   readonly onDisowned: (cosigned: string) => void;
   /** Told once when the witness refuses for another reason, until it cosigns again. */
@@ -60,6 +63,8 @@ export class WitnessLink {
   readonly #pump: NewestFirst<string>;
   /** Up to which size the witness is believed to have seen the log. */
   #seenSize = 0;
+  /** Size of what lies here with cosignatures from outside of the mesh; undefined: it was not looked at. */
+  #witnessedSize: number | undefined;
   #turns = 0;
   #isRefused = false;
   /** One proof a second, made by the control thread, of which nearly all was in the one before. */
@@ -135,7 +140,30 @@ export class WitnessLink {
     this.#isRefused = false;
     this.#seenSize = head.size;
     this.#options.onCosigned(head.text, reply.body, head.checkpoint + reply.body);
+    this.#takeWitnessed(reply.witnessed);
     return "done" as const;
+  }
+
+  /** The log's own signature says that it is of this log; what others have signed is for auditors to check. */
+  #takeWitnessed(note: string): void {
+    const size = note === "" ? undefined : this.#ownSize(Buffer.from(note, "utf8"));
+    if (size === undefined || size <= this.#seenOutside()) return;
+    this.#witnessedSize = size;
+    this.#options.onWitnessed(note);
+  }
+
+  #seenOutside(): number {
+    if (this.#witnessedSize === undefined) {
+      const here = this.#options.read(WITNESSED_PATH);
+      this.#witnessedSize = (here && this.#ownSize(here)) ?? 0;
+    }
+    return this.#witnessedSize;
+  }
+
+  #ownSize(note: Uint8Array): number | undefined {
+    const key = parseVkey(this.#options.vkey);
+    const opened = key.ok ? openCheckpoint(note, key.value, []) : key;
+    return opened.ok ? opened.value.size : undefined;
   }
 
   #isElsewhere(size: number, reply: WitnessReply) {
@@ -176,11 +204,12 @@ export class WitnessLink {
 
   async #ask(body: Uint8Array): Promise<WitnessReply | undefined> {
     const { ask, node, bootId, newId, vkey } = this.#options;
+    const witnessedSize = BigInt(this.#seenOutside());
     const request = create(NodeRequestSchema, {
       node,
       bootId,
       requestId: newId(),
-      body: { case: "witness", value: create(WitnessRequestSchema, { vkey, body }) },
+      body: { case: "witness", value: create(WitnessRequestSchema, { vkey, body, witnessedSize }) },
     });
     const answer = await ask("witness", toBinary(NodeRequestSchema, request), ASK_TIMEOUT_MS);
     if (answer === undefined) return undefined;

@@ -102,7 +102,8 @@ function bring(to: Running, { bend = 0, log = LOG } = {}) {
   disk.makeFolder(DIR);
   const files = new LogFiles(disk, { home: DIR, dir: join(DIR, "log") });
   const { policy } = file;
-  const brought = new BroughtLog({ key: log.key, isOwn: true, files, policy, coordinator: to.key });
+  const of = { key: log.key, isOwn: true, files, policy, coordinator: to.key };
+  const brought = new BroughtLog({ ...of, onWitnessed: () => undefined });
   const outcomes: Outcome[] = [];
   const [unwell, evidence]: [string[], string[]] = [[], []];
   const [place] = file.places;

@@ -157,6 +157,7 @@ export class SimCoordinator {
       witnessSigner: this.#keys.loadOrCreate("witness"),
       outsideLogs: [],
       outsidePolicy: () => "",
+      witnessedOf: () => undefined,
       placementOf: () => PLACED_EVERYWHERE,
       limitsOf: limitsOfPolicy,
       readAhead: async () => undefined,

@@ -6,7 +6,7 @@ import { ledgerSettings } from "../../../coordinator/config.ts";
 import { beginEpoch } from "../../../coordinator/epoch.ts";
 import type { CoordinatorEvent } from "../../../coordinator/events.ts";
 import { CoordinatorMetrics } from "../../../coordinator/metrics.ts";
-import { buildParts, type Parts } from "../../../coordinator/parts.ts";
+import { buildParts, type Parts, type PartsInput } from "../../../coordinator/parts.ts";
 import { type Placement, PolicyPlacement } from "../../../coordinator/placement.ts";
 import type { AgentRates } from "../../../coordinator/policy-rates.ts";
 import { foundTrust } from "../../../coordinator/trust-bundle.ts";
@@ -119,6 +119,8 @@ export type WorldOptions = {
   readonly busFaults?: BusFaults;
   readonly placement?: Placement;
   readonly config?: Partial<CoordinatorConfig>;
+  /** What witnesses outside of the mesh have cosigned of a log. */
+  readonly witnessedOf?: PartsInput["witnessedOf"];
 };
 
 /** One coordinator with its ports under a test's hand, and the operator who founded its mesh. */
@@ -169,6 +171,7 @@ export class CoordinatorWorld {
       witnessSigner: this.keys.loadOrCreate("witness"),
       outsideLogs: [],
       outsidePolicy: () => "",
+      witnessedOf: this.options.witnessedOf ?? (() => undefined),
       placementOf: (policy) => this.options.placement ?? new PolicyPlacement(policy),
       limitsOf: readLimits,
       readAhead: async () => undefined,

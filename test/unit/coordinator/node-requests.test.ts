@@ -1,6 +1,9 @@
 import { createHash } from "node:crypto";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test, vi } from "vitest";
+import { checkpointText, signCheckpoint } from "../../../audit/checkpoint.ts";
+import { encodeNote, encodeVkey, KEY_TYPES } from "../../../audit/signed-note.ts";
+import { encodeAddCheckpoint } from "../../../audit/witness.ts";
 import {
   NodeRequests,
   type RequestHandlers,
@@ -25,6 +28,7 @@ import {
   StandingRequestSchema,
   StateRequestSchema,
   SyncRequestSchema,
+  WitnessRequestSchema,
 } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import {
   KillSchema,
@@ -35,6 +39,7 @@ import {
   Unit,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import { requestSubject } from "../../../proto/subjects.ts";
+import { signerOf } from "../audit/sample-log.ts";
 import {
   CoordinatorWorld,
   LIMITS,
@@ -488,6 +493,34 @@ describe("standing", () => {
     await world.pass(30_000);
     expect((await ask("pay/three", "content_high")).case).toBe("standing");
   });
+});
+
+test("who has a checkpoint cosigned is told what witnesses outside have cosigned, where that is newer", async () => {
+  const asked: string[] = [];
+  const { node } = await meshWithNode({
+    witnessedOf: (origin) => {
+      asked.push(origin);
+      return { size: 2, note: "cosigned outside" };
+    },
+  });
+  const origin = `${MESH}/n1/e1`;
+  const log = signerOf(origin, KEY_TYPES.log, 1);
+  const text = checkpointText({ origin, size: 3, root: Buffer.alloc(32, 1) });
+  const checkpoint = encodeNote(text, [signCheckpoint(text, log)]);
+  const ask = async (vkey: string, witnessedSize: bigint) => {
+    const body = Buffer.from(encodeAddCheckpoint({ oldSize: 0, proof: [], checkpoint }));
+    const value = create(WitnessRequestSchema, { vkey, body, witnessedSize });
+    const { case: kind, value: reply } = await node.ask({ case: "witness", value });
+    return kind === "witness" ? [reply.status, reply.witnessed] : kind;
+  };
+  const vkey = encodeVkey(log.key);
+  expect(await ask(vkey, 1n)).toEqual([200, "cosigned outside"]);
+  expect(asked).toEqual([origin]);
+  expect((await ask(vkey, 2n))?.[1]).toBe("");
+  // Another's log is not this node's to hear of.
+  const other = encodeVkey(signerOf(`${MESH}/n2/e1`, KEY_TYPES.log, 2).key);
+  expect(await ask(other, 0n)).toEqual([expect.any(Number), ""]);
+  expect(asked.every((one) => one === origin)).toBe(true);
 });
 
 test("an agent whose scope has no number left for a coordinator is not killed for a node, and that is told", async () => {

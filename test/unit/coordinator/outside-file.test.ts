@@ -73,7 +73,8 @@ describe("what is heard of witnesses outside", () => {
     openArchive(
       (_of, hearers) => {
         say = hearers;
-        return { keepsCopies: false, outsidePolicy: "", add: never, record: never, close: never };
+        const link = { keepsCopies: false, outsidePolicy: "", witnessed: () => undefined };
+        return { ...link, add: never, record: never, close: never };
       },
       { witnessVkey: vkeyOf(1), mesh: "acme" },
       { store, metrics, tell: (event) => told.push(event) },

@@ -68,6 +68,8 @@ describe("a log that is brought to witnesses outside", () => {
     world.grown(SMALL);
     await world.pass(1_000);
     world.restart();
+    // What lies there is told again, since whoever heard it is gone too.
+    expect(world.told).toEqual([world.witnessed, world.witnessed].map(String));
     await world.pass(EVERY_MS);
     expect(askedOf(world, "w1")).toBe(1);
     world.grown(MIDDLE);

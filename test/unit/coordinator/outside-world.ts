@@ -68,6 +68,8 @@ export class OutsideWorld {
   readonly evidence: OutsideEvidence[] = [];
   readonly asked: Asked[] = [];
   statuses: OutsideStatus[] = [];
+  /** What was told to lie in `witnessed`. */
+  readonly told: string[] = [];
   disk = new TwinDisk();
   outside: OutsideWitnesses;
   /** Answers in a witness's place: what it says instead, or nothing ever. */
@@ -99,7 +101,8 @@ export class OutsideWorld {
   /** Takes up the log as it lies on the disk. */
   take(): void {
     const files = new LogFiles(this.disk, { home: DIR, dir: join(DIR, ORIGIN) });
-    this.outside.take({ key: LOG.key, isOwn: this.#isOwn, files, coordinator: WITNESS.key });
+    const of = { key: LOG.key, isOwn: this.#isOwn, files, coordinator: WITNESS.key };
+    this.outside.take({ ...of, onWitnessed: (_size, note) => this.told.push(note) });
   }
 
   /** The log has grown to this, and all of it is on the disk. */

@@ -10,6 +10,7 @@ import { consistencyProof } from "../../../audit/merkle.ts";
 import { encodeNote, encodeVkey, KEY_TYPES, parseVkey } from "../../../audit/signed-note.ts";
 import { readTile, subtreesFromTiles } from "../../../audit/tiles.ts";
 import { encodeAddCheckpoint } from "../../../audit/witness.ts";
+import { WITNESSED_PATH } from "../../../audit/witnessed.ts";
 import { EVIDENCE_MAX } from "../../../coordinator/evidence.ts";
 import { type NoteLog, Witness } from "../../../coordinator/witness.ts";
 import { WitnessLink } from "../../../node/audit/witness-link.ts";
@@ -168,6 +169,8 @@ function linked(
   onRead: (path: string) => void = () => undefined,
 ) {
   const seen = { cosigned: [] as string[], disowned: [] as string[], refused: [] as string[] };
+  // What the coordinator knows from outside, what the node asked with, and what it kept.
+  const outside = { note: "", askedWith: [] as bigint[], kept: [] as string[] };
   let log = made(1);
   let isReachable = true;
   let isBroken = false;
@@ -179,6 +182,8 @@ function linked(
     clock,
     read: (path) => {
       onRead(path);
+      const kept = outside.kept.at(-1);
+      if (path === WITNESSED_PATH) return kept === undefined ? undefined : Buffer.from(kept);
       return log.files.get(path);
     },
     ask: async (_method, bytes) => {
@@ -187,11 +192,14 @@ function linked(
       const { body } = fromBinary(NodeRequestSchema, bytes);
       if (body.case !== "witness") throw new Error("asked something else");
       const said = await witness.add("node-7", body.value.vkey, body.value.body);
-      const value = create(WitnessReplySchema, { ...said, vkey: witness.vkey });
+      outside.askedWith.push(body.value.witnessedSize);
+      const witnessed = outside.note;
+      const value = create(WitnessReplySchema, { ...said, vkey: witness.vkey, witnessed });
       const reply = create(NodeReplySchema, { requestId: "r", body: { case: "witness", value } });
       return { bytes: toBinary(NodeReplySchema, reply), kid: "c1" };
     },
     onCosigned: (text) => seen.cosigned.push(text),
+    onWitnessed: (note) => outside.kept.push(note),
     onDisowned: (checkpoint) => seen.disowned.push(checkpoint),
     onRefused: (why) => seen.refused.push(why),
   });
@@ -201,7 +209,7 @@ function linked(
     for (let i = 0; i < 50; i++) await new Promise(setImmediate);
   };
   const reachable = (is: boolean) => (isReachable = is);
-  return { seen, signed, reachable, broken: (is: boolean) => (isBroken = is) };
+  return { seen, outside, signed, reachable, broken: (is: boolean) => (isBroken = is) };
 }
 
 describe("a node's log at its witness", () => {
@@ -251,6 +259,31 @@ describe("a node's log at its witness", () => {
     // The roots of full tiles are remembered; what is at the edge is read once more.
     expect(reads).not.toEqual([]);
     expect(reads.filter((path) => path.startsWith("tile/1/"))).toEqual([]);
+  });
+
+  test("what witnesses outside have cosigned is kept where it is newer and this log's own", async () => {
+    const { witness, clock } = setUp();
+    const { outside, signed, seen } = linked(witness, clock);
+    const told = (note: string) => Object.assign(outside, { note });
+    await signed(made(100));
+    const seenOutside = (size: number) =>
+      `${made(size).checkpoint}— w1 ${Buffer.alloc(72, 1).toString("base64")}\n`;
+    told(seenOutside(100));
+    await signed(made(200));
+    // The same again, an older one, another log's, and what is none.
+    const stranger = signerOf(ORIGIN, KEY_TYPES.log, 9);
+    const forged = encodeNote(made(300).text, [signCheckpoint(made(300).text, stranger)]);
+    for (const note of [seenOutside(100), seenOutside(99), forged, "junk"]) {
+      told(note);
+      await signed(made(300 + outside.askedWith.length));
+    }
+    expect(outside.kept).toEqual([seenOutside(100)]);
+    told(seenOutside(250));
+    await signed(made(400));
+    await signed(made(401));
+    expect(outside.kept).toEqual([seenOutside(100), seenOutside(250)]);
+    expect(outside.askedWith.map(Number)).toEqual([0, 0, 100, 100, 100, 100, 100, 250]);
+    expect(seen.refused).toEqual([]);
   });
 
   test("a cosignature that is another text's does not count", async () => {

@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { describe, expect, test } from "vitest";
 import { encodeFrame } from "../../../../audit/frame.ts";
 import type { AuditRecord } from "../../../../audit/record.ts";
@@ -132,6 +133,18 @@ describe("the log", () => {
     const boots = recordsIn(second.disk, 603).filter(({ k }) => k === "boot");
     expect(boots).toMatchObject([{ clean: true }, { clean: false }]);
   });
+});
+
+test("what witnesses outside have cosigned lies beside the log that it is of, and makes no log anew", () => {
+  const world = newWorld();
+  const life = new Life(world, new TwinDisk());
+  life.deny(0);
+  life.checkpoint();
+  life.log.witnessed(1, "cosigned");
+  const after = life.disk.afterPowerLoss(() => 0.1);
+  expect(after.contentOf(`${LOG_DIR}/witnessed`)?.toString()).toBe("cosigned");
+  life.log.witnessed(2, "cosigned");
+  expect(life.disk.list(dirname(LOG_DIR))).toEqual(["e1"]);
 });
 
 test("a crash while it catches up with earlier runs loses nothing of them", () => {
