@@ -21,6 +21,7 @@ import { k6Outside } from "./k6-outside.ts";
 import { kernel } from "./kernel.ts";
 import { killBlock } from "./kill-block.ts";
 import { ledger } from "./ledger.ts";
+import { memory } from "./memory.ts";
 import { contracts } from "./micro/contracts.ts";
 import { micro } from "./micro/micro.ts";
 import { overrun } from "./overrun.ts";
@@ -46,6 +47,7 @@ const BENCHES: readonly Bench[] = [
   overrun,
   ledger,
   activation,
+  memory,
   micro,
   contracts,
   inspectPool,
