@@ -4,6 +4,7 @@ import type { Keys, Signer } from "../ports/keys.ts";
 import { RecordSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { CONTRACT_END_AHEAD_MS, contractEndOf } from "./contract-end.ts";
 import { distrustOf } from "./distrust-of.ts";
+import { KeptKey } from "./kept-key.ts";
 import { encodeKillMessage } from "./kill-message.ts";
 import {
   boundedRecord,
@@ -227,6 +228,7 @@ function verifiedSigners(signed: SignedRecord, context: OpenContext): readonly T
 
 /** The hash is made when it is first asked for: a kill is in force before anybody does. */
 function hashed(payload: Uint8Array, fields: ReadRecord & Pick<MeshRecord, "kids">): MeshRecord {
+  if (fields.op.case === "key") return new KeptKey(fields, payload);
   let made: Buffer | undefined;
   const hash = () => {
     made ??= createHash("sha256").update(payload).digest();

@@ -1,4 +1,5 @@
 import type { MeshRecord } from "../../mesh/record.ts";
+import { IdsBy } from "./ids-by.ts";
 
 /** A virtual key as its record describes it. */
 export type VirtualKey = {
@@ -16,8 +17,8 @@ type Entry = { readonly key: VirtualKey; readonly removed: boolean };
 /** Every virtual key of the mesh by the hash of its secret. */
 export class KeyRing {
   readonly #byId = new Map<string, Entry>();
-  readonly #idsByHash = new Map<string, Set<string>>();
-  readonly #idsByAgent = new Map<string, Set<string>>();
+  readonly #idsByHash = new IdsBy();
+  readonly #idsByAgent = new IdsBy();
 
   /** Takes in the current record of a `key/<id>` scope. */
   learn(record: MeshRecord): void {
@@ -41,16 +42,14 @@ export class KeyRing {
       notAfterMs: Number(notAfterMs),
     };
     this.#byId.set(id, { key, removed: false });
-    const ids = this.#idsByHash.get(key.sha256) ?? new Set();
-    this.#idsByHash.set(key.sha256, ids.add(id));
-    const ofAgent = this.#idsByAgent.get(agent) ?? new Set();
-    this.#idsByAgent.set(agent, ofAgent.add(id));
+    this.#idsByHash.add(key.sha256, id);
+    this.#idsByAgent.add(agent, id);
   }
 
   /** The key with that hash. Two records that claim one hash name nobody: doubt is a refusal. */
   find(sha256: string): VirtualKey | "key_unknown" | "key_revoked" {
-    const ids = this.#idsByHash.get(sha256);
-    if (!ids || ids.size === 0) return "key_unknown";
+    const ids = this.#idsByHash.of(sha256);
+    if (ids.size === 0) return "key_unknown";
     const entries = [...ids].map((id) => this.#byId.get(id) as Entry);
     const live = entries.filter((entry) => !entry.removed);
     if (live.length === 0) return "key_revoked";
@@ -62,9 +61,7 @@ export class KeyRing {
    * its address. Whoever holds only keys of contracts has to show one.
    */
   findOf(agentId: string): VirtualKey | "key_unknown" | "key_revoked" {
-    const entries = [...(this.#idsByAgent.get(agentId) ?? [])].flatMap(
-      (id) => this.#byId.get(id) ?? [],
-    );
+    const entries = [...this.#idsByAgent.of(agentId)].flatMap((id) => this.#byId.get(id) ?? []);
     const own = entries.filter(({ key }) => key.agentId === agentId && !key.contractId);
     const live = own.filter(({ removed }) => !removed).map(({ key }) => key);
     const [first] = live.toSorted((a, b) => (a.keyId < b.keyId ? -1 : 1));
@@ -76,11 +73,7 @@ export class KeyRing {
   }
 
   #forget(key: VirtualKey): void {
-    const ids = this.#idsByHash.get(key.sha256);
-    ids?.delete(key.keyId);
-    if (ids?.size === 0) this.#idsByHash.delete(key.sha256);
-    const ofAgent = this.#idsByAgent.get(key.agentId);
-    ofAgent?.delete(key.keyId);
-    if (ofAgent?.size === 0) this.#idsByAgent.delete(key.agentId);
+    this.#idsByHash.remove(key.sha256, key.keyId);
+    this.#idsByAgent.remove(key.agentId, key.keyId);
   }
 }
