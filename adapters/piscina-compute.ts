@@ -2,6 +2,7 @@ import { Piscina } from "piscina";
 import type { Clock } from "../ports/clock.ts";
 import { type Compute, ComputeFault } from "../ports/compute.ts";
 import { errorMessage } from "../ports/error-message.ts";
+import { compileCacheEnv } from "./compile-cache.ts";
 
 export type PiscinaComputeOptions<Input> = {
   readonly clock: Clock;
@@ -23,7 +24,7 @@ export type PiscinaComputeOptions<Input> = {
  *
  * A worker that is still at a task when its deadline has passed is hung, since a task sees to its own
  * time: the thread is ended and another one takes its place. A task that only waited is dropped.
- * Workers get an empty environment: what they compute on comes from outside.
+ * Workers get no environment but where compiled sources are: what they compute on comes from outside.
  */
 export function createPiscinaCompute<Input, Output>(
   options: PiscinaComputeOptions<Input>,
@@ -65,7 +66,7 @@ class PiscinaCompute<Input, Output> implements Compute<Input, Output> {
       minThreads: options.threads,
       maxThreads: options.threads,
       concurrentTasksPerWorker: 1,
-      env: {},
+      env: compileCacheEnv(),
       execArgv: [],
       resourceLimits: { maxOldGenerationSizeMb: options.heapMbMax },
       recordTiming: false,

@@ -5,6 +5,11 @@ const major = Number(process.versions.node.split(".")[0]);
 if (major >= 24) {
   // Libuv reads this when its pool is first used, which nothing before this line has done.
   process.env.UV_THREADPOOL_SIZE ??= "16";
+  // Sources as they run, kept for later starts: what strips them of their types takes 10 MB and more of each thread that has
+  // to. They lie beside the program, since whoever may write them decides what runs.
+  const { enableCompileCache } = await import("node:module");
+  process.env.NODE_COMPILE_CACHE ??= `${import.meta.dirname}/../.cache/compiled`;
+  enableCompileCache(process.env.NODE_COMPILE_CACHE);
   await import("./main.ts");
 } else {
   console.error(

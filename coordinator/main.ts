@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { pino } from "pino";
 import { collectDefaultMetrics } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
@@ -72,6 +73,7 @@ function readConfig(
 }
 
 async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number> {
+  flushCompileCache();
   const log = pino({ level: config.logLevel });
   const stopping = new AbortController();
   void untilSignal("SIGTERM", "SIGINT").then(() => stopping.abort());

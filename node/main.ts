@@ -2,6 +2,7 @@
 // Exit codes: 0 stopped as asked, 1 could not start or lost a thread or its log, 2 wrong settings.
 
 import { readFileSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -89,6 +90,7 @@ async function serve(config: NodeConfig): Promise<number> {
   // Loaded once the settings are good: who has mistyped one is told at once.
   const threads = prepareThreads(config.loops);
   const { startNode } = await import("./app.ts");
+  flushCompileCache();
   const { turnFd } = config;
   if (turnFd !== undefined) {
     const turn = threads.loaded.then(() => turnAtLauncher(turnFd));

@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { flushCompileCache } from "node:module";
 import { type MessagePort, workerData } from "node:worker_threads";
 
 /** What the thread of a program that was loaded early is started with: the other end hands over the rest. */
@@ -12,6 +13,8 @@ export const LOADED = "loaded";
  * waits here; call it once everything that takes long and needs nothing of it is done.
  */
 export async function beginning<Data>(): Promise<Data> {
+  // A process may be ended at any time without a word, and the next one would begin as this one did.
+  flushCompileCache();
   if (!isEarly(workerData)) return workerData as Data;
   const { beginsBy } = workerData;
   const told = once(beginsBy, "message");

@@ -1,4 +1,5 @@
 import { mkdirSync } from "node:fs";
+import { flushCompileCache } from "node:module";
 import { join } from "node:path";
 import { MessageChannel } from "node:worker_threads";
 import { pino } from "pino";
@@ -135,6 +136,7 @@ async function start(
 ): Promise<Running> {
   const { home } = configs.node;
   const threads = started.use(prepareThreads(configs.node.loops));
+  flushCompileCache();
   if (configs.node.turnFd !== undefined) {
     await threads.loaded;
     await turnAtLauncher(configs.node.turnFd);

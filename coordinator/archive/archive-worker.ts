@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { parentPort, workerData } from "node:worker_threads";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { machineDisk } from "../../adapters/machine-disk.ts";
@@ -182,4 +183,5 @@ function openOperations({ home, name }: ArchiveWorkerData["operations"]): Operat
   return new OperationsLog({ disk: machineDisk, home, name, signer });
 }
 
+flushCompileCache();
 run(workerData as ArchiveWorkerData);

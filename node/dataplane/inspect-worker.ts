@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { handingOver } from "../../adapters/piscina-compute.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import type { ContentRule } from "../../policy/compiled-policy.ts";
@@ -28,6 +29,8 @@ export type InspectTask = {
   /** Absent: the bytes are not compressed. */
   readonly encoded?: EncodedBody;
 };
+
+flushCompileCache();
 
 let compiledKey: string | undefined;
 let compiled: ContentScanners | undefined;

@@ -1,0 +1,32 @@
+// Fills the cache of compiled sources for whoever may not write it where it runs, such as an image's user:
+// `NODE_COMPILE_CACHE=.cache/compiled node scripts/precompile.ts`, as that user. Nothing of the program is run.
+
+import { globSync } from "node:fs";
+import { flushCompileCache, getCompileCacheDir } from "node:module";
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const ROOT = join(import.meta.dirname, "..");
+const ROOMS = "{adapters,audit,authority,cli,coordinator,mesh,node,policy,ports,proto}";
+const STOP = "all is compiled, and nothing is to run";
+
+/** All modules of a program are compiled before the first of them is run, and this one is the first. */
+const stop = `data:text/javascript,throw new Error(${JSON.stringify(STOP)})`;
+const sources = globSync(`${ROOMS}/**/*.ts`, { cwd: ROOT }).map(
+  (file) => pathToFileURL(join(ROOT, file)).href,
+);
+const program = [stop, ...sources].map((url) => `import ${JSON.stringify(url)};`).join("\n");
+
+try {
+  await import(`data:text/javascript,${encodeURIComponent(program)}`);
+} catch (error) {
+  if (!(error instanceof Error) || error.message !== STOP) throw error;
+}
+flushCompileCache();
+const folder = getCompileCacheDir();
+if (folder === undefined) {
+  process.stderr.write("nothing is kept: NODE_COMPILE_CACHE names no folder that can be written\n");
+  process.exitCode = 1;
+} else {
+  process.stdout.write(`${sources.length} sources are compiled in ${folder}\n`);
+}
