@@ -6,7 +6,7 @@ import {
   sign,
 } from "node:crypto";
 import { join } from "node:path";
-import { kidOf } from "../mesh/record-op.ts";
+import { kidOf } from "../mesh/kid-of.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
 import { ed25519Aside } from "./ed25519-aside.ts";
 import { ed25519Verifier } from "./ed25519-verifier.ts";

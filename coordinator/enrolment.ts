@@ -7,8 +7,8 @@
 
 import { createHash } from "node:crypto";
 import { create } from "@bufbuild/protobuf";
+import { kidOf } from "../mesh/kid-of.ts";
 import { nextRecord, RecordError } from "../mesh/record.ts";
-import { kidOf } from "../mesh/record-op.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";

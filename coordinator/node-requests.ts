@@ -7,7 +7,7 @@
 // Q4. A node gets nothing for agents that are not placed on it, and nobody borrows for the killed.
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { kidOf } from "../mesh/record-op.ts";
+import { kidOf } from "../mesh/kid-of.ts";
 import { openSealed, seal } from "../mesh/sealed.ts";
 import { nodeKeyOf } from "../mesh/trust.ts";
 import type { Bus, BusMessage } from "../ports/bus.ts";

@@ -14,6 +14,7 @@ import {
 } from "../proto/gen/altrace/v1/record_pb.ts";
 import { parseAgentId, type Scope } from "../proto/ids.ts";
 import { accountLimitsOf } from "./account-limits-of.ts";
+import { kidOf } from "./kid-of.ts";
 import { BODY_BYTES_MAX, flawOfParts } from "./policy-parts.ts";
 import { isRedactReason, PERSON_TAG_BYTES } from "./redaction.ts";
 
@@ -146,15 +147,6 @@ function flawOfTrustedKey(key: TrustedKeyMessage): string | undefined {
     return "trust.keys.nkey";
   }
   return isValidity(key.notBeforeMs, key.notAfterMs) ? undefined : "trust.keys: validity";
-}
-
-/**
- * The name of a public key: the first 16 hexadecimal digits of its SHA-256.
- *
- * @param publicKey Raw Ed25519 public key, 32 bytes.
- */
-export function kidOf(publicKey: Uint8Array): string {
-  return createHash("sha256").update(publicKey).digest("hex").slice(0, 16);
 }
 
 function flawOfLimit(scope: Scope, limit: Limit): string | undefined {

@@ -4,7 +4,8 @@ import {
   TrustRole,
 } from "../proto/gen/altrace/v1/record_pb.ts";
 import type { Scope } from "../proto/ids.ts";
-import { kidOf, type OpName, type RecordOp } from "./record-op.ts";
+import { kidOf } from "./kid-of.ts";
+import type { OpName, RecordOp } from "./record-op.ts";
 
 // Whose signature counts for what.
 //

@@ -4,7 +4,7 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
 import { writeAuthority } from "../../authority/authority-json.ts";
 import { verifyChain } from "../../authority/verify-chain.ts";
-import { kidOf } from "../../mesh/record-op.ts";
+import { kidOf } from "../../mesh/kid-of.ts";
 import type { ContractState } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { askDelegation } from "../ask-delegation.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { readIdentity } from "../../coordinator/found-mesh.ts";
+import { kidOf } from "../../mesh/kid-of.ts";
 import { type MeshRecord, restoreRecord } from "../../mesh/record.ts";
-import { kidOf, type RecordOp } from "../../mesh/record-op.ts";
+import type { RecordOp } from "../../mesh/record-op.ts";
 import { TAKEN_OUT_MS } from "../../mesh/trust.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import {

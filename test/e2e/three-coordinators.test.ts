@@ -6,7 +6,7 @@ import {
   identityPath,
   readIdentity,
 } from "../../coordinator/found-mesh.ts";
-import { kidOf } from "../../mesh/record-op.ts";
+import { kidOf } from "../../mesh/kid-of.ts";
 import { ARCHIVES_HERE, archived, SHIPS_AT_ONCE, verifiedArchive } from "../support/archived.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";

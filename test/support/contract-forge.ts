@@ -4,7 +4,7 @@ import { type Claims, operatorUri, writeClaims } from "../../authority/claims.ts
 import { holderJwk, thumbprintUri } from "../../authority/holder-key.ts";
 import { contractIdOf, signingInputOf, tokenOf } from "../../authority/token.ts";
 import { type ChainEnv, LINK_SEPARATOR } from "../../authority/verify-chain.ts";
-import { kidOf } from "../../mesh/record-op.ts";
+import { kidOf } from "../../mesh/kid-of.ts";
 
 // Contracts for tests: genuine ones, and forgeries of every kind. Keys follow from a number, so that
 // the same call makes the same bytes.

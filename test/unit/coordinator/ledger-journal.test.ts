@@ -3,7 +3,7 @@ import { type BusHub, createBusHub } from "../../../adapters/in-process-bus.ts";
 import { beginEpoch } from "../../../coordinator/epoch.ts";
 import { JournalFault, LedgerJournal } from "../../../coordinator/ledger-journal.ts";
 import { EPOCH_KEY } from "../../../coordinator/store-keys.ts";
-import { kidOf } from "../../../mesh/record-op.ts";
+import { kidOf } from "../../../mesh/kid-of.ts";
 import { TAKEN_OUT_MS, TrustView } from "../../../mesh/trust.ts";
 import { BusFault } from "../../../ports/bus.ts";
 import type { Signer } from "../../../ports/keys.ts";

@@ -4,7 +4,7 @@ import type { AccountLimits } from "../../../coordinator/account-limits.ts";
 import { ledgerSettings } from "../../../coordinator/config.ts";
 import { LedgerFault } from "../../../coordinator/ledger-actor.ts";
 import { SharedLedger } from "../../../coordinator/ledger-door.ts";
-import { kidOf } from "../../../mesh/record-op.ts";
+import { kidOf } from "../../../mesh/kid-of.ts";
 import type { TrustView } from "../../../mesh/trust.ts";
 import type { Signer } from "../../../ports/keys.ts";
 import { type TwinBus, twinBus } from "../../../ports/twin-bus.ts";
