@@ -15,6 +15,8 @@ export type PiscinaComputeOptions<Input> = {
   readonly queueMax: number;
   /** Memory of one worker's heap, MB. One that needs more is ended, and its task fails. */
   readonly heapMbMax: number;
+  /** What it may have of objects that are new, MB. */
+  readonly youngMbMax: number;
   /** Buffers that the worker takes over; the caller must not touch them again. */
   readonly handOver?: (input: Input) => readonly ArrayBuffer[];
 };
@@ -68,7 +70,10 @@ class PiscinaCompute<Input, Output> implements Compute<Input, Output> {
       concurrentTasksPerWorker: 1,
       env: compileCacheEnv(),
       execArgv: [],
-      resourceLimits: { maxOldGenerationSizeMb: options.heapMbMax },
+      resourceLimits: {
+        maxOldGenerationSizeMb: options.heapMbMax,
+        maxYoungGenerationSizeMb: options.youngMbMax,
+      },
       recordTiming: false,
     });
     // Without a listener a worker that dies between two tasks would end the process.

@@ -23,15 +23,24 @@ export type PreparedThreads = {
 };
 
 /**
+ * What a thread may have of objects that are new, MiB. The engine would let it grow to 96 MiB in each, also where a thread once had
+ * much to read and has little to do since, and it gives nothing back. A third of it is what is collected at once. A loop has the
+ * most: what lives as long as a request is not to be taken for what stays.
+ */
+const YOUNG_MIB_MAX = { audit: 3, mesh: 6, loop: 24 } as const;
+
+/**
  * Starts the threads of a node before there is anything for them to do. Loading a program takes a thread some
  * tenths of a second, and nothing of HOME, of the mesh or of a port: a node that takes another one's place
  * has that behind it when the other one ends.
  */
 export function prepareThreads(loops: number): PreparedThreads {
-  const audit = prepare("audit", "./audit/audit-worker.ts");
-  const mesh = prepare("mesh", "./mesh/mesh-worker.ts");
+  const audit = prepare("audit", "./audit/audit-worker.ts", YOUNG_MIB_MAX.audit);
+  const mesh = prepare("mesh", "./mesh/mesh-worker.ts", YOUNG_MIB_MAX.mesh);
   const numbers = Array.from({ length: loops }, (_, no) => no);
-  const loopThreads = numbers.map((no) => prepare(`loop${no}`, "./loop-worker.ts"));
+  const loopThreads = numbers.map((no) =>
+    prepare(`loop${no}`, "./loop-worker.ts", YOUNG_MIB_MAX.loop),
+  );
   const all = [audit, mesh, ...loopThreads];
   return {
     audit,
@@ -44,10 +53,11 @@ export function prepareThreads(loops: number): PreparedThreads {
   };
 }
 
-function prepare(name: string, program: string): PreparedThread {
+function prepare(name: string, program: string, youngMibMax: number): PreparedThread {
   const { port1, port2 } = new MessageChannel();
   const worker = new Worker(new URL(program, import.meta.url), {
     name,
+    resourceLimits: { maxYoungGenerationSizeMb: youngMibMax },
     workerData: { beginsBy: port2 } satisfies EarlyThread,
     transferList: [port2],
   });

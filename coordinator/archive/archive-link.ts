@@ -87,6 +87,9 @@ export type ArchiveTold = {
   readonly onOutside: (said: FromOutside) => void;
 };
 
+/** What the thread may have of objects that are new: it would keep up to 96 MiB, and has little to do mostly. */
+const YOUNG_MIB_MAX = 6;
+
 /** Starts the thread of logs. When it is lost nodes are refused, and what must be recorded first. */
 function startArchive(
   data: ArchiveWorkerData,
@@ -96,6 +99,7 @@ function startArchive(
   const { onLost, onRetired, onOutside } = told;
   const worker = new Worker(new URL("./archive-worker.ts", import.meta.url), {
     name: "archive",
+    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB_MAX },
     workerData: data,
   });
   const waiting = new Map<number, (answer: LinkAnswer) => void>();

@@ -69,6 +69,7 @@ export const INSPECT_POOL = {
   exportName: "runInspectTask",
   queueMax: 1_024,
   heapMbMax: 256,
+  youngMbMax: 12,
   handOver: (task: InspectTask): readonly ArrayBuffer[] => [task.bytes.buffer],
 } as const;
 

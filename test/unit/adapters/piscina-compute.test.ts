@@ -26,6 +26,7 @@ function compute(over: Partial<PiscinaComputeOptions<Task>> = {}): Compute<Task,
     threads: 1,
     queueMax: 4,
     heapMbMax: 64,
+    youngMbMax: 8,
     handOver: (task) => (task.do === "reverse" ? [task.bytes.buffer] : []),
     ...over,
   });
