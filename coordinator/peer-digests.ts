@@ -18,13 +18,20 @@ export type PeerDigestsOptions = {
   readonly tell: Tell;
 };
 
-/** Digests of one coordinator in a row that say another state than ours, read as far as ours is. */
+/** Digests of one coordinator in a row that say another state than ours, and do not read on. */
 export const DIFFERING_FROM = 5;
 /** The next look comes after twice as many, and at the most after these. */
 const DIFFERING_MAX = 80;
 
-type Peer = { differing: number; lookAt: number; epoch: bigint; n: bigint };
-const UNHEARD: Peer = { differing: 0, lookAt: DIFFERING_FROM, epoch: -1n, n: -1n };
+type Peer = {
+  differing: number;
+  lookAt: number;
+  epoch: bigint;
+  n: bigint;
+  /** How far this coordinator had read when the first of those came. */
+  fromSeq: number;
+};
+const UNHEARD: Peer = { differing: 0, lookAt: DIFFERING_FROM, epoch: -1n, n: -1n, fromSeq: 0 };
 
 /**
  * Compares this coordinator's state with the others'.
@@ -33,6 +40,10 @@ const UNHEARD: Peer = { differing: 0, lookAt: DIFFERING_FROM, epoch: -1n, n: -1n
  * was rolled back shows only in a number that is given out twice, and who was away then did not see it. Another coordinator
  * which never had the record is then content with the stream, and nodes with whichever of the two they agree
  * with. So who differs for long reads all of the stream again, and writes what it lacks.
+ *
+ * Such a stream may also end before what a coordinator has read of the one before. What is stored there next
+ * has a number that this one has passed, and where it hears no copy of that it takes the others for slow. Who is
+ * slow comes to where this one was; who does not has nothing left to read.
  */
 export class PeerDigests {
   readonly #options: PeerDigestsOptions;
@@ -62,12 +73,16 @@ export class PeerDigests {
     // Whoever carries digests may say an old one again, and the whole stream is not read for that.
     if (beat.epoch < peer.epoch || (beat.epoch === peer.epoch && beat.n <= peer.n)) return;
     Object.assign(peer, { epoch: beat.epoch, n: beat.n });
-    // Whoever has read further or less far has that to read first.
-    if (Number(beat.lastSeq) !== replica.lastSeq) return;
+    const seq = Number(beat.lastSeq);
+    // This one has that to read first.
+    if (seq > replica.lastSeq) return;
     if (Buffer.compare(beat.stateHash, replica.state.hash()) === 0) {
       Object.assign(peer, { differing: 0, lookAt: DIFFERING_FROM });
       return;
     }
+    const readsOn = seq < replica.lastSeq && seq >= peer.fromSeq;
+    if (peer.differing === 0 || readsOn)
+      Object.assign(peer, { differing: 0, fromSeq: replica.lastSeq });
     peer.differing += 1;
     if (peer.differing < peer.lookAt) return;
     tell("states_differ", { replica: beat.from, last_seq: replica.lastSeq });

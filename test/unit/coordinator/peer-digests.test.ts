@@ -54,14 +54,46 @@ test("who differs from another coordinator for long writes again what the stream
   expect(world.events("states_differ")).toHaveLength(1);
 });
 
-test("one that agrees between, has read less far, or is no coordinator has nothing read again", async () => {
+test("so does who has read further than a stream goes that was rolled back", async () => {
+  const { world, without, says } = await rolledBack();
+  const lastSeq = world.parts.replica.lastSeq - 1;
+  for (let no = 1; no < DIFFERING_FROM; no++) await says(without, { lastSeq });
+  await world.pass(1_000);
+  expect(world.events("states_differ")).toEqual([]);
+  await says(without, { lastSeq });
+  await world.pass(1_000);
+  expect(await world.inStream(KILL_BOT)).toMatchObject({ v: 1, op: { case: "kill" } });
+  expect(world.events("states_differ")).toHaveLength(1);
+});
+
+test("one that has read less far and reads on has nothing read again", async () => {
+  const { world, without, says } = await rolledBack();
+  const { replica, commands } = world.parts;
+  for (let no = 0; no < 2 * DIFFERING_FROM; no++) {
+    const lastSeq = replica.lastSeq;
+    const fields = {
+      cmdId: world.newId(),
+      scope: `team/t${no}`,
+      reason: "",
+      cause: "",
+      operator: "",
+    };
+    const command = await commands.kill(fields);
+    await world.until(() => command.committed && replica.lastSeq > lastSeq);
+    await says(without, { lastSeq });
+    await says(without, { lastSeq });
+  }
+  expect(world.events("states_differ")).toEqual([]);
+});
+
+test("one that agrees between, has read further, or is no coordinator has nothing read again", async () => {
   const { world, without, says } = await rolledBack();
   const { state, lastSeq } = world.parts.replica;
   const stranger = world.keys.loadOrCreate("stranger");
   for (let no = 0; no < 4 * DIFFERING_FROM; no++) {
     if (no % (DIFFERING_FROM - 1) === 0) await says(state.hash());
     await says(without);
-    await says(without, { lastSeq: lastSeq - 1 });
+    await says(without, { lastSeq: lastSeq + 1 });
     await says(without, { by: stranger });
   }
   await world.pass(1_000);
