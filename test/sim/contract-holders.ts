@@ -3,7 +3,7 @@ import type { ControlPlane } from "./control-plane.ts";
 import type { Draw } from "./draw.ts";
 import { SimAgent } from "./sim-agent.ts";
 import type { SimNode } from "./sim-node.ts";
-import type { Budgets } from "./sim-policy.ts";
+import { type Budgets, PACED_TEAM } from "./sim-policy.ts";
 import type { Surroundings } from "./surroundings.ts";
 
 const MICROS = 1_000_000;
@@ -15,6 +15,11 @@ const ROOTS_MAX = 4;
 /** Issued, and delegated from once, before anything breaks. */
 const ROOTS_AT_FIRST = 2;
 const HELD_MAX = 14;
+/** Of them, those that ask faster than their rate. */
+const PACED_MAX = 6;
+const PACED_USD = 20;
+/** Requests in ten seconds. Of a rate that is said by less than that, a small part costs as much as a large one. */
+const PACES = [11, 13, 17, 19, 23, 29, 31, 37] as const;
 /** Contracts that are delegated from one in the same moment: together more than it has, at times. */
 const AT_ONCE = [1, 1, 2, 3] as const;
 /** Of what a contract was granted. All but a last bit is a share like any other. */
@@ -38,6 +43,7 @@ export class ContractHolders {
   readonly #holders: Holder[] = [];
   readonly #owned: OwnContract[] = [];
   #roots = 0;
+  #paced = 0;
   #isOver = true;
 
   constructor(
@@ -60,6 +66,20 @@ export class ContractHolders {
 
   get all(): readonly Holder[] {
     return this.#holders;
+  }
+
+  /**
+   * Has a few ask faster than a root's rate, under it and under parts of it that move from one to another meanwhile.
+   *
+   * @param first Waits for a call.
+   * @returns Whether anybody does, in this world.
+   */
+  async hurry(first: (call: Promise<void>) => Promise<void>): Promise<boolean> {
+    if (!this.#budgets.has(PACED_TEAM)) return false;
+    this.#isOver = false;
+    await first(this.#issuePaced());
+    for (const holder of [...this.#holders]) await first(this.#delegateOne(holder));
+    return this.#holders.length > 0;
   }
 
   /** @param first Waits for a call; what is done so is done before anything breaks. */
@@ -105,6 +125,21 @@ export class ContractHolders {
     } else this.#seat(await this.#office.issue(wish));
   }
 
+  async #issuePaced(): Promise<void> {
+    const draw = this.#draw;
+    const ample = { b: 1_000_000_000, n: 1_000_000_000, w: 1 };
+    const grant = {
+      budget: { usd_u: PACED_USD * MICROS, tok: 50_000_000, calls: 100_000 },
+      rate: {
+        req: { b: 6 + draw.below(10), n: draw.pick(PACES), w: 10 },
+        tok: ample,
+        usd_u: ample,
+      },
+    };
+    const of = { agentId: `${PACED_TEAM}/a1`, node: draw.pick(this.#nodes), grant };
+    this.#seat(await this.#office.issue({ ...of, endMs: this.#endMs() }));
+  }
+
   #rootGrant(usd_u: number): Grant {
     const draw = this.#draw;
     const perSecond = draw.chance(0.4) ? 1 + draw.below(4) : 20 + draw.below(20);
@@ -126,7 +161,9 @@ export class ContractHolders {
   #seat(contract: HeldContract | undefined): void {
     if (contract === undefined || this.#isOver) return;
     const { agentId, key, node } = contract;
-    const of = { agentId, key, nodes: [node], draw: this.#draw.fork(), isQuick: false };
+    const isQuick = agentId.startsWith(`${PACED_TEAM}/`) && this.#paced < PACED_MAX;
+    if (isQuick) this.#paced += 1;
+    const of = { agentId, key, nodes: [node], draw: this.#draw.fork(), isQuick };
     const agent = new SimAgent(this.#world, of);
     const holder = { contract, agent };
     this.#holders.push(holder);
@@ -143,6 +180,7 @@ export class ContractHolders {
   async #delegateOne({ contract, agent }: Holder): Promise<void> {
     const draw = this.#draw;
     if (this.#holders.length >= HELD_MAX) return;
+    if (agent.isQuick && this.#paced >= PACED_MAX) return;
     const grant = this.#part(contract.grant);
     const node = draw.pick(this.#nodes);
     const agentId = this.#mate(contract.agentId);

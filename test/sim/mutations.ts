@@ -141,6 +141,13 @@ export const MUTATIONS: readonly Mutation[] = [
     oracles: ["contract-money-moves"],
   },
   {
+    name: "lift a contract above what it was granted",
+    file: "coordinator/ledger-contracts.ts",
+    find: '    return Math.min(granted, this.#state.overrideOf(name, unit, "total") ?? granted);\n',
+    replace: '    return this.#state.overrideOf(name, unit, "total") ?? granted;\n',
+    oracles: ["contract-money-moves", "contract-within-grant"],
+  },
+  {
     name: "revoke a contract and nothing below it",
     file: "node/mesh/directory.ts",
     find: "killScopesOf(links)",
@@ -166,6 +173,20 @@ export const MUTATIONS: readonly Mutation[] = [
     file: "coordinator/rate-shares.ts",
     find: "    metric.addedLagUs = lagUs;\n",
     replace: "    metric.addedLagUs = 0 * lagUs;\n",
+    oracles: ["rate-within-limit"],
+  },
+  {
+    name: "a contract keeps the rate that it delegates",
+    file: "coordinator/ledger-contracts.ts",
+    find: "      [...this.#state.contractsUnreleasedBelow(id).values()].map((child) => child.rate),\n",
+    replace: "      [],\n",
+    oracles: ["rate-within-limit"],
+  },
+  {
+    name: "what was delegated begins with full buckets",
+    file: "node/mesh/directory.ts",
+    find: '    if (left === "empty") emptyBuckets(this.#table, holder.row, rate, nowNs);\n',
+    replace: "",
     oracles: ["rate-within-limit"],
   },
   {

@@ -15,15 +15,17 @@ const TIMEOUT_MS = 300_000;
 /**
  * Breaks one rule after another in a copy of the sources, and runs worlds until an oracle notices.
  *
+ * @param wanted Names; none: all.
  * @returns False when a broken rule was not noticed, or by an oracle that is not about it.
  */
-export function runMutations(wanted: string | undefined): boolean {
+export function runMutations(wanted: readonly string[]): boolean {
   const folder = mkdtempSync(join(tmpdir(), "altrace-sim-"));
   try {
     for (const room of COPIED) cpSync(join(ROOT, room), join(folder, room), { recursive: true });
     symlinkSync(join(ROOT, "node_modules"), join(folder, "node_modules"));
-    const chosen = MUTATIONS.filter(({ name }) => wanted === undefined || name === wanted);
-    if (chosen.length === 0) throw new Error(`no mutation is called ${wanted}`);
+    const unknown = wanted.filter((one) => !MUTATIONS.some(({ name }) => name === one));
+    if (unknown.length > 0) throw new Error(`no mutation is called ${unknown.join(", ")}`);
+    const chosen = MUTATIONS.filter(({ name }) => wanted.length === 0 || wanted.includes(name));
     return chosen.map((mutation) => isNoticed(folder, mutation)).every((noticed) => noticed);
   } finally {
     rmSync(folder, { recursive: true, force: true });

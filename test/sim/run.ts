@@ -1,6 +1,6 @@
 // Simulates: `npm run sim -- --seed=N [--count=N] [--size=small|large] [--verbose]`. Ends with 1 at the
 // first world in which an oracle is contradicted, and prints the command that repeats it.
-// `npm run sim -- --mutations [--only=NAME]` breaks rules of the product and shows that oracles notice.
+// `npm run sim -- --mutations [--only=NAME ...]` breaks rules of the product and shows that oracles notice.
 
 import { parseArgs } from "node:util";
 import { poisonGlobals } from "./poison-globals.ts";
@@ -17,7 +17,7 @@ const { values: flags } = parseArgs({
     size: { type: "string", default: "small" },
     verbose: { type: "boolean", default: false },
     mutations: { type: "boolean", default: false },
-    only: { type: "string" },
+    only: { type: "string", multiple: true, default: [] },
   },
 });
 

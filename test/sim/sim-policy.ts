@@ -16,6 +16,9 @@ const MICROS = 1_000_000;
 /** Its agents ask for little, on one node after another, faster than their rate. */
 export const QUICK_TEAM = "quick";
 const QUICK_WORLDS = 0.4;
+/** Its agents work under contracts alone, and ask as fast: the rates of those are all that they can hit. */
+export const PACED_TEAM = "paced";
+const PACED_WORLDS = 0.4;
 
 /** What an agent may spend, and in which window. */
 export type AgentBudget = {
@@ -63,7 +66,15 @@ export function drawBudgets(draw: Draw, size: { readonly agentsMax: number }): B
     teams.set(team, { usdMicros, window: draw.chance(0.3) ? "hour" : "total", rate, agents });
   }
   if (draw.chance(QUICK_WORLDS)) teams.set(QUICK_TEAM, quickTeam(draw));
+  if (draw.chance(PACED_WORLDS)) teams.set(PACED_TEAM, pacedTeam());
   return teams;
+}
+
+function pacedTeam(): TeamBudget {
+  const budget = { usdMicros: 50 * MICROS, window: "total" as const, rate: undefined };
+  const agent = { ...budget, calls: undefined, clamps: false };
+  const agents = ["a1", "a2"].map((name) => [name, agent] as const);
+  return { ...budget, agents: new Map(agents) };
 }
 
 /** Money is no matter there, so that its one agent's rate, or what several share, is all that they can hit. */

@@ -8,6 +8,7 @@ import { ControlPlane, drawPlaneShape } from "./control-plane.ts";
 import { Draw } from "./draw.ts";
 import { Faults } from "./faults.ts";
 import { Meddler } from "./meddler.ts";
+import { operateAtAnyMoment } from "./operator-moods.ts";
 import { ORACLES } from "./oracles/all.ts";
 import { agentOf, type Judged, type Watch } from "./oracles/oracle.ts";
 import { probeAll } from "./probe-money.ts";
@@ -19,7 +20,7 @@ import type { SimEvent } from "./sim-event.ts";
 import { SimKeys } from "./sim-keys.ts";
 import { SimNode } from "./sim-node.ts";
 import { SimOperator } from "./sim-operator.ts";
-import { bundleOf, drawBudgets, MODEL, QUICK_TEAM } from "./sim-policy.ts";
+import { bundleOf, drawBudgets, PACED_TEAM, QUICK_TEAM } from "./sim-policy.ts";
 import { type ProviderConduct, SimProvider } from "./sim-provider.ts";
 import { SimServer } from "./sim-server.ts";
 import type { Surroundings } from "./surroundings.ts";
@@ -54,14 +55,7 @@ const FOUNDING_LOOK_MS = 5;
 const CALM_MS = 12_000;
 /** Requests end by their policy's total timeout; what was lent comes back when it was idle for long. */
 const QUIET_MS = 60_000;
-const OPERATOR_MS = { min: 200, max: 2_500 };
-/** Of what is neither a kill nor a revive; it happens once at most, where there are three coordinators. */
 const CONTRACT_WORLDS = 0.5;
-const REMOVALS_SHARE = 0.25;
-/** Commands for the one agent that is killed and revived over and over. */
-const FAVOURITE_SHARE = 0.6;
-/** Ends of contracts that are revoked lie this far from now: those before are soon to be forgotten. */
-const REVOKED_MS = 24 * 3_600_000;
 /** Drift that the product allows for is twice as much. */
 const DRIFT_MAX = 0.0004;
 /** Half a minute before an hour ends. */
@@ -152,11 +146,18 @@ class World {
   async live(): Promise<void> {
     this.#lookOn();
     await this.#setUp();
-    await this.#passCalmly();
+    const isHurried = await this.#holders?.hurry((call) => this.#done(call));
+    await this.#passCalmly(isHurried === true);
     await this.#holders?.begin((call) => this.#done(call));
     this.#faults.begin();
     this.#meddler.begin();
-    this.#operate();
+    operateAtAnyMoment({
+      ...this.#judged,
+      operator: this.#operator,
+      draw: this.#draw,
+      areContractsHeld: this.#holders !== undefined,
+      isOver: () => this.#isQuiet,
+    });
     for (const agent of this.#agents) if (!agent.isQuick) agent.start();
     await this.#pass(this.#size.faultsMs);
     this.#isQuiet = true;
@@ -187,6 +188,7 @@ class World {
     await this.#done(this.#operator.applyPolicy(bundleOf(budgets)));
     for (const node of this.#nodes) await this.#done(this.#operator.enrol(node));
     for (const [team, { agents }] of budgets) {
+      if (team === PACED_TEAM) continue;
       for (const name of agents.keys()) {
         const agentId = `${team}/${name}`;
         const key = await this.#done(this.#operator.issueKey(agentId));
@@ -210,10 +212,10 @@ class World {
   }
 
   /** What is lent of a rate moves within seconds, and faults hardly ever leave it as many. */
-  async #passCalmly(): Promise<void> {
+  async #passCalmly(isHurried: boolean): Promise<void> {
     const quick = this.#agents.filter(({ isQuick }) => isQuick);
     for (const agent of quick) agent.start();
-    if (quick.length > 0) await this.#pass(CALM_MS);
+    if (quick.length > 0 || isHurried) await this.#pass(CALM_MS);
   }
 
   async #setUpPlane(): Promise<void> {
@@ -234,44 +236,6 @@ class World {
       for (const other of others) other.start();
     }
     await this.#until(() => coordinators.every(hasRead) && this.#plane.leader !== undefined);
-  }
-
-  /** An operator who kills, revives and raises budgets at any moment. */
-  #operate(): void {
-    const draw = this.#draw;
-    this.#time.after(draw.between(OPERATOR_MS.min, OPERATOR_MS.max), () => {
-      if (this.#isQuiet) return;
-      void this.#command();
-      this.#operate();
-    });
-  }
-
-  async #command(): Promise<void> {
-    const draw = this.#draw;
-    const isFavourite = draw.chance(FAVOURITE_SHARE);
-    const teams = [...this.#judged.budgets];
-    const [team, budget] = isFavourite ? (teams[0] as (typeof teams)[number]) : draw.pick(teams);
-    const agents = [...budget.agents];
-    const [agent, own] = isFavourite ? (agents[0] as (typeof agents)[number]) : draw.pick(agents);
-    const isWide = !isFavourite && draw.chance(0.4);
-    const scope = isWide ? `team/${team}` : `agent/${team}/${agent}`;
-    const at = draw.below(10);
-    if (at < 4) return this.#operator.kill(isWide && draw.chance(0.2) ? "global" : scope);
-    if (at < 8) {
-      for (const one of ["global", `team/${team}`, `agent/${team}/${agent}`]) {
-        await this.#operator.revive(one);
-      }
-      return;
-    }
-    if (draw.chance(0.3)) {
-      const fromNowMs = Math.round(draw.between(-REVOKED_MS, REVOKED_MS));
-      return this.#operator.revoke(this.#plane.nowMs() + fromNowMs);
-    }
-    if (draw.chance(0.3)) return this.#operator.trustPrice(`openai/${MODEL}`);
-    if (draw.chance(REMOVALS_SHARE)) return this.#operator.remove(scope);
-    if (own.window !== "total") return;
-    const usdMicros = Math.round(own.usdMicros * draw.between(0.5, 2));
-    await this.#operator.topUp(`agent/${team}/${agent}`, "total", usdMicros);
   }
 
   async #liftKills(): Promise<void> {

@@ -27,9 +27,7 @@ export const leaseRules: Oracle = {
     };
     return {
       on: (event) => {
-        if (event.t === "limited") {
-          limits.set(event.account, Math.max(limits.get(event.account) ?? 0, event.usdMicros));
-        }
+        if (event.t === "limited") raise(limits, event);
         if (event.t === "undone") {
           if (event.isKept) return `J3: link ${event.n} was kept, and is undone`;
           for (const [request, id] of byRequest) {
@@ -45,6 +43,15 @@ export const leaseRules: Oracle = {
     };
   },
 };
+
+/** A contract's is no limit of policy's; another oracle looks at what it was granted. */
+function raise(
+  limits: Map<string, number>,
+  { account, usdMicros }: Extract<SimEvent, { t: "limited" }>,
+): void {
+  const known = limits.get(account);
+  if (known !== undefined) limits.set(account, Math.max(known, usdMicros));
+}
 
 function withinLimits(
   { plane }: Judged,

@@ -11,7 +11,7 @@ type Passed = { readonly requestId: string; readonly atMs: number };
 
 export const rateWithinLimit: Oracle = {
   name: "rate-within-limit",
-  rule: "Over any time all nodes together let through no more requests of an agent, of all agents of a team, and of a root contract and all that was delegated from it, than its burst and what came back, but for one burst for each new leader of the ledger, or for each start of the node that serves the root, and one request a node where an agent's rate is no team's.",
+  rule: "Over any time all nodes together let through no more requests of an agent, of all agents of a team, and of a contract and all that was delegated from it, than its burst and what came back, but for one burst for each new leader of the ledger, or for each start of the node that serves a root contract, and one request a node where an agent's rate is no team's.",
   watch: (world) => {
     const limits = limitsOf(world);
     /** By agent or team, in order of time: what was charged to its rate and not given back. */
@@ -31,8 +31,8 @@ export const rateWithinLimit: Oracle = {
     };
     return {
       on: (event) => {
-        if (event.t === "contract" && event.after.parent === "") {
-          limits.set(`contract/${event.after.id}`, limitOfRoot(event.after));
+        if (event.t === "contract") {
+          limits.set(`contract/${event.after.id}`, limitOfContract(event.after));
         }
         if (event.t === "restored") {
           bootsMs.set(event.node, [...(bootsMs.get(event.node) ?? []), world.time.nowMs]);
@@ -62,7 +62,7 @@ export const rateWithinLimit: Oracle = {
           const wrong = firstExcess(requests, limit, {
             spare: limit.isShared ? 0 : world.nodes.length,
             givenBackMs: givenBackMs.get(whose) ?? [],
-            forgottenMs: limit.node === undefined ? leadsMs : (bootsMs.get(limit.node) ?? []),
+            forgottenMs: limit.isLent ? leadsMs : (bootsMs.get(limit.node ?? "") ?? []),
           });
           if (wrong !== undefined) return `${whose}: ${wrong}`;
         }
@@ -77,24 +77,27 @@ type Limit = {
   readonly perMs: number;
   readonly burst: number;
   readonly isShared: boolean;
+  /** By the ledger, to nodes; a contract's is its own. */
+  readonly isLent: boolean;
   /** Serves the root contract whose rate it is, and begins with full buckets each time. */
   readonly node?: string;
 };
 
-function limitOfRoot({ rate, node }: ContractAccount): Limit {
+/** What was delegated begins with empty buckets, each time. */
+function limitOfContract({ parent, rate, node }: ContractAccount): Limit {
   const { burst, amount, seconds } = rate.req;
-  return { perMs: amount / seconds / 1_000, burst, isShared: true, node };
+  const of = { perMs: amount / seconds / 1_000, burst, isShared: true, isLent: false };
+  return parent === "" ? { ...of, node } : of;
 }
 
 /**
  * Whose rates bound a request. What policy gives an agent itself bounds each of its contracts by itself, and
- * is not looked at here; a contract's own is moved to what is delegated from it, so all of a tree is bound
- * by its root's.
+ * is not looked at here; a contract's own is moved to what is delegated from it, so it bounds that as well.
  */
 function boundsOf({ plane }: Judged, agentId: string, contractId: string | undefined) {
   const team = agentId.slice(0, agentId.indexOf("/"));
-  const root = plane.journal.chainOf(contractId).at(-1);
-  return root === undefined ? [agentId, team] : [`contract/${root.id}`, team];
+  const chain = plane.journal.chainOf(contractId).map(({ id }) => `contract/${id}`);
+  return [...(chain.length === 0 ? [agentId] : chain), team];
 }
 
 function limitsOf({ budgets }: Judged): Map<string, Limit> {
@@ -102,7 +105,7 @@ function limitsOf({ budgets }: Judged): Map<string, Limit> {
   const set = (whose: string, rate: RequestRate | undefined, isShared: boolean): void => {
     if (rate === undefined) return;
     const { requestsPerMinute, burst } = rate;
-    limits.set(whose, { perMs: requestsPerMinute / 60_000, burst, isShared });
+    limits.set(whose, { perMs: requestsPerMinute / 60_000, burst, isShared, isLent: true });
   };
   for (const [team, { agents, rate: whole }] of budgets) {
     set(team, whole, true);
