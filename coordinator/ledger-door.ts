@@ -212,6 +212,7 @@ export class SharedLedger implements LedgerDoor {
     const journal = this.#journal;
     return await this.#orTell(async () => {
       await journal.catchUp();
+      if (await journal.isBarred()) return;
       const epoch = await beginEpoch(journal);
       if ((await journal.snapshot()) === "conflict") return;
       const onFenced = () => {

@@ -15,7 +15,8 @@
 //     may be of a coordinator that was added while this one heard nothing. Passing over such a link and
 //     writing behind it would be two ledgers in one chain.
 // J7. What a coordinator wrote counts after its key was taken out of use too, until one in force has
-//     written that it knows (journal-barred.ts). What it lent meanwhile is lent.
+//     written that it knows (journal-barred.ts). What it lent meanwhile is lent; and it lends no more then,
+//     although it may not have heard of its removal.
 
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -138,6 +139,14 @@ export class LedgerJournal implements LedgerStore {
    */
   snapshot(): Promise<"committed" | "conflict"> {
     return this.#inTurn(() => this.#snapshot());
+  }
+
+  /** J7: links of ours would count for nobody. Who is listed anew is not barred, and nobody may have written so. */
+  async isBarred(): Promise<boolean> {
+    const { signer, learnTrust } = this.#options;
+    if (!this.#copy.barred.has(signer.kid)) return false;
+    await learnTrust();
+    return !isInForceNow(signer.kid, this.#options);
   }
 
   /** Ends what is under way. The store and the bus are the caller's. */

@@ -5,7 +5,7 @@ import { ledgerSettings } from "../../../coordinator/config.ts";
 import { LedgerFault } from "../../../coordinator/ledger-actor.ts";
 import { SharedLedger } from "../../../coordinator/ledger-door.ts";
 import { kidOf } from "../../../mesh/kid-of.ts";
-import type { TrustView } from "../../../mesh/trust.ts";
+import { TAKEN_OUT_MS, type TrustView } from "../../../mesh/trust.ts";
 import type { Signer } from "../../../ports/keys.ts";
 import { type TwinBus, twinBus } from "../../../ports/twin-bus.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
@@ -33,13 +33,16 @@ class World {
   readonly keys = twinKeys(this.random);
   readonly hub: BusHub = createBusHub(undefined, this.clock);
   readonly signers = new Map<string, Signer>();
+  /** Keys of coordinators that an operator has removed. */
+  readonly removed = new Set<string>();
   readonly told: string[] = [];
 
   coordinator(name: string): Coordinator {
     return new Coordinator(this, name);
   }
 
-  view(): TrustView {
+  /** @param removed Keys that whoever looks knows to be in use no more. */
+  view(removed: ReadonlySet<string>): TrustView {
     const lookup = (kid: string) => {
       const signer = this.signers.get(kid);
       return (
@@ -47,11 +50,11 @@ class World {
           publicKey: signer.publicKey,
           role: "coordinator",
           notBeforeMs: 0,
-          notAfterMs: 0,
+          notAfterMs: removed.has(kid) ? TAKEN_OUT_MS : 0,
         }
       );
     };
-    return { lookup, formerCoordinators: () => [] } as unknown as TrustView;
+    return { lookup, formerCoordinators: () => [...removed] } as unknown as TrustView;
   }
 
   async pass(ms: number): Promise<void> {
@@ -81,6 +84,8 @@ class Coordinator {
   readonly bus: TwinBus;
   ledger: SharedLedger;
   isFit = true;
+  /** Keys of which it has heard that they are in use no more. */
+  readonly removed = new Set<string>();
   #starts = 0;
 
   constructor(world: World, name: string) {
@@ -97,8 +102,10 @@ class Coordinator {
     this.#starts += 1;
     this.ledger = new SharedLedger({
       mesh: "m",
-      trust: this.#world.view(),
-      learnTrust: async () => undefined,
+      trust: this.#world.view(this.removed),
+      learnTrust: async () => {
+        for (const kid of this.#world.removed) this.removed.add(kid);
+      },
       signer: keys.loadOrCreate(this.name),
       verify: keys.verify,
       clock,
@@ -244,6 +251,18 @@ describe("a ledger that coordinators share", () => {
     b.isFit = true;
     await world.pass(TTL_MS);
     expect(b.ledger.isLed).toBe(true);
+  });
+
+  test("J7: one that was removed and has not heard of it does not lead once another has written that it knows", async () => {
+    const { world, a, b } = await two();
+    const kid = kidOf(world.keys.loadOrCreate("b").publicKey);
+    world.removed.add(kid);
+    a.removed.add(kid);
+    await world.settled(a.lease("r1", 1_000));
+    await world.settled(a.ledger.stop());
+    await world.pass(TTL_MS);
+    expect([...b.removed]).toEqual([kid]);
+    expect(b.ledger.isLed).toBe(false);
   });
 
   test("L4: a word that nobody may say keeps nobody from leading", async () => {
