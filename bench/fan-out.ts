@@ -61,17 +61,20 @@ const NOTES = [
     "the server less often: a machine for each node, as meshes have, is between the two.",
 ];
 
-/** From the operator's call, over gRPC, to the cell of the only node. */
+/** From the operator's call, over gRPC, to the cell of the only node: the first after a start, the next, and many. */
 async function atOneNode({ isFull }: BenchOptions): Promise<readonly Figure[]> {
   await using nats = await startNats();
   await using fleet = await fleetOf(nats.url, 1);
-  await measureKills(fleet, KILLS_MIN);
+  const first = await measureKills(fleet, 1);
+  const next = await measureKills(fleet, KILLS_MIN);
   const { asked, said } = await measureKills(
     fleet,
     isFull ? ONE_NODE_KILLS.full : ONE_NODE_KILLS.short,
   );
   const ms = (name: string, value: number) => ({ name, value, unit: "ms" });
   return [
+    ms("one_node_first_ms", first.asked.maxMs),
+    ms("one_node_next_20_p50_ms", next.asked.percentileMs(50)),
     ms("one_node_operator_p50_ms", asked.percentileMs(50)),
     ms("one_node_operator_p99_ms", asked.percentileMs(99)),
     ms("one_node_said_p50_ms", said.percentileMs(50)),

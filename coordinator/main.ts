@@ -5,6 +5,7 @@ import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { endWith } from "../adapters/end-now.ts";
 import { fileKeys } from "../adapters/file-keys.ts";
 import { ownFolder } from "../adapters/grpc-socket.ts";
+import { createBusHub } from "../adapters/in-process-bus.ts";
 import { openInspectionRoot } from "../adapters/inspection-root.ts";
 import { holdInstance } from "../adapters/instance-lock.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
@@ -17,13 +18,14 @@ import { untilSignal } from "../adapters/process-signals.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { fileWatch } from "../adapters/watched-file.ts";
-import { rehearseKill } from "../mesh/rehearse-kill.ts";
+import type { Keys } from "../ports/keys.ts";
 import { pause } from "../ports/pause.ts";
 import { buildCoordinator } from "./app.ts";
 import { archiveOf } from "./archive/archive-link.ts";
 import { COORDINATOR_SETTINGS, type CoordinatorConfig, readCoordinatorConfig } from "./config.ts";
 import { eventLog } from "./event-log.ts";
 import { foundMesh, keysPath, socketPath, storePath, writeIdentity } from "./found-mesh.ts";
+import { rehearseCommands } from "./rehearse-commands.ts";
 
 // The coordinator's process: `node coordinator/main.ts --home DIR --nats-url nats://...`.
 // Exit codes: 0 stopped as asked, 1 could not start or had to end, 2 wrong settings.
@@ -128,7 +130,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
   });
   collectDefaultMetrics({ register: coordinator.metrics.registry });
   void streams.keep(stopping.signal, (message) => log.warn({ message }, "bus_trouble"));
-  rehearseKill(keys.loadOrCreate("coordinator"), keys.verify);
+  await rehearse(keys);
   await coordinator.start();
   const code = await Promise.race([
     aborted(stopping.signal).then(() => 0),
@@ -140,6 +142,14 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
   await store.close();
   await lock.release();
   return code;
+}
+
+/** Kills of nobody, on a bus that nobody else is on. */
+async function rehearse(keys: Keys): Promise<void> {
+  const hub = createBusHub(undefined);
+  const ports = { clock: systemClock, random: cryptoRandom, verify: keys.verify };
+  await rehearseCommands({ ...ports, bus: hub.connect() }, keys.loadOrCreate("coordinator"));
+  await hub.close();
 }
 
 /**

@@ -1,12 +1,15 @@
 // Many light nodes in one process, told what to do by the bench that forked it.
 
 import { readFileSync } from "node:fs";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { openHostStall } from "../../node/mesh/host-stall.ts";
+import { rehearseEnforcement } from "../../node/mesh/rehearse-enforcement.ts";
 import {
   BARE_SUBJECT,
   type FleetAnswer,
@@ -32,6 +35,9 @@ process.on("disconnect", () => process.exit(0));
 const store = openLmdbStore(setup.homeDir);
 const { verify } = fileKeys(setup.homeDir);
 const stall = openHostStall(systemClock);
+// As a node's mesh thread does before it listens; the keys are this process's, and no node's.
+const rehearsal = { clock: systemClock, random: cryptoRandom, stall, nextTurn, verify };
+await rehearseEnforcement(rehearsal, lightNodeSigner(setup.from));
 const nodes = await startNodes();
 
 process.on("message", (question: FleetQuestion) => {

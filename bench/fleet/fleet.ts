@@ -7,6 +7,7 @@ import { create } from "@bufbuild/protobuf";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { createGrpcClient } from "../../adapters/grpc-client.ts";
+import { createBusHub } from "../../adapters/in-process-bus.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { connectNatsBus, type NatsBus } from "../../adapters/nats-bus.ts";
 import { COORDINATOR_RECONNECT_WAIT_MS } from "../../adapters/nats-connection.ts";
@@ -14,8 +15,10 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import { buildCoordinator, type Coordinator } from "../../coordinator/app.ts";
 import { readCoordinatorConfig } from "../../coordinator/config.ts";
 import { foundMesh, keysPath, socketPath, storePath } from "../../coordinator/found-mesh.ts";
+import { rehearseCommands } from "../../coordinator/rehearse-commands.ts";
 import { nextRecord } from "../../mesh/record.ts";
 import type { TrustPin } from "../../mesh/trust.ts";
+import type { Keys } from "../../ports/keys.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { TrustRole, TrustSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
@@ -263,10 +266,19 @@ async function startCoordinator(
       log: () => undefined,
     },
   );
+  await rehearse(fileKeys(keysPath(home)));
   await coordinator.start();
   stack.defer(() => coordinator.stop());
   await coordinator.whenReady(AbortSignal.timeout(READY_MS));
   return founded.pin;
+}
+
+/** As a coordinator's own process does before it listens. */
+async function rehearse(keys: Keys): Promise<void> {
+  const hub = createBusHub(undefined);
+  const ports = { clock: systemClock, random: cryptoRandom, verify: keys.verify };
+  await rehearseCommands({ ...ports, bus: hub.connect() }, keys.loadOrCreate("coordinator"));
+  await hub.close();
 }
 
 /** Writes the record that enrolment would have written, for each node. */

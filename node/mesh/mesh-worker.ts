@@ -4,6 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { busOverPort } from "../../adapters/bus-over-port.ts";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
+import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { knockSocket } from "../../adapters/knock-socket.ts";
 import { connectLines } from "../../adapters/line-socket.ts";
@@ -17,8 +18,8 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import { preferThisThread } from "../../adapters/thread-priority.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
 import { openTurnPipe } from "../../adapters/turn-pipe.ts";
-import { rehearseKill } from "../../mesh/rehearse-kill.ts";
 import type { Bus } from "../../ports/bus.ts";
+import type { Signer } from "../../ports/keys.ts";
 import { openWalSignal } from "../audit/wal-signal.ts";
 import { openWal, type Wal } from "../audit/wal-writer.ts";
 import { gatheredPort } from "../gathered-port.ts";
@@ -30,10 +31,11 @@ import { alarmLog } from "./alarm-log.ts";
 import { commandRecord } from "./command-record.ts";
 import { GateKnock } from "./gate-knock.ts";
 import { GatePipe } from "./gate-pipe.ts";
-import { openHostStall } from "./host-stall.ts";
+import { type HostStall, openHostStall } from "./host-stall.ts";
 import { KernelGateLink, type KernelGateLinkDeps } from "./kernel-gate-link.ts";
 import { killRecord } from "./kill-record.ts";
 import { MeshThread } from "./mesh-thread.ts";
+import { rehearseEnforcement } from "./rehearse-enforcement.ts";
 import type { ReplicaConfig } from "./replica.ts";
 
 /** What the thread is started with. */
@@ -129,11 +131,17 @@ async function run(data: MeshWorkerData): Promise<void> {
     if (message.t !== "loop_port") thread.take(message);
     else thread.addLoop(message.loop, gatheredPort(message.port, isCut));
   });
-  rehearseKill(thread.replica.signer, keys.verify);
+  await rehearse(thread.replica.signer, stall);
   await thread.start();
   // Only now is it known what is killed, which is the first thing that the enforcer is told.
   gate?.open();
   control.postMessage({ t: "priority", ...(await preferThisThread()) } satisfies MeshToControl);
+}
+
+/** Kills of nobody, before anything can be heard. */
+async function rehearse(signer: Signer, stall: HostStall): Promise<void> {
+  const ports = { clock: systemClock, random: cryptoRandom, stall, nextTurn };
+  await rehearseEnforcement({ ...ports, verify: ed25519Verifier() }, signer);
 }
 
 /** Nothing may keep a cut waiting. */

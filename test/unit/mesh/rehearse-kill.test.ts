@@ -1,24 +1,28 @@
 import { expect, test } from "vitest";
 import { ed25519Verifier } from "../../../adapters/ed25519-verifier.ts";
-import { REHEARSALS, rehearseKill } from "../../../mesh/rehearse-kill.ts";
-import type { Keys } from "../../../ports/keys.ts";
+import { openRecord } from "../../../mesh/record.ts";
+import { REHEARSALS, rehearsalPin, rehearsedKills } from "../../../mesh/rehearse-kill.ts";
+import { MeshState } from "../../../mesh/state.ts";
+import { TrustView } from "../../../mesh/trust.ts";
 import { twinSigner } from "../../../ports/twin-keys.ts";
 
-const verifyEd25519 = ed25519Verifier();
+const verify = ed25519Verifier();
 const signer = twinSigner(Buffer.alloc(32, 7));
 
-test("each kill of a rehearsal is made, verified and merged", () => {
-  const asked: string[] = [];
-  const verify: Keys["verify"] = (publicKey, bytes, signature) => {
-    asked.push(Buffer.from(signature).toString("hex"));
-    return verifyEd25519(publicKey, bytes, signature);
-  };
-  expect(rehearseKill(signer, verify)).toBe(REHEARSALS);
-  // Every kill follows the one before, so no two are signed alike.
-  expect(asked).toHaveLength(REHEARSALS);
-  expect(new Set(asked).size).toBe(REHEARSALS);
+test("each kill of a rehearsal is signed, and follows the one before", () => {
+  const trust = new TrustView(rehearsalPin(signer));
+  const state = new MeshState();
+  for (const { subject, bytes } of rehearsedKills(signer)) {
+    const opened = openRecord(bytes, { mesh: trust.mesh, trust, verify, nowMs: 0, subject });
+    if (!opened.ok) throw new Error(opened.reason);
+    expect(state.merge(opened.record).outcome).toBe("changed");
+  }
+  expect([...state.records()].map(({ v }) => v)).toEqual([REHEARSALS]);
 });
 
-test("a signature that is none is read by nobody", () => {
-  expect(rehearseKill(signer, () => false)).toBe(0);
+test("none of them says anything to a mesh that has a name", () => {
+  const trust = new TrustView({ mesh: "demo", operatorPublicKey: signer.publicKey });
+  const [first] = rehearsedKills(signer);
+  const opened = openRecord(first?.bytes as Uint8Array, { mesh: "demo", trust, verify, nowMs: 0 });
+  expect(opened).toMatchObject({ ok: false, reason: "mesh_mismatch" });
 });
