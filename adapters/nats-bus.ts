@@ -13,7 +13,7 @@ import {
 } from "@nats-io/transport-node";
 import { type AppendOptions, type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import { errorMessage } from "../ports/error-message.ts";
-import { COMMITTED_PREFIX, streamOf } from "../proto/subjects.ts";
+import { COMMITTED_PREFIX, FAST_PREFIX, streamOf } from "../proto/subjects.ts";
 import {
   callListener,
   mustBeMsgId,
@@ -91,9 +91,16 @@ class NatsConnectionBus implements NatsBus {
     if (!this.#isUp) return;
     try {
       this.#connected?.nc.publish(subject, bytes);
+      // The client writes when the turn ends; a kill is not to wait for what else is done in it.
+      if (subject.startsWith(FAST_PREFIX)) this.#writeNow();
     } catch (error) {
       this.#trouble(error);
     }
+  }
+
+  /** The client has no other way than to ask the server for a sign of life; nobody waits for that. */
+  #writeNow(): void {
+    this.#connected?.nc.flush().catch(() => undefined);
   }
 
   listen(pattern: string, fn: (message: BusMessage) => void): () => void {

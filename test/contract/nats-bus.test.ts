@@ -1,4 +1,5 @@
 import { writeFileSync } from "node:fs";
+import { Socket } from "node:net";
 import { join } from "node:path";
 import { connect as connectRaw, headers as natsHeaders, nkeys } from "@nats-io/transport-node";
 import { expect, test, vi } from "vitest";
@@ -50,6 +51,16 @@ function seqOf(outcome: { readonly seq: number } | "conflict"): number {
   if (outcome === "conflict") throw new Error("conflict");
   return outcome.seq;
 }
+
+test("a kill is written in the turn in which it is said", async () => {
+  await using server = await startNats();
+  await using side = await open(server.url);
+  const write = vi.spyOn(Socket.prototype, "write");
+  side.bus.send("alt.fast.kill.global", bytes("stop"));
+  const written = write.mock.calls.map(([chunk]) => Buffer.from(chunk as Uint8Array).toString());
+  write.mockRestore();
+  expect(written.join("")).toContain("PUB alt.fast.kill.global 4\r\nstop\r\n");
+});
 
 test("a bus whose server is down is there at once, not up, and comes up by itself", async () => {
   await using server = await startNats({ started: false });
