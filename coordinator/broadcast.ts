@@ -1,3 +1,4 @@
+import type { MeshRecord } from "../mesh/record.ts";
 import type { Bus } from "../ports/bus.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import { parseScope, type Scope } from "../proto/ids.ts";
@@ -51,8 +52,17 @@ export class KillBroadcasts {
     this.#options = options;
   }
 
-  /** Says the command's record from now on, in place of one that it said before. */
-  say(command: Command): void {
+  /** Says a kill that was signed a moment ago, before anything is noted of it; `say` follows in the same turn. */
+  sayFirst({ parsed, bytes }: MeshRecord): void {
+    this.#options.bus.send(fastSubject(parsed), bytes);
+  }
+
+  /**
+   * Says the command's record from now on, in place of one that it said before.
+   *
+   * @param isSaid It was said in this turn.
+   */
+  say(command: Command, { isSaid = false } = {}): void {
     const scope = parseScope(command.scope);
     const { bytes, cmdId } = command;
     if (!scope || !bytes) return;
@@ -68,7 +78,8 @@ export class KillBroadcasts {
       cancel: () => undefined,
     };
     this.#broadcasts.set(cmdId, broadcast);
-    this.#say(broadcast);
+    if (isSaid) this.#wait(broadcast);
+    else this.#say(broadcast);
   }
 
   /** Says everything again now that somebody has not acknowledged: there is a connection again. */

@@ -149,7 +149,10 @@ export class Commands {
     if (!scope || !(isKillScope(scope) || isRevocable(scope))) {
       throw new CommandRefused("malformed_scope", `${fields.scope} cannot be killed`);
     }
-    return this.#kill(signKill(fields, this.#options));
+    const record = signKill(fields, this.#options);
+    // C3: all that is done of it here, nodes need not wait for. It is done in this turn, so nobody sees it undone.
+    this.#broadcasts.sayFirst(record);
+    return this.#kill(record, { isSaid: true });
   }
 
   /**
@@ -161,11 +164,11 @@ export class Commands {
     return known ? this.#accepted(known) : this.#kill(record);
   }
 
-  async #kill(record: MeshRecord): Promise<Command> {
+  async #kill(record: MeshRecord, { isSaid = false } = {}): Promise<Command> {
     const command = this.#commandOf("kill", record);
     this.#commands.add(command);
     this.#options.replica.take(record);
-    this.#broadcasts.say(command);
+    this.#broadcasts.say(command, { isSaid });
     try {
       await this.#accept(command, [{ key: recordKey(record.scope), value: record.bytes }]);
     } catch (error) {

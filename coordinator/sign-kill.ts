@@ -25,6 +25,8 @@ export type SignKillOptions = {
   readonly signer: Signer;
 };
 
+const EMPTY_KILL = create(KillSchema);
+
 /**
  * The kill that follows the scope's current record, signed with this coordinator's key.
  *
@@ -33,7 +35,7 @@ export type SignKillOptions = {
 export function signKill(fields: KillFields, options: SignKillOptions): MeshRecord {
   const { mesh, replica, clock, signer } = options;
   const { reason, cause, contractEndMs = 0, ...rest } = fields;
-  const value = create(KillSchema, { reason, cause, contractEndMs: BigInt(contractEndMs) });
+  const value = { ...EMPTY_KILL, reason, cause, contractEndMs: BigInt(contractEndMs) };
   const op = { case: "kill" as const, value };
   const nowMs = clock.nowMs();
   const issued = { ...rest, mesh, issuedAtMs: nowMs, op };

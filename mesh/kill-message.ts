@@ -71,7 +71,7 @@ function decoded(payload: Uint8Array): KillMessage | undefined {
 
 function killOf(bytes: Uint8Array): Kill | undefined {
   const reader = new BinaryReader(bytes);
-  const kill = create(KillSchema);
+  const kill = { ...EMPTY_KILL };
   for (let last = 0; reader.pos < reader.len; ) {
     const [no, type] = reader.tag();
     if (no <= last || type !== KILL_TYPES[no]) return undefined;
@@ -83,6 +83,7 @@ function killOf(bytes: Uint8Array): Kill | undefined {
   return kill;
 }
 
+const EMPTY_KILL: Kill = create(KillSchema);
 const EMPTY: Omit<KillMessage, "op"> = {
   mesh: "",
   v: 0n,

@@ -21,7 +21,7 @@ import {
   TrustRole,
   TrustSchema,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
-import { CONTROL_STREAM } from "../../../proto/subjects.ts";
+import { CONTROL_STREAM, FAST_PREFIX } from "../../../proto/subjects.ts";
 import { CoordinatorWorld, LIMITS, MESH, type TestNode } from "./coordinator-world.ts";
 
 const KILL_BOT = "alt.ctl.kill.agent.pay.bot";
@@ -91,6 +91,23 @@ describe("kill", () => {
     expect(record).toMatchObject({ cmdId: command.cmdId, operator: "olga" });
     expect(record?.kids).toEqual([world.coordinator.kid]);
     expect(world.parts.replica.state.killed(SCOPE)).toBe(true);
+  });
+
+  test("C3: is said before anything is noted of it here, and once", async () => {
+    const known: (MeshRecord | undefined)[] = [];
+    const world: CoordinatorWorld = new CoordinatorWorld({
+      busFaults: {
+        fate: (way, subject) => {
+          const isSaid = way === "out" && subject.startsWith(FAST_PREFIX);
+          if (isSaid) known.push(world.parts.replica.state.get(SCOPE));
+          return [0];
+        },
+      },
+    });
+    await world.founded();
+    const command = await kill(world);
+    await world.until(() => command.committed);
+    expect(known).toEqual([undefined]);
   });
 
   test("C2: the same cmd_id is the same command; for another scope it is refused", async () => {
