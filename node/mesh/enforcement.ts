@@ -144,8 +144,8 @@ export class Enforcement {
   enforce(record: MeshRecord, receipt: Receipt): void {
     const { clock, stall, records, hooks, defer, acks } = this.#deps;
     this.#apply(record);
-    acks.begun(record, isEnding(record));
     const enforcedNs = clock.monoNs();
+    acks.begun(record, isEnding(record));
     const shut = record.op.case === "kill" ? hooks.shut?.(record) : undefined;
     records.add(record);
     const window = stall.until(receipt.stallMark, enforcedNs);

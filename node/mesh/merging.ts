@@ -121,7 +121,6 @@ export class Merging {
       this.#deps.onAlarm("versions_crossed", `${record.scope} v${record.v}`);
     }
     if (merge.changed) {
-      this.#remember(record);
       const isAcked = way === "live" || this.#isAwaited(record);
       const { receivedNs, stallMark } = arrival;
       this.#deps.enforcement.enforce(record, {
@@ -129,6 +128,7 @@ export class Merging {
         stallMark,
         isAcked,
       });
+      this.#remember(record);
       if (record.parsed.kind === "contract") this.#forgetSoon();
     } else if (merge.outcome === "known" && way === "live") {
       this.#deps.acks.repeat(record, arrival.seq !== undefined);
