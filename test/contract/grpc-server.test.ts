@@ -117,6 +117,11 @@ describe("a request", () => {
     ["without a message", Buffer.alloc(0), status.UNIMPLEMENTED],
     ["with two messages", Buffer.concat([request(), request()]), status.UNIMPLEMENTED],
     ["that ends inside a message", request("drill").subarray(0, 8), status.UNIMPLEMENTED],
+    [
+      "that ends inside a second message",
+      Buffer.concat([request(), request("drill").subarray(0, 8)]),
+      status.UNIMPLEMENTED,
+    ],
     ["that is compressed", Buffer.from([1, 0, 0, 0, 0]), status.UNIMPLEMENTED],
     ["that says it is too long", Buffer.from([0, 0, 1, 0, 0]), status.RESOURCE_EXHAUSTED],
     ["of bytes that are no message", framed(Buffer.from([0x0a, 0xff])), status.INVALID_ARGUMENT],
