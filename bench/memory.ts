@@ -15,11 +15,13 @@ import { type ResidentMemory, residentMemory } from "./harness/resident-memory.t
 import { type ThreadHeap, threadHeaps } from "./harness/thread-heaps.ts";
 
 const ROOT = join(import.meta.dirname, "..");
+/** What `deploy/Dockerfile` and the units set. */
+const AS_DEPLOYED = { MALLOC_ARENA_MAX: "2" };
 const KNOWN = 10_000;
 const ACTIVE = 1_000;
 /** Each active agent asks every 10 s; a node gives up an actor that nobody used for 30 s. */
 const PER_SECOND = 100;
-const DURATION_MS = { full: 90_000, short: 30_000 };
+const DURATION_MS = { full: 60_000, short: 30_000 };
 /** The last part of the time, in which everybody has asked and heaps have grown. */
 const JUDGED_SHARE = 0.5;
 const SAMPLE_EVERY_MS = 500;
@@ -83,7 +85,11 @@ async function ofNode(durationMs: number): Promise<Measured> {
   await using mesh = await startFleet({
     nodes: 1,
     policy: benchPolicy({ upstream: upstream.url, crowd: KNOWN }),
-    nodeEnv: { OPENAI_API_KEY: "sk-bench-0123456789abcdef", ...inspectAt(inspectPort) },
+    nodeEnv: {
+      OPENAI_API_KEY: "sk-bench-0123456789abcdef",
+      ...inspectAt(inspectPort),
+      ...AS_DEPLOYED,
+    },
   });
   const [node] = mesh.nodes;
   if (node?.process === undefined) throw new Error("no node was started");
