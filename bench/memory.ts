@@ -100,7 +100,7 @@ async function ofNode(durationMs: number): Promise<Measured> {
   };
   using operator = new Operator({ home, grpc });
   const { pid } = node.process;
-  return measure({ operator, pid, inspectPort, origin: node.gateway, durationMs });
+  return await measure({ operator, pid, inspectPort, origin: node.gateway, durationMs });
 }
 
 async function ofUp(durationMs: number): Promise<Measured> {
@@ -109,7 +109,7 @@ async function ofUp(durationMs: number): Promise<Measured> {
   await using mesh = await startMesh({ crowd: KNOWN, env: inspectAt(inspectPort) });
   const { operator, altrace } = mesh;
   const { pid, ready } = altrace;
-  return measure({ operator, pid, inspectPort, origin: ready.gateway, durationMs });
+  return await measure({ operator, pid, inspectPort, origin: ready.gateway, durationMs });
 }
 
 /** Where the process opens its inspector when it is asked to. */
