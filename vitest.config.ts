@@ -13,8 +13,8 @@ export default defineConfig({
     // Where the processes that tests start find compiled what earlier ones have compiled.
     env: { TESTS_COMPILE_CACHE: COMPILED },
     pool: "forks",
-    // One more than there are processors on a small machine: tests of whole meshes wait more than they run.
-    maxWorkers: 3,
+    // Twice what a small machine has of processors: tests of whole meshes wait more than they run.
+    maxWorkers: 4,
     // Ends what hangs. `npm run proof` has it longer: what counts to 100,000 takes minutes.
     testTimeout: 30_000,
     hookTimeout: 60_000,
@@ -35,6 +35,8 @@ export default defineConfig({
           name: "alone",
           include: ["test/**/*.test.ts"],
           exclude: [SHARED],
+          // Here, since this project begins a run of everything.
+          globalSetup: ["test/setup/compile-first.ts"],
           isolate: true,
         },
       },
