@@ -29,23 +29,26 @@ function watchFile(
   };
   let taken: string | undefined;
   let seen = look();
-  const turn = (): void => {
-    const now = look();
-    if (now !== undefined && now !== taken && now === seen) {
-      try {
-        const bytes = readFileSync(path);
-        // What has changed meanwhile is read when it stands still.
-        if (look() === now) {
-          taken = now;
-          onChange(bytes);
-        }
-      } catch (error) {
-        onProblem(errorMessage(error));
-        taken = now;
-      }
+  const take = (stamp: string): Uint8Array | undefined => {
+    try {
+      const bytes = readFileSync(path);
+      // What has changed meanwhile is read when it stands still.
+      if (look() !== stamp) return undefined;
+      taken = stamp;
+      return bytes;
+    } catch (error) {
+      taken = stamp;
+      onProblem(errorMessage(error));
+      return undefined;
     }
-    seen = now ?? seen;
+  };
+  const turn = (): void => {
     cancel = clock.after(WATCHED_EVERY_MS, turn);
+    const now = look();
+    const isStill = now === seen;
+    seen = now ?? seen;
+    const bytes = now !== undefined && now !== taken && isStill ? take(now) : undefined;
+    if (bytes !== undefined) onChange(bytes);
   };
   let cancel = clock.after(WATCHED_EVERY_MS, turn);
   return () => cancel();

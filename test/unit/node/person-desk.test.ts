@@ -162,12 +162,15 @@ test.each(["a disk that was closed in order", "a disk with half an entry at its 
       disk.write(fd, Buffer.from("half"), disk.size(fd));
     }
     // Written behind it, and found by the start after.
-    world(disk.afterCrash()).order(other);
-    const next = world(disk.afterCrash());
+    const between = disk.afterCrash();
+    world(between).order(other);
+    const next = world(between.afterCrash());
     next.clock.advance(1_000);
-    next.order(given);
-    expect(next.answers).toEqual([done(0)]);
+    const bob = await next.persons.find("user:bob");
+    for (const one of [given, other]) next.order(one);
+    expect(next.answers).toEqual([done(0), done(0, "2")]);
     expect(await next.persons.find("user:alice")).toBe(second);
+    expect(await next.persons.find("user:bob")).toBe(bob);
   },
 );
 
