@@ -1,5 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { openSealed } from "../../../../mesh/sealed.ts";
 import {
   ACK_WINDOW_MS,
@@ -8,6 +8,7 @@ import {
   DISK_LOOKS_MIN,
   DISK_WAIT_NS,
   DISK_WAIT_NS_MAX,
+  REFUSAL_ACKS_PER_SECOND,
   REPEAT_AFTER_NS,
 } from "../../../../node/mesh/acks.ts";
 import { type TwinClock, twinClock } from "../../../../ports/twin-clock.ts";
@@ -192,6 +193,97 @@ test("A4: all is closed only once every kill has ended what it covers, or was un
   expect(book.isAllClosed, "the newer kill of the scope is not through").toBe(false);
   book.closed(again, 0, clock.monoNs());
   expect(book.isAllClosed).toBe(true);
+});
+
+describe("the kernel's part of a kill", () => {
+  /** A kill of which nothing else is left to tell. */
+  function toldOf() {
+    const made = bookOf();
+    const record = killOf("team/red");
+    enforce(made.book, record, made.clock);
+    made.book.closed(record, 1, made.clock.monoNs());
+    made.book.durable(record, made.clock.monoNs());
+    passes(made.clock, ACK_WINDOW_MS);
+    expect(made.heard).toHaveLength(1);
+    return { ...made, record };
+  }
+
+  test("A1: is told when the gate has it, by itself where all else was told, and once", () => {
+    const { clock, book, heard, record } = toldOf();
+    expect(heard[0]?.first).toMatchObject({ gatedNs: 0n });
+    book.gated(record, clock.monoNs());
+    passes(clock, ACK_WINDOW_MS);
+    expect(heard.map(({ first }) => first.gatedNs)).toEqual([0n, 5_000_000n]);
+    book.gated(record, clock.monoNs());
+    passes(clock, ACK_WINDOW_MS);
+    expect(heard).toHaveLength(2);
+  });
+
+  test("A3: goes with the rest where there is more to tell", () => {
+    const { clock, book, heard } = bookOf();
+    const record = killOf("team/red");
+    enforce(book, record, clock);
+    passes(clock, DISK_WAIT_MS);
+    book.gated(record, clock.monoNs());
+    book.swept(record, 0, clock.monoNs());
+    passes(clock, DISK_WAIT_MS);
+    expect(heard).toHaveLength(1);
+    book.closed(record, 0, clock.monoNs());
+    passes(clock, DISK_WAIT_MS);
+    expect(heard[1]?.first).toMatchObject({ gatedNs: 25_000_000n, sweptNs: 25_000_000n });
+  });
+
+  test("counts the sockets of every look, and tells of a look that found none once", () => {
+    const { clock, book, heard, record } = toldOf();
+    for (const found of [0, 0, 2, 0, 3]) {
+      book.swept(record, found, clock.monoNs());
+      passes(clock, ACK_WINDOW_MS);
+    }
+    expect(heard.slice(1).map(({ first }) => first.sweptCount)).toEqual([0, 2, 5]);
+    expect(heard[1]?.first).toMatchObject({ sweptNs: 5_000_000n });
+  });
+});
+
+test("refusals beyond so many of a second are not told, and those of the next second are", () => {
+  const { clock, book, heard } = bookOf();
+  const refuse = (count: number) => {
+    for (let i = 0; i < count; i += 1) {
+      book.refused(killOf(`agent/red/a${i}`), "key_unknown", clock.monoNs());
+    }
+  };
+  const told = () => heard.flatMap(({ all }) => all).length;
+  refuse(REFUSAL_ACKS_PER_SECOND + 5);
+  passes(clock, ACK_WINDOW_MS);
+  expect(told()).toBe(REFUSAL_ACKS_PER_SECOND);
+  clock.advance(1_000);
+  refuse(3);
+  passes(clock, ACK_WINDOW_MS);
+  expect(told()).toBe(REFUSAL_ACKS_PER_SECOND + 3);
+});
+
+test("of a record that is no part of the state any more nothing is told", () => {
+  const { clock, book, heard } = bookOf();
+  const record = killOf("team/red");
+  enforce(book, record, clock);
+  book.forget(record);
+  book.durable(record, clock.monoNs());
+  passes(clock, DISK_WAIT_MS);
+  expect(heard).toEqual([]);
+});
+
+test("A1: what an older record of the scope comes to is not told of the current one", () => {
+  const { clock, book, heard } = bookOf();
+  const older = killOf("team/red");
+  enforce(book, older, clock);
+  const current = world.make("team/red", kill(), signers.operator);
+  enforce(book, current, clock);
+  book.durable(older, clock.monoNs());
+  book.closed(older, 7, clock.monoNs());
+  passes(clock, DISK_WAIT_MS);
+  const ofCurrent = heard
+    .flatMap(({ all }) => all)
+    .filter(({ recordHash }) => Buffer.compare(recordHash, current.hash) === 0);
+  expect(ofCurrent).toMatchObject([{ durable: false, closed: false, closedCount: 0 }]);
 });
 
 test("what waits is told at the end", () => {
