@@ -52,8 +52,8 @@ export const memory: Bench = {
           "anonymous: heaps, buffers and stacks, which no other process shares and the kernel cannot drop. program: pages of Node " +
           "and its libraries. store: pages of LMDB that the kernel has read. Figures without a prefix are of `altrace node`, which a fleet " +
           "runs and which speaks with a coordinator over NATS; those with up_ are of `altrace up`, which is both in one process and the demo's provider.",
-        "The table was asked of the process's inspector afterwards: pages of each thread's heap and its objects, garbage included; what objects hold " +
-          "outside of heaps (external); and the rest: native memory, compiled code, stacks.",
+        "The table was asked of the process's inspector afterwards: pages of each thread's heap and its objects, garbage included; and the rest: " +
+          "buffers, native memory, compiled code, stacks.",
       ],
     };
   },
@@ -184,13 +184,9 @@ function figuresOf(prefix: string, { most }: Measured): Figure[] {
 
 function rowsOf(name: string, { heaps, anonymousMib }: Measured): string[][] {
   const mib = (value: number) => value.toFixed(1);
-  const sum = (pick: (heap: ThreadHeap) => number) =>
-    heaps.reduce((all, one) => all + pick(one), 0);
-  const external = sum(({ externalMib }) => externalMib);
-  const native = anonymousMib - sum(({ residentMib }) => residentMib) - external;
+  const inHeaps = heaps.reduce((all, { residentMib }) => all + residentMib, 0);
   return [
     ...heaps.map((one) => [name, `heap of ${one.thread}`, mib(one.residentMib), mib(one.usedMib)]),
-    [name, "external", mib(external), ""],
-    [name, "native, code, stacks", mib(native), ""],
+    [name, "outside of heaps", mib(anonymousMib - inHeaps), ""],
   ];
 }

@@ -8,8 +8,7 @@ const BYTES_PER_MIB = 1024 * 1024;
 /** What each thread is asked for; it reads its own heap. */
 const QUESTION = `(() => {
   const heap = process.getBuiltinModule("node:v8").getHeapStatistics();
-  const { external } = process.memoryUsage();
-  return { used: heap.used_heap_size, resident: heap.total_physical_size, external };
+  return { used: heap.used_heap_size, resident: heap.total_physical_size };
 })()`;
 
 /** The heap of one thread, MiB. */
@@ -20,8 +19,6 @@ export type ThreadHeap = {
   readonly usedMib: number;
   /** Pages that it keeps. */
   readonly residentMib: number;
-  /** What objects of it hold elsewhere: bytes of buffers, compiled WebAssembly. */
-  readonly externalMib: number;
 };
 
 /**
@@ -105,7 +102,7 @@ class Session {
   async heaps(thread: string): Promise<readonly ThreadHeap[]> {
     const params = { expression: QUESTION, returnByValue: true };
     const { result } = await this.ask("Runtime.evaluate", params);
-    const heap = result?.result?.value as Record<"used" | "resident" | "external", number>;
+    const heap = result?.result?.value as Record<"used" | "resident", number>;
     // Those that run are told before it is answered.
     await this.ask("NodeWorker.enable", { waitForDebuggerOnStart: false });
     const below = [...this.#workers.values()].map(({ title, session }) =>
@@ -115,7 +112,6 @@ class Session {
       thread,
       usedMib: heap.used / BYTES_PER_MIB,
       residentMib: heap.resident / BYTES_PER_MIB,
-      externalMib: heap.external / BYTES_PER_MIB,
     };
     return [own, ...(await Promise.all(below)).flat()];
   }
