@@ -41,7 +41,7 @@ function bundle(of: readonly TrustedKey[], signer: Signer = operator, v = 4): Ui
 }
 
 /** An operator whose coordinator shows these bytes as the current record of what is asked, and these as stale. */
-function operatorOf(shown: Uint8Array, { v = 4, stale = [] as Uint8Array[] } = {}) {
+function operatorOf(shown: Uint8Array, { v = 4, stale = [] as Uint8Array[], more = false } = {}) {
   const carried: SignedRecord[] = [];
   const said: unknown[] = [];
   const answerOf = (bytes: Uint8Array) => {
@@ -63,7 +63,7 @@ function operatorOf(shown: Uint8Array, { v = 4, stale = [] as Uint8Array[] } = {
     },
     listStaleRecords: async () => ({
       records: stale.map((bytes) => fromBinary(SignedRecordSchema, bytes)),
-      more: false,
+      more,
     }),
   };
   const acting = {
@@ -225,4 +225,17 @@ describe("the number under which an operator signs", () => {
     await expect(revive(acting, scope, {})).rejects.toThrow("shows no record of the version");
     expect(carried).toEqual([]);
   });
+});
+
+test("the last coordinator is not taken out of the bundle", async () => {
+  const { acting, carried } = operatorOf(bundle(BUNDLE));
+  await expect(removeTrust(acting, coordinator.kid)).rejects.toThrow("every node would close");
+  expect(carried).toEqual([]);
+});
+
+test("a record that is stale again once it was signed ends the renewal: this key does not count", async () => {
+  const stale = sign(ACCOUNT, limit(1n), secondOperator, { v: 4 });
+  const { acting, carried } = operatorOf(stale, { stale: [stale], more: true });
+  await expect(renewTrust(acting)).rejects.toThrow("does not count either");
+  expect(carried).toHaveLength(1);
 });

@@ -59,3 +59,27 @@ test("a heartbeat speaks of a kill's record of now, whatever was said before it 
   expect(book.assume(again, "n1", said)).toBe(true);
   expect(book.assume(again, "n1", said)).toBe(false);
 });
+
+test("acks of one node, in any order, come to what any of them says is done", () => {
+  const early = create(AckSchema, { ...ack, durable: false, closedCount: 0, sweptNs: 9n });
+  const late = create(AckSchema, { ...ack, closed: true, closedCount: 3, sweptNs: 4n });
+  for (const order of [
+    [early, late],
+    [late, early],
+  ]) {
+    const book = bookOver(twinStore());
+    for (const one of order) expect(book.take(command, one)).toBe(true);
+    const done = { durable: true, closed: true, closedCount: 3, sweptNs: 9n };
+    expect(book.get("one", "n1")).toMatchObject(done);
+  }
+});
+
+test("a refusal that comes late takes nothing back of what is enforced", () => {
+  const book = bookOver(twinStore());
+  const refused = create(AckSchema, { ...ack, durable: false, refused: "key_unknown" });
+  book.take(command, refused);
+  expect(book.get("one", "n1")?.refused).toBe("key_unknown");
+  book.take(command, ack);
+  book.take(command, refused);
+  expect(book.get("one", "n1")).toMatchObject({ refused: "", durable: true });
+});
