@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
@@ -52,6 +52,8 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     [[...FLAGS, "--netlink", "--", "true"], "two different programs"],
     [[...FLAGS, "--handover", "/".repeat(200), "--", "true"], "the path is too long"],
     [[...FLAGS, "--pairs", "65", "--", "true"], "--pairs: expected"],
+    [[...FLAGS, "--end-ms", "99", "--", "true"], "--end-ms: expected"],
+    [["--netlink", "--early", "--", "true"], "--early is for programs that wait for their turn"],
     [["--elsewhere", "1", "--", "true"], "no such flag"],
     [FLAGS, "no program"],
   ])("says what is wrong with %j and ends with 2", (flags, message) => {
@@ -69,6 +71,68 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     await waitUntil("the program", () => program.said.some(({ up }) => up === 1));
     program.child.kill("SIGTERM");
     expect(await program.exit).toBe(7);
+  });
+
+  test("kills a program that was told to end and does not, and says so", async () => {
+    const deaf = 'trap "" TERM; echo "{\\"up\\":1}"; while :; do sleep 0.05; done';
+    const program = launch([...FLAGS, "--end-ms", "200"], ["sh", "-c", deaf]);
+    const ups = () => program.said.filter(({ up }) => up === 1).length;
+    await waitUntil("the program", () => ups() === 1);
+    program.child.kill("SIGHUP");
+    await waitUntil("another one", () => ups() === 2);
+    expect(JSON.stringify(program.said)).toContain("has not within 200 ms, and is killed");
+    program.child.kill("SIGTERM");
+    expect(await program.exit).toBe(137);
+  });
+
+  test("lifecycle: goes on with the next program where the one before hangs", async () => {
+    const launcher = turns("hanging", ["--early", "--end-ms", "200"]);
+    await launcher.says("up");
+    launcher.put("go");
+    launcher.put("stay");
+    launcher.child.kill("SIGHUP");
+    await launcher.tells("has not within 200 ms, and is killed");
+    await launcher.says("up", 2);
+    expect(launcher.last("up")).toBe(launcher.last("prepared"));
+  });
+
+  test("lifecycle: starts another one where the next was prepared in vain", async () => {
+    const launcher = turns("vain", ["--early"]);
+    await launcher.says("up");
+    launcher.put("go");
+    launcher.put("stay");
+    launcher.child.kill("SIGHUP");
+    await launcher.says("replaced");
+    process.kill(launcher.last("next"), "SIGKILL");
+    await launcher.tells("the one before was told to end already: another is started when it has");
+    launcher.take("stay");
+    await launcher.says("up", 2);
+    expect(launcher.last("up")).not.toBe(launcher.last("prepared"));
+  });
+
+  test("lifecycle: a program that was prepared is no word of the launcher that takes over", async () => {
+    const door = ["--early", "--handover", join(lab.folder, "turns")];
+    const one = turns("one", door);
+    await one.says("up");
+    one.child.kill("SIGHUP");
+    await one.says("next");
+    // It hears of both at once: its own next program is prepared, and somebody would take over.
+    one.child.kill("SIGSTOP");
+    one.put("go");
+    await one.says("prepared");
+    const other = turns("other", door);
+    const atDoor = () => lab.run("node", "cat /proc/net/unix").split(`${door[2]}\n`).length - 1;
+    await waitUntil("the other one at its door", () => atDoor() === 2);
+    one.child.kill("SIGCONT");
+    await one.tells("another launcher takes over");
+    await other.says("next");
+    other.child.kill("SIGKILL");
+    await one.tells("the launcher that took over is gone, and this one goes on");
+    // Nobody was prepared to take the place of its program.
+    expect(one.said.filter(({ replaced }) => replaced !== undefined)).toEqual([]);
+    one.child.kill("SIGHUP");
+    await one.says("replaced");
+    await one.says("up", 2);
   });
 
   test("lifecycle: keeps connections waiting while its program is killed and replaced: none is refused", async () => {
@@ -171,6 +235,26 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
       expect(await third.exit).toBe(0);
     },
   );
+
+  /** A launcher with programs that behave as files in a folder of that name say. */
+  function turns(name: string, flags: readonly string[]) {
+    const folder = join(lab.folder, name);
+    mkdirSync(folder);
+    const text = readFileSync(`${import.meta.dirname}/turns.py`, "utf8");
+    const { child, said } = launch([...FLAGS, ...flags], ["python3", "-c", text, folder]);
+    const words = (word: string) => said.flatMap((one) => one[word] ?? []).map(Number);
+    const wait = (what: string, is: () => boolean) =>
+      waitUntil(() => `${what}: ${JSON.stringify(said)}`, is);
+    return {
+      child,
+      said,
+      put: (file: string) => writeFileSync(join(folder, file), ""),
+      take: (file: string) => rmSync(join(folder, file)),
+      last: (word: string) => words(word).at(-1) as number,
+      says: (word: string, times = 1) => wait(word, () => words(word).length >= times),
+      tells: (text: string) => wait(text, () => JSON.stringify(said).includes(text)),
+    };
+  }
 
   /** Rules under which the first pod is captured. */
   async function capture(): Promise<void> {

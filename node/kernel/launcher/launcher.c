@@ -26,6 +26,8 @@
  *
  * SIGTERM, SIGINT   passed on; ends with the program's exit code
  * SIGHUP            the program is replaced, for an upgrade in place: told to end and started again, or as above
+ * A program that was told to end and has not within --end-ms is killed, and that is said: nobody else would end it,
+ * and what is new waits for its end.
  * A program that ends otherwise is started again, after 50 ms at first and 2 s at most. One that ends
  * with 2 has wrong settings, and starting it again would not mend them: this ends with 2 as well.
  */
@@ -51,10 +53,12 @@
 #include <unistd.h>
 
 enum { FIRST_FD = 3, WRONG_USAGE = 2 };
+/* What an end in order may take beside twice the program's ALTRACE_DRAIN_MS: its threads have 5 s each. */
+enum { END_BESIDE_MS = 40000, DRAIN_MS = 10000, END_MS_MIN = 100, END_MS_MAX = 3600000 };
 enum { RESPAWN_FIRST_MS = 50, RESPAWN_MAX_MS = 2000, STEADY_MS = 5000, CAPABILITY_LAST = 63 };
 
 struct options {
-  long port, pairs, uid, gid;
+  long port, pairs, uid, gid, end_ms;
   int netlink, early;
   const char *handover;
   char **command;
@@ -69,8 +73,16 @@ static long number(const char *flag, const char *text, long min, long max) {
   return value;
 }
 
+/* Whoever is waited for at its end has ALTRACE_DRAIN_MS once, and what came meanwhile has it again. What is wrong with
+ * the setting its program says. */
+static long end_ms(void) {
+  const char *drain = getenv("ALTRACE_DRAIN_MS");
+  long ms = drain ? strtol(drain, NULL, 10) : DRAIN_MS;
+  return END_BESIDE_MS + 2 * (ms < 0 || ms > END_MS_MAX ? DRAIN_MS : ms);
+}
+
 static struct options read_options(int argc, char **argv) {
-  struct options o = {.port = 0, .pairs = 1, .uid = -1, .gid = -1, .netlink = 0, .early = 0, .handover = NULL, .command = NULL};
+  struct options o = {.pairs = 1, .uid = -1, .gid = -1, .end_ms = end_ms()};
   for (int i = 1; i < argc; i++) {
     if (!strcmp(argv[i], "--")) { o.command = argv + i + 1; break; }
     if (!strcmp(argv[i], "--netlink")) { o.netlink = 1; continue; }
@@ -80,6 +92,7 @@ static struct options read_options(int argc, char **argv) {
     else if (!strcmp(flag, "--pairs")) o.pairs = number(flag, value, 1, PAIRS_MAX);
     else if (!strcmp(flag, "--uid")) o.uid = number(flag, value, 1, 2147483646);
     else if (!strcmp(flag, "--gid")) o.gid = number(flag, value, 1, 2147483646);
+    else if (!strcmp(flag, "--end-ms")) o.end_ms = number(flag, value, END_MS_MIN, END_MS_MAX);
     else if (!strcmp(flag, "--handover") && value) o.handover = value;
     else fail(WRONG_USAGE, "%s: no such flag", flag);
   }
@@ -88,6 +101,8 @@ static struct options read_options(int argc, char **argv) {
   if ((o.uid < 0) != (o.gid < 0)) fail(WRONG_USAGE, "--uid and --gid belong together");
   /* A captured connection is judged by a program that could also change the rules: never both. */
   if (o.port && o.netlink) fail(WRONG_USAGE, "--port and --netlink are for two different programs");
+  /* What it runs takes no turn: it would never say that it is prepared, and two would have the gate. */
+  if (o.early && o.netlink) fail(WRONG_USAGE, "--early is for programs that wait for their turn, which one with --netlink does not");
   if (o.port && o.uid < 0) fail(WRONG_USAGE, "--port needs --uid and --gid of the program");
   return o;
 }
@@ -130,6 +145,12 @@ static long now_ms(void) {
   return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* As poll() takes it: without end for 0. */
+static int ms_until(long due) {
+  long left = due - now_ms();
+  return !due ? -1 : left < 0 ? 0 : (int)left;
+}
+
 /* Waits, but not through a signal to end. */
 static int pause_unless_ending(const sigset_t *ending, long ms) {
   struct timespec t = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000};
@@ -150,22 +171,30 @@ struct launcher {
   sigset_t mask, ending;
   pid_t child, next;
   int is_ending, is_replacing, is_prepared, code;
-  long delay, started;
+  /* `due`: when whoever was told to end must have, 0: nobody was. */
+  long delay, started, due;
 };
 
 static const char YOUR_TURN = 't';
 
 static void begin(struct launcher *l) {
   l->is_replacing = 0;
+  l->due = 0;
   l->started = now_ms();
   l->child = start(&l->o, &l->mask, -1);
 }
 
-/* Whoever was being prepared already is given up: perhaps it never will be. */
-static void prepare(struct launcher *l) {
-  int ends[2];
+/* Whoever is being prepared is given up, with what it may have said: that was about a turn that does not come. */
+static void give_up_next(struct launcher *l) {
   if (l->next) kill(l->next, SIGKILL);
   if (l->turn >= 0) close(l->turn);
+  l->next = 0;
+  l->turn = -1;
+}
+
+static void prepare(struct launcher *l) {
+  int ends[2];
+  give_up_next(l);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)) fail(1, "socketpair: %s", strerror(errno));
   l->is_prepared = 0;
   l->next = start(&l->o, &l->mask, ends[1]);
@@ -180,6 +209,7 @@ static void go_on(struct launcher *l) {
     return;
   }
   l->is_replacing = 0;
+  l->due = 0;
   l->started = now_ms();
   l->child = l->next;
   l->next = 0;
@@ -193,7 +223,16 @@ static void go_on(struct launcher *l) {
 static void tell_to_end(struct launcher *l) {
   if (!l->child || l->is_replacing) return;
   l->is_replacing = 1;
+  l->due = now_ms() + l->o.end_ms;
   kill(l->child, l->o.early ? SIGHUP : SIGTERM);
+}
+
+/* Somebody was told to end, and hangs. */
+static void end_by_force(struct launcher *l) {
+  l->due = 0;
+  fprintf(stderr, "altrace-launcher: the program was told to end, has not within %ld ms, and is killed\n", l->o.end_ms);
+  if (l->child) kill(l->child, SIGKILL);
+  if (l->is_ending && l->next) kill(l->next, SIGKILL);
 }
 
 /* It says so once. Its end is heard of otherwise. */
@@ -210,6 +249,7 @@ static void hear_prepared(struct launcher *l) {
 static int program_ended(struct launcher *l) {
   l->child = 0;
   if (l->is_ending) return !l->next;
+  l->due = 0;
   if (l->other >= 0) {
     say_ended(l->other);
     return 0;
@@ -228,13 +268,16 @@ static int program_ended(struct launcher *l) {
   return 0;
 }
 
-/* The same of one that it was not the turn of yet. */
+/* The same of one that it was not the turn of yet. Without a program of its own this launcher was to take another
+ * one's place, and does not. */
 static int next_ended(struct launcher *l, int code) {
+  const char *then = !l->child         ? "this launcher with it; the one before goes on"
+                     : l->is_replacing ? "the one before was told to end already: another is started when it has"
+                                       : "the one before goes on";
   l->next = 0;
   close(l->turn);
   l->turn = -1;
-  if (l->child && !l->is_ending)
-    fprintf(stderr, "altrace-launcher: the next program ended with %d, and the one before goes on\n", code);
+  if (!l->is_ending) fprintf(stderr, "altrace-launcher: the next program ended with %d, and %s\n", code, then);
   if (!l->child) l->code = code;
   return !l->child;
 }
@@ -256,6 +299,7 @@ static int reap(struct launcher *l) {
 static int take_signal(struct launcher *l, int signal) {
   if (signal == SIGTERM || signal == SIGINT) {
     l->is_ending = 1;
+    l->due = now_ms() + l->o.end_ms;
     if (l->child) kill(l->child, SIGTERM);
     if (l->next) kill(l->next, SIGTERM);
     return !l->child && !l->next;
@@ -274,7 +318,7 @@ static void leave(struct launcher *l) {
   fprintf(stderr, "altrace-launcher: another launcher takes over\n");
   close(l->door);
   l->door = -1;
-  if (l->next) kill(l->next, SIGKILL);
+  give_up_next(l);
 }
 
 /* The launcher that took over has ended. Returns 1 where a third one goes on in its place. */
@@ -320,7 +364,8 @@ static int run(struct launcher *l) {
         {.fd = signals, .events = POLLIN}, {.fd = l->child ? l->door : -1, .events = POLLIN},
         {.fd = l->other, .events = POLLIN}, {.fd = l->before, .events = POLLIN},
         {.fd = l->is_prepared ? -1 : l->turn, .events = POLLIN}};
-    if (poll(from, 5, -1) < 0 && errno != EINTR) fail(1, "poll: %s", strerror(errno));
+    if (poll(from, 5, ms_until(l->due)) < 0 && errno != EINTR) fail(1, "poll: %s", strerror(errno));
+    if (l->due && now_ms() >= l->due) end_by_force(l);
     while (read(signals, &info, sizeof info) == sizeof info)
       if (take_signal(l, info.ssi_signo)) return l->code;
     /* What was signalled may have changed who is listened to. */
