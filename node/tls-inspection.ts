@@ -63,7 +63,6 @@ export function inspectTls(of: {
           const tls = new TLSSocket(tunnel.socket, options);
           tls.on("error", () => tls.destroy());
           carriesTls(tunnel.socket, tls);
-          tunnel.handOver();
           serveWithin(tls, { tunnel, via, protocol }, of);
         }
       }
@@ -94,6 +93,7 @@ function serveWithin(
 ): void {
   const { tunnel, via, protocol } = of;
   let served: Served | undefined;
+  tunnel.handOver(() => served?.hasBegun() !== true);
   // What runs within says its last words by itself; the rest is closed here.
   tunnel.onCut(() => served?.finish());
   if (protocol === "http/1.1") {

@@ -41,6 +41,8 @@ export class ClientConnection implements Carrier {
   readonly keyMemo = new KeyMemo();
   /** Monotonic time since which no request runs here, nanoseconds; of meaning while it is idle. */
   idleSinceNs = 0n;
+  /** A request has been served here, or is. */
+  hasBegun = false;
   readonly #host: ConnectionHost;
   #current: ClientExchange | undefined;
   readonly #waiting: Waiting[] = [];
@@ -148,6 +150,7 @@ export class ClientConnection implements Carrier {
   /** False: it was closed instead, because requests before the CONNECT still wait for answers. */
   becomesTunnel(): boolean {
     const isFree = this.#current === undefined && !this.#last;
+    this.hasBegun = true;
     this.#last = true;
     this.#host.idle.delete(this);
     // What node:http had planned for the silence between two requests is not meant for a tunnel.
@@ -171,6 +174,7 @@ export class ClientConnection implements Carrier {
 
   #serve({ request, response, expectsContinue }: Waiting): void {
     const host = this.#host;
+    this.hasBegun = true;
     host.idle.delete(this);
     const method = request.method as string;
     const target = request.url as string;

@@ -25,8 +25,10 @@ export type OpenExchange = CutTarget & {
   filed?: Link<Filed> | undefined;
   /** False once it was refused: nothing flows but what the client sends and nobody reads. */
   isOpen(): boolean;
-  /** Whether other exchanges run within it. */
+  /** Whether other exchanges run within it: each of them is registered, and itself it has nothing under way. */
   isCarrier?(): boolean;
+  /** Whether its client was taken in and has not yet said what it wants. */
+  isArriving?(): boolean;
   /** When it last carried something unread, either way, monotonic ns, 0: never. Undefined: it carries nothing so. */
   lastCarried?(): { readonly upNs: bigint; readonly downNs: bigint } | undefined;
   /** Whether it may not go on once its agent has come to this level of the ladder. */

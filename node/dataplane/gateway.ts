@@ -52,6 +52,8 @@ export type Protocol = "http/1.1" | "h2";
 
 /** A connection that is being served. */
 export type Served = {
+  /** A request has been served on it, or is. */
+  hasBegun(): boolean;
   /** No further request is served on it, and it ends once none runs. */
   finish(): void;
 };
@@ -149,7 +151,11 @@ class GatewayDoor implements Gateway {
     if (protocol === "h2") return this.#draining ? undefined : this.#serveHttp2(socket, via);
     this.#vias.set(socket, via);
     this.#server.emit("connection", socket);
-    return { finish: () => this.#connections.get(socket)?.finish() };
+    const connection = this.#connections.get(socket);
+    return {
+      hasBegun: () => connection?.hasBegun === true,
+      finish: () => this.#connections.get(socket)?.finish(),
+    };
   }
 
   #serveHttp2(socket: Socket, via: Via): Served {

@@ -43,6 +43,7 @@ export class Http2Connection {
   readonly #resets: PerSecond;
   readonly #controlFrames: PerSecond;
   #openStreams = 0;
+  #hasBegun = false;
   #isOver = false;
   #cancelIdle: Cancel = () => {};
 
@@ -65,6 +66,10 @@ export class Http2Connection {
     this.#watchIdle(host.limits.headTimeoutMs);
   }
 
+  hasBegun(): boolean {
+    return this.#hasBegun;
+  }
+
   /** No further request is served, and the connection ends once none runs. */
   finish(): void {
     if (this.#session.destroyed) return;
@@ -80,6 +85,7 @@ export class Http2Connection {
       return;
     }
     this.#cancelIdle();
+    this.#hasBegun = true;
     const { clock, limits, random } = this.#host;
     const { via } = this.#input;
     const { headBytesMax, headersMax } = limits;

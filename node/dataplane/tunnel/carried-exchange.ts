@@ -59,6 +59,7 @@ export abstract class CarriedExchange implements OpenExchange {
   #onCut: (cut: Cut) => void = () => {};
   #onClosed: () => void = () => {};
   #isHandedOver = false;
+  #isArrivingWithin: () => boolean = () => false;
   #upNs = 0n;
   #downNs = 0n;
 
@@ -131,9 +132,14 @@ export abstract class CarriedExchange implements OpenExchange {
     else this.#phase = "passing";
   }
 
-  /** Somebody else reads the connection from here on; cuts are left to him for a moment. */
-  handOver(): void {
+  /**
+   * Somebody else reads the connection from here on; cuts are left to him for a moment.
+   *
+   * @param isArriving Whether nothing has been asked for on it yet.
+   */
+  handOver(isArriving: () => boolean): void {
     this.#isHandedOver = true;
+    this.#isArrivingWithin = isArriving;
     this.#phase = "passing";
   }
 
@@ -155,6 +161,11 @@ export abstract class CarriedExchange implements OpenExchange {
 
   isCarrier(): boolean {
     return this.#isHandedOver;
+  }
+
+  isArriving(): boolean {
+    if (this.#isHandedOver) return this.isOpen() && this.#isArrivingWithin();
+    return this.#phase === "asked" || this.#phase === "greeting";
   }
 
   /** Bytes of the client's were carried. @param nowNs Monotonic now. */

@@ -14,11 +14,11 @@ function drainWorld() {
   const clock = twinClock();
   const open: OpenExchange[] = [];
   const drain = new Drain({ open: () => open }, clock);
-  const begin = (last?: { upNs: bigint; downNs: bigint }): OpenExchange => {
-    const exchange = { lastCarried: () => last } as unknown as OpenExchange;
-    open.push(exchange);
-    return exchange;
+  const add = (exchange: Partial<OpenExchange>): OpenExchange => {
+    open.push(exchange as OpenExchange);
+    return exchange as OpenExchange;
   };
+  const begin = (last?: { upNs: bigint; downNs: bigint }) => add({ lastCarried: () => last });
   const end = (exchange: OpenExchange) => void open.splice(open.indexOf(exchange), 1);
   const pass = async (ms: number) => {
     for (let at = 0; at < ms; at += DRAIN_LOOK_MS) {
@@ -34,7 +34,7 @@ function drainWorld() {
     });
     return seen;
   };
-  return { clock, drain, begin, end, pass, watched };
+  return { clock, drain, add, begin, end, pass, watched };
 }
 
 describe("a loop whose node is replaced", () => {
@@ -77,18 +77,42 @@ describe("a loop whose node is replaced", () => {
     expect([outlived.isOver, ended.isOver]).toEqual([true, true]);
   });
 
-  test("those that came last have a moment, or until they are served", async () => {
-    const { drain, begin, end, pass, watched } = drainWorld();
-    const last = begin();
+  test("those that came last have a moment, or until they have said what they want", async () => {
+    const { drain, add, begin, pass, watched } = drainWorld();
+    const last = { isArriving: true };
+    add({ isArriving: () => last.isArriving });
+    // Somebody else's request is under way, and takes long.
+    begin();
     const moment = watched(drain.latecomers());
     await pass(LATECOMERS_MS - DRAIN_LOOK_MS);
     expect(moment.isOver).toBe(false);
     await pass(DRAIN_LOOK_MS);
     expect(moment.isOver).toBe(true);
     const served = watched(drain.latecomers());
-    end(last);
+    await pass(DRAIN_LOOK_MS);
+    expect(served.isOver).toBe(false);
+    last.isArriving = false;
     await pass(DRAIN_LOOK_MS);
     expect(served.isOver).toBe(true);
+  });
+
+  test("of a connection that is read the requests are waited for, and not the connection", async () => {
+    const { drain, add, begin, end, pass, watched } = drainWorld();
+    add({ isCarrier: () => true });
+    const within = begin();
+    const outlived = watched(drain.outlived(60_000));
+    await pass(DRAIN_LOOK_MS);
+    expect(outlived.isOver).toBe(false);
+    end(within);
+    await pass(DRAIN_LOOK_MS);
+    expect(outlived.isOver).toBe(true);
+    const next = begin();
+    const ended = watched(drain.ended(60_000));
+    await pass(2 * TUNNEL_QUIET_MS);
+    expect(ended.isOver).toBe(false);
+    end(next);
+    await pass(DRAIN_LOOK_MS);
+    expect(ended.isOver).toBe(true);
   });
 
   test("waits no longer than it may", async () => {
