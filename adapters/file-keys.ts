@@ -31,6 +31,11 @@ export function fileKeys(dir: string): Keys {
   };
 }
 
+/** A key that is kept nowhere, and is gone with whoever has it. */
+export function passingSigner(): Signer {
+  return signerOf(generateKeyPairSync("ed25519").privateKey);
+}
+
 function pathOf(dir: string, name: string): string {
   if (!NAME_PATTERN.test(name)) throw new KeyFileFault(`not a key's name: ${name}`);
   return join(dir, `${name}.key`);

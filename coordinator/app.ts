@@ -100,7 +100,7 @@ export type Coordinator = {
 const REQUEST_BYTES_MAX = 1024 * 1024;
 const STREAMS_MAX = 256;
 const CONNECTIONS_MAX = 128;
-const READY_EVERY_MS = 25;
+const READY_EVERY_MS = 5;
 const HOUSEKEEPING_EVERY_MS = 1_000;
 /** A flush takes milliseconds; a disk that needs longer than this for one is failing. */
 const UNSAVED_NS_MAX = 3_000_000_000n;

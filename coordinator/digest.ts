@@ -9,7 +9,7 @@ import type { LeaderProbe } from "./leader-probe.ts";
 import type { Replica } from "./replica.ts";
 
 /** A digest out of turn comes at least so long after the one before, ms. */
-const DIGEST_APART_MS = 200;
+export const DIGEST_APART_MS = 200;
 
 export type DigestOptions = {
   readonly replicaId: string;
@@ -56,15 +56,21 @@ export class Digest {
 
   /**
    * For a node that has just begun: it opens on a digest alone, and what its agents ask for waits meanwhile.
-   * However many begin at once, all of them hear one digest, and those of one moment no more than that.
+   * However many begin at once, all of them hear one digest, and those of one moment no more than that. A coordinator
+   * that begins with them has sent none yet, and none before it has read the stream: then it is sent as soon as it has.
    */
   soon(): void {
-    if (this.#cancelSoon !== undefined || this.#sentNs === undefined) return;
-    const { clock } = this.#options;
-    const agoMs = Number((clock.monoNs() - this.#sentNs) / 1_000_000n);
-    this.#cancelSoon = clock.after(Math.max(0, DIGEST_APART_MS - agoMs), () => {
+    if (this.#cancelSoon !== undefined || this.#isStopped) return;
+    const agoNs = this.#options.clock.monoNs() - (this.#sentNs ?? 0n);
+    this.#sendIn(this.#sentNs === undefined ? 0 : DIGEST_APART_MS - Number(agoNs / 1_000_000n));
+  }
+
+  #sendIn(ms: number): void {
+    const { clock, replica } = this.#options;
+    this.#cancelSoon = clock.after(Math.max(0, ms), () => {
       this.#cancelSoon = undefined;
-      this.#send();
+      if (replica.isReplayed) this.#send();
+      else this.#sendIn(DIGEST_APART_MS);
     });
   }
 

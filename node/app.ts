@@ -10,6 +10,7 @@ import { openFilesMax } from "../adapters/open-files.ts";
 import { readPrivateFile } from "../adapters/private-file.ts";
 import { createKeyPair } from "../adapters/signing-keys.ts";
 import type { Clock } from "../ports/clock.ts";
+import type { PreparedThread } from "../ports/prepared-thread.ts";
 import type { Random } from "../ports/random.ts";
 import type { Store } from "../ports/store.ts";
 import { marksOf } from "./actors/stored-accounts.ts";
@@ -31,13 +32,13 @@ import type { NodeLog } from "./node-log.ts";
 import { nodeView } from "./node-view-of.ts";
 import { openPersons } from "./open-persons.ts";
 import type { PersonDesk } from "./person-desk.ts";
-import { type PreparedThread, type PreparedThreads, prepareThreads } from "./prepared-threads.ts";
+import { type PreparedThreads, prepareThreads } from "./prepared-threads.ts";
 import { revokedBy } from "./revoked-by.ts";
 import { serveAdmin } from "./serve-admin.ts";
 import { serveNodeGrpc } from "./serve-node-grpc.ts";
 import { createTable, type Table } from "./table/table.ts";
 import { endOfWorker, watchWorker } from "./watched-worker.ts";
-import { captureWhenReady, whenReady } from "./when-ready.ts";
+import { unfitToCapture, whenReady } from "./when-ready.ts";
 
 /** What a node needs of the process it lives in. */
 export type NodeParts = {
@@ -71,6 +72,8 @@ export type RunningNode = {
   readonly control: Control;
   /** Resolves once the node allows requests, or rejects after `timeoutMs` with why it does not. */
   whenReady(timeoutMs: number): Promise<void>;
+  /** Resolves with why it cannot do what it is there for, if that is so: whoever runs it is to stop it. */
+  readonly unfit: Promise<Error>;
   /**
    * Serves on, and resolves once nothing is open any more that is open now, or when that has had its time: for a node
    * whose place another one takes, before it is stopped.
@@ -144,9 +147,9 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const grpcSocket = join(config.home, "node.sock");
   const grpc = await serveNodeGrpc(view, grpcSocket, parts, { audit, revoked });
   const admin = await serveAdmin({ parts, view, questions, control, table, mesh: mesh.link });
-  void captureWhenReady(view, clock, links);
   return {
     control,
+    unfit: unfitToCapture(view, clock, links),
     addresses: {
       gateway: `http://${urlHost(config.host)}:${ports[0]?.gatewayPort}`,
       forward: `http://${urlHost(config.host)}:${ports[0]?.forwardPort}`,

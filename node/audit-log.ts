@@ -4,6 +4,7 @@ import type { AuditRecord } from "../audit/record.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Disk, readWhole } from "../ports/disk.ts";
 import { errorMessage } from "../ports/error-message.ts";
+import type { PreparedThread } from "../ports/prepared-thread.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { CrashProof, LogMark } from "./actors/table-mark.ts";
 import type { AuditToControl, AuditWorkerData, EpochKey } from "./audit/audit-worker.ts";
@@ -24,7 +25,6 @@ import {
 } from "./audit/recover-wal.ts";
 import { createWalSignal, positionOf, type WalSignal } from "./audit/wal-signal.ts";
 import { openWal, type Wal } from "./audit/wal-writer.ts";
-import type { PreparedThread } from "./prepared-threads.ts";
 import type { Table } from "./table/table.ts";
 
 export type AuditLogOptions = {

@@ -130,7 +130,7 @@ export function openDataLoop(
     serve: (...of) => door()?.serve(...of),
     isDraining: () => draining,
     asked: {
-      capture: () => void door()?.capture?.(),
+      capture: () => faultOf(door()?.capture?.()),
       drain: (deadlineMs, accepts) => void (accepts ? outlive(deadlineMs) : endOf(deadlineMs)),
     },
   });
@@ -315,6 +315,15 @@ function recordAtDoor(refused: RefusedAtDoor, loop: LoopContext): void {
     loop.log.append(doorRecord(refused, loop, policy));
   } catch (error) {
     loop.metrics.recordLost(error);
+  }
+}
+
+async function faultOf(work: Promise<void> | undefined): Promise<string | undefined> {
+  try {
+    await work;
+    return undefined;
+  } catch (error) {
+    return errorMessage(error);
   }
 }
 

@@ -66,7 +66,8 @@ export type ControlHandlers = {
   personsErased?(): void;
   /** @param accepts Only what is open now is waited for, and nothing is cut. */
   drain(deadlineMs: number, accepts: boolean): void;
-  capture?(): void;
+  /** Resolves with why not, where what is captured cannot be taken in. */
+  capture?(): Promise<string | undefined>;
   connections(): readonly ConnectionInfo[];
   holds(): readonly HoldInfo[];
   openByAgent(): readonly AgentOpen[];
@@ -282,7 +283,7 @@ export class ControlThreadLink implements ControlLink {
       case "standing":
         return handlers.standing(message.agentId, message.standing);
       case "capture":
-        return handlers.capture?.();
+        return this.#send({ t: "captured", fault: await handlers.capture?.() });
       case "drain":
       case "outlive":
         return handlers.drain(message.deadlineMs, message.t === "outlive");

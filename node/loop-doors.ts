@@ -1,3 +1,4 @@
+import { errorMessage } from "../ports/error-message.ts";
 import type { Random } from "../ports/random.ts";
 import type { Connections } from "./dataplane/connections.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
@@ -24,7 +25,7 @@ import { policyVersion } from "./table/table.ts";
 export type LoopDoors = Pick<Gateway, "serve" | "stopAccepting" | "close"> & {
   readonly gatewayPort: number;
   readonly forwardPort: number;
-  /** Takes in what the kernel captures, from now on. */
+  /** Takes in what the kernel captures, from now on. Rejects with the descriptor that is no listener. */
   capture(): Promise<void>;
   /** Leaves it to the next process; all other doors stay open. */
   stopCapturing(): void;
@@ -79,7 +80,8 @@ export async function openDoors(of: {
   const own = data.captureFds.length > 0 ? new OwnConnections() : undefined;
   const openCapture = (fd: number) => {
     const places = new LingerPlaces({ limits: GATEWAY_LIMITS, clock: loop.clock });
-    const { backlog } = GATEWAY_LIMITS;
+    // As the launcher opened it: a smaller one would be in force for whoever listens next, too.
+    const { captureBacklog: backlog } = GATEWAY_LIMITS;
     return openCaptureDoor({ ...common, own, listen: { fd }, places, backlog, onTunnel });
   };
   const captures: (typeof doors)[number][] = [];
@@ -101,7 +103,9 @@ export async function openDoors(of: {
     capture: async () => {
       for (const fd of data.captureFds) {
         if (isEnding) return;
-        const door = await openCapture(fd);
+        const door = await openCapture(fd).catch((cause: unknown) => {
+          throw new Error(`descriptor ${fd}: ${errorMessage(cause)}`, { cause });
+        });
         doors.push(door);
         captures.push(door);
         if (isEnding) door.stopAccepting();

@@ -8,6 +8,8 @@ import { createPiscinaCompute } from "../adapters/piscina-compute.ts";
 import { createKeyPair } from "../adapters/signing-keys.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import type { Compute } from "../ports/compute.ts";
+import { http2 } from "../ports/http2-module.ts";
+import { beginning } from "../ports/thread-beginning.ts";
 import { openFloodCountFile } from "./audit/flood-count-file.ts";
 import { FloodGate, SINGLE_REFUSALS_PER_SECOND_MAX } from "./audit/flood-gate.ts";
 import { openWalSignal, roomOf } from "./audit/wal-signal.ts";
@@ -22,8 +24,8 @@ import { createUpstreamPools } from "./dataplane/upstream-pools.ts";
 import { createFloodMetrics } from "./flood-metrics.ts";
 import { gatheredPort } from "./gathered-port.ts";
 import { NO_PLACEMENT, openPlacementFile } from "./placement-file.ts";
+import { rehearsePolicy } from "./rehearse-policy.ts";
 import { openTable } from "./table/table.ts";
-import { beginning } from "./thread-beginning.ts";
 
 /** What a data loop's thread is started with. */
 export type LoopWorkerData = {
@@ -132,6 +134,13 @@ async function run(
   });
 }
 
+/** What its first policy and its first inspected connection take: the modules, and the rules of a policy in both threads. */
+async function rehearse(bundle: Uint8Array): Promise<void> {
+  const warmed = rehearsePolicy(bundle, { pool: inspecting, clock: systemClock });
+  await Promise.all([warmed, import("../adapters/x509-authority.ts")]);
+  http2();
+}
+
 function podsUnread(why: string): void {
   process.stderr.write(`${JSON.stringify({ level: "warn", event: "pods_unread", why })}\n`);
 }
@@ -142,4 +151,4 @@ const inspecting = createPiscinaCompute<InspectTask, BodyInspection>({
   clock: systemClock,
   threads: INSPECT_THREADS,
 });
-await run(await beginning<LoopWorkerData>(), inspecting);
+await run(await beginning<LoopWorkerData>(rehearse), inspecting);

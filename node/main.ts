@@ -32,13 +32,15 @@ const { version } = JSON.parse(
   readFileSync(new URL("../package.json", import.meta.url), "utf8"),
 ) as { version: string };
 
-process.exit(
-  await run().catch((error: unknown) => {
-    process.stderr.write(`altrace node: ${errorMessage(error)}\n`);
-    // Whatever was started by then ends with the process, in the middle of what it writes: half a node must not go on.
-    endWith(1);
-  }),
-);
+/** Threads that were only prepared are ended by this; once there are stores, none may be within a write (`endWith`). */
+let end: (code: number) => never = (code) => process.exit(code);
+
+const code = await run().catch((error: unknown) => {
+  process.stderr.write(`altrace node: ${errorMessage(error)}\n`);
+  // Whatever was started by then ends with the process, in the middle of what it writes: half a node must not go on.
+  endWith(1);
+});
+end(code);
 
 async function run(): Promise<number> {
   const read = readConfig(process.argv.slice(2));
@@ -80,6 +82,15 @@ function tokenIn(file: string | undefined): string | undefined {
   }
 }
 
+/** For one that takes another one's place. Its own policy lies in HOME, which is not its own yet. */
+async function rehearsedBundle(): Promise<Uint8Array> {
+  const { rehearsalBundle } = await import("./rehearsal-bundle.ts");
+  const { rehearsePolicy } = await import("./rehearse-policy.ts");
+  const bundle = rehearsalBundle();
+  await rehearsePolicy(bundle);
+  return bundle;
+}
+
 async function serve(config: NodeConfig): Promise<number> {
   checkThreadPool(process.env.UV_THREADPOOL_SIZE);
   const logger = pino({ level: config.logLevel });
@@ -88,10 +99,11 @@ async function serve(config: NodeConfig): Promise<number> {
   const replaced = untilSignal("SIGHUP");
   const { mesh } = readTrustFile(config.trustFile);
   // Loaded once the settings are good: who has mistyped one is told at once.
-  const threads = prepareThreads(config.loops);
+  const { turnFd } = config;
+  const rehearsal = turnFd === undefined ? undefined : await rehearsedBundle();
+  const threads = prepareThreads(config.loops, rehearsal);
   const { startNode } = await import("./app.ts");
   flushCompileCache();
-  const { turnFd } = config;
   if (turnFd !== undefined) {
     const turn = threads.loaded.then(() => turnAtLauncher(turnFd));
     // Both may be told to end while the one before still serves: nobody's turn comes then.
@@ -108,6 +120,7 @@ async function serve(config: NodeConfig): Promise<number> {
       ...(config.grpcTls ? [{ host: config.grpcTls.host, port: config.grpcTls.port }] : []),
     ],
   });
+  end = endWith;
   const node = await startNode({
     config: { ...config, enrolToken: config.enrolToken ?? tokenIn(config.enrolFile) },
     mesh,
@@ -129,9 +142,10 @@ async function serve(config: NodeConfig): Promise<number> {
     log.replaced();
     return node.outlive();
   });
-  await Promise.race([stopped, outlived]);
-  log.stopped(await Promise.race([stopped, replaced]));
+  const unfit = await Promise.race([stopped, outlived, node.unfit]);
+  if (unfit instanceof Error) log.fault("capture", unfit);
+  else log.stopped(await Promise.race([stopped, replaced]));
   await node.stop();
   await lock.release();
-  return 0;
+  return unfit instanceof Error ? 1 : 0;
 }

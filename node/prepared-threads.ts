@@ -1,25 +1,12 @@
-import { once } from "node:events";
-import { MessageChannel, type Transferable, Worker } from "node:worker_threads";
-import type { EarlyThread } from "./thread-beginning.ts";
-
-/** A thread whose program is being loaded, and that waits then for what it is to work on. */
-export type PreparedThread = {
-  readonly worker: Worker;
-  /** Resolves once nothing but its data is missing. */
-  readonly loaded: Promise<unknown>;
-  /** Once: hands over what it was waiting for. */
-  begin(data: object, transfer?: readonly Transferable[]): void;
-};
+import { type PreparedThread, prepareThread } from "../ports/prepared-thread.ts";
 
 /** All threads of a node. */
-export type PreparedThreads = {
+export type PreparedThreads = AsyncDisposable & {
   readonly audit: PreparedThread;
   readonly mesh: PreparedThread;
   readonly loops: readonly PreparedThread[];
   /** Resolves once all of them are loaded. */
   readonly loaded: Promise<unknown>;
-  /** Ends them, begun or not. */
-  [Symbol.asyncDispose](): Promise<void>;
 };
 
 /**
@@ -33,8 +20,12 @@ const YOUNG_MIB_MAX = { audit: 3, mesh: 6, loop: 24 } as const;
  * Starts the threads of a node before there is anything for them to do. Loading a program takes a thread some
  * tenths of a second, and nothing of HOME, of the mesh or of a port: a node that takes another one's place
  * has that behind it when the other one ends.
+ *
+ * @param rehearsal For such a node: a policy bundle, on which its threads try what they do first.
  */
-export function prepareThreads(loops: number): PreparedThreads {
+export function prepareThreads(loops: number, rehearsal?: Uint8Array): PreparedThreads {
+  const prepare = (name: string, program: string, youngMibMax: number) =>
+    prepareThread({ name, program: new URL(program, import.meta.url), youngMibMax, rehearsal });
   const audit = prepare("audit", "./audit/audit-worker.ts", YOUNG_MIB_MAX.audit);
   const mesh = prepare("mesh", "./mesh/mesh-worker.ts", YOUNG_MIB_MAX.mesh);
   const numbers = Array.from({ length: loops }, (_, no) => no);
@@ -48,26 +39,7 @@ export function prepareThreads(loops: number): PreparedThreads {
     loops: loopThreads,
     loaded: Promise.all(all.map(({ loaded }) => loaded)),
     [Symbol.asyncDispose]: async () => {
-      await Promise.all(all.map(({ worker }) => worker.terminate()));
-    },
-  };
-}
-
-function prepare(name: string, program: string, youngMibMax: number): PreparedThread {
-  const { port1, port2 } = new MessageChannel();
-  const worker = new Worker(new URL(program, import.meta.url), {
-    name,
-    resourceLimits: { maxYoungGenerationSizeMb: youngMibMax },
-    workerData: { beginsBy: port2 } satisfies EarlyThread,
-    transferList: [port2],
-  });
-  return {
-    worker,
-    loaded: once(port1, "message"),
-    begin: (data, transfer = []) => {
-      port1.postMessage(data, [...transfer]);
-      // The thread itself keeps the process alive from here on.
-      port1.unref();
+      await Promise.all(all.map((one) => one[Symbol.asyncDispose]()));
     },
   };
 }

@@ -184,10 +184,10 @@ export type LoopToControl =
   | { readonly t: "open_by_agent"; readonly id: number; readonly items: readonly AgentOpen[] }
   | { readonly t: "holds"; readonly id: number; readonly items: readonly HoldInfo[] }
   | { readonly t: "metrics"; readonly id: number; readonly json: unknown }
-  /** Exchanges that are open now; told once a second while it changes. */
+  /** Exchanges that are open now, and strangers; told once a second while there is news. */
   | { readonly t: "open"; readonly count: number }
-  /** Told once a second while there are any. */
   | ({ readonly t: "strangers" } & StrangerNews)
+  | { readonly t: "captured"; readonly fault: string | undefined }
   | { readonly t: "drained"; readonly open: number };
 
 /**
@@ -220,7 +220,7 @@ export type ControlToLoop =
   | { readonly t: "standing"; readonly agentId: string; readonly standing: Standing }
   /** What this node may show certificates for from now on. */
   | ({ readonly t: "inspection" } & InspectionGrant)
-  /** Take in what the kernel captures. */
+  /** Take in what the kernel captures; `captured` answers. */
   | { readonly t: "capture" }
   /** Finish what runs until the deadline: stop accepting, and then cut; or go on accepting, and cut nothing. */
   | { readonly t: "drain" | "outlive"; readonly deadlineMs: number };

@@ -3,7 +3,7 @@ import { pause } from "../ports/pause.ts";
 import type { NodeView } from "./api/node-view.ts";
 import type { LoopLink } from "./loop-link.ts";
 
-const LOOK_MS = 20;
+const LOOK_MS = 5;
 
 /** Resolves once the node allows requests, or rejects after `timeoutMs` with why it does not. */
 export async function whenReady(
@@ -25,12 +25,31 @@ const CAPTURE_WAITS_MAX_MS = 5_000;
 /**
  * What is captured waits in the backlog of sockets that are not this process's own, and is not refused for that this
  * one has only begun. Whatever the node waits for may not come: then it says so to each by itself. Never rejects.
+ *
+ * @returns What cannot be taken in by one of the loops, and why; undefined: all is.
  */
 export async function captureWhenReady(
   view: Pick<NodeView, "closedBecause">,
   clock: Clock,
-  loops: readonly Pick<LoopLink, "post">[],
-): Promise<void> {
+  loops: readonly Pick<LoopLink, "post" | "onMessage">[],
+): Promise<string | undefined> {
   await whenReady(view, clock, CAPTURE_WAITS_MAX_MS).catch(() => undefined);
-  for (const loop of loops) loop.post({ t: "capture" });
+  const faults = await Promise.all(loops.map(capture));
+  return faults.find((fault) => fault !== undefined);
+}
+
+/** The same; resolves where that goes wrong, and never where it does not. */
+export async function unfitToCapture(...of: Parameters<typeof captureWhenReady>): Promise<Error> {
+  const fault = await captureWhenReady(...of);
+  if (fault === undefined) return new Promise(() => undefined);
+  return new Error(
+    `what the kernel captures cannot be taken in (ALTRACE_TRANSPARENT_FDS): ${fault}`,
+  );
+}
+
+function capture(loop: Pick<LoopLink, "post" | "onMessage">): Promise<string | undefined> {
+  return new Promise((resolve) => {
+    loop.onMessage((message) => message.t === "captured" && resolve(message.fault));
+    loop.post({ t: "capture" });
+  });
 }

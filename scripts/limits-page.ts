@@ -86,6 +86,7 @@ export const DOOR_LIMITS: Readonly<Record<keyof typeof GATEWAY_LIMITS, LimitWord
   ),
   pipelinedMax: words("requests behind the running one", undefined, "node/dataplane/gateway"),
   backlog: words("connections that the kernel holds", undefined, "node/captured"),
+  captureBacklog: words("captured connections that the kernel holds", undefined, "node/captured"),
   lingerBytesMax: words(
     "request bytes that are discarded after a refusal",
     undefined,

@@ -15,7 +15,7 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import { turnAtLauncher } from "../../adapters/turn-at-launcher.ts";
 import { fileWatch } from "../../adapters/watched-file.ts";
 import { buildCoordinator, type Coordinator } from "../../coordinator/app.ts";
-import { archiveOf } from "../../coordinator/archive/archive-link.ts";
+import { archiveOf, prepareArchive } from "../../coordinator/archive/archive-link.ts";
 import {
   COORDINATOR_SETTINGS,
   type CoordinatorConfig,
@@ -80,7 +80,8 @@ export async function up(options: UpOptions, host: CliProcess): Promise<void> {
     output.error("another process waits, or the terminal is gone: what is open gets its time");
     return running.node.outlive();
   });
-  await Promise.race([host.untilSignal, outlived ?? NEVER]);
+  const unfit = await Promise.race([host.untilSignal, outlived ?? NEVER, running.node.unfit]);
+  if (unfit instanceof Error) throw new CommandError(unfit.message);
   output.line("stopping: running requests get their time");
 }
 
@@ -135,11 +136,16 @@ async function start(
   started: AsyncDisposableStack,
 ): Promise<Running> {
   const { home } = configs.node;
-  const threads = started.use(prepareThreads(configs.node.loops));
+  const { turnFd, loops } = configs.node;
+  const isNext = turnFd !== undefined;
+  const threads = started.use(prepareThreads(loops, isNext ? policy.bundle : undefined));
+  const archive = started.use(prepareArchive());
   flushCompileCache();
-  if (configs.node.turnFd !== undefined) {
-    await threads.loaded;
-    await turnAtLauncher(configs.node.turnFd);
+  if (isNext) {
+    // What signs for the node is loaded at its first policy, on which requests wait.
+    const signing = import("../../adapters/x509-authority.ts");
+    await Promise.all([threads.loaded, archive.loaded, signing]);
+    await turnAtLauncher(turnFd);
   }
   ownFolder(home);
   const logger = pino({ level: host.env.ALTRACE_LOG_LEVEL ?? "warn" }, pino.destination(2));
@@ -166,7 +172,7 @@ async function start(
     keys: fileKeys(keysPath(home)),
     operator,
     log: eventLog(logger, systemClock),
-    openArchive: archiveOf(configs.coordinator, fileWatch(systemClock)),
+    openArchive: archiveOf(configs.coordinator, fileWatch(systemClock), archive),
     certifier: await openInspectionRoot({ home, mesh: pin.mesh, nowMs: systemClock.nowMs() }),
   });
   started.defer(() => coordinator.stop());

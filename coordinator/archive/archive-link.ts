@@ -1,4 +1,4 @@
-import { Worker } from "node:worker_threads";
+import { type PreparedThread, prepareThread } from "../../ports/prepared-thread.ts";
 import type { WatchFile } from "../../ports/watch-file.ts";
 import type { CoordinatorPorts } from "../app.ts";
 import { archiveFolder, type CoordinatorConfig } from "../config.ts";
@@ -49,6 +49,15 @@ export type ArchiveLink = {
   close(): Promise<void>;
 };
 
+/** Loads the program of the logs' thread, before it is known whose logs they are. */
+export function prepareArchive(): PreparedThread {
+  return prepareThread({
+    name: "archive",
+    program: new URL("./archive-worker.ts", import.meta.url),
+    youngMibMax: YOUNG_MIB_MAX,
+  });
+}
+
 /**
  * How a coordinator with these settings opens its logs. That throws OutsideFileFault for a file of witnesses that is
  * not understood.
@@ -56,6 +65,7 @@ export type ArchiveLink = {
 export function archiveOf(
   { home, archive, outside, replicaId: replica }: CoordinatorConfig,
   watch: WatchFile,
+  thread: PreparedThread = prepareArchive(),
 ): NonNullable<CoordinatorPorts["openArchive"]> {
   return ({ witnessVkey, mesh, logs }, told) => {
     const file = outside && followOutsideFile(outside.file, watch);
@@ -65,7 +75,7 @@ export function archiveOf(
       ...(archive && { copies: { ...archive, dir: archive.dir ?? archiveFolder(home) } }),
       ...(file && { outside: { text: file.text, everyMs: outside.everyMs, logs } }),
     };
-    return startArchive(data, told, file);
+    return startArchive(data, { told, file, thread });
   };
 }
 
@@ -93,15 +103,15 @@ const YOUNG_MIB_MAX = 6;
 /** Starts the thread of logs. When it is lost nodes are refused, and what must be recorded first. */
 function startArchive(
   data: ArchiveWorkerData,
-  told: ArchiveTold,
-  file: FollowedFile | undefined,
+  of: {
+    readonly told: ArchiveTold;
+    readonly file: FollowedFile | undefined;
+    readonly thread: PreparedThread;
+  },
 ): ArchiveLink {
-  const { onLost, onRetired, onOutside } = told;
-  const worker = new Worker(new URL("./archive-worker.ts", import.meta.url), {
-    name: "archive",
-    resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB_MAX },
-    workerData: data,
-  });
+  const { file, thread } = of;
+  const { onLost, onRetired, onOutside } = of.told;
+  const { worker } = thread;
   const waiting = new Map<number, (answer: LinkAnswer) => void>();
   const ofNode = new Map<string, number>();
   /** One for each log that this coordinator has a copy of, and its own. */
@@ -117,6 +127,7 @@ function startArchive(
     });
   });
   worker.on("error", onLost);
+  thread.begin(data);
   const post = (message: ToArchive): void => worker.postMessage(message);
   file?.follow({ onText: (text) => post({ t: "outside", text }), tell: onOutside });
   const calls = new CallsUnderWay((entries) => post({ t: "record", calls: entries }));

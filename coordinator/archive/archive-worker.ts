@@ -1,5 +1,4 @@
-import { flushCompileCache } from "node:module";
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { machineDisk } from "../../adapters/machine-disk.ts";
 import { createNameResolver } from "../../adapters/name-resolution.ts";
@@ -7,6 +6,7 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import { openWitnessClient } from "../../adapters/witness-client.ts";
 import { parseVkey } from "../../audit/signed-note.ts";
 import { errorMessage } from "../../ports/error-message.ts";
+import { beginning } from "../../ports/thread-beginning.ts";
 import { keysPath } from "../found-mesh.ts";
 import {
   OPERATIONS_KEY,
@@ -183,5 +183,4 @@ function openOperations({ home, name }: ArchiveWorkerData["operations"]): Operat
   return new OperationsLog({ disk: machineDisk, home, name, signer });
 }
 
-flushCompileCache();
-run(workerData as ArchiveWorkerData);
+run(await beginning<ArchiveWorkerData>());

@@ -16,6 +16,8 @@ export type GatewayLimits = {
   readonly pipelinedMax: number;
   /** Connections that the kernel may hold before they are accepted. */
   readonly backlog: number;
+  /** The same of captured ones, which wait there for the next node while one is replaced. */
+  readonly captureBacklog: number;
   /** Request bytes that are read and thrown away after a refusal. */
   readonly lingerBytesMax: number;
   /** How long they are read. */
@@ -39,6 +41,7 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   idleEvictableMs: 1_000,
   pipelinedMax: 16,
   backlog: 1_024,
+  captureBacklog: 4_096,
   lingerBytesMax: 16 * 1024 * 1024,
   lingerTimeoutMs: 1_000,
   lingerPerAgentMax: 128,

@@ -5,7 +5,7 @@ import { type MessagePort, parentPort } from "node:worker_threads";
 import { busOverPort } from "../../adapters/bus-over-port.ts";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
-import { fileKeys } from "../../adapters/file-keys.ts";
+import { fileKeys, passingSigner } from "../../adapters/file-keys.ts";
 import { knockSocket } from "../../adapters/knock-socket.ts";
 import { connectLines } from "../../adapters/line-socket.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
@@ -19,19 +19,18 @@ import { preferThisThread } from "../../adapters/thread-priority.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
 import { openTurnPipe } from "../../adapters/turn-pipe.ts";
 import type { Bus } from "../../ports/bus.ts";
-import type { Signer } from "../../ports/keys.ts";
+import { beginning } from "../../ports/thread-beginning.ts";
 import { openWalSignal } from "../audit/wal-signal.ts";
 import { openWal, type Wal } from "../audit/wal-writer.ts";
 import { gatheredPort } from "../gathered-port.ts";
 import { gatePipes } from "../kernel/gate-pipes.ts";
 import { openTable, type Table } from "../table/table.ts";
-import { beginning } from "../thread-beginning.ts";
 import type { ControlToMesh, MeshToControl, MeshToLoop } from "../thread-messages.ts";
 import { alarmLog } from "./alarm-log.ts";
 import { commandRecord } from "./command-record.ts";
 import { GateKnock } from "./gate-knock.ts";
 import { GatePipe } from "./gate-pipe.ts";
-import { type HostStall, openHostStall } from "./host-stall.ts";
+import { openHostStall } from "./host-stall.ts";
 import { KernelGateLink, type KernelGateLinkDeps } from "./kernel-gate-link.ts";
 import { killRecord } from "./kill-record.ts";
 import { MeshThread } from "./mesh-thread.ts";
@@ -131,17 +130,18 @@ async function run(data: MeshWorkerData): Promise<void> {
     if (message.t !== "loop_port") thread.take(message);
     else thread.addLoop(message.loop, gatheredPort(message.port, isCut));
   });
-  await rehearse(thread.replica.signer, stall);
   await thread.start();
   // Only now is it known what is killed, which is the first thing that the enforcer is told.
   gate?.open();
   control.postMessage({ t: "priority", ...(await preferThisThread()) } satisfies MeshToControl);
 }
 
-/** Kills of nobody, before anything can be heard. */
-async function rehearse(signer: Signer, stall: HostStall): Promise<void> {
+/** Kills of nobody, with a key of nobody's: before it is known whose thread this is. */
+async function rehearse(): Promise<void> {
+  const stall = openHostStall(systemClock);
   const ports = { clock: systemClock, random: cryptoRandom, stall, nextTurn };
-  await rehearseEnforcement({ ...ports, verify: ed25519Verifier() }, signer);
+  await rehearseEnforcement({ ...ports, verify: ed25519Verifier() }, passingSigner());
+  stall.close();
 }
 
 /** Nothing may keep a cut waiting. */
@@ -190,4 +190,5 @@ async function openBus({ bus, nodeId }: MeshWorkerData, user: NatsUser | undefin
   });
 }
 
+await rehearse();
 await run(await beginning<MeshWorkerData>());

@@ -190,4 +190,21 @@ describe("a start that is not wanted any more", () => {
     expect(await ended).toEqual([0, null]);
     expect(existsSync(home)).toBe(false);
   });
+
+  test("ends in order, and says why, where it is given no listener of captured connections", async () => {
+    const words = ["up", "--home", join(folder, "deaf"), "--port-base", `${await freePortBase()}`];
+    const deaf = spawn(NODE, ["cli/altrace.js", ...words], {
+      env: { ...cleanEnv(), ALTRACE_TRANSPARENT_FDS: "3" },
+      stdio: ["ignore", "ignore", "pipe", "pipe"],
+    });
+    (deaf.stdio[3] as Duplex).resume();
+    let said = "";
+    deaf.stderr?.on("data", (piece: Buffer) => {
+      said += piece.toString();
+    });
+    expect(await once(deaf, "close")).toEqual([1, null]);
+    expect(said).toMatch(
+      /what the kernel captures cannot be taken in \(ALTRACE_TRANSPARENT_FDS\): descriptor 3: /,
+    );
+  });
 });
