@@ -90,6 +90,20 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
       },
     );
 
+  /** Opens one, with the agent's newest word on it. */
+  const tunnelled = () =>
+    waitUntil(
+      () => `a tunnel: ${tail(agent)}; ${tail(altrace)}`,
+      async () => (await acts({ tunnel: FILES, at: OUTSIDE[FILES] })).tunnel === FILES,
+    );
+  const cut = () => agent.said.filter(({ ended }) => ended === FILES).length;
+  const ready = () => altrace.said.filter((one) => one.ready === true).length;
+
+  test("backlog: as many captured connections wait as the launcher lets", () => {
+    const listening = lab.run("node", "ss -ltnH sport = :14001");
+    expect(listening.match(/LISTEN\s+\d+\s+4096\s/g)).toHaveLength(2);
+  });
+
   test("capture: an official SDK that knows of nothing is judged, served, and named by its pod", async () => {
     const key = keys["research/worker-1"] as string;
     expect(await asks("out of a pod", key)).toMatchObject({ answer: ANSWER });
@@ -342,11 +356,12 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     const clients = lab.speak("a2", ["python3", `${import.meta.dirname}/clients.py`, "198.18.5.5"]);
     const ended = () => clients.said.length;
     await waitUntil("clients", () => ended() > 10);
-    const ready = () => altrace.said.filter((one) => one.ready === true).length;
+    await tunnelled();
+    const [readyBefore, cutBefore] = [ready(), cut()];
     expect(lab.signal("node", { uid: 4737, word: "altrace.js" }, "SIGKILL")).toBe(1);
     await waitUntil(
       () => `the next one: ${tail(altrace)}`,
-      () => ready() > 1,
+      () => ready() > readyBefore,
     );
     const before = ended();
     await waitUntil("clients to be served again", () => ended() > before + 10);
@@ -354,22 +369,14 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     await clients.exit;
     expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
     // What was open died with the process; what comes next is judged as before.
-    await said(agent, ({ ended: name }) => name === FILES);
-    await waitUntil(
-      "a tunnel through the new process",
-      async () => (await acts({ tunnel: FILES, at: OUTSIDE[FILES] })).tunnel === FILES,
-    );
+    await waitUntil("the tunnel to be cut", () => cut() > cutBefore);
+    await tunnelled();
     expect((await outside()).connections).toMatchObject({ [EVIL]: 0 });
   });
 
   test("lifecycle: one that is replaced serves what is new until its drain ends, and nobody fails", async () => {
-    const ready = () => altrace.said.filter((one) => one.ready === true).length;
-    const cut = () => agent.said.filter(({ ended }) => ended === FILES).length;
     const proxies = () => lab.running("node", { uid: 4737, word: "altrace.js" }).length;
-    await waitUntil(
-      "a tunnel",
-      async () => (await acts({ tunnel: FILES, at: OUTSIDE[FILES] })).tunnel === FILES,
-    );
+    await tunnelled();
     const answers = { answer: expect.stringMatching(/^HTTP/) };
     const [readyBefore, cutBefore] = [ready(), cut()];
     const script = `${import.meta.dirname}/served.py`;
