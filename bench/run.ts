@@ -29,6 +29,7 @@ import { peers } from "./peers.ts";
 import { profileJson, profileSse } from "./profile.ts";
 import { profileActivation } from "./profile-activation.ts";
 import { refuse } from "./refuse.ts";
+import { replace } from "./replace.ts";
 import { soak } from "./soak.ts";
 import { teardown } from "./teardown.ts";
 import { tunnels } from "./tunnels.ts";
@@ -60,6 +61,7 @@ const BENCHES: readonly Bench[] = [
   profileActivation,
   kernel,
   capture,
+  replace,
   k6Outside,
 ];
 

@@ -22,7 +22,7 @@ export const PROVIDER = "api.openai.com";
 /** Where tunnels may go. */
 export const SITE = "files.example.com";
 const SITE_AT = "10.9.0.3";
-const PROXY_UID = 4737;
+export const PROXY_UID = 4737;
 /** Longer than the probes keep what they have seen to themselves. */
 const PROBE_SETTLE_MS = 400;
 const CWD = join(import.meta.dirname, "..", "..");
@@ -44,21 +44,17 @@ export type KernelMachine = Disposable & {
 export async function startKernelMachine(): Promise<KernelMachine> {
   using stack = new DisposableStack();
   const lab = stack.use(new KernelLab());
-  lab.run("inet", `ip addr add ${SITE_AT}/32 dev eth0`);
-  const far = lab.speak("inet", [
-    ...[NODE, join(CWD, "bench/fixtures/far-machine.ts"), PROVIDER, LAB.inet4, SITE_AT],
-  ]);
-  const pods = [
-    { name: "one", agent: TARGET, addresses: LAB.a1 },
-    { name: "two", agent: NEIGHBOUR, addresses: LAB.a2 },
-  ];
-  writePodList(lab, pods);
-  const [{ certificate }, enforcer] = await Promise.all([
-    wordOf(far, ({ ready }) => ready === true),
-    startEnforcer(lab),
-  ]);
-  const probes = join(lab.folder, "probes");
-  const node = startNode(lab, { probes, certificate: String(certificate) });
+  const { certificate, enforcer } = await startAround(lab);
+  const probes = ownedFolder(lab, "probes");
+  const home = ownedFolder(lab, "home");
+  const node = launchNode(lab, {
+    certificate,
+    args: ["up", "--json", "--home", home, "--policy", policyFile(lab)],
+    env: {
+      NODE_OPTIONS: `--import ${join(lab.folder, "repository", "bench/harness/probe.ts")}`,
+      BENCH_PROBE_DIR: probes,
+    },
+  });
   const ready = (await wordOf(node, (one) => one.ready === true)) as unknown as Ready;
   const operator = stack.use(new Operator(ready));
   const [pid] = lab.running("node", { uid: PROXY_UID, word: "altrace.js" });
@@ -73,6 +69,26 @@ export async function startKernelMachine(): Promise<KernelMachine> {
     },
     [Symbol.dispose]: () => owned.dispose(),
   };
+}
+
+/** Whoever is there beside the node: the outside with what it shows to be trusted, the pods, the enforcer. */
+export async function startAround(
+  lab: KernelLab,
+): Promise<{ readonly certificate: string; readonly enforcer: Speaker }> {
+  lab.run("inet", `ip addr add ${SITE_AT}/32 dev eth0`);
+  const far = lab.speak("inet", [
+    ...[NODE, join(CWD, "bench/fixtures/far-machine.ts"), PROVIDER, LAB.inet4, SITE_AT],
+  ]);
+  const pods = [
+    { name: "one", agent: TARGET, addresses: LAB.a1 },
+    { name: "two", agent: NEIGHBOUR, addresses: LAB.a2 },
+  ];
+  writePodList(lab, pods);
+  const [{ certificate }, enforcer] = await Promise.all([
+    wordOf(far, ({ ready }) => ready === true),
+    startEnforcer(lab),
+  ]);
+  return { certificate: String(certificate), enforcer };
 }
 
 /** What a bench of the kernel's part says where it cannot be tried. */
@@ -93,40 +109,55 @@ export async function wordOf(by: Speaker, is: (one: Said) => boolean): Promise<S
   );
 }
 
-/** As a machine of the manifests runs it, with probes in it. */
-function startNode(
+/** As a machine of the manifests runs it. */
+export function launchNode(
   lab: KernelLab,
-  of: { readonly probes: string; readonly certificate: string },
+  of: {
+    readonly certificate: string;
+    readonly args: readonly string[];
+    readonly flags?: readonly string[];
+    readonly env?: Readonly<Record<string, string>>;
+  },
 ): Speaker {
-  const home = join(lab.folder, "home");
-  for (const folder of [home, of.probes]) {
-    mkdirSync(folder, { mode: 0o700 });
-    chownSync(folder, PROXY_UID, PROXY_UID);
-  }
-  const file = (name: string, text: string): string => {
-    const path = join(lab.folder, name);
-    writeFileSync(path, text);
-    chmodSync(path, 0o644);
-    return path;
-  };
-  const policy = benchPolicy({ upstream: `https://${PROVIDER}`, crowd: 0, tunnelsTo: SITE });
   const hosts = `127.0.0.1 localhost\n${LAB.inet4} ${PROVIDER}\n${SITE_AT} ${SITE}\n`;
   const { socket, pods } = gateFiles(lab);
+  const ids = ["--uid", `${PROXY_UID}`, "--gid", `${PROXY_UID}`];
   return lab.launch("node", {
-    flags: ["--port", "14001", "--uid", `${PROXY_UID}`, "--gid", `${PROXY_UID}`],
+    flags: ["--port", "14001", ...ids, ...(of.flags ?? [])],
     capabilities: LAUNCHER_CAPABILITIES,
     script: "cli/altrace.js",
-    args: ["up", "--json", "--home", home, "--policy", file("policy.yaml", policy)],
-    files: { "/etc/hosts": file("hosts", hosts) },
+    args: of.args,
+    files: { "/etc/hosts": readableFile(lab, "hosts", hosts) },
     env: {
       OPENAI_API_KEY: "sk-of-the-bench",
-      NODE_EXTRA_CA_CERTS: file("far.pem", of.certificate),
-      NODE_OPTIONS: `--import ${join(lab.folder, "repository", "bench/harness/probe.ts")}`,
-      BENCH_PROBE_DIR: of.probes,
+      NODE_EXTRA_CA_CERTS: readableFile(lab, "far.pem", of.certificate),
       ALTRACE_PODS_FILE: pods,
       ALTRACE_GATE_SOCKET: socket,
       ALTRACE_DNS_HOSTS: "0.0.0.0,::",
       ALTRACE_TUNNEL_RANGES: "10.9.0.0/24",
+      ...of.env,
     },
   });
+}
+
+/** The policy of a machine's mesh. */
+export function policyFile(lab: KernelLab): string {
+  const policy = benchPolicy({ upstream: `https://${PROVIDER}`, crowd: 0, tunnelsTo: SITE });
+  return readableFile(lab, "policy.yaml", policy);
+}
+
+/** One that the node's user may read. */
+export function readableFile(lab: KernelLab, name: string, text: string): string {
+  const path = join(lab.folder, name);
+  writeFileSync(path, text);
+  chmodSync(path, 0o644);
+  return path;
+}
+
+/** One that is the node's user's. */
+export function ownedFolder(lab: KernelLab, name: string): string {
+  const path = join(lab.folder, name);
+  mkdirSync(path, { mode: 0o700 });
+  chownSync(path, PROXY_UID, PROXY_UID);
+  return path;
 }
