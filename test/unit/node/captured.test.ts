@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { connect } from "node:tls";
@@ -55,6 +55,12 @@ async function captureWorld(agentAt: (address: string) => string | undefined) {
 }
 
 describe("a captured connection", () => {
+  test("waits in as long a queue as the launcher has opened", () => {
+    const sockets = join(import.meta.dirname, "../../../node/kernel/launcher/sockets.c");
+    const { captureBacklog } = GATEWAY_LIMITS;
+    expect(readFileSync(sockets, "utf8")).toContain(`BACKLOG = ${captureBacklog} }`);
+  });
+
   test("is its source address's agent's, and goes where its name resolves to", async () => {
     const it = await captureWorld((address) => (address === HOST ? AGENT : undefined));
     const tls = connect({ port: it.door.port, host: HOST, servername: FAR, ca: it.far.cert });
