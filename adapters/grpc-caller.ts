@@ -7,12 +7,16 @@
 // C3. A connection may outlive its certificate; a call may not.
 // C4. A revoked certificate is nobody's, and connections that it opened are closed.
 
-import type { ServerHttp2Session } from "node:http2";
-import type { TLSSocket } from "node:tls";
+import {
+  ServerInterceptingCall,
+  type ServerInterceptor,
+  ServerListenerBuilder,
+} from "@grpc/grpc-js";
 import { CALL_ROLES, type CallRole, callerUri, LEAST_ROLE, reaches } from "../proto/call-roles.ts";
 import { isName } from "../proto/ids.ts";
 import { RpcError } from "./grpc-error.ts";
-import { CallerConnections, type RevokedCertificates } from "./grpc-revoked.ts";
+import type { CallerConnections, RevokedCertificates } from "./grpc-revoked.ts";
+import { statusObjectOf } from "./grpc-status.ts";
 
 /** A caller as its certificate has it. */
 export type Caller = { readonly role: CallRole; readonly name: string };
@@ -102,47 +106,31 @@ export function callObjection(of: {
 /** Told of a call over TLS that its caller may not make. The method is as HTTP/2 carries it. */
 export type OnDenied = (why: RpcError, method: string, caller: CallerOf | undefined) => void;
 
-/** What of a call is looked at before its message is read. */
-type GatedCall = {
-  readonly path: string;
-  readonly session: ServerHttp2Session | undefined;
-  /** Said here. */
-  caller: CallerOf | undefined;
-};
-
-/**
- * Looks at calls before their message is read, says who makes them, and returns why one is refused. For what is
- * behind TLS alone.
- */
-export function callerGate(of: {
+/** Refuses calls before their message is read. For servers behind TLS alone. */
+export function roleGate(of: {
   readonly mesh: string;
   readonly onDenied: OnDenied;
   readonly revoked: RevokedCertificates | undefined;
-}): (call: GatedCall) => RpcError | undefined {
-  const { mesh, onDenied, revoked } = of;
-  const connections = new CallerConnections();
-  revoked?.onAdded((fingerprint) => connections.close(fingerprint));
-  // A connection's certificate is of its handshake, and to read it takes longer than all else here.
-  const shown = new WeakMap<ServerHttp2Session, CallerCertificate>();
-  return (call) => {
-    const { path, session } = call;
-    const certificate = session && (shown.get(session) ?? certificateOf(session));
-    if (certificate) shown.set(session, certificate);
-    const caller = callerBy(certificate, mesh);
-    const objection = callObjection({ path, mesh, certificate, nowMs: Date.now(), revoked });
-    if (objection !== undefined) onDenied(objection, path, caller);
-    else if (session && caller) connections.called(session, caller.fingerprint);
-    call.caller = caller;
-    return objection;
+  readonly connections: CallerConnections;
+}) {
+  const { mesh, onDenied, revoked, connections } = of;
+  const gate: ServerInterceptor = (method, call) => {
+    const { sslPeerCertificate: certificate } = call.getAuthContext();
+    const nowMs = Date.now();
+    const objection = callObjection({ path: method.path, mesh, certificate, nowMs, revoked });
+    if (objection === undefined) {
+      if (certificate) connections.called(call.getPeer(), fingerprintOf(certificate));
+      return new ServerInterceptingCall(call);
+    }
+    const listener = new ServerListenerBuilder()
+      .withOnReceiveMetadata(() => {
+        onDenied(objection, method.path, callerBy(certificate, mesh));
+        call.sendStatus(statusObjectOf(objection));
+      })
+      .build();
+    return new ServerInterceptingCall(call, { start: (next) => next(listener) });
   };
-}
-
-function certificateOf(session: ServerHttp2Session): CallerCertificate | undefined {
-  const socket = session.socket as TLSSocket;
-  if (!socket.authorized) return undefined;
-  const certificate = socket.getPeerCertificate();
-  // Without one it is an object with nothing in it.
-  return certificate.raw ? certificate : undefined;
+  return gate;
 }
 
 function refused(

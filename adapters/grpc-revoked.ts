@@ -1,4 +1,4 @@
-import type { ServerHttp2Session } from "node:http2";
+import type { Socket } from "node:net";
 
 /** Certificates that count no more, by their SHA-256 in hexadecimal. Nothing takes one back. */
 export class RevokedCertificates {
@@ -25,19 +25,30 @@ export class RevokedCertificates {
  * are closed, and with them the streams that are being read.
  */
 export class CallerConnections {
-  readonly #sessions = new Map<string, Set<ServerHttp2Session>>();
+  readonly #sockets = new Map<string, Socket>();
+  /** Addresses by the certificate that calls came with. */
+  readonly #peers = new Map<string, Set<string>>();
 
-  called(session: ServerHttp2Session, fingerprint: string): void {
-    const sessions = this.#sessions.get(fingerprint) ?? new Set();
-    if (sessions.has(session)) return;
-    this.#sessions.set(fingerprint, sessions.add(session));
-    session.once("close", () => {
-      sessions.delete(session);
-      if (sessions.size === 0) this.#sessions.delete(fingerprint);
+  /** A connection whose certificate is not known yet; calls on it will say. */
+  opened(socket: Socket): void {
+    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    this.#sockets.set(peer, socket);
+    socket.once("close", () => {
+      if (this.#sockets.get(peer) === socket) this.#sockets.delete(peer);
+      for (const [fingerprint, peers] of this.#peers) {
+        peers.delete(peer);
+        if (peers.size === 0) this.#peers.delete(fingerprint);
+      }
     });
   }
 
+  /** @param peer The caller's address as grpc-js tells it. */
+  called(peer: string, fingerprint: string): void {
+    const peers = this.#peers.get(fingerprint) ?? new Set();
+    this.#peers.set(fingerprint, peers.add(peer));
+  }
+
   close(fingerprint: string): void {
-    for (const session of this.#sessions.get(fingerprint) ?? []) session.destroy();
+    for (const peer of this.#peers.get(fingerprint) ?? []) this.#sockets.get(peer)?.destroy();
   }
 }

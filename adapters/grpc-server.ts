@@ -1,3 +1,5 @@
+import { once } from "node:events";
+import type { AddressInfo, Server as NetServer, Socket } from "node:net";
 import {
   create,
   type DescMethod,
@@ -5,14 +7,28 @@ import {
   type MessageInitShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import type { CallerOf, OnDenied } from "./grpc-caller.ts";
+import {
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
+import { type CallerOf, callerBy, type OnDenied, roleGate } from "./grpc-caller.ts";
 import { EncodedMessage } from "./grpc-encoded-message.ts";
 import { RpcError, type RpcErrorFields } from "./grpc-error.ts";
-import { type Introspection, introspectionOf, type SetServing } from "./grpc-introspection.ts";
-import { type GrpcListen, GrpcListener, type ServeCall } from "./grpc-listener.ts";
-import { type InputOf, type OutputInitOf, pathOf, type ServiceDescriptor } from "./grpc-method.ts";
-import type { RevokedCertificates } from "./grpc-revoked.ts";
-import type { ServedCall } from "./grpc-served-call.ts";
+import { addIntrospection, type SetServing } from "./grpc-introspection.ts";
+import {
+  asBuffer,
+  byteMethod,
+  type InputOf,
+  type OutputInitOf,
+  type ServiceDescriptor,
+} from "./grpc-method.ts";
+import { CallerConnections, type RevokedCertificates } from "./grpc-revoked.ts";
+import { listenOnTcp, listenOnUnixSocket } from "./grpc-socket.ts";
+import { statusObjectOf } from "./grpc-status.ts";
 
 /** What a handler knows of its call. */
 export type CallContext = {
@@ -20,6 +36,8 @@ export type CallContext = {
   readonly signal: AbortSignal;
   /** Wall clock, ms since the Unix epoch; `undefined` when the caller set none. */
   readonly deadlineAtMs: number | undefined;
+  /** Address of the caller, for logs. */
+  readonly peer: string;
   /** The caller by its verified certificate; `undefined` on a unix socket. */
   readonly caller: CallerOf | undefined;
 };
@@ -49,6 +67,24 @@ export function served<S extends ServiceDescriptor>(
 ): ServedService {
   return { descriptor, handlers };
 }
+
+export type GrpcListen =
+  /** Directory 0700 and socket 0600: whoever can open it is the same user. */
+  | { readonly kind: "unix"; readonly path: string }
+  /**
+   * A client certificate signed by `clientCaPem` is required, and in it a role of the mesh that may make the
+   * call: `proto/call-roles.ts`.
+   */
+  | {
+      readonly kind: "tls";
+      readonly host: string;
+      /** 0 lets the system choose; `ports` of the answer says which. */
+      readonly port: number;
+      readonly certificatePem: string;
+      readonly keyPem: string;
+      readonly clientCaPem: string;
+      readonly mesh: string;
+    };
 
 export type GrpcServerOptions = {
   readonly services: readonly ServedService[];
@@ -84,91 +120,184 @@ export type GrpcServer = {
  * @throws SocketFault An address could not be bound, or must not be.
  */
 export async function serveGrpc(options: GrpcServerOptions): Promise<GrpcServer> {
-  const { services, onDenied = () => undefined, revoked, requestBytesMax } = options;
-  const introspection = introspectionOf(
-    services.map(({ descriptor }) => descriptor),
-    requestBytesMax,
-  );
-  const methods = methodsOf(options, introspection);
-  const open: GrpcListener[] = [];
+  const open: Listening[] = [];
   try {
-    for (const listen of options.listen) {
-      open.push(await GrpcListener.open(listen, { ...options, methods, onDenied, revoked }));
-    }
+    for (const listen of options.listen) open.push(await listenOn(listen, options));
   } catch (error) {
-    await Promise.all(open.map((one) => one.close(0)));
+    for (const { socket, server } of open) {
+      socket.close();
+      server.forceShutdown();
+    }
     throw error;
   }
+  const tls = open.filter(({ kind }) => kind === "tls");
   return {
-    ports: open.flatMap((one, i) => (options.listen[i]?.kind === "tls" ? [one.port] : [])),
-    setServing: introspection.setServing,
+    ports: tls.map(({ socket }) => (socket.address() as AddressInfo).port),
+    setServing: (service, serving) => {
+      for (const one of open) one.setServing(service, serving);
+    },
     close: async (graceMs) => {
-      await Promise.all(open.map((one) => one.close(graceMs)));
+      await Promise.all(open.map((one) => closeServer(one, graceMs)));
     },
   };
 }
 
-function methodsOf(
-  options: GrpcServerOptions,
-  introspection: Introspection,
-): ReadonlyMap<string, ServeCall> {
-  const methods = new Map(introspection.methods);
-  for (const { descriptor, handlers } of options.services) {
-    for (const method of descriptor.methods) {
-      const handler = handlers[method.localName];
-      methods.set(
-        pathOf(method),
-        method.methodKind === "server_streaming"
-          ? streamingMethod(method, handler as AnyStreaming, options)
-          : unaryMethod(method, handler as AnyUnary, options),
-      );
-    }
-  }
-  return methods;
+type Listening = {
+  readonly kind: GrpcListen["kind"];
+  readonly socket: NetServer;
+  readonly server: Server;
+  readonly setServing: SetServing;
+};
+
+/**
+ * A server for each address. So what is behind TLS asks for a role by its making, and no call has to be
+ * told apart from those of a unix socket.
+ */
+async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise<Listening> {
+  const { requestBytesMax, streamsMax, revoked, onDenied = () => undefined } = options;
+  const connections = new CallerConnections();
+  revoked?.onAdded((fingerprint) => connections.close(fingerprint));
+  const mesh = listen.kind === "tls" ? listen.mesh : undefined;
+  const server = new Server({
+    "grpc.max_receive_message_length": requestBytesMax,
+    "grpc.max_concurrent_streams": streamsMax,
+    "grpc.keepalive_time_ms": 30_000,
+    "grpc.keepalive_timeout_ms": 10_000,
+    ...(mesh !== undefined && {
+      interceptors: [roleGate({ mesh, onDenied, revoked, connections })],
+    }),
+  });
+  for (const service of options.services) addService(server, service, { ...options, mesh });
+  const setServing = addIntrospection(
+    server,
+    options.services.map((service) => service.descriptor),
+  );
+  const socket = await bind(server, listen, options.connectionsMax, connections);
+  return { kind: listen.kind, socket, server, setServing };
 }
 
-type MethodOptions = Pick<GrpcServerOptions, "refusalOf" | "onBug" | "requestBytesMax">;
+/**
+ * We own the listening sockets, so that their modes and limits are ours and so that closing can wait
+ * for connections: grpc-js's own shutdown does not, since Node's HTTP/2 server closes its sessions.
+ */
+function bind(
+  server: Server,
+  listen: GrpcListen,
+  connectionsMax: number,
+  connections: CallerConnections,
+): Promise<NetServer> {
+  const injector = server.createConnectionInjector(credentialsOf(listen));
+  const inject = (socket: Socket): void => {
+    if (listen.kind === "tls") connections.opened(socket);
+    injector.injectConnection(socket);
+  };
+  return listen.kind === "unix"
+    ? listenOnUnixSocket(listen.path, connectionsMax, inject)
+    : listenOnTcp({ host: listen.host, port: listen.port }, connectionsMax, inject);
+}
+
+function credentialsOf(listen: GrpcListen): ServerCredentials {
+  if (listen.kind === "unix") return ServerCredentials.createInsecure();
+  const pair = {
+    private_key: Buffer.from(listen.keyPem),
+    cert_chain: Buffer.from(listen.certificatePem),
+  };
+  return ServerCredentials.createSsl(Buffer.from(listen.clientCaPem), [pair], true);
+}
+
+async function closeServer({ server, socket }: Listening, graceMs: number): Promise<void> {
+  const closed = new Promise<void>((resolve) => socket.close(() => resolve()));
+  // Tells every client to go once its calls are done; its connection then closes by itself.
+  server.tryShutdown(() => undefined);
+  const force = setTimeout(() => server.forceShutdown(), graceMs);
+  await closed;
+  clearTimeout(force);
+}
+
+function addService(server: Server, service: ServedService, errors: OnError): void {
+  const definition: Record<string, ReturnType<typeof byteMethod>> = {};
+  const implementation: UntypedServiceImplementation = {};
+  for (const method of service.descriptor.methods) {
+    const handler = service.handlers[method.localName];
+    definition[method.localName] = byteMethod(method);
+    implementation[method.localName] =
+      method.methodKind === "server_streaming"
+        ? streamingHandler(method, handler as AnyStreaming, errors)
+        : unaryHandler(method, handler as AnyUnary, errors);
+  }
+  server.addService(definition, implementation);
+}
+
+type OnError = Pick<GrpcServerOptions, "refusalOf" | "onBug"> & {
+  /** Undefined: a unix socket, whose callers are of this process's user. */
+  readonly mesh: string | undefined;
+};
+
+/** What calls of every kind can tell about themselves. */
+type ServerSurfaceCall = Omit<ServerUnaryCall<Buffer, Buffer>, "request">;
+
 type AnyAnswer = MessageInitShape<DescMethod["output"]> | EncodedMessage;
 type AnyUnary = (request: unknown, context: CallContext) => Promise<AnyAnswer>;
 type AnyStreaming = (request: unknown, context: CallContext) => AsyncIterable<AnyAnswer>;
 
-function unaryMethod(method: DescMethod, handler: AnyUnary, options: MethodOptions): ServeCall {
-  const answer = async (call: ServedCall, request: Buffer): Promise<Uint8Array> =>
-    encode(method, await handler(decode(method, request), call));
-  return (call) => {
-    call.readOne(options.requestBytesMax, (request) => {
-      answer(call, request).then(
-        (bytes) => {
-          call.send(bytes);
-          call.end();
-        },
-        (error: unknown) => call.end(asRpcError(error, method, call, options)),
-      );
-    });
+function unaryHandler(
+  method: DescMethod,
+  handler: AnyUnary,
+  errors: OnError,
+): handleUnaryCall<Buffer, Buffer> {
+  return (call, callback) => {
+    const context = contextOf(call, errors.mesh);
+    const answer = async (): Promise<Buffer> =>
+      encode(method, await handler(decode(method, call.request), context));
+    answer().then(
+      (bytes) => callback(null, bytes),
+      (error: unknown) => callback(statusObjectOf(asRpcError(error, method, context, errors))),
+    );
   };
 }
 
-function streamingMethod(
+function streamingHandler(
   method: DescMethod,
   handler: AnyStreaming,
-  options: MethodOptions,
-): ServeCall {
-  const pump = async (call: ServedCall, request: Buffer): Promise<void> => {
-    for await (const message of handler(decode(method, request), call)) {
-      if (call.signal.aborted) return;
-      // A slow reader holds the handler back; a gone one ends it.
-      if (!call.send(encode(method, message))) await call.drained();
-    }
-  };
+  errors: OnError,
+): handleServerStreamingCall<Buffer, Buffer> {
   return (call) => {
-    call.readOne(options.requestBytesMax, (request) => {
-      pump(call, request).then(
-        () => call.end(),
-        (error: unknown) => {
-          if (!call.signal.aborted) call.end(asRpcError(error, method, call, options));
-        },
-      );
-    });
+    const context = contextOf(call, errors.mesh);
+    const pump = async (): Promise<void> => {
+      for await (const message of handler(decode(method, call.request), context)) {
+        if (context.signal.aborted) return;
+        // A slow reader holds the handler back; a gone one ends it.
+        if (!call.write(encode(method, message))) {
+          await once(call, "drain", { signal: context.signal });
+        }
+      }
+    };
+    pump().then(
+      () => call.end(),
+      // grpc-js takes the status of a stream from its error event.
+      (error: unknown) => {
+        if (!context.signal.aborted) {
+          call.emit("error", statusObjectOf(asRpcError(error, method, context, errors)));
+        }
+      },
+    );
+  };
+}
+
+/** Each call ends with it, the answered ones too; by default a new exception is made with its stack. */
+const GONE = new DOMException("the call has ended", "AbortError");
+
+function contextOf(call: ServerSurfaceCall, mesh: string | undefined): CallContext {
+  const controller = new AbortController();
+  call.once("cancelled", () => controller.abort(GONE));
+  const deadline = call.getDeadline();
+  const deadlineAtMs = typeof deadline === "number" ? deadline : deadline.getTime();
+  const certificate = mesh === undefined ? undefined : call.getAuthContext().sslPeerCertificate;
+  return {
+    signal: controller.signal,
+    deadlineAtMs: Number.isFinite(deadlineAtMs) ? deadlineAtMs : undefined,
+    peer: call.getPeer(),
+    caller: callerBy(certificate, mesh ?? ""),
   };
 }
 
@@ -187,19 +316,19 @@ function decode(method: DescMethod, bytes: Buffer): unknown {
   }
 }
 
-function encode(method: DescMethod, message: AnyAnswer): Uint8Array {
-  if (message instanceof EncodedMessage) return message.bytes;
-  return toBinary(method.output, create(method.output, message));
+function encode(method: DescMethod, message: AnyAnswer): Buffer {
+  if (message instanceof EncodedMessage) return asBuffer(message.bytes);
+  return asBuffer(toBinary(method.output, create(method.output, message)));
 }
 
 function asRpcError(
   error: unknown,
   method: DescMethod,
   context: CallContext,
-  { refusalOf, onBug }: MethodOptions,
+  errors: OnError,
 ): RpcError {
   if (error instanceof RpcError) return error;
-  const refusal = refusalOf?.(error);
+  const refusal = errors.refusalOf?.(error);
   if (refusal) return new RpcError(refusal, { cause: error });
   if (context.signal.aborted) {
     return new RpcError({
@@ -208,7 +337,7 @@ function asRpcError(
       message: "The caller has gone.",
     });
   }
-  onBug(error, `${method.parent.typeName}/${method.name}`);
+  errors.onBug(error, `${method.parent.typeName}/${method.name}`);
   // What went wrong inside is for the log: its text may hold what the caller must not see.
   return new RpcError({
     code: "INTERNAL",

@@ -1,5 +1,5 @@
 import { readFileSync } from "node:fs";
-import type { GrpcListen } from "./grpc-listener.ts";
+import type { GrpcListen } from "./grpc-server.ts";
 import { address, path, type SettingTable } from "./settings.ts";
 
 /** Settings of gRPC over TLS, of node and coordinator alike. */

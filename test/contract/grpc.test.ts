@@ -30,10 +30,10 @@ import { createGrpcClient } from "../../adapters/grpc-client.ts";
 import type { GrpcTarget } from "../../adapters/grpc-connection.ts";
 import { RpcError } from "../../adapters/grpc-error.ts";
 import { INTROSPECTION } from "../../adapters/grpc-introspection.ts";
-import type { GrpcListen } from "../../adapters/grpc-listener.ts";
 import { RevokedCertificates } from "../../adapters/grpc-revoked.ts";
 import {
   type CallContext,
+  type GrpcListen,
   type GrpcServer,
   type Handlers,
   served,
