@@ -71,7 +71,7 @@ async function wordsOfNode(lab: KernelLab): Promise<readonly string[]> {
   mkdirSync(home, { mode: 0o700 });
   const { program } = NATS_CURRENT;
   const nats = program !== undefined && existsSync(program) ? program : "nats-server";
-  const config = `listen: "127.0.0.1:4222"\njetstream { store_dir: "${lab.folder}/js", max_mem: 64M, max_file: 1G }\n`;
+  const config = `listen: "127.0.0.1:4222"\njetstream { store_dir: "${lab.folder}/js", max_mem: 64M, max_file: 2G }\n`;
   lab.speak("node", [nats, "-c", readableFile(lab, "nats.conf", config)]);
   const ports = ["--port-base", COORDINATOR_PORTS];
   const words = ["coordinator", "--home", home, "--nats-url", NATS_URL, ...ports];
