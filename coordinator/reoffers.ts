@@ -40,11 +40,13 @@ export class Reoffers {
   async offer(scope: string): Promise<void> {
     if (this.#running.has(scope)) return;
     this.#running.add(scope);
-    const { signal, clock } = this.#options;
+    const { signal, clock, state } = this.#options;
     try {
       for (let attempt = 0; !signal.aborted; attempt += 1) {
         try {
-          if (await this.#offerOnce(scope)) return;
+          const settled = await this.#offerOnce(scope);
+          // Whoever offered a newer record meanwhile was sent away, since this call was under way.
+          if (settled !== "conflict" && settled === state.get(scope)) return;
         } catch (error) {
           if (!(error instanceof BusFault)) throw error;
           await pause(clock, backoffMs(attempt, RETRY_MS), signal);
@@ -55,11 +57,11 @@ export class Reoffers {
     }
   }
 
-  /** Returns false when another writer was faster and it must look again. */
-  async #offerOnce(scope: string): Promise<boolean> {
+  /** Returns the record for which nothing is left to do; `conflict` when another writer was faster. */
+  async #offerOnce(scope: string): Promise<MeshRecord | undefined | "conflict"> {
     const { bus, tell, state, stream, counts, adopt, noteStored } = this.#options;
     const record = state.get(scope);
-    if (!record || !counts(record)) return true;
+    if (!record || !counts(record)) return record;
     const subject = controlSubject(record.parsed);
     const last = await bus.last(streamOfScope(scope), subject);
     const found = last && adopt(last);
@@ -67,13 +69,13 @@ export class Reoffers {
     if (!last) stream.forget(scope);
     else if (!found) stream.noteSeq(scope, last.seq as number);
     const current = state.get(scope) as MeshRecord;
-    if (found?.hashHex === current.hashHex || !counts(current)) return true;
+    if (found?.hashHex === current.hashHex || !counts(current)) return current;
     const expectSeq = last?.seq ?? 0;
     const msgId = `heal-${current.hashHex.slice(0, 32)}-${expectSeq}`;
     const outcome = await bus.append(subject, current.bytes, { msgId, expectSeq });
-    if (outcome === "conflict") return false;
+    if (outcome === "conflict") return outcome;
     noteStored(current, outcome.seq);
     tell("record_reoffered", { scope, v: current.v, seq: outcome.seq });
-    return true;
+    return current;
   }
 }
