@@ -14,6 +14,7 @@ import {
   startAround,
   wordOf,
 } from "./kernel-machine.ts";
+import { TARGET } from "./mesh-under-test.ts";
 
 /** `up`: node, coordinator and bus are one process. `node`: they are three, over a real nats-server. */
 export type MeshForm = "up" | "node";
@@ -76,7 +77,8 @@ async function wordsOfNode(lab: KernelLab): Promise<readonly string[]> {
   const ports = ["--port-base", COORDINATOR_PORTS];
   const words = ["coordinator", "--home", home, "--nats-url", NATS_URL, ...ports];
   const coordinator = lab.speak("node", [NODE, "cli/altrace.js", ...words]);
-  await wordOf(coordinator, ({ event }) => event === "started");
+  for (const word of ["started", "ledger_led"])
+    await wordOf(coordinator, ({ msg }) => msg === word);
   const cli = async (...said: string[]): Promise<string> => {
     const done = await runHere(...said, "--home", home);
     if (done.code !== 0) throw new Error(`altrace ${said.join(" ")}: ${done.stdout}${done.stderr}`);
@@ -84,6 +86,8 @@ async function wordsOfNode(lab: KernelLab): Promise<readonly string[]> {
   };
   // It takes an operator's word once it has read the streams that it has just made.
   await waitUntil("the policy", () => cli("policy", "apply", policyFile(lab)).catch(() => false));
+  // Whose pod it is the pod list says; that there is such an agent, the mesh.
+  await cli("key", "issue", TARGET);
   const token = (await cli("token", "n1")).trim();
   const trust = readableFile(lab, "trust.json", readFileSync(join(home, "trust.json"), "utf8"));
   const own = ["--home", ownedFolder(lab, "home"), "--trust", trust, "--enrol", token];
