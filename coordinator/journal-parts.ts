@@ -1,10 +1,30 @@
-import { StoreFault } from "../ports/store.ts";
+import { StoreFault, type Write } from "../ports/store.ts";
 import type { JournalEntry } from "../proto/gen/altrace/v1/journal_pb.ts";
+import { entryOf } from "./journal-record.ts";
 
+/** Bytes of changes in one link: a message takes 1 MB, and each entry a few bytes more than these. */
+const LINK_BYTES_MAX = 512 * 1024;
 /** Bytes of entries in one link of a snapshot. */
 const PART_BYTES = 256 * 1024;
 /** Parts of one snapshot at most: two of them fit into the stream with room to spare. */
 const PARTS_MAX = 400;
+
+/** Whether one link holds these changes. */
+export function fitsLink(writes: readonly Write[]): boolean {
+  return writes.reduce((bytes, write) => bytes + bytesOf(write), 0) <= LINK_BYTES_MAX;
+}
+
+/** What a ledger holds after these changes. */
+export function entriesAfter(
+  entries: ReadonlyMap<string, Uint8Array>,
+  writes: readonly Write[],
+): readonly JournalEntry[] {
+  const changed = new Map<string, Uint8Array | undefined>(entries);
+  for (const { key, value } of writes) changed.set(key, value);
+  return [...changed].flatMap(([key, value]) =>
+    value === undefined ? [] : [entryOf({ key, value })],
+  );
+}
 
 /**
  * Divides all that a ledger holds into the links of one snapshot; at least one.
@@ -15,7 +35,7 @@ export function partsOf(entries: readonly JournalEntry[]): readonly (readonly Jo
   const parts: JournalEntry[][] = [[]];
   let bytes = 0;
   for (const entry of entries) {
-    const size = entry.key.length + (entry.value?.length ?? 0);
+    const size = bytesOf(entry);
     if (bytes > 0 && bytes + size > PART_BYTES) {
       parts.push([]);
       bytes = 0;
@@ -26,4 +46,8 @@ export function partsOf(entries: readonly JournalEntry[]): readonly (readonly Jo
   if (parts.length > PARTS_MAX)
     throw new StoreFault(`a ledger of ${parts.length} parts is too large`);
   return parts;
+}
+
+function bytesOf({ key, value }: Pick<JournalEntry, "key" | "value">): number {
+  return key.length + (value?.length ?? 0);
 }

@@ -17,6 +17,7 @@
 // J7. What a coordinator wrote counts after its key was taken out of use too, until one in force has
 //     written that it knows (journal-barred.ts). What it lent meanwhile is lent; and it lends no more then,
 //     although it may not have heard of its removal.
+// J8. Changes that one link does not hold are written as a snapshot of what they come to.
 
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -28,7 +29,7 @@ import { JOURNAL_STREAM, JOURNAL_SUBJECT } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
 import { barring, JournalBarred } from "./journal-barred.ts";
 import { JournalCopy, type JournalPlace } from "./journal-copy.ts";
-import { partsOf } from "./journal-parts.ts";
+import { entriesAfter, fitsLink, partsOf } from "./journal-parts.ts";
 import { JournalReading } from "./journal-reading.ts";
 import {
   entryOf,
@@ -110,6 +111,7 @@ export class LedgerJournal implements LedgerStore {
     return this.#inTurn(async () => {
       if (guard && !isSameBytes(this.get(guard.key), guard.value)) return "conflict";
       const all = [...writes, ...this.#barring()];
+      if (!fitsLink(all)) return this.#snapshot(all);
       const body: Body = {
         case: "changes",
         value: { $typeName: "altrace.v1.JournalChanges", entries: all.map(entryOf) },
@@ -167,21 +169,20 @@ export class LedgerJournal implements LedgerStore {
     return links >= every || bytes >= SNAPSHOT_EVERY_BYTES;
   }
 
-  async #snapshot(): Promise<"committed" | "conflict"> {
-    const parts = partsOf([...this.#copy.entries].map(([key, value]) => entryOf({ key, value })));
+  /** @param writes Count, as all of it does, with its last part. */
+  async #snapshot(writes: readonly Write[] = []): Promise<"committed" | "conflict"> {
+    const parts = partsOf(entriesAfter(this.#copy.entries, writes));
     let firstSeq = 0;
     for (const [no, entries] of parts.entries()) {
+      const isLast = no === parts.length - 1;
       const body: Body = {
         case: "part",
         value: {
           $typeName: "altrace.v1.JournalSnapshotPart",
-          no,
-          count: parts.length,
-          entries: [...entries],
+          ...{ no, count: parts.length, entries: [...entries] },
         },
       };
-      const isLast = no === parts.length - 1;
-      const outcome = await this.#append(body, [], (seq) => {
+      const outcome = await this.#append(body, isLast ? writes : [], (seq) => {
         firstSeq ||= seq;
         return isLast ? firstSeq : undefined;
       });

@@ -221,6 +221,42 @@ describe("the ledger's journal", () => {
     expect(contents(again)).toEqual(["x=1", "y=2"]);
   });
 
+  test.each([false, true])(
+    "J8: what no link holds is one commit all the same; its writer fails before it is whole: %s",
+    async (fails) => {
+      const world = new World();
+      let appends = Number.POSITIVE_INFINITY;
+      const a = world.coordinator("a", {
+        appendFate: () => (appends-- > 0 ? "good" : "not_stored"),
+      });
+      await a.lead();
+      const many = (value: string | undefined) =>
+        Array.from({ length: 8_000 }, (_, no) =>
+          value === undefined ? { key: `lease/${no}`, value } : put(`lease/${no}`, value),
+        );
+      await a.journal.commit([put("x", "1"), put("gone", "1")]);
+      if (fails) appends = 3;
+      const commit = a.journal.commit([
+        put("x", "2"),
+        { key: "gone", value: undefined },
+        ...many("y".repeat(200)),
+      ]);
+      commit.catch(() => undefined);
+      for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate);
+      if (fails) await a.journal.close();
+      expect(await commit.catch(() => "unknown")).toBe(fails ? "unknown" : "committed");
+      const b = world.coordinator("b");
+      await b.lead();
+      expect(contents(b.journal)).toHaveLength(fails ? 2 : 8_001);
+      expect(contents(b.journal).at(-1)).toBe(fails ? "x=1" : "x=2");
+      if (fails) return;
+      expect(contents(a.journal)).toEqual(contents(b.journal));
+      expect(contents(a.restart())).toEqual(contents(b.journal));
+      const removed = await b.journal.commit([...many(undefined), put("x", "z".repeat(600_000))]);
+      expect([removed, contents(b.journal).length]).toEqual(["committed", 1]);
+    },
+  );
+
   test("J2: close ends a commit whose outcome nobody knows", async () => {
     const world = new World();
     const a = world.coordinator("a", { appendFate: () => "not_stored" });
