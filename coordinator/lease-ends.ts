@@ -24,8 +24,8 @@ const REMOVED_EVERY_MS = 60_000;
  * When leases run out, and when nothing of them is kept any more.
  *
  * One that is settled is forgotten once no repetition of its request is to be expected. One that ran out waits for
- * its node to say what it spent, which may be down for weeks: until the node is removed, or `unsettledMax` have run out
- * after it. What it did not say counts as spent already and goes on to; an operator may write it back as ever.
+ * its node to say what it spent, which may be down for weeks: until the node is removed, or there are more than
+ * `unsettledMax` and its node has more of them than others. What it did not say counts as spent already and goes on to; an operator may write it back as ever.
  */
 export class LeaseEnds {
   readonly #settings: LedgerSettings;
@@ -33,8 +33,9 @@ export class LeaseEnds {
   readonly #accounts: LedgerAccounts;
   /** One entry for each lease that is open or final. */
   readonly #due = new DueHeap();
-  /** Those that ran out and are not settled, the first to run out first. */
-  readonly #expired = new Set<string>();
+  /** Those that ran out and are not settled, by node, the first to run out first. */
+  readonly #expired = new Map<string, Set<string>>();
+  #expiredCount = 0;
   #writtenOff = new Map<string, WrittenOff>();
   #nextRemovedMs = 0;
 
@@ -48,7 +49,7 @@ export class LeaseEnds {
       else this.granted(lease);
     }
     expired.sort((left, right) => left.grantedAtMs - right.grantedAtMs);
-    for (const { id } of expired) this.#expired.add(id);
+    for (const lease of expired) this.#keepExpired(lease);
   }
 
   /** Leases that will be looked at. */
@@ -62,7 +63,7 @@ export class LeaseEnds {
 
   /** It became final. One that was open is looked at anyway. */
   settled(lease: Lease, monoMs: number): void {
-    if (this.#expired.delete(lease.id)) this.#lookLater(lease, monoMs);
+    if (this.#dropExpired(lease)) this.#lookLater(lease, monoMs);
   }
 
   /** Expires leases, and forgets what nothing depends on. */
@@ -75,10 +76,7 @@ export class LeaseEnds {
       this.#nextRemovedMs = env.monoMs + REMOVED_EVERY_MS;
       this.#forgetRemoved(env);
     }
-    for (const id of this.#expired) {
-      if (this.#expired.size <= this.#settings.unsettledMax) break;
-      this.#writeOff(id, "many");
-    }
+    if (this.#expiredCount > this.#settings.unsettledMax) this.#makeRoom();
   }
 
   /** What was written off since this was last asked. */
@@ -91,7 +89,7 @@ export class LeaseEnds {
   #look(lease: Lease, env: LedgerEnv): void {
     if (lease.status === "open" && env.monoMs >= this.#expiresAtMs(lease)) {
       this.#expire(lease);
-      this.#expired.add(lease.id);
+      this.#keepExpired(lease);
     } else if (lease.status === "final" && !this.#isRemembered(lease, env)) {
       this.#state.dropLease(lease.id);
     } else this.#lookLater(lease, env.monoMs);
@@ -132,16 +130,45 @@ export class LeaseEnds {
   #forgetRemoved({ isRemoved }: LedgerEnv): void {
     const removed = new Set([...this.#state.nodes()].filter(isRemoved));
     if (removed.size === 0) return;
-    for (const id of this.#expired) {
-      if (removed.has(this.#state.lease(id)?.node ?? "")) this.#writeOff(id, "removed");
+    for (const node of removed) {
+      for (const id of this.#expired.get(node) ?? []) this.#writeOff(id, "removed");
+      if (!this.#state.hasLeases(node)) this.#state.dropNode(node);
     }
-    for (const node of removed) if (!this.#state.hasLeases(node)) this.#state.dropNode(node);
+  }
+
+  /** The oldest of the nodes that have most: whoever lets many run out costs nobody else what is unsettled. */
+  #makeRoom(): void {
+    const { unsettledMax } = this.#settings;
+    const fullest = [...this.#expired.values()].sort((left, right) => right.size - left.size);
+    const share = shareOf(fullest, unsettledMax);
+    for (const ids of fullest) {
+      for (const id of ids) {
+        if (this.#expiredCount <= unsettledMax) return;
+        if (ids.size <= share) break;
+        this.#writeOff(id, "many");
+      }
+    }
+  }
+
+  #keepExpired({ node, id }: Lease): void {
+    const ofNode = this.#expired.get(node) ?? new Set();
+    this.#expired.set(node, ofNode.add(id));
+    this.#expiredCount += 1;
+  }
+
+  /** False: it is none of them. */
+  #dropExpired({ node, id }: Lease): boolean {
+    const ofNode = this.#expired.get(node);
+    if (!ofNode?.delete(id)) return false;
+    if (ofNode.size === 0) this.#expired.delete(node);
+    this.#expiredCount -= 1;
+    return true;
   }
 
   #writeOff(id: string, because: WrittenOff["because"]): void {
     const lease = this.#state.lease(id);
-    this.#expired.delete(id);
     if (lease === undefined) return;
+    this.#dropExpired(lease);
     const { node } = lease;
     const key = `${because} ${node}`;
     const before = this.#writtenOff.get(key) ?? { node, leases: 0, unknown: NO_AMOUNTS, because };
@@ -153,6 +180,18 @@ export class LeaseEnds {
     });
     this.#state.dropLease(id);
   }
+}
+
+/** How many each may have where all of them together may have so many, and some have fewer. */
+function shareOf(fullest: readonly ReadonlySet<string>[], most: number): number {
+  let left = most;
+  for (let count = fullest.length; count > 0; count -= 1) {
+    const share = Math.floor(left / count);
+    const { size } = fullest[count - 1] as ReadonlySet<string>;
+    if (size > share) return share;
+    left -= size;
+  }
+  return left;
 }
 
 function unknownOf({ amount, spent }: Lease): LedgerAmounts {

@@ -13,7 +13,7 @@ export type LedgerSettings = {
   readonly memoMs: { readonly max: number; readonly min: number };
   /** While more leases are kept, one that is settled is remembered no longer than it must be. */
   readonly leasesRemembered: number;
-  /** Leases that ran out and are kept until their nodes settle them; beyond it the oldest are written off as spent. */
+  /** Leases that ran out and are kept until their nodes settle them; beyond it those with most lose their oldest as spent. */
   readonly unsettledMax: number;
   /** Leases kept at once; beyond it nothing is lent. */
   readonly leasesMax: number;

@@ -68,6 +68,19 @@ describe("leases that run out and whose nodes do not come back", () => {
     },
   );
 
+  test("make room for one another: who has few of them loses none to a node that has many", () => {
+    const world = new LedgerWorld(LIMITS, { unsettledMax: 4 });
+    const grants = expired(world, ["n2", "n1", "n1", "n3", "n1", "n1", "n1"]);
+    const kept = [0, 3, 5, 6].map((no) => grants[no]?.leaseId);
+    expect([...world.state.leases()].map(({ id }) => id)).toEqual(kept);
+    expect(world.ledger.ends.takeWrittenOff()).toMatchObject([{ node: "n1", leases: 3 }]);
+    world.settle(grants[3] as LeaseGrant, {}, { node: "n3", final: true });
+    for (let no = 0; no < 2; no += 1) world.granted(BOT, { usd_micros: 100 }, { node: "n1" });
+    roll(world, EXPIRY_MS);
+    expect(world.ledger.ends.takeWrittenOff()).toMatchObject([{ node: "n1", leases: 1 }]);
+    expect(world.state.lease(grants[5]?.leaseId ?? "")).toBeUndefined();
+  });
+
   test("one that was written off is not lent again to who repeats its request", () => {
     const world = new LedgerWorld(LIMITS, { unsettledMax: 0 });
     const requestId = "01939000-0000-7000-8000-000000000000";
