@@ -1,11 +1,12 @@
 import type { Lease, LeaseRequest } from "./ledger-lease.ts";
 
-/** The ledger's leases, found by id and by the request they were granted to, and counted by account. */
+/** The ledger's leases, found by id and by the request they were granted to, and counted by account and by node. */
 export class LeaseShelf {
   readonly #byId = new Map<string, Lease>();
   /** By start of a node, then by request: a text for each pair would be as long as all else of a lease. */
   readonly #byRequest = new Map<string, Map<string, Lease>>();
   readonly #countOf = new Map<string, number>();
+  readonly #countOfNode = new Map<string, number>();
 
   get size(): number {
     return this.#byId.size;
@@ -25,8 +26,7 @@ export class LeaseShelf {
 
   /** Whether there is one of any start of that node. */
   hasOf(node: string): boolean {
-    for (const start of this.#byRequest.keys()) if (start.startsWith(`${node}|`)) return true;
-    return false;
+    return this.#countOfNode.has(node);
   }
 
   /** Leases of exactly that account. */
@@ -59,12 +59,16 @@ export class LeaseShelf {
     return true;
   }
 
-  #count({ chain }: Lease, by: number): void {
-    const account = chain[0] as string;
-    const count = this.countOf(account) + by;
-    if (count === 0) this.#countOf.delete(account);
-    else this.#countOf.set(account, count);
+  #count({ chain, node }: Lease, by: number): void {
+    addTo(this.#countOf, chain[0] as string, by);
+    addTo(this.#countOfNode, node, by);
   }
+}
+
+function addTo(counts: Map<string, number>, name: string, by: number): void {
+  const count = (counts.get(name) ?? 0) + by;
+  if (count === 0) counts.delete(name);
+  else counts.set(name, count);
 }
 
 function startOf({ node, bootId }: LeaseRequest): string {
