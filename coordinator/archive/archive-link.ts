@@ -114,7 +114,7 @@ function startArchive(
   const { worker } = thread;
   const waiting = new Map<number, (answer: LinkAnswer) => void>();
   const ofNode = new Map<string, number>();
-  /** One for each log that this coordinator has a copy of, and its own. */
+  /** One for each log that this coordinator has a whole copy of, and its own. */
   const witnessed = new Map<string, WitnessedLog>();
   let [lastId, pendingBytes, isEnded, isClosing] = [0, 0, false, false];
   const ended = new Promise<void>((resolve) => {
@@ -135,7 +135,11 @@ function startArchive(
   worker.on("message", (message: FromArchive) => {
     if (message.t === "recorded") return calls.written(message.fault);
     if (message.t === "witnessed") return void witnessed.set(message.origin, message);
-    if (message.t === "retired") return onRetired(message.origin, message.fault);
+    if (message.t === "retired") {
+      // It has ended, and nobody asks for it any more.
+      if (message.fault === undefined) witnessed.delete(message.origin);
+      return onRetired(message.origin, message.fault);
+    }
     if (message.t !== "taken") return onOutside(message);
     waiting.get(message.id)?.(message.answer);
     waiting.delete(message.id);
