@@ -4,6 +4,7 @@ import { createBusHub } from "../../../adapters/in-process-bus.ts";
 import { rehearseCommands } from "../../../coordinator/rehearse-commands.ts";
 import { REHEARSALS } from "../../../mesh/rehearse-kill.ts";
 import type { BusMessage } from "../../../ports/bus.ts";
+import { twinBus } from "../../../ports/twin-bus.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinSigner } from "../../../ports/twin-keys.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
@@ -24,4 +25,23 @@ test("every kill is said, committed and done with", async () => {
   await hub.close();
   expect(heard.filter(({ seq }) => seq === undefined)).toHaveLength(REHEARSALS);
   expect(heard.filter(({ seq }) => seq !== undefined)).toHaveLength(REHEARSALS);
+});
+
+test("where one is not committed in time, no other is waited for", async () => {
+  const clock = twinClock();
+  const hub = createBusHub(undefined, clock);
+  const bus = twinBus(hub.connect(), { appendFate: () => "not_stored" });
+  const ports = { clock, random: twinRandom(1), verify: ed25519Verifier(), bus };
+  const done = rehearseCommands(ports, signer);
+  let [seconds, isOver] = [0, false];
+  void done.then(() => {
+    isOver = true;
+  });
+  for (; !isOver && seconds < 10; seconds += 1) {
+    for (let turn = 0; turn < 20; turn += 1) await new Promise(setImmediate);
+    if (!isOver) clock.advance(1_000);
+  }
+  expect(await done).toBe(0);
+  expect(seconds).toBeLessThan(5);
+  await hub.close();
 });
