@@ -25,7 +25,8 @@ const REMOVED_EVERY_MS = 60_000;
  *
  * One that is settled is forgotten once no repetition of its request is to be expected. One that ran out waits for
  * its node to say what it spent, which may be down for weeks: until the node is removed, or there are more than
- * `unsettledMax` and its node has more of them than others. What it did not say counts as spent already and goes on to; an operator may write it back as ever.
+ * `unsettledMax` and its node has more of them than others. What it did not say counts as spent already and goes on to;
+ * an operator may write it back as ever.
  */
 export class LeaseEnds {
   readonly #settings: LedgerSettings;

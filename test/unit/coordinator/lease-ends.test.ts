@@ -109,6 +109,28 @@ describe("leases that run out and whose nodes do not come back", () => {
     expect(spent(world)).toMatchObject({ reserved: 0, spent: 207 });
   });
 
+  test("are told with what was not reported of them, and count in full", () => {
+    const world = new LedgerWorld(LIMITS);
+    const grant = world.granted(BOT, { usd_micros: 100 });
+    world.settle(grant, { usd_micros: 30 });
+    world.removed.add("n1");
+    roll(world, EXPIRY_MS);
+    expect(world.ledger.ends.takeWrittenOff()).toEqual([
+      { node: "n1", leases: 1, unknown: amountsOf({ usd_micros: 70 }), because: "removed" },
+    ]);
+    expect(spent(world)).toMatchObject({ reserved: 0, spent: 100 });
+  });
+
+  test("are looked through for removed nodes once a minute", () => {
+    const world = new LedgerWorld(LIMITS);
+    expired(world, ["n1"]);
+    world.removed.add("n1");
+    roll(world, 59_000);
+    expect(world.state.leaseCount).toBe(1);
+    roll(world, 1_000);
+    expect(world.state.leaseCount).toBe(0);
+  });
+
   test("do not keep anybody from lending", () => {
     const world = new LedgerWorld(LIMITS, { unsettledMax: 3, leasesMax: 5 });
     for (let no = 0; no < 20; no += 1) {

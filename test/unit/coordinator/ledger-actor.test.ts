@@ -8,7 +8,12 @@ import { LedgerCorrupt } from "../../../coordinator/ledger-state.ts";
 import { NO_AMOUNTS } from "../../../coordinator/ledger-window.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
-import { type TwinStore, type TwinStoreOptions, twinStore } from "../../../ports/twin-store.ts";
+import {
+  type CommitFate,
+  type TwinStore,
+  type TwinStoreOptions,
+  twinStore,
+} from "../../../ports/twin-store.ts";
 
 const LIMITS: AccountLimits = [
   {
@@ -22,6 +27,8 @@ class ActorWorld {
   readonly clock = twinClock();
   readonly random = twinRandom(1);
   readonly told: CoordinatorEvent[] = [];
+  readonly writtenOff: unknown[] = [];
+  readonly removed = new Set<string>();
   fencedCount = 0;
   store: TwinStore;
   #requestNo = 0;
@@ -35,11 +42,14 @@ class ActorWorld {
       store: this.store,
       clock: this.clock,
       random: this.random,
-      tell: (event) => this.told.push(event),
+      tell: (event, fields) => {
+        this.told.push(event);
+        if (event === "leases_written_off") this.writtenOff.push(fields);
+      },
       settings: ledgerSettings({ leaseTtlMs: 60_000, usdMicros: { min: 1, max: 1_000 } }),
       epoch: await beginEpoch(this.store),
       activeNodes: () => 1,
-      isRemoved: () => false,
+      isRemoved: (node) => this.removed.has(node),
       mailboxMax,
       onFenced: () => {
         this.fencedCount += 1;
@@ -63,6 +73,25 @@ class ActorWorld {
 }
 
 describe("the ledger's actor", () => {
+  test("what was written off is told once it is on the disk, and once", async () => {
+    let fate: CommitFate = "good";
+    const world = new ActorWorld({ commitFate: () => fate });
+    const actor = await world.open();
+    await world.ask(actor, 10);
+    world.removed.add("n1");
+    fate = "fails_not_persisted";
+    world.clock.advance(120_000);
+    await expect(actor.rows()).rejects.toThrow(LedgerFault);
+    expect(world.writtenOff).toEqual([]);
+    fate = "good";
+    for (let no = 0; no < 3; no += 1) {
+      world.clock.advance(60_000);
+      await actor.rows();
+    }
+    const unknown = { ...NO_AMOUNTS, usd_micros: 10 };
+    expect(world.writtenOff).toEqual([{ node: "n1", leases: 1, because: "removed", ...unknown }]);
+  });
+
   test("A1: calls of one turn are one commit, and no answer leaves before it", async () => {
     const commits: number[] = [];
     let answered = 0;

@@ -44,6 +44,22 @@ test("nothing is lent to a start once a later one has asked, by any later run of
   expect(ask("b2", idAt(80_000))).toHaveProperty("leaseId");
 });
 
+test("what is forgotten of an ended start says nothing of the present one", () => {
+  const world = new LedgerWorld(LIMITS, { leasesRemembered: 0 });
+  const ask = (bootId: string, requestId: string) =>
+    world.lease(BOT, { usd_micros: 10 }, { bootId, requestId });
+  // Of a clock that was ahead before the node's start.
+  const late = idAt(3_600_000);
+  const granted = world.granted(BOT, { usd_micros: 10 }, { requestId: late });
+  expect(ask("b2", idAt(1))).toHaveProperty("leaseId");
+  world.settle(granted, {}, { final: true });
+  world.pass(60_000);
+  world.ledger.roll(world.env());
+  expect(world.state.lease(granted.leaseId)).toBeUndefined();
+  expect(ask("b1", late)).toMatchObject({ refused: "boot_ended" });
+  expect(ask("b2", idAt(60_000))).toHaveProperty("leaseId");
+});
+
 test("a start counts from its first question on, though it was refused", () => {
   const world = new LedgerWorld(LIMITS);
   world.granted(BOT, { usd_micros: 10 });
