@@ -65,6 +65,9 @@ describe("an operator's limit of a contract", () => {
     expect(await refusal(world, ID, [usd(400n)])).toBeUndefined();
     // A window within its life bounds it further, whatever it says.
     expect(await refusal(world, ID, [usd(2_000n, "day:2026-11-22")])).toBeUndefined();
+    await world.until(() => world.parts.replica.state.get(`budget/contract/${ID}`)?.v === 3);
+    // What was said of one window was not said of another.
+    expect(await refusal(world, ID, [usd(2_000n)])).toMatchObject({ reason: "limit_above_grant" });
   });
 
   test("is refused where no such contract is known", async () => {
