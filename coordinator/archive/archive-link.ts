@@ -37,7 +37,7 @@ export type ArchiveLink = {
   readonly keepsCopies: boolean;
   /** The operator's file of witnesses outside of the mesh, as it is now; empty: there is none. */
   readonly outsidePolicy: string;
-  /** The newest checkpoint of a log that is brought to them and that they have cosigned; undefined: there is none. */
+  /** The newest checkpoint of a log that is brought to them and that a quorum of them has cosigned; undefined: there is none. */
   witnessed(origin: string): Pick<WitnessedLog, "size" | "note"> | undefined;
   add(node: string, ask: ArchiveAsk): Promise<LinkAnswer>;
   /**

@@ -66,7 +66,7 @@ export type FromArchive =
   | WitnessedLog
   | FromOutside;
 
-/** The newest checkpoint of a log that witnesses outside of the mesh have cosigned, verbatim. */
+/** The newest checkpoint of a log that a quorum of witnesses outside of the mesh has cosigned, verbatim. */
 export type WitnessedLog = {
   readonly t: "witnessed";
   readonly origin: string;

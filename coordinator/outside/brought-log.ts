@@ -43,7 +43,10 @@ export type BroughtLogOptions = {
   readonly policy: LogPolicy;
   /** This coordinator as a witness: its line stays beside those from outside. */
   readonly coordinator: VerifierKey;
-  /** What is kept in `witnessed`, at first and whenever it is another. */
+  /**
+   * What is kept in `witnessed` and has the quorum, at first and whenever it is another. A node cannot tell whether one has,
+   * and keeps the largest that it is told of: without that a larger one of fewer witnesses would take the place of one that counts.
+   */
   readonly onWitnessed: (size: number, note: string) => void;
 };
 
@@ -175,7 +178,7 @@ export class BroughtLog {
     this.#files.put(WITNESSED_PATH, Buffer.from(note, "utf8"));
     this.#files.settle(NOTHING);
     this.#kept = next;
-    this.#onWitnessed(of.size, note);
+    if (isQuorum) this.#onWitnessed(of.size, note);
   }
 
   /**
@@ -211,8 +214,9 @@ export class BroughtLog {
       keys.map((key) => [encodeVkey(key), { key, line: linesBy(note, key)[0] as string }]),
     );
     this.#candidates.push({ ...this.#candidateOf(opened.value), cosigned });
-    this.#kept = { size, count: cosigned.size, isQuorum: this.#isQuorum(keys) };
-    this.#onWitnessed(size, bytes.toString("utf8"));
+    const isQuorum = this.#isQuorum(keys);
+    this.#kept = { size, count: cosigned.size, isQuorum };
+    if (isQuorum) this.#onWitnessed(size, bytes.toString("utf8"));
   }
 
   #candidateOf({ size, root, note }: OpenedCheckpoint): Candidate {

@@ -106,6 +106,24 @@ describe("a log that is brought to witnesses outside", () => {
     expect(world.statuses.at(-1)?.witnesses[1]?.waitingMs).toBeGreaterThan(3 * EVERY_MS - 5_000);
   });
 
+  test("nodes are told what has the quorum, and nothing else in its place", async () => {
+    const world = new OutsideWorld(["w1", "w2"], ALL);
+    world.instead.set("w2", async () => ({ status: 503, body: "" }));
+    world.grown(SMALL);
+    await world.pass(1_000);
+    expect(world.witnessed).toBeDefined();
+    world.restart();
+    expect(world.told).toEqual([]);
+    world.instead.clear();
+    await world.pass(6 * EVERY_MS);
+    const whole = String(world.witnessed);
+    expect(world.told).toEqual([whole]);
+    world.instead.set("w2", async () => ({ status: 503, body: "" }));
+    world.grown(MIDDLE);
+    await world.pass(6 * EVERY_MS);
+    expect(world.told).toEqual([whole]);
+  });
+
   test("B2: a cosignature that comes late is put to the checkpoint that it is of", async () => {
     const world = new OutsideWorld(["w1", "w2"], ALL);
     const late = Promise.withResolvers<void>();

@@ -1806,8 +1806,8 @@ export type WitnessReply = Message<"altrace.v1.WitnessReply"> & {
   cosigned: string;
 
   /**
-   * The newest checkpoint of this log that witnesses outside of the mesh have cosigned, where this coordinator knows a
-   * newer one than the node, verbatim; empty: it knows none.
+   * The newest checkpoint of this log that as many witnesses outside of the mesh have cosigned as are asked for, where this
+   * coordinator knows a newer one than the node, verbatim; empty: it knows none.
    *
    * @generated from field: string witnessed = 5;
    */
