@@ -121,6 +121,17 @@ describe("leases that run out and whose nodes do not come back", () => {
     expect(spent(world)).toMatchObject({ reserved: 0, spent: 100 });
   });
 
+  test("are written off though an earlier version has not kept that their node asked", () => {
+    const world = new LedgerWorld(LIMITS);
+    expired(world, ["n1"]);
+    world.flush();
+    world.stored.delete("ledger/start/n1");
+    world.restart();
+    world.removed.add("n1");
+    roll(world, 60_000);
+    expect([world.state.leaseCount, [...world.state.nodes()]]).toEqual([0, []]);
+  });
+
   test("are looked through for removed nodes once a minute", () => {
     const world = new LedgerWorld(LIMITS);
     expired(world, ["n1"]);
