@@ -98,6 +98,11 @@ describe("what is heard of witnesses outside", () => {
     const answers = 'altrace_outside_witness_answers_total{witness="w1",outcome=';
     expect(text).toContain(`${answers}"cosigned"} 10\n`);
     expect(text).toContain(`${answers}"disputed"} 0\n`);
+    // Who is in the file no more waits for nothing; what it has answered stays counted.
+    hear({ t: "status", status: { unwitnessedMs: 0, witnesses: [{ ...status, name: "w2" }] } });
+    const later = await metrics.registry.metrics();
+    expect(later).not.toMatch(/altrace_outside_witness_(logs|waiting_seconds)\{witness="w1"/);
+    expect(later).toMatch(/altrace_outside_witness_answers_total\{witness="w1"/);
   });
 
   test("is kept where it contradicts a log, bounded, and told as what it is", async () => {
