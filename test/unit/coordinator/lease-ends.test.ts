@@ -81,6 +81,16 @@ describe("leases that run out and whose nodes do not come back", () => {
     expect(world.state.lease(grants[5]?.leaseId ?? "")).toBeUndefined();
   });
 
+  test("are written off down to the share of each node that has more", () => {
+    const world = new LedgerWorld(LIMITS, { unsettledMax: 5 });
+    expired(world, ["n1", "n1", "n1", "n1", "n3", "n3", "n3", "n2"]);
+    expect(world.ledger.ends.takeWrittenOff()).toMatchObject([
+      { node: "n1", leases: 2 },
+      { node: "n3", leases: 1 },
+    ]);
+    expect(world.state.leaseCount).toBe(5);
+  });
+
   test("one that was written off is not lent again to who repeats its request", () => {
     const world = new LedgerWorld(LIMITS, { unsettledMax: 0 });
     const requestId = "01939000-0000-7000-8000-000000000000";
