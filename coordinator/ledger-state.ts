@@ -70,6 +70,8 @@ export class LedgerState {
         throw new LedgerCorrupt(`${key} is not what the ledger writes`, { cause });
       }
     }
+    // What was refused to a start is in the memory of the run that refused it: whatever is older than a lease may have been.
+    for (const lease of state.#leases.all()) state.#starts.forget(lease);
     state.#mustAddUp();
     return state;
   }

@@ -11,8 +11,8 @@ export const FORMER_START_PREFIX = "ledger/forgotten/";
 type Start = {
   readonly bootId: string;
   /**
-   * Time in the latest id of a request of it of which nothing is remembered, by the node's own clock, ms since the
-   * Unix epoch; 0: there is none.
+   * Time in the id of its latest request up to which not all is remembered, by the node's own clock, ms since the Unix
+   * epoch; 0: there is none.
    */
   readonly askedMs: number;
 };
@@ -30,8 +30,9 @@ export type StartRefusal =
  * Whoever can hear the bus can say a request again, whenever it likes. What it was granted goes to a start that has
  * ended, or that has settled it: charged, and spent by nobody. So two things are known of every node, on the ledger's
  * disk, for as long as it is one of the mesh: its latest start, before which nothing is lent to it any more, and up to when
- * that start asked for leases that are forgotten. Starts are in the order of their ids, and a node's ids are each of a
- * later time than all before (`node/boot-id.ts`), as are those of its requests.
+ * that start asked for leases that are forgotten, or for what this run, which has no memory of refusals before it, found
+ * granted. Starts are in the order of their ids, and a node's ids are each of a later time than all before
+ * (`node/boot-id.ts`), as are those of its requests.
  */
 export class NodeStarts {
   readonly #latest = new Map<string, Start>();
@@ -53,7 +54,7 @@ export class NodeStarts {
     return isNew ? undefined : "request_forgotten";
   }
 
-  /** Takes in that this lease is remembered no more. */
+  /** Takes in that of what its start asked up to this lease not all is remembered. */
   forget({ node, bootId, requestId }: Lease): void {
     const askedMs = timeOfUuidV7(requestId) ?? 0;
     const latest = this.#latest.get(node);

@@ -70,6 +70,20 @@ test("a start counts from its first question on, though it was refused", () => {
   expect(world.lease(BOT, { usd_micros: 10 })).toMatchObject({ refused: "boot_ended" });
 });
 
+test("a run that was not there lends to nothing that may have been refused before it", () => {
+  const world = new LedgerWorld(LIMITS);
+  const ask = (requestId: string, usd_micros: number) =>
+    world.lease(BOT, { usd_micros }, { requestId });
+  expect(ask(idAt(5), 9_999)).toMatchObject({ refused: "budget_exhausted" });
+  const granted = ask(idAt(9), 10);
+  expect(ask(idAt(8), 10)).toHaveProperty("leaseId");
+  world.limits = [{ account: BOT, parent: undefined, limits: [] }];
+  world.restart();
+  expect(ask(idAt(5), 9_999)).toMatchObject({ refused: "request_forgotten" });
+  expect(ask(idAt(9), 10)).toMatchObject({ leaseId: (granted as { leaseId: string }).leaseId });
+  expect(ask(idAt(10), 9_999)).toHaveProperty("leaseId");
+});
+
 test("other nodes' starts are others", () => {
   const world = new LedgerWorld(LIMITS);
   world.granted(BOT, { usd_micros: 10 }, { bootId: "b2" });
