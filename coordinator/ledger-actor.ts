@@ -14,6 +14,7 @@ import { type AccountLimits, accountNamesOf } from "./account-limits.ts";
 import type { Epoch } from "./epoch.ts";
 import type { Tell } from "./events.ts";
 import {
+  type Barred,
   type LeaseAsk,
   type LeaseGrant,
   Ledger,
@@ -62,13 +63,10 @@ export class LedgerFault extends Error {
   }
 }
 
-/** Why nothing may be lent, for a reason that is not money's. */
-export type Barred = { readonly refused: string; readonly message: string };
-
 /** The account's rows as the answer leaves them: whoever is told of both need not wait twice. */
 export type AccountRows = { readonly rows: readonly LedgerRow[] };
 
-export type ActorLeaseAsk = Omit<LeaseAsk, "leaseId"> & { readonly barred?: Barred };
+export type ActorLeaseAsk = Omit<LeaseAsk, "leaseId">;
 
 type Turn = (ledger: Ledger, env: LedgerEnv) => unknown;
 type Call = {
@@ -110,9 +108,7 @@ export class LedgerActor {
       const memo = memoKey(ask);
       const refusedBefore = this.#refused.get(memo);
       if (refusedBefore) return refusedBefore;
-      const isGranted = this.#open?.state.leaseOf(ask) !== undefined;
-      const refused = isGranted ? undefined : ask.barred;
-      const answer = refused ?? ledger.lease({ ...ask, leaseId }, env);
+      const answer = ledger.lease({ ...ask, leaseId }, env);
       if ("refused" in answer) {
         this.#rememberRefusal(memo, answer);
         return answer;

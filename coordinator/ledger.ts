@@ -48,6 +48,9 @@ export type LedgerEnv = {
   readonly isRemoved: (node: string) => boolean;
 };
 
+/** Why nothing may be lent, for a reason that is not money's. */
+export type Barred = { readonly refused: string; readonly message: string };
+
 export type LeaseAsk = {
   readonly node: string;
   readonly bootId: string;
@@ -57,6 +60,8 @@ export type LeaseAsk = {
   readonly want: LedgerAmounts;
   /** Id of the lease if it is granted. */
   readonly leaseId: string;
+  /** What was granted before this is told all the same. */
+  readonly barred?: Barred;
 };
 
 export type SettleAsk = {
@@ -170,12 +175,13 @@ export class Ledger {
   }
 
   /** Grants a lease, or says why not. The same request gets the same lease. */
-  lease(ask: LeaseAsk, env: LedgerEnv): LeaseGrant | LedgerRefusal {
+  lease(ask: LeaseAsk, env: LedgerEnv): LeaseGrant | LedgerRefusal | Barred {
     this.roll(env);
     const known = this.#state.leaseOf(ask);
     if (known) return this.#grantOf(known, env);
     const objection = this.#state.takeStart(ask);
     if (objection) return refusal(objection, `${ask.requestId} of ${ask.node} ${ask.bootId}`);
+    if (ask.barred) return ask.barred;
     const chain = this.#accounts.chainOf(ask.account, ask.node);
     if (!chain) return refusal("account_unknown", `no policy for ${ask.account}`);
     if (this.#state.leaseCount >= this.#settings.leasesMax) {

@@ -34,7 +34,8 @@ import { differences } from "./differences.ts";
 import type { Distrusts } from "./distrusts.ts";
 import type { Enrolment } from "./enrolment.ts";
 import type { Tell } from "./events.ts";
-import { type AccountRows, type Barred, LedgerFault } from "./ledger-actor.ts";
+import type { Barred } from "./ledger.ts";
+import { type AccountRows, LedgerFault } from "./ledger-actor.ts";
 import type { LedgerDoor } from "./ledger-door.ts";
 import {
   type ReplyBody,

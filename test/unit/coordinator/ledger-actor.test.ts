@@ -3,7 +3,7 @@ import type { AccountLimits } from "../../../coordinator/account-limits.ts";
 import { ledgerSettings } from "../../../coordinator/config.ts";
 import { beginEpoch } from "../../../coordinator/epoch.ts";
 import type { CoordinatorEvent } from "../../../coordinator/events.ts";
-import { LedgerActor, LedgerFault } from "../../../coordinator/ledger-actor.ts";
+import { type ActorLeaseAsk, LedgerActor, LedgerFault } from "../../../coordinator/ledger-actor.ts";
 import { LedgerCorrupt } from "../../../coordinator/ledger-state.ts";
 import { NO_AMOUNTS } from "../../../coordinator/ledger-window.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
@@ -59,7 +59,12 @@ class ActorWorld {
     return actor;
   }
 
-  ask(actor: LedgerActor, usdMicros: number, requestId = `r${++this.#requestNo}`) {
+  ask(
+    actor: LedgerActor,
+    usdMicros: number,
+    requestId = `r${++this.#requestNo}`,
+    of: Partial<Pick<ActorLeaseAsk, "bootId" | "barred">> = {},
+  ) {
     const amounts = { ...NO_AMOUNTS, usd_micros: usdMicros };
     return actor.lease({
       node: "n1",
@@ -68,11 +73,25 @@ class ActorWorld {
       account: "overrun",
       need: amounts,
       want: amounts,
+      ...of,
     });
   }
 }
 
 describe("the ledger's actor", () => {
+  test("a start counts from its first question on, though nothing may be lent to it", async () => {
+    const world = new ActorWorld();
+    const actor = await world.open();
+    await world.ask(actor, 10, "r1");
+    const barred = { refused: "killed_agent", message: "agent/pay/bot" };
+    expect(await world.ask(actor, 10, "r2", { bootId: "b2", barred })).toEqual(barred);
+    await actor.stop();
+    world.clock.advance(1_000);
+    const later = await world.open();
+    expect(await world.ask(later, 10, "r3")).toMatchObject({ refused: "boot_ended" });
+    expect(await world.ask(later, 10, "r4", { bootId: "b2" })).toHaveProperty("leaseId");
+  });
+
   test("what was written off is told once it is on the disk, and once", async () => {
     let fate: CommitFate = "good";
     const world = new ActorWorld({ commitFate: () => fate });

@@ -1,10 +1,5 @@
 import type { AccountLimits } from "../../../coordinator/account-limits.ts";
-import {
-  type LeaseGrant,
-  Ledger,
-  type LedgerEnv,
-  type LedgerRefusal,
-} from "../../../coordinator/ledger.ts";
+import { type LeaseGrant, Ledger, type LedgerEnv } from "../../../coordinator/ledger.ts";
 import type { LedgerSettings } from "../../../coordinator/ledger-settings.ts";
 import { LedgerState } from "../../../coordinator/ledger-state.ts";
 import type { LedgerAmounts } from "../../../coordinator/ledger-window.ts";
@@ -80,7 +75,7 @@ export class LedgerWorld {
       requestId?: string;
       bootId?: string;
     } = {},
-  ): LeaseGrant | LedgerRefusal {
+  ): ReturnType<Ledger["lease"]> {
     this.#leaseNo += 1;
     this.#requestNo += 1;
     return this.ledger.lease(
