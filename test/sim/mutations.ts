@@ -34,7 +34,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "drop the expiry guard",
-    file: "coordinator/ledger.ts",
+    file: "coordinator/lease-ends.ts",
     find: "(lease.ttlMs * (1000 + driftMilli)) / 1000 + expiryGuardMs",
     replace: "(lease.ttlMs * (1000 + 0 * driftMilli)) / 1000 - expiryGuardMs",
     oracles: ["lease-rules"],
@@ -55,7 +55,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "refund on timeout",
-    file: "coordinator/ledger.ts",
+    file: "coordinator/lease-ends.ts",
     find: "    this.#accounts.charge(lease, { reserved: negative(unknown), spent: unknown });\n    lease.status",
     replace: "    this.#accounts.charge(lease, { reserved: negative(unknown) });\n    lease.status",
     oracles: ["lease-rules", "spend-within-budget", "no-bug-is-met"],
