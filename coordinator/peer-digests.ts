@@ -81,9 +81,9 @@ export class PeerDigests {
       return;
     }
     const readsOn = seq < replica.lastSeq && seq >= peer.fromSeq;
-    if (peer.differing === 0 || readsOn)
-      Object.assign(peer, { differing: 0, fromSeq: replica.lastSeq });
-    peer.differing += 1;
+    if (peer.differing === 0 || readsOn) {
+      Object.assign(peer, { differing: 1, fromSeq: replica.lastSeq });
+    } else peer.differing += 1;
     if (peer.differing < peer.lookAt) return;
     tell("states_differ", { replica: beat.from, last_seq: replica.lastSeq });
     Object.assign(peer, { differing: 0, lookAt: Math.min(DIFFERING_MAX, 2 * peer.lookAt) });
