@@ -21,3 +21,14 @@ test("a name has the ids that were added and not removed, each once", () => {
   expect(of("payments/bot")).toEqual([]);
   expect(of("ops/bot")).toEqual(["k4"]);
 });
+
+test("an id beside many is added to them, and they are not copied for it", () => {
+  const ids = new IdsBy();
+  ids.add("payments/bot", "k1");
+  ids.add("payments/bot", "k2");
+  const before = ids.of("payments/bot");
+  ids.add("payments/bot", "k3");
+  ids.remove("payments/bot", "k1");
+  expect(ids.of("payments/bot")).toBe(before);
+  expect([...before]).toEqual(["k2", "k3"]);
+});
