@@ -1,7 +1,7 @@
 // Fills the cache of compiled sources for whoever may not write it where it runs, such as an image's user:
 // `NODE_COMPILE_CACHE=.cache/compiled node scripts/precompile.ts`, as that user. Nothing of the program is run.
 
-import { globSync } from "node:fs";
+import { chmodSync, globSync, readdirSync } from "node:fs";
 import { flushCompileCache, getCompileCacheDir } from "node:module";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -28,5 +28,8 @@ if (folder === undefined) {
   process.stderr.write("nothing is kept: NODE_COMPILE_CACHE names no folder that can be written\n");
   process.exitCode = 1;
 } else {
+  // Node writes what its own user alone may read, and the folder is given to another one.
+  chmodSync(folder, 0o755);
+  for (const file of readdirSync(folder)) chmodSync(join(folder, file), 0o644);
   process.stdout.write(`${sources.length} sources are compiled in ${folder}\n`);
 }

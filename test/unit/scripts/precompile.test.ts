@@ -1,0 +1,26 @@
+import { execFile } from "node:child_process";
+import { globSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { expect, onTestFinished, test } from "vitest";
+import { cleanEnv, NODE } from "../../support/run-altrace.ts";
+
+const ROOT = join(import.meta.dirname, "../../..");
+
+test("what is compiled beforehand can be read by whoever runs it, and belongs to somebody else", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "altc-"));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  const line = ["-c", 'umask 077 && exec "$0" scripts/precompile.ts', NODE];
+  const env = { ...cleanEnv(), NODE_COMPILE_CACHE: folder };
+  const { stdout } = await promisify(execFile)("sh", line, { cwd: ROOT, env });
+
+  const [own = ""] = globSync("*", { cwd: folder });
+  const files = globSync(`${own}/*`, { cwd: folder });
+  const sources = Number(/^\d+/.exec(stdout)?.[0]);
+  expect(sources).toBeGreaterThan(500);
+  // Each without its types, and compiled.
+  expect(files.length).toBeGreaterThanOrEqual(2 * sources);
+  const modes = [own, ...files].map((file) => statSync(join(folder, file)).mode & 0o777);
+  expect(modes.filter((mode) => mode !== 0o644)).toEqual([0o755]);
+});
