@@ -7,9 +7,12 @@ if (major >= 24) {
   process.env.UV_THREADPOOL_SIZE ??= "16";
   // Sources as they run, kept for later starts: what strips them of their types takes 10 MB and more of each thread that has
   // to. They lie beside the program, since whoever may write them decides what runs.
-  const { enableCompileCache } = await import("node:module");
   process.env.NODE_COMPILE_CACHE ??= `${import.meta.dirname}/../.cache/compiled`;
-  enableCompileCache(process.env.NODE_COMPILE_CACHE);
+  // One that was set to nothing is none; the engine would take the folder in which somebody stands.
+  if (process.env.NODE_COMPILE_CACHE !== "") {
+    const { enableCompileCache } = await import("node:module");
+    enableCompileCache(process.env.NODE_COMPILE_CACHE);
+  }
   await import("./main.ts");
 } else {
   console.error(
