@@ -304,6 +304,17 @@ describe("outside of Kubernetes", () => {
     for (const [, path] of text.matchAll(/^COPY (?!--from)(\S+) /gm))
       if (path !== ".") expect(() => namesOrText(path as string)).not.toThrow();
   });
+
+  test("nothing that a run leaves in a checkout goes into the image", () => {
+    const ignored = textOf(".dockerignore").split("\n");
+    for (const left of textOf(".gitignore").trim().split("\n")) {
+      const name = left.replace(/\/$/, "");
+      expect(
+        ignored.some((line) => line === name || line === `**/${name}`),
+        left,
+      ).toBe(true);
+    }
+  });
 });
 
 function namesOrText(path: string): unknown {
