@@ -73,16 +73,42 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     expect(await program.exit).toBe(7);
   });
 
+  const DEAF = `trap 'echo "{\\"told\\":1}"' TERM; echo "{\\"up\\":1}"; while :; do sleep 0.05; done`;
+  const times = ({ said }: Speaker, word: string) => said.filter((one) => one[word] === 1).length;
+
   test("kills a program that was told to end and does not, and says so", async () => {
-    const deaf = 'trap "" TERM; echo "{\\"up\\":1}"; while :; do sleep 0.05; done';
-    const program = launch([...FLAGS, "--end-ms", "200"], ["sh", "-c", deaf]);
-    const ups = () => program.said.filter(({ up }) => up === 1).length;
-    await waitUntil("the program", () => ups() === 1);
+    const program = launch([...FLAGS, "--end-ms", "200"], ["sh", "-c", DEAF]);
+    await waitUntil("the program", () => times(program, "up") === 1);
     program.child.kill("SIGHUP");
-    await waitUntil("another one", () => ups() === 2);
+    await waitUntil("another one", () => times(program, "up") === 2);
     expect(JSON.stringify(program.said)).toContain("has not within 200 ms, and is killed");
     program.child.kill("SIGTERM");
     expect(await program.exit).toBe(137);
+  });
+
+  test("told to end, it ends in its time, whatever it hears after that", async () => {
+    const program = launch([...FLAGS, "--early", "--end-ms", "500"], ["sh", "-c", DEAF]);
+    await waitUntil("the program", () => times(program, "up") === 1);
+    program.child.kill("SIGTERM");
+    await waitUntil("the program to hear of it", () => times(program, "told") === 1);
+    program.child.kill("SIGHUP");
+    const again = setInterval(() => program.child.kill("SIGTERM"), 50);
+    expect(await program.exit).toBe(137);
+    clearInterval(again);
+    // Nobody was to take its place.
+    expect(times(program, "up")).toBe(1);
+  });
+
+  test("told to end while it takes over, it takes nobody's place any more", async () => {
+    const door = [...FLAGS, "--early", "--end-ms", "500", "--handover", join(lab.folder, "ending")];
+    const one = launch(door, ["sh", "-c", 'echo "{\\"up\\":1}"; exec sleep 60']);
+    await waitUntil("the first", () => times(one, "up") === 1);
+    const other = launch(door, ["sh", "-c", DEAF]);
+    await waitUntil("the other's program", () => times(other, "up") === 1);
+    other.child.kill("SIGTERM");
+    await waitUntil("it to hear of its end", () => times(other, "told") === 1);
+    one.child.kill("SIGTERM");
+    expect(await other.exit).toBe(137);
   });
 
   test("lifecycle: goes on with the next program where the one before hangs", async () => {

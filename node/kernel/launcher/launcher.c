@@ -221,7 +221,7 @@ static void go_on(struct launcher *l) {
 
 /* Once: it need not listen to more than that. */
 static void tell_to_end(struct launcher *l) {
-  if (!l->child || l->is_replacing) return;
+  if (!l->child || l->is_replacing || l->is_ending) return;
   l->is_replacing = 1;
   l->due = now_ms() + l->o.end_ms;
   kill(l->child, l->o.early ? SIGHUP : SIGTERM);
@@ -298,13 +298,14 @@ static int reap(struct launcher *l) {
 
 static int take_signal(struct launcher *l, int signal) {
   if (signal == SIGTERM || signal == SIGINT) {
+    /* Who says it again does not put the end off. */
+    if (!l->is_ending) l->due = now_ms() + l->o.end_ms;
     l->is_ending = 1;
-    l->due = now_ms() + l->o.end_ms;
     if (l->child) kill(l->child, SIGTERM);
     if (l->next) kill(l->next, SIGTERM);
     return !l->child && !l->next;
   }
-  if (signal == SIGHUP && l->child && l->other < 0 && !l->is_replacing) {
+  if (signal == SIGHUP && l->child && l->other < 0 && !l->is_replacing && !l->is_ending) {
     if (l->o.early) prepare(l);
     else tell_to_end(l);
   }
@@ -362,8 +363,8 @@ static int run(struct launcher *l) {
   for (;;) {
     struct pollfd from[] = {
         {.fd = signals, .events = POLLIN}, {.fd = l->child ? l->door : -1, .events = POLLIN},
-        {.fd = l->other, .events = POLLIN}, {.fd = l->before, .events = POLLIN},
-        {.fd = l->is_prepared ? -1 : l->turn, .events = POLLIN}};
+        {.fd = l->other, .events = POLLIN}, {.fd = l->is_ending ? -1 : l->before, .events = POLLIN},
+        {.fd = l->is_ending || l->is_prepared ? -1 : l->turn, .events = POLLIN}};
     if (poll(from, 5, ms_until(l->due)) < 0 && errno != EINTR) fail(1, "poll: %s", strerror(errno));
     if (l->due && now_ms() >= l->due) end_by_force(l);
     while (read(signals, &info, sizeof info) == sizeof info)
@@ -373,7 +374,8 @@ static int run(struct launcher *l) {
     else if (from[2].revents && from[2].fd == l->other && l->other >= 0) {
       if (hear_ready(l->other)) tell_to_end(l);
       else if (come_back(l)) return l->code;
-    } else if (from[3].revents && l->before >= 0) take_place(l);
+    } else if (l->is_ending) continue; /* It is nobody's turn any more. */
+    else if (from[3].revents && l->before >= 0) take_place(l);
     else if (from[4].revents && from[4].fd == l->turn && l->turn >= 0) hear_prepared(l);
   }
 }
