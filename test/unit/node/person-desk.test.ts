@@ -157,6 +157,7 @@ test.each(["a disk that was closed in order", "a disk with half an entry at its 
     order(given);
     expect(answers).toEqual([done(1), done(0)]);
     desk.stop();
+    expect(disk.openFiles).toBe(0);
     if (which.includes("half")) {
       const fd = disk.open("/home/persons/orders");
       disk.write(fd, Buffer.from("half"), disk.size(fd));
