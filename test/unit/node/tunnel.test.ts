@@ -85,6 +85,15 @@ describe("a tunnel", () => {
     expect(it.far.sockets).toEqual([]);
   });
 
+  test("is arriving until both of its legs stand", async () => {
+    const it = await tunnelWorld();
+    const isArriving = () => it.connections.open().map((one) => one.isArriving?.());
+    const client = await askTunnel(it.door.port, `${FAR}:${it.far.port}`);
+    expect(isArriving()).toEqual([true]);
+    await tlsOver(client, { servername: FAR, ca: it.far.cert });
+    expect(isArriving()).toEqual([false]);
+  });
+
   test("takes a bearer token, and a user name that is left out", async () => {
     const it = await tunnelWorld();
     for (const authorization of [`Bearer ${KEY}`, proxyAuthorization("")]) {

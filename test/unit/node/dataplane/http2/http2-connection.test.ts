@@ -112,6 +112,25 @@ const echo = async (exchange: Exchange): Promise<void> => {
   else exchange.answer({ status: 200, headers: ["x-method", exchange.head.method], body });
 };
 
+test.each<Protocol>(["h2", "http/1.1"])(
+  "a connection over %s has begun with its first request",
+  async (protocol) => {
+    const it = await world(echo);
+    const session = client(it);
+    if (protocol === "h2") await once(session, "remoteSettings");
+    const raw = connect(it.http1, HOST);
+    onTestFinished(() => void raw.destroy());
+    await eventually(() => it.served.length === 2, "both are served");
+    const begun = () => it.served.filter((one) => one.hasBegun()).length;
+    expect(begun()).toBe(0);
+    if (protocol === "h2") await ask(session, {});
+    else raw.write("GET / HTTP/1.1\r\nhost: a:443\r\n\r\n");
+    await eventually(() => begun() === 1, "the one of the two that was asked has begun");
+    await eventually(() => it.door.registry.count() === 0, "its request is over");
+    expect(begun()).toBe(1);
+  },
+);
+
 describe("a request over HTTP/2", () => {
   test("is an exchange like any other, and many run side by side", async () => {
     const it = await world(echo);
