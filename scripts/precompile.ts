@@ -24,12 +24,20 @@ try {
 }
 flushCompileCache();
 const folder = getCompileCacheDir();
-if (folder === undefined) {
+if (folder === undefined || !letEverybodyRead(folder)) {
   process.stderr.write("nothing is kept: NODE_COMPILE_CACHE names no folder that can be written\n");
   process.exitCode = 1;
 } else {
-  // Node writes what its own user alone may read, and the folder is given to another one.
-  chmodSync(folder, 0o755);
-  for (const file of readdirSync(folder)) chmodSync(join(folder, file), 0o644);
   process.stdout.write(`${sources.length} sources are compiled in ${folder}\n`);
+}
+
+/** Node writes what its own user alone may read, and the folder is given to another one. False: it is another one's already. */
+function letEverybodyRead(folder: string): boolean {
+  try {
+    chmodSync(folder, 0o755);
+    for (const file of readdirSync(folder)) chmodSync(join(folder, file), 0o644);
+    return true;
+  } catch {
+    return false;
+  }
 }
