@@ -163,6 +163,13 @@ describe("boundaries", () => {
     expect(callers).toEqual(["coordinator/archive/archive-worker.ts"]);
   });
 
+  test("the thread of a node's log loads no protobuf, which was two thirds of what it read", () => {
+    const loaded = loadedBy("node/audit/audit-worker.ts");
+    expect(loaded.size).toBeGreaterThan(20);
+    const isOfIt = (one: string) => one.startsWith("@bufbuild/") || one.startsWith("proto/gen/");
+    expect([...loaded].filter(isOfIt)).toEqual([]);
+  });
+
   test("only commit mints permits", () => {
     const importers = sources
       .filter(({ text }) => /\bmintPermit\b/.test(text))
@@ -196,6 +203,18 @@ function mayImport(path: string, target: string): boolean {
 
 function pureSources(): readonly Source[] {
   return sources.filter(({ path }) => PURE.some((one) => one.test(path)));
+}
+
+/** Modules that come with this one, itself too: paths of ours, and names of packages. Types are not loaded. */
+function loadedBy(path: string, loaded = new Set<string>()): ReadonlySet<string> {
+  if (loaded.has(path)) return loaded;
+  loaded.add(path);
+  const source = sources.find((one) => one.path === path);
+  const types = source?.text.matchAll(/(?:import|export) type [^;]*?from "([^"]+)"/g) ?? [];
+  const isType = new Set([...types].map(([, specifier]) => specifier));
+  for (const { specifier, target } of source?.imports ?? [])
+    if (!isType.has(specifier)) loadedBy(target ?? specifier, loaded);
+  return loaded;
 }
 
 function linesThatMatch(path: string, text: string, pattern: RegExp): string[] {
