@@ -58,7 +58,7 @@ export const MUTATIONS: readonly Mutation[] = [
     file: "coordinator/lease-ends.ts",
     find: "    this.#accounts.charge(lease, { reserved: negative(unknown), spent: unknown });\n    lease.status",
     replace: "    this.#accounts.charge(lease, { reserved: negative(unknown) });\n    lease.status",
-    oracles: ["lease-rules", "spend-within-budget", "no-bug-is-met"],
+    oracles: ["lease-rules", "contract-money-moves", "spend-within-budget", "no-bug-is-met"],
   },
   {
     name: "lend before the journal",

@@ -146,8 +146,12 @@ export class SimCoordinator {
       random,
       bus: tapBus(bus, {
         beat: ({ stateHash }) => {
-          const versionOf = (scope: string): number => versionIn(parts.replica.state, scope);
-          this.#world.tell({ t: "digest", stateHash, versionOf });
+          const knowsKill = (scope: string, v: number): boolean => {
+            const { state } = parts.replica;
+            const known = versionIn(state, scope);
+            return known > v || (known === v && state.get(scope)?.op.case === "kill");
+          };
+          this.#world.tell({ t: "digest", stateHash, knowsKill });
         },
       }),
       store,

@@ -42,8 +42,8 @@ export type SimEvent =
   | {
       readonly t: "digest";
       readonly stateHash: string;
-      /** Of a scope in its state. */
-      readonly versionOf: (scope: string) => number;
+      /** Whether its state has the scope's kill of that version, or what came after it. */
+      readonly knowsKill: (scope: string, v: number) => boolean;
     }
   /** A coordinator leads the ledger from now on. */
   | { readonly t: "led"; readonly coordinator: string }

@@ -18,7 +18,8 @@ export const killIsContained: Oracle = {
         }
         if (event.t === "digest" && !isAlone) {
           for (const kill of accepted) {
-            if (event.versionOf(kill.scope) < kill.v) kill.atMs = time.nowMs;
+            // A revive of the same version is what stands where a kill came from a coordinator that was removed.
+            if (!event.knowsKill(kill.scope, kill.v)) kill.atMs = time.nowMs;
           }
         }
         if (event.t === "committed" && event.record.op.case === "revive") {
