@@ -33,7 +33,7 @@ export function runMutations(wanted: readonly string[]): boolean {
 }
 
 function isNoticed(folder: string, mutation: Mutation): boolean {
-  const { name, file, find, replace, oracles } = mutation;
+  const { name, file, find, replace, oracles, fromSeed = 1 } = mutation;
   const path = join(folder, file);
   const text = readFileSync(path, "utf8");
   if (text.split(find).length !== 2) {
@@ -44,7 +44,7 @@ function isNoticed(folder: string, mutation: Mutation): boolean {
     path,
     text.replace(find, () => replace),
   );
-  const args = ["test/sim/run.ts", "--seed=1", `--count=${SEEDS_MAX}`];
+  const args = ["test/sim/run.ts", `--seed=${fromSeed}`, `--count=${SEEDS_MAX}`];
   const { stdout, stderr } = spawnSync(process.execPath, args, {
     cwd: folder,
     encoding: "utf8",
