@@ -129,8 +129,7 @@ export class LeaseEnds {
 
   /** A lease of such a node that runs out later is found in a later turn: what it has is looked at first. */
   #forgetRemoved({ isRemoved }: LedgerEnv): void {
-    const known = new Set([...this.#state.nodes(), ...this.#expired.keys()]);
-    const removed = [...known].filter(isRemoved);
+    const removed = [...this.#state.nodes()].filter(isRemoved);
     for (const node of removed) {
       for (const id of this.#expired.get(node) ?? []) this.#writeOff(id, "removed");
       if (!this.#state.hasLeases(node)) this.#state.dropNode(node);
