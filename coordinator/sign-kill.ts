@@ -1,9 +1,8 @@
-import { create } from "@bufbuild/protobuf";
 import { contractEndOf } from "../mesh/contract-end.ts";
+import { EMPTY_KILL } from "../mesh/kill-message.ts";
 import { type MeshRecord, nextOpened, RecordError } from "../mesh/record.ts";
 import type { Clock } from "../ports/clock.ts";
 import type { Signer } from "../ports/keys.ts";
-import { KillSchema } from "../proto/gen/altrace/v1/record_pb.ts";
 import { CommandRefused } from "./command-refused.ts";
 import type { Replica } from "./replica.ts";
 
@@ -24,8 +23,6 @@ export type SignKillOptions = {
   readonly clock: Clock;
   readonly signer: Signer;
 };
-
-const EMPTY_KILL = create(KillSchema);
 
 /**
  * The kill that follows the scope's current record, signed with this coordinator's key.
