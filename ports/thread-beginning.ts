@@ -10,7 +10,7 @@ export type EarlyThread = {
 };
 
 /** To whoever prepared the thread: its program is loaded. */
-export const LOADED = "loaded";
+const LOADED = "loaded";
 
 /**
  * For the program of a thread: what it is started with. One that was prepared early says that it is loaded and
