@@ -68,7 +68,7 @@ export type PartsInput = {
   /** The operator's file of witnesses outside of the mesh; empty: there is none. */
   readonly outsidePolicy: () => string;
   /** What they have cosigned of a log; undefined: nothing. */
-  readonly witnessedOf: (origin: string) => ReturnType<ArchiveLink["witnessed"]>;
+  readonly witnessedOf: ArchiveLink["witnessed"];
   /** Writes down which logs must exist. */
   readonly noteLog?: NoteLog;
   readonly placementOf: (policy: PolicyInHand) => Placement;

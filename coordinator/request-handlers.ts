@@ -25,6 +25,7 @@ import { isAccount, parseAgentId, parseScope } from "../proto/ids.ts";
 import { accountNews, newsWith } from "./account-news.ts";
 import { readAmounts, writeAmounts, writeUnit } from "./amounts.ts";
 import type { ArchiveDoor } from "./archive/archive-door.ts";
+import type { ArchiveLink } from "./archive/archive-link.ts";
 import { certify, type NodeCertifier } from "./certify.ts";
 import { CommandRefused } from "./command-refused.ts";
 import type { Commands } from "./commands.ts";
@@ -74,9 +75,7 @@ export type RequestHandlersOptions = {
   readonly standings: Standings;
   readonly witness: Witness;
   /** What witnesses outside of the mesh have cosigned of a log. */
-  readonly witnessedOf: (
-    origin: string,
-  ) => { readonly size: number; readonly note: string } | undefined;
+  readonly witnessedOf: ArchiveLink["witnessed"];
   readonly archive: ArchiveDoor;
   readonly placement: Placement;
   readonly certifier?: NodeCertifier;
