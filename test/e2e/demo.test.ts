@@ -168,6 +168,7 @@ describe("SIGTERM", () => {
 describe("a second start on the same HOME", () => {
   test("as people start it keeps the keys, and prints lines that work when pasted", async () => {
     const { ready, home, portBase } = altrace;
+    await altrace.stop();
     const words = ["up", "--home", home, "--port-base", String(portBase)];
     const again = startProgram([NODE, "cli/altrace.js", ...words], {});
     const pasted = await waitUntil(
