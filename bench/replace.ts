@@ -3,6 +3,7 @@ import { waitUntil } from "../test/support/wait-until.ts";
 import type { Bench, BenchOptions, BenchResult, Figure } from "./harness/bench.ts";
 import { kernelSkipped, SITE } from "./harness/kernel-machine.ts";
 import { pause } from "./harness/operator.ts";
+import { median } from "./harness/paired.ts";
 import { tellProgress } from "./harness/progress.ts";
 import { type MeshForm, startReplaced } from "./harness/replaced-node.ts";
 
@@ -56,9 +57,6 @@ async function measure({ isFull }: BenchOptions): Promise<BenchResult> {
 }
 
 const ms = (name: string, value: number): Figure => ({ name, value, unit: "ms" });
-
-const median = (of: readonly number[]): number =>
-  of.toSorted((a, b) => a - b)[Math.floor(of.length / 2)] as number;
 
 type Replaced = {
   /** Of each replacement. */
