@@ -1,8 +1,8 @@
 import { request, WebSocket } from "undici";
-import { pause } from "./operator.ts";
+import { errorMessage } from "../../ports/error-message.ts";
+import { waitUntil } from "../../test/support/wait-until.ts";
 
 const LISTENS_MS = 10_000;
-const LOOK_EVERY_MS = 20;
 const ANSWER_MS = 20_000;
 const BYTES_PER_MIB = 1024 * 1024;
 /** What each thread is asked for; it reads its own heap. */
@@ -41,18 +41,19 @@ export async function threadHeaps(of: {
 }
 
 async function debuggerUrl(port: number): Promise<string> {
-  const deadlineMs = performance.now() + LISTENS_MS;
-  for (;;) {
+  let why = "no thread is listed";
+  const look = async (): Promise<string | undefined> => {
     try {
       const { body } = await request(`http://127.0.0.1:${port}/json/list`);
       const [main] = (await body.json()) as readonly { readonly webSocketDebuggerUrl: string }[];
-      if (main !== undefined) return main.webSocketDebuggerUrl;
+      return main?.webSocketDebuggerUrl;
     } catch (cause) {
       // Nobody listens there before the signal has been seen to.
-      if (performance.now() > deadlineMs) throw new Error("no inspector there", { cause });
+      why = errorMessage(cause);
+      return undefined;
     }
-    await pause(LOOK_EVERY_MS);
-  }
+  };
+  return await waitUntil(() => `the inspector: ${why}`, look, LISTENS_MS);
 }
 
 type Message = {
