@@ -8,7 +8,8 @@ import { atPace } from "./harness/at-pace.ts";
 import type { Bench, Figure } from "./harness/bench.ts";
 import { freePort } from "./harness/free-ports.ts";
 import { startMesh } from "./harness/mesh-under-test.ts";
-import { Operator, pause } from "./harness/operator.ts";
+import { type Operator, pause } from "./harness/operator.ts";
+import { operatorOf } from "./harness/operator-of.ts";
 import { tellProgress } from "./harness/progress.ts";
 import { RawPool } from "./harness/raw-pool.ts";
 import { type ResidentMemory, residentMemory } from "./harness/resident-memory.ts";
@@ -93,12 +94,7 @@ async function ofNode(durationMs: number): Promise<Measured> {
   });
   const [node] = mesh.nodes;
   if (node?.process === undefined) throw new Error("no node was started");
-  const { home } = mesh.coordinator;
-  const grpc = {
-    coordinator: `unix:${home}/coordinator.sock`,
-    node: `unix:${node.home}/node.sock`,
-  };
-  using operator = new Operator({ home, grpc });
+  using operator = operatorOf(mesh);
   const { pid } = node.process;
   return await measure({ operator, pid, inspectPort, origin: node.gateway, durationMs });
 }

@@ -16,7 +16,8 @@ import {
 } from "./fixtures/overrun-policy.ts";
 import { type AdversaryOptions, askForLittle, attack } from "./harness/adversary.ts";
 import type { Bench, BenchResult } from "./harness/bench.ts";
-import { Operator, pause } from "./harness/operator.ts";
+import { type Operator, pause } from "./harness/operator.ts";
+import { operatorOf } from "./harness/operator-of.ts";
 
 const NODES = 3;
 const DURATION_MS = { full: 120_000, short: 25_000 };
@@ -72,12 +73,6 @@ export const overrun: Bench = {
     return describe(provider, { answers, strikes, spent, before, probed, durationMs });
   },
 };
-
-function operatorOf(mesh: Mesh): Operator {
-  const { home } = mesh.coordinator;
-  const node = `unix:${mesh.nodes[0]?.home}/node.sock`;
-  return new Operator({ home, grpc: { coordinator: `unix:${home}/coordinator.sock`, node } });
-}
 
 async function adversaries(
   operator: Operator,
