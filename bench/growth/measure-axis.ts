@@ -1,5 +1,5 @@
 import { startMesh } from "../harness/mesh-under-test.ts";
-import { median, PAIRS_MIN, type Pair } from "../harness/paired.ts";
+import { interleave, median, PAIRS_MIN, type Pair } from "../harness/paired.ts";
 import { treeResidentMib } from "../harness/process-tree.ts";
 import { tellProgress } from "../harness/progress.ts";
 import { type RequestCost, requestCost } from "../harness/request-cost.ts";
@@ -76,11 +76,8 @@ async function measurePoint(
 ): Promise<Omit<Point, "at" | "residentMib">> {
   await node(WARM_UP_FACTOR * sliceMs);
   await proxy(sliceMs);
-  const pairs: Pair[] = [];
-  while (pairs.length < PAIRS_MIN) {
-    const subject = (await node(sliceMs)).cpuMicrosPerRequest;
-    pairs.push({ subject, baseline: (await proxy(sliceMs)).cpuMicrosPerRequest });
-  }
+  const cost = (ask: Ask) => async () => (await ask(sliceMs)).cpuMicrosPerRequest;
+  const pairs = await interleave(PAIRS_MIN, { subject: cost(node), baseline: cost(proxy) });
   return {
     cpuMicros: median(pairs.map(({ subject }) => subject)),
     bareMicros: median(pairs.map(({ baseline }) => baseline)),
