@@ -22,7 +22,6 @@ export type MeshForm = "up" | "node";
 /** A node behind a launcher that replaces it when it is asked to. */
 export type ReplacedNode = Disposable & {
   readonly lab: KernelLab;
-  readonly launcher: Speaker;
   /** Resolves once the next one serves and the one before is gone. */
   replace(): Promise<void>;
 };
@@ -39,15 +38,15 @@ export async function startReplaced(form: MeshForm): Promise<ReplacedNode> {
   const args = form === "up" ? wordsOfUp(lab) : await wordsOfNode(lab);
   const env = { ALTRACE_DRAIN_MS: DRAIN_MS };
   const launcher = launchNode(lab, { certificate, args, flags: ["--early"], env });
-  const begun = () => launcher.said.filter(({ ready, event }) => ready ?? event === "started");
-  const starts = () => begun().length;
+  const starts = () =>
+    launcher.said.filter(({ ready, event }) => ready ?? event === "started").length;
   await waitUntil(
     () => `the node: ${tail(launcher)}`,
     () => starts() === 1,
   );
   const owned = stack.move();
   return {
-    ...{ lab, launcher },
+    lab,
     replace: async () => {
       const before = starts();
       const proxies = () => lab.running("node", { uid: PROXY_UID, word: "altrace.js" });
