@@ -42,7 +42,7 @@ export type ServeWithin = (...of: Parameters<Gateway["serve"]>) => Served | unde
  * spoken; one that offers others alone is refused.
  */
 export function inspectTls(of: {
-  readonly certificates: HostCertificates;
+  readonly certificates: Pick<HostCertificates, "canShow" | "contextOf">;
   readonly clock: Clock;
   readonly serve: ServeWithin;
 }): TlsInspection {
