@@ -15,7 +15,7 @@ import {
   type SettingTable,
   text,
 } from "../adapters/settings.ts";
-import type { LedgerSettings } from "./ledger-settings.ts";
+import { LEASE_LIMITS, type LedgerSettings } from "./ledger-settings.ts";
 
 const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const NAME_EXPECTED = "a name: lower-case letters, digits and inner hyphens, at most 63";
@@ -336,8 +336,6 @@ export function ledgerSettings(options: {
     driftMilli: 10,
     expiryGuardMs: 2_000,
     memoMs: { max: Math.max(2 * leaseTtlMs, 60 * MINUTE_MS), min: MINUTE_MS },
-    leasesRemembered: 50_000,
-    unsettledMax: 50_000,
-    leasesMax: 1_000_000,
+    ...LEASE_LIMITS,
   };
 }

@@ -18,3 +18,10 @@ export type LedgerSettings = {
   /** Leases kept at once; beyond it nothing is lent. */
   readonly leasesMax: number;
 };
+
+/** How many leases the ledger keeps. */
+export const LEASE_LIMITS = {
+  leasesRemembered: 50_000,
+  unsettledMax: 50_000,
+  leasesMax: 1_000_000,
+} as const;

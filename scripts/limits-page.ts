@@ -1,3 +1,4 @@
+import { LEASE_LIMITS } from "../coordinator/ledger-settings.ts";
 import { DECODE_LIMITS } from "../node/dataplane/decode-limits.ts";
 import { GATEWAY_LIMITS } from "../node/dataplane/gateway-limits.ts";
 import { RELAY_LIMITS } from "../node/dataplane/relay-limits.ts";
@@ -176,6 +177,21 @@ export const SIZE_LIMITS: Readonly<Record<keyof typeof SIZE_VALUES, LimitWords>>
   contentRulesMax: words("its content rules", "too_large", "policy/policy-sizes"),
 };
 
+/** Of what a coordinator's ledger keeps. */
+export const LEDGER_LIMITS: Readonly<Record<keyof typeof LEASE_LIMITS, LimitWords>> = {
+  leasesRemembered: words(
+    "leases beyond which one that is settled is forgotten after a minute, and not after an hour",
+    undefined,
+    "coordinator/ledger",
+  ),
+  unsettledMax: words(
+    "leases that ran out unsettled; beyond it the oldest count as spent (`leases_written_off`)",
+    undefined,
+    "coordinator/lease-ends",
+  ),
+  leasesMax: words("leases of all kinds", "budget_unavailable", "coordinator/ledger"),
+};
+
 const SIZE_VALUES = {
   policyTextBytesMax: POLICY_TEXT_BYTES_MAX,
   bundleBytesMax: BUNDLE_BYTES_MAX,
@@ -194,8 +210,8 @@ const PASSAGE_VALUES = {
 
 const HEAD = `# Limits
 
-What bounds a request, an answer and a tunnel: each limit with its value, and the reason that is given beyond it. The unit is in the
-name. Where there is no reason, a connection is closed or made to wait, and nobody is refused.
+What bounds a request, an answer, a tunnel and what a ledger keeps: each limit with its value, and the reason that is given beyond it. The
+unit is in the name. Where there is no reason, nobody is refused: a connection is closed or made to wait, or what the line says.
 
 Requests may be compressed (gzip, br, zstd): they are decompressed in the inspect pool, within the bounds below and \`body_bytes_max\`,
 judged, and sent on uncompressed. Providers are asked not to compress. An answer that is compressed all the same is decompressed as it
@@ -221,6 +237,7 @@ export function limitsPage(): string {
     section("Of every door", rowsOf(GATEWAY_LIMITS, DOOR_LIMITS)),
     section("Of what is compressed", rowsOf(DECODE_LIMITS, COMPRESSED_LIMITS)),
     section("Of answers and tunnels", rowsOf(PASSAGE_VALUES, PASSAGE_LIMITS)),
+    section("Of a coordinator's ledger", rowsOf(LEASE_LIMITS, LEDGER_LIMITS)),
   ].join("\n");
 }
 

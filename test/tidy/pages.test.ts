@@ -4,6 +4,7 @@ import { NODE_SETTINGS } from "../../node/config.ts";
 import { REASONS } from "../../proto/reasons.ts";
 import {
   DOOR_LIMITS,
+  LEDGER_LIMITS,
   limitsPage,
   PASSAGE_LIMITS,
   POLICY_LIMITS,
@@ -32,6 +33,7 @@ describe("docs/limits.md", () => {
     ...SIZE_LIMITS,
     ...DOOR_LIMITS,
     ...PASSAGE_LIMITS,
+    ...LEDGER_LIMITS,
   });
 
   test("is what the tables of limits say", () => {
