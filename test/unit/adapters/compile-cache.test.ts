@@ -1,9 +1,7 @@
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import { expect, test } from "vitest";
+import { tempDir } from "../../support/temp-dir.ts";
 
 const ADAPTER = new URL("../../../adapters/compile-cache.ts", import.meta.url).href;
 
@@ -18,12 +16,8 @@ async function handedOn(env: Readonly<Record<string, string>>): Promise<unknown>
 }
 
 test("the folder of compiled sources is handed on as it was named, and where there is none, nothing is", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "altrace-compiled-"));
-  try {
-    const env = { NODE_COMPILE_CACHE: folder };
-    expect(await handedOn(env)).toEqual(env);
-    expect(await handedOn({})).toEqual({});
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
+  using folder = tempDir();
+  const env = { NODE_COMPILE_CACHE: folder.path };
+  expect(await handedOn(env)).toEqual(env);
+  expect(await handedOn({})).toEqual({});
 });

@@ -1,12 +1,13 @@
-import { mkdtempSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, expect, test } from "vitest";
+import { afterAll, afterEach, expect, test } from "vitest";
 import { fileWatch, WATCHED_EVERY_MS } from "../../../adapters/watched-file.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
+import { tempDir } from "../../support/temp-dir.ts";
 
-const folder = mkdtempSync(join(tmpdir(), "altrace-watched-"));
-const path = join(folder, "file");
+const folder = tempDir();
+afterAll(() => folder[Symbol.dispose]());
+const path = join(folder.path, "file");
 afterEach(() => rmSync(path, { force: true }));
 
 function watched(text: string) {
@@ -44,7 +45,7 @@ test("a file that has changed is read once it stands still, and not before", () 
 test("one that is put in another's place is another, though it is as long", () => {
   const { heard, pass } = watched("one");
   pass(1);
-  const next = join(folder, "next");
+  const next = join(folder.path, "next");
   writeFileSync(next, "two");
   renameSync(next, path);
   pass(2);

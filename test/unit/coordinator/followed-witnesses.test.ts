@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, describe, expect, test } from "vitest";
 import { fileWatch, WATCHED_EVERY_MS } from "../../../adapters/watched-file.ts";
@@ -11,6 +10,7 @@ import { BroughtLogs } from "../../../coordinator/outside/brought-logs.ts";
 import { followOutsideFile } from "../../../coordinator/outside/followed-file.ts";
 import { OutsideFileFault, readOutsideFile } from "../../../coordinator/outside/outside-file.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
+import { tempDir } from "../../support/temp-dir.ts";
 import { T0_MS } from "../audit/sample-log.ts";
 import { TwinDisk } from "../node/audit/twin-disk.ts";
 import { LOG, logOf, ORIGIN, WITNESS } from "./archive-world.ts";
@@ -19,9 +19,9 @@ import { EVERY_MS, OtherMesh } from "./outside-world.ts";
 const COPIES = "/home/archive";
 
 describe("the operator's file of witnesses", () => {
-  const folder = mkdtempSync(join(tmpdir(), "altrace-outside-"));
-  const path = join(folder, "witnesses");
-  afterAll(() => rmSync(folder, { recursive: true }));
+  const folder = tempDir();
+  const path = join(folder.path, "witnesses");
+  afterAll(() => folder[Symbol.dispose]());
   const textOf = (...names: string[]) => {
     const lines = names.map((name, i) => new OtherMesh(name, 50 + i, () => T0_MS).line);
     return `${lines.join("")}quorum ${names[0]}\n`;
@@ -54,7 +54,7 @@ describe("the operator's file of witnesses", () => {
     writeFileSync(path, "quorum nobody\n");
     const watch = fileWatch(twinClock());
     expect(() => followOutsideFile(path, watch)).toThrow(OutsideFileFault);
-    expect(() => followOutsideFile(join(folder, "none"), watch)).toThrow("ENOENT");
+    expect(() => followOutsideFile(join(folder.path, "none"), watch)).toThrow("ENOENT");
   });
 });
 

@@ -1,16 +1,16 @@
 import { execFile } from "node:child_process";
-import { globSync, mkdtempSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { globSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, test } from "vitest";
 import { cleanEnv, NODE } from "../../support/run-altrace.ts";
+import { tempDir } from "../../support/temp-dir.ts";
 
 const ROOT = join(import.meta.dirname, "../../..");
 
 test("what is compiled beforehand can be read by whoever runs it, and belongs to somebody else", async () => {
-  const folder = mkdtempSync(join(tmpdir(), "altc-"));
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  using temp = tempDir();
+  const folder = temp.path;
   const line = ["-c", 'umask 077 && exec "$0" scripts/precompile.ts', NODE];
   const env = { ...cleanEnv(), NODE_COMPILE_CACHE: folder };
   const { stdout } = await promisify(execFile)("sh", line, { cwd: ROOT, env });
