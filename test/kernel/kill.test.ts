@@ -218,7 +218,7 @@ describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
   test("ends open connections also where the proxy is stuck", async () => {
     const stuck = await flow("a1");
     stuck.child.stdin?.write("wait\n");
-    expect(lab.signal("node", PROXY, "SIGSTOP")).toBe(1);
+    expect(await lab.stop("node", PROXY)).toBe(1);
     try {
       await gate.ask({ t: "kill", scope: AGENT });
       expect((await ended(stuck, "ended")).ended).toBe("ConnectionResetError");

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
 import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
 import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
+import { stopProcess } from "../support/stop-process.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
 const unavailable = kernelUnavailable();
@@ -143,7 +144,7 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     one.child.kill("SIGHUP");
     await one.says("next");
     // It hears of both at once: its own next program is prepared, and somebody would take over.
-    one.child.kill("SIGSTOP");
+    await stopProcess(one.child.pid as number);
     one.put("go");
     await one.says("prepared");
     const other = turns("other", door);
@@ -216,7 +217,7 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     await clients.exit;
     expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
     // A program that dies while the next one is being prepared is followed by that.
-    expect(lab.signal("node", { uid: 4737, word: "capture-probe.ts" }, "SIGSTOP")).toBe(1);
+    expect(await lab.stop("node", { uid: 4737, word: "capture-probe.ts" })).toBe(1);
     expect(hangUp()).toBe(1);
     await waitUntil("a third to be prepared", () => said("prepared") === 2);
     const next = probe.said.findLast(({ prepared }) => prepared !== undefined)?.prepared;

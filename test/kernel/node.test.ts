@@ -272,7 +272,7 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     // Also while the enforcer is held up: the node has a shorter way, which remembers nothing.
     const wall = { uid: 0, word: "altrace.js\0enforcer" };
     // Its launcher has the same words.
-    expect(lab.signal("node", wall, "SIGSTOP")).toBe(2);
+    expect(await lab.stop("node", wall)).toBe(2);
     try {
       // On a busy machine it may not be answered in time, and nobody else answers now.
       await waitUntil("a kill by the shorter way", async () => {

@@ -19,6 +19,7 @@ import { createInterface } from "node:readline";
 import type { HostCommand } from "../../node/kernel/host-command.ts";
 import { KERNEL_PACKAGES } from "../setup/kernel-programs.ts";
 import { cleanEnv } from "./run-altrace.ts";
+import { stopProcess } from "./stop-process.ts";
 import { waitUntil } from "./wait-until.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
@@ -313,6 +314,13 @@ export class KernelLab implements Disposable {
   signal(place: Place, which: Running, signal: NodeJS.Signals): number {
     const pids = this.running(place, which);
     for (const pid of pids) signalOne(pid, signal);
+    return pids.length;
+  }
+
+  /** How many there were. They stand still when it resolves, which SIGSTOP alone does not promise. */
+  async stop(place: Place, which: Running): Promise<number> {
+    const pids = this.running(place, which);
+    await Promise.all(pids.map(stopProcess));
     return pids.length;
   }
 
