@@ -88,7 +88,7 @@ function settledLeaseBytes(): number {
   const state = LedgerState.load([], 0);
   const ledger = new Ledger(settings, state);
   ledger.setLimits(limits());
-  const env = { nowMs, monoMs: 0, epoch: 1, activeNodes: 3, isRemoved: () => false };
+  const env = { nowMs, monoMs: 0, epoch: 1, activeNodes: 3, isFull: false, isRemoved: () => false };
   const amounts = { ...NO_AMOUNTS, usd_micros: 500 };
   const lendAndSettle = (no: number): void => {
     const account = accountOf(no % AGENTS);

@@ -379,6 +379,7 @@ class RunningCoordinator implements Coordinator {
       recordsUnsaved: () => replica.unsavedCount,
       streams,
       exposureUsdMicros: () => exposureUsdMicros(ledger),
+      ledgerFill: () => ledger.fill,
     });
   }
 }

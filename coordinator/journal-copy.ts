@@ -1,5 +1,6 @@
 import { type Store, StoreFault, type Write } from "../ports/store.ts";
 import { JournalBarred } from "./journal-barred.ts";
+import { bytesOf } from "./journal-parts.ts";
 
 /** Where in the journal a coordinator stands. */
 export type JournalPlace = {
@@ -35,6 +36,7 @@ export class JournalCopy {
   readonly #store: Store;
   #place: JournalPlace;
   #entries: Map<string, Uint8Array>;
+  #bytes: number;
   /** Keys whose links count no more behind this place. */
   readonly barred = new JournalBarred();
   /** What a disk that failed may not hold yet: a place without it would be a lie. */
@@ -48,6 +50,7 @@ export class JournalCopy {
     this.#entries = new Map(
       store.list(ENTRY_PREFIX).map(([key, value]) => [key.slice(ENTRY_PREFIX.length), value]),
     );
+    this.#bytes = bytesOfAll(this.#entries);
     this.barred.replace(this.#entries.keys());
   }
 
@@ -59,6 +62,11 @@ export class JournalCopy {
     return this.#entries;
   }
 
+  /** Of all entries, keys and values. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
   /**
    * Takes in writes that are in the stream at `place`. They count at once, whatever the disk does.
    * Rejects with StoreFault when it fails: after a restart they are read from the stream again.
@@ -66,8 +74,13 @@ export class JournalCopy {
   async apply(writes: readonly Write[], place: JournalPlace): Promise<void> {
     this.barred.change(writes);
     for (const { key, value } of writes) {
+      const before = this.#entries.get(key);
+      if (before !== undefined) this.#bytes -= bytesOf({ key, value: before });
       if (value === undefined) this.#entries.delete(key);
-      else this.#entries.set(key, value);
+      else {
+        this.#entries.set(key, value);
+        this.#bytes += bytesOf({ key, value });
+      }
     }
     await this.#save(writes, place);
   }
@@ -76,6 +89,7 @@ export class JournalCopy {
   async replace(entries: Map<string, Uint8Array>, place: JournalPlace): Promise<void> {
     const gone = [...this.#entries.keys()].filter((key) => !entries.has(key));
     this.#entries = entries;
+    this.#bytes = bytesOfAll(entries);
     this.barred.replace(entries.keys());
     const writes = [...entries].map(([key, value]) => ({ key, value }));
     await this.#save([...writes, ...gone.map((key) => ({ key, value: undefined }))], place);
@@ -90,6 +104,12 @@ export class JournalCopy {
     ]);
     this.#unsaved.clear();
   }
+}
+
+function bytesOfAll(entries: ReadonlyMap<string, Uint8Array>): number {
+  let bytes = 0;
+  for (const [key, value] of entries) bytes += bytesOf({ key, value });
+  return bytes;
 }
 
 function encodePlace(place: JournalPlace): Uint8Array {

@@ -9,6 +9,14 @@ const PART_BYTES = 256 * 1024;
 /** Parts of one snapshot at most: two of them fit into the stream with room to spare. */
 const PARTS_MAX = 400;
 
+export const JOURNAL_LIMITS = {
+  /**
+   * Bytes of entries beyond which nothing is lent. A snapshot holds a quarter more: leases that end, contracts and
+   * what operators set are written all the same.
+   */
+  journalBytesMax: (PARTS_MAX * PART_BYTES * 4) / 5,
+} as const;
+
 /** Whether one link holds these changes. */
 export function fitsLink(writes: readonly Write[]): boolean {
   return writes.reduce((bytes, write) => bytes + bytesOf(write), 0) <= LINK_BYTES_MAX;
@@ -48,6 +56,7 @@ export function partsOf(entries: readonly JournalEntry[]): readonly (readonly Jo
   return parts;
 }
 
-function bytesOf({ key, value }: Pick<JournalEntry, "key" | "value">): number {
+/** What an entry counts for. */
+export function bytesOf({ key, value }: Pick<JournalEntry, "key" | "value">): number {
   return key.length + (value?.length ?? 0);
 }

@@ -30,7 +30,10 @@ import type { LedgerSettings } from "./ledger-settings.ts";
 import { LEDGER_PREFIX, LedgerState, type LimitOverride } from "./ledger-state.ts";
 
 /** Where the ledger lies. Reads show commits once they have resolved: it makes one at a time. */
-export type LedgerStore = Pick<Store, "get" | "list" | "commit">;
+export type LedgerStore = Pick<Store, "get" | "list" | "commit"> & {
+  /** Share of what it takes before nothing is lent any more; absent where the disk alone bounds it. */
+  readonly fill?: number;
+};
 
 export type LedgerActorOptions = {
   readonly store: LedgerStore;
@@ -259,12 +262,13 @@ export class LedgerActor {
   }
 
   #env(): LedgerEnv {
-    const { clock, epoch, activeNodes, isRemoved } = this.#options;
+    const { clock, epoch, store, activeNodes, isRemoved } = this.#options;
     return {
       nowMs: clock.nowMs(),
       monoMs: monoMs(clock),
       epoch: epoch.epoch,
       activeNodes: activeNodes(),
+      isFull: (store.fill ?? 0) >= 1,
       isRemoved,
     };
   }

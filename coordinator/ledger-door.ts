@@ -41,6 +41,11 @@ export type LedgerDoor = Pick<
   contractEndMs(id: string): number | undefined;
   /** What a contract was granted, by the same copy; `undefined` for one that was never opened, or ended long ago. */
   contractGrant(id: string): LedgerAmounts | undefined;
+  /**
+   * Share of what the mesh's journal takes before nothing is lent any more, by the same copy; 0 where this
+   * coordinator's disk alone bounds it.
+   */
+  readonly fill: number;
   /** Name of the coordinator that leads it, as far as is known. */
   readonly leader: string | undefined;
   start(): void;
@@ -74,6 +79,7 @@ export function ownLedger(
   const actor = new LedgerActor(options);
   return {
     isLed: true,
+    fill: 0,
     leader: options.replicaId,
     start: () => undefined,
     onLed: () => undefined,
@@ -121,6 +127,10 @@ export class SharedLedger implements LedgerDoor {
 
   get leader(): string | undefined {
     return this.#election.leader;
+  }
+
+  get fill(): number {
+    return this.#journal.fill;
   }
 
   start(): void {

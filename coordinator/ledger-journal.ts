@@ -18,6 +18,7 @@
 //     written that it knows (journal-barred.ts). What it lent meanwhile is lent; and it lends no more then,
 //     although it may not have heard of its removal.
 // J8. Changes that one link does not hold are written as a snapshot of what they come to.
+// J9. A snapshot is bounded. Long before a ledger is more than it holds, nothing more is lent.
 
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -29,7 +30,7 @@ import { JOURNAL_STREAM, JOURNAL_SUBJECT } from "../proto/subjects.ts";
 import type { Tell } from "./events.ts";
 import { barring, JournalBarred } from "./journal-barred.ts";
 import { JournalCopy, type JournalPlace } from "./journal-copy.ts";
-import { entriesAfter, fitsLink, partsOf } from "./journal-parts.ts";
+import { entriesAfter, fitsLink, JOURNAL_LIMITS, partsOf } from "./journal-parts.ts";
 import { JournalReading } from "./journal-reading.ts";
 import {
   entryOf,
@@ -42,6 +43,7 @@ import {
   sealLink,
 } from "./journal-record.ts";
 import type { LedgerStore } from "./ledger-actor.ts";
+import { SnapshotPace } from "./snapshot-pace.ts";
 import { EPOCH_KEY } from "./store-keys.ts";
 
 export type LedgerJournalOptions = JournalTrust & {
@@ -53,7 +55,7 @@ export type LedgerJournalOptions = JournalTrust & {
   readonly tell: Tell;
   /** Takes in the mesh's newest trust bundle. Rejects with BusFault. */
   readonly learnTrust: () => Promise<void>;
-  /** Links from one snapshot to the next; default 1,024. */
+  /** Links from one snapshot to the next, of a small ledger; default 1,024. */
   readonly snapshotEvery?: number;
 };
 
@@ -65,9 +67,6 @@ export class JournalFault extends Error {
   }
 }
 
-const SNAPSHOT_EVERY = 1_024;
-/** Bytes of links after which a snapshot is due, whatever their number. */
-const SNAPSHOT_EVERY_BYTES = 32 * 1024 * 1024;
 const NONCE_BYTES = 16;
 const PAGE_COUNT = 256;
 const RETRY_MS = { min: 50, max: 2_000 };
@@ -77,15 +76,21 @@ type Body = Exclude<JournalRecord["body"], { case: undefined }>;
 export class LedgerJournal implements LedgerStore {
   readonly #options: LedgerJournalOptions;
   readonly #copy: JournalCopy;
+  readonly #pace: SnapshotPace;
   readonly #closing = new AbortController();
   #queue: Promise<unknown> = Promise.resolve();
-  #sinceSnapshot = { links: 0, bytes: 0 };
   #hasLearntTrust = false;
 
   /** @throws StoreFault The copy on disk cannot be read. */
   constructor(options: LedgerJournalOptions) {
     this.#options = options;
     this.#copy = new JournalCopy(options.store);
+    this.#pace = new SnapshotPace(options.snapshotEvery);
+  }
+
+  /** Share of what the journal takes before nothing is lent any more; 1 and above: it is full. */
+  get fill(): number {
+    return this.#copy.bytes / JOURNAL_LIMITS.journalBytesMax;
   }
 
   get(key: string): Uint8Array | undefined {
@@ -119,7 +124,7 @@ export class LedgerJournal implements LedgerStore {
       if (this.#copy.place.owesSnapshot && (await this.#snapshot()) === "conflict")
         return "conflict";
       if ((await this.#append(body, all)) === "conflict") return "conflict";
-      if (this.#isSnapshotDue()) await this.#snapshot();
+      if (this.#pace.isDue) await this.#snapshot();
       return "committed";
     });
   }
@@ -163,12 +168,6 @@ export class LedgerJournal implements LedgerStore {
     return result;
   }
 
-  #isSnapshotDue(): boolean {
-    const { links, bytes } = this.#sinceSnapshot;
-    const every = this.#options.snapshotEvery ?? SNAPSHOT_EVERY;
-    return links >= every || bytes >= SNAPSHOT_EVERY_BYTES;
-  }
-
   /** @param writes Count, as all of it does, with its last part. */
   async #snapshot(writes: readonly Write[] = []): Promise<"committed" | "conflict"> {
     const parts = partsOf(entriesAfter(this.#copy.entries, writes));
@@ -188,7 +187,7 @@ export class LedgerJournal implements LedgerStore {
       });
       if (outcome === "conflict") return "conflict";
     }
-    this.#sinceSnapshot = { links: 0, bytes: 0 };
+    this.#pace.wroteSnapshot(parts.length);
     return "committed";
   }
 
@@ -213,8 +212,7 @@ export class LedgerJournal implements LedgerStore {
     const bytes = sealLink(record, this.#options);
     const seq = await this.#store(bytes, place);
     if (seq === "conflict") return "conflict";
-    this.#sinceSnapshot.links += 1;
-    this.#sinceSnapshot.bytes += bytes.length;
+    this.#pace.wroteLink(bytes.length);
     const whole = snapshotAt(seq);
     await this.#copy.apply(writes, {
       seq,

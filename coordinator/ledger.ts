@@ -44,6 +44,8 @@ export type LedgerEnv = {
   readonly epoch: number;
   /** Nodes that share what is left. */
   readonly activeNodes: number;
+  /** What the ledger lies in takes no more leases. */
+  readonly isFull: boolean;
   /** Whether a node was taken out of the mesh: what its key signs counts for nothing. */
   readonly isRemoved: (node: string) => boolean;
 };
@@ -87,7 +89,7 @@ export type LedgerRefusalReason =
   | "account_unknown"
   | "budget_exhausted"
   | "overrun_exhausted"
-  /** `leasesMax` leases are kept. */
+  /** `leasesMax` leases are kept, or the ledger's journal is full. */
   | "budget_unavailable"
   /** Another start of the node has asked since; or something may have been granted to the request before. */
   | StartRefusal
@@ -187,6 +189,7 @@ export class Ledger {
     if (this.#state.leaseCount >= this.#settings.leasesMax) {
       return refusal("budget_unavailable", `${this.#settings.leasesMax} leases are kept`);
     }
+    if (env.isFull) return refusal("budget_unavailable", "the ledger's journal is full");
     const parts = this.#divide(chain, ask, env);
     if ("refused" in parts) return parts;
     const lease: Lease = {

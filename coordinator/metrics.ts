@@ -14,6 +14,8 @@ export type MetricsSource = {
   readonly streams: () => readonly StreamWait[];
   /** Micro-dollars; undefined where another coordinator knows it. */
   readonly exposureUsdMicros: () => Promise<number | undefined>;
+  /** Share of what the ledger's journal takes. */
+  readonly ledgerFill: () => number;
 };
 
 /** Every metric of the coordinator. Labels come from closed sets: no agents, no nodes. */
@@ -120,6 +122,10 @@ export class CoordinatorMetrics {
     this.#gauge("altrace_worst_case_exposure_usd", exposure, [], async (gauge) => {
       const micros = await source.exposureUsdMicros();
       gauge.set(micros === undefined ? Number.NaN : micros / 1e6);
+    });
+    const fill = "Share of what the ledger's journal takes; at 1 nothing is lent any more";
+    this.#gauge("altrace_ledger_fill_ratio", fill, [], (gauge) => {
+      gauge.set(source.ledgerFill());
     });
     const unsaved = "Records that count here and are not on this coordinator's disk";
     this.#gauge("altrace_mesh_records_unsaved", unsaved, [], (gauge) => {

@@ -1,3 +1,4 @@
+import { JOURNAL_LIMITS } from "../coordinator/journal-parts.ts";
 import { LEASE_LIMITS } from "../coordinator/ledger-settings.ts";
 import { DECODE_LIMITS } from "../node/dataplane/decode-limits.ts";
 import { GATEWAY_LIMITS } from "../node/dataplane/gateway-limits.ts";
@@ -178,7 +179,7 @@ export const SIZE_LIMITS: Readonly<Record<keyof typeof SIZE_VALUES, LimitWords>>
 };
 
 /** Of what a coordinator's ledger keeps. */
-export const LEDGER_LIMITS: Readonly<Record<keyof typeof LEASE_LIMITS, LimitWords>> = {
+export const LEDGER_LIMITS: Readonly<Record<keyof typeof LEDGER_VALUES, LimitWords>> = {
   leasesRemembered: words(
     "leases beyond which one that is settled is forgotten after a minute, and not after an hour",
     undefined,
@@ -190,7 +191,14 @@ export const LEDGER_LIMITS: Readonly<Record<keyof typeof LEASE_LIMITS, LimitWord
     "coordinator/lease-ends",
   ),
   leasesMax: words("leases of all kinds", "budget_unavailable", "coordinator/ledger"),
+  journalBytesMax: words(
+    "bytes of the ledger in a mesh of several coordinators, all kinds of entries; some 110,000 agents with a lease",
+    "budget_unavailable",
+    "coordinator/ledger-actor",
+  ),
 };
+
+const LEDGER_VALUES = { ...LEASE_LIMITS, ...JOURNAL_LIMITS };
 
 const SIZE_VALUES = {
   policyTextBytesMax: POLICY_TEXT_BYTES_MAX,
@@ -237,7 +245,7 @@ export function limitsPage(): string {
     section("Of every door", rowsOf(GATEWAY_LIMITS, DOOR_LIMITS)),
     section("Of what is compressed", rowsOf(DECODE_LIMITS, COMPRESSED_LIMITS)),
     section("Of answers and tunnels", rowsOf(PASSAGE_VALUES, PASSAGE_LIMITS)),
-    section("Of a coordinator's ledger", rowsOf(LEASE_LIMITS, LEDGER_LIMITS)),
+    section("Of a coordinator's ledger", rowsOf(LEDGER_VALUES, LEDGER_LIMITS)),
   ].join("\n");
 }
 

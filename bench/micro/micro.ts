@@ -162,7 +162,14 @@ function rollCost(): number {
   const ledger = new Ledger({ ...settings, leasesMax: ROLL_LEASES }, LedgerState.load([], 0));
   ledger.setLimits([{ account: "agent/t/a", parent: undefined, limits: [] }]);
   let monoMs = 0;
-  const env = () => ({ nowMs, monoMs, epoch: 1, activeNodes: 3, isRemoved: () => false });
+  const env = () => ({
+    nowMs,
+    monoMs,
+    epoch: 1,
+    activeNodes: 3,
+    isFull: false,
+    isRemoved: () => false,
+  });
   ledger.roll(env());
   for (let no = 0; no < ROLL_LEASES; no++) {
     const ids = { requestId: `r${no}`, leaseId: `l${no}`, bootId: "b1", node: "n1" };

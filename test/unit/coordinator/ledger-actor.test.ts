@@ -3,7 +3,13 @@ import type { AccountLimits } from "../../../coordinator/account-limits.ts";
 import { ledgerSettings } from "../../../coordinator/config.ts";
 import { beginEpoch } from "../../../coordinator/epoch.ts";
 import type { CoordinatorEvent } from "../../../coordinator/events.ts";
-import { type ActorLeaseAsk, LedgerActor, LedgerFault } from "../../../coordinator/ledger-actor.ts";
+import type { LeaseGrant } from "../../../coordinator/ledger.ts";
+import {
+  type ActorLeaseAsk,
+  LedgerActor,
+  LedgerFault,
+  type LedgerStore,
+} from "../../../coordinator/ledger-actor.ts";
 import { LedgerCorrupt } from "../../../coordinator/ledger-state.ts";
 import { NO_AMOUNTS } from "../../../coordinator/ledger-window.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
@@ -37,9 +43,9 @@ class ActorWorld {
     this.store = twinStore(options);
   }
 
-  async open(mailboxMax = 1_000): Promise<LedgerActor> {
+  async open(mailboxMax = 1_000, store: LedgerStore = this.store): Promise<LedgerActor> {
     const actor = new LedgerActor({
-      store: this.store,
+      store,
       clock: this.clock,
       random: this.random,
       tell: (event, fields) => {
@@ -194,6 +200,34 @@ describe("the ledger's actor", () => {
       { refused: "budget_unavailable", message: "3 calls wait for the ledger" },
       { refused: "budget_unavailable", message: "3 calls wait for the ledger" },
     ]);
+  });
+
+  test("where the store is full nothing more is lent; what was lent is told again, and settled", async () => {
+    const world = new ActorWorld();
+    let fill = 0.99;
+    const { store } = world;
+    const actor = await world.open(1_000, {
+      get: (key) => store.get(key),
+      list: (prefix, options) => store.list(prefix, options),
+      commit: (writes, guard) => store.commit(writes, guard),
+      get fill() {
+        return fill;
+      },
+    });
+    const lent = (await world.ask(actor, 10, "before")) as LeaseGrant;
+    fill = 1;
+    expect(await world.ask(actor, 10)).toEqual({
+      refused: "budget_unavailable",
+      message: "the ledger's journal is full",
+    });
+    expect(await world.ask(actor, 10, "before")).toMatchObject({ leaseId: lent.leaseId });
+    const spent = { ...NO_AMOUNTS, usd_micros: 4 };
+    const { leaseId, epoch } = lent;
+    expect(await actor.settle({ node: "n1", leaseId, epoch, spent, final: true })).toMatchObject({
+      final: true,
+    });
+    fill = 0.5;
+    expect(await world.ask(actor, 10)).toHaveProperty("leaseId");
   });
 
   test("leases expire on disk while nobody asks", async () => {

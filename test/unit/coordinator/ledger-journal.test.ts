@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type BusHub, createBusHub } from "../../../adapters/in-process-bus.ts";
 import { beginEpoch } from "../../../coordinator/epoch.ts";
+import { JOURNAL_LIMITS } from "../../../coordinator/journal-parts.ts";
 import { JournalFault, LedgerJournal } from "../../../coordinator/ledger-journal.ts";
 import { EPOCH_KEY } from "../../../coordinator/store-keys.ts";
 import { kidOf } from "../../../mesh/kid-of.ts";
@@ -469,6 +470,26 @@ describe("the ledger's journal", () => {
     await b.journal.catchUp();
     expect(contents(b.journal)).toEqual(contents(a.journal));
     expect(contents(b.restart())).toEqual(contents(a.journal));
+  });
+
+  test("J9: says how full it is, whatever was written, taken over and read again", async () => {
+    const world = new World();
+    const [a, b] = [world.coordinator("a", { snapshotEvery: 4 }), world.coordinator("b")];
+    await a.lead();
+    const filled = ({ journal }: Replica) => {
+      const all = journal.list("").map(([key, value]) => key.length + value.length);
+      const bytes = all.reduce((sum, size) => sum + size, 0);
+      return bytes / JOURNAL_LIMITS.journalBytesMax;
+    };
+    const half = "v".repeat(500_000);
+    await a.journal.commit([put("x", half), put("y", half)]);
+    await a.journal.commit([put("x", "less")]);
+    await a.journal.commit([{ key: "y", value: undefined }, put("z", half)]);
+    expect(a.journal.fill).toBeCloseTo(500_000 / JOURNAL_LIMITS.journalBytesMax, 4);
+    expect(a.journal.fill).toBe(filled(a));
+    await b.journal.catchUp();
+    expect(b.journal.fill).toBe(filled(b));
+    expect(b.restart().fill).toBe(a.journal.fill);
   });
 
   test("J5: whoever read half of a snapshot takes over once it is whole", async () => {

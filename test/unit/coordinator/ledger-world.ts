@@ -53,7 +53,10 @@ export class LedgerWorld {
 
   env(): LedgerEnv {
     const { nowMs, monoMs, epoch, activeNodes, removed } = this;
-    return { nowMs, monoMs, epoch, activeNodes, isRemoved: (node) => removed.has(node) };
+    return {
+      ...{ nowMs, monoMs, epoch, activeNodes, isFull: false },
+      isRemoved: (node) => removed.has(node),
+    };
   }
 
   setLimits(limits: AccountLimits): void {
