@@ -1,11 +1,14 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { machineDisk } from "../../adapters/machine-disk.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import type { VerifierKey } from "../../audit/signed-note.ts";
+import { CHECKPOINT_PATH } from "../../audit/tiles.ts";
+import { WITNESSED_PATH } from "../../audit/witnessed.ts";
+import type { ControlToAudit } from "../../node/audit/audit-worker.ts";
 import { findRequest, recentDecisions } from "../../node/audit/find-records.ts";
 import { logFolder, walFolder } from "../../node/audit/log-origin.ts";
 import { recoverWal } from "../../node/audit/recover-wal.ts";
@@ -15,7 +18,7 @@ import { createTable, syncedAtNs } from "../../node/table/table.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { waitUntil } from "../support/wait-until.ts";
 import { ALLOW } from "../unit/audit/sample-records.ts";
-import { deny, LOG, startThread, verifyHome } from "./audit-thread-life.ts";
+import { deny, LOG, startThread, type Thread, verifyHome } from "./audit-thread-life.ts";
 
 describe("the audit thread", () => {
   test("syncs what other threads append, one record after the other, and confirms it", async () => {
@@ -33,11 +36,13 @@ describe("the audit thread", () => {
 
   test("leaves a log that verifies, over two runs, in which every record is found", async () => {
     using home = tempDir();
+    const logDir = logFolder(home.path, { ...LOG, epoch: 1 });
     const rids: string[] = [];
     let vkey: VerifierKey | undefined;
     for (let run = 0; run < 2; run++) {
       const thread = await startThread(home.path);
       for (let i = 0; i < 400; i++) rids.push(deny(thread));
+      if (run === 0) await witnessOutside(thread, logDir);
       await thread.stop();
       expect(thread.faults).toEqual([]);
       vkey = thread.vkey;
@@ -46,10 +51,7 @@ describe("the audit thread", () => {
     expect(report.findings).toEqual([]);
     expect(report.checkpoint?.size).toBe(1 + 2 + rids.length);
     expect(report.decisions).toBe(rids.length);
-    const folders = {
-      walDir: walFolder(home.path),
-      logDir: logFolder(home.path, { ...LOG, epoch: 1 }),
-    };
+    const folders = { walDir: walFolder(home.path), logDir };
     for (const rid of [rids[0], rids[399], rids[400], rids[799]]) {
       expect(await findRequest(folders, rid as string)).toMatchObject([{ rid }]);
     }
@@ -66,6 +68,16 @@ describe("the audit thread", () => {
     await expect(startThread(home.path)).rejects.toThrow(/log_signature_missing/);
   });
 });
+
+/** Brings it what witnesses outside of the mesh would, and sees it lie beside the log. */
+async function witnessOutside({ worker }: Thread, logDir: string): Promise<void> {
+  const [checkpoint, witnessed] = [CHECKPOINT_PATH, WITNESSED_PATH].map((at) => join(logDir, at));
+  await waitUntil("a checkpoint", () => existsSync(checkpoint as string));
+  const note = readFileSync(checkpoint as string, "utf8");
+  worker.postMessage({ t: "witnessed", epoch: 1, note } satisfies ControlToAudit);
+  await waitUntil("what was cosigned", () => existsSync(witnessed as string));
+  expect(readFileSync(witnessed as string, "utf8")).toBe(note);
+}
 
 test("a full disk refuses, keeps whole frames and is used again with room", async (context) => {
   using home = tempDir();

@@ -1,11 +1,19 @@
 import { createSecureContext } from "node:tls";
 import { expect, test } from "vitest";
 import { systemClock } from "../../../adapters/system-clock.ts";
+import { refusalAnswer } from "../../../node/dataplane/refusal-answer.ts";
+import type { TunnelExchange } from "../../../node/dataplane/tunnel/tunnel-exchange.ts";
 import { inspectTls } from "../../../node/tls-inspection.ts";
 import { grant, provider } from "../../support/builders.ts";
 import { eventually } from "./dataplane/door.ts";
 import { selfSigned } from "./dataplane/self-signed.ts";
 import { AGENT, askTunnel, FAR, tlsOver, tunnelWorld } from "./tunnel-world.ts";
+
+/** A policy under which what the agent says to the far side is read. */
+const inspected = {
+  providers: new Map([["p", provider({ origin: `https://${FAR}`, host: FAR })]]),
+  agents: new Map([[AGENT, grant({ hosts: [FAR] })]]),
+};
 
 test.each(["http/1.1", "h2"])(
   "an inspected connection over %s is arriving until a request has begun on it",
@@ -23,11 +31,7 @@ test.each(["http/1.1", "h2"])(
         return { hasBegun: () => within.hasBegun, finish: () => undefined };
       },
     });
-    const policy = {
-      providers: new Map([["p", provider({ origin: `https://${FAR}`, host: FAR })]]),
-      agents: new Map([[AGENT, grant({ hosts: [FAR] })]]),
-    };
-    const it = await tunnelWorld(policy, { inspection });
+    const it = await tunnelWorld(inspected, { inspection });
     const isArriving = () => it.connections.open().map((one) => one.isArriving?.());
     const client = await askTunnel(it.door.port, `${FAR}:443`);
     await tlsOver(client, { servername: FAR, ca: cert, ALPNProtocols: [protocol] });
@@ -36,5 +40,39 @@ test.each(["http/1.1", "h2"])(
     expect(isArriving()).toEqual([true]);
     within.hasBegun = true;
     expect(isArriving()).toEqual([false]);
+    within.hasBegun = false;
+    const [tunnel] = it.connections.open() as TunnelExchange[];
+    tunnel?.answer(refusalAnswer({ requestId: tunnel.requestId, reason: "killed_agent" }));
+    expect(tunnel?.isArriving(), "it was refused").toBe(false);
   },
 );
+
+test("nobody is served who was killed while a certificate was made", async () => {
+  const { key, cert } = selfSigned(FAR);
+  const asked = Promise.withResolvers<void>();
+  const made = Promise.withResolvers<void>();
+  let served = 0;
+  const inspection = inspectTls({
+    clock: systemClock,
+    certificates: {
+      canShow: () => true,
+      contextOf: async () => {
+        asked.resolve();
+        await made.promise;
+        return createSecureContext({ key, cert });
+      },
+    },
+    serve: () => {
+      served += 1;
+      return { hasBegun: () => true, finish: () => undefined };
+    },
+  });
+  const it = await tunnelWorld(inspected, { inspection });
+  const client = await askTunnel(it.door.port, `${FAR}:443`);
+  void tlsOver(client, { servername: FAR, ca: cert }).catch(() => undefined);
+  await asked.promise;
+  await it.connections.cutScope("agent", `agent/${AGENT}`);
+  made.resolve();
+  await new Promise((resolve) => setImmediate(resolve));
+  expect([served, it.faults]).toEqual([0, []]);
+});

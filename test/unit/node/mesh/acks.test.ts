@@ -195,6 +195,42 @@ test("A4: all is closed only once every kill has ended what it covers, or was un
   expect(book.isAllClosed).toBe(true);
 });
 
+test("A2: what is closed later than all else is told by itself, and the first word of it stands", () => {
+  const { clock, book, heard } = bookOf();
+  const record = killOf("team/red");
+  enforce(book, record, clock);
+  book.durable(record, clock.monoNs());
+  passes(clock, ACK_WINDOW_MS);
+  expect(heard.map(({ first }) => first.closed)).toEqual([false]);
+  book.closed(record, 3, clock.monoNs());
+  passes(clock, ACK_WINDOW_MS);
+  expect(heard[1]?.first).toMatchObject({ closed: true, closedCount: 3, closedNs: 5_000_000n });
+  book.closed(record, 7, clock.monoNs());
+  passes(clock, DISK_WAIT_MS);
+  expect(heard).toHaveLength(2);
+  clock.advance(Number(REPEAT_AFTER_NS / 1_000_000n));
+  book.repeat(record, false);
+  passes(clock, ACK_WINDOW_MS);
+  expect(heard[2]?.first).toMatchObject({ closedCount: 3, closedNs: 5_000_000n });
+});
+
+test("what was merged in silence tells no news of itself, and all of it when it is asked for", () => {
+  const { clock, book, heard } = bookOf();
+  const record = killOf("team/red");
+  book.assume(record, { isDurable: false, isClosed: false });
+  book.durable(record, clock.monoNs());
+  book.closed(record, 2, clock.monoNs());
+  book.gated(record, clock.monoNs());
+  book.swept(record, 1, clock.monoNs());
+  passes(clock, DISK_WAIT_MS);
+  expect(heard).toEqual([]);
+  book.repeat(record, false);
+  passes(clock, ACK_WINDOW_MS);
+  expect(heard.map(({ first }) => first)).toMatchObject([
+    { durable: true, closed: true, closedCount: 2, sweptCount: 1 },
+  ]);
+});
+
 describe("the kernel's part of a kill", () => {
   /** A kill of which nothing else is left to tell. */
   function toldOf() {
