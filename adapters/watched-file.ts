@@ -28,6 +28,7 @@ function watchFile(
     }
   };
   let taken: string | undefined;
+  let unread: string | undefined;
   let seen = look();
   const take = (stamp: string): Uint8Array | undefined => {
     try {
@@ -37,8 +38,9 @@ function watchFile(
       taken = stamp;
       return bytes;
     } catch (error) {
-      taken = stamp;
-      onProblem(errorMessage(error));
+      // That it can be read again does not show in its times, so each turn tries; it is told once.
+      if (unread !== stamp) onProblem(errorMessage(error));
+      unread = stamp;
       return undefined;
     }
   };

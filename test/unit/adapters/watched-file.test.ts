@@ -1,6 +1,7 @@
-import { renameSync, rmSync, writeFileSync } from "node:fs";
+import fs, { renameSync, rmSync, writeFileSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
-import { afterAll, afterEach, expect, test } from "vitest";
+import { afterAll, afterEach, expect, test, vi } from "vitest";
 import { fileWatch, WATCHED_EVERY_MS } from "../../../adapters/watched-file.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { tempDir } from "../../support/temp-dir.ts";
@@ -60,4 +61,18 @@ test("one that is gone is told once, and read when it is back", () => {
   writeFileSync(path, "back again");
   pass(2);
   expect(heard.at(-1)).toBe("back again");
+});
+
+test("one that cannot be read is told once, and read when it can be, though nothing shows in its times", () => {
+  const { heard, pass } = watched("one");
+  const read = vi.spyOn(fs, "readFileSync").mockImplementation(() => {
+    throw new Error("EMFILE");
+  });
+  syncBuiltinESMExports();
+  pass(3);
+  read.mockRestore();
+  syncBuiltinESMExports();
+  expect(heard).toEqual(["problem EMFILE"]);
+  pass(2);
+  expect(heard.slice(1)).toEqual(["one"]);
 });
