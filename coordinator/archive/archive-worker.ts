@@ -19,7 +19,7 @@ import { BroughtLogs } from "../outside/brought-logs.ts";
 import { readOutsideFile } from "../outside/outside-file.ts";
 import type { OutsideEvidence, OutsideNews, OutsideStatus } from "../outside/outside-witnesses.ts";
 import { Archive, type ArchiveAnswer, type ArchiveAsk } from "./archive.ts";
-import { Retirement } from "./retirement.ts";
+import { Retirement, type RetirementOptions } from "./retirement.ts";
 
 /** What the thread of a coordinator's logs is started with. */
 export type ArchiveWorkerData = {
@@ -93,7 +93,12 @@ function run(data: ArchiveWorkerData): void {
   const archive =
     copies &&
     new Archive({ ...copies, witnessVkey, disk: machineDisk, ...(onPublished && { onPublished }) });
-  const stopRetiring = copies && archive ? retireOld(data, archive, post) : () => undefined;
+  const onRetired = (origin: string): void => {
+    outside?.retired(origin);
+    post({ t: "retired", origin });
+  };
+  const stopRetiring =
+    copies && archive ? retireOld(data, archive, { onRetired, post }) : () => undefined;
   let log: OperationsLog | undefined;
   const record = (calls: readonly OwnEntry[]): FromArchive => {
     try {
@@ -121,7 +126,10 @@ function run(data: ArchiveWorkerData): void {
 function retireOld(
   { copies, witnessVkey }: ArchiveWorkerData,
   archive: Archive,
-  post: (message: FromArchive) => void,
+  {
+    onRetired,
+    post,
+  }: Pick<RetirementOptions, "onRetired"> & { post: (message: FromArchive) => void },
 ): () => void {
   const witness = parseVkey(witnessVkey);
   if (copies?.keepMs === undefined || !witness.ok) return () => undefined;
@@ -133,7 +141,7 @@ function retireOld(
     keepMs,
     coldDir,
     close: (origin) => archive.shut(origin),
-    onRetired: (origin) => post({ t: "retired", origin }),
+    onRetired,
     onFault: (origin, fault) => post({ t: "retired", origin, fault }),
   });
   let cancel: () => void = () => undefined;
@@ -170,6 +178,7 @@ function openOutside(
   return {
     published: logs.published,
     own: logs.own,
+    retired: (origin: string) => logs.retired(origin),
     replace: (text: string) => logs.replace(policyOf(text)),
     stop: () => {
       logs.stop();

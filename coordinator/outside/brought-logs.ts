@@ -75,6 +75,12 @@ export class BroughtLogs {
     this.#witnesses.offer(key.name, note);
   };
 
+  /** The records of a copy are gone, so there is nothing left to prove of it. */
+  retired(origin: string): void {
+    this.#named.delete(origin);
+    this.#witnesses.forget(origin);
+  }
+
   start(): void {
     this.#witnesses.start();
   }
@@ -96,12 +102,15 @@ export class BroughtLogs {
 
   #take(log: NamedLog): void {
     const { key, isOwn, at } = log;
-    this.#named.set(key.name, log);
     const { disk, coordinator, post } = this.#options;
+    this.#named.set(key.name, log);
     try {
       const files = new LogFiles(disk, at);
       // It has ended, and what proofs are made of is not here any more.
-      if (retiredOf(files) !== undefined) return;
+      if (retiredOf(files) !== undefined) {
+        this.retired(key.name);
+        return;
+      }
       const onWitnessed = (size: number, note: string): void =>
         post({ t: "witnessed", origin: key.name, size, note });
       this.#witnesses.take({ key, isOwn, files, coordinator, onWitnessed });

@@ -116,6 +116,12 @@ export class OutsideWitnesses {
     if (log.candidate !== undefined) for (const lane of this.#lanes) lane.want(log);
   }
 
+  /** A log is not brought to anybody any more. */
+  forget(origin: string): void {
+    this.#logs.delete(origin);
+    for (const lane of this.#lanes) lane.forget(origin);
+  }
+
   /** A log has a newer checkpoint; one that was not taken is left out. */
   offer(origin: string, note: string): void {
     this.#logs.get(origin)?.offer(note);

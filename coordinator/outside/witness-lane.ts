@@ -133,6 +133,14 @@ export class WitnessLane {
     this.#queue.add(entry);
   }
 
+  /** Asks nothing more about a log. What it is asked about it now is not kept. */
+  forget(origin: string): void {
+    const entry = this.#logs.get(origin);
+    if (entry === undefined) return;
+    this.#logs.delete(origin);
+    this.#queue.delete(entry);
+  }
+
   /** Asks about what is due. */
   pump(): void {
     const nowMs = monoMs(this.#clock);
@@ -179,9 +187,13 @@ export class WitnessLane {
       entry.isAsked = false;
       // To the end: others that are due come first.
       this.#queue.delete(entry);
-      if (entry.waitingMs !== undefined) this.#queue.add(entry);
+      if (entry.waitingMs !== undefined && this.#has(entry)) this.#queue.add(entry);
       this.pump();
     }
+  }
+
+  #has(entry: Entry): boolean {
+    return this.#logs.get(entry.log.origin) === entry;
   }
 
   async #bring(entry: Entry, candidate: Candidate): Promise<void> {
@@ -190,7 +202,7 @@ export class WitnessLane {
       const body = entry.log.question(candidate, oldSize);
       if (body === undefined) return this.#later(entry, "unprovable");
       const heard = await this.#hear(entry.log, candidate, body);
-      if (this.#isEnded) return;
+      if (this.#isEnded || !this.#has(entry)) return;
       if (heard.t !== "unanswered" && heard.t !== "unreached") this.#answers();
       switch (heard.t) {
         case "cosigned":

@@ -130,4 +130,19 @@ describe("witnesses that take the place of others", () => {
     await settle();
     expect(cosigners()).toEqual(["w2"]);
   });
+
+  test("a log of which the records are gone is brought to nobody, and no late answer is kept", async () => {
+    const { logs, policyOf, asked, held, state, settle, cosigners, clock } = setUp();
+    state.isHeld = true;
+    logs.start();
+    await settle();
+    logs.retired(ORIGIN);
+    held.resolve();
+    await settle();
+    expect(cosigners()).toEqual([]);
+    clock.advance(2 * EVERY_MS);
+    logs.replace(policyOf(1));
+    await settle();
+    expect(asked).toEqual(["w1"]);
+  });
 });
