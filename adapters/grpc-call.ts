@@ -41,6 +41,8 @@ class Call {
   /** The stream forgets it at its end. */
   readonly #session: ClientHttp2Stream["session"];
   readonly #closed: Promise<void>;
+  /** There is something to read, the end of nothing included. */
+  readonly #answered: Promise<void>;
   readonly #options: CallOptions;
   readonly #late: NodeJS.Timeout | undefined;
   #headers: IncomingHttpHeaders = {};
@@ -59,6 +61,10 @@ class Call {
     const closed = Promise.withResolvers<void>();
     this.#closed = closed.promise;
     stream.once("close", closed.resolve);
+    const answered = Promise.withResolvers<void>();
+    this.#answered = answered.promise;
+    stream.once("readable", answered.resolve);
+    stream.once("close", answered.resolve);
     stream.once("response", (headers) => {
       this.#headers = headers;
     });
@@ -76,6 +82,8 @@ class Call {
 
   async *messages(): AsyncGenerator<Buffer, void> {
     const reader = new FrameReader(MESSAGE_BYTES_MAX);
+    // Node sends the call at the end of its turn: whatever reads the answer is made after that.
+    await this.#answered;
     try {
       for await (const chunk of this.#stream.iterator({ destroyOnReturn: false })) {
         yield* reader.push(chunk as Buffer);

@@ -62,6 +62,8 @@ function recordedCall(of: {
 }): Handler {
   const { name, rule, handler, note } = of;
   return async (request, call) => {
+    // A kill is said within this call: what is written down of it is put together afterwards.
+    const answering = handler(request, call);
     const asked = {
       op: snakeCase(name),
       ...callerFields(request, call),
@@ -69,7 +71,7 @@ function recordedCall(of: {
     };
     let answer: Fields;
     try {
-      answer = await handler(request, call);
+      answer = await answering;
     } catch (error) {
       void note({ ...asked, rc: callRefusalOf(error)?.reason ?? "internal" });
       throw error;

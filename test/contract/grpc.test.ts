@@ -325,7 +325,7 @@ const OK = { "grpc-status": "0" };
 const EMPTY = Buffer.from([0, 0, 0, 0, 0]);
 
 describe("a client of a server that is not ours", () => {
-  const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = http2Constants;
+  const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR, NGHTTP2_REFUSED_STREAM } = http2Constants;
   test.each<[string, (stream: ServerHttp2Stream) => void, RpcError["code"], RegExp]>([
     [
       "a status in its only head",
@@ -383,6 +383,7 @@ describe("a client of a server that is not ours", () => {
       /No connection/,
     ],
     ["its breaking off", (s) => s.close(NGHTTP2_CANCEL), "INTERNAL", /without a status \(8\)/],
+    ["its ending unsaid", (s) => s.close(NGHTTP2_NO_ERROR), "INTERNAL", /without a status \(0\)/],
   ])("hears %s", async (_what, fn, code, message) => {
     await answering(fn);
     const error = await failure(client().kill({}));
