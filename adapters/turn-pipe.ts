@@ -32,6 +32,18 @@ export function openTurnPipe(asked: string, answered: string): TurnPipe | undefi
   };
 }
 
+/** A pipe into which notes go whole, or not at all; undefined when it is not there, or nobody reads it. */
+export function openNotePipe(
+  path: string,
+): { write(note: Uint8Array): boolean; close(): void } | undefined {
+  const pipe = opened(path, constants.O_WRONLY | constants.O_NONBLOCK);
+  if (pipe === undefined) return undefined;
+  return {
+    write: (note) => attempted(() => writeSync(pipe, note) === note.length) ?? false,
+    close: () => closeSync(pipe),
+  };
+}
+
 function opened(path: string, flags: number): number | undefined {
   try {
     return openSync(path, flags);

@@ -312,6 +312,7 @@ function startLoop(
     tunnelRanges: config.tunnelRanges,
     // The launcher opens one pair a loop; each socket is read by one loop alone.
     captureFds: config.transparentFds.filter((_, i) => Math.floor(i / 2) % config.loops === no),
+    gateSocket: config.gateSocket,
     podsFile: config.podsFile,
     dnsHosts: config.dnsHosts,
     loops: config.loops,

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Registry } from "prom-client";
 import type { Clock } from "../ports/clock.ts";
@@ -26,6 +27,7 @@ import { watchFreshness } from "./dataplane/watch-freshness.ts";
 import { stageName } from "./decision/chain.ts";
 import type { DecisionLog } from "./decision/commit.ts";
 import { doorRecord } from "./door-record.ts";
+import type { FlowNotes } from "./flow-notes.ts";
 import { LiveDecisions } from "./live-decisions.ts";
 import { LocalRefusals } from "./local-refusals.ts";
 import type { LoopContext } from "./loop-context.ts";
@@ -71,6 +73,8 @@ export type LoopParts = {
 export type DataLoopParts = Omit<LoopParts, "data"> & {
   readonly data: LoopWorkerData;
   readonly random: Random;
+  /** Told of each captured connection that is taken in. */
+  readonly flows?: Pick<FlowNotes, "tell"> | undefined;
 };
 
 /** What takes requests in, as far as an orderly end needs it. */
@@ -90,6 +94,7 @@ export async function startDataLoop(parts: DataLoopParts): Promise<void> {
     connections,
     random: parts.random,
     onRefused: (refused) => recordAtDoor(refused, loop),
+    ...(parts.flows && { onCaptured: (socket: Socket) => parts.flows?.tell(socket) }),
     onFault: fail,
   });
   loop.live.watch(loop);

@@ -1,3 +1,4 @@
+import type { Socket } from "node:net";
 import { errorMessage } from "../ports/error-message.ts";
 import type { Random } from "../ports/random.ts";
 import type { Connections } from "./dataplane/connections.ts";
@@ -48,6 +49,7 @@ export async function openDoors(of: {
   readonly connections: Connections;
   readonly random: Random;
   readonly onRefused: (refused: RefusedAtDoor) => void;
+  readonly onCaptured?: ((socket: Socket) => void) | undefined;
   readonly onFault: (error: unknown) => void;
 }): Promise<LoopDoors> {
   const { data, loop, connections } = of;
@@ -82,7 +84,9 @@ export async function openDoors(of: {
     const places = new LingerPlaces({ limits: GATEWAY_LIMITS, clock: loop.clock });
     // As the launcher opened it: a smaller one would be in force for whoever listens next, too.
     const { captureBacklog: backlog } = GATEWAY_LIMITS;
-    return openCaptureDoor({ ...common, own, listen: { fd }, places, backlog, onTunnel });
+    const { onCaptured } = of;
+    const listen = { fd };
+    return openCaptureDoor({ ...common, own, listen, places, backlog, onCaptured, onTunnel });
   };
   const captures: (typeof doors)[number][] = [];
   let isEnding = false;

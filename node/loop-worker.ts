@@ -7,6 +7,7 @@ import { createNameResolver } from "../adapters/name-resolution.ts";
 import { createPiscinaCompute } from "../adapters/piscina-compute.ts";
 import { createKeyPair } from "../adapters/signing-keys.ts";
 import { systemClock } from "../adapters/system-clock.ts";
+import { openNotePipe } from "../adapters/turn-pipe.ts";
 import type { Compute } from "../ports/compute.ts";
 import { http2 } from "../ports/http2-module.ts";
 import { beginning } from "../ports/thread-beginning.ts";
@@ -22,7 +23,9 @@ import { type CertifyHost, HostCertificates } from "./dataplane/tls/host-certifi
 import { createAddressRules } from "./dataplane/tunnel/address-rules.ts";
 import { createUpstreamPools } from "./dataplane/upstream-pools.ts";
 import { createFloodMetrics } from "./flood-metrics.ts";
+import { FlowNotes } from "./flow-notes.ts";
 import { gatheredPort } from "./gathered-port.ts";
+import { gatePipes } from "./kernel/gate-pipes.ts";
 import { NO_PLACEMENT, openPlacementFile } from "./placement-file.ts";
 import { rehearsePolicy } from "./rehearse-policy.ts";
 import { openTable } from "./table/table.ts";
@@ -46,6 +49,8 @@ export type LoopWorkerData = {
   /** Ranges of addresses beside the public ones that tunnels may go to. */
   /** Listening sockets that captured connections come from, this loop's own. */
   readonly captureFds: readonly number[];
+  /** Where the machine's enforcer listens, where there is one. */
+  readonly gateSocket: string | undefined;
   /** Who is at which address. */
   readonly podsFile: string | undefined;
   /** Addresses on which captured agents' questions for names are answered. */
@@ -103,6 +108,7 @@ async function run(
     }),
     ...floods,
   });
+  const flows = flowNotes(data);
   const resolver = createNameResolver({ clock: systemClock });
   await startDataLoop({
     data,
@@ -120,6 +126,7 @@ async function run(
           : openPlacementFile({ path: data.podsFile, clock: systemClock, onProblem: podsUnread }),
     },
     control,
+    flows,
     meshPort,
     clock: systemClock,
     random: cryptoRandom,
@@ -130,8 +137,16 @@ async function run(
       // An open port to another thread would keep this one from ending.
       meshPort.close();
       control.close();
+      flows?.close();
     },
   });
+}
+
+/** Only what is captured can be in the kernel's way. */
+function flowNotes({ gateSocket, captureFds }: LoopWorkerData): FlowNotes | undefined {
+  if (gateSocket === undefined || captureFds.length === 0) return undefined;
+  const { flows } = gatePipes(gateSocket);
+  return new FlowNotes(systemClock, () => openNotePipe(flows));
 }
 
 /** What its first policy and its first inspected connection take: the modules, and the rules of a policy in both threads. */

@@ -186,8 +186,8 @@ function groupOf(root: string, uid: string): PodGroup | undefined {
 }
 
 function gateHelper(config: EnforcerConfig, log: Logger): GateHelperKeeper {
-  const { ask, say } = gatePipes(config.gateSocket);
-  const args = [ask, say, String(config.gateGid)];
+  const { ask, say, flows } = gatePipes(config.gateSocket);
+  const args = [ask, say, flows, String(config.gateGid)];
   return new GateHelperKeeper({
     clock: systemClock,
     start: (on) => startGateHelper(config.gateHelper, args, on),

@@ -1,8 +1,19 @@
-import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { encodeVkey } from "../../audit/signed-note.ts";
 import { witnessKey } from "../../coordinator/witness.ts";
+import { gatePipes } from "../../node/kernel/gate-pipes.ts";
 import { twinKeys } from "../../ports/twin-keys.ts";
 import { twinRandom } from "../../ports/twin-random.ts";
 import { PROVIDER_KEYS } from "../support/e2e-policy.ts";
@@ -129,6 +140,27 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     expect(record).toMatchObject({
       act: { door: "transparent", host: `${PROVIDER}:443`, model: "gpt-5-mini" },
     });
+  });
+
+  test("the gate's helper is told of what is taken in, without being woken for it", async () => {
+    const helper = { uid: 0, word: "altrace-gate" };
+    expect(await lab.stop("node", helper)).toBe(1);
+    const { flows } = gatePipes(gateFiles(lab).socket);
+    const pipe = openSync(flows, constants.O_RDONLY | constants.O_NONBLOCK);
+    try {
+      await lab.attack({ only: ["tcp4-443"] });
+      const notes = Buffer.alloc(40 * 64);
+      const count = readSync(pipe, notes) / 40;
+      const told = Array.from({ length: count }, (_, i) => notes.subarray(i * 40, i * 40 + 40));
+      const ports = [443, expect.any(Number)];
+      expect(told.map((note) => [note.readUInt16BE(4), note.readUInt16BE(6)])).toContainEqual(
+        ports,
+      );
+      expect(told.map((note) => note.subarray(24, 28).join("."))).toContain(LAB.a1[0]);
+    } finally {
+      closeSync(pipe);
+      lab.signal("node", helper, "SIGCONT");
+    }
   });
 
   test("names are told to those who may know them, and an address is not a way around", async () => {

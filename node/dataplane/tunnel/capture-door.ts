@@ -20,6 +20,8 @@ export type CaptureDoorOptions = CarryHost & {
   readonly random: Random;
   /** What this thread has dialled: captured in its turn, it would be dialled again without end. */
   readonly own: Pick<OwnConnections, "isOther"> | undefined;
+  /** Told of each connection that is taken in; nothing waits for it. */
+  readonly onCaptured: ((socket: Socket) => void) | undefined;
   /** Called once the first message has named a host. */
   readonly onTunnel: (tunnel: TunnelExchange) => Promise<void>;
   readonly onRefused: (refused: RefusedAtDoor) => void;
@@ -95,6 +97,7 @@ class CapturingDoor implements CaptureDoor {
     }
     this.#sockets.add(socket);
     socket.on("close", () => this.#sockets.delete(socket));
+    this.#options.onCaptured?.(socket);
     const tunnel = this.#tunnelOf(socket);
     this.#serve(tunnel).catch((error) => {
       onFault(error);

@@ -2,7 +2,7 @@
  * altrace-gate: closes the kernel's gate for a killed agent within the time that a thread can wait for, and
  * ends the sockets that lead to the agent.
  *
- *   altrace-gate ASK SAY GID
+ *   altrace-gate ASK SAY FLOWS GID
  *
  * The enforcer starts it, keeps it running, and writes to its standard input what each scope means: its
  * addresses, and the batches of netfilter messages that close the gate for them, made and checked there.
@@ -20,8 +20,9 @@
  *                                                          went, how many they were, and when it was done
  *
  * Finding sockets takes the kernel longer than all else that is done for a kill. So those of all governed pods are
- * listed ahead, a few times a second; a kill ends what is on that list, and then what a list made after
- * the gate had closed has beyond it.
+ * listed ahead, a few times a second; a kill ends what is on that list, then what the node has taken in since, and then
+ * what a list made after the gate had closed has beyond both. The node writes the two ends of each connection that it
+ * takes in into the named pipe FLOWS, which wakes nobody: it is read when a list is made, and for a kill.
  *
  * It adds to the killed sets, ends sockets of those that it has added, and does nothing else: what it is asked
  * has no address in it and no rule. A kill is said to the enforcer as well, which remembers it, sweeps again and
@@ -33,7 +34,7 @@
 #define _GNU_SOURCE
 #include "fail.h"
 #include "netlink.h"
-#include "socket-sweep.h"
+#include "told-sockets.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -64,7 +65,7 @@ static const char EVERYBODY[] = "global";
 /* After so long a revive may have come, and what the agent holds then is its own. */
 static const uint64_t SWEEP_NS = 200000000;
 
-struct ends { int ask, say, netfilter, diag; };
+struct ends { int ask, say, flows, netfilter, diag; };
 
 static uint64_t now_ns(void) {
   struct timespec t;
@@ -119,11 +120,13 @@ static struct sockets known;
 static int is_after_kills;
 static uint64_t next_list, last_kill;
 
-static int list_anew(int diag) {
+static int list_anew(const struct ends *to) {
   uint64_t before = now_ns();
+  hear_told(to->flows);
+  forget_told();
   const struct meaning *everybody = meaning_of(EVERYBODY);
   known.count = 0;
-  int code = everybody ? list_sockets(diag, &known, everybody) : 0;
+  int code = everybody ? list_sockets(to->diag, &known, everybody) : 0;
   for (size_t i = 0; i < sweep_count; i++) sweeps[i].at = 0;
   is_after_kills = code == 0;
   uint64_t now = now_ns(), rest = (now - before) * REST_FOR_ONE, age = LIST_AGE_MS * 1000000ull;
@@ -157,7 +160,11 @@ static int end_some(const struct ends *to, struct sweep *sweep, int *code) {
     *code = end_socket(to->diag, &known.rows[sweep->at], &sweep->ended);
     i++;
   }
-  return *code == 0 && sweep->at < known.count;
+  if (!of || *code) return 0;
+  if (sweep->at < known.count) return 1;
+  hear_told(to->flows);
+  int is_more = find_told(to->diag, &known, of);
+  return is_more || sweep->at < known.count;
 }
 
 /* One piece of what is to be done, between which questions are answered. Returns for how many milliseconds
@@ -173,7 +180,7 @@ static int work(const struct ends *to) {
   uint64_t now = now_ns(), due = sweep_count ? last_kill + QUIET_NS : next_list;
   if (!sweep_count && !meaning_of(EVERYBODY)) return -1;
   if (now < due) return (due - now) / 1000000 + 1;
-  int code = list_anew(to->diag);
+  int code = list_anew(to);
   while (code && sweep_count) finish_sweep(to, 0, code);
   return 0;
 }
@@ -250,14 +257,15 @@ static void run_soon(void) {
 
 int main(int argc, char **argv) {
   char *end = NULL;
-  long group = argc == 4 ? strtol(argv[3], &end, 10) : -1;
-  if (argc != 4 || *argv[3] == 0 || *end || group < 0 || group > 2147483646)
-    fail(WRONG_USAGE, "expected ASK SAY GID");
+  long group = argc == 5 ? strtol(argv[4], &end, 10) : -1;
+  if (argc != 5 || *argv[4] == 0 || *end || group < 0 || group > 2147483646)
+    fail(WRONG_USAGE, "expected ASK SAY FLOWS GID");
   signal(SIGPIPE, SIG_IGN);
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   run_soon();
   struct ends to = {.netfilter = open_netlink(NETLINK_NETFILTER), .diag = open_netlink(NETLINK_SOCK_DIAG)};
   to.say = open_places(argv[2], group);
+  to.flows = open_pipe(argv[3], group);
   to.ask = open_pipe(argv[1], group);
   /* What was asked before this ran is long past. */
   for (char dropped[LINE_MAX_BYTES]; read(to.ask, dropped, sizeof dropped) > 0;) continue;

@@ -28,6 +28,7 @@ async function captureWorld(agentAt: (address: string) => string | undefined) {
   const it = await tunnelWorld({}, { placement: { ...NO_PLACEMENT, agentAt } });
   const refused: RefusedAtDoor[] = [];
   const own: { connections?: OwnConnections } = {};
+  const taken: (number | undefined)[] = [];
   const door = await openCaptureDoor({
     listen: { port: 0, host: HOST },
     own: { isOther: (socket) => own.connections?.isOther(socket) ?? false },
@@ -38,6 +39,7 @@ async function captureWorld(agentAt: (address: string) => string | undefined) {
     random: cryptoRandom,
     registry: it.connections,
     places: new LingerPlaces({ limits: GATEWAY_LIMITS, clock: systemClock }),
+    onCaptured: ({ remotePort }) => void taken.push(remotePort),
     onTunnel: (tunnel) => enforceTunnel(tunnel, it.loop),
     onRefused: (one) => {
       noteAtDoor(one, it.loop);
@@ -51,7 +53,7 @@ async function captureWorld(agentAt: (address: string) => string | undefined) {
   it.names.set(FAR, [ELSEWHERE]);
   const granted = grant({ hosts: [`${FAR}:${door.port}`] });
   it.world.policy = { ...it.world.policy, agents: new Map([[AGENT, granted]]) };
-  return { ...it, far, door, refused, own };
+  return { ...it, far, door, refused, own, taken };
 }
 
 describe("a captured connection", () => {
@@ -66,6 +68,7 @@ describe("a captured connection", () => {
     const tls = connect({ port: it.door.port, host: HOST, servername: FAR, ca: it.far.cert });
     onTestFinished(() => void tls.destroy());
     await once(tls, "secureConnect");
+    expect(it.taken).toEqual([tls.localPort]);
     tls.write("hello");
     const [chunk] = (await once(tls, "data")) as [Buffer];
     expect(chunk.toString()).toBe("HELLO");

@@ -1,0 +1,109 @@
+import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { systemClock } from "../../adapters/system-clock.ts";
+import { openTurnPipe } from "../../adapters/turn-pipe.ts";
+import { type FlowEnds, flowNote } from "../../node/kernel/flow-note.ts";
+import { gatePipes } from "../../node/kernel/gate-pipes.ts";
+import { gateTable } from "../../node/kernel/gate-table.ts";
+import { GatePipe } from "../../node/mesh/gate-pipe.ts";
+import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+const unavailable = kernelUnavailable();
+const AGENT = "agent/research/worker-1";
+const PORT = 7000;
+/** Where the pods find the machine. */
+const MACHINE = { 4: LAB.node4, 6: LAB.node6 } as const;
+
+/** Keeps whatever connects, and says who did. */
+const SERVER = `
+import json, socket, threading
+def serve(family, any):
+    s = socket.create_server((any, ${PORT}), family=family)
+    while True:
+        c, who = s.accept()
+        held.append(c)
+        c.send(b"held")
+        print(json.dumps({"peer": who[0], "port": who[1]}), flush=True)
+held = []
+for of in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+    threading.Thread(target=serve, args=of).start()
+`;
+
+describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
+  let lab: KernelLab;
+  let server: Speaker;
+  let pipe: GatePipe;
+  let notes: number;
+
+  beforeAll(async () => {
+    lab = new KernelLab();
+    lab.run("node", "nft -f -", "table inet altrace {\nset killed4 { type ipv4_addr; }\n}\n");
+    server = lab.speak("node", ["python3", "-c", SERVER]);
+    const { ask, say, flows } = gatePipes(join(lab.folder, "gate"));
+    const helper = lab.speak("node", [lab.gateHelper(), ask, say, flows, "0"]);
+    // No list that it makes by itself has the agent: what it ends it was told of.
+    const scopes = new Map<string, readonly string[]>([
+      [AGENT, LAB.a1],
+      ["global", ["192.0.2.1"]],
+    ]);
+    helper.child.stdin?.write(gateTable(scopes));
+    await waitUntil("the helper", () => helper.said.some(({ text }) => text === "ready"));
+    notes = openSync(flows, constants.O_WRONLY | constants.O_NONBLOCK);
+    pipe = new GatePipe(systemClock, () => openTurnPipe(ask, say));
+    await waitUntil("its list of scopes", () => {
+      pipe.open();
+      return pipe.kill("global");
+    });
+  });
+  afterAll(() => {
+    pipe?.close();
+    if (notes !== undefined) closeSync(notes);
+    lab?.[Symbol.dispose]();
+  });
+
+  type Flow = { readonly client: Speaker; readonly ends: FlowEnds };
+
+  const flow = async (from: "a1" | "a2", family: 4 | 6 = 4): Promise<Flow> => {
+    const before = server.said.length;
+    const script = `${import.meta.dirname}/flow.py`;
+    const to = MACHINE[family];
+    const client = lab.speak(from, ["python3", script, to, String(PORT), "HELLO"]);
+    const word = () => JSON.stringify([client.said, server.said]);
+    await waitUntil(word, () => client.said.some(({ connected }) => connected === "held"));
+    const peer = await waitUntil(word, () => server.said[before]);
+    client.child.stdin?.write("wait\n");
+    const [remoteAddress, remotePort] = [String(peer.peer), Number(peer.port)];
+    return { client, ends: { localAddress: to, localPort: PORT, remoteAddress, remotePort } };
+  };
+  const tell = (ends: FlowEnds) => writeSync(notes, flowNote(ends) as Uint8Array);
+  const endOf = ({ client }: Flow) => client.said.find(({ ended }) => ended !== undefined)?.ended;
+
+  test("ends what it was told of and has not listed, and of that the agent's own alone", async () => {
+    const told = [await flow("a1"), await flow("a1", 6)];
+    const untold = await flow("a1");
+    const neighbour = await flow("a2");
+    // In its own words nobody listens there, and what stands there is another's.
+    const [{ ends }] = told as [Flow];
+    const wrong = [
+      { ...ends, remotePort: 1 },
+      { ...ends, remoteAddress: "192.0.2.9" },
+      neighbour.ends,
+    ];
+    await waitUntil(
+      () => `both to end: ${JSON.stringify(told.map(({ client }) => client.said))}`,
+      () => {
+        // A list that it makes in between takes what it was told as known.
+        for (const one of [...wrong, ...told.map((flow) => flow.ends)]) tell(one);
+        expect(pipe.end(AGENT)).toBeDefined();
+        return told.every((one) => endOf(one) !== undefined);
+      },
+    );
+    expect(told.map(endOf)).toEqual(["ConnectionResetError", "ConnectionResetError"]);
+    expect([untold, neighbour].map(endOf)).toEqual([undefined, undefined]);
+    // Whoever listens was never meant.
+    await flow("a1");
+    await flow("a1", 6);
+  });
+});
