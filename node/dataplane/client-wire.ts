@@ -10,6 +10,8 @@ export type ClientWire = {
   readonly source: Readable;
   /** Every byte of the body has been received. */
   isBodyComplete(): boolean;
+  /** A body of so many bytes waits in `source` whole, and no byte of it was read. */
+  holdsBody(bytes: number): boolean;
   /** The body ended because its sender gave it up: what came of it is no whole body. */
   isBodyBroken(): boolean;
   /** Asks for the body that the client has offered. */

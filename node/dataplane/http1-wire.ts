@@ -21,6 +21,11 @@ export class Http1Wire implements ClientWire {
     return this.source.complete;
   }
 
+  /** The parser takes no more of a body than was declared, and says that it is complete only a moment after its last byte. */
+  holdsBody(bytes: number): boolean {
+    return this.source.readableLength === bytes;
+  }
+
   /** Of a message that breaks off there is no `end`. */
   isBodyBroken(): boolean {
     return false;

@@ -4,7 +4,7 @@ import type { AtOnce } from "../at-once.ts";
 import type { ClientWire } from "./client-wire.ts";
 
 /** Where a body comes from. */
-export type BodyWire = Pick<ClientWire, "source" | "isBodyComplete" | "isBodyBroken">;
+export type BodyWire = Pick<ClientWire, "source" | "isBodyComplete" | "isBodyBroken" | "holdsBody">;
 
 export type BodyLimits = { readonly bytesMax: number; readonly timeoutMs: number };
 
@@ -23,6 +23,8 @@ export class RequestBody {
   readonly #declaredBytes: number | undefined;
   #store: Buffer = EMPTY;
   #bytesMax = 0;
+  /** All of it was there when it was asked for, which the wire may not have been told yet. */
+  #isTaken = false;
   #settle: ((body: Buffer | Reason) => void) | undefined;
   #cancelTimer: Cancel | undefined;
   // Made when a body is read: most refused requests never get that far.
@@ -37,7 +39,8 @@ export class RequestBody {
 
   /** True once nothing more of the body will come that has to be read. */
   isComplete(): boolean {
-    return this.#declaredBytes === 0 || this.#wire.isBodyComplete();
+    const declared = this.#declaredBytes;
+    return declared === 0 || this.#isTaken || this.#wire.isBodyComplete();
   }
 
   /**
@@ -50,7 +53,8 @@ export class RequestBody {
     if (declared === 0) return Buffer.alloc(0);
     if (declared !== undefined && declared > bytesMax) return "body_too_large";
     this.#bytesMax = bytesMax;
-    if (this.#hasCome(declared)) return this.#taken();
+    // Small bodies mostly come with their heads: there is nothing to wait for, nor to set a time for.
+    if (declared !== undefined && this.#wire.holdsBody(declared)) return this.#taken();
     return new Promise((resolve) => {
       this.#settle = resolve;
       this.#cancelTimer = clock.after(timeoutMs, () => this.fail("body_too_slow"));
@@ -65,17 +69,13 @@ export class RequestBody {
     });
   }
 
-  /** Small bodies mostly come with their heads: there is nothing to wait for, nor to set a time for. */
-  #hasCome(declared: number | undefined): boolean {
-    return this.#wire.isBodyComplete() && this.#wire.source.readableLength === declared;
-  }
-
   /** A stream hands out one piece at a time, as it came, and says when there is none left. */
   #taken(): Buffer {
     const { source } = this.#wire;
     for (let piece = source.read(); piece !== null; piece = source.read()) this.#take(piece);
     const body = this.#whole();
     this.#store = EMPTY;
+    this.#isTaken = true;
     return body;
   }
 

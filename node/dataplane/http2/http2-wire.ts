@@ -28,6 +28,11 @@ export class Http2Wire implements ClientWire {
     return this.source.endAfterHeaders || this.source.readableEnded;
   }
 
+  /** Whether what was declared is kept to shows at the end of a stream. */
+  holdsBody(bytes: number): boolean {
+    return this.isBodyComplete() && this.source.readableLength === bytes;
+  }
+
   /** A stream that its client resets ends all the same, as if that had been the end of its body. */
   isBodyBroken(): boolean {
     return this.#isGone || this.source.aborted;

@@ -41,3 +41,29 @@ test.each([[["whole"]], [["in ", "three ", "pieces"]]])(
     expect(body.receivedBytes).toBe(pieces.join("").length);
   },
 );
+
+test("a body that came with its head is taken in the same turn, one request after another", async () => {
+  const atOnce: boolean[] = [];
+  const server = createServer(async (request, response) => {
+    const wire = new Http1Wire(request, response, request.socket);
+    const body = new RequestBody(wire, Number(request.headers["content-length"]));
+    // What whoever serves it does as well: the parser goes on to the body meanwhile.
+    await undefined;
+    const read = body.read(LIMITS, systemClock);
+    atOnce.push(Buffer.isBuffer(read) && body.isComplete());
+    response.end(await read);
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const client = connect((server.address() as AddressInfo).port, "127.0.0.1");
+  onTestFinished(() => {
+    client.destroy();
+    server.close();
+  });
+  for (const said of ["first", "second", "third"]) {
+    client.write(`POST / HTTP/1.1\r\nhost: a\r\ncontent-length: ${said.length}\r\n\r\n${said}`);
+    const [answer] = (await once(client, "data")) as [Buffer];
+    expect(String(answer)).toContain(said);
+  }
+  expect(atOnce).toEqual([true, true, true]);
+});
