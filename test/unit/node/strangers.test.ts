@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { listStrangers } from "../../../node/api/list-strangers.ts";
 import type { NodeView } from "../../../node/api/node-view.ts";
 import { ASKED_MODEL_BYTES_MAX, askedModel } from "../../../node/asked-model.ts";
+import type { FoundRoute } from "../../../node/dataplane/dialects/registry.ts";
 import { noteAtDoor, noteQuestion, noteStranger } from "../../../node/note-stranger.ts";
 import { NO_PLACEMENT } from "../../../node/placement-file.ts";
 import { STRANGER_KEPT_MS, STRANGERS_MAX, StrangerBook } from "../../../node/stranger-book.ts";
@@ -55,6 +56,19 @@ describe("a data loop", () => {
       ],
     });
     expect(world.strangers.take()).toBeUndefined();
+  });
+
+  test("remembers the model that a path names, for which no body is read", () => {
+    const world = new LoopWorld();
+    const { exchange, found } = world.asked();
+    const asking = Object.assign(exchange, { onUnread: () => expect.unreachable() });
+    const named = { ...(found as FoundRoute), model: "gemini-3-pro" };
+    noteStranger(
+      world.asked({ identity: NOBODY, exchange: asking, found: named }),
+      "key_unknown",
+      world.loop,
+    );
+    expect(world.strangers.take()?.sightings).toMatchObject([{ models: ["gemini-3-pro"] }]);
   });
 
   test("takes no agent of the policy for a stranger, unless nobody gave it a key", () => {

@@ -37,6 +37,17 @@ describe("policy routes", () => {
     ]);
   });
 
+  test("lead what was captured here, and the rest nowhere", () => {
+    const routes = lines(policyRouteChanges(["lo"], NONE)).filter((line) => / route /.test(line));
+    for (const family of ["-4", "-6"]) {
+      const of = routes.filter((line) => line.startsWith(family));
+      expect(of).toEqual([
+        expect.stringMatching(/ route replace local .* dev lo .*table 100$/),
+        expect.stringMatching(/ route replace blackhole default .*table 666$/),
+      ]);
+    }
+  });
+
   test("are the same for both families", () => {
     const both = lines(policyRouteChanges(["lo"], NONE));
     const of = (family: string) =>
