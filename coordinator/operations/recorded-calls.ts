@@ -62,21 +62,22 @@ function recordedCall(of: {
 }): Handler {
   const { name, rule, handler, note } = of;
   return async (request, call) => {
-    // A kill is said within this call: what is written down of it is put together afterwards.
-    const answering = handler(request, call);
-    const asked = {
-      op: snakeCase(name),
-      ...callerFields(request, call),
-      ...aboutOf(rule, request),
-    };
+    // Put together when it is done: a kill is said within the call.
+    const noted = (outcome: Pick<CallRecord, "scope" | "cmd" | "rc">) =>
+      note({
+        op: snakeCase(name),
+        ...callerFields(request, call),
+        ...aboutOf(rule, request),
+        ...outcome,
+      });
     let answer: Fields;
     try {
-      answer = await answering;
+      answer = await handler(request, call);
     } catch (error) {
-      void note({ ...asked, rc: callRefusalOf(error)?.reason ?? "internal" });
+      void noted({ rc: callRefusalOf(error)?.reason ?? "internal" });
       throw error;
     }
-    const written = note({ ...asked, ...outcomeOf(answer), rc: "ok" });
+    const written = noted({ ...outcomeOf(answer), rc: "ok" });
     if (!rule.handsOut) return answer;
     const fault = await written;
     if (fault === undefined) return answer;
