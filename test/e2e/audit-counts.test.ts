@@ -7,6 +7,7 @@ import { readTrustFile } from "../../adapters/trust-file.ts";
 import type { DecisionRecord, FloodRecord } from "../../audit/record.ts";
 import { type VerifyReport, verifyLog } from "../../audit/verify-log.ts";
 import { readerOf } from "../../cli/audit/log-place.ts";
+import { SINGLE_REFUSALS_PER_SECOND_MAX } from "../../node/audit/flood-gate.ts";
 import { logFolder, logSigner } from "../../node/audit/log-origin.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { proofCount } from "../support/proof.ts";
@@ -14,6 +15,7 @@ import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { runHere } from "../support/run-here.ts";
 import { type Altrace, startAltrace } from "../support/start-altrace.ts";
 import { startProvider } from "../support/start-provider.ts";
+import { stopProcess } from "../support/stop-process.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
 vi.setConfig(E2E_TIMEOUTS);
@@ -23,6 +25,8 @@ const PROOF = proofCount("decisions counted", { small: 800, full: 50_000 });
 const CALM = 20;
 /** Requests that are under way at once. */
 const AT_ONCE = 16;
+/** Refusals in one go: enough of them in some second, however slow the machine is. */
+const BURST = 3 * SINGLE_REFUSALS_PER_SECOND_MAX;
 const UNKNOWN = "Bearer altk_0000000000_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const BODY = JSON.stringify({
   model: "gpt-5-mini",
@@ -33,17 +37,38 @@ const BODY = JSON.stringify({
 const agent = new Agent({ keepAlive: true, maxSockets: AT_ONCE });
 
 /** Sends one request; resolves with its status once its answer was read to the end. */
-function send(gateway: string, authorization: string): Promise<number> {
+function send(
+  gateway: string,
+  authorization: string,
+  how: { readonly agent: Agent; readonly onWritten?: () => void } = { agent },
+): Promise<number> {
   return new Promise((resolve, reject) => {
     const headers = { authorization, "content-type": "application/json" };
     const url = `${gateway}/v1/chat/completions`;
-    const sent = request(url, { agent, method: "POST", headers }, (answer) => {
+    const sent = request(url, { agent: how.agent, method: "POST", headers }, (answer) => {
       answer.resume();
       answer.on("end", () => resolve(answer.statusCode ?? 0));
     });
     sent.on("error", reject);
+    if (how.onWritten !== undefined) sent.on("finish", how.onWritten);
     sent.end(BODY);
   });
+}
+
+/** Requests that a node finds all at once: it stood still while they were sent. */
+async function sendBurst({ gateway, process: { pid } }: Altrace): Promise<void> {
+  const connections = new Agent({ maxSockets: BURST });
+  await stopProcess(pid);
+  const written: Promise<void>[] = [];
+  const answers = Array.from({ length: BURST }, () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    written.push(promise);
+    return send(gateway, UNKNOWN, { agent: connections, onWritten: resolve });
+  });
+  await Promise.all(written);
+  process.kill(pid, "SIGCONT");
+  await Promise.all(answers);
+  connections.destroy();
 }
 
 function workerOf(altrace: Altrace): string {
@@ -127,7 +152,8 @@ test("requests sent, decisions counted and the log's sum are one number: in floo
   expect(await send(altrace.gateway, workerOf(altrace))).toBe(403);
   await altrace.mustCli("revive", "team/research", "--wait");
   expect(await rest).toBe(half);
-  let sent = PROOF.count + 1;
+  await sendBurst(altrace);
+  let sent = PROOF.count + 1 + BURST;
   const counted = await countedByMetrics(altrace);
   expect(counted.coalesced).toBeGreaterThan(0);
   // What was only counted is written once a second; what was answered one by one is there when its answer is.
