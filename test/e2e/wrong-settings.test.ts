@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { freePort, freePortBase } from "../../bench/harness/free-ports.ts";
 import { cleanEnv, E2E_TIMEOUTS, NODE, runAltrace, startProcess } from "../support/run-altrace.ts";
+import { runHere, runHereIn } from "../support/run-here.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
 vi.setConfig(E2E_TIMEOUTS);
@@ -32,6 +33,9 @@ teams:
     agents:
       Worker_1: {}
 `;
+
+/** `altrace up` in this process, of which nothing is started where it is told something wrong. */
+const upHere = (words: readonly string[]) => runHereIn({ UV_THREADPOOL_SIZE: "16" }, ...words);
 
 describe("wrong settings are told all at once, with exit code 2, and nothing is started", () => {
   const wrong = {
@@ -64,7 +68,8 @@ describe("wrong settings are told all at once, with exit code 2, and nothing is 
 
   test("a flag that is none", async () => {
     for (const word of ["up", "node", "coordinator"]) {
-      const { code, stderr } = await runAltrace([word, "--hoem", folder]);
+      const words = [word, "--hoem", folder];
+      const { code, stderr } = await (word === "up" ? runHere(...words) : runAltrace(words));
       expect(code, word).toBe(2);
       expect(stderr).toContain("--hoem");
     }
@@ -80,7 +85,7 @@ describe("wrong settings are told all at once, with exit code 2, and nothing is 
   });
 
   test("a word that is none suggests the right one", async () => {
-    const { code, stderr } = await runAltrace(["kil", "global"]);
+    const { code, stderr } = await runHere("kil", "global");
     expect(code).toBe(2);
     expect(stderr).toContain("Did you mean kill?");
   });
@@ -99,7 +104,7 @@ describe("wrong settings are told all at once, with exit code 2, and nothing is 
     const home = join(folder, "h".repeat(100));
     mkdirSync(home);
     const words = ["up", "--home", home, "--port-base", String(await freePortBase())];
-    const { code, stderr } = await runAltrace(words);
+    const { code, stderr } = await upHere(words);
     expect(code).toBe(2);
     expect(stderr).toContain("socket_path_too_long");
     expect(readdirSync(home)).toEqual([]);
@@ -110,7 +115,7 @@ describe("a wrong policy", () => {
   test("is told with file, line and field, all errors at once, exit code 2", async () => {
     const file = join(folder, "bad.yaml");
     writeFileSync(file, BAD_POLICY);
-    const { code, stdout } = await runAltrace(["policy", "check", file]);
+    const { code, stdout } = await runHere("policy", "check", file);
     expect(code).toBe(2);
     for (const [line, field] of [
       [5, "providers.openai.base_url"],
@@ -128,7 +133,7 @@ describe("a wrong policy", () => {
     const home = join(folder, "home-bad-policy");
     const portBase = await freePortBase();
     const words = ["up", "--json", "--home", home, "--port-base", String(portBase)];
-    const { code, stdout, stderr } = await runAltrace([...words, "--policy", file]);
+    const { code, stdout, stderr } = await upHere([...words, "--policy", file]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toMatch(/bad-for-up\.yaml:5:\d+: error: providers\.openai\.base_url/);
     expect(stderr).toMatch(/bad-for-up\.yaml:13:\d+: error: teams\.research\.agents\.Worker_1/);
@@ -138,7 +143,7 @@ describe("a wrong policy", () => {
   test("that is not there keeps `altrace up` from starting too", async () => {
     const home = join(folder, "home-no-policy");
     const words = ["up", "--home", home, "--port-base", String(await freePortBase())];
-    const { code, stderr } = await runAltrace([...words, "--policy", join(folder, "none.yaml")]);
+    const { code, stderr } = await upHere([...words, "--policy", join(folder, "none.yaml")]);
     expect(code).toBe(2);
     expect(stderr).toContain("none.yaml");
     expect(existsSync(home)).toBe(false);

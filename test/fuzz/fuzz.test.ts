@@ -4,7 +4,7 @@ import { fuzz } from "./fuzz.ts";
 import type { Target } from "./target.ts";
 import { TARGETS } from "./targets.ts";
 
-const { count: RUNS, seed } = proofCount("fuzzed inputs", { small: 400, full: 30_000 });
+const { count: RUNS, seed } = proofCount("fuzzed inputs", { small: 250, full: 30_000 });
 
 test.each(TARGETS)("$name: nothing that must hold is contradicted", async (target) => {
   const { failure, runs } = await fuzz(target, {

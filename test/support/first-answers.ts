@@ -1,6 +1,9 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-const GAP_MS = 5;
+/** Between two questions: close together while anything may change, and where nothing has for long. */
+const GAP_MS = { close: 5, wide: 50 };
+/** So many equal answers are one after the other before the next questions are wide apart. */
+const STEADY_ANSWERS = 200;
 const LIMIT_MS = 60_000;
 
 /**
@@ -14,12 +17,15 @@ export async function firstAnswers(
 ): Promise<readonly string[]> {
   const answers: string[] = [];
   const deadline = Date.now() + LIMIT_MS;
+  let alike = 0;
   for (;;) {
     const answer = await answerTo(at, agent);
+    // Whoever does not listen yet may do so at any time, and is asked for next to nothing.
+    alike = answer === answers.at(-1) && answer !== "no connection" ? alike + 1 : 0;
     answers.push(answer);
     if (options.until(answer) && answers.length >= (options.atLeast ?? 1)) return answers;
     if (Date.now() > deadline) throw new Error(`only heard ${[...new Set(answers)].join(", ")}`);
-    await sleep(GAP_MS);
+    await sleep(alike < STEADY_ANSWERS ? GAP_MS.close : GAP_MS.wide);
   }
 }
 

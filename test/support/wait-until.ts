@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-const LOOK_EVERY_MS = 20;
+const LOOK_EVERY_MS = { min: 20, max: 100 };
+/** Looks of one wait come further apart the longer it lasts: a look may cost more than a sleep does. */
+const OF_WAITED = 1 / 20;
 /** Far beyond what is waited for, so that a busy machine fails nothing. */
 const LIMIT_MS = 60_000;
 
@@ -14,13 +16,15 @@ export async function waitUntil<T>(
   look: () => T | undefined | false | Promise<T | undefined | false>,
   limitMs = LIMIT_MS,
 ): Promise<T> {
-  const deadline = Date.now() + limitMs;
+  const begun = Date.now();
   for (;;) {
     const seen = await look();
     if (seen !== undefined && seen !== false) return seen;
-    if (Date.now() > deadline) {
+    const waitedMs = Date.now() - begun;
+    if (waitedMs > limitMs) {
       throw new Error(`waited in vain for ${typeof what === "string" ? what : await what()}`);
     }
-    await sleep(LOOK_EVERY_MS);
+    const { min, max } = LOOK_EVERY_MS;
+    await sleep(Math.min(max, Math.max(min, waitedMs * OF_WAITED)));
   }
 }

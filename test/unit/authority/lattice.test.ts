@@ -27,7 +27,7 @@ import {
   CODES,
 } from "./arbitrary.ts";
 
-const { count, seed } = proofCount("lattice laws a dimension", { small: 1_000, full: 100_000 });
+const { count, seed } = proofCount("lattice laws a dimension", { small: 400, full: 100_000 });
 const RUNS = { numRuns: count, seed };
 
 /** A dimension, values of it, and what it lets through: one question, asked of any value. */

@@ -119,7 +119,7 @@ const anyChange = fc.oneof(
 );
 
 test("P1, P3: the short way reads every contract, and of what is none takes nothing", () => {
-  const { count, seed } = proofCount("contracts read both ways", { small: 300, full: 100_000 });
+  const { count, seed } = proofCount("contracts read both ways", { small: 150, full: 100_000 });
   let taken = 0;
   const check = fc.property(anyContract, anyChange, (written, change) => {
     const payload = Buffer.from(written);

@@ -361,7 +361,7 @@ describe("release", () => {
 });
 
 describe("the whole tree", () => {
-  const { count, seed } = proofCount("trees of accounts", { small: 150, full: 100_000 });
+  const { count, seed } = proofCount("trees of accounts", { small: 80, full: 100_000 });
 
   type Deed =
     | { readonly t: "carve"; readonly parent: number; readonly part: number; readonly node: string }

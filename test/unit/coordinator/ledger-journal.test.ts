@@ -527,7 +527,7 @@ describe("the ledger's journal", () => {
 });
 
 describe("proof", () => {
-  const { count, seed } = proofCount("one chain of several writers", { small: 60, full: 1_500 });
+  const { count, seed } = proofCount("one chain of several writers", { small: 40, full: 1_500 });
 
   test("whatever fails, every acknowledged commit is in what all come to, in order", async () => {
     for (let no = 0; no < count; no += 1) await prove(seed + no);

@@ -15,7 +15,7 @@ import { amountsOf, LedgerWorld, START_MS } from "./ledger-world.ts";
 // operator who changes limits, a wall clock that jumps, a coordinator that crashes. A second, simpler
 // account of what was lent is kept beside it, and every invariant is checked after every step.
 
-const { count, seed } = proofCount("the ledger's invariants", { small: 150, full: 5000 });
+const { count, seed } = proofCount("the ledger's invariants", { small: 80, full: 5000 });
 const NODES = ["n1", "n2", "n3"];
 const ACCOUNTS = ["agent/t/a", "agent/t/b", "overrun"];
 const CHAIN: { readonly [account: string]: readonly string[] } = {

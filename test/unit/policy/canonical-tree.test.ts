@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { canonicalJson, type PlainJson } from "../../../policy/canonical-json.ts";
 import { canonicalTree, NotCanonical } from "../../../policy/canonical-tree.ts";
 import type { DocumentNode } from "../../../policy/document-node.ts";
+import { proofCount } from "../../support/proof.ts";
 
 const bytesOf = (text: string) => new TextEncoder().encode(text);
 
@@ -62,6 +63,7 @@ test("it says what the runtime's own parser says", () => {
 });
 
 test("it takes nothing but the canonical spelling, whichever byte is another, left out or too much", () => {
+  const { count: numRuns, seed } = proofCount("spellings", { small: 600, full: 20_000 });
   const change = fc.tuple(
     fc.nat(),
     fc.constantFrom(0, 1, 2),
@@ -76,7 +78,7 @@ test("it takes nothing but the canonical spelling, whichever byte is another, le
       const changed = Uint8Array.from(bytes);
       expect(isTaken(changed)).toBe(isCanonical(changed));
     }),
-    { numRuns: 2_000 },
+    { numRuns, seed },
   );
 });
 

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { canonicalJson, JCS_DEPTH_MAX, JcsError } from "../../../proto/jcs.ts";
+import { proofCount } from "../../support/proof.ts";
 
 function double(hex: string): number {
   return Buffer.from(hex, "hex").readDoubleBE(0);
@@ -106,13 +107,14 @@ describe("refuses what has no canonical spelling", () => {
 });
 
 test("canonical text parses back to the value, whatever order its members were added in", () => {
+  const { count: numRuns, seed } = proofCount("canonical JSON", { small: 40, full: 5_000 });
   fc.assert(
     fc.property(fc.jsonValue({ maxDepth: 4, stringUnit: "binary" }), (value) => {
       const text = canonicalJson(value);
       expect(JSON.parse(text)).toEqual(JSON.parse(JSON.stringify(value)));
       expect(canonicalJson(reversed(JSON.parse(text)))).toBe(text);
     }),
-    { numRuns: 100 },
+    { numRuns, seed },
   );
 });
 

@@ -4,7 +4,7 @@ import type { Exchange } from "../../../../node/dataplane/exchange.ts";
 import { proofCount } from "../../../support/proof.ts";
 import { eventually, openDoor, rawClient, refusalOf } from "./door.ts";
 
-const { count: RUNS, seed } = proofCount("clients that say anything", { small: 400, full: 5_000 });
+const { count: RUNS, seed } = proofCount("clients that say anything", { small: 200, full: 5_000 });
 const PARALLEL = 20;
 
 const serve = async (exchange: Exchange) => {

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, describe, expect, test } from "vitest";
 import { createPiscinaCompute } from "../../../../adapters/piscina-compute.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import {
@@ -69,7 +69,18 @@ function inspectorOn(pool: Compute<InspectTask, BodyInspection>, clock = systemC
   return made;
 }
 
+/** Of this file: its thread is loaded once. */
+let shared: Compute<InspectTask, BodyInspection> | undefined;
+
+afterAll(() => shared?.close());
+
 function realPool(): Compute<InspectTask, BodyInspection> {
+  shared ??= freshPool();
+  const pool = shared;
+  return { run: (task, deadlineMs) => pool.run(task, deadlineMs), close: () => Promise.resolve() };
+}
+
+function freshPool(): Compute<InspectTask, BodyInspection> {
   return createPiscinaCompute<InspectTask, BodyInspection>({
     ...INSPECT_POOL,
     clock: systemClock,
@@ -228,7 +239,7 @@ describe("time", () => {
 });
 
 test("a pool that was warmed up has the policy's rules", async () => {
-  const inspector = inspectorOn(realPool());
+  const inspector = inspectorOn(freshPool());
   await inspector.warm(POLICY);
   expect(faults).toEqual([]);
   const seen = await inspector.inspect(asked(bodyOf(`${filler} S-123456`)));

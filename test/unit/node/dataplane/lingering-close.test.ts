@@ -6,13 +6,14 @@ import { describe, expect, test } from "vitest";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import type { Exchange } from "../../../../node/dataplane/exchange.ts";
 import { LingerPlaces } from "../../../../node/dataplane/lingering-close.ts";
+import { proofCount } from "../../../support/proof.ts";
 import { eventually, HOST, openDoor, rawClient, refusalOf, statusesOf } from "./door.ts";
 import type { PostingOrder } from "./posting-clients.ts";
 
-const CLIENTS = 60;
+const { count: CLIENTS } = proofCount("clients that send 8 MB", { small: 20, full: 60 });
 const BODY = Buffer.alloc(8 * 1024 * 1024, "a");
 
-/** 480 MB through one loop that is server and clients at once may take longer than the default. */
+/** 480 MB through one loop that is server and clients at once, as in a full proof, may take longer than the default. */
 const UNHURRIED = { limits: { lingerTimeoutMs: 20_000 } };
 
 const refuse = (exchange: Exchange) => {

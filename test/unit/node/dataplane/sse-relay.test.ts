@@ -146,7 +146,7 @@ describe.each(NAMES)("a stream of %s", (name) => {
         fc.string({ unit: "grapheme", maxLength: 4 }),
       );
       const cuts = fc.array(fc.nat(3_000), { maxLength: 8 });
-      const { count, seed } = proofCount(`hold-back ${name}`, { small: 300, full: 20_000 });
+      const { count, seed } = proofCount(`hold-back ${name}`, { small: 120, full: 20_000 });
       fc.assert(
         fc.property(fc.array(piece, { minLength: 1, maxLength: 12 }), cuts, (pieces, places) => {
           const text = pieces.join("");

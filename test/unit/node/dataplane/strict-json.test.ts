@@ -20,7 +20,7 @@ describe("what is read", () => {
   test(
     "is what JSON.parse reads, for every value that JSON carries",
     () => {
-      const { count, seed } = proofCount("JSON values", { small: 150, full: 5_000 });
+      const { count, seed } = proofCount("JSON values", { small: 60, full: 5_000 });
       fc.assert(
         fc.property(fc.jsonValue({ noUnicodeString: false }), fc.nat(3), (value, space) => {
           const text = JSON.stringify(value, null, space);
@@ -106,7 +106,7 @@ describe("a member named twice", () => {
   test(
     "is found wherever it is put, and found nowhere else",
     () => {
-      const { count, seed } = proofCount("duplicate members", { small: 250, full: 100_000 });
+      const { count, seed } = proofCount("duplicate members", { small: 120, full: 100_000 });
       const member = fc.tuple(fc.constantFrom("a", "b", "A", "é", "\u0000", '"'), fc.jsonValue());
       fc.assert(
         fc.property(fc.array(member, { maxLength: 6 }), fc.boolean(), (members, escaped) => {

@@ -22,7 +22,7 @@ import {
 import { proofCount } from "../../../support/proof.ts";
 import { CONTEXT } from "../loop-world.ts";
 
-const { count, seed } = proofCount("records of decisions", { small: 400, full: 20_000 });
+const { count, seed } = proofCount("records of decisions", { small: 200, full: 20_000 });
 
 const reasons = Object.keys(REASONS) as Reason[];
 const missing = fc.constantFrom(...reasons).map((reason) => ({ missing: reason }));

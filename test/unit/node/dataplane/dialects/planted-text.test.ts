@@ -10,7 +10,7 @@ import { answersOf, REQUESTS, streamOf } from "./whole-values.ts";
 // Whatever somebody writes, wherever they put it: it is scanned, or what holds it is refused. And
 // whatever comes, no reader throws.
 
-const { count: numRuns, seed } = proofCount("planted texts", { small: 500, full: 20_000 });
+const { count: numRuns, seed } = proofCount("planted texts", { small: 200, full: 20_000 });
 const PLANTED = "PLANTED-7f3a";
 
 /** Members of answers that clients do not take for anything a model wrote. */

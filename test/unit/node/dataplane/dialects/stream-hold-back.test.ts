@@ -12,7 +12,7 @@ const NAMES = ["openai-responses", "gemini"] as const;
 const piece = fc.constantFrom("S-", "S-12", "34", "56", "S-123456", "clean ", "wörld 😀", "-", "9");
 
 describe.each(NAMES)("a stream of %s", (name) => {
-  const { count: numRuns, seed } = proofCount(`hold-back ${name}`, { small: 300, full: 20_000 });
+  const { count: numRuns, seed } = proofCount(`hold-back ${name}`, { small: 120, full: 20_000 });
 
   test("releases nothing of a match, however it is cut", () => {
     const streams = fc.property(

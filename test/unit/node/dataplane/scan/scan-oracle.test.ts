@@ -19,7 +19,7 @@ import { allMatches, bytesOf, neverEmpty, type Piece, scanPieces, setOf } from "
 const somePatterns = fc.array(anyPattern.map(neverEmpty), { minLength: 1, maxLength: 4 });
 
 /** The full proof draws twenty times as many cases as an ordinary run. */
-const RUNS = proofCount("scan oracle, multiples", { small: 1, full: 20 }).count;
+const RUNS = proofCount("scan oracle, multiples", { small: 1, full: 60 }).count;
 const TIMEOUT_MS = 30_000 * RUNS;
 
 /** Room for one state, or for a few of them: every step, or every few steps, forgets everything. */
@@ -40,7 +40,7 @@ describe("the scanner against RE2", { timeout: TIMEOUT_MS }, () => {
         const hits = scanPieces(setOf(patterns), pieces).flatMap((piece) => piece.hits);
         expect([...new Set(hits.map((hit) => hit.rule))].toSorted()).toEqual(expected);
       }),
-      { numRuns: 600 * RUNS },
+      { numRuns: 200 * RUNS },
     );
   });
 
@@ -54,7 +54,7 @@ describe("the scanner against RE2", { timeout: TIMEOUT_MS }, () => {
         expect(hits.map((hit) => hit.end)).toEqual(firsts.slice(0, SCAN_LIMITS.hitsPerRuleMax));
         for (const { start, end } of hits) expect(matches).toContainEqual({ start, end });
       }),
-      { numRuns: 150 * RUNS },
+      { numRuns: 50 * RUNS },
     );
   });
 
@@ -67,7 +67,7 @@ describe("the scanner against RE2", { timeout: TIMEOUT_MS }, () => {
           expect(hit.start).toBe(Math.min(...starts));
         }
       }),
-      { numRuns: 100 * RUNS },
+      { numRuns: 34 * RUNS },
     );
   });
 
@@ -89,7 +89,7 @@ describe("the scanner against RE2", { timeout: TIMEOUT_MS }, () => {
           }
         },
       ),
-      { numRuns: 150 * RUNS },
+      { numRuns: 50 * RUNS },
     );
   });
 
@@ -106,7 +106,7 @@ describe("the scanner against RE2", { timeout: TIMEOUT_MS }, () => {
         const steps = parsed.ok ? measurePattern(parsed.tree).steps : 0;
         expect(automaton.nodeCount).toBeLessThanOrEqual(steps + 1);
       }),
-      { numRuns: 150 * RUNS },
+      { numRuns: 50 * RUNS },
     );
   });
 
@@ -119,7 +119,7 @@ describe("the scanner against RE2", { timeout: TIMEOUT_MS }, () => {
         const cut = scanPieces(forgetful, cutAt(bytesOf(text), places));
         expect(cut.flatMap((piece) => piece.hits)).toEqual(whole.flatMap((piece) => piece.hits));
       }),
-      { numRuns: 300 * RUNS },
+      { numRuns: 100 * RUNS },
     );
   });
 
@@ -133,7 +133,7 @@ describe("the scanner against RE2", { timeout: TIMEOUT_MS }, () => {
         const interleaved = interleave(shared, bytes, other);
         expect(interleaved).toEqual([scanPieces(alone, bytes), scanPieces(alone, other)]);
       }),
-      { numRuns: 150 * RUNS },
+      { numRuns: 50 * RUNS },
     );
   });
 });
@@ -148,7 +148,7 @@ describe("pendingFrom against one simulation per start", { timeout: TIMEOUT_MS }
           expect(released).toBe(leftmostUnfinished(set.automaton, bytes, position));
         }
       }),
-      { numRuns: 300 * RUNS },
+      { numRuns: 100 * RUNS },
     );
   });
 });
