@@ -82,7 +82,20 @@ export class Opening {
       this.#deps.onEqual(Number(beat.lastSeq));
     } else this.#deps.onDiffering();
     this.#act(judgement);
-    void this.#compareClocks(beat);
+    this.#compareClocks(beat);
+  }
+
+  /**
+   * There is a connection. Whoever answers has its clock compared by the time its first digest comes, which then opens
+   * this node at once. Later digests say themselves whose clock is to be compared.
+   */
+  connected(): void {
+    if (this.#deadMan.replicas().length === 0) this.joined();
+  }
+
+  /** This node may open from now on. No coordinator has told its clock to one that was no member. */
+  joined(): void {
+    if (this.#deps.membership() === "member") void this.#askClock("");
   }
 
   /** Our state changed: the newest digests may entitle now. */
@@ -161,17 +174,25 @@ export class Opening {
     }
   }
 
-  /** The answer says whose clock it was: on the way to one replica others may hear the question. */
-  async #compareClocks({ from, bootId }: Beat): Promise<void> {
-    const { clock, random, requests, exchangeEveryMs } = this.#deps;
-    const sentNs = clock.monoNs();
-    if (!this.#deadMan.exchangeDue(from, bootId, sentNs)) return;
+  #compareClocks({ from, bootId }: Beat): void {
+    const { clock, exchangeEveryMs, membership } = this.#deps;
+    // Nobody would answer, and the question after that one would come too late.
+    if (membership() === "not_enrolled") return;
+    const nowNs = clock.monoNs();
+    if (!this.#deadMan.exchangeDue(from, bootId, nowNs)) return;
     const askedNs = this.#askedNs.get(from);
-    if (askedNs !== undefined && sentNs - askedNs < BigInt(exchangeEveryMs) * 1_000_000n) return;
-    this.#askedNs.set(from, sentNs);
+    if (askedNs !== undefined && nowNs - askedNs < BigInt(exchangeEveryMs) * 1_000_000n) return;
+    this.#askedNs.set(from, nowNs);
+    void this.#askClock(from);
+  }
+
+  /** The answer says whose clock it was: on the way to one replica, or to whichever comes first (""), others hear it. */
+  async #askClock(of: string): Promise<void> {
+    const { clock, random, requests } = this.#deps;
+    const sentNs = clock.monoNs();
     const nonce = random.bytes(NONCE_BYTES);
     const deadMan = this.#deadMan;
-    const value = create(NonceRequestSchema, { nonce, replica: from });
+    const value = create(NonceRequestSchema, { nonce, replica: of });
     const asked = { timeoutMs: NONCE_TIMEOUT_MS };
     const result = await requests.ask({ case: "nonce", value }, asked);
     if ("fault" in result || result.reply.body.case !== "nonce") return;

@@ -238,6 +238,7 @@ export class Replica {
 
   #connected(): void {
     this.#heartbeat.connected();
+    this.opening.connected();
     this.repair.want(this.#knowsCoordinator() ? "differences" : "full");
   }
 
@@ -246,16 +247,13 @@ export class Replica {
   }
 
   #makeRequests(): Requests {
-    const { bus, keys, clock, random } = this.#ports;
     return new Requests({
+      ...this.#ports,
       node: this.#config.node,
       bootId: this.#config.bootId,
-      bus,
       signer: this.#signer,
       trust: this.trust,
-      verify: keys.verify,
-      clock,
-      random,
+      verify: this.#ports.keys.verify,
     });
   }
 
@@ -299,6 +297,11 @@ export class Replica {
       onMembership: () => {
         // Also when the record names another key: whoever holds that one is this node now.
         if (this.membership !== "member") this.opening.close();
+        else if (this.#isLoaded) {
+          // A coordinator takes its word from now on, and sends a digest to whoever has just begun.
+          this.#heartbeat.beat();
+          this.opening.joined();
+        }
       },
     });
   }
@@ -366,13 +369,11 @@ export class Replica {
 
   #makeHeartbeat(): Heartbeat {
     const { node, bootId, timing } = this.#config;
-    const { clock, random, bus } = this.#ports;
     return new Heartbeat({
+      ...this.#ports,
       node,
       bootId,
       everyMs: timing.heartbeatMs,
-      clock,
-      random,
       signer: this.#signer,
       pulse: () => ({
         lastSeq: this.repair.mark(CONTROL_STREAM),
@@ -381,7 +382,6 @@ export class Replica {
         closed: this.#acks.isAllClosed,
         open: this.opening.isOpen,
       }),
-      bus,
     });
   }
 

@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { type MeshRecord, signRecord } from "../../../../mesh/record.ts";
 import { sealReviveNotice } from "../../../../mesh/revive-notice.ts";
 import { type EnforcementHooks, RECORD_RETRY_MS } from "../../../../node/mesh/enforcement.ts";
+import { ENROL_RETRY_MS_MIN } from "../../../../node/mesh/enrolment.ts";
 import { isKilled, killedBy } from "../../../../node/table/scope-cells.ts";
 import { openUntilNs } from "../../../../node/table/table.ts";
 import type { Signer } from "../../../../ports/keys.ts";
@@ -194,6 +195,40 @@ test("a killed node that starts again is killed before it touches the bus, and c
   expect(again.replica.state.killed("team/red")).toBe(true);
   expect(openUntilNs(again.table)).toBe(0n);
   expect(again.isOpen).toBe(false);
+});
+
+test("a node that is let in says so and compares clocks then, and opens on the next digest", async () => {
+  const world = new World();
+  await world.found();
+  const node = new TestNode(world);
+  await node.replica.start();
+  await settle();
+  // Nobody compares clocks with one that is no member.
+  world.digest();
+  await settle();
+  world.clock.advance(ENROL_RETRY_MS_MIN);
+  world.beats.length = 0;
+  await settle();
+  expect(node.replica.membership).toBe("member");
+  expect(world.beats).toHaveLength(1);
+  // Whatever it would still ask, nobody answers any more.
+  world.answers = false;
+  world.digest();
+  await settle();
+  expect(node.replica.status()).toMatchObject({ open: true, closedBecause: [] });
+});
+
+test("a node that begins again has compared clocks by its first digest, and opens on it at once", async () => {
+  const { world, node } = await openNode();
+  await node.replica.stop();
+  const again = new TestNode(world, { store: (node.store as TwinStore).crash() });
+  await again.replica.start();
+  await settle();
+  // Whatever it would still ask, nobody answers any more.
+  world.answers = false;
+  world.digest();
+  await settle();
+  expect(again.replica.status()).toMatchObject({ open: true, closedBecause: [] });
 });
 
 test("after a restart a repeated kill is acknowledged as durable and closed", async () => {
