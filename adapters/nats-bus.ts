@@ -36,20 +36,25 @@ const WRONG_LAST_SEQUENCE = [10071, 10164];
 
 /** A bus on NATS. */
 export type NatsBus = Bus & {
+  /** Resolves after the first attempt to connect, successful or not. */
+  readonly firstAttempt: Promise<void>;
   /** JetStream's administration, for whoever sets the streams up. @throws BusFault `closed`. */
   manager(): JetStreamManager;
 };
 
 /**
- * Connects to NATS, for ever: whatever ends the connection, another attempt follows.
+ * Connects to NATS, for ever: whatever ends the connection, another attempt follows. Nobody has to wait for the first
+ * one: a bus that is not up yet takes listeners, and calls `onUp` once it is.
  *
- * Resolves after the first attempt, successful or not: a bus whose server is down is not up yet,
- * and calls `onUp` once it is.
- *
- * @throws TypeError The URL is malformed. Nothing else rejects.
+ * @throws TypeError The URL is malformed.
  */
+export function openNatsBus(options: NatsBusOptions): NatsBus {
+  return new NatsConnectionBus(options);
+}
+
+/** The same, after the first attempt to connect, successful or not. Rejects with TypeError alone. */
 export async function connectNatsBus(options: NatsBusOptions): Promise<NatsBus> {
-  const bus = new NatsConnectionBus(options);
+  const bus = openNatsBus(options);
   await bus.firstAttempt;
   return bus;
 }

@@ -35,6 +35,8 @@ export type MeshThreadDeps = {
   readonly config: ReplicaConfig;
   readonly ports: ReplicaPorts;
   readonly post: (message: MeshToControl) => void;
+  /** Resolves once the bus is connected, or could not be at first. Left out: it was before this began. */
+  readonly attempted?: Promise<void>;
   /** Milliseconds since the machine's boot, sleep included. */
   readonly bootMs: () => number;
   readonly onAlarm: (name: MeshAlarm, detail: string) => void;
@@ -59,6 +61,7 @@ export class MeshThread {
   readonly #policy: PolicyFetch;
   readonly #sleep: SleepWatch;
   readonly #timers = new Map<"sweep" | "kills" | "sleep", Cancel>();
+  readonly #mayAsk = Promise.withResolvers<void>();
   #stopCalls: () => void = () => undefined;
   #isStopping = false;
 
@@ -177,6 +180,7 @@ export class MeshThread {
     this.#stopCalls = this.#listenToCalls();
     this.#deps.post({ t: "ready" });
     this.#watchSleep();
+    void Promise.resolve(this.#deps.attempted).then(() => this.#mayAsk.resolve());
   }
 
   /** The way to one data loop. */
@@ -213,7 +217,12 @@ export class MeshThread {
     }
   }
 
+  /**
+   * What is asked while the node begins waits for it, or it would fail and be asked again only after a pause: without
+   * its disk's records this node believes no coordinator, and without a connection it reaches none.
+   */
   async #ask(message: Extract<ControlToMesh, { t: "ask" }>): Promise<void> {
+    await this.#mayAsk.promise;
     const { id, method, request, timeoutMs } = message;
     const result = await this.replica.requests.forward(method, request, timeoutMs);
     const reply = "fault" in result ? undefined : result.answer;

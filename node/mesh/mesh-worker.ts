@@ -10,7 +10,7 @@ import { knockSocket } from "../../adapters/knock-socket.ts";
 import { connectLines } from "../../adapters/line-socket.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { machineDisk } from "../../adapters/machine-disk.ts";
-import { connectNatsBus } from "../../adapters/nats-bus.ts";
+import { openNatsBus } from "../../adapters/nats-bus.ts";
 import { inboxPrefix } from "../../adapters/nats-permissions.ts";
 import type { NatsTls } from "../../adapters/nats-tls-settings.ts";
 import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
@@ -72,7 +72,8 @@ async function run(data: MeshWorkerData): Promise<void> {
   const store = openLmdbStore(join(data.homeDir, "mesh"));
   const stall = openHostStall(systemClock);
   const user = data.bus.kind === "nats" ? natsUser(join(data.homeDir, "keys")) : undefined;
-  const bus = await openBus(data, user);
+  // While it connects, what lies on the disk comes into force.
+  const { bus, attempted } = openBus(data, user);
   const table = openTable(data.tableBuffer);
   const log = openMeshWal(data, table);
   const gate = openGate(data, {
@@ -101,6 +102,7 @@ async function run(data: MeshWorkerData): Promise<void> {
     },
     post: (message) => control.postMessage(message),
     ...(gate && { gate }),
+    attempted,
     bootMs: () => uptime() * 1_000,
     onAlarm: alarmLog(systemClock, (line) => {
       const text = JSON.stringify({ level: "warn", thread: "mesh", node: data.nodeId, ...line });
@@ -179,15 +181,18 @@ function openMeshWal({ wal }: MeshWorkerData, table: Table): Wal {
   });
 }
 
-async function openBus({ bus, nodeId }: MeshWorkerData, user: NatsUser | undefined): Promise<Bus> {
-  if (bus.kind === "port") return busOverPort(bus.port);
-  return connectNatsBus({
-    url: bus.url,
+type OpenedBus = { readonly bus: Bus; readonly attempted: Promise<void> };
+
+function openBus({ bus: at, nodeId }: MeshWorkerData, user: NatsUser | undefined): OpenedBus {
+  if (at.kind === "port") return { bus: busOverPort(at.port), attempted: Promise.resolve() };
+  const bus = openNatsBus({
+    url: at.url,
     name: `node ${nodeId}`,
     inboxPrefix: inboxPrefix({ role: "node", name: nodeId }),
-    ...(bus.tls && { tls: bus.tls }),
+    ...(at.tls && { tls: at.tls }),
     ...(user === undefined ? {} : { nkeySeed: user.seed }),
   });
+  return { bus, attempted: bus.firstAttempt };
 }
 
 await rehearse();

@@ -3,7 +3,7 @@ import { Socket } from "node:net";
 import { join } from "node:path";
 import { connect as connectRaw, headers as natsHeaders, nkeys } from "@nats-io/transport-node";
 import { expect, test, vi } from "vitest";
-import { connectNatsBus, type NatsBus } from "../../adapters/nats-bus.ts";
+import { connectNatsBus, type NatsBus, openNatsBus } from "../../adapters/nats-bus.ts";
 import type { NatsBusOptions } from "../../adapters/nats-connection.ts";
 import { ensureStreams, StreamConfigFault } from "../../adapters/nats-streams.ts";
 import { createRoot, issueCertificate } from "../../adapters/x509-authority.ts";
@@ -51,6 +51,22 @@ function seqOf(outcome: { readonly seq: number } | "conflict"): number {
   if (outcome === "conflict") throw new Error("conflict");
   return outcome.seq;
 }
+
+test("a bus takes listeners before it is connected, and says when it is", async () => {
+  await using server = await startNats();
+  await using other = await open(server.url);
+  const bus = openNatsBus({ url: server.url, name: "test", ...QUICK });
+  const heard: string[] = [];
+  bus.listen("alt.dig", ({ subject }) => heard.push(subject));
+  bus.onUp(() => heard.push("up"));
+  expect(bus.isUp()).toBe(false);
+  await bus.firstAttempt;
+  // An answer from the server's own side of the connection: what was asked for before it is in force.
+  await codeOf(bus.ask("alt.req.n1.nonce", bytes("x"), 500));
+  other.bus.send("alt.dig", bytes("digest"));
+  await vi.waitFor(() => expect(heard).toEqual(["up", "alt.dig"]), WAIT);
+  await bus.close();
+});
 
 test("a kill is written in the turn in which it is said", async () => {
   await using server = await startNats();
