@@ -113,6 +113,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const machine = openMachineWatch(parts, audit, mesh.link);
   const shared = { parts, table, audit, mesh, sessionSecret: random.bytes(SECRET_BYTES) };
   const loops = threads.loops.map((thread, no) => startLoop(no, thread, shared));
+  const links = loops.map(({ link }) => link);
   const control = new Control({
     createKeyPair,
     mesh: parts.mesh,
@@ -123,16 +124,13 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     clock,
     random,
     meshLink: mesh.link,
-    loops: loops.map(({ link }) => link),
+    loops: links,
     append: audit.append,
     ...audit.money,
     log: parts.log,
   });
-  const links = loops.map(({ link }) => link);
-  const persons = openPersons({
-    ...{ parts, home, loops: links, mesh: mesh.link, audit },
-    disk: machineDisk,
-  });
+  const forPersons = { parts, home, loops: links, mesh: mesh.link, audit };
+  const persons = openPersons({ ...forPersons, disk: machineDisk });
   const webhook = startAlerts(parts, control, store);
   await control.start();
   audit.joinMesh({
@@ -144,12 +142,14 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const questions = new LoopQuestions(links, clock);
   const shown = { parts, control, mesh: mesh.link, questions, audit, table, machine };
   const view = nodeView(shown);
+  // What is captured waits for this, and for none of the doors below.
+  const unfit = unfitToCapture(view, clock, links);
   const grpcSocket = join(config.home, "node.sock");
   const grpc = await serveNodeGrpc(view, grpcSocket, parts, { audit, revoked });
   const admin = await serveAdmin({ parts, view, questions, control, table, mesh: mesh.link });
   return {
     control,
-    unfit: unfitToCapture(view, clock, links),
+    unfit,
     addresses: {
       gateway: `http://${urlHost(config.host)}:${ports[0]?.gatewayPort}`,
       forward: `http://${urlHost(config.host)}:${ports[0]?.forwardPort}`,
