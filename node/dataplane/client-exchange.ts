@@ -355,6 +355,7 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.#phase = "closed";
     this.#cancelStalled?.();
     this.#body.fail("client_gone");
+    this.#body.forget();
     this.#host.registry.remove(this);
     this.#carrier.exchangeOver({ reusable: !gone && !this.#closes });
     if (gone) for (const hook of this.#onGone ?? []) this.#run(hook);

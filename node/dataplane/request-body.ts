@@ -89,6 +89,14 @@ export class RequestBody {
     this.#finish(reason);
   }
 
+  /**
+   * The exchange is over. Of a body that was taken at once nobody has read the end, and until somebody does, node:http keeps
+   * the request for as long as its connection waits for another one.
+   */
+  forget(): void {
+    if (this.#isTaken) this.#wire.source.read();
+  }
+
   #take(chunk: Buffer): void {
     const received = this.receivedBytes + chunk.length;
     if (received > this.#bytesMax) {
