@@ -53,6 +53,8 @@ export const fanout: Bench = {
 };
 
 const NOTES = [
+  "one_node: of a mesh that has stood for some minutes, as far as what it rehearses goes. The operator's side of the call " +
+    "is a part of the coordinator's process, which has made such calls before.",
   "Coordinator, server and all nodes share this machine's processors: signatures of a thousand nodes, " +
     "which are a thousand machines' work, are part of every time here, and none of the server's processor time.",
   "cpu_ratio: the server's processor time a kill, against a bare broadcast of as many bytes that every one " +

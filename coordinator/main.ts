@@ -2,8 +2,10 @@ import { flushCompileCache } from "node:module";
 import { pino } from "pino";
 import { collectDefaultMetrics } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
+import { ed25519Verifier } from "../adapters/ed25519-verifier.ts";
 import { endWith } from "../adapters/end-now.ts";
-import { fileKeys } from "../adapters/file-keys.ts";
+import { fileKeys, passingSigner } from "../adapters/file-keys.ts";
+import { createGrpcClient } from "../adapters/grpc-client.ts";
 import { ownFolder } from "../adapters/grpc-socket.ts";
 import { createBusHub } from "../adapters/in-process-bus.ts";
 import { openInspectionRoot } from "../adapters/inspection-root.ts";
@@ -18,13 +20,15 @@ import { untilSignal } from "../adapters/process-signals.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { fileWatch } from "../adapters/watched-file.ts";
-import type { Keys } from "../ports/keys.ts";
+import { keepRehearsed } from "../ports/keep-rehearsed.ts";
 import { pause } from "../ports/pause.ts";
-import { buildCoordinator } from "./app.ts";
+import { CoordinatorService } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import { buildCoordinator, type Coordinator } from "./app.ts";
 import { archiveOf } from "./archive/archive-link.ts";
 import { COORDINATOR_SETTINGS, type CoordinatorConfig, readCoordinatorConfig } from "./config.ts";
 import { eventLog } from "./event-log.ts";
 import { foundMesh, keysPath, socketPath, storePath, writeIdentity } from "./found-mesh.ts";
+import { rehearseCalls } from "./rehearse-calls.ts";
 import { rehearseCommands } from "./rehearse-commands.ts";
 
 // The coordinator's process: `node coordinator/main.ts --home DIR --nats-url nats://...`.
@@ -130,13 +134,12 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
   });
   collectDefaultMetrics({ register: coordinator.metrics.registry });
   void streams.keep(stopping.signal, (message) => log.warn({ message }, "bus_trouble"));
-  await rehearse(keys);
+  await rehearse();
   await coordinator.start();
-  const code = await Promise.race([
-    aborted(stopping.signal).then(() => 0),
-    coordinator.fenced.then(() => 1),
-  ]);
+  const rehearsed = stayRehearsed(home, stopping.signal);
+  const code = await ended(coordinator, stopping.signal);
   stopping.abort();
+  await rehearsed;
   await coordinator.stop();
   await bus.close();
   await store.close();
@@ -144,12 +147,28 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
   return code;
 }
 
-/** Kills of nobody, on a bus that nobody else is on. */
-async function rehearse(keys: Keys): Promise<void> {
+/** The exit code, once it is asked to stop or has to. */
+function ended({ fenced }: Coordinator, signal: AbortSignal): Promise<number> {
+  return Promise.race([aborted(signal).then(() => 0), fenced.then(() => 1)]);
+}
+
+/** Kills of nobody, with a key of nobody's, on a bus that nobody else is on. */
+async function rehearse(count?: number): Promise<void> {
   const hub = createBusHub(undefined);
-  const ports = { clock: systemClock, random: cryptoRandom, verify: keys.verify };
-  await rehearseCommands({ ...ports, bus: hub.connect() }, keys.loadOrCreate("coordinator"));
+  const ports = { clock: systemClock, random: cryptoRandom, verify: ed25519Verifier() };
+  await rehearseCommands({ ...ports, bus: hub.connect() }, passingSigner(), count);
   await hub.close();
+}
+
+/** More of them, and calls as an operator makes them, a few at a time. */
+async function stayRehearsed(home: string, signal: AbortSignal): Promise<void> {
+  const path = socketPath(home);
+  const client = createGrpcClient(CoordinatorService, { kind: "unix", path });
+  await keepRehearsed({ clock: systemClock, signal }, async (count) => {
+    await rehearse(count);
+    await rehearseCalls(client.calls, count);
+  });
+  client.close();
 }
 
 /**

@@ -31,7 +31,11 @@ export type RehearsalPorts = {
  * @param signer Its key is a mesh's pinned one here, and nowhere else by this.
  * @returns How many kills were committed.
  */
-export async function rehearseCommands(ports: RehearsalPorts, signer: Signer): Promise<number> {
+export async function rehearseCommands(
+  ports: RehearsalPorts,
+  signer: Signer,
+  count = REHEARSALS,
+): Promise<number> {
   const { clock, random } = ports;
   const ignore = (): void => undefined;
   const own = { pin: rehearsalPin(signer), mesh: REHEARSAL_MESH, store: twinStore() };
@@ -46,7 +50,7 @@ export async function rehearseCommands(ports: RehearsalPorts, signer: Signer): P
     liveNodes: () => 0,
   });
   let committed = 0;
-  for (let i = 0; i < REHEARSALS; i += 1) {
+  for (let i = 0; i < count; i += 1) {
     const cmdId = uuidV7(clock.nowMs(), random);
     const asked = { cmdId, scope: REHEARSAL_SCOPE, reason: "rehearsal", cause: "", operator: "" };
     const command = await commands.kill(asked);

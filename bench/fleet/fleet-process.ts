@@ -8,8 +8,10 @@ import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
+import { REHEARSALS } from "../../mesh/rehearse-kill.ts";
 import { openHostStall } from "../../node/mesh/host-stall.ts";
 import { rehearseEnforcement } from "../../node/mesh/rehearse-enforcement.ts";
+import { FIRST_KILLS } from "../../ports/keep-rehearsed.ts";
 import {
   BARE_SUBJECT,
   type FleetAnswer,
@@ -35,9 +37,9 @@ process.on("disconnect", () => process.exit(0));
 const store = openLmdbStore(setup.homeDir);
 const { verify } = fileKeys(setup.homeDir);
 const stall = openHostStall(systemClock);
-// As a node's mesh thread does before it listens; the keys are this process's, and no node's.
+// As a node's mesh thread does before it listens and in the minutes after that; the keys are this process's, and no node's.
 const rehearsal = { clock: systemClock, random: cryptoRandom, stall, nextTurn, verify };
-await rehearseEnforcement(rehearsal, lightNodeSigner(setup.from));
+await rehearseEnforcement(rehearsal, lightNodeSigner(setup.from), REHEARSALS + FIRST_KILLS);
 const nodes = await startNodes();
 
 process.on("message", (question: FleetQuestion) => {

@@ -15,9 +15,12 @@ import { systemClock } from "../../adapters/system-clock.ts";
 import { buildCoordinator, type Coordinator } from "../../coordinator/app.ts";
 import { readCoordinatorConfig } from "../../coordinator/config.ts";
 import { foundMesh, keysPath, socketPath, storePath } from "../../coordinator/found-mesh.ts";
+import { rehearseCalls } from "../../coordinator/rehearse-calls.ts";
 import { rehearseCommands } from "../../coordinator/rehearse-commands.ts";
 import { nextRecord } from "../../mesh/record.ts";
+import { REHEARSALS } from "../../mesh/rehearse-kill.ts";
 import type { TrustPin } from "../../mesh/trust.ts";
+import { FIRST_KILLS } from "../../ports/keep-rehearsed.ts";
 import type { Keys } from "../../ports/keys.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
@@ -114,6 +117,7 @@ export class Fleet implements AsyncDisposable {
     await Promise.all(processes.map(({ ready }) => ready));
     const client = clientOf(home);
     stack.defer(() => client.close());
+    await rehearseCalls(client.calls, FIRST_KILLS);
     const { calls } = client;
     const fleet = new Fleet({ size: of.size, bus, nats, calls, stack: stack.move(), processes });
     await fleet.whenOpen();
@@ -273,11 +277,12 @@ async function startCoordinator(
   return founded.pin;
 }
 
-/** As a coordinator's own process does before it listens. */
+/** As a coordinator's own process does before it listens, and beside its work in the minutes after that. */
 async function rehearse(keys: Keys): Promise<void> {
   const hub = createBusHub(undefined);
   const ports = { clock: systemClock, random: cryptoRandom, verify: keys.verify };
-  await rehearseCommands({ ...ports, bus: hub.connect() }, keys.loadOrCreate("coordinator"));
+  const signer = keys.loadOrCreate("coordinator");
+  await rehearseCommands({ ...ports, bus: hub.connect() }, signer, REHEARSALS + FIRST_KILLS);
   await hub.close();
 }
 

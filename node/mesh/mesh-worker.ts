@@ -19,6 +19,7 @@ import { preferThisThread } from "../../adapters/thread-priority.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
 import { openTurnPipe } from "../../adapters/turn-pipe.ts";
 import type { Bus } from "../../ports/bus.ts";
+import { keepRehearsed } from "../../ports/keep-rehearsed.ts";
 import { beginning } from "../../ports/thread-beginning.ts";
 import { openWalSignal } from "../audit/wal-signal.ts";
 import { openWal, type Wal } from "../audit/wal-writer.ts";
@@ -71,6 +72,7 @@ async function run(data: MeshWorkerData): Promise<void> {
   const control = gatheredPort(parentPort);
   const store = openLmdbStore(join(data.homeDir, "mesh"));
   const stall = openHostStall(systemClock);
+  const stopping = new AbortController();
   const user = data.bus.kind === "nats" ? natsUser(join(data.homeDir, "keys")) : undefined;
   // While it connects, what lies on the disk comes into force.
   const { bus, attempted } = openBus(data, user);
@@ -91,15 +93,7 @@ async function run(data: MeshWorkerData): Promise<void> {
       nkey: user?.publicKey ?? "",
       timing: data.timing,
     },
-    ports: {
-      bus,
-      store,
-      keys,
-      clock: systemClock,
-      random: cryptoRandom,
-      stall,
-      nextTurn,
-    },
+    ports: { bus, store, keys, clock: systemClock, random: cryptoRandom, stall, nextTurn },
     post: (message) => control.postMessage(message),
     ...(gate && { gate }),
     attempted,
@@ -119,7 +113,10 @@ async function run(data: MeshWorkerData): Promise<void> {
       const command = commandRecord(record, now);
       if (command !== undefined) log.append(command);
     },
-    onStopping: () => gate?.close(),
+    onStopping: () => {
+      stopping.abort();
+      gate?.close();
+    },
     onStopped: async () => {
       await bus.close();
       await store.close();
@@ -136,13 +133,14 @@ async function run(data: MeshWorkerData): Promise<void> {
   // Only now is it known what is killed, which is the first thing that the enforcer is told.
   gate?.open();
   control.postMessage({ t: "priority", ...(await preferThisThread()) } satisfies MeshToControl);
+  void keepRehearsed({ clock: systemClock, signal: stopping.signal }, rehearse);
 }
 
-/** Kills of nobody, with a key of nobody's: before it is known whose thread this is. */
-async function rehearse(): Promise<void> {
+/** Kills of nobody, with a key of nobody's: first of all before it is known whose thread this is. */
+async function rehearse(count?: number): Promise<void> {
   const stall = openHostStall(systemClock);
   const ports = { clock: systemClock, random: cryptoRandom, stall, nextTurn };
-  await rehearseEnforcement({ ...ports, verify: ed25519Verifier() }, passingSigner());
+  await rehearseEnforcement({ ...ports, verify: ed25519Verifier() }, passingSigner(), count);
   stall.close();
 }
 

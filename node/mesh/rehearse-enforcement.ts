@@ -1,4 +1,4 @@
-import { rehearsalPin, rehearsedKills } from "../../mesh/rehearse-kill.ts";
+import { REHEARSALS, rehearsalPin, rehearsedKills } from "../../mesh/rehearse-kill.ts";
 import { type Bus, BusFault } from "../../ports/bus.ts";
 import type { Signer } from "../../ports/keys.ts";
 import { uuidV7 } from "../../ports/random.ts";
@@ -23,7 +23,11 @@ export type RehearsalPorts = Pick<ReplicaPorts, "clock" | "random" | "stall" | "
  *
  * @returns How many kills were in force.
  */
-export async function rehearseEnforcement(ports: RehearsalPorts, signer: Signer): Promise<number> {
+export async function rehearseEnforcement(
+  ports: RehearsalPorts,
+  signer: Signer,
+  count = REHEARSALS,
+): Promise<number> {
   const { clock, random, verify, nextTurn } = ports;
   let enforced = 0;
   const bus = new UnheardBus();
@@ -57,7 +61,7 @@ export async function rehearseEnforcement(ports: RehearsalPorts, signer: Signer)
     },
   );
   await replica.start();
-  for (const { subject, bytes } of rehearsedKills(signer)) {
+  for (const { subject, bytes } of rehearsedKills(signer, count)) {
     bus.hear(subject, bytes);
     await nextTurn();
   }

@@ -12,7 +12,7 @@ const signer = twinSigner(Buffer.alloc(32, 7));
 test("each kill of a rehearsal is signed, and follows the one before", () => {
   const trust = new TrustView(rehearsalPin(signer));
   const state = new MeshState();
-  for (const { subject, bytes } of rehearsedKills(signer)) {
+  for (const { subject, bytes } of rehearsedKills(signer, REHEARSALS)) {
     const opened = openRecord(bytes, { mesh: trust.mesh, trust, verify, nowMs: 0, subject });
     if (!opened.ok) throw new Error(opened.reason);
     expect(state.merge(opened.record).outcome).toBe("changed");
@@ -22,7 +22,7 @@ test("each kill of a rehearsal is signed, and follows the one before", () => {
 
 test("none of them says anything to a mesh that has a name", () => {
   const trust = new TrustView({ mesh: "demo", operatorPublicKey: signer.publicKey });
-  const [first] = rehearsedKills(signer);
+  const [first] = rehearsedKills(signer, REHEARSALS);
   const opened = openRecord(first?.bytes as Uint8Array, { mesh: "demo", trust, verify, nowMs: 0 });
   expect(opened).toMatchObject({ ok: false, reason: "mesh_mismatch" });
 });
