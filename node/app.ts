@@ -107,7 +107,8 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const store = openLmdbStore(join(home, "control"));
   // Leases belong to a start, and so do heartbeats: both name it alike.
   const bootId = await nextBootId(store, clock, random);
-  const audit = await startAuditOf({ parts, home, table, store, thread: threads.audit });
+  // Its thread has the log of earlier runs to look at; meanwhile the others begin.
+  const audit = startAuditOf({ parts, home, table, store, thread: threads.audit });
   const mesh = startMeshThread({ parts, home, bootId, audit, table, thread: threads.mesh });
   const revoked = revokedBy(mesh.link);
   const machine = openMachineWatch(parts, audit, mesh.link);
@@ -132,7 +133,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const forPersons = { parts, home, loops: links, mesh: mesh.link, audit };
   const persons = openPersons({ ...forPersons, disk: machineDisk });
   const webhook = startAlerts(parts, control, store);
-  await control.start();
+  await control.start(audit.ready);
   audit.joinMesh({
     ask: mesh.link.ask,
     archives: async () => (await mesh.link.status()).coordinators,
@@ -381,10 +382,12 @@ async function stopNode(running: {
   const { config, loops, control, webhook, mesh, audit, grpc, admin, machine, persons } = running;
   await Promise.all(loops.map((loop) => loop.drain(config.drainMs)));
   webhook?.stop();
+  // Whoever watches keeps its call open, and need not be waited for before the rest ends.
+  const closed = Promise.all([grpc.close(500), admin.close()]);
   await control.stop();
   await mesh.end();
   machine.stop();
-  await Promise.all([grpc.close(500), admin.close()]);
+  await closed;
   persons?.stop();
   await audit.stop();
 }

@@ -60,6 +60,8 @@ export type MeshOfLog = Pick<LogInMeshOptions, "ask" | "archives" | "bootId">;
 
 /** The node's log as its other threads are handed it. */
 export type AuditLog = {
+  /** Resolves once its thread syncs what is written, and signs it. Until then records are written, and wait. */
+  readonly ready: Promise<void>;
   /** Id of this start of the node. */
   readonly run: string;
   readonly walDir: string;
@@ -81,12 +83,15 @@ export type AuditLog = {
   stop(): Promise<void>;
 };
 
-/** Puts the files of earlier runs in order, starts the audit thread and writes the boot record. */
-export async function startAudit(
+/**
+ * Puts the files of earlier runs in order, starts the audit thread and writes the boot record: whoever writes after
+ * this comes behind it. Nobody need wait for the thread, which has the log of earlier runs to look at.
+ */
+export function startAudit(
   options: AuditLogOptions,
   table: Table,
   prepared: PreparedThread,
-): Promise<AuditLog> {
+): AuditLog {
   const { home, node, version, loops, clock, disk, onFault, onLost } = options;
   const walDir = join(home, "wal");
   const recovery = recoverWal({ dir: walDir, random: options.random, clock, disk });
@@ -95,7 +100,7 @@ export async function startAudit(
   const crashProof = crashProofIn(options, walDir, recovery);
   const epoch = currentEpoch(disk, home);
   const signal = createWalSignal(loops + 2);
-  const thread = await startAuditThread({ options, run, epoch, walDir, signal, table, prepared });
+  const thread = startAuditThread({ options, run, epoch, walDir, signal, table, prepared });
   const wal = openWal({
     dir: walDir,
     run,
@@ -114,6 +119,7 @@ export async function startAudit(
   removeFloodCounts(disk, walDir, run);
   let tie: { stop(): void } | undefined;
   return {
+    ready: thread.ready,
     run,
     walDir,
     money: { logMark: () => ({ run, ends: endsOf(signal, loops) }), crashProof },
@@ -212,10 +218,16 @@ function appendOrTell(wal: Wal, record: AuditRecord, onFault: (message: string) 
   }
 }
 
-/** `keys` of all logs of this node, by their epochs; the last one grows, and another one may follow. */
-type AuditThread = { readonly worker: Worker; readonly keys: readonly EpochKey[] };
+/**
+ * `keys` of all logs of this node, by their epochs, once it is ready; the last one grows, and another one may follow.
+ */
+type AuditThread = {
+  readonly worker: Worker;
+  readonly keys: readonly EpochKey[];
+  readonly ready: Promise<void>;
+};
 
-async function startAuditThread(of: {
+function startAuditThread(of: {
   readonly options: AuditLogOptions;
   readonly run: string;
   readonly epoch: LogEpoch;
@@ -223,7 +235,7 @@ async function startAuditThread(of: {
   readonly signal: WalSignal;
   readonly table: Table;
   readonly prepared: PreparedThread;
-}): Promise<AuditThread> {
+}): AuditThread {
   const { options, run, epoch, walDir, signal, table, prepared } = of;
   const { loops, onFault, onLost } = options;
   const loopWriters = Array.from({ length: loops }, (_, no) => ({ no, name: `loop${no}` }));
@@ -249,7 +261,7 @@ async function startAuditThread(of: {
   });
   prepared.begin(workerData);
   const keys: EpochKey[] = [];
-  await new Promise<void>((resolve) => {
+  const ready = new Promise<void>((resolve) => {
     worker.on("message", (message: AuditToControl) => {
       if (message.t === "fault") onFault(message.message);
       if (message.t === "opened") keys.push({ epoch: message.epoch, vkey: message.vkey });
@@ -259,7 +271,7 @@ async function startAuditThread(of: {
       resolve();
     });
   });
-  return { worker, keys };
+  return { worker, keys, ready };
 }
 
 /** The epoch of the log that grows. */

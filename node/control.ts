@@ -123,8 +123,12 @@ export class Control {
     this.ledgerWay = new LedgerWay(clock, (need) => this.actors.topUp(OVERRUN, need));
   }
 
-  /** Settles what an earlier run left open, then hears what other threads have to say. */
-  async start(): Promise<void> {
+  /**
+   * Settles what an earlier run left open, then hears what other threads have to say.
+   *
+   * @param logged The log's thread works, and has looked how much room there is: before that there is no policy here.
+   */
+  async start(logged: Promise<void> = Promise.resolve()): Promise<void> {
     const { meshLink, loops } = this.#deps;
     // At once, or what is said meanwhile, the first policy above all, is heard by nobody.
     meshLink.onMessage((message) => this.#inTurn(() => this.#fromMesh(message)));
@@ -132,7 +136,7 @@ export class Control {
       loop.onMessage((message) => this.#inTurn(() => this.#fromLoop(loop, message)));
     }
     this.#distrust.restore();
-    await this.actors.recover();
+    await Promise.all([this.actors.recover(), logged]);
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const handle of early) handle();

@@ -228,6 +228,19 @@ describe("the control thread", () => {
     expect(one.store.get("settle/old")).toBeDefined();
   });
 
+  test("puts no policy in force before the log's thread works", async () => {
+    const one = world();
+    const { promise: logged, resolve: works } = Promise.withResolvers<void>();
+    const started = one.control.start(logged);
+    const bundle = new Uint8Array(1);
+    one.mesh({ t: "policy", version: 1, sha256: "0".repeat(64), bundle });
+    await settle();
+    expect(one.logged).toEqual([]);
+    works();
+    await started;
+    await vi.waitFor(() => expect(one.logged).toEqual(["policyRefused"]));
+  });
+
   test("lends to a row from the loop's question, before the mesh thread's word of it", async () => {
     const one = world();
     await one.control.start();
