@@ -10,3 +10,9 @@ export function closedNow(loop: LoopContext, row: number): Reason | undefined {
   if (by !== undefined) return killReason(by);
   return isFresh(loop.table, loop.clock.monoNs()) ? undefined : "mesh_stale";
 }
+
+/** Why a permit was refused where it was to be used. */
+export function unusableBecause(loop: LoopContext, row: number): Reason {
+  const isLogged = loop.log.canAllow(loop.clock.monoNs());
+  return closedNow(loop, row) ?? (isLogged ? "mesh_stale" : "audit_unavailable");
+}

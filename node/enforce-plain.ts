@@ -1,5 +1,5 @@
 import { type Reason, stageOf } from "../proto/reasons.ts";
-import { closedNow } from "./closed-now.ts";
+import { closedNow, unusableBecause } from "./closed-now.ts";
 import type { Exchange } from "./dataplane/exchange.ts";
 import { passedOn } from "./dataplane/hop-headers.ts";
 import { type PlainOutcome, type PlainSink, relayPlain } from "./dataplane/plain-relay.ts";
@@ -121,7 +121,7 @@ async function passAndSettle(
   });
   loop.forwarder.forward(permit, sink, {
     limits: policy.limits,
-    refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",
+    refusedBecause: () => unusableBecause(loop, row.row),
   });
   const outcome = await loop.live.during(openAs(asked, sink), facts, () => ended);
   if (!outcome.sent) releaseUnsent(loop, row.row, held);

@@ -6,6 +6,7 @@ import {
   type CommitResult,
   commit,
   commitLocal,
+  isHandedOver,
   type Reserved,
   undoRecord,
 } from "./decision/commit.ts";
@@ -208,10 +209,11 @@ async function onceSynced<T extends Upstream>(
   loop: LoopContext,
 ): Promise<HeldFor<T> | RefusedBy> {
   const { facts, permit } = held;
+  const isWritten = isHandedOver(loop.log);
   const appendedNs = loop.clock.monoNs();
   // Past the bound on what may be unsynced, the log itself says no.
-  while (!loop.log.isSynced(appendedNs)) {
-    if (!loop.log.canAllow(loop.clock.monoNs())) {
+  while (!isWritten || !loop.log.isSynced(appendedNs)) {
+    if (!isWritten || !loop.log.canAllow(loop.clock.monoNs())) {
       permit.revoke();
       releaseUnsent(loop, row.row, held);
       undoRecord(facts, "audit_unavailable", recordContext(asked, loop), loop.log);

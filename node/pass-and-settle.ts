@@ -1,6 +1,6 @@
 import type { Reason } from "../proto/reasons.ts";
 import { stageOf } from "../proto/reasons.ts";
-import { closedNow } from "./closed-now.ts";
+import { closedNow, unusableBecause } from "./closed-now.ts";
 import { refusalAnswer } from "./dataplane/refusal-answer.ts";
 import { carry } from "./dataplane/tunnel/carry.ts";
 import { dial } from "./dataplane/tunnel/dial.ts";
@@ -53,7 +53,7 @@ export async function passAndSettle(
   }
   const upstream = dial(held.permit);
   if (upstream === undefined) {
-    settleUnopened(asked, held, closedNow(loop, row.row) ?? "mesh_stale", loop);
+    settleUnopened(asked, held, unusableBecause(loop, row.row), loop);
     return;
   }
   tunnel.carryTo(upstream);

@@ -1,5 +1,5 @@
 import type { Reason } from "../proto/reasons.ts";
-import { closedNow } from "./closed-now.ts";
+import { closedNow, unusableBecause } from "./closed-now.ts";
 import type { Outcome } from "./dataplane/client-leg.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
 import { carry } from "./dataplane/tunnel/carry.ts";
@@ -53,7 +53,7 @@ async function carried(
   let unwatch = (): void => {};
   const upgraded = await loop.forwarder.upgrade(permit, {
     limits: policy.limits,
-    refusedBecause: () => closedNow(loop, row.row) ?? "mesh_stale",
+    refusedBecause: () => unusableBecause(loop, row.row),
     agreed: (answered) => agreedHeaders(permit.request.headers, answered),
     onBegin: (abort) => {
       session.onCut(abort);

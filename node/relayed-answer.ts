@@ -3,7 +3,7 @@ import type { CompiledPolicy } from "../policy/compiled-policy.ts";
 import { covering } from "../policy/covering.ts";
 import { type Reason, stageOf } from "../proto/reasons.ts";
 import { AnswerShadow } from "./answer-shadow.ts";
-import { closedNow } from "./closed-now.ts";
+import { closedNow, unusableBecause } from "./closed-now.ts";
 import type { ArgumentRulesNow } from "./dataplane/call-judge.ts";
 import type { Meter, Outcome, RelayInput } from "./dataplane/client-leg.ts";
 import type { ToolGranted } from "./dataplane/dialects/answer-part.ts";
@@ -129,7 +129,7 @@ export class RelayedAnswer implements RelayInput, LiveDecision, Meter {
 
   /** Why the last look before the request was written refused. */
   refusedBecause(): Reason {
-    return this.killedNow() ?? "mesh_stale";
+    return unusableBecause(this.#loop, this.#row.row);
   }
 
   get meter(): Meter {

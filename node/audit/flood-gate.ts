@@ -64,6 +64,10 @@ export class FloodGate implements Wal {
     this.#options.wal.appendSoon(record);
   }
 
+  handOver(): void {
+    this.#options.wal.handOver();
+  }
+
   canAllow(nowNs: bigint): boolean {
     return this.#options.wal.canAllow(nowNs);
   }

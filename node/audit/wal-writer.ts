@@ -1,8 +1,8 @@
 /**
  * A thread's own write-ahead log: what it decided, on its way to the audit log.
  *
- * W1. `append` returns only after the kernel has the whole frame: a crash of the process loses
- *     nothing that was acted upon.
+ * W1. `append` returns only after the kernel has the whole frame, and `handOver` after it has all frames: a
+ *     crash of the process loses nothing that was acted upon.
  * W2. A frame that was not written whole is cut away again, so a file holds whole frames only.
  * W3. Nothing is allowed while the oldest unsynced frame is older than the bound, or after a write
  *     failed until one succeeds, or while the disk has no room. Refusals go on being written, and so
@@ -47,6 +47,12 @@ export type Wal = DecisionLog & {
    * @throws AuditFault It breaks its schema, too many wait for a disk that takes none, or the log is closed.
    */
   appendSoon(record: AuditRecord): void;
+  /**
+   * Writes what `appendSoon` took, if anything of that waits still.
+   *
+   * @throws AuditFault It could not be written, and goes on waiting.
+   */
+  handOver(): void;
   /** @param nowNs Monotonic now, as the clock given to `openWal` tells it. */
   canAllow(nowNs: bigint): boolean;
   /**
@@ -142,7 +148,7 @@ class WalWriter implements Wal {
   appendSoon(record: AuditRecord): void {
     // It would wait for a write that nothing makes any more, and be missed by nobody.
     if (this.#fd === undefined) throw new AuditFault("the log is closed");
-    if (this.#waitingBytes >= WAITING_BYTES_MAX) this.#makeRoom();
+    if (this.#waitingBytes >= WAITING_BYTES_MAX) this.handOver();
     const frame = this.#put(record);
     this.#waiting.push(frame);
     this.#waitingBytes += frame.bytes;
@@ -156,6 +162,16 @@ class WalWriter implements Wal {
         // It goes on waiting, and until a write succeeds nothing is allowed.
       }
     });
+  }
+
+  handOver(): void {
+    if (this.#waitingBytes === 0) return;
+    try {
+      this.#write();
+    } catch (cause) {
+      const { name } = this.#options.writer;
+      throw new AuditFault(`${name}: what waits could not be written`, { cause });
+    }
   }
 
   canAllow(nowNs: bigint): boolean {
@@ -178,15 +194,6 @@ class WalWriter implements Wal {
     } finally {
       this.#disk.close(this.#fd);
       this.#fd = undefined;
-    }
-  }
-
-  #makeRoom(): void {
-    try {
-      this.#write();
-    } catch (cause) {
-      const { name } = this.#options.writer;
-      throw new AuditFault(`${name}: no more records can wait`, { cause });
     }
   }
 

@@ -17,10 +17,12 @@ export type DecisionLog = {
   append(record: AuditRecord): void;
   /**
    * Takes the record, and hands it to the kernel with the next one that `append` is given, at the latest at the
-   * end of this turn. For what nothing is done upon: a crash in between leaves the request without its
-   * outcome, as one a little earlier would have. Throws when it cannot be written down.
+   * end of this turn. For what nothing is done upon before `handOver`: a crash in between leaves the request without
+   * it, as one a little earlier would have. Throws when it cannot be written down.
    */
   appendSoon(record: AuditRecord): void;
+  /** Hands all that was taken to the kernel before it returns. Throws when it could not. */
+  handOver(): void;
   /** False while records may be unsynced for longer than the bound, or the last write failed. */
   canAllow(nowNs: bigint): boolean;
   /** Whether all that was appended before this instant is on the disk; monotonic nanoseconds. */
@@ -57,8 +59,9 @@ export type NotCommitted =
   | { readonly moved: true };
 
 /**
- * Makes an allowed verdict real: reserves money and rate, writes the record, looks at the kill once
- * more, and only then mints the permit.
+ * Makes an allowed verdict real: reserves money and rate, takes the record, looks at the kill once
+ * more, and only then mints the permit. The kernel has the record before the permit is used: what is allowed in
+ * one turn of the event loop is one write.
  *
  * Synchronous, so nothing of this loop runs in between; other threads may, which is why the cells are
  * read before the record and again last. A step that fails undoes the earlier ones in reverse; a
@@ -69,10 +72,11 @@ export function commit<T extends Upstream>(
   input: CommitInput & { readonly upstream: T },
   deps: CommitDeps,
 ): CommitResult<T> {
-  const done = reserveAndRecord(input, deps);
+  const { table, log, nowNs } = deps;
+  const done = reserveAndRecord(input, deps, (record) => log.appendSoon(record));
   if (!("reserved" in done)) return done;
-  const { table, nowNs } = deps;
-  const permit = mintPermit(input.upstream, () => mayWrite(table, input.row, nowNs));
+  const lastLook = () => isHandedOver(log) && mayWrite(table, input.row, nowNs);
+  const permit = mintPermit(input.upstream, lastLook);
   return { permit, reserved: done.reserved };
 }
 
@@ -81,13 +85,15 @@ export function commitLocal(
   input: CommitInput,
   deps: CommitDeps,
 ): NotCommitted | { readonly local: true } {
-  const done = reserveAndRecord(input, deps);
+  const { log } = deps;
+  const done = reserveAndRecord(input, deps, (record) => log.append(record));
   return "reserved" in done ? { local: true } : done;
 }
 
 function reserveAndRecord(
   input: CommitInput,
   deps: CommitDeps,
+  write: (record: AuditRecord) => void,
 ): { readonly reserved: Reserved } | NotCommitted {
   const { facts, verdict, row } = input;
   const { table, log } = deps;
@@ -100,7 +106,7 @@ function reserveAndRecord(
     release(table, row, reserved);
     return early === "policy_changed" ? { moved: true } : refuse(early, 3, false);
   }
-  if (!append(input, deps, nowNs)) {
+  if (!deps.log.canAllow(nowNs) || !append(input, write)) {
     release(table, row, reserved);
     return refuse("audit_unavailable", 14, false);
   }
@@ -111,13 +117,22 @@ function reserveAndRecord(
   return refuse(late, stageOf(late), true);
 }
 
-function append(input: CommitInput, deps: CommitDeps, nowNs: bigint): boolean {
-  if (!deps.log.canAllow(nowNs)) return false;
+function append({ facts, verdict, context }: CommitInput, write: (record: AuditRecord) => void) {
   try {
-    deps.log.append(decisionRecord(input.facts, input.verdict, input.context));
+    write(decisionRecord(facts, verdict, context));
     return true;
   } catch {
     // What could not be written must not happen. The log itself reports its fault.
+    return false;
+  }
+}
+
+/** Whether the kernel has all that the log took. */
+export function isHandedOver(log: DecisionLog): boolean {
+  try {
+    log.handOver();
+    return true;
+  } catch {
     return false;
   }
 }

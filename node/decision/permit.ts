@@ -44,8 +44,9 @@ let mayMint = false;
 /**
  * The right to make one upstream request, or to open one tunnel, once.
  *
- * Minted by `commit` alone, after money is held and the record is written. The constructor refuses
- * everybody else at run time; the private member makes look-alikes fail to compile.
+ * Minted by `commit` alone, after money is held and the log has the record, and good for nothing before the
+ * kernel has that too. The constructor refuses everybody else at run time; the private member makes look-alikes
+ * fail to compile.
  */
 export class Permit<T extends Upstream = UpstreamRequest> {
   readonly request: T;

@@ -73,5 +73,8 @@ export function simLog(of: {
       onRecord(record, "waits");
       writeLater();
     },
+    handOver: () => {
+      if (process.isAlive && waiting.length > 0) write();
+    },
   };
 }

@@ -199,7 +199,7 @@ export class SimNode {
           faults: this.#world.logFaults,
           onRecord: (record, fate) => {
             if (fate === "kept") onWritten(record);
-            if (record.k === "decision" && fate === "kept") {
+            if (record.k === "decision" && fate !== "lost") {
               this.#world.tell({ ...at, t: "decided", record });
             }
             if (record.k === "settle") this.#world.tell({ ...at, t: "settled", record, fate });

@@ -314,6 +314,16 @@ describe("hold", () => {
     expect(world.settlements).toEqual([]);
   });
 
+  test("under strict audit a record that still waits is on no disk", async () => {
+    const world = strict();
+    const before = world.left;
+    world.onHandOver = () => {
+      throw new Error("disk full");
+    };
+    expect(refusalOf(await hold(world.asked(), world.loop))).toBe("audit_unavailable");
+    expect(world.left).toEqual(before);
+  });
+
   test("under strict audit it is refused when its record does not get there", async () => {
     const world = strict();
     world.syncedNs = 0n;

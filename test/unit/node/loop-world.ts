@@ -64,6 +64,8 @@ export class LoopWorld {
   readonly told: string[] = [];
   /** Called with each record before it is kept; may throw as a disk would. */
   onAppend: (record: AuditRecord) => void = () => undefined;
+  /** Called when all that was kept has to be with the kernel; may throw as a disk would. */
+  onHandOver: () => void = () => undefined;
   canAllow = true;
   /** Up to when records are on the disk, monotonic nanoseconds. */
   syncedNs = 1n << 60n;
@@ -224,6 +226,7 @@ export class LoopWorld {
         append(record);
         this.soon.push(record);
       },
+      handOver: () => this.onHandOver(),
     };
   }
 }

@@ -3,10 +3,12 @@ import { createPolicyScanners } from "../../../node/dataplane/content-scanners.t
 import type { ContractFacts } from "../../../node/decision/facts.ts";
 import { hold } from "../../../node/hold.ts";
 import { RelayedAnswer } from "../../../node/relayed-answer.ts";
+import { setKilled } from "../../../node/table/scope-cells.ts";
+import { setOpenUntilNs } from "../../../node/table/table.ts";
 import type { AgentPolicy } from "../../../policy/compiled-policy.ts";
 import { grant } from "../../support/builders.ts";
 import { AUTHORITY } from "../../support/contract-forge.ts";
-import { LoopWorld } from "./loop-world.ts";
+import { CELLS, LoopWorld } from "./loop-world.ts";
 
 /** A request that was allowed, and its answer that has not begun. */
 async function allowed({
@@ -69,4 +71,15 @@ test("what is found out of its key later changes nothing of what it was allowed 
   answer.asked.identity = { missing: "key_revoked" };
   expect(answer.asked.identity).toEqual({ missing: "key_revoked" });
   expect(asked.identity).toBe(identity);
+});
+
+test("a permit that was refused where it was to be used is told by its reason", async () => {
+  const { world, asked, answer } = await allowed({});
+  setOpenUntilNs(world.table, 0n);
+  expect(answer.refusedBecause()).toBe("mesh_stale");
+  setOpenUntilNs(world.table, world.clock.monoNs() + 1_000_000_000n);
+  world.canAllow = false;
+  expect(answer.refusedBecause()).toBe("audit_unavailable");
+  setKilled(world.table, CELLS.agent, true);
+  expect([answer.refusedBecause(), asked.row?.row]).toEqual(["killed_agent", world.row.row]);
 });

@@ -130,7 +130,7 @@ describe("settle a request", () => {
   test("only what kept within its hold may be written a little later", async () => {
     const within = await allowed();
     end(within, {});
-    expect(within.world.soon).toHaveLength(1);
+    expect(within.world.soon).toMatchObject([{ k: "decision" }, { k: "settle" }]);
     const overMoney = await allowed();
     end(overMoney, { usage: usage(0, 4_000) });
     const overTokens = await allowed();
@@ -138,7 +138,7 @@ describe("settle a request", () => {
     end(overTokens, { usage: usage(Number(tokens) + 1, 0) });
     for (const { world } of [overMoney, overTokens]) {
       expect(world.settlements).toHaveLength(1);
-      expect(world.soon).toHaveLength(0);
+      expect(world.soon).toMatchObject([{ k: "decision" }]);
     }
   });
 

@@ -154,6 +154,27 @@ describe("appendSoon", () => {
     expect(disk.openFiles).toBe(0);
   });
 
+  test("is written when it is handed over, and no more than that", () => {
+    const { disk, wal } = setUp();
+    wal.appendSoon(SOON);
+    const writes = disk.steps.length;
+    wal.handOver();
+    wal.handOver();
+    expect(recordsOf(disk, FIRST)).toEqual([SOON]);
+    expect(disk.steps.slice(writes)).toEqual([`write ${FIRST}`]);
+  });
+
+  test("waits where it cannot be handed over", () => {
+    const { disk, wal, canAllow } = setUp();
+    wal.appendSoon(SOON);
+    disk.options = { taken: () => 5 };
+    expect(() => wal.handOver()).toThrow(AuditFault);
+    expect(canAllow()).toBe(false);
+    disk.options = {};
+    wal.handOver();
+    expect(recordsOf(disk, FIRST)).toEqual([SOON]);
+  });
+
   test("throws once the log is closed", () => {
     const { wal } = setUp();
     wal.close();
@@ -181,7 +202,7 @@ describe("appendSoon", () => {
     const fill = (): void => {
       for (let i = 0; i < 1_000; i++) wal.appendSoon(SOON);
     };
-    expect(fill).toThrow("no more records can wait");
+    expect(fill).toThrow("what waits could not be written");
     disk.options = {};
     wal.appendSoon(DENY);
     wal.append(ALLOW);

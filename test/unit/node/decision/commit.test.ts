@@ -139,6 +139,32 @@ describe("commit", () => {
     },
   );
 
+  test("the log has handed over all that it took when a permit is used, and not before", () => {
+    const world = funded();
+    const handedOver: number[] = [];
+    world.onHandOver = () => handedOver.push(world.decisions.length);
+    const result = commit(input(world), world.commitDeps);
+    expect([world.soon.length, handedOver]).toEqual([1, []]);
+    expect("permit" in result && result.permit.consume()).toBe(true);
+    expect(handedOver).toEqual([1]);
+  });
+
+  test("a kill that comes while the record is written makes a permit useless", () => {
+    const world = funded();
+    world.onHandOver = () => setKilled(world.table, CELLS.agent, true);
+    const result = commit(input(world), world.commitDeps);
+    expect("permit" in result && result.permit.consume()).toBe(false);
+  });
+
+  test("a record that the kernel does not take makes a permit useless", () => {
+    const world = funded();
+    const result = commit(input(world), world.commitDeps);
+    world.onHandOver = () => {
+      throw new Error("disk full");
+    };
+    expect("permit" in result && result.permit.consume()).toBe(false);
+  });
+
   test("a kill between the record and the permit undoes the record by a settlement of nothing", () => {
     const world = funded();
     world.onAppend = ({ k }) => {
@@ -218,6 +244,8 @@ describe("commit", () => {
     expect(result).toEqual({ local: true });
     expect(world.left).toEqual(untouched);
     expect(world.decisions).toHaveLength(1);
+    // Nothing is waited for that would write it.
+    expect(world.soon).toEqual([]);
     expect(world.decisions[0]?.hold).toBeUndefined();
   });
 
