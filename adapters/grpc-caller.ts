@@ -115,12 +115,13 @@ export function roleGate(of: {
 }) {
   const { mesh, onDenied, revoked, connections } = of;
   const gate: ServerInterceptor = (method, call) => {
-    const { sslPeerCertificate: certificate } = call.getAuthContext();
+    const auth = call.getAuthContext();
+    const { sslPeerCertificate: certificate } = auth;
     const nowMs = Date.now();
     const objection = callObjection({ path: method.path, mesh, certificate, nowMs, revoked });
     if (objection === undefined) {
       if (certificate) connections.called(call.getPeer(), fingerprintOf(certificate));
-      return new ServerInterceptingCall(call);
+      return new AdmittedCall(call, auth);
     }
     const listener = new ServerListenerBuilder()
       .withOnReceiveMetadata(() => {
@@ -131,6 +132,22 @@ export function roleGate(of: {
     return new ServerInterceptingCall(call, { start: (next) => next(listener) });
   };
   return gate;
+}
+
+type AuthContext = ReturnType<ServerInterceptingCall["getAuthContext"]>;
+
+/** A call that remembers who makes it: a certificate is read anew each time, which takes as long as a signature. */
+class AdmittedCall extends ServerInterceptingCall {
+  readonly #auth: AuthContext;
+
+  constructor(call: ConstructorParameters<typeof ServerInterceptingCall>[0], auth: AuthContext) {
+    super(call);
+    this.#auth = auth;
+  }
+
+  override getAuthContext(): AuthContext {
+    return this.#auth;
+  }
 }
 
 function refused(
