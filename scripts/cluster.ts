@@ -7,16 +7,17 @@ import { builtOverlay, kustomizeCommand } from "../test/support/kustomize.ts";
 import { namesIn } from "../test/tidy/sources.ts";
 import { bringTools, ProxyUnreached } from "./bring-tools.ts";
 import { runCheck, wrongIn } from "./checks.ts";
-import type { ApiObject, ClusterApi } from "./cluster/cluster-api.ts";
+import type { ApiObject } from "./cluster/cluster-api.ts";
 import { ControlPlane } from "./cluster/control-plane.ts";
 import { governedPods } from "./cluster/governed-pods.ts";
 import { applyAll, defineOthers, removeAll } from "./cluster/overlays.ts";
 import { portsStandInTheWay, rollsOver } from "./cluster/rollout.ts";
 import { StandInMachines } from "./cluster/stand-in-machines.ts";
+import { watchesPods } from "./cluster/watched-pods.ts";
 import { findGo } from "./go-toolchain.ts";
 import { ROOT } from "./run-command.ts";
 
-const MACHINES = ["machine-1", "machine-2", "machine-3"];
+const MACHINES = ["machine-1", "machine-2", "machine-3"] as const;
 const OVERLAYS = "deploy/kustomize/overlays";
 /** What takes machines. */
 const NOT_TRIED = [
@@ -54,7 +55,7 @@ async function tryOverlays(command: readonly string[]): Promise<boolean> {
   let isGood = true;
   for (const name of namesIn(OVERLAYS)) {
     const objects = builtOverlay(command, name) as readonly ApiObject[];
-    isGood = (await tryOverlay({ name, objects, api: plane.api, machines })) && isGood;
+    isGood = (await tryOverlay({ name, objects, plane, machines })) && isGood;
   }
   for (const what of NOT_TRIED) console.log(`SKIPPED, ${what}`);
   return isGood;
@@ -63,10 +64,11 @@ async function tryOverlays(command: readonly string[]): Promise<boolean> {
 async function tryOverlay(of: {
   readonly name: string;
   readonly objects: readonly ApiObject[];
-  readonly api: ClusterApi;
+  readonly plane: ControlPlane;
   readonly machines: StandInMachines;
 }): Promise<boolean> {
-  const { name, objects, api, machines } = of;
+  const { name, objects, plane, machines } = of;
+  const { api } = plane;
   const check = (what: string, run: () => Promise<string | undefined>) =>
     runCheck({ name: `${name}: ${what}`, run });
   let isGood = await check("every object is taken, every pod is placed", () =>
@@ -80,6 +82,10 @@ async function tryOverlay(of: {
     isGood = await check("a new node comes before the old one ends, on each machine", rolls);
     const control = () => portsStandInTheWay(api, machines, machine);
     isGood = (await check("it would not if it declared its ports", control)) && isGood;
+    const cluster = { api, ...plane.address };
+    const watches = () => wrongIn(() => watchesPods(cluster, MACHINES));
+    isGood =
+      (await check("the enforcer's account sees its machine's pods alone", watches)) && isGood;
   }
   if (objects.some(({ kind }) => kind === "ValidatingAdmissionPolicy")) {
     const pods = () => governedPods(api);

@@ -17,6 +17,7 @@ export class ControlPlane implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), "alt-cluster-"));
   readonly #running = new Map<string, ChildProcess>();
   #api: ClusterApi | undefined;
+  #origin = "";
 
   private constructor(program: string) {
     this.#program = program;
@@ -37,6 +38,14 @@ export class ControlPlane implements AsyncDisposable {
   get api(): ClusterApi {
     if (this.#api === undefined) throw new Error("it has not started");
     return this.#api;
+  }
+
+  /** Where the API is, and the certificate by which it is known. */
+  get address(): { readonly origin: string; readonly ca: string } {
+    return {
+      origin: this.#origin,
+      ca: readFileSync(join(this.#folder, "apiserver.crt"), "utf8"),
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -68,6 +77,7 @@ export class ControlPlane implements AsyncDisposable {
       "--allow-privileged=true",
     ]);
     const origin = `https://${ADDRESS}:${port}`;
+    this.#origin = origin;
     this.#api = await this.#untilReady(origin);
     const config = this.#writeConfig(origin);
     const alone = [`--kubeconfig=${config}`, "--leader-elect=false", "--secure-port=0"];
