@@ -134,16 +134,18 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
 
   test("failclosed: without the drop behind tproxy a dead proxy leaks, so the line is what holds", async () => {
     await keeper.load(VIEW);
-    const mutant = daemonsetRuleset(VIEW)
-      .replaceAll("    meta l4proto tcp drop\n", "")
-      // What else would stop it further on is gone as well, or the test would prove another wall.
+    // What else would stop it further on is gone as well, or the test would prove another wall.
+    const alone = daemonsetRuleset(VIEW)
       .replace(/ {2}chain onward \{[^}]*\}\n/, "")
       .replace(
         "    udp dport 53 accept\n    meta nfproto ipv6 icmpv6",
         "    accept\n    meta nfproto ipv6 icmpv6",
       );
-    lab.run("node", "nft -f -", mutant);
+    lab.run("node", "nft -f -", alone);
     lab.run("node", "ip -4 rule del pref 110");
+    await lab.attack({ only: ["tcp4-443"] });
+    expect(await far.leaks()).toEqual([]);
+    lab.run("node", "nft -f -", alone.replaceAll("    meta l4proto tcp drop\n", ""));
     await lab.attack({ only: ["tcp4-443"] });
     expect((await far.leaks()).length).toBeGreaterThan(0);
     expect(await keeper.missing(() => [])).toEqual(
