@@ -19,7 +19,7 @@ import type { MeshThreadLink } from "./mesh-thread-link.ts";
 import type { NodeLog } from "./node-log.ts";
 import { PolicySwitch } from "./policy-switch.ts";
 import { PriceDistrust } from "./price-distrust.ts";
-import { RateShares } from "./rate-shares.ts";
+import { RATE_OF_NOBODY, RateShares } from "./rate-shares.ts";
 import { RowBook } from "./row-book.ts";
 import { StrangerBook } from "./stranger-book.ts";
 import { overrunBalance, takeBackRetired } from "./table/lend.ts";
@@ -120,7 +120,8 @@ export class Control {
       onFault: (error) => log.fault("actor", error),
     });
     this.actors.accounts.follow((account, what) => this.#rows.noteActor(account, what));
-    this.ledgerWay = new LedgerWay(clock, (need) => this.actors.topUp(OVERRUN, need));
+    const askRate = () => ledger.rate(RATE_OF_NOBODY);
+    this.ledgerWay = new LedgerWay(clock, (need) => this.actors.topUp(OVERRUN, need), askRate);
   }
 
   /**

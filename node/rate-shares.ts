@@ -51,6 +51,12 @@ export type RateAnswer = {
   readonly retryMs: number;
 };
 
+/** Goes the whole way, and is of an account that has no rate: no share of anything moves. */
+export const RATE_OF_NOBODY: RateQuestion = {
+  ...{ account: "overrun", contract: "", release: false },
+  ...{ held: NO_PARTS, needs: NO_PARTS, wants: NO_PARTS, lags: FULL_BUCKETS },
+};
+
 /** Undefined: nobody answered, or refused for a reason that is not the rate's. */
 export type AskRate = (question: RateQuestion) => Promise<RateAnswer | undefined>;
 

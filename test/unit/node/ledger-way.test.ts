@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import type { Cost } from "../../../node/decision/facts.ts";
 import { ASK_AGAIN_MS, LedgerWay } from "../../../node/ledger-way.ts";
 import type { TopUpAnswer } from "../../../node/thread-messages.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
@@ -7,14 +8,16 @@ import { twinClock } from "../../../ports/twin-clock.ts";
 /** A ledger that answers as it is told, in turn; the last word stands. */
 function world(...words: TopUpAnswer["outcome"][]) {
   const clock = twinClock();
+  const rate = Promise.withResolvers<undefined>();
   let asked = 0;
-  const way = new LedgerWay(clock, async (need) => {
+  const borrow = async (need: Cost): Promise<TopUpAnswer> => {
     expect(need.usdMicros).toBeGreaterThan(0n);
     const outcome = words[Math.min(asked, words.length - 1)] as TopUpAnswer["outcome"];
     asked += 1;
     return { outcome };
-  });
-  return { way, clock, asked: () => asked };
+  };
+  const way = new LedgerWay(clock, borrow, () => rate.promise);
+  return { way, clock, asked: () => asked, rateIsAnswered: () => rate.resolve(undefined) };
 }
 
 describe("the way to the ledger", () => {
@@ -27,7 +30,8 @@ describe("the way to the ledger", () => {
   });
 
   test("is asked for until somebody answers, and no more then", async () => {
-    const { way, clock, asked } = world("unavailable", "unavailable", "ok");
+    const { way, clock, asked, rateIsAnswered } = world("unavailable", "unavailable", "ok");
+    rateIsAnswered();
     way.find();
     await nextTurn();
     expect(way.isOpen).toBe(false);
@@ -40,7 +44,8 @@ describe("the way to the ledger", () => {
   });
 
   test("is open where the ledger says no, which no time would change", async () => {
-    const { way, asked } = world("exhausted");
+    const { way, asked, rateIsAnswered } = world("exhausted");
+    rateIsAnswered();
     way.find();
     way.find();
     await nextTurn();
@@ -48,8 +53,19 @@ describe("the way to the ledger", () => {
     expect(asked()).toBe(1);
   });
 
+  test("is open once a question about a rate came back as well", async () => {
+    const { way, rateIsAnswered } = world("ok");
+    way.find();
+    await nextTurn();
+    expect(way.isOpen).toBe(false);
+    rateIsAnswered();
+    await nextTurn();
+    expect(way.isOpen).toBe(true);
+  });
+
   test("is looked for no more once the node ends", async () => {
-    const { way, clock, asked } = world("unavailable");
+    const { way, clock, asked, rateIsAnswered } = world("unavailable");
+    rateIsAnswered();
     way.find();
     await nextTurn();
     way.stop();
