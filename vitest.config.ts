@@ -18,6 +18,8 @@ export default defineConfig({
     // Ends what hangs. `npm run proof` has it longer: what counts to 100,000 takes minutes.
     testTimeout: 30_000,
     hookTimeout: 60_000,
+    // As `comesTrue` has it: what is waited for may take longer than a second on a busy machine.
+    expect: { poll: { timeout: 20_000, interval: 10 } },
     projects: [
       {
         extends: true,

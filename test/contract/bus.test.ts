@@ -1,5 +1,5 @@
 import { MessageChannel } from "node:worker_threads";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { busOverPort } from "../../adapters/bus-over-port.ts";
 import { PAYLOAD_BYTES_MAX } from "../../adapters/bus-subject.ts";
 import { type BusHub, createBusHub } from "../../adapters/in-process-bus.ts";
@@ -15,6 +15,7 @@ import {
   LEADER_STREAM,
   REVOCATION_STREAM,
 } from "../../proto/subjects.ts";
+import { comesTrue } from "../support/comes-true.ts";
 import { ensureReplicatedStreams, startNatsCluster } from "../support/nats-cluster.ts";
 import { NATS_CURRENT, NATS_ON_PATH, type NatsProgram } from "../support/nats-programs.ts";
 import { proofCount } from "../support/proof.ts";
@@ -149,7 +150,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
 
   /** A replica may answer a read before it has everything, so a read is repeated until it has. */
   function comes(isRead: () => Promise<void>): Promise<void> {
-    return vi.waitFor(isRead, { timeout: 10_000, interval: 10 });
+    return comesTrue(isRead);
   }
 
   /** After a round trip everything this connection sent before has been taken in. */
@@ -189,7 +190,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
     const t = unique();
     const heard = await hear(receiver, t);
     for (let n = 0; n < 2_000; n += 1) sender.send(t, Uint8Array.of(n >> 8, n & 255));
-    await vi.waitFor(() => expect(heard).toHaveLength(2_000), 10_000);
+    await comesTrue(() => expect(heard).toHaveLength(2_000));
     expect(heard.map((m) => ((m.bytes[0] as number) << 8) | (m.bytes[1] as number))).toEqual(
       Array.from({ length: 2_000 }, (_, n) => n),
     );
@@ -213,7 +214,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
     const stop = receiver.listen(t, (message) => heard.push(text(message.bytes)));
     await settle(receiver);
     sender.send(t, bytes("before"));
-    await vi.waitFor(() => expect(heard).toEqual(["before"]));
+    await comesTrue(() => expect(heard).toEqual(["before"]));
     stop();
     await settle(receiver);
     sender.send(t, bytes("after"));
@@ -227,7 +228,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
     const t = unique();
     const heard = await hear(bus, t);
     bus.send(t, bytes("x"));
-    await vi.waitFor(() => expect(heard).toHaveLength(1));
+    await comesTrue(() => expect(heard).toHaveLength(1));
     expect(heard[0]?.seq).toBeUndefined();
     expect(heard[0]?.respond).toBeUndefined();
   });
@@ -265,7 +266,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
       expectSeq: 0,
     });
     expect(stored).toEqual({ seq: expect.any(Number) });
-    await vi.waitFor(() => expect(heard).toHaveLength(1));
+    await comesTrue(() => expect(heard).toHaveLength(1));
     expect(heard[0]).toMatchObject({ subject: `alt.bc.kill.team.${t}`, ...(stored as object) });
     expect(text((heard[0] as BusMessage).bytes)).toBe("one");
     expect(await reader.last(CONTROL_STREAM, `alt.ctl.kill.team.${t}`)).toEqual({
@@ -274,7 +275,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
       ...(stored as object),
     });
     const copy = () => reader.last(CONTROL_STREAM, `alt.ctl.kill.team.${t}`, "any");
-    await vi.waitFor(async () => expect(text((await copy())?.bytes ?? bytes(""))).toBe("one"));
+    await comesTrue(async () => expect(text((await copy())?.bytes ?? bytes(""))).toBe("one"));
     expect(await copy()).toEqual(await reader.last(CONTROL_STREAM, `alt.ctl.kill.team.${t}`));
   });
 
@@ -294,7 +295,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
     expect(text((await bus.last(CONTROL_STREAM, subject))?.bytes as Uint8Array)).toBe("1");
     const next = await bus.append(subject, bytes("2"), { msgId: `${t}d`, expectSeq: seq });
     expect((next as { seq: number }).seq).toBeGreaterThan(seq);
-    await vi.waitFor(() => expect(heard.map((m) => text(m.bytes))).toEqual(["1", "2"]));
+    await comesTrue(() => expect(heard.map((m) => text(m.bytes))).toEqual(["1", "2"]));
   });
 
   test("an id that was stored is not stored again, whatever sequence is expected", async () => {
@@ -308,7 +309,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
     expect(await bus.append(subject, bytes("1"), { msgId: t, expectSeq: seq })).toEqual(first);
     const next = await bus.append(subject, bytes("2"), { msgId: `${t}b`, expectSeq: seq });
     expect(next).not.toBe("conflict");
-    await vi.waitFor(() => expect(heard.map((m) => text(m.bytes))).toEqual(["1", "2"]));
+    await comesTrue(() => expect(heard.map((m) => text(m.bytes))).toEqual(["1", "2"]));
   });
 
   test("of two appends that expect the same, one is stored", async () => {
@@ -377,7 +378,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
     const heard = await hear(bus, `alt.bc.${t}.${t}`);
     const subject = `alt.rev.${t}.${t}`;
     const stored = await bus.append(subject, bytes("gone"), { msgId: t, expectSeq: 0 });
-    await vi.waitFor(() => expect(heard).toHaveLength(1));
+    await comesTrue(() => expect(heard).toHaveLength(1));
     expect(heard[0]).toMatchObject(stored as object);
     await comes(async () => {
       const revocations = await bus.read(REVOCATION_STREAM, 0, 10);
@@ -463,7 +464,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
     const t = unique();
     const heard = await hear(bus, ">");
     await bus.append(`alt.ctl.key.${t}`, bytes("x"), { msgId: t, expectSeq: 0 });
-    await vi.waitFor(() => expect(heard.map((m) => m.subject)).toContain(`alt.bc.key.${t}`));
+    await comesTrue(() => expect(heard.map((m) => m.subject)).toContain(`alt.bc.key.${t}`));
     expect(heard.map((m) => m.subject)).not.toContain(`alt.ctl.key.${t}`);
   });
 
@@ -474,7 +475,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
     bus.onUp(() => {
       calls += 1;
     });
-    await vi.waitFor(() => expect(calls).toBeGreaterThan(0));
+    await comesTrue(() => expect(calls).toBeGreaterThan(0));
   });
 
   test("a closed connection is down, hears nothing and fails with closed", async () => {
@@ -483,7 +484,7 @@ describe.each(RUN)("bus on %s", (_name, open) => {
     const heard = await hear(bus, t);
     const unanswered = await hear(other, `${t}.silent`);
     const pending = faultOf(bus.ask(`${t}.silent`, bytes("x"), 60_000));
-    await vi.waitFor(() => expect(unanswered).toHaveLength(1));
+    await comesTrue(() => expect(unanswered).toHaveLength(1));
     await bus.close();
     await bus.close();
     expect(await pending).toBe("closed");

@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { setImmediate as turn } from "node:timers/promises";
 import { MessageChannel, Worker } from "node:worker_threads";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import { DUPLICATE_IDS_MAX, DUPLICATE_WINDOW_MS } from "../../adapters/bus-log.ts";
 import { busOverPort, UNACKED_BYTES_MAX } from "../../adapters/bus-over-port.ts";
 import { createBusHub } from "../../adapters/in-process-bus.ts";
@@ -10,6 +10,7 @@ import { BusFault, type BusMessage } from "../../ports/bus.ts";
 import { twinClock } from "../../ports/twin-clock.ts";
 import { type CommitFate, twinStore } from "../../ports/twin-store.ts";
 import { CONTROL_STREAM } from "../../proto/subjects.ts";
+import { comesTrue } from "../support/comes-true.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const SUBJECT = "alt.ctl.policy";
@@ -158,10 +159,10 @@ describe("a bus over a MessagePort", () => {
     await isReady;
     expect(text(await bus.ask("echo", bytes("over there"), 5_000))).toBe("over there");
     const seq = seqOf(await bus.append(SUBJECT, bytes("policy"), { msgId: "a", expectSeq: 0 }));
-    await vi.waitFor(() => expect(seen).toEqual([`seen.${seq} policy`]), 5_000);
+    await comesTrue(() => expect(seen).toEqual([`seen.${seq} policy`]));
     await worker.terminate();
     const gone = () => bus.ask("echo", bytes("x"), 200).catch((e: BusFault) => e.code);
-    await vi.waitFor(async () => expect(await gone()).toBe("no_responders"), 5_000);
+    await comesTrue(async () => expect(await gone()).toBe("no_responders"));
     await hub.close();
   });
 
@@ -195,17 +196,17 @@ describe("a bus over a MessagePort", () => {
     bus.onUp(() => {
       ups += 1;
     });
-    await vi.waitFor(() => expect(ups).toBeGreaterThan(0));
+    await comesTrue(() => expect(ups).toBeGreaterThan(0));
     const upsBefore = ups;
     const message = new Uint8Array(900_000);
     const sent = Math.ceil((UNACKED_BYTES_MAX * 2) / message.length);
     // All of it is handed over before this thread, which is also the reader, gets to read.
     for (let n = 0; n < sent; n += 1) sender.send("flood", message);
-    await vi.waitFor(() => expect(ups).toBeGreaterThan(upsBefore), 10_000);
+    await comesTrue(() => expect(ups).toBeGreaterThan(upsBefore));
     expect(received).toBeLessThan(sent);
     const receivedBefore = received;
     sender.send("flood", message);
-    await vi.waitFor(() => expect(received).toBe(receivedBefore + 1), 5_000);
+    await comesTrue(() => expect(received).toBe(receivedBefore + 1));
     await bus.close();
     await hub.close();
   });

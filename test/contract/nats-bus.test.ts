@@ -9,13 +9,13 @@ import { ensureStreams, StreamConfigFault } from "../../adapters/nats-streams.ts
 import { createRoot, issueCertificate } from "../../adapters/x509-authority.ts";
 import { BusFault, type BusMessage } from "../../ports/bus.ts";
 import { CONTROL_STREAM } from "../../proto/subjects.ts";
+import { comesTrue } from "../support/comes-true.ts";
 import { startNats } from "../support/start-nats.ts";
 import { stopProcess } from "../support/stop-process.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const SUBJECT = "alt.ctl.kill.global";
 const COPY = "alt.bc.kill.global";
-const WAIT = { timeout: 20_000, interval: 20 };
 const bytes = (text: string): Uint8Array => new Uint8Array(Buffer.from(text));
 
 const SUBJECT_OF = {
@@ -64,7 +64,7 @@ test("a bus takes listeners before it is connected, and says when it is", async 
   // An answer from the server's own side of the connection: what was asked for before it is in force.
   await codeOf(bus.ask("alt.req.n1.nonce", bytes("x"), 500));
   other.bus.send("alt.dig", bytes("digest"));
-  await vi.waitFor(() => expect(heard).toEqual(["up", "alt.dig"]), WAIT);
+  await comesTrue(() => expect(heard).toEqual(["up", "alt.dig"]));
   await bus.close();
 });
 
@@ -90,12 +90,11 @@ test("a bus whose server is down is there at once, not up, and comes up by itsel
   const heard: BusMessage[] = [];
   bus.listen("a.b", (message) => heard.push(message));
   await server.restart();
-  await vi.waitFor(() => expect(side.ups).toBe(1), WAIT);
+  await comesTrue(() => expect(side.ups).toBe(1));
   expect(bus.isUp()).toBe(true);
   bus.send("a.b", bytes("heard"));
-  await vi.waitFor(
-    () => expect(heard.map((m) => Buffer.from(m.bytes).toString())).toEqual(["heard"]),
-    WAIT,
+  await comesTrue(() =>
+    expect(heard.map((m) => Buffer.from(m.bytes).toString())).toEqual(["heard"]),
   );
 });
 
@@ -160,22 +159,19 @@ test("after kill -9 and restart of the server it is up again with its listeners,
   const heard: (number | undefined)[] = [];
   bus.listen(COPY, (message) => heard.push(message.seq));
   const first = seqOf(await bus.append(SUBJECT, bytes("1"), { msgId: "1", expectSeq: 0 }));
-  await vi.waitFor(() => expect(heard).toEqual([first]), WAIT);
-  await vi.waitFor(() => expect(side.ups).toBe(1), WAIT);
+  await comesTrue(() => expect(heard).toEqual([first]));
+  await comesTrue(() => expect(side.ups).toBe(1));
   await server.kill();
-  await vi.waitFor(() => expect(bus.isUp()).toBe(false), WAIT);
+  await comesTrue(() => expect(bus.isUp()).toBe(false));
   expect(await codeOf(bus.read(CONTROL_STREAM, 0, 1))).toBe("closed");
   await server.restart();
-  await vi.waitFor(() => expect(side.ups).toBe(2), WAIT);
+  await comesTrue(() => expect(side.ups).toBe(2));
   expect(bus.isUp()).toBe(true);
-  await vi.waitFor(
-    async () => expect((await bus.last(CONTROL_STREAM, SUBJECT))?.seq).toBe(first),
-    WAIT,
-  );
+  await comesTrue(async () => expect((await bus.last(CONTROL_STREAM, SUBJECT))?.seq).toBe(first));
   const again = bus.append(SUBJECT, bytes("1"), { msgId: "1", expectSeq: 0 });
   expect(seqOf(await again)).toBe(first);
   const next = await bus.append(SUBJECT, bytes("2"), { msgId: "2", expectSeq: first });
-  await vi.waitFor(() => expect(heard).toEqual([first, seqOf(next)]), WAIT);
+  await comesTrue(() => expect(heard).toEqual([first, seqOf(next)]));
 });
 
 test("an append without an answer is unknown, and the same id asked again is stored once", async () => {
@@ -188,10 +184,7 @@ test("an append without an answer is unknown, and the same id asked again is sto
   const code = await codeOf(bus.append(SUBJECT, bytes("x"), options));
   process.kill(server.pid as number, "SIGCONT");
   expect(code).toBe("unknown");
-  const seq = await vi.waitFor(
-    async () => seqOf(await bus.append(SUBJECT, bytes("x"), options)),
-    WAIT,
-  );
+  const seq = await comesTrue(async () => seqOf(await bus.append(SUBJECT, bytes("x"), options)));
   const stored = await bus.read(CONTROL_STREAM, 0, 10);
   expect(stored.map((m) => m.seq)).toEqual([seq]);
   const later = await bus.append(SUBJECT, bytes("y"), { msgId: "twice", expectSeq: seq });
@@ -201,11 +194,11 @@ test("an append without an answer is unknown, and the same id asked again is sto
 test("a server that goes silent without closing is noticed by its pings", async () => {
   await using server = await startNats();
   await using side = await open(server.url);
-  await vi.waitFor(() => expect(side.ups).toBe(1), WAIT);
+  await comesTrue(() => expect(side.ups).toBe(1));
   await stopProcess(server.pid as number);
-  await vi.waitFor(() => expect(side.bus.isUp()).toBe(false), WAIT);
+  await comesTrue(() => expect(side.bus.isUp()).toBe(false));
   process.kill(server.pid as number, "SIGCONT");
-  await vi.waitFor(() => expect(side.ups).toBe(2), WAIT);
+  await comesTrue(() => expect(side.ups).toBe(2));
   expect(side.bus.isUp()).toBe(true);
 });
 
@@ -216,14 +209,14 @@ test("what is sent while no connection stands is lost, not kept for later", asyn
   const heard: string[] = [];
   other.bus.listen("a.b", (message) => heard.push(Buffer.from(message.bytes).toString()));
   await server.kill();
-  await vi.waitFor(() => expect(side.bus.isUp()).toBe(false), WAIT);
+  await comesTrue(() => expect(side.bus.isUp()).toBe(false));
   side.bus.send("a.b", bytes("stale"));
   await server.restart();
-  await vi.waitFor(() => expect([side.bus.isUp(), other.bus.isUp()]).toEqual([true, true]), WAIT);
-  await vi.waitFor(() => {
+  await comesTrue(() => expect([side.bus.isUp(), other.bus.isUp()]).toEqual([true, true]));
+  await comesTrue(() => {
     side.bus.send("a.b", bytes("fresh"));
     expect(heard.length).toBeGreaterThan(0);
-  }, WAIT);
+  });
   expect(heard).not.toContain("stale");
 });
 
@@ -280,11 +273,11 @@ test("a message on a committed subject that the server did not store carries no 
   const raw = await connectRaw({ servers: server.url });
   const sequence = natsHeaders();
   sequence.set("Nats-Sequence", "7");
-  await vi.waitFor(() => {
+  await comesTrue(() => {
     raw.publish(COPY, bytes("plain"));
     raw.publish("alt.fast.kill.global", bytes("fast"), { headers: sequence });
     expect(heard.length).toBeGreaterThanOrEqual(2);
-  }, WAIT);
+  });
   await raw.close();
   expect(heard.filter((message) => message.seq !== undefined)).toEqual([]);
 });
@@ -298,13 +291,13 @@ test("a listener that a permission refused hears again once it is granted", asyn
   await using side = await open(url, { onTrouble: (message) => troubles.push(message) });
   const heard: BusMessage[] = [];
   side.bus.listen("a.b", (message) => heard.push(message));
-  await vi.waitFor(() => expect(troubles.join()).toMatch(/permissions violation/i), WAIT);
+  await comesTrue(() => expect(troubles.join()).toMatch(/permissions violation/i));
   server.configure(users('"_INBOX.>", "a.b"'));
   await server.restart();
-  await vi.waitFor(() => {
+  await comesTrue(() => {
     side.bus.send("a.b", bytes("x"));
     expect(heard.length).toBeGreaterThan(0);
-  }, WAIT);
+  });
 });
 
 test("a bus whose credentials are refused is not up, says why, and comes up when they are accepted", async () => {
@@ -314,25 +307,22 @@ test("a bus whose credentials are refused is not up, says why, and comes up when
   const url = server.url.replace("nats://", "nats://n:p@");
   const troubles: string[] = [];
   await using side = await open(url, { onTrouble: (message) => troubles.push(message) });
-  await vi.waitFor(() => expect(troubles.length).toBeGreaterThan(2), WAIT);
+  await comesTrue(() => expect(troubles.length).toBeGreaterThan(2));
   expect(side.bus.isUp()).toBe(false);
   expect(troubles.join()).toMatch(/authorization/i);
   server.configure(users("p"));
   await server.restart();
-  await vi.waitFor(() => expect(side.bus.isUp()).toBe(true), WAIT);
+  await comesTrue(() => expect(side.bus.isUp()).toBe(true));
 });
 
 test("several servers may be named, and one that answers is enough", async () => {
   await using dead = await startNats({ started: false });
   await using server = await startNats();
   await using side = await open(`${dead.url}, ${server.url}`);
-  await vi.waitFor(() => expect(side.bus.isUp()).toBe(true), WAIT);
+  await comesTrue(() => expect(side.bus.isUp()).toBe(true));
   const bus: NatsBus = side.bus;
   bus.listen("echo", ({ bytes: question, respond }) => respond?.(question));
-  await vi.waitFor(
-    async () => expect(await bus.ask("echo", bytes("x"), 1_000)).toEqual(bytes("x")),
-    WAIT,
-  );
+  await comesTrue(async () => expect(await bus.ask("echo", bytes("x"), 1_000)).toEqual(bytes("x")));
 });
 
 test("a node's own user hears and reads what is committed, and can append nothing", async () => {
@@ -351,13 +341,13 @@ test("a node's own user hears and reads what is committed, and can append nothin
   node.bus.listen("alt.bc.>", (message) => heard.push(message.seq));
   const acks: string[] = [];
   coordinator.bus.listen("alt.ack.*", (message) => acks.push(message.subject));
-  await vi.waitFor(() => {
+  await comesTrue(() => {
     node.bus.send("alt.ack.n1", bytes("x"));
     expect(acks).toContain("alt.ack.n1");
-  }, WAIT);
+  });
   const append = coordinator.bus.append(SUBJECT, bytes("x"), { msgId: "1", expectSeq: 0 });
   const seq = seqOf(await append);
-  await vi.waitFor(() => expect(heard).toEqual([seq]), WAIT);
+  await comesTrue(() => expect(heard).toEqual([seq]));
   const read = await node.bus.read(CONTROL_STREAM, 0, 10);
   expect(read.map((message) => message.seq)).toEqual([seq]);
   node.bus.send("alt.ack.n2", bytes("x"));

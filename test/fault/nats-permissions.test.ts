@@ -25,6 +25,7 @@ import {
 import { KillSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { requestSubject } from "../../proto/subjects.ts";
 import { ARCHIVES_HERE, archived, SHIPS_AT_ONCE, verifiedArchive } from "../support/archived.ts";
+import { comesTrue } from "../support/comes-true.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
@@ -217,7 +218,7 @@ describe("a server that lets in this mesh alone", () => {
     const { nc, violations } = await connectAs(stolen.seed);
     nc.publish(subject, "x");
     await judged(nc);
-    await vi.waitFor(() => expect(violations.join()).toContain(subject.toLowerCase()));
+    await comesTrue(() => expect(violations.join()).toContain(subject.toLowerCase()));
     await nc.close();
   });
 
@@ -235,7 +236,7 @@ describe("a server that lets in this mesh alone", () => {
     const { nc, violations } = await connectAs(stolen.seed);
     nc.subscribe(subject, { callback: () => undefined });
     await judged(nc);
-    await vi.waitFor(() => expect(violations.join()).toContain(subject.toLowerCase()));
+    await comesTrue(() => expect(violations.join()).toContain(subject.toLowerCase()));
     await nc.close();
   });
 

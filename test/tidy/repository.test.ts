@@ -46,6 +46,14 @@ describe("the repository", () => {
     expect(reads).toEqual([]);
   });
 
+  test("waits in its tests by functions whose limit no busy machine reaches", () => {
+    const waiting = ["vi.waitFor", "vi.waitUntil"].map((name) => `${name}(`);
+    const waits = files
+      .filter(({ path, text }) => path.endsWith(".ts") && waiting.some((one) => text.includes(one)))
+      .map(({ path }) => path);
+    expect(waits).toEqual(["test/support/comes-true.ts"]);
+  });
+
   test("runs only scripts that exist", () => {
     const started = Object.values(packageJson.scripts).flatMap((line) => [
       ...line.matchAll(/\bnode ([a-z./-]+\.(?:ts|js))/g),

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import {
   createPiscinaCompute,
   type PiscinaComputeOptions,
@@ -7,6 +7,7 @@ import {
 import { systemClock } from "../../../adapters/system-clock.ts";
 import { type Compute, ComputeFault } from "../../../ports/compute.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
+import { comesTrue } from "../../support/comes-true.ts";
 import type { Task } from "./compute-tasks.ts";
 
 const LONG_MS = 60_000;
@@ -74,7 +75,7 @@ describe("a deadline", () => {
     const thread = await pool.run({ do: "which_thread" }, LONG_MS);
     const begun = flag();
     const hung = pool.run({ do: "hang", flag: begun }, 100).catch((fault: unknown) => fault);
-    await vi.waitFor(() => expect(Atomics.load(begun, 0)).toBe(1));
+    await comesTrue(() => expect(Atomics.load(begun, 0)).toBe(1));
     clock.advance(100);
     expect(await hung).toMatchObject({ code: "deadline" });
     const next = await pool.run({ do: "which_thread" }, LONG_MS);

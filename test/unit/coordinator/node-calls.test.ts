@@ -17,6 +17,7 @@ import {
   NodeCallSchema,
 } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { callSubject } from "../../../proto/subjects.ts";
+import { comesTrue } from "../../support/comes-true.ts";
 
 const keys = twinKeys(twinRandom(11));
 const [COORDINATOR, NODE, OTHER] = ["coordinator", "node", "other"].map((name) =>
@@ -160,7 +161,7 @@ describe("a node", () => {
       throw new BusFault("closed", "gone");
     });
     for (const take of heard) take({ subject: callSubject("n1"), bytes, respond });
-    await vi.waitFor(() => expect(respond).toHaveBeenCalledOnce());
+    await comesTrue(() => expect(respond).toHaveBeenCalledOnce());
   });
 
   test("refuses more calls than it answers at once, and takes them again afterwards", async () => {

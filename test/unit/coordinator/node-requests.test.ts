@@ -39,6 +39,7 @@ import {
   Unit,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import { requestSubject } from "../../../proto/subjects.ts";
+import { comesTrue } from "../../support/comes-true.ts";
 import { signerOf } from "../audit/sample-log.ts";
 import {
   CoordinatorWorld,
@@ -829,7 +830,7 @@ test("Q2: an answer that cannot be sent is told of, and ends nothing", async () 
   // The second one shows that the first is not counted as in flight any more.
   for (let i = 1; i <= 2; i++) {
     for (const take of heard) take({ subject, bytes, respond });
-    await vi.waitFor(() => expect(told).toHaveLength(i));
+    await comesTrue(() => expect(told).toHaveLength(i));
   }
   expect(told[0]).toEqual([
     "reply_unsent",

@@ -1,5 +1,5 @@
 import { fromBinary } from "@bufbuild/protobuf";
-import { expect, test, vi } from "vitest";
+import { expect, test } from "vitest";
 import { createBusHub } from "../../../adapters/in-process-bus.ts";
 import { CommandRefused } from "../../../coordinator/command-refused.ts";
 import { PolicyInHand } from "../../../coordinator/policy-in-hand.ts";
@@ -12,6 +12,7 @@ import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinStore } from "../../../ports/twin-store.ts";
 import { type Policy, SignedRecordSchema } from "../../../proto/gen/altrace/v1/record_pb.ts";
 import { PART_STREAM, partSubject } from "../../../proto/subjects.ts";
+import { comesTrue } from "../../support/comes-true.ts";
 import { CoordinatorWorld } from "./coordinator-world.ts";
 
 /** Bundles of a megabyte and a half that begin alike, of a few members each, which are read in no time. */
@@ -51,7 +52,7 @@ function world() {
     return { bus, parts, policy, store, told, take };
   };
   const until = async (isSo: () => boolean) => {
-    await vi.waitFor(() => {
+    await comesTrue(() => {
       clock.advance(2_000);
       expect(isSo()).toBe(true);
     });

@@ -1,5 +1,5 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { describe, expect, test, vi } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { AuditRecord } from "../../../audit/record.ts";
 import { EMPTY_BOOK, newLease } from "../../../node/actors/account-book.ts";
 import { encodeBook } from "../../../node/actors/agent-record.ts";
@@ -31,8 +31,10 @@ import {
   LeaseReplySchema,
   type NodeReply,
   NodeReplySchema,
+  type NodeRequest,
   NodeRequestSchema,
 } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+import { comesTrue } from "../../support/comes-true.ts";
 import { e2ePolicy } from "../../support/e2e-policy.ts";
 
 const AGENT = "t/a";
@@ -47,6 +49,7 @@ function world() {
   const posted: ControlToLoop[] = [];
   const logged: string[] = [];
   const toMesh: ControlToMesh[] = [];
+  const questions: NodeRequest["body"][] = [];
   const records: AuditRecord[] = [];
   let fromMesh: (message: MeshToControl) => void = () => undefined;
   let fromLoop: (message: LoopToControl) => void = () => undefined;
@@ -79,6 +82,9 @@ function world() {
       post: (message: ControlToMesh) => toMesh.push(message),
       ask: async (method: string, bytes: Uint8Array) => {
         const asked = fromBinary(NodeRequestSchema, bytes).body;
+        questions.push(
+          ...(asked.case === "batch" ? asked.value.questions.map((q) => q.body) : [asked]),
+        );
         if (asked.case === "lease") return replied(lent());
         if (asked.case !== "batch") return undefined;
         const answers = asked.value.questions
@@ -116,6 +122,7 @@ function world() {
     logged,
     records,
     toMesh,
+    questions,
     allot,
     mesh: (message: MeshToControl) => fromMesh(message),
     loop: (message: LoopToControl) => fromLoop(message),
@@ -163,13 +170,18 @@ describe("the control thread", () => {
     const read = readPolicy(text, { file: "policy.yaml", scanner: contentScanner });
     if (!read.ok) throw new Error("the policy of the end-to-end tests is not one");
     one.mesh({ t: "policy", version: 1, sha256: "0".repeat(64), bundle: read.bundle });
-    await vi.waitFor(() =>
+    await comesTrue(() =>
       expect(one.posted).toContainEqual(expect.objectContaining({ t: "policy" })),
     );
     one.loop({ t: "policy_ready", version: 1 });
     await settle();
     expect(one.control.ledgerWay.isOpen).toBe(true);
     expect(overrunBalance(one.table)).toBeGreaterThan(0n);
+    // The way of rates as well, of which no share was asked for.
+    const rates = one.questions.flatMap((body) =>
+      body.case === "rate" ? [body.value.account] : [],
+    );
+    expect(rates).toEqual(["overrun"]);
   });
 
   test("gives up rows that nobody uses, but only once half of the table is in use", async () => {
@@ -238,7 +250,7 @@ describe("the control thread", () => {
     expect(one.logged).toEqual([]);
     works();
     await started;
-    await vi.waitFor(() => expect(one.logged).toEqual(["policyRefused"]));
+    await comesTrue(() => expect(one.logged).toEqual(["policyRefused"]));
   });
 
   test("lends to a row from the loop's question, before the mesh thread's word of it", async () => {

@@ -1,6 +1,6 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { demoAnswer, limited } from "../../../../cli/demo/demo-answer.ts";
 import { countTokens } from "../../../../cli/demo/demo-tokens.ts";
 import {
@@ -9,6 +9,7 @@ import {
   startDemoProvider,
 } from "../../../../cli/demo/provider.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
+import { comesTrue } from "../../../support/comes-true.ts";
 
 let provider: DemoProvider;
 
@@ -198,9 +199,9 @@ describe("the demo provider", () => {
     });
     const reader = response.body?.getReader();
     await reader?.read();
-    await vi.waitFor(() => expect(clock.pendingTimers).toBe(1));
+    await comesTrue(() => expect(clock.pendingTimers).toBe(1));
     abort.abort();
-    await vi.waitFor(() => {
+    await comesTrue(() => {
       clock.advance(10);
       expect(clock.pendingTimers).toBe(0);
     });

@@ -2,10 +2,11 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import { type Credentials, openCredentials } from "../../../../node/dataplane/credentials.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
+import { comesTrue } from "../../../support/comes-true.ts";
 
 let folder: string;
 let open: Credentials[] = [];
@@ -178,12 +179,12 @@ describe("a change of the folder", () => {
     put("new", "sk-second-0002");
     put(".swap", "sk-third-0003");
     renameSync(join(folder, ".swap"), join(folder, "openai"));
-    await vi.waitFor(() => {
+    await comesTrue(() => {
       expect(made.secretOf("openai")).toBe("sk-third-0003");
       expect(made.secretOf("new")).toBe("sk-second-0002");
     });
     rmSync(join(folder, "new"));
-    await vi.waitFor(() => expect(made.secretOf("new")).toBeUndefined());
+    await comesTrue(() => expect(made.secretOf("new")).toBeUndefined());
   });
 
   test("is seen by looking, where watching sees nothing", () => {

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { createServer, type Server } from "node:net";
-import { afterEach, describe, expect, test, vi } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { createNameResolver } from "../../../../adapters/name-resolution.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import { openCredentials } from "../../../../node/dataplane/credentials.ts";
@@ -13,6 +13,7 @@ import type { ResponseSink, UpstreamHandle } from "../../../../node/dataplane/up
 import { createUpstreamPools } from "../../../../node/dataplane/upstream-pools.ts";
 import { mintPermit, type UpstreamRequest } from "../../../../node/decision/permit.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
+import { comesTrue } from "../../../support/comes-true.ts";
 import { type FakeProvider, startFakeProvider } from "./fake-provider.ts";
 
 const LIMITS: ForwardLimits = {
@@ -166,7 +167,7 @@ describe("a request", () => {
     expect(connections()).toBe(1);
     const held = await provider(() => {});
     const both = [send(made, request(held.origin)), send(made, request(held.origin))];
-    await vi.waitFor(() => expect(held.received).toHaveLength(2));
+    await comesTrue(() => expect(held.received).toHaveLength(2));
     expect(held.connections()).toBe(2);
     for (const one of both) one.handle?.abort();
   });
@@ -187,7 +188,7 @@ describe("the permit", () => {
     const sink = send(forwarder(), request(origin), { lastLook: () => alive });
     alive = false;
     expect(await sink.ended.promise).toBe("killed_agent not sent");
-    await vi.waitFor(() => expect(connections()).toBe(1));
+    await comesTrue(() => expect(connections()).toBe(1));
     expect(received).toEqual([]);
   });
 
@@ -246,7 +247,7 @@ describe("a request that is aborted", () => {
     };
     const sink = send(made, request(origin), { lastLook });
     sink.handle?.abort();
-    await vi.waitFor(() => expect(connections()).toBe(1));
+    await comesTrue(() => expect(connections()).toBe(1));
     expect(await send(made, request(origin)).ended.promise).toBe("end");
     expect(received).toHaveLength(1);
     expect(looked).toBe(false);
@@ -256,10 +257,10 @@ describe("a request that is aborted", () => {
   test("in the middle of its answer closes the connection and tells no more", async () => {
     const { origin, sockets } = await provider((response) => response.write("part"));
     const sink = send(forwarder(), request(origin));
-    await vi.waitFor(() => expect(sink.text).toBe("part"));
+    await comesTrue(() => expect(sink.text).toBe("part"));
     expect(sink.handle?.sent).toBe(true);
     sink.handle?.abort();
-    await vi.waitFor(() => expect(sockets.size).toBe(0));
+    await comesTrue(() => expect(sockets.size).toBe(0));
     const told = await Promise.race([sink.ended.promise, Promise.resolve("nothing")]);
     expect(told).toBe("nothing");
   });
@@ -309,7 +310,7 @@ describe("time", () => {
     const { origin, received } = await provider(() => {});
     const clock = twinClock();
     const sink = send(forwarder(clock), request(origin));
-    await vi.waitFor(() => expect(received).toHaveLength(1));
+    await comesTrue(() => expect(received).toHaveLength(1));
     clock.advance(LIMITS.firstByteTimeoutMs - 1);
     expect(clock.pendingTimers).toBeGreaterThan(0);
     clock.advance(1);
@@ -324,10 +325,10 @@ describe("time", () => {
     });
     const clock = twinClock();
     const sink = send(forwarder(clock), request(origin));
-    await vi.waitFor(() => expect(sink.text).toBe("a"));
+    await comesTrue(() => expect(sink.text).toBe("a"));
     clock.advance(LIMITS.idleTimeoutMs - 1_000);
     more?.("b");
-    await vi.waitFor(() => expect(sink.text).toBe("ab"));
+    await comesTrue(() => expect(sink.text).toBe("ab"));
     clock.advance(LIMITS.idleTimeoutMs - 1_000);
     const told = await Promise.race([sink.ended.promise, Promise.resolve("nothing")]);
     expect(told).toBe("nothing");
@@ -341,7 +342,7 @@ describe("time", () => {
     const sink = new Kept();
     sink.pausing = true;
     send(forwarder(clock), request(origin), { sink });
-    await vi.waitFor(() => expect(sink.text).toBe("a"));
+    await comesTrue(() => expect(sink.text).toBe("a"));
     clock.advance(3 * LIMITS.idleTimeoutMs);
     const told = await Promise.race([sink.ended.promise, Promise.resolve("nothing")]);
     expect(told).toBe("nothing");
@@ -385,7 +386,7 @@ describe("a pause", () => {
     const sink = new Kept();
     sink.pausing = true;
     send(forwarder(), request(origin), { sink });
-    await vi.waitFor(() => expect(sink.bytes).toBeGreaterThan(0));
+    await comesTrue(() => expect(sink.bytes).toBeGreaterThan(0));
     await standsStill(() => written);
     expect(written).toBeLessThan(count / 2);
     expect(sink.bytes).toBeLessThan(2 * 1024 * 1024);
@@ -398,15 +399,12 @@ describe("a pause", () => {
 
 async function standsStill(read: () => number): Promise<void> {
   let last = -1;
-  await vi.waitFor(
-    () => {
-      const now = read();
-      const still = now === last;
-      last = now;
-      expect(still).toBe(true);
-    },
-    { interval: 100, timeout: 10_000 },
-  );
+  await comesTrue(() => {
+    const now = read();
+    const still = now === last;
+    last = now;
+    expect(still).toBe(true);
+  }, 100);
 }
 
 async function rawServer(

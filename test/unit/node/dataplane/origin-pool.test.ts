@@ -6,6 +6,7 @@ import { Client, Dispatcher } from "undici";
 import { afterEach, expect, test, vi } from "vitest";
 import { OriginPool } from "../../../../node/dataplane/origin-pool.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
+import { comesTrue } from "../../../support/comes-true.ts";
 import { type FakeProvider, startFakeProvider } from "./fake-provider.ts";
 
 const AGE_MS_MAX = 60_000;
@@ -84,7 +85,7 @@ test("a connection that the far side closed is forgotten, and made anew when it 
   const pool = poolOf(provider.origin);
   await askWhole(pool);
   for (const socket of provider.sockets) socket.destroy();
-  await vi.waitFor(() => expect(pool.size).toBe(0));
+  await comesTrue(() => expect(pool.size).toBe(0));
   expect(await askWhole(pool)).toBe("ok");
   expect(provider.connections()).toBe(2);
 });
@@ -96,7 +97,7 @@ test("a connection that cannot be made is an error of its request, and is not ke
   server.close();
   const pool = poolOf(`http://127.0.0.1:${port}`);
   await expect(ask(pool)).rejects.toThrow(/ECONNREFUSED/);
-  await vi.waitFor(() => expect(pool.size).toBe(0));
+  await comesTrue(() => expect(pool.size).toBe(0));
 });
 
 test("an old connection takes no more requests", async () => {
@@ -110,7 +111,7 @@ test("an old connection takes no more requests", async () => {
   clock.advance(1);
   await askWhole(pool);
   expect(provider.connections()).toBe(2);
-  await vi.waitFor(() => expect(provider.sockets.size).toBe(1));
+  await comesTrue(() => expect(provider.sockets.size).toBe(1));
 });
 
 test("undici says that a connection takes more only where nothing runs on it", async () => {
@@ -183,7 +184,7 @@ test("close lets streams end, destroy does not", async () => {
   const closed = closing.close().then(() => {
     isClosed = true;
   });
-  await vi.waitFor(() => expect(provider.sockets.size).toBe(1));
+  await comesTrue(() => expect(provider.sockets.size).toBe(1));
   expect(isClosed).toBe(false);
   provider.held[0]?.end("done");
   expect(await stream.body.text()).toBe("done");

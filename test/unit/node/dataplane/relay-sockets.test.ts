@@ -1,6 +1,6 @@
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
-import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
+import { afterEach, beforeEach, describe, expect, onTestFinished, test } from "vitest";
 import { createNameResolver } from "../../../../adapters/name-resolution.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import { type DemoProvider, startDemoProvider } from "../../../../cli/demo/provider.ts";
@@ -15,6 +15,7 @@ import { relayAnswer } from "../../../../node/dataplane/relay-answer.ts";
 import { createUpstreamPools } from "../../../../node/dataplane/upstream-pools.ts";
 import { mintPermit } from "../../../../node/decision/permit.ts";
 import { REASONS } from "../../../../proto/reasons.ts";
+import { comesTrue } from "../../../support/comes-true.ts";
 import { type Door, openDoor, rawClient } from "./door.ts";
 import { startFakeProvider } from "./fake-provider.ts";
 import { answerRules, FREE, streamOf } from "./relay-fixture.ts";
@@ -168,7 +169,7 @@ describe.each(READERS)("a stream that the SDK of %s reads", (name, read) => {
     const { text, error } = await read(door, "stream for 30 words");
     expect(error).toBeUndefined();
     expect(text.trim().split(" ")).toHaveLength(30);
-    await vi.waitFor(() => expect(outcomes).toMatchObject([{ kind: "done", status: 200 }]));
+    await comesTrue(() => expect(outcomes).toMatchObject([{ kind: "done", status: 200 }]));
     expect(outcomes[0]?.usage?.outputTokens).toBeGreaterThanOrEqual(30);
     expect(outcomes[0]?.outputTextBytes).toBe(Buffer.byteLength(text));
     expect(door.faults).toEqual([]);
@@ -234,7 +235,7 @@ describe.each(READERS)("a stream that the SDK of %s reads", (name, read) => {
     expect(error).toContain("killed_agent");
     expect(text).toBe("begun");
     expect(outcomes).toMatchObject([{ kind: "cut", reason: "killed_agent" }]);
-    await vi.waitFor(() => expect(provider.sockets.size).toBe(0));
+    await comesTrue(() => expect(provider.sockets.size).toBe(0));
   });
 
   test("says the provider's error in words that the SDK reads", async () => {
@@ -270,7 +271,7 @@ describe("a client", () => {
     await client.until(/chat\.completion\.chunk/);
     expect(provider.sockets.size).toBe(1);
     client.socket.destroy();
-    await vi.waitFor(() => expect(provider.sockets.size).toBe(0));
+    await comesTrue(() => expect(provider.sockets.size).toBe(0));
     expect(outcomes).toMatchObject([{ kind: "client_gone", sent: true }]);
   });
 
@@ -297,15 +298,12 @@ describe("a client", () => {
     client.socket.pause();
     client.socket.write(request({ stream: true }));
     let last = -1;
-    await vi.waitFor(
-      () => {
-        const now = written;
-        const still = now === last && now > 0;
-        last = now;
-        expect(still).toBe(true);
-      },
-      { interval: 200, timeout: 20_000 },
-    );
+    await comesTrue(() => {
+      const now = written;
+      const still = now === last && now > 0;
+      last = now;
+      expect(still).toBe(true);
+    }, 200);
     // Sockets of four hops hold some; the relay itself holds next to nothing of 64 MB.
     expect(written * frame.length).toBeLessThan(24 * 1024 * 1024);
     let received = 0;
@@ -316,9 +314,9 @@ describe("a client", () => {
       tail = (tail + chunk.toString("latin1")).slice(-64);
     });
     client.socket.resume();
-    await vi.waitFor(() => expect(tail).toContain("data: [DONE]"), { timeout: 20_000 });
+    await comesTrue(() => expect(tail).toContain("data: [DONE]"));
     expect(received).toBeGreaterThan(count * frame.length);
-    await vi.waitFor(() => expect(outcomes).toMatchObject([{ kind: "done" }]));
+    await comesTrue(() => expect(outcomes).toMatchObject([{ kind: "done" }]));
     expect(outcomes[0]?.outputTextBytes).toBe(count * 16_000);
   });
 

@@ -6,6 +6,7 @@ import {
   createUpstreamPools,
   type UpstreamPools,
 } from "../../../../node/dataplane/upstream-pools.ts";
+import { comesTrue } from "../../../support/comes-true.ts";
 import { type FakeProvider, startFakeProvider } from "./fake-provider.ts";
 import { selfSigned } from "./self-signed.ts";
 
@@ -77,7 +78,7 @@ describe("the pools", () => {
     expect(made.poolFor(provider.origin)).toBe(first);
     expect(provider.sockets.size).toBe(1);
     made.retain(new Set());
-    await vi.waitFor(() => expect(provider.sockets.size).toBe(0));
+    await comesTrue(() => expect(provider.sockets.size).toBe(0));
     expect(made.poolFor(provider.origin)).not.toBe(first);
   });
 });

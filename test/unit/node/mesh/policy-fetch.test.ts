@@ -9,6 +9,7 @@ import { twinBus } from "../../../../ports/twin-bus.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { type TwinStore, twinStore } from "../../../../ports/twin-store.ts";
 import { partSubject } from "../../../../proto/subjects.ts";
+import { comesTrue } from "../../../support/comes-true.ts";
 
 const packedOf = (name: string) =>
   packPolicy(Buffer.from(`${Array.from({ length: 99_000 }, (_, no) => no * 7919).join()}${name}`));
@@ -44,7 +45,7 @@ function world() {
     }
   };
   const until = (isSo: () => boolean) =>
-    vi.waitFor(() => {
+    comesTrue(() => {
       clock.advance(5_000);
       expect(isSo()).toBe(true);
     });
