@@ -50,6 +50,7 @@ test("the demo's policy is clean: nothing to be told but what may be held", () =
     "support/triage",
   ]);
   expect(compiled.policy.shadowStages.size).toBe(0);
+  expect(compiled.policy.limits.reserveWaitMaxMs).toBe(5_000);
   // Every kind of secret is refused in both directions.
   for (const { id } of DETECTORS.filter(({ label }) => label === "secret")) {
     const rule = compiled.policy.content.find(({ detector }) => detector === id);
