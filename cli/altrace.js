@@ -13,6 +13,8 @@ if (major >= 24) {
     const { enableCompileCache } = await import("node:module");
     enableCompileCache(process.env.NODE_COMPILE_CACHE);
   }
+  const { boundNewObjects } = await import("./new-objects.js");
+  boundNewObjects();
   await import("./main.ts");
 } else {
   console.error(
