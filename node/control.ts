@@ -73,7 +73,7 @@ export class Control {
   #killed: ReadonlySet<string> = new Set();
   readonly #open = new Map<number, number>();
   #stopped = false;
-  readonly #inspection: InspectionRenewal | undefined;
+  readonly inspection: InspectionRenewal | undefined;
   readonly #distrust: PriceDistrust;
   readonly #rates: RateShares;
   readonly strangers: StrangerBook;
@@ -84,7 +84,7 @@ export class Control {
     const { table, store, clock, random, node, bootId, log, meshLink, loops } = deps;
     const { createKeyPair } = deps;
     if (createKeyPair !== undefined) {
-      this.#inspection = new InspectionRenewal({
+      this.inspection = new InspectionRenewal({
         ...{ node, bootId, clock, random, loops, createKeyPair },
         ask: meshLink.ask,
         onProblem: (why) => log.fault("inspection", new Error(why)),
@@ -148,7 +148,7 @@ export class Control {
   async stop(): Promise<void> {
     this.#stopped = true;
     this.ledgerWay.stop();
-    this.#inspection?.stop();
+    this.inspection?.stop();
     await Promise.all([this.actors.drain(), this.#rates.releaseAll()]);
   }
 
@@ -349,7 +349,7 @@ export class Control {
 
   #switched(): void {
     this.#tellMesh();
-    this.#inspection?.renew();
+    this.inspection?.renew();
     const { clock, node, append } = this.#deps;
     const { current, previous } = this.policies;
     this.actors.limitsChanged();

@@ -30,10 +30,16 @@ export class InspectionRenewal {
   readonly #deps: InspectionRenewalDeps;
   #cancel: Cancel = () => {};
   #isAsking = false;
+  #isAnswered = false;
   #askAgain = false;
 
   constructor(deps: InspectionRenewalDeps) {
     this.#deps = deps;
+  }
+
+  /** Whether it is known, for the first time, if there is a certificate: before that nobody is refused for want of it. */
+  get isAnswered(): boolean {
+    return this.#isAnswered;
   }
 
   /** The policy is another one, so the hosts may be. */
@@ -55,6 +61,7 @@ export class InspectionRenewal {
         this.#deps.onProblem(String(error));
         return RETRY_MS;
       });
+      this.#isAnswered = true;
       if (waitMs !== undefined) this.#cancel = this.#deps.clock.after(waitMs, () => this.renew());
     }
     this.#isAsking = false;

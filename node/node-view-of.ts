@@ -56,7 +56,10 @@ export function nodeView(of: {
       const because = [...status.closedBecause];
       if (!isFresh(table, clock.monoNs()) && because.length === 0) because.push("mesh_stale");
       if (control.policies.current === undefined) because.push("policy_missing");
-      else if (!control.ledgerWay.isOpen) because.push("budget_unavailable");
+      else {
+        if (!control.ledgerWay.isOpen) because.push("budget_unavailable");
+        if (control.inspection?.isAnswered === false) because.push("not_inspectable");
+      }
       if (!audit.isWritable()) because.push("audit_unavailable");
       return because;
     },
