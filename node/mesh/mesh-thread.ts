@@ -3,6 +3,7 @@ import type { Delegation } from "../../authority/delegation.ts";
 import { distrustOf } from "../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel } from "../../ports/clock.ts";
+import { pause } from "../../ports/pause.ts";
 import { type Table, trustVersion } from "../table/table.ts";
 import type {
   ControlToMesh,
@@ -21,6 +22,7 @@ import type { MeshAlarm } from "./mesh-alarms.ts";
 import { orderedBy } from "./ordered-by.ts";
 import { PolicyFetch } from "./policy-fetch.ts";
 import { Replica, type ReplicaConfig, type ReplicaPorts } from "./replica.ts";
+import type { ForwardResult } from "./requests.ts";
 import { SleepWatch } from "./sleep-watch.ts";
 
 /** How often rows that were given up are looked at, and how many of them at once. */
@@ -62,6 +64,7 @@ export class MeshThread {
   readonly #sleep: SleepWatch;
   readonly #timers = new Map<"sweep" | "kills" | "sleep", Cancel>();
   readonly #mayAsk = Promise.withResolvers<void>();
+  #isConnected = false;
   #stopCalls: () => void = () => undefined;
   #isStopping = false;
 
@@ -100,6 +103,7 @@ export class MeshThread {
       onRedaction: (record) => this.#postRedaction(record),
       onRevived: (agentId) => deps.post({ t: "revived", agentId }),
       onKills: () => this.#later("kills", KILLS_EVERY_MS, () => this.#postKills()),
+      onMembership: () => this.#askIfMember(),
       onAlarm: deps.onAlarm,
     });
     this.#contracts = this.#contractDesk(deps);
@@ -180,7 +184,10 @@ export class MeshThread {
     this.#stopCalls = this.#listenToCalls();
     this.#deps.post({ t: "ready" });
     this.#watchSleep();
-    void Promise.resolve(this.#deps.attempted).then(() => this.#mayAsk.resolve());
+    void Promise.resolve(this.#deps.attempted).then(() => {
+      this.#isConnected = true;
+      this.#askIfMember();
+    });
   }
 
   /** The way to one data loop. */
@@ -217,14 +224,27 @@ export class MeshThread {
     }
   }
 
+  #askIfMember(): void {
+    if (this.#isConnected && this.replica.membership === "member") this.#mayAsk.resolve();
+  }
+
   /**
    * What is asked while the node begins waits for it, or it would fail and be asked again only after a pause: without
-   * its disk's records this node believes no coordinator, and without a connection it reaches none.
+   * its disk's records this node believes no coordinator, without a connection it reaches none, and none answers who
+   * is no member.
    */
   async #ask(message: Extract<ControlToMesh, { t: "ask" }>): Promise<void> {
-    await this.#mayAsk.promise;
     const { id, method, request, timeoutMs } = message;
-    const result = await this.replica.requests.forward(method, request, timeoutMs);
+    const waited = new AbortController();
+    const late = pause(this.#deps.ports.clock, timeoutMs, waited.signal);
+    const mayAsk = await Promise.race([
+      this.#mayAsk.promise.then(() => true),
+      late.then(() => false),
+    ]);
+    waited.abort();
+    const result: ForwardResult = mayAsk
+      ? await this.replica.requests.forward(method, request, timeoutMs)
+      : { fault: "timeout" };
     const reply = "fault" in result ? undefined : result.answer;
     const fault = "fault" in result ? result.fault : undefined;
     this.#deps.post({ t: "answer", id, reply, fault });
