@@ -16,19 +16,23 @@ const PORT = 7000;
 /** Where the pods find the machine. */
 const MACHINE = { 4: LAB.node4, 6: LAB.node6 } as const;
 
-/** Keeps whatever connects, and says who did. */
+/** Keeps whatever connects, and says who did. Closes what came from a port that it is given. */
 const SERVER = `
-import json, socket, threading
+import json, socket, sys, threading
 def serve(family, any):
     s = socket.create_server((any, ${PORT}), family=family)
     while True:
         c, who = s.accept()
-        held.append(c)
+        held[who[1]] = c
         c.send(b"held")
         print(json.dumps({"peer": who[0], "port": who[1]}), flush=True)
-held = []
+held = {}
 for of in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
-    threading.Thread(target=serve, args=of).start()
+    threading.Thread(target=serve, args=of, daemon=True).start()
+for line in sys.stdin:
+    c = held.pop(int(line))
+    c.recv(100)
+    c.close()
 `;
 
 describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
@@ -105,5 +109,18 @@ describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
     // Whoever listens was never meant.
     await flow("a1");
     await flow("a1", 6);
+  });
+
+  test("leaves alone what the machine has closed: that has no owner who could be told", async () => {
+    const closed = await flow("a1");
+    server.child.stdin?.write(`${closed.ends.remotePort}\n`);
+    await waitUntil("its end", () => endOf(closed) === "eof");
+    closed.client.child.stdin?.end();
+    const ofIt = `ss -Htan dport = :${closed.ends.remotePort}`;
+    await waitUntil("its rest", () => lab.run("node", ofIt).includes("TIME-WAIT"));
+    tell(closed.ends);
+    const no = pipe.end(AGENT) as bigint;
+    const swept = await waitUntil("the sweep", () => pipe.swept(no));
+    expect(swept).toMatchObject({ errno: "0", count: 0 });
   });
 });

@@ -14,6 +14,9 @@ enum { CHOSEN_MAX = 16, CHOICE_BYTES_MAX = 32, SOCKETS_MAX = 1 << 18 };
 /* All but listeners, and those in TIME_WAIT, which have no owner left and may be very many. 12: those that have not
  * shaken hands yet. */
 static const uint32_t STATES = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 12;
+/* What the kernel says of those in TIME_WAIT alone, also while their peer has not closed, when it gives FIN_WAIT2 as their
+ * state. Older kernels refuse to end them (5.15), and with that refusal a sweep would end. */
+enum { TIMER_OF_TIME_WAIT = 3 };
 
 int leads_to(const struct meaning *of, const struct inet_diag_msg *socket) {
   int is_v4 = socket->idiag_family == AF_INET;
@@ -68,7 +71,8 @@ static int take(struct sockets *in, const struct meaning *of, const unsigned cha
     if (head.nlmsg_type == NLMSG_ERROR) return word_of(answer + at, bytes - at, EPROTO);
     if (head.nlmsg_len >= sizeof head + sizeof socket) {
       memcpy(&socket, answer + at + sizeof head, sizeof socket);
-      int code = leads_to(of, &socket) ? keep(in, &socket) : 0;
+      int is_owned = socket.idiag_timer != TIMER_OF_TIME_WAIT;
+      int code = is_owned && leads_to(of, &socket) ? keep(in, &socket) : 0;
       if (code) return code;
     }
     at += NLMSG_ALIGN(head.nlmsg_len);
