@@ -103,7 +103,10 @@ function endOf({ bytesUp, bytesDown }: PassedBytes, reason: Reason | undefined):
 
 type PassedBytes = Omit<PassedEnd, "reason">;
 
-/** Writes how it ended, and how much it was. */
+/**
+ * Writes how it ended, and how much it was. Its allow may wait still for a disk that takes nothing: this then waits
+ * behind it.
+ */
 export function writeEnd(
   asked: Asked<Asker>,
   facts: Facts,
@@ -118,14 +121,14 @@ export function writeEnd(
   const spent = { usdMicros: 0n, tokens: 0n, calls: 0n };
   try {
     if (reason !== undefined && !isUndecided(reason)) {
-      loop.log.append(
+      loop.log.appendSoon(
         cutRecord(facts, { stage: stageOf(reason), reason, rule: undefined }, context),
       );
       // What passes unread breaks no rule: it ends for what changed under it.
       tellCut(asked, facts, { reason, cause: undefined }, loop);
     }
     const end = { reason: reason ?? "ok", spent, overrunMicros: 0n, inspection };
-    loop.log.append(settleRecord(facts, { ...end, bytes: { up, down } }, context));
+    loop.log.appendSoon(settleRecord(facts, { ...end, bytes: { up, down } }, context));
   } catch (error) {
     // Both legs are closed; the log reports its own fault and stops further allows.
     loop.metrics.recordLost(error);

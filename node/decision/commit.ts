@@ -151,7 +151,10 @@ function mayWrite(table: Table, row: number, nowNs: () => bigint): boolean {
   return killedBy(table, row) === undefined && isFresh(table, nowNs());
 }
 
-/** Says of an allow on record that it did not happen: nothing was spent, and why. */
+/**
+ * Says of an allow on record that it did not happen: nothing was spent, and why. Where the allow waits for a disk that
+ * takes nothing, this waits behind it: the one is never written without the other.
+ */
 export function undoRecord(
   facts: Facts,
   reason: string,
@@ -160,7 +163,7 @@ export function undoRecord(
 ): void {
   const spent = { usdMicros: 0n, tokens: 0n, calls: 0n };
   try {
-    log.append(
+    log.appendSoon(
       settleRecord(facts, { reason, spent, overrunMicros: 0n, inspection: undefined }, context),
     );
   } catch {

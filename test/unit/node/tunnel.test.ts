@@ -216,6 +216,25 @@ describe("a tunnel", () => {
     expect(it.world.settlements[0]).toMatchObject({ rc: "killed_agent" });
   });
 
+  test("whose record the kernel does not take is never dialled, and its outcome waits with that", async () => {
+    const it = await tunnelWorld();
+    it.world.onHandOver = () => {
+      it.world.canAllow = false;
+      throw new Error("disk full");
+    };
+    const client = await askTunnel(it.door.port, `${FAR}:${it.far.port}`);
+    client.socket.write(clientHello({ serverNames: [FAR] }));
+    await client.closed;
+    expect(it.far.sockets).toEqual([]);
+    const why = "audit_unavailable";
+    await eventually(() => it.world.settlements.length === 1, "settled");
+    expect(it.world.soon).toMatchObject([
+      { k: "decision", dec: "allow" },
+      { k: "decision", rc: why },
+      { k: "settle", rc: why },
+    ]);
+  });
+
   test("is cut by a kill on both legs, others go on", async () => {
     const it = await tunnelWorld();
     const { tls, ended } = await openTunnel(it);

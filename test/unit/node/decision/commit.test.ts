@@ -179,6 +179,15 @@ describe("commit", () => {
     expect(world.decisions).toHaveLength(1);
   });
 
+  test("an undo waits with the record that it undoes", () => {
+    const world = funded();
+    world.onAppend = ({ k }) => {
+      if (k === "decision") setKilled(world.table, CELLS.agent, true);
+    };
+    commit(input(world), world.commitDeps);
+    expect(world.soon).toMatchObject([{ k: "decision" }, { k: "settle" }]);
+  });
+
   test("a kill after the permit was minted makes it useless", () => {
     const world = funded();
     const result = commit(input(world), world.commitDeps);
