@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import {
   REHEARSAL_MESH,
   REHEARSAL_SCOPE,
@@ -59,6 +60,8 @@ export async function rehearseCommands(
     // A hundred of them would keep the coordinator from its work for as many seconds.
     if (!command.committed) break;
     committed += 1;
+    // Nothing of it waits for anything outside of this thread: a kill of somebody would wait for all of them.
+    await nextTurn();
   }
   await commands.stop();
   return committed;

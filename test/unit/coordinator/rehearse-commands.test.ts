@@ -27,6 +27,22 @@ test("every kill is said, committed and done with", async () => {
   expect(heard.filter(({ seq }) => seq !== undefined)).toHaveLength(REHEARSALS);
 });
 
+test("other work has its turn between two of them", async () => {
+  const clock = twinClock();
+  const hub = createBusHub(undefined, clock);
+  const ports = { clock, random: twinRandom(1), verify: ed25519Verifier(), bus: hub.connect() };
+  let [turns, isOver] = [0, false];
+  const take = (): void => {
+    turns += 1;
+    if (!isOver) setImmediate(take);
+  };
+  setImmediate(take);
+  expect(await rehearseCommands(ports, signer, 10)).toBe(10);
+  isOver = true;
+  await hub.close();
+  expect(turns).toBeGreaterThanOrEqual(9);
+});
+
 test("where one is not committed in time, no other is waited for", async () => {
   const clock = twinClock();
   const hub = createBusHub(undefined, clock);
