@@ -11,8 +11,8 @@ const PARTS_MAX = 400;
 
 export const JOURNAL_LIMITS = {
   /**
-   * Bytes of entries beyond which nothing is lent. A snapshot holds a quarter more: leases that end, contracts and
-   * what operators set are written all the same.
+   * Bytes of entries beyond which nothing is lent, and no contract is opened: each may be of 32 KiB. A snapshot holds a
+   * quarter more: what ends, and what operators set, is written all the same.
    */
   journalBytesMax: (PARTS_MAX * PART_BYTES * 4) / 5,
 } as const;

@@ -44,6 +44,8 @@ export type CarveRefusal = {
 };
 
 export class LedgerContracts {
+  /** What the ledger lies in takes no more of them; each turn says so. */
+  isFull = false;
   readonly #state: LedgerState;
   /** When contracts end and when they may be forgotten, by the ledger's wall clock. */
   readonly #due = new DueHeap();
@@ -63,6 +65,7 @@ export class LedgerContracts {
     if (this.#state.contractCount >= CONTRACTS_MAX) {
       return refusal("budget_unavailable", `${CONTRACTS_MAX} contracts are kept`);
     }
+    if (this.isFull) return refusal("budget_unavailable", "the ledger's journal is full");
     if (account.parent !== "") {
       const objection = this.#objection(account);
       if (objection) return objection;

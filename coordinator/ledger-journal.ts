@@ -18,7 +18,7 @@
 //     written that it knows (journal-barred.ts). What it lent meanwhile is lent; and it lends no more then,
 //     although it may not have heard of its removal.
 // J8. Changes that one link does not hold are written as a snapshot of what they come to.
-// J9. A snapshot is bounded. Long before a ledger is more than it holds, nothing more is lent.
+// J9. A snapshot is bounded. Long before a ledger is more than it holds, nothing more is lent, and no contract opened.
 
 import { type Bus, BusFault, type BusMessage } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";

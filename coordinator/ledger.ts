@@ -270,6 +270,7 @@ export class Ledger {
   /** Moves on to `env.nowMs`: ends windows, expires leases, forgets what nothing depends on. */
   roll(env: LedgerEnv): void {
     this.#state.advance(env.nowMs);
+    this.contracts.isFull = env.isFull;
     // Late is safe here, and many turns happen in between.
     if (env.monoMs < this.#nextSweepMs) return;
     this.#nextSweepMs = env.monoMs + SWEEP_EVERY_MS;

@@ -171,6 +171,21 @@ describe("carving", () => {
     });
   });
 
+  test("where the ledger's journal is full no other is opened; one that is open is known, and ends", () => {
+    const world = new LedgerWorld(LIMITS);
+    const { contracts } = world.ledger;
+    const full = { refused: "budget_unavailable", message: "the ledger's journal is full" };
+    world.ledger.roll({ ...world.env(), isFull: true });
+    expect(contracts.open(ROOT)).toEqual(full);
+    world.ledger.roll(world.env());
+    expect(contracts.open(ROOT)).toMatchObject({ id: "root" });
+    world.ledger.roll({ ...world.env(), isFull: true });
+    expect(contracts.open(ROOT)).toMatchObject({ id: "root" });
+    expect(contracts.open(below(ROOT, "a"))).toEqual(full);
+    contracts.revoke("root");
+    expect(contracts.get("root")).toMatchObject({ state: "revoked" });
+  });
+
   test("20: a contract is lent to the node that holds it, and to no other", () => {
     const world = new LedgerWorld(LIMITS);
     world.ledger.contracts.open(ROOT);
