@@ -1,9 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Between two questions: close together while anything may change, and where nothing has for long. */
+/** Between two questions. */
 const GAP_MS = { close: 5, wide: 50 };
-/** So many equal answers are one after the other before the next questions are wide apart. */
-const STEADY_ANSWERS = 200;
+/**
+ * So often it was let through before the next questions are wide apart: then only an end is waited for. A
+ * refusal has to hold at every moment, and who does not listen yet may do so at any time.
+ */
+const SERVED_MIN = 200;
 const LIMIT_MS = 60_000;
 
 /**
@@ -17,15 +20,14 @@ export async function firstAnswers(
 ): Promise<readonly string[]> {
   const answers: string[] = [];
   const deadline = Date.now() + LIMIT_MS;
-  let alike = 0;
+  let served = 0;
   for (;;) {
     const answer = await answerTo(at, agent);
-    // Whoever does not listen yet may do so at any time, and is asked for next to nothing.
-    alike = answer === answers.at(-1) && answer !== "no connection" ? alike + 1 : 0;
+    served = answer === "200 ok" ? served + 1 : 0;
     answers.push(answer);
     if (options.until(answer) && answers.length >= (options.atLeast ?? 1)) return answers;
     if (Date.now() > deadline) throw new Error(`only heard ${[...new Set(answers)].join(", ")}`);
-    await sleep(alike < STEADY_ANSWERS ? GAP_MS.close : GAP_MS.wide);
+    await sleep(served < SERVED_MIN ? GAP_MS.close : GAP_MS.wide);
   }
 }
 
