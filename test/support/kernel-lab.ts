@@ -13,11 +13,11 @@ import {
   renameSync,
   rmSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { delimiter, join, relative } from "node:path";
 import { createInterface } from "node:readline";
 import type { HostCommand } from "../../node/kernel/host-command.ts";
 import { KERNEL_PACKAGES } from "../setup/kernel-programs.ts";
+import { folderPrefix, namespacePrefix, pidsIn, signalOne, sweepLeftLabs } from "./left-labs.ts";
 import { cleanEnv } from "./run-altrace.ts";
 import { stopProcess } from "./stop-process.ts";
 import { waitUntil } from "./wait-until.ts";
@@ -46,7 +46,7 @@ function reason(): string | undefined {
   const missing = TOOLS.filter((tool) => !isOnPath(tool));
   if (missing.length > 0)
     return `${MISSING} ${missing.join(", ")}: apt-get install ${KERNEL_PACKAGES.join(" ")}`;
-  const name = `alt-try-${process.pid}`;
+  const name = `${namespacePrefix()}-try`;
   const made = spawnSync("ip", ["netns", "add", name], { encoding: "utf8" });
   if (made.status !== 0) return `no network namespaces here: ${made.stderr.trim()}`;
   const hook = "type filter hook prerouting priority mangle";
@@ -121,9 +121,10 @@ export class KernelLab implements Disposable {
 
   constructor(network: "routed" | "bridged" = "routed") {
     this.#network = network;
-    this.folder = mkdtempSync(join(tmpdir(), "alt-lab-"));
+    sweepLeftLabs();
+    this.folder = mkdtempSync(folderPrefix());
     chmodSync(this.folder, 0o755);
-    this.#prefix = `alt${process.pid % 100_000}x${Math.floor(Math.random() * 1e4)}`;
+    this.#prefix = namespacePrefix();
     try {
       this.#build();
     } catch (error) {
@@ -307,7 +308,7 @@ export class KernelLab implements Disposable {
    * whole machine, and another lab has some of the same names: only those that live in here are meant.
    */
   running(place: Place, which: Running): readonly number[] {
-    return this.#pids(place).filter((pid) => isRunning(pid, which));
+    return pidsIn(this.namespace(place)).filter((pid) => isRunning(pid, which));
   }
 
   /** Signals them. @returns How many there were. */
@@ -341,15 +342,8 @@ export class KernelLab implements Disposable {
 
   /** Whoever the launcher has started is not our child; it lives in the namespace. */
   #killAll(): void {
-    for (const place of PLACES) for (const pid of this.#pids(place)) signalOne(pid, "SIGKILL");
-  }
-
-  /** None where the place was never made. */
-  #pids(place: Place): readonly number[] {
-    const { stdout } = spawnSync("ip", ["netns", "pids", this.namespace(place)], {
-      encoding: "utf8",
-    });
-    return stdout.split("\n").filter(Boolean).map(Number);
+    for (const place of PLACES)
+      for (const pid of pidsIn(this.namespace(place))) signalOne(pid, "SIGKILL");
   }
 
   #build(): void {
@@ -472,13 +466,5 @@ function isRunning(pid: number, { uid, word }: Running): boolean {
     return isIts && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(word);
   } catch {
     return false;
-  }
-}
-
-function signalOne(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch {
-    // It has just ended by itself.
   }
 }
