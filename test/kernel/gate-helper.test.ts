@@ -105,10 +105,17 @@ describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
       },
     );
     expect(told.map(endOf)).toEqual(["ConnectionResetError", "ConnectionResetError"]);
-    expect([untold, neighbour].map(endOf)).toEqual([undefined, undefined]);
+    for (const { client } of [untold, neighbour]) client.child.stdin?.write("send\n");
+    const sentOf = ({ client }: Flow) => client.said.find(({ sent }) => sent !== undefined)?.sent;
+    const word = () => JSON.stringify([untold.client.said, neighbour.client.said]);
+    for (const one of [untold, neighbour])
+      expect(await waitUntil(word, () => sentOf(one) !== undefined && [sentOf(one)])).toEqual([
+        true,
+      ]);
     // Whoever listens was never meant.
     await flow("a1");
     await flow("a1", 6);
+    expect([untold, neighbour].map(endOf)).toEqual([undefined, undefined]);
   });
 
   test("leaves alone what the machine has closed: that has no owner who could be told", async () => {
