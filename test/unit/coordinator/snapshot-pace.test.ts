@@ -27,6 +27,14 @@ test("long links make one due before there are many", () => {
   expect(linksUntilDue(PARTS_MAX, MIB)).toBe(32);
 });
 
+test("a snapshot begins both counts anew", () => {
+  const pace = new SnapshotPace();
+  for (let links = 0; links < 1_024; links += 1) pace.wroteLink(MIB / 32);
+  expect(pace.isDue).toBe(true);
+  pace.wroteSnapshot(1);
+  expect(pace.isDue).toBe(false);
+});
+
 test("the stream holds the last snapshot until the next one is whole", () => {
   const two = 2 * PARTS_MAX;
   expect(two + linksUntilDue(PARTS_MAX, 1)).toBeLessThan(JOURNAL_MESSAGES_MAX);
