@@ -18,7 +18,7 @@ import { allMatches, bytesOf, neverEmpty, type Piece, scanPieces, setOf } from "
 
 const somePatterns = fc.array(anyPattern.map(neverEmpty), { minLength: 1, maxLength: 4 });
 
-/** The full proof draws twenty times as many cases as an ordinary run. */
+/** The full proof draws sixty times as many cases as an ordinary run. */
 const RUNS = proofCount("scan oracle, multiples", { small: 1, full: 60 }).count;
 const TIMEOUT_MS = 30_000 * RUNS;
 
