@@ -13,8 +13,11 @@ if (major >= 24) {
     const { enableCompileCache } = await import("node:module");
     enableCompileCache(process.env.NODE_COMPILE_CACHE);
   }
-  const { boundNewObjects } = await import("./new-objects.js");
-  boundNewObjects();
+  // A coordinator works in its first thread, also in `up`.
+  if (process.argv[2] === "node") {
+    const { boundNewObjects } = await import("./new-objects.js");
+    boundNewObjects();
+  }
   await import("./main.ts");
 } else {
   console.error(

@@ -136,7 +136,8 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
   void streams.keep(stopping.signal, (message) => log.warn({ message }, "bus_trouble"));
   await rehearse();
   await coordinator.start();
-  const rehearsed = stayRehearsed(home, stopping.signal);
+  const onFault = (error: unknown) => log.warn({ error: String(error) }, "rehearsal_failed");
+  const rehearsed = stayRehearsed(home, { signal: stopping.signal, onFault });
   const code = await ended(coordinator, stopping.signal);
   stopping.abort();
   await rehearsed;
@@ -161,10 +162,13 @@ async function rehearse(count?: number): Promise<void> {
 }
 
 /** More of them, and calls as an operator makes them, a few at a time. */
-async function stayRehearsed(home: string, signal: AbortSignal): Promise<void> {
+async function stayRehearsed(
+  home: string,
+  until: Omit<Parameters<typeof keepRehearsed>[0], "clock">,
+): Promise<void> {
   const path = socketPath(home);
   const client = createGrpcClient(CoordinatorService, { kind: "unix", path });
-  await keepRehearsed({ clock: systemClock, signal }, async (count) => {
+  await keepRehearsed({ clock: systemClock, ...until }, async (count) => {
     await rehearse(count);
     await rehearseCalls(client.calls, count);
   });

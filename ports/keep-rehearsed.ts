@@ -11,10 +11,25 @@ export const FIRST_KILLS = FIRST_PARTS * PART_KILLS;
 export const PART_EVERY_MS = { first: 1_000, later: 30_000 };
 
 /**
- * Goes on with a rehearsal beside the work, until the signal aborts: a start must not wait for all of it. Never rejects
- * unless a part does.
+ * Goes on with a rehearsal beside the work, until the signal aborts: a start must not wait for all of it. Never rejects:
+ * one that fails is told, and is the last. The work is worth more than what it is rehearsed for.
  */
 export async function keepRehearsed(
+  of: {
+    readonly clock: Clock;
+    readonly signal: AbortSignal;
+    readonly onFault: (error: unknown) => void;
+  },
+  part: (kills: number) => Promise<unknown>,
+): Promise<void> {
+  try {
+    await rehearseOn(of, part);
+  } catch (error) {
+    of.onFault(error);
+  }
+}
+
+async function rehearseOn(
   { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
   part: (kills: number) => Promise<unknown>,
 ): Promise<void> {

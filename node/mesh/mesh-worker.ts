@@ -98,11 +98,7 @@ async function run(data: MeshWorkerData): Promise<void> {
     ...(gate && { gate }),
     attempted,
     bootMs: () => uptime() * 1_000,
-    onAlarm: alarmLog(systemClock, (line) => {
-      const text = JSON.stringify({ level: "warn", thread: "mesh", node: data.nodeId, ...line });
-      // Handed to the main thread: whoever reads the log must never hold this thread up.
-      process.stderr.write(`${text}\n`);
-    }),
+    onAlarm: alarmLog(systemClock, (line) => warn(data, line)),
     onEnforced: (record, times) => {
       const now = { t: systemClock.nowMs(), node: data.nodeId };
       const kill = killRecord(record, times, now);
@@ -133,7 +129,14 @@ async function run(data: MeshWorkerData): Promise<void> {
   // Only now is it known what is killed, which is the first thing that the enforcer is told.
   gate?.open();
   control.postMessage({ t: "priority", ...(await preferThisThread()) } satisfies MeshToControl);
-  void keepRehearsed({ clock: systemClock, signal: stopping.signal }, rehearse);
+  const onFault = (error: unknown) =>
+    warn(data, { event: "rehearsal_failed", error: String(error) });
+  void keepRehearsed({ clock: systemClock, signal: stopping.signal, onFault }, rehearse);
+}
+
+/** Handed to the main thread: whoever reads the log must never hold this thread up. */
+function warn({ nodeId: node }: MeshWorkerData, line: object): void {
+  process.stderr.write(`${JSON.stringify({ level: "warn", thread: "mesh", node, ...line })}\n`);
 }
 
 /** Kills of nobody, with a key of nobody's: first of all before it is known whose thread this is. */
