@@ -1,7 +1,7 @@
 import type { Dispatcher } from "undici";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Reason } from "../../proto/reasons.ts";
-import type { Permit } from "../decision/permit.ts";
+import type { Permit, UpstreamRequest } from "../decision/permit.ts";
 import { addedHeaders } from "./added-headers.ts";
 import type { Credentials } from "./credentials.ts";
 import { pinnedUpstream } from "./pinned-upstream.ts";
@@ -67,7 +67,8 @@ class NotSent extends Error {}
  *
  * F1. The permit is consumed in `onRequestStart`, in the turn in which the head is written. A throw
  *     there sends nothing, so a kill that lands while a connection is made is not outrun.
- * F2. The sink is told exactly one end, unless it aborted.
+ * F2. No connection is opened for it before the kernel has its record.
+ * F3. The sink is told exactly one end, unless it aborted.
  */
 class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle, Waiting {
   readonly #permit: Permit;
@@ -109,8 +110,13 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle, Wa
     this.#startNs = clock.monoNs();
     const waitMs = Math.min(limits.firstByteTimeoutMs, limits.totalTimeoutMs);
     this.#wait = waits.begin(this, waitMs, this.#startNs);
-    this.#pinned = request.addresses && pinnedUpstream(request.origin, request.addresses);
-    const upstream: Pick<Dispatcher, "dispatch"> = this.#pinned ?? pools.poolFor(request.origin);
+    // One that is pinned to its addresses has a connection of its own, and its origin no pool.
+    const pool = request.addresses === undefined ? pools.poolFor(request.origin) : undefined;
+    if (pool?.hasIdle !== true && !this.#permit.mayConnect()) {
+      this.#fail(this.#options.refusedBecause());
+      return;
+    }
+    const upstream = pool ?? this.#pin(request);
     upstream.dispatch(
       {
         method: request.method,
@@ -124,6 +130,12 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle, Wa
       },
       this,
     );
+  }
+
+  /** A connection to the addresses that were judged, for this request alone. */
+  #pin({ origin, addresses = [] }: UpstreamRequest): Dispatcher {
+    this.#pinned = pinnedUpstream(origin, addresses);
+    return this.#pinned;
   }
 
   get sent(): boolean {

@@ -42,6 +42,12 @@ export class OriginPool implements Pick<Dispatcher, "dispatch"> {
     this.#ageNsMax = BigInt(of.ageMsMax) * 1_000_000n;
   }
 
+  /** Whether the next request most likely goes on a connection that is there. False: one has to be opened for it. */
+  get hasIdle(): boolean {
+    const next = this.#idle.at(-1);
+    return next !== undefined && !this.#isOld(next);
+  }
+
   /** Always takes it: there are as many connections as there is need of. */
   dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
     const kept = this.#take();
@@ -71,8 +77,7 @@ export class OriginPool implements Pick<Dispatcher, "dispatch"> {
   #take(): Kept {
     for (let kept = this.#idle.pop(); kept !== undefined; kept = this.#idle.pop()) {
       kept.isIdle = false;
-      const isOld = kept.madeNs > 0n && this.#clock.monoNs() - kept.madeNs > this.#ageNsMax;
-      if (!isOld) return kept;
+      if (!this.#isOld(kept)) return kept;
       void this.#retire(kept);
     }
     return this.#add();
@@ -89,6 +94,10 @@ export class OriginPool implements Pick<Dispatcher, "dispatch"> {
     client.on("disconnect", () => this.#drop(kept));
     client.on("connectionError", () => this.#drop(kept));
     return kept;
+  }
+
+  #isOld({ madeNs }: Kept): boolean {
+    return madeNs > 0n && this.#clock.monoNs() - madeNs > this.#ageNsMax;
   }
 
   #putBack(kept: Kept): void {

@@ -75,6 +75,10 @@ class Upgrading implements Dispatcher.DispatchHandler {
       this.#fail("credential_unavailable");
       return;
     }
+    if (!this.#permit.mayConnect()) {
+      this.#fail(this.#options.refusedBecause());
+      return;
+    }
     const { firstByteTimeoutMs } = this.#options.limits;
     this.#cancelWatch = clock.after(firstByteTimeoutMs, () => this.#fail("upstream_timeout"));
     const { method, path } = request;

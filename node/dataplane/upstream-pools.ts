@@ -1,11 +1,11 @@
-import { Client, type Dispatcher } from "undici";
+import { Client } from "undici";
 import type { Clock } from "../../ports/clock.ts";
 import type { NameResolver } from "../../ports/names.ts";
 import { OriginPool } from "./origin-pool.ts";
 
 export type UpstreamPools = {
   /** The pool of connections to an origin: scheme, host and port. */
-  poolFor(origin: string): Pick<Dispatcher, "dispatch">;
+  poolFor(origin: string): Pick<OriginPool, "dispatch" | "hasIdle">;
   /** Closes the pools of all other origins once what runs on them has ended. */
   retain(origins: ReadonlySet<string>): void;
   /** Ends what runs and closes all connections. */

@@ -75,8 +75,8 @@ export function commit<T extends Upstream>(
   const { table, log, nowNs } = deps;
   const done = reserveAndRecord(input, deps, (record) => log.appendSoon(record));
   if (!("reserved" in done)) return done;
-  const lastLook = () => isHandedOver(log) && mayWrite(table, input.row, nowNs);
-  const permit = mintPermit(input.upstream, lastLook);
+  const lastLook = () => mayWrite(table, input.row, nowNs);
+  const permit = mintPermit(input.upstream, lastLook, () => isHandedOver(log));
   return { permit, reserved: done.reserved };
 }
 

@@ -39,6 +39,9 @@ export type Upstream = UpstreamRequest | UpstreamTunnel;
 /** Last look at the cells, in the turn in which the head is written; false ends the request. */
 export type LastLook = () => boolean;
 
+/** Hands the record of what is allowed to the kernel, if that has it not yet; false: it could not be. */
+export type HandOver = () => boolean;
+
 let mayMint = false;
 
 /**
@@ -51,22 +54,29 @@ let mayMint = false;
 export class Permit<T extends Upstream = UpstreamRequest> {
   readonly request: T;
   readonly #lastLook: LastLook;
+  readonly #handOver: HandOver;
   #isGood = true;
 
-  constructor(request: T, lastLook: LastLook) {
+  constructor(request: T, lastLook: LastLook, handOver: HandOver) {
     assert(mayMint, "a permit is minted by commit alone");
     this.request = request;
     this.#lastLook = lastLook;
+    this.#handOver = handOver;
+  }
+
+  /** Whether a connection may be opened for the request: the kernel has its record from here on. Uses nothing up. */
+  mayConnect(): boolean {
+    return this.#isGood && this.#handOver();
   }
 
   /**
    * Uses the permit up. True: write the head now, in this turn. False: the permit was used before,
-   * or an agent was killed since it was minted; nothing may be sent.
+   * an agent was killed since it was minted, or its record could not be written; nothing may be sent.
    */
   consume(): boolean {
     if (!(#isGood in this && this.#isGood)) return false;
     this.#isGood = false;
-    return this.#lastLook();
+    return this.#handOver() && this.#lastLook();
   }
 
   /** Makes the permit useless. True: it had not been used, so nothing was sent and nothing will be. */
@@ -78,10 +88,14 @@ export class Permit<T extends Upstream = UpstreamRequest> {
 }
 
 /** For `commit.ts`; a tidy test refuses every other importer. */
-export function mintPermit<T extends Upstream>(request: T, lastLook: LastLook): Permit<T> {
+export function mintPermit<T extends Upstream>(
+  request: T,
+  lastLook: LastLook,
+  handOver: HandOver,
+): Permit<T> {
   mayMint = true;
   try {
-    return new Permit(request, lastLook);
+    return new Permit(request, lastLook, handOver);
   } finally {
     mayMint = false;
   }

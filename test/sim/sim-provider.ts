@@ -64,7 +64,7 @@ export class SimProvider {
       return true;
     };
     return {
-      poolFor: () => ({ dispatch }) as unknown as Dispatcher,
+      poolFor: () => ({ dispatch, hasIdle: false }),
       retain: () => undefined,
       close: async () => undefined,
     };

@@ -90,13 +90,20 @@ class Kept implements ResponseSink {
   }
 }
 
+const YES = () => true;
+
 function send(
   made: Forwarder,
   upstream: UpstreamRequest,
-  over: { limits?: ForwardLimits; lastLook?: () => boolean; sink?: Kept } = {},
+  over: {
+    limits?: ForwardLimits;
+    lastLook?: () => boolean;
+    handOver?: () => boolean;
+    sink?: Kept;
+  } = {},
 ): Kept {
   const sink = over.sink ?? new Kept();
-  const permit = mintPermit(upstream, over.lastLook ?? (() => true));
+  const permit = mintPermit(upstream, over.lastLook ?? YES, over.handOver ?? YES);
   made.forward(permit, sink, {
     limits: over.limits ?? LIMITS,
     refusedBecause: () => "killed_agent",
@@ -204,10 +211,32 @@ describe("the permit", () => {
     expect(received).toHaveLength(2);
   });
 
+  test("has no connection opened for it where its record cannot be written", async () => {
+    const { origin, received, connections } = await provider((response) => response.end());
+    const made = forwarder();
+    const handOver = () => false;
+    const refused = send(made, request(origin), { handOver });
+    expect(await refused.ended.promise).toBe("killed_agent not sent");
+    expect(connections()).toBe(0);
+    // On one that is there it is asked when the head would be written.
+    await send(made, request(origin)).ended.promise;
+    await new Promise(setImmediate);
+    let asked = 0;
+    const later = send(made, request(origin), {
+      handOver: () => {
+        asked += 1;
+        return false;
+      },
+    });
+    expect(asked).toBe(0);
+    expect(await later.ended.promise).toBe("killed_agent not sent");
+    expect([asked, connections(), received.length]).toEqual([1, 1, 1]);
+  });
+
   test("is good for one request", async () => {
     const { origin, received } = await provider((response) => response.end());
     const made = forwarder();
-    const permit = mintPermit(request(origin), () => true);
+    const permit = mintPermit(request(origin), YES, YES);
     const options = { limits: LIMITS, refusedBecause: () => "stage_failed" as const };
     const [first, second] = [new Kept(), new Kept()];
     made.forward(permit, first, options);

@@ -92,6 +92,7 @@ async function relayAll(exchange: Exchange, origin: string, over: Partial<RelayI
       credential: { name: "main", dialect: dialect.family },
     },
     () => true,
+    () => true,
   );
   forwarder.forward(permit, sink, { limits: LIMITS, refusedBecause: () => "killed_agent" });
 }

@@ -22,7 +22,7 @@ async function get(origin: string, authorities?: readonly string[]): Promise<str
     clock: systemClock,
     ...(authorities && { authorities }),
   });
-  const pool = pools.poolFor(origin) as Dispatcher;
+  const pool = pools.poolFor(origin) as unknown as Dispatcher;
   const { body } = await Dispatcher.prototype.request.call(pool, { path: "/", method: "GET" });
   return body.text();
 }
