@@ -6,7 +6,6 @@ import {
   type CommitResult,
   commit,
   commitLocal,
-  isHandedOver,
   type Reserved,
   undoRecord,
 } from "./decision/commit.ts";
@@ -209,7 +208,7 @@ async function onceSynced<T extends Upstream>(
   loop: LoopContext,
 ): Promise<HeldFor<T> | RefusedBy> {
   const { facts, permit } = held;
-  const isWritten = isHandedOver(loop.log);
+  const isWritten = permit.mayConnect();
   const appendedNs = loop.clock.monoNs();
   // Past the bound on what may be unsynced, the log itself says no.
   while (!isWritten || !loop.log.isSynced(appendedNs)) {

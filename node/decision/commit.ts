@@ -128,7 +128,7 @@ function append({ facts, verdict, context }: CommitInput, write: (record: AuditR
 }
 
 /** Whether the kernel has all that the log took. */
-export function isHandedOver(log: DecisionLog): boolean {
+function isHandedOver(log: DecisionLog): boolean {
   try {
     log.handOver();
     return true;
