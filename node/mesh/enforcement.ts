@@ -80,8 +80,6 @@ export type EnforcementHooks = {
   readonly onRevived: (agentId: string) => void;
   /** The set of killed scopes changed. */
   readonly onKills: () => void;
-  /** This node may have become a member, or be none any more. */
-  readonly onMembership?: () => void;
 };
 
 export type EnforcementDeps = {
@@ -221,10 +219,7 @@ export class Enforcement {
     } else if (parsed.kind === "key") directory.learnKey(record);
     else if (trust.learn(record)) {
       if (parsed.kind === "trust") directory.trustChanged(record.v);
-      if (parsed.kind === "node" && parsed.id === node) {
-        this.#deps.onMembership();
-        this.#deps.hooks.onMembership?.();
-      }
+      if (parsed.kind === "node" && parsed.id === node) this.#deps.onMembership();
     }
   }
 

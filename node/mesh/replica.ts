@@ -68,6 +68,8 @@ export type ReplicaPorts = {
 
 export type ReplicaHooks = EnforcementHooks & {
   readonly onAlarm: (name: MeshAlarm, detail: string) => void;
+  /** This node may have become a member, or be none any more. */
+  readonly onMembership?: () => void;
 };
 
 /**
@@ -247,12 +249,10 @@ export class Replica {
   }
 
   #makeRequests(): Requests {
+    const { node, bootId } = this.#config;
     return new Requests({
       ...this.#ports,
-      node: this.#config.node,
-      bootId: this.#config.bootId,
-      signer: this.#signer,
-      trust: this.trust,
+      ...{ node, bootId, signer: this.#signer, trust: this.trust },
       verify: this.#ports.keys.verify,
     });
   }
@@ -302,6 +302,7 @@ export class Replica {
           this.#heartbeat.beat();
           this.opening.joined();
         }
+        this.#hooks.onMembership?.();
       },
     });
   }
@@ -371,8 +372,7 @@ export class Replica {
     const { node, bootId, timing } = this.#config;
     return new Heartbeat({
       ...this.#ports,
-      node,
-      bootId,
+      ...{ node, bootId },
       everyMs: timing.heartbeatMs,
       signer: this.#signer,
       pulse: () => ({
