@@ -37,7 +37,7 @@ static void find(int diag, struct sockets *in, const struct meaning *of, const s
   memcpy(id.idiag_src, one->address, sizeof id.idiag_src);
   memcpy(id.idiag_dst, one->peer, sizeof id.idiag_dst);
   /* One that has ended by itself, most often. What is not found so is left to the list. */
-  if (find_socket(diag, in, of, one->family, &id)) return;
+  find_socket(diag, in, of, one->family, &id);
 }
 
 int find_told(int diag, struct sockets *in, const struct meaning *of) {
