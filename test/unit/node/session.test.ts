@@ -233,6 +233,18 @@ describe("a session", () => {
     }
   });
 
+  test("of which the record cannot be written has no connection opened for it", async () => {
+    const it = await sessionWorld();
+    it.world.onHandOver = () => {
+      it.world.canAllow = false;
+      throw new Error("disk full");
+    };
+    const text = await asked(it.port, [...HANDSHAKE, BEARER]);
+    expect(reasonIn(text)).toBe("audit_unavailable");
+    expect(it.far.connections()).toBe(0);
+    expect(it.world.settled[0]?.spent).toMatchObject({ usdMicros: 0n });
+  });
+
   test("whose client leaves before it is open leaves nothing behind", async () => {
     for (const leave of [
       (socket: Socket) => void socket.end(),

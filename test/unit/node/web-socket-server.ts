@@ -15,6 +15,8 @@ export type WebSocketServer = {
   readonly sockets: Socket[];
   /** Heads of the requests for a WebSocket. */
   readonly asked: IncomingMessage[];
+  /** Connections that were ever opened, asked on or not. */
+  connections(): number;
   /** All that clients said after that, masked as it came. */
   readonly heard: Buffer[];
 };
@@ -34,6 +36,10 @@ export async function webSocketServer(
   const asked: IncomingMessage[] = [];
   const heard: Buffer[] = [];
   const server = of.tls === undefined ? createPlainServer() : createServer(of.tls);
+  let connections = 0;
+  server.on("connection", () => {
+    connections += 1;
+  });
   server.on("upgrade", (request: IncomingMessage, socket: Socket) => {
     sockets.push(socket);
     asked.push(request);
@@ -58,5 +64,6 @@ export async function webSocketServer(
     for (const socket of sockets) socket.destroy();
     server.close();
   });
-  return { port: (server.address() as AddressInfo).port, sockets, asked, heard };
+  const { port } = server.address() as AddressInfo;
+  return { port, sockets, asked, heard, connections: () => connections };
 }

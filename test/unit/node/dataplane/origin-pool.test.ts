@@ -50,7 +50,9 @@ async function askWhole(pool: OriginPool): Promise<string> {
 test("requests that follow one another share a connection", async () => {
   const provider = await heldProvider();
   const pool = poolOf(provider.origin);
+  expect(pool.hasIdle).toBe(false);
   for (let i = 0; i < 5; i += 1) expect(await askWhole(pool)).toBe("ok");
+  expect(pool.hasIdle).toBe(true);
   expect(provider.connections()).toBe(1);
   expect(pool.size).toBe(1);
 });
@@ -108,7 +110,9 @@ test("an old connection takes no more requests", async () => {
   clock.advance(AGE_MS_MAX);
   await askWhole(pool);
   expect(provider.connections()).toBe(1);
+  expect(pool.hasIdle).toBe(true);
   clock.advance(1);
+  expect(pool.hasIdle).toBe(false);
   await askWhole(pool);
   expect(provider.connections()).toBe(2);
   await comesTrue(() => expect(provider.sockets.size).toBe(1));
