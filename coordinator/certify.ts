@@ -22,7 +22,8 @@ const PUBLIC_KEY_BYTES_MAX = 256;
 
 /**
  * Certifies a node's key for the hosts of model providers that the signed policy names: the node does
- * not say which. A host of clear text has no TLS, and an address cannot be constrained to.
+ * not say which. A host of clear text has no TLS, and an address cannot be constrained to. A policy that the
+ * node has and this coordinator has not read is waited for: the one before it may name other hosts.
  */
 export async function certify(
   of: {
@@ -30,7 +31,7 @@ export async function certify(
     readonly policy: Pick<PolicyInHand, "now">;
     readonly clock: Clock;
   },
-  { publicKey }: CertifyRequest,
+  { publicKey, policyV }: CertifyRequest,
   node: string,
 ): Promise<ReplyBody> {
   const { certifier, policy, clock } = of;
@@ -38,7 +39,11 @@ export async function certify(
   if (publicKey.length === 0 || publicKey.length > PUBLIC_KEY_BYTES_MAX) {
     return refusedBody("malformed_request", "public key");
   }
-  const hosts = policy.now === undefined ? [] : inspectedHosts(policy.now.bundle);
+  // No hosts is the last word until policy changes, which the node has already seen.
+  if (policy.now === undefined || BigInt(policy.now.v) < policyV) {
+    return refusedBody("policy_unread", `policy ${policyV} is not read here`);
+  }
+  const hosts = inspectedHosts(policy.now.bundle);
   if (hosts.length === 0) return refusedBody("no_hosts", "policy names no host to look into");
   const nowMs = clock.nowMs();
   const notAfterMs = nowMs + CERTIFICATE_MS;

@@ -83,9 +83,10 @@ export class Control {
     this.#deps = deps;
     const { table, store, clock, random, node, bootId, log, meshLink, loops } = deps;
     const { createKeyPair } = deps;
+    const policyVersion = () => this.policies.current?.version ?? 0;
     if (createKeyPair !== undefined) {
       this.inspection = new InspectionRenewal({
-        ...{ node, bootId, clock, random, loops, createKeyPair },
+        ...{ node, bootId, clock, random, loops, policyVersion, createKeyPair },
         ask: meshLink.ask,
         onProblem: (why) => log.fault("inspection", new Error(why)),
       });
@@ -99,9 +100,8 @@ export class Control {
       onRefused: () => this.#tellMesh(),
     });
     const ledger = ledgerLink({
-      ...{ node, bootId, clock, random },
+      ...{ node, bootId, clock, random, policyVersion },
       ask: meshLink.ask,
-      policyVersion: () => this.policies.current?.version ?? 0,
       onNews: (account, news) => this.actors.news(account, news),
     });
     this.#rates = new RateShares({

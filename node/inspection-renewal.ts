@@ -7,6 +7,8 @@ export type InspectionRenewalDeps = MeshAsker & {
   readonly clock: Clock;
   readonly random: Random;
   readonly loops: readonly LoopLink[];
+  /** Version of the policy in force here; 0 before the first. */
+  readonly policyVersion: () => number;
   readonly createKeyPair: () => Promise<{
     readonly publicKey: Uint8Array;
     readonly privateKey: string;
@@ -69,10 +71,11 @@ export class InspectionRenewal {
 
   /** How long to wait before asking again; undefined: until the policy changes. */
   async #askOnce(): Promise<number | undefined> {
-    const { clock, random, loops, createKeyPair, onProblem } = this.#deps;
+    const { clock, random, loops, policyVersion, createKeyPair, onProblem } = this.#deps;
     const { publicKey, privateKey } = await createKeyPair();
     const requestId = uuidV7(clock.nowMs(), random);
-    const body = { case: "certify" as const, value: { publicKey } };
+    const value = { publicKey, policyV: BigInt(policyVersion()) };
+    const body = { case: "certify" as const, value };
     const reply = await askMesh(this.#deps, { requestId, body, timeoutMs: ASK_TIMEOUT_MS });
     if (reply?.case === "refused") {
       if (NOTHING_TO_SIGN.has(reply.value.reason)) return undefined;

@@ -11,7 +11,10 @@ import { e2ePolicy } from "../../support/e2e-policy.ts";
 const NOW_MS = Date.UTC(2026, 10, 28);
 const DAY_MS = 86_400_000;
 
-async function asked(providerOrigin: string | undefined, keyBytes = 91) {
+async function asked(
+  providerOrigin: string | undefined,
+  { keyBytes = 91, policyV = 1n }: { readonly keyBytes?: number; readonly policyV?: bigint } = {},
+) {
   const signed: { hosts: readonly string[]; node: string }[] = [];
   const answer = await certify(
     {
@@ -22,7 +25,7 @@ async function asked(providerOrigin: string | undefined, keyBytes = 91) {
         return "PEM";
       },
     },
-    create(CertifyRequestSchema, { publicKey: new Uint8Array(keyBytes) }),
+    create(CertifyRequestSchema, { publicKey: new Uint8Array(keyBytes), policyV }),
     "n1",
   );
   return { answer, signed };
@@ -48,17 +51,30 @@ test("a node is certified for a day, for the hosts that the policy names", async
   });
 });
 
-test("nothing is signed for clear text, for addresses, or before there is a policy", async () => {
-  for (const origin of ["http://127.0.0.1:4099", undefined]) {
-    const result = await asked(origin);
-    expect(reasonOf(result)).toBe("no_hosts");
+test("nothing is signed for clear text", async () => {
+  const result = await asked("http://127.0.0.1:4099");
+  expect(reasonOf(result)).toBe("no_hosts");
+  expect(result.signed).toEqual([]);
+});
+
+test("nothing is said of hosts before the policy that the node has is read here", async () => {
+  const named = "https://llm.example.com";
+  for (const [origin, policyV] of [
+    [undefined, 1n],
+    [undefined, 0n],
+    [named, 2n],
+    ["http://127.0.0.1:4099", 2n],
+  ] as const) {
+    const result = await asked(origin, { policyV });
+    expect(reasonOf(result)).toBe("policy_unread");
     expect(result.signed).toEqual([]);
   }
+  expect(reasonOf(await asked(named, { policyV: 0n }))).toBe("certify");
 });
 
 test("what is no key is refused before anything is signed", async () => {
-  for (const bytes of [0, 10_000]) {
-    const result = await asked("https://llm.example.com", bytes);
+  for (const keyBytes of [0, 10_000]) {
+    const result = await asked("https://llm.example.com", { keyBytes });
     expect(reasonOf(result)).toBe("malformed_request");
     expect(result.signed).toEqual([]);
   }

@@ -1,12 +1,12 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { create, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { InspectionRenewal } from "../../../node/inspection-renewal.ts";
 import type { LoopLink } from "../../../node/loop-link.ts";
 import type { ControlToLoop } from "../../../node/thread-messages.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
-import { NodeReplySchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
+import { NodeReplySchema, NodeRequestSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 
 type Body = MessageInitShape<typeof NodeReplySchema>["body"];
 
@@ -17,14 +17,17 @@ function world() {
   const clock = twinClock();
   const posted: ControlToLoop[] = [];
   const problems: string[] = [];
-  const state = { reply: undefined as Body | undefined, asked: 0 };
+  const state = { reply: undefined as Body | undefined, asked: 0, policyV: 0n };
   const held = Promise.withResolvers<void>();
   const renewal = new InspectionRenewal({
     ...{ node: "n1", bootId: "b1", clock, random: twinRandom(1) },
     loops: [{ post: (message: ControlToLoop) => posted.push(message) } as unknown as LoopLink],
     createKeyPair: async () => ({ publicKey: new Uint8Array(32), privateKey: "pem" }),
-    ask: async () => {
+    policyVersion: () => 7,
+    ask: async (_method, bytes) => {
       state.asked += 1;
+      const { body: asked } = fromBinary(NodeRequestSchema, bytes);
+      if (asked.case === "certify") state.policyV = asked.value.policyV;
       await held.promise;
       const { reply: body } = state;
       if (body === undefined) return undefined;
@@ -50,7 +53,7 @@ test("is answered once the loops have a certificate, and not before", async () =
   };
   renewal.renew();
   await nextTurn();
-  expect([state.asked, renewal.isAnswered]).toEqual([1, false]);
+  expect([state.asked, state.policyV, renewal.isAnswered]).toEqual([1, 7n, false]);
   await answered();
   expect(posted).toMatchObject([{ t: "inspection", hosts: ["a.example"] }]);
   expect(renewal.isAnswered).toBe(true);
@@ -71,6 +74,7 @@ test("a policy that names no host to look into is an answer, and the last one un
 
 test.each<[string, Body | undefined, readonly string[]]>([
   ["a refusal", refused("not_enrolled"), ["not_enrolled"]],
+  ["a policy that is not read there yet", refused("policy_unread"), ["policy_unread"]],
   ["silence", undefined, []],
 ])("%s is an answer, and asked about again: a node goes on without", async (_what, reply, told) => {
   const { renewal, clock, problems, state, answered } = world();
