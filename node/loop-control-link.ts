@@ -32,10 +32,10 @@ export const ITEMS_PER_MESSAGE_MAX = 512;
  */
 export const GATHER_MS = 20;
 /**
- * Events a second that no score depends on, allows and refusals each: a killed agent that keeps asking must
- * not occupy the control thread, and allowed requests must not hide a refusal.
+ * Events a second that no score depends on and that are told singly: an agent that asks all the time must not
+ * occupy the control thread, and allowed requests must not hide a refusal. Whoever watches allows reads no more.
  */
-export const SHOWN_EVENTS_PER_SECOND_MAX = 1_000;
+export const SHOWN_PER_SECOND_MAX = { allowed: 100, refused: 1_000 } as const;
 
 export type TopUpRequest = {
   readonly row: number;
@@ -103,11 +103,9 @@ export type ControlLink = {
   distrustMilli(model: string): number;
   /**
    * One that a score depends on is sent with the others of this turn; one that none does, within
-   * `GATHER_MS`. Of too many, allows are dropped, and equal refusals become one with their count.
+   * `GATHER_MS`. Of too many, equal ones become one with their count.
    */
   event(event: AgentEvent): void;
-  /** Allows dropped since the start. */
-  eventsDropped(): number;
   listening(gatewayPort: number, forwardPort: number): void;
   policyReady(version: number): void;
   policyFailed(version: number, message: string): void;
@@ -141,11 +139,10 @@ export class ControlThreadLink implements ControlLink {
   /** It is planned for the end of this turn. */
   #flushPlanned = false;
   #cancelGathering: Cancel | undefined;
-  /** Refusals that are too many to be sent singly: the last of each kind, with how many it stands for. */
+  /** What is too much to be sent singly: the last of each kind, with how many it stands for. */
   readonly #alike = new Map<string, AgentEvent>();
   #shownSinceNs = 0n;
   #shown = { allowed: 0, refused: 0 };
-  #dropped = 0;
 
   constructor(options: ControlLinkOptions) {
     this.#options = options;
@@ -203,16 +200,11 @@ export class ControlThreadLink implements ControlLink {
 
   event(event: AgentEvent): void {
     if (event.cause === undefined && !this.#mayShow(event)) {
-      if (event.allowed) this.#dropped++;
-      else this.#countAlike(event);
+      this.#countAlike(event);
       return;
     }
     this.#events.push(event);
     this.#planFlush(this.#events.length, event.cause !== undefined);
-  }
-
-  eventsDropped(): number {
-    return this.#dropped;
   }
 
   listening(gatewayPort: number, forwardPort: number): void {
@@ -360,7 +352,8 @@ export class ControlThreadLink implements ControlLink {
       this.#shownSinceNs = nowNs;
       this.#shown = { allowed: 0, refused: 0 };
     }
-    return ++this.#shown[allowed ? "allowed" : "refused"] <= SHOWN_EVENTS_PER_SECOND_MAX;
+    const kind = allowed ? "allowed" : "refused";
+    return ++this.#shown[kind] <= SHOWN_PER_SECOND_MAX[kind];
   }
 
   #countAlike(event: AgentEvent): void {

@@ -285,7 +285,7 @@ export type AgentEvent = {
   readonly standing: Standing;
   /** What the ladder makes of it; absent for what never feeds the score. */
   readonly cause: LadderCause | undefined;
-  /** Equal refusals before it that it stands for too, where they came too fast to be told singly. */
+  /** Equal decisions before it that it stands for too, where they came too fast to be told singly. */
   readonly more?: number;
 };
 

@@ -143,7 +143,7 @@ function onEvent(
   env: StepEnv,
 ): StepResult {
   const counted = allowed
-    ? { ...state, allowed: state.allowed + 1 }
+    ? { ...state, allowed: state.allowed + 1 + more }
     : { ...state, refused: state.refused + 1 + more };
   if (offence === undefined || env.ladder === undefined) return quiet(counted);
   return onLadder(counted, climb(state.ladder, offence, env.ladder, env.nowMs));

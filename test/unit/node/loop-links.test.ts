@@ -5,7 +5,7 @@ import {
   type ControlHandlers,
   GATHER_MS,
   ITEMS_PER_MESSAGE_MAX,
-  SHOWN_EVENTS_PER_SECOND_MAX,
+  SHOWN_PER_SECOND_MAX,
   TOP_UPS_PENDING_MAX,
 } from "../../../node/loop-control-link.ts";
 import { LoopKeyCache } from "../../../node/loop-key-cache.ts";
@@ -472,39 +472,46 @@ describe("the link to the control thread", () => {
     );
   });
 
-  test(`drops allows above ${SHOWN_EVENTS_PER_SECOND_MAX} a second, and hides no refusal by them`, async () => {
+  test("hides no refusal by allows, and begins anew with each second", async () => {
     const { link, control, clock } = controlWorld();
     const allow = { ...event("shown"), allowed: true, reason: "ok", stage: 0 } as const;
-    for (let i = 0; i < SHOWN_EVENTS_PER_SECOND_MAX + 10; i++) link.event(allow);
+    const total = SHOWN_PER_SECOND_MAX.allowed + 10;
+    for (let i = 0; i < total; i++) link.event(allow);
+    link.event(event("refused"));
     for (let i = 0; i < 10; i++) link.event(event("scored", "refusal"));
     clock.advance(1_000);
-    link.event(event("refused"));
+    link.event(allow);
     link.flush();
     await settle();
     const items = control.received.flatMap((message) =>
       message.t === "events" ? message.items : [],
     );
+    const allows = items.filter(({ allowed }) => allowed);
+    expect(allows).toHaveLength(SHOWN_PER_SECOND_MAX.allowed + 2);
+    expect(allows.reduce((sum, { more = 0 }) => sum + 1 + more, 0)).toBe(total + 1);
+    expect(items.filter(({ requestId }) => requestId === "refused")).toHaveLength(1);
     expect(items.filter(({ requestId }) => requestId === "scored")).toHaveLength(10);
-    expect(items).toHaveLength(SHOWN_EVENTS_PER_SECOND_MAX + 11);
-    expect(link.eventsDropped()).toBe(10);
   });
 
-  test("tells refusals that are too many by the last of each kind, with all of their count", async () => {
-    const { link, control } = controlWorld();
-    const total = SHOWN_EVENTS_PER_SECOND_MAX + 10;
-    for (let i = 0; i < total; i++) link.event(event(String(i)));
-    const other = { ...event("other"), agentId: "red/other" };
-    link.event(other);
-    link.flush();
-    link.flush();
-    await settle();
-    const items = control.received.flatMap((message) =>
-      message.t === "events" ? message.items : [],
-    );
-    expect(items.slice(-2)).toEqual([{ ...event(String(total - 1)), more: 9 }, other]);
-    expect(items.reduce((sum, { more = 0 }) => sum + 1 + more, 0)).toBe(total + 1);
-    expect(link.eventsDropped()).toBe(0);
-  });
+  test.each(["allowed", "refused"] as const)(
+    "tells what is %s too often by the last of each kind, with all of their count",
+    async (kind) => {
+      const { link, control } = controlWorld();
+      const total = SHOWN_PER_SECOND_MAX[kind] + 10;
+      const made = (id: string) => ({ ...event(id), allowed: kind === "allowed" });
+      for (let i = 0; i < total; i++) link.event(made(String(i)));
+      const other = { ...made("other"), agentId: "red/other" };
+      link.event(other);
+      link.flush();
+      link.flush();
+      await settle();
+      const items = control.received.flatMap((message) =>
+        message.t === "events" ? message.items : [],
+      );
+      expect(items.slice(-2)).toEqual([{ ...made(String(total - 1)), more: 9 }, other]);
+      expect(items.reduce((sum, { more = 0 }) => sum + 1 + more, 0)).toBe(total + 1);
+    },
+  );
 
   test("hands over what the control thread says, and answers what it asks", async () => {
     const { control, calls } = controlWorld();

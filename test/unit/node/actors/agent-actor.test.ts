@@ -454,3 +454,11 @@ test("a score that reaches a level is stored and told", () => {
   ]);
   expect(stage.state.refused).toBe(3);
 });
+
+test("a decision that stands for others counts with them", () => {
+  const stage = new Stage();
+  stage.say({ t: "event", allowed: true, offence: undefined, more: 9 });
+  stage.say({ t: "event", allowed: true, offence: undefined });
+  stage.say({ t: "event", allowed: false, offence: undefined, more: 2 });
+  expect([stage.state.allowed, stage.state.refused]).toEqual([11, 3]);
+});
