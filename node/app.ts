@@ -87,6 +87,7 @@ export type RunningNode = {
 const SPARE_SCOPES = 1_024;
 /** How long a thread may take to end once nothing is left for it to do. */
 const THREAD_END_MS = 5_000;
+const SILENT_AT_END = "its thread does not answer, and is not waited for";
 const LOOP_START_TIMEOUT_MS = 30_000;
 const BYTES_PER_MIB = 1024 * 1024;
 const DAY_MS = 24 * 60 * 60 * 1_000;
@@ -162,7 +163,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
       await Promise.all(loops.map((loop) => loop.outlive(config.drainMs)));
     },
     stop: () =>
-      stopNode({ config, loops, control, webhook, mesh, audit, grpc, admin, machine, persons }),
+      stopNode({ parts, loops, control, webhook, mesh, audit, grpc, admin, machine, persons }),
   };
 }
 
@@ -265,7 +266,7 @@ function startMeshThread(of: {
     end: async () => {
       ended.expected();
       link.post({ t: "stop" });
-      await endWithin(THREAD_END_MS);
+      await endWithin(link.isGivenUp ? 0 : THREAD_END_MS);
     },
   };
 }
@@ -368,7 +369,7 @@ function admissionCap(loops: number): number {
 
 /** Doors first, so that nothing new is held; then money; then the mesh; the log last. */
 async function stopNode(running: {
-  readonly config: NodeConfig;
+  readonly parts: NodeParts;
   readonly loops: readonly Loop[];
   readonly control: Control;
   readonly webhook: Webhook | undefined;
@@ -379,11 +380,13 @@ async function stopNode(running: {
   readonly machine: MachineWatch;
   readonly persons: PersonDesk | undefined;
 }): Promise<void> {
-  const { config, loops, control, webhook, mesh, audit, grpc, admin, machine, persons } = running;
-  await Promise.all(loops.map((loop) => loop.drain(config.drainMs)));
+  const { parts, loops, control, webhook, mesh, audit, grpc, admin, machine, persons } = running;
+  await Promise.all(loops.map((loop) => loop.drain(parts.config.drainMs)));
   webhook?.stop();
   // Whoever watches keeps its call open, and need not be waited for before the rest ends.
   const closed = Promise.all([grpc.close(500), admin.close()]);
+  // What was lent goes back by way of the mesh thread.
+  if (!(await mesh.link.lives())) parts.log.fault("mesh", new Error(SILENT_AT_END));
   await control.stop();
   await mesh.end();
   machine.stop();

@@ -6,6 +6,8 @@ import type { ThreadPort } from "./thread-port.ts";
 
 /** How long the mesh thread may take to say how it is. */
 const STATUS_TIMEOUT_MS = 500;
+/** How long it may take before an end goes on without it: long enough for one that a busy machine holds up. */
+export const LIFE_TIMEOUT_MS = 2_000;
 /** What the mesh thread may need beyond the time that it gives the coordinator. */
 const ASK_MARGIN_MS = 500;
 /** A mesh thread that does not answer: the node closes by itself, and this is why. */
@@ -27,6 +29,7 @@ export class MeshThreadLink {
   readonly #statuses = new Map<number, (status: MeshStatus) => void>();
   #lastId = 0;
   #niceness = 0;
+  #isGivenUp = false;
 
   constructor(worker: ThreadPort, clock: Clock) {
     this.#worker = worker;
@@ -41,6 +44,10 @@ export class MeshThreadLink {
   /** Asks the control plane; the mesh thread signs the request and checks the answer. */
   readonly ask: AskMesh = (method, request, timeoutMs) =>
     new Promise((resolve) => {
+      if (this.#isGivenUp) {
+        resolve(undefined);
+        return;
+      }
       const id = ++this.#lastId;
       const limitMs = timeoutMs + ASK_MARGIN_MS;
       const cancel = this.#clock.after(limitMs, () => settle(this.#asks, id, undefined));
@@ -52,9 +59,28 @@ export class MeshThreadLink {
     });
 
   status(): Promise<MeshStatus> {
+    return this.#statusWithin(STATUS_TIMEOUT_MS);
+  }
+
+  /**
+   * Whether the thread still lives. One that does not is given up: whatever was asked of it has no answer, and neither has
+   * what is asked from then on. For an end, which would otherwise wait for each question's time.
+   */
+  async lives(): Promise<boolean> {
+    this.#isGivenUp = (await this.#statusWithin(LIFE_TIMEOUT_MS)) === SILENT;
+    if (this.#isGivenUp) for (const id of this.#asks.keys()) settle(this.#asks, id, undefined);
+    return !this.#isGivenUp;
+  }
+
+  /** Whether it was found not to live. */
+  get isGivenUp(): boolean {
+    return this.#isGivenUp;
+  }
+
+  #statusWithin(limitMs: number): Promise<MeshStatus> {
     return new Promise((resolve) => {
       const id = ++this.#lastId;
-      const cancel = this.#clock.after(STATUS_TIMEOUT_MS, () => settle(this.#statuses, id, SILENT));
+      const cancel = this.#clock.after(limitMs, () => settle(this.#statuses, id, SILENT));
       this.#statuses.set(id, (status) => {
         cancel();
         resolve(status);

@@ -1,5 +1,5 @@
 import type { Worker } from "node:worker_threads";
-import type { Clock } from "../ports/clock.ts";
+import type { Cancel, Clock } from "../ports/clock.ts";
 
 /** A thread that ends by itself takes the process with it: half a node must not go on deciding. */
 export function watchWorker(
@@ -23,14 +23,26 @@ export function watchWorker(
   };
 }
 
-/** Waits for a thread that was told to end, and ends one that hangs. */
+/** How long a thread that was ended may take to be gone. */
+export const THREAD_GONE_MS = 1_000;
+
+/**
+ * Waits for a thread that was told to end, and ends one that hangs. One that hangs outside of the engine, in a call to the
+ * kernel, cannot be ended: it runs nothing of ours any more, and ends with the process.
+ */
 export async function endOfWorker(
-  worker: Worker,
+  worker: Pick<Worker, "terminate">,
   exit: Promise<number>,
   clock: Clock,
   limitMs: number,
 ): Promise<void> {
-  const cancel = clock.after(limitMs, () => void worker.terminate());
-  await exit;
+  let cancel: Cancel = () => undefined;
+  const gone = new Promise<void>((resolve) => {
+    cancel = clock.after(limitMs, () => {
+      void worker.terminate();
+      cancel = clock.after(THREAD_GONE_MS, resolve);
+    });
+  });
+  await Promise.race([exit, gone]);
   cancel();
 }

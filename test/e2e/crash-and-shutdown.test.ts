@@ -224,6 +224,7 @@ describe("a mesh thread that hangs", () => {
     // Nothing opens it again but a thread that lives, and it can still be told to end.
     expect(await statusOf(OTHER)).toBe("503 mesh_stale");
     expect(await altrace.stop()).toEqual({ code: 0, signal: null });
+    expect(altrace.said()).toContain("its thread does not answer, and is not waited for");
   });
 });
 
