@@ -18,8 +18,20 @@ export type NatsUser = {
  * @throws KeyFileFault It is no user's seed, others may read it, or it could not be written.
  */
 export function natsUser(dir: string): NatsUser {
-  const path = join(dir, "nats.seed");
-  const stored = readPrivateFile(path) ?? createSeed(path);
+  return storedNatsUser(dir) ?? userOf(createSeed(seedPath(dir)), seedPath(dir));
+}
+
+/** The same; undefined when there is none. Changes nothing. */
+export function storedNatsUser(dir: string): NatsUser | undefined {
+  const stored = readPrivateFile(seedPath(dir));
+  return stored && userOf(stored, seedPath(dir));
+}
+
+function seedPath(dir: string): string {
+  return join(dir, "nats.seed");
+}
+
+function userOf(stored: Buffer, path: string): NatsUser {
   try {
     const seed = new Uint8Array(Buffer.from(stored.toString().trim()));
     const publicKey = nkeys.fromSeed(seed).getPublicKey();

@@ -78,7 +78,7 @@ export type RunningNode = {
    * Serves on, and resolves once nothing is open any more that is open now, or when that has had its time: for a node
    * whose place another one takes, before it is stopped.
    */
-  outlive(): Promise<void>;
+  outlive(): Promise<unknown>;
   /** Lets running requests end, takes lent money back, closes the log. */
   stop(): Promise<void>;
 };
@@ -159,11 +159,8 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
       metrics: `http://${urlHost(config.metricsHost)}:${admin.port}/metrics`,
     },
     whenReady: (timeoutMs) => whenReady(view, clock, timeoutMs),
-    outlive: async () => {
-      await Promise.all(loops.map((loop) => loop.outlive(config.drainMs)));
-    },
-    stop: () =>
-      stopNode({ parts, loops, control, webhook, mesh, audit, grpc, admin, machine, persons }),
+    outlive: () => Promise.all(loops.map((loop) => loop.outlive(config.drainMs))),
+    stop: () => stopNode({ ...shown, mesh, loops, webhook, grpc, admin, persons, store }),
   };
 }
 
@@ -379,8 +376,9 @@ async function stopNode(running: {
   readonly admin: AdminServer;
   readonly machine: MachineWatch;
   readonly persons: PersonDesk | undefined;
+  readonly store: Store;
 }): Promise<void> {
-  const { parts, loops, control, webhook, mesh, audit, grpc, admin, machine, persons } = running;
+  const { parts, loops, control, webhook, mesh, audit, grpc, admin, store } = running;
   await Promise.all(loops.map((loop) => loop.drain(parts.config.drainMs)));
   webhook?.stop();
   // Whoever watches keeps its call open, and need not be waited for before the rest ends.
@@ -389,10 +387,11 @@ async function stopNode(running: {
   if (!(await mesh.link.lives())) parts.log.fault("mesh", new Error(SILENT_AT_END));
   await control.stop();
   await mesh.end();
-  machine.stop();
+  running.machine.stop();
   await closed;
-  persons?.stop();
+  running.persons?.stop();
   await audit.stop();
+  await store.close();
 }
 
 function urlHost(host: string): string {

@@ -116,6 +116,12 @@ export const NODE_SETTINGS = {
     read: integer({ min: 3, max: 65_535 }),
     help: "where the launcher says that the node before has ended, as it passes it",
   },
+  freeFd: {
+    env: "ALTRACE_FREE_FD",
+    byDefault: undefined,
+    read: integer({ min: 3, max: 65_535 }),
+    help: "where the node says that it has nothing left to do, as the launcher passes it",
+  },
   dnsHosts: {
     env: "ALTRACE_DNS_HOSTS",
     byDefault: undefined,
@@ -292,6 +298,8 @@ export type NodeConfig = {
   readonly knockFd: number | undefined;
   /** Present for a node that takes the place of another one. */
   readonly turnFd: number | undefined;
+  /** Present for a node whose place another one may take. */
+  readonly freeFd: number | undefined;
   readonly webhookFile: string | undefined;
   readonly logLevel: LogLevel;
 };
@@ -338,6 +346,7 @@ export function readNodeConfig(
     gateSocket: values.gateSocket,
     knockFd: values.knockFd,
     turnFd: values.turnFd,
+    freeFd: values.freeFd,
     webhookFile: values.webhookFile,
   } as NodeConfig;
   return { config: Object.freeze(config) };

@@ -166,4 +166,4 @@ const inspecting = createPiscinaCompute<InspectTask, BodyInspection>({
   clock: systemClock,
   threads: INSPECT_THREADS,
 });
-await run(await beginning<LoopWorkerData>(rehearse), inspecting);
+await run(await beginning<LoopWorkerData, Uint8Array>(rehearse), inspecting);

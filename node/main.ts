@@ -14,7 +14,7 @@ import { untilSignal } from "../adapters/process-signals.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { readTrustFile } from "../adapters/trust-file.ts";
-import { turnAtLauncher } from "../adapters/turn-at-launcher.ts";
+import { freeForNext, turnAtLauncher } from "../adapters/turn-at-launcher.ts";
 import { errorMessage } from "../ports/error-message.ts";
 import {
   FORWARD_PORT_OFFSET,
@@ -25,7 +25,7 @@ import {
 } from "./config.ts";
 import { credentialsFromEnv } from "./credentials-from-env.ts";
 import { nodeLog } from "./node-log.ts";
-import { prepareThreads } from "./prepared-threads.ts";
+import { prepareThreads, type Rehearsal } from "./prepared-threads.ts";
 import { checkThreadPool } from "./thread-pool.ts";
 
 const { version } = JSON.parse(
@@ -83,12 +83,13 @@ function tokenIn(file: string | undefined): string | undefined {
 }
 
 /** For one that takes another one's place. Its own policy lies in HOME, which is not its own yet. */
-async function rehearsedBundle(): Promise<Uint8Array> {
+async function rehearsed({ home, nodeId, natsUrl, natsTls }: NodeConfig): Promise<Rehearsal> {
   const { rehearsalBundle } = await import("./rehearsal-bundle.ts");
   const { rehearsePolicy } = await import("./rehearse-policy.ts");
   const bundle = rehearsalBundle();
   await rehearsePolicy(bundle);
-  return bundle;
+  const bus = { kind: "nats", url: natsUrl as string, tls: natsTls } as const;
+  return { bundle, mesh: { nodeId, homeDir: join(home, "node"), bus } };
 }
 
 async function serve(config: NodeConfig): Promise<number> {
@@ -100,7 +101,7 @@ async function serve(config: NodeConfig): Promise<number> {
   const { mesh } = readTrustFile(config.trustFile);
   // Loaded once the settings are good: who has mistyped one is told at once.
   const { turnFd } = config;
-  const rehearsal = turnFd === undefined ? undefined : await rehearsedBundle();
+  const rehearsal = turnFd === undefined ? undefined : await rehearsed(config);
   const threads = prepareThreads(config.loops, rehearsal);
   const { startNode } = await import("./app.ts");
   flushCompileCache();
@@ -147,5 +148,6 @@ async function serve(config: NodeConfig): Promise<number> {
   else log.stopped(await Promise.race([stopped, replaced]));
   await node.stop();
   await lock.release();
+  freeForNext(config.freeFd);
   return unfit instanceof Error ? 1 : 0;
 }

@@ -1,4 +1,5 @@
 import { type PreparedThread, prepareThread } from "../ports/prepared-thread.ts";
+import type { MeshRehearsal } from "./mesh/mesh-worker.ts";
 
 /** All threads of a node. */
 export type PreparedThreads = AsyncDisposable & {
@@ -16,21 +17,29 @@ export type PreparedThreads = AsyncDisposable & {
  */
 const YOUNG_MIB_MAX = { audit: 3, mesh: 6, loop: 24 } as const;
 
+/** For a node that takes another one's place: on what its threads try what they do first. */
+export type Rehearsal = {
+  /** A policy. */
+  readonly bundle: Uint8Array;
+  /** Left out: the mesh is in this process. */
+  readonly mesh?: MeshRehearsal;
+};
+
 /**
  * Starts the threads of a node before there is anything for them to do. Loading a program takes a thread some
  * tenths of a second, and nothing of HOME, of the mesh or of a port: a node that takes another one's place
  * has that behind it when the other one ends.
  *
- * @param rehearsal For such a node: a policy bundle, on which its threads try what they do first.
+ * @param of For such a node alone.
  */
-export function prepareThreads(loops: number, rehearsal?: Uint8Array): PreparedThreads {
-  const prepare = (name: string, program: string, youngMibMax: number) =>
+export function prepareThreads(loops: number, of?: Rehearsal): PreparedThreads {
+  const prepare = (name: string, program: string, youngMibMax: number, rehearsal?: unknown) =>
     prepareThread({ name, program: new URL(program, import.meta.url), youngMibMax, rehearsal });
   const audit = prepare("audit", "./audit/audit-worker.ts", YOUNG_MIB_MAX.audit);
-  const mesh = prepare("mesh", "./mesh/mesh-worker.ts", YOUNG_MIB_MAX.mesh);
+  const mesh = prepare("mesh", "./mesh/mesh-worker.ts", YOUNG_MIB_MAX.mesh, of?.mesh);
   const numbers = Array.from({ length: loops }, (_, no) => no);
   const loopThreads = numbers.map((no) =>
-    prepare(`loop${no}`, "./loop-worker.ts", YOUNG_MIB_MAX.loop),
+    prepare(`loop${no}`, "./loop-worker.ts", YOUNG_MIB_MAX.loop, of?.bundle),
   );
   const all = [audit, mesh, ...loopThreads];
   return {

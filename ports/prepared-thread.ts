@@ -17,7 +17,7 @@ export type PreparedProgram = {
   /** What it may have of objects that are new, MiB. */
   readonly youngMibMax: number;
   /** See `EarlyThread`. */
-  readonly rehearsal?: Uint8Array | undefined;
+  readonly rehearsal?: unknown;
 };
 
 export function prepareThread(of: PreparedProgram): PreparedThread {

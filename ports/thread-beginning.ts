@@ -5,8 +5,8 @@ import { type MessagePort, workerData } from "node:worker_threads";
 /** What the thread of a program that was loaded early is started with: the other end hands over the rest. */
 export type EarlyThread = {
   readonly beginsBy: MessagePort;
-  /** A policy bundle, for one that takes another one's place: what it does first is tried on that. */
-  readonly rehearsal: Uint8Array | undefined;
+  /** For one that takes another one's place: what it does first is tried on this. */
+  readonly rehearsal: unknown;
 };
 
 /** To whoever prepared the thread: its program is loaded. */
@@ -19,14 +19,14 @@ const LOADED = "loaded";
  * @param rehearse Has the engine compile, and load, what the thread runs through first. Only where somebody else
  *   serves meanwhile: it takes longer than it saves.
  */
-export async function beginning<Data>(
-  rehearse: (bundle: Uint8Array) => Promise<void> = async () => undefined,
+export async function beginning<Data, Rehearsal = never>(
+  rehearse: (on: Rehearsal) => Promise<void> = async () => undefined,
 ): Promise<Data> {
   // A process may be ended at any time without a word, and the next one would begin as this one did.
   flushCompileCache();
   if (!isEarly(workerData)) return workerData as Data;
   const { beginsBy, rehearsal } = workerData;
-  if (rehearsal !== undefined) await rehearse(rehearsal);
+  if (rehearsal !== undefined) await rehearse(rehearsal as Rehearsal);
   const told = once(beginsBy, "message");
   beginsBy.postMessage(LOADED);
   const [data] = (await told) as [Data];

@@ -12,7 +12,7 @@ import { checkSocketPath, holdInstance, type InstanceInput } from "../../adapter
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { unknownSettings } from "../../adapters/settings.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
-import { turnAtLauncher } from "../../adapters/turn-at-launcher.ts";
+import { freeForNext, turnAtLauncher } from "../../adapters/turn-at-launcher.ts";
 import { fileWatch } from "../../adapters/watched-file.ts";
 import { buildCoordinator, type Coordinator } from "../../coordinator/app.ts";
 import { archiveOf, prepareArchive } from "../../coordinator/archive/archive-link.ts";
@@ -138,7 +138,7 @@ async function start(
   const { home } = configs.node;
   const { turnFd, loops } = configs.node;
   const isNext = turnFd !== undefined;
-  const threads = started.use(prepareThreads(loops, isNext ? policy.bundle : undefined));
+  const threads = started.use(prepareThreads(loops, isNext ? policy : undefined));
   const archive = started.use(prepareArchive());
   flushCompileCache();
   if (isNext) {
@@ -150,7 +150,7 @@ async function start(
   ownFolder(home);
   const logger = pino({ level: host.env.ALTRACE_LOG_LEVEL ?? "warn" }, pino.destination(2));
   const lock = await holdInstance(lockOf(configs));
-  started.defer(() => lock.release());
+  started.defer(() => lock.release().then(() => freeForNext(configs.node.freeFd)));
   // Only whoever holds HOME may found a mesh in it: of two at once, one would overwrite the other's.
   const { pin, operator } = foundMesh({
     home,

@@ -7,8 +7,9 @@ export type DrainedConnections = Pick<Connections, "open">;
 
 /** What those that were taken in last have at most to say what they want, ms. */
 export const LATECOMERS_MS = 200;
-/** How often it looks, ms. */
+/** How often it looks at least, ms. At first it looks sooner: mostly little is left to wait for, and what is new waits with it. */
 export const DRAIN_LOOK_MS = 20;
+const FIRST_LOOK_MS = 1;
 /** A tunnel that has been silent for so long after an answer has nothing under way, ms. */
 export const TUNNEL_QUIET_MS = 2_000;
 /** What a client sends so soon behind an answer tells that it was read, and asks for nothing, ms. */
@@ -74,10 +75,10 @@ export class Drain {
 
   async #until(deadlineMs: number, isOver: (nowNs: bigint) => boolean): Promise<void> {
     const untilNs = this.#clock.monoNs() + BigInt(deadlineMs) * NS_PER_MS;
-    for (;;) {
+    for (let lookMs = FIRST_LOOK_MS; ; lookMs = Math.min(2 * lookMs, DRAIN_LOOK_MS)) {
       const nowNs = this.#clock.monoNs();
       if (isOver(nowNs) || nowNs >= untilNs) return;
-      await pause(this.#clock, DRAIN_LOOK_MS);
+      await pause(this.#clock, lookMs);
     }
   }
 }

@@ -13,7 +13,7 @@ import { machineDisk } from "../../adapters/machine-disk.ts";
 import { openNatsBus } from "../../adapters/nats-bus.ts";
 import { inboxPrefix } from "../../adapters/nats-permissions.ts";
 import type { NatsTls } from "../../adapters/nats-tls-settings.ts";
-import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
+import { type NatsUser, natsUser, storedNatsUser } from "../../adapters/nats-user.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { preferThisThread } from "../../adapters/thread-priority.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
@@ -66,6 +66,11 @@ export type MeshWorkerData = {
   };
 };
 
+/** For one that takes another one's place: with what it is connected to NATS before it is its turn. */
+export type MeshRehearsal = Pick<MeshWorkerData, "nodeId" | "homeDir"> & {
+  readonly bus: Extract<MeshWorkerData["bus"], { kind: "nats" }>;
+};
+
 /** The only thread of a node that talks to the mesh. What it throws ends the process. */
 async function run(data: MeshWorkerData): Promise<void> {
   if (!parentPort) throw new Error("the mesh thread is started as a worker");
@@ -75,7 +80,7 @@ async function run(data: MeshWorkerData): Promise<void> {
   const stopping = new AbortController();
   const user = data.bus.kind === "nats" ? natsUser(join(data.homeDir, "keys")) : undefined;
   // While it connects, what lies on the disk comes into force.
-  const { bus, attempted } = openBus(data, user);
+  const { bus, attempted } = early ?? openBus(data, user);
   const table = openTable(data.tableBuffer);
   const log = openMeshWal(data, table);
   const gate = openGate(data, {
@@ -184,7 +189,21 @@ function openMeshWal({ wal }: MeshWorkerData, table: Table): Wal {
 
 type OpenedBus = { readonly bus: Bus; readonly attempted: Promise<void> };
 
-function openBus({ bus: at, nodeId }: MeshWorkerData, user: NatsUser | undefined): OpenedBus {
+/**
+ * Beside the node whose place it takes: connecting takes a login, which is code that nothing has compiled. Nothing is said
+ * and nothing listened to: to the mesh that other one is this node. Of HOME one key is read.
+ */
+async function connectEarly(at: MeshRehearsal): Promise<void> {
+  const user = storedNatsUser(join(at.homeDir, "keys"));
+  if (user === undefined) return;
+  early = openBus(at, user);
+  await early.attempted;
+}
+
+function openBus(
+  { bus: at, nodeId }: Pick<MeshWorkerData, "bus" | "nodeId">,
+  user: NatsUser | undefined,
+): OpenedBus {
   if (at.kind === "port") return { bus: busOverPort(at.port), attempted: Promise.resolve() };
   const bus = openNatsBus({
     url: at.url,
@@ -196,5 +215,6 @@ function openBus({ bus: at, nodeId }: MeshWorkerData, user: NatsUser | undefined
   return { bus, attempted: bus.firstAttempt };
 }
 
+let early: OpenedBus | undefined;
 await rehearse();
-await run(await beginning<MeshWorkerData>());
+await run(await beginning<MeshWorkerData, MeshRehearsal>(connectEarly));

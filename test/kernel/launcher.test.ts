@@ -123,6 +123,24 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     expect(launcher.last("up")).toBe(launcher.last("prepared"));
   });
 
+  test("lifecycle: goes on as soon as the one before has nothing left to do, and ends that one", async () => {
+    const launcher = turns("free", ["--early"]);
+    await launcher.says("up");
+    const before = launcher.last("up");
+    for (const file of ["go", "stay", "free"]) launcher.put(file);
+    launcher.child.kill("SIGHUP");
+    await launcher.says("up", 2);
+    expect(launcher.last("up")).toBe(launcher.last("prepared"));
+    const running = () => lab.running("node", { uid: 4737, word: "free" });
+    await waitUntil("the one before to be gone", () => !running().includes(before));
+    expect(running()).toEqual([launcher.last("up")]);
+    // The one that went on is replaced in the same way.
+    launcher.child.kill("SIGHUP");
+    await launcher.says("up", 3);
+    launcher.child.kill("SIGTERM");
+    await launcher.exit;
+  });
+
   test("lifecycle: starts another one where the next was prepared in vain", async () => {
     const launcher = turns("vain", ["--early"]);
     await launcher.says("up");
@@ -268,13 +286,14 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     const folder = join(lab.folder, name);
     mkdirSync(folder);
     const text = readFileSync(`${import.meta.dirname}/turns.py`, "utf8");
-    const { child, said } = launch([...FLAGS, ...flags], ["python3", "-c", text, folder]);
+    const { child, said, exit } = launch([...FLAGS, ...flags], ["python3", "-c", text, folder]);
     const words = (word: string) => said.flatMap((one) => one[word] ?? []).map(Number);
     const wait = (what: string, is: () => boolean) =>
       waitUntil(() => `${what}: ${JSON.stringify(said)}`, is);
     return {
       child,
       said,
+      exit,
       put: (file: string) => writeFileSync(join(folder, file), ""),
       take: (file: string) => rmSync(join(folder, file)),
       last: (word: string) => words(word).at(-1) as number,

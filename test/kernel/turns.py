@@ -1,6 +1,7 @@
 """A program that takes its turn from a launcher, in a folder whose files say how it behaves.
 
-`go`: it says that it is prepared. `stay`: told that another one waits, it does not end.
+`go`: it says that it is prepared. `stay`: told that another one waits, it does not end. `free`: it says then that it has
+nothing left to do.
 """
 import json, os, signal, sys, time
 
@@ -17,6 +18,8 @@ def there(name):
 
 def replaced(*_):
     say(replaced=pid)
+    if there("free"):
+        os.write(int(os.environ["ALTRACE_FREE_FD"]), b"f")
     while there("stay"):
         time.sleep(0.01)
     os._exit(0)

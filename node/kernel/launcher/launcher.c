@@ -22,7 +22,8 @@
  * With --early a program that takes the place of another one is started while that one still serves, with a socket in
  * ALTRACE_TURN_FD. By that it says that it is prepared; only then the one before is told, by SIGHUP, to end as soon as
  * it may, and once it has ended the new one is told that it is its turn. One that ends before it is prepared has
- * changed nothing.
+ * changed nothing. Each has a pipe as well, in ALTRACE_FREE_FD: by a word in it a program that was told to end says that it has
+ * nothing left to do, and holds nothing that the next one needs. It is ended there and then, and nobody waits for that.
  *
  * SIGTERM, SIGINT   passed on; ends with the program's exit code
  * SIGHUP            the program is replaced, for an upgrade in place: told to end and started again, or as above
@@ -34,6 +35,7 @@
 #define _GNU_SOURCE
 #include "fail.h"
 #include "handover.h"
+#include "options.h"
 #include "sockets.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -52,60 +54,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FIRST_FD = 3, WRONG_USAGE = 2 };
-/* What an end in order may take beside twice the program's ALTRACE_DRAIN_MS: its threads have 5 s each. */
-enum { END_BESIDE_MS = 40000, DRAIN_MS = 10000, END_MS_MIN = 100, END_MS_MAX = 3600000 };
+enum { FIRST_FD = 3 };
 enum { RESPAWN_FIRST_MS = 50, RESPAWN_MAX_MS = 2000, STEADY_MS = 5000, CAPABILITY_LAST = 63 };
-
-struct options {
-  long port, pairs, uid, gid, end_ms;
-  int netlink, early;
-  const char *handover;
-  char **command;
-};
-
-static long number(const char *flag, const char *text, long min, long max) {
-  char *end = NULL;
-  errno = 0;
-  long value = text ? strtol(text, &end, 10) : 0;
-  if (!text || errno || end == text || *end || value < min || value > max)
-    fail(WRONG_USAGE, "%s: expected a whole number from %ld to %ld", flag, min, max);
-  return value;
-}
-
-/* Whoever is waited for at its end has ALTRACE_DRAIN_MS once, and what came meanwhile has it again. What is wrong with
- * the setting its program says. */
-static long end_ms(void) {
-  const char *drain = getenv("ALTRACE_DRAIN_MS");
-  long ms = drain ? strtol(drain, NULL, 10) : DRAIN_MS;
-  return END_BESIDE_MS + 2 * (ms < 0 || ms > END_MS_MAX ? DRAIN_MS : ms);
-}
-
-static struct options read_options(int argc, char **argv) {
-  struct options o = {.pairs = 1, .uid = -1, .gid = -1, .end_ms = end_ms()};
-  for (int i = 1; i < argc; i++) {
-    if (!strcmp(argv[i], "--")) { o.command = argv + i + 1; break; }
-    if (!strcmp(argv[i], "--netlink")) { o.netlink = 1; continue; }
-    if (!strcmp(argv[i], "--early")) { o.early = 1; continue; }
-    const char *flag = argv[i], *value = i + 1 < argc ? argv[++i] : NULL;
-    if (!strcmp(flag, "--port")) o.port = number(flag, value, 1, 65535);
-    else if (!strcmp(flag, "--pairs")) o.pairs = number(flag, value, 1, PAIRS_MAX);
-    else if (!strcmp(flag, "--uid")) o.uid = number(flag, value, 1, 2147483646);
-    else if (!strcmp(flag, "--gid")) o.gid = number(flag, value, 1, 2147483646);
-    else if (!strcmp(flag, "--end-ms")) o.end_ms = number(flag, value, END_MS_MIN, END_MS_MAX);
-    else if (!strcmp(flag, "--handover") && value) o.handover = value;
-    else fail(WRONG_USAGE, "%s: no such flag", flag);
-  }
-  if (!o.command || !o.command[0]) fail(WRONG_USAGE, "no program after --");
-  if (!o.port && !o.netlink) fail(WRONG_USAGE, "--port or --netlink is needed");
-  if ((o.uid < 0) != (o.gid < 0)) fail(WRONG_USAGE, "--uid and --gid belong together");
-  /* A captured connection is judged by a program that could also change the rules: never both. */
-  if (o.port && o.netlink) fail(WRONG_USAGE, "--port and --netlink are for two different programs");
-  /* What it runs takes no turn: it would never say that it is prepared, and two would have the gate. */
-  if (o.early && o.netlink) fail(WRONG_USAGE, "--early is for programs that wait for their turn, which one with --netlink does not");
-  if (o.port && o.uid < 0) fail(WRONG_USAGE, "--port needs --uid and --gid of the program");
-  return o;
-}
 
 static void drop_privileges(const struct options *o) {
   struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -119,8 +69,19 @@ static void drop_privileges(const struct options *o) {
   if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) fail(1, "no_new_privs: %s", strerror(errno));
 }
 
-/* `turn`: by which it hears that the program before has ended; -1: there is none before. */
-static pid_t start(const struct options *o, const sigset_t *before, int turn) {
+/* A descriptor that it is to inherit, and its name. */
+static void pass_on(const char *variable, int fd) {
+  if (fd < 0) {
+    unsetenv(variable);
+    return;
+  }
+  fcntl(fd, F_SETFD, 0);
+  name_fds(variable, &fd, 1);
+}
+
+/* `turn`: by which it hears that the program before has ended; -1: there is none before. `freed`: by which it says that
+ * it has nothing left to do; -1: nobody would hear it. */
+static pid_t start(const struct options *o, const sigset_t *before, int turn, int freed) {
   pid_t self = getpid(), child = fork();
   if (child < 0) fail(1, "fork: %s", strerror(errno));
   if (child > 0) return child;
@@ -128,11 +89,8 @@ static pid_t start(const struct options *o, const sigset_t *before, int turn) {
   /* After the change of user, which clears it. A program without its launcher could not be replaced. */
   prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
   if (getppid() != self) _exit(1);
-  if (turn < 0) unsetenv("ALTRACE_TURN_FD");
-  else {
-    fcntl(turn, F_SETFD, 0);
-    name_fds("ALTRACE_TURN_FD", &turn, 1);
-  }
+  pass_on("ALTRACE_TURN_FD", turn);
+  pass_on("ALTRACE_FREE_FD", freed);
   sigprocmask(SIG_SETMASK, before, NULL);
   execvp(o->command[0], o->command);
   fprintf(stderr, "altrace-launcher: %s: %s\n", o->command[0], strerror(errno));
@@ -162,12 +120,13 @@ static int exit_code(int status) {
 }
 
 /* What one launcher is about. Of `door`, `other` and `before` two are -1 at least: who hands over or takes over serves
- * nobody else. `next` is being prepared and hears by `turn` that it is to go on as the child. */
+ * nobody else. `next` is being prepared and hears by `turn` that it is to go on as the child. By `freed` and `next_freed`
+ * the two say that they have nothing left to do. */
 struct launcher {
   struct options o;
   int fds[PAIRS_MAX * 2];
   size_t count;
-  int door, other, before, turn;
+  int door, other, before, turn, freed, next_freed;
   sigset_t mask, ending;
   pid_t child, next;
   int is_ending, is_replacing, is_prepared, code;
@@ -175,21 +134,37 @@ struct launcher {
   long delay, started, due;
 };
 
-static const char YOUR_TURN = 't';
+static const char YOUR_TURN = 't', FREE = 'f';
+
+static void close_end(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+/* Of a program that can be replaced by one that waits for its turn; `*freed` is where its word will come. */
+static pid_t start_telling(struct launcher *l, int turn, int *freed) {
+  int ends[2] = {-1, -1};
+  close_end(freed);
+  if (l->o.early && pipe2(ends, O_CLOEXEC)) fail(1, "pipe: %s", strerror(errno));
+  pid_t program = start(&l->o, &l->mask, turn, ends[1]);
+  *freed = ends[0];
+  close_end(&ends[1]);
+  return program;
+}
 
 static void begin(struct launcher *l) {
   l->is_replacing = 0;
   l->due = 0;
   l->started = now_ms();
-  l->child = start(&l->o, &l->mask, -1);
+  l->child = start_telling(l, -1, &l->freed);
 }
 
 /* Whoever is being prepared is given up, with what it may have said: that was about a turn that does not come. */
 static void give_up_next(struct launcher *l) {
   if (l->next) kill(l->next, SIGKILL);
-  if (l->turn >= 0) close(l->turn);
+  close_end(&l->turn);
+  close_end(&l->next_freed);
   l->next = 0;
-  l->turn = -1;
 }
 
 static void prepare(struct launcher *l) {
@@ -197,7 +172,7 @@ static void prepare(struct launcher *l) {
   give_up_next(l);
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends)) fail(1, "socketpair: %s", strerror(errno));
   l->is_prepared = 0;
-  l->next = start(&l->o, &l->mask, ends[1]);
+  l->next = start_telling(l, ends[1], &l->next_freed);
   l->turn = ends[0];
   close(ends[1]);
 }
@@ -213,10 +188,12 @@ static void go_on(struct launcher *l) {
   l->started = now_ms();
   l->child = l->next;
   l->next = 0;
+  close_end(&l->freed);
+  l->freed = l->next_freed;
+  l->next_freed = -1;
   /* One that has died meanwhile is found to have. */
   if (send(l->turn, &YOUR_TURN, 1, MSG_NOSIGNAL) < 0) l->code = 1;
-  close(l->turn);
-  l->turn = -1;
+  close_end(&l->turn);
 }
 
 /* Once: it need not listen to more than that. */
@@ -268,6 +245,18 @@ static int program_ended(struct launcher *l) {
   return 0;
 }
 
+/* Its word, or its end alone, of which is heard otherwise. */
+static void hear_freed(struct launcher *l) {
+  char said = 0;
+  int is_free = read(l->freed, &said, 1) == 1 && said == FREE;
+  close_end(&l->freed);
+  if (!is_free) return;
+  /* What is left of it is reaped with whatever else ends. */
+  kill(l->child, SIGKILL);
+  l->code = 0;
+  program_ended(l);
+}
+
 /* The same of one that it was not the turn of yet. Without a program of its own this launcher was to take another
  * one's place, and does not. */
 static int next_ended(struct launcher *l, int code) {
@@ -275,8 +264,8 @@ static int next_ended(struct launcher *l, int code) {
                      : l->is_replacing ? "the one before was told to end already: another is started when it has"
                                        : "the one before goes on";
   l->next = 0;
-  close(l->turn);
-  l->turn = -1;
+  close_end(&l->turn);
+  close_end(&l->next_freed);
   if (!l->is_ending) fprintf(stderr, "altrace-launcher: the next program ended with %d, and %s\n", code, then);
   if (!l->child) l->code = code;
   return !l->child;
@@ -364,8 +353,9 @@ static int run(struct launcher *l) {
     struct pollfd from[] = {
         {.fd = signals, .events = POLLIN}, {.fd = l->child ? l->door : -1, .events = POLLIN},
         {.fd = l->other, .events = POLLIN}, {.fd = l->is_ending ? -1 : l->before, .events = POLLIN},
-        {.fd = l->is_ending || l->is_prepared ? -1 : l->turn, .events = POLLIN}};
-    if (poll(from, 5, ms_until(l->due)) < 0 && errno != EINTR) fail(1, "poll: %s", strerror(errno));
+        {.fd = l->is_ending || l->is_prepared ? -1 : l->turn, .events = POLLIN},
+        {.fd = l->child && l->is_replacing && !l->is_ending ? l->freed : -1, .events = POLLIN}};
+    if (poll(from, 6, ms_until(l->due)) < 0 && errno != EINTR) fail(1, "poll: %s", strerror(errno));
     if (l->due && now_ms() >= l->due) end_by_force(l);
     while (read(signals, &info, sizeof info) == sizeof info)
       if (take_signal(l, info.ssi_signo)) return l->code;
@@ -377,11 +367,12 @@ static int run(struct launcher *l) {
     } else if (l->is_ending) continue; /* It is nobody's turn any more. */
     else if (from[3].revents && l->before >= 0) take_place(l);
     else if (from[4].revents && from[4].fd == l->turn && l->turn >= 0) hear_prepared(l);
+    else if (from[5].revents && from[5].fd == l->freed && l->child && l->is_replacing) hear_freed(l);
   }
 }
 
 int main(int argc, char **argv) {
-  struct launcher l = {.o = read_options(argc, argv), .door = -1, .other = -1, .before = -1, .turn = -1};
+  struct launcher l = {.o = read_options(argc, argv), .door = -1, .other = -1, .before = -1, .turn = -1, .freed = -1, .next_freed = -1};
   l.delay = RESPAWN_FIRST_MS;
   /* Whatever was inherited is not the program's business, and its numbers are wanted. */
   syscall(SYS_close_range, FIRST_FD, ~0U, 0);

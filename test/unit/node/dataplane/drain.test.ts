@@ -115,6 +115,27 @@ describe("a loop whose node is replaced", () => {
     expect(ended.isOver).toBe(true);
   });
 
+  test("looks soon at first, and then less often", async () => {
+    const { clock, drain, begin, end, watched } = drainWorld();
+    const look = async (ms: number) => {
+      clock.advance(ms);
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    const short = begin();
+    const soon = watched(drain.ended(60_000));
+    end(short);
+    await look(1);
+    expect(soon.isOver).toBe(true);
+    const long = begin();
+    const late = watched(drain.ended(60_000));
+    for (const ms of [1, 2, 4, 8, 16, DRAIN_LOOK_MS]) await look(ms);
+    end(long);
+    await look(DRAIN_LOOK_MS - 1);
+    expect(late.isOver).toBe(false);
+    await look(1);
+    expect(late.isOver).toBe(true);
+  });
+
   test("waits no longer than it may", async () => {
     const { drain, begin, pass, watched } = drainWorld();
     begin();
