@@ -1,5 +1,5 @@
 import type { ContentHit } from "../decision/facts.ts";
-import type { AnswerPart, TextPiece } from "./dialects/answer-part.ts";
+import type { AnswerPart, TextPiece, TextPlace } from "./dialects/answer-part.ts";
 import { JsonEscapes, withoutEscapes } from "./json-escapes.ts";
 import type { ScanSet } from "./scan/compile-rules.ts";
 import { createScanner, type Hit, type Scanner } from "./scan/scan-stream.ts";
@@ -67,19 +67,33 @@ export class AnswerScan {
   read(part: AnswerPart): readonly Wait[] {
     const waits: Wait[] = [];
     for (const piece of part.pieces) {
-      const channel = this.#channelOf(piece);
+      const channel = this.#push(piece, Buffer.from(piece.text));
       if (channel === undefined) return waits;
-      this.#settleOthers(piece);
-      const bytes = Buffer.from(piece.text);
-      this.#textBytes += bytes.length;
-      this.#scannedBytes += bytes.length;
-      this.#note(channel.push(bytes));
       waits.push({ channel, end: channel.length });
       if (piece.isJson === true) this.#readJson(piece, waits);
     }
     for (const text of part.aside) this.whole(text);
     for (const group of part.endedGroups) this.#endGroup(group);
     return waits;
+  }
+
+  /** Scans the one text of a part that says nothing else. */
+  readText(place: TextPlace, bytes: Uint8Array): readonly Wait[] {
+    const channel = this.#push(place, bytes);
+    return channel === undefined || channel.isClear()
+      ? NO_WAITS
+      : [{ channel, end: channel.length }];
+  }
+
+  /** Undefined: it is objected to. */
+  #push(place: TextPlace, bytes: Uint8Array): Channel | undefined {
+    const channel = this.#channelOf(place);
+    if (channel === undefined) return undefined;
+    this.#settleOthers(place);
+    this.#textBytes += bytes.length;
+    this.#scannedBytes += bytes.length;
+    this.#note(channel.push(bytes));
+    return channel;
   }
 
   /** Scans an answer that is complete: each of its texts is one. */
@@ -106,14 +120,14 @@ export class AnswerScan {
 
   /** The text beside the written one, in a channel of its own. */
   #readJson({ channel: written, group, phase, text }: TextPiece, waits: Wait[]): void {
-    const channel = this.#channelOf({ channel: `${written}\\`, group, phase, text });
+    const channel = this.#channelOf({ channel: `${written}\\`, group, phase });
     if (channel === undefined) return;
     this.#note(channel.push(Buffer.from(channel.escapes.push(text))));
     // A frame that ends within a character waits for that character.
     waits.push({ channel, end: channel.length + (channel.escapes.isMid ? 1 : 0) });
   }
 
-  #channelOf(piece: TextPiece): Channel | undefined {
+  #channelOf(piece: TextPlace): Channel | undefined {
     this.#channels ??= new Map();
     const known = this.#channels.get(piece.channel);
     if (known !== undefined) {
@@ -134,7 +148,7 @@ export class AnswerScan {
     return channel;
   }
 
-  #settleOthers({ group, phase }: TextPiece): void {
+  #settleOthers({ group, phase }: TextPlace): void {
     for (const channel of this.#groups?.get(group) ?? []) {
       if (channel.phase !== phase && !channel.isClear()) this.#note(channel.end());
     }
@@ -157,6 +171,7 @@ export class AnswerScan {
   }
 }
 
+const NO_WAITS: readonly Wait[] = [];
 const NO_HITS: readonly ContentHit[] = [];
 
 /** One text, piece by piece. */

@@ -1,9 +1,15 @@
 import { GrowingBytes } from "./growing-bytes.ts";
 
-/** One event of a stream: its bytes as they came, and what a reader takes from them. */
+/** One event of a stream. */
 export type SseFrame = {
   /** From behind the previous frame to the end of the empty line that ends this one. */
   readonly bytes: Uint8Array;
+  /** Where its first line begins: behind the byte order mark, in the first frame. */
+  readonly begin: number;
+};
+
+/** What a reader takes from a frame. */
+export type SseWords = {
   readonly event: string | undefined;
   /** Data lines joined by line feeds; undefined when the frame has none and so says nothing. */
   readonly data: string | undefined;
@@ -11,7 +17,7 @@ export type SseFrame = {
   readonly rest: string;
 };
 
-export type SseFault = "frame_too_large" | "invalid_utf8";
+export type SseFault = "frame_too_large";
 
 /**
  * Cuts a byte stream into the frames of `text/event-stream`, keeping every byte.
@@ -119,17 +125,22 @@ export class SseFrames {
     this.#hold(tail);
     if (this.#fault !== undefined) return;
     const bytes = this.#held.take();
-    try {
-      frames.push(readFrame(bytes, this.#first ? markLength(bytes) : 0));
-    } catch {
-      this.#fail("invalid_utf8");
-    }
+    frames.push({ bytes, begin: this.#first ? markLength(bytes) : 0 });
     this.#first = false;
   }
 
   #fail(fault: SseFault): void {
     this.#fault = fault;
     this.#held.take();
+  }
+}
+
+/** Undefined: it is not UTF-8. */
+export function readFrame(frame: SseFrame): SseWords | undefined {
+  try {
+    return wordsOf(frame);
+  } catch {
+    return undefined;
   }
 }
 
@@ -173,7 +184,7 @@ function markLength(bytes: Uint8Array): number {
 }
 
 /** Reads a frame line by line, so that its data becomes one text of its own. Throws if not UTF-8. */
-function readFrame(bytes: Uint8Array, begin: number): SseFrame {
+function wordsOf({ bytes, begin }: SseFrame): SseWords {
   const ends = new LineEnds(bytes);
   let event: string | undefined;
   let data: string | undefined;
@@ -194,7 +205,7 @@ function readFrame(bytes: Uint8Array, begin: number): SseFrame {
     }
     from = end + 1;
   }
-  return { bytes, event, data, rest };
+  return { event, data, rest };
 }
 
 function startsWith(bytes: Uint8Array, from: number, prefix: Uint8Array): boolean {

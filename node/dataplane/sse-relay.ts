@@ -1,9 +1,10 @@
+import { AlikeFrames, type ReadSaid } from "./alike-frames.ts";
 import { CallJudge } from "./call-judge.ts";
 import type { ClientLeg } from "./client-leg.ts";
-import type { AnswerPart, AnswerReader } from "./dialects/answer-part.ts";
+import type { AnswerPart, AnswerReader, TextPlace } from "./dialects/answer-part.ts";
 import { HoldBack } from "./hold-back.ts";
 import { RELAY_LIMITS } from "./relay-limits.ts";
-import { type SseFrame, SseFrames } from "./sse-frames.ts";
+import { readFrame, type SseFrame, SseFrames, type SseWords } from "./sse-frames.ts";
 
 /** Names of events that were scanned and are clean. A provider has a handful. */
 const EVENT_NAMES_MAX = 32;
@@ -22,6 +23,7 @@ export class SseRelay {
   readonly #reader: AnswerReader;
   readonly #headers: readonly string[];
   readonly #frames = new SseFrames(RELAY_LIMITS);
+  readonly #alike = new AlikeFrames();
   readonly #held = new HoldBack();
   readonly #calls: CallJudge | undefined;
   readonly #cleanEvents = new Set<string>();
@@ -95,12 +97,41 @@ export class SseRelay {
 
   /** Reads a frame and puts it among those that wait. False: it may not be released. */
   #judge(frame: SseFrame): boolean {
+    const text = this.#alike.textOf(frame);
+    if (text !== undefined) return this.#judgeText(frame, text, this.#alike.place as TextPlace);
+    const words = readFrame(frame);
+    const part = words && this.#read(words);
+    if (words === undefined || part === undefined) return false;
+    this.#alike.learn(frame, part, this.#readAgain);
+    return this.#judgePart(frame, words, part);
+  }
+
+  #read({ event, data }: SseWords): AnswerPart | undefined {
+    return data === undefined ? SAYS_NOTHING : this.#reader.frame(event, data);
+  }
+
+  /** All that a frame says; undefined for one that says more than its data. */
+  readonly #readAgain: ReadSaid = (frame) => {
+    const words = readFrame(frame);
+    return words?.rest === "" ? this.#read(words) : undefined;
+  };
+
+  /** The same for a frame that says one text and nothing else. */
+  #judgeText(frame: SseFrame, text: Uint8Array, place: TextPlace): boolean {
+    const { scan } = this.#leg;
+    const waits = scan.readText(place, text);
+    if (scan.objection !== undefined) return this.#object(() => this.#leg.objectToScan());
+    this.#leg.addUncounted(text.length);
+    if (this.#isSpent()) return false;
+    this.#held.pass(frame.bytes, waits, this.#release);
+    this.#leftOut = false;
+    return true;
+  }
+
+  #judgePart(frame: SseFrame, { event, rest }: SseWords, part: AnswerPart): boolean {
     const { scan, input } = this.#leg;
-    if (frame.rest !== "") scan.whole(frame.rest);
-    this.#scanEvent(frame.event);
-    const { event, data } = frame;
-    const part = data === undefined ? SAYS_NOTHING : this.#reader.frame(event, data);
-    if (part === undefined) return false;
+    if (rest !== "") scan.whole(rest);
+    this.#scanEvent(event);
     this.#leg.addUsage(part.usage);
     // An answer to nothing that was asked here; nobody could say whose it is.
     if (part.last && input.openEnded === true) return false;
@@ -124,7 +155,7 @@ export class SseRelay {
     if (scan.textBytes > before) {
       if (part.usage === undefined) this.#leg.addUncounted(scan.textBytes - before);
       else input.meter.onText(scan.textBytes - before);
-      if (input.meter.spent()) return this.#object(() => this.#leg.object("hold_spent"));
+      if (this.#isSpent()) return false;
     }
     // A line feed alone may be the rest of the line end of the frame that was left out.
     const leftOut = part.ours || (this.#leftOut && frame.bytes.length === 1);
@@ -135,6 +166,13 @@ export class SseRelay {
     else this.#held.pass(frame.bytes, waits, this.#release);
     this.#leftOut = part.ours;
     this.#complete = part.last;
+    return true;
+  }
+
+  /** True: the answer has cost what is held for it, and was ended. */
+  #isSpent(): boolean {
+    if (!this.#leg.input.meter.spent()) return false;
+    this.#object(() => this.#leg.object("hold_spent"));
     return true;
   }
 

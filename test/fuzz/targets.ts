@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createParser } from "eventsource-parser";
 import { readHead } from "../../node/dataplane/head-rules.ts";
-import { type SseFrame, SseFrames } from "../../node/dataplane/sse-frames.ts";
+import { readFrame, type SseFrame, SseFrames } from "../../node/dataplane/sse-frames.ts";
 import { parseStrict } from "../../node/dataplane/strict-json.ts";
 import { ClientHelloReader, type HelloReading } from "../../node/dataplane/tls/client-hello.ts";
 import { readAbsolute } from "../../node/dataplane/tunnel/absolute-target.ts";
@@ -57,7 +57,10 @@ function framesOf(chunks: readonly Uint8Array[]): readonly SseFrame[] {
 }
 
 function saidBy(frames: readonly SseFrame[]) {
-  return frames.flatMap(({ event, data }) => (data === undefined ? [] : [{ event, data }]));
+  const said = frames
+    .map(readFrame)
+    .filter((words) => words === undefined || words.data !== undefined);
+  return said.map((words) => words && { event: words.event, data: words.data });
 }
 
 const json: Target = {

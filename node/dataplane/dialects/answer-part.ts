@@ -14,13 +14,22 @@ export type ToolGranted = (name: string, verb?: Verb) => boolean;
  * those of the earlier ones are complete: a model writes its content, then its first tool call, then
  * the second.
  */
-export type TextPiece = {
-  readonly channel: string;
-  readonly group: string;
-  readonly phase: number;
+export type TextPiece = TextPlace & {
   readonly text: string;
   /** JSON text, such as a call's arguments: it is scanned as a client will read it too. */
   readonly isJson?: true;
+  /**
+   * Words of the model, a string of the frame as it is, which the reader keeps nothing of: how later frames are
+   * read does not depend on them, so not each of these has to be.
+   */
+  readonly isProse?: true;
+};
+
+/** Which text a piece is of. */
+export type TextPlace = {
+  readonly channel: string;
+  readonly group: string;
+  readonly phase: number;
 };
 
 /** What one frame or one whole answer says, with what a stream's scan has to know beside it. */

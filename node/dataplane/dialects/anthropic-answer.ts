@@ -1,5 +1,11 @@
 import { parseStrictText } from "../strict-json.ts";
-import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
+import {
+  type AnswerPart,
+  type AnswerReader,
+  PartDraft,
+  sayStrings,
+  type TextPiece,
+} from "./answer-part.ts";
 import type { CallGiven } from "./call-part.ts";
 import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
@@ -190,9 +196,9 @@ function readBlockDelta(event: JsonObject, part: PartDraft, calls: StreamedCalls
   if (known !== undefined) collectOthers(delta, known, part.aside);
   switch (type) {
     case "text_delta":
-      return say(part, group, "text", text);
+      return say(part, group, "text", text, PROSE);
     case "thinking_delta":
-      return say(part, group, "thinking", thinking);
+      return say(part, group, "thinking", thinking, PROSE);
     case "input_json_delta":
       // A tool's name is complete when its input begins.
       return sayInput(part, group, json, calls);
@@ -240,12 +246,14 @@ function say(
   group: string,
   channel: string,
   text: JsonValue | undefined,
-  phase = 0,
+  prose: Pick<TextPiece, "isProse"> = {},
 ): boolean {
   if (typeof text !== "string") return false;
-  part.say({ channel: `${group}.${channel}`, group, phase, text });
+  part.say({ channel: `${group}.${channel}`, group, phase: 0, text, ...prose });
   return true;
 }
+
+const PROSE: Pick<TextPiece, "isProse"> = { isProse: true };
 
 function others(block: JsonObject, known: readonly string[], part: PartDraft): true {
   for (const name of Object.keys(block)) {

@@ -131,8 +131,13 @@ function readDelta(delta: JsonObject, part: PartDraft, group: string, calls: Too
       if (!calls.readFunction(value, LEGACY_CALL, part, group)) return false;
     } else {
       const phase = name === "content" || name === "refusal" ? SPEAKING : THINKING;
+      const at = { channel: `${group}.${name}`, group, phase };
       if (!SAID.has(name)) part.aside.push(name);
-      sayStrings(part, value, { channel: `${group}.${name}`, group, phase });
+      else if (typeof value === "string") {
+        part.say({ ...at, text: value, isProse: true });
+        continue;
+      }
+      sayStrings(part, value, at);
     }
   }
   return true;

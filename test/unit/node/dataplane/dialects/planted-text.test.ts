@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { AnswerPart } from "../../../../../node/dataplane/dialects/answer-part.ts";
 import type { DialectName, JsonValue } from "../../../../../node/dataplane/dialects/dialect.ts";
 import { DIALECTS, findRoute } from "../../../../../node/dataplane/dialects/registry.ts";
-import { SseFrames } from "../../../../../node/dataplane/sse-frames.ts";
+import { readFrame, SseFrames, type SseWords } from "../../../../../node/dataplane/sse-frames.ts";
 import { proofCount } from "../../../../support/proof.ts";
 import { answersOf, REQUESTS, streamOf } from "./whole-values.ts";
 
@@ -155,5 +155,6 @@ describe.each(NAMES)("%s", (name) => {
 });
 
 function framesOf(stream: string) {
-  return new SseFrames({ frameBytesMax: 1_000_000 }).push(Buffer.from(stream));
+  const frames = new SseFrames({ frameBytesMax: 1_000_000 }).push(Buffer.from(stream));
+  return frames.map((frame) => readFrame(frame) as SseWords);
 }
