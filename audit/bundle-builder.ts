@@ -44,9 +44,9 @@ export class BundleBuilder {
   /**
    * Adds an entry.
    *
-   * @param hash Takes its leaf hash.
+   * @param hash Takes its leaf hash. Left out where that is known.
    */
-  add(entry: Uint8Array, hash: Buffer): void {
+  add(entry: Uint8Array, hash?: Buffer): void {
     const at = this.#room(entry.length);
     this.#bytes.set(entry, at);
     this.#take(at, at + entry.length, hash);
@@ -65,9 +65,9 @@ export class BundleBuilder {
     this.#take(at, end, hash);
   }
 
-  #take(at: number, end: number, hash: Buffer): void {
+  #take(at: number, end: number, hash: Buffer | undefined): void {
     // The byte before the entry is the length's second half, which is written after the hash.
-    leafHashInPlace(this.#bytes, { from: at - 1, to: end }, hash);
+    if (hash !== undefined) leafHashInPlace(this.#bytes, { from: at - 1, to: end }, hash);
     this.#bytes.writeUInt16BE(end - at, at - LENGTH_BYTES);
     this.#end = end;
     this.#width++;

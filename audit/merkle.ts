@@ -24,7 +24,10 @@ export function emptyRoot(): Buffer {
 }
 
 export function leafHash(entry: Uint8Array): Buffer {
-  const bytes = Buffer.allocUnsafe(1 + entry.length);
+  const bytes =
+    entry.length < LEAF_INPUT.length
+      ? LEAF_INPUT.subarray(0, 1 + entry.length)
+      : Buffer.allocUnsafe(1 + entry.length);
   bytes[0] = LEAF_PREFIX;
   bytes.set(entry, 1);
   return sha256(bytes);
@@ -68,6 +71,8 @@ export function fullRootInPlace(bytes: Buffer, count: number): Uint8Array {
 }
 
 const NODE_INPUT = Buffer.alloc(1 + 2 * HASH_BYTES, NODE_PREFIX);
+/** Room for nearly every leaf behind its prefix: memory of its own for each would have to be collected again. */
+const LEAF_INPUT = Buffer.allocUnsafeSlow(4 * 1024);
 
 /**
  * A hash as a text is copied out of the library for a third of what a buffer of its own costs; with its length

@@ -15,6 +15,7 @@ import { LogFiles } from "../../audit/log-files.ts";
 import { isProof } from "../../audit/merkle.ts";
 import { unpackEntries } from "../../audit/packed-entries.ts";
 import { parseVkey, type VerifierKey } from "../../audit/signed-note.ts";
+import { SpareRooms } from "../../audit/spare-rooms.ts";
 import type { Disk } from "../../ports/disk.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { ArchivedLog } from "./archived-log.ts";
@@ -79,6 +80,7 @@ export class Archive {
   readonly #witnesses: readonly VerifierKey[];
   /** Least recently used first. */
   readonly #open = new Map<string, ArchivedLog>();
+  readonly #rooms = new SpareRooms();
 
   constructor(options: ArchiveOptions) {
     const { disk, dir } = options;
@@ -153,7 +155,7 @@ export class Archive {
     const { disk, dir } = this.#options;
     const log =
       this.#open.get(origin) ??
-      ArchivedLog.open(new LogFiles(disk, { home: dir, dir: join(dir, origin) }));
+      ArchivedLog.open(new LogFiles(disk, { home: dir, dir: join(dir, origin) }), this.#rooms);
     this.#open.delete(origin);
     const [oldest] = this.#open.keys();
     if (this.#open.size >= OPEN_LOGS_MAX && oldest !== undefined) this.shut(oldest);

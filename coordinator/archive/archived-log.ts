@@ -9,16 +9,17 @@
  */
 
 import { AuditFault } from "../../audit/audit-fault.ts";
+import { BundleBuilder } from "../../audit/bundle-builder.ts";
 import type { OpenedCheckpoint } from "../../audit/checkpoint.ts";
 import type { LogFiles } from "../../audit/log-files.ts";
 import { leafHash, sameHash, verifyConsistency } from "../../audit/merkle.ts";
 import { retiredOf } from "../../audit/retired-log.ts";
+import { SpareRooms } from "../../audit/spare-rooms.ts";
 import { strictDecimal } from "../../audit/strict-text.ts";
 import { TileEdge, type TileFile } from "../../audit/tile-edge.ts";
 import {
   bundlePath,
   CHECKPOINT_PATH,
-  encodeBundle,
   readBundle,
   readTile,
   TILE_WIDTH,
@@ -50,8 +51,11 @@ export type Taken =
 export class ArchivedLog {
   readonly #files: LogFiles;
   #edge: TileEdge;
-  /** Entries of the bundle at the edge. */
-  #entries: Uint8Array[];
+  /** The bundle at the edge. */
+  #bundle: BundleBuilder;
+  readonly #rooms: SpareRooms;
+  /** Of bundles that wait to be on the disk. */
+  #takenRooms: Buffer[] = [];
   #kept: number;
   /** C4. Its records are gone: it is known where it ends, and nothing is added. */
   readonly #isRetired: boolean;
@@ -67,11 +71,12 @@ export class ArchivedLog {
   /**
    * Takes up a copy where it was left; an empty one where there is none.
    *
+   * @param rooms For bundles of this copy and of others.
    * @throws AuditFault What is there is not what was written. Nothing may be added to it.
    */
-  static open(files: LogFiles): ArchivedLog {
+  static open(files: LogFiles, rooms = new SpareRooms()): ArchivedLog {
     const progress = files.read(PROGRESS_PATH);
-    if (progress === undefined) return new ArchivedLog(files, new TileEdge(), []);
+    if (progress === undefined) return new ArchivedLog(files, rooms, new TileEdge());
     const [size, root] = parseProgress(progress);
     const edge = TileEdge.restore(size, (tile) => readTile(files, tile));
     if (!edge.ok) throw new AuditFault(`the archive's tiles: ${edge.flaw}: ${edge.detail}`);
@@ -79,19 +84,17 @@ export class ArchivedLog {
       throw new AuditFault("the archive's tiles do not have the root that was written");
     }
     const isRetired = retiredOf(files) !== undefined;
-    return new ArchivedLog(
-      files,
-      edge.value,
-      isRetired ? [] : entriesAtEdge(files, size),
-      isRetired,
-    );
+    const log = new ArchivedLog(files, rooms, edge.value, isRetired);
+    if (!isRetired) for (const entry of entriesAtEdge(files, size)) log.#bundle.add(entry);
+    return log;
   }
 
-  private constructor(files: LogFiles, edge: TileEdge, entries: Uint8Array[], isRetired = false) {
+  private constructor(files: LogFiles, rooms: SpareRooms, edge: TileEdge, isRetired = false) {
     this.#isRetired = isRetired;
     this.#files = files;
+    this.#rooms = rooms;
+    this.#bundle = new BundleBuilder(rooms.take());
     this.#edge = edge;
-    this.#entries = entries;
     this.#kept = edge.size;
     this.#published = files.read(CHECKPOINT_PATH)?.toString("utf8") ?? "";
   }
@@ -139,7 +142,6 @@ export class ArchivedLog {
     if (!verifyConsistency(claim)) return "inconsistent";
     this.#edge = edge;
     for (const [i, entry] of entries.entries()) this.#add(entry, full[i] as readonly TileFile[]);
-    this.#ownLast(entries.length);
     // The same checkpoint again, as after an answer that was lost, is not written again. After a loss of power it may
     // be there before the word that its entries are, and then they are to be brought to the disk once more.
     const isNews = !this.#published.startsWith(`${checkpoint.note.text}\n`) || size > this.#kept;
@@ -157,6 +159,8 @@ export class ArchivedLog {
     if (size === this.#kept && this.#due === undefined) return;
     const partials = this.#putPartials();
     this.#files.settle(NOTHING);
+    this.#rooms.give(this.#takenRooms);
+    this.#takenRooms = [];
     const root = this.#edge.root().toString("hex");
     this.#files.put(PROGRESS_PATH, Buffer.from(`${size}\n${root}\n`));
     if (this.#due !== undefined) this.#files.put(CHECKPOINT_PATH, Buffer.from(this.#due, "utf8"));
@@ -171,21 +175,15 @@ export class ArchivedLog {
   }
 
   #add(entry: Uint8Array, full: readonly TileFile[]): void {
-    this.#entries.push(entry);
+    this.#bundle.add(entry);
     for (const { tile, bytes } of full) this.#putFull(tilePath(tile), bytes);
-    if (this.#entries.length < TILE_WIDTH) return;
+    if (!this.#bundle.isFull) return;
     // The tile of level 0 that is completed together with a bundle has its index.
     const { index } = (full[0] as TileFile).tile;
-    this.#putFull(bundlePath({ index, width: TILE_WIDTH }), encodeBundle(this.#entries));
-    this.#entries = [];
-  }
-
-  /** Copies what waits of the entries that came last, or they would keep the whole message that they came in. */
-  #ownLast(count: number): void {
-    const first = Math.max(0, this.#entries.length - count);
-    for (let i = first; i < this.#entries.length; i++) {
-      this.#entries[i] = Buffer.from(this.#entries[i] as Uint8Array);
-    }
+    const { bytes, room } = this.#bundle;
+    this.#putFull(bundlePath({ index, width: TILE_WIDTH }), bytes);
+    this.#takenRooms.push(room);
+    this.#bundle = new BundleBuilder(this.#rooms.take());
   }
 
   #putFull(path: string, bytes: Uint8Array): void {
@@ -200,9 +198,9 @@ export class ArchivedLog {
       if (!this.#partials.has(path)) this.#files.put(path, bytes);
     };
     for (const { tile, bytes } of this.#edge.partials()) put(tilePath(tile), bytes);
-    const width = this.#entries.length;
+    const { width, bytes } = this.#bundle;
     const index = Math.floor(this.#edge.size / TILE_WIDTH);
-    if (width > 0) put(bundlePath({ index, width }), encodeBundle(this.#entries));
+    if (width > 0) put(bundlePath({ index, width }), bytes);
     return paths;
   }
 

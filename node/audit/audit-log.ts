@@ -20,6 +20,7 @@ import type { LogFiles } from "../../audit/log-files.ts";
 import { HASH_BYTES } from "../../audit/merkle.ts";
 import type { LeafScan } from "../../audit/scan-leaf.ts";
 import type { NoteSigner } from "../../audit/signed-note.ts";
+import { SpareRooms } from "../../audit/spare-rooms.ts";
 import type { TileEdge } from "../../audit/tile-edge.ts";
 import { bundlePath, CHECKPOINT_PATH, TILE_WIDTH, tilePath } from "../../audit/tiles.ts";
 import { type Consumed, encodeConsumed } from "./consumed.ts";
@@ -27,8 +28,6 @@ import { IndexWriter } from "./request-index.ts";
 
 /** Folder of the consumed positions, one file for each size. */
 const CONSUMED_FOLDER = "consumed";
-/** Rooms of bundles that are kept to be used again; at 10,000 records a second some 40 are. */
-const SPARE_ROOMS_MAX = 64;
 
 export type AuditLogState = {
   readonly edge: TileEdge;
@@ -52,9 +51,9 @@ export class AuditLog {
   readonly #edge: TileEdge;
   /** The partial bundle at the edge. */
   #bundle = new BundleBuilder();
-  /** Of bundles that wait to be on the disk, and of such that are: new memory costs more than a copy. */
+  /** Of bundles that wait to be on the disk. */
   #takenRooms: Buffer[] = [];
-  readonly #spareRooms: Buffer[] = [];
+  readonly #spareRooms = new SpareRooms();
   readonly #hash = Buffer.alloc(HASH_BYTES);
   #latestMs: number;
   #signedSize: number;
@@ -115,7 +114,7 @@ export class AuditLog {
     const index = this.#edge.size / TILE_WIDTH - 1;
     this.#putFull(bundlePath({ index, width: TILE_WIDTH }), bytes);
     this.#takenRooms.push(room);
-    this.#bundle = new BundleBuilder(this.#spareRooms.pop());
+    this.#bundle = new BundleBuilder(this.#spareRooms.take());
   }
 
   /** The clock was set back on record: later records are held to the new time. */
@@ -139,7 +138,7 @@ export class AuditLog {
     const consumed = { size, root: root.toString("hex"), latestMs: this.#latestMs, ...wal };
     files.put(consumedPath(size), encodeConsumed(consumed));
     files.settle(between);
-    this.#spareRooms.push(...this.#takenRooms.slice(0, SPARE_ROOMS_MAX - this.#spareRooms.length));
+    this.#spareRooms.give(this.#takenRooms);
     this.#takenRooms = [];
     for (const path of partials) this.#partials.add(path);
     const text = checkpointText({ origin: this.origin, size, root });
