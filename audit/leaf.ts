@@ -51,8 +51,10 @@ export function encodeLeaf(record: AuditRecord): Buffer {
 export function putLeaf(record: AuditRecord, into: Buffer, at: number): PutLeaf {
   if ("seq" in record || "ep" in record) throw new RecordError("the record already has a place");
   LEAF_MARKS.rid.isThere = false;
-  const { text, bytes } = write(record);
-  put(text, bytes, into, at);
+  const text = textOf(record);
+  // No character takes more than three bytes: mostly there is room for whatever it is, and it is not measured before.
+  if (3 * text.length > LEAF_BYTES_MAX) bytesOf(text);
+  const bytes = into.write(text, at, "utf8");
   return { bytes, scan: bytes === text.length ? scanOf(record) : NOT_SCANNED };
 }
 
@@ -128,29 +130,28 @@ export function isSealed(record: AuditRecord & Partial<Place>): record is Sealed
 }
 
 function leafOf(record: AuditRecord & Partial<Place>): Buffer {
-  const { text, bytes } = write(record);
-  const leaf = Buffer.allocUnsafe(bytes);
-  put(text, bytes, leaf, 0);
+  const text = textOf(record);
+  const leaf = Buffer.allocUnsafe(bytesOf(text));
+  leaf.write(text, "utf8");
   return leaf;
 }
 
-function put(text: string, bytes: number, into: Buffer, at: number): void {
-  into.write(text, at, bytes === text.length ? "latin1" : "utf8");
+/** @throws RecordError It is too large for a leaf. */
+function bytesOf(text: string): number {
+  const bytes = Buffer.byteLength(text);
+  if (bytes > LEAF_BYTES_MAX) throw new RecordError(`a leaf of ${bytes} bytes`);
+  return bytes;
 }
 
-function write(record: AuditRecord & Partial<Place>): { text: string; bytes: number } {
+function textOf(record: AuditRecord & Partial<Place>): string {
   const writer = LEAF_WRITERS.get(record.k);
   if (writer === undefined) throw new RecordError(`no kind of record is called ${record.k}`);
-  let text: string;
   try {
-    text = writer(record);
+    return writer(record);
   } catch (error) {
     if (!(error instanceof MemberError)) throw error;
     throw new RecordError(`${record.k}: ${error.message}`, { cause: error });
   }
-  const bytes = Buffer.byteLength(text);
-  if (bytes > LEAF_BYTES_MAX) throw new RecordError(`a leaf of ${bytes} bytes`);
-  return { text, bytes };
 }
 
 function flaw(name: LeafFlaw, detail: string): DecodedLeaf {
