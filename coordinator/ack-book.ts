@@ -173,7 +173,8 @@ export function isOf(command: Command, ack: Ack | undefined): boolean {
 
 /** Whether the ack speaks of the command's record as it is now. */
 export function isOfRecord(command: Command, { recordHash }: Ack): boolean {
-  return Buffer.from(recordHash).toString("hex") === command.hashHex;
+  const { buffer, byteOffset, length } = recordHash;
+  return Buffer.from(buffer, byteOffset, length).toString("hex") === command.hashHex;
 }
 
 /** Of two acks of one node: what either says is done is done, at the time that was told first. */

@@ -15,9 +15,8 @@ export const SUMS_BYTES = BUCKETS * SUM_BYTES;
  * nothing is missing: only the whole hash says that.
  */
 export class BucketSums {
-  readonly #sums = new BigUint64Array(BUCKETS);
-  /** As they go over the wire, until one of them changes. */
-  #bytes: Buffer | undefined;
+  /** As they go over the wire: of a thousand nodes that come back each has had a change or two, and asks. */
+  readonly #sums = Buffer.alloc(SUMS_BYTES);
   readonly #scopes = new Map<number, Set<string>>();
 
   /** A record of a scope has taken the place of another, or of nothing; or nothing has taken its place. */
@@ -25,23 +24,17 @@ export class BucketSums {
     const scope = (record ?? before)?.scope;
     if (scope === undefined) return;
     const bucket = bucketOf(scope);
-    const sum = this.#sums[bucket] as bigint;
-    this.#sums[bucket] = sum - (before ? tailOf(before) : 0n) + (record ? tailOf(record) : 0n);
-    this.#bytes = undefined;
+    const at = bucket * SUM_BYTES;
+    const less = this.#sums.readBigUInt64BE(at) - (before ? tailOf(before) : 0n);
+    this.#sums.writeBigUInt64BE(BigInt.asUintN(64, less + (record ? tailOf(record) : 0n)), at);
     const scopes = this.#scopes.get(bucket) ?? new Set();
     if (record === undefined) scopes.delete(scope);
     else if (before === undefined) this.#scopes.set(bucket, scopes.add(scope));
   }
 
-  /** All sums, 8 bytes big endian each. Whoever gets them changes nothing of them. */
+  /** All sums as they are now, 8 bytes big endian each. */
   toBytes(): Uint8Array {
-    if (this.#bytes !== undefined) return this.#bytes;
-    const bytes = Buffer.alloc(SUMS_BYTES);
-    this.#sums.forEach((sum, bucket) => {
-      bytes.writeBigUInt64BE(sum, bucket * SUM_BYTES);
-    });
-    this.#bytes = bytes;
-    return bytes;
+    return Buffer.from(this.#sums);
   }
 
   /**
@@ -52,7 +45,7 @@ export class BucketSums {
   differing(bytes: Uint8Array): readonly number[] | undefined {
     if (bytes.length !== SUMS_BYTES) return undefined;
     // A thousand nodes that come back ask at once: bytes are compared, and no sums are read out of them.
-    const own = this.toBytes();
+    const own = this.#sums;
     const buckets: number[] = [];
     for (let bucket = 0; bucket < BUCKETS; bucket += 1) {
       const at = bucket * SUM_BYTES;

@@ -1,6 +1,8 @@
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import type { Keys, Signer } from "../ports/keys.ts";
-import { SealedSchema } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import { decodeSignedRecord, encodeSignedRecord, type SignedRecord } from "./signed-record.ts";
+
+// On the wire a Sealed message is a SignedRecord of one signature, and is written and read as that: a coordinator
+// opens and seals a few of them for each node that comes back, and the general way takes several times as long.
 
 /**
  * What a sealed message is. The name is under the signature, so that a message of one kind never
@@ -27,8 +29,7 @@ export const SEALED_BYTES_MAX = 1_000_000;
 /** Signs a payload for one purpose. Returns the bytes of the Sealed message. */
 export function seal(domain: SealDomain, payload: Uint8Array, signer: Signer): Uint8Array {
   const sig = signer.sign(signedBytes(domain, payload));
-  const message = create(SealedSchema, { payload, signature: { kid: signer.kid, sig } });
-  return toBinary(SealedSchema, message);
+  return encodeSignedRecord({ payload, signatures: [{ kid: signer.kid, sig }] });
 }
 
 /**
@@ -46,22 +47,28 @@ export function openSealed(
 ): { readonly payload: Uint8Array; readonly kid: string } | undefined {
   if (bytes.length > SEALED_BYTES_MAX) return undefined;
   const message = decode(bytes);
-  if (!message?.signature || message.$unknown || message.signature.$unknown) return undefined;
+  const [signature, ...more] = message?.signatures ?? [];
+  if (message === undefined || signature === undefined || more.length > 0) return undefined;
   const { payload } = message;
-  const { kid, sig } = message.signature;
+  const { kid, sig } = signature;
   const publicKey = lookupKey(kid, payload);
   if (!publicKey || !verify(publicKey, signedBytes(domain, payload), sig)) return undefined;
   return { payload, kid };
 }
 
-function decode(bytes: Uint8Array) {
+/** `undefined` for what is no such message, or has a field that this program does not know. */
+function decode(bytes: Uint8Array): SignedRecord | undefined {
   try {
-    return fromBinary(SealedSchema, bytes);
+    return decodeSignedRecord(bytes);
   } catch {
     return undefined;
   }
 }
 
 function signedBytes(domain: SealDomain, payload: Uint8Array): Uint8Array {
-  return Buffer.concat([Buffer.from(`altrace/v1/${domain}\0`), payload]);
+  return Buffer.concat([PREFIXES[domain], payload]);
 }
+
+const PREFIXES = Object.fromEntries(
+  SEAL_DOMAINS.map((domain) => [domain, Buffer.from(`altrace/v1/${domain}\0`)]),
+) as Readonly<Record<SealDomain, Buffer>>;

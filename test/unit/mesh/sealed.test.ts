@@ -1,6 +1,7 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { describe, expect, test } from "vitest";
 import { openSealed, SEAL_DOMAINS, SEALED_BYTES_MAX, seal } from "../../../mesh/sealed.ts";
+import { encodeSignedRecord } from "../../../mesh/signed-record.ts";
 import { SealedSchema } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { coordinator, keys, kill, sign, stranger } from "./sample-mesh.ts";
 
@@ -18,6 +19,17 @@ describe("a sealed message", () => {
     }
     const payload = openSealed(domain, bytes, lookup, keys.verify)?.payload;
     expect(Buffer.from(payload ?? "")).toEqual(PAYLOAD);
+  });
+
+  test("is what the general writer of messages makes, and reads", () => {
+    for (const payload of [PAYLOAD, Buffer.alloc(300, 7)]) {
+      const bytes = seal("reply", payload, coordinator);
+      const read = fromBinary(SealedSchema, bytes);
+      expect(Buffer.from(read.payload)).toEqual(payload);
+      expect(read.signature?.kid).toBe(coordinator.kid);
+      expect(Buffer.from(bytes)).toEqual(Buffer.from(toBinary(SealedSchema, read)));
+      expect(openSealed("reply", toBinary(SealedSchema, read), lookup, keys.verify)).toBeDefined();
+    }
   });
 
   test("does not open by a key that is not looked up, or by another one", () => {
@@ -62,6 +74,15 @@ describe("a sealed message", () => {
     const unknownField = Buffer.concat([good, Buffer.from([0x7a, 0x01, 0x00])]);
     const tooLarge = seal("beat", new Uint8Array(SEALED_BYTES_MAX), coordinator);
     const aRecord = sign("global", kill(), coordinator);
+    const { payload, signature } = fromBinary(SealedSchema, good);
+    const { kid = "", sig = new Uint8Array() } = signature ?? {};
+    const twiceSigned = encodeSignedRecord({
+      payload,
+      signatures: [
+        { kid, sig },
+        { kid, sig },
+      ],
+    });
     const all = [
       Buffer.from("garbage"),
       Buffer.alloc(0),
@@ -69,6 +90,7 @@ describe("a sealed message", () => {
       unknownField,
       tooLarge,
       aRecord,
+      twiceSigned,
     ];
     for (const [index, bytes] of all.entries()) {
       expect(openSealed("beat", bytes, lookup, keys.verify), `${index}`).toBeUndefined();

@@ -403,6 +403,16 @@ describe("buckets", () => {
     );
   });
 
+  test("sums that were handed out stay what they were", () => {
+    const state = new MeshState();
+    state.merge(record("global", kill()));
+    const handed = sumsOf(state);
+    const before = Buffer.from(handed);
+    state.merge(record("global", revive(), { v: 2 }));
+    expect(Buffer.from(handed)).toEqual(before);
+    expect(state.buckets().differing(handed)).toHaveLength(1);
+  });
+
   test("sums of another length compare with nothing", () => {
     expect(new MeshState().buckets().differing(new Uint8Array(2_047))).toBeUndefined();
   });
