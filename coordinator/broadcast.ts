@@ -15,9 +15,9 @@ export const BROADCAST_FOR_MS = 30_000;
  */
 export const PERIODS_WAITED_MAX = 12;
 /**
- * For each so many live nodes it waits a period more, though no answer comes. To say it again costs the server
- * as much as the first time and tells only whoever has lost it; the more nodes share a server and a coordinator,
- * the later each is heard.
+ * For each so many live nodes it waits a period more, whether answers come or not, up to as many as above. To say it
+ * again costs the server as much as the first time and tells only whoever has lost it; the more nodes share a server
+ * and a coordinator, the later each is heard. Of a fleet that comes back each node asks for what it missed itself.
  */
 export const NODES_PER_PERIOD = 100;
 
@@ -118,13 +118,13 @@ export class KillBroadcasts {
       return;
     }
     broadcast.waited += 1;
-    const patience = broadcast.isAnswered ? PERIODS_WAITED_MAX : this.#periodsWaitedMin();
+    const patience = this.#periodsOfSize() + (broadcast.isAnswered ? PERIODS_WAITED_MAX : 0);
     broadcast.isAnswered = false;
     if (broadcast.waited <= patience) this.#wait(broadcast);
     else this.#say(broadcast);
   }
 
-  #periodsWaitedMin(): number {
+  #periodsOfSize(): number {
     const periods = Math.floor(this.#options.liveNodes() / NODES_PER_PERIOD);
     return Math.min(periods, PERIODS_WAITED_MAX);
   }

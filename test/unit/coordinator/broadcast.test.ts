@@ -58,4 +58,21 @@ describe("a kill that not all have answered", () => {
     world.clock.advance(BROADCAST_EVERY_MS);
     expect(world.times).toBe(2);
   });
+
+  test.each([
+    [0, PERIODS_WAITED_MAX + 1],
+    [10 * NODES_PER_PERIOD, PERIODS_WAITED_MAX + 11],
+    [100 * NODES_PER_PERIOD, 2 * PERIODS_WAITED_MAX + 1],
+  ])(
+    "is said again to %i nodes after %i periods in each of which another one answered",
+    (liveNodes, periods) => {
+      const world = said(liveNodes);
+      for (let i = 0; i < periods; i += 1) {
+        expect(world.times).toBe(1);
+        world.broadcasts.noteAnswer(COMMAND.cmdId);
+        world.clock.advance(BROADCAST_EVERY_MS);
+      }
+      expect(world.times).toBe(2);
+    },
+  );
 });
