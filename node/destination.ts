@@ -45,8 +45,24 @@ export function wantedBy({
 
 /** Whether a host is of a provider, so that what goes there is read or refused. */
 export function isProviders(host: string, policy: CompiledPolicy | undefined): boolean {
-  return [...(policy?.providers.values() ?? [])].some((one) => one.host === host);
+  return policy !== undefined && providersOf(policy, host).length > 0;
 }
+
+type Providers = CompiledPolicy["providers"];
+
+/** Every captured request asks several times, and what a policy's providers are never changes. */
+const BY_HOST = new WeakMap<Providers, ReadonlyMap<string, readonly ProviderPolicy[]>>();
+
+function providersOf({ providers }: CompiledPolicy, host: string): readonly ProviderPolicy[] {
+  let byHost = BY_HOST.get(providers);
+  if (byHost === undefined) {
+    byHost = Map.groupBy(providers.values(), (one) => one.host);
+    BY_HOST.set(providers, byHost);
+  }
+  return byHost.get(host) ?? NO_PROVIDERS;
+}
+
+const NO_PROVIDERS: readonly ProviderPolicy[] = [];
 
 /** What of a loop it takes to know a destination. */
 export type DestinationLoop = Pick<LoopContext, "resolver" | "addressRules" | "inspection">;
@@ -75,9 +91,11 @@ function providersAt(
   { scheme, host, port }: Pick<WantedDestination, "scheme" | "host" | "port">,
   policy: CompiledPolicy | undefined,
 ): readonly ProviderPolicy[] {
+  const ofHost = policy === undefined ? NO_PROVIDERS : providersOf(policy, host);
+  if (ofHost.length === 0) return NO_PROVIDERS;
   const isDefault = port === (scheme === "https" ? 443 : 80);
   const origin = `${scheme}://${host}${isDefault ? "" : `:${port}`}`;
-  return [...(policy?.providers.values() ?? [])].filter((one) => one.origin === origin);
+  return ofHost.filter((one) => one.origin === origin);
 }
 
 /**
