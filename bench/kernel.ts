@@ -52,7 +52,7 @@ export const kernel: Bench = {
 };
 
 async function measure({ isFull }: BenchOptions): Promise<BenchResult> {
-  using machine = await startKernelMachine();
+  using machine = await startKernelMachine("probed");
   const { ends, enforced, gated, gatesMissed } = await kills(
     machine,
     isFull ? ROUNDS.full : ROUNDS.short,

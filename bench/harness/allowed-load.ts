@@ -1,6 +1,6 @@
 import { type Wish, wishBody } from "../fixtures/upstream.ts";
 import { closedLoop } from "./closed-loop.ts";
-import type { RawTls } from "./raw-pool.ts";
+import type { RawPool, RawTls } from "./raw-pool.ts";
 
 /** Connections that ask at once. */
 export const CONNECTIONS = 8;
@@ -22,10 +22,12 @@ export async function allowedLoad(of: {
   readonly headers?: Readonly<Record<string, string>>;
   /** For an origin with TLS; see `RawPool`. */
   readonly tls?: RawTls;
+  /** Connections that are kept from one load to the next; see `closedLoop`. */
+  readonly pool?: RawPool;
   /** Told how long each answer took, from the request to its last byte. */
   readonly onTook?: (ns: bigint) => void;
 }): Promise<number> {
-  const { origin, key, wish, ms, connections = CONNECTIONS, path, headers, tls, onTook } = of;
+  const { origin, key, wish, ms, connections = CONNECTIONS, path, headers, tls, pool, onTook } = of;
   const body = wishBody(wish, "load");
   let requests = 0;
   await closedLoop(
@@ -35,6 +37,7 @@ export async function allowedLoad(of: {
       ...(path !== undefined && { path }),
       ...(headers !== undefined && { headers }),
       ...(tls !== undefined && { tls }),
+      ...(pool !== undefined && { pool }),
       connections,
       pauseMs: 0,
       next: () => ({ id: "load", body }),

@@ -15,6 +15,8 @@ export type ClosedLoopOptions = {
   readonly headers?: Readonly<Record<string, string>>;
   /** For an origin with TLS; see `RawPool`. */
   readonly tls?: RawTls;
+  /** Connections that were open before and stay open; default: its own, closed at the end. */
+  readonly pool?: RawPool;
   /** Each waits for its answer before it asks again. */
   readonly connections: number;
   /** Pause after each answer; 0: none. */
@@ -30,12 +32,12 @@ export type ClosedLoopOptions = {
 
 /** Asks until the signal says stop; resolves when the last answer is there. */
 export async function closedLoop(options: ClosedLoopOptions, signal: AbortSignal): Promise<void> {
-  const { origin, connections, tls } = options;
-  const pool = new RawPool(origin, { connections, ...(tls !== undefined && { tls }) });
+  const { origin, connections, tls, pool: kept } = options;
+  const pool = kept ?? new RawPool(origin, { connections, ...(tls !== undefined && { tls }) });
   try {
     await Promise.all(Array.from({ length: connections }, () => askInTurn(pool, options, signal)));
   } finally {
-    pool.close();
+    if (kept === undefined) pool.close();
   }
 }
 

@@ -36,24 +36,29 @@ export type KernelMachine = Disposable & {
   /** The node's own process. */
   readonly pid: number;
   readonly caFile: string;
+  /** Where what watches the node writes. */
+  readonly watchFolder: string;
   /** What the node's probes saw. */
   probed(): Promise<ProbeLog>;
 };
 
-/** Starts it. `TARGET` lives in pod `a1`, `NEIGHBOUR` in `a2`. */
-export async function startKernelMachine(): Promise<KernelMachine> {
+/**
+ * Starts it. `TARGET` lives in pod `a1`, `NEIGHBOUR` in `a2`.
+ *
+ * @param watched What looks into the node's threads: its probes, what samples them, or nothing, which costs nothing.
+ */
+export async function startKernelMachine(
+  watched: "probed" | "profiled" | "unwatched",
+): Promise<KernelMachine> {
   using stack = new DisposableStack();
   const lab = stack.use(new KernelLab());
   const { certificate, enforcer } = await startAround(lab);
-  const probes = ownedFolder(lab, "probes");
+  const watchFolder = ownedFolder(lab, "watched");
   const home = ownedFolder(lab, "home");
   const node = launchNode(lab, {
     certificate,
     args: ["up", "--json", "--home", home, "--policy", policyFile(lab)],
-    env: {
-      NODE_OPTIONS: `--import ${join(lab.folder, "repository", "bench/harness/probe.ts")}`,
-      BENCH_PROBE_DIR: probes,
-    },
+    env: watchingEnv(lab, watched, watchFolder),
   });
   const ready = (await wordOf(node, (one) => one.ready === true)) as unknown as Ready;
   const operator = stack.use(new Operator(ready));
@@ -63,12 +68,25 @@ export async function startKernelMachine(): Promise<KernelMachine> {
   return {
     ...{ lab, enforcer, operator, ready, pid },
     caFile: join(ready.home, "inspection-root.pem"),
+    watchFolder,
     probed: async () => {
       await new Promise((resolve) => setTimeout(resolve, PROBE_SETTLE_MS));
-      return readProbeLog(probes);
+      return readProbeLog(watchFolder);
     },
     [Symbol.dispose]: () => owned.dispose(),
   };
+}
+
+function watchingEnv(
+  lab: KernelLab,
+  watched: Parameters<typeof startKernelMachine>[0],
+  folder: string,
+): Readonly<Record<string, string>> {
+  const preload = (file: string) =>
+    `--import ${join(lab.folder, "repository/bench/harness", file)}`;
+  if (watched === "probed") return { NODE_OPTIONS: preload("probe.ts"), BENCH_PROBE_DIR: folder };
+  if (watched === "unwatched") return {};
+  return { NODE_OPTIONS: preload("profiler.ts"), BENCH_PROFILE_DIR: folder };
 }
 
 /** Whoever is there beside the node: the outside with what it shows to be trusted, the pods, the enforcer. */
