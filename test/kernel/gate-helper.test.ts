@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../adapters/system-clock.ts";
@@ -116,6 +116,50 @@ describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
     await flow("a1");
     await flow("a1", 6);
     expect([untold, neighbour].map(endOf)).toEqual([undefined, undefined]);
+  });
+
+  test("is woken by nobody who tells it of a connection, and hears of it with the next kill", async () => {
+    const { ask, say, flows } = gatePipes(join(lab.folder, "quiet"));
+    const helper = lab.speak("node", [lab.gateHelper(), ask, say, flows, "0"]);
+    // Whom a kill of everybody would hit it is not told: so it keeps no list, which it would be woken for.
+    helper.child.stdin?.write(gateTable(new Map([[AGENT, LAB.a1]])));
+    await waitUntil("the helper", () => helper.said.some(({ text }) => text === "ready"));
+    const own = new GatePipe(systemClock, () => openTurnPipe(ask, say));
+    const told = openSync(flows, constants.O_RDWR | constants.O_NONBLOCK);
+    /** Takes what lies in the pipe. */
+    const lying = (): number => {
+      try {
+        return readSync(told, Buffer.alloc(40 * 64)) / 40;
+      } catch {
+        return 0;
+      }
+    };
+    const note = flowNote({
+      ...{ localAddress: LAB.node4, localPort: PORT },
+      ...{ remoteAddress: LAB.a1[0], remotePort: 1 },
+    }) as Uint8Array;
+    try {
+      for (let i = 0; i < 3; i++) writeSync(told, note);
+      // It has been through all that woke it once it has an answer for who asks: of a scope that it does not know.
+      await waitUntil("its answer", () => {
+        own.open();
+        own.kill("agent/research/nobody");
+        return readFileSync(say, "latin1").includes(" 2 ");
+      });
+      expect(lying()).toBe(3);
+      // On a busy machine a kill may be too late to be done anything for.
+      await waitUntil("a kill before which it hears", async () => {
+        for (let i = 0; i < 3; i++) writeSync(told, note);
+        const no = own.end(AGENT) as bigint;
+        await waitUntil("its end", () => own.swept(no));
+        return lying() === 0;
+      });
+    } finally {
+      own.close();
+      closeSync(told);
+      helper.child.stdin?.end();
+      await helper.exit;
+    }
   });
 
   test("leaves alone what the machine has closed: that has no owner who could be told", async () => {

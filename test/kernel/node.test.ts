@@ -142,7 +142,24 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     });
   });
 
-  test("the gate's helper is told of what is taken in, without being woken for it", async () => {
+  test("capture: a pod that brings another agent's key is nobody, and nothing of it goes out", async () => {
+    const own = keys["research/worker-1"] as string;
+    await asks("with its own key", own);
+    const stolen = keys["research/worker-2"] as string;
+    // The key is good, and where it lives it is served: only the pod is not its.
+    const refused = { status: 401, reason: "credentials_conflict" };
+    expect(await acts({ ask: "with a neighbour's key", key: stolen })).toMatchObject(refused);
+    expect(await asks("with its own key again", own)).toMatchObject({ answer: ANSWER });
+    expect(JSON.stringify((await outside()).received)).not.toContain("with a neighbour's key");
+    const record = await waitUntil("the refusal's record", async () => {
+      const found = await cli("audit", "query", "--denied", "--json", "--limit", "1000");
+      const { records } = JSON.parse(found) as { records: (RecordSeen & Refused)[] };
+      return records.find(({ rc }) => rc === "credentials_conflict");
+    });
+    expect(record.act).toMatchObject({ door: "transparent", host: `${PROVIDER}:443` });
+  });
+
+  test("the gate's helper is told of what is taken in, also while it stands still", async () => {
     const helper = { uid: 0, word: "altrace-gate" };
     expect(await lab.stop("node", helper)).toBe(1);
     const { flows } = gatePipes(gateFiles(lab).socket);
