@@ -410,6 +410,10 @@ test("a digest that is old, replayed, unsigned, or without quorum does not keep 
 test("a node that is not enrolled stays closed whatever digests say", async () => {
   const world = new World();
   await world.found();
+  let clocksAsked = 0;
+  world.bus.listen("alt.req.node-1.nonce", () => {
+    clocksAsked += 1;
+  });
   const node = new TestNode(world, { token: undefined });
   await node.replica.start();
   for (let second = 0; second < 5; second++) {
@@ -421,6 +425,8 @@ test("a node that is not enrolled stays closed whatever digests say", async () =
   expect(node.replica.status().closedBecause).toEqual(
     expect.arrayContaining(["not_enrolled", "enrol_token_missing"]),
   );
+  // No coordinator tells its clock to one that is no member, and its next question would come too late.
+  expect(clocksAsked).toBe(0);
 });
 
 test("an enrolment that was refused says so and goes on trying", async () => {
