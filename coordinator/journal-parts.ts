@@ -6,8 +6,14 @@ import { entryOf } from "./journal-record.ts";
 const LINK_BYTES_MAX = 512 * 1024;
 /** Bytes of entries in one link of a snapshot. */
 const PART_BYTES = 256 * 1024;
-/** Parts of one snapshot at most: two of them fit into the stream with room to spare. */
+/** Parts of one snapshot up to which two of them fit into the stream, with room to spare: nothing is lost by a crash. */
 const PARTS_MAX = 400;
+/**
+ * Parts of one snapshot at most: it fits into the stream by itself. A ledger that an earlier version let grow beyond
+ * the other limit is taken over so, and nothing is lent until it has shrunk. While it is written the stream forgets the one
+ * before, which lies on the disk of whoever follows.
+ */
+const PARTS_ALONE_MAX = 800;
 
 export const JOURNAL_LIMITS = {
   /**
@@ -51,7 +57,7 @@ export function partsOf(entries: readonly JournalEntry[]): readonly (readonly Jo
     parts.at(-1)?.push(entry);
     bytes += size;
   }
-  if (parts.length > PARTS_MAX)
+  if (parts.length > PARTS_ALONE_MAX)
     throw new StoreFault(`a ledger of ${parts.length} parts is too large`);
   return parts;
 }
