@@ -74,6 +74,8 @@ class NatsConnectionBus implements NatsBus {
   readonly #streamTimeoutMs: number;
   readonly #listeners = new Set<Listener>();
   readonly #onUp: (() => void)[] = [];
+  /** Ends a question whose answer can no longer come, by question. */
+  readonly #asking = new Set<() => void>();
   readonly #ended: Promise<void>;
   #connected: Connected | undefined;
   #isUp = false;
@@ -123,11 +125,18 @@ class NatsConnectionBus implements NatsBus {
     mustBePlainSubject(subject);
     mustFit(bytes);
     const { nc } = this.#mustBeUp();
+    // The client waits on for an answer that went to the connection before.
+    const lost = Promise.withResolvers<never>();
+    const lose = () => lost.reject(new BusFault("closed", subject));
+    this.#asking.add(lose);
     try {
-      const answer = await nc.request(subject, bytes, { timeout: Math.max(1, timeoutMs) });
+      const asked = nc.request(subject, bytes, { timeout: Math.max(1, timeoutMs) });
+      const answer = await Promise.race([asked, lost.promise]);
       return new Uint8Array(answer.data);
     } catch (error) {
       throw natsFault(error, subject);
+    } finally {
+      this.#asking.delete(lose);
     }
   }
 
@@ -272,7 +281,7 @@ class NatsConnectionBus implements NatsBus {
       for await (const status of statuses) this.#onStatus(status);
       await nc.closed();
     } finally {
-      this.#isUp = false;
+      this.#wentDown();
       this.#connected = undefined;
       for (const listener of this.#listeners) listener.subscription = undefined;
       await nc.close();
@@ -284,7 +293,7 @@ class NatsConnectionBus implements NatsBus {
       case "disconnect":
       case "staleConnection":
       case "forceReconnect":
-        this.#isUp = false;
+        this.#wentDown();
         this.#trouble(status.type);
         return;
       case "reconnect":
@@ -298,6 +307,11 @@ class NatsConnectionBus implements NatsBus {
         this.#trouble((status as { readonly error?: unknown }).error);
         return;
     }
+  }
+
+  #wentDown(): void {
+    this.#isUp = false;
+    for (const lose of this.#asking) lose();
   }
 
   #cameUp(): void {

@@ -208,6 +208,27 @@ test("a server that goes silent without closing is noticed by its pings", async 
   expect(side.bus.isUp()).toBe(true);
 });
 
+test("a question that is under way when the connection is lost ends with it, and can be asked again", async () => {
+  await using server = await startNats();
+  await using side = await open(server.url);
+  await using other = await open(server.url);
+  let asked = 0;
+  other.bus.listen("a.b", ({ respond }) => {
+    asked += 1;
+    if (asked > 1) respond?.(bytes("here"));
+  });
+  const first = codeOf(side.bus.ask("a.b", bytes("?"), 10 * 60_000));
+  await comesTrue(() => expect(asked).toBe(1));
+  await server.kill();
+  expect(await first).toBe("closed");
+  await server.restart();
+  await comesTrue(() => expect([side.bus.isUp(), other.bus.isUp()]).toEqual([true, true]));
+  await comesTrue(async () => {
+    const answer = await side.bus.ask("a.b", bytes("?"), 1_000);
+    expect(Buffer.from(answer).toString()).toBe("here");
+  });
+});
+
 test("what is sent while no connection stands is lost, not kept for later", async () => {
   await using server = await startNats();
   await using side = await open(server.url);
