@@ -28,9 +28,10 @@ const PERSON_WAIT_MS = 1_000;
 export const ITEMS_PER_MESSAGE_MAX = 512;
 /**
  * How long what the control thread need not know at once waits for more of its kind, ms. Each message
- * wakes that thread, which costs both threads more than most requests' own decision.
+ * wakes that thread and is a turn of each account's actor, which costs more than most requests' own decision;
+ * whoever looks at agents or watches decisions does not see the difference.
  */
-export const GATHER_MS = 20;
+export const GATHER_MS = 50;
 /**
  * Events a second that no score depends on and that are told singly: an agent that asks all the time must not
  * occupy the control thread, and allowed requests must not hide a refusal. Whoever watches allows reads no more.
