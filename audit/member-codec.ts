@@ -60,8 +60,8 @@ export function object<T>(
       first: `${canonicalString(name)}:`,
       next: `,${canonicalString(name)}:`,
       mark: marks[name],
-      // Most texts are what they were in the record before: what fitted then fits now.
-      last: undefined as string | undefined,
+      // Most are what they were in the record before: what fitted then fits now.
+      last: undefined as unknown,
       lastText: "",
     }));
   return (value) => {
@@ -88,7 +88,8 @@ export function object<T>(
         continue;
       }
       const memberText = writeMember(row.name, row.write, member);
-      if (typeof member === "string") {
+      // What an object says may be another thing by then.
+      if (typeof member !== "object") {
         row.last = member;
         row.lastText = memberText;
       }
