@@ -1,4 +1,12 @@
-import { closeSync, constants, openSync, readFileSync, readSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../adapters/system-clock.ts";
@@ -13,6 +21,8 @@ import { waitUntil } from "../support/wait-until.ts";
 const unavailable = kernelUnavailable();
 const AGENT = "agent/research/worker-1";
 const PORT = 7000;
+const ETIME = "62";
+const HOUR_NS = 3_600_000_000_000n;
 /** Where the pods find the machine. */
 const MACHINE = { 4: LAB.node4, 6: LAB.node6 } as const;
 
@@ -45,7 +55,7 @@ describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
     lab = new KernelLab();
     lab.run("node", "nft -f -", "table inet altrace {\nset killed4 { type ipv4_addr; }\n}\n");
     server = lab.speak("node", ["python3", "-c", SERVER]);
-    const { ask, say, flows } = gatePipes(join(lab.folder, "gate"));
+    const { ask, say, flows } = pipes();
     const helper = lab.speak("node", [lab.gateHelper(), ask, say, flows, "0"]);
     // No list that it makes by itself has the agent: what it ends it was told of.
     const scopes = new Map<string, readonly string[]>([
@@ -66,6 +76,8 @@ describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
     if (notes !== undefined) closeSync(notes);
     lab?.[Symbol.dispose]();
   });
+
+  const pipes = () => gatePipes(join(lab.folder, "gate"));
 
   type Flow = { readonly client: Speaker; readonly ends: FlowEnds };
 
@@ -160,6 +172,37 @@ describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
       helper.child.stdin?.end();
       await helper.exit;
     }
+  });
+
+  test("is through with a kill in its own time, whatever it is told meanwhile and until when", async () => {
+    const { ask, say, flows } = pipes();
+    const nowhere = { localAddress: LAB.node4, localPort: 1, remotePort: 1 };
+    const [remoteAddress = ""] = LAB.a1;
+    const note = Buffer.from(flowNote({ ...nowhere, remoteAddress }) as Uint8Array).toString("hex");
+    const feed = `
+import sys
+notes = bytes.fromhex(sys.argv[2]) * 100
+with open(sys.argv[1], "wb", 0) as to:
+    to.write(notes)
+    print('{"fed": 1}', flush=True)
+    while True: to.write(notes)
+`;
+    const python = ["nice", "-n", "-15", "python3", "-c"];
+    // As many as keep the pipe full, or there is a moment in which all has been looked for.
+    const feeding = [1, 2, 3].map(() => lab.speak("node", [...python, feed, flows, note]));
+    await waitUntil("the first notes", () => feeding.every(({ said }) => said.length > 0));
+    let no = 0n;
+    await waitUntil("one that is left to the enforcer", () => {
+      const errno = new RegExp(`\\b${no} 0 (\\d+) `).exec(readFileSync(say, "latin1"))?.[1];
+      if (errno === ETIME) return true;
+      // Where nothing was told for a moment it was through before that.
+      if (errno === undefined && no !== 0n) return false;
+      no = systemClock.monoNs();
+      writeFileSync(ask, `= ${no} ${no + HOUR_NS} ${AGENT}\n`);
+      return false;
+    });
+    for (const { child } of feeding) child.kill("SIGKILL");
+    await Promise.all(feeding.map(({ exit }) => exit));
   });
 
   test("leaves alone what the machine has closed: that has no owner who could be told", async () => {

@@ -137,7 +137,8 @@ static int list_anew(const struct ends *to) {
 static void begin_sweep(uint64_t number, uint64_t until, const char *scope, int is_for_good) {
   is_after_kills = 0;
   last_kill = now_ns();
-  if (until == 0) until = last_kill + SWEEP_NS;
+  /* A node that names a later time would have its sweep go on, and feed it, for as long. */
+  if (until == 0 || until > last_kill + SWEEP_NS) until = last_kill + SWEEP_NS;
   if (sweep_count == SWEEPS_MAX) return;
   struct sweep *sweep = &sweeps[sweep_count++];
   *sweep = (struct sweep){.number = number, .until = until, .is_for_good = is_for_good};
@@ -170,8 +171,11 @@ static int end_some(const struct ends *to, struct sweep *sweep, int *code) {
 /* One piece of what is to be done, between which questions are answered. Returns for how many milliseconds
  * nothing is, or -1. */
 static int work(const struct ends *to) {
-  for (size_t i = 0; i < sweep_count; i++) {
+  static size_t turn;
+  for (size_t looks = 0, count = sweep_count; looks < count; looks++) {
+    size_t i = turn++ % count;
     int code = now_ns() > sweeps[i].until ? ETIME : 0;
+    /* The next piece is another kill's: one whose sockets do not end must not hold up the others. */
     if (code == 0 && end_some(to, &sweeps[i], &code)) return 0;
     if (code == 0 && !is_after_kills) continue;
     finish_sweep(to, i, code);
