@@ -69,17 +69,20 @@ export async function canaryEars(
     server.listen({ port, host: "::" }, resolve);
   });
   const bound = (server.address() as { port: number }).port;
-  const ear = createSocket({ type: "udp6" });
-  ear.on("error", () => undefined);
-  ear.on("message", (bytes: Buffer, { address }: RemoteInfo) => {
-    onWord(wordIn(bytes), address);
-  });
-  await new Promise<void>((resolve) => ear.bind({ port: bound, address: "::" }, resolve));
+  const hear = async (type: "udp4" | "udp6", address: string) => {
+    const ear = createSocket({ type, ipv6Only: type === "udp6" });
+    ear.on("error", () => undefined);
+    ear.on("message", (bytes: Buffer, from: RemoteInfo) => onWord(wordIn(bytes), from.address));
+    await new Promise<void>((resolve) => ear.bind({ port: bound, address }, resolve));
+    return ear;
+  };
+  // One for each family: one for both does not hear what is said to all of IPv4.
+  const ears = [await hear("udp4", "0.0.0.0"), await hear("udp6", "::")];
   return {
     port: bound,
     close: () => {
       server.close();
-      ear.close();
+      for (const ear of ears) ear.close();
     },
   };
 }

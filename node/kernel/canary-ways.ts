@@ -5,8 +5,8 @@ export const WAYS_MAX = 128;
 const NAMES_PORT = 53;
 /** Three packets on a common link. */
 const FRAGMENTED_BYTES = 4_000;
-/** Everybody on the link, and every host that listens to the link. */
-const EVERYBODY = ["255.255.255.255", "224.0.0.1"] as const;
+/** Everybody on the link, of either family. The last is sent from an address of the link, which rules treat apart. */
+const EVERYBODY = ["255.255.255.255", "224.0.0.1", "ff02::1"] as const;
 const WORD = /^[0-9a-f-]{36}$/;
 
 /**
