@@ -9,7 +9,9 @@ const SHARED = "test/{unit,contract,tidy,models,e2e,fault}/**/*.test.ts";
 
 export default defineConfig({
   test: {
-    globalSetup: ["test/setup/nats-server.ts", "test/setup/compile-cache.ts"],
+    globalSetup: ["nats-server", "built-program", "compile-cache"].map(
+      (name) => `test/setup/${name}.ts`,
+    ),
     // Where the processes that tests start find compiled what earlier ones have compiled.
     env: { TESTS_COMPILE_CACHE: COMPILED },
     pool: "forks",

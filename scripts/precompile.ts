@@ -1,21 +1,22 @@
-// Fills the cache of compiled sources for whoever may not write it where it runs, such as an image's user:
+// Fills the cache of compiled files for whoever may not write it where it runs, such as an image's user:
 // `NODE_COMPILE_CACHE=.cache/compiled node scripts/precompile.ts`, as that user. Nothing of the program is run.
 
-import { chmodSync, globSync, readdirSync } from "node:fs";
+import { chmodSync, readdirSync } from "node:fs";
 import { flushCompileCache, getCompileCacheDir } from "node:module";
 import { join } from "node:path";
-import { pathToFileURL } from "node:url";
+import { builtProgram } from "../cli/built-program.js";
 
-const ROOT = join(import.meta.dirname, "..");
-const ROOMS = "{adapters,audit,authority,cli,coordinator,mesh,node,policy,ports,proto}";
+const main = builtProgram(new URL("..", import.meta.url));
+if (main === undefined) throw new Error("no program is built of these sources");
 const STOP = "all is compiled, and nothing is to run";
 
 /** All modules of a program are compiled before the first of them is run, and this one is the first. */
 const stop = `data:text/javascript,throw new Error(${JSON.stringify(STOP)})`;
-const sources = globSync(`${ROOMS}/**/*.ts`, { cwd: ROOT }).map(
-  (file) => pathToFileURL(join(ROOT, file)).href,
-);
-const program = [stop, ...sources].map((url) => `import ${JSON.stringify(url)};`).join("\n");
+const files = [
+  ...readdirSync(new URL(".", main)).map((file) => new URL(file, main).href),
+  new URL("../cli/new-objects.js", import.meta.url).href,
+];
+const program = [stop, ...files].map((url) => `import ${JSON.stringify(url)};`).join("\n");
 
 try {
   await import(`data:text/javascript,${encodeURIComponent(program)}`);
@@ -28,7 +29,7 @@ if (folder === undefined || !letEverybodyRead(folder)) {
   process.stderr.write("nothing is kept: NODE_COMPILE_CACHE names no folder that can be written\n");
   process.exitCode = 1;
 } else {
-  process.stdout.write(`${sources.length} sources are compiled in ${folder}\n`);
+  process.stdout.write(`${files.length} files are compiled in ${folder}\n`);
 }
 
 /** Node writes what its own user alone may read, and the folder is given to another one. False: it is another one's already. */

@@ -1,10 +1,15 @@
 import { readFileSync } from "node:fs";
+import { sourceOf } from "./built-lines.ts";
 
 /** A CPU profile as V8 writes it. @see https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile */
 type Profile = {
   readonly nodes: readonly {
     readonly id: number;
-    readonly callFrame: { readonly functionName: string; readonly url: string };
+    readonly callFrame: {
+      readonly functionName: string;
+      readonly url: string;
+      readonly lineNumber: number;
+    };
   }[];
   readonly samples: readonly number[];
   readonly timeDeltas: readonly number[];
@@ -26,7 +31,9 @@ export function partsOf(file: string): ReadonlyMap<string, number> {
 }
 
 /** A folder of ours, a package, a module of Node, or by its own name what is written in C++. */
-function nameOf({ functionName, url }: Profile["nodes"][number]["callFrame"]): string {
+function nameOf(frame: Profile["nodes"][number]["callFrame"]): string {
+  const { functionName } = frame;
+  const url = sourceOf(frame.url, frame.lineNumber, ROOT);
   // Where the inspector stops a profile it copies it, and that takes long.
   if (url.startsWith("node:inspector") || url.endsWith("harness/profiler.ts")) {
     return "node:inspector";

@@ -17,10 +17,9 @@ test("what is compiled beforehand can be read by whoever runs it, and belongs to
 
   const [own = ""] = globSync("*", { cwd: folder });
   const files = globSync(`${own}/*`, { cwd: folder });
-  const sources = Number(/^\d+/.exec(stdout)?.[0]);
-  expect(sources).toBeGreaterThan(500);
-  // Each without its types, and compiled.
-  expect(files.length).toBeGreaterThanOrEqual(2 * sources);
+  const compiled = Number(/^\d+/.exec(stdout)?.[0]);
+  expect(compiled).toBeGreaterThan(5);
+  expect(files.length).toBeGreaterThanOrEqual(compiled);
   const modes = [own, ...files].map((file) => statSync(join(folder, file)).mode & 0o777);
   expect(modes.filter((mode) => mode !== 0o644)).toEqual([0o755]);
 });

@@ -1,0 +1,18 @@
+/** Of what a program was built: path from the root, bytes, second of its last change if that tells it, SHA-256. */
+export type BuiltOf = readonly [
+  path: string,
+  size: number,
+  changedS: number | null,
+  sha256: string,
+];
+
+export type Manifest = {
+  /** Where the program lies, within `BUILT`. */
+  readonly folder: string;
+  readonly sources: readonly BuiltOf[];
+};
+
+export const BUILT: string;
+export const MANIFEST: string;
+export const MAIN: string;
+export function builtProgram(root: URL): string | undefined;

@@ -1,0 +1,71 @@
+import { appendFileSync, cpSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { basename, join } from "node:path";
+import { expect, test, vi } from "vitest";
+import { freePortBase } from "../../bench/harness/free-ports.ts";
+import { builtProgram } from "../../cli/built-program.js";
+import { E2E_TIMEOUTS, NODE, startProcess, startProgram } from "../support/run-altrace.ts";
+import { tempDir } from "../support/temp-dir.ts";
+import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
+
+const ROOT = join(import.meta.dirname, "..", "..");
+const SOURCES = /^(adapters|audit|authority|cli|coordinator|mesh|node|policy|ports|proto)$/;
+/** Has the engine name every file that it loads. */
+const NAMING = { NODE_DEBUG_NATIVE: "COMPILE_CACHE" };
+
+/** Of the repository itself, what a process has said that it loads; packages left out. */
+function loaded(root: string, said: string): ReadonlySet<string> {
+  const files = [...said.matchAll(/reading cache from \S+ for \S+ file:\/\/(\S+?)\.\.\./g)].map(
+    ([, file = ""]) => file,
+  );
+  return new Set(files.filter((file) => file.startsWith(root) && !file.includes("/node_modules/")));
+}
+
+test("every thread of what npm starts is of the program that was built", async () => {
+  using home = tempDir();
+  using told = tempDir();
+  const words = ["up", "--json", "--home", home.path, "--port-base", String(await freePortBase())];
+  // Every thread writes down what it was started with.
+  const tells = `import { writeFileSync } from "node:fs"; import { threadId } from "node:worker_threads";
+    writeFileSync(${JSON.stringify(told.path)} + "/" + threadId, process.argv[1]);`;
+  const nodeArgs = ["--import", `data:text/javascript,${encodeURIComponent(tells)}`];
+  const started = startProcess(words, { nodeArgs });
+  await waitUntil(
+    () => `altrace up to get ready:\n${started.stdout()}${started.stderr()}`,
+    () => started.stdout().includes('"ready":true') || !started.isRunning(),
+  );
+  expect((await started.end("SIGTERM")).code).toBe(0);
+  const place = new URL(".", builtProgram(new URL(`file://${ROOT}/`))).pathname;
+  const programs = readdirSync(told.path).map((id) => readFileSync(join(told.path, id), "utf8"));
+  expect(programs.sort()).toEqual(
+    [
+      join(ROOT, "cli", "altrace.js"),
+      join(place, "coordinator-archive-archive-worker.mjs"),
+      join(place, "node-audit-audit-worker.mjs"),
+      join(place, "node-loop-worker.mjs"),
+      join(place, "node-mesh-mesh-worker.mjs"),
+    ].sort(),
+  );
+});
+
+test("sources that were changed are run themselves, and so are those of which nothing was built", async () => {
+  using copy = tempDir();
+  for (const name of readdirSync(ROOT).filter((one) => SOURCES.test(one)))
+    cpSync(join(ROOT, name), join(copy.path, name), { recursive: true, preserveTimestamps: true });
+  for (const name of ["package.json", "scripts"])
+    cpSync(join(ROOT, name), join(copy.path, name), { recursive: true, preserveTimestamps: true });
+  symlinkSync(join(ROOT, "node_modules"), join(copy.path, "node_modules"));
+  const runs = async () => {
+    const line = [NODE, join(copy.path, "cli", "altrace.js"), "--version"];
+    const run = startProgram(line, { env: NAMING });
+    expect((await run.ended).code).toBe(0);
+    return [...loaded(copy.path, run.stdout() + run.stderr())].map((file) => basename(file));
+  };
+  expect(await runs()).toContain("main.ts");
+  const built = join(copy.path, ".cache", "program");
+  cpSync(join(ROOT, ".cache", "program"), built, { recursive: true });
+  expect(await runs()).toContain("main.mjs");
+  appendFileSync(join(copy.path, "node", "loop-worker.ts"), "\n");
+  expect(await runs()).toContain("main.ts");
+});
