@@ -52,6 +52,7 @@ export async function startMesh(options: {
   const preload = (file: string) => ["--import", new URL(file, import.meta.url).href];
   const altrace = stack.use(
     await startAltrace({
+      isOfSources: isProbed,
       nodeArgs: [
         ...(isProbed ? preload("./probe.ts") : []),
         ...(profileDir === undefined ? [] : preload("./profiler.ts")),

@@ -4,11 +4,18 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
+import { THREAD_POOL_SIZE } from "../../node/thread-pool.ts";
 import { freePortBase } from "./free-ports.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 const NODE = join(ROOT, "node_modules", ".bin", "node");
 const CLI = join(ROOT, "cli", "altrace.js");
+const MAIN = join(ROOT, "cli", "main.ts");
+/** What `cli/altrace.js` sets before it loads the program. */
+const SOURCES_ENV = {
+  UV_THREADPOOL_SIZE: String(THREAD_POOL_SIZE),
+  NODE_COMPILE_CACHE: join(ROOT, ".cache", "compiled"),
+};
 const READY_MS = 60_000;
 const STOP_MS = 30_000;
 const STDERR_CHARS_MAX = 16_384;
@@ -39,6 +46,8 @@ export type AltraceOptions = {
   readonly args?: readonly string[];
   /** Arguments of node itself, such as `--import`. */
   readonly nodeArgs?: readonly string[];
+  /** Runs the sources, not the program that was built of them: for who changes one of their classes. */
+  readonly isOfSources?: boolean;
   readonly env?: Readonly<Record<string, string>>;
 };
 
@@ -53,11 +62,11 @@ export async function startAltrace(options: AltraceOptions = {}): Promise<Altrac
   // Sockets lie in HOME, and their paths are bounded: a short one.
   const home = mkdtempSync(join(tmpdir(), "alt-"));
   const portBase = await freePortBase();
-  const { args = [], nodeArgs = [], env = {} } = options;
+  const { args = [], nodeArgs = [], env = {}, isOfSources = false } = options;
   const words = ["up", "--json", "--home", home, "--port-base", String(portBase), ...args];
-  const started = spawn(NODE, [...nodeArgs, CLI, ...words], {
+  const started = spawn(NODE, [...nodeArgs, isOfSources ? MAIN : CLI, ...words], {
     cwd: ROOT,
-    env: { ...cleanEnv(), ...env },
+    env: { ...cleanEnv(), ...(isOfSources && SOURCES_ENV), ...env },
     stdio: ["ignore", "pipe", "pipe"],
   });
   running.add(started);
