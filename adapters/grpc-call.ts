@@ -17,9 +17,11 @@ const MESSAGE_BYTES_MAX = 4 * 1024 * 1024;
 const TIMEOUT_MS_MAX = 99_999_999;
 
 /**
- * Calls a method with one message, and gives the messages of the answer.
+ * Calls a method with one message, and gives the messages of the answer. A call that the server has not looked at, such as
+ * one that met the end of its connection, is made once more, within the same time.
  *
  * @see https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md
+ * @see https://github.com/grpc/proposal/blob/master/A6-client-retries.md#transparent-retries
  * @throws RpcError
  */
 export async function* callMethod(
@@ -28,11 +30,26 @@ export async function* callMethod(
   message: Uint8Array,
   options: CallOptions,
 ): AsyncGenerator<Buffer, void> {
+  const begunMs = performance.now();
   const call = new Call(connection, path, message, options);
   try {
     yield* call.messages();
+    return;
+  } catch (error) {
+    if (!call.isUnseen) throw error;
   } finally {
     call.leave();
+  }
+  const { timeoutMs } = options;
+  const again = new Call(connection, path, message, {
+    ...options,
+    // None that is left is a millisecond to the call.
+    ...(timeoutMs !== undefined && { timeoutMs: timeoutMs - (performance.now() - begunMs) }),
+  });
+  try {
+    yield* again.messages();
+  } finally {
+    again.leave();
   }
 }
 
@@ -78,6 +95,12 @@ class Call {
     if (signal?.aborted === true) this.#cancelled();
     signal?.addEventListener("abort", this.#cancelled, { once: true });
     if (timeoutMs !== undefined) this.#late = setTimeout(this.#overdue, timeoutMs);
+  }
+
+  /** The server has said that it did nothing for it. */
+  get isUnseen(): boolean {
+    const isRefused = this.#stream.rstCode === http2().constants.NGHTTP2_REFUSED_STREAM;
+    return isRefused && this.#ending === undefined;
   }
 
   async *messages(): AsyncGenerator<Buffer, void> {

@@ -412,6 +412,34 @@ describe("a client of a server that is not ours", () => {
     }
   });
 
+  test("makes a call that was refused unseen once more, and no third time", async () => {
+    let calls = 0;
+    let refusals = 1;
+    await answering((stream) => {
+      calls += 1;
+      if (calls > refusals) answer(OK, EMPTY)(stream);
+      else stream.close(NGHTTP2_REFUSED_STREAM);
+    });
+    await client().kill({}, { timeoutMs: 20_000 });
+    expect(calls).toBe(2);
+    refusals = Number.POSITIVE_INFINITY;
+    expect(await failure(client().kill({}))).toMatchObject({ code: "UNAVAILABLE" });
+    expect(calls).toBe(4);
+  });
+
+  test("makes a call that it has taken back no second time", async () => {
+    let calls = 0;
+    const leaving = new AbortController();
+    await answering((stream) => {
+      calls += 1;
+      leaving.abort();
+      stream.close(NGHTTP2_REFUSED_STREAM);
+    });
+    const left = await failure(client().kill({}, { signal: leaving.signal }));
+    expect(left).toMatchObject({ code: "CANCELLED" });
+    expect(calls).toBe(1);
+  });
+
   test("does not wait longer than it was told for one that says nothing", async () => {
     const silent = createNetServer().listen(join(directory, "s.sock"));
     cleanups.push(() => silent.close());
