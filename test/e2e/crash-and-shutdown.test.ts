@@ -9,7 +9,7 @@ import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
 import { E2E_TIMEOUTS, runAltrace } from "../support/run-altrace.ts";
 import { openaiOf } from "../support/sdk-clients.ts";
-import { type Altrace, startAltrace } from "../support/start-altrace.ts";
+import { type Altrace, type Ready, startAltrace } from "../support/start-altrace.ts";
 import { type Provider, startProvider } from "../support/start-provider.ts";
 import { INSPECTABLE, stopThread } from "../support/stop-thread.ts";
 import { waitUntil } from "../support/wait-until.ts";
@@ -17,6 +17,7 @@ import { waitUntil } from "../support/wait-until.ts";
 vi.setConfig(E2E_TIMEOUTS);
 
 const AGENT = "research/worker-1";
+const REVIVED = "research/worker-2";
 const OTHER = "support/triage";
 /** What an account is lent at least when it asks, micro-dollars. */
 const LENT_MICROS = 1_000_000;
@@ -49,25 +50,41 @@ async function statusOf(agent: string): Promise<string> {
 }
 
 describe("after SIGKILL", () => {
-  test("the first request of a killed agent is refused, and so is every later one", async () => {
+  let ready: Ready;
+  let remembered: string;
+  let answers: readonly string[];
+
+  beforeAll(async () => {
+    // One whose kill was taken back, and who had money in the table; and one who is killed.
+    await altrace.mustCli("kill", `agent/${REVIVED}`, "--wait");
+    await altrace.mustCli("revive", `agent/${REVIVED}`, "--wait");
+    const answer = await openaiOf(altrace, REVIVED)
+      .chat.completions.create(ask("remember me"))
+      .withResponse();
+    remembered = answer.request_id ?? "";
+    expect(Number((await dayOf()).reserved)).toBeGreaterThanOrEqual(LENT_MICROS);
     await altrace.mustCli("kill", `agent/${AGENT}`, "--wait");
     expect(await statusOf(AGENT)).toBe("403 killed_agent");
-    const before = provider.received.length;
-    const { ready } = altrace;
+    const servedBefore = provider.received.length;
+    ({ ready } = altrace);
     await altrace.crash();
     altrace.launch();
     // Asked from before the door opens until the node has opened.
-    const answers = await firstAnswers(
+    answers = await firstAnswers(
       { gateway: ready.gateway, key: (of) => ready.keys[of] ?? "" },
       AGENT,
       {
-        until: (answer) => answer === "403 killed_agent",
+        until: (said) => said === "403 killed_agent",
         atLeast: 20,
       },
     );
     await altrace.whenReady();
+    expect(provider.received.length).toBe(servedBefore);
+  });
+  afterAll(() => altrace.mustCli("revive", `agent/${AGENT}`, "--wait"));
+
+  test("the first request of a killed agent is refused, and so is every later one", async () => {
     expect(new Set(answers).difference(REFUSED)).toEqual(new Set());
-    expect(provider.received.length).toBe(before);
     expect(await statusOf(AGENT)).toBe("403 killed_agent");
     expect(await statusOf(OTHER)).toBe("200 ok");
     expect(await altrace.mustCli("kills")).toContain(`agent/${AGENT}`);
@@ -75,14 +92,6 @@ describe("after SIGKILL", () => {
   });
 
   test("a revive stands, what was decided can be explained, and what was spent is spent", async () => {
-    await altrace.mustCli("revive", `agent/${AGENT}`, "--wait");
-    const answer = await openaiOf(altrace, AGENT)
-      .chat.completions.create(ask("remember me"))
-      .withResponse();
-    const id = answer.request_id ?? "";
-    expect(Number((await dayOf()).reserved)).toBeGreaterThanOrEqual(LENT_MICROS);
-    await altrace.crash();
-    await altrace.start();
     await waitUntil("the lease of before the crash to be settled", async () => {
       return Number((await dayOf()).reserved) === 0;
     });
@@ -90,26 +99,26 @@ describe("after SIGKILL", () => {
     const { spent } = await dayOf();
     expect(Number(spent)).toBeGreaterThan(0);
     expect(Number(spent)).toBeLessThan(LENT_MICROS / 10);
-    expect(await statusOf(AGENT)).toBe("200 ok");
-    expect(await altrace.mustCli("explain", id)).toContain("allowed");
+    expect(await statusOf(REVIVED)).toBe("200 ok");
+    expect(await altrace.mustCli("explain", remembered)).toContain("allowed");
   });
 
   test("what stays charged an operator writes back, and no more than that", async () => {
     const { limit } = await dayOf();
     const writeBack = (usd: string) =>
-      altrace.cli("budget", "write-back", `agent/${AGENT}`, "usd", usd);
+      altrace.cli("budget", "write-back", `agent/${REVIVED}`, "usd", usd);
     expect(await writeBack("1000.00")).toMatchObject({
       code: 1,
       stderr: expect.stringContaining("no more can be written back"),
     });
-    expect((await writeBack("0.000001")).stdout).toContain(`agent/${AGENT} day:`);
+    expect((await writeBack("0.000001")).stdout).toContain(`agent/${REVIVED} day:`);
     expect(Number((await dayOf()).limit)).toBe(Number(limit) + 1);
   });
 });
 
 /** The ledger's row of the agent's day. */
 async function dayOf(): Promise<Account> {
-  const shown = JSON.parse(await altrace.mustCli("budget", "show", `agent/${AGENT}`, "--json"));
+  const shown = JSON.parse(await altrace.mustCli("budget", "show", `agent/${REVIVED}`, "--json"));
   const { accounts } = shown as { readonly accounts: readonly Account[] };
   const account = accounts.find(({ unit, window }) => unit === USD && window.startsWith("day:"));
   if (account === undefined) throw new Error("the agent's day has no row");

@@ -125,28 +125,37 @@ describe("the coordinator's process", { timeout: 60_000 }, () => {
     expect(second.output).toContain('"stopped"');
   });
 
-  test("a second process on the same HOME does not start", async () => {
-    using dir = tempDir();
-    const home = join(dir.path, "home");
-    await using _first = await started(home);
-    const args = ["--home", home, "--nats-url", nats.url, "--port-base", String(await portBase())];
-    await using second = new Process(args);
-    expect(await second.exit()).toBe(1);
-    expect(second.output).toContain("home_in_use");
-  });
+  describe("that runs", () => {
+    const home = tempDir();
+    let client: ReturnType<typeof connect>;
+    let running: Process;
+    beforeAll(async () => {
+      running = await started(home.path);
+      client = connect(home.path);
+    }, 60_000);
+    afterAll(async () => {
+      client?.[Symbol.dispose]();
+      await running?.[Symbol.asyncDispose]();
+      home[Symbol.dispose]();
+    });
 
-  test("a kill is accepted while the stream is away and committed when it is back", async () => {
-    using dir = tempDir();
-    const home = join(dir.path, "home");
-    await using _running = await started(home);
-    using client = connect(home);
-    await nats.kill();
-    const { command } = await client.calls.kill({ scope: "team/away", operator: "olga" });
-    expect(command).toMatchObject({ accepted: true, committed: false });
-    await nats.restart();
-    await waitUntil("the kill's commit", async () => {
-      const { kills } = await client.calls.listKills({});
-      return kills.some(({ scope, committed }) => scope === "team/away" && committed);
+    test("keeps a second one from its HOME", async () => {
+      const port = String(await portBase());
+      const args = ["--home", home.path, "--nats-url", nats.url, "--port-base", port];
+      await using second = new Process(args);
+      expect(await second.exit()).toBe(1);
+      expect(second.output).toContain("home_in_use");
+    });
+
+    test("accepts a kill while the stream is away, and commits it when that is back", async () => {
+      await nats.kill();
+      const { command } = await client.calls.kill({ scope: "team/away", operator: "olga" });
+      expect(command).toMatchObject({ accepted: true, committed: false });
+      await nats.restart();
+      await waitUntil("the kill's commit", async () => {
+        const { kills } = await client.calls.listKills({});
+        return kills.some(({ scope, committed }) => scope === "team/away" && committed);
+      });
     });
   });
 });
