@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { createGrpcClient } from "../../adapters/grpc-client.ts";
 import { connectNatsBus } from "../../adapters/nats-bus.ts";
+import { BODY_BYTES_MAX } from "../../mesh/policy-parts.ts";
 import { signRecord } from "../../mesh/record.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { PolicySchema } from "../../proto/gen/altrace/v1/record_pb.ts";
@@ -360,14 +361,21 @@ describe.each(RUN)("three nodes over the $name", ({ program }) => {
     const file = join(folder.path, "policy.yaml");
     const policy = e2ePolicy(provider.origin);
     const apply = () => mesh.mustCli("policy", "apply", file, "--wait");
-    // Of so many that no message carries it: its parts come from the stream.
-    const fleet = Array.from({ length: 12_000 }, (_, no) => {
-      return `      fleet-${no}: { budget: { usd: { day: "1.000001" } } }\n`;
-    });
+    // More than a message carries: its parts come from the stream.
+    const tools = Array.from({ length: 12 }, (_, no) => `${"t".repeat(50)}-${no}: [call]`).join(
+      ", ",
+    );
+    const fleet = Array.from(
+      { length: 750 },
+      (_, no) => `      fleet-${no}: { tools: { ${tools} } }\n`,
+    );
     writeFileSync(
       file,
       policy.replace("      worker-2: {}\n", (one) => one + fleet.join("")),
     );
+    const [, bytes = "0"] =
+      /ok, (\d+) bytes/.exec(await mesh.mustCli("policy", "check", file)) ?? [];
+    expect(Number(bytes)).toBeGreaterThan(BODY_BYTES_MAX);
     expect(await apply()).toMatch(/^in force 3\/3$/m);
     expect(await everywhere(OTHER)).toEqual(all("200 ok"));
     writeFileSync(file, policy);

@@ -6,7 +6,7 @@ const GAP_MS = { close: 5, wide: 50 };
  * So often it was let through before the next questions are wide apart: then only an end is waited for. A
  * refusal has to hold at every moment, and who does not listen yet may do so at any time.
  */
-const SERVED_MIN = 200;
+const SERVED_MIN = 50;
 const LIMIT_MS = 60_000;
 
 /**
