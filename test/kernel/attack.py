@@ -178,6 +178,7 @@ raw("record-route")(lambda n: frame(4, ip4(SELF4, d4(n), 17, udp(SELF4, d4(n), 1
 raw("spoof4-outside")(lambda n: frame(4, ip4("203.0.113.9", d4(n), 17, udp("203.0.113.9", d4(n), 5, 443, b"exfil"))))
 raw("spoof4-pod")(lambda n: frame(4, ip4(OTHER4, d4(n), 17, udp(OTHER4, d4(n), 5, 443, b"exfil"))))
 raw("spoof4-pod-tcp")(lambda n: frame(4, ip4(OTHER4, d4(n), 6, tcp(OTHER4, d4(n), 5, 443, 2))))
+raw("spoof4-pod-dns")(lambda n: frame(4, ip4(OTHER4, d4(n), 17, udp(OTHER4, d4(n), 5, 53, question("evil.example")))))
 raw("spoof6-outside")(lambda n: frame(6, ip6("2001:db8:9::9", d6(n), 17, udp("2001:db8:9::9", d6(n), 5, 443, b"exfil"))))
 raw("spoof-mac")(lambda n: frame(4, ip4(SELF4, d4(n), 17, udp(SELF4, d4(n), 5, 443, b"exfil")), b"\x02\0\0\0\xbe\xef"))
 
