@@ -130,7 +130,7 @@ describe.skipIf(command === undefined)("each overlay", () => {
   });
 
   test("starts only programs and flags that exist", () => {
-    const source = textOf("node/kernel/launcher/launcher.c");
+    const source = textOf("node/kernel/launcher/options.c");
     for (const container of ours()) {
       const line = words(container);
       if (line[0] === "altrace-launcher") {

@@ -35,9 +35,9 @@ test("a tallied counter has counted everything once, whenever it is read", async
   const config = { name: "n", help: "h", labelNames: ["of"], registers: [registry] };
   const tallied = new TalliedCounter(config);
   const expected = new Counter({ ...config, registers: [] });
-  for (const of of ["x", "y", "x"]) {
-    tallied.add(of, () => ({ of }), 2);
-    expected.inc({ of }, 2);
+  for (const label of ["x", "y", "x"]) {
+    tallied.add(label, () => ({ of: label }), 2);
+    expected.inc({ of: label }, 2);
     await registry.getMetricsAsJSON();
   }
   expect(await registry.getMetricsAsJSON()).toEqual([await expected.get()]);
