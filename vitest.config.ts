@@ -15,9 +15,6 @@ export default defineConfig({
     // Where the processes that tests start find compiled what earlier ones have compiled.
     env: { TESTS_COMPILE_CACHE: COMPILED },
     pool: "forks",
-    // Node loads the sources itself, as it does outside of tests: translating each into vite's module system took a quarter of
-    // the processor time of unit tests. Nothing here replaces a module, so no loader has to see them.
-    experimental: { viteModuleRunner: false, nodeLoader: false },
     // Twice what a small machine has of processors: tests of whole meshes wait more than they run.
     maxWorkers: 4,
     // Ends what hangs. `npm run proof` has it longer: what counts to 100,000 takes minutes.
