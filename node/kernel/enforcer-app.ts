@@ -1,12 +1,4 @@
-import {
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  watch,
-  writeFileSync,
-} from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
@@ -20,7 +12,6 @@ import { followHostCommand, hostCommand } from "../../adapters/host-command.ts";
 import { type LineConnection, serveLines } from "../../adapters/line-socket.ts";
 import { netlinkSocket } from "../../adapters/netlink-socket.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
-import { errorMessage } from "../../ports/error-message.ts";
 import { CanaryRounds, silent } from "./canary.ts";
 import { readCniResult } from "./cni-result.ts";
 import { EbpfLayer, type PodGroup } from "./ebpf-layer.ts";
@@ -37,6 +28,7 @@ import type { Pod, PodSource } from "./pod.ts";
 import { podCgroupPaths } from "./pod-cgroup.ts";
 import { readPod, readPodList } from "./pod-list.ts";
 import { ClusterFault, PodWatch } from "./pod-watch.ts";
+import { podsFromFile } from "./pods-file.ts";
 import { rehearseGate } from "./rehearse-gate.ts";
 import { RuleKeeper } from "./rule-keeper.ts";
 
@@ -293,7 +285,8 @@ function machineAddresses(): readonly string[] {
 }
 
 function podSource(config: EnforcerConfig, log: Logger): PodSource {
-  if (config.podsFile !== undefined) return podsFromFile(config.podsFile, log);
+  if (config.podsFile !== undefined)
+    return podsFromFile(config.podsFile, (what) => log.error({ event: "pods_file", what }));
   return new PodWatch({
     api: clusterOf(config),
     clock: systemClock,
@@ -315,30 +308,6 @@ export async function podsOf(config: EnforcerConfig): Promise<readonly Pod[]> {
   const list = await clusterOf(config).list(`/api/v1/pods?fieldSelector=${field}`);
   const { items = [] } = list as { items?: Parameters<typeof readPod>[0][] };
   return items.flatMap((item) => readPod(item, config.exemptNamespaces) ?? []);
-}
-
-/** A list that is wrong when it is first read stops the start; later the one before it stands. */
-function podsFromFile(file: string, log: Logger): PodSource {
-  const read = () => readPodList(readFileSync(file, "utf8"));
-  let wrong: string | undefined;
-  let watcher: ReturnType<typeof watch> | undefined;
-  return {
-    start: (onPods) => {
-      onPods(read());
-      // The folder, because an editor puts a new file in the place of the old one.
-      watcher = watch(dirname(file), () => {
-        try {
-          onPods(read());
-          wrong = undefined;
-        } catch (error) {
-          wrong = `${file}: ${errorMessage(error)}`;
-          log.error({ event: "pods_file", what: wrong });
-        }
-      });
-    },
-    stop: () => watcher?.close(),
-    staleBecause: () => wrong,
-  };
 }
 
 /** What the network plugin noted of the pods that it connected; none where there is no plugin. */
