@@ -5,6 +5,11 @@ const major = Number(process.versions.node.split(".")[0]);
 if (major >= 24) {
   // Libuv reads this when its pool is first used, which nothing before this line has done.
   process.env.UV_THREADPOOL_SIZE ??= "16";
+  // A coordinator works in its first thread, also in `up`. Before the cache: what was compiled under other flags is refused.
+  if (process.argv[2] === "node") {
+    const { boundNewObjects } = await import("./new-objects.js");
+    boundNewObjects();
+  }
   // Sources as they run, kept for later starts: what strips them of their types takes 10 MB and more of each thread that has
   // to. They lie beside the program, since whoever may write them decides what runs.
   process.env.NODE_COMPILE_CACHE ??= `${import.meta.dirname}/../.cache/compiled`;
@@ -12,11 +17,6 @@ if (major >= 24) {
   if (process.env.NODE_COMPILE_CACHE !== "") {
     const { enableCompileCache } = await import("node:module");
     enableCompileCache(process.env.NODE_COMPILE_CACHE);
-  }
-  // A coordinator works in its first thread, also in `up`.
-  if (process.argv[2] === "node") {
-    const { boundNewObjects } = await import("./new-objects.js");
-    boundNewObjects();
   }
   const { builtProgram } = await import("./built-program.js");
   await import(builtProgram(new URL("..", import.meta.url)) ?? "./main.ts");

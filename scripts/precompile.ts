@@ -4,7 +4,9 @@
 import { chmodSync, readdirSync } from "node:fs";
 import { flushCompileCache, getCompileCacheDir } from "node:module";
 import { join } from "node:path";
+import { isMainThread, Worker } from "node:worker_threads";
 import { builtProgram } from "../cli/built-program.js";
+import { boundNewObjects } from "../cli/new-objects.js";
 
 const main = builtProgram(new URL("..", import.meta.url));
 if (main === undefined) throw new Error("no program is built of these sources");
@@ -12,10 +14,7 @@ const STOP = "all is compiled, and nothing is to run";
 
 /** All modules of a program are compiled before the first of them is run, and this one is the first. */
 const stop = `data:text/javascript,throw new Error(${JSON.stringify(STOP)})`;
-const files = [
-  ...readdirSync(new URL(".", main)).map((file) => new URL(file, main).href),
-  new URL("../cli/new-objects.js", import.meta.url).href,
-];
+const files = readdirSync(new URL(".", main)).map((file) => new URL(file, main).href);
 const program = [stop, ...files].map((url) => `import ${JSON.stringify(url)};`).join("\n");
 
 try {
@@ -30,6 +29,13 @@ if (folder === undefined || !letEverybodyRead(folder)) {
   process.exitCode = 1;
 } else {
   process.stdout.write(`${files.length} files are compiled in ${folder}\n`);
+}
+if (isMainThread) {
+  // Once more for nodes, whose flags are others: the engine takes nothing that was compiled under these.
+  boundNewObjects();
+  new Worker(new URL(import.meta.url)).once("exit", (code) => {
+    process.exitCode ||= code;
+  });
 }
 
 /** Node writes what its own user alone may read, and the folder is given to another one. False: it is another one's already. */
