@@ -161,6 +161,11 @@ export class LogThread implements SyncedFrames {
 
   finish(): void {
     const nothing = (): void => undefined;
+    // No witness is heard any more, and what waits for the log that follows is not to wait for another start.
+    if (this.#ending !== undefined) {
+      this.#checkpoint(nothing);
+      this.#openNext(this.#ending);
+    }
     while (this.#ending === undefined && this.#takeFrames(nothing)) {
       if (this.#files.waitingBytes > UNSIGNED_BYTES_MAX) this.#checkpoint(nothing);
       if (this.#isFailing) break;
@@ -275,13 +280,18 @@ export class LogThread implements SyncedFrames {
     this.#end(rc);
   }
 
-  /** Opens the log that follows an ended one, once that is signed and cosigned, or was not in time. */
+  /** Opens the log that follows an ended one, once that is cosigned, or was not in time. */
   #followIfDue(): boolean {
     const ending = this.#ending;
-    if (ending === undefined || this.#log.signedSize < this.#log.size) return false;
+    if (ending === undefined) return false;
     const waitedNs = this.#options.clock.monoNs() - ending.sinceNs;
     const isLate = waitedNs >= BigInt(SUCCESSOR_WAIT_MS) * 1_000_000n;
-    if (!ending.isCosigned && !isLate) return false;
+    return (ending.isCosigned || isLate) && this.#openNext(ending);
+  }
+
+  /** @returns False: the ended log is not signed, or the one that follows cannot be opened. */
+  #openNext(ending: Ending): boolean {
+    if (this.#log.signedSize < this.#log.size) return false;
     try {
       return this.#follow(ending);
     } catch (cause) {

@@ -98,6 +98,31 @@ describe("a log that has its size", () => {
   });
 
   test.each([
+    ["in the run that ended it", (life: Life) => life],
+    [
+      "in the next run, at once",
+      (life: Life) => new Life(life.world, life.disk.afterCrash(), { limits: LIMITS }),
+    ],
+  ])("waits for no witness where the node stops %s", (_when, lastOf) => {
+    const world = newWorld();
+    const life = ended(world);
+    life.deny(0);
+    life.sync.round();
+    const last = lastOf(life);
+    last.deny(1);
+    last.stop();
+    const logs = allRecords(world, last.disk);
+    expect([logs.length, last.opened, last.faults]).toEqual([2, [2], []]);
+    expectEachOnce(world, logs.flat());
+    const genesis = logs[1]?.[0] as { readonly prev: string };
+    expect(headOf(genesis.prev)?.size).toBe(logs[0]?.length);
+    // Nothing of it is left for another run.
+    const next = new Life(world, last.disk.afterCrash(), { limits: LIMITS });
+    next.stop();
+    expectEachOnce(world, allRecords(world, next.disk).flat());
+  });
+
+  test.each([
     ["before it is signed", 0],
     ["once it is signed", 1],
     ["once the next one was named", 2],
@@ -168,6 +193,7 @@ describe("a log that has its size", () => {
     expect(openEpochAfter(life.disk, HOME, { epoch: 1, opening })).toBe(true);
     cosign(life);
     life.checkpoint();
+    life.stop();
     expect(life.opened).toEqual([]);
     expect(currentEpoch(life.disk, HOME)).toEqual({ epoch: 2, opening });
     expect(openEpochAfter(life.disk, HOME, { epoch: 1, opening })).toBe(false);
