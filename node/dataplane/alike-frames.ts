@@ -13,7 +13,8 @@ export type ReadSaid = (frame: SseFrame) => AnswerPart | undefined;
  *     the model's. Bytes before and after the text are the model's, and the text is a whole JSON string that
  *     is written as it is: no quote, backslash or control character, and UTF-8.
  * A2. Where the text stands in the model is tried and not guessed: with another one in its place, the frame
- *     has to say that one and else the same.
+ *     has to say that one and else the same. It is tried only where it can be that text and nothing else: a
+ *     reader keeps what it is told of calls, and must not be told of one that nobody made.
  * A3. A model holds only until a frame says anything else than one text of prose, which may change what later
  *     ones mean. Prose does not: readers promise that.
  */
@@ -56,6 +57,8 @@ export class AlikeFrames {
 type Model = { readonly before: Uint8Array; readonly after: Uint8Array; readonly place: TextPlace };
 
 const FRUITLESS_MAX = 8;
+/** Bytes of a frame that becomes a model, at most: it is kept for as long as its stream goes on. */
+export const MODEL_BYTES_MAX = 16 * 1024;
 
 const SPACE = 0x20;
 const QUOTE = 0x22;
@@ -66,10 +69,14 @@ const ASCII_MAX = 0x7f;
 const TRIAL = "trial";
 
 function modelOf({ bytes, begin }: SseFrame, piece: TextPiece, read: ReadSaid): Model | undefined {
+  if (bytes.length > MODEL_BYTES_MAX) return undefined;
   const { channel, group, phase, text } = piece;
   const written = Buffer.from(`"${text}"`);
-  const at = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(written);
+  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const at = all.indexOf(written);
   if (at < 0 || begin > 0 || text === TRIAL) return undefined;
+  // Where nothing is escaped the text stands as it is, and the only one that does is it.
+  if (all.indexOf(written, at + 1) >= 0 || all.includes(BACKSLASH)) return undefined;
   // Copies: a frame may share its memory with all that was received with it.
   const before = Uint8Array.from(bytes.subarray(0, at + 1));
   const after = Uint8Array.from(bytes.subarray(at + written.length - 1));

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { AlikeFrames } from "../../../../node/dataplane/alike-frames.ts";
+import { AlikeFrames, MODEL_BYTES_MAX } from "../../../../node/dataplane/alike-frames.ts";
 import type { AnswerPart } from "../../../../node/dataplane/dialects/answer-part.ts";
 import { DIALECTS } from "../../../../node/dataplane/dialects/registry.ts";
 import { readFrame, type SseFrame } from "../../../../node/dataplane/sse-frames.ts";
@@ -156,6 +156,28 @@ test("a text that stands elsewhere too is not looked for there", () => {
   expect(alike.textOf(frame("S-123456", "\\u0077ord"))).toBeUndefined();
   take(frame("word", "word"));
   expect(alike.textOf(frame("other", "word"))).toBeUndefined();
+});
+
+test("a frame behind a byte order mark is not like one that has it in its midst", () => {
+  const { alike, take } = readingOf("openai");
+  const bytes = Buffer.from(`\ufeff${SAYS.openai("word")}`);
+  take({ bytes, begin: 3 });
+  expect(alike.textOf({ bytes, begin: 0 })).toBeUndefined();
+});
+
+test("a frame is kept for those that follow up to its largest size", () => {
+  const frame = (id: string, content: string) =>
+    frameOf(dataFrame({ id, choices: [{ index: 0, delta: { content } }] }));
+  const room = MODEL_BYTES_MAX - frame("", "word").bytes.length;
+  for (const [bytes, known] of [
+    [room, "more"],
+    [room + 1, undefined],
+  ] as const) {
+    const { alike, take } = readingOf("openai");
+    take(frame("x".repeat(bytes), "word"));
+    const text = alike.textOf(frame("x".repeat(bytes), "more"));
+    expect(text && Buffer.from(text).toString()).toBe(known);
+  }
 });
 
 test("a name that comes in pieces is put together by reading each", () => {
