@@ -158,6 +158,14 @@ test("a text that stands elsewhere too is not looked for there", () => {
   expect(alike.textOf(frame("other", "word"))).toBeUndefined();
 });
 
+test("of two texts in each frame both are read", () => {
+  const { alike, take } = readingOf("openai");
+  const frame = (content: string) =>
+    frameOf(dataFrame({ choices: [{ index: 0, delta: { content, reasoning: "more" } }] }));
+  take(frame("word"));
+  expect(alike.textOf(frame("other"))).toBeUndefined();
+});
+
 test("a frame behind a byte order mark is not like one that has it in its midst", () => {
   const { alike, take } = readingOf("openai");
   const bytes = Buffer.from(`\ufeff${SAYS.openai("word")}`);

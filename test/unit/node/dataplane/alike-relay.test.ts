@@ -30,6 +30,10 @@ const SHAPES: Readonly<Record<Name, readonly Shape[]>> = {
     (text) => `data: ${choice(`"content":"${text}","reasoning":"${text}"`)}\n\n`,
     (text) => `data: ${choice(`"content":"${text}"`).replace('"c"', `"${text}"`)}\n\n`,
     (text) => `event: "${text}"\ndata: ${choice(`"content":"${text}"`)}\n\n`,
+    // Beside another one.
+    (text) => `data: ${choice(`"content":"${text}","reasoning":"S-1"`)}\n\n`,
+    (text) =>
+      `data: ${choice(`"content":"${text}"`).replace("]", ',{"index":1,"delta":{"content":"S-1"}}]')}\n\n`,
     // A name twice, escaped, or of what is within.
     (text) => `data: ${choice(`"content":"a","content":"${text}"`)}\n\n`,
     (text) => `data: ${choice(`"content":"${text}","content":"a"`)}\n\n`,
