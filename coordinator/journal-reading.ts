@@ -92,6 +92,8 @@ export class JournalReading {
     if (body.case !== "part") return "out_of_place";
     const { no, count, entries } = body.value;
     if (no === 0) this.#parts = { firstSeq: seq, entries: [] };
+    // Its start was read before this reading. It changes nothing before it is whole, and may never be.
+    if (this.#parts === undefined && this.place !== undefined && no + 1 < count) return undefined;
     if (this.#parts?.entries.length !== no) return "out_of_place";
     this.#parts.entries.push(entries);
     if (no + 1 < count) return undefined;

@@ -8,6 +8,7 @@ import { kidOf } from "../../../mesh/kid-of.ts";
 import { TAKEN_OUT_MS, TrustView } from "../../../mesh/trust.ts";
 import { BusFault } from "../../../ports/bus.ts";
 import type { Signer } from "../../../ports/keys.ts";
+import { StoreFault } from "../../../ports/store.ts";
 import { type AppendFate, type TwinBus, twinBus } from "../../../ports/twin-bus.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinKeys } from "../../../ports/twin-keys.ts";
@@ -510,6 +511,42 @@ describe("the ledger's journal", () => {
     b.restart();
     expect(await b.lead()).toBe(2);
     expect(contents(b.journal)).toEqual(contents(a.journal));
+  });
+
+  test("J5: whoever read half of a snapshot that is never whole takes over without the one before", async () => {
+    const world = new World();
+    let fates: AppendFate[] = [];
+    const a = world.coordinator("a", { appendFate: () => fates.shift() ?? "not_stored" });
+    const b = world.coordinator("b");
+    fates = ["good", "good", "good", "good", "good"];
+    await a.lead();
+    const big = "v".repeat(200_000);
+    for (const key of ["x", "y", "z"]) await a.journal.commit([put(key, big)]);
+    fates = ["good", "not_stored", "stored_unanswered"];
+    const writing = a.journal.snapshot();
+    for (let step = 0; step < 20; step += 1) await new Promise(setImmediate);
+    await b.journal.catchUp();
+    world.clock.advance(50);
+    for (let step = 0; step < 20; step += 1) await new Promise(setImmediate);
+    void a.journal.close();
+    await expect(writing).rejects.toThrow(StoreFault);
+    const parts = await world.hub.connect().read(JOURNAL_STREAM, 6, 10);
+    expect(parts).toHaveLength(2);
+    await world.refill(
+      parts.map(({ bytes }) => bytes),
+      5,
+    );
+    // Either of them stands on its first part, and nobody has what was before.
+    fates = Array.from({ length: 10 }, () => "good");
+    for (const one of [a, b]) {
+      one.restart();
+      await one.journal.catchUp();
+    }
+    expect(await b.lead()).toBe(2);
+    expect(contents(b.journal)).toEqual(["x", "y", "z"].map((key) => `${key}=${big}`));
+    await a.journal.catchUp();
+    expect(contents(a.journal)).toEqual(contents(b.journal));
+    expect(await a.lead()).toBe(3);
   });
 
   test("J5: a journal without its beginning and without a snapshot is no ledger", async () => {
