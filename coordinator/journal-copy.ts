@@ -1,6 +1,6 @@
 import { type Store, StoreFault, type Write } from "../ports/store.ts";
 import { JournalBarred } from "./journal-barred.ts";
-import { bytesOf } from "./journal-parts.ts";
+import { bytesOf, divided } from "./journal-parts.ts";
 
 /** Where in the journal a coordinator stands. */
 export type JournalPlace = {
@@ -21,6 +21,8 @@ export type JournalPlace = {
 const PREFIX = "journal/";
 const PLACE_KEY = `${PREFIX}place`;
 const ENTRY_PREFIX = `${PREFIX}entry/`;
+/** Bytes of one commit: a store takes no more than 64 MiB in one, and wants four times as much room for it. */
+const COMMIT_BYTES = 8 * 1024 * 1024;
 const START: JournalPlace = {
   seq: 0,
   n: 0,
@@ -47,9 +49,12 @@ export class JournalCopy {
     this.#store = store;
     const stored = store.get(PLACE_KEY);
     this.#place = stored === undefined ? START : decodePlace(stored);
-    this.#entries = new Map(
-      store.list(ENTRY_PREFIX).map(([key, value]) => [key.slice(ENTRY_PREFIX.length), value]),
-    );
+    const found = store
+      .list(ENTRY_PREFIX)
+      .map(([key, value]) => [key.slice(ENTRY_PREFIX.length), value] as const);
+    const isWhole = this.#place.n > 0;
+    if (!isWhole) for (const [key] of found) this.#unsaved.set(key, undefined);
+    this.#entries = new Map(isWhole ? found : []);
     this.#bytes = bytesOfAll(this.#entries);
     this.barred.replace(this.#entries.keys());
   }
@@ -98,10 +103,12 @@ export class JournalCopy {
   async #save(writes: readonly Write[], place: JournalPlace): Promise<void> {
     this.#place = place;
     for (const { key, value } of writes) this.#unsaved.set(key, value);
-    await this.#store.commit([
-      ...[...this.#unsaved].map(([key, value]) => ({ key: ENTRY_PREFIX + key, value })),
-      { key: PLACE_KEY, value: encodePlace(place) },
-    ]);
+    const all = [...this.#unsaved].map(([key, value]) => ({ key: ENTRY_PREFIX + key, value }));
+    const commits = divided(all, COMMIT_BYTES);
+    // Some of it is neither what was nor what is: whoever finds that on the disk has read nothing yet.
+    if (commits.length > 1) await this.#store.commit([placed(START)]);
+    for (const some of commits.slice(0, -1)) await this.#store.commit(some);
+    await this.#store.commit([...(commits.at(-1) ?? []), placed(place)]);
     this.#unsaved.clear();
   }
 }
@@ -112,9 +119,9 @@ function bytesOfAll(entries: ReadonlyMap<string, Uint8Array>): number {
   return bytes;
 }
 
-function encodePlace(place: JournalPlace): Uint8Array {
+function placed(place: JournalPlace): Write {
   const hash = Buffer.from(place.hash).toString("hex");
-  return Buffer.from(JSON.stringify({ ...place, hash }));
+  return { key: PLACE_KEY, value: Buffer.from(JSON.stringify({ ...place, hash })) };
 }
 
 function decodePlace(bytes: Uint8Array): JournalPlace {

@@ -46,20 +46,29 @@ export function entriesAfter(
  * @throws StoreFault It is more than the stream may hold.
  */
 export function partsOf(entries: readonly JournalEntry[]): readonly (readonly JournalEntry[])[] {
-  const parts: JournalEntry[][] = [[]];
-  let bytes = 0;
-  for (const entry of entries) {
-    const size = bytesOf(entry);
-    if (bytes > 0 && bytes + size > PART_BYTES) {
-      parts.push([]);
-      bytes = 0;
-    }
-    parts.at(-1)?.push(entry);
-    bytes += size;
-  }
+  const parts = divided(entries, PART_BYTES);
   if (parts.length > PARTS_ALONE_MAX)
     throw new StoreFault(`a ledger of ${parts.length} parts is too large`);
   return parts;
+}
+
+/** Entries in their order, in groups of at most so many bytes, or of one entry that has more; at least one group. */
+export function divided<T extends Pick<JournalEntry, "key" | "value">>(
+  entries: readonly T[],
+  bytesMax: number,
+): readonly (readonly T[])[] {
+  const groups: T[][] = [[]];
+  let bytes = 0;
+  for (const entry of entries) {
+    const size = bytesOf(entry);
+    if (bytes > 0 && bytes + size > bytesMax) {
+      groups.push([]);
+      bytes = 0;
+    }
+    groups.at(-1)?.push(entry);
+    bytes += size;
+  }
+  return groups;
 }
 
 /** What an entry counts for. */
