@@ -97,10 +97,11 @@ class Call {
     if (timeoutMs !== undefined) this.#late = setTimeout(this.#overdue, timeoutMs);
   }
 
-  /** The server has said that it did nothing for it. */
+  /** The server has said that it did nothing for it, and has not begun to answer. */
   get isUnseen(): boolean {
     const isRefused = this.#stream.rstCode === http2().constants.NGHTTP2_REFUSED_STREAM;
-    return isRefused && this.#ending === undefined;
+    const isAnswered = this.#headers[":status"] !== undefined;
+    return isRefused && !isAnswered && this.#ending === undefined;
   }
 
   async *messages(): AsyncGenerator<Buffer, void> {

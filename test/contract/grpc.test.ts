@@ -427,6 +427,21 @@ describe("a client of a server that is not ours", () => {
     expect(calls).toBe(4);
   });
 
+  test("makes a call that was answered in part no second time, though it says that it refused it", async () => {
+    let calls = 0;
+    await answering((stream) => {
+      calls += 1;
+      stream.respond({ "content-type": "application/grpc" });
+      stream.write(EMPTY, () => stream.close(NGHTTP2_REFUSED_STREAM));
+    });
+    const seen: unknown[] = [];
+    const watching = (async () => {
+      for await (const update of client().watchCommand({ cmdId: "c" })) seen.push(update);
+    })();
+    expect(await failure(watching)).toMatchObject({ code: "UNAVAILABLE" });
+    expect([calls, seen.length]).toEqual([1, 1]);
+  });
+
   test("makes a call that it has taken back no second time", async () => {
     let calls = 0;
     const leaving = new AbortController();
