@@ -42,6 +42,8 @@ type Word = { readonly seq: number; readonly claim: LeaderClaim | undefined };
 
 /** How often one that has just started looks whether it may lead now. */
 const FIT_LOOK_MS = 100;
+/** Words of one that begins to lead, after which others may claim: it takes ten times as long as they wait. */
+const BEGIN_WORDS_MAX = 30;
 const NOBODY: Word = { seq: 0, claim: undefined };
 
 export class LeaderElection {
@@ -111,43 +113,59 @@ export class LeaderElection {
   }
 
   async #claim({ seq }: Word): Promise<void> {
-    const { onLead } = this.#options;
     try {
       const said = await this.#say({ seq, released: false });
       if (said === "conflict") return;
       this.#mustLeave = false;
-      if (await onLead()) this.#ledSeq = said;
-      else await this.#say({ seq: said, released: true });
+      const { isLed, last } = await this.#begin(said);
+      if (isLed) this.#ledSeq = last;
+      else await this.#say({ seq: last, released: true });
     } catch (error) {
       if (!(error instanceof BusFault)) throw error;
     }
   }
 
+  /** Says on that it leads while it begins to: a large ledger takes longer than others wait for a word. */
+  async #begin(said: number): Promise<{ readonly isLed: boolean; readonly last: number }> {
+    const { clock, ttlMs, onLead } = this.#options;
+    const begun = new AbortController();
+    const leading = onLead().finally(() => begun.abort());
+    leading.catch(() => undefined);
+    let last = said;
+    for (let times = 0; times < BEGIN_WORDS_MAX; times += 1) {
+      await pause(clock, ttlMs / 3, begun.signal);
+      const next = begun.signal.aborted ? "another" : await this.#sayOn(last);
+      if (next === "another") break;
+      last = next;
+    }
+    return { isLed: await leading, last };
+  }
+
   /** L1: a stream that does not answer is no reason to leave; another's word, or link, is. */
   async #goOn(): Promise<void> {
-    const seq = this.#ledSeq as number;
-    if (!this.#mustLeave) {
-      try {
-        const said = await this.#say({ seq, released: false });
-        if (said !== "conflict") {
-          this.#ledSeq = said;
-          return;
-        }
-        // Our own word whose answer was lost, or another's.
-        const word = await this.#look();
-        if (word === undefined) return;
-        if (word.claim && isOwn(word.claim, this.#options)) {
-          this.#ledSeq = word.seq;
-          return;
-        }
-      } catch (error) {
-        if (!(error instanceof BusFault)) throw error;
-        return;
-      }
+    const seq = this.#mustLeave ? "another" : await this.#sayOn(this.#ledSeq as number);
+    if (seq !== "another") {
+      this.#ledSeq = seq;
+      return;
     }
     this.#ledSeq = undefined;
     this.#mustLeave = false;
     await this.#options.onLeave();
+  }
+
+  /** Says again that it leads. Returns the sequence of the last word that is known, or that it is another's. */
+  async #sayOn(seq: number): Promise<number | "another"> {
+    try {
+      const said = await this.#say({ seq, released: false });
+      if (said !== "conflict") return said;
+      // Our own word whose answer was lost, or another's.
+      const word = await this.#look();
+      if (word === undefined) return seq;
+      return word.claim && isOwn(word.claim, this.#options) ? word.seq : "another";
+    } catch (error) {
+      if (!(error instanceof BusFault)) throw error;
+      return seq;
+    }
   }
 
   /** Undefined: the stream did not answer. */

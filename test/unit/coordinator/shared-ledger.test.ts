@@ -7,12 +7,12 @@ import { SharedLedger } from "../../../coordinator/ledger-door.ts";
 import { kidOf } from "../../../mesh/kid-of.ts";
 import { TAKEN_OUT_MS, type TrustView } from "../../../mesh/trust.ts";
 import type { Signer } from "../../../ports/keys.ts";
-import { type TwinBus, twinBus } from "../../../ports/twin-bus.ts";
+import { type AppendFate, type TwinBus, twinBus } from "../../../ports/twin-bus.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinKeys } from "../../../ports/twin-keys.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
 import { type TwinStore, twinStore } from "../../../ports/twin-store.ts";
-import { LEADER_STREAM, LEADER_SUBJECT } from "../../../proto/subjects.ts";
+import { JOURNAL_SUBJECT, LEADER_STREAM, LEADER_SUBJECT } from "../../../proto/subjects.ts";
 
 const TTL_MS = 6_000;
 const BOT = "agent/pay/bot";
@@ -84,6 +84,8 @@ class Coordinator {
   readonly bus: TwinBus;
   ledger: SharedLedger;
   isFit = true;
+  /** What becomes of what it writes into the journal. */
+  linkFate: AppendFate = "good";
   /** Keys of which it has heard that they are in use no more. */
   readonly removed = new Set<string>();
   #starts = 0;
@@ -93,7 +95,8 @@ class Coordinator {
     this.name = name;
     const signer = world.keys.loadOrCreate(name);
     world.signers.set(kidOf(signer.publicKey), signer);
-    this.bus = twinBus(world.hub.connect());
+    const appendFate = (subject: string) => (subject === JOURNAL_SUBJECT ? this.linkFate : "good");
+    this.bus = twinBus(world.hub.connect(), { appendFate });
     this.ledger = this.start();
   }
 
@@ -174,6 +177,22 @@ describe("a ledger that coordinators share", () => {
     expect(await world.settled(b.lease("r2", 7_000_000))).toMatchObject({
       refused: "budget_exhausted",
     });
+  });
+
+  test("L2: one that takes long to take over says so meanwhile, up to ten times as long as others wait", async () => {
+    const { world, a, b } = await two();
+    // Its words are heard, and its links come to nothing.
+    b.linkFate = "not_stored";
+    await a.ledger.stop();
+    await world.pass(TTL_MS / 2);
+    const c = world.coordinator("c");
+    await world.pass(3 * TTL_MS);
+    expect([c.ledger.leader, c.ledger.isLed]).toEqual(["b", false]);
+    await world.pass(10 * TTL_MS);
+    expect(c.ledger.isLed).toBe(true);
+    b.linkFate = "good";
+    await world.pass(TTL_MS);
+    expect([b.ledger.isLed, b.ledger.leader, c.ledger.isLed]).toEqual([false, "c", true]);
   });
 
   test("L1, J1: one that was cut off and believes it leads lends nothing more, and follows when it is back", async () => {
