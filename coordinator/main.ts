@@ -71,10 +71,12 @@ function readConfig(
     ...("errors" in flags ? flags.errors : []),
     ...("errors" in read ? read.errors : []),
   ];
-  if (!("config" in read) || errors.length > 0) return { errors };
-  const { natsUrl } = read.config;
+  const natsUrl = "config" in read ? read.config.natsUrl : undefined;
   // Without NATS no other process can reach this one: that is what `altrace up` is for.
-  if (natsUrl === undefined) return { errors: ["ALTRACE_NATS_URL: needed by a coordinator alone"] };
+  if ("config" in read && natsUrl === undefined) {
+    errors.push("ALTRACE_NATS_URL: needed by a coordinator alone");
+  }
+  if (!("config" in read) || natsUrl === undefined || errors.length > 0) return { errors };
   return { config: read.config, natsUrl };
 }
 

@@ -58,7 +58,7 @@ describe("wrong settings are told all at once, with exit code 2, and nothing is 
     expect(existsSync(home)).toBe(false);
   });
 
-  test("a flag that is none, and that a node alone needs a NATS server's address", async () => {
+  test("a flag that is none, and that a node or a coordinator alone needs a NATS server", async () => {
     const upSaid = await runHere("up", "--hoem", folder);
     const nodeSaid = await runAltrace(["node", "--hoem", folder]);
     const coordinatorSaid = await runAltrace(["coordinator", "--hoem", folder]);
@@ -66,7 +66,8 @@ describe("wrong settings are told all at once, with exit code 2, and nothing is 
       expect(code).toBe(2);
       expect(stderr).toContain("--hoem");
     }
-    expect(nodeSaid.stderr).toContain("ALTRACE_NATS_URL: needed");
+    for (const { stderr } of [nodeSaid, coordinatorSaid])
+      expect(stderr).toContain("ALTRACE_NATS_URL: needed");
   });
 
   test("a process that is asked for help names its flags, and starts nothing", async () => {
