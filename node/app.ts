@@ -79,7 +79,7 @@ export type RunningNode = {
    * whose place another one takes, before it is stopped.
    */
   outlive(): Promise<unknown>;
-  /** Lets running requests end, takes lent money back, closes the log. */
+  /** Lets running requests end, takes lent money back, closes the log. Rejects at the end where a thread is left. */
   stop(): Promise<void>;
 };
 
@@ -215,7 +215,7 @@ function startAlerts(parts: NodeParts, control: Control, store: Store): Webhook 
   return webhook;
 }
 
-type MeshThread = { readonly link: MeshThreadLink; end(): Promise<void> };
+type MeshThread = { readonly link: MeshThreadLink; end(): Promise<boolean> };
 
 function startMeshThread(of: {
   readonly parts: NodeParts;
@@ -263,7 +263,7 @@ function startMeshThread(of: {
     end: async () => {
       ended.expected();
       link.post({ t: "stop" });
-      await endWithin(link.isGivenUp ? 0 : THREAD_END_MS);
+      return await endWithin(link.isGivenUp ? 0 : THREAD_END_MS);
     },
   };
 }
@@ -386,12 +386,13 @@ async function stopNode(running: {
   // What was lent goes back by way of the mesh thread.
   if (!(await mesh.link.lives())) parts.log.fault("mesh", new Error(SILENT_AT_END));
   await control.stop();
-  await mesh.end();
+  const isMeshGone = await mesh.end();
   running.machine.stop();
   await closed;
   running.persons?.stop();
   await audit.stop();
   await store.close();
+  if (!isMeshGone) throw new Error("the mesh thread is held by the kernel");
 }
 
 function urlHost(host: string): string {

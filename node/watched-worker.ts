@@ -29,20 +29,23 @@ export const THREAD_GONE_MS = 1_000;
 /**
  * Waits for a thread that was told to end, and ends one that hangs. One that hangs outside of the engine, in a call to the
  * kernel, cannot be ended: it runs nothing of ours any more, and ends with the process.
+ *
+ * @returns Whether it is gone.
  */
 export async function endOfWorker(
   worker: Pick<Worker, "terminate">,
   exit: Promise<number>,
   clock: Clock,
   limitMs: number,
-): Promise<void> {
+): Promise<boolean> {
   let cancel: Cancel = () => undefined;
-  const gone = new Promise<void>((resolve) => {
+  const stays = new Promise<false>((resolve) => {
     cancel = clock.after(limitMs, () => {
       void worker.terminate();
-      cancel = clock.after(THREAD_GONE_MS, resolve);
+      cancel = clock.after(THREAD_GONE_MS, () => resolve(false));
     });
   });
-  await Promise.race([exit, gone]);
+  const isGone = await Promise.race([exit.then(() => true), stays]);
   cancel();
+  return isGone;
 }

@@ -45,7 +45,7 @@ import { errorMessage } from "../../ports/error-message.ts";
 import { CommandError, homeOf } from "../command-context.ts";
 import { type DemoPolicy, readDemoPolicy } from "../demo/demo-policy.ts";
 import { type Demo, startDemo } from "../demo/start-demo.ts";
-import { createOutput } from "../output.ts";
+import { createOutput, type Output } from "../output.ts";
 import type { CliProcess } from "../program.ts";
 import { announce } from "./announce.ts";
 
@@ -69,13 +69,24 @@ export async function up(options: UpOptions, host: CliProcess): Promise<void> {
     env: host.env,
   });
   const output = createOutput(host.streams, options.json === true);
+  await untilEnd(configs, policy, host, output);
+  freeForNext(configs.node.freeFd);
+}
+
+/** Resolves once all that was started is stopped; rejects where any of it could not be. */
+async function untilEnd(
+  configs: Configs,
+  policy: DemoPolicy,
+  host: CliProcess,
+  output: Output,
+): Promise<void> {
   const replaced = host.untilHangUp;
   // Whatever was started when a later part cannot start, or a signal comes, is stopped again.
   await using started = new AsyncDisposableStack();
   const starting = start(configs, policy, host, started);
   const running = await Promise.race([starting, host.untilSignal.then(() => undefined)]);
   if (running === undefined) throw new CommandError("stopped before it was up");
-  announce(running, home, output);
+  announce(running, configs.node.home, output);
   const outlived = replaced?.then(() => {
     output.error("another process waits, or the terminal is gone: what is open gets its time");
     return running.node.outlive();
@@ -150,7 +161,7 @@ async function start(
   ownFolder(home);
   const logger = pino({ level: host.env.ALTRACE_LOG_LEVEL ?? "warn" }, pino.destination(2));
   const lock = await holdInstance(lockOf(configs));
-  started.defer(() => lock.release().then(() => freeForNext(configs.node.freeFd)));
+  started.defer(() => lock.release());
   // Only whoever holds HOME may found a mesh in it: of two at once, one would overwrite the other's.
   const { pin, operator } = foundMesh({
     home,

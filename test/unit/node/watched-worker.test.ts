@@ -19,8 +19,9 @@ function world() {
     },
   };
   let isOver = false;
-  const over = endOfWorker(worker, exit, clock, LIMIT_MS).then(() => {
+  const over = endOfWorker(worker, exit, clock, LIMIT_MS).then((isGone) => {
     isOver = true;
+    return isGone;
   });
   const settled = async () => {
     await new Promise(setImmediate);
@@ -33,7 +34,7 @@ test("a thread that ends in its time is not ended by force", async () => {
   const { clock, over, exits, terminated } = world();
   clock.advance(LIMIT_MS - 1);
   exits();
-  await over;
+  expect(await over).toBe(true);
   expect(clock.pendingTimers).toBe(0);
   expect(terminated()).toBe(0);
 });
@@ -44,14 +45,15 @@ test("one that hangs is ended, and its end waited for", async () => {
   expect(terminated()).toBe(1);
   expect(await settled()).toBe(false);
   exits();
-  await over;
+  expect(await over).toBe(true);
   expect(clock.pendingTimers).toBe(0);
 });
 
-test("one that cannot be ended is left behind", async () => {
-  const { clock, settled } = world();
+test("one that cannot be ended is left behind, and that is said", async () => {
+  const { clock, over, settled } = world();
   clock.advance(LIMIT_MS + THREAD_GONE_MS - 1);
   expect(await settled()).toBe(false);
   clock.advance(1);
   expect(await settled()).toBe(true);
+  expect(await over).toBe(false);
 });
