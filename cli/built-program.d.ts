@@ -9,6 +9,8 @@ export type BuiltOf = readonly [
 export type Manifest = {
   /** Where the program lies, within `BUILT`. */
   readonly folder: string;
+  /** What it is of, within its folder, and bytes of each. */
+  readonly files: readonly (readonly [name: string, size: number])[];
   readonly sources: readonly BuiltOf[];
 };
 

@@ -23,13 +23,21 @@ export const MAIN = "main.mjs";
 export function builtProgram(root) {
   try {
     const place = new URL(`${BUILT}/`, root);
-    const { folder, sources } = JSON.parse(readFileSync(new URL(MANIFEST, place), "utf8"));
+    const { folder, files, sources } = JSON.parse(readFileSync(new URL(MANIFEST, place), "utf8"));
     const path = fileURLToPath(root);
-    if (!sources.every((source) => isAsItWas(path, source))) return undefined;
+    // A loss of power may have left a file without what was in it: one that is empty does nothing, and says nothing of it.
+    const isWhole = files.every(
+      ([name, size]) => sizeOf(new URL(`${folder}/${name}`, place)) === size,
+    );
+    if (!isWhole || !sources.every((source) => isAsItWas(path, source))) return undefined;
     return new URL(`${folder}/${MAIN}`, place).href;
   } catch {
     return undefined;
   }
+}
+
+function sizeOf(file) {
+  return statSync(file, { throwIfNoEntry: false })?.size;
 }
 
 function isAsItWas(root, [path, size, changedS, sha256]) {

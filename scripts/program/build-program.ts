@@ -6,6 +6,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -52,7 +53,8 @@ export async function buildProgram(options: ProgramOptions): Promise<string> {
   }
   const folder = nameOf(chunks);
   keep(place, folder, chunks);
-  say(place, { folder, sources: reading.builtOf });
+  const files = chunks.map(({ fileName, code }) => [fileName, Buffer.byteLength(code)] as const);
+  say(place, { folder, files, sources: reading.builtOf });
   return join(place, folder, MAIN);
 }
 
@@ -83,10 +85,15 @@ function nameOf(chunks: readonly OutputChunk[]): string {
   return hash("sha256", JSON.stringify(texts.sort())).slice(0, 16);
 }
 
-/** Nobody finds half a program: a folder is there under its name once all of it is. */
+/** Nobody finds half a program: a folder is there under its name once all of it is. One that has lost something is made anew. */
 function keep(place: string, folder: string, chunks: readonly OutputChunk[]): void {
   const path = join(place, folder);
-  if (existsSync(path)) return;
+  const isWhole = chunks.every(({ fileName, code }) => {
+    const found = statSync(join(path, fileName), { throwIfNoEntry: false });
+    return found?.size === Buffer.byteLength(code);
+  });
+  if (isWhole) return;
+  rmSync(path, { recursive: true, force: true });
   const unfinished = join(place, `unfinished-${process.pid}`);
   rmSync(unfinished, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true });
@@ -107,6 +114,8 @@ function say(place: string, manifest: Manifest): void {
   const unfinished = `${file}.${process.pid}`;
   writeFileSync(unfinished, JSON.stringify(manifest));
   renameSync(unfinished, file);
+  // Somebody else has built the same, and taken away what was to go.
+  if (last === manifest.folder) return;
   const kept = new Set([manifest.folder, last]);
   for (const { name } of readdirSync(place, { withFileTypes: true }).filter((one) =>
     one.isDirectory(),

@@ -1,5 +1,14 @@
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { describe, expect, test } from "vitest";
@@ -77,6 +86,23 @@ describe("a program that was built", () => {
     await build(temp.path);
     change(temp.path);
     expect(found(temp.path)).toBeUndefined();
+  });
+
+  test.each<readonly [string, (file: string) => void]>([
+    ["was emptied by a loss of power", (file) => truncateSync(file)],
+    ["is missing", (file) => rmSync(file)],
+  ])("is not run when a file of it %s, and is built anew then", async (_, spoil) => {
+    using temp = tempDir();
+    sourcesIn(temp.path);
+    const program = await build(temp.path);
+    const name = readdirSync(dirname(program)).find((one) => one.includes("later"));
+    const file = join(dirname(program), name ?? "none");
+    const before = readFileSync(file, "utf8");
+    spoil(file);
+    expect(found(temp.path)).toBeUndefined();
+    expect(await build(temp.path)).toBe(program);
+    expect(found(temp.path)).toBeDefined();
+    expect(readFileSync(file, "utf8")).toBe(before);
   });
 
   test("is not run when a source was changed within the second in which it was read", async () => {
