@@ -31,6 +31,7 @@ const SERVER = `
 import json, socket, sys, threading
 def serve(family, any):
     s = socket.create_server((any, ${PORT}), family=family)
+    print(json.dumps({"listens": any}), flush=True)
     while True:
         c, who = s.accept()
         held[who[1]] = c
@@ -66,6 +67,7 @@ describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
     await waitUntil("the helper", () => helper.said.some(({ text }) => text === "ready"));
     notes = openSync(flows, constants.O_WRONLY | constants.O_NONBLOCK);
     pipe = new GatePipe(systemClock, () => openTurnPipe(ask, say));
+    await waitUntil("the server", () => server.said.length === 2);
     await waitUntil("its list of scopes", () => {
       pipe.open();
       return pipe.kill("global");
