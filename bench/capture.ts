@@ -35,7 +35,7 @@ export const capture: Bench = {
 type Way = "captured" | "gateway";
 
 async function measure({ isFull, durationMs }: BenchOptions, budget: Budget): Promise<BenchResult> {
-  using machine = await startKernelMachine("unwatched");
+  using machine = await startKernelMachine({ isProbed: false });
   const key = await machine.operator.issueKey(TARGET);
   const kept = await loadsOf(machine, { key });
   const warmUp = { count: isFull ? WARM_UP.full : WARM_UP.short, msMax: WARM_UP_MS_MAX };

@@ -52,7 +52,7 @@ export const kernel: Bench = {
 };
 
 async function measure({ isFull }: BenchOptions): Promise<BenchResult> {
-  using machine = await startKernelMachine("probed");
+  using machine = await startKernelMachine({ isProbed: true });
   const { ends, enforced, gated, gatesMissed } = await kills(
     machine,
     isFull ? ROUNDS.full : ROUNDS.short,

@@ -16,13 +16,14 @@ import type { BenchResult, Budget } from "./bench.ts";
 import { NEIGHBOUR, TARGET } from "./mesh-under-test.ts";
 import { Operator } from "./operator.ts";
 import { type ProbeLog, readProbeLog } from "./probe-log.ts";
-import type { Ready } from "./start-altrace.ts";
+import { OF_SOURCES, type Ready } from "./start-altrace.ts";
 
 export const PROVIDER = "api.openai.com";
 /** Where tunnels may go. */
 export const SITE = "files.example.com";
 const SITE_AT = "10.9.0.3";
 export const PROXY_UID = 4737;
+const CLI = "cli/altrace.js";
 /** Longer than the probes keep what they have seen to themselves. */
 const PROBE_SETTLE_MS = 400;
 const CWD = join(import.meta.dirname, "..", "..");
@@ -36,8 +37,6 @@ export type KernelMachine = Disposable & {
   /** The node's own process. */
   readonly pid: number;
   readonly caFile: string;
-  /** Where what watches the node writes. */
-  readonly watchFolder: string;
   /** What the node's probes saw. */
   probed(): Promise<ProbeLog>;
 };
@@ -45,48 +44,39 @@ export type KernelMachine = Disposable & {
 /**
  * Starts it. `TARGET` lives in pod `a1`, `NEIGHBOUR` in `a2`.
  *
- * @param watched What looks into the node's threads: its probes, what samples them, or nothing, which costs nothing.
+ * @param of Whether probes look into the node's threads, which costs something.
  */
-export async function startKernelMachine(
-  watched: "probed" | "profiled" | "unwatched",
-): Promise<KernelMachine> {
+export async function startKernelMachine(of: {
+  readonly isProbed: boolean;
+}): Promise<KernelMachine> {
   using stack = new DisposableStack();
   const lab = stack.use(new KernelLab());
   const { certificate, enforcer } = await startAround(lab);
-  const watchFolder = ownedFolder(lab, "watched");
+  const probes = ownedFolder(lab, "probes");
   const home = ownedFolder(lab, "home");
-  const node = launchNode(lab, {
-    certificate,
-    args: ["up", "--json", "--home", home, "--policy", policyFile(lab)],
-    env: watchingEnv(lab, watched, watchFolder),
-  });
+  const run = of.isProbed ? probed(lab, probes) : { script: CLI };
+  const args = ["up", "--json", "--home", home, "--policy", policyFile(lab)];
+  const node = launchNode(lab, { certificate, args, ...run });
   const ready = (await wordOf(node, (one) => one.ready === true)) as unknown as Ready;
   const operator = stack.use(new Operator(ready));
-  const [pid] = lab.running("node", { uid: PROXY_UID, word: "altrace.js" });
+  const [pid] = lab.running("node", { uid: PROXY_UID, word: run.script });
   if (pid === undefined) throw new Error("the node is not there");
   const owned = stack.move();
   return {
     ...{ lab, enforcer, operator, ready, pid },
     caFile: join(ready.home, "inspection-root.pem"),
-    watchFolder,
     probed: async () => {
       await new Promise((resolve) => setTimeout(resolve, PROBE_SETTLE_MS));
-      return readProbeLog(watchFolder);
+      return readProbeLog(probes);
     },
     [Symbol.dispose]: () => owned.dispose(),
   };
 }
 
-function watchingEnv(
-  lab: KernelLab,
-  watched: Parameters<typeof startKernelMachine>[0],
-  folder: string,
-): Readonly<Record<string, string>> {
-  const preload = (file: string) =>
-    `--import ${join(lab.folder, "repository/bench/harness", file)}`;
-  if (watched === "probed") return { NODE_OPTIONS: preload("probe.ts"), BENCH_PROBE_DIR: folder };
-  if (watched === "unwatched") return {};
-  return { NODE_OPTIONS: preload("profiler.ts"), BENCH_PROFILE_DIR: folder };
+function probed(lab: KernelLab, folder: string): Required<Pick<NodeLaunch, "script" | "env">> {
+  const { script, env } = OF_SOURCES;
+  const preload = `--import ${join(lab.folder, "repository", "bench/harness/probe.ts")}`;
+  return { script, env: { ...env, NODE_OPTIONS: preload, BENCH_PROBE_DIR: folder } };
 }
 
 /** Whoever is there beside the node: the outside with what it shows to be trusted, the pods, the enforcer. */
@@ -127,23 +117,23 @@ export async function wordOf(by: Speaker, is: (one: Said) => boolean): Promise<S
   );
 }
 
+type NodeLaunch = {
+  readonly certificate: string;
+  readonly args: readonly string[];
+  readonly flags?: readonly string[];
+  readonly script?: string;
+  readonly env?: Readonly<Record<string, string>>;
+};
+
 /** As a machine of the manifests runs it. */
-export function launchNode(
-  lab: KernelLab,
-  of: {
-    readonly certificate: string;
-    readonly args: readonly string[];
-    readonly flags?: readonly string[];
-    readonly env?: Readonly<Record<string, string>>;
-  },
-): Speaker {
+export function launchNode(lab: KernelLab, of: NodeLaunch): Speaker {
   const hosts = `127.0.0.1 localhost\n${LAB.inet4} ${PROVIDER}\n${SITE_AT} ${SITE}\n`;
   const { socket, pods } = gateFiles(lab);
   const ids = ["--uid", `${PROXY_UID}`, "--gid", `${PROXY_UID}`];
   return lab.launch("node", {
     flags: ["--port", "14001", ...ids, ...(of.flags ?? [])],
     capabilities: LAUNCHER_CAPABILITIES,
-    script: "cli/altrace.js",
+    script: of.script ?? CLI,
     args: of.args,
     files: { "/etc/hosts": readableFile(lab, "hosts", hosts) },
     env: {

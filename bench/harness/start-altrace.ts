@@ -10,12 +10,15 @@ import { freePortBase } from "./free-ports.ts";
 const ROOT = join(import.meta.dirname, "..", "..");
 const NODE = join(ROOT, "node_modules", ".bin", "node");
 const CLI = join(ROOT, "cli", "altrace.js");
-const MAIN = join(ROOT, "cli", "main.ts");
-/** What `cli/altrace.js` sets before it loads the program. */
-const SOURCES_ENV = {
-  UV_THREADPOOL_SIZE: String(THREAD_POOL_SIZE),
-  NODE_COMPILE_CACHE: join(ROOT, ".cache", "compiled"),
-};
+/** Runs the sources, not the program that was built of them: what changes one of their classes changes none of that. */
+export const OF_SOURCES = {
+  script: "cli/main.ts",
+  /** What `cli/altrace.js` sets before it loads the program. */
+  env: {
+    UV_THREADPOOL_SIZE: String(THREAD_POOL_SIZE),
+    NODE_COMPILE_CACHE: join(ROOT, ".cache", "compiled"),
+  },
+} as const;
 const READY_MS = 60_000;
 const STOP_MS = 30_000;
 const STDERR_CHARS_MAX = 16_384;
@@ -46,7 +49,7 @@ export type AltraceOptions = {
   readonly args?: readonly string[];
   /** Arguments of node itself, such as `--import`. */
   readonly nodeArgs?: readonly string[];
-  /** Runs the sources, not the program that was built of them: for who changes one of their classes. */
+  /** See `OF_SOURCES`. */
   readonly isOfSources?: boolean;
   readonly env?: Readonly<Record<string, string>>;
 };
@@ -64,11 +67,15 @@ export async function startAltrace(options: AltraceOptions = {}): Promise<Altrac
   const portBase = await freePortBase();
   const { args = [], nodeArgs = [], env = {}, isOfSources = false } = options;
   const words = ["up", "--json", "--home", home, "--port-base", String(portBase), ...args];
-  const started = spawn(NODE, [...nodeArgs, isOfSources ? MAIN : CLI, ...words], {
-    cwd: ROOT,
-    env: { ...cleanEnv(), ...(isOfSources && SOURCES_ENV), ...env },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
+  const started = spawn(
+    NODE,
+    [...nodeArgs, isOfSources ? join(ROOT, OF_SOURCES.script) : CLI, ...words],
+    {
+      cwd: ROOT,
+      env: { ...cleanEnv(), ...(isOfSources && OF_SOURCES.env), ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+    },
+  );
   running.add(started);
   started.once("exit", () => running.delete(started));
   const stderr = tailOf(started);
