@@ -6,15 +6,19 @@ export type BuiltOf = readonly [
   sha256: string,
 ];
 
+/** A file of a program: its name and its bytes. */
+export type BuiltFile = readonly [name: string, size: number];
+
 export type Manifest = {
   /** Where the program lies, within `BUILT`. */
   readonly folder: string;
   /** What it is of, within its folder, and bytes of each. */
-  readonly files: readonly (readonly [name: string, size: number])[];
+  readonly files: readonly BuiltFile[];
   readonly sources: readonly BuiltOf[];
 };
 
 export const BUILT: string;
 export const MANIFEST: string;
 export const MAIN: string;
+export function areWhole(program: URL, files: readonly BuiltFile[]): boolean;
 export function builtProgram(root: URL): string | undefined;

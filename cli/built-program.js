@@ -25,19 +25,25 @@ export function builtProgram(root) {
     const place = new URL(`${BUILT}/`, root);
     const { folder, files, sources } = JSON.parse(readFileSync(new URL(MANIFEST, place), "utf8"));
     const path = fileURLToPath(root);
-    // A loss of power may have left a file without what was in it: one that is empty does nothing, and says nothing of it.
-    const isWhole = files.every(
-      ([name, size]) => sizeOf(new URL(`${folder}/${name}`, place)) === size,
-    );
-    if (!isWhole || !sources.every((source) => isAsItWas(path, source))) return undefined;
-    return new URL(`${folder}/${MAIN}`, place).href;
+    const program = new URL(`${folder}/`, place);
+    if (!areWhole(program, files)) return undefined;
+    if (!sources.every((source) => isAsItWas(path, source))) return undefined;
+    return new URL(MAIN, program).href;
   } catch {
     return undefined;
   }
 }
 
-function sizeOf(file) {
-  return statSync(file, { throwIfNoEntry: false })?.size;
+/**
+ * Whether a program's files are all there. A loss of power may have left one without what was in it, which would do nothing, and
+ * say nothing of it.
+ *
+ * @param program URL of their folder, which ends with a slash.
+ * @param files Name and bytes of each.
+ */
+export function areWhole(program, files) {
+  const sizeOf = (name) => statSync(new URL(name, program), { throwIfNoEntry: false })?.size;
+  return files.every(([name, size]) => sizeOf(name) === size);
 }
 
 function isAsItWas(root, [path, size, changedS, sha256]) {

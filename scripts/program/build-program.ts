@@ -6,13 +6,19 @@ import {
   readFileSync,
   renameSync,
   rmSync,
-  statSync,
   writeFileSync,
 } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { type OutputChunk, rolldown } from "rolldown";
-import { BUILT, builtProgram, MAIN, MANIFEST, type Manifest } from "../../cli/built-program.js";
+import {
+  areWhole,
+  BUILT,
+  builtProgram,
+  MAIN,
+  MANIFEST,
+  type Manifest,
+} from "../../cli/built-program.js";
 import { ReadSources, threadFile } from "./read-sources.ts";
 
 export type ProgramOptions = {
@@ -39,7 +45,7 @@ const LEFT = ["lmdb", "piscina"];
 export async function buildProgram(options: ProgramOptions): Promise<string> {
   const { root, main, also } = options;
   const before = builtProgram(pathToFileURL(join(root, "/")));
-  if (before !== undefined && existsSync(new URL(before))) return fileURLToPath(before);
+  if (before !== undefined) return fileURLToPath(before);
   const place = join(root, BUILT);
   const reading = new ReadSources(root, join(BUILT, "folder"));
   for (const path of also) reading.note(path);
@@ -52,10 +58,11 @@ export async function buildProgram(options: ProgramOptions): Promise<string> {
     todo = [...reading.threads].filter((path) => !built.has(path));
   }
   const folder = nameOf(chunks);
-  keep(place, folder, chunks);
   const files = chunks.map(({ fileName, code }) => [fileName, Buffer.byteLength(code)] as const);
+  const path = join(place, folder);
+  if (!areWhole(pathToFileURL(join(path, "/")), files)) keep(path, chunks);
   say(place, { folder, files, sources: reading.builtOf });
-  return join(place, folder, MAIN);
+  return join(path, MAIN);
 }
 
 async function chunksOf(
@@ -86,16 +93,9 @@ function nameOf(chunks: readonly OutputChunk[]): string {
 }
 
 /** Nobody finds half a program: a folder is there under its name once all of it is. One that has lost something is made anew. */
-function keep(place: string, folder: string, chunks: readonly OutputChunk[]): void {
-  const path = join(place, folder);
-  const isWhole = chunks.every(({ fileName, code }) => {
-    const found = statSync(join(path, fileName), { throwIfNoEntry: false });
-    return found?.size === Buffer.byteLength(code);
-  });
-  if (isWhole) return;
-  rmSync(path, { recursive: true, force: true });
-  const unfinished = join(place, `unfinished-${process.pid}`);
-  rmSync(unfinished, { recursive: true, force: true });
+function keep(path: string, chunks: readonly OutputChunk[]): void {
+  const unfinished = join(dirname(path), `unfinished-${process.pid}`);
+  for (const one of [path, unfinished]) rmSync(one, { recursive: true, force: true });
   mkdirSync(unfinished, { recursive: true });
   for (const { fileName, code } of chunks) writeFileSync(join(unfinished, fileName), code);
   try {
