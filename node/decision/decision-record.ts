@@ -205,11 +205,9 @@ function toolNames(tools: readonly { readonly name: string | undefined }[]): rea
 }
 
 const HOST_CHARS_MAX = 253;
-const SHOWN_AS_IT_IS = /^[a-z0-9_.:[\]-]{1,253}$/;
 
 /** A host that no grant could name may hold anything. */
 function shownHost({ host, port }: Destination): string {
-  if (SHOWN_AS_IT_IS.test(host)) return `${host}:${port}`;
   return `${host.slice(0, HOST_CHARS_MAX).replace(/[^a-z0-9_.:[\]-]/g, "_")}:${port}`;
 }
 

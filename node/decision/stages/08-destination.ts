@@ -1,4 +1,4 @@
-import type { AgentPolicy, ProviderPolicy } from "../../../policy/compiled-policy.ts";
+import type { AgentPolicy } from "../../../policy/compiled-policy.ts";
 import { destinationGranted, hostGranted } from "../../../policy/hosts.ts";
 import { type Destination, type Facts, isMissing } from "../facts.ts";
 import { asRefusal, type RowOutcome } from "../verdict.ts";
@@ -14,9 +14,8 @@ export function checkDestination(facts: Facts): RowOutcome {
     return checkTunnel(destination, grant);
   }
   if (facts.model === undefined || isMissing(facts.model)) return "not_applicable";
-  const { provider } = facts.model;
-  const { host } = provider;
-  if (destination !== undefined && originOf(destination) !== bareOriginOf(provider)) {
+  const { host, origin } = facts.model.provider;
+  if (destination !== undefined && originOf(destination) !== bareOrigin(origin)) {
     return { reason: "model_elsewhere", detail: destination.host };
   }
   const hosts = grant?.hosts ?? [];
@@ -37,15 +36,6 @@ function checkTunnel(destination: Destination, grant: AgentPolicy | undefined): 
 
 function originOf({ host, port }: Destination): string {
   return `${host}:${port}`;
-}
-
-/** A provider's never changes, and every captured request is compared with one. */
-const BARE_ORIGINS = new WeakMap<ProviderPolicy, string>();
-
-function bareOriginOf(provider: ProviderPolicy): string {
-  const bare = BARE_ORIGINS.get(provider) ?? bareOrigin(provider.origin);
-  BARE_ORIGINS.set(provider, bare);
-  return bare;
 }
 
 /** Host and port of an origin, the scheme's own port written out. */
