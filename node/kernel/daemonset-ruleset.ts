@@ -22,6 +22,8 @@ import { nftSet, quoted } from "./nft-set.ts";
 //     established, except replies to what others opened towards the pod.
 // R6. Killed addresses are part of the text, so that loading it again revives nobody.
 // R7. A reset is never swallowed: it is how a killed agent learns that it is.
+// R8. What is too much waits and is not refused: while a node is replaced, its pods' connections are open and nobody takes
+//     them. A SYN that is dropped is sent again, as one that finds the backlog full.
 
 /** The table of all families' rules. */
 export const TABLE = "altrace";
@@ -128,7 +130,7 @@ function captureChain(): string[] {
   const over = (family: 4 | 6, header: string) =>
     `    meta nfproto ipv${family} meta l4proto tcp ct state new add @connections${family} ` +
     `{ ${header} saddr ct count over ${CONNECTIONS_PER_ADDRESS_MAX} } ` +
-    "counter name over reject with tcp reset";
+    "counter name over drop";
   return [
     "  chain capture {",
     "    type filter hook prerouting priority mangle; policy accept;",

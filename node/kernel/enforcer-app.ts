@@ -43,7 +43,9 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
     wrong: () => enforcer.wrong(),
     hasHelper: () => helper.isRunning,
     ebpfPods: () => ebpf?.podCount ?? 0,
+    packets: () => keeper.packets(),
   });
+  const keeper = new RuleKeeper(hostCommand);
   const listeners = new Set<LineConnection>();
   rehearseGate();
   mkdirSync(dirname(config.gateSocket), { recursive: true, mode: 0o755 });
@@ -58,7 +60,7 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
   });
   const enforcer = new Enforcer({
     clock: systemClock,
-    keeper: new RuleKeeper(hostCommand),
+    keeper,
     gate,
     pods: podSource(config, log),
     readMachine: () => readMachine(hostCommand, () => readNotes(config.cniResults)),

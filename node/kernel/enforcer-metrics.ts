@@ -21,6 +21,7 @@ export function enforcerMetrics(
     readonly wrong: () => readonly KernelFault[];
     readonly hasHelper: () => boolean;
     readonly ebpfPods: () => number;
+    readonly packets: () => Promise<ReadonlyMap<string, number>>;
   },
 ): EnforcerMetrics {
   const registers = [registry];
@@ -64,6 +65,7 @@ export function enforcerMetrics(
       this.set(read.ebpfPods());
     },
   });
+  countPackets(registry, read.packets);
   const load = new Histogram({
     name: "altrace_kernel_load_seconds",
     help: "Time to put a ruleset in force.",
@@ -95,4 +97,18 @@ export function enforcerMetrics(
       escapes.inc(wrong.filter(({ rc }) => rc === "kernel_bypass").length);
     },
   };
+}
+
+function countPackets(registry: Registry, packets: () => Promise<ReadonlyMap<string, number>>) {
+  new Counter({
+    name: "altrace_kernel_packets_total",
+    help: "Packets from pods since the rules were loaded, by what became of them. `over`: too many connections of one address.",
+    labelNames: ["what"],
+    registers: [registry],
+    async collect() {
+      const counts = await packets();
+      this.reset();
+      for (const [what, count] of counts) this.inc({ what }, count);
+    },
+  });
 }

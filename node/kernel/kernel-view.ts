@@ -15,7 +15,7 @@ export const DNS_PORT = 14_053;
 
 /** The most pods one ruleset is made for; more than any machine runs. */
 export const PODS_MAX = 4_096;
-/** TCP connections one address may have at once, so that one pod cannot fill the connection table. */
+/** TCP connections one address may have at once, so that one pod cannot fill the connection table. Others wait until one ends. */
 export const CONNECTIONS_PER_ADDRESS_MAX = 2_048;
 
 /** One pod, as the machine's packet filter can tell it: by where its packets come in, and from where. */

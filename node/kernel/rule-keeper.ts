@@ -9,7 +9,7 @@ import {
   policyRouteRemovals,
   type ShownRule,
 } from "./policy-routes.ts";
-import { type RuleListing, readRuleListing } from "./rule-listing.ts";
+import { type RuleListing, readPacketCounts, readRuleListing } from "./rule-listing.ts";
 
 /** A program of the machine refused; its own words say why. */
 export class RuleFault extends Error {
@@ -28,6 +28,7 @@ export class RuleKeeper {
   #expected: readonly (string | undefined)[] | undefined;
   /** Closed without a kill, as far as was known at the look before. */
   #strays: readonly string[] = [];
+  #counting: Promise<ReadonlyMap<string, number>> | undefined;
 
   constructor(run: HostCommand) {
     this.#run = run;
@@ -78,6 +79,20 @@ export class RuleKeeper {
     if (changes.some(([, what]) => what === "rule")) wrong.push("policy routes were removed");
     if (!(await this.#hasHoles())) wrong.push("routes were removed");
     return wrong;
+  }
+
+  /** What the rules have done since they were loaded: packets, by what became of them. None while there are no rules. */
+  packets(): Promise<ReadonlyMap<string, number>> {
+    // Whoever may ask may ask often: one program at a time.
+    this.#counting ??= this.#count().finally(() => {
+      this.#counting = undefined;
+    });
+    return this.#counting;
+  }
+
+  async #count(): Promise<ReadonlyMap<string, number>> {
+    const listed = await this.#run("nft", ["-j", "list", "counters", "table", "inet", TABLE]);
+    return listed.code === 0 ? readPacketCounts(listed.output) : new Map();
   }
 
   /** Takes rules and routes away. @throws RuleFault */

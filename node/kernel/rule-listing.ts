@@ -19,3 +19,13 @@ export function readRuleListing(text: string): RuleListing {
   });
   return { form, killed: killed.sort() };
 }
+
+/** Reads `nft -j list counters`: packets by the counter's name. */
+export function readPacketCounts(text: string): ReadonlyMap<string, number> {
+  const { nftables } = JSON.parse(text) as { nftables: readonly { counter?: Counted }[] };
+  return new Map(
+    nftables.flatMap(({ counter }) => (counter ? [[counter.name, counter.packets]] : [])),
+  );
+}
+
+type Counted = { readonly name: string; readonly packets: number };

@@ -2,6 +2,7 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { CONNECTIONS_PER_ADDRESS_MAX } from "../../node/kernel/kernel-view.ts";
 import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
 import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
 import { stopProcess } from "../support/stop-process.ts";
@@ -204,6 +205,29 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
     expect(clients.said.filter(({ refused }) => refused !== undefined)).toEqual([]);
   });
 
+  test("lifecycle: however many come while nobody accepts, they wait: none is refused", async () => {
+    const keeper = await capture();
+    await lab.captureProbe();
+    const proxy = { uid: 4737, word: "capture-probe.ts" };
+    expect(await lab.stop("node", proxy)).toBe(1);
+    // More than its address may have at once.
+    const all = CONNECTIONS_PER_ADDRESS_MAX + 100;
+    const script = `${import.meta.dirname}/crowd.py`;
+    const crowd = lab.speak("a1", ["python3", script, "198.18.5.5", `${all}`]);
+    const told = await waitUntil("as many to be taken as may be", () => {
+      crowd.child.stdin?.write("tell\n");
+      const last = crowd.said.at(-1);
+      return Number(last?.taken) >= CONNECTIONS_PER_ADDRESS_MAX ? last : undefined;
+    });
+    expect(told).toMatchObject({ taken: CONNECTIONS_PER_ADDRESS_MAX, waiting: 100, refused: 0 });
+    lab.signal("node", proxy, "SIGCONT");
+    crowd.child.stdin?.end();
+    await crowd.exit;
+    expect(crowd.said.at(-1)).toMatchObject({ served: all, refused: 0 });
+    // Each of those over it was sent once at least.
+    expect((await keeper.packets()).get("over")).toBeGreaterThanOrEqual(100);
+  });
+
   test("lifecycle: prepares the next program beside the one that serves, and keeps that where it cannot", async () => {
     await capture();
     const flaw = join(lab.folder, "flaw");
@@ -303,10 +327,12 @@ describe.skipIf(unavailable !== undefined)("the launcher", () => {
   }
 
   /** Rules under which the first pod is captured. */
-  async function capture(): Promise<void> {
+  async function capture(): Promise<RuleKeeper> {
     const view = { infra: ["lo", "ext0"], bridges: [], killed: [] };
     const pods = [{ link: "p1", addresses: LAB.a1, exempt: false }];
-    await new RuleKeeper(lab.host).load({ ...view, pods });
+    const keeper = new RuleKeeper(lab.host);
+    await keeper.load({ ...view, pods });
+    return keeper;
   }
 
   /** Clients in the pod that connect again and again. */

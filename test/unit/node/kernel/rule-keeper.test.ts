@@ -63,3 +63,19 @@ test("an address that is closed without a kill is a fault at the second look", a
   expect(await keeper.missing(() => ["10.0.0.1"])).toEqual([]);
   expect(await keeper.missing(() => [])).toEqual([]);
 });
+
+test("packets are counted by one program at a time, and none are while there are no rules", async () => {
+  const counter = { family: "inet", name: "over", table: "altrace", packets: 7, bytes: 420 };
+  const output = JSON.stringify({ nftables: [{ metainfo: {} }, { counter }] });
+  const asked: string[] = [];
+  let code = 0;
+  const keeper = new RuleKeeper(async (program, args) => {
+    asked.push([program, ...args].join(" "));
+    return { code, output: code === 0 ? output : "", errors: "" };
+  });
+  const both = await Promise.all([keeper.packets(), keeper.packets()]);
+  expect(both.map((one) => [...one])).toEqual([[["over", 7]], [["over", 7]]]);
+  expect(asked).toEqual(["nft -j list counters table inet altrace"]);
+  code = 1;
+  expect(await keeper.packets()).toEqual(new Map());
+});
