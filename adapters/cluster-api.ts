@@ -6,6 +6,9 @@ import { errorMessage } from "../ports/error-message.ts";
 /** An answer that is none: what came, and HTTP's status where there was one. */
 export type ClusterRefusal = (message: string, status?: number) => Error;
 
+/** Told once when the watch has been taken up, then of each of its lines. */
+type WatchHandlers = { readonly begun: () => void; readonly event: (event: object) => void };
+
 const LINE_BYTES_MAX = 4 * 1024 * 1024;
 const LIST_BYTES_MAX = 64 * 1024 * 1024;
 /** Longer than the API's own bookmarks are apart, which come about every minute. */
@@ -23,7 +26,7 @@ export function clusterApi(
   refusal: ClusterRefusal,
 ): {
   list(path: string): Promise<object>;
-  watch(path: string, onEvent: (event: object) => void, signal: AbortSignal): Promise<void>;
+  watch(path: string, on: WatchHandlers, signal: AbortSignal): Promise<void>;
 } {
   const secure = origin.startsWith("https:");
   const ca = secure ? readFileSync(join(accountDir, "ca.crt"), "utf8") : undefined;
@@ -49,9 +52,10 @@ export function clusterApi(
       const { body } = await ask(path, LIST_TIMEOUT_MS);
       return parsed(await bounded(body, LIST_BYTES_MAX, refusal), refusal);
     },
-    watch: async (path, onEvent, signal) => {
+    watch: async (path, { begun, event }, signal) => {
       const { body } = await ask(path, SILENCE_MAX_MS, signal);
-      await eachLine(body, (line) => onEvent(parsed(line, refusal)), refusal);
+      begun();
+      await eachLine(body, (line) => event(parsed(line, refusal)), refusal);
     },
   };
 }

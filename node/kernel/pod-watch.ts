@@ -32,7 +32,13 @@ export type ClusterApi = {
     readonly items?: readonly ShownPod[];
   }>;
   /** Resolves when the watch has ended in good order. @throws ClusterFault with the status. */
-  watch(path: string, onEvent: (event: WatchEvent) => void, signal: AbortSignal): Promise<void>;
+  watch(path: string, on: WatchHandlers, signal: AbortSignal): Promise<void>;
+};
+
+export type WatchHandlers = {
+  /** The API has taken the watch up: it tells all that has happened since the version that was named. */
+  readonly begun: () => void;
+  readonly event: (event: WatchEvent) => void;
 };
 
 /** The API refused, or could not be reached. */
@@ -119,12 +125,14 @@ export class PodWatch implements PodSource {
     const { api, node } = this.#deps;
     const from = `resourceVersion=${encodeURIComponent(this.#version as string)}`;
     const how = `watch=true&allowWatchBookmarks=true&timeoutSeconds=${WATCH_SECONDS}`;
-    this.#staleSinceNs = undefined;
-    await api.watch(
-      `/api/v1/pods?${selector(node)}&${how}&${from}`,
-      (event) => this.#take(event),
-      this.#ending.signal,
-    );
+    const on: WatchHandlers = {
+      // Not before: each attempt that fails would begin the time anew in which nothing is heard.
+      begun: () => {
+        this.#staleSinceNs = undefined;
+      },
+      event: (event) => this.#take(event),
+    };
+    await api.watch(`/api/v1/pods?${selector(node)}&${how}&${from}`, on, this.#ending.signal);
   }
 
   #take({ type, object }: WatchEvent): void {

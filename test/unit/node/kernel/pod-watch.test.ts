@@ -3,11 +3,13 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { clusterApi } from "../../../../adapters/cluster-api.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import type { Pod } from "../../../../node/kernel/pod.ts";
-import { ClusterFault, PodWatch } from "../../../../node/kernel/pod-watch.ts";
+import { type ClusterApi, ClusterFault, PodWatch } from "../../../../node/kernel/pod-watch.ts";
+import { twinClock } from "../../../../ports/twin-clock.ts";
 import { waitUntil } from "../../../support/wait-until.ts";
 
 const shown = (name: string, version: number, ip = "10.0.0.1") => ({
@@ -184,4 +186,35 @@ describe("the watch over a machine's pods", () => {
     await waitUntil("the fault", () => faults.length > 0);
     expect(names()).toEqual(["one"]);
   });
+});
+
+test("W4: an API that takes no watch up is told, however often it is asked", async () => {
+  const clock = twinClock();
+  let takesUp = false;
+  let asked = 0;
+  const api: ClusterApi = {
+    list: async () => ({ metadata: { resourceVersion: "1" }, items: [] }),
+    watch: async (_path, { begun }) => {
+      asked += 1;
+      if (!takesUp) throw new ClusterFault("nobody answers");
+      begun();
+      await new Promise(() => undefined);
+    },
+  };
+  const watch = new PodWatch({
+    ...{ api, clock, node: "machine-1", exemptNamespaces: [] },
+    onFault: () => undefined,
+  });
+  watch.start(() => undefined);
+  for (let second = 0; second < 30; second += 1) {
+    clock.advance(1_000);
+    await setImmediate();
+  }
+  expect(asked).toBeGreaterThan(3);
+  expect(watch.staleBecause()).toContain("silent");
+  takesUp = true;
+  clock.advance(20_000);
+  await setImmediate();
+  expect(watch.staleBecause()).toBeUndefined();
+  watch.stop();
 });
