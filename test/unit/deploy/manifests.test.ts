@@ -42,6 +42,7 @@ type Container = {
   };
 };
 type PodSpec = {
+  readonly securityContext?: { readonly fsGroup?: number; readonly fsGroupChangePolicy?: string };
   readonly automountServiceAccountToken?: boolean;
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
@@ -176,6 +177,23 @@ describe.skipIf(command === undefined)("each overlay", () => {
     }
   });
 
+  test("leaves the modes of what lies on a volume alone, which keys and HOME must have", () => {
+    const lasting = all.flatMap(({ spec }) => {
+      const { volumeClaimTemplates, template } = (spec ?? {}) as {
+        volumeClaimTemplates?: unknown;
+        template?: { spec?: PodSpec };
+      };
+      return volumeClaimTemplates && template?.spec ? [template.spec] : [];
+    });
+    // Without a group the volume is root's alone; with another policy each mount opens every file to the group.
+    expect(lasting.length).toBeGreaterThan(8);
+    for (const { securityContext, containers: of } of lasting)
+      expect(securityContext, of[0]?.name).toMatchObject({
+        fsGroup: expect.any(Number),
+        fsGroupChangePolicy: "OnRootMismatch",
+      });
+  });
+
   test("runs nothing that is not named by its digest", () => {
     const loose = containers().filter(({ image }) => !/@sha256:[0-9a-f]{64}$/.test(image));
     expect(loose.map(({ image }) => image)).toEqual([]);
@@ -271,7 +289,12 @@ describe("NATS", () => {
     for (const [name, pem] of Object.entries(pems)) writeFileSync(join(folder.path, name), pem);
     const here = text.replaceAll("/etc/nats-tls", folder.path);
     writeFileSync(file, isKnown ? here : here.replace(always, ""));
-    const env = { ...process.env, NATS_PASSWORD: "a-password", NATS_SERVER_NAME: "n0" };
+    const routes = [0, 1, 2].map((i) => [
+      `NATS_ROUTE_${i}`,
+      `"nats-route://route:a-password@altrace-nats-${i}.altrace-nats:6222"`,
+    ]);
+    const own = { NATS_PASSWORD: '"a-password"', NATS_SERVER_NAME: "n0" };
+    const env = { ...process.env, ...own, ...Object.fromEntries(routes) };
     execFileSync("nats-server", ["-t", "-c", file], { env, stdio: "pipe" });
   });
 });
