@@ -1,5 +1,6 @@
 import { credentialName } from "./credential-name.ts";
 import { upstreamBytes } from "./dataplane/judged-body.ts";
+import { passedHeaders } from "./dataplane/passed-headers.ts";
 import { type Facts, isMissing } from "./decision/facts.ts";
 import type { UpstreamRequest } from "./decision/permit.ts";
 import type { Asked } from "./gather.ts";
@@ -42,16 +43,4 @@ const NO_BYTES = new Uint8Array(0);
 
 function bodyHeaders(bytes: number): readonly string[] {
   return ["content-type", "application/json", "content-length", String(bytes)];
-}
-
-function passedHeaders(
-  rawHeaders: readonly string[],
-  allowed: readonly string[],
-): readonly string[] {
-  const headers: string[] = [];
-  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
-    const name = (rawHeaders[i] as string).toLowerCase();
-    if (allowed.includes(name)) headers.push(name, rawHeaders[i + 1] as string);
-  }
-  return headers;
 }
