@@ -12,6 +12,7 @@ import {
   malformed,
   object,
   only,
+  partsOf,
   printable,
   RequestReading,
   readMembers,
@@ -93,7 +94,7 @@ function blockOf(blocks: ReadonlyMap<string, MemberTable>): MemberReader {
 
 /** A string, or a list of blocks. */
 function textOrBlocks(block: MemberReader): MemberReader {
-  const blocks = listOf(block);
+  const blocks = partsOf(block);
   return (value, at, reading) => (typeof value === "string" ? text : blocks)(value, at, reading);
 }
 
@@ -128,7 +129,7 @@ const DOCUMENT: MemberTable = new Map([
 
 const SEARCH_RESULT: MemberTable = new Map([
   ["type", text],
-  ["content", listOf(textBlock)],
+  ["content", partsOf(textBlock)],
   ["source", text],
   ["title", text],
   ["citations", freeForm],

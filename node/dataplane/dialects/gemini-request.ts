@@ -11,6 +11,7 @@ import {
   type MemberTable,
   malformed,
   only,
+  partsOf,
   RequestReading,
   readMembers,
   text,
@@ -96,7 +97,7 @@ const PART: MemberTable = new Map([
 
 const CONTENT: MemberTable = new Map([
   ["role", only("user", "model", "system", "function")],
-  ["parts", listOf(message(PART))],
+  ["parts", partsOf(message(PART))],
 ]);
 
 const DECLARATION: MemberTable = new Map([

@@ -13,6 +13,7 @@ import {
   malformed,
   object,
   only,
+  partsOf,
   printable,
   RequestReading,
   readMembers,
@@ -67,7 +68,7 @@ const choices: MemberReader = (value, at, reading) => {
 /** Text parts alone: others are priced by what is in them, which we cannot see. */
 const content: MemberReader = (value, at, reading) => {
   if (typeof value === "string") text(value, at, reading);
-  else listOf(contentPart)(value, at, reading);
+  else contentParts(value, at, reading);
 };
 
 const contentPart: MemberReader = (value, at, reading) => {
@@ -78,6 +79,8 @@ const contentPart: MemberReader = (value, at, reading) => {
   else if (type === "refusal") readMembers(part, REFUSAL_PART, at, reading);
   else unpriced(value, `${at}.${printable(type)}`, reading);
 };
+
+const contentParts = partsOf(contentPart);
 
 const TEXT_PART: MemberTable = new Map([
   ["type", text],

@@ -13,6 +13,7 @@ import {
   malformed,
   object,
   only,
+  partsOf,
   printable,
   RequestReading,
   readMembers,
@@ -93,7 +94,7 @@ const contentPart = typed(
 );
 
 function textOr(part: MemberReader): MemberReader {
-  const parts = listOf(part);
+  const parts = partsOf(part);
   return (value, at, reading) => (typeof value === "string" ? text : parts)(value, at, reading);
 }
 
@@ -109,7 +110,7 @@ const MESSAGE: MemberTable = new Map([
   ["content", textOrParts],
 ]);
 
-const summary = listOf(
+const summary = partsOf(
   object(
     new Map([
       ["type", text],

@@ -2,6 +2,7 @@ import { withoutEscapes } from "../json-escapes.ts";
 import { collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue } from "./dialect.ts";
 import { asObject } from "./json-shape.ts";
+import { textSeams } from "./text-seams.ts";
 
 /** What has been found while the members of a request are read. */
 export class RequestReading {
@@ -57,6 +58,16 @@ export function listOf(read: MemberReader): MemberReader {
   return (value, at, reading) => {
     if (!Array.isArray(value)) malformed(value, at, reading);
     else for (const item of value) read(item, `${at}[]`, reading);
+  };
+}
+
+/** The parts of one message, each read alike; where texts among them meet they are scanned as one. */
+export function partsOf(read: MemberReader): MemberReader {
+  const parts = listOf(read);
+  return (value, at, reading) => {
+    parts(value, at, reading);
+    if (!Array.isArray(value) || value.length < 2) return;
+    for (const seam of textSeams(value)) reading.texts.push(seam);
   };
 }
 
