@@ -64,6 +64,28 @@ describe("an answer that is one document", () => {
     expect(outcomes).toMatchObject([{ kind: "cut", reason: "response_unscannable" }]);
   });
 
+  test.each(["utf-7", "utf-16le", "iso-8859-1", '"utf-7"', "utf-8; charset=utf-16", ""])(
+    "in another encoding (%s) is refused: its client would read other words",
+    (charset) => {
+      const headers = ["content-type", `application/json; charset=${charset}`];
+      const { exchange, outcomes } = answerWith(relay("openai", whole), {
+        headers,
+        body: completion({ content: "+AFMALQAx-" }),
+      });
+      expect(exchange.answered?.status).toBe(502);
+      expect(outcomes).toMatchObject([{ kind: "cut", reason: "response_unscannable" }]);
+    },
+  );
+
+  test.each(["utf-8", "UTF-8", '"utf8"', "utf-8; profile=x"])("in ours (%s) passes", (charset) => {
+    const headers = ["content-type", `application/json ; Charset = ${charset}`];
+    const { exchange } = answerWith(relay("openai", whole), {
+      headers,
+      body: completion({ content: "x" }),
+    });
+    expect(exchange.answered?.status).toBe(200);
+  });
+
   test("is sent nowhere before its end", () => {
     const relayed = relay("openai", whole);
     relayed.sink.onHead(200, JSON_TYPE);
