@@ -38,8 +38,6 @@ const NAMES_THINGS = new Set([
     "embedding",
     "usage",
     "usageMetadata",
-    "error",
-    "incomplete_details",
   ],
 ]);
 
