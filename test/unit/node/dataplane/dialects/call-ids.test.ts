@@ -17,7 +17,10 @@ const ANSWERS: readonly [DialectName, JsonObject][] = [
   ["anthropic", { type: "message", content: [block] }],
   ["openai-responses", { output: [item] }],
   ["openai-responses", { output: [itself] }],
-  ["gemini", { candidates: [{ content: { parts: [{ functionCall: { id: ID, name: "look" } }] } }] }],
+  [
+    "gemini",
+    { candidates: [{ content: { parts: [{ functionCall: { id: ID, name: "look" } }] } }] },
+  ],
 ];
 
 const FRAMES: readonly [DialectName, JsonObject][] = [
