@@ -2,6 +2,7 @@ import { JOURNAL_LIMITS } from "../coordinator/journal-parts.ts";
 import { LEASE_LIMITS } from "../coordinator/ledger-settings.ts";
 import { DECODE_LIMITS } from "../node/dataplane/decode-limits.ts";
 import { GATEWAY_LIMITS } from "../node/dataplane/gateway-limits.ts";
+import { ORIGIN_LIMITS } from "../node/dataplane/origin/origin-limits.ts";
 import { RELAY_LIMITS } from "../node/dataplane/relay-limits.ts";
 import { HELLO_BYTES_MAX, HELLO_RECORDS_MAX } from "../node/dataplane/tls/client-hello.ts";
 import { HELLO_TIMEOUT_MS } from "../node/dataplane/tunnel/read-hello.ts";
@@ -168,6 +169,35 @@ export const COMPRESSED_LIMITS: Readonly<Record<keyof typeof DECODE_LIMITS, Limi
   ),
 };
 
+/** Of what a provider's connection makes us read beside its answer's body. */
+export const ORIGIN_WORDS: Readonly<Record<keyof typeof ORIGIN_LIMITS, LimitWords>> = {
+  headBytesMax: words(
+    "status line and headers of an answer, with those between that are not the answer yet",
+    "upstream_failed",
+    "node/dataplane/origin/answer-reader",
+  ),
+  headersMax: words(
+    "header lines of an answer",
+    "upstream_failed",
+    "node/dataplane/origin/answer-reader",
+  ),
+  interimHeadsMax: words(
+    "heads with a status below 200 before it",
+    "upstream_failed",
+    "node/dataplane/origin/answer-reader",
+  ),
+  chunkExtensionBytesMax: words(
+    "what stands behind the size of a chunk",
+    "upstream_failed",
+    "node/dataplane/origin/answer-reader",
+  ),
+  trailerBytesMax: words(
+    "headers behind the last chunk; they are dropped",
+    "upstream_failed",
+    "node/dataplane/origin/answer-reader",
+  ),
+};
+
 /** Sizes of a policy; who reads a file or a bundle beyond one says `too_large`, and nothing of it is in force. */
 export const SIZE_LIMITS: Readonly<Record<keyof typeof SIZE_VALUES, LimitWords>> = {
   policyTextBytesMax: words("its file", "too_large", "policy/policy-sizes"),
@@ -245,6 +275,7 @@ export function limitsPage(): string {
     section("Of every door", rowsOf(GATEWAY_LIMITS, DOOR_LIMITS)),
     section("Of what is compressed", rowsOf(DECODE_LIMITS, COMPRESSED_LIMITS)),
     section("Of answers and tunnels", rowsOf(PASSAGE_VALUES, PASSAGE_LIMITS)),
+    section("Of a provider's connection", rowsOf(ORIGIN_LIMITS, ORIGIN_WORDS)),
     section("Of a coordinator's ledger", rowsOf(LEDGER_VALUES, LEDGER_LIMITS)),
   ].join("\n");
 }

@@ -24,5 +24,6 @@ export function openWebhook({
   const bytes = readPrivate(path);
   if (bytes === undefined) throw new WebhookFileFault(`${path} is not there`);
   const target = readWebhookFile(bytes);
-  return new Webhook({ ...options, target, post: webhookPost(target, names()) });
+  const post = webhookPost(target, names(), options.clock);
+  return new Webhook({ ...options, target, post });
 }

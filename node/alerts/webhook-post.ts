@@ -1,4 +1,7 @@
+import type { Clock } from "../../ports/clock.ts";
 import type { NameResolver } from "../../ports/names.ts";
+import type { CallControl, OriginCall } from "../dataplane/origin/call.ts";
+import type { OriginPool } from "../dataplane/origin-pool.ts";
 import { createAddressRules } from "../dataplane/tunnel/address-rules.ts";
 import type { WebhookTarget } from "./webhook-file.ts";
 import type { WebhookRequest } from "./webhook-message.ts";
@@ -15,7 +18,11 @@ export type PostWebhook = (request: WebhookRequest, stop: AbortSignal) => Promis
  * Posts to the operator's receiver and nowhere else: the name is resolved here and once, every address must
  * be one that the file allows, and an answer that points elsewhere is a failure like any other.
  */
-export function webhookPost(target: WebhookTarget, names: NameResolver): PostWebhook {
+export function webhookPost(
+  target: WebhookTarget,
+  names: NameResolver,
+  clock: Pick<Clock, "after">,
+): PostWebhook {
   const rules = createAddressRules(target.ranges);
   const { url } = target;
   return async ({ headers, body }, stop) => {
@@ -25,15 +32,56 @@ export function webhookPost(target: WebhookTarget, names: NameResolver): PostWeb
     if (closed !== undefined) throw new Error(`${url.host} is at ${closed.address}, not in ranges`);
     // Loaded by who has something to tell: this thread needs no HTTP client for anything else.
     const { pinnedUpstream } = await import("../dataplane/pinned-upstream.ts");
-    const receiver = pinnedUpstream(url.origin, addresses);
+    const receiver = pinnedUpstream(url.origin, addresses, clock);
     try {
-      const path = `${url.pathname}${url.search}`;
-      const answer = await receiver.request({ method: "POST", path, headers, body, signal });
-      await answer.body.dump({ limit: ANSWER_BYTES_MAX, signal });
-      if (answer.statusCode >= 200 && answer.statusCode < 300) return;
-      throw new Error(`${url.host} answered ${answer.statusCode}`);
+      const call = {
+        method: "POST",
+        path: `${url.pathname}${url.search}`,
+        headers: Object.entries(headers).flat(),
+        body: Buffer.from(body),
+      };
+      const status = await statusOf(call, receiver, signal);
+      if (status >= 200 && status < 300) return;
+      throw new Error(`${url.host} answered ${status}`);
     } finally {
       await receiver.destroy();
     }
   };
+}
+
+/** The status of the answer once all of it came, or as much as is read of one. */
+function statusOf(
+  call: OriginCall,
+  receiver: Pick<OriginPool, "dispatch">,
+  signal: AbortSignal,
+): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let control: CallControl | undefined;
+    let status = 0;
+    let bytes = 0;
+    const giveUp = (): void => {
+      control?.abort();
+      reject(signal.reason);
+    };
+    signal.addEventListener("abort", giveUp, { once: true });
+    receiver.dispatch(call, {
+      mayConnect: () => !signal.aborted,
+      mayWrite: (given) => {
+        control = given;
+        return !signal.aborted;
+      },
+      onHead: (said) => {
+        status = said;
+      },
+      onBody: (piece) => {
+        bytes += piece.length;
+        if (bytes <= ANSWER_BYTES_MAX) return;
+        control?.abort();
+        resolve(status);
+      },
+      onEnd: () => resolve(status),
+      onFault: reject,
+    });
+    if (signal.aborted) giveUp();
+  });
 }

@@ -1,9 +1,10 @@
-import type { Dispatcher } from "undici";
 import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Reason } from "../../proto/reasons.ts";
 import type { Permit, UpstreamRequest } from "../decision/permit.ts";
 import { addedHeaders } from "./added-headers.ts";
 import type { Credentials } from "./credentials.ts";
+import type { CallControl, CallHandler } from "./origin/call.ts";
+import type { OriginPool } from "./origin-pool.ts";
 import { pinnedUpstream } from "./pinned-upstream.ts";
 import { type Upgraded, type UpgradeOptions, upgrade } from "./upgrade.ts";
 import type { ResponseSink, UpstreamHandle } from "./upstream-leg.ts";
@@ -59,25 +60,22 @@ export function createForwarder(deps: ForwarderDeps): Forwarder {
 
 type ExchangeDeps = ForwarderDeps & { readonly waits: Waits };
 
-/** Nothing may be sent any more; thrown where undici would write the head, it writes nothing. */
-class NotSent extends Error {}
-
 /**
  * One request to a provider.
  *
- * F1. The permit is consumed in `onRequestStart`, in the turn in which the head is written. A throw
+ * F1. The permit is consumed in `mayWrite`, in the turn in which the head is written. A no
  *     there sends nothing, so a kill that lands while a connection is made is not outrun.
  * F2. No connection is opened for it before the kernel has its record.
  * F3. The sink is told exactly one end, unless it aborted.
  */
-class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle, Waiting {
+class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
   readonly #permit: Permit;
   readonly #sink: ResponseSink;
   readonly #options: ForwardOptions;
   readonly #deps: ExchangeDeps;
-  #controller: Dispatcher.DispatchController | undefined;
+  #control: CallControl | undefined;
   /** The connection of this request alone, where it may go to no other addresses. */
-  #pinned: Dispatcher | undefined;
+  #pinned: Pick<OriginPool, "destroy"> | undefined;
   #sent = false;
   #over = false;
   #paused = false;
@@ -112,30 +110,16 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle, Wa
     this.#wait = waits.begin(this, waitMs, this.#startNs);
     // One that is pinned to its addresses has a connection of its own, and its origin no pool.
     const pool = request.addresses === undefined ? pools.poolFor(request.origin) : undefined;
-    if (pool?.hasIdle !== true && !this.#permit.mayConnect()) {
-      this.#fail(this.#options.refusedBecause());
-      return;
-    }
-    const upstream = pool ?? this.#pin(request);
-    upstream.dispatch(
-      {
-        method: request.method,
-        path: request.path,
-        headers: [...request.headers, ...added],
-        body: request.body.length === 0 ? null : request.body,
-        idempotent: false,
-        // Timers of our own know when it is we who do not read.
-        headersTimeout: 0,
-        bodyTimeout: 0,
-      },
-      this,
-    );
+    const { method, path, headers, body } = request;
+    const call = { method, path, headers: [...headers, ...added], body };
+    (pool ?? this.#pin(request)).dispatch(call, this);
   }
 
   /** A connection to the addresses that were judged, for this request alone. */
-  #pin({ origin, addresses = [] }: UpstreamRequest): Dispatcher {
-    this.#pinned = pinnedUpstream(origin, addresses);
-    return this.#pinned;
+  #pin({ origin, addresses = [] }: UpstreamRequest): Pick<OriginPool, "dispatch"> {
+    const pinned = pinnedUpstream(origin, addresses, this.#deps.clock);
+    this.#pinned = pinned;
+    return pinned;
   }
 
   get sent(): boolean {
@@ -144,50 +128,57 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle, Wa
 
   abort(): void {
     if (!this.#finish()) return;
-    this.#controller?.abort(new NotSent("aborted"));
+    this.#control?.abort();
   }
 
   resume(): void {
     if (this.#over || !this.#paused) return;
     this.#paused = false;
     this.#activeNs = this.#deps.clock.monoNs();
-    this.#controller?.resume();
+    this.#control?.resume();
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#over) throw new NotSent("aborted before it was sent");
+  mayConnect(): boolean {
+    if (this.#over) return false;
+    if (this.#permit.mayConnect()) return true;
+    this.#fail(this.#options.refusedBecause());
+    return false;
+  }
+
+  mayWrite(control: CallControl): boolean {
+    if (this.#over) return false;
     if (!this.#permit.consume()) {
-      // Undici would begin the request again after a broken connection; a permit is good for one.
-      this.#fail(this.#sent ? "upstream_failed" : this.#options.refusedBecause());
-      throw new NotSent("the permit was refused");
+      this.#fail(this.#options.refusedBecause());
+      return false;
     }
     this.#sent = true;
-    this.#controller = controller;
+    this.#control = control;
+    return true;
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    if (this.#over || status < 200) return;
+  onHead(status: number, rawHeaders: readonly string[]): void {
+    if (this.#over) return;
     this.#activeNs = this.#deps.clock.monoNs();
     // What has come with the head is told in this turn, and mostly that is all of it.
     queueMicrotask(() => {
       if (!this.#over) this.#look();
     });
-    this.#sink.onHead(status, flatHeaders(controller.rawHeaders));
+    this.#sink.onHead(status, rawHeaders);
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Uint8Array): void {
+  onBody(bytes: Uint8Array): void {
     if (this.#over) return;
     this.#activeNs = this.#deps.clock.monoNs();
-    if (this.#sink.onData(chunk) || this.#over) return;
+    if (this.#sink.onData(bytes) || this.#over) return;
     this.#paused = true;
-    controller.pause();
+    this.#control?.pause();
   }
 
-  onResponseEnd(): void {
+  onEnd(): void {
     if (this.#finish()) this.#sink.onEnd();
   }
 
-  onResponseError(): void {
+  onFault(): void {
     this.#fail(this.#sent ? "upstream_failed" : "upstream_unreachable");
   }
 
@@ -226,7 +217,7 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle, Wa
 
   #fail(reason: Reason): void {
     if (!this.#finish()) return;
-    this.#controller?.abort(new NotSent(reason));
+    this.#control?.abort();
     this.#sink.onError(reason, this.#sent);
   }
 
@@ -235,12 +226,7 @@ class UpstreamExchange implements Dispatcher.DispatchHandler, UpstreamHandle, Wa
     if (this.#over) return false;
     this.#over = true;
     this.#unwatch();
-    this.#pinned?.destroy().catch(() => {});
+    void this.#pinned?.destroy();
     return true;
   }
-}
-
-function flatHeaders(raw: Dispatcher.DispatchController["rawHeaders"]): readonly string[] {
-  if (!Array.isArray(raw)) return [];
-  return raw.map((item) => (typeof item === "string" ? item : item.toString("latin1")));
 }

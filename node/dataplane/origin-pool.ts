@@ -1,60 +1,72 @@
-import type { Client, Dispatcher } from "undici";
-import type { Clock } from "../../ports/clock.ts";
+import type { Cancel, Clock } from "../../ports/clock.ts";
+import type { CallHandler, OriginCall } from "./origin/call.ts";
+import type { OriginDial } from "./origin/dial-origin.ts";
+import {
+  type ConnectionOwner,
+  OriginConnection,
+  type WaitingCall,
+} from "./origin/origin-connection.ts";
+import { requestHead } from "./origin/request-head.ts";
 
-/** One connection, with the client that makes it anew when it is gone. */
-type Kept = {
-  readonly client: Client;
-  /** Monotonic time at which it was made, nanoseconds; 0 before. */
-  madeNs: bigint;
-  isIdle: boolean;
-  /** It takes no more requests; resolves when what it has is done and it is closed. */
-  closing: Promise<void> | undefined;
+/** How often it is looked whether connections were free for too long; their times are whole seconds of the pool. */
+const SWEEP_MS = 1_000;
+
+/** A server's word for how long it keeps a connection ends so much before that, and is believed up to a limit. */
+const KEPT_MARGIN_MS = 2_000;
+const KEPT_MS_MAX = 600_000;
+
+export type OriginPoolOptions = {
+  readonly dial: OriginDial;
+  readonly clock: Pick<Clock, "after">;
+  /** TCP and TLS together. */
+  readonly connectTimeoutMs: number;
+  /** After so long a connection takes no more calls. */
+  readonly ageMsMax: number;
+  /** How long one stays open that nobody needs, where its server does not say. 0: none serves twice. */
+  readonly keepMs: number;
 };
 
 /**
- * The connections to one origin, each of which carries one request at a time.
- *
- * Undici's own pool looks through all that it has for one that is free, twice for each request, and those
- * that carry long streams come first: with two thousand of them open a small request cost twice as much.
- * Here those that are free are known.
+ * The connections to one origin, each of which carries one call at a time.
  *
  * P1. A connection is among the free ones exactly while nothing runs on it, and last in, first out: those
  *     that are not needed fall silent, and go.
- * P2. One that could not be made, was closed by the far side or is too old takes no further request; what it
+ * P2. One that could not be made, was closed by the far side or is too old takes no further call; what it
  *     has is still carried out.
+ * P3. A call is given its connection, and written, when the turn's input has all been read, and on none whose last
+ *     answer ended in that turn: what a server sent beside its answers, or its end, is seen before. So the
+ *     records of the turn's calls are one write too.
+ * P4. A call that was not written has not begun, and goes on another connection; one that was never does.
  */
-export class OriginPool implements Pick<Dispatcher, "dispatch"> {
-  readonly #make: () => Client;
-  readonly #clock: Pick<Clock, "monoNs">;
-  readonly #ageNsMax: bigint;
-  readonly #idle: Kept[] = [];
-  /** Whatever may have a connection, those that are closing too. */
-  readonly #all = new Set<Kept>();
+export class OriginPool implements ConnectionOwner {
+  readonly #options: OriginPoolOptions;
+  /** Of no call, the one that was used last at the end. Some may be gone. */
+  readonly #free: OriginConnection[] = [];
+  /** Became free in this turn. */
+  #freed: OriginConnection[] = [];
+  #waiting: WaitingCall[] = [];
+  readonly #all = new Set<OriginConnection>();
+  #hasTurn = false;
+  #nowS = 0;
+  #cancelSweep: Cancel | undefined;
+  #isClosing = false;
+  readonly #closed = Promise.withResolvers<void>();
 
-  /** @param of.make A client of one request at a time, which is not connected yet. */
-  constructor(of: {
-    readonly make: () => Client;
-    readonly clock: Pick<Clock, "monoNs">;
-    readonly ageMsMax: number;
-  }) {
-    this.#make = of.make;
-    this.#clock = of.clock;
-    this.#ageNsMax = BigInt(of.ageMsMax) * 1_000_000n;
-  }
-
-  /** Whether the next request most likely goes on a connection that is there. False: one has to be opened for it. */
-  get hasIdle(): boolean {
-    const next = this.#idle.at(-1);
-    return next !== undefined && !this.#isOld(next);
+  constructor(options: OriginPoolOptions) {
+    this.#options = options;
   }
 
   /** Always takes it: there are as many connections as there is need of. */
-  dispatch(options: Dispatcher.DispatchOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const kept = this.#take();
-    const isFree = kept.client.dispatch(options, handler);
-    // What is refused before it is begun leaves nothing behind that would end.
-    if (isFree || kept.client.stats.size === 0) this.#putBack(kept);
-    return true;
+  dispatch(call: OriginCall, handler: CallHandler): void {
+    try {
+      const { dial, keepMs } = this.#options;
+      const head = requestHead(call, { host: dial.host, persists: keepMs > 0 });
+      this.#waiting.push({ call, handler, head });
+    } catch (error) {
+      handler.onFault(error as Error);
+      return;
+    }
+    this.#plan();
   }
 
   /** Connections, those included that are being made or are closing. */
@@ -63,63 +75,115 @@ export class OriginPool implements Pick<Dispatcher, "dispatch"> {
   }
 
   /** Resolves when what runs has ended and all connections are closed. */
-  async close(): Promise<void> {
-    this.#idle.length = 0;
-    await Promise.all([...this.#all].map((kept) => this.#retire(kept)));
+  close(): Promise<void> {
+    this.#isClosing = true;
+    for (const connection of [...this.#free, ...this.#freed]) connection.destroy();
+    this.#endIfEmpty();
+    return this.#closed.promise;
   }
 
   /** Ends what runs, and closes all connections. */
-  async destroy(): Promise<void> {
-    this.#idle.length = 0;
-    await Promise.all([...this.#all].map(({ client }) => client.destroy()));
+  destroy(): Promise<void> {
+    const why = new Error("the connections were closed");
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const { handler } of waiting) handler.onFault(why);
+    for (const connection of this.#all) connection.destroy(why);
+    return this.close();
   }
 
-  #take(): Kept {
-    for (let kept = this.#idle.pop(); kept !== undefined; kept = this.#idle.pop()) {
-      kept.isIdle = false;
-      if (!this.#isOld(kept)) return kept;
-      void this.#retire(kept);
+  onFree(connection: OriginConnection): void {
+    this.#freed.push(connection);
+    this.#plan();
+  }
+
+  onGone(connection: OriginConnection): void {
+    this.#all.delete(connection);
+    this.#endIfEmpty();
+  }
+
+  #plan(): void {
+    if (this.#hasTurn) return;
+    this.#hasTurn = true;
+    setImmediate(() => this.#endTurn());
+  }
+
+  #endTurn(): void {
+    this.#hasTurn = false;
+    const waiting = this.#waiting;
+    const freed = this.#freed;
+    this.#waiting = [];
+    this.#freed = [];
+    for (const one of waiting) this.#serve(one);
+    for (const connection of freed) this.#putBack(connection);
+    this.#endIfEmpty();
+  }
+
+  #serve(waiting: WaitingCall): void {
+    const free = waiting.call.upgrade === undefined ? this.#takeFree() : undefined;
+    if (free === undefined) this.#open(waiting);
+    else if (!free.send(waiting)) this.#putBack(free);
+  }
+
+  #takeFree(): OriginConnection | undefined {
+    for (let one = this.#free.pop(); one !== undefined; one = this.#free.pop()) {
+      if (!one.isGone) return one;
     }
-    return this.#add();
+    return undefined;
   }
 
-  #add(): Kept {
-    const client = this.#make();
-    const kept: Kept = { client, madeNs: 0n, isIdle: false, closing: undefined };
-    this.#all.add(kept);
-    client.on("connect", () => {
-      kept.madeNs = this.#clock.monoNs();
+  #open(waiting: WaitingCall): void {
+    const { dial, clock, connectTimeoutMs } = this.#options;
+    if (!waiting.handler.mayConnect()) return;
+    const timed = (fn: () => void): Cancel => clock.after(connectTimeoutMs, fn);
+    const connection = new OriginConnection({ owner: this, dial, timed, first: waiting });
+    connection.madeAtS = this.#nowS;
+    this.#all.add(connection);
+    this.#planSweep();
+  }
+
+  #putBack(connection: OriginConnection): void {
+    if (connection.isGone) return;
+    if (this.#isClosing || this.#isOld(connection) || this.#keepS(connection) === 0) {
+      connection.destroy();
+      return;
+    }
+    connection.freeSinceS = this.#nowS;
+    this.#free.push(connection);
+  }
+
+  /** For how long it may be free, seconds; a part of one is none. */
+  #keepS({ keptMs }: OriginConnection): number {
+    const { keepMs } = this.#options;
+    const ownMs = keptMs === undefined ? keepMs : Math.min(keptMs - KEPT_MARGIN_MS, KEPT_MS_MAX);
+    return keepMs === 0 ? 0 : Math.max(0, Math.floor(ownMs / SWEEP_MS));
+  }
+
+  #planSweep(): void {
+    this.#cancelSweep ??= this.#options.clock.after(SWEEP_MS, () => this.#sweep());
+  }
+
+  #sweep(): void {
+    this.#cancelSweep = undefined;
+    this.#nowS += 1;
+    const kept = this.#free.filter((one) => {
+      if (one.isGone) return false;
+      if (this.#nowS - one.freeSinceS < this.#keepS(one) && !this.#isOld(one)) return true;
+      one.destroy();
+      return false;
     });
-    client.on("drain", () => this.#putBack(kept));
-    client.on("disconnect", () => this.#drop(kept));
-    client.on("connectionError", () => this.#drop(kept));
-    return kept;
+    this.#free.splice(0, this.#free.length, ...kept);
+    if (this.#all.size > 0) this.#planSweep();
   }
 
-  #isOld({ madeNs }: Kept): boolean {
-    return madeNs > 0n && this.#clock.monoNs() - madeNs > this.#ageNsMax;
+  #isOld({ madeAtS }: OriginConnection): boolean {
+    return (this.#nowS - madeAtS) * SWEEP_MS >= this.#options.ageMsMax;
   }
 
-  #putBack(kept: Kept): void {
-    if (kept.isIdle || kept.closing !== undefined || kept.client.closed) return;
-    kept.isIdle = true;
-    this.#idle.push(kept);
-  }
-
-  #drop(kept: Kept): void {
-    if (kept.isIdle) {
-      kept.isIdle = false;
-      this.#idle.splice(this.#idle.indexOf(kept), 1);
-    }
-    void this.#retire(kept);
-  }
-
-  /** Never rejects: a fault of closing is a connection that is gone, as wanted. */
-  #retire(kept: Kept): Promise<void> {
-    kept.closing ??= kept.client
-      .close()
-      .catch(() => undefined)
-      .then(() => void this.#all.delete(kept));
-    return kept.closing;
+  #endIfEmpty(): void {
+    if (this.#all.size > 0 || this.#waiting.length > 0) return;
+    this.#cancelSweep?.();
+    this.#cancelSweep = undefined;
+    if (this.#isClosing) this.#closed.resolve();
   }
 }

@@ -1,23 +1,24 @@
-import { Client, type Dispatcher } from "undici";
+import type { Clock } from "../../ports/clock.ts";
 import type { DialAddress } from "../decision/facts.ts";
+import { originDial } from "./origin/dial-origin.ts";
+import { OriginPool } from "./origin-pool.ts";
 import { pinnedLookup } from "./tunnel/pinned-lookup.ts";
-
-const CONNECT_TIMEOUT_MS = 10_000;
-const HEAD_BYTES_MAX = 32 * 1024;
+import { CONNECT_TIMEOUT_MS } from "./upstream-pools.ts";
 
 /**
  * A connection for one request to the addresses that were judged for it. It is never used again: a
  * later request is judged by what the name resolves to then. To be destroyed when the request is over.
  */
-export function pinnedUpstream(origin: string, addresses: readonly DialAddress[]): Dispatcher {
-  return new Client(origin, {
-    pipelining: 1,
-    allowH2: false,
-    maxHeaderSize: HEAD_BYTES_MAX,
-    connect: {
-      timeout: CONNECT_TIMEOUT_MS,
-      lookup: pinnedLookup(addresses),
-      autoSelectFamily: true,
-    },
+export function pinnedUpstream(
+  origin: string,
+  addresses: readonly DialAddress[],
+  clock: Pick<Clock, "after">,
+): Pick<OriginPool, "dispatch" | "destroy"> {
+  return new OriginPool({
+    dial: originDial(origin, { lookup: pinnedLookup(addresses) }),
+    clock,
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    ageMsMax: CONNECT_TIMEOUT_MS,
+    keepMs: 0,
   });
 }

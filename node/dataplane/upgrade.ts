@@ -1,10 +1,10 @@
 import type { Socket } from "node:net";
-import type { Dispatcher } from "undici";
 import type { Cancel } from "../../ports/clock.ts";
 import type { Reason } from "../../proto/reasons.ts";
 import type { Permit } from "../decision/permit.ts";
 import { addedHeaders } from "./added-headers.ts";
 import type { ForwarderDeps, ForwardOptions } from "./forward.ts";
+import type { CallControl, CallHandler } from "./origin/call.ts";
 
 /** What became of a request for another protocol. */
 export type Upgraded =
@@ -38,17 +38,14 @@ export function upgrade(
   return new Promise((resolve) => new Upgrading(permit, options, deps, resolve).start());
 }
 
-/** Nothing may be sent any more; thrown where undici would write the head, it writes nothing. */
-class NotSent extends Error {}
-
 const NOT_REFUSED = { isRefused: false };
 
-class Upgrading implements Dispatcher.DispatchHandler {
+class Upgrading implements CallHandler {
   readonly #permit: Permit;
   readonly #options: UpgradeOptions;
   readonly #deps: ForwarderDeps;
   readonly #resolve: (upgraded: Upgraded) => void;
-  #controller: Dispatcher.DispatchController | undefined;
+  #control: CallControl | undefined;
   #cancelWatch: Cancel = () => {};
   #sent = false;
   #over = false;
@@ -75,55 +72,56 @@ class Upgrading implements Dispatcher.DispatchHandler {
       this.#fail("credential_unavailable");
       return;
     }
-    if (!this.#permit.mayConnect()) {
-      this.#fail(this.#options.refusedBecause());
-      return;
-    }
     const { firstByteTimeoutMs } = this.#options.limits;
     this.#cancelWatch = clock.after(firstByteTimeoutMs, () => this.#fail("upstream_timeout"));
-    const { method, path } = request;
+    const { method, path, body } = request;
     const headers = [...request.headers, ...added];
-    const asked = { method, path, headers, upgrade: "websocket", body: null, idempotent: false };
-    pools.poolFor(request.origin).dispatch({ ...asked, headersTimeout: 0, bodyTimeout: 0 }, this);
+    const call = { method, path, headers, body, upgrade: "websocket" };
+    pools.poolFor(request.origin).dispatch(call, this);
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    if (this.#over) throw new NotSent("given up before it was sent");
+  mayConnect(): boolean {
+    if (this.#over) return false;
+    if (this.#permit.mayConnect()) return true;
+    this.#fail(this.#options.refusedBecause());
+    return false;
+  }
+
+  mayWrite(control: CallControl): boolean {
+    if (this.#over) return false;
     if (!this.#permit.consume()) {
-      this.#fail(this.#sent ? "upstream_failed" : this.#options.refusedBecause());
-      throw new NotSent("the permit was refused");
+      this.#fail(this.#options.refusedBecause());
+      return false;
     }
     this.#sent = true;
-    this.#controller = controller;
+    this.#control = control;
+    return true;
   }
 
-  onRequestUpgrade(
-    _controller: Dispatcher.DispatchController,
-    _status: number,
-    answered: Readonly<Record<string, string | string[] | undefined>>,
-    socket: unknown,
-  ): void {
-    const connection = socket as Socket;
-    const headers = this.#over ? undefined : this.#options.agreed(answered);
-    if (headers !== undefined && this.#finish()) this.#resolve({ socket: connection, headers });
-    else connection.on("error", () => {}).destroy();
+  onUpgraded(rawHeaders: readonly string[], socket: Socket): void {
+    const headers = this.#over ? undefined : this.#options.agreed(byName(rawHeaders));
+    if (headers !== undefined && this.#finish()) this.#resolve({ socket, headers });
+    else socket.on("error", () => {}).destroy();
     this.#fail("upstream_failed");
   }
 
   /** Whatever it says instead of agreeing, it is no session; its error may hold anything. */
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number): void {
-    if (status < 200) return;
+  onHead(status: number): void {
     // What a server's own fault has left behind, nobody knows.
     this.#fail("upstream_failed", { isRefused: status >= 300 && status < 500 });
   }
 
-  onResponseError(): void {
+  onBody(): void {}
+
+  onEnd(): void {}
+
+  onFault(): void {
     this.#fail(this.#sent ? "upstream_failed" : "upstream_unreachable");
   }
 
   #fail(reason: Reason, { isRefused }: { readonly isRefused: boolean } = NOT_REFUSED): void {
     if (!this.#finish()) return;
-    this.#controller?.abort(new NotSent(reason));
+    this.#control?.abort();
     this.#resolve({ reason, sent: this.#sent, ...(isRefused && { isRefused }) });
   }
 
@@ -133,4 +131,16 @@ class Upgrading implements Dispatcher.DispatchHandler {
     this.#cancelWatch();
     return true;
   }
+}
+
+/** Values by name in lower case; of a name that comes twice, all. */
+function byName(rawHeaders: readonly string[]): Record<string, string | string[]> {
+  const said: Record<string, string | string[]> = Object.create(null);
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
+    const name = (rawHeaders[i] as string).toLowerCase();
+    const value = rawHeaders[i + 1] as string;
+    const before = said[name];
+    said[name] = before === undefined ? value : [before, value].flat();
+  }
+  return said;
 }

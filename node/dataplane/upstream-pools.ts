@@ -1,11 +1,11 @@
-import { Client } from "undici";
 import type { Clock } from "../../ports/clock.ts";
 import type { NameResolver } from "../../ports/names.ts";
+import { originDial } from "./origin/dial-origin.ts";
 import { OriginPool } from "./origin-pool.ts";
 
 export type UpstreamPools = {
   /** The pool of connections to an origin: scheme, host and port. */
-  poolFor(origin: string): Pick<OriginPool, "dispatch" | "hasIdle">;
+  poolFor(origin: string): Pick<OriginPool, "dispatch">;
   /** Closes the pools of all other origins once what runs on them has ended. */
   retain(origins: ReadonlySet<string>): void;
   /** Ends what runs and closes all connections. */
@@ -14,22 +14,21 @@ export type UpstreamPools = {
 
 export type UpstreamPoolsOptions = {
   readonly resolver: NameResolver;
-  readonly clock: Pick<Clock, "monoNs">;
+  readonly clock: Pick<Clock, "after">;
   /** TCP and TLS together. */
   readonly connectTimeoutMs?: number;
   /** Certificates of authorities, PEM, that are trusted in place of the machine's. */
   readonly authorities?: readonly string[];
 };
 
-const CONNECT_TIMEOUT_MS = 10_000;
+/** TCP and TLS together. */
+export const CONNECT_TIMEOUT_MS = 10_000;
 
 /** Less than the providers' own, so that it is seldom they who close a connection that we take. */
 const KEEP_ALIVE_MS = 20_000;
 
 /** After this a connection takes no more requests, so that a changed address is noticed. */
 const CONNECTION_AGE_MS_MAX = 300_000;
-
-const HEAD_BYTES_MAX = 32 * 1024;
 
 /**
  * One pool for each origin, which policy alone names, so there are few.
@@ -65,22 +64,12 @@ export function createUpstreamPools(options: UpstreamPoolsOptions): UpstreamPool
 
 function createPool(origin: string, options: UpstreamPoolsOptions): OriginPool {
   const { resolver, clock, authorities, connectTimeoutMs = CONNECT_TIMEOUT_MS } = options;
-  const settings: Client.Options = {
-    pipelining: 1,
-    allowH2: false,
-    keepAliveTimeout: KEEP_ALIVE_MS,
-    maxHeaderSize: HEAD_BYTES_MAX,
-    connect: {
-      timeout: connectTimeoutMs,
-      lookup: resolver.lookup,
-      rejectUnauthorized: true,
-      minVersion: "TLSv1.2",
-      ...(authorities !== undefined && { ca: [...authorities] }),
-    },
-  };
+  const { lookup } = resolver;
   return new OriginPool({
-    make: () => new Client(origin, settings),
+    dial: originDial(origin, { lookup, ...(authorities !== undefined && { authorities }) }),
     clock,
+    connectTimeoutMs,
     ageMsMax: CONNECTION_AGE_MS_MAX,
+    keepMs: KEEP_ALIVE_MS,
   });
 }

@@ -1,4 +1,4 @@
-import type { Dispatcher } from "undici";
+import type { CallControl, CallHandler, OriginCall } from "../../node/dataplane/origin/call.ts";
 import type { UpstreamPools } from "../../node/dataplane/upstream-pools.ts";
 import type { Draw } from "./draw.ts";
 import type { SimTime } from "./sim-clock.ts";
@@ -59,52 +59,42 @@ export class SimProvider {
 
   /** One node's connections to it. */
   pools(process: SimProcess): UpstreamPools {
-    const dispatch: Dispatcher["dispatch"] = (request, handler) => {
-      this.#connect(process, request, handler);
-      return true;
+    const dispatch = (call: OriginCall, handler: CallHandler): void => {
+      if (handler.mayConnect()) this.#connect(process, call, handler);
     };
     return {
-      poolFor: () => ({ dispatch, hasIdle: false }),
+      poolFor: () => ({ dispatch }),
       retain: () => undefined,
       close: async () => undefined,
     };
   }
 
-  #connect(
-    process: SimProcess,
-    request: Dispatcher.DispatchOptions,
-    handler: Dispatcher.DispatchHandler,
-  ): void {
-    const controller = new SimController();
+  #connect(process: SimProcess, call: OriginCall, handler: CallHandler): void {
+    const control = new SimControl();
     const maxMs = this.#draw.chance(SLOW_CONNECT_SHARE) ? SLOW_CONNECT_MS : CONNECT_MS.max;
     process.clock.after(this.#draw.between(CONNECT_MS.min, maxMs), () => {
       if (this.#draw.chance(this.#conduct.faults.unreachable)) {
-        handler.onResponseError?.(controller, new Error("connection refused"));
+        handler.onFault(new Error("connection refused"));
         return;
       }
-      try {
-        handler.onRequestStart?.(controller, {});
-      } catch {
-        // As undici does: what throws here has sent nothing.
-        return;
-      }
-      this.#serve(process, { request, handler, controller });
+      if (handler.mayWrite(control)) this.#serve(process, { call, handler, control });
     });
   }
 
   #serve(
     process: SimProcess,
     of: {
-      readonly request: Dispatcher.DispatchOptions;
-      readonly handler: Dispatcher.DispatchHandler;
-      readonly controller: SimController;
+      readonly call: OriginCall;
+      readonly handler: CallHandler;
+      readonly control: SimControl;
     },
   ): void {
-    const asked = JSON.parse(String(of.request.body)) as AskedOfProvider;
+    const body = Buffer.from(of.call.body).toString();
+    const asked = JSON.parse(body) as AskedOfProvider;
     const ending = this.#ending();
-    const bill = this.#bill(asked, Buffer.byteLength(String(of.request.body)), ending);
+    const bill = this.#bill(asked, of.call.body.length, ending);
     this.#onSent(process, requestIdOf(asked), bill);
-    const say = new Speaker(process, of.handler, of.controller);
+    const say = new Speaker(process, of.handler, of.control);
     const thinkMs = this.#draw.between(THINK_MS.min, THINK_MS.max);
     process.clock.after(thinkMs, () => this.#answer(say, { asked, ending, bill }));
   }
@@ -218,56 +208,44 @@ function frame(value: object): string {
 /** Says an answer to a handler for as long as both ends of the connection are there. */
 class Speaker {
   readonly #process: SimProcess;
-  readonly #handler: Dispatcher.DispatchHandler;
-  readonly #controller: SimController;
+  readonly #handler: CallHandler;
+  readonly #control: SimControl;
 
-  constructor(process: SimProcess, handler: Dispatcher.DispatchHandler, controller: SimController) {
+  constructor(process: SimProcess, handler: CallHandler, control: SimControl) {
     this.#process = process;
     this.#handler = handler;
-    this.#controller = controller;
+    this.#control = control;
   }
 
   head(status: number, contentType: string): void {
-    if (!this.#isHeard()) return;
-    this.#controller.rawHeaders = ["content-type", contentType];
-    this.#handler.onResponseStart?.(this.#controller, status, { "content-type": contentType });
+    if (this.#isHeard()) this.#handler.onHead(status, ["content-type", contentType]);
   }
 
   data(text: string): void {
-    if (this.#isHeard()) this.#handler.onResponseData?.(this.#controller, Buffer.from(text));
+    if (this.#isHeard()) this.#handler.onBody(Buffer.from(text));
   }
 
   end(): void {
-    if (this.#isHeard()) this.#handler.onResponseEnd?.(this.#controller, {});
+    if (this.#isHeard()) this.#handler.onEnd();
   }
 
   breakOff(): void {
-    if (!this.#isHeard()) return;
-    this.#handler.onResponseError?.(this.#controller, new Error("other side closed"));
+    if (this.#isHeard()) this.#handler.onFault(new Error("the answer broke off"));
   }
 
   #isHeard(): boolean {
-    return this.#process.isAlive && !this.#controller.aborted;
+    return this.#process.isAlive && !this.#control.isAborted;
   }
 }
 
-class SimController implements Dispatcher.DispatchController {
-  aborted = false;
-  paused = false;
-  reason: Error | null = null;
-  rawHeaders: string[] = [];
-  rawTrailers: string[] = [];
+class SimControl implements CallControl {
+  isAborted = false;
 
-  abort(reason: Error): void {
-    this.aborted = true;
-    this.reason = reason;
+  abort(): void {
+    this.isAborted = true;
   }
 
-  pause(): void {
-    this.paused = true;
-  }
+  pause(): void {}
 
-  resume(): void {
-    this.paused = false;
-  }
+  resume(): void {}
 }

@@ -8,6 +8,7 @@ import {
 import type { AddressInfo } from "node:net";
 import { Webhook as Verifier } from "standardwebhooks";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { systemClock } from "../../../../adapters/system-clock.ts";
 import { webhookRequest } from "../../../../node/alerts/webhook-message.ts";
 import { webhookPost } from "../../../../node/alerts/webhook-post.ts";
 import type { NameResolver } from "../../../../ports/names.ts";
@@ -30,7 +31,7 @@ function at(address: string): NameResolver {
 
 function post(url: string, ranges: readonly (readonly [string, number])[] = LOOPBACK) {
   const target = { url: new URL(url), secret: SECRET, ranges, reasons: new Set<string>() };
-  return webhookPost(target, at("127.0.0.1"));
+  return webhookPost(target, at("127.0.0.1"), systemClock);
 }
 
 function request() {
@@ -91,7 +92,8 @@ describe("an alert's delivery", () => {
     });
     await expect(post(url, [])(request(), NEVER)).rejects.toThrow(/127\.0\.0\.1, not in ranges/);
     const target = { secret: SECRET, reasons: new Set<string>(), url: new URL(url) };
-    const metadata = webhookPost({ ...target, ranges: [["0.0.0.0", 0]] }, at("169.254.169.254"));
+    const open = { ...target, ranges: [["0.0.0.0", 0]] as const };
+    const metadata = webhookPost(open, at("169.254.169.254"), systemClock);
     await expect(metadata(request(), NEVER)).rejects.toThrow(/not in ranges/);
     expect(calls).toBe(0);
   });

@@ -275,12 +275,23 @@ describe("a request that is aborted", () => {
       return true;
     };
     const sink = send(made, request(origin), { lastLook });
+    // In the turn after this one its connection is being made.
+    await new Promise(setImmediate);
     sink.handle?.abort();
     await comesTrue(() => expect(connections()).toBe(1));
     expect(await send(made, request(origin)).ended.promise).toBe("end");
     expect(received).toHaveLength(1);
     expect(looked).toBe(false);
     expect(sink.handle?.sent).toBe(false);
+  });
+
+  test("in the turn in which it is begun has no connection opened", async () => {
+    const { origin, received, connections } = await provider((response) => response.end());
+    const made = forwarder();
+    const sink = send(made, request(origin));
+    sink.handle?.abort();
+    expect(await send(made, request(origin)).ended.promise).toBe("end");
+    expect([connections(), received.length]).toEqual([1, 1]);
   });
 
   test("in the middle of its answer closes the connection and tells no more", async () => {

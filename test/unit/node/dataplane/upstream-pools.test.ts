@@ -1,4 +1,3 @@
-import { Dispatcher } from "undici";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createNameResolver } from "../../../../adapters/name-resolution.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
@@ -7,6 +6,7 @@ import {
   type UpstreamPools,
 } from "../../../../node/dataplane/upstream-pools.ts";
 import { comesTrue } from "../../../support/comes-true.ts";
+import { askOrigin } from "./ask-origin.ts";
 import { type FakeProvider, startFakeProvider } from "./fake-provider.ts";
 import { selfSigned } from "./self-signed.ts";
 
@@ -22,9 +22,7 @@ async function get(origin: string, authorities?: readonly string[]): Promise<str
     clock: systemClock,
     ...(authorities && { authorities }),
   });
-  const pool = pools.poolFor(origin) as unknown as Dispatcher;
-  const { body } = await Dispatcher.prototype.request.call(pool, { path: "/", method: "GET" });
-  return body.text();
+  return askOrigin(pools.poolFor(origin)).whole;
 }
 
 afterEach(async () => {
@@ -44,7 +42,7 @@ describe("a provider over TLS", () => {
   const named = () => provider.origin.replace("127.0.0.1", "localhost");
 
   test("is talked to when an authority that is trusted says who it is", async () => {
-    expect(await get(named(), [OURS.cert])).toBe("secret");
+    expect(await get(named(), [OURS.cert])).toBe("200 secret");
   });
 
   test("is not, when nobody does", async () => {

@@ -31,7 +31,16 @@ const NAMES_THINGS = new Set([
     "type",
   ],
   ...["output_index", "content_index", "message"],
-  ...["finish_reason", "stop_reason", "finishReason", "embedding", "usage", "usageMetadata"],
+  ...[
+    "finish_reason",
+    "stop_reason",
+    "finishReason",
+    "embedding",
+    "usage",
+    "usageMetadata",
+    "error",
+    "incomplete_details",
+  ],
 ]);
 
 /** What a response says again of its request's settings, which was scanned as a request. */

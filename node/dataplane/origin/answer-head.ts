@@ -1,0 +1,120 @@
+import { ORIGIN_LIMITS } from "./origin-limits.ts";
+
+/** What of an answer's head says where it ends, and what becomes of its connection. */
+export type AnswerHead = {
+  readonly status: number;
+  /** Flat name, value, ... as received. */
+  readonly rawHeaders: readonly string[];
+  /** Bytes of its body, if its status has one. */
+  readonly framing: number | "chunked" | "until-close";
+  /** The connection may carry another request. */
+  readonly persists: boolean;
+  /** How long the server says that it keeps the connection, milliseconds. Absent: it does not say. */
+  readonly keptMs: number | undefined;
+};
+
+/**
+ * Reads the head of an answer, without the empty line at its end. A string: why it is none.
+ *
+ * Strict where two readers could differ: lines end with CRLF and never go on in the next, no space stands before a
+ * colon, no control character in a value, and a body has one framing that is said once.
+ *
+ * @param text A character a byte.
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
+ */
+export function readAnswerHead(text: string): AnswerHead | string {
+  if (!HEAD_FORM.test(text)) return "the head of the answer is not HTTP/1";
+  const rawHeaders: string[] = [];
+  const said = new Said(text.charCodeAt(MINOR_AT) === ONE);
+  for (let at = text.indexOf("\r\n") + 2; at < text.length; ) {
+    const colon = text.indexOf(":", at);
+    const stop = text.indexOf("\r\n", colon);
+    const name = text.slice(at, colon);
+    const value = withoutSpace(text, colon + 1, stop);
+    rawHeaders.push(name, value);
+    said.take(name, value);
+    at = stop + 2;
+  }
+  if (rawHeaders.length > 2 * ORIGIN_LIMITS.headersMax) return "the answer has too many headers";
+  const framing = said.framing();
+  if (framing === undefined) return "the answer does not say where its body ends";
+  const status = Number(text.slice(STATUS_AT, STATUS_AT + 3));
+  return { status, rawHeaders, framing, persists: said.persists, keptMs: said.keptMs };
+}
+
+/** Status line and header lines, each whole. A word of it has one reading, so this takes a step a character. */
+const HEAD_FORM =
+  /^HTTP\/1\.[01] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
+const MINOR_AT = "HTTP/1.".length;
+const STATUS_AT = "HTTP/1.1 ".length;
+const ONE = 0x31;
+const SPACE = 0x20;
+const TAB = 0x09;
+
+function withoutSpace(text: string, from: number, to: number): string {
+  let [start, stop] = [from, to];
+  while (start < stop && isSpace(text.charCodeAt(start))) start += 1;
+  while (stop > start && isSpace(text.charCodeAt(stop - 1))) stop -= 1;
+  return text.slice(start, stop);
+}
+
+function isSpace(code: number): boolean {
+  return code === SPACE || code === TAB;
+}
+
+const DIGITS = /^[0-9]{1,15}$/;
+const KEPT_SECONDS = /(?:^|[,;\s])timeout=([0-9]{1,9})(?:$|[,;\s])/i;
+
+/** What headers have said of body and connection so far. */
+class Said {
+  readonly #isOneOne: boolean;
+  #lengths = 0;
+  #length: number | undefined;
+  #encodings = 0;
+  #isChunked = false;
+  #closes = false;
+  #keeps = false;
+  keptMs: number | undefined;
+
+  constructor(isOneOne: boolean) {
+    this.#isOneOne = isOneOne;
+  }
+
+  /** Few names are of that length, so nearly none is looked at twice. */
+  take(name: string, value: string): void {
+    if (name.length === 10) this.#takeOfConnection(name.toLowerCase(), value);
+    else if (name.length === 14 && name.toLowerCase() === "content-length") {
+      this.#lengths += 1;
+      this.#length = DIGITS.test(value) ? Number(value) : undefined;
+    } else if (name.length === 17 && name.toLowerCase() === "transfer-encoding") {
+      this.#encodings += 1;
+      this.#isChunked = value.toLowerCase() === "chunked";
+    }
+  }
+
+  /** Undefined: twice, in two ways, or in one that is not known here. */
+  framing(): AnswerHead["framing"] | undefined {
+    if (this.#lengths + this.#encodings > 1) return undefined;
+    if (this.#encodings === 1) {
+      return this.#isOneOne && this.#isChunked ? "chunked" : undefined;
+    }
+    return this.#lengths === 1 ? this.#length : "until-close";
+  }
+
+  get persists(): boolean {
+    return !this.#closes && (this.#isOneOne || this.#keeps);
+  }
+
+  #takeOfConnection(name: string, value: string): void {
+    if (name === "keep-alive") {
+      const seconds = KEPT_SECONDS.exec(value)?.[1];
+      if (seconds !== undefined) this.keptMs = Number(seconds) * 1_000;
+    } else if (name === "connection") {
+      for (const word of value.split(",")) {
+        const token = word.trim().toLowerCase();
+        this.#closes ||= token === "close";
+        this.#keeps ||= token === "keep-alive";
+      }
+    }
+  }
+}

@@ -1,0 +1,154 @@
+import { ORIGIN_LIMITS } from "./origin-limits.ts";
+
+type Place =
+  | "size"
+  | "extension"
+  | "size-lf"
+  | "data"
+  | "data-cr"
+  | "data-lf"
+  | "trailer-start"
+  | "trailer-name"
+  | "trailer-value"
+  | "trailer-lf"
+  | "last-lf";
+
+const CR = 0x0d;
+const LF = 0x0a;
+const TAB = 0x09;
+const COLON = 0x3a;
+const SEMICOLON = 0x3b;
+
+/** So that every size is a whole number. */
+const SIZE_DIGITS_MAX = 13;
+
+/**
+ * Takes the chunks of one body apart, however they are cut.
+ *
+ * Extensions and trailers are read, since they have to end, and dropped.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-7.1
+ */
+export class ChunkedBody {
+  /** The empty line at its end was read. */
+  isWhole = false;
+  fault: string | undefined;
+  #place: Place = "size";
+  #digits = 0;
+  #leftBytes = 0;
+  #extensionBytes = 0;
+  #trailerBytes = 0;
+  #taken = 0;
+
+  /** How many of the bytes were read by the last `take`: all of them, unless it is whole or at fault. */
+  get taken(): number {
+    return this.#taken;
+  }
+
+  /** What of the body is in these bytes, up to a fault if there is one; a copy. */
+  take(bytes: Buffer, from: number, to: number): Uint8Array {
+    let body = NO_BYTES;
+    let length = 0;
+    let at = from;
+    while (at < to && !this.isWhole && this.fault === undefined) {
+      if (this.#place !== "data") {
+        this.#step(bytes[at] as number);
+        at += 1;
+        continue;
+      }
+      const count = Math.min(this.#leftBytes, to - at);
+      // The body is never longer than what carries it.
+      if (body.length === 0) body = Buffer.allocUnsafe(to - at);
+      bytes.copy(body, length, at, at + count);
+      at += count;
+      length += count;
+      this.#leftBytes -= count;
+      if (this.#leftBytes === 0) this.#place = "data-cr";
+    }
+    this.#taken = at - from;
+    return length === body.length ? body : body.subarray(0, length);
+  }
+
+  #step(byte: number): void {
+    switch (this.#place) {
+      case "size":
+        this.#size(byte);
+        break;
+      case "extension":
+        this.#extension(byte);
+        break;
+      case "size-lf":
+        this.#expect(byte === LF, this.#leftBytes === 0 ? "trailer-start" : "data");
+        break;
+      case "data-cr":
+        this.#expect(byte === CR, "data-lf");
+        break;
+      case "data-lf":
+        this.#expect(byte === LF, "size");
+        this.#digits = 0;
+        break;
+      default:
+        this.#trailer(byte);
+    }
+  }
+
+  #size(byte: number): void {
+    const digit = hexDigit(byte);
+    if (digit >= 0) {
+      this.#leftBytes = this.#leftBytes * 16 + digit;
+      this.#digits += 1;
+      if (this.#digits > SIZE_DIGITS_MAX) this.fault = "a chunk of the answer is too large";
+    } else if (this.#digits === 0) this.fault = "a chunk of the answer has no size";
+    else if (byte === SEMICOLON) {
+      this.#place = "extension";
+      this.#extensionBytes = 0;
+    } else this.#expect(byte === CR, "size-lf");
+  }
+
+  #extension(byte: number): void {
+    this.#extensionBytes += 1;
+    if (byte === CR) this.#place = "size-lf";
+    else if (isControl(byte)) this.fault = "a control character beside a chunk's size";
+    else if (this.#extensionBytes > ORIGIN_LIMITS.chunkExtensionBytesMax) {
+      this.fault = "too much beside a chunk's size";
+    }
+  }
+
+  #trailer(byte: number): void {
+    this.#trailerBytes += 1;
+    if (this.#trailerBytes > ORIGIN_LIMITS.trailerBytesMax) {
+      this.fault = "too much behind the last chunk";
+    } else if (this.#place === "trailer-start" && byte === CR) this.#place = "last-lf";
+    else if (this.#place === "trailer-start" || this.#place === "trailer-name") {
+      const isNamed = this.#place === "trailer-name" && byte === COLON;
+      this.#expect(isNamed || TOKEN[byte] === 1, isNamed ? "trailer-value" : "trailer-name");
+    } else if (this.#place === "trailer-value") {
+      if (byte === CR) this.#place = "trailer-lf";
+      else if (isControl(byte)) this.fault = "a control character behind the last chunk";
+    } else {
+      this.isWhole = this.#place === "last-lf" && byte === LF;
+      this.#expect(byte === LF, "trailer-start");
+    }
+  }
+
+  #expect(isSo: boolean, next: Place): void {
+    if (isSo) this.#place = next;
+    else this.fault = "the chunks of the answer are malformed";
+  }
+}
+
+const NO_BYTES: Uint8Array = new Uint8Array(0);
+
+const TOKEN = new Uint8Array(256);
+for (const word of "!#$%&'*+-.^_`|~0123456789") TOKEN[word.charCodeAt(0)] = 1;
+for (let letter = 0; letter < 26; letter += 1) TOKEN[0x41 + letter] = TOKEN[0x61 + letter] = 1;
+
+function hexDigit(byte: number): number {
+  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;
+  const letter = byte | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
+}
+
+function isControl(byte: number): boolean {
+  return (byte < 0x20 && byte !== TAB) || byte === 0x7f;
+}
