@@ -134,6 +134,12 @@ export const NODE_SETTINGS = {
     read: path,
     help: "JSON list of agents and their addresses, for captured connections",
   },
+  servingFile: {
+    env: "ALTRACE_SERVING_FILE",
+    byDefault: undefined,
+    read: path,
+    help: "file that is there once this process serves, for a probe that the node before answers as well",
+  },
   loops: {
     env: "ALTRACE_LOOPS",
     byDefault: "1",
@@ -273,6 +279,7 @@ export type NodeConfig = {
   readonly transparentFds: readonly number[];
   readonly dnsHosts: readonly string[];
   readonly podsFile: string | undefined;
+  readonly servingFile: string | undefined;
   readonly loops: number;
   readonly tableRows: number;
   readonly region: string | undefined;
@@ -341,6 +348,7 @@ export function readNodeConfig(
     transparentFds: values.transparentFds ?? [],
     dnsHosts: values.dnsHosts ?? [],
     podsFile: values.podsFile,
+    servingFile: values.servingFile,
     credentialsDir: values.credentialsDir,
     credentialTeams: values.credentialTeams?.split(","),
     gateSocket: values.gateSocket,

@@ -1,7 +1,7 @@
 // The node's process: `altrace node --home DIR --trust FILE --enrol TOKEN --nats-url nats://...`.
 // Exit codes: 0 stopped as asked, 1 could not start or lost a thread or its log, 2 wrong settings.
 
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { flushCompileCache } from "node:module";
 import { homedir } from "node:os";
 import { join } from "node:path";
@@ -99,6 +99,8 @@ async function serve(config: NodeConfig): Promise<number> {
   const stopped = untilSignal("SIGTERM", "SIGINT");
   const replaced = untilSignal("SIGHUP");
   const { mesh } = readTrustFile(config.trustFile);
+  const { servingFile } = config;
+  if (servingFile !== undefined) rmSync(servingFile, { force: true });
   // Loaded once the settings are good: who has mistyped one is told at once.
   const { turnFd } = config;
   const rehearsal = turnFd === undefined ? undefined : await rehearsed(config);
@@ -139,6 +141,7 @@ async function serve(config: NodeConfig): Promise<number> {
   });
   const { gateway, grpcSocket, metrics } = node.addresses;
   log.started({ node: config.nodeId, mesh, gateway, grpc: grpcSocket, metrics });
+  if (servingFile !== undefined) writeFileSync(servingFile, "");
   const outlived = replaced.then(() => {
     log.replaced();
     return node.outlive();

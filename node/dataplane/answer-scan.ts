@@ -113,6 +113,17 @@ export class AnswerScan {
     this.#note(createScanner(this.#rules.set).last(bytes));
   }
 
+  /**
+   * Scans the integers of a document that no number of ours holds: the reader's are rounded, and clients of other
+   * languages read every digit. Looked for only where the part has such a number.
+   */
+  readRounded({ aside }: AnswerPart, document: () => string): void {
+    if (!aside.some(isRounded)) return;
+    const written = document().match(LONG_INTEGER) ?? [];
+    // Nothing of a number goes on beyond a comma.
+    if (written.length > 0) this.whole(written.join(","));
+  }
+
   /** The answer is complete: what waited for more is decided. */
   end(): void {
     for (const channel of this.#channels?.values() ?? []) this.#note(channel.end());
@@ -170,6 +181,20 @@ export class AnswerScan {
     this.#objection ??= objection;
   }
 }
+
+/** Of texts, which may be long, those are looked at alone that begin as numbers do. */
+function isRounded(text: string): boolean {
+  const first = text.charCodeAt(0);
+  const isNumber = first === MINUS || (first >= ZERO && first <= NINE);
+  return isNumber && ROUNDED.test(text);
+}
+
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const NINE = 0x39;
+/** 2^53 has sixteen digits, and what has more than twenty-one is written with an exponent. */
+const ROUNDED = /(?<![0-9.])[0-9]{16}|[0-9]e\+/;
+const LONG_INTEGER = /(?<![0-9.])[0-9]{16,}(?![0-9.eE])/g;
 
 const NO_WAITS: readonly Wait[] = [];
 const NO_HITS: readonly ContentHit[] = [];

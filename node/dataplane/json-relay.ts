@@ -40,6 +40,7 @@ export class JsonRelay {
     }
     leg.addUsage(part.usage);
     leg.scan.readWhole(part);
+    leg.scan.readRounded(part, () => Buffer.from(body).toString("latin1"));
     if (leg.objectToKill() || leg.objectToScan()) return;
     const refused = part.toolNames.find((name) => !leg.input.toolGranted(name));
     const objection = callObjection(part, leg);

@@ -130,7 +130,16 @@ function readHead(
   return { type, encoding: isReadable ? encoding : undefined, isReadable, returned, withoutType };
 }
 
+/** Empty for a text in another encoding than ours: its client would read other words in it. */
 function mediaType(value: string): string {
   if (value === JSON_TYPE) return JSON_TYPE;
-  return (value.split(";", 1)[0] as string).trim().toLowerCase();
+  const [type = "", ...parameters] = value.toLowerCase().split(";");
+  return parameters.some(isOtherCharset) ? "" : type.trim();
+}
+
+const CHARSET = /^\s*charset\s*=/;
+const UTF8 = /^\s*charset\s*=\s*"?utf-?8"?\s*$/;
+
+function isOtherCharset(parameter: string): boolean {
+  return CHARSET.test(parameter) && !UTF8.test(parameter);
 }

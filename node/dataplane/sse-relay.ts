@@ -128,7 +128,7 @@ export class SseRelay {
     return true;
   }
 
-  #judgePart(frame: SseFrame, { event, rest }: SseWords, part: AnswerPart): boolean {
+  #judgePart(frame: SseFrame, { event, data, rest }: SseWords, part: AnswerPart): boolean {
     const { scan, input } = this.#leg;
     if (rest !== "") scan.whole(rest);
     this.#scanEvent(event);
@@ -138,6 +138,7 @@ export class SseRelay {
     if (part.failed) return this.#object(() => this.#leg.object("upstream_failed"));
     const before = scan.textBytes;
     const texts = scan.read(part);
+    scan.readRounded(part, () => data ?? "");
     const calls = this.#calls?.read(part.calls) ?? [];
     const waits = calls.length === 0 ? texts : [...texts, ...calls];
     if (part.last) scan.end();

@@ -7,6 +7,7 @@ import {
   MARK_CAPTURED,
   MARK_PASSED,
   ofFamily,
+  QUESTIONS_PER_ADDRESS,
   TRANSPARENT_PORT,
 } from "./kernel-view.ts";
 import { KNOCKED_SETS, knockedSet, knockRule } from "./knock-form.ts";
@@ -30,6 +31,9 @@ export const TABLE = "altrace";
 /** The sets that a kill changes between two loads. */
 export const KILLED_SETS = { 4: "killed4", 6: "killed6" } as const;
 
+const FAMILIES = [4, 6] as const;
+const HEADER = { 4: "ip", 6: "ip6" } as const;
+
 /** Never dialled for an agent, whatever the policy says: the cloud's own credentials are there. */
 const METADATA = { 4: "169.254.169.254", 6: "fd00:ec2::254" } as const;
 
@@ -41,6 +45,9 @@ export function daemonsetRuleset(view: KernelView): string {
   return `${tables.join("\n")}\n`;
 }
 
+/** `over`: connections beyond what an address may have; `asked`: questions beyond what it may ask. */
+const COUNTERS = ["captured", "spoofed", "killed", "refused", "over", "asked"];
+
 function inetTable(view: KernelView): string {
   return [
     // Declared, so that there is something to delete; deleted, so that nothing of it stays.
@@ -48,7 +55,7 @@ function inetTable(view: KernelView): string {
     `delete table inet ${TABLE}`,
     `table inet ${TABLE} {`,
     ...sets(view),
-    ...["captured", "spoofed", "killed", "refused", "over"].map((name) => `  counter ${name} { }`),
+    ...COUNTERS.map((name) => `  counter ${name} { }`),
     ...admitChain(),
     ...captureChain(),
     ...dnsChain(),
@@ -64,8 +71,8 @@ function sets({ infra, pods, killed }: KernelView): string[] {
       .flatMap(({ link, addresses }) =>
         ofFamily(addresses, family).map((address) => `${quoted(link)} . ${address}`),
       );
-  const connections = (family: 4 | 6) =>
-    `  set connections${family} { type ipv${family}_addr; size 65535; flags dynamic; }`;
+  const perAddress = (name: string, family: 4 | 6) =>
+    `  set ${name}${family} { type ipv${family}_addr; size 65535; flags dynamic; }`;
   return [
     nftSet({ name: "infra", type: "ifname", elements: infra.map(quoted) }),
     nftSet({ name: "assigned4", type: "ifname . ipv4_addr", elements: pairs(4, false) }),
@@ -76,8 +83,10 @@ function sets({ infra, pods, killed }: KernelView): string[] {
     nftSet({ name: KILLED_SETS[6], type: "ipv6_addr", elements: ofFamily(killed, 6) }),
     knockedSet(4),
     knockedSet(6),
-    connections(4),
-    connections(6),
+    ...FAMILIES.flatMap((family) => [
+      perAddress("connections", family),
+      perAddress("questions", family),
+    ]),
   ];
 }
 
@@ -107,6 +116,8 @@ function admitChain(): string[] {
     `    ip daddr ${METADATA[4]} meta l4proto tcp counter name refused reject with tcp reset`,
     `    ip6 daddr ${METADATA[6]} meta l4proto tcp counter name refused reject with tcp reset`,
     "    meta l4proto tcp accept",
+    // Here, before the kernel notes a flow for each.
+    ...FAMILIES.map(tooManyQuestions),
     "    udp dport 53 accept",
     // QUIC above all: clients fall back to TCP as soon as they are told.
     "    meta l4proto udp counter name refused reject with icmpx type port-unreachable",
@@ -115,8 +126,16 @@ function admitChain(): string[] {
   ];
 }
 
+function tooManyQuestions(family: 4 | 6): string {
+  const { perSecond, burst } = QUESTIONS_PER_ADDRESS;
+  return (
+    `    meta nfproto ipv${family} udp dport 53 add @questions${family} { ${HEADER[family]} saddr ` +
+    `limit rate over ${perSecond}/second burst ${burst} packets } counter name asked drop`
+  );
+}
+
 /** The same for the addresses of knocks. They lie in a set of bytes: nft knows no address within a datagram. */
-const toKnocked = ([4, 6] as const).flatMap((family) => {
+const toKnocked = FAMILIES.flatMap((family) => {
   const source = family === 4 ? "@nh,96,32" : "@nh,64,128";
   const knocked = `    meta nfproto ipv${family} ${source} @${KNOCKED_SETS[family]}`;
   return [

@@ -102,7 +102,7 @@ export function enforcerMetrics(
 function countPackets(registry: Registry, packets: () => Promise<ReadonlyMap<string, number>>) {
   new Counter({
     name: "altrace_kernel_packets_total",
-    help: "Packets from pods since the rules were loaded, by what became of them. `over`: too many connections of one address.",
+    help: "Packets from pods since the rules were loaded, by what became of them. `over`: too many connections of one address, `asked`: too many questions for names.",
     labelNames: ["what"],
     registers: [registry],
     async collect() {

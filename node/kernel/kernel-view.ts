@@ -17,6 +17,11 @@ export const DNS_PORT = 14_053;
 export const PODS_MAX = 4_096;
 /** TCP connections one address may have at once, so that one pod cannot fill the connection table. Others wait until one ends. */
 export const CONNECTIONS_PER_ADDRESS_MAX = 2_048;
+/**
+ * Questions for names that one address may ask a second, and how many at once. Each is a flow of its own to the kernel for half a
+ * minute, and work for a data loop: without a bound one pod fills the connection table, or takes the loop from all others.
+ */
+export const QUESTIONS_PER_ADDRESS = { perSecond: 250, burst: 1_000 } as const;
 
 /** One pod, as the machine's packet filter can tell it: by where its packets come in, and from where. */
 export type PodPort = {

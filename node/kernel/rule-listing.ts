@@ -7,7 +7,7 @@ export type RuleListing = {
 
 /** Sets that packets or kills fill; their members are not part of the form. */
 const FILLED =
-  /\tset (killed[46]|knocked[46]|connections[46]) \{[^}]*?(?:elements = \{([^}]*)\}[^}]*)?\}/g;
+  /\tset (killed[46]|knocked[46]|connections[46]|questions[46]) \{[^}]*?(?:elements = \{([^}]*)\}[^}]*)?\}/g;
 
 /** Reads `nft -s list table`. */
 export function readRuleListing(text: string): RuleListing {

@@ -154,7 +154,10 @@ describe("a start that is not wanted any more", () => {
     const nats = `nats://127.0.0.1:${await freePort()}`;
     const portBase = await freePortBase();
     const words = ["node", "--home", home, "--trust", trust, "--nats-url", nats];
-    const node = startProcess([...words, "--port-base", String(portBase)]);
+    const servingFile = join(folder, "serving");
+    const node = startProcess([...words, "--port-base", String(portBase)], {
+      env: { ALTRACE_SERVING_FILE: servingFile },
+    });
     const said = await waitUntil(
       () => `readiness:\n${node.stdout()}${node.stderr()}`,
       async () => {
@@ -171,6 +174,7 @@ describe("a start that is not wanted any more", () => {
       headers: { authorization: `Bearer altk_abcdefgh12_${"A".repeat(43)}` },
     });
     expect(asked.status).toBe(503);
+    await waitUntil("word that it serves", () => existsSync(servingFile));
     expect((await node.end("SIGTERM")).code).toBe(0);
   });
 
@@ -179,13 +183,16 @@ describe("a start that is not wanted any more", () => {
     writeFileSync(trust, `{"mesh":"m","operator_public_key":"${"00".repeat(32)}"}\n`);
     const home = join(folder, "next");
     const words = ["node", "--home", home, "--trust", trust, "--nats-url", "nats://127.0.0.1:1"];
+    const servingFile = join(folder, "next-serving");
+    writeFileSync(servingFile, "");
     const next = spawn(NODE, ["cli/altrace.js", ...words], {
-      env: { ...cleanEnv(), ALTRACE_TURN_FD: "3" },
+      env: { ...cleanEnv(), ALTRACE_TURN_FD: "3", ALTRACE_SERVING_FILE: servingFile },
       stdio: ["ignore", "ignore", "inherit", "pipe"],
     });
     const ended = once(next, "exit");
     await Promise.race([once(next.stdio[3] as Duplex, "data"), ended]);
     expect(next.exitCode).toBeNull();
+    expect(existsSync(servingFile)).toBe(false);
     next.kill("SIGTERM");
     expect(await ended).toEqual([0, null]);
     expect(existsSync(home)).toBe(false);

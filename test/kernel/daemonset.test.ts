@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { daemonsetRuleset } from "../../node/kernel/daemonset-ruleset.ts";
-import type { KernelView } from "../../node/kernel/kernel-view.ts";
+import { type KernelView, QUESTIONS_PER_ADDRESS } from "../../node/kernel/kernel-view.ts";
 import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
 import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
 import { proofCount } from "../support/proof.ts";
@@ -34,6 +34,25 @@ try:
 except OSError as error:
     saw = type(error).__name__
 print(json.dumps({"saw": saw}))
+`;
+
+/** Asks so many times for one name, whoever answers, then once more until it is told. */
+const QUESTIONS = `
+import json, socket, sys
+question = bytes.fromhex("000701000001000000000000046576696c076578616d706c650000010001")
+for host in ("198.18.9.9", "2001:db8:1::9:9"):
+    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    for _ in range(int(sys.argv[1])):
+        s.sendto(question, (host, 53))
+    s.settimeout(0.2)
+    answer = None
+    while answer is None:
+        s.sendto(question, (host, 53))
+        try:
+            answer = s.recv(512).hex()
+        except TimeoutError:
+            pass
+    print(json.dumps({"answer": answer[:8]}), flush=True)
 `;
 
 describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
@@ -197,6 +216,25 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
     await flood.exit;
     const attempts = flood.said.find((one) => one.attempts !== undefined)?.attempts;
     expect(Number(attempts)).toBeGreaterThan(1_000);
+    expect(await far.leaks()).toEqual([]);
+  });
+
+  test("names: who asks without end is answered so often, and nobody else waits for it", async () => {
+    await keeper.load(VIEW);
+    await using _ = await started(() => lab.captureProbe());
+    const many = 3 * QUESTIONS_PER_ADDRESS.burst;
+    for (const [pod, count] of [
+      ["a1", many],
+      ["a2", 1],
+    ] as const) {
+      const asker = lab.speak(pod, ["python3", "-c", QUESTIONS, String(count)]);
+      await asker.exit;
+      expect(asker.said).toEqual([{ answer: "00078583" }, { answer: "00078583" }]);
+    }
+    const dropped = Number((await keeper.packets()).get("asked"));
+    // Of each family its own, less what is let through while they are asked.
+    expect(dropped).toBeGreaterThan(QUESTIONS_PER_ADDRESS.burst);
+    expect(await keeper.missing(() => [])).toEqual([]);
     expect(await far.leaks()).toEqual([]);
   });
 

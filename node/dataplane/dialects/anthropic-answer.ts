@@ -3,6 +3,7 @@ import {
   type AnswerPart,
   type AnswerReader,
   PartDraft,
+  sayId,
   sayStrings,
   type TextPiece,
 } from "./answer-part.ts";
@@ -177,6 +178,7 @@ function readBlock(block: JsonObject, group: string, part: PartDraft): boolean {
     if (typeof name !== "string" || name === "") return false;
     part.toolNames.push(name);
     part.say({ channel: `${group}.name`, group, phase: 0, text: name });
+    sayId(block.id, part);
     return others(block, ["name"], part);
   }
   if (type === "text") return say(part, group, "text", text) && others(block, ["text"], part);

@@ -11,9 +11,14 @@ const CANDIDATE_ENVELOPE = new Set(["content", "finishReason", "index"]);
 const CONTENT_ENVELOPE = new Set(["parts", "role"]);
 const PART_ENVELOPE = new Set(["text", "thought", "thoughtSignature", "functionCall"]);
 
-/** Parts with which something else than text or a call of the client's comes back. */
+/**
+ * Parts with which something else than text or a call of the client's comes back; and all of them in the
+ * API's other spelling, which no answer has and some client may read.
+ */
 const UNREADABLE_PARTS = [
   ...["inlineData", "fileData", "executableCode", "codeExecutionResult", "toolCall"],
+  ...["inline_data", "file_data", "executable_code", "code_execution_result", "tool_call"],
+  "function_call",
 ];
 
 /**

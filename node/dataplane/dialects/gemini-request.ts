@@ -71,9 +71,13 @@ function message(table: MemberTable): MemberReader {
   };
 }
 
+/** What mixes the spellings (`maxOutput_tokens`) is neither of them, and a name that is not known. */
 function camelCase(name: string): string {
+  if (!SNAKE_CASE.test(name)) return name;
   return name.replaceAll(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
+
+const SNAKE_CASE = /^[a-z0-9]+(?:_[a-z0-9]+)+$/;
 
 const FUNCTION_CALL: MemberTable = new Map([
   ["id", text],

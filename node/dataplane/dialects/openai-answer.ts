@@ -1,5 +1,5 @@
 import { parseStrictText } from "../strict-json.ts";
-import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
+import { type AnswerPart, type AnswerReader, PartDraft, sayId, sayStrings } from "./answer-part.ts";
 import type { CallGiven } from "./call-part.ts";
 import { collectOthers } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
@@ -171,6 +171,7 @@ class ToolCalls {
     // Of two calls in one a client could make either.
     if (isGiven(call.function) && isGiven(call.custom)) return false;
     collectOthers(call, CALL_ENVELOPE, part.aside);
+    sayId(call.id, part);
     // A chunk may bring the id alone, before there is a name.
     if (called === undefined || called === null) return true;
     return this.readFunction(called, index, part, group);

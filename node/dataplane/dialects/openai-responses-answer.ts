@@ -1,5 +1,5 @@
 import { parseStrictText } from "../strict-json.ts";
-import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
+import { type AnswerPart, type AnswerReader, PartDraft, sayId, sayStrings } from "./answer-part.ts";
 import type { CallGiven } from "./call-part.ts";
 import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
@@ -11,7 +11,7 @@ import { tokenCount } from "./usage.ts";
  * request said, which was judged as a request.
  */
 const ENVELOPE = new Set([
-  ...["id", "object", "created_at", "completed_at", "status", "model", "output", "usage", "error"],
+  ...["id", "object", "created_at", "completed_at", "status", "model", "output", "usage"],
   ...[
     "instructions",
     "tools",
@@ -199,6 +199,8 @@ function readItem(item: JsonObject | undefined, group: string, say: Say, part: P
     const { name } = item;
     if (name !== undefined && (typeof name !== "string" || name === "")) return false;
     part.toolNames.push(name ?? type);
+    sayId(item.id, part);
+    sayId(item.call_id, part);
   }
   for (const member of Object.keys(item)) {
     const value = item[member] as JsonValue;

@@ -88,13 +88,23 @@ export const freeForm: MemberReader = (value, _at, reading) => collectTexts(valu
 
 export const anyNumber: MemberReader = (value, at, reading) => {
   if (typeof value !== "number") malformed(value, at, reading);
+  else scanNumber(value, reading);
 };
 
 /** A whole number of at least `least`. */
 export function count(least: number): MemberReader {
   return (value, at, reading) => {
     if (!Number.isSafeInteger(value) || (value as number) < least) malformed(value, at, reading);
+    else scanNumber(value as number, reading);
   };
+}
+
+/** A seed may be a card's number. What is shorter than this is nobody's, and nearly all are. */
+const NUMBER_CHARS_MIN = 6;
+
+function scanNumber(value: number, reading: RequestReading): void {
+  const digits = String(value);
+  if (digits.length >= NUMBER_CHARS_MIN) reading.texts.push(digits);
 }
 
 export const flag: MemberReader = (value, at, reading) => {

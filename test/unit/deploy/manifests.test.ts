@@ -1,9 +1,10 @@
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { COORDINATOR_SETTINGS } from "../../../coordinator/config.ts";
 import { NODE_SETTINGS } from "../../../node/config.ts";
+import { daemonsetRuleset, TABLE } from "../../../node/kernel/daemonset-ruleset.ts";
 import { ENFORCER_SETTINGS } from "../../../node/kernel/enforcer-config.ts";
 import { TRANSPARENT_PORT } from "../../../node/kernel/kernel-view.ts";
 import { areGoProgramsRequired } from "../../support/go-programs.ts";
@@ -25,7 +26,7 @@ const overlays = new Map(
 );
 const all = [...overlays.values()].flat();
 
-type Env = { readonly name: string };
+type Env = { readonly name: string; readonly value?: string };
 type Container = {
   readonly name: string;
   readonly image: string;
@@ -33,6 +34,7 @@ type Container = {
   readonly args?: readonly string[];
   readonly env?: readonly Env[];
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[];
+  readonly startupProbe?: { readonly exec?: { readonly command: readonly string[] } };
   readonly volumeMounts?: readonly { readonly name: string; readonly mountPath: string }[];
   readonly securityContext?: {
     readonly allowPrivilegeEscalation?: boolean;
@@ -173,7 +175,12 @@ describe.skipIf(command === undefined)("each overlay", () => {
       expect(one.ports, one.name).toBeUndefined();
       expect(words(one).join(" ")).toMatch(/^altrace-launcher .*--handover \/run\/altrace\/.* -- /);
       // A node takes a while to load, and its agents wait for it.
-      if (one.name === "node") expect(words(one)).toContain("--early");
+      if (one.name !== "node") continue;
+      expect(words(one)).toContain("--early");
+      // Meanwhile the one before answers at this pod's address: what says that this one serves is in its own volume.
+      const { value = "" } = one.env?.find(({ name }) => name === "ALTRACE_SERVING_FILE") ?? {};
+      expect(one.startupProbe?.exec?.command).toEqual(["test", "-e", value]);
+      expect(one.volumeMounts).toContainEqual({ name: "tmp", mountPath: dirname(value) });
     }
   });
 
@@ -314,6 +321,22 @@ describe("outside of Kubernetes", () => {
   ])("%s names only settings that exist", (path) => {
     const used = [...textOf(path).matchAll(/\bALTRACE_[A-Z_]+/g)].map(([name]) => name);
     expect(used.filter((name) => !known.has(name))).toEqual([]);
+  });
+
+  test("nothing that runs agents is started before there are rules, nor ended with the enforcer", () => {
+    const enforcer = textOf("deploy/systemd/altrace-enforcer.service");
+    const [, table = "", chain] = /nft list chain inet (\S+) (\S+) /.exec(enforcer) ?? [];
+    expect(table).toBe(TABLE);
+    const view = { infra: ["eth0"], bridges: [], pods: [], killed: [] };
+    expect(daemonsetRuleset(view)).toContain(`chain ${chain} {`);
+    const [, socket = ""] = /ALTRACE_GATE_SOCKET=(\S+)/.exec(enforcer) ?? [];
+    const containers = textOf("deploy/systemd/containers.conf");
+    // Written by the enforcer once it has loaded its rules, and gone with the machine's next boot.
+    expect(containers).toContain(`AssertPathExists=${join(dirname(socket), "pods.json")}\n`);
+    for (const text of [containers, textOf("deploy/systemd/altrace-node.service")]) {
+      expect(text).toMatch(/^After=.*altrace-enforcer.service$/m);
+      expect(text).not.toMatch(/^(Requires|BindsTo|PartOf)=/m);
+    }
   });
 
   test("the image is built from what is there, on bases that are pinned", () => {

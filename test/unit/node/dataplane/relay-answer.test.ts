@@ -64,6 +64,28 @@ describe("an answer that is one document", () => {
     expect(outcomes).toMatchObject([{ kind: "cut", reason: "response_unscannable" }]);
   });
 
+  test.each(["utf-7", "utf-16le", "iso-8859-1", '"utf-7"', "utf-8; charset=utf-16", ""])(
+    "in another encoding (%s) is refused: its client would read other words",
+    (charset) => {
+      const headers = ["content-type", `application/json; charset=${charset}`];
+      const { exchange, outcomes } = answerWith(relay("openai", whole), {
+        headers,
+        body: completion({ content: "+AFMALQAx-" }),
+      });
+      expect(exchange.answered?.status).toBe(502);
+      expect(outcomes).toMatchObject([{ kind: "cut", reason: "response_unscannable" }]);
+    },
+  );
+
+  test.each(["utf-8", "UTF-8", '"utf8"', "utf-8; profile=x"])("in ours (%s) passes", (charset) => {
+    const headers = ["content-type", `application/json ; Charset = ${charset}`];
+    const { exchange } = answerWith(relay("openai", whole), {
+      headers,
+      body: completion({ content: "x" }),
+    });
+    expect(exchange.answered?.status).toBe(200);
+  });
+
   test("is sent nowhere before its end", () => {
     const relayed = relay("openai", whole);
     relayed.sink.onHead(200, JSON_TYPE);
@@ -88,6 +110,37 @@ describe("an answer that is one document", () => {
     expect(outcomes).toMatchObject([
       { kind: "cut", reason: "content_cut", rule: "secret", usage: { outputTokens: 2 } },
     ]);
+  });
+
+  test("is refused for an integer of which only its bytes have every digit", () => {
+    const rules = answerRules([contentRule({ pattern: "110101199003074514" })]);
+    const bodies = {
+      openai: '{"choices":[],"extra":{"id":110101199003074514}}',
+      anthropic:
+        '{"type":"message","content":[{"type":"tool_use","id":"t","name":"n","input":{"a":[1,110101199003074514]}}]}',
+      gemini:
+        '{"candidates":[{"content":{"parts":[{"functionCall":{"name":"n","args":{"a":110101199003074514}}}]}}]}',
+      mcp: '{"jsonrpc":"2.0","id":1,"result":{"structuredContent":{"id":-110101199003074514}}}',
+    };
+    for (const [name, body] of Object.entries(bodies)) {
+      const relayed = relay(name as keyof typeof bodies, { ...whole, rules });
+      answerWith(relayed, { headers: ["content-type", "application/json"], body });
+      expect([name, relayed.outcomes]).toMatchObject([name, [{ reason: "content_cut" }]]);
+      const other = relay(name as keyof typeof bodies, { ...whole, rules });
+      answerWith(other, {
+        headers: ["content-type", "application/json"],
+        body: body.replaceAll("110101199003074514", "110101199003074513"),
+      });
+      expect([name, other.outcomes]).toMatchObject([name, [{ kind: "done" }]]);
+    }
+  });
+
+  test("takes no numbers for one another: neither fractions nor neighbours make one", () => {
+    const rules = answerRules([contentRule({ pattern: "[0-9]{32}|110101199003074514" })]);
+    const numbers = "[1234567890123456,1234567890123456,0.110101199003074514,1e400]";
+    const relayed = relay("openai", { ...whole, rules });
+    answerWith(relayed, { body: `{"choices":[],"extra":${numbers}}` });
+    expect(relayed.outcomes).toMatchObject([{ kind: "done" }]);
   });
 
   test("is refused when it calls a tool that is not granted", () => {

@@ -428,6 +428,18 @@ describe("texts side by side", () => {
   });
 });
 
+test("an integer of which only its bytes have every digit is scanned by them", () => {
+  const rules = answerRules([contentRule({ pattern: "110101199003074514" })]);
+  const [first = ""] = streamOf("openai", []);
+  const frame = dataFrame(JSON.parse('{"choices":[],"extra":[0]}')).replace(
+    "[0]",
+    "[110101199003074514]",
+  );
+  const relayed = run(relay("openai", { rules }), [first, frame]);
+  expectCut(relayed, "content_cut");
+  expect(relayed.exchange.written).not.toContain("110101199003074514");
+});
+
 describe("what no client shows", () => {
   test.each([
     [": S-123456\n\n"],

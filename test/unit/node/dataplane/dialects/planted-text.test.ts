@@ -31,16 +31,7 @@ const NAMES_THINGS = new Set([
     "type",
   ],
   ...["output_index", "content_index", "message"],
-  ...[
-    "finish_reason",
-    "stop_reason",
-    "finishReason",
-    "embedding",
-    "usage",
-    "usageMetadata",
-    "error",
-    "incomplete_details",
-  ],
+  ...["finish_reason", "stop_reason", "finishReason", "embedding", "usage", "usageMetadata"],
 ]);
 
 /** What a response says again of its request's settings, which was scanned as a request. */

@@ -1,0 +1,45 @@
+import { expect, test } from "vitest";
+import type { AnswerPart } from "../../../../../node/dataplane/dialects/answer-part.ts";
+import type { DialectName, JsonObject } from "../../../../../node/dataplane/dialects/dialect.ts";
+import { DIALECTS } from "../../../../../node/dataplane/dialects/registry.ts";
+
+// Some servers take the id of a call out of what the model wrote.
+
+const ID = "functions.S-123456:0";
+
+const calls = [{ index: 0, id: ID, type: "function", function: { name: "look", arguments: "{}" } }];
+const block = { type: "tool_use", id: ID, name: "look", input: {} };
+const item = { type: "function_call", id: "i", call_id: ID, name: "look", arguments: "" };
+const itself = { ...item, id: ID, call_id: "c" };
+
+const ANSWERS: readonly [DialectName, JsonObject][] = [
+  ["openai", { choices: [{ message: { tool_calls: calls } }] }],
+  ["anthropic", { type: "message", content: [block] }],
+  ["openai-responses", { output: [item] }],
+  ["openai-responses", { output: [itself] }],
+  [
+    "gemini",
+    { candidates: [{ content: { parts: [{ functionCall: { id: ID, name: "look" } }] } }] },
+  ],
+];
+
+const FRAMES: readonly [DialectName, JsonObject][] = [
+  ["openai", { choices: [{ index: 0, delta: { tool_calls: calls } }] }],
+  ["anthropic", { type: "content_block_start", index: 0, content_block: block }],
+  ["openai-responses", { type: "response.output_item.added", output_index: 0, item }],
+  ["openai-responses", { type: "response.output_item.done", output_index: 0, item: itself }],
+];
+
+test.each(ANSWERS)("the id of a call in an answer of %s is scanned", (name, answer) => {
+  expectScanned(DIALECTS[name].readAnswer(answer));
+});
+
+test.each(FRAMES)("the id of a call in a stream of %s is scanned", (name, frame) => {
+  const type = typeof frame.type === "string" ? frame.type : undefined;
+  expectScanned(DIALECTS[name].streamReader(true).frame(type, JSON.stringify(frame)));
+});
+
+function expectScanned(part: AnswerPart | undefined): void {
+  expect(part?.toolNames).toEqual(["look"]);
+  expect(part?.aside).toContain(ID);
+}
