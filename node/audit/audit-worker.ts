@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { parentPort } from "node:worker_threads";
 import { fileKeys } from "../../adapters/file-keys.ts";
+import { holdThread } from "../../adapters/hold-thread.ts";
 import { machineDisk } from "../../adapters/machine-disk.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import type { AuditFault } from "../../audit/audit-fault.ts";
@@ -98,6 +99,7 @@ async function run(data: AuditWorkerData): Promise<void> {
     sync,
     signal,
     clock: systemClock,
+    hold: holdThread,
     room,
     ...(log && { frames: log }),
   });

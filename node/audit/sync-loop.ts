@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Clock } from "../../ports/clock.ts";
 import type { DiskRoom } from "./disk-room.ts";
 import type { WalSignal } from "./wal-signal.ts";
@@ -30,6 +31,11 @@ export type SyncLoopOptions = {
   readonly sync: WalSync;
   readonly signal: WalSignal;
   readonly clock: Clock;
+  /**
+   * Holds this thread up for so long, ms. It has nothing else to do between two rounds, and a timer is two or three
+   * turns of the event loop: more than all that a round does besides the sync.
+   */
+  readonly hold: (ms: number) => void;
   readonly frames?: SyncedFrames;
   readonly room?: DiskRoom;
 };
@@ -55,10 +61,11 @@ export class SyncLoop {
       const hasNews = (): boolean =>
         this.#isWaiting || this.#isBehind || this.#isStopping || sync.hasNews();
       await sleepUntilFrames(signal, hasNews, IDLE_MS);
-      await this.#pause();
+      this.#pause();
       room?.lookIfDue();
       if (sync.round()) this.#isWaiting = frames !== undefined;
-      this.#absorbIfDue();
+      // What other threads say is heard in between: while frames come, nothing else ends this thread's turn.
+      if (this.#absorbIfDue()) await nextTurn();
     }
     sync.round();
     frames?.finish();
@@ -71,25 +78,26 @@ export class SyncLoop {
   }
 
   /** The first frame after a quiet time is synced at once; later ones wait for the batch's end. */
-  async #pause(): Promise<void> {
-    const { sync, clock } = this.#options;
+  #pause(): void {
+    const { sync, clock, hold } = this.#options;
     const leftNs = sync.roundAtNs + BigInt(SYNC_EVERY_MS) * MS_NS - clock.monoNs();
-    if (leftNs <= 0n || this.#isStopping) return;
-    await new Promise<void>((resolve) => {
-      clock.after(Number(leftNs) / 1e6, resolve);
-    });
+    if (leftNs > 0n && !this.#isStopping) hold(Number(leftNs) / 1e6);
   }
 
-  /** After a quiet time at once. */
-  #absorbIfDue(): void {
+  /**
+   * After a quiet time at once.
+   *
+   * @returns Whether it was due.
+   */
+  #absorbIfDue(): boolean {
     const { frames, clock } = this.#options;
-    if (frames === undefined) return;
     const nowNs = clock.monoNs();
     const dueNs = (this.#absorbedAtNs ?? 0n) + BigInt(ABSORB_EVERY_MS) * MS_NS;
-    if (this.#absorbedAtNs !== undefined && nowNs < dueNs && !this.#isBehind) return;
+    if (this.#absorbedAtNs !== undefined && nowNs < dueNs && !this.#isBehind) return false;
     this.#absorbedAtNs = nowNs;
     this.#isWaiting = false;
-    this.#isBehind = frames.absorb(() => this.#syncIfDue());
+    this.#isBehind = frames?.absorb(() => this.#syncIfDue()) ?? false;
+    return true;
   }
 
   #syncIfDue(): void {
