@@ -9,7 +9,7 @@
 
 import { dirname, join } from "node:path";
 import { AuditFault } from "../../audit/audit-fault.ts";
-import { openCheckpoint } from "../../audit/checkpoint.ts";
+import { type OpenedCheckpoint, openCheckpoint } from "../../audit/checkpoint.ts";
 import { LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import { LogFiles } from "../../audit/log-files.ts";
 import { isProof } from "../../audit/merkle.ts";
@@ -81,6 +81,11 @@ export class Archive {
   /** Least recently used first. */
   readonly #open = new Map<string, ArchivedLog>();
   readonly #rooms = new SpareRooms();
+  /**
+   * By copy, the checkpoint that its last shipment came with and what it was opened as. A log comes in dozens of
+   * shipments under one checkpoint, and their signatures would be checked each time.
+   */
+  readonly #checked = new WeakMap<ArchivedLog, Checked>();
 
   constructor(options: ArchiveOptions) {
     const { disk, dir } = options;
@@ -144,8 +149,13 @@ export class Archive {
     if (!key.ok || !entries.ok || !areLeaves || !isProof(proof)) {
       return refusal("malformed", entries.ok ? "key, entry or proof" : entries.detail);
     }
-    const opened = openCheckpoint(Buffer.from(note, "utf8"), key.value, this.#witnesses);
+    const before = this.#checked.get(log);
+    const isSame = before?.note === note && before.vkey === vkey;
+    const opened = isSame
+      ? before.opened
+      : openCheckpoint(Buffer.from(note, "utf8"), key.value, this.#witnesses);
     if (!opened.ok) return refusal("checkpoint_refused", `${opened.flaw}: ${opened.detail}`);
+    if (!isSame) this.#checked.set(log, { vkey, note, opened });
     const checkpoint = opened.value;
     const taken = log.take({ checkpoint, note, first, entries: entries.value, proof });
     return taken === "taken" ? undefined : refusal(taken, `${first} of ${checkpoint.size}`);
@@ -163,6 +173,13 @@ export class Archive {
     return log;
   }
 }
+
+/** A checkpoint that was right, by all that was given to open it. */
+type Checked = {
+  readonly vkey: string;
+  readonly note: string;
+  readonly opened: { readonly ok: true; readonly value: OpenedCheckpoint };
+};
 
 function refusal(refused: ArchiveRefusal, detail: string, retryMs = 0): ArchiveAnswer {
   return { refused, detail, next: 0, kept: 0, retryMs };

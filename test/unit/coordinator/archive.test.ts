@@ -140,6 +140,20 @@ describe("an archive", () => {
     expect([...victim.files().keys()]).toEqual([]);
   });
 
+  test("C1: a checkpoint that was right once says nothing for another key, nor for other signatures", async () => {
+    const coordinator = new Coordinator();
+    await new ShippingNode(coordinator).cosigned(WHOLE);
+    const ask = { origin: ORIGIN, first: WHOLE.size, packed: new Uint8Array(0), proof: [] };
+    const take = (vkey: string, checkpoint: string): string =>
+      coordinator.archive.take({ ...ask, vkey, checkpoint }).refused;
+    const otherKey = encodeVkey(signerOf(ORIGIN, KEY_TYPES.log, 9).key);
+    const unsigned = WHOLE.note.replace(/^(— \S+ )\S{20}/m, "$1AAAAAAAAAAAAAAAAAAAA");
+    expect(take(VKEY, WHOLE.note)).toBe("");
+    expect(take(otherKey, WHOLE.note)).toBe("checkpoint_refused");
+    expect(take(VKEY, unsigned)).toBe("checkpoint_refused");
+    expect(take(VKEY, WHOLE.note)).toBe("");
+  });
+
   test("C1: a fork of what is here is refused, and the copy stays as it was", async () => {
     const coordinator = new Coordinator();
     await new ShippingNode(coordinator).cosigned(MIDDLE);
