@@ -13,7 +13,8 @@ vi.setConfig({ testTimeout: 900_000 });
 
 const RUN = join(import.meta.dirname, "run.ts");
 const README = readFileSync(join(import.meta.dirname, "README.md"), "utf8");
-const FIXED_SEEDS = 20;
+/** So many that most of the known mutations would be noticed in them, as README.md has it. */
+const FIXED_SEEDS = 12;
 /** Beside the fixed ones: small worlds and large ones from seeds that nobody has chosen. */
 const SMALL = proofCount("simulated small worlds", { small: 1, full: 300 });
 const LARGE = proofCount("simulated large worlds", { small: 0, full: 40 });
