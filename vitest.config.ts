@@ -4,8 +4,13 @@ import { defineConfig } from "vitest/config";
 /** A folder of this checkout and of this run: nobody else may put into it what our processes run. */
 const COMPILED = join(import.meta.dirname, "node_modules", ".cache", `compiled-${process.pid}`);
 
-/** Tests whose files share processes, and with them the code that was loaded: they leave no trace there. */
-const SHARED = "test/{unit,contract,tidy,models,e2e,fault}/**/*.test.ts";
+/** What works in the tests' own process. */
+const UNITS = "test/{unit,tidy,models}/**/*.test.ts";
+/** What starts processes and servers, and waits for them. */
+const SERVERS = "test/{contract,e2e,fault}/**/*.test.ts";
+
+/** Files that share processes, and with them the code that was loaded: they leave no trace there. */
+const SHARED = { isolate: false, setupFiles: ["test/setup/leaves-no-trace.ts"] };
 
 export default defineConfig({
   test: {
@@ -23,13 +28,16 @@ export default defineConfig({
     // As `comesTrue` has it: what is waited for may take longer than a second on a busy machine.
     expect: { poll: { timeout: 20_000, interval: 10 } },
     projects: [
+      { extends: true, test: { ...SHARED, name: "servers", include: [SERVERS] } },
       {
         extends: true,
         test: {
-          name: "shared",
-          include: [SHARED],
-          isolate: false,
-          setupFiles: ["test/setup/leaves-no-trace.ts"],
+          ...SHARED,
+          name: "units",
+          include: [UNITS],
+          // They run more than they wait, and each further process loads all the code once more.
+          maxWorkers: 2,
+          sequence: { groupOrder: 1 },
         },
       },
       {
@@ -38,7 +46,7 @@ export default defineConfig({
           // Namespaces, simulated worlds and counted coverage want a process of their own.
           name: "alone",
           include: ["test/**/*.test.ts"],
-          exclude: [SHARED],
+          exclude: [SERVERS, UNITS],
           // Here, since this project begins a run of everything.
           globalSetup: ["test/setup/compile-first.ts"],
           isolate: true,
