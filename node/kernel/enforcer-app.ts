@@ -1,4 +1,12 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from "node:fs";
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
@@ -31,6 +39,7 @@ import { ClusterFault, PodWatch } from "./pod-watch.ts";
 import { podsFromFile } from "./pods-file.ts";
 import { rehearseGate } from "./rehearse-gate.ts";
 import { RuleKeeper } from "./rule-keeper.ts";
+import { ToldPods } from "./told-pods.ts";
 
 export type RunningEnforcer = { stop(): Promise<void> };
 
@@ -58,16 +67,17 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
       for (const listener of listeners) listener.send({ t: "swept", scope, count, atUs });
     },
   });
+  const told = toldPods(join(dirname(config.gateSocket), "pods.json"), log);
   const enforcer = new Enforcer({
     clock: systemClock,
     keeper,
     gate,
-    pods: podSource(config, log),
+    pods: alsoTold(podSource(config, log), told),
     readMachine: () => readMachine(hostCommand, () => readNotes(config.cniResults)),
     follow: followHostCommand,
     infraLinks: config.infraLinks,
     checkMs: config.checkMs,
-    events: enforcerEvents({ config, log, metrics, listeners, ebpf }),
+    events: enforcerEvents({ log, metrics, listeners, ebpf, told }),
   });
   // Before the node may connect, which then finds both ways.
   await Promise.all([enforcer.start(), helper.start()]);
@@ -108,13 +118,13 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
 }
 
 function enforcerEvents(of: {
-  readonly config: EnforcerConfig;
   readonly log: Logger;
   readonly metrics: EnforcerMetrics;
   readonly listeners: ReadonlySet<LineConnection>;
   readonly ebpf: EbpfLayer | undefined;
+  readonly told: ToldPods;
 }): EnforcerEvents {
-  const { config, log, metrics, listeners, ebpf } = of;
+  const { log, metrics, listeners, ebpf, told } = of;
   return {
     onLoaded: (pods, tookNs) => {
       metrics.loaded(tookNs);
@@ -133,8 +143,7 @@ function enforcerEvents(of: {
     onFault: (what) => log.error({ event: "rules_fault", what }),
     onGoverned: (pods) => void ebpf?.sync(pods),
     onAnswer: (answer) => {
-      if (answer.t === "pods")
-        writePods(join(dirname(config.gateSocket), "pods.json"), answer.pods);
+      if (answer.t === "pods") told.tell(answer.pods);
       for (const listener of listeners) listener.send(answer);
     },
   };
@@ -153,6 +162,27 @@ export function writePods(file: string, pods: readonly GatePod[]): void {
   }));
   writeFileSync(`${file}.new`, JSON.stringify(rows), { mode: 0o644 });
   renameSync(`${file}.new`, file);
+}
+
+function toldPods(file: string, log: Logger): ToldPods {
+  return new ToldPods({
+    clock: systemClock,
+    write: (pods) => writePods(file, pods),
+    remove: () => rmSync(file, { force: true }),
+    onFault: (what) => log.error({ event: "pods_unsaid", what }),
+  });
+}
+
+/** What the node was not told is as much out of date as what was not heard. */
+function alsoTold(source: PodSource, told: ToldPods): PodSource {
+  return {
+    start: (onPods) => source.start(onPods),
+    stop: () => {
+      source.stop();
+      told.stop();
+    },
+    staleBecause: () => source.staleBecause() ?? told.unsaidBecause,
+  };
 }
 
 /** Where it was asked for. A kernel that does not take it is told, and changes nothing else. */
@@ -288,7 +318,11 @@ function machineAddresses(): readonly string[] {
 
 function podSource(config: EnforcerConfig, log: Logger): PodSource {
   if (config.podsFile !== undefined)
-    return podsFromFile(config.podsFile, (what) => log.error({ event: "pods_file", what }));
+    return podsFromFile({
+      file: config.podsFile,
+      clock: systemClock,
+      onFault: (what) => log.error({ event: "pods_file", what }),
+    });
   return new PodWatch({
     api: clusterOf(config),
     clock: systemClock,

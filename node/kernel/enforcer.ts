@@ -81,9 +81,10 @@ export class Enforcer {
       this.#pods = pods;
       this.#tellContested(contested);
       this.#deps.gate.setPods(pods);
+      // First, whatever becomes of telling others.
+      this.#want("load");
       this.#deps.events.onAnswer(this.podsAnswer());
       this.#tellGoverned();
-      this.#want("load");
     });
     this.#follow("nft", ["monitor"], (line) => {
       if (isChangeOfOurs(line)) this.#want("look");

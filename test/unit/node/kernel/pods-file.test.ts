@@ -1,7 +1,8 @@
-import { renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { podsFromFile } from "../../../../node/kernel/pods-file.ts";
+import { twinClock } from "../../../../ports/twin-clock.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 import { waitUntil } from "../../../support/wait-until.ts";
 
@@ -25,14 +26,16 @@ function listed() {
   list("one");
   const told: (readonly string[])[] = [];
   const faults: string[] = [];
-  const source = podsFromFile(file, (what) => faults.push(what));
+  const clock = twinClock();
+  const source = podsFromFile({ file, clock, onFault: (what) => faults.push(what) });
+
   onTestFinished(() => source.stop());
   source.start((pods) => {
     told.push(pods.map(({ name }) => name));
     // Said beside the list itself, as an enforcer does whose gate is in that folder.
     if (told.length < TOLD_MAX) writeFileSync(join(folder.path, "pods.json"), String(told.length));
   });
-  return { put, list, told, faults, source };
+  return { put, list, told, faults, source, clock, folder: folder.path };
 }
 
 test("a list is told once, and again when it is another one, whatever else is written beside it", async () => {
@@ -53,4 +56,17 @@ test("of a list that cannot be read it is told why, and the one before stands", 
   await waitUntil("the next list", () => told.length > 1);
   expect(told).toEqual([["one"], ["two"]]);
   expect(source.staleBecause()).toBeUndefined();
+});
+
+test("a list in a folder that was put in the place of the watched one is found", async () => {
+  const { list, told, clock, folder } = listed();
+  renameSync(folder, `${folder}-before`);
+  onTestFinished(() => rmSync(`${folder}-before`, { recursive: true }));
+  mkdirSync(folder);
+  list("two");
+  clock.advance(2_000);
+  expect(told).toEqual([["one"], ["two"]]);
+  list("three");
+  clock.advance(2_000);
+  expect(told.at(-1)).toEqual(["three"]);
 });
