@@ -18,21 +18,20 @@ export type IpFamily = (typeof FAMILIES)[number];
 const PREFERENCE = { captured: 100, passed: 101, infra: 105, hole: 110, onward: 111 } as const;
 const TABLE = { local: 100, hole: 666 } as const;
 
-/** One rule as `ip -j rule` shows it. */
+/** One rule as `ip -N -j rule` shows it, with numbers for tables, which a machine may give names of its own. */
 export type ShownRule = {
   readonly priority: number;
+  readonly src?: string;
   readonly iif?: string;
   readonly fwmark?: string;
   readonly fwmask?: string;
   readonly table?: string;
+  readonly goto?: number;
+  readonly nop?: null;
 };
 
-/** One of our rules: `selector` and `action` are words of `ip rule add`. */
-type WantedRule = {
-  readonly priority: number;
-  readonly iif?: string;
-  readonly words: readonly string[];
-};
+/** One of our rules, as words of `ip rule add`. */
+type RuleWords = readonly string[];
 
 /** Words for `ip`, one command each; the family stands first. */
 export type IpCommand = readonly string[];
@@ -47,16 +46,15 @@ export function policyRouteChanges(
   shown: Readonly<Record<IpFamily, readonly ShownRule[]>>,
 ): readonly IpCommand[] {
   return FAMILIES.flatMap((family) => {
-    const wanted = wantedRules(infra);
-    const missing = wanted.filter((rule) => !shown[family].some((one) => isSame(rule, one)));
-    const left = shown[family].filter(
-      (one) => isOurs(one) && !wanted.some((rule) => isSame(rule, one)),
-    );
+    const wanted = wantedRules(infra).map(lineOf);
+    const there = oursOf(shown[family]);
+    const missing = wanted.filter((line) => !there.some((words) => lineOf(words) === line));
+    const left = there.filter((words) => !wanted.includes(lineOf(words)));
     return [
       [family, "route", "replace", "local", "default", "dev", "lo", "table", `${TABLE.local}`],
       [family, "route", "replace", "blackhole", "default", "table", `${TABLE.hole}`],
-      ...missing.map(({ words }) => [family, "rule", "add", ...words]),
-      ...left.map((one) => deletion(family, one)),
+      ...missing.map((line) => [family, "rule", "add", ...line.split(" ")]),
+      ...left.map((words) => [family, "rule", "del", ...words]),
     ];
   });
 }
@@ -66,41 +64,49 @@ export function policyRouteRemovals(
   shown: Readonly<Record<IpFamily, readonly ShownRule[]>>,
 ): readonly IpCommand[] {
   return FAMILIES.flatMap((family) => [
-    ...shown[family].filter(isOurs).map((one) => deletion(family, one)),
+    ...oursOf(shown[family]).map((words) => [family, "rule", "del", ...words]),
     [family, "route", "flush", "table", `${TABLE.local}`],
     [family, "route", "flush", "table", `${TABLE.hole}`],
   ]);
 }
 
 /** The most particular first where they are added: until the last one is there, pods have routes. */
-function wantedRules(infra: readonly string[]): readonly WantedRule[] {
+function wantedRules(infra: readonly string[]): readonly RuleWords[] {
   const { captured, passed, infra: elsewhere, hole, onward } = PREFERENCE;
-  const rule = (priority: number, words: readonly string[], iif?: string): WantedRule => ({
-    priority,
-    ...(iif !== undefined && { iif }),
-    words: ["pref", `${priority}`, ...words],
-  });
+  const rule = (priority: number, ...words: readonly string[]) => ["pref", `${priority}`, ...words];
   const mark = (bit: number) => ["fwmark", `0x${bit.toString(16)}/0x${bit.toString(16)}`];
   const goOn = ["goto", `${onward}`];
   return [
-    rule(onward, ["nop"]),
-    rule(captured, [...mark(MARK_CAPTURED), "lookup", `${TABLE.local}`]),
-    rule(passed, [...mark(MARK_PASSED), ...goOn]),
-    ...[...new Set(["lo", ...infra])].map((link) => rule(elsewhere, ["iif", link, ...goOn], link)),
-    rule(hole, ["lookup", `${TABLE.hole}`]),
+    rule(onward, "nop"),
+    rule(captured, ...mark(MARK_CAPTURED), "lookup", `${TABLE.local}`),
+    rule(passed, ...mark(MARK_PASSED), ...goOn),
+    ...[...new Set(["lo", ...infra])].map((link) => rule(elsewhere, "iif", link, ...goOn)),
+    rule(hole, "lookup", `${TABLE.hole}`),
   ];
 }
 
-function isOurs({ priority }: ShownRule): boolean {
-  return (Object.values(PREFERENCE) as number[]).includes(priority);
+function oursOf(shown: readonly ShownRule[]): readonly RuleWords[] {
+  return shown.map(ourWords).filter((words) => words !== undefined);
 }
 
-/** A priority of ours says what the rule does; only the one for interfaces is there more than once. */
-function isSame(wanted: WantedRule, shown: ShownRule): boolean {
-  return wanted.priority === shown.priority && wanted.iif === shown.iif;
+/**
+ * The words of a rule that is ours; undefined for any other. One that somebody else put at a preference of ours is
+ * not: it does not do what ours does, and is not for us to take away.
+ */
+function ourWords(shown: ShownRule): RuleWords | undefined {
+  const { priority, src = "all", iif, fwmark, fwmask, table, goto: to, nop } = shown;
+  const words = [
+    ...["pref", `${priority}`, ...(src === "all" ? [] : ["from", src])],
+    ...(iif === undefined ? [] : ["iif", iif]),
+    ...(fwmark === undefined ? [] : ["fwmark", `${fwmark}/${fwmask ?? "0xffffffff"}`]),
+    ...(table === undefined ? [] : ["lookup", table]),
+    ...(to === undefined ? [] : ["goto", `${to}`]),
+    ...(nop === undefined ? [] : ["nop"]),
+  ];
+  const ours = wantedRules(iif === undefined ? [] : [iif]).map(lineOf);
+  return ours.includes(lineOf(words)) ? words : undefined;
 }
 
-function deletion(family: IpFamily, { priority, iif }: ShownRule): IpCommand {
-  const which = iif === undefined ? [] : ["iif", iif];
-  return [family, "rule", "del", "pref", `${priority}`, ...which];
+function lineOf(words: RuleWords): string {
+  return words.join(" ");
 }

@@ -126,7 +126,9 @@ export class RuleKeeper {
 
   async #shownRules(): Promise<Record<IpFamily, readonly ShownRule[]>> {
     const of = async (family: IpFamily) =>
-      JSON.parse((await this.#must("ip", ["-j", family, "rule", "show"])) || "[]") as ShownRule[];
+      JSON.parse(
+        (await this.#must("ip", ["-N", "-j", family, "rule", "show"])) || "[]",
+      ) as ShownRule[];
     const [v4, v6] = await Promise.all([of("-4"), of("-6")]);
     return { "-4": v4, "-6": v6 };
   }

@@ -11,14 +11,14 @@ const lines = (commands: readonly (readonly string[])[]) =>
 
 /** What `ip -j rule` shows of one family once everything is in force. */
 const SHOWN: readonly ShownRule[] = [
-  { priority: 0, table: "local" },
-  { priority: 100, fwmark: "0x10", fwmask: "0x10", table: "100" },
-  { priority: 101, fwmark: "0x20", fwmask: "0x20" },
-  { priority: 105, iif: "lo" },
-  { priority: 105, iif: "eth0" },
-  { priority: 110, table: "666" },
-  { priority: 111 },
-  { priority: 512, table: "main" },
+  { priority: 0, src: "all", table: "255" },
+  { priority: 100, src: "all", fwmark: "0x10", fwmask: "0x10", table: "100" },
+  { priority: 101, src: "all", fwmark: "0x20", fwmask: "0x20", goto: 111 },
+  { priority: 105, src: "all", iif: "lo", goto: 111 },
+  { priority: 105, src: "all", iif: "eth0", goto: 111 },
+  { priority: 110, src: "all", table: "666" },
+  { priority: 111, src: "all", nop: null },
+  { priority: 512, src: "all", table: "254" },
 ];
 const ALL = { "-4": SHOWN, "-6": SHOWN };
 
@@ -66,19 +66,39 @@ describe("policy routes", () => {
     const rules = lines(policyRouteChanges(["lo", "eth1"], ALL)).filter((l) => /-4 rule/.test(l));
     expect(rules).toEqual([
       "-4 rule add pref 105 iif eth1 goto 111",
-      "-4 rule del pref 105 iif eth0",
+      "-4 rule del pref 105 iif eth0 goto 111",
     ]);
+  });
+
+  test("are missed where somebody else has a rule at their preference, which stays", () => {
+    const foreign: readonly ShownRule[] = [
+      { priority: 100, src: "all", table: "255" },
+      { priority: 101, src: "10.0.0.0/8", fwmark: "0x20", fwmask: "0x20", goto: 111 },
+      { priority: 105, src: "all", iif: "eth0", table: "254" },
+      { priority: 110, src: "all", table: "254" },
+    ];
+    const changes = lines(policyRouteChanges(["eth0"], { "-4": foreign, "-6": SHOWN }));
+    expect(changes.filter((line) => / rule /.test(line))).toEqual([
+      "-4 rule add pref 111 nop",
+      "-4 rule add pref 100 fwmark 0x10/0x10 lookup 100",
+      "-4 rule add pref 101 fwmark 0x20/0x20 goto 111",
+      "-4 rule add pref 105 iif lo goto 111",
+      "-4 rule add pref 105 iif eth0 goto 111",
+      "-4 rule add pref 110 lookup 666",
+    ]);
+    const removed = lines(policyRouteRemovals({ "-4": foreign, "-6": [] }));
+    expect(removed.filter((line) => / rule /.test(line))).toEqual([]);
   });
 
   test("are taken away without those of others", () => {
     const removed = lines(policyRouteRemovals(ALL)).filter((line) => line.startsWith("-6"));
     expect(removed).toEqual([
-      "-6 rule del pref 100",
-      "-6 rule del pref 101",
-      "-6 rule del pref 105 iif lo",
-      "-6 rule del pref 105 iif eth0",
-      "-6 rule del pref 110",
-      "-6 rule del pref 111",
+      "-6 rule del pref 100 fwmark 0x10/0x10 lookup 100",
+      "-6 rule del pref 101 fwmark 0x20/0x20 goto 111",
+      "-6 rule del pref 105 iif lo goto 111",
+      "-6 rule del pref 105 iif eth0 goto 111",
+      "-6 rule del pref 110 lookup 666",
+      "-6 rule del pref 111 nop",
       "-6 route flush table 100",
       "-6 route flush table 666",
     ]);

@@ -3,8 +3,11 @@ import type { HostCommand } from "../../../../node/kernel/host-command.ts";
 import { RuleKeeper } from "../../../../node/kernel/rule-keeper.ts";
 
 const RULES = [
-  ...[100, 101, 110, 111].map((priority) => ({ priority })),
-  ...["lo", "eth0"].map((iif) => ({ priority: 105, iif })),
+  { priority: 100, src: "all", fwmark: "0x10", fwmask: "0x10", table: "100" },
+  { priority: 101, src: "all", fwmark: "0x20", fwmask: "0x20", goto: 111 },
+  ...["lo", "eth0"].map((iif) => ({ priority: 105, src: "all", iif, goto: 111 })),
+  { priority: 110, src: "all", table: "666" },
+  { priority: 111, src: "all", nop: null },
 ];
 
 /** A keeper whose machine has everything that was loaded, and these addresses closed. */
