@@ -274,7 +274,7 @@ describe("NATS", () => {
     const production = podSpecs(overlays.get("production")).flatMap((pod) => pod.containers);
     const sets = ({ env = [] }: Container, name: string) => env.some((one) => one.name === name);
     const members = production.filter((one) => sets(one, "ALTRACE_NATS_URL"));
-    expect(members.map(({ name }) => name).sort()).toEqual(["coordinator", "node"]);
+    expect(members.map(({ name }) => name).sort()).toEqual(["coordinator", "coordinator", "node"]);
     for (const member of members) expect(sets(member, "ALTRACE_NATS_CA")).toBe(true);
     const [server] = production.filter(({ name }) => name === "nats");
     expect(server?.volumeMounts?.map(({ mountPath }) => mountPath)).toContain("/etc/nats-tls");
