@@ -83,7 +83,8 @@ export class KernelGateLink {
       onMessage: (message) => this.#take(message as GateAnswer),
       onEnd: () => this.#ended(),
     });
-    this.#connection.send({ t: "killed", n: ++this.#lastNo, scopes: [...killed()] });
+    const scopes = [...killed()].filter(isOfPods);
+    this.#connection.send({ t: "killed", n: ++this.#lastNo, scopes });
   }
 
   /** Closes the gate for a kill if that takes next to no time; see `EnforcementHooks`. */
@@ -223,4 +224,9 @@ export class KernelGateLink {
     waiting.cancel();
     waiting.done(atNs);
   }
+}
+
+/** Contracts and keys have no address. There may be very many of them, and the enforcer reads a line of so many bytes. */
+function isOfPods(scope: string): boolean {
+  return /^(global$|team\/|agent\/)/.test(scope);
 }
