@@ -10,6 +10,7 @@ import type { ToolGranted } from "./dataplane/dialects/answer-part.ts";
 import { grantedName } from "./dataplane/dialects/path-names.ts";
 import type { FoundRoute } from "./dataplane/dialects/registry.ts";
 import type { Answer } from "./dataplane/exchange.ts";
+import { showsSecret } from "./dataplane/key-material.ts";
 import { type AnswerSink, relayAnswer } from "./dataplane/relay-answer.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
 import { stageName } from "./decision/chain.ts";
@@ -157,6 +158,12 @@ export class RelayedAnswer implements RelayInput, LiveDecision, Meter {
 
   scrub(text: string): string {
     return this.#loop.credentials.scrub(text);
+  }
+
+  showsCredential(bytes: Uint8Array): boolean {
+    const { credential } = this.#allowed.permit.request;
+    const secret = credential && this.#loop.credentials.secretOf(credential.name);
+    return secret !== undefined && showsSecret(bytes, secret);
   }
 
   onOutcome(outcome: Outcome): void {

@@ -78,6 +78,8 @@ export type RelayInput = {
   readonly refusal: (reason: Reason, rule: string | undefined) => Answer;
   /** Takes key material out of a provider's words. */
   readonly scrub: (text: string) => string;
+  /** Whether an answer, or an event of one, shows the credential that the request went with. */
+  readonly showsCredential?: (bytes: Uint8Array) => boolean;
   readonly onOutcome: (outcome: Outcome) => void;
 };
 
@@ -213,6 +215,13 @@ export class ClientLeg {
     const objection: Objection | undefined = this.scan.objection;
     if (objection === undefined) return false;
     this.object(objection.reason, objection.reason === "content_cut" ? objection.rule : undefined);
+    return true;
+  }
+
+  /** A server that says what it was sent would hand its key to the agent. True: it does. */
+  objectToCredential(bytes: Uint8Array): boolean {
+    if (this.input.showsCredential?.(bytes) !== true) return false;
+    this.object("credential_in_response");
     return true;
   }
 

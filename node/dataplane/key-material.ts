@@ -12,6 +12,19 @@ const SHAPES: readonly RegExp[] = [
   /\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_.-]+/g,
 ];
 
+/**
+ * A shorter secret may be a word: some servers want a key and take any, and then it is one like `not-needed`.
+ */
+const SHOWN_CHARS_MIN = 20;
+
+/** Whether the secret stands in an answer, as it is or as JSON is allowed to write its slashes. */
+export function showsSecret(answer: Uint8Array, secret: string): boolean {
+  if (secret.length < SHOWN_CHARS_MIN) return false;
+  const bytes = Buffer.from(answer.buffer, answer.byteOffset, answer.length);
+  if (bytes.includes(secret)) return true;
+  return secret.includes("/") && bytes.includes(secret.replaceAll("/", "\\/"));
+}
+
 /** Takes key material out of a text: the secrets given, and whatever has the shape of a key. */
 export function scrubKeyMaterial(text: string, secrets: Iterable<string>): string {
   let scrubbed = text;

@@ -145,6 +145,9 @@ export class SseRelay {
     if (part.last) this.#calls?.end();
     // The scan comes first: a refused tool is named to people, so its name has to be clean.
     if (scan.objection !== undefined) return this.#object(() => this.#leg.objectToScan());
+    if (input.showsCredential?.(frame.bytes)) {
+      return this.#object(() => this.#leg.object("credential_in_response"));
+    }
     const refused = part.toolNames.find((name) => !input.toolGranted(name));
     if (refused !== undefined) {
       return this.#object(() => this.#leg.object("tool_call_not_granted", refused));

@@ -25,7 +25,7 @@ import { LoopWorld } from "./loop-world.ts";
 
 export const AGENT = grant().agentId;
 export const KEY = `altk_k1234567_${"a".repeat(43)}`;
-const SECRET = "sk-of-the-provider";
+export const SECRET = "sk-of-the-provider/0001";
 
 export type RequestWorld = {
   readonly world: LoopWorld;

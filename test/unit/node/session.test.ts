@@ -10,7 +10,7 @@ import { model, price, provider } from "../../support/builders.ts";
 import { TlsFront } from "../../support/tls-front.ts";
 import { eventually, HOST } from "./dataplane/door.ts";
 import { CELLS } from "./loop-world.ts";
-import { AGENT, KEY, requestWorld } from "./request-world.ts";
+import { AGENT, KEY, requestWorld, SECRET } from "./request-world.ts";
 import { webSocketServer } from "./web-socket-server.ts";
 
 const EVENT = JSON.stringify({ type: "session.created", event_id: "e" });
@@ -112,7 +112,7 @@ describe("a session", () => {
     expect(await said).toBe(EVENT);
     const [head] = it.far.asked;
     expect(head?.url).toBe("/v1/realtime?model=gpt-realtime-2");
-    expect(head?.headers).toMatchObject({ authorization: "Bearer sk-of-the-provider" });
+    expect(head?.headers).toMatchObject({ authorization: `Bearer ${SECRET}` });
     expect(JSON.stringify(head?.rawHeaders)).not.toContain("altk_");
     expect(head?.headers).not.toHaveProperty("sec-websocket-extensions");
     expect(it.loop.holds.count).toBe(1);

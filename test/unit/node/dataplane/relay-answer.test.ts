@@ -143,6 +143,25 @@ describe("an answer that is one document", () => {
     expect(relayed.outcomes).toMatchObject([{ kind: "done" }]);
   });
 
+  test("is withheld when it shows the credential that its request went with", () => {
+    const shown = (bytes: Uint8Array) => Buffer.from(bytes).includes("provider-key");
+    const told = completion({ content: "sent: Bearer provider-key" });
+    const { exchange, outcomes } = answerWith(
+      relay("openai", { ...whole, showsCredential: shown }),
+      {
+        body: told,
+      },
+    );
+    expect(exchange.answered).toMatchObject({ status: 502 });
+    expect(exchange.answered?.body.toString()).toBe("credential_in_response");
+    expect(outcomes).toMatchObject([
+      { kind: "cut", reason: "credential_in_response", usage: { outputTokens: 2 } },
+    ]);
+    const other = relay("openai", { ...whole, showsCredential: shown });
+    answerWith(other, { body: completion({ content: "sent: Bearer own-key" }) });
+    expect(other.outcomes).toMatchObject([{ kind: "done" }]);
+  });
+
   test("is refused when it calls a tool that is not granted", () => {
     const call = { id: "i", type: "function", function: { name: "forbidden", arguments: "{}" } };
     const body = completion({ content: null, tool_calls: [call] });

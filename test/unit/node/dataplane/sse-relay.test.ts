@@ -440,6 +440,20 @@ test("an integer of which only its bytes have every digit is scanned by them", (
   expect(relayed.exchange.written).not.toContain("110101199003074514");
 });
 
+test("an event that shows the credential that its request went with is not passed on", () => {
+  const showsCredential = (bytes: Uint8Array) => Buffer.from(bytes).includes("provider-key");
+  const message = { jsonrpc: "2.0", method: "notifications/message", params: { data: "hello" } };
+  const telling = {
+    jsonrpc: "2.0",
+    id: 1,
+    result: { content: [{ type: "text", text: "provider-key" }] },
+  };
+  const frames = [dataFrame(message), dataFrame(telling)];
+  const relayed = run(relay("mcp", { showsCredential }), frames);
+  expectCut(relayed, "credential_in_response");
+  expect(relayed.exchange.written).toBe(frames[0]);
+});
+
 describe("what no client shows", () => {
   test.each([
     [": S-123456\n\n"],
