@@ -102,8 +102,9 @@ export function count(least: number): MemberReader {
 /** A seed may be a card's number. What is shorter than this is nobody's, and nearly all are. */
 const NUMBER_CHARS_MIN = 6;
 
+/** Without its fraction: a weight such as 0.5500000000000004 has the digits of a card, and is none. */
 function scanNumber(value: number, reading: RequestReading): void {
-  const digits = String(value);
+  const digits = String(Math.trunc(value));
   if (digits.length >= NUMBER_CHARS_MIN) reading.texts.push(digits);
 }
 

@@ -29,6 +29,11 @@ test.each(PARAMETERS)(
   },
 );
 
+test("a fraction is not scanned, and hides nothing before it", () => {
+  expect(textsOf("openai", { top_p: 0.550_000_000_000_000_4 }).join(" ")).not.toContain("55000");
+  expect(textsOf("openai", { seed: NUMBER + 0.5 })).toContain(String(NUMBER));
+});
+
 test("a short one is not: no rule means it", () => {
   expect(textsOf("openai", { seed: 12_345 })).not.toContain("12345");
   expect(textsOf("openai", { seed: 123_456 })).toContain("123456");
