@@ -25,10 +25,17 @@ export function showsSecret(answer: Uint8Array, secret: string): boolean {
   return secret.includes("/") && bytes.includes(secret.replaceAll("/", "\\/"));
 }
 
-/** Takes key material out of a text: the secrets given, and whatever has the shape of a key. */
+/** Whose account it is, as providers say it in their errors: who pays is nothing an agent has to know. */
+const ACCOUNTS: readonly RegExp[] = [
+  /\b(?:org|proj)[-_][A-Za-z0-9]{12,}/g,
+  /\b(?:organization|workspace|project|account)(?:'s|[_ ]id)?[ :("'=]{1,4}[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b/gi,
+  /\bprojects?(?:[_ ]number)?[ :/=#'"]{1,3}[0-9]{6,}/gi,
+];
+
+/** Takes key material out of a text: the secrets given, and whatever has the shape of a key or an account. */
 export function scrubKeyMaterial(text: string, secrets: Iterable<string>): string {
   let scrubbed = text;
   for (const secret of secrets) scrubbed = scrubbed.replaceAll(secret, REDACTED);
-  for (const shape of SHAPES) scrubbed = scrubbed.replaceAll(shape, REDACTED);
+  for (const shape of [...SHAPES, ...ACCOUNTS]) scrubbed = scrubbed.replaceAll(shape, REDACTED);
   return scrubbed;
 }

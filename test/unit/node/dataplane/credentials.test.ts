@@ -250,8 +250,22 @@ describe("a provider's text", () => {
     expect(scrubbed).not.toContain(part);
   });
 
+  test.each([
+    ["Rate limit reached in organization org-AbCdEfGh12345678 on tokens", "AbCdEf"],
+    ["Project `proj_AbCdEfGh12345678` has no access to it", "AbCdEf"],
+    ["exceeds your organization's (0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0) limit", "0f1e2d3c"],
+    ["Quota exceeded, project_number:123456789012", "123456789012"],
+    ["projects/123456789012/locations/global", "123456789012"],
+  ])("is cleared of what names an account: %s", (text, part) => {
+    const scrubbed = credentials().scrub(text);
+    expect(scrubbed).toContain("[redacted]");
+    expect(scrubbed).not.toContain(part);
+  });
+
   test("keeps what does not", () => {
     const text = "Rate limit reached for gpt-5-mini in organization org-1 on tokens per min";
     expect(credentials().scrub(text)).toBe(text);
+    const other = "request 0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0, project 12, org-wide, proj_x";
+    expect(credentials().scrub(other)).toBe(other);
   });
 });
