@@ -47,6 +47,12 @@ class AnswerRelay implements AnswerSink {
     const leg = this.#leg;
     if (leg.over) return;
     const head = readHead(rawHeaders, leg.input.dialect.returnedHeaders, leg.input.sessionGiven);
+    const passed = status >= 400 ? head.withoutType : head.returned;
+    for (let index = 1; index < passed.length; index += 2) {
+      const value = passed[index] as string;
+      if (!SAYS_ITSELF.test(value)) leg.scan.whole(value);
+    }
+    if (leg.objectToScan()) return;
     const body = this.#relayOf(status, head);
     if (body === undefined) leg.object("response_unscannable");
     else if (head.encoding === undefined || leg.over) this.#body = body;
@@ -94,6 +100,10 @@ type AnswerHead = {
   readonly returned: readonly string[];
   readonly withoutType: readonly string[];
 };
+
+/** Values of headers that need no scan, as nearly all are: a type that is known, a short number. */
+const SAYS_ITSELF =
+  /^(?:(?:application\/json|text\/event-stream)(?:; ?charset=utf-8)?|[0-9]{1,5})$/i;
 
 /** The id in it is the server's own, which no client is told. */
 const SESSION = "mcp-session-id";

@@ -143,6 +143,28 @@ describe("an answer that is one document", () => {
     expect(relayed.outcomes).toMatchObject([{ kind: "done" }]);
   });
 
+  test.each([
+    ["content-type", "application/json; note=S-123456"],
+    ["retry-after", "S-123456"],
+    ["openai-processing-ms", "17, S-123456"],
+  ])("is refused when a rule matches in a header that is passed on: %s: %s", (name, value) => {
+    const headers =
+      name === "content-type" ? [name, value] : [...JSON_TYPE.slice(0, 2), name, value];
+    for (const status of [200, 429]) {
+      const { exchange, outcomes } = answerWith(relay("openai", whole), {
+        status,
+        headers,
+        body: completion({ content: "x" }),
+      });
+      expect(JSON.stringify(exchange.answered)).not.toContain("S-123456");
+      const isPassed = status === 200 || name !== "content-type";
+      if (!isPassed) expect(outcomes).toMatchObject([{ kind: "done", status: 429 }]);
+      if (!isPassed) continue;
+      expect(exchange.answered?.status).toBe(403);
+      expect(outcomes).toMatchObject([{ kind: "cut", reason: "content_cut", rule: "secret" }]);
+    }
+  });
+
   test("is withheld when it shows the credential that its request went with", () => {
     const shown = (bytes: Uint8Array) => Buffer.from(bytes).includes("provider-key");
     const told = completion({ content: "sent: Bearer provider-key" });
