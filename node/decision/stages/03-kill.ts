@@ -16,9 +16,13 @@ export function killReason(by: KilledBy): Reason {
 
 /** The scope behind a kill's reason; undefined for any other reason. */
 export function killedScopeOf(reason: Reason | undefined): KilledBy | undefined {
-  const scopes = Object.keys(REASON_OF) as KilledBy[];
-  return scopes.find((by) => REASON_OF[by] === reason);
+  return reason === undefined ? undefined : SCOPE_OF.get(reason);
 }
+
+/** Looked up in every request, twice. */
+const SCOPE_OF: ReadonlyMap<Reason, KilledBy> = new Map(
+  (Object.keys(REASON_OF) as KilledBy[]).map((by) => [REASON_OF[by], by]),
+);
 
 /**
  * Is anything here killed, or might it be without our hearing?
