@@ -99,18 +99,18 @@ export class AnswerScan {
   /** Scans an answer that is complete: each of its texts is one. */
   readWhole(part: AnswerPart): void {
     for (const { text, isJson } of part.pieces) {
-      this.#textBytes += Buffer.byteLength(text);
-      this.whole(text);
+      this.#textBytes += this.whole(text);
       if (isJson === true) this.whole(withoutEscapes(text));
     }
     for (const text of part.aside) this.whole(text);
   }
 
-  /** Scans a text that nothing continues. */
-  whole(text: string): void {
+  /** Scans a text that nothing continues. Returns how many bytes it has. */
+  whole(text: string): number {
     const bytes = Buffer.from(text);
     this.#scannedBytes += bytes.length;
     this.#note(createScanner(this.#rules.set).last(bytes));
+    return bytes.length;
   }
 
   /**
