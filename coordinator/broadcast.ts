@@ -17,9 +17,15 @@ export const PERIODS_WAITED_MAX = 12;
 /**
  * For each so many live nodes it waits a period more, whether answers come or not, up to as many as above. To say it
  * again costs the server as much as the first time and tells only whoever has lost it; the more nodes share a server
- * and a coordinator, the later each is heard. Of a fleet that comes back each node asks for what it missed itself.
+ * and a coordinator, the later each is heard.
  */
 export const NODES_PER_PERIOD = 100;
+/** So long after this coordinator came back nodes come back as well: they wait for what they missed, or for a digest. */
+export const RETURN_MS = 5_000;
+/** Meanwhile it waits no longer than this, however many there are. */
+export const RETURN_PERIODS = 5;
+/** Unless so many kills are said: who lacks many of them asks for all at once. */
+export const RETURN_KILLS_MAX = 8;
 
 export type KillBroadcastsOptions = {
   readonly bus: Bus;
@@ -47,6 +53,10 @@ type Broadcast = {
 export class KillBroadcasts {
   readonly #options: KillBroadcastsOptions;
   readonly #broadcasts = new Map<string, Broadcast>();
+  /** There was a connection before. */
+  #wasUp = false;
+  /** Until then nodes come back, monotonic ns. */
+  #returnUntilNs = 0n;
 
   constructor(options: KillBroadcastsOptions) {
     this.#options = options;
@@ -84,6 +94,18 @@ export class KillBroadcasts {
 
   /** Says everything again now that somebody has not acknowledged: there is a connection again. */
   sayAll(): void {
+    const { clock } = this.#options;
+    if (this.#wasUp) this.#returnUntilNs = clock.monoNs() + BigInt(RETURN_MS) * 1_000_000n;
+    this.#wasUp = true;
+    this.#sayNeeded();
+  }
+
+  /** A digest is sent next: who has come back, and lacks what is said here, would ask for it on hearing that. */
+  beforeDigest(): void {
+    if (this.#isReturn) this.#sayNeeded();
+  }
+
+  #sayNeeded(): void {
     for (const broadcast of [...this.#broadcasts.values()]) {
       if (this.#isNeeded(broadcast)) this.#say(broadcast);
       else this.forget(broadcast.command.cmdId);
@@ -119,9 +141,16 @@ export class KillBroadcasts {
     }
     broadcast.waited += 1;
     const patience = this.#periodsOfSize() + (broadcast.isAnswered ? PERIODS_WAITED_MAX : 0);
+    const periods = this.#isReturn ? Math.min(patience, RETURN_PERIODS) : patience;
     broadcast.isAnswered = false;
-    if (broadcast.waited <= patience) this.#wait(broadcast);
+    if (broadcast.waited <= periods) this.#wait(broadcast);
     else this.#say(broadcast);
+  }
+
+  /** Nodes come back now, and what each of them lacks is told to all sooner than each can ask. */
+  get #isReturn(): boolean {
+    const isNow = this.#options.clock.monoNs() < this.#returnUntilNs;
+    return isNow && this.#broadcasts.size <= RETURN_KILLS_MAX;
   }
 
   #periodsOfSize(): number {

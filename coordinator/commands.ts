@@ -119,6 +119,11 @@ export class Commands {
     return this.#commands.all();
   }
 
+  /** A digest is sent next. */
+  beforeDigest(): void {
+    this.#broadcasts.beforeDigest();
+  }
+
   /** A node has said for the first time that it enforces a command. */
   noteAnswer(cmdId: string): void {
     this.#broadcasts.noteAnswer(cmdId);

@@ -21,6 +21,8 @@ export type DigestOptions = {
   readonly replica: Replica;
   readonly leader: LeaderProbe;
   readonly everyMs: number;
+  /** Says what is to be heard ahead of a digest. */
+  readonly before: () => void;
 };
 
 /**
@@ -93,7 +95,7 @@ export class Digest {
   }
 
   #send(): void {
-    const { replicaId, bootId, epoch, bus, signer, replica, leader } = this.#options;
+    const { replicaId, bootId, epoch, bus, signer, replica, leader, before } = this.#options;
     // Before it has read the stream this replica knows of no kills that it could vouch for.
     if (this.#isStopped || !replica.isReplayed) return;
     this.#n += 1n;
@@ -108,6 +110,7 @@ export class Digest {
       stateHash: replica.state.hash(),
       quorumAgeMs: BigInt(leader.quorumAgeMs()),
     });
+    before();
     bus.send(DIGEST_SUBJECT, seal("beat", toBinary(BeatSchema, beat), signer));
   }
 }

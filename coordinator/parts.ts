@@ -285,6 +285,7 @@ function buildNodeDoor(
     replica,
     leader,
     everyMs: digestMs,
+    before: () => meshParts.commands.beforeDigest(),
   });
   meshParts.registry.onBegun(() => digest.soon());
   const replays = new ReplayGuard(clock);

@@ -22,7 +22,7 @@ export const DISK_WAIT_NS_MAX = 1_000_000_000n;
 /** Acks of one message: some 20 KB at the longest scopes. */
 export const ACKS_PER_MESSAGE_MAX = 64;
 /** A kill that comes again sooner than this after its ack met that ack on the way. */
-export const REPEAT_AFTER_NS = 200_000_000n;
+export const REPEAT_AFTER_NS = 1_000_000_000n;
 
 /** What this node has done about a scope's current record. Monotonic nanoseconds. */
 type Progress = {

@@ -1,7 +1,7 @@
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { MeshState } from "../../mesh/state.ts";
 import { type Bus, BusFault, type BusMessage } from "../../ports/bus.ts";
-import type { Clock } from "../../ports/clock.ts";
+import type { Cancel, Clock } from "../../ports/clock.ts";
 import { CONTROL_STREAM } from "../../proto/subjects.ts";
 import { Backoff } from "./backoff.ts";
 import { SLICE_NS } from "./intake.ts";
@@ -19,12 +19,16 @@ import { SLICE_NS } from "./intake.ts";
 //     is asked for it after each reading that failed.
 // G6. Who has told us all that differs leaves nothing to read for: a fleet that comes back reads no stream. A
 //     coordinator that does not answer soon is not waited for.
+// G7. Who comes back asks nobody before it has heard a digest. Kills that it missed are said again ahead of that, so
+//     that a fleet which comes back has nothing to ask for. A digest that differs even so is asked about at once.
 
 export const READ_COUNT = 256;
 /** Records offered to the coordinators after one full reading. */
 export const HEAL_MAX = 10_000;
 /** The stream is read too when a coordinator has not answered by then. */
 export const ANSWER_WAIT_MS = 1_000;
+/** Who came back asks a coordinator when no digest has come by then: half as long again as one may take. */
+export const DIGEST_WAIT_MS = 1_500;
 export const BACKOFF_MS_MIN = 100;
 export const BACKOFF_MS_MAX = 5_000;
 /**
@@ -70,6 +74,9 @@ export class Repair {
   /** By the last digest. */
   #isLacking = false;
   readonly #backoff: Backoff;
+  #hasConnected = false;
+  /** Ends the wait for the first digest since this node came back. */
+  #cancelWait: Cancel | undefined;
   #isClosed = false;
 
   constructor(deps: RepairDeps) {
@@ -105,8 +112,18 @@ export class Repair {
     }
   }
 
+  /** There is a connection. @param isAnswered Whether what a coordinator answers can be checked. */
+  connected(isAnswered: boolean): void {
+    const isBack = this.#hasConnected;
+    this.#hasConnected = true;
+    if (!isAnswered) this.want("full");
+    else if (isBack) this.#awaitDigest();
+    else this.want("differences");
+  }
+
   /** A digest had our hash: nothing is missing up to its sequence. */
   noteEqual(lastSeq: number): void {
+    this.#hasWaited();
     this.#differing = 0;
     this.#isLacking = false;
     this.#unplaced.clear();
@@ -116,6 +133,10 @@ export class Repair {
   /** A digest had another hash. The longer that goes on, the deeper the repair. */
   noteDiffering(): void {
     this.#isLacking = true;
+    if (this.#hasWaited()) {
+      this.want("differences");
+      return;
+    }
     if (this.#running) return;
     this.#differing += 1;
     const step = ((this.#differing - 1) % ESCALATION_PERIOD) + 1;
@@ -139,8 +160,26 @@ export class Repair {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#hasWaited();
     this.#backoff.close();
     await this.#running;
+  }
+
+  /** G7. */
+  #awaitDigest(): void {
+    this.#hasWaited();
+    this.#cancelWait = this.#deps.clock.after(DIGEST_WAIT_MS, () => {
+      this.#cancelWait = undefined;
+      this.want("differences");
+    });
+  }
+
+  /** Waits for no digest any more. False: it did not. */
+  #hasWaited(): boolean {
+    const cancel = this.#cancelWait;
+    this.#cancelWait = undefined;
+    cancel?.();
+    return cancel !== undefined;
   }
 
   async #run(): Promise<void> {

@@ -241,7 +241,7 @@ export class Replica {
   #connected(): void {
     this.#heartbeat.connected();
     this.opening.connected();
-    this.repair.want(this.#knowsCoordinator() ? "differences" : "full");
+    this.repair.connected(this.#knowsCoordinator());
   }
 
   #knowsCoordinator(): boolean {

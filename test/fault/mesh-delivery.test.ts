@@ -1,8 +1,9 @@
 import { expect, test } from "vitest";
 import { createBusHub } from "../../adapters/in-process-bus.ts";
 import { tellCommitted } from "../../coordinator/tell-committed.ts";
+import type { MeshRecord } from "../../mesh/record.ts";
 import { MeshState } from "../../mesh/state.ts";
-import { ANSWER_WAIT_MS } from "../../node/mesh/repair.ts";
+import { ANSWER_WAIT_MS, DIGEST_WAIT_MS } from "../../node/mesh/repair.ts";
 import { isKilled } from "../../node/table/scope-cells.ts";
 import { BusFault, type BusMessage } from "../../ports/bus.ts";
 import { twinBus } from "../../ports/twin-bus.ts";
@@ -92,9 +93,8 @@ test("a partition closes the node after T; healed, it has every kill and opens a
   expect(node.isOpen).toBe(false);
   expect(node.replica.state.killed("team/red")).toBe(false);
   bus.heal();
-  await settle(60);
-  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
   await openUp(world, node);
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
 });
 
 /** An open node whose stream brings nothing from now on, and kills that only the coordinator knows. */
@@ -148,13 +148,41 @@ test("where every reading of the stream fails, states are compared all the same,
   expect(node.isOpen).toBe(true);
 });
 
-test("a node that comes back hears of kills before any digest, though the stream has no leader", async () => {
+test("a node that comes back asks at the first digest that differs, though the stream has no leader", async () => {
   const world = new World();
   const { node, bus } = await withoutStream(world);
   bus.move(world.hub.connect());
   await settle(60);
+  expect(world.asked).toEqual([]);
+  await digests(world, 1);
   expect(node.replica.state.killed("team/e")).toBe(true);
   expect(world.asked).toEqual(["alt.req.node-1.sync"]);
+});
+
+test("a node that comes back and has heard again what it missed asks for nothing", async () => {
+  const world = new World();
+  const { node, bus } = await withoutStream(world);
+  bus.move(world.hub.connect());
+  for (const scope of ["team/a", "team/b", "team/c", "team/d", "team/e"]) {
+    world.fast(world.state.get(scope) as MeshRecord);
+  }
+  await digests(world, 3);
+  expect(node.isOpen).toBe(true);
+  expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
+  expect(world.asked).toEqual([]);
+});
+
+test("a node that comes back and hears no digest asks all the same", async () => {
+  const world = new World();
+  const { node, bus } = await withoutStream(world);
+  bus.move(world.hub.connect());
+  world.clock.advance(DIGEST_WAIT_MS - 1);
+  await settle(60);
+  expect(world.asked).toEqual([]);
+  world.clock.advance(1);
+  await settle(60);
+  expect(world.asked).toEqual(["alt.req.node-1.sync"]);
+  expect(node.replica.state.killed("team/e")).toBe(true);
 });
 
 test("a node that comes back reads no stream beside a coordinator that answers, and soon reads it beside a mute one", async () => {
@@ -166,11 +194,12 @@ test("a node that comes back reads no stream beside a coordinator that answers, 
   });
   reads = 0;
   bus.move(world.hub.connect());
-  await settle(60);
+  await digests(world, 1);
   expect(node.replica.state.hashHex()).toBe(world.state.hashHex());
   expect(reads).toBe(0);
   world.answers = false;
   bus.move(world.hub.connect());
+  world.clock.advance(DIGEST_WAIT_MS);
   await settle(60);
   expect(reads).toBe(0);
   world.clock.advance(ANSWER_WAIT_MS);

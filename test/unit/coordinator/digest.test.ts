@@ -9,6 +9,8 @@ const EVERY_MS = 1_000;
 function digestWorld() {
   const clock = twinClock();
   const sentMs: number[] = [];
+  /** How many digests had been sent when something could be said ahead of the next. */
+  const said: number[] = [];
   const startNs = clock.monoNs();
   const replica = { isReplayed: true, lastSeq: 0, state: { hash: () => new Uint8Array(32) } };
   const digest = new Digest({
@@ -16,9 +18,10 @@ function digestWorld() {
     signer: twinKeys(twinRandom(1)).loadOrCreate("coordinator"),
     bus: { send: () => sentMs.push(Number((clock.monoNs() - startNs) / 1_000_000n)) },
     replica,
+    before: () => said.push(sentMs.length),
     leader: { isHeard: true, ask: async () => undefined, quorumAgeMs: () => 0 },
   } as unknown as DigestOptions);
-  return { clock, digest, replica, sentMs };
+  return { clock, digest, replica, sentMs, said };
 }
 
 describe("a digest out of turn", () => {
@@ -69,4 +72,14 @@ describe("a digest out of turn", () => {
     clock.advance(5 * EVERY_MS);
     expect(sentMs).toEqual([0]);
   });
+});
+
+test("what is to be heard ahead of a digest is said before each, and before nothing else", () => {
+  const { clock, digest, replica, sentMs, said } = digestWorld();
+  replica.isReplayed = false;
+  digest.start();
+  replica.isReplayed = true;
+  clock.advance(2 * EVERY_MS);
+  expect(sentMs.length).toBe(2);
+  expect(said).toEqual([0, 1]);
 });

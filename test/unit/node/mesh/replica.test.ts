@@ -2,6 +2,7 @@ import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { type MeshRecord, signRecord } from "../../../../mesh/record.ts";
 import { sealReviveNotice } from "../../../../mesh/revive-notice.ts";
+import { REPEAT_AFTER_NS } from "../../../../node/mesh/acks.ts";
 import { type EnforcementHooks, RECORD_RETRY_MS } from "../../../../node/mesh/enforcement.ts";
 import { ENROL_RETRY_MS_MIN } from "../../../../node/mesh/enrolment.ts";
 import { isKilled, killedBy } from "../../../../node/table/scope-cells.ts";
@@ -172,7 +173,7 @@ test("a kill that comes again changes nothing and is acknowledged again, with al
   world.fast(record);
   await settleAcks(world);
   const before = world.acksOf(record).length;
-  world.clock.advance(200);
+  world.clock.advance(Number(REPEAT_AFTER_NS / 1_000_000n));
   world.fast(record);
   await settleAcks(world);
   expect(world.acksOf(record).length).toBe(before + 1);
