@@ -39,8 +39,8 @@ export type OpeningDeps = {
   readonly requests: Requests;
   readonly stateHash: () => Uint8Array;
   readonly membership: () => Membership;
-  /** A digest had our hash, or another one. */
-  readonly onEqual: (lastSeq: number) => void;
+  /** A digest had our hash, and whether it entitles; or it had another one. */
+  readonly onEqual: (lastSeq: number, entitles: boolean) => void;
   readonly onDiffering: () => void;
   /** The node has just opened. */
   readonly onOpen: () => void;
@@ -79,7 +79,7 @@ export class Opening {
       return;
     }
     if (Buffer.compare(beat.stateHash, ownStateHash) === 0) {
-      this.#deps.onEqual(Number(beat.lastSeq));
+      this.#deps.onEqual(Number(beat.lastSeq), judgement.entitles);
     } else this.#deps.onDiffering();
     this.#act(judgement);
     this.#compareClocks(beat);

@@ -122,8 +122,9 @@ export class Repair {
   }
 
   /** A digest had our hash: nothing is missing up to its sequence. */
-  noteEqual(lastSeq: number): void {
-    this.#hasWaited();
+  noteEqual(lastSeq: number, entitles: boolean): void {
+    // A coordinator that has lost the others may lack what this node lacks.
+    if (entitles) this.#hasWaited();
     this.#differing = 0;
     this.#isLacking = false;
     this.#unplaced.clear();

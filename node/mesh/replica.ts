@@ -359,7 +359,7 @@ export class Replica {
       requests: this.requests,
       stateHash: () => this.state.hash(),
       membership: () => this.membership,
-      onEqual: (lastSeq) => this.repair.noteEqual(lastSeq),
+      onEqual: (lastSeq, entitles) => this.repair.noteEqual(lastSeq, entitles),
       onDiffering: () => this.repair.noteDiffering(),
       onOpen: () => {
         this.#hasOpened = true;

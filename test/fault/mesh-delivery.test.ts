@@ -172,6 +172,20 @@ test("a node that comes back and has heard again what it missed asks for nothing
   expect(world.asked).toEqual([]);
 });
 
+test.each([
+  ["one that entitles", 0n, []],
+  ["one of a coordinator that has lost the others", 13_000n, ["alt.req.node-1.sync"]],
+])("a node that comes back and hears a digest of its own state, %s", async (_, age, asked) => {
+  const world = new World();
+  const { node, bus } = await withoutStream(world);
+  bus.move(world.hub.connect());
+  world.digest({ quorumAgeMs: age, stateHash: node.replica.state.hash() });
+  await settle(60);
+  world.clock.advance(DIGEST_WAIT_MS);
+  await settle(60);
+  expect(world.asked.filter((subject) => !subject.endsWith(".nonce"))).toEqual(asked);
+});
+
 test("a node that comes back and hears no digest asks all the same", async () => {
   const world = new World();
   const { node, bus } = await withoutStream(world);
