@@ -63,9 +63,10 @@ export class SyncLoop {
       await sleepUntilFrames(signal, hasNews, IDLE_MS);
       this.#pause();
       room?.lookIfDue();
-      if (sync.round()) this.#isWaiting = frames !== undefined;
+      const isMore = sync.round();
+      if (isMore) this.#isWaiting = frames !== undefined;
       // What other threads say is heard in between: while frames come, nothing else ends this thread's turn.
-      if (this.#absorbIfDue()) await nextTurn();
+      if (this.#absorbIfDue() || !isMore) await nextTurn();
     }
     sync.round();
     frames?.finish();

@@ -78,6 +78,22 @@ test("while frames come all the time, others get their turns", async () => {
   await running;
 });
 
+test("once nothing is written any more, others need not wait for the end of a batch", async () => {
+  let absorbed = 0;
+  const absorb = (): boolean => {
+    absorbed += 1;
+    return false;
+  };
+  const world = setUp({ absorb, finish: () => undefined });
+  const running = world.loop.run();
+  await until(() => absorbed === 1);
+  world.wal.append(ALLOW);
+  await nextTurn();
+  world.loop.stop();
+  await running;
+  expect(world.held.length).toBeLessThan(ABSORB_EVERY_MS / SYNC_EVERY_MS);
+});
+
 test("what is made of the frames does not hold up their sync", async () => {
   const seen: bigint[] = [];
   const frames: SyncedFrames = {
