@@ -85,8 +85,8 @@ export class LogFiles {
       changed.add(folder);
       if (this.#folders.has(folder)) continue;
       this.#disk.makeFolder(folder);
-      // Every name on the way may be new.
-      while (folder.length > this.#home.length) {
+      // Every name on the way may be new, up to a folder that is known: those above it are too.
+      while (folder.length > this.#home.length && !this.#folders.has(folder)) {
         folder = dirname(folder);
         changed.add(folder);
       }
