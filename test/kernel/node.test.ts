@@ -29,7 +29,8 @@ import {
 } from "../support/kernel-lab.ts";
 import { monitoringQueries } from "../support/monitoring-queries.ts";
 import { Scrape } from "../support/promql.ts";
-import { E2E_TIMEOUTS, NODE, runAltrace } from "../support/run-altrace.ts";
+import { E2E_TIMEOUTS, NODE } from "../support/run-altrace.ts";
+import { runHere } from "../support/run-here.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
 vi.setConfig(E2E_TIMEOUTS);
@@ -87,7 +88,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     return waitUntil("the far side's word", () => far.said[before]);
   };
   const cli = async (...words: string[]): Promise<string> => {
-    const done = await runAltrace([...words, "--home", homeOf(lab)]);
+    const done = await runHere(...words, "--home", homeOf(lab));
     expect(done.stderr).toBe("");
     return done.stdout;
   };
