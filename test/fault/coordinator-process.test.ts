@@ -12,7 +12,7 @@ import { type NatsServer, startNats } from "../support/start-nats.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
-const MAIN = join(import.meta.dirname, "../../coordinator/main.ts");
+const CLI = join(import.meta.dirname, "../../cli/altrace.js");
 const METRICS_PORT_OFFSET = 93;
 
 let nats: NatsServer;
@@ -37,7 +37,7 @@ class Process implements AsyncDisposable {
   output = "";
 
   constructor(args: readonly string[], env: Record<string, string> = {}) {
-    this.child = spawn(process.execPath, [MAIN, ...args], {
+    this.child = spawn(process.execPath, [CLI, "coordinator", ...args], {
       env: { PATH: process.env.PATH ?? "", ...compileCache(), ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
