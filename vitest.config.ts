@@ -17,8 +17,8 @@ export default defineConfig({
     globalSetup: ["nats-server", "built-program", "compile-cache"].map(
       (name) => `test/setup/${name}.ts`,
     ),
-    // Where the processes that tests start find compiled what earlier ones have compiled.
-    env: { TESTS_COMPILE_CACHE: COMPILED },
+    // Where the processes and the threads that tests start find compiled what earlier ones have compiled.
+    env: { NODE_COMPILE_CACHE: COMPILED },
     pool: "forks",
     // Twice what a small machine has of processors: tests of whole meshes wait more than they run.
     maxWorkers: 4,

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { createGrpcClient, type GrpcClient } from "../../adapters/grpc-client.ts";
 import { socketPath } from "../../coordinator/found-mesh.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
-import { compileCache } from "../support/run-altrace.ts";
+import { cleanEnv } from "../support/run-altrace.ts";
 import { type NatsServer, startNats } from "../support/start-nats.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { waitUntil } from "../support/wait-until.ts";
@@ -38,7 +38,7 @@ class Process implements AsyncDisposable {
 
   constructor(args: readonly string[], env: Record<string, string> = {}) {
     this.child = spawn(process.execPath, [CLI, "coordinator", ...args], {
-      env: { PATH: process.env.PATH ?? "", ...compileCache(), ...env },
+      env: { ...cleanEnv(), ...env },
       stdio: ["ignore", "pipe", "pipe"],
     });
     this.child.stdout?.on("data", (text) => {

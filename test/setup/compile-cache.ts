@@ -10,7 +10,7 @@ import type { TestProject } from "vitest/node";
  * @see https://nodejs.org/api/module.html#module-compile-cache
  */
 export function setup({ config }: TestProject): () => void {
-  const folder = config.env.TESTS_COMPILE_CACHE;
+  const folder = config.env.NODE_COMPILE_CACHE;
   if (typeof folder !== "string") throw new Error("vitest.config.ts names no folder");
   mkdirSync(folder, { recursive: true });
   return () => rmSync(folder, { recursive: true, force: true });

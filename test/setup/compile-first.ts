@@ -9,7 +9,7 @@ import { NODE, startProgram } from "../support/run-altrace.ts";
  * killed: without this most of them would compile the program of every thread again.
  */
 export async function setup({ config }: TestProject): Promise<() => Promise<void>> {
-  const folder = config.env.TESTS_COMPILE_CACHE;
+  const folder = config.env.NODE_COMPILE_CACHE;
   if (typeof folder !== "string") throw new Error("vitest.config.ts names no folder");
   // This is run before the set-up of all projects.
   await buildOwnProgram();

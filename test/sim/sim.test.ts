@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, test, vi } from "vitest";
 import { proofCount } from "../support/proof.ts";
-import { compileCache, NODE } from "../support/run-altrace.ts";
+import { NODE } from "../support/run-altrace.ts";
 import { MUTATIONS } from "./mutations.ts";
 import { ORACLES } from "./oracles/all.ts";
 
@@ -28,10 +28,7 @@ async function simulate(
   const { size, also = [] } = of;
   const seeds = [`--seed=${seed}`, `--count=${count}`, `--also=${also.join(",")}`];
   const args = [RUN, ...seeds, `--size=${size}`, "--verbose"];
-  const env = { ...process.env, ...compileCache() };
-  const ran = await promisify(execFile)(NODE, args, { env }).catch(
-    (error: { stdout: string }) => error,
-  );
+  const ran = await promisify(execFile)(NODE, args).catch((error: { stdout: string }) => error);
   return ran.stdout;
 }
 

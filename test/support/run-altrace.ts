@@ -65,13 +65,7 @@ export function startProgram(line: readonly string[], options: Omit<ProcessOptio
 export function cleanEnv(): Record<string, string> {
   const foreign = /^ALTRACE_|^(OPENAI|ANTHROPIC)_|^NODE_OPTIONS$|^VITEST|^NODE_ENV$/;
   const kept = Object.entries(process.env).filter(([name]) => !foreign.test(name));
-  return { ...(Object.fromEntries(kept) as Record<string, string>), ...compileCache() };
-}
-
-/** What lets a process read what earlier ones of this run have compiled. */
-export function compileCache(): Record<string, string> {
-  const { TESTS_COMPILE_CACHE: folder } = process.env;
-  return folder === undefined ? {} : { NODE_COMPILE_CACHE: folder };
+  return Object.fromEntries(kept) as Record<string, string>;
 }
 
 function commandLine(line: readonly string[], uid: number | undefined): readonly string[] {
