@@ -61,7 +61,7 @@ export class Scrape {
     const samples = query.metrics.flatMap((metric) => this.#samples.get(metric) ?? []);
     const has = (is: (sample: Readonly<Record<string, string>>) => boolean) => samples.some(is);
     return [
-      ...query.metrics.filter((metric) => this.#typeOf(metric) === undefined),
+      ...query.metrics.filter((one) => one !== SCRAPED && this.#typeOf(one) === undefined),
       ...query.growing.filter((metric) => this.#typeOf(metric) === "gauge"),
       ...query.labels.filter(
         (label) => !OF_PROMETHEUS.includes(label) && !has((sample) => label in sample),
@@ -84,5 +84,7 @@ export class Scrape {
   }
 }
 
+/** Said of each target by who scrapes: whether it was to be had. */
+const SCRAPED = "up";
 /** Labels that are put on by who scrapes. */
 const OF_PROMETHEUS: readonly string[] = ["instance", "job", "namespace", "pod"];
