@@ -41,6 +41,9 @@ export function readPod(shown: ShownPod, exemptNamespaces: readonly string[]): P
   if (status?.phase === "Succeeded" || status?.phase === "Failed") return undefined;
   const team = labels[LABEL_TEAM] ?? "";
   const agent = labels[LABEL_AGENT] ?? "";
+  const isOfCluster = exemptNamespaces.includes(namespace);
+  // Nobody else's: an agent that says to be one would be asked, and by its silence keep the machine from being ready.
+  const canary = isOfCluster && labels[LABEL_CANARY] === "true";
   const given = [status?.podIP, ...(status?.podIPs ?? []).map(({ ip }) => ip)];
   return {
     uid,
@@ -49,8 +52,8 @@ export function readPod(shown: ShownPod, exemptNamespaces: readonly string[]): P
     agent: isName(team) && isName(agent) ? { team, agent } : undefined,
     addresses: [...new Set(given.filter(isPlainAddress).map(canonicalAddress))],
     // A canary lives in a namespace of the cluster's own, and is governed for what it is there for.
-    exempt: exemptNamespaces.includes(namespace) && labels[LABEL_CANARY] !== "true",
-    canary: labels[LABEL_CANARY] === "true",
+    exempt: isOfCluster && !canary,
+    canary,
   };
 }
 

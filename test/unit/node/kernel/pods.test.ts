@@ -48,6 +48,8 @@ describe("a pod of the cluster", () => {
     const labels = { "altrace.io/canary": "true" };
     const canary = readPod({ ...SHOWN, metadata: { ...SHOWN.metadata, labels } }, ["agents"]);
     expect(canary).toMatchObject({ exempt: false, canary: true });
+    const agents = readPod({ ...SHOWN, metadata: { ...SHOWN.metadata, labels } }, ["kube-system"]);
+    expect(agents).toMatchObject({ exempt: false, canary: false });
   });
 });
 
