@@ -1,5 +1,5 @@
 """As many connections at once as are asked for. Each line on standard input asks how many of them were taken, wait, or were
-refused. Once it ends, each that was taken is served and closed, which makes room for those that wait.
+refused. Once it ends, those that were taken by then are closed, which makes room for those that wait, and these are served.
 """
 import json, resource, select, socket, sys
 
@@ -29,6 +29,9 @@ while waiting or not is_over:
             is_over = not sys.stdin.readline()
             if is_over:
                 poll.unregister(fd)
+                for s in taken:
+                    s.close()
+                taken.clear()
             else:
                 tell()
             continue
