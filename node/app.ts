@@ -19,9 +19,10 @@ import type { Webhook } from "./alerts/webhook.ts";
 import { type AuditLog, startAudit } from "./audit-log.ts";
 import { nextBootId } from "./boot-id.ts";
 import { FORWARD_PORT_OFFSET, type NodeConfig } from "./config.ts";
+import { connectionsMax } from "./connections-max.ts";
 import { Control } from "./control.ts";
-import { connectionsMaxOf } from "./dataplane/admission-cap.ts";
 import { gatheredPort } from "./gathered-port.ts";
+import { lastBundleKeeper } from "./last-bundle.ts";
 import { type LoopLink, loopLink } from "./loop-link.ts";
 import { LoopQuestions } from "./loop-questions.ts";
 import type { LoopWorkerData } from "./loop-worker.ts";
@@ -33,6 +34,7 @@ import { nodeView } from "./node-view-of.ts";
 import { openPersons } from "./open-persons.ts";
 import type { PersonDesk } from "./person-desk.ts";
 import { type PreparedThreads, prepareThreads } from "./prepared-threads.ts";
+import type { RehearsedPolicy } from "./rehearse-policy.ts";
 import { revokedBy } from "./revoked-by.ts";
 import { serveAdmin } from "./serve-admin.ts";
 import { serveNodeGrpc } from "./serve-node-grpc.ts";
@@ -55,6 +57,8 @@ export type NodeParts = {
   readonly credentials: ReadonlyMap<string, string>;
   /** Threads for it that were started early, as many loops among them as it has. */
   readonly threads?: PreparedThreads;
+  /** By this thread, beforehand. */
+  readonly rehearsed?: RehearsedPolicy | undefined;
   /** A thread ended that should not have: the process must end, and the rules of doubt apply. */
   readonly onLost: (what: string, error: unknown) => void;
 };
@@ -130,6 +134,8 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
     append: audit.append,
     ...audit.money,
     log: parts.log,
+    rehearsed: parts.rehearsed,
+    keepBundle: lastBundleKeeper(home, (error) => parts.log.fault("last_policy", error)),
   });
   const forPersons = { parts, home, loops: links, mesh: mesh.link, audit };
   const persons = openPersons({ ...forPersons, disk: machineDisk });
@@ -315,7 +321,7 @@ function startLoop(
     podsFile: config.podsFile,
     dnsHosts: config.dnsHosts,
     loops: config.loops,
-    connectionsMax: admissionCap(config.loops),
+    connectionsMax: connectionsMax(config.loops, openFilesMax()),
     credentialsDir: config.credentialsDir,
     credentialTeams: config.credentialTeams,
     credentials: parts.credentials,
@@ -355,13 +361,6 @@ function firstPort(link: LoopLink, exit: Promise<number>, clock: Clock): Promise
     });
     void exit.then((code) => reject(new Error(`data loop ${link.no} ended with code ${code}`)));
   });
-}
-
-function admissionCap(loops: number): number {
-  const files = openFilesMax() ?? 1_024;
-  const cap = connectionsMaxOf({ openFilesMax: files, loops });
-  if (cap === undefined) throw new Error(`open files: ${files} are too few, raise \`ulimit -n\``);
-  return cap;
 }
 
 /** Doors first, so that nothing new is held; then money; then the mesh; the log last. */

@@ -17,7 +17,7 @@ import { LedgerWay } from "./ledger-way.ts";
 import type { LoopLink } from "./loop-link.ts";
 import type { MeshThreadLink } from "./mesh-thread-link.ts";
 import type { NodeLog } from "./node-log.ts";
-import { PolicySwitch } from "./policy-switch.ts";
+import { PolicySwitch, type PolicySwitchDeps } from "./policy-switch.ts";
 import { PriceDistrust } from "./price-distrust.ts";
 import { RATE_OF_NOBODY, RateShares } from "./rate-shares.ts";
 import { RowBook } from "./row-book.ts";
@@ -40,22 +40,23 @@ const TICK_MS = 1_000;
 /** An account that nobody used for this long gives its money back. */
 const IDLE_NS = 30_000_000_000n;
 
-export type ControlDeps = Pick<ActorHostDeps, "logMark" | "crashProof"> & {
-  readonly mesh: string;
-  readonly node: string;
-  readonly bootId: string;
-  readonly table: Table;
-  readonly store: Store;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly meshLink: MeshThreadLink;
-  /** Makes the keys under which this node looks into TLS; without it it does not. */
-  readonly createKeyPair?: InspectionRenewalDeps["createKeyPair"];
-  readonly loops: readonly LoopLink[];
-  /** WAL of this thread. */
-  readonly append: (record: AuditRecord) => void;
-  readonly log: NodeLog;
-};
+export type ControlDeps = Pick<ActorHostDeps, "logMark" | "crashProof"> &
+  Pick<PolicySwitchDeps, "rehearsed" | "keepBundle"> & {
+    readonly mesh: string;
+    readonly node: string;
+    readonly bootId: string;
+    readonly table: Table;
+    readonly store: Store;
+    readonly clock: Clock;
+    readonly random: Random;
+    readonly meshLink: MeshThreadLink;
+    /** Makes the keys under which this node looks into TLS; without it it does not. */
+    readonly createKeyPair?: InspectionRenewalDeps["createKeyPair"];
+    readonly loops: readonly LoopLink[];
+    /** WAL of this thread. */
+    readonly append: (record: AuditRecord) => void;
+    readonly log: NodeLog;
+  };
 
 /**
  * The control thread's part of a node: actors and their money, the switch from one policy to the
@@ -86,13 +87,12 @@ export class Control {
     const policyVersion = () => this.policies.current?.version ?? 0;
     if (createKeyPair !== undefined) {
       this.inspection = new InspectionRenewal({
-        ...{ node, bootId, clock, random, loops, policyVersion, createKeyPair },
+        ...{ node, bootId, clock, random, loops, createKeyPair },
         ask: meshLink.ask,
         onProblem: (why) => log.fault("inspection", new Error(why)),
       });
     }
-    const onFault = (error: unknown) => log.fault("strangers", error);
-    this.strangers = new StrangerBook({ store, clock, onFault });
+    this.strangers = new StrangerBook({ store, clock, onFault: (e) => log.fault("strangers", e) });
     this.#distrust = new PriceDistrust({ ...deps, ask: meshLink.ask });
     this.policies = new PolicySwitch({
       ...deps,
@@ -166,6 +166,7 @@ export class Control {
     switch (message.t) {
       case "policy":
         void this.policies.offer(message);
+        if (this.policies.current === undefined) this.inspection?.under(message.version);
         return;
       case "limit":
         this.actors.limitsChanged();
@@ -349,11 +350,11 @@ export class Control {
 
   #switched(): void {
     this.#tellMesh();
-    this.inspection?.renew();
     const { clock, node, append } = this.#deps;
     const { current, previous } = this.policies;
     this.actors.limitsChanged();
     if (current === undefined) return;
+    this.inspection?.under(current.version);
     this.ledgerWay.find();
     append({
       v: 1,

@@ -42,6 +42,7 @@ import { OpenHolds } from "./open-holds.ts";
 import { NO_PLACEMENT } from "./placement-file.ts";
 import { PolicyShelf } from "./policy-shelf.ts";
 import { Possession } from "./possession.ts";
+import type { RehearsedPolicy } from "./rehearse-policy.ts";
 import { StrangerSightings } from "./stranger-sightings.ts";
 import { isFresh, keyGeneration, policyVersion, type Table, trustVersion } from "./table/table.ts";
 import type { ClosablePort } from "./thread-port.ts";
@@ -66,6 +67,8 @@ export type LoopParts = {
   readonly clock: Clock;
   readonly verify: Keys["verify"];
   readonly registry: Registry;
+  /** By this thread, before it was its turn. */
+  readonly rehearsed?: RehearsedPolicy | undefined;
   /** The loop has drained and its doors are closed. */
   readonly onEnd: () => void;
 };
@@ -172,15 +175,11 @@ type Turns = {
 };
 
 function buildContext(parts: LoopParts, connections: Connections, turns: Turns): LoopContext {
-  const { data, table, clock, log, registry, pool, pools } = parts;
+  const { data, table, clock, log, registry, pool, pools, rehearsed } = parts;
   const metrics = createLoopMetrics(registry);
-  const scanners = createPolicyScanners();
-  const shelf = new PolicyShelf({
-    scanners,
-    clock,
-    inForce: () => policyVersion(table),
-    nextTurn,
-  });
+  const scanners = rehearsed?.scanners ?? createPolicyScanners();
+  const inForce = () => policyVersion(table);
+  const shelf = new PolicyShelf({ scanners, rehearsed, clock, inForce, nextTurn });
   const credentials = credentialsOf(data, clock);
   const inspector = createInspector({ clock, scanners, pool, onFault: fail });
   const holds = new OpenHolds(clock);

@@ -7,8 +7,6 @@ export type InspectionRenewalDeps = MeshAsker & {
   readonly clock: Clock;
   readonly random: Random;
   readonly loops: readonly LoopLink[];
-  /** Version of the policy in force here; 0 before the first. */
-  readonly policyVersion: () => number;
   readonly createKeyPair: () => Promise<{
     readonly publicKey: Uint8Array;
     readonly privateKey: string;
@@ -33,6 +31,7 @@ export class InspectionRenewal {
   #cancel: Cancel = () => {};
   #isAsking = false;
   #isAnswered = false;
+  #policyVersion = 0;
   #askAgain = false;
 
   constructor(deps: InspectionRenewalDeps) {
@@ -44,14 +43,23 @@ export class InspectionRenewal {
     return this.#isAnswered;
   }
 
-  /** The policy is another one, so the hosts may be. */
-  renew(): void {
-    this.#askAgain = true;
-    if (!this.#isAsking) void this.#run();
+  /**
+   * This policy comes into force, or has: under another one the hosts may be others. A node's first is told of as soon as it
+   * comes, so that nobody waits for one after the other.
+   */
+  under(policyVersion: number): void {
+    if (policyVersion === this.#policyVersion) return;
+    this.#policyVersion = policyVersion;
+    this.#renew();
   }
 
   stop(): void {
     this.#cancel();
+  }
+
+  #renew(): void {
+    this.#askAgain = true;
+    if (!this.#isAsking) void this.#run();
   }
 
   async #run(): Promise<void> {
@@ -64,17 +72,17 @@ export class InspectionRenewal {
         return RETRY_MS;
       });
       this.#isAnswered = true;
-      if (waitMs !== undefined) this.#cancel = this.#deps.clock.after(waitMs, () => this.renew());
+      if (waitMs !== undefined) this.#cancel = this.#deps.clock.after(waitMs, () => this.#renew());
     }
     this.#isAsking = false;
   }
 
   /** How long to wait before asking again; undefined: until the policy changes. */
   async #askOnce(): Promise<number | undefined> {
-    const { clock, random, loops, policyVersion, createKeyPair, onProblem } = this.#deps;
+    const { clock, random, loops, createKeyPair, onProblem } = this.#deps;
     const { publicKey, privateKey } = await createKeyPair();
     const requestId = uuidV7(clock.nowMs(), random);
-    const value = { publicKey, policyV: BigInt(policyVersion()) };
+    const value = { publicKey, policyV: BigInt(this.#policyVersion) };
     const body = { case: "certify" as const, value };
     const reply = await askMesh(this.#deps, { requestId, body, timeoutMs: ASK_TIMEOUT_MS });
     if (reply?.case === "refused") {

@@ -27,7 +27,7 @@ import { FlowNotes } from "./flow-notes.ts";
 import { gatheredPort } from "./gathered-port.ts";
 import { gatePipes } from "./kernel/gate-pipes.ts";
 import { NO_PLACEMENT, openPlacementFile } from "./placement-file.ts";
-import { rehearsePolicy } from "./rehearse-policy.ts";
+import { type RehearsedPolicy, rehearsePolicy } from "./rehearse-policy.ts";
 import { openTable } from "./table/table.ts";
 
 /** What a data loop's thread is started with. */
@@ -132,6 +132,7 @@ async function run(
     random: cryptoRandom,
     verify: ed25519Verifier(),
     registry,
+    rehearsed,
     onEnd: () => {
       log.close();
       // An open port to another thread would keep this one from ending.
@@ -151,8 +152,8 @@ function flowNotes({ gateSocket, captureFds }: LoopWorkerData): FlowNotes | unde
 
 /** What its first policy and its first inspected connection take: the modules, and the rules of a policy in both threads. */
 async function rehearse(bundle: Uint8Array): Promise<void> {
-  const warmed = rehearsePolicy(bundle, { pool: inspecting, clock: systemClock });
-  await Promise.all([warmed, import("../adapters/x509-authority.ts")]);
+  const compiled = rehearsePolicy(bundle, { pool: inspecting, clock: systemClock });
+  [rehearsed] = await Promise.all([compiled, import("../adapters/x509-authority.ts")]);
   http2();
 }
 
@@ -160,6 +161,7 @@ function podsUnread(why: string): void {
   process.stderr.write(`${JSON.stringify({ level: "warn", event: "pods_unread", why })}\n`);
 }
 
+let rehearsed: RehearsedPolicy | undefined;
 // Its threads load their program meanwhile, and no policy is in force before they have.
 const inspecting = createPiscinaCompute<InspectTask, BodyInspection>({
   ...INSPECT_POOL,

@@ -82,14 +82,19 @@ function tokenIn(file: string | undefined): string | undefined {
   }
 }
 
-/** For one that takes another one's place. Its own policy lies in HOME, which is not its own yet. */
-async function rehearsed({ home, nodeId, natsUrl, natsTls }: NodeConfig): Promise<Rehearsal> {
+/** For one that takes another one's place. HOME is not its own yet: what lies there is read, and nothing of it believed. */
+async function rehearsed({ home, nodeId, natsUrl, natsTls }: NodeConfig) {
   const { rehearsalBundle } = await import("./rehearsal-bundle.ts");
   const { rehearsePolicy } = await import("./rehearse-policy.ts");
-  const bundle = rehearsalBundle();
-  await rehearsePolicy(bundle);
+  const { lastBundle } = await import("./last-bundle.ts");
+  const homeDir = join(home, "node");
+  const last = lastBundle(homeDir);
+  const policy = last && (await rehearsePolicy(last));
+  const bundle = policy?.bundle ?? rehearsalBundle();
+  if (policy === undefined) await rehearsePolicy(bundle);
   const bus = { kind: "nats", url: natsUrl as string, tls: natsTls } as const;
-  return { bundle, mesh: { nodeId, homeDir: join(home, "node"), bus } };
+  const rehearsal: Rehearsal = { bundle, mesh: { nodeId, homeDir, bus } };
+  return { policy, rehearsal };
 }
 
 async function serve(config: NodeConfig): Promise<number> {
@@ -103,8 +108,8 @@ async function serve(config: NodeConfig): Promise<number> {
   if (servingFile !== undefined) rmSync(servingFile, { force: true });
   // Loaded once the settings are good: who has mistyped one is told at once.
   const { turnFd } = config;
-  const rehearsal = turnFd === undefined ? undefined : await rehearsed(config);
-  const threads = prepareThreads(config.loops, rehearsal);
+  const tried = turnFd === undefined ? undefined : await rehearsed(config);
+  const threads = prepareThreads(config.loops, tried?.rehearsal);
   const { startNode } = await import("./app.ts");
   flushCompileCache();
   if (turnFd !== undefined) {
@@ -133,6 +138,7 @@ async function serve(config: NodeConfig): Promise<number> {
     log,
     busPort: undefined,
     threads,
+    rehearsed: tried?.policy,
     credentials: credentialsFromEnv(process.env),
     onLost: (what, error) => {
       log.fault(what, error);

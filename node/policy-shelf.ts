@@ -4,6 +4,7 @@ import type { Clock } from "../ports/clock.ts";
 import { inSlices } from "../ports/in-slices.ts";
 import { contentScanner } from "./content-scanner.ts";
 import type { PolicyScanners } from "./dataplane/content-scanners.ts";
+import { type RehearsedPolicy, rehearsedAs } from "./rehearse-policy.ts";
 
 /** The one in force, the one to come, and one that requests under way may still hold. */
 const KEPT_MAX = 3;
@@ -15,6 +16,8 @@ export type PolicyShelfDeps = {
   readonly inForce: () => number;
   /** Lets what is waiting run. */
   readonly nextTurn: () => Promise<unknown>;
+  /** For the first policy. */
+  readonly rehearsed?: RehearsedPolicy | undefined;
 };
 
 /** A bundle that this node cannot enforce; the policy before it stays in force. */
@@ -28,11 +31,13 @@ export class PolicyRefused extends Error {}
  * load of a cell takes.
  */
 export class PolicyShelf {
-  readonly #deps: PolicyShelfDeps;
+  readonly #deps: Omit<PolicyShelfDeps, "rehearsed">;
   readonly #policies = new Map<number, CompiledPolicy>();
+  #rehearsed: RehearsedPolicy | undefined;
 
-  constructor(deps: PolicyShelfDeps) {
+  constructor({ rehearsed, ...deps }: PolicyShelfDeps) {
     this.#deps = deps;
+    this.#rehearsed = rehearsed;
   }
 
   /** The policy of that version; undefined for version 0 and for what never came. */
@@ -47,15 +52,22 @@ export class PolicyShelf {
 
   /** Compiles the bundle in slices. Rejects with PolicyRefused. */
   async put(version: number, bundle: Uint8Array): Promise<CompiledPolicy> {
+    const known = rehearsedAs(this.#rehearsed, { version, bundle });
+    this.#rehearsed = undefined;
+    const policy = known ?? (await this.#compiled(version, bundle));
+    await inSlices(this.#deps.scanners.prepare(policy), this.#deps);
+    this.#policies.set(version, policy);
+    this.#dropOldest();
+    return policy;
+  }
+
+  async #compiled(version: number, bundle: Uint8Array): Promise<CompiledPolicy> {
     const steps = compilePolicyInSlices(bundle, { version, scanner: contentScanner });
     const compiled = await inSlices(steps, this.#deps);
     if (!compiled.ok) {
       const [first] = compiled.findings;
       throw new PolicyRefused(first === undefined ? "not a bundle" : first.message);
     }
-    await inSlices(this.#deps.scanners.prepare(compiled.policy), this.#deps);
-    this.#policies.set(version, compiled.policy);
-    this.#dropOldest();
     return compiled.policy;
   }
 

@@ -6,6 +6,7 @@ import { inSlices } from "../ports/in-slices.ts";
 import { contentScanner } from "./content-scanner.ts";
 import type { LoopLink } from "./loop-link.ts";
 import type { NodeLog } from "./node-log.ts";
+import { type RehearsedPolicy, rehearsedAs } from "./rehearse-policy.ts";
 import { setPolicyVersion, type Table } from "./table/table.ts";
 import type { PolicyWord } from "./thread-messages.ts";
 
@@ -18,6 +19,10 @@ export type PolicySwitchDeps = {
   readonly onSwitched: () => void;
   /** The new policy was refused; the one before stays. */
   readonly onRefused: () => void;
+  /** For the first policy. */
+  readonly rehearsed?: RehearsedPolicy | undefined;
+  /** Told of each bundle that comes into force. */
+  readonly keepBundle?: (bundle: Uint8Array) => void;
 };
 
 /** Beside the one in force a loop's shelf keeps as many, whatever came after them. */
@@ -31,6 +36,7 @@ export type OfferedBundle = {
 };
 
 type Offered = {
+  readonly bundle: Uint8Array;
   readonly policy: CompiledPolicy;
   /** Loops that have not said ready. */
   readonly waiting: Set<number>;
@@ -44,7 +50,8 @@ type Offered = {
  * compile is refused here, and the policy before it stays, or comes if it was on its way.
  */
 export class PolicySwitch {
-  readonly #deps: PolicySwitchDeps;
+  readonly #deps: Omit<PolicySwitchDeps, "rehearsed">;
+  #rehearsed: RehearsedPolicy | undefined;
   /** The newest bundle that came while another was being compiled; what it overtook is left out. */
   #next: OfferedBundle | undefined;
   #compiling: Promise<void> | undefined;
@@ -54,8 +61,9 @@ export class PolicySwitch {
   #previous: CompiledPolicy | undefined;
   #refusal: { readonly version: number; readonly message: string } | undefined;
 
-  constructor(deps: PolicySwitchDeps) {
+  constructor({ rehearsed, ...deps }: PolicySwitchDeps) {
     this.#deps = deps;
+    this.#rehearsed = rehearsed;
   }
 
   get current(): CompiledPolicy | undefined {
@@ -103,13 +111,15 @@ export class PolicySwitch {
 
   async #compile({ version, bundle: offered }: OfferedBundle): Promise<void> {
     const { loops, log, clock } = this.#deps;
-    const result = await inSlices(compileOffered(version, offered), { clock });
+    const rehearsed = this.#rehearsed;
+    this.#rehearsed = undefined;
+    const result = await inSlices(compileOffered({ version, offered, rehearsed }), { clock });
     if ("refused" in result) {
       this.#refuse(version, result.refused);
       return;
     }
     const { bundle, policy } = result;
-    this.#offered.set(version, { policy, waiting: new Set(loops.map(({ no }) => no)) });
+    this.#offered.set(version, { bundle, policy, waiting: new Set(loops.map(({ no }) => no)) });
     const [oldest = version] = this.#offered.keys();
     if (this.#offered.size > OFFERED_MAX) this.#offered.delete(oldest);
     log.policyOffered(version, policy.sha256);
@@ -127,6 +137,7 @@ export class PolicySwitch {
     if ((this.#refusal?.version ?? 0) <= version) this.#refusal = undefined;
     setPolicyVersion(this.#deps.table, version);
     this.#deps.log.policySwitched(version, offered.policy.sha256);
+    this.#deps.keepBundle?.(offered.bundle);
     this.#deps.onSwitched();
   }
 
@@ -147,10 +158,12 @@ type Compiled =
   | { readonly refused: string };
 
 /** A bundle in parts is opened once, into memory that the loops share. */
-function* compileOffered(
-  version: number,
-  offered: OfferedBundle["bundle"],
-): Generator<void, Compiled, void> {
+function* compileOffered(of: {
+  readonly version: number;
+  readonly offered: OfferedBundle["bundle"];
+  readonly rehearsed: RehearsedPolicy | undefined;
+}): Generator<void, Compiled, void> {
+  const { version, offered } = of;
   let bundle: Uint8Array;
   try {
     bundle = offered instanceof Uint8Array ? offered : yield* openParts(offered);
@@ -158,6 +171,8 @@ function* compileOffered(
     if (error instanceof PartsMalformed) return { refused: error.message };
     throw error;
   }
+  const known = rehearsedAs(of.rehearsed, { version, bundle });
+  if (known !== undefined) return { bundle, policy: known };
   const compiled = yield* compilePolicyInSlices(bundle, { version, scanner: contentScanner });
   if (compiled.ok) return { bundle, policy: compiled.policy };
   const found = compiled.findings.map(({ path, message }) =>

@@ -40,6 +40,7 @@ import {
 import { credentialsFromEnv } from "../../node/credentials-from-env.ts";
 import { nodeLog } from "../../node/node-log.ts";
 import { prepareThreads } from "../../node/prepared-threads.ts";
+import { type RehearsedPolicy, rehearsePolicy } from "../../node/rehearse-policy.ts";
 import { checkThreadPool } from "../../node/thread-pool.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { CommandError, homeOf } from "../command-context.ts";
@@ -152,10 +153,9 @@ async function start(
   const threads = started.use(prepareThreads(loops, isNext ? policy : undefined));
   const archive = started.use(prepareArchive());
   flushCompileCache();
+  let rehearsed: RehearsedPolicy | undefined;
   if (isNext) {
-    // What signs for the node is loaded at its first policy, on which requests wait.
-    const signing = import("../../adapters/x509-authority.ts");
-    await Promise.all([threads.loaded, archive.loaded, signing]);
+    rehearsed = await rehearsedBeside(policy, threads.loaded, archive.loaded);
     await turnAtLauncher(turnFd);
   }
   ownFolder(home);
@@ -202,6 +202,7 @@ async function start(
     log: nodeLog(logger),
     busPort: channel.port2,
     threads,
+    rehearsed,
     credentials: new Map([...demo.credentials, ...credentialsFromEnv(host.env)]),
     onLost: (what, error) => host.abort(`${what}: ${errorMessage(error)}`),
   });
@@ -209,6 +210,13 @@ async function start(
   await node.whenReady(READY_TIMEOUT_MS);
   demo.noteDoors(node.addresses);
   return { coordinator, demo, node };
+}
+
+/** What takes long and needs nothing of HOME, while another process serves. */
+async function rehearsedBeside({ bundle }: DemoPolicy, ...loaded: readonly Promise<unknown>[]) {
+  // What signs for the node is loaded at its first policy, on which requests wait.
+  await Promise.all([import("../../adapters/x509-authority.ts"), ...loaded]);
+  return await rehearsePolicy(bundle);
 }
 
 function lockOf({ node, coordinator }: Configs): InstanceInput {

@@ -23,7 +23,6 @@ function world() {
     ...{ node: "n1", bootId: "b1", clock, random: twinRandom(1) },
     loops: [{ post: (message: ControlToLoop) => posted.push(message) } as unknown as LoopLink],
     createKeyPair: async () => ({ publicKey: new Uint8Array(32), privateKey: "pem" }),
-    policyVersion: () => 7,
     ask: async (_method, bytes) => {
       state.asked += 1;
       const { body: asked } = fromBinary(NodeRequestSchema, bytes);
@@ -51,7 +50,7 @@ test("is answered once the loops have a certificate, and not before", async () =
     case: "certify",
     value: { certificate: "pem", hosts: ["a.example"], notAfterMs },
   };
-  renewal.renew();
+  renewal.under(7);
   await nextTurn();
   expect([state.asked, state.policyV, renewal.isAnswered]).toEqual([1, 7n, false]);
   await answered();
@@ -62,10 +61,24 @@ test("is answered once the loops have a certificate, and not before", async () =
   expect([state.asked, renewal.isAnswered]).toEqual([2, true]);
 });
 
+test("a policy that was told of when it came is not asked about again when it is in force", async () => {
+  const { renewal, state, answered } = world();
+  state.reply = refused("no_hosts");
+  renewal.under(7);
+  renewal.under(7);
+  await answered();
+  renewal.under(7);
+  await nextTurn();
+  expect(state.asked).toBe(1);
+  renewal.under(8);
+  await nextTurn();
+  expect([state.asked, state.policyV]).toEqual([2, 8n]);
+});
+
 test("a policy that names no host to look into is an answer, and the last one until another policy", async () => {
   const { renewal, clock, problems, state, answered } = world();
   state.reply = refused("no_hosts");
-  renewal.renew();
+  renewal.under(7);
   await answered();
   clock.advance(HOUR_MS);
   await nextTurn();
@@ -79,7 +92,7 @@ test.each<[string, Body | undefined, readonly string[]]>([
 ])("%s is an answer, and asked about again: a node goes on without", async (_what, reply, told) => {
   const { renewal, clock, problems, state, answered } = world();
   state.reply = reply;
-  renewal.renew();
+  renewal.under(7);
   await answered();
   expect([renewal.isAnswered, problems]).toEqual([true, told]);
   clock.advance(5_000);

@@ -1,5 +1,6 @@
 import { expect, test, vi } from "vitest";
 import { PolicySwitch } from "../../../node/policy-switch.ts";
+import { type RehearsedPolicy, rehearsePolicy } from "../../../node/rehearse-policy.ts";
 import { createTable, policyVersion } from "../../../node/table/table.ts";
 import type { ControlToLoop } from "../../../node/thread-messages.ts";
 import { turnsDuring } from "../../support/loop-turns.ts";
@@ -8,7 +9,7 @@ import { smallBundle } from "../coordinator/small-policy.ts";
 const log = () => ({ policyOffered: vi.fn(), policySwitched: vi.fn(), policyRefused: vi.fn() });
 
 /** A switch with two loops, on a clock of which each look takes so long that every step fills a slice. */
-function world() {
+function world(rehearsed?: RehearsedPolicy) {
   const table = createTable({ rows: 4, loops: 2, scopes: 8, writers: 3, proofs: 64 });
   const posted: [loop: number, message: ControlToLoop][] = [];
   const loops = [0, 1].map((no) => ({
@@ -20,13 +21,14 @@ function world() {
   const clock = { monoNs: () => (ns += 2_000_000n) };
   const onSwitched = vi.fn();
   const onRefused = vi.fn();
+  const keepBundle = vi.fn();
   const switches = new PolicySwitch({
-    ...{ table, clock, loops, onSwitched, onRefused },
+    ...{ table, clock, loops, onSwitched, onRefused, rehearsed, keepBundle },
     log: log() as never,
   });
   const offered = () =>
     posted.map(([no, message]) => [no, message.t === "policy" && message.version]);
-  return { table, switches, offered, onSwitched, onRefused };
+  return { table, switches, offered, onSwitched, onRefused, keepBundle };
 }
 
 const bundleOf = (agents: number) =>
@@ -50,6 +52,22 @@ test("a policy is compiled in slices, and is in force once every loop has it", a
   switches.ready(1, 1);
   expect(policyVersion(table)).toBe(1);
   expect(onSwitched).toHaveBeenCalledTimes(1);
+});
+
+test("one that was rehearsed is not compiled again, and another one is", async () => {
+  const bundle = bundleOf(200);
+  const rehearsed = await rehearsePolicy(bundle);
+  const { switches, keepBundle } = world(rehearsed);
+  const { turns } = await turnsDuring(switches.offer({ version: 4, bundle: Buffer.from(bundle) }));
+  expect(turns).toBeLessThan(5);
+  expect(keepBundle).not.toHaveBeenCalled();
+  for (const loop of [0, 1]) switches.ready(loop, 4);
+  expect(switches.current).toEqual({ ...rehearsed?.policy, version: 4 });
+  expect(keepBundle.mock.calls).toEqual([[Buffer.from(bundle)]]);
+  const other = world(rehearsed);
+  await other.switches.offer({ version: 4, bundle: bundleOf(3) });
+  for (const loop of [0, 1]) other.switches.ready(loop, 4);
+  expect(other.switches.current?.agents.size).toBe(3);
 });
 
 test("what a newer one overtakes while it waits never comes to the loops", async () => {
