@@ -38,9 +38,10 @@ import type { RehearsedPolicy } from "./rehearse-policy.ts";
 import { revokedBy } from "./revoked-by.ts";
 import { serveAdmin } from "./serve-admin.ts";
 import { serveNodeGrpc } from "./serve-node-grpc.ts";
-import { createTable, type Table } from "./table/table.ts";
+import type { Table } from "./table/table.ts";
+import { tableOf } from "./table-of.ts";
 import { endOfWorker, watchWorker } from "./watched-worker.ts";
-import { unfitToCapture, whenReady } from "./when-ready.ts";
+import { capturing, whenReady } from "./when-ready.ts";
 
 /** What a node needs of the process it lives in. */
 export type NodeParts = {
@@ -87,8 +88,6 @@ export type RunningNode = {
   stop(): Promise<void>;
 };
 
-/** Scope cells beside two for each row: teams, contracts and scopes whose rows are leaving. */
-const SPARE_SCOPES = 1_024;
 /** How long a thread may take to end once nothing is left for it to do. */
 const THREAD_END_MS = 5_000;
 const SILENT_AT_END = "its thread does not answer, and is not waited for";
@@ -103,12 +102,7 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const { config, clock, random, threads = prepareThreads(config.loops) } = parts;
   const home = join(config.home, "node");
   mkdirSync(home, { recursive: true, mode: 0o700 });
-  const table = createTable({
-    rows: config.tableRows,
-    loops: config.loops,
-    scopes: 2 * config.tableRows + SPARE_SCOPES,
-    writers: config.loops + 2,
-  });
+  const table = tableOf(config);
   const store = openLmdbStore(join(home, "control"));
   // Leases belong to a start, and so do heartbeats: both name it alike.
   const bootId = await nextBootId(store, clock, random);
@@ -151,7 +145,9 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const shown = { parts, control, mesh: mesh.link, questions, audit, table, machine };
   const view = nodeView(shown);
   // What is captured waits for this, and for none of the doors below.
-  const unfit = unfitToCapture(view, clock, links);
+  const { unfit, tried } = capturing(view, clock, links);
+  // Opening them keeps this thread from what is waited for. One that takes nobody's place may wait for its operator.
+  if (config.turnFd !== undefined) await tried;
   const grpcSocket = join(config.home, "node.sock");
   const grpc = await serveNodeGrpc(view, grpcSocket, parts, { audit, revoked });
   const admin = await serveAdmin({ parts, view, questions, control, table, mesh: mesh.link });
@@ -194,9 +190,7 @@ function startAuditOf(of: {
       keepBytes: config.auditKeepMib * BYTES_PER_MIB,
       keepMs: config.auditKeepDays === 0 ? undefined : config.auditKeepDays * DAY_MS,
       epochLimits: { records: config.auditEpochRecords, ageMs: config.auditEpochDays * DAY_MS },
-      clock,
-      disk: machineDisk,
-      random,
+      ...{ clock, random, disk: machineDisk },
       onFault: (message) => parts.log.fault("audit", new Error(message)),
       onLost: parts.onLost,
     },
@@ -280,7 +274,8 @@ type Loop = {
   readonly link: LoopLink;
   readonly listening: Promise<ListeningPorts>;
   outlive(deadlineMs: number): Promise<void>;
-  drain(deadlineMs: number): Promise<void>;
+  /** Resolves once it has nothing to say or to write any more, with when its thread is gone: that takes longer. */
+  drain(deadlineMs: number): Promise<{ readonly gone: Promise<unknown> }>;
 };
 
 const SECRET_BYTES = 32;
@@ -343,8 +338,12 @@ function startLoop(
       }),
     drain: async (deadlineMs) => {
       ended.expected();
+      const closed = Promise.withResolvers<void>();
+      link.onMessage(({ t }) => t === "closed" && closed.resolve());
       link.post({ t: "drain", deadlineMs });
-      await endWithin(deadlineMs + THREAD_END_MS);
+      const gone = endWithin(deadlineMs + THREAD_END_MS);
+      await Promise.race([closed.promise, gone]);
+      return { gone };
     },
   };
 }
@@ -378,7 +377,7 @@ async function stopNode(running: {
   readonly store: Store;
 }): Promise<void> {
   const { parts, loops, control, webhook, mesh, audit, grpc, admin, store } = running;
-  await Promise.all(loops.map((loop) => loop.drain(parts.config.drainMs)));
+  const ends = await Promise.all(loops.map((loop) => loop.drain(parts.config.drainMs)));
   webhook?.stop();
   // Whoever watches keeps its call open, and need not be waited for before the rest ends.
   const closed = Promise.all([grpc.close(500), admin.close()]);
@@ -391,6 +390,7 @@ async function stopNode(running: {
   running.persons?.stop();
   await audit.stop();
   await store.close();
+  await Promise.all(ends.map(({ gone }) => gone));
   if (!isMeshGone) throw new Error("the mesh thread is held by the kernel");
 }
 

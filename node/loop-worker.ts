@@ -29,6 +29,7 @@ import { gatePipes } from "./kernel/gate-pipes.ts";
 import { NO_PLACEMENT, openPlacementFile } from "./placement-file.ts";
 import { type RehearsedPolicy, rehearsePolicy } from "./rehearse-policy.ts";
 import { openTable } from "./table/table.ts";
+import type { LoopToControl } from "./thread-messages.ts";
 
 /** What a data loop's thread is started with. */
 export type LoopWorkerData = {
@@ -135,6 +136,8 @@ async function run(
     rehearsed,
     onEnd: () => {
       log.close();
+      // The last word: what it has written is all there is.
+      control.postMessage({ t: "closed" } satisfies LoopToControl);
       // An open port to another thread would keep this one from ending.
       meshPort.close();
       control.close();

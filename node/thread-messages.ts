@@ -188,7 +188,8 @@ export type LoopToControl =
   | { readonly t: "open"; readonly count: number }
   | ({ readonly t: "strangers" } & StrangerNews)
   | { readonly t: "captured"; readonly fault: string | undefined }
-  | { readonly t: "drained"; readonly open: number };
+  | { readonly t: "drained"; readonly open: number }
+  | { readonly t: "closed" };
 
 /**
  * Why a row has not what it needs of its agent's rate: others use it until then, or nobody

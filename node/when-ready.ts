@@ -38,9 +38,17 @@ export async function captureWhenReady(
   return faults.find((fault) => fault !== undefined);
 }
 
-/** The same; resolves where that goes wrong, and never where it does not. */
-export async function unfitToCapture(...of: Parameters<typeof captureWhenReady>): Promise<Error> {
-  const fault = await captureWhenReady(...of);
+/** The same. `unfit` resolves with why it cannot be taken in, and never where it can. */
+export function capturing(...of: Parameters<typeof captureWhenReady>): {
+  readonly tried: Promise<unknown>;
+  readonly unfit: Promise<Error>;
+} {
+  const tried = captureWhenReady(...of);
+  return { tried, unfit: unfitBy(tried) };
+}
+
+async function unfitBy(tried: Promise<string | undefined>): Promise<Error> {
+  const fault = await tried;
   if (fault === undefined) return new Promise(() => undefined);
   return new Error(
     `what the kernel captures cannot be taken in (ALTRACE_TRANSPARENT_FDS): ${fault}`,

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { LoopToControl } from "../../../node/thread-messages.ts";
-import { captureWhenReady } from "../../../node/when-ready.ts";
+import { captureWhenReady, capturing } from "../../../node/when-ready.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 
 /** A loop that takes in what is captured, or cannot. */
@@ -43,6 +43,15 @@ describe("what is captured", () => {
     }
     expect(await taken).toBeUndefined();
     expect(loop.posted).toEqual(["capture"]);
+  });
+
+  test("makes a node unfit where it cannot be taken in, and only then", async () => {
+    const view = { closedBecause: async () => [] };
+    const faulty = capturing(view, twinClock(), [loopThat("descriptor 7: EINVAL")]);
+    expect((await faulty.unfit).message).toContain("descriptor 7: EINVAL");
+    const whole = capturing(view, twinClock(), [loopThat(undefined)]);
+    await whole.tried;
+    expect(await Promise.race([whole.unfit, turn()])).toBeUndefined();
   });
 
   test("is said not to be, and why, where one loop cannot", async () => {
