@@ -45,10 +45,12 @@ function set(one: Int32Array<SharedArrayBuffer>): void {
 }
 
 describe("work", () => {
-  test("is done in another thread, with an empty environment", async () => {
+  test("is done in another thread, whose environment says where programs are compiled, and no more", async () => {
     const pool = compute();
     expect(await pool.run({ do: "add", numbers: [1, 2, 39] }, LONG_MS)).toBe(42);
-    expect(await pool.run({ do: "environment" }, LONG_MS)).toEqual([]);
+    // Whoever runs the tests has more in theirs.
+    expect(Object.keys(process.env).length).toBeGreaterThan(1);
+    expect(await pool.run({ do: "environment" }, LONG_MS)).toEqual(["NODE_COMPILE_CACHE"]);
   });
 
   test("takes over the bytes of its input and gives its own away", async () => {
