@@ -1,20 +1,13 @@
-import {
-  createPrivateKey,
-  createPublicKey,
-  generateKeyPairSync,
-  type KeyObject,
-  sign,
-} from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:crypto";
 import { join } from "node:path";
 import { kidOf } from "../mesh/kid-of.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
-import { ed25519Aside } from "./ed25519-aside.ts";
-import { ed25519Verifier } from "./ed25519-verifier.ts";
+import { ed25519SignerOf, verifyEd25519 } from "./ed25519.ts";
 import { createPrivateFile, KeyFileFault, readPrivateFile } from "./private-file.ts";
 
 const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
-/** DER of an Ed25519 SubjectPublicKeyInfo up to the 32 raw bytes (RFC 8410, section 4). */
-const SPKI_PREFIX = Buffer.from("302a300506032b6570032100", "hex");
+/** Of PKCS#8 (RFC 8410, section 7) the last bytes are the seed: Node writes no attributes and no public key behind it. */
+const SEED_BYTES = 32;
 
 /**
  * Ed25519 keys in `<dir>/<name>.key`, PKCS#8 PEM, mode 0600 in a folder of mode 0700.
@@ -26,8 +19,7 @@ export function fileKeys(dir: string): Keys {
   return {
     load: (name) => loadKey(pathOf(dir, name)),
     loadOrCreate: (name) => loadKey(pathOf(dir, name)) ?? createKey(dir, name),
-    verify: ed25519Verifier(),
-    verifyAside: ed25519Aside(),
+    verify: verifyEd25519,
   };
 }
 
@@ -65,7 +57,8 @@ function createKey(dir: string, name: string): Signer {
 }
 
 function signerOf(key: KeyObject): Signer {
-  const der = createPublicKey(key).export({ type: "spki", format: "der" });
-  const publicKey = new Uint8Array(der.subarray(SPKI_PREFIX.length));
-  return { kid: kidOf(publicKey), publicKey, sign: (bytes) => sign(null, bytes, key) };
+  const der = key.export({ type: "pkcs8", format: "der" });
+  const signer = ed25519SignerOf(der.subarray(-SEED_BYTES));
+  der.fill(0);
+  return { kid: kidOf(signer.publicKey), ...signer };
 }

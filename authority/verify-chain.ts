@@ -18,13 +18,13 @@ import { type Envelope, readEnvelope } from "./token.ts";
 // V5. What counts is the meet of all links, never the last one alone.
 // V6. Of a link that is known, its signature and its form are known, and nothing else: who is trusted,
 //     where it stands, dates and what it grants are looked at again.
-// V7. There is one order of these steps, whoever looks at the signatures and when (node/mesh/verify-aside.ts).
+// V7. There is one order of these steps, whether they are taken at once or in turns (node/mesh/verify-in-turns.ts).
 
 /** Between the tokens of a chain, root first. */
 export const LINK_SEPARATOR = "~";
 
-/** What a chain is held against, but for its signatures. */
-export type ChainBasis = {
+/** What a chain is held against. */
+export type ChainEnv = {
   /** The installation that this is. */
   readonly mesh: string;
   /** Wall clock, ms since the Unix epoch. */
@@ -33,19 +33,8 @@ export type ChainBasis = {
   readonly operatorKey: (kid: string) => Uint8Array | undefined;
   /** Links that were found genuine before, whatever chain they were in. */
   readonly known?: KnownLinks;
-};
-
-export type ChainEnv = ChainBasis & {
   /** Ed25519. False for a malformed key or signature. */
   readonly verify: (key: Uint8Array, bytes: Uint8Array, signature: Uint8Array) => boolean;
-};
-
-/** Is the link's signature that key's? To be answered before anything else of the chain is looked at. */
-export type Question = {
-  readonly envelope: Envelope;
-  readonly key: Uint8Array;
-  /** The links below, of which nothing but their form is known yet. */
-  readonly below: readonly Envelope[];
 };
 
 /** One contract of a chain that was found genuine. */
@@ -65,30 +54,18 @@ export type VerifiedChain = {
 export function verifyChain(text: string, env: ChainEnv): VerifiedChain | ContractRefusal {
   return orRefusal(() => {
     const steps = chainSteps(text, env);
-    let step = steps.next(false);
-    while (!step.done) {
-      const question = step.value;
-      step = steps.next(question !== undefined && isSigned(question, env));
-    }
+    let step = steps.next();
+    while (!step.done) step = steps.next();
     return step.value;
   });
 }
 
-/** Whether it is, by this thread. */
-export function isSigned({ key, envelope }: Question, { verify }: ChainEnv): boolean {
-  return verify(key, envelope.signingInput, envelope.signature);
-}
-
 /**
- * The steps themselves. Each ends with a question, or with nothing where a link is done and others follow: a
- * thread that has something else to do does it there.
+ * The steps themselves, one a link: a thread that has something else to do does it between them.
  *
  * @throws RefusedContract The chain does not count.
  */
-export function* chainSteps(
-  text: string,
-  env: ChainBasis,
-): Generator<Question | undefined, VerifiedChain, boolean> {
+export function* chainSteps(text: string, env: ChainEnv): Generator<void, VerifiedChain, void> {
   const envelopes = readChain(text);
   const links: Contract[] = [];
   let effective: Authority | undefined;
@@ -96,10 +73,7 @@ export function* chainSteps(
     const parent = links.at(-1);
     if (parent !== undefined) yield;
     const key = signerOf(envelope, parent, env);
-    const below = envelopes.slice(links.length + 1);
-    const claims =
-      env.known?.find(envelope, key) ??
-      readSigned(envelope, key, { isGood: yield { envelope, key, below }, known: env.known });
+    const claims = env.known?.find(envelope, key) ?? readSigned(envelope, key, env);
     const link = { id: envelope.id, claims };
     checkLink(envelope, link, parent, env);
     const { authority } = claims;
@@ -129,19 +103,15 @@ function readChain(text: string): readonly Envelope[] {
 }
 
 /** V2: whose signature the link must have. */
-function signerOf({ kid }: Envelope, parent: Contract | undefined, env: ChainBasis): Uint8Array {
+function signerOf({ kid }: Envelope, parent: Contract | undefined, env: ChainEnv): Uint8Array {
   const key = parent === undefined ? operatorKey(kid, env) : publicKeyOf(parent.claims.holder);
   if (key === undefined) throw new RefusedContract("contract_signature", "link");
   return key;
 }
 
 /** V2. */
-function readSigned(
-  envelope: Envelope,
-  key: Uint8Array,
-  { isGood, known }: { readonly isGood: boolean; readonly known: KnownLinks | undefined },
-): Claims {
-  if (!isGood) {
+function readSigned(envelope: Envelope, key: Uint8Array, { verify, known }: ChainEnv): Claims {
+  if (!verify(key, envelope.signingInput, envelope.signature)) {
     throw new RefusedContract("contract_signature", envelope.kid === undefined ? "link" : "root");
   }
   const claims = readClaims(envelope.payload);
@@ -154,7 +124,7 @@ function checkLink(
   { kid }: Envelope,
   { claims }: Contract,
   parent: Contract | undefined,
-  env: ChainBasis,
+  env: ChainEnv,
 ): void {
   const issuer =
     parent === undefined ? operatorUri(kid ?? "") : thumbprintUri(parent.claims.holder);
@@ -168,7 +138,7 @@ function checkLink(
   if (parent !== undefined) mustNarrow(claims, parent.claims);
 }
 
-function operatorKey(kid: string | undefined, env: ChainBasis): Uint8Array {
+function operatorKey(kid: string | undefined, env: ChainEnv): Uint8Array {
   const key = kid === undefined ? undefined : env.operatorKey(kid);
   if (key === undefined) throw new RefusedContract("contract_untrusted", kid ?? "no kid");
   return key;

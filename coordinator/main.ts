@@ -2,7 +2,7 @@ import { flushCompileCache } from "node:module";
 import { pino } from "pino";
 import { collectDefaultMetrics } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
-import { ed25519Verifier } from "../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../adapters/ed25519.ts";
 import { endWith } from "../adapters/end-now.ts";
 import { fileKeys, passingSigner } from "../adapters/file-keys.ts";
 import { createGrpcClient } from "../adapters/grpc-client.ts";
@@ -158,7 +158,7 @@ function ended({ fenced }: Coordinator, signal: AbortSignal): Promise<number> {
 /** Kills of nobody, with a key of nobody's, on a bus that nobody else is on. */
 async function rehearse(count?: number): Promise<void> {
   const hub = createBusHub(undefined);
-  const ports = { clock: systemClock, random: cryptoRandom, verify: ed25519Verifier() };
+  const ports = { clock: systemClock, random: cryptoRandom, verify: verifyEd25519 };
   await rehearseCommands({ ...ports, bus: hub.connect() }, passingSigner(), count);
   await hub.close();
 }

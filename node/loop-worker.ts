@@ -1,7 +1,7 @@
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { Registry } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
-import { ed25519Verifier } from "../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../adapters/ed25519.ts";
 import { machineDisk } from "../adapters/machine-disk.ts";
 import { createNameResolver } from "../adapters/name-resolution.ts";
 import { createPiscinaCompute } from "../adapters/piscina-compute.ts";
@@ -131,7 +131,7 @@ async function run(
     meshPort,
     clock: systemClock,
     random: cryptoRandom,
-    verify: ed25519Verifier(),
+    verify: verifyEd25519,
     registry,
     rehearsed,
     onEnd: () => {

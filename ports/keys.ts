@@ -16,13 +16,4 @@ export type Keys = {
   load(name: string): Signer | undefined;
   /** False for a malformed key or signature, never a throw. */
   verify(publicKey: Uint8Array, bytes: Uint8Array, signature: Uint8Array): boolean;
-  /**
-   * The same by another thread; `undefined`: there is none to spare, and nothing was begun. Takes its bytes
-   * before it returns; never rejects.
-   */
-  verifyAside(
-    publicKey: Uint8Array,
-    bytes: Uint8Array,
-    signature: Uint8Array,
-  ): Promise<boolean> | undefined;
 };

@@ -32,7 +32,6 @@ export function twinKeys(random: Random): TwinKeys {
       signers.delete(name);
     },
     verify: isSigned,
-    verifyAside: async (...of) => isSigned(...of),
   };
 }
 

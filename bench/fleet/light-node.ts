@@ -64,7 +64,6 @@ export class LightNode {
           load: () => signer,
           loadOrCreate: () => signer,
           verify,
-          verifyAside: async (...of) => verify(...of),
         },
         clock: systemClock,
         random: cryptoRandom,

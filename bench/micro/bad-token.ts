@@ -2,7 +2,7 @@ import { hash } from "node:crypto";
 import { once } from "node:events";
 import { connect } from "node:tls";
 import { Worker } from "node:worker_threads";
-import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../../adapters/ed25519.ts";
 import { holderJwk } from "../../authority/holder-key.ts";
 import { Possession } from "../../node/possession.ts";
 import { createRowOwner } from "../../node/table/rows.ts";
@@ -26,7 +26,7 @@ export function badTokenCost(): number {
   const table = createTable({ rows: 2, loops: 1, scopes: 4, writers: 1 });
   createRowOwner(table).allot({ team: 1, agent: 2, contract: 3 });
   const secret = new Uint8Array(32);
-  const possession = new Possession({ table, clock, verify: ed25519Verifier(), secret });
+  const possession = new Possession({ table, clock, verify: verifyEd25519, secret });
   const key = HOLDERS[1];
   const { id } = root();
   const contract = { holder: holderJwk(key.publicKey), rate: AUTHORITY.rate };

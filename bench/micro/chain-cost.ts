@@ -1,11 +1,11 @@
+import { createPublicKey, type KeyObject, verify as verifyByOpenssl } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { ed25519Aside } from "../../adapters/ed25519-aside.ts";
-import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../../adapters/ed25519.ts";
 import { KnownLinks } from "../../authority/known-links.ts";
 import { readEnvelope } from "../../authority/token.ts";
 import { LINK_SEPARATOR, verifyChain } from "../../authority/verify-chain.ts";
 import { LoopKeyCache } from "../../node/loop-key-cache.ts";
-import { SignaturesAside, verifyChainAside } from "../../node/mesh/verify-aside.ts";
+import { verifyChainInTurns } from "../../node/mesh/verify-in-turns.ts";
 import { namedKey } from "../../node/named-key.ts";
 import type { RowGrant } from "../../node/thread-messages.ts";
 import {
@@ -16,7 +16,7 @@ import {
   OPERATOR,
   root,
 } from "../../test/support/contract-forge.ts";
-import { type Cost, costOf, costsOf, type Wait, waitsOf } from "./cost-of.ts";
+import { type Cost, costOf, costsOf, type Wait, waitOf } from "./cost-of.ts";
 
 const DEPTH = 4;
 const KEY = `altk_ct00000001_${"A".repeat(43)}`;
@@ -30,44 +30,49 @@ function chainOf(depth: number): string {
 /**
  * The processor time of a chain of four delegations, looked at by one thread alone: nothing of it is known, not even
  * the holders' keys; all but the last is known, as each delegation is to a node that serves its delegator; and in
- * the same minute the five signatures of the first alone, keys imported: what no reading of it can save.
+ * the same minute the five signatures of the first alone, as what no reading of it can save: by the library that is
+ * used, and by OpenSSL, keys imported.
  */
-export function unknownChainCost(): Readonly<Record<"alone" | "next" | "signatures", Cost>> {
+export function unknownChainCost(): Readonly<
+  Record<"alone" | "next" | "signatures" | "openssl", Cost>
+> {
   const chain = chainOf(DEPTH);
   const tokens = chain.split(LINK_SEPARATOR).map(readEnvelope);
   const keys = [OPERATOR, ...HOLDERS].map(({ publicKey }) => publicKey);
-  const verify = ed25519Verifier();
+  const imported = keys.map((key) => createPublicKey(rawPublic(key)));
+  const verify = verifyEd25519;
   const known = new KnownLinks();
   verifyChain(chainOf(DEPTH - 1), chainEnv({ verify, known }));
   // What is found out here is forgotten, so that the last link is unknown each time.
   known.keep = () => undefined;
   return costsOf({
-    alone: () => lengthOf(verifyChain(chain, chainEnv({ verify: ed25519Verifier() }))),
-    next: () => lengthOf(verifyChain(chain, chainEnv({ verify: ed25519Verifier(), known }))),
+    alone: () => lengthOf(verifyChain(chain, chainEnv({ verify }))),
+    next: () => lengthOf(verifyChain(chain, chainEnv({ verify, known }))),
     signatures: () => {
       for (const [at, { signingInput, signature }] of tokens.entries()) {
         if (!verify(keys[at] as Uint8Array, signingInput, signature)) throw new Error("not signed");
       }
       return tokens.length;
     },
+    openssl: () => {
+      for (const [at, { signingInput, signature }] of tokens.entries()) {
+        const isGood = verifyByOpenssl(null, signingInput, imported[at] as KeyObject, signature);
+        if (!isGood) throw new Error("not signed");
+      }
+      return tokens.length;
+    },
   });
 }
 
-/**
- * What whoever asks a node waits for, once it has the text: the same chain as `ContractDesk` has it verified, with
- * some signatures in libuv's pool; in turn with the same by one thread alone.
- */
-export function unknownChainWait(): Promise<Readonly<Record<"aside" | "alone", Wait>>> {
+function rawPublic(key: Uint8Array) {
+  return { key, format: "raw-public", asymmetricKeyType: "ed25519" } as const;
+}
+
+/** What whoever asks a node waits for, once it has the text: the same chain as `ContractDesk` has it verified. */
+export function unknownChainWait(): Promise<Wait> {
   const chain = chainOf(DEPTH);
-  return waitsOf({
-    aside: async () => {
-      const env = chainEnv({ verify: ed25519Verifier() });
-      const aside = new SignaturesAside(ed25519Aside());
-      lengthOf(await verifyChainAside(chain, { ...env, aside, nextTurn }));
-    },
-    alone: async () => {
-      lengthOf(verifyChain(chain, chainEnv({ verify: ed25519Verifier() })));
-    },
+  return waitOf(async () => {
+    lengthOf(await verifyChainInTurns(chain, chainEnv({ verify: verifyEd25519 }), nextTurn));
   });
 }
 
@@ -79,7 +84,7 @@ function lengthOf(verified: ReturnType<typeof verifyChain>): number {
 /** The same once its links are known: what a node does each half a minute. */
 export function knownChainCost(): number {
   const chain = chainOf(DEPTH);
-  const env = chainEnv({ verify: ed25519Verifier(), known: new KnownLinks() });
+  const env = chainEnv({ verify: verifyEd25519, known: new KnownLinks() });
   return costOf(() => lengthOf(verifyChain(chain, env)));
 }
 

@@ -13,21 +13,20 @@ export const contracts: Bench = {
     "What does a contract cost: the first time, again, with each request, and to who forges one?",
   run: async () => {
     const us = (name: string, value: number) => ({ name, value, unit: "us" });
-    const { alone, next, signatures } = unknownChainCost();
+    const { alone, next, signatures, openssl } = unknownChainCost();
     const wait = await unknownChainWait();
     const badUs = badTokenCost();
     const sentUs = await sendingOverTlsCost();
     return {
       load:
         "each part alone, warm, processor time of its thread, median of 9 batches of 100 ms; " +
-        "cold, blocked and processor: the clock and processor time, median of 9 batches of 200 ms",
+        "cold and blocked: the clock and processor time, median of 9 batches of 200 ms",
       figures: [
-        us("cold_us", wait.aside.median),
-        us("cold_blocked_us", wait.aside.blocked),
-        us("cold_processor_us", wait.aside.processor),
-        us("cold_alone_us", wait.alone.median),
+        us("cold_us", wait.median),
+        us("cold_blocked_us", wait.blocked),
         us("five_signatures_us", signatures.median),
-        { name: "cold_ratio", value: alone.median / signatures.median, unit: "x" },
+        us("five_by_openssl_us", openssl.median),
+        { name: "cold_ratio", value: alone.median / openssl.median, unit: "x" },
         us("next_us", next.median),
         us("known_us", knownChainCost()),
         us("warm_us", warmContractCost()),
@@ -36,10 +35,10 @@ export const contracts: Bench = {
         { name: "bad_token_ratio", value: badUs / sentUs, unit: "x" },
       ],
       notes: [
-        "cold: until a chain of four delegations of which nothing is known is verified whole, as a node does it, signatures in libuv's " +
-          `pool: ${range(wait.aside)} us. blocked: of that, what the thread that asked could do nothing else in; processor: of all threads. ` +
-          `cold_alone: in turn with it, the same by one thread, ${range(wait.alone)} us. ` +
-          `five_signatures: of that, the cryptography, ${range(signatures)} us; cold_ratio: all of its processor time over that. ` +
+        "cold: until a chain of four delegations of which nothing is known is verified whole, as a node does it, a link a " +
+          `turn: ${range(wait)} us. blocked: of that, what the thread that asked could do nothing else in. ` +
+          `five_signatures: of that, the cryptography, ${range(signatures)} us. five_by_openssl: the same by node:crypto, ${range(openssl)} us; ` +
+          "cold_ratio: the processor time of all of a chain over that. " +
           "next: of which all but the last link is known, as on a node that serves its delegator. " +
           "known: once its links are known, as each half a minute. warm: whose key a request carries, by its hash. " +
           "bad_token: the dearest that one who holds nothing can send, a proof with all right but its signature. " +

@@ -51,47 +51,32 @@ export type Wait = {
   readonly most: number;
   /** Processor time of the thread that waits: what nothing else of it can run in. */
   readonly blocked: number;
-  /** Processor time of all threads. */
-  readonly processor: number;
 };
 
-/** What each takes by the clock, batch by batch in turn. Other work on the machine takes part in it. */
-export async function waitsOf<N extends string>(
-  works: Readonly<Record<N, () => Promise<void>>>,
-): Promise<Readonly<Record<N, Wait>>> {
-  const each = Object.entries<() => Promise<void>>(works).map(([name, work]) => ({
-    name,
-    work,
-    batches: [] as Awaited<ReturnType<typeof waitBatch>>[],
-  }));
-  for (const { work } of each) await waitBatch(work, WARM_MS);
-  for (let batch = 0; batch < BATCHES; batch += 1) {
-    for (const { work, batches } of each) batches.push(await waitBatch(work, WAIT_BATCH_MS));
-  }
-  const waits = each.map(({ name, batches }) => {
-    const waited = batches.map(({ wait }) => wait);
-    const range = { least: Math.min(...waited), most: Math.max(...waited) };
-    const blocked = median(batches.map((of) => of.blocked));
-    const processor = median(batches.map((of) => of.processor));
-    return [name, { median: median(waited), ...range, blocked, processor }] as const;
-  });
-  return Object.fromEntries(waits) as Record<N, Wait>;
+/** What it takes by the clock. Other work on the machine takes part in it. */
+export async function waitOf(work: () => Promise<void>): Promise<Wait> {
+  await waitBatch(work, WARM_MS);
+  const batches: Awaited<ReturnType<typeof waitBatch>>[] = [];
+  while (batches.length < BATCHES) batches.push(await waitBatch(work, WAIT_BATCH_MS));
+  const waited = batches.map(({ wait }) => wait);
+  return {
+    median: median(waited),
+    least: Math.min(...waited),
+    most: Math.max(...waited),
+    blocked: median(batches.map((of) => of.blocked)),
+  };
 }
 
 async function waitBatch(work: () => Promise<void>, leastMs: number) {
-  const [thread, whole] = [process.threadCpuUsage(), process.cpuUsage()];
+  const before = process.threadCpuUsage();
   const waits: number[] = [];
   for (const end = performance.now() + leastMs; performance.now() < end; ) {
     const begun = performance.now();
     await work();
     waits.push((performance.now() - begun) * 1_000);
   }
-  const each = ({ user, system }: NodeJS.CpuUsage) => (user + system) / waits.length;
-  return {
-    wait: median(waits),
-    blocked: each(process.threadCpuUsage(thread)),
-    processor: each(process.cpuUsage(whole)),
-  };
+  const { user, system } = process.threadCpuUsage(before);
+  return { wait: median(waits), blocked: (user + system) / waits.length };
 }
 
 let sink = 0;

@@ -29,7 +29,7 @@ import { contractOfHandle } from "../thread-messages.ts";
 import type { Directory, Resolved } from "./directory.ts";
 import { readRate } from "./read-rate.ts";
 import { type Carve, UnsettledCarves } from "./unsettled-carves.ts";
-import { type AsideEnv, SignaturesAside, verifyChainAside } from "./verify-aside.ts";
+import { verifyChainInTurns } from "./verify-in-turns.ts";
 
 /** Contracts kept at once; the one that was asked for longest ago makes room. */
 export const CONTRACTS_KEPT_MAX = 10_000;
@@ -61,7 +61,6 @@ export type ContractDeskDeps = {
   readonly mesh: string;
   readonly trust: TrustView;
   readonly verify: Keys["verify"];
-  readonly verifyAside: Keys["verifyAside"];
   readonly clock: Clock;
   /** Contracts that end by then have ended, whatever the clock shows: ms since the Unix epoch. */
   readonly endedMs: () => number;
@@ -102,13 +101,11 @@ export class ContractDesk {
   readonly #deps: ContractDeskDeps;
   readonly #kept = new Map<string, Kept>();
   readonly #links = new KnownLinks();
-  readonly #aside: SignaturesAside;
   readonly #carves = new UnsettledCarves();
   readonly #asking = new Map<string, Promise<ServedContract | Reason>>();
 
   constructor(deps: ContractDeskDeps) {
     this.#deps = deps;
-    this.#aside = new SignaturesAside(deps.verifyAside);
   }
 
   /** The contract of that key as it is known now; undefined: it is to be asked for. */
@@ -160,33 +157,20 @@ export class ContractDesk {
   }
 
   /** The chain under this node's trust as it is once it is answered; a reason where it does not count here. */
-  verify(chain: string): Promise<VerifiedChain | Reason> {
-    return this.#verified(chain, {});
-  }
-
-  async #verified(chain: string, by: Pick<AsideEnv, "aside">): Promise<VerifiedChain | Reason> {
+  async verify(chain: string): Promise<VerifiedChain | Reason> {
     for (;;) {
       const trustVersion = this.#deps.trustVersion();
-      const verified = await this.#verifiedOnce(chain, by);
+      const verified = await this.#verifiedOnce(chain);
       if (trustVersion === this.#deps.trustVersion()) return verified;
     }
   }
 
-  async #verifiedOnce(
-    chain: string,
-    { aside }: Pick<AsideEnv, "aside">,
-  ): Promise<VerifiedChain | Reason> {
+  async #verifiedOnce(chain: string): Promise<VerifiedChain | Reason> {
     const { mesh, trust, verify, clock, endedMs, nextTurn } = this.#deps;
     const nowMs = Math.max(clock.nowMs(), endedMs());
-    const verified = await verifyChainAside(chain, {
-      mesh,
-      known: this.#links,
-      ...(aside && { aside }),
-      nowMs,
-      verify,
-      operatorKey: operatorKey(trust, nowMs),
-      nextTurn,
-    });
+    const known = this.#links;
+    const env = { mesh, known, nowMs, verify, operatorKey: operatorKey(trust, nowMs) };
+    const verified = await verifyChainInTurns(chain, env, nextTurn);
     if ("refused" in verified) return verified.refused;
     const { hours } = verified.effective.validity;
     const areKnown = hours.every(({ zone }) => checkTimeZone(zone).known);
@@ -250,8 +234,7 @@ export class ContractDesk {
   /** K1, K2. */
   async #served(of: Omit<ServedContract, "verified">): Promise<ServedContract | Reason> {
     const { keySha256, chain } = of;
-    // A coordinator has verified what it says, and has no use for a chain that does not count.
-    const verified = await this.#verified(chain, { aside: this.#aside });
+    const verified = await this.verify(chain);
     if (typeof verified === "string") return verified;
     const { bearer, holder } = verified.leaf.claims;
     const held = contractOfHandle(keySha256);

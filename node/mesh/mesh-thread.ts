@@ -115,7 +115,6 @@ export class MeshThread {
       mesh: config.pin.mesh,
       trust,
       verify: ports.keys.verify,
-      verifyAside: ports.keys.verifyAside,
       clock: ports.clock,
       holder: signer.publicKey,
       endedMs: () => this.replica.state.contractsEndedMs,

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { type MessagePort, parentPort } from "node:worker_threads";
 import { busOverPort } from "../../adapters/bus-over-port.ts";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
-import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../../adapters/ed25519.ts";
 import { fileKeys, passingSigner } from "../../adapters/file-keys.ts";
 import { knockSocket } from "../../adapters/knock-socket.ts";
 import { connectLines } from "../../adapters/line-socket.ts";
@@ -148,7 +148,7 @@ function warn({ nodeId: node }: MeshWorkerData, line: object): void {
 async function rehearse(count?: number): Promise<void> {
   const stall = openHostStall(systemClock);
   const ports = { clock: systemClock, random: cryptoRandom, stall, nextTurn };
-  await rehearseEnforcement({ ...ports, verify: ed25519Verifier() }, passingSigner(), count);
+  await rehearseEnforcement({ ...ports, verify: verifyEd25519 }, passingSigner(), count);
   stall.close();
 }
 

@@ -50,7 +50,6 @@ export async function rehearseEnforcement(
         load: () => signer,
         loadOrCreate: () => signer,
         verify,
-        verifyAside: async (...of) => verify(...of),
       },
     },
     {

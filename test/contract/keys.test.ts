@@ -10,6 +10,7 @@ import type { Keys } from "../../ports/keys.ts";
 import { twinKeys } from "../../ports/twin-keys.ts";
 import { twinRandom } from "../../ports/twin-random.ts";
 import { tempDir } from "../support/temp-dir.ts";
+import { ODD_SIGNATURES } from "./odd-signatures.ts";
 
 type Holder = Disposable & { readonly keys: Keys };
 
@@ -61,32 +62,6 @@ describe.each(Object.entries(HOLDERS))("keys of %s", (_name, open) => {
     }
   });
 
-  test("another thread, where one is to spare, says the same of good, bad and malformed ones", async () => {
-    using holder = open();
-    const { keys } = holder;
-    const signer = keys.loadOrCreate("a");
-    for (let no = 0; no < 20; no++) {
-      const message = bytes(`pay ${no}`);
-      const signature = signer.sign(no % 3 === 0 ? bytes("pay") : message);
-      const key = no % 7 === 0 ? new Uint8Array(no).fill(255) : signer.publicKey;
-      const of = [key, message, signature.slice(no % 5 === 0 ? 1 : 0)] as const;
-      const said = keys.verify(...of);
-      expect((await keys.verifyAside(...of)) ?? said).toBe(said);
-    }
-    const nothing = [new Uint8Array(32).fill(255), bytes("x"), new Uint8Array(64)] as const;
-    expect((await keys.verifyAside(...nothing)) ?? false).toBe(false);
-  });
-
-  test("what is asked of another thread is read before the question returns", async () => {
-    using holder = open();
-    const { keys } = holder;
-    const signer = keys.loadOrCreate("a");
-    const message = bytes("pay 100");
-    const answer = keys.verifyAside(signer.publicKey, message, signer.sign(message));
-    message.fill(0);
-    expect((await answer) ?? true).toBe(true);
-  });
-
   test("malformed keys and signatures do not verify and do not throw", () => {
     using holder = open();
     const { keys } = holder;
@@ -101,6 +76,35 @@ describe.each(Object.entries(HOLDERS))("keys of %s", (_name, open) => {
     }
     expect(keys.verify(new Uint8Array(32).fill(255), message, signature)).toBe(false);
     expect(keys.verify(signer.publicKey, message, new Uint8Array(64).fill(255))).toBe(false);
+  });
+
+  test.each(ODD_SIGNATURES.map((of) => [of.what, of] as const))(
+    "all keys say the same of %s",
+    (_what, { key, signature, isGood }) => {
+      using holder = open();
+      const of = [key, bytes("pay 100").toHex(), signature].map((hex) => Uint8Array.fromHex(hex));
+      expect(holder.keys.verify(...(of as [Uint8Array, Uint8Array, Uint8Array]))).toBe(isGood);
+    },
+  );
+
+  test("bytes may lie anywhere, in memory that threads share as well", () => {
+    using holder = open();
+    const { keys } = holder;
+    const signer = keys.loadOrCreate("a");
+    for (const Memory of [ArrayBuffer, SharedArrayBuffer]) {
+      const within = (of: Uint8Array): Uint8Array => {
+        const place = new Uint8Array(new Memory(of.length + 9), 5, of.length);
+        place.set(of);
+        return place;
+      };
+      const message = within(bytes("pay 100"));
+      const signature = within(signer.sign(message));
+      expect(Buffer.from(signature)).toEqual(Buffer.from(signer.sign(bytes("pay 100"))));
+      expect(keys.verify(within(signer.publicKey), message, signature)).toBe(true);
+      message[0] = 0;
+      expect(keys.verify(within(signer.publicKey), message, signature)).toBe(false);
+    }
+    expect(keys.verify(signer.publicKey, bytes(""), signer.sign(bytes("")))).toBe(true);
   });
 
   test("either sort of keys verifies what the other signed", () => {

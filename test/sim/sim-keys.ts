@@ -39,7 +39,6 @@ export class SimKeys {
         return signer;
       },
       verify: this.verify,
-      verifyAside: async (...of) => this.verify(...of),
     };
   }
 }

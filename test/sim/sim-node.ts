@@ -1,5 +1,5 @@
 import { Registry } from "prom-client";
-import { ed25519Verifier } from "../../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../../adapters/ed25519.ts";
 import { marksOf } from "../../node/actors/stored-accounts.ts";
 import type { CrashProof } from "../../node/actors/table-mark.ts";
 import { type LoggedRecord, usedSince } from "../../node/audit/used-since.ts";
@@ -211,7 +211,7 @@ export class SimNode {
         control: loopOfControl,
         meshPort: loopSide,
         clock,
-        verify: ed25519Verifier(),
+        verify: verifyEd25519,
         registry: new Registry(),
         onEnd: () => undefined,
       },

@@ -152,13 +152,6 @@ export function verifyEd25519(key: Uint8Array, bytes: Uint8Array, signature: Uin
   }
 }
 
-/** The same by promise, as another thread would answer. */
-export async function verifyEd25519Aside(
-  ...of: Parameters<typeof verifyEd25519>
-): Promise<boolean> {
-  return verifyEd25519(...of);
-}
-
 /** A compact JWS of any header and payload. */
 export function signedToken(header: string, payload: string | Uint8Array, key: TestKey): string {
   const encode = (part: string | Uint8Array) => Buffer.from(part).toString("base64url");

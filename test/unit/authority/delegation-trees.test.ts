@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { ed25519Verifier } from "../../../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../../../adapters/ed25519.ts";
 import { type Authority, isStrictlyLess, meet } from "../../../authority/authority.ts";
 import { KnownLinks } from "../../../authority/known-links.ts";
 import { type Bucket, RATE_METRICS } from "../../../authority/rate.ts";
@@ -220,7 +220,7 @@ function minuteShown(timeZone: string, nowMs: number): number {
 // --- The product under a tree --------------------------------------------------------------------
 
 const KEYS = [...HOLDERS];
-const VERIFY = ed25519Verifier();
+const VERIFY = verifyEd25519;
 const nodeOf = (of: Forged) => `n${KEYS.indexOf(of.key as (typeof KEYS)[number])}`;
 /** What each kind of lie was refused as: that a lie was tried is to be seen. */
 const refusals = new Map<string, number>();

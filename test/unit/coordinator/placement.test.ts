@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ed25519Verifier } from "../../../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../../../adapters/ed25519.ts";
 import { Contracts, type ContractsOptions } from "../../../coordinator/contracts.ts";
 import {
   PLACED_EVERYWHERE,
@@ -73,7 +73,7 @@ function contractsIn(state: { placement: Placement; readonly killed: Set<string>
       },
       onRecord: () => undefined,
     } as unknown as ContractsOptions["replica"],
-    verify: ed25519Verifier(),
+    verify: verifyEd25519,
     ledger: {
       contracts: async (use) => use(world.ledger.contracts),
       onLed: () => undefined,

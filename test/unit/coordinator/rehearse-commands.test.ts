@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ed25519Verifier } from "../../../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../../../adapters/ed25519.ts";
 import { createBusHub } from "../../../adapters/in-process-bus.ts";
 import { rehearseCommands } from "../../../coordinator/rehearse-commands.ts";
 import { REHEARSALS } from "../../../mesh/rehearse-kill.ts";
@@ -19,7 +19,7 @@ test("every kill is said, committed and done with", async () => {
   for (const pattern of [FAST_PATTERN, COMMITTED_PATTERN]) {
     hub.connect().listen(pattern, (message) => heard.push(message));
   }
-  const ports = { clock, random: twinRandom(1), verify: ed25519Verifier(), bus: hub.connect() };
+  const ports = { clock, random: twinRandom(1), verify: verifyEd25519, bus: hub.connect() };
   expect(await rehearseCommands(ports, signer)).toBe(REHEARSALS);
   expect(clock.pendingTimers).toBe(0);
   await hub.close();
@@ -30,7 +30,7 @@ test("every kill is said, committed and done with", async () => {
 test("other work has its turn between two of them", async () => {
   const clock = twinClock();
   const hub = createBusHub(undefined, clock);
-  const ports = { clock, random: twinRandom(1), verify: ed25519Verifier(), bus: hub.connect() };
+  const ports = { clock, random: twinRandom(1), verify: verifyEd25519, bus: hub.connect() };
   let [turns, isOver] = [0, false];
   const take = (): void => {
     turns += 1;
@@ -47,7 +47,7 @@ test("where one is not committed in time, no other is waited for", async () => {
   const clock = twinClock();
   const hub = createBusHub(undefined, clock);
   const bus = twinBus(hub.connect(), { appendFate: () => "not_stored" });
-  const ports = { clock, random: twinRandom(1), verify: ed25519Verifier(), bus };
+  const ports = { clock, random: twinRandom(1), verify: verifyEd25519, bus };
   const done = rehearseCommands(ports, signer);
   let [seconds, isOver] = [0, false];
   void done.then(() => {

@@ -1,12 +1,12 @@
 import { expect, test } from "vitest";
-import { ed25519Verifier } from "../../../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../../../adapters/ed25519.ts";
 import { openRecord } from "../../../mesh/record.ts";
 import { REHEARSALS, rehearsalPin, rehearsedKills } from "../../../mesh/rehearse-kill.ts";
 import { MeshState } from "../../../mesh/state.ts";
 import { TrustView } from "../../../mesh/trust.ts";
 import { twinSigner } from "../../../ports/twin-keys.ts";
 
-const verify = ed25519Verifier();
+const verify = verifyEd25519;
 const signer = twinSigner(Buffer.alloc(32, 7));
 
 test("each kill of a rehearsal is signed, and follows the one before", () => {

@@ -86,7 +86,6 @@ function deps(): ContractDeskDeps {
       looked += 1;
       return verifyEd25519(...of);
     },
-    verifyAside: () => undefined,
     nextTurn: async () => {
       turns += 1;
       between();

@@ -2,12 +2,7 @@ import { sign } from "node:crypto";
 import { ContractDesk } from "../../../../node/mesh/contract-desk.ts";
 import type { DelegationsDeps } from "../../../../node/mesh/delegations.ts";
 import { twinRandom } from "../../../../ports/twin-random.ts";
-import {
-  HOLDERS,
-  MESH,
-  verifyEd25519,
-  verifyEd25519Aside,
-} from "../../../support/contract-forge.ts";
+import { HOLDERS, MESH, verifyEd25519 } from "../../../support/contract-forge.ts";
 
 /** This node's key, which holds roots. */
 export const NODE = HOLDERS[0];
@@ -25,7 +20,6 @@ export function delegationWorld(
     endedMs: () => 0,
     trustVersion: () => 1,
     verify: verifyEd25519,
-    verifyAside: verifyEd25519Aside,
     nextTurn: async () => undefined,
   });
   const signer = {

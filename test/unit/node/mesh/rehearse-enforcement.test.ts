@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
-import { ed25519Verifier } from "../../../../adapters/ed25519-verifier.ts";
+import { verifyEd25519 } from "../../../../adapters/ed25519.ts";
 import { REHEARSALS } from "../../../../mesh/rehearse-kill.ts";
 import { rehearseEnforcement } from "../../../../node/mesh/rehearse-enforcement.ts";
 import type { Keys } from "../../../../ports/keys.ts";
@@ -19,7 +19,7 @@ async function rehearse(verify: Keys["verify"]) {
 }
 
 test("every kill is verified and in force, and nothing is left of it", async () => {
-  const verify = ed25519Verifier();
+  const verify = verifyEd25519;
   const signatures = new Set<string>();
   const { enforced, timers } = await rehearse((publicKey, bytes, signature) => {
     signatures.add(Buffer.from(signature).toString("hex"));
