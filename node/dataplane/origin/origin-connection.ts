@@ -129,7 +129,9 @@ export class OriginConnection implements CallControl {
     const first = this.#first;
     this.#first = undefined;
     if (first === undefined || this.send(first)) return;
-    this.#setFree();
+    // What is read as a stream is of no use to other calls: it would go on being read while they pause.
+    if (first.call.upgrade === undefined) this.#setFree();
+    else this.#socket.destroy();
   }
 
   #onRead(bytes: number): boolean {

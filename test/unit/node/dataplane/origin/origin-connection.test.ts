@@ -175,6 +175,17 @@ describe("C3: a connection is not used again", () => {
   });
 });
 
+test("a connection for another protocol that is refused in the end serves no other call", async () => {
+  const far = await rawServer((socket) => socket.write(OK));
+  const refused = { upgrade: "websocket", mayWrite: () => false };
+  askOrigin(far.pool, refused);
+  await comesTrue(() => expect(far.sockets).toHaveLength(1));
+  await comesTrue(() => expect(far.pool.size).toBe(0));
+  expect(await askOrigin(far.pool).whole).toBe("200 ok");
+  expect(far.sockets).toHaveLength(2);
+  expect(far.heard[0]).toBe("");
+});
+
 describe("a fault", () => {
   test.each([
     ["no HTTP", "SSH-2.0-x\r\n"],
