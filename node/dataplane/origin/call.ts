@@ -16,7 +16,7 @@ export type OriginCall = {
   readonly upgrade?: string;
 };
 
-/** What whoever reads an answer may do about it, until it has ended. */
+/** What whoever reads an answer may do about it, until it has ended; from then on nothing comes of it. */
 export type CallControl = {
   /** Ends the call and its connection. Nothing more is told of it. */
   abort(): void;

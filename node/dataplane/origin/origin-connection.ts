@@ -30,14 +30,15 @@ let reads = 0;
  * C2. Bytes that come while no call runs end the connection: none is ever taken for the next call's answer.
  * C3. What an answer leaves in doubt about where it ended ends the connection too: bytes behind it, a request
  *     that was not written to its end.
+ * C4. What a handler does about its call once that is over does nothing to the call that runs then.
  */
-export class OriginConnection implements CallControl {
+export class OriginConnection {
   readonly #owner: ConnectionOwner;
   readonly #socket: Socket;
   readonly #reader = new AnswerReader();
   /** The call that it was opened for, until it is open. */
   #first: WaitingCall | undefined;
-  #running: WaitingCall | undefined;
+  #running: RunningCall | undefined;
   readonly #cancelOpening: Cancel;
   #isPaused = false;
   #fault: Error | undefined;
@@ -80,33 +81,40 @@ export class OriginConnection implements CallControl {
 
   /** False: its handler refused, and the connection is as it was. */
   send(waiting: WaitingCall): boolean {
-    if (!mayWrite(waiting, this)) return false;
-    this.#running = waiting;
+    const running = new RunningCall(waiting, this);
+    if (!mayWrite(running)) return false;
+    this.#running = running;
     this.#reader.begin(waiting.call);
     this.#write(waiting);
     return true;
   }
 
-  abort(): void {
+  abort(call: RunningCall): void {
+    if (this.#running !== call) return;
     this.#running = undefined;
     this.#socket.destroy();
   }
 
-  pause(): void {
+  pause(call: RunningCall): void {
+    if (this.#running !== call) return;
     this.#isPaused = true;
     this.#socket.pause();
   }
 
-  resume(): void {
-    if (!this.#isPaused) return;
-    this.#isPaused = false;
-    this.#socket.resume();
+  resume(call: RunningCall): void {
+    if (this.#running === call) this.#readOn();
   }
 
   /** Ends it, and what runs on it with a fault. */
   destroy(why?: Error): void {
     this.#fault ??= why;
     this.#socket.destroy();
+  }
+
+  #readOn(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    this.#socket.resume();
   }
 
   #write({ head, call: { body } }: WaitingCall): void {
@@ -207,7 +215,7 @@ export class OriginConnection implements CallControl {
 
   #setFree(): void {
     this.keptMs = this.#reader.head?.keptMs;
-    this.resume();
+    this.#readOn();
     this.#owner.onFree(this);
   }
 
@@ -250,9 +258,35 @@ export class OriginConnection implements CallControl {
 /** Up to here copying a body behind its head costs less than a second piece of the write. */
 const ONE_WRITE_BYTES_MAX = 16 * 1024;
 
-function mayWrite({ handler }: WaitingCall, control: CallControl): boolean {
+/** A call on its connection, from right before it is written. */
+class RunningCall implements CallControl {
+  readonly call: OriginCall;
+  readonly handler: CallHandler;
+  readonly #connection: OriginConnection;
+
+  constructor({ call, handler }: WaitingCall, connection: OriginConnection) {
+    this.call = call;
+    this.handler = handler;
+    this.#connection = connection;
+  }
+
+  abort(): void {
+    this.#connection.abort(this);
+  }
+
+  pause(): void {
+    this.#connection.pause(this);
+  }
+
+  resume(): void {
+    this.#connection.resume(this);
+  }
+}
+
+function mayWrite(running: RunningCall): boolean {
+  const { handler } = running;
   try {
-    return handler.mayWrite(control);
+    return handler.mayWrite(running);
   } catch (error) {
     handler.onFault(error instanceof Error ? error : new Error(String(error)));
     return false;

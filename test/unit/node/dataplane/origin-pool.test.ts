@@ -1,9 +1,9 @@
 import { once } from "node:events";
 import { createServer, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { afterEach, expect, test } from "vitest";
-import { originDial } from "../../../../node/dataplane/origin/dial-origin.ts";
+import { type OriginDial, originDial } from "../../../../node/dataplane/origin/dial-origin.ts";
 import { OriginPool, type OriginPoolOptions } from "../../../../node/dataplane/origin-pool.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { comesTrue } from "../../../support/comes-true.ts";
@@ -129,16 +129,21 @@ test("P3: the calls of a turn are written together, after it", async () => {
 
 test("P4: a call goes on another connection when its own is gone before it was written", async () => {
   const provider = await heldProvider();
-  const pool = poolOf(provider.origin);
-  const first = askOrigin(pool);
-  await first.whole;
-  await nextTurn();
+  const dial = originDial(provider.origin, { lookup: () => expect.unreachable() });
+  const made: Socket[] = [];
+  const open: OriginDial["open"] = (onRead) => {
+    const socket = dial.open(onRead);
+    made.push(socket);
+    return socket;
+  };
+  const pool = poolOf(provider.origin, twinClock(), { dial: { ...dial, open } });
+  await askWhole(pool);
   const asked: string[] = [];
   const { whole } = askOrigin(pool, {
     mayConnect: () => asked.push("connect") > 0,
     mayWrite: () => asked.push("write") > 0,
   });
-  first.control?.abort();
+  made[0]?.destroy();
   expect(await whole).toBe("200 ok");
   expect(asked).toEqual(["connect", "write"]);
   expect(provider.connections()).toBe(2);

@@ -227,6 +227,24 @@ test("an answer that is given up in its midst tells no more, and its connection 
   expect(told).toBe("nothing");
 });
 
+test.each(["abort", "pause"] as const)(
+  "C4: %s after a call's end does nothing to the next",
+  async (what) => {
+    const far = await rawServer();
+    const first = askOrigin(far.pool);
+    await comesTrue(() => expect(far.sockets).toHaveLength(1));
+    far.sockets[0]?.write(OK);
+    expect(await first.whole).toBe("200 ok");
+    await nextTurn();
+    const next = askOrigin(far.pool);
+    await comesTrue(() => expect(far.heard[0]?.match(/GET /g)).toHaveLength(2));
+    first.control?.[what]();
+    far.sockets[0]?.write(OK);
+    expect(await next.whole).toBe("200 ok");
+    expect(far.sockets).toHaveLength(1);
+  },
+);
+
 test("what was told of one answer is not overwritten by what is read later", async () => {
   const far = await rawServer((socket, heard) => {
     const letter = heard.split("GET ").length % 2 === 0 ? "a" : "b";
