@@ -220,7 +220,7 @@ function buildContext(parts: LoopParts, connections: Connections, turns: Turns):
     meshLink,
     controlLink,
     connections,
-    forwarder: createForwarder({ pools, credentials, clock }),
+    forwarder: createForwarder({ pools, credentials, clock, onFault: fail }),
     inspector,
     scanners,
     credentials,

@@ -65,7 +65,7 @@ export const REASONS = {
   malformed_request: row(113, 400, "never", "The body is JSON but not a request of its dialect.", "The request body does not have the shape this endpoint expects."),
   unpriced_parameter: row(114, 400, "never", "A parameter's cost or effect is not known here.", "The request uses a parameter this gateway cannot account for."),
   client_gone: row(115, 400, "never", "The client closed the connection before the request was complete.", "The connection was closed before the request was complete."),
-  stage_failed: row(116, 503, "later", "A stage of the chain threw; this is a bug of ours.", "The gateway failed to decide; nothing was sent upstream."),
+  stage_failed: row(116, 503, "later", "A stage of the chain threw, or what relays an answer; a bug of ours.", "The gateway failed to decide, or to relay the answer."),
   too_many_waiting: row(117, 429, "later", "The agent has bodies_waiting_max requests whose bodies are still arriving.", "Too many of this agent's requests are being read at once."),
   draining: row(118, 503, "later", "The node is shutting down.", "The gateway is shutting down."),
   tls_required: row(119, 400, "never", "What came through a tunnel, or was captured, does not begin as TLS.", "Only TLS is carried here."),

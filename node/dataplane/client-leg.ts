@@ -193,6 +193,9 @@ export class ClientLeg {
       const { status, developer: message } = REASONS[reason];
       const words = { reason, message, requestId: exchange.requestId, status, ...this.#answersTo };
       exchange.cut(dialect.cutFrame(words));
+    } else if (this.#status !== 0) {
+      // Its only answer failed while it was said.
+      exchange.cut(undefined);
     } else {
       const answer = this.input.refusal(reason, rule);
       this.#status = answer.status;

@@ -43,6 +43,8 @@ export type ForwarderDeps = {
   readonly pools: UpstreamPools;
   readonly credentials: Credentials;
   readonly clock: Clock;
+  /** Told of bugs in how an answer is relayed. */
+  readonly onFault: (error: unknown) => void;
 };
 
 export function createForwarder(deps: ForwarderDeps): Forwarder {
@@ -66,7 +68,7 @@ type ExchangeDeps = ForwarderDeps & { readonly waits: Waits };
  * F1. The permit is consumed in `mayWrite`, in the turn in which the head is written. A no
  *     there sends nothing, so a kill that lands while a connection is made is not outrun.
  * F2. No connection is opened for it before the kernel has its record.
- * F3. The sink is told exactly one end, unless it aborted.
+ * F3. The sink is told exactly one end, unless it aborted. A bug in what it does with the answer ends it as ours.
  */
 class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
   readonly #permit: Permit;
@@ -163,19 +165,38 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
     queueMicrotask(() => {
       if (!this.#over) this.#look();
     });
-    this.#sink.onHead(status, rawHeaders);
+    try {
+      this.#sink.onHead(status, rawHeaders);
+    } catch (error) {
+      this.#failByBug(error);
+    }
   }
 
   onBody(bytes: Uint8Array): void {
     if (this.#over) return;
     this.#activeNs = this.#deps.clock.monoNs();
-    if (this.#sink.onData(bytes) || this.#over) return;
+    if (this.#sinkTakes(bytes) || this.#over) return;
     this.#paused = true;
     this.#control?.pause();
   }
 
+  #sinkTakes(bytes: Uint8Array): boolean {
+    try {
+      return this.#sink.onData(bytes);
+    } catch (error) {
+      this.#failByBug(error);
+      return false;
+    }
+  }
+
   onEnd(): void {
-    if (this.#finish()) this.#sink.onEnd();
+    if (!this.#finish()) return;
+    try {
+      this.#sink.onEnd();
+    } catch (error) {
+      this.#deps.onFault(error);
+      this.#tellError("stage_failed");
+    }
   }
 
   onFault(): void {
@@ -218,7 +239,21 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
   #fail(reason: Reason): void {
     if (!this.#finish()) return;
     this.#control?.abort();
-    this.#sink.onError(reason, this.#sent);
+    this.#tellError(reason);
+  }
+
+  /** A bug of ours is not the provider's failure. */
+  #failByBug(error: unknown): void {
+    this.#deps.onFault(error);
+    this.#fail("stage_failed");
+  }
+
+  #tellError(reason: Reason): void {
+    try {
+      this.#sink.onError(reason, this.#sent);
+    } catch (error) {
+      this.#deps.onFault(error);
+    }
   }
 
   /** False: it was over before. */

@@ -84,7 +84,8 @@ class AnswerRelay implements AnswerSink {
   }
 
   onError(reason: Reason): void {
-    if (this.#body?.complete === true) this.#body.end();
+    // A bug of ours may be one in the end.
+    if (reason !== "stage_failed" && this.#body?.complete === true) this.#body.end();
     else this.#leg.object(reason);
   }
 }

@@ -28,7 +28,8 @@ export type CallControl = {
 /**
  * Who asks, and is told what becomes of it.
  *
- * After one of its two refused, and after `onEnd`, `onFault` or `onUpgraded`, nothing more is told.
+ * After one of its two refused, and after `onEnd`, `onFault` or `onUpgraded`, nothing more is told. What one of them
+ * throws is told by `onFault`, which throws nothing.
  */
 export type CallHandler = {
   /** Asked before a connection is opened for the call. False: none is. */

@@ -162,13 +162,10 @@ export class OriginConnection {
     reads += 1;
     const read = reads;
     this.#reader.push(bytes, length);
-    try {
-      while (this.#tellNext()) {
-        if (read !== reads) throw new Error("invariant broken: a read within a read");
-      }
-    } catch (error) {
-      // A bug of whoever is told: it is an end of the call as any other.
-      this.#fail(error instanceof Error ? error : new Error(String(error)));
+    while (this.#tellNext()) {
+      if (read === reads) continue;
+      this.#fail(new Error("invariant broken: a read within a read"));
+      return;
     }
   }
 
@@ -184,11 +181,22 @@ export class OriginConnection {
     }
     // It was given up within this read.
     if (handler === undefined) return false;
-    if (reading === "body") handler.onBody(reader.body);
-    else if (reading === "head") this.#tellHead(handler);
-    else if (reading === "whole") this.#endCall(handler);
-    else this.#upgrade(handler);
+    this.#tell(handler, reading);
     return this.#running !== undefined;
+  }
+
+  #tell(handler: CallHandler, reading: "body" | "head" | "whole" | "upgraded"): void {
+    try {
+      if (reading === "body") handler.onBody(this.#reader.body);
+      else if (reading === "head") this.#tellHead(handler);
+      else if (reading === "whole") this.#endCall(handler);
+      else this.#upgrade(handler);
+    } catch (error) {
+      // A bug of whoever is told ends the call as any other fault, be it in the last that there was to tell.
+      this.#running = undefined;
+      this.#socket.destroy();
+      handler.onFault(faultOf(error));
+    }
   }
 
   #tellHead(handler: CallHandler): void {
@@ -232,7 +240,7 @@ export class OriginConnection {
 
   readonly #onEnd = (): void => {
     const handler = this.#running?.handler;
-    if (handler !== undefined && this.#reader.finish() === "whole") this.#endCall(handler);
+    if (handler !== undefined && this.#reader.finish() === "whole") this.#tell(handler, "whole");
     else this.destroy(new Error(this.#reader.fault || "the other side has closed"));
   };
 
@@ -288,7 +296,11 @@ function mayWrite(running: RunningCall): boolean {
   try {
     return handler.mayWrite(running);
   } catch (error) {
-    handler.onFault(error instanceof Error ? error : new Error(String(error)));
+    handler.onFault(faultOf(error));
     return false;
   }
+}
+
+function faultOf(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }

@@ -46,6 +46,7 @@ async function plainWorld(answer?: RequestListener) {
     pools: noPools,
     credentials: noCredentials,
     clock: systemClock,
+    onFault: (error) => expect.unreachable(String(error)),
   });
   const hosts = [`${FAR}:${port}`, `other.example.com:${port}`];
   const over = { agents: new Map([[AGENT, grant({ hosts })]]) };

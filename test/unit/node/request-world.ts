@@ -135,7 +135,7 @@ function bytesOf(
     scanners,
     credentials,
     inspector: createInspector({ clock: systemClock, scanners, pool, onFault }),
-    forwarder: createForwarder({ pools, credentials, clock: systemClock }),
+    forwarder: createForwarder({ pools, credentials, clock: systemClock, onFault }),
   };
 }
 

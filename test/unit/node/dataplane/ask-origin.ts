@@ -16,11 +16,12 @@ export type AskOptions = Partial<OriginCall> & {
   readonly mayWrite?: () => boolean;
   /** What it does with each piece of a body. */
   readonly onBody?: (control: CallControl) => void;
+  readonly onEnd?: () => void;
 };
 
 /** Asks, and keeps what is told. */
 export function askOrigin(pool: Pick<OriginPool, "dispatch">, of: AskOptions = {}): AskedOrigin {
-  const { mayConnect = YES, mayWrite = YES, onBody, ...call } = of;
+  const { mayConnect = YES, mayWrite = YES, onBody, onEnd, ...call } = of;
   const ended = Promise.withResolvers<string>();
   // Not every test waits for the end.
   ended.promise.catch(() => undefined);
@@ -44,7 +45,10 @@ export function askOrigin(pool: Pick<OriginPool, "dispatch">, of: AskOptions = {
         asked.bytes = Buffer.concat([asked.bytes, bytes]);
         onBody?.(asked.control as CallControl);
       },
-      onEnd: () => ended.resolve(`${asked.status} ${asked.bytes}`),
+      onEnd: () => {
+        onEnd?.();
+        ended.resolve(`${asked.status} ${asked.bytes}`);
+      },
       onFault: (fault) => ended.reject(fault),
     },
   );

@@ -35,13 +35,17 @@ async function provider(...args: Parameters<typeof startFakeProvider>): Promise<
   return started;
 }
 
-function forwarder(clock = systemClock): Forwarder {
+function forwarder(clock = systemClock, onFault = unexpected): Forwarder {
   const resolver = createNameResolver({ clock: systemClock });
   const pools = createUpstreamPools({ resolver, clock: systemClock });
   const credentials = openCredentials({ clock, values: new Map([["main", KEY]]) });
-  const made = createForwarder({ pools, credentials, clock });
+  const made = createForwarder({ pools, credentials, clock, onFault });
   opened.push(made);
   return made;
+}
+
+function unexpected(error: unknown): void {
+  expect.unreachable(String(error));
 }
 
 function request(origin: string, over: Partial<UpstreamRequest> = {}): UpstreamRequest {
@@ -342,6 +346,43 @@ describe("an upstream that fails", () => {
     const server = await rawServer((socket) => socket.end("SSH-2.0-x\r\n"));
     const sink = send(forwarder(), request(server.origin));
     expect(await sink.ended.promise).toBe("upstream_failed sent");
+  });
+});
+
+describe("a bug of the sink", () => {
+  const SIZED = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+  test.each([
+    ["in the head", "onHead", SIZED],
+    ["in a piece", "onData", SIZED],
+    ["in the end", "onEnd", SIZED],
+    ["in an end with the connection's", "onEnd", "HTTP/1.1 200 OK\r\n\r\nok"],
+  ] as const)("%s is told, and ends the answer as one of ours", async (_name, told, answer) => {
+    const { origin } = await rawServer((socket) => socket.end(answer));
+    const faults: unknown[] = [];
+    const sink = new Kept();
+    const bug = new Error("a bug");
+    sink[told] = () => {
+      throw bug;
+    };
+    send(
+      forwarder(systemClock, (error) => faults.push(error)),
+      request(origin),
+      { sink },
+    );
+    expect(await sink.ended.promise).toBe("stage_failed sent");
+    expect(faults).toEqual([bug]);
+  });
+
+  test("in what it does with an error is told as well", async () => {
+    const server = await rawServer((socket) => socket.destroy());
+    const told = Promise.withResolvers<unknown>();
+    const sink = new Kept();
+    const bug = new Error("a bug");
+    sink.onError = () => {
+      throw bug;
+    };
+    send(forwarder(systemClock, told.resolve), request(server.origin), { sink });
+    expect(await told.promise).toBe(bug);
   });
 });
 

@@ -328,6 +328,42 @@ describe("a provider's error", () => {
   });
 });
 
+describe("a bug of ours in the end of an answer", () => {
+  const bug = (): never => {
+    throw new Error("a bug");
+  };
+  const document = Buffer.from(JSON.stringify(completion({ content: "x" })));
+
+  test("that is one document is a refusal, and none of the provider's", () => {
+    const meter = { onText: bug, onUsage: bug, spent: bug };
+    const relayed = relay("openai", { ...whole, meter });
+    expect(() => answerWith(relayed, { body: document.toString() })).toThrow("a bug");
+    relayed.sink.onError("stage_failed", true);
+    expect(relayed.exchange.answered?.status).toBe(503);
+    expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "stage_failed", status: 503 }]);
+  });
+
+  test("that was being said is a cut", () => {
+    const relayed = relay("openai", whole);
+    relayed.exchange.answer = bug;
+    expect(() => answerWith(relayed, { body: document.toString() })).toThrow("a bug");
+    relayed.sink.onError("stage_failed", true);
+    expect(relayed.exchange.lastFrame).toBe("");
+    expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "stage_failed" }]);
+  });
+
+  test("that is complete is a cut, and the end is not said again", () => {
+    const relayed = relay("openai");
+    relayed.sink.onHead(200, EVENT_STREAM);
+    for (const frame of streamOf("openai", ["x"])) relayed.sink.onData(Buffer.from(frame));
+    relayed.exchange.end = bug;
+    expect(() => relayed.sink.onEnd()).toThrow("a bug");
+    relayed.sink.onError("stage_failed", true);
+    expect(relayed.exchange.lastFrame).toContain("stage_failed");
+    expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "stage_failed" }]);
+  });
+});
+
 describe("an answer that never begins", () => {
   test.each([
     ["upstream_unreachable", false, 502],

@@ -34,6 +34,7 @@ beforeEach(async () => {
     pools: createUpstreamPools({ resolver: createNameResolver({ clock }), clock }),
     credentials: openCredentials({ clock, values: new Map([["main", "provider-key-0001"]]) }),
     clock,
+    onFault: (error) => expect.unreachable(String(error)),
   });
 });
 

@@ -199,10 +199,14 @@ describe("a fault", () => {
     await comesTrue(() => expect(far.pool.size).toBe(0));
   });
 
-  test("of whoever is told is one of the call", async () => {
-    const far = await rawServer((socket) => socket.write(OK));
+  test.each([
+    ["a piece", "onBody", OK],
+    ["the end", "onEnd", OK],
+    ["an end with the connection's", "onEnd", "HTTP/1.1 200 OK\r\n\r\nok"],
+  ] as const)("of whoever is told %s is one of the call", async (_name, told, answer) => {
+    const far = await rawServer((socket) => socket.end(answer));
     const asked = askOrigin(far.pool, {
-      onBody: () => {
+      [told]: () => {
         throw new Error("a bug");
       },
     });
