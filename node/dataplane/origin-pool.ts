@@ -37,6 +37,7 @@ export type OriginPoolOptions = {
  *     answer ended in that turn: what a server sent beside its answers, or its end, is seen before. So the
  *     records of the turn's calls are one write too.
  * P4. A call that was not written has not begun, and goes on another connection; one that was never does.
+ * P5. What goes wrong with one call of a turn is that call's fault alone.
  */
 export class OriginPool implements ConnectionOwner {
   readonly #options: OriginPoolOptions;
@@ -121,8 +122,15 @@ export class OriginPool implements ConnectionOwner {
 
   #serve(waiting: WaitingCall): void {
     const free = waiting.call.upgrade === undefined ? this.#takeFree() : undefined;
-    if (free === undefined) this.#open(waiting);
-    else if (!free.send(waiting)) this.#putBack(free);
+    if (free !== undefined) {
+      if (!free.send(waiting)) this.#putBack(free);
+      return;
+    }
+    try {
+      this.#open(waiting);
+    } catch (error) {
+      waiting.handler.onFault(error as Error);
+    }
   }
 
   #takeFree(): OriginConnection | undefined {

@@ -158,6 +158,19 @@ test("no connection is opened for a call that may have none", async () => {
   expect(provider.received).toHaveLength(1);
 });
 
+test("P5: what is thrown before a connection is opened is a fault of that call alone", async () => {
+  const provider = await heldProvider();
+  const pool = poolOf(provider.origin);
+  const thrown = askOrigin(pool, {
+    mayConnect: () => {
+      throw new Error("a bug");
+    },
+  });
+  const next = askOrigin(pool);
+  await expect(thrown.whole).rejects.toThrow("a bug");
+  expect(await next.whole).toBe("200 ok");
+});
+
 test("a connection that the far side closed is forgotten, and made anew when it is wanted", async () => {
   const provider = await heldProvider();
   const pool = poolOf(provider.origin);
