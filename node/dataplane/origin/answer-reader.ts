@@ -23,6 +23,7 @@ type Place = "before" | "head" | "sized" | "chunked" | "until-close" | "over";
  */
 export class AnswerReader {
   head: AnswerHead | undefined;
+  /** Until `next`. */
   body: Uint8Array = NO_BYTES;
   fault = "";
   #asked: Asked = { method: "" };
@@ -56,6 +57,8 @@ export class AnswerReader {
 
   /** What comes next. After `more` all bytes were read; after `whole` or `upgraded` there may be a rest. */
   next(): Reading {
+    // A connection that falls silent holds on to nothing that it has told.
+    this.body = NO_BYTES;
     switch (this.#place) {
       case "before":
         return this.#readHead();

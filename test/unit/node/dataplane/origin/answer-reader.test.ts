@@ -166,6 +166,19 @@ test("what follows an answer is no part of it, and no answer to what was not ask
   expect(reader.next()).toBe("fault");
 });
 
+test("a piece of a body keeps little more memory than it has bytes, and the reader none", () => {
+  const reader = new AnswerReader();
+  reader.begin({ method: "GET" });
+  const chunk = `1;${"x".repeat(ORIGIN_LIMITS.chunkExtensionBytesMax - 2)}\r\na\r\n`;
+  const bytes = Buffer.from(CHUNKED + chunk.repeat(50));
+  reader.push(bytes, bytes.length);
+  expect([reader.next(), reader.next()]).toEqual(["head", "body"]);
+  expect(reader.body).toHaveLength(50);
+  expect(reader.body.buffer.byteLength).toBeLessThan(200);
+  expect(reader.next()).toBe("more");
+  expect(reader.body).toHaveLength(0);
+});
+
 describe("property:", () => {
   const token = fc.stringMatching(/^[A-Za-z][A-Za-z0-9-]{0,9}$/);
   const isFraming = (name: string) =>
