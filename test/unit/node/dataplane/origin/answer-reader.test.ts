@@ -166,6 +166,17 @@ test("what follows an answer is no part of it, and no answer to what was not ask
   expect(reader.next()).toBe("fault");
 });
 
+test("what was counted of one answer is not counted of the next", () => {
+  const reader = new AnswerReader();
+  const head = `${OK}a: ${"x".repeat(ORIGIN_LIMITS.headBytesMax / 2)}\r\ncontent-length: 0\r\n\r\n`;
+  const bytes = Buffer.from(`HTTP/1.1 103 Early\r\n\r\n${head}`);
+  for (let no = 0; no <= ORIGIN_LIMITS.interimHeadsMax; no += 1) {
+    reader.begin({ method: "GET" });
+    reader.push(bytes, bytes.length);
+    expect([no, reader.next(), reader.next()]).toEqual([no, "head", "whole"]);
+  }
+});
+
 test("a piece of a body keeps little more memory than it has bytes, and the reader none", () => {
   const reader = new AnswerReader();
   reader.begin({ method: "GET" });
