@@ -123,10 +123,12 @@ export class Repair {
 
   /** A digest had our hash: nothing is missing up to its sequence. */
   noteEqual(lastSeq: number, entitles: boolean): void {
-    // A coordinator that has lost the others may lack what this node lacks.
-    if (entitles) this.#hasWaited();
-    this.#differing = 0;
-    this.#isLacking = false;
+    // A coordinator that has lost the others may lack what this node lacks, and what others say meanwhile still stands.
+    if (entitles) {
+      this.#hasWaited();
+      this.#differing = 0;
+      this.#isLacking = false;
+    }
     this.#unplaced.clear();
     if (lastSeq > this.mark(CONTROL_STREAM)) this.#setMark(CONTROL_STREAM, lastSeq);
   }

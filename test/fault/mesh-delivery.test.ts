@@ -137,6 +137,21 @@ test("what no stream brings is found by comparing states, in one question for th
   expect(node.isOpen).toBe(true);
 });
 
+test("a coordinator that has lost the others keeps nobody from asking for what they say", async () => {
+  const world = new World();
+  const { node } = await withoutStream(world);
+  const own = node.replica.state.hash();
+  for (let times = 0; times < 2; times += 1) {
+    world.digest();
+    await settle(60);
+    world.digest({ quorumAgeMs: 13_000n, stateHash: own });
+    await settle(60);
+    world.clock.advance(1_000);
+  }
+  await settle(60);
+  expect(node.replica.state.killed("team/e")).toBe(true);
+});
+
 test("where every reading of the stream fails, states are compared all the same, and within T", async () => {
   const world = new World();
   const { node } = await withoutStream(world, () => {
