@@ -7,6 +7,8 @@ import type { Keys, Signer } from "../ports/keys.ts";
 const PUBLIC_KEY_BYTES = 32;
 const SEED_BYTES = 32;
 const SIGNATURE_BYTES = 64;
+/** Of the C library that the binaries for Linux were made with. */
+const GLIBC_MIN = "2.33";
 
 /** Checks one signature. */
 export const verifyEd25519: Keys["verify"] = (publicKey, bytes, signature) => {
@@ -75,8 +77,21 @@ type Sodium = {
   ): boolean;
 };
 
-const { platform, arch } = process;
-const require = createRequire(import.meta.url);
-// The package's own module looks for this file on behalf of several runtimes: 45 ms of processor and 10 MB for each
-// thread, where the file alone takes a tenth of the one and half of the other.
-const sodium: Sodium = require(`sodium-native/prebuilds/${platform}-${arch}/sodium-native.node`);
+const sodium = load();
+
+/**
+ * The package's own module looks for this file on behalf of several runtimes: 45 ms of processor and 10 MB for each
+ * thread, where the file alone takes a tenth of the one and half of the other.
+ *
+ * @throws Error There is none for this platform, or its C library is too old for it.
+ */
+function load(): Sodium {
+  const { platform, arch } = process;
+  const require = createRequire(import.meta.url);
+  try {
+    return require(`sodium-native/prebuilds/${platform}-${arch}/sodium-native.node`);
+  } catch (cause) {
+    const what = `sodium-native has no binary that runs here: ${platform}-${arch}`;
+    throw new Error(`${what}; on Linux it takes x64 or arm64 and glibc ${GLIBC_MIN}`, { cause });
+  }
+}
