@@ -21,7 +21,7 @@ import {
   TrustRole,
   TrustSchema,
 } from "../../../proto/gen/altrace/v1/record_pb.ts";
-import { CONTROL_STREAM, FAST_PREFIX } from "../../../proto/subjects.ts";
+import { CONTROL_STREAM, DIGEST_SUBJECT, FAST_PREFIX } from "../../../proto/subjects.ts";
 import { CoordinatorWorld, LIMITS, MESH, type TestNode } from "./coordinator-world.ts";
 
 const KILL_BOT = "alt.ctl.kill.agent.pay.bot";
@@ -235,6 +235,28 @@ describe("kill", () => {
     world.bus.heal();
     await world.flush();
     expect(fast()).toBe(1);
+  });
+
+  test("is heard ahead of each digest once this coordinator has come back, and nodes with it", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    node.acknowledges = false;
+    await kill(world);
+    await world.flush();
+    const saidWithDigest = async (): Promise<readonly string[]> => {
+      const from = world.heard.length;
+      world.parts.digest.start();
+      await world.flush();
+      const subjects = world.heard.slice(from).map(({ subject }) => subject);
+      return subjects.filter((one) => one === DIGEST_SUBJECT || one.startsWith(FAST_PREFIX));
+    };
+    expect(await saidWithDigest()).toEqual([DIGEST_SUBJECT]);
+    world.bus.cut("out");
+    world.bus.cut("in");
+    world.bus.heal();
+    await world.flush();
+    expect(await saidWithDigest()).toEqual(["alt.fast.kill.agent.pay.bot", DIGEST_SUBJECT]);
   });
 
   test("that its stream does not take is told with its age, and no more once it is stored", async () => {
