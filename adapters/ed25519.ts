@@ -50,7 +50,10 @@ export function ed25519SignerOf(seed: Uint8Array): Pick<Signer, "publicKey" | "s
 
 type Owned = Uint8Array<ArrayBuffer>;
 
-/** The library takes no memory that threads share. */
+/**
+ * Not memory that threads share: a message is read twice while it is signed, and whoever has two signatures by one
+ * nonce of what lay there before and after has the key.
+ */
 function owned(bytes: Uint8Array): Owned {
   return bytes.buffer instanceof ArrayBuffer ? (bytes as Owned) : new Uint8Array(bytes);
 }
