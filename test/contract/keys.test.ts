@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { createHash, generateKeyPairSync } from "node:crypto";
+import { createHash, createPublicKey, generateKeyPairSync } from "node:crypto";
 import { once } from "node:events";
 import { chmodSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -107,6 +107,17 @@ describe.each(Object.entries(HOLDERS))("keys of %s", (_name, open) => {
     expect(keys.verify(signer.publicKey, bytes(""), signer.sign(bytes("")))).toBe(true);
   });
 
+  test("a key or signature that is cut short does not count, though the rest lies behind it", () => {
+    using holder = open();
+    const { publicKey, sign } = holder.keys.loadOrCreate("a");
+    const message = bytes("pay 100");
+    const signature = sign(message);
+    const { verify } = holder.keys;
+    expect(verify(publicKey, message, signature)).toBe(true);
+    expect(verify(publicKey.subarray(0, 31), message, signature)).toBe(false);
+    expect(verify(publicKey, message, signature.subarray(0, 63))).toBe(false);
+  });
+
   test("either sort of keys verifies what the other signed", () => {
     using holder = open();
     const other = twinKeys(twinRandom(99));
@@ -127,6 +138,14 @@ describe("key files alone", () => {
     expect(statSync(join(path, "node.key")).mode & 0o777).toBe(0o600);
     expect(statSync(path).mode & 0o777).toBe(0o700);
     expect(readdirSync(path)).toEqual(["node.key"]);
+  });
+
+  test("the key of a file is the one that others read there", () => {
+    using dir = tempDir();
+    const made = fileKeys(dir.path).loadOrCreate("node");
+    const key = createPublicKey(readFileSync(join(dir.path, "node.key"), "utf8"));
+    const spki = key.export({ type: "spki", format: "der" });
+    expect(Buffer.from(made.publicKey).toString("hex")).toBe(spki.subarray(-32).toString("hex"));
   });
 
   test("processes that make the same key at once end up with one", async () => {
