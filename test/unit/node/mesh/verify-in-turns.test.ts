@@ -107,3 +107,16 @@ test("a link a turn, whatever is known", async () => {
     expect(count).toBe(LINKS.length - 1);
   }
 });
+
+test("the next link waits until its turn has come", async () => {
+  const { env, looked } = counted();
+  const turns: (() => void)[] = [];
+  const nextTurn = () => new Promise<void>((resolve) => turns.push(resolve));
+  const verdict = verifyChainInTurns(CHAIN, env, nextTurn);
+  for (let links = 1; links < LINKS.length; links += 1) {
+    expect(looked).toHaveLength(links);
+    turns.shift()?.();
+    await Promise.resolve();
+  }
+  expect(await verdict).toHaveProperty("leaf");
+});
