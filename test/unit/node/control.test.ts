@@ -41,7 +41,7 @@ const AGENT = "t/a";
 const usd = (usdMicros: bigint): Cost => ({ usdMicros, tokens: 0n, calls: 0n });
 
 /** A control thread whose other threads are the test, and a ledger that grants what is wanted. */
-function world() {
+function world(over: Partial<ControlDeps> = {}) {
   const clock = twinClock();
   const table = createTable({ rows: 4, loops: 1, scopes: 8, writers: 3, proofs: 64 });
   const owner = createRowOwner(table);
@@ -105,6 +105,7 @@ function world() {
     ],
     append: (record: AuditRecord) => records.push(record),
     log: new Proxy({}, { get: (_, name) => () => logged.push(String(name)) }),
+    ...over,
   };
   const control = new Control(deps as unknown as ControlDeps);
   const allot = (contract = NO_CELL) => {
@@ -238,6 +239,31 @@ describe("the control thread", () => {
     expect([...one.control.killed]).toEqual(["team/t"]);
     expect(answers(one)).toEqual([{ t: "topped_up", id: 1, outcome: "ok" }]);
     expect(one.store.get("settle/old")).toBeDefined();
+  });
+
+  test("asks for a certificate as soon as its first policy comes, and under a later one once it is in force", async () => {
+    const createKeyPair = async () => ({ publicKey: new Uint8Array(32), privateKey: "pem" });
+    const one = world({ createKeyPair });
+    await one.control.start();
+    const text = e2ePolicy("http://127.0.0.1:1");
+    const read = readPolicy(text, { file: "policy.yaml", scanner: contentScanner });
+    if (!read.ok) throw new Error("the policy of the end-to-end tests is not one");
+    const asked = () =>
+      one.questions.flatMap((body) => (body.case === "certify" ? [body.value.policyV] : []));
+    const offered = async (version: number) => {
+      const before = one.posted.length;
+      one.mesh({ t: "policy", version, sha256: "0".repeat(64), bundle: read.bundle });
+      await comesTrue(() =>
+        expect(one.posted.slice(before)).toContainEqual(expect.objectContaining({ t: "policy" })),
+      );
+    };
+    await offered(1);
+    expect(asked()).toEqual([1n]);
+    one.loop({ t: "policy_ready", version: 1 });
+    await offered(2);
+    expect(asked()).toEqual([1n]);
+    one.loop({ t: "policy_ready", version: 2 });
+    await comesTrue(() => expect(asked()).toEqual([1n, 2n]));
   });
 
   test("puts no policy in force before the log's thread works", async () => {
