@@ -332,7 +332,12 @@ describe("outside of Kubernetes", () => {
     const [, socket = ""] = /ALTRACE_GATE_SOCKET=(\S+)/.exec(enforcer) ?? [];
     const containers = textOf("deploy/systemd/containers.conf");
     // Written by the enforcer once it has loaded its rules, and gone with the machine's next boot.
-    expect(containers).toContain(`AssertPathExists=${join(dirname(socket), "pods.json")}\n`);
+    const list = join(dirname(socket), "pods.json");
+    expect(containers).toContain(`AssertPathExists=${list}\n`);
+    // What is ordered after the enforcer looks for it once: it has to be there by then.
+    expect(enforcer).toMatch(
+      new RegExp(`^ExecStartPost=.*'until test -e ${list} && nft list `, "m"),
+    );
     for (const text of [containers, textOf("deploy/systemd/altrace-node.service")]) {
       expect(text).toMatch(/^After=.*altrace-enforcer.service$/m);
       expect(text).not.toMatch(/^(Requires|BindsTo|PartOf)=/m);
