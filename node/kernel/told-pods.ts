@@ -9,7 +9,7 @@ export type ToldPodsDeps = {
   readonly clock: Pick<Clock, "after">;
   /** Puts the list where the node reads it. @throws Where there is no room, or no right. */
   readonly write: (pods: readonly GatePod[]) => void;
-  /** Takes the list away that lies there, which takes no room. */
+  /** Takes the list away that lies there, which takes no room. @throws Where there is no right. */
   readonly remove: () => void;
   readonly onFault: (what: string) => void;
 };
@@ -41,15 +41,24 @@ export class ToldPods {
       write(pods);
       this.#wrong = undefined;
     } catch (error) {
-      const wrong = `the node cannot be told of the pods: ${errorMessage(error)}`;
+      const wrong = `the node cannot be told of the pods: ${errorMessage(error)}${leftBy(remove)}`;
       if (wrong !== this.#wrong) onFault(wrong);
       this.#wrong = wrong;
-      remove();
       this.#cancel = clock.after(RETRY_MS, () => this.tell(pods));
     }
   }
 
   stop(): void {
     this.#cancel();
+  }
+}
+
+/** What is to be said beside it: nothing, where no list is left. */
+function leftBy(remove: () => void): string {
+  try {
+    remove();
+    return "";
+  } catch (error) {
+    return `; the list before stays: ${errorMessage(error)}`;
   }
 }

@@ -6,7 +6,12 @@ const pod = (address: string) => ({ address, namespace: "n", name: "p", agent: "
 
 function told() {
   const clock = twinClock();
-  const disk = { list: [pod("10.0.0.9").address] as readonly string[] | undefined, isFull: true };
+  const before: readonly string[] = [pod("10.0.0.9").address];
+  const disk = {
+    list: before as readonly string[] | undefined,
+    isFull: true,
+    isReadOnly: false,
+  };
   const faults: string[] = [];
   const pods = new ToldPods({
     clock,
@@ -15,6 +20,7 @@ function told() {
       disk.list = list.map(({ address }) => address);
     },
     remove: () => {
+      if (disk.isReadOnly) throw new Error("EROFS");
       disk.list = undefined;
     },
     onFault: (what) => faults.push(what),
@@ -48,4 +54,18 @@ test("the newest list alone is tried again", () => {
   pods.tell([pod("10.0.0.4")]);
   pods.stop();
   expect(clock.pendingTimers).toBe(0);
+});
+
+test("a list that cannot be taken away either is told as what stays, and the next one is tried all the same", () => {
+  const { clock, disk, faults, pods } = told();
+  disk.isReadOnly = true;
+  pods.tell([pod("10.0.0.1")]);
+  clock.advance(5_000);
+  expect(faults).toEqual([
+    "the node cannot be told of the pods: ENOSPC; the list before stays: EROFS",
+  ]);
+  expect(pods.unsaidBecause).toBe(faults[0]);
+  disk.isFull = false;
+  clock.advance(1_000);
+  expect(disk.list).toEqual(["10.0.0.1"]);
 });
