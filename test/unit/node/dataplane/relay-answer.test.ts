@@ -165,6 +165,21 @@ describe("an answer that is one document", () => {
     }
   });
 
+  test("is withheld when a header that is passed on shows the credential, also of an error", () => {
+    const showsCredential = (bytes: Uint8Array) => Buffer.from(bytes).includes("provider-key");
+    const headers = [...JSON_TYPE.slice(0, 2), "retry-after", "Bearer provider-key"];
+    for (const status of [200, 429]) {
+      const { exchange, outcomes } = answerWith(relay("openai", { ...whole, showsCredential }), {
+        status,
+        headers,
+        body: completion({ content: "x" }),
+      });
+      expect(exchange.answered).toMatchObject({ status: 502 });
+      expect(JSON.stringify(exchange.answered)).not.toContain("provider-key");
+      expect(outcomes).toMatchObject([{ kind: "cut", reason: "credential_in_response" }]);
+    }
+  });
+
   test("is withheld when it shows the credential that its request went with", () => {
     const shown = (bytes: Uint8Array) => Buffer.from(bytes).includes("provider-key");
     const told = completion({ content: "sent: Bearer provider-key" });
