@@ -54,6 +54,8 @@ export class RelayedAnswer implements RelayInput, LiveDecision, Meter {
   readonly #loop: LoopContext;
   readonly #found: FoundRoute;
   readonly #row: RowGrant;
+  /** The credential that the request goes with, whatever comes in its place while the answer goes on. */
+  readonly #secret: string | undefined;
   #judged: LiveDecision["asked"] | undefined;
   #meter: CostMeter | undefined;
   #sink: AnswerSink | undefined;
@@ -72,6 +74,8 @@ export class RelayedAnswer implements RelayInput, LiveDecision, Meter {
     this.#loop = loop;
     this.#found = found;
     this.#row = row;
+    const { credential } = permit.request;
+    this.#secret = credential && loop.credentials.secretOf(credential.name);
     this.exchange = exchange;
     this.dialect = found.dialect;
     this.stream = read.stream;
@@ -161,9 +165,7 @@ export class RelayedAnswer implements RelayInput, LiveDecision, Meter {
   }
 
   showsCredential(bytes: Uint8Array): boolean {
-    const { credential } = this.#allowed.permit.request;
-    const secret = credential && this.#loop.credentials.secretOf(credential.name);
-    return secret !== undefined && showsSecret(bytes, secret);
+    return this.#secret !== undefined && showsSecret(bytes, this.#secret);
   }
 
   onOutcome(outcome: Outcome): void {

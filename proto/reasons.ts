@@ -186,7 +186,7 @@ export const REASONS = {
   scan_timeout: row(1203, 503, "later", "The scan did not finish before its deadline.", "The request could not be checked in time."),
   response_unscannable: row(1204, 502, "never", "The response could not be read as its dialect, so it could not be scanned.", "The provider's response could not be checked."),
   response_too_large: row(1205, 502, "never", "The response is one document and over answer_bytes_max; what it was held for is charged.", "The provider's response is too large; ask for less at once, or for a stream."),
-  credential_in_response: row(1206, 502, "never", "The response shows the credential that its request went with; nothing of it was passed on.", "The provider's response shows a secret and was withheld."),
+  credential_in_response: row(1206, 502, "never", "The response, or an event of it, shows the credential that its request went with; that was not passed on.", "The provider's response shows a secret and was withheld."),
   // 13 rate
   rate_requests: row(1301, 429, "later", "Too many requests.", "Request rate limit reached."),
   rate_tokens: row(1302, 429, "later", "Too many tokens.", "Token rate limit reached."),

@@ -36,3 +36,20 @@ test("a provider that says what it was sent hands its key to nobody", async () =
   expect(answer.headers.get("x-altrace-reason")).toBe("credential_in_response");
   expect(await answer.text()).not.toContain(SECRET);
 });
+
+test("what is taken out is the key that the request went with, also once there is another", async () => {
+  const other = "sk-of-the-provider/0002";
+  const { chat, loop } = await requestWorld({
+    reply: (response, { headers }) => {
+      // Turned over while the provider works.
+      Object.assign(loop.credentials, { secretOf: () => other });
+      const message = { role: "assistant", content: `you sent ${headers.authorization}` };
+      response.writeHead(200, { "content-type": "application/json" });
+      response.end(JSON.stringify({ choices: [{ message }], usage: { prompt_tokens: 1 } }));
+    },
+  });
+  const body = { model: "gpt-5-mini", max_tokens: 9, messages: [{ role: "user", content: "x" }] };
+  const answer = await chat(body);
+  expect(answer.headers.get("x-altrace-reason")).toBe("credential_in_response");
+  expect(await answer.text()).not.toContain(SECRET);
+});

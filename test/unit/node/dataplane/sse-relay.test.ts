@@ -454,6 +454,17 @@ test("an event that shows the credential that its request went with is not passe
   expect(relayed.exchange.written).toBe(frames[0]);
 });
 
+test.each(NAMES)(
+  "of %s neither is one that differs from those before in its text alone",
+  (dialect) => {
+    const showsCredential = (bytes: Uint8Array) => Buffer.from(bytes).includes("provider-key");
+    const texts = ["You", " sent", " me: ", "Bearer provider-key", " and", " more"];
+    const relayed = run(relay(dialect, { showsCredential }), streamOf(dialect, texts));
+    expectCut(relayed, "credential_in_response");
+    expect(contentOf(dialect, relayed.exchange.written)).toBe("You sent me: ");
+  },
+);
+
 describe("what no client shows", () => {
   test.each([
     [": S-123456\n\n"],
