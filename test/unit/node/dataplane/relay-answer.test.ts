@@ -115,7 +115,7 @@ describe("an answer that is one document", () => {
   test("is refused for an integer of which only its bytes have every digit", () => {
     const rules = answerRules([contentRule({ pattern: "110101199003074514" })]);
     const bodies = {
-      openai: '{"choices":[],"extra":{"id":110101199003074514}}',
+      openai: '{"choices":[],"extra":{"id":-110101199003074514}}',
       anthropic:
         '{"type":"message","content":[{"type":"tool_use","id":"t","name":"n","input":{"a":[1,110101199003074514]}}]}',
       gemini:
