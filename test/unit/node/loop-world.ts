@@ -131,6 +131,7 @@ export class LoopWorld {
         distrustMilli: (model: string) => this.distrust.get(model) ?? 0,
       },
       connections: { countOf: () => 1 },
+      credentials: { secretOf: () => undefined, scrub: (words: string) => words },
       holds: new OpenHolds(this.clock),
       live: new LiveDecisions(),
       strangers: this.strangers,

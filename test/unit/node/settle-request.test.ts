@@ -221,7 +221,6 @@ describe("a bug while relaying", () => {
     ({
       ...of.world.loop,
       scanners: { of: () => ({ response: [] }) },
-      credentials: { scrub: (text: string) => text },
       forwarder: { forward },
     }) as unknown as LoopWorld["loop"];
 
