@@ -5,7 +5,7 @@ import type { Keys, Signer } from "../ports/keys.ts";
 
 /** Bytes of RFC 8032, section 5.1. */
 const PUBLIC_KEY_BYTES = 32;
-const SEED_BYTES = 32;
+export const SEED_BYTES = 32;
 const SIGNATURE_BYTES = 64;
 /** Of the C library that the binaries for Linux were made with. */
 const GLIBC_MIN = "2.33";

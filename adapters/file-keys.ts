@@ -2,12 +2,10 @@ import { createPrivateKey, generateKeyPairSync, type KeyObject } from "node:cryp
 import { join } from "node:path";
 import { kidOf } from "../mesh/kid-of.ts";
 import type { Keys, Signer } from "../ports/keys.ts";
-import { ed25519SignerOf, verifyEd25519 } from "./ed25519.ts";
+import { ed25519SignerOf, SEED_BYTES, verifyEd25519 } from "./ed25519.ts";
 import { createPrivateFile, KeyFileFault, readPrivateFile } from "./private-file.ts";
 
 const NAME_PATTERN = /^[a-z0-9][a-z0-9-]{0,62}$/;
-/** Of PKCS#8 (RFC 8410, section 7) the last bytes are the seed: Node writes no attributes and no public key behind it. */
-const SEED_BYTES = 32;
 
 /**
  * Ed25519 keys in `<dir>/<name>.key`, PKCS#8 PEM, mode 0600 in a folder of mode 0700.
@@ -58,6 +56,7 @@ function createKey(dir: string, name: string): Signer {
 
 function signerOf(key: KeyObject): Signer {
   const der = key.export({ type: "pkcs8", format: "der" });
+  // Of PKCS#8 (RFC 8410, section 7) the last bytes: Node writes no attributes and no public key behind them.
   const signer = ed25519SignerOf(der.subarray(-SEED_BYTES));
   der.fill(0);
   return { kid: kidOf(signer.publicKey), ...signer };

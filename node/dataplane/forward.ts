@@ -75,10 +75,10 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
   readonly #sink: ResponseSink;
   readonly #options: ForwardOptions;
   readonly #deps: ExchangeDeps;
+  /** From the turn on in which the request is written. */
   #control: CallControl | undefined;
   /** The connection of this request alone, where it may go to no other addresses. */
   #pinned: Pick<OriginPool, "destroy"> | undefined;
-  #sent = false;
   #over = false;
   #paused = false;
   /** Monotonic time of the last sign of life since the answer began, nanoseconds; 0 before. */
@@ -125,7 +125,7 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
   }
 
   get sent(): boolean {
-    return this.#sent;
+    return this.#control !== undefined;
   }
 
   abort(): void {
@@ -141,21 +141,19 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
   }
 
   mayConnect(): boolean {
-    if (this.#over) return false;
-    if (this.#permit.mayConnect()) return true;
-    this.#fail(this.#options.refusedBecause());
-    return false;
+    return !this.#over && this.#goesOn(this.#permit.mayConnect());
   }
 
   mayWrite(control: CallControl): boolean {
-    if (this.#over) return false;
-    if (!this.#permit.consume()) {
-      this.#fail(this.#options.refusedBecause());
-      return false;
-    }
-    this.#sent = true;
+    if (this.#over || !this.#goesOn(this.#permit.consume())) return false;
     this.#control = control;
     return true;
+  }
+
+  /** What the permit's last look has refused ends with the reason of that. */
+  #goesOn(isAllowed: boolean): boolean {
+    if (!isAllowed) this.#fail(this.#options.refusedBecause());
+    return isAllowed;
   }
 
   onHead(status: number, rawHeaders: readonly string[]): void {
@@ -200,7 +198,7 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
   }
 
   onFault(): void {
-    this.#fail(this.#sent ? "upstream_failed" : "upstream_unreachable");
+    this.#fail(this.sent ? "upstream_failed" : "upstream_unreachable");
   }
 
   onDue(): void {
@@ -250,7 +248,7 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
 
   #tellError(reason: Reason): void {
     try {
-      this.#sink.onError(reason, this.#sent);
+      this.#sink.onError(reason, this.sent);
     } catch (error) {
       this.#deps.onFault(error);
     }

@@ -45,9 +45,9 @@ class Upgrading implements CallHandler {
   readonly #options: UpgradeOptions;
   readonly #deps: ForwarderDeps;
   readonly #resolve: (upgraded: Upgraded) => void;
+  /** From the turn on in which the request is written. */
   #control: CallControl | undefined;
   #cancelWatch: Cancel = () => {};
-  #sent = false;
   #over = false;
 
   constructor(
@@ -81,21 +81,19 @@ class Upgrading implements CallHandler {
   }
 
   mayConnect(): boolean {
-    if (this.#over) return false;
-    if (this.#permit.mayConnect()) return true;
-    this.#fail(this.#options.refusedBecause());
-    return false;
+    return !this.#over && this.#goesOn(this.#permit.mayConnect());
   }
 
   mayWrite(control: CallControl): boolean {
-    if (this.#over) return false;
-    if (!this.#permit.consume()) {
-      this.#fail(this.#options.refusedBecause());
-      return false;
-    }
-    this.#sent = true;
+    if (this.#over || !this.#goesOn(this.#permit.consume())) return false;
     this.#control = control;
     return true;
+  }
+
+  /** What the permit's last look has refused ends with the reason of that. */
+  #goesOn(isAllowed: boolean): boolean {
+    if (!isAllowed) this.#fail(this.#options.refusedBecause());
+    return isAllowed;
   }
 
   onUpgraded(rawHeaders: readonly string[], socket: Socket): void {
@@ -117,6 +115,10 @@ class Upgrading implements CallHandler {
 
   onFault(): void {
     this.#fail(this.#sent ? "upstream_failed" : "upstream_unreachable");
+  }
+
+  get #sent(): boolean {
+    return this.#control !== undefined;
   }
 
   #fail(reason: Reason, { isRefused }: { readonly isRefused: boolean } = NOT_REFUSED): void {

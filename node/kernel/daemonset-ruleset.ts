@@ -134,6 +134,14 @@ function tooManyQuestions(family: 4 | 6): string {
   );
 }
 
+function tooManyConnections(family: 4 | 6): string {
+  return (
+    `    meta nfproto ipv${family} meta l4proto tcp ct state new add @connections${family} ` +
+    `{ ${HEADER[family]} saddr ct count over ${CONNECTIONS_PER_ADDRESS_MAX} } ` +
+    "counter name over drop"
+  );
+}
+
 /** The same for the addresses of knocks. They lie in a set of bytes: nft knows no address within a datagram. */
 const toKnocked = FAMILIES.flatMap((family) => {
   const source = family === 4 ? "@nh,96,32" : "@nh,64,128";
@@ -146,10 +154,6 @@ const toKnocked = FAMILIES.flatMap((family) => {
 
 function captureChain(): string[] {
   const captured = `meta mark set meta mark | ${MARK_CAPTURED} counter name captured accept`;
-  const over = (family: 4 | 6, header: string) =>
-    `    meta nfproto ipv${family} meta l4proto tcp ct state new add @connections${family} ` +
-    `{ ${header} saddr ct count over ${CONNECTIONS_PER_ADDRESS_MAX} } ` +
-    "counter name over drop";
   return [
     "  chain capture {",
     "    type filter hook prerouting priority mangle; policy accept;",
@@ -158,8 +162,7 @@ function captureChain(): string[] {
     "    meta l4proto != { tcp, udp, icmpv6 } drop",
     `    ct direction reply ct state established meta mark set meta mark | ${MARK_PASSED} accept`,
     "    meta l4proto tcp ct state invalid drop",
-    over(4, "ip"),
-    over(6, "ip6"),
+    ...FAMILIES.map(tooManyConnections),
     `    meta nfproto ipv4 meta l4proto tcp tproxy ip to 127.0.0.1:${TRANSPARENT_PORT} ${captured}`,
     `    meta nfproto ipv6 meta l4proto tcp tproxy ip6 to [::1]:${TRANSPARENT_PORT} ${captured}`,
     // Reached when nobody listens there: without this line the packet would simply be forwarded.
