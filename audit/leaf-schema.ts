@@ -62,9 +62,10 @@ const token = plainText(VISIBLE, 128);
 const shortName = plainText(VISIBLE, RECORD_NAME_CHARS_MAX);
 const label = plainText(/^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/, 63);
 const reason = plainText(/^[a-z][a-z0-9_]*$/, 64);
-/** As requests are named here: a UUID of version 7. */
-export const REQUEST_ID = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
-const requestId = plainText(REQUEST_ID, 36);
+const requestId = plainText(
+  /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/,
+  36,
+);
 const agent = plainText(
   /^spiffe:\/\/[a-z0-9][a-z0-9._-]*\/agent\/[a-z0-9][a-z0-9-]*\/[a-z0-9][a-z0-9-]*$/,
   256,

@@ -4,7 +4,6 @@
 // L2. `encodeLeaf` and `sealLeaf` write nothing that `decodeRecord` would refuse.
 // L3. Only `sealLeaf` gives a record its place; a leaf of the WAL has none.
 
-import { AlikeLeaves, type PutLeaf } from "./alike-leaves.ts";
 import { LEAF_MARKS, LEAF_WRITERS } from "./leaf-schema.ts";
 import { MemberError } from "./member-codec.ts";
 import type { AuditRecord, Place, SealedRecord } from "./record.ts";
@@ -50,23 +49,14 @@ export function encodeLeaf(record: AuditRecord): Buffer {
  * @throws RecordError As `encodeLeaf`; then nothing was put.
  */
 export function putLeaf(record: AuditRecord, into: Buffer, at: number): PutLeaf {
-  const alike = ALIKE.put(record, into, at);
-  if (alike !== undefined) return alike;
   if ("seq" in record || "ep" in record) throw new RecordError("the record already has a place");
   LEAF_MARKS.rid.isThere = false;
   const text = textOf(record);
   // No character takes more than three bytes: mostly there is room for whatever it is, and it is not measured before.
-  const mayBeTooLarge = 3 * text.length > LEAF_BYTES_MAX;
-  if (mayBeTooLarge) bytesOf(text);
+  if (3 * text.length > LEAF_BYTES_MAX) bytesOf(text);
   const bytes = into.write(text, at, "utf8");
-  if (bytes !== text.length) return { bytes, scan: NOT_SCANNED };
-  const scan = scanOf(record);
-  if (!mayBeTooLarge) ALIKE.learn(record, text, scan);
-  return { bytes, scan };
+  return { bytes, scan: bytes === text.length ? scanOf(record) : NOT_SCANNED };
 }
-
-/** Each thread has its own. */
-const ALIKE = new AlikeLeaves();
 
 function scanOf(record: AuditRecord): LeafScan {
   const { ep, seq, k, rid } = LEAF_MARKS;
@@ -80,7 +70,12 @@ function scanOf(record: AuditRecord): LeafScan {
   };
 }
 
-/** Its characters are not all bytes of their own, so nothing is known of their places. */
+export type PutLeaf = {
+  readonly bytes: number;
+  /** `epAt` -1: its characters are not all bytes of their own, so nothing is known of their places. */
+  readonly scan: LeafScan;
+};
+
 const NOT_SCANNED: LeafScan = {
   epAt: -1,
   seqAt: -1,

@@ -158,22 +158,9 @@ function addHolder(
   mesh: string,
 ): void {
   if (isMissing(identity)) return;
-  record.ag = agentText(mesh, identity.agentId);
+  record.ag = spiffeId(mesh, identity.agentId);
   record.kid = identity.keyId;
   if (identity.pseudonym !== undefined) record.sp = identity.pseudonym;
-}
-
-/** Made once for an agent that goes on asking. */
-const AGENT_TEXTS = new Map<string, { readonly mesh: string; readonly text: string }>();
-const AGENTS_KEPT_MAX = 1_024;
-
-function agentText(mesh: string, agentId: string): string {
-  const known = AGENT_TEXTS.get(agentId);
-  if (known?.mesh === mesh) return known.text;
-  if (AGENT_TEXTS.size >= AGENTS_KEPT_MAX) AGENT_TEXTS.clear();
-  const text = spiffeId(mesh, agentId);
-  AGENT_TEXTS.set(agentId, { mesh, text });
-  return text;
 }
 
 /** Which contract it ran under, its root and how far below it stands. */
