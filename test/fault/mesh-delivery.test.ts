@@ -3,7 +3,7 @@ import { createBusHub } from "../../adapters/in-process-bus.ts";
 import { tellCommitted } from "../../coordinator/tell-committed.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import { MeshState } from "../../mesh/state.ts";
-import { ANSWER_WAIT_MS, DIGEST_WAIT_MS } from "../../node/mesh/repair.ts";
+import { ANSWER_WAIT_MS, DIGEST_DUE_MS, DIGEST_WAIT_MS } from "../../node/mesh/repair.ts";
 import { isKilled } from "../../node/table/scope-cells.ts";
 import { BusFault, type BusMessage } from "../../ports/bus.ts";
 import { twinBus } from "../../ports/twin-bus.ts";
@@ -214,6 +214,60 @@ test("a node that comes back and hears no digest asks all the same", async () =>
   expect(node.replica.state.killed("team/e")).toBe(true);
 });
 
+test("a node that comes back and hears no digest has what the stream holds within 1.2 s", async () => {
+  const { world, node } = await returned();
+  world.clock.advance(DIGEST_DUE_MS - 1);
+  await settle(60);
+  expect(node.replica.state.killed("team/red")).toBe(false);
+  world.clock.advance(1);
+  await settle(60);
+  expect(DIGEST_DUE_MS).toBeLessThan(1_200);
+  expect(node.replica.state.killed("team/red")).toBe(true);
+  expect(world.asked).toEqual([]);
+});
+
+test("a node that comes back and hears a digest in time reads no stream", async () => {
+  const { world, node, bus } = await returned();
+  let reads = 0;
+  bus.read = async () => {
+    reads += 1;
+    return [];
+  };
+  world.digest({ stateHash: node.replica.state.hash() });
+  await settle(60);
+  world.clock.advance(DIGEST_WAIT_MS);
+  await settle(60);
+  expect(reads).toBe(0);
+});
+
+test("a stream that does not answer keeps no node from asking that has come back", async () => {
+  const { world, node, bus } = await returned();
+  bus.read = () => new Promise(() => undefined);
+  world.clock.advance(DIGEST_DUE_MS);
+  await settle(60);
+  world.clock.advance(DIGEST_WAIT_MS - DIGEST_DUE_MS);
+  await settle(60);
+  expect(world.asked).toEqual(["alt.req.node-1.sync"]);
+  expect(node.replica.state.killed("team/red")).toBe(true);
+});
+
+/** A node that was away while a kill was said and stored, and is connected again. */
+async function returned() {
+  const world = new World();
+  await world.found();
+  const bus = new MovableBus(world.hub.connect());
+  const node = new TestNode(world, { bus });
+  await node.replica.start();
+  await openUp(world, node);
+  const away = createBusHub(undefined);
+  bus.move(away.connect());
+  await world.commit("team/red", kill(), signers.coordinator);
+  await settle(60);
+  world.asked.length = 0;
+  bus.move(world.hub.connect());
+  return { world, node, bus };
+}
+
 test("a node that comes back reads no stream beside a coordinator that answers, and soon reads it beside a mute one", async () => {
   const world = new World();
   let reads = 0;
@@ -228,12 +282,15 @@ test("a node that comes back reads no stream beside a coordinator that answers, 
   expect(reads).toBe(0);
   world.answers = false;
   bus.move(world.hub.connect());
-  world.clock.advance(DIGEST_WAIT_MS);
-  await settle(60);
-  expect(reads).toBe(0);
-  world.clock.advance(ANSWER_WAIT_MS);
+  world.clock.advance(DIGEST_DUE_MS);
   await settle(60);
   expect(reads, "one a stream").toBe(2);
+  world.clock.advance(DIGEST_WAIT_MS - DIGEST_DUE_MS);
+  await settle(60);
+  expect(reads).toBe(2);
+  world.clock.advance(ANSWER_WAIT_MS);
+  await settle(60);
+  expect(reads, "once more").toBe(4);
 });
 
 test("what the coordinator has lost is offered to it after a comparison, and nothing else is", async () => {
