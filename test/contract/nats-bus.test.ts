@@ -80,7 +80,7 @@ test("a kill is written in the turn in which it is said", async () => {
   side.bus.send("alt.fast.kill.global", bytes("stop"));
   const written = write.mock.calls.map(([chunk]) => Buffer.from(chunk as Uint8Array).toString());
   write.mockRestore();
-  expect(written.join("")).toContain("PUB alt.fast.kill.global 4\r\nstop\r\n");
+  expect(written.join(""), "and nothing else").toBe("PUB alt.fast.kill.global 4\r\nstop\r\n");
 });
 
 test("a bus whose server is down is there at once, not up, and comes up by itself", async () => {
