@@ -1,4 +1,5 @@
 import {
+  existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
@@ -29,6 +30,7 @@ import { type EnforcerMetrics, enforcerMetrics } from "./enforcer-metrics.ts";
 import { GateHelperKeeper } from "./gate-helper-keeper.ts";
 import { type GatePod, readGateQuestion } from "./gate-messages.ts";
 import { gatePipes } from "./gate-pipes.ts";
+import { KeptPods } from "./kept-pods.ts";
 import { KernelGate } from "./kernel-gate.ts";
 import type { NotedPod } from "./link-map.ts";
 import { readMachine } from "./machine-reader.ts";
@@ -40,6 +42,8 @@ import { podsFromFile } from "./pods-file.ts";
 import { rehearseGate } from "./rehearse-gate.ts";
 import { RuleKeeper } from "./rule-keeper.ts";
 import { ToldPods } from "./told-pods.ts";
+
+const BOOT_FILE = "/proc/sys/kernel/random/boot_id";
 
 export type RunningEnforcer = { stop(): Promise<void> };
 
@@ -73,6 +77,7 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
     keeper,
     gate,
     pods: alsoTold(podSource(config, log), told),
+    kept: keptPods(config, log),
     readMachine: () => readMachine(hostCommand, () => readNotes(config.cniResults)),
     follow: followHostCommand,
     infraLinks: config.infraLinks,
@@ -253,6 +258,21 @@ function openGate(
     },
     keptScopes(file),
   );
+}
+
+/** Not flushed: of what was there before a power cut nothing counts. */
+function keptPods({ stateDir }: EnforcerConfig, log: Logger): KeptPods {
+  const file = join(stateDir, "pods.json");
+  return new KeptPods({
+    boot: readFileSync(BOOT_FILE, "utf8").trim(),
+    read: () => (existsSync(file) ? readFileSync(file, "utf8") : undefined),
+    write: (text) => {
+      writeFileSync(`${file}.new`, text, { mode: 0o600 });
+      renameSync(`${file}.new`, file);
+    },
+    remove: () => rmSync(file, { force: true }),
+    onFault: (what) => log.error({ event: "pods_unkept", what }),
+  });
 }
 
 /** What was killed when this ran last. A file that cannot be read stops the start: doubt is a refusal. */

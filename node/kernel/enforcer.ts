@@ -6,16 +6,17 @@ import { settleAddresses } from "./contested.ts";
 import { daemonsetRuleset } from "./daemonset-ruleset.ts";
 import type { GateAnswer, GatePod, GateQuestion } from "./gate-messages.ts";
 import type { HostFollow } from "./host-command.ts";
+import type { KeptPods } from "./kept-pods.ts";
 import type { Gated, KernelGate } from "./kernel-gate.ts";
-import type { KernelView } from "./kernel-view.ts";
-import { type Machine, mapPods } from "./link-map.ts";
+import { type Machine, type MappedPods, mapPods } from "./link-map.ts";
 import type { Pod, PodSource } from "./pod.ts";
 import type { RuleKeeper } from "./rule-keeper.ts";
 import { isChangeOfOurs } from "./rule-watch.ts";
 
 // Keeps the walls of one machine as its pods and the kills have it.
 //
-// E1. Rules stand before the first pod is known: all of them are strangers then, and reach nothing.
+// E1. Rules stand before anybody has told of a pod: for those that are where the last enforcer had them, and no others. Whoever
+//     else there is, is a stranger and reaches nothing.
 // E2. Loads and looks come one after the other. What comes meanwhile is done in one further load.
 // E3. A rule that somebody took away is loaded again as soon as the kernel tells of it, and a look
 //     every `checkMs` finds what it did not tell.
@@ -32,6 +33,7 @@ export type EnforcerDeps = {
   readonly keeper: RuleKeeper;
   readonly gate: KernelGate;
   readonly pods: PodSource;
+  readonly kept: Pick<KeptPods, "on" | "keep">;
   readonly readMachine: () => Promise<Machine>;
   readonly follow: HostFollow;
   readonly infraLinks: readonly string[];
@@ -75,16 +77,19 @@ export class Enforcer {
 
   /** Resolves once rules stand that let no pod out. */
   async start(): Promise<void> {
+    const { kept, gate, pods, readMachine, infraLinks } = this.#deps;
+    this.#pods = kept.on(await readMachine(), infraLinks);
+    if (this.#pods.length > 0) gate.setPods(this.#pods);
     await this.#load();
-    this.#deps.pods.start((listed) => {
-      const { pods, contested } = settleAddresses(listed);
-      this.#pods = pods;
-      this.#tellContested(contested);
-      this.#deps.gate.setPods(pods);
+    if (this.#pods.length > 0) this.#tellPods();
+    pods.start((listed) => {
+      const settled = settleAddresses(listed);
+      this.#pods = settled.pods;
+      this.#tellContested(settled.contested);
+      gate.setPods(this.#pods);
       // First, whatever becomes of telling others.
       this.#want("load");
-      this.#deps.events.onAnswer(this.podsAnswer());
-      this.#tellGoverned();
+      this.#tellPods();
     });
     this.#follow("nft", ["monitor"], (line) => {
       if (isChangeOfOurs(line)) this.#want("look");
@@ -175,12 +180,18 @@ export class Enforcer {
   }
 
   async #load(): Promise<void> {
-    const { keeper, gate, events, clock } = this.#deps;
-    const { view, unplaced } = await this.#view();
+    const { events } = this.#deps;
+    const machine = await this.#deps.readMachine();
+    const { view, placed, unplaced } = mapPods(machine, this.#pods, this.#deps.infraLinks);
     // Without the killed: they change by themselves, and are part of whatever is loaded.
     const text = daemonsetRuleset({ ...view, killed: [] });
     if (unplaced.length > 0) events.onUnplaced(unplaced);
-    if (text === this.#loaded) return;
+    if (text !== this.#loaded) await this.#replace(view, text);
+    this.#deps.kept.keep(placed, machine);
+  }
+
+  async #replace(view: MappedPods["view"], text: string): Promise<void> {
+    const { keeper, gate, events, clock } = this.#deps;
     const startedNs = clock.monoNs();
     const killed = gate.killedAddresses();
     await keeper.load({ ...view, killed }, () => gate.loaded(killed));
@@ -199,14 +210,6 @@ export class Enforcer {
     this.#tellState();
     this.#loaded = undefined;
     await this.#load();
-  }
-
-  async #view(): Promise<{
-    readonly view: Omit<KernelView, "killed">;
-    readonly unplaced: readonly Pod[];
-  }> {
-    const machine = await this.#deps.readMachine();
-    return mapPods(machine, this.#pods, this.#deps.infraLinks);
   }
 
   #lookLater(): void {
@@ -230,6 +233,11 @@ export class Enforcer {
       },
     });
     this.#stops.push(stop);
+  }
+
+  #tellPods(): void {
+    this.#deps.events.onAnswer(this.podsAnswer());
+    this.#tellGoverned();
   }
 
   #tellGoverned(): void {

@@ -9,6 +9,8 @@ import type { Pod } from "./pod.ts";
 /** `ip -d -j link`, as far as it is read. */
 export type ShownLink = {
   readonly ifname: string;
+  /** Of no other interface of this network until the next boot. */
+  readonly ifindex?: number;
   readonly address?: string;
   readonly master?: string;
   readonly linkinfo?: { readonly info_kind?: string };
@@ -26,9 +28,13 @@ export type Machine = {
   readonly noted: readonly NotedPod[];
 };
 
+export type PlacedPod = { readonly pod: Pod; readonly at: PodPort };
+
 /** What the rules are made of, less the killed; and the pods for which there is no way in. */
 export type MappedPods = {
   readonly view: Omit<KernelView, "killed">;
+  /** Whose pods those of the view are. */
+  readonly placed: readonly PlacedPod[];
   /** Captured like any stranger, and dropped, until their interface is known. */
   readonly unplaced: readonly Pod[];
 };
@@ -50,19 +56,21 @@ export function mapPods(
     ({ ifname, linkinfo }) => linkinfo?.info_kind === "bridge" && !leadsElsewhere(ifname),
   );
   const place = placer(machine, links, new Set(bridges.map(({ ifname }) => ifname)));
-  const placed = pods.map((pod) => ({ pod, port: place(pod) }));
+  const looked = pods.map((pod) => ({ pod, at: place(pod) }));
+  const placed = looked.filter(
+    (one): one is PlacedPod => one.at !== undefined && !leadsElsewhere(one.at.link),
+  );
   return {
     view: {
       infra: [...new Set(["lo", ...elsewhere.map(({ ifname }) => ifname)])].sort(),
       bridges: bridges.flatMap(({ ifname, address }): Bridge[] =>
         address === undefined ? [] : [{ link: ifname, mac: address }],
       ),
-      pods: placed.flatMap(({ port }) =>
-        port === undefined || leadsElsewhere(port.link) ? [] : [port],
-      ),
+      pods: placed.map(({ at }) => at),
     },
-    unplaced: placed.flatMap(({ pod, port }) =>
-      port === undefined && pod.addresses.length > 0 ? [pod] : [],
+    placed,
+    unplaced: looked.flatMap(({ pod, at }) =>
+      at === undefined && pod.addresses.length > 0 ? [pod] : [],
     ),
   };
 }

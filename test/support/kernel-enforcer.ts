@@ -29,10 +29,10 @@ export function gateFiles(lab: KernelLab): { readonly socket: string; readonly p
   return { socket: join(run, "gate.sock"), pods: join(run, "pods.json") };
 }
 
-/** Starts the enforcer of the lab's machine with what the manifests give it. */
+/** Starts the enforcer of the lab's machine with what the manifests give it, less what is undefined. */
 export async function startEnforcer(
   lab: KernelLab,
-  env: Readonly<Record<string, string>> = {},
+  env: Readonly<Record<string, string | undefined>> = {},
 ): Promise<Speaker> {
   const { socket } = gateFiles(lab);
   rmSync(socket, { force: true });
@@ -42,18 +42,24 @@ export async function startEnforcer(
     script: "cli/altrace.js",
     args: ["enforcer", "--infra-links", "lo,ext0", "--enforcer-metrics-port", "0"],
     files: SLIM,
-    env: {
+    env: given({
       ALTRACE_PODS_FILE: join(lab.folder, "pods.json"),
       ALTRACE_GATE_SOCKET: socket,
       ALTRACE_GATE_HELPER: lab.gateHelper(),
       ALTRACE_ENFORCER_STATE: join(lab.folder, "state"),
       ALTRACE_CNI_RESULTS: join(lab.folder, "none"),
       ...env,
-    },
+    }),
   });
   await waitUntil(
     () => `the enforcer: ${JSON.stringify(enforcer.said)}`,
     () => enforcer.said.some(({ event }) => event === "enforcer_started"),
   );
   return enforcer;
+}
+
+function given(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter((one): one is [string, string] => one[1] !== undefined),
+  );
 }
