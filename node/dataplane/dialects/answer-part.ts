@@ -1,6 +1,7 @@
 import type { Verb } from "../../../authority/tools.ts";
 import { withoutEscapes } from "../json-escapes.ts";
 import type { CallPart } from "./call-part.ts";
+import { numberText } from "./collect-texts.ts";
 import type { DialectAdapter, JsonValue, ResponsePart, Usage } from "./dialect.ts";
 
 /** Whether a tool may be used so, or called where no verb is given. */
@@ -105,7 +106,7 @@ export function sayStrings(part: PartDraft, value: JsonValue, at: Omit<TextPiece
     const { channel, group, phase } = at;
     part.say({ channel, group, phase, text: value });
   } else if (typeof value === "number") {
-    part.aside.push(String(value));
+    part.aside.push(numberText(value));
   } else if (typeof value === "object" && value !== null) {
     for (const [name, member] of Object.entries(value)) {
       if (!Array.isArray(value) && name !== "") part.aside.push(name);
