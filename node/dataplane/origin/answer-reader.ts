@@ -31,8 +31,9 @@ export class AnswerReader {
   #bytes: Buffer = NO_BUFFER;
   #at = 0;
   #end = 0;
-  /** The beginning of a head that is not there whole. */
+  /** The beginning of a head that is not there whole, and how much of it there is. */
   #begun: Buffer = NO_BUFFER;
+  #begunBytes = 0;
   #headBytes = 0;
   #interimHeads = 0;
   #leftBytes = 0;
@@ -43,7 +44,7 @@ export class AnswerReader {
     this.#asked = asked;
     this.#place = "before";
     this.head = undefined;
-    this.#begun = NO_BUFFER;
+    this.#forgetBegun();
     this.#headBytes = 0;
     this.#interimHeads = 0;
   }
@@ -99,7 +100,7 @@ export class AnswerReader {
 
   #readHead(): Reading {
     while (this.#at < this.#end) {
-      const text = this.#begun.length === 0 ? this.#wholeHead() : this.#goOnWithHead();
+      const text = this.#begunBytes === 0 ? this.#wholeHead() : this.#goOnWithHead();
       if (text === undefined) return this.fault === "" ? "more" : "fault";
       const head = readAnswerHead(text);
       if (typeof head === "string") return this.#fail(head);
@@ -136,9 +137,10 @@ export class AnswerReader {
 
   /** A byte at a time: where the head ends, or as soon as it cannot be one. */
   #goOnWithHead(): string | undefined {
-    const before = this.#begun.length;
-    const begun = Buffer.concat([this.#begun, this.#bytes.subarray(this.#at, this.#end)]);
-    for (let at = before; at < begun.length; at += 1) {
+    const before = this.#begunBytes;
+    const begun = this.#addToBegun();
+    const end = this.#begunBytes;
+    for (let at = before; at < end; at += 1) {
       if (at < HEAD_START.length && begun[at] !== HEAD_START[at]) {
         this.#fail("the answer is not HTTP/1");
         return undefined;
@@ -149,12 +151,29 @@ export class AnswerReader {
         return undefined;
       }
       if (begun[at - 2] !== LF) continue;
-      this.#begun = NO_BUFFER;
+      this.#forgetBegun();
       return this.#endOfHead(at + 1 - before) ? begun.toString("latin1", 0, at - 1) : undefined;
     }
-    this.#begun = begun;
-    this.#endOfHead(begun.length - before);
+    this.#endOfHead(end - before);
     return undefined;
+  }
+
+  /** Keeps what was pushed, in memory that doubles: a head may come a byte at a time. */
+  #addToBegun(): Buffer {
+    const bytes = this.#begunBytes + this.#end - this.#at;
+    if (bytes > this.#begun.length) {
+      const bigger = Buffer.allocUnsafeSlow(Math.max(bytes, 2 * this.#begun.length));
+      this.#begun.copy(bigger, 0, 0, this.#begunBytes);
+      this.#begun = bigger;
+    }
+    this.#bytes.copy(this.#begun, this.#begunBytes, this.#at, this.#end);
+    this.#begunBytes = bytes;
+    return this.#begun;
+  }
+
+  #forgetBegun(): void {
+    this.#begun = NO_BUFFER;
+    this.#begunBytes = 0;
   }
 
   /** Counts what of a head was read. False: it is too large. */

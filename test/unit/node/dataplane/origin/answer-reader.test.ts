@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { AnswerReader } from "../../../../../node/dataplane/origin/answer-reader.ts";
 import { ORIGIN_LIMITS } from "../../../../../node/dataplane/origin/origin-limits.ts";
 import { cutAt, type Told, toldByReader, toldByUndici } from "./oracle.ts";
@@ -175,6 +175,23 @@ test("what was counted of one answer is not counted of the next", () => {
     reader.push(bytes, bytes.length);
     expect([no, reader.next(), reader.next()]).toEqual([no, "head", "whole"]);
   }
+});
+
+test("a head that comes a byte at a time is kept in memory that is taken a few times, and not at each byte", () => {
+  const taken = [vi.spyOn(Buffer, "concat"), vi.spyOn(Buffer, "allocUnsafeSlow")];
+  const reader = new AnswerReader();
+  reader.begin({ method: "GET" });
+  const bytes = bytesOf(
+    `${OK}a: ${"x".repeat(ORIGIN_LIMITS.headBytesMax / 2)}\r\ncontent-length: 0\r\n\r\n`,
+  );
+  const readings = Array.from(bytes, (byte) => {
+    reader.push(Buffer.of(byte), 1);
+    return reader.next();
+  });
+  const times = taken.reduce((sum, spy) => sum + spy.mock.calls.length, 0);
+  for (const spy of taken) spy.mockRestore();
+  expect(readings.at(-1)).toBe("head");
+  expect(times).toBeLessThan(32);
 });
 
 test("a piece of a body keeps little more memory than it has bytes, and the reader none", () => {
