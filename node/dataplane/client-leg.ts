@@ -144,6 +144,12 @@ export class ClientLeg {
     this.#upstream?.resume();
   }
 
+  /** A bug of ours while nobody called: it ends this answer, and no more than this one. */
+  fault(error: unknown): void {
+    if (this.#upstream === undefined) throw error;
+    this.#upstream.fault(error);
+  }
+
   addUsage(usage: Usage | undefined): void {
     if (usage === undefined) return;
     this.#hasUncounted = false;

@@ -140,6 +140,13 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
     this.#control?.resume();
   }
 
+  fault(error: unknown): void {
+    this.#deps.onFault(error);
+    // The provider may have said all long before.
+    if (this.#finish()) this.#control?.abort();
+    this.#tellError("stage_failed");
+  }
+
   mayConnect(): boolean {
     return !this.#over && this.#goesOn(this.#permit.mayConnect());
   }
@@ -166,7 +173,7 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
     try {
       this.#sink.onHead(status, rawHeaders);
     } catch (error) {
-      this.#failByBug(error);
+      this.fault(error);
     }
   }
 
@@ -182,7 +189,7 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
     try {
       return this.#sink.onData(bytes);
     } catch (error) {
-      this.#failByBug(error);
+      this.fault(error);
       return false;
     }
   }
@@ -192,8 +199,7 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
     try {
       this.#sink.onEnd();
     } catch (error) {
-      this.#deps.onFault(error);
-      this.#tellError("stage_failed");
+      this.fault(error);
     }
   }
 
@@ -238,12 +244,6 @@ class UpstreamExchange implements CallHandler, UpstreamHandle, Waiting {
     if (!this.#finish()) return;
     this.#control?.abort();
     this.#tellError(reason);
-  }
-
-  /** A bug of ours is not the provider's failure. */
-  #failByBug(error: unknown): void {
-    this.#deps.onFault(error);
-    this.#fail("stage_failed");
   }
 
   #tellError(reason: Reason): void {

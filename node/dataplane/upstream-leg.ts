@@ -8,6 +8,11 @@ export type UpstreamHandle = {
   abort(): void;
   /** Lets the answer go on after `onData` said false. */
   resume(): void;
+  /**
+   * A bug of ours in what was done with its answer later than in a call of its sink, which is told of it as
+   * of any other.
+   */
+  fault(error: unknown): void;
 };
 
 /** Where the answer of a provider goes. After `onEnd` or `onError` nothing more is told. */

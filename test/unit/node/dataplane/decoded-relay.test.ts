@@ -50,8 +50,8 @@ async function answered(
 
 const document = (over: Partial<RelayInput> = {}) => relay("openai", { stream: false, ...over });
 
-function stream(): Relayed {
-  const relayed = relay("openai");
+function stream(over: Partial<RelayInput> = {}): Relayed {
+  const relayed = relay("openai", over);
   relayed.exchange.markStreaming();
   return relayed;
 }
@@ -172,3 +172,20 @@ test("a kill ends it while the decoder is at work, and nothing follows", async (
   expect(upstream.aborted).toBe(true);
   expect(outcomes).toMatchObject([{ kind: "cut", reason: "killed_team" }]);
 });
+
+test.each([
+  ["a stream", stream, streamOf("openai", ["one ", "two "]).join("")],
+  ["a document", document, saying("one")],
+])(
+  "a bug of ours within %s that is decompressed ends that answer, and nothing else",
+  async (_what, begun, said) => {
+    const bug = new Error("a bug");
+    const fails = () => {
+      throw bug;
+    };
+    const relayed = begun({ meter: { onText: fails, onUsage: fails, spent: () => false } });
+    await answered(relayed, { coding: "gzip", bytes: gzipSync(said) });
+    expect(relayed.upstream.faults).toContain(bug);
+    expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "stage_failed" }]);
+  },
+);

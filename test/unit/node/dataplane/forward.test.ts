@@ -373,6 +373,27 @@ describe("a bug of the sink", () => {
     expect(faults).toEqual([bug]);
   });
 
+  test.each([
+    ["while the answer goes on", "onData", SIZED.replace("length: 2", "length: 3")],
+    ["once the answer has ended", "onEnd", SIZED],
+  ] as const)("that shows later is one as well: %s", async (_when, told, answer) => {
+    const { origin } = await rawServer((socket) => socket.write(answer));
+    const faults: unknown[] = [];
+    const sink = new Kept();
+    const bug = new Error("a bug");
+    sink[told] = () => {
+      setImmediate(() => sink.handle?.fault(bug));
+      return true;
+    };
+    send(
+      forwarder(systemClock, (error) => faults.push(error)),
+      request(origin),
+      { sink },
+    );
+    expect(await sink.ended.promise).toBe("stage_failed sent");
+    expect(faults).toEqual([bug]);
+  });
+
   test("in what it does with an error is told as well", async () => {
     const server = await rawServer((socket) => socket.destroy());
     const told = Promise.withResolvers<unknown>();

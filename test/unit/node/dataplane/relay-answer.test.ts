@@ -417,7 +417,7 @@ describe("an answer that never begins", () => {
     const abort = () => {
       aborted = true;
     };
-    sink.attach({ sent: false, abort, resume: () => {} });
+    sink.attach({ sent: false, abort, resume: () => {}, fault: () => {} });
     expect(aborted).toBe(true);
   });
 

@@ -42,14 +42,14 @@ export type Relayed = {
   readonly exchange: RecordedExchange;
   readonly sink: ResponseSink;
   readonly outcomes: Outcome[];
-  readonly upstream: { aborted: boolean; resumed: number; sent: boolean };
+  readonly upstream: { aborted: boolean; resumed: number; sent: boolean; faults: unknown[] };
 };
 
 /** A relay between a recorded client and whoever plays the provider. */
 export function relay(dialect: RelayDialect["name"], over: Partial<RelayInput> = {}): Relayed {
   const exchange = new RecordedExchange();
   const outcomes: Outcome[] = [];
-  const upstream = { aborted: false, resumed: 0, sent: true };
+  const upstream = { aborted: false, resumed: 0, sent: true, faults: [] as unknown[] };
   const sink = relayAnswer({
     exchange,
     dialect: DIALECTS[dialect],
@@ -78,6 +78,10 @@ export function relay(dialect: RelayDialect["name"], over: Partial<RelayInput> =
     },
     resume: () => {
       upstream.resumed += 1;
+    },
+    fault: (error) => {
+      upstream.faults.push(error);
+      sink.onError("stage_failed", upstream.sent);
     },
   });
   return { exchange, sink, outcomes, upstream };
