@@ -76,6 +76,8 @@ export class Registry {
   readonly #inForceMs = new Map<string, number>();
   /** Commands that some node may still have to acknowledge. */
   readonly #active = new Set<string>();
+  /** Nodes of which nothing more is to be heard of a command: there are many heartbeats, and many commands in a storm. */
+  readonly #said = new Map<string, Set<string>>();
   readonly #onProgress = new Map<string, Set<() => void>>();
   readonly #stops: (() => void)[] = [];
   #onBegun: () => void = () => undefined;
@@ -121,13 +123,15 @@ export class Registry {
       this.#inForceMs.set(command.cmdId, monoMs(this.#options.clock));
     }
     this.#active.add(command.cmdId);
+    // It may have been signed again.
+    this.#said.delete(command.cmdId);
     this.progressed(command.cmdId);
   }
 
   /** The command is no longer remembered. */
   forget(cmdId: string): void {
     this.#inForceMs.delete(cmdId);
-    this.#active.delete(cmdId);
+    this.#leave(cmdId);
     this.#options.acks.forget(cmdId);
   }
 
@@ -178,12 +182,17 @@ export class Registry {
     for (const cmdId of this.#active) {
       const command = this.#options.command(cmdId);
       const isOld = (this.#inForceMs.get(cmdId) ?? 0) < beforeMs;
-      if (!command || (isOld && this.isDone(command))) this.#active.delete(cmdId);
+      if (!command || (isOld && this.isDone(command))) this.#leave(cmdId);
     }
     // One that was forgotten in the moment of its commit was noted after that.
     for (const cmdId of this.#inForceMs.keys()) {
       if (!this.#options.command(cmdId)) this.#inForceMs.delete(cmdId);
     }
+  }
+
+  #leave(cmdId: string): void {
+    this.#active.delete(cmdId);
+    this.#said.delete(cmdId);
   }
 
   /** Calls `fn` when something about the command may have changed. */
@@ -275,13 +284,18 @@ export class Registry {
     const { acks, command: find, replica } = this.#options;
     const isDurable = this.#isOurs(beat?.durableStateHash ?? new Uint8Array(0));
     for (const cmdId of this.#active) {
+      if (this.#said.get(cmdId)?.has(node)) continue;
       const command = find(cmdId);
       const current = command && replica.state.get(command.scope);
       if (!command || !current || command.v > current.v) continue;
-      const isClosed = beat?.closed === true && this.#isCurrent(command);
+      const isCurrent = this.#isCurrent(command);
+      const isClosed = beat?.closed === true && isCurrent;
       const said = { bootId: beat?.bootId ?? "", isDurable, isClosed };
       if (acks.assume(command, node, said)) this.progressed(cmdId);
-      this.#askAgain(command, node);
+      const ack = acks.get(cmdId, node);
+      const isAll = isOf(command, ack) && ack?.durable && (ack.closed || !isCurrent);
+      if (isAll) this.#said.set(cmdId, (this.#said.get(cmdId) ?? new Set()).add(node));
+      else this.#askAgain(command, node);
     }
   }
 

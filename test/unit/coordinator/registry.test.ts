@@ -261,6 +261,43 @@ describe("progress of a command", () => {
     });
   });
 
+  test("a heartbeat looks no more at a command of which its node has said all, until that is signed again", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    const [older, current] = [await killed(world), await killed(world)];
+    await world.flush();
+    expect(stateOf(world, current)).toMatchObject({ nodesDurable: 1, nodesClosed: 1 });
+    const looked = vi.spyOn(world.parts.acks, "assume");
+    const ids = () => looked.mock.calls.map(([{ cmdId }]) => cmdId);
+    const beat = async () => {
+      looked.mockClear();
+      node.beat({ closed: true });
+      await world.flush();
+      return ids();
+    };
+    await beat();
+    expect(await beat()).toEqual([]);
+    world.parts.registry.noteInForce(older);
+    expect(await beat()).toEqual([older.cmdId]);
+    expect(await beat()).toEqual([]);
+  });
+
+  test("a heartbeat looks at a kill again and again that its node has not closed", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    node.acknowledges = false;
+    const { cmdId } = await killed(world);
+    const looked = vi.spyOn(world.parts.acks, "assume");
+    for (let beats = 0; beats < 3; beats += 1) {
+      node.beat();
+      await world.flush();
+    }
+    const ids = looked.mock.calls.map(([command]) => command.cmdId);
+    expect(ids.filter((id) => id === cmdId)).toHaveLength(3);
+  });
+
   test("a node that refuses the record does not enforce it", async () => {
     const world = new CoordinatorWorld();
     await world.founded();
