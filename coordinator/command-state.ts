@@ -6,7 +6,7 @@ import type { Registry } from "./registry.ts";
 /** How far a command got, as operators see it. */
 export function commandState(
   command: Command,
-  registry: Registry,
+  registry: Pick<Registry, "progress" | "isDone">,
 ): MessageInitShape<typeof CommandStateSchema> {
   const nodes = registry.progress(command);
   const acks = nodes.flatMap(({ ack }) => (ack && ack.refused === "" ? [ack] : []));

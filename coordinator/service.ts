@@ -3,7 +3,6 @@ import type { MeshRecord } from "../mesh/record.ts";
 import type { OpName } from "../mesh/record-op.ts";
 import { BusFault } from "../ports/bus.ts";
 import type { Clock } from "../ports/clock.ts";
-import { pause } from "../ports/pause.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { Write } from "../ports/store.ts";
 import type {
@@ -42,6 +41,7 @@ import type { Replica } from "./replica.ts";
 import { revokeCertificate, revokeContract, revokedState } from "./revoke.ts";
 import { staleRecords } from "./stale-records.ts";
 import type { StreamWait } from "./stream-waits.ts";
+import { watchCommand } from "./watch-command.ts";
 import type { Witness } from "./witness.ts";
 
 export type ServiceOptions = {
@@ -80,11 +80,6 @@ export type Call = {
 type Carried = { readonly record?: SignedRecord | undefined };
 
 const TOKEN_TTL_MS_DEFAULT = 3_600_000;
-/** Containment comes with time and not with a message, so a watcher looks again this often. */
-const WATCH_EVERY_MS = 250;
-/** Between two messages to a watcher: a millisecond for each node that has a line in them, up to this. */
-const WATCH_GAP_MS_MAX = 20;
-
 /** `altrace.v1.CoordinatorService`. Refuses by throwing what `callRefusalOf` knows. */
 export function coordinatorService(options: ServiceOptions) {
   const { replica, registry, commands, enrolment, agents } = options;
@@ -230,35 +225,6 @@ function mustKnow(commands: Commands, cmdId: string): Command {
   const command = commands.get(cmdId);
   if (command) return command;
   throw refused("NOT_FOUND", "command_unknown", `${cmdId} is not remembered here.`, "cmd_id");
-}
-
-async function* watchCommand({ registry, clock }: ServiceOptions, command: Command, call: Call) {
-  let told = "";
-  while (!call.signal.aborted) {
-    if (command.conflict) throw new CommandRefused("conflict", `${command.scope} has moved on`);
-    const news = new AbortController();
-    const off = registry.onProgress(command.cmdId, () => news.abort());
-    const state = commandState(command, registry);
-    const gist = gistOf(state);
-    if (gist !== told) yield { command: state };
-    told = gist;
-    // Acks of many nodes come at once; one message tells of all that came in the meantime.
-    const gapMs = Math.min(WATCH_GAP_MS_MAX, state.nodes?.length ?? 0);
-    if (!state.done) await pause(clock, gapMs, call.signal);
-    if (!state.done)
-      await pause(clock, WATCH_EVERY_MS, AbortSignal.any([news.signal, call.signal]));
-    off();
-    if (state.done) return;
-  }
-}
-
-/** What makes a state worth telling: everything but times, which only come with something else. */
-function gistOf({ v, accepted, committed, nodes = [] }: ReturnType<typeof commandState>): string {
-  const gists = nodes.map(({ node, ack, contained }) => {
-    const { durable, closed, refused: reason } = ack ?? {};
-    return `${node} ${ack !== undefined} ${durable} ${closed} ${reason} ${contained}`;
-  });
-  return `${v} ${accepted} ${committed}\n${gists.join("\n")}`;
 }
 
 function killState(
