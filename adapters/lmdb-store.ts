@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { open, type RootDatabase } from "lmdb";
 import { type Guard, type Store, StoreFault, type Write } from "../ports/store.ts";
+import { CHECKSUM_BYTES, checkedValue, withChecksum } from "./checked-entry.ts";
 
 /** Bytes of a key at most; LMDB's own limit is 1,978. */
 export const KEY_BYTES_MAX = 1024;
@@ -16,6 +17,9 @@ const GATHERED_BYTES_MAX = 1024 * 1024;
  * message into too small a buffer (`mdb_page_flush` in its mdb.c). So no write may get there.
  */
 export const FREE_BYTES_MIN = 16 * 1024 * 1024;
+/** Says that values have checksums. No entry of anybody's: their keys begin with a printable character. */
+const FORM_KEY = Buffer.from([0]);
+const CHECKED_FORM = Buffer.from("1");
 
 /**
  * Opens the folder `path` as a store, and makes it when there is none.
@@ -24,7 +28,10 @@ export const FREE_BYTES_MIN = 16 * 1024 * 1024;
  * mode in which a commit is visible before it is on disk is off. Keys sort by their UTF-8 bytes.
  * The folder and its files are for this user alone, also where they were not before.
  *
- * @throws StoreFault The folder cannot be opened as a store.
+ * All that is there is read once, and what is not as it was written is a fault: of a limit, a lease or a
+ * key nobody else may know what it was. What an earlier version wrote gets its checksums here.
+ *
+ * @throws StoreFault The folder cannot be opened as a store, or is damaged.
  */
 export function openLmdbStore(
   path: string,
@@ -44,8 +51,9 @@ export function openLmdbStore(
     });
     // The library makes them readable by all, and a copy or an archive would keep that.
     for (const file of ["data.mdb", "lock.mdb"]) chmodSync(join(path, file), 0o600);
-    return new LmdbStore(path, db, options.freeBytesMin ?? FREE_BYTES_MIN);
+    return new LmdbStore(path, db, options.freeBytesMin ?? FREE_BYTES_MIN).checked();
   } catch (cause) {
+    if (cause instanceof StoreFault) throw cause;
     throw new StoreFault(`${path} cannot be opened`, { cause });
   }
 }
@@ -54,7 +62,7 @@ export function openLmdbStore(
 type Pending = { readonly value: Buffer | undefined; readonly commitNo: number };
 
 /** A write as the library takes it. */
-type Copy = { readonly key: Buffer; readonly value: Buffer | undefined };
+type Copy = { readonly key: Buffer; readonly stored: Buffer | undefined };
 
 /** Commits that were called in one go. */
 type Gathered = {
@@ -70,6 +78,8 @@ class LmdbStore implements Store {
   /** Reads look here first: a commit counts from its call, and its transaction runs later. */
   readonly #pending = new Map<string, Pending>();
   readonly #running = new Set<Promise<unknown>>();
+  /** False only until a disk has room for the checksums that an earlier version did not write. */
+  #isChecked = false;
   #gathered: Gathered | undefined;
   #commitNo = 0;
   #closing: Promise<void> | undefined;
@@ -80,10 +90,23 @@ class LmdbStore implements Store {
     this.#freeBytesMin = freeBytesMin;
   }
 
+  /** Before anything else. @throws StoreFault Something is not as it was written; it is closed then. */
+  checked(): this {
+    try {
+      this.#isChecked = this.#db.get(FORM_KEY)?.equals(CHECKED_FORM) ?? false;
+      if (this.#isChecked) this.#mustBeWhole();
+      else this.#addChecksums();
+      return this;
+    } catch (error) {
+      void this.close();
+      throw error;
+    }
+  }
+
   get(key: string): Uint8Array | undefined {
     this.#mustBeOpen();
     const pending = this.#pending.get(key);
-    return pending ? pending.value : this.#db.get(keyBytes(key));
+    return pending ? pending.value : this.#stored(keyBytes(key));
   }
 
   list(
@@ -104,7 +127,8 @@ class LmdbStore implements Store {
     const start = after && after.compare(first) > 0 ? after : first;
     for (const { key, value } of this.#db.getRange({ start })) {
       if (found.size >= enough || !key.subarray(0, first.length).equals(first)) break;
-      if (isPast(key)) found.set(key.toString(), value);
+      if (isPast(key) && !key.equals(FORM_KEY))
+        found.set(key.toString(), this.#valueOf(key, value));
     }
     for (const [key, { value }] of pending) {
       if (value === undefined) found.delete(key);
@@ -117,10 +141,10 @@ class LmdbStore implements Store {
 
   async commit(writes: readonly Write[], guard?: Guard): Promise<"committed" | "conflict"> {
     this.#mustBeOpen();
-    const copies = writes.map(({ key, value }) => ({
-      key: keyBytes(key),
-      value: value === undefined ? undefined : Buffer.from(value),
-    }));
+    const copies = writes.map((write) => {
+      const key = keyBytes(write.key);
+      return { key, stored: write.value && withChecksum(key, write.value) };
+    });
     const bytes = bytesOf(copies);
     if (bytes > COMMIT_BYTES_MAX) throw new StoreFault(`a commit of ${bytes} bytes is too large`);
     if (guard) this.#mustHaveRoom(bytes);
@@ -128,7 +152,7 @@ class LmdbStore implements Store {
     this.#commitNo += 1;
     const commitNo = this.#commitNo;
     for (const [index, { key }] of writes.entries()) {
-      this.#pending.set(key, { value: copies[index]?.value, commitNo });
+      this.#pending.set(key, { value: unchecked(copies[index]?.stored), commitNo });
     }
     try {
       if (guard === undefined) return await this.#together(copies, bytes);
@@ -200,20 +224,63 @@ class LmdbStore implements Store {
 
   #write(copies: readonly Copy[], guard: Guard | undefined): "committed" | "conflict" {
     // Looked at again: an earlier commit that the first look counted on may have failed since.
-    if (guard && !isSame(this.#db.get(keyBytes(guard.key)), guard.value)) return "conflict";
-    for (const { key, value } of copies) {
+    if (guard && !isSame(this.#stored(keyBytes(guard.key)), guard.value)) return "conflict";
+    for (const { key, stored } of copies) {
+      const value = this.#isChecked ? stored : unchecked(stored);
       if (value === undefined) void this.#db.remove(key);
       else void this.#db.put(key, value);
     }
     return "committed";
   }
 
-  #mustHaveRoom(bytes: number): void {
-    const { bavail, bsize } = statfsSync(this.#path);
-    const freeBytes = bavail * bsize;
-    if (freeBytes < this.#freeBytesMin + 4 * bytes) {
-      throw new StoreFault(`${this.#path} has ${freeBytes} bytes free, too few to write safely`);
+  #stored(key: Buffer): Buffer | undefined {
+    const stored = this.#db.get(key);
+    return stored && this.#valueOf(key, stored);
+  }
+
+  #valueOf(key: Buffer, stored: Buffer): Buffer {
+    if (!this.#isChecked) return stored;
+    const value = checkedValue(key, stored);
+    if (value === undefined) throw this.#damage(`${key.toString()} is not what was written`);
+    return value;
+  }
+
+  #damage(what: string): StoreFault {
+    return new StoreFault(`${this.#path} is damaged: ${what}`);
+  }
+
+  #mustBeWhole(): void {
+    const { entryCount } = this.#db.getStats() as { readonly entryCount: number };
+    let found = 0;
+    for (const { key, value } of this.#db.getRange({})) {
+      found += 1;
+      if (!key.equals(FORM_KEY)) this.#valueOf(key, value);
     }
+    if (found !== entryCount) throw this.#damage(`${found} of ${entryCount} entries are there`);
+  }
+
+  /** Of all that is there in one transaction, or of none of it. */
+  #addChecksums(): void {
+    const entries = [...this.#db.getRange({})];
+    const hasSome = entries.some(({ key, value }) => checkedValue(key, value) !== undefined);
+    if (hasSome) throw this.#damage("its form is not what was written");
+    const bytes = entries.reduce((sum, { value }) => sum + value.length + CHECKSUM_BYTES, 0);
+    if (!this.#hasRoom(bytes)) return;
+    this.#db.transactionSync(() => {
+      for (const { key, value } of entries) void this.#db.put(key, withChecksum(key, value));
+      void this.#db.put(FORM_KEY, CHECKED_FORM);
+    });
+    this.#isChecked = true;
+  }
+
+  #mustHaveRoom(bytes: number): void {
+    if (this.#hasRoom(bytes)) return;
+    const freeBytes = freeBytesAt(this.#path);
+    throw new StoreFault(`${this.#path} has ${freeBytes} bytes free, too few to write safely`);
+  }
+
+  #hasRoom(bytes: number): boolean {
+    return freeBytesAt(this.#path) >= this.#freeBytesMin + 4 * bytes;
   }
 
   #mustBeOpen(): void {
@@ -221,8 +288,17 @@ class LmdbStore implements Store {
   }
 }
 
+function freeBytesAt(path: string): number {
+  const { bavail, bsize } = statfsSync(path);
+  return bavail * bsize;
+}
+
 function bytesOf(copies: readonly Copy[]): number {
-  return copies.reduce((sum, { key, value }) => sum + key.length + (value?.length ?? 0), 0);
+  return copies.reduce((sum, { key, stored }) => sum + key.length + (stored?.length ?? 0), 0);
+}
+
+function unchecked(stored: Buffer | undefined): Buffer | undefined {
+  return stored?.subarray(0, stored.length - CHECKSUM_BYTES);
 }
 
 function keyBytes(key: string): Buffer {

@@ -1,8 +1,10 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, statfsSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, statfsSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { open } from "lmdb";
 import { describe, expect, test } from "vitest";
+import { CHECKSUM_BYTES } from "../../adapters/checked-entry.ts";
 import { COMMIT_BYTES_MAX, KEY_BYTES_MAX, openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { type Store, StoreFault } from "../../ports/store.ts";
 import { type CommitFate, twinStore } from "../../ports/twin-store.ts";
@@ -233,6 +235,10 @@ describe.each(Object.entries(PLACES))("store on %s", (_name, open) => {
   });
 });
 
+/** As the library has it, without anything of ours. */
+const openRaw = (path: string) =>
+  open<Buffer, Buffer>({ path, noSubdir: false, encoding: "binary", keyEncoding: "binary" });
+
 describe("LMDB alone", () => {
   test("keeps its files for this user alone, also those that were open to others", async () => {
     using dir = tempDir();
@@ -319,6 +325,83 @@ describe("LMDB alone", () => {
     const store = openLmdbStore(path);
     expect(statSync(path).mode & 0o777).toBe(0o700);
     await store.close();
+  });
+
+  describe("of a file in which a bit has flipped", () => {
+    const COUNT = 300;
+    /** A store of that many entries, with its file changed after it was closed. */
+    const damaged = async (path: string, change: (file: Buffer) => void): Promise<void> => {
+      const store = openLmdbStore(path);
+      await store.commit(Array.from({ length: COUNT }, (_, n) => put(`row/${n}`, `[10${n},0]`)));
+      await store.close();
+      const data = join(path, "data.mdb");
+      const file = readFileSync(data);
+      change(file);
+      writeFileSync(data, file);
+    };
+    /** Everywhere, since pages that were written anew leave their former ones behind. */
+    const flipEach = (file: Buffer, what: string): void => {
+      for (let at = file.indexOf(what); at >= 0; at = file.indexOf(what, at)) {
+        const place = at + what.length - 1;
+        file[place] = (file[place] as number) ^ 1;
+      }
+    };
+
+    test("nothing is taken for what was written: a value", async () => {
+      using dir = tempDir();
+      await damaged(dir.path, (file) => flipEach(file, "[10250"));
+      expect(() => openLmdbStore(dir.path)).toThrow(/is damaged: row\/250 is not what was written/);
+    });
+
+    test("nor a key that has become another one", async () => {
+      using dir = tempDir();
+      await damaged(dir.path, (file) => flipEach(file, "row/250"));
+      expect(() => openLmdbStore(dir.path)).toThrow(/is damaged: row\/251 is not what was written/);
+    });
+
+    test("nor values with checksums for values without", async () => {
+      using dir = tempDir();
+      const store = openLmdbStore(dir.path);
+      await store.commit([put("a", "1")]);
+      await store.close();
+      const raw = openRaw(dir.path);
+      await raw.remove(Buffer.from([0]));
+      await raw.close();
+      expect(() => openLmdbStore(dir.path)).toThrow(/is damaged: its form/);
+    });
+
+    test("nor what is left where entries cannot be reached", async () => {
+      using dir = tempDir();
+      const all = Buffer.alloc(8);
+      all.writeBigUInt64LE(BigInt(COUNT + 1));
+      await damaged(dir.path, (file) => {
+        const metaPages = file.subarray(0, 2 * 4096);
+        const at = metaPages.lastIndexOf(all);
+        file[at] = (file[at] as number) ^ 2;
+      });
+      expect(() => openLmdbStore(dir.path)).toThrow(/is damaged: 301 of 303 entries are there/);
+    });
+  });
+
+  test("takes over what an earlier version wrote, and has checksums from then on", async () => {
+    using dir = tempDir();
+    const earlier = openRaw(dir.path);
+    await earlier.put(Buffer.from("a"), Buffer.from("1"));
+    await earlier.put(Buffer.from("b"), Buffer.from(""));
+    await earlier.close();
+    const full = openLmdbStore(dir.path, { freeBytesMin: Number.MAX_SAFE_INTEGER });
+    expect(listed(full, "")).toEqual(["a=1", "b="]);
+    await full.close();
+    const store = openLmdbStore(dir.path);
+    await store.commit([put("c", "3")]);
+    expect(listed(store, "")).toEqual(["a=1", "b=", "c=3"]);
+    await store.close();
+    const again = openLmdbStore(dir.path);
+    expect(listed(again, "")).toEqual(["a=1", "b=", "c=3"]);
+    await again.close();
+    const raw = openRaw(dir.path);
+    expect((raw.get(Buffer.from("a")) as Buffer).length).toBe(1 + CHECKSUM_BYTES);
+    await raw.close();
   });
 
   test("a path that cannot be a folder is a fault with its cause", () => {
