@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { AuditFault } from "../../audit/audit-fault.ts";
-import { FRAME_HEAD_BYTES } from "../../audit/frame.ts";
+import { FRAME_HEAD_BYTES, type FrameFlaw, readFrames } from "../../audit/frame.ts";
 import { decodeRecord, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import type { AuditRecord, BootRecord, CloseRecord, GapRecord } from "../../audit/record.ts";
 import type { Clock } from "../../ports/clock.ts";
-import type { Disk } from "../../ports/disk.ts";
+import { type Disk, readInto } from "../../ports/disk.ts";
 import type { Random } from "../../ports/random.ts";
 import { type FloodCountLeft, floodCountLeft } from "./flood-count-file.ts";
 import { readPiece, WAL_PIECE_BYTES } from "./read-wal.ts";
@@ -29,6 +29,8 @@ export type WalRecovery = {
   readonly tornBytes: number;
   /** In how many files. */
   readonly tornFiles: number;
+  /** Of those, bytes that no append leaves behind which was cut off: what was whole had been changed. */
+  readonly alteredBytes: number;
   /** Bytes that cannot be read in files that were complete. They are left as they are. */
   readonly damagedBytes: number;
   /** A start before this one cut bytes of the last run away, and ended before it had a run of its own. */
@@ -84,6 +86,7 @@ export function recoverWal(options: RecoverWalOptions): WalRecovery {
     clean: lastRun === undefined || (isWhole && endKind === "close"),
     tornBytes,
     tornFiles: left.tornFiles,
+    alteredBytes: left.alteredBytes,
     damagedBytes,
     wasCut: left.wasCut,
     kernelBootId,
@@ -116,14 +119,17 @@ export function bootRecord(
  * in files that are complete is said by whoever reads them into the log.
  *
  * A frame torn by the end of the process is not: its append never returned, so nothing was done
- * upon it. Frames that a power loss took without a trace cannot be counted here.
+ * upon it. It ends before its time, and never has another checksum than its own: that is a whole one that was
+ * changed, and takes with it what lies behind it. Frames that a power loss took without a trace cannot be
+ * counted here.
  */
 export function gapRecord(
   recovery: WalRecovery,
   now: { readonly t: number; readonly node: string },
 ): GapRecord | undefined {
-  const { tornBytes, tornFiles, sameKernelBoot, lastMs } = recovery;
-  const isExplained = sameKernelBoot && tornBytes <= tornFiles * TORN_FRAME_BYTES_MAX;
+  const { tornBytes, tornFiles, alteredBytes, sameKernelBoot, lastMs } = recovery;
+  const isShort = alteredBytes === 0 && tornBytes <= tornFiles * TORN_FRAME_BYTES_MAX;
+  const isExplained = sameKernelBoot && isShort;
   if (tornBytes === 0 || isExplained) return undefined;
   const rc = sameKernelBoot ? "wal_damaged" : "power_loss";
   const n = Math.ceil(tornBytes / DECISION_FRAME_BYTES_MIN);
@@ -154,6 +160,7 @@ type Left = {
   lastRun: string | undefined;
   tornBytes: number;
   tornFiles: number;
+  alteredBytes: number;
   damagedBytes: number;
   wasCut: boolean;
   /** Of the last run: the boot it was under, and the kind of its control thread's last record. */
@@ -170,6 +177,7 @@ function putInOrder(disk: Disk, dir: string): Left {
     wasCut: wasCut(disk, dir, lastRun),
     tornBytes: 0,
     tornFiles: 0,
+    alteredBytes: 0,
     damagedBytes: 0,
     bootId: undefined,
     endKind: undefined,
@@ -185,6 +193,7 @@ function putInOrder(disk: Disk, dir: string): Left {
       cutTail(disk, dir, file, found);
       left.tornBytes += strayBytes;
       left.tornFiles++;
+      if (isAltered(found)) left.alteredBytes += strayBytes;
     } else {
       left.damagedBytes += strayBytes;
     }
@@ -212,6 +221,9 @@ function noteRun(left: Left, file: WalFile, { first, last }: Found): void {
 type Found = {
   readonly bytes: number;
   readonly wholeBytes: number;
+  readonly flaw: FrameFlaw | undefined;
+  /** What is behind the whole frames, as far as a crash can have left it. */
+  readonly remains: Uint8Array;
   readonly first: AuditRecord | undefined;
   readonly last: AuditRecord | undefined;
 };
@@ -223,8 +235,11 @@ function lookAt(disk: Disk, dir: string, file: WalFile): Found {
     let at = 0;
     let first: Uint8Array | undefined;
     let last: Uint8Array | undefined;
+    let flaw: FrameFlaw | undefined;
     while (at < bytes) {
-      const { leaves, endsAt, flaw } = readPiece(disk, fd, { at, until: bytes });
+      const piece = readPiece(disk, fd, { at, until: bytes });
+      const { leaves, endsAt } = piece;
+      flaw = piece.flaw;
       first ??= leaves[0];
       last = leaves.at(-1) ?? last;
       if (flaw !== undefined || endsAt === at) {
@@ -233,10 +248,21 @@ function lookAt(disk: Disk, dir: string, file: WalFile): Found {
       }
       at = endsAt;
     }
-    return { bytes, wholeBytes: at, first: recordIn(first), last: recordIn(last) };
+    const remains = Buffer.alloc(Math.min(bytes - at, TORN_FRAME_BYTES_MAX));
+    readInto(disk, fd, { into: remains, at });
+    return { bytes, wholeBytes: at, flaw, remains, first: recordIn(first), last: recordIn(last) };
   } finally {
     disk.close(fd);
   }
+}
+
+/** An append that was cut off leaves a beginning of frames, and nothing behind it. */
+function isAltered({ flaw, remains }: Found): boolean {
+  if (flaw !== "head_short" && flaw !== "leaf_short") return flaw !== undefined;
+  for (let at = 1; at + FRAME_HEAD_BYTES < remains.length; at++) {
+    if (readFrames(remains.subarray(at)).leaves.length > 0) return true;
+  }
+  return false;
 }
 
 const CUT_SUFFIX = ".was-cut";
@@ -257,11 +283,13 @@ function noteCut(disk: Disk, dir: string, run: string): void {
 }
 
 /** Cuts what is behind the last whole frame. */
-function cutTail(disk: Disk, dir: string, file: WalFile, { bytes, wholeBytes }: Found): void {
+function cutTail(disk: Disk, dir: string, file: WalFile, found: Found): void {
+  const { bytes, wholeBytes } = found;
   const path = walPath(dir, file);
   const fd = disk.open(path);
   try {
-    if (bytes - wholeBytes > TORN_FRAME_BYTES_MAX) keep(disk, `${path}.cut`, fd, wholeBytes);
+    if (bytes - wholeBytes > TORN_FRAME_BYTES_MAX || isAltered(found))
+      keep(disk, `${path}.cut`, fd, wholeBytes);
     disk.truncate(fd, wholeBytes);
     disk.syncData(fd);
   } finally {

@@ -139,6 +139,23 @@ describe("a torn tail", () => {
     expect(gapRecord(afterPowerLoss, now)).toMatchObject({ rc: "power_loss", exact: false });
   });
 
+  test("is a gap where it was whole once: a bit has flipped, and takes what lies behind it with it", () => {
+    const now = { t: DENY.t + 99, node: "n" };
+    const frames = framesOf([ALLOW, DENY, ALLOW]);
+    const second = framesOf([ALLOW]).length;
+    for (const flipped of [second + 2, second + 3, second + 5, second + 40, second + 90]) {
+      const disk = diskWith({ [`${RUN}-control-1`]: [STARTED], [`${RUN}-loop0-1`]: [] });
+      const path = `${DIR}/${RUN}-loop0-1.log`;
+      const spoilt = Buffer.from(frames);
+      spoilt[flipped] = (spoilt[flipped] as number) ^ 4;
+      disk.spoil(path, () => spoilt);
+      const recovery = recover(disk);
+      expect(recovery).toMatchObject({ sameKernelBoot: true, tornBytes: frames.length - second });
+      expect(gapRecord(recovery, now)).toMatchObject({ rc: "wal_damaged", exact: false });
+      expect(disk.contentOf(`${path}.cut`)).toEqual(spoilt.subarray(second));
+    }
+  });
+
   test("that is too long for one frame is kept beside the file, and is a gap", () => {
     const disk = diskWith({ [`${RUN}-control-1`]: [STARTED], [`${RUN}-loop0-1`]: [ALLOW] });
     const path = `${DIR}/${RUN}-loop0-1.log`;
