@@ -6,6 +6,7 @@
  * twice.
  */
 
+import { encodeCheckedLine, readCheckedLine } from "../../audit/checked-line.ts";
 import { flawed, type Parsed, parsed } from "../../audit/parsed.ts";
 import { canonicalJson } from "../../proto/jcs.ts";
 import type { WalPosition } from "./wal-signal.ts";
@@ -25,23 +26,28 @@ export type Consumed = {
 };
 
 export function encodeConsumed(consumed: Consumed): Buffer {
-  return Buffer.from(`${canonicalJson({ ...consumed, v: 1 })}\n`, "utf8");
+  return encodeCheckedLine(lineOf(consumed));
 }
 
 /** Reads it back. Only what `encodeConsumed` writes is taken. */
 export function decodeConsumed(bytes: Uint8Array): Parsed<Consumed, "consumed_malformed"> {
-  const text = Buffer.from(bytes).toString("utf8");
+  const line = readCheckedLine(bytes);
+  if (line === undefined) return flawed("consumed_malformed", "is not what was written");
   try {
-    const { v, ...consumed } = JSON.parse(text) as Consumed & { readonly v: unknown };
+    const { v, ...consumed } = JSON.parse(line) as Consumed & { readonly v: unknown };
     if (v !== 1) return flawed("consumed_malformed", `version ${v}`);
     const wrong = whatIsWrong(consumed);
     if (wrong !== undefined) return flawed("consumed_malformed", wrong);
-    return encodeConsumed(consumed).equals(bytes)
+    return lineOf(consumed) === line
       ? parsed(consumed)
       : flawed("consumed_malformed", "is not in canonical form");
   } catch (error) {
     return flawed("consumed_malformed", error instanceof Error ? error.message : "does not parse");
   }
+}
+
+function lineOf(consumed: Consumed): string {
+  return canonicalJson({ ...consumed, v: 1 });
 }
 
 function whatIsWrong({

@@ -2,6 +2,7 @@
 
 import { join } from "node:path";
 import { AuditFault } from "../../audit/audit-fault.ts";
+import { encodeCheckedLine, readCheckedLine } from "../../audit/checked-line.ts";
 import { LogFiles } from "../../audit/log-files.ts";
 import type { Disk } from "../../ports/disk.ts";
 import { type Consumed, isReadPosition } from "./consumed.ts";
@@ -33,7 +34,7 @@ export function currentEpoch(disk: Disk, home: string): LogEpoch {
   const bytes = filesOf(disk, home).read(NAME);
   if (bytes === undefined) return FIRST;
   try {
-    const { epoch, opening } = JSON.parse(bytes.toString("utf8")) as LogEpoch;
+    const { epoch, opening } = JSON.parse(readCheckedLine(bytes) ?? "") as LogEpoch;
     const isRead = opening.consumed === undefined || isConsumed(opening.consumed);
     if (Number.isSafeInteger(epoch) && epoch > 1 && typeof opening.rc === "string" && isRead) {
       return { epoch, opening };
@@ -58,7 +59,7 @@ export function openEpochAfter(
   if (currentEpoch(disk, home).epoch !== next.epoch) return false;
   const files = filesOf(disk, home);
   const text = JSON.stringify({ epoch: next.epoch + 1, opening: next.opening });
-  files.put(NAME, Buffer.from(`${text}\n`, "utf8"));
+  files.put(NAME, encodeCheckedLine(text));
   files.settle(() => undefined);
   return true;
 }

@@ -455,6 +455,19 @@ describe("damage", () => {
     expect(() => new Life(world, disk.afterCrash())).toThrow(message);
   });
 
+  test("does not go on from a position that is another number than what was written", () => {
+    const world = newWorld();
+    const first = new Life(world, new TwinDisk());
+    first.deny(0);
+    first.stop();
+    const { disk } = first;
+    disk.spoil(`${LOG_DIR}/consumed/${first.log.signedSize}`, (data) => {
+      const changed = data.toString().replace(/"bytes":(\d)/, (_, digit) => `"bytes":${9 - digit}`);
+      return Buffer.from(changed);
+    });
+    expect(() => new Life(world, disk.afterCrash())).toThrow(/consumed_malformed/);
+  });
+
   test("does not go on when it cannot tell what the checkpoint holds", () => {
     const world = newWorld();
     const first = new Life(world, new TwinDisk());
