@@ -10,7 +10,7 @@ import type { ToolGranted } from "./dataplane/dialects/answer-part.ts";
 import { grantedName } from "./dataplane/dialects/path-names.ts";
 import type { FoundRoute } from "./dataplane/dialects/registry.ts";
 import type { Answer } from "./dataplane/exchange.ts";
-import { showsSecret } from "./dataplane/key-material.ts";
+import { shownSecret } from "./dataplane/key-material.ts";
 import { type AnswerSink, relayAnswer } from "./dataplane/relay-answer.ts";
 import { decisionHeaders } from "./dataplane/response-headers.ts";
 import { stageName } from "./decision/chain.ts";
@@ -45,6 +45,8 @@ export class RelayedAnswer implements RelayInput, LiveDecision, Meter {
   readonly set: RelayInput["rules"]["set"];
   readonly argumentRules?: ArgumentRulesNow;
   readonly sessionGiven?: (id: string) => string;
+  /** The credential that the request goes with, whatever comes in its place while the answer goes on. */
+  readonly secret: string | undefined;
   readonly origin: string;
   readonly shadow: AnswerShadow;
   /** It was ended because what it was allowed by no longer holds. */
@@ -54,8 +56,6 @@ export class RelayedAnswer implements RelayInput, LiveDecision, Meter {
   readonly #loop: LoopContext;
   readonly #found: FoundRoute;
   readonly #row: RowGrant;
-  /** The credential that the request goes with, whatever comes in its place while the answer goes on. */
-  readonly #secret: string | undefined;
   #judged: LiveDecision["asked"] | undefined;
   #meter: CostMeter | undefined;
   #sink: AnswerSink | undefined;
@@ -75,7 +75,7 @@ export class RelayedAnswer implements RelayInput, LiveDecision, Meter {
     this.#found = found;
     this.#row = row;
     const { credential } = permit.request;
-    this.#secret = credential && loop.credentials.secretOf(credential.name);
+    this.secret = shownSecret(credential && loop.credentials.secretOf(credential.name));
     this.exchange = exchange;
     this.dialect = found.dialect;
     this.stream = read.stream;
@@ -162,10 +162,6 @@ export class RelayedAnswer implements RelayInput, LiveDecision, Meter {
 
   scrub(text: string): string {
     return this.#loop.credentials.scrub(text);
-  }
-
-  showsCredential(bytes: Uint8Array): boolean {
-    return this.#secret !== undefined && showsSecret(bytes, this.#secret);
   }
 
   onOutcome(outcome: Outcome): void {

@@ -3,6 +3,7 @@ import type { AnswerPart, TextPiece, TextPlace } from "./dialects/answer-part.ts
 import { JsonEscapes, withoutEscapes } from "./json-escapes.ts";
 import type { ScanSet } from "./scan/compile-rules.ts";
 import { createScanner, type Hit, type Scanner } from "./scan/scan-stream.ts";
+import { SecretMatch, SecretPattern } from "./secret-match.ts";
 
 /** What an answer is scanned with. */
 export type AnswerRules = {
@@ -14,6 +15,7 @@ export type AnswerRules = {
 /** Why an answer may not go on. */
 export type Objection =
   | { readonly reason: "content_cut"; readonly rule: string }
+  | { readonly reason: "credential_in_response" }
   | { readonly reason: "response_unscannable"; readonly detail: string };
 
 /** A place in one text that a frame waits for. */
@@ -27,10 +29,13 @@ export type Wait = { readonly channel: Channel; readonly end: number };
  *     was ended so must not go on. Otherwise its end, which `$` and `\b` saw, was none.
  * S3. JSON text is scanned twice, as it is written and as a client will read it once it has parsed it: an
  *     escape hides nothing, wherever it is cut.
+ * S4. The credential that the request went with is looked for as a match of a rule is: in each text, across its pieces.
  */
 export class AnswerScan {
   readonly #rules: AnswerRules;
   readonly #channelsMax: number;
+  readonly #secret: string | undefined;
+  #pattern: SecretPattern | undefined;
   // Answers that are one document have no channels.
   #channels: Map<string, Channel> | undefined;
   #groups: Map<string, Channel[]> | undefined;
@@ -39,9 +44,14 @@ export class AnswerScan {
   #textBytes = 0;
   #scannedBytes = 0;
 
-  constructor(rules: AnswerRules, { channelsMax }: { channelsMax: number }) {
+  /** @param of.secret What no text may show, as `shownSecret` has it. */
+  constructor(
+    rules: AnswerRules,
+    of: { readonly channelsMax: number; readonly secret?: string | undefined },
+  ) {
     this.#rules = rules;
-    this.#channelsMax = channelsMax;
+    this.#channelsMax = of.channelsMax;
+    this.#secret = of.secret;
   }
 
   /** Bytes of text that a model wrote. */
@@ -92,8 +102,13 @@ export class AnswerScan {
     this.#settleOthers(place);
     this.#textBytes += bytes.length;
     this.#scannedBytes += bytes.length;
-    this.#note(channel.push(bytes));
+    this.#pushTo(channel, bytes);
     return channel;
+  }
+
+  #pushTo(channel: Channel, bytes: Uint8Array): void {
+    this.#note(channel.push(bytes));
+    if (channel.showsSecret) this.#object({ reason: "credential_in_response" });
   }
 
   /** Scans an answer that is complete: each of its texts is one. */
@@ -110,6 +125,10 @@ export class AnswerScan {
     const bytes = Buffer.from(text);
     this.#scannedBytes += bytes.length;
     this.#note(createScanner(this.#rules.set).last(bytes));
+    const secret = this.#secret;
+    if (secret !== undefined && text.length >= secret.length && text.includes(secret)) {
+      this.#object({ reason: "credential_in_response" });
+    }
     return bytes.length;
   }
 
@@ -133,7 +152,7 @@ export class AnswerScan {
   #readJson({ channel: written, group, phase, text }: TextPiece, waits: Wait[]): void {
     const channel = this.#channelOf({ channel: `${written}\\`, group, phase });
     if (channel === undefined) return;
-    this.#note(channel.push(Buffer.from(channel.escapes.push(text))));
+    this.#pushTo(channel, Buffer.from(channel.escapes.push(text)));
     // A frame that ends within a character waits for that character.
     waits.push({ channel, end: channel.length + (channel.escapes.isMid ? 1 : 0) });
   }
@@ -150,13 +169,19 @@ export class AnswerScan {
       this.#object({ reason: "response_unscannable", detail: "too many texts side by side" });
       return undefined;
     }
-    const channel = new Channel(createScanner(this.#rules.set), piece.phase);
+    const channel = new Channel(createScanner(this.#rules.set), piece.phase, this.#secretMatch());
     this.#channels.set(piece.channel, channel);
     this.#groups ??= new Map();
     const group = this.#groups.get(piece.group);
     if (group === undefined) this.#groups.set(piece.group, [channel]);
     else group.push(channel);
     return channel;
+  }
+
+  #secretMatch(): SecretMatch | undefined {
+    if (this.#secret === undefined) return undefined;
+    this.#pattern ??= new SecretPattern(this.#secret);
+    return new SecretMatch(this.#pattern);
   }
 
   #settleOthers({ group, phase }: TextPlace): void {
@@ -203,12 +228,14 @@ const NO_HITS: readonly ContentHit[] = [];
 class Channel {
   readonly phase: number;
   readonly #scanner: Scanner;
+  readonly #secret: SecretMatch | undefined;
   #escapes: JsonEscapes | undefined;
   #length = 0;
   #ended = false;
 
-  constructor(scanner: Scanner, phase: number) {
+  constructor(scanner: Scanner, phase: number, secret: SecretMatch | undefined) {
     this.#scanner = scanner;
+    this.#secret = secret;
     this.phase = phase;
   }
 
@@ -227,8 +254,13 @@ class Channel {
     return this.#ended;
   }
 
+  get showsSecret(): boolean {
+    return this.#secret?.isFound === true;
+  }
+
   push(bytes: Uint8Array): readonly Hit[] {
     this.#length += bytes.length;
+    this.#secret?.push(bytes);
     return this.#scanner.push(bytes);
   }
 
@@ -242,6 +274,8 @@ class Channel {
   isClear(offset = this.#length): boolean {
     if (this.#ended) return true;
     if (offset > this.#length) return false;
+    const begunBytes = this.#secret?.begunBytes ?? 0;
+    if (begunBytes > 0 && this.#length - begunBytes < offset) return false;
     const pending = this.#scanner.pendingFrom();
     return pending === undefined || pending >= offset;
   }

@@ -7,6 +7,7 @@ import type { RelayDialect, ToolGranted } from "./dialects/answer-part.ts";
 import type { Usage } from "./dialects/dialect.ts";
 import { mergeUsage } from "./dialects/usage.ts";
 import type { Answer, Exchange } from "./exchange.ts";
+import { showsSecret } from "./key-material.ts";
 import { RELAY_LIMITS } from "./relay-limits.ts";
 import type { UpstreamHandle } from "./upstream-leg.ts";
 
@@ -78,8 +79,8 @@ export type RelayInput = {
   readonly refusal: (reason: Reason, rule: string | undefined) => Answer;
   /** Takes key material out of a provider's words. */
   readonly scrub: (text: string) => string;
-  /** Whether an answer, or an event of one, shows the credential that the request went with. */
-  readonly showsCredential?: (bytes: Uint8Array) => boolean;
+  /** The credential that the request went with, as `shownSecret` has it: what no answer may show. */
+  readonly secret?: string | undefined;
   readonly onOutcome: (outcome: Outcome) => void;
 };
 
@@ -113,7 +114,8 @@ export class ClientLeg {
   constructor(input: RelayInput) {
     const { exchange } = input;
     this.input = input;
-    this.scan = new AnswerScan(input.rules, RELAY_LIMITS);
+    const { channelsMax } = RELAY_LIMITS;
+    this.scan = new AnswerScan(input.rules, { channelsMax, secret: input.secret });
     exchange.onDrain(() => {
       if (this.#decoder === undefined) this.resumeProvider();
       else this.#decoder.resume();
@@ -227,11 +229,10 @@ export class ClientLeg {
     return true;
   }
 
-  /** A server that says what it was sent would hand its key to the agent. True: it does. */
-  objectToCredential(bytes: Uint8Array): boolean {
-    if (this.input.showsCredential?.(bytes) !== true) return false;
-    this.object("credential_in_response");
-    return true;
+  /** A server that says what it was sent would hand its key to the agent. */
+  showsCredential(bytes: Uint8Array): boolean {
+    const { secret } = this.input;
+    return secret !== undefined && showsSecret(bytes, secret);
   }
 
   objectToCall(objection: CallObjection): void {

@@ -41,7 +41,11 @@ export class JsonRelay {
     leg.addUsage(part.usage);
     leg.scan.readWhole(part);
     leg.scan.readRounded(part, () => Buffer.from(body).toString("latin1"));
-    if (leg.objectToKill() || leg.objectToScan() || leg.objectToCredential(body)) return;
+    if (leg.objectToKill() || leg.objectToScan()) return;
+    if (leg.showsCredential(body)) {
+      leg.object("credential_in_response");
+      return;
+    }
     const refused = part.toolNames.find((name) => !leg.input.toolGranted(name));
     const objection = callObjection(part, leg);
     if (refused !== undefined) leg.object("tool_call_not_granted", refused);

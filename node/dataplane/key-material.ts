@@ -1,3 +1,5 @@
+import { withoutEscapes } from "./json-escapes.ts";
+
 /** What stands in place of a key. */
 const REDACTED = "[redacted]";
 
@@ -17,14 +19,27 @@ const SHAPES: readonly RegExp[] = [
  */
 const SHOWN_CHARS_MIN = 20;
 
-/** Whether the secret stands in an answer, as it is or as JSON is allowed to write its slashes. */
+/** The secret, if it may not be shown: a word may. */
+export function shownSecret(secret: string | undefined): string | undefined {
+  return secret === undefined || secret.length < SHOWN_CHARS_MIN ? undefined : secret;
+}
+
+/**
+ * Whether the secret stands in an answer, as it is or as JSON may write it.
+ *
+ * @param secret As `shownSecret` has it.
+ */
 export function showsSecret(answer: Uint8Array, secret: string): boolean {
   // Of a stream nearly every text is shorter.
-  if (secret.length < SHOWN_CHARS_MIN || answer.length < secret.length) return false;
+  if (answer.length < secret.length) return false;
   const bytes = Buffer.from(answer.buffer, answer.byteOffset, answer.length);
   if (bytes.includes(secret)) return true;
-  return secret.includes("/") && bytes.includes(secret.replaceAll("/", "\\/"));
+  // What a key is of, JSON writes in another way in these two cases alone.
+  const mayBeEscaped = bytes.includes("\\u00") || (ESCAPED.test(secret) && bytes.includes("\\"));
+  return mayBeEscaped && withoutEscapes(bytes.toString("latin1")).includes(secret);
 }
+
+const ESCAPED = /["\\/]/;
 
 /** Whose account it is, as providers say it in their errors: who pays is nothing an agent has to know. */
 const ACCOUNTS: readonly RegExp[] = [

@@ -52,7 +52,6 @@ class AnswerRelay implements AnswerSink {
       const value = passed[index] as string;
       if (SAYS_ITSELF.test(value)) continue;
       leg.scan.whole(value);
-      if (leg.objectToCredential(Buffer.from(value))) return;
     }
     if (leg.objectToScan()) return;
     const body = this.#relayOf(status, head);

@@ -121,8 +121,6 @@ export class SseRelay {
     const { scan } = this.#leg;
     const waits = scan.readText(place, text);
     if (scan.objection !== undefined) return this.#object(() => this.#leg.objectToScan());
-    // What stands around the text stood in a frame that was looked at.
-    if (!this.#showsNoCredential(text)) return false;
     this.#leg.addUncounted(text.length);
     if (this.#isSpent()) return false;
     this.#held.pass(frame.bytes, waits, this.#release);
@@ -147,7 +145,10 @@ export class SseRelay {
     if (part.last) this.#calls?.end();
     // The scan comes first: a refused tool is named to people, so its name has to be clean.
     if (scan.objection !== undefined) return this.#object(() => this.#leg.objectToScan());
-    if (!this.#showsNoCredential(frame.bytes)) return false;
+    // Members that say what something is called are no text, and show it all the same.
+    if (this.#leg.showsCredential(frame.bytes)) {
+      return this.#object(() => this.#leg.object("credential_in_response"));
+    }
     const refused = part.toolNames.find((name) => !input.toolGranted(name));
     if (refused !== undefined) {
       return this.#object(() => this.#leg.object("tool_call_not_granted", refused));
@@ -171,12 +172,6 @@ export class SseRelay {
     this.#leftOut = part.ours;
     this.#complete = part.last;
     return true;
-  }
-
-  /** False: these bytes do, and the answer was ended. */
-  #showsNoCredential(bytes: Uint8Array): boolean {
-    if (this.#leg.input.showsCredential?.(bytes) !== true) return true;
-    return this.#object(() => this.#leg.object("credential_in_response"));
   }
 
   /** True: the answer has cost what is held for it, and was ended. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { showsSecret } from "../../../../node/dataplane/key-material.ts";
+import { shownSecret, showsSecret } from "../../../../node/dataplane/key-material.ts";
 import { requestWorld, SECRET } from "../request-world.ts";
 
 const KEY = "key/of+the/provider==0001";
@@ -8,6 +8,8 @@ test.each([
   [KEY, true],
   [`{"authorization":"Bearer ${KEY}"}`, true],
   [JSON.stringify({ text: `x-api-key: ${KEY}` }).replaceAll("/", "\\/"), true],
+  [KEY.replace("provider", "\\u0070rovid\\u0065r"), true],
+  [KEY.replace("provider", "\\\\u0070rovider"), false],
   [KEY.slice(1), false],
   ["", false],
 ])("an answer shows a secret that stands in it: %s", (answer, shows) => {
@@ -17,7 +19,8 @@ test.each([
 });
 
 test("what servers take in place of a key is a word, and may be said", () => {
-  expect(showsSecret(Buffer.from("it was not-needed at all"), "not-needed")).toBe(false);
+  expect(shownSecret("not-needed")).toBeUndefined();
+  expect(shownSecret(KEY)).toBe(KEY);
 });
 
 test("a provider that says what it was sent hands its key to nobody", async () => {

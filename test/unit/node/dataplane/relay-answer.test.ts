@@ -35,6 +35,7 @@ function completion(message: object): object {
   };
 }
 
+const KEY = "provider-key";
 const whole = { stream: false };
 
 describe("an answer that is one document", () => {
@@ -166,10 +167,9 @@ describe("an answer that is one document", () => {
   });
 
   test("is withheld when a header that is passed on shows the credential, also of an error", () => {
-    const showsCredential = (bytes: Uint8Array) => Buffer.from(bytes).includes("provider-key");
     const headers = [...JSON_TYPE.slice(0, 2), "retry-after", "Bearer provider-key"];
     for (const status of [200, 429]) {
-      const { exchange, outcomes } = answerWith(relay("openai", { ...whole, showsCredential }), {
+      const { exchange, outcomes } = answerWith(relay("openai", { ...whole, secret: KEY }), {
         status,
         headers,
         body: completion({ content: "x" }),
@@ -180,24 +180,31 @@ describe("an answer that is one document", () => {
     }
   });
 
-  test("is withheld when it shows the credential that its request went with", () => {
-    const shown = (bytes: Uint8Array) => Buffer.from(bytes).includes("provider-key");
-    const told = completion({ content: "sent: Bearer provider-key" });
-    const { exchange, outcomes } = answerWith(
-      relay("openai", { ...whole, showsCredential: shown }),
-      {
-        body: told,
-      },
-    );
-    expect(exchange.answered).toMatchObject({ status: 502 });
-    expect(exchange.answered?.body.toString()).toBe("credential_in_response");
-    expect(outcomes).toMatchObject([
-      { kind: "cut", reason: "credential_in_response", usage: { outputTokens: 2 } },
-    ]);
-    const other = relay("openai", { ...whole, showsCredential: shown });
-    answerWith(other, { body: completion({ content: "sent: Bearer own-key" }) });
-    expect(other.outcomes).toMatchObject([{ kind: "done" }]);
-  });
+  test.each([
+    ["as it is", "sent: Bearer provider-key", "provider-key"],
+    ["with a character escaped", "sent: KEY", "provider\\u002dkey"],
+    ["in what names the answer", "x", "provider\\u002dkey"],
+  ])(
+    "is withheld when it shows the credential that its request went with: %s",
+    (_how, content, key) => {
+      const text = JSON.stringify({
+        ...completion({ content }),
+        id: content === "x" ? "KEY" : "c",
+      });
+      const body = text.replace("KEY", key);
+      const { exchange, outcomes } = answerWith(relay("openai", { ...whole, secret: KEY }), {
+        body,
+      });
+      expect(exchange.answered).toMatchObject({ status: 502 });
+      expect(exchange.answered?.body.toString()).toBe("credential_in_response");
+      expect(outcomes).toMatchObject([
+        { kind: "cut", reason: "credential_in_response", usage: { outputTokens: 2 } },
+      ]);
+      const other = relay("openai", { ...whole, secret: KEY });
+      answerWith(other, { body: completion({ content: "sent: Bearer own-key" }) });
+      expect(other.outcomes).toMatchObject([{ kind: "done" }]);
+    },
+  );
 
   test("is refused when it calls a tool that is not granted", () => {
     const call = { id: "i", type: "function", function: { name: "forbidden", arguments: "{}" } };

@@ -441,7 +441,6 @@ test("an integer of which only its bytes have every digit is scanned by them", (
 });
 
 test("an event that shows the credential that its request went with is not passed on", () => {
-  const showsCredential = (bytes: Uint8Array) => Buffer.from(bytes).includes("provider-key");
   const message = { jsonrpc: "2.0", method: "notifications/message", params: { data: "hello" } };
   const telling = {
     jsonrpc: "2.0",
@@ -449,21 +448,10 @@ test("an event that shows the credential that its request went with is not passe
     result: { content: [{ type: "text", text: "provider-key" }] },
   };
   const frames = [dataFrame(message), dataFrame(telling)];
-  const relayed = run(relay("mcp", { showsCredential }), frames);
+  const relayed = run(relay("mcp", { secret: "provider-key" }), frames);
   expectCut(relayed, "credential_in_response");
   expect(relayed.exchange.written).toBe(frames[0]);
 });
-
-test.each(NAMES)(
-  "of %s neither is one that differs from those before in its text alone",
-  (dialect) => {
-    const showsCredential = (bytes: Uint8Array) => Buffer.from(bytes).includes("provider-key");
-    const texts = ["You", " sent", " me: ", "Bearer provider-key", " and", " more"];
-    const relayed = run(relay(dialect, { showsCredential }), streamOf(dialect, texts));
-    expectCut(relayed, "credential_in_response");
-    expect(contentOf(dialect, relayed.exchange.written)).toBe("You sent me: ");
-  },
-);
 
 describe("what no client shows", () => {
   test.each([
