@@ -70,7 +70,7 @@ const TRIAL = "trial";
 
 function modelOf({ bytes, begin }: SseFrame, piece: TextPiece, read: ReadSaid): Model | undefined {
   if (bytes.length > MODEL_BYTES_MAX) return undefined;
-  const { channel, group, phase, text } = piece;
+  const { channel, group, phase, joined, text } = piece;
   const written = Buffer.from(`"${text}"`);
   const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const at = all.indexOf(written);
@@ -86,8 +86,9 @@ function modelOf({ bytes, begin }: SseFrame, piece: TextPiece, read: ReadSaid): 
     other?.text === TRIAL &&
     other.channel === channel &&
     other.group === group &&
-    other.phase === phase;
-  return isThere ? { before, after, place: { channel, group, phase } } : undefined;
+    other.phase === phase &&
+    other.joined === joined;
+  return isThere ? { before, after, place: { channel, group, phase, joined } } : undefined;
 }
 
 /** The text of a part that says nothing else. */

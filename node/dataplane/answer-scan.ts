@@ -29,7 +29,9 @@ export type Wait = { readonly channel: Channel; readonly end: number };
  *     was ended so must not go on. Otherwise its end, which `$` and `\b` saw, was none.
  * S3. JSON text is scanned twice, as it is written and as a client will read it once it has parsed it: an
  *     escape hides nothing, wherever it is cut.
- * S4. The credential that the request went with is looked for as a match of a rule is: in each text, across its pieces.
+ * S4. Texts that clients join are scanned as one as well, whatever comes between them. What may still become a match
+ *     across two of them waits, until something else than such a text is said: a call is not held up for it.
+ * S5. The credential that the request went with is looked for as a match of a rule is: in each text, across its pieces.
  */
 export class AnswerScan {
   readonly #rules: AnswerRules;
@@ -39,6 +41,8 @@ export class AnswerScan {
   // Answers that are one document have no channels.
   #channels: Map<string, Channel> | undefined;
   #groups: Map<string, Channel[]> | undefined;
+  /** By what clients call the joined text. */
+  #joined: Map<string, Joined> | undefined;
   #reported: Map<string, ContentHit> | undefined;
   #objection: Objection | undefined;
   #textBytes = 0;
@@ -77,9 +81,7 @@ export class AnswerScan {
   read(part: AnswerPart): readonly Wait[] {
     const waits: Wait[] = [];
     for (const piece of part.pieces) {
-      const channel = this.#push(piece, Buffer.from(piece.text));
-      if (channel === undefined) return waits;
-      waits.push({ channel, end: channel.length });
+      if (!this.#push(piece, Buffer.from(piece.text), waits)) return waits;
       if (piece.isJson === true) this.#readJson(piece, waits);
     }
     for (const text of part.aside) this.whole(text);
@@ -89,21 +91,40 @@ export class AnswerScan {
 
   /** Scans the one text of a part that says nothing else. */
   readText(place: TextPlace, bytes: Uint8Array): readonly Wait[] {
-    const channel = this.#push(place, bytes);
-    return channel === undefined || channel.isClear()
-      ? NO_WAITS
-      : [{ channel, end: channel.length }];
+    const waits: Wait[] = [];
+    this.#push(place, bytes, waits);
+    return waits.every(({ channel, end }) => channel.isClear(end)) ? NO_WAITS : waits;
   }
 
-  /** Undefined: it is objected to. */
-  #push(place: TextPlace, bytes: Uint8Array): Channel | undefined {
+  /** False: it is objected to. */
+  #push(place: TextPlace, bytes: Uint8Array, waits: Wait[]): boolean {
     const channel = this.#channelOf(place);
-    if (channel === undefined) return undefined;
+    if (channel === undefined) return false;
     this.#settleOthers(place);
     this.#textBytes += bytes.length;
     this.#scannedBytes += bytes.length;
     this.#pushTo(channel, bytes);
-    return channel;
+    waits.push({ channel, end: channel.length });
+    if (place.joined !== undefined) this.#join(place.joined, channel, bytes, waits);
+    else for (const { all } of this.#joined?.values() ?? []) all.letGo();
+    return true;
+  }
+
+  #join(name: string, channel: Channel, bytes: Uint8Array, waits: Wait[]): void {
+    this.#joined ??= new Map();
+    const joined = this.#joined.get(name);
+    if (joined === undefined) {
+      channel.goesOn = true;
+      this.#joined.set(name, { all: channel, last: channel });
+      return;
+    }
+    const { all, last } = joined;
+    // One after the other: what went on behind another one would not be joined as it came.
+    if (last !== channel) this.#note(last.end());
+    joined.last = channel;
+    if (all === channel) return;
+    this.#pushTo(all, bytes);
+    waits.push({ channel: all, end: all.length });
   }
 
   #pushTo(channel: Channel, bytes: Uint8Array): void {
@@ -118,6 +139,7 @@ export class AnswerScan {
       if (isJson === true) this.whole(withoutEscapes(text));
     }
     for (const text of part.aside) this.whole(text);
+    if (part.pieces.length > 1) for (const text of joinedTexts(part.pieces)) this.whole(text);
   }
 
   /** Scans a text that nothing continues. Returns how many bytes it has. */
@@ -145,7 +167,10 @@ export class AnswerScan {
 
   /** The answer is complete: what waited for more is decided. */
   end(): void {
-    for (const channel of this.#channels?.values() ?? []) this.#note(channel.end());
+    for (const channel of this.#channels?.values() ?? []) {
+      channel.goesOn = false;
+      this.#note(channel.end());
+    }
   }
 
   /** The text beside the written one, in a channel of its own. */
@@ -207,6 +232,21 @@ export class AnswerScan {
   }
 }
 
+/** Texts that clients join. The channel of the first one goes on as all of them. */
+type Joined = { readonly all: Channel; last: Channel };
+
+/** What clients make of more than one text. */
+function joinedTexts(pieces: readonly TextPiece[]): readonly string[] {
+  const texts = new Map<string, string[]>();
+  for (const { joined, text } of pieces) {
+    if (joined === undefined) continue;
+    const known = texts.get(joined);
+    if (known === undefined) texts.set(joined, [text]);
+    else known.push(text);
+  }
+  return [...texts.values()].filter(({ length }) => length > 1).map((all) => all.join(""));
+}
+
 /** Of texts, which may be long, those are looked at alone that begin as numbers do. */
 function isRounded(text: string): boolean {
   const first = text.charCodeAt(0);
@@ -227,11 +267,15 @@ const NO_HITS: readonly ContentHit[] = [];
 /** One text, piece by piece. */
 class Channel {
   readonly phase: number;
+  /** Others follow it, which clients put behind it. */
+  goesOn = false;
   readonly #scanner: Scanner;
   readonly #secret: SecretMatch | undefined;
   #escapes: JsonEscapes | undefined;
   #length = 0;
   #ended = false;
+  #isOver = false;
+  #letGoTo = 0;
 
   constructor(scanner: Scanner, phase: number, secret: SecretMatch | undefined) {
     this.#scanner = scanner;
@@ -250,6 +294,7 @@ class Channel {
     return this.#escapes;
   }
 
+  /** No more comes of the text that it began as. */
   get ended(): boolean {
     return this.#ended;
   }
@@ -265,14 +310,21 @@ class Channel {
   }
 
   end(): readonly Hit[] {
-    if (this.#ended) return [];
+    if (this.#isOver || (this.#ended && this.goesOn)) return [];
     this.#ended = true;
+    if (this.goesOn) return this.#scanner.hitsAtEnd();
+    this.#isOver = true;
     return this.#scanner.end();
+  }
+
+  /** What has come so far waits for nothing any more. */
+  letGo(): void {
+    this.#letGoTo = this.#length;
   }
 
   /** Whether no match that is still possible begins before the offset. */
   isClear(offset = this.#length): boolean {
-    if (this.#ended) return true;
+    if (this.#isOver || offset <= this.#letGoTo) return true;
     if (offset > this.#length) return false;
     const begunBytes = this.#secret?.begunBytes ?? 0;
     if (begunBytes > 0 && this.#length - begunBytes < offset) return false;

@@ -31,6 +31,8 @@ export type TextPlace = {
   readonly channel: string;
   readonly group: string;
   readonly phase: number;
+  /** Of texts that clients put together into one, in the order in which they come: what they call that one. */
+  readonly joined?: string | undefined;
 };
 
 /** What one frame or one whole answer says, with what a stream's scan has to know beside it. */
@@ -103,8 +105,8 @@ export function sayId(id: JsonValue | undefined, part: PartDraft): void {
  */
 export function sayStrings(part: PartDraft, value: JsonValue, at: Omit<TextPiece, "text">): void {
   if (typeof value === "string") {
-    const { channel, group, phase } = at;
-    part.say({ channel, group, phase, text: value });
+    const { channel, group, phase, joined } = at;
+    part.say({ channel, group, phase, joined, text: value });
   } else if (typeof value === "number") {
     part.aside.push(numberText(value));
   } else if (typeof value === "object" && value !== null) {

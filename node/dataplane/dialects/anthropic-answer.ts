@@ -181,7 +181,8 @@ function readBlock(block: JsonObject, group: string, part: PartDraft): boolean {
     sayId(block.id, part);
     return others(block, ["name"], part);
   }
-  if (type === "text") return say(part, group, "text", text) && others(block, ["text"], part);
+  if (type === "text")
+    return say(part, group, "text", text, SPOKEN) && others(block, ["text"], part);
   if (type === "thinking") {
     return say(part, group, "thinking", thinking) && others(block, ["thinking"], part);
   }
@@ -198,7 +199,7 @@ function readBlockDelta(event: JsonObject, part: PartDraft, calls: StreamedCalls
   if (known !== undefined) collectOthers(delta, known, part.aside);
   switch (type) {
     case "text_delta":
-      return say(part, group, "text", text, PROSE);
+      return say(part, group, "text", text, { ...PROSE, ...SPOKEN });
     case "thinking_delta":
       return say(part, group, "thinking", thinking, PROSE);
     case "input_json_delta":
@@ -248,14 +249,16 @@ function say(
   group: string,
   channel: string,
   text: JsonValue | undefined,
-  prose: Pick<TextPiece, "isProse"> = {},
+  of: Pick<TextPiece, "isProse" | "joined"> = {},
 ): boolean {
   if (typeof text !== "string") return false;
-  part.say({ channel: `${group}.${channel}`, group, phase: 0, text, ...prose });
+  part.say({ channel: `${group}.${channel}`, group, phase: 0, text, ...of });
   return true;
 }
 
 const PROSE: Pick<TextPiece, "isProse"> = { isProse: true };
+/** A text with sources comes in blocks, cut where they change; whoever shows it puts them together. */
+const SPOKEN: Pick<TextPiece, "joined"> = { joined: "text" };
 
 function others(block: JsonObject, known: readonly string[], part: PartDraft): true {
   for (const name of Object.keys(block)) {

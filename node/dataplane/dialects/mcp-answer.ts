@@ -5,6 +5,7 @@ import { collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asObject } from "./json-shape.ts";
 import { plainName, resourceName } from "./mcp-names.ts";
+import { textSeams } from "./text-seams.ts";
 
 /** Calls are priced; what they bring back is not. */
 const NOTHING = { inputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0, outputTokens: 0 };
@@ -45,6 +46,8 @@ function readMessage(message: JsonObject | undefined): AnswerPart | undefined {
   part.last = true;
   part.usage = NOTHING;
   const listed = asObject(result);
+  // What a tool says goes to a model as one text.
+  if (Array.isArray(listed?.content)) part.aside.push(...textSeams(listed.content));
   if (listed !== undefined && LISTS.some(({ member }) => Array.isArray(listed[member]))) {
     part.rewritten = (granted) =>
       JSON.stringify({ ...message, result: withGranted(listed, granted) });

@@ -26,11 +26,15 @@ const ENVELOPE = new Set([
 ]);
 
 /** Texts of an item are said, or are complete in an event that repeats them. */
-type Say = (part: PartDraft, at: { group: string; channel: string }, text: JsonValue) => void;
+type Say = (part: PartDraft, at: SaidAt, text: JsonValue) => void;
+type SaidAt = { readonly group: string; readonly channel: string; readonly joined?: string };
 
 const sayAside: Say = (part, _at, text) => collectTexts(text, part.aside);
-const sayText: Say = (part, { group, channel }, text) =>
-  sayStrings(part, text, { channel: `${group}.${channel}`, group, phase: 0 });
+const sayText: Say = (part, { group, channel, joined }, text) =>
+  sayStrings(part, text, { channel: `${group}.${channel}`, group, phase: 0, joined });
+
+/** What SDKs put together of all messages of a response, whatever stands between them. */
+const OUTPUT_TEXT = "output_text";
 
 /**
  * Reads a whole response.
@@ -139,9 +143,24 @@ function readResponse(response: JsonObject | undefined, say: Say, part: PartDraf
     if (!readItem(asObject(item), String(index), say, part)) return false;
     sayCall(asObject(item), part);
   }
+  // As SDKs have it of a streamed response's last event, in the order of the list and not of the deltas.
+  if (say === sayAside) part.aside.push(...outputText(output));
   collectOthers(response, ENVELOPE, part.aside);
   part.usage = readUsage(response.usage);
   return true;
+}
+
+/** The text that SDKs join of all parts, where there are several. */
+function outputText(output: readonly JsonValue[]): readonly string[] {
+  const texts: string[] = [];
+  for (const item of output) {
+    const content = asObject(item)?.content;
+    for (const one of Array.isArray(content) ? content : []) {
+      const { type, text } = asObject(one) ?? {};
+      if (type === OUTPUT_TEXT && typeof text === "string") texts.push(text);
+    }
+  }
+  return texts.length > 1 ? [texts.join("")] : [];
 }
 
 /**
@@ -225,12 +244,7 @@ const CALL = "_call";
 const CONTENT_ENVELOPE = new Set(["type", "annotations", "logprobs"]);
 const CONTENT_NAMES = new Set([...CONTENT_ENVELOPE, "text", "refusal"]);
 
-function readContent(
-  value: JsonValue,
-  at: { readonly group: string; readonly channel: string },
-  say: Say,
-  part: PartDraft,
-): void {
+function readContent(value: JsonValue, at: SaidAt, say: Say, part: PartDraft): void {
   const content = asObject(value);
   if (content === undefined) say(part, at, value);
   for (const name of Object.keys(content ?? {})) {
@@ -238,7 +252,9 @@ function readContent(
     if (name === "type") continue;
     if (!CONTENT_NAMES.has(name)) part.aside.push(name);
     if (CONTENT_ENVELOPE.has(name)) collectTexts(member, part.aside);
-    else say(part, { ...at, channel: `${at.channel}.${name}` }, member);
+    else if (name !== "text" || content?.type !== OUTPUT_TEXT) {
+      say(part, { ...at, channel: `${at.channel}.${name}` }, member);
+    } else say(part, { ...at, channel: `${at.channel}.text`, joined: OUTPUT_TEXT }, member);
   }
 }
 
@@ -273,7 +289,8 @@ function readDelta(type: string, event: JsonObject, part: PartDraft, calls: Open
   const group = String(index);
   const inner = String(event.content_index ?? event.summary_index ?? 0);
   const isJson = type.endsWith(ARGUMENTS_DELTA);
-  const at = { channel: `${group}.${type}.${inner}`, group, phase: 0 };
+  const joined = type === `response.${OUTPUT_TEXT}.delta` ? OUTPUT_TEXT : undefined;
+  const at = { channel: `${group}.${type}.${inner}`, group, phase: 0, joined };
   part.say({ ...at, text: delta, ...(isJson && { isJson }) });
   const opened = calls.get(index);
   if (delta === "" || (opened === undefined && !isJson)) return true;

@@ -37,6 +37,8 @@ export type Scanner = {
   push(bytes: Uint8Array): readonly Hit[];
   /** The lowest offset at which a match that is still possible begins, if one is possible. */
   pendingFrom(): number | undefined;
+  /** What `end` would tell, if the text ended here. It may go on. */
+  hitsAtEnd(): readonly Hit[];
   /** Says that the text ends here, which `$` and `\b` want to know. Nothing comes after it. */
   end(): readonly Hit[];
   /** `push` and `end` in one: of a piece that nothing follows no byte has to be remembered. */
@@ -145,7 +147,18 @@ class SetScanner implements Scanner {
     return this.#hits;
   }
 
+  hitsAtEnd(): readonly Hit[] {
+    this.#hits = [];
+    this.#tellAtEnd();
+    return this.#hits;
+  }
+
   #end(): void {
+    this.#tellAtEnd();
+    this.#ended = true;
+  }
+
+  #tellAtEnd(): void {
     if (this.#ended) throw new Error("the text has ended");
     const { forward, automaton } = this.#set;
     const workBefore = forward.work;
@@ -155,7 +168,6 @@ class SetScanner implements Scanner {
     for (const rule of state.facts.matchedBefore) {
       this.#found(rule, this.#position, state.context);
     }
-    this.#ended = true;
   }
 
   #tell(state: ForwardState, position: number): void {
