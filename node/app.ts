@@ -105,9 +105,10 @@ export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const table = tableOf(config);
   const store = openLmdbStore(join(home, "control"));
   // Leases belong to a start, and so do heartbeats: both name it alike.
-  const bootId = await nextBootId(store, clock, random);
+  const booting = nextBootId(store, clock, random);
   // Its thread has the log of earlier runs to look at; meanwhile the others begin.
   const audit = startAuditOf({ parts, home, table, store, thread: threads.audit });
+  const bootId = await booting;
   const mesh = startMeshThread({ parts, home, bootId, audit, table, thread: threads.mesh });
   const revoked = revokedBy(mesh.link);
   const machine = openMachineWatch(parts, audit, mesh.link);

@@ -58,10 +58,7 @@ export type ControlDeps = Pick<ActorHostDeps, "logMark" | "crashProof"> &
     readonly log: NodeLog;
   };
 
-/**
- * The control thread's part of a node: actors and their money, the switch from one policy to the
- * next, and what operators ask. It touches no request's bytes.
- */
+/** A node's control thread: actors and their money, the switch between policies, what operators ask. It touches no request's bytes. */
 export class Control {
   readonly actors: ActorHost;
   readonly policies: PolicySwitch;
@@ -127,7 +124,7 @@ export class Control {
   /**
    * Settles what an earlier run left open, then hears what other threads have to say.
    *
-   * @param logged The log's thread works, and has looked how much room there is: before that there is no policy here.
+   * @param logged The log's thread works and has looked how much room there is: no request is decided before. What is asked of the mesh does not wait.
    */
   async start(logged: Promise<void> = Promise.resolve()): Promise<void> {
     const { meshLink, loops } = this.#deps;
@@ -137,11 +134,13 @@ export class Control {
       loop.onMessage((message) => this.#inTurn(() => this.#fromLoop(loop, message)));
     }
     this.#distrust.restore();
-    await Promise.all([this.actors.recover(), logged]);
+    await this.actors.recover();
     const early = this.#early ?? [];
     this.#early = undefined;
     for (const handle of early) handle();
     this.#tickLater();
+    await logged;
+    this.policies.begin();
   }
 
   /** Takes lent money back and settles it. Loops have drained by then. */

@@ -46,7 +46,7 @@ type Offered = {
  * Puts a new policy in force on all loops at once.
  *
  * Two steps: the bundle goes to every loop, each compiles it and says ready; only then is the
- * table's version cell stored, which every request reads once. A bundle that this node cannot
+ * table's version cell stored, which every request reads once; not before `begin`. A bundle that this node cannot
  * compile is refused here, and the policy before it stays, or comes if it was on its way.
  */
 export class PolicySwitch {
@@ -60,10 +60,17 @@ export class PolicySwitch {
   #current: CompiledPolicy | undefined;
   #previous: CompiledPolicy | undefined;
   #refusal: { readonly version: number; readonly message: string } | undefined;
+  #decides = false;
 
   constructor({ rehearsed, ...deps }: PolicySwitchDeps) {
     this.#deps = deps;
     this.#rehearsed = rehearsed;
+  }
+
+  /** Requests are decided by the policy from now on. Until then none is, though all that needs no request goes by it. */
+  begin(): void {
+    this.#decides = true;
+    if (this.#current !== undefined) setPolicyVersion(this.#deps.table, this.#current.version);
   }
 
   get current(): CompiledPolicy | undefined {
@@ -135,7 +142,7 @@ export class PolicySwitch {
     this.#previous = this.#current;
     this.#current = offered.policy;
     if ((this.#refusal?.version ?? 0) <= version) this.#refusal = undefined;
-    setPolicyVersion(this.#deps.table, version);
+    if (this.#decides) setPolicyVersion(this.#deps.table, version);
     this.#deps.log.policySwitched(version, offered.policy.sha256);
     this.#deps.keepBundle?.(offered.bundle);
     this.#deps.onSwitched();

@@ -11,7 +11,7 @@ import { balance, overrunBalance } from "../../../node/table/lend.ts";
 import { createRowOwner, pin } from "../../../node/table/rows.ts";
 import { NO_CELL } from "../../../node/table/scope-cells.ts";
 import { standingOf } from "../../../node/table/standing.ts";
-import { createTable } from "../../../node/table/table.ts";
+import { createTable, policyVersion } from "../../../node/table/table.ts";
 import type {
   ControlToLoop,
   ControlToMesh,
@@ -39,6 +39,13 @@ import { e2ePolicy } from "../../support/e2e-policy.ts";
 
 const AGENT = "t/a";
 const usd = (usdMicros: bigint): Cost => ({ usdMicros, tokens: 0n, calls: 0n });
+
+function bundleOfTests(): Uint8Array {
+  const text = e2ePolicy("http://127.0.0.1:1");
+  const read = readPolicy(text, { file: "policy.yaml", scanner: contentScanner });
+  if (!read.ok) throw new Error("the policy of the end-to-end tests is not one");
+  return read.bundle;
+}
 
 /** A control thread whose other threads are the test, and a ledger that grants what is wanted. */
 function world(over: Partial<ControlDeps> = {}) {
@@ -167,10 +174,8 @@ describe("the control thread", () => {
     await one.control.start();
     await settle();
     expect(one.control.ledgerWay.isOpen).toBe(false);
-    const text = e2ePolicy("http://127.0.0.1:1");
-    const read = readPolicy(text, { file: "policy.yaml", scanner: contentScanner });
-    if (!read.ok) throw new Error("the policy of the end-to-end tests is not one");
-    one.mesh({ t: "policy", version: 1, sha256: "0".repeat(64), bundle: read.bundle });
+    const bundle = bundleOfTests();
+    one.mesh({ t: "policy", version: 1, sha256: "0".repeat(64), bundle });
     await comesTrue(() =>
       expect(one.posted).toContainEqual(expect.objectContaining({ t: "policy" })),
     );
@@ -266,17 +271,20 @@ describe("the control thread", () => {
     await comesTrue(() => expect(asked()).toEqual([1n, 2n]));
   });
 
-  test("puts no policy in force before the log's thread works", async () => {
+  test("asks for money under its policy while the log's thread begins, and decides over nothing before it works", async () => {
     const one = world();
     const { promise: logged, resolve: works } = Promise.withResolvers<void>();
     const started = one.control.start(logged);
-    const bundle = new Uint8Array(1);
-    one.mesh({ t: "policy", version: 1, sha256: "0".repeat(64), bundle });
-    await settle();
-    expect(one.logged).toEqual([]);
+    one.mesh({ t: "policy", version: 1, sha256: "0".repeat(64), bundle: bundleOfTests() });
+    await comesTrue(() =>
+      expect(one.posted).toContainEqual(expect.objectContaining({ t: "policy" })),
+    );
+    one.loop({ t: "policy_ready", version: 1 });
+    await comesTrue(() => expect(one.control.ledgerWay.isOpen).toBe(true));
+    expect(policyVersion(one.table)).toBe(0);
     works();
     await started;
-    await comesTrue(() => expect(one.logged).toEqual(["policyRefused"]));
+    expect(policyVersion(one.table)).toBe(1);
   });
 
   test("lends to a row from the loop's question, before the mesh thread's word of it", async () => {

@@ -9,7 +9,7 @@ import { smallBundle } from "../coordinator/small-policy.ts";
 const log = () => ({ policyOffered: vi.fn(), policySwitched: vi.fn(), policyRefused: vi.fn() });
 
 /** A switch with two loops, on a clock of which each look takes so long that every step fills a slice. */
-function world(rehearsed?: RehearsedPolicy) {
+function world(rehearsed?: RehearsedPolicy, isHeld = false) {
   const table = createTable({ rows: 4, loops: 2, scopes: 8, writers: 3, proofs: 64 });
   const posted: [loop: number, message: ControlToLoop][] = [];
   const loops = [0, 1].map((no) => ({
@@ -26,6 +26,7 @@ function world(rehearsed?: RehearsedPolicy) {
     ...{ table, clock, loops, onSwitched, onRefused, rehearsed, keepBundle },
     log: log() as never,
   });
+  if (!isHeld) switches.begin();
   const offered = () =>
     posted.map(([no, message]) => [no, message.t === "policy" && message.version]);
   return { table, switches, offered, onSwitched, onRefused, keepBundle };
@@ -52,6 +53,21 @@ test("a policy is compiled in slices, and is in force once every loop has it", a
   switches.ready(1, 1);
   expect(policyVersion(table)).toBe(1);
   expect(onSwitched).toHaveBeenCalledTimes(1);
+});
+
+test("decides over no request before it may, and over all from then on", async () => {
+  const { table, switches, onSwitched } = world(undefined, true);
+  const put = async (version: number) => {
+    await switches.offer({ version, bundle: bundleOf(2) });
+    for (const loop of [0, 1]) switches.ready(loop, version);
+  };
+  await put(1);
+  expect([policyVersion(table), switches.current?.version]).toEqual([0, 1]);
+  expect(onSwitched).toHaveBeenCalledTimes(1);
+  switches.begin();
+  expect(policyVersion(table)).toBe(1);
+  await put(2);
+  expect(policyVersion(table)).toBe(2);
 });
 
 test("one that was rehearsed is not compiled again, and another one is", async () => {
