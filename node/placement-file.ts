@@ -22,12 +22,14 @@ export const NO_PLACEMENT: Placement = {
   unregistered: () => [],
 };
 
-const CHECK_NS = 1_000_000_000n;
+/** One that cannot be read is tried again so much later. */
+const RETRY_NS = 1_000_000_000n;
 
 /**
  * Reads who is where from a file: a JSON array of `{agent: "team/agent", addresses: [...]}`, and of
- * `{name, namespace?, addresses}` for pods that nobody has registered; other members are not read. Looked at once a second, and read again when it has changed. While it cannot
- * be read nobody is anywhere, so captured connections are refused.
+ * `{name, namespace?, addresses}` for pods that nobody has registered; other members are not read. Looked at for each
+ * question, some microseconds, and read again when it has changed: an address may be another pod's a moment after it was one's, and
+ * the list is there before that pod's packets pass. While it cannot be read nobody is anywhere, so captured connections are refused.
  */
 export function openPlacementFile(of: {
   readonly path: string;
@@ -37,7 +39,7 @@ export function openPlacementFile(of: {
   const { path, clock, onProblem } = of;
   let placed = NOBODY;
   let stamp = "";
-  let checkAtNs = clock.monoNs();
+  let retryAtNs: bigint | undefined;
   const look = (): void => {
     try {
       const { mtimeMs, size, ino } = statSync(path);
@@ -45,17 +47,16 @@ export function openPlacementFile(of: {
       if (now === stamp) return;
       stamp = now;
       placed = parsePlacement(readFileSync(path, "utf8"));
+      retryAtNs = undefined;
     } catch (error) {
       if (placed.agents.size > 0 || stamp !== "bad") onProblem(String(error));
       placed = NOBODY;
       stamp = "bad";
+      retryAtNs = clock.monoNs() + RETRY_NS;
     }
   };
   const now = (): Placed => {
-    if (clock.monoNs() >= checkAtNs) {
-      checkAtNs = clock.monoNs() + CHECK_NS;
-      look();
-    }
+    if (retryAtNs === undefined || clock.monoNs() >= retryAtNs) look();
     return placed;
   };
   return {
