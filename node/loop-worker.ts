@@ -71,6 +71,8 @@ export type LoopWorkerData = {
 };
 
 const INSPECT_THREADS = 1;
+/** How long what is certified in a rehearsal would count: longer than what is no longer shown. */
+const REHEARSED_MS = 3_600_000;
 
 /** What signs is loaded with the first grant: few loops look into TLS, and it costs 0.15 s of a processor. */
 const certifyHost: CertifyHost = async (of) =>
@@ -153,11 +155,26 @@ function flowNotes({ gateSocket, captureFds }: LoopWorkerData): FlowNotes | unde
   return new FlowNotes(systemClock, () => openNotePipe(flows));
 }
 
-/** What its first policy and its first inspected connection take: the modules, and the rules of a policy in both threads. */
+/** What its first policy and its first inspected connection take: the modules, the rules of a policy in both threads, a certificate. */
 async function rehearse(bundle: Uint8Array): Promise<void> {
   const compiled = rehearsePolicy(bundle, { pool: inspecting, clock: systemClock });
-  [rehearsed] = await Promise.all([compiled, import("../adapters/x509-authority.ts")]);
+  [rehearsed] = await Promise.all([compiled, rehearseCertificate()]);
   http2();
+}
+
+/**
+ * For a host that is none, under an authority that is nobody's. The real ones are made as soon as the node has its own, just before
+ * what is captured is taken in.
+ */
+async function rehearseCertificate(): Promise<void> {
+  const { createRoot } = await import("../adapters/x509-authority.ts");
+  const clock = systemClock;
+  const [nowMs, validMs] = [clock.nowMs(), REHEARSED_MS];
+  const authority = await createRoot({ name: "rehearsal", nowMs, validMs });
+  const certificates = new HostCertificates({ clock, certifyHost, createKeyPair });
+  const host = "rehearsal.invalid";
+  certificates.take({ authority, hosts: [host], notAfterMs: nowMs + validMs });
+  await certificates.contextOf(host);
 }
 
 function podsUnread(why: string): void {
