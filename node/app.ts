@@ -216,6 +216,7 @@ function startAlerts(parts: NodeParts, control: Control, store: Store): Webhook 
   return webhook;
 }
 
+/** `end` resolves with whether it has closed all that it had. */
 type MeshThread = { readonly link: MeshThreadLink; end(): Promise<boolean> };
 
 function startMeshThread(of: {
@@ -263,8 +264,7 @@ function startMeshThread(of: {
     link,
     end: async () => {
       ended.expected();
-      link.post({ t: "stop" });
-      return await endWithin(link.isGivenUp ? 0 : THREAD_END_MS);
+      return await Promise.race([link.stop(), endWithin(link.isGivenUp ? 0 : THREAD_END_MS)]);
     },
   };
 }
@@ -385,14 +385,14 @@ async function stopNode(running: {
   // What was lent goes back by way of the mesh thread.
   if (!(await mesh.link.lives())) parts.log.fault("mesh", new Error(SILENT_AT_END));
   await control.stop();
-  const isMeshGone = await mesh.end();
+  const isMeshClosed = await mesh.end();
   running.machine.stop();
   await closed;
   running.persons?.stop();
   await audit.stop();
   await store.close();
   await Promise.all(ends.map(({ gone }) => gone));
-  if (!isMeshGone) throw new Error("the mesh thread is held by the kernel");
+  if (!isMeshClosed) throw new Error("the mesh thread is held by the kernel");
 }
 
 function urlHost(host: string): string {

@@ -288,6 +288,8 @@ function endAuditThread(
 ): Promise<void> {
   ending.add(worker);
   return new Promise((resolve) => {
+    // That the thread is gone takes longer, and nobody need wait for it.
+    worker.on("message", ({ t }: AuditToControl) => t === "stopped" && resolve());
     worker.on("exit", () => resolve());
     worker.on("error", (error) => onLost("audit", error));
     worker.postMessage({ t: "stop" });

@@ -72,6 +72,14 @@ export class MeshThreadLink {
     return !this.#isGivenUp;
   }
 
+  /** Tells it to end. Resolves once it has closed all that it had: that its thread is gone takes longer. */
+  stop(): Promise<true> {
+    return new Promise((resolve) => {
+      this.onMessage(({ t }) => t === "stopped" && resolve(true));
+      this.post({ t: "stop" });
+    });
+  }
+
   /** Whether it was found not to live. */
   get isGivenUp(): boolean {
     return this.#isGivenUp;

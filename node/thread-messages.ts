@@ -346,7 +346,7 @@ export type ControlToMesh =
   | { readonly t: "stop" };
 
 export type MeshToControl =
-  | { readonly t: "ready" }
+  | { readonly t: "ready" | "stopped" }
   /** How the mesh thread came to be run before the others, and its niceness. */
   | {
       readonly t: "priority";

@@ -123,6 +123,7 @@ async function run(data: MeshWorkerData): Promise<void> {
       await store.close();
       log.close();
       stall.close();
+      control.postMessage({ t: "stopped" } satisfies MeshToControl);
       control.close();
     },
   });
