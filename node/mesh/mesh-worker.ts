@@ -78,9 +78,8 @@ async function run(data: MeshWorkerData): Promise<void> {
   const store = openLmdbStore(join(data.homeDir, "mesh"));
   const stall = openHostStall(systemClock);
   const stopping = new AbortController();
-  const user = data.bus.kind === "nats" ? natsUser(join(data.homeDir, "keys")) : undefined;
   // While it connects, what lies on the disk comes into force.
-  const { bus, attempted } = early ?? openBus(data, user);
+  const { bus, attempted, user } = early ?? openBus(data, userOf(data));
   const table = openTable(data.tableBuffer);
   const log = openMeshWal(data, table);
   const gate = openGate(data, {
@@ -188,7 +187,16 @@ function openMeshWal({ wal }: MeshWorkerData, table: Table): Wal {
   });
 }
 
-type OpenedBus = { readonly bus: Bus; readonly attempted: Promise<void> };
+type OpenedBus = {
+  readonly bus: Bus;
+  readonly attempted: Promise<void>;
+  /** As whom: of the in-process bus nobody asks that. */
+  readonly user: NatsUser | undefined;
+};
+
+function userOf({ bus, homeDir }: MeshWorkerData): NatsUser | undefined {
+  return bus.kind === "nats" ? natsUser(join(homeDir, "keys")) : undefined;
+}
 
 /**
  * Beside the node whose place it takes: connecting takes a login, which is code that nothing has compiled. Nothing is said
@@ -205,7 +213,7 @@ function openBus(
   { bus: at, nodeId }: Pick<MeshWorkerData, "bus" | "nodeId">,
   user: NatsUser | undefined,
 ): OpenedBus {
-  if (at.kind === "port") return { bus: busOverPort(at.port), attempted: Promise.resolve() };
+  if (at.kind === "port") return { bus: busOverPort(at.port), attempted: Promise.resolve(), user };
   const bus = openNatsBus({
     url: at.url,
     name: `node ${nodeId}`,
@@ -213,7 +221,7 @@ function openBus(
     ...(at.tls && { tls: at.tls }),
     ...(user === undefined ? {} : { nkeySeed: user.seed }),
   });
-  return { bus, attempted: bus.firstAttempt };
+  return { bus, attempted: bus.firstAttempt, user };
 }
 
 let early: OpenedBus | undefined;
