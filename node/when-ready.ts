@@ -21,6 +21,8 @@ export async function whenReady(
 }
 
 const CAPTURE_WAITS_MAX_MS = 5_000;
+/** How long a loop may take to listen to what is captured: as long as it may take to open its other doors. */
+export const CAPTURE_TAKES_MAX_MS = 30_000;
 
 /**
  * What is captured waits in the backlog of sockets that are not this process's own, and is not refused for that this
@@ -31,10 +33,10 @@ const CAPTURE_WAITS_MAX_MS = 5_000;
 export async function captureWhenReady(
   view: Pick<NodeView, "closedBecause">,
   clock: Clock,
-  loops: readonly Pick<LoopLink, "post" | "onMessage">[],
+  loops: readonly Pick<LoopLink, "no" | "post" | "onMessage">[],
 ): Promise<string | undefined> {
   await whenReady(view, clock, CAPTURE_WAITS_MAX_MS).catch(() => undefined);
-  const faults = await Promise.all(loops.map(capture));
+  const faults = await Promise.all(loops.map((loop) => capture(loop, clock)));
   return faults.find((fault) => fault !== undefined);
 }
 
@@ -55,9 +57,20 @@ async function unfitBy(tried: Promise<string | undefined>): Promise<Error> {
   );
 }
 
-function capture(loop: Pick<LoopLink, "post" | "onMessage">): Promise<string | undefined> {
+/** One that does not answer takes nothing in, and a start that waited for it would neither serve nor end. */
+function capture(
+  loop: Pick<LoopLink, "no" | "post" | "onMessage">,
+  clock: Clock,
+): Promise<string | undefined> {
   return new Promise((resolve) => {
-    loop.onMessage((message) => message.t === "captured" && resolve(message.fault));
+    const cancel = clock.after(CAPTURE_TAKES_MAX_MS, () =>
+      resolve(`data loop ${loop.no} did not listen within ${CAPTURE_TAKES_MAX_MS} ms`),
+    );
+    loop.onMessage((message) => {
+      if (message.t !== "captured") return;
+      cancel();
+      resolve(message.fault);
+    });
     loop.post({ t: "capture" });
   });
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { LoopToControl } from "../../../node/thread-messages.ts";
-import { captureWhenReady, capturing } from "../../../node/when-ready.ts";
+import { CAPTURE_TAKES_MAX_MS, captureWhenReady, capturing } from "../../../node/when-ready.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 
 /** A loop that takes in what is captured, or cannot. */
@@ -8,7 +8,7 @@ function loopThat(fault: string | undefined) {
   const posted: string[] = [];
   const listeners: ((message: LoopToControl) => void)[] = [];
   return {
-    posted,
+    ...{ no: 0, posted },
     onMessage: (fn: (message: LoopToControl) => void) => void listeners.push(fn),
     post: ({ t }: { readonly t: string }) => {
       posted.push(t);
@@ -52,6 +52,15 @@ describe("what is captured", () => {
     const whole = capturing(view, twinClock(), [loopThat(undefined)]);
     await whole.tried;
     expect(await Promise.race([whole.unfit, turn()])).toBeUndefined();
+  });
+
+  test("makes a node unfit where a loop does not answer", async () => {
+    const clock = twinClock();
+    const silent = { ...loopThat(undefined), post: () => undefined };
+    const taken = captureWhenReady({ closedBecause: async () => [] }, clock, [silent]);
+    await turn();
+    clock.advance(CAPTURE_TAKES_MAX_MS);
+    expect(await taken).toContain("data loop 0 did not listen");
   });
 
   test("is said not to be, and why, where one loop cannot", async () => {
