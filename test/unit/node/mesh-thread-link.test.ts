@@ -62,3 +62,13 @@ test("one that does not has answered all that it was asked, and is asked nothing
   expect(posted).toHaveLength(before);
   expect(clock.pendingTimers).toBe(0);
 });
+
+test("a thread has ended once it has said that all of it is closed", async () => {
+  const { posted, link, hear } = world();
+  const stopped = link.stop();
+  expect(posted.at(-1)).toEqual({ t: "stop" });
+  hear({ t: "ready" });
+  expect(await Promise.race([stopped, Promise.resolve("not yet")])).toBe("not yet");
+  hear({ t: "stopped" });
+  expect(await stopped).toBe(true);
+});
