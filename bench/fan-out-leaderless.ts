@@ -33,7 +33,7 @@ export async function killsWithoutLeader(): Promise<{
   const deadNs = Number(process.hrtime.bigint());
   for (let i = 0; i < KILLS; i += 1) {
     const { cmdId, askedNs } = await fleet.kill();
-    const enforced = await fleet.enforcedNs(cmdId);
+    const enforced = (await fleet.enforced(cmdId)).map(({ atNs }) => atNs);
     if (enforced.length !== NODES) throw new Error(`${enforced.length} of ${NODES}`);
     lasts.push((Math.max(...enforced) - askedNs) / 1e6);
   }

@@ -1,11 +1,15 @@
 import { jetstream, jetstreamManager, RetentionPolicy, StorageType } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { Fleet } from "./fleet/fleet.ts";
-import { BARE_SUBJECT, REFERENCE_ACK_PREFIX, UNSIGNED } from "./fleet/fleet-messages.ts";
+import {
+  BARE_SUBJECT,
+  type EnforcedAt,
+  KILL_BYTES,
+  REFERENCE_ACK_PREFIX,
+  UNSIGNED,
+} from "./fleet/fleet-messages.ts";
 import { Times } from "./harness/histogram.ts";
 
-/** As large as a signed kill is. */
-const KILL_BYTES = 260;
 const PULL_STREAM = "BENCH_PULL";
 const PULL_SUBJECT = "bench.pull";
 
@@ -15,6 +19,8 @@ export type Measured = {
   readonly asked: Times;
   /** From the coordinator's word to the first node. */
   readonly said: Times;
+  /** The three parts of the way to the first node: call to word, word to the bus's callback, callback to cell. */
+  readonly parts: { readonly call: Times; readonly hop: Times; readonly node: Times };
   /** From the coordinator's word to each node, to the last, and to the last node's ack. */
   readonly each: Times;
   readonly last: Times;
@@ -22,23 +28,39 @@ export type Measured = {
   readonly acksPerKill: number;
 };
 
-/** Kills one after the other. @throws Error A node said that it enforces one, and does not know when. */
-export async function measureKills(fleet: Fleet, count: number): Promise<Measured> {
+/**
+ * Kills one after the other.
+ *
+ * @param between Is waited for after each.
+ * @throws Error A node said that it enforces one, and does not know when.
+ */
+export async function measureKills(
+  fleet: Fleet,
+  count: number,
+  between: () => Promise<void> = async () => undefined,
+): Promise<Measured> {
   const times = { asked: new Times(), said: new Times(), each: new Times() };
+  const parts = { call: new Times(), hop: new Times(), node: new Times() };
   const more = { last: new Times(), acked: new Times() };
   let acks = 0;
   for (let i = 0; i < count; i += 1) {
     const { cmdId, askedNs, saidNs, ackedNs } = await fleet.kill();
-    const enforced = await fleet.enforcedNs(cmdId);
+    const all = await fleet.enforced(cmdId);
+    const enforced = all.map(({ atNs }) => atNs);
     if (enforced.length !== fleet.size) throw new Error(`${enforced.length} of ${fleet.size}`);
+    const [first] = all.sort((left, right) => left.atNs - right.atNs) as [EnforcedAt];
+    parts.call.add(saidNs - askedNs);
+    parts.hop.add(first.receivedNs - saidNs);
+    parts.node.add(first.atNs - first.receivedNs);
     times.asked.add(Math.min(...enforced) - askedNs);
     times.said.add(Math.min(...enforced) - saidNs);
     for (const atNs of enforced) times.each.add(atNs - saidNs);
     more.last.add(Math.max(...enforced) - saidNs);
     more.acked.add(ackedNs - saidNs);
     acks += fleet.bus.acks;
+    await between();
   }
-  return { ...times, ...more, acksPerKill: acks / count };
+  return { ...times, parts, ...more, acksPerKill: acks / count };
 }
 
 /**

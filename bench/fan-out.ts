@@ -3,6 +3,7 @@ import { startNats } from "../test/support/start-nats.ts";
 import { largerMeshes } from "./fan-out-arithmetic.ts";
 import { killsWithoutLeader } from "./fan-out-leaderless.ts";
 import { bareBroadcasts, type Measured, measureKills, pulledBroadcasts } from "./fan-out-work.ts";
+import { openBareWay } from "./fleet/bare-way.ts";
 import { Fleet, sumOf } from "./fleet/fleet.ts";
 import type { Bench, BenchOptions, Figure } from "./harness/bench.ts";
 import { cpuMicros } from "./harness/cpu-time.ts";
@@ -58,6 +59,9 @@ const NOTES = [
   "one_node: of a mesh that has rehearsed for some minutes; one_node_operator and one_node_said are those of later kills. " +
     "The operator's side of the call is in the coordinator's process, which has made such calls before: one in a process of " +
     "its own waits for another wake-up, and its first calls take three times as long.",
+  "one_node_bare: the same way with nothing done on it, in turn with the kills: a call that @grpc/grpc-js answers, a message " +
+    "over NATS, the callback in the node's process. Where that alone takes more than 1 ms, no kill takes less. " +
+    "one_node_call, _hop and _node are the parts of a kill's way: to the coordinator's word, to the node's callback, to its cell.",
   "Coordinator, server and all nodes share this machine's processors: signatures of a thousand nodes, " +
     "which are a thousand machines' work, are part of every time here, and none of the server's processor time.",
   "cpu_ratio: the server's processor time a kill, against a bare broadcast of as many bytes that every one " +
@@ -72,11 +76,13 @@ async function atOneNode({ isFull }: BenchOptions): Promise<readonly Figure[]> {
   await using fleet = await fleetOf(nats.url, 1);
   const first = await measureKills(fleet, 1);
   const next = await measureKills(fleet, KILLS_MIN);
-  await measureKills(fleet, isFull ? WARM_UP_KILLS.full : WARM_UP_KILLS.short);
-  const { asked, said } = await measureKills(
-    fleet,
-    isFull ? ONE_NODE_KILLS.full : ONE_NODE_KILLS.short,
-  );
+  await using bare = await openBareWay(nats.url, fleet);
+  const [warmUp, kills] = isFull
+    ? [WARM_UP_KILLS.full, ONE_NODE_KILLS.full]
+    : [WARM_UP_KILLS.short, ONE_NODE_KILLS.short];
+  await measureKills(fleet, warmUp, () => bare.go(false));
+  // In turn: both find the machine as the other does.
+  const { asked, said, parts } = await measureKills(fleet, kills, () => bare.go(true));
   const ms = (name: string, value: number) => ({ name, value, unit: "ms" });
   return [
     ms("one_node_first_ms", first.asked.maxMs),
@@ -85,6 +91,15 @@ async function atOneNode({ isFull }: BenchOptions): Promise<readonly Figure[]> {
     ms("one_node_operator_p99_ms", asked.percentileMs(99)),
     ms("one_node_said_p50_ms", said.percentileMs(50)),
     ms("one_node_said_p99_ms", said.percentileMs(99)),
+    ms("one_node_call_p50_ms", parts.call.percentileMs(50)),
+    ms("one_node_hop_p50_ms", parts.hop.percentileMs(50)),
+    ms("one_node_node_p50_ms", parts.node.percentileMs(50)),
+    ms("one_node_bare_p50_ms", bare.times.percentileMs(50)),
+    {
+      name: "one_node_of_bare",
+      value: asked.percentileMs(50) / bare.times.percentileMs(50),
+      unit: "x",
+    },
   ];
 }
 
@@ -217,7 +232,7 @@ async function resyncAfterDeath(
   await nats.restart();
   const upNs = Number(process.hrtime.bigint());
   const { cmdId, ackedNs } = await killed;
-  const enforced = await fleet.enforcedNs(cmdId);
+  const enforced = (await fleet.enforced(cmdId)).map(({ atNs }) => atNs);
   await fleet.whenOpen();
   const consumers = await fleet.consumers();
   const lastNs = Math.max(...enforced);

@@ -19,6 +19,8 @@ export type FleetQuestion = { readonly id: number } & (
   | { readonly t: "bare_connect" }
   /** A durable pull consumer for each node, which answers and acknowledges every message. */
   | { readonly t: "pull_connect"; readonly stream: string }
+  /** One more connection of the first node's, which says when it has heard. */
+  | { readonly t: "way_connect" }
   | { readonly t: "disconnect" }
 );
 
@@ -31,10 +33,13 @@ export type FleetStatus = {
   readonly alarms: Readonly<Record<string, number>>;
 };
 
+/** When one node had a command, and when that was in force there; monotonic ns. */
+export type EnforcedAt = { readonly receivedNs: number; readonly atNs: number };
+
 export type FleetAnswer = { readonly id: number } & (
   | { readonly t: "done" }
   | { readonly t: "status"; readonly status: FleetStatus }
-  | { readonly t: "enforced"; readonly atNs: readonly number[] }
+  | { readonly t: "enforced"; readonly times: readonly EnforcedAt[] }
 );
 
 /** First byte of a broadcast that is answered at once; any other is checked, and its answer signed. */
@@ -42,5 +47,10 @@ export const UNSIGNED = 0;
 /** Where bare connections hear a broadcast, and the prefix under which they answer. */
 export const BARE_SUBJECT = "bench.bare";
 export const REFERENCE_ACK_PREFIX = "bench.ack.";
+/** As large as a signed kill is. */
+export const KILL_BYTES = 260;
+/** Where one is heard that nobody reads, and where its time is told: monotonic ns, 8 bytes big endian. */
+export const WAY_SUBJECT = "bench.way";
+export const WAY_ANSWER = "bench.heard";
 /** As large as an ack of a node is. */
 export const REFERENCE_ACK_BYTES = 260;

@@ -14,6 +14,7 @@ import { rehearseEnforcement } from "../../node/mesh/rehearse-enforcement.ts";
 import { FIRST_KILLS } from "../../ports/keep-rehearsed.ts";
 import {
   BARE_SUBJECT,
+  type EnforcedAt,
   type FleetAnswer,
   type FleetQuestion,
   type FleetSetup,
@@ -21,6 +22,8 @@ import {
   REFERENCE_ACK_BYTES,
   REFERENCE_ACK_PREFIX,
   UNSIGNED,
+  WAY_ANSWER,
+  WAY_SUBJECT,
 } from "./fleet-messages.ts";
 import { LightNode, lightNodeId, lightNodeSigner } from "./light-node.ts";
 import { sharedStore } from "./shared-store.ts";
@@ -81,12 +84,15 @@ async function answer(question: FleetQuestion): Promise<FleetAnswer> {
     case "status":
       return { t: "status", id, status: status() };
     case "enforced":
-      return { t: "enforced", id, atNs: enforcedNs(question.cmdId) };
+      return { t: "enforced", id, times: enforced(question.cmdId) };
     case "bare_connect":
       await eachOf(numbers, connectBare);
       return { t: "done", id };
     case "pull_connect":
       await eachOf(numbers, (no) => connectPull(no, question.stream));
+      return { t: "done", id };
+    case "way_connect":
+      await connectWay();
       return { t: "done", id };
     case "disconnect":
       await Promise.all(references.splice(0).map((connection) => connection.close()));
@@ -109,9 +115,9 @@ function status(): FleetStatus {
   };
 }
 
-function enforcedNs(cmdId: string): readonly number[] {
-  const times = nodes.flatMap((node) => node.enforcedNs.get(cmdId) ?? []);
-  for (const node of nodes) node.enforcedNs.clear();
+function enforced(cmdId: string): readonly EnforcedAt[] {
+  const times = nodes.flatMap((node) => node.enforced.get(cmdId) ?? []);
+  for (const node of nodes) node.enforced.clear();
   return times;
 }
 
@@ -128,6 +134,19 @@ async function connectBare(no: number): Promise<void> {
         signer.sign(ACK);
       }
       connection.publish(`${REFERENCE_ACK_PREFIX}${no}`, ACK);
+    },
+  });
+  await connection.flush();
+}
+
+async function connectWay(): Promise<void> {
+  const connection = await connect({ servers: setup.url.split(","), name: "bare way" });
+  references.push(connection);
+  connection.subscribe(WAY_SUBJECT, {
+    callback: () => {
+      const heard = Buffer.alloc(8);
+      heard.writeBigInt64BE(systemClock.monoNs());
+      connection.publish(WAY_ANSWER, heard);
     },
   });
   await connection.flush();

@@ -27,7 +27,13 @@ import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_servi
 import { TrustRole, TrustSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { CONTROL_PREFIX, CONTROL_STREAM, controlSubject } from "../../proto/subjects.ts";
 import { pause } from "../harness/operator.ts";
-import type { FleetAnswer, FleetQuestion, FleetSetup, FleetStatus } from "./fleet-messages.ts";
+import type {
+  EnforcedAt,
+  FleetAnswer,
+  FleetQuestion,
+  FleetSetup,
+  FleetStatus,
+} from "./fleet-messages.ts";
 import { lightNodeId, lightNodeSigner } from "./light-node.ts";
 import { TappedBus } from "./tapped-bus.ts";
 
@@ -151,10 +157,10 @@ export class Fleet implements AsyncDisposable {
     }
   }
 
-  /** When each node had the command in force, monotonic ns. */
-  async enforcedNs(cmdId: string): Promise<readonly number[]> {
+  /** When each node had the command, and had it in force. */
+  async enforced(cmdId: string): Promise<EnforcedAt[]> {
     const said = await this.ask({ t: "enforced", cmdId });
-    return said.flatMap((one) => (one.t === "enforced" ? one.atNs : []));
+    return said.flatMap((one) => (one.t === "enforced" ? one.times : []));
   }
 
   /** Consumers that the server keeps for the control stream; a node needs none. */

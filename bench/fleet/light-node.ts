@@ -41,8 +41,8 @@ export function lightNodeSigner(no: number): Signer {
  */
 export class LightNode {
   readonly replica: Replica;
-  /** When each command was in force here, monotonic ns, by command. */
-  readonly enforcedNs = new Map<string, number>();
+  /** When each command came and was in force here, monotonic ns, by command. */
+  readonly enforced = new Map<string, { readonly receivedNs: number; readonly atNs: number }>();
 
   private constructor(options: LightNodeOptions, bus: NatsBus) {
     const { no, pin, store, verify, stall } = options;
@@ -73,7 +73,8 @@ export class LightNode {
       {
         cut: (_kill, done) => queueMicrotask(() => done(0, systemClock.monoNs())),
         onEnforced: ({ cmdId }: MeshRecord, times) => {
-          if (!this.enforcedNs.has(cmdId)) this.enforcedNs.set(cmdId, Number(times.enforcedNs));
+          const [receivedNs, atNs] = [Number(times.receivedNs), Number(times.enforcedNs)];
+          if (!this.enforced.has(cmdId)) this.enforced.set(cmdId, { receivedNs, atNs });
         },
         onPolicy: () => undefined,
         onCommand: () => undefined,
