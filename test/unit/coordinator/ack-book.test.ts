@@ -1,4 +1,4 @@
-import { create, toBinary } from "@bufbuild/protobuf";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { AckBook } from "../../../coordinator/ack-book.ts";
 import type { Command } from "../../../coordinator/command.ts";
@@ -82,4 +82,25 @@ test("a refusal that comes late takes nothing back of what is enforced", () => {
   book.take(command, ack);
   book.take(command, refused);
   expect(book.get("one", "n1")).toMatchObject({ refused: "", durable: true });
+});
+
+test("whichever field of an ack says something new, it is seen, and what says nothing new is not", () => {
+  const bytes = new Uint8Array(32).fill(1);
+  const known = create(AckSchema, { ...ack, bootId: "b", recordHash: bytes, v: 1n });
+  const book = bookOver(twinStore());
+  book.take(command, known);
+  const adds = (more: object) =>
+    book.adds(command, fromBinary(AckSchema, toBinary(AckSchema, create(AckSchema, more))));
+  expect(adds(known)).toBe(false);
+  // These tell acks of one node and command apart from all others, or say what is taken back by nothing.
+  const others = ["node", "scope", "cmdId", "durable", "refused", "also"];
+  const names = AckSchema.fields.map(({ localName }) => localName);
+  for (const name of names.filter((one) => !others.includes(one))) {
+    const before = known[name as keyof typeof known];
+    const isBytes = before instanceof Uint8Array;
+    const now = { string: "c", number: 7, bigint: 7n, boolean: true }[typeof before as string];
+    const value = isBytes ? new Uint8Array(32).fill(2) : now;
+    expect(value, name).toBeDefined();
+    expect(adds({ ...known, [name]: value }), name).toBe(true);
+  }
 });
