@@ -1,4 +1,5 @@
 import { isUtf8 } from "node:buffer";
+import { AGAIN_CHARS_MAX } from "./answer-scan.ts";
 import type { AnswerPart, TextPiece, TextPlace } from "./dialects/answer-part.ts";
 import type { SseFrame } from "./sse-frames.ts";
 
@@ -16,7 +17,8 @@ export type ReadSaid = (frame: SseFrame) => AnswerPart | undefined;
  *     has to say that one and else the same. It is tried only where it can be that text and nothing else: a
  *     reader keeps what it is told of calls, and must not be told of one that nobody made.
  * A3. A model holds only until a frame says anything else than one text of prose, which may change what later
- *     ones mean. Prose does not: readers promise that.
+ *     ones mean. Prose does not: readers promise that. Nor does what names the answer beside it, which stands in each
+ *     frame alike and was scanned in the model.
  */
 export class AlikeFrames {
   #model: Model | undefined;
@@ -49,7 +51,7 @@ export class AlikeFrames {
     // Those whose frames differ in more than a text would be tried in vain, each at the price of a reading.
     else if (this.#fruitless < FRUITLESS_MAX) {
       this.#fruitless += 1;
-      this.#model = modelOf(frame, piece, read) ?? this.#model;
+      this.#model = modelOf(frame, { piece, said }, read) ?? this.#model;
     }
   }
 }
@@ -68,7 +70,11 @@ const ASCII_MAX = 0x7f;
 /** Letters can stand in JSON nowhere but in a string, where they are what they are. */
 const TRIAL = "trial";
 
-function modelOf({ bytes, begin }: SseFrame, piece: TextPiece, read: ReadSaid): Model | undefined {
+function modelOf(
+  { bytes, begin }: SseFrame,
+  { piece, said }: { readonly piece: TextPiece; readonly said: AnswerPart },
+  read: ReadSaid,
+): Model | undefined {
   if (bytes.length > MODEL_BYTES_MAX) return undefined;
   const { channel, group, phase, joined, text } = piece;
   const written = Buffer.from(`"${text}"`);
@@ -87,14 +93,16 @@ function modelOf({ bytes, begin }: SseFrame, piece: TextPiece, read: ReadSaid): 
     other.channel === channel &&
     other.group === group &&
     other.phase === phase &&
-    other.joined === joined;
+    other.joined === joined &&
+    tried?.aside.join("\n") === said.aside.join("\n");
   return isThere ? { before, after, place: { channel, group, phase, joined } } : undefined;
 }
 
-/** The text of a part that says nothing else. */
+/** The text of a part that says nothing else, but for what it is called. */
 function onlyText(part: AnswerPart): TextPiece | undefined {
   const { pieces, aside, toolNames, endedGroups, calls } = part;
-  const others = aside.length + toolNames.length + endedGroups.length + calls.length;
+  if (aside.some(({ length }) => length > AGAIN_CHARS_MAX)) return undefined;
+  const others = toolNames.length + endedGroups.length + calls.length;
   if (pieces.length !== 1 || others > 0 || part.usage !== undefined) return undefined;
   if (part.last || part.ours || part.failed || part.rewritten !== undefined) return undefined;
   const [piece] = pieces;

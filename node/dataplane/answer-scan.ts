@@ -43,6 +43,8 @@ export class AnswerScan {
   #groups: Map<string, Channel[]> | undefined;
   /** By what clients call the joined text. */
   #joined: Map<string, Joined> | undefined;
+  /** Short texts that nothing continues. */
+  #scanned: Set<string> | undefined;
   #reported: Map<string, ContentHit> | undefined;
   #objection: Objection | undefined;
   #textBytes = 0;
@@ -84,7 +86,7 @@ export class AnswerScan {
       if (!this.#push(piece, Buffer.from(piece.text), waits)) return waits;
       if (piece.isJson === true) this.#readJson(piece, waits);
     }
-    for (const text of part.aside) this.whole(text);
+    for (const text of part.aside) this.#wholeOnce(text);
     for (const group of part.endedGroups) this.#endGroup(group);
     return waits;
   }
@@ -140,6 +142,18 @@ export class AnswerScan {
     }
     for (const text of part.aside) this.whole(text);
     if (part.pieces.length > 1) for (const text of joinedTexts(part.pieces)) this.whole(text);
+  }
+
+  /** What names things comes again and again, and was scanned. */
+  #wholeOnce(text: string): void {
+    if (text.length > AGAIN_CHARS_MAX) {
+      this.whole(text);
+      return;
+    }
+    this.#scanned ??= new Set();
+    if (this.#scanned.has(text)) return;
+    this.whole(text);
+    if (this.#scanned.size < AGAIN_MAX) this.#scanned.add(text);
   }
 
   /** Scans a text that nothing continues. Returns how many bytes it has. */
@@ -260,6 +274,10 @@ const NINE = 0x39;
 /** 2^53 has sixteen digits, and what has more than twenty-one is written with an exponent. */
 const ROUNDED = /(?<![0-9.])[0-9]{16}|[0-9]e\+/;
 const LONG_INTEGER = /(?<![0-9.])[0-9]{16,}(?![0-9.eE])/g;
+
+/** Texts of a stream that are known when they come again, and how long such a one is: as an id or a type. */
+const AGAIN_MAX = 64;
+export const AGAIN_CHARS_MAX = 64;
 
 const NO_WAITS: readonly Wait[] = [];
 const NO_HITS: readonly ContentHit[] = [];

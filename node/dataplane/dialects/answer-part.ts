@@ -94,11 +94,6 @@ export class PartDraft implements AnswerPart {
   }
 }
 
-/** Some servers take the id of a call out of what the model wrote. */
-export function sayId(id: JsonValue | undefined, part: PartDraft): void {
-  if (typeof id === "string" && id !== "") part.aside.push(id);
-}
-
 /**
  * Says every string of a value whose shape is not known, each place in it a channel of its own.
  * Names of members and numbers come whole.

@@ -3,7 +3,6 @@ import {
   type AnswerPart,
   type AnswerReader,
   PartDraft,
-  sayId,
   sayStrings,
   type TextPiece,
 } from "./answer-part.ts";
@@ -11,12 +10,16 @@ import type { CallGiven } from "./call-part.ts";
 import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
+import { sayNamed, sayNaming, saySealed } from "./say-naming.ts";
 import { tokenCount } from "./usage.ts";
 
-/** Members of a message that hold nothing a model wrote. */
-const ENVELOPE = new Set(["id", "type", "role", "model", "usage", "content", "stop_reason"]);
+/** Members of a message that name and count things. */
+const NAMING = ["id", "type", "role", "model", "usage", "stop_reason"] as const;
+const ENVELOPE: ReadonlySet<string> = new Set([...NAMING, "content"]);
 
-const BLOCK_ENVELOPE = new Set(["type", "id", "signature"]);
+/** Some servers take the id of a call out of what the model wrote. */
+const BLOCK_NAMING = ["type", "id"] as const;
+const BLOCK_ENVELOPE: ReadonlySet<string> = new Set([...BLOCK_NAMING, "signature"]);
 
 /** Every kind of block that calls a tool, whoever runs it, has a name that ends so. */
 const TOOL_USE = "tool_use";
@@ -37,6 +40,7 @@ export function readMessagesAnswer(body: JsonValue): AnswerPart | undefined {
     const names = calledBy(block);
     if (names.length > 0) part.calls.push({ kind: "whole", names, given: inputOf(block) });
   }
+  sayNamed(message, NAMING, part);
   collectOthers(message, ENVELOPE, part.aside);
   part.usage = readUsage(message.usage, ["input_tokens", "output_tokens"]);
   return part;
@@ -101,7 +105,8 @@ function readEvent(
   part: PartDraft,
   calls: StreamedCalls,
 ): boolean {
-  collectOthers(event, READ.get(type) ?? NOTHING, part.aside);
+  sayNamed(event, EVENT_NAMING, part);
+  collectOthers(event, READ.get(type) ?? EVENT_ENVELOPE, part.aside);
   switch (type) {
     case "ping":
       return true;
@@ -129,12 +134,14 @@ function readEvent(
 function readEnd(event: JsonObject, part: PartDraft): boolean {
   const delta = asObject(event.delta ?? {});
   if (delta === undefined) return false;
+  sayNaming(delta.stop_reason, part);
   collectOthers(delta, END_ENVELOPE, part.aside);
   part.usage = readUsage(event.usage, ["output_tokens"]);
   return true;
 }
 
-const NOTHING: ReadonlySet<string> = new Set();
+const EVENT_NAMING = ["type", "index", "usage"] as const;
+const EVENT_ENVELOPE: ReadonlySet<string> = new Set(EVENT_NAMING);
 
 const END_ENVELOPE = new Set(["stop_reason"]);
 
@@ -143,6 +150,7 @@ function readStart(message: JsonObject | undefined, part: PartDraft): boolean {
   const content = message.content;
   // Content comes in blocks of its own; here it would pass unread.
   if (content !== undefined && !(Array.isArray(content) && content.length === 0)) return false;
+  sayNamed(message, NAMING, part);
   collectOthers(message, ENVELOPE, part.aside);
   part.usage = readUsage(message.usage, ["input_tokens"]);
   return true;
@@ -174,11 +182,12 @@ function inputOf({ input }: JsonObject): CallGiven {
 function readBlock(block: JsonObject, group: string, part: PartDraft): boolean {
   const { type, name, text, thinking } = block;
   if (typeof type !== "string") return false;
+  sayNamed(block, BLOCK_NAMING, part);
+  saySealed(block.signature, part);
   if (type.endsWith(TOOL_USE)) {
     if (typeof name !== "string" || name === "") return false;
     part.toolNames.push(name);
     part.say({ channel: `${group}.name`, group, phase: 0, text: name });
-    sayId(block.id, part);
     return others(block, ["name"], part);
   }
   if (type === "text")
@@ -197,6 +206,7 @@ function readBlockDelta(event: JsonObject, part: PartDraft, calls: StreamedCalls
   const { type, text, thinking, partial_json: json } = delta;
   const known = typeof type === "string" ? READ.get(type) : undefined;
   if (known !== undefined) collectOthers(delta, known, part.aside);
+  sayNaming(type, part);
   switch (type) {
     case "text_delta":
       return say(part, group, "text", text, { ...PROSE, ...SPOKEN });
@@ -206,6 +216,7 @@ function readBlockDelta(event: JsonObject, part: PartDraft, calls: StreamedCalls
       // A tool's name is complete when its input begins.
       return sayInput(part, group, json, calls);
     case "signature_delta":
+      saySealed(delta.signature, part);
       return true;
     case "citations_delta":
       collectTexts(delta.citation ?? null, part.aside);

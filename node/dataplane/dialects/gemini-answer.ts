@@ -3,10 +3,12 @@ import { type AnswerPart, type AnswerReader, PartDraft } from "./answer-part.ts"
 import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
+import { sayNamed, sayNaming, saySealed } from "./say-naming.ts";
 import { tokenCount } from "./usage.ts";
 
-/** Members that hold nothing a model wrote. */
-const ENVELOPE = new Set(["candidates", "usageMetadata", "modelVersion", "responseId"]);
+/** Members that name and count things. */
+const NAMING = ["usageMetadata", "modelVersion", "responseId"] as const;
+const ENVELOPE: ReadonlySet<string> = new Set([...NAMING, "candidates"]);
 const CANDIDATE_ENVELOPE = new Set(["content", "finishReason", "index"]);
 const CONTENT_ENVELOPE = new Set(["parts", "role"]);
 const PART_ENVELOPE = new Set(["text", "thought", "thoughtSignature", "functionCall"]);
@@ -79,10 +81,12 @@ function readChunk(chunk: JsonObject, part: PartDraft, finished: Map<number, boo
     const index = asIndex(candidate?.index ?? position);
     if (candidate === undefined || index === undefined) return false;
     if (!readContent(candidate.content ?? {}, String(index), part)) return false;
+    sayNamed(candidate, ["finishReason", "index"], part);
     collectOthers(candidate, CANDIDATE_ENVELOPE, part.aside);
     const ends = typeof candidate.finishReason === "string";
     finished.set(index, ends || finished.get(index) === true);
   }
+  sayNamed(chunk, NAMING, part);
   collectOthers(chunk, ENVELOPE, part.aside);
   part.usage = readUsage(chunk.usageMetadata);
   return true;
@@ -96,6 +100,7 @@ function readContent(value: JsonValue, group: string, part: PartDraft): boolean 
     const members = asObject(one);
     if (members === undefined || !readPart(members, group, part)) return false;
   }
+  sayNaming(content.role, part);
   collectOthers(content, CONTENT_ENVELOPE, part.aside);
   return true;
 }
@@ -109,6 +114,8 @@ function readPart(members: JsonObject, group: string, part: PartDraft): boolean 
     const channel = thought === true ? `${group}.thought` : `${group}.text`;
     part.say({ channel, group, phase: 0, text });
   }
+  sayNaming(thought, part);
+  saySealed(members.thoughtSignature, part);
   collectOthers(members, PART_ENVELOPE, part.aside);
   return functionCall === undefined || readCall(asObject(functionCall), part);
 }

@@ -1,25 +1,20 @@
 import { parseStrictText } from "../strict-json.ts";
-import { type AnswerPart, type AnswerReader, PartDraft, sayId, sayStrings } from "./answer-part.ts";
+import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
 import type { CallGiven } from "./call-part.ts";
 import { collectOthers } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
+import { sayNamed, sayNaming } from "./say-naming.ts";
 import { tokenCount } from "./usage.ts";
 
-/** Members of an answer or a chunk that hold nothing a model wrote. */
-const ENVELOPE = new Set([
-  "id",
-  "object",
-  "created",
-  "model",
-  "system_fingerprint",
-  "service_tier",
-  // Random padding against observers who count bytes.
-  "obfuscation",
-  "choices",
+/** Members of an answer or a chunk that name and count things; random padding against who counts bytes is among them. */
+const NAMING = [
+  ...["id", "object", "created", "model", "system_fingerprint", "service_tier", "obfuscation"],
   "usage",
-]);
+] as const;
+const ENVELOPE: ReadonlySet<string> = new Set([...NAMING, "choices"]);
 
+const CHOICE_NAMING = ["index", "finish_reason"] as const;
 const CHOICE_ENVELOPE = new Set(["index", "finish_reason", "delta", "message"]);
 
 /** Phases of a choice: what a model thinks, what it says, then its tool calls one by one. */
@@ -47,8 +42,10 @@ export function readChatAnswer(body: JsonValue): AnswerPart | undefined {
     const group = String(position);
     if (!readDelta(message, part, group, calls)) return undefined;
     calls.complete(part, group);
+    sayNamed(choice, CHOICE_NAMING, part);
     collectOthers(choice, CHOICE_ENVELOPE, part.aside);
   }
+  sayNamed(answer, NAMING, part);
   collectOthers(answer, ENVELOPE, part.aside);
   part.usage = readUsage(answer.usage);
   return part;
@@ -106,8 +103,10 @@ function readChunk(
       calls.complete(part, group);
       part.endedGroups.push(group);
     }
+    sayNamed(choice, CHOICE_NAMING, part);
     collectOthers(choice, CHOICE_ENVELOPE, part.aside);
   }
+  sayNamed(chunk, NAMING, part);
   collectOthers(chunk, ENVELOPE, part.aside);
   part.usage = readUsage(chunk.usage);
   part.ours = !wantsUsage && choices.length === 0 && part.usage !== undefined;
@@ -121,8 +120,9 @@ const SAID = new Set(["content", "refusal", "reasoning", "reasoning_content"]);
 function readDelta(delta: JsonObject, part: PartDraft, group: string, calls: ToolCalls): boolean {
   for (const name in delta) {
     const value = delta[name] as JsonValue;
-    if (value === null || name === "role") continue;
-    if (name === "tool_calls") {
+    if (value === null) continue;
+    if (name === "role") sayNaming(value, part);
+    else if (name === "tool_calls") {
       if (!Array.isArray(value)) return false;
       for (const [position, call] of value.entries()) {
         if (!calls.read(call, position, part, group)) return false;
@@ -171,7 +171,7 @@ class ToolCalls {
     // Of two calls in one a client could make either.
     if (isGiven(call.function) && isGiven(call.custom)) return false;
     collectOthers(call, CALL_ENVELOPE, part.aside);
-    sayId(call.id, part);
+    sayNamed(call, CALL_NAMING, part);
     // A chunk may bring the id alone, before there is a name.
     if (called === undefined || called === null) return true;
     return this.readFunction(called, index, part, group);
@@ -248,7 +248,9 @@ function isGiven(value: JsonValue | undefined): boolean {
   return value !== undefined && value !== null;
 }
 
-const CALL_ENVELOPE = new Set(["index", "id", "type", "function", "custom"]);
+/** Some servers take the id of a call out of what the model wrote. */
+const CALL_NAMING = ["index", "id", "type"] as const;
+const CALL_ENVELOPE: ReadonlySet<string> = new Set([...CALL_NAMING, "function", "custom"]);
 const CALLED_ENVELOPE = new Set(["name", "arguments", "input"]);
 
 function readUsage(value: JsonValue | undefined): Usage | undefined {

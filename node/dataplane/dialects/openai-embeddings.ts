@@ -14,6 +14,7 @@ import {
   text,
   textOrTexts,
 } from "./request-reading.ts";
+import { sayNamed } from "./say-naming.ts";
 import { tokenCount } from "./usage.ts";
 
 const ROUTES: readonly Route[] = [
@@ -80,8 +81,10 @@ function readEmbeddingsAnswer(body: JsonValue): AnswerPart | undefined {
   for (const one of data) {
     const vector = asObject(one);
     if (vector === undefined || !isVector(vector.embedding)) return undefined;
+    sayNamed(vector, ["object", "index"], part);
     collectOthers(vector, VECTOR_ENVELOPE, part.aside);
   }
+  sayNamed(answer, ["object", "model", "usage"], part);
   collectOthers(answer, ENVELOPE, part.aside);
   const reported = asObject(answer.usage)?.prompt_tokens;
   const inputTokens = typeof reported === "number" ? tokenCount(reported) : undefined;

@@ -1,29 +1,25 @@
 import { parseStrictText } from "../strict-json.ts";
-import { type AnswerPart, type AnswerReader, PartDraft, sayId, sayStrings } from "./answer-part.ts";
+import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
 import type { CallGiven } from "./call-part.ts";
 import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
+import { sayNamed, sayNaming, saySealed } from "./say-naming.ts";
 import { tokenCount } from "./usage.ts";
 
-/**
- * Members of a response that hold nothing a model wrote: what names it, what counts it, and what the
- * request said, which was judged as a request.
- */
-const ENVELOPE = new Set([
-  ...["id", "object", "created_at", "completed_at", "status", "model", "output", "usage"],
-  ...[
-    "instructions",
-    "tools",
-    "tool_choice",
-    "metadata",
-    "text",
-    "reasoning",
-    "user",
-    "truncation",
-  ],
-  ...["safety_identifier", "prompt_cache_key", "previous_response_id", "service_tier", "store"],
-]);
+/** Members of a response that name and count things. */
+const NAMING = [
+  ...["id", "object", "created_at", "completed_at", "status", "model", "usage", "service_tier"],
+  "previous_response_id",
+] as const;
+
+/** What the request said is said again, and was judged as a request. */
+const ECHO = [
+  ...["instructions", "tools", "tool_choice", "metadata", "text", "reasoning", "user"],
+  ...["truncation", "safety_identifier", "prompt_cache_key", "store"],
+] as const;
+
+const ENVELOPE: ReadonlySet<string> = new Set([...NAMING, ...ECHO, "output"]);
 
 /** Texts of an item are said, or are complete in an event that repeats them. */
 type Say = (part: PartDraft, at: SaidAt, text: JsonValue) => void;
@@ -74,6 +70,7 @@ export function responsesStreamReader(): AnswerReader {
 type OpenedCalls = Map<number, { readonly name: string; readonly id: JsonValue | undefined }>;
 
 function readEvent(type: string, event: JsonObject, part: PartDraft, calls: OpenedCalls): boolean {
+  sayNamed(event, EVENT_NAMING, part);
   collectOthers(event, envelopeOf(type), part.aside);
   switch (type) {
     case "error":
@@ -145,6 +142,7 @@ function readResponse(response: JsonObject | undefined, say: Say, part: PartDraf
   }
   // As SDKs have it of a streamed response's last event, in the order of the list and not of the deltas.
   if (say === sayAside) part.aside.push(...outputText(output));
+  sayNamed(response, NAMING, part);
   collectOthers(response, ENVELOPE, part.aside);
   part.usage = readUsage(response.usage);
   return true;
@@ -207,7 +205,9 @@ function readIndexed(event: JsonObject, part: PartDraft): boolean {
   return readItem(asObject(event.item), String(index), sayAside, part);
 }
 
-const ITEM_ENVELOPE = new Set(["type", "id", "status", "role", "encrypted_content", "call_id"]);
+/** Some servers take the id of a call out of what the model wrote. */
+const ITEM_NAMING = ["type", "id", "status", "role", "call_id"] as const;
+const ITEM_ENVELOPE: ReadonlySet<string> = new Set([...ITEM_NAMING, "encrypted_content"]);
 
 const ITEM_NAMES = new Set(["content", "summary", "name", "arguments", "input", "output"]);
 
@@ -218,9 +218,9 @@ function readItem(item: JsonObject | undefined, group: string, say: Say, part: P
     const { name } = item;
     if (name !== undefined && (typeof name !== "string" || name === "")) return false;
     part.toolNames.push(name ?? type);
-    sayId(item.id, part);
-    sayId(item.call_id, part);
   }
+  sayNamed(item, ITEM_NAMING, part);
+  saySealed(item.encrypted_content ?? undefined, part);
   for (const member of Object.keys(item)) {
     const value = item[member] as JsonValue;
     if (ITEM_ENVELOPE.has(member) || value === null) continue;
@@ -249,7 +249,10 @@ function readContent(value: JsonValue, at: SaidAt, say: Say, part: PartDraft): v
   if (content === undefined) say(part, at, value);
   for (const name of Object.keys(content ?? {})) {
     const member = content?.[name] as JsonValue;
-    if (name === "type") continue;
+    if (name === "type") {
+      sayNaming(member, part);
+      continue;
+    }
     if (!CONTENT_NAMES.has(name)) part.aside.push(name);
     if (CONTENT_ENVELOPE.has(name)) collectTexts(member, part.aside);
     else if (name !== "text" || content?.type !== OUTPUT_TEXT) {
@@ -259,10 +262,11 @@ function readContent(value: JsonValue, at: SaidAt, say: Say, part: PartDraft): v
 }
 
 /** Members of an event that say where it belongs. */
-const EVENT_ENVELOPE = new Set([
+const EVENT_NAMING = [
   ...["type", "item_id", "output_index", "content_index", "summary_index", "annotation_index"],
   ...["sequence_number", "obfuscation"],
-]);
+] as const;
+const EVENT_ENVELOPE: ReadonlySet<string> = new Set(EVENT_NAMING);
 
 const DELTA_ENVELOPE = new Set([...EVENT_ENVELOPE, "delta"]);
 const ITEM_EVENT_ENVELOPE = new Set([...EVENT_ENVELOPE, "item"]);

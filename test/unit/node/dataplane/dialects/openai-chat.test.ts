@@ -326,7 +326,7 @@ describe("a stream", () => {
   test("scans what it does not know beside the texts", () => {
     const frame = JSON.stringify({ ...CHUNK, choices: [], extra: { note: "hidden" } });
     const part = OPENAI_CHAT.streamReader(false).frame(undefined, frame);
-    expect(part?.aside).toEqual(["extra", "note", "hidden"]);
+    expect(part?.aside).toEqual(["c", "m", "extra", "note", "hidden"]);
   });
 
   test.each([
