@@ -51,79 +51,120 @@ export function object<T>(
   check?: (value: T) => string | undefined,
   marks: Readonly<Record<string, Mark>> = {},
 ): Writer {
-  const rows = Object.entries<Mandatory | Optional>(table)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, { write, mandatory }]) => ({
-      name,
-      write,
-      mandatory,
-      first: `${canonicalString(name)}:`,
-      next: `,${canonicalString(name)}:`,
-      mark: marks[name],
-      // Most are what they were in the record before: what fitted then fits now.
-      last: undefined as unknown,
-      lastText: "",
-    }));
+  const rows = new Rows(table, marks);
   return (value) => {
     if (typeof value !== "object" || value === null || Array.isArray(value)) {
       throw new MemberError("", "is not an object");
     }
-    const members = value as Readonly<Record<string, unknown>>;
-    let text = "{";
-    let seen = 0;
-    for (const row of rows) {
-      const member = members[row.name];
-      if (row.mark !== undefined) {
-        row.mark.at = text.length + (seen > 0 ? 1 : 0);
-        row.mark.isThere = member !== undefined;
-      }
-      if (member === undefined) {
-        if (row.mandatory) throw new MemberError(row.name, "is missing");
-        continue;
-      }
-      text += seen > 0 ? row.next : row.first;
-      seen++;
-      if (member === row.last) {
-        text += row.lastText;
-        continue;
-      }
-      const memberText = writeMember(row.name, row.write, member);
-      // What an object says may be another thing by then.
-      if (typeof member !== "object") {
-        row.last = member;
-        row.lastText = memberText;
-      }
-      text += memberText;
-    }
-    // A count is enough: every member seen is in the table, so one more is one that is not.
-    if (countOf(members) !== seen) throw unknownMember(members, table);
+    const text = rows.textOf(value as Readonly<Record<string, unknown>>);
     const wrong = check?.(value as T);
     if (wrong !== undefined) throw new MemberError("", wrong);
-    return `${text}}`;
+    return text;
   };
 }
 
-/** As many as `Object.keys` would list, without the list. */
-function countOf(members: object): number {
-  let count = 0;
-  for (const _ in members) count++;
-  return count;
-}
+/** The rows of one table, in the order in which they are written. */
+class Rows {
+  readonly #rows: readonly Row[];
+  readonly #byName: ReadonlyMap<string, Row>;
+  /** Whose members stood where in the object before, which nearly always is where they stand in the next one. */
+  readonly #order: Row[] = [];
 
-function writeMember(name: string, write: Writer, value: unknown): string {
-  try {
-    return write(value);
-  } catch (error) {
-    if (!(error instanceof MemberError)) throw error;
-    throw new MemberError(error.path === "" ? name : `${name}.${error.path}`, error.why);
+  constructor(table: object, marks: Readonly<Record<string, Mark>>) {
+    this.#rows = Object.entries<Mandatory | Optional>(table as Record<string, Mandatory>)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(
+        ([name, { write, mandatory }]) => new Row({ name, write, mandatory, mark: marks[name] }),
+      );
+    this.#byName = new Map(this.#rows.map((row) => [row.name, row]));
+  }
+
+  textOf(members: Readonly<Record<string, unknown>>): string {
+    this.#take(members);
+    let text = "{";
+    for (const row of this.#rows) text = row.behind(text);
+    return `${text}}`;
+  }
+
+  /** Going through the members once costs a third of looking each of them up by its name. */
+  #take(members: Readonly<Record<string, unknown>>): void {
+    for (const row of this.#rows) row.given = undefined;
+    let no = 0;
+    for (const name in members) {
+      const member = members[name];
+      const row = this.#order[no]?.name === name ? this.#order[no] : this.#byName.get(name);
+      if (row === undefined || member === undefined) {
+        throw new MemberError(name, "is not a member of this kind of record");
+      }
+      this.#order[no] = row;
+      row.given = member;
+      no += 1;
+    }
   }
 }
 
-function unknownMember(members: object, table: object): MemberError {
-  const stranger = Object.keys(members).find(
-    (key) => !Object.hasOwn(table, key) || (members as Record<string, unknown>)[key] === undefined,
-  );
-  return new MemberError(stranger ?? "", "is not a member of this kind of record");
+/** One member of a table. */
+class Row {
+  readonly name: string;
+  /** What the object that is written now has of it. */
+  given: unknown;
+  readonly #mandatory: boolean;
+  readonly #write: Writer;
+  readonly #name: string;
+  readonly #mark: Mark | undefined;
+  // Most are what they were in the record before: what fitted then fits now.
+  #last: unknown;
+  #lastFirst = "";
+  #lastNext = "";
+
+  constructor(of: {
+    readonly name: string;
+    readonly write: Writer;
+    readonly mandatory: boolean;
+    readonly mark: Mark | undefined;
+  }) {
+    this.name = of.name;
+    this.#mandatory = of.mandatory;
+    this.#write = of.write;
+    this.#name = `${canonicalString(of.name)}:`;
+    this.#mark = of.mark;
+  }
+
+  /** The text so far, and the member behind it, if there is one. */
+  behind(text: string): string {
+    const member = this.given;
+    if (this.#mark !== undefined) this.#stands(this.#mark, text, member !== undefined);
+    if (member === undefined) {
+      if (this.#mandatory) throw new MemberError(this.name, "is missing");
+      return text;
+    }
+    const isFirst = text.length === 1;
+    if (member === this.#last) return text + (isFirst ? this.#lastFirst : this.#lastNext);
+    const first = this.#name + this.#textOf(member);
+    const next = `,${first}`;
+    // What an object says may be another thing by then.
+    if (typeof member !== "object") {
+      this.#last = member;
+      this.#lastFirst = first;
+      this.#lastNext = next;
+    }
+    return text + (isFirst ? first : next);
+  }
+
+  #stands(mark: Mark, text: string, isThere: boolean): void {
+    mark.at = text.length + (text.length > 1 ? 1 : 0);
+    mark.isThere = isThere;
+  }
+
+  #textOf(member: unknown): string {
+    try {
+      return this.#write(member);
+    } catch (error) {
+      if (!(error instanceof MemberError)) throw error;
+      const path = error.path === "" ? this.name : `${this.name}.${error.path}`;
+      throw new MemberError(path, error.why);
+    }
+  }
 }
 
 /**

@@ -60,6 +60,13 @@ test("the samples hold every kind there is", () => {
   ]);
 });
 
+test("members may stand in any order, and in another one than those of the record before", () => {
+  const turned = Object.fromEntries(Object.entries(ALLOW).toReversed());
+  for (const record of [ALLOW, bent(turned as AuditRecord, {}), DENY, ALLOW]) {
+    expect(encodeLeaf(record).toString()).toBe(canonicalJson(record));
+  }
+});
+
 describe.each(byKind)("%s", (_name, record) => {
   test("is written exactly as canonical JSON writes it, and read back", () => {
     const leaf = encodeLeaf(record);
