@@ -21,8 +21,25 @@ export type ConnectionHost = ServingHost & {
   readonly idle: Set<ClientConnection>;
 };
 
+/**
+ * Node's request. Whoever serves it reads `rawHeaders`; by name, node:http itself asks for three headers and the door for
+ * one, so those alone are gathered. All others would be spelt in lower case, looked up and joined for nobody.
+ */
+export class ClientRequest extends http.IncomingMessage {
+  _addHeaderLine(name: string, value: string, into: object): void {
+    if (ASKED_FOR_LENGTHS.has(name.length)) addHeaderLine.call(this, name, value, into);
+  }
+}
+
+/** Of `te`, `expect`, `upgrade`, `content-length` and `transfer-encoding`. */
+const ASKED_FOR_LENGTHS: ReadonlySet<number> = new Set([2, 6, 7, 14, 17]);
+
+/** Node's own, which is not declared: called by `headers` for each line. */
+const { _addHeaderLine: addHeaderLine } = http.IncomingMessage
+  .prototype as unknown as ClientRequest;
+
 /** Node's response, with the exchange it answers: one listener then serves all of them. */
-export class ClientResponse extends http.ServerResponse {
+export class ClientResponse extends http.ServerResponse<ClientRequest> {
   exchange: ClientExchange | undefined = undefined;
 }
 

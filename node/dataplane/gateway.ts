@@ -7,6 +7,7 @@ import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { Reason } from "../../proto/reasons.ts";
 import {
   ClientConnection,
+  ClientRequest,
   ClientResponse,
   type ConnectionHost,
   peerOf,
@@ -85,7 +86,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
 class GatewayDoor implements Gateway {
   readonly #options: GatewayOptions;
-  readonly #server: Server<typeof IncomingMessage, typeof ClientResponse>;
+  readonly #server: Server<typeof ClientRequest, typeof ClientResponse>;
   readonly #connections = new Map<Socket, ClientConnection>();
   readonly #http2 = new Set<Http2Connection>();
   readonly #turnedAway = new Set<Socket>();
@@ -309,6 +310,7 @@ function createStrictServer(
   shouldUpgradeCallback: (request: IncomingMessage) => boolean,
 ) {
   const server = http.createServer({
+    IncomingMessage: ClientRequest,
     ServerResponse: ClientResponse,
     insecureHTTPParser: false,
     maxHeaderSize: limits.headBytesMax,
