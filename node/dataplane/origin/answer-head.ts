@@ -107,14 +107,34 @@ class Said {
 
   #takeOfConnection(name: string, value: string): void {
     if (name === "keep-alive") {
-      const seconds = KEPT_SECONDS.exec(value)?.[1];
-      if (seconds !== undefined) this.keptMs = Number(seconds) * 1_000;
+      this.keptMs = keptBy(value) ?? this.keptMs;
     } else if (name === "connection") {
-      for (const word of value.split(",")) {
-        const token = word.trim().toLowerCase();
-        this.#closes ||= token === "close";
-        this.#keeps ||= token === "keep-alive";
-      }
+      // As nearly all servers say it.
+      if (value === "keep-alive") this.#keeps = true;
+      else this.#takeWords(value);
     }
   }
+
+  #takeWords(value: string): void {
+    for (const word of value.split(",")) {
+      const token = word.trim().toLowerCase();
+      this.#closes ||= token === "close";
+      this.#keeps ||= token === "keep-alive";
+    }
+  }
+}
+
+/** A server says the same of every connection, so it is mostly what was read last. */
+let lastKept: { readonly value: string; readonly ms: number | undefined } = {
+  value: "",
+  ms: undefined,
+};
+
+/** For how long, milliseconds, if the value of `keep-alive` says so. */
+function keptBy(value: string): number | undefined {
+  if (value !== lastKept.value) {
+    const seconds = KEPT_SECONDS.exec(value)?.[1];
+    lastKept = { value, ms: seconds === undefined ? undefined : Number(seconds) * 1_000 };
+  }
+  return lastKept.ms;
 }
