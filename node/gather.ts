@@ -37,7 +37,7 @@ import { rateSharesOf } from "./table/rate-share.ts";
 import { unpin } from "./table/rows.ts";
 import { killedBy } from "./table/scope-cells.ts";
 import { standingOf } from "./table/standing.ts";
-import { isFresh, policyVersion } from "./table/table.ts";
+import { isFresh, policyVersion, type Table } from "./table/table.ts";
 import type { RowGrant } from "./thread-messages.ts";
 
 /** Whoever asks, as far as a decision needs it: an exchange, or a tunnel that is to be opened. */
@@ -131,6 +131,7 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
   const { exchange, row } = asked;
   const { table } = loop;
   const nowMs = loop.clock.nowMs();
+  const nowNs = loop.clock.monoNs();
   const identity = withinValidity(asked, nowMs);
   const policy =
     asked.unread === "policy_missing" ? undefined : loop.policyOf(policyVersion(table));
@@ -145,9 +146,9 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
     request: asked.request,
     identity,
     destination: destination && destinationNow(destination, { policy, loop, pass }),
-    kill: killFacts(asked, loop),
+    kill: killFacts(asked, table, nowNs),
     standing: row === undefined ? "normal" : standingOf(table, row.row),
-    rateShares: rateShareFact(row, grant, loop),
+    rateShares: rateShareFact(row, grant, table, nowNs),
     policy,
     grant,
     contract: contractOf(asked),
@@ -270,18 +271,19 @@ function take(asked: Asked, found: FoundRoute, of: ReadBody, cameBytes: number):
 function rateShareFact(
   row: RowGrant | undefined,
   grant: Facts["grant"],
-  { table, clock }: LoopContext,
+  table: Table,
+  nowNs: bigint,
 ): Facts["rateShares"] {
   if (row === undefined || grant === undefined) return undefined;
   if (!isRateLent(grant.rate, row.contract !== undefined)) return undefined;
-  return rateSharesOf(table, row.row, clock.monoNs());
+  return rateSharesOf(table, row.row, nowNs);
 }
 
-function killFacts({ row, unread }: Asked<Asker>, loop: LoopContext): Facts["kill"] {
-  const now = row === undefined ? undefined : killedBy(loop.table, row.row);
+function killFacts({ row, unread }: Asked<Asker>, table: Table, nowNs: bigint): Facts["kill"] {
+  const now = row === undefined ? undefined : killedBy(table, row.row);
   return {
     killedBy: now ?? killedScopeOf(unread),
-    fresh: isFresh(loop.table, loop.clock.monoNs()) && unread !== "mesh_stale",
+    fresh: isFresh(table, nowNs) && unread !== "mesh_stale",
   };
 }
 
