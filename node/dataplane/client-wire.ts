@@ -17,10 +17,10 @@ export type ClientWire = {
   /** Asks for the body that the client has offered. */
   sayContinue(): void;
   /**
-   * @param headers Flat; none of them of the connection.
+   * @param headers Flat; none of them of the connection. The wire's from now on.
    * @param closes The connection ends after this answer, where there is one for each answer.
    */
-  writeHead(status: number, headers: readonly string[], closes: boolean): void;
+  writeHead(status: number, headers: string[], closes: boolean): void;
   /** Sends the head before there is anything behind it. */
   flushHead(): void;
   /** False: stop until `onDrain` fires. */

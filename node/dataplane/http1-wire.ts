@@ -35,8 +35,9 @@ export class Http1Wire implements ClientWire {
     this.#response.writeContinue();
   }
 
-  writeHead(status: number, headers: readonly string[], closes: boolean): void {
-    this.#response.writeHead(status, closes ? [...headers, "connection", "close"] : [...headers]);
+  writeHead(status: number, headers: string[], closes: boolean): void {
+    if (closes) headers.push("connection", "close");
+    this.#response.writeHead(status, headers);
   }
 
   flushHead(): void {
