@@ -1,5 +1,6 @@
 import type { RateParts } from "../mesh/rate-share.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
+import { AlikeEvents } from "./alike-events.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, Standing } from "./decision/facts.ts";
 import type { HoldInfo } from "./open-holds.ts";
@@ -140,8 +141,7 @@ export class ControlThreadLink implements ControlLink {
   /** It is planned for the end of this turn. */
   #flushPlanned = false;
   #cancelGathering: Cancel | undefined;
-  /** What is too much to be sent singly: the last of each kind, with how many it stands for. */
-  readonly #alike = new Map<string, AgentEvent>();
+  readonly #alike = new AlikeEvents();
   #shownSinceNs = 0n;
   #shown = { allowed: 0, refused: 0 };
 
@@ -201,7 +201,8 @@ export class ControlThreadLink implements ControlLink {
 
   event(event: AgentEvent): void {
     if (event.cause === undefined && !this.#mayShow(event)) {
-      this.#countAlike(event);
+      this.#alike.add(event);
+      this.#planFlush(this.#alike.count, false);
       return;
     }
     this.#events.push(event);
@@ -241,10 +242,9 @@ export class ControlThreadLink implements ControlLink {
     if (this.#settledItems.count > 0) {
       this.#send({ t: "settled", items: this.#settledItems.take() });
     }
-    if (this.#events.length + this.#alike.size > 0) {
-      this.#send({ t: "events", items: [...this.#events, ...this.#alike.values()] });
+    if (this.#events.length + this.#alike.count > 0) {
+      this.#send({ t: "events", items: [...this.#events, ...this.#alike.take()] });
       this.#events = [];
-      this.#alike.clear();
     }
   }
 
@@ -355,13 +355,6 @@ export class ControlThreadLink implements ControlLink {
     }
     const kind = allowed ? "allowed" : "refused";
     return ++this.#shown[kind] <= SHOWN_PER_SECOND_MAX[kind];
-  }
-
-  #countAlike(event: AgentEvent): void {
-    const key = `${event.agentId} ${event.reason}`;
-    const before = this.#alike.get(key);
-    this.#alike.set(key, before === undefined ? event : { ...event, more: (before.more ?? 0) + 1 });
-    this.#planFlush(this.#alike.size, false);
   }
 
   #planFlush(gathered: number, isUrgent: boolean): void {
