@@ -13,7 +13,7 @@ import {
   renameSync,
   rmSync,
 } from "node:fs";
-import { delimiter, join, relative } from "node:path";
+import { delimiter, dirname, join, relative } from "node:path";
 import { createInterface } from "node:readline";
 import type { HostCommand } from "../../node/kernel/host-command.ts";
 import { KERNEL_PACKAGES } from "../setup/kernel-programs.ts";
@@ -118,6 +118,7 @@ export class KernelLab implements Disposable {
   readonly #prefix: string;
   readonly #speakers: Speaker[] = [];
   readonly #network: "routed" | "bridged";
+  readonly #path = [dirname(pythonItself()), process.env.PATH].join(delimiter);
 
   constructor(network: "routed" | "bridged" = "routed") {
     this.#network = network;
@@ -142,6 +143,7 @@ export class KernelLab implements Disposable {
     return execFileSync("ip", ["netns", "exec", this.namespace(place), ...line.split(" ")], {
       encoding: "utf8",
       stdio: ["pipe", "pipe", "pipe"],
+      env: { ...process.env, PATH: this.#path },
       ...(input !== undefined && { input }),
     });
   }
@@ -167,7 +169,7 @@ export class KernelLab implements Disposable {
   ): Speaker {
     const child = spawn("ip", ["netns", "exec", this.namespace(place), ...command], {
       stdio: ["pipe", "pipe", "pipe"],
-      env: { ...cleanEnv(), ...env },
+      env: { ...cleanEnv(), PATH: this.#path, ...env },
     });
     const said: Said[] = [];
     for (const stream of [child.stdout, child.stderr])
@@ -430,6 +432,12 @@ function podLines([v4, v6]: readonly [string, string], network: "routed" | "brid
     `route add default via ${LAB.gateway4} dev eth0 onlink`,
     "route add ::/0 via fe80::1 dev eth0",
   ];
+}
+
+/** What PATH has first may be a script that looks for the one to run, at a tenth of a second each time. */
+function pythonItself(): string {
+  const line = ["-c", "import sys; print(sys.executable)"];
+  return execFileSync("python3", line, { encoding: "utf8" }).trim();
 }
 
 /** Root with these capabilities and no others, as a container is given them. */
