@@ -30,7 +30,6 @@ export type MeshOptions = {
 
 const METRICS_OFFSET = { node: 91, coordinator: 93 } as const;
 const GRPC_OFFSET = { node: 90, coordinator: 92 } as const;
-const PORTS_OF_ONE = 100;
 
 /** A coordinator and its nodes, each a process, over a real nats-server. */
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
@@ -38,12 +37,13 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const nats = await startNats({ started: false, ...(program === undefined ? {} : { program }) });
   const folder = mkdtempSync(join(tmpdir(), "altm-"));
   const certificates = options.tls ? await MeshCertificates.in(folder) : undefined;
+  const members = Array.from({ length: options.nodes + (options.coordinators ?? 1) });
   const mesh = new Mesh({
     options,
     certificates,
     nats,
     folder,
-    portBases: await portBases(options.nodes + (options.coordinators ?? 1)),
+    portBases: await Promise.all(members.map(freePortBase)),
   });
   try {
     const lines = [options.natsConfig?.(mesh), certificates?.natsConfig].filter(Boolean);
@@ -246,14 +246,4 @@ export class Mesh implements AsyncDisposable {
       return said.startsWith("200 ");
     });
   }
-}
-
-/** Free bases whose ports do not overlap. */
-async function portBases(count: number): Promise<readonly number[]> {
-  const bases: number[] = [];
-  while (bases.length < count) {
-    const base = await freePortBase();
-    if (bases.every((other) => Math.abs(other - base) >= PORTS_OF_ONE)) bases.push(base);
-  }
-  return bases;
 }
