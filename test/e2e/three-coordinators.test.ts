@@ -87,6 +87,14 @@ async function leaderOf(members: readonly Member[]): Promise<{ leader: Member; r
   return found as { leader: Member; row: Row };
 }
 
+/** On a busy machine a lease may run out between two renewals, and nobody leads for a moment. */
+async function oneLends(): Promise<void> {
+  await waitUntil("one of them alone to lead the ledger", async () => {
+    const rows = await Promise.all(mesh.coordinators.map(ledgerAt));
+    return rows.filter((row) => row !== undefined).length === 1;
+  });
+}
+
 function adds({ limit, available, reserved, spent, children }: Row): void {
   const sum = [available, reserved, spent, children].reduce((all, one) => all + Number(one), 0);
   expect(sum).toBe(Number(limit));
@@ -95,8 +103,7 @@ function adds({ limit, available, reserved, spent, children }: Row): void {
 describe("three coordinators over a real nats-server, all of it over TLS", () => {
   test("are followed by every node, and one of them lends", async () => {
     await served(AGENT);
-    const rows = await Promise.all(mesh.coordinators.map(ledgerAt));
-    expect(rows.filter((row) => row !== undefined)).toHaveLength(1);
+    await oneLends();
     const keys = await mesh.mustCli("trust", "list");
     expect(keys.match(/^\S+ +coordinator /gm)).toHaveLength(3);
   });
@@ -177,8 +184,7 @@ describe("three coordinators over a real nats-server, all of it over TLS", () =>
   });
 
   test("the one that was killed comes back, follows, and knows the same", async () => {
-    const rows = await Promise.all(mesh.coordinators.map(ledgerAt));
-    expect(rows.filter((row) => row !== undefined)).toHaveLength(1);
+    await oneLends();
     let said = "";
     await waitUntil(
       () => `the node's heartbeats: ${said}`,

@@ -1,4 +1,4 @@
-"""Datagrams to the outside as fast as they go, until standard input ends; then says how many went out."""
+"""Datagrams to the outside as fast as they go, until standard input ends. Says when the first thousand went out."""
 import json, socket, sys, threading
 
 host = sys.argv[1]
@@ -15,12 +15,13 @@ def send():
         except OSError:
             pass
         count += 1
+        if count == 1000:
+            print(json.dumps({"thousand": True}), flush=True)
 
 
+print(json.dumps({"flooding": True}), flush=True)
 thread = threading.Thread(target=send)
 thread.start()
-print(json.dumps({"flooding": True}), flush=True)
 sys.stdin.read()
 over.set()
 thread.join()
-print(json.dumps({"attempts": count}), flush=True)
