@@ -7,7 +7,7 @@ const COMPILED = join(import.meta.dirname, "node_modules", ".cache", `compiled-$
 /** What works in the tests' own process. */
 const UNITS = "test/{unit,tidy,models}/**/*.test.ts";
 /** What starts processes and servers, and waits for them. */
-const SERVERS = "test/{contract,e2e,fault}/**/*.test.ts";
+const SERVERS = "test/{contract,e2e,fault,kernel}/**/*.test.ts";
 
 /** Files that share processes, and with them the code that was loaded: they leave no trace there. */
 const SHARED = { isolate: false, setupFiles: ["test/setup/leaves-no-trace.ts"] };
@@ -43,7 +43,7 @@ export default defineConfig({
       {
         extends: true,
         test: {
-          // Namespaces, simulated worlds and counted coverage want a process of their own.
+          // Simulated worlds and counted coverage want a process of their own.
           name: "alone",
           include: ["test/**/*.test.ts"],
           exclude: [SERVERS, UNITS],

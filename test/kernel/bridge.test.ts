@@ -1,9 +1,12 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import type { KernelView } from "../../node/kernel/kernel-view.ts";
 import { mapPods, type ShownLink, type ShownRoute } from "../../node/kernel/link-map.ts";
 import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
 import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { FarSide } from "./far-side.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
 
 const unavailable = kernelUnavailable();
 const BETWEEN = ["pod-tcp4", "pod-tcp6", "pod-udp4", "pod-icmp4", "pod-protocol4-253"];

@@ -1,13 +1,15 @@
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { canaryWays, wordsOfWay } from "../../node/kernel/canary-ways.ts";
 import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import { KernelLab, kernelUnavailable, LAB } from "../support/kernel-lab.ts";
-import { NODE } from "../support/run-altrace.ts";
+import { E2E_TIMEOUTS, NODE } from "../support/run-altrace.ts";
 import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
 
 const PORT = 14_055;
 const SOCKETS = join(import.meta.dirname, "../../adapters/canary-sockets.ts");

@@ -3,12 +3,15 @@ import { mkdirSync, mkdtempSync, rmdirSync, rmSync, statSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { hostCommand } from "../../adapters/host-command.ts";
 import { EbpfLayer } from "../../node/kernel/ebpf-layer.ts";
 import { podCgroupPaths } from "../../node/kernel/pod-cgroup.ts";
 import { cgroupRoot } from "../support/cgroup-root.ts";
-import { kernelUnavailable } from "../support/kernel-lab.ts";
+import { kernelUnavailable, pythonItself } from "../support/kernel-lab.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
 
 const NOTES = join(import.meta.dirname, "..", "..", "deploy", "ebpf-notes");
 const UID = "0b5e3a52-6b1e-4c0a-9d55-1f0d4d3c2b1a";
@@ -55,7 +58,7 @@ describe.skipIf(why !== undefined)("bpf: the eBPF program", () => {
     ]);
   /** Runs Python in a container of the pod, and says what it printed or the name of its error. */
   const inPod = (program: string, uid = UID) => {
-    const shell = `echo $$ > ${groupOf(uid).path}/c/cgroup.procs && exec python3 -c '${program}'`;
+    const shell = `echo $$ > ${groupOf(uid).path}/c/cgroup.procs && exec ${pythonItself()} -c '${program}'`;
     const { stdout, stderr } = spawnSync("sh", ["-c", shell], { encoding: "utf8" });
     return stdout.trim() || (/(\w+Error)/.exec(stderr)?.[1] ?? stderr);
   };

@@ -8,7 +8,7 @@ import {
   writeSync,
 } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { openTurnPipe } from "../../adapters/turn-pipe.ts";
 import { type FlowEnds, flowNote } from "../../node/kernel/flow-note.ts";
@@ -16,7 +16,10 @@ import { gatePipes } from "../../node/kernel/gate-pipes.ts";
 import { gateTable } from "../../node/kernel/gate-table.ts";
 import { GatePipe } from "../../node/mesh/gate-pipe.ts";
 import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
 
 const unavailable = kernelUnavailable();
 const AGENT = "agent/research/worker-1";

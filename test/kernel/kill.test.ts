@@ -1,5 +1,5 @@
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { connectLines, type LineConnection } from "../../adapters/line-socket.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { openTurnPipe } from "../../adapters/turn-pipe.ts";
@@ -13,8 +13,11 @@ import {
   type Said,
   type Speaker,
 } from "../support/kernel-lab.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { waitUntil } from "../support/wait-until.ts";
 import { FarSide } from "./far-side.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
 
 const unavailable = kernelUnavailable();
 const AGENT = "agent/research/worker-1";

@@ -1,12 +1,15 @@
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
 import { CONNECTIONS_PER_ADDRESS_MAX } from "../../node/kernel/kernel-view.ts";
 import { RuleKeeper } from "../../node/kernel/rule-keeper.ts";
 import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { stopProcess } from "../support/stop-process.ts";
 import { waitUntil } from "../support/wait-until.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
 
 const unavailable = kernelUnavailable();
 const FLAGS = ["--port", "14001", "--uid", "4737", "--gid", "4737"];

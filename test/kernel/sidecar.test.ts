@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join, relative } from "node:path";
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { loadSidecar } from "../../node/kernel/load-sidecar.ts";
 import { sidecarRoutes, sidecarRuleset } from "../../node/kernel/sidecar-ruleset.ts";
 import { cgroupRoot } from "../support/cgroup-root.ts";
@@ -12,8 +12,11 @@ import {
   LAUNCHER_CAPABILITIES,
   type Speaker,
 } from "../support/kernel-lab.ts";
+import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { waitUntil } from "../support/wait-until.ts";
 import { FarSide } from "./far-side.ts";
+
+vi.setConfig(E2E_TIMEOUTS);
 
 const unavailable = kernelUnavailable();
 const RULES = sidecarRuleset({ link: "eth0", closedPorts: [4_091] });

@@ -434,10 +434,13 @@ function podLines([v4, v6]: readonly [string, string], network: "routed" | "brid
   ];
 }
 
+let python: string | undefined;
+
 /** What PATH has first may be a script that looks for the one to run, at a tenth of a second each time. */
-function pythonItself(): string {
+export function pythonItself(): string {
   const line = ["-c", "import sys; print(sys.executable)"];
-  return execFileSync("python3", line, { encoding: "utf8" }).trim();
+  python ??= execFileSync("python3", line, { encoding: "utf8" }).trim();
+  return python;
 }
 
 /** Root with these capabilities and no others, as a container is given them. */
