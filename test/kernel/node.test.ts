@@ -42,6 +42,21 @@ const EVIL = "evil.example.com";
 /** Each name outside has an address of its own, so that a connection to it is told from all others. */
 const OUTSIDE = { [PROVIDER]: LAB.inet4, [FILES]: "10.9.0.3", [EVIL]: "10.9.0.66" };
 const ANSWER = "One answer in five pieces.";
+/** Reads a page for each line: a process of its own for each would cost more than all that it looks at. */
+const READER = `
+import http.client, json, sys
+for line in sys.stdin:
+    port, name = line.split()
+    wire = http.client.HTTPConnection("127.0.0.1", int(port), timeout=20)
+    try:
+        wire.request("GET", "/" + name)
+        answer = wire.getresponse()
+        page = f"{answer.status} {answer.read().decode()}"
+    except OSError as error:
+        page = str(error)
+    wire.close()
+    print(json.dumps({"page": page}), flush=True)
+`;
 
 describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one machine", () => {
   let lab: KernelLab;
@@ -50,6 +65,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
   let enforcer: Speaker;
   let altrace: Speaker;
   let agent: Speaker;
+  let reader: Speaker;
   let keys: Readonly<Record<string, string>>;
 
   beforeAll(async () => {
@@ -71,6 +87,7 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     altrace = startNode(lab, certificates as readonly string[]);
     keys = (await said(altrace, ({ ready }) => ready === true)).keys as typeof keys;
     agent = await startAgent(lab, "a1");
+    reader = lab.speak("node", ["python3", "-c", READER]);
   });
   afterAll(() => lab?.[Symbol.dispose]());
 
@@ -110,6 +127,13 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
     );
   const cut = () => agent.said.filter(({ ended }) => ended === FILES).length;
   const ready = () => altrace.said.filter((one) => one.ready === true).length;
+  /** What a page of the machine says, as somebody on it reads it; by default the node's. */
+  const page = async (name: "readyz" | "metrics", port = 4091): Promise<string> => {
+    const before = reader.said.length;
+    reader.child.stdin?.write(`${port} ${name}\n`);
+    const told = await waitUntil(`${name} of ${port}`, () => reader.said[before]);
+    return String(told.page);
+  };
 
   test("backlog: as many captured connections wait as the launcher lets", () => {
     const listening = lab.run("node", "ss -ltnH sport = :14001");
@@ -347,11 +371,14 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     const canary = lab.speak("a2", [NODE, "cli/altrace.js", "enforcer", "canary"]);
     const one = { name: "one", agent: "research/worker-1", addresses: LAB.a1 };
     writePodList(lab, [one, { name: "canary", addresses: LAB.a2, canary: true }]);
-    const ready = () => nodeSays(lab, "readyz");
+    let shown = "";
     const becomes = (word: string) =>
       waitUntil(
-        () => `the node to say ${word}: ${ready()}; ${JSON.stringify(canary.said)}`,
-        () => ready().includes(word),
+        () => `the node to say ${word}: ${shown}; ${JSON.stringify(canary.said)}`,
+        async () => {
+          shown = await page("readyz");
+          return shown.includes(word);
+        },
       );
     await becomes("200");
     // Somebody else's rule sets the very mark by which ours let replies pass.
@@ -362,7 +389,7 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
       `table ip x {\nchain c {\n${hook}\niifname p2 meta mark set 0x20\n}\n}\n`,
     );
     await becomes("kernel_bypass: a canary reached 10.9.0.2:14055 over tcp");
-    expect(nodeSays(lab, "metrics")).toContain('altrace_kernel_fault{code="kernel_bypass"} 1');
+    expect(await page("metrics")).toContain('altrace_kernel_fault{code="kernel_bypass"} 1');
     lab.run("node", "nft delete table ip x");
     await becomes("200");
     lab.run("node", "nft flush ruleset");
@@ -385,10 +412,12 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     listPods(lab);
   });
 
-  test("every alert and every panel asks for what a scrape of this machine holds", () => {
+  test("every alert and every panel asks for what a scrape of this machine holds", async () => {
     const started = enforcer.said.find(({ event }) => event === "enforcer_started");
     const ports = [4091, 4093, Number(started?.metrics)];
-    const scrape = new Scrape(ports.map((port) => nodeSays(lab, "metrics", port)).join("\n"));
+    const pages: string[] = [];
+    for (const port of ports) pages.push(await page("metrics", port));
+    const scrape = new Scrape(pages.join("\n"));
     const queries = monitoringQueries();
     expect(queries.length).toBeGreaterThan(30);
     expect(queries.filter(({ query }) => scrape.lacks(query).length > 0)).toEqual([]);
@@ -485,12 +514,6 @@ async function said(by: Speaker, is: (one: Said) => boolean): Promise<Said> {
 
 function tail(by: Speaker): string {
   return JSON.stringify(by.said.slice(-10));
-}
-
-/** What a page of the machine says, as somebody on it reads it; by default the node's. */
-function nodeSays(lab: KernelLab, page: "readyz" | "metrics", port = 4091): string {
-  const read = `fetch("http://127.0.0.1:${port}/${page}").then(async(r)=>console.log(r.status,await(r.text())))`;
-  return lab.run("node", `${NODE} -e ${read}`);
 }
 
 function homeOf(lab: KernelLab): string {
