@@ -21,7 +21,7 @@ vi.setConfig(E2E_TIMEOUTS);
 
 const BIG_BODY_BYTES = 8 * 1024 * 1024;
 /** Each of both clients sends so many of them. */
-const BIG_BODIES = proofCount("8 MB bodies", { small: 20, full: 60 }).count;
+const BIG_BODIES = proofCount("8 MB bodies", { small: 10, full: 60 }).count;
 
 let provider: Provider;
 let altrace: Altrace;

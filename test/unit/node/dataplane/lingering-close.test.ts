@@ -10,7 +10,7 @@ import { proofCount } from "../../../support/proof.ts";
 import { eventually, HOST, openDoor, rawClient, refusalOf, statusesOf } from "./door.ts";
 import type { PostingOrder } from "./posting-clients.ts";
 
-const { count: CLIENTS } = proofCount("clients that send 8 MB", { small: 20, full: 60 });
+const { count: CLIENTS } = proofCount("clients that send 8 MB", { small: 10, full: 60 });
 const BODY = Buffer.alloc(8 * 1024 * 1024, "a");
 
 /** 480 MB through one loop that is server and clients at once, as in a full proof, may take longer than the default. */
