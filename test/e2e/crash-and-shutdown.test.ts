@@ -29,8 +29,8 @@ beforeAll(async () => {
   provider = await startProvider();
   altrace = await startAltrace({
     policy: e2ePolicy(provider.origin),
-    // A dead-man switch of two seconds, so that a test can wait for it.
-    env: { ...PROVIDER_KEYS, ALTRACE_DEAD_MAN_MS: "2000", ALTRACE_DIGEST_MS: "250" },
+    // A dead-man switch for which a test can wait, and which a busy machine that stands still for a moment does not release.
+    env: { ...PROVIDER_KEYS, ALTRACE_DEAD_MAN_MS: "5000", ALTRACE_DIGEST_MS: "250" },
     nodeArgs: INSPECTABLE,
   });
 });

@@ -23,6 +23,8 @@ let slowHead: Promise<Said>;
 const answers: string[] = [];
 
 const ROTATED = "sk-ant-canary-rotated-0123456789abcdefg";
+/** A body that does not come is waited for, and one that comes has time also while a busy machine stands still. */
+const BODY_MS = 3_000;
 /** Of each team its own, planted as the others are. `edges` has a file of which nothing can be used. */
 const TEAM_KEYS = {
   "research.anthropic": "sk-ant-canary-research-0123456789abcdef",
@@ -32,10 +34,9 @@ const TEAM_KEYS = {
 let teamKeys: string;
 
 function policyNow(): string {
-  return e2ePolicy(provider.origin).replace(
-    "credential: anthropic",
-    "credential: anthropic\n    credential_of: team",
-  );
+  return e2ePolicy(provider.origin)
+    .replace("credential: anthropic", "credential: anthropic\n    credential_of: team")
+    .replace("limits:\n", `limits:\n  body_timeout_ms: ${BODY_MS}\n`);
 }
 
 beforeAll(async () => {

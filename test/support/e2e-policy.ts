@@ -93,7 +93,6 @@ ladder:
     content_medium: 0
     tool_outside_grant: 0
 limits:
-  body_timeout_ms: 600
   body_bytes_max: 16777216
   # On a machine that is busy with other tests the ledger may be slow to answer.
   reserve_wait_max_ms: 10000
