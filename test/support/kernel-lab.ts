@@ -434,12 +434,18 @@ function podLines([v4, v6]: readonly [string, string], network: "routed" | "brid
   ];
 }
 
+const SYSTEM_PYTHON = "/usr/bin/python3";
 let python: string | undefined;
 
-/** What PATH has first may be a script that looks for the one to run, at a tenth of a second each time. */
+/**
+ * What PATH has first may be a script that looks for the one to run, at a tenth of a second each time, and that one may look
+ * through all that is installed beside it. The system's does neither.
+ */
 export function pythonItself(): string {
   const line = ["-c", "import sys; print(sys.executable)"];
-  python ??= execFileSync("python3", line, { encoding: "utf8" }).trim();
+  python ??= existsSync(SYSTEM_PYTHON)
+    ? SYSTEM_PYTHON
+    : execFileSync("python3", line, { encoding: "utf8" }).trim();
   return python;
 }
 
