@@ -1,11 +1,8 @@
-import { appendFileSync, cpSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
+import { appendFileSync, cpSync, readdirSync, symlinkSync } from "node:fs";
 import { basename, join } from "node:path";
 import { expect, test, vi } from "vitest";
-import { freePortBase } from "../../bench/harness/free-ports.ts";
-import { builtProgram } from "../../cli/built-program.js";
-import { E2E_TIMEOUTS, NODE, startProcess, startProgram } from "../support/run-altrace.ts";
+import { E2E_TIMEOUTS, NODE, startProgram } from "../support/run-altrace.ts";
 import { tempDir } from "../support/temp-dir.ts";
-import { waitUntil } from "../support/wait-until.ts";
 
 vi.setConfig(E2E_TIMEOUTS);
 
@@ -21,33 +18,6 @@ function loaded(root: string, said: string): ReadonlySet<string> {
   );
   return new Set(files.filter((file) => file.startsWith(root) && !file.includes("/node_modules/")));
 }
-
-test("every thread of what npm starts is of the program that was built", async () => {
-  using home = tempDir();
-  using told = tempDir();
-  const words = ["up", "--json", "--home", home.path, "--port-base", String(await freePortBase())];
-  // Every thread writes down what it was started with.
-  const tells = `import { writeFileSync } from "node:fs"; import { threadId } from "node:worker_threads";
-    writeFileSync(${JSON.stringify(told.path)} + "/" + threadId, process.argv[1]);`;
-  const nodeArgs = ["--import", `data:text/javascript,${encodeURIComponent(tells)}`];
-  const started = startProcess(words, { nodeArgs });
-  await waitUntil(
-    () => `altrace up to get ready:\n${started.stdout()}${started.stderr()}`,
-    () => started.stdout().includes('"ready":true') || !started.isRunning(),
-  );
-  expect((await started.end("SIGTERM")).code).toBe(0);
-  const place = new URL(".", builtProgram(new URL(`file://${ROOT}/`))).pathname;
-  const programs = readdirSync(told.path).map((id) => readFileSync(join(told.path, id), "utf8"));
-  expect(programs.sort()).toEqual(
-    [
-      join(ROOT, "cli", "altrace.js"),
-      join(place, "coordinator-archive-archive-worker.mjs"),
-      join(place, "node-audit-audit-worker.mjs"),
-      join(place, "node-loop-worker.mjs"),
-      join(place, "node-mesh-mesh-worker.mjs"),
-    ].sort(),
-  );
-});
 
 test("sources that were changed are run themselves, and so are those of which nothing was built", async () => {
   using copy = tempDir();
