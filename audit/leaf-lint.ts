@@ -1,7 +1,7 @@
 // What the records of one log must say of one another. Hashes cannot show it: whoever holds the
 // log's key can sign a tree of records that contradict each other.
 
-import type { AuditRecord, SealedRecord } from "./record.ts";
+import type { AuditRecord, SealedRecord, SettleRecord } from "./record.ts";
 
 export type LintCode =
   | "seq_not_index"
@@ -13,7 +13,8 @@ export type LintCode =
   | "leaf_after_close"
   | "time_went_back"
   | "rid_duplicate"
-  | "settle_duplicate";
+  | "settle_duplicate"
+  | "settle_undecided";
 
 /** Told of a finding. */
 export type Find = (code: LintCode, detail: string) => void;
@@ -33,6 +34,14 @@ export type LintLimits = {
  */
 export const LINT_LIMITS: LintLimits = { backstepMsMax: 1_000, requestIdsMax: 1_000_000 };
 
+/**
+ * How much further back a step of the clock may lead than it says, ms: whoever writes it down may have been held
+ * up since it looked last.
+ */
+const STEP_SLACK_MS = 60_000;
+/** A request of an earlier log may have been given its id so long after this one was begun, ms. */
+const BEGIN_SLACK_MS = 10_000;
+
 /** Looks at the records of one log in order. */
 export class LeafLint {
   readonly #origin: string;
@@ -44,6 +53,8 @@ export class LeafLint {
   #latestMs = 0;
   /** The latest time before the clock was last set back. */
   #latestBeforeStepMs = 0;
+  /** False once records are known to be missing: what is not here may have been among them. */
+  #hasAll = true;
 
   constructor(origin: string, limits: LintLimits = LINT_LIMITS) {
     this.#origin = origin;
@@ -68,11 +79,13 @@ export class LeafLint {
     this.#lookAtTime(record, find);
     this.#lookAtIds(record, find);
     this.#closed ||= record.k === "close";
+    if (record.k === "gap") this.#hasAll = false;
   }
 
   /** A leaf that could not be read: it has an index all the same. */
   skip(): void {
     this.#index++;
+    this.#hasAll = false;
   }
 
   #lookAtPlace(record: SealedRecord, index: number, find: Find): void {
@@ -90,7 +103,12 @@ export class LeafLint {
 
   #lookAtTime(record: SealedRecord, find: Find): void {
     if (record.k === "clock") {
-      // The step is on record, so time starts again from here.
+      // The step is on record, so time starts again from here; but it is no more than it says.
+      const leastMs = this.#latestMs + Math.min(0, record.step_ms) - STEP_SLACK_MS;
+      if (record.t < leastMs) {
+        const backMs = this.#latestMs - record.t;
+        find("time_went_back", `${backMs} ms, by a step of ${record.step_ms} ms`);
+      }
       if (record.step_ms < 0) this.#latestBeforeStepMs = this.#latestMs;
       this.#latestMs = record.t;
       return;
@@ -110,9 +128,19 @@ export class LeafLint {
   #lookAtIds(record: AuditRecord, find: Find): void {
     if (record.k === "decision" && record.ph === "request") {
       if (!this.#recent.add(record.rid, DECIDED)) find("rid_duplicate", record.rid);
-    } else if (record.k === "settle" && !this.#recent.add(record.rid, SETTLED)) {
-      find("settle_duplicate", record.rid);
+    } else if (record.k === "settle") {
+      if (this.#isUndecided(record)) find("settle_undecided", record.rid);
+      if (!this.#recent.add(record.rid, SETTLED)) find("settle_duplicate", record.rid);
     }
+  }
+
+  /** A request that was settled and never allowed: the record of its decision was here, and is not. */
+  #isUndecided({ rid, t }: SettleRecord): boolean {
+    if (!this.#hasAll || !this.sawAllIds || this.#recent.has(rid, DECIDED)) return false;
+    const askedMs = timeOfId(rid);
+    // What was decided in the log before is settled in this one.
+    const isOfThisLog = askedMs > (this.#first as SealedRecord).t + BEGIN_SLACK_MS;
+    return isOfThisLog && askedMs <= t;
   }
 }
 
@@ -131,6 +159,10 @@ class RecentIds {
     this.#halfMax = Math.max(1, Math.floor(countMax / 2));
   }
 
+  has(id: string, what: number): boolean {
+    return (((this.#young.get(id) ?? 0) | (this.#old.get(id) ?? 0)) & what) !== 0;
+  }
+
   /** False when the same was seen under that id before. */
   add(id: string, what: number): boolean {
     const isYoung = this.#young.has(id);
@@ -144,4 +176,9 @@ class RecentIds {
     this.#young.set(id, seen | what);
     return true;
   }
+}
+
+/** When a UUIDv7 was made, ms since the Unix epoch. */
+function timeOfId(id: string): number {
+  return Number.parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
 }

@@ -87,6 +87,53 @@ describe("V2: records signed by the log that contradict each other", () => {
     expect(codes(silent)).toEqual(["time_went_back"]);
   });
 
+  test("case 14: a step of the clock that leads further back than it says", () => {
+    const hourMs = 3_600_000;
+    const bent = (t: number, stepMs: number) =>
+      relogged((all) => [
+        ...all.slice(0, 300),
+        { v: 1, k: "clock", t, node: "node-7", step_ms: stepMs },
+        ...all.slice(301).map((record) => ({ ...record, t })),
+      ]);
+    const latestMs = T0_MS + 2_990;
+    const codesAt = (t: number, stepMs: number) =>
+      bent(t, stepMs).map(({ code, index }) => [code, index]);
+    expect(codesAt(latestMs - hourMs, 5)).toEqual([["time_went_back", 300]]);
+    expect(codesAt(latestMs - 2 * hourMs, -hourMs)).toEqual([["time_went_back", 300]]);
+    expect(codesAt(latestMs - hourMs - 60_000, -hourMs)).toEqual([]);
+    expect(codesAt(latestMs - hourMs - 60_001, -hourMs)).toEqual([["time_went_back", 300]]);
+    expect(codesAt(latestMs + hourMs, hourMs)).toEqual([]);
+  });
+
+  test("a request that was settled and whose decision was taken out", () => {
+    const idAt = (ms: number) => {
+      const hex = ms.toString(16).padStart(12, "0");
+      return `${hex.slice(0, 8)}-${hex.slice(8)}-7b2c-9d3e-000000000001`;
+    };
+    const settled = { usd_u: 0, tok: 0, calls: 0, over_u: 0 };
+    const settle = (rid: string, t: number): AuditRecord => ({
+      ...({ v: 1, k: "settle", node: "node-7", ph: "response", rc: "ok" } as const),
+      ...{ rid, t, settled },
+    });
+    const t = T0_MS + 30_000;
+    const rid = idAt(t - 1_000);
+    const late = (all: AuditRecord[]) => all.slice(0, 300);
+    const decided = { ...deny(1), rid, t: t - 1_000 };
+    expect(relogged((all) => [...late(all), decided, settle(rid, t)])).toEqual([]);
+    const undecided = [{ code: "settle_undecided", detail: rid, index: 300 }];
+    expect(relogged((all) => [...late(all), settle(rid, t)])).toEqual(undecided);
+    // It was decided in the log before, or may have been among what is known to be lost.
+    const before = idAt(T0_MS + 9_000);
+    expect(relogged((all) => [...late(all), settle(before, t)])).toEqual([]);
+    const ahead = idAt(t + 3_600_000);
+    expect(relogged((all) => [...late(all), settle(ahead, t)])).toEqual([]);
+    const gap: AuditRecord = {
+      ...({ v: 1, k: "gap", node: "node-7", rc: "wal_damaged", exact: false, n: 1 } as const),
+      ...{ t: T0_MS + 2_990, t0: T0_MS, t1: T0_MS },
+    };
+    expect(relogged((all) => [...late(all), gap, settle(rid, t)])).toEqual([]);
+  });
+
   test("case 15: a request id twice", () => {
     const findings = relogged((all) => all.with(400, { ...deny(400), rid: ridOf(7) }));
     expect(findings).toEqual([{ code: "rid_duplicate", detail: ridOf(7), index: 400 }]);
