@@ -43,8 +43,21 @@ export function ocsfEvent(
     src_endpoint: { name: agentOf(record) },
     device: { hostname: record.node, type: "Server", type_id: 1 },
     policy: { version: record.pol, ...(hasRule(record) && { uid: record.rule }) },
-    unmapped: { stage: record.st, reason: record.rc, ...behalfOf(record, person) },
+    unmapped: {
+      stage: record.st,
+      reason: record.rc,
+      ...judgedOf(record),
+      ...behalfOf(record, person),
+    },
   };
+}
+
+/** What a status cannot say: in shadow, after the answer had begun, and under which contract. */
+function judgedOf(record: DecisionRecord | FloodRecord) {
+  if (record.k === "flood") return {};
+  const { dec: decision, ph: phase, c: contract } = record;
+  if (contract === undefined) return { decision, phase };
+  return { decision, phase, contract: contract.id, root_contract: contract.root };
 }
 
 function agentOf(record: AuditRecord): string {

@@ -27,3 +27,21 @@ test("decisions and floods are events, each with its place, its agent and how ma
     ...Array(RECORDS.length - 4).fill(undefined),
   ]);
 });
+
+test("an event says under which contract it was, and in which phase", () => {
+  const c = { id: "c".repeat(43), root: "r".repeat(43), d: 1 };
+  expect(ocsfEvent(sealed({ ...ALLOW, c }))?.unmapped).toMatchObject({
+    decision: "allow",
+    phase: "request",
+    contract: c.id,
+    root_contract: c.root,
+  });
+  const { c: _, ...free } = { ...DENY, ph: "response" as const };
+  expect(ocsfEvent(sealed(free))?.unmapped).toEqual({
+    stage: DENY.st,
+    reason: DENY.rc,
+    decision: "deny",
+    phase: "response",
+    ...(DENY.sp !== undefined && { on_behalf_of: DENY.sp }),
+  });
+});
