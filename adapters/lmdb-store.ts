@@ -1,8 +1,9 @@
-import { chmodSync, mkdirSync, statfsSync } from "node:fs";
+import { chmodSync, statfsSync } from "node:fs";
 import { join } from "node:path";
 import { open, type RootDatabase } from "lmdb";
 import { type Guard, type Store, StoreFault, type Write } from "../ports/store.ts";
 import { CHECKSUM_BYTES, checkedValue, withChecksum } from "./checked-entry.ts";
+import { makeFolderDurably, syncFolder } from "./durable-file.ts";
 
 /** Bytes of a key at most; LMDB's own limit is 1,978. */
 export const KEY_BYTES_MAX = 1024;
@@ -38,7 +39,7 @@ export function openLmdbStore(
   options: { readonly freeBytesMin?: number } = {},
 ): Store {
   try {
-    mkdirSync(path, { recursive: true, mode: 0o700 });
+    makeFolderDurably(path);
     chmodSync(path, 0o700);
     const db = open<Buffer, Buffer>({
       path,
@@ -51,6 +52,8 @@ export function openLmdbStore(
     });
     // The library makes them readable by all, and a copy or an archive would keep that.
     for (const file of ["data.mdb", "lock.mdb"]) chmodSync(join(path, file), 0o600);
+    // The library syncs what is in its file, and not that there is one.
+    syncFolder(path);
     return new LmdbStore(path, db, options.freeBytesMin ?? FREE_BYTES_MIN).checked();
   } catch (cause) {
     if (cause instanceof StoreFault) throw cause;

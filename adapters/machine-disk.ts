@@ -2,7 +2,6 @@ import {
   closeSync,
   fdatasyncSync,
   fstatSync,
-  fsyncSync,
   ftruncateSync,
   mkdirSync,
   openSync,
@@ -15,6 +14,7 @@ import {
   writeSync,
 } from "node:fs";
 import type { Disk } from "../ports/disk.ts";
+import { syncFolder } from "./durable-file.ts";
 
 const FILE_MODE = 0o600;
 const FOLDER_MODE = 0o700;
@@ -43,12 +43,3 @@ export const machineDisk: Disk = {
     return bavail * bsize;
   },
 };
-
-function syncFolder(path: string): void {
-  const fd = openSync(path, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}

@@ -1,15 +1,6 @@
-import {
-  closeSync,
-  fstatSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fstatSync, linkSync, openSync, readFileSync, unlinkSync } from "node:fs";
 import { dirname } from "node:path";
+import { makeFolderDurably, syncFolder, writeDurably } from "./durable-file.ts";
 
 /** A key file that is there and cannot be used, or cannot be made. */
 export class KeyFileFault extends Error {
@@ -51,8 +42,8 @@ export function readPrivateFile(path: string): Buffer | undefined {
 export function createPrivateFile(path: string, text: string): void {
   const temporary = `${path}.${process.pid}.new`;
   try {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    writeDurably(temporary, text);
+    makeFolderDurably(dirname(path));
+    writeDurably(temporary, text, 0o600);
     linkIfAbsent(temporary, path);
     unlinkSync(temporary);
     syncFolder(dirname(path));
@@ -61,29 +52,10 @@ export function createPrivateFile(path: string, text: string): void {
   }
 }
 
-function writeDurably(path: string, text: string): void {
-  const fd = openSync(path, "w", 0o600);
-  try {
-    writeSync(fd, text);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
-}
-
 function linkIfAbsent(from: string, to: string): void {
   try {
     linkSync(from, to);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  }
-}
-
-function syncFolder(dir: string): void {
-  const fd = openSync(dir, "r");
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
   }
 }

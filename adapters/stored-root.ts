@@ -1,5 +1,6 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { replaceDurably } from "./durable-file.ts";
 import type { Authority } from "./x509-authority.ts";
 
 /** Names of a root's two files in HOME. */
@@ -34,12 +35,7 @@ async function foundRoot(of: {
 }): Promise<Authority> {
   const { createRoot } = await import("./x509-authority.ts");
   const root = await createRoot({ name: of.name, nowMs: of.nowMs, validMs: ROOT_MS });
-  write(join(of.home, of.files.key), root.privateKey, 0o600);
-  write(join(of.home, of.files.certificate), root.certificate, 0o644);
+  replaceDurably(join(of.home, of.files.key), root.privateKey, 0o600);
+  replaceDurably(join(of.home, of.files.certificate), root.certificate, 0o644);
   return root;
-}
-
-function write(path: string, text: string, mode: number): void {
-  writeFileSync(`${path}.new`, text, { mode });
-  renameSync(`${path}.new`, path);
 }

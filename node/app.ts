@@ -1,7 +1,7 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import type { AdminServer } from "../adapters/admin-server.ts";
+import { makeFolderDurably } from "../adapters/durable-file.ts";
 import type { GrpcServer } from "../adapters/grpc-server.ts";
 import { openLmdbStore } from "../adapters/lmdb-store.ts";
 import { machineDisk } from "../adapters/machine-disk.ts";
@@ -101,7 +101,7 @@ const DIGEST_MS = 1_000;
 export async function startNode(parts: NodeParts): Promise<RunningNode> {
   const { config, clock, random, threads = prepareThreads(config.loops) } = parts;
   const home = join(config.home, "node");
-  mkdirSync(home, { recursive: true, mode: 0o700 });
+  makeFolderDurably(home);
   const table = tableOf(config);
   const store = openLmdbStore(join(home, "control"));
   // Leases belong to a start, and so do heartbeats: both name it alike.
