@@ -100,9 +100,9 @@ export function readStored(
   account: string,
   { nowMs, onFault }: { readonly nowMs: number; readonly onFault: (error: unknown) => void },
 ): AgentState | undefined {
-  const ladder = store.get(ladderKey(account));
-  const book = store.get(bookKey(account));
   return read(() => {
+    const ladder = store.get(ladderKey(account));
+    const book = store.get(bookKey(account));
     const fresh = newAgent(nowMs, book === undefined ? NOTHING : decodeBook(book).debt);
     return ladder === undefined ? fresh : { ...fresh, ladder: decodeLadder(ladder) };
   }, onFault);
