@@ -18,15 +18,19 @@ export function proofCount(
   name: string,
   of: { readonly small: number; readonly full: number },
 ): Proof {
-  const { ALTRACE_PROOF: wanted = "small", ALTRACE_PROOF_SEED: given } = process.env;
-  if (wanted !== "small" && wanted !== "full") {
-    throw new Error(`ALTRACE_PROOF is ${JSON.stringify(wanted)}: expected small or full`);
-  }
+  const { ALTRACE_PROOF_SEED: given } = process.env;
   const seed = given === undefined ? Math.floor(Math.random() * SEED_MAX) : Number(given);
   if (!Number.isInteger(seed) || seed < 0 || seed >= SEED_MAX) {
     throw new Error(`ALTRACE_PROOF_SEED is ${JSON.stringify(given)}: expected a whole number`);
   }
-  const count = of[wanted];
+  const count = of[proofSize()];
   console.log(`proof ${name}: N ${count}, ALTRACE_PROOF_SEED=${seed}`);
   return { count, seed };
+}
+
+/** @throws Error on any other value of ALTRACE_PROOF. */
+export function proofSize(): "small" | "full" {
+  const { ALTRACE_PROOF: wanted = "small" } = process.env;
+  if (wanted === "small" || wanted === "full") return wanted;
+  throw new Error(`ALTRACE_PROOF is ${JSON.stringify(wanted)}: expected small or full`);
 }

@@ -2,6 +2,7 @@ import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Readable } from "node:stream";
+import { proofSize } from "./proof.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 /** The node that npm brought, whatever runs the tests. */
@@ -11,8 +12,11 @@ const SETPRIV = "/usr/bin/setpriv";
 /** No command of these tests takes longer; one that does is ended, and its code is null. */
 const COMMAND_MS = 110_000;
 
+/** At full size a proof may take as long as `npm run proof` gives it, which a file's own word would cut short. */
+const TEST_MS = { small: 120_000, full: 900_000 }[proofSize()];
+
 /** For `vi.setConfig`: these end what hangs, and nothing else, however busy the machine is. */
-export const E2E_TIMEOUTS = { testTimeout: 120_000, hookTimeout: 120_000 };
+export const E2E_TIMEOUTS = { testTimeout: TEST_MS, hookTimeout: 120_000 };
 
 export type ProcessOptions = {
   readonly env?: Readonly<Record<string, string>>;
