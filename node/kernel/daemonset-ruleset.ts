@@ -200,6 +200,8 @@ function hostChains(): string[] {
   return [
     "  chain inward {",
     "    type filter hook input priority -10; policy accept;",
+    // The door listens on every address, because a question is sent on to that of the link by which it came.
+    `    iifname @infra udp dport ${DNS_PORT} drop`,
     "    iifname @infra return",
     `    meta mark & ${MARK_CAPTURED} == ${MARK_CAPTURED} meta l4proto tcp accept`,
     `    ${passed} accept`,

@@ -36,6 +36,15 @@ except OSError as error:
 print(json.dumps({"saw": saw}))
 `;
 
+/** Asks the door itself, once at each address. */
+const ASKED_ELSEWHERE = `
+import socket, sys
+question = bytes.fromhex("000701000001000000000000046576696c076578616d706c650000010001")
+for host in sys.argv[1:]:
+    s = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    s.sendto(question, (host, 14053))
+`;
+
 /** Asks so many times for one name, whoever answers, then once more until it is told. */
 const QUESTIONS = `
 import json, socket, sys
@@ -241,6 +250,28 @@ describe.skipIf(unavailable !== undefined)("a machine with routed pods", () => {
     expect(dropped).toBeGreaterThan(QUESTIONS_PER_ADDRESS.burst);
     expect(await keeper.missing(() => [])).toEqual([]);
     expect(await far.leaks()).toEqual([]);
+  });
+
+  test("names: who asks from elsewhere than from a pod is not heard, whatever address the door is asked at", async () => {
+    await keeper.load(VIEW);
+    await using probe = await started(() => lab.captureProbe());
+    const asks = async () => {
+      await lab.speak("inet", ["python3", "-c", ASKED_ELSEWHERE, LAB.node4, LAB.node6]).exit;
+      // What was sent before this has arrived.
+      const asker = lab.speak("a1", ["python3", "-c", QUESTIONS, "0"]);
+      await asker.exit;
+      expect(asker.said).toHaveLength(2);
+    };
+    const strangers = () =>
+      probe.it.said
+        .map(({ asked, by }) => asked && by)
+        .filter((by) => by === LAB.inet4 || by === LAB.inet6);
+    await asks();
+    expect(strangers()).toEqual([]);
+    const line = /^ {4}iifname @infra udp dport \d+ drop\n/m;
+    lab.run("node", "nft -f -", daemonsetRuleset(VIEW).replace(line, ""));
+    await asks();
+    expect(strangers()).toEqual([LAB.inet4, LAB.inet6]);
   });
 
   test("kill: an attempt that had come in just before it is reset, and not left to try again", async () => {
