@@ -15,9 +15,9 @@ import {
   type SettingTable,
   text,
 } from "../adapters/settings.ts";
+import { nodeNameOf } from "../proto/ids.ts";
 import { parseRange } from "./dataplane/tunnel/address-rules.ts";
 
-const NAME = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/;
 const TEAMS = /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(,[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$/;
 const SECOND_MS = 1_000;
 
@@ -29,6 +29,12 @@ function ranges(value: string): Ranges {
     if (range === undefined) throw new SettingError("expected ranges such as 10.1.0.0/16");
     return range;
   });
+}
+
+function nodeName(value: string): string {
+  const name = nodeNameOf(value);
+  if (name !== undefined) return name;
+  throw new SettingError("expected lower-case letters, digits, inner hyphens and dots, at most 63");
 }
 
 /** 0 to 2 are the process's own. */
@@ -50,8 +56,8 @@ export const NODE_SETTINGS = {
   nodeId: {
     env: "ALTRACE_NODE_ID",
     byDefault: "node-1",
-    read: text(NAME, "a name: lower-case letters, digits and inner hyphens, at most 63"),
-    help: "this node's name in the mesh",
+    read: nodeName,
+    help: "this node's name in the mesh; a machine's, whose dots are hyphens there",
   },
   natsUrl: {
     env: "ALTRACE_NATS_URL",

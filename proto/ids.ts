@@ -16,6 +16,15 @@ export function isName(text: string): boolean {
   return NAME_PATTERN.test(text);
 }
 
+/**
+ * The name that a machine has as a node of the mesh: its own, with hyphens for dots, because a node's name is one NATS
+ * token. `undefined` for what makes no name.
+ */
+export function nodeNameOf(machine: string): string | undefined {
+  const name = machine.replaceAll(".", "-");
+  return isName(name) ? name : undefined;
+}
+
 /** An agent's id in its two parts. */
 export type AgentId = { readonly team: string; readonly agent: string };
 
