@@ -1,4 +1,5 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -323,7 +324,7 @@ describe("outside of Kubernetes", () => {
     expect(used.filter((name) => !known.has(name))).toEqual([]);
   });
 
-  test("nothing that runs agents is started before there are rules, nor ended with the enforcer", () => {
+  test("nothing that runs agents is started before there are rules, nor ended with the enforcer", async () => {
     const enforcer = textOf("deploy/systemd/altrace-enforcer.service");
     const [, table = "", chain] = /nft list chain inet (\S+) (\S+) /.exec(enforcer) ?? [];
     expect(table).toBe(TABLE);
@@ -333,7 +334,17 @@ describe("outside of Kubernetes", () => {
     const containers = textOf("deploy/systemd/containers.conf");
     // Written by the enforcer once it has loaded its rules, and gone with the machine's next boot.
     const list = join(dirname(socket), "pods.json");
-    expect(containers).toContain(`AssertPathExists=${list}\n`);
+    const [, waits = ""] = /^ExecStartPre=\/bin\/sh -c '(.+)'$/m.exec(containers) ?? [];
+    expect(waits.split("test -e ")).toHaveLength(3);
+    using folder = tempDir();
+    const there = join(folder.path, "pods.json");
+    const waiting = spawn("/bin/sh", ["-c", waits.replaceAll(list, there)]);
+    const said = String((await once(waiting.stdout, "data"))[0]);
+    expect(said).toContain("altrace-enforcer.service");
+    expect(waiting.exitCode).toBeNull();
+    writeFileSync(there, "[]");
+    expect(await once(waiting, "exit")).toEqual([0, null]);
+    expect(containers).toMatch(/^TimeoutStartSec=infinity$/m);
     // What is ordered after the enforcer looks for it once: it has to be there by then.
     expect(enforcer).toMatch(
       new RegExp(`^ExecStartPost=.*'until test -e ${list} && nft list `, "m"),
