@@ -11,7 +11,7 @@ import type { ApiObject } from "./cluster/cluster-api.ts";
 import { ControlPlane } from "./cluster/control-plane.ts";
 import { governedPods } from "./cluster/governed-pods.ts";
 import { applyAll, defineOthers, removeAll } from "./cluster/overlays.ts";
-import { portsStandInTheWay, rollsOver } from "./cluster/rollout.ts";
+import { coordinatorsStay, portsStandInTheWay, rollsOver } from "./cluster/rollout.ts";
 import { StandInMachines } from "./cluster/stand-in-machines.ts";
 import { watchesPods } from "./cluster/watched-pods.ts";
 import { findGo } from "./go-toolchain.ts";
@@ -86,6 +86,14 @@ async function tryOverlay(of: {
     const watches = () => wrongIn(() => watchesPods(cluster, MACHINES));
     isGood =
       (await check("the enforcer's account sees its machine's pods alone", watches)) && isGood;
+  }
+  const coordinators = objects.filter(
+    ({ kind, metadata }) =>
+      kind === "StatefulSet" && metadata.name.startsWith("altrace-coordinator"),
+  );
+  if (isGood && coordinators.length > 1) {
+    const stay = () => coordinatorsStay(api, machines, coordinators);
+    isGood = (await check("one coordinator at a time is replaced", stay)) && isGood;
   }
   if (objects.some(({ kind }) => kind === "ValidatingAdmissionPolicy")) {
     const pods = () => governedPods(api);

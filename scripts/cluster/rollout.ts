@@ -62,6 +62,46 @@ export async function portsStandInTheWay(
   return found === undefined ? "a second pod was placed beside one with the same port" : undefined;
 }
 
+/**
+ * Changes all coordinators at once, as an overlay with a new image does: one at a time may be away, the first of them not before
+ * it is ended by hand.
+ *
+ * @returns What was otherwise.
+ */
+export async function coordinatorsStay(
+  api: ClusterApi,
+  machines: StandInMachines,
+  sets: readonly ApiObject[],
+): Promise<string | undefined> {
+  const all = sets as readonly DaemonSet[];
+  const [first, further] = all as [DaemonSet, DaemonSet];
+  const ready = { least: 9 };
+  await machines.watching(
+    (pods) => {
+      const there = new Set(all.flatMap((set) => podsOf(pods, set)).filter(isReady));
+      const staying = [...there].filter(({ metadata }) => !metadata.deletionTimestamp);
+      ready.least = Math.min(ready.least, staying.length);
+    },
+    async () => {
+      for (const set of all) await begin(api, set);
+      await settled("the further ones", async () => lackOfUpdated(await api.get(further)));
+      const pod = { name: `${first.metadata.name}-0`, namespace: first.metadata.namespace ?? "" };
+      await api.remove({ apiVersion: "v1", kind: "Pod", metadata: pod });
+      await settled("the first one", async () => lackOfUpdated(await api.get(first)));
+    },
+  );
+  return ready.least === 2 ? undefined : `${ready.least} of 3 were ready meanwhile`;
+}
+
+function lackOfUpdated({ metadata, status }: ApiObject): string | undefined {
+  const { observedGeneration, replicas, updatedReplicas, availableReplicas } = status as Readonly<
+    Record<string, number | undefined>
+  >;
+  const isSeen = observedGeneration === metadata.generation;
+  const isDone = updatedReplicas === replicas && availableReplicas === replicas;
+  return isSeen && isDone ? undefined : JSON.stringify(status);
+}
+
 async function begin(api: ClusterApi, { apiVersion, kind, metadata }: ApiObject): Promise<void> {
   const annotations = { "altrace.io/replaced": new Date().toISOString() };
   const change = { spec: { template: { metadata: { annotations } } } };

@@ -5,6 +5,7 @@ type Named = { readonly name: string };
 type Coordinators = Manifest & {
   readonly spec: {
     readonly replicas: number;
+    readonly updateStrategy?: { readonly type: string };
     readonly template: { readonly spec: { readonly containers: readonly Container[] } };
   };
 };
@@ -20,6 +21,11 @@ test.skipIf(command === undefined)(
         kind === "StatefulSet" && metadata.name.startsWith("altrace-coordinator"),
     ) as Coordinators[];
     expect(sets.map(({ spec }) => spec.replicas)).toEqual([1, 2]);
+    // Two sets know nothing of each other: of both, one alone is replaced by itself.
+    expect(sets.map(({ spec }) => spec.updateStrategy?.type)).toEqual([
+      "OnDelete",
+      "RollingUpdate",
+    ]);
     const own = ["ALTRACE_MESH", "ALTRACE_REPLICA_ID", "ALTRACE_TRUST", "trust"];
     const isShared = ({ name }: Named) => !own.includes(name);
     const [first, further] = sets.map(({ spec }) => {
