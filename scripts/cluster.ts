@@ -9,7 +9,7 @@ import { bringTools, ProxyUnreached } from "./bring-tools.ts";
 import { runCheck, wrongIn } from "./checks.ts";
 import type { ApiObject } from "./cluster/cluster-api.ts";
 import { ControlPlane } from "./cluster/control-plane.ts";
-import { governedPods } from "./cluster/governed-pods.ts";
+import { governedPods, governedStatus } from "./cluster/governed-pods.ts";
 import { applyAll, defineOthers, removeAll } from "./cluster/overlays.ts";
 import { coordinatorsStay, portsStandInTheWay, rollsOver } from "./cluster/rollout.ts";
 import { StandInMachines } from "./cluster/stand-in-machines.ts";
@@ -98,6 +98,8 @@ async function tryOverlay(of: {
   if (objects.some(({ kind }) => kind === "ValidatingAdmissionPolicy")) {
     const pods = () => governedPods(api);
     isGood = (await check("the API takes and refuses agents' pods as it should", pods)) && isGood;
+    const status = () => governedStatus(api, MACHINES[0]);
+    isGood = (await check("a pod's addresses are its machine's word alone", status)) && isGood;
   }
   return (await check("is removed", () => wrongIn(() => removeAll(api, objects)))) && isGood;
 }

@@ -21,7 +21,10 @@ type Call = {
   readonly body?: object;
   readonly type?: string;
   readonly query?: Readonly<Record<string, string>>;
+  readonly as?: Caller;
 };
+/** Whoever the call is to be of, in the place of who makes it. */
+export type Caller = { readonly user: string; readonly group: string };
 
 /** The API would not; the message is its own. */
 export class ApiRefusal extends Error {
@@ -47,7 +50,10 @@ export class ClusterApi {
   }
 
   /** @throws ApiRefusal Any answer that is no success. */
-  async call<T = ApiObject>(path: string, { method, body, type, query }: Call = {}): Promise<T> {
+  async call<T = ApiObject>(
+    path: string,
+    { method, body, type, query, as }: Call = {},
+  ): Promise<T> {
     const url = new URL(path, this.#origin);
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value);
     const answer = await fetch(url, {
@@ -56,6 +62,7 @@ export class ClusterApi {
       headers: {
         authorization: `Bearer ${this.#token}`,
         ...(body && { "content-type": type ?? "application/json" }),
+        ...(as && { "impersonate-user": as.user, "impersonate-group": as.group }),
       },
       ...(body && { body: JSON.stringify(body) }),
     });
@@ -83,10 +90,10 @@ export class ClusterApi {
   }
 
   /** @param part `status`, or nothing for the object itself. */
-  async merge(object: ApiObject, change: object, part = ""): Promise<void> {
+  async merge(object: ApiObject, change: object, part = "", as?: Caller): Promise<void> {
     const path = `${await this.#pathOf(object)}${part && `/${part}`}`;
     const type = "application/merge-patch+json";
-    await this.call(path, { method: "PATCH", body: change, type });
+    await this.call(path, { method: "PATCH", body: change, type, ...(as && { as }) });
   }
 
   /** Has the API judge an object and keep nothing of it. @returns Why it is refused. */

@@ -1,4 +1,5 @@
-import type { ApiObject, ClusterApi } from "./cluster-api.ts";
+import { type ApiObject, ApiRefusal, type Caller, type ClusterApi } from "./cluster-api.ts";
+import { settled } from "./overlays.ts";
 
 // What the admission policy takes and refuses, said by the API itself: one pod that is as it should be, and others
 // that differ from it in one thing each.
@@ -125,6 +126,66 @@ export async function governedPods(api: ClusterApi): Promise<string | undefined>
     const why = await api.objection(podOf(one));
     if (!why?.includes("altrace-governed-pods")) wrong.push(`${one.name}: ${why ?? "taken"}`);
   }
+  return wrong.length === 0 ? undefined : wrong.join("\n");
+}
+
+const ADDRESSES = { podIP: "10.77.0.11", podIPs: [{ ip: "10.77.0.11" }] };
+const MOVED = { podIP: "10.77.0.12", podIPs: [{ ip: "10.77.0.12" }] };
+
+/** What a cluster's own authorizer allows them, which this one does without. */
+const KUBELETS = { name: "stand-in-kubelets" };
+const RBAC = "rbac.authorization.k8s.io";
+const KUBELETS_MAY: readonly ApiObject[] = [
+  {
+    ...{ apiVersion: `${RBAC}/v1`, kind: "ClusterRole", metadata: KUBELETS },
+    rules: [{ apiGroups: [""], resources: ["pods/status"], verbs: ["patch"] }],
+  },
+  {
+    ...{ apiVersion: `${RBAC}/v1`, kind: "ClusterRoleBinding", metadata: KUBELETS },
+    roleRef: { apiGroup: RBAC, kind: "ClusterRole", name: KUBELETS.name },
+    subjects: [{ apiGroup: RBAC, kind: "Group", name: "system:nodes" }],
+  },
+];
+
+/**
+ * Writes of a pod's status as its machine does, and as somebody else who may.
+ *
+ * @returns What is not as it should be. The policy must be in the cluster.
+ */
+export async function governedStatus(
+  api: ClusterApi,
+  machine: string,
+): Promise<string | undefined> {
+  const pod = podOf({ name: "", change: ({ spec }) => Object.assign(spec, { nodeName: machine }) });
+  for (const one of KUBELETS_MAY) await api.apply(one);
+  // A namespace's account is made a moment after it.
+  await settled("a governed pod", async () => void (await api.apply(pod)));
+  const kubelet = { user: `system:node:${machine}`, group: "system:nodes" };
+  const objection = async (change: object, as?: Caller): Promise<string | undefined> => {
+    try {
+      await api.merge(pod, change, "status", as);
+      return undefined;
+    } catch (error) {
+      if (error instanceof ApiRefusal) return error.message;
+      throw error;
+    }
+  };
+  const wrong: string[] = [];
+  const expected = async (name: string, isTaken: boolean, change: object, as?: Caller) => {
+    const why = await objection(change, as);
+    const isSo = isTaken ? why === undefined : why?.includes("altrace-governed-pod-status");
+    if (!isSo) wrong.push(`${name}: ${why ?? "taken"}`);
+  };
+  const labels = { "altrace.io/agent": "worker-2" };
+  // What a role allows is allowed a moment later.
+  await settled("its machine's word", () => objection({ status: ADDRESSES }, kubelet));
+  await expected("a condition, by anybody", true, { status: { reason: "Some" } });
+  await expected("other addresses, by anybody", false, { status: MOVED });
+  await expected("no addresses, by anybody", false, { status: { podIP: null, podIPs: null } });
+  await expected("another agent, by anybody", false, { metadata: { labels } });
+  await expected("another agent, by its machine", false, { metadata: { labels } }, kubelet);
+  await expected("other addresses, by its machine", true, { status: MOVED }, kubelet);
+  for (const one of [pod, ...KUBELETS_MAY]) await api.remove(one, true);
   return wrong.length === 0 ? undefined : wrong.join("\n");
 }
 
