@@ -86,7 +86,15 @@ function running({ spec, status }: PodSeen): object {
   const others = status?.conditions?.filter(({ type }) => !types.includes(type)) ?? [];
   return {
     phase: "Running",
-    conditions: [...others, ...types.map((type) => ({ type, status: "True" }))],
+    // Since when is what `minReadySeconds` counts from.
+    conditions: [
+      ...others,
+      ...types.map((type) => ({
+        type,
+        status: "True",
+        lastTransitionTime: new Date().toISOString(),
+      })),
+    ],
     containerStatuses: spec.containers.map(({ name }) => ({
       ...{ name, image: "none", imageID: "none", restartCount: 0, ready: true, started: true },
       state: { running: {} },
