@@ -2,8 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts";
 import { Denials } from "../adapters/grpc-denials.ts";
-import { type GrpcServer, served, serveGrpc } from "../adapters/grpc-server.ts";
-import { grpcTlsListen } from "../adapters/grpc-tls-settings.ts";
+import { served } from "../adapters/grpc-server.ts";
 import { startWitnessServer, type WitnessServer } from "../adapters/witness-server.ts";
 import { encodeVkey } from "../audit/signed-note.ts";
 import { CHECKPOINT_PATH } from "../audit/tiles.ts";
@@ -32,6 +31,7 @@ import { enrolled, noteIn, noteLogsIn } from "./operations/note-in.ts";
 import { operationsFolder, operationsOrigin } from "./operations/operations-log.ts";
 import { OwnCheckpoint } from "./operations/own-checkpoint.ts";
 import { type NoteCall, recordedCalls } from "./operations/recorded-calls.ts";
+import { OperatorsDoor } from "./operators-door.ts";
 import { readOutsideLogs } from "./outside-logs.ts";
 import { buildParts, type Parts, type PartsInput } from "./parts.ts";
 import { PolicyPlacement } from "./placement.ts";
@@ -194,7 +194,7 @@ class RunningCoordinator implements Coordinator {
   readonly #stopping = new AbortController();
   readonly #issued: IssuedCertificates;
   readonly #ownCheckpoint: OwnCheckpoint | undefined;
-  #grpc: GrpcServer | undefined;
+  #door: OperatorsDoor | undefined;
   #admin: AdminServer | undefined;
   #witnessing: WitnessServer | undefined;
   #isFenced = false;
@@ -228,23 +228,26 @@ class RunningCoordinator implements Coordinator {
     const { config, parts, ports, tell, note } = this.#run;
     const { replica, registry, commands, requests, digest, ledger, peerLogs } = parts;
     const denials = new Denials(ports.clock, (denial) => void note(denial));
-    this.#grpc = await serveGrpc({
-      services: [served(CoordinatorService, recordedCalls(parts.service, note))],
-      listen: [
-        { kind: "unix", path: socketPath(config.home) },
-        ...grpcTlsListen(config.grpcTls, this.mesh),
-      ],
-      requestBytesMax: REQUEST_BYTES_MAX,
-      streamsMax: STREAMS_MAX,
-      connectionsMax: CONNECTIONS_MAX,
-      refusalOf: callRefusalOf,
-      revoked: revokedBy(replica),
-      onDenied: (why, method, caller) => {
-        tell("call_denied", { reason: why.reason, method, message: why.message });
-        denials.note(why, method, caller);
+    this.#door = new OperatorsDoor({
+      socketPath: socketPath(config.home),
+      tls: config.grpcTls,
+      mesh: this.mesh,
+      tell,
+      serve: {
+        services: [served(CoordinatorService, recordedCalls(parts.service, note))],
+        requestBytesMax: REQUEST_BYTES_MAX,
+        streamsMax: STREAMS_MAX,
+        connectionsMax: CONNECTIONS_MAX,
+        refusalOf: callRefusalOf,
+        revoked: revokedBy(replica),
+        onDenied: (why, method, caller) => {
+          tell("call_denied", { reason: why.reason, method, message: why.message });
+          denials.note(why, method, caller);
+        },
+        onBug: (error, method) => tell("handler_failed", { method, error: String(error) }),
       },
-      onBug: (error, method) => tell("handler_failed", { method, error: String(error) }),
     });
+    await this.#door.start();
     this.#admin = await startAdminServer({
       host: config.metricsHost,
       port: config.metricsPort,
@@ -320,7 +323,7 @@ class RunningCoordinator implements Coordinator {
     parts.peerDigests.stop();
     parts.policy.stop();
     this.#ownCheckpoint?.stop();
-    await this.#grpc?.close(config.drainMs);
+    await this.#door?.close(config.drainMs);
     await this.#admin?.close();
     await this.#witnessing?.close();
     parts.registry.stop();
@@ -356,10 +359,11 @@ class RunningCoordinator implements Coordinator {
   /** Health follows readiness, and commands that are done are looked at no more. */
   #keepHouse(): void {
     const isReady = this.notReady().length === 0;
-    this.#grpc?.setServing("", isReady);
-    this.#grpc?.setServing(CoordinatorService.typeName, isReady);
+    this.#door?.setServing("", isReady);
+    this.#door?.setServing(CoordinatorService.typeName, isReady);
     this.#run.parts.registry.sweep();
     void this.#issued.look();
+    void this.#door?.look();
     const { clock } = this.#run.ports;
     this.#cancelHousekeeping = clock.after(HOUSEKEEPING_EVERY_MS, () => this.#keepHouse());
   }

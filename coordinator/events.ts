@@ -5,6 +5,10 @@ export const COORDINATOR_EVENTS = {
   stopped: "info",
   /** A call over TLS by somebody who may not make it. */
   call_denied: "warn",
+  /** There is no certificate yet: operators reach this coordinator by its unix socket alone, until there is one. */
+  grpc_tls_waits: "warn",
+  grpc_tls_opened: "info",
+  grpc_tls_failed: "error",
   /** What was done is not in this coordinator's own log. */
   call_unrecorded: "error",
   command_accepted: "info",
