@@ -81,7 +81,7 @@ export const NODE_SETTINGS = {
   enrolToken: {
     env: "ALTRACE_ENROL",
     byDefault: undefined,
-    read: text(/^[A-Za-z0-9_-]{20,256}$/, "a token from `altrace nodes token`"),
+    read: text(/^[A-Za-z0-9_-]{20,256}$/, "a token from `altrace token`"),
     help: "one-time token with which a new node enrols",
   },
   portBase: {
