@@ -305,6 +305,7 @@ function addConfiguration(program: Command, host: CliProcess): void {
     );
   key
     .command("revoke <id>")
+    .description("have every node take it no more; its id stands behind altk_")
     .option("--reason <text>", "why, for the audit log")
     .action((id: string, options, command: Command) =>
       act(command, host, (context) => revokeKey(context, id, options)),
