@@ -324,6 +324,14 @@ describe("outside of Kubernetes", () => {
     expect(used.filter((name) => !known.has(name))).toEqual([]);
   });
 
+  test("the enforcer finds its helper where the launcher was installed", () => {
+    const enforcer = textOf("deploy/systemd/altrace-enforcer.service");
+    const [, path = ""] = /^Environment=PATH=(.+)$/m.exec(enforcer) ?? [];
+    const [, launcher = ""] = /^ExecStart=(\S+)/m.exec(enforcer) ?? [];
+    expect(path.split(":")).toContain(dirname(launcher));
+    expect(textOf("deploy/README.md")).toContain(`OUT=${dirname(launcher)}/altrace-gate`);
+  });
+
   test("nothing that runs agents is started before there are rules, nor ended with the enforcer", async () => {
     const enforcer = textOf("deploy/systemd/altrace-enforcer.service");
     const [, table = "", chain] = /nft list chain inet (\S+) (\S+) /.exec(enforcer) ?? [];
