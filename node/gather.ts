@@ -159,8 +159,16 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
     scan: asked.scan,
     cost: pass === "full" ? costOf(asked, loop, { model, grant, policy }) : undefined,
     openConnections: isMissing(identity) ? 0 : loop.connections.countOf(identity.agentId),
-    draining: loop.isDraining(),
+    draining: loop.isDraining() && !isTakenIn(asked),
   };
+}
+
+/**
+ * A captured connection was accepted here, so no other process will: a client that may be held up by whatever holds up this node would be
+ * refused for a change that it knows nothing of, and read that as the far side's word.
+ */
+function isTakenIn({ exchange, destination }: Asked<Asker>): boolean {
+  return exchange.door === "transparent" && destination?.as === "connection";
 }
 
 /**

@@ -84,6 +84,15 @@ describe("a captured connection", () => {
     expect(it.faults).toEqual([]);
   });
 
+  test("is served by whoever took it in, also one that is about to end", async () => {
+    const it = await captureWorld(() => AGENT);
+    Object.assign(it.loop, { isDraining: () => true });
+    const tls = connect({ port: it.door.port, host: HOST, servername: FAR, ca: it.far.cert });
+    onTestFinished(() => void tls.destroy());
+    await once(tls, "secureConnect");
+    expect(it.world.decisions.map(({ dec }) => dec)).toEqual(["allow"]);
+  });
+
   test("of nobody's address is refused with an alert, and nothing is dialled", async () => {
     const it = await captureWorld(() => undefined);
     const client = await rawClient(it.door.port);
