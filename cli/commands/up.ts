@@ -11,6 +11,7 @@ import { openInspectionRoot } from "../../adapters/inspection-root.ts";
 import { checkSocketPath, holdInstance, type InstanceInput } from "../../adapters/instance-lock.ts";
 import { openLmdbStore } from "../../adapters/lmdb-store.ts";
 import { unknownSettings } from "../../adapters/settings.ts";
+import { createKeyPair } from "../../adapters/signing-keys.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { freeForNext, turnAtLauncher } from "../../adapters/turn-at-launcher.ts";
 import { fileWatch } from "../../adapters/watched-file.ts";
@@ -214,9 +215,21 @@ async function start(
 
 /** What takes long and needs nothing of HOME, while another process serves. */
 async function rehearsedBeside({ bundle }: DemoPolicy, ...loaded: readonly Promise<unknown>[]) {
-  // What signs for the node is loaded at its first policy, on which requests wait.
-  await Promise.all([import("../../adapters/x509-authority.ts"), ...loaded]);
+  await Promise.all([rehearseCertificate(), ...loaded]);
   return await rehearsePolicy(bundle);
+}
+
+/** What signs for the node is loaded, and run first, at its first policy, on which requests wait. Here it signs for nobody. */
+async function rehearseCertificate(): Promise<void> {
+  const { certifyNode, createRoot } = await import("../../adapters/x509-authority.ts");
+  const nowMs = systemClock.nowMs();
+  const [root, { publicKey }] = await Promise.all([
+    createRoot({ name: "rehearsal", nowMs, validMs: REHEARSED_MS }),
+    createKeyPair(),
+  ]);
+  const notAfterMs = nowMs + REHEARSED_MS;
+  const hosts = ["rehearsal.invalid"];
+  await certifyNode({ root, publicKey, name: "rehearsal", hosts, nowMs, notAfterMs });
 }
 
 function lockOf({ node, coordinator }: Configs): InstanceInput {
@@ -235,4 +248,5 @@ function lockOf({ node, coordinator }: Configs): InstanceInput {
 }
 
 const READY_TIMEOUT_MS = 30_000;
+const REHEARSED_MS = 3_600_000;
 const NEVER = new Promise<never>(() => {});
