@@ -87,7 +87,7 @@ function write(home: string, count: number): void {
   // It is read by this process alone, and thrown away: nothing has to survive.
   const disk = { ...machineDisk, syncData: NOTHING, syncFolder: NOTHING };
   const files = new LogFiles(disk, { home, dir: logFolder(home, NAME) });
-  const state = { edge: new TileEdge(), entries: [], tail: [], latestMs: 0 };
+  const state = { edge: new TileEdge(), entries: [], tail: [].values(), latestMs: 0 };
   const log = new AuditLog({ files, signer, epoch: 1, state });
   for (let no = 0; no < count; ) {
     for (const end = Math.min(no + BATCH, count); no < end; no++) {

@@ -29,7 +29,11 @@ function reindex(place: LogPlace, progress: (text: string) => void): number {
     writeFileSync(`${file}.made`, bytes, { mode: 0o600 });
     renameSync(`${file}.made`, file);
   };
-  const writer = new IndexWriter({ put, read: readerOf(place.dir).read as () => undefined }, 0, []);
+  const writer = new IndexWriter(
+    { put, read: readerOf(place.dir).read as () => undefined },
+    0,
+    [].values(),
+  );
   // A node removes whole segments, so the first entry that is left begins one.
   const first = minimumOf(readerOf(place.dir));
   let index = first;

@@ -33,8 +33,8 @@ export type AuditLogState = {
   readonly edge: TileEdge;
   /** Entries of the partial bundle at the edge. */
   readonly entries: readonly Uint8Array[];
-  /** The last leaves, back to where a segment of the index begins; fewer leave that segment out. */
-  readonly tail: readonly Uint8Array[];
+  /** The last leaves, from where a segment of the index begins; fewer leave that segment out. Read when they are asked for. */
+  readonly tail: Iterator<Uint8Array>;
   /** Latest time of a record, ms since the Unix epoch; 0 in an empty log. */
   readonly latestMs: number;
 };

@@ -51,12 +51,16 @@ export class SegmentBuilder {
     return this.#leaves;
   }
 
-  /** The next leaf of the stretch, in any spelling: with its place or without. */
-  add(leaf: Uint8Array, scan: LeafScan = scanLeaf(leaf)): void {
-    if (scan.ridAt >= 0) this.#add(leaf, scan.ridAt);
+  /**
+   * One more leaf of the stretch, in any spelling: with its place or without.
+   *
+   * @param at Its distance from the first; left out, it follows those before it.
+   */
+  add(leaf: Uint8Array, scan: LeafScan = scanLeaf(leaf), at: number = this.#leaves): void {
+    if (scan.ridAt >= 0) this.#add(leaf, scan.ridAt, at);
     else if (standsAt(leaf, scan.kindAt, FLOOD)) {
       const bytes = Buffer.from(leaf.buffer, leaf.byteOffset, leaf.byteLength);
-      for (const member of FLOOD_ENDS) this.#add(leaf, bytes.indexOf(member) + member.length);
+      for (const member of FLOOD_ENDS) this.#add(leaf, bytes.indexOf(member) + member.length, at);
     }
     this.#leaves++;
   }
@@ -66,13 +70,13 @@ export class SegmentBuilder {
     return encode({ first: this.first, leaves: this.#leaves, fromMs, toMs }, this.#rows);
   }
 
-  /** The id whose first character is at `at`. Read from its bytes: every record has one. */
-  #add(leaf: Uint8Array, at: number): void {
-    const ms = hexAt(leaf, at, 8) * 2 ** 16 + hexAt(leaf, at + 9, 4);
-    const key = at + ID_CHARS - KEY_CHARS;
+  /** The id whose first character is at `idAt`. Read from its bytes: every record has one. */
+  #add(leaf: Uint8Array, idAt: number, at: number): void {
+    const ms = hexAt(leaf, idAt, 8) * 2 ** 16 + hexAt(leaf, idAt + 9, 4);
+    const key = idAt + ID_CHARS - KEY_CHARS;
     const [high, low] = [hexAt(leaf, key, 8), hexAt(leaf, key + 8, 4)];
     if (Number.isNaN(ms + high + low)) return;
-    this.#rows.add(high, low, this.#leaves);
+    this.#rows.add(high, low, at);
     if (ms < this.#fromMs) this.#fromMs = ms;
     if (ms > this.#toMs) this.#toMs = ms;
   }

@@ -18,6 +18,9 @@ export type IndexFiles = {
   read(path: string): Buffer | undefined;
 };
 
+/** Leaves of before that are taken in with each that is appended: a start waits for none of them, and no sync for many. */
+const EARLIER_AT_ONCE = 16;
+
 /** Indexes leaves as they are appended. What it writes need not be safe: it can be made again. */
 export class IndexWriter {
   readonly #files: IndexFiles;
@@ -25,24 +28,41 @@ export class IndexWriter {
   #largeEnd = 0;
   /** Small segments of the present large one, where all of them were written by this writer. */
   #parts: Buffer[] = [];
+  /** Those of the segment at the log's edge that were there before this writer, as far as they are not taken in. */
+  #earlier:
+    | { readonly leaves: Iterator<Uint8Array>; readonly end: number; next: number }
+    | undefined;
 
   /**
    * @param size Leaves of the log so far.
-   * @param leaves Its last ones, back to where a small segment begins. Fewer: that segment is left out.
+   * @param leaves Its last ones, from where a small segment begins, read when they are asked for. Fewer: that segment is left out.
    */
-  constructor(files: IndexFiles, size: number, leaves: readonly Uint8Array[]) {
+  constructor(files: IndexFiles, size: number, leaves: Iterator<Uint8Array>) {
     this.#files = files;
-    const first = size - (size % SMALL_SEGMENT_LEAVES);
-    if (leaves.length !== size - first) return;
-    this.#segment = new SegmentBuilder(first);
-    for (const leaf of leaves) this.#segment.add(leaf);
+    const end = size % SMALL_SEGMENT_LEAVES;
+    this.#segment = new SegmentBuilder(size - end);
+    if (end > 0) this.#earlier = { leaves, end, next: 0 };
   }
 
   /** @param index The leaf's place in the log. Places are given in order. */
   add(leaf: Uint8Array, index: number, scan: LeafScan = scanLeaf(leaf)): void {
-    if (index % SMALL_SEGMENT_LEAVES === 0) this.#segment = new SegmentBuilder(index);
-    this.#segment?.add(leaf, scan);
+    const at = index % SMALL_SEGMENT_LEAVES;
+    if (at === 0) this.#segment = new SegmentBuilder(index);
+    this.#segment?.add(leaf, scan, at);
+    this.#takeEarlier(at === SMALL_SEGMENT_LEAVES - 1 ? SMALL_SEGMENT_LEAVES : EARLIER_AT_ONCE);
     if (this.#segment?.leaves === SMALL_SEGMENT_LEAVES) this.#endSegment(this.#segment);
+  }
+
+  #takeEarlier(count: number): void {
+    const earlier = this.#earlier;
+    for (let left = count; earlier !== undefined && left > 0; left--) {
+      const { value } = earlier.leaves.next();
+      if (value === undefined) this.#segment = undefined;
+      else this.#segment?.add(value, scanLeaf(value), earlier.next++);
+      if (value !== undefined && earlier.next < earlier.end) continue;
+      this.#earlier = undefined;
+      return;
+    }
   }
 
   /** Small segments with a number below this one are in a large one. 0: none became so. */

@@ -36,7 +36,7 @@ const NOTHING_CONSUMED = { doneBefore: "", positions: [] };
 export function restoreLog(files: LogReader, key: VerifierKey): RestoredLog {
   const bytes = files.read(CHECKPOINT_PATH);
   if (bytes === undefined) {
-    const state = { edge: new TileEdge(), entries: [], tail: [], latestMs: 0 };
+    const state = { edge: new TileEdge(), entries: [], tail: [].values(), latestMs: 0 };
     return { state, consumed: NOTHING_CONSUMED };
   }
   const opened = openCheckpoint(bytes, key, []);
@@ -99,20 +99,20 @@ function entriesAtEdge(files: LogReader, key: VerifierKey, size: number): readon
   return entries.value;
 }
 
-/** Leaves that no segment of the index covers yet. What cannot be read costs that segment alone. */
-function tailOf(
+/** Leaves that no segment of the index covers yet, read one bundle after the other. What cannot be read costs that segment alone. */
+function* tailOf(
   files: LogReader,
   size: number,
   entries: readonly Uint8Array[],
-): readonly Uint8Array[] {
-  const tail: Uint8Array[] = [];
+): Generator<Uint8Array, undefined, void> {
   const first = (size - (size % SMALL_SEGMENT_LEAVES)) / TILE_WIDTH;
   for (let index = first; index < Math.floor(size / TILE_WIDTH); index++) {
     const bundle = readBundle(files, { index, width: TILE_WIDTH });
-    if (!bundle.ok) return [];
-    tail.push(...bundle.value);
+    if (!bundle.ok) return undefined;
+    yield* bundle.value;
   }
-  return [...tail, ...entries];
+  yield* entries;
+  return undefined;
 }
 
 function unfit(

@@ -31,7 +31,7 @@ function files(dir: string) {
 }
 
 function fill(dir: string): void {
-  const writer = new IndexWriter(files(dir), 0, []);
+  const writer = new IndexWriter(files(dir), 0, [].values());
   for (const [i, rid] of rids.entries()) writer.add(leafOf(rid), i);
 }
 
@@ -78,10 +78,10 @@ describe("the index by request id", () => {
       read: (path: string) => put.get(path) as Buffer | undefined,
     };
     const at = SMALL_SEGMENT_LEAVES + 100;
-    const before = new IndexWriter(memory, 0, []);
+    const before = new IndexWriter(memory, 0, [].values());
     for (let i = 0; i < at; i++) before.add(leafOf(rids[i] as string), i);
     const tail = rids.slice(SMALL_SEGMENT_LEAVES, at).map(leafOf);
-    const after = new IndexWriter(memory, at, tail);
+    const after = new IndexWriter(memory, at, tail.values());
     for (let i = at; i < LARGE_SEGMENT_LEAVES; i++) after.add(leafOf(rids[i] as string), i);
     for (const [path, bytes] of put) files(other.path).put(path, bytes);
     expect(put.has(segmentPath({ first: 0, leaves: LARGE_SEGMENT_LEAVES }))).toBe(true);
@@ -92,6 +92,38 @@ describe("the index by request id", () => {
         uncovered: [],
       });
     }
+  });
+
+  test.each([
+    ["a restart near a segment's end", SMALL_SEGMENT_LEAVES - 3, 0, true],
+    ["a restart that waits for none of the last leaves", 1_000, 0, true],
+    ["last leaves that cannot all be read, without their segment", 1_000, 1, false],
+  ])("goes on after %s", (_, at, missing, isWhole) => {
+    const put = new Map<string, Uint8Array>();
+    const memory = {
+      put: (path: string, bytes: Uint8Array) => void put.set(path, bytes),
+      read: () => undefined,
+    };
+    let read = 0;
+    function* lastLeaves() {
+      for (const rid of rids.slice(0, at - missing)) {
+        read += 1;
+        yield leafOf(rid);
+      }
+    }
+    const writer = new IndexWriter(memory, at, lastLeaves());
+    expect(read).toBe(0);
+    for (let i = at; i < 2 * SMALL_SEGMENT_LEAVES; i++) writer.add(leafOf(rids[i] as string), i);
+    const segment = (no: number) => put.get(`index/small/${no}`);
+    expect([0, 1].map((no) => segment(no) !== undefined)).toEqual([isWhole, true]);
+    const whole = new Map<string, Uint8Array>();
+    const builder = new IndexWriter(
+      { ...memory, put: (path, bytes) => void whole.set(path, bytes) },
+      0,
+      [].values(),
+    );
+    for (let i = 0; i < SMALL_SEGMENT_LEAVES; i++) builder.add(leafOf(rids[i] as string), i);
+    if (isWhole) expect(segment(0)).toEqual(whole.get("index/small/0"));
   });
 
   test("that is missing or damaged is one that says so, whatever was written into it", () => {
