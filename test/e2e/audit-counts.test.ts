@@ -25,7 +25,7 @@ const PROOF = proofCount("decisions counted", { small: 800, full: 50_000 });
 const CALM = 20;
 /** Requests that are under way at once. */
 const AT_ONCE = 16;
-/** Refusals in one go: enough of them in some second, however slow the machine is. */
+/** Refusals in one go: enough of them in some second, on most machines. */
 const BURST = 3 * SINGLE_REFUSALS_PER_SECOND_MAX;
 const UNKNOWN = "Bearer altk_0000000000_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const BODY = JSON.stringify({
@@ -152,10 +152,14 @@ test("requests sent, decisions counted and the log's sum are one number: in floo
   expect(await send(altrace.gateway, workerOf(altrace))).toBe(403);
   await altrace.mustCli("revive", "team/research", "--wait");
   expect(await rest).toBe(half);
-  await sendBurst(altrace);
-  let sent = PROOF.count + 1 + BURST;
-  const counted = await countedByMetrics(altrace);
-  expect(counted.coalesced).toBeGreaterThan(0);
+  let sent = PROOF.count + 1;
+  // On a machine that is slow enough no second has as many of them as it takes.
+  const counted = await waitUntil("refusals that are counted together", async () => {
+    await sendBurst(altrace);
+    sent += BURST;
+    const now = await countedByMetrics(altrace);
+    return now.coalesced > 0 && now;
+  });
   // What was only counted is written once a second; what was answered one by one is there when its answer is.
   await waitUntil(
     "the flood's count",
