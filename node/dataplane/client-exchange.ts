@@ -56,7 +56,7 @@ export type ExchangeInput = {
 
 /**
  * `waiting`: nothing was said yet. `begun`: an answer is being relayed. `said`: all of it was
- * handed to the socket. `refused`: likewise, and the connection closes after it. `cut`: broken off by us.
+ * handed to the socket. `refused`: likewise, it is an error, and the connection closes after it. `cut`: broken off by us.
  */
 type Phase = "waiting" | "begun" | "said" | "refused" | "cut" | "closed";
 
@@ -143,7 +143,8 @@ export class ClientExchange implements Exchange, OpenExchange {
       this.proxied === undefined ? answer : forProxied(answer, this.head.rawHeaders);
     const unread = !this.#body.isComplete();
     this.#closes = status >= 400 || unread || !this.#carrier.mayGoOn();
-    this.#phase = this.#closes ? "refused" : "said";
+    // Why somebody is refused may be read to its end; what was allowed ends with a kill, however it was asked for.
+    this.#phase = status >= 400 ? "refused" : "said";
     this.#writeHead(status, headers, body.byteLength);
     const wire = this.#wire;
     if (this.#onUnread !== undefined) wire.source.on("data", this.#onUnread);
@@ -287,7 +288,7 @@ export class ClientExchange implements Exchange, OpenExchange {
     if (this.#body.isComplete()) return;
     this.#inputBroken = reason;
     this.#body.fail(reason);
-    if (this.#phase === "refused") this.#endResponse();
+    if (this.#phase === "refused" || this.#phase === "said") this.#endResponse();
   }
 
   /** The response was handed over whole, or its socket is gone. */

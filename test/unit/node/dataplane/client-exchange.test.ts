@@ -461,6 +461,29 @@ describe("a cut by the exchange's own relay", () => {
   });
 });
 
+test.each([
+  ["is the last of its connection", `${GET}\0`],
+  ["is one of several", GET],
+])(
+  "a kill ends a document that its client takes slowly, also where it %s",
+  async (_which, sent) => {
+    const answered = Promise.withResolvers<void>();
+    const { door } = await openWaitingDoor((exchange) => {
+      // What follows the request was read by then.
+      setImmediate(() => {
+        exchange.answer({ status: 200, headers: [], body: Buffer.alloc(32_000_000) });
+        answered.resolve();
+      });
+    });
+    const client = await rawClient(door.port);
+    client.socket.pause();
+    client.socket.write(sent);
+    await answered.promise;
+    expect(await killAgent(door)).toMatchObject({ count: 1 });
+    expect(door.registry.count()).toBe(0);
+  },
+);
+
 test("a refused client that is closed while it still sends is not told of as gone", async () => {
   let gone = 0;
   const door = await openDoor(
