@@ -7,6 +7,7 @@ import { completionScript, SHELLS } from "./completion.ts";
 import { addContracts } from "./contract-program.ts";
 import { idsAsOperands } from "./ids-as-operands.ts";
 import { lazily } from "./lazily.ts";
+import { addMembership } from "./membership-program.ts";
 import { addMoney } from "./money-program.ts";
 import type { Streams } from "./output.ts";
 import { SERVER_WORDS } from "./server-words.ts";
@@ -64,14 +65,6 @@ const revive = lazily(
   () => import("./commands/kill.ts"),
   (its) => its.revive,
 );
-const natsPermissions = lazily(
-  () => import("./commands/nats.ts"),
-  (its) => its.natsPermissions,
-);
-const natsUserOf = lazily(
-  () => import("./commands/nats.ts"),
-  (its) => its.natsUserOf,
-);
 const applyPolicy = lazily(
   () => import("./commands/policy.ts"),
   (its) => its.applyPolicy,
@@ -84,29 +77,9 @@ const standing = lazily(
   () => import("./commands/standing.ts"),
   (its) => its.standing,
 );
-const issueToken = lazily(
-  () => import("./commands/token.ts"),
-  (its) => its.issueToken,
-);
 const top = lazily(
   () => import("./commands/top.ts"),
   (its) => its.top,
-);
-const addTrust = lazily(
-  () => import("./commands/trust.ts"),
-  (its) => its.addTrust,
-);
-const listTrust = lazily(
-  () => import("./commands/trust.ts"),
-  (its) => its.listTrust,
-);
-const removeTrust = lazily(
-  () => import("./commands/trust.ts"),
-  (its) => its.removeTrust,
-);
-const renewTrust = lazily(
-  () => import("./commands/renew-records.ts"),
-  (its) => its.renewTrust,
 );
 const violations = lazily(
   () => import("./commands/violations.ts"),
@@ -163,7 +136,7 @@ function buildProgram(host: CliProcess): Command {
   addViews(program, host);
   addEnvironment(program, host);
   addConfiguration(program, host);
-  addMembership(program, host);
+  addMembership(program, (command, deed) => act(command, host, deed));
   addCertificates(program, (command, deed) => act(command, host, deed));
   addContracts(program, (command, deed) => act(command, host, deed));
   addMoney(program, (command, deed) => act(command, host, deed));
@@ -310,48 +283,6 @@ function addConfiguration(program: Command, host: CliProcess): void {
     .action((id: string, options, command: Command) =>
       act(command, host, (context) => revokeKey(context, id, options)),
     );
-}
-
-function addMembership(program: Command, host: CliProcess): void {
-  const nats = program.command("nats").description("who the NATS server lets in, and to what");
-  simple(
-    nats,
-    host,
-    "user <role>",
-    "public key of this HOME's coordinator or node",
-    (context, role = "") => natsUserOf(context, role),
-  );
-  nats
-    .command("permissions <members...>")
-    .description("the server's configuration for coordinator/<name>=U... and node/<id>=U...")
-    .action((members: string[], _options, command: Command) =>
-      act(command, host, (context) => natsPermissions(context, members)),
-    );
-  const trust = program.command("trust").description("whose signatures count");
-  simple(trust, host, "list", "every key of the bundle", (context) => listTrust(context));
-  simple(
-    trust,
-    host,
-    "add <file>",
-    "trust the coordinator of a coordinator.json",
-    (context, file = "") => addTrust(context, file),
-  );
-  simple(
-    trust,
-    host,
-    "remove <key>",
-    "trust a key no more, or node/<id>: a node that is gone or was taken over",
-    (context, kid = "") => removeTrust(context, kid),
-  );
-  trust
-    .command("renew [scopes...]")
-    .description("sign again what keys signed that count no more, and these scopes whoever did")
-    .action((scopes: string[], _options, command: Command) =>
-      act(command, host, (context) => renewTrust(context, scopes)),
-    );
-  simple(program, host, "token <node>", "a one-time token to enrol a node", (context, id = "") =>
-    issueToken(context, id),
-  );
 }
 
 function simple(

@@ -69,7 +69,8 @@ export function foundMesh(options: {
   mkdirSync(home, { recursive: true, mode: 0o700 });
   const path = trustPath(home);
   if (!existsSync(path)) {
-    if (existsSync(storePath(home))) {
+    // Its identity is written after trust.json; the operator's key, before.
+    if (existsSync(storePath(home)) || existsSync(identityPath(home))) {
       throw new HomeFault(`${home} holds the state of a mesh but no trust.json: put it back`);
     }
     writeTrust(home, joined ?? newMesh(mesh, operatorKeys, random));

@@ -23,10 +23,19 @@ export function natsUserOf(context: CommandContext, role: string): void {
  * @param given `coordinator/<name>=U...` and `node/<id>=U...`, once each.
  */
 export function natsPermissions(context: CommandContext, given: readonly string[]): void {
-  const members = given.map(memberOf);
-  mustDiffer(members);
-  const config = natsAuthorization(members);
+  const config = natsAuthorization(natsMembers(given));
   context.output.result({ config }, () => context.output.line(config.trimEnd()));
+}
+
+/**
+ * Reads `coordinator/<name>=U...` and `node/<id>=U...`, behind those that are known.
+ *
+ * @throws CommandError One is neither, or two are of one name or key.
+ */
+export function natsMembers(given: readonly string[], ...known: NatsMember[]): NatsMember[] {
+  const members = [...known, ...given.map(memberOf)];
+  mustDiffer(members);
+  return members;
 }
 
 function memberOf(text: string): NatsMember {

@@ -1,12 +1,12 @@
 import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { connect, type NatsConnection, nkeyAuthenticator } from "@nats-io/transport-node";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { createGrpcClient } from "../../adapters/grpc-client.ts";
-import { inboxPrefix, natsAuthorization } from "../../adapters/nats-permissions.ts";
+import { inboxPrefix } from "../../adapters/nats-permissions.ts";
 import { type NatsUser, natsUser } from "../../adapters/nats-user.ts";
 import { readTrustFile } from "../../adapters/trust-file.ts";
 import { nextRecord } from "../../mesh/record.ts";
@@ -29,6 +29,7 @@ import { comesTrue } from "../support/comes-true.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { firstAnswers } from "../support/first-answers.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
+import { runHere } from "../support/run-here.ts";
 import { type Mesh, startMesh } from "../support/start-mesh.ts";
 import { type Provider, startProvider } from "../support/start-provider.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -58,6 +59,8 @@ let mesh: Mesh;
 /** What a node that was taken over has in its hands: its place on the bus, and its key. */
 let stolen: NatsUser;
 let nodeKey: Signer;
+/** What `altrace init` made before the coordinator first started: name and content of each key. */
+let keysOfInit: readonly string[];
 /** Policy places it on another node. */
 const ELSEWHERE = "research/worker-3";
 
@@ -68,19 +71,14 @@ beforeAll(async () => {
     policy: e2ePolicy(provider.origin).replace("worker-3: {}", "worker-3: { nodes: [n2] }"),
     nodeEnv: { ...PROVIDER_KEYS, ...SHIPS_AT_ONCE },
     coordinatorEnv: ARCHIVES_HERE,
-    natsConfig: ({ coordinators, nodes }) => {
-      const coordinator = coordinators[0]?.home ?? "";
-      const node = nodes[0]?.home ?? "";
-      mkdirSync(node, { recursive: true, mode: 0o700 });
-      stolen = natsUser(join(node, "node", "keys"));
-      return natsAuthorization([
-        {
-          role: "coordinator",
-          name: "c1",
-          publicKey: natsUser(join(coordinator, "keys")).publicKey,
-        },
-        { role: "node", name: "n1", publicKey: stolen.publicKey },
-      ]);
+    natsConfig: async ({ coordinators, nodes }) => {
+      const { home } = coordinators[0] as { home: string };
+      mkdirSync(nodes[0]?.home ?? "", { recursive: true, mode: 0o700 });
+      stolen = natsUser(join(nodes[0]?.home ?? "", "node", "keys"));
+      const made = await runHere("--home", home, "init", `node/n1=${stolen.publicKey}`);
+      expect(made).toMatchObject({ code: 0, stderr: "" });
+      keysOfInit = filesOf(join(home, "keys"));
+      return readFileSync(join(home, "nats-permissions.conf"), "utf8");
     },
   });
   await mesh.issueKey(AGENT);
@@ -90,6 +88,9 @@ afterAll(async () => {
   await mesh?.[Symbol.asyncDispose]();
   await provider?.[Symbol.asyncDispose]();
 });
+
+const filesOf = (folder: string): readonly string[] =>
+  readdirSync(folder).map((name) => `${name} ${readFileSync(join(folder, name), "latin1")}`);
 
 /** A connection as that user, and the permissions that it was told to have violated. */
 async function connectAs(seed: Uint8Array) {
@@ -160,6 +161,8 @@ describe("a server that lets in this mesh alone", () => {
       readonly accounts: readonly { readonly account: string; readonly spent: string }[];
     };
     expect(accounts.map(({ account }) => account)).toContain(`agent/${AGENT}`);
+    // The coordinator has the keys that `altrace init` made, and needed no other.
+    expect(filesOf(join(mesh.coordinator.home, "keys"))).toEqual(keysOfInit);
   });
 
   test("carries a coordinator's call to a node, and the node's answer", async () => {

@@ -23,7 +23,7 @@ export type MeshOptions = {
   /** Path of the nats-server; default: the one from PATH. */
   readonly natsProgram?: string | undefined;
   /** Further lines of the server's configuration, for the members as they will be. */
-  readonly natsConfig?: (mesh: Pick<Mesh, "coordinators" | "nodes">) => string;
+  readonly natsConfig?: (mesh: Pick<Mesh, "coordinators" | "nodes">) => Promise<string>;
   /** True: members and server speak TLS and show certificates, and coordinators listen for operators. */
   readonly tls?: boolean;
 };
@@ -46,7 +46,7 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
     portBases: await Promise.all(members.map(freePortBase)),
   });
   try {
-    const lines = [options.natsConfig?.(mesh), certificates?.natsConfig].filter(Boolean);
+    const lines = [await options.natsConfig?.(mesh), certificates?.natsConfig].filter(Boolean);
     if (lines.length > 0) nats.configure(lines.join("\n"));
     await nats.restart();
     await mesh.found();
