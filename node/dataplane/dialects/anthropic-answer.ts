@@ -80,24 +80,34 @@ type StreamedCall = {
 
 type StreamedCalls = Map<string, StreamedCall>;
 
-/** Members that are read for what they are, by the type of what has them. */
-const READ: ReadonlyMap<string, ReadonlySet<string>> = new Map(
-  Object.entries({
-    ping: [],
-    error: ["error"],
-    message_start: ["message"],
-    content_block_start: ["index", "content_block"],
-    content_block_delta: ["index", "delta"],
-    content_block_stop: ["index"],
-    message_delta: ["delta", "usage"],
-    message_stop: [],
-    text_delta: ["text"],
-    thinking_delta: ["thinking"],
-    input_json_delta: ["partial_json"],
-    signature_delta: ["signature"],
-    citations_delta: ["citation"],
-  }).map(([type, members]) => [type, new Set(["type", ...members])]),
-);
+type ReadMembers = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** Members of an event that are read for what they are, by its type. */
+const EVENTS: ReadMembers = readMembers({
+  ping: [],
+  error: ["error"],
+  message_start: ["message"],
+  content_block_start: ["index", "content_block"],
+  content_block_delta: ["index", "delta"],
+  content_block_stop: ["index"],
+  message_delta: ["delta", "usage"],
+  message_stop: [],
+});
+
+/** The same of a delta: what is named like one and is none has all its members scanned. */
+const DELTAS: ReadMembers = readMembers({
+  text_delta: ["text"],
+  thinking_delta: ["thinking"],
+  input_json_delta: ["partial_json"],
+  signature_delta: ["signature"],
+  citations_delta: ["citation"],
+});
+
+function readMembers(of: Readonly<Record<string, readonly string[]>>): ReadMembers {
+  return new Map(
+    Object.entries(of).map(([type, members]) => [type, new Set(["type", ...members])]),
+  );
+}
 
 function readEvent(
   type: string,
@@ -106,7 +116,7 @@ function readEvent(
   calls: StreamedCalls,
 ): boolean {
   sayNamed(event, EVENT_NAMING, part);
-  collectOthers(event, READ.get(type) ?? EVENT_ENVELOPE, part.aside);
+  collectOthers(event, EVENTS.get(type) ?? EVENT_ENVELOPE, part.aside);
   switch (type) {
     case "ping":
       return true;
@@ -204,7 +214,7 @@ function readBlockDelta(event: JsonObject, part: PartDraft, calls: StreamedCalls
   if (index === undefined || delta === undefined) return false;
   const group = String(index);
   const { type, text, thinking, partial_json: json } = delta;
-  const known = typeof type === "string" ? READ.get(type) : undefined;
+  const known = typeof type === "string" ? DELTAS.get(type) : undefined;
   if (known !== undefined) collectOthers(delta, known, part.aside);
   sayNaming(type, part);
   switch (type) {
@@ -274,6 +284,7 @@ const SPOKEN: Pick<TextPiece, "joined"> = { joined: "text" };
 function others(block: JsonObject, known: readonly string[], part: PartDraft): true {
   for (const name of Object.keys(block)) {
     if (BLOCK_ENVELOPE.has(name) || known.includes(name)) continue;
+    if (name !== "") part.aside.push(name);
     collectTexts(block[name] as JsonValue, part.aside);
   }
   return true;

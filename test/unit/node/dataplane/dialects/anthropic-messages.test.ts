@@ -189,6 +189,22 @@ describe("a stream", () => {
     expect(frame({ type: "later_kind", note: "also" })?.aside).toContain("also");
   });
 
+  test.each([
+    ["text_delta", "text"],
+    ["thinking_delta", "thinking"],
+    ["input_json_delta", "partial_json"],
+    ["signature_delta", "signature"],
+    ["citations_delta", "citation"],
+  ])("scans an event that is called as a delta is: %s", (type, member) => {
+    expect(frame({ type, [member]: "hidden" })?.aside).toContain("hidden");
+  });
+
+  test("scans what members of a block are called", () => {
+    const block = { type: "text", text: "", hidden: 1 };
+    const part = frame({ type: "content_block_start", index: 0, content_block: block });
+    expect(part?.aside).toContain("hidden");
+  });
+
   test("is not read where its two names differ, or where content is in the wrong place", () => {
     const reader = ANTHROPIC_MESSAGES.streamReader(true);
     expect(reader.frame("ping", '{"type":"message_stop"}')).toBeUndefined();

@@ -35,7 +35,7 @@ const planted = fc.constantFrom<JsonValue[]>(
   { deeper: [{ text: PLANTED }] },
 );
 
-/** A copy of a value with something in place of one of its members, or beside them. */
+/** A copy of a value with something in place of one of its members, or beside them, or with the text as the name of one. */
 function plant(value: JsonValue, pick: number, what: JsonValue): { value: JsonValue; at: string } {
   const places: { holder: Record<string, JsonValue>; name: string; at: string }[] = [];
   const copy = structuredClone(value);
@@ -47,13 +47,13 @@ function plant(value: JsonValue, pick: number, what: JsonValue): { value: JsonVa
       walk(holder[name] as JsonValue, `${at}.${name}`);
     }
     if (Array.isArray(one)) return;
-    for (const name of ["unheard_of", "text", "delta", "item", "name"]) {
+    for (const name of ["unheard_of", "text", "delta", "item", "name", PLANTED]) {
       if (!Object.hasOwn(holder, name)) places.push({ holder, name, at: `${at}.+${name}` });
     }
   };
   walk(copy, "");
   const { holder, name, at } = places[pick % places.length] as (typeof places)[number];
-  holder[name] = what;
+  holder[name] = name === PLANTED ? 1 : what;
   return { value: copy, at };
 }
 
