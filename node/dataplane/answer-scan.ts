@@ -335,9 +335,9 @@ class Channel {
     return this.#scanner.end();
   }
 
-  /** What has come so far waits for nothing any more. */
+  /** What has come so far waits for no other text any more. */
   letGo(): void {
-    this.#letGoTo = this.#length;
+    if (this.#ended) this.#letGoTo = this.#length;
   }
 
   /** Whether no match that is still possible begins before the offset. */

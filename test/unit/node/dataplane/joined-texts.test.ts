@@ -67,6 +67,15 @@ const CALL: Readonly<Record<Name, readonly string[]>> = {
   "openai-responses": [callOpened, callPiece],
   anthropic: [toolUse],
 };
+/** What ends the first text. */
+const END: Readonly<Record<Name, string>> = {
+  "openai-responses": namedFrame({
+    type: "response.output_item.done",
+    output_index: 0,
+    item: { type: "message", id: "i0", content: [] },
+  }),
+  anthropic: namedFrame({ type: "content_block_stop", index: 0 }),
+};
 
 describe.each(["openai-responses", "anthropic"] as const)("a stream of %s", (name) => {
   const say = SAY[name];
@@ -86,10 +95,16 @@ describe.each(["openai-responses", "anthropic"] as const)("a stream of %s", (nam
   });
 
   test("holds up no call for a text that may have begun a match", () => {
-    const frames = [say(0, "S-123"), ...CALL[name]];
+    const frames = [say(0, "S-123"), END[name], ...CALL[name]];
     const { exchange, outcomes } = run(name, frames);
     expect(exchange.written).toBe(frames.join(""));
     expect(outcomes).toEqual([]);
+  });
+
+  test("keeps a text that has not ended, whatever is said in its midst", () => {
+    const { exchange, outcomes } = run(name, [say(0, "S-123"), ...CALL[name], say(0, "456")]);
+    expect(outcomes).toMatchObject([{ reason: "content_cut" }]);
+    expect(exchange.written).toBe("");
   });
 
   test("is cut at a match within each of its texts, whatever stands before", () => {
