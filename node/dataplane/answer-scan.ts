@@ -30,7 +30,7 @@ export type Wait = { readonly channel: Channel; readonly end: number };
  * S3. JSON text is scanned twice, as it is written and as a client will read it once it has parsed it: an
  *     escape hides nothing, wherever it is cut.
  * S4. Texts that clients join are scanned as one as well, whatever comes between them. What may still become a match
- *     across two of them waits, until something else than such a text is said: a call is not held up for it.
+ *     across two of them waits, until something else than such a text is begun or said: a call is not held up for it.
  * S5. The credential that the request went with is looked for as a match of a rule is: in each text, across its pieces.
  */
 export class AnswerScan {
@@ -82,6 +82,7 @@ export class AnswerScan {
   /** Scans a part of a stream; the places that have to be clear before its frame is released. */
   read(part: AnswerPart): readonly Wait[] {
     const waits: Wait[] = [];
+    if (part.beginsOther) this.#letJoinedGo();
     for (const piece of part.pieces) {
       if (!this.#push(piece, Buffer.from(piece.text), waits)) return waits;
       if (piece.isJson === true) this.#readJson(piece, waits);
@@ -108,8 +109,12 @@ export class AnswerScan {
     this.#pushTo(channel, bytes);
     waits.push({ channel, end: channel.length });
     if (place.joined !== undefined) this.#join(place.joined, channel, bytes, waits);
-    else for (const { all } of this.#joined?.values() ?? []) all.letGo();
+    else this.#letJoinedGo();
     return true;
+  }
+
+  #letJoinedGo(): void {
+    for (const { all } of this.#joined?.values() ?? []) all.letGo();
   }
 
   #join(name: string, channel: Channel, bytes: Uint8Array, waits: Wait[]): void {

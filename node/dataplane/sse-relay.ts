@@ -225,6 +225,7 @@ const SAYS_NOTHING: AnswerPart = {
   usage: undefined,
   last: false,
   ours: false,
+  beginsOther: false,
   failed: false,
   rewritten: undefined,
 };

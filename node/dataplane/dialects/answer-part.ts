@@ -45,6 +45,8 @@ export type AnswerPart = ResponsePart & {
   readonly endedGroups: readonly string[];
   /** What is said of calls that the client is asked to make, in the order of the answer. */
   readonly calls: readonly CallPart[];
+  /** A stretch of the answer begins that is no text as clients join them: a call, a thought. */
+  readonly beginsOther: boolean;
   /** The provider says that it failed. */
   readonly failed: boolean;
   /** The part as JSON without what is not granted, where it lists tools or what can be read. */
@@ -78,6 +80,7 @@ export class PartDraft implements AnswerPart {
   usage: Usage | undefined = undefined;
   last = false;
   ours = false;
+  beginsOther = false;
   failed = false;
   rewritten: AnswerPart["rewritten"] = undefined;
 

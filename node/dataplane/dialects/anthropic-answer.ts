@@ -171,6 +171,7 @@ function readBlockStart(event: JsonObject, part: PartDraft, calls: StreamedCalls
   const block = asObject(event.content_block);
   if (index === undefined || block === undefined) return false;
   const group = String(index);
+  part.beginsOther = block.type !== "text";
   if (!readBlock(block, group, part)) return false;
   const names = calledBy(block);
   if (names.length === 0) return true;

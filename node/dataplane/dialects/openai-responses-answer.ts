@@ -168,6 +168,7 @@ function outputText(output: readonly JsonValue[]): readonly string[] {
 function readOpened(event: JsonObject, part: PartDraft, calls: OpenedCalls): boolean {
   const item = asObject(event.item) ?? {};
   const name = calledBy(item);
+  part.beginsOther = item.type !== "message";
   if (name !== undefined) calls.set(asIndex(event.output_index) ?? NOWHERE, { name, id: item.id });
   return FILLED_LATER.every((name) => isBare(item[name])) && readIndexed(event, part);
 }

@@ -129,7 +129,7 @@ function onlyText(text: string, { alike, aside }: Reading): object {
   return {
     ...{ texts: [text], pieces: [{ ...alike.place, text, isProse: true }] },
     ...{ aside, toolNames: [], endedGroups: [], calls: [], usage: undefined },
-    ...{ last: false, ours: false, failed: false, rewritten: undefined },
+    ...{ last: false, ours: false, beginsOther: false, failed: false, rewritten: undefined },
   };
 }
 

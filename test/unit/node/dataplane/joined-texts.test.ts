@@ -76,6 +76,16 @@ const END: Readonly<Record<Name, string>> = {
   }),
   anthropic: namedFrame({ type: "content_block_stop", index: 0 }),
 };
+/** What begins beside a call that the client is to make, and may take minutes before it says anything. */
+const BEGUN: Readonly<Record<Name, readonly object[]>> = {
+  "openai-responses": [{ type: "web_search_call" }, { type: "reasoning", summary: [] }],
+  anthropic: [{ type: "redacted_thinking" }, { type: "thinking", thinking: "" }],
+};
+const begun: Readonly<Record<Name, (what: object) => string>> = {
+  "openai-responses": (item) =>
+    namedFrame({ type: "response.output_item.added", output_index: 1, item }),
+  anthropic: (block) => namedFrame({ type: "content_block_start", index: 1, content_block: block }),
+};
 
 describe.each(["openai-responses", "anthropic"] as const)("a stream of %s", (name) => {
   const say = SAY[name];
@@ -99,6 +109,13 @@ describe.each(["openai-responses", "anthropic"] as const)("a stream of %s", (nam
     const { exchange, outcomes } = run(name, frames);
     expect(exchange.written).toBe(frames.join(""));
     expect(outcomes).toEqual([]);
+  });
+
+  test("holds up nothing else that begins, either", () => {
+    for (const what of BEGUN[name]) {
+      const frames = [say(0, "S-123"), END[name], begun[name](what)];
+      expect(run(name, frames).exchange.written).toBe(frames.join(""));
+    }
   });
 
   test("keeps a text that has not ended, whatever is said in its midst", () => {
