@@ -484,6 +484,19 @@ test.each([
   },
 );
 
+test("an answer to a body that turns out to be none ends with it", async () => {
+  const door = await openDoor(
+    (exchange) => exchange.answer({ status: 200, headers: [], body: Buffer.from("ok") }),
+    { limits: { lingerTimeoutMs: 600_000 } },
+  );
+  const client = await rawClient(door.port);
+  client.socket.write("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+  await client.until(/ok$/);
+  client.socket.write("no chunk\r\n");
+  await client.closed;
+  await eventually(() => door.registry.count() === 0, "the exchange is over");
+});
+
 test("a refused client that is closed while it still sends is not told of as gone", async () => {
   let gone = 0;
   const door = await openDoor(

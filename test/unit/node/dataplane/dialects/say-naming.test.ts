@@ -22,6 +22,7 @@ describe("what names and counts things", () => {
     [null, []],
     [1_700_000_000, []],
     [4_111_111_111_111_111, ["4111111111111111"]],
+    [4_222_222_222_222, ["4222222222222"]],
     [{ prompt_tokens: 7, service_tier: "a text" }, ["a text"]],
     [{ heard_of_never: 123_456, total_tokens: [{ TEXT: "b" }] }, ["heard_of_never", "123456", "b"]],
   ])("is said, but for the API's own words and counts: %j", (value, texts) => {
