@@ -261,10 +261,12 @@ function openGate(
 }
 
 /** Not flushed: of what was there before a power cut nothing counts. */
-function keptPods({ stateDir }: EnforcerConfig, log: Logger): KeptPods {
+function keptPods({ stateDir, exemptNamespaces }: EnforcerConfig, log: Logger): KeptPods {
   const file = join(stateDir, "pods.json");
   return new KeptPods({
     boot: readFileSync(BOOT_FILE, "utf8").trim(),
+    // One of an operator's own list has no namespace.
+    isExempt: (namespace) => namespace === "" || exemptNamespaces.includes(namespace),
     read: () => (existsSync(file) ? readFileSync(file, "utf8") : undefined),
     write: (text) => {
       writeFileSync(`${file}.new`, text, { mode: 0o600 });

@@ -61,6 +61,9 @@ export class Enforcer {
   readonly #deps: EnforcerDeps;
   readonly #stops: (() => void)[] = [];
   #pods: readonly Pod[] = [];
+  /** Somebody has told of the pods. Until then they are those of before, for as long as each stays where it was. */
+  #isListed = false;
+  #isUntold = false;
   #loaded: string | undefined;
   #fault: string | undefined = "rules were never loaded";
   #canary: readonly KernelFault[] = [];
@@ -77,12 +80,10 @@ export class Enforcer {
 
   /** Resolves once rules stand that let no pod out. */
   async start(): Promise<void> {
-    const { kept, gate, pods, readMachine, infraLinks } = this.#deps;
-    this.#pods = kept.on(await readMachine(), infraLinks);
-    if (this.#pods.length > 0) gate.setPods(this.#pods);
+    const { gate, pods } = this.#deps;
     await this.#load();
-    if (this.#pods.length > 0) this.#tellPods();
     pods.start((listed) => {
+      this.#isListed = true;
       const settled = settleAddresses(listed);
       this.#pods = settled.pods;
       this.#tellContested(settled.contested);
@@ -180,14 +181,24 @@ export class Enforcer {
   }
 
   async #load(): Promise<void> {
-    const { events } = this.#deps;
+    const { events, kept, infraLinks } = this.#deps;
     const machine = await this.#deps.readMachine();
-    const { view, placed, unplaced } = mapPods(machine, this.#pods, this.#deps.infraLinks);
+    if (!this.#isListed) this.#recall(kept.on(machine, infraLinks));
+    const { view, placed, unplaced } = mapPods(machine, this.#pods, infraLinks);
     // Without the killed: they change by themselves, and are part of whatever is loaded.
     const text = daemonsetRuleset({ ...view, killed: [] });
     if (unplaced.length > 0) events.onUnplaced(unplaced);
     if (text !== this.#loaded) await this.#replace(view, text);
-    this.#deps.kept.keep(placed, machine);
+    kept.keep(placed, machine);
+    // The first time not before there are rules: who waits for them looks for what is told.
+    if (this.#isUntold) this.#tellPods();
+  }
+
+  #recall(pods: readonly Pod[]): void {
+    if (JSON.stringify(pods) === JSON.stringify(this.#pods)) return;
+    this.#pods = pods;
+    this.#deps.gate.setPods(pods);
+    this.#isUntold = true;
   }
 
   async #replace(view: MappedPods["view"], text: string): Promise<void> {
@@ -236,6 +247,7 @@ export class Enforcer {
   }
 
   #tellPods(): void {
+    this.#isUntold = false;
     this.#deps.events.onAnswer(this.podsAnswer());
     this.#tellGoverned();
   }

@@ -8,7 +8,10 @@ import type { Pod } from "./pod.ts";
 //
 // What was kept is not asked whether it is true, so it must not be able to become another pod's. It counts for as long as
 // the interface by which the pod's packets came is the very same one: its name and its number, which the kernel gives
-// to no second one until the machine is booted again. A pod's interface is made with it and goes with it.
+// to no second one that is made here until the machine is booted again. (One that is moved here from a pod's network keeps
+// its number where that is free, so the number alone would not do.) A pod's interface is made with it and goes with it. So
+// this is asked anew whenever the machine has changed, until somebody has told of the pods; and who is exempt, of the
+// settings of now.
 
 type KeptPod = { readonly pod: Pod; readonly way: string };
 type Kept = { readonly boot: string; readonly pods: readonly KeptPod[] };
@@ -16,6 +19,8 @@ type Kept = { readonly boot: string; readonly pods: readonly KeptPod[] };
 export type KeptPodsDeps = {
   /** Another one after each boot. */
   readonly boot: string;
+  /** Whether a pod of this namespace that was exempt is so still. */
+  readonly isExempt: (namespace: string) => boolean;
   /** @returns undefined where nothing was kept. @throws Where it cannot be read. */
   readonly read: () => string | undefined;
   /** @throws Where there is no room, or no right. */
@@ -28,6 +33,8 @@ export type KeptPodsDeps = {
 /** Keeps the pods whose rules are in force, and gives back those that are still where they were. */
 export class KeptPods {
   readonly #deps: KeptPodsDeps;
+  /** What the last one kept, by pod; undefined until it was asked for. */
+  #before: ReadonlyMap<Pod, string> | undefined;
   #written = "";
 
   constructor(deps: KeptPodsDeps) {
@@ -36,23 +43,16 @@ export class KeptPods {
 
   /** Those that have not moved; none where nothing was kept, or what was kept cannot be read. */
   on(machine: Machine, infra: readonly string[]): readonly Pod[] {
-    const { boot, read, onFault } = this.#deps;
     try {
-      const text = read();
-      if (text === undefined) return [];
-      const kept = JSON.parse(text) as Kept;
-      if (kept.boot !== boot) return [];
-      const ways = new Map(kept.pods.map(({ pod, way }) => [pod.uid, way]));
-      const { placed } = mapPods(
-        machine,
-        kept.pods.map(({ pod }) => pod),
-        infra,
-      );
+      const before = this.#before ?? this.#read();
+      this.#before = before;
+      const { placed } = mapPods(machine, [...before.keys()], infra);
       return placed
-        .filter(({ pod, at }) => wayOf(machine.links, at) === ways.get(pod.uid))
+        .filter(({ pod, at }) => wayOf(machine.links, at) === before.get(pod))
         .map(({ pod }) => pod);
     } catch (error) {
-      onFault(`the pods of before cannot be read: ${errorMessage(error)}`);
+      this.#before = new Map();
+      this.#deps.onFault(`the pods of before cannot be read: ${errorMessage(error)}`);
       return [];
     }
   }
@@ -72,6 +72,16 @@ export class KeptPods {
       this.#written = "";
       onFault(`the pods cannot be kept: ${errorMessage(error)}${this.#removed()}`);
     }
+  }
+
+  #read(): ReadonlyMap<Pod, string> {
+    const { boot, read, isExempt } = this.#deps;
+    const text = read();
+    if (text === undefined) return new Map();
+    const kept = JSON.parse(text) as Kept;
+    if (kept.boot !== boot) return new Map();
+    const counting = kept.pods.filter(({ pod }) => !pod.exempt || isExempt(pod.namespace));
+    return new Map(counting.map(({ pod, way }) => [pod, way]));
   }
 
   /** What lies there is older than what is in force. */

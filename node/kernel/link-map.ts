@@ -9,7 +9,7 @@ import type { Pod } from "./pod.ts";
 /** `ip -d -j link`, as far as it is read. */
 export type ShownLink = {
   readonly ifname: string;
-  /** Of no other interface of this network until the next boot. */
+  /** Of no other interface that is made in this network until the next boot. */
   readonly ifindex?: number;
   readonly address?: string;
   readonly master?: string;

@@ -48,19 +48,30 @@ describe.skipIf(kernelUnavailable() !== undefined)("an enforcer that starts", ()
     await stopped(alone);
 
     // The pod is another one, which was given the same address and a link of the same name.
-    const [v4, v6] = LAB.a2;
-    for (const line of [
-      "link del p2",
-      "link add p2 type veth peer name p2x",
-      "link set p2 up",
-      `route add ${v4}/32 dev p2`,
-      `route add ${v6}/128 dev p2`,
-    ])
-      lab.run("node", `ip ${line}`);
+    const another = (link: string, [v4, v6]: readonly [string, string]) => {
+      for (const line of [
+        `link del ${link}`,
+        `link add ${link} type veth peer name ${link}x`,
+        `link set ${link} up`,
+        `route add ${v4}/32 dev ${link}`,
+        `route add ${v6}/128 dev ${link}`,
+      ])
+        lab.run("node", `ip ${line}`);
+    };
+    another("p2", LAB.a2);
     const later = await startEnforcer(lab, CLUSTER_AWAY);
     expect(later.said.filter(({ event }) => event === "rules_loaded")).toMatchObject([{ pods: 1 }]);
-    expect(setOf("exempt4")).not.toContain(v4);
+    expect(setOf("exempt4")).not.toContain(LAB.a2[0]);
     expect(setOf("assigned4")).toContain(LAB.a1[0]);
+
+    // And so while it runs, for as long as nobody tells of the pods.
+    another("p1", LAB.a1);
+    lab.run("node", "ip link add later0 type bridge");
+    await waitUntil("the machine to be read after that", () =>
+      lab.run("node", "nft list tables").includes("altrace_br"),
+    );
+    expect(setOf("assigned4")).not.toContain(LAB.a1[0]);
+    await waitUntil("nobody to be told", () => readFileSync(gateFiles(lab).pods, "utf8") === "[]");
     await stopped(later);
   });
 });

@@ -21,10 +21,15 @@ const MACHINE = {
   noted: [{ addresses: ["10.88.0.5"], links: ["br0", "veth1"] }],
 };
 
-function keptPods(disk: { text?: string; isFull?: boolean; isReadOnly?: boolean }, boot = "b1") {
+function keptPods(
+  disk: { text?: string; isFull?: boolean; isReadOnly?: boolean },
+  boot = "b1",
+  exempt = "n",
+) {
   const faults: string[] = [];
   const pods = new KeptPods({
     boot,
+    isExempt: (namespace) => namespace === exempt,
     read: () => disk.text,
     write: (text) => {
       if (disk.isFull) throw new Error("ENOSPC");
@@ -70,6 +75,37 @@ test.each([
   ["no route", { ...MACHINE, routes: [] }, [BRIDGED]],
 ])("a pod that would come by %s is a stranger", (_, machine, known) => {
   expect(keptPods(kept()).pods.on(machine, ["eth0"])).toEqual(known);
+});
+
+test("they are asked after anew, as the machine is then, and of what was read at first", () => {
+  const disk = kept();
+  const { pods } = keptPods(disk);
+  expect(pods.on(MACHINE, ["eth0"])).toHaveLength(2);
+  delete disk.text;
+  expect(pods.on(after("cali1", { ifindex: 17 }), ["eth0"])).toEqual([BRIDGED]);
+});
+
+test("of two of one name each counts for its own interface alone", () => {
+  const disk: { text?: string } = {};
+  const other = { ...ROUTED, addresses: ["10.0.0.2"] };
+  const routes = (first: string, second: string) => [
+    { dst: "10.0.0.1", dev: first },
+    { dst: "10.0.0.2", dev: second },
+  ];
+  const before = { ...MACHINE, routes: routes("cali1", "eth1") };
+  const links = [...LINKS, { ifname: "eth1", ifindex: 9 }];
+  const { placed } = mapPods({ ...before, links }, [ROUTED, other], ["eth0"]);
+  keptPods(disk).pods.keep(placed, { links });
+  const crossed = { ...MACHINE, links, routes: routes("eth1", "eth1") };
+  expect(keptPods(disk).pods.on(crossed, ["eth0"])).toEqual([other]);
+});
+
+test("who was exempt and is so no more is a stranger", () => {
+  const disk: { text?: string } = {};
+  const governed = { ...BRIDGED, exempt: false };
+  const { placed } = mapPods(MACHINE, [ROUTED, governed], ["eth0"]);
+  keptPods(disk).pods.keep(placed, MACHINE);
+  expect(keptPods(disk, "b1", "other").pods.on(MACHINE, ["eth0"])).toEqual([governed]);
 });
 
 test("after a boot, or where the interface leads elsewhere now, nobody is known", () => {
