@@ -156,7 +156,6 @@ type Listening = {
 async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise<Listening> {
   const { requestBytesMax, streamsMax, revoked, onDenied = () => undefined } = options;
   const connections = new CallerConnections();
-  revoked?.onAdded((fingerprint) => connections.close(fingerprint));
   const mesh = listen.kind === "tls" ? listen.mesh : undefined;
   const server = new Server({
     "grpc.max_receive_message_length": requestBytesMax,
@@ -173,6 +172,8 @@ async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise
     options.services.map((service) => service.descriptor),
   );
   const socket = await bind(server, listen, options.connectionsMax, connections);
+  // Of one that was not opened nothing stays: whoever asked may try again, every second.
+  revoked?.onAdded((fingerprint) => connections.close(fingerprint));
   return { kind: listen.kind, socket, server, setServing };
 }
 
@@ -180,20 +181,26 @@ async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise
  * We own the listening sockets, so that their modes and limits are ours and so that closing can wait
  * for connections: grpc-js's own shutdown does not, since Node's HTTP/2 server closes its sessions.
  */
-function bind(
+async function bind(
   server: Server,
   listen: GrpcListen,
   connectionsMax: number,
   connections: CallerConnections,
 ): Promise<NetServer> {
-  const injector = server.createConnectionInjector(credentialsOf(listen));
-  const inject = (socket: Socket): void => {
-    if (listen.kind === "tls") connections.opened(socket);
-    injector.injectConnection(socket);
-  };
-  return listen.kind === "unix"
-    ? listenOnUnixSocket(listen.path, connectionsMax, inject)
-    : listenOnTcp({ host: listen.host, port: listen.port }, connectionsMax, inject);
+  try {
+    const injector = server.createConnectionInjector(credentialsOf(listen));
+    const inject = (socket: Socket): void => {
+      if (listen.kind === "tls") connections.opened(socket);
+      injector.injectConnection(socket);
+    };
+    return listen.kind === "unix"
+      ? await listenOnUnixSocket(listen.path, connectionsMax, inject)
+      : await listenOnTcp({ host: listen.host, port: listen.port }, connectionsMax, inject);
+  } catch (error) {
+    // Known to grpc-js from its making on.
+    server.forceShutdown();
+    throw error;
+  }
 }
 
 function credentialsOf(listen: GrpcListen): ServerCredentials {

@@ -1,7 +1,9 @@
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, test } from "vitest";
+import { getChannelzHandlers } from "@grpc/grpc-js";
+import { expect, test, vi } from "vitest";
 import { createGrpcClient } from "../../../adapters/grpc-client.ts";
+import { RevokedCertificates } from "../../../adapters/grpc-revoked.ts";
 import { type Handlers, served } from "../../../adapters/grpc-server.ts";
 import { OperatorsDoor } from "../../../coordinator/operators-door.ts";
 import { CoordinatorService } from "../../../proto/gen/altrace/v1/coordinator_service_pb.ts";
@@ -20,6 +22,7 @@ function founded() {
   writeFileSync(at("trust.json"), JSON.stringify(trust));
   mkdirSync(at("tls"));
   const told: string[] = [];
+  const revoked = new RevokedCertificates();
   let port: unknown;
   const door = new OperatorsDoor({
     socketPath: at("coordinator.sock"),
@@ -30,7 +33,7 @@ function founded() {
     mesh: "demo",
     serve: {
       services: [served(CoordinatorService, answering)],
-      ...{ requestBytesMax: 65_536, streamsMax: 16, connectionsMax: 8 },
+      ...{ requestBytesMax: 65_536, streamsMax: 16, connectionsMax: 8, revoked },
       onBug: (error) => {
         throw error;
       },
@@ -45,7 +48,7 @@ function founded() {
     const identity = ["--coordinator", `tls://127.0.0.1:${port}`, "--identity", at("alice")];
     return (await cli(...identity, "kills")).stdout;
   };
-  return { home, at, told, door, cli, kills };
+  return { home, at, told, door, revoked, cli, kills };
 }
 
 test("a door without a certificate waits for one, and is open to whoever has HOME meanwhile", async () => {
@@ -80,6 +83,19 @@ test("a door without a certificate waits for one, and is open to whoever has HOM
   }
 });
 
+test("a try that fails leaves nothing behind", async () => {
+  const { home, at, door, revoked } = founded();
+  using _ = home;
+  await door.start();
+  const heard = vi.spyOn(revoked, "onAdded");
+  const before = await serverCount();
+  for (const name of ["cert.pem", "key.pem", "ca.pem"]) writeFileSync(at(`tls/${name}`), "none");
+  for (let i = 0; i < 3; i += 1) await door.look();
+  expect(await serverCount()).toBe(before);
+  expect(heard).not.toHaveBeenCalled();
+  await door.close(0);
+});
+
 test("files that are there and are wrong, or not all of them, are an error at the start", async () => {
   const { home, at, door } = founded();
   using _ = home;
@@ -89,3 +105,15 @@ test("files that are there and are wrong, or not all of them, are an error at th
   await expect(door.start()).rejects.toThrow();
   await door.close(0);
 });
+
+/** Servers of this process that grpc-js knows of. */
+function serverCount(): Promise<number> {
+  const ask = getChannelzHandlers().GetServers as unknown as (
+    call: object,
+    answer: (error: unknown, all: { readonly server: readonly unknown[] }) => void,
+  ) => void;
+  return new Promise((resolve) => {
+    const request = { start_server_id: "0", max_results: "1000" };
+    ask({ request }, (_, { server }) => resolve(server.length));
+  });
+}
