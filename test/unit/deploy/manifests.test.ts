@@ -1,11 +1,9 @@
-import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { once } from "node:events";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { COORDINATOR_SETTINGS } from "../../../coordinator/config.ts";
 import { NODE_SETTINGS } from "../../../node/config.ts";
-import { daemonsetRuleset, TABLE } from "../../../node/kernel/daemonset-ruleset.ts";
 import { ENFORCER_SETTINGS } from "../../../node/kernel/enforcer-config.ts";
 import { TRANSPARENT_PORT } from "../../../node/kernel/kernel-view.ts";
 import { areGoProgramsRequired } from "../../support/go-programs.ts";
@@ -322,45 +320,6 @@ describe("outside of Kubernetes", () => {
   ])("%s names only settings that exist", (path) => {
     const used = [...textOf(path).matchAll(/\bALTRACE_[A-Z_]+/g)].map(([name]) => name);
     expect(used.filter((name) => !known.has(name))).toEqual([]);
-  });
-
-  test("the enforcer finds its helper where the launcher was installed", () => {
-    const enforcer = textOf("deploy/systemd/altrace-enforcer.service");
-    const [, path = ""] = /^Environment=PATH=(.+)$/m.exec(enforcer) ?? [];
-    const [, launcher = ""] = /^ExecStart=(\S+)/m.exec(enforcer) ?? [];
-    expect(path.split(":")).toContain(dirname(launcher));
-    expect(textOf("deploy/README.md")).toContain(`OUT=${dirname(launcher)}/altrace-gate`);
-  });
-
-  test("nothing that runs agents is started before there are rules, nor ended with the enforcer", async () => {
-    const enforcer = textOf("deploy/systemd/altrace-enforcer.service");
-    const [, table = "", chain] = /nft list chain inet (\S+) (\S+) /.exec(enforcer) ?? [];
-    expect(table).toBe(TABLE);
-    const view = { infra: ["eth0"], bridges: [], pods: [], killed: [] };
-    expect(daemonsetRuleset(view)).toContain(`chain ${chain} {`);
-    const [, socket = ""] = /ALTRACE_GATE_SOCKET=(\S+)/.exec(enforcer) ?? [];
-    const containers = textOf("deploy/systemd/containers.conf");
-    // Written by the enforcer once it has loaded its rules, and gone with the machine's next boot.
-    const list = join(dirname(socket), "pods.json");
-    const [, waits = ""] = /^ExecStartPre=\/bin\/sh -c '(.+)'$/m.exec(containers) ?? [];
-    expect(waits.split("test -e ")).toHaveLength(3);
-    using folder = tempDir();
-    const there = join(folder.path, "pods.json");
-    const waiting = spawn("/bin/sh", ["-c", waits.replaceAll(list, there)]);
-    const said = String((await once(waiting.stdout, "data"))[0]);
-    expect(said).toContain("altrace-enforcer.service");
-    expect(waiting.exitCode).toBeNull();
-    writeFileSync(there, "[]");
-    expect(await once(waiting, "exit")).toEqual([0, null]);
-    expect(containers).toMatch(/^TimeoutStartSec=infinity$/m);
-    // What is ordered after the enforcer looks for it once: it has to be there by then.
-    expect(enforcer).toMatch(
-      new RegExp(`^ExecStartPost=.*'until test -e ${list} && nft list `, "m"),
-    );
-    for (const text of [containers, textOf("deploy/systemd/altrace-node.service")]) {
-      expect(text).toMatch(/^After=.*altrace-enforcer.service$/m);
-      expect(text).not.toMatch(/^(Requires|BindsTo|PartOf)=/m);
-    }
   });
 
   test("the image is built from what is there, on bases that are pinned", () => {
