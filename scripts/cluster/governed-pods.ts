@@ -132,6 +132,8 @@ export async function governedPods(api: ClusterApi): Promise<string | undefined>
 const ADDRESSES = { podIP: "10.77.0.11", podIPs: [{ ip: "10.77.0.11" }] };
 const MOVED = { podIP: "10.77.0.12", podIPs: [{ ip: "10.77.0.12" }] };
 
+const MULTUS = "v1.multus-cni.io/default-network";
+
 /** What a cluster's own authorizer allows them, which this one does without. */
 const KUBELETS = { name: "stand-in-kubelets" };
 const RBAC = "rbac.authorization.k8s.io";
@@ -177,6 +179,8 @@ export async function governedStatus(
     if (!isSo) wrong.push(`${name}: ${why ?? "taken"}`);
   };
   const labels = { "altrace.io/agent": "worker-2" };
+  const networks = (name: string) => ({ metadata: { annotations: { [name]: "x" } } });
+  const another = { user: "system:node:another", group: "system:nodes" };
   // What a role allows is allowed a moment later.
   await settled("its machine's word", () => objection({ status: ADDRESSES }, kubelet));
   await expected("a condition, by anybody", true, { status: { reason: "Some" } });
@@ -184,9 +188,43 @@ export async function governedStatus(
   await expected("no addresses, by anybody", false, { status: { podIP: null, podIPs: null } });
   await expected("another agent, by anybody", false, { metadata: { labels } });
   await expected("another agent, by its machine", false, { metadata: { labels } }, kubelet);
+  await expected("a network, by anybody", false, networks("k8s.v1.cni.cncf.io/networks"));
+  await expected("a network, by its machine", false, networks(MULTUS), kubelet);
+  await expected("what it was given", true, networks("k8s.v1.cni.cncf.io/network-status"));
+  await expected("other addresses, by another machine", false, { status: MOVED }, another);
   await expected("other addresses, by its machine", true, { status: MOVED }, kubelet);
+  wrong.push(...(await wrongOfBinding(api)));
   for (const one of [pod, ...KUBELETS_MAY]) await api.remove(one, true);
   return wrong.length === 0 ? undefined : wrong.join("\n");
+}
+
+/** Puts the pod on a machine, with more than that. */
+async function wrongOfBinding(api: ClusterApi): Promise<string[]> {
+  const refusal = async (more: object): Promise<string> => {
+    const body = {
+      ...{ apiVersion: "v1", kind: "Binding", metadata: { name: "one", ...more } },
+      target: { apiVersion: "v1", kind: "Node", name: "any" },
+    };
+    try {
+      const path = `/api/v1/namespaces/${NAMESPACE}/pods/one/binding`;
+      await api.call(path, { method: "POST", body, query: { dryRun: "All" } });
+      return "";
+    } catch (error) {
+      if (error instanceof ApiRefusal) return error.message;
+      throw error;
+    }
+  };
+  const isRefused = async (more: object) =>
+    (await refusal(more)).includes("altrace-governed-pod-binding");
+  const wrong: string[] = [];
+  // It has a machine already, which is another reason.
+  if (await isRefused({ labels: { some: "x" } })) wrong.push("a binding: refused");
+  if (!(await isRefused({ labels: { "altrace.io/agent": "worker-2" } })))
+    wrong.push("a binding to another agent: taken");
+  for (const name of ["k8s.v1.cni.cncf.io/networks", MULTUS])
+    if (!(await isRefused({ annotations: { [name]: "x" } })))
+      wrong.push(`a binding with ${name}: taken`);
+  return wrong;
 }
 
 function podOf({ change }: Case): ApiObject {
