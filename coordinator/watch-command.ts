@@ -36,15 +36,19 @@ export async function* watchCommand(
     if (command.conflict) throw new CommandRefused("conflict", `${command.scope} has moved on`);
     const news = new AbortController();
     const off = registry.onProgress(command.cmdId, () => news.abort());
-    const state = commandState(command, registry);
-    const gist = gistOf(state);
-    if (gist !== told) yield { command: state };
-    told = gist;
-    const gapMs = Math.min(WATCH_GAP_MS_MAX, WATCH_GAP_MS_PER_NODE * (state.nodes?.length ?? 0));
-    if (!state.done) await pause(clock, gapMs, signal);
-    if (!state.done) await pause(clock, WATCH_EVERY_MS, AbortSignal.any([news.signal, signal]));
-    off();
-    if (state.done) return;
+    // Whoever is told may go in that moment: this is left at any of its waits.
+    try {
+      const state = commandState(command, registry);
+      const gist = gistOf(state);
+      if (gist !== told) yield { command: state };
+      told = gist;
+      if (state.done) return;
+      const gapMs = Math.min(WATCH_GAP_MS_MAX, WATCH_GAP_MS_PER_NODE * (state.nodes?.length ?? 0));
+      await pause(clock, gapMs, signal);
+      await pause(clock, WATCH_EVERY_MS, AbortSignal.any([news.signal, signal]));
+    } finally {
+      off();
+    }
   }
 }
 

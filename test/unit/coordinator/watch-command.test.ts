@@ -66,7 +66,7 @@ function watched(nodes: number) {
       await nextTurn();
     }
   };
-  return { told, pass, watching };
+  return { told, pass, watching, listeners, registry, clock, signal };
 }
 
 test("a watcher of many nodes is told of many acks at once, and of the last one", async () => {
@@ -92,4 +92,13 @@ test("a watcher of very many waits for no more than the longest gap and a look",
   await pass(1, true);
   await pass(WATCH_GAP_MS_MAX + WATCH_EVERY_MS, false);
   expect(told).toEqual([0, 1]);
+});
+
+test("a watcher that goes while it is told is told nothing more, and is not kept", async () => {
+  const { registry, clock, signal, listeners } = watched(1);
+  const [before, watcher] = [listeners.size, watchCommand({ registry, clock }, KILL, { signal })];
+  await watcher.next();
+  expect(listeners.size).toBe(before + 1);
+  await watcher.return();
+  expect(listeners.size).toBe(before);
 });
