@@ -137,7 +137,8 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
     asked.unread === "policy_missing" ? undefined : loop.policyOf(policyVersion(table));
   const grant = isMissing(identity) ? undefined : policy?.agents.get(identity.agentId);
   const model = pass === "full" ? modelOf(asked, policy) : undefined;
-  const { destination } = asked;
+  const wanted = asked.destination;
+  const destination = wanted && destinationNow(wanted, { policy, loop, pass });
   return {
     requestId: exchange.requestId,
     door: exchange.door,
@@ -145,7 +146,7 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
     pass,
     request: asked.request,
     identity,
-    destination: destination && destinationNow(destination, { policy, loop, pass }),
+    destination,
     kill: killFacts(asked, table, nowNs),
     standing: row === undefined ? "normal" : standingOf(table, row.row),
     rateShares: rateShareFact(row, grant, table, nowNs),
@@ -159,16 +160,18 @@ export function factsNow(asked: Asked<Asker>, loop: LoopContext, pass: Facts["pa
     scan: asked.scan,
     cost: pass === "full" ? costOf(asked, loop, { model, grant, policy }) : undefined,
     openConnections: isMissing(identity) ? 0 : loop.connections.countOf(identity.agentId),
-    draining: loop.isDraining() && !isTakenIn(asked),
+    draining: loop.isDraining() && !isCarriedOn(asked, destination),
   };
 }
 
 /**
  * A captured connection was accepted here, so no other process will: a client that may be held up by whatever holds up this node would be
- * refused for a change that it knows nothing of, and read that as the far side's word.
+ * refused for a change that it knows nothing of, and read that as the far side's word. Where its TLS would end here, nobody
+ * serves what is within by now, and a refusal is the better word than an allow and a reset.
  */
-function isTakenIn({ exchange, destination }: Asked<Asker>): boolean {
-  return exchange.door === "transparent" && destination?.as === "connection";
+function isCarriedOn({ exchange, destination }: Asked<Asker>, now: Facts["destination"]): boolean {
+  const isConnection = exchange.door === "transparent" && destination?.as === "connection";
+  return isConnection && now?.mode !== "inspect";
 }
 
 /**

@@ -3,7 +3,7 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { type AddressInfo, connect as connectTcp, createServer, type Socket } from "node:net";
 import { join } from "node:path";
 import { connect } from "node:tls";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, onTestFinished, test, vi } from "vitest";
 import { cryptoRandom } from "../../../adapters/crypto-random.ts";
 import { systemClock } from "../../../adapters/system-clock.ts";
 import { GATEWAY_LIMITS } from "../../../node/dataplane/gateway-limits.ts";
@@ -14,8 +14,9 @@ import { OwnConnections } from "../../../node/dataplane/tunnel/own-connections.t
 import { enforceTunnel } from "../../../node/enforce-tunnel.ts";
 import { noteAtDoor } from "../../../node/note-stranger.ts";
 import { NO_PLACEMENT, openPlacementFile, parsePlacement } from "../../../node/placement-file.ts";
+import type { TlsInspection } from "../../../node/tls-inspection.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
-import { grant } from "../../support/builders.ts";
+import { grant, provider } from "../../support/builders.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import { eventually, HOST, rawClient } from "./dataplane/door.ts";
 import { clientHello } from "./dataplane/tls/hello-bytes.ts";
@@ -84,13 +85,29 @@ describe("a captured connection", () => {
     expect(it.faults).toEqual([]);
   });
 
-  test("is served by whoever took it in, also one that is about to end", async () => {
+  test("is carried by whoever took it in, also one that is about to end", async () => {
     const it = await captureWorld(() => AGENT);
     Object.assign(it.loop, { isDraining: () => true });
     const tls = connect({ port: it.door.port, host: HOST, servername: FAR, ca: it.far.cert });
     onTestFinished(() => void tls.destroy());
     await once(tls, "secureConnect");
     expect(it.world.decisions.map(({ dec }) => dec)).toEqual(["allow"]);
+  });
+
+  test("whose TLS would end in a node that is about to end is refused, and not let in to be cut", async () => {
+    const it = await captureWorld(() => AGENT);
+    const serve = vi.fn<TlsInspection["serve"]>(() => new Promise(() => undefined));
+    const inspection: TlsInspection = { canInspect: () => true, serve };
+    Object.assign(it.loop, { isDraining: () => true, inspection });
+    const origin = `https://${FAR}:${it.door.port}`;
+    const providers = new Map([["p", provider({ origin, host: FAR })]]);
+    it.world.policy = { ...it.world.policy, providers };
+    const client = await rawClient(it.door.port);
+    client.socket.write(clientHello({ serverNames: [FAR] }));
+    await client.closed;
+    expect(client.text()).toBe("\x15\x03\x03\x00\x02\x02\x31");
+    expect(it.world.decisions).toMatchObject([{ dec: "deny", rc: "draining" }]);
+    expect(serve).not.toHaveBeenCalled();
   });
 
   test("of nobody's address is refused with an alert, and nothing is dialled", async () => {
