@@ -21,6 +21,9 @@ export type IndexFiles = {
 /** Leaves of before that are taken in with each that is appended: a start waits for none of them, and no sync for many. */
 const EARLIER_AT_ONCE = 16;
 
+/** `next` of `end` were taken in. */
+type Earlier = { readonly leaves: Iterator<Uint8Array>; readonly end: number; next: number };
+
 /** Indexes leaves as they are appended. What it writes need not be safe: it can be made again. */
 export class IndexWriter {
   readonly #files: IndexFiles;
@@ -29,9 +32,7 @@ export class IndexWriter {
   /** Small segments of the present large one, where all of them were written by this writer. */
   #parts: Buffer[] = [];
   /** Those of the segment at the log's edge that were there before this writer, as far as they are not taken in. */
-  #earlier:
-    | { readonly leaves: Iterator<Uint8Array>; readonly end: number; next: number }
-    | undefined;
+  #earlier: Earlier | undefined;
 
   /**
    * @param size Leaves of the log so far.
@@ -49,20 +50,23 @@ export class IndexWriter {
     const at = index % SMALL_SEGMENT_LEAVES;
     if (at === 0) this.#segment = new SegmentBuilder(index);
     this.#segment?.add(leaf, scan, at);
-    this.#takeEarlier(at === SMALL_SEGMENT_LEAVES - 1 ? SMALL_SEGMENT_LEAVES : EARLIER_AT_ONCE);
+    const count = at === SMALL_SEGMENT_LEAVES - 1 ? SMALL_SEGMENT_LEAVES : EARLIER_AT_ONCE;
+    if (this.#earlier !== undefined) this.#takeEarlier(this.#earlier, count);
     if (this.#segment?.leaves === SMALL_SEGMENT_LEAVES) this.#endSegment(this.#segment);
   }
 
-  #takeEarlier(count: number): void {
-    const earlier = this.#earlier;
-    for (let left = count; earlier !== undefined && left > 0; left--) {
-      const { value } = earlier.leaves.next();
-      if (value === undefined) this.#segment = undefined;
-      else this.#segment?.add(value, scanLeaf(value), earlier.next++);
-      if (value !== undefined && earlier.next < earlier.end) continue;
-      this.#earlier = undefined;
-      return;
+  #takeEarlier(earlier: Earlier, count: number): void {
+    const until = Math.min(earlier.end, earlier.next + count);
+    while (earlier.next < until) {
+      const leaf: Uint8Array | undefined = ifReadable(() => earlier.leaves.next().value);
+      if (leaf === undefined) {
+        this.#segment = undefined;
+        this.#earlier = undefined;
+        return;
+      }
+      this.#segment?.add(leaf, scanLeaf(leaf), earlier.next++);
     }
+    if (until === earlier.end) this.#earlier = undefined;
   }
 
   /** Small segments with a number below this one are in a large one. 0: none became so. */
@@ -98,11 +102,21 @@ export class IndexWriter {
     const parts: Buffer[] = [...this.#parts];
     for (let no = count - parts.length - 1; no >= 0; no--) {
       const at = first + no * SMALL_SEGMENT_LEAVES;
-      const part = this.#files.read(segmentPath({ first: at, leaves: SMALL_SEGMENT_LEAVES }));
+      const path = segmentPath({ first: at, leaves: SMALL_SEGMENT_LEAVES });
+      const part = ifReadable(() => this.#files.read(path));
       if (part === undefined) return undefined;
       parts.unshift(part);
     }
     return parts;
+  }
+}
+
+/** What the disk does not give is left out: the log goes on without its index, which can be made again. */
+function ifReadable<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
   }
 }
 

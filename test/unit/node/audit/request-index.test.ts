@@ -95,10 +95,12 @@ describe("the index by request id", () => {
   });
 
   test.each([
-    ["a restart near a segment's end", SMALL_SEGMENT_LEAVES - 3, 0, true],
-    ["a restart that waits for none of the last leaves", 1_000, 0, true],
-    ["last leaves that cannot all be read, without their segment", 1_000, 1, false],
-  ])("goes on after %s", (_, at, missing, isWhole) => {
+    ["a restart near a segment's end", SMALL_SEGMENT_LEAVES - 3, "whole"],
+    ["a restart that waits for none of the last leaves", 1_000, "whole"],
+    ["last leaves of which some are missing, without their segment", 1_000, "short"],
+    ["last leaves that the disk does not give, without their segment", 1_000, "unreadable"],
+  ])("goes on after %s", (_, at, state) => {
+    const isWhole = state === "whole";
     const put = new Map<string, Uint8Array>();
     const memory = {
       put: (path: string, bytes: Uint8Array) => void put.set(path, bytes),
@@ -106,10 +108,11 @@ describe("the index by request id", () => {
     };
     let read = 0;
     function* lastLeaves() {
-      for (const rid of rids.slice(0, at - missing)) {
+      for (const rid of rids.slice(0, isWhole ? at : at - 1)) {
         read += 1;
         yield leafOf(rid);
       }
+      if (state === "unreadable") throw new Error("EIO: i/o error, read");
     }
     const writer = new IndexWriter(memory, at, lastLeaves());
     expect(read).toBe(0);
@@ -124,6 +127,20 @@ describe("the index by request id", () => {
     );
     for (let i = 0; i < SMALL_SEGMENT_LEAVES; i++) builder.add(leafOf(rids[i] as string), i);
     if (isWhole) expect(segment(0)).toEqual(whole.get("index/small/0"));
+  });
+
+  test("leaves a large segment out where the disk does not give a part of it", () => {
+    const put = new Map<string, Uint8Array>();
+    const read = () => {
+      throw new Error("EIO: i/o error, read");
+    };
+    const memory = { put: (path: string, bytes: Uint8Array) => void put.set(path, bytes), read };
+    const writer = new IndexWriter(memory, SMALL_SEGMENT_LEAVES, [].values());
+    for (let i = SMALL_SEGMENT_LEAVES; i < LARGE_SEGMENT_LEAVES; i++) {
+      writer.add(leafOf(rids[i] as string), i);
+    }
+    expect(put.has("index/small/1")).toBe(true);
+    expect(put.has(segmentPath({ first: 0, leaves: LARGE_SEGMENT_LEAVES }))).toBe(false);
   });
 
   test("that is missing or damaged is one that says so, whatever was written into it", () => {
