@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
@@ -264,3 +264,28 @@ test("records that are forged or garbage are told in the log, and the thread goe
   expect(log.split("record_refused").length - 1).toBeLessThan(20);
   await thread.stop();
 }, 60_000);
+
+test("the thread holds nothing of HOME any more once it has said that it has ended", async () => {
+  const { thread, home } = await start();
+  await thread.heard((message) => message.t === "ready");
+  expect(openBelow(home)).not.toEqual([]);
+  let held: readonly string[] | undefined;
+  gatheredPort(thread.worker).on("message", ({ t }: MeshToControl) => {
+    if (t === "stopped") held = openBelow(home);
+  });
+  await thread.stop();
+  expect(held).toEqual([]);
+});
+
+/** What this process has open below a folder. */
+function openBelow(folder: string): readonly string[] {
+  return readdirSync("/proc/self/fd").flatMap((fd) => {
+    try {
+      const path = readlinkSync(`/proc/self/fd/${fd}`);
+      return path.startsWith(folder) ? [path] : [];
+    } catch {
+      // It was closed meanwhile.
+      return [];
+    }
+  });
+}
