@@ -18,7 +18,10 @@ export type IndexFiles = {
   read(path: string): Buffer | undefined;
 };
 
-/** Leaves of before that are taken in with each that is appended: a start waits for none of them, and no sync for many. */
+/**
+ * Leaves of before that are taken in with each that is appended: a start waits for none of them, and no sync for many. More
+ * of them where fewer are to come, so that as few as can be are left for the segment's last.
+ */
 const EARLIER_AT_ONCE = 16;
 
 /** `next` of `end` were taken in. */
@@ -50,12 +53,13 @@ export class IndexWriter {
     const at = index % SMALL_SEGMENT_LEAVES;
     if (at === 0) this.#segment = new SegmentBuilder(index);
     this.#segment?.add(leaf, scan, at);
-    const count = at === SMALL_SEGMENT_LEAVES - 1 ? SMALL_SEGMENT_LEAVES : EARLIER_AT_ONCE;
-    if (this.#earlier !== undefined) this.#takeEarlier(this.#earlier, count);
+    if (this.#earlier !== undefined) this.#takeEarlier(this.#earlier, SMALL_SEGMENT_LEAVES - at);
     if (this.#segment?.leaves === SMALL_SEGMENT_LEAVES) this.#endSegment(this.#segment);
   }
 
-  #takeEarlier(earlier: Earlier, count: number): void {
+  /** @param left Leaves of the segment that are appended from now on, the present one among them. */
+  #takeEarlier(earlier: Earlier, left: number): void {
+    const count = Math.max(EARLIER_AT_ONCE, Math.ceil((earlier.end - earlier.next) / left));
     const until = Math.min(earlier.end, earlier.next + count);
     while (earlier.next < until) {
       const leaf: Uint8Array | undefined = ifReadable(() => earlier.leaves.next().value);

@@ -129,6 +129,25 @@ describe("the index by request id", () => {
     if (isWhole) expect(segment(0)).toEqual(whole.get("index/small/0"));
   });
 
+  test("takes in what was there before in even parts where few leaves are to come", () => {
+    const at = SMALL_SEGMENT_LEAVES - 64;
+    let read = 0;
+    function* lastLeaves() {
+      for (const rid of rids.slice(0, at)) {
+        read += 1;
+        yield leafOf(rid);
+      }
+    }
+    const memory = { put: () => undefined, read: () => undefined };
+    const writer = new IndexWriter(memory, at, lastLeaves());
+    const parts = rids.slice(at, SMALL_SEGMENT_LEAVES).map((rid, no) => {
+      const before = read;
+      writer.add(leafOf(rid), at + no);
+      return read - before;
+    });
+    expect(parts).toEqual(parts.map(() => at / 64));
+  });
+
   test("leaves a large segment out where the disk does not give a part of it", () => {
     const put = new Map<string, Uint8Array>();
     const read = () => {
