@@ -251,6 +251,22 @@ test("a stream that does not answer keeps no node from asking that has come back
   expect(node.replica.state.killed("team/red")).toBe(true);
 });
 
+test("a stream that cannot be read when no digest is there ends nothing, and a coordinator is asked", async () => {
+  const { world, node, bus } = await returned();
+  let reads = 0;
+  bus.read = async () => {
+    reads += 1;
+    throw new BusFault("timeout", "ALT_CTL");
+  };
+  world.clock.advance(DIGEST_DUE_MS);
+  await settle(60);
+  expect(reads).toBe(1);
+  world.clock.advance(DIGEST_WAIT_MS - DIGEST_DUE_MS);
+  await settle(60);
+  expect(world.asked).toEqual(["alt.req.node-1.sync"]);
+  expect(node.replica.state.killed("team/red")).toBe(true);
+});
+
 /** A node that was away while a kill was said and stored, and is connected again. */
 async function returned() {
   const world = new World();

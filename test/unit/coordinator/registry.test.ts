@@ -298,6 +298,21 @@ describe("progress of a command", () => {
     expect(ids.filter((id) => id === cmdId)).toHaveLength(3);
   });
 
+  test("a heartbeat looks again at a kill that its node has closed, until its disk has it", async () => {
+    const world = new CoordinatorWorld();
+    await world.founded();
+    const node = await world.addNode("n1");
+    node.acknowledges = false;
+    const command = await killed(world);
+    await world.flush();
+    node.beat({ durable: false, closed: true });
+    await world.flush();
+    expect(stateOf(world, command)).toMatchObject({ nodesDurable: 0, nodesClosed: 1 });
+    node.beat({ closed: true });
+    await world.flush();
+    expect(stateOf(world, command)).toMatchObject({ nodesDurable: 1, nodesClosed: 1, done: true });
+  });
+
   test("a node that refuses the record does not enforce it", async () => {
     const world = new CoordinatorWorld();
     await world.founded();
