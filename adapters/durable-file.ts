@@ -18,7 +18,7 @@ export function makeFolderDurably(path: string): void {
   const first = mkdirSync(path, { recursive: true, mode: 0o700 });
   // Also where it was there: whoever made it may have ended before this.
   for (let folder = path; ; folder = dirname(folder)) {
-    syncIfReadable(dirname(folder));
+    syncIfOurs(dirname(folder));
     if (first === undefined || folder === first || folder === dirname(folder)) return;
   }
 }
@@ -43,12 +43,21 @@ export function replaceDurably(path: string, text: string, mode: number): void {
   syncFolder(dirname(path));
 }
 
-/** The folder above HOME may be somebody else's, who lets others pass and not look. */
-function syncIfReadable(path: string): void {
+/**
+ * Why a folder above HOME is left as it is: it may be somebody else's, who lets others pass and not look, or HOME may
+ * be mounted in one of a file system that is only read, which answers EINVAL (squashfs, erofs) or EROFS.
+ */
+const NOT_OURS_TO_SYNC: ReadonlySet<string | undefined> = new Set([
+  "EACCES",
+  "EPERM",
+  "EINVAL",
+  "EROFS",
+]);
+
+function syncIfOurs(path: string): void {
   try {
     syncFolder(path);
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== "EACCES" && code !== "EPERM") throw error;
+    if (!NOT_OURS_TO_SYNC.has((error as NodeJS.ErrnoException).code)) throw error;
   }
 }

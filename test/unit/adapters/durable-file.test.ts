@@ -85,3 +85,21 @@ test("a folder that nobody may look into does not keep one from being made in it
   makeFolderDurably(path);
   expect(fs.statSync(path).isDirectory()).toBe(true);
 });
+
+test.each(["EINVAL", "EROFS"])("nor does one of a file system that is only read: %s", (code) => {
+  using dir = tempDir();
+  vi.spyOn(fs, "fsyncSync").mockImplementation(() => {
+    throw Object.assign(new Error("no"), { code });
+  });
+  syncBuiltinESMExports();
+  expect(() => makeFolderDurably(join(dir.path, "home"))).not.toThrow();
+});
+
+test("a disk that fails to sync a folder is told", () => {
+  using dir = tempDir();
+  vi.spyOn(fs, "fsyncSync").mockImplementation(() => {
+    throw Object.assign(new Error("no"), { code: "EIO" });
+  });
+  syncBuiltinESMExports();
+  expect(() => makeFolderDurably(join(dir.path, "home"))).toThrow("no");
+});
