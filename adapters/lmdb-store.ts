@@ -267,10 +267,10 @@ class LmdbStore implements Store {
     const entries = [...this.#db.getRange({})];
     const hasSome = entries.some(({ key, value }) => checkedValue(key, value) !== undefined);
     if (hasSome) throw this.#damage("its form is not what was written");
-    const bytes = entries.reduce((sum, { value }) => sum + value.length + CHECKSUM_BYTES, 0);
-    if (!this.#hasRoom(bytes)) return;
+    const copies = entries.map(({ key, value }) => ({ key, stored: withChecksum(key, value) }));
+    if (!this.#hasRoom(bytesOf(copies))) return;
     this.#db.transactionSync(() => {
-      for (const { key, value } of entries) void this.#db.put(key, withChecksum(key, value));
+      for (const { key, stored } of copies) void this.#db.put(key, stored);
       void this.#db.put(FORM_KEY, CHECKED_FORM);
     });
     this.#isChecked = true;
