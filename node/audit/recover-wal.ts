@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { AuditFault } from "../../audit/audit-fault.ts";
+import { crc32c } from "../../audit/crc32c.ts";
 import { FRAME_HEAD_BYTES, type FrameFlaw, readFrames } from "../../audit/frame.ts";
 import { decodeRecord, LEAF_BYTES_MAX } from "../../audit/leaf.ts";
 import type { AuditRecord, BootRecord, CloseRecord, GapRecord } from "../../audit/record.ts";
@@ -27,8 +28,6 @@ export type WalRecovery = {
   readonly clean: boolean;
   /** Bytes at the ends of files that were no whole frame. They were cut away. */
   readonly tornBytes: number;
-  /** In how many files. */
-  readonly tornFiles: number;
   /** Of those, bytes that no append leaves behind which was cut off: what was whole had been changed. */
   readonly alteredBytes: number;
   /** Bytes that cannot be read in files that were complete. They are left as they are. */
@@ -85,7 +84,6 @@ export function recoverWal(options: RecoverWalOptions): WalRecovery {
     lastRun,
     clean: lastRun === undefined || (isWhole && endKind === "close"),
     tornBytes,
-    tornFiles: left.tornFiles,
     alteredBytes: left.alteredBytes,
     damagedBytes,
     wasCut: left.wasCut,
@@ -127,9 +125,8 @@ export function gapRecord(
   recovery: WalRecovery,
   now: { readonly t: number; readonly node: string },
 ): GapRecord | undefined {
-  const { tornBytes, tornFiles, alteredBytes, sameKernelBoot, lastMs } = recovery;
-  const isShort = alteredBytes === 0 && tornBytes <= tornFiles * TORN_FRAME_BYTES_MAX;
-  const isExplained = sameKernelBoot && isShort;
+  const { tornBytes, alteredBytes, sameKernelBoot, lastMs } = recovery;
+  const isExplained = sameKernelBoot && alteredBytes === 0;
   if (tornBytes === 0 || isExplained) return undefined;
   const rc = sameKernelBoot ? "wal_damaged" : "power_loss";
   const n = Math.ceil(tornBytes / DECISION_FRAME_BYTES_MIN);
@@ -159,7 +156,6 @@ export function runEndRecord(now: { readonly t: number; readonly node: string })
 type Left = {
   lastRun: string | undefined;
   tornBytes: number;
-  tornFiles: number;
   alteredBytes: number;
   damagedBytes: number;
   wasCut: boolean;
@@ -176,7 +172,6 @@ function putInOrder(disk: Disk, dir: string): Left {
     lastRun,
     wasCut: wasCut(disk, dir, lastRun),
     tornBytes: 0,
-    tornFiles: 0,
     alteredBytes: 0,
     damagedBytes: 0,
     bootId: undefined,
@@ -192,7 +187,6 @@ function putInOrder(disk: Disk, dir: string): Left {
       noteCut(disk, dir, file.run);
       cutTail(disk, dir, file, found);
       left.tornBytes += strayBytes;
-      left.tornFiles++;
       if (isAltered(found)) left.alteredBytes += strayBytes;
     } else {
       left.damagedBytes += strayBytes;
@@ -223,7 +217,7 @@ type Found = {
   readonly wholeBytes: number;
   readonly flaw: FrameFlaw | undefined;
   /** What is behind the whole frames, as far as a crash can have left it. */
-  readonly remains: Uint8Array;
+  readonly remains: Buffer;
   readonly first: AuditRecord | undefined;
   readonly last: AuditRecord | undefined;
 };
@@ -256,13 +250,20 @@ function lookAt(disk: Disk, dir: string, file: WalFile): Found {
   }
 }
 
-/** An append that was cut off leaves a beginning of frames, and nothing behind it. */
+/** An append that was cut off leaves the beginning of one frame, and nothing behind it. */
 function isAltered({ flaw, remains }: Found): boolean {
   if (flaw !== "head_short" && flaw !== "leaf_short") return flaw !== undefined;
+  if (isWholeLeaf(remains)) return true;
   for (let at = 1; at + FRAME_HEAD_BYTES < remains.length; at++) {
     if (readFrames(remains.subarray(at)).leaves.length > 0) return true;
   }
   return false;
+}
+
+/** Whether a frame's leaf is all there, and it is the length that says otherwise. */
+function isWholeLeaf(frame: Buffer): boolean {
+  const leaf = frame.subarray(FRAME_HEAD_BYTES);
+  return leaf.length > 0 && frame.readUInt32BE(4) === crc32c(leaf);
 }
 
 const CUT_SUFFIX = ".was-cut";
@@ -284,12 +285,11 @@ function noteCut(disk: Disk, dir: string, run: string): void {
 
 /** Cuts what is behind the last whole frame. */
 function cutTail(disk: Disk, dir: string, file: WalFile, found: Found): void {
-  const { bytes, wholeBytes } = found;
+  const { wholeBytes } = found;
   const path = walPath(dir, file);
   const fd = disk.open(path);
   try {
-    if (bytes - wholeBytes > TORN_FRAME_BYTES_MAX || isAltered(found))
-      keep(disk, `${path}.cut`, fd, wholeBytes);
+    if (isAltered(found)) keep(disk, `${path}.cut`, fd, wholeBytes);
     disk.truncate(fd, wholeBytes);
     disk.syncData(fd);
   } finally {

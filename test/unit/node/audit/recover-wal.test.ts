@@ -156,6 +156,20 @@ describe("a torn tail", () => {
     }
   });
 
+  test("is a gap where nothing lies behind the frame whose head was changed, whichever bit it was", () => {
+    const frames = framesOf([ALLOW, DENY]);
+    const last = framesOf([ALLOW]).length;
+    for (let bit = 0; bit < 64; bit++) {
+      const disk = diskWith({ [`${RUN}-control-1`]: [STARTED], [`${RUN}-loop0-1`]: [] });
+      const spoilt = Buffer.from(frames);
+      const at = last + (bit >> 3);
+      spoilt[at] = (spoilt[at] as number) ^ (1 << (bit & 7));
+      disk.spoil(`${DIR}/${RUN}-loop0-1.log`, () => spoilt);
+      const gap = gapRecord(recover(disk), { t: DENY.t + 99, node: "n" });
+      expect(gap).toMatchObject({ rc: "wal_damaged" });
+    }
+  });
+
   test("that is too long for one frame is kept beside the file, and is a gap", () => {
     const disk = diskWith({ [`${RUN}-control-1`]: [STARTED], [`${RUN}-loop0-1`]: [ALLOW] });
     const path = `${DIR}/${RUN}-loop0-1.log`;
