@@ -36,9 +36,9 @@ export const LINT_LIMITS: LintLimits = { backstepMsMax: 1_000, requestIdsMax: 1_
 
 /**
  * How much further back a step of the clock may lead than it says, ms: whoever writes it down may have been held
- * up since it looked last.
+ * up since it looked last. Who was for longer says how far it leads.
  */
-const STEP_SLACK_MS = 60_000;
+export const STEP_SLACK_MS = 60_000;
 /** A request of an earlier log may have been given its id so long after this one was begun, ms. */
 const BEGIN_SLACK_MS = 10_000;
 
@@ -79,7 +79,7 @@ export class LeafLint {
     this.#lookAtTime(record, find);
     this.#lookAtIds(record, find);
     this.#closed ||= record.k === "close";
-    if (record.k === "gap") this.#hasAll = false;
+    if (record.k === "gap" || isDisowning(record)) this.#hasAll = false;
   }
 
   /** A leaf that could not be read: it has an index all the same. */
@@ -142,6 +142,11 @@ export class LeafLint {
     const isOfThisLog = askedMs > (this.#first as SealedRecord).t + BEGIN_SLACK_MS;
     return isOfThisLog && askedMs <= t;
   }
+}
+
+/** Such a log begins with what WALs have of the one before, which may be a settlement and not its decision. */
+function isDisowning(record: AuditRecord): boolean {
+  return record.k === "genesis" && record.rc === "disowned";
 }
 
 /** What was seen under an id: one bit each. */

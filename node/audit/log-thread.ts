@@ -1,5 +1,6 @@
 import { AuditFault } from "../../audit/audit-fault.ts";
 import { encodeLeaf, RecordError } from "../../audit/leaf.ts";
+import { STEP_SLACK_MS } from "../../audit/leaf-lint.ts";
 import { LogFiles } from "../../audit/log-files.ts";
 import { type AuditRecord, QUOTED_CHECKPOINT_CHARS_MAX } from "../../audit/record.ts";
 import { standsAt } from "../../audit/scan-leaf.ts";
@@ -321,7 +322,10 @@ export class LogThread implements SyncedFrames {
 
   #putStep(t: number, stepMs: number): void {
     if (this.#log.size === 0) return;
-    this.#append({ ...this.#head(t), k: "clock", step_ms: stepMs });
+    // Where nobody looked for long, time leads further back than the clock was set, and a verifier wants it said.
+    const backMs = t - this.#log.latestMs;
+    const isFurther = backMs < Math.min(0, stepMs) - STEP_SLACK_MS;
+    this.#append({ ...this.#head(t), k: "clock", step_ms: isFurther ? backMs : stepMs });
     this.#log.restartTime(t);
   }
 

@@ -132,6 +132,12 @@ describe("V2: records signed by the log that contradict each other", () => {
       ...{ t: T0_MS + 2_990, t0: T0_MS, t1: T0_MS },
     };
     expect(relogged((all) => [...late(all), gap, settle(rid, t)])).toEqual([]);
+    // What is left in WALs begins anywhere.
+    const disowning = (all: AuditRecord[]) => [
+      { ...all[0], rc: "disowned" } as AuditRecord,
+      ...late(all).slice(1),
+    ];
+    expect(relogged((all) => [...disowning(all), settle(rid, t)])).toEqual([]);
   });
 
   test("case 15: a request id twice", () => {

@@ -234,6 +234,23 @@ describe("time", () => {
     expect(kindsIn(second.disk, second.log.signedSize)).toContain("clock");
   });
 
+  test("a clock set back a little while the log was held up for minutes is in order", () => {
+    const world = newWorld();
+    const life = new Life(world, new TwinDisk());
+    life.deny(0);
+    life.checkpoint();
+    world.clock.advance(1_000);
+    life.deny(1);
+    world.clock.advance(300_000);
+    life.deny(0);
+    world.clock.jumpWall(-600);
+    life.deny(1);
+    life.checkpoint();
+    const size = life.log.signedSize;
+    expect(kindsIn(life.disk, size)).toContain("clock");
+    expectSound(world, life.disk, size);
+  });
+
   test("small jumps add up to one that is on record", () => {
     const world = newWorld();
     const life = new Life(world, new TwinDisk());
