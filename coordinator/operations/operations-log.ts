@@ -130,7 +130,8 @@ export class OperationsLog {
       this.#log = undefined;
       throw error;
     }
-    this.#latestMs = Math.max(this.#latestMs, ...calls.map(({ t }) => t));
+    const sinceMs = records[0]?.k === "clock" ? first.t : this.#latestMs;
+    this.#latestMs = Math.max(sinceMs, ...calls.map(({ t }) => t));
     return note;
   }
 
@@ -142,7 +143,6 @@ export class OperationsLog {
     }
     const stepMs = t - this.#latestMs;
     if (stepMs >= -LINT_LIMITS.backstepMsMax) return [];
-    this.#latestMs = t;
     return [{ ...head, k: "clock", step_ms: stepMs }];
   }
 
