@@ -21,6 +21,8 @@ export const FREE_BYTES_MIN = 16 * 1024 * 1024;
 /** Says that values have checksums. No entry of anybody's: their keys begin with a printable character. */
 const FORM_KEY = Buffer.from([0]);
 const CHECKED_FORM = Buffer.from("1");
+/** Of a damaged entry's key, in what is said of it. */
+const SHOWN_CHARS_MAX = 120;
 
 /**
  * Opens the folder `path` as a store, and makes it when there is none.
@@ -244,7 +246,7 @@ class LmdbStore implements Store {
   #valueOf(key: Buffer, stored: Buffer): Buffer {
     if (!this.#isChecked) return stored;
     const value = checkedValue(key, stored);
-    if (value === undefined) throw this.#damage(`${key.toString()} is not what was written`);
+    if (value === undefined) throw this.#damage(`${shown(key)} is not what was written`);
     return value;
   }
 
@@ -255,9 +257,13 @@ class LmdbStore implements Store {
   #mustBeWhole(): void {
     const { entryCount } = this.#db.getStats() as { readonly entryCount: number };
     let found = 0;
+    let before: Buffer | undefined;
     for (const { key, value } of this.#db.getRange({})) {
       found += 1;
       if (!key.equals(FORM_KEY)) this.#valueOf(key, value);
+      // One that is there twice stands in another one's place, and is whole by its checksum.
+      if (before && before.compare(key) >= 0) throw this.#damage(`${shown(key)} is out of order`);
+      before = key;
     }
     if (found !== entryCount) throw this.#damage(`${found} of ${entryCount} entries are there`);
   }
@@ -302,6 +308,12 @@ function bytesOf(copies: readonly Copy[]): number {
 
 function unchecked(stored: Buffer | undefined): Buffer | undefined {
   return stored?.subarray(0, stored.length - CHECKSUM_BYTES);
+}
+
+/** One whose length has changed runs into the entries beside it: neither they nor control characters belong in a log. */
+function shown(key: Buffer): string {
+  const text = key.toString().replace(/[^ -~]/g, "?");
+  return text.length <= SHOWN_CHARS_MAX ? text : `${text.slice(0, SHOWN_CHARS_MAX)}...`;
 }
 
 function keyBytes(key: string): Buffer {

@@ -359,6 +359,16 @@ describe("LMDB alone", () => {
       expect(() => openLmdbStore(dir.path)).toThrow(/is damaged: row\/251 is not what was written/);
     });
 
+    test("and no more is said of a key than one line holds", async () => {
+      using dir = tempDir();
+      const raw = openRaw(dir.path);
+      await raw.put(Buffer.from([0]), Buffer.from("1"));
+      await raw.put(Buffer.from(`row/\n${"x".repeat(500)}`), Buffer.from("12345"));
+      await raw.close();
+      const said = /is damaged: row\/\?x{115}\.\.\. is not what was written$/;
+      expect(() => openLmdbStore(dir.path)).toThrow(said);
+    });
+
     test("nor values with checksums for values without", async () => {
       using dir = tempDir();
       const store = openLmdbStore(dir.path);
@@ -368,6 +378,19 @@ describe("LMDB alone", () => {
       await raw.remove(Buffer.from([0]));
       await raw.close();
       expect(() => openLmdbStore(dir.path)).toThrow(/is damaged: its form/);
+    });
+
+    test("nor an entry that stands twice for one that is gone", async () => {
+      using dir = tempDir();
+      const [pageBytes, headBytes, flagsAt, leaf] = [4096, 24, 18, 2];
+      await damaged(dir.path, (file) => {
+        for (let page = 2 * pageBytes; page < file.length; page += pageBytes) {
+          if (file.readUInt16LE(page + flagsAt) !== leaf) continue;
+          // Where the page's entries lie in it: the second one is where the first one is.
+          file.copyWithin(page + headBytes + 2, page + headBytes, page + headBytes + 2);
+        }
+      });
+      expect(() => openLmdbStore(dir.path)).toThrow(/is damaged: .* is out of order/);
     });
 
     test("nor what is left where entries cannot be reached", async () => {
