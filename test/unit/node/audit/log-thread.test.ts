@@ -243,7 +243,7 @@ describe("time", () => {
     life.deny(1);
     world.clock.advance(300_000);
     life.deny(0);
-    world.clock.jumpWall(-600);
+    world.clock.jumpWall(-3_000);
     life.deny(1);
     life.checkpoint();
     const size = life.log.signedSize;
