@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync } from "node:fs";
 import { createServer, type Server, type Socket } from "node:net";
 import { dirname } from "node:path";
 import { checkSocketPath, removeStaleSocket } from "./instance-lock.ts";
@@ -31,14 +31,16 @@ export async function listenOnUnixSocket(
   const server = createServer(onConnection);
   server.maxConnections = connectionsMax;
   const listening = untilListening(server, path);
-  // bind(2) runs inside this call, so the mask covers the socket and no other file of the process.
-  const mask = process.umask(0o177);
-  try {
-    server.listen(path);
-  } finally {
-    process.umask(mask);
-  }
+  server.listen(path);
   await listening;
+  // Until then the folder alone keeps others out. A mask would do it at once, and is that of all threads: a folder that
+  // the log's thread made meanwhile could be entered by nobody.
+  try {
+    chmodSync(path, 0o600);
+  } catch (error) {
+    server.close();
+    throw error;
+  }
   return server;
 }
 

@@ -24,7 +24,7 @@ import {
 import { loadSync } from "@grpc/proto-loader";
 import { ReflectionService } from "@grpc/reflection";
 import { HealthImplementation, service as healthService } from "grpc-health-check";
-import { afterEach, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
 import { fingerprintOf } from "../../adapters/grpc-caller.ts";
 import { createGrpcClient } from "../../adapters/grpc-client.ts";
 import type { GrpcTarget } from "../../adapters/grpc-connection.ts";
@@ -472,10 +472,14 @@ describe("unix socket", () => {
     const path = join(directory, "home", "s.sock");
     const mask = process.umask(0);
     cleanups.push(() => process.umask(mask));
+    const masked = vi.spyOn(process, "umask");
+    cleanups.push(() => masked.mockRestore());
     await start({}, { kind: "unix", path });
     expect(statSync(path).mode & 0o777).toBe(0o600);
     expect(statSync(join(directory, "home")).mode & 0o777).toBe(0o700);
     expect(process.umask()).toBe(0);
+    // It is the mask of every thread: not even for a moment.
+    expect(masked).not.toHaveBeenCalledWith(expect.anything());
   });
 
   test("is refused in a directory that others can enter", async () => {
