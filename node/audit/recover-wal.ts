@@ -187,7 +187,7 @@ function putInOrder(disk: Disk, dir: string): Left {
       noteCut(disk, dir, file.run);
       cutTail(disk, dir, file, found);
       left.tornBytes += strayBytes;
-      if (isAltered(found)) left.alteredBytes += strayBytes;
+      if (found.isAltered) left.alteredBytes += strayBytes;
     } else {
       left.damagedBytes += strayBytes;
     }
@@ -215,9 +215,8 @@ function noteRun(left: Left, file: WalFile, { first, last }: Found): void {
 type Found = {
   readonly bytes: number;
   readonly wholeBytes: number;
-  readonly flaw: FrameFlaw | undefined;
-  /** What is behind the whole frames, as far as a crash can have left it. */
-  readonly remains: Buffer;
+  /** What is behind the whole frames is more than an append that was cut off leaves. */
+  readonly isAltered: boolean;
   readonly first: AuditRecord | undefined;
   readonly last: AuditRecord | undefined;
 };
@@ -244,14 +243,24 @@ function lookAt(disk: Disk, dir: string, file: WalFile): Found {
     }
     const remains = Buffer.alloc(Math.min(bytes - at, TORN_FRAME_BYTES_MAX));
     readInto(disk, fd, { into: remains, at });
-    return { bytes, wholeBytes: at, flaw, remains, first: recordIn(first), last: recordIn(last) };
+    return {
+      bytes,
+      wholeBytes: at,
+      isAltered: isAltered(flaw, remains),
+      first: recordIn(first),
+      last: recordIn(last),
+    };
   } finally {
     disk.close(fd);
   }
 }
 
-/** An append that was cut off leaves the beginning of one frame, and nothing behind it. */
-function isAltered({ flaw, remains }: Found): boolean {
+/**
+ * An append that was cut off leaves the beginning of one frame, and nothing behind it.
+ *
+ * @param remains What is behind the whole frames, as far as a crash can have left it.
+ */
+function isAltered(flaw: FrameFlaw | undefined, remains: Buffer): boolean {
   if (flaw !== "head_short" && flaw !== "leaf_short") return flaw !== undefined;
   if (isWholeLeaf(remains)) return true;
   for (let at = 1; at + FRAME_HEAD_BYTES < remains.length; at++) {
@@ -284,12 +293,11 @@ function noteCut(disk: Disk, dir: string, run: string): void {
 }
 
 /** Cuts what is behind the last whole frame. */
-function cutTail(disk: Disk, dir: string, file: WalFile, found: Found): void {
-  const { wholeBytes } = found;
+function cutTail(disk: Disk, dir: string, file: WalFile, { wholeBytes, isAltered }: Found): void {
   const path = walPath(dir, file);
   const fd = disk.open(path);
   try {
-    if (isAltered(found)) keep(disk, `${path}.cut`, fd, wholeBytes);
+    if (isAltered) keep(disk, `${path}.cut`, fd, wholeBytes);
     disk.truncate(fd, wholeBytes);
     disk.syncData(fd);
   } finally {
