@@ -165,7 +165,16 @@ export function writePods(file: string, pods: readonly GatePod[]): void {
     ...(agent !== undefined && { agent }),
     addresses: [address],
   }));
-  writeFileSync(`${file}.new`, JSON.stringify(rows), { mode: 0o644 });
+  replaceFile(file, JSON.stringify(rows), { mode: 0o644 });
+}
+
+/** Whoever reads it finds the one before or this one, whole. */
+function replaceFile(
+  file: string,
+  text: string,
+  options: { readonly mode: number; readonly flush?: boolean },
+): void {
+  writeFileSync(`${file}.new`, text, options);
   renameSync(`${file}.new`, file);
 }
 
@@ -245,10 +254,7 @@ function openGate(
       clock: systemClock,
       calls: { netfilter: netlinkSocket(netfilter), sockets: netlinkSocket(sockets) },
       onScopes: (addresses) => helper.setScopes(addresses),
-      keep: (scopes) => {
-        writeFileSync(`${file}.new`, JSON.stringify(scopes), { mode: 0o600, flush: true });
-        renameSync(`${file}.new`, file);
-      },
+      keep: (scopes) => replaceFile(file, JSON.stringify(scopes), { mode: 0o600, flush: true }),
       onSwept: (scope, count) => {
         onSwept(scope, count);
         metrics.swept(count);
@@ -268,10 +274,7 @@ function keptPods({ stateDir, exemptNamespaces }: EnforcerConfig, log: Logger): 
     // One of an operator's own list has no namespace.
     isExempt: (namespace) => namespace === "" || exemptNamespaces.includes(namespace),
     read: () => (existsSync(file) ? readFileSync(file, "utf8") : undefined),
-    write: (text) => {
-      writeFileSync(`${file}.new`, text, { mode: 0o600 });
-      renameSync(`${file}.new`, file);
-    },
+    write: (text) => replaceFile(file, text, { mode: 0o600 }),
     remove: () => rmSync(file, { force: true }),
     onFault: (what) => log.error({ event: "pods_unkept", what }),
   });
