@@ -108,12 +108,18 @@ export type CoordinatorIdentity = {
   readonly enrolment: Uint8Array;
 };
 
-/** Writes down, in HOME, who this coordinator is. Nothing in it is secret. */
-export function writeIdentity(home: string, identity: CoordinatorIdentity): void {
+/**
+ * Writes down, in HOME, who this coordinator is. Nothing in it is secret.
+ *
+ * @param keys The coordinator's own; those that it is known by are made where they are missing.
+ */
+export function writeIdentity(home: string, replica: string, keys: Keys): void {
+  const publicKey = (name: string): string =>
+    Buffer.from(keys.loadOrCreate(name).publicKey).toString("hex");
   const text = JSON.stringify({
-    replica: identity.replica,
-    coordinator_public_key: Buffer.from(identity.coordinator).toString("hex"),
-    enrolment_public_key: Buffer.from(identity.enrolment).toString("hex"),
+    replica,
+    coordinator_public_key: publicKey("coordinator"),
+    enrolment_public_key: publicKey("enrolment"),
   });
   writeWhole(home, identityPath(home), `${text}\n`);
 }

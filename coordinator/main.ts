@@ -105,11 +105,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     random: cryptoRandom,
   });
   const keys = fileKeys(keysPath(home));
-  writeIdentity(home, {
-    replica: config.replicaId,
-    coordinator: keys.loadOrCreate("coordinator").publicKey,
-    enrolment: keys.loadOrCreate("enrolment").publicKey,
-  });
+  writeIdentity(home, config.replicaId, keys);
   const store = openLmdbStore(storePath(home));
   const bus = await connectNatsBus({
     url: natsUrl,

@@ -82,11 +82,7 @@ export async function init(
 async function makeKeys(home: string, mesh: string, replica: string) {
   const keys = fileKeys(keysPath(home));
   for (const name of COORDINATOR_KEYS) keys.loadOrCreate(name);
-  writeIdentity(home, {
-    replica,
-    coordinator: keys.loadOrCreate("coordinator").publicKey,
-    enrolment: keys.loadOrCreate("enrolment").publicKey,
-  });
+  writeIdentity(home, replica, keys);
   await openInspectionRoot({ home, mesh, nowMs: systemClock.nowMs() });
   return natsUser(keysPath(home));
 }
