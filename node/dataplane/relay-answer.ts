@@ -50,8 +50,7 @@ class AnswerRelay implements AnswerSink {
     const passed = status >= 400 ? head.withoutType : head.returned;
     for (let index = 1; index < passed.length; index += 2) {
       const value = passed[index] as string;
-      if (SAYS_ITSELF.test(value)) continue;
-      leg.scan.whole(value);
+      if (!SAYS_ITSELF.test(value)) leg.scan.whole(value);
     }
     if (leg.objectToScan()) return;
     const body = this.#relayOf(status, head);
