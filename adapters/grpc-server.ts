@@ -16,6 +16,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { type CallerOf, callerBy, type OnDenied, roleGate } from "./grpc-caller.ts";
+import { type DoorCertificates, DoorCredentials } from "./grpc-certificates.ts";
 import { EncodedMessage } from "./grpc-encoded-message.ts";
 import { RpcError, type RpcErrorFields } from "./grpc-error.ts";
 import { addIntrospection, type SetServing } from "./grpc-introspection.ts";
@@ -75,16 +76,15 @@ export type GrpcListen =
    * A client certificate signed by `clientCaPem` is required, and in it a role of the mesh that may make the
    * call: `proto/call-roles.ts`.
    */
-  | {
+  | (DoorCertificates & {
       readonly kind: "tls";
       readonly host: string;
       /** 0 lets the system choose; `ports` of the answer says which. */
       readonly port: number;
-      readonly certificatePem: string;
-      readonly keyPem: string;
-      readonly clientCaPem: string;
+      /** Asked at each connection for certificates that take the place of these. */
+      readonly renewed?: () => DoorCertificates | undefined;
       readonly mesh: string;
-    };
+    });
 
 export type GrpcServerOptions = {
   readonly services: readonly ServedService[];
@@ -101,6 +101,8 @@ export type GrpcServerOptions = {
   readonly onDenied?: OnDenied;
   /** Certificates that count no more; connections of one that is added are closed. */
   readonly revoked?: RevokedCertificates;
+  /** Certificates were renewed, or could not be: then those before are shown on. */
+  readonly onRenewed?: (error?: unknown) => void;
   /** Called with what a handler threw that is no refusal: a bug, answered INTERNAL. */
   readonly onBug: (error: unknown, method: string) => void;
 };
@@ -171,7 +173,7 @@ async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise
     server,
     options.services.map((service) => service.descriptor),
   );
-  const socket = await bind(server, listen, options.connectionsMax, connections);
+  const socket = await bind(server, listen, options, connections);
   // Of one that was not opened nothing stays: whoever asked may try again, every second.
   revoked?.onAdded((fingerprint) => connections.close(fingerprint));
   return { kind: listen.kind, socket, server, setServing };
@@ -184,18 +186,23 @@ async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise
 async function bind(
   server: Server,
   listen: GrpcListen,
-  connectionsMax: number,
+  { connectionsMax, onRenewed = () => undefined }: GrpcServerOptions,
   connections: CallerConnections,
 ): Promise<NetServer> {
   try {
-    const injector = server.createConnectionInjector(credentialsOf(listen));
-    const inject = (socket: Socket): void => {
-      if (listen.kind === "tls") connections.opened(socket);
+    if (listen.kind === "unix") {
+      const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+      const inject = (socket: Socket) => injector.injectConnection(socket);
+      return await listenOnUnixSocket(listen.path, connectionsMax, inject);
+    }
+    const credentials = new DoorCredentials(listen);
+    const injector = server.createConnectionInjector(credentials);
+    const { host, port, renewed } = listen;
+    return await listenOnTcp({ host, port }, connectionsMax, (socket) => {
+      if (renewed) renew(credentials, renewed, onRenewed);
+      connections.opened(socket);
       injector.injectConnection(socket);
-    };
-    return listen.kind === "unix"
-      ? await listenOnUnixSocket(listen.path, connectionsMax, inject)
-      : await listenOnTcp({ host: listen.host, port: listen.port }, connectionsMax, inject);
+    });
   } catch (error) {
     // Known to grpc-js from its making on.
     server.forceShutdown();
@@ -203,13 +210,19 @@ async function bind(
   }
 }
 
-function credentialsOf(listen: GrpcListen): ServerCredentials {
-  if (listen.kind === "unix") return ServerCredentials.createInsecure();
-  const pair = {
-    private_key: Buffer.from(listen.keyPem),
-    cert_chain: Buffer.from(listen.certificatePem),
-  };
-  return ServerCredentials.createSsl(Buffer.from(listen.clientCaPem), [pair], true);
+function renew(
+  credentials: DoorCredentials,
+  renewed: () => DoorCertificates | undefined,
+  onRenewed: (error?: unknown) => void,
+): void {
+  try {
+    const certificates = renewed();
+    if (certificates === undefined) return;
+    credentials.replace(certificates);
+    onRenewed();
+  } catch (error) {
+    onRenewed(error);
+  }
 }
 
 async function closeServer({ server, socket }: Listening, graceMs: number): Promise<void> {

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { type DoorFiles, readCertificates, renewedFiles } from "./grpc-certificates.ts";
 import type { GrpcListen } from "./grpc-server.ts";
 import { address, path, type SettingTable } from "./settings.ts";
 
@@ -31,12 +31,9 @@ export const GRPC_TLS_SETTINGS = {
 } as const satisfies SettingTable;
 
 /** Where gRPC over TLS listens, and by which files. */
-export type GrpcTlsConfig = {
+export type GrpcTlsConfig = DoorFiles & {
   readonly host: string;
   readonly port: number;
-  readonly certificateFile: string;
-  readonly keyFile: string;
-  readonly clientCaFile: string;
 };
 
 /** @returns Undefined where none of the files is given. An error is added where only some are. */
@@ -61,18 +58,11 @@ export function readGrpcTls(
   };
 }
 
-/** What to listen on. @throws The system's error for a file that cannot be read. */
+/** What to listen on; files that are renewed count from the next connection on. @throws The system's error for a file that cannot be read. */
 export function grpcTlsListen(config: GrpcTlsConfig | undefined, mesh: string): GrpcListen[] {
   if (config === undefined) return [];
-  return [
-    {
-      kind: "tls",
-      host: config.host,
-      port: config.port,
-      certificatePem: readFileSync(config.certificateFile, "utf8"),
-      keyPem: readFileSync(config.keyFile, "utf8"),
-      clientCaPem: readFileSync(config.clientCaFile, "utf8"),
-      mesh,
-    },
-  ];
+  const { host, port } = config;
+  // Stamped before they are read: what changes between the two is read once more.
+  const renewed = renewedFiles(config);
+  return [{ kind: "tls", host, port, ...readCertificates(config), renewed, mesh }];
 }

@@ -244,6 +244,10 @@ class RunningCoordinator implements Coordinator {
           tell("call_denied", { reason: why.reason, method, message: why.message });
           denials.note(why, method, caller);
         },
+        onRenewed: (error) =>
+          error === undefined
+            ? tell("grpc_tls_renewed")
+            : tell("grpc_tls_not_renewed", { error: String(error) }),
         onBug: (error, method) => tell("handler_failed", { method, error: String(error) }),
       },
     });

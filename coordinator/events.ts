@@ -9,6 +9,9 @@ export const COORDINATOR_EVENTS = {
   grpc_tls_waits: "warn",
   grpc_tls_opened: "info",
   grpc_tls_failed: "error",
+  /** Connections are greeted with the renewed certificate from here on; or still with the one before. */
+  grpc_tls_renewed: "info",
+  grpc_tls_not_renewed: "error",
   /** What was done is not in this coordinator's own log. */
   call_unrecorded: "error",
   command_accepted: "info",

@@ -20,6 +20,8 @@ export type NodeLog = {
   fault(where: string, error: unknown): void;
   /** A call over TLS by somebody who may not make it. */
   callDenied(method: string, reason: string, message: string): void;
+  /** Connections are greeted with a renewed certificate from here on, or, after an error, with the one before. */
+  grpcRenewed(error?: unknown): void;
   /** Whether the host lets the thread that enforces kills come first. */
   meshPriority(priority: Extract<MeshToControl, { t: "priority" }>): void;
   /** What is wrong with this machine's kernel layer has changed; empty: nothing is. */
@@ -61,6 +63,10 @@ export function nodeLog(logger: Logger): NodeLog {
     fault: (where, error) => logger.error({ event: "fault", where, err: error }),
     callDenied: (method, reason, message) =>
       logger.warn({ event: "call_denied", method, reason, message }),
+    grpcRenewed: (error) => {
+      if (error === undefined) logger.info({ event: "grpc_tls_renewed" });
+      else logger.error({ event: "grpc_tls_not_renewed", err: error });
+    },
     meshPriority: ({ way, niceness }) =>
       logger.info({ event: "mesh_thread_priority", way, niceness }),
     kernel: (faults) => {

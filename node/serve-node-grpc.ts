@@ -31,6 +31,7 @@ export async function serveNodeGrpc(
       log.callDenied(method, why.reason, why.message);
       denials.note(why, method, caller);
     },
+    onRenewed: log.grpcRenewed,
     onBug: (error, method) => log.fault(method, error),
   });
   server.setServing(NodeService.typeName, true);

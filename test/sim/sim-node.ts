@@ -297,6 +297,7 @@ export class SimNode {
       standing: quiet,
       overrun: quiet,
       callDenied: () => undefined,
+      grpcRenewed: () => undefined,
       distrust: quiet,
       distrustRefused: quiet,
       distrustSet: quiet,

@@ -1,0 +1,78 @@
+import { readFileSync, statSync } from "node:fs";
+import { createSecureContext } from "node:tls";
+import { ServerCredentials } from "@grpc/grpc-js";
+import { errorMessage } from "../ports/error-message.ts";
+
+/** What a door over TLS shows and asks for, PEM. */
+export type DoorCertificates = {
+  readonly certificatePem: string;
+  readonly keyPem: string;
+  readonly clientCaPem: string;
+};
+
+export type DoorFiles = {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  readonly clientCaFile: string;
+};
+
+/** A client certificate is required. What is shown and asked for can be replaced, for the connections from then on. */
+export class DoorCredentials extends ServerCredentials {
+  constructor(certificates: DoorCertificates) {
+    super({ requestCert: true, rejectUnauthorized: true }, contextOf(certificates));
+  }
+
+  /** @throws Error They are no certificates, or the key is of another; what was shown before is shown on. */
+  replace(certificates: DoorCertificates): void {
+    const context = contextOf(certificates);
+    // grpc-js itself would close the door over it.
+    createSecureContext(context);
+    this.updateSecureContextOptions(context);
+  }
+
+  override _equals(other: ServerCredentials): boolean {
+    return this === other;
+  }
+}
+
+/**
+ * Reads a door's files again once they have changed, whether written in place, put in place, or behind another link.
+ *
+ * @returns Asks for what is new: undefined as long as nothing is. Throws the system's error, once for each change.
+ */
+export function renewedFiles(files: DoorFiles): () => DoorCertificates | undefined {
+  let seen = stampOf(files);
+  return () => {
+    const stamp = stampOf(files);
+    if (stamp === seen) return undefined;
+    seen = stamp;
+    return readCertificates(files);
+  };
+}
+
+/** @throws The system's error for a file that cannot be read. */
+export function readCertificates(files: DoorFiles): DoorCertificates {
+  return {
+    certificatePem: readFileSync(files.certificateFile, "utf8"),
+    keyPem: readFileSync(files.keyFile, "utf8"),
+    clientCaPem: readFileSync(files.clientCaFile, "utf8"),
+  };
+}
+
+function contextOf({ certificatePem, keyPem, clientCaPem }: DoorCertificates) {
+  return { cert: certificatePem, key: keyPem, ca: clientCaPem };
+}
+
+function stampOf({ certificateFile, keyFile, clientCaFile }: DoorFiles): string {
+  return [certificateFile, keyFile, clientCaFile].map(stampOfFile).join();
+}
+
+function stampOfFile(path: string): string {
+  try {
+    const { dev, ino, size, mtimeNs, ctimeNs } = statSync(path, { bigint: true });
+    return `${dev} ${ino} ${size} ${mtimeNs} ${ctimeNs}`;
+  } catch (error) {
+    // Told by whoever reads it.
+    return errorMessage(error);
+  }
+}
