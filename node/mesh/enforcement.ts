@@ -145,8 +145,9 @@ export class Enforcement {
     const { clock, stall, records, hooks, defer, acks } = this.#deps;
     this.#apply(record);
     const enforcedNs = clock.monoNs();
-    acks.begun(record, isEnding(record));
     const shut = record.op.case === "kill" ? hooks.shut?.(record) : undefined;
+    // Not before the gate: this is where the record's hash is made.
+    acks.begun(record, isEnding(record));
     records.add(record);
     const window = stall.until(receipt.stallMark, enforcedNs);
     defer(() => this.#follow(record, receipt, { enforcedNs, window, shut }));

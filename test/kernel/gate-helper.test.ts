@@ -49,6 +49,21 @@ for line in sys.stdin:
     c.close()
 `;
 
+/** More than the kernel is told to end at once. */
+const CROWD_SIZE = 20;
+/** Holds so many connections until all of them have ended, and says how many were reset. */
+const CROWD = `
+import json, socket, sys
+held = [socket.create_connection((sys.argv[1], int(sys.argv[2]))) for _ in range(${CROWD_SIZE})]
+for c in held: c.recv(100)
+print(json.dumps({"held": len(held)}), flush=True)
+reset = 0
+for c in held:
+    try: c.recv(100)
+    except ConnectionResetError: reset += 1
+print(json.dumps({"reset": reset}), flush=True)
+`;
+
 describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
   let lab: KernelLab;
   let server: Speaker;
@@ -133,6 +148,28 @@ describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
     await flow("a1");
     await flow("a1", 6);
     expect([untold, neighbour].map(endOf)).toEqual([undefined, undefined]);
+  });
+
+  test("ends however many the agent has, and counts each of them once", async () => {
+    const before = server.said.length;
+    const crowd = lab.speak("a1", ["python3", "-c", CROWD, MACHINE[4], String(PORT)]);
+    const word = () => JSON.stringify([crowd.said, server.said.length]);
+    await waitUntil(word, () => crowd.said.length > 0 && server.said.length >= before + CROWD_SIZE);
+    const ports = server.said.slice(before).map(({ port }) => Number(port));
+    const [remoteAddress = ""] = LAB.a1;
+    const ends = { localAddress: MACHINE[4], localPort: PORT, remoteAddress };
+    const kills: bigint[] = [];
+    await waitUntil(word, () => {
+      for (const remotePort of ports) tell({ ...ends, remotePort });
+      kills.push(pipe.end(AGENT) as bigint);
+      return crowd.said.length > 1;
+    });
+    expect(crowd.said[1]).toEqual({ reset: CROWD_SIZE });
+    const counts = await waitUntil("what came of each kill", () => {
+      const all = kills.map((no) => pipe.swept(no)?.count);
+      return all.includes(undefined) ? undefined : (all as number[]);
+    });
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBe(CROWD_SIZE);
   });
 
   test("is woken by nobody who tells it of a connection, and hears of it with the next kill", async () => {

@@ -53,13 +53,13 @@
 #include <unistd.h>
 
 enum { WRONG_USAGE = 2, LINE_MAX_BYTES = 512, PLACES = 64, PLACE_BYTES = 128 };
-enum { SWEEPS_MAX = 64, ENDED_AT_ONCE = 16 };
+enum { SWEEPS_MAX = 64 };
 /* How old a list may be, and how little of a processor lists take: so long is rested for each nanosecond of one. */
 enum { LIST_AGE_MS = 250, REST_FOR_ONE = 200 };
 /* Kills that follow one another come before the list that is made after them. */
 static const uint64_t QUIET_NS = 1000000;
-/* The least that the kernel takes for what is done at a time. */
-static const uint64_t SLICE_NS = 100000;
+/* What a kill takes, and less than programs get that do not say. */
+static const uint64_t SLICE_NS = 300000;
 /* Covers every governed pod. */
 static const char EVERYBODY[] = "global";
 /* After so long a revive may have come, and what the agent holds then is its own. */
@@ -156,11 +156,7 @@ static void finish_sweep(const struct ends *to, size_t i, int code) {
 static int end_some(const struct ends *to, struct sweep *sweep, int *code) {
   const struct meaning *of = meaning_of(sweep->scope);
   *code = of ? 0 : ENOENT;
-  for (int i = 0; of && *code == 0 && sweep->at < known.count && i < ENDED_AT_ONCE; sweep->at++) {
-    if (!leads_to(of, &known.rows[sweep->at])) continue;
-    *code = end_socket(to->diag, &known.rows[sweep->at], &sweep->ended);
-    i++;
-  }
+  if (of) *code = end_some_of(to->diag, &known, &sweep->at, of, &sweep->ended);
   if (!of || *code) return 0;
   if (sweep->at < known.count) return 1;
   hear_told(to->flows);

@@ -41,6 +41,21 @@ void discard_answers(int netlink) {
   while (recv(netlink, answer, sizeof answer, 0) >= 0 || errno == ENOBUFS) continue;
 }
 
+int change_each(int netlink, const void *requests, uint32_t bytes, uint32_t count, uint32_t *done) {
+  discard_answers(netlink);
+  if (send(netlink, requests, bytes, 0) != (ssize_t)bytes) return errno ? errno : EIO;
+  int first = 0;
+  /* The kernel puts each acknowledgement into a message of its own. */
+  for (uint32_t answers = 0;; answers++) {
+    ssize_t length = recv(netlink, answer, sizeof answer, 0);
+    if (length < 0 && errno != EAGAIN) return errno;
+    if (length < 0) return first || answers == count ? first : EPROTO;
+    int word = word_of(answer, length, EPROTO);
+    *done += word == 0;
+    if (word && word != ENOENT && !first) first = word;
+  }
+}
+
 int change(int netlink, const void *request, uint32_t bytes) {
   discard_answers(netlink);
   if (send(netlink, request, bytes, 0) != (ssize_t)bytes) return errno ? errno : EIO;

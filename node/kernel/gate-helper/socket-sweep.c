@@ -10,7 +10,7 @@
 #include <sys/socket.h>
 
 /* Beyond so many addresses the kernel is not asked to choose, and all are looked at here. */
-enum { CHOSEN_MAX = 16, CHOICE_BYTES_MAX = 32, SOCKETS_MAX = 1 << 18 };
+enum { CHOSEN_MAX = 16, CHOICE_BYTES_MAX = 32, SOCKETS_MAX = 1 << 18, ENDED_AT_ONCE = 16 };
 /* All but listeners, and those in TIME_WAIT, which have no owner left and may be very many. 12: those that have not
  * shaken hands yet. */
 static const uint32_t STATES = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 5 | 1 << 8 | 1 << 9 | 1 << 11 | 1 << 12;
@@ -131,16 +131,25 @@ int find_socket(int diag, struct sockets *in, const struct meaning *of, int fami
   return code < 0 ? 0 : code;
 }
 
-int end_socket(int diag, const struct inet_diag_msg *socket, uint32_t *ended) {
+/* One message to the kernel for all of them: the first peer that is reset wakes whoever waits there, and between two
+ * messages that one would be run instead of this. */
+int end_some_of(int diag, const struct sockets *in, size_t *at, const struct meaning *of, uint32_t *ended) {
   struct {
     struct nlmsghdr head;
     struct inet_diag_req_v2 body;
-  } ask = {
-      .head = {.nlmsg_len = sizeof ask, .nlmsg_type = SOCK_DESTROY, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
-      .body = {.sdiag_family = socket->idiag_family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u},
-  };
-  ask.body.id = socket->id;
-  int code = change(diag, &ask, sizeof ask);
-  if (code == 0) *ended += 1;
-  return code == ENOENT ? 0 : code;
+  } ask[ENDED_AT_ONCE];
+  uint32_t count = 0;
+  for (; *at < in->count && count < ENDED_AT_ONCE; *at += 1) {
+    const struct inet_diag_msg *socket = &in->rows[*at];
+    if (!leads_to(of, socket)) continue;
+    memset(&ask[count], 0, sizeof *ask);
+    ask[count].head.nlmsg_len = sizeof *ask;
+    ask[count].head.nlmsg_type = SOCK_DESTROY;
+    ask[count].head.nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK;
+    ask[count].body.sdiag_family = socket->idiag_family;
+    ask[count].body.sdiag_protocol = IPPROTO_TCP;
+    ask[count].body.idiag_states = ~0u;
+    ask[count++].body.id = socket->id;
+  }
+  return count ? change_each(diag, ask, count * sizeof *ask, count, ended) : 0;
 }

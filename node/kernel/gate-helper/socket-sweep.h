@@ -12,6 +12,7 @@ int list_sockets(int diag, struct sockets *in, const struct meaning *of);
 /* Puts the one with these two ends on the list, if it leads to the scope. Returns 0 or an errno. */
 int find_socket(int diag, struct sockets *in, const struct meaning *of, int family, const struct inet_diag_sockid *id);
 
-/* Ends one as `ss -K` does: its peer gets a reset, its owner an error. It is named by the kernel's own cookie,
- * so it is never one that came after it. Returns 0 also for one that has ended by itself, and counts the others. */
-int end_socket(int diag, const struct inet_diag_msg *socket, uint32_t *ended);
+/* Ends a few of those on the list, from `at` on, that lead to the scope, as `ss -K` does: the peer gets a reset, the owner
+ * an error. Each is named by the kernel's own cookie, so it is never one that came after it. Moves `at`, counts
+ * those that it has ended, and returns 0 or an errno; one that has ended by itself is none. */
+int end_some_of(int diag, const struct sockets *in, size_t *at, const struct meaning *of, uint32_t *ended);

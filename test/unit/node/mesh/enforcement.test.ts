@@ -19,9 +19,9 @@ function enforcementThatTells(): { readonly enforcement: Enforcement; readonly s
   return { enforcement: new Enforcement(deps as unknown as EnforcementDeps), steps };
 }
 
-test("a kill's cell is stored before anything else is done with it, and its time is taken at that", () => {
+test("a kill's cell is stored first, with its time, and then the gate is closed before anything else", () => {
   const { enforcement, steps } = enforcementThatTells();
   const record = new World().make("agent/red/worker", kill(), signers.coordinator);
   enforcement.enforce(record, { receivedNs: 0n, stallMark: {} as never, isAcked: true });
-  expect(steps).toEqual(["cell", "time", "what is to be closed", "gate", "disk", "all else"]);
+  expect(steps).toEqual(["cell", "time", "gate", "what is to be closed", "disk", "all else"]);
 });
