@@ -1,6 +1,5 @@
 import { flushCompileCache } from "node:module";
 import { pino } from "pino";
-import { collectDefaultMetrics } from "prom-client";
 import { cryptoRandom } from "../adapters/crypto-random.ts";
 import { verifyEd25519 } from "../adapters/ed25519.ts";
 import { endWith } from "../adapters/end-now.ts";
@@ -16,6 +15,7 @@ import { COORDINATOR_RECONNECT_WAIT_MS } from "../adapters/nats-connection.ts";
 import { inboxPrefix } from "../adapters/nats-permissions.ts";
 import { ensureStreams, type ServersBehind, StreamsSilent } from "../adapters/nats-streams.ts";
 import { natsUser } from "../adapters/nats-user.ts";
+import { registerProcessMetrics } from "../adapters/process-metrics.ts";
 import { untilSignal } from "../adapters/process-signals.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
@@ -130,7 +130,7 @@ async function serve(config: CoordinatorConfig, natsUrl: string): Promise<number
     openArchive: archiveOf(config, fileWatch(systemClock)),
     certifier: await openInspectionRoot({ home, mesh: pin.mesh, nowMs: systemClock.nowMs() }),
   });
-  collectDefaultMetrics({ register: coordinator.metrics.registry });
+  registerProcessMetrics(coordinator.metrics.registry);
   void streams.keep(stopping.signal, (message) => log.warn({ message }, "bus_trouble"));
   await rehearse();
   await coordinator.start();

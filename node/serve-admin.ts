@@ -1,5 +1,6 @@
-import { AggregatorRegistry, collectDefaultMetrics, Registry } from "prom-client";
+import { AggregatorRegistry, Registry } from "prom-client";
 import { type AdminServer, startAdminServer } from "../adapters/admin-server.ts";
+import { registerProcessMetrics } from "../adapters/process-metrics.ts";
 import type { NodeView } from "./api/node-view.ts";
 import type { NodeParts } from "./app.ts";
 import { METRICS_PORT_OFFSET } from "./config.ts";
@@ -20,7 +21,7 @@ export function serveAdmin(of: {
 }): Promise<AdminServer> {
   const { parts, view, questions, control, table, mesh } = of;
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  registerProcessMetrics(registry);
   const niceness = () => mesh.niceness;
   registerNodeMetrics(registry, { view, control, table, clock: parts.clock, niceness });
   const { portBase } = parts.config;

@@ -11,7 +11,7 @@ import {
 import { networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
 import type { Logger } from "pino";
-import { collectDefaultMetrics, Registry } from "prom-client";
+import { Registry } from "prom-client";
 import { startAdminServer } from "../../adapters/admin-server.ts";
 import { askCanary, canaryEars } from "../../adapters/canary-sockets.ts";
 import { clusterApi } from "../../adapters/cluster-api.ts";
@@ -20,6 +20,7 @@ import { startGateHelper } from "../../adapters/gate-helper.ts";
 import { followHostCommand, hostCommand } from "../../adapters/host-command.ts";
 import { type LineConnection, serveLines } from "../../adapters/line-socket.ts";
 import { netlinkSocket } from "../../adapters/netlink-socket.ts";
+import { registerProcessMetrics } from "../../adapters/process-metrics.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { CanaryRounds, silent } from "./canary.ts";
 import { readCniResult } from "./cni-result.ts";
@@ -50,7 +51,7 @@ export type RunningEnforcer = { stop(): Promise<void> };
 /** Starts the enforcer: rules first, then the gate's door, then everything that tells of it. */
 export async function startEnforcer(config: EnforcerConfig, log: Logger): Promise<RunningEnforcer> {
   const registry = new Registry();
-  collectDefaultMetrics({ register: registry });
+  registerProcessMetrics(registry);
   const metrics = enforcerMetrics(registry, {
     pods: () => enforcer.pods,
     wrong: () => enforcer.wrong(),

@@ -39,7 +39,7 @@ const WIRING = [
 
 /** Adapters that are vocabulary or transport of a door, not the outside world behind a port. */
 const DOOR_ADAPTERS =
-  /^adapters\/(grpc-.*|(server-)?settings|instance-lock|admin-server|trust-file)\.ts$/;
+  /^adapters\/(grpc-.*|(server-)?settings|instance-lock|admin-server|process-metrics|trust-file)\.ts$/;
 
 /** Pure rooms: no clock, no randomness, no I/O, no waiting. */
 const PURE = [/^node\/decision\//, /^policy\//, /^authority\//, /^audit\//, /^mesh\//];
