@@ -2,6 +2,7 @@ import { ensureStreams } from "../adapters/nats-streams.ts";
 import { startNats } from "../test/support/start-nats.ts";
 import { largerMeshes } from "./fan-out-arithmetic.ts";
 import { killsWithoutLeader } from "./fan-out-leaderless.ts";
+import { RESYNC_NOTE, resyncAfterDeaths } from "./fan-out-resync.ts";
 import { bareBroadcasts, type Measured, measureKills, pulledBroadcasts } from "./fan-out-work.ts";
 import { openBareWay } from "./fleet/bare-way.ts";
 import { Fleet, sumOf } from "./fleet/fleet.ts";
@@ -68,6 +69,7 @@ const NOTES = [
     "of as many connections checks and answers once, signed; interleaved, less what the server does anyway.",
   "unsigned_server_cpu_ms: the same answered at once and unsigned. Such answers come in a burst, which wakes " +
     "the server less often: a machine for each node, as meshes have, is between the two.",
+  RESYNC_NOTE,
 ];
 
 /** From the operator's call, over gRPC, to the cell of the only node: the first after a start, the next, and many later ones. */
@@ -144,17 +146,14 @@ async function atSize(
   if (!isLast) return { figures, notes: [] };
   const pairsVerdict = judgePairs(pairs, ratioMust);
   figures.push({ name: "cpu_ratio", value: pairsVerdict.median, unit: "", pairs: pairsVerdict });
-  tellProgress("the server dies");
-  const resync = await resyncAfterDeath(nats, fleet);
+  const resync = await resyncAfterDeaths(nats, fleet);
   tellProgress("durable pull consumers");
   // The server that came back is another process.
   const pulled = await pulledBroadcasts(nats.url, fleet, kills, () =>
     cpuMicros(nats.pid as number),
   );
   figures.push(
-    { name: "resync_ms", value: resync.ms, unit: "ms" },
-    { name: "nodes_missed", value: resync.missed, unit: "" },
-    { name: "consumers", value: resync.consumers, unit: "" },
+    ...resync,
     { name: `pull_${size}_server_cpu_ms`, value: pulled.cpuMs, unit: "ms" },
     { name: `pull_${size}_all_acks_p50_ms`, value: pulled.allAcks.percentileMs(50), unit: "ms" },
     { name: `pull_${size}_all_acks_p99_ms`, value: pulled.allAcks.percentileMs(99), unit: "ms" },
@@ -217,28 +216,4 @@ function costsOf(size: number, pair: Pair, rssMib: number): readonly Figure[] {
     { name: `n${size}_bare_server_cpu_ms`, value: pair.baseline, unit: "ms" },
     { name: `n${size}_rss_mib`, value: rssMib, unit: "MiB" },
   ];
-}
-
-/**
- * SIGKILL to the server, a kill that nobody can hear, and the server again: how long after it listens
- * until every node has that kill, is open, and has the coordinator's state.
- */
-async function resyncAfterDeath(
-  nats: Awaited<ReturnType<typeof startNats>>,
-  fleet: Fleet,
-): Promise<{ readonly ms: number; readonly missed: number; readonly consumers: number }> {
-  await nats.kill();
-  const killed = fleet.kill("team/unheard");
-  await nats.restart();
-  const upNs = Number(process.hrtime.bigint());
-  const { cmdId, ackedNs } = await killed;
-  const enforced = (await fleet.enforced(cmdId)).map(({ atNs }) => atNs);
-  await fleet.whenOpen();
-  const consumers = await fleet.consumers();
-  const lastNs = Math.max(...enforced);
-  return {
-    ms: (Math.max(lastNs, ackedNs) - upNs) / 1e6,
-    missed: fleet.size - enforced.length,
-    consumers,
-  };
 }

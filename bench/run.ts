@@ -9,6 +9,7 @@ import { auditIndex } from "./audit-index.ts";
 import { auditLog } from "./audit-log.ts";
 import { capture } from "./capture.ts";
 import { fanout } from "./fan-out.ts";
+import { resync } from "./fan-out-resync.ts";
 import { gatewayJson, gatewaySse } from "./gateway-cost.ts";
 import { growth } from "./growth.ts";
 import type { Bench } from "./harness/bench.ts";
@@ -38,6 +39,7 @@ import { violations } from "./violations.ts";
 const BENCHES: readonly Bench[] = [
   killBlock,
   fanout,
+  resync,
   teardown,
   tunnels,
   gatewayJson,

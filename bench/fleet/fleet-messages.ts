@@ -9,6 +9,8 @@ export type FleetSetup = {
   readonly homeDir: string;
   readonly from: number;
   readonly count: number;
+  /** Above 0: others come first. */
+  readonly niceness: number;
 };
 
 export type FleetQuestion = { readonly id: number } & (

@@ -1,6 +1,7 @@
 // Many light nodes in one process, told what to do by the bench that forked it.
 
 import { readFileSync } from "node:fs";
+import { setPriority } from "node:os";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
@@ -32,6 +33,7 @@ const CONNECTS_AT_ONCE = 32;
 const ACK = new Uint8Array(REFERENCE_ACK_BYTES);
 
 const setup = JSON.parse(process.argv[2] ?? "") as FleetSetup;
+setPriority(setup.niceness);
 const numbers = Array.from({ length: setup.count }, (_, i) => setup.from + i);
 const alarms: Record<string, number> = {};
 const references: NatsConnection[] = [];

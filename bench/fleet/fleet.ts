@@ -39,6 +39,8 @@ import { TappedBus } from "./tapped-bus.ts";
 
 const PROCESSES_MAX = 4;
 const NODES_PER_PROCESS_MIN = 50;
+/** Of a fleet in several processes: the server and the coordinator have machines of their own beside so many nodes. */
+const FLEET_NICENESS = 5;
 const APPENDS_AT_ONCE = 32;
 const READ_COUNT = 1_000;
 const READY_MS = 120_000;
@@ -112,12 +114,15 @@ export class Fleet implements AsyncDisposable {
     await enrolAll({ home, bus: nats, pin, size: of.size });
     const baseFile = join(home, "base.json");
     writeFileSync(baseFile, JSON.stringify(await baseOf(nats)));
-    const processes = splitOf(of.size).map(({ from, count }, i) => {
+    const parts = splitOf(of.size);
+    const niceness = parts.length > 1 ? FLEET_NICENESS : 0;
+    const processes = parts.map(({ from, count }, i) => {
       const operatorPublicKey = Buffer.from(pin.operatorPublicKey).toString("hex");
       const homeDir = join(home, `fleet-${i}`);
       const { mesh } = pin;
       const { url } = of;
-      return new FleetProcess({ url, mesh, operatorPublicKey, baseFile, homeDir, from, count });
+      const setup = { url, mesh, operatorPublicKey, baseFile, homeDir };
+      return new FleetProcess({ ...setup, from, count, niceness });
     });
     for (const each of processes) stack.defer(() => each.stop());
     await Promise.all(processes.map(({ ready }) => ready));

@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import { cryptoRandom } from "../../adapters/crypto-random.ts";
+import { ed25519SignerOf } from "../../adapters/ed25519.ts";
 import { connectNatsBus, type NatsBus } from "../../adapters/nats-bus.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
+import { kidOf } from "../../mesh/kid-of.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { TrustPin } from "../../mesh/trust.ts";
 import type { HostStall } from "../../node/mesh/host-stall.ts";
@@ -12,7 +14,6 @@ import { createTable } from "../../node/table/table.ts";
 import type { Keys, Signer } from "../../ports/keys.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import type { Store } from "../../ports/store.ts";
-import { twinSigner } from "../../ports/twin-keys.ts";
 
 const TIMING = { deadManMs: 12_000, digestMs: 1_000, heartbeatMs: 2_000 } as const;
 /** Cells for the handful of scopes that a bench kills; no agent is ever active. */
@@ -30,9 +31,10 @@ export type LightNodeOptions = {
 
 export const lightNodeId = (no: number): string => `light-${no}`;
 
-/** The same key for the same number, so that a bench can enrol a node before it runs. */
+/** The same key for the same number, so that a bench can enrol a node before it runs; it signs as a node's own key does. */
 export function lightNodeSigner(no: number): Signer {
-  return twinSigner(createHash("sha256").update(`light node ${no}`).digest());
+  const signer = ed25519SignerOf(createHash("sha256").update(`light node ${no}`).digest());
+  return { kid: kidOf(signer.publicKey), ...signer };
 }
 
 /**
