@@ -65,6 +65,8 @@ export class ClientConnection implements Carrier {
   readonly #waiting: Waiting[] = [];
   /** What comes after the current exchange is not answered any more. */
   #last = false;
+  /** The request that has asked for another protocol and is served in this one. */
+  #plain: IncomingMessage | undefined = undefined;
 
   constructor(host: ConnectionHost, socket: Socket, id: string, via: Via | undefined) {
     this.#host = host;
@@ -83,6 +85,15 @@ export class ClientConnection implements Carrier {
     if (this.#current === undefined) this.#serve(next);
     else if (this.#waiting.length < this.#host.limits.pipelinedMax) this.#waiting.push(next);
     else this.#last = true;
+  }
+
+  /**
+   * A request that asks for another protocol is served in this one. Of what its client has sent behind it the
+   * parser of node:http drops what came in the same read, so whatever it reads next may begin in the midst of
+   * something: it is the last one here.
+   */
+  staysPlain(request: IncomingMessage): void {
+    this.#plain = request;
   }
 
   mayGoOn(): boolean {
@@ -192,6 +203,7 @@ export class ClientConnection implements Carrier {
   #serve({ request, response, expectsContinue }: Waiting): void {
     const host = this.#host;
     this.hasBegun = true;
+    if (request === this.#plain) this.#last = true;
     host.idle.delete(this);
     const method = request.method as string;
     const target = request.url as string;

@@ -221,9 +221,13 @@ class GatewayDoor implements Gateway {
   }
 
   /** What asks for anything else is an ordinary request, which the head rules refuse for it. */
-  #mayUpgrade({ method, headers, socket }: IncomingMessage): boolean {
+  #mayUpgrade(request: IncomingMessage): boolean {
+    const { method, headers, socket } = request;
+    const connection = this.#connections.get(socket);
     const isKnown = method === "GET" && headers.upgrade?.toLowerCase() === "websocket";
-    return isKnown && this.#host.door === "gateway" && this.#connections.has(socket);
+    if (isKnown && this.#host.door === "gateway" && connection !== undefined) return true;
+    connection?.staysPlain(request);
+    return false;
   }
 
   #asked(request: IncomingMessage, first: Buffer): void {

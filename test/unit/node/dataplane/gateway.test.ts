@@ -21,6 +21,7 @@ const readAndAnswer = async (exchange: Exchange) => {
 
 const HEAD = "GET / HTTP/1.1\r\nHost: a\r\n";
 const POST = "POST / HTTP/1.1\r\nHost: a\r\n";
+const H2C = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n";
 const CHUNKED = "3\r\nabc\r\n0\r\n\r\n";
 
 describe("a request that two readers could read in two ways is refused and its connection closed", () => {
@@ -209,15 +210,36 @@ describe("what is well-formed is served", () => {
     expect(statusesOf(await client.until(/\r\n\r\n/))).toEqual([200]);
   });
 
-  test("an offer of h2c is left unanswered, and its body is the request's", async () => {
+  test("an offer of h2c is left unanswered, and its body is the request's, its connection's last", async () => {
     const door = await openDoor(readAndAnswer);
-    const client = await rawClient(door.port);
-    const upgrade = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n";
-    client.socket.write(`${POST}${upgrade}Content-Length: 3\r\n\r\nabc`);
-    expect(await client.until(/abc$/)).toMatch(/^HTTP\/1\.1 200 /);
-    client.socket.write(`${POST}Content-Length: 3\r\n\r\nxyz`);
-    expect(statusesOf(await client.until(/xyz$/))).toEqual([200, 200]);
+    const offered = `${POST}${H2C}Content-Length: 3\r\n\r\nabc`;
+    expect(await sendAndDrain(door.port, offered)).toMatch(
+      /^HTTP\/1\.1 200 .*\r\nconnection: close\r\n.*abc$/is,
+    );
   });
+
+  // The parser of node:http drops what came in the same read, so that the rest of that would begin a request.
+  test.each([
+    ["with a body", `${POST}${H2C}Content-Length: 3\r\n\r\nabc`],
+    ["without one", `${HEAD}${H2C}\r\n`],
+  ])(
+    "nothing is read behind an offer of h2c %s, in whatever pieces it comes",
+    async (_, offered) => {
+      const served: string[] = [];
+      const door = await openDoor((exchange) => {
+        served.push(exchange.head.target);
+        return readAndAnswer(exchange);
+      });
+      const client = await rawClient(door.port);
+      const within = `GET /within HTTP/1.1\r\nHost: a\r\n\r\n`;
+      client.socket.write(`${offered}${POST}Content-Length: ${within.length}\r\n\r\n`);
+      await client.until(/\r\n\r\n/);
+      client.socket.write(within);
+      await client.closed;
+      expect(served).toEqual(["/"]);
+      expect(statusesOf(client.text())).toEqual([200]);
+    },
+  );
 
   test("a chunked body is read whole", async () => {
     const door = await openDoor(readAndAnswer);
