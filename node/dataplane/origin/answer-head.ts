@@ -42,9 +42,12 @@ export function readAnswerHead(text: string): AnswerHead | string {
   return { status, rawHeaders, framing, persists: said.persists, keptMs: said.keptMs };
 }
 
-/** Status line and header lines, each whole. A word of it has one reading, so this takes a step a character. */
+/**
+ * Status line and header lines, each whole. A word of it has one reading, so this takes a step a character. Above 599
+ * there is no status, and who hears of one over HTTP/2 can be told of none.
+ */
 const HEAD_FORM =
-  /^HTTP\/1\.[01] [1-9][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
+  /^HTTP\/1\.[01] [1-5][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
 const MINOR_AT = "HTTP/1.".length;
 const STATUS_AT = "HTTP/1.1 ".length;
 const ONE = 0x31;

@@ -72,6 +72,7 @@ describe("a fault", () => {
     ["a status of two digits", "HTTP/1.1 20 OK\r\n\r\n"],
     ["a status of four", "HTTP/1.1 2000 OK\r\n\r\n"],
     ["a status below 100", "HTTP/1.1 099 OK\r\n\r\n"],
+    ["a status above 599", "HTTP/1.1 600 OK\r\ncontent-length: 0\r\n\r\n"],
     ["two spaces before the status", "HTTP/1.1  200 OK\r\n\r\n"],
     ["a NUL in the reason", "HTTP/1.1 200 O\0K\r\n\r\n"],
     ["lines that end with LF", "HTTP/1.1 200 OK\ncontent-length: 0\n\n"],
