@@ -37,6 +37,8 @@ export class ErrorRelay implements BodyRelay {
 
   end(): void {
     const leg = this.#leg;
+    // What it says of the request would be an answer to it.
+    if (leg.objectToKill()) return;
     const value = this.#isTooLong ? undefined : this.#read();
     if (value === undefined) {
       this.#answer(this.#ownWords());
@@ -52,7 +54,7 @@ export class ErrorRelay implements BodyRelay {
 
   /** Its status says enough. */
   unreadable(): void {
-    this.#answer(this.#ownWords());
+    if (!this.#leg.objectToKill()) this.#answer(this.#ownWords());
   }
 
   #read(): JsonValue | undefined {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { eventually } from "./door.ts";
 import {
   answerRules,
   contentRule,
@@ -300,6 +301,17 @@ describe("an answer of another kind than was asked for", () => {
 });
 
 describe("a provider's error", () => {
+  test("is not told to an agent that was killed meanwhile", async () => {
+    const killedNow = () => "killed_agent" as const;
+    for (const headers of [JSON_TYPE, [...JSON_TYPE, "content-encoding", "gzip"]]) {
+      const relayed = relay("openai", { ...whole, killedNow });
+      answerWith(relayed, { status: 429, headers, body: { error: { message: "of the request" } } });
+      await eventually(() => relayed.outcomes.length > 0, "its outcome");
+      expect(relayed.exchange.answered?.body.toString()).toBe("killed_agent");
+      expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "killed_agent" }]);
+    }
+  });
+
   const error = {
     error: { message: "Incorrect key: provider-key", type: "t", param: null, code: 5 },
   };
