@@ -27,8 +27,8 @@ export type OpenExchange = CutTarget & {
   isOpen(): boolean;
   /** Whether other exchanges run within it: each of them is registered, and itself it has nothing under way. */
   isCarrier?(): boolean;
-  /** Whether its client was taken in and has not yet said what it wants. */
-  isArriving?(): boolean;
+  /** When its client was taken in, monotonic ns; undefined once it has said what it wants. */
+  arrivingSinceNs?(): bigint | undefined;
   /** When it last carried something unread, either way, monotonic ns, 0: never. Undefined: it carries nothing so. */
   lastCarried?(): { readonly upNs: bigint; readonly downNs: bigint } | undefined;
   /** Whether it may not go on once its agent has come to this level of the ladder. */

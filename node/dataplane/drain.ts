@@ -5,8 +5,13 @@ import type { Connections, OpenExchange } from "./connections.ts";
 /** What the drain needs of the loop's connections. */
 export type DrainedConnections = Pick<Connections, "open">;
 
-/** What those that were taken in last have at most to say what they want, ms. */
+/** What those that have not said what they want have for it at least, ms. */
 export const LATECOMERS_MS = 200;
+/**
+ * And each that was there by then since it was taken in, ms: a busy machine brings its word late, and no other process
+ * will hear it.
+ */
+export const LATECOMER_MS = 1_000;
 /** How often it looks at least, ms. At first it looks sooner: mostly little is left to wait for, and what is new waits with it. */
 export const DRAIN_LOOK_MS = 20;
 const FIRST_LOOK_MS = 1;
@@ -59,8 +64,17 @@ export class Drain {
 
   /** Resolves once all that were taken in have said what they want, or have had the time to. */
   latecomers(): Promise<void> {
-    const isArriving = (one: OpenExchange) => one.isArriving?.() === true;
-    return this.#until(LATECOMERS_MS, () => !this.#connections.open().some(isArriving));
+    const beganNs = this.#clock.monoNs();
+    const isAwaited = (one: OpenExchange, nowNs: bigint): boolean => {
+      const sinceNs = one.arrivingSinceNs?.();
+      if (sinceNs === undefined) return false;
+      const isOwnTime = sinceNs <= beganNs && nowNs - sinceNs < BigInt(LATECOMER_MS) * NS_PER_MS;
+      return isOwnTime || nowNs - beganNs < BigInt(LATECOMERS_MS) * NS_PER_MS;
+    };
+    return this.#until(
+      LATECOMER_MS,
+      (nowNs) => !this.#connections.open().some((one) => isAwaited(one, nowNs)),
+    );
   }
 
   /** Resolves once nothing is under way, or at the deadline. */

@@ -163,9 +163,11 @@ export abstract class CarriedExchange implements OpenExchange {
     return this.#isHandedOver;
   }
 
-  isArriving(): boolean {
-    if (this.#isHandedOver) return this.isOpen() && this.#isArrivingWithin();
-    return this.#phase === "asked" || this.#phase === "greeting";
+  arrivingSinceNs(): bigint | undefined {
+    const isArriving = this.#isHandedOver
+      ? this.isOpen() && this.#isArrivingWithin()
+      : this.#phase === "asked" || this.#phase === "greeting";
+    return isArriving ? this.headAtNs : undefined;
   }
 
   /** Bytes of the client's were carried. @param nowNs Monotonic now. */

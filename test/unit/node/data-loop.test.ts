@@ -69,7 +69,7 @@ function arriving() {
   const state = { isArriving: true };
   const exchange: Partial<OpenExchange> = {
     requestId: "r",
-    isArriving: () => state.isArriving,
+    arrivingSinceNs: () => (state.isArriving ? 0n : undefined),
     lastCarried: () => undefined,
   };
   return { state, exchange: exchange as OpenExchange };

@@ -98,7 +98,8 @@ describe("a tunnel", () => {
 
   test("is arriving until both of its legs stand", async () => {
     const it = await tunnelWorld();
-    const isArriving = () => it.connections.open().map((one) => one.isArriving?.());
+    const isArriving = () =>
+      it.connections.open().map((one) => one.arrivingSinceNs?.() !== undefined);
     const client = await askTunnel(it.door.port, `${FAR}:${it.far.port}`);
     expect(isArriving()).toEqual([true]);
     await tlsOver(client, { servername: FAR, ca: it.far.cert });

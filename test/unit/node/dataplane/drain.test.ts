@@ -3,6 +3,7 @@ import type { OpenExchange } from "../../../../node/dataplane/connections.ts";
 import {
   DRAIN_LOOK_MS,
   Drain,
+  LATECOMER_MS,
   LATECOMERS_MS,
   TUNNEL_QUIET_MS,
   TUNNEL_THANKS_MS,
@@ -78,9 +79,11 @@ describe("a loop whose node is replaced", () => {
   });
 
   test("those that came last have a moment, or until they have said what they want", async () => {
-    const { drain, add, begin, pass, watched } = drainWorld();
+    const { drain, add, begin, pass, watched, clock } = drainWorld();
     const last = { isArriving: true };
-    add({ isArriving: () => last.isArriving });
+    // Whose own time was over before: it may never say anything.
+    clock.advance(LATECOMER_MS);
+    add({ arrivingSinceNs: () => (last.isArriving ? 0n : undefined) });
     // Somebody else's request is under way, and takes long.
     begin();
     const moment = watched(drain.latecomers());
@@ -94,6 +97,21 @@ describe("a loop whose node is replaced", () => {
     last.isArriving = false;
     await pass(DRAIN_LOOK_MS);
     expect(served.isOver).toBe(true);
+  });
+
+  test("one that was taken in just before has its own time for its first word, and one that comes after has not", async () => {
+    const { drain, add, pass, watched, clock } = drainWorld();
+    clock.advance(LATECOMER_MS);
+    const sinceNs = clock.monoNs() - 100_000_000n;
+    add({ arrivingSinceNs: () => sinceNs });
+    const moment = watched(drain.latecomers());
+    await pass(DRAIN_LOOK_MS);
+    const afterNs = clock.monoNs();
+    add({ arrivingSinceNs: () => afterNs });
+    await pass(LATECOMER_MS - 100 - 2 * DRAIN_LOOK_MS);
+    expect(moment.isOver).toBe(false);
+    await pass(2 * DRAIN_LOOK_MS);
+    expect(moment.isOver).toBe(true);
   });
 
   test("of a connection that is read the requests are waited for, and not the connection", async () => {
