@@ -3,7 +3,6 @@ import { fileKeys } from "../../adapters/file-keys.ts";
 import { machineDisk } from "../../adapters/machine-disk.ts";
 import { createNameResolver } from "../../adapters/name-resolution.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
-import { openWitnessClient } from "../../adapters/witness-client.ts";
 import { parseVkey } from "../../audit/signed-note.ts";
 import { errorMessage } from "../../ports/error-message.ts";
 import { beginning } from "../../ports/thread-beginning.ts";
@@ -83,12 +82,12 @@ export type FromOutside =
 /**
  * The only thread of a coordinator that waits for the disk of logs: commands and digests must not.
  */
-function run(data: ArchiveWorkerData): void {
+async function run(data: ArchiveWorkerData): Promise<void> {
   const { copies, operations, witnessVkey } = data;
   const control = parentPort;
   if (control === null) throw new Error("the archive is started as a worker");
   const post = (message: FromArchive): void => control.postMessage(message);
-  const outside = openOutside(data, post);
+  const outside = await openOutside(data, post);
   const onPublished = outside?.published;
   const archive =
     copies &&
@@ -153,13 +152,17 @@ function retireOld(
   return () => cancel();
 }
 
-/** Brings logs to witnesses outside of the mesh. It has the logs' thread, which waits for no answer. */
-function openOutside(
+/**
+ * Brings logs to witnesses outside of the mesh. It has the logs' thread, which waits for no answer. Where there are none,
+ * what calls them is not loaded: it is most of this thread's program.
+ */
+async function openOutside(
   { outside, copies, operations, witnessVkey }: ArchiveWorkerData,
   post: (message: FromArchive) => void,
 ) {
   const coordinator = parseVkey(witnessVkey);
   if (outside === undefined || !coordinator.ok) return undefined;
+  const { openWitnessClient } = await import("../../adapters/witness-client.ts");
   const client = openWitnessClient(createNameResolver({ clock: systemClock }));
   const policyOf = (text: string) => readOutsideFile(Buffer.from(text, "utf8"));
   const logs = new BroughtLogs({
@@ -192,4 +195,4 @@ function openOperations({ home, name }: ArchiveWorkerData["operations"]): Operat
   return new OperationsLog({ disk: machineDisk, home, name, signer });
 }
 
-run(await beginning<ArchiveWorkerData>());
+await run(await beginning<ArchiveWorkerData>());
