@@ -3,6 +3,7 @@ import { parseStrictText } from "../strict-json.ts";
 import { type AnswerPart, type AnswerReader, PartDraft, type ToolGranted } from "./answer-part.ts";
 import { collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue } from "./dialect.ts";
+import { foldedName } from "./folded-names.ts";
 import { ANSWER_DEPTH_MAX, asObject } from "./json-shape.ts";
 import { plainName, resourceName } from "./mcp-names.ts";
 import { textSeams } from "./text-seams.ts";
@@ -35,6 +36,7 @@ export function mcpStreamReader(): AnswerReader {
  */
 function readMessage(message: JsonObject | undefined): AnswerPart | undefined {
   if (message?.jsonrpc !== "2.0") return undefined;
+  if (foldedName(Object.keys(message), MESSAGE_NAMES) !== undefined) return undefined;
   const part = new PartDraft();
   collectTexts(message, part.aside);
   if (message.method !== undefined) {
@@ -46,6 +48,8 @@ function readMessage(message: JsonObject | undefined): AnswerPart | undefined {
   part.last = true;
   part.usage = NOTHING;
   const listed = asObject(result);
+  // Some clients would take it for the list, and nothing of it was left out.
+  if (foldedName(Object.keys(listed ?? {}), LIST_NAMES) !== undefined) return undefined;
   // What a tool says goes to a model as one text.
   if (Array.isArray(listed?.content)) part.aside.push(...textSeams(listed.content));
   if (listed !== undefined && LISTS.some(({ member }) => Array.isArray(listed[member]))) {
@@ -68,6 +72,10 @@ const LISTS: readonly {
   // What a template stands for is judged where it is read; itself it is shown with what lies beside it.
   { member: "resourceTemplates", nameOf: templateName, verb: "read" },
 ];
+
+const MESSAGE_NAMES: ReadonlySet<string> = new Set(["id", "method", "params", "result", "error"]);
+
+const LIST_NAMES: ReadonlySet<string> = new Set(LISTS.map(({ member }) => member));
 
 /** A result with that left of its lists that is granted. What has no name is not. */
 function withGranted(result: JsonObject, granted: ToolGranted): JsonObject {

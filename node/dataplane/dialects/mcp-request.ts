@@ -2,6 +2,7 @@ import type { Missing } from "../../decision/facts.ts";
 import { callArguments } from "../call-arguments.ts";
 import { collectTexts } from "./collect-texts.ts";
 import type { JsonObject, ReadRequest, Route, ToolUse } from "./dialect.ts";
+import { foldedName } from "./folded-names.ts";
 import { asObject } from "./json-shape.ts";
 import { plainName, resourceName } from "./mcp-names.ts";
 import { printable } from "./request-reading.ts";
@@ -35,6 +36,9 @@ const METHODS: ReadonlyMap<string, UsesOf | undefined> = new Map([
 
 const MEMBERS: ReadonlySet<string> = new Set(["jsonrpc", "id", "method", "params"]);
 
+/** Parameters that say what is used, in the only spelling that is let pass. */
+const READ_PARAMS: ReadonlySet<string> = new Set(["name", "arguments", "uri"]);
+
 /**
  * Reads a JSON-RPC message of a client. Answers to questions of a server are malformed here: no
  * question of a server is let through that could be answered. Batches, which the protocol has given up,
@@ -51,6 +55,8 @@ export function readMcpRequest(body: JsonObject): ReadRequest | Missing {
   }
   const members = asObject(params ?? {});
   if (members === undefined) return malformed("params");
+  const otherwise = foldedName(Object.keys(members), READ_PARAMS);
+  if (otherwise !== undefined) return malformed(`params.${printable(otherwise)}`);
   const { arguments: given } = members;
   if (given !== undefined && asObject(given) === undefined) return malformed("params.arguments");
   const unknown = Object.keys(body).find((name) => !MEMBERS.has(name));
