@@ -7,7 +7,7 @@ import type { Duplex } from "node:stream";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { freePort, freePortBase } from "../../bench/harness/free-ports.ts";
 import { cleanEnv, E2E_TIMEOUTS, NODE, runAltrace, startProcess } from "../support/run-altrace.ts";
-import { runHere, runHereIn } from "../support/run-here.ts";
+import { runHere } from "../support/run-here.ts";
 import { waitUntil } from "../support/wait-until.ts";
 
 vi.setConfig(E2E_TIMEOUTS);
@@ -33,9 +33,6 @@ teams:
     agents:
       Worker_1: {}
 `;
-
-/** `altrace up` in this process, of which nothing is started where it is told something wrong. */
-const upHere = (words: readonly string[]) => runHereIn({ UV_THREADPOOL_SIZE: "16" }, ...words);
 
 describe("wrong settings are told all at once, with exit code 2, and nothing is started", () => {
   const wrong = {
@@ -99,7 +96,7 @@ describe("wrong settings are told all at once, with exit code 2, and nothing is 
     const home = join(folder, "h".repeat(100));
     mkdirSync(home);
     const words = ["up", "--home", home, "--port-base", String(await freePortBase())];
-    const { code, stderr } = await upHere(words);
+    const { code, stderr } = await runAltrace(words);
     expect(code).toBe(2);
     expect(stderr).toContain("socket_path_too_long");
     expect(readdirSync(home)).toEqual([]);
@@ -128,7 +125,7 @@ describe("a wrong policy", () => {
     const home = join(folder, "home-bad-policy");
     const portBase = await freePortBase();
     const words = ["up", "--json", "--home", home, "--port-base", String(portBase)];
-    const { code, stdout, stderr } = await upHere([...words, "--policy", file]);
+    const { code, stdout, stderr } = await runAltrace([...words, "--policy", file]);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toMatch(/bad-for-up\.yaml:5:\d+: error: providers\.openai\.base_url/);
     expect(stderr).toMatch(/bad-for-up\.yaml:13:\d+: error: teams\.research\.agents\.Worker_1/);
@@ -138,7 +135,7 @@ describe("a wrong policy", () => {
   test("that is not there keeps `altrace up` from starting too", async () => {
     const home = join(folder, "home-no-policy");
     const words = ["up", "--home", home, "--port-base", String(await freePortBase())];
-    const { code, stderr } = await upHere([...words, "--policy", join(folder, "none.yaml")]);
+    const { code, stderr } = await runAltrace([...words, "--policy", join(folder, "none.yaml")]);
     expect(code).toBe(2);
     expect(stderr).toContain("none.yaml");
     expect(existsSync(home)).toBe(false);

@@ -6,15 +6,10 @@ import { runProgram } from "../../cli/program.ts";
  * It speaks to the same sockets in the same words as a process of its own would, at a tenth of what
  * one costs. What the process itself adds, its exit, signals, environment and user, is `runAltrace`'s.
  */
-export function runHere(...words: string[]) {
-  return runHereIn({}, ...words);
-}
-
-/** The same with these variables as its environment, and no others. */
-export async function runHereIn(env: Readonly<Record<string, string>>, ...words: string[]) {
+export async function runHere(...words: string[]) {
   let [stdout, stderr] = ["", ""];
   const code = await runProgram(words, {
-    env,
+    env: {},
     version: "0.0.0",
     untilSignal: new Promise(() => undefined),
     abort: (why) => {
