@@ -65,7 +65,7 @@ export class ClientConnection implements Carrier {
   readonly #waiting: Waiting[] = [];
   /** What comes after the current exchange is not answered any more. */
   #last = false;
-  /** The request that has asked for another protocol and is served in this one. */
+  /** The first request that has asked for another protocol and is served in this one. */
   #plain: IncomingMessage | undefined = undefined;
 
   constructor(host: ConnectionHost, socket: Socket, id: string, via: Via | undefined) {
@@ -80,7 +80,7 @@ export class ClientConnection implements Carrier {
   /** node:http parses pipelined requests as they come; here they wait for their turn. */
   accept(request: IncomingMessage, response: ClientResponse, expectsContinue: boolean): void {
     response.on("error", ignore);
-    if (this.#last) return;
+    if (this.#last || (this.#plain !== undefined && request !== this.#plain)) return;
     const next = { request, response, expectsContinue };
     if (this.#current === undefined) this.#serve(next);
     else if (this.#waiting.length < this.#host.limits.pipelinedMax) this.#waiting.push(next);
@@ -93,7 +93,7 @@ export class ClientConnection implements Carrier {
    * something: it is the last one here.
    */
   staysPlain(request: IncomingMessage): void {
-    this.#plain = request;
+    this.#plain ??= request;
   }
 
   mayGoOn(): boolean {

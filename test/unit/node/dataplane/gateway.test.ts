@@ -241,6 +241,30 @@ describe("what is well-formed is served", () => {
     },
   );
 
+  test("nothing is read behind an offer of h2c that waits for its turn, another offer included", async () => {
+    const served: string[] = [];
+    let finish = (): void => {};
+    const door = await openDoor(async (exchange) => {
+      if (exchange.head.target !== "/") served.push(exchange.head.target);
+      if (exchange.head.target === "/long") await new Promise<void>((done) => (finish = done));
+      answerOk(exchange);
+    });
+    // By then what came before it has been read.
+    const otherIsServed = () => sendAndDrain(door.port, `${HEAD}Connection: close\r\n\r\n`);
+    const client = await rawClient(door.port);
+    const within = `GET /within HTTP/1.1\r\nHost: a\r\n${H2C}\r\n`;
+    client.socket.write("GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
+    await eventually(() => served.length === 1, "it is served");
+    const offered = `GET /offered HTTP/1.1\r\nHost: a\r\n${H2C}\r\n`;
+    client.socket.write(`${offered}${POST}Content-Length: ${within.length}\r\n\r\n`);
+    await otherIsServed();
+    client.socket.write(within);
+    await otherIsServed();
+    finish();
+    await client.closed;
+    expect(served).toEqual(["/long", "/offered"]);
+  });
+
   test("a chunked body is read whole", async () => {
     const door = await openDoor(readAndAnswer);
     const client = await rawClient(door.port);
