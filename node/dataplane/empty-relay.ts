@@ -22,6 +22,7 @@ export class EmptyRelay {
   }
 
   end(): void {
+    if (this.#leg.objectToKill()) return;
     this.#leg.answer(this.#status, this.#headers, NO_BYTES);
   }
 }

@@ -60,6 +60,7 @@ class PlainRelay implements PlainSink {
   }
 
   onHead(status: number, rawHeaders: readonly string[]): void {
+    this.#objectToKill();
     if (this.#over) return;
     const { exchange, headers } = this.#input;
     const ours = new Set(headers.filter((_, index) => index % 2 === 0));
@@ -68,8 +69,7 @@ class PlainRelay implements PlainSink {
   }
 
   onData(chunk: Uint8Array): boolean {
-    const closed = this.#input.closedNow();
-    if (closed !== undefined) this.#object(closed);
+    this.#objectToKill();
     if (this.#over) return true;
     this.#bytesDown += chunk.length;
     return this.#input.exchange.write(chunk);
@@ -87,6 +87,12 @@ class PlainRelay implements PlainSink {
 
   close(reason: Reason): void {
     this.#object(reason);
+  }
+
+  /** A kill that the cells show already, before word of it comes. */
+  #objectToKill(): void {
+    const closed = this.#input.closedNow();
+    if (closed !== undefined) this.#object(closed);
   }
 
   #object(reason: Reason): void {

@@ -58,6 +58,8 @@ export class SseRelay {
   }
 
   end(): void {
+    // What has waited until now would be released by the end.
+    if (!this.#complete && this.#leg.objectToKill()) return;
     const rest = this.#frames.end();
     if (rest !== undefined && !this.#take(rest)) return;
     const isWhole = this.#leg.input.openEnded === true || this.#reader.isWhole?.() === true;

@@ -237,6 +237,18 @@ describe("plain HTTP through the forward proxy", () => {
     await eventually(() => it.sockets.every(({ destroyed }) => destroyed), "the far leg closed");
   });
 
+  test("says nothing of what comes after a kill, its head included", async () => {
+    const it = await plainWorld((_request, response) => {
+      setKilled(it.world.table, CELLS.agent, true);
+      response.writeHead(200, { "x-far": "said" }).flushHeaders();
+    });
+    const answer = await it.ask(it.head("GET"));
+    expect(reasonOf(answer)).toBe("killed_agent");
+    expect(answer).not.toContain("said");
+    await eventually(() => it.world.settlements.length === 1, "settled");
+    expect(it.world.decisions.map(({ rc }) => rc)).toEqual(["ok", "killed_agent"]);
+  });
+
   test("is judged again when policy has changed, and cut with the reason", async () => {
     const it = await plainWorld((_request, response) => void response.write("first"));
     const client = await rawClient(it.door.port);

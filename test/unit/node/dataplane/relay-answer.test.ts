@@ -300,6 +300,13 @@ describe("an answer of another kind than was asked for", () => {
   });
 });
 
+test("that it was taken is not told to an agent that was killed meanwhile", () => {
+  const relayed = relay("mcp", { ...whole, killedNow: () => "killed_agent" });
+  answerWith(relayed, { status: 202, headers: [], body: "" });
+  expect(relayed.exchange.answered?.body.toString()).toBe("killed_agent");
+  expect(relayed.outcomes).toMatchObject([{ kind: "cut", reason: "killed_agent" }]);
+});
+
 describe("a provider's error", () => {
   test("is not told to an agent that was killed meanwhile", async () => {
     const killedNow = () => "killed_agent" as const;

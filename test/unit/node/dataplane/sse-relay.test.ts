@@ -231,6 +231,21 @@ describe.each(NAMES)("a stream of %s", (name) => {
     expect(relayed.exchange.written).toBe(first);
   });
 
+  test("that ends after a kill releases nothing that waited for its end", () => {
+    let killed = false;
+    const killedNow = () => (killed ? ("killed_agent" as const) : undefined);
+    const relayed = relay(name, { killedNow });
+    relayed.sink.onHead(200, EVENT_STREAM);
+    const whole = streamOf(name, ["S-1234"]).join("");
+    // An end of the stream is that of its last frame, too.
+    feed(relayed, whole.slice(0, -2));
+    const { written } = relayed.exchange;
+    killed = true;
+    relayed.sink.onEnd();
+    expectCut(relayed, "killed_agent");
+    expect(relayed.exchange.written).toBe(written);
+  });
+
   test("whose client is gone is aborted, and says so once", () => {
     const relayed = relay(name);
     relayed.sink.onHead(200, EVENT_STREAM);
