@@ -5,6 +5,7 @@ import type { AnswerPart, AnswerReader, TextPlace } from "./dialects/answer-part
 import { HoldBack } from "./hold-back.ts";
 import { RELAY_LIMITS } from "./relay-limits.ts";
 import { readFrame, type SseFrame, SseFrames, type SseWords } from "./sse-frames.ts";
+import { hasOneReading } from "./sse-one-reading.ts";
 
 /** Names of events that were scanned and are clean. A provider has a handful. */
 const EVENT_NAMES_MAX = 32;
@@ -108,7 +109,9 @@ export class SseRelay {
     return this.#judgePart(frame, words, part);
   }
 
-  #read({ event, data }: SseWords): AnswerPart | undefined {
+  #read(words: SseWords): AnswerPart | undefined {
+    if (!hasOneReading(words)) return undefined;
+    const { event, data } = words;
     return data === undefined ? SAYS_NOTHING : this.#reader.frame(event, data);
   }
 
