@@ -1,21 +1,15 @@
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { connectLines, type LineConnection } from "../../adapters/line-socket.ts";
 import { systemClock } from "../../adapters/system-clock.ts";
 import { openTurnPipe } from "../../adapters/turn-pipe.ts";
 import { gatePipes } from "../../node/kernel/gate-pipes.ts";
 import { GatePipe } from "../../node/mesh/gate-pipe.ts";
 import { gateFiles, listPods, startEnforcer } from "../support/kernel-enforcer.ts";
-import {
-  KernelLab,
-  kernelUnavailable,
-  LAB,
-  type Said,
-  type Speaker,
-} from "../support/kernel-lab.ts";
+import { KernelLab, kernelUnavailable, LAB, type Speaker } from "../support/kernel-lab.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { waitUntil } from "../support/wait-until.ts";
 import { FarSide } from "./far-side.ts";
+import { Gate } from "./gate.ts";
 
 vi.setConfig(E2E_TIMEOUTS);
 
@@ -234,42 +228,3 @@ describe.skipIf(unavailable !== undefined)("kill: a kill in the kernel", () => {
     await gate.ask({ t: "revive", scope: AGENT });
   });
 });
-
-/** Asks the enforcer as a node does. */
-class Gate {
-  readonly said: Said[] = [];
-  readonly #connection: LineConnection;
-  #lastNo = 0;
-
-  private constructor(connection: LineConnection, said: Said[]) {
-    this.#connection = connection;
-    this.said = said;
-  }
-
-  static async open(lab: KernelLab): Promise<Gate> {
-    const said: Said[] = [];
-    const connection = connectLines(gateFiles(lab).socket, {
-      onMessage: (message) => said.push(message as Said),
-      onEnd: () => undefined,
-    });
-    await waitUntil("the gate", () => said.some(({ t }) => t === "pods"));
-    return new Gate(connection, said);
-  }
-
-  async ask(question: object): Promise<Said> {
-    const n = ++this.#lastNo;
-    this.#connection.send({ ...question, n });
-    const {
-      t: _t,
-      n: _n,
-      ...rest
-    } = await waitUntil("the gate's answer", () =>
-      this.said.find((one) => one.t === "done" && one.n === n),
-    );
-    return rest;
-  }
-
-  close(): void {
-    this.#connection.close();
-  }
-}

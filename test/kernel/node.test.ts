@@ -7,6 +7,7 @@ import {
   openSync,
   readFileSync,
   readSync,
+  rmSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -68,23 +69,26 @@ describe.skipIf(unavailable !== undefined)("node, enforcer and launcher on one m
   let reader: Speaker;
   let keys: Readonly<Record<string, string>>;
 
-  beforeAll(async () => {
-    lab = new KernelLab();
+  /** Everybody outside, and their certificates. */
+  const openOutside = async (): Promise<readonly string[]> => {
     for (const address of [OUTSIDE[FILES], OUTSIDE[EVIL]])
       lab.run("inet", `ip addr add ${address}/32 dev eth0`);
     frames = await lab.oracle("inet", { links: ["eth0"] });
-    far = lab.speak("inet", [
-      NODE,
-      `${import.meta.dirname}/far-provider.ts`,
-      JSON.stringify(OUTSIDE),
-    ]);
+    const script = `${import.meta.dirname}/far-provider.ts`;
+    far = lab.speak("inet", [NODE, script, JSON.stringify(OUTSIDE)]);
+    const { certificates } = await said(far, ({ ready }) => ready === true);
+    return certificates as readonly string[];
+  };
+
+  beforeAll(async () => {
+    lab = new KernelLab();
     listPods(lab);
-    const [{ certificates }, walls] = await Promise.all([
-      said(far, ({ ready }) => ready === true),
+    const [certificates, walls] = await Promise.all([
+      openOutside(),
       startEnforcer(lab, { ALTRACE_CANARY_MS: "500" }),
     ]);
     enforcer = walls;
-    altrace = startNode(lab, certificates as readonly string[]);
+    altrace = startNode(lab, certificates);
     keys = (await said(altrace, ({ ready }) => ready === true)).keys as typeof keys;
     agent = await startAgent(lab, "a1");
     reader = lab.speak("node", ["python3", "-c", READER]);
@@ -493,6 +497,40 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     );
     expect((await outside()).connections).toMatchObject({ [EVIL]: 0 });
   });
+
+  test.each(["written down by the enforcer", "lost with the power, and known to the node alone"])(
+    "reboot: a kill stands in the kernel and at the node, %s, until it is revived",
+    async (how) => {
+      const scope = "agent/research/worker-1";
+      const file = join(lab.folder, "state", "killed.json");
+      const isWritten = () => readFileSync(file, "utf8").includes(scope);
+      const isClosed = () =>
+        lab.run("node", "nft list set inet altrace killed4").includes(LAB.a1[0]);
+      await cli("kill", scope, "--wait");
+      await waitUntil("the kill to be written down", isWritten);
+      await lab.reboot();
+      const isKept = how.startsWith("written");
+      if (!isKept) rmSync(file);
+      const certificates = await openOutside();
+      enforcer = await startEnforcer(lab, { ALTRACE_CANARY_MS: "500" });
+      await waitUntil("the pods to be known", () =>
+        lab.run("node", "nft list set inet altrace assigned4").includes(LAB.a1[0]),
+      );
+      // Before there is a node that could say so.
+      expect(isClosed()).toBe(isKept);
+      altrace = startNode(lab, certificates);
+      const again = await said(altrace, (one) => one.ready === true);
+      await waitUntil("the gate to be closed", isClosed);
+      agent = await startAgent(lab, "a1");
+      const refused = { code: "ECONNREFUSED" };
+      expect(await acts({ tunnel: FILES, at: OUTSIDE[FILES] })).toMatchObject(refused);
+      expect((await outside()).connections).toMatchObject({ [FILES]: 0, [EVIL]: 0 });
+      expect(again.keys).toEqual(keys);
+      await cli("revive", scope, "--wait");
+      expect(isClosed()).toBe(false);
+      await tunnelled();
+    },
+  );
 });
 
 type Stranger = Readonly<Record<"pod" | "tries" | "firstAtMs" | "lastAtMs", string>> &
@@ -523,7 +561,7 @@ function homeOf(lab: KernelLab): string {
 /** `altrace up` behind the launcher, as the user that the manifests give it. */
 function startNode(lab: KernelLab, certificates: readonly string[]): Speaker {
   const home = homeOf(lab);
-  mkdirSync(home, { mode: 0o700 });
+  mkdirSync(home, { recursive: true, mode: 0o700 });
   chownSync(home, 4737, 4737);
   const file = (name: string, text: string): string => {
     const path = join(lab.folder, name);

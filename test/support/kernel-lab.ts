@@ -1,5 +1,5 @@
 import { type ChildProcess, execFileSync, spawn, spawnSync } from "node:child_process";
-import { createHash } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 import {
   accessSync,
   chmodSync,
@@ -12,6 +12,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  writeFileSync,
 } from "node:fs";
 import { delimiter, dirname, join, relative } from "node:path";
 import { createInterface } from "node:readline";
@@ -246,8 +247,9 @@ export class KernelLab implements Disposable {
     mkdirSync(seen, { recursive: true });
     const inside = (path: string) =>
       relative(ROOT, path).startsWith("..") ? path : join(seen, relative(ROOT, path));
+    const boot = existsSync(this.#bootFile) ? { [BOOT_ID]: this.#bootFile } : {};
     const command = [
-      ...["unshare", "-m", "sh", "-c", mounting({ ...of.files, [seen]: ROOT }), "sh"],
+      ...["unshare", "-m", "sh", "-c", mounting({ ...boot, ...of.files, [seen]: ROOT }), "sh"],
       ...bounded(of.capabilities),
       ...[this.launcher(), ...of.flags, "--"],
       ...[inside(process.execPath), inside(join(ROOT, of.script)), ...(of.args ?? [])],
@@ -335,11 +337,31 @@ export class KernelLab implements Disposable {
     this.#speakers.length = 0;
   }
 
+  /**
+   * As when the power goes and comes back: no process, rule, set or route is left, interfaces are others, the boot has
+   * another id, and of what was written only what lay on a disk is there. What lies in `run` lay in memory.
+   */
+  async reboot(): Promise<void> {
+    await this.silence();
+    this.#removeNamespaces();
+    rmSync(join(this.folder, "run"), { recursive: true, force: true });
+    writeFileSync(this.#bootFile, randomUUID());
+    this.#build();
+  }
+
   [Symbol.dispose](): void {
     for (const { child } of this.#speakers) child.kill("SIGKILL");
     this.#killAll();
-    for (const place of PLACES) spawnSync("ip", ["netns", "del", this.namespace(place)]);
+    this.#removeNamespaces();
     rmSync(this.folder, { recursive: true, force: true });
+  }
+
+  get #bootFile(): string {
+    return join(this.folder, "boot_id");
+  }
+
+  #removeNamespaces(): void {
+    for (const place of PLACES) spawnSync("ip", ["netns", "del", this.namespace(place)]);
   }
 
   /** Whoever the launcher has started is not our child; it lives in the namespace. */
@@ -375,6 +397,8 @@ export class KernelLab implements Disposable {
     this.run(place, `tee /proc/sys/net/${name}`, `${value}`);
   }
 }
+
+const BOOT_ID = "/proc/sys/kernel/random/boot_id";
 
 const PLACES = ["inet", "node", "a1", "a2"] as const;
 
