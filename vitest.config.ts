@@ -14,7 +14,7 @@ const SHARED = { isolate: false, setupFiles: ["test/setup/leaves-no-trace.ts"] }
 
 export default defineConfig({
   test: {
-    globalSetup: ["nats-server", "built-program", "compile-cache"].map(
+    globalSetup: ["nats-server", "kernel-programs", "built-program", "compile-cache"].map(
       (name) => `test/setup/${name}.ts`,
     ),
     // Where the processes and the threads that tests start find compiled what earlier ones have compiled.
