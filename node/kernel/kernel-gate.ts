@@ -131,6 +131,7 @@ export class KernelGate {
   sweep(scope: string): number {
     const addresses = this.#addressesOf(scope);
     let ended = 0;
+    let failed: number | undefined;
     for (const family of FAMILIES) {
       const wanted = ofFamily(addresses, family);
       if (wanted.length === 0) continue;
@@ -142,9 +143,12 @@ export class KernelGate {
         const code = batchResult(sockets.request(request, (a) => batchResult(a) !== undefined));
         // One that ended by itself in between is what was wanted.
         if (code === 0) ended += 1;
-        else if (code !== NO_SUCH_ELEMENT) throw new KernelFault(`ending a socket: errno ${code}`);
+        else if (code !== NO_SUCH_ELEMENT) failed ??= code;
       }
     }
+    // One that does not end is told, and holds up none of the others.
+    if (failed !== undefined)
+      this.#deps.onFault(`sweep of ${scope}: ending a socket: errno ${failed}`);
     return ended;
   }
 

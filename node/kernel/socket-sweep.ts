@@ -22,6 +22,9 @@ const ID_IN_REQUEST = 8;
 const ID_IN_ANSWER = 4;
 const ID_BYTES = 48;
 const PEER_IN_ID = 20;
+/** Where an answer says which timer a socket has; that of TIME_WAIT has also one that shows FIN_WAIT2 as its state. */
+const TIMER_IN_ANSWER = 2;
+const TIMER_OF_TIME_WAIT = 3;
 /** Listeners stay; a socket in TIME_WAIT has no owner left, and there may be very many. */
 const STATES = [1, 2, 3, 4, 5, 8, 9, 11].reduce((all, state) => all | (1 << state), 0);
 
@@ -56,6 +59,7 @@ export function destroyRequests(
   const length = family === 4 ? 4 : 16;
   return messages
     .filter(({ type, body }) => type === BY_FAMILY && body.length >= ID_IN_ANSWER + ID_BYTES)
+    .filter(({ body }) => body[TIMER_IN_ANSWER] !== TIMER_OF_TIME_WAIT)
     .filter((message) => {
       const at = ID_IN_ANSWER + PEER_IN_ID;
       return killed.has(hex(message.body.subarray(at, at + length)));

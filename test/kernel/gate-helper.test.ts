@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import {
   closeSync,
   constants,
@@ -63,6 +64,29 @@ for c in held:
     except ConnectionResetError: reset += 1
 print(json.dumps({"reset": reset}), flush=True)
 `;
+
+/** Laid before the helper's sources: makes of whatever ends the first socket that it would end a request of no kind. */
+const SPARES_ONE = `
+#define _GNU_SOURCE
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <string.h>
+#include <sys/socket.h>
+static inline ssize_t send_but_one(int fd, const void *bytes, size_t count, int flags) {
+  static unsigned spared[2];
+  for (size_t at = 0; at < count;) {
+    struct nlmsghdr *head = (void *)((char *)bytes + at);
+    struct inet_diag_req_v2 *body = NLMSG_DATA(head);
+    at += NLMSG_ALIGN(head->nlmsg_len);
+    if (head->nlmsg_type != 21) continue;
+    if (!spared[0]) memcpy(spared, body->id.idiag_cookie, sizeof spared);
+    if (!memcmp(spared, body->id.idiag_cookie, sizeof spared)) head->nlmsg_type = 99;
+  }
+  return send(fd, bytes, count, flags);
+}
+#define send send_but_one
+`;
+const EINVAL = "22";
 
 describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
   let lab: KernelLab;
@@ -170,6 +194,39 @@ describe.skipIf(unavailable !== undefined)("the gate's helper", () => {
       return all.includes(undefined) ? undefined : (all as number[]);
     });
     expect(counts.reduce((sum, count) => sum + count, 0)).toBe(CROWD_SIZE);
+  });
+
+  test("ends all others where the kernel does not end one of them, and tells of that", async () => {
+    const before = server.said.length;
+    const crowd = lab.speak("a2", ["python3", "-c", CROWD, MACHINE[4], String(PORT)]);
+    const word = () => JSON.stringify([crowd.said, server.said.length]);
+    await waitUntil(word, () => crowd.said.length > 0 && server.said.length >= before + CROWD_SIZE);
+    const held = lab.run("node", `ss -Htn dst ${LAB.a2[0]}`).trim().split("\n").length;
+    expect(held).toBeGreaterThanOrEqual(CROWD_SIZE);
+    const sources = join(import.meta.dirname, "../../node/kernel/gate-helper");
+    const [shown, program] = [join(lab.folder, "spares-one.h"), join(lab.folder, "spares-one")];
+    writeFileSync(shown, SPARES_ONE);
+    const how = [`CFLAGS=-O2 -include ${shown}`, `OUT=${program}`];
+    execFileSync("make", ["-s", "-C", sources, ...how]);
+    const { ask, say, flows } = gatePipes(join(lab.folder, "spared"));
+    const helper = lab.speak("node", [program, ask, say, flows, "0"]);
+    const scopes = ["agent/research/worker-2", "global"];
+    helper.child.stdin?.write(gateTable(new Map(scopes.map((scope) => [scope, LAB.a2]))));
+    await waitUntil("the helper", () => helper.said.some(({ text }) => text === "ready"));
+    const own = new GatePipe(systemClock, () => openTurnPipe(ask, say));
+    try {
+      const swept = await waitUntil("a kill that it is through with", async () => {
+        const no = own.end("agent/research/worker-2") as bigint;
+        await waitUntil("what came of it", () => own.swept(no) ?? helper.child.exitCode !== null);
+        return own.swept(no);
+      });
+      expect(swept).toMatchObject({ errno: EINVAL, count: held - 1 });
+    } finally {
+      own.close();
+      helper.child.stdin?.end();
+      crowd.child.kill("SIGKILL");
+      await Promise.all([helper.exit, crowd.exit]);
+    }
   });
 
   test("is woken by nobody who tells it of a connection, and hears of it with the next kill", async () => {

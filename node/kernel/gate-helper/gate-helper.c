@@ -108,6 +108,8 @@ struct sweep {
   char scope[LINE_MAX_BYTES];
   size_t at;
   uint32_t ended;
+  /* What the kernel first said of one that it did not end. The others are ended all the same. */
+  int failed;
   /* The gate is closed for a while, and for good once the sockets have ended: a change of the sets wakes whoever
    * follows the rules, who would be run in place of those who reset connections. */
   int is_for_good;
@@ -127,7 +129,7 @@ static int list_anew(const struct ends *to) {
   const struct meaning *everybody = meaning_of(EVERYBODY);
   known.count = 0;
   int code = everybody ? list_sockets(to->diag, &known, everybody) : 0;
-  for (size_t i = 0; i < sweep_count; i++) sweeps[i].at = 0;
+  for (size_t i = 0; i < sweep_count; i++) sweeps[i].at = sweeps[i].failed = 0;
   is_after_kills = code == 0;
   uint64_t now = now_ns(), rest = (now - before) * REST_FOR_ONE, age = LIST_AGE_MS * 1000000ull;
   next_list = now + (rest > age ? rest : age);
@@ -147,17 +149,19 @@ static void begin_sweep(uint64_t number, uint64_t until, const char *scope, int 
 
 /* What the sets then say does not change what became of the sockets: the enforcer, told as well, sees to them. */
 static void finish_sweep(const struct ends *to, size_t i, int code) {
+  if (code == 0) code = sweeps[i].failed;
   say(to->say, sweeps[i].number, "0 %d %u %ju", code, sweeps[i].ended, (uintmax_t)now_ns());
   if (!sweeps[i].is_for_good) close_gate(to->netfilter, sweeps[i].until, sweeps[i].scope);
   sweeps[i] = sweeps[--sweep_count];
 }
 
-/* Ends a few sockets of one kill. Returns 0 when none are left on the list, or they cannot be ended. */
+/* Ends a few sockets of one kill. Returns 0 when none are left on the list, or nobody has the scope any more. */
 static int end_some(const struct ends *to, struct sweep *sweep, int *code) {
   const struct meaning *of = meaning_of(sweep->scope);
   *code = of ? 0 : ENOENT;
-  if (of) *code = end_some_of(to->diag, &known, &sweep->at, of, &sweep->ended);
-  if (!of || *code) return 0;
+  if (!of) return 0;
+  int failed = end_some_of(to->diag, &known, &sweep->at, of, &sweep->ended);
+  if (!sweep->failed) sweep->failed = failed;
   if (sweep->at < known.count) return 1;
   hear_told(to->flows);
   int is_more = find_told(to->diag, &known, of);

@@ -3,14 +3,27 @@ import { addressBytes } from "../../../../node/kernel/address-bytes.ts";
 import { CLOSED_LATE_MS, KernelGate, SWEEP_AFTER_MS } from "../../../../node/kernel/kernel-gate.ts";
 import { netlinkMessage } from "../../../../node/kernel/netlink-message.ts";
 import type { Pod } from "../../../../node/kernel/pod.ts";
+import { socketsRequest } from "../../../../node/kernel/socket-sweep.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 
 const DONE = 3;
+const BY_FAMILY = 20;
+const DESTROY = 21;
+const ENOENT = 2;
+const EOPNOTSUPP = 95;
 
 function answer(code: number): Buffer {
   const body = Buffer.alloc(20);
   body.writeInt32LE(-code, 0);
   return netlinkMessage({ type: 2, flags: 0, no: 1, body });
+}
+
+/** What the kernel says of a socket with this peer. */
+function socketOf(peer: string): Buffer {
+  const body = Buffer.alloc(72);
+  body[0] = 2;
+  body.set(addressBytes(peer), 24);
+  return netlinkMessage({ type: BY_FAMILY, flags: 2, no: 1, body });
 }
 
 function pod(name: string, agent: string | undefined, ...addresses: string[]): Pod {
@@ -42,7 +55,9 @@ function gateOf(scopes: readonly string[] = []) {
   const faults: string[] = [];
   const swept: string[] = [];
   const told: ReadonlyMap<string, readonly string[]>[] = [];
-  const kernel = { errno: 0, lists: 0, batches: 0 };
+  const kernel = { errno: 0, batches: 0 };
+  /** Of IPv4, as the kernel lists them, and what it says of each that is to be ended. */
+  const open: { readonly peer: string; readonly errno: number }[] = [];
   const text = (bytes: Uint8Array) => Buffer.from(bytes).toString("hex");
   const known = PODS.flatMap(({ addresses }) => addresses);
   const netfilter = {
@@ -58,10 +73,16 @@ function gateOf(scopes: readonly string[] = []) {
       return answer(0);
     },
   };
+  const ofIpv4 = socketsRequest(4);
   const sockets = {
-    request: () => {
-      kernel.lists += 1;
-      return netlinkMessage({ type: DONE, flags: 0, no: 1, body: Buffer.alloc(4) });
+    request: (bytes: Uint8Array) => {
+      const ended = open.find(({ peer }) =>
+        text(bytes).includes(`${text(addressBytes(peer))}0000`),
+      );
+      if (Buffer.from(bytes).readUInt16LE(4) === DESTROY) return answer(ended?.errno ?? ENOENT);
+      const listed = text(bytes) === text(ofIpv4) ? open.map(({ peer }) => socketOf(peer)) : [];
+      const done = netlinkMessage({ type: DONE, flags: 0, no: 1, body: Buffer.alloc(4) });
+      return Buffer.concat([...listed, done]);
     },
   };
   const gate = new KernelGate(
@@ -70,12 +91,12 @@ function gateOf(scopes: readonly string[] = []) {
       calls: { netfilter, sockets },
       onScopes: (addresses) => told.push(addresses),
       keep: (all) => kept.push(all),
-      onSwept: (scope) => swept.push(scope),
+      onSwept: (scope, count) => swept.push(`${scope}: ${count}`),
       onFault: (what) => faults.push(what),
     },
     scopes,
   );
-  return { gate, clock, held, kept, faults, swept, kernel, told };
+  return { gate, clock, held, kept, faults, swept, open, kernel, told };
 }
 
 describe("the kernel gate", () => {
@@ -148,7 +169,17 @@ describe("the kernel gate", () => {
     gate.revive("team/sales");
     expect(swept).toEqual([]);
     clock.advance(SWEEP_AFTER_MS);
-    expect(swept).toEqual(["team/research"]);
+    expect(swept).toEqual(["team/research: 0"]);
+  });
+
+  test("G3: a socket that the kernel does not end is told, and holds up none of the others", () => {
+    const { gate, clock, swept, faults, open } = gateOf();
+    gate.setPods(PODS);
+    open.push({ peer: "10.0.0.1", errno: EOPNOTSUPP }, { peer: "10.0.0.2", errno: 0 });
+    gate.kill("team/research");
+    clock.advance(SWEEP_AFTER_MS);
+    expect(swept).toEqual(["team/research: 1"]);
+    expect(faults).toEqual(["sweep of team/research: ending a socket: errno 95"]);
   });
 
   test("G4: a load that was made before a kill does not undo it", () => {

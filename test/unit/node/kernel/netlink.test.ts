@@ -117,6 +117,13 @@ describe("a sweep", () => {
     expect(request.readUInt32LE(16 + 48)).toBe(0xc00c1e);
   });
 
+  test("leaves alone what is in TIME_WAIT, which older kernels do not end, whatever its state is called", () => {
+    const waiting = socketOf("10.77.0.11", 4);
+    // Its timer, behind the header of a message, its family and its state.
+    waiting[16 + 2] = 3;
+    expect(destroyRequests(Buffer.concat([waiting, list]), ["10.77.0.11"], 4)).toHaveLength(1);
+  });
+
   test("says when the kernel did not list them, instead of ending none", () => {
     expect(destroyRequests(ack(1), ["10.77.0.11"], 4)).toBe(1);
   });
