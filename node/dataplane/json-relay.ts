@@ -33,7 +33,8 @@ export class JsonRelay {
     const leg = this.#leg;
     const body = this.#bytes.take();
     const parsed = parseStrict(body, { depthMax: ANSWER_DEPTH_MAX, mustRoundTrip: false });
-    const part = "value" in parsed ? leg.input.dialect.readAnswer(parsed.value) : undefined;
+    const { dialect, answersTo } = leg.input;
+    const part = "value" in parsed ? dialect.readAnswer(parsed.value, answersTo) : undefined;
     if (part === undefined) {
       leg.object("response_unscannable");
       return;

@@ -35,10 +35,10 @@ export class SseRelay {
 
   /** @param headers Flat name, value, ...: those of the provider that are passed on. */
   constructor(leg: ClientLeg, headers: readonly string[]) {
-    const { dialect, wantsUsage, argumentRules } = leg.input;
+    const { dialect, wantsUsage, argumentRules, answersTo } = leg.input;
     if (argumentRules !== undefined) this.#calls = new CallJudge(argumentRules);
     this.#leg = leg;
-    this.#reader = dialect.streamReader(wantsUsage);
+    this.#reader = dialect.streamReader(wantsUsage, answersTo);
     this.#headers = [...headers, "cache-control", "no-cache"];
     leg.input.exchange.markStreaming();
     // Nobody knows when its first event comes, and its client waits for the head.

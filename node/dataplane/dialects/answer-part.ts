@@ -2,7 +2,7 @@ import type { Verb } from "../../../authority/tools.ts";
 import { withoutEscapes } from "../json-escapes.ts";
 import type { CallPart } from "./call-part.ts";
 import { numberText } from "./collect-texts.ts";
-import type { DialectAdapter, JsonValue, ResponsePart, Usage } from "./dialect.ts";
+import type { DialectAdapter, JsonValue, ReadRequest, ResponsePart, Usage } from "./dialect.ts";
 
 /** Whether a tool may be used so, or called where no verb is given. */
 export type ToolGranted = (name: string, verb?: Verb) => boolean;
@@ -57,8 +57,8 @@ export type AnswerPart = ResponsePart & {
 export type RelayDialect = Omit<DialectAdapter, "readAnswer" | "streamReader"> & {
   /** Members of a request that `upstreamBody` reads or sets; it leaves all others alone. */
   readonly settableMembers: readonly string[];
-  readAnswer(body: JsonValue): AnswerPart | undefined;
-  streamReader(wantsUsage: boolean): AnswerReader;
+  readAnswer(body: JsonValue, asked?: ReadRequest["answersTo"]): AnswerPart | undefined;
+  streamReader(wantsUsage: boolean, asked?: ReadRequest["answersTo"]): AnswerReader;
 };
 
 /** The state of one stream. */

@@ -133,9 +133,12 @@ export type DialectAdapter = {
   /** The path that goes upstream, query included; the route's own where this is absent. */
   upstreamPath?(route: Route, model: string): string;
   /** Reads a whole JSON answer; undefined when it is not one of this dialect. */
-  readAnswer(body: JsonValue): ResponsePart | undefined;
+  readAnswer(body: JsonValue, asked?: ReadRequest["answersTo"]): ResponsePart | undefined;
   /** A reader with the state of one stream. `frame` gets an SSE event's name and data. */
-  streamReader(wantsUsage: boolean): {
+  streamReader(
+    wantsUsage: boolean,
+    asked?: ReadRequest["answersTo"],
+  ): {
     /** Undefined: not readable as this dialect. */
     frame(event: string | undefined, data: string): ResponsePart | undefined;
   };

@@ -11,21 +11,24 @@ import { textSeams } from "./text-seams.ts";
 /** Calls are priced; what they bring back is not. */
 const NOTHING = { inputTokens: 0, cachedInputTokens: 0, cacheWriteTokens: 0, outputTokens: 0 };
 
+/** What was asked: the id of the request; undefined for what nobody answers. */
+type Asked = string | number | undefined;
+
 /** Reads an answer that is one message. */
-export function readMcpAnswer(body: JsonValue): AnswerPart | undefined {
-  const part = readMessage(asObject(body));
+export function readMcpAnswer(body: JsonValue, asked?: Asked): AnswerPart | undefined {
+  const part = readMessage(asObject(body), asked);
   return part?.last === true ? part : undefined;
 }
 
 /** Reads the messages that come before the answer, and the answer, after which there is nothing. */
-export function mcpStreamReader(): AnswerReader {
+export function mcpStreamReader(_wantsUsage: boolean, asked?: Asked): AnswerReader {
   return {
     frame: (event, data) => {
       // A first event without data is there so that a client can resume; this one cannot.
       if (data === "") return new PartDraft();
       if (event !== undefined && event !== "message") return undefined;
       const parsed = parseStrictText(data, { depthMax: ANSWER_DEPTH_MAX, mustRoundTrip: false });
-      return "value" in parsed ? readMessage(asObject(parsed.value)) : undefined;
+      return "value" in parsed ? readMessage(asObject(parsed.value), asked) : undefined;
     },
   };
 }
@@ -33,8 +36,9 @@ export function mcpStreamReader(): AnswerReader {
 /**
  * A message of a server: its answer, or word of something. A question to the client is neither: what
  * it asks for (a model's answer, a person's) no grant speaks of, so it makes the answer unreadable.
+ * So does an answer to something else, behind which the one that is waited for would be dropped.
  */
-function readMessage(message: JsonObject | undefined): AnswerPart | undefined {
+function readMessage(message: JsonObject | undefined, asked: Asked): AnswerPart | undefined {
   if (message?.jsonrpc !== "2.0") return undefined;
   if (foldedName(Object.keys(message), MESSAGE_NAMES) !== undefined) return undefined;
   const part = new PartDraft();
@@ -45,6 +49,7 @@ function readMessage(message: JsonObject | undefined): AnswerPart | undefined {
   }
   const { result, error } = message;
   if ((result === undefined) === (error === undefined)) return undefined;
+  if (!answers(message, asked)) return undefined;
   part.last = true;
   part.usage = NOTHING;
   const listed = asObject(result);
@@ -57,6 +62,13 @@ function readMessage(message: JsonObject | undefined): AnswerPart | undefined {
       JSON.stringify({ ...message, result: withGranted(listed, granted) });
   }
   return part;
+}
+
+/** Clients take a number that came back as a text for theirs; who could not read a request does not know its id. */
+function answers({ id, error }: JsonObject, asked: Asked): boolean {
+  if (id === undefined || id === null) return error !== undefined || asked === undefined;
+  const isId = typeof id === "string" || typeof id === "number";
+  return isId && asked !== undefined && String(id) === String(asked);
 }
 
 /** The lists of an answer, and the name and the way by which what stands in them is granted. */
@@ -75,9 +87,12 @@ const LISTS: readonly {
 
 const MESSAGE_NAMES: ReadonlySet<string> = new Set(["id", "method", "params", "result", "error"]);
 
-const LIST_NAMES: ReadonlySet<string> = new Set(LISTS.map(({ member }) => member));
+const LIST_NAMES: ReadonlySet<string> = new Set([...LISTS.map(({ member }) => member), "content"]);
 
-/** A result with that left of its lists that is granted. What has no name is not. */
+/** What the lists' items are granted by. */
+const NAMES: ReadonlySet<string> = new Set(["name", "uri", "uriTemplate"]);
+
+/** A result with that left of its lists that is granted. What has no name is not, nor what has one in two spellings. */
 function withGranted(result: JsonObject, granted: ToolGranted): JsonObject {
   const left: JsonObject = { ...result };
   for (const { member, nameOf, verb } of LISTS) {
@@ -85,7 +100,8 @@ function withGranted(result: JsonObject, granted: ToolGranted): JsonObject {
     if (!Array.isArray(items)) continue;
     left[member] = items.filter((one) => {
       const item = asObject(one);
-      const name = item && nameOf(item);
+      if (item === undefined || foldedName(Object.keys(item), NAMES) !== undefined) return false;
+      const name = nameOf(item);
       return name !== undefined && granted(name, verb);
     });
   }

@@ -67,6 +67,7 @@ export function relay(dialect: RelayDialect["name"], over: Partial<RelayInput> =
     }),
     scrub: (text) => text.replaceAll("provider-key", "[redacted]"),
     onOutcome: (outcome) => outcomes.push(outcome),
+    ...(dialect === "mcp" && { answersTo: 1 }),
     ...over,
   });
   sink.attach({

@@ -24,11 +24,25 @@ test("other parameters are the server's own affair", () => {
 test.each<[string, JsonObject]>([
   ["a list", { result: { tools: [{ name: "search" }], Tools: [{ name: "delete_repo" }] } }],
   ["a list of templates", { result: { resourcetemplates: [] } }],
+  ["what a tool says", { result: { Content: [{ type: "text", text: "x" }] } }],
   ["a result", { result: { tools: [] }, RESULT: { tools: [{ name: "delete_repo" }] } }],
 ])("%s that a client may read for another one makes an answer unreadable", (_what, said) => {
-  expect(readMcpAnswer({ jsonrpc: "2.0", id: 1, ...said })).toBeUndefined();
+  expect(readMcpAnswer({ jsonrpc: "2.0", id: 1, ...said }, 1)).toBeUndefined();
 });
 
 test("an answer in its proper spelling is read", () => {
-  expect(readMcpAnswer({ jsonrpc: "2.0", id: 1, result: { tools: [] } })).toBeDefined();
+  expect(readMcpAnswer({ jsonrpc: "2.0", id: 1, result: { tools: [] } }, 1)).toBeDefined();
+});
+
+test("what is listed under a name in two spellings is left out", () => {
+  const tools = [
+    { name: "search", Name: "delete_repo" },
+    { name: "search", title: "Search" },
+  ];
+  const resources = [{ uri: "file:///a", URI: "file:///b" }];
+  const result = { tools, resources };
+  const part = readMcpAnswer({ jsonrpc: "2.0", id: 1, result }, 1);
+  expect(JSON.parse(part?.rewritten?.(() => true) ?? "")).toMatchObject({
+    result: { tools: [tools[1]], resources: [] },
+  });
 });

@@ -65,6 +65,7 @@ function isRead(part: AnswerPart | undefined): boolean {
 describe.each(NAMES)("%s", (name) => {
   const dialect = DIALECTS[name];
   const { path, body } = REQUESTS[name];
+  const asked = body.id as number | undefined;
   const found = findRoute("POST", path.includes("stream") ? `${path}?alt=sse` : path, []);
   if ("missing" in found) throw new Error(`${path} is no route`);
 
@@ -86,7 +87,7 @@ describe.each(NAMES)("%s", (name) => {
     const plants = fc.property(fc.nat(), fc.nat(1), planted, (pick, which, what) => {
       const { value, at } = plant(answersOf(name)[which] as JsonValue, pick, what);
       if (isNaming(at)) return;
-      expect([at, isRead(dialect.readAnswer(value))]).toEqual([at, true]);
+      expect([at, isRead(dialect.readAnswer(value, asked))]).toEqual([at, true]);
     });
     fc.assert(plants, { numRuns, seed });
   });
@@ -95,7 +96,7 @@ describe.each(NAMES)("%s", (name) => {
     if (!path.includes("stream") && streamOf(name, ["x"]) === "") return;
     const plants = fc.property(fc.nat(), fc.nat(), planted, (pick, which, what) => {
       const frames = framesOf(streamOf(name, which % 2 === 0 ? ["one ", "two"] : "tool"));
-      const reader = dialect.streamReader(true);
+      const reader = dialect.streamReader(true, asked);
       const target = which % frames.length;
       for (const [index, { event, data }] of frames.entries()) {
         if (data === undefined || data === "[DONE]") continue;
