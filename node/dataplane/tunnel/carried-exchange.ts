@@ -54,6 +54,8 @@ export abstract class CarriedExchange implements OpenExchange {
   #phase: Phase;
   #agentId = "";
   #upstream: Socket | undefined;
+  /** Counted: a TLS connection that is reset is not `closed` yet when it says that it is (Node 26.10). */
+  #openLegs = 1;
   #held: Cost | undefined;
   #cut: Cut | undefined;
   #onCut: (cut: Cut) => void = () => {};
@@ -125,7 +127,10 @@ export abstract class CarriedExchange implements OpenExchange {
   carryTo(upstream: Socket): void {
     this.#upstream = upstream;
     upstream.on("error", ignore);
-    upstream.on("close", () => this.#legClosed());
+    if (!upstream.closed) {
+      this.#openLegs += 1;
+      upstream.on("close", () => this.#legClosed());
+    }
     if (this.#phase === "closed" || this.#cut !== undefined) resetLeg(upstream);
     // It was gone before anybody listened for that.
     else if (upstream.destroyed) this.reset();
@@ -243,8 +248,8 @@ export abstract class CarriedExchange implements OpenExchange {
   }
 
   #legClosed(): void {
-    const isOpen = !this.socket.closed || (this.#upstream !== undefined && !this.#upstream.closed);
-    if (isOpen || this.#phase === "closed") return;
+    this.#openLegs -= 1;
+    if (this.#openLegs > 0 || this.#phase === "closed") return;
     this.#phase = "closed";
     this.#host.registry.remove(this);
     this.#onClosed();
