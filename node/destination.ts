@@ -107,13 +107,16 @@ export function routeWithin(
   { method, target, rawHeaders }: RequestHead,
   policy: CompiledPolicy | undefined,
 ): FoundRoute | Missing {
+  let why: Missing | undefined;
   for (const { name, basePath, dialect } of providersAt(wanted, policy)) {
     if (dialect === "mcp" && target === (basePath || "/")) return endpointOf(method, name);
     if (dialect === "mcp" || !target.startsWith(`${basePath}/`)) continue;
-    const found = findRoute(method, target.slice(basePath.length), rawHeaders);
-    if (!isMissing(found) && found.dialect.family === dialect) return found;
+    const found = findRoute(method, target.slice(basePath.length), rawHeaders, dialect);
+    if (!isMissing(found)) return found;
+    // Whoever has the path says what is wrong with it.
+    if (found.missing !== "route_unknown" || found.detail !== undefined) why ??= found;
   }
-  return { missing: "route_unknown" };
+  return why ?? { missing: "route_unknown" };
 }
 
 /** An MCP server has one path of its own, which names nobody: the gateway's does. */

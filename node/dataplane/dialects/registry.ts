@@ -71,15 +71,18 @@ export type FoundRoute = {
  * that a provider would read as another path.
  *
  * @param rawHeaders Flat name, value, ...; they tell two dialects apart that share a path.
+ * @param family The one whose routes alone there are; all, where nothing is said.
  */
 export function findRoute(
   method: string,
   target: string,
   rawHeaders: readonly string[],
+  family?: RelayDialect["family"],
 ): FoundRoute | Missing {
   const question = target.indexOf("?");
   const path = question < 0 ? target : target.slice(0, question);
-  const found = EXACT_ROUTES.get(path) ?? routeWithModel(path);
+  const all = EXACT_ROUTES.get(path) ?? routeWithModel(path);
+  const found = family === undefined ? all : all.filter((one) => one.dialect.family === family);
   if (found.length === 0) return { missing: "route_unknown" };
   const methods = found.filter(({ route }) => route.method === method);
   if (methods.length === 0) return { missing: "method_not_allowed" };
