@@ -1,6 +1,7 @@
 import type { CallerOf } from "../../adapters/grpc-caller.ts";
 import { type CallRecord, recordable } from "../../audit/record.ts";
 import { recordableWords } from "../../audit/recordable-words.ts";
+import { partHash } from "../../mesh/policy-parts.ts";
 import { snakeCase } from "../../proto/call-roles.ts";
 import { CallRefused, callRefusalOf } from "../call-refusal.ts";
 import type { CallEntry } from "./operations-log.ts";
@@ -27,6 +28,7 @@ const RECORDED: Readonly<Record<string, Rule>> = {
   kill: { scope: ({ scope }) => String(scope) },
   revive: {},
   applyPolicy: {},
+  putPolicyPart: { scope: ({ part }) => `policy-part/${partHash(part as Uint8Array)}` },
   setLimit: {},
   putKey: {},
   redactPerson: {},
