@@ -11,6 +11,10 @@ export type NatsCluster = AsyncDisposable & {
   /** All three, separated by commas. */
   readonly url: string;
   readonly servers: readonly NatsServer[];
+  /** Ends all three without a word to them; what they stored stays. */
+  kill(): Promise<void>;
+  /** Starts all three again. */
+  restart(): Promise<void>;
   /** The server that leads a stream now; `undefined` while there is none. */
   leaderOf(bus: NatsBus, stream: string): Promise<NatsServer | undefined>;
 };
@@ -41,8 +45,11 @@ export async function startNatsCluster(
   const stop = async () => {
     await Promise.all(servers.map((server) => server[Symbol.asyncDispose]()));
   };
-  try {
+  const restart = async () => {
     await Promise.all(servers.map((server) => server.restart()));
+  };
+  try {
+    await restart();
   } catch (error) {
     await stop();
     throw error;
@@ -50,6 +57,10 @@ export async function startNatsCluster(
   return {
     url: servers.map(({ url }) => url).join(","),
     servers,
+    kill: async () => {
+      await Promise.all(servers.map((server) => server.kill()));
+    },
+    restart,
     leaderOf: async (bus, stream) => {
       const { cluster } = await bus.manager().streams.info(stream);
       return servers.find((_, i) => nameOf(i) === cluster?.leader);

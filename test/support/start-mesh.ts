@@ -7,6 +7,7 @@ import type { CallRole } from "../../proto/call-roles.ts";
 import { MeshCertificates } from "./mesh-certificates.ts";
 import { type AltraceProcess, startProcess } from "./run-altrace.ts";
 import { runHere } from "./run-here.ts";
+import type { NatsCluster } from "./nats-cluster.ts";
 import { type NatsServer, startNats } from "./start-nats.ts";
 import { waitUntil } from "./wait-until.ts";
 
@@ -22,6 +23,8 @@ export type MeshOptions = {
   readonly coordinatorEnv?: Readonly<Record<string, string>>;
   /** Path of the nats-server; default: the one from PATH. */
   readonly natsProgram?: string | undefined;
+  /** Three servers that run already and hold every stream together, in place of one of its own; they end with it. */
+  readonly cluster?: NatsCluster;
   /** Further lines of the server's configuration, for the members as they will be. */
   readonly natsConfig?: (mesh: Pick<Mesh, "coordinators" | "nodes">) => Promise<string>;
   /** True: members and server speak TLS and show certificates, and coordinators listen for operators. */
@@ -34,7 +37,8 @@ const GRPC_OFFSET = { node: 90, coordinator: 92 } as const;
 /** A coordinator and its nodes, each a process, over a real nats-server. */
 export async function startMesh(options: MeshOptions): Promise<Mesh> {
   const { natsProgram: program } = options;
-  const nats = await startNats({ started: false, ...(program === undefined ? {} : { program }) });
+  const single = { started: false, ...(program === undefined ? {} : { program }) };
+  const nats = options.cluster ?? (await startNats(single));
   const folder = mkdtempSync(join(tmpdir(), "altm-"));
   const certificates = options.tls ? await MeshCertificates.in(folder) : undefined;
   const members = Array.from({ length: options.nodes + (options.coordinators ?? 1) });
@@ -47,8 +51,8 @@ export async function startMesh(options: MeshOptions): Promise<Mesh> {
   });
   try {
     const lines = [await options.natsConfig?.(mesh), certificates?.natsConfig].filter(Boolean);
-    if (lines.length > 0) nats.configure(lines.join("\n"));
-    await nats.restart();
+    if (lines.length > 0 && "configure" in nats) nats.configure(lines.join("\n"));
+    if (options.cluster === undefined) await nats.restart();
     await mesh.found();
     return mesh;
   } catch (error) {
@@ -71,7 +75,7 @@ export type Member = {
 export type MeshNode = Member & { readonly gateway: string };
 
 export class Mesh implements AsyncDisposable {
-  readonly nats: NatsServer;
+  readonly nats: NatsServer | NatsCluster;
   /** The one that founded the mesh: its HOME holds the operator's key. */
   readonly coordinator: Member;
   readonly coordinators: readonly Member[];
@@ -84,12 +88,13 @@ export class Mesh implements AsyncDisposable {
   constructor(of: {
     readonly options: MeshOptions;
     readonly certificates: MeshCertificates | undefined;
-    readonly nats: NatsServer;
+    readonly nats: NatsServer | NatsCluster;
     readonly folder: string;
     readonly portBases: readonly number[];
   }) {
     const { options, certificates, nats, folder } = of;
     const overTls = certificates?.memberEnv ?? {};
+    const ofThree = options.cluster === undefined ? {} : { ALTRACE_NATS_REPLICAS: "3" };
     const count = options.coordinators ?? 1;
     const bases = of.portBases.slice(count);
     this.nats = nats;
@@ -109,7 +114,7 @@ export class Mesh implements AsyncDisposable {
         metrics: `http://127.0.0.1:${base + METRICS_OFFSET.coordinator}`,
         grpc: `tls://127.0.0.1:${base + GRPC_OFFSET.coordinator}`,
         words: ["coordinator", ...shared(base, at), "--replica-id", name, ...joined],
-        env: { ...overTls, ...certificates?.grpcEnv, ...options.coordinatorEnv },
+        env: { ...overTls, ...certificates?.grpcEnv, ...ofThree, ...options.coordinatorEnv },
         process: undefined,
       };
     });
