@@ -3,25 +3,18 @@ import { randomBytes } from "node:crypto";
 import { cpSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { connectNatsBus } from "../../adapters/nats-bus.ts";
 import { freePort } from "../../bench/harness/free-ports.ts";
 import { CONTROL_STREAM, controlSubject } from "../../proto/subjects.ts";
 import { FaultyLink, type LinkFault } from "../support/faulty-link.ts";
-import {
-  ensureReplicatedStreams,
-  type NatsCluster,
-  startNatsCluster,
-} from "../support/nats-cluster.ts";
 import { NATS_PROGRAMS } from "../support/nats-programs.ts";
 import { proofCount } from "../support/proof.ts";
 import { type NatsServer, startNats } from "../support/start-nats.ts";
-import { stopProcess } from "../support/stop-process.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import {
   type Cleanups,
   comes,
-  DEAD_MAN_MS,
   isDone,
   isStored,
   type MeshOfThreads,
@@ -39,7 +32,6 @@ import {
 
 const FAULTS = ["reset", "black_hole", "deaf", "mute", "late", "drip"] as const;
 const LINKS = proofCount("links that fail", { small: 2, full: 24 });
-const { count: ROUNDS } = proofCount("servers that fail", { small: 1, full: 5 });
 const SLOW_CONSUMER = 'max_pending: 1MB\nwrite_deadline: "500ms"';
 const STORE_MIB = 16;
 const MIB = new Uint8Array(2 ** 20);
@@ -217,64 +209,6 @@ describe.each(NATS_PROGRAMS)(
     }
   },
 );
-
-describe("three servers", () => {
-  let cluster: NatsCluster;
-  /** The only one that the node knows. */
-  let follower: NatsServer;
-
-  beforeAll(async () => {
-    cluster = await startNatsCluster();
-    cleanups.push(() => cluster[Symbol.asyncDispose]());
-    mesh = await startMesh({ nats: cluster, cleanups, ensure: ensureReplicatedStreams });
-  }, 60_000);
-  afterAll(endAll);
-  afterEach(() => {
-    for (const { pid } of cluster.servers) if (pid !== undefined) process.kill(pid, "SIGCONT");
-  });
-
-  for (let round = 1; round <= ROUNDS; round += 1) {
-    test(`a leader that sleeps keeps no kill from a node, and nothing is undone when it wakes (${round})`, async () => {
-      const leader = await leaderNow();
-      follower = cluster.servers.find((server) => server !== leader) as NatsServer;
-      node = await startNode(mesh, `n${round}`, follower.url);
-      await stopProcess(leader.pid as number);
-      const kill = await killGlobal();
-      await comes(() => node.isKilled);
-      const hasOpened = await opensWithoutKill(node, async () => {
-        process.kill(leader.pid as number, "SIGCONT");
-        await isDone(mesh, kill.command?.cmdId ?? "");
-        await comes(() => node.isOpen);
-      });
-      expect(hasOpened).toBe(false);
-      await revived();
-    }, 120_000);
-
-    test(`a node behind a follower that slept does not open by what that one has (${round})`, async () => {
-      await stopProcess(follower.pid as number);
-      const kill = await killGlobal();
-      // A digest from before the kill lies in the follower too, and opens a node for as long as it is younger
-      // than the dead man's time: that is what containment means. After that nothing may.
-      await sleep(DEAD_MAN_MS);
-      await comes(() => !node.isOpen);
-      expect(node.isKilled).toBe(false);
-      const hasOpened = await opensWithoutKill(node, async () => {
-        process.kill(follower.pid as number, "SIGCONT");
-        await comes(() => node.isOpen && node.isKilled);
-      });
-      expect(hasOpened).toBe(false);
-      await isDone(mesh, kill.command?.cmdId ?? "");
-      await revived();
-      await node.stop();
-    }, 120_000);
-  }
-
-  async function leaderNow(): Promise<NatsServer> {
-    const leader = await cluster.leaderOf(mesh.bus, CONTROL_STREAM);
-    if (leader === undefined) throw new Error("the streams have no leader");
-    return leader;
-  }
-});
 
 /** What the stream holds, as soon as it answers and holds something. */
 async function reads(subject: string): Promise<Buffer> {
