@@ -1,6 +1,6 @@
-import { spawn } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { expect, test } from "vitest";
 import { daemonsetRuleset, TABLE } from "../../../node/kernel/daemonset-ruleset.ts";
@@ -66,4 +66,37 @@ test("nothing that runs agents is started before there are rules, nor ended with
     expect(text).toMatch(/^After=.*altrace-enforcer.service$/m);
     expect(text).not.toMatch(/^(Requires|BindsTo|PartOf)=/m);
   }
+});
+
+const analyze = spawnSync("systemd-analyze", ["--version"]).error === undefined;
+if (!analyze) console.log("SKIPPED, what systemd itself says of the units: no systemd-analyze");
+
+test.skipIf(!analyze)("systemd finds nothing wrong with the units, nor with the drop-in", () => {
+  using folder = tempDir();
+  const put = (name: string, text: string) => {
+    mkdirSync(dirname(join(folder.path, name)), { recursive: true });
+    writeFileSync(join(folder.path, name), text);
+    return join(folder.path, name);
+  };
+  const names = ["altrace-enforcer.service", "altrace-node.service"];
+  const flaws = (change: (text: string) => string) => {
+    const units = names.map((name) => {
+      const text = textOf(`deploy/systemd/${name}`);
+      // What is started must be there.
+      return put(
+        name,
+        change(text.replaceAll("/usr/local/bin/altrace-launcher", process.execPath)),
+      );
+    });
+    const containers = put("some.service", `[Service]\nExecStart=${process.execPath}\n`);
+    put("some.service.d/altrace.conf", change(textOf("deploy/systemd/containers.conf")));
+    const line = ["verify", "--man=no", ...units, containers];
+    const env = { ...process.env, SYSTEMD_UNIT_PATH: `${folder.path}:` };
+    const { status, stderr } = spawnSync("systemd-analyze", line, { encoding: "utf8", env });
+    return { status, lines: stderr.split("\n").filter((one) => one.includes(folder.path)) };
+  };
+  expect(flaws((text) => text)).toEqual({ status: 0, lines: [] });
+  // It reads each of them: a word that it does not know is named wherever it stands.
+  const misspelt = flaws((text) => text.replace("[Service]", "[Service]\nMisspelt=yes"));
+  expect(misspelt.lines.filter((line) => line.includes("Misspelt"))).toHaveLength(3);
 });
