@@ -3,8 +3,14 @@ import { readSync, writeSync } from "node:fs";
 /** Sends one request to the kernel and gives back all that it answers, in the same turn. */
 export type NetlinkSocket = { request(bytes: Uint8Array, isComplete: AnswerEnd): Uint8Array };
 
-/** Says of all that was read so far whether the answer is complete. */
-export type AnswerEnd = (answer: Uint8Array) => boolean;
+/** Says of what was read last whether it ends the answer. The kernel tells no message in two pieces. */
+export type AnswerEnd = (piece: Uint8Array) => boolean;
+
+/** How the kernel is told and heard. */
+export type NetlinkCalls = {
+  readonly write: (fd: number, bytes: Uint8Array) => number;
+  readonly read: (fd: number, into: Uint8Array) => number;
+};
 
 const READ_BYTES = 256 * 1024;
 /** Far beyond any answer to what is asked here. */
@@ -16,23 +22,27 @@ const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
  * The kernel serves a request within the write, and its answer lies there before the write returns;
  * so reading never waits, and a socket that must not block says `EAGAIN` when that were not so.
  */
-export function netlinkSocket(fd: number): NetlinkSocket {
+export function netlinkSocket(fd: number, calls: NetlinkCalls = SYSTEM): NetlinkSocket {
   const buffer = Buffer.alloc(READ_BYTES);
   let isEmpty = false;
   const empty = (): void => {
-    if (!isEmpty) discard(fd, buffer);
+    if (!isEmpty) discard(() => calls.read(fd, buffer));
     isEmpty = true;
   };
   return {
     request(bytes, isComplete) {
       empty();
       isEmpty = false;
-      writeSync(fd, bytes);
-      let answer = Buffer.alloc(0);
-      while (!isComplete(answer)) {
-        const count = readSync(fd, buffer);
-        answer = Buffer.concat([answer, buffer.subarray(0, count)]);
-        if (answer.length > ANSWER_BYTES_MAX) throw new Error("the kernel's answer has no end");
+      calls.write(fd, bytes);
+      // Of many sockets the kernel tells in hundreds of pieces: each is copied and looked at once.
+      const pieces: Buffer[] = [];
+      let read = 0;
+      for (let isWhole = false; !isWhole; ) {
+        const piece = Buffer.from(buffer.subarray(0, calls.read(fd, buffer)));
+        pieces.push(piece);
+        read += piece.length;
+        if (read > ANSWER_BYTES_MAX) throw new Error("the kernel's answer has no end");
+        isWhole = isComplete(piece);
       }
       // Looking for what is left behind it costs more than the request: a kill must not wait for that.
       setImmediate(() => {
@@ -42,15 +52,17 @@ export function netlinkSocket(fd: number): NetlinkSocket {
           // The next request meets the same, and has somebody to tell.
         }
       });
-      return answer;
+      return pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces);
     },
   };
 }
 
+const SYSTEM: NetlinkCalls = { write: writeSync, read: readSync };
+
 /** What an earlier request that failed half-way has left must not answer the next one. */
-function discard(fd: number, buffer: Buffer): void {
+function discard(read: () => number): void {
   try {
-    for (;;) if (readSync(fd, buffer) === 0) return;
+    for (;;) if (read() === 0) return;
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code === "EAGAIN") return;

@@ -24,13 +24,13 @@ export const CLOSED_LATE_MS = 250;
 const FAMILIES = [4, 6] as const;
 const NO_SUCH_ELEMENT = 2;
 
-/** Requests to the kernel, each with all of its answer. */
+/** Requests to the kernel, each with all of its answer. `isComplete` is asked of each piece of it, as it comes. */
 export type KernelCalls = {
   readonly netfilter: {
-    request(bytes: Uint8Array, isComplete: (answer: Uint8Array) => boolean): Uint8Array;
+    request(bytes: Uint8Array, isComplete: (piece: Uint8Array) => boolean): Uint8Array;
   };
   readonly sockets: {
-    request(bytes: Uint8Array, isComplete: (answer: Uint8Array) => boolean): Uint8Array;
+    request(bytes: Uint8Array, isComplete: (piece: Uint8Array) => boolean): Uint8Array;
   };
 };
 

@@ -37,9 +37,9 @@ export function socketsRequest(family: 4 | 6): Uint8Array {
   return netlinkMessage({ type: BY_FAMILY, flags: FLAG.dump, no: 1, body });
 }
 
-/** Whether the list of sockets is complete. */
-export function isSocketListComplete(answer: Uint8Array): boolean {
-  return netlinkMessages(answer).some(isLast);
+/** Whether the list of sockets ends with this piece of it. */
+export function isSocketListComplete(piece: Uint8Array): boolean {
+  return netlinkMessages(piece).some(isLast);
 }
 
 /**
