@@ -1,5 +1,5 @@
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync, statSync } from "node:fs";
-import { createSecureContext } from "node:tls";
 import { ServerCredentials } from "@grpc/grpc-js";
 import { errorMessage } from "../ports/error-message.ts";
 
@@ -24,10 +24,7 @@ export class DoorCredentials extends ServerCredentials {
 
   /** @throws Error They are no certificates, or the key is of another; what was shown before is shown on. */
   replace(certificates: DoorCertificates): void {
-    const context = contextOf(certificates);
-    // grpc-js itself would close the door over it.
-    createSecureContext(context);
-    this.updateSecureContextOptions(context);
+    this.updateSecureContextOptions(contextOf(certificates));
   }
 
   override _equals(other: ServerCredentials): boolean {
@@ -59,7 +56,15 @@ export function readCertificates(files: DoorFiles): DoorCertificates {
   };
 }
 
+/**
+ * Node takes anything for an authority, and for an empty one all authorities that the machine trusts; an empty
+ * certificate or key it takes as well. grpc-js closes the door over the rest.
+ */
 function contextOf({ certificatePem, keyPem, clientCaPem }: DoorCertificates) {
+  new X509Certificate(clientCaPem);
+  if (!new X509Certificate(certificatePem).checkPrivateKey(createPrivateKey(keyPem))) {
+    throw new Error("the key is another certificate's");
+  }
   return { cert: certificatePem, key: keyPem, ca: clientCaPem };
 }
 

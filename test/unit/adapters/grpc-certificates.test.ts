@@ -109,6 +109,11 @@ test("renewed files count from the next connection on, and those before keep the
 test.each([
   ["whose key is of another", (other: Authority) => writeFileSync(at("key.pem"), other.privateKey)],
   ["that are none", () => writeFileSync(at("cert.pem"), "no certificate")],
+  ["of which one is empty", () => writeFileSync(at("cert.pem"), "")],
+  ["whose key is empty", () => writeFileSync(at("key.pem"), "")],
+  // Node would take all authorities that this machine trusts.
+  ["whose authority is empty", () => writeFileSync(at("ca.pem"), "")],
+  ["whose authority is none", () => writeFileSync(at("ca.pem"), "no certificate")],
   ["of which one is gone", () => rmSync(at("ca.pem"))],
 ])("files %s change nothing, and are told once", async (_what, spoil) => {
   const [old, renewed] = await Promise.all([issued(), issued()]);
@@ -121,4 +126,13 @@ test.each([
   write(renewed);
   expect(await client(renewed).kill()).toBe(true);
   expect(told).toHaveLength(2);
+});
+
+test.each(["", "no certificate"])("a door with %j for an authority is not opened", async (ca) => {
+  const { root, door } = await issued();
+  write({ root, door });
+  await serve();
+  await server.close(0);
+  writeFileSync(at("ca.pem"), ca);
+  await expect(serve()).rejects.toThrow(/PEM/);
 });
