@@ -5,7 +5,8 @@
 //     with a name that has to be quoted, which could hold what looks like a second one.
 // C2. A method that the table does not name is nobody's.
 // C3. A connection may outlive its certificate; a call may not.
-// C4. A revoked certificate is nobody's, and connections that it opened are closed.
+// C4. A revoked certificate is nobody's, and connections that it opened are closed. So are all of them once the
+//     authority is another: whom the one before had signed for is nobody now.
 
 import {
   ServerInterceptingCall,
@@ -112,13 +113,22 @@ export function roleGate(of: {
   readonly onDenied: OnDenied;
   readonly revoked: RevokedCertificates | undefined;
   readonly connections: CallerConnections;
+  /** Called before each call; it may close connections. */
+  readonly look: () => void;
 }) {
-  const { mesh, onDenied, revoked, connections } = of;
+  const { mesh, onDenied, revoked, connections, look } = of;
   const gate: ServerInterceptor = (method, call) => {
     const auth = call.getAuthContext();
     const { sslPeerCertificate: certificate } = auth;
     const nowMs = Date.now();
-    const objection = callObjection({ path: method.path, mesh, certificate, nowMs, revoked });
+    look();
+    const objection = connections.has(call.getPeer())
+      ? callObjection({ path: method.path, mesh, certificate, nowMs, revoked })
+      : refused(
+          "UNAUTHENTICATED",
+          "authority_replaced",
+          "The authority is another: connect again.",
+        );
     if (objection === undefined) {
       if (certificate) connections.called(call.getPeer(), fingerprintOf(certificate));
       return new AdmittedCall(call, auth);

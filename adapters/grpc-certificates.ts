@@ -16,15 +16,44 @@ export type DoorFiles = {
   readonly clientCaFile: string;
 };
 
+/** Whoever hears of certificates that were replaced. */
+type Hearing = {
+  /** Connections were let in by an authority that is none any more. */
+  readonly onOtherAuthority: () => void;
+  /** With why not, where those before are shown on. */
+  readonly onRenewed: ((error?: unknown) => void) | undefined;
+};
+
 /** A client certificate is required. What is shown and asked for can be replaced, for the connections from then on. */
 export class DoorCredentials extends ServerCredentials {
-  constructor(certificates: DoorCertificates) {
+  readonly #renewed: () => DoorCertificates | undefined;
+  readonly #hearing: Hearing;
+  #clientCaPem: string;
+
+  /** @throws Error They are no certificates, or the key is of another. */
+  constructor(
+    certificates: DoorCertificates & { readonly renewed?: () => DoorCertificates | undefined },
+    hearing: Hearing,
+  ) {
     super({ requestCert: true, rejectUnauthorized: true }, contextOf(certificates));
+    this.#renewed = certificates.renewed ?? (() => undefined);
+    this.#clientCaPem = certificates.clientCaPem;
+    this.#hearing = hearing;
   }
 
-  /** @throws Error They are no certificates, or the key is of another; what was shown before is shown on. */
-  replace(certificates: DoorCertificates): void {
-    this.updateSecureContextOptions(contextOf(certificates));
+  /** Takes what was renewed. What does not belong together is told, and what was shown before is shown on. */
+  look(): void {
+    try {
+      const certificates = this.#renewed();
+      if (certificates === undefined) return;
+      this.updateSecureContextOptions(contextOf(certificates));
+      if (certificates.clientCaPem !== this.#clientCaPem) this.#hearing.onOtherAuthority();
+      this.#clientCaPem = certificates.clientCaPem;
+    } catch (error) {
+      this.#hearing.onRenewed?.(error);
+      return;
+    }
+    this.#hearing.onRenewed?.();
   }
 
   override _equals(other: ServerCredentials): boolean {

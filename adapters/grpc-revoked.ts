@@ -42,6 +42,17 @@ export class CallerConnections {
     });
   }
 
+  /** False: it was closed here, and what had come on it by then counts no more. */
+  has(peer: string): boolean {
+    return this.#sockets.has(peer);
+  }
+
+  closeAll(): void {
+    const sockets = [...this.#sockets.values()];
+    this.#sockets.clear();
+    for (const socket of sockets) socket.destroy();
+  }
+
   /** @param peer The caller's address as grpc-js tells it. */
   called(peer: string, fingerprint: string): void {
     const peers = this.#peers.get(fingerprint) ?? new Set();

@@ -81,7 +81,7 @@ export type GrpcListen =
       readonly host: string;
       /** 0 lets the system choose; `ports` of the answer says which. */
       readonly port: number;
-      /** Asked at each connection for certificates that take the place of these. */
+      /** Asked at each connection and each call for certificates that take the place of these. */
       readonly renewed?: () => DoorCertificates | undefined;
       readonly mesh: string;
     });
@@ -159,21 +159,30 @@ async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise
   const { requestBytesMax, streamsMax, revoked, onDenied = () => undefined } = options;
   const connections = new CallerConnections();
   const mesh = listen.kind === "tls" ? listen.mesh : undefined;
+  const onOtherAuthority = () => connections.closeAll();
+  const { onRenewed } = options;
+  const credentials =
+    listen.kind === "tls"
+      ? new DoorCredentials(listen, { onOtherAuthority, onRenewed })
+      : ServerCredentials.createInsecure();
   const server = new Server({
     "grpc.max_receive_message_length": requestBytesMax,
     "grpc.max_concurrent_streams": streamsMax,
     "grpc.keepalive_time_ms": 30_000,
     "grpc.keepalive_timeout_ms": 10_000,
-    ...(mesh !== undefined && {
-      interceptors: [roleGate({ mesh, onDenied, revoked, connections })],
-    }),
+    ...(credentials instanceof DoorCredentials &&
+      mesh !== undefined && {
+        interceptors: [
+          roleGate({ mesh, onDenied, revoked, connections, look: () => credentials.look() }),
+        ],
+      }),
   });
   for (const service of options.services) addService(server, service, { ...options, mesh });
   const setServing = addIntrospection(
     server,
     options.services.map((service) => service.descriptor),
   );
-  const socket = await bind(server, listen, options, connections);
+  const socket = await bind(server, listen, options.connectionsMax, { connections, credentials });
   // Of one that was not opened nothing stays: whoever asked may try again, every second.
   revoked?.onAdded((fingerprint) => connections.close(fingerprint));
   return { kind: listen.kind, socket, server, setServing };
@@ -186,20 +195,19 @@ async function listenOn(listen: GrpcListen, options: GrpcServerOptions): Promise
 async function bind(
   server: Server,
   listen: GrpcListen,
-  { connectionsMax, onRenewed = () => undefined }: GrpcServerOptions,
-  connections: CallerConnections,
+  connectionsMax: number,
+  of: { readonly connections: CallerConnections; readonly credentials: ServerCredentials },
 ): Promise<NetServer> {
   try {
+    const { connections, credentials } = of;
+    const injector = server.createConnectionInjector(credentials);
     if (listen.kind === "unix") {
-      const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
       const inject = (socket: Socket) => injector.injectConnection(socket);
       return await listenOnUnixSocket(listen.path, connectionsMax, inject);
     }
-    const credentials = new DoorCredentials(listen);
-    const injector = server.createConnectionInjector(credentials);
-    const { host, port, renewed } = listen;
+    const { host, port } = listen;
     return await listenOnTcp({ host, port }, connectionsMax, (socket) => {
-      if (renewed) renew(credentials, renewed, onRenewed);
+      if (credentials instanceof DoorCredentials) credentials.look();
       connections.opened(socket);
       injector.injectConnection(socket);
     });
@@ -207,21 +215,6 @@ async function bind(
     // Known to grpc-js from its making on.
     server.forceShutdown();
     throw error;
-  }
-}
-
-function renew(
-  credentials: DoorCredentials,
-  renewed: () => DoorCertificates | undefined,
-  onRenewed: (error?: unknown) => void,
-): void {
-  try {
-    const certificates = renewed();
-    if (certificates === undefined) return;
-    credentials.replace(certificates);
-    onRenewed();
-  } catch (error) {
-    onRenewed(error);
   }
 }
 

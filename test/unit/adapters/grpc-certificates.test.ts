@@ -18,12 +18,16 @@ import { tempDir } from "../../support/temp-dir.ts";
 const nowMs = Date.now();
 const validMs = 3_600_000;
 const answering = {
-  kill: async () => ({ command: { accepted: true } }),
+  kill: async () => {
+    heard += 1;
+    return { command: { accepted: true } };
+  },
 } as unknown as Handlers<typeof CoordinatorService>;
 
 let home: ReturnType<typeof tempDir>;
 let server: GrpcServer;
 let told: (string | undefined)[];
+let heard: number;
 let closings: (() => void)[];
 
 /** An authority, a server's certificate of it, and an operator's. */
@@ -66,6 +70,7 @@ function client({ root, alice }: { readonly root: Authority; readonly alice: Aut
 beforeEach(async () => {
   home = tempDir();
   told = [];
+  heard = 0;
   closings = [];
 });
 
@@ -89,12 +94,41 @@ async function serve(): Promise<void> {
   });
 }
 
-test("renewed files count from the next connection on, and those before keep theirs", async () => {
-  const [old, renewed] = await Promise.all([issued(), issued()]);
+test("a renewed certificate counts from the next connection on, and those before keep theirs", async () => {
+  const [old, other] = await Promise.all([issued(), issued()]);
+  const { root } = old;
   write(old);
   await serve();
   const before = client(old);
   expect(await before.kill()).toBe(true);
+  // By another authority's certificate it can be told who was greeted with which.
+  write({ root, door: other.door });
+  expect(await client(old).kill()).not.toBe(true);
+  expect(await client({ root: other.root, alice: old.alice }).kill()).toBe(true);
+  expect(await before.kill()).toBe(true);
+  expect(told).toEqual([undefined]);
+});
+
+test("whom a replaced authority let in is let in no more, nor heard", async () => {
+  const [old, renewed] = await Promise.all([issued(), issued()]);
+  write(old);
+  await serve();
+  const [calling, waiting] = [client(old), client(old)];
+  expect([await calling.kill(), await waiting.kill()]).toEqual([true, true]);
+  write(renewed);
+  // On the connection that it stands on, though nobody else has connected since, and at once.
+  expect(await Promise.all([calling.kill(), calling.kill()])).not.toContain(true);
+  expect(told).toEqual([undefined]);
+  expect(await waiting.kill()).not.toBe(true);
+  expect(heard).toBe(2);
+  expect(await client(renewed).kill()).toBe(true);
+});
+
+test("renewed files count from the next connection on", async () => {
+  const [old, renewed] = await Promise.all([issued(), issued()]);
+  write(old);
+  await serve();
+  expect(await client(old).kill()).toBe(true);
   expect(told).toEqual([]);
   write(renewed);
   expect(await client(renewed).kill()).toBe(true);
@@ -102,7 +136,6 @@ test("renewed files count from the next connection on, and those before keep the
   // Whom the authority before had signed for is nobody now, and finds another server.
   expect(await client(old).kill()).not.toBe(true);
   expect(await client({ root: renewed.root, alice: old.alice }).kill()).not.toBe(true);
-  expect(await before.kill()).toBe(true);
   expect(told).toEqual([undefined]);
 });
 
