@@ -29,6 +29,8 @@ export type OpenExchange = CutTarget & {
   isCarrier?(): boolean;
   /** When its client was taken in, monotonic ns; undefined once it has said what it wants. */
   arrivingSinceNs?(): bigint | undefined;
+  /** Since when its client may say its first word, monotonic ns; undefined: it has, or it is not its turn. */
+  silentSinceNs?(): bigint | undefined;
   /** When it last carried something unread, either way, monotonic ns, 0: never. Undefined: it carries nothing so. */
   lastCarried?(): { readonly upNs: bigint; readonly downNs: bigint } | undefined;
   /** Whether it may not go on once its agent has come to this level of the ladder. */

@@ -30,6 +30,8 @@ const NS_PER_MS = 1_000_000n;
  *     side had the last word is not waited for; one that waits for an answer is. The guess is wrong where the last
  *     word was none: session tickets that follow a first request, or a request right behind an answer. What is cut by that
  *     has been silent, either way, for `TUNNEL_QUIET_MS` at least, and was no part of what `outlived` waits for.
+ * D3. A client that has said nothing since it was taken in, or let speak, has `LATECOMER_MS` for it: what is new waits, and
+ *     whoever opens connections and says nothing would hold that up.
  */
 export class Drain {
   readonly #connections: DrainedConnections;
@@ -81,7 +83,10 @@ export class Drain {
   ended(deadlineMs: number): Promise<void> {
     this.#isEnding = true;
     const isOver = (exchange: OpenExchange, nowNs: bigint) =>
-      this.#before.has(exchange) || isCarrier(exchange) || isQuiet(exchange, nowNs);
+      this.#before.has(exchange) ||
+      isCarrier(exchange) ||
+      isQuiet(exchange, nowNs) ||
+      isSilent(exchange, nowNs);
     return this.#until(deadlineMs, (nowNs) =>
       this.#connections.open().every((exchange) => isOver(exchange, nowNs)),
     );
@@ -99,6 +104,12 @@ export class Drain {
 
 function isCarrier(exchange: OpenExchange): boolean {
   return exchange.isCarrier?.() === true;
+}
+
+/** Its client has had its time for a first word. */
+function isSilent(exchange: OpenExchange, nowNs: bigint): boolean {
+  const sinceNs = exchange.silentSinceNs?.();
+  return sinceNs !== undefined && nowNs - sinceNs >= BigInt(LATECOMER_MS) * NS_PER_MS;
 }
 
 /** The far side had the last word, and that some time ago. */

@@ -62,6 +62,8 @@ export abstract class CarriedExchange implements OpenExchange {
   #onClosed: () => void = () => {};
   #isHandedOver = false;
   #isArrivingWithin: () => boolean = () => false;
+  /** Since when it has been the client's turn to say its first word. */
+  #silentSinceNs: bigint | undefined;
   #upNs = 0n;
   #downNs = 0n;
 
@@ -75,6 +77,7 @@ export abstract class CarriedExchange implements OpenExchange {
     this.first = input.first;
     this.#host = host;
     this.#phase = isAsked ? "asked" : "greeting";
+    this.#silentSinceNs = isAsked ? undefined : input.headAtNs;
     this.socket.on("error", ignore);
     this.socket.on("close", () => this.#legClosed());
     host.registry.register(this);
@@ -113,9 +116,15 @@ export abstract class CarriedExchange implements OpenExchange {
   protected establishBy(statusLine: string, headers: readonly string[]): void {
     if (this.#phase !== "asked") return;
     this.#phase = "greeting";
+    this.#silentSinceNs = this.#host.clock.monoNs();
     let text = `${statusLine}\r\n`;
     for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
     this.socket.write(`${text}\r\n`);
+  }
+
+  /** The client's first word is there, whatever comes of it. */
+  protected heard(): void {
+    this.#silentSinceNs = undefined;
   }
 
   /** What the client has sent so far. */
@@ -173,6 +182,10 @@ export abstract class CarriedExchange implements OpenExchange {
       ? this.isOpen() && this.#isArrivingWithin()
       : this.#phase === "asked" || this.#phase === "greeting";
     return isArriving ? this.headAtNs : undefined;
+  }
+
+  silentSinceNs(): bigint | undefined {
+    return this.#phase === "greeting" ? this.#silentSinceNs : undefined;
   }
 
   /** Bytes of the client's were carried. @param nowNs Monotonic now. */

@@ -28,6 +28,7 @@ export class TunnelExchange extends CarriedExchange {
   name(host: string, first: Uint8Array): void {
     this.target = { host, port: this.target.port };
     this.first = first;
+    this.heard();
   }
 
   establish(headers: readonly string[]): void {

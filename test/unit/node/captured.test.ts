@@ -85,6 +85,18 @@ describe("a captured connection", () => {
     expect(it.faults).toEqual([]);
   });
 
+  test("is silent until it has named its host, whatever that waits for then", async () => {
+    const it = await captureWorld(() => AGENT);
+    Object.assign(it.loop, { resolver: { resolve: () => new Promise(() => undefined) } });
+    const client = await rawClient(it.door.port);
+    const silentSince = () => it.connections.open().map((one) => one.silentSinceNs?.());
+    await eventually(() => silentSince().length === 1, "it is taken in");
+    expect(silentSince()).not.toContain(undefined);
+    client.socket.write(clientHello({ serverNames: [FAR] }));
+    await eventually(() => silentSince().includes(undefined), "it is heard");
+    expect(it.connections.open().map((one) => one.arrivingSinceNs?.())).not.toContain(undefined);
+  });
+
   test("is carried by whoever took it in, also one that is about to end", async () => {
     const it = await captureWorld(() => AGENT);
     Object.assign(it.loop, { isDraining: () => true });

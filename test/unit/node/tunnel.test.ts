@@ -106,6 +106,16 @@ describe("a tunnel", () => {
     expect(isArriving()).toEqual([false]);
   });
 
+  test("has a client that is silent from when it may speak to when it has", async () => {
+    const it = await tunnelWorld();
+    const silentSince = () => it.connections.open().map((one) => one.silentSinceNs?.());
+    const beforeNs = systemClock.monoNs();
+    const client = await askTunnel(it.door.port, `${FAR}:${it.far.port}`);
+    expect(Number(silentSince()[0])).toBeGreaterThan(Number(beforeNs));
+    await tlsOver(client, { servername: FAR, ca: it.far.cert });
+    expect(silentSince()).toEqual([undefined]);
+  });
+
   test("takes a bearer token, and a user name that is left out", async () => {
     const it = await tunnelWorld();
     for (const authorization of [`Bearer ${KEY}`, proxyAuthorization("")]) {

@@ -154,6 +154,23 @@ describe("a loop whose node is replaced", () => {
     expect(late.isOver).toBe(true);
   });
 
+  test("D3: a client that says nothing is waited for as long as its first word may take", async () => {
+    const { clock, drain, add, pass, watched } = drainWorld();
+    const sinceNs = clock.monoNs();
+    const silent = { sinceNs: sinceNs as bigint | undefined };
+    add({ silentSinceNs: () => silent.sinceNs });
+    const ended = watched(drain.ended(60_000));
+    await pass(LATECOMER_MS - DRAIN_LOOK_MS);
+    expect(ended.isOver).toBe(false);
+    // What it has said by then is under way.
+    silent.sinceNs = undefined;
+    await pass(LATECOMER_MS);
+    expect(ended.isOver).toBe(false);
+    silent.sinceNs = sinceNs;
+    await pass(DRAIN_LOOK_MS);
+    expect(ended.isOver).toBe(true);
+  });
+
   test("waits no longer than it may", async () => {
     const { drain, begin, pass, watched } = drainWorld();
     begin();
