@@ -4,6 +4,7 @@ import { open, type RootDatabase } from "lmdb";
 import { type Guard, type Store, StoreFault, type Write } from "../ports/store.ts";
 import { CHECKSUM_BYTES, checkedValue, withChecksum } from "./checked-entry.ts";
 import { makeFolderDurably, syncFolder } from "./durable-file.ts";
+import { underNote } from "./opening-note.ts";
 
 /** Bytes of a key at most; LMDB's own limit is 1,978. */
 export const KEY_BYTES_MAX = 1024;
@@ -43,24 +44,28 @@ export function openLmdbStore(
   try {
     makeFolderDurably(path);
     chmodSync(path, 0o700);
-    const db = open<Buffer, Buffer>({
-      path,
-      noSubdir: false,
-      encoding: "binary",
-      keyEncoding: "binary",
-      compression: false,
-      cache: false,
-      overlappingSync: false,
-    });
-    // The library makes them readable by all, and a copy or an archive would keep that.
-    for (const file of ["data.mdb", "lock.mdb"]) chmodSync(join(path, file), 0o600);
-    // The library syncs what is in its file, and not that there is one.
-    syncFolder(path);
-    return new LmdbStore(path, db, options.freeBytesMin ?? FREE_BYTES_MIN).checked();
+    return underNote(path, () => openEnvironment(path, options.freeBytesMin ?? FREE_BYTES_MIN));
   } catch (cause) {
     if (cause instanceof StoreFault) throw cause;
     throw new StoreFault(`${path} cannot be opened`, { cause });
   }
+}
+
+function openEnvironment(path: string, freeBytesMin: number): Store {
+  const db = open<Buffer, Buffer>({
+    path,
+    noSubdir: false,
+    encoding: "binary",
+    keyEncoding: "binary",
+    compression: false,
+    cache: false,
+    overlappingSync: false,
+  });
+  // The library makes them readable by all, and a copy or an archive would keep that.
+  for (const file of ["data.mdb", "lock.mdb"]) chmodSync(join(path, file), 0o600);
+  // The library syncs what is in its file, and not that there is one.
+  syncFolder(path);
+  return new LmdbStore(path, db, freeBytesMin).checked();
 }
 
 /** What a commit that has not resolved makes of a key. */

@@ -406,6 +406,49 @@ describe("LMDB alone", () => {
     });
   });
 
+  /** How a process of its own fared that opened the store, and what it said on its way. */
+  const opensElsewhere = async (path: string) => {
+    const store = new URL("../../adapters/lmdb-store.ts", import.meta.url).href;
+    const program = `
+      const { openLmdbStore } = await import(${JSON.stringify(store)});
+      await openLmdbStore(${JSON.stringify(path)}).close();`;
+    const words = ["--input-type=module", "--eval", program];
+    const child = spawn(process.execPath, words, { stdio: ["ignore", "ignore", "pipe"] });
+    let said = "";
+    child.stderr.on("data", (data: Buffer) => {
+      said += data.toString();
+    });
+    const [, signal] = (await once(child, "close")) as [unknown, NodeJS.Signals | null];
+    return { signal, said };
+  };
+
+  test("one that ends the process that opens it is named by the next process, before it opens it again", async () => {
+    using dir = tempDir();
+    const path = join(dir.path, "store");
+    const store = openLmdbStore(path);
+    await store.commit(Array.from({ length: 2_000 }, (_, n) => put(`row/${n}`, `[10${n},0]`)));
+    await store.close();
+    const data = join(path, "data.mdb");
+    const whole = readFileSync(data);
+    const pageBytes = 4096;
+    const broken = Buffer.from(whole);
+    for (let at = broken.indexOf("row/1500"); at >= 0; at = broken.indexOf("row/1500")) {
+      const page = at - (at % pageBytes);
+      broken.fill(0, page, page + pageBytes);
+    }
+    writeFileSync(data, broken);
+    const named = `"event":"store_opening_again","path":"${path}"`;
+    const first = await opensElsewhere(path);
+    expect([first.signal, first.said.includes(named)]).toEqual(["SIGABRT", false]);
+    const second = await opensElsewhere(path);
+    expect([second.signal, second.said.includes(named)]).toEqual(["SIGABRT", true]);
+    writeFileSync(data, whole);
+    const third = await opensElsewhere(path);
+    expect([third.signal, third.said.includes(named)]).toEqual([null, true]);
+    const fourth = await opensElsewhere(path);
+    expect([fourth.signal, fourth.said]).toEqual([null, ""]);
+  });
+
   test("takes over what an earlier version wrote, and has checksums from then on", async () => {
     using dir = tempDir();
     const earlier = openRaw(dir.path);
