@@ -60,6 +60,8 @@ export class Http2Connection {
     this.#session.on("stream", (stream, _headers, _flags, raw) => this.#opened(stream, raw));
     this.#session.on("error", (error: NodeJS.ErrnoException) => this.#failed(error));
     this.#session.on("close", () => this.#cancelIdle());
+    // A socket of ours stays open for what it may still say, which here is nothing: the client is gone.
+    socket.once("end", () => this.#session.destroy());
     for (const event of ["ping", "remoteSettings"]) {
       this.#session.on(event, () => this.#count(this.#controlFrames, "control frames"));
     }

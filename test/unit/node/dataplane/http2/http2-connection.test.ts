@@ -56,7 +56,8 @@ async function world(
   const served: Served[] = [];
   const listen = async (protocol: Protocol): Promise<number> => {
     const sockets: Socket[] = [];
-    const tcp = createServer((socket) => {
+    // As those of an HTTP server are, on which TLS is ended.
+    const tcp = createServer({ allowHalfOpen: true }, (socket) => {
       sockets.push(socket);
       socket.on("error", () => undefined);
       const one = door.gateway.serve(socket, VIA, protocol);
@@ -300,6 +301,27 @@ describe("an answer that streams", () => {
     expect(session.destroyed).toBe(false);
   });
 });
+
+test.each(["a request under way", "nothing"])(
+  "a connection whose client closes its side is over, with %s on it",
+  async (what) => {
+    let gone = 0;
+    const count = (): void => {
+      gone += 1;
+    };
+    // None of the times would end it while the test waits.
+    const limits = { headTimeoutMs: 600_000, stalledReaderMs: 600_000 };
+    const it = await world((exchange) => exchange.onGone(count), limits);
+    const raw = await frameClient(it.port);
+    const isAsked = what !== "nothing";
+    if (isAsked) raw.send(frame(FRAME.headers, END_HEADERS | END_STREAM, 1, head()));
+    await eventually(() => it.exchanges.length === Number(isAsked), "it is served");
+    raw.socket.end();
+    await once(raw.socket, "close");
+    await eventually(() => it.door.registry.count() === 0, "nothing is left open");
+    expect([gone, it.door.refused, it.door.faults]).toEqual([Number(isAsked), [], []]);
+  },
+);
 
 describe("a connection that is to end", () => {
   test("serves what runs on it to its end, and nothing more", async () => {
