@@ -6,7 +6,7 @@
 import { constants, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { errorMessage } from "../ports/error-message.ts";
 import { flawed, type Parsed } from "./parsed.ts";
-import { type BundleFlaw, decodeEntries, encodeEntries, TILE_WIDTH } from "./tiles.ts";
+import { type BundleFlaw, decodeEntries, TILE_WIDTH } from "./tiles.ts";
 
 /** Entries of one package, at most. */
 export const PACKED_ENTRIES_MAX = 4 * TILE_WIDTH;
@@ -32,17 +32,11 @@ const UNPACKING = {
 };
 
 /**
- * @param entries Together within both limits; none gives none.
- * @throws RangeError One is above the format's own limit.
+ * @param encoded Entries as a bundle has them, within both limits; none gives none.
  */
-export function packEntries(entries: readonly Uint8Array[]): Uint8Array {
-  if (entries.length === 0) return new Uint8Array(0);
-  room ??= Buffer.allocUnsafeSlow(UNPACKED_BYTES_MAX);
-  return zstdCompressSync(encodeEntries(entries, room), PACKING);
+export function packEntries(encoded: Uint8Array): Uint8Array {
+  return encoded.length === 0 ? encoded : zstdCompressSync(encoded, PACKING);
 }
-
-/** What is packed, while it is: new memory of that size, a hundred times a second, makes V8 collect all it has. */
-let room: Buffer | undefined;
 
 /** Reads a package that anybody may have made. The entries share memory. */
 export function unpackEntries(

@@ -79,30 +79,16 @@ export function encodeBundle(entries: readonly Uint8Array[]): Buffer {
   if (entries.length === 0 || entries.length > TILE_WIDTH) {
     throw new RangeError(`a bundle of ${entries.length} entries`);
   }
-  return encodeEntries(entries, Buffer.allocUnsafe(encodedBytes(entries)));
-}
-
-/** Bytes that entries take in a bundle. */
-export function encodedBytes(entries: readonly Uint8Array[]): number {
-  return entries.reduce((sum, entry) => sum + LENGTH_BYTES + entry.length, 0);
-}
-
-/**
- * The same of any number of entries, into memory that is there.
- *
- * @param room Has `encodedBytes` of them.
- * @returns What of it they take.
- * @throws RangeError One is above `ENTRY_BYTES_MAX`.
- */
-export function encodeEntries(entries: readonly Uint8Array[], room: Buffer): Buffer {
+  const bytes = entries.reduce((sum, entry) => sum + LENGTH_BYTES + entry.length, 0);
+  const bundle = Buffer.allocUnsafe(bytes);
   let at = 0;
   for (const entry of entries) {
     if (entry.length > ENTRY_BYTES_MAX) throw new RangeError(`an entry of ${entry.length} bytes`);
-    at = room.writeUInt16BE(entry.length, at);
-    room.set(entry, at);
+    at = bundle.writeUInt16BE(entry.length, at);
+    bundle.set(entry, at);
     at += entry.length;
   }
-  return room.subarray(0, at);
+  return bundle;
 }
 
 export type BundleFlaw = "bundle_truncated" | "bundle_trailing_bytes";
@@ -137,8 +123,20 @@ export function decodeEntries(bytes: Uint8Array, most: number): Parsed<Uint8Arra
   return decodeBundle(bytes, count);
 }
 
-/** Gives a file of the log by its path; `undefined` when there is none. */
-export type LogReader = { read(path: string): Uint8Array | undefined };
+/** Bytes that the first `count` of encoded entries take; `undefined`: there are not so many whole ones. */
+export function entriesEnd(bytes: Uint8Array, count: number): number | undefined {
+  let at = 0;
+  for (let no = 0; no < count; no++) {
+    if (at + LENGTH_BYTES > bytes.length) return undefined;
+    at += LENGTH_BYTES + (bytes[at] as number) * 256 + (bytes[at + 1] as number);
+  }
+  return at <= bytes.length ? at : undefined;
+}
+
+/**
+ * Gives a file of the log by its path; `undefined` when there is none. `room` may be taken for it, where it fits.
+ */
+export type LogReader = { read(path: string, room?: Buffer): Uint8Array | undefined };
 
 /**
  * A partial file may be deleted once the full one exists, so the full one stands in for it. Its
@@ -166,6 +164,27 @@ export function readBundle(
   if (full === undefined) return flawed("bundle_missing", bundlePath(bundle));
   const entries = decodeBundle(full, TILE_WIDTH);
   return entries.ok ? parsed(entries.value.slice(0, bundle.width)) : entries;
+}
+
+/**
+ * The same as the bytes that hold the entries, which are no views of their own: of a whole log those are more than its
+ * bytes.
+ *
+ * @param room Memory that may be taken for it.
+ * @returns Undefined: there is no such bundle, or no sound one.
+ */
+export function readBundleBytes(
+  reader: LogReader,
+  bundle: Bundle,
+  room: Buffer,
+): Uint8Array | undefined {
+  const { index, width } = bundle;
+  const exact = reader.read(bundlePath(bundle), room);
+  if (exact !== undefined) return entriesEnd(exact, width) === exact.length ? exact : undefined;
+  if (width === TILE_WIDTH) return undefined;
+  const full = reader.read(bundlePath({ index, width: TILE_WIDTH }), room);
+  if (full === undefined || entriesEnd(full, TILE_WIDTH) !== full.length) return undefined;
+  return full.subarray(0, entriesEnd(full, width));
 }
 
 /** A tile that is not there or does not have the size its width asks for. */

@@ -189,7 +189,10 @@ function tieLogs(mesh: MeshOfLog, options: AuditLogOptions, thread: AuditThread)
     clock,
     logs: keys.map(({ vkey }, no) => {
       const dir = dirs[no] as string;
-      return { vkey, read: (path: string) => readWhole(disk, join(dir, path)) };
+      return {
+        vkey,
+        read: (path: string, room?: Buffer) => readWhole(disk, join(dir, path), room),
+      };
     }),
     shipEveryMs: options.shipEveryMs,
     onCosigned: (text, line) => worker.postMessage({ t: "cosigned", text, line }),

@@ -55,12 +55,18 @@ export function readInto(
   return filled;
 }
 
-/** A whole file; `undefined` when there is none. */
-export function readWhole(disk: Disk, path: string): Buffer | undefined {
+/**
+ * A whole file; `undefined` when there is none.
+ *
+ * @param room Memory that takes it where it fits, at its beginning; else it has memory of its own.
+ */
+export function readWhole(disk: Disk, path: string, room?: Buffer): Buffer | undefined {
   const fd = openIfThere(disk, path);
   if (fd === undefined) return undefined;
   try {
-    const bytes = Buffer.allocUnsafe(disk.size(fd));
+    const size = disk.size(fd);
+    const fits = room !== undefined && size <= room.length;
+    const bytes = fits ? room.subarray(0, size) : Buffer.allocUnsafe(size);
     return bytes.subarray(0, readInto(disk, fd, { into: bytes, at: 0 }));
   } finally {
     disk.close(fd);

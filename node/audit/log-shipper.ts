@@ -12,8 +12,9 @@ import { consistencyProof } from "../../audit/merkle.ts";
 import { PACKED_ENTRIES_MAX, packEntries, UNPACKED_BYTES_MAX } from "../../audit/packed-entries.ts";
 import { rememberedSubtrees } from "../../audit/remembered-subtrees.ts";
 import {
-  encodedBytes,
-  readBundle,
+  entriesEnd,
+  type LogReader,
+  readBundleBytes,
   readTile,
   subtreesFromTiles,
   TILE_WIDTH,
@@ -64,7 +65,7 @@ export type LogShipperOptions = {
   /** Public key of the log. */
   readonly vkey: string;
   /** A file of the log, by its path. */
-  readonly read: (path: string) => Uint8Array | undefined;
+  readonly read: LogReader["read"];
   readonly clock: Clock;
   /** Time between the end of one round and the next, ms. */
   readonly everyMs: number;
@@ -74,8 +75,19 @@ export type LogShipperOptions = {
   readonly onRefused: (why: string) => void;
 };
 
+/** Entries as bundles have them. */
+type Entries = { readonly count: number; readonly encoded: Uint8Array };
+
+const NO_ENTRIES: Entries = { count: 0, encoded: new Uint8Array(0) };
+
 /** The entries of one message. `count` 0: it only asks. */
 type Package = { readonly count: number; readonly packed: Uint8Array };
+
+/**
+ * What is packed, while it is: new memory of that size, a hundred times a second, makes V8 collect all it has. Made where
+ * something is shipped.
+ */
+const ROOM: { bytes: Buffer | undefined } = { bytes: undefined };
 
 /** What an archive said, and by which key. */
 type Said = { readonly reply: ShipReply; readonly kid: string };
@@ -132,7 +144,7 @@ export class LogShipper {
     const { size } = cosigned;
     const first = this.#next ?? 0;
     // Without entries it is a question, which says where to begin.
-    const entries = this.#next === undefined ? [] : this.#entriesFrom(first, size);
+    const entries = this.#next === undefined ? NO_ENTRIES : this.#entriesFrom(first, size);
     if (entries === undefined) {
       this.#tell(`entries before ${first} are no longer here: copy the archive of another`);
       return { waitMs: RETRY_MS.last };
@@ -218,28 +230,35 @@ export class LogShipper {
    * Entries from leaf `first` on, as many as may be in one message, and whole bundles where they fit: their proofs
    * are read and not hashed. Undefined where the first is gone.
    */
-  #entriesFrom(first: number, size: number): readonly Uint8Array[] | undefined {
-    const entries: Uint8Array[] = [];
-    let room = UNPACKED_BYTES_MAX;
-    while (first + entries.length < size) {
-      const bundle = this.#bundleFrom(first + entries.length, size);
-      if (bundle === undefined) return entries.length === 0 ? undefined : entries;
-      const bytes = encodedBytes(bundle);
-      if (bytes > room || entries.length + bundle.length > PACKED_ENTRIES_MAX) {
-        return entries.length === 0 ? bundle.slice(0, LARGE_ENTRIES) : entries;
+  #entriesFrom(first: number, size: number): Entries | undefined {
+    ROOM.bytes ??= Buffer.allocUnsafeSlow(UNPACKED_BYTES_MAX);
+    const room = ROOM.bytes;
+    let [count, end] = [0, 0];
+    while (first + count < size && count < PACKED_ENTRIES_MAX) {
+      const next = this.#bundleFrom(first + count, size, room.subarray(end));
+      if (next === undefined && count === 0) return undefined;
+      if (next === undefined) break;
+      const { encoded } = next;
+      const isTooMuch = end + encoded.length > room.length;
+      if (isTooMuch || count + next.count > PACKED_ENTRIES_MAX) {
+        return count > 0 ? { count, encoded: room.subarray(0, end) } : firstOf(next, LARGE_ENTRIES);
       }
-      entries.push(...bundle);
-      room -= bytes;
+      room.set(encoded, end);
+      count += next.count;
+      end += encoded.length;
     }
-    return entries;
+    return { count, encoded: room.subarray(0, end) };
   }
 
-  /** What its bundle holds from leaf `first` on. */
-  #bundleFrom(first: number, size: number): readonly Uint8Array[] | undefined {
+  /** What its bundle holds from leaf `first` on. It may be read into the beginning of `room`. */
+  #bundleFrom(first: number, size: number, room: Buffer): Entries | undefined {
     const index = Math.floor(first / TILE_WIDTH);
     const width = Math.min(TILE_WIDTH, size - index * TILE_WIDTH);
-    const bundle = readBundle(this.#options, { index, width });
-    return bundle.ok ? bundle.value.slice(first % TILE_WIDTH) : undefined;
+    const bundle = readBundleBytes(this.#options, { index, width }, room);
+    const before = first % TILE_WIDTH;
+    return (
+      bundle && { count: width - before, encoded: bundle.subarray(entriesEnd(bundle, before)) }
+    );
   }
 
   #proof(from: number, size: number): Uint8Array[] | undefined {
@@ -286,9 +305,13 @@ export class LogShipper {
 }
 
 /** As many of the entries as make a message that is not too large: all of them, unless they are hardly alike. */
-function packageOf(entries: readonly Uint8Array[]): Package {
-  for (let count = entries.length; ; count = Math.ceil(count / 2)) {
-    const packed = packEntries(entries.slice(0, count));
-    if (packed.length <= SHIP_BYTES_MAX || count <= 1) return { count, packed };
+function packageOf(entries: Entries): Package {
+  for (let some = entries; ; some = firstOf(some, Math.ceil(some.count / 2))) {
+    const packed = packEntries(some.encoded);
+    if (packed.length <= SHIP_BYTES_MAX || some.count <= 1) return { count: some.count, packed };
   }
+}
+
+function firstOf({ encoded }: Entries, count: number): Entries {
+  return { count, encoded: encoded.subarray(0, entriesEnd(encoded, count)) };
 }

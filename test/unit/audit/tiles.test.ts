@@ -17,8 +17,10 @@ import {
   decodeBundle,
   ENTRY_BYTES_MAX,
   encodeBundle,
+  entriesEnd,
   partialWidth,
   readBundle,
+  readBundleBytes,
   readTile,
   subtreesFromTiles,
   type Tile,
@@ -256,5 +258,51 @@ describe("reading partial files", () => {
       flaw: "bundle_missing",
       detail: "tile/entries/000.p/3",
     });
+  });
+});
+
+describe("the bytes of a bundle", () => {
+  const entries = numberedEntries(300);
+  const full = encodeBundle(entries.slice(0, 256));
+  const last = encodeBundle(entries.slice(256));
+  const files = new Map([
+    [bundlePath({ index: 0, width: 256 }), full],
+    [bundlePath({ index: 1, width: 44 }), last],
+  ]);
+  /** Reads into the room that it is given, as a disk does. */
+  const reader = {
+    read: (path: string, room?: Buffer) => {
+      const bytes = files.get(path);
+      if (bytes === undefined || room === undefined || bytes.length > room.length) return bytes;
+      return room.subarray(0, bytes.copy(room));
+    },
+  };
+  const room = Buffer.alloc(full.length);
+
+  test("are its file's, or the beginning of the full one's", () => {
+    const bytesOf = (index: number, width: number) =>
+      readBundleBytes(reader, { index, width }, room) ?? [];
+    expect(Buffer.from(bytesOf(0, 256))).toEqual(full);
+    expect(Buffer.from(bytesOf(1, 44))).toEqual(last);
+    expect(Buffer.from(bytesOf(0, 7))).toEqual(encodeBundle(entries.slice(0, 7)));
+    expect(Buffer.from(readBundleBytes(reader, { index: 0, width: 256 }, last) ?? [])).toEqual(
+      full,
+    );
+  });
+
+  test("are none where it is missing, cut or longer than its entries", () => {
+    expect(readBundleBytes(reader, { index: 1, width: 256 }, room)).toBeUndefined();
+    for (const bytes of [full.subarray(0, -1), Buffer.concat([full, Buffer.of(0)])]) {
+      const broken = { read: (path: string) => (path.includes(".p/") ? undefined : bytes) };
+      expect(readBundleBytes(broken, { index: 0, width: 256 }, room)).toBeUndefined();
+      expect(readBundleBytes(broken, { index: 0, width: 7 }, room)).toBeUndefined();
+    }
+  });
+
+  test("end behind as many whole entries as are asked for", () => {
+    expect(entriesEnd(last, 0)).toBe(0);
+    expect(entriesEnd(last, 44)).toBe(last.length);
+    expect(entriesEnd(last, 45)).toBeUndefined();
+    expect(entriesEnd(last.subarray(0, -1), 44)).toBeUndefined();
   });
 });

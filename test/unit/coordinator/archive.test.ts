@@ -10,6 +10,7 @@ import {
   unpackEntries,
 } from "../../../audit/packed-entries.ts";
 import { encodeNote, encodeVkey, KEY_TYPES } from "../../../audit/signed-note.ts";
+import { encodeBundle } from "../../../audit/tiles.ts";
 import { OPEN_LOGS_MAX } from "../../../coordinator/archive/archive.ts";
 import { ArchivedLog } from "../../../coordinator/archive/archived-log.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
@@ -71,7 +72,7 @@ describe("an archive", () => {
       "inconsistent",
       (request) => repacked(request, (bytes) => bytes.fill((bytes[100] as number) ^ 1, 100, 101)),
     ],
-    ["inconsistent", () => ({ packed: packEntries([Buffer.from("{}")]) })],
+    ["inconsistent", () => ({ packed: packEntries(encodeBundle([Buffer.from("{}")])) })],
     ["inconsistent", ({ proof }) => ({ proof: proof.slice(1) })],
     ["inconsistent", () => ({ proof: [Buffer.alloc(32)] })],
     ["malformed", (request) => repacked(request, (bytes) => bytes.subarray(0, -1))],
@@ -260,7 +261,7 @@ describe("an archive", () => {
       const text = checkpointText({ origin, size: 2, root });
       const note = encodeNote(text, [signCheckpoint(text, signer)]);
       const ask = { origin, vkey: encodeVkey(signer.key), checkpoint: note, proof: [] };
-      return archive.take({ ...ask, first: 0, packed: packEntries(entries) });
+      return archive.take({ ...ask, first: 0, packed: packEntries(encodeBundle(entries)) });
     };
     for (let no = 0; no <= OPEN_LOGS_MAX; no++) expect(take(no)).toMatchObject({ kept: 2 });
     expect(opened).toHaveBeenCalledTimes(OPEN_LOGS_MAX + 1);
