@@ -1,6 +1,6 @@
 import { createSocket, type RemoteInfo } from "node:dgram";
 import { createConnection, createServer, isIPv6, type Socket } from "node:net";
-import type { CanaryWay } from "../ports/canary-way.ts";
+import type { SocketWay } from "../ports/canary-way.ts";
 
 // The two ends of a canary's attempts: writing a word to an address by every ordinary means, and hearing
 // which words arrive.
@@ -8,11 +8,11 @@ import type { CanaryWay } from "../ports/canary-way.ts";
 const ATTEMPT_MS = 1_000;
 
 /** Writes the word to the target. @returns What happened, in a word; it says nothing of what arrived. */
-export function attemptTarget(target: CanaryWay): Promise<string> {
+export function attemptTarget(target: SocketWay): Promise<string> {
   return target.by === "tcp" ? attemptTcp(target) : attemptUdp(target);
 }
 
-function attemptTcp({ word, host, port, from }: CanaryWay): Promise<string> {
+function attemptTcp({ word, host, port, from }: SocketWay): Promise<string> {
   return new Promise((resolve) => {
     const socket = createConnection({ host, port, ...(from !== undefined && { localPort: from }) });
     const end = (how: string): void => {
@@ -27,7 +27,7 @@ function attemptTcp({ word, host, port, from }: CanaryWay): Promise<string> {
   });
 }
 
-function attemptUdp({ word, host, port, from = 0, bytes = 0 }: CanaryWay): Promise<string> {
+function attemptUdp({ word, host, port, from = 0, bytes = 0 }: SocketWay): Promise<string> {
   const text = `${word}\n`.padEnd(bytes, ".");
   return new Promise((resolve) => {
     const socket = createSocket({ type: isIPv6(host) ? "udp6" : "udp4", reuseAddr: from !== 0 });

@@ -93,6 +93,7 @@ function checksOf({ boxes, rootfs, folder }: Tried): readonly Check[] {
       name: "its user reads the program that was built, as it was compiled",
       run: () => readsCompiled(boxes),
     },
+    { name: "the canary writes packets, with one right alone", run: () => writesPackets(boxes) },
     {
       name: "the enforcer loads its rules",
       run: async () => {
@@ -163,6 +164,16 @@ async function runsBare(boxes: Boxes): Promise<string | undefined> {
   };
   const { code, output } = await boxes.run(bare);
   return code === 0 && output.includes("altrace") ? undefined : `ends with ${code}\n${output}`;
+}
+
+async function writesPackets(boxes: Boxes): Promise<string | undefined> {
+  const ends = async (name: string, capabilities: readonly string[]) => {
+    const args = ["sh", "-c", "altrace-canary < /dev/null"];
+    const canary: Box = { name, uid: 0, gid: 65_532, env: {}, mounts: {}, args, capabilities };
+    return (await boxes.run(canary)).code;
+  };
+  const [may, mayNot] = [await ends("canary", ["NET_RAW"]), await ends("canary-bare", [])];
+  return may === 0 && mayNot === 1 ? undefined : `ends with ${may}, and without it ${mayNot}`;
 }
 
 /** By the words of the engine itself, for each file that it asks for. */

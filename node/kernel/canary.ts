@@ -1,13 +1,14 @@
-import type { CanaryWay } from "../../ports/canary-way.ts";
+import { ANSWERED, type CanaryWay, UNABLE } from "../../ports/canary-way.ts";
 import type { Clock } from "../../ports/clock.ts";
 import { pause } from "../../ports/pause.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { KernelFault } from "../../proto/kernel-faults.ts";
-import { canaryWays, isCanaryWay, WAYS_MAX, wordsOfWay } from "./canary-ways.ts";
+import { canaryWays, isCanaryWay, isToldByAnswer, WAYS_MAX, wordsOfWay } from "./canary-ways.ts";
 
 // On every machine one pod tries to get out, again and again, and is meant to fail. It is asked from
 // the machine's side, tries each way with a word that nobody else knows, and what counts is whether that
-// word arrives at the machine: never what the canary itself believes.
+// word arrives at the machine, never what the canary itself believes; except where nobody could hear it but the machine's
+// kernel or a resolver, whose answer counts.
 
 /** What a canary is asked: all ways of one round at once. */
 export type CanaryQuestion = { readonly ways: readonly CanaryWay[] };
@@ -28,6 +29,8 @@ export type CanaryRoundDeps = {
   readonly ask: (address: string, question: CanaryQuestion) => Promise<unknown>;
   /** How long a word may be under way after the canary has said that it is done. */
   readonly settleMs: number;
+  /** How many of its ways a canary could not try; told when that changes. */
+  readonly onUnable: (address: string, ways: number) => void;
 };
 
 /** Asks canaries and listens for what arrives. */
@@ -35,6 +38,7 @@ export class CanaryRounds {
   readonly #deps: CanaryRoundDeps;
   readonly #heard = new Set<string>();
   readonly #words = new Set<string>();
+  readonly #unable = new Map<string, number>();
 
   constructor(deps: CanaryRoundDeps) {
     this.#deps = deps;
@@ -59,11 +63,29 @@ export class CanaryRounds {
     for (const { word } of ways) this.#words.add(word);
     const answer = await ask(address, { ways });
     await pause(clock, settleMs);
-    const arrived = ways.filter(({ word }) => this.#heard.delete(word)).map(escaped);
+    const saw = readSaw(answer);
+    const arrived = ways
+      .filter((way, at) => {
+        const isHeard = this.#heard.delete(way.word);
+        return isHeard || (isToldByAnswer(way) && saw[at] === ANSWERED);
+      })
+      .map(escaped);
     for (const { word } of ways) this.#words.delete(word);
+    this.#tellUnable(address, saw.filter((how) => how === UNABLE).length);
     if (answer !== undefined) return arrived;
     return [...arrived, silent(`the canary at ${address} does not answer`)];
   }
+
+  #tellUnable(address: string, ways: number): void {
+    if ((this.#unable.get(address) ?? 0) === ways) return;
+    this.#unable.set(address, ways);
+    this.#deps.onUnable(address, ways);
+  }
+}
+
+function readSaw(answer: unknown): readonly unknown[] {
+  const { saw } = (answer ?? {}) as { readonly saw?: unknown };
+  return Array.isArray(saw) ? saw : [];
 }
 
 function escaped(way: CanaryWay): KernelFault {

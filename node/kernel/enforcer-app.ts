@@ -307,6 +307,7 @@ async function startCanary(
     port: config.canaryPort,
     ask: (address, question) => askCanary(address, config.canaryPort, question, CANARY_WAIT_MS),
     settleMs: CANARY_SETTLE_MS,
+    onUnable: (address, ways) => log.warn({ event: "canary_limited", address, ways }),
   });
   const ears = await canaryEars(config.canaryPort, (word) => rounds.hear(word));
   let isStopped = false;

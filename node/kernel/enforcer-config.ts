@@ -3,6 +3,7 @@ import { type LogLevel, SERVER_SETTINGS } from "../../adapters/server-settings.t
 import { integer, path, readSettings, type SettingTable, text } from "../../adapters/settings.ts";
 
 const NAME_LIST = /^[A-Za-z0-9][A-Za-z0-9_.*-]*(,[A-Za-z0-9][A-Za-z0-9_.*-]*)*$/;
+const program = text(/^[A-Za-z0-9_./-]{1,512}$/, "a program's name or path");
 
 /** Every setting of the enforcer, the privileged process beside a node: name, default, bounds. */
 export const ENFORCER_SETTINGS = {
@@ -21,7 +22,7 @@ export const ENFORCER_SETTINGS = {
   gateHelper: {
     env: "ALTRACE_GATE_HELPER",
     byDefault: "altrace-gate",
-    read: text(/^[A-Za-z0-9_./-]{1,512}$/, "a program's name or path"),
+    read: program,
     help: "program that closes the gate within a turn of the node's; kills take longer without it",
   },
   stateDir: {
@@ -102,6 +103,12 @@ export const ENFORCER_SETTINGS = {
     read: integer({ min: 1024, max: 65_535 }),
     help: "port of the canary in its pod, and of what must not be reached from there on this machine",
   },
+  canaryPackets: {
+    env: "ALTRACE_CANARY_PACKETS",
+    byDefault: "altrace-canary",
+    read: program,
+    help: "the canary's program for packets that no ordinary socket writes; it takes CAP_NET_RAW",
+  },
   canaryMs: {
     env: "ALTRACE_CANARY_MS",
     byDefault: "10000",
@@ -141,6 +148,7 @@ export type EnforcerConfig = {
   readonly cgroupRoot: string;
   readonly checkMs: number;
   readonly canaryPort: number;
+  readonly canaryPackets: string;
   readonly canaryMs: number;
   readonly metricsHost: string;
   readonly metricsPort: number;

@@ -10,7 +10,8 @@
 
 import { isIP } from "node:net";
 import { pino } from "pino";
-import { attemptTarget, serveCanary } from "../../adapters/canary-sockets.ts";
+import { attemptWays } from "../../adapters/canary-attempts.ts";
+import { serveCanary } from "../../adapters/canary-sockets.ts";
 import { endWith } from "../../adapters/end-now.ts";
 import { hostCommand } from "../../adapters/host-command.ts";
 import { untilSignal } from "../../adapters/process-signals.ts";
@@ -49,7 +50,7 @@ async function run(argv: readonly string[]): Promise<number> {
     for (const error of read.errors) process.stderr.write(`altrace enforcer: ${error}\n`);
     return 2;
   }
-  if (command === "canary") return canary(read.config.canaryPort);
+  if (command === "canary") return canary(read.config);
   return command === "print" ? print(read.config) : serve(read.config);
 }
 
@@ -105,11 +106,10 @@ async function sidecar(words: readonly string[]): Promise<number> {
   return 0;
 }
 
-async function canary(port: number): Promise<number> {
-  const door = await serveCanary(port, async (message) => {
+async function canary({ canaryPort, canaryPackets }: EnforcerConfig): Promise<number> {
+  const door = await serveCanary(canaryPort, async (message) => {
     const question = readCanaryQuestion(message);
-    if (!question) return undefined;
-    return { saw: await Promise.all(question.ways.map(attemptTarget)) };
+    return question && { saw: await attemptWays(question.ways, canaryPackets) };
   });
   await untilSignal("SIGTERM", "SIGINT");
   door.close();

@@ -372,7 +372,8 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
   });
 
   test("a canary that gets out makes the node not ready, and that is in the log", async () => {
-    const canary = lab.speak("a2", [NODE, "cli/altrace.js", "enforcer", "canary"]);
+    const line = [NODE, "cli/altrace.js", "enforcer", "canary"];
+    const canary = lab.speak("a2", line, { ALTRACE_CANARY_PACKETS: lab.canaryPackets() });
     const one = { name: "one", agent: "research/worker-1", addresses: LAB.a1 };
     writePodList(lab, [one, { name: "canary", addresses: LAB.a2, canary: true }]);
     let shown = "";
@@ -411,6 +412,8 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
       "a?canary?reached?10.9.0.2:14055?over?tcp",
     );
     await becomes("200");
+    // It could try all there is to try, all the while.
+    expect(enforcer.said.filter(({ event }) => event === "canary_limited")).toEqual([]);
     canary.child.kill("SIGKILL");
     await becomes("kernel_canary_silent");
     listPods(lab);

@@ -208,6 +208,10 @@ export class KernelLab implements Disposable {
     return this.#program("gate-helper", "altrace-gate");
   }
 
+  canaryPackets(): string {
+    return this.#program("canary-packets", "altrace-canary");
+  }
+
   /** Compiled once for each text of it, and put where every user may start it. */
   #program(source: string, name: string): string {
     const out = join(this.folder, name);

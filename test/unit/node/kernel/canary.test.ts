@@ -1,11 +1,7 @@
 import { createConnection } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import {
-  askCanary,
-  attemptTarget,
-  canaryEars,
-  serveCanary,
-} from "../../../../adapters/canary-sockets.ts";
+import { attemptWays } from "../../../../adapters/canary-attempts.ts";
+import { askCanary, canaryEars, serveCanary } from "../../../../adapters/canary-sockets.ts";
 import { cryptoRandom } from "../../../../adapters/crypto-random.ts";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import { CanaryRounds, readCanaryQuestion } from "../../../../node/kernel/canary.ts";
@@ -16,11 +12,13 @@ const WAY = { word: "0".repeat(36), by: "tcp", host: "127.0.0.1", port: 1 };
 describe("a canary, with nothing in its way", () => {
   let rounds: CanaryRounds;
   let heard: string[];
+  let unable: string[];
   let ears: Awaited<ReturnType<typeof canaryEars>>;
   let canary: Awaited<ReturnType<typeof serveCanary>>;
 
   beforeEach(async () => {
     heard = [];
+    unable = [];
     ears = await canaryEars(0, (word) => {
       heard.push(word);
       rounds.hear(word);
@@ -28,7 +26,7 @@ describe("a canary, with nothing in its way", () => {
     canary = await serveCanary(0, async (message) => {
       const question = readCanaryQuestion(message);
       if (!question) return undefined;
-      return { saw: await Promise.all(question.ways.map(attemptTarget)) };
+      return { saw: await attemptWays(question.ways, "/no/such/program") };
     });
     rounds = new CanaryRounds({
       clock: systemClock,
@@ -37,6 +35,7 @@ describe("a canary, with nothing in its way", () => {
       port: ears.port,
       ask: (address, question) => askCanary(address, canary.port, question, 5_000),
       settleMs: 100,
+      onUnable: (address, ways) => unable.push(`${address}: ${ways}`),
     });
   });
   afterEach(() => {
@@ -73,6 +72,14 @@ describe("a canary, with nothing in its way", () => {
       "fd00::1:9 over udp in fragments",
       ...["255.255.255.255:9 over udp", "224.0.0.1:9 over udp"],
       "ff02::1:9 over udp",
+      ...["spoofed", "options", "fragments", "echo", "protocol"].map(
+        (form) => `10.0.0.1:9 by a packet (${form})`,
+      ),
+      ...["spoofed", "fragments", "hop-by-hop", "destination", "routing", "atomic"].map(
+        (form) => `fd00::1:9 by a packet (${form})`,
+      ),
+      ...["fd00::1:9 by a packet (echo)", "fd00::1:9 by a packet (protocol)"],
+      "a resolver",
     ]);
     expect(readCanaryQuestion({ ways })).toEqual({ ways });
   });
@@ -86,6 +93,35 @@ describe("a canary, with nothing in its way", () => {
       { rc: "kernel_canary_silent", what: "the canary at 127.0.0.1 does not answer" },
     ]);
     expect(heard.length).toBe(1);
+  });
+
+  test("is believed where a kernel or a resolver has answered it, and nowhere else", async () => {
+    let how = "answered";
+    const asked = new CanaryRounds({
+      clock: systemClock,
+      random: cryptoRandom,
+      machineAddresses: () => ["10.0.0.1", "fd00::1"],
+      port: 9,
+      ask: (_, { ways }) => Promise.resolve({ saw: ways.map(() => how) }),
+      settleMs: 0,
+      onUnable: (address, ways) => unable.push(`${address}: ${ways}`),
+    });
+    expect((await asked.round(["10.77.0.12"])).map(({ what }) => what)).toEqual([
+      ...["a canary reached 10.0.0.1:9 by a packet (echo)"],
+      ...["a canary reached 10.0.0.1:9 by a packet (protocol)"],
+      ...["a canary reached fd00::1:9 by a packet (echo)"],
+      ...["a canary reached fd00::1:9 by a packet (protocol)"],
+      "a canary reached a resolver",
+    ]);
+    for (how of ["EREFUSED", "unable", "unable", "silence"])
+      expect(await asked.round(["10.77.0.12"])).toEqual([]);
+    // What it could not try is told, once, and once it can.
+    expect(unable).toEqual(["10.77.0.12: 27", "10.77.0.12: 0"]);
+  });
+
+  test("says of what it has no program for that it could not", async () => {
+    await rounds.round(["127.0.0.1"]);
+    expect(unable).toEqual(["127.0.0.1: 5"]);
   });
 
   test("that is not there proves nothing, and that is wrong as well", async () => {
@@ -103,6 +139,10 @@ describe("a canary, with nothing in its way", () => {
     { ways: [{ ...WAY, port: 0 }] },
     { ways: [{ ...WAY, from: 65_536 }] },
     { ways: [{ ...WAY, bytes: 65_000 }] },
+    { ways: [{ ...WAY, by: "packet" }] },
+    { ways: [{ ...WAY, by: "packet", form: "routing" }] },
+    { ways: [{ ...WAY, by: "packet", form: "echo", host: "x" }] },
+    { ways: [{ by: "name", word: "evil.example" }] },
     { ways: new Array(129).fill(WAY) },
   ])("does nothing for a question such as %j", (message) => {
     expect(readCanaryQuestion(message)).toBeUndefined();
