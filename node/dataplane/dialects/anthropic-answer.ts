@@ -9,6 +9,7 @@ import {
 import type { CallGiven } from "./call-part.ts";
 import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
+import { isSpeltOtherwise } from "./folded-names.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
 import { sayNamed, sayNaming, saySealed } from "./say-naming.ts";
 import { tokenCount } from "./usage.ts";
@@ -20,6 +21,7 @@ const ENVELOPE: ReadonlySet<string> = new Set([...NAMING, "content"]);
 /** Some servers take the id of a call out of what the model wrote. */
 const BLOCK_NAMING = ["type", "id"] as const;
 const BLOCK_ENVELOPE: ReadonlySet<string> = new Set([...BLOCK_NAMING, "signature"]);
+const BLOCK_NAMES = new Set([...BLOCK_ENVELOPE, "name", "input", "text", "thinking"]);
 
 /** Every kind of block that calls a tool, whoever runs it, has a name that ends so. */
 const TOOL_USE = "tool_use";
@@ -41,7 +43,7 @@ export function readMessagesAnswer(body: JsonValue): AnswerPart | undefined {
     if (names.length > 0) part.calls.push({ kind: "whole", names, given: inputOf(block) });
   }
   sayNamed(message, NAMING, part);
-  collectOthers(message, ENVELOPE, part.aside);
+  if (!collectOthers(message, ENVELOPE, part.aside)) return undefined;
   part.usage = readUsage(message.usage, ["input_tokens", "output_tokens"]);
   return part;
 }
@@ -116,7 +118,7 @@ function readEvent(
   calls: StreamedCalls,
 ): boolean {
   sayNamed(event, EVENT_NAMING, part);
-  collectOthers(event, EVENTS.get(type) ?? EVENT_ENVELOPE, part.aside);
+  if (!collectOthers(event, EVENTS.get(type) ?? EVENT_ENVELOPE, part.aside)) return false;
   switch (type) {
     case "ping":
       return true;
@@ -145,7 +147,7 @@ function readEnd(event: JsonObject, part: PartDraft): boolean {
   const delta = asObject(event.delta ?? {});
   if (delta === undefined) return false;
   sayNaming(delta.stop_reason, part);
-  collectOthers(delta, END_ENVELOPE, part.aside);
+  if (!collectOthers(delta, END_ENVELOPE, part.aside)) return false;
   part.usage = readUsage(event.usage, ["output_tokens"]);
   return true;
 }
@@ -161,7 +163,7 @@ function readStart(message: JsonObject | undefined, part: PartDraft): boolean {
   // Content comes in blocks of its own; here it would pass unread.
   if (content !== undefined && !(Array.isArray(content) && content.length === 0)) return false;
   sayNamed(message, NAMING, part);
-  collectOthers(message, ENVELOPE, part.aside);
+  if (!collectOthers(message, ENVELOPE, part.aside)) return false;
   part.usage = readUsage(message.usage, ["input_tokens"]);
   return true;
 }
@@ -216,7 +218,7 @@ function readBlockDelta(event: JsonObject, part: PartDraft, calls: StreamedCalls
   const group = String(index);
   const { type, text, thinking, partial_json: json } = delta;
   const known = typeof type === "string" ? DELTAS.get(type) : undefined;
-  if (known !== undefined) collectOthers(delta, known, part.aside);
+  if (known !== undefined && !collectOthers(delta, known, part.aside)) return false;
   sayNaming(type, part);
   switch (type) {
     case "text_delta":
@@ -282,9 +284,10 @@ const PROSE: Pick<TextPiece, "isProse"> = { isProse: true };
 /** A text with sources comes in blocks, cut where they change; whoever shows it puts them together. */
 const SPOKEN: Pick<TextPiece, "joined"> = { joined: "text" };
 
-function others(block: JsonObject, known: readonly string[], part: PartDraft): true {
+function others(block: JsonObject, known: readonly string[], part: PartDraft): boolean {
   for (const name of Object.keys(block)) {
     if (BLOCK_ENVELOPE.has(name) || known.includes(name)) continue;
+    if (isSpeltOtherwise(name, BLOCK_NAMES)) return false;
     if (name !== "") part.aside.push(name);
     collectTexts(block[name] as JsonValue, part.aside);
   }

@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from "./dialect.ts";
+import { isSpeltOtherwise } from "./folded-names.ts";
 
 /**
  * Every text inside a value whose shape is not known: strings, names of members, and its numbers.
@@ -25,17 +26,24 @@ export function numberText(value: number): string {
 /** One digit less than the shortest card number has. */
 const TOLD_OF_FRACTION = /^-?[0-9]+\.[0-9]{1,12}/;
 
-/** Every text of an object's members, their names too, but those that are known to hold none. */
+/**
+ * Every text of an object's members, their names too, but those that are known to hold none.
+ *
+ * @returns False: one of them is a known one but for its case, for which some clients would take it.
+ */
 export function collectOthers(
   object: JsonObject,
   known: ReadonlySet<string>,
   into: string[],
-): void {
+): boolean {
+  let isPlain = true;
   for (const name of Object.keys(object)) {
     if (known.has(name)) continue;
     if (name !== "") into.push(name);
     collectTexts(object[name] as JsonValue, into);
+    isPlain &&= !isSpeltOtherwise(name, known);
   }
+  return isPlain;
 }
 
 function collect(value: JsonValue, texts: string[], numbers: string[]): void {

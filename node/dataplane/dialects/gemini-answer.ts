@@ -2,6 +2,7 @@ import { parseStrictText } from "../strict-json.ts";
 import { type AnswerPart, type AnswerReader, PartDraft } from "./answer-part.ts";
 import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
+import { foldedName } from "./folded-names.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
 import { sayNamed, sayNaming, saySealed } from "./say-naming.ts";
 import { tokenCount } from "./usage.ts";
@@ -11,7 +12,6 @@ const NAMING = ["usageMetadata", "modelVersion", "responseId"] as const;
 const ENVELOPE: ReadonlySet<string> = new Set([...NAMING, "candidates"]);
 const CANDIDATE_ENVELOPE = new Set(["content", "finishReason", "index"]);
 const CONTENT_ENVELOPE = new Set(["parts", "role"]);
-const PART_ENVELOPE = new Set(["text", "thought", "thoughtSignature", "functionCall"]);
 
 /**
  * Parts with which something else than text or a call of the client's comes back; and all of them in the
@@ -22,6 +22,11 @@ const UNREADABLE_PARTS = [
   ...["inline_data", "file_data", "executable_code", "code_execution_result", "tool_call"],
   "function_call",
 ];
+const PART_ENVELOPE = new Set([
+  ...["text", "thought", "thoughtSignature", "functionCall"],
+  ...UNREADABLE_PARTS,
+]);
+const CALL_NAMES = new Set(["id", "name", "args", "partialArgs", "willContinue"]);
 
 /**
  * Reads a whole answer. Clients join the texts of a candidate's parts, so they are one text.
@@ -82,12 +87,12 @@ function readChunk(chunk: JsonObject, part: PartDraft, finished: Map<number, boo
     if (candidate === undefined || index === undefined) return false;
     if (!readContent(candidate.content ?? {}, String(index), part)) return false;
     sayNamed(candidate, ["finishReason", "index"], part);
-    collectOthers(candidate, CANDIDATE_ENVELOPE, part.aside);
+    if (!collectOthers(candidate, CANDIDATE_ENVELOPE, part.aside)) return false;
     const ends = typeof candidate.finishReason === "string";
     finished.set(index, ends || finished.get(index) === true);
   }
   sayNamed(chunk, NAMING, part);
-  collectOthers(chunk, ENVELOPE, part.aside);
+  if (!collectOthers(chunk, ENVELOPE, part.aside)) return false;
   part.usage = readUsage(chunk.usageMetadata);
   return true;
 }
@@ -101,8 +106,7 @@ function readContent(value: JsonValue, group: string, part: PartDraft): boolean 
     if (members === undefined || !readPart(members, group, part)) return false;
   }
   sayNaming(content.role, part);
-  collectOthers(content, CONTENT_ENVELOPE, part.aside);
-  return true;
+  return collectOthers(content, CONTENT_ENVELOPE, part.aside);
 }
 
 /** Thoughts and answer may alternate, so that neither ends the other: they are of one phase. */
@@ -116,13 +120,14 @@ function readPart(members: JsonObject, group: string, part: PartDraft): boolean 
   }
   sayNaming(thought, part);
   saySealed(members.thoughtSignature, part);
-  collectOthers(members, PART_ENVELOPE, part.aside);
+  if (!collectOthers(members, PART_ENVELOPE, part.aside)) return false;
   return functionCall === undefined || readCall(asObject(functionCall), part);
 }
 
 /** A call comes whole in one part, its arguments as an object. */
 function readCall(call: JsonObject | undefined, part: PartDraft): boolean {
   if (call === undefined || typeof call.name !== "string" || call.name === "") return false;
+  if (foldedName(Object.keys(call), CALL_NAMES) !== undefined) return false;
   // Arguments in pieces are for those who ask for them, which no request here can.
   if (call.partialArgs !== undefined || call.willContinue === true) return false;
   part.toolNames.push(call.name);

@@ -3,6 +3,7 @@ import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./ans
 import type { CallGiven } from "./call-part.ts";
 import { collectOthers } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
+import { isSpeltOtherwise } from "./folded-names.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
 import { sayNamed, sayNaming } from "./say-naming.ts";
 import { tokenCount } from "./usage.ts";
@@ -43,10 +44,10 @@ export function readChatAnswer(body: JsonValue): AnswerPart | undefined {
     if (!readDelta(message, part, group, calls)) return undefined;
     calls.complete(part, group);
     sayNamed(choice, CHOICE_NAMING, part);
-    collectOthers(choice, CHOICE_ENVELOPE, part.aside);
+    if (!collectOthers(choice, CHOICE_ENVELOPE, part.aside)) return undefined;
   }
   sayNamed(answer, NAMING, part);
-  collectOthers(answer, ENVELOPE, part.aside);
+  if (!collectOthers(answer, ENVELOPE, part.aside)) return undefined;
   part.usage = readUsage(answer.usage);
   return part;
 }
@@ -104,10 +105,10 @@ function readChunk(
       part.endedGroups.push(group);
     }
     sayNamed(choice, CHOICE_NAMING, part);
-    collectOthers(choice, CHOICE_ENVELOPE, part.aside);
+    if (!collectOthers(choice, CHOICE_ENVELOPE, part.aside)) return undefined;
   }
   sayNamed(chunk, NAMING, part);
-  collectOthers(chunk, ENVELOPE, part.aside);
+  if (!collectOthers(chunk, ENVELOPE, part.aside)) return undefined;
   part.usage = readUsage(chunk.usage);
   part.ours = !wantsUsage && choices.length === 0 && part.usage !== undefined;
   return part;
@@ -115,6 +116,7 @@ function readChunk(
 
 /** Members that providers say text in; names of others are scanned too. */
 const SAID = new Set(["content", "refusal", "reasoning", "reasoning_content"]);
+const DELTA_NAMES = new Set([...SAID, "role", "tool_calls", "function_call"]);
 
 /** A message, or what a chunk adds to one. False: not readable. */
 function readDelta(delta: JsonObject, part: PartDraft, group: string, calls: ToolCalls): boolean {
@@ -130,6 +132,7 @@ function readDelta(delta: JsonObject, part: PartDraft, group: string, calls: Too
     } else if (name === "function_call") {
       if (!calls.readFunction(value, LEGACY_CALL, part, group)) return false;
     } else {
+      if (isSpeltOtherwise(name, DELTA_NAMES)) return false;
       const phase = name === "content" || name === "refusal" ? SPEAKING : THINKING;
       const at = { channel: `${group}.${name}`, group, phase };
       if (!SAID.has(name)) part.aside.push(name);
@@ -170,7 +173,7 @@ class ToolCalls {
     const called = call.function ?? call.custom;
     // Of two calls in one a client could make either.
     if (isGiven(call.function) && isGiven(call.custom)) return false;
-    collectOthers(call, CALL_ENVELOPE, part.aside);
+    if (!collectOthers(call, CALL_ENVELOPE, part.aside)) return false;
     sayNamed(call, CALL_NAMING, part);
     // A chunk may bring the id alone, before there is a name.
     if (called === undefined || called === null) return true;
@@ -181,7 +184,7 @@ class ToolCalls {
     const called = asObject(value);
     if (called === undefined) return false;
     const { name, arguments: asked, input } = called;
-    collectOthers(called, CALLED_ENVELOPE, part.aside);
+    if (!collectOthers(called, CALLED_ENVELOPE, part.aside)) return false;
     // Each call has two phases, its name and its arguments; the unnumbered one has the first two.
     const phase = CALLING + 2 * (index + 1);
     if (isGiven(name) && typeof name !== "string") return false;

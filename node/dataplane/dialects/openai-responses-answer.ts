@@ -3,6 +3,7 @@ import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./ans
 import type { CallGiven } from "./call-part.ts";
 import { collectOthers, collectTexts } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
+import { foldedName, isSpeltOtherwise } from "./folded-names.ts";
 import { ANSWER_DEPTH_MAX, asIndex, asObject } from "./json-shape.ts";
 import { sayNamed, sayNaming, saySealed } from "./say-naming.ts";
 import { tokenCount } from "./usage.ts";
@@ -70,6 +71,7 @@ export function responsesStreamReader(): AnswerReader {
 type OpenedCalls = Map<number, { readonly name: string; readonly id: JsonValue | undefined }>;
 
 function readEvent(type: string, event: JsonObject, part: PartDraft, calls: OpenedCalls): boolean {
+  if (foldedName(Object.keys(event), EVENT_NAMES) !== undefined) return false;
   sayNamed(event, EVENT_NAMING, part);
   collectOthers(event, envelopeOf(type), part.aside);
   switch (type) {
@@ -102,7 +104,9 @@ function readOtherEvent(
   }
   if (type.endsWith(".delta")) return readDelta(type, event, part, calls);
   // Clients put deltas behind the text that a part begins with.
-  if (type.endsWith(".added") && !isBare(asObject(event.part)?.text)) return false;
+  const begun = asObject(event.part) ?? {};
+  if (foldedName(Object.keys(begun), CONTENT_NAMES) !== undefined) return false;
+  if (type.endsWith(".added") && !isBare(begun.text)) return false;
   return event.arguments === undefined || readArguments(event, part, calls);
 }
 
@@ -143,7 +147,7 @@ function readResponse(response: JsonObject | undefined, say: Say, part: PartDraf
   // As SDKs have it of a streamed response's last event, in the order of the list and not of the deltas.
   if (say === sayAside) part.aside.push(...outputText(output));
   sayNamed(response, NAMING, part);
-  collectOthers(response, ENVELOPE, part.aside);
+  if (!collectOthers(response, ENVELOPE, part.aside)) return false;
   part.usage = readUsage(response.usage);
   return true;
 }
@@ -211,6 +215,7 @@ const ITEM_NAMING = ["type", "id", "status", "role", "call_id"] as const;
 const ITEM_ENVELOPE: ReadonlySet<string> = new Set([...ITEM_NAMING, "encrypted_content"]);
 
 const ITEM_NAMES = new Set(["content", "summary", "name", "arguments", "input", "output"]);
+const ALL_ITEM_NAMES = new Set([...ITEM_ENVELOPE, ...ITEM_NAMES]);
 
 function readItem(item: JsonObject | undefined, group: string, say: Say, part: PartDraft): boolean {
   const type = item?.type;
@@ -225,12 +230,14 @@ function readItem(item: JsonObject | undefined, group: string, say: Say, part: P
   for (const member of Object.keys(item)) {
     const value = item[member] as JsonValue;
     if (ITEM_ENVELOPE.has(member) || value === null) continue;
+    if (isSpeltOtherwise(member, ALL_ITEM_NAMES)) return false;
     if (!ITEM_NAMES.has(member)) part.aside.push(member);
     // Beside what is said of it below, as it is written.
     if (member === "arguments" && typeof value === "string") part.sayAsideJson(value);
     if (Array.isArray(value)) {
       for (const [index, one] of value.entries()) {
-        readContent(one, { group, channel: `${member}.${index}` }, say, part);
+        const at = { group, channel: `${member}.${index}` };
+        if (!readContent(one, at, say, part)) return false;
       }
     } else {
       say(part, { group, channel: member }, value);
@@ -245,11 +252,12 @@ const CALL = "_call";
 const CONTENT_ENVELOPE = new Set(["type", "annotations", "logprobs"]);
 const CONTENT_NAMES = new Set([...CONTENT_ENVELOPE, "text", "refusal"]);
 
-function readContent(value: JsonValue, at: SaidAt, say: Say, part: PartDraft): void {
+function readContent(value: JsonValue, at: SaidAt, say: Say, part: PartDraft): boolean {
   const content = asObject(value);
   if (content === undefined) say(part, at, value);
   for (const name of Object.keys(content ?? {})) {
     const member = content?.[name] as JsonValue;
+    if (isSpeltOtherwise(name, CONTENT_NAMES)) return false;
     if (name === "type") {
       sayNaming(member, part);
       continue;
@@ -260,6 +268,7 @@ function readContent(value: JsonValue, at: SaidAt, say: Say, part: PartDraft): v
       say(part, { ...at, channel: `${at.channel}.${name}` }, member);
     } else say(part, { ...at, channel: `${at.channel}.text`, joined: OUTPUT_TEXT }, member);
   }
+  return true;
 }
 
 /** Members of an event that say where it belongs. */
@@ -268,6 +277,11 @@ const EVENT_NAMING = [
   ...["sequence_number", "obfuscation"],
 ] as const;
 const EVENT_ENVELOPE: ReadonlySet<string> = new Set(EVENT_NAMING);
+/** All that is read of one, by its type. */
+const EVENT_NAMES = new Set([
+  ...[...EVENT_NAMING, "delta", "item", "response", "part", "name", "arguments", "input"],
+  ...["text", "refusal"],
+]);
 
 const DELTA_ENVELOPE = new Set([...EVENT_ENVELOPE, "delta"]);
 const ITEM_EVENT_ENVELOPE = new Set([...EVENT_ENVELOPE, "item"]);
