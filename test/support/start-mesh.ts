@@ -5,9 +5,9 @@ import { readTrustFile } from "../../adapters/trust-file.ts";
 import { freePortBase } from "../../bench/harness/free-ports.ts";
 import type { CallRole } from "../../proto/call-roles.ts";
 import { MeshCertificates } from "./mesh-certificates.ts";
+import type { NatsCluster } from "./nats-cluster.ts";
 import { type AltraceProcess, startProcess } from "./run-altrace.ts";
 import { runHere } from "./run-here.ts";
-import type { NatsCluster } from "./nats-cluster.ts";
 import { type NatsServer, startNats } from "./start-nats.ts";
 import { waitUntil } from "./wait-until.ts";
 
