@@ -200,7 +200,7 @@ export class Witness {
       const known = stored && readLog(stored);
       if (known !== undefined && known.vkey !== vkey) {
         this.#options.tell("log_key_refused", { node, origin });
-        return said(403, "the log has another key");
+        return { ...said(403, "the log has another key"), cosigned: known.checkpoint };
       }
       const seen = known && witnessedOf(known);
       const answer = judgeCheckpoint(request, [key], seen);

@@ -116,10 +116,14 @@ export class WitnessLink {
       case 422:
         this.#disown(reply);
         return "done";
-      default:
-        this.#refused(`${reply.status} ${reply.body}`);
-        return "later";
+      case 403:
+        // This node lost its disk, and the log of that name was another one's, which the witness keeps.
+        if (reply.cosigned === "") break;
+        this.#disown(reply);
+        return "done";
     }
+    this.#refused(`${reply.status} ${reply.body}`);
+    return "later";
   }
 
   #cosigned(
