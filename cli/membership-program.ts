@@ -31,6 +31,10 @@ const removeTrust = lazily(
   () => import("./commands/trust.ts"),
   (its) => its.removeTrust,
 );
+const showKey = lazily(
+  () => import("./commands/member-keys.ts"),
+  (its) => its.showKey,
+);
 const renewTrust = lazily(
   () => import("./commands/renew-records.ts"),
   (its) => its.renewTrust,
@@ -80,10 +84,17 @@ function addTrusted(program: Command, run: Run): void {
     .description("every key of the bundle")
     .action((_, command: Command) => run(command, (context) => listTrust(context)));
   trust
-    .command("add <file>")
-    .description("trust the coordinator of a coordinator.json")
-    .action((file: string, _, command: Command) =>
-      run(command, (context) => addTrust(context, file)),
+    .command("add <member>")
+    .description("trust a coordinator.json's coordinator, operator=<key>, or node/<id>=<key>")
+    .action((member: string, _, command: Command) =>
+      run(command, (context) => addTrust(context, member)),
+    );
+  trust
+    .command("key <whose>")
+    .description("the public key of this HOME's operator or node, made where there is none")
+    .option("--next", "of the key that the node signs with once `trust add` has named it")
+    .action((whose: string, options: { readonly next?: boolean }, command: Command) =>
+      run(command, (context) => showKey(context, whose, options)),
     );
   trust
     .command("remove <key>")

@@ -18,6 +18,7 @@ import { parseScope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
 import { carrySigned, signersOf } from "../operator-record.ts";
 import { table } from "../output.ts";
+import { type GivenKey, givenKey, nameNode } from "./member-keys.ts";
 import { type RenewedRecord, renewedLine, renewRecords, shownOf } from "./renew-records.ts";
 
 /** Nodes follow no more coordinators than these. */
@@ -45,8 +46,29 @@ export async function listTrust(context: CommandContext): Promise<void> {
   });
 }
 
-/** `altrace trust add <file>`: has the mesh trust the coordinator that wrote the file. */
-export async function addTrust(context: CommandContext, file: string): Promise<void> {
+/**
+ * `altrace trust add <file|key>`: has the mesh trust the coordinator that wrote the file, an operator's key, or the key
+ * that a node is to have.
+ */
+export async function addTrust(context: CommandContext, words: string): Promise<void> {
+  const given = givenKey(words);
+  if (given === undefined) return addCoordinator(context, words);
+  return given.whose === "operator" ? addOperator(context, given) : nameNode(context, given);
+}
+
+/** What it signs counts beside what the pinned key signs; but that one alone says who is trusted. */
+async function addOperator(context: CommandContext, { publicKey }: GivenKey): Promise<void> {
+  const kid = kidOf(publicKey);
+  await changeTrust(context, (keys) => {
+    if (keys.some((key) => key.kid === kid)) throw new CommandError(`${kid} is trusted already`);
+    return [...keys, create(TrustedKeySchema, { kid, publicKey, role: TrustRole.OPERATOR })];
+  });
+  context.output.result({ kid, trusted: true, role: "operator" }, () =>
+    context.output.line(`${kid} is an operator's`),
+  );
+}
+
+async function addCoordinator(context: CommandContext, file: string): Promise<void> {
   const identity = readIdentity(readText(file));
   if (identity === undefined) {
     throw new CommandError(
@@ -93,6 +115,10 @@ export async function removeTrust(context: CommandContext, kid: string): Promise
   const count = await changeTrust(context, (keys) => {
     const removed = keys.find((key) => key.kid === kid);
     if (removed === undefined) throw new CommandError(`${kid}: the mesh trusts no such key`);
+    // It alone signs bundles, and whatever a bundle lists it counts.
+    if (context.operatorKeys().load("operator")?.kid === kid) {
+      throw new CommandError(`${kid} is the key that every node pins: it cannot be removed`);
+    }
     before = keys;
     wasTakenOut ??= isTakenOut(removed);
     // Another operator has just done the same: once more would be more than was asked for.
@@ -140,7 +166,9 @@ async function removeNode(context: CommandContext, scope: string): Promise<void>
     },
   );
   context.output.result({ node: scope, removed: true }, () =>
-    context.output.line(`${scope} is removed; a node of that name needs an operator's record`),
+    context.output.line(
+      `${scope} is removed; altrace trust add ${scope}=<key> gives the name to another key`,
+    ),
   );
 }
 

@@ -66,8 +66,8 @@ export type ContractDeskDeps = {
   readonly endedMs: () => number;
   /** Of the trust bundle in force. */
   readonly trustVersion: () => number;
-  /** Raw public key of this node. */
-  readonly holder: Uint8Array;
+  /** Whether this raw public key is one of this node's. */
+  readonly isOwn: (publicKey: Uint8Array) => boolean;
   /** Resolves in a later turn: a chain's links are verified one a turn, between kills. */
   readonly nextTurn: () => Promise<unknown>;
   readonly ask: (
@@ -245,9 +245,7 @@ export class ContractDesk {
     const born = Buffer.from(bearer.sha256, "base64url").toString("hex");
     if (bearer.sha256 === "" || born !== keySha256) return "key_unknown";
     const key = publicKeyOf(holder);
-    if (key === undefined || Buffer.compare(key, this.#deps.holder) !== 0) {
-      return "contract_elsewhere";
-    }
+    if (key === undefined || !this.#deps.isOwn(key)) return "contract_elsewhere";
     return { ...of, verified };
   }
 

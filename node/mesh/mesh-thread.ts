@@ -1,5 +1,6 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Delegation } from "../../authority/delegation.ts";
+import { publicKeyOf } from "../../authority/holder-key.ts";
 import { distrustOf } from "../../mesh/distrust-of.ts";
 import type { MeshRecord } from "../../mesh/record.ts";
 import type { Cancel } from "../../ports/clock.ts";
@@ -13,7 +14,7 @@ import type {
 } from "../thread-messages.ts";
 import type { ClosablePort } from "../thread-port.ts";
 import { Calls } from "./calls.ts";
-import { ContractDesk, resolveContract } from "./contract-desk.ts";
+import { ContractDesk, resolveContract, type ServedContract } from "./contract-desk.ts";
 import { type DelegationsDeps, delegate, fund, fundFor } from "./delegations.ts";
 import type { Resolved } from "./directory.ts";
 import type { EnforcedTimes, EnforcementHooks } from "./enforcement.ts";
@@ -116,7 +117,7 @@ export class MeshThread {
       trust,
       verify: ports.keys.verify,
       clock: ports.clock,
-      holder: signer.publicKey,
+      isOwn: (publicKey) => signer.of(publicKey) !== undefined,
       endedMs: () => this.replica.state.contractsEndedMs,
       trustVersion: () => trustVersion(table),
       nextTurn,
@@ -138,16 +139,17 @@ export class MeshThread {
     if (typeof parent === "string") return { refused: parent, detail: "of the delegator" };
     return "chain" in delegation
       ? fund(parent, delegation, this.#delegations())
-      : delegate(parent, delegation, this.#delegations());
+      : delegate(parent, delegation, this.#delegations(parent));
   }
 
-  #delegations(): DelegationsDeps {
+  /** What a contract grants is passed on under the key that it was made out to. */
+  #delegations(parent?: ServedContract): DelegationsDeps {
     const { config, ports } = this.#deps;
     const { trust, signer, requests } = this.replica;
     return {
       ...ports,
       node: config.node,
-      signer,
+      signer: signer.of(parent && publicKeyOf(parent.verified.leaf.claims.holder)) ?? signer,
       trust,
       desk: this.#contracts,
       ask: (body, options) => requests.ask(body, options),

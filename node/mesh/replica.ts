@@ -3,7 +3,7 @@ import { MeshState } from "../../mesh/state.ts";
 import { type TrustPin, TrustView } from "../../mesh/trust.ts";
 import type { Bus } from "../../ports/bus.ts";
 import type { Clock } from "../../ports/clock.ts";
-import type { Keys, Signer } from "../../ports/keys.ts";
+import type { Keys } from "../../ports/keys.ts";
 import type { Random } from "../../ports/random.ts";
 import type { Store } from "../../ports/store.ts";
 import {
@@ -32,13 +32,11 @@ import type { MeshAlarm } from "./mesh-alarms.ts";
 import { offerRecord } from "./offer-record.ts";
 import { Opening } from "./opening.ts";
 import { orderAgain } from "./ordered-by.ts";
+import { OwnKeys } from "./own-keys.ts";
 import { RecordStore } from "./record-store.ts";
 import { Repair } from "./repair.ts";
 import { Requests } from "./requests.ts";
 import { takePages } from "./state-pages.ts";
-
-/** Name of the node's own key among its keys. */
-export const NODE_KEY_NAME = "node";
 
 export type ReplicaConfig = {
   readonly node: string;
@@ -89,7 +87,8 @@ export class Replica {
   readonly #config: ReplicaConfig;
   readonly #ports: ReplicaPorts;
   readonly #hooks: ReplicaHooks;
-  readonly #signer: Signer;
+  /** Whoever has it signs with the key that the mesh knows this node by. */
+  readonly signer: OwnKeys;
   readonly #records: RecordStore;
   readonly #acks: AckBook;
   readonly #merging: Merging;
@@ -104,7 +103,7 @@ export class Replica {
     this.#config = config;
     this.#ports = ports;
     this.#hooks = hooks;
-    this.#signer = ports.keys.loadOrCreate(NODE_KEY_NAME);
+    this.signer = new OwnKeys(ports.keys);
     this.trust = new TrustView(config.pin);
     this.directory = new Directory({ table, killed: (scope) => this.state.killed(scope) });
     this.requests = this.#makeRequests();
@@ -168,10 +167,6 @@ export class Replica {
   }
 
   /** This node's own key: its agents' contracts are held by it. */
-  get signer(): Signer {
-    return this.#signer;
-  }
-
   noteCounts(counts: Counts): void {
     this.#heartbeat.note(counts);
   }
@@ -195,7 +190,7 @@ export class Replica {
   }
 
   get membership(): Membership {
-    return membershipOf(this.#config.node, this.#signer.publicKey, this);
+    return membershipOf(this.#config.node, this.signer.publicKey, this);
   }
 
   status(): MeshStatus {
@@ -252,7 +247,7 @@ export class Replica {
     const { node, bootId } = this.#config;
     return new Requests({
       ...this.#ports,
-      ...{ node, bootId, signer: this.#signer, trust: this.trust },
+      ...{ node, bootId, signer: this.signer, trust: this.trust },
       verify: this.#ports.keys.verify,
     });
   }
@@ -261,7 +256,7 @@ export class Replica {
     const { bus, clock, stall } = this.#ports;
     const { node, bootId } = this.#config;
     const send = (ack: Uint8Array): void => bus.send(ackSubject(node), ack);
-    return new AckBook({ node, bootId, clock, stall, signer: this.#signer, send });
+    return new AckBook({ node, bootId, clock, stall, signer: this.signer, send });
   }
 
   #makeRecords(): RecordStore {
@@ -295,6 +290,7 @@ export class Replica {
         this.repair.want("full");
       },
       onMembership: () => {
+        this.signer.use(this.trust.nodeKey(this.#config.node)?.publicKey);
         // Also when the record names another key: whoever holds that one is this node now.
         if (this.membership !== "member") this.opening.close();
         else if (this.#isLoaded) {
@@ -328,7 +324,7 @@ export class Replica {
     const { bus, clock, nextTurn, keys } = this.#ports;
     const { requests, state, trust } = this;
     const told = (bytes: Uint8Array) => this.#merging.told(bytes);
-    const by = { ...this.#config, bus, clock, trust, verify: keys.verify, signer: this.#signer };
+    const by = { ...this.#config, bus, clock, trust, verify: keys.verify, signer: this.signer };
     const heal = (record: MeshRecord) => offerRecord(record, by);
     return new Repair({
       bus,
@@ -374,7 +370,7 @@ export class Replica {
       ...this.#ports,
       ...{ node, bootId },
       everyMs: timing.heartbeatMs,
-      signer: this.#signer,
+      signer: this.signer,
       pulse: () => ({
         lastSeq: this.repair.mark(CONTROL_STREAM),
         stateHash: this.state.hash(),
@@ -389,7 +385,7 @@ export class Replica {
     return new Enrolment({
       clock: this.#ports.clock,
       requests: this.requests,
-      publicKey: this.#signer.publicKey,
+      publicKey: this.signer.publicKey,
       nkey: this.#config.nkey,
       token: this.#config.enrolToken,
       isEnrolled: () => this.membership !== "not_enrolled",

@@ -156,7 +156,7 @@ export class Mesh implements AsyncDisposable {
     const file = join(this.#folder, "policy.yaml");
     writeFileSync(file, this.#policy);
     await this.mustCli("policy", "apply", file);
-    for (const further of this.coordinators.slice(1)) await this.#join(further);
+    for (const further of this.coordinators.slice(1)) await this.join(further);
     for (const node of this.nodes) {
       const token = (await this.mustCli("token", node.name)).trim();
       this.launch(node, "--enrol", token);
@@ -165,7 +165,7 @@ export class Mesh implements AsyncDisposable {
   }
 
   /** A further coordinator says who it is, and the operator has the mesh trust it. */
-  async #join(further: Member): Promise<void> {
+  async join(further: Member): Promise<void> {
     this.launch(further);
     const identity = join(further.home, "coordinator.json");
     await waitUntil(`${further.name} to say who it is`, async () => existsSync(identity));

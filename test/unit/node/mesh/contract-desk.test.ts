@@ -79,7 +79,7 @@ function deps(): ContractDeskDeps {
     mesh: MESH,
     trust: { lookup } as unknown as TrustView,
     clock,
-    holder: NODE.publicKey,
+    isOwn: (publicKey) => Buffer.compare(publicKey, NODE.publicKey) === 0,
     endedMs: () => endedMs,
     trustVersion: () => trustVersion,
     verify: (...of) => {

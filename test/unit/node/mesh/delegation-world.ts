@@ -16,7 +16,7 @@ export function delegationWorld(
     trust: given.trust,
     clock: given.clock,
     ask: given.ask,
-    holder: NODE.publicKey,
+    isOwn: (publicKey) => Buffer.compare(publicKey, NODE.publicKey) === 0,
     endedMs: () => 0,
     trustVersion: () => 1,
     verify: verifyEd25519,

@@ -2,7 +2,7 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { create, toBinary } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
 import { MeshThread } from "../../../../node/mesh/mesh-thread.ts";
-import { NODE_KEY_NAME } from "../../../../node/mesh/replica.ts";
+import { nodeKeyName } from "../../../../node/mesh/own-keys.ts";
 import { createTable } from "../../../../node/table/table.ts";
 import type { MeshToControl } from "../../../../node/thread-messages.ts";
 import type { Bus } from "../../../../ports/bus.ts";
@@ -50,7 +50,7 @@ function threadOf(world: World, of: { store: Store; bus: Bus; attempted: Promise
     onCommand: () => undefined,
     onStopped: async () => undefined,
   });
-  return { thread, said, publicKey: keys.loadOrCreate(NODE_KEY_NAME).publicKey };
+  return { thread, said, publicKey: keys.loadOrCreate(nodeKeyName(1)).publicKey };
 }
 
 const nonce = {
