@@ -24,7 +24,7 @@ import {
   readNodeConfig,
 } from "./config.ts";
 import { credentialsFromEnv } from "./credentials-from-env.ts";
-import { nodeLog } from "./node-log.ts";
+import { type NodeLog, nodeLog } from "./node-log.ts";
 import { prepareThreads, type Rehearsal } from "./prepared-threads.ts";
 import { checkThreadPool } from "./thread-pool.ts";
 
@@ -97,6 +97,11 @@ async function rehearsed({ home, nodeId, natsUrl, natsTls }: NodeConfig) {
   return { policy, rehearsal };
 }
 
+/** Written when it returns: what the other logger has handed to a thread of libuv's pool ends with the process. */
+function lastWords({ logLevel: level }: NodeConfig): NodeLog {
+  return nodeLog(pino({ level }, pino.destination({ dest: 1, sync: true })));
+}
+
 async function serve(config: NodeConfig): Promise<number> {
   checkThreadPool(process.env.UV_THREADPOOL_SIZE);
   const logger = pino({ level: config.logLevel });
@@ -141,7 +146,7 @@ async function serve(config: NodeConfig): Promise<number> {
     rehearsed: tried?.policy,
     credentials: credentialsFromEnv(process.env),
     onLost: (what, error) => {
-      log.fault(what, error);
+      lastWords(config).fault(what, error);
       endWith(1);
     },
   });

@@ -158,7 +158,7 @@ describe("a machine", () => {
     await mesh.mustCli("trust", "add", `node/n2=${await keyIn(node.home, "node")}`);
     // The log of that name is the one that the coordinators have of the disk that is lost: whatever starts the node
     // again has it write the next.
-    await node.process?.ended;
+    expect(await node.process?.ended).toEqual({ code: 1, signal: null });
     expect(node.process?.stdout()).toContain("another history of this log");
     mesh.launch(node);
     await mesh.whenReady();
