@@ -59,7 +59,8 @@ export type GovernedPod = { readonly uid: string; readonly isKilled: boolean };
 
 export class Enforcer {
   readonly #deps: EnforcerDeps;
-  readonly #stops: (() => void)[] = [];
+  /** Ends what is followed, by its program: one that is started again takes the place of the one before. */
+  readonly #stops = new Map<string, () => void>();
   #pods: readonly Pod[] = [];
   /** Somebody has told of the pods. Until then they are those of before, for as long as each stays where it was. */
   #isListed = false;
@@ -102,7 +103,7 @@ export class Enforcer {
   stop(): void {
     this.#isStopped = true;
     this.#timer?.();
-    for (const stop of this.#stops) stop();
+    for (const stop of this.#stops.values()) stop();
     this.#deps.pods.stop();
   }
 
@@ -243,7 +244,7 @@ export class Enforcer {
         });
       },
     });
-    this.#stops.push(stop);
+    this.#stops.set(program, stop);
   }
 
   #tellPods(): void {
