@@ -1,4 +1,4 @@
-import { createSocket, type RemoteInfo } from "node:dgram";
+import { createSocket, type RemoteInfo, type Socket as UdpSocket } from "node:dgram";
 import { createConnection, createServer, isIPv6, type Socket } from "node:net";
 import type { SocketWay } from "../ports/canary-way.ts";
 
@@ -50,7 +50,10 @@ const HEARD_CONNECTIONS_MAX = 64;
 
 export type CanaryEars = { readonly port: number; close(): void };
 
-/** Hears words on all addresses of this machine, over TCP and UDP. Nothing is ever answered. */
+/**
+ * Hears words on all addresses of this machine, over TCP and UDP. Nothing is ever answered. Rejects, with nothing left
+ * open, when the port cannot be had.
+ */
 export async function canaryEars(
   port: number,
   onWord: (word: string, from: string) => void,
@@ -69,22 +72,29 @@ export async function canaryEars(
     server.listen({ port, host: "::" }, resolve);
   });
   const bound = (server.address() as { port: number }).port;
-  const hear = async (type: "udp4" | "udp6", address: string) => {
+  const ears: UdpSocket[] = [];
+  const hear = (type: "udp4" | "udp6", address: string): Promise<void> => {
     const ear = createSocket({ type, ipv6Only: type === "udp6" });
-    ear.on("error", () => undefined);
+    ears.push(ear);
     ear.on("message", (bytes: Buffer, from: RemoteInfo) => onWord(wordIn(bytes), from.address));
-    await new Promise<void>((resolve) => ear.bind({ port: bound, address }, resolve));
-    return ear;
+    return new Promise((resolve, reject) => {
+      ear.on("error", reject);
+      ear.bind({ port: bound, address }, resolve);
+    });
   };
-  // One for each family: one for both does not hear what is said to all of IPv4.
-  const ears = [await hear("udp4", "0.0.0.0"), await hear("udp6", "::")];
-  return {
-    port: bound,
-    close: () => {
-      server.close();
-      for (const ear of ears) ear.close();
-    },
+  const close = (): void => {
+    server.close();
+    for (const ear of ears) ear.close();
   };
+  try {
+    // One for each family: one for both does not hear what is said to all of IPv4.
+    await hear("udp4", "0.0.0.0");
+    await hear("udp6", "::");
+  } catch (error) {
+    close();
+    throw error;
+  }
+  return { port: bound, close };
 }
 
 /** The first line; behind it a datagram is filled up. */

@@ -1,3 +1,4 @@
+import { createSocket } from "node:dgram";
 import { createConnection } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { attemptWays } from "../../../../adapters/canary-attempts.ts";
@@ -8,6 +9,17 @@ import { CanaryRounds, readCanaryQuestion } from "../../../../node/kernel/canary
 import { canaryWays, wordsOfWay } from "../../../../node/kernel/canary-ways.ts";
 
 const WAY = { word: "0".repeat(36), by: "tcp", host: "127.0.0.1", port: 1 };
+
+test("a machine whose port another program hears by has no ears, and says so", async () => {
+  const other = createSocket("udp4");
+  await new Promise<void>((resolve) => other.bind(0, "0.0.0.0", resolve));
+  const { port } = other.address();
+  const ears = () => canaryEars(port, () => undefined);
+  await expect(ears()).rejects.toThrow("EADDRINUSE");
+  await new Promise<void>((resolve) => other.close(resolve));
+  // Nothing of the attempt is left in its way.
+  (await ears()).close();
+});
 
 describe("a canary, with nothing in its way", () => {
   let rounds: CanaryRounds;
