@@ -1,4 +1,4 @@
-import { TLSSocket } from "node:tls";
+import { type SecureContext, TLSSocket } from "node:tls";
 import type { Clock } from "../ports/clock.ts";
 import type { Via } from "./dataplane/exchange.ts";
 import type { Gateway, Protocol, Served } from "./dataplane/gateway.ts";
@@ -55,9 +55,10 @@ export function inspectTls(of: {
       if (protocol === undefined) {
         tunnel.fail("not_inspectable");
       } else {
-        const secureContext = await of.certificates.contextOf(via.host);
+        const secureContext = await contextFor(via.host, of.certificates);
+        if (secureContext === undefined) tunnel.fail("not_inspectable");
         // The client may have gone, or the agent been killed, while the certificate was made.
-        if (tunnel.isOpen()) {
+        else if (tunnel.isOpen()) {
           tunnel.socket.unshift(bytes);
           const options = { isServer: true, secureContext, ALPNProtocols: [protocol] };
           const tls = new TLSSocket(tunnel.socket, options);
@@ -70,6 +71,19 @@ export function inspectTls(of: {
       return { reason: tunnel.cutReason };
     },
   };
+}
+
+/** Undefined: what could be shown when the tunnel was allowed can be shown no more. */
+async function contextFor(
+  host: string,
+  certificates: Pick<HostCertificates, "canShow" | "contextOf">,
+): Promise<SecureContext | undefined> {
+  try {
+    return await certificates.contextOf(host);
+  } catch (error) {
+    if (certificates.canShow(host)) throw error;
+    return undefined;
+  }
 }
 
 function viaOf({ exchange: tunnel, identity, keyHandle, isContract }: AskedTunnel): Via {

@@ -48,6 +48,25 @@ test.each(["http/1.1", "h2"])(
   },
 );
 
+test("a host that can be shown no more when its client speaks is refused, and that is on record", async () => {
+  const shown = { isShown: true };
+  const inspection = inspectTls({
+    clock: systemClock,
+    certificates: {
+      canShow: () => shown.isShown,
+      contextOf: () => Promise.reject(new Error("no certificate")),
+    },
+    serve: () => undefined,
+  });
+  const it = await tunnelWorld(inspected, { inspection });
+  const client = await askTunnel(it.door.port, `${FAR}:443`);
+  shown.isShown = false;
+  await expect(tlsOver(client, { servername: FAR })).rejects.toThrow("alert");
+  await eventually(() => it.world.settlements.length === 1, "settled");
+  expect(it.world.decisions.map(({ rc }) => rc)).toEqual(["ok", "not_inspectable"]);
+  expect(it.faults).toEqual([]);
+});
+
 test("nobody is served who was killed while a certificate was made", async () => {
   const { key, cert } = selfSigned(FAR);
   const asked = Promise.withResolvers<void>();
