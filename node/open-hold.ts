@@ -5,8 +5,17 @@ import type { LoopContext } from "./loop-context.ts";
 import type { Allowed } from "./relay-and-settle.ts";
 import { settleRequest } from "./settle-request.ts";
 
-/** Names the request as owner of its hold, for as long as it may take and a little more. */
-export function openHold(asked: Asked, allowed: Allowed, loop: LoopContext): () => boolean {
+/**
+ * Names the request as owner of its hold, for as long as it may take and a little more.
+ *
+ * @param opensMs Before that begins, milliseconds: a session's time does when the far side has agreed to it.
+ */
+export function openHold(
+  asked: Asked,
+  allowed: Allowed,
+  loop: LoopContext,
+  opensMs = 0,
+): () => boolean {
   const { facts, permit, reserved } = allowed;
   const { policy, model, requestId } = facts;
   return loop.holds.open({
@@ -15,7 +24,7 @@ export function openHold(asked: Asked, allowed: Allowed, loop: LoopContext): () 
     model: model === undefined || isMissing(model) ? "" : model.id,
     amount: reserved.taken,
     overrunMicros: reserved.charges.overrunMicros,
-    lastsMs: policy?.limits.totalTimeoutMs ?? 0,
+    lastsMs: opensMs + (policy?.limits.totalTimeoutMs ?? 0),
     onOverdue: () => {
       loop.metrics.holdOverdue();
       settleRequest(asked, allowed, brokenOff(!permit.revoke()), loop);

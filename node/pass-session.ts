@@ -24,7 +24,8 @@ export async function passSession(
   allowed: Allowed,
   loop: LoopContext,
 ): Promise<void> {
-  const endHold = openHold(asked, allowed, loop);
+  const opensMs = allowed.facts.policy?.limits.firstByteTimeoutMs;
+  const endHold = openHold(asked, allowed, loop, opensMs);
   session.setHeld(allowed.reserved.taken);
   tellAllowed(asked, allowed, loop);
   let outcome: Outcome;

@@ -116,6 +116,11 @@ describe("a session", () => {
     expect(JSON.stringify(head?.rawHeaders)).not.toContain("altk_");
     expect(head?.headers).not.toHaveProperty("sec-websocket-extensions");
     expect(it.loop.holds.count).toBe(1);
+    // Its own time begins when the far side has agreed, which may take long.
+    const { firstByteTimeoutMs, totalTimeoutMs } = it.world.policy.limits;
+    const [hold] = it.loop.holds.list();
+    const lastsMs = (hold?.ageMs ?? 0) + (hold?.leftMs ?? 0);
+    expect(lastsMs).toBeGreaterThan(firstByteTimeoutMs + totalTimeoutMs);
     client.send("a word");
     await eventually(() => it.far.heard.length > 0, "the far side to hear it");
     client.close();
