@@ -60,6 +60,9 @@ function openEnvironment(path: string, freeBytesMin: number): Store {
     compression: false,
     cache: false,
     overlappingSync: false,
+    // Commits are gathered here. The library's own way of it makes a promise of each batch that it lets nobody
+    // have, so that a disk's fault would end the process as a rejection that nobody handles.
+    eventTurnBatching: false,
   });
   // The library makes them readable by all, and a copy or an archive would keep that.
   for (const file of ["data.mdb", "lock.mdb"]) chmodSync(join(path, file), 0o600);

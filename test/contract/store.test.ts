@@ -281,6 +281,36 @@ describe("LMDB alone", () => {
     await store.close();
   });
 
+  test("a commit that the disk does not take fails, and the process goes on", async () => {
+    using dir = tempDir();
+    const adapter = join(import.meta.dirname, "../../adapters/lmdb-store.ts");
+    const program = join(dir.path, "write.ts");
+    writeFileSync(
+      program,
+      `import { openLmdbStore } from ${JSON.stringify(adapter)};
+      const store = openLmdbStore(${JSON.stringify(join(dir.path, "store"))});
+      const commit = (n) => store.commit([{ key: String(n), value: new Uint8Array(16_384) }]);
+      let taken = 0;
+      while (await commit(taken).then(() => true, () => false)) taken += 1;
+      await new Promise((resolve) => setImmediate(resolve));
+      const both = await Promise.allSettled([commit("a"), commit("b")]);
+      await new Promise((resolve) => setImmediate(resolve));
+      console.log(JSON.stringify({ taken: taken > 0, both: both.map(({ reason }) => reason.name) }));`,
+    );
+    // No file of the process may grow beyond 512 KiB: EFBIG, which the library meets as it does EIO.
+    const words = ["-c", 'ulimit -f 1024 && exec "$0" "$1"', process.execPath, program];
+    const child = spawn("/bin/sh", words, { stdio: ["ignore", "pipe", "pipe"] });
+    let [told, said] = ["", ""];
+    child.stdout.on("data", (data: Buffer) => {
+      told += data.toString();
+    });
+    child.stderr.on("data", (data: Buffer) => {
+      said += data.toString();
+    });
+    const [code] = await once(child, "close");
+    expect([code, told], said).toEqual([0, '{"taken":true,"both":["StoreFault","StoreFault"]}\n']);
+  });
+
   test("on a disk that is nearly full a commit fails before the library could meet its end", async () => {
     using dir = tempDir();
     const roomy = openLmdbStore(dir.path);
