@@ -40,11 +40,22 @@ type Container = {
     readonly allowPrivilegeEscalation?: boolean;
     readonly readOnlyRootFilesystem?: boolean;
     readonly privileged?: boolean;
+    readonly runAsUser?: number;
+    readonly seccompProfile?: object;
     readonly capabilities?: { readonly drop?: string[]; readonly add?: string[] };
   };
 };
 type PodSpec = {
-  readonly securityContext?: { readonly fsGroup?: number; readonly fsGroupChangePolicy?: string };
+  readonly securityContext?: {
+    readonly fsGroup?: number;
+    readonly fsGroupChangePolicy?: string;
+    readonly runAsNonRoot?: boolean;
+    readonly seccompProfile?: { readonly type: string };
+  };
+  readonly hostNetwork?: boolean;
+  readonly hostPID?: boolean;
+  readonly hostIPC?: boolean;
+  readonly volumes?: readonly { readonly hostPath?: { readonly path: string } }[];
   readonly automountServiceAccountToken?: boolean;
   readonly containers: readonly Container[];
   readonly initContainers?: readonly Container[];
@@ -69,6 +80,10 @@ const CAPABILITIES: Readonly<Record<string, readonly string[]>> = {
   "own-state": ["CHOWN", "FOWNER"],
   canary: ["NET_RAW"],
 };
+/** What the component `ebpf` adds. */
+const EBPF_PATHS = ["/sys/fs/bpf", "/sys/fs/cgroup"];
+const hostPaths = ({ volumes = [] }: PodSpec) =>
+  volumes.flatMap(({ hostPath }) => hostPath?.path ?? []).sort();
 const MACHINE = "DaemonSet altrace-machine";
 const LAUNCHER = ["NET_ADMIN", "SETUID", "SETGID", "SETPCAP", "KILL"];
 
@@ -162,6 +177,42 @@ describe.skipIf(command === undefined)("each overlay", () => {
       expect(right.capabilities?.add, name).toEqual(added);
       if (name !== "agent") expect(right.readOnlyRootFilesystem, name).toBe(true);
     }
+  });
+
+  test("has root in no container without a right that root alone could have, and seccomp in all", () => {
+    for (const { securityContext = {}, containers: own, initContainers = [] } of podSpecs()) {
+      expect(securityContext.seccompProfile).toEqual({ type: "RuntimeDefault" });
+      for (const { name, securityContext: right = {} } of [...own, ...initContainers]) {
+        expect(right.seccompProfile, name).toBeUndefined();
+        const isRoot = right.runAsUser === 0;
+        expect(isRoot, name).toBe(right.capabilities?.add !== undefined);
+        if (!isRoot) expect(securityContext.runAsNonRoot, name).toBe(true);
+      }
+    }
+  });
+
+  test("shares with a machine what its walls are made of, in one pod, and nothing else", () => {
+    const shared = podSpecs()
+      .filter((pod) => pod.hostNetwork || pod.hostPID || pod.hostIPC || hostPaths(pod).length > 0)
+      .map((pod) => ({
+        containers: pod.containers.map(({ name }) => name).sort(),
+        more: [pod.hostPID, pod.hostIPC].filter(Boolean),
+        paths: hostPaths(pod).filter((path) => !EBPF_PATHS.includes(path)),
+      }));
+    expect(shared.length).toBeGreaterThan(2);
+    for (const one of shared)
+      expect(one).toEqual({
+        containers: ["enforcer", "node"],
+        more: [],
+        paths: [
+          "/run/altrace",
+          "/var/lib/altrace",
+          "/var/lib/altrace-enforcer",
+          "/var/lib/cni/results",
+        ],
+      });
+    const withPrograms = podSpecs().filter((pod) => hostPaths(pod).includes("/sys/fs/bpf"));
+    expect(withPrograms.length).toBe(1);
   });
 
   test("replaces a machine's pod by one that comes first, and takes its listeners over", () => {
