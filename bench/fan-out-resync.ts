@@ -17,7 +17,7 @@ const WARM_UP_KILLS = 20;
 
 export const RESYNC_NOTE =
   `resync: a nats-server that is killed ${DEATHS} times. From when it listens again until every node has a kill that was said meanwhile, and the ` +
-  "coordinator has heard so of each: resync_ms is the middle one of them, resync_max_ms the longest. resync_enforced_ms is until the kill is in force " +
+  "coordinator has heard so of each: resync_ms is the middle one of them, resync_max_ms the longest, for which twice as much is allowed. resync_enforced_ms is until the kill is in force " +
   "on the last node, without the acks.";
 
 /** That part of `fanout` which looks at a server's death, alone. */
