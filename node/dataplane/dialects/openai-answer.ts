@@ -1,5 +1,11 @@
 import { parseStrictText } from "../strict-json.ts";
-import { type AnswerPart, type AnswerReader, PartDraft, sayStrings } from "./answer-part.ts";
+import {
+  type AnswerPart,
+  type AnswerReader,
+  PartDraft,
+  sayStrings,
+  type TextPlace,
+} from "./answer-part.ts";
 import type { CallGiven } from "./call-part.ts";
 import { collectOthers } from "./collect-texts.ts";
 import type { JsonObject, JsonValue, Usage } from "./dialect.ts";
@@ -140,10 +146,31 @@ function readDelta(delta: JsonObject, part: PartDraft, group: string, calls: Too
         part.say({ ...at, text: value, isProse: true });
         continue;
       }
-      sayStrings(part, value, at);
+      if (Array.isArray(value)) sayParts(part, value, at);
+      else sayStrings(part, value, at);
     }
   }
   return true;
+}
+
+/** Some servers say a text in parts, which clients put together: what else is in them stands beside it. */
+function sayParts(part: PartDraft, values: readonly JsonValue[], at: TextPlace): void {
+  const texts: string[] = [];
+  for (const one of values) {
+    const members = typeof one === "string" ? { text: one } : asObject(one);
+    if (members === undefined) sayStrings(part, one, at);
+    for (const [name, member] of Object.entries(members ?? {})) {
+      const place = { ...at, channel: `${at.channel}.${name}` };
+      if (name === "text" && typeof member === "string") {
+        texts.push(member);
+        continue;
+      }
+      if (name !== "") part.aside.push(name);
+      if (Array.isArray(member)) sayParts(part, member, place);
+      else sayStrings(part, member, place);
+    }
+  }
+  part.say({ ...at, text: texts.join("") });
 }
 
 /** The one call of the API's older form, apart from the numbered ones. */

@@ -15,7 +15,7 @@ import {
 type Name = "openai-responses" | "anthropic";
 
 function run(
-  name: Name | "mcp",
+  name: Name | "mcp" | "openai",
   frames: readonly string[],
   over: Partial<RelayInput> = {},
 ): Relayed {
@@ -163,7 +163,31 @@ const message = (...texts: string[]) => ({
   content: texts.map((one) => ({ type: "output_text", text: one, annotations: [] })),
 });
 
-test.each<[string, Name | "mcp", object]>([
+const parts = (...texts: string[]) => texts.map((one) => ({ type: "text", text: one }));
+const spoken = (content: unknown) => dataFrame({ choices: [{ index: 0, delta: { content } }] });
+
+test.each<[string, readonly unknown[]]>([
+  ["in one event", [parts("a S-12", "3456")]],
+  ["in several", [parts("a", " S-12"), parts("34"), parts("5", "6")]],
+  [
+    "in thoughts",
+    [[{ type: "thinking", thinking: parts("a S-12", "34") }], [{ thinking: parts("56") }]],
+  ],
+  ["as texts alone", [["a S-1"], ["2345"], "6"]],
+])("what a chat's content says in parts is one text, %s", (_what, contents) => {
+  const { exchange, outcomes } = run("openai", contents.map(spoken));
+  expect(outcomes).toMatchObject([{ reason: "content_cut", rule: "secret" }]);
+  expect(exchange.written).not.toContain("S-1");
+});
+
+test("a chat's content in parts passes as it came", () => {
+  const frame = spoken([{ type: "thinking", thinking: parts("well") }, ...parts("a ", "b")]);
+  const { exchange } = run("openai", [frame, spoken(null), dataFrame({ choices: [] })]);
+  expect(exchange.written.startsWith(frame)).toBe(true);
+});
+
+test.each<[string, Name | "mcp" | "openai", object]>([
+  ["parts of a chat", "openai", { choices: [{ message: { content: parts("a S-12", "3456") } }] }],
   ["parts of a message", "openai-responses", { output: [message("a S-12", "3456")] }],
   ["messages", "openai-responses", { output: [message("a S-12"), message("3456")] }],
   [
