@@ -92,7 +92,7 @@ class CapturingDoor implements CaptureDoor {
   #captured(socket: Socket): void {
     const { connectionsMax, connectionsElsewhere, onFault } = this.#options;
     if (this.#sockets.size + connectionsElsewhere(this) >= connectionsMax) {
-      socket.destroy();
+      this.#turnAway(socket);
       return;
     }
     this.#sockets.add(socket);
@@ -105,19 +105,34 @@ class CapturingDoor implements CaptureDoor {
     });
   }
 
+  /** There is no room to say anything; it is on record all the same. */
+  #turnAway(socket: Socket): void {
+    this.#options.onRefused({
+      requestId: this.#newId(),
+      reason: "too_many_connections",
+      peer: peerOf(socket),
+      method: undefined,
+      target: originalOf(socket),
+      door: "transparent",
+    });
+    socket.destroy();
+  }
+
+  #newId(): string {
+    return uuidV7(this.#options.clock.nowMs(), this.#random);
+  }
+
   #tunnelOf(socket: Socket): TunnelExchange {
     const { clock } = this.#options;
-    const { localAddress = "", localPort = 0 } = socket;
-    const address = localAddress.includes(":") ? `[${localAddress}]` : localAddress;
     return new TunnelExchange(this.#options, {
-      requestId: uuidV7(clock.nowMs(), this.#random),
+      requestId: this.#newId(),
       door: "transparent",
       head: { method: "CAPTURED", target: "", rawHeaders: [], peer: peerOf(socket) },
       headAtNs: clock.monoNs(),
-      target: { host: "", port: localPort },
+      target: { host: "", port: socket.localPort ?? 0 },
       socket,
       first: Buffer.alloc(0),
-      original: `${address}:${localPort}`,
+      original: originalOf(socket),
     });
   }
 
@@ -156,4 +171,10 @@ class CapturingDoor implements CaptureDoor {
     if (reason === "client_gone") tunnel.socket.destroy();
     else tunnel.answer(refusalAnswer({ requestId, reason }));
   }
+}
+
+/** Where a captured connection was going. */
+function originalOf({ localAddress = "", localPort = 0 }: Socket): string {
+  const address = localAddress.includes(":") ? `[${localAddress}]` : localAddress;
+  return `${address}:${localPort}`;
 }

@@ -25,7 +25,10 @@ import { AGENT, FAR, FarSide, tunnelWorld } from "./tunnel-world.ts";
 const ELSEWHERE = "127.0.0.2";
 
 /** A door for captured connections; the far side has its port, at another address. */
-async function captureWorld(agentAt: (address: string) => string | undefined) {
+async function captureWorld(
+  agentAt: (address: string) => string | undefined,
+  connectionsMax = 100,
+) {
   const it = await tunnelWorld({}, { placement: { ...NO_PLACEMENT, agentAt } });
   const refused: RefusedAtDoor[] = [];
   const own: { connections?: OwnConnections } = {};
@@ -34,7 +37,7 @@ async function captureWorld(agentAt: (address: string) => string | undefined) {
     listen: { port: 0, host: HOST },
     own: { isOther: (socket) => own.connections?.isOther(socket) ?? false },
     backlog: 16,
-    connectionsMax: 100,
+    connectionsMax,
     connectionsElsewhere: () => 0,
     clock: systemClock,
     random: cryptoRandom,
@@ -83,6 +86,17 @@ describe("a captured connection", () => {
       },
     ]);
     expect(it.faults).toEqual([]);
+  });
+
+  test("for which there is no room is closed, and that is on record", async () => {
+    const it = await captureWorld(() => AGENT, 1);
+    await rawClient(it.door.port);
+    await eventually(() => it.door.connectionCount() === 1, "the first is taken in");
+    const second = await rawClient(it.door.port);
+    await second.closed;
+    const target = `${HOST}:${it.door.port}`;
+    expect(it.refused).toMatchObject([{ reason: "too_many_connections", peer: HOST, target }]);
+    expect(it.taken).toHaveLength(1);
   });
 
   test("is silent until it has named its host, whatever that waits for then", async () => {
