@@ -8,7 +8,9 @@ import { ENFORCER_SETTINGS } from "../../../node/kernel/enforcer-config.ts";
 import { TRANSPARENT_PORT } from "../../../node/kernel/kernel-view.ts";
 import { areGoProgramsRequired } from "../../support/go-programs.ts";
 import { builtOverlay, kustomizeCommand, type Manifest } from "../../support/kustomize.ts";
+import { monitoringQueries } from "../../support/monitoring-queries.ts";
 import { NATS_CURRENT } from "../../support/nats-programs.ts";
+import { readPromQuery } from "../../support/promql.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import { namesIn, productSources, textOf } from "../../tidy/sources.ts";
 import { selfSigned } from "../node/dataplane/self-signed.ts";
@@ -319,6 +321,14 @@ describe("what is watched", () => {
     expect(used.length).toBeGreaterThan(3);
     expect([...new Set(used)].filter((name) => !known.has(name))).toEqual([]);
   });
+});
+
+test("every alert and every panel is a question in Prometheus's own language", () => {
+  const queries = monitoringQueries();
+  expect(queries.length).toBeGreaterThan(30);
+  for (const { query } of queries)
+    expect(readPromQuery(query).metrics.length, query).toBeGreaterThan(0);
+  expect(() => readPromQuery("sum(altrace_open")).toThrow("not understood");
 });
 
 describe("NATS", () => {
