@@ -63,6 +63,14 @@ describe("README", () => {
     for (const { name, rule } of ORACLES) expect(README).toContain(`| \`${name}\` | ${rule} |`);
   });
 
+  test.each([
+    ...["K1", "K2", "K3", "K4", "K5", "K6", "K7"],
+    ...["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9"],
+  ])("%s is the rule of an oracle", (invariant) => {
+    const named = new RegExp(`\\([^()]*\\b${invariant}\\b[^()]*\\)`);
+    expect(ORACLES.filter(({ rule }) => named.test(rule))).not.toEqual([]);
+  });
+
   test("names every mutation, and an oracle that notices it", () => {
     for (const { name, oracles } of MUTATIONS) {
       const row = README.split("\n").find((line) => line.startsWith(`| ${name} |`)) ?? "";

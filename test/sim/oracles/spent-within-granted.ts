@@ -4,7 +4,7 @@ import type { Judged, Oracle } from "./oracle.ts";
 
 export const spentWithinGranted: Oracle = {
   name: "spent-within-granted",
-  rule: "What the agents of one start of a node hold and spend is never more than what its leases are charged.",
+  rule: "What the agents of one start of a node hold and spend is never more than what its leases are charged (I2, I3).",
   watch: (world) => {
     const ledger = new RequestLedger(() => world.time.nowMs);
     /** By start and account. */

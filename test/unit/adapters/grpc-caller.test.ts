@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { callerOf, callObjection, fingerprintOf } from "../../../adapters/grpc-caller.ts";
 import { RevokedCertificates } from "../../../adapters/grpc-revoked.ts";
-import { CALL_ROLES, callerUri, LEAST_ROLE } from "../../../proto/call-roles.ts";
+import { CALL_ROLES, type CallRole, callerUri, LEAST_ROLE } from "../../../proto/call-roles.ts";
 import { CoordinatorService } from "../../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { NodeService } from "../../../proto/gen/altrace/v1/node_service_pb.ts";
 
@@ -83,6 +83,29 @@ describe("a call", () => {
     const auditor = { subjectaltname: uri("auditor"), valid_to, fingerprint256 };
     expect(reasonOf({ certificate: auditor })).toBe("role_too_low");
   });
+
+  // Written out once more: whoever moves a call to another role moves it here too.
+  const REFUSED_TO: Readonly<Record<CallRole, RegExp>> = {
+    viewer:
+      /^(Kill|Revive|ListStaleRecords|ApplyPolicy|PutPolicyPart|SetLimit|PutKey|RedactPerson|ListLogs|GetLedger|IssueContract|Delegate|Revoke\w+|ListContracts|CreateEnrolmentToken|WatchDecisions|Explain|ListStrangers)$/,
+    auditor:
+      /^(Kill|Revive|ApplyPolicy|PutPolicyPart|SetLimit|PutKey|RedactPerson|IssueContract|Delegate|Revoke\w+|CreateEnrolmentToken)$/,
+    operator:
+      /^(ApplyPolicy|PutPolicyPart|SetLimit|PutKey|RedactPerson|IssueContract|Delegate|CreateEnrolmentToken)$/,
+    admin: /^$/,
+  };
+  const METHODS = Object.keys(LEAST_ROLE);
+
+  test.each(CALL_ROLES.flatMap((role) => METHODS.map((method) => [role, method] as const)))(
+    "C2: by the role %s: %s",
+    (role, method) => {
+      const certificate = { subjectaltname: uri(role), valid_to, fingerprint256 };
+      const isRefused = REFUSED_TO[role].test(method.split("/")[1] ?? "");
+      expect(reasonOf({ path: `/${method}`, certificate })).toBe(
+        isRefused ? "role_too_low" : undefined,
+      );
+    },
+  );
 
   test.each(["/altrace.v1.CoordinatorService/Nothing", "/toString", "/", path.slice(1)])(
     "C2: that the table does not name is nobody's: %s",

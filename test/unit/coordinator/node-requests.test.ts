@@ -550,13 +550,22 @@ describe("an agent over the mesh", () => {
     const granted = await node.ask(lease(BOT, 100n));
     if (granted.case !== "lease") throw new Error(reasonOf(granted));
     await node.ask(settle(granted.value.leaseId, granted.value.epoch, 30n));
+    const second = await other.ask(lease(BOT, 50n));
+    if (second.case !== "lease") throw new Error(reasonOf(second));
     await other.ask(standing(Standing.BLOCK, { cause: "content_high" }));
     const { agent } = await service.getAgent({ agent: "pay/bot" });
     expect(agent).toMatchObject({ agent: "pay/bot", standing: Standing.BLOCK, killedBy: [] });
     expect(agent.nodes).toMatchObject([
       { node: "n1", live: true, leases: 1, standing: Standing.NORMAL },
-      { node: "n2", live: true, leases: 0, standing: Standing.BLOCK, cause: "content_high" },
+      { node: "n2", live: true, leases: 1, standing: Standing.BLOCK, cause: "content_high" },
     ]);
+    // What is lent is what the budget has reserved, whichever node holds it.
+    const lent = agent.nodes?.map(({ leased }) => leased?.usdMicros) as bigint[];
+    expect(lent.every((amount) => amount > 0n)).toBe(true);
+    const { agents } = await service.listAgents({
+      ...{ filter: "pay/bot", pageToken: "", pageSize: 0 },
+    } as Parameters<typeof service.listAgents>[0]);
+    expect(agents).toEqual([agent]);
     expect(agent.nodes?.[0]).toMatchObject({ spent: { usdMicros: 30n } });
     expect(agent.budget?.every(({ limit = 0n }) => limit > 0n)).toBe(true);
     const command = {
