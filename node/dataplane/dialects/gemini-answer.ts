@@ -39,9 +39,10 @@ export function readGeminiAnswer(body: JsonValue): AnswerPart | undefined {
   const pieces = new PartDraft();
   if (!readChunk(answer, pieces, new Map())) return undefined;
   const part = new PartDraft();
-  part.toolNames.push(...pieces.toolNames);
-  part.calls.push(...pieces.calls);
-  part.aside.push(...pieces.aside);
+  // One by one: of probabilities there are more words than a call can have arguments.
+  for (const name of pieces.toolNames) part.toolNames.push(name);
+  for (const call of pieces.calls) part.calls.push(call);
+  for (const text of pieces.aside) part.aside.push(text);
   part.usage = pieces.usage;
   for (const channel of new Set(pieces.pieces.map((piece) => piece.channel))) {
     const own = pieces.pieces.filter((piece) => piece.channel === channel);

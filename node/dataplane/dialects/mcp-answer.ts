@@ -56,7 +56,8 @@ function readMessage(message: JsonObject | undefined, asked: Asked): AnswerPart 
   // Some clients would take it for the list, and nothing of it was left out.
   if (foldedName(Object.keys(listed ?? {}), LIST_NAMES) !== undefined) return undefined;
   // What a tool says goes to a model as one text.
-  if (Array.isArray(listed?.content)) part.aside.push(...textSeams(listed.content));
+  const said = Array.isArray(listed?.content) ? textSeams(listed.content) : [];
+  for (const seam of said) part.aside.push(seam);
   if (listed !== undefined && LISTS.some(({ member }) => Array.isArray(listed[member]))) {
     part.rewritten = (granted) =>
       JSON.stringify({ ...message, result: withGranted(listed, granted) });
