@@ -9,8 +9,8 @@
  *     find out when a write succeeds again.
  * W4. Refusals that could not be written are counted, and said in a `gap` record before the next
  *     one.
- * W5. What `appendSoon` took stands before whatever is appended after it. Where it cannot be written it
- *     waits for a write that succeeds.
+ * W5. What `appendSoon` took stands before whatever is appended after it, and waits for that for
+ *     `SOON_MS` at most. Where it cannot be written it waits for a write that succeeds.
  */
 
 import { AuditFault } from "../../audit/audit-fault.ts";
@@ -33,6 +33,8 @@ export const WAL_LEAF_BYTES_MAX = LEAF_BYTES_MAX - 64;
 /** What may wait for a write, give or take a record: a turn's records are some hundred bytes each. */
 const WAITING_BYTES_MAX = 64 * 1024;
 const FRAME_BYTES_MAX = FRAME_HEAD_BYTES + LEAF_BYTES_MAX;
+/** Within it a thread with work to do has another record to write, and the disk is not asked more often. */
+export const SOON_MS = 5;
 
 export type Wal = DecisionLog & {
   /**
@@ -42,7 +44,7 @@ export type Wal = DecisionLog & {
    */
   append(record: AuditRecord): void;
   /**
-   * Writes the record with the next one, or at the end of this turn of the event loop.
+   * Writes the record with the next one, or within `SOON_MS`.
    *
    * @throws AuditFault It breaks its schema, too many wait for a disk that takes none, or the log is closed.
    */
@@ -154,15 +156,18 @@ class WalWriter implements Wal {
     this.#waitingBytes += frame.bytes;
     if (this.#isWritePlanned) return;
     this.#isWritePlanned = true;
-    setImmediate(() => {
-      this.#isWritePlanned = false;
-      try {
-        this.#write();
-      } catch {
-        // It goes on waiting, and until a write succeeds nothing is allowed.
-      }
-    });
+    this.#options.clock.after(SOON_MS, this.#writeWaiting);
   }
+
+  /** One function for all times: a thread that writes much plans it two hundred times a second. */
+  readonly #writeWaiting = (): void => {
+    this.#isWritePlanned = false;
+    try {
+      this.#write();
+    } catch {
+      // It goes on waiting, and until a write succeeds nothing is allowed.
+    }
+  };
 
   handOver(): void {
     if (this.#waitingBytes === 0) return;

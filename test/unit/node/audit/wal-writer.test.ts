@@ -4,7 +4,7 @@ import { readFrames } from "../../../../audit/frame.ts";
 import { decodeRecord } from "../../../../audit/leaf.ts";
 import type { AuditRecord } from "../../../../audit/record.ts";
 import { createWalSignal, positionOf } from "../../../../node/audit/wal-signal.ts";
-import { openWal, type Wal } from "../../../../node/audit/wal-writer.ts";
+import { openWal, SOON_MS, type Wal } from "../../../../node/audit/wal-writer.ts";
 import { createTable, setSyncedAtNs } from "../../../../node/table/table.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { ALLOW, DENY, RECORDS } from "../../audit/sample-records.ts";
@@ -109,7 +109,6 @@ describe("append", () => {
 
 describe("appendSoon", () => {
   const SOON: AuditRecord = { ...ALLOW, t: ALLOW.t + 1 };
-  const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
   test("is written in the same write as the next record, and before it", () => {
     const { disk, wal, signal } = setUp();
@@ -123,14 +122,16 @@ describe("appendSoon", () => {
     expect(positionOf(signal, 0)).toEqual({ fileNo: 1, bytes: disk.contentOf(FIRST)?.length });
   });
 
-  test("is written by itself at the end of the turn, and once", async () => {
-    const { disk, wal, signal } = setUp();
+  test("is written by itself when its time is over, and once", () => {
+    const { disk, clock, wal, signal } = setUp();
     wal.appendSoon(SOON);
-    await turn();
+    clock.advance(SOON_MS - 1);
+    expect(recordsOf(disk, FIRST)).toEqual([]);
+    clock.advance(1);
     expect(recordsOf(disk, FIRST)).toEqual([SOON]);
     wal.appendSoon(SOON);
     wal.append(ALLOW);
-    await turn();
+    clock.advance(SOON_MS);
     expect(recordsOf(disk, FIRST)).toEqual([SOON, SOON, ALLOW]);
     expect(positionOf(signal, 0)).toEqual({ fileNo: 1, bytes: disk.contentOf(FIRST)?.length });
   });
@@ -181,11 +182,11 @@ describe("appendSoon", () => {
     expect(() => wal.appendSoon(SOON)).toThrow(AuditFault);
   });
 
-  test("waits for a write that succeeds, and until then nothing is allowed", async () => {
-    const { disk, wal, canAllow } = setUp();
+  test("waits for a write that succeeds, and until then nothing is allowed", () => {
+    const { disk, clock, wal, canAllow } = setUp();
     disk.options = { taken: () => 5 };
     wal.appendSoon(SOON);
-    await turn();
+    clock.advance(SOON_MS);
     expect(canAllow()).toBe(false);
     expect(() => wal.append(ALLOW)).toThrow(AuditFault);
     expect(recordsOf(disk, FIRST)).toEqual([]);
