@@ -8,7 +8,7 @@ export const FIRST_PARTS = 100;
 /** In all of them. */
 export const FIRST_KILLS = FIRST_PARTS * PART_KILLS;
 /** Between two of the first parts, and of those that come after them: what is not run for long may be thrown away. */
-export const PART_EVERY_MS = { first: 1_000, later: 30_000 };
+export const PART_EVERY_MS = { first: 3_000, later: 30_000 };
 
 /**
  * Goes on with a rehearsal beside the work, until the signal aborts: a start must not wait for all of it. Never rejects:
