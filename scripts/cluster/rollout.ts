@@ -93,8 +93,10 @@ export async function coordinatorsStay(
   return ready.least === 2 ? undefined : `${ready.least} of 3 were ready meanwhile`;
 }
 
-function lackOfUpdated({ metadata, status }: ApiObject): string | undefined {
-  const { observedGeneration, replicas, updatedReplicas, availableReplicas } = status as Readonly<
+/** What a StatefulSet lacks until it is all new. It is asked for as many as it is to have: one that is just gone is no longer counted. */
+export function lackOfUpdated({ metadata, spec, status }: ApiObject): string | undefined {
+  const { replicas } = spec as { readonly replicas: number };
+  const { observedGeneration, updatedReplicas, availableReplicas } = status as Readonly<
     Record<string, number | undefined>
   >;
   const isSeen = observedGeneration === metadata.generation;
