@@ -105,7 +105,11 @@ function wordIn(bytes: Buffer): string {
 
 const REQUEST_BYTES_MAX = 64 * 1024;
 
-/** Asks the canary at an address to try; resolves with its own words, or undefined without an answer. */
+/**
+ * Asks the canary at an address to try; resolves with its own words, or undefined without an answer in time.
+ *
+ * @param timeoutMs To be reached, and from then on to have said all.
+ */
 export function askCanary(
   address: string,
   port: number,
@@ -115,13 +119,18 @@ export function askCanary(
   return new Promise((resolve) => {
     const socket = createConnection({ host: address, port });
     const end = (answer: unknown): void => {
+      clearTimeout(timer);
       socket.destroy();
       resolve(answer);
     };
-    socket.setTimeout(timeoutMs, () => end(undefined));
+    // Of the whole answer, and not of its next byte: one that never ends would keep a round from ever ending.
+    const timer = setTimeout(() => end(undefined), timeoutMs);
     socket.on("error", () => end(undefined));
     socket.on("close", () => end(undefined));
-    socket.on("connect", () => socket.write(`${JSON.stringify(question)}\n`));
+    socket.on("connect", () => {
+      timer.refresh();
+      socket.write(`${JSON.stringify(question)}\n`);
+    });
     onLine(socket, (line) => end(parsed(line)));
   });
 }

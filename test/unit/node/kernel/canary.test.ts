@@ -1,5 +1,5 @@
 import { createSocket } from "node:dgram";
-import { createConnection } from "node:net";
+import { type AddressInfo, createConnection, createServer } from "node:net";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { attemptWays } from "../../../../adapters/canary-attempts.ts";
 import { askCanary, canaryEars, serveCanary } from "../../../../adapters/canary-sockets.ts";
@@ -19,6 +19,19 @@ test("a machine whose port another program hears by has no ears, and says so", a
   await new Promise<void>((resolve) => other.close(resolve));
   // Nothing of the attempt is left in its way.
   (await ears()).close();
+});
+
+test("a canary that answers without an end has not answered", async () => {
+  const server = createServer((socket) => {
+    socket.resume();
+    const drip = setInterval(() => socket.write(" "), 5);
+    socket.on("error", () => undefined);
+    socket.on("close", () => clearInterval(drip));
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  expect(await askCanary("127.0.0.1", port, {}, 100)).toBeUndefined();
+  await new Promise<void>((resolve) => server.close(() => resolve()));
 });
 
 describe("a canary, with nothing in its way", () => {
