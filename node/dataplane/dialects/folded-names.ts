@@ -1,6 +1,7 @@
 /**
- * Whether a name is one of the known ones but for its case. Go's JSON reader, in which many servers and clients are
- * written, takes it for that one, and the last of both counts: what was judged would not be what is read.
+ * Whether a name is one of the known ones but for its case, or for what stands behind a NUL. Go's JSON reader, in which
+ * many servers and clients are written, takes it for that one, and the last of both counts: what was judged would not be
+ * what is read.
  *
  * @see https://pkg.go.dev/encoding/json#Unmarshal
  */
@@ -28,7 +29,11 @@ function allFolded(known: ReadonlySet<string>): ReadonlySet<string> {
   return all;
 }
 
-/** By way of capitals: a letter beyond ASCII has an S for its capital, and another a k for its small one. */
+/**
+ * By way of capitals: a letter beyond ASCII has an S for its capital, and another a k for its small one. For what is
+ * written in C a name ends at its first NUL.
+ */
 function folded(name: string): string {
-  return name.toUpperCase().toLowerCase();
+  const end = name.indexOf("\0");
+  return (end < 0 ? name : name.slice(0, end)).toUpperCase().toLowerCase();
 }

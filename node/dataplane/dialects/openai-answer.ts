@@ -186,6 +186,7 @@ const LEGACY_CALL = -1;
 class ToolCalls {
   // Most answers call nothing.
   #names: Map<number, { name: string; last: string; told: boolean }> | undefined;
+  #ids: Map<number, string> | undefined;
   readonly #whole: boolean;
 
   /** @param options `whole`: each call comes once, so its place in the list is its number. */
@@ -198,6 +199,8 @@ class ToolCalls {
     const index = this.#whole ? position : asIndex(call?.index ?? position);
     if (call === undefined || index === undefined) return false;
     const called = call.function ?? call.custom;
+    // Some clients go by the number and others by the id: one reading is left when they agree.
+    if (!this.#isStill(index, call.id)) return false;
     // Of two calls in one a client could make either.
     if (isGiven(call.function) && isGiven(call.custom)) return false;
     if (!collectOthers(call, CALL_ENVELOPE, part.aside)) return false;
@@ -231,6 +234,15 @@ class ToolCalls {
     const call = `${group}.${index}`;
     part.calls.push({ kind: "piece", call, names: this.#namesOf(index), given });
     return true;
+  }
+
+  /** Some servers repeat the id in each piece, or an empty one. */
+  #isStill(index: number, id: JsonValue | undefined): boolean {
+    if (typeof id !== "string" || id === "") return true;
+    this.#ids ??= new Map();
+    const known = this.#ids.get(index) ?? id;
+    this.#ids.set(index, known);
+    return known === id;
   }
 
   /** No more pieces come: every name is complete, and so is every call. */

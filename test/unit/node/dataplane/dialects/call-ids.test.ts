@@ -1,6 +1,10 @@
 import { expect, test } from "vitest";
 import type { AnswerPart } from "../../../../../node/dataplane/dialects/answer-part.ts";
-import type { DialectName, JsonObject } from "../../../../../node/dataplane/dialects/dialect.ts";
+import type {
+  DialectName,
+  JsonObject,
+  JsonValue,
+} from "../../../../../node/dataplane/dialects/dialect.ts";
 import { DIALECTS } from "../../../../../node/dataplane/dialects/registry.ts";
 
 // Some servers take the id of a call out of what the model wrote.
@@ -43,3 +47,32 @@ function expectScanned(part: AnswerPart | undefined): void {
   expect(part?.toolNames).toEqual(["look"]);
   expect(part?.aside).toContain(ID);
 }
+
+const piece = (id: JsonValue, given: string) =>
+  JSON.stringify({
+    choices: [
+      { index: 0, delta: { tool_calls: [{ index: 0, id, function: { arguments: given } }] } },
+    ],
+  });
+
+test.each<[string, JsonValue]>([
+  ["its id again", ID],
+  ["an empty one", ""],
+  ["none", null],
+])("a call goes on under %s", (_what, id) => {
+  const reader = DIALECTS.openai.streamReader(true);
+  reader.frame(
+    undefined,
+    JSON.stringify({ choices: [{ index: 0, delta: { tool_calls: calls } }] }),
+  );
+  expect(reader.frame(undefined, piece(id, " "))).toBeDefined();
+});
+
+test("under another id it would be one more call to some clients, whose arguments nobody judged", () => {
+  const reader = DIALECTS.openai.streamReader(true);
+  reader.frame(
+    undefined,
+    JSON.stringify({ choices: [{ index: 0, delta: { tool_calls: calls } }] }),
+  );
+  expect(reader.frame(undefined, piece("another", '{"path":"/etc"}'))).toBeUndefined();
+});

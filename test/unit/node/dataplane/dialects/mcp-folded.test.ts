@@ -10,6 +10,7 @@ test.each<[string, string, JsonObject]>([
   ["a tool's name", "tools/call", { name: "search", Name: "delete_repo" }],
   ["arguments", "tools/call", { name: "search", arguments: {}, ARGUMENTS: { all: true } }],
   ["arguments by a long s", "tools/call", { name: "search", "argument\u017f": { all: true } }],
+  ["a tool's name before a NUL", "tools/call", { name: "search", "name\0": "delete_repo" }],
   ["a resource", "resources/read", { uri: "file:///project/a", URI: "file:///private/b" }],
   ["a prompt", "prompts/get", { NAME: "takeover" }],
 ])("what a server may read for %s is spelt as it is judged", (_what, method, params) => {
