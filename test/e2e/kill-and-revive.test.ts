@@ -153,6 +153,24 @@ describe("by gRPC", () => {
     expect(shown.killedBy).toEqual(["team/support"]);
   });
 
+  test("who watches agents is told of each once, and from then on of whoever changed", async () => {
+    const scope = `agent/${RESEARCHER}`;
+    const seen: string[] = [];
+    const others = new Set<string>();
+    for await (const { agent } of node.calls.watchAgents({ filter: "research" })) {
+      const word = agent?.killed === true ? "killed" : "lives";
+      if (agent?.agent !== RESEARCHER) others.add(agent?.agent ?? "");
+      else if (seen.at(-1) !== word) seen.push(word);
+      // Only once all were told of, so that what follows is a change.
+      if (others.size < 2) continue;
+      if (seen.join() === "lives") await operator.kill(scope);
+      if (seen.join() === "lives,killed") await operator.revive(scope);
+      if (seen.join() === "lives,killed,lives") break;
+    }
+    // Nobody of another team.
+    expect([...others].sort()).toEqual([COLLEAGUE, "research/worker-3"]);
+  });
+
   test("the same command twice is one command", async () => {
     const cmdId = "01998f3e-7c1a-7b2c-9d3e-5f60718293a4";
     const ask = () => coordinator.calls.kill({ scope: "team/edges", operator: "sre", cmdId });
