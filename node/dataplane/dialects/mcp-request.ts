@@ -37,7 +37,7 @@ const METHODS: ReadonlyMap<string, UsesOf | undefined> = new Map([
 const MEMBERS: ReadonlySet<string> = new Set(["jsonrpc", "id", "method", "params"]);
 
 /** Parameters that say what is used, in the only spelling that is let pass. */
-const READ_PARAMS: ReadonlySet<string> = new Set(["name", "arguments", "uri"]);
+const READ_PARAMS: ReadonlySet<string> = new Set(["name", "arguments", "uri", "task"]);
 
 /**
  * Reads a JSON-RPC message of a client. Answers to questions of a server are malformed here: no
@@ -74,11 +74,20 @@ export function readMcpRequest(body: JsonObject): ReadRequest | Missing {
     messages: 1,
     maxOutputTokens: 0,
     choices: 1,
-    unpricedParameter: METHODS.has(method) ? undefined : `method ${printable(method)}`,
+    unpricedParameter: unpricedIn(method, members),
     wantsUsage: false,
     unbilled: true,
     ...(id !== undefined && { answersTo: id as string | number }),
   };
+}
+
+/**
+ * A call that is to run on as a task ends with no answer that could be read here: what it finds is asked for
+ * later, by methods that reach for what another agent may have begun.
+ */
+function unpricedIn(method: string, params: JsonObject): string | undefined {
+  if (!METHODS.has(method)) return `method ${printable(method)}`;
+  return params.task === undefined ? undefined : "params.task";
 }
 
 /** A request without a message: the server's own stream (GET), or the end of a session (DELETE). */

@@ -13,8 +13,14 @@ test.each<[string, string, JsonObject]>([
   ["a tool's name before a NUL", "tools/call", { name: "search", "name\0": "delete_repo" }],
   ["a resource", "resources/read", { uri: "file:///project/a", URI: "file:///private/b" }],
   ["a prompt", "prompts/get", { NAME: "takeover" }],
+  ["a task", "tools/call", { name: "search", Task: {} }],
 ])("what a server may read for %s is spelt as it is judged", (_what, method, params) => {
   expect(asked(method, params)).toMatchObject({ missing: "malformed_request" });
+});
+
+test("a call that is to run on as a task is refused by name", () => {
+  const params = { name: "search", task: { ttl: 60_000 } };
+  expect(asked("tools/call", params)).toMatchObject({ unpricedParameter: "params.task" });
 });
 
 test("other parameters are the server's own affair", () => {
