@@ -111,6 +111,11 @@ export const DOOR_LIMITS: Readonly<Record<keyof typeof GATEWAY_LIMITS, LimitWord
     undefined,
     "node/dataplane/client-exchange",
   ),
+  slowReaderMs: words(
+    "a client that takes little, from the end of its answer on",
+    undefined,
+    "node/dataplane/client-exchange",
+  ),
   turnedAwayMax: words(
     "sockets that are told of a full door at once",
     "too_many_connections",

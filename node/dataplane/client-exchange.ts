@@ -93,6 +93,8 @@ export class ClientExchange implements Exchange, OpenExchange {
   #held: Cost | undefined;
   #bytesDown = 0;
   #cancelStalled: Cancel | undefined;
+  /** When all of the answer has to be taken, monotonic ns; undefined while more of it may come. */
+  #takenByNs: bigint | undefined;
   #onCut: ((cut: Cut) => void)[] | undefined;
   #onGone: (() => void)[] | undefined;
   #onUnread: ((piece: Uint8Array) => void) | undefined;
@@ -337,17 +339,23 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.#watchUnsent();
   }
 
+  /** From here on nothing is said any more that could keep somebody who takes a byte now and then. */
   #watchUnsent(): void {
-    if (this.#wire.unsentBytes() > 0) this.#watchReader();
+    if (this.#wire.unsentBytes() === 0) return;
+    const { clock, limits } = this.#host;
+    this.#takenByNs = clock.monoNs() + BigInt(limits.slowReaderMs) * 1_000_000n;
+    this.#watchReader();
   }
 
   #watchReader(): void {
     this.#cancelStalled?.();
     const wire = this.#wire;
     const takenBytes = wire.takenBytes();
-    this.#cancelStalled = this.#host.clock.after(this.#host.limits.stalledReaderMs, () => {
+    const { clock, limits } = this.#host;
+    this.#cancelStalled = clock.after(limits.stalledReaderMs, () => {
       if (wire.unsentBytes() === 0) return;
-      if (wire.takenBytes() > takenBytes) this.#watchReader();
+      const isLate = this.#takenByNs !== undefined && clock.monoNs() >= this.#takenByNs;
+      if (wire.takenBytes() > takenBytes && !isLate) this.#watchReader();
       else this.reset();
     });
   }

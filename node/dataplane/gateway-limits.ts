@@ -28,6 +28,8 @@ export type GatewayLimits = {
   readonly lingerMax: number;
   /** A client that takes nothing of an answer for this long is gone. */
   readonly stalledReaderMs: number;
+  /** A client that has not taken all of an answer for this long after it was said is gone too. */
+  readonly slowReaderMs: number;
   /** Sockets that are refused for want of room and not yet closed; more are closed unanswered. */
   readonly turnedAwayMax: number;
 };
@@ -47,5 +49,6 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   lingerPerAgentMax: 128,
   lingerMax: 512,
   stalledReaderMs: 60_000,
+  slowReaderMs: 600_000,
   turnedAwayMax: 64,
 };

@@ -2,6 +2,15 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { ClientWire } from "./client-wire.ts";
 import { resetConnection } from "./reset-connection.ts";
+import { wireUnder } from "./tls/wire-under.ts";
+
+/**
+ * What libuv knows of a connection, undeclared: how much of a write the kernel has taken so far. A socket's own
+ * figures tell of a write once it is over, and a whole answer is one.
+ */
+type Handled = {
+  readonly _handle?: { readonly bytesWritten: number; readonly writeQueueSize: number } | null;
+};
 
 /** A request over HTTP/1.1, whose connection is its own until its answer has ended. */
 export class Http1Wire implements ClientWire {
@@ -85,7 +94,8 @@ export class Http1Wire implements ClientWire {
   }
 
   takenBytes(): number {
-    return this.#socket.bytesWritten - this.#socket.writableLength;
+    const handle = (wireUnder(this.#socket) as Handled)._handle;
+    return handle ? handle.bytesWritten - handle.writeQueueSize : this.#socket.bytesWritten;
   }
 
   cut(lastFrame: Uint8Array | undefined): void {

@@ -1,10 +1,11 @@
 import { channel } from "node:diagnostics_channel";
 import { once } from "node:events";
-import { type AddressInfo, createServer, type Socket } from "node:net";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../../../adapters/system-clock.ts";
 import type { Cut, Exchange, Via } from "../../../../node/dataplane/exchange.ts";
 import { CUT_FLUSH_MS } from "../../../../node/dataplane/teardown.ts";
+import { twinClock } from "../../../../ports/twin-clock.ts";
 import { type Door, eventually, HOST, openDoor, rawClient, refusalOf, statusesOf } from "./door.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -156,6 +157,47 @@ describe("a relayed answer", () => {
     client.socket.write(GET);
     await eventually(() => gone.length === 1, "the exchange is over");
     expect(door.faults).toEqual([]);
+  });
+
+  test("is broken off when its reader takes a little again and again, after slow_reader_ms", async () => {
+    const clock = twinClock();
+    const limits = { stalledReaderMs: 100, slowReaderMs: 250 };
+    let gone = 0;
+    const door = await openDoor(
+      (exchange) => {
+        exchange.onGone(() => {
+          gone += 1;
+        });
+        exchange.answer({ status: 200, headers: [], body: Buffer.alloc(100_000_000) });
+      },
+      { clock, limits },
+    );
+    const socket = connect(door.port, HOST);
+    onTestFinished(() => void socket.destroy());
+    let [bytes, enough] = [0, 0];
+    socket
+      .on("error", () => undefined)
+      .on("data", (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes >= enough) socket.pause();
+      });
+    // More than the kernel holds, so that the far side has got rid of some.
+    const takeSome = async (): Promise<void> => {
+      enough = bytes + 16_000_000;
+      socket.resume();
+      await eventually(() => bytes >= enough, "some of it");
+    };
+    socket.write(GET);
+    await takeSome();
+    clock.advance(limits.stalledReaderMs);
+    // Taken by now of what was one write.
+    await takeSome();
+    clock.advance(limits.stalledReaderMs);
+    await takeSome();
+    expect([gone, door.registry.count()]).toEqual([0, 1]);
+    clock.advance(limits.stalledReaderMs);
+    await eventually(() => gone === 1, "it is broken off");
+    expect([door.registry.count(), door.faults]).toEqual([0, []]);
   });
 
   test("is not begun twice", async () => {
