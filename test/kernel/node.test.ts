@@ -3,6 +3,7 @@ import {
   chownSync,
   closeSync,
   constants,
+  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
@@ -506,7 +507,7 @@ c.wrap_socket(socket.create_connection(("127.0.0.1",14001)),server_hostname="${F
     async (how) => {
       const scope = "agent/research/worker-1";
       const file = join(lab.folder, "state", "killed.json");
-      const isWritten = () => readFileSync(file, "utf8").includes(scope);
+      const isWritten = () => existsSync(file) && readFileSync(file, "utf8").includes(scope);
       const isClosed = () =>
         lab.run("node", "nft list set inet altrace killed4").includes(LAB.a1[0]);
       await cli("kill", scope, "--wait");

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
 import { listPods, startEnforcer, writePodList } from "../support/kernel-enforcer.ts";
@@ -17,8 +17,10 @@ describe.skipIf(kernelUnavailable() !== undefined)("reboot: a machine that comes
     const gate = await Gate.open(lab);
     expect(await gate.ask({ t: "kill", scope: "agent/research/worker-1" })).toEqual({});
     const file = join(lab.folder, "state", "killed.json");
-    await waitUntil("the kill to be written down", () =>
-      readFileSync(file, "utf8").includes("worker-1"),
+    // A moment after the answer.
+    await waitUntil(
+      "the kill to be written down",
+      () => existsSync(file) && readFileSync(file, "utf8").includes("worker-1"),
     );
     gate.close();
 
