@@ -11,8 +11,6 @@ export type TopOptions = { readonly interval?: string; readonly count?: string }
 
 const INTERVAL_S = { least: 0.2, most: 3_600 };
 const NODE_TIMEOUT_MS = 1_000;
-/** So that the first picture has somebody in it: the watch begins with all agents. */
-const FIRST_MS = 300;
 
 /**
  * `altrace top`: who does what on this node now.
@@ -31,9 +29,15 @@ export async function top(
   const board = new AgentBoard();
   const ended = new AbortController();
   void options.untilSignal.then(() => ended.abort());
-  const watching = watch(context, board, { filter, signal: ended.signal });
+  const allTold = Promise.withResolvers<void>();
+  const watching = watch(context, board, {
+    filter,
+    signal: ended.signal,
+    onAllTold: allTold.resolve,
+  });
   const seen = new Map<string, string>();
-  await Promise.race([pause(systemClock, FIRST_MS, ended.signal), watching]);
+  // So that the first picture has everybody in it.
+  await Promise.race([allTold.promise, watching]);
   for (let frame = 1; !ended.signal.aborted; frame += 1) {
     const node = context.output.terminal
       ? await calls.getNode({}, { timeoutMs: NODE_TIMEOUT_MS }).catch(() => undefined)
@@ -50,11 +54,15 @@ export async function top(
 async function watch(
   context: CommandContext,
   board: AgentBoard,
-  { filter, signal }: { readonly filter: string; readonly signal: AbortSignal },
+  of: { readonly filter: string; readonly signal: AbortSignal; readonly onAllTold: () => void },
 ): Promise<void> {
+  const { filter, signal } = of;
   const { calls } = context.node();
   try {
-    for await (const said of calls.watchAgents({ filter }, { signal })) board.take(said);
+    for await (const said of calls.watchAgents({ filter }, { signal })) {
+      if (said.allTold) of.onAllTold();
+      else board.take(said);
+    }
   } catch (error) {
     if (!signal.aborted) throw error;
   }

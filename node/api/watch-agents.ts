@@ -10,13 +10,17 @@ const WATCH_EVERY_MS = 500;
 /** Agents that are looked at in one turn: whoever waits for money on this thread comes in between. */
 const AGENTS_PER_TURN = 200;
 
-/** Sends every agent once, then each whose state differs from what was sent last, until the call ends. */
+/**
+ * Sends every agent once, that all are told of, then each whose state differs from what was sent last, until the
+ * call ends.
+ */
 export async function* watchAgents(
   of: { readonly view: NodeView; readonly encodings: AgentEncodings; readonly clock: Clock },
   { idsNow, signal }: { readonly idsNow: () => readonly string[]; readonly signal: AbortSignal },
 ): AsyncGenerator<MessageInitShape<typeof WatchAgentsResponseSchema> | EncodedMessage> {
   const { view, encodings, clock } = of;
   const sent = new Map<string, Uint8Array>();
+  let isFirstLook = true;
   while (!signal.aborted) {
     const open = await view.openByAgent();
     const ids = idsNow();
@@ -35,6 +39,8 @@ export async function* watchAgents(
       sent.delete(id);
       yield { agent: { agent: id }, gone: true };
     }
+    if (isFirstLook) yield { allTold: true };
+    isFirstLook = false;
     await passed(clock, WATCH_EVERY_MS, signal);
   }
 }

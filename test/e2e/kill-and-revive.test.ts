@@ -157,12 +157,14 @@ describe("by gRPC", () => {
     const scope = `agent/${RESEARCHER}`;
     const seen: string[] = [];
     const others = new Set<string>();
-    for await (const { agent } of node.calls.watchAgents({ filter: "research" })) {
+    let areAllTold = false;
+    for await (const { agent, allTold } of node.calls.watchAgents({ filter: "research" })) {
+      areAllTold ||= allTold;
       const word = agent?.killed === true ? "killed" : "lives";
-      if (agent?.agent !== RESEARCHER) others.add(agent?.agent ?? "");
-      else if (seen.at(-1) !== word) seen.push(word);
-      // Only once all were told of, so that what follows is a change.
-      if (others.size < 2) continue;
+      if (agent?.agent === RESEARCHER && seen.at(-1) !== word) seen.push(word);
+      if (agent !== undefined && agent.agent !== RESEARCHER) others.add(agent.agent);
+      // What follows is a change.
+      if (!areAllTold) continue;
       if (seen.join() === "lives") await operator.kill(scope);
       if (seen.join() === "lives,killed") await operator.revive(scope);
       if (seen.join() === "lives,killed,lives") break;
