@@ -4,6 +4,9 @@ import type { ClientWire } from "../client-wire.ts";
 /** Codes with which a stream or a connection ends. @see https://www.rfc-editor.org/rfc/rfc9113#section-7 */
 export const HTTP2_CODE = { none: 0, refused: 7, calm: 11 } as const;
 
+/** Of an answer that is handed over at once. */
+const PART_BYTES = 64 * 1024;
+
 /** What a stream is ended with whose answer may not go on. */
 class CutOff extends Error {}
 
@@ -63,9 +66,18 @@ export class Http2Wire implements ClientWire {
   end(body?: Uint8Array): void {
     if (this.#isGone) return;
     const isSaid = body === undefined || body.length === 0 || this.#isHead;
-    this.#handedBytes += isSaid ? 0 : body.length;
     if (isSaid) this.source.end();
-    else this.source.end(body);
+    else this.#endWith(body, 0);
+  }
+
+  /** A write counts as taken once all of it is, so a large answer is several, each after the one before. */
+  #endWith(body: Uint8Array, at: number): void {
+    if (this.#isGone) return;
+    const stop = at + PART_BYTES;
+    const part = body.subarray(at, stop);
+    this.#handedBytes += part.length;
+    if (stop >= body.length) this.source.end(part);
+    else this.source.write(part, () => this.#endWith(body, stop));
   }
 
   endUnread(body: Uint8Array): void {

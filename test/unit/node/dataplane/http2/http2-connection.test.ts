@@ -8,6 +8,7 @@ import {
 } from "node:http2";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
+import { systemClock } from "../../../../../adapters/system-clock.ts";
 import type { Exchange } from "../../../../../node/dataplane/exchange.ts";
 import type { Protocol, Served } from "../../../../../node/dataplane/gateway.ts";
 import {
@@ -18,6 +19,8 @@ import {
   CONTINUATIONS_MAX,
   HTTP2_LIMITS,
 } from "../../../../../node/dataplane/http2/http2-limits.ts";
+import type { Clock } from "../../../../../ports/clock.ts";
+import { twinClock } from "../../../../../ports/twin-clock.ts";
 import { type Door, eventually, HOST, openDoor, refusalOf } from "../door.ts";
 import {
   END_HEADERS,
@@ -43,6 +46,7 @@ type World = {
 async function world(
   serve: (exchange: Exchange) => void | Promise<void>,
   limits: Partial<GatewayLimits> = {},
+  clock: Clock = systemClock,
 ): Promise<World> {
   const exchanges: Exchange[] = [];
   const door = await openDoor(
@@ -51,7 +55,7 @@ async function world(
       exchange.claim("red/worker", undefined);
       return serve(exchange);
     },
-    { limits },
+    { limits, clock },
   );
   const served: Served[] = [];
   const listen = async (protocol: Protocol): Promise<number> => {
@@ -246,6 +250,31 @@ function stream(exchange: Exchange): void {
   exchange.write(Buffer.from("data: 1\n\n"));
   exchange.onCut(() => exchange.cut(CUT));
 }
+
+test("a whole answer that its client takes slowly is not taken for one that it does not take", async () => {
+  const clock = twinClock();
+  const body = Buffer.alloc(8_000_000);
+  const answer = { status: 200, headers: [], body };
+  const limits = { stalledReaderMs: 100 };
+  const it = await world((exchange) => exchange.answer(answer), limits, clock);
+  const stream = client(it).request({ ":path": "/" });
+  let [bytes, enough] = [0, 0];
+  stream.on("error", () => undefined);
+  stream.on("data", (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes >= enough) stream.pause();
+  });
+  for (let look = 0; look < 3; look += 1) {
+    enough = bytes + 1_000_000;
+    stream.resume();
+    await eventually(() => bytes >= enough, "some of it");
+    clock.advance(limits.stalledReaderMs);
+  }
+  enough = Number.POSITIVE_INFINITY;
+  stream.resume();
+  await once(stream, "end");
+  expect([bytes, it.door.faults]).toEqual([body.length, []]);
+});
 
 describe("an answer that streams", () => {
   test("is told of a kill in its last frame, and its stream ends", async () => {
