@@ -69,7 +69,10 @@ export type WitnessSaid = {
   readonly status: number;
   /** 200: the signature line. 409: the size. Else why, for people. */
   readonly body: string;
-  /** What was cosigned last of this log, verbatim; empty when nothing was. */
+  /**
+   * What was cosigned last of this log, verbatim; empty when nothing was. 403: of the last log of this node from this
+   * one on.
+   */
   readonly cosigned: string;
 };
 
@@ -200,7 +203,7 @@ export class Witness {
       const known = stored && readLog(stored);
       if (known !== undefined && known.vkey !== vkey) {
         this.#options.tell("log_key_refused", { node, origin });
-        return { ...said(403, "the log has another key"), cosigned: known.checkpoint };
+        return { ...said(403, "the log has another key"), cosigned: this.#lastOf(node, known) };
       }
       const seen = known && witnessedOf(known);
       const answer = judgeCheckpoint(request, [key], seen);
@@ -209,6 +212,21 @@ export class Witness {
       if (log !== undefined) return log;
     }
     return said(409, String(this.#sizeAt(at)));
+  }
+
+  /**
+   * What it cosigned last of the last log in the unbroken row that begins with this one: a node that has lost its disk
+   * goes on behind all of them, and learns it at once.
+   */
+  #lastOf(node: string, first: KnownLog): string {
+    const prefix = `${this.#options.mesh}/${node}/e`;
+    let last = first;
+    for (let epoch = Number(first.origin.slice(prefix.length)) + 1; ; epoch += 1) {
+      const stored = this.#options.store.get(logKey(prefix + epoch));
+      const next = stored && readLog(stored);
+      if (next === undefined) return last.checkpoint;
+      last = next;
+    }
   }
 
   /** `<mesh>/<node>/e<epoch>`: a node has no say over logs of others. */

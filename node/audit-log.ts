@@ -14,7 +14,7 @@ import { findRequest } from "./audit/find-records.ts";
 import { removeFloodCounts } from "./audit/flood-count-file.ts";
 import { currentEpoch, type LogEpoch, openEpochAfter } from "./audit/log-epoch.ts";
 import { LogInMesh, type LogInMeshOptions } from "./audit/log-in-mesh.ts";
-import { logFolder } from "./audit/log-origin.ts";
+import { epochOfNote, logFolder } from "./audit/log-origin.ts";
 import { LogPruner } from "./audit/log-pruner.ts";
 import {
   bootRecord,
@@ -202,7 +202,8 @@ function tieLogs(mesh: MeshOfLog, options: AuditLogOptions, thread: AuditThread)
     },
     onDisowned: (cosigned) => {
       const opening = { rc: "disowned", prev: cosigned };
-      openEpochAfter(disk, home, { epoch: growing(keys), opening });
+      const behind = epochOfNote(cosigned, { mesh: options.mesh, node });
+      openEpochAfter(disk, home, { epoch: growing(keys), opening, behind });
       onLost("log", new Error("a witness has seen another history of this log: it is closed"));
     },
     onFault,

@@ -48,17 +48,19 @@ export function currentEpoch(disk: Disk, home: string): LogEpoch {
 /**
  * Says that a log of its own comes after `epoch`, for whoever opens it. It is on the disk when this returns.
  *
+ * @param next `behind`: a later epoch whose log is not here and exists, so that the new one comes after that.
  * @returns False when another word was kept before: a log has one successor.
  * @throws What the disk reports.
  */
 export function openEpochAfter(
   disk: Disk,
   home: string,
-  next: { readonly epoch: number; readonly opening: EpochOpening },
+  next: { readonly epoch: number; readonly opening: EpochOpening; readonly behind?: number },
 ): boolean {
   if (currentEpoch(disk, home).epoch !== next.epoch) return false;
   const files = filesOf(disk, home);
-  const text = JSON.stringify({ epoch: next.epoch + 1, opening: next.opening });
+  const last = Math.max(next.epoch, next.behind ?? 0);
+  const text = JSON.stringify({ epoch: last + 1, opening: next.opening });
   files.put(NAME, encodeCheckedLine(text));
   files.settle(() => undefined);
   return true;

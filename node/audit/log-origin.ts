@@ -5,7 +5,9 @@ import {
   type VerifierKey,
   verifierKey,
 } from "../../audit/signed-note.ts";
+import { strictDecimal } from "../../audit/strict-text.ts";
 import type { Keys } from "../../ports/keys.ts";
+import { EPOCHS_MAX } from "./epoch-end.ts";
 
 /** Which log: one node's, from when it was opened until it is closed. */
 export type LogName = {
@@ -28,6 +30,14 @@ export function logOrigin({ mesh, node, epoch }: LogName): string {
   if (!NODE.test(node)) throw new RangeError(`${node} is not a node`);
   if (!Number.isSafeInteger(epoch) || epoch < 1) throw new RangeError(`${epoch} is not an epoch`);
   return `${mesh}/${node}/e${epoch}`;
+}
+
+/** The epoch of a checkpoint's log; 0 where it is none that this node may have. */
+export function epochOfNote(note: string, { mesh, node }: Omit<LogName, "epoch">): number {
+  const [origin = ""] = note.split("\n", 1);
+  const prefix = `${mesh}/${node}/e`;
+  const epoch = origin.startsWith(prefix) ? strictDecimal(origin.slice(prefix.length)) : undefined;
+  return epoch !== undefined && epoch <= EPOCHS_MAX ? epoch : 0;
 }
 
 /** Where a log's checkpoint and tiles lie. */

@@ -46,6 +46,15 @@ function bodyFrom(oldSize: number, log: Made): Buffer {
   return Buffer.from(encodeAddCheckpoint({ oldSize, proof, checkpoint: log.checkpoint }));
 }
 
+/** The key of a further log, and how it is brought for the first time. */
+function firstOf(origin: string): readonly [vkey: string, body: Uint8Array] {
+  const signer = signerOf(origin, KEY_TYPES.log, 3);
+  const text = checkpointText({ origin, size: 10, root: made(10).edge.root() });
+  const checkpoint = encodeNote(text, [signCheckpoint(text, signer)]);
+  const body = encodeAddCheckpoint({ oldSize: 0, proof: [], checkpoint });
+  return [encodeVkey(signer.key), Buffer.from(body)];
+}
+
 function setUp(noteLog?: NoteLog) {
   const store = twinStore({});
   const told: string[] = [];
@@ -122,6 +131,11 @@ describe("the coordinator as a witness", () => {
     expect(refused).toMatchObject({ status: 403, cosigned: witness.logs()[0]?.checkpoint });
     expect(refused.cosigned).not.toBe("");
     expect(told).toContain("log_key_refused");
+    // And of all that follow it, so that it goes on behind them; one behind a hole is not one of them.
+    for (const epoch of [2, 3, 5]) await witness.add("node-7", ...firstOf(`acme/node-7/e${epoch}`));
+    const behind = await witness.add("node-7", other, bodyFrom(10, made(20)));
+    expect(behind.status).toBe(403);
+    expect(behind.cosigned).toMatch(/^acme\/node-7\/e3\n/);
     expect((await witness.add("node-7", VKEY, Buffer.from("x"))).status).toBe(400);
     const epochs = ["1", "1024", "1025", "0", "01", "", "1/e2"].map(
       (epoch) => `acme/node-7/e${epoch}`,

@@ -1806,7 +1806,7 @@ export type WitnessReply = Message<"altrace.v1.WitnessReply"> & {
   vkey: string;
 
   /**
-   * What it cosigned last of this log, verbatim.
+   * What it cosigned last of this log, verbatim. 403: of the last of the node's logs from this one on.
    *
    * @generated from field: string cosigned = 4;
    */

@@ -5,6 +5,7 @@ import { KEY_TYPES } from "../../../../audit/signed-note.ts";
 import { LOG_EPOCHS_MAX } from "../../../../coordinator/witness.ts";
 import { EPOCHS_MAX, epochEndOf } from "../../../../node/audit/epoch-end.ts";
 import { currentEpoch, openEpochAfter } from "../../../../node/audit/log-epoch.ts";
+import { epochOfNote } from "../../../../node/audit/log-origin.ts";
 import { SUCCESSOR_WAIT_MS } from "../../../../node/audit/log-thread.ts";
 import { proofCount } from "../../../support/proof.ts";
 import { signerOf } from "../../audit/sample-log.ts";
@@ -197,6 +198,22 @@ describe("a log that has its size", () => {
     expect(life.opened).toEqual([]);
     expect(currentEpoch(life.disk, HOME)).toEqual({ epoch: 2, opening });
     expect(openEpochAfter(life.disk, HOME, { epoch: 1, opening })).toBe(false);
+  });
+
+  test("is followed behind all logs that a witness knows of this node", () => {
+    const name = { mesh: "acme", node: "node-7" };
+    const epochs = ["e3", "e1024", "e1025", "e03", "e", "x3"].map((last) =>
+      epochOfNote(`acme/node-7/${last}\n10\n`, name),
+    );
+    expect(epochs).toEqual([3, 1024, 0, 0, 0, 0]);
+    expect(epochOfNote("acme/node-8/e3\n10\n", name)).toBe(0);
+    expect(epochOfNote("", name)).toBe(0);
+    const { disk } = new Life(newWorld(), new TwinDisk());
+    const opening = { rc: "disowned", prev: "what the witness has" };
+    expect(openEpochAfter(disk, HOME, { epoch: 1, opening, behind: 3 })).toBe(true);
+    expect(currentEpoch(disk, HOME)).toEqual({ epoch: 4, opening });
+    expect(openEpochAfter(disk, HOME, { epoch: 4, opening, behind: 3 })).toBe(true);
+    expect(currentEpoch(disk, HOME).epoch).toBe(5);
   });
 
   test("says so when the next one cannot be opened, and tries again", () => {
