@@ -16,6 +16,7 @@ import { currentEpoch, type LogEpoch, openEpochAfter } from "./audit/log-epoch.t
 import { LogInMesh, type LogInMeshOptions } from "./audit/log-in-mesh.ts";
 import { epochOfNote, logFolder } from "./audit/log-origin.ts";
 import { LogPruner } from "./audit/log-pruner.ts";
+import { isLogWritable } from "./audit/log-writable.ts";
 import {
   bootRecord,
   floodGapRecord,
@@ -75,6 +76,7 @@ export type AuditLog = {
   readonly meshWriter: number;
   /** Writes a record of the control thread. Never throws: its records are news, not permissions. */
   append(record: AuditRecord): void;
+  /** Whether all threads can write, and what they have written gets to the disk in time. */
   isWritable(): boolean;
   find(requestId: string): Promise<readonly AuditRecord[]>;
   /** Has checkpoints cosigned and logs copied from now on, those of before at once. */
@@ -117,6 +119,7 @@ export function startAudit(
     if (record !== undefined) wal.append(record);
   }
   removeFloodCounts(disk, walDir, run);
+  const syncMaxNs = BigInt(options.syncMaxMs) * 1_000_000n;
   let tie: { stop(): void } | undefined;
   return {
     ready: thread.ready,
@@ -126,7 +129,7 @@ export function startAudit(
     signalBuffer: signal.buffer,
     meshWriter: loops + 1,
     append: (record) => appendOrTell(wal, record, onFault),
-    isWritable: () => wal.canAllow(clock.monoNs()),
+    isWritable: () => isLogWritable({ signal, table, nowNs: clock.monoNs(), syncMaxNs }),
     find: (requestId) => findInLogs(options, { walDir, epoch: growing(thread.keys) }, requestId),
     joinMesh: (mesh) => {
       tie = tieTo(mesh, options, thread);

@@ -6,7 +6,8 @@ import { type Finding, fail, ok, skip, warn } from "./finding.ts";
 const REMEDIES: Readonly<Record<string, string>> = {
   mesh_stale: "see that a coordinator runs and that NATS is reached; the node opens by itself",
   policy_missing: "altrace policy apply <file>",
-  audit_unavailable: "free space on HOME's disk, or repair it; then the node opens by itself",
+  audit_unavailable:
+    "free space on HOME's disk, or repair it; then the node opens by itself, and after a failed sync when restarted",
 };
 
 /** @param node A text: why it does not answer. Undefined: none has run in this HOME. */

@@ -25,6 +25,11 @@ export type WalSignal = {
 };
 
 const WRITERS_MAX = 512;
+/** In a writer's line, beside its position: 1 from a write that failed until one succeeds. */
+const FAILED = 1;
+/** The same: when its newest frame was written, and the oldest that may be unsynced; monotonic ns. */
+const NEWEST_AT = 2;
+const OLDEST_AT = 3;
 /** In `ints`: 1 while the audit thread sleeps. */
 const ASLEEP = 0;
 /** In `ints`: how much room the disk has, as an index into `ROOMS`. */
@@ -64,6 +69,31 @@ export function publishPosition(signal: WalSignal, writer: number, position: Wal
 export function positionOf(signal: WalSignal, writer: number): WalPosition {
   const packed = Atomics.load(signal.longs, cellOf(signal, writer));
   return { fileNo: Number(packed >> FILE_SHIFT), bytes: Number(packed & BYTES_MASK) };
+}
+
+/** When a writer's frames were written that may be unsynced, monotonic ns; 0 before the first. */
+export type WrittenAt = { readonly oldestNs: bigint; readonly newestNs: bigint };
+
+/** Called by the writer alone, when its newest frame is in the kernel's hands. */
+export function publishWrittenAt(signal: WalSignal, writer: number, at: WrittenAt): void {
+  const cell = cellOf(signal, writer);
+  Atomics.store(signal.longs, cell + OLDEST_AT, at.oldestNs);
+  Atomics.store(signal.longs, cell + NEWEST_AT, at.newestNs);
+}
+
+export function writtenAtOf(signal: WalSignal, writer: number): WrittenAt {
+  const cell = cellOf(signal, writer);
+  const newestNs = Atomics.load(signal.longs, cell + NEWEST_AT);
+  return { oldestNs: Atomics.load(signal.longs, cell + OLDEST_AT), newestNs };
+}
+
+/** Called by the writer alone: its last write failed, or succeeded again. */
+export function setFailed(signal: WalSignal, writer: number, hasFailed: boolean): void {
+  Atomics.store(signal.longs, cellOf(signal, writer) + FAILED, hasFailed ? 1n : 0n);
+}
+
+export function hasFailed(signal: WalSignal, writer: number): boolean {
+  return Atomics.load(signal.longs, cellOf(signal, writer) + FAILED) !== 0n;
 }
 
 /** How much room the log's disk has, as the audit thread saw it last. */

@@ -7,6 +7,8 @@
  * W3. Nothing is allowed while the oldest unsynced frame is older than the bound, or after a write
  *     failed until one succeeds, or while the disk has no room. Refusals go on being written, and so
  *     find out when a write succeeds again.
+ *     Nobody need come for it: after a failure the writer tries by itself, every `RETRY_MS`, with
+ *     what waits, or a `gap` record.
  * W4. Refusals that could not be written are counted, and said in a `gap` record before the next
  *     one.
  * W5. What `appendSoon` took stands before whatever is appended after it, and waits for that for
@@ -18,13 +20,22 @@ import { FRAME_HEAD_BYTES, fillFrame } from "../../audit/frame.ts";
 import { LEAF_BYTES_MAX, putLeaf } from "../../audit/leaf.ts";
 import { type AuditRecord, decisionsIn, type GapRecord } from "../../audit/record.ts";
 import type { LeafScan } from "../../audit/scan-leaf.ts";
-import type { Clock } from "../../ports/clock.ts";
+import type { Cancel, Clock } from "../../ports/clock.ts";
 import type { Disk } from "../../ports/disk.ts";
 import type { DecisionLog } from "../decision/commit.ts";
 import { syncedAtNs, type Table } from "../table/table.ts";
 import { MarkWriter } from "./leaf-marks.ts";
+import { unsyncedSinceNs } from "./log-writable.ts";
 import { WAL_FILE_BYTES_MAX, walPath } from "./wal-files.ts";
-import { marksOf, publishPosition, roomOf, type WalSignal } from "./wal-signal.ts";
+import {
+  marksOf,
+  publishPosition,
+  publishWrittenAt,
+  roomOf,
+  setFailed,
+  type WalSignal,
+  type WrittenAt,
+} from "./wal-signal.ts";
 
 /**
  * Bytes of a leaf without its place: `"ep":` and `"seq":` with their numbers must fit beside it.
@@ -35,6 +46,8 @@ const WAITING_BYTES_MAX = 64 * 1024;
 const FRAME_BYTES_MAX = FRAME_HEAD_BYTES + LEAF_BYTES_MAX;
 /** Within it a thread with work to do has another record to write, and the disk is not asked more often. */
 export const SOON_MS = 5;
+/** Time after a failed write until the writer tries by itself, and from there to the next try. */
+export const RETRY_MS = 1_000;
 
 export type Wal = DecisionLog & {
   /**
@@ -103,11 +116,10 @@ class WalWriter implements Wal {
   #fileNo = 0;
   /** Bytes of whole frames in the present file: where the next one goes. */
   #bytes = 0;
-  /** When the newest frame was in the kernel's hands, monotonic ns. */
-  #lastWrittenNs = 0n;
-  /** The same of the oldest frame that was unsynced when it was last looked at. */
-  #oldestUnsyncedNs = 0n;
+  /** When frames were in the kernel's hands: the newest, and the oldest of those that were unsynced. */
+  #writtenAt: WrittenAt = { oldestNs: 0n, newestNs: 0n };
   #hasFailed = false;
+  #cancelRetry: Cancel | undefined;
   /** Bytes of a failed write may lie behind `#bytes`. */
   #hasRemains = false;
   #lost: LostDecisions | undefined;
@@ -133,13 +145,14 @@ class WalWriter implements Wal {
   append(record: AuditRecord): void {
     let frame = this.#put(record);
     try {
-      if (this.#lost !== undefined) {
-        this.#write(this.#put(gapOf(this.#lost, record)));
+      if (this.#lost !== undefined && this.#lost.count > 0) {
+        this.#write(this.#put(gapOf(this.#lost, record.t)));
         this.#lost = undefined;
         // The gap was put in its place.
         frame = this.#put(record);
       }
       this.#write(frame);
+      this.#lost = undefined;
     } catch (cause) {
       this.#lost = withLost(this.#lost, record);
       const { name } = this.#options.writer;
@@ -181,11 +194,8 @@ class WalWriter implements Wal {
 
   canAllow(nowNs: bigint): boolean {
     if (this.#hasFailed || roomOf(this.#options.signal) === "none") return false;
-    const syncedNs = this.#syncedNs();
-    if (this.#lastWrittenNs <= syncedNs) return true;
-    // Some frames after the oldest one may have been synced with it: what is left is younger still.
-    const sinceNs = syncedNs > this.#oldestUnsyncedNs ? syncedNs : this.#oldestUnsyncedNs;
-    return nowNs - sinceNs < this.#syncMaxNs;
+    const sinceNs = unsyncedSinceNs(this.#writtenAt, this.#syncedNs());
+    return sinceNs === undefined || nowNs - sinceNs < this.#syncMaxNs;
   }
 
   isSynced(sinceNs: bigint): boolean {
@@ -197,6 +207,7 @@ class WalWriter implements Wal {
     try {
       this.#write();
     } finally {
+      this.#cancelRetry?.();
       this.#disk.close(this.#fd);
       this.#fd = undefined;
     }
@@ -219,12 +230,38 @@ class WalWriter implements Wal {
   #write(frame?: Frame): void {
     const bytes = this.#waitingBytes + (frame?.bytes ?? 0);
     if (bytes === 0) return;
-    this.#hasFailed = true;
     if (this.#fd === undefined) throw new AuditFault("the log is closed");
-    this.#writeFrames(bytes, frame);
-    this.#hasFailed = false;
+    try {
+      this.#writeFrames(bytes, frame);
+    } catch (fault) {
+      this.#setFailed(true);
+      this.#cancelRetry ??= this.#options.clock.after(RETRY_MS, this.#retry);
+      throw fault;
+    }
+    if (this.#hasFailed) this.#setFailed(false);
     this.#waiting.length = 0;
     this.#waitingBytes = 0;
+  }
+
+  /** A node that says that it is not ready is sent nothing that would try the disk again. */
+  readonly #retry = (): void => {
+    this.#cancelRetry = undefined;
+    if (!this.#hasFailed) return;
+    try {
+      const hasWaited = this.#waitingBytes > 0;
+      this.#write();
+      const lost = this.#lost;
+      if (lost === undefined || (hasWaited && lost.count === 0)) return;
+      this.#write(this.#put(gapOf(lost, this.#options.clock.nowMs())));
+      this.#lost = undefined;
+    } catch {
+      // The next try is planned.
+    }
+  };
+
+  #setFailed(hasFailed: boolean): void {
+    this.#hasFailed = hasFailed;
+    setFailed(this.#options.signal, this.#options.writer.no, hasFailed);
   }
 
   #writeFrames(bytes: number, last: Frame | undefined): void {
@@ -237,8 +274,10 @@ class WalWriter implements Wal {
     this.#publish();
     // After the write and its publication: a sync that began before this instant counts neither.
     const nowNs = this.#options.clock.monoNs();
-    if (this.#lastWrittenNs <= this.#syncedNs()) this.#oldestUnsyncedNs = nowNs;
-    this.#lastWrittenNs = nowNs;
+    const isAllSynced = this.#writtenAt.newestNs <= this.#syncedNs();
+    const oldestNs = isAllSynced ? nowNs : this.#writtenAt.oldestNs;
+    this.#writtenAt = { oldestNs, newestNs: nowNs };
+    publishWrittenAt(this.#options.signal, this.#options.writer.no, this.#writtenAt);
   }
 
   #tell({ bytes, scan }: Frame): void {
@@ -289,18 +328,25 @@ class WalWriter implements Wal {
   }
 }
 
-/** Decisions that were made and could not be written. */
-type LostDecisions = { readonly count: number; readonly t0: number; readonly t1: number };
+/** Decisions that were made and could not be written; 0 after an allow, which then did not happen. */
+type LostDecisions = {
+  readonly count: number;
+  readonly node: string;
+  readonly t0: number;
+  readonly t1: number;
+};
 
 /** An allow that is not written does not happen; a refusal stands, and is missing from the log. */
-function withLost(lost: LostDecisions | undefined, record: AuditRecord): LostDecisions | undefined {
+function withLost(lost: LostDecisions | undefined, record: AuditRecord): LostDecisions {
   const isRefusal = record.k === "flood" || (record.k === "decision" && record.dec === "deny");
-  if (!isRefusal) return lost;
-  const t0 = lost?.t0 ?? (record.k === "flood" ? record.t0 : record.t);
-  return { count: (lost?.count ?? 0) + decisionsIn(record), t0, t1: record.t };
+  const { node, t } = record;
+  if (!isRefusal) return lost ?? { count: 0, node, t0: t, t1: t };
+  const isFirst = lost === undefined || lost.count === 0;
+  const t0 = isFirst ? (record.k === "flood" ? record.t0 : t) : lost.t0;
+  return { count: (lost?.count ?? 0) + decisionsIn(record), node, t0, t1: t };
 }
 
-function gapOf({ count, t0, t1 }: LostDecisions, { t, node }: AuditRecord): GapRecord {
+function gapOf({ count, node, t0, t1 }: LostDecisions, t: number): GapRecord {
   return { v: 1, k: "gap", t, node, n: count, exact: true, rc: "audit_unavailable", t0, t1 };
 }
 

@@ -6,7 +6,7 @@ import { freePortBase } from "../../bench/harness/free-ports.ts";
 import { FREE_BYTES_MIN } from "../../node/audit/disk-room.ts";
 import { e2ePolicy, PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
-import { Altrace } from "../support/start-altrace.ts";
+import { Altrace, startAltrace } from "../support/start-altrace.ts";
 import { startProvider } from "../support/start-provider.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { waitUntil } from "../support/wait-until.ts";
@@ -69,4 +69,39 @@ test("a node whose disk is full allows nothing, and goes on by itself once there
     execFileSync("umount", [home], { stdio: "ignore" });
     rmSync(`${home}-policy.yaml`, { force: true });
   }
+});
+
+test("a node whose writes fail says so before it is asked, and again when they do not", async (context) => {
+  await using provider = await startProvider();
+  await using altrace = await startAltrace({
+    policy: e2ePolicy(provider.origin),
+    env: { ...PROVIDER_KEYS, ALTRACE_LOOPS: "2" },
+  });
+  const limit = (bytes: string): void => {
+    execFileSync("prlimit", ["--pid", String(altrace.process.pid), `--fsize=${bytes}:unlimited`]);
+  };
+  try {
+    limit("unlimited");
+  } catch {
+    context.skip("prlimit sets how long a file may become");
+  }
+  const readiness = async (): Promise<string> => {
+    const ready = await fetch(altrace.ready.metrics.replace("/metrics", "/readyz"));
+    return `${ready.status} ${(await ready.text()).trim()}`;
+  };
+  expect(await ask(altrace)).toBe("200");
+  expect(await readiness()).toBe("200 ok");
+  // What any file would become longer by is refused, as on a disk that became read-only.
+  limit("1");
+  expect(await ask(altrace)).toBe("audit_unavailable");
+  expect(await readiness()).toContain("503 audit_unavailable");
+  limit("unlimited");
+  // No request comes to a node that is not ready.
+  await waitUntil("the node to be ready", async () => (await readiness()) === "200 ok");
+  expect(await ask(altrace)).toBe("200");
+  expect(altrace.process.isRunning()).toBe(true);
+  await waitUntil("a whole log", async () => {
+    const { code } = await altrace.cli("audit", "verify");
+    return code === 0;
+  });
 });

@@ -4,7 +4,7 @@ import { readFrames } from "../../../../audit/frame.ts";
 import { decodeRecord } from "../../../../audit/leaf.ts";
 import type { AuditRecord } from "../../../../audit/record.ts";
 import { createWalSignal, positionOf } from "../../../../node/audit/wal-signal.ts";
-import { openWal, SOON_MS, type Wal } from "../../../../node/audit/wal-writer.ts";
+import { openWal, RETRY_MS, SOON_MS, type Wal } from "../../../../node/audit/wal-writer.ts";
 import { createTable, setSyncedAtNs } from "../../../../node/table/table.ts";
 import { twinClock } from "../../../../ports/twin-clock.ts";
 import { ALLOW, DENY, RECORDS } from "../../audit/sample-records.ts";
@@ -292,6 +292,70 @@ describe("a write that fails", () => {
     wal.append(ALLOW);
     expect(recordsOf(disk, FIRST)).toHaveLength(2);
     expect(recordsOf(disk, SECOND)).toHaveLength(1);
+  });
+});
+
+describe("a writer that failed tries again by itself", () => {
+  const GAP = { k: "gap", exact: true, rc: "audit_unavailable" };
+
+  test("with a gap record for the refusals that it lost, once the disk takes it", () => {
+    const { disk, clock, wal, canAllow } = setUp();
+    disk.options = { taken: () => 5 };
+    expect(() => wal.append(DENY)).toThrow(AuditFault);
+    clock.advance(5 * RETRY_MS);
+    expect(canAllow()).toBe(false);
+    disk.options = {};
+    clock.advance(RETRY_MS);
+    expect(canAllow()).toBe(true);
+    expect(recordsOf(disk, FIRST)).toMatchObject([{ ...GAP, n: 1, t0: DENY.t, t1: DENY.t }]);
+    wal.append(DENY);
+    expect(recordsOf(disk, FIRST).map(({ k }) => k)).toEqual(["gap", "decision"]);
+  });
+
+  test("with a gap record of nothing where only an allow failed", () => {
+    const { disk, clock, wal, canAllow } = setUp();
+    disk.options = { taken: () => 5 };
+    expect(() => wal.append(ALLOW)).toThrow(AuditFault);
+    disk.options = {};
+    clock.advance(RETRY_MS);
+    expect(canAllow()).toBe(true);
+    expect(recordsOf(disk, FIRST)).toMatchObject([{ ...GAP, n: 0 }]);
+  });
+
+  test("with what waits, before the gap", () => {
+    const { disk, clock, wal, canAllow } = setUp();
+    disk.options = { taken: () => 5 };
+    wal.appendSoon(ALLOW);
+    clock.advance(SOON_MS);
+    expect(() => wal.append(DENY)).toThrow(AuditFault);
+    disk.options = {};
+    clock.advance(RETRY_MS);
+    expect(canAllow()).toBe(true);
+    expect(recordsOf(disk, FIRST)).toMatchObject([ALLOW, { ...GAP, n: 1 }]);
+  });
+
+  test("with what waits alone where nothing was lost", () => {
+    const { disk, clock, wal, canAllow } = setUp();
+    disk.options = { taken: () => 5 };
+    wal.appendSoon(ALLOW);
+    clock.advance(SOON_MS);
+    disk.options = {};
+    clock.advance(RETRY_MS);
+    expect(canAllow()).toBe(true);
+    expect(recordsOf(disk, FIRST)).toEqual([ALLOW]);
+  });
+
+  test("once in that time, however many records fail meanwhile, and never once it is closed", () => {
+    const { disk, clock, wal } = setUp();
+    disk.options = { taken: () => 5 };
+    for (let i = 0; i < 100; i++) expect(() => wal.append(DENY)).toThrow(AuditFault);
+    expect(clock.pendingTimers).toBe(1);
+    const writes = disk.steps.length;
+    clock.advance(RETRY_MS);
+    expect(disk.steps.slice(writes)).toEqual([`write ${FIRST}`, `truncate ${FIRST}`]);
+    disk.options = {};
+    wal.close();
+    expect(clock.pendingTimers).toBe(0);
   });
 });
 
