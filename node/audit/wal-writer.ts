@@ -11,8 +11,8 @@
  *     what waits, or a `gap` record.
  * W4. Refusals that could not be written are counted, and said in a `gap` record before the next
  *     one.
- * W5. What `appendSoon` took stands before whatever is appended after it, and waits for that for
- *     `SOON_MS` at most. Where it cannot be written it waits for a write that succeeds.
+ * W5. What `appendSoon` took stands before whatever is appended after it. Where it cannot be written it
+ *     waits for a write that succeeds.
  */
 
 import { AuditFault } from "../../audit/audit-fault.ts";
@@ -44,8 +44,6 @@ export const WAL_LEAF_BYTES_MAX = LEAF_BYTES_MAX - 64;
 /** What may wait for a write, give or take a record: a turn's records are some hundred bytes each. */
 const WAITING_BYTES_MAX = 64 * 1024;
 const FRAME_BYTES_MAX = FRAME_HEAD_BYTES + LEAF_BYTES_MAX;
-/** Within it a thread with work to do has another record to write, and the disk is not asked more often. */
-export const SOON_MS = 5;
 /** Time after a failed write until the writer tries by itself, and from there to the next try. */
 export const RETRY_MS = 1_000;
 
@@ -57,7 +55,7 @@ export type Wal = DecisionLog & {
    */
   append(record: AuditRecord): void;
   /**
-   * Writes the record with the next one, or within `SOON_MS`.
+   * Writes the record with the next one, or at the end of this turn of the event loop.
    *
    * @throws AuditFault It breaks its schema, too many wait for a disk that takes none, or the log is closed.
    */
@@ -169,18 +167,15 @@ class WalWriter implements Wal {
     this.#waitingBytes += frame.bytes;
     if (this.#isWritePlanned) return;
     this.#isWritePlanned = true;
-    this.#options.clock.after(SOON_MS, this.#writeWaiting);
+    setImmediate(() => {
+      this.#isWritePlanned = false;
+      try {
+        this.#write();
+      } catch {
+        // It goes on waiting, and until a write succeeds nothing is allowed.
+      }
+    });
   }
-
-  /** One function for all times: a thread that writes much plans it two hundred times a second. */
-  readonly #writeWaiting = (): void => {
-    this.#isWritePlanned = false;
-    try {
-      this.#write();
-    } catch {
-      // It goes on waiting, and until a write succeeds nothing is allowed.
-    }
-  };
 
   handOver(): void {
     if (this.#waitingBytes === 0) return;

@@ -16,8 +16,8 @@ export type DecisionLog = {
   /** Hands the record to the kernel before it returns. Throws when it could not. */
   append(record: AuditRecord): void;
   /**
-   * Takes the record, and hands it to the kernel with the next one that `append` is given, or a few milliseconds
-   * later. For what nothing is done upon before `handOver`: a crash in between leaves the request without
+   * Takes the record, and hands it to the kernel with the next one that `append` is given, at the latest at the
+   * end of this turn. For what nothing is done upon before `handOver`: a crash in between leaves the request without
    * it, as one a little earlier would have. Throws when it cannot be written down.
    */
   appendSoon(record: AuditRecord): void;

@@ -1,6 +1,5 @@
 import { encodeLeaf } from "../../audit/leaf.ts";
 import type { AuditRecord } from "../../audit/record.ts";
-import { SOON_MS } from "../../node/audit/wal-writer.ts";
 import type { DecisionLog } from "../../node/decision/commit.ts";
 import type { Draw } from "./draw.ts";
 import type { SimProcess } from "./sim-process.ts";
@@ -43,8 +42,8 @@ export function simLog(of: {
   const writeLater = (): void => {
     if (isWritePlanned) return;
     isWritePlanned = true;
-    const lateMs = draw.chance(LONG_TURNS_SHARE) ? draw.unit() * LONG_TURN_MS : 0;
-    process.clock.after(SOON_MS + lateMs, () => {
+    const delayMs = draw.chance(LONG_TURNS_SHARE) ? draw.unit() * LONG_TURN_MS : 0;
+    process.clock.after(delayMs, () => {
       isWritePlanned = false;
       try {
         if (waiting.length > 0) write();
