@@ -91,8 +91,8 @@ function addTrusted(program: Command, run: Run): void {
     );
   trust
     .command("key <whose>")
-    .description("the public key of this HOME's operator or node, made where there is none")
-    .option("--next", "of the key that the node signs with once `trust add` has named it")
+    .description("the public key of this HOME's operator, made where there is none, or node")
+    .option("--next", "make the key that the node signs with once `trust add` has named it")
     .action((whose: string, options: { readonly next?: boolean }, command: Command) =>
       run(command, (context) => showKey(context, whose, options)),
     );

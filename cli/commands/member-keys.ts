@@ -1,11 +1,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
+import { asOwnerOf } from "../../adapters/as-owner.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { identityPath, trustPath } from "../../coordinator/found-mesh.ts";
 import { kidOf } from "../../mesh/kid-of.ts";
 import { nodeKeyName } from "../../node/mesh/own-keys.ts";
-import type { Keys } from "../../ports/keys.ts";
+import type { Keys, Signer } from "../../ports/keys.ts";
 import { TrustedKeySchema, TrustRole, TrustSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { parseScope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
@@ -29,10 +30,11 @@ export function givenKey(words: string): GivenKey | undefined {
 }
 
 /**
- * `altrace trust key operator|node`: the public half of this HOME's key, made where there is none, for an operator
- * to trust.
+ * `altrace trust key operator|node`: the public half of this HOME's key, for an operator to trust. An operator's is
+ * made where there is none.
  *
- * @param options.next Of the node's next key: it signs with that from when the mesh names it, and with the one before until then.
+ * @param options.next Makes the node's next key: it signs with that from when the mesh names it, and with the one
+ *   before until then.
  */
 export function showKey(
   context: CommandContext,
@@ -73,14 +75,20 @@ function operatorsKey(context: CommandContext) {
   return keys.loadOrCreate("operator");
 }
 
+/** A node makes its first key itself: one that is made elsewhere would be named in place of that. */
 function nodesKey({ home }: CommandContext, isNext: boolean) {
   const keys = fileKeys(join(home, "node", "keys"));
-  const first = keys.loadOrCreate(nodeKeyName(1));
-  const [newest, no] = newestOf(keys, first);
-  return isNext ? keys.loadOrCreate(nodeKeyName(no + 1)) : newest;
+  const none = new CommandError(`${home}: no node has started here yet`);
+  if (!existsSync(home)) throw none;
+  return asOwnerOf(home, () => {
+    const first = keys.load(nodeKeyName(1));
+    if (first === undefined) throw none;
+    const [newest, no] = newestOf(keys, first);
+    return isNext ? keys.loadOrCreate(nodeKeyName(no + 1)) : newest;
+  });
 }
 
-function newestOf(keys: Keys, first: ReturnType<Keys["loadOrCreate"]>) {
+function newestOf(keys: Keys, first: Signer) {
   let newest = first;
   for (let no = 1; ; no += 1) {
     const further = keys.load(nodeKeyName(no + 1));
