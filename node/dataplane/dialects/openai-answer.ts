@@ -186,7 +186,7 @@ const LEGACY_CALL = -1;
 class ToolCalls {
   // Most answers call nothing.
   #names: Map<number, { name: string; last: string; told: boolean }> | undefined;
-  #ids: Map<number, string> | undefined;
+  #ids: Map<number, CallIds> | undefined;
   readonly #whole: boolean;
 
   /** @param options `whole`: each call comes once, so its place in the list is its number. */
@@ -199,15 +199,18 @@ class ToolCalls {
     const index = this.#whole ? position : asIndex(call?.index ?? position);
     if (call === undefined || index === undefined) return false;
     const called = call.function ?? call.custom;
-    // Some clients go by the number and others by the id: one reading is left when they agree.
-    if (!this.#isStill(index, call.id)) return false;
+    const ids = this.#idsOf(index, call.id);
+    if (ids?.take(call.id) === false) return false;
+    // For clients that go by ids the call before is complete, its name as well.
+    if (ids?.areSeveral === true) this.#tell(index, part);
     // Of two calls in one a client could make either.
     if (isGiven(call.function) && isGiven(call.custom)) return false;
     if (!collectOthers(call, CALL_ENVELOPE, part.aside)) return false;
     sayNamed(call, CALL_NAMING, part);
     // A chunk may bring the id alone, before there is a name.
-    if (called === undefined || called === null) return true;
-    return this.readFunction(called, index, part, group);
+    const isRead = !isGiven(called) || this.readFunction(called as JsonValue, index, part, group);
+    if (ids?.areSeveral === true) this.#sayTwofold(index, part, group);
+    return isRead;
   }
 
   readFunction(value: JsonValue, index: number, part: PartDraft, group: string): boolean {
@@ -236,13 +239,19 @@ class ToolCalls {
     return true;
   }
 
-  /** Some servers repeat the id in each piece, or an empty one. */
-  #isStill(index: number, id: JsonValue | undefined): boolean {
-    if (typeof id !== "string" || id === "") return true;
+  #idsOf(index: number, id: JsonValue | undefined): CallIds | undefined {
+    const known = this.#ids?.get(index);
+    if (known !== undefined || !isGiven(id)) return known;
+    const ids = new CallIds();
     this.#ids ??= new Map();
-    const known = this.#ids.get(index) ?? id;
-    this.#ids.set(index, known);
-    return known === id;
+    this.#ids.set(index, ids);
+    return ids;
+  }
+
+  /** One call to clients that go by numbers, and several to those that go by ids: no rule can speak of its arguments. */
+  #sayTwofold(index: number, part: PartDraft, group: string): void {
+    const names = this.#namesOf(index);
+    part.calls.push({ kind: "piece", call: `${group}.${index}`, names, given: { isRaw: true } });
   }
 
   /** No more pieces come: every name is complete, and so is every call. */
@@ -282,6 +291,25 @@ class ToolCalls {
     if (!known.told) part.toolNames.push(known.name);
     if (!known.told && known.last !== known.name) part.toolNames.push(known.last);
     known.told = true;
+    return true;
+  }
+}
+
+/** The ids of one call. Some servers repeat it in each piece, or say an empty one, and others make up a new one. */
+class CallIds {
+  readonly #all = new Set<string>();
+  #last = "";
+
+  get areSeveral(): boolean {
+    return this.#all.size > 1;
+  }
+
+  /** False: one that came before another goes on, and clients that go by ids join what does not stand together. */
+  take(id: JsonValue | undefined): boolean {
+    if (typeof id !== "string" || id === "" || id === this.#last) return true;
+    if (this.#all.has(id)) return false;
+    this.#all.add(id);
+    this.#last = id;
     return true;
   }
 }

@@ -261,6 +261,22 @@ describe("what only one dialect has", () => {
     expect(exchange.written).toBe(frames.join(""));
   });
 
+  test.each([
+    ["its arguments", { id: "y", function: { arguments: GOOD } }],
+    ["a part of them", { id: "y", function: { name: "read_file", arguments: '{"path":' } }],
+    ["none of them", { id: "y", function: { name: "read_file", arguments: "" } }],
+    ["nothing", { id: "y" }],
+  ])("chat: of a call that has another id with %s there are two readings", (_what, call) => {
+    const frames = [...chat.before, ...chat.open("read_file"), chatCall(call)];
+    const { exchange, outcomes } = streamed(chat, [
+      ...frames,
+      chat.piece(" "),
+      ...chat.close("", ""),
+    ]);
+    expect(outcomes).toMatchObject([{ rule: "read_file.(unreadable)" }]);
+    expect(exchange.written).not.toContain('"y"');
+  });
+
   test("messages: arguments that a call begins with are judged, and those that follow too", () => {
     const wire = WIRES[2] as Wire;
     const begun = (input: object) =>

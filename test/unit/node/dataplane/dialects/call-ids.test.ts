@@ -68,11 +68,35 @@ test.each<[string, JsonValue]>([
   expect(reader.frame(undefined, piece(id, " "))).toBeDefined();
 });
 
-test("under another id it would be one more call to some clients, whose arguments nobody judged", () => {
+/** What is read of a call and of pieces that follow, each as an id and what else stands there. */
+function readCall(...pieces: readonly (readonly [string, JsonObject])[]) {
   const reader = DIALECTS.openai.streamReader(true);
-  reader.frame(
-    undefined,
-    JSON.stringify({ choices: [{ index: 0, delta: { tool_calls: calls } }] }),
+  return pieces.map(([id, called]) => {
+    const delta = { tool_calls: [{ index: 0, id, function: called }] };
+    return reader.frame(undefined, JSON.stringify({ choices: [{ index: 0, delta }] }));
+  });
+}
+
+test("a call goes on under new ids, as some servers make up for each piece", () => {
+  const said = readCall(
+    ["a", { name: "look", arguments: "" }],
+    ["b", { arguments: '{"at":' }],
+    ["c", { arguments: "1}" }],
   );
-  expect(reader.frame(undefined, piece("another", '{"path":"/etc"}'))).toBeUndefined();
+  expect(said).not.toContain(undefined);
+});
+
+test("to clients that go by ids an earlier one that goes on joins what does not stand together", () => {
+  const said = readCall(
+    ["a", { name: "look", arguments: '{"at":"S-12' }],
+    ["b", { arguments: " " }],
+    ["a", { arguments: '3456"}' }],
+  );
+  expect(said.map((part) => part !== undefined)).toEqual([true, true, false]);
+});
+
+test("a name under one id is no part of one under another", () => {
+  expect(readCall(["a", { name: "lo" }], ["b", { name: "ok" }])).toContain(undefined);
+  const said = readCall(["a", { name: "forbidden" }], ["b", { arguments: "{}" }]);
+  expect(said.flatMap((part) => part?.toolNames ?? [])).toEqual(["forbidden"]);
 });
