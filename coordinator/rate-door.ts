@@ -81,7 +81,7 @@ export class RateDoor {
     // A recording of what the node had once would free what it has now.
     const guard = contract === "" ? replays : this.#contractReplays;
     if (!guard.pass(`${node} rate ${contract || account}`, requestId)) {
-      return refusedBody("replayed", `${requestId} was heard before, or its time is not now`);
+      return refusedBody(...guard.whyNot(requestId));
     }
     const loan = this.#shares.ask(
       {

@@ -1,7 +1,7 @@
 import type { Clock } from "../ports/clock.ts";
 import { timeOfUuidV7 } from "../ports/random.ts";
 
-/** How far a request's id may be from our wall clock. Nodes whose clock is further off are told so. */
+/** How far a request's id may be from our wall clock. Nodes whose clock is further off are told so (`clock_off`). */
 export const ID_AGE_MS_MAX = 120_000;
 /** Senders that are remembered; the one silent longest makes room. */
 export const SENDERS_MAX = 100_000;
@@ -37,5 +37,14 @@ export class ReplayGuard {
       this.#newest.delete(this.#newest.keys().next().value as string);
     }
     return true;
+  }
+
+  /** What is said of a request that did not pass. */
+  whyNot(requestId: string): readonly [reason: "clock_off" | "replayed", message: string] {
+    const atMs = timeOfUuidV7(requestId);
+    const aheadMs = atMs === undefined ? 0 : atMs - this.#clock.nowMs();
+    if (Math.abs(aheadMs) <= ID_AGE_MS_MAX) return ["replayed", `${requestId} was heard before`];
+    const off = `${Math.round(Math.abs(aheadMs) / 1_000)} s ${aheadMs > 0 ? "ahead of" : "behind"}`;
+    return ["clock_off", `the node's clock is ${off} the coordinator's`];
   }
 }

@@ -274,7 +274,7 @@ async function standing(
     return refusedBody("boot_ended", `${bootId} of ${node} has ended`);
   }
   if (!replays.pass(`${node} ${agent}`, requestId)) {
-    return refusedBody("replayed", `${requestId} was heard before, or its time is not now`);
+    return refusedBody(...replays.whyNot(requestId));
   }
   const scoreMilli = Number(request.scoreMilli);
   const isAbove = request.standsAt > level && request.standsAt <= Standing.BLOCK;

@@ -12,7 +12,7 @@ import { overrunTill, rowTill, type Till } from "./actors/till.ts";
 import { AgentHistory } from "./agent-history.ts";
 import { DecisionFeed } from "./decision-feed.ts";
 import { InspectionRenewal, type InspectionRenewalDeps } from "./inspection-renewal.ts";
-import { ledgerLink } from "./ledger-link.ts";
+import { type LedgerBar, ledgerLink } from "./ledger-link.ts";
 import { LedgerWay } from "./ledger-way.ts";
 import type { LoopLink } from "./loop-link.ts";
 import type { MeshThreadLink } from "./mesh-thread-link.ts";
@@ -76,6 +76,7 @@ export class Control {
   readonly #rates: RateShares;
   readonly strangers: StrangerBook;
   readonly ledgerWay: LedgerWay;
+  readonly ledgerBar: () => LedgerBar | undefined;
 
   constructor(deps: ControlDeps) {
     this.#deps = deps;
@@ -97,13 +98,13 @@ export class Control {
       onRefused: () => this.#tellMesh(),
     });
     const ledger = ledgerLink({
-      ...{ node, bootId, clock, random, policyVersion },
-      ask: meshLink.ask,
+      ...{ node, bootId, clock, random, policyVersion, ask: meshLink.ask },
+      onBarred: (bar) => log.ledgerBarred(bar),
       onNews: (account, news) => this.actors.news(account, news),
     });
+    this.ledgerBar = ledger.bar;
     this.#rates = new RateShares({
-      table,
-      clock,
+      ...{ table, clock },
       ask: ledger.rate,
       rowOf: (holder) => this.#rows.of(accountOf(holder)),
     });

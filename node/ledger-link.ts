@@ -36,10 +36,17 @@ export type LedgerLinkDeps = MeshAsker & {
   readonly random: Random;
   /** Version of the policy in force here; 0 before there is one. */
   readonly policyVersion: () => number;
+  /** The coordinator refuses this node whatever it asks, or, undefined, does no more. Told once. */
+  readonly onBarred: (bar: LedgerBar | undefined) => void;
   /** What an answer says of its account beside the answer itself. */
   readonly onNews: (account: string, news: AccountNews) => void;
 };
 
+/** What the coordinator has against this node itself, whatever is asked. */
+export type LedgerBar = { readonly reason: string; readonly message: string };
+
+/** Another start of this node came after it; its clock and the coordinator's are too far apart. */
+const BARS: ReadonlySet<string> = new Set(["boot_ended", "clock_off"]);
 const ASK_TIMEOUT_MS = 2_000;
 const UNAVAILABLE: LeaseAnswer = { outcome: "unavailable" };
 /**
@@ -69,7 +76,9 @@ type Unanswered = {
 };
 
 /** The coordinator's ledger, asked over the bus. */
-export function ledgerLink(deps: LedgerLinkDeps): LedgerPort & { readonly rate: AskRate } {
+export function ledgerLink(
+  deps: LedgerLinkDeps,
+): LedgerPort & { readonly rate: AskRate; readonly bar: () => LedgerBar | undefined } {
   const link = new LedgerLink(deps);
   return {
     lease: (account, need, want) => link.lease(account, need, want),
@@ -77,6 +86,7 @@ export function ledgerLink(deps: LedgerLinkDeps): LedgerPort & { readonly rate: 
     settle: (settlement) => link.settle(settlement),
     standing: (report) => link.standing(report),
     rate: (question) => link.rate(question),
+    bar: () => link.bar,
   };
 }
 
@@ -87,11 +97,17 @@ class LedgerLink implements LedgerPort {
   /** By account; one question an account is under way at a time. */
   readonly #unanswered = new Map<string, Unanswered>();
   #latestLeaseMs = 0;
+  /** And what was asked: of a wrong clock, some questions are answered all the same. */
+  #bar: (LedgerBar & { readonly asked: string }) | undefined;
 
   constructor(deps: LedgerLinkDeps) {
     this.#deps = deps;
     this.#random = pooledRandom(deps.random);
     this.#questions = new LedgerQuestions({ ...deps, timeoutMs: ASK_TIMEOUT_MS });
+  }
+
+  get bar(): LedgerBar | undefined {
+    return this.#bar;
   }
 
   async lease(account: string, need: Cost, want: Cost): Promise<LeaseAnswer> {
@@ -136,6 +152,7 @@ class LedgerLink implements LedgerPort {
       askKill: report.askKill,
     });
     const reply = await this.#send({ case: "standing", value });
+    this.#heard("standing", reply);
     if (reply?.case !== "standing") return false;
     this.#news(`agent/${report.agentId}`, reply.value.news);
     return true;
@@ -156,6 +173,7 @@ class LedgerLink implements LedgerPort {
       release,
     });
     const reply = await this.#questions.ask(this.#newId(), { case: "rate", value });
+    this.#heard("rate", reply);
     if (reply?.case !== "rate" || reply.value.shares === undefined) return undefined;
     const { shares, ttlMs, addedLags, retryMs } = reply.value;
     const lent = [shares.requests, shares.tokens, shares.usd] as const;
@@ -181,6 +199,7 @@ class LedgerLink implements LedgerPort {
       policyV: BigInt(this.#deps.policyVersion()),
     };
     const reply = await this.#questions.ask(requestId, { case: "lease", value });
+    this.#heard("lease", reply);
     if (reply?.case === "refused") return this.#refused(question, reply.value);
     if (reply?.case !== "lease" || reply.value.amount === undefined) return UNAVAILABLE;
     this.#unanswered.delete(account);
@@ -214,6 +233,19 @@ class LedgerLink implements LedgerPort {
       available: available ? fromAmounts(available) : NOTHING,
       shortfall: shortfall && shortfallOf(shortfall),
     };
+  }
+
+  #heard(asked: "lease" | "rate" | "standing", reply: NodeReply["body"] | undefined): void {
+    const { onBarred } = this.#deps;
+    if (reply?.case === "refused" && BARS.has(reply.value.reason)) {
+      const { reason, message } = reply.value;
+      const isTold = this.#bar?.reason === reason;
+      this.#bar = { reason, message, asked };
+      if (!isTold) onBarred(this.#bar);
+    } else if (reply?.case === asked && this.#bar?.asked === asked) {
+      this.#bar = undefined;
+      onBarred(undefined);
+    }
   }
 
   /** A coordinator of an earlier version says nothing of it. */

@@ -1,6 +1,7 @@
 import type { Logger } from "pino";
 import type { KernelFault } from "../proto/kernel-faults.ts";
 import type { LadderChange } from "./actors/ladder.ts";
+import type { LedgerBar } from "./ledger-link.ts";
 import type { AgentEvent, MeshToControl, SettledItem } from "./thread-messages.ts";
 
 /** Every line a node logs, by its event's name: a closed list. Never bodies, keys or prompts. */
@@ -17,6 +18,8 @@ export type NodeLog = {
   policyOffered(version: number, sha256: string): void;
   policySwitched(version: number, sha256: string): void;
   policyRefused(version: number, message: string): void;
+  /** The coordinator refuses this node whatever it asks, or, undefined, does no more. */
+  ledgerBarred(bar: LedgerBar | undefined): void;
   fault(where: string, error: unknown): void;
   /** A call over TLS by somebody who may not make it. */
   callDenied(method: string, reason: string, message: string): void;
@@ -60,6 +63,10 @@ export function nodeLog(logger: Logger): NodeLog {
     policySwitched: (version, sha256) => logger.info({ event: "policy_in_force", version, sha256 }),
     policyRefused: (version, message) =>
       logger.error({ event: "policy_refused", version, message }),
+    ledgerBarred: (bar) => {
+      if (bar === undefined) return logger.info({ event: "node_taken_again" });
+      logger.error({ event: "node_refused", reason: bar.reason, message: bar.message });
+    },
     fault: (where, error) => logger.error({ event: "fault", where, err: error }),
     callDenied: (method, reason, message) =>
       logger.warn({ event: "call_denied", method, reason, message }),

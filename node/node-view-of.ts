@@ -58,6 +58,7 @@ export function nodeView(of: {
       if (control.policies.current === undefined) because.push("policy_missing");
       else {
         if (!control.ledgerWay.isOpen) because.push("budget_unavailable");
+        if (control.ledgerBar()?.reason === "boot_ended") because.push("boot_ended");
         if (control.inspection?.isAnswered === false) because.push("not_inspectable");
       }
       if (!audit.isWritable()) because.push("audit_unavailable");

@@ -5,6 +5,8 @@ import { type Finding, fail, ok, skip, warn } from "./finding.ts";
 
 const REMEDIES: Readonly<Record<string, string>> = {
   mesh_stale: "see that a coordinator runs and that NATS is reached; the node opens by itself",
+  boot_ended:
+    "another process has started as this node since: end the one that should not be, then restart the other",
   policy_missing: "altrace policy apply <file>",
   audit_unavailable:
     "free space on HOME's disk, or repair it; then the node opens by itself, and after a failed sync when restarted",

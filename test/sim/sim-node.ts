@@ -298,6 +298,7 @@ export class SimNode {
       overrun: quiet,
       callDenied: () => undefined,
       grpcRenewed: () => undefined,
+      ledgerBarred: () => undefined,
       distrust: quiet,
       distrustRefused: quiet,
       distrustSet: quiet,

@@ -39,3 +39,18 @@ test("a recording from before our start does not pass for its age, nor does an i
   expect(guard.pass("n1", id(NOW_MS + ID_AGE_MS_MAX + 1))).toBe(false);
   expect(guard.pass("n1", "request-1")).toBe(false);
 });
+
+test("who did not pass is told whether it is for its clock", () => {
+  const guard = new ReplayGuard(clock);
+  expect(guard.whyNot(id(NOW_MS - ID_AGE_MS_MAX))).toContain("replayed");
+  expect(guard.whyNot("request-1")).toContain("replayed");
+  const [behind, ahead] = [id(NOW_MS - 3_600_000), id(NOW_MS + 86_400_000)];
+  expect(guard.whyNot(behind)).toEqual([
+    "clock_off",
+    "the node's clock is 3600 s behind the coordinator's",
+  ]);
+  expect(guard.whyNot(ahead)).toEqual([
+    "clock_off",
+    "the node's clock is 86400 s ahead of the coordinator's",
+  ]);
+});

@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { AskMesh } from "../../../node/ask-mesh.ts";
 import type { Cost } from "../../../node/decision/facts.ts";
 import { ledgerLink } from "../../../node/ledger-link.ts";
+import { RATE_OF_NOBODY } from "../../../node/rate-shares.ts";
 import { timeOfUuidV7 } from "../../../ports/random.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { twinRandom } from "../../../ports/twin-random.ts";
@@ -13,6 +14,7 @@ import {
   NodeReplySchema,
   type NodeRequest,
   NodeRequestSchema,
+  RateReplySchema,
   RefusedSchema,
   SettleReplySchema,
   Standing,
@@ -28,6 +30,7 @@ function linkWith(...answers: (NodeReply["body"] | undefined)[]) {
   const asked: NodeRequest[] = [];
   const clock = twinClock();
   const news: unknown[][] = [];
+  const bars: unknown[] = [];
   const ask: AskMesh = async (_method, bytes) => {
     asked.push(fromBinary(NodeRequestSchema, bytes));
     const body = answers.shift();
@@ -42,8 +45,9 @@ function linkWith(...answers: (NodeReply["body"] | undefined)[]) {
     random: twinRandom(3),
     policyVersion: () => 7,
     onNews: (...one) => news.push(one),
+    onBarred: (bar) => bars.push(bar?.reason),
   });
-  return { link, asked, news, clock };
+  return { link, asked, news, clock, bars };
 }
 
 const granted = (usdMicros: bigint, unlimited: Unit[] = []): NodeReply["body"] => ({
@@ -113,6 +117,24 @@ describe("the link to the ledger", () => {
     });
     expect(asked).toHaveLength(2);
     expect(asked[1]).toEqual(asked[0]);
+  });
+
+  test("what the coordinator has against the node itself is told once, and its end", async () => {
+    const rate = { case: "rate" as const, value: create(RateReplySchema, { shares: {} }) };
+    const { link, bars } = linkWith(
+      ...[refused("clock_off"), granted(1n), refused("clock_off"), rate],
+      ...[refused("boot_ended"), refused("boot_ended"), undefined, granted(1n)],
+    );
+    await link.rate(RATE_OF_NOBODY);
+    await link.lease(A, usd(1n), usd(1n));
+    await link.rate(RATE_OF_NOBODY);
+    expect(bars).toEqual(["clock_off"]);
+    await link.rate(RATE_OF_NOBODY);
+    expect(bars).toEqual(["clock_off", undefined]);
+    for (let i = 0; i < 3; i++) await link.lease(A, usd(1n), usd(1n));
+    expect(bars.slice(2)).toEqual(["boot_ended"]);
+    await link.lease(A, usd(1n), usd(1n));
+    expect(bars.slice(2)).toEqual(["boot_ended", undefined]);
   });
 
   test("a question that was refused when it was put again makes room for the new one", async () => {

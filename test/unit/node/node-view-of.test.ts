@@ -12,6 +12,7 @@ function world() {
     mesh: [] as string[],
     policy: {} as object | undefined,
     money: true,
+    bar: undefined as string | undefined,
     inspection: { isAnswered: true } as { isAnswered: boolean } | undefined,
     writable: true,
   };
@@ -29,6 +30,7 @@ function world() {
           return state.money;
         },
       },
+      ledgerBar: () => state.bar && { reason: state.bar, message: "" },
       get inspection() {
         return state.inspection;
       },
@@ -60,4 +62,12 @@ test("what it lacks is named, each by its reason", async () => {
   expect(await because()).toEqual(["not_enrolled", "policy_missing", "audit_unavailable"]);
   state.mesh = [];
   expect(await because()).toEqual(["mesh_stale", "policy_missing", "audit_unavailable"]);
+});
+
+test("a start of the node that another has ended says so; a wrong clock stops some agents alone", async () => {
+  const { state, because } = world();
+  state.bar = "boot_ended";
+  expect(await because()).toEqual(["boot_ended"]);
+  state.bar = "clock_off";
+  expect(await because()).toEqual([]);
 });

@@ -171,6 +171,7 @@ export class NodeWorld {
         clock,
         random,
         policyVersion: () => this.#options.policy?.version ?? 0,
+        onBarred: () => undefined,
         onNews: (account, news) => this.host.news(account, news),
       }),
       policy: () => this.#options.policy,
