@@ -68,8 +68,10 @@ test("whoever waits at a terminal sees the bar grow, and how long a silent node 
   );
   await shows("[##########..........]  accepted  enforced 1/2", "n1  enforced 0.66 ms");
   // Nothing new is said: the seconds go on by themselves.
-  const left = Number(/contained in (\d+) s/.exec(said.at(-1) ?? "")?.[1]);
-  await shows(`contained in ${left - 1} s`);
+  const secondsLeft = (text = "") => Number(/contained in (\d+) s/.exec(text)?.[1]);
+  const left = secondsLeft(said.at(-1));
+  // On a busy machine not every second is drawn.
+  await waitUntil("fewer seconds", () => said.some((text) => secondsLeft(text) < left));
   const done = stateOf({ done: true, nodesContained: 1 });
   say(done);
   expect(await followed).toEqual(done);
