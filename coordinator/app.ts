@@ -21,6 +21,7 @@ import { openArchive } from "./archive/open-archive.ts";
 import { callRefusalOf } from "./call-refusal.ts";
 import type { NodeCertifier } from "./certify.ts";
 import type { CoordinatorConfig } from "./config.ts";
+import { DiskWatch } from "./disk-watch.ts";
 import { beginEpoch } from "./epoch.ts";
 import type { Tell } from "./events.ts";
 import { issuedPath, socketPath } from "./found-mesh.ts";
@@ -72,7 +73,7 @@ export type NotReady =
   | "stream_unread"
   /** The trust bundle does not list this coordinator's key. */
   | "not_trusted"
-  /** Records that count are not on this disk. */
+  /** A write to this disk failed, and none has succeeded since; or records that count are not on it. */
   | "disk_failing"
   /** The stream's leader has not answered for so long that nodes take no digest of ours. */
   | "quorum_lost"
@@ -102,8 +103,6 @@ const STREAMS_MAX = 256;
 const CONNECTIONS_MAX = 128;
 const READY_EVERY_MS = 5;
 const HOUSEKEEPING_EVERY_MS = 1_000;
-/** A flush takes milliseconds; a disk that needs longer than this for one is failing. */
-const UNSAVED_NS_MAX = 3_000_000_000n;
 
 /**
  * Wires a coordinator. Counts its start in the store, so that an earlier run of it can lend no more.
@@ -113,8 +112,10 @@ const UNSAVED_NS_MAX = 3_000_000_000n;
 export async function buildCoordinator(
   config: CoordinatorConfig,
   pin: TrustPin,
-  ports: CoordinatorPorts,
+  given: CoordinatorPorts,
 ): Promise<Coordinator> {
+  const disk = new DiskWatch(given.store, given.clock);
+  const ports = { ...given, store: disk.store };
   const metrics = new CoordinatorMetrics();
   const tell: Tell = (event, fields) => {
     metrics.event(event);
@@ -159,6 +160,7 @@ export async function buildCoordinator(
     config,
     pin,
     ports,
+    disk,
     tell,
     metrics,
     parts,
@@ -173,6 +175,7 @@ type RunInput = {
   readonly config: CoordinatorConfig;
   readonly pin: TrustPin;
   readonly ports: CoordinatorPorts;
+  readonly disk: DiskWatch;
   readonly tell: Tell;
   readonly metrics: CoordinatorMetrics;
   readonly parts: Parts;
@@ -198,7 +201,6 @@ class RunningCoordinator implements Coordinator {
   #admin: AdminServer | undefined;
   #witnessing: WitnessServer | undefined;
   #isFenced = false;
-  #unsavedSinceNs: bigint | undefined;
   #cancelHousekeeping: () => void = () => undefined;
 
   constructor(run: RunInput) {
@@ -283,7 +285,7 @@ class RunningCoordinator implements Coordinator {
   }
 
   notReady(): readonly NotReady[] {
-    const { config, ports, parts, signers } = this.#run;
+    const { config, ports, disk, parts, signers } = this.#run;
     const { replica } = parts;
     const reasons: NotReady[] = [];
     if (!this.#admin) reasons.push("starting");
@@ -292,22 +294,10 @@ class RunningCoordinator implements Coordinator {
     else if (parts.leader.quorumAgeMs() > config.deadManMs) reasons.push("quorum_lost");
     const key = coordinatorKey(replica.trust, ports.clock.nowMs())(signers.coordinator.kid);
     if (key === undefined) reasons.push("not_trusted");
-    if (this.#isDiskFailing()) reasons.push("disk_failing");
+    if (disk.isFailing(replica.unsavedCount)) reasons.push("disk_failing");
     if (this.#isFenced) reasons.push("ledger_fenced");
     if (parts.ledger.leader === undefined) reasons.push("ledger_unled");
     return reasons;
-  }
-
-  /** A record that is being flushed is not on the disk either; one that stays so is another matter. */
-  #isDiskFailing(): boolean {
-    const { ports, parts } = this.#run;
-    if (parts.replica.unsavedCount === 0) {
-      this.#unsavedSinceNs = undefined;
-      return false;
-    }
-    const nowNs = ports.clock.monoNs();
-    this.#unsavedSinceNs ??= nowNs;
-    return nowNs - this.#unsavedSinceNs >= UNSAVED_NS_MAX;
   }
 
   async whenReady(signal: AbortSignal): Promise<void> {
@@ -366,6 +356,7 @@ class RunningCoordinator implements Coordinator {
     this.#door?.setServing("", isReady);
     this.#door?.setServing(CoordinatorService.typeName, isReady);
     this.#run.parts.registry.sweep();
+    void this.#run.disk.look();
     void this.#issued.look();
     void this.#door?.look();
     const { clock } = this.#run.ports;
