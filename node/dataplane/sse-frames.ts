@@ -11,6 +11,8 @@ export type SseFrame = {
 /** What a reader takes from a frame. */
 export type SseWords = {
   readonly event: string | undefined;
+  /** Where its name stands: ahead of all data, as where there is none, or behind some; or there are two, and it is the last. */
+  readonly named: "ahead" | "behind" | "twice";
   /** Data lines joined by line feeds; undefined when the frame has none and so says nothing. */
   readonly data: string | undefined;
   /** Text that no client shows: comments, ids, fields that the format does not know. */
@@ -186,7 +188,8 @@ function markLength(bytes: Uint8Array): number {
 /** Reads a frame line by line, so that its data becomes one text of its own. Throws if not UTF-8. */
 function wordsOf({ bytes, begin }: SseFrame): SseWords {
   const ends = new LineEnds(bytes);
-  let event: string | undefined;
+  let name: string | undefined;
+  let named: SseWords["named"] = "ahead";
   let data: string | undefined;
   let rest = "";
   let from = begin;
@@ -198,14 +201,16 @@ function wordsOf({ bytes, begin }: SseFrame): SseWords {
     } else if (end > from) {
       const line = UTF8.decode(bytes.subarray(from, end));
       if (line === "data") data = data === undefined ? "" : `${data}\n`;
-      // An empty name means the default one, as if there were no such line.
-      else if (line === "event") event = undefined;
-      else if (line.startsWith("event:")) event = line.slice(line[6] === " " ? 7 : 6) || undefined;
-      else rest += `${line}\n`;
+      else if (line === "event" || line.startsWith("event:")) {
+        if (name !== undefined) named = "twice";
+        else if (data !== undefined) named = "behind";
+        name = line.slice(line[6] === " " ? 7 : 6);
+      } else rest += `${line}\n`;
     }
     from = end + 1;
   }
-  return { event, data, rest };
+  // An empty name means the default one, as if there were no such line.
+  return { event: name || undefined, named, data, rest };
 }
 
 function startsWith(bytes: Uint8Array, from: number, prefix: Uint8Array): boolean {

@@ -6,8 +6,13 @@ import type { SseWords } from "./sse-frames.ts";
  *
  * Of a document in one line nothing of the kind can be made: where a string of it were cut, its quotes would change places,
  * and between strings no letters stand.
+ *
+ * @param kept The name that events had before: some clients go by the last that came before data, in whichever event.
  */
-export function hasOneReading({ event, data, rest }: SseWords): boolean {
+export function hasOneReading(words: SseWords, kept: string | undefined): boolean {
+  const { event, named, data, rest } = words;
+  if (named === "twice") return false;
+  if (named === "behind" && kept !== undefined && kept !== event) return false;
   if (event !== undefined && OTHER_LINE_END.test(event)) return false;
   if (rest !== "" && (OTHER_LINE_END.test(rest) || NEARLY_READ.test(rest))) return false;
   // A line feed is in no document but between its lines.

@@ -32,6 +32,8 @@ export class SseRelay {
   /** The frame before was ours, and so was not passed on. */
   #leftOut = false;
   #complete = false;
+  /** The last name of an event. */
+  #keptName: string | undefined;
 
   /** @param headers Flat name, value, ...: those of the provider that are passed on. */
   constructor(leg: ClientLeg, headers: readonly string[]) {
@@ -110,9 +112,11 @@ export class SseRelay {
   }
 
   #read(words: SseWords): AnswerPart | undefined {
-    if (!hasOneReading(words)) return undefined;
+    const kept = this.#keptName;
+    if (!hasOneReading(words, kept)) return undefined;
     const { event, data } = words;
-    return data === undefined ? SAYS_NOTHING : this.#reader.frame(event, data);
+    this.#keptName = event ?? kept;
+    return data === undefined ? SAYS_NOTHING : this.#reader.frame(event, data, kept);
   }
 
   /** All that a frame says; undefined for one that says more than its data. */

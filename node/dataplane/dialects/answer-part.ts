@@ -63,8 +63,12 @@ export type RelayDialect = Omit<DialectAdapter, "readAnswer" | "streamReader"> &
 
 /** The state of one stream. */
 export type AnswerReader = {
-  /** Undefined: not readable as this dialect. */
-  frame(event: string | undefined, data: string): AnswerPart | undefined;
+  /**
+   * Undefined: not readable as this dialect.
+   *
+   * @param kept The name that events had before, which some clients keep for those without one.
+   */
+  frame(event: string | undefined, data: string, kept?: string): AnswerPart | undefined;
   /** For a dialect without a last frame: whether what came is a whole answer. */
   isWhole?(): boolean;
 };

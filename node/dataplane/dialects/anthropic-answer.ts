@@ -59,13 +59,13 @@ export function readMessagesAnswer(body: JsonValue): AnswerPart | undefined {
 export function messagesStreamReader(): AnswerReader {
   const calls = new Map<string, StreamedCall>();
   return {
-    frame: (event, data) => {
+    frame: (event, data, kept) => {
       const parsed = parseStrictText(data, { depthMax: ANSWER_DEPTH_MAX, mustRoundTrip: false });
       const members = "value" in parsed ? asObject(parsed.value) : undefined;
       const type = members?.type;
       if (members === undefined || typeof type !== "string") return undefined;
       // SDKs go by the event's name, others by the type: one reading is left when they agree.
-      if (event !== undefined && event !== type) return undefined;
+      if ((event ?? kept ?? type) !== type) return undefined;
       const part = new PartDraft();
       return readEvent(type, members, part, calls) ? part : undefined;
     },

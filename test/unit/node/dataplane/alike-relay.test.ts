@@ -115,8 +115,8 @@ function readEach(dialect: RelayDialect): RelayDialect {
       const reader = dialect.streamReader(wantsUsage);
       return {
         ...reader,
-        frame: (event, data) => {
-          const part = reader.frame(event, data);
+        frame: (...said) => {
+          const part = reader.frame(...said);
           return part && plain(part);
         },
       };

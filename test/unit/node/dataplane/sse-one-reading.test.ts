@@ -66,3 +66,34 @@ test("lines between which a document is broken, comments, ids and unknown fields
   expect(outcomes).toMatchObject([{ kind: "done" }]);
   expect(exchange.written.startsWith(first)).toBe(true);
 });
+
+const block = { type: "tool_use", id: "c", name: "forbidden", input: {} };
+const BLOCK = JSON.stringify({ type: "ping", index: 1, content_block: block });
+
+test.each([
+  ["in it", `event: content_block_start\ndata: ${BLOCK}\nevent: ping\n\n`],
+  ["in it, before an empty one", `event: content_block_start\nevent:\ndata: ${BLOCK}\n\n`],
+  ["in one without data", `event: content_block_start\n\ndata: ${BLOCK}\n\n`],
+  ["in one before", `${namedFrame({ type: "vendor" })}data: ${BLOCK}\n\n`],
+  [
+    "before one that comes late",
+    `${namedFrame({ type: "vendor" })}data: ${BLOCK}\nevent: ping\n\n`,
+  ],
+])("an event is none of another name that some clients keep: %s", (_what, first) => {
+  expectRefused(relayed("anthropic", first));
+});
+
+test.each([
+  ["have none", 'data: {"type":"ping"}\n\ndata: {"type":"vendor"}\n\n'],
+  ["say theirs behind their data", 'data: {"type":"ping"}\nevent: ping\n\n'],
+  ["go on under the same", 'event: ping\n\ndata: {"type":"ping"}\n\n'],
+])("events that %s pass", (_what, first) => {
+  const { exchange, outcomes } = relayed("anthropic", first);
+  expect(outcomes).toMatchObject([{ kind: "done" }]);
+  expect(exchange.written.startsWith(first)).toBe(true);
+});
+
+test("events of a dialect that goes by no names have those that they have", () => {
+  const first = 'event: keepalive\n\ndata: {"choices":[]}\n\n';
+  expect(relayed("openai", first).outcomes).toMatchObject([{ kind: "done" }]);
+});
