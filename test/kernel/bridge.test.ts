@@ -9,7 +9,11 @@ import { FarSide } from "./far-side.ts";
 vi.setConfig(E2E_TIMEOUTS);
 
 const unavailable = kernelUnavailable();
-const BETWEEN = ["pod-tcp4", "pod-tcp6", "pod-udp4", "pod-icmp4", "pod-protocol4-253"];
+const BETWEEN = [
+  ...["pod-tcp4", "pod-tcp6", "pod-udp4", "pod-icmp4", "pod-protocol4-253"],
+  ...["pod-link-ethertype", "pod-link-mpls", "pod-link-vlan", "pod-link-priority"],
+  ...["pod-link-provider", "pod-link-arp-asks", "pod-link-arp-says"],
+];
 
 describe.skipIf(unavailable !== undefined)("bridge: a machine whose pods hang on a bridge", () => {
   let lab: KernelLab;
@@ -43,12 +47,12 @@ describe.skipIf(unavailable !== undefined)("bridge: a machine whose pods hang on
     return { ...mapped.view, killed: [] };
   };
 
-  test("lets pods reach one another when there are no rules", async () => {
+  test("control, link: pods reach one another when there are no rules", async () => {
     const attacks = await lab.attack({ only: BETWEEN });
     expect([...(await far.reached(attacks))].sort()).toEqual(BETWEEN.toSorted());
   });
 
-  test.each([0, 1])("captures what one pod sends to another (bridge-nf-call %i)", async (call) => {
+  test.each([0, 1])("link: no pod reaches another (bridge-nf-call %i)", async (call) => {
     for (const family of ["iptables", "ip6tables"])
       lab.run("node", `tee /proc/sys/net/bridge/bridge-nf-call-${family}`, String(call));
     await keeper.load(view());

@@ -42,7 +42,7 @@ export class FarSide {
       ...this.#outside.said.filter(({ link, src }) => link && !this.#isOwn(src)),
       ...this.#services.said.filter(({ src }) => src !== undefined),
       // The machine answers its pods; whatever else arrives at one comes from another.
-      ...this.#other.said.filter(({ link, src }) => link && isForeign(src)),
+      ...this.#other.said.filter((one) => one.link && (isForeign(one.src) || isHidden(one))),
     ];
   }
 
@@ -65,6 +65,7 @@ export class FarSide {
     const number = Number(n);
     const port = Number(/-(\d+)$/.exec(title)?.[1]);
     if (title.startsWith("node-")) return this.#services.said.some((one) => one.port === port);
+    if (title.startsWith("pod-link-")) return this.#other.said.some((one) => isOfLink(title, one));
     if (title.startsWith("pod-")) {
       const protocol = { tcp4: 6, tcp6: 6, udp4: 17, icmp4: 1, protocol4: 253 }[
         title.split("-")[1] as string
@@ -74,12 +75,25 @@ export class FarSide {
       return this.#other.said.some((one) => one.protocol === protocol && one.src === src);
     }
     const hex = number.toString(16);
-    const dst =
-      title === "metadata"
-        ? ["169.254.169.254"]
-        : [`198.18.0.${number}`, `2001:db8:1::${hex}`, `64:ff9b::c612:${hex}`];
+    const dst = title.startsWith("metadata")
+      ? [title === "metadata" ? "169.254.169.254" : "fd00:ec2::254"]
+      : [`198.18.0.${number}`, `2001:db8:1::${hex}`, `64:ff9b::c612:${hex}`];
     return this.#outside.said.some((one) => one.link && dst.includes(String(one.dst)));
   }
+}
+
+/** Whether this is what came of an attack by a frame. A tag is taken off before anybody is shown what was in it. */
+function isOfLink(title: string, { ethertype, protocol, text }: Said): boolean {
+  const [, , kind = "", how = ""] = title.split("-");
+  if (kind === "arp") return ethertype === 0x0806 && text === (how === "asks" ? "0001" : "0002");
+  if (kind === "ethertype") return ethertype === 0x88b5;
+  if (kind === "mpls") return ethertype === 0x8847;
+  return protocol === 254 && text === Buffer.from(`exfil-${kind}`).toString("hex");
+}
+
+/** A frame that holds no packet, and what an attack puts into one. */
+function isHidden({ ethertype, text }: Said): boolean {
+  return ethertype !== undefined && String(text).includes(Buffer.from("exfil").toString("hex"));
 }
 
 function isForeign(src: unknown): boolean {

@@ -24,7 +24,10 @@ def read(frame):
         p = frame[14:]
         pton = lambda b: socket.inet_ntop(socket.AF_INET6, b)
         return dict(src=pton(p[8:24]), dst=pton(p[24:40]), protocol=p[6], text=p[40:120].hex())
-    return dict(ethertype=kind)
+    # Who asks for a neighbour, and whether it is told (2) or asked (1).
+    if kind == 0x0806:
+        return dict(ethertype=kind, src=socket.inet_ntoa(frame[28:32]), text=frame[20:22].hex())
+    return dict(ethertype=kind, text=frame[14:94].hex())
 
 
 def sniff(link):
@@ -37,8 +40,10 @@ def sniff(link):
         if where[2] == socket.PACKET_OUTGOING:
             continue
         seen = read(frame)
-        # Neighbours are asked for on every link, and routers answer them.
-        if seen.get("ethertype") == 0x0806 or (seen.get("protocol") == 58 and seen["text"][:2] in ("85", "86", "87", "88", "8f")):
+        # Neighbours are asked for on every link, and routers answer them; nobody has an address of this network.
+        if seen.get("ethertype") == 0x0806 and not seen["src"].startswith("203.0.113."):
+            continue
+        if (seen.get("protocol") == 58 and seen["text"][:2] in ("85", "86", "87", "88", "8f")):
             continue
         # Multicast listener reports come behind a hop-by-hop header, from the kernel itself.
         if seen.get("protocol") == 0 and seen["dst"].startswith("ff02::16"):

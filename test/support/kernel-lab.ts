@@ -293,11 +293,17 @@ export class KernelLab implements Disposable {
     const { node4, node6, gatewayMac } = LAB;
     const places = { self4, self6, other4, other6, node4, node6, gatewayMac };
     const { only = null, uid, mark, isAnswered } = of;
-    const args = { ...places, only, uid, mark, isAnswered };
+    const otherMac = this.#network === "bridged" ? this.#macOf(from === "a1" ? "a2" : "a1") : null;
+    const args = { ...places, otherMac, only, uid, mark, isAnswered };
     const script = join(ROOT, "test", "kernel", "attack.py");
     const attacker = this.speak(from, ["python3", script, JSON.stringify(args)]);
     await attacker.exit;
     return attacker.said;
+  }
+
+  #macOf(place: Place): string {
+    const [link] = JSON.parse(this.run(place, "ip -j link show eth0")) as [{ address: string }];
+    return link.address;
   }
 
   /** Resolves once everything that was sent before has passed the oracle. */
@@ -415,6 +421,7 @@ const INET_LINES = [
   `route add fd77::/64 via ${LAB.node6}`,
   "route add local 198.18.0.0/16 dev lo",
   "route add local 169.254.169.254 dev lo",
+  "route add local fd00:ec2::254 dev lo",
   "route add local 2001:db8::/32 dev lo",
   "route add local 64:ff9b::/96 dev lo",
 ];
