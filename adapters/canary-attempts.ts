@@ -7,7 +7,7 @@ import {
   type PacketWay,
   UNABLE,
 } from "../ports/canary-way.ts";
-import { attemptTarget } from "./canary-sockets.ts";
+import { attemptAsked, attemptTarget } from "./canary-sockets.ts";
 
 const NAME_MS = 1_000;
 const PACKETS_MS = 4_000;
@@ -29,7 +29,8 @@ export async function attemptWays(
   return Promise.all(
     ways.map(async (way) => {
       if (way.by === "name") return attemptName(way);
-      return way.by === "packet" ? (await packets)(way) : attemptTarget(way);
+      if (way.by === "packet") return (await packets)(way);
+      return way.by === "question" ? attemptAsked(way) : attemptTarget(way);
     }),
   );
 }

@@ -1,6 +1,6 @@
 import { createSocket, type RemoteInfo, type Socket as UdpSocket } from "node:dgram";
 import { createConnection, createServer, isIPv6, type Socket } from "node:net";
-import type { SocketWay } from "../ports/canary-way.ts";
+import { ANSWERED, type AskedWay, type SocketWay } from "../ports/canary-way.ts";
 
 // The two ends of a canary's attempts: writing a word to an address by every ordinary means, and hearing
 // which words arrive.
@@ -42,6 +42,50 @@ function attemptUdp({ word, host, port, from = 0, bytes = 0 }: SocketWay): Promi
         end(error === null ? "sent" : ((error as NodeJS.ErrnoException).code ?? "error")),
       );
     });
+  });
+}
+
+/** First byte of an alert of TLS: the node takes nothing else, and says so to whoever begins in any other way. */
+const ALERT = 0x15;
+
+/** Asks whoever listens there. @returns Whether it answered; what a node itself says to what it captured is no answer. */
+export function attemptAsked(way: AskedWay): Promise<string> {
+  return way.for === "page" ? askForPage(way) : askForName(way);
+}
+
+function askForPage({ word, host, port }: AskedWay): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = createConnection({ host, port });
+    const end = (how: string): void => {
+      socket.destroy();
+      resolve(how);
+    };
+    socket.setTimeout(ATTEMPT_MS, () => end("silence"));
+    socket.on("connect", () =>
+      socket.write(`GET /${word} HTTP/1.1\r\nhost: canary\r\nconnection: close\r\n\r\n`),
+    );
+    socket.on("data", (chunk: Buffer) => end(chunk[0] === ALERT ? "refused" : ANSWERED));
+    socket.on("error", ({ code }: NodeJS.ErrnoException) => end(code ?? "error"));
+    socket.on("close", () => end("closed"));
+  });
+}
+
+function askForName({ word, host, port }: AskedWay): Promise<string> {
+  // One question for the address of a name of one label, the word.
+  const head = Buffer.from([0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, word.length]);
+  const question = Buffer.concat([head, Buffer.from(word), Buffer.from([0, 0, 1, 0, 1])]);
+  return new Promise((resolve) => {
+    const socket = createSocket(isIPv6(host) ? "udp6" : "udp4");
+    const end = (how: string): void => {
+      clearTimeout(timer);
+      socket.close();
+      resolve(how);
+    };
+    const timer = setTimeout(() => end("silence"), ATTEMPT_MS);
+    socket.once("error", ({ code }: NodeJS.ErrnoException) => end(code ?? "error"));
+    // From whichever of its addresses: not always the one that was asked.
+    socket.on("message", (answer) => answer.includes(word) && end(ANSWERED));
+    socket.send(question, port, host);
   });
 }
 

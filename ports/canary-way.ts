@@ -1,5 +1,5 @@
 /** One way on which a canary tries to get out, and the word that it carries there. */
-export type CanaryWay = SocketWay | PacketWay | NameWay;
+export type CanaryWay = SocketWay | PacketWay | AskedWay | NameWay;
 
 /** What any program may do: to its machine. */
 export type SocketWay = {
@@ -13,7 +13,7 @@ export type SocketWay = {
   readonly bytes?: number;
 };
 
-/** What only who writes packets may: to its machine. */
+/** What only who writes packets may: to its machine, or to a pod beside it. */
 export type PacketWay = {
   readonly word: string;
   readonly by: "packet";
@@ -22,15 +22,38 @@ export type PacketWay = {
   readonly port: number;
 };
 
-/** Forms by family, as `canary-packets.c` writes them: a datagram in disguise, or what the machine itself would answer. */
+/** Segments of TCP that belong to no connection: whoever gets one at a port where nobody listens resets it. */
+export const RESET_FORMS = ["fin", "null", "xmas", "syn-fin", "syn-ack"] as const;
+/** What whoever gets it answers. */
+export const ANSWERED_FORMS = ["echo", "protocol"] as const;
+
+/**
+ * Forms by family, as `canary-packets.c` writes them: a datagram in disguise, what whoever gets it would answer, and what it
+ * would reset.
+ */
 export const PACKET_FORMS = {
-  4: ["spoofed", "options", "fragments", "echo", "protocol"],
+  4: [
+    ...(["spoofed", "options", "fragments", "loopback", "priority-tag"] as const),
+    ...ANSWERED_FORMS,
+    ...RESET_FORMS,
+  ],
   6: [
-    ...["spoofed", "fragments", "hop-by-hop", "destination", "routing", "atomic"],
-    ...["echo", "protocol"],
+    ...(["spoofed", "fragments", "hop-by-hop", "destination", "routing", "atomic"] as const),
+    ...(["priority-tag"] as const),
+    ...ANSWERED_FORMS,
+    ...RESET_FORMS,
   ],
 } as const satisfies Readonly<Record<4 | 6, readonly string[]>>;
 export type PacketForm = (typeof PACKET_FORMS)[4 | 6][number];
+
+/** Whoever listens there, asked over TCP for a page, or in a datagram for a name. */
+export type AskedWay = {
+  readonly word: string;
+  readonly by: "question";
+  readonly for: "page" | "name";
+  readonly host: string;
+  readonly port: number;
+};
 
 /** A name that the word is part of, asked of whichever resolver the canary has. */
 export type NameWay = { readonly word: string; readonly by: "name" };

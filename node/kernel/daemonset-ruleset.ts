@@ -6,6 +6,7 @@ import {
   type KernelView,
   MARK_CAPTURED,
   MARK_PASSED,
+  METADATA,
   ofFamily,
   QUESTIONS_PER_ADDRESS,
   TRANSPARENT_PORT,
@@ -33,9 +34,6 @@ export const KILLED_SETS = { 4: "killed4", 6: "killed6" } as const;
 
 const FAMILIES = [4, 6] as const;
 const HEADER = { 4: "ip", 6: "ip6" } as const;
-
-/** Never dialled for an agent, whatever the policy says: the cloud's own credentials are there. */
-const METADATA = { 4: "169.254.169.254", 6: "fd00:ec2::254" } as const;
 
 /** Makes the text for `nft -f`. @throws KernelViewError The view is not of the form it must have. */
 export function daemonsetRuleset(view: KernelView): string {

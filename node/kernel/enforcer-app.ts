@@ -104,7 +104,7 @@ export async function startEnforcer(config: EnforcerConfig, log: Logger): Promis
       onEnd: () => void listeners.delete(connection),
     };
   });
-  const canary = await startCanary(config, enforcer, metrics, log);
+  const canary = await startCanary(config, { enforcer, gate, metrics, log });
   const admin = await startAdminServer({
     host: config.metricsHost,
     port: config.metricsPort,
@@ -294,16 +294,23 @@ function keptScopes(file: string): readonly string[] {
 /** Every canary pod of this machine, once in a while. */
 async function startCanary(
   config: EnforcerConfig,
-  enforcer: Enforcer,
-  metrics: EnforcerMetrics,
-  log: Logger,
+  of: {
+    readonly enforcer: Enforcer;
+    readonly gate: KernelGate;
+    readonly metrics: EnforcerMetrics;
+    readonly log: Logger;
+  },
 ): Promise<{ stop(): void }> {
+  const { enforcer, gate, metrics, log } = of;
   // Whoever lists the pods by hand may list a canary too, and need not.
   const isNeeded = config.podsFile === undefined;
   const rounds = new CanaryRounds({
     clock: systemClock,
     random: cryptoRandom,
     machineAddresses,
+    podsBeside: (canary) =>
+      enforcer.pods.flatMap(({ addresses }) => (addresses.includes(canary) ? [] : addresses)),
+    isKilled: (canary) => gate.killedAddresses().includes(canary),
     port: config.canaryPort,
     ask: (address, question) => askCanary(address, config.canaryPort, question, CANARY_WAIT_MS),
     settleMs: CANARY_SETTLE_MS,

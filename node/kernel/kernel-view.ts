@@ -12,6 +12,8 @@ export const MARK_PASSED = 0x20;
 export const PROXY_UID = 4737;
 export const TRANSPARENT_PORT = 14_001;
 export const DNS_PORT = 14_053;
+/** Never dialled for an agent, whatever the policy says: the cloud's own credentials are there. */
+export const METADATA = { 4: "169.254.169.254", 6: "fd00:ec2::254" } as const;
 
 /** The most pods one ruleset is made for; more than any machine runs. */
 export const PODS_MAX = 4_096;

@@ -26,23 +26,37 @@ const EARS = `
 const { canaryEars } = await import(process.argv[1] + "/canary-sockets.ts");
 await canaryEars(${PORT}, (word) => console.log(JSON.stringify({ word })));
 console.log(JSON.stringify({ ready: true }));`;
+/** A page on each port, over both families, as services of a machine have, or a cloud. */
+const SERVICES = `
+import json, socket, sys, threading
+def serve(s):
+    while True:
+        peer, _ = s.accept()
+        peer.recv(1000)
+        peer.send(b"HTTP/1.1 401 Unauthorized\\r\\n\\r\\n")
+        peer.close()
+for port in map(int, sys.argv[1:]):
+    s = socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    threading.Thread(target=serve, args=(s,), daemon=True).start()
+print('{"ready": true}', flush=True)
+sys.stdin.read()`;
 /** Tries in a pod, as a canary does, all at once. */
 const CANARY = `
 const [, folder, program, ways] = process.argv;
 const { attemptWays } = await import(folder + "/canary-attempts.ts");
 console.log(JSON.stringify({ saw: await attemptWays(JSON.parse(ways), program) }));`;
-/** Knows no name, as a resolver of the cluster that is asked for one of ours. */
+/** Knows no name (3), as a resolver of the cluster that is asked for one of ours; or answers nobody (5), as the node a stranger. */
 const RESOLVER = `
-import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.bind(("", 53))
+import socket, sys
+s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+s.bind(("", int(sys.argv[1])))
 print('{"ready": true}', flush=True)
 while True:
     asked, peer = s.recvfrom(600)
-    s.sendto(asked[:2] + b"\\x81\\x83" + asked[4:], peer)`;
+    s.sendto(asked[:2] + bytes([0x81, 0x80 + int(sys.argv[2])]) + asked[4:], peer)`;
 
 describe.skipIf(kernelUnavailable() !== undefined)("what a canary tries", () => {
-  test("arrives on every way without rules, or the canary is blind, and on none with them", async () => {
+  test("canary: it arrives on every way without rules, or it is blind, and on none with them", async () => {
     using lab = new KernelLab();
     const program = (text: string, ...words: string[]) => [
       ...[NODE, "--input-type=module", "-e", text, ADAPTERS, ...words],
@@ -52,9 +66,14 @@ describe.skipIf(kernelUnavailable() !== undefined)("what a canary tries", () => 
     const mounted = ["unshare", "-m", "sh", "-c", mounting({ "/etc/resolv.conf": servers }), "sh"];
     const started = [
       lab.speak("node", program(EARS)),
-      lab.speak("inet", ["python3", "-c", RESOLVER]),
+      lab.speak("inet", ["python3", "-c", RESOLVER, "53", "3"]),
+      lab.speak("node", ["python3", "-c", RESOLVER, "14053", "5"]),
+      lab.speak("node", ["python3", "-c", SERVICES, "22", "4091", "4094", "10250"]),
+      lab.speak("inet", ["python3", "-c", SERVICES, "80"]),
     ];
-    const [ears] = started as [Speaker, Speaker];
+    const [ears] = started as [Speaker, ...Speaker[]];
+    // As on a machine whose services on a port of each node are reached at its own loopback too.
+    lab.run("node", "tee /proc/sys/net/ipv4/conf/p1/route_localnet", "1");
     await waitUntil(
       () => `both: ${JSON.stringify(started.map(({ said }) => said))}`,
       () => started.every(({ said }) => said.some(({ ready }) => ready === true)),
@@ -70,7 +89,8 @@ describe.skipIf(kernelUnavailable() !== undefined)("what a canary tries", () => 
     };
     const tried = () => {
       const newWord = () => uuidV7(systemClock.nowMs(), cryptoRandom);
-      return from("a1", canaryWays({ hosts: [LAB.node4, LAB.node6], port: PORT, newWord }));
+      const hosts = [LAB.node4, LAB.node6];
+      return from("a1", canaryWays({ hosts, pods: LAB.a2, port: PORT, newWord }));
     };
     const gotOut = ({ way, saw }: Awaited<ReturnType<typeof from>>[number]) =>
       isToldByAnswer(way) ? saw === ANSWERED : isHeard(way.word);

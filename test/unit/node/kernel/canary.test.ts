@@ -51,12 +51,17 @@ describe("a canary, with nothing in its way", () => {
     canary = await serveCanary(0, async (message) => {
       const question = readCanaryQuestion(message);
       if (!question) return undefined;
-      return { saw: await attemptWays(question.ways, "/no/such/program") };
+      const near = question.ways.map((way) =>
+        way.by === "question" ? { ...way, host: "127.0.0.1" } : way,
+      );
+      return { saw: await attemptWays(near, "/no/such/program") };
     });
     rounds = new CanaryRounds({
       clock: systemClock,
       random: cryptoRandom,
       machineAddresses: () => ["127.0.0.1"],
+      podsBeside: () => [],
+      isKilled: () => false,
       port: ears.port,
       ask: (address, question) => askCanary(address, canary.port, question, 5_000),
       settleMs: 100,
@@ -84,9 +89,12 @@ describe("a canary, with nothing in its way", () => {
     let words = 0;
     const ways = canaryWays({
       hosts: ["10.0.0.1", "10.0.0.2", "fd00::1"],
+      pods: ["10.77.0.11"],
       port: 9,
       newWord: () => `0000000${++words}`.slice(-8).padEnd(36, "0"),
     });
+    const page = (at: string) => `what listens at ${at}, asked for a page`;
+    const segments = ["fin", "null", "xmas", "syn-fin", "syn-ack"];
     expect(ways.map(wordsOfWay)).toEqual([
       ...["10.0.0.1:9 over tcp", "10.0.0.1:9 over udp"],
       ...["10.0.0.2:9 over tcp", "10.0.0.2:9 over udp"],
@@ -97,13 +105,22 @@ describe("a canary, with nothing in its way", () => {
       "fd00::1:9 over udp in fragments",
       ...["255.255.255.255:9 over udp", "224.0.0.1:9 over udp"],
       "ff02::1:9 over udp",
-      ...["spoofed", "options", "fragments", "echo", "protocol"].map(
+      ...["10.0.0.1", "fd00::1"].flatMap((host) =>
+        [22, 4_091, 4_094, 10_250].map((port) => page(`${host}:${port}`)),
+      ),
+      ...["10.0.0.1", "fd00::1"].map((host) => `what listens at ${host}:14053, asked for a name`),
+      ...["169.254.169.254:80", "fd00:ec2::254:80"].map(page),
+      ...["spoofed", "options", "fragments", "loopback", "priority-tag", "echo", "protocol"].map(
         (form) => `10.0.0.1:9 by a packet (${form})`,
       ),
+      ...segments.map((form) => `10.0.0.1:1 by a packet (${form})`),
       ...["spoofed", "fragments", "hop-by-hop", "destination", "routing", "atomic"].map(
         (form) => `fd00::1:9 by a packet (${form})`,
       ),
-      ...["fd00::1:9 by a packet (echo)", "fd00::1:9 by a packet (protocol)"],
+      ...["priority-tag", "echo", "protocol"].map((form) => `fd00::1:9 by a packet (${form})`),
+      ...segments.map((form) => `fd00::1:1 by a packet (${form})`),
+      ...["10.77.0.11:9 by a packet (echo)", "10.77.0.11:9 by a packet (protocol)"],
+      "10.77.0.11:1 by a packet (fin)",
       "a resolver",
     ]);
     expect(readCanaryQuestion({ ways })).toEqual({ ways });
@@ -122,31 +139,58 @@ describe("a canary, with nothing in its way", () => {
 
   test("is believed where a kernel or a resolver has answered it, and nowhere else", async () => {
     let how = "answered";
+    const killed: boolean[] = [];
     const asked = new CanaryRounds({
       clock: systemClock,
       random: cryptoRandom,
       machineAddresses: () => ["10.0.0.1", "fd00::1"],
+      podsBeside: (canary) => [canary.replace("12", "11"), "fd77::11", canary.replace("12", "13")],
+      isKilled: () => killed.shift() ?? false,
       port: 9,
       ask: (_, { ways }) => Promise.resolve({ saw: ways.map(() => how) }),
       settleMs: 0,
       onUnable: (address, ways) => unable.push(`${address}: ${ways}`),
     });
-    expect((await asked.round(["10.77.0.12"])).map(({ what }) => what)).toEqual([
-      ...["a canary reached 10.0.0.1:9 by a packet (echo)"],
-      ...["a canary reached 10.0.0.1:9 by a packet (protocol)"],
-      ...["a canary reached fd00::1:9 by a packet (echo)"],
-      ...["a canary reached fd00::1:9 by a packet (protocol)"],
-      "a canary reached a resolver",
+    const told = async () =>
+      (await asked.round(["10.77.0.12"])).map(({ what }) => what.replace("a canary reached ", ""));
+    const replies = (host: string) =>
+      ["echo", "protocol"].map((form) => `${host}:9 by a packet (${form})`);
+    const resets = (host: string) =>
+      ["fin", "null", "xmas", "syn-fin", "syn-ack"].map(
+        (form) => `${host}:1 by a packet (${form})`,
+      );
+    const hosts = ["10.0.0.1", "fd00::1"];
+    const all = await told();
+    expect(all.filter((what) => what.startsWith("what listens"))).toHaveLength(12);
+    // Another pod beside it in each round.
+    expect(all.filter((what) => !what.startsWith("what listens"))).toEqual([
+      ...hosts.flatMap((host) => [...replies(host), ...resets(host)]),
+      ...["10.77.0.13", "fd77::11"].flatMap((pod) => [
+        ...replies(pod),
+        `${pod}:1 by a packet (fin)`,
+      ]),
+      "a resolver",
     ]);
+    expect(await told()).toContain("10.77.0.11:9 by a packet (echo)");
+    // One that is killed is reset by the rules, whether before it tries or meanwhile; what else answers counts.
+    for (const when of [
+      [true, false],
+      [false, true],
+    ]) {
+      killed.splice(0, 2, ...when);
+      const heardNow = await told();
+      expect(heardNow.filter((what) => what.includes(":1 by"))).toEqual([]);
+      expect(heardNow).toEqual(expect.arrayContaining(replies("10.0.0.1")));
+    }
     for (how of ["EREFUSED", "unable", "unable", "silence"])
       expect(await asked.round(["10.77.0.12"])).toEqual([]);
     // What it could not try is told, once, and once it can.
-    expect(unable).toEqual(["10.77.0.12: 27", "10.77.0.12: 0"]);
+    expect(unable).toEqual(["10.77.0.12: 58", "10.77.0.12: 0"]);
   });
 
   test("says of what it has no program for that it could not", async () => {
     await rounds.round(["127.0.0.1"]);
-    expect(unable).toEqual(["127.0.0.1: 5"]);
+    expect(unable).toEqual(["127.0.0.1: 12"]);
   });
 
   test("that is not there proves nothing, and that is wrong as well", async () => {
@@ -167,6 +211,9 @@ describe("a canary, with nothing in its way", () => {
     { ways: [{ ...WAY, by: "packet" }] },
     { ways: [{ ...WAY, by: "packet", form: "routing" }] },
     { ways: [{ ...WAY, by: "packet", form: "echo", host: "x" }] },
+    { ways: [{ ...WAY, by: "question" }] },
+    { ways: [{ ...WAY, by: "question", for: "money" }] },
+    { ways: [{ ...WAY, by: "question", for: "page", host: "evil.example" }] },
     { ways: [{ by: "name", word: "evil.example" }] },
     { ways: new Array(129).fill(WAY) },
   ])("does nothing for a question such as %j", (message) => {
