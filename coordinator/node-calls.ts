@@ -28,7 +28,7 @@ export type CallResult =
   | { readonly fault: CallFault };
 
 export type NodeCallsDeps = {
-  readonly bus: Pick<Bus, "ask">;
+  readonly bus: Pick<Bus, "ask" | "send">;
   readonly signer: Signer;
   readonly replica: Pick<Replica, "trust">;
   readonly verify: Keys["verify"];
@@ -57,6 +57,18 @@ export class NodeCalls {
     } catch (error) {
       if (error instanceof BusFault) return { fault: error.code };
       throw error;
+    }
+  }
+
+  /** The same without an answer: whether it was heard shows by what the node does. */
+  tell(node: string, body: NodeCall["body"]): void {
+    const { bus, signer, clock, random } = this.#deps;
+    const requestId = uuidV7(clock.nowMs(), random);
+    const call = toBinary(NodeCallSchema, create(NodeCallSchema, { node, requestId, body }));
+    try {
+      bus.send(callSubject(node), seal("call", call, signer));
+    } catch (error) {
+      if (!(error instanceof BusFault)) throw error;
     }
   }
 

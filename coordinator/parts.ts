@@ -289,7 +289,8 @@ function buildNodeDoor(
   });
   meshParts.registry.onBegun(() => digest.soon());
   const replays = new ReplayGuard(clock);
-  const rates = new RateDoor({ ...input, ...meshParts, ...own, replays });
+  const nodes = new NodeCalls({ ...input, ...meshParts });
+  const rates = new RateDoor({ ...input, ...meshParts, ...own, replays, nodes });
   // Whoever lends first in a mesh has no shares of anybody's to wait for.
   if (epoch.epoch > 1 && config.natsUrl === undefined) rates.begin();
   ledger.onLed((leads) => {

@@ -8,7 +8,9 @@ import {
   RatePartsSchema,
   RateReplySchema,
   type RateRequest,
+  RecallCallSchema,
 } from "../proto/gen/altrace/v1/mesh_pb.ts";
+import type { NodeCalls } from "./node-calls.ts";
 import { type ReplyBody, type RequestFrom, refusedBody } from "./node-requests.ts";
 import type { Placement } from "./placement.ts";
 import type { PolicyInHand } from "./policy-in-hand.ts";
@@ -26,6 +28,7 @@ export type RateDoorOptions = {
   readonly registry: Registry;
   readonly placement: Placement;
   readonly replays: ReplayGuard;
+  readonly nodes: Pick<NodeCalls, "tell">;
   readonly ratesOf: (bundle: Uint8Array) => ReadonlyMap<string, AgentRates>;
 };
 
@@ -92,6 +95,10 @@ export class RateDoor {
       },
       { nowMs: monoMs(clock), rate, isAlone: replica.trust.nodeIds().length <= 1 },
     );
+    for (const { node: other, ...row } of loan.recalls) {
+      const value = create(RecallCallSchema, row);
+      this.#options.nodes.tell(other, { case: "recall", value });
+    }
     const [requests, tokens, usd] = loan.shares;
     const value = create(RateReplySchema, {
       share: Math.min(requests, tokens, usd),

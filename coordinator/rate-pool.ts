@@ -5,6 +5,8 @@ import { RATE_WHOLE } from "../mesh/rate-share.ts";
 // P1. What claims hold and what is free add up to the whole, in refill and in burst.
 // P2. Tokens move with parts: what comes back is as full as it is said to be, and what is lent is as
 //     full as what was free. So nobody's burst is there twice.
+// P3. Whoever lacks some has those recalled that hold more than is left to them: each now and then at
+//     most, and not again before it was heard of.
 
 /** Parts of the whole: of what comes back, and of what may be had at once. */
 export type Parts = { readonly rate: number; readonly burst: number };
@@ -20,6 +22,9 @@ type Claim = {
   /** When it said so; and until when it counts though it holds nothing. */
   atMs: number;
   untilMs: number;
+  /** It has less than it may have. */
+  lacks: boolean;
+  recalledMs: number;
 };
 
 /** What everybody may have: what they need, then up to `level` beyond it, then `spare` more. */
@@ -28,6 +33,13 @@ type Levels = { readonly level: number; readonly spare: number; readonly isShort
 /** What everybody may have is worked out anew so often, where there are many. */
 const LEVELS_MS = 250;
 const FEW = 64;
+/** One claim is recalled so often at most, and makes room within this time or at its next renewal. */
+const RECALL_MS = 200;
+const ROOM_WITHIN_MS = 300;
+/** Those that hold most beyond what is left to them, for one that lacks some. */
+const RECALLED_AT_ONCE = 8;
+/** Nobody is recalled for less than this part of what it may hold. */
+const RECALL_SLACK = 1 / 64;
 
 export class RatePool {
   readonly #claims = new Map<string, Claim>();
@@ -70,7 +82,10 @@ export class RatePool {
   }
 
   claim(key: string, of: { readonly min: number; readonly want: number }, when: When): void {
-    const claim = this.#claims.get(key) ?? { ...of, ...when, held: NO_PARTS_OF_POOL };
+    const claim = this.#claims.get(key) ?? {
+      ...{ ...of, ...when, held: NO_PARTS_OF_POOL },
+      ...{ lacks: false, recalledMs: Number.NEGATIVE_INFINITY },
+    };
     this.#claims.set(key, Object.assign(claim, of, when));
   }
 
@@ -89,6 +104,41 @@ export class RatePool {
   isWaitedFor(key: string): boolean {
     for (const [one, { held }] of this.#claims) if (one !== key && held.burst === 0) return true;
     return false;
+  }
+
+  /** Others have less than they may have. */
+  isWanted(key: string): boolean {
+    for (const [one, { lacks }] of this.#claims) if (one !== key && lacks) return true;
+    return this.isWaitedFor(key);
+  }
+
+  noteLack(key: string, lacks: boolean): void {
+    const claim = this.#claims.get(key);
+    if (claim !== undefined) claim.lacks = lacks;
+  }
+
+  /**
+   * P3. Adds to `recalled` whose nodes are to be asked.
+   *
+   * @returns Whether any has been, and may still make room.
+   */
+  recall(key: string, recalled: Set<string>, nowMs: number): boolean {
+    // Where not even everybody's need fits, they take turns at their renewals.
+    if (!this.#claims.get(key)?.lacks || this.#levelsAt(nowMs).isShort) return false;
+    const over: { readonly one: string; readonly claim: Claim; readonly by: number }[] = [];
+    for (const [one, claim] of this.#claims) {
+      const { held } = claim;
+      const fair = this.fairFor(one, nowMs);
+      const by = Math.max(held.rate, held.burst) - fair;
+      if (one !== key && by > fair * RECALL_SLACK + 1) over.push({ one, claim, by });
+    }
+    over.sort((a, b) => b.by - a.by);
+    for (const { one, claim } of over.slice(0, RECALLED_AT_ONCE)) {
+      if (claim.recalledMs > claim.atMs || nowMs - claim.recalledMs < RECALL_MS) continue;
+      claim.recalledMs = nowMs;
+      recalled.add(one);
+    }
+    return over.some(({ claim }) => nowMs - claim.recalledMs < ROOM_WITHIN_MS);
   }
 
   /** P1, P2. What of the added burst is there, in parts of the whole. */

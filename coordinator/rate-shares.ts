@@ -8,6 +8,8 @@
 // R3. After another coordinator lent, nobody gets more than it says it has until all of that has ended.
 // R4. A row of a team is lent what one request needs at least, or nothing: it never has to pass one that
 //     is larger than what it has.
+// R5. Who lacks some that others have beyond what is left to them waits for no renewal: they are asked to say
+//     at once what they use.
 //
 // In memory alone: shares last for seconds, and their nodes say what they have.
 
@@ -20,54 +22,9 @@ import {
   type RateParts,
 } from "../mesh/rate-share.ts";
 import type { AgentRate, MetricRate, PoolPart } from "./policy-rates.ts";
+import type { LentRow, RateAsk, RateEnv, RateLoan, RateShareSettings } from "./rate-loan.ts";
 import { difference, heldOf, partsOf, shareOf, shareWithin } from "./rate-parts.ts";
 import { RatePool } from "./rate-pool.ts";
-
-export type RateShareSettings = {
-  /** How long a share lasts unless it is asked for again. */
-  readonly ttlMs: number;
-  /** How often nodes ask again. */
-  readonly renewMs: number;
-  /** How much slower a node's clock may run, thousandths. */
-  readonly driftMilli: number;
-  readonly guardMs: number;
-  /** Rates that are known at once, and rows; beyond it nothing is lent to others. */
-  readonly poolsMax: number;
-  readonly rowsMax: number;
-  /** Rows of one node, so that none keeps the others from theirs. */
-  readonly rowsOfNodeMax: number;
-};
-
-export type RateAsk = {
-  readonly node: string;
-  readonly bootId: string;
-  readonly account: string;
-  /** The contract that the row serves, or "" for policy alone. */
-  readonly contract: string;
-  readonly held: RateParts;
-  /** The least that is of use, and what would be used if it were there. */
-  readonly needs: RateParts;
-  readonly wants: RateParts;
-  /** Microseconds. */
-  readonly lags: RateLags;
-  readonly release: boolean;
-};
-
-export type RateEnv = {
-  /** Monotonic clock, ms. */
-  readonly nowMs: number;
-  readonly rate: AgentRate;
-  /** No other node could have a share of anything. */
-  readonly isAlone: boolean;
-};
-
-export type RateLoan = {
-  readonly shares: RateParts;
-  readonly ttlMs: number;
-  readonly addedLags: RateLags;
-  /** Above 0: less than is needed is lent, and asking again makes sense after so long. */
-  readonly retryMs: number;
-};
 
 /** What a row may be using of one metric. */
 type Metric = {
@@ -88,7 +45,7 @@ type Row = {
   expiresMs: number;
 };
 
-const NOTHING_LENT = { shares: NO_PARTS, ttlMs: 0, addedLags: FULL_BUCKETS } as const;
+const NOTHING_LENT = { shares: NO_PARTS, ttlMs: 0, addedLags: FULL_BUCKETS, recalls: [] } as const;
 const US_PER_MS = 1_000;
 /** Of a team, for whoever asks next. */
 const TEAM_RESERVE = RATE_WHOLE / 16;
@@ -96,6 +53,10 @@ const TEAM_RESERVE = RATE_WHOLE / 16;
 const FIRST_REQUESTS = 4;
 /** A share that would lose less than this part of it stays as it is. */
 const SLACK = 1 / 8;
+/** Who lacks less than this part of what it may have does without. */
+const LACK = 1 / 64;
+/** A node that is asked to say what it uses has mostly made room by then. */
+const RECALLED_RETRY_MS = 40;
 
 export class RateShares {
   readonly #settings: RateShareSettings;
@@ -223,6 +184,7 @@ export class RateShares {
     this.#rows.delete(row.key);
     this.#rows.set(row.key, row);
     let retryMs = 0;
+    const recalled = new Set<string>();
     const shares: number[] = [];
     const addedLags: number[] = [];
     for (const [at, metric] of row.metrics.entries()) {
@@ -234,12 +196,14 @@ export class RateShares {
           : this.#offerOf(row, metric, { need, want, mayGrow, nowMs });
       shares.push(share);
       addedLags.push(metric?.addedLagUs ?? 0);
-      if (metric !== undefined && share < (metric.rate.isShared ? need : 1)) {
-        retryMs = Math.max(retryMs, this.#retryMs(row, metric, nowMs));
-      }
+      if (metric === undefined) continue;
+      const isRecalled = this.#recall(row, metric, recalled, nowMs);
+      const isShort = share < (metric.rate.isShared ? need : 1);
+      if (isRecalled) retryMs = Math.max(retryMs, RECALLED_RETRY_MS);
+      else if (isShort) retryMs = Math.max(retryMs, this.#retryMs(row, metric, nowMs));
     }
     const lent = { shares, addedLags } as unknown as Pick<RateLoan, "shares" | "addedLags">;
-    return { ...lent, ttlMs, retryMs };
+    return { ...lent, ttlMs, retryMs, recalls: [...recalled].map(lentRow) };
   }
 
   #offerOf(
@@ -265,16 +229,28 @@ export class RateShares {
     const most = mayGrow ? before + this.#availableTo(metric) : before;
     // R4. Told to give all of it up, it asks again when it needs some.
     const isSlack = target < before && target >= before * (1 - SLACK);
-    const wanted = isSlack && !this.#isWaitedFor(row, metric) ? before : target;
+    const wanted = isSlack && !this.#isWanted(row, metric) ? before : target;
     const share = Math.min(wanted, most);
     const least = metric.rate.isShared ? need : 1;
     metric.addedLagUs = 0;
     if (share > before && share >= least) this.#take(row, metric, share - before, nowMs);
-    return share > before && share < least ? before : share;
+    const given = share > before && share < least ? before : share;
+    const lacks = mayGrow && target - given > target * LACK;
+    for (const part of metric.rate.pools) this.#pool(part).noteLack(row.key, lacks);
+    return given;
   }
 
-  #isWaitedFor({ key }: Row, { rate }: Metric): boolean {
-    return rate.pools.some((part) => this.#pool(part).isWaitedFor(key));
+  #isWanted({ key }: Row, { rate }: Metric): boolean {
+    return rate.pools.some((part) => this.#pool(part).isWanted(key));
+  }
+
+  /** R5. Whether others have been asked, and room is to be expected. */
+  #recall({ key }: Row, { rate }: Metric, recalled: Set<string>, nowMs: number): boolean {
+    let isRecalled = false;
+    for (const part of rate.pools) {
+      if (this.#pool(part).recall(key, recalled, nowMs)) isRecalled = true;
+    }
+    return isRecalled;
   }
 
   /** Shares beyond what the row has that are free in all of what bounds it. */
@@ -308,7 +284,8 @@ export class RateShares {
     of: { readonly to: number; readonly lagUs: number; readonly nowMs: number },
   ): void {
     const { to, lagUs, nowMs } = of;
-    const fullness = Math.max(0, 1 - lagUs / metric.rate.emptyUs);
+    // Below nothing by what one request took beyond what was lent: it is owed wherever the share goes.
+    const fullness = Math.max(1 - RATE_WHOLE / metric.share, 1 - lagUs / metric.rate.emptyUs);
     for (const part of metric.rate.pools) {
       const back = difference(heldOf(metric.share, part), heldOf(to, part));
       const level = (metric.share - to) * part.burst * fullness;
@@ -393,6 +370,11 @@ export class RateShares {
 /** Of whom nothing is known yet: an even part of its own rate, and of its team's some requests. */
 function firstWant(metric: Metric | undefined, need: number): number {
   return metric?.rate.isShared ? Math.min(RATE_WHOLE, FIRST_REQUESTS * need) : RATE_WHOLE;
+}
+
+function lentRow(key: string): LentRow {
+  const [node = "", account = "", contract = ""] = key.split(" ");
+  return { node, account, contract };
 }
 
 function metricsOf(rate: AgentRate): (Metric | undefined)[] {

@@ -7,6 +7,13 @@ export const RATE_METRICS = ["requests", "tokens", "usd_micros"] as const;
 /** One number for each bucket of a rate. */
 export type PerMetric = readonly [requests: number, tokens: number, usdMicros: number];
 
+/** What a node serves an agent in: under policy alone, "", or under one of its contracts. */
+export type RateRow = {
+  /** `agent/<t>/<a>` */
+  readonly account: string;
+  readonly contract: string;
+};
+
 /** Parts of `RATE_WHOLE`, by metric. A metric without a limit has the whole. */
 export type RateParts = PerMetric;
 

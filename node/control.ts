@@ -189,8 +189,8 @@ export class Control {
       case "priority":
         this.#deps.log.meshPriority(message);
         return;
-      default:
-        return;
+      case "rate_recall":
+        this.#rates.recall(message);
     }
   }
 

@@ -9,6 +9,7 @@ import type { Verdict } from "./decision/verdict.ts";
 import { type Asked, type Asker, factsNow } from "./gather.ts";
 import {
   type HeldFor,
+  moreRate,
   noShare,
   noteHeld,
   onRecord,
@@ -48,7 +49,7 @@ export async function holdUnpriced<T extends Upstream>(
     if (wait !== undefined) return refused(held.facts, held.verdict, wait, false);
     held = holdOnce(asked, upstreamOf, loop);
   }
-  if ("moved" in held) held = holdOnce(asked, upstreamOf, loop);
+  if ("moved" in held || (await held.more)) held = holdOnce(asked, upstreamOf, loop);
   const { facts, verdict } = held;
   if ("unlent" in held) return refused(facts, verdict, noShare(facts, "unanswered"), false);
   if ("moved" in held) {
@@ -65,6 +66,8 @@ type Once<T extends Upstream> = (
   | { readonly facts: Facts; readonly unlent: RateParts }
 ) & {
   readonly verdict: Verdict;
+  /** With a refusal: whether more of the rate that ran dry has come. */
+  readonly more?: Promise<boolean> | undefined;
 };
 
 function holdOnce<T extends Upstream>(
@@ -91,7 +94,8 @@ function holdOnce<T extends Upstream>(
   if ("local" in result) return { facts, verdict, wouldRefuse, inspect: true };
   if ("moved" in result) return { facts, verdict, moved: true };
   if ("refusal" in result) {
-    return { verdict, ...refused(facts, verdict, result.refusal, result.recorded) };
+    const more = moreRate(asked, facts, result, loop);
+    return { verdict, more, ...refused(facts, verdict, result.refusal, result.recorded) };
   }
   throw new Error("invariant broken: what has no price costs nothing that could be short");
 }

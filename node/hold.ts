@@ -1,4 +1,4 @@
-import type { RateParts } from "../mesh/rate-share.ts";
+import { eachMetric, RATE_WHOLE, type RateParts } from "../mesh/rate-share.ts";
 import { pause } from "../ports/pause.ts";
 import { stageOf } from "../proto/reasons.ts";
 import type { AtOnce } from "./at-once.ts";
@@ -6,6 +6,7 @@ import {
   type CommitResult,
   commit,
   commitLocal,
+  type NotCommitted,
   type Reserved,
   undoRecord,
 } from "./decision/commit.ts";
@@ -17,6 +18,7 @@ import { lackingShares, METRIC_AT, rateReason } from "./decision/stages/13-rate.
 import type { Refusal, Verdict } from "./decision/verdict.ts";
 import { type Asked, type Asker, factsNow } from "./gather.ts";
 import type { LoopContext } from "./loop-context.ts";
+import type { NoShare } from "./rate-need.ts";
 import { noteUse, releaseUnsent } from "./release-unsent.ts";
 import {
   askForMoney,
@@ -25,7 +27,7 @@ import {
   whatFits,
   whatFitsOverrun,
 } from "./shortage.ts";
-import type { NoShare, RowGrant, TopUpAnswer } from "./thread-messages.ts";
+import type { RowGrant, TopUpAnswer } from "./thread-messages.ts";
 import { upstreamRequest } from "./upstream-request.ts";
 
 /** A refused verdict; `recorded` when the log already holds the record that ends it. */
@@ -78,11 +80,13 @@ export function hold(asked: Asked, loop: LoopContext): AtOnce<Held> {
 
 /** What stands between a request and its hold: a policy that has moved, or who is to be asked first. */
 type NotYet = {
-  readonly again: "moved" | "rate" | "money";
+  readonly again: "moved" | "rate" | "more" | "money";
   readonly facts: Facts;
   readonly verdict: Verdict;
   /** Parts of a rate that its row lacks. */
   readonly needs?: RateParts;
+  /** More of a rate that it has, but too little of; and what stands if there is none. */
+  readonly more?: { readonly came: Promise<boolean>; readonly otherwise: Held };
 };
 
 /** One decision and its commit, between which nothing is waited for. */
@@ -99,7 +103,10 @@ function attempt(asked: Asked, loop: LoopContext): { readonly held: AtOnce<Held>
     return { held: { facts, wouldRefuse: verdict.wouldRefuse, local: true } };
   }
   if ("refusal" in result) {
-    return { held: refused(facts, verdict, result.refusal, result.recorded) };
+    const otherwise = refused(facts, verdict, result.refusal, result.recorded);
+    const came = moreRate(asked, facts, result, loop);
+    if (came === undefined) return { held: otherwise };
+    return { again: "more", facts, verdict, more: { came, otherwise } };
   }
   return { again: "moved" in result ? "moved" : "money", facts, verdict };
 }
@@ -107,10 +114,14 @@ function attempt(asked: Asked, loop: LoopContext): { readonly held: AtOnce<Held>
 async function holdAfter(first: NotYet, asked: Asked, loop: LoopContext): Promise<Held> {
   const sinceNs = loop.clock.monoNs();
   let hasMoved = false;
+  let hasMore = false;
   let tried = first;
   for (let no = 0; no < ATTEMPTS_MAX; no++) {
-    const { again, facts, verdict, needs } = tried;
-    if (needs !== undefined) {
+    const { again, facts, verdict, needs, more } = tried;
+    if (more !== undefined) {
+      if (hasMore || !(await more.came)) return more.otherwise;
+      hasMore = true;
+    } else if (needs !== undefined) {
       const wait = await rateWait(asked, facts, needs, loop);
       if (wait !== undefined) return refused(facts, verdict, wait, false);
     } else if (again === "moved") {
@@ -163,6 +174,26 @@ export async function rateWait(
   const { row: no, generation, agentId, contractId } = row;
   const none = await loop.controlLink.needRate({ row: no, generation, agentId, contractId, needs });
   return none === undefined ? undefined : noShare(facts, none);
+}
+
+/**
+ * A bucket has run dry of which the row has only a part. How the parts lie is no reason to refuse before the others were
+ * asked what they use of theirs.
+ *
+ * @returns Undefined: they were asked just now, or there is no more of it.
+ */
+export function moreRate(
+  { row }: Asked<Asker>,
+  { rateShares: shares }: Facts,
+  { dry }: Extract<NotCommitted, { refusal: unknown }>,
+  { controlLink }: LoopContext,
+): Promise<boolean> | undefined {
+  if (dry === undefined || row === undefined || shares === undefined) return undefined;
+  const ran = METRIC_AT[dry];
+  if (shares[ran] === RATE_WHOLE) return undefined;
+  const needs = eachMetric((at) => (at === ran ? 1 : 0));
+  const { row: no, generation, agentId, contractId } = row;
+  return controlLink.moreRate({ row: no, generation, agentId, contractId, needs });
 }
 
 /** All of the rate is in use, by its team or on other nodes; or nobody lends. */

@@ -1,10 +1,11 @@
-import type { RateParts } from "../mesh/rate-share.ts";
 import type { Cancel, Clock } from "../ports/clock.ts";
 import { AlikeEvents } from "./alike-events.ts";
 import type { InspectionGrant } from "./dataplane/tls/host-certificates.ts";
 import type { Cost, Standing } from "./decision/facts.ts";
+import { MoreRate } from "./more-rate.ts";
 import type { HoldInfo } from "./open-holds.ts";
 import type { Pseudonym } from "./person-messages.ts";
+import type { NoShare, RateNeed } from "./rate-need.ts";
 import { isNews, SettledItems } from "./settled-items.ts";
 import type { StrangerNews } from "./stranger-sightings.ts";
 import type {
@@ -13,7 +14,6 @@ import type {
   ConnectionInfo,
   ControlToLoop,
   LoopToControl,
-  NoShare,
   SettledItem,
   TopUpAnswer,
 } from "./thread-messages.ts";
@@ -48,15 +48,6 @@ export type TopUpRequest = {
   /** What would do with the lowest output limit that policy lets this node set; else absent. */
   readonly floor?: Cost;
   readonly overrunMicros: bigint;
-};
-
-export type RateNeed = {
-  readonly row: number;
-  readonly generation: number;
-  readonly agentId: string;
-  readonly contractId: string | undefined;
-  /** Parts, by metric. */
-  readonly needs: RateParts;
 };
 
 /** What the control thread asks of a loop. */
@@ -94,6 +85,12 @@ export type ControlLink = {
    * @returns Undefined: it is there.
    */
   needRate(row: RateNeed): Promise<NoShare | undefined>;
+  /**
+   * Has more of the agent's rate brought into its row, whose bucket has run dry. Never rejects.
+   *
+   * @returns Whether it has more now. Undefined: it was asked for just now, and there was no more.
+   */
+  moreRate(row: RateNeed): Promise<boolean> | undefined;
   /** What stands for a person in records. Never rejects; undefined: there is nothing to be had. */
   pseudonymOf(person: string): Promise<Pseudonym | undefined>;
   /** Sent with others within `GATHER_MS`, and before a top-up that is asked for. Never dropped. */
@@ -131,6 +128,7 @@ export class ControlThreadLink implements ControlLink {
   readonly #options: ControlLinkOptions;
   readonly #topUps = new Map<number, PendingTopUp>();
   readonly #rates = new Map<number, (none: NoShare | undefined) => void>();
+  readonly #more: MoreRate;
   readonly #persons = new Map<number, (pseudonym: Pseudonym | undefined) => void>();
   #openTold = 0;
   /** By model; models are those of policy, so there are never many. */
@@ -147,6 +145,7 @@ export class ControlThreadLink implements ControlLink {
 
   constructor(options: ControlLinkOptions) {
     this.#options = options;
+    this.#more = new MoreRate(options.clock, (need) => this.needRate(need));
     options.port.on("message", (message: ControlToLoop) => void this.#onMessage(message));
   }
 
@@ -173,6 +172,10 @@ export class ControlThreadLink implements ControlLink {
       });
       this.#send({ t: "need_rate", id, ...need });
     });
+  }
+
+  moreRate(need: RateNeed): Promise<boolean> | undefined {
+    return this.#more.ask(need);
   }
 
   pseudonymOf(person: string): Promise<Pseudonym | undefined> {

@@ -3,13 +3,15 @@ import {
   FULL_BUCKETS,
   lagsAfter,
   NO_PARTS,
-  RATE_WHOLE,
   type RateLags,
   type RateParts,
-  WHOLE_PARTS,
+  type RateRow,
 } from "../mesh/rate-share.ts";
 import type { Clock } from "../ports/clock.ts";
+import { pause } from "../ports/pause.ts";
 import { accountOf, type Holder } from "./account-of.ts";
+import type { NoShare } from "./rate-need.ts";
+import { dryWants, lackingWants, wantsByUse } from "./rate-wants.ts";
 import {
   type RateUse,
   rateLagsOf,
@@ -19,7 +21,6 @@ import {
 } from "./table/rate-share.ts";
 import { controlPinner, pin, type RowRef, unpin } from "./table/rows.ts";
 import type { Table } from "./table/table.ts";
-import type { NoShare } from "./thread-messages.ts";
 
 // What this node's rows have of the rates that policy gives agents, on the control thread.
 //
@@ -60,6 +61,12 @@ export const RATE_OF_NOBODY: RateQuestion = {
 /** Undefined: nobody answered, or refused for a reason that is not the rate's. */
 export type AskRate = (question: RateQuestion) => Promise<RateAnswer | undefined>;
 
+/** `isMore`: of what is not 0 the row has some, and ran dry. */
+export type Needed = Holder & { readonly needs: RateParts; readonly isMore?: boolean | undefined };
+
+/** Why is it asked: it lacks some of what a request needs, or ran dry of what is not 0. */
+type How = { readonly isWanting?: boolean; readonly dry?: RateParts };
+
 export type RateSharesDeps = {
   readonly table: Table;
   readonly clock: Clock;
@@ -75,10 +82,11 @@ const IDLE_NS = 30_000_000_000n;
 const NEED_NS = 10_000_000_000n;
 /** A use is measured over this time at least. */
 const MEASURE_NS = 500_000_000n;
-/** So much more than what was used is wanted: use may grow before the next question. */
-const ROOM = 2;
-/** What is left of an earlier want at the next question. */
-const FADE = 3 / 4;
+/** A wait so short is for others that make room, and is waited here, so often at most. */
+const ROOM_WAIT_MS_MAX = 50;
+const ROOM_ASKS_MAX = 4;
+/** Whoever ran dry and was given no more asks again after this time. */
+const DRY_AGAIN_MS = 500;
 /** Rows of which shares are remembered; beyond it an agent waits for another to fall idle. */
 export const SHARES_MAX = 65_536;
 const NS_PER_MS = 1_000_000n;
@@ -96,6 +104,10 @@ type Share = {
   usedAtNs: bigint;
   askedAtNs: bigint;
   asking: Promise<NoShare | undefined> | undefined;
+  /** It has to be asked about once more: somebody lacks what it has. */
+  isRecalled: boolean;
+  /** Questions until others have made room, which all requests wait for that lack some, or more. */
+  getting: Promise<NoShare | undefined> | undefined;
   /** No question before this: there was nothing to be had. */
   retryAtNs: bigint;
   needs: RateParts;
@@ -119,12 +131,13 @@ export class RateShares {
    *
    * @returns Undefined: it is there now, or may be had by asking again.
    */
-  async need(of: Holder & { readonly needs: RateParts }): Promise<NoShare | undefined> {
+  async need(of: Needed): Promise<NoShare | undefined> {
     const { needs } = of;
     const nowNs = this.#deps.clock.monoNs();
     const share = this.#of(of, nowNs);
     if (share === undefined) return "unanswered";
     share.usedAtNs = nowNs;
+    if (of.isMore) return this.#more(share, needs);
     share.neededAtNs = nowNs;
     share.needs = eachMetric((at) => Math.max(share.needs[at], needs[at]));
     if (share.asking === undefined && isCovered(share, needs, nowNs)) {
@@ -132,11 +145,22 @@ export class RateShares {
       return this.#moveTo(share) ? undefined : "unanswered";
     }
     const waitNs = share.retryAtNs - nowNs;
-    if (share.asking === undefined && waitNs > 0n) {
+    if (share.asking === undefined && share.getting === undefined && waitNs > 0n) {
       return { retryMs: Number((waitNs + NS_PER_MS - 1n) / NS_PER_MS) };
     }
-    const none = await (share.asking ?? this.#ask(share, { isWanting: true }));
+    const isThere = () => isCovered(share, share.needs, this.#deps.clock.monoNs());
+    const none = await this.#get(share, { isWanting: true }, isThere);
     return isCovered(share, needs, this.#deps.clock.monoNs()) ? undefined : none;
+  }
+
+  /** The coordinator says that others lack what this row has: it is asked about at once. */
+  recall({ account, contract }: RateRow): void {
+    const agentId = account.slice("agent/".length);
+    const contractId = contract === "" ? undefined : contract;
+    const share = this.#shares.get(accountOf({ agentId, contractId }));
+    if (share === undefined) return;
+    if (share.asking === undefined) void this.#ask(share);
+    else share.isRecalled = true;
   }
 
   /** Once a second: asks again for what is used, and gives back what is not. */
@@ -174,6 +198,8 @@ export class RateShares {
       usedAtNs: nowNs,
       askedAtNs: nowNs,
       asking: undefined,
+      isRecalled: false,
+      getting: undefined,
       retryAtNs: 0n,
       needs: NO_PARTS,
       neededAtNs: nowNs,
@@ -184,29 +210,61 @@ export class RateShares {
     return share;
   }
 
-  #ask(share: Share, how = { isWanting: false }): Promise<NoShare | undefined> {
+  /** A bucket of these metrics has run dry: as much more as others leave to it. */
+  async #more(share: Share, dry: RateParts): Promise<NoShare | undefined> {
+    const before = share.shares;
+    const hasMore = () => share.shares.some((one, at) => one > (before[at] ?? 0));
+    // What is under way was asked before it ran dry.
+    await share.asking;
+    const none = hasMore() ? undefined : await this.#get(share, { dry }, hasMore);
+    return hasMore() ? undefined : (none ?? { retryMs: DRY_AGAIN_MS });
+  }
+
+  /** Asks, and again while others are making room. */
+  #get(share: Share, how: How, isThere: () => boolean): Promise<NoShare | undefined> {
+    const getting =
+      share.getting ??
+      this.#askUntil(share, how, isThere).finally(() => {
+        share.getting = undefined;
+      });
+    share.getting = getting;
+    return getting;
+  }
+
+  async #askUntil(share: Share, how: How, isThere: () => boolean): Promise<NoShare | undefined> {
+    for (let no = 1; ; no++) {
+      const none = await (share.asking ?? this.#ask(share, how));
+      if (none === undefined || none === "unanswered" || isThere()) return none;
+      if (none.retryMs > ROOM_WAIT_MS_MAX || no === ROOM_ASKS_MAX) return none;
+      await pause(this.#deps.clock, none.retryMs);
+    }
+  }
+
+  #ask(share: Share, how: How = {}): Promise<NoShare | undefined> {
     const asking = this.#askOnce(share, how)
       .catch((): NoShare => "unanswered")
       .finally(() => {
         // What was told at once after it is another question.
-        if (share.asking === asking) share.asking = undefined;
+        if (share.asking !== asking) return;
+        share.asking = undefined;
+        if (share.isRecalled) void this.#ask(share);
       });
     share.asking = asking;
     return asking;
   }
 
   /** N1, N2. */
-  async #askOnce(
-    share: Share,
-    { isWanting }: { readonly isWanting: boolean },
-  ): Promise<NoShare | undefined> {
+  async #askOnce(share: Share, { isWanting, dry }: How): Promise<NoShare | undefined> {
     const { clock } = this.#deps;
     const sentNs = clock.monoNs();
+    share.isRecalled = false;
     this.#look(share, sentNs);
     this.#measure(share, sentNs);
     const held = sentNs < share.untilNs ? share.shares : NO_PARTS;
     // Whoever had some and needs more has use for all that others leave.
-    if (isWanting && !held.every((one) => one === 0)) share.wants = wantsOf(held, share.needs);
+    if (isWanting === true && !held.every((one) => one === 0))
+      share.wants = lackingWants(held, share.needs);
+    if (dry !== undefined) share.wants = dryWants(share, dry);
     share.askedAtNs = sentNs;
     const answer = await this.#say(share, held, false);
     if (answer === undefined) return clock.monoNs() < share.untilNs ? undefined : "unanswered";
@@ -304,9 +362,8 @@ export class RateShares {
     const { usedUs, limited } = use;
     const used = eachMetric((at) => Math.max(0, (usedUs[at] - measured.use.usedUs[at]) | 0));
     if (used.some((one) => one > 0)) share.usedAtNs = nowNs;
-    if (limited !== measured.use.limited) share.wants = WHOLE_PARTS;
-    else
-      share.wants = eachMetric((at) => fadedWant(share, at, partsUsed(ROOM * used[at], passedUs)));
+    share.wants = wantsByUse(share, used, passedUs);
+    if (limited !== measured.use.limited) share.wants = dryWants(share, share.shares);
   }
 
   #inRow({ row }: Share, act: (row: number) => void): boolean {
@@ -337,20 +394,4 @@ export class RateShares {
 
 function isCovered({ shares, untilNs }: Share, needs: RateParts, nowNs: bigint): boolean {
   return nowNs < untilNs && needs.every((need, at) => need <= (shares[at] ?? 0));
-}
-
-/** All of what it lacks. */
-function wantsOf(held: RateParts, needs: RateParts): RateParts {
-  return eachMetric((at) => (held[at] < needs[at] ? RATE_WHOLE : Math.max(held[at], needs[at])));
-}
-
-/** Little by little: agents work in bursts, and what they leave others have meanwhile. */
-function fadedWant({ shares, wants, needs }: Share, at: 0 | 1 | 2, used: number): number {
-  // Whoever had nothing shows no need of it by using nothing.
-  if (shares[at] === 0) return wants[at];
-  return Math.max(used, Math.floor(wants[at] * FADE), needs[at]);
-}
-
-function partsUsed(usedUs: number, passedUs: number): number {
-  return Math.min(RATE_WHOLE, Math.ceil((RATE_WHOLE * usedUs) / Math.max(1, passedUs)));
 }

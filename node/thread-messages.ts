@@ -4,7 +4,7 @@ import type { Delegation } from "../authority/delegation.ts";
 import type { HolderJwk } from "../authority/holder-key.ts";
 import type { Rate } from "../authority/rate.ts";
 import type { PackedBundle } from "../mesh/policy-parts.ts";
-import type { RateParts } from "../mesh/rate-share.ts";
+import type { RateRow } from "../mesh/rate-share.ts";
 import type { LadderCause } from "../policy/compiled-policy.ts";
 import type { KernelFault } from "../proto/kernel-faults.ts";
 import type { Reason } from "../proto/reasons.ts";
@@ -14,6 +14,7 @@ import type { Cost, KilledBy, Standing } from "./decision/facts.ts";
 import type { MeshAnswer, MeshStatus } from "./mesh-status.ts";
 import type { HoldInfo } from "./open-holds.ts";
 import type { Pseudonym, Redaction } from "./person-messages.ts";
+import type { NoShare, RateNeed } from "./rate-need.ts";
 import type { StrangerNews } from "./stranger-sightings.ts";
 
 /**
@@ -165,16 +166,7 @@ export type LoopToControl =
       readonly overrunMicros: bigint;
     }
   /** The row has less of its agent's rate than a request needs: bring it, or say when there may be more. */
-  | {
-      readonly t: "need_rate";
-      readonly id: number;
-      readonly row: number;
-      readonly generation: number;
-      readonly agentId: string;
-      readonly contractId: string | undefined;
-      /** Parts, by metric. */
-      readonly needs: RateParts;
-    }
+  | ({ readonly t: "need_rate"; readonly id: number } & RateNeed)
   /** What stands for a person in records? */
   | { readonly t: "person"; readonly id: number; readonly person: string }
   /** Requests that ended: what was held (now returned to the row less what was spent) and what was spent. */
@@ -190,12 +182,6 @@ export type LoopToControl =
   | { readonly t: "captured"; readonly fault: string | undefined }
   | { readonly t: "drained"; readonly open: number }
   | { readonly t: "closed" };
-
-/**
- * Why a row has not what it needs of its agent's rate: others use it until then, or nobody
- * said anything about it in time. The agent was too fast in neither case.
- */
-export type NoShare = { readonly retryMs: number } | "unanswered";
 
 export type ControlToLoop =
   /** Compile it, say ready; it is in force once the table's policy_version says so. */
@@ -368,6 +354,8 @@ export type MeshToControl =
     }
   /** A `limit` record changed. */
   | { readonly t: "limit"; readonly scope: string }
+  /** Others lack what that row has of a rate. */
+  | ({ readonly t: "rate_recall" } & RateRow)
   /** The mesh distrusts the price of a model; told before any policy that names it. */
   | {
       readonly t: "distrust";

@@ -1,4 +1,5 @@
 import type { AuditRecord } from "../../audit/record.ts";
+import type { RateMetric } from "../../policy/compiled-policy.ts";
 import { stageOf } from "../../proto/reasons.ts";
 import { awaitKillReading } from "../table/kill-reading.ts";
 import { type Reservation, release, reserve } from "../table/reserve.ts";
@@ -52,7 +53,12 @@ export type CommitResult<T extends Upstream = UpstreamRequest> =
 
 export type NotCommitted =
   /** Nothing is held; a record was written only if this one says so. */
-  | { readonly refusal: Refusal & { readonly stage: number }; readonly recorded: boolean }
+  | {
+      readonly refusal: Refusal & { readonly stage: number };
+      readonly recorded: boolean;
+      /** The rate whose bucket has run dry, where the row may be lent more of it. */
+      readonly dry?: RateMetric;
+    }
   /** The lent balance does not cover it: ask the actor, then start again from `decide`. */
   | { readonly short: "usd" | "tokens" | "calls" | "overrun" }
   /** The policy moved while this was decided, and nothing was recorded: start again from `decide`. */
@@ -173,10 +179,10 @@ export function undoRecord(
 
 function shortage(outcome: Exclude<Reservation, { taken: Cost }>): NotCommitted {
   if ("short" in outcome) return outcome;
-  const { limited, retryAfterMs } = outcome;
+  const { limited, retryAfterMs, lent } = outcome;
   const detail = limitedWords(outcome);
   const refusal = { reason: rateReason(limited), stage: 13, detail, retryAfterMs };
-  return { refusal, recorded: false };
+  return { refusal, recorded: false, ...(lent && { dry: limited }) };
 }
 
 function refuse(reason: Refusal["reason"], stage: number, recorded: boolean): NotCommitted {

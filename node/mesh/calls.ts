@@ -6,6 +6,7 @@
 // C3. A call may come twice, and late: what it asks for is done once whatever comes.
 
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { RateRow } from "../../mesh/rate-share.ts";
 import { openSealed, seal } from "../../mesh/sealed.ts";
 import { coordinatorKey, type TrustView } from "../../mesh/trust.ts";
 import type { Bus, BusMessage } from "../../ports/bus.ts";
@@ -35,6 +36,8 @@ export type CallsDeps = {
   readonly clock: Clock;
   /** Has a contract carved whose delegator this node serves. */
   readonly fund: (funding: Funding) => Promise<DelegationAnswer>;
+  /** A row has more of a rate than others leave it: the coordinator is asked about it now. */
+  readonly recall: (row: RateRow) => void;
 };
 
 type AnswerBody = NodeAnswer["body"];
@@ -57,6 +60,11 @@ export class Calls {
   async #take({ bytes, respond }: BusMessage): Promise<void> {
     const { node, signer } = this.#deps;
     const call = this.#open(bytes);
+    if (call?.body.case === "recall") {
+      const { account, contract } = call.body.value;
+      this.#deps.recall({ account, contract });
+      return;
+    }
     if (call === undefined || respond === undefined) return;
     const answer = create(NodeAnswerSchema, {
       node,

@@ -175,6 +175,7 @@ export class MeshThread {
       trust,
       verify: ports.keys.verify,
       fund: (funding) => fundFor(funding, this.#delegations()),
+      recall: (row) => this.#deps.post({ t: "rate_recall", ...row }),
     });
     return calls.listen();
   }

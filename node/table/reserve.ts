@@ -30,6 +30,8 @@ export type Limited = {
   readonly retryAfterMs: number;
   readonly asked: bigint;
   readonly fits: bigint;
+  /** It is a bucket of what was lent to the row, of which it may be lent more. */
+  readonly lent?: true;
 };
 
 /**
@@ -343,6 +345,7 @@ function limitedFor(table: Table, row: number, charge: BucketCharge, waitNs: big
     retryAfterMs: Number((waitNs + 999_999n) / 1_000_000n),
     asked: amount,
     fits: max(0n, amount - over),
+    ...(charge.lent && { lent: true }),
   };
 }
 

@@ -2,6 +2,7 @@ import { create, fromBinary, type MessageInitShape, toBinary } from "@bufbuild/p
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import { createBusHub } from "../../../adapters/in-process-bus.ts";
 import { NodeCalls, type NodeCallsDeps } from "../../../coordinator/node-calls.ts";
+import type { RateRow } from "../../../mesh/rate-share.ts";
 import { openSealed, type SealDomain, seal } from "../../../mesh/sealed.ts";
 import type { TrustView } from "../../../mesh/trust.ts";
 import { CALLS_IN_FLIGHT_MAX, Calls, type CallsDeps } from "../../../node/mesh/calls.ts";
@@ -15,6 +16,7 @@ import {
   FundCallSchema,
   NodeAnswerSchema,
   NodeCallSchema,
+  RecallCallSchema,
 } from "../../../proto/gen/altrace/v1/mesh_pb.ts";
 import { callSubject } from "../../../proto/subjects.ts";
 import { comesTrue } from "../../support/comes-true.ts";
@@ -38,11 +40,13 @@ const trust = {
 
 let hub: ReturnType<typeof createBusHub>;
 let fund: ReturnType<typeof vi.fn<(funding: Funding) => Promise<DelegationAnswer>>>;
+let recall: ReturnType<typeof vi.fn<(row: RateRow) => void>>;
 let calls: NodeCalls;
 
 beforeEach(() => {
   hub = createBusHub(undefined);
   fund = vi.fn(async ({ chain }) => ({ contract: "c-1", chain }));
+  recall = vi.fn();
   calls = new NodeCalls(asCoordinator());
 });
 
@@ -60,7 +64,7 @@ function asCoordinator(more: Partial<NodeCallsDeps> = {}): NodeCallsDeps {
 
 function listening(more: Partial<CallsDeps> = {}): () => void {
   const ports = { signer: NODE, trust, verify: keys.verify, clock: twinClock({ nowMs: 1_000 }) };
-  return new Calls({ node: "n1", bus: hub.connect(), ...ports, fund, ...more }).listen();
+  return new Calls({ node: "n1", bus: hub.connect(), ...ports, fund, recall, ...more }).listen();
 }
 
 type Said = Exclude<MessageInitShape<typeof NodeAnswerSchema>, { $typeName: string }>;
@@ -95,6 +99,18 @@ describe("a coordinator asks a node", () => {
   test("that is not there: nothing was done, and nobody is waited for", async () => {
     listening()();
     expect(await calls.ask("n1", FUND)).toEqual({ fault: "no_responders" });
+  });
+
+  test("for a share of a rate, and waits for no answer", async () => {
+    listening();
+    const row = { account: "agent/pay/bot", contract: "c-1" };
+    calls.tell("n1", { case: "recall", value: create(RecallCallSchema, row) });
+    await calls.ask("n1", FUND);
+    expect(recall).toHaveBeenCalledExactlyOnceWith(row);
+    const asOther = new NodeCalls(asCoordinator({ signer: OTHER }));
+    asOther.tell("n1", { case: "recall", value: create(RecallCallSchema, row) });
+    await calls.ask("n1", FUND);
+    expect(recall).toHaveBeenCalledOnce();
   });
 
   const yes: Said = { body: { case: "fund", value: { contract: "c-9" } } };

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import type { AgentRate } from "../../../coordinator/policy-rates.ts";
-import { type RateAsk, RateShares } from "../../../coordinator/rate-shares.ts";
+import type { RateAsk } from "../../../coordinator/rate-loan.ts";
+import { RateShares } from "../../../coordinator/rate-shares.ts";
 import { FULL_BUCKETS, RATE_WHOLE, type RateLags, WHOLE_PARTS } from "../../../mesh/rate-share.ts";
 
 const SETTINGS = {
@@ -43,7 +44,8 @@ function world(isAlone = false) {
       ...rest,
     };
     const loan = shares.ask(of, { nowMs, rate: rate ?? rateOf(of.account), isAlone });
-    return { share: loan.shares[0], addedLags: loan.addedLags, retryMs: loan.retryMs };
+    const { addedLags, retryMs, recalls } = loan;
+    return { share: loan.shares[0], addedLags, retryMs, recalls };
   };
   const lent = () => [...shares.lent(BOT).values()].reduce((sum, one) => sum + one, 0);
   return {
@@ -64,6 +66,7 @@ describe("shares of a rate", () => {
       share: RATE_WHOLE,
       addedLags: FULL_BUCKETS,
       retryMs: 0,
+      recalls: [],
     });
   });
 
@@ -89,9 +92,16 @@ describe("shares of a rate", () => {
   test("R1: a second node gets nothing until the first has said that it refills by half", () => {
     const one = world();
     one.ask("n1");
+    one.pass(1);
     const none = one.ask("n2");
     expect(none.share).toBe(0);
-    expect(none.retryMs).toBe(2_000);
+    // R5: it is asked, and not again before it was heard of.
+    expect(none.recalls).toEqual([{ node: "n1", account: BOT, contract: "" }]);
+    expect(none.retryMs).toBe(40);
+    one.pass(40);
+    expect(one.ask("n2")).toMatchObject({ retryMs: 40, recalls: [] });
+    one.pass(300);
+    expect(one.ask("n2")).toMatchObject({ retryMs: 1_659, recalls: [] });
     one.pass(2_000);
     expect(one.ask("n1", RATE_WHOLE).share).toBe(RATE_WHOLE / 2);
     // Told, and not yet known to be in force.
@@ -262,7 +272,7 @@ describe("the rate of a team", () => {
     const one = world();
     one.ask("n1", 0, busy);
     const large = { ...calm(1), needs: [RATE_WHOLE / 2, 0, 0] } as const;
-    expect(one.ask("n1", 0, large)).toMatchObject({ share: 0, retryMs: 2_000 });
+    expect(one.ask("n1", 0, large)).toMatchObject({ share: 0, retryMs: 40 });
     one.pass(2_000);
     // What it waits for is taken off what the other may have, which then says so.
     const less = one.ask("n1", 61_440, busy).share;

@@ -2,9 +2,9 @@ import { describe, expect, test } from "vitest";
 import { isMissing } from "../../../node/decision/facts.ts";
 import { hold } from "../../../node/hold.ts";
 import { worstCase } from "../../../node/pricing/worst-case.ts";
+import type { NoShare } from "../../../node/rate-need.ts";
 import { setKilled } from "../../../node/table/scope-cells.ts";
 import { setPolicyVersion } from "../../../node/table/table.ts";
-import type { NoShare } from "../../../node/thread-messages.ts";
 import { contentRule, grant, model, policy, price } from "../../support/builders.ts";
 import { CELLS, LoopWorld, refusalOf } from "./loop-world.ts";
 

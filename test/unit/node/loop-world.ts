@@ -14,6 +14,7 @@ import type { TopUpRequest } from "../../../node/loop-control-link.ts";
 import { OpenHolds } from "../../../node/open-holds.ts";
 import { NO_PLACEMENT } from "../../../node/placement-file.ts";
 import { Possession } from "../../../node/possession.ts";
+import type { NoShare } from "../../../node/rate-need.ts";
 import { StrangerSightings } from "../../../node/stranger-sightings.ts";
 import { balance, lend, lendOverrun, overrunBalance } from "../../../node/table/lend.ts";
 import { setRateShares } from "../../../node/table/rate-share.ts";
@@ -24,12 +25,7 @@ import {
   setPolicyVersion,
   type Table,
 } from "../../../node/table/table.ts";
-import type {
-  AgentEvent,
-  NoShare,
-  SettledItem,
-  TopUpAnswer,
-} from "../../../node/thread-messages.ts";
+import type { AgentEvent, SettledItem, TopUpAnswer } from "../../../node/thread-messages.ts";
 import type { CompiledPolicy } from "../../../policy/compiled-policy.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { grant, policy } from "../../support/builders.ts";
@@ -71,6 +67,8 @@ export class LoopWorld {
   syncedNs = 1n << 60n;
   /** What the control thread does about a top-up, and says. */
   onTopUp: (request: TopUpRequest) => TopUpAnswer = () => ({ outcome: "unavailable" });
+  /** Whether a row that ran dry has more of its rate now. */
+  onMoreRate = (): Promise<boolean> | undefined => undefined;
   /** As the control thread answers for a share of a rate: at once, with the whole. */
   onNeedRate = (): NoShare | undefined => {
     const untilNs = this.clock.monoNs() + 10_000_000_000n;
@@ -126,6 +124,7 @@ export class LoopWorld {
           return this.onTopUp(request);
         },
         needRate: async () => this.onNeedRate(),
+        moreRate: () => this.onMoreRate(),
         settled: (item: SettledItem) => this.settled.push(item),
         event: (event: AgentEvent) => this.events.push(event),
         distrustMilli: (model: string) => this.distrust.get(model) ?? 0,

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file altrace/v1/mesh.proto.
  */
 export const file_altrace_v1_mesh: GenFile = /*@__PURE__*/
-  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUivAIKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNEhYKDnBvbGljeV92ZXJzaW9uGA0gASgEEh4KFnBvbGljeV9yZWZ1c2VkX3ZlcnNpb24YDiABKAQSFgoOcG9saWN5X3JlZnVzZWQYDyABKAkSDgoGY2xvc2VkGBAgASgIIioKBk93bkxvZxIMCgR2a2V5GAEgASgJEhIKCmNoZWNrcG9pbnQYAiABKAkiJgoHUmV2aXZlZBIOCgZyZWNvcmQYASABKAwSCwoDc2VxGAIgASgEItYCCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQSHQoEYWxzbxgQIAMoCzIPLmFsdHJhY2UudjEuQWNrEhAKCHN3ZXB0X25zGBEgASgEEhMKC3N3ZXB0X2NvdW50GBIgASgNIo4GCgtOb2RlUmVxdWVzdBIMCgRub2RlGAEgASgJEg8KB2Jvb3RfaWQYAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCRIpCgVub25jZRgKIAEoCzIYLmFsdHJhY2UudjEuTm9uY2VSZXF1ZXN0SAASKQoFbGVhc2UYCyABKAsyGC5hbHRyYWNlLnYxLkxlYXNlUmVxdWVzdEgAEisKBnNldHRsZRgMIAEoCzIZLmFsdHJhY2UudjEuU2V0dGxlUmVxdWVzdEgAEi8KCHN0YW5kaW5nGA0gASgLMhsuYWx0cmFjZS52MS5TdGFuZGluZ1JlcXVlc3RIABIpCgVmZXRjaBgOIAEoCzIYLmFsdHJhY2UudjEuRmV0Y2hSZXF1ZXN0SAASKQoFc3RhdGUYDyABKAsyGC5hbHRyYWNlLnYxLlN0YXRlUmVxdWVzdEgAEikKBWVucm9sGBAgASgLMhguYWx0cmFjZS52MS5FbnJvbFJlcXVlc3RIABIpCgViYXRjaBgSIAEoCzIYLmFsdHJhY2UudjEuQmF0Y2hSZXF1ZXN0SAASLwoIY29udHJhY3QYEyABKAsyGy5hbHRyYWNlLnYxLkNvbnRyYWN0UmVxdWVzdEgAEikKBWNhcnZlGBQgASgLMhguYWx0cmFjZS52MS5DYXJ2ZVJlcXVlc3RIABItCgd3aXRuZXNzGBggASgLMhouYWx0cmFjZS52MS5XaXRuZXNzUmVxdWVzdEgAEi0KB2NlcnRpZnkYFSABKAsyGi5hbHRyYWNlLnYxLkNlcnRpZnlSZXF1ZXN0SAASLwoIZGlzdHJ1c3QYGSABKAsyGy5hbHRyYWNlLnYxLkRpc3RydXN0UmVxdWVzdEgAEicKBHJhdGUYGiABKAsyFy5hbHRyYWNlLnYxLlJhdGVSZXF1ZXN0SAASJwoEc2hpcBgbIAEoCzIXLmFsdHJhY2UudjEuU2hpcFJlcXVlc3RIABInCgRzeW5jGBwgASgLMhcuYWx0cmFjZS52MS5TeW5jUmVxdWVzdEgAQgYKBGJvZHki9QUKCU5vZGVSZXBseRISCgpyZXF1ZXN0X2lkGAEgASgJEicKBW5vbmNlGAogASgLMhYuYWx0cmFjZS52MS5Ob25jZVJlcGx5SAASJwoFbGVhc2UYCyABKAsyFi5hbHRyYWNlLnYxLkxlYXNlUmVwbHlIABIpCgZzZXR0bGUYDCABKAsyFy5hbHRyYWNlLnYxLlNldHRsZVJlcGx5SAASLQoIc3RhbmRpbmcYDSABKAsyGS5hbHRyYWNlLnYxLlN0YW5kaW5nUmVwbHlIABInCgVmZXRjaBgOIAEoCzIWLmFsdHJhY2UudjEuRmV0Y2hSZXBseUgAEicKBXN0YXRlGA8gASgLMhYuYWx0cmFjZS52MS5TdGF0ZVJlcGx5SAASJwoFZW5yb2wYECABKAsyFi5hbHRyYWNlLnYxLkVucm9sUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSAASJwoFYmF0Y2gYEiABKAsyFi5hbHRyYWNlLnYxLkJhdGNoUmVwbHlIABItCghjb250cmFjdBgTIAEoCzIZLmFsdHJhY2UudjEuQ29udHJhY3RSZXBseUgAEicKBWNhcnZlGBQgASgLMhYuYWx0cmFjZS52MS5DYXJ2ZVJlcGx5SAASKwoHd2l0bmVzcxgYIAEoCzIYLmFsdHJhY2UudjEuV2l0bmVzc1JlcGx5SAASKwoHY2VydGlmeRgVIAEoCzIYLmFsdHJhY2UudjEuQ2VydGlmeVJlcGx5SAASLQoIZGlzdHJ1c3QYGSABKAsyGS5hbHRyYWNlLnYxLkRpc3RydXN0UmVwbHlIABIlCgRyYXRlGBogASgLMhUuYWx0cmFjZS52MS5SYXRlUmVwbHlIABIlCgRzaGlwGBsgASgLMhUuYWx0cmFjZS52MS5TaGlwUmVwbHlIABIlCgRzeW5jGBwgASgLMhUuYWx0cmFjZS52MS5TeW5jUmVwbHlIAEIGCgRib2R5IloKCE5vZGVDYWxsEgwKBG5vZGUYASABKAkSEgoKcmVxdWVzdF9pZBgCIAEoCRIkCgRmdW5kGAogASgLMhQuYWx0cmFjZS52MS5GdW5kQ2FsbEgAQgYKBGJvZHkihgEKCk5vZGVBbnN3ZXISDAoEbm9kZRgBIAEoCRISCgpyZXF1ZXN0X2lkGAIgASgJEiYKBGZ1bmQYCiABKAsyFi5hbHRyYWNlLnYxLkZ1bmRBbnN3ZXJIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSABCBgoEYm9keSInCghGdW5kQ2FsbBINCgVjaGFpbhgBIAEoCRIMCgRub2RlGAIgASgJIh4KCkZ1bmRBbnN3ZXISEAoIY29udHJhY3QYASABKAkiNwoMQmF0Y2hSZXF1ZXN0EicKCXF1ZXN0aW9ucxgBIAMoCzIULmFsdHJhY2UudjEuUXVlc3Rpb24ipwEKCFF1ZXN0aW9uEhIKCnJlcXVlc3RfaWQYASABKAkSKQoFbGVhc2UYCyABKAsyGC5hbHRyYWNlLnYxLkxlYXNlUmVxdWVzdEgAEisKBnNldHRsZRgMIAEoCzIZLmFsdHJhY2UudjEuU2V0dGxlUmVxdWVzdEgAEicKBHJhdGUYGiABKAsyFy5hbHRyYWNlLnYxLlJhdGVSZXF1ZXN0SABCBgoEYm9keSIxCgpCYXRjaFJlcGx5EiMKB2Fuc3dlcnMYASADKAsyEi5hbHRyYWNlLnYxLkFuc3dlciLHAQoGQW5zd2VyEhIKCnJlcXVlc3RfaWQYASABKAkSJwoFbGVhc2UYCyABKAsyFi5hbHRyYWNlLnYxLkxlYXNlUmVwbHlIABIpCgZzZXR0bGUYDCABKAsyFy5hbHRyYWNlLnYxLlNldHRsZVJlcGx5SAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAEiUKBHJhdGUYGiABKAsyFS5hbHRyYWNlLnYxLlJhdGVSZXBseUgAQgYKBGJvZHkiNgoOQ2VydGlmeVJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBIQCghwb2xpY3lfdhgCIAEoBCJICgxDZXJ0aWZ5UmVwbHkSEwoLY2VydGlmaWNhdGUYASABKAkSDQoFaG9zdHMYAiADKAkSFAoMbm90X2FmdGVyX21zGAMgASgDInwKB1JlZnVzZWQSDgoGcmVhc29uGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSJgoJYXZhaWxhYmxlGAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEigKCXNob3J0ZmFsbBgEIAEoCzIVLmFsdHJhY2UudjEuU2hvcnRmYWxsImAKCVNob3J0ZmFsbBIPCgdhY2NvdW50GAEgASgJEg4KBndpbmRvdxgCIAEoCRIeCgR1bml0GAMgASgOMhAuYWx0cmFjZS52MS5Vbml0EhIKCmVuZHNfYXRfbXMYBCABKAQiLgoMTm9uY2VSZXF1ZXN0Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkiTgoKTm9uY2VSZXBseRINCgVub25jZRgBIAEoDBIPCgdyZXBsaWNhGAIgASgJEg8KB2Jvb3RfaWQYAyABKAkSDwoHbW9ub19tcxgEIAEoBCI8CgdBbW91bnRzEhIKCnVzZF9taWNyb3MYASABKAQSDgoGdG9rZW5zGAIgASgEEg0KBWNhbGxzGAMgASgEIncKDExlYXNlUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEiEKBG5lZWQYAiABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSIQoEd2FudBgDIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIQCghwb2xpY3lfdhgEIAEoBCK/AQoKTGVhc2VSZXBseRIQCghsZWFzZV9pZBgBIAEoCRINCgVlcG9jaBgCIAEoBBIPCgdhY2NvdW50GAMgASgJEiMKBmFtb3VudBgEIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIOCgZ0dGxfbXMYBSABKAQSIwoJdW5saW1pdGVkGAYgAygOMhAuYWx0cmFjZS52MS5Vbml0EiUKBG5ld3MYByABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzImoKC0FjY291bnROZXdzEiMKBHVzZXMYASADKAsyFS5hbHRyYWNlLnYxLkJ1ZGdldFVzZRIkCgZvdGhlcnMYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEhAKCGhhc191c2VzGAMgASgIIm0KCUJ1ZGdldFVzZRIeCgR1bml0GAEgASgOMhAuYWx0cmFjZS52MS5Vbml0Eg4KBndpbmRvdxgCIAEoCRINCgVsaW1pdBgDIAEoBBINCgVzcGVudBgEIAEoBBISCgplbmRzX2F0X21zGAUgASgDIoYBCg1TZXR0bGVSZXF1ZXN0EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEiIKBXNwZW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg0KBWZpbmFsGAQgASgIEiEKBGtlZXAYBSABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMieAoLU2V0dGxlUmVwbHkSIgoFc3BlbnQYASABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFZmluYWwYAiABKAgSDwoHYWNjb3VudBgDIAEoCRIlCgRuZXdzGAQgASgLMhcuYWx0cmFjZS52MS5BY2NvdW50TmV3cyKnAQoPU3RhbmRpbmdSZXF1ZXN0Eg0KBWFnZW50GAEgASgJEiYKCHN0YW5kaW5nGAIgASgOMhQuYWx0cmFjZS52MS5TdGFuZGluZxINCgVjYXVzZRgDIAEoCRIQCghhc2tfa2lsbBgEIAEoCBITCgtzY29yZV9taWxsaRgFIAEoBBInCglzdGFuZHNfYXQYBiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nIl4KDVN0YW5kaW5nUmVwbHkSJgoIc3RhbmRpbmcYASABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEiUKBG5ld3MYAiABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzIi4KDEZldGNoUmVxdWVzdBIOCgZzaGEyNTYYASABKAwSDgoGb2Zmc2V0GAIgASgEIikKCkZldGNoUmVwbHkSDAoEc2l6ZRgBIAEoBBINCgVieXRlcxgCIAEoDCIjCgxTdGF0ZVJlcXVlc3QSEwoLYWZ0ZXJfc2NvcGUYASABKAkiRQoKU3RhdGVSZXBseRIpCgdyZWNvcmRzGAEgAygLMhguYWx0cmFjZS52MS5TaWduZWRSZWNvcmQSDAoEbW9yZRgCIAEoCCIwCgtTeW5jUmVxdWVzdBIMCgRzdW1zGAEgASgMEhMKC2FmdGVyX3Njb3BlGAIgASgJIlUKCVN5bmNSZXBseRIPCgdidWNrZXRzGAEgAygNEikKB3JlY29yZHMYAiADKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZBIMCgRtb3JlGAMgASgIIj8KDEVucm9sUmVxdWVzdBISCgpwdWJsaWNfa2V5GAEgASgMEg0KBXRva2VuGAIgASgJEgwKBG5rZXkYAyABKAkiNgoKRW5yb2xSZXBseRIoCgZyZWNvcmQYASABKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZCI3Cg9Db250cmFjdFJlcXVlc3QSEgoKa2V5X3NoYTI1NhgBIAEoDBIQCghjb250cmFjdBgCIAEoCSI+Cg1Db250cmFjdFJlcGx5Eg0KBWNoYWluGAEgASgJEh4KBHJhdGUYAiABKAsyEC5hbHRyYWNlLnYxLlJhdGUieAoEUmF0ZRIkCghyZXF1ZXN0cxgBIAEoCzISLmFsdHJhY2UudjEuQnVja2V0EiIKBnRva2VucxgCIAEoCzISLmFsdHJhY2UudjEuQnVja2V0EiYKCnVzZF9taWNyb3MYAyABKAsyEi5hbHRyYWNlLnYxLkJ1Y2tldCI4CgZCdWNrZXQSDQoFYnVyc3QYASABKAQSDgoGYW1vdW50GAIgASgEEg8KB3NlY29uZHMYAyABKAQiKwoMQ2FydmVSZXF1ZXN0Eg0KBWNoYWluGAEgASgJEgwKBG5vZGUYAiABKAkiRQoKQ2FydmVSZXBseRIQCghjb250cmFjdBgBIAEoCRIlCgtwYXJlbnRfcmF0ZRgCIAEoCzIQLmFsdHJhY2UudjEuUmF0ZSJECg5XaXRuZXNzUmVxdWVzdBIMCgR2a2V5GAEgASgJEgwKBGJvZHkYAiABKAwSFgoOd2l0bmVzc2VkX3NpemUYAyABKAQiXwoMV2l0bmVzc1JlcGx5Eg4KBnN0YXR1cxgBIAEoDRIMCgRib2R5GAIgASgJEgwKBHZrZXkYAyABKAkSEAoIY29zaWduZWQYBCABKAkSEQoJd2l0bmVzc2VkGAUgASgJIk4KD0Rpc3RydXN0UmVxdWVzdBIQCghwcm92aWRlchgBIAEoCRINCgVtb2RlbBgCIAEoCRINCgVtaWxsaRgDIAEoBBILCgNlcmEYBCABKAQiHgoNRGlzdHJ1c3RSZXBseRINCgVtaWxsaRgBIAEoBCLmAQoLUmF0ZVJlcXVlc3QSDwoHYWNjb3VudBgBIAEoCRIMCgRoZWxkGAIgASgNEiIKBGxhZ3MYAyABKAsyFC5hbHRyYWNlLnYxLlJhdGVMYWdzEg8KB3JlbGVhc2UYBCABKAgSJQoGc2hhcmVzGAUgASgLMhUuYWx0cmFjZS52MS5SYXRlUGFydHMSJAoFbmVlZHMYBiABKAsyFS5hbHRyYWNlLnYxLlJhdGVQYXJ0cxIkCgV3YW50cxgHIAEoCzIVLmFsdHJhY2UudjEuUmF0ZVBhcnRzEhAKCGNvbnRyYWN0GAggASgJIjoKCVJhdGVQYXJ0cxIQCghyZXF1ZXN0cxgBIAEoDRIOCgZ0b2tlbnMYAiABKA0SCwoDdXNkGAMgASgNIkIKCFJhdGVMYWdzEhMKC3JlcXVlc3RzX3VzGAEgASgEEhEKCXRva2Vuc191cxgCIAEoBBIOCgZ1c2RfdXMYAyABKAQijQEKCVJhdGVSZXBseRINCgVzaGFyZRgBIAEoDRIOCgZ0dGxfbXMYAiABKAQSKAoKYWRkZWRfbGFncxgDIAEoCzIULmFsdHJhY2UudjEuUmF0ZUxhZ3MSEAoIcmV0cnlfbXMYBCABKAQSJQoGc2hhcmVzGAUgASgLMhUuYWx0cmFjZS52MS5SYXRlUGFydHMifQoLU2hpcFJlcXVlc3QSDwoHcmVwbGljYRgBIAEoCRIMCgR2a2V5GAIgASgJEhIKCmNoZWNrcG9pbnQYAyABKAkSDQoFZmlyc3QYBCABKAQSDQoFcHJvb2YYBiADKAwSDgoGcGFja2VkGAcgASgMSgQIBRAGUgdlbnRyaWVzImsKCVNoaXBSZXBseRIPCgdyZXBsaWNhGAEgASgJEg8KB3JlZnVzZWQYAiABKAkSDgoGZGV0YWlsGAMgASgJEgwKBG5leHQYBCABKAQSDAoEa2VwdBgFIAEoBBIQCghyZXRyeV9tcxgGIAEoBCqmAQoIU3RhbmRpbmcSGAoUU1RBTkRJTkdfVU5TUEVDSUZJRUQQABITCg9TVEFORElOR19OT1JNQUwQARIUChBTVEFORElOR19XQVJOSU5HEAISFQoRU1RBTkRJTkdfVEhST1RUTEUQAxIXChNTVEFORElOR19RVUFSQU5USU5FEAQSEgoOU1RBTkRJTkdfQkxPQ0sQBRIRCg1TVEFORElOR19LSUxMEAZiBnByb3RvMw", [file_altrace_v1_record]);
+  fileDesc("ChVhbHRyYWNlL3YxL21lc2gucHJvdG8SCmFsdHJhY2UudjEiQwoGU2VhbGVkEg8KB3BheWxvYWQYASABKAwSKAoJc2lnbmF0dXJlGAIgASgLMhUuYWx0cmFjZS52MS5TaWduYXR1cmUivAIKBEJlYXQSDAoEZnJvbRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBWVwb2NoGAMgASgEEgkKAW4YBCABKAQSDwoHbW9ub19tcxgFIAEoBBIQCghsYXN0X3NlcRgGIAEoBBISCgpzdGF0ZV9oYXNoGAcgASgMEhUKDXF1b3J1bV9hZ2VfbXMYCCABKAQSDAoEb3BlbhgJIAEoCBIaChJkdXJhYmxlX3N0YXRlX2hhc2gYCiABKAwSDgoGYWdlbnRzGAsgASgNEhMKC2Nvbm5lY3Rpb25zGAwgASgNEhYKDnBvbGljeV92ZXJzaW9uGA0gASgEEh4KFnBvbGljeV9yZWZ1c2VkX3ZlcnNpb24YDiABKAQSFgoOcG9saWN5X3JlZnVzZWQYDyABKAkSDgoGY2xvc2VkGBAgASgIIioKBk93bkxvZxIMCgR2a2V5GAEgASgJEhIKCmNoZWNrcG9pbnQYAiABKAkiJgoHUmV2aXZlZBIOCgZyZWNvcmQYASABKAwSCwoDc2VxGAIgASgEItYCCgNBY2sSDAoEbm9kZRgBIAEoCRIPCgdib290X2lkGAIgASgJEg0KBXNjb3BlGAMgASgJEgkKAXYYBCABKAQSEwoLcmVjb3JkX2hhc2gYBSABKAwSDgoGY21kX2lkGAYgASgJEhMKC2VuZm9yY2VkX25zGAcgASgEEhAKCGdhdGVkX25zGAggASgEEhEKCWNsb3NlZF9ucxgJIAEoBBISCgpkdXJhYmxlX25zGAogASgEEhQKDGNsb3NlZF9jb3VudBgLIAEoDRIOCgZjbG9zZWQYDCABKAgSDwoHZHVyYWJsZRgNIAEoCBIPCgdyZWZ1c2VkGA4gASgJEhUKDWhvc3Rfc3RhbGxfbnMYDyABKAQSHQoEYWxzbxgQIAMoCzIPLmFsdHJhY2UudjEuQWNrEhAKCHN3ZXB0X25zGBEgASgEEhMKC3N3ZXB0X2NvdW50GBIgASgNIo4GCgtOb2RlUmVxdWVzdBIMCgRub2RlGAEgASgJEg8KB2Jvb3RfaWQYAiABKAkSEgoKcmVxdWVzdF9pZBgDIAEoCRIpCgVub25jZRgKIAEoCzIYLmFsdHJhY2UudjEuTm9uY2VSZXF1ZXN0SAASKQoFbGVhc2UYCyABKAsyGC5hbHRyYWNlLnYxLkxlYXNlUmVxdWVzdEgAEisKBnNldHRsZRgMIAEoCzIZLmFsdHJhY2UudjEuU2V0dGxlUmVxdWVzdEgAEi8KCHN0YW5kaW5nGA0gASgLMhsuYWx0cmFjZS52MS5TdGFuZGluZ1JlcXVlc3RIABIpCgVmZXRjaBgOIAEoCzIYLmFsdHJhY2UudjEuRmV0Y2hSZXF1ZXN0SAASKQoFc3RhdGUYDyABKAsyGC5hbHRyYWNlLnYxLlN0YXRlUmVxdWVzdEgAEikKBWVucm9sGBAgASgLMhguYWx0cmFjZS52MS5FbnJvbFJlcXVlc3RIABIpCgViYXRjaBgSIAEoCzIYLmFsdHJhY2UudjEuQmF0Y2hSZXF1ZXN0SAASLwoIY29udHJhY3QYEyABKAsyGy5hbHRyYWNlLnYxLkNvbnRyYWN0UmVxdWVzdEgAEikKBWNhcnZlGBQgASgLMhguYWx0cmFjZS52MS5DYXJ2ZVJlcXVlc3RIABItCgd3aXRuZXNzGBggASgLMhouYWx0cmFjZS52MS5XaXRuZXNzUmVxdWVzdEgAEi0KB2NlcnRpZnkYFSABKAsyGi5hbHRyYWNlLnYxLkNlcnRpZnlSZXF1ZXN0SAASLwoIZGlzdHJ1c3QYGSABKAsyGy5hbHRyYWNlLnYxLkRpc3RydXN0UmVxdWVzdEgAEicKBHJhdGUYGiABKAsyFy5hbHRyYWNlLnYxLlJhdGVSZXF1ZXN0SAASJwoEc2hpcBgbIAEoCzIXLmFsdHJhY2UudjEuU2hpcFJlcXVlc3RIABInCgRzeW5jGBwgASgLMhcuYWx0cmFjZS52MS5TeW5jUmVxdWVzdEgAQgYKBGJvZHki9QUKCU5vZGVSZXBseRISCgpyZXF1ZXN0X2lkGAEgASgJEicKBW5vbmNlGAogASgLMhYuYWx0cmFjZS52MS5Ob25jZVJlcGx5SAASJwoFbGVhc2UYCyABKAsyFi5hbHRyYWNlLnYxLkxlYXNlUmVwbHlIABIpCgZzZXR0bGUYDCABKAsyFy5hbHRyYWNlLnYxLlNldHRsZVJlcGx5SAASLQoIc3RhbmRpbmcYDSABKAsyGS5hbHRyYWNlLnYxLlN0YW5kaW5nUmVwbHlIABInCgVmZXRjaBgOIAEoCzIWLmFsdHJhY2UudjEuRmV0Y2hSZXBseUgAEicKBXN0YXRlGA8gASgLMhYuYWx0cmFjZS52MS5TdGF0ZVJlcGx5SAASJwoFZW5yb2wYECABKAsyFi5hbHRyYWNlLnYxLkVucm9sUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSAASJwoFYmF0Y2gYEiABKAsyFi5hbHRyYWNlLnYxLkJhdGNoUmVwbHlIABItCghjb250cmFjdBgTIAEoCzIZLmFsdHJhY2UudjEuQ29udHJhY3RSZXBseUgAEicKBWNhcnZlGBQgASgLMhYuYWx0cmFjZS52MS5DYXJ2ZVJlcGx5SAASKwoHd2l0bmVzcxgYIAEoCzIYLmFsdHJhY2UudjEuV2l0bmVzc1JlcGx5SAASKwoHY2VydGlmeRgVIAEoCzIYLmFsdHJhY2UudjEuQ2VydGlmeVJlcGx5SAASLQoIZGlzdHJ1c3QYGSABKAsyGS5hbHRyYWNlLnYxLkRpc3RydXN0UmVwbHlIABIlCgRyYXRlGBogASgLMhUuYWx0cmFjZS52MS5SYXRlUmVwbHlIABIlCgRzaGlwGBsgASgLMhUuYWx0cmFjZS52MS5TaGlwUmVwbHlIABIlCgRzeW5jGBwgASgLMhUuYWx0cmFjZS52MS5TeW5jUmVwbHlIAEIGCgRib2R5IoQBCghOb2RlQ2FsbBIMCgRub2RlGAEgASgJEhIKCnJlcXVlc3RfaWQYAiABKAkSJAoEZnVuZBgKIAEoCzIULmFsdHJhY2UudjEuRnVuZENhbGxIABIoCgZyZWNhbGwYCyABKAsyFi5hbHRyYWNlLnYxLlJlY2FsbENhbGxIAEIGCgRib2R5IoYBCgpOb2RlQW5zd2VyEgwKBG5vZGUYASABKAkSEgoKcmVxdWVzdF9pZBgCIAEoCRImCgRmdW5kGAogASgLMhYuYWx0cmFjZS52MS5GdW5kQW5zd2VySAASJgoHcmVmdXNlZBgRIAEoCzITLmFsdHJhY2UudjEuUmVmdXNlZEgAQgYKBGJvZHkiJwoIRnVuZENhbGwSDQoFY2hhaW4YASABKAkSDAoEbm9kZRgCIAEoCSIeCgpGdW5kQW5zd2VyEhAKCGNvbnRyYWN0GAEgASgJIi8KClJlY2FsbENhbGwSDwoHYWNjb3VudBgBIAEoCRIQCghjb250cmFjdBgCIAEoCSI3CgxCYXRjaFJlcXVlc3QSJwoJcXVlc3Rpb25zGAEgAygLMhQuYWx0cmFjZS52MS5RdWVzdGlvbiKnAQoIUXVlc3Rpb24SEgoKcmVxdWVzdF9pZBgBIAEoCRIpCgVsZWFzZRgLIAEoCzIYLmFsdHJhY2UudjEuTGVhc2VSZXF1ZXN0SAASKwoGc2V0dGxlGAwgASgLMhkuYWx0cmFjZS52MS5TZXR0bGVSZXF1ZXN0SAASJwoEcmF0ZRgaIAEoCzIXLmFsdHJhY2UudjEuUmF0ZVJlcXVlc3RIAEIGCgRib2R5IjEKCkJhdGNoUmVwbHkSIwoHYW5zd2VycxgBIAMoCzISLmFsdHJhY2UudjEuQW5zd2VyIscBCgZBbnN3ZXISEgoKcmVxdWVzdF9pZBgBIAEoCRInCgVsZWFzZRgLIAEoCzIWLmFsdHJhY2UudjEuTGVhc2VSZXBseUgAEikKBnNldHRsZRgMIAEoCzIXLmFsdHJhY2UudjEuU2V0dGxlUmVwbHlIABImCgdyZWZ1c2VkGBEgASgLMhMuYWx0cmFjZS52MS5SZWZ1c2VkSAASJQoEcmF0ZRgaIAEoCzIVLmFsdHJhY2UudjEuUmF0ZVJlcGx5SABCBgoEYm9keSI2Cg5DZXJ0aWZ5UmVxdWVzdBISCgpwdWJsaWNfa2V5GAEgASgMEhAKCHBvbGljeV92GAIgASgEIkgKDENlcnRpZnlSZXBseRITCgtjZXJ0aWZpY2F0ZRgBIAEoCRINCgVob3N0cxgCIAMoCRIUCgxub3RfYWZ0ZXJfbXMYAyABKAMifAoHUmVmdXNlZBIOCgZyZWFzb24YASABKAkSDwoHbWVzc2FnZRgCIAEoCRImCglhdmFpbGFibGUYAyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSKAoJc2hvcnRmYWxsGAQgASgLMhUuYWx0cmFjZS52MS5TaG9ydGZhbGwiYAoJU2hvcnRmYWxsEg8KB2FjY291bnQYASABKAkSDgoGd2luZG93GAIgASgJEh4KBHVuaXQYAyABKA4yEC5hbHRyYWNlLnYxLlVuaXQSEgoKZW5kc19hdF9tcxgEIAEoBCIuCgxOb25jZVJlcXVlc3QSDQoFbm9uY2UYASABKAwSDwoHcmVwbGljYRgCIAEoCSJOCgpOb25jZVJlcGx5Eg0KBW5vbmNlGAEgASgMEg8KB3JlcGxpY2EYAiABKAkSDwoHYm9vdF9pZBgDIAEoCRIPCgdtb25vX21zGAQgASgEIjwKB0Ftb3VudHMSEgoKdXNkX21pY3JvcxgBIAEoBBIOCgZ0b2tlbnMYAiABKAQSDQoFY2FsbHMYAyABKAQidwoMTGVhc2VSZXF1ZXN0Eg8KB2FjY291bnQYASABKAkSIQoEbmVlZBgCIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxIhCgR3YW50GAMgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEhAKCHBvbGljeV92GAQgASgEIr8BCgpMZWFzZVJlcGx5EhAKCGxlYXNlX2lkGAEgASgJEg0KBWVwb2NoGAIgASgEEg8KB2FjY291bnQYAyABKAkSIwoGYW1vdW50GAQgASgLMhMuYWx0cmFjZS52MS5BbW91bnRzEg4KBnR0bF9tcxgFIAEoBBIjCgl1bmxpbWl0ZWQYBiADKA4yEC5hbHRyYWNlLnYxLlVuaXQSJQoEbmV3cxgHIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MiagoLQWNjb3VudE5ld3MSIwoEdXNlcxgBIAMoCzIVLmFsdHJhY2UudjEuQnVkZ2V0VXNlEiQKBm90aGVycxgCIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSEAoIaGFzX3VzZXMYAyABKAgibQoJQnVkZ2V0VXNlEh4KBHVuaXQYASABKA4yEC5hbHRyYWNlLnYxLlVuaXQSDgoGd2luZG93GAIgASgJEg0KBWxpbWl0GAMgASgEEg0KBXNwZW50GAQgASgEEhIKCmVuZHNfYXRfbXMYBSABKAMihgEKDVNldHRsZVJlcXVlc3QSEAoIbGVhc2VfaWQYASABKAkSDQoFZXBvY2gYAiABKAQSIgoFc3BlbnQYAyABKAsyEy5hbHRyYWNlLnYxLkFtb3VudHMSDQoFZmluYWwYBCABKAgSIQoEa2VlcBgFIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cyJ4CgtTZXR0bGVSZXBseRIiCgVzcGVudBgBIAEoCzITLmFsdHJhY2UudjEuQW1vdW50cxINCgVmaW5hbBgCIAEoCBIPCgdhY2NvdW50GAMgASgJEiUKBG5ld3MYBCABKAsyFy5hbHRyYWNlLnYxLkFjY291bnROZXdzIqcBCg9TdGFuZGluZ1JlcXVlc3QSDQoFYWdlbnQYASABKAkSJgoIc3RhbmRpbmcYAiABKA4yFC5hbHRyYWNlLnYxLlN0YW5kaW5nEg0KBWNhdXNlGAMgASgJEhAKCGFza19raWxsGAQgASgIEhMKC3Njb3JlX21pbGxpGAUgASgEEicKCXN0YW5kc19hdBgGIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmciXgoNU3RhbmRpbmdSZXBseRImCghzdGFuZGluZxgBIAEoDjIULmFsdHJhY2UudjEuU3RhbmRpbmcSJQoEbmV3cxgCIAEoCzIXLmFsdHJhY2UudjEuQWNjb3VudE5ld3MiLgoMRmV0Y2hSZXF1ZXN0Eg4KBnNoYTI1NhgBIAEoDBIOCgZvZmZzZXQYAiABKAQiKQoKRmV0Y2hSZXBseRIMCgRzaXplGAEgASgEEg0KBWJ5dGVzGAIgASgMIiMKDFN0YXRlUmVxdWVzdBITCgthZnRlcl9zY29wZRgBIAEoCSJFCgpTdGF0ZVJlcGx5EikKB3JlY29yZHMYASADKAsyGC5hbHRyYWNlLnYxLlNpZ25lZFJlY29yZBIMCgRtb3JlGAIgASgIIjAKC1N5bmNSZXF1ZXN0EgwKBHN1bXMYASABKAwSEwoLYWZ0ZXJfc2NvcGUYAiABKAkiVQoJU3luY1JlcGx5Eg8KB2J1Y2tldHMYASADKA0SKQoHcmVjb3JkcxgCIAMoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkEgwKBG1vcmUYAyABKAgiPwoMRW5yb2xSZXF1ZXN0EhIKCnB1YmxpY19rZXkYASABKAwSDQoFdG9rZW4YAiABKAkSDAoEbmtleRgDIAEoCSI2CgpFbnJvbFJlcGx5EigKBnJlY29yZBgBIAEoCzIYLmFsdHJhY2UudjEuU2lnbmVkUmVjb3JkIjcKD0NvbnRyYWN0UmVxdWVzdBISCgprZXlfc2hhMjU2GAEgASgMEhAKCGNvbnRyYWN0GAIgASgJIj4KDUNvbnRyYWN0UmVwbHkSDQoFY2hhaW4YASABKAkSHgoEcmF0ZRgCIAEoCzIQLmFsdHJhY2UudjEuUmF0ZSJ4CgRSYXRlEiQKCHJlcXVlc3RzGAEgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQSIgoGdG9rZW5zGAIgASgLMhIuYWx0cmFjZS52MS5CdWNrZXQSJgoKdXNkX21pY3JvcxgDIAEoCzISLmFsdHJhY2UudjEuQnVja2V0IjgKBkJ1Y2tldBINCgVidXJzdBgBIAEoBBIOCgZhbW91bnQYAiABKAQSDwoHc2Vjb25kcxgDIAEoBCIrCgxDYXJ2ZVJlcXVlc3QSDQoFY2hhaW4YASABKAkSDAoEbm9kZRgCIAEoCSJFCgpDYXJ2ZVJlcGx5EhAKCGNvbnRyYWN0GAEgASgJEiUKC3BhcmVudF9yYXRlGAIgASgLMhAuYWx0cmFjZS52MS5SYXRlIkQKDldpdG5lc3NSZXF1ZXN0EgwKBHZrZXkYASABKAkSDAoEYm9keRgCIAEoDBIWCg53aXRuZXNzZWRfc2l6ZRgDIAEoBCJfCgxXaXRuZXNzUmVwbHkSDgoGc3RhdHVzGAEgASgNEgwKBGJvZHkYAiABKAkSDAoEdmtleRgDIAEoCRIQCghjb3NpZ25lZBgEIAEoCRIRCgl3aXRuZXNzZWQYBSABKAkiTgoPRGlzdHJ1c3RSZXF1ZXN0EhAKCHByb3ZpZGVyGAEgASgJEg0KBW1vZGVsGAIgASgJEg0KBW1pbGxpGAMgASgEEgsKA2VyYRgEIAEoBCIeCg1EaXN0cnVzdFJlcGx5Eg0KBW1pbGxpGAEgASgEIuYBCgtSYXRlUmVxdWVzdBIPCgdhY2NvdW50GAEgASgJEgwKBGhlbGQYAiABKA0SIgoEbGFncxgDIAEoCzIULmFsdHJhY2UudjEuUmF0ZUxhZ3MSDwoHcmVsZWFzZRgEIAEoCBIlCgZzaGFyZXMYBSABKAsyFS5hbHRyYWNlLnYxLlJhdGVQYXJ0cxIkCgVuZWVkcxgGIAEoCzIVLmFsdHJhY2UudjEuUmF0ZVBhcnRzEiQKBXdhbnRzGAcgASgLMhUuYWx0cmFjZS52MS5SYXRlUGFydHMSEAoIY29udHJhY3QYCCABKAkiOgoJUmF0ZVBhcnRzEhAKCHJlcXVlc3RzGAEgASgNEg4KBnRva2VucxgCIAEoDRILCgN1c2QYAyABKA0iQgoIUmF0ZUxhZ3MSEwoLcmVxdWVzdHNfdXMYASABKAQSEQoJdG9rZW5zX3VzGAIgASgEEg4KBnVzZF91cxgDIAEoBCKNAQoJUmF0ZVJlcGx5Eg0KBXNoYXJlGAEgASgNEg4KBnR0bF9tcxgCIAEoBBIoCgphZGRlZF9sYWdzGAMgASgLMhQuYWx0cmFjZS52MS5SYXRlTGFncxIQCghyZXRyeV9tcxgEIAEoBBIlCgZzaGFyZXMYBSABKAsyFS5hbHRyYWNlLnYxLlJhdGVQYXJ0cyJ9CgtTaGlwUmVxdWVzdBIPCgdyZXBsaWNhGAEgASgJEgwKBHZrZXkYAiABKAkSEgoKY2hlY2twb2ludBgDIAEoCRINCgVmaXJzdBgEIAEoBBINCgVwcm9vZhgGIAMoDBIOCgZwYWNrZWQYByABKAxKBAgFEAZSB2VudHJpZXMiawoJU2hpcFJlcGx5Eg8KB3JlcGxpY2EYASABKAkSDwoHcmVmdXNlZBgCIAEoCRIOCgZkZXRhaWwYAyABKAkSDAoEbmV4dBgEIAEoBBIMCgRrZXB0GAUgASgEEhAKCHJldHJ5X21zGAYgASgEKqYBCghTdGFuZGluZxIYChRTVEFORElOR19VTlNQRUNJRklFRBAAEhMKD1NUQU5ESU5HX05PUk1BTBABEhQKEFNUQU5ESU5HX1dBUk5JTkcQAhIVChFTVEFORElOR19USFJPVFRMRRADEhcKE1NUQU5ESU5HX1FVQVJBTlRJTkUQBBISCg5TVEFORElOR19CTE9DSxAFEhEKDVNUQU5ESU5HX0tJTEwQBmIGcHJvdG8z", [file_altrace_v1_record]);
 
 /**
  * Any signed message that is not a record. The signature covers the domain string of its type, NUL, payload.
@@ -617,6 +617,12 @@ export type NodeCall = Message<"altrace.v1.NodeCall"> & {
      */
     value: FundCall;
     case: "fund";
+  } | {
+    /**
+     * @generated from field: altrace.v1.RecallCall recall = 11;
+     */
+    value: RecallCall;
+    case: "recall";
   } | { case: undefined; value?: undefined };
 };
 
@@ -715,6 +721,33 @@ export const FundAnswerSchema: GenMessage<FundAnswer> = /*@__PURE__*/
   messageDesc(file_altrace_v1_mesh, 10);
 
 /**
+ * To a node whose row has more of a rate than others leave it: ask about it now. It has no answer but that question, and a
+ * node of an earlier version asks when it would have anyway.
+ *
+ * @generated from message altrace.v1.RecallCall
+ */
+export type RecallCall = Message<"altrace.v1.RecallCall"> & {
+  /**
+   * As in RateRequest.
+   *
+   * @generated from field: string account = 1;
+   */
+  account: string;
+
+  /**
+   * @generated from field: string contract = 2;
+   */
+  contract: string;
+};
+
+/**
+ * Describes the message altrace.v1.RecallCall.
+ * Use `create(RecallCallSchema)` to create a new message.
+ */
+export const RecallCallSchema: GenMessage<RecallCall> = /*@__PURE__*/
+  messageDesc(file_altrace_v1_mesh, 11);
+
+/**
  * Questions of many accounts under one signature. Each is answered as if it had come alone.
  *
  * @generated from message altrace.v1.BatchRequest
@@ -733,7 +766,7 @@ export type BatchRequest = Message<"altrace.v1.BatchRequest"> & {
  * Use `create(BatchRequestSchema)` to create a new message.
  */
 export const BatchRequestSchema: GenMessage<BatchRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 11);
+  messageDesc(file_altrace_v1_mesh, 12);
 
 /**
  * @generated from message altrace.v1.Question
@@ -775,7 +808,7 @@ export type Question = Message<"altrace.v1.Question"> & {
  * Use `create(QuestionSchema)` to create a new message.
  */
 export const QuestionSchema: GenMessage<Question> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 12);
+  messageDesc(file_altrace_v1_mesh, 13);
 
 /**
  * One answer a question, in the order of the questions.
@@ -794,7 +827,7 @@ export type BatchReply = Message<"altrace.v1.BatchReply"> & {
  * Use `create(BatchReplySchema)` to create a new message.
  */
 export const BatchReplySchema: GenMessage<BatchReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 13);
+  messageDesc(file_altrace_v1_mesh, 14);
 
 /**
  * @generated from message altrace.v1.Answer
@@ -840,7 +873,7 @@ export type Answer = Message<"altrace.v1.Answer"> & {
  * Use `create(AnswerSchema)` to create a new message.
  */
 export const AnswerSchema: GenMessage<Answer> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 14);
+  messageDesc(file_altrace_v1_mesh, 15);
 
 /**
  * Asks for a certificate under which the node may look into TLS to the hosts that policy names.
@@ -868,7 +901,7 @@ export type CertifyRequest = Message<"altrace.v1.CertifyRequest"> & {
  * Use `create(CertifyRequestSchema)` to create a new message.
  */
 export const CertifyRequestSchema: GenMessage<CertifyRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 15);
+  messageDesc(file_altrace_v1_mesh, 16);
 
 /**
  * @generated from message altrace.v1.CertifyReply
@@ -899,7 +932,7 @@ export type CertifyReply = Message<"altrace.v1.CertifyReply"> & {
  * Use `create(CertifyReplySchema)` to create a new message.
  */
 export const CertifyReplySchema: GenMessage<CertifyReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 16);
+  messageDesc(file_altrace_v1_mesh, 17);
 
 /**
  * The coordinator's no, by reason.
@@ -938,7 +971,7 @@ export type Refused = Message<"altrace.v1.Refused"> & {
  * Use `create(RefusedSchema)` to create a new message.
  */
 export const RefusedSchema: GenMessage<Refused> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 17);
+  messageDesc(file_altrace_v1_mesh, 18);
 
 /**
  * The tightest limit of those that a need does not fit.
@@ -978,7 +1011,7 @@ export type Shortfall = Message<"altrace.v1.Shortfall"> & {
  * Use `create(ShortfallSchema)` to create a new message.
  */
 export const ShortfallSchema: GenMessage<Shortfall> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 18);
+  messageDesc(file_altrace_v1_mesh, 19);
 
 /**
  * Fixes the offset between two monotonic clocks.
@@ -1004,7 +1037,7 @@ export type NonceRequest = Message<"altrace.v1.NonceRequest"> & {
  * Use `create(NonceRequestSchema)` to create a new message.
  */
 export const NonceRequestSchema: GenMessage<NonceRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 19);
+  messageDesc(file_altrace_v1_mesh, 20);
 
 /**
  * @generated from message altrace.v1.NonceReply
@@ -1036,7 +1069,7 @@ export type NonceReply = Message<"altrace.v1.NonceReply"> & {
  * Use `create(NonceReplySchema)` to create a new message.
  */
 export const NonceReplySchema: GenMessage<NonceReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 20);
+  messageDesc(file_altrace_v1_mesh, 21);
 
 /**
  * Amounts of all three units. Micro-dollars, tokens, calls.
@@ -1065,7 +1098,7 @@ export type Amounts = Message<"altrace.v1.Amounts"> & {
  * Use `create(AmountsSchema)` to create a new message.
  */
 export const AmountsSchema: GenMessage<Amounts> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 21);
+  messageDesc(file_altrace_v1_mesh, 22);
 
 /**
  * @generated from message altrace.v1.LeaseRequest
@@ -1105,7 +1138,7 @@ export type LeaseRequest = Message<"altrace.v1.LeaseRequest"> & {
  * Use `create(LeaseRequestSchema)` to create a new message.
  */
 export const LeaseRequestSchema: GenMessage<LeaseRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 22);
+  messageDesc(file_altrace_v1_mesh, 23);
 
 /**
  * @generated from message altrace.v1.LeaseReply
@@ -1156,7 +1189,7 @@ export type LeaseReply = Message<"altrace.v1.LeaseReply"> & {
  * Use `create(LeaseReplySchema)` to create a new message.
  */
 export const LeaseReplySchema: GenMessage<LeaseReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 23);
+  messageDesc(file_altrace_v1_mesh, 24);
 
 /**
  * What the coordinator knows of an agent's account beside what was asked.
@@ -1191,7 +1224,7 @@ export type AccountNews = Message<"altrace.v1.AccountNews"> & {
  * Use `create(AccountNewsSchema)` to create a new message.
  */
 export const AccountNewsSchema: GenMessage<AccountNews> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 24);
+  messageDesc(file_altrace_v1_mesh, 25);
 
 /**
  * How much of one limit is spent, over all nodes.
@@ -1234,7 +1267,7 @@ export type BudgetUse = Message<"altrace.v1.BudgetUse"> & {
  * Use `create(BudgetUseSchema)` to create a new message.
  */
 export const BudgetUseSchema: GenMessage<BudgetUse> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 25);
+  messageDesc(file_altrace_v1_mesh, 26);
 
 /**
  * @generated from message altrace.v1.SettleRequest
@@ -1278,7 +1311,7 @@ export type SettleRequest = Message<"altrace.v1.SettleRequest"> & {
  * Use `create(SettleRequestSchema)` to create a new message.
  */
 export const SettleRequestSchema: GenMessage<SettleRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 26);
+  messageDesc(file_altrace_v1_mesh, 27);
 
 /**
  * @generated from message altrace.v1.SettleReply
@@ -1312,7 +1345,7 @@ export type SettleReply = Message<"altrace.v1.SettleReply"> & {
  * Use `create(SettleReplySchema)` to create a new message.
  */
 export const SettleReplySchema: GenMessage<SettleReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 27);
+  messageDesc(file_altrace_v1_mesh, 28);
 
 /**
  * A node's view of an agent at quarantine or above; the answer is the highest level any node reported.
@@ -1364,7 +1397,7 @@ export type StandingRequest = Message<"altrace.v1.StandingRequest"> & {
  * Use `create(StandingRequestSchema)` to create a new message.
  */
 export const StandingRequestSchema: GenMessage<StandingRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 28);
+  messageDesc(file_altrace_v1_mesh, 29);
 
 /**
  * @generated from message altrace.v1.StandingReply
@@ -1386,7 +1419,7 @@ export type StandingReply = Message<"altrace.v1.StandingReply"> & {
  * Use `create(StandingReplySchema)` to create a new message.
  */
 export const StandingReplySchema: GenMessage<StandingReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 29);
+  messageDesc(file_altrace_v1_mesh, 30);
 
 /**
  * @generated from message altrace.v1.FetchRequest
@@ -1410,7 +1443,7 @@ export type FetchRequest = Message<"altrace.v1.FetchRequest"> & {
  * Use `create(FetchRequestSchema)` to create a new message.
  */
 export const FetchRequestSchema: GenMessage<FetchRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 30);
+  messageDesc(file_altrace_v1_mesh, 31);
 
 /**
  * @generated from message altrace.v1.FetchReply
@@ -1434,7 +1467,7 @@ export type FetchReply = Message<"altrace.v1.FetchReply"> & {
  * Use `create(FetchReplySchema)` to create a new message.
  */
 export const FetchReplySchema: GenMessage<FetchReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 31);
+  messageDesc(file_altrace_v1_mesh, 32);
 
 /**
  * All current records after a scope, in scope order: the way back when the stream cannot serve.
@@ -1453,7 +1486,7 @@ export type StateRequest = Message<"altrace.v1.StateRequest"> & {
  * Use `create(StateRequestSchema)` to create a new message.
  */
 export const StateRequestSchema: GenMessage<StateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 32);
+  messageDesc(file_altrace_v1_mesh, 33);
 
 /**
  * @generated from message altrace.v1.StateReply
@@ -1475,7 +1508,7 @@ export type StateReply = Message<"altrace.v1.StateReply"> & {
  * Use `create(StateReplySchema)` to create a new message.
  */
 export const StateReplySchema: GenMessage<StateReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 33);
+  messageDesc(file_altrace_v1_mesh, 34);
 
 /**
  * Asks for what differs between two states, without the rest. Scopes fall into 256 buckets by the first byte of
@@ -1504,7 +1537,7 @@ export type SyncRequest = Message<"altrace.v1.SyncRequest"> & {
  * Use `create(SyncRequestSchema)` to create a new message.
  */
 export const SyncRequestSchema: GenMessage<SyncRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 34);
+  messageDesc(file_altrace_v1_mesh, 35);
 
 /**
  * @generated from message altrace.v1.SyncReply
@@ -1535,7 +1568,7 @@ export type SyncReply = Message<"altrace.v1.SyncReply"> & {
  * Use `create(SyncReplySchema)` to create a new message.
  */
 export const SyncReplySchema: GenMessage<SyncReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 35);
+  messageDesc(file_altrace_v1_mesh, 36);
 
 /**
  * @generated from message altrace.v1.EnrolRequest
@@ -1562,7 +1595,7 @@ export type EnrolRequest = Message<"altrace.v1.EnrolRequest"> & {
  * Use `create(EnrolRequestSchema)` to create a new message.
  */
 export const EnrolRequestSchema: GenMessage<EnrolRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 36);
+  messageDesc(file_altrace_v1_mesh, 37);
 
 /**
  * @generated from message altrace.v1.EnrolReply
@@ -1581,7 +1614,7 @@ export type EnrolReply = Message<"altrace.v1.EnrolReply"> & {
  * Use `create(EnrolReplySchema)` to create a new message.
  */
 export const EnrolReplySchema: GenMessage<EnrolReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 37);
+  messageDesc(file_altrace_v1_mesh, 38);
 
 /**
  * The contract that a virtual key was born with.
@@ -1609,7 +1642,7 @@ export type ContractRequest = Message<"altrace.v1.ContractRequest"> & {
  * Use `create(ContractRequestSchema)` to create a new message.
  */
 export const ContractRequestSchema: GenMessage<ContractRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 38);
+  messageDesc(file_altrace_v1_mesh, 39);
 
 /**
  * @generated from message altrace.v1.ContractReply
@@ -1635,7 +1668,7 @@ export type ContractReply = Message<"altrace.v1.ContractReply"> & {
  * Use `create(ContractReplySchema)` to create a new message.
  */
 export const ContractReplySchema: GenMessage<ContractReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 39);
+  messageDesc(file_altrace_v1_mesh, 40);
 
 /**
  * Token buckets of one contract: burst at once, amount per seconds for ever.
@@ -1664,7 +1697,7 @@ export type Rate = Message<"altrace.v1.Rate"> & {
  * Use `create(RateSchema)` to create a new message.
  */
 export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 40);
+  messageDesc(file_altrace_v1_mesh, 41);
 
 /**
  * @generated from message altrace.v1.Bucket
@@ -1691,7 +1724,7 @@ export type Bucket = Message<"altrace.v1.Bucket"> & {
  * Use `create(BucketSchema)` to create a new message.
  */
 export const BucketSchema: GenMessage<Bucket> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 41);
+  messageDesc(file_altrace_v1_mesh, 42);
 
 /**
  * A contract that was delegated: moves its money and rate out of the parent's account.
@@ -1717,7 +1750,7 @@ export type CarveRequest = Message<"altrace.v1.CarveRequest"> & {
  * Use `create(CarveRequestSchema)` to create a new message.
  */
 export const CarveRequestSchema: GenMessage<CarveRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 42);
+  messageDesc(file_altrace_v1_mesh, 43);
 
 /**
  * @generated from message altrace.v1.CarveReply
@@ -1743,7 +1776,7 @@ export type CarveReply = Message<"altrace.v1.CarveReply"> & {
  * Use `create(CarveReplySchema)` to create a new message.
  */
 export const CarveReplySchema: GenMessage<CarveReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 43);
+  messageDesc(file_altrace_v1_mesh, 44);
 
 /**
  * A checkpoint of this node's log, to be cosigned: add-checkpoint of c2sp.org/tlog-witness.
@@ -1778,7 +1811,7 @@ export type WitnessRequest = Message<"altrace.v1.WitnessRequest"> & {
  * Use `create(WitnessRequestSchema)` to create a new message.
  */
 export const WitnessRequestSchema: GenMessage<WitnessRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 44);
+  messageDesc(file_altrace_v1_mesh, 45);
 
 /**
  * @generated from message altrace.v1.WitnessReply
@@ -1826,7 +1859,7 @@ export type WitnessReply = Message<"altrace.v1.WitnessReply"> & {
  * Use `create(WitnessReplySchema)` to create a new message.
  */
 export const WitnessReplySchema: GenMessage<WitnessReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 45);
+  messageDesc(file_altrace_v1_mesh, 46);
 
 /**
  * A provider billed this node so far above a hold that every node's holds of that model have to count on it.
@@ -1864,7 +1897,7 @@ export type DistrustRequest = Message<"altrace.v1.DistrustRequest"> & {
  * Use `create(DistrustRequestSchema)` to create a new message.
  */
 export const DistrustRequestSchema: GenMessage<DistrustRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 46);
+  messageDesc(file_altrace_v1_mesh, 47);
 
 /**
  * @generated from message altrace.v1.DistrustReply
@@ -1883,7 +1916,7 @@ export type DistrustReply = Message<"altrace.v1.DistrustReply"> & {
  * Use `create(DistrustReplySchema)` to create a new message.
  */
 export const DistrustReplySchema: GenMessage<DistrustReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 47);
+  messageDesc(file_altrace_v1_mesh, 48);
 
 /**
  * Asks for a share of the rate that policy gives an agent, or says that the one it has is still used.
@@ -1953,7 +1986,7 @@ export type RateRequest = Message<"altrace.v1.RateRequest"> & {
  * Use `create(RateRequestSchema)` to create a new message.
  */
 export const RateRequestSchema: GenMessage<RateRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 48);
+  messageDesc(file_altrace_v1_mesh, 49);
 
 /**
  * By metric, in 65,536ths of what policy lets the agent have.
@@ -1982,7 +2015,7 @@ export type RateParts = Message<"altrace.v1.RateParts"> & {
  * Use `create(RatePartsSchema)` to create a new message.
  */
 export const RatePartsSchema: GenMessage<RateParts> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 49);
+  messageDesc(file_altrace_v1_mesh, 50);
 
 /**
  * By metric. The same for every share of a rate, however large.
@@ -2011,7 +2044,7 @@ export type RateLags = Message<"altrace.v1.RateLags"> & {
  * Use `create(RateLagsSchema)` to create a new message.
  */
 export const RateLagsSchema: GenMessage<RateLags> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 50);
+  messageDesc(file_altrace_v1_mesh, 51);
 
 /**
  * @generated from message altrace.v1.RateReply
@@ -2058,7 +2091,7 @@ export type RateReply = Message<"altrace.v1.RateReply"> & {
  * Use `create(RateReplySchema)` to create a new message.
  */
 export const RateReplySchema: GenMessage<RateReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 51);
+  messageDesc(file_altrace_v1_mesh, 52);
 
 /**
  * Entries of this node's log for a coordinator's archive. Without any it asks how far that is.
@@ -2115,7 +2148,7 @@ export type ShipRequest = Message<"altrace.v1.ShipRequest"> & {
  * Use `create(ShipRequestSchema)` to create a new message.
  */
 export const ShipRequestSchema: GenMessage<ShipRequest> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 52);
+  messageDesc(file_altrace_v1_mesh, 53);
 
 /**
  * @generated from message altrace.v1.ShipReply
@@ -2167,7 +2200,7 @@ export type ShipReply = Message<"altrace.v1.ShipReply"> & {
  * Use `create(ShipReplySchema)` to create a new message.
  */
 export const ShipReplySchema: GenMessage<ShipReply> = /*@__PURE__*/
-  messageDesc(file_altrace_v1_mesh, 53);
+  messageDesc(file_altrace_v1_mesh, 54);
 
 /**
  * Where an agent stands on the ladder of enforcement.

@@ -1,0 +1,54 @@
+import type { RateLags, RateParts, RateRow } from "../mesh/rate-share.ts";
+import type { AgentRate } from "./policy-rates.ts";
+
+// What is said of a row's shares of rates, and what is answered.
+
+export type RateShareSettings = {
+  /** How long a share lasts unless it is asked for again. */
+  readonly ttlMs: number;
+  /** How often nodes ask again. */
+  readonly renewMs: number;
+  /** How much slower a node's clock may run, thousandths. */
+  readonly driftMilli: number;
+  readonly guardMs: number;
+  /** Rates that are known at once, and rows; beyond it nothing is lent to others. */
+  readonly poolsMax: number;
+  readonly rowsMax: number;
+  /** Rows of one node, so that none keeps the others from theirs. */
+  readonly rowsOfNodeMax: number;
+};
+
+export type RateAsk = {
+  readonly node: string;
+  readonly bootId: string;
+  readonly account: string;
+  /** The contract that the row serves, or "" for policy alone. */
+  readonly contract: string;
+  readonly held: RateParts;
+  /** The least that is of use, and what would be used if it were there. */
+  readonly needs: RateParts;
+  readonly wants: RateParts;
+  /** Microseconds. */
+  readonly lags: RateLags;
+  readonly release: boolean;
+};
+
+export type RateEnv = {
+  /** Monotonic clock, ms. */
+  readonly nowMs: number;
+  readonly rate: AgentRate;
+  /** No other node could have a share of anything. */
+  readonly isAlone: boolean;
+};
+
+export type RateLoan = {
+  readonly shares: RateParts;
+  readonly ttlMs: number;
+  readonly addedLags: RateLags;
+  /** Above 0: less than is needed or could be had is lent, and asking again makes sense after so long. */
+  readonly retryMs: number;
+  /** Rows that have more of what this one lacks than is left to them: their nodes are to ask now. */
+  readonly recalls: readonly LentRow[];
+};
+
+export type LentRow = RateRow & { readonly node: string };
