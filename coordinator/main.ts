@@ -20,6 +20,7 @@ import { untilSignal } from "../adapters/process-signals.ts";
 import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { fileWatch } from "../adapters/watched-file.ts";
+import { errorWithCauses } from "../ports/error-message.ts";
 import { keepRehearsed } from "../ports/keep-rehearsed.ts";
 import { pause } from "../ports/pause.ts";
 import { CoordinatorService } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
@@ -41,7 +42,7 @@ const STREAM_CHECK_MS = 5_000;
 void run().then(
   (code) => process.exit(code),
   (error: unknown) => {
-    process.stderr.write(`altrace coordinator: ${describe(error)}\n`);
+    process.stderr.write(`altrace coordinator: ${errorWithCauses(error)}\n`);
     // It may be in the middle of a write.
     endWith(1);
   },
@@ -208,7 +209,7 @@ class KeptStreams {
         const isSilent = error instanceof StreamsSilent;
         this.#behind = isSilent ? error.behind : new Map();
         this.#silent = isSilent ? error.silent : new Map();
-        warn(describe(error));
+        warn(errorWithCauses(error));
         await pause(systemClock, STREAM_RETRY_MS, signal);
       }
     }
@@ -220,10 +221,4 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     else signal.addEventListener("abort", () => resolve(), { once: true });
   });
-}
-
-function describe(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const cause = error.cause instanceof Error ? `: ${error.cause.message}` : "";
-  return `${error.message}${cause}`;
 }

@@ -3,7 +3,7 @@ import type { Worker } from "node:worker_threads";
 import type { AuditRecord } from "../audit/record.ts";
 import type { Clock } from "../ports/clock.ts";
 import { type Disk, readWhole } from "../ports/disk.ts";
-import { errorMessage } from "../ports/error-message.ts";
+import { errorWithCauses } from "../ports/error-message.ts";
 import type { PreparedThread } from "../ports/prepared-thread.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
 import type { CrashProof, LogMark } from "./actors/table-mark.ts";
@@ -221,7 +221,7 @@ function appendOrTell(wal: Wal, record: AuditRecord, onFault: (message: string) 
   try {
     wal.append(record);
   } catch (error) {
-    onFault(errorMessage(error));
+    onFault(errorWithCauses(error));
   }
 }
 

@@ -15,7 +15,7 @@ import { readFlags, unknownSettings } from "../adapters/settings.ts";
 import { systemClock } from "../adapters/system-clock.ts";
 import { readTrustFile } from "../adapters/trust-file.ts";
 import { freeForNext, turnAtLauncher } from "../adapters/turn-at-launcher.ts";
-import { errorMessage } from "../ports/error-message.ts";
+import { errorWithCauses } from "../ports/error-message.ts";
 import {
   FORWARD_PORT_OFFSET,
   METRICS_PORT_OFFSET,
@@ -36,7 +36,7 @@ const { version } = JSON.parse(
 let end: (code: number) => never = (code) => process.exit(code);
 
 const code = await run().catch((error: unknown) => {
-  process.stderr.write(`altrace node: ${errorMessage(error)}\n`);
+  process.stderr.write(`altrace node: ${errorWithCauses(error)}\n`);
   // Whatever was started by then ends with the process, in the middle of what it writes: half a node must not go on.
   endWith(1);
 });
