@@ -146,15 +146,17 @@ async function served(node: string, agent: string): Promise<void> {
 /** Asks on all nodes at once until none of them has a call left. @returns What reached the provider. */
 async function spendAll(agent: string): Promise<number> {
   await Promise.all(
-    NODES.map((node) =>
-      waitUntil(`${node} to have nothing left for ${agent}`, async () => {
-        for (;;) {
-          const answer = await ask(node, agent);
-          if (answer === "402 budget_exhausted") return true;
-          if (answer !== "200 ok") return false;
-        }
-      }),
-    ),
+    NODES.map((node) => {
+      let answer = "";
+      return waitUntil(
+        () => `${node} to have nothing left for ${agent}: ${answer}`,
+        async () => {
+          do answer = await ask(node, agent);
+          while (answer === "200 ok");
+          return answer === "402 budget_exhausted";
+        },
+      );
+    }),
   );
   return provider.reachedBy(`for ${agent}`).length;
 }
