@@ -100,6 +100,8 @@ export function shownOf({ scope, op }: MeshRecord): RenewedRecord {
   if (op.case === "policy") {
     return { scope, says: `policy ${Buffer.from(op.value.sha256).toString("hex")}` };
   }
+  if (op.case === "key") return { scope, says: `key of ${op.value.agent}` };
+  if (op.case === "trust") return { scope, says: `trust ${op.value.keys[0]?.kid ?? ""}`.trimEnd() };
   const limits = op.case === "limit" ? accountLimitsOf(op.value) : [];
   const said = limits.map(
     ({ window, unit, limit }) => `${window} ${shownAmount(unit, limit)} ${unitWord(unit)}`,

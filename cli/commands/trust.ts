@@ -131,16 +131,17 @@ export async function removeTrust(context: CommandContext, kid: string): Promise
     return [...left, { ...removed, notBeforeMs: 0n, notAfterMs: BigInt(TAKEN_OUT_MS) }];
   });
   // What it has signed stands; a node that is yet to come could not check that.
+  const records: RenewedRecord[] = [];
   const left: RenewedRecord[] = [];
   const signers = await signersOf(context, create(TrustSchema, { keys: [...before] }));
   const renewed = await renewRecords(context, {
     may: (record) => signers(record).includes(kid),
-    tell: (record, isRenewed) => {
-      if (!isRenewed) left.push(shownOf(record));
-    },
+    tell: (record, isRenewed) => (isRenewed ? records : left).push(shownOf(record)),
   });
-  context.output.result({ kid, removed: true, coordinators: count, renewed, left }, () => {
+  context.output.result({ kid, removed: true, coordinators: count, renewed, records, left }, () => {
     context.output.line(`${kid} is trusted no more; the mesh has ${count} coordinators`);
+    // Where the key was stolen some of it is not its owner's, and is in force until somebody says otherwise.
+    for (const { scope, says } of records) context.output.line(`${scope}: ${says}`);
     if (renewed > 0) context.output.line(renewedLine(renewed));
     for (const { scope, says } of left) {
       context.output.line(`not renewed, as this key did not sign it: ${scope}: ${says}`);

@@ -88,8 +88,10 @@ describe("while agents are served", () => {
       const bob = await operator("bob");
       expect((await alice.act("key", "issue", "research/worker-1")).code).toBe(0);
       const removed = await mesh.mustCli("trust", "remove", alice.kid);
-      // What she signed stands, under the key of whoever removed her.
+      // What she signed stands, under the key of whoever removed her, who is shown all of it.
       expect(removed).toMatch(/^[1-9]\d* records renewed$/m);
+      expect(removed).toMatch(/^team\/research: revive$/m);
+      expect(removed).toMatch(/^key\/\S+: key of research\/worker-1$/m);
       await mesh.mustCli("kill", TEAM, "--wait");
       const refused = await alice.act("revive", TEAM);
       expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining("key_unknown") });

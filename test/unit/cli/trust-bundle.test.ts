@@ -140,6 +140,7 @@ test("who removes a coordinator signs none of what only an operator could have s
   expect(said).toEqual([
     expect.objectContaining({
       renewed: 0,
+      records: [],
       left: [{ scope: ACCOUNT, says: "limit total 5.00 usd" }],
     }),
   ]);
@@ -154,6 +155,15 @@ test("who removes a key signs what that key has signed, as the bundle before say
   // The coordinator of this test shows the same for every scope, so that nothing is really signed.
   expect(said).toEqual([expect.stringContaining("another record than")]);
   expect(carried).toHaveLength(1);
+});
+
+test("who removes a key is shown what of it they have put under their own", async () => {
+  const theirs = sign(ACCOUNT, limit(9_000_000n), secondOperator, { v: 4 });
+  const { acting, carried, said } = operatorOf(theirs, { stale: [theirs] });
+  await removeTrust(acting, secondOperator.kid);
+  expect(carried).toHaveLength(2);
+  const records = [{ scope: ACCOUNT, says: "limit total 9.00 usd" }];
+  expect(said).toEqual([expect.objectContaining({ renewed: 1, records, left: [] })]);
 });
 
 test("of what a coordinator calls stale only what listed keys have signed is renewed, and what is named", async () => {
