@@ -1,4 +1,8 @@
-import type { CommandState, NodeProgress } from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
+import type {
+  CommandState,
+  NodeProgress,
+  NodeState,
+} from "../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import type { Ack } from "../proto/gen/altrace/v1/mesh_pb.ts";
 import { table } from "./output.ts";
 import { span } from "./standing-words.ts";
@@ -70,6 +74,15 @@ function killLine({ node, ack, contained, containedAtMs }: NodeProgress, nowMs: 
 /** What the machine's kernel ended before the node did. */
 function sweptWords({ sweptNs, sweptCount }: Ack): string {
   return sweptNs > 0n ? `, swept ${sweptCount} in ${ms(sweptNs)}` : "";
+}
+
+/** A node that is not heard goes on as it was until its dead-man switch closes it: nobody knows before. */
+export function nodeStateWord(
+  { live, open, containedAtMs }: Pick<NodeState, "live" | "open" | "containedAtMs">,
+  nowMs: number,
+): string {
+  if (live) return open ? "open" : "closed";
+  return Number(containedAtMs) > nowMs ? `open until ${timeOf(containedAtMs)}?` : "closed";
 }
 
 function timeOf(atMs: bigint): string {

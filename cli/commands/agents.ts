@@ -1,6 +1,8 @@
+import { systemClock } from "../../adapters/system-clock.ts";
 import { formatUsdMicros } from "../../policy/money.ts";
 import type { AgentState } from "../../proto/gen/altrace/v1/node_service_pb.ts";
 import type { CommandContext } from "../command-context.ts";
+import { nodeStateWord } from "../command-words.ts";
 import { table } from "../output.ts";
 import { standingWord } from "../standing-words.ts";
 
@@ -62,7 +64,7 @@ export async function nodes(context: CommandContext): Promise<void> {
     const rows = listed.map((one) => [
       one.node,
       one.live ? "live" : "silent",
-      one.open ? "open" : "closed",
+      nodeStateWord(one, systemClock.nowMs()),
       one.inSync ? "in sync" : "behind",
       `${one.heartbeatAgeMs} ms`,
       String(one.agents),

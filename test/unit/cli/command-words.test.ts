@@ -1,6 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { nodeLines, summary } from "../../../cli/command-words.ts";
+import { nodeLines, nodeStateWord, summary } from "../../../cli/command-words.ts";
 import { liveLines } from "../../../cli/live-command.ts";
 import { CommandStateSchema } from "../../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 
@@ -78,4 +78,12 @@ test("of an order to erase a person it says who has, and whom it waits for", () 
     "  n3  waited for",
     "  n4  refused        field_unknown",
   ]);
+});
+
+test("a silent node counts as closed once its dead-man switch must have closed it, and not before", () => {
+  const at = (ms: number) => ({ live: false, open: false, containedAtMs: BigInt(NOW_MS + ms) });
+  expect(nodeStateWord({ live: true, open: true, containedAtMs: 0n }, NOW_MS)).toBe("open");
+  expect(nodeStateWord({ live: true, open: false, containedAtMs: 0n }, NOW_MS)).toBe("closed");
+  expect(nodeStateWord(at(1_000), NOW_MS)).toBe("open until 2026-11-22T12:00:01.000Z?");
+  expect(nodeStateWord(at(0), NOW_MS)).toBe("closed");
 });
