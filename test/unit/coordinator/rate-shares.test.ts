@@ -146,6 +146,17 @@ describe("shares of a rate", () => {
     expect(one.ask("n1").addedLags).toEqual([5_000_000, 0, 0]);
   });
 
+  test("R2: what a node passed beyond its part is owed by whoever has the part next", () => {
+    const one = world();
+    one.ask("n1");
+    one.ask("n2");
+    one.ask("n1", RATE_WHOLE);
+    one.ask("n1", RATE_WHOLE / 2);
+    one.ask("n1", RATE_WHOLE / 2, { release: true, lags: [20_000_000, 0, 0] });
+    // One half was full; the other owes as much.
+    expect(one.ask("n2")).toMatchObject({ share: RATE_WHOLE, addedLags: EMPTY });
+  });
+
   test("R2: a start of the node that ended may have used all", () => {
     const one = world();
     one.ask("n1");
