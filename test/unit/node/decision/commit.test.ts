@@ -91,6 +91,7 @@ describe("commit", () => {
         detail: "all of it fits in 60000 ms",
       },
       recorded: false,
+      dry: "requests",
     });
     expect(world.left).toEqual(before);
   });
