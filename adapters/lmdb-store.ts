@@ -5,6 +5,7 @@ import { type Guard, type Store, StoreFault, type Write } from "../ports/store.t
 import { CHECKSUM_BYTES, checkedValue, withChecksum } from "./checked-entry.ts";
 import { makeFolderDurably, syncFolder } from "./durable-file.ts";
 import { underNote } from "./opening-note.ts";
+import { WriteProbe } from "./write-probe.ts";
 
 /** Bytes of a key at most; LMDB's own limit is 1,978. */
 export const KEY_BYTES_MAX = 1024;
@@ -15,10 +16,12 @@ const GATHERED_BYTES_MAX = 1024 * 1024;
 /**
  * Free bytes on the disk below which nothing is written, beyond four times the commit itself.
  *
- * A write that meets a full disk inside the library corrupts the process's heap: it formats its
- * message into too small a buffer (`mdb_page_flush` in its mdb.c). So no write may get there.
+ * A write that fails inside the library may corrupt the process's heap: it formats its message into too small
+ * a buffer (`mdb_page_flush` in its mdb.c). So no write may get there that the disk would not take.
  */
 export const FREE_BYTES_MIN = 16 * 1024 * 1024;
+/** In what the library says of such a write. */
+const WRITE_FAILED_WITHIN = "Attempting to write page";
 /** Says that values have checksums. No entry of anybody's: their keys begin with a printable character. */
 const FORM_KEY = Buffer.from([0]);
 const CHECKED_FORM = Buffer.from("1");
@@ -88,6 +91,7 @@ class LmdbStore implements Store {
   readonly #path: string;
   readonly #db: RootDatabase<Buffer, Buffer>;
   readonly #freeBytesMin: number;
+  readonly #probe: WriteProbe;
   /** Reads look here first: a commit counts from its call, and its transaction runs later. */
   readonly #pending = new Map<string, Pending>();
   readonly #running = new Set<Promise<unknown>>();
@@ -101,6 +105,7 @@ class LmdbStore implements Store {
     this.#path = path;
     this.#db = db;
     this.#freeBytesMin = freeBytesMin;
+    this.#probe = new WriteProbe(path);
   }
 
   /** Before anything else. @throws StoreFault Something is not as it was written; it is closed then. */
@@ -222,6 +227,7 @@ class LmdbStore implements Store {
     this.#writeGathered();
     await Promise.allSettled(this.#running);
     await this.#db.close();
+    this.#probe.close();
   }
 
   async #run<T>(action: () => T): Promise<T> {
@@ -291,13 +297,19 @@ class LmdbStore implements Store {
   }
 
   #mustHaveRoom(bytes: number): void {
-    if (this.#hasRoom(bytes)) return;
-    const freeBytes = freeBytesAt(this.#path);
-    throw new StoreFault(`${this.#path} has ${freeBytes} bytes free, too few to write safely`);
+    if (!this.#hasRoom(bytes)) {
+      const freeBytes = freeBytesAt(this.#path);
+      throw new StoreFault(`${this.#path} has ${freeBytes} bytes free, too few to write safely`);
+    }
+    try {
+      this.#probe.mustTake(pagesOf(bytes));
+    } catch (cause) {
+      throw new StoreFault(`the disk takes no write to ${this.#path}`, { cause });
+    }
   }
 
   #hasRoom(bytes: number): boolean {
-    return freeBytesAt(this.#path) >= this.#freeBytesMin + 4 * bytes;
+    return freeBytesAt(this.#path) >= this.#freeBytesMin + pagesOf(bytes);
   }
 
   #mustBeOpen(): void {
@@ -308,6 +320,11 @@ class LmdbStore implements Store {
 function freeBytesAt(path: string): number {
   const { bavail, bsize } = statfsSync(path);
   return bavail * bsize;
+}
+
+/** By how much the library's file may grow with a commit of `bytes`: its pages are copied, not written over. */
+function pagesOf(bytes: number): number {
+  return 4 * bytes;
 }
 
 function bytesOf(copies: readonly Copy[]): number {
@@ -344,6 +361,9 @@ function compareBytes(left: string, right: string): number {
 function faultOf(path: string, cause: unknown): StoreFault {
   const { commitError } = cause as { commitError?: Promise<unknown> };
   // The library hands over the true cause as a promise that it rejects later.
-  commitError?.catch(() => undefined);
+  commitError?.catch((error: unknown) => {
+    // Nothing that this process would do from now on can be relied on: that nobody handles it ends it.
+    if (String(error).includes(WRITE_FAILED_WITHIN)) throw error;
+  });
   return new StoreFault(`a commit to ${path} failed`, { cause });
 }

@@ -1,6 +1,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { chmodSync, readFileSync, statfsSync, statSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  readFileSync,
+  statfsSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { open } from "lmdb";
 import { describe, expect, test } from "vitest";
@@ -281,34 +289,62 @@ describe("LMDB alone", () => {
     await store.close();
   });
 
-  test("a commit that the disk does not take fails, and the process goes on", async () => {
-    using dir = tempDir();
-    const adapter = join(import.meta.dirname, "../../adapters/lmdb-store.ts");
-    const program = join(dir.path, "write.ts");
-    writeFileSync(
-      program,
-      `import { openLmdbStore } from ${JSON.stringify(adapter)};
-      const store = openLmdbStore(${JSON.stringify(join(dir.path, "store"))});
-      const commit = (n) => store.commit([{ key: String(n), value: new Uint8Array(16_384) }]);
-      let taken = 0;
-      while (await commit(taken).then(() => true, () => false)) taken += 1;
-      await new Promise((resolve) => setImmediate(resolve));
-      const both = await Promise.allSettled([commit("a"), commit("b")]);
-      await new Promise((resolve) => setImmediate(resolve));
-      console.log(JSON.stringify({ taken: taken > 0, both: both.map(({ reason }) => reason.name) }));`,
-    );
-    // No file of the process may grow beyond 512 KiB: EFBIG, which the library meets as it does EIO.
-    const words = ["-c", 'ulimit -f 1024 && exec "$0" "$1"', process.execPath, program];
-    const child = spawn("/bin/sh", words, { stdio: ["ignore", "pipe", "pipe"] });
-    let [told, said] = ["", ""];
-    child.stdout.on("data", (data: Buffer) => {
-      told += data.toString();
+  describe("on a disk that takes no more", () => {
+    /**
+     * A process that commits until one fails, and once more. No file of it may grow beyond so many blocks of 512
+     * bytes: EFBIG, which the library meets as it does EROFS and EIO.
+     */
+    async function writerIn(folder: string, { blocks }: { readonly blocks: number }) {
+      const adapter = join(import.meta.dirname, "../../adapters/lmdb-store.ts");
+      const program = join(folder, "write.ts");
+      writeFileSync(
+        program,
+        `import { openLmdbStore } from ${JSON.stringify(adapter)};
+        const store = openLmdbStore(${JSON.stringify(join(folder, "store"))});
+        const commit = (n) => store.commit([{ key: String(n), value: new Uint8Array(16_384) }]);
+        let taken = 0;
+        while (await commit(taken).then(() => true, () => false)) taken += 1;
+        await new Promise((resolve) => setImmediate(resolve));
+        const both = await Promise.allSettled([commit("a"), commit("b")]);
+        await new Promise((resolve) => setImmediate(resolve));
+        console.log(JSON.stringify({ taken: taken > 0, both: both.map(({ reason }) => reason.name) }));`,
+      );
+      const command = `ulimit -f ${blocks} && exec "$0" "$1"`;
+      const child = spawn("/bin/sh", ["-c", command, process.execPath, program], {
+        stdio: ["ignore", "pipe", "pipe"],
+      });
+      let [told, said] = ["", ""];
+      child.stdout.on("data", (data: Buffer) => {
+        told += data.toString();
+      });
+      child.stderr.on("data", (data: Buffer) => {
+        said += data.toString();
+      });
+      const [code] = await once(child, "close");
+      return { code, told, said };
+    }
+
+    test("a commit fails before the library could meet it, and the process goes on", async () => {
+      using dir = tempDir();
+      const { code, told, said } = await writerIn(dir.path, { blocks: 8192 });
+      expect([code, told], said).toEqual([
+        0,
+        '{"taken":true,"both":["StoreFault","StoreFault"]}\n',
+      ]);
+      expect(said).toBe("");
     });
-    child.stderr.on("data", (data: Buffer) => {
-      said += data.toString();
+
+    test("a write that fails within the library ends the process, whose memory may be damaged", async () => {
+      using dir = tempDir();
+      mkdirSync(join(dir.path, "store"), { mode: 0o700 });
+      // It takes whatever the disk beside it would not.
+      symlinkSync("/dev/null", join(dir.path, "store", "probe"));
+      // A write begins just where the file may not grow, and so none of it is taken.
+      const { code, told, said } = await writerIn(dir.path, { blocks: 1024 });
+      expect(said).toContain("Attempting to write page");
+      expect(code).not.toBe(0);
+      expect(told).toBe("");
     });
-    const [code] = await once(child, "close");
-    expect([code, told], said).toEqual([0, '{"taken":true,"both":["StoreFault","StoreFault"]}\n']);
   });
 
   test("on a disk that is nearly full a commit fails before the library could meet its end", async () => {
