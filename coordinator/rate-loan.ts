@@ -1,4 +1,4 @@
-import type { RateLags, RateParts, RateRow } from "../mesh/rate-share.ts";
+import type { RateAnswer, RateQuestion, RateRow } from "../mesh/rate-share.ts";
 import type { AgentRate } from "./policy-rates.ts";
 
 // What is said of a row's shares of rates, and what is answered.
@@ -18,20 +18,7 @@ export type RateShareSettings = {
   readonly rowsOfNodeMax: number;
 };
 
-export type RateAsk = {
-  readonly node: string;
-  readonly bootId: string;
-  readonly account: string;
-  /** The contract that the row serves, or "" for policy alone. */
-  readonly contract: string;
-  readonly held: RateParts;
-  /** The least that is of use, and what would be used if it were there. */
-  readonly needs: RateParts;
-  readonly wants: RateParts;
-  /** Microseconds. */
-  readonly lags: RateLags;
-  readonly release: boolean;
-};
+export type RateAsk = RateQuestion & { readonly node: string; readonly bootId: string };
 
 export type RateEnv = {
   /** Monotonic clock, ms. */
@@ -41,12 +28,7 @@ export type RateEnv = {
   readonly isAlone: boolean;
 };
 
-export type RateLoan = {
-  readonly shares: RateParts;
-  readonly ttlMs: number;
-  readonly addedLags: RateLags;
-  /** Above 0: less than is needed or could be had is lent, and asking again makes sense after so long. */
-  readonly retryMs: number;
+export type RateLoan = RateAnswer & {
   /** Rows that have more of what this one lacks than is left to them: their nodes are to ask now. */
   readonly recalls: readonly LentRow[];
 };

@@ -85,7 +85,7 @@ export class RateShares {
       if (nowMs < row.expiresMs) break;
       this.#end(key, row, { lags: undefined, nowMs });
     }
-    const key = `${ask.node} ${ask.account} ${ask.contract}`;
+    const key = rowKey(ask);
     const before = this.#rows.get(key);
     if (before !== undefined && before.bootId !== ask.bootId) {
       this.#end(key, before, { lags: undefined, nowMs });
@@ -370,6 +370,10 @@ export class RateShares {
 /** Of whom nothing is known yet: an even part of its own rate, and of its team's some requests. */
 function firstWant(metric: Metric | undefined, need: number): number {
   return metric?.rate.isShared ? Math.min(RATE_WHOLE, FIRST_REQUESTS * need) : RATE_WHOLE;
+}
+
+function rowKey({ node, account, contract }: LentRow): string {
+  return `${node} ${account} ${contract}`;
 }
 
 function lentRow(key: string): LentRow {

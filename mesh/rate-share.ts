@@ -17,6 +17,24 @@ export type RateRow = {
 /** Parts of `RATE_WHOLE`, by metric. A metric without a limit has the whole. */
 export type RateParts = PerMetric;
 
+/** What a node says of a row's rate, and what it may have of it. */
+export type RateQuestion = RateRow & {
+  readonly held: RateParts;
+  /** The least that is of use: one request's worth. And what would be used if it were there. */
+  readonly needs: RateParts;
+  readonly wants: RateParts;
+  readonly lags: RateLags;
+  readonly release: boolean;
+};
+
+export type RateAnswer = {
+  readonly shares: RateParts;
+  readonly ttlMs: number;
+  readonly addedLags: RateLags;
+  /** Above 0: less than is needed or could be had is lent, and asking again makes sense after so long. */
+  readonly retryMs: number;
+};
+
 /**
  * How far buckets are from full, by metric: the time that they take to fill up, microseconds. It is the
  * same for every share of a rate, since a share has its part of the burst and refills at its part of the rate.

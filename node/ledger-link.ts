@@ -1,5 +1,11 @@
 import { create } from "@bufbuild/protobuf";
-import { RATE_WHOLE, type RateLags, type RateParts } from "../mesh/rate-share.ts";
+import {
+  RATE_WHOLE,
+  type RateAnswer,
+  type RateLags,
+  type RateParts,
+  type RateQuestion,
+} from "../mesh/rate-share.ts";
 import type { Clock } from "../ports/clock.ts";
 import { pooledRandom } from "../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../ports/random.ts";
@@ -28,7 +34,7 @@ import type { LeaseAnswer, LedgerPort, Shortfall, StandingReport } from "./actor
 import { askMesh, type MeshAsker } from "./ask-mesh.ts";
 import { type Cost, STANDINGS, type Standing } from "./decision/facts.ts";
 import { LedgerQuestions } from "./ledger-questions.ts";
-import type { AskRate, RateAnswer, RateQuestion } from "./rate-shares.ts";
+import type { AskRate } from "./rate-shares.ts";
 
 /** Leases belong to the start of the node that asked for them. */
 export type LedgerLinkDeps = MeshAsker & {

@@ -3,8 +3,10 @@ import {
   FULL_BUCKETS,
   lagsAfter,
   NO_PARTS,
+  type RateAnswer,
   type RateLags,
   type RateParts,
+  type RateQuestion,
   type RateRow,
 } from "../mesh/rate-share.ts";
 import type { Clock } from "../ports/clock.ts";
@@ -28,29 +30,6 @@ import type { Table } from "./table/table.ts";
 //     their question was sent, so the coordinator never counts on less than what is used here.
 // N2. A share that got smaller is in force before the coordinator is told so.
 // N3. Whoever has not asked for a while gives its shares back, with how full its buckets are.
-
-/** What a node says of a row's rate, and what it may have of it. */
-export type RateQuestion = {
-  /** `agent/<t>/<a>` */
-  readonly account: string;
-  /** "" for policy alone. */
-  readonly contract: string;
-  readonly held: RateParts;
-  /** One request's worth, and what would be used if it were there. */
-  readonly needs: RateParts;
-  readonly wants: RateParts;
-  /** Microseconds. */
-  readonly lags: RateLags;
-  readonly release: boolean;
-};
-
-export type RateAnswer = {
-  readonly shares: RateParts;
-  readonly ttlMs: number;
-  readonly addedLags: RateLags;
-  /** Above 0: less than it needs. */
-  readonly retryMs: number;
-};
 
 /** Goes the whole way, and is of an account that has no rate: no share of anything moves. */
 export const RATE_OF_NOBODY: RateQuestion = {
