@@ -5,8 +5,7 @@ import { asOwnerOf } from "../../adapters/as-owner.ts";
 import { fileKeys } from "../../adapters/file-keys.ts";
 import { identityPath, trustPath } from "../../coordinator/found-mesh.ts";
 import { kidOf } from "../../mesh/kid-of.ts";
-import { nodeKeyName } from "../../node/mesh/own-keys.ts";
-import type { Keys, Signer } from "../../ports/keys.ts";
+import { nodeKeyName, nodeKeysFrom } from "../../node/mesh/own-keys.ts";
 import { TrustedKeySchema, TrustRole, TrustSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
 import { parseScope } from "../../proto/ids.ts";
 import { type CommandContext, CommandError } from "../command-context.ts";
@@ -81,20 +80,11 @@ function nodesKey({ home }: CommandContext, isNext: boolean) {
   const none = new CommandError(`${home}: no node has started here yet`);
   if (!existsSync(home)) throw none;
   return asOwnerOf(home, () => {
-    const first = keys.load(nodeKeyName(1));
-    if (first === undefined) throw none;
-    const [newest, no] = newestOf(keys, first);
-    return isNext ? keys.loadOrCreate(nodeKeyName(no + 1)) : newest;
+    const held = [...nodeKeysFrom(keys, 1)];
+    const newest = held.at(-1);
+    if (newest === undefined) throw none;
+    return isNext ? keys.loadOrCreate(nodeKeyName(held.length + 1)) : newest;
   });
-}
-
-function newestOf(keys: Keys, first: Signer) {
-  let newest = first;
-  for (let no = 1; ; no += 1) {
-    const further = keys.load(nodeKeyName(no + 1));
-    if (further === undefined) return [newest, no] as const;
-    newest = further;
-  }
 }
 
 /**

@@ -5,6 +5,15 @@ export function nodeKeyName(no: number): string {
   return no === 1 ? "node" : `node-${no}`;
 }
 
+/** A node's keys as they lie in its folder, from that number on. */
+export function* nodeKeysFrom(keys: Pick<Keys, "load">, no: number): Generator<Signer> {
+  for (let at = no; ; at += 1) {
+    const key = keys.load(nodeKeyName(at));
+    if (key === undefined) return;
+    yield key;
+  }
+}
+
 /**
  * The key that this node signs with: of those that lie on its disk the one that the mesh knows it by.
  *
@@ -51,9 +60,8 @@ export class OwnKeys implements Signer {
   }
 
   #loadFurther(): void {
-    for (;;) {
-      const further = this.#keys.load(nodeKeyName(this.#held.length + 1));
-      if (further === undefined || this.of(further.publicKey) !== undefined) return;
+    for (const further of nodeKeysFrom(this.#keys, this.#held.length + 1)) {
+      if (this.of(further.publicKey) !== undefined) return;
       this.#held.push(further);
     }
   }

@@ -166,7 +166,6 @@ export class Replica {
     return this.#isLoaded;
   }
 
-  /** This node's own key: its agents' contracts are held by it. */
   noteCounts(counts: Counts): void {
     this.#heartbeat.note(counts);
   }
