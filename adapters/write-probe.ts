@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, openSync, writeSync } from "node:fs";
+import { closeSync, openSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 /** Steps in which the probe moves: with each it may take a block of the disk. */
@@ -12,23 +12,23 @@ const ONE_BYTE = Buffer.from([0]);
  * else in it: a disk that is only read, one that was shut down, and a limit on files' lengths each say so here.
  */
 export class WriteProbe {
-  readonly #dataFd: number;
-  readonly #probeFd: number;
+  readonly #folder: string;
+  #fd: number | undefined;
 
-  /** @throws A system error: one of the two files in `folder` cannot be opened. */
   constructor(folder: string) {
-    this.#dataFd = openSync(join(folder, "data.mdb"), "r");
-    this.#probeFd = openSync(join(folder, "probe"), "w", 0o600);
+    this.#folder = folder;
   }
 
   /** @throws A system error: the disk would not take `bytes` more. */
   mustTake(bytes: number): void {
-    const end = fstatSync(this.#dataFd).size + bytes;
-    writeSync(this.#probeFd, ONE_BYTE, 0, 1, Math.ceil(end / STEP_BYTES) * STEP_BYTES);
+    const end = statSync(join(this.#folder, "data.mdb")).size + bytes;
+    // Made where something is written: what is there can be read from a disk that has no room for one more file.
+    this.#fd ??= openSync(join(this.#folder, "probe"), "w", 0o600);
+    writeSync(this.#fd, ONE_BYTE, 0, 1, Math.ceil(end / STEP_BYTES) * STEP_BYTES);
   }
 
   close(): void {
-    closeSync(this.#dataFd);
-    closeSync(this.#probeFd);
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
   }
 }

@@ -4,6 +4,7 @@ import {
   chmodSync,
   mkdirSync,
   readFileSync,
+  rmSync,
   statfsSync,
   statSync,
   symlinkSync,
@@ -345,6 +346,21 @@ describe("LMDB alone", () => {
       expect(code).not.toBe(0);
       expect(told).toBe("");
     });
+  });
+
+  test("a store that cannot be probed for writes is read all the same", async () => {
+    using dir = tempDir();
+    const path = join(dir.path, "store");
+    const before = openLmdbStore(path);
+    await before.commit([put("a", "1")]);
+    await before.close();
+    rmSync(join(path, "probe"));
+    // In the place of a file for which there is no room.
+    mkdirSync(join(path, "probe"));
+    const store = openLmdbStore(path);
+    await expect(store.commit([put("a", "2")])).rejects.toThrow(StoreFault);
+    expect(text(store.get("a"))).toBe("1");
+    await store.close();
   });
 
   test("on a disk that is nearly full a commit fails before the library could meet its end", async () => {
