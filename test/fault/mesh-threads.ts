@@ -27,6 +27,7 @@ import type { MeshStatus } from "../../node/mesh-status.ts";
 import { isKilled } from "../../node/table/scope-cells.ts";
 import { createTable, isFresh, type Table } from "../../node/table/table.ts";
 import type { MeshToControl } from "../../node/thread-messages.ts";
+import type { BusMessage } from "../../ports/bus.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { SignedRecordSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
@@ -34,6 +35,7 @@ import { CONTROL_STREAM, REVOCATION_STREAM } from "../../proto/subjects.ts";
 import { meshWal } from "../support/mesh-wal.ts";
 import type { NatsServer } from "../support/start-nats.ts";
 import { tempDir } from "../support/temp-dir.ts";
+import { waitUntil } from "../support/wait-until.ts";
 import { revive } from "../unit/node/mesh/mesh-world.ts";
 
 /** T of these meshes: short, since tests wait for it. */
@@ -104,7 +106,7 @@ export async function startMesh(of: {
     /** What every node must have on its disk: the hash of each scope's record in the streams. */
     inStreams: async () => {
       const pages = await Promise.all(
-        [CONTROL_STREAM, REVOCATION_STREAM].map((stream) => bus.read(stream, 1, 1_000)),
+        [CONTROL_STREAM, REVOCATION_STREAM].map((stream) => wholeStream(bus, stream)),
       );
       const hashes = pages.flat().map(({ bytes }) => {
         const read = restoreRecord(bytes, { mesh: founded.pin.mesh });
@@ -114,6 +116,15 @@ export async function startMesh(of: {
       return new Map(hashes);
     },
   };
+}
+
+/** Any server answers a read, and one that lags ends it early: how much there is is the leader's word. */
+async function wholeStream(bus: NatsBus, stream: string): Promise<readonly BusMessage[]> {
+  return await waitUntil(`all of ${stream} to be read`, async () => {
+    const { state } = await bus.manager().streams.info(stream);
+    const read = await bus.read(stream, 1, 1_000);
+    return read.length >= state.messages && read;
+  });
 }
 
 export type MeshOfThreads = Awaited<ReturnType<typeof startMesh>>;
