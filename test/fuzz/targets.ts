@@ -11,6 +11,7 @@ import { clientHello } from "../unit/node/dataplane/tls/hello-bytes.ts";
 import { DECODED } from "./decoded-target.ts";
 import { HANDSHAKE } from "./handshake-target.ts";
 import { HTTP2_HEAD } from "./http2-head-target.ts";
+import { REQUEST } from "./request-target.ts";
 import type { Target } from "./target.ts";
 
 const bytesOf = (text: string): Uint8Array => new Uint8Array(Buffer.from(text, "latin1"));
@@ -208,6 +209,7 @@ export const TARGETS: readonly Target[] = [
   head,
   stream,
   HTTP2_HEAD,
+  REQUEST,
   HANDSHAKE,
   DECODED,
 ];

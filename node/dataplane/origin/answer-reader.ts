@@ -1,5 +1,5 @@
+import { ChunkedBody } from "../http1/chunked-body.ts";
 import { type AnswerHead, readAnswerHead } from "./answer-head.ts";
-import { ChunkedBody } from "./chunked-body.ts";
 import { ORIGIN_LIMITS } from "./origin-limits.ts";
 
 /**
@@ -189,7 +189,7 @@ export class AnswerReader {
     if (framing === "until-close" && !hasNone) return "until-close";
     this.#leftBytes = typeof framing === "number" && !hasNone ? framing : 0;
     if (framing !== "chunked" || hasNone) return "sized";
-    this.#chunks = new ChunkedBody();
+    this.#chunks = new ChunkedBody(ORIGIN_LIMITS);
     return "chunked";
   }
 

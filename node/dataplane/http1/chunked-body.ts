@@ -1,8 +1,22 @@
-import { ORIGIN_LIMITS } from "./origin-limits.ts";
+/** Bounds on what a body in chunks may bring beside its bytes. */
+export type ChunkedLimits = {
+  /** What stands behind the size of one chunk, bytes. */
+  readonly chunkExtensionBytesMax: number;
+  /** The same of all chunks of one body together. Absent: they are not counted. */
+  readonly chunkExtensionsBytesMax?: number;
+  /** Headers behind the last chunk, bytes; they are dropped. */
+  readonly trailerBytesMax: number;
+};
 
 type Place =
   | "size"
   | "extension"
+  | "extension-name"
+  | "extension-value"
+  | "extension-word"
+  | "extension-quoted"
+  | "extension-escaped"
+  | "extension-end"
   | "size-lf"
   | "data"
   | "data-cr"
@@ -18,6 +32,9 @@ const LF = 0x0a;
 const TAB = 0x09;
 const COLON = 0x3a;
 const SEMICOLON = 0x3b;
+const EQUALS = 0x3d;
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
 
 /** So that every size is a whole number. */
 const SIZE_DIGITS_MAX = 13;
@@ -33,12 +50,18 @@ export class ChunkedBody {
   /** The empty line at its end was read. */
   isWhole = false;
   fault: string | undefined;
+  readonly #limits: ChunkedLimits;
   #place: Place = "size";
   #digits = 0;
   #leftBytes = 0;
   #extensionBytes = 0;
+  #extensionsBytes = 0;
   #trailerBytes = 0;
   #taken = 0;
+
+  constructor(limits: ChunkedLimits) {
+    this.#limits = limits;
+  }
 
   /** How many of the bytes were read by the last `take`: all of them, unless it is whole or at fault. */
   get taken(): number {
@@ -76,9 +99,6 @@ export class ChunkedBody {
       case "size":
         this.#size(byte);
         break;
-      case "extension":
-        this.#extension(byte);
-        break;
       case "size-lf":
         this.#expect(byte === LF, this.#leftBytes === 0 ? "trailer-start" : "data");
         break;
@@ -89,8 +109,15 @@ export class ChunkedBody {
         this.#expect(byte === LF, "size");
         this.#digits = 0;
         break;
-      default:
+      case "trailer-start":
+      case "trailer-name":
+      case "trailer-value":
+      case "trailer-lf":
+      case "last-lf":
         this.#trailer(byte);
+        break;
+      default:
+        this.#extension(byte);
     }
   }
 
@@ -99,26 +126,70 @@ export class ChunkedBody {
     if (digit >= 0) {
       this.#leftBytes = this.#leftBytes * 16 + digit;
       this.#digits += 1;
-      if (this.#digits > SIZE_DIGITS_MAX) this.fault = "a chunk of the answer is too large";
-    } else if (this.#digits === 0) this.fault = "a chunk of the answer has no size";
+      if (this.#digits > SIZE_DIGITS_MAX) this.fault = "a chunk is too large";
+    } else if (this.#digits === 0) this.fault = "a chunk has no size";
     else if (byte === SEMICOLON) {
       this.#place = "extension";
       this.#extensionBytes = 0;
     } else this.#expect(byte === CR, "size-lf");
   }
 
+  /** Words with values or without, and quoted ones: nothing in which an end of line could hide. */
   #extension(byte: number): void {
-    this.#extensionBytes += 1;
-    if (byte === CR) this.#place = "size-lf";
-    else if (isControl(byte)) this.fault = "a control character beside a chunk's size";
-    else if (this.#extensionBytes > ORIGIN_LIMITS.chunkExtensionBytesMax) {
-      this.fault = "too much beside a chunk's size";
+    if (byte !== CR && this.#isTooMuch()) {
+      this.fault = "too much beside the size of a chunk";
+      return;
     }
+    switch (this.#place) {
+      case "extension":
+        this.#expect(TOKEN[byte] === 1, "extension-name");
+        break;
+      case "extension-name":
+        if (byte === EQUALS) this.#place = "extension-value";
+        else this.#afterWord(byte);
+        break;
+      case "extension-value":
+        if (byte === QUOTE) this.#place = "extension-quoted";
+        else this.#expect(TOKEN[byte] === 1, "extension-word");
+        break;
+      case "extension-word":
+        this.#afterWord(byte);
+        break;
+      case "extension-quoted":
+        if (byte === QUOTE) this.#place = "extension-end";
+        else if (byte === BACKSLASH) this.#place = "extension-escaped";
+        else this.#expect(!isControl(byte), "extension-quoted");
+        break;
+      case "extension-escaped":
+        this.#expect(!isControl(byte), "extension-quoted");
+        break;
+      default:
+        this.#afterExtension(byte);
+    }
+  }
+
+  #isTooMuch(): boolean {
+    const { chunkExtensionBytesMax, chunkExtensionsBytesMax } = this.#limits;
+    this.#extensionBytes += 1;
+    this.#extensionsBytes += 1;
+    return (
+      this.#extensionBytes > chunkExtensionBytesMax ||
+      (chunkExtensionsBytesMax !== undefined && this.#extensionsBytes > chunkExtensionsBytesMax)
+    );
+  }
+
+  #afterWord(byte: number): void {
+    if (TOKEN[byte] !== 1) this.#afterExtension(byte);
+  }
+
+  #afterExtension(byte: number): void {
+    if (byte === SEMICOLON) this.#place = "extension";
+    else this.#expect(byte === CR, "size-lf");
   }
 
   #trailer(byte: number): void {
     this.#trailerBytes += 1;
-    if (this.#trailerBytes > ORIGIN_LIMITS.trailerBytesMax) {
+    if (this.#trailerBytes > this.#limits.trailerBytesMax) {
       this.fault = "too much behind the last chunk";
     } else if (this.#place === "trailer-start" && byte === CR) this.#place = "last-lf";
     else if (this.#place === "trailer-start" || this.#place === "trailer-name") {
@@ -135,7 +206,7 @@ export class ChunkedBody {
 
   #expect(isSo: boolean, next: Place): void {
     if (isSo) this.#place = next;
-    else this.fault = "the chunks of the answer are malformed";
+    else this.fault = "the chunks are malformed";
   }
 }
 
