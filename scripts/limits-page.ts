@@ -87,7 +87,26 @@ export const DOOR_LIMITS: Readonly<Record<keyof typeof GATEWAY_LIMITS, LimitWord
     undefined,
     "node/dataplane/gateway",
   ),
-  pipelinedMax: words("requests behind the running one", undefined, "node/dataplane/gateway"),
+  waitingBytesMax: words(
+    "a body or requests that come before they are asked for; the rest is not read",
+    undefined,
+    "node/dataplane/gateway",
+  ),
+  chunkExtensionBytesMax: words(
+    "what stands beside the size of one chunk",
+    "malformed_http",
+    "node/dataplane/http1/request-reader",
+  ),
+  chunkExtensionsBytesMax: words(
+    "the same of all chunks of one body",
+    "malformed_http",
+    "node/dataplane/http1/request-reader",
+  ),
+  trailerBytesMax: words(
+    "headers behind the last chunk",
+    "malformed_http",
+    "node/dataplane/http1/request-reader",
+  ),
   backlog: words("connections that the kernel holds", undefined, "node/captured"),
   captureBacklog: words("captured connections that the kernel holds", undefined, "node/captured"),
   lingerBytesMax: words(

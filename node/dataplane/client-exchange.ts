@@ -111,7 +111,7 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.#carrier = carrier;
     this.#wire = input.wire;
     this.#expectsContinue = input.expectsContinue;
-    this.#body = new RequestBody(input.wire, input.bodyBytes);
+    this.#body = new RequestBody(input.wire.body, input.bodyBytes);
   }
 
   claim(agentId: string, contractId: string | undefined): void {
@@ -149,15 +149,20 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.#phase = status >= 400 ? "refused" : "said";
     this.#writeHead(status, headers, body.byteLength);
     const wire = this.#wire;
-    if (this.#onUnread !== undefined) wire.source.on("data", this.#onUnread);
     if (!unread || this.#inputBroken !== undefined) {
       this.#endResponse(body);
       return;
     }
     wire.endUnread(body);
-    discard(wire.source, this.#agentId, this.#host.places, (outcome) => {
-      wire.unreadOver(outcome);
-      this.#watchUnsent();
+    discard({
+      source: wire.body,
+      holder: this.#agentId,
+      places: this.#host.places,
+      onPiece: this.#onUnread,
+      done: (outcome) => {
+        wire.unreadOver(outcome);
+        this.#watchUnsent();
+      },
     });
   }
 
@@ -245,6 +250,11 @@ export class ClientExchange implements Exchange, OpenExchange {
     return this.#phase === "waiting";
   }
 
+  /** True once all of an answer was said, or the one that had begun was broken off. */
+  isSaid(): boolean {
+    return this.#phase === "said" || this.#phase === "refused" || this.#phase === "cut";
+  }
+
   /** True once it was told to end, or ended so. */
   isCut(): boolean {
     return this.#cut !== undefined || this.#phase === "cut";
@@ -293,11 +303,11 @@ export class ClientExchange implements Exchange, OpenExchange {
     if (this.#phase === "refused" || this.#phase === "said") this.#endResponse();
   }
 
-  /** The response was handed over whole, or its socket is gone. */
-  responseClosed(): void {
+  /** The answer was handed over whole. */
+  answerSaid(): void {
     if (this.#phase === "closed") return;
     // An exchange that ends its connection is over when the connection is.
-    if (this.#closes || !this.#wire.isFinished()) this.#wire.closeSoon();
+    if (this.#closes) this.#wire.closeSoon();
     else this.#end({ gone: false });
   }
 
@@ -330,7 +340,8 @@ export class ClientExchange implements Exchange, OpenExchange {
       assert(!this.#hasLength, "content-length follows from the body");
       all.push("content-length", String(length));
     }
-    this.#wire.writeHead(status, all, this.#closes);
+    const hasLength = this.#hasLength || length !== undefined;
+    this.#wire.writeHead(status, all, { closes: this.#closes, hasLength });
   }
 
   /** What the kernel does not take at once may stand for ever if the client never reads. */
@@ -364,7 +375,6 @@ export class ClientExchange implements Exchange, OpenExchange {
     this.#phase = "closed";
     this.#cancelStalled?.();
     this.#body.fail("client_gone");
-    this.#body.forget();
     this.#host.registry.remove(this);
     this.#carrier.exchangeOver({ reusable: !gone && !this.#closes });
     if (gone) for (const hook of this.#onGone ?? []) this.#run(hook);

@@ -1,4 +1,36 @@
-import type { Readable } from "node:stream";
+/** Who is told of a request's body as it comes. */
+export type BodyReader = {
+  /** In memory of its own, which is the reader's. */
+  onPiece(piece: Buffer): void;
+  /** Nothing more will come: it is whole, or its sender has given it up. */
+  onEnd(): void;
+};
+
+/** Bytes on their way to one reader at a time. */
+export type ByteSource = {
+  /** Tells of what comes from now on; of what is there already in this call. */
+  tell(reader: BodyReader): void;
+  /** Nobody is told any more, and what comes is left to wait. */
+  hush(): void;
+};
+
+/** The body of a request. */
+export type BodySource = ByteSource & {
+  /** Every byte of it was told, or taken. */
+  isComplete(): boolean;
+  /** It ended because its sender gave it up: what came of it is no whole body. */
+  isBroken(): boolean;
+  /** A body of so many bytes, where all of it is there and none of it was told. */
+  take(bytes: number): Buffer | undefined;
+};
+
+/** What is said of an answer with its head. */
+export type AnswerForm = {
+  /** The connection ends after this answer, where there is one for each answer. */
+  readonly closes: boolean;
+  /** A header says how long its body is; otherwise its end does. */
+  readonly hasLength: boolean;
+};
 
 /**
  * What carries one request and its answer: all of an HTTP/1.1 connection, or one stream of an HTTP/2 one.
@@ -6,21 +38,11 @@ import type { Readable } from "node:stream";
  * It knows how things are said, and an exchange when. Calls after the wire is gone do nothing.
  */
 export type ClientWire = {
-  /** The request's body as it comes. */
-  readonly source: Readable;
-  /** Every byte of the body has been received. */
-  isBodyComplete(): boolean;
-  /** A body of so many bytes waits in `source` whole, and no byte of it was read. */
-  holdsBody(bytes: number): boolean;
-  /** The body ended because its sender gave it up: what came of it is no whole body. */
-  isBodyBroken(): boolean;
+  readonly body: BodySource;
   /** Asks for the body that the client has offered. */
   sayContinue(): void;
-  /**
-   * @param headers Flat; none of them of the connection. The wire's from now on.
-   * @param closes The connection ends after this answer, where there is one for each answer.
-   */
-  writeHead(status: number, headers: string[], closes: boolean): void;
+  /** @param headers Flat; none of them of the connection. The wire's from now on. */
+  writeHead(status: number, headers: string[], form: AnswerForm): void;
   /** Sends the head before there is anything behind it. */
   flushHead(): void;
   /** False: stop until `onDrain` fires. */

@@ -4,7 +4,7 @@ import type { Cost, Door, KilledBy } from "../decision/facts.ts";
 import type { KeyMemo } from "./key-memo.ts";
 import type { ConnectTarget } from "./tunnel/connect-head.ts";
 
-/** The head of a client's request, as parsed by node:http and not yet judged. */
+/** The head of a client's request, as it was received and not yet judged. */
 export type RequestHead = {
   readonly method: string;
   /** Request target as received; of one in absolute form its path and query. */

@@ -12,8 +12,14 @@ export type GatewayLimits = {
   readonly keepAliveTimeoutMs: number;
   /** A connection without a request for this long may be closed to make room for another. */
   readonly idleEvictableMs: number;
-  /** Requests that may wait behind the running one of their connection. */
-  readonly pipelinedMax: number;
+  /** Of what a client sends before it is asked for, a body or its next request, so much is kept; more is not read. */
+  readonly waitingBytesMax: number;
+  /** What stands behind the size of one chunk of a body; `malformed_http` above it. */
+  readonly chunkExtensionBytesMax: number;
+  /** The same of all chunks of one body together. */
+  readonly chunkExtensionsBytesMax: number;
+  /** Headers behind the last chunk, which are dropped; `malformed_http` above it. */
+  readonly trailerBytesMax: number;
   /** Connections that the kernel may hold before they are accepted. */
   readonly backlog: number;
   /** The same of captured ones, which wait there for the next node while one is replaced. */
@@ -41,7 +47,10 @@ export const GATEWAY_LIMITS: GatewayLimits = {
   headSweepMs: 500,
   keepAliveTimeoutMs: 65_000,
   idleEvictableMs: 1_000,
-  pipelinedMax: 16,
+  waitingBytesMax: 64 * 1024,
+  chunkExtensionBytesMax: 1_024,
+  chunkExtensionsBytesMax: 16 * 1024,
+  trailerBytesMax: 8 * 1024,
   backlog: 1_024,
   captureBacklog: 4_096,
   lingerBytesMax: 16 * 1024 * 1024,

@@ -1,28 +1,21 @@
-import type { IncomingMessage, Server } from "node:http";
-import type { AddressInfo, Socket } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import type { Clock } from "../../ports/clock.ts";
-import { http } from "../../ports/http-module.ts";
 import { pooledRandom } from "../../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../../ports/random.ts";
 import type { Reason } from "../../proto/reasons.ts";
-import {
-  ClientConnection,
-  ClientRequest,
-  ClientResponse,
-  type ConnectionHost,
-  peerOf,
-} from "./client-connection.ts";
 import type { Connections } from "./connections.ts";
 import type { Exchange, Via } from "./exchange.ts";
 import type { GatewayLimits } from "./gateway-limits.ts";
-import { isViolation } from "./head-rules.ts";
+import { ConnectionWatch } from "./http1/connection-watch.ts";
+import { type ConnectionHost, Http1Connection } from "./http1/http1-connection.ts";
 import { Http2Connection } from "./http2/http2-connection.ts";
 import { HTTP2_LIMITS } from "./http2/http2-limits.ts";
 import { answerAndClose, LingerPlaces } from "./lingering-close.ts";
+import { peerOf } from "./peer-of.ts";
 import { answerBytes, refusalAnswer } from "./refusal-answer.ts";
 import type { RefusedAtDoor } from "./serve-exchange.ts";
-import { readConnect } from "./tunnel/connect-head.ts";
-import { TunnelExchange } from "./tunnel/tunnel-exchange.ts";
+import type { TunnelExchange } from "./tunnel/tunnel-exchange.ts";
 
 export type GatewayOptions = {
   /** 0: any free port. */
@@ -86,12 +79,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
 
 class GatewayDoor implements Gateway {
   readonly #options: GatewayOptions;
-  readonly #server: Server<typeof ClientRequest, typeof ClientResponse>;
-  readonly #connections = new Map<Socket, ClientConnection>();
+  readonly #server: Server;
+  readonly #connections = new Map<Socket, Http1Connection>();
   readonly #http2 = new Set<Http2Connection>();
   readonly #turnedAway = new Set<Socket>();
-  readonly #vias = new WeakMap<Socket, Via>();
-  readonly #idle = new Set<ClientConnection>();
+  readonly #watch: ConnectionWatch;
   readonly #places: LingerPlaces;
   readonly #host: ConnectionHost;
   #port = 0;
@@ -99,37 +91,28 @@ class GatewayDoor implements Gateway {
   #draining = false;
 
   constructor(options: GatewayOptions) {
-    const { limits, clock, registry, onExchange, onRefused, onFault } = options;
+    const { limits, clock, registry, onExchange, onTunnel, onRefused, onFault } = options;
     this.#options = options;
     this.#places = new LingerPlaces({ limits, clock });
+    this.#watch = new ConnectionWatch({ limits, clock });
+    const keptS = Math.floor(limits.keepAliveTimeoutMs / 1_000);
     this.#host = {
-      door: options.onTunnel === undefined ? "gateway" : "forward",
+      door: onTunnel === undefined ? "gateway" : "forward",
       clock,
       random: pooledRandom(options.random),
       limits,
       registry,
       places: this.#places,
-      idle: this.#idle,
+      watch: this.#watch,
+      keptLines: `Connection: keep-alive\r\nKeep-Alive: timeout=${keptS}\r\n`,
       isDraining: () => this.#draining,
       onExchange,
+      onTunnel,
       onRefused,
       onFault,
     };
-    this.#server = createStrictServer(limits, (request) => this.#mayUpgrade(request));
-    this.#server.on("upgrade", (request, _, first) => {
-      this.#connections.get(request.socket)?.acceptSession(request, first);
-    });
+    this.#server = createServer({ allowHalfOpen: true, noDelay: true });
     this.#server.on("connection", (socket) => this.#connected(socket));
-    this.#server.on("request", (request, response) => this.#requested(request, response, false));
-    this.#server.on("checkContinue", (request, response) =>
-      this.#requested(request, response, true),
-    );
-    // An expectation that is not known may be ignored: RFC 9110, section 10.1.1.
-    this.#server.on("checkExpectation", (request, response) =>
-      this.#requested(request, response, false),
-    );
-    this.#server.on("connect", (request, _, first) => this.#asked(request, first));
-    this.#server.on("clientError", (error, socket) => this.#inputFailed(error, socket as Socket));
   }
 
   get port(): number {
@@ -150,12 +133,10 @@ class GatewayDoor implements Gateway {
 
   serve(socket: Socket, via: Via, protocol: Protocol = "http/1.1"): Served | undefined {
     if (protocol === "h2") return this.#draining ? undefined : this.#serveHttp2(socket, via);
-    this.#vias.set(socket, via);
-    this.#server.emit("connection", socket);
-    const connection = this.#connections.get(socket);
+    const connection = this.#admit(socket, via);
     return {
-      hasBegun: () => connection?.hasBegun === true,
-      finish: () => this.#connections.get(socket)?.finish(),
+      hasBegun: () => connection.hasBegun,
+      finish: () => connection.finish(),
     };
   }
 
@@ -176,6 +157,7 @@ class GatewayDoor implements Gateway {
   stopAccepting(): void {
     this.#draining = true;
     this.#server.close();
+    for (const { socket } of this.#watch.resting()) socket.destroySoon();
     for (const connection of this.#http2) connection.finish();
   }
 
@@ -185,104 +167,40 @@ class GatewayDoor implements Gateway {
     const closed = new Promise<void>((resolve) => {
       this.#server.close(() => resolve());
     });
-    for (const socket of this.#connections.keys()) socket.destroy();
+    const gone = [...this.#connections.values()].map(({ socket, via }) => {
+      // Within TLS the connection under it is another door's to wait for.
+      const over = via === undefined ? once(socket, "close") : undefined;
+      socket.destroy();
+      return over;
+    });
     for (const { socket } of this.#http2) socket.destroy();
     for (const socket of this.#turnedAway) socket.destroy();
-    await closed;
+    await Promise.all([closed, ...gone]);
+    this.#watch.stop();
   }
 
   #connected(socket: Socket): void {
-    const via = this.#vias.get(socket);
-    if (via !== undefined) {
-      this.#admit(socket, via);
-      return;
-    }
     const elsewhere = this.#options.connectionsElsewhere?.(this) ?? 0;
     const isFull = this.#connections.size + elsewhere >= this.#options.connectionsMax;
-    if (isFull && !this.#evictIdle()) {
-      this.#turnAway(socket);
-      return;
-    }
-    this.#admit(socket, undefined);
+    if (isFull && !this.#makeRoom()) this.#turnAway(socket);
+    else this.#admit(socket, undefined);
   }
 
-  #admit(socket: Socket, via: Via | undefined): void {
+  #admit(socket: Socket, via: Via | undefined): Http1Connection {
     this.#connectionNo++;
-    const connection = new ClientConnection(this.#host, socket, String(this.#connectionNo), via);
+    const connection = new Http1Connection(this.#host, socket, String(this.#connectionNo), via);
     this.#connections.set(socket, connection);
     socket.on("close", () => {
       this.#connections.delete(socket);
       connection.closed();
     });
+    return connection;
   }
 
-  #requested(request: IncomingMessage, response: ClientResponse, expectsContinue: boolean): void {
-    this.#connections.get(request.socket)?.accept(request, response, expectsContinue);
-  }
-
-  /** What asks for anything else is an ordinary request, which the head rules refuse for it. */
-  #mayUpgrade(request: IncomingMessage): boolean {
-    const { method, headers, socket } = request;
-    const connection = this.#connections.get(socket);
-    const isKnown = method === "GET" && headers.upgrade?.toLowerCase() === "websocket";
-    if (isKnown && this.#host.door === "gateway" && connection !== undefined) return true;
-    connection?.staysPlain(request);
-    return false;
-  }
-
-  #asked(request: IncomingMessage, first: Buffer): void {
-    const { method, url: target = "", socket, rawHeaders, httpVersion } = request;
-    const { onTunnel, limits, clock } = this.#options;
-    const connection = this.#connections.get(socket);
-    if (connection === undefined) return;
-    if (onTunnel === undefined || connection.via !== undefined) {
-      connection.refuseUnparsed({ reason: "method_not_allowed" }, { method, target });
-      return;
-    }
-    const asked = readConnect({ httpVersion, target, rawHeaders }, limits);
-    if (isViolation(asked)) {
-      connection.refuseUnparsed(asked, { method, target });
-      return;
-    }
-    if (!connection.becomesTunnel()) return;
-    const tunnel = new TunnelExchange(this.#host, {
-      requestId: uuidV7(clock.nowMs(), this.#host.random),
-      door: this.#host.door,
-      head: { method: "CONNECT", target, rawHeaders, peer: connection.peer },
-      headAtNs: clock.monoNs(),
-      target: asked,
-      socket,
-      first,
-      original: undefined,
-    });
-    onTunnel(tunnel).catch((error) => {
-      this.#options.onFault(error);
-      tunnel.reset();
-    });
-  }
-
-  #inputFailed(error: NodeJS.ErrnoException, socket: Socket): void {
-    const connection = this.#connections.get(socket);
-    const reason = reasonOfInput(error.code ?? "");
-    if (reason === undefined) socket.destroy();
-    else connection?.inputFailed(reason);
-  }
-
-  /**
-   * Makes room by closing the connection that has been without a request for longest, unless even
-   * that one may just not have been read yet.
-   */
-  #evictIdle(): boolean {
-    const { clock, limits } = this.#options;
-    const idleBeforeNs = clock.monoNs() - BigInt(limits.idleEvictableMs) * 1_000_000n;
-    for (const connection of this.#idle) {
-      if (connection.idleSinceNs > idleBeforeNs) return false;
-      this.#idle.delete(connection);
-      this.#connections.delete(connection.socket);
-      connection.socket.destroy();
-      return true;
-    }
-    return false;
+  /** It is gone from here before the kernel has closed it. */
+  #makeRoom(): boolean {
+    const evicted = this.#watch.evict();
+    return evicted !== undefined && this.#connections.delete(evicted.socket);
   }
 
   #turnAway(socket: Socket): void {
@@ -306,39 +224,4 @@ class GatewayDoor implements Gateway {
       door: this.#host.door,
     });
   }
-}
-
-/** Everything that two readers could read in two ways is an error, and every wait has an end. */
-function createStrictServer(
-  limits: GatewayLimits,
-  shouldUpgradeCallback: (request: IncomingMessage) => boolean,
-) {
-  const server = http.createServer({
-    IncomingMessage: ClientRequest,
-    ServerResponse: ClientResponse,
-    insecureHTTPParser: false,
-    maxHeaderSize: limits.headBytesMax,
-    headersTimeout: limits.headTimeoutMs,
-    connectionsCheckingInterval: limits.headSweepMs,
-    keepAliveTimeout: limits.keepAliveTimeoutMs,
-    // Each read of a body has its own timeout; an answer may take as long as its policy says.
-    requestTimeout: 0,
-    // Checked by the head rules, whose refusal says why; node's own would be a bare 400.
-    requireHostHeader: false,
-    optimizeEmptyRequests: true,
-    shouldUpgradeCallback,
-    noDelay: true,
-  });
-  // Node drops headers above its own count in silence; the head rules count them and refuse.
-  server.maxHeadersCount = 0;
-  return server;
-}
-
-/** What a fault of the parser is called; `undefined` when the socket itself failed. */
-function reasonOfInput(code: string): Reason | undefined {
-  if (code === "HPE_HEADER_OVERFLOW") return "head_too_large";
-  if (code === "ERR_HTTP_REQUEST_TIMEOUT") return "body_too_slow";
-  // A client that ends its side within a request has given it up.
-  if (code === "HPE_INVALID_EOF_STATE") return undefined;
-  return code.startsWith("HPE_") ? "malformed_http" : undefined;
 }

@@ -28,6 +28,7 @@ export function headOfConnection(
   const { via, absolute, headersMax, mayUpgrade = false } = of;
   const framing = readHead(head, { headersMax, mayUpgrade });
   if (isViolation(framing)) return framing;
+  if (via === undefined && absolute === undefined) return framing;
   const named = hostOf(head.rawHeaders)?.toLowerCase();
   if (via !== undefined && !isNamedBy(via, named)) {
     return { reason: "misdirected_request", detail: "Host is not the server name" };

@@ -8,7 +8,7 @@ export type Framing = {
 
 export type HeadViolation = { readonly reason: Reason; readonly detail: string };
 
-/** A head as node:http parsed it: `rawHeaders` is flat name, value, ... as received. */
+/** A head of good form: `rawHeaders` is flat name, value, ... as received. */
 export type ParsedHead = {
   readonly httpVersion: string;
   readonly target: string;
@@ -22,11 +22,9 @@ const TARGET_PATTERN = /^\/[!"$-~]*$/;
 const LENGTH_PATTERN = /^[0-9]{1,15}$/;
 
 /**
- * Refuses what two HTTP readers could read in two ways, beyond what node's strict parser refuses.
+ * Refuses what two HTTP readers could read in two ways, of what is of good form (`http1/request-head.ts`).
  *
- * The parser lets pass HTTP/0.9, 1.0 and 2.0 in the request line, several Host headers, and
- * transfer codings it does not decode. HTTP/1.0 has no chunks, so a client of it could not tell a
- * cut from an end.
+ * HTTP/1.0 has no chunks, so a client of it could not tell a cut from an end.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2

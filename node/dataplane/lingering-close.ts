@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
-import type { Readable } from "node:stream";
 import type { Cancel, Clock } from "../../ports/clock.ts";
+import type { BodyReader, ByteSource } from "./client-wire.ts";
 import type { GatewayLimits } from "./gateway-limits.ts";
+import { StreamSource } from "./stream-source.ts";
 
 type LingerLimits = Pick<
   GatewayLimits,
@@ -47,77 +48,68 @@ export class LingerPlaces {
   }
 }
 
-/**
- * Reads `source` and throws it away, until its end or until a bound is met.
- *
- * @param source A request whose answer is written, or a socket whose parser has given up.
- * @param holder Whose place it takes.
- * @param done Called once. `ended`: the client sent everything, or went away. `bounded`: too much,
- * too long, or no place was left: the connection is to be destroyed.
- */
-export function discard(
-  source: Readable,
-  holder: string,
-  places: LingerPlaces,
-  done: (outcome: "ended" | "bounded") => void,
-): void {
-  if (!places.take(holder)) {
-    done("bounded");
-    return;
-  }
-  new Discarding(source, holder, places, done);
+export type Discard = {
+  /** A request's body whose answer is written, or a connection of which nothing can be read. */
+  readonly source: ByteSource;
+  /** Whose place it takes. */
+  readonly holder: string;
+  readonly places: LingerPlaces;
+  /** Sees what is thrown away. */
+  readonly onPiece?: ((piece: Uint8Array) => void) | undefined;
+  /**
+   * Called once. `ended`: the client sent everything, or went away. `bounded`: too much, too long, or no place was left:
+   * the connection is to be destroyed.
+   */
+  readonly done: (outcome: "ended" | "bounded") => void;
+};
+
+/** Reads what comes and throws it away, until its end or until a bound is met. */
+export function discard(of: Discard): void {
+  if (of.places.take(of.holder)) new Discarding(of).start();
+  else of.done("bounded");
 }
 
-class Discarding {
-  readonly #source: Readable;
-  readonly #holder: string;
-  readonly #places: LingerPlaces;
-  readonly #done: (outcome: "ended" | "bounded") => void;
-  readonly #cancelTimer: Cancel;
+class Discarding implements BodyReader {
+  readonly #of: Discard;
+  #cancelTimer: Cancel = () => {};
   #leftBytes: number;
   #over = false;
 
-  constructor(
-    source: Readable,
-    holder: string,
-    places: LingerPlaces,
-    done: (outcome: "ended" | "bounded") => void,
-  ) {
-    this.#source = source;
-    this.#holder = holder;
-    this.#places = places;
-    this.#done = done;
-    this.#leftBytes = places.limits.lingerBytesMax;
-    const bounded = (): void => this.#finish("bounded");
-    this.#cancelTimer = places.clock.after(places.limits.lingerTimeoutMs, bounded);
-    source.on("data", this.#onData);
-    source.on("end", this.#onEnd);
-    source.on("close", this.#onEnd);
-    source.resume();
+  constructor(of: Discard) {
+    this.#of = of;
+    this.#leftBytes = of.places.limits.lingerBytesMax;
   }
 
-  readonly #onData = (chunk: Buffer): void => {
-    this.#leftBytes -= chunk.length;
-    if (this.#leftBytes < 0) this.#finish("bounded");
-  };
+  start(): void {
+    const { source, places } = this.#of;
+    const bounded = (): void => this.#finish("bounded");
+    this.#cancelTimer = places.clock.after(places.limits.lingerTimeoutMs, bounded);
+    source.tell(this);
+  }
 
-  readonly #onEnd = (): void => this.#finish("ended");
+  onPiece(piece: Buffer): void {
+    this.#of.onPiece?.(piece);
+    this.#leftBytes -= piece.length;
+    if (this.#leftBytes < 0) this.#finish("bounded");
+  }
+
+  onEnd(): void {
+    this.#finish("ended");
+  }
 
   #finish(outcome: "ended" | "bounded"): void {
     if (this.#over) return;
     this.#over = true;
     this.#cancelTimer();
-    this.#places.give(this.#holder);
-    this.#source.off("data", this.#onData);
-    this.#source.off("end", this.#onEnd);
-    this.#source.off("close", this.#onEnd);
-    this.#done(outcome);
+    this.#of.places.give(this.#of.holder);
+    this.#of.source.hush();
+    this.#of.done(outcome);
   }
 }
 
 /**
- * Says `bytes` on a socket that has no response object, and closes it: the client's side may be
- * half-way through a request that nobody will read.
+ * Says `bytes` on a socket that nobody reads, and closes it: the client's side may be half-way through a request that
+ * nobody will read.
  */
 export function answerAndClose(
   socket: Socket,
@@ -126,12 +118,16 @@ export function answerAndClose(
   places: LingerPlaces,
 ): void {
   if (socket.destroyed) return;
-  // The parser of node:http must see no more of this connection.
-  socket.removeAllListeners("data");
   socket.on("error", () => socket.destroy());
   socket.end(bytes);
-  discard(socket, holder, places, (outcome) => {
-    if (outcome === "ended") socket.destroySoon();
-    else socket.destroy();
+  const source = new StreamSource(socket);
+  discard({
+    source,
+    holder,
+    places,
+    done: (outcome) => {
+      if (outcome === "ended") socket.destroySoon();
+      else socket.destroy();
+    },
   });
 }

@@ -1,7 +1,7 @@
-import { http } from "../../ports/http-module.ts";
 import { REASONS, type Reason, stageOf } from "../../proto/reasons.ts";
 import { stageName } from "../decision/chain.ts";
 import type { Answer } from "./exchange.ts";
+import { answerHead } from "./http1/answer-head.ts";
 import { decisionHeaders } from "./response-headers.ts";
 
 /** A refusal by the door itself, before anything knows which dialect the client speaks. */
@@ -23,11 +23,12 @@ export function refusalAnswer({ requestId, reason, detail }: DoorRefusal): Answe
   return { status, headers, body: Buffer.from(JSON.stringify({ error, request_id: requestId })) };
 }
 
-/** An answer as it stands on the wire, for sockets that have no response object. */
-export function answerBytes(answer: Answer): Buffer {
-  const { status, headers, body } = answer;
-  let head = `HTTP/1.1 ${status} ${http.STATUS_CODES[status] ?? ""}\r\n`;
-  for (let i = 0; i < headers.length; i += 2) head += `${headers[i]}: ${headers[i + 1]}\r\n`;
-  head += `content-length: ${body.byteLength}\r\nconnection: close\r\n\r\n`;
-  return Buffer.concat([Buffer.from(head, "latin1"), body]);
+/** An answer as it stands on the wire, the last one there. */
+export function answerBytes(
+  { status, headers, body }: Answer,
+  { isHead = false }: { readonly isHead?: boolean } = {},
+): Buffer {
+  const framing = `content-length: ${body.byteLength}\r\nconnection: close\r\n`;
+  const head = Buffer.from(`${answerHead(status, headers)}${framing}\r\n`, "latin1");
+  return isHead ? head : Buffer.concat([head, body]);
 }

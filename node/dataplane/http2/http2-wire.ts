@@ -1,5 +1,6 @@
 import type { ServerHttp2Stream } from "node:http2";
-import type { ClientWire } from "../client-wire.ts";
+import type { BodySource, ClientWire } from "../client-wire.ts";
+import { StreamSource } from "../stream-source.ts";
 
 /** Codes with which a stream or a connection ends. @see https://www.rfc-editor.org/rfc/rfc9113#section-7 */
 export const HTTP2_CODE = { none: 0, refused: 7, calm: 11 } as const;
@@ -17,37 +18,25 @@ class CutOff extends Error {}
  * first, as a whole answer ends, and a client would take the cut for an end (Node 26.10).
  */
 export class Http2Wire implements ClientWire {
-  readonly source: ServerHttp2Stream;
+  readonly body: BodySource;
+  readonly #stream: ServerHttp2Stream;
   readonly #isHead: boolean;
   #handedBytes = 0;
 
   /** @param of.isHead The request wants a head alone. */
   constructor(stream: ServerHttp2Stream, { isHead }: { readonly isHead: boolean }) {
-    this.source = stream;
+    this.body = new Http2Body(stream);
+    this.#stream = stream;
     this.#isHead = isHead;
   }
 
-  isBodyComplete(): boolean {
-    return this.source.endAfterHeaders || this.source.readableEnded;
-  }
-
-  /** Whether what was declared is kept to shows at the end of a stream. */
-  holdsBody(bytes: number): boolean {
-    return this.isBodyComplete() && this.source.readableLength === bytes;
-  }
-
-  /** A stream that its client resets ends all the same, as if that had been the end of its body. */
-  isBodyBroken(): boolean {
-    return this.#isGone || this.source.aborted;
-  }
-
   sayContinue(): void {
-    if (!this.#isGone) this.source.additionalHeaders({ ":status": 100 });
+    if (!this.#isGone) this.#stream.additionalHeaders({ ":status": 100 });
   }
 
   writeHead(status: number, headers: readonly string[]): void {
-    if (this.#isGone || this.source.headersSent) return;
-    this.source.respond([":status", String(status), ...headers]);
+    if (this.#isGone || this.#stream.headersSent) return;
+    this.#stream.respond([":status", String(status), ...headers]);
   }
 
   /** It leaves with the turn. */
@@ -56,17 +45,17 @@ export class Http2Wire implements ClientWire {
   write(chunk: Uint8Array): boolean {
     if (this.#isGone) return true;
     this.#handedBytes += chunk.length;
-    return this.source.write(chunk);
+    return this.#stream.write(chunk);
   }
 
   onDrain(fn: () => void): void {
-    this.source.on("drain", fn);
+    this.#stream.on("drain", fn);
   }
 
   end(body?: Uint8Array): void {
     if (this.#isGone) return;
     const isSaid = body === undefined || body.length === 0 || this.#isHead;
-    if (isSaid) this.source.end();
+    if (isSaid) this.#stream.end();
     else this.#endWith(body, 0);
   }
 
@@ -76,8 +65,8 @@ export class Http2Wire implements ClientWire {
     const stop = at + PART_BYTES;
     const part = body.subarray(at, stop);
     this.#handedBytes += part.length;
-    if (stop >= body.length) this.source.end(part);
-    else this.source.write(part, () => this.#endWith(body, stop));
+    if (stop >= body.length) this.#stream.end(part);
+    else this.#stream.write(part, () => this.#endWith(body, stop));
   }
 
   endUnread(body: Uint8Array): void {
@@ -85,20 +74,20 @@ export class Http2Wire implements ClientWire {
   }
 
   unreadOver(outcome: "ended" | "bounded"): void {
-    if (outcome === "bounded") this.source.close(HTTP2_CODE.none);
+    if (outcome === "bounded") this.#stream.close(HTTP2_CODE.none);
   }
 
   isFinished(): boolean {
     // What a client gives up is ended on our side too, and so finishes.
-    return this.source.writableFinished && !this.source.aborted;
+    return this.#stream.writableFinished && !this.#stream.aborted;
   }
 
   unsentBytes(): number {
-    return this.source.destroyed ? 0 : this.source.writableLength;
+    return this.#stream.destroyed ? 0 : this.#stream.writableLength;
   }
 
   takenBytes(): number {
-    return this.#handedBytes - this.source.writableLength;
+    return this.#handedBytes - this.#stream.writableLength;
   }
 
   cut(lastFrame: Uint8Array | undefined): void {
@@ -107,14 +96,38 @@ export class Http2Wire implements ClientWire {
   }
 
   closeSoon(): void {
-    this.source.close(HTTP2_CODE.none);
+    this.#stream.close(HTTP2_CODE.none);
   }
 
   reset(): void {
-    this.source.destroy(new CutOff());
+    this.#stream.destroy(new CutOff());
   }
 
   get #isGone(): boolean {
-    return this.source.destroyed || this.source.closed;
+    return this.#stream.destroyed || this.#stream.closed;
+  }
+}
+
+/** A stream's side that its client speaks on. */
+class Http2Body extends StreamSource implements BodySource {
+  readonly #stream: ServerHttp2Stream;
+
+  constructor(stream: ServerHttp2Stream) {
+    super(stream);
+    this.#stream = stream;
+  }
+
+  isComplete(): boolean {
+    return this.#stream.endAfterHeaders || this.#stream.readableEnded;
+  }
+
+  /** A stream that its client resets ends all the same, as if that had been the end of its body. */
+  isBroken(): boolean {
+    return this.#stream.destroyed || this.#stream.closed || this.#stream.aborted;
+  }
+
+  /** Whether what was declared is kept to shows at the end of a stream, so it is waited for. */
+  take(): undefined {
+    return undefined;
   }
 }

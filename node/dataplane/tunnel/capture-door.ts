@@ -2,8 +2,8 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import { pooledRandom } from "../../../ports/pooled-random.ts";
 import { type Random, uuidV7 } from "../../../ports/random.ts";
 import type { Reason } from "../../../proto/reasons.ts";
-import { peerOf } from "../client-connection.ts";
 import type { Gateway } from "../gateway.ts";
+import { peerOf } from "../peer-of.ts";
 import { refusalAnswer } from "../refusal-answer.ts";
 import type { RefusedAtDoor } from "../serve-exchange.ts";
 import type { CarryHost } from "./carried-exchange.ts";

@@ -32,6 +32,7 @@ export class SessionExchange extends CarriedExchange implements Exchange {
   watchClient(onLeft: () => void): () => void {
     const { socket } = this;
     for (const event of ["data", "end"]) socket.once(event, onLeft);
+    socket.resume();
     return () => {
       socket.pause();
       for (const event of ["data", "end"]) socket.off(event, onLeft);

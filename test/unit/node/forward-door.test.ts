@@ -96,12 +96,15 @@ describe("the forward door", () => {
     expect(it.far.sockets).toEqual([]);
   });
 
-  test("closes for a CONNECT behind a request that still waits", async () => {
+  test("opens nothing for a CONNECT behind a request that still waits", async () => {
     const it = await tunnelWorld();
     const request = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     const client = await rawClient(it.door.port);
     client.socket.write(request + connectHead(`${FAR}:${it.far.port}`));
+    await eventually(() => it.connections.count() === 1, "the request waits");
+    client.socket.end();
     await client.closed;
+    await eventually(() => it.connections.count() === 0, "it was given up");
     expect(it.world.decisions).toEqual([]);
     expect(it.far.sockets).toEqual([]);
   });

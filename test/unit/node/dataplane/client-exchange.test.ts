@@ -1,4 +1,3 @@
-import { channel } from "node:diagnostics_channel";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { describe, expect, onTestFinished, test } from "vitest";
@@ -135,10 +134,6 @@ describe("a relayed answer", () => {
   test("is broken off when it was written whole and its reader takes nothing more", async () => {
     const gone: string[] = [];
     const sockets: Socket[] = [];
-    const started = channel("http.server.request.start");
-    const keep = (message: unknown) => sockets.push((message as { socket: Socket }).socket);
-    started.subscribe(keep);
-    onTestFinished(() => void started.unsubscribe(keep));
     const door = await openDoor(
       async (exchange) => {
         exchange.onGone(() => gone.push(exchange.requestId));
@@ -152,7 +147,14 @@ describe("a relayed answer", () => {
       },
       { limits: { stalledReaderMs: 100 } },
     );
-    const client = await rawClient(door.port);
+    const carrying = createServer((socket) => {
+      sockets.push(socket);
+      door.gateway.serve(socket, CAPTURED);
+    });
+    carrying.listen(0, HOST);
+    onTestFinished(() => void carrying.close());
+    await once(carrying, "listening");
+    const client = await rawClient((carrying.address() as AddressInfo).port);
     client.socket.pause();
     client.socket.write(GET);
     await eventually(() => gone.length === 1, "the exchange is over");
@@ -286,6 +288,16 @@ describe("a client that goes away", () => {
     exchange.onGone(() => gone++);
     expect(gone).toBe(2);
     expect([door.registry.count(), door.faults]).toEqual([0, []]);
+  });
+
+  test("is told of one that ends its side, whatever it sent before that", async () => {
+    let gone = 0;
+    const { door, exchanges } = await openWaitingDoor((exchange) => exchange.onGone(() => gone++));
+    const client = await rawClient(door.port);
+    client.socket.end(GET + GET);
+    await eventually(() => gone === 1, "it is noticed");
+    await client.closed;
+    expect([exchanges.length, client.text(), door.registry.count()]).toEqual([1, "", 0]);
   });
 
   test("is not told of an answer that was sent whole", async () => {

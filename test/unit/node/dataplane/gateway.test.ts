@@ -171,13 +171,14 @@ describe("a request that two readers could read in two ways is refused and its c
     expect(codeOf(text)).toBe("malformed_http");
   });
 
-  test("CONNECT behind a running request ends the connection", async () => {
-    const door = await openDoor(() => {});
-    const client = await rawClient(door.port);
-    client.socket.write(`${HEAD}\r\nCONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n`);
-    await client.closed;
-    expect(client.text()).toBe("");
-    await eventually(() => door.registry.count() === 0, "the exchange is over");
+  test("CONNECT behind another request is refused in its turn", async () => {
+    const door = await openDoor(answerOk);
+    const text = await sendAndDrain(
+      door.port,
+      `${HEAD}\r\nCONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n`,
+    );
+    expect(statusesOf(text)).toEqual([200, 405]);
+    expect(codeOf(text)).toBe("method_not_allowed");
   });
 
   test("a head over another head_bytes_max is too large as well", async () => {
@@ -195,10 +196,11 @@ describe("a request that two readers could read in two ways is refused and its c
     expect(codeOf(text)).toBe("malformed_http");
   });
 
-  test("garbage behind a request ends its connection after the answer", async () => {
+  test("garbage behind a request is refused in its turn, and nothing is read behind it", async () => {
     const door = await openDoor(answerOk);
-    const text = await sendAndDrain(door.port, `${HEAD}\r\nGARBAGE\r\n\r\n`);
-    expect(statusesOf(text)).toEqual([200]);
+    const text = await sendAndDrain(door.port, `${HEAD}\r\nGARBAGE\r\n\r\n${HEAD}\r\n`);
+    expect(statusesOf(text)).toEqual([200, 400]);
+    expect(codeOf(text)).toBe("malformed_http");
   });
 });
 
@@ -210,60 +212,38 @@ describe("what is well-formed is served", () => {
     expect(statusesOf(await client.until(/\r\n\r\n/))).toEqual([200]);
   });
 
-  test("an offer of h2c is left unanswered, and its body is the request's, its connection's last", async () => {
+  test("an offer of h2c is left unanswered, and its body is the request's", async () => {
     const door = await openDoor(readAndAnswer);
-    const offered = `${POST}${H2C}Content-Length: 3\r\n\r\nabc`;
-    expect(await sendAndDrain(door.port, offered)).toMatch(
-      /^HTTP\/1\.1 200 .*\r\nconnection: close\r\n.*abc$/is,
+    const client = await rawClient(door.port);
+    client.socket.write(`${POST}${H2C}Content-Length: 3\r\n\r\nabc`);
+    expect(await client.until(/abc$/)).toMatch(
+      /^HTTP\/1\.1 200 .*\r\nconnection: keep-alive\r\n/is,
     );
   });
 
-  // The parser of node:http drops what came in the same read, so that the rest of that would begin a request.
   test.each([
-    ["with a body", `${POST}${H2C}Content-Length: 3\r\n\r\nabc`],
-    ["without one", `${HEAD}${H2C}\r\n`],
+    ["with a body", `${POST}${H2C}Content-Length: 3\r\n\r\nabc`, "abc"],
+    ["without one", `${HEAD}${H2C}\r\n`, ""],
   ])(
-    "nothing is read behind an offer of h2c %s, in whatever pieces it comes",
-    async (_, offered) => {
-      const served: string[] = [];
-      const door = await openDoor((exchange) => {
-        served.push(exchange.head.target);
-        return readAndAnswer(exchange);
+    "what follows an offer of h2c %s is the next request, to the byte, in whatever pieces it comes",
+    async (_, offered, said) => {
+      const bodies: string[] = [];
+      const door = await openDoor(async (exchange) => {
+        const body = await exchange.readBody({ bytesMax: 1_000, timeoutMs: 5_000 });
+        bodies.push(`${exchange.head.target} ${body}`);
+        answerOk(exchange);
       });
       const client = await rawClient(door.port);
-      const within = `GET /within HTTP/1.1\r\nHost: a\r\n\r\n`;
-      client.socket.write(`${offered}${POST}Content-Length: ${within.length}\r\n\r\n`);
+      const within = `GET /within HTTP/1.1\r\nHost: a\r\n${H2C}\r\n`;
+      const next = `POST /next HTTP/1.1\r\nHost: a\r\nContent-Length: ${within.length}\r\n\r\n`;
+      client.socket.write(`${offered}${next}`);
       await client.until(/\r\n\r\n/);
       client.socket.write(within);
-      await client.closed;
-      expect(served).toEqual(["/"]);
-      expect(statusesOf(client.text())).toEqual([200]);
+      await client.until(/\/next$/);
+      expect(bodies).toEqual([`/ ${said}`, `/next ${within}`]);
+      expect(statusesOf(client.text())).toEqual([200, 200]);
     },
   );
-
-  test("nothing is read behind an offer of h2c that waits for its turn, another offer included", async () => {
-    const served: string[] = [];
-    let finish = (): void => {};
-    const door = await openDoor(async (exchange) => {
-      if (exchange.head.target !== "/") served.push(exchange.head.target);
-      if (exchange.head.target === "/long") await new Promise<void>((done) => (finish = done));
-      answerOk(exchange);
-    });
-    // By then what came before it has been read.
-    const otherIsServed = () => sendAndDrain(door.port, `${HEAD}Connection: close\r\n\r\n`);
-    const client = await rawClient(door.port);
-    const within = `GET /within HTTP/1.1\r\nHost: a\r\n${H2C}\r\n`;
-    client.socket.write("GET /long HTTP/1.1\r\nHost: a\r\n\r\n");
-    await eventually(() => served.length === 1, "it is served");
-    const offered = `GET /offered HTTP/1.1\r\nHost: a\r\n${H2C}\r\n`;
-    client.socket.write(`${offered}${POST}Content-Length: ${within.length}\r\n\r\n`);
-    await otherIsServed();
-    client.socket.write(within);
-    await otherIsServed();
-    finish();
-    await client.closed;
-    expect(served).toEqual(["/long", "/offered"]);
-  });
 
   test("a chunked body is read whole", async () => {
     const door = await openDoor(readAndAnswer);
@@ -441,7 +421,7 @@ describe("requests on one connection", () => {
     expect(targets).toEqual(["/1"]);
   });
 
-  test("above pipelined_max end the connection behind the running one", async () => {
+  test("above waiting_bytes_max are read once there is room for them, and none is lost", async () => {
     const targets: string[] = [];
     let first: Exchange | undefined;
     const door = await openDoor(
@@ -450,15 +430,34 @@ describe("requests on one connection", () => {
         if (targets.length === 1) first = exchange;
         else answerOk(exchange);
       },
-      { limits: { pipelinedMax: 2 } },
+      { limits: { waitingBytesMax: 64 } },
     );
     const client = await rawClient(door.port);
-    client.socket.write(get("/1") + get("/2") + get("/3") + get("/4"));
+    const all = Array.from({ length: 50 }, (_, no) => `/${no}`);
+    client.socket.write(get("/0"));
     await eventually(() => first !== undefined, "the first is served");
+    for (const one of all.slice(1)) {
+      client.socket.write(get(one));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect(targets).toEqual(["/0"]);
     answerOk(first as Exchange);
-    await client.closed;
-    expect(targets).toEqual(["/1"]);
-    expect(statusesOf(client.text())).toEqual([200]);
+    await client.until(/\/49$/);
+    expect(targets).toEqual(all);
+    expect(statusesOf(client.text())).toEqual(all.map(() => 200));
+  });
+
+  test("end with one that says that it is the last", async () => {
+    const targets: string[] = [];
+    const door = await openDoor((exchange) => {
+      targets.push(exchange.head.target);
+      answerOk(exchange);
+    });
+    const closing = `GET /last HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n`;
+    const text = await sendAndDrain(door.port, `${get("/1")}${closing}${get("/3")}`);
+    expect(statusesOf(text)).toEqual([200, 200]);
+    expect(text).toMatch(/connection: close\r\n.*\/last$/is);
+    expect(targets).toEqual(["/1", "/last"]);
   });
 });
 

@@ -1,0 +1,37 @@
+import { http } from "../../../ports/http-module.ts";
+
+/**
+ * Status line and headers of an answer, each with its end, a character a byte.
+ *
+ * @throws Error on what could be read as more than it is: a name or a value that could end its line.
+ */
+export function answerHead(status: number, headers: readonly string[]): string {
+  let text = statusLine(status);
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] as string;
+    const value = headers[i + 1] as string;
+    if (!NAME.test(name)) throw new Error(`invalid header: ${name}`);
+    if (!VALUE.test(value)) throw new Error(`invalid value of ${name}`);
+    text += `${name}: ${value}\r\n`;
+  }
+  return text;
+}
+
+const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
+
+function statusLine(status: number): string {
+  if (status === 200) return "HTTP/1.1 200 OK\r\n";
+  return `HTTP/1.1 ${status} ${http.STATUS_CODES[status] ?? "unknown"}\r\n`;
+}
+
+let lastDate = { second: -1, text: "" };
+
+/** The header that says when an answer was made. */
+export function dateLine(nowMs: number): string {
+  const second = Math.floor(nowMs / 1_000);
+  if (second !== lastDate.second) {
+    lastDate = { second, text: `Date: ${new Date(nowMs).toUTCString()}\r\n` };
+  }
+  return lastDate.text;
+}
