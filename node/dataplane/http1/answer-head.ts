@@ -1,11 +1,14 @@
 import { http } from "../../../ports/http-module.ts";
+import { isNamed } from "../head-rules.ts";
 
 /**
  * Status line and headers of an answer, each with its end, a character a byte.
  *
+ * @param date Said of an answer that does not say itself when it was made.
  * @throws Error on what could be read as more than it is: a name or a value that could end its line.
  */
-export function answerHead(status: number, headers: readonly string[]): string {
+export function answerHead(status: number, headers: readonly string[], date = ""): string {
+  let isDated = false;
   let text = statusLine(status);
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] as string;
@@ -13,8 +16,9 @@ export function answerHead(status: number, headers: readonly string[]): string {
     if (!NAME.test(name)) throw new Error(`invalid header: ${name}`);
     if (!VALUE.test(value)) throw new Error(`invalid value of ${name}`);
     text += `${name}: ${value}\r\n`;
+    isDated ||= name.length === 4 && isNamed(name, "date");
   }
-  return text;
+  return isDated ? text : text + date;
 }
 
 const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;

@@ -64,7 +64,8 @@ export class Http1Wire implements ClientWire {
     this.#isChunked = this.#hasBody && !hasLength;
     const connection = closes ? "Connection: close\r\n" : keptLines;
     const framing = this.#isChunked ? "Transfer-Encoding: chunked\r\n" : "";
-    this.#head = `${answerHead(status, headers)}${dateLine(clock.nowMs())}${connection}${framing}\r\n`;
+    const head = answerHead(status, headers, dateLine(clock.nowMs()));
+    this.#head = `${head}${connection}${framing}\r\n`;
   }
 
   /** The head and a first chunk that follows in this turn leave in one packet. */

@@ -25,8 +25,8 @@ type Place = "head" | "told" | "sized" | "chunked" | "broken";
  * R4. Nothing is read that was not asked for: a next request waits as the bytes that it came as.
  */
 export class RequestReader {
+  /** Until `next`, as `body`: a connection that falls silent holds on to nothing that it has told. */
   head: ReceivedHead | undefined;
-  /** Until `next`. */
   body: Buffer = NO_BUFFER;
   fault: HeadViolation | undefined;
   readonly #limits: ReaderLimits;
@@ -62,7 +62,7 @@ export class RequestReader {
 
   /** What comes next. After `more` all bytes were read but those of a head that is not whole. */
   next(): RequestReading {
-    // A connection that falls silent holds on to nothing that it has told.
+    this.head = undefined;
     this.body = NO_BUFFER;
     switch (this.#place) {
       case "head":
@@ -94,9 +94,9 @@ export class RequestReader {
     return this.#take(bytes);
   }
 
-  /** Some of a head is there. */
+  /** Some of a head is there. An empty line is none of it. */
   get hasBegunHead(): boolean {
-    return this.#place === "head" && this.unreadBytes + this.#skippedBytes > 0;
+    return this.#place === "head" && this.unreadBytes > 0;
   }
 
   get unreadBytes(): number {

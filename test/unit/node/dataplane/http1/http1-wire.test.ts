@@ -127,6 +127,14 @@ describe("an answer", () => {
     },
   );
 
+  test("that says itself when it was made is not dated once more", async () => {
+    const { wire, writes } = wireTo();
+    wire.writeHead(200, ["date", "Mon, 02 Nov 2026 00:00:00 GMT"], GOES_ON);
+    wire.end();
+    await nextTurn();
+    expect(writes.join("").match(/^date:.*$/gim)).toEqual(["date: Mon, 02 Nov 2026 00:00:00 GMT"]);
+  });
+
   test("to a body that still comes is over once that is", async () => {
     const { wire, writes, said } = wireTo();
     wire.writeHead(403, ["content-length", "2"], { closes: true, hasLength: true });

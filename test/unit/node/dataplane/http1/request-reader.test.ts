@@ -216,6 +216,23 @@ test("a body that is there whole is taken at once, and the next request is read 
   expect([reader.hasBegunHead, reader.next()]).toEqual([true, "head"]);
 });
 
+test("an empty line behind a body is no beginning of the next request, and the first of its bytes is", () => {
+  const reader = new RequestReader(READER_LIMITS);
+  const begun = ["\r", "\n", "\r\n", "G"].map((bytes) => {
+    reader.push(Buffer.from(bytes));
+    return [reader.next(), reader.hasBegunHead];
+  });
+  expect(begun).toEqual([true, false, false, true].map((isBegun) => ["more", isBegun]));
+});
+
+test("a reader that is asked for more holds on to nothing that it has told", () => {
+  const reader = new RequestReader(READER_LIMITS);
+  reader.push(Buffer.from(`${GET}${HOST}\r\n`));
+  expect([reader.next(), reader.head?.target]).toEqual(["head", "/"]);
+  reader.frame(0);
+  expect([reader.next(), reader.next(), reader.head]).toEqual(["whole", "more", undefined]);
+});
+
 describe("property:", () => {
   const token = fc.stringMatching(/^[A-Za-z][A-Za-z0-9-]{0,9}$/);
   const isSpecial = (name: string) =>
