@@ -1,3 +1,4 @@
+import { HEADER_LINES, readHeaderLines } from "../http1/header-lines.ts";
 import { ORIGIN_LIMITS } from "./origin-limits.ts";
 
 /** What of an answer's head says where it ends, and what becomes of its connection. */
@@ -16,55 +17,32 @@ export type AnswerHead = {
 /**
  * Reads the head of an answer, without the empty line at its end. A string: why it is none.
  *
- * Strict where two readers could differ: lines end with CRLF and never go on in the next, no space stands before a
- * colon, no control character in a value, and a body has one framing that is said once.
+ * Strict where two readers could differ: header lines are of one form, and a body has one framing that is said once.
  *
  * @param text A character a byte.
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-6.3
  */
 export function readAnswerHead(text: string): AnswerHead | string {
   if (!HEAD_FORM.test(text)) return "the head of the answer is not HTTP/1";
-  const rawHeaders: string[] = [];
-  const said = new Said(text.charCodeAt(MINOR_AT) === ONE);
-  for (let at = text.indexOf("\r\n") + 2; at < text.length; ) {
-    const colon = text.indexOf(":", at);
-    const stop = text.indexOf("\r\n", colon);
-    const name = text.slice(at, colon);
-    const value = withoutSpace(text, colon + 1, stop);
-    rawHeaders.push(name, value);
-    said.take(name, value);
-    at = stop + 2;
-  }
+  const rawHeaders = readHeaderLines(text, text.indexOf("\r\n") + 2);
   if (rawHeaders.length > 2 * ORIGIN_LIMITS.headersMax) return "the answer has too many headers";
+  const said = new Said(text.charCodeAt(MINOR_AT) === ONE);
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    said.take(rawHeaders[i] as string, rawHeaders[i + 1] as string);
+  }
   const framing = said.framing();
   if (framing === undefined) return "the answer does not say where its body ends";
   const status = Number(text.slice(STATUS_AT, STATUS_AT + 3));
   return { status, rawHeaders, framing, persists: said.persists, keptMs: said.keptMs };
 }
 
-/**
- * Status line and header lines, each whole. A word of it has one reading, so this takes a step a character. Above 599
- * there is no status, and who hears of one over HTTP/2 can be told of none.
- */
-const HEAD_FORM =
-  /^HTTP\/1\.[01] [1-5][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/;
+/** Above 599 there is no status, and who hears of one over HTTP/2 can be told of none. */
+const HEAD_FORM = new RegExp(
+  String.raw`^HTTP\/1\.[01] [1-5][0-9]{2}(?: [\t\x20-\x7e\x80-\xff]*)?\r\n${HEADER_LINES}$`,
+);
 const MINOR_AT = "HTTP/1.".length;
 const STATUS_AT = "HTTP/1.1 ".length;
 const ONE = 0x31;
-const SPACE = 0x20;
-const TAB = 0x09;
-
-function withoutSpace(text: string, from: number, to: number): string {
-  let [start, stop] = [from, to];
-  while (start < stop && isSpace(text.charCodeAt(start))) start += 1;
-  while (stop > start && isSpace(text.charCodeAt(stop - 1))) stop -= 1;
-  return text.slice(start, stop);
-}
-
-function isSpace(code: number): boolean {
-  return code === SPACE || code === TAB;
-}
-
 const DIGITS = /^[0-9]{1,15}$/;
 const KEPT_SECONDS = /(?:^|[,;\s])timeout=([0-9]{1,9})(?:$|[,;\s])/i;
 

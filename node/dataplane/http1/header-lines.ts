@@ -1,0 +1,33 @@
+/**
+ * The form of a head's header lines, each whole: source of a regular expression.
+ *
+ * Lines end with CRLF and never go on in the next, no space stands before a colon, and no control character but a tab
+ * in a value. A word of it has one reading, so matching takes a step a character.
+ */
+export const HEADER_LINES = String.raw`(?:[!#$%&'*+\-.^_\x60|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*`;
+
+/** What lines of that form say, from a place on: flat name, value, ... without the space around values. */
+export function readHeaderLines(text: string, from: number): string[] {
+  const rawHeaders: string[] = [];
+  for (let at = from; at < text.length; ) {
+    const colon = text.indexOf(":", at);
+    const stop = text.indexOf("\r\n", colon);
+    rawHeaders.push(text.slice(at, colon), withoutSpace(text, colon + 1, stop));
+    at = stop + 2;
+  }
+  return rawHeaders;
+}
+
+const SPACE = 0x20;
+const TAB = 0x09;
+
+function withoutSpace(text: string, from: number, to: number): string {
+  let [start, stop] = [from, to];
+  while (start < stop && isSpace(text.charCodeAt(start))) start += 1;
+  while (stop > start && isSpace(text.charCodeAt(stop - 1))) stop -= 1;
+  return text.slice(start, stop);
+}
+
+function isSpace(code: number): boolean {
+  return code === SPACE || code === TAB;
+}
