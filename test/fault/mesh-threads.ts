@@ -27,7 +27,6 @@ import type { MeshStatus } from "../../node/mesh-status.ts";
 import { isKilled } from "../../node/table/scope-cells.ts";
 import { createTable, isFresh, type Table } from "../../node/table/table.ts";
 import type { MeshToControl } from "../../node/thread-messages.ts";
-import type { BusMessage } from "../../ports/bus.ts";
 import { uuidV7 } from "../../ports/random.ts";
 import { CoordinatorService } from "../../proto/gen/altrace/v1/coordinator_service_pb.ts";
 import { SignedRecordSchema } from "../../proto/gen/altrace/v1/record_pb.ts";
@@ -35,7 +34,6 @@ import { CONTROL_STREAM, REVOCATION_STREAM } from "../../proto/subjects.ts";
 import { meshWal } from "../support/mesh-wal.ts";
 import type { NatsServer } from "../support/start-nats.ts";
 import { tempDir } from "../support/temp-dir.ts";
-import { waitUntil } from "../support/wait-until.ts";
 import { revive } from "../unit/node/mesh/mesh-world.ts";
 
 /** T of these meshes: short, since tests wait for it. */
@@ -105,10 +103,10 @@ export async function startMesh(of: {
     ensure: () => ensure(bus),
     /** What every node must have on its disk: the hash of each scope's record in the streams. */
     inStreams: async () => {
-      const pages = await Promise.all(
-        [CONTROL_STREAM, REVOCATION_STREAM].map((stream) => wholeStream(bus, stream)),
+      const held = await Promise.all(
+        [CONTROL_STREAM, REVOCATION_STREAM].map((stream) => leadersStream(bus, stream)),
       );
-      const hashes = pages.flat().map(({ bytes }) => {
+      const hashes = held.flat().map((bytes) => {
         const read = restoreRecord(bytes, { mesh: founded.pin.mesh });
         if (!read.ok) throw new Error(`the stream has no record: ${read.reason}`);
         return [read.record.scope, read.record.hashHex] as const;
@@ -118,13 +116,20 @@ export async function startMesh(of: {
   };
 }
 
-/** Any server answers a read, and one that lags ends it early: how much there is is the leader's word. */
-async function wholeStream(bus: NatsBus, stream: string): Promise<readonly BusMessage[]> {
-  return await waitUntil(`all of ${stream} to be read`, async () => {
-    const { state } = await bus.manager().streams.info(stream);
-    const read = await bus.read(stream, 1, 1_000);
-    return read.length >= state.messages && read;
-  });
+/**
+ * What the stream's leader holds. A read is answered by any server; one that lags ends it early, and the followers of
+ * 2.9.10 may hold other messages than their leader for good once it was killed amid appends.
+ */
+async function leadersStream(bus: NatsBus, stream: string): Promise<readonly Uint8Array[]> {
+  const { streams } = bus.manager();
+  const { state } = await streams.info(stream);
+  const found: Uint8Array[] = [];
+  for (let seq = Math.max(1, state.first_seq); seq <= state.last_seq; seq += 1) {
+    // One message a subject is kept: the others are gone, and leave holes.
+    const message = await streams.getMessage(stream, { seq });
+    if (message) found.push(message.data);
+  }
+  return found;
 }
 
 export type MeshOfThreads = Awaited<ReturnType<typeof startMesh>>;
