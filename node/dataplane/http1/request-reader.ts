@@ -135,7 +135,7 @@ export class RequestReader {
   #skipEmptyLines(): void {
     while (this.#at + 1 < this.#end && this.#bytes[this.#at] === CR) {
       if (this.#bytes[this.#at + 1] !== LF) return;
-      this.#at += 2;
+      this.#goOnAt(this.#at + 2);
       this.#skippedBytes += 2;
       this.#seenBytes = 0;
     }
