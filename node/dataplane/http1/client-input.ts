@@ -50,8 +50,8 @@ export class ClientInput implements BodySource {
   /** Waits for the next request, which may be told in this call. */
   awaitHead(): void {
     this.#isHeadWanted = true;
-    this.#readOn();
     if (this.#reader.unreadBytes > 0) this.#tell();
+    this.#readOn();
   }
 
   /** What follows the head that was told; undefined: chunks. */
@@ -85,8 +85,8 @@ export class ClientInput implements BodySource {
 
   tell(reader: BodyReader): void {
     this.#bodyReader = reader;
-    this.#readOn();
     this.#tell();
+    this.#readOn();
   }
 
   hush(): void {
@@ -97,6 +97,8 @@ export class ClientInput implements BodySource {
   detach(): Buffer {
     this.#socket.off("data", this.#onData).off("end", this.#onEnd);
     this.#socket.pause();
+    // Not to be resumed from here any more.
+    this.#isPaused = false;
     this.#bodyReader = undefined;
     return this.#reader.takeRest();
   }
@@ -165,8 +167,9 @@ export class ClientInput implements BodySource {
     this.#socket.pause();
   }
 
+  /** Where there is room: what was told may have left more waiting than that. */
   #readOn(): void {
-    if (!this.#isPaused) return;
+    if (!this.#isPaused || this.#reader.unreadBytes >= this.#waitingBytesMax) return;
     this.#isPaused = false;
     this.#socket.resume();
   }
