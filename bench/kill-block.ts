@@ -19,6 +19,8 @@ const WARM_UP = { full: 2_000, short: 100 };
 /** Parts of the time, each judged by itself. */
 const PARTS = 5;
 const SCOPE = `agent/${TARGET}`;
+/** Of the kills, those with a request right after them: without one nothing could have passed, whatever the node does. */
+const TESTED_SHARE_MIN = 0.25;
 /** How long the agent asks at full pace before it is killed, and after its kill was done everywhere. */
 const LEAD_MS = { min: 2, max: 8 };
 const AFTER_MS = { min: 3, max: 8 };
@@ -175,6 +177,10 @@ async function describe(mesh: MeshUnderTest, measured: Measured): Promise<BenchR
     reached: mesh.upstream.reached,
     floorKills: floor.count,
   });
+  if (verdict.killsTested < TESTED_SHARE_MIN * kills.length) {
+    const { killsTested } = verdict;
+    throw new Error(`of ${kills.length} kills ${killsTested} had a request that could have passed`);
+  }
   const count = (name: string, value: number) => ({ name, value, unit: "" });
   return {
     load: `${target.sent} requests of the killed agent; ${crowd.describe()}`,

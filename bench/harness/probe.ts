@@ -5,12 +5,11 @@
 //
 // One file a thread in $BENCH_PROBE_DIR: `h|w <client's request id> <ns>`, `kill|revive <scope> <ns>`.
 
-import { subscribe } from "node:diagnostics_channel";
 import { openSync, writeSync } from "node:fs";
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { join } from "node:path";
 import { threadId } from "node:worker_threads";
 import { Enforcement } from "../../node/mesh/enforcement.ts";
+import { probeRequests } from "./probe-requests.ts";
 
 const FLUSH_EVERY_MS = 100;
 
@@ -19,29 +18,7 @@ if (folder === undefined) throw new Error("BENCH_PROBE_DIR is not set");
 const file = openSync(join(folder, `thread-${threadId}.log`), "a");
 let lines: string[] = [];
 
-// The message is published in the turn in which the parser has completed the head.
-subscribe("http.server.request.start", (message) => {
-  const nowNs = process.hrtime.bigint();
-  const { request, response } = message as {
-    readonly request: IncomingMessage;
-    readonly response: ServerResponse;
-  };
-  const id = request.headers["x-request-id"];
-  if (typeof id !== "string") return;
-  lines.push(`h ${id} ${nowNs}\n`);
-  noteWritten(response, id);
-});
-
-/** A refusal is one write with its head before it; the first write of an answer is what counts. */
-function noteWritten(response: ServerResponse, id: string): void {
-  const { write } = response;
-  response.write = function writeAndTell(this: ServerResponse, ...args: unknown[]): boolean {
-    response.write = write;
-    const isFlushed = (write as (...args: unknown[]) => boolean).apply(this, args);
-    lines.push(`w ${id} ${process.hrtime.bigint()}\n`);
-    return isFlushed;
-  } as ServerResponse["write"];
-}
+probeRequests((what, id, atNs) => void lines.push(`${what} ${id} ${atNs}\n`));
 
 const { enforce } = Enforcement.prototype;
 Enforcement.prototype.enforce = function enforceAndTell(record, receipt) {
