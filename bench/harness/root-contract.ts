@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type MeshUnderTest, NEIGHBOUR } from "./mesh-under-test.ts";
 
-/** Powers of two: each level below has half, and all are whole. */
-const PER_SECOND = 2 ** 20;
+/** Powers of two: each level below has half, all are whole, and the least is more than a node can serve. */
+const PER_SECOND = 2 ** 24;
 const USD_MICROS = 2 ** 33;
 
 /** What a contract of some depth has: half of the level above, so that each one is strictly less. */
