@@ -108,12 +108,12 @@ export class RequestReader {
     return this.#take(this.unreadBytes);
   }
 
-  /** In memory that doubles: bytes may come one at a time. */
+  /** In memory of twice what waits: bytes may come one at a time. What was read before counts no more. */
   #makeRoom(bytes: number): void {
-    const bigger = Buffer.allocUnsafeSlow(Math.max(bytes, 2 * this.#bytes.length));
-    this.#end = this.#bytes.copy(bigger, 0, this.#at, this.#end);
+    const room = Buffer.allocUnsafeSlow(Math.max(bytes, 2 * this.unreadBytes));
+    this.#end = this.#bytes.copy(room, 0, this.#at, this.#end);
     this.#at = 0;
-    this.#bytes = bigger;
+    this.#bytes = room;
   }
 
   #readHead(): RequestReading {

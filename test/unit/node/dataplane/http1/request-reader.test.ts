@@ -185,6 +185,28 @@ test("a head that comes a byte at a time is kept in memory that is taken a few t
   expect(times).toBeLessThan(32);
 });
 
+test("what waits takes no more memory for what was read before it, however much that was", () => {
+  const reader = new RequestReader(READER_LIMITS);
+  const taken = vi.spyOn(Buffer, "allocUnsafeSlow");
+  const request = `${GET}${HOST}\r\n`;
+  // The first bytes of the next request are there each time, so the reader never has read all.
+  const piece = bytesOf((request.slice(10) + request.slice(0, 10)).repeat(1_000));
+  reader.push(Buffer.from(request.slice(0, 10)));
+  let heads = 0;
+  for (let pushed = 0; pushed < 50; pushed += 1) {
+    reader.push(Buffer.from(piece));
+    for (let reading = reader.next(); reading !== "more"; reading = reader.next()) {
+      if (reading !== "head") continue;
+      reader.frame(0);
+      heads += 1;
+    }
+  }
+  const most = Math.max(...taken.mock.calls.map(([bytes]) => bytes));
+  taken.mockRestore();
+  expect([heads, reader.unreadBytes]).toEqual([50_000, 10]);
+  expect(most).toBeLessThan(2 * piece.length);
+});
+
 test("no two pieces share memory, and what comes alone is not copied", () => {
   const reader = new RequestReader(READER_LIMITS);
   const one = `${POST}Content-Length: 2\r\n\r\nab`;
