@@ -14,7 +14,8 @@ export class KeyMemo {
   of(credential: string, read: (credential: string) => NamedKey | Missing): NamedKey | Missing {
     if (this.#named === undefined || credential !== this.#credential) {
       this.#named = read(credential);
-      this.#credential = credential;
+      // As a part of its head's text it would keep all of that for as long as the connection is open.
+      this.#credential = Buffer.from(credential).toString();
     }
     return this.#named;
   }
