@@ -1,3 +1,5 @@
+import { wordsOf } from "./http1/header-lines.ts";
+
 /** Headers that are of one connection, and none of the message. */
 const HOP_BY_HOP: ReadonlySet<string> = new Set([
   ...["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"],
@@ -36,7 +38,7 @@ function namedByConnection(rawHeaders: readonly string[]): ReadonlySet<string> {
   const named = new Set<string>();
   for (let i = 0; i + 1 < rawHeaders.length; i += 2) {
     if ((rawHeaders[i] as string).toLowerCase() !== "connection") continue;
-    for (const one of (rawHeaders[i + 1] as string).split(",")) named.add(one.trim().toLowerCase());
+    for (const word of wordsOf(rawHeaders[i + 1] as string)) named.add(word);
   }
   return named;
 }

@@ -1,5 +1,6 @@
 import { http } from "../../../ports/http-module.ts";
 import { isNamed } from "../head-rules.ts";
+import { HEADER_VALUE_FORM, TOKEN_FORM } from "./header-lines.ts";
 
 /**
  * Status line and headers of an answer, each with its end, a character a byte.
@@ -13,16 +14,13 @@ export function answerHead(status: number, headers: readonly string[], date = ""
   for (let i = 0; i + 1 < headers.length; i += 2) {
     const name = headers[i] as string;
     const value = headers[i + 1] as string;
-    if (!NAME.test(name)) throw new Error(`invalid header: ${name}`);
-    if (!VALUE.test(value)) throw new Error(`invalid value of ${name}`);
+    if (!TOKEN_FORM.test(name)) throw new Error(`invalid header: ${name}`);
+    if (!HEADER_VALUE_FORM.test(value)) throw new Error(`invalid value of ${name}`);
     text += `${name}: ${value}\r\n`;
     isDated ||= name.length === 4 && isNamed(name, "date");
   }
   return isDated ? text : text + date;
 }
-
-const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 function statusLine(status: number): string {
   if (status === 200) return "HTTP/1.1 200 OK\r\n";

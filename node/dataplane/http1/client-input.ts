@@ -65,10 +65,6 @@ export class ClientInput implements BodySource {
     return this.#reader.unreadBytes > 0;
   }
 
-  get hasBegunHead(): boolean {
-    return this.#isHeadWanted && this.#reader.hasBegunHead;
-  }
-
   isComplete(): boolean {
     return this.#isBodyOver;
   }

@@ -1,4 +1,5 @@
 import { isNamed } from "../head-rules.ts";
+import { wordsOf } from "./header-lines.ts";
 
 /** What a request's head asks of its connection. */
 export type ConnectionWords = {
@@ -24,7 +25,8 @@ export function connectionWords(method: string, rawHeaders: readonly string[]): 
     const name = rawHeaders[i] as string;
     // The length of a name decides cheaply that it is none of these.
     if (name.length === 10 && isNamed(name, "connection")) {
-      const words = wordsOf(rawHeaders[i + 1] as string);
+      const value = rawHeaders[i + 1] as string;
+      const words = value === "keep-alive" ? KEEPS : wordsOf(value);
       closes ||= words.includes("close");
       upgrades ||= words.includes("upgrade");
     } else if (name.length === 6 && isNamed(name, "expect")) {
@@ -40,8 +42,3 @@ export function connectionWords(method: string, rawHeaders: readonly string[]): 
 
 /** As nearly all clients say it. */
 const KEEPS: readonly string[] = ["keep-alive"];
-
-function wordsOf(value: string): readonly string[] {
-  if (value === "keep-alive") return KEEPS;
-  return value.split(",").map((word) => word.trim().toLowerCase());
-}

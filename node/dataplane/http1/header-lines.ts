@@ -1,10 +1,18 @@
+const NAME = String.raw`[!#$%&'*+\-.^_\x60|~0-9A-Za-z]+`;
+/** No control character but a tab. */
+const VALUE = String.raw`[\t\x20-\x7e\x80-\xff]*`;
+
+/** The name of a header, or a method: a token. */
+export const TOKEN_FORM = new RegExp(`^${NAME}$`);
+export const HEADER_VALUE_FORM = new RegExp(`^${VALUE}$`);
+
 /**
  * The form of a head's header lines, each whole: source of a regular expression.
  *
- * Lines end with CRLF and never go on in the next, no space stands before a colon, and no control character but a tab
- * in a value. A word of it has one reading, so matching takes a step a character.
+ * Lines end with CRLF and never go on in the next, and no space stands before a colon. A word of it has one reading,
+ * so matching takes a step a character.
  */
-export const HEADER_LINES = String.raw`(?:[!#$%&'*+\-.^_\x60|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*`;
+export const HEADER_LINES = String.raw`(?:${NAME}:${VALUE}\r\n)*`;
 
 /** What lines of that form say, from a place on: flat name, value, ... without the space around values. */
 export function readHeaderLines(text: string, from: number): string[] {
@@ -16,6 +24,11 @@ export function readHeaderLines(text: string, from: number): string[] {
     at = stop + 2;
   }
   return rawHeaders;
+}
+
+/** The words of a value that is a list of them, as `connection` is, in lower case. */
+export function wordsOf(value: string): string[] {
+  return value.split(",").map((word) => word.trim().toLowerCase());
 }
 
 const SPACE = 0x20;

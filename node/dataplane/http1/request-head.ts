@@ -1,15 +1,9 @@
 import { http } from "../../../ports/http-module.ts";
+import type { ParsedHead } from "../head-rules.ts";
 import { HEADER_LINES, readHeaderLines } from "./header-lines.ts";
 
 /** A request's head as it was received, of good form and not yet judged. */
-export type ReceivedHead = {
-  readonly method: string;
-  readonly target: string;
-  /** As in `1.1`. */
-  readonly httpVersion: string;
-  /** Flat name, value, ... */
-  readonly rawHeaders: readonly string[];
-};
+export type ReceivedHead = ParsedHead & { readonly method: string };
 
 /**
  * Reads the head of a request, without the empty line at its end. Undefined: it is none.

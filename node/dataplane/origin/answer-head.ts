@@ -1,4 +1,4 @@
-import { HEADER_LINES, readHeaderLines } from "../http1/header-lines.ts";
+import { HEADER_LINES, readHeaderLines, wordsOf } from "../http1/header-lines.ts";
 import { ORIGIN_LIMITS } from "./origin-limits.ts";
 
 /** What of an answer's head says where it ends, and what becomes of its connection. */
@@ -97,8 +97,7 @@ class Said {
   }
 
   #takeWords(value: string): void {
-    for (const word of value.split(",")) {
-      const token = word.trim().toLowerCase();
+    for (const token of wordsOf(value)) {
       this.#closes ||= token === "close";
       this.#keeps ||= token === "keep-alive";
     }

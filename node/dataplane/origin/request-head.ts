@@ -1,9 +1,9 @@
+import { HEADER_VALUE_FORM, TOKEN_FORM } from "../http1/header-lines.ts";
 import type { OriginCall } from "./call.ts";
 
-const METHOD = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** As HTTP/2 spells them. */
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 const PATH = /^\/[\x21-\x7e\x80-\xff]*$/;
-const VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
 
 /** Of a connection, or of where a message ends: said here and by nobody else. */
 const OURS: ReadonlySet<string> = new Set([
@@ -24,7 +24,7 @@ export function requestHead(
   { method, path, headers, body, upgrade }: OriginCall,
   of: { readonly host: string; readonly persists: boolean },
 ): string {
-  if (!METHOD.test(method)) throw new Error("invalid method");
+  if (!TOKEN_FORM.test(method)) throw new Error("invalid method");
   if (!PATH.test(path)) throw new Error("invalid path");
   let head = `${method} ${path} HTTP/1.1\r\nhost: ${of.host}\r\n`;
   if (upgrade !== undefined) head += `connection: upgrade\r\nupgrade: ${upgrade}\r\n`;
@@ -33,7 +33,7 @@ export function requestHead(
     const name = headers[i] as string;
     const value = headers[i + 1] as string;
     if (!NAME.test(name) || OURS.has(name)) throw new Error(`invalid header: ${name}`);
-    if (!VALUE.test(value)) throw new Error(`invalid value of ${name}`);
+    if (!HEADER_VALUE_FORM.test(value)) throw new Error(`invalid value of ${name}`);
     if (name !== "content-length") head += `${name}: ${value}\r\n`;
     else if (value !== String(body.length)) throw new Error("content-length is not the body's");
   }
