@@ -91,16 +91,3 @@ function farSide(pieces: readonly Uint8Array[]): Duplex {
     },
   });
 }
-
-/** The bytes cut where these say, each a share of what is left. */
-export function cutAt(bytes: Uint8Array, shares: readonly number[]): readonly Uint8Array[] {
-  const pieces: Uint8Array[] = [];
-  let at = 0;
-  for (const share of shares) {
-    const count = Math.max(1, Math.floor((bytes.length - at) * share));
-    if (at + count >= bytes.length) break;
-    pieces.push(bytes.subarray(at, at + count));
-    at += count;
-  }
-  return [...pieces, bytes.subarray(at)];
-}
