@@ -36,6 +36,15 @@ const EQUALS = 0x3d;
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 
+/**
+ * What ends a message or its connection: said behind the body, some readers go by it.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-6.5.1
+ */
+const NO_TRAILERS: ReadonlySet<string> = new Set([
+  ...["content-length", "transfer-encoding", "connection", "proxy-connection"],
+]);
+
 /** So that every size is a whole number. */
 const SIZE_DIGITS_MAX = 13;
 
@@ -57,6 +66,7 @@ export class ChunkedBody {
   #extensionBytes = 0;
   #extensionsBytes = 0;
   #trailerBytes = 0;
+  #trailerName = "";
   #taken = 0;
 
   constructor(limits: ChunkedLimits) {
@@ -193,8 +203,7 @@ export class ChunkedBody {
       this.fault = "too much behind the last chunk";
     } else if (this.#place === "trailer-start" && byte === CR) this.#place = "last-lf";
     else if (this.#place === "trailer-start" || this.#place === "trailer-name") {
-      const isNamed = this.#place === "trailer-name" && byte === COLON;
-      this.#expect(isNamed || TOKEN[byte] === 1, isNamed ? "trailer-value" : "trailer-name");
+      this.#nameOfTrailer(byte);
     } else if (this.#place === "trailer-value") {
       if (byte === CR) this.#place = "trailer-lf";
       else if (isControl(byte)) this.fault = "a control character behind the last chunk";
@@ -202,6 +211,16 @@ export class ChunkedBody {
       this.isWhole = this.#place === "last-lf" && byte === LF;
       this.#expect(byte === LF, "trailer-start");
     }
+  }
+
+  #nameOfTrailer(byte: number): void {
+    if (this.#place === "trailer-start") this.#trailerName = "";
+    if (this.#trailerName !== "" && byte === COLON) {
+      this.#expect(!NO_TRAILERS.has(this.#trailerName.toLowerCase()), "trailer-value");
+      return;
+    }
+    this.#trailerName += String.fromCharCode(byte);
+    this.#expect(TOKEN[byte] === 1, "trailer-name");
   }
 
   #expect(isSo: boolean, next: Place): void {

@@ -14,6 +14,17 @@ export const HEADER_VALUE_FORM = new RegExp(`^${VALUE}$`);
  */
 export const HEADER_LINES = String.raw`(?:${NAME}:${VALUE}\r\n)*`;
 
+const TABBED_FRAMING = /\r\n(?:transfer-encoding|content-length):[^\r]*\t/i;
+
+/**
+ * Whether a head says where its body ends beside a tab, which is space to some readers and a part of the value to others.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-5.6.3
+ */
+export function hasTabbedFraming(head: string): boolean {
+  return head.includes("\t") && TABBED_FRAMING.test(head);
+}
+
 /** What lines of that form say, from a place on: flat name, value, ... without the space around values. */
 export function readHeaderLines(text: string, from: number): string[] {
   const rawHeaders: string[] = [];

@@ -1,6 +1,6 @@
 import { http } from "../../../ports/http-module.ts";
 import type { ParsedHead } from "../head-rules.ts";
-import { HEADER_LINES, readHeaderLines } from "./header-lines.ts";
+import { HEADER_LINES, hasTabbedFraming, readHeaderLines } from "./header-lines.ts";
 
 /** A request's head as it was received, of good form and not yet judged. */
 export type ReceivedHead = ParsedHead & { readonly method: string };
@@ -15,7 +15,7 @@ export type ReceivedHead = ParsedHead & { readonly method: string };
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-2.2
  */
 export function readRequestHead(text: string): ReceivedHead | undefined {
-  if (!HEAD_FORM.test(text)) return undefined;
+  if (!HEAD_FORM.test(text) || hasTabbedFraming(text)) return undefined;
   const methodEnd = text.indexOf(" ");
   const targetEnd = text.indexOf(" ", methodEnd + 1);
   const method = text.slice(0, methodEnd);

@@ -1,4 +1,4 @@
-import { HEADER_LINES, readHeaderLines, wordsOf } from "../http1/header-lines.ts";
+import { HEADER_LINES, hasTabbedFraming, readHeaderLines, wordsOf } from "../http1/header-lines.ts";
 import { ORIGIN_LIMITS } from "./origin-limits.ts";
 
 /** What of an answer's head says where it ends, and what becomes of its connection. */
@@ -24,6 +24,7 @@ export type AnswerHead = {
  */
 export function readAnswerHead(text: string): AnswerHead | string {
   if (!HEAD_FORM.test(text)) return "the head of the answer is not HTTP/1";
+  if (hasTabbedFraming(text)) return "the answer says beside a tab where its body ends";
   const rawHeaders = readHeaderLines(text, text.indexOf("\r\n") + 2);
   if (rawHeaders.length > 2 * ORIGIN_LIMITS.headersMax) return "the answer has too many headers";
   const said = new Said(text.charCodeAt(MINOR_AT) === ONE);

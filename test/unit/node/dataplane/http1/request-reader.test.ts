@@ -94,6 +94,8 @@ describe("no request is", () => {
     ["a chunk without a size", `${CHUNKED}\r\nhello\r\n`],
     ["a size with a sign", `${CHUNKED}+5\r\nhello\r\n0\r\n\r\n`],
     ["a size with a prefix", `${CHUNKED}0x5\r\nhello\r\n0\r\n\r\n`],
+    ["a coding with a tab behind it", `${POST}Transfer-Encoding: chunked\t\r\n\r\n0\r\n\r\n`],
+    ["a length with a tab before it", `${POST}Content-Length:\t2\r\n\r\nok`],
     ["space before a size", `${CHUNKED} 5\r\nhello\r\n0\r\n\r\n`],
     ["space behind a size", `${CHUNKED}5 \r\nhello\r\n0\r\n\r\n`],
     ["a size that ends with LF", `${CHUNKED}5\nhello\r\n0\r\n\r\n`],
@@ -110,6 +112,10 @@ describe("no request is", () => {
     ["a trailer that ends with LF", `${CHUNKED}0\r\na: b\n\r\n`],
     ["a trailer without a colon", `${CHUNKED}0\r\na\r\n\r\n`],
     ["a NUL in a trailer", `${CHUNKED}0\r\na: \0\r\n\r\n`],
+    ["a length in a trailer", `${CHUNKED}0\r\na: b\r\nContent-Length: 0\r\n\r\n`],
+    ["a coding in a trailer", `${CHUNKED}0\r\ntransfer-encoding: chunked\r\n\r\n`],
+    ["an end of the connection in a trailer", `${CHUNKED}0\r\nConnection: close\r\n\r\n`],
+    ["the same as proxies say it", `${CHUNKED}0\r\nproxy-connection: close\r\n\r\n`],
   ])("%s", (_name, text) => {
     const { told, fault } = read(text);
     expect(fault).toBe("malformed_http");

@@ -85,6 +85,8 @@ describe("a fault", () => {
     ["space before the colon", header("a : b")],
     ["space in a name", header("a b: c")],
     ["a NUL in a value", header("a: b\0")],
+    ["a length with a tab behind it", `${OK}content-length: 2\t\r\n\r\nok`],
+    ["a length in a trailer", `${CHUNKED}0\r\ncontent-length: 0\r\n\r\n`],
     ["a DEL in a value", header("a: b\x7f")],
     ["two lengths", header("content-length: 0")],
     ["two lengths that differ", header("content-length: 3")],
