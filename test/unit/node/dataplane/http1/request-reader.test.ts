@@ -4,7 +4,7 @@ import { RequestReader } from "../../../../../node/dataplane/http1/request-reade
 import type { Reason } from "../../../../../proto/reasons.ts";
 import { proofCount } from "../../../../support/proof.ts";
 import { bodyText as body, bytesOf, cutAt, headerField, shares, spoilt } from "../http-text.ts";
-import { type Conversation, READER_LIMITS, readByUs } from "./conversation.ts";
+import { type Conversation, READER_LIMITS, readByUs, type Told } from "./conversation.ts";
 import { readByNode } from "./oracle.ts";
 
 const { count: RUNS, seed } = proofCount("requests that are read twice", {
@@ -259,6 +259,13 @@ test("a reader that is asked for more holds on to nothing that it has told", () 
   expect([reader.next(), reader.next(), reader.head]).toEqual(["whole", "more", undefined]);
 });
 
+/** Of what comes in the same read behind an offer of another protocol `node:http` reads nothing. */
+function upToAnOffer(told: Conversation["told"]): Conversation["told"] {
+  const offers = (one: Told) => one.rawHeaders.some((name) => /^upgrade$/i.test(name));
+  const at = told.findIndex(offers);
+  return at < 0 ? told : told.slice(0, at + 1);
+}
+
 describe("property:", () => {
   const field = headerField(
     /^(content-length|transfer-encoding|connection|upgrade|host|expect|proxy-connection)$/i,
@@ -321,11 +328,13 @@ describe("property:", () => {
         expect(readByUs(cutAt(bytes, at))).toEqual(read);
         const theirs = await readByNode([bytes]);
         // Of what we refuse nothing is read behind it, whatever they make of it.
-        const { told } = read;
+        const told = upToAnOffer(read.told);
         const whole = told.filter(({ isWhole }) => isWhole).length;
         expect(theirs.told.slice(0, whole)).toEqual(told.slice(0, whole));
         // A head that is not whole yet they may give up on before we do.
-        if (read.fault === undefined) expect(theirs.told).toEqual(told);
+        const isAll = told.length === read.told.length;
+        const compared = isAll ? theirs.told : theirs.told.slice(0, told.length);
+        if (read.fault === undefined) expect(compared).toEqual(told);
       }),
       { numRuns: RUNS, seed: seed | 0 },
     );

@@ -248,6 +248,8 @@ describe("property:", () => {
   test("what is read of bytes that may be anything, undici reads as well, and the same", async () => {
     await fc.assert(
       fc.asyncProperty(spoiltAnswer, shares, async (text, at) => {
+        // Undici refuses space behind a length, which is no part of it: RFC 9110, section 5.5.
+        fc.pre(!/content-length:[^\r]* \r/i.test(text));
         const bytes = bytesOf(text);
         const read = toldByReader("GET", cutAt(bytes, at));
         const whole = toldByReader("GET", [bytes]);

@@ -56,8 +56,9 @@ export async function toldByUndici(
           onResponseStart: ({ rawHeaders }, status) => {
             told.status = status;
             const raw = (rawHeaders ?? []) as readonly (string | Buffer)[];
+            // It leaves a tab behind a value, which is no part of it: RFC 9110, section 5.5.
             told.rawHeaders = raw.map((one) =>
-              typeof one === "string" ? one : one.toString("latin1"),
+              (typeof one === "string" ? one : one.toString("latin1")).replace(/[\t ]+$/, ""),
             );
           },
           onResponseData: (_controller, chunk) => {
