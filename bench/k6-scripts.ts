@@ -83,7 +83,7 @@ export const K6_SCRIPTS: readonly K6Script[] = [
     during: "kill",
     told: [
       ["streams_told_why", "count"],
-      ["streams_whole", "count"],
+      ["streams_not_told_why", "count"],
       ["stream_ms", "p(50)"],
       ["stream_ms", "max"],
     ],
