@@ -12,9 +12,10 @@ import { fanout } from "./fan-out.ts";
 import { resync } from "./fan-out-resync.ts";
 import { gatewayJson, gatewaySse } from "./gateway-cost.ts";
 import { growth } from "./growth.ts";
-import type { Bench } from "./harness/bench.ts";
+import type { Bench, BenchOptions, Budget } from "./harness/bench.ts";
 import { breaches, budgetOf } from "./harness/budgets.ts";
 import { describeMachine } from "./harness/machine.ts";
+import { describeMeanwhile, MachineMeanwhile } from "./harness/machine-meanwhile.ts";
 import { tellProgress } from "./harness/progress.ts";
 import { describeResult, recordResult } from "./harness/results.ts";
 import { inspectPool } from "./inspect-pool.ts";
@@ -146,19 +147,33 @@ async function runOne(bench: Bench): Promise<number> {
   // What is recorded is measured in full.
   const isFull = flags.full || flags.record;
   if (!flags.json) console.log(`${bench.name}: ${bench.question}`);
-  const result = await bench.run(
-    { durationMs, isFull, nodes, records, isRecorded: flags.record },
-    budget,
-  );
+  const { result, samples } = await runBeside(bench, budget, {
+    durationMs,
+    isFull,
+    nodes,
+    records,
+    isRecorded: flags.record,
+  });
   const over = breaches(result, budget);
+  const meanwhile = describeMeanwhile(samples);
   if (flags.json) {
-    console.log(JSON.stringify({ bench: bench.name, machine, ...result, budget, breaches: over }));
+    const of = { bench: bench.name, machine, ...result, budget, breaches: over, meanwhile };
+    console.log(JSON.stringify(of));
   } else {
     for (const line of describeResult(result, budget)) console.log(line);
+    console.log(`  the machine meanwhile: ${meanwhile}`);
     for (const { figure, value, must } of over) {
       console.log(`  BREACH: ${figure} is ${value}, and must be at most ${must}`);
     }
   }
-  if (flags.record) recordResult(bench, result, machine);
+  const words = process.argv.slice(2);
+  if (flags.record) recordResult(bench, { result, machine, words, meanwhile });
   return over.length === 0 ? 0 : 1;
+}
+
+/** The bench, and beside it what the machine takes for what nothing of ours is in. */
+async function runBeside(bench: Bench, budget: Budget, options: BenchOptions) {
+  using machine = await MachineMeanwhile.start();
+  const result = await bench.run(options, budget);
+  return { result, samples: await machine.end() };
 }

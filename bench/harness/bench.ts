@@ -21,6 +21,8 @@ export type Figure = {
   readonly unit: string;
   /** Present for ratios of interleaved pairs, which are judged as such. */
   readonly pairs?: PairedVerdict;
+  /** Least and most of the rounds whose median or maximum the value is. */
+  readonly range?: { readonly least: number; readonly most: number };
 };
 
 export type BenchResult = {

@@ -31,8 +31,22 @@ function tableLines({ table }: BenchResult): readonly string[] {
   return table === undefined ? [] : ["", ...markdownTable(table), ""];
 }
 
-/** Appends one dated section. Sections that stand there are never changed. */
-export function recordResult(bench: Bench, result: BenchResult, machine: Machine): void {
+/**
+ * Appends one dated section. Sections that stand there are never changed.
+ *
+ * @param of.words What came after `npm run bench --`.
+ * @param of.meanwhile What the machine took for other things in that time.
+ */
+export function recordResult(
+  bench: Bench,
+  of: {
+    readonly result: BenchResult;
+    readonly machine: Machine;
+    readonly words: readonly string[];
+    readonly meanwhile: string;
+  },
+): void {
+  const { result, machine, words, meanwhile } = of;
   const { at, commit, cpu, memoryGib, kernel, node, load } = machine;
   const lines = [
     "",
@@ -41,7 +55,8 @@ export function recordResult(bench: Bench, result: BenchResult, machine: Machine
     `${bench.question}`,
     "",
     `Commit ${commit}, Node ${node}, ${cpu}, ${memoryGib} GiB, Linux ${kernel}, load ${load}.`,
-    `Command: \`npm run bench -- ${bench.name} --record\`. Load: ${result.load}.`,
+    `Command: \`npm run bench -- ${words.join(" ")}\`. Load: ${result.load}.`,
+    `The machine meanwhile: ${meanwhile}.`,
     "",
     ...markdownTable([
       ["figure", "value"],
@@ -55,8 +70,11 @@ export function recordResult(bench: Bench, result: BenchResult, machine: Machine
   appendFileSync(FILE, lines.join("\n"));
 }
 
-function formatFigure({ value, unit, pairs }: Figure): string {
+function formatFigure({ value, unit, pairs, range }: Figure): string {
   const text = `${formatNumber(value)}${unit === "" ? "" : ` ${unit}`}`;
+  if (range !== undefined) {
+    return `${text} (${formatNumber(range.least)} to ${formatNumber(range.most)})`;
+  }
   if (pairs === undefined) return text;
   return `${text} (pairs: ${pairs.ratios.map(formatNumber).join(", ")})`;
 }

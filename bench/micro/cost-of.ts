@@ -1,4 +1,5 @@
-import { median } from "../harness/paired.ts";
+import { createHash } from "node:crypto";
+import { median, type Pair } from "../harness/paired.ts";
 
 const BATCHES = 9;
 /** Kernels tell a thread's time in steps of up to 4 ms: a batch is many of them. */
@@ -18,7 +19,39 @@ export function costOf(work: (i: number) => unknown): number {
   return costsOf({ work }).work.median;
 }
 
-export type Cost = { readonly median: number; readonly least: number; readonly most: number };
+export type Cost = {
+  readonly median: number;
+  readonly least: number;
+  readonly most: number;
+  /** In their order: those of things that were measured in turn are neighbours in time. */
+  readonly batches: readonly number[];
+};
+
+/** A cost beside that of SHA-256 over 1 KiB, batch by batch in turn: what a machine's minute is told by. */
+export type CostBeside = { readonly us: Cost; readonly pairs: readonly Pair[] };
+
+const HASHED = Buffer.alloc(1_024, 1);
+
+export function hashOf1KiB(): number {
+  return createHash("sha256").update(HASHED).digest()[0] as number;
+}
+
+/** @param per How many of what is told there are in a call: KiB, deltas. */
+export function costBeside(work: (i: number) => unknown, per = 1): CostBeside {
+  const { own, hash } = costsOf({ own: work, hash: hashOf1KiB });
+  return besideHash(own.batches, hash.batches, per);
+}
+
+export function besideHash(own: readonly number[], hash: readonly number[], per = 1): CostBeside {
+  const batches = own.map((us) => us / per);
+  const pairs = batches.map((subject, i) => ({ subject, baseline: hash[i] ?? Number.NaN }));
+  return { us: costIn(batches), pairs };
+}
+
+function costIn(batches: readonly number[]): Cost {
+  const range = { least: Math.min(...batches), most: Math.max(...batches) };
+  return { median: median(batches), ...range, batches };
+}
 
 /** The same of several things, batch by batch in turn, so that each had the same minute. */
 export function costsOf<N extends string>(
@@ -36,10 +69,7 @@ export function costsOf<N extends string>(
       batches.push(Math.max(0, ns) / calls / 1_000);
     }
   }
-  const costs = each.map(({ name, batches }) => {
-    const range = { least: Math.min(...batches), most: Math.max(...batches) };
-    return [name, { median: median(batches), ...range }] as const;
-  });
+  const costs = each.map(({ name, batches }) => [name, costIn(batches)] as const);
   return Object.fromEntries(costs) as Record<N, Cost>;
 }
 
@@ -81,7 +111,8 @@ async function waitBatch(work: () => Promise<void>, leastMs: number) {
 
 let sink = 0;
 
-function batchNs(work: (i: number) => unknown, calls: number): number {
+/** Processor time of this thread for so many calls, nanoseconds. */
+export function batchNs(work: (i: number) => unknown, calls: number): number {
   const before = process.threadCpuUsage();
   for (let i = 0; i < calls; i += 1) if (work(i) === sink) sink += 1;
   const { user, system } = process.threadCpuUsage(before);

@@ -1,11 +1,11 @@
 import { isStrictlyLess, meet } from "../../authority/authority.ts";
 import { AUTHORITY, halved } from "../../test/support/contract-forge.ts";
-import { costOf } from "./cost-of.ts";
+import { type CostBeside, costBeside } from "./cost-of.ts";
 
 /** Both in seven dimensions: is one strictly less than the other, and what have they in common. */
-export function latticeCost(): number {
+export function latticeCost(): CostBeside {
   const less = halved(AUTHORITY);
-  return costOf(() => {
+  return costBeside(() => {
     if (!isStrictlyLess(less, AUTHORITY)) throw new Error("the sample is not less");
     return meet(AUTHORITY, less).budget.calls;
   });

@@ -18,8 +18,9 @@ import { createTable } from "../../node/table/table.ts";
 import { canonicalJson } from "../../proto/jcs.ts";
 import { facts, grant, policy } from "../../test/support/builders.ts";
 import { AUTHORITY } from "../../test/support/contract-forge.ts";
-import type { Bench } from "../harness/bench.ts";
-import { costOf } from "./cost-of.ts";
+import type { Bench, Budget, Figure } from "../harness/bench.ts";
+import { judgePairs } from "../harness/paired.ts";
+import { type CostBeside, costBeside } from "./cost-of.ts";
 import { latticeCost } from "./lattice-cost.ts";
 import { appendCost } from "./log-cost.ts";
 import { mailboxCost } from "./mailbox-cost.ts";
@@ -38,35 +39,37 @@ const CONTEXT = {
 export const micro: Bench = {
   name: "micro",
   question: "What do the parts cost that every request passes, one by one, on one thread?",
-  run: async () => {
+  run: async (_options, budget) => {
     const scan = scanCosts();
-    const us = (name: string, value: number) => ({ name, value, unit: "us" });
+    const costs: Readonly<Record<string, CostBeside>> = {
+      decide: decideCost(),
+      reserve: reserveCost(),
+      hold: holdCost(),
+      hold_team: holdCost({ shared: true }),
+      leaf: leafCost(),
+      scan_kb: scan.clean,
+      scan_dirty_kb: scan.dirty,
+      scan_hostile_kb: scan.hostile,
+      jcs: jcsCost(),
+      lattice: latticeCost(),
+      merkle_append: appendCost(),
+      sse_relay_delta: relayCost(),
+      mailbox: await mailboxCost(),
+      ledger_roll: rollCost(),
+    };
     return {
-      load: "each part alone, warm, processor time of its thread, median of 9 batches of 100 ms",
-      figures: [
-        us("decide_us", decideCost()),
-        us("reserve_us", reserveCost()),
-        us("hold_us", holdCost()),
-        us("hold_team_us", holdCost({ shared: true })),
-        us("leaf_us", leafCost()),
-        us("scan_us_per_kb", scan.clean),
-        us("scan_dirty_us_per_kb", scan.dirty),
-        us("scan_hostile_us_per_kb", scan.hostile),
-        us("jcs_us", jcsCost()),
-        us("lattice_us", latticeCost()),
-        us("merkle_append_us", appendCost()),
-        us("sse_relay_us_per_delta", relayCost()),
-        us("mailbox_us", await mailboxCost()),
-        us("ledger_roll_us", rollCost()),
-      ],
+      load: "each part alone, warm, processor time of its thread, 9 batches of 100 ms in turn with SHA-256 of 1 KiB",
+      figures: Object.entries(costs).flatMap(([name, cost]) => figuresOf(name, cost, budget)),
       notes: [
+        "_us: median, least and most of the batches. _of_hash: the same over SHA-256 of 1 KiB, which a machine that is " +
+          "slower takes longer for as well.",
         "decide: all 14 rows of an allowed request. reserve: with its release, three units and the " +
-          "overrun. hold: both, for a request with three rate buckets, under a contract two deep. hold_team: where its team has those rates, with six. leaf: one decision record to a frame. scan: clean text through all detectors. " +
-          "scan_dirty: with a card number, a key and an address in each sentence. scan_hostile: the worst of " +
+          "overrun. hold: both, for a request with three rate buckets, under a contract two deep. hold_team: where its team has those rates, with six. leaf: one decision record to a frame. scan_kb: a KiB of clean text through all detectors. " +
+          "scan_dirty_kb: with a card number, a key and an address in each sentence. scan_hostile_kb: the worst of " +
           "texts that begin many matches and end none. jcs: the same record as canonical JSON.",
         "lattice: is a contract strictly less than another, and what have they in common (what one costs to " +
           "verify: the bench contracts). merkle_append: a hash of 500 bytes, and the tree. " +
-          "sse_relay: read, judged, scanned, metered and written, to a client that only writes down. " +
+          "sse_relay_delta: read, judged, scanned, metered and written, to a client that only writes down. " +
           "mailbox: an actor's whole turn, for money, with store and ledger in memory. ledger_roll: what the " +
           "ledger does four times a second beside what falls due, with 10,000 open leases and 20,000 contracts.",
       ],
@@ -74,21 +77,30 @@ export const micro: Bench = {
   },
 };
 
-function decideCost(): number {
+/** What it costs in hashes is judged; in microseconds it is this machine's. */
+function figuresOf(name: string, { us, pairs }: CostBeside, budget: Budget): readonly Figure[] {
+  const verdict = judgePairs(pairs, budget[`${name}_of_hash`]?.must ?? Number.NaN);
+  return [
+    { name: `${name}_us`, value: us.median, unit: "us", range: us },
+    { name: `${name}_of_hash`, value: verdict.median, unit: "x", pairs: verdict },
+  ];
+}
+
+function decideCost(): CostBeside {
   const allowed = facts();
   if (decide(allowed).refusal !== undefined) throw new Error("the sample is not allowed");
-  return costOf(() => decide(allowed).stages);
+  return costBeside(() => decide(allowed).stages);
 }
 
 /** Decides, and takes what was decided from the row: all that stands between a request and its record. */
-function holdCost(of: { readonly shared?: true } = {}): number {
+function holdCost(of: { readonly shared?: true } = {}): CostBeside {
   const limit = { amount: 1_000_000, windowMs: 1_000, burst: 1_000_000, ...of };
   const rate = RATE_METRICS.map((metric) => ({ metric, ...limit }));
   const allowed = underContract(facts({ grant: grant({ rate }) }));
   const { refusal: objection } = decide(allowed);
   if (objection !== undefined) throw new Error(`the sample is refused: ${objection.reason}`);
   const { table, row } = fullRow();
-  return costOf(() => {
+  return costBeside(() => {
     const { refusal, charges } = decide(allowed);
     const reserved = reserve(table, row, charges, 1_000_000_000n);
     if (refusal !== undefined || !("taken" in reserved)) throw new Error("the sample is refused");
@@ -116,14 +128,14 @@ function underContract(of: Facts): Facts {
   };
 }
 
-function reserveCost(): number {
+function reserveCost(): CostBeside {
   const { table, row } = fullRow();
   const charges = {
     cost: { usdMicros: 5_000n, tokens: 1_000n, calls: 1n },
     overrunMicros: 500n,
     buckets: [],
   };
-  return costOf(() => {
+  return costBeside(() => {
     const reserved = reserve(table, row, charges, 1_000_000_000n);
     if (!("taken" in reserved)) throw new Error("the sample does not fit");
     release(table, row, { taken: reserved.taken, charges });
@@ -140,22 +152,24 @@ function fullRow() {
   return { table, row };
 }
 
-function leafCost(): number {
+function leafCost(): CostBeside {
   const allowed = facts();
   const verdict = decide(allowed);
-  return costOf(() => encodeFrame(encodeLeaf(decisionRecord(allowed, verdict, CONTEXT))).length);
+  return costBeside(
+    () => encodeFrame(encodeLeaf(decisionRecord(allowed, verdict, CONTEXT))).length,
+  );
 }
 
-function jcsCost(): number {
+function jcsCost(): CostBeside {
   const allowed = facts();
   const record = decisionRecord(allowed, decide(allowed), CONTEXT);
-  return costOf(() => canonicalJson(record).length);
+  return costBeside(() => canonicalJson(record).length);
 }
 
 const ROLL_LEASES = 10_000;
 const ROLL_EVERY_MS = 250;
 
-function rollCost(): number {
+function rollCost(): CostBeside {
   const nowMs = CONTEXT.nowMs;
   // Nothing falls due while this is measured.
   const settings = ledgerSettings({ leaseTtlMs: 2 ** 40, usdMicros: { min: 1, max: 1_000 } });
@@ -176,7 +190,7 @@ function rollCost(): number {
     ledger.lease({ ...ids, account: "agent/t/a", need: NO_AMOUNTS, want: NO_AMOUNTS }, env());
   }
   for (let no = 0; no < CONTRACTS_MAX; no++) ledger.contracts.open(contractOf(no, nowMs));
-  return costOf(() => {
+  return costBeside(() => {
     monoMs += ROLL_EVERY_MS;
     ledger.roll(env());
     return monoMs;
