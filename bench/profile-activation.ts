@@ -5,7 +5,7 @@ import type { Bench } from "./harness/bench.ts";
 import { Crowd } from "./harness/crowd.ts";
 import { startMesh } from "./harness/mesh-under-test.ts";
 import { pause } from "./harness/operator.ts";
-import { partsNotes, perRequest } from "./harness/profile-report.ts";
+import { PARTS_ARE, partsNotes, perRequest } from "./harness/profile-report.ts";
 import { threadMicros } from "./harness/thread-time.ts";
 
 const AGENTS = { full: 10_000, short: 4_500 };
@@ -51,8 +51,8 @@ export const profileActivation: Bench = {
         { name: "activations_refused", value: refused, unit: "" },
       ],
       notes: [
-        ...partsNotes(profileDir, third),
-        `Threads: the kernel's count, unprofiled. Parts: samples, which themselves cost.`,
+        ...partsNotes(profileDir, figures),
+        PARTS_ARE,
         `Flame graphs: ${profileDir}/*.cpuprofile, for DevTools or speedscope.`,
       ],
     };

@@ -6,7 +6,7 @@ import { allowedLoad, CONNECTIONS } from "./harness/allowed-load.ts";
 import type { Bench } from "./harness/bench.ts";
 import { type MeshUnderTest, startMesh } from "./harness/mesh-under-test.ts";
 import { pause } from "./harness/operator.ts";
-import { partsNotes, perRequest } from "./harness/profile-report.ts";
+import { PARTS_ARE, partsNotes, perRequest } from "./harness/profile-report.ts";
 import { threadMicros } from "./harness/thread-time.ts";
 
 const SLICE_MS = { full: 10_000, short: 4_000 };
@@ -41,8 +41,8 @@ function profileBench(name: string, wish: Wish, what: string): Bench {
         load: `${requests} requests on ${CONNECTIONS} connections, then ${profiled} profiled`,
         figures,
         notes: [
-          ...partsNotes(profileDir, profiled),
-          `Threads: the kernel's count, unprofiled. Parts: samples, which themselves cost.`,
+          ...partsNotes(profileDir, figures),
+          PARTS_ARE,
           `Flame graphs: ${profileDir}/*.cpuprofile, for DevTools or speedscope.`,
         ],
       };

@@ -1,8 +1,7 @@
-import { readFileSync } from "node:fs";
 import { sourceOf } from "./built-lines.ts";
 
 /** A CPU profile as V8 writes it. @see https://chromedevtools.github.io/devtools-protocol/tot/Profiler/#type-Profile */
-type Profile = {
+export type Profile = {
   readonly nodes: readonly {
     readonly id: number;
     readonly callFrame: {
@@ -15,12 +14,28 @@ type Profile = {
   readonly timeDeltas: readonly number[];
 };
 
-/** The profiler's own work, which no node that is not profiled does, and waiting. */
-const NOT_WORK = new Set(["(idle)", "(root)", "node:inspector"]);
+/**
+ * The profiler's own work, which no node that is not profiled does, and waiting: V8 samples by the clock, and
+ * a thread that waits for a disk is in its call all the while.
+ */
+const NOT_WORK = new Set([
+  "(idle)",
+  "(root)",
+  "node:inspector",
+  "fdatasync",
+  "fsync",
+  "holdThread",
+]);
 
-/** Time that a thread was seen in each part of the program itself, not below it; microseconds. */
-export function partsOf(file: string): ReadonlyMap<string, number> {
-  const { nodes, samples, timeDeltas } = JSON.parse(readFileSync(file, "utf8")) as Profile;
+/** Share of a thread's work that each part of the program had by itself, not below it; together 1, or none. */
+export function sharesOf(profile: Profile): ReadonlyMap<string, number> {
+  const parts = partsOf(profile);
+  const all = [...parts.values()].reduce((sum, micros) => sum + micros, 0);
+  return new Map([...parts].map(([part, micros]) => [part, micros / all]));
+}
+
+/** Time that a thread was seen in each part; microseconds. */
+function partsOf({ nodes, samples, timeDeltas }: Profile): ReadonlyMap<string, number> {
   const partOf = new Map(nodes.map(({ id, callFrame }) => [id, nameOf(callFrame)]));
   const parts = new Map<string, number>();
   for (const [i, id] of samples.entries()) {
@@ -38,6 +53,8 @@ function nameOf(frame: Profile["nodes"][number]["callFrame"]): string {
   if (url.startsWith("node:inspector") || url.endsWith("harness/profiler.ts")) {
     return "node:inspector";
   }
+  // It waits in Atomics.wait(), which has no name of its own here.
+  if (functionName === "holdThread") return functionName;
   if (url === "") return functionName === "" ? "(native)" : functionName;
   if (url.startsWith("node:")) return url.split("/").slice(0, 2).join("/");
   if (url.startsWith("wasm:")) return "wasm";
