@@ -14,9 +14,25 @@ export type Curve = {
 
 const SIZE = { width: 720, height: 400 };
 const EDGE = { left: 70, right: 130, top: 50, bottom: 60 };
-const COLOURS = ["#1f5fbf", "#8a8a8a", "#b3541e", "#2e7d32"];
+/** Of light ground and of dark, in the order of the series. */
+const COLOURS = [
+  ["#1f5fbf", "#79a8f0"],
+  ["#6f6f6f", "#b0b0b0"],
+  ["#b3541e", "#e79a6b"],
+  ["#2e7d32", "#7fc983"],
+] as const;
 const Y_TICKS = 5;
-const FONT = `font-family="sans-serif" fill="#333"`;
+/** Whoever reads at night sees it on dark ground: a picture in a page has its own styles. */
+const STYLE = [
+  "<style>",
+  "text { font-family: sans-serif; fill: #333 } .ground { fill: #fff } .grid { stroke: #ddd }",
+  ...COLOURS.map(([light], no) => `.s${no} { stroke: ${light} } circle.s${no} { fill: ${light} }`),
+  "@media (prefers-color-scheme: dark) {",
+  "text { fill: #ccc } .ground { fill: #16181c } .grid { stroke: #3a3d44 }",
+  ...COLOURS.map(([, dark], no) => `.s${no} { stroke: ${dark} } circle.s${no} { fill: ${dark} }`),
+  "}",
+  "</style>",
+];
 
 /**
  * Curves over counts that span powers of ten: x is logarithmic, with room for 0; y is linear and begins
@@ -34,11 +50,12 @@ export function curveSvg({ title, xLabel, yLabel, series }: Curve): string {
   const lines = series.map((one, no) => seriesLines(one, { scale, no }));
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}">`,
-    `<rect width="${width}" height="${height}" fill="#fff"/>`,
+    ...STYLE,
+    `<rect class="ground" width="${width}" height="${height}"/>`,
     text({ x: EDGE.left, y: 28, size: 15, of: title }),
     ...yAxis(scale),
     ...xAxis(scale, [...new Set(all.map(({ x }) => x))]),
-    text({ x: EDGE.left, y: height - 14, size: 12, of: xLabel }),
+    text({ x: EDGE.left, y: height - 14, size: 12, of: `${xLabel} (logarithmic)` }),
     text({ x: 8, y: EDGE.top - 8, size: 12, of: yLabel }),
     ...lines.flat(),
     "</svg>",
@@ -81,7 +98,7 @@ function yAxis({ y, yMax }: Scale): string[] {
     const at = round(y(value));
     const [from, to] = [EDGE.left, SIZE.width - EDGE.right];
     return [
-      `<line x1="${from}" y1="${at}" x2="${to}" y2="${at}" stroke="#ddd"/>`,
+      `<line x1="${from}" y1="${at}" x2="${to}" y2="${at}" class="grid"/>`,
       text({ x: from - 8, y: at + 4, size: 11, of: count(value), anchor: "end" }),
     ].join("\n");
   });
@@ -98,13 +115,13 @@ function seriesLines(
   { name, points }: Curve["series"][number],
   { scale, no }: { readonly scale: Scale; readonly no: number },
 ): string[] {
-  const colour = COLOURS[no % COLOURS.length];
+  const style = `s${no % COLOURS.length}`;
   const at = points.map(({ x, y }) => ({ x: round(scale.x(x)), y: round(scale.y(y)) }));
   const last = at.at(-1);
   if (last === undefined) return [];
   return [
-    `<polyline fill="none" stroke="${colour}" stroke-width="2" points="${at.map(({ x, y }) => `${x},${y}`).join(" ")}"/>`,
-    ...at.map(({ x, y }) => `<circle cx="${x}" cy="${y}" r="3" fill="${colour}"/>`),
+    `<polyline class="${style}" fill="none" stroke-width="2" points="${at.map(({ x, y }) => `${x},${y}`).join(" ")}"/>`,
+    ...at.map(({ x, y }) => `<circle class="${style}" cx="${x}" cy="${y}" r="3"/>`),
     text({ x: last.x + 10, y: last.y + 4, size: 12, of: name }),
   ];
 }
@@ -118,7 +135,7 @@ function text(of: {
 }): string {
   const { x, y, size, anchor = "start" } = of;
   const at = `x="${x}" y="${y}" font-size="${size}" text-anchor="${anchor}"`;
-  return `<text ${at} ${FONT}>${escaped(of.of)}</text>`;
+  return `<text ${at}>${escaped(of.of)}</text>`;
 }
 
 function escaped(text: string): string {
