@@ -4,11 +4,12 @@ import { join } from "node:path";
 import { agentsAxis } from "./growth/agents-axis.ts";
 import type { Axis } from "./growth/axis.ts";
 import { contractsAxis } from "./growth/contracts-axis.ts";
+import { growthOf } from "./growth/growth-of.ts";
 import { measureAxis, type Point } from "./growth/measure-axis.ts";
 import { rulesAxis } from "./growth/rules-axis.ts";
 import { streamsAxis } from "./growth/streams-axis.ts";
-import type { Bench, Budget, Figure } from "./harness/bench.ts";
-import { judgePairs } from "./harness/paired.ts";
+import type { Bench, Figure } from "./harness/bench.ts";
+import { medianAndRange, type Pair } from "./harness/paired.ts";
 import { curveSvg } from "./plots/curve-svg.ts";
 
 const PLOTS = join(import.meta.dirname, "plots");
@@ -30,7 +31,7 @@ export const growth: Bench = {
       const measured = { points: axis.points[size], sliceMs, warmUp: WARM_UP[size] };
       const points = await measureAxis(axis, measured);
       writeFileSync(join(folder, `${axis.name}.svg`), plotOf(axis, points));
-      figures.push(growthOf(axis, points, budget));
+      figures.push(growthOf(axis.name, points, budget));
       table.push(...points.map((point) => rowOf(axis, point)));
     }
     return {
@@ -39,28 +40,13 @@ export const growth: Bench = {
       table,
       notes: [
         "x_growth: what a request costs at the last point, in bare proxies of the same minute, over the " +
-          "same at the first point.",
+          "same at the cheapest point before. CPU: median, least and most of the slices.",
         ...axes.map(({ name, of, end }) => `${name}: ${of}; ${end}.`),
         `Curves: ${isRecorded ? "bench/plots" : folder}/*.svg.`,
       ],
     };
   },
 };
-
-/** Each side is a ratio already, so that minutes that lie apart can be compared. */
-function growthOf({ name }: Axis, points: readonly Point[], budget: Budget): Figure {
-  const [first, last] = [points[0], points.at(-1)];
-  if (first === undefined || last === undefined) throw new Error(`${name} has no points`);
-  const inProxies = (point: Point) => point.pairs.map((one) => one.subject / one.baseline);
-  const baselines = inProxies(first);
-  const pairs = inProxies(last).map((subject, i) => ({
-    subject,
-    baseline: baselines[i] ?? Number.NaN,
-  }));
-  const figure = `${name}_growth`;
-  const verdict = judgePairs(pairs, budget[figure]?.must ?? Number.NaN);
-  return { name: figure, value: verdict.median, unit: "x", pairs: verdict };
-}
 
 function plotOf(axis: Axis, points: readonly Point[]): string {
   return curveSvg({
@@ -74,9 +60,9 @@ function plotOf(axis: Axis, points: readonly Point[]): string {
   });
 }
 
-function rowOf({ name }: Axis, { at, cpuMicros, bareMicros, residentMib }: Point): string[] {
-  const [cpu, bare, resident] = [cpuMicros, bareMicros, residentMib].map((one) => one.toFixed(0));
-  return [name, String(at), cpu ?? "", bare ?? "", resident ?? ""];
+function rowOf({ name }: Axis, { at, pairs, residentMib }: Point): string[] {
+  const of = (side: keyof Pair) => medianAndRange(pairs.map((pair) => pair[side]));
+  return [name, String(at), of("subject"), of("baseline"), residentMib.toFixed(0)];
 }
 
 function measuredAt(axes: readonly Axis[], size: "full" | "short"): string {
