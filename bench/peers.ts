@@ -5,6 +5,7 @@ import { startMesh } from "./harness/mesh-under-test.ts";
 import { judgePairs, PAIRS_MIN } from "./harness/paired.ts";
 import { tellProgress } from "./harness/progress.ts";
 import { startAltrace } from "./harness/start-altrace.ts";
+import { startBareProxy } from "./harness/start-bare-proxy.ts";
 import { untilServed } from "./harness/until-served.ts";
 import { askedAtLeast } from "./harness/warm-up.ts";
 import { bifrost } from "./peers/bifrost.ts";
@@ -34,6 +35,8 @@ const WARM_UP = {
   short: { answer: 8_000, stream: 1_500, msMax: 8_000 },
 };
 const ALTRACE = "altrace";
+/** What such work costs at the least in this language. */
+const BARE = "bare proxy";
 
 export const peers: Bench = {
   name: "peers",
@@ -52,10 +55,12 @@ export const peers: Bench = {
       const one = await bringAndStart(peer, { upstream: upstream.url, skipped });
       if (one !== undefined) running.push(stack.use(one));
     }
+    const bare = stack.use(await startBareProxy(upstream.url));
     const { altrace, keys } = stack.use(await startMesh({}));
     await untilServed(altrace.ready.gateway, keys.neighbour);
     const targets: readonly Target[] = [
       { name: DIRECT, origin: upstream.url, key: "none" },
+      { name: BARE, origin: bare.origin, key: "none", pid: bare.pid },
       ...running.map(({ target }) => target),
       { name: ALTRACE, origin: altrace.ready.gateway, key: keys.neighbour, pid: altrace.pid },
     ];
@@ -71,7 +76,9 @@ export const peers: Bench = {
     coldStartMs.set(ALTRACE, altraceColdMs);
     return {
       load: `${PAIRS_MIN} rounds over all in turn; ${CONNECTIONS} connections for ${sliceMs.busy} ms, then one for ${sliceMs.alone} ms`,
-      figures: running.flatMap(({ target }) => ratiosTo(target.name, rounds, budget)),
+      figures: [...running.map(({ target }) => target.name), BARE].flatMap((name) =>
+        ratiosTo(name, rounds, budget),
+      ),
       skipped,
       table: peerTable({ targets, rounds, coldStartMs, versions: VERSIONS }),
       notes: [...NOTES, ...PEERS.map(({ name, fairness }) => `${name}: ${fairness}`)],
@@ -85,8 +92,9 @@ const NOTES = [
     "size can be filled, so it is what is compared. Requests a second are what eight connections of " +
     "one generator got, which shares two processors with what it asks: the fastest wait for it.",
   "Added: the time of one request at a time, less the same of the provider asked directly, round by " +
-    "round, median. Cold start: from the start of the process to its first answer; of Altrace, with " +
+    "round. Cold start: from the start of the process to its first answer; of Altrace, with " +
     "an empty home, to a node, a coordinator and new keys that are ready.",
+  "bare proxy: node:http in front, undici behind, and nothing decided, scanned, metered or written down.",
   "altrace: verifies the key, decides all 14 questions, scans the request and each delta of the answer " +
     "for secrets and card numbers, holds the worst case's price and settles it, and has a record of " +
     "both on disk; node, coordinator and log are in what is counted.",
@@ -106,7 +114,7 @@ function ratiosTo(peer: string, rounds: readonly Round[], budget: Budget): Figur
 }
 
 function ratioName(peer: string, wish: (typeof WISHES)[number]): string {
-  return `${wish === "answer" ? "json" : "sse"}_cpu_of_${peer}`;
+  return `${wish === "answer" ? "json" : "sse"}_cpu_of_${peer.replace(" ", "_")}`;
 }
 
 function halves(durationMs: number): SliceMs {

@@ -4,6 +4,8 @@ import { Times } from "./harness/histogram.ts";
 import { type MeshUnderTest, startMesh, TARGET } from "./harness/mesh-under-test.ts";
 import { openMany } from "./harness/open-many.ts";
 import { pause } from "./harness/operator.ts";
+import { median, rangeOf } from "./harness/paired.ts";
+import { startBareTunnels } from "./harness/start-bare-proxy.ts";
 import { until } from "./harness/until.ts";
 
 /** The limit on descriptors is an admission cap: node and bench have two for each tunnel. */
@@ -26,12 +28,14 @@ export const tunnels: Bench = {
     const neighbours = await openAll(at, mesh.keys.neighbour, NEIGHBOURS);
     const beside = new Beside(neighbours);
     const rounds: Round[] = [];
+    const floorMs: number[] = [];
     for (let no = 0; no < (isFull ? ROUNDS.full : ROUNDS.short); no += 1) {
       rounds.push(await oneRound(mesh, at, count, beside));
       await mesh.operator.revive(SCOPE);
+      floorMs.push(await floorRoundMs(at, count));
     }
     for (const client of neighbours) client.destroy();
-    return await describe(mesh, rounds, { count, beside });
+    return await describe(mesh, rounds, { count, beside, floorMs });
   },
 };
 
@@ -81,6 +85,24 @@ async function oneRound(
   return round;
 }
 
+/**
+ * What nobody can be faster than who ends tunnels one by one: a bare proxy has as many, and the kernel ends it. To the
+ * last close at both peers, milliseconds.
+ */
+async function floorRoundMs(at: Place, count: number): Promise<number> {
+  await using bare = await startBareTunnels(Number(at.target.split(":")[1]));
+  const clients = await openAll({ ...at, proxy: new URL(bare.origin) }, "none", count);
+  const killedNs = bare.kill();
+  const isOver = () => open(clients) === 0 && at.far.open <= NEIGHBOURS;
+  await until(isOver, CLOSE_TIMEOUT_MS);
+  if (!isOver()) throw new Error("tunnels of a process that has ended are open");
+  const last = clients.reduce(
+    (latest, { end }) => (end.closedNs > latest ? end.closedNs : latest),
+    at.far.lastCloseNs,
+  );
+  return Number(last - killedNs) / 1e6;
+}
+
 /** Tunnels of another agent, on which something is said all the time. */
 class Beside {
   readonly idle = new Times();
@@ -123,8 +145,9 @@ function openAll(at: Place, key: string, count: number): Promise<TunnelClient[]>
 async function describe(
   mesh: MeshUnderTest,
   rounds: readonly Round[],
-  { count, beside }: { readonly count: number; readonly beside: Beside },
+  of: { readonly count: number; readonly beside: Beside; readonly floorMs: readonly number[] },
 ): Promise<BenchResult> {
+  const { count, beside, floorMs } = of;
   const { changes } = await mesh.probed();
   const kills = changes.filter(({ op, scope }) => op === "kill" && scope === SCOPE);
   if (kills.length < rounds.length) throw new Error("the probe missed a kill");
@@ -141,7 +164,8 @@ async function describe(
   return {
     load: `${rounds.length} kills of ${count} open tunnels each, ${NEIGHBOURS} of a neighbour beside`,
     figures: [
-      { name: "last_close_ms", value: last.maxMs, unit: "ms" },
+      { name: "last_close_ms", value: last.maxMs, unit: "ms", range: last.range },
+      { name: "floor_ms", value: median(floorMs), unit: "ms", range: rangeOf(floorMs) },
       { name: "client_last_ms", value: clientLast.maxMs, unit: "ms" },
       { name: "far_last_ms", value: farLast.maxMs, unit: "ms" },
       {
@@ -157,6 +181,8 @@ async function describe(
       { name: "neighbour_kill_max_ms", value: beside.loaded.maxMs, unit: "ms" },
     ],
     notes: [
+      "last_close, client and far: the slowest of the kills. floor: in turn with them, median; a bare proxy with as",
+      "many tunnels whose process is ended by the kernel.",
       "Both peers of all tunnels are one process and share the machine with the node: a neighbour's",
       "round trip waits for that process to read what thousands of others say at once.",
     ],

@@ -1,4 +1,4 @@
-import type { PairedVerdict } from "./paired.ts";
+import type { PairedVerdict, Range } from "./paired.ts";
 
 /** How long and how much to measure. */
 export type BenchOptions = {
@@ -22,7 +22,7 @@ export type Figure = {
   /** Present for ratios of interleaved pairs, which are judged as such. */
   readonly pairs?: PairedVerdict;
   /** Least and most of the rounds whose median or maximum the value is. */
-  readonly range?: { readonly least: number; readonly most: number };
+  readonly range?: Range;
 };
 
 export type BenchResult = {

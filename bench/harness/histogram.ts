@@ -1,4 +1,5 @@
 import { build, type Histogram } from "hdr-histogram-js";
+import type { Range } from "./paired.ts";
 
 const NS_PER_MS = 1e6;
 
@@ -21,6 +22,10 @@ export class Times {
   /** @param percent 50 for the median. */
   percentileMs(percent: number): number {
     return this.#histogram.getValueAtPercentile(percent) / NS_PER_MS;
+  }
+
+  get range(): Range {
+    return { least: this.#histogram.minNonZeroValue / NS_PER_MS, most: this.maxMs };
   }
 
   get maxMs(): number {

@@ -11,6 +11,8 @@ export type PairedVerdict = {
   readonly isBreach: boolean;
 };
 
+export type Range = { readonly least: number; readonly most: number };
+
 export const PAIRS_MIN = 5;
 const OVER_SHARE = 0.8;
 
@@ -55,4 +57,14 @@ export function median(values: readonly number[]): number {
   const upper = sorted[sorted.length >> 1] as number;
   if (sorted.length % 2 === 1) return upper;
   return (upper + (sorted[(sorted.length >> 1) - 1] as number)) / 2;
+}
+
+export function rangeOf(values: readonly number[]): Range {
+  return { least: Math.min(...values), most: Math.max(...values) };
+}
+
+/** As a cell of a table: `89 (85 to 93)`. */
+export function medianAndRange(values: readonly number[], digits = 0): string {
+  const { least, most } = rangeOf(values);
+  return `${median(values).toFixed(digits)} (${least.toFixed(digits)} to ${most.toFixed(digits)})`;
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { median, type Pair } from "../harness/paired.ts";
+import { median, type Pair, rangeOf } from "../harness/paired.ts";
 
 const BATCHES = 9;
 /** Kernels tell a thread's time in steps of up to 4 ms: a batch is many of them. */
@@ -49,8 +49,7 @@ export function besideHash(own: readonly number[], hash: readonly number[], per 
 }
 
 function costIn(batches: readonly number[]): Cost {
-  const range = { least: Math.min(...batches), most: Math.max(...batches) };
-  return { median: median(batches), ...range, batches };
+  return { median: median(batches), ...rangeOf(batches), batches };
 }
 
 /** The same of several things, batch by batch in turn, so that each had the same minute. */
@@ -91,8 +90,7 @@ export async function waitOf(work: () => Promise<void>): Promise<Wait> {
   const waited = batches.map(({ wait }) => wait);
   return {
     median: median(waited),
-    least: Math.min(...waited),
-    most: Math.max(...waited),
+    ...rangeOf(waited),
     blocked: median(batches.map((of) => of.blocked)),
   };
 }

@@ -1,4 +1,4 @@
-import { median } from "../harness/paired.ts";
+import { medianAndRange } from "../harness/paired.ts";
 import { treeResidentMib } from "../harness/process-tree.ts";
 import { type Round, WISHES } from "./measure-rounds.ts";
 import type { Slice } from "./measure-target.ts";
@@ -7,7 +7,7 @@ import type { Target } from "./target.ts";
 /** Name of the provider itself, asked without anything between. */
 export const DIRECT = "direct";
 
-/** One row a target, the provider itself first; each cell is the median of its rounds. */
+/** One row a target, the provider itself first; each cell is the median of its rounds, with the least and the most. */
 export function peerTable(of: {
   readonly targets: readonly Target[];
   readonly rounds: readonly Round[];
@@ -26,21 +26,22 @@ export function peerTable(of: {
 }
 
 function cellsOf(name: string, wish: (typeof WISHES)[number], rounds: readonly Round[]): string[] {
-  const middle = (of: (own: Slice, direct: Slice) => number): number =>
-    median(
+  const cell = (digits: number, of: (own: Slice, direct: Slice) => number): string =>
+    medianAndRange(
       rounds.map((round) => {
         const own = round.get(name)?.[wish];
         const direct = round.get(DIRECT)?.[wish];
         if (own === undefined || direct === undefined) throw new Error(`${name} has no ${wish}`);
         return of(own, direct);
       }),
+      digits,
     );
-  const perSecond = middle((own) => own.perSecond).toFixed(0);
+  const perSecond = cell(0, (own) => own.perSecond);
   if (name === DIRECT) return [perSecond, "", "", ""];
   return [
     perSecond,
-    middle((own) => own.cpuMicros).toFixed(0),
-    middle((own, direct) => own.p50Ms - direct.p50Ms).toFixed(2),
-    middle((own, direct) => own.p99Ms - direct.p99Ms).toFixed(2),
+    cell(0, (own) => own.cpuMicros),
+    cell(2, (own, direct) => own.p50Ms - direct.p50Ms),
+    cell(2, (own, direct) => own.p99Ms - direct.p99Ms),
   ];
 }

@@ -55,17 +55,17 @@ describe("peerTable", () => {
   test("what is added is compared within a round, and one bad round is nobody's figure", () => {
     const rounds = [round(1, 4), round(7, 10), round(2, 5), round(50, 900), round(3, 6)];
     const [, direct, own] = peerTable({ ...of, rounds });
-    expect(direct?.slice(0, 5)).toEqual(["direct", "333", "", "", ""]);
+    expect(direct?.slice(0, 5)).toEqual(["direct", "333 (20 to 1000)", "", "", ""]);
     expect(own).toEqual([
       "own 1.2",
-      "167",
-      "6",
-      "3.00",
-      "6.00",
-      "17",
-      "60",
-      "30.00",
-      "60.00",
+      "167 (1 to 250)",
+      "6 (4 to 900)",
+      "3.00 (3.00 to 850.00)",
+      "6.00 (6.00 to 1700.00)",
+      "17 (0 to 25)",
+      "60 (40 to 9000)",
+      "30.00 (30.00 to 8500.00)",
+      "60.00 (60.00 to 17000.00)",
       "",
       "12",
     ]);
