@@ -8,6 +8,7 @@ import { activation } from "./activation.ts";
 import { auditIndex } from "./audit-index.ts";
 import { auditLog } from "./audit-log.ts";
 import { capture } from "./capture.ts";
+import { chunkDelay } from "./chunk-delay.ts";
 import { fanout } from "./fan-out.ts";
 import { resync } from "./fan-out-resync.ts";
 import { gatewayJson, gatewaySse } from "./gateway-cost.ts";
@@ -45,6 +46,7 @@ const BENCHES: readonly Bench[] = [
   tunnels,
   gatewayJson,
   gatewaySse,
+  chunkDelay,
   peers,
   growth,
   refuse,

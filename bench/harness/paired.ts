@@ -2,7 +2,7 @@
 export type Pair = { readonly subject: number; readonly baseline: number };
 
 export type PairedVerdict = {
-  /** Median of subject / baseline over the pairs. */
+  /** Of what the pairs were compared by: subject / baseline, or what it says. */
   readonly median: number;
   readonly ratios: readonly number[];
   /** Pairs whose ratio is over the limit. */
@@ -33,17 +33,28 @@ export async function interleave(
 }
 
 /**
- * Judges ratios against a limit.
+ * Judges the ratios of pairs against a limit.
  *
  * @throws RangeError Fewer than `PAIRS_MIN` pairs, or a figure that is not above zero: nothing was
  *   measured, and nothing measured must not pass.
  */
 export function judgePairs(pairs: readonly Pair[], limit: number): PairedVerdict {
-  if (pairs.length < PAIRS_MIN) throw new RangeError(`${pairs.length} pairs are no measurement`);
   const ratios = pairs.map(({ subject, baseline }) => {
     if (!(subject > 0) || !(baseline > 0)) throw new RangeError(`${subject} / ${baseline}`);
     return subject / baseline;
   });
+  return judge(ratios, limit);
+}
+
+/**
+ * The same of what was compared otherwise, such as a difference.
+ *
+ * @throws RangeError Fewer than `PAIRS_MIN`, or one that is no number.
+ */
+export function judge(ratios: readonly number[], limit: number): PairedVerdict {
+  if (ratios.length < PAIRS_MIN || ratios.some(Number.isNaN)) {
+    throw new RangeError(`${ratios.join(", ")} are no measurement`);
+  }
   const over = ratios.filter((ratio) => ratio > limit).length;
   const middle = median(ratios);
   const isBreach = middle > limit && over >= OVER_SHARE * ratios.length;
