@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
-import { cpus, loadavg, release, totalmem } from "node:os";
+import { cpus, loadavg, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
+import { fileSystemOf } from "./file-system.ts";
 
 const ROOT = join(import.meta.dirname, "..", "..");
 
@@ -12,6 +13,8 @@ export type Machine = {
   readonly memoryGib: number;
   readonly kernel: string;
   readonly node: string;
+  /** Where nodes have their HOME. */
+  readonly fileSystem: string;
   /** Load of the minute before: on a shared machine, how far absolutes can be trusted. */
   readonly load: number;
 };
@@ -25,6 +28,7 @@ export function describeMachine(): Machine {
     memoryGib: Math.round(totalmem() / 2 ** 30),
     kernel: release(),
     node: process.versions.node,
+    fileSystem: fileSystemOf(tmpdir()),
     load: Math.round((loadavg()[0] as number) * 10) / 10,
   };
 }

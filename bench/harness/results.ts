@@ -47,14 +47,14 @@ export function recordResult(
   },
 ): void {
   const { result, machine, words, meanwhile } = of;
-  const { at, commit, cpu, memoryGib, kernel, node, load } = machine;
+  const { at, commit, cpu, memoryGib, kernel, node, fileSystem, load } = machine;
   const lines = [
     "",
     `## ${at} UTC, ${bench.name}`,
     "",
     `${bench.question}`,
     "",
-    `Commit ${commit}, Node ${node}, ${cpu}, ${memoryGib} GiB, Linux ${kernel}, load ${load}.`,
+    `Commit ${commit}, Node ${node}, ${cpu}, ${memoryGib} GiB, Linux ${kernel}, ${fileSystem}, load ${load}.`,
     `Command: \`npm run bench -- ${words.join(" ")}\`. Load: ${result.load}.`,
     `The machine meanwhile: ${meanwhile}.`,
     "",
