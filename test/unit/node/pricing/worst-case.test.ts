@@ -79,7 +79,8 @@ describe("worstCase", () => {
   });
 
   test("W1, W2: no usage within the bounds costs more, however the input is split", () => {
-    const share = fc.double({ min: 0, max: 1, noNaN: true });
+    // Doubles would be drawn by their exponent: nearly all of them nearly 0.
+    const share = fc.integer({ min: 0, max: 1_000 }).map((thousandths) => thousandths / 1_000);
     fc.assert(
       fc.property(
         anyRequest,
