@@ -92,7 +92,8 @@ const NOTES = [
     "size can be filled, so it is what is compared. Requests a second are what eight connections of " +
     "one generator got, which shares two processors with what it asks: the fastest wait for it.",
   "Added: the time of one request at a time, less the same of the provider asked directly, round by " +
-    "round. Cold start: from the start of the process to its first answer; of Altrace, with " +
+    "round; below 0 where a target joins the chunks of a stream, so that the generator has less to read than from the " +
+    "provider directly. Cold start: from the start of the process to its first answer; of Altrace, with " +
     "an empty home, to a node, a coordinator and new keys that are ready.",
   "bare proxy: node:http in front, undici behind, and nothing decided, scanned, metered or written down.",
   "altrace: verifies the key, decides all 14 questions, scans the request and each delta of the answer " +

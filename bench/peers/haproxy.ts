@@ -12,7 +12,8 @@ export const haproxy: Peer = {
   origin: "Debian",
   fairness:
     "The floor. One thread, connections to the provider reused, no log. It reads no body, knows no agent, key, " +
-    "model, token or price, injects no credential, and keeps no record.",
+    "model, token or price, injects no credential, and keeps no record. It hands on what has come meanwhile as one: the hundred chunks of a " +
+    "stream are one read at its client, where nginx hands on some ninety times.",
   bring: (folder) => unpackDebian(folder, [`haproxy=${VERSION}`, ...LIBRARIES]),
   launch,
 };
