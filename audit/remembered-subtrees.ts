@@ -15,7 +15,8 @@ export function rememberedSubtrees(): (subtree: SubtreeHash) => SubtreeHash {
     const name = `${level}/${index}`;
     const remembered = known.get(name);
     if (remembered !== undefined) return remembered;
-    const hash = subtree(level, index);
+    // Of its own: what was read may lie in 64 KiB that it would keep.
+    const hash = new Uint8Array(subtree(level, index));
     if (known.size >= SUBTREES_REMEMBERED_MAX) known.clear();
     known.set(name, hash);
     return hash;

@@ -80,7 +80,8 @@ export class AckBook {
       bootId: said.bootId,
       scope: command.scope,
       v: BigInt(command.v),
-      recordHash: Buffer.from(command.hashHex, "hex"),
+      // Of its own: from the pool it would keep 64 KiB for as long as the command is remembered.
+      recordHash: Uint8Array.fromHex(command.hashHex),
       cmdId: command.cmdId,
       durable: said.isDurable,
       closed: said.isClosed,
