@@ -40,6 +40,7 @@ class Carrying {
   readonly #input: CarryInput;
   readonly #resolve: (end: TunnelEnd) => void;
   #reason: Reason | undefined;
+  #isConnected = false;
   #activeNs = 0n;
   #cancelWatch: Cancel = () => {};
   #cancelTotal: Cancel = () => {};
@@ -71,8 +72,9 @@ class Carrying {
 
   #connected(): void {
     const { clock, limits } = this.#input;
-    this.#activeNs = clock.monoNs();
+    this.#isConnected = true;
     this.#cancelWatch();
+    this.#activeNs = clock.monoNs();
     this.#watchIdle(limits.idleTimeoutMs);
   }
 
@@ -104,8 +106,7 @@ class Carrying {
   }
 
   #failed(): void {
-    const isConnected = this.#activeNs !== 0n;
-    if (!isConnected) this.#input.tunnel.fail("upstream_unreachable");
+    if (!this.#isConnected) this.#input.tunnel.fail("upstream_unreachable");
   }
 
   #watchIdle(delayMs: number): void {
