@@ -61,7 +61,8 @@ class Carrying {
       this.#cancelWatch = clock.after(limits.firstByteTimeoutMs, () => {
         tunnel.fail("upstream_timeout");
       });
-      upstream.once("connect", () => this.#connected());
+      // Before the socket's own listeners, which write what was said until then.
+      upstream.prependOnceListener("connect", () => this.#connected());
     }
     upstream.on("error", () => this.#failed());
     if (first.length > 0) tunnel.wentUp(first.length, clock.monoNs());
@@ -71,9 +72,15 @@ class Carrying {
   }
 
   #connected(): void {
-    const { clock, limits } = this.#input;
+    const { clock, limits, closedNow } = this.#input;
     this.#isConnected = true;
     this.#cancelWatch();
+    // Making the connection may have taken long, and what the client has said so far leaves behind this.
+    const closed = closedNow();
+    if (closed !== undefined) {
+      this.#end(closed);
+      return;
+    }
     this.#activeNs = clock.monoNs();
     this.#watchIdle(limits.idleTimeoutMs);
   }

@@ -76,6 +76,18 @@ async function carried() {
   return { client, far, found, closed, ended, tunnel, registry, faults };
 }
 
+test("what a client said before its kill is not said after it, however long the far side took", async () => {
+  const it = await carried();
+  it.closed.now = "killed_agent";
+  it.found.resolve();
+  const { accepted, heard } = it.far;
+  await Promise.race([it.ended, eventually(() => heard.length > 0, "something is said")]);
+  expect(heard).toEqual([]);
+  expect(await it.ended).toEqual({ reason: "killed_agent" });
+  await eventually(() => accepted[0]?.destroyed === true, "what was begun before is gone");
+  expect([heard, it.registry.count(), it.faults]).toEqual([[], 0, []]);
+});
+
 test("a far side that cannot be had is told of, also where the client has gone on speaking", async () => {
   const it = await carried();
   it.client.write("and more");
