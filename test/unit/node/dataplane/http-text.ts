@@ -44,13 +44,23 @@ const WORDS = [
   ...["content-length: 3\r\n", "transfer-encoding: chunked\r\n"],
 ];
 
-/** Text that was changed in one to three places. @param words What may stand there, besides the usual. */
-export function spoilt(text: fc.Arbitrary<string>, words: readonly string[]): fc.Arbitrary<string> {
+/** One to three changes of a text: where as a share of it, what is put there, and how much goes. */
+export type Changes = readonly (readonly [share: number, word: string, cut: number])[];
+
+/** @param words What may be put somewhere, besides the usual. */
+export function changesBy(words: readonly string[]): fc.Arbitrary<Changes> {
   const change = fc.tuple(share(1), fc.constantFrom(...WORDS, ...words), fc.nat(4));
-  return fc.tuple(text, fc.array(change, { minLength: 1, maxLength: 3 })).map(([whole, changes]) =>
-    changes.reduce((now, [share, word, cut]) => {
-      const at = Math.floor(share * now.length);
-      return now.slice(0, at) + word + now.slice(at + cut);
-    }, whole),
-  );
+  return fc.array(change, { minLength: 1, maxLength: 3 });
+}
+
+export function changed(text: string, changes: Changes): string {
+  return changes.reduce((now, [share, word, cut]) => {
+    const at = Math.floor(share * now.length);
+    return now.slice(0, at) + word + now.slice(at + cut);
+  }, text);
+}
+
+/** Text that was changed. @param words As `changesBy` has them. */
+export function spoilt(text: fc.Arbitrary<string>, words: readonly string[]): fc.Arbitrary<string> {
+  return fc.tuple(text, changesBy(words)).map(([whole, changes]) => changed(whole, changes));
 }
