@@ -10,6 +10,7 @@ import { headOfConnection } from "../head-of-connection.ts";
 import { isViolation } from "../head-rules.ts";
 import { peerOf } from "../peer-of.ts";
 import { type ServingHost, serveExchange } from "../serve-exchange.ts";
+import { CUT_FLUSH_MS } from "../teardown.ts";
 import { readHttp2Head } from "./http2-head.ts";
 import type { Http2Limits } from "./http2-limits.ts";
 import { HTTP2_CODE, Http2Wire } from "./http2-wire.ts";
@@ -61,7 +62,10 @@ export class Http2Connection {
     this.#session.on("error", (error: NodeJS.ErrnoException) => this.#failed(error));
     this.#session.on("close", () => this.#cancelIdle());
     // A socket of ours stays open for what it may still say, which here is nothing: the client is gone.
-    socket.once("end", () => this.#session.destroy());
+    socket.once("end", () => {
+      this.#destroy();
+      socket.destroy();
+    });
     for (const event of ["ping", "remoteSettings"]) {
       this.#session.on(event, () => this.#count(this.#controlFrames, "control frames"));
     }
@@ -76,7 +80,7 @@ export class Http2Connection {
   finish(): void {
     if (this.#session.destroyed) return;
     this.#isOver = true;
-    if (this.#openStreams === 0) this.#session.destroy();
+    if (this.#openStreams === 0) this.#destroy();
     else this.#session.close();
   }
 
@@ -119,14 +123,14 @@ export class Http2Connection {
     this.#openStreams -= 1;
     if (isGivenUp) this.#count(this.#resets, "resets");
     if (this.#openStreams > 0) return;
-    if (this.#isOver) this.#session.destroy();
+    if (this.#isOver) this.#destroy();
     else this.#watchIdle(this.#host.limits.keepAliveTimeoutMs);
   }
 
   #watchIdle(timeoutMs: number): void {
     this.#cancelIdle();
     // A client that closes last would keep a connection open that it has no more use for.
-    this.#cancelIdle = this.#host.clock.after(timeoutMs, () => this.#session.destroy());
+    this.#cancelIdle = this.#host.clock.after(timeoutMs, () => this.#destroy());
   }
 
   #count(counted: PerSecond, what: string): void {
@@ -149,7 +153,19 @@ export class Http2Connection {
     const requestId = uuidV7(clock.nowMs(), random);
     const none = { method: undefined, target: undefined };
     onRefused({ requestId, reason, detail, peer: this.#peer, ...none, door });
-    this.#session.destroy(undefined, HTTP2_CODE.calm);
+    this.#destroy(HTTP2_CODE.calm);
+  }
+
+  /**
+   * The protocol library closes a connection once all that it has written was taken. A client that takes nothing would
+   * keep it for ever.
+   */
+  #destroy(code: number = HTTP2_CODE.none): void {
+    const { socket } = this;
+    this.#session.destroy(undefined, code);
+    if (socket.destroyed) return;
+    const cancel = this.#host.clock.after(CUT_FLUSH_MS, () => socket.destroy());
+    socket.once("close", cancel);
   }
 }
 

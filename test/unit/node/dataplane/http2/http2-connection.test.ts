@@ -33,6 +33,12 @@ import {
 } from "./http2-frames.ts";
 import { VIA } from "./via.ts";
 
+/** What was written and the kernel has not taken, as libuv knows it. */
+type Queued = { readonly _handle?: { readonly writeQueueSize: number } };
+
+/** More than the kernel keeps on its way. */
+const ANSWER_BYTES = 32 * 1024 * 1024;
+
 type World = {
   readonly door: Door;
   readonly port: number;
@@ -40,6 +46,8 @@ type World = {
   readonly http1: number;
   readonly exchanges: Exchange[];
   readonly served: Served[];
+  /** The door's ends of the connections. */
+  readonly sockets: Socket[];
 };
 
 /** A door that is handed connections as if their TLS had been ended. */
@@ -58,8 +66,8 @@ async function world(
     { limits, clock },
   );
   const served: Served[] = [];
+  const sockets: Socket[] = [];
   const listen = async (protocol: Protocol): Promise<number> => {
-    const sockets: Socket[] = [];
     // As those of an HTTP server are, on which TLS is ended.
     const tcp = createServer({ allowHalfOpen: true }, (socket) => {
       sockets.push(socket);
@@ -75,7 +83,8 @@ async function world(
     });
     return (tcp.address() as AddressInfo).port;
   };
-  return { door, port: await listen("h2"), http1: await listen("http/1.1"), exchanges, served };
+  const ports = { port: await listen("h2"), http1: await listen("http/1.1") };
+  return { door, ...ports, exchanges, served, sockets };
 }
 
 function client({ port }: World): ClientHttp2Session {
@@ -380,6 +389,48 @@ describe("a connection that is to end", () => {
     await once(raw, "data");
     for (const served of it.served) served.finish();
     await Promise.all([once(raw, "close"), eventually(() => session.destroyed, "its end")]);
+  });
+});
+
+describe("a connection whose client takes nothing of what it was told is closed", () => {
+  /** What a client may be sent is bounded by the kernel's room alone. */
+  async function stuck(limits: Partial<GatewayLimits> = {}) {
+    const it = await world((exchange) => {
+      exchange.answer({ status: 200, headers: [], body: Buffer.alloc(ANSWER_BYTES) });
+    }, limits);
+    const raw = await frameClient(it.port);
+    raw.socket.pause();
+    const most = Buffer.of(0x7f, 0xff, 0, 0);
+    const windows = frame(FRAME.settings, 0, 0, Buffer.concat([Buffer.of(0, 4), most]));
+    raw.send(windows, frame(FRAME.windowUpdate, 0, 0, most));
+    raw.send(frame(FRAME.headers, END_HEADERS | END_STREAM, 1, head()));
+    const [socket] = it.sockets as readonly unknown[] as readonly Queued[];
+    await eventually(() => (socket?._handle?.writeQueueSize ?? 0) > 0, "the kernel takes no more");
+    return { ...it, raw, isClosed: () => it.sockets.every(({ destroyed }) => destroyed) };
+  }
+
+  test("when it ends its side", async () => {
+    const it = await stuck();
+    it.raw.socket.end();
+    await eventually(it.isClosed, "the connection is closed");
+    expect([it.door.registry.count(), it.door.faults]).toEqual([0, []]);
+  });
+
+  test("when it floods", async () => {
+    const it = await stuck();
+    for (let i = 0; it.door.refused.length === 0 && i < 5_000; i++) {
+      it.raw.send(frame(FRAME.ping, 0, 0, Buffer.alloc(8)));
+      await new Promise(setImmediate);
+    }
+    await eventually(it.isClosed, "the connection is closed");
+    expect([it.door.registry.count(), it.door.faults]).toEqual([0, []]);
+  });
+
+  test("when it has given up its request, and asks for nothing more in its time", async () => {
+    const it = await stuck({ keepAliveTimeoutMs: 30 });
+    it.raw.send(frame(FRAME.reset, 0, 1, Buffer.of(0, 0, 0, 8)));
+    await eventually(it.isClosed, "the connection is closed");
+    expect([it.door.registry.count(), it.door.faults]).toEqual([0, []]);
   });
 });
 
