@@ -114,11 +114,14 @@ function serveWithin(
     served = serve(tls, via, protocol);
     return;
   }
-  // HTTP/1.1 has a time for its first head, which begins with the connection.
-  const cancel = clock.after(HELLO_TIMEOUT_MS, () => tls.destroy());
+  const gone = (): void => void tls.destroy();
+  // HTTP/1.1 has a time for its first head, which begins with the connection, and sees its client's end.
+  const cancel = clock.after(HELLO_TIMEOUT_MS, gone);
   tls.once("close", cancel);
+  tls.once("end", gone);
   tls.once("secure", () => {
     cancel();
+    tls.off("end", gone);
     if (tunnel.cutReason === undefined) served = serve(tls, via, protocol);
     if (served === undefined) tls.destroy();
     // A socket that no server of Node's has made counts as connecting there until it says this (Node 26.10).

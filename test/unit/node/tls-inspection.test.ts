@@ -7,6 +7,7 @@ import { inspectTls } from "../../../node/tls-inspection.ts";
 import { grant, provider } from "../../support/builders.ts";
 import { eventually } from "./dataplane/door.ts";
 import { selfSigned } from "./dataplane/self-signed.ts";
+import { realHello } from "./dataplane/tls/hello-bytes.ts";
 import { AGENT, askTunnel, FAR, tlsOver, tunnelWorld } from "./tunnel-world.ts";
 
 /** A policy under which what the agent says to the far side is read. */
@@ -45,6 +46,32 @@ test.each(["http/1.1", "h2"])(
     const [tunnel] = it.connections.open() as TunnelExchange[];
     tunnel?.answer(refusalAnswer({ requestId: tunnel.requestId, reason: "killed_agent" }));
     expect(tunnel?.arrivingSinceNs(), "it was refused").toBeUndefined();
+  },
+);
+
+test.each(["http/1.1", "h2"])(
+  "a client that leaves before its TLS over %s stands is gone at once",
+  async (protocol) => {
+    const identity = selfSigned(FAR);
+    const inspection = inspectTls({
+      // It does not wait for a time to run out.
+      clock: { ...systemClock, after: () => () => undefined },
+      certificates: {
+        canShow: () => true,
+        contextOf: async () => createSecureContext(identity),
+      },
+      // As a connection of HTTP/1.1 does.
+      serve: (socket) => {
+        socket.on("end", () => socket.destroy()).resume();
+        return { hasBegun: () => false, finish: () => undefined };
+      },
+    });
+    const it = await tunnelWorld(inspected, { inspection });
+    const client = await askTunnel(it.door.port, `${FAR}:443`);
+    client.socket.write(await realHello({ servername: FAR, ALPNProtocols: [protocol] }));
+    client.socket.end();
+    await eventually(() => it.connections.count() === 0, "nothing is left of it");
+    expect(it.faults).toEqual([]);
   },
 );
 

@@ -1,6 +1,3 @@
-import { once } from "node:events";
-import { createServer } from "node:net";
-import { connect } from "node:tls";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import {
@@ -10,7 +7,7 @@ import {
   type HelloReading,
 } from "../../../../../node/dataplane/tls/client-hello.ts";
 import { proofCount } from "../../../../support/proof.ts";
-import { clientHello, helloMessage, records } from "./hello-bytes.ts";
+import { clientHello, helloMessage, realHello, records } from "./hello-bytes.ts";
 
 const read = (bytes: Uint8Array): HelloReading => new ClientHelloReader().push(bytes);
 
@@ -24,21 +21,6 @@ function readInPieces(bytes: Uint8Array, cuts: readonly number[]): HelloReading 
     if (reading !== "more") return reading;
   }
   return reading;
-}
-
-/** What a real client sends first. */
-async function realHello(options: { servername?: string; ALPNProtocols?: string[] }) {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  const client = connect({ port, host: "127.0.0.1", ...options });
-  client.on("error", () => undefined);
-  const [socket] = await once(server, "connection");
-  const [bytes] = (await once(socket, "data")) as [Buffer];
-  client.destroy();
-  socket.destroy();
-  server.close();
-  return bytes;
 }
 
 describe("a ClientHello", () => {

@@ -1,4 +1,7 @@
 import { Buffer } from "node:buffer";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { connect } from "node:tls";
 
 export type HelloParts = {
   readonly serverNames?: readonly string[];
@@ -49,3 +52,18 @@ export function records(message: Buffer, recordBytes = 16_384): Buffer {
 }
 
 export const clientHello = (parts: HelloParts): Buffer => records(helloMessage(parts));
+
+/** What a real client sends first. */
+export async function realHello(options: { servername?: string; ALPNProtocols?: string[] }) {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  const client = connect({ port, host: "127.0.0.1", ...options });
+  client.on("error", () => undefined);
+  const [socket] = await once(server, "connection");
+  const [bytes] = (await once(socket, "data")) as [Buffer];
+  client.destroy();
+  socket.destroy();
+  server.close();
+  return bytes;
+}
