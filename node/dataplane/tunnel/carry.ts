@@ -65,8 +65,10 @@ class Carrying {
       upstream.prependOnceListener("connect", () => this.#connected());
     }
     upstream.on("error", () => this.#failed());
-    if (first.length > 0) tunnel.wentUp(first.length, clock.monoNs());
-    upstream.write(first);
+    if (first.length > 0) {
+      tunnel.wentUp(first.length, clock.monoNs());
+      upstream.write(first);
+    }
     this.#pass(tunnel.socket, upstream, (bytes, nowNs) => tunnel.wentUp(bytes, nowNs));
     this.#pass(upstream, tunnel.socket, (bytes, nowNs) => tunnel.wentDown(bytes, nowNs));
   }

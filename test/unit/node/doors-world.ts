@@ -6,15 +6,20 @@ import { systemClock } from "../../../adapters/system-clock.ts";
 import { type Connections, createConnections } from "../../../node/dataplane/connections.ts";
 import { createPolicyScanners } from "../../../node/dataplane/content-scanners.ts";
 import { createForwarder } from "../../../node/dataplane/forward.ts";
+import { GATEWAY_LIMITS } from "../../../node/dataplane/gateway-limits.ts";
 import { createInspector } from "../../../node/dataplane/inspect.ts";
+import { LingerPlaces } from "../../../node/dataplane/lingering-close.ts";
 import { createAddressRules } from "../../../node/dataplane/tunnel/address-rules.ts";
+import { openCaptureDoor } from "../../../node/dataplane/tunnel/capture-door.ts";
 import { createUpstreamPools } from "../../../node/dataplane/upstream-pools.ts";
+import { enforceTunnel } from "../../../node/enforce-tunnel.ts";
 import { LiveDecisions } from "../../../node/live-decisions.ts";
 import type { LoopContext } from "../../../node/loop-context.ts";
 import { type LoopDoors, openDoors } from "../../../node/loop-doors.ts";
 import { OpenHolds } from "../../../node/open-holds.ts";
 import { NO_PLACEMENT } from "../../../node/placement-file.ts";
 import { inspectTls } from "../../../node/tls-inspection.ts";
+import type { CompiledPolicy } from "../../../policy/compiled-policy.ts";
 import { grant, model, price, provider } from "../../support/builders.ts";
 import { HOST } from "./dataplane/door.ts";
 import { selfSigned } from "./dataplane/self-signed.ts";
@@ -25,8 +30,13 @@ import { AGENT, connectHead, KEY, proxyAuthorization } from "./tunnel-world.ts";
 /** Names of the far side: what goes to the one is passed on unread, to the other read within TLS. */
 export const PLAIN_HOST = "plain.example.com";
 export const INSIDE_HOST = "inside.example.com";
+export const CAPTURED_HOST = "captured.example.com";
+/** Where the far side of what is captured is: at the port of the door, which the client was going to. */
+const ELSEWHERE = "127.0.0.2";
 /** The model of a provider that the gateway leads to, and of one whose TLS ends at the node. */
-const MODELS = { gateway: "gpt-5-mini", inside: "gpt-inside" } as const;
+const MODELS = { gateway: "gpt-5-mini", inside: "gpt-inside", session: "gpt-realtime" } as const;
+/** What may go unread has to be cleared for it. */
+const HIGHEST_CLASS = 3;
 
 /** A client's end of a connection on which HTTP/1.1 is spoken. */
 export type Speaker = { readonly socket: Socket; readonly text: () => string };
@@ -52,7 +62,6 @@ export async function doorsWorld() {
   const far = await RawFar.open();
   const inside = await RawFar.open(identity);
   const world = new LoopWorld();
-  world.policy = { ...world.policy, ...policyOf(far.port, inside.port) };
   world.lend({ usdMicros: 1n << 50n, tokens: 1n << 50n, calls: 1n << 40n }, 1n << 40n);
   const faults: unknown[] = [];
   const onFault = (error: unknown) => void faults.push(error);
@@ -79,34 +88,64 @@ export async function doorsWorld() {
     onFault,
   });
   const opened = doors;
-  onTestFinished(() => Promise.all([opened.close(), loop.forwarder.close()]).then());
+  const capture = await openCaptureDoor({
+    listen: { port: 0, host: HOST },
+    backlog: 16,
+    connectionsMax: 10_000,
+    connectionsElsewhere: () => 0,
+    ...{ clock: systemClock, random: cryptoRandom, registry: connections, own: undefined },
+    places: new LingerPlaces({ limits: GATEWAY_LIMITS, clock: systemClock }),
+    onCaptured: undefined,
+    onTunnel: (tunnel) => enforceTunnel(tunnel, loop),
+    onRefused: ({ reason }) => void refused.push(reason),
+    onFault,
+  });
+  const captured = await RawFar.open(undefined, { port: capture.port, host: ELSEWHERE });
+  world.policy = { ...world.policy, ...policyOf(far.port, inside.port, capture.port) };
+  onTestFinished(() =>
+    Promise.all([opened.close(), capture.close(), loop.forwarder.close()]).then(),
+  );
   return {
     world,
     loop,
     connections,
     far,
     inside,
+    captured,
     faults,
     refused,
     doors: opened,
+    capture,
     cert: identity.cert,
   };
 }
 
 export type DoorsWorld = Awaited<ReturnType<typeof doorsWorld>>;
 
-function policyOf(farPort: number, insidePort: number) {
-  const gateway = provider({ origin: `http://${HOST}:${farPort}` });
+function policyOf(
+  farPort: number,
+  insidePort: number,
+  capturePort: number,
+): Partial<CompiledPolicy> {
+  const clearance = HIGHEST_CLASS;
+  const gateway = provider({ origin: `http://${HOST}:${farPort}`, clearance });
   const inside = provider({
     name: "inside",
     origin: `https://${INSIDE_HOST}:${insidePort}`,
     host: INSIDE_HOST,
+    clearance,
   });
   const known = (id: string, served: typeof gateway) =>
     model({ id: `${served.name}/${id}`, upstreamName: id, provider: served, price: price() });
   const granted = grant({
     models: ["openai/*", "inside/*"],
-    hosts: [`${PLAIN_HOST}:${farPort}`, INSIDE_HOST, gateway.host],
+    clearance,
+    hosts: [
+      `${PLAIN_HOST}:${farPort}`,
+      `${CAPTURED_HOST}:${capturePort}`,
+      INSIDE_HOST,
+      gateway.host,
+    ],
   });
   return {
     agents: new Map([[AGENT, granted]]),
@@ -117,6 +156,7 @@ function policyOf(farPort: number, insidePort: number) {
     models: new Map([
       [`openai:${MODELS.gateway}`, known(MODELS.gateway, gateway)],
       [`openai:${MODELS.inside}`, known(MODELS.inside, inside)],
+      [`openai:${MODELS.session}`, { ...known(MODELS.session, gateway), sessions: "unread" }],
     ]),
   };
 }
@@ -135,7 +175,8 @@ function loopOf(
   };
   const here = [{ address: HOST, family: 4 as const }];
   const resolver = {
-    resolve: async () => here,
+    resolve: async (name: string) =>
+      name === CAPTURED_HOST ? [{ address: ELSEWHERE, family: 4 as const }] : here,
     lookup: ((_name, { all }, found) =>
       all ? found(null, here) : found(null, HOST, 4)) as NonNullable<
       Parameters<typeof createUpstreamPools>[0]["resolver"]
@@ -163,7 +204,7 @@ function loopOf(
     addressRules: createAddressRules([["127.0.0.0", 8]]),
     holds: new OpenHolds(systemClock),
     live: new LiveDecisions(),
-    placement: NO_PLACEMENT,
+    placement: { ...NO_PLACEMENT, agentAt: () => AGENT },
   };
 }
 

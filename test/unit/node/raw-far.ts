@@ -38,9 +38,12 @@ export class RawFar {
     this.#server.on("tlsClientError", () => undefined);
   }
 
-  static async open(tls?: { readonly key: string; readonly cert: string }): Promise<RawFar> {
+  static async open(
+    tls?: { readonly key: string; readonly cert: string },
+    at: { readonly port: number; readonly host: string } = { port: 0, host: HOST },
+  ): Promise<RawFar> {
     const far = new RawFar(tls);
-    far.#server.listen(0, HOST);
+    far.#server.listen(at.port, at.host);
     await once(far.#server, "listening");
     onTestFinished(() => {
       for (const socket of far.sockets) socket.destroy();
