@@ -261,7 +261,7 @@ async function insideTls({ doors, cert }: DoorsWorld, target: string): Promise<S
 }
 
 /** What is written in pieces comes in pieces. */
-function dial(port: number): Socket {
+export function dial(port: number): Socket {
   return connect({ port, host: HOST, noDelay: true });
 }
 
