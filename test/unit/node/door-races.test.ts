@@ -28,6 +28,8 @@ const { count: RUNS, seed } = proofCount("kills and leaves in any turn of anythi
   full: 10_000,
 });
 
+const { count: CLOSES } = proofCount("doors that close", { small: 40, full: 1_000 });
+
 type Happen = (it: LivesWorld, living: Living) => void | Promise<void>;
 
 /** What may happen while something is under way. */
@@ -94,6 +96,16 @@ const race = fc.record({
   farGap: fc.nat(4),
 });
 
+const closing = fc.record({
+  life: fc.constantFrom(...LIVES.keys()),
+  /** Turns before they take no more. */
+  at: fc.nat(40),
+  /** And from then on to the end. */
+  told: fc.nat(20),
+  gap: fc.nat(3),
+  farGap: fc.nat(4),
+});
+
 test(`whatever happens in whatever turn of ${RUNS} conversations, nothing leaves after a kill and nothing is left`, async () => {
   const it: LivesWorld = { ...(await doorsWorld()), writes: new Writes() };
   const { policy } = it.world;
@@ -124,6 +136,27 @@ test(`whatever happens in whatever turn of ${RUNS} conversations, nothing leaves
   );
   const places = taken.mock.results.filter(({ value }) => value === true).length;
   expect(given.mock.calls.length).toBe(places);
+});
+
+test(`doors that are closed in whatever turn of ${CLOSES} conversations close, and nothing is left`, async () => {
+  await fc.assert(
+    fc.asyncProperty(closing, async ({ life, at, gap, farGap, told }) => {
+      const it: LivesWorld = { ...(await doorsWorld()), writes: new Writes() };
+      answerInPieces(it, farGap);
+      const before = balances(it);
+      const living: Living = { socket: undefined, gap, isOver: false };
+      begin(LIVES.get(life) as Life, it, living);
+      await turns(at);
+      for (const door of [it.doors, it.capture]) door.stopAccepting();
+      await turns(told);
+      await Promise.all([it.doors.close(), it.capture.close()]);
+      await eventually(() => living.isOver && isOver(it, before), `the end of ${life}`);
+      living.socket?.destroy();
+      expectNothingLeft(it, before);
+      await it.close();
+    }),
+    { numRuns: CLOSES, seed: seed | 0 },
+  );
 });
 
 /** What its agent's row has, and how many have pinned it. */

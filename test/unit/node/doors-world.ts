@@ -102,9 +102,11 @@ export async function doorsWorld() {
   });
   const captured = await RawFar.open(undefined, { port: capture.port, host: ELSEWHERE });
   world.policy = { ...world.policy, ...policyOf(far.port, inside.port, capture.port) };
-  onTestFinished(() =>
-    Promise.all([opened.close(), capture.close(), loop.forwarder.close()]).then(),
-  );
+  const close = async (): Promise<void> => {
+    await Promise.all([opened.close(), capture.close(), loop.forwarder.close()]);
+    for (const one of [far, inside, captured]) one.close();
+  };
+  onTestFinished(close);
   return {
     world,
     loop,
@@ -116,6 +118,7 @@ export async function doorsWorld() {
     refused,
     doors: opened,
     capture,
+    close,
     cert: identity.cert,
   };
 }

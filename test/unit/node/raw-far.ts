@@ -45,11 +45,13 @@ export class RawFar {
     const far = new RawFar(tls);
     far.#server.listen(at.port, at.host);
     await once(far.#server, "listening");
-    onTestFinished(() => {
-      for (const socket of far.sockets) socket.destroy();
-      far.#server.close();
-    });
+    onTestFinished(() => far.close());
     return far;
+  }
+
+  close(): void {
+    for (const socket of this.sockets) socket.destroy();
+    this.#server.close();
   }
 
   get port(): number {

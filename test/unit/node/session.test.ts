@@ -328,5 +328,7 @@ describe("no session is opened, and nobody is asked", () => {
     expect(await refused({}, [BEARER])).toBe("malformed_request");
     const withBody = [...HANDSHAKE, BEARER, "content-length: 3"];
     expect(await refused({}, withBody)).toBe("malformed_http");
+    const withFrames = [...HANDSHAKE, `${BEARER}\r\n\r\na word before it may be said`];
+    expect(await refused({}, withFrames)).toBe("malformed_http");
   });
 });
