@@ -4,6 +4,7 @@ import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { onTestFinished } from "vitest";
+import { carriesTls } from "../../../node/dataplane/tls/wire-under.ts";
 import { HOST } from "./dataplane/door.ts";
 import { clientHello } from "./dataplane/tls/hello-bytes.ts";
 import {
@@ -13,6 +14,7 @@ import {
   httpDoors,
   INSIDE_HOST,
   PLAIN_HOST,
+  SESSIONS,
 } from "./doors-world.ts";
 import { OK, type RawRequest } from "./raw-far.ts";
 import { connectHead, KEY } from "./tunnel-world.ts";
@@ -130,6 +132,8 @@ async function within(it: LivesWorld, living: Living, protocol: string) {
   if (!(await ask(socket, connectHead(`${INSIDE_HOST}:${it.inside.port}`), 0))) return undefined;
   const options = { socket, servername: INSIDE_HOST, ca: it.cert, ALPNProtocols: [protocol] };
   const tls = it.writes.client(connectTls(options));
+  // Whoever resets the connection has to know of it.
+  carriesTls(socket, tls);
   socket.on("close", () => tls.destroy());
   return (await happens(tls, "secureConnect")) ? tls : undefined;
 }
@@ -179,15 +183,25 @@ const captured: Life = async (it, living) => {
   await beginTls(dial(it, living, it.capture.port), CAPTURED_HOST, living.gap);
 };
 
-const HANDSHAKE =
-  "GET /v1/realtime?model=gpt-realtime HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n" +
+const handshake = (host: string, model: string) =>
+  `GET /v1/realtime?model=${model} HTTP/1.1\r\nHost: ${host}\r\nConnection: upgrade\r\n` +
   `Upgrade: websocket\r\nAuthorization: Bearer ${KEY}\r\nSec-WebSocket-Version: 13\r\n` +
   "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
+const FRAME = Buffer.of(0x81, 0x81, 1, 2, 3, 4, 0x60);
+
 const session: Life = async (it, living) => {
   const socket = dial(it, living, it.doors.gatewayPort);
-  if (!(await ask(socket, HANDSHAKE, living.gap))) return;
-  await say(socket, Buffer.of(0x81, 0x81, 1, 2, 3, 4, 0x60), living.gap);
+  const isAnswered = await ask(socket, handshake("x", SESSIONS.gateway), living.gap);
+  if (isAnswered) await say(socket, FRAME, living.gap);
+};
+
+const sessionInside: Life = async (it, living) => {
+  const tls = await within(it, living, "http/1.1");
+  if (tls === undefined) return;
+  const host = `${INSIDE_HOST}:${it.inside.port}`;
+  const isAnswered = await ask(tls, handshake(host, SESSIONS.inside), living.gap);
+  if (isAnswered) await say(tls, FRAME, living.gap);
 };
 
 /** One of each kind that there is. */
@@ -200,6 +214,7 @@ export const LIVES: ReadonlyMap<string, Life> = new Map([
   ["a tunnel", tunnel],
   ["a captured connection", captured],
   ["a session", session],
+  ["a session within TLS", sessionInside],
 ]);
 
 /** RFC 6455, section 1.3. */

@@ -24,7 +24,7 @@ import { CELLS } from "./loop-world.ts";
 import { AGENT } from "./tunnel-world.ts";
 
 const { count: RUNS, seed } = proofCount("kills and leaves in any turn of anything", {
-  small: 300,
+  small: 200,
   full: 10_000,
 });
 
@@ -139,6 +139,7 @@ test(`whatever happens in whatever turn of ${RUNS} conversations, nothing leaves
 });
 
 test(`doors that are closed in whatever turn of ${CLOSES} conversations close, and nothing is left`, async () => {
+  const socketsBefore = openSockets();
   await fc.assert(
     fc.asyncProperty(closing, async ({ life, at, gap, farGap, told }) => {
       const it: LivesWorld = { ...(await doorsWorld()), writes: new Writes() };
@@ -154,10 +155,15 @@ test(`doors that are closed in whatever turn of ${CLOSES} conversations close, a
       living.socket?.destroy();
       expectNothingLeft(it, before);
       await it.close();
+      await eventually(() => openSockets() <= socketsBefore, "every socket is closed");
     }),
     { numRuns: CLOSES, seed: seed | 0 },
   );
 });
+
+function openSockets(): number {
+  return process.getActiveResourcesInfo().filter((name) => name.startsWith("TCP")).length;
+}
 
 /** What its agent's row has, and how many have pinned it. */
 function balances({ world }: LivesWorld) {

@@ -34,7 +34,9 @@ export const CAPTURED_HOST = "captured.example.com";
 /** Where the far side of what is captured is: at the port of the door, which the client was going to. */
 const ELSEWHERE = "127.0.0.2";
 /** The model of a provider that the gateway leads to, and of one whose TLS ends at the node. */
-const MODELS = { gateway: "gpt-5-mini", inside: "gpt-inside", session: "gpt-realtime" } as const;
+const MODELS = { gateway: "gpt-5-mini", inside: "gpt-inside" } as const;
+/** The same of those that are asked for sessions. */
+export const SESSIONS = { gateway: "gpt-realtime", inside: "gpt-realtime-inside" } as const;
 /** What may go unread has to be cleared for it. */
 const HIGHEST_CLASS = 3;
 
@@ -159,7 +161,8 @@ function policyOf(
     models: new Map([
       [`openai:${MODELS.gateway}`, known(MODELS.gateway, gateway)],
       [`openai:${MODELS.inside}`, known(MODELS.inside, inside)],
-      [`openai:${MODELS.session}`, { ...known(MODELS.session, gateway), sessions: "unread" }],
+      [`openai:${SESSIONS.gateway}`, { ...known(SESSIONS.gateway, gateway), sessions: "unread" }],
+      [`openai:${SESSIONS.inside}`, { ...known(SESSIONS.inside, inside), sessions: "unread" }],
     ]),
   };
 }
