@@ -7,7 +7,6 @@ import { pause } from "./harness/operator.ts";
 import { median } from "./harness/paired.ts";
 import { tellProgress } from "./harness/progress.ts";
 import { theilSen } from "./harness/theil-sen.ts";
-import { until } from "./harness/until.ts";
 import { untilServed } from "./harness/until-served.ts";
 import { openFds, type Sample, takeSample } from "./soak/sample.ts";
 
@@ -21,6 +20,8 @@ const PROMPT_BYTES = 100_000;
 /** Longer than any connection that nobody uses is kept by either side. */
 const QUIET_MS = 90_000;
 const SETTLED_MS = 25_000;
+const USUAL_MS = 5_000;
+const LOOK_EVERY_MS = 50;
 const FIRST_MS = 1_000;
 const UNSERVED = "not served";
 /** A heap has found its size after minutes, not before. */
@@ -44,7 +45,7 @@ export const soak: Bench = {
       ...work(mesh, stop, counts),
       sampleUntil(mesh, { stop, everyMs: durationMs / SAMPLES, samples }),
     ]);
-    await quiet(mesh, fdsBefore);
+    const fdsAfter = await quietFds(altrace.pid, fdsBefore);
     const settled = samples.filter(({ atS }) => atS * 1_000 >= WARM_UP_SHARE * durationMs);
     const skipped = new Map<string, string>();
     if (durationMs < RSS_JUDGED_FROM_MS) {
@@ -61,7 +62,7 @@ export const soak: Bench = {
         ...trendOf("loop_delay_p99", "ms", settled, ({ loopDelayMs }) => loopDelayMs),
         ...trendOf("audit_lag", "ms", settled, ({ auditLagMs }) => auditLagMs),
         { name: "unserved_percent", value: unservedPercent(counts), unit: "%" },
-        { name: "fds_left", value: openFds(mesh.altrace.pid) - fdsBefore, unit: "" },
+        { name: "fds_left", value: fdsAfter - fdsBefore, unit: "" },
       ],
       notes: [
         `Trends: Theil and Sen's slope of the last ${settled.length} of ${samples.length} samples. _rises_percent: what it ` +
@@ -169,16 +170,30 @@ async function sampleUntil(
 /** Descriptors that are open when their number has not changed for as long as a connection is kept. */
 async function settledFds(pid: number): Promise<number> {
   tellProgress("soak: until nothing is open that goes by itself");
-  for (;;) {
-    const fds = openFds(pid);
-    const startedMs = performance.now();
-    await until(() => openFds(pid) !== fds, SETTLED_MS);
-    if (performance.now() - startedMs >= SETTLED_MS) return fds;
+  let fds = await usualFds(pid);
+  for (let sameMs = 0; sameMs < SETTLED_MS; sameMs += USUAL_MS) {
+    const now = await usualFds(pid);
+    if (now !== fds) sameMs = -USUAL_MS;
+    fds = now;
   }
+  return fds;
 }
 
-/** Waits until no more are open than there were, or for as long as unused connections live. */
-async function quiet({ altrace }: MeshUnderTest, fds: number): Promise<void> {
+/** How many are open most of the time: a file that is written once a second is open for a moment. */
+async function usualFds(pid: number): Promise<number> {
+  const seen: number[] = [];
+  for (let ms = 0; ms < USUAL_MS; ms += LOOK_EVERY_MS) {
+    seen.push(openFds(pid));
+    await pause(LOOK_EVERY_MS);
+  }
+  return seen.toSorted((one, other) => one - other)[seen.length >> 1] as number;
+}
+
+/** Waits until no more are open than there were, or for as long as unused connections live; how many are. */
+async function quietFds(pid: number, before: number): Promise<number> {
   tellProgress("soak: until it is quiet");
-  await until(() => openFds(altrace.pid) <= fds, QUIET_MS);
+  for (let ms = 0; ; ms += USUAL_MS) {
+    const fds = await usualFds(pid);
+    if (fds <= before || ms >= QUIET_MS) return fds;
+  }
 }
