@@ -6,6 +6,7 @@ import type { ConnectionInfo } from "../../thread-messages.ts";
 import { reasonOf } from "../client-exchange.ts";
 import type { Connections, OpenExchange } from "../connections.ts";
 import { type Answer, type Cut, isUnheard, type RequestHead } from "../exchange.ts";
+import { answerHead } from "../http1/answer-head.ts";
 import { answerAndClose, type LingerPlaces } from "../lingering-close.ts";
 import { resetConnection } from "../reset-connection.ts";
 
@@ -112,14 +113,13 @@ export abstract class CarriedExchange implements OpenExchange {
     answerAndClose(this.socket, bytes, this.#agentId, this.#host.places);
   }
 
-  /** Tells the client that it may speak. */
-  protected establishBy(statusLine: string, headers: readonly string[]): void {
+  /** Tells the client that it may speak. @throws Error As `answerHead` does. */
+  protected establishBy(status: 101 | 200, headers: readonly string[]): void {
     if (this.#phase !== "asked") return;
+    const head = answerHead(status, headers);
     this.#phase = "greeting";
     this.#silentSinceNs = this.#host.clock.monoNs();
-    let text = `${statusLine}\r\n`;
-    for (let i = 0; i < headers.length; i += 2) text += `${headers[i]}: ${headers[i + 1]}\r\n`;
-    this.socket.write(`${text}\r\n`);
+    this.socket.write(`${head}\r\n`, "latin1");
   }
 
   /** The client's first word is there, whatever comes of it. */

@@ -22,7 +22,7 @@ export class SessionExchange extends CarriedExchange implements Exchange {
 
   /** @param headers Flat: the handshake's own, and those that every answer of ours carries. */
   establish(headers: readonly string[]): void {
-    this.establishBy("HTTP/1.1 101 Switching Protocols", headers);
+    this.establishBy(101, headers);
   }
 
   /**

@@ -32,7 +32,7 @@ export class TunnelExchange extends CarriedExchange {
   }
 
   establish(headers: readonly string[]): void {
-    this.establishBy("HTTP/1.1 200 Connection Established", headers);
+    this.establishBy(200, headers);
   }
 
   protected override answerBytes(
