@@ -13,5 +13,5 @@ test("each script is run", () => {
 test.each(files)("%s says its question first, and has a threshold that it can cross", (file) => {
   const source = readFileSync(join(FOLDER, file), "utf8");
   expect(source.split("\n")[0]).toMatch(/^\/\/ .+\?$/);
-  expect(source).toMatch(/thresholds: \{ \w+: \[/);
+  expect(source).toMatch(/thresholds: \{\s+\w+: \[/);
 });
