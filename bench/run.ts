@@ -176,6 +176,12 @@ async function runOne(bench: Bench): Promise<number> {
 /** The bench, and beside it what the machine takes for what nothing of ours is in. */
 async function runBeside(bench: Bench, budget: Budget, options: BenchOptions) {
   using machine = await MachineMeanwhile.start();
-  const result = await bench.run(options, budget);
-  return { result, samples: await machine.end() };
+  try {
+    const result = await bench.run(options, budget);
+    return { result, samples: await machine.end() };
+  } catch (error) {
+    // A disk that stood still for a second may be why.
+    tellProgress(`failed; the machine meanwhile: ${describeMeanwhile(await machine.end())}`);
+    throw error;
+  }
 }
