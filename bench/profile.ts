@@ -14,6 +14,8 @@ const SLICE_MS = { full: 10_000, short: 4_000 };
 const WARM_UP_MS = { full: 15_000, short: 5_000 };
 /** A thread writes some megabytes when its profile ends. */
 const WRITE_MS = 3_000;
+/** Whoever lends stands still while it begins and ends to be sampled: no request is to be refused for that. */
+const RESERVE_WAIT_MS = 5_000;
 
 export const profileJson = profileBench("profile-json", "answer", "a small JSON request");
 export const profileSse = profileBench("profile-sse", "stream", "a stream of 100 chunks");
@@ -27,7 +29,7 @@ function profileBench(name: string, wish: Wish, what: string): Bench {
       const size = isFull ? "full" : "short";
       const sliceMs = durationMs ?? SLICE_MS[size];
       const profileDir = mkdtempSync(join(tmpdir(), "altrace-profile-"));
-      await using mesh = await startMesh({ profileDir });
+      await using mesh = await startMesh({ profileDir, reserveWaitMs: RESERVE_WAIT_MS });
       const { pid } = mesh.altrace;
       await ask(mesh, wish, WARM_UP_MS[size]);
       const before = threadMicros(pid);
