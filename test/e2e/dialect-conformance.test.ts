@@ -1,7 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { Operator } from "../../bench/harness/operator.ts";
 import { Standing } from "../../proto/gen/altrace/v1/mesh_pb.ts";
-import { conformancePolicy } from "../support/conformance-policy.ts";
+import {
+  CLIMBER_NAMES,
+  conformancePolicy,
+  LEVELS,
+  type Level,
+} from "../support/conformance-policy.ts";
 import {
   type Ask,
   DIALECT_CLIENTS,
@@ -32,6 +37,7 @@ beforeAll(async () => {
   provider.script("secret", { pieces: ["before ", ...SECRET, " after"] });
   provider.script("secret-at-end", { pieces: SECRET });
   provider.script("drop", { tool: { name: "drop_table", json: ARGUMENTS } });
+  provider.script("wipe", { tool: { name: "wipe_disk", json: ARGUMENTS } });
   provider.script("search", { tool: { name: "web_search", json: '{"q":"weather"}' } });
   provider.script("leak", { tool: { name: "web_search", json: `{"q":"${SECRET.join("")}"}` } });
   provider.script("read", { tool: { name: "read_file", json: '{"path":"/srv/a"}' } });
@@ -49,33 +55,34 @@ afterAll(async () => {
   await provider?.[Symbol.asyncDispose]();
 });
 
-/** Brings each agent of the ladder to its level, by its offences. */
+/** How an agent gets to each level that its offences lead to, and what it stands at then. */
+const OFFENCES = {
+  warned: { times: 1, prompt: "offence-medium-0000", standing: Standing.WARNING },
+  throttled: { times: 4, prompt: "offence-medium-0000", standing: Standing.THROTTLE },
+  quarantined: { times: 1, prompt: "offence-high-0000", standing: Standing.QUARANTINE },
+  blocked: { times: 3, prompt: "offence-high-0000", standing: Standing.BLOCK },
+} as const;
+
+/** Brings each agent to the level that its name ends in, and lets the hasty ones ask once. */
 async function climb(): Promise<void> {
   const [chat] = DIALECT_CLIENTS as [DialectClient];
-  const offend = async (agent: string, times: number, prompt: string) => {
-    const ask = { prompt, stream: false };
-    for (let time = 0; time < times; time++) await chat.ask(altrace, `edges/${agent}`, ask);
-  };
-  await Promise.all([
-    offend("warned", 1, "offence-medium-0000"),
-    offend("throttled", 4, "offence-medium-0000"),
-    offend("quarantined", 1, "offence-high-0000"),
-    offend("blocked", 3, "offence-high-0000"),
-    offend("hasty", 1, "the only one in an hour"),
-    operator.kill("agent/edges/killed"),
-  ]);
-  const standings = {
-    warned: Standing.WARNING,
-    throttled: Standing.THROTTLE,
-    quarantined: Standing.QUARANTINE,
-    blocked: Standing.BLOCK,
-  };
-  for (const [agent, standing] of Object.entries(standings)) {
-    await waitUntil(`${agent} to stand at level ${standing}`, async () => {
-      const { agent: seen } = await operator.node.calls.getAgent({ agent: `edges/${agent}` });
-      return seen?.standing === standing;
-    });
-  }
+  const ask = (agent: string, prompt: string) =>
+    chat.ask(altrace, `edges/${agent}`, { prompt, stream: false });
+  const hasty = ["hasty", ...LEVELS.map((level) => `hasty-${level}`)];
+  await Promise.all(hasty.map((agent) => ask(agent, "the only one in an hour")));
+  await Promise.all(
+    CLIMBER_NAMES.flatMap((name) => [
+      operator.kill(`agent/edges/${name}-killed`),
+      ...Object.entries(OFFENCES).map(async ([level, { times, prompt, standing }]) => {
+        const agent = `${name}-${level}`;
+        for (let time = 0; time < times; time++) await ask(agent, prompt);
+        await waitUntil(`${agent} to stand at level ${standing}`, async () => {
+          const { agent: seen } = await operator.node.calls.getAgent({ agent: `edges/${agent}` });
+          return seen?.standing === standing;
+        });
+      }),
+    ]),
+  );
 }
 
 type Rule = {
@@ -85,6 +92,8 @@ type Rule = {
   readonly reason: string | undefined;
   /** Of requests only that ask a model to write. */
   readonly writes?: true;
+  /** Of those only that may offer tools. */
+  readonly offers?: true;
   /** What of the answer may not be seen. */
   readonly unseen?: readonly string[];
   /** What may not be in the request that reaches the provider. */
@@ -102,7 +111,7 @@ const RULES: readonly Rule[] = [
   {
     breaks: "nothing, with a tool",
     ask: { tool: "web_search", prompt: "script search" },
-    writes: true,
+    offers: true,
     reason: undefined,
     reaches: true,
   },
@@ -120,20 +129,20 @@ const RULES: readonly Rule[] = [
   {
     breaks: "tools offered",
     ask: { tool: "drop_table" },
-    writes: true,
+    offers: true,
     reason: "tool_not_granted",
   },
   {
     breaks: "tools offered, by what calling them does",
     ask: { tool: "web_search,wipe_disk" },
-    writes: true,
+    offers: true,
     reason: "tool_not_granted",
   },
   {
     breaks: "nothing, once tools were left out",
     agent: "filtered",
     ask: { tool: "drop_table,web_search,wipe_disk" },
-    writes: true,
+    offers: true,
     reason: undefined,
     reaches: true,
     unsent: ["drop_table", "wipe_disk"],
@@ -199,6 +208,14 @@ const RULES: readonly Rule[] = [
     reaches: true,
   },
   {
+    breaks: "tools called, by what calling them does",
+    ask: { prompt: "script wipe", tool: "web_search" },
+    writes: true,
+    reason: "tool_call_not_granted",
+    unseen: ["wipe_disk", "customers"],
+    reaches: true,
+  },
+  {
     breaks: "nothing in a call's arguments",
     ask: { prompt: "script read", tool: "read_file" },
     writes: true,
@@ -238,45 +255,56 @@ const RULES: readonly Rule[] = [
   },
 ];
 
-/** What each level leaves to an agent, and what it leaves of requests that offer tools. */
-const LEVELS = [
-  { agent: "plain", reason: undefined, withTool: undefined },
-  { agent: "warned", reason: undefined, withTool: undefined },
-  { agent: "throttled", reason: undefined, withTool: undefined },
-  { agent: "quarantined", reason: undefined, withTool: "quarantined" },
-  { agent: "blocked", reason: "blocked", withTool: "blocked" },
-  { agent: "killed", reason: "killed_agent", withTool: "killed_agent" },
-];
+/** What a level says before the rule is asked, of requests that offer tools and of others. */
+const SAID_BY_LEVEL: Readonly<Partial<Record<Level, { any?: string; withTool?: string }>>> = {
+  quarantined: { withTool: "quarantined" },
+  blocked: { any: "blocked" },
+  killed: { any: "killed_agent" },
+};
+
+function atLevel(rule: Rule, level: Level): Rule {
+  const { agent = "plain", ask } = rule;
+  const { any, withTool } = SAID_BY_LEVEL[level] ?? {};
+  const said = any ?? (ask?.tool === undefined ? undefined : withTool);
+  const { reaches: _, unsent: __, ...unsent } = rule;
+  return { ...(said ? { ...unsent, reason: said } : rule), agent: `${agent}-${level}` };
+}
+
+/** Those whose agent has one like it at each level. */
+const canClimb = ({ agent = "plain", key }: Rule) =>
+  key === undefined && (CLIMBER_NAMES as readonly string[]).includes(agent);
 
 describe.each(DIALECT_CLIENTS)("$name", (client) => {
-  const modes = client.streams ? [false, true] : [false];
-  const rules = RULES.filter(({ writes }) => client.writes || writes === undefined);
+  const rules = RULES.filter(
+    ({ writes, offers }) => (client.writes || !writes) && (client.offers || !offers),
+  );
 
   test.each(rules)("that breaks $breaks is told $reason, streamed or not", async (rule) => {
-    for (const stream of modes) {
-      if (!stream && rule.streamed) continue;
-      const { told, reached, sent } = await asked(client, rule, stream);
-      expect(told.reason).toBe(rule.reason);
-      for (const part of rule.unsent ?? []) expect(sent).not.toContain(part);
-      for (const part of rule.unseen ?? []) expect(told.said).not.toContain(part);
-      // What was refused before it was sent has not reached the provider in part either.
-      expect(reached).toBe(rule.reaches ? 1 : 0);
-      if (rule.reason === undefined) expect(told.said).not.toBe("");
-    }
+    await expectTold(client, rule);
   });
 
-  test.each(LEVELS)("at $agent is told $reason", async ({ agent, reason, withTool }) => {
-    const tool = client.name === "openai embeddings" ? undefined : "web_search";
-    for (const stream of modes) {
-      const plain = await asked(client, { agent, breaks: "", reason }, stream);
-      expect(plain.told.reason).toBe(reason);
-      expect(plain.reached).toBe(reason === undefined ? 1 : 0);
-      if (tool === undefined) continue;
-      const rule = { agent, breaks: "", reason: withTool, ask: { tool } };
-      expect((await asked(client, rule, stream)).told.reason).toBe(withTool);
-    }
-  });
+  test.each(rules.filter(canClimb))(
+    "that breaks $breaks is told so at each level of the ladder, or what the level says",
+    async (rule) => {
+      for (const level of LEVELS) await expectTold(client, atLevel(rule, level));
+    },
+  );
 });
+
+/** Asks in each way that the client has, and judges what it and the provider came to see. */
+async function expectTold(client: DialectClient, rule: Rule): Promise<void> {
+  for (const stream of client.streams ? [false, true] : [false]) {
+    if (!stream && rule.streamed) continue;
+    const { told, reached, sent } = await asked(client, rule, stream);
+    const who = `${rule.agent ?? "plain"}, ${stream ? "streamed" : "whole"}`;
+    expect([who, told.reason]).toEqual([who, rule.reason]);
+    for (const part of rule.unsent ?? []) expect(sent).not.toContain(part);
+    for (const part of rule.unseen ?? []) expect(told.said).not.toContain(part);
+    // What was refused before it was sent has not reached the provider in part either.
+    expect([who, reached]).toEqual([who, rule.reaches ? 1 : 0]);
+    if (rule.reason === undefined) expect(told.said).not.toBe("");
+  }
+}
 
 async function asked(
   client: DialectClient,

@@ -2,8 +2,23 @@
 const MODELS =
   "[openai/gpt-5-mini, openai/text-embedding-3-small, anthropic/claude-haiku-4-5, google/gemini-2.5-flash]";
 
+/** Every level of the ladder above the normal one, as the names of its agents end. */
+export const LEVELS = ["warned", "throttled", "quarantined", "blocked", "killed"] as const;
+export type Level = (typeof LEVELS)[number];
+
+/** What policy says of the agents that can be brought to any level, by name. */
+const CLIMBERS = {
+  plain: "{}",
+  filtered: "{ on_tool_not_granted: filter }",
+  uncleared: "{ clearance: internal }",
+  hasty: "{ rate: { requests: 1/hour burst 1 } }",
+  poor: '{ budget: { usd: { day: "0.01" } } }',
+};
+export const CLIMBER_NAMES = Object.keys(CLIMBERS) as readonly (keyof typeof CLIMBERS)[];
+
 /**
- * A policy with an agent for each thing that a stage refuses, and one for each level of the ladder.
+ * A policy with an agent for each thing that a stage refuses, and of those that can be brought there one
+ * more for each level of the ladder: `hasty`, `hasty-warned`, `hasty-throttled` and so on.
  *
  * Nothing decays while a test runs. One match of medium severity warns and four throttle; one of high
  * severity quarantines and three block. All else that is refused leaves an agent where it is.
@@ -46,20 +61,11 @@ teams:
       quarantine: { models: ${MODELS} }
       max_output_tokens_default: 1024
     agents:
-      plain: {}
-      filtered: { on_tool_not_granted: filter }
+${climbers()}
       nightly: { hours: { timezone: UTC, windows: [${hoursWithoutNow()}] } }
       european: { regions: { processing: [DE] } }
       placeless: { regions: { source: [DE] } }
       modelless: { models: [openai/gpt-4o-mini] }
-      uncleared: { clearance: internal }
-      hasty: { rate: { requests: 1/hour burst 1 } }
-      poor: { budget: { usd: { day: "0.01" } } }
-      warned: {}
-      throttled: {}
-      quarantined: {}
-      blocked: {}
-      killed: {}
 ladder:
   points: { refusal: 0, content_low: 0, content_medium: 3000, content_high: 100000, tool_outside_grant: 0, quarantine_breach: 0 }
   window: 1h
@@ -68,6 +74,13 @@ limits:
   reserve_wait_max_ms: 10000
 overrun_limit_usd: "100.00"
 `;
+}
+
+function climbers(): string {
+  const rows = Object.entries(CLIMBERS).flatMap(([name, said]) =>
+    ["", ...LEVELS.map((level) => `-${level}`)].map((end) => `      ${name}${end}: ${said}`),
+  );
+  return rows.join("\n");
 }
 
 /** One hour of the week that begins three days from now. */

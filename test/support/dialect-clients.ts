@@ -29,6 +29,8 @@ export type DialectClient = {
   readonly streams: boolean;
   /** Its answers are written by a model: they may break rules, call tools, and cost output. */
   readonly writes: boolean;
+  /** Its requests may offer tools. */
+  readonly offers: boolean;
   ask(at: At, agent: string, ask: Ask): Promise<Told>;
 };
 
@@ -37,12 +39,24 @@ type Say = (piece: unknown) => void;
 
 /** The official client of each dialect. None of them tries again by itself. */
 export const DIALECT_CLIENTS: readonly DialectClient[] = [
-  { name: "openai chat", streams: true, writes: true, ask: told(askChat) },
-  { name: "openai responses", streams: true, writes: true, ask: told(askResponses) },
-  { name: "openai embeddings", streams: false, writes: false, ask: told(askEmbeddings) },
-  { name: "anthropic messages", streams: true, writes: true, ask: told(askMessages) },
-  { name: "anthropic count_tokens", streams: false, writes: false, ask: told(askCount) },
-  { name: "gemini", streams: true, writes: true, ask: told(askGemini) },
+  { name: "openai chat", streams: true, writes: true, offers: true, ask: told(askChat) },
+  { name: "openai responses", streams: true, writes: true, offers: true, ask: told(askResponses) },
+  {
+    name: "openai embeddings",
+    streams: false,
+    writes: false,
+    offers: false,
+    ask: told(askEmbeddings),
+  },
+  { name: "anthropic messages", streams: true, writes: true, offers: true, ask: told(askMessages) },
+  {
+    name: "anthropic count_tokens",
+    streams: false,
+    writes: false,
+    offers: true,
+    ask: told(askCount),
+  },
+  { name: "gemini", streams: true, writes: true, offers: true, ask: told(askGemini) },
 ];
 
 const ONCE = { maxRetries: 0 };
