@@ -2,6 +2,7 @@ import { JOURNAL_LIMITS } from "../coordinator/journal-parts.ts";
 import { LEASE_LIMITS } from "../coordinator/ledger-settings.ts";
 import { DECODE_LIMITS } from "../node/dataplane/decode-limits.ts";
 import { GATEWAY_LIMITS } from "../node/dataplane/gateway-limits.ts";
+import { CONTINUATIONS_MAX, HTTP2_LIMITS } from "../node/dataplane/http2/http2-limits.ts";
 import { ORIGIN_LIMITS } from "../node/dataplane/origin/origin-limits.ts";
 import { RELAY_LIMITS } from "../node/dataplane/relay-limits.ts";
 import { HELLO_BYTES_MAX, HELLO_RECORDS_MAX } from "../node/dataplane/tls/client-hello.ts";
@@ -193,6 +194,19 @@ export const COMPRESSED_LIMITS: Readonly<Record<keyof typeof DECODE_LIMITS, Limi
   ),
 };
 
+/** Limits of one HTTP/2 connection, which is ended beyond them. */
+export const HTTP2_WORDS: Readonly<Record<keyof typeof HTTP2_VALUES, LimitWords>> = {
+  streamsMax: ofHttp2("requests under way at once"),
+  resetsPerSecondMax: ofHttp2("requests that are given up before their answer has ended, a second"),
+  controlFramesPerSecondMax: ofHttp2("PING and SETTINGS frames, a second"),
+  headerListBytesMax: ofHttp2("a head that is read; of a larger one the stream is reset", "reset"),
+  headerPairsMax: ofHttp2("headers that are read; of more of them the stream is reset", "reset"),
+  invalidFramesMax: ofHttp2(
+    "frames that mean nothing where they stand, and requests beyond `streamsMax` of a client that does not know of it",
+  ),
+  continuationsMax: ofHttp2("CONTINUATION frames of one head"),
+};
+
 /** Of what a provider's connection makes us read beside its answer's body. */
 export const ORIGIN_WORDS: Readonly<Record<keyof typeof ORIGIN_LIMITS, LimitWords>> = {
   headBytesMax: words(
@@ -270,6 +284,10 @@ const PASSAGE_VALUES = {
   helloTimeoutMs: HELLO_TIMEOUT_MS,
 };
 
+/** Two are left out that stand behind the others, and that no client comes to before them. */
+const { unreadMax: _, stateMbMax: __, ...HTTP2_BOUNDS } = HTTP2_LIMITS;
+const HTTP2_VALUES = { ...HTTP2_BOUNDS, continuationsMax: CONTINUATIONS_MAX };
+
 const HEAD = `# Limits
 
 What bounds a request, an answer, a tunnel and what a ledger keeps: each limit with its value, and the reason that is given beyond it. The
@@ -297,6 +315,7 @@ export function limitsPage(): string {
     section("Of policy (`limits` in its file)", ofPolicy),
     section("Of a policy's size (`policy check` says so)", rowsOf(SIZE_VALUES, SIZE_LIMITS)),
     section("Of every door", rowsOf(GATEWAY_LIMITS, DOOR_LIMITS)),
+    section("Of one HTTP/2 connection", rowsOf(HTTP2_VALUES, HTTP2_WORDS)),
     section("Of what is compressed", rowsOf(DECODE_LIMITS, COMPRESSED_LIMITS)),
     section("Of answers and tunnels", rowsOf(PASSAGE_VALUES, PASSAGE_LIMITS)),
     section("Of a provider's connection", rowsOf(ORIGIN_LIMITS, ORIGIN_WORDS)),
@@ -320,6 +339,12 @@ function rowOf(name: string, value: string, { what, reason, test }: LimitWords):
 
 function section(title: string, rows: readonly (readonly string[])[]): string {
   return [`## ${title}`, "", ...markdownTable([COLUMNS, ...rows]), ""].join("\n");
+}
+
+/** `reset`: it is the stream that ends, and not the connection. */
+function ofHttp2(what: string, ends: "connection" | "reset" = "connection"): LimitWords {
+  const reason = ends === "reset" ? undefined : "http2_flood";
+  return words(what, reason, "node/dataplane/http2/http2-connection");
 }
 
 function words(what: string, reason: LimitWords["reason"], test: string): LimitWords {

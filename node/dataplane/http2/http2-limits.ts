@@ -20,11 +20,17 @@ export type Http2Limits = {
   readonly headerListBytesMax: number;
   /** Headers that are read at all, likewise; refused above `headersMax` of the gateway. */
   readonly headerPairsMax: number;
-  /** Streams beyond `streamsMax` that are reset before the client knows of that bound. */
+  /** Streams that are refused for want of memory, one after another. */
   readonly unreadMax: number;
-  /** Frames that mean nothing where they stand, such as empty ones. */
+  /**
+   * Frames that mean nothing where they stand, such as empty ones; and requests beyond `streamsMax` that are reset
+   * for as long as the client has not said that it knows of that bound.
+   */
   readonly invalidFramesMax: number;
-  /** Memory of the protocol's own state, megabytes; new streams are refused above it. */
+  /**
+   * Memory of the protocol's own state, megabytes; new streams are refused above it. What the other bounds let a
+   * client hold is less.
+   */
   readonly stateMbMax: number;
 };
 

@@ -513,10 +513,13 @@ describe("a connection is ended, and the log says why, for", () => {
     expect(it.door.faults).toEqual([]);
   });
 
-  test("nothing less: a head that is too large to be read is reset, and no request is served", async () => {
+  test.each([
+    ["larger than headerListBytesMax", largeHead],
+    ["of more headers than headerPairsMax", longHead],
+  ])("nothing less: a head %s is reset, and no request is served", async (_what, unread) => {
     const it = await world(echo);
     const raw = await frameClient(it.port);
-    raw.send(...largeHead(1));
+    raw.send(...unread(1));
     await eventually(() => raw.of(FRAME.reset).length === 1, "a reset");
     expect(raw.of(FRAME.reset)[0]?.payload.readUInt32BE(0)).toBe(
       constants.NGHTTP2_ENHANCE_YOUR_CALM,
@@ -524,6 +527,23 @@ describe("a connection is ended, and the log says why, for", () => {
     raw.send(frame(FRAME.headers, END_HEADERS | END_STREAM, 3, head({ ":method": "POST" })));
     await eventually(() => raw.of(FRAME.headers).length === 1, "an answer to the next");
     expect(it.exchanges.length).toBe(1);
+  });
+
+  test("more than streamsMax requests, of which bound it says not to have heard", async () => {
+    const { streamsMax, invalidFramesMax } = HTTP2_LIMITS;
+    const it = await world(() => {});
+    const raw = await frameClient(it.port, { acknowledges: false });
+    const asking = (_: unknown, i: number) =>
+      frame(FRAME.headers, END_HEADERS | END_STREAM, 1 + 2 * i, head());
+    const all = Array.from({ length: streamsMax + invalidFramesMax + 2 }, asking);
+    raw.send(...all.slice(0, -2));
+    await eventually(() => raw.of(FRAME.reset).length === invalidFramesMax, "a reset of each");
+    expect(it.door.refused).toEqual([]);
+    // The protocol library ends at the second above its bound.
+    raw.send(...all.slice(-2));
+    await eventually(() => it.door.refused.length > 0, "the log to be told");
+    expect(it.door.refused).toMatchObject([{ reason: "http2_flood", detail: "streams" }]);
+    expect(it.exchanges.length).toBe(streamsMax);
   });
 
   test("what is no HTTP/2", async () => {
@@ -576,4 +596,10 @@ function largeHead(id: number): readonly Buffer[] {
       Buffer.from(piece),
     ),
   );
+}
+
+/** A head of too many headers to be read, though they are small. */
+function longHead(id: number): readonly Buffer[] {
+  const more = Array.from({ length: HTTP2_LIMITS.headerPairsMax }, (_, i) => header(`x-${i}`, "y"));
+  return [frame(FRAME.headers, END_HEADERS | END_STREAM, id, head({}, more))];
 }

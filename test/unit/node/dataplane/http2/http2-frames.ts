@@ -56,8 +56,8 @@ export function head(over: Readonly<Record<string, string>> = {}, more: readonly
   return Buffer.concat([...Object.entries(pseudo).map(([n, v]) => header(n, v)), ...more]);
 }
 
-/** A client that sends just the frames that it is told to. */
-export async function frameClient(port: number) {
+/** A client that sends just the frames that it is told to, and that it has read the settings. */
+export async function frameClient(port: number, { acknowledges = true } = {}) {
   const socket: Socket = connect(port, HOST);
   const got: Frame[] = [];
   let bytes = Buffer.alloc(0);
@@ -75,7 +75,7 @@ export async function frameClient(port: number) {
   socket.write(Buffer.concat([PREFACE, frame(FRAME.settings, 0, 0)]));
   const of = (type: number) => got.filter((one) => one.type === type);
   await eventually(() => of(FRAME.settings).length > 0, "its settings");
-  socket.write(frame(FRAME.settings, ACK, 0));
+  if (acknowledges) socket.write(frame(FRAME.settings, ACK, 0));
   return {
     socket,
     of,
