@@ -9,8 +9,10 @@ import { readConnect } from "../../node/dataplane/tunnel/connect-head.ts";
 import { relay, SECRET } from "../unit/node/dataplane/relay-fixture.ts";
 import { clientHello } from "../unit/node/dataplane/tls/hello-bytes.ts";
 import { DECODED } from "./decoded-target.ts";
+import { DNS } from "./dns-target.ts";
 import { HANDSHAKE } from "./handshake-target.ts";
 import { HTTP2_HEAD } from "./http2-head-target.ts";
+import { MCP_ANSWER, MCP_REQUEST } from "./mcp-target.ts";
 import { REQUEST } from "./request-target.ts";
 import type { Target } from "./target.ts";
 
@@ -212,4 +214,7 @@ export const TARGETS: readonly Target[] = [
   REQUEST,
   HANDSHAKE,
   DECODED,
+  DNS,
+  MCP_REQUEST,
+  MCP_ANSWER,
 ];
