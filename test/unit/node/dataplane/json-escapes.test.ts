@@ -1,9 +1,9 @@
 import { describe, expect, test } from "vitest";
 import type { RelayInput } from "../../../../node/dataplane/client-leg.ts";
-import type { RelayDialect } from "../../../../node/dataplane/dialects/answer-part.ts";
 import { findRoute } from "../../../../node/dataplane/dialects/registry.ts";
 import { JsonEscapes, withoutEscapes } from "../../../../node/dataplane/json-escapes.ts";
-import { dataFrame, EVENT_STREAM, namedFrame, relay } from "./relay-fixture.ts";
+import { CALL_STREAMS, RESPONSES_CALL } from "./call-streams.ts";
+import { EVENT_STREAM, relay } from "./relay-fixture.ts";
 
 const r = String.raw;
 
@@ -31,44 +31,7 @@ test.each([
 /** A match that no client sees before it has parsed the arguments. */
 const HIDDEN = r`{"q":"\u0053-12345\u0036"}`;
 
-const chunk = (delta: object, finish_reason: string | null = null) =>
-  dataFrame({ choices: [{ index: 0, delta, finish_reason }] });
-const chat = (text: string) => chunk({ tool_calls: [{ index: 0, function: { arguments: text } }] });
-const block = { type: "tool_use", id: "x", name: "t", input: {} };
-const call = { type: "function_call", id: "fc", call_id: "x", name: "t" };
-
-const STREAMS: readonly {
-  readonly name: RelayDialect["name"];
-  readonly open: string;
-  readonly piece: (text: string) => string;
-}[] = [
-  {
-    name: "openai",
-    open: chunk({ tool_calls: [{ index: 0, function: { name: "t", arguments: "" } }] }),
-    piece: chat,
-  },
-  {
-    name: "openai-responses",
-    open: namedFrame({
-      type: "response.output_item.added",
-      ...{ output_index: 0, item: { ...call, arguments: "" } },
-    }),
-    piece: (delta) =>
-      namedFrame({ type: "response.function_call_arguments.delta", output_index: 0, delta }),
-  },
-  {
-    name: "anthropic",
-    open: namedFrame({ type: "content_block_start", index: 0, content_block: block }),
-    piece: (partial_json) =>
-      namedFrame({
-        type: "content_block_delta",
-        index: 0,
-        delta: { type: "input_json_delta", partial_json },
-      }),
-  },
-];
-
-describe.each(STREAMS)(
+describe.each(CALL_STREAMS)(
   "a match behind escapes in a call's arguments, in $name",
   ({ name, ...of }) => {
     test("is cut in a stream, and not one byte of it was seen, wherever it is cut", () => {
@@ -99,7 +62,7 @@ test.each([
     "openai",
     { choices: [{ message: { tool_calls: [{ function: { name: "t", arguments: HIDDEN } }] } }] },
   ],
-  ["openai-responses", { output: [{ ...call, arguments: HIDDEN }] }],
+  ["openai-responses", { output: [{ ...RESPONSES_CALL, arguments: HIDDEN }] }],
 ] as const)("it is refused in a whole answer too, in %s", (name, body) => {
   const whole: Partial<RelayInput> = { stream: false };
   const { sink, outcomes } = relay(name, whole);
