@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { Operator } from "../../bench/harness/operator.ts";
-import { Standing } from "../../proto/gen/altrace/v1/mesh_pb.ts";
+import { climbLadder } from "../support/climb-ladder.ts";
 import {
   CLIMBER_NAMES,
   conformancePolicy,
   LEVELS,
   type Level,
+  SAID_BY_LEVEL,
 } from "../support/conformance-policy.ts";
 import {
   type Ask,
@@ -17,7 +18,6 @@ import { PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { E2E_TIMEOUTS } from "../support/run-altrace.ts";
 import { type Altrace, startAltrace } from "../support/start-altrace.ts";
 import { type Provider, startProvider } from "../support/start-provider.ts";
-import { waitUntil } from "../support/wait-until.ts";
 
 // Every rule, in every dialect, whole and streamed, at every level of the ladder, with the official
 // clients. What a rule does must not depend on the dialect, and a stream must never weaken it.
@@ -55,14 +55,6 @@ afterAll(async () => {
   await provider?.[Symbol.asyncDispose]();
 });
 
-/** How an agent gets to each level that its offences lead to, and what it stands at then. */
-const OFFENCES = {
-  warned: { times: 1, prompt: "offence-medium-0000", standing: Standing.WARNING },
-  throttled: { times: 4, prompt: "offence-medium-0000", standing: Standing.THROTTLE },
-  quarantined: { times: 1, prompt: "offence-high-0000", standing: Standing.QUARANTINE },
-  blocked: { times: 3, prompt: "offence-high-0000", standing: Standing.BLOCK },
-} as const;
-
 /** Brings each agent to the level that its name ends in, and lets the hasty ones ask once. */
 async function climb(): Promise<void> {
   const [chat] = DIALECT_CLIENTS as [DialectClient];
@@ -70,19 +62,7 @@ async function climb(): Promise<void> {
     chat.ask(altrace, `edges/${agent}`, { prompt, stream: false });
   const hasty = ["hasty", ...LEVELS.map((level) => `hasty-${level}`)];
   await Promise.all(hasty.map((agent) => ask(agent, "the only one in an hour")));
-  await Promise.all(
-    CLIMBER_NAMES.flatMap((name) => [
-      operator.kill(`agent/edges/${name}-killed`),
-      ...Object.entries(OFFENCES).map(async ([level, { times, prompt, standing }]) => {
-        const agent = `${name}-${level}`;
-        for (let time = 0; time < times; time++) await ask(agent, prompt);
-        await waitUntil(`${agent} to stand at level ${standing}`, async () => {
-          const { agent: seen } = await operator.node.calls.getAgent({ agent: `edges/${agent}` });
-          return seen?.standing === standing;
-        });
-      }),
-    ]),
-  );
+  await climbLadder(operator, ask);
 }
 
 type Rule = {
@@ -254,13 +234,6 @@ const RULES: readonly Rule[] = [
     reaches: true,
   },
 ];
-
-/** What a level says before the rule is asked, of requests that offer tools and of others. */
-const SAID_BY_LEVEL: Readonly<Partial<Record<Level, { any?: string; withTool?: string }>>> = {
-  quarantined: { withTool: "quarantined" },
-  blocked: { any: "blocked" },
-  killed: { any: "killed_agent" },
-};
 
 function atLevel(rule: Rule, level: Level): Rule {
   const { agent = "plain", ask } = rule;

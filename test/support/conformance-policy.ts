@@ -6,6 +6,14 @@ const MODELS =
 export const LEVELS = ["warned", "throttled", "quarantined", "blocked", "killed"] as const;
 export type Level = (typeof LEVELS)[number];
 
+/** What a level says before the rule is asked, of requests that use tools and of others. */
+export const SAID_BY_LEVEL: Readonly<Partial<Record<Level, { any?: string; withTool?: string }>>> =
+  {
+    quarantined: { withTool: "quarantined" },
+    blocked: { any: "blocked" },
+    killed: { any: "killed_agent" },
+  };
+
 /** What policy says of the agents that can be brought to any level, by name. */
 const CLIMBERS = {
   plain: "{}",
@@ -37,16 +45,7 @@ models:
   openai/text-embedding-3-small: {}
   anthropic/claude-haiku-4-5: {}
   google/gemini-2.5-flash: {}
-classification:
-  levels: [public, internal, confidential, restricted]
-  labels: { pii: confidential, secret: restricted }
-  default_class: internal
-content:
-  - { id: free, pattern: 'project-nightjar-[0-9]{4}', action: refuse, severity: low }
-  - { id: warns, pattern: 'offence-medium-[0-9]{4}', action: refuse, severity: medium }
-  - { id: quarantines, pattern: 'offence-high-[0-9]{4}', action: refuse, severity: high }
-  - { id: mail, detector: email-address, direction: request, action: label, severity: low, label: pii }
-tools:
+${CONTENT}tools:
   verbs: { wipe_disk: admin }
   arguments: { read_file: { path: { within: [/srv], required: true } } }
 teams:
@@ -61,19 +60,52 @@ teams:
       quarantine: { models: ${MODELS} }
       max_output_tokens_default: 1024
     agents:
-${climbers()}
-      nightly: { hours: { timezone: UTC, windows: [${hoursWithoutNow()}] } }
-      european: { regions: { processing: [DE] } }
-      placeless: { regions: { source: [DE] } }
+${AGENTS}
       modelless: { models: [openai/gpt-4o-mini] }
-ladder:
-  points: { refusal: 0, content_low: 0, content_medium: 3000, content_high: 100000, tool_outside_grant: 0, quarantine_breach: 0 }
-  window: 1h
-limits:
-  # On a machine that is busy with other tests the ledger may be slow to answer.
-  reserve_wait_max_ms: 10000
-overrun_limit_usd: "100.00"
-`;
+${LADDER}`;
+}
+
+/**
+ * The same of tools at an MCP server: `streams`, which answers with streams, and `documents`. Each call has its price.
+ */
+export function mcpConformancePolicy(origin: string): string {
+  const server = (path: string) =>
+    `{ dialect: mcp, base_url: "${origin}${path}", credential: openai, region: US, clearance: confidential }`;
+  const price =
+    '{ max_output_tokens: 0, price: { input_usd_per_mtok: "0", output_usd_per_mtok: "0", fixed_usd_per_call: "0.02" } }';
+  return `format: 1
+providers:
+  streams: ${server("/mcp/stream")}
+  documents: ${server("/mcp/json")}
+  unused: ${server("")}
+models:
+  streams/mcp: ${price}
+  documents/mcp: ${price}
+  unused/mcp: ${price}
+${CONTENT}  - { id: brought, pattern: 'launch-code-[0-9]{6}', action: refuse, severity: low, direction: response }
+tools:
+  verbs: { mcp/streams/read_file: admin, mcp/documents/read_file: admin }
+  arguments:
+    mcp/streams/search: { query: { chars_max: 100 } }
+    mcp/documents/search: { query: { chars_max: 100 } }
+teams:
+  edges:
+    budget: { usd: { day: "1000.00" } }
+    defaults:
+      budget: { usd: { day: "100.00" } }
+      rate: { requests: 100000/minute burst 10000 }
+      models: [streams/mcp, documents/mcp]
+      tools:
+        mcp/streams/search: [call]
+        mcp/streams/read_file: [call]
+        mcp/documents/search: [call]
+        mcp/documents/read_file: [call]
+      clearance: confidential
+      quarantine: { models: [streams/mcp, documents/mcp] }
+    agents:
+${AGENTS}
+      modelless: { models: [unused/mcp] }
+${LADDER}`;
 }
 
 function climbers(): string {
@@ -89,3 +121,28 @@ function hoursWithoutNow(): string {
   const day = days[(new Date().getUTCDay() + 3) % days.length];
   return `${day} 12:00-13:00`;
 }
+
+const CONTENT = `classification:
+  levels: [public, internal, confidential, restricted]
+  labels: { pii: confidential, secret: restricted }
+  default_class: internal
+content:
+  - { id: free, pattern: 'project-nightjar-[0-9]{4}', action: refuse, severity: low }
+  - { id: warns, pattern: 'offence-medium-[0-9]{4}', action: refuse, severity: medium }
+  - { id: quarantines, pattern: 'offence-high-[0-9]{4}', action: refuse, severity: high }
+  - { id: mail, detector: email-address, direction: request, action: label, severity: low, label: pii }
+`;
+
+const AGENTS = `${climbers()}
+      nightly: { hours: { timezone: UTC, windows: [${hoursWithoutNow()}] } }
+      european: { regions: { processing: [DE] } }
+      placeless: { regions: { source: [DE] } }`;
+
+/** On a machine that is busy with other tests the ledger may be slow to answer. */
+const LADDER = `ladder:
+  points: { refusal: 0, content_low: 0, content_medium: 3000, content_high: 100000, tool_outside_grant: 0, quarantine_breach: 0 }
+  window: 1h
+limits:
+  reserve_wait_max_ms: 10000
+overrun_limit_usd: "100.00"
+`;
