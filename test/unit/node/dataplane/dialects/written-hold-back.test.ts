@@ -27,10 +27,19 @@ const piece = fc.constantFrom(
     "x",
   ],
 );
-const pieces = fc.array(piece, { minLength: 1, maxLength: 10 });
 const cuts = fc.array(fc.nat(), { maxLength: 8 });
+/** Any of them in a row, or a match cut up, each piece a character or more. */
+const pieces = fc.oneof(
+  fc.array(piece, { minLength: 1, maxLength: 10 }),
+  cuts.map((places) => cutAt([..."чисто ключ-😀é123 x"], places).filter((one) => one !== "")),
+);
 /** Which characters are written in escapes, and in which letters. */
 const escapes = fc.array(fc.constantFrom("", "", "lower", "upper"), { minLength: 1, maxLength: 7 });
+
+function cutAt(characters: readonly string[], places: readonly number[]): readonly string[] {
+  const edges = [0, ...places.map((at) => at % characters.length).sort((a, b) => a - b)];
+  return edges.map((from, i) => characters.slice(from, edges[i + 1]).join(""));
+}
 
 /** Writes characters beyond ASCII in escapes where `how` says so, over and over. */
 function written(text: string, how: readonly string[]): string {
