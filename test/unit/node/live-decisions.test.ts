@@ -1,12 +1,14 @@
 import type { ServerResponse } from "node:http";
 import { describe, expect, test } from "vitest";
-import { JUDGE_LOOK_MS } from "../../../node/live-decisions.ts";
+import { systemClock } from "../../../adapters/system-clock.ts";
+import { JUDGE_ALL_EVERY_MS, JUDGE_LOOK_MS } from "../../../node/live-decisions.ts";
 import { setStanding } from "../../../node/table/standing.ts";
 import { bumpKeyGeneration, setOpenUntilNs } from "../../../node/table/table.ts";
 import { twinClock } from "../../../ports/twin-clock.ts";
 import { model, provider } from "../../support/builders.ts";
+import { AUTHORITY } from "../../support/contract-forge.ts";
 import { eventually } from "./dataplane/door.ts";
-import { type RequestWorld, requestWorld } from "./request-world.ts";
+import { AGENT, type RequestWorld, requestWorld } from "./request-world.ts";
 
 const chunk = (content: string) =>
   `data: ${JSON.stringify({ choices: [{ index: 0, delta: { content } }] })}\n\n`;
@@ -18,7 +20,7 @@ const BODY = {
 };
 
 /** A provider's stream that has begun and goes on, as its client reads it. */
-async function running() {
+async function running(prepare: (it: RequestWorld) => void = () => {}) {
   let upstream: ServerResponse | undefined;
   const it = await requestWorld({
     reply: (response) => {
@@ -27,6 +29,7 @@ async function running() {
       response.write(chunk("first "));
     },
   });
+  prepare(it);
   const answer = await it.chat(BODY);
   const reader = (answer.body as ReadableStream<Uint8Array>).getReader();
   let text = Buffer.from((await reader.read()).value ?? []).toString();
@@ -92,6 +95,60 @@ describe("a running answer", () => {
     // What could not be said is asked again at the next look, without another change.
     it.loop.live.watch(it.loop);
     await expectCut(it, "key_revoked");
+  });
+
+  test("is cut when the hours are over in which it may be, though nobody says a word", async () => {
+    const it = await running();
+    // The week's first minute alone.
+    it.switchPolicy({ hours: [{ timeZone: "UTC", minutes: [[0, 1]] }] });
+    const clock = twinClock({ nowMs: Date.UTC(2026, 0, 5), monoNs: systemClock.monoNs() });
+    it.loop.live.watch({ ...it.loop, clock });
+    const look = async (ms: number): Promise<void> => {
+      clock.advance(ms);
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    await look(JUDGE_LOOK_MS);
+    expect(it.loop.live.count).toBe(1);
+    clock.jumpWall(60_000);
+    await look(JUDGE_LOOK_MS);
+    expect(it.loop.live.count).toBe(1);
+    // One look falls due on the way, and the next one after it.
+    await look(JUDGE_ALL_EVERY_MS);
+    await look(JUDGE_LOOK_MS);
+    await expectCut(it, "outside_hours");
+  });
+
+  test("is cut when its key's time is over, and when its contract's is", async () => {
+    const expiresMs = 4_000_000_000_000;
+    const validity = { notBefore: 0, expires: expiresMs / 1_000, hours: [] };
+    const tools = new Map([["search", ["call" as const]]]);
+    const scheme = "public.internal.confidential.restricted";
+    const dataClass = { scheme, level: 2, compartments: [] };
+    const geography = { egr: ["US"], proc: ["US"], src: ["DE"] };
+    const contract = {
+      ids: ["c".repeat(43)],
+      holders: [AGENT],
+      person: "",
+      effective: { ...AUTHORITY, validity, tools, geography, dataClass },
+      rate: AUTHORITY.rate,
+      source: "",
+      freshUntilNs: 1n << 60n,
+      depthLeft: 0,
+    };
+    for (const [of, reason] of [
+      [{ contractId: undefined, notAfterMs: expiresMs }, "key_expired"],
+      [{ contractId: contract.ids[0], contract, notAfterMs: 0 }, "contract_expired"],
+    ] as const) {
+      const it = await running((world) => {
+        const key = { ...world.world.row, keyGeneration: 0, agentId: AGENT, keyId: "k1234567" };
+        world.answerKeyBy(() => ({ ...key, notBeforeMs: 0, ...of }));
+      });
+      const at = (ms: number) => ({ ...it.loop, clock: { ...systemClock, nowMs: () => ms } });
+      await it.loop.live.judge(at(expiresMs - 1));
+      expect(it.loop.live.count).toBe(1);
+      await it.loop.live.judge(at(expiresMs));
+      await expectCut(it, reason);
+    }
   });
 
   test("L1: a change between its decision and its entry is seen at the next look", async () => {
