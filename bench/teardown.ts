@@ -1,9 +1,11 @@
 import type { Upstream } from "./fixtures/upstream.ts";
 import type { Bench, BenchResult } from "./harness/bench.ts";
 import { Times } from "./harness/histogram.ts";
+import { killFloorMs } from "./harness/kill-floor.ts";
 import { type MeshUnderTest, startMesh, TARGET } from "./harness/mesh-under-test.ts";
 import { openMany } from "./harness/open-many.ts";
 import { median, rangeOf } from "./harness/paired.ts";
+import { lastClosedNs } from "./harness/socket-end.ts";
 import { startBareProxy } from "./harness/start-bare-proxy.ts";
 import { StreamClient } from "./harness/stream-client.ts";
 import { until } from "./harness/until.ts";
@@ -54,10 +56,7 @@ async function oneRound(mesh: MeshUnderTest, count: number, no: number): Promise
   await until(() => open() === 0 && mesh.upstream.openStreams() === 0, CLOSE_TIMEOUT_MS);
   const ack = killed.nodes[0]?.ack;
   const round = {
-    clientLastNs: clients.reduce(
-      (last, { end }) => (end.closedNs > last ? end.closedNs : last),
-      0n,
-    ),
+    clientLastNs: lastClosedNs(clients),
     upstreamLastNs: mesh.upstream.lastCloseNs(),
     openAfter: open() + mesh.upstream.openStreams(),
     told: clients.filter(({ text }) => text.includes("killed_agent")).length,
@@ -68,10 +67,7 @@ async function oneRound(mesh: MeshUnderTest, count: number, no: number): Promise
   return round;
 }
 
-/**
- * What nobody can be faster than who ends streams one by one: a bare proxy has as many, and the kernel ends it. To the
- * last close at both peers, milliseconds.
- */
+/** In turn with the kills: a bare proxy with as many streams. */
 async function floorRoundMs(upstream: Upstream, count: number): Promise<number> {
   upstream.clear();
   await using bare = await startBareProxy(upstream.url);
@@ -79,16 +75,13 @@ async function floorRoundMs(upstream: Upstream, count: number): Promise<number> 
     StreamClient.open(new URL(bare.origin), "none", `floor-${i}`),
   );
   await until(() => upstream.openStreams() === count, OPEN_TIMEOUT_MS);
-  const killedNs = bare.kill();
-  const isOver = () => clients.every(({ end }) => end.isClosed) && upstream.openStreams() === 0;
-  await until(isOver, CLOSE_TIMEOUT_MS);
-  if (!isOver()) throw new Error("streams of a process that has ended are open");
-  const last = clients.reduce(
-    (latest, { end }) => (end.closedNs > latest ? end.closedNs : latest),
-    upstream.lastCloseNs(),
-  );
+  const far = {
+    isOver: () => upstream.openStreams() === 0,
+    lastCloseNs: () => upstream.lastCloseNs(),
+  };
+  const floorMs = await killFloorMs(bare, { clients, far });
   for (const client of clients) client.destroy();
-  return Number(last - killedNs) / 1e6;
+  return floorMs;
 }
 
 async function describe(

@@ -1,10 +1,12 @@
 import { FarEnd, farHello, TunnelClient } from "./fixtures/tunnel-crowd.ts";
 import type { Bench, BenchResult } from "./harness/bench.ts";
 import { Times } from "./harness/histogram.ts";
+import { killFloorMs } from "./harness/kill-floor.ts";
 import { type MeshUnderTest, startMesh, TARGET } from "./harness/mesh-under-test.ts";
 import { openMany } from "./harness/open-many.ts";
 import { pause } from "./harness/operator.ts";
 import { median, rangeOf } from "./harness/paired.ts";
+import { lastClosedNs } from "./harness/socket-end.ts";
 import { startBareTunnels } from "./harness/start-bare-proxy.ts";
 import { until } from "./harness/until.ts";
 
@@ -71,10 +73,7 @@ async function oneRound(
     return done;
   });
   const round = {
-    clientLastNs: clients.reduce(
-      (last, { end }) => (end.closedNs > last ? end.closedNs : last),
-      0n,
-    ),
+    clientLastNs: lastClosedNs(clients),
     farLastNs: at.far.lastCloseNs,
     openAfter: open(clients) + Math.max(0, at.far.open - NEIGHBOURS),
     neighboursLost: beside.lost,
@@ -85,22 +84,12 @@ async function oneRound(
   return round;
 }
 
-/**
- * What nobody can be faster than who ends tunnels one by one: a bare proxy has as many, and the kernel ends it. To the
- * last close at both peers, milliseconds.
- */
+/** In turn with the kills: a bare proxy with as many tunnels. */
 async function floorRoundMs(at: Place, count: number): Promise<number> {
   await using bare = await startBareTunnels(Number(at.target.split(":")[1]));
   const clients = await openAll({ ...at, proxy: new URL(bare.origin) }, "none", count);
-  const killedNs = bare.kill();
-  const isOver = () => open(clients) === 0 && at.far.open <= NEIGHBOURS;
-  await until(isOver, CLOSE_TIMEOUT_MS);
-  if (!isOver()) throw new Error("tunnels of a process that has ended are open");
-  const last = clients.reduce(
-    (latest, { end }) => (end.closedNs > latest ? end.closedNs : latest),
-    at.far.lastCloseNs,
-  );
-  return Number(last - killedNs) / 1e6;
+  const far = { isOver: () => at.far.open <= NEIGHBOURS, lastCloseNs: () => at.far.lastCloseNs };
+  return await killFloorMs(bare, { clients, far });
 }
 
 /** Tunnels of another agent, on which something is said all the time. */

@@ -1,7 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { median } from "./paired.ts";
+import { medianAndRange } from "./paired.ts";
 
 const EVERY_MS = 1_000;
 
@@ -21,27 +21,35 @@ export type MachineSample = {
  */
 export class MachineMeanwhile {
   readonly #sampler: ChildProcess;
+  readonly #ended: Promise<undefined>;
 
   private constructor(sampler: ChildProcess) {
     this.#sampler = sampler;
+    this.#ended = once(sampler, "exit").then(() => undefined);
   }
 
   static async start(everyMs = EVERY_MS): Promise<MachineMeanwhile> {
     const sampler = fork(join(import.meta.dirname, "machine-sampler.ts"), [String(everyMs)], {
       stdio: ["ignore", "ignore", "inherit", "ipc"],
     });
-    const ended = once(sampler, "exit");
-    const first = await Promise.race([once(sampler, "message"), ended.then(() => undefined)]);
-    if (first === undefined) throw new Error("whoever looks at the machine did not start");
-    return new MachineMeanwhile(sampler);
+    const meanwhile = new MachineMeanwhile(sampler);
+    if ((await meanwhile.#said()) === undefined) {
+      throw new Error("whoever looks at the machine did not start");
+    }
+    return meanwhile;
   }
 
-  /** Ends it, and returns what it saw. */
+  /** Ends it, and returns what it saw: nothing, if it has ended by itself, since no bench is to be lost for that. */
   async end(): Promise<readonly MachineSample[]> {
-    const said = once(this.#sampler, "message");
-    this.#sampler.send("end");
-    const [samples] = (await said) as [MachineSample[]];
-    return samples;
+    const said = this.#said();
+    if (this.#sampler.connected) this.#sampler.send("end");
+    return ((await said) as readonly MachineSample[] | undefined) ?? [];
+  }
+
+  /** What it says next; undefined: nothing, it has ended. */
+  async #said(): Promise<unknown> {
+    const [said] = (await Promise.race([once(this.#sampler, "message"), this.#ended])) ?? [];
+    return said;
   }
 
   /** Ends it unheard, when what it looked beside has failed. */
@@ -53,11 +61,8 @@ export class MachineMeanwhile {
 /** In one line: medians, and the least and the most of the looks. */
 export function describeMeanwhile(samples: readonly MachineSample[]): string {
   if (samples.length === 0) return "not looked at: less than a second";
-  const each = (name: string, of: (sample: MachineSample) => number): string => {
-    const sorted = samples.map(of).toSorted((one, other) => one - other);
-    const [least, most] = [sorted[0], sorted.at(-1)].map((us) => us?.toFixed(0));
-    return `${name} ${median(sorted).toFixed(0)} us (${least} to ${most})`;
-  };
+  const each = (name: string, of: (sample: MachineSample) => number): string =>
+    `${name} ${medianAndRange(samples.map(of), 0, "us")}`;
   return [
     each("SHA-256 of 64 KiB", ({ hashUs }) => hashUs),
     each("a byte over loopback and back", ({ roundTripUs }) => roundTripUs),

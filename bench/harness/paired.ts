@@ -74,8 +74,9 @@ export function rangeOf(values: readonly number[]): Range {
   return { least: Math.min(...values), most: Math.max(...values) };
 }
 
-/** As a cell of a table: `89 (85 to 93)`. */
-export function medianAndRange(values: readonly number[], digits = 0): string {
+/** As a cell of a table or in a line: `89 (85 to 93)`, or with a unit `89 us (85 to 93)`. */
+export function medianAndRange(values: readonly number[], digits = 0, unit = ""): string {
   const { least, most } = rangeOf(values);
-  return `${median(values).toFixed(digits)} (${least.toFixed(digits)} to ${most.toFixed(digits)})`;
+  const middle = `${median(values).toFixed(digits)}${unit === "" ? "" : ` ${unit}`}`;
+  return `${middle} (${least.toFixed(digits)} to ${most.toFixed(digits)})`;
 }

@@ -17,3 +17,11 @@ export class SocketEnd {
     socket.on("close", ended);
   }
 }
+
+/** When the last of them closed, monotonic nanoseconds. @param sinceNs What is told where none closed later. */
+export function lastClosedNs(
+  clients: readonly { readonly end: SocketEnd }[],
+  sinceNs = 0n,
+): bigint {
+  return clients.reduce((last, { end }) => (end.closedNs > last ? end.closedNs : last), sinceNs);
+}

@@ -13,3 +13,9 @@ test("nothing seen is not told as a figure", async () => {
   using machine = await MachineMeanwhile.start(3_600_000);
   expect(describeMeanwhile(await machine.end())).toMatch(/^not looked at/);
 });
+
+test("whoever looks and has ended has seen nothing, and is not waited for", async () => {
+  using machine = await MachineMeanwhile.start(3_600_000);
+  machine[Symbol.dispose]();
+  expect(await machine.end()).toEqual([]);
+});
