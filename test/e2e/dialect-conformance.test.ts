@@ -2,11 +2,12 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { Operator } from "../../bench/harness/operator.ts";
 import { climbLadder } from "../support/climb-ladder.ts";
 import {
-  CLIMBER_NAMES,
+  atEachLevel,
+  canClimb,
   conformancePolicy,
   LEVELS,
   type Level,
-  SAID_BY_LEVEL,
+  saidAt,
 } from "../support/conformance-policy.ts";
 import {
   type Ask,
@@ -60,8 +61,7 @@ async function climb(): Promise<void> {
   const [chat] = DIALECT_CLIENTS as [DialectClient];
   const ask = (agent: string, prompt: string) =>
     chat.ask(altrace, `edges/${agent}`, { prompt, stream: false });
-  const hasty = ["hasty", ...LEVELS.map((level) => `hasty-${level}`)];
-  await Promise.all(hasty.map((agent) => ask(agent, "the only one in an hour")));
+  await Promise.all(atEachLevel("hasty").map((agent) => ask(agent, "the only one in an hour")));
   await climbLadder(operator, ask);
 }
 
@@ -237,26 +237,22 @@ const RULES: readonly Rule[] = [
 
 function atLevel(rule: Rule, level: Level): Rule {
   const { agent = "plain", ask } = rule;
-  const { any, withTool } = SAID_BY_LEVEL[level] ?? {};
-  const said = any ?? (ask?.tool === undefined ? undefined : withTool);
+  const said = saidAt(level, ask?.tool !== undefined);
   const { reaches: _, unsent: __, ...unsent } = rule;
   return { ...(said ? { ...unsent, reason: said } : rule), agent: `${agent}-${level}` };
 }
-
-/** Those whose agent has one like it at each level. */
-const canClimb = ({ agent = "plain", key }: Rule) =>
-  key === undefined && (CLIMBER_NAMES as readonly string[]).includes(agent);
 
 describe.each(DIALECT_CLIENTS)("$name", (client) => {
   const rules = RULES.filter(
     ({ writes, offers }) => (client.writes || !writes) && (client.offers || !offers),
   );
+  const climbing = rules.filter(({ agent = "plain", key }) => key === undefined && canClimb(agent));
 
   test.each(rules)("that breaks $breaks is told $reason, streamed or not", async (rule) => {
     await expectTold(client, rule);
   });
 
-  test.each(rules.filter(canClimb))(
+  test.each(climbing)(
     "that breaks $breaks is told so at each level of the ladder, or what the level says",
     async (rule) => {
       for (const level of LEVELS) await expectTold(client, atLevel(rule, level));

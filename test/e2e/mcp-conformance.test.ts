@@ -4,11 +4,12 @@ import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { Operator } from "../../bench/harness/operator.ts";
 import { climbLadder } from "../support/climb-ladder.ts";
 import {
-  CLIMBER_NAMES,
+  atEachLevel,
+  canClimb,
   LEVELS,
   type Level,
   mcpConformancePolicy,
-  SAID_BY_LEVEL,
+  saidAt,
 } from "../support/conformance-policy.ts";
 import { PROVIDER_KEYS } from "../support/e2e-policy.ts";
 import { McpServer } from "../support/mcp-server.ts";
@@ -36,9 +37,10 @@ beforeAll(async () => {
   });
   operator = new Operator(altrace.ready);
   await climbLadder(operator, offend);
-  const hasty = ["hasty", ...LEVELS.map((level) => `hasty-${level}`)];
   await Promise.all(
-    hasty.map((agent) => asked({ form: "documents", key: altrace.key(`edges/${agent}`) })),
+    atEachLevel("hasty").map((agent) =>
+      asked({ form: "documents", key: altrace.key(`edges/${agent}`) }),
+    ),
   );
 });
 afterAll(async () => {
@@ -158,22 +160,21 @@ const RULES: readonly Rule[] = [
 
 function atLevel(rule: Rule, level: Level): Rule {
   const { agent = "plain", ask } = rule;
-  const { any, withTool } = SAID_BY_LEVEL[level] ?? {};
-  const said = any ?? (ask?.lists || rule.opensNone ? undefined : withTool);
+  const said = saidAt(level, !(ask?.lists || rule.opensNone));
   if (said === undefined) return { ...rule, agent: `${agent}-${level}` };
   return { breaks: rule.breaks, agent: `${agent}-${level}`, ...(ask && { ask }), reason: said };
 }
 
-/** Those whose agent has one like it at each level. */
-const canClimb = ({ agent = "plain", ask }: Rule) =>
-  ask?.key === undefined && (CLIMBER_NAMES as readonly string[]).includes(agent);
+const CLIMBING = RULES.filter(
+  ({ agent = "plain", ask }) => ask?.key === undefined && canClimb(agent),
+);
 
 describe.each(FORMS)("a server that answers with %s", (form) => {
   test.each(RULES)("is asked for what breaks $breaks: $reason", async (rule) => {
     await expectTold(form, rule);
   });
 
-  test.each(RULES.filter(canClimb))(
+  test.each(CLIMBING)(
     "is asked for what breaks $breaks at each level of the ladder, and so is told, or what the level says",
     async (rule) => {
       for (const level of LEVELS) await expectTold(form, atLevel(rule, level));

@@ -6,13 +6,17 @@ const MODELS =
 export const LEVELS = ["warned", "throttled", "quarantined", "blocked", "killed"] as const;
 export type Level = (typeof LEVELS)[number];
 
-/** What a level says before the rule is asked, of requests that use tools and of others. */
-export const SAID_BY_LEVEL: Readonly<Partial<Record<Level, { any?: string; withTool?: string }>>> =
-  {
-    quarantined: { withTool: "quarantined" },
-    blocked: { any: "blocked" },
-    killed: { any: "killed_agent" },
-  };
+const SAID_BY_LEVEL: Readonly<Partial<Record<Level, { any?: string; withTool?: string }>>> = {
+  quarantined: { withTool: "quarantined" },
+  blocked: { any: "blocked" },
+  killed: { any: "killed_agent" },
+};
+
+/** What a level says before any rule is asked; undefined: nothing. */
+export function saidAt(level: Level, usesTools: boolean): string | undefined {
+  const { any, withTool } = SAID_BY_LEVEL[level] ?? {};
+  return any ?? (usesTools ? withTool : undefined);
+}
 
 /** What policy says of the agents that can be brought to any level, by name. */
 const CLIMBERS = {
@@ -23,6 +27,16 @@ const CLIMBERS = {
   poor: '{ budget: { usd: { day: "0.01" } } }',
 };
 export const CLIMBER_NAMES = Object.keys(CLIMBERS) as readonly (keyof typeof CLIMBERS)[];
+
+/** Whether policy has one like this agent at each level. */
+export function canClimb(agent: string): boolean {
+  return Object.hasOwn(CLIMBERS, agent);
+}
+
+/** An agent and those like it, one at each level. */
+export function atEachLevel(name: keyof typeof CLIMBERS): readonly string[] {
+  return [name, ...LEVELS.map((level) => `${name}-${level}`)];
+}
 
 /**
  * A policy with an agent for each thing that a stage refuses, and of those that can be brought there one
@@ -109,8 +123,8 @@ ${LADDER}`;
 }
 
 function climbers(): string {
-  const rows = Object.entries(CLIMBERS).flatMap(([name, said]) =>
-    ["", ...LEVELS.map((level) => `-${level}`)].map((end) => `      ${name}${end}: ${said}`),
+  const rows = CLIMBER_NAMES.flatMap((name) =>
+    atEachLevel(name).map((agent) => `      ${agent}: ${CLIMBERS[name]}`),
   );
   return rows.join("\n");
 }
