@@ -60,6 +60,15 @@ test("a heartbeat speaks of a kill's record of now, whatever was said before it 
   expect(book.assume(again, "n1", said)).toBe(false);
 });
 
+test("what a heartbeat said keeps its record's hash, and no more memory than that", () => {
+  const book = bookOver(twinStore());
+  const said = { bootId: "b", isDurable: true, isClosed: true };
+  book.assume({ ...command, hashHex: "ab".repeat(32) }, "n1", said);
+  const { recordHash } = book.get("one", "n1") ?? {};
+  expect(recordHash).toEqual(new Uint8Array(32).fill(0xab));
+  expect(recordHash?.buffer.byteLength).toBe(32);
+});
+
 test("acks of one node, in any order, come to what any of them says is done", () => {
   const early = create(AckSchema, { ...ack, durable: false, closedCount: 0, sweptNs: 9n });
   const late = create(AckSchema, { ...ack, closed: true, closedCount: 3, sweptNs: 4n });
